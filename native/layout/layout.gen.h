@@ -1,0 +1,611 @@
+// Generated from src/layout/schema.ts by `npm run generate`; do not edit.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace sluice {
+
+static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
+
+inline constexpr uint32_t LAYOUT_HASH = 0xe88dca05u;
+inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
+inline constexpr uint32_t TABLE_VERSION = 1u;
+inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
+inline constexpr uint32_t TRIE_CHILD_BIT = 2147483648u;
+inline constexpr uint32_t TRIE_V4_ROOT_ENTRIES = 65536u;
+inline constexpr uint32_t TRIE_V6_ROOT_ENTRIES = 65536u;
+inline constexpr uint32_t TRIE_NODE_ENTRIES = 256u;
+inline constexpr uint32_t PORT_PAGE_INDEX_ENTRIES = 256u;
+inline constexpr uint32_t PORT_PAGE_WORDS = 8u;
+inline constexpr uint32_t NONE = 4294967295u;
+inline constexpr uint32_t BATCH_FRAMES_MAX = 64u;
+inline constexpr uint32_t FRAME_BYTES_MAX = 65568u;
+inline constexpr uint32_t LINKS_MAX = 1024u;
+inline constexpr uint32_t EXTENSION_HEADERS_MAX = 8u;
+
+// Which of a port set's page indexes answers for a protocol.
+enum class ProtocolSlot : uint8_t {
+  // protocol 6
+  Tcp,
+  // protocol 17
+  Udp,
+  // protocol 132
+  Sctp,
+  // every other protocol, with port 0
+  Other,
+};
+inline constexpr size_t PROTOCOL_SLOT_COUNT = 4;
+inline constexpr std::array<std::string_view, 4> protocolSlotWords = {{
+    "tcp",
+    "udp",
+    "sctp",
+    "other",
+}};
+
+// Who wrote a rule; evaluated in this order.
+enum class Tier : uint8_t {
+  // built in: a node reaches its own pods
+  Node,
+  // ClusterNetworkPolicy, tier Admin
+  Admin,
+  // networking.k8s.io/v1
+  NetworkPolicy,
+  // ClusterNetworkPolicy, tier Baseline
+  Baseline,
+};
+inline constexpr size_t TIER_COUNT = 4;
+inline constexpr std::array<std::string_view, 4> tierWords = {{
+    "node",
+    "admin",
+    "network-policy",
+    "baseline",
+}};
+
+// What a rule does with a packet it matches.
+enum class Action : uint8_t {
+  // allow, finally
+  Accept,
+  // deny, finally
+  Deny,
+  // leave the tier
+  Pass,
+};
+inline constexpr size_t ACTION_COUNT = 3;
+inline constexpr std::array<std::string_view, 3> actionWords = {{
+    "accept",
+    "deny",
+    "pass",
+}};
+
+// Seen from the endpoint.
+enum class Direction : uint8_t {
+  // to the endpoint
+  Ingress,
+  // from the endpoint
+  Egress,
+};
+inline constexpr size_t DIRECTION_COUNT = 2;
+inline constexpr std::array<std::string_view, 2> directionWords = {{
+    "ingress",
+    "egress",
+}};
+
+// How a native call ended.
+enum class StatusCode : uint8_t {
+  // done
+  Ok,
+  // the blob is shorter than its header says
+  TableTooShort,
+  // the bytes are no table blob
+  TableMagic,
+  // written by another version of the format
+  TableVersion,
+  // written with another layout (LAYOUT_HASH differs)
+  TableLayout,
+  // the checksum does not fit the bytes
+  TableChecksum,
+  // a section or an index points outside its array
+  TableBounds,
+  // a trie node points at itself or upwards
+  TableCycle,
+  // a system call failed; errno and the call's name say which
+  System,
+  // an argument is outside what the call accepts
+  Argument,
+  // a fixed limit is reached
+  Limit,
+  // not possible in the present state
+  State,
+};
+inline constexpr size_t STATUS_CODE_COUNT = 12;
+inline constexpr std::array<std::string_view, 12> statusCodeWords = {{
+    "ok",
+    "table-too-short",
+    "table-magic",
+    "table-version",
+    "table-layout",
+    "table-checksum",
+    "table-bounds",
+    "table-cycle",
+    "system",
+    "argument",
+    "limit",
+    "state",
+}};
+
+// What an event tells.
+enum class FlowEventKind : uint8_t {
+  // a new connection was allowed
+  Opened,
+  // a connection ended or timed out
+  Closed,
+  // a frame was dropped
+  Dropped,
+  // an existing connection is no longer allowed
+  Cut,
+};
+inline constexpr size_t FLOW_EVENT_KIND_COUNT = 4;
+inline constexpr std::array<std::string_view, 4> flowEventKindWords = {{
+    "opened",
+    "closed",
+    "dropped",
+    "cut",
+}};
+
+// State of a tracked connection.
+enum class ConnState : uint8_t {
+  // free slot
+  None,
+  // TCP: a SYN was seen
+  SynSent,
+  // TCP: answered by SYN and ACK
+  SynReceived,
+  // TCP: handshake complete
+  Established,
+  // TCP: one side has closed
+  FinWait,
+  // TCP: the close was acknowledged
+  CloseWait,
+  // TCP: both sides have closed
+  LastAck,
+  // TCP: the last close was acknowledged
+  TimeWait,
+  // TCP: reset
+  Close,
+  // TCP: simultaneous open
+  SynSent2,
+  // not TCP: one direction only so far
+  Unreplied,
+  // not TCP: both directions seen
+  Replied,
+};
+inline constexpr size_t CONN_STATE_COUNT = 12;
+inline constexpr std::array<std::string_view, 12> connStateWords = {{
+    "none",
+    "syn-sent",
+    "syn-received",
+    "established",
+    "fin-wait",
+    "close-wait",
+    "last-ack",
+    "time-wait",
+    "close",
+    "syn-sent2",
+    "unreplied",
+    "replied",
+}};
+
+// Why a frame was dropped. From the outside in: link, addresses, header, fragment, transport, state, policy, resources.
+enum class DropReason : uint8_t {
+  // not dropped
+  None,
+  // shorter than an Ethernet header, or sent from a group address
+  MalformedEthernet,
+  // carries an 802.1Q or 802.1ad tag and no VLAN is configured
+  VlanTag,
+  // neither IPv4, IPv6 nor ARP, or its destination MAC does not fit its destination
+  L2Protocol,
+  // Ethernet source is not the pod's own (from the pod), or is the pod's (to the pod)
+  SpoofedMac,
+  // ARP whose sizes, types, opcode or length are not Ethernet and IPv4
+  MalformedArp,
+  // ARP that claims an address or a MAC that is not the sender's
+  SpoofedArp,
+  // version, header length, total length or options are wrong, or the frame is cut
+  MalformedIpv4,
+  // version, payload length or header chain is wrong, or the frame is cut; jumbograms
+  MalformedIpv6,
+  // the IPv4 header checksum is wrong
+  BadChecksum,
+  // from the pod: an address that is not its own; to the pod: the pod's own
+  SpoofedSource,
+  // loopback, multicast, broadcast, unspecified or IPv4-mapped source
+  MartianSource,
+  // TTL or hop limit is 0
+  TtlExpired,
+  // IPv4 loose or strict source route
+  ForbiddenIpOption,
+  // IPv6 routing header, or a chain that is not allowed
+  ForbiddenExtHeader,
+  // more extension headers than are walked
+  ExtHeaderLimit,
+  // a fragment that is not the last one, with no data or a length that is no multiple of 8
+  MalformedFragment,
+  // a first fragment without the whole layer-4 header, or a TCP fragment at offset 8
+  FragmentTiny,
+  // an IPv6 first fragment without the whole header chain
+  FragmentIncompleteChain,
+  // overlaps an earlier fragment, or its datagram had an overlap
+  FragmentOverlap,
+  // would make a datagram of more than 65,535 bytes
+  FragmentOversize,
+  // a later fragment whose first one was not seen, has expired or was refused
+  FragmentOrphan,
+  // shorter than its header, or a data offset outside the segment
+  MalformedTcp,
+  // shorter than 8 bytes, or a length field that does not fit
+  MalformedUdp,
+  // shorter than its type needs
+  MalformedIcmp,
+  // shorter than the common header, or a chunk that does not fit
+  MalformedSctp,
+  // breaks a rule of neighbour discovery: hop limit, code, options, lengths, target
+  MalformedNdp,
+  // neighbour discovery that claims what is not the sender's; redirects from the pod
+  SpoofedNdp,
+  // a router advertisement, or the role of a router, from the pod
+  RouterAdvertisement,
+  // a combination of flags that no TCP sends
+  InvalidTcpFlags,
+  // an ICMP error whose quote is cut, broken or without ports
+  RelatedTruncated,
+  // an ICMP error sent to somebody who did not send the quoted packet
+  RelatedMismatch,
+  // an ICMP error that quotes no tracked connection
+  RelatedUnknown,
+  // a segment that the connection's state does not admit
+  InvalidTcpState,
+  // a segment, or a quoted one, outside the tracked window
+  OutOfWindow,
+  // needs a connection (TCP without SYN, an echo reply) and has none
+  NoConnection,
+  // no ingress rule of the receiver allows it
+  PolicyIngress,
+  // no egress rule of the sender allows it
+  PolicyEgress,
+  // the connection table is full and nothing may give way
+  ConntrackFull,
+  // too many datagrams are being reassembled
+  FragmentFull,
+  // longer than the receive slot, so part of it is missing
+  FrameTruncated,
+  // its offload header (checksum start, segment size) does not fit the frame
+  OffloadInvalid,
+  // no link leads to the destination
+  NoDestination,
+  // the outgoing link could not take the frame
+  TransmitFull,
+  // no table is in force
+  NoTable,
+};
+inline constexpr size_t DROP_REASON_COUNT = 45;
+inline constexpr std::array<std::string_view, 45> dropReasonWords = {{
+    "none",
+    "malformed-ethernet",
+    "vlan-tag",
+    "l2-protocol",
+    "spoofed-mac",
+    "malformed-arp",
+    "spoofed-arp",
+    "malformed-ipv4",
+    "malformed-ipv6",
+    "bad-checksum",
+    "spoofed-source",
+    "martian-source",
+    "ttl-expired",
+    "forbidden-ip-option",
+    "forbidden-ext-header",
+    "ext-header-limit",
+    "malformed-fragment",
+    "fragment-tiny",
+    "fragment-incomplete-chain",
+    "fragment-overlap",
+    "fragment-oversize",
+    "fragment-orphan",
+    "malformed-tcp",
+    "malformed-udp",
+    "malformed-icmp",
+    "malformed-sctp",
+    "malformed-ndp",
+    "spoofed-ndp",
+    "router-advertisement",
+    "invalid-tcp-flags",
+    "related-truncated",
+    "related-mismatch",
+    "related-unknown",
+    "invalid-tcp-state",
+    "out-of-window",
+    "no-connection",
+    "policy-ingress",
+    "policy-egress",
+    "conntrack-full",
+    "fragment-full",
+    "frame-truncated",
+    "offload-invalid",
+    "no-destination",
+    "transmit-full",
+    "no-table",
+}};
+
+// Where one array of the blob starts, and how many elements it has.
+struct Section {
+  uint32_t offset;  // bytes from the start of the blob, a multiple of 64
+  uint32_t count;  // elements, not bytes
+};
+static_assert(sizeof(Section) == 8);
+static_assert(offsetof(Section, offset) == 0);
+static_assert(offsetof(Section, count) == 4);
+
+// The first bytes of a table blob.
+struct TableHeader {
+  uint32_t magic;  // TABLE_MAGIC
+  uint32_t version;  // TABLE_VERSION
+  uint32_t layoutHash;  // LAYOUT_HASH of the schema that wrote the blob
+  uint32_t checksum;  // of the whole blob, this field taken as zero
+  uint32_t totalBytes;  // length of the blob, a multiple of 64
+  uint32_t classCount;  // address classes: the width of a row
+  uint32_t rowCount;  // policy rows
+  uint32_t trieV4Inner;  // IPv4 nodes for byte 2; those for byte 3 follow
+  uint32_t sections[38];  // a Section for each value of SectionId, then zeros
+  uint32_t reserved[2];  // zero
+};
+static_assert(sizeof(TableHeader) == 192);
+static_assert(offsetof(TableHeader, magic) == 0);
+static_assert(offsetof(TableHeader, version) == 4);
+static_assert(offsetof(TableHeader, layoutHash) == 8);
+static_assert(offsetof(TableHeader, checksum) == 12);
+static_assert(offsetof(TableHeader, totalBytes) == 16);
+static_assert(offsetof(TableHeader, classCount) == 20);
+static_assert(offsetof(TableHeader, rowCount) == 24);
+static_assert(offsetof(TableHeader, trieV4Inner) == 28);
+static_assert(offsetof(TableHeader, sections) == 32);
+static_assert(offsetof(TableHeader, reserved) == 184);
+
+// What the trie knows of an address.
+struct Leaf {
+  uint32_t classId;  // column of the cells
+  uint32_t endpointId;  // local endpoint that owns the address, or NONE
+  uint32_t originId;  // class before equal columns were merged: provenance
+};
+static_assert(sizeof(Leaf) == 12);
+static_assert(offsetof(Leaf, classId) == 0);
+static_assert(offsetof(Leaf, endpointId) == 4);
+static_assert(offsetof(Leaf, originId) == 8);
+
+// A path-compressed IPv6 node; its 256 entries stand at the same index in trieV6Entries.
+struct TrieV6Node {
+  uint8_t value[16];  // address bits that the path to here has, network order
+  uint8_t mask[16];  // which bits of `value` count
+  uint32_t missLeaf;  // leaf of an address that differs from `value` under `mask`
+  uint32_t byteIndex;  // which address byte picks the entry, 2 to 15; grows with depth
+  uint32_t reserved[2];  // zero
+};
+static_assert(sizeof(TrieV6Node) == 48);
+static_assert(offsetof(TrieV6Node, value) == 0);
+static_assert(offsetof(TrieV6Node, mask) == 16);
+static_assert(offsetof(TrieV6Node, missLeaf) == 32);
+static_assert(offsetof(TrieV6Node, byteIndex) == 36);
+static_assert(offsetof(TrieV6Node, reserved) == 40);
+
+// The policy rows of a local endpoint.
+struct EndpointRow {
+  uint32_t ingressRow;  // row for packets to the endpoint
+  uint32_t egressRow;  // row for packets from the endpoint
+};
+static_assert(sizeof(EndpointRow) == 8);
+static_assert(offsetof(EndpointRow, ingressRow) == 0);
+static_assert(offsetof(EndpointRow, egressRow) == 4);
+
+// A page index for each ProtocolSlot: which (protocol, port) pairs are allowed.
+struct PortSet {
+  uint32_t pageIndex[4];  // number of the page index, by ProtocolSlot
+};
+static_assert(sizeof(PortSet) == 16);
+static_assert(offsetof(PortSet, pageIndex) == 0);
+
+// Text in the strings section, UTF-8, not terminated.
+struct StringRef {
+  uint32_t offset;  // bytes from the start of the strings section
+  uint32_t length;  // bytes
+};
+static_assert(sizeof(StringRef) == 8);
+static_assert(offsetof(StringRef, offset) == 0);
+static_assert(offsetof(StringRef, length) == 4);
+
+// Provenance: who a local endpoint is.
+struct EndpointInfo {
+  uint32_t namespaceName[2];  // StringRef
+  uint32_t podName[2];  // StringRef
+};
+static_assert(sizeof(EndpointInfo) == 16);
+static_assert(offsetof(EndpointInfo, namespaceName) == 0);
+static_assert(offsetof(EndpointInfo, podName) == 8);
+
+// Provenance: a policy and where it was written.
+struct PolicyInfo {
+  uint32_t kind[2];  // StringRef
+  uint32_t namespaceName[2];  // StringRef, empty for cluster policies
+  uint32_t name[2];  // StringRef
+  uint32_t file[2];  // StringRef
+  uint32_t line;  // 1-based
+  uint32_t column;  // 1-based
+};
+static_assert(sizeof(PolicyInfo) == 40);
+static_assert(offsetof(PolicyInfo, kind) == 0);
+static_assert(offsetof(PolicyInfo, namespaceName) == 8);
+static_assert(offsetof(PolicyInfo, name) == 16);
+static_assert(offsetof(PolicyInfo, file) == 24);
+static_assert(offsetof(PolicyInfo, line) == 32);
+static_assert(offsetof(PolicyInfo, column) == 36);
+
+// Provenance: a rule as one row applies it.
+struct RuleInfo {
+  uint32_t policy;  // index into policyInfos
+  uint32_t ruleIndex;  // 0-based, in the direction's list of the policy
+  uint8_t tier;  // Tier
+  uint8_t action;  // Action
+  uint8_t direction;  // Direction
+  uint8_t reserved;  // zero
+  uint32_t line;  // 1-based
+  uint32_t column;  // 1-based
+  uint32_t originSet;  // set of origin classes that the peers cover, in originSets
+  uint32_t portSet;  // index into portSets
+  uint32_t priority;  // lower first within a tier; 0 for NetworkPolicy
+};
+static_assert(sizeof(RuleInfo) == 32);
+static_assert(offsetof(RuleInfo, policy) == 0);
+static_assert(offsetof(RuleInfo, ruleIndex) == 4);
+static_assert(offsetof(RuleInfo, tier) == 8);
+static_assert(offsetof(RuleInfo, action) == 9);
+static_assert(offsetof(RuleInfo, direction) == 10);
+static_assert(offsetof(RuleInfo, reserved) == 11);
+static_assert(offsetof(RuleInfo, line) == 12);
+static_assert(offsetof(RuleInfo, column) == 16);
+static_assert(offsetof(RuleInfo, originSet) == 20);
+static_assert(offsetof(RuleInfo, portSet) == 24);
+static_assert(offsetof(RuleInfo, priority) == 28);
+
+// Provenance: which policies isolate, and the rules in the order of evaluation.
+struct RowInfo {
+  uint32_t isolatedByStart;  // first index into rowLists, of policies
+  uint32_t isolatedByCount;  // policies
+  uint32_t rulesStart;  // first index into rowLists, of rules
+  uint32_t rulesCount;  // rules
+};
+static_assert(sizeof(RowInfo) == 16);
+static_assert(offsetof(RowInfo, isolatedByStart) == 0);
+static_assert(offsetof(RowInfo, isolatedByCount) == 4);
+static_assert(offsetof(RowInfo, rulesStart) == 8);
+static_assert(offsetof(RowInfo, rulesCount) == 12);
+
+// The first packet of a flow, as `Table.classify` takes it.
+struct FlowTuple {
+  uint8_t source[16];  // address, network order; IPv4 in the first four
+  uint8_t destination[16];  // address, network order
+  uint16_t port;  // destination port; 0 when the protocol has none
+  uint8_t protocol;  // IP protocol number
+  uint8_t family;  // 4 or 6
+  uint32_t reserved;  // zero
+};
+static_assert(sizeof(FlowTuple) == 40);
+static_assert(offsetof(FlowTuple, source) == 0);
+static_assert(offsetof(FlowTuple, destination) == 16);
+static_assert(offsetof(FlowTuple, port) == 32);
+static_assert(offsetof(FlowTuple, protocol) == 34);
+static_assert(offsetof(FlowTuple, family) == 35);
+static_assert(offsetof(FlowTuple, reserved) == 36);
+
+// One record of the event ring.
+struct FlowEvent {
+  uint64_t timeUs;  // microseconds since the epoch
+  uint8_t source[16];  // address, network order; IPv4 in the first four
+  uint8_t destination[16];  // address, network order
+  uint16_t sourcePort;  // 0 when the protocol has none
+  uint16_t destinationPort;  // 0 when the protocol has none; ICMP: type << 8 | code
+  uint8_t protocol;  // IP protocol number; 0 when there is no IP header
+  uint8_t kind;  // FlowEventKind
+  uint8_t reason;  // DropReason
+  uint8_t family;  // 4, 6, or 0 when there is no IP header
+  uint32_t generation;  // of the table that judged
+  uint32_t lostBefore;  // events that found the ring full since the last record
+  uint16_t linkId;  // link that the frame came in by
+  uint8_t deniedBy;  // bit 0 egress, bit 1 ingress
+  uint8_t reserved;  // zero
+  uint32_t frameBytes;  // length of the frame
+};
+static_assert(sizeof(FlowEvent) == 64);
+static_assert(offsetof(FlowEvent, timeUs) == 0);
+static_assert(offsetof(FlowEvent, source) == 8);
+static_assert(offsetof(FlowEvent, destination) == 24);
+static_assert(offsetof(FlowEvent, sourcePort) == 40);
+static_assert(offsetof(FlowEvent, destinationPort) == 42);
+static_assert(offsetof(FlowEvent, protocol) == 44);
+static_assert(offsetof(FlowEvent, kind) == 45);
+static_assert(offsetof(FlowEvent, reason) == 46);
+static_assert(offsetof(FlowEvent, family) == 47);
+static_assert(offsetof(FlowEvent, generation) == 48);
+static_assert(offsetof(FlowEvent, lostBefore) == 52);
+static_assert(offsetof(FlowEvent, linkId) == 56);
+static_assert(offsetof(FlowEvent, deniedBy) == 58);
+static_assert(offsetof(FlowEvent, reserved) == 59);
+static_assert(offsetof(FlowEvent, frameBytes) == 60);
+
+// Array sections of a table blob.
+enum class SectionId : uint8_t {
+  trieV4Root,  // u32: by the first 16 bits of an IPv4 address: a leaf, or TRIE_CHILD_BIT and a node
+  trieV4Nodes,  // u32: 256 entries a node, by the next 8 bits
+  trieV6Root,  // u32: by the first 16 bits of an IPv6 address
+  trieV6Nodes,  // TrieV6Node: path-compressed nodes, parents before children
+  trieV6Entries,  // u32: 256 entries a node: a leaf, or TRIE_CHILD_BIT and a node
+  leaves,  // Leaf: leaf number to class and endpoint
+  endpoints,  // EndpointRow: rows of each local endpoint
+  cells,  // u32: rowCount × classCount port-set numbers, row by row
+  portSets,  // PortSet: deduplicated port sets
+  portPageIndexes,  // u16: 256 page numbers an index, by the port's high byte
+  portPages,  // u32: 256 bits a page, by the port's low byte
+  strings,  // u8: UTF-8 text, referred to by StringRef
+  endpointInfos,  // EndpointInfo: one for each endpoint
+  policyInfos,  // PolicyInfo: policies that select a local endpoint
+  ruleInfos,  // RuleInfo: rules of those policies, ports resolved
+  rowInfos,  // RowInfo: one for each row
+  rowLists,  // u32: policy and rule indexes that rowInfos refer to
+  originSets,  // u32: sets of origin classes: count, then that many ids, ascending
+};
+inline constexpr size_t SECTION_COUNT = 18;
+// Bytes of one element, and how many elements belong together, by SectionId.
+inline constexpr std::array<uint32_t, 18> sectionElementBytes = {{
+    4,
+    4,
+    4,
+    48,
+    4,
+    12,
+    8,
+    4,
+    16,
+    2,
+    4,
+    1,
+    16,
+    40,
+    32,
+    16,
+    4,
+    4,
+}};
+inline constexpr std::array<uint32_t, 18> sectionGroup = {{
+    65536,
+    256,
+    65536,
+    1,
+    256,
+    1,
+    1,
+    1,
+    1,
+    256,
+    8,
+    1,
+    1,
+    1,
+    1,
+    1,
+    1,
+    1,
+}};
+
+}  // namespace sluice

@@ -1,0 +1,605 @@
+// Generated from src/layout/schema.ts by `npm run generate`; do not edit.
+
+export const LAYOUT_HASH = 0xe88dca05;
+
+export const TABLE_MAGIC = 1413696595;
+export const TABLE_VERSION = 1;
+export const TABLE_ALIGNMENT_BYTES = 64;
+export const TRIE_CHILD_BIT = 2147483648;
+export const TRIE_V4_ROOT_ENTRIES = 65536;
+export const TRIE_V6_ROOT_ENTRIES = 65536;
+export const TRIE_NODE_ENTRIES = 256;
+export const PORT_PAGE_INDEX_ENTRIES = 256;
+export const PORT_PAGE_WORDS = 8;
+export const NONE = 4294967295;
+export const BATCH_FRAMES_MAX = 64;
+export const FRAME_BYTES_MAX = 65568;
+export const LINKS_MAX = 1024;
+export const EXTENSION_HEADERS_MAX = 8;
+
+/** Which of a port set's page indexes answers for a protocol. */
+export const ProtocolSlot = {
+  /** protocol 6 */
+  Tcp: 0,
+  /** protocol 17 */
+  Udp: 1,
+  /** protocol 132 */
+  Sctp: 2,
+  /** every other protocol, with port 0 */
+  Other: 3,
+} as const;
+export type ProtocolSlot = (typeof ProtocolSlot)[keyof typeof ProtocolSlot];
+/** The word for each value of ProtocolSlot, by its number. */
+export const protocolSlotWords = [
+  "tcp",
+  "udp",
+  "sctp",
+  "other",
+] as const;
+
+/** Who wrote a rule; evaluated in this order. */
+export const Tier = {
+  /** built in: a node reaches its own pods */
+  Node: 0,
+  /** ClusterNetworkPolicy, tier Admin */
+  Admin: 1,
+  /** networking.k8s.io/v1 */
+  NetworkPolicy: 2,
+  /** ClusterNetworkPolicy, tier Baseline */
+  Baseline: 3,
+} as const;
+export type Tier = (typeof Tier)[keyof typeof Tier];
+/** The word for each value of Tier, by its number. */
+export const tierWords = [
+  "node",
+  "admin",
+  "network-policy",
+  "baseline",
+] as const;
+
+/** What a rule does with a packet it matches. */
+export const Action = {
+  /** allow, finally */
+  Accept: 0,
+  /** deny, finally */
+  Deny: 1,
+  /** leave the tier */
+  Pass: 2,
+} as const;
+export type Action = (typeof Action)[keyof typeof Action];
+/** The word for each value of Action, by its number. */
+export const actionWords = [
+  "accept",
+  "deny",
+  "pass",
+] as const;
+
+/** Seen from the endpoint. */
+export const Direction = {
+  /** to the endpoint */
+  Ingress: 0,
+  /** from the endpoint */
+  Egress: 1,
+} as const;
+export type Direction = (typeof Direction)[keyof typeof Direction];
+/** The word for each value of Direction, by its number. */
+export const directionWords = [
+  "ingress",
+  "egress",
+] as const;
+
+/** How a native call ended. */
+export const StatusCode = {
+  /** done */
+  Ok: 0,
+  /** the blob is shorter than its header says */
+  TableTooShort: 1,
+  /** the bytes are no table blob */
+  TableMagic: 2,
+  /** written by another version of the format */
+  TableVersion: 3,
+  /** written with another layout (LAYOUT_HASH differs) */
+  TableLayout: 4,
+  /** the checksum does not fit the bytes */
+  TableChecksum: 5,
+  /** a section or an index points outside its array */
+  TableBounds: 6,
+  /** a trie node points at itself or upwards */
+  TableCycle: 7,
+  /** a system call failed; errno and the call's name say which */
+  System: 8,
+  /** an argument is outside what the call accepts */
+  Argument: 9,
+  /** a fixed limit is reached */
+  Limit: 10,
+  /** not possible in the present state */
+  State: 11,
+} as const;
+export type StatusCode = (typeof StatusCode)[keyof typeof StatusCode];
+/** The word for each value of StatusCode, by its number. */
+export const statusCodeWords = [
+  "ok",
+  "table-too-short",
+  "table-magic",
+  "table-version",
+  "table-layout",
+  "table-checksum",
+  "table-bounds",
+  "table-cycle",
+  "system",
+  "argument",
+  "limit",
+  "state",
+] as const;
+
+/** What an event tells. */
+export const FlowEventKind = {
+  /** a new connection was allowed */
+  Opened: 0,
+  /** a connection ended or timed out */
+  Closed: 1,
+  /** a frame was dropped */
+  Dropped: 2,
+  /** an existing connection is no longer allowed */
+  Cut: 3,
+} as const;
+export type FlowEventKind = (typeof FlowEventKind)[keyof typeof FlowEventKind];
+/** The word for each value of FlowEventKind, by its number. */
+export const flowEventKindWords = [
+  "opened",
+  "closed",
+  "dropped",
+  "cut",
+] as const;
+
+/** State of a tracked connection. */
+export const ConnState = {
+  /** free slot */
+  None: 0,
+  /** TCP: a SYN was seen */
+  SynSent: 1,
+  /** TCP: answered by SYN and ACK */
+  SynReceived: 2,
+  /** TCP: handshake complete */
+  Established: 3,
+  /** TCP: one side has closed */
+  FinWait: 4,
+  /** TCP: the close was acknowledged */
+  CloseWait: 5,
+  /** TCP: both sides have closed */
+  LastAck: 6,
+  /** TCP: the last close was acknowledged */
+  TimeWait: 7,
+  /** TCP: reset */
+  Close: 8,
+  /** TCP: simultaneous open */
+  SynSent2: 9,
+  /** not TCP: one direction only so far */
+  Unreplied: 10,
+  /** not TCP: both directions seen */
+  Replied: 11,
+} as const;
+export type ConnState = (typeof ConnState)[keyof typeof ConnState];
+/** The word for each value of ConnState, by its number. */
+export const connStateWords = [
+  "none",
+  "syn-sent",
+  "syn-received",
+  "established",
+  "fin-wait",
+  "close-wait",
+  "last-ack",
+  "time-wait",
+  "close",
+  "syn-sent2",
+  "unreplied",
+  "replied",
+] as const;
+
+/** Why a frame was dropped. From the outside in: link, addresses, header, fragment, transport, state, policy, resources. */
+export const DropReason = {
+  /** not dropped */
+  None: 0,
+  /** shorter than an Ethernet header, or sent from a group address */
+  MalformedEthernet: 1,
+  /** carries an 802.1Q or 802.1ad tag and no VLAN is configured */
+  VlanTag: 2,
+  /** neither IPv4, IPv6 nor ARP, or its destination MAC does not fit its destination */
+  L2Protocol: 3,
+  /** Ethernet source is not the pod's own (from the pod), or is the pod's (to the pod) */
+  SpoofedMac: 4,
+  /** ARP whose sizes, types, opcode or length are not Ethernet and IPv4 */
+  MalformedArp: 5,
+  /** ARP that claims an address or a MAC that is not the sender's */
+  SpoofedArp: 6,
+  /** version, header length, total length or options are wrong, or the frame is cut */
+  MalformedIpv4: 7,
+  /** version, payload length or header chain is wrong, or the frame is cut; jumbograms */
+  MalformedIpv6: 8,
+  /** the IPv4 header checksum is wrong */
+  BadChecksum: 9,
+  /** from the pod: an address that is not its own; to the pod: the pod's own */
+  SpoofedSource: 10,
+  /** loopback, multicast, broadcast, unspecified or IPv4-mapped source */
+  MartianSource: 11,
+  /** TTL or hop limit is 0 */
+  TtlExpired: 12,
+  /** IPv4 loose or strict source route */
+  ForbiddenIpOption: 13,
+  /** IPv6 routing header, or a chain that is not allowed */
+  ForbiddenExtHeader: 14,
+  /** more extension headers than are walked */
+  ExtHeaderLimit: 15,
+  /** a fragment that is not the last one, with no data or a length that is no multiple of 8 */
+  MalformedFragment: 16,
+  /** a first fragment without the whole layer-4 header, or a TCP fragment at offset 8 */
+  FragmentTiny: 17,
+  /** an IPv6 first fragment without the whole header chain */
+  FragmentIncompleteChain: 18,
+  /** overlaps an earlier fragment, or its datagram had an overlap */
+  FragmentOverlap: 19,
+  /** would make a datagram of more than 65,535 bytes */
+  FragmentOversize: 20,
+  /** a later fragment whose first one was not seen, has expired or was refused */
+  FragmentOrphan: 21,
+  /** shorter than its header, or a data offset outside the segment */
+  MalformedTcp: 22,
+  /** shorter than 8 bytes, or a length field that does not fit */
+  MalformedUdp: 23,
+  /** shorter than its type needs */
+  MalformedIcmp: 24,
+  /** shorter than the common header, or a chunk that does not fit */
+  MalformedSctp: 25,
+  /** breaks a rule of neighbour discovery: hop limit, code, options, lengths, target */
+  MalformedNdp: 26,
+  /** neighbour discovery that claims what is not the sender's; redirects from the pod */
+  SpoofedNdp: 27,
+  /** a router advertisement, or the role of a router, from the pod */
+  RouterAdvertisement: 28,
+  /** a combination of flags that no TCP sends */
+  InvalidTcpFlags: 29,
+  /** an ICMP error whose quote is cut, broken or without ports */
+  RelatedTruncated: 30,
+  /** an ICMP error sent to somebody who did not send the quoted packet */
+  RelatedMismatch: 31,
+  /** an ICMP error that quotes no tracked connection */
+  RelatedUnknown: 32,
+  /** a segment that the connection's state does not admit */
+  InvalidTcpState: 33,
+  /** a segment, or a quoted one, outside the tracked window */
+  OutOfWindow: 34,
+  /** needs a connection (TCP without SYN, an echo reply) and has none */
+  NoConnection: 35,
+  /** no ingress rule of the receiver allows it */
+  PolicyIngress: 36,
+  /** no egress rule of the sender allows it */
+  PolicyEgress: 37,
+  /** the connection table is full and nothing may give way */
+  ConntrackFull: 38,
+  /** too many datagrams are being reassembled */
+  FragmentFull: 39,
+  /** longer than the receive slot, so part of it is missing */
+  FrameTruncated: 40,
+  /** its offload header (checksum start, segment size) does not fit the frame */
+  OffloadInvalid: 41,
+  /** no link leads to the destination */
+  NoDestination: 42,
+  /** the outgoing link could not take the frame */
+  TransmitFull: 43,
+  /** no table is in force */
+  NoTable: 44,
+} as const;
+export type DropReason = (typeof DropReason)[keyof typeof DropReason];
+/** The word for each value of DropReason, by its number. */
+export const dropReasonWords = [
+  "none",
+  "malformed-ethernet",
+  "vlan-tag",
+  "l2-protocol",
+  "spoofed-mac",
+  "malformed-arp",
+  "spoofed-arp",
+  "malformed-ipv4",
+  "malformed-ipv6",
+  "bad-checksum",
+  "spoofed-source",
+  "martian-source",
+  "ttl-expired",
+  "forbidden-ip-option",
+  "forbidden-ext-header",
+  "ext-header-limit",
+  "malformed-fragment",
+  "fragment-tiny",
+  "fragment-incomplete-chain",
+  "fragment-overlap",
+  "fragment-oversize",
+  "fragment-orphan",
+  "malformed-tcp",
+  "malformed-udp",
+  "malformed-icmp",
+  "malformed-sctp",
+  "malformed-ndp",
+  "spoofed-ndp",
+  "router-advertisement",
+  "invalid-tcp-flags",
+  "related-truncated",
+  "related-mismatch",
+  "related-unknown",
+  "invalid-tcp-state",
+  "out-of-window",
+  "no-connection",
+  "policy-ingress",
+  "policy-egress",
+  "conntrack-full",
+  "fragment-full",
+  "frame-truncated",
+  "offload-invalid",
+  "no-destination",
+  "transmit-full",
+  "no-table",
+] as const;
+
+/** Where one array of the blob starts, and how many elements it has. Byte offsets of its fields. */
+export const Section = {
+  bytes: 8,
+  /** u32: bytes from the start of the blob, a multiple of 64 */
+  offset: 0,
+  /** u32: elements, not bytes */
+  count: 4,
+} as const;
+
+/** The first bytes of a table blob. Byte offsets of its fields. */
+export const TableHeader = {
+  bytes: 192,
+  /** u32: TABLE_MAGIC */
+  magic: 0,
+  /** u32: TABLE_VERSION */
+  version: 4,
+  /** u32: LAYOUT_HASH of the schema that wrote the blob */
+  layoutHash: 8,
+  /** u32: of the whole blob, this field taken as zero */
+  checksum: 12,
+  /** u32: length of the blob, a multiple of 64 */
+  totalBytes: 16,
+  /** u32: address classes: the width of a row */
+  classCount: 20,
+  /** u32: policy rows */
+  rowCount: 24,
+  /** u32: IPv4 nodes for byte 2; those for byte 3 follow */
+  trieV4Inner: 28,
+  /** 38 × u32: a Section for each value of SectionId, then zeros */
+  sections: 32,
+  /** 2 × u32: zero */
+  reserved: 184,
+} as const;
+
+/** What the trie knows of an address. Byte offsets of its fields. */
+export const Leaf = {
+  bytes: 12,
+  /** u32: column of the cells */
+  classId: 0,
+  /** u32: local endpoint that owns the address, or NONE */
+  endpointId: 4,
+  /** u32: class before equal columns were merged: provenance */
+  originId: 8,
+} as const;
+
+/** A path-compressed IPv6 node; its 256 entries stand at the same index in trieV6Entries. Byte offsets of its fields. */
+export const TrieV6Node = {
+  bytes: 48,
+  /** 16 × u8: address bits that the path to here has, network order */
+  value: 0,
+  /** 16 × u8: which bits of `value` count */
+  mask: 16,
+  /** u32: leaf of an address that differs from `value` under `mask` */
+  missLeaf: 32,
+  /** u32: which address byte picks the entry, 2 to 15; grows with depth */
+  byteIndex: 36,
+  /** 2 × u32: zero */
+  reserved: 40,
+} as const;
+
+/** The policy rows of a local endpoint. Byte offsets of its fields. */
+export const EndpointRow = {
+  bytes: 8,
+  /** u32: row for packets to the endpoint */
+  ingressRow: 0,
+  /** u32: row for packets from the endpoint */
+  egressRow: 4,
+} as const;
+
+/** A page index for each ProtocolSlot: which (protocol, port) pairs are allowed. Byte offsets of its fields. */
+export const PortSet = {
+  bytes: 16,
+  /** 4 × u32: number of the page index, by ProtocolSlot */
+  pageIndex: 0,
+} as const;
+
+/** Text in the strings section, UTF-8, not terminated. Byte offsets of its fields. */
+export const StringRef = {
+  bytes: 8,
+  /** u32: bytes from the start of the strings section */
+  offset: 0,
+  /** u32: bytes */
+  length: 4,
+} as const;
+
+/** Provenance: who a local endpoint is. Byte offsets of its fields. */
+export const EndpointInfo = {
+  bytes: 16,
+  /** 2 × u32: StringRef */
+  namespaceName: 0,
+  /** 2 × u32: StringRef */
+  podName: 8,
+} as const;
+
+/** Provenance: a policy and where it was written. Byte offsets of its fields. */
+export const PolicyInfo = {
+  bytes: 40,
+  /** 2 × u32: StringRef */
+  kind: 0,
+  /** 2 × u32: StringRef, empty for cluster policies */
+  namespaceName: 8,
+  /** 2 × u32: StringRef */
+  name: 16,
+  /** 2 × u32: StringRef */
+  file: 24,
+  /** u32: 1-based */
+  line: 32,
+  /** u32: 1-based */
+  column: 36,
+} as const;
+
+/** Provenance: a rule as one row applies it. Byte offsets of its fields. */
+export const RuleInfo = {
+  bytes: 32,
+  /** u32: index into policyInfos */
+  policy: 0,
+  /** u32: 0-based, in the direction's list of the policy */
+  ruleIndex: 4,
+  /** u8: Tier */
+  tier: 8,
+  /** u8: Action */
+  action: 9,
+  /** u8: Direction */
+  direction: 10,
+  /** u8: zero */
+  reserved: 11,
+  /** u32: 1-based */
+  line: 12,
+  /** u32: 1-based */
+  column: 16,
+  /** u32: set of origin classes that the peers cover, in originSets */
+  originSet: 20,
+  /** u32: index into portSets */
+  portSet: 24,
+  /** u32: lower first within a tier; 0 for NetworkPolicy */
+  priority: 28,
+} as const;
+
+/** Provenance: which policies isolate, and the rules in the order of evaluation. Byte offsets of its fields. */
+export const RowInfo = {
+  bytes: 16,
+  /** u32: first index into rowLists, of policies */
+  isolatedByStart: 0,
+  /** u32: policies */
+  isolatedByCount: 4,
+  /** u32: first index into rowLists, of rules */
+  rulesStart: 8,
+  /** u32: rules */
+  rulesCount: 12,
+} as const;
+
+/** The first packet of a flow, as `Table.classify` takes it. Byte offsets of its fields. */
+export const FlowTuple = {
+  bytes: 40,
+  /** 16 × u8: address, network order; IPv4 in the first four */
+  source: 0,
+  /** 16 × u8: address, network order */
+  destination: 16,
+  /** u16: destination port; 0 when the protocol has none */
+  port: 32,
+  /** u8: IP protocol number */
+  protocol: 34,
+  /** u8: 4 or 6 */
+  family: 35,
+  /** u32: zero */
+  reserved: 36,
+} as const;
+
+/** One record of the event ring. Byte offsets of its fields. */
+export const FlowEvent = {
+  bytes: 64,
+  /** u64: microseconds since the epoch */
+  timeUs: 0,
+  /** 16 × u8: address, network order; IPv4 in the first four */
+  source: 8,
+  /** 16 × u8: address, network order */
+  destination: 24,
+  /** u16: 0 when the protocol has none */
+  sourcePort: 40,
+  /** u16: 0 when the protocol has none; ICMP: type << 8 | code */
+  destinationPort: 42,
+  /** u8: IP protocol number; 0 when there is no IP header */
+  protocol: 44,
+  /** u8: FlowEventKind */
+  kind: 45,
+  /** u8: DropReason */
+  reason: 46,
+  /** u8: 4, 6, or 0 when there is no IP header */
+  family: 47,
+  /** u32: of the table that judged */
+  generation: 48,
+  /** u32: events that found the ring full since the last record */
+  lostBefore: 52,
+  /** u16: link that the frame came in by */
+  linkId: 56,
+  /** u8: bit 0 egress, bit 1 ingress */
+  deniedBy: 58,
+  /** u8: zero */
+  reserved: 59,
+  /** u32: length of the frame */
+  frameBytes: 60,
+} as const;
+
+/** Array sections of a table blob. */
+export const SectionId = {
+  /** u32: by the first 16 bits of an IPv4 address: a leaf, or TRIE_CHILD_BIT and a node */
+  trieV4Root: 0,
+  /** u32: 256 entries a node, by the next 8 bits */
+  trieV4Nodes: 1,
+  /** u32: by the first 16 bits of an IPv6 address */
+  trieV6Root: 2,
+  /** TrieV6Node: path-compressed nodes, parents before children */
+  trieV6Nodes: 3,
+  /** u32: 256 entries a node: a leaf, or TRIE_CHILD_BIT and a node */
+  trieV6Entries: 4,
+  /** Leaf: leaf number to class and endpoint */
+  leaves: 5,
+  /** EndpointRow: rows of each local endpoint */
+  endpoints: 6,
+  /** u32: rowCount × classCount port-set numbers, row by row */
+  cells: 7,
+  /** PortSet: deduplicated port sets */
+  portSets: 8,
+  /** u16: 256 page numbers an index, by the port's high byte */
+  portPageIndexes: 9,
+  /** u32: 256 bits a page, by the port's low byte */
+  portPages: 10,
+  /** u8: UTF-8 text, referred to by StringRef */
+  strings: 11,
+  /** EndpointInfo: one for each endpoint */
+  endpointInfos: 12,
+  /** PolicyInfo: policies that select a local endpoint */
+  policyInfos: 13,
+  /** RuleInfo: rules of those policies, ports resolved */
+  ruleInfos: 14,
+  /** RowInfo: one for each row */
+  rowInfos: 15,
+  /** u32: policy and rule indexes that rowInfos refer to */
+  rowLists: 16,
+  /** u32: sets of origin classes: count, then that many ids, ascending */
+  originSets: 17,
+} as const;
+export type SectionName = keyof typeof SectionId;
+/** Bytes of one element of each section, by SectionId. */
+export const sectionElementBytes = [
+  4,
+  4,
+  4,
+  48,
+  4,
+  12,
+  8,
+  4,
+  16,
+  2,
+  4,
+  1,
+  16,
+  40,
+  32,
+  16,
+  4,
+  4,
+] as const;

@@ -1,0 +1,384 @@
+/**
+ * The bytes that TypeScript and C++ share, as data: structs, enums, drop reasons, limits.
+ *
+ * Edit this file, then `npm run generate`. `generate.ts` writes `layout.gen.ts`, `layout.gen.h` and
+ * the tables of `docs/format.md`. Everything is little-endian; every field is naturally aligned and
+ * the fields fill the struct, so that no compiler pads.
+ */
+
+export type FieldType = "u8" | "u16" | "u32" | "u64";
+
+export interface Field {
+  readonly name: string;
+  readonly type: FieldType;
+  /** How many of `type` in a row; 1 when absent. */
+  readonly count?: number;
+  readonly doc: string;
+}
+
+export interface Struct {
+  readonly name: string;
+  readonly bytes: number;
+  readonly doc: string;
+  readonly fields: readonly Field[];
+}
+
+export interface EnumValue {
+  readonly name: string;
+  /** The word that users see, kebab-case; made from `name` when absent. */
+  readonly word?: string;
+  readonly doc: string;
+}
+
+export interface Enum {
+  readonly name: string;
+  readonly doc: string;
+  readonly values: readonly EnumValue[];
+}
+
+/** Numbers that both sides hold to. Units are in the name. */
+export const limits = {
+  TABLE_MAGIC: 0x54434c53, // "SLCT"
+  TABLE_VERSION: 1,
+  TABLE_ALIGNMENT_BYTES: 64,
+  TRIE_CHILD_BIT: 0x80000000,
+  TRIE_V4_ROOT_ENTRIES: 65_536,
+  TRIE_V6_ROOT_ENTRIES: 65_536,
+  TRIE_NODE_ENTRIES: 256,
+  PORT_PAGE_INDEX_ENTRIES: 256,
+  PORT_PAGE_WORDS: 8,
+  NONE: 0xffffffff,
+  BATCH_FRAMES_MAX: 64,
+  FRAME_BYTES_MAX: 65_568,
+  LINKS_MAX: 1_024,
+  EXTENSION_HEADERS_MAX: 8,
+} as const;
+
+export const structs: readonly Struct[] = [
+  {
+    name: "Section",
+    bytes: 8,
+    doc: "Where one array of the blob starts, and how many elements it has.",
+    fields: [
+      { name: "offset", type: "u32", doc: "bytes from the start of the blob, a multiple of 64" },
+      { name: "count", type: "u32", doc: "elements, not bytes" },
+    ],
+  },
+  {
+    name: "TableHeader",
+    bytes: 192,
+    doc: "The first bytes of a table blob.",
+    fields: [
+      { name: "magic", type: "u32", doc: "TABLE_MAGIC" },
+      { name: "version", type: "u32", doc: "TABLE_VERSION" },
+      { name: "layoutHash", type: "u32", doc: "LAYOUT_HASH of the schema that wrote the blob" },
+      { name: "checksum", type: "u32", doc: "of the whole blob, this field taken as zero" },
+      { name: "totalBytes", type: "u32", doc: "length of the blob, a multiple of 64" },
+      { name: "classCount", type: "u32", doc: "address classes: the width of a row" },
+      { name: "rowCount", type: "u32", doc: "policy rows" },
+      { name: "trieV4Inner", type: "u32", doc: "IPv4 nodes for byte 2; those for byte 3 follow" },
+      { name: "sections", type: "u32", count: 38, doc: "a Section for each value of SectionId, then zeros" },
+      { name: "reserved", type: "u32", count: 2, doc: "zero" },
+    ],
+  },
+  {
+    name: "Leaf",
+    bytes: 12,
+    doc: "What the trie knows of an address.",
+    fields: [
+      { name: "classId", type: "u32", doc: "column of the cells" },
+      { name: "endpointId", type: "u32", doc: "local endpoint that owns the address, or NONE" },
+      { name: "originId", type: "u32", doc: "class before equal columns were merged: provenance" },
+    ],
+  },
+  {
+    name: "TrieV6Node",
+    bytes: 48,
+    doc: "A path-compressed IPv6 node; its 256 entries stand at the same index in trieV6Entries.",
+    fields: [
+      { name: "value", type: "u8", count: 16, doc: "address bits that the path to here has, network order" },
+      { name: "mask", type: "u8", count: 16, doc: "which bits of `value` count" },
+      { name: "missLeaf", type: "u32", doc: "leaf of an address that differs from `value` under `mask`" },
+      { name: "byteIndex", type: "u32", doc: "which address byte picks the entry, 2 to 15; grows with depth" },
+      { name: "reserved", type: "u32", count: 2, doc: "zero" },
+    ],
+  },
+  {
+    name: "EndpointRow",
+    bytes: 8,
+    doc: "The policy rows of a local endpoint.",
+    fields: [
+      { name: "ingressRow", type: "u32", doc: "row for packets to the endpoint" },
+      { name: "egressRow", type: "u32", doc: "row for packets from the endpoint" },
+    ],
+  },
+  {
+    name: "PortSet",
+    bytes: 16,
+    doc: "A page index for each ProtocolSlot: which (protocol, port) pairs are allowed.",
+    fields: [
+      { name: "pageIndex", type: "u32", count: 4, doc: "number of the page index, by ProtocolSlot" },
+    ],
+  },
+  {
+    name: "StringRef",
+    bytes: 8,
+    doc: "Text in the strings section, UTF-8, not terminated.",
+    fields: [
+      { name: "offset", type: "u32", doc: "bytes from the start of the strings section" },
+      { name: "length", type: "u32", doc: "bytes" },
+    ],
+  },
+  {
+    name: "EndpointInfo",
+    bytes: 16,
+    doc: "Provenance: who a local endpoint is.",
+    fields: [
+      { name: "namespaceName", type: "u32", count: 2, doc: "StringRef" },
+      { name: "podName", type: "u32", count: 2, doc: "StringRef" },
+    ],
+  },
+  {
+    name: "PolicyInfo",
+    bytes: 40,
+    doc: "Provenance: a policy and where it was written.",
+    fields: [
+      { name: "kind", type: "u32", count: 2, doc: "StringRef" },
+      { name: "namespaceName", type: "u32", count: 2, doc: "StringRef, empty for cluster policies" },
+      { name: "name", type: "u32", count: 2, doc: "StringRef" },
+      { name: "file", type: "u32", count: 2, doc: "StringRef" },
+      { name: "line", type: "u32", doc: "1-based" },
+      { name: "column", type: "u32", doc: "1-based" },
+    ],
+  },
+  {
+    name: "RuleInfo",
+    bytes: 32,
+    doc: "Provenance: a rule as one row applies it.",
+    fields: [
+      { name: "policy", type: "u32", doc: "index into policyInfos" },
+      { name: "ruleIndex", type: "u32", doc: "0-based, in the direction's list of the policy" },
+      { name: "tier", type: "u8", doc: "Tier" },
+      { name: "action", type: "u8", doc: "Action" },
+      { name: "direction", type: "u8", doc: "Direction" },
+      { name: "reserved", type: "u8", doc: "zero" },
+      { name: "line", type: "u32", doc: "1-based" },
+      { name: "column", type: "u32", doc: "1-based" },
+      { name: "originSet", type: "u32", doc: "set of origin classes that the peers cover, in originSets" },
+      { name: "portSet", type: "u32", doc: "index into portSets" },
+      { name: "priority", type: "u32", doc: "lower first within a tier; 0 for NetworkPolicy" },
+    ],
+  },
+  {
+    name: "RowInfo",
+    bytes: 16,
+    doc: "Provenance: which policies isolate, and the rules in the order of evaluation.",
+    fields: [
+      { name: "isolatedByStart", type: "u32", doc: "first index into rowLists, of policies" },
+      { name: "isolatedByCount", type: "u32", doc: "policies" },
+      { name: "rulesStart", type: "u32", doc: "first index into rowLists, of rules" },
+      { name: "rulesCount", type: "u32", doc: "rules" },
+    ],
+  },
+  {
+    name: "FlowTuple",
+    bytes: 40,
+    doc: "The first packet of a flow, as `Table.classify` takes it.",
+    fields: [
+      { name: "source", type: "u8", count: 16, doc: "address, network order; IPv4 in the first four" },
+      { name: "destination", type: "u8", count: 16, doc: "address, network order" },
+      { name: "port", type: "u16", doc: "destination port; 0 when the protocol has none" },
+      { name: "protocol", type: "u8", doc: "IP protocol number" },
+      { name: "family", type: "u8", doc: "4 or 6" },
+      { name: "reserved", type: "u32", doc: "zero" },
+    ],
+  },
+  {
+    name: "FlowEvent",
+    bytes: 64,
+    doc: "One record of the event ring.",
+    fields: [
+      { name: "timeUs", type: "u64", doc: "microseconds since the epoch" },
+      { name: "source", type: "u8", count: 16, doc: "address, network order; IPv4 in the first four" },
+      { name: "destination", type: "u8", count: 16, doc: "address, network order" },
+      { name: "sourcePort", type: "u16", doc: "0 when the protocol has none" },
+      { name: "destinationPort", type: "u16", doc: "0 when the protocol has none; ICMP: type << 8 | code" },
+      { name: "protocol", type: "u8", doc: "IP protocol number; 0 when there is no IP header" },
+      { name: "kind", type: "u8", doc: "FlowEventKind" },
+      { name: "reason", type: "u8", doc: "DropReason" },
+      { name: "family", type: "u8", doc: "4, 6, or 0 when there is no IP header" },
+      { name: "generation", type: "u32", doc: "of the table that judged" },
+      { name: "lostBefore", type: "u32", doc: "events that found the ring full since the last record" },
+      { name: "linkId", type: "u16", doc: "link that the frame came in by" },
+      { name: "deniedBy", type: "u8", doc: "bit 0 egress, bit 1 ingress" },
+      { name: "reserved", type: "u8", doc: "zero" },
+      { name: "frameBytes", type: "u32", doc: "length of the frame" },
+    ],
+  },
+];
+
+/** Array sections of a table blob, in the order of SectionId. */
+export const sections: readonly {
+  readonly name: string;
+  /** A struct of this schema, or a scalar. */
+  readonly element: string;
+  /** Elements that belong together: the count is a multiple of this. */
+  readonly group?: number;
+  readonly doc: string;
+}[] = [
+  { name: "trieV4Root", element: "u32", group: 65_536, doc: "by the first 16 bits of an IPv4 address: a leaf, or TRIE_CHILD_BIT and a node" },
+  { name: "trieV4Nodes", element: "u32", group: 256, doc: "256 entries a node, by the next 8 bits" },
+  { name: "trieV6Root", element: "u32", group: 65_536, doc: "by the first 16 bits of an IPv6 address" },
+  { name: "trieV6Nodes", element: "TrieV6Node", doc: "path-compressed nodes, parents before children" },
+  { name: "trieV6Entries", element: "u32", group: 256, doc: "256 entries a node: a leaf, or TRIE_CHILD_BIT and a node" },
+  { name: "leaves", element: "Leaf", doc: "leaf number to class and endpoint" },
+  { name: "endpoints", element: "EndpointRow", doc: "rows of each local endpoint" },
+  { name: "cells", element: "u32", doc: "rowCount × classCount port-set numbers, row by row" },
+  { name: "portSets", element: "PortSet", doc: "deduplicated port sets" },
+  { name: "portPageIndexes", element: "u16", group: 256, doc: "256 page numbers an index, by the port's high byte" },
+  { name: "portPages", element: "u32", group: 8, doc: "256 bits a page, by the port's low byte" },
+  { name: "strings", element: "u8", doc: "UTF-8 text, referred to by StringRef" },
+  { name: "endpointInfos", element: "EndpointInfo", doc: "one for each endpoint" },
+  { name: "policyInfos", element: "PolicyInfo", doc: "policies that select a local endpoint" },
+  { name: "ruleInfos", element: "RuleInfo", doc: "rules of those policies, ports resolved" },
+  { name: "rowInfos", element: "RowInfo", doc: "one for each row" },
+  { name: "rowLists", element: "u32", doc: "policy and rule indexes that rowInfos refer to" },
+  { name: "originSets", element: "u32", doc: "sets of origin classes: count, then that many ids, ascending" },
+];
+
+export const enums: readonly Enum[] = [
+  {
+    name: "ProtocolSlot",
+    doc: "Which of a port set's page indexes answers for a protocol.",
+    values: [
+      { name: "Tcp", doc: "protocol 6" },
+      { name: "Udp", doc: "protocol 17" },
+      { name: "Sctp", doc: "protocol 132" },
+      { name: "Other", doc: "every other protocol, with port 0" },
+    ],
+  },
+  {
+    name: "Tier",
+    doc: "Who wrote a rule; evaluated in this order.",
+    values: [
+      { name: "Node", doc: "built in: a node reaches its own pods" },
+      { name: "Admin", doc: "ClusterNetworkPolicy, tier Admin" },
+      { name: "NetworkPolicy", doc: "networking.k8s.io/v1" },
+      { name: "Baseline", doc: "ClusterNetworkPolicy, tier Baseline" },
+    ],
+  },
+  {
+    name: "Action",
+    doc: "What a rule does with a packet it matches.",
+    values: [
+      { name: "Accept", doc: "allow, finally" },
+      { name: "Deny", doc: "deny, finally" },
+      { name: "Pass", doc: "leave the tier" },
+    ],
+  },
+  {
+    name: "Direction",
+    doc: "Seen from the endpoint.",
+    values: [
+      { name: "Ingress", doc: "to the endpoint" },
+      { name: "Egress", doc: "from the endpoint" },
+    ],
+  },
+  {
+    name: "StatusCode",
+    doc: "How a native call ended.",
+    values: [
+      { name: "Ok", doc: "done" },
+      { name: "TableTooShort", doc: "the blob is shorter than its header says" },
+      { name: "TableMagic", doc: "the bytes are no table blob" },
+      { name: "TableVersion", doc: "written by another version of the format" },
+      { name: "TableLayout", doc: "written with another layout (LAYOUT_HASH differs)" },
+      { name: "TableChecksum", doc: "the checksum does not fit the bytes" },
+      { name: "TableBounds", doc: "a section or an index points outside its array" },
+      { name: "TableCycle", doc: "a trie node points at itself or upwards" },
+      { name: "System", doc: "a system call failed; errno and the call's name say which" },
+      { name: "Argument", doc: "an argument is outside what the call accepts" },
+      { name: "Limit", doc: "a fixed limit is reached" },
+      { name: "State", doc: "not possible in the present state" },
+    ],
+  },
+  {
+    name: "FlowEventKind",
+    doc: "What an event tells.",
+    values: [
+      { name: "Opened", doc: "a new connection was allowed" },
+      { name: "Closed", doc: "a connection ended or timed out" },
+      { name: "Dropped", doc: "a frame was dropped" },
+      { name: "Cut", doc: "an existing connection is no longer allowed" },
+    ],
+  },
+  {
+    name: "ConnState",
+    doc: "State of a tracked connection.",
+    values: [
+      { name: "None", doc: "free slot" },
+      { name: "SynSent", doc: "TCP: a SYN was seen" },
+      { name: "SynReceived", doc: "TCP: answered by SYN and ACK" },
+      { name: "Established", doc: "TCP: handshake complete" },
+      { name: "FinWait", doc: "TCP: one side has closed" },
+      { name: "CloseWait", doc: "TCP: the close was acknowledged" },
+      { name: "LastAck", doc: "TCP: both sides have closed" },
+      { name: "TimeWait", doc: "TCP: the last close was acknowledged" },
+      { name: "Close", doc: "TCP: reset" },
+      { name: "SynSent2", doc: "TCP: simultaneous open" },
+      { name: "Unreplied", doc: "not TCP: one direction only so far" },
+      { name: "Replied", doc: "not TCP: both directions seen" },
+    ],
+  },
+  {
+    name: "DropReason",
+    doc: "Why a frame was dropped. From the outside in: link, addresses, header, fragment, transport, state, policy, resources.",
+    values: [
+      { name: "None", doc: "not dropped" },
+      { name: "MalformedEthernet", doc: "shorter than an Ethernet header, or sent from a group address" },
+      { name: "VlanTag", doc: "carries an 802.1Q or 802.1ad tag and no VLAN is configured" },
+      { name: "L2Protocol", doc: "neither IPv4, IPv6 nor ARP, or its destination MAC does not fit its destination" },
+      { name: "SpoofedMac", doc: "Ethernet source is not the pod's own (from the pod), or is the pod's (to the pod)" },
+      { name: "MalformedArp", doc: "ARP whose sizes, types, opcode or length are not Ethernet and IPv4" },
+      { name: "SpoofedArp", doc: "ARP that claims an address or a MAC that is not the sender's" },
+      { name: "MalformedIpv4", word: "malformed-ipv4", doc: "version, header length, total length or options are wrong, or the frame is cut" },
+      { name: "MalformedIpv6", word: "malformed-ipv6", doc: "version, payload length or header chain is wrong, or the frame is cut; jumbograms" },
+      { name: "BadChecksum", doc: "the IPv4 header checksum is wrong" },
+      { name: "SpoofedSource", doc: "from the pod: an address that is not its own; to the pod: the pod's own" },
+      { name: "MartianSource", doc: "loopback, multicast, broadcast, unspecified or IPv4-mapped source" },
+      { name: "TtlExpired", doc: "TTL or hop limit is 0" },
+      { name: "ForbiddenIpOption", doc: "IPv4 loose or strict source route" },
+      { name: "ForbiddenExtHeader", doc: "IPv6 routing header, or a chain that is not allowed" },
+      { name: "ExtHeaderLimit", doc: "more extension headers than are walked" },
+      { name: "MalformedFragment", doc: "a fragment that is not the last one, with no data or a length that is no multiple of 8" },
+      { name: "FragmentTiny", doc: "a first fragment without the whole layer-4 header, or a TCP fragment at offset 8" },
+      { name: "FragmentIncompleteChain", doc: "an IPv6 first fragment without the whole header chain" },
+      { name: "FragmentOverlap", doc: "overlaps an earlier fragment, or its datagram had an overlap" },
+      { name: "FragmentOversize", doc: "would make a datagram of more than 65,535 bytes" },
+      { name: "FragmentOrphan", doc: "a later fragment whose first one was not seen, has expired or was refused" },
+      { name: "MalformedTcp", doc: "shorter than its header, or a data offset outside the segment" },
+      { name: "MalformedUdp", doc: "shorter than 8 bytes, or a length field that does not fit" },
+      { name: "MalformedIcmp", doc: "shorter than its type needs" },
+      { name: "MalformedSctp", doc: "shorter than the common header, or a chunk that does not fit" },
+      { name: "MalformedNdp", doc: "breaks a rule of neighbour discovery: hop limit, code, options, lengths, target" },
+      { name: "SpoofedNdp", doc: "neighbour discovery that claims what is not the sender's; redirects from the pod" },
+      { name: "RouterAdvertisement", doc: "a router advertisement, or the role of a router, from the pod" },
+      { name: "InvalidTcpFlags", doc: "a combination of flags that no TCP sends" },
+      { name: "RelatedTruncated", doc: "an ICMP error whose quote is cut, broken or without ports" },
+      { name: "RelatedMismatch", doc: "an ICMP error sent to somebody who did not send the quoted packet" },
+      { name: "RelatedUnknown", doc: "an ICMP error that quotes no tracked connection" },
+      { name: "InvalidTcpState", doc: "a segment that the connection's state does not admit" },
+      { name: "OutOfWindow", doc: "a segment, or a quoted one, outside the tracked window" },
+      { name: "NoConnection", doc: "needs a connection (TCP without SYN, an echo reply) and has none" },
+      { name: "PolicyIngress", doc: "no ingress rule of the receiver allows it" },
+      { name: "PolicyEgress", doc: "no egress rule of the sender allows it" },
+      { name: "ConntrackFull", doc: "the connection table is full and nothing may give way" },
+      { name: "FragmentFull", doc: "too many datagrams are being reassembled" },
+      { name: "FrameTruncated", doc: "longer than the receive slot, so part of it is missing" },
+      { name: "OffloadInvalid", doc: "its offload header (checksum start, segment size) does not fit the frame" },
+      { name: "NoDestination", doc: "no link leads to the destination" },
+      { name: "TransmitFull", doc: "the outgoing link could not take the frame" },
+      { name: "NoTable", doc: "no table is in force" },
+    ],
+  },
+];
