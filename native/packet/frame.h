@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice {
+
+// A frame's offload header: what is left to do to it, or what a network card would do.
+//
+// Shape:  the layout of struct virtio_net_hdr (10 bytes), little-endian.
+// Source: Virtual I/O Device (VIRTIO) 1.1, section 5.1.6.
+struct Offload {
+  uint8_t flags;            // bit 0: the checksum at checksumStart + checksumOffset is partial
+  uint8_t gsoType;          // 0 none, 1 TCP over IPv4, 3 UDP, 4 TCP over IPv6, 5 UDP L4; 0x80: ECN
+  uint16_t headerBytes;     // length of all headers of a superframe; a hint
+  uint16_t gsoSize;         // payload bytes of each segment of a superframe
+  uint16_t checksumStart;   // bytes from the start of the frame
+  uint16_t checksumOffset;  // bytes from checksumStart
+};
+static_assert(sizeof(Offload) == 10);
+
+inline constexpr uint8_t OFFLOAD_NEEDS_CHECKSUM = 1;
+
+// A frame as a Link handed it over, starting at its Ethernet header.
+//
+// Owner: the Link that received it keeps `bytes` valid, and writable, until its next release().
+struct Frame {
+  std::byte* bytes = nullptr;
+  uint32_t length = 0;
+  Offload offload = {};
+  uint16_t vlanTci = 0;
+  bool vlanTagged = false;  // the tag was taken out of the frame and stands in vlanTci
+  bool truncated = false;   // the slot was too small: `bytes` is not the whole frame
+};
+
+}  // namespace sluice

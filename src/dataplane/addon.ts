@@ -1,0 +1,40 @@
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { LAYOUT_HASH } from "../layout/layout.gen.js";
+
+/**
+ * What the addon (native/binding/) offers, as it is: bytes, numbers and strings. Only this folder
+ * may call it. Every call that the environment may refuse throws an Error with `code` (a
+ * StatusCode's name), `syscall` and `errno`, which `DataplaneError` wraps.
+ */
+export interface Addon {
+  readonly layoutHash: number;
+  /** Copies and checks the blob. Throws with `code` TableMagic, TableBounds, … */
+  openTable(blob: Uint8Array): NativeTable;
+}
+
+export interface NativeTable {
+  /**
+   * Judges `tuples` (FlowTuple records). `verdicts` gets a byte a tuple: bit 0 denied by the
+   * sender's egress, bit 1 by the receiver's ingress; 0 is allowed.
+   */
+  classify(tuples: Uint8Array, verdicts: Uint8Array): void;
+  /** Leaf numbers of each tuple's source and destination, two a tuple. */
+  locate(tuples: Uint8Array, leaves: Uint32Array): void;
+}
+
+let loaded: Addon | undefined;
+
+/** Loads the addon once. Errors: throws when it was not built, or built with another layout. */
+export function addon(): Addon {
+  if (loaded === undefined) {
+    const root = fileURLToPath(new URL("../..", import.meta.url));
+    const load = createRequire(import.meta.url)("node-gyp-build") as (folder: string) => Addon;
+    const candidate = load(root);
+    if (candidate.layoutHash !== LAYOUT_HASH) {
+      throw new Error("the native addon was built with another layout: run `npm run setup`");
+    }
+    loaded = candidate;
+  }
+  return loaded;
+}

@@ -1,0 +1,111 @@
+import type { Span } from "../diagnostics/diagnostic.js";
+import type { Address } from "../net/address.js";
+import type { Prefix } from "../net/prefix.js";
+import type { TransportProtocol } from "../net/protocol.js";
+
+/**
+ * Kubernetes objects as Sluice uses them: validated, defaulted as the API server does, every part
+ * that a user may ask about with its span. Selectors keep their text; nothing is resolved here.
+ */
+
+export interface Meta {
+  readonly name: string;
+  /** Empty for objects that have none (Namespace, Node, cluster policies). */
+  readonly namespace: string;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly annotations: ReadonlyMap<string, string>;
+  readonly span: Span;
+}
+
+export interface Namespace {
+  readonly kind: "Namespace";
+  readonly meta: Meta;
+}
+
+export interface Node {
+  readonly kind: "Node";
+  readonly meta: Meta;
+  /** InternalIP and ExternalIP entries of `status.addresses`. */
+  readonly addresses: readonly Address[];
+}
+
+export interface ContainerPort {
+  readonly name: string;
+  readonly port: number;
+  readonly protocol: TransportProtocol;
+}
+
+export interface Pod {
+  readonly kind: "Pod";
+  readonly meta: Meta;
+  /** Empty when not scheduled. */
+  readonly nodeName: string;
+  readonly hostNetwork: boolean;
+  /** `status.phase`, or `Running` when absent. */
+  readonly phase: string;
+  /** `status.podIPs`, or `status.podIP` when that is all there is. */
+  readonly addresses: readonly Address[];
+  /** Ports of all containers (and of init containers that keep running), named or not. */
+  readonly ports: readonly ContainerPort[];
+  /** `metadata.creationTimestamp` as text, empty when absent. */
+  readonly created: string;
+}
+
+export type SelectorOperator = "In" | "NotIn" | "Exists" | "DoesNotExist";
+
+export interface SelectorRequirement {
+  readonly key: string;
+  readonly operator: SelectorOperator;
+  readonly values: readonly string[];
+  readonly span: Span;
+}
+
+/** A label selector; no requirements selects everything. `matchLabels` entries are `In` of one value. */
+export interface LabelSelector {
+  readonly requirements: readonly SelectorRequirement[];
+  readonly span: Span;
+}
+
+export interface IpBlock {
+  readonly cidr: Prefix;
+  readonly except: readonly Prefix[];
+  readonly span: Span;
+}
+
+export interface PolicyPeer {
+  readonly podSelector?: LabelSelector;
+  readonly namespaceSelector?: LabelSelector;
+  readonly ipBlock?: IpBlock;
+  readonly span: Span;
+}
+
+export interface PolicyPort {
+  readonly protocol: TransportProtocol;
+  /** Absent: every port of the protocol. A string is a port name. */
+  readonly port?: number | string;
+  /** Inclusive; only with a numeric port. */
+  readonly endPort?: number;
+  readonly span: Span;
+}
+
+export interface PolicyRule {
+  /** Empty: everyone. */
+  readonly peers: readonly PolicyPeer[];
+  /** Empty: every port of every protocol. */
+  readonly ports: readonly PolicyPort[];
+  readonly span: Span;
+}
+
+export interface NetworkPolicy {
+  readonly kind: "NetworkPolicy";
+  readonly meta: Meta;
+  readonly podSelector: LabelSelector;
+  /** Defaulted: Ingress, and Egress when there are egress rules, when the manifest names none. */
+  readonly policyTypes: ReadonlySet<"Ingress" | "Egress">;
+  /** Whether the manifest itself named them. */
+  readonly policyTypesGiven: boolean;
+  readonly ingress: readonly PolicyRule[];
+  readonly egress: readonly PolicyRule[];
+}
+
+export type KubernetesObject = Namespace | Node | Pod | NetworkPolicy;

@@ -1,0 +1,67 @@
+import type { Span } from "../diagnostics/diagnostic.js";
+import type { Address } from "../net/address.js";
+import type { Prefix } from "../net/prefix.js";
+import type { PortSet } from "../net/port-set.js";
+
+/**
+ * Who may reach whom, with selectors and named ports resolved to addresses and numbers, before any
+ * byte is laid out. `resolvePolicies` makes it, the compiler lowers it, `--stage=ruleset` prints it.
+ */
+
+export type Tier = "Node" | "Admin" | "NetworkPolicy" | "Baseline";
+export type Action = "Accept" | "Deny" | "Pass";
+export type Direction = "Ingress" | "Egress";
+
+/** A policy as provenance: enough to name it and to find it. */
+export interface PolicySource {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly span: Span;
+}
+
+/**
+ * A set of addresses that a rule names, shared by all rules that name the same one.
+ * An address belongs when some block holds it and none of that block's excepts does.
+ */
+export interface AddressSet {
+  /** Unique within the ruleset, equal for equal selectors; made from their text. */
+  readonly key: string;
+  readonly blocks: readonly { readonly prefix: Prefix; readonly except: readonly Prefix[] }[];
+}
+
+export interface Rule {
+  readonly policy: PolicySource;
+  /** 0-based place in the direction's list of the policy. */
+  readonly index: number;
+  readonly tier: Tier;
+  /** Lower first within a tier; 0 for NetworkPolicy, whose rules have no order. */
+  readonly priority: number;
+  readonly action: Action;
+  readonly span: Span;
+  /** `any` is every address of both families. */
+  readonly peers: AddressSet | "any";
+  readonly ports: PortSet;
+}
+
+/** What one direction of an endpoint is judged by. Endpoints with the same rules share the object. */
+export interface EndpointRules {
+  /** NetworkPolicies that select the endpoint in this direction; empty: not isolated. */
+  readonly isolatedBy: readonly PolicySource[];
+  /** In the order of evaluation: tier, priority, policy, index. */
+  readonly rules: readonly Rule[];
+}
+
+/** A pod whose traffic is judged here. */
+export interface Endpoint {
+  readonly namespace: string;
+  readonly name: string;
+  readonly addresses: readonly Address[];
+  readonly ingress: EndpointRules;
+  readonly egress: EndpointRules;
+}
+
+export interface Ruleset {
+  /** Sorted by namespace, then name (code unit order). */
+  readonly endpoints: readonly Endpoint[];
+}
