@@ -1,0 +1,120 @@
+import { type Address, formatAddress, isIpv4Mapped, parseAddress } from "./address.js";
+
+/** A block of addresses. The bits of `address` past `length` are zero. */
+export interface Prefix {
+  readonly address: Address;
+  /** 0 to 32, or 0 to 128. */
+  readonly length: number;
+}
+
+/** What keeps a text from being a prefix, in the words of a message: "got …, want …". */
+export interface PrefixFault {
+  readonly got: string;
+  readonly want: string;
+}
+
+/**
+ * Parses `address/length`, or returns undefined.
+ *
+ * Errors: undefined for all that the API server refuses: leading zeros, a zone, a netmask, host bits
+ *         that are set, IPv4-mapped addresses. `readPrefix` says which.
+ */
+export function parsePrefix(text: string): Prefix | undefined {
+  const read = readPrefix(text);
+  return "prefix" in read ? read.prefix : undefined;
+}
+
+/** Parses `address/length`, or says what is wrong with it. */
+export function readPrefix(
+  text: string,
+): { readonly prefix: Prefix } | { readonly fault: PrefixFault } {
+  const fault = (got: string, want: string) => ({ fault: { got, want } });
+  const shown = text.length > 64 ? `${text.slice(0, 64)}…` : text;
+
+  const slash = text.indexOf("/");
+  if (slash < 0) {
+    const alone = parseAddress(text);
+    if (alone === undefined) return fault(`"${shown}"`, "a prefix such as 10.0.0.0/8 or fd00::/8");
+    return fault(
+      `address "${shown}"`,
+      `a prefix: ${text}/${alone.bytes.length * 8} is this address`,
+    );
+  }
+  const addressText = text.slice(0, slash);
+  const lengthText = text.slice(slash + 1);
+  const address = parseAddress(addressText);
+  if (address === undefined) {
+    if (/(^|\.)0\d/.test(addressText)) {
+      return fault(`"${shown}"`, "octets without leading zeros");
+    }
+    if (addressText.includes("%")) return fault(`"${shown}"`, "an address without a zone");
+    return fault(`"${shown}"`, "an IPv4 or IPv6 address before the slash");
+  }
+  const bits = address.bytes.length * 8;
+  if (!/^(0|[1-9]\d{0,2})$/.test(lengthText) || Number(lengthText) > bits) {
+    return fault(`prefix length "${lengthText.slice(0, 32)}"`, `a number from 0 to ${bits}`);
+  }
+  const length = Number(lengthText);
+  if (isIpv4Mapped(address)) {
+    return fault(`IPv4-mapped address "${shown}"`, "the IPv4 form, such as 10.0.0.0/8");
+  }
+  const masked = maskAddress(address, length);
+  const prefix = { address: masked, length };
+  for (let i = 0; i < masked.bytes.length; i++) {
+    if (masked.bytes[i] !== address.bytes[i]) {
+      return fault(`"${shown}" with host bits set`, formatPrefix(prefix));
+    }
+  }
+  return { prefix };
+}
+
+/** Formats a prefix as `address/length`, the address in its canonical form. */
+export function formatPrefix(prefix: Prefix): string {
+  return `${formatAddress(prefix.address)}/${prefix.length}`;
+}
+
+/** Reports whether `address` lies in `prefix`. Families never mix. */
+export function prefixContains(prefix: Prefix, address: Address): boolean {
+  if (prefix.address.family !== address.family) return false;
+  const whole = prefix.length >> 3;
+  const ours = prefix.address.bytes;
+  const theirs = address.bytes;
+  for (let i = 0; i < whole; i++) if (ours[i] !== theirs[i]) return false;
+  const rest = prefix.length & 7;
+  return rest === 0 || (ours[whole]! ^ theirs[whole]!) >> (8 - rest) === 0;
+}
+
+/** Reports whether every address of `inner` lies in `outer`; a prefix covers itself. */
+export function prefixCovers(outer: Prefix, inner: Prefix): boolean {
+  return outer.length <= inner.length && prefixContains(outer, inner.address);
+}
+
+/** Returns the prefix that holds `address` alone. */
+export function hostPrefix(address: Address): Prefix {
+  return { address, length: address.bytes.length * 8 };
+}
+
+/** Returns the prefix of `length` bits that `address` lies in. */
+export function prefixOf(address: Address, length: number): Prefix {
+  return { address: maskAddress(address, length), length };
+}
+
+/** Orders prefixes: IPv4 before IPv6, then by address, then the wider first. */
+export function comparePrefixes(a: Prefix, b: Prefix): number {
+  if (a.address.family !== b.address.family) return a.address.family - b.address.family;
+  for (let i = 0; i < a.address.bytes.length; i++) {
+    const difference = a.address.bytes[i]! - b.address.bytes[i]!;
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+function maskAddress(address: Address, length: number): Address {
+  const bytes = Uint8Array.from(address.bytes);
+  const whole = length >> 3;
+  if (whole < bytes.length) {
+    bytes[whole] = bytes[whole]! & (0xff00 >> (length & 7)) & 0xff;
+    bytes.fill(0, whole + 1);
+  }
+  return { family: address.family, bytes };
+}
