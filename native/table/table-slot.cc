@@ -1,0 +1,63 @@
+#include "native/table/table-slot.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace sluice {
+
+void TableBytes::Free::operator()(std::byte* bytes) const noexcept { std::free(bytes); }
+
+Status TableBytes::copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept {
+  const size_t rounded =
+      (blob.size() + TABLE_ALIGNMENT_BYTES - 1) / TABLE_ALIGNMENT_BYTES * TABLE_ALIGNMENT_BYTES;
+  auto* memory = static_cast<std::byte*>(
+      std::aligned_alloc(TABLE_ALIGNMENT_BYTES, std::max<size_t>(rounded, TABLE_ALIGNMENT_BYTES)));
+  if (memory == nullptr) return {StatusCode::Limit};
+  if (!blob.empty()) std::memcpy(memory, blob.data(), blob.size());
+  bytes->bytes_.reset(memory);
+  bytes->size_ = blob.size();
+  return {};
+}
+
+TableSlot::~TableSlot() = default;
+
+Status TableSlot::publish(std::span<const std::byte> blob,
+                          std::span<const uint32_t> linkByEndpoint,
+                          uint32_t* generation) noexcept {
+  auto table = std::make_unique<TableInForce>();
+  if (const Status status = TableBytes::copy(blob, &table->bytes); !status.ok()) return status;
+  if (const Status status = TableView::open(table->bytes.span(), &table->view); !status.ok()) {
+    return status;
+  }
+  if (linkByEndpoint.size() > table->view.endpointCount()) return {StatusCode::Argument};
+  for (uint32_t endpoint = 0; endpoint < linkByEndpoint.size(); ++endpoint) {
+    const uint32_t link = linkByEndpoint[endpoint];
+    if (link == NONE) continue;
+    if (link >= LINKS_MAX) return {StatusCode::Argument};
+    if (link >= table->endpointByLink.size()) table->endpointByLink.resize(link + 1, NONE);
+    if (table->endpointByLink[link] != NONE) return {StatusCode::Argument};
+    table->endpointByLink[link] = endpoint;
+  }
+  table->linkByEndpoint.assign(linkByEndpoint.begin(), linkByEndpoint.end());
+  table->generation = ++generation_;
+
+  *generation = table->generation;
+  current_.store(table.get(), std::memory_order_seq_cst);
+  const uint64_t epoch = epoch_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  std::swap(owned_, table);
+  if (table != nullptr) retired_.push_back({std::move(table), epoch});
+  reclaim();
+  return {};
+}
+
+void TableSlot::reclaim() noexcept {
+  uint64_t oldest = UINT64_MAX;
+  for (const Passed& worker : passed_) {
+    oldest = std::min(oldest, worker.epoch.load(std::memory_order_seq_cst));
+  }
+  std::erase_if(retired_, [oldest](const Retired& each) { return each.epoch <= oldest; });
+}
+
+}  // namespace sluice

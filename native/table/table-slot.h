@@ -1,0 +1,105 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "native/layout/layout.gen.h"
+#include "native/packet/status.h"
+#include "native/table/table-view.h"
+
+namespace sluice {
+
+// A copy of a blob in memory that starts on a 64-byte boundary.
+class TableBytes {
+ public:
+  // Errors: Limit when there is no memory.
+  static Status copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept;
+
+  [[nodiscard]] std::span<const std::byte> span() const noexcept { return {bytes_.get(), size_}; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* bytes) const noexcept;
+  };
+  std::unique_ptr<std::byte, Free> bytes_;
+  size_t size_ = 0;
+};
+
+// A table together with what binds it to this process, so that a swap replaces both at once.
+struct TableInForce {
+  TableBytes bytes;
+  TableView view;
+  uint32_t generation = 0;
+  std::vector<uint32_t> linkByEndpoint;  // NONE: the endpoint has no link here
+
+  // The link that leads to an endpoint, or NONE.
+  [[nodiscard]] uint32_t linkOfEndpoint(uint32_t endpointId) const noexcept {
+    return endpointId < linkByEndpoint.size() ? linkByEndpoint[endpointId] : NONE;
+  }
+
+  // The endpoint behind a link, or NONE. Kept the other way round too, for the source guard.
+  [[nodiscard]] uint32_t endpointOfLink(uint32_t linkId) const noexcept {
+    return linkId < endpointByLink.size() ? endpointByLink[linkId] : NONE;
+  }
+  std::vector<uint32_t> endpointByLink;
+};
+
+// The one place where a new table becomes the table in force.
+//
+// Threads: publish() from one control thread; read() from the workers, each with its own slot
+//          number; a table is freed once every worker has passed a batch boundary since it was
+//          replaced. Nothing blocks a worker.
+// Source:  quiescent-state-based reclamation, as in McKenney and Slingwine, 1998.
+class TableSlot {
+ public:
+  explicit TableSlot(size_t workers) : passed_(workers) {}
+  ~TableSlot();
+  TableSlot(const TableSlot&) = delete;
+  TableSlot& operator=(const TableSlot&) = delete;
+
+  // Checks `blob` and puts it in force. `linkByEndpoint[i]` is the link of endpoint i, or NONE.
+  //
+  // Cost:   a copy and a check of the blob, on the calling thread; frees what no worker reads.
+  // Errors: what TableView::open and TableBytes::copy return, or Argument when the bindings do not
+  //         fit the table; the table in force stays.
+  Status publish(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
+                 uint32_t* generation) noexcept;
+
+  // The table in force, or nullptr before the first publish(). Valid until this worker's next
+  // read(); call it once a batch, and idle() before waiting.
+  [[nodiscard]] const TableInForce* read(size_t worker) noexcept {
+    // The table first, then the note: a publisher that sees the note knows that this worker can
+    // hold nothing older than what was current when the note was written.
+    passed_[worker].epoch.store(epoch_.load(std::memory_order_seq_cst), std::memory_order_seq_cst);
+    return current_.load(std::memory_order_seq_cst);
+  }
+
+  // Says that a worker reads no table until its next read().
+  void idle(size_t worker) noexcept {
+    passed_[worker].epoch.store(UINT64_MAX, std::memory_order_seq_cst);
+  }
+
+ private:
+  struct Retired {
+    std::unique_ptr<TableInForce> table;
+    uint64_t epoch;  // may be freed when every worker has noted this epoch or a later one
+  };
+  struct alignas(64) Passed {
+    std::atomic<uint64_t> epoch = UINT64_MAX;
+  };
+
+  void reclaim() noexcept;
+
+  std::atomic<const TableInForce*> current_ = nullptr;
+  std::atomic<uint64_t> epoch_ = 0;
+  std::vector<Passed> passed_;
+  std::unique_ptr<TableInForce> owned_;
+  std::vector<Retired> retired_;
+  uint32_t generation_ = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,186 @@
+#include "native/table/table-view.h"
+
+#include <array>
+
+namespace sluice {
+namespace {
+
+constexpr size_t CHECKSUM_WORD = offsetof(TableHeader, checksum) / 4;
+
+// The checksum of docs/format.md: four lanes, so that the multiplications overlap.
+uint32_t checksumOf(std::span<const std::byte> blob) noexcept {
+  const auto step = [](uint32_t lane, uint32_t word) {
+    return std::rotl(lane ^ word, 13) * 0x9e3779b1u;
+  };
+  std::array<uint32_t, 4> lanes = {1, 2, 3, 4};
+  for (size_t at = 0; at < blob.size() / 4; at += 4) {
+    uint32_t words[4];
+    std::memcpy(words, blob.data() + at * 4, sizeof words);
+    if (at == CHECKSUM_WORD - CHECKSUM_WORD % 4) words[CHECKSUM_WORD % 4] = 0;
+    for (size_t lane = 0; lane < 4; ++lane) lanes[lane] = step(lanes[lane], words[lane]);
+  }
+  uint32_t folded = 0;
+  for (const uint32_t lane : lanes) folded = step(folded, lane);
+  return folded;
+}
+
+bool allBelow(std::span<const uint32_t> values, size_t limit) noexcept {
+  for (const uint32_t value : values) {
+    if (value >= limit) return false;
+  }
+  return true;
+}
+
+// The array of one section, once its place has been checked.
+template <typename Element>
+std::span<const Element> sectionOf(std::span<const std::byte> blob, SectionId id) noexcept {
+  Section section;
+  const size_t at = offsetof(TableHeader, sections) + static_cast<size_t>(id) * sizeof(Section);
+  std::memcpy(&section, blob.data() + at, sizeof section);
+  return {reinterpret_cast<const Element*>(blob.data() + section.offset), section.count};
+}
+
+// Checks that each section starts on its boundary, ends inside the blob, and is made of whole groups.
+bool sectionsFit(std::span<const std::byte> blob) noexcept {
+  for (size_t id = 0; id < SECTION_COUNT; ++id) {
+    Section section;
+    std::memcpy(&section, blob.data() + offsetof(TableHeader, sections) + id * sizeof section,
+                sizeof section);
+    const uint64_t bytes = uint64_t{section.count} * sectionElementBytes[id];
+    if (section.offset % TABLE_ALIGNMENT_BYTES != 0 || section.offset < sizeof(TableHeader) ||
+        section.offset > blob.size() || bytes > blob.size() - section.offset ||
+        section.count % sectionGroup[id] != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Checks a trie entry: a leaf below `leafLimit`, or a child in [childFirst, childLimit).
+StatusCode checkEntries(std::span<const uint32_t> entries, size_t leafLimit, size_t childFirst,
+                        size_t childLimit) noexcept {
+  for (const uint32_t entry : entries) {
+    if ((entry & TRIE_CHILD_BIT) == 0) {
+      if (entry >= leafLimit) return StatusCode::TableBounds;
+      continue;
+    }
+    const uint32_t child = entry & ~TRIE_CHILD_BIT;
+    if (child >= childLimit) return StatusCode::TableBounds;
+    if (child < childFirst) return StatusCode::TableCycle;
+  }
+  return StatusCode::Ok;
+}
+
+// IPv4: the root leads to inner nodes (byte 2), those to outer nodes (byte 3), those to leaves only.
+StatusCode checkTrieV4(std::span<const uint32_t> root, std::span<const uint32_t> nodes,
+                       size_t innerCount, size_t leafCount) noexcept {
+  const size_t nodeCount = nodes.size() / TRIE_NODE_ENTRIES;
+  if (root.size() != TRIE_V4_ROOT_ENTRIES || innerCount > nodeCount) return StatusCode::TableBounds;
+  const auto inner = nodes.first(innerCount * TRIE_NODE_ENTRIES);
+  const auto outer = nodes.subspan(innerCount * TRIE_NODE_ENTRIES);
+  for (const StatusCode code : {checkEntries(root, leafCount, 0, innerCount),
+                                checkEntries(inner, leafCount, innerCount, nodeCount),
+                                checkEntries(outer, leafCount, nodeCount, nodeCount)}) {
+    if (code != StatusCode::Ok) return code;
+  }
+  return StatusCode::Ok;
+}
+
+// IPv6: children stand after their parents and look at a later byte, so every walk ends.
+StatusCode checkTrieV6(std::span<const uint32_t> root, std::span<const TrieV6Node> nodes,
+                       std::span<const uint32_t> entries, size_t leafCount) noexcept {
+  if (root.size() != TRIE_V6_ROOT_ENTRIES || entries.size() != nodes.size() * TRIE_NODE_ENTRIES) {
+    return StatusCode::TableBounds;
+  }
+  if (const StatusCode code = checkEntries(root, leafCount, 0, nodes.size());
+      code != StatusCode::Ok) {
+    return code;
+  }
+  for (size_t index = 0; index < nodes.size(); ++index) {
+    const TrieV6Node& node = nodes[index];
+    if (node.byteIndex < 2 || node.byteIndex > 15 || node.missLeaf >= leafCount) {
+      return StatusCode::TableBounds;
+    }
+    const auto own = entries.subspan(index * TRIE_NODE_ENTRIES, TRIE_NODE_ENTRIES);
+    const StatusCode code = checkEntries(own, leafCount, index + 1, nodes.size());
+    if (code != StatusCode::Ok) return code;
+    for (const uint32_t entry : own) {
+      if ((entry & TRIE_CHILD_BIT) != 0 &&
+          nodes[entry & ~TRIE_CHILD_BIT].byteIndex <= node.byteIndex) {
+        return StatusCode::TableCycle;
+      }
+    }
+  }
+  return StatusCode::Ok;
+}
+
+}  // namespace
+
+Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcept {
+  if (blob.size() < sizeof(TableHeader)) return {StatusCode::TableTooShort};
+  TableHeader header;
+  std::memcpy(&header, blob.data(), sizeof header);
+  if (header.magic != TABLE_MAGIC) return {StatusCode::TableMagic};
+  if (header.version != TABLE_VERSION) return {StatusCode::TableVersion};
+  if (header.layoutHash != LAYOUT_HASH) return {StatusCode::TableLayout};
+  if (header.totalBytes != blob.size() || blob.size() % TABLE_ALIGNMENT_BYTES != 0) {
+    return {StatusCode::TableTooShort};
+  }
+  if (header.checksum != checksumOf(blob)) return {StatusCode::TableChecksum};
+  if (!sectionsFit(blob)) return {StatusCode::TableBounds};
+
+  TableView opened;
+  opened.classCount_ = header.classCount;
+  opened.trieV4Root_ = sectionOf<uint32_t>(blob, SectionId::trieV4Root);
+  opened.trieV4Nodes_ = sectionOf<uint32_t>(blob, SectionId::trieV4Nodes);
+  opened.trieV6Root_ = sectionOf<uint32_t>(blob, SectionId::trieV6Root);
+  opened.trieV6Nodes_ = sectionOf<TrieV6Node>(blob, SectionId::trieV6Nodes);
+  opened.trieV6Entries_ = sectionOf<uint32_t>(blob, SectionId::trieV6Entries);
+  opened.leaves_ = sectionOf<Leaf>(blob, SectionId::leaves);
+  opened.endpoints_ = sectionOf<EndpointRow>(blob, SectionId::endpoints);
+  opened.cells_ = sectionOf<uint32_t>(blob, SectionId::cells);
+  opened.portSets_ = sectionOf<PortSet>(blob, SectionId::portSets);
+  opened.portPageIndexes_ = sectionOf<uint16_t>(blob, SectionId::portPageIndexes);
+  opened.portPages_ = sectionOf<uint32_t>(blob, SectionId::portPages);
+
+  const size_t leafCount = opened.leaves_.size();
+  if (const StatusCode code = checkTrieV4(opened.trieV4Root_, opened.trieV4Nodes_,
+                                          header.trieV4Inner, leafCount);
+      code != StatusCode::Ok) {
+    return {code};
+  }
+  if (const StatusCode code = checkTrieV6(opened.trieV6Root_, opened.trieV6Nodes_,
+                                          opened.trieV6Entries_, leafCount);
+      code != StatusCode::Ok) {
+    return {code};
+  }
+
+  const size_t endpointCount = opened.endpoints_.size();
+  for (const Leaf& leaf : opened.leaves_) {
+    const bool endpointFits = leaf.endpointId == NONE || leaf.endpointId < endpointCount;
+    if (leaf.classId >= header.classCount || !endpointFits) return {StatusCode::TableBounds};
+  }
+  for (const EndpointRow& endpoint : opened.endpoints_) {
+    if (endpoint.ingressRow >= header.rowCount || endpoint.egressRow >= header.rowCount) {
+      return {StatusCode::TableBounds};
+    }
+  }
+  const uint64_t cellCount = uint64_t{header.rowCount} * header.classCount;
+  if (opened.cells_.size() != cellCount ||
+      !allBelow(opened.cells_, opened.portSets_.size())) {
+    return {StatusCode::TableBounds};
+  }
+  const size_t pageIndexCount = opened.portPageIndexes_.size() / PORT_PAGE_INDEX_ENTRIES;
+  for (const PortSet& set : opened.portSets_) {
+    if (!allBelow(set.pageIndex, pageIndexCount)) return {StatusCode::TableBounds};
+  }
+  const size_t pageCount = opened.portPages_.size() / PORT_PAGE_WORDS;
+  for (const uint16_t page : opened.portPageIndexes_) {
+    if (page >= pageCount) return {StatusCode::TableBounds};
+  }
+
+  *view = opened;
+  return {};
+}
+
+}  // namespace sluice

@@ -1,0 +1,151 @@
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <type_traits>
+
+#include "native/layout/layout.gen.h"
+#include "native/packet/flow-key.h"
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// Who denies a flow, each side judged on its own; 0 when it is allowed.
+using DeniedBy = uint8_t;
+inline constexpr DeniedBy DENIED_BY_EGRESS = 1;
+inline constexpr DeniedBy DENIED_BY_INGRESS = 2;
+
+// The slot of a port set that answers for an IP protocol number.
+[[nodiscard]] constexpr ProtocolSlot protocolSlot(uint8_t protocol) noexcept {
+  switch (protocol) {
+    case 6:
+      return ProtocolSlot::Tcp;
+    case 17:
+      return ProtocolSlot::Udp;
+    case 132:
+      return ProtocolSlot::Sctp;
+    default:
+      return ProtocolSlot::Other;
+  }
+}
+
+// A table blob that has been checked once, and is read from then on without checks.
+//
+// Owner:   whoever opened it keeps the bytes alive for longer than any copy of the view.
+// Threads: reads from any number at once.
+// Source:  docs/format.md, "Table blob".
+class TableView {
+ public:
+  // Checks the header, the checksum, and that every index stays inside its section.
+  //
+  // Shape:  `blob` starts on a 64-byte boundary.
+  // Cost:   a few passes over the blob.
+  // Errors: TableTooShort, TableMagic, TableVersion, TableLayout, TableChecksum, TableBounds or
+  //         TableCycle; `*view` is then left as it was.
+  static Status open(std::span<const std::byte> blob, TableView* view) noexcept;
+
+  // Finds what the table knows of an address: its class and the local endpoint that owns it.
+  //
+  // Shape: `family` is 4 or 6; IPv4 stands in the first four bytes.
+  // Cost:  three loads for IPv4; at most 15 nodes for IPv6.
+  [[nodiscard]] uint32_t leafOf(const uint8_t* address, uint8_t family) const noexcept {
+    return family == 4 ? leafOfV4(address) : leafOfV6(address);
+  }
+
+  [[nodiscard]] const Leaf& leaf(uint32_t index) const noexcept { return leaves_[index]; }
+
+  // Judges the first packet of a flow between two addresses: the sender's egress when it is a local
+  // endpoint, the receiver's ingress when it is one. An endpoint's traffic to itself is allowed.
+  //
+  // Units: `port` is the destination port; ignored for protocols other than TCP, UDP and SCTP.
+  [[nodiscard]] DeniedBy decide(uint32_t sourceLeaf, uint32_t destinationLeaf, uint8_t protocol,
+                                uint16_t port) const noexcept {
+    const Leaf& source = leaves_[sourceLeaf];
+    const Leaf& destination = leaves_[destinationLeaf];
+    if (source.endpointId == destination.endpointId) {
+      return 0;  // to itself, or nobody's here
+    }
+    const ProtocolSlot slot = protocolSlot(protocol);
+    const uint16_t slotPort = slot == ProtocolSlot::Other ? uint16_t{0} : port;
+    DeniedBy denied = 0;
+    if (source.endpointId != NONE &&
+        !allows(endpoints_[source.endpointId].egressRow, destination.classId, slot, slotPort)) {
+      denied |= DENIED_BY_EGRESS;
+    }
+    if (destination.endpointId != NONE &&
+        !allows(endpoints_[destination.endpointId].ingressRow, source.classId, slot, slotPort)) {
+      denied |= DENIED_BY_INGRESS;
+    }
+    return denied;
+  }
+
+  // The same from a key: both addresses are looked up first.
+  [[nodiscard]] DeniedBy decide(const FlowKey& key) const noexcept {
+    return decide(leafOf(key.source.data(), key.family), leafOf(key.destination.data(), key.family),
+                  key.protocol, key.destinationPort);
+  }
+
+  [[nodiscard]] uint32_t endpointCount() const noexcept {
+    return static_cast<uint32_t>(endpoints_.size());
+  }
+
+ private:
+  [[nodiscard]] uint32_t leafOfV4(const uint8_t* address) const noexcept {
+    uint32_t entry = trieV4Root_[static_cast<size_t>(address[0]) << 8 | address[1]];
+    for (size_t byteIndex = 2; (entry & TRIE_CHILD_BIT) != 0; ++byteIndex) {
+      const size_t node = entry & ~TRIE_CHILD_BIT;
+      entry = trieV4Nodes_[node * TRIE_NODE_ENTRIES + address[byteIndex]];
+    }
+    return entry;
+  }
+
+  [[nodiscard]] uint32_t leafOfV6(const uint8_t* address) const noexcept {
+    uint32_t entry = trieV6Root_[static_cast<size_t>(address[0]) << 8 | address[1]];
+    uint64_t high = 0;
+    uint64_t low = 0;
+    std::memcpy(&high, address, 8);
+    std::memcpy(&low, address + 8, 8);
+    while ((entry & TRIE_CHILD_BIT) != 0) {
+      const size_t index = entry & ~TRIE_CHILD_BIT;
+      const TrieV6Node& node = trieV6Nodes_[index];
+      uint64_t value[2];
+      uint64_t mask[2];
+      std::memcpy(value, node.value, 16);
+      std::memcpy(mask, node.mask, 16);
+      if ((((high ^ value[0]) & mask[0]) | ((low ^ value[1]) & mask[1])) != 0) {
+        return node.missLeaf;
+      }
+      entry = trieV6Entries_[index * TRIE_NODE_ENTRIES + address[node.byteIndex]];
+    }
+    return entry;
+  }
+
+  [[nodiscard]] bool allows(uint32_t row, uint32_t classId, ProtocolSlot slot,
+                            uint16_t port) const noexcept {
+    const uint32_t set = cells_[static_cast<size_t>(row) * classCount_ + classId];
+    const size_t pageIndex = portSets_[set].pageIndex[static_cast<size_t>(slot)];
+    const size_t page = portPageIndexes_[pageIndex * PORT_PAGE_INDEX_ENTRIES + (port >> 8)];
+    const uint32_t word = portPages_[page * PORT_PAGE_WORDS + ((port >> 5) & 7)];
+    return ((word >> (port & 31)) & 1) != 0;
+  }
+
+  uint32_t classCount_ = 0;
+  std::span<const uint32_t> trieV4Root_;
+  std::span<const uint32_t> trieV4Nodes_;
+  std::span<const uint32_t> trieV6Root_;
+  std::span<const TrieV6Node> trieV6Nodes_;
+  std::span<const uint32_t> trieV6Entries_;
+  std::span<const Leaf> leaves_;
+  std::span<const EndpointRow> endpoints_;
+  std::span<const uint32_t> cells_;
+  std::span<const PortSet> portSets_;
+  std::span<const uint16_t> portPageIndexes_;
+  std::span<const uint32_t> portPages_;
+};
+
+static_assert(std::is_trivially_copyable_v<TableView>);
+
+}  // namespace sluice
