@@ -1,0 +1,41 @@
+/** Where a command writes text; `process.stdout` is one, and a test's array of chunks another. */
+export interface Output {
+  write(chunk: string | Uint8Array): boolean;
+  /** Width in columns, when it is a terminal. */
+  readonly columns?: number;
+}
+
+/** All that a command body may touch of its process, so that a test can stand in for it. */
+export interface Io {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly stdin: NodeJS.ReadableStream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly isTerminal: { readonly stdout: boolean; readonly stderr: boolean };
+}
+
+/** What a command answers to its shell. Source: design.md, "Contracts"; docs/commands.md. */
+export const exitCodes = {
+  ok: 0,
+  negative: 1,
+  usage: 2,
+  input: 3,
+  environment: 4,
+  bug: 5,
+} as const;
+
+/**
+ * A refusal that a command body throws when there is nothing more to say than one line and one
+ * thing to try. Findings about manifests are diagnostics, not this.
+ */
+export class CommandError extends Error {
+  readonly exitCode: number;
+  readonly remedy: string | undefined;
+
+  constructor(exitCode: number, message: string, remedy?: string) {
+    super(message);
+    this.name = "CommandError";
+    this.exitCode = exitCode;
+    this.remedy = remedy;
+  }
+}

@@ -1,0 +1,113 @@
+import { CommandError, exitCodes } from "./io.js";
+
+/**
+ * What the frame hands to each command body: flags by their long name in camelCase, defaults
+ * filled in, arguments by their own name. Absent means the user did not say.
+ */
+
+export interface PolicyOptions {
+  /** Each `-f`: a file, a folder, or `-`. */
+  readonly filename: readonly string[];
+}
+
+export interface ValidateOptions extends PolicyOptions {
+  readonly output: "text" | "json";
+}
+
+export interface CompileOptions extends PolicyOptions {
+  readonly node?: string;
+  readonly out?: string;
+  readonly stage?: "ruleset" | "table";
+  readonly output: "text" | "json";
+}
+
+export interface QueryOptions extends PolicyOptions {
+  readonly probes: string;
+  readonly output: "table" | "json";
+}
+
+export interface ExplainOptions extends PolicyOptions {
+  readonly from: string;
+  readonly to: string;
+  /** `NUMBER/PROTOCOL`, or a protocol alone, as the user wrote it. */
+  readonly port?: string;
+  /** Exit 1 when the answer is deny. */
+  readonly exitCode: boolean;
+  readonly output: "text" | "json";
+}
+
+export interface ReplayOptions extends PolicyOptions {
+  /** The capture. */
+  readonly file: string;
+  readonly pod: string;
+  readonly podMac?: string;
+  readonly podInterface?: string;
+  readonly write?: string;
+  readonly output: "table" | "json";
+}
+
+export interface RunOptions extends PolicyOptions {
+  /** `INSIDE,OUTSIDE`. */
+  readonly wire: string;
+  readonly pod: string;
+  readonly link: "auto" | "af-xdp" | "af-packet";
+  readonly readyFd?: number;
+  readonly staleFlows: "recheck" | "keep";
+  readonly loose: boolean;
+}
+
+export interface LabOptions {
+  readonly name: string;
+}
+
+export interface LabUpOptions extends LabOptions, PolicyOptions {
+  readonly foreground: boolean;
+}
+
+export interface LabApplyOptions extends LabOptions, PolicyOptions {}
+
+export interface LabStatusOptions extends LabOptions {
+  readonly output: "table" | "json";
+}
+
+export interface LabExecOptions extends LabOptions {
+  /** `NAMESPACE/POD`, or `POD` where that is unambiguous. */
+  readonly pod: string;
+  readonly command: readonly string[];
+}
+
+export interface LabProbeOptions extends LabOptions {
+  readonly probes?: string;
+  readonly output: "table" | "json";
+}
+
+export interface CaptureOptions extends PolicyOptions {
+  readonly interface: string;
+  readonly pod?: string;
+  readonly count?: number;
+  readonly filter?: string;
+  readonly write?: string;
+  readonly output: "table" | "json";
+}
+
+export interface CompletionOptions {
+  readonly shell: "bash" | "zsh" | "fish";
+}
+
+export interface VersionOptions {
+  readonly output: "text" | "json";
+}
+
+/** Reads a whole number of at least `least`. Errors: CommandError (usage). */
+export function wholeNumber(least: number): (text: string, flag: string) => number {
+  return (text, flag) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least) {
+      throw new CommandError(
+        exitCodes.usage,
+        `${flag}: got "${text}", want a whole number of at least ${least}`,
+      );
+    }
+    return value;
+  };
+}
