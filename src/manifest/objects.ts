@@ -108,4 +108,80 @@ export interface NetworkPolicy {
   readonly egress: readonly PolicyRule[];
 }
 
-export type KubernetesObject = Namespace | Node | Pod | NetworkPolicy;
+/** All pods of the namespaces that the selector chooses. */
+export interface NamespacesPeer {
+  readonly by: "namespaces";
+  readonly selector: LabelSelector;
+  readonly span: Span;
+}
+
+/** The pods that one selector chooses in the namespaces that the other chooses. */
+export interface PodsPeer {
+  readonly by: "pods";
+  readonly namespaceSelector: LabelSelector;
+  readonly podSelector: LabelSelector;
+  readonly span: Span;
+}
+
+export interface NodesPeer {
+  readonly by: "nodes";
+  readonly selector: LabelSelector;
+  readonly span: Span;
+}
+
+export interface NetworksPeer {
+  readonly by: "networks";
+  readonly networks: readonly Prefix[];
+  readonly span: Span;
+}
+
+/** Only in Accept rules for egress. `*.` in front stands for one label or more. */
+export interface DomainNamesPeer {
+  readonly by: "domainNames";
+  readonly domainNames: readonly string[];
+  readonly span: Span;
+}
+
+export type ClusterSubject = NamespacesPeer | PodsPeer;
+export type ClusterPeer = NamespacesPeer | PodsPeer | NodesPeer | NetworksPeer | DomainNamesPeer;
+
+export type ClusterPort =
+  | {
+      readonly by: "number";
+      readonly protocol: TransportProtocol;
+      /** Inclusive; equal for a single port. */
+      readonly start: number;
+      readonly end: number;
+      readonly span: Span;
+    }
+  /** A container port's name, of whatever protocol the container gives it. */
+  | { readonly by: "name"; readonly name: string; readonly span: Span };
+
+export interface ClusterRule {
+  /** Empty when it has none. */
+  readonly name: string;
+  readonly action: "Accept" | "Deny" | "Pass";
+  /** One at least. */
+  readonly peers: readonly ClusterPeer[];
+  /** Empty: every port of every protocol. */
+  readonly ports: readonly ClusterPort[];
+  readonly span: Span;
+}
+
+/**
+ * A cluster-wide policy. The two older kinds are read into the same shape: Allow becomes Accept,
+ * AdminNetworkPolicy is of tier Admin, BaselineAdminNetworkPolicy of tier Baseline and priority 0.
+ */
+export interface ClusterPolicy {
+  readonly kind: "ClusterNetworkPolicy" | "AdminNetworkPolicy" | "BaselineAdminNetworkPolicy";
+  readonly meta: Meta;
+  readonly tier: "Admin" | "Baseline";
+  /** 0 to 1000, lower first. */
+  readonly priority: number;
+  readonly subject: ClusterSubject;
+  /** In the order written, which is the order of evaluation. */
+  readonly ingress: readonly ClusterRule[];
+  readonly egress: readonly ClusterRule[];
+}
+
+export type KubernetesObject = Namespace | Node | Pod | NetworkPolicy | ClusterPolicy;
