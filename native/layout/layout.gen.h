@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0xe88dca05u;
+inline constexpr uint32_t LAYOUT_HASH = 0xac2c8aa4u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -197,6 +197,25 @@ inline constexpr std::array<std::string_view, 12> connStateWords = {{
     "syn-sent2",
     "unreplied",
     "replied",
+}};
+
+// How a probe ended.
+enum class ProbeOutcome : uint8_t {
+  // the request arrived and the answer came back
+  Answered,
+  // nothing came back in time
+  TimedOut,
+  // the destination, or a router on the way, refused it
+  Refused,
+  // it could not be tried; errno says why
+  Failed,
+};
+inline constexpr size_t PROBE_OUTCOME_COUNT = 4;
+inline constexpr std::array<std::string_view, 4> probeOutcomeWords = {{
+    "answered",
+    "timed-out",
+    "refused",
+    "failed",
 }};
 
 // Why a frame was dropped. From the outside in: link, addresses, header, fragment, transport, state, policy, resources.
@@ -543,6 +562,63 @@ static_assert(offsetof(FlowEvent, linkId) == 56);
 static_assert(offsetof(FlowEvent, deniedBy) == 58);
 static_assert(offsetof(FlowEvent, reserved) == 59);
 static_assert(offsetof(FlowEvent, frameBytes) == 60);
+
+// What has passed a link since it was added.
+struct LinkCounters {
+  uint64_t receivedFrames;  // frames taken from the link; a superframe is one
+  uint64_t receivedBytes;  // their bytes
+  uint64_t sentFrames;  // frames that the link took
+  uint64_t sentBytes;  // their bytes
+  uint64_t droppedFrames;  // frames received here and dropped, for any reason
+  uint64_t refusedFrames;  // frames that the link could not take
+  uint64_t answeredFrames;  // ARP and neighbour requests answered for the gateway
+  uint64_t lostFrames;  // frames that the kernel could not keep for us
+};
+static_assert(sizeof(LinkCounters) == 64);
+static_assert(offsetof(LinkCounters, receivedFrames) == 0);
+static_assert(offsetof(LinkCounters, receivedBytes) == 8);
+static_assert(offsetof(LinkCounters, sentFrames) == 16);
+static_assert(offsetof(LinkCounters, sentBytes) == 24);
+static_assert(offsetof(LinkCounters, droppedFrames) == 32);
+static_assert(offsetof(LinkCounters, refusedFrames) == 40);
+static_assert(offsetof(LinkCounters, answeredFrames) == 48);
+static_assert(offsetof(LinkCounters, lostFrames) == 56);
+
+// One connection for the prober to try.
+struct ProbeRequest {
+  uint8_t source[16];  // address, network order; IPv4 in the first four
+  uint8_t destination[16];  // address, network order
+  uint32_t sourceNamespace;  // descriptor of the namespace that sends
+  uint32_t destinationNamespace;  // descriptor of the namespace that listens, or NONE
+  uint16_t port;  // destination port; 0 for ICMP
+  uint8_t protocol;  // IP protocol number: TCP, UDP, SCTP, ICMP, ICMPv6
+  uint8_t family;  // 4 or 6
+  uint32_t timeoutMs;  // how long to wait for an answer
+  uint32_t reserved[2];  // zero
+};
+static_assert(sizeof(ProbeRequest) == 56);
+static_assert(offsetof(ProbeRequest, source) == 0);
+static_assert(offsetof(ProbeRequest, destination) == 16);
+static_assert(offsetof(ProbeRequest, sourceNamespace) == 32);
+static_assert(offsetof(ProbeRequest, destinationNamespace) == 36);
+static_assert(offsetof(ProbeRequest, port) == 40);
+static_assert(offsetof(ProbeRequest, protocol) == 42);
+static_assert(offsetof(ProbeRequest, family) == 43);
+static_assert(offsetof(ProbeRequest, timeoutMs) == 44);
+static_assert(offsetof(ProbeRequest, reserved) == 48);
+
+// How a probe ended.
+struct ProbeResult {
+  uint32_t roundTripUs;  // from the first packet to the answer; 0 without one
+  uint32_t errorNumber;  // errno, when the outcome is Failed
+  uint8_t outcome;  // ProbeOutcome
+  uint8_t reserved[7];  // zero
+};
+static_assert(sizeof(ProbeResult) == 16);
+static_assert(offsetof(ProbeResult, roundTripUs) == 0);
+static_assert(offsetof(ProbeResult, errorNumber) == 4);
+static_assert(offsetof(ProbeResult, outcome) == 8);
+static_assert(offsetof(ProbeResult, reserved) == 9);
 
 // Array sections of a table blob.
 enum class SectionId : uint8_t {

@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0xe88dca05;
+export const LAYOUT_HASH = 0xac2c8aa4;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -194,6 +194,26 @@ export const connStateWords = [
   "syn-sent2",
   "unreplied",
   "replied",
+] as const;
+
+/** How a probe ended. */
+export const ProbeOutcome = {
+  /** the request arrived and the answer came back */
+  Answered: 0,
+  /** nothing came back in time */
+  TimedOut: 1,
+  /** the destination, or a router on the way, refused it */
+  Refused: 2,
+  /** it could not be tried; errno says why */
+  Failed: 3,
+} as const;
+export type ProbeOutcome = (typeof ProbeOutcome)[keyof typeof ProbeOutcome];
+/** The word for each value of ProbeOutcome, by its number. */
+export const probeOutcomeWords = [
+  "answered",
+  "timed-out",
+  "refused",
+  "failed",
 ] as const;
 
 /** Why a frame was dropped. From the outside in: link, addresses, header, fragment, transport, state, policy, resources. */
@@ -540,6 +560,63 @@ export const FlowEvent = {
   reserved: 59,
   /** u32: length of the frame */
   frameBytes: 60,
+} as const;
+
+/** What has passed a link since it was added. Byte offsets of its fields. */
+export const LinkCounters = {
+  bytes: 64,
+  /** u64: frames taken from the link; a superframe is one */
+  receivedFrames: 0,
+  /** u64: their bytes */
+  receivedBytes: 8,
+  /** u64: frames that the link took */
+  sentFrames: 16,
+  /** u64: their bytes */
+  sentBytes: 24,
+  /** u64: frames received here and dropped, for any reason */
+  droppedFrames: 32,
+  /** u64: frames that the link could not take */
+  refusedFrames: 40,
+  /** u64: ARP and neighbour requests answered for the gateway */
+  answeredFrames: 48,
+  /** u64: frames that the kernel could not keep for us */
+  lostFrames: 56,
+} as const;
+
+/** One connection for the prober to try. Byte offsets of its fields. */
+export const ProbeRequest = {
+  bytes: 56,
+  /** 16 × u8: address, network order; IPv4 in the first four */
+  source: 0,
+  /** 16 × u8: address, network order */
+  destination: 16,
+  /** u32: descriptor of the namespace that sends */
+  sourceNamespace: 32,
+  /** u32: descriptor of the namespace that listens, or NONE */
+  destinationNamespace: 36,
+  /** u16: destination port; 0 for ICMP */
+  port: 40,
+  /** u8: IP protocol number: TCP, UDP, SCTP, ICMP, ICMPv6 */
+  protocol: 42,
+  /** u8: 4 or 6 */
+  family: 43,
+  /** u32: how long to wait for an answer */
+  timeoutMs: 44,
+  /** 2 × u32: zero */
+  reserved: 48,
+} as const;
+
+/** How a probe ended. Byte offsets of its fields. */
+export const ProbeResult = {
+  bytes: 16,
+  /** u32: from the first packet to the answer; 0 without one */
+  roundTripUs: 0,
+  /** u32: errno, when the outcome is Failed */
+  errorNumber: 4,
+  /** u8: ProbeOutcome */
+  outcome: 8,
+  /** 7 × u8: zero */
+  reserved: 9,
 } as const;
 
 /** Array sections of a table blob. */

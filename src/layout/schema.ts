@@ -215,6 +215,48 @@ export const structs: readonly Struct[] = [
       { name: "frameBytes", type: "u32", doc: "length of the frame" },
     ],
   },
+  {
+    name: "LinkCounters",
+    bytes: 64,
+    doc: "What has passed a link since it was added.",
+    fields: [
+      { name: "receivedFrames", type: "u64", doc: "frames taken from the link; a superframe is one" },
+      { name: "receivedBytes", type: "u64", doc: "their bytes" },
+      { name: "sentFrames", type: "u64", doc: "frames that the link took" },
+      { name: "sentBytes", type: "u64", doc: "their bytes" },
+      { name: "droppedFrames", type: "u64", doc: "frames received here and dropped, for any reason" },
+      { name: "refusedFrames", type: "u64", doc: "frames that the link could not take" },
+      { name: "answeredFrames", type: "u64", doc: "ARP and neighbour requests answered for the gateway" },
+      { name: "lostFrames", type: "u64", doc: "frames that the kernel could not keep for us" },
+    ],
+  },
+  {
+    name: "ProbeRequest",
+    bytes: 56,
+    doc: "One connection for the prober to try.",
+    fields: [
+      { name: "source", type: "u8", count: 16, doc: "address, network order; IPv4 in the first four" },
+      { name: "destination", type: "u8", count: 16, doc: "address, network order" },
+      { name: "sourceNamespace", type: "u32", doc: "descriptor of the namespace that sends" },
+      { name: "destinationNamespace", type: "u32", doc: "descriptor of the namespace that listens, or NONE" },
+      { name: "port", type: "u16", doc: "destination port; 0 for ICMP" },
+      { name: "protocol", type: "u8", doc: "IP protocol number: TCP, UDP, SCTP, ICMP, ICMPv6" },
+      { name: "family", type: "u8", doc: "4 or 6" },
+      { name: "timeoutMs", type: "u32", doc: "how long to wait for an answer" },
+      { name: "reserved", type: "u32", count: 2, doc: "zero" },
+    ],
+  },
+  {
+    name: "ProbeResult",
+    bytes: 16,
+    doc: "How a probe ended.",
+    fields: [
+      { name: "roundTripUs", type: "u32", doc: "from the first packet to the answer; 0 without one" },
+      { name: "errorNumber", type: "u32", doc: "errno, when the outcome is Failed" },
+      { name: "outcome", type: "u8", doc: "ProbeOutcome" },
+      { name: "reserved", type: "u8", count: 7, doc: "zero" },
+    ],
+  },
 ];
 
 /** Array sections of a table blob, in the order of SectionId. */
@@ -328,6 +370,16 @@ export const enums: readonly Enum[] = [
       { name: "SynSent2", doc: "TCP: simultaneous open" },
       { name: "Unreplied", doc: "not TCP: one direction only so far" },
       { name: "Replied", doc: "not TCP: both directions seen" },
+    ],
+  },
+  {
+    name: "ProbeOutcome",
+    doc: "How a probe ended.",
+    values: [
+      { name: "Answered", doc: "the request arrived and the answer came back" },
+      { name: "TimedOut", doc: "nothing came back in time" },
+      { name: "Refused", doc: "the destination, or a router on the way, refused it" },
+      { name: "Failed", doc: "it could not be tried; errno says why" },
     ],
   },
   {
