@@ -23,8 +23,7 @@ Status TableBytes::copy(std::span<const std::byte> blob, TableBytes* bytes) noex
 
 TableSlot::~TableSlot() = default;
 
-Status TableSlot::publish(std::span<const std::byte> blob,
-                          std::span<const uint32_t> linkByEndpoint,
+Status TableSlot::publish(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                           uint32_t* generation) noexcept {
   auto table = std::make_unique<TableInForce>();
   if (const Status status = TableBytes::copy(blob, &table->bytes); !status.ok()) return status;

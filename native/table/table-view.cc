@@ -40,7 +40,8 @@ std::span<const Element> sectionOf(std::span<const std::byte> blob, SectionId id
   return {reinterpret_cast<const Element*>(blob.data() + section.offset), section.count};
 }
 
-// Checks that each section starts on its boundary, ends inside the blob, and is made of whole groups.
+// Checks that each section starts on its boundary, ends inside the blob, and is made of whole
+// groups.
 bool sectionsFit(std::span<const std::byte> blob) noexcept {
   for (size_t id = 0; id < SECTION_COUNT; ++id) {
     Section section;
@@ -71,7 +72,8 @@ StatusCode checkEntries(std::span<const uint32_t> entries, size_t leafLimit, siz
   return StatusCode::Ok;
 }
 
-// IPv4: the root leads to inner nodes (byte 2), those to outer nodes (byte 3), those to leaves only.
+// IPv4: the root leads to inner nodes (byte 2), those to outer nodes (byte 3), those to leaves
+// only.
 StatusCode checkTrieV4(std::span<const uint32_t> root, std::span<const uint32_t> nodes,
                        size_t innerCount, size_t leafCount) noexcept {
   const size_t nodeCount = nodes.size() / TRIE_NODE_ENTRIES;
@@ -144,13 +146,13 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
   opened.portPages_ = sectionOf<uint32_t>(blob, SectionId::portPages);
 
   const size_t leafCount = opened.leaves_.size();
-  if (const StatusCode code = checkTrieV4(opened.trieV4Root_, opened.trieV4Nodes_,
-                                          header.trieV4Inner, leafCount);
+  if (const StatusCode code =
+          checkTrieV4(opened.trieV4Root_, opened.trieV4Nodes_, header.trieV4Inner, leafCount);
       code != StatusCode::Ok) {
     return {code};
   }
-  if (const StatusCode code = checkTrieV6(opened.trieV6Root_, opened.trieV6Nodes_,
-                                          opened.trieV6Entries_, leafCount);
+  if (const StatusCode code =
+          checkTrieV6(opened.trieV6Root_, opened.trieV6Nodes_, opened.trieV6Entries_, leafCount);
       code != StatusCode::Ok) {
     return {code};
   }
@@ -166,8 +168,7 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
     }
   }
   const uint64_t cellCount = uint64_t{header.rowCount} * header.classCount;
-  if (opened.cells_.size() != cellCount ||
-      !allBelow(opened.cells_, opened.portSets_.size())) {
+  if (opened.cells_.size() != cellCount || !allBelow(opened.cells_, opened.portSets_.size())) {
     return {StatusCode::TableBounds};
   }
   const size_t pageIndexCount = opened.portPageIndexes_.size() / PORT_PAGE_INDEX_ENTRIES;

@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <vector>
 
-// A unit-test harness in a page: no package of C++ tests comes with a bare compiler, and these tests
-// must run on a machine that has nothing else.
+// A unit-test harness in a page: no package of C++ tests comes with a bare compiler, and these
+// tests must run on a machine that has nothing else.
 namespace sluice::testing {
 
 struct Case {
@@ -39,23 +39,22 @@ inline void fail(const char* file, int line, const char* text) {
 
 // TEST("room: what holds") { … CHECK(condition); … }
 #define TEST(name) SLUICE_TEST(name, SLUICE_JOIN(testBody, __LINE__))
-#define SLUICE_TEST(name, body)                                                 \
-  static void body();                                                           \
-  static const sluice::testing::Registration SLUICE_JOIN(registered, __LINE__)( \
-      name, body);                                                              \
+#define SLUICE_TEST(name, body)                                                             \
+  static void body();                                                                       \
+  static const sluice::testing::Registration SLUICE_JOIN(registered, __LINE__)(name, body); \
   static void body()
 
 // Records a failure and goes on.
-#define CHECK(condition)                                                              \
-  do {                                                                                \
-    if (!(condition)) sluice::testing::fail(__FILE__, __LINE__, #condition);          \
+#define CHECK(condition)                                                     \
+  do {                                                                       \
+    if (!(condition)) sluice::testing::fail(__FILE__, __LINE__, #condition); \
   } while (false)
 
 // Records a failure and leaves the test.
-#define REQUIRE(condition)                                        \
-  do {                                                            \
-    if (!(condition)) {                                           \
-      sluice::testing::fail(__FILE__, __LINE__, #condition);      \
-      return;                                                     \
-    }                                                             \
+#define REQUIRE(condition)                                   \
+  do {                                                       \
+    if (!(condition)) {                                      \
+      sluice::testing::fail(__FILE__, __LINE__, #condition); \
+      return;                                                \
+    }                                                        \
   } while (false)

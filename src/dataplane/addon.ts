@@ -5,12 +5,14 @@ import { LAYOUT_HASH } from "../layout/layout.gen.js";
 /**
  * What the addon (native/binding/) offers, as it is: bytes, numbers and strings. Only this folder
  * may call it. Every call that the environment may refuse throws an Error with `code` (a
- * StatusCode's name), `syscall` and `errno`, which `DataplaneError` wraps.
+ * StatusCode's word), `syscall` and `errno`, which `DataplaneError` wraps.
  */
 export interface Addon {
   readonly layoutHash: number;
-  /** Copies and checks the blob. Throws with `code` TableMagic, TableBounds, … */
-  openTable(blob: Uint8Array): NativeTable;
+  /** Copies and checks the blob. Throws with `code` table-magic, table-bounds, … */
+  readonly NativeTable: new (
+    blob: Uint8Array,
+  ) => NativeTable;
 }
 
 export interface NativeTable {

@@ -1,7 +1,16 @@
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type Enum, enums, type Field, type FieldType, limits, type Struct, sections, structs } from "./schema.js";
+import {
+  type Enum,
+  enums,
+  type Field,
+  type FieldType,
+  limits,
+  type Struct,
+  sections,
+  structs,
+} from "./schema.js";
 
 /**
  * Writes what `schema.ts` says into `layout.gen.ts`, `layout.gen.h` and `docs/format.md`.
@@ -26,16 +35,19 @@ function place(struct: Struct): readonly Placed[] {
   let offset = 0;
   const placed = struct.fields.map((field) => {
     const size = sizes[field.type];
-    if (offset % size !== 0) throw new Error(`${struct.name}.${field.name}: offset ${offset} needs padding to ${size}`);
+    if (offset % size !== 0)
+      throw new Error(`${struct.name}.${field.name}: offset ${offset} needs padding to ${size}`);
     const at = { ...field, offset };
     offset += size * (field.count ?? 1);
     return at;
   });
-  if (offset !== struct.bytes) throw new Error(`${struct.name}: fields fill ${offset} bytes, want ${struct.bytes}`);
+  if (offset !== struct.bytes)
+    throw new Error(`${struct.name}: fields fill ${offset} bytes, want ${struct.bytes}`);
   return placed;
 }
 
-const upperSnake = (name: string): string => name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase();
+const upperSnake = (name: string): string =>
+  name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase();
 const kebab = (name: string): string => name.replace(/([a-z0-9])([A-Z])/g, "$1-$2").toLowerCase();
 const camel = (name: string): string => name.charAt(0).toLowerCase() + name.slice(1);
 const wordOf = (value: Enum["values"][number]): string => value.word ?? kebab(value.name);
@@ -43,7 +55,11 @@ const wordOf = (value: Enum["values"][number]): string => value.word ?? kebab(va
 if (sections.length * 2 > 38) throw new Error("TableHeader.sections is too small");
 
 const layoutHash = createHash("sha256")
-  .update(JSON.stringify({ limits, structs, sections, enums }, (key, value) => (key === "doc" ? undefined : value)))
+  .update(
+    JSON.stringify({ limits, structs, sections, enums }, (key, value) =>
+      key === "doc" ? undefined : value,
+    ),
+  )
   .digest()
   .readUInt32LE(0);
 
@@ -60,14 +76,21 @@ function typescript(): string {
     each.values.forEach((value, index) => {
       out.push(`  /** ${value.doc} */`, `  ${value.name}: ${index},`);
     });
-    out.push("} as const;", `export type ${each.name} = (typeof ${each.name})[keyof typeof ${each.name}];`);
+    out.push(
+      "} as const;",
+      `export type ${each.name} = (typeof ${each.name})[keyof typeof ${each.name}];`,
+    );
     out.push(`/** The word for each value of ${each.name}, by its number. */`);
     out.push(`export const ${camel(each.name)}Words = [`);
     for (const value of each.values) out.push(`  "${wordOf(value)}",`);
     out.push("] as const;");
   }
   for (const struct of structs) {
-    out.push("", `/** ${struct.doc} Byte offsets of its fields. */`, `export const ${struct.name} = {`);
+    out.push(
+      "",
+      `/** ${struct.doc} Byte offsets of its fields. */`,
+      `export const ${struct.name} = {`,
+    );
     out.push(`  bytes: ${struct.bytes},`);
     for (const field of place(struct)) {
       const shape = field.count === undefined ? field.type : `${field.count} × ${field.type}`;
@@ -80,22 +103,46 @@ function typescript(): string {
     out.push(`  /** ${section.element}: ${section.doc} */`, `  ${section.name}: ${index},`);
   });
   out.push("} as const;", "export type SectionName = keyof typeof SectionId;");
-  out.push("/** Bytes of one element of each section, by SectionId. */", "export const sectionElementBytes = [");
+  out.push(
+    "/** Bytes of one element of each section, by SectionId. */",
+    "export const sectionElementBytes = [",
+  );
   for (const section of sections) out.push(`  ${elementBytes(section.element)},`);
   out.push("] as const;", "");
   return out.join("\n");
 }
 
 function cpp(): string {
-  const out = [`// ${banner}`, "#pragma once", "", "#include <array>", "#include <bit>", "#include <cstddef>", "#include <cstdint>", "#include <string_view>", ""];
-  out.push("namespace sluice {", "", 'static_assert(std::endian::native == std::endian::little, "the layout is little-endian");', "");
+  const out = [
+    `// ${banner}`,
+    "#pragma once",
+    "",
+    "#include <array>",
+    "#include <bit>",
+    "#include <cstddef>",
+    "#include <cstdint>",
+    "#include <string_view>",
+    "",
+  ];
+  out.push(
+    "namespace sluice {",
+    "",
+    'static_assert(std::endian::native == std::endian::little, "the layout is little-endian");',
+    "",
+  );
   out.push(`inline constexpr uint32_t LAYOUT_HASH = 0x${layoutHash.toString(16)}u;`);
-  for (const [name, value] of Object.entries(limits)) out.push(`inline constexpr uint32_t ${name} = ${value}u;`);
+  for (const [name, value] of Object.entries(limits))
+    out.push(`inline constexpr uint32_t ${name} = ${value}u;`);
   for (const each of enums) {
     out.push("", `// ${each.doc}`, `enum class ${each.name} : uint8_t {`);
     for (const value of each.values) out.push(`  // ${value.doc}`, `  ${value.name},`);
-    out.push("};", `inline constexpr size_t ${upperSnake(each.name)}_COUNT = ${each.values.length};`);
-    out.push(`inline constexpr std::array<std::string_view, ${each.values.length}> ${camel(each.name)}Words = {{`);
+    out.push(
+      "};",
+      `inline constexpr size_t ${upperSnake(each.name)}_COUNT = ${each.values.length};`,
+    );
+    out.push(
+      `inline constexpr std::array<std::string_view, ${each.values.length}> ${camel(each.name)}Words = {{`,
+    );
     for (const value of each.values) out.push(`    "${wordOf(value)}",`);
     out.push("}};");
   }
@@ -106,10 +153,12 @@ function cpp(): string {
       out.push(`  ${cTypes[field.type]} ${field.name}${many};  // ${field.doc}`);
     }
     out.push("};", `static_assert(sizeof(${struct.name}) == ${struct.bytes});`);
-    for (const field of place(struct)) out.push(`static_assert(offsetof(${struct.name}, ${field.name}) == ${field.offset});`);
+    for (const field of place(struct))
+      out.push(`static_assert(offsetof(${struct.name}, ${field.name}) == ${field.offset});`);
   }
   out.push("", "// Array sections of a table blob.", "enum class SectionId : uint8_t {");
-  for (const section of sections) out.push(`  ${section.name},  // ${section.element}: ${section.doc}`);
+  for (const section of sections)
+    out.push(`  ${section.name},  // ${section.element}: ${section.doc}`);
   out.push("};", `inline constexpr size_t SECTION_COUNT = ${sections.length};`);
   out.push("// Bytes of one element, and how many elements belong together, by SectionId.");
   out.push(`inline constexpr std::array<uint32_t, ${sections.length}> sectionElementBytes = {{`);
@@ -121,31 +170,79 @@ function cpp(): string {
 }
 
 function docs(): Record<string, string> {
-  const table = (head: readonly string[], rows: readonly (readonly (string | number)[])[]): string =>
-    [`| ${head.join(" | ")} |`, `|${head.map(() => "---").join("|")}|`, ...rows.map((row) => `| ${row.join(" | ")} |`)].join("\n");
+  const table = (
+    head: readonly string[],
+    rows: readonly (readonly (string | number)[])[],
+  ): string =>
+    [
+      `| ${head.join(" | ")} |`,
+      `|${head.map(() => "---").join("|")}|`,
+      ...rows.map((row) => `| ${row.join(" | ")} |`),
+    ].join("\n");
   const structText = structs
     .map((struct) =>
-      [`### ${struct.name} (${struct.bytes} bytes)`, "", struct.doc, "", table(["offset", "type", "field", "meaning"], place(struct).map((field) => [field.offset, field.count === undefined ? field.type : `${field.count} × ${field.type}`, `\`${field.name}\``, field.doc]))].join("\n"),
+      [
+        `### ${struct.name} (${struct.bytes} bytes)`,
+        "",
+        struct.doc,
+        "",
+        table(
+          ["offset", "type", "field", "meaning"],
+          place(struct).map((field) => [
+            field.offset,
+            field.count === undefined ? field.type : `${field.count} × ${field.type}`,
+            `\`${field.name}\``,
+            field.doc,
+          ]),
+        ),
+      ].join("\n"),
     )
     .join("\n\n");
   const enumText = enums
-    .map((each) => [`### ${each.name}`, "", each.doc, "", table(["value", "name", "word", "meaning"], each.values.map((value, index) => [index, value.name, `\`${wordOf(value)}\``, value.doc]))].join("\n"))
+    .map((each) =>
+      [
+        `### ${each.name}`,
+        "",
+        each.doc,
+        "",
+        table(
+          ["value", "name", "word", "meaning"],
+          each.values.map((value, index) => [index, value.name, `\`${wordOf(value)}\``, value.doc]),
+        ),
+      ].join("\n"),
+    )
     .join("\n\n");
   return {
-    sections: table(["id", "section", "element", "bytes", "meaning"], sections.map((section, index) => [index, `\`${section.name}\``, section.element, elementBytes(section.element), section.doc])),
+    sections: table(
+      ["id", "section", "element", "bytes", "meaning"],
+      sections.map((section, index) => [
+        index,
+        `\`${section.name}\``,
+        section.element,
+        elementBytes(section.element),
+        section.doc,
+      ]),
+    ),
     structs: structText,
     enums: enumText,
-    limits: table(["name", "value"], Object.entries(limits).map(([name, value]) => [`\`${name}\``, value])),
+    limits: table(
+      ["name", "value"],
+      Object.entries(limits).map(([name, value]) => [`\`${name}\``, value]),
+    ),
   };
 }
 
 /** Replaces what stands between `<!-- generated:NAME -->` and `<!-- /generated -->` in a page. */
 function fillPage(page: string, parts: Record<string, string>): string {
-  return page.replace(/(<!-- generated:(\w+) -->\n)[\s\S]*?(\n<!-- \/generated -->)/g, (all, open: string, name: string, close: string) => {
-    const text = parts[name];
-    if (text === undefined) throw new Error(`docs/format.md asks for ${name}, which is not generated`);
-    return text === undefined ? all : `${open}${text}${close}`;
-  });
+  return page.replace(
+    /(<!-- generated:(\w+) -->\n)[\s\S]*?(\n<!-- \/generated -->)/g,
+    (all, open: string, name: string, close: string) => {
+      const text = parts[name];
+      if (text === undefined)
+        throw new Error(`docs/format.md asks for ${name}, which is not generated`);
+      return text === undefined ? all : `${open}${text}${close}`;
+    },
+  );
 }
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -166,7 +263,9 @@ for (const [file, text] of Object.entries(outputs)) {
   }
   if (before === text) continue;
   if (check) {
-    process.stderr.write(`${file.slice(root.length)} is stale: run \`npm run generate\` and commit the result\n`);
+    process.stderr.write(
+      `${file.slice(root.length)} is stale: run \`npm run generate\` and commit the result\n`,
+    );
     process.exitCode = 1;
   } else {
     writeFileSync(file, text);

@@ -1,0 +1,40 @@
+{
+  # core: everything a packet waits for. dataplane: core and the door to Node. native_test: core and its
+  # unit tests, linked without Node, so that sanitizers and fuzzers run alone.
+  "target_defaults": {
+    "include_dirs": ["."],
+    "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20", "-fno-rtti"],
+    "cflags_cc": ["-std=c++20", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-fvisibility=hidden"],
+    "cflags": ["-fPIC"],
+    "conditions": [["target_arch=='x64'", {"cflags": ["-march=x86-64-v2"]}]],
+    "configurations": {
+      "Release": {"cflags": ["-O3"], "defines": ["NDEBUG"]},
+      "Debug": {
+        "cflags": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+        "ldflags": ["-fsanitize=address,undefined"]
+      }
+    }
+  },
+  "targets": [
+    {
+      "target_name": "core",
+      "type": "static_library",
+      "sources": ["<!@(node scripts/native-sources.mjs core)"]
+    },
+    {
+      "target_name": "dataplane",
+      "dependencies": ["core"],
+      "sources": ["<!@(node scripts/native-sources.mjs binding)"],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=9", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
+      "ldflags": ["-static-libstdc++", "-static-libgcc"]
+    },
+    {
+      "target_name": "native_test",
+      "type": "executable",
+      "dependencies": ["core"],
+      "sources": ["<!@(node scripts/native-sources.mjs testing)"],
+      "libraries": ["-lpthread"]
+    }
+  ]
+}

@@ -1,0 +1,21 @@
+#include <napi.h>
+
+#include "native/binding/table-binding.h"
+#include "native/layout/layout.gen.h"
+
+namespace sluice {
+namespace {
+
+Napi::Object start(Napi::Env env, Napi::Object exports) {
+  exports.Set("layoutHash", Napi::Number::New(env, LAYOUT_HASH));
+  defineTable(env, exports);
+  return exports;
+}
+
+}  // namespace
+}  // namespace sluice
+
+static Napi::Object startAddon(Napi::Env env, Napi::Object exports) {
+  return sluice::start(env, exports);
+}
+NODE_API_MODULE(dataplane, startAddon)

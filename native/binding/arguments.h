@@ -1,0 +1,48 @@
+#pragma once
+
+#include <napi.h>
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// The bytes of a typed array, or an empty span with a pending TypeError.
+template <typename Element>
+inline std::span<Element> elementsOf(const Napi::Value& value, napi_typedarray_type type,
+                                     const char* what) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
+    Napi::TypeError::New(value.Env(), std::string("want a typed array for ") + what)
+        .ThrowAsJavaScriptException();
+    return {};
+  }
+  const auto array = value.As<Napi::TypedArray>();
+  auto* bytes = static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+  return {reinterpret_cast<Element*>(bytes), array.ElementLength()};
+}
+
+inline std::span<uint8_t> bytesOf(const Napi::Value& value, const char* what) {
+  return elementsOf<uint8_t>(value, napi_uint8_array, what);
+}
+
+inline std::span<uint32_t> wordsOf(const Napi::Value& value, const char* what) {
+  return elementsOf<uint32_t>(value, napi_uint32_array, what);
+}
+
+// Throws what `status` says: `code` is the StatusCode's name, `syscall` and `errno` where one
+// failed.
+inline void throwStatus(Napi::Env env, const Status& status) {
+  const std::string word(statusCodeWords[static_cast<size_t>(status.code)]);
+  Napi::Error error = Napi::Error::New(env, word);
+  error.Set("code", Napi::String::New(env, word));
+  if (status.code == StatusCode::System) {
+    error.Set("syscall", Napi::String::New(env, status.call));
+    error.Set("errno", Napi::Number::New(env, status.error));
+  }
+  error.ThrowAsJavaScriptException();
+}
+
+}  // namespace sluice

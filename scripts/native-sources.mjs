@@ -1,0 +1,14 @@
+// Prints the C++ sources of a gyp target, sorted: binding.gyp names rooms, not files.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+
+const target = process.argv[2];
+const files = readdirSync("native", { recursive: true })
+  .map((file) => join("native", file))
+  .filter((file) => file.endsWith(".cc"));
+const roomOf = (file) => file.split("/")[1];
+const wanted = files.filter((file) => {
+  const room = roomOf(file);
+  return target === "core" ? room !== "binding" && room !== "testing" : room === target;
+});
+process.stdout.write(`${wanted.sort().join("\n")}\n`);

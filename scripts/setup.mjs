@@ -1,0 +1,116 @@
+// Makes a checkout ready: Debian packages (when root), npm packages, native build, TypeScript build.
+// Idempotent: a step whose inputs have not changed is passed over. With --tests, also what only the
+// tests need.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const forTests = process.argv.includes("--tests");
+
+/** What has to be on the machine, and the Debian package that brings it. */
+const needed = [
+  { present: () => onPath("g++") || onPath("c++"), debian: "g++", why: "compiles the packet path" },
+  { present: () => onPath("make"), debian: "make", why: "builds the packet path" },
+  { present: () => onPath("python3"), debian: "python3", why: "node-gyp runs on it" },
+];
+/** What some commands or tests are better for; their absence is told, not fatal. */
+const helpful = [
+  {
+    present: () => existsSync("/usr/include/pcap/pcap.h"),
+    debian: "libpcap-dev",
+    why: "`sluice capture`",
+  },
+  ...(forTests
+    ? [
+        { present: () => onPath("iperf3"), debian: "iperf3", why: "live tests of bulk TCP" },
+        { present: () => onPath("tcpdump"), debian: "tcpdump", why: "live tests of checksums" },
+        { present: () => onPath("ip"), debian: "iproute2", why: "live tests between namespaces" },
+      ]
+    : []),
+];
+
+function onPath(program) {
+  return (process.env.PATH ?? "").split(":").some((folder) => existsSync(join(folder, program)));
+}
+
+function say(text) {
+  process.stderr.write(`setup: ${text}\n`);
+}
+
+function run(command, args, extraEnv = {}) {
+  const result = spawnSync(command, args, {
+    cwd: root,
+    encoding: "utf8",
+    env: { ...process.env, ...extraEnv },
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return {
+    ok: result.status === 0,
+    output: `${result.stdout ?? ""}${result.stderr ?? ""}${result.error ?? ""}`,
+  };
+}
+
+function must(what, result) {
+  if (result.ok) return;
+  process.stderr.write(result.output);
+  say(`${what} failed; its output is above`);
+  process.exit(4);
+}
+
+function debianPackages() {
+  const missing = [...needed, ...helpful].filter((each) => !each.present());
+  if (missing.length === 0) return;
+  const names = missing.map((each) => each.debian);
+  if (process.getuid?.() === 0 && onPath("apt-get")) {
+    say(`installing ${names.join(" ")}`);
+    const env = { DEBIAN_FRONTEND: "noninteractive" };
+    run("apt-get", ["update", "-qq"], env);
+    run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...names], env);
+  }
+  for (const each of needed.filter((one) => !one.present())) {
+    say(`${each.debian} is missing (${each.why}): apt-get install ${each.debian}`);
+    process.exitCode = 4;
+  }
+  if (process.exitCode === 4) process.exit();
+  for (const each of helpful.filter((one) => !one.present())) {
+    say(`without ${each.debian}: ${each.why} will not run (apt-get install ${each.debian})`);
+  }
+}
+
+function npmPackages() {
+  // nan addons are bound to one ABI, so another Node means another install.
+  const lock = readFileSync(join(root, "package-lock.json"));
+  const key = createHash("sha256").update(lock).update(process.versions.modules).digest("hex");
+  const stamp = join(root, "node_modules/.sluice-setup");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === key) return;
+  say("installing npm packages");
+  const headers = dirname(dirname(process.execPath));
+  const env = existsSync(join(headers, "include/node/node_api.h"))
+    ? { npm_config_nodedir: headers }
+    : {};
+  must("npm ci", run("npm", ["ci", "--no-audit", "--no-fund"], env));
+  writeFileSync(stamp, key);
+}
+
+/** Lets `npx sluice` find this checkout's own command. */
+function linkCommand() {
+  const link = join(root, "node_modules/.bin/sluice");
+  if (existsSync(link)) return;
+  mkdirSync(dirname(link), { recursive: true });
+  symlinkSync("../../dist/cli/main.js", link);
+}
+
+debianPackages();
+npmPackages();
+say("building");
+must("the native build", run(process.execPath, ["scripts/build-native.mjs"]));
+must(
+  "the TypeScript build",
+  run(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"]),
+);
+must("chmod", run("chmod", ["+x", "dist/cli/main.js"]));
+linkCommand();
+say("ready");
