@@ -1,0 +1,484 @@
+import type { Io } from "./io.js";
+import {
+  type CaptureOptions,
+  type CompileOptions,
+  type CompletionOptions,
+  type ExplainOptions,
+  type LabApplyOptions,
+  type LabExecOptions,
+  type LabOptions,
+  type LabProbeOptions,
+  type LabStatusOptions,
+  type LabUpOptions,
+  type QueryOptions,
+  type ReplayOptions,
+  type RunOptions,
+  type ValidateOptions,
+  type VersionOptions,
+  wholeNumber,
+} from "./options.js";
+
+/**
+ * The command tree as data: the parser, the help, the shell completion and docs/commands.md are all
+ * made from it. Each body is imported only when its command runs, so that a short command starts
+ * without the rest.
+ */
+
+/** What a shell may offer for a value. */
+export type Completes = "file" | "folder" | "interface" | "command";
+
+export interface OptionSpec {
+  /** As `-o, --output <format>`; `...` in the value takes several, no value is a switch. */
+  readonly flags: string;
+  readonly description: string;
+  readonly values?: readonly string[];
+  readonly completes?: Completes;
+  readonly required?: boolean;
+  readonly default?: string;
+  /** Turns the text into a value. Errors: CommandError (usage). */
+  readonly parse?: (text: string, flag: string) => unknown;
+}
+
+export interface ArgumentSpec {
+  readonly name: string;
+  readonly description: string;
+  readonly several?: boolean;
+  readonly values?: readonly string[];
+  readonly completes?: Completes;
+}
+
+export interface Example {
+  readonly command: string;
+  readonly effect: string;
+}
+
+export interface CommandSpec {
+  readonly name: string;
+  /** One line, lower case. */
+  readonly summary: string;
+  /** What the options do not say: paragraphs for the help and the docs. */
+  readonly details?: readonly string[];
+  readonly group?: string;
+  readonly arguments?: readonly ArgumentSpec[];
+  readonly options?: readonly OptionSpec[];
+  readonly examples: readonly Example[];
+  readonly commands?: readonly CommandSpec[];
+  /** Words after the first argument belong to another program. */
+  readonly passThrough?: boolean;
+  /** Absent where there are `commands`. Takes the options type of options.ts that is its own. */
+  readonly run?: (options: never, io: Io) => Promise<number>;
+}
+
+const filename: OptionSpec = {
+  flags: "-f, --filename <path...>",
+  description:
+    "manifests: a file, a folder (recursive: .yaml .yml .json) or - for standard input; repeatable",
+  completes: "file",
+  required: true,
+};
+
+function output(...values: [string, ...string[]]): OptionSpec {
+  return {
+    flags: "-o, --output <format>",
+    description: "how to print the answer; json is one document",
+    values,
+    default: values[0],
+  };
+}
+
+const labName: OptionSpec = {
+  flags: "--name <name>",
+  description: "which lab, when there are several",
+  default: "default",
+};
+
+const pod: OptionSpec = {
+  flags: "--pod <namespace/name>",
+  description: "the pod whose traffic is judged",
+  required: true,
+};
+
+const offline = "Answers without root, daemon or network";
+const live = "Real packets";
+const other = "Help";
+
+/** Options that every command has. `--help` comes from the parser. */
+export const commonOptions: readonly OptionSpec[] = [
+  {
+    flags: "--color <when>",
+    description: "colour the output; NO_COLOR and FORCE_COLOR are heard too",
+    values: ["auto", "always", "never"],
+    default: "auto",
+  },
+];
+
+const lab: CommandSpec = {
+  name: "lab",
+  summary: "turn manifests into network namespaces with real traffic between them",
+  details: [
+    "One process holds a network namespace for each pod and enforces the policies between them. Without root it works in a user namespace of its own.",
+  ],
+  group: live,
+  examples: [
+    { command: "sluice lab up -f examples/three-tier", effect: "bring the lab up" },
+    { command: "sluice lab probe", effect: "compare real connections with the table" },
+    { command: "sluice lab down", effect: "leave nothing behind" },
+  ],
+  commands: [
+    {
+      name: "up",
+      summary: "make a namespace for each pod, wired through one process that enforces",
+      options: [
+        filename,
+        labName,
+        {
+          flags: "--foreground",
+          description: "stay, and take the lab down at Ctrl-C, instead of leaving it running",
+        },
+      ],
+      examples: [
+        { command: "sluice lab up -f examples/three-tier", effect: "bring it up and return" },
+        {
+          command: "sluice lab up -f manifests/ --name mine --foreground",
+          effect: "hold it in this terminal, under a name",
+        },
+      ],
+      run: async (options: LabUpOptions, io) => (await import("./lab.js")).runLabUp(options, io),
+    },
+    {
+      name: "apply",
+      summary: "swap the lab to other manifests while its connections run",
+      options: [filename, labName],
+      examples: [
+        {
+          command: "sluice lab apply -f examples/three-tier/after",
+          effect: "enforce the second state; a set with errors changes nothing",
+        },
+      ],
+      run: async (options: LabApplyOptions, io) =>
+        (await import("./lab.js")).runLabApply(options, io),
+    },
+    {
+      name: "down",
+      summary: "end the lab and remove all that it made, also after a kill -9",
+      options: [labName],
+      examples: [{ command: "sluice lab down", effect: "end the default lab" }],
+      run: async (options: LabOptions, io) => (await import("./lab.js")).runLabDown(options, io),
+    },
+    {
+      name: "status",
+      summary: "show pods, addresses, the table's generation and what was dropped, and why",
+      options: [labName, output("table", "json")],
+      examples: [
+        { command: "sluice lab status", effect: "for reading" },
+        { command: "sluice lab status -o json", effect: "for a script" },
+      ],
+      run: async (options: LabStatusOptions, io) =>
+        (await import("./lab.js")).runLabStatus(options, io),
+    },
+    {
+      name: "exec",
+      summary: "run a program in a pod's network namespace, and exit as it does",
+      arguments: [
+        { name: "pod", description: "namespace/name, or the name alone where one pod has it" },
+        {
+          name: "command",
+          description: "the program and its arguments",
+          several: true,
+          completes: "command",
+        },
+      ],
+      options: [labName],
+      passThrough: true,
+      examples: [
+        {
+          command: "sluice lab exec shop/frontend -- ping -c 1 10.20.0.12",
+          effect: "one echo request from a pod",
+        },
+      ],
+      run: async (options: LabExecOptions, io) =>
+        (await import("./lab.js")).runLabExec(options, io),
+    },
+    {
+      name: "probe",
+      summary: "try real connections between pods and compare them with the table",
+      details: [
+        "Without --probes, every pair of pods is tried with ICMP and with each port that a container declares, over both address families. Exit 1 when one connection behaves otherwise than the table says.",
+      ],
+      options: [
+        labName,
+        {
+          flags: "--probes <file>",
+          description: 'what to try: {"probes":[{"id","src","dst","protocol","port"}]}',
+          completes: "file",
+        },
+        output("table", "json"),
+      ],
+      examples: [
+        { command: "sluice lab probe", effect: "all pairs" },
+        { command: "sluice lab probe --probes probes.json -o json", effect: "the ones in a file" },
+      ],
+      run: async (options: LabProbeOptions, io) =>
+        (await import("./lab.js")).runLabProbe(options, io),
+    },
+  ],
+};
+
+export const root: CommandSpec = {
+  name: "sluice",
+  summary: "enforce Kubernetes network policy on any Linux interface, without a cluster",
+  examples: [
+    { command: "sluice demo", effect: "see it work, in under a minute" },
+    {
+      command:
+        "sluice explain -f examples/three-tier --from shop/stranger --to shop/database --port 5432/tcp",
+      effect: "ask why a connection is refused",
+    },
+  ],
+  commands: [
+    {
+      name: "validate",
+      summary: "check manifests as the Kubernetes API server does",
+      details: [
+        "Every error at once, each with its file, line, column and the field that the API server names. Exit 3 when there is one.",
+      ],
+      group: offline,
+      options: [filename, output("text", "json")],
+      examples: [
+        { command: "sluice validate -f manifests/", effect: "a folder" },
+        { command: "kubectl get netpol -A -o yaml | sluice validate -f -", effect: "a cluster's" },
+      ],
+      run: async (options: ValidateOptions, io) =>
+        (await import("./validate.js")).runValidate(options, io),
+    },
+    {
+      name: "compile",
+      summary: "compile manifests to the decision table",
+      group: offline,
+      options: [
+        filename,
+        { flags: "--node <name>", description: "only pods on this node are judged here" },
+        { flags: "--out <file>", description: "write the table to a file", completes: "file" },
+        {
+          flags: "--stage <stage>",
+          description: "print what a step of the compiler made",
+          values: ["ruleset", "table"],
+        },
+        output("text", "json"),
+      ],
+      examples: [
+        { command: "sluice compile -f manifests/ --out policy.tbl", effect: "write the table" },
+        { command: "sluice compile -f manifests/ --stage ruleset", effect: "who may reach whom" },
+      ],
+      run: async (options: CompileOptions, io) =>
+        (await import("./compile.js")).runCompile(options, io),
+    },
+    {
+      name: "query",
+      summary: "judge a list of connections with the native table",
+      group: offline,
+      options: [
+        filename,
+        {
+          flags: "--probes <file>",
+          description:
+            '{"probes":[{"id","src","dst","srcIP","dstIP","protocol","port"}]}; src and dst are namespace/pod',
+          completes: "file",
+          required: true,
+        },
+        output("table", "json"),
+      ],
+      examples: [
+        { command: "sluice query -f manifests/ --probes probes.json", effect: "for reading" },
+        {
+          command: "sluice query -f manifests/ --probes probes.json -o json",
+          effect: "for a script",
+        },
+      ],
+      run: async (options: QueryOptions, io) => (await import("./query.js")).runQuery(options, io),
+    },
+    {
+      name: "explain",
+      summary: "say which rule allows a connection, or why each rule does not",
+      group: offline,
+      options: [
+        filename,
+        { flags: "--from <ref>", description: "namespace/pod or an address", required: true },
+        { flags: "--to <ref>", description: "namespace/pod or an address", required: true },
+        { flags: "--port <port/protocol>", description: "such as 5432/tcp, 53/udp or icmp" },
+        { flags: "--exit-code", description: "exit 1 when the connection is denied" },
+        output("text", "json"),
+      ],
+      examples: [
+        {
+          command:
+            "sluice explain -f manifests/ --from shop/frontend --to shop/database --port 5432/tcp",
+          effect: "between two pods",
+        },
+        {
+          command:
+            "sluice explain -f manifests/ --from 192.0.2.7 --to shop/frontend --port 80/tcp --exit-code",
+          effect: "from outside, as a check in a script",
+        },
+      ],
+      run: async (options: ExplainOptions, io) =>
+        (await import("./explain.js")).runExplain(options, io),
+    },
+    {
+      name: "replay",
+      summary: "send a capture through the filter, on the capture's own clock",
+      details: [
+        "In a pcapng file, the interface called pod (or the one named) is the pod's side. In a plain pcap, a frame whose source is the pod's MAC or address comes from the pod.",
+      ],
+      group: offline,
+      arguments: [{ name: "file", description: "a pcap or pcapng file", completes: "file" }],
+      options: [
+        filename,
+        pod,
+        { flags: "--pod-mac <mac>", description: "the pod's MAC, where the capture has one" },
+        { flags: "--pod-interface <name>", description: "the pcapng interface on the pod's side" },
+        {
+          flags: "-w, --write <file>",
+          description: "write the packets that pass to a pcapng file",
+          completes: "file",
+        },
+        output("table", "json"),
+      ],
+      examples: [
+        {
+          command: "sluice replay traffic.pcapng -f manifests/ --pod shop/database",
+          effect: "what would have been dropped, and why",
+        },
+        {
+          command:
+            "sluice replay traffic.pcap -f manifests/ --pod shop/database -w passed.pcapng -o json",
+          effect: "keep what passes",
+        },
+      ],
+      run: async (options: ReplayOptions, io) =>
+        (await import("./replay.js")).runReplay(options, io),
+    },
+    {
+      name: "run",
+      summary: "stand between two interfaces and enforce",
+      details: [
+        "Prints ready on standard output once it enforces. SIGHUP reads the manifests again and keeps the old table when they have errors; SIGTERM and Ctrl-C end it. When the process ends, traffic stops.",
+      ],
+      group: live,
+      options: [
+        {
+          flags: "--wire <inside,outside>",
+          description: "the interface towards the pod, and the one towards the network",
+          completes: "interface",
+          required: true,
+        },
+        filename,
+        pod,
+        {
+          flags: "--link <kind>",
+          description: "how packets are received and sent",
+          values: ["auto", "af-xdp", "af-packet"],
+          default: "auto",
+        },
+        {
+          flags: "--ready-fd <fd>",
+          description: "also write ready to this file descriptor, and close it",
+          parse: wholeNumber(0),
+        },
+        {
+          flags: "--stale-flows <what>",
+          description:
+            "what a new table means for connections that run: judge them again, or keep them",
+          values: ["recheck", "keep"],
+          default: "recheck",
+        },
+        {
+          flags: "--loose",
+          description: "let a TCP connection be picked up in its middle, not only by its SYN",
+        },
+      ],
+      examples: [
+        {
+          command: "sluice run --wire veth-pod,veth-net -f manifests/ --pod shop/database",
+          effect: "enforce for one pod",
+        },
+      ],
+      run: async (options: RunOptions, io) => (await import("./run.js")).runRun(options, io),
+    },
+    lab,
+    {
+      name: "capture",
+      summary: "watch an interface, each packet beside the verdict of the table",
+      details: [
+        "A reply carries the verdict of the connection that it belongs to. Nothing is dropped: this only watches. Needs the optional package cap. Ctrl-C ends it with a summary.",
+      ],
+      group: live,
+      options: [
+        {
+          flags: "-i, --interface <name>",
+          description: "the interface to watch",
+          completes: "interface",
+          required: true,
+        },
+        filename,
+        { flags: "--pod <namespace/name>", description: "judge for this pod alone" },
+        {
+          flags: "-c, --count <n>",
+          description: "end after this many packets",
+          parse: wholeNumber(1),
+        },
+        { flags: "--filter <bpf>", description: "only these packets, as tcpdump understands it" },
+        {
+          flags: "-w, --write <file>",
+          description: "write the packets to a pcapng file, each with its verdict as a comment",
+          completes: "file",
+        },
+        output("table", "json"),
+      ],
+      examples: [
+        {
+          command: "sluice capture -i eth0 -f manifests/ --filter 'tcp port 5432'",
+          effect: "one service",
+        },
+        {
+          command: "sluice capture -i eth0 -f manifests/ --count 100 -w seen.pcapng -o json",
+          effect: "the next hundred packets",
+        },
+      ],
+      run: async (options: CaptureOptions, io) =>
+        (await import("./capture.js")).runCapture(options, io),
+    },
+    {
+      name: "demo",
+      summary: "bring up examples/three-tier, send traffic, swap policies, and clean up",
+      group: live,
+      examples: [{ command: "sluice demo", effect: "all of it, in under a minute" }],
+      run: async (options: object, io) => (await import("./demo.js")).runDemo(options, io),
+    },
+    {
+      name: "completion",
+      summary: "print a shell's completion script",
+      group: other,
+      arguments: [{ name: "shell", description: "which shell", values: ["bash", "zsh", "fish"] }],
+      examples: [
+        { command: "source <(sluice completion bash)", effect: "for this bash" },
+        { command: "sluice completion zsh > ~/.zfunc/_sluice", effect: "for every zsh" },
+        {
+          command: "sluice completion fish > ~/.config/fish/completions/sluice.fish",
+          effect: "for every fish",
+        },
+      ],
+      run: async (options: CompletionOptions, io) =>
+        (await import("./completion.js")).runCompletion(options, io),
+    },
+    {
+      name: "version",
+      summary: "print the version of sluice, its table layout, and node",
+      group: other,
+      options: [output("text", "json")],
+      examples: [{ command: "sluice version -o json", effect: "for a bug report" }],
+      run: async (options: VersionOptions, io) =>
+        (await import("./version.js")).runVersion(options, io),
+    },
+  ],
+};

@@ -1,0 +1,237 @@
+import { Argument, Command, CommanderError, Option } from "commander";
+import { type CommandSpec, commonOptions, type OptionSpec, root } from "./commands.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { packageVersion } from "./version.js";
+
+export type { Io } from "./io.js";
+
+/**
+ * Runs one command line, and answers with its exit code.
+ *
+ * Shape:  `words` is what follows the program's name.
+ * Errors: none; a usage mistake, a refusal of the environment and a bug are printed on `io.stderr`.
+ */
+export async function runCli(words: readonly string[], io: Io): Promise<number> {
+  let exitCode: number = exitCodes.ok;
+  const program = build(root, undefined, io, async (run) => {
+    exitCode = await run();
+  });
+  try {
+    await program.parseAsync([...words], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has printed it: help that was asked for is an answer, all else is a mistake.
+      return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    }
+    return report(error, io);
+  }
+}
+
+/** Prints what went wrong, and picks the exit code for it. */
+export function report(error: unknown, io: Io): number {
+  const debug = isSet(io.env["SLUICE_DEBUG"]);
+  const thrown = error instanceof Error ? error : new Error(String(error));
+  if (debug) {
+    io.stderr.write(`${thrown.stack ?? thrown.message}\n`);
+  }
+  if (thrown instanceof CommandError) {
+    io.stderr.write(`sluice: ${thrown.message}\n`);
+    if (thrown.remedy !== undefined) {
+      io.stderr.write(`  try: ${thrown.remedy}\n`);
+    }
+    return thrown.exitCode;
+  }
+  if (isRefusal(thrown)) {
+    io.stderr.write(`sluice: ${thrown.message}\n`);
+    return exitCodes.environment;
+  }
+  const place = /\(?(?:file:\/\/)?\S*?\/((?:dist|src)\/\S+?:\d+:\d+)\)?/.exec(thrown.stack ?? "");
+  io.stderr.write(
+    [
+      `sluice: internal error: ${thrown.message}`,
+      `  at ${place?.[1] ?? "an unknown place"}, sluice ${packageVersion()}, node ${process.version}`,
+      "  this is a bug in sluice: please report it with these lines" +
+        (debug ? "" : " and what SLUICE_DEBUG=1 adds"),
+      "",
+    ].join("\n"),
+  );
+  return exitCodes.bug;
+}
+
+/** Reports whether the system, not Sluice, said no: Node's own errors and DataplaneError name the call. */
+function isRefusal(error: Error): boolean {
+  const { syscall, code } = error as NodeJS.ErrnoException;
+  return (typeof syscall === "string" && syscall !== "") || code === "ERR_DLOPEN_FAILED";
+}
+
+/** The variable that sets a flag: `--pod-mac` is `SLUICE_POD_MAC`. */
+export function variableOf(longFlag: string): string {
+  return `SLUICE_${longFlag.replace(/^--/, "").replaceAll("-", "_").toUpperCase()}`;
+}
+
+/** Makes commander's command, and those under it, from ours. */
+function build(
+  spec: CommandSpec,
+  parent: Command | undefined,
+  io: Io,
+  start: (run: () => Promise<number>) => Promise<void>,
+): Command {
+  const command = parent?.command(spec.name) ?? new Command(spec.name);
+  if (parent === undefined) {
+    command
+      .exitOverride()
+      .enablePositionalOptions()
+      .version(packageVersion(), "-V, --version", "print the version")
+      .configureOutput({
+        writeOut: (text) => io.stdout.write(text),
+        writeErr: (text) => io.stderr.write(text),
+        getOutHelpWidth: () => Math.min(io.stdout.columns ?? 100, 100),
+        getErrHelpWidth: () => Math.min(io.stderr.columns ?? 100, 100),
+        outputError: (text, write) => write(text.replace(/^error: /, "sluice: ")),
+      })
+      .addHelpCommand(
+        new Command("help")
+          .argument("[command]")
+          .summary("print the help of a command")
+          .helpGroup("Help:"),
+      );
+  }
+  command
+    .summary(spec.summary)
+    .description([spec.summary, ...(spec.details ?? [])].join("\n\n"))
+    .helpOption("-h, --help", "print this help")
+    .showHelpAfterError(`run \`${pathOf(command)} --help\` for its options and examples`)
+    .addHelpText("after", helpAfter(spec));
+  if (spec.group !== undefined) {
+    command.helpGroup(`${spec.group}:`);
+  }
+  for (const child of spec.commands ?? []) {
+    build(child, command, io, start);
+  }
+
+  const run = spec.run;
+  if (run === undefined) {
+    return command;
+  }
+  for (const argument of spec.arguments ?? []) {
+    const made = new Argument(
+      argument.several ? `<${argument.name}...>` : `<${argument.name}>`,
+      argument.description,
+    );
+    command.addArgument(argument.values ? made.choices(argument.values) : made);
+  }
+  const optionSpecs = [...(spec.options ?? []), ...commonOptions];
+  for (const option of optionSpecs) {
+    command.addOption(makeOption(option));
+  }
+  command.passThroughOptions(spec.passThrough === true);
+  command.action(async () => {
+    fillFromEnvironment(command, optionSpecs, io);
+    const options = { ...command.opts(), ...argumentsByName(spec, command.processedArgs) };
+    await start(() => run(options as never, withColor(io, options)));
+  });
+  return command;
+}
+
+function makeOption(spec: OptionSpec): Option {
+  const text = spec.required ? `${spec.description} (required)` : spec.description;
+  const option = new Option(spec.flags, text);
+  if (spec.values !== undefined) {
+    option.choices(spec.values);
+  }
+  if (spec.parse !== undefined) {
+    const parse = spec.parse;
+    option.argParser((value) => parse(value, option.long ?? spec.flags));
+  }
+  if (spec.default !== undefined) {
+    option.default(spec.default);
+  } else if (option.isBoolean()) {
+    option.default(false).defaultValueDescription = "";
+  }
+  return option;
+}
+
+/**
+ * Takes the flags that the command line left out from `SLUICE_<FLAG>`, then asks for those that are
+ * still missing. Commander's own `env()` reads only process.env, and takes `=0` for yes.
+ */
+function fillFromEnvironment(command: Command, specs: readonly OptionSpec[], io: Io): void {
+  const missing: string[] = [];
+  for (const [index, option] of command.options.entries()) {
+    const spec = specs[index];
+    const flag = option.long;
+    if (spec === undefined || flag === undefined || flag === null) {
+      continue;
+    }
+    const name = option.attributeName();
+    const text = io.env[variableOf(flag)];
+    const given = command.getOptionValueSource(name) === "cli";
+    if (!given && text !== undefined && text !== "") {
+      command.setOptionValueWithSource(name, readVariable(option, spec, text), "env");
+    } else if (!given && spec.required) {
+      missing.push(`${option.flags} (or ${variableOf(flag)})`);
+    }
+  }
+  if (missing.length > 0) {
+    command.error(`error: missing ${missing.join(" and ")}`);
+  }
+}
+
+function readVariable(option: Option, spec: OptionSpec, text: string): unknown {
+  const variable = variableOf(option.long ?? "");
+  if (option.isBoolean()) {
+    return isSet(text);
+  }
+  if (spec.values !== undefined && !spec.values.includes(text)) {
+    throw new CommandError(
+      exitCodes.usage,
+      `${variable}: got "${text}", want one of ${spec.values.join(", ")}`,
+    );
+  }
+  if (option.variadic) {
+    return text.split(":").filter((each) => each !== "");
+  }
+  return spec.parse?.(text, variable) ?? text;
+}
+
+function isSet(text: string | undefined): boolean {
+  return text !== undefined && !["", "0", "false", "no", "off"].includes(text.toLowerCase());
+}
+
+function argumentsByName(spec: CommandSpec, values: readonly unknown[]): Record<string, unknown> {
+  const named: Record<string, unknown> = {};
+  for (const [index, argument] of (spec.arguments ?? []).entries()) {
+    const value = values[index];
+    // After a first argument commander hands the `--` on with the words behind it.
+    named[argument.name] = Array.isArray(value) && value[0] === "--" ? value.slice(1) : value;
+  }
+  return named;
+}
+
+/** `--color` is heard as the two variables that every colouring program knows. */
+function withColor(io: Io, options: Readonly<Record<string, unknown>>): Io {
+  const when = options["color"];
+  if (when === "always") {
+    return { ...io, env: { ...io.env, NO_COLOR: "", FORCE_COLOR: "1" } };
+  }
+  return when === "never" ? { ...io, env: { ...io.env, NO_COLOR: "1", FORCE_COLOR: "" } } : io;
+}
+
+function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
+}
+
+function helpAfter(spec: CommandSpec): string {
+  const lines = ["", "Examples:"];
+  for (const example of spec.examples) {
+    lines.push(`  # ${example.effect}`, `  ${example.command}`);
+  }
+  if (spec.run !== undefined) {
+    lines.push(
+      "",
+      "Every flag can be set as SLUICE_<FLAG>, such as SLUICE_COLOR=never; the flag wins.",
+    );
+  }
+  return lines.join("\n");
+}
