@@ -1,7 +1,7 @@
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { Address } from "../net/address.js";
-import type { Prefix } from "../net/prefix.js";
 import type { PortSet } from "../net/port-set.js";
+import type { Prefix } from "../net/prefix.js";
 
 /**
  * Who may reach whom, with selectors and named ports resolved to addresses and numbers, before any
@@ -20,13 +20,22 @@ export interface PolicySource {
   readonly span: Span;
 }
 
+/** Pods that no selector and no port name can tell apart, by their addresses. */
+export interface AddressGroup {
+  readonly key: string;
+  readonly addresses: readonly Address[];
+}
+
 /**
  * A set of addresses that a rule names, shared by all rules that name the same one.
- * An address belongs when some block holds it and none of that block's excepts does.
+ * An address belongs when a group lists it, or when some block holds it and none of that block's
+ * excepts does.
  */
 export interface AddressSet {
   /** Unique within the ruleset, equal for equal selectors; made from their text. */
   readonly key: string;
+  /** Pods that the selectors match, in the order of their keys. */
+  readonly groups: readonly AddressGroup[];
   readonly blocks: readonly { readonly prefix: Prefix; readonly except: readonly Prefix[] }[];
 }
 

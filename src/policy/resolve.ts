@@ -1,0 +1,447 @@
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import type {
+  ClusterPeer,
+  ClusterPolicy,
+  ClusterPort,
+  ContainerPort,
+  LabelSelector,
+  NetworkPolicy,
+  PolicyPeer,
+  PolicyPort,
+} from "../manifest/objects.js";
+import {
+  allPorts,
+  isNoPorts,
+  noPorts,
+  type PortSet,
+  portRange,
+  portSetKey,
+  unionPorts,
+} from "../net/port-set.js";
+import { hostPrefix } from "../net/prefix.js";
+import type { TransportProtocol } from "../net/protocol.js";
+import type { Cluster, LivePod, PodGroup, Policies } from "./cluster.js";
+import { compareText } from "./order.js";
+import { PeerSets, type PeerTerm } from "./peer-sets.js";
+import { remember } from "./remember.js";
+import type {
+  Action,
+  Direction,
+  Endpoint,
+  EndpointRules,
+  PolicySource,
+  Rule,
+  Ruleset,
+  Tier,
+} from "./ruleset.js";
+import { matchesSelector } from "./selectors.js";
+
+/** Whose traffic is judged here: every pod's, that of one node's pods, or one pod's. */
+export type LocalPods =
+  | "all"
+  | { readonly node: string }
+  | { readonly pod: { readonly namespace: string; readonly name: string } };
+
+export interface ResolveOptions {
+  readonly local: LocalPods;
+}
+
+/**
+ * Finds, for each local pod, the policies that isolate it and the rules that apply to it, with
+ * selectors resolved to addresses and named ports to numbers.
+ *
+ * Shape:  endpoints sorted by namespace, then name; pods with equal rules share one object.
+ * Cost:   policies are put to groups of pods; only policies that select a local pod are resolved.
+ * Errors: none. SL2002 (warning): a rule names domains, which cannot be resolved here.
+ */
+export function resolvePolicies(
+  cluster: Cluster,
+  policies: Policies,
+  options: ResolveOptions,
+): { readonly ruleset: Ruleset; readonly diagnostics: readonly Diagnostic[] } {
+  const resolver = new Resolver(cluster, policies);
+  const endpoints = cluster.pods
+    .filter((live) => isLocal(live, options.local))
+    .map((live) => resolver.endpoint(live));
+  return {
+    ruleset: { endpoints },
+    diagnostics: policies.clusterPolicies.flatMap(unresolvableDomains),
+  };
+}
+
+/** Reports whether a cluster policy's subject holds pods of this namespace with these labels. */
+export function subjectMatches(policy: ClusterPolicy, group: PodGroup): boolean {
+  const { subject } = policy;
+  return subject.by === "namespaces"
+    ? matchesSelector(subject.selector, group.namespace.labels)
+    : matchesSelector(subject.namespaceSelector, group.namespace.labels) &&
+        matchesSelector(subject.podSelector, group.labels);
+}
+
+/** Reports whether a NetworkPolicy isolates pods of this group in this direction. */
+export function isolates(policy: NetworkPolicy, direction: Direction, group: PodGroup): boolean {
+  return (
+    policy.meta.namespace === group.namespace.name &&
+    policy.policyTypes.has(direction) &&
+    matchesSelector(policy.podSelector, group.labels)
+  );
+}
+
+/** Finds the numbers that a port name has among container ports, as a set. */
+export function portsNamed(
+  ports: readonly ContainerPort[],
+  name: string,
+  protocol: TransportProtocol | undefined,
+): PortSet {
+  return ports
+    .filter((each) => each.name === name && (protocol ?? each.protocol) === each.protocol)
+    .reduce(
+      (set, each) => unionPorts(set, portRange(each.protocol, each.port, each.port)),
+      noPorts,
+    );
+}
+
+function isLocal({ pod }: LivePod, local: LocalPods): boolean {
+  if (local === "all") return true;
+  if ("node" in local) return pod.nodeName === local.node;
+  return pod.meta.namespace === local.pod.namespace && pod.meta.name === local.pod.name;
+}
+
+function unresolvableDomains(policy: ClusterPolicy): readonly Diagnostic[] {
+  const { kind, meta } = policy;
+  return policy.egress.flatMap((rule, ruleIndex) =>
+    rule.peers.flatMap((peer, peerIndex): readonly Diagnostic[] =>
+      peer.by !== "domainNames"
+        ? []
+        : [
+            {
+              code: "SL2002",
+              severity: "warning",
+              span: peer.span,
+              message: `got domain names (${peer.domainNames.join(", ")}), want addresses: they are not looked up, so the peer matches nothing`,
+              object: { kind, namespace: meta.namespace, name: meta.name },
+              field: `spec.egress[${ruleIndex}].to[${peerIndex}].domainNames`,
+            },
+          ],
+    ),
+  );
+}
+
+/** What a rule's `ports` ask for, before names are looked up. */
+interface PortTerms {
+  readonly numbers: PortSet;
+  readonly names: readonly { readonly name: string; readonly protocol?: TransportProtocol }[];
+}
+
+/** A rule of either kind of policy, before anything is looked up. */
+interface RuleTerms
+  extends Pick<Rule, "policy" | "index" | "tier" | "priority" | "action" | "span"> {
+  /** `any`: the rule names no peers. */
+  readonly peers: readonly PeerTerm[] | "any";
+  readonly ports: PortTerms;
+}
+
+/** A policy in one direction. */
+interface PolicyTerms {
+  readonly source: PolicySource;
+  readonly tier: Tier;
+  readonly priority: number;
+  readonly rules: readonly RuleTerms[];
+  readonly selects: (group: PodGroup) => boolean;
+}
+
+const unrestricted: EndpointRules = { isolatedBy: [], rules: [] };
+const anyPod: PeerTerm = {
+  by: "pods",
+  namespaces: {
+    requirements: [],
+    span: { file: "", line: 1, column: 1, endLine: 1, endColumn: 1 },
+  },
+  pods: undefined,
+};
+
+class Resolver {
+  readonly #cluster: Cluster;
+  readonly #peers: PeerSets;
+  /** By direction and namespace, since only those of the pod's own namespace can select it. */
+  readonly #networkPolicies: Readonly<
+    Record<Direction, ReadonlyMap<string, readonly PolicyTerms[]>>
+  >;
+  readonly #clusterPolicies: Readonly<Record<Direction, readonly PolicyTerms[]>>;
+  readonly #groupRules = new Map<string, EndpointRules>();
+  readonly #sharedRules = new Map<string, EndpointRules>();
+  readonly #egressRules = new Map<RuleTerms, readonly Rule[]>();
+  readonly #ingressRules = new Map<RuleTerms, Map<string, readonly Rule[]>>();
+  readonly #nodeRules = new Map<string, Rule>();
+  readonly #ids = new Map<object, number>();
+
+  constructor(cluster: Cluster, policies: Policies) {
+    this.#cluster = cluster;
+    this.#peers = new PeerSets(cluster);
+    const { networkPolicies, clusterPolicies } = policies;
+    this.#networkPolicies = {
+      Ingress: byNamespace(networkPolicies, "Ingress"),
+      Egress: byNamespace(networkPolicies, "Egress"),
+    };
+    const ordered = [...clusterPolicies].sort(compareClusterPolicies);
+    this.#clusterPolicies = {
+      Ingress: ordered.map((policy) => clusterPolicyTerms(policy, "Ingress")),
+      Egress: ordered.map((policy) => clusterPolicyTerms(policy, "Egress")),
+    };
+  }
+
+  endpoint({ pod, addresses, group }: LivePod): Endpoint {
+    return {
+      namespace: pod.meta.namespace,
+      name: pod.meta.name,
+      addresses,
+      ingress: this.#rulesFor(group, "Ingress", pod.nodeName),
+      egress: this.#rulesFor(group, "Egress", ""),
+    };
+  }
+
+  #rulesFor(group: PodGroup, direction: Direction, nodeName: string): EndpointRules {
+    const key = `${direction};${nodeName};${group.key}`;
+    let rules = this.#groupRules.get(key);
+    if (rules === undefined) {
+      rules = this.#share(direction, this.#collect(group, direction, nodeName));
+      this.#groupRules.set(key, rules);
+    }
+    return rules;
+  }
+
+  #collect(group: PodGroup, direction: Direction, nodeName: string): EndpointRules {
+    const cluster = this.#clusterPolicies[direction].filter((policy) => policy.selects(group));
+    const inNamespace = this.#networkPolicies[direction].get(group.namespace.name) ?? [];
+    const isolating = inNamespace.filter((policy) => policy.selects(group));
+    const ofTier = (policies: readonly PolicyTerms[], tier: Tier) =>
+      policies
+        .filter((policy) => policy.tier === tier)
+        .flatMap((policy) => policy.rules)
+        .flatMap((rule) => this.#resolve(rule, direction, group));
+
+    const rules = [
+      ...ofTier(cluster, "Admin"),
+      ...ofTier(isolating, "NetworkPolicy"),
+      ...ofTier(cluster, "Baseline"),
+    ];
+    const isolatedBy = isolating.map((policy) => policy.source);
+    if (rules.length === 0 && isolatedBy.length === 0) return unrestricted;
+    const node = this.#nodeRule(nodeName);
+    return { isolatedBy, rules: node === undefined ? rules : [node, ...rules] };
+  }
+
+  /** Pods of different groups often end up with the very same rules: they share a row of the table. */
+  #share(direction: Direction, rules: EndpointRules): EndpointRules {
+    const ids = (objects: readonly object[]) => objects.map((each) => this.#idOf(each)).join(",");
+    const key = `${direction};${ids(rules.isolatedBy)};${ids(rules.rules)}`;
+    const known = this.#sharedRules.get(key) ?? rules;
+    this.#sharedRules.set(key, known);
+    return known;
+  }
+
+  #idOf(object: object): number {
+    const id = this.#ids.get(object) ?? this.#ids.size;
+    this.#ids.set(object, id);
+    return id;
+  }
+
+  /** The rule that lets a node reach its own pods, whatever policy says (conformance rule 12). */
+  #nodeRule(name: string): Rule | undefined {
+    const node = this.#cluster.nodes.get(name);
+    if (node === undefined || node.addresses.length === 0) return undefined;
+    let rule = this.#nodeRules.get(name);
+    if (rule === undefined) {
+      const { span } = node.meta;
+      const blocks = node.addresses.map((address) => ({ prefix: hostPrefix(address), except: [] }));
+      rule = {
+        policy: { kind: "Node", namespace: "", name, span },
+        index: 0,
+        tier: "Node",
+        priority: 0,
+        action: "Accept",
+        span,
+        peers: { key: `node ${name}`, groups: [], blocks },
+        ports: allPorts,
+      };
+      this.#nodeRules.set(name, rule);
+    }
+    return rule;
+  }
+
+  #resolve(terms: RuleTerms, direction: Direction, subject: PodGroup): readonly Rule[] {
+    if (direction === "Egress") {
+      return remember(this.#egressRules, terms, () => this.#resolveEgress(terms));
+    }
+    // Ingress names are looked up on the subject, which is the pod that receives.
+    const ports = resolvedPorts(terms.ports, subject.ports);
+    const variants = remember(this.#ingressRules, terms, () => new Map<string, readonly Rule[]>());
+    return remember(variants, portSetKey(ports), () =>
+      isNoPorts(ports) ? [] : [this.#rule(terms, this.#addresses(terms.peers), ports)],
+    );
+  }
+
+  /**
+   * Egress names are looked up on each receiving pod: pods that give the names equal numbers make
+   * one rule. Addresses that are named as blocks have no port names (conformance rule 10).
+   */
+  #resolveEgress(terms: RuleTerms): readonly Rule[] {
+    const { numbers, names } = terms.ports;
+    const rules: Rule[] = [];
+    if (!isNoPorts(numbers)) rules.push(this.#rule(terms, this.#addresses(terms.peers), numbers));
+    if (names.length === 0) return rules;
+
+    const peers = terms.peers === "any" ? [anyPod] : terms.peers;
+    const byNumbers = new Map<string, { readonly ports: PortSet; readonly groups: PodGroup[] }>();
+    for (const group of this.#peers.groups(peers)) {
+      const ports = resolvedPorts({ numbers: noPorts, names }, group.ports);
+      if (isNoPorts(ports)) continue;
+      remember(byNumbers, portSetKey(ports), () => ({ ports, groups: [] })).groups.push(group);
+    }
+    const ask = names.map(({ name, protocol }) => `${name}/${protocol ?? "*"}`).sort();
+    for (const [key, { ports, groups }] of [...byNumbers].sort(([a], [b]) => compareText(a, b))) {
+      const set = this.#peers.someOf(peers, `${ask.join(",")}=${key}`, groups);
+      rules.push(this.#rule(terms, set, ports));
+    }
+    return rules;
+  }
+
+  #addresses(peers: RuleTerms["peers"]): Rule["peers"] {
+    return peers === "any" ? "any" : this.#peers.addresses(peers);
+  }
+
+  #rule(terms: RuleTerms, peers: Rule["peers"], ports: PortSet): Rule {
+    const { policy, index, tier, priority, action, span } = terms;
+    return { policy, index, tier, priority, action, span, peers, ports };
+  }
+}
+
+function byNamespace(
+  policies: readonly NetworkPolicy[],
+  direction: Direction,
+): ReadonlyMap<string, readonly PolicyTerms[]> {
+  const result = new Map<string, PolicyTerms[]>();
+  for (const policy of policies) {
+    if (!policy.policyTypes.has(direction)) continue;
+    const list = remember(result, policy.meta.namespace, (): PolicyTerms[] => []);
+    list.push(networkPolicyTerms(policy, direction));
+  }
+  return result;
+}
+
+function networkPolicyTerms(policy: NetworkPolicy, direction: Direction): PolicyTerms {
+  const source = sourceOf(policy);
+  const shared = { tier: "NetworkPolicy", priority: 0 } as const;
+  const rules = direction === "Ingress" ? policy.ingress : policy.egress;
+  return {
+    source,
+    ...shared,
+    rules: rules.map((rule, index) => ({
+      policy: source,
+      index,
+      ...shared,
+      action: "Accept" as Action,
+      span: rule.span,
+      peers:
+        rule.peers.length === 0
+          ? "any"
+          : rule.peers.map((peer) => peerTerm(peer, policy.meta.namespace)),
+      ports: policyPortTerms(rule.ports),
+    })),
+    selects: (group) => isolates(policy, direction, group),
+  };
+}
+
+function clusterPolicyTerms(policy: ClusterPolicy, direction: Direction): PolicyTerms {
+  const source = sourceOf(policy);
+  const { tier, priority } = policy;
+  const rules = direction === "Ingress" ? policy.ingress : policy.egress;
+  return {
+    source,
+    tier,
+    priority,
+    rules: rules.map((rule, index) => ({
+      policy: source,
+      index,
+      tier,
+      priority,
+      action: rule.action,
+      span: rule.span,
+      peers: rule.peers.flatMap(clusterPeerTerms),
+      ports: clusterPortTerms(rule.ports),
+    })),
+    selects: (group) => subjectMatches(policy, group),
+  };
+}
+
+function sourceOf({ kind, meta }: NetworkPolicy | ClusterPolicy): PolicySource {
+  return { kind, namespace: meta.namespace, name: meta.name, span: meta.span };
+}
+
+/** Lower priority first; the names settle a tie, which the API leaves open. */
+function compareClusterPolicies(a: ClusterPolicy, b: ClusterPolicy): number {
+  return (
+    a.priority - b.priority || compareText(a.kind, b.kind) || compareText(a.meta.name, b.meta.name)
+  );
+}
+
+/** Turns a NetworkPolicy's peer into a term. A podSelector alone means the policy's own namespace. */
+export function peerTerm(peer: PolicyPeer, ownNamespace: string): PeerTerm {
+  if (peer.ipBlock !== undefined) {
+    return { by: "block", prefix: peer.ipBlock.cidr, except: peer.ipBlock.except };
+  }
+  return {
+    by: "pods",
+    namespaces: peer.namespaceSelector ?? ownNamespace,
+    pods: peer.podSelector,
+  };
+}
+
+function clusterPeerTerms(peer: ClusterPeer): readonly PeerTerm[] {
+  switch (peer.by) {
+    case "namespaces":
+      return [podsTerm(peer.selector, undefined)];
+    case "pods":
+      return [podsTerm(peer.namespaceSelector, peer.podSelector)];
+    case "nodes":
+      return [{ by: "nodes", nodes: peer.selector }];
+    case "networks":
+      return peer.networks.map((prefix) => ({ by: "block", prefix, except: [] }));
+    case "domainNames":
+      return [];
+  }
+}
+
+function podsTerm(namespaces: LabelSelector, pods: LabelSelector | undefined): PeerTerm {
+  return { by: "pods", namespaces, pods };
+}
+
+function policyPortTerms(ports: readonly PolicyPort[]): PortTerms {
+  if (ports.length === 0) return { numbers: allPorts, names: [] };
+  let numbers = noPorts;
+  const names: { readonly name: string; readonly protocol: TransportProtocol }[] = [];
+  for (const { protocol, port, endPort } of ports) {
+    if (typeof port === "string") names.push({ name: port, protocol });
+    else if (port === undefined) numbers = unionPorts(numbers, portRange(protocol));
+    else numbers = unionPorts(numbers, portRange(protocol, port, endPort ?? port));
+  }
+  return { numbers, names };
+}
+
+function clusterPortTerms(ports: readonly ClusterPort[]): PortTerms {
+  if (ports.length === 0) return { numbers: allPorts, names: [] };
+  let numbers = noPorts;
+  const names: { readonly name: string }[] = [];
+  for (const port of ports) {
+    if (port.by === "name") names.push({ name: port.name });
+    else numbers = unionPorts(numbers, portRange(port.protocol, port.start, port.end));
+  }
+  return { numbers, names };
+}
+
+function resolvedPorts(terms: PortTerms, containerPorts: readonly ContainerPort[]): PortSet {
+  return terms.names.reduce(
+    (set, { name, protocol }) => unionPorts(set, portsNamed(containerPorts, name, protocol)),
+    terms.numbers,
+  );
+}
