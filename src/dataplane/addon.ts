@@ -25,6 +25,25 @@ export interface NativeTable {
   locate(tuples: Uint8Array, leaves: Uint32Array): void;
 }
 
+export interface NativeDataplane {
+  addTap(namespaceFd: number, name: string, mac: string, mtu: number): number;
+  addPacketLink(namespaceFd: number, name: string, slots: number, mac: string): number;
+  removeLink(linkId: number): void;
+  /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
+  swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;
+  startWire(inside: number, outside: number): void;
+  startSwitch(gatewayMac: string, uplink: number): void;
+  stop(): void;
+  close(): void;
+  /** Connections, events lost, generation, then a count for each DropReason. */
+  readCounters(words: BigUint64Array): void;
+  /** A LinkCounters record. */
+  readLinkCounters(linkId: number, words: BigUint64Array): void;
+  /** Fills whole FlowEvent records; returns how many. */
+  drainEvents(buffer: Uint8Array): number;
+  onEvents(callback: (() => void) | undefined): void;
+}
+
 let loaded: Addon | undefined;
 
 /** Loads the addon once. Errors: throws when it was not built, or built with another layout. */

@@ -1,0 +1,298 @@
+import {
+  DropReason,
+  dropReasonWords,
+  FlowEvent,
+  LinkCounters,
+  NONE,
+} from "../layout/layout.gen.js";
+import { addon, type NativeDataplane } from "./addon.js";
+import { DataplaneError, native } from "./errors.js";
+import type { DropReasonWord } from "./events.js";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  createVeth,
+  setSysctl,
+} from "./host.js";
+
+/** What is fixed when a data plane is made. Memory is taken then, and never again. */
+export interface DataplaneOptions {
+  /** Connections tracked at once: 65,536 when absent. */
+  readonly connectionsMax?: number;
+  /** Fragmented datagrams followed at once: 1,024 when absent. */
+  readonly fragmentsMax?: number;
+  /** Events that wait to be drained: 8,192 when absent; a power of two. */
+  readonly eventsMax?: number;
+  /** What a table swap does to connections: judge them again on their next packet, or keep them. */
+  readonly staleFlows?: "recheck" | "keep";
+  /** Takes up TCP connections whose opening was not seen. */
+  readonly loose?: boolean;
+}
+
+/** An interface to make in a pod's namespace, whose other side is this process. */
+export interface EndpointLinkOptions {
+  readonly namespaceFd: number;
+  /** Name in the namespace, for example `eth0`. */
+  readonly name: string;
+  /** The endpoint's MAC; frames to it carry it, and frames from it must. */
+  readonly mac: string;
+  /** 1,500 when absent. */
+  readonly mtu?: number;
+}
+
+/** An interface that exists. */
+export interface PacketLinkOptions {
+  readonly interface: string;
+  /** The namespace it is in; this process's own when absent. */
+  readonly namespaceFd?: number;
+  /** Frames of any size that may wait to be taken: 256 when absent, about 66 KiB each. */
+  readonly slots?: number;
+  /** The MAC of the endpoint behind the link, where it is known. */
+  readonly mac?: string;
+}
+
+/**
+ * How frames go from link to link.
+ *
+ * A wire has two links, and what passes leaves by the other one unchanged. A switch has a link for
+ * each endpoint: frames go to the link of the endpoint that owns the destination address, from the
+ * gateway's MAC; the gateway answers ARP and neighbour requests for everybody; what has no endpoint
+ * here goes to the uplink, where there is one.
+ */
+export type Topology =
+  | { readonly wire: { readonly inside: number; readonly outside: number } }
+  | { readonly switch: { readonly gatewayMac: string; readonly uplink?: number } };
+
+/** What has passed one link. */
+export type LinkCounts = {
+  readonly [Name in Exclude<keyof typeof LinkCounters, "bytes">]: number;
+};
+
+export interface Counters {
+  /** Frames dropped, by reason; reasons that never occurred are absent. */
+  readonly drops: { readonly [Reason in DropReasonWord]?: number };
+  readonly links: ReadonlyMap<number, LinkCounts>;
+  /** Connections tracked now. */
+  readonly connections: number;
+  /** Events lost since nobody drained them. */
+  readonly eventsLost: number;
+  /** Generation of the table in force; 0 before the first. */
+  readonly generation: number;
+}
+
+/**
+ * The native data plane: links, a worker thread that judges and forwards, and the table in force.
+ *
+ * Owner:   `close` ends the thread and the links; a TAP's interface goes with it, and an existing
+ *          interface is as it was before.
+ * Threads: packets are handled in a thread of its own, and never wait for JavaScript.
+ * Errors:  DataplaneError for what the environment refuses.
+ */
+export class Dataplane {
+  readonly #native: NativeDataplane;
+  readonly #links = new Map<number, () => void>();
+
+  private constructor(instance: NativeDataplane) {
+    this.#native = instance;
+  }
+
+  /** Makes a data plane without links, which enforces nothing until `start`. */
+  static create(options: DataplaneOptions = {}): Dataplane {
+    return native("create the data plane", () => {
+      const { NativeDataplane } = addon();
+      return new Dataplane(
+        new NativeDataplane(
+          options.connectionsMax ?? 65_536,
+          options.fragmentsMax ?? 1_024,
+          options.eventsMax ?? 8_192,
+          options.staleFlows !== "keep",
+          options.loose ?? false,
+        ),
+      );
+    });
+  }
+
+  /**
+   * Makes a TAP interface, down, in a namespace. It exists as long as this data plane.
+   *
+   * Errors: DataplaneError ENOENT or EACCES where /dev/net/tun is not there or not ours to open.
+   */
+  addTap(options: EndpointLinkOptions): number {
+    return native(`add the TAP ${options.name}`, () =>
+      this.#added(
+        this.#native.addTap(options.namespaceFd, options.name, options.mac, options.mtu ?? 1_500),
+      ),
+    );
+  }
+
+  /**
+   * Makes a veth pair, down, between the namespace and a hidden one that only this process knows, and
+   * reads the hidden end by AF_PACKET. For where there is no /dev/net/tun.
+   */
+  addVeth(options: EndpointLinkOptions): number {
+    const hidden = createNamespace();
+    try {
+      setSysctl(hidden, "ipv6/conf/default/disable_ipv6", "1");
+      createVeth(
+        { namespaceFd: options.namespaceFd, name: options.name },
+        { namespaceFd: hidden, name: "peer" },
+      );
+      const mtu = options.mtu ?? 1_500;
+      configureInterface(options.namespaceFd, { name: options.name, mac: options.mac, mtu });
+      configureInterface(hidden, { name: "peer", mtu, up: true });
+      const linkId = this.addPacketLink({
+        interface: "peer",
+        namespaceFd: hidden,
+        slots: 64,
+        mac: options.mac,
+      });
+      this.#links.set(linkId, () => closeDescriptor(hidden));
+      return linkId;
+    } catch (error) {
+      closeDescriptor(hidden);
+      throw error;
+    }
+  }
+
+  /** Makes an interface in a pod's namespace: a TAP, or a veth where there can be no TAP. */
+  addEndpointLink(options: EndpointLinkOptions): number {
+    try {
+      return this.addTap(options);
+    } catch (error) {
+      const noTap = error instanceof DataplaneError && error.syscall === "open /dev/net/tun";
+      if (!noTap) throw error;
+      return this.addVeth(options);
+    }
+  }
+
+  /**
+   * Takes over an existing interface: sees every frame that comes in, and keeps the kernel's own
+   * stack from seeing any. Given back by `removeLink` and `close`.
+   *
+   * Errors: DataplaneError ENODEV when there is no such interface.
+   */
+  addPacketLink(options: PacketLinkOptions): number {
+    return native(`take the interface ${options.interface}`, () =>
+      this.#added(
+        this.#native.addPacketLink(
+          options.namespaceFd ?? -1,
+          options.interface,
+          options.slots ?? 256,
+          options.mac ?? "",
+        ),
+      ),
+    );
+  }
+
+  /** Takes a link out, also while frames flow. Frames to it are dropped from then on. */
+  removeLink(linkId: number): void {
+    native(`remove link ${linkId}`, () => this.#native.removeLink(linkId));
+    this.#links.get(linkId)?.();
+    this.#links.delete(linkId);
+  }
+
+  /**
+   * Puts a table in force, between two batches of packets.
+   *
+   * Shape:  `bindings` are pairs of an endpoint of the table and the link that leads to it.
+   * Errors: DataplaneError table-magic, table-bounds, …; the table in force stays.
+   */
+  swapTable(
+    blob: Uint8Array,
+    bindings: Iterable<readonly [endpointId: number, linkId: number]>,
+  ): number {
+    const linkByEndpoint: number[] = [];
+    for (const [endpointId, linkId] of bindings) {
+      while (linkByEndpoint.length <= endpointId) linkByEndpoint.push(NONE);
+      linkByEndpoint[endpointId] = linkId;
+    }
+    return native("swap the table", () =>
+      this.#native.swapTable(blob, Uint32Array.from(linkByEndpoint)),
+    );
+  }
+
+  /** Starts to forward. Without a table every frame is dropped. Links may be added later too. */
+  start(topology: Topology): void {
+    native("start the worker", () => {
+      if ("wire" in topology) {
+        this.#native.startWire(topology.wire.inside, topology.wire.outside);
+      } else {
+        this.#native.startSwitch(topology.switch.gatewayMac, topology.switch.uplink ?? NONE);
+      }
+    });
+  }
+
+  /** Ends forwarding; connections and counters stay. */
+  stop(): void {
+    this.#native.stop();
+  }
+
+  /** Stops and gives every link back. */
+  close(): void {
+    this.onEvents(undefined);
+    this.#native.close();
+    for (const release of this.#links.values()) release();
+    this.#links.clear();
+  }
+
+  /** Reads the counters, without stopping anything. */
+  counters(): Counters {
+    const words = new BigUint64Array(3 + dropReasonWords.length);
+    this.#native.readCounters(words);
+    const drops: { [Reason in DropReasonWord]?: number } = {};
+    dropReasonWords.forEach((word, reason) => {
+      const count = Number(words[3 + reason]);
+      if (reason !== DropReason.None && count > 0) drops[word] = count;
+    });
+    const links = new Map<number, LinkCounts>();
+    for (const linkId of this.#links.keys()) links.set(linkId, this.#linkCounts(linkId));
+    return {
+      drops,
+      links,
+      connections: Number(words[0]),
+      eventsLost: Number(words[1]),
+      generation: Number(words[2]),
+    };
+  }
+
+  /**
+   * Copies waiting events into `buffer`, oldest first; returns how many. Read them with
+   * `decodeFlowEvent`.
+   *
+   * Shape: `buffer` holds as many FlowEvent records as fit; use one again and again.
+   */
+  drainEvents(buffer: Uint8Array): number {
+    if (buffer.length < FlowEvent.bytes) throw new RangeError("the buffer holds no event");
+    return this.#native.drainEvents(buffer);
+  }
+
+  /**
+   * Calls `callback` when events wait: once for any number of them, at most once every few
+   * milliseconds, until it is replaced. The callback drains.
+   */
+  onEvents(callback: (() => void) | undefined): void {
+    this.#native.onEvents(callback);
+  }
+
+  #added(linkId: number): number {
+    this.#links.set(linkId, () => {});
+    return linkId;
+  }
+
+  #linkCounts(linkId: number): LinkCounts {
+    const words = new BigUint64Array(LinkCounters.bytes / 8);
+    this.#native.readLinkCounters(linkId, words);
+    const read = (offset: number): number => Number(words[offset / 8]);
+    return {
+      receivedFrames: read(LinkCounters.receivedFrames),
+      receivedBytes: read(LinkCounters.receivedBytes),
+      sentFrames: read(LinkCounters.sentFrames),
+      sentBytes: read(LinkCounters.sentBytes),
+      droppedFrames: read(LinkCounters.droppedFrames),
+      refusedFrames: read(LinkCounters.refusedFrames),
+      answeredFrames: read(LinkCounters.answeredFrames),
+      lostFrames: read(LinkCounters.lostFrames),
+    };
+  }
+}

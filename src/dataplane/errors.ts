@@ -1,0 +1,75 @@
+import { getSystemErrorName } from "node:util";
+
+/** What a native error carries: see `throwStatus` in native/binding/arguments.h. */
+interface NativeFailure {
+  readonly code?: unknown;
+  readonly syscall?: unknown;
+  readonly errno?: unknown;
+}
+
+/** A refusal of the environment: no privilege, no such interface, a kernel that cannot. */
+export class DataplaneError extends Error {
+  override readonly name = "DataplaneError";
+  /** `EPERM`, `ENODEV`, … when a system call failed, else a StatusCode's word. */
+  readonly code: string;
+  readonly syscall: string | undefined;
+  readonly errno: number | undefined;
+
+  constructor(doing: string, cause: NativeFailure) {
+    const errno = typeof cause.errno === "number" ? cause.errno : undefined;
+    const syscall = typeof cause.syscall === "string" ? cause.syscall : undefined;
+    const code = errno === undefined ? String(cause.code) : errnoName(errno);
+    const where = syscall === undefined ? code : `${syscall}: ${code}`;
+    super(`${doing}: ${where}${remedy(code)}`, { cause });
+    this.code = code;
+    this.syscall = syscall;
+    this.errno = errno;
+  }
+}
+
+function errnoName(errno: number): string {
+  return getSystemErrorName(-errno);
+}
+
+function remedy(code: string): string {
+  switch (code) {
+    case "EPERM":
+    case "EACCES":
+      return " (needs CAP_NET_ADMIN and CAP_NET_RAW: run as root, or under `unshare -Urn`)";
+    case "ENODEV":
+      return " (no such interface, or the kernel lacks the driver: `ip link` lists them)";
+    case "ENOENT":
+      return " (no such file or device)";
+    default:
+      return "";
+  }
+}
+
+/**
+ * Runs a native call, and turns what it throws into a DataplaneError that says what was being done.
+ *
+ * Errors: anything that is not the environment's refusal (a TypeError of ours) passes unchanged.
+ */
+export function native<Result>(doing: string, call: () => Result): Result {
+  try {
+    return call();
+  } catch (error) {
+    throw wrapped(doing, error);
+  }
+}
+
+/** The same for a call that answers later. */
+export async function nativeAsync<Result>(
+  doing: string,
+  call: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await call();
+  } catch (error) {
+    throw wrapped(doing, error);
+  }
+}
+
+function wrapped(doing: string, error: unknown): unknown {
+  return error instanceof Error && "code" in error ? new DataplaneError(doing, error) : error;
+}

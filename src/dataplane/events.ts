@@ -1,0 +1,72 @@
+import {
+  DropReason,
+  dropReasonWords,
+  FlowEvent,
+  FlowEventKind,
+  flowEventKindWords,
+} from "../layout/layout.gen.js";
+import type { Address } from "../net/address.js";
+
+/** A drop reason as users see it: `policy-ingress`, `spoofed-source`, … */
+export type DropReasonWord = (typeof dropReasonWords)[number];
+
+/** What happened to a flow, or to one frame. */
+export interface FlowEventRecord {
+  /** Microseconds since the epoch. */
+  readonly timeUs: number;
+  readonly kind: (typeof flowEventKindWords)[number];
+  /** Undefined when the frame had no IP header that could be read. */
+  readonly source: Address | undefined;
+  readonly destination: Address | undefined;
+  readonly sourcePort: number;
+  /** For ICMP: type × 256 + code. */
+  readonly destinationPort: number;
+  /** IP protocol number; 0 without an IP header. */
+  readonly protocol: number;
+  /** Why it was dropped or cut; undefined when it was neither. */
+  readonly reason: DropReasonWord | undefined;
+  readonly deniedBy: readonly ("egress" | "ingress")[];
+  readonly generation: number;
+  /** Link that the frame came in by. */
+  readonly linkId: number;
+  readonly frameBytes: number;
+  /** Events that were lost just before this one, since nobody drained the ring. */
+  readonly lostBefore: number;
+}
+
+/**
+ * Reads record `index` of a buffer that `Dataplane.drainEvents` filled.
+ *
+ * Owner: the addresses are copies; the buffer may be filled again.
+ */
+export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRecord {
+  const at = index * FlowEvent.bytes;
+  const view = new DataView(buffer.buffer, buffer.byteOffset + at, FlowEvent.bytes);
+  const family = view.getUint8(FlowEvent.family);
+  const kind = view.getUint8(FlowEvent.kind);
+  const reason = view.getUint8(FlowEvent.reason);
+  const denied = view.getUint8(FlowEvent.deniedBy);
+  const address = (offset: number): Address | undefined => {
+    if (family !== 4 && family !== 6) return undefined;
+    const start = at + offset;
+    return { family, bytes: buffer.slice(start, start + (family === 4 ? 4 : 16)) };
+  };
+  return {
+    timeUs: Number(view.getBigUint64(FlowEvent.timeUs, true)),
+    kind: flowEventKindWords[kind] ?? flowEventKindWords[FlowEventKind.Dropped],
+    source: address(FlowEvent.source),
+    destination: address(FlowEvent.destination),
+    sourcePort: view.getUint16(FlowEvent.sourcePort, true),
+    destinationPort: view.getUint16(FlowEvent.destinationPort, true),
+    protocol: view.getUint8(FlowEvent.protocol),
+    reason: reason === DropReason.None ? undefined : dropReasonWords[reason],
+    deniedBy: [
+      ...((denied & 1) === 0 ? [] : (["egress"] as const)),
+      ...((denied & 2) === 0 ? [] : (["ingress"] as const)),
+    ],
+    generation: view.getUint32(FlowEvent.generation, true),
+    linkId: view.getUint16(FlowEvent.linkId, true),
+    frameBytes: view.getUint32(FlowEvent.frameBytes, true),
+    lostBefore: view.getUint32(FlowEvent.lostBefore, true),
+  };
+}

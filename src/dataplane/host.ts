@@ -1,0 +1,224 @@
+import { NONE, ProbeOutcome, ProbeRequest, ProbeResult } from "../layout/layout.gen.js";
+import { type Address, formatAddress } from "../net/address.js";
+import { addon } from "./addon.js";
+import { native, nativeAsync } from "./errors.js";
+
+/**
+ * Network namespaces and what stands in them, by system calls of our own: no iproute2 is needed, and
+ * nothing appears under /run/netns, so that nothing stays when the process is killed.
+ *
+ * A namespace is a file descriptor. `undefined` means the namespace of this process.
+ */
+
+/**
+ * Makes a network namespace with its loopback up; returns a descriptor that keeps it alive.
+ *
+ * Owner:  the caller closes it with `closeDescriptor`; the namespace goes with its last user.
+ * Errors: DataplaneError EPERM without CAP_SYS_ADMIN.
+ */
+export function createNamespace(): number {
+  return native("create a network namespace", () => addon().createNamespace());
+}
+
+/** Opens a namespace file such as `/proc/123/ns/net`. Owner: the caller closes it. */
+export function openNamespace(path: string): number {
+  return native(`open the namespace ${path}`, () => addon().openNamespace(path));
+}
+
+export function closeDescriptor(fd: number): void {
+  addon().closeDescriptor(fd);
+}
+
+/** An address of an interface, with the length of its on-link prefix. */
+export interface InterfaceAddress {
+  readonly address: Address;
+  readonly length: number;
+}
+
+export interface Route {
+  /** Absent: the default route of the gateway's family. */
+  readonly destination?: InterfaceAddress;
+  /** Absent: everything under `destination` is on the link. */
+  readonly gateway?: Address;
+}
+
+export interface Neighbour {
+  readonly address: Address;
+  readonly mac: string;
+}
+
+/** What an interface is to become; what is absent stays as it is. */
+export interface InterfaceConfig {
+  readonly name: string;
+  readonly rename?: string;
+  /** `02:00:00:00:00:01`; set while the interface is down. */
+  readonly mac?: string;
+  readonly mtu?: number;
+  /** Put on without duplicate address detection: usable at once. */
+  readonly addresses?: readonly InterfaceAddress[];
+  /** Set after the interface is up. A gateway need not be within any address's prefix. */
+  readonly routes?: readonly Route[];
+  /** Permanent neighbour entries. */
+  readonly neighbours?: readonly Neighbour[];
+  readonly up?: boolean;
+}
+
+/**
+ * Configures an interface in a namespace: name, MAC, MTU, addresses, up, routes, neighbours, in this
+ * order. Addresses, routes and neighbours that are there already are left.
+ *
+ * Errors: DataplaneError; what came before the failing step has been done.
+ */
+export function configureInterface(namespaceFd: number | undefined, config: InterfaceConfig): void {
+  const prefix = (each: InterfaceAddress): string =>
+    `${formatAddress(each.address)}/${each.length}`;
+  native(`configure the interface ${config.name}`, () =>
+    addon().configureInterface(
+      namespaceFd ?? -1,
+      config.name,
+      config.rename ?? "",
+      config.mac ?? "",
+      config.mtu ?? 0,
+      (config.addresses ?? []).map(prefix),
+      config.up === undefined ? -1 : Number(config.up),
+      (config.routes ?? []).flatMap((route) => [
+        route.destination === undefined ? "" : prefix(route.destination),
+        route.gateway === undefined ? "" : formatAddress(route.gateway),
+      ]),
+      (config.neighbours ?? []).flatMap((each) => [formatAddress(each.address), each.mac]),
+    ),
+  );
+}
+
+/** One end of a veth pair. */
+export interface VethEnd {
+  readonly namespaceFd?: number;
+  readonly name: string;
+}
+
+/** Makes a veth pair, down, one end in each namespace. */
+export function createVeth(a: VethEnd, b: VethEnd): void {
+  native(`create the veth pair ${a.name}, ${b.name}`, () =>
+    addon().createVeth(a.namespaceFd ?? -1, a.name, b.namespaceFd ?? -1, b.name),
+  );
+}
+
+export function deleteInterface(namespaceFd: number | undefined, name: string): void {
+  native(`delete the interface ${name}`, () => addon().deleteInterface(namespaceFd ?? -1, name));
+}
+
+/** Writes `/proc/sys/net/<key>` as a process in the namespace sees it, for example `ipv4/ip_forward`. */
+export function setSysctl(namespaceFd: number | undefined, key: string, value: string): void {
+  native(`set net/${key}`, () => addon().setSysctl(namespaceFd ?? -1, key, value));
+}
+
+/** One connection to try. Source and destination are of one family. */
+export interface Probe {
+  readonly sourceNamespaceFd: number;
+  readonly source: Address;
+  /**
+   * Where a listener is opened for the time of the probing. Absent: nobody is made to listen. Where
+   * a process listens on the port already, a TCP connection counts as answered.
+   */
+  readonly destinationNamespaceFd?: number;
+  readonly destination: Address;
+  /** IP protocol number: 6, 17, 132, 1 or 58 (an echo request). */
+  readonly protocol: number;
+  /** Ignored for ICMP. */
+  readonly port: number;
+  /** How long to wait for an answer: 400 when absent. Costs nothing when the answer comes. */
+  readonly timeoutMs?: number;
+}
+
+export interface ProbeAnswer {
+  /** `refused`: a reset or an ICMP error came back, which no policy of ours sends. */
+  readonly outcome: "answered" | "timed-out" | "refused" | "failed";
+  /** From the first packet to the answer; 0 without one. */
+  readonly roundTripUs: number;
+  /** Why it could not be tried, when `failed`. */
+  readonly errno: number;
+}
+
+const outcomeWords = ["answered", "timed-out", "refused", "failed"] as const;
+
+/**
+ * Tries every connection with real packets: TCP connects and exchanges a token; UDP, ICMP echo and
+ * SCTP send a token twice (the second time halfway through the timeout) and wait for it to come back.
+ *
+ * Shape:   one answer a probe, in order.
+ * Cost:    about a millisecond each, a few hundred at a time; one timeout for all that are denied.
+ * Threads: one helper thread a call; the event loop stays free.
+ * Errors:  a probe that cannot be tried is `failed`; the others go on.
+ */
+export async function probe(probes: readonly Probe[]): Promise<ProbeAnswer[]> {
+  const requests = new Uint8Array(probes.length * ProbeRequest.bytes);
+  const view = new DataView(requests.buffer);
+  probes.forEach((each, index) => {
+    if (each.source.family !== each.destination.family) {
+      throw new RangeError(`probe ${index}: source and destination are of different families`);
+    }
+    const at = index * ProbeRequest.bytes;
+    requests.set(each.source.bytes, at + ProbeRequest.source);
+    requests.set(each.destination.bytes, at + ProbeRequest.destination);
+    view.setUint32(at + ProbeRequest.sourceNamespace, each.sourceNamespaceFd, true);
+    view.setUint32(
+      at + ProbeRequest.destinationNamespace,
+      each.destinationNamespaceFd ?? NONE,
+      true,
+    );
+    view.setUint16(at + ProbeRequest.port, each.port, true);
+    view.setUint8(at + ProbeRequest.protocol, each.protocol);
+    view.setUint8(at + ProbeRequest.family, each.source.family);
+    view.setUint32(at + ProbeRequest.timeoutMs, each.timeoutMs ?? 400, true);
+  });
+  const results = await nativeAsync("probe", () => addon().probe(requests));
+  const answers = new DataView(results.buffer, results.byteOffset, results.byteLength);
+  return probes.map((_, index) => {
+    const at = index * ProbeResult.bytes;
+    return {
+      outcome:
+        outcomeWords[answers.getUint8(at + ProbeResult.outcome)] ??
+        outcomeWords[ProbeOutcome.Failed],
+      roundTripUs: answers.getUint32(at + ProbeResult.roundTripUs, true),
+      errno: answers.getUint32(at + ProbeResult.errorNumber, true),
+    };
+  });
+}
+
+/** Round trips of real UDP datagrams between two sockets. */
+export interface LatencyRequest {
+  readonly clientNamespaceFd: number;
+  readonly client: Address;
+  readonly serverNamespaceFd: number;
+  readonly server: Address;
+  readonly port: number;
+  /** Round trips to time; a tenth as many go before them untimed. */
+  readonly count: number;
+}
+
+/**
+ * Times round trips from the client's socket to the server's and back, each side a thread of its own
+ * that sleeps in `recv`, as real programs do.
+ *
+ * Shape:  nanoseconds of each round trip, ascending.
+ * Errors: DataplaneError ETIMEDOUT when an answer takes longer than a second.
+ */
+export async function latency(request: LatencyRequest): Promise<Float64Array> {
+  const samples = await nativeAsync("measure the latency", () =>
+    addon().latency(
+      request.clientNamespaceFd,
+      formatAddress(request.client),
+      request.serverNamespaceFd,
+      formatAddress(request.server),
+      request.port,
+      request.count,
+    ),
+  );
+  return samples.sort();
+}
+
+/** The value below which `share` (0 to 1) of ascending samples lie. */
+export function percentile(ascending: Float64Array, share: number): number {
+  const index = Math.min(ascending.length - 1, Math.floor(ascending.length * share));
+  return ascending[Math.max(index, 0)] ?? Number.NaN;
+}
