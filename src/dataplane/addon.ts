@@ -13,6 +13,44 @@ export interface Addon {
   readonly NativeTable: new (
     blob: Uint8Array,
   ) => NativeTable;
+  readonly NativeDataplane: new (
+    connectionsMax: number,
+    fragmentsMax: number,
+    eventsMax: number,
+    recheck: boolean,
+    loose: boolean,
+  ) => NativeDataplane;
+
+  /** Namespaces are descriptors, -1 the process's own. See host.ts for what each call does. */
+  createNamespace(): number;
+  openNamespace(path: string): number;
+  closeDescriptor(fd: number): void;
+  /** Empty strings, 0 and `up` = -1 leave things as they are; routes and neighbours are pairs. */
+  configureInterface(
+    namespaceFd: number,
+    name: string,
+    rename: string,
+    mac: string,
+    mtu: number,
+    addresses: readonly string[],
+    up: number,
+    routes: readonly string[],
+    neighbours: readonly string[],
+  ): void;
+  createVeth(namespaceA: number, nameA: string, namespaceB: number, nameB: string): void;
+  deleteInterface(namespaceFd: number, name: string): void;
+  setSysctl(namespaceFd: number, key: string, value: string): void;
+  /** ProbeRequest records in, as many ProbeResult records out. */
+  probe(requests: Uint8Array): Promise<Uint8Array>;
+  /** Nanoseconds of each round trip, in the order they were made. */
+  latency(
+    clientNamespace: number,
+    client: string,
+    serverNamespace: number,
+    server: string,
+    port: number,
+    count: number,
+  ): Promise<Float64Array>;
 }
 
 export interface NativeTable {
