@@ -1,0 +1,79 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "native/layout/layout.gen.h"
+#include "native/packet/packet-view.h"
+
+namespace sluice {
+
+// A connection's name, the same from both directions: the lower end first.
+//
+// Shape: words 0 and 1 the lower end's address, 2 and 3 the higher end's, 4 the ports, protocol,
+//        family, ICMP query kind and zone.
+struct ConnKey {
+  std::array<uint64_t, 5> words = {};
+
+  bool operator==(const ConnKey&) const = default;
+};
+
+// A packet's connection: its name, and which end sent the packet (0 the lower, 1 the higher).
+struct ConnName {
+  ConnKey key;
+  uint8_t sender = 0;
+};
+
+// Names the connection of a packet. An ICMP query is named by its identifier, its kind and which
+// end asks, so that two ends which ask each other with one identifier have two connections.
+[[nodiscard]] ConnName connNameOf(const FlowKey& key, IcmpRole role, uint8_t icmpType,
+                                  uint8_t zone) noexcept;
+
+// What one end of a TCP connection has sent and may send.
+//
+// Source: van Rooij, "Real stateful TCP packet filtering in IP Filter", 2001.
+struct TcpEnd {
+  uint32_t sentEnd = 0;   // past the highest sequence number sent
+  uint32_t limit = 0;     // past the highest one that the other end has made room for
+  uint32_t windowMax = 0;  // largest window it has offered, scaled; 0: nothing seen from it yet
+  uint32_t ackMax = 0;    // highest acknowledgement it has sent
+};
+
+// One tracked connection. The first cache line is all that most packets touch.
+struct alignas(64) ConnEntry {
+  static constexpr uint8_t ORIGINAL_FROM_HIGHER = 1;  // end 1 opened the connection
+  static constexpr uint8_t UNREPLIED = 2;             // stands in the list of those that give way
+  static constexpr uint8_t NO_WINDOW = 4;             // picked up midway: windows are unknown
+  static constexpr uint8_t SYN_IGNORED = 8;           // `ignoredSyn…` hold a SYN let through
+  static constexpr uint8_t ACK_SEEN_LOWER = 16;       // tcp[0].ackMax is known
+  static constexpr uint8_t ACK_SEEN_HIGHER = 32;      // tcp[1].ackMax is known
+
+  ConnKey key;
+  uint64_t expiresUs = 0;
+  uint32_t generation = 0;  // of the table that allowed it
+  ConnState state = ConnState::None;
+  uint8_t flags = 0;
+  std::array<uint8_t, 2> windowScale = {};
+  std::array<uint32_t, 2> endpoint = {NONE, NONE};  // of each end, by that table
+
+  std::array<TcpEnd, 2> tcp = {};
+  uint32_t ignoredSynEnd = 0;
+  uint16_t ignoredSynWindow = 0;
+  uint8_t ignoredSynScale = 0;
+  uint8_t reserved = 0;
+  uint32_t home = 0;         // bucket that its hash names
+  uint32_t previous = NONE;  // in the list of unreplied connections
+  uint32_t next = NONE;      // there, or in the list of free entries
+
+  // The end that opened the connection.
+  [[nodiscard]] uint8_t opener() const noexcept { return flags & ORIGINAL_FROM_HIGHER; }
+  [[nodiscard]] uint8_t protocol() const noexcept {
+    return static_cast<uint8_t>(key.words[4] >> 32);
+  }
+};
+static_assert(sizeof(ConnEntry) == 128);
+
+// The connection's first packet, as far as a table asks.
+[[nodiscard]] FlowKey originalKeyOf(const ConnEntry& entry) noexcept;
+
+}  // namespace sluice

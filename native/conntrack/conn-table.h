@@ -1,0 +1,111 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "native/conntrack/conn-entry.h"
+#include "native/conntrack/siphash.h"
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// How long a connection in each state lives without a packet.
+//
+// Units:  microseconds, by ConnState; Unreplied and Replied are UDP's.
+// Source: the defaults of Linux's nf_conntrack, so that a move to Sluice cuts nothing.
+inline constexpr uint64_t SECOND_US = 1'000'000;
+inline constexpr std::array<uint64_t, CONN_STATE_COUNT> CONN_TIMEOUT_US = {
+    0,                    // None
+    120 * SECOND_US,      // SynSent
+    60 * SECOND_US,       // SynReceived
+    432'000 * SECOND_US,  // Established
+    120 * SECOND_US,      // FinWait
+    60 * SECOND_US,       // CloseWait
+    30 * SECOND_US,       // LastAck
+    120 * SECOND_US,      // TimeWait
+    10 * SECOND_US,       // Close
+    120 * SECOND_US,      // SynSent2
+    30 * SECOND_US,       // Unreplied
+    120 * SECOND_US,      // Replied
+};
+inline constexpr uint64_t ICMP_TIMEOUT_US = 30 * SECOND_US;
+inline constexpr uint64_t OTHER_TIMEOUT_US = 600 * SECOND_US;
+
+// Where a key was looked for, so that an insertion need not hash again.
+struct ConnLookup {
+  ConnName name;
+  uint64_t hash = 0;
+  ConnEntry* entry = nullptr;  // nullptr: not tracked
+};
+
+// The connections of one worker, in memory of a fixed size.
+//
+// Shape:   an index of 64-byte buckets, each with seven hash tags and entry numbers; a connection
+//          stands in its home bucket or in one of the next few.
+// Threads: one.
+// Cost:    a hit takes two cache lines, a miss one; no allocation after create().
+class ConnTable {
+ public:
+  // Errors: Argument for a size of 0 or above 2^26, Limit when there is no memory.
+  static Status create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table) noexcept;
+
+  // Finds the entry of `name`. One that has timed out is not found.
+  [[nodiscard]] ConnLookup find(const ConnName& name, uint64_t nowUs) noexcept;
+
+  // Makes an entry for a name that find() did not find, in the list of unreplied ones.
+  //
+  // Shape:  state None and no timer: the caller sets them.
+  // Errors: nullptr when the table is full of connections that may not give way. Entries that have
+  //         timed out go first, then the oldest unreplied one.
+  [[nodiscard]] ConnEntry* insert(const ConnLookup& lookup, uint64_t nowUs) noexcept;
+
+  // Notes that a connection has been answered: it no longer gives way to new ones.
+  void markReplied(ConnEntry& entry) noexcept;
+
+  void remove(ConnEntry& entry) noexcept;
+
+  // Removes what has timed out among the next closed.size() entries; returns how many, with their
+  // keys in `closed`.
+  size_t expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept;
+
+  [[nodiscard]] uint32_t size() const noexcept { return size_; }
+  [[nodiscard]] uint32_t entriesMax() const noexcept { return entriesMax_; }
+  // Connections that gave way to new ones.
+  [[nodiscard]] uint64_t evicted() const noexcept { return evicted_; }
+
+ private:
+  static constexpr size_t BUCKET_SLOTS = 7;
+  static constexpr uint32_t PROBE_BUCKETS = 8;
+
+  struct alignas(64) Bucket {
+    std::array<uint32_t, BUCKET_SLOTS> tags = {};  // 0: free
+    std::array<uint32_t, BUCKET_SLOTS> entries = {};
+    uint32_t spilled = 0;  // entries whose home this is and that stand in a later bucket
+    uint32_t reserved = 0;
+  };
+  static_assert(sizeof(Bucket) == 64);
+
+  [[nodiscard]] uint32_t numberOf(const ConnEntry& entry) const noexcept {
+    return static_cast<uint32_t>(&entry - entries_.get());
+  }
+  [[nodiscard]] bool index(uint64_t hash, uint32_t number) noexcept;
+  void unlinkUnreplied(ConnEntry& entry) noexcept;
+  void makeRoom(uint64_t nowUs) noexcept;
+
+  std::unique_ptr<ConnEntry[]> entries_;
+  std::unique_ptr<Bucket[]> buckets_;
+  HashSecret secret_ = {};
+  uint32_t entriesMax_ = 0;
+  uint32_t bucketMask_ = 0;
+  uint32_t size_ = 0;
+  uint32_t free_ = NONE;
+  uint32_t unrepliedOldest_ = NONE;
+  uint32_t unrepliedNewest_ = NONE;
+  uint32_t sweep_ = 0;
+  uint64_t evicted_ = 0;
+};
+
+}  // namespace sluice

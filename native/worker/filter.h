@@ -1,0 +1,139 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "native/conntrack/conn-table.h"
+#include "native/conntrack/fragment-table.h"
+#include "native/layout/layout.gen.h"
+#include "native/packet/frame.h"
+#include "native/packet/packet-view.h"
+#include "native/packet/status.h"
+#include "native/table/table-slot.h"
+
+namespace sluice {
+
+// What becomes of a connection on its first packet after a table swap.
+enum class StaleFlows : uint8_t {
+  Recheck,  // its first packet is judged again, and a connection now denied is cut
+  Keep,     // it goes on to its end
+};
+
+struct FilterOptions {
+  uint32_t connectionsMax = 262'144;
+  uint32_t fragmentsMax = 1'024;  // datagrams in flight in fragments
+  StaleFlows staleFlows = StaleFlows::Recheck;
+  bool loose = false;                      // an ACK may open a connection that was not seen to start
+  std::array<uint64_t, 2> hashSecret = {};  // random: remote peers choose the keys
+};
+
+enum class LinkRole : uint8_t {
+  Endpoint,  // one endpoint is behind it: its addresses and its MAC, nobody else's
+  Uplink,    // the rest of the world
+};
+
+// Where a frame came in. The worker makes one for each link, and again after a table swap.
+struct LinkContext {
+  uint32_t linkId = 0;
+  uint32_t endpointId = NONE;  // Endpoint: TableInForce::endpointOfLink(linkId); Uplink: NONE
+  LinkRole role = LinkRole::Endpoint;
+  bool wire = false;    // the other side of this link is one link, whatever the destination
+  bool hasMac = false;  // whether `mac` is known
+  MacAddress mac = {};  // Endpoint: its own; Uplink of a wire: the endpoint's behind the wire
+};
+
+enum class FrameKind : uint8_t {
+  Unicast,    // IP to one address
+  Multicast,  // IP to a group or the limited broadcast
+  Arp,
+  Neighbor,  // neighbour discovery and multicast listener messages
+};
+
+// What the filter says of one frame.
+struct Judgement {
+  DropReason reason = DropReason::None;  // None: pass
+  FrameKind kind = FrameKind::Unicast;
+  DeniedBy deniedBy = 0;      // when `reason` is a policy's
+  bool opened = false;        // a connection was made
+  bool cut = false;           // a connection was removed: the new table denies it
+  uint16_t icmpTypeCode = 0;  // type << 8 | code; 0 when not ICMP
+  uint32_t destinationEndpoint = NONE;
+  FlowKey key = {};  // family 0 when there was no IP header to read; ARP: see PacketView
+
+  [[nodiscard]] bool passes() const noexcept { return reason == DropReason::None; }
+};
+
+// A count that its one writer raises and anybody reads at any time.
+class Counter {
+ public:
+  void add(uint64_t amount) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+  [[nodiscard]] uint64_t read() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint64_t> value_ = 0;
+};
+
+struct FilterCounters {
+  Counter passed;
+  std::array<Counter, DROP_REASON_COUNT> dropped;  // by DropReason
+  Counter opened;
+  Counter closed;   // ended or timed out
+  Counter cut;      // denied by a newer table
+  Counter evicted;  // unreplied ones that gave way to new ones
+};
+
+// Judges frames: what passes, and why what does not is dropped. Knows the connections and the
+// fragments of one worker; forwarding is the worker's.
+//
+// Threads: one; counters() may be read from any.
+// Cost:    create() allocates all memory; after that nothing allocates, locks or calls the system.
+// Source:  docs/architecture.md; RFC 1858, 4443, 4890, 5508, 5722, 5961, 6105, 8200, 9293.
+class Filter {
+ public:
+  // Errors: Argument for a size of 0 or above 2^26, Limit when there is no memory.
+  static Status create(const FilterOptions& options, std::unique_ptr<Filter>* filter) noexcept;
+
+  // Says whether `frame`, which came in by `from`, may go on. A dropped frame changes nothing, but
+  // that a connection which the table in force denies is removed.
+  //
+  // Units: `nowUs` never goes back.
+  [[nodiscard]] Judgement judge(const Frame& frame, const LinkContext& from,
+                                const TableInForce& table, uint64_t nowUs) noexcept;
+
+  // Removes connections that have timed out, a few entries of the table a call; the keys of those
+  // removed (original direction) go to `closed`. Returns how many. Call it once a batch.
+  size_t expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept;
+
+  [[nodiscard]] uint32_t connectionCount() const noexcept { return connections_.size(); }
+  [[nodiscard]] const FilterCounters& counters() const noexcept { return counters_; }
+
+ private:
+  struct Ends;
+
+  Filter(const FilterOptions& options, ConnTable&& connections, FragmentTable&& fragments) noexcept;
+
+  void judgeIp(const Frame& frame, PacketView& view, const LinkContext& from,
+               const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeLaterFragment(const PacketView& view, const LinkContext& from,
+                          const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeRelated(const PacketView& view, const Ends& ends, const LinkContext& from,
+                    const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeTracked(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                    uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeNew(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
+                const LinkContext& from, const TableInForce& table, uint64_t nowUs,
+                ConnEntry* replaced, Judgement& judgement) noexcept;
+  bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
+
+  FilterOptions options_;
+  ConnTable connections_;
+  FragmentTable fragments_;
+  FilterCounters counters_;
+};
+
+}  // namespace sluice
