@@ -1,0 +1,142 @@
+import picocolors from "picocolors";
+import type { Io, Output } from "./io.js";
+
+/** Ways to show text; each is the identity where colour is off. */
+export type Styles = ReturnType<typeof picocolors.createColors>;
+
+/**
+ * Picks the styles for one of the two streams.
+ *
+ * `NO_COLOR` (any text) turns colour off, `FORCE_COLOR` (but `0`) on, `TERM=dumb` off, and else
+ * only a terminal gets it. `--color` arrives here as the first two.
+ */
+export function styles(io: Io, stream: "stdout" | "stderr" = "stdout"): Styles {
+  return picocolors.createColors(hasColor(io, stream));
+}
+
+function hasColor(io: Io, stream: "stdout" | "stderr"): boolean {
+  const forced = io.env["FORCE_COLOR"] ?? "";
+  if ((io.env["NO_COLOR"] ?? "") !== "") {
+    return false;
+  }
+  if (forced !== "") {
+    return forced !== "0";
+  }
+  return io.isTerminal[stream] && io.env["TERM"] !== "dumb";
+}
+
+// Control characters, and those that reorder what is read after them.
+const unsafe = /[\p{Cc}\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
+
+/**
+ * Writes control characters out as escapes, so that a name or a packet cannot drive the terminal.
+ *
+ * Shape: one line; `\n` becomes the two characters that a programmer would type.
+ */
+export function sanitize(text: string): string {
+  return text.replace(unsafe, (character) => {
+    const code = character.codePointAt(0) ?? 0;
+    const short = { 9: "\\t", 10: "\\n", 13: "\\r" }[code];
+    return short ?? (code < 256 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`);
+  });
+}
+
+function hex(code: number, digits: number): string {
+  return code.toString(16).padStart(digits, "0");
+}
+
+/** Writes the one JSON document of `-o json`. */
+export function writeJson(output: Output, value: unknown): void {
+  output.write(`${JSON.stringify(value)}\n`);
+}
+
+/** What a table shows in one place: plain text, or text to be shown in a style. */
+export type Cell = string | { readonly text: string; readonly style: (text: string) => string };
+
+export interface TableOptions {
+  readonly header?: readonly string[];
+  /** Columns whose text is set to the right. */
+  readonly right?: readonly number[];
+  /** Columns of the terminal: the widest column gives way. Absent: nothing is cut. */
+  readonly columns?: number | undefined;
+}
+
+const gap = "  ";
+const leastWidth = 8;
+
+/** Lays rows out in columns, sanitized; one line a row, each ended by a newline. */
+export function renderTable(
+  rows: readonly (readonly Cell[])[],
+  options: TableOptions = {},
+): string {
+  const all: (readonly Cell[])[] = options.header ? [options.header, ...rows] : [...rows];
+  const cells = all.map((row) =>
+    row.map((cell) => {
+      const { text, style } = typeof cell === "string" ? { text: cell, style: undefined } : cell;
+      return { text: sanitize(text), style };
+    }),
+  );
+  const widths: number[] = [];
+  for (const row of cells) {
+    for (const [column, { text }] of row.entries()) {
+      widths[column] = Math.max(widths[column] ?? 0, displayWidth(text));
+    }
+  }
+  if (options.columns !== undefined) {
+    narrow(widths, options.columns);
+  }
+  const lines = cells.map((row) =>
+    row
+      .map(({ text, style }, column) => {
+        const width = widths[column] ?? 0;
+        const cut = shorten(text, width);
+        const padding = " ".repeat(width - displayWidth(cut));
+        const shown = style ? style(cut) : cut;
+        return options.right?.includes(column) ? padding + shown : shown + padding;
+      })
+      .join(gap)
+      .trimEnd(),
+  );
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+/** Takes from the widest column until the row fits, leaving each something to read. */
+function narrow(widths: number[], columns: number): void {
+  let excess =
+    widths.reduce((sum, width) => sum + width, gap.length * (widths.length - 1)) - columns;
+  while (excess > 0) {
+    const widest = widths.indexOf(Math.max(...widths));
+    const width = widths[widest] ?? 0;
+    if (width <= leastWidth) {
+      return;
+    }
+    widths[widest] = width - 1;
+    excess--;
+  }
+}
+
+function shorten(text: string, width: number): string {
+  if (displayWidth(text) <= width) {
+    return text;
+  }
+  let kept = "";
+  for (const character of text) {
+    if (displayWidth(kept + character) > width - 1) {
+      break;
+    }
+    kept += character;
+  }
+  return `${kept}…`;
+}
+
+const wide =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
+
+/** Counts the columns that sanitized text takes. */
+function displayWidth(text: string): number {
+  let width = 0;
+  for (const character of text) {
+    width += /\p{M}/u.test(character) ? 0 : wide.test(character) ? 2 : 1;
+  }
+  return width;
+}
