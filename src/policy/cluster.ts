@@ -8,7 +8,7 @@ import type {
   Pod,
 } from "../manifest/objects.js";
 import { type Address, addressKey, formatAddress } from "../net/address.js";
-import { compareText } from "./order.js";
+import { compareText } from "../net/order.js";
 import type { AddressGroup } from "./ruleset.js";
 
 /** Pods of one namespace with equal labels and equal port names: selectors treat them alike. */
@@ -36,6 +36,9 @@ export interface ClusterNamespace {
   readonly groups: readonly PodGroup[];
 }
 
+/** Validated objects, in the order in which they were read. */
+export type ClusterObjects = readonly KubernetesObject[];
+
 /** What exists, indexed for selectors. */
 export interface Cluster {
   readonly namespaces: ReadonlyMap<string, ClusterNamespace>;
@@ -60,7 +63,7 @@ export interface Policies {
  * Cost:   near linear in the number of objects.
  * Errors: none. SL2001 (warning): two live pods have one address.
  */
-export function buildCluster(objects: readonly KubernetesObject[]): {
+export function buildCluster(objects: ClusterObjects): {
   readonly cluster: Cluster;
   readonly policies: Policies;
   readonly diagnostics: readonly Diagnostic[];

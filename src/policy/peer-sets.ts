@@ -1,7 +1,7 @@
 import type { LabelSelector } from "../manifest/objects.js";
+import { compareText } from "../net/order.js";
 import { formatPrefix, hostPrefix, type Prefix } from "../net/prefix.js";
 import type { Cluster, ClusterNamespace, PodGroup } from "./cluster.js";
-import { compareText } from "./order.js";
 import { remember } from "./remember.js";
 import type { AddressSet } from "./ruleset.js";
 import { matchesSelector, selectorText } from "./selectors.js";

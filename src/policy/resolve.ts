@@ -9,6 +9,7 @@ import type {
   PolicyPeer,
   PolicyPort,
 } from "../manifest/objects.js";
+import { compareText } from "../net/order.js";
 import {
   allPorts,
   isNoPorts,
@@ -21,7 +22,6 @@ import {
 import { hostPrefix } from "../net/prefix.js";
 import type { TransportProtocol } from "../net/protocol.js";
 import type { Cluster, LivePod, PodGroup, Policies } from "./cluster.js";
-import { compareText } from "./order.js";
 import { PeerSets, type PeerTerm } from "./peer-sets.js";
 import { remember } from "./remember.js";
 import type {

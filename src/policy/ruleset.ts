@@ -20,7 +20,10 @@ export interface PolicySource {
   readonly span: Span;
 }
 
-/** Pods that no selector and no port name can tell apart, by their addresses. */
+/**
+ * Pods that no selector and no port name can tell apart, by their addresses. An address is in one
+ * group at most.
+ */
 export interface AddressGroup {
   readonly key: string;
   readonly addresses: readonly Address[];

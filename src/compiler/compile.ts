@@ -1,0 +1,108 @@
+import type { Diagnostic, Span } from "../diagnostics/diagnostic.js";
+import {
+  buildCluster,
+  type Cluster,
+  type ClusterObjects,
+  type Policies,
+} from "../policy/cluster.js";
+import { type LocalPods, resolvePolicies } from "../policy/resolve.js";
+import type { Ruleset } from "../policy/ruleset.js";
+import { classifyAddresses } from "./classify-addresses.js";
+import type { DecisionTable } from "./decision-table.js";
+import { encode } from "./encode.js";
+import { lower } from "./lower.js";
+
+export interface CompileInput {
+  /** Validated manifests, of all kinds. */
+  readonly objects: ClusterObjects;
+  /** Whose traffic the table judges; every pod's when left out. */
+  readonly local?: LocalPods;
+}
+
+export interface CompileStats {
+  readonly bytes: number;
+  readonly endpoints: number;
+  readonly rows: number;
+  readonly portSets: number;
+  /** Columns of the table, after those that all rows treat alike were merged. */
+  readonly addressClasses: number;
+}
+
+export type CompileResult =
+  | {
+      readonly ok: true;
+      readonly blob: Uint8Array;
+      readonly stats: CompileStats;
+      /** Warnings. */
+      readonly diagnostics: readonly Diagnostic[];
+      /** The steps on the way, for `--stage`, `explain` and whoever asks what was meant. */
+      readonly cluster: Cluster;
+      readonly policies: Policies;
+      readonly ruleset: Ruleset;
+      readonly table: DecisionTable;
+    }
+  | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
+
+/**
+ * Compiles manifests to a table blob.
+ *
+ * Shape:  equal states give equal bytes, whatever the order of the objects.
+ * Errors: SL2003: the pod that was asked for has no traffic of its own. SL2004: no pod runs on the
+ *         node that was asked for. SL2005: the table exceeds a limit of the format. Warnings of
+ *         buildCluster and resolvePolicies.
+ */
+export function compile({ objects, local = "all" }: CompileInput): CompileResult {
+  const { cluster, policies, diagnostics: clusterFindings } = buildCluster(objects);
+  const { ruleset, diagnostics: policyFindings } = resolvePolicies(cluster, policies, { local });
+  const diagnostics = [...clusterFindings, ...policyFindings];
+  if (ruleset.endpoints.length === 0 && local !== "all") {
+    return { ok: false, diagnostics: [...diagnostics, noSuchEndpoint(local, objects)] };
+  }
+  const classes = classifyAddresses(ruleset);
+  const table = lower(ruleset, classes);
+  const encoded = encode(table);
+  if ("refusal" in encoded) {
+    const { got, want } = encoded.refusal;
+    return {
+      ok: false,
+      diagnostics: [...diagnostics, failure("SL2005", `got ${got}, want ${want}`)],
+    };
+  }
+  const { blob } = encoded;
+  const stats = {
+    bytes: blob.byteLength,
+    endpoints: table.endpoints.length,
+    rows: table.rows.length,
+    portSets: table.portSets.length,
+    addressClasses: table.classCount,
+  };
+  return { ok: true, blob, stats, diagnostics, cluster, policies, ruleset, table };
+}
+
+function noSuchEndpoint(local: Exclude<LocalPods, "all">, objects: ClusterObjects): Diagnostic {
+  if ("node" in local) {
+    return failure(
+      "SL2004",
+      `got node "${local.node}", on which no pod with an address runs, want a name that pods have as spec.nodeName`,
+    );
+  }
+  const { namespace, name } = local.pod;
+  const known = objects.find(
+    ({ kind, meta }) => kind === "Pod" && meta.namespace === namespace && meta.name === name,
+  );
+  if (known === undefined) {
+    return failure("SL2003", `got pod "${namespace}/${name}", want one that the manifests have`);
+  }
+  return failure(
+    "SL2003",
+    `got pod "${namespace}/${name}", which has no address of its own, want a running pod that is not on the host's network`,
+    known.meta.span,
+  );
+}
+
+/** A failure that lies in what was asked, not in a line of a manifest, unless there is one. */
+function failure(code: string, message: string, span: Span = nowhere): Diagnostic {
+  return { code, severity: "error", span, message };
+}
+
+const nowhere: Span = { file: "", line: 1, column: 1, endLine: 1, endColumn: 1 };

@@ -1,0 +1,54 @@
+import {
+  allPorts,
+  intersectPorts,
+  isNoPorts,
+  noPorts,
+  type PortSet,
+  subtractPorts,
+  unionPorts,
+} from "../net/port-set.js";
+import type { EndpointRules, Rule } from "../policy/ruleset.js";
+
+/**
+ * Finds what the rules allow from, or to, addresses of one class.
+ *
+ * Tiers come in the order Node, Admin, NetworkPolicy, Baseline. In all but NetworkPolicy the first
+ * rule that matches decides, and Pass goes on with the next tier. NetworkPolicy allows the union of
+ * its rules, and is final where it isolates; what nobody decides is allowed.
+ *
+ * Shape:  `matching` are those of `rules.rules` whose peers hold the class, in their order.
+ * Source: network-policy-api, "ClusterNetworkPolicy"; conformance/policy/README.md.
+ */
+export function allowedPorts(rules: EndpointRules, matching: readonly Rule[]): PortSet {
+  const ofTier = (tier: Rule["tier"]) => matching.filter((rule) => rule.tier === tier);
+  let outcome: Outcome = { allowed: noPorts, undecided: allPorts };
+  outcome = firstMatch(outcome, ofTier("Node"));
+  outcome = firstMatch(outcome, ofTier("Admin"));
+  if (rules.isolatedBy.length > 0) {
+    const accepted = ofTier("NetworkPolicy").reduce(
+      (ports, rule) => unionPorts(ports, rule.ports),
+      noPorts,
+    );
+    return unionPorts(outcome.allowed, intersectPorts(outcome.undecided, accepted));
+  }
+  outcome = firstMatch(outcome, ofTier("Baseline"));
+  return unionPorts(outcome.allowed, outcome.undecided);
+}
+
+interface Outcome {
+  readonly allowed: PortSet;
+  readonly undecided: PortSet;
+}
+
+function firstMatch(before: Outcome, rules: readonly Rule[]): Outcome {
+  let { allowed, undecided } = before;
+  let passed = noPorts;
+  for (const rule of rules) {
+    const decided = intersectPorts(undecided, rule.ports);
+    if (isNoPorts(decided)) continue;
+    if (rule.action === "Accept") allowed = unionPorts(allowed, decided);
+    if (rule.action === "Pass") passed = unionPorts(passed, decided);
+    undecided = subtractPorts(undecided, decided);
+  }
+  return { allowed, undecided: unionPorts(undecided, passed) };
+}
