@@ -62,7 +62,8 @@ export function report(error: unknown, io: Io): number {
 /** Reports whether the system, not Sluice, said no: Node's own errors and DataplaneError name the call. */
 function isRefusal(error: Error): boolean {
   const { syscall, code } = error as NodeJS.ErrnoException;
-  return (typeof syscall === "string" && syscall !== "") || code === "ERR_DLOPEN_FAILED";
+  const names = error.name === "DataplaneError" || typeof syscall === "string";
+  return names || code === "ERR_DLOPEN_FAILED";
 }
 
 /** The variable that sets a flag: `--pod-mac` is `SLUICE_POD_MAC`. */
