@@ -1,0 +1,162 @@
+#include "native/host/devices.h"
+
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/pkt_cls.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include "native/host/namespaces.h"
+#include "native/host/rtnetlink.h"
+#include "native/packet/frame.h"
+
+namespace sluice {
+namespace {
+
+// Named here since the headers of an older kernel lack them; the running kernel may know them.
+constexpr unsigned TUN_OFFLOAD_USO4 = 0x20;
+constexpr unsigned TUN_OFFLOAD_USO6 = 0x40;
+constexpr uint32_t BPF_ATTACH_TCX_INGRESS = 46;
+constexpr int TCX_DROP = TC_ACT_SHOT;
+
+// Room for what the outgoing interface has not sent yet: superframes count for more than 64 KiB.
+constexpr int SEND_BUFFER_BYTES = 16 << 20;
+
+// The kernel's structures for the two bpf() calls made here, as far as they are used.
+struct ProgramLoad {
+  uint32_t programType;
+  uint32_t instructionCount;
+  uint64_t instructions;
+  uint64_t license;
+  uint8_t rest[96];
+};
+struct LinkCreate {
+  uint32_t programFd;
+  uint32_t targetIndex;
+  uint32_t attachType;
+  uint32_t flags;
+  uint8_t rest[48];
+};
+
+// Attaches "drop everything" to an interface's ingress; it is detached when the descriptor closes.
+Status attachDropProgram(uint32_t interfaceIndex, Descriptor* attached) noexcept {
+  bpf_insn instructions[2] = {};
+  instructions[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
+  instructions[0].imm = TCX_DROP;
+  instructions[1].code = BPF_JMP | BPF_EXIT;
+  ProgramLoad load = {};
+  load.programType = BPF_PROG_TYPE_SCHED_CLS;
+  load.instructionCount = 2;
+  load.instructions = reinterpret_cast<uint64_t>(instructions);
+  load.license = reinterpret_cast<uint64_t>("Apache-2.0");
+  const Descriptor program(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load)));
+  if (!program.valid()) return Status::system("BPF_PROG_LOAD", errno);
+
+  LinkCreate create = {};
+  create.programFd = static_cast<uint32_t>(program.get());
+  create.targetIndex = interfaceIndex;
+  create.attachType = BPF_ATTACH_TCX_INGRESS;
+  attached->reset(static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &create, sizeof create)));
+  if (!attached->valid()) return Status::system("BPF_LINK_CREATE", errno);
+  return {};
+}
+
+template <typename Value>
+bool setOption(int fd, int option, const Value& value) noexcept {
+  return setsockopt(fd, SOL_PACKET, option, &value, sizeof value) == 0;
+}
+
+}  // namespace
+
+Status openTap(int namespaceFd, const TapOptions& options, Descriptor* fd) noexcept {
+  if (options.name.empty() || options.name.size() >= IFNAMSIZ) return {StatusCode::Argument};
+  return inNamespace(namespaceFd, [&]() -> Status {
+    Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (!tap.valid()) return Status::system("open /dev/net/tun", errno);
+    ifreq request = {};
+    std::memcpy(request.ifr_name, options.name.c_str(), options.name.size() + 1);
+    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+    if (ioctl(tap.get(), TUNSETIFF, &request) != 0) return Status::system("TUNSETIFF", errno);
+    int headerBytes = sizeof(Offload);
+    if (ioctl(tap.get(), TUNSETVNETHDRSZ, &headerBytes) != 0) {
+      return Status::system("TUNSETVNETHDRSZ", errno);
+    }
+    const unsigned long base = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    if (ioctl(tap.get(), TUNSETOFFLOAD, base | TUN_OFFLOAD_USO4 | TUN_OFFLOAD_USO6) != 0 &&
+        ioctl(tap.get(), TUNSETOFFLOAD, base) != 0) {
+      return Status::system("TUNSETOFFLOAD", errno);
+    }
+    uint32_t index = 0;
+    Status status = interfaceIndex(options.name.c_str(), &index);
+    if (status.ok()) status = setInterfaceMac(index, options.mac);
+    if (status.ok()) status = setInterfaceMtu(index, options.mtu);
+    if (status.ok()) *fd = std::move(tap);
+    return status;
+  });
+}
+
+Status openPacketSocket(int namespaceFd, const std::string& interface,
+                        PacketSocket* opened) noexcept {
+  return inNamespace(namespaceFd, [&]() -> Status {
+    PacketSocket made;
+    if (const Status status = interfaceIndex(interface.c_str(), &made.interfaceIndex);
+        !status.ok()) {
+      return status;
+    }
+    // Protocol 0: no frame is queued before bind() names the interface.
+    made.fd.reset(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!made.fd.valid()) return Status::system("socket AF_PACKET", errno);
+    const int fd = made.fd.get();
+    ifreq request = {};
+    std::memcpy(request.ifr_name, interface.c_str(), interface.size() + 1);
+    if (ioctl(fd, SIOCGIFMTU, &request) != 0) return Status::system("SIOCGIFMTU", errno);
+    made.mtu = static_cast<uint32_t>(request.ifr_mtu);
+    if (!setOption<int>(fd, PACKET_VERSION, TPACKET_V2)) {
+      return Status::system("PACKET_VERSION", errno);
+    }
+    if (!setOption<int>(fd, PACKET_VNET_HDR, 1)) return Status::system("PACKET_VNET_HDR", errno);
+    if (!setOption<int>(fd, PACKET_IGNORE_OUTGOING, 1)) {
+      return Status::system("PACKET_IGNORE_OUTGOING", errno);
+    }
+    // Beyond the system's limit where we may; else as much as it allows.
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &SEND_BUFFER_BYTES, sizeof SEND_BUFFER_BYTES) !=
+            0 &&
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &SEND_BUFFER_BYTES, sizeof SEND_BUFFER_BYTES) != 0) {
+      return Status::system("SO_SNDBUF", errno);
+    }
+    *opened = std::move(made);
+    return {};
+  });
+}
+
+Status IngressGuard::hold(int namespaceFd, uint32_t interfaceIndex,
+                          std::unique_ptr<IngressGuard>* guard) noexcept {
+  std::unique_ptr<IngressGuard> made(new (std::nothrow) IngressGuard(namespaceFd, interfaceIndex));
+  if (made == nullptr) return {StatusCode::Limit};
+  const Status status = inNamespace(namespaceFd, [&]() -> Status {
+    made->filtered_ = findIngressDrop(interfaceIndex, &made->filter_);
+    if (made->filtered_ || attachDropProgram(interfaceIndex, &made->program_).ok()) return {};
+    const Status filtered = addIngressDrop(interfaceIndex, &made->filter_);
+    made->filtered_ = filtered.ok();
+    return filtered;
+  });
+  if (status.ok()) *guard = std::move(made);
+  return status;
+}
+
+IngressGuard::~IngressGuard() {
+  if (!filtered_) return;
+  (void)inNamespace(namespaceFd_, [this] { return removeIngressDrop(interfaceIndex_, filter_); });
+}
+
+}  // namespace sluice

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "native/packet/bytes.h"
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// An address with a prefix length, as it is written: the host bits count.
+struct HostAddress {
+  uint8_t family = 0;  // 4 or 6
+  uint8_t length = 0;
+  std::array<uint8_t, 16> bytes = {};
+
+  [[nodiscard]] size_t size() const noexcept { return family == 4 ? 4 : 16; }
+};
+
+// Reads `10.0.0.1/24` or `fd00::1`; without a length it is the whole address.
+[[nodiscard]] bool parseHostAddress(const std::string& text, HostAddress* address) noexcept;
+
+// Reads `02:00:00:00:00:01`.
+[[nodiscard]] bool parseMac(const std::string& text, MacAddress* mac) noexcept;
+
+// The calls below act in the namespace of the calling thread, by rtnetlink.
+//
+// Errors: System, with the message type as the call; Argument for a name that is too long.
+Status interfaceIndex(const char* name, uint32_t* index) noexcept;
+Status renameInterface(uint32_t index, const char* name) noexcept;
+Status setInterfaceMac(uint32_t index, const MacAddress& mac) noexcept;
+Status setInterfaceMtu(uint32_t index, uint32_t mtu) noexcept;
+Status setInterfaceUp(uint32_t index, bool up) noexcept;
+// Whether the kernel gives the interface an fe80:: address of its own.
+Status setInterfaceLinkLocal(uint32_t index, bool automatic) noexcept;
+Status deleteInterface(uint32_t index) noexcept;
+
+// Without duplicate address detection, so that it can be used at once.
+Status addAddress(uint32_t index, const HostAddress& address) noexcept;
+
+// `gateway` may be null: the destination is on the link then. A gateway counts as on the link too.
+Status addRoute(uint32_t index, const HostAddress& destination,
+                const HostAddress* gateway) noexcept;
+Status addNeighbour(uint32_t index, const HostAddress& address, const MacAddress& mac) noexcept;
+
+// Makes a veth pair, down: `name` here, `peerName` in the namespace `peerNamespace`.
+Status createVethPair(const char* name, const char* peerName, int peerNamespace) noexcept;
+
+// A tc ingress filter that drops whatever comes in by an interface, after packet sockets have seen
+// it, and whether the ingress hook it hangs on was made for it.
+struct IngressDrop {
+  bool hookMade = false;
+};
+
+// Finds the filter that addIngressDrop() made, here or in a process that is gone.
+[[nodiscard]] bool findIngressDrop(uint32_t index, IngressDrop* drop) noexcept;
+Status addIngressDrop(uint32_t index, IngressDrop* drop) noexcept;
+// Takes the filter out, and the hook too when it was made for it.
+Status removeIngressDrop(uint32_t index, const IngressDrop& drop) noexcept;
+
+}  // namespace sluice
