@@ -42,6 +42,7 @@ const nativeRooms: Record<string, readonly string[]> = {
 const entryPoints = new Set([
   "src/index.ts",
   "src/cli/main.ts",
+  "src/cli/reference.ts",
   "src/layout/generate.ts",
   "native/binding/addon.cc",
 ]);

@@ -1,0 +1,104 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type CommandSpec, commonOptions, type OptionSpec, root } from "./commands.js";
+
+/** Writes docs/commands.md from the command tree. `npm run docs -- --check` only compares. */
+
+const target = new URL("../../docs/commands.md", import.meta.url);
+
+/** Makes the text of docs/commands.md. */
+export function commandReference(): string {
+  const lines = [
+    "# Commands",
+    "",
+    "Generated from src/cli/commands.ts by `npm run docs`; edit there. The rules that hold for all of",
+    "them are in [architecture.md](architecture.md).",
+    "",
+    "PATH is a file, a folder (recursive: `.yaml` `.yml` `.json`) or `-` for standard input.",
+    "`-o json` prints one JSON document on standard output and nothing else there; messages and",
+    "progress go to standard error. Every flag can be set as `SLUICE_<FLAG>`: `--pod-mac` as",
+    "`SLUICE_POD_MAC`, a switch as `1` or `0`, several paths with `:` between them. A flag on the",
+    "command line wins.",
+    "",
+    "| exit code | meaning |",
+    "|---|---|",
+    "| 0 | yes, or done |",
+    "| 1 | a negative answer: denied with `--exit-code`, a difference found, a test failed |",
+    "| 2 | the command line is wrong |",
+    "| 3 | the input is invalid; each error has its file, line and column |",
+    "| 4 | the environment refuses: privilege, interface, kernel |",
+    "| 5 | a bug in sluice |",
+    "| 130, 143 | ended by Ctrl-C, by SIGTERM |",
+    "| 141 | the reader of standard output went away |",
+    "",
+  ];
+  describe(root, [], lines);
+  return `${lines.join("\n").trimEnd()}\n`;
+}
+
+function describe(spec: CommandSpec, path: readonly string[], lines: string[]): void {
+  if (path.length > 0) {
+    const usage = [
+      "sluice",
+      ...path,
+      ...(spec.run === undefined ? ["<command>"] : ["[options]"]),
+      ...(spec.arguments ?? []).map((each) => `<${each.name}${each.several ? "..." : ""}>`),
+    ];
+    const summary = `${spec.summary.charAt(0).toUpperCase()}${spec.summary.slice(1)}.`;
+    lines.push(`## sluice ${path.join(" ")}`, "", `\`${usage.join(" ")}\``, "", summary, "");
+    for (const paragraph of spec.details ?? []) {
+      lines.push(paragraph, "");
+    }
+    describeParts(spec, lines);
+    lines.push("```sh");
+    for (const { command, effect } of spec.examples) {
+      lines.push(`# ${effect}`, command);
+    }
+    lines.push("```", "");
+  }
+  for (const child of spec.commands ?? []) {
+    describe(child, [...path, child.name], lines);
+  }
+}
+
+function describeParts(spec: CommandSpec, lines: string[]): void {
+  if (spec.run === undefined) {
+    return;
+  }
+  lines.push("| | | default |", "|---|---|---|");
+  for (const { name, description, values } of spec.arguments ?? []) {
+    lines.push(row(`<${name}>`, description, values, ""));
+  }
+  for (const option of [...(spec.options ?? []), ...commonOptions]) {
+    lines.push(row(option.flags, option.description, option.values, fallback(option)));
+  }
+  lines.push("");
+}
+
+function row(
+  name: string,
+  description: string,
+  values: readonly string[] | undefined,
+  fallback: string,
+): string {
+  const choices = values ? ` (${values.map((each) => `\`${each}\``).join(", ")})` : "";
+  return `| \`${name}\` | ${escapeCell(description)}${choices} | ${fallback} |`;
+}
+
+function fallback(option: OptionSpec): string {
+  return option.required ? "required" : option.default ? `\`${option.default}\`` : "";
+}
+
+function escapeCell(text: string): string {
+  return text.replace(/[|<>]/g, "\\$&");
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const text = commandReference();
+  if (!process.argv.includes("--check")) {
+    writeFileSync(target, text);
+  } else if (readFileSync(target, "utf8") !== text) {
+    console.error("docs/commands.md is stale: run `npm run docs`");
+    process.exitCode = 1;
+  }
+}
