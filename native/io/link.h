@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "native/packet/frame.h"
@@ -23,14 +24,24 @@ class Link {
   // Gives every frame of the last receive() back to the link.
   virtual void release() noexcept = 0;
 
-  // Queues a copy of `frame`; false when the link cannot take it now (full, down).
+  // Queues `frame`; false when the link cannot take it now (full, down).
+  // Owner: its bytes stay as they are until flush(): a link may copy them then, and not before.
   virtual bool transmit(const Frame& frame) noexcept = 0;
 
   // Hands what was queued to the kernel: one system call a batch where the kernel allows it.
-  virtual void flush() noexcept = 0;
+  // Returns how many queued frames were refused after all.
+  virtual size_t flush() noexcept = 0;
 
   // The descriptor to poll for POLLIN, or -1 (memory).
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
+
+  // Clears the error that polling the descriptor reported; false when the link is gone for good,
+  // and is not to be polled any more.
+  [[nodiscard]] virtual bool recover() noexcept { return true; }
+
+  // Frames that arrived and that the kernel could not keep until receive().
+  // Threads: any, one at a time.
+  [[nodiscard]] virtual uint64_t lostFrames() noexcept { return 0; }
 
   // Whether transmit() takes frames with an Offload (partial checksum, superframes). Where it does
   // not, the worker finishes the work in software first.

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "native/layout/layout.gen.h"
+#include "native/packet/frame.h"
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// Memory for one batch of frames of any size, each with its Offload header before it.
+//
+// One worker handles one batch at a time, so all its links may share this: hundreds of TAPs then
+// need no memory of their own.
+//
+// Threads: the worker's.
+class FrameBuffers {
+ public:
+  // Bytes from one frame's Offload header to the next; IP headers fall on a multiple of 8.
+  static constexpr size_t STRIDE = (sizeof(Offload) + FRAME_BYTES_MAX + 63) / 64 * 64;
+
+  // Errors: Limit when there is no memory.
+  static Status create(std::shared_ptr<FrameBuffers>* buffers) noexcept;
+
+  // Where the Offload header of frame `index` stands, below BATCH_FRAMES_MAX.
+  [[nodiscard]] std::byte* at(size_t index) noexcept { return memory_.get() + index * STRIDE; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const noexcept;
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+};
+
+}  // namespace sluice

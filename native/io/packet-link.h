@@ -1,0 +1,64 @@
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+#include "native/io/link.h"
+#include "native/layout/layout.gen.h"
+
+namespace sluice {
+
+// An existing interface, by AF_PACKET: frames come in by a ring shared with the kernel, and go out
+// from where they lie, a batch a system call.
+//
+// There is no transmit ring: over veth the kernel copies from a ring as well as from user memory,
+// so it would only add a copy of ours, 64 KiB for a superframe (docs/decisions).
+//
+// Owner:  the socket; what it changed at the interface (promiscuous mode) goes with it.
+// Source: Linux Documentation/networking/packet_mmap.rst, TPACKET_V2.
+class PacketLink final : public Link {
+ public:
+  // Shape:  `fd` is a TPACKET_V2 socket with Offload headers, not bound; `slots` frames of any size
+  //         may wait in the ring.
+  // Owner:  takes `fd`, also when it fails.
+  // Errors: System.
+  static Status create(int fd, uint32_t interfaceIndex, uint32_t slots,
+                       std::unique_ptr<PacketLink>* link) noexcept;
+  ~PacketLink() override;
+  PacketLink(const PacketLink&) = delete;
+  PacketLink& operator=(const PacketLink&) = delete;
+
+  size_t receive(std::span<Frame> frames) noexcept override;
+  void release() noexcept override;
+  bool transmit(const Frame& frame) noexcept override;
+  size_t flush() noexcept override;
+  [[nodiscard]] bool recover() noexcept override;
+  [[nodiscard]] uint64_t lostFrames() noexcept override;
+  [[nodiscard]] int descriptor() const noexcept override { return fd_; }
+  [[nodiscard]] bool carriesOffload() const noexcept override { return true; }
+
+ private:
+  explicit PacketLink(int fd) noexcept : fd_(fd) {}
+  Status open(uint32_t interfaceIndex, uint32_t slots) noexcept;
+  [[nodiscard]] std::byte* slot(uint32_t index) const noexcept;
+
+  int fd_;
+  std::byte* ring_ = nullptr;
+  size_t ringBytes_ = 0;
+  uint32_t slots_ = 0;
+  uint32_t next_ = 0;   // slot that the kernel fills next
+  uint32_t taken_ = 0;  // slots before it that are ours until release()
+  uint64_t lost_ = 0;
+
+  size_t queued_ = 0;
+  std::array<Offload, BATCH_FRAMES_MAX> offloads_ = {};
+  std::array<iovec, BATCH_FRAMES_MAX * 2> parts_ = {};
+  std::array<mmsghdr, BATCH_FRAMES_MAX> messages_ = {};
+  size_t refused_ = 0;
+};
+
+}  // namespace sluice

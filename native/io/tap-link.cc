@@ -1,0 +1,41 @@
+#include "native/io/tap-link.h"
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace sluice {
+
+TapLink::TapLink(int fd, std::shared_ptr<FrameBuffers> buffers) noexcept
+    : fd_(fd), buffers_(std::move(buffers)) {}
+
+TapLink::~TapLink() { close(fd_); }
+
+size_t TapLink::receive(std::span<Frame> frames) noexcept {
+  const size_t wanted = std::min<size_t>(frames.size(), BATCH_FRAMES_MAX);
+  size_t count = 0;
+  while (count < wanted) {
+    std::byte* const slot = buffers_->at(count);
+    const ssize_t size = read(fd_, slot, FrameBuffers::STRIDE);
+    if (size <= static_cast<ssize_t>(sizeof(Offload))) break;
+    Frame& frame = frames[count++];
+    frame = {};
+    std::memcpy(&frame.offload, slot, sizeof(Offload));
+    frame.bytes = slot + sizeof(Offload);
+    frame.length = static_cast<uint32_t>(static_cast<size_t>(size) - sizeof(Offload));
+    // A read that fills the buffer may have left the rest of the frame behind.
+    frame.truncated = static_cast<size_t>(size) == FrameBuffers::STRIDE;
+  }
+  return count;
+}
+
+bool TapLink::transmit(const Frame& frame) noexcept {
+  Offload offload = frame.offload;
+  const iovec parts[2] = {{&offload, sizeof offload}, {frame.bytes, frame.length}};
+  return writev(fd_, parts, 2) > 0;
+}
+
+}  // namespace sluice
