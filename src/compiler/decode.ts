@@ -1,0 +1,247 @@
+import {
+  Action,
+  Direction,
+  EndpointInfo,
+  EndpointRow,
+  Leaf,
+  NONE,
+  PolicyInfo,
+  PortSet,
+  ProtocolSlot,
+  RowInfo,
+  RuleInfo,
+  Section,
+  SectionId,
+  type SectionName,
+  TABLE_MAGIC,
+  TableHeader,
+  Tier,
+} from "../layout/layout.gen.js";
+
+/** A policy as the blob names it. */
+export interface PolicyRecord {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** A rule as the blob names it; `file` is the policy's. */
+export interface RuleRecord {
+  readonly policy: PolicyRecord;
+  readonly index: number;
+  readonly tier: keyof typeof Tier;
+  readonly action: keyof typeof Action;
+  readonly direction: keyof typeof Direction;
+  readonly priority: number;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Why one side of a flow is judged as it is. */
+export interface Reason {
+  readonly verdict: "allow" | "deny";
+  /** NetworkPolicies that isolate the endpoint in this direction. */
+  readonly isolatedBy: readonly PolicyRecord[];
+  /** The rule that decides; undefined when none matches, and isolation or its absence does. */
+  readonly rule: RuleRecord | undefined;
+}
+
+/**
+ * Reads the provenance of a table blob: who is judged, by which policies, and which rule decides.
+ *
+ * Verdicts are the native table's to give; this says why, from the cold sections.
+ *
+ * Owner: keeps a reference to the blob, which must not change.
+ */
+export class Provenance {
+  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
+  readonly #policies: readonly PolicyRecord[];
+  readonly #decoder = new TextDecoder();
+
+  /** Errors: throws a RangeError when the bytes are no table blob. `Table.open` is the full check. */
+  constructor(blob: Uint8Array) {
+    this.#bytes = blob;
+    this.#view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
+    if (blob.byteLength < TableHeader.bytes || this.#u32(TableHeader.magic) !== TABLE_MAGIC) {
+      throw new RangeError("got bytes that are no table blob");
+    }
+    this.#policies = Array.from({ length: this.#count("policyInfos") }, (_, id) =>
+      this.#policy(id),
+    );
+  }
+
+  get endpointCount(): number {
+    return this.#count("endpointInfos");
+  }
+
+  /** Names the endpoint with this number. */
+  endpoint(id: number): { readonly namespace: string; readonly name: string } {
+    const at = this.#at("endpointInfos", id, EndpointInfo.bytes);
+    return {
+      namespace: this.#text(at + EndpointInfo.namespaceName),
+      name: this.#text(at + EndpointInfo.podName),
+    };
+  }
+
+  /** Tells what a leaf stands for; `endpointId` is undefined when nobody here owns the address. */
+  leaf(id: number): {
+    readonly classId: number;
+    readonly endpointId: number | undefined;
+    readonly originId: number;
+  } {
+    const at = this.#at("leaves", id, Leaf.bytes);
+    const endpointId = this.#u32(at + Leaf.endpointId);
+    return {
+      classId: this.#u32(at + Leaf.classId),
+      endpointId: endpointId === NONE ? undefined : endpointId,
+      originId: this.#u32(at + Leaf.originId),
+    };
+  }
+
+  /** Returns the policies that isolate an endpoint in one direction. */
+  isolatedBy(endpointId: number, direction: keyof typeof Direction): readonly PolicyRecord[] {
+    const { isolatedBy } = this.#row(endpointId, direction);
+    return isolatedBy.map((policy) => this.#policies[policy]!);
+  }
+
+  /**
+   * Finds the rule that decides a flow on one side.
+   *
+   * Shape: `originId` is the class of the address on the other side; `port` counts for TCP, UDP and
+   *        SCTP only.
+   */
+  reason(
+    endpointId: number,
+    direction: keyof typeof Direction,
+    originId: number,
+    protocol: number,
+    port: number,
+  ): Reason {
+    const row = this.#row(endpointId, direction);
+    const isolatedBy = row.isolatedBy.map((policy) => this.#policies[policy]!);
+    let passed: number | undefined;
+    for (const rule of row.rules) {
+      const at = this.#at("ruleInfos", rule, RuleInfo.bytes);
+      const tier = this.#u8(at + RuleInfo.tier);
+      if (tier === passed) continue;
+      if (tier === Tier.Baseline && isolatedBy.length > 0) break;
+      if (!this.#covers(this.#u32(at + RuleInfo.originSet), originId)) continue;
+      if (!this.#holds(this.#u32(at + RuleInfo.portSet), protocol, port)) continue;
+      const action = this.#u8(at + RuleInfo.action);
+      if (action === Action.Pass) {
+        passed = tier;
+        continue;
+      }
+      const verdict = action === Action.Accept ? "allow" : "deny";
+      return { verdict, isolatedBy, rule: this.#rule(at) };
+    }
+    return { verdict: isolatedBy.length > 0 ? "deny" : "allow", isolatedBy, rule: undefined };
+  }
+
+  #row(
+    endpointId: number,
+    direction: keyof typeof Direction,
+  ): { readonly isolatedBy: readonly number[]; readonly rules: readonly number[] } {
+    const endpoint = this.#at("endpoints", endpointId, EndpointRow.bytes);
+    const field = direction === "Ingress" ? EndpointRow.ingressRow : EndpointRow.egressRow;
+    const row = this.#at("rowInfos", this.#u32(endpoint + field), RowInfo.bytes);
+    const list = (start: number, count: number) =>
+      Array.from({ length: this.#u32(row + count) }, (_, place) =>
+        this.#u32(this.#at("rowLists", this.#u32(row + start) + place, 4)),
+      );
+    return {
+      isolatedBy: list(RowInfo.isolatedByStart, RowInfo.isolatedByCount),
+      rules: list(RowInfo.rulesStart, RowInfo.rulesCount),
+    };
+  }
+
+  #rule(at: number): RuleRecord {
+    return {
+      policy: this.#policies[this.#u32(at + RuleInfo.policy)]!,
+      index: this.#u32(at + RuleInfo.ruleIndex),
+      tier: nameOf(Tier, this.#u8(at + RuleInfo.tier)),
+      action: nameOf(Action, this.#u8(at + RuleInfo.action)),
+      direction: nameOf(Direction, this.#u8(at + RuleInfo.direction)),
+      priority: this.#u32(at + RuleInfo.priority),
+      line: this.#u32(at + RuleInfo.line),
+      column: this.#u32(at + RuleInfo.column),
+    };
+  }
+
+  #policy(id: number): PolicyRecord {
+    const at = this.#at("policyInfos", id, PolicyInfo.bytes);
+    return {
+      kind: this.#text(at + PolicyInfo.kind),
+      namespace: this.#text(at + PolicyInfo.namespaceName),
+      name: this.#text(at + PolicyInfo.name),
+      file: this.#text(at + PolicyInfo.file),
+      line: this.#u32(at + PolicyInfo.line),
+      column: this.#u32(at + PolicyInfo.column),
+    };
+  }
+
+  /** Reports whether the set of origin classes at `place` holds a class. Its ids ascend. */
+  #covers(place: number, originId: number): boolean {
+    let low = 1;
+    let high = this.#u32(this.#at("originSets", place, 4));
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const found = this.#u32(this.#at("originSets", place + middle, 4));
+      if (found === originId) return true;
+      if (found < originId) low = middle + 1;
+      else high = middle - 1;
+    }
+    return false;
+  }
+
+  #holds(portSet: number, protocol: number, port: number): boolean {
+    const slot = slotOf(protocol);
+    const counted = slot === ProtocolSlot.Other ? 0 : port;
+    const set = this.#at("portSets", portSet, PortSet.bytes);
+    const index = this.#u32(set + PortSet.pageIndex + slot * 4);
+    const entry = this.#at("portPageIndexes", index * 256 + (counted >> 8), 2);
+    const page = this.#view.getUint16(entry, true);
+    const word = this.#u32(this.#at("portPages", page * 8 + ((counted >> 5) & 7), 4));
+    return ((word >>> (counted & 31)) & 1) === 1;
+  }
+
+  #text(at: number): string {
+    const start = this.#at("strings", this.#u32(at), 1);
+    return this.#decoder.decode(this.#bytes.subarray(start, start + this.#u32(at + 4)));
+  }
+
+  #count(section: SectionName): number {
+    return this.#u32(sectionAt(section) + Section.count);
+  }
+
+  #at(section: SectionName, index: number, bytes: number): number {
+    return this.#u32(sectionAt(section) + Section.offset) + index * bytes;
+  }
+
+  #u32(at: number): number {
+    return this.#view.getUint32(at, true);
+  }
+
+  #u8(at: number): number {
+    return this.#view.getUint8(at);
+  }
+}
+
+function sectionAt(section: SectionName): number {
+  return TableHeader.sections + SectionId[section] * Section.bytes;
+}
+
+function slotOf(protocol: number): ProtocolSlot {
+  if (protocol === 6) return ProtocolSlot.Tcp;
+  if (protocol === 17) return ProtocolSlot.Udp;
+  return protocol === 132 ? ProtocolSlot.Sctp : ProtocolSlot.Other;
+}
+
+function nameOf<Names extends Record<string, number>>(names: Names, value: number): keyof Names {
+  for (const name in names) if (names[name] === value) return name;
+  throw new RangeError(`got value ${value}, want one of ${Object.keys(names).join(", ")}`);
+}
