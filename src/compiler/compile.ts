@@ -105,4 +105,4 @@ function failure(code: string, message: string, span: Span = nowhere): Diagnosti
   return { code, severity: "error", span, message };
 }
 
-const nowhere: Span = { file: "", line: 1, column: 1, endLine: 1, endColumn: 1 };
+const nowhere: Span = { file: "<command line>", line: 1, column: 1, endLine: 1, endColumn: 1 };

@@ -1,4 +1,4 @@
-import type { Prefix } from "../net/prefix.js";
+import { formatPrefix, type Prefix } from "../net/prefix.js";
 
 /** Words of 32 bits that hold the address bits of an IPv6 prefix; IPv4 uses the first. */
 const WORDS = 4;
@@ -94,6 +94,14 @@ export function coversAt({ words, lengths }: PrefixList, outer: number, inner: n
 /** Returns byte `byte` (0 to 15) of the address of the prefix at `index`. */
 export function byteAt({ words }: PrefixList, index: number, byte: number): number {
   return (words[index * WORDS + (byte >> 2)]! >>> (24 - (byte & 3) * 8)) & 0xff;
+}
+
+/** Formats the prefix at `index` of a list of this family. */
+export function prefixText(list: PrefixList, index: number, family: 4 | 6): string {
+  const bytes = Uint8Array.from({ length: family === 4 ? 4 : 16 }, (_, at) =>
+    byteAt(list, index, at),
+  );
+  return formatPrefix({ address: { family, bytes }, length: list.lengths[index]! });
 }
 
 function grown<List extends Uint32Array | Uint8Array>(

@@ -1,0 +1,91 @@
+import { NONE } from "../layout/layout.gen.js";
+import { formatAddress } from "../net/address.js";
+import { portSetKey } from "../net/port-set.js";
+import { formatPrefix } from "../net/prefix.js";
+import type { AddressSet, EndpointRules, PolicySource, Rule, Ruleset } from "../policy/ruleset.js";
+import type { DecisionTable } from "./decision-table.js";
+import { prefixText } from "./prefix-list.js";
+
+/**
+ * Prints a ruleset for people and for golden files: endpoints with their rules, then the sets that
+ * the rules name.
+ */
+export function printRuleset({ endpoints }: Ruleset): string {
+  const lines: string[] = [];
+  const sets = new Map<string, AddressSet>();
+  for (const { namespace, name, addresses, ingress, egress } of endpoints) {
+    lines.push(`endpoint ${namespace}/${name} ${addresses.map(formatAddress).join(" ")}`);
+    lines.push(...rulesLines("ingress", ingress), ...rulesLines("egress", egress));
+    for (const { peers } of [...ingress.rules, ...egress.rules]) {
+      if (peers !== "any") sets.set(peers.key, peers);
+    }
+  }
+  for (const [key, set] of [...sets].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    lines.push(`set ${key}`);
+    for (const line of memberLines(set)) lines.push(`  ${line}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function rulesLines(direction: string, { isolatedBy, rules }: EndpointRules): string[] {
+  const isolation =
+    isolatedBy.length === 0
+      ? "not isolated"
+      : `isolated by ${isolatedBy.map(policyText).join(", ")}`;
+  return [`  ${direction} ${isolation}`, ...rules.map((rule) => `    ${ruleText(rule)}`)];
+}
+
+function ruleText({ tier, policy, index, action, peers, ports, span }: Rule): string {
+  const who = peers === "any" ? "any" : peers.key;
+  const where = `${span.file}:${span.line}:${span.column}`;
+  return `${tier} ${action} ${portSetKey(ports)} | ${who} | ${policyText(policy)} rule ${index} ${where}`;
+}
+
+function policyText({ kind, namespace, name }: PolicySource): string {
+  return namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
+}
+
+function memberLines({ groups, blocks }: AddressSet): string[] {
+  const pods = groups.flatMap((group) => group.addresses).map(formatAddress);
+  const prefixes = blocks.map(({ prefix, except }) =>
+    [formatPrefix(prefix), ...except.map((hole) => `except ${formatPrefix(hole)}`)].join(" "),
+  );
+  return [...pods, ...prefixes];
+}
+
+/** Prints a decision table for people and for golden files: prefixes, then rows by class. */
+export function printTable(table: DecisionTable): string {
+  const { endpoints, leaves, classCount } = table;
+  const lines = [`classes ${classCount} origins ${table.originCount} rows ${table.rows.length}`];
+  for (const [family, prefixes] of [
+    [4, table.v4],
+    [6, table.v6],
+  ] as const) {
+    for (let index = 0; index < prefixes.count; index++) {
+      const { classId, endpointId, originId } = leaves[prefixes.payloads[index]!]!;
+      const owner = endpointId === NONE ? "" : ` ${endpointName(endpoints[endpointId]!)}`;
+      lines.push(
+        `prefix ${prefixText(prefixes, index, family)} class ${classId} origin ${originId}${owner}`,
+      );
+    }
+  }
+  for (const endpoint of endpoints) {
+    const { ingressRow, egressRow } = endpoint;
+    lines.push(
+      `endpoint ${endpointName(endpoint)} ingress row ${ingressRow} egress row ${egressRow}`,
+    );
+  }
+  table.rows.forEach((_, row) => {
+    lines.push(`row ${row}`);
+    const cells = [...table.cells.subarray(row * classCount, (row + 1) * classCount)];
+    for (const set of [...new Set(cells)].sort((a, b) => a - b)) {
+      const classes = cells.flatMap((cell, classId) => (cell === set ? [classId] : []));
+      lines.push(`  ${portSetKey(table.portSets[set]!)} | classes ${classes.join(" ")}`);
+    }
+  });
+  return `${lines.join("\n")}\n`;
+}
+
+function endpointName({ namespace, name }: DecisionTable["endpoints"][number]): string {
+  return `${namespace}/${name}`;
+}
