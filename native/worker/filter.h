@@ -125,9 +125,12 @@ class Filter {
                     const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeTracked(const PacketView& view, const LinkContext& from, const TableInForce& table,
                     uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeNew(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
-                const LinkContext& from, const TableInForce& table, uint64_t nowUs,
-                ConnEntry* replaced, Judgement& judgement) noexcept;
+  void judgeTcp(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
+                uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeUntracked(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
+                      uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeNew(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
+                uint64_t nowUs, Judgement& judgement) noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
 
   FilterOptions options_;

@@ -1,0 +1,246 @@
+#include "native/conntrack/tcp-track.h"
+
+#include <algorithm>
+#include <array>
+
+namespace sluice {
+namespace {
+
+// How far behind an acknowledgement, or a quoted packet, may be when windows are small.
+constexpr uint32_t STALE_BYTES_MIN = 66'000;
+
+constexpr uint8_t NO = static_cast<uint8_t>(ConnState::None);
+constexpr uint8_t SS = static_cast<uint8_t>(ConnState::SynSent);
+constexpr uint8_t SR = static_cast<uint8_t>(ConnState::SynReceived);
+constexpr uint8_t ES = static_cast<uint8_t>(ConnState::Established);
+constexpr uint8_t FW = static_cast<uint8_t>(ConnState::FinWait);
+constexpr uint8_t CW = static_cast<uint8_t>(ConnState::CloseWait);
+constexpr uint8_t LA = static_cast<uint8_t>(ConnState::LastAck);
+constexpr uint8_t TW = static_cast<uint8_t>(ConnState::TimeWait);
+constexpr uint8_t CL = static_cast<uint8_t>(ConnState::Close);
+constexpr uint8_t S2 = static_cast<uint8_t>(ConnState::SynSent2);
+constexpr uint8_t IV = 0xfe;  // invalid: drop
+constexpr uint8_t IG = 0xff;  // pass, and stay
+static_assert(NO == 0 && S2 + 1 == TCP_STATE_COUNT);
+
+using StepTable = std::array<std::array<uint8_t, TCP_STATE_COUNT>, TCP_EVENT_COUNT>;
+
+// clang-format off
+constexpr StepTable FROM_OPENER = {{
+    //  NO  SS  SR  ES  FW  CW  LA  TW  CL  S2
+    {{  SS, SS, IG, IG, IG, IG, IG, SS, SS, S2 }},  // SYN
+    {{  IV, IV, SR, IV, IV, IV, IV, IV, IV, SR }},  // SYN, ACK
+    {{  IV, IV, FW, FW, LA, LA, LA, TW, CL, IV }},  // FIN
+    {{  IV, IV, ES, ES, CW, CW, TW, TW, CL, IV }},  // ACK
+    {{  IV, CL, CL, CL, CL, CL, CL, CL, CL, CL }},  // RST
+}};
+constexpr StepTable FROM_OTHER = {{
+    //  NO  SS  SR  ES  FW  CW  LA  TW  CL  S2
+    {{  IV, S2, IV, IV, IV, IV, IV, SS, IV, S2 }},  // SYN
+    {{  IV, SR, IG, IG, IG, IG, IG, IG, IG, SR }},  // SYN, ACK
+    {{  IV, IV, FW, FW, LA, LA, LA, TW, CL, IV }},  // FIN
+    {{  IV, IG, SR, ES, CW, CW, TW, TW, CL, IG }},  // ACK
+    {{  IV, CL, CL, CL, CL, CL, CL, CL, CL, CL }},  // RST
+}};
+// clang-format on
+
+// Sequence numbers wrap: `a` is behind `b` when the way forward from `a` to `b` is the shorter one.
+bool before(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; }
+bool after(uint32_t a, uint32_t b) { return before(b, a); }
+
+bool has(const TcpSegment& segment, uint8_t flag) { return (segment.flags & flag) != 0; }
+
+uint8_t ackSeenFlag(uint8_t end) {
+  return end == 0 ? ConnEntry::ACK_SEEN_LOWER : ConnEntry::ACK_SEEN_HIGHER;
+}
+
+uint32_t endOf(const TcpSegment& segment) {
+  return segment.sequence + segment.payloadBytes + (has(segment, TCP_SYN) ? 1 : 0) +
+         (has(segment, TCP_FIN) ? 1 : 0);
+}
+
+uint32_t windowOf(const ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
+  return has(segment, TCP_SYN) ? segment.window
+                               : uint32_t{segment.window} << entry.windowScale[sender];
+}
+
+// Notes an end's first SYN. `peerWindow` is the room that the other end has offered, 0 when that is
+// not known; then nothing but the SYN itself may be acknowledged so far.
+void startEnd(ConnEntry& entry, uint8_t sender, const TcpSegment& segment, uint32_t peerWindow) {
+  TcpEnd& end = entry.tcp[sender];
+  end.sentEnd = endOf(segment);
+  end.limit = segment.sequence + 1 + peerWindow;
+  end.windowMax = std::max<uint32_t>(segment.window, 1);
+  entry.windowScale[sender] = segment.windowScale;
+}
+
+// Settles scaling once both SYNs are seen: it is used only when both offered it.
+void settleScale(ConnEntry& entry) {
+  auto& scale = entry.windowScale;
+  if (scale[0] == WINDOW_SCALE_ABSENT || scale[1] == WINDOW_SCALE_ABSENT) scale = {0, 0};
+}
+
+bool acknowledgesSyn(const TcpEnd& opener, uint32_t acknowledgement) {
+  return !before(acknowledgement, opener.limit) && !after(acknowledgement, opener.sentEnd);
+}
+
+bool sequenceFits(const TcpEnd& from, const TcpEnd& to, uint32_t sequence, uint32_t end) {
+  return !after(sequence, from.limit + 1) && !before(end, from.sentEnd - to.windowMax - 1);
+}
+
+bool acknowledgementFits(const TcpEnd& from, const TcpEnd& to, uint32_t acknowledgement) {
+  const uint32_t stale = std::max(from.windowMax, STALE_BYTES_MIN);
+  return !after(acknowledgement, to.sentEnd) && !before(acknowledgement, to.sentEnd - stale - 1);
+}
+
+// Notes what a segment that fits tells of both ends.
+void advance(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
+  TcpEnd& from = entry.tcp[sender];
+  TcpEnd& to = entry.tcp[1 - sender];
+  const uint32_t end = segment.partial ? std::max(endOf(segment), from.limit, before)
+                                       : endOf(segment);
+  const uint32_t window = windowOf(entry, sender, segment);
+  from.windowMax = std::max(from.windowMax, window);
+  if (after(end, from.sentEnd)) from.sentEnd = end;
+  if (after(end, from.limit)) to.windowMax += end - from.limit;
+  if (!has(segment, TCP_ACK)) return;
+
+  const uint8_t seen = ackSeenFlag(sender);
+  if ((entry.flags & seen) == 0 || after(segment.acknowledgement, from.ackMax)) {
+    from.ackMax = segment.acknowledgement;
+    entry.flags |= seen;
+  }
+  // A closed window still lets one byte through, to ask whether it has opened.
+  const uint32_t limit = segment.acknowledgement + std::max<uint32_t>(window, 1);
+  if (after(limit, to.limit)) to.limit = limit;
+}
+
+TcpOutcome dropped(DropReason reason) { return {TcpFate::Dropped, reason}; }
+
+TcpOutcome reset(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
+  const TcpEnd& from = entry.tcp[sender];
+  const TcpEnd& to = entry.tcp[1 - sender];
+  bool exact = true;
+  if ((entry.flags & ConnEntry::NO_WINDOW) == 0) {
+    if (from.windowMax == 0) {
+      // A refusal: its sequence number means nothing, so it must acknowledge the SYN.
+      if (!has(segment, TCP_ACK) || !acknowledgesSyn(to, segment.acknowledgement)) {
+        return dropped(DropReason::OutOfWindow);
+      }
+    } else {
+      if (!sequenceFits(from, to, segment.sequence, segment.sequence)) {
+        return dropped(DropReason::OutOfWindow);
+      }
+      const bool acknowledged = (entry.flags & ackSeenFlag(1 - sender)) != 0;
+      exact = segment.sequence == from.sentEnd ||
+              (acknowledged && segment.sequence == to.ackMax);
+    }
+  }
+  if (!exact) return {TcpFate::Ignored};  // the receiver answers with a challenge, and goes on
+  entry.state = ConnState::Close;
+  return {};
+}
+
+// Handles what passes without moving the connection. An opener that has lost its state begins anew
+// with a SYN; when the other end has lost it too, it answers that SYN, and only then is it known
+// that the old connection is gone.
+TcpOutcome ignore(ConnEntry& entry, uint8_t sender, TcpEvent event, const TcpSegment& segment) {
+  const uint8_t opener = entry.opener();
+  if (event == TcpEvent::Syn && sender == opener) {
+    entry.flags |= ConnEntry::SYN_IGNORED;
+    entry.ignoredSynEnd = endOf(segment);
+    entry.ignoredSynWindow = segment.window;
+    entry.ignoredSynScale = segment.windowScale;
+    return {TcpFate::Ignored};
+  }
+  const bool answers = event == TcpEvent::SynAck && sender != opener &&
+                       (entry.flags & ConnEntry::SYN_IGNORED) != 0 &&
+                       segment.acknowledgement == entry.ignoredSynEnd;
+  if (!answers) return {TcpFate::Ignored};
+
+  TcpSegment syn;
+  syn.sequence = entry.ignoredSynEnd - 1;
+  syn.window = entry.ignoredSynWindow;
+  syn.windowScale = entry.ignoredSynScale;
+  syn.flags = TCP_SYN;
+  openTcp(entry, opener, syn);
+  return trackTcp(entry, sender, segment);
+}
+
+}  // namespace
+
+TcpEvent tcpEventOf(uint8_t flags) noexcept {
+  if ((flags & TCP_RST) != 0) return TcpEvent::Rst;
+  if ((flags & TCP_SYN) != 0) return (flags & TCP_ACK) != 0 ? TcpEvent::SynAck : TcpEvent::Syn;
+  return (flags & TCP_FIN) != 0 ? TcpEvent::Fin : TcpEvent::Ack;
+}
+
+TcpStep tcpStep(bool opener, TcpEvent event, ConnState state) noexcept {
+  const StepTable& table = opener ? FROM_OPENER : FROM_OTHER;
+  const uint8_t step = table[static_cast<size_t>(event)][static_cast<size_t>(state)];
+  if (step == IV) return {TcpStep::Kind::Invalid, state};
+  if (step == IG) return {TcpStep::Kind::Ignore, state};
+  return {TcpStep::Kind::Enter, static_cast<ConnState>(step)};
+}
+
+void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexcept {
+  constexpr uint8_t KEPT = ConnEntry::ORIGINAL_FROM_HIGHER | ConnEntry::UNREPLIED;
+  entry.flags &= KEPT;
+  entry.tcp = {};
+  entry.windowScale = {WINDOW_SCALE_ABSENT, WINDOW_SCALE_ABSENT};
+  if (tcpEventOf(segment.flags) == TcpEvent::Syn) {
+    startEnd(entry, sender, segment, 0);
+    entry.state = ConnState::SynSent;
+  } else {
+    entry.flags |= ConnEntry::NO_WINDOW;
+    entry.state = ConnState::Established;
+  }
+}
+
+TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexcept {
+  const bool fromOpener = sender == entry.opener();
+  const TcpEvent event = tcpEventOf(segment.flags);
+  const TcpStep step = tcpStep(fromOpener, event, entry.state);
+  if (step.kind == TcpStep::Kind::Invalid) return dropped(DropReason::InvalidTcpState);
+  if (step.kind == TcpStep::Kind::Ignore) return ignore(entry, sender, event, segment);
+  if (event == TcpEvent::Rst) return reset(entry, sender, segment);
+  if (step.state == ConnState::SynSent) {
+    if (entry.state != ConnState::SynSent) return {TcpFate::Reopens};
+    openTcp(entry, sender, segment);  // sent again, perhaps with another sequence number
+    return {};
+  }
+  if ((entry.flags & ConnEntry::NO_WINDOW) != 0) {
+    entry.state = step.state;
+    return {};
+  }
+
+  TcpEnd& from = entry.tcp[sender];
+  const TcpEnd& to = entry.tcp[1 - sender];
+  if (from.windowMax == 0) {
+    // The other end's first: the answer to the SYN, or a SYN that crosses it.
+    if (event == TcpEvent::SynAck && !acknowledgesSyn(to, segment.acknowledgement)) {
+      return dropped(DropReason::OutOfWindow);
+    }
+    startEnd(entry, sender, segment, to.windowMax);
+    settleScale(entry);
+  } else {
+    const bool fits =
+        sequenceFits(from, to, segment.sequence, endOf(segment)) &&
+        (!has(segment, TCP_ACK) || acknowledgementFits(from, to, segment.acknowledgement));
+    if (!fits) return dropped(DropReason::OutOfWindow);
+  }
+  advance(entry, sender, segment);
+  entry.state = step.state;
+  return {};
+}
+
+bool quotedSequenceFits(const ConnEntry& entry, uint8_t sender, uint32_t sequence) noexcept {
+  if ((entry.flags & ConnEntry::NO_WINDOW) != 0) return true;
+  const TcpEnd& from = entry.tcp[sender];
+  const TcpEnd& to = entry.tcp[1 - sender];
+  const uint32_t stale = std::max(to.windowMax, STALE_BYTES_MIN);
+  return from.windowMax != 0 && !after(sequence, from.sentEnd) &&
+         !before(sequence, from.sentEnd - stale - 1);
+}
+
+}  // namespace sluice

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+
+#include "native/conntrack/conn-entry.h"
+#include "native/layout/layout.gen.h"
+#include "native/packet/packet-view.h"
+
+namespace sluice {
+
+// The kinds of segment that the state machine tells apart.
+enum class TcpEvent : uint8_t { Syn, SynAck, Fin, Ack, Rst };
+inline constexpr size_t TCP_EVENT_COUNT = 5;
+inline constexpr size_t TCP_STATE_COUNT = 10;  // None to SynSent2
+
+// What the state machine makes of a segment, its sequence numbers aside.
+struct TcpStep {
+  enum class Kind : uint8_t { Enter, Ignore, Invalid };
+  Kind kind;
+  ConnState state;  // Enter: the new one
+};
+
+// Looks a step up: `opener` says whether the segment comes from the end that opened.
+//
+// Source: Linux's nf_conntrack_proto_tcp, with tcp_loose and tcp_be_liberal off; RFC 9293.
+[[nodiscard]] TcpStep tcpStep(bool opener, TcpEvent event, ConnState state) noexcept;
+
+[[nodiscard]] TcpEvent tcpEventOf(uint8_t flags) noexcept;
+
+// What became of a segment of a tracked connection.
+enum class TcpFate : uint8_t {
+  Accepted,  // it moved the connection on
+  Ignored,   // it passes, but the connection is as it was: its timer too
+  Reopens,   // a SYN for a connection that is over: to be judged as a new one; nothing has changed
+  Dropped,   // `reason` says why; nothing has changed
+};
+
+struct TcpOutcome {
+  TcpFate fate = TcpFate::Accepted;
+  DropReason reason = DropReason::None;
+};
+
+// Starts tracking from a connection's first segment, sent by end `sender`. One that is no SYN
+// (loose start) leaves the windows unknown.
+void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexcept;
+
+// Takes a segment of end `sender` through the state machine and the window checks.
+//
+// Errors: InvalidTcpState, OutOfWindow.
+// Source: van Rooij 2001 (windows); RFC 5961 section 3.2 (a reset ends the connection only at the
+//         exact sequence number); RFC 7323 section 2 (scaling).
+[[nodiscard]] TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender,
+                                  const TcpSegment& segment) noexcept;
+
+// Whether end `sender` can have sent this sequence number lately, as an ICMP error claims.
+//
+// Source: RFC 5927 section 4.1.
+[[nodiscard]] bool quotedSequenceFits(const ConnEntry& entry, uint8_t sender,
+                                      uint32_t sequence) noexcept;
+
+}  // namespace sluice

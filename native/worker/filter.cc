@@ -1,0 +1,367 @@
+#include "native/worker/filter.h"
+
+#include <new>
+#include <utility>
+
+#include "native/conntrack/tcp-track.h"
+#include "native/packet/neighbor.h"
+#include "native/packet/quote.h"
+#include "native/worker/source-guard.h"
+
+namespace sluice {
+namespace {
+
+// One worker sees one network; several would tell their connections apart by this.
+constexpr uint8_t ZONE = 0;
+
+uint64_t timeoutOf(const ConnEntry& entry) {
+  switch (entry.protocol()) {
+    case PROTOCOL_TCP:
+    case PROTOCOL_UDP:
+      return CONN_TIMEOUT_US[static_cast<size_t>(entry.state)];
+    case PROTOCOL_ICMP:
+    case PROTOCOL_ICMPV6:
+      return ICMP_TIMEOUT_US;
+    default:
+      return OTHER_TIMEOUT_US;
+  }
+}
+
+void deny(DeniedBy deniedBy, Judgement& judgement) {
+  judgement.deniedBy = deniedBy;
+  judgement.reason = (deniedBy & DENIED_BY_EGRESS) != 0 ? DropReason::PolicyEgress
+                                                        : DropReason::PolicyIngress;
+}
+
+// The errors that tell a sender what became of its packet. Redirects and source quench would
+// steer it instead, and nobody sends them any more (RFC 6633, RFC 1812 section 5.2.7.2).
+bool reportsFate(const PacketView& view) {
+  if (view.key.family == 6) return view.icmpType >= 1 && view.icmpType <= 4;
+  return view.icmpType == 3 || view.icmpType == 11 || view.icmpType == 12;
+}
+
+}  // namespace
+
+// What the table says of both ends of a packet.
+struct Filter::Ends {
+  uint32_t sourceLeaf;
+  uint32_t destinationLeaf;
+  uint32_t source;       // local endpoint, or NONE
+  uint32_t destination;  // the same
+
+  Ends(const FlowKey& key, const TableView& view) noexcept
+      : sourceLeaf(view.leafOf(key.source.data(), key.family)),
+        destinationLeaf(view.leafOf(key.destination.data(), key.family)),
+        source(view.leaf(sourceLeaf).endpointId),
+        destination(view.leaf(destinationLeaf).endpointId) {}
+
+  // Whether a packet from a link may be for this destination at all.
+  void checkDestination(const LinkContext& from, const TableInForce& table,
+                        Judgement& judgement) const noexcept {
+    if (from.role == LinkRole::Endpoint) {
+      // An endpoint's traffic to itself stays inside it: on a link it is forged.
+      if (destination == from.endpointId) judgement.reason = DropReason::MartianSource;
+    } else if (table.linkOfEndpoint(destination) == NONE) {
+      if (from.wire) {
+        deny(DENIED_BY_INGRESS, judgement);
+      } else {
+        judgement.reason = DropReason::NoDestination;
+      }
+    }
+  }
+};
+
+Filter::Filter(const FilterOptions& options, ConnTable&& connections,
+               FragmentTable&& fragments) noexcept
+    : options_(options),
+      connections_(std::move(connections)),
+      fragments_(std::move(fragments)) {}
+
+Status Filter::create(const FilterOptions& options, std::unique_ptr<Filter>* filter) noexcept {
+  ConnTable connections;
+  Status status = ConnTable::create(options.connectionsMax, options.hashSecret, &connections);
+  if (!status.ok()) return status;
+  FragmentTable fragments;
+  status = FragmentTable::create(options.fragmentsMax, options.hashSecret, &fragments);
+  if (!status.ok()) return status;
+  filter->reset(new (std::nothrow) Filter(options, std::move(connections), std::move(fragments)));
+  return *filter != nullptr ? Status{} : Status{StatusCode::Limit};
+}
+
+Judgement Filter::judge(const Frame& frame, const LinkContext& from, const TableInForce& table,
+                        uint64_t nowUs) noexcept {
+  Judgement judgement;
+  PacketView view;
+  judgement.reason = parsePacket(frame, &view);
+  if (judgement.passes()) {
+    judgement.key = view.key;
+    judgement.reason = guardEthernet(view, from);
+  }
+  if (judgement.passes()) {
+    if (view.kind == PacketKind::Arp) {
+      judgement.kind = FrameKind::Arp;
+      judgement.reason = guardArp(view, from, table);
+      if (judgement.passes()) judgement.reason = checkOffload(frame, view);
+    } else {
+      judgeIp(frame, view, from, table, nowUs, judgement);
+    }
+  }
+  if (judgement.passes()) {
+    counters_.passed.add(1);
+  } else {
+    counters_.dropped[static_cast<size_t>(judgement.reason)].add(1);
+  }
+  return judgement;
+}
+
+void Filter::judgeIp(const Frame& frame, PacketView& view, const LinkContext& from,
+                     const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept {
+  if (isGroupAddress(view.key.destination, view.key.family)) {
+    judgement.kind = FrameKind::Multicast;
+  }
+  if (view.laterFragment()) {
+    judgeLaterFragment(view, from, table, nowUs, judgement);
+    if (judgement.passes()) judgement.reason = checkOffload(frame, view);
+    return;
+  }
+
+  bool guarded = false;
+  if (isNeighborDiscovery(view) || isListenerMessage(view)) {
+    bool exempt = false;
+    judgement.reason = guardNeighbor(view, from, table, &exempt);
+    if (judgement.reason == DropReason::PolicyEgress) judgement.deniedBy = DENIED_BY_EGRESS;
+    if (!judgement.passes()) return;
+    if (exempt) {
+      judgement.kind = FrameKind::Neighbor;
+      judgement.reason = parseTransport(&view);
+      if (judgement.passes()) judgement.reason = checkOffload(frame, view);
+      judgement.icmpTypeCode = static_cast<uint16_t>(view.icmpType << 8 | view.icmpCode);
+      return;
+    }
+    guarded = true;
+  }
+
+  DropReason transport = parseTransport(&view);
+  if (transport == DropReason::None) transport = checkOffload(frame, view);
+  judgement.key = view.key;
+  judgement.icmpTypeCode = static_cast<uint16_t>(view.icmpType << 8 | view.icmpCode);
+  const bool stateless = view.icmpRole == IcmpRole::Other || view.icmpRole == IcmpRole::Error;
+  if (transport == DropReason::None && !stateless) {
+    judgeTracked(view, from, table, nowUs, judgement);
+    return;
+  }
+
+  const Ends ends(view.key, table.view);
+  if (!guarded) {
+    judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
+  }
+  if (judgement.passes()) judgement.reason = transport;
+  if (judgement.passes()) ends.checkDestination(from, table, judgement);
+  if (!judgement.passes()) return;
+  judgement.destinationEndpoint = ends.destination;
+  if (view.icmpRole == IcmpRole::Error) {
+    judgeRelated(view, ends, from, table, nowUs, judgement);
+    return;
+  }
+  // Neither asks nor answers nor reports: every message is judged as if it were the first.
+  const DeniedBy denied =
+      table.view.decide(ends.sourceLeaf, ends.destinationLeaf, view.key.protocol, 0);
+  if (denied != 0) deny(denied, judgement);
+}
+
+void Filter::judgeLaterFragment(const PacketView& view, const LinkContext& from,
+                                const TableInForce& table, uint64_t nowUs,
+                                Judgement& judgement) noexcept {
+  const Ends ends(view.key, table.view);
+  judgement.destinationEndpoint = ends.destination;
+  judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
+  if (judgement.passes()) judgement.reason = fragments_.follow(view, ZONE, nowUs);
+}
+
+void Filter::judgeRelated(const PacketView& view, const Ends& ends, const LinkContext& from,
+                          const TableInForce& table, uint64_t nowUs,
+                          Judgement& judgement) noexcept {
+  if (!reportsFate(view)) {
+    judgement.reason = DropReason::RelatedUnknown;
+    return;
+  }
+  Quote quote;
+  judgement.reason = parseQuote(view, &quote);
+  if (!judgement.passes()) return;
+  if (quote.key.source != view.key.destination) {
+    judgement.reason = DropReason::RelatedMismatch;
+    return;
+  }
+  // An error about an error, or about what is not tracked, belongs to nothing.
+  if (quote.icmpRole == IcmpRole::Error || quote.icmpRole == IcmpRole::Other) {
+    judgement.reason = DropReason::RelatedUnknown;
+    return;
+  }
+  const ConnLookup lookup =
+      connections_.find(connNameOf(quote.key, quote.icmpRole, quote.icmpType, ZONE), nowUs);
+  if (lookup.entry == nullptr) {
+    judgement.reason = DropReason::RelatedUnknown;
+    return;
+  }
+  ConnEntry& entry = *lookup.entry;
+  if (entry.generation != table.generation && !recheck(entry, table, judgement)) return;
+
+  // An endpoint reports of packets sent to it and of no others; the world reports of packets sent
+  // to the world, from any router on the way.
+  const uint32_t quotedPeer = entry.endpoint[1 - lookup.name.sender];
+  const bool placed = from.role == LinkRole::Endpoint ? quotedPeer == from.endpointId
+                                                      : table.linkOfEndpoint(quotedPeer) == NONE;
+  if (!placed) {
+    judgement.reason = DropReason::RelatedMismatch;
+    return;
+  }
+  if (quote.key.protocol == PROTOCOL_TCP &&
+      !quotedSequenceFits(entry, lookup.name.sender, quote.sequence)) {
+    judgement.reason = DropReason::OutOfWindow;
+    return;
+  }
+  judgement.destinationEndpoint = ends.destination;
+  if (!view.fragmented) return;
+  FragmentTable::Datagram* datagram = nullptr;
+  judgement.reason = fragments_.reserve(view, ZONE, nowUs, &datagram);
+  if (judgement.passes()) fragments_.admit(view, ZONE, nowUs, datagram);
+}
+
+void Filter::judgeTracked(const PacketView& view, const LinkContext& from,
+                          const TableInForce& table, uint64_t nowUs,
+                          Judgement& judgement) noexcept {
+  const ConnLookup lookup =
+      connections_.find(connNameOf(view.key, view.icmpRole, view.icmpType, ZONE), nowUs);
+  ConnEntry* entry = lookup.entry;
+  const uint8_t sender = lookup.name.sender;
+
+  // An entry of this generation has been through the table: it knows whose its addresses are.
+  const bool current = entry != nullptr && entry->generation == table.generation;
+  if (current) {
+    judgement.destinationEndpoint = entry->endpoint[1 - sender];
+    judgement.reason = guardSource(view.key.source, view.key.family, entry->endpoint[sender], from,
+                                   table);
+  } else {
+    const Ends ends(view.key, table.view);
+    judgement.destinationEndpoint = ends.destination;
+    judgement.reason =
+        guardSource(view.key.source, view.key.family, ends.source, from, table);
+    if (judgement.passes()) ends.checkDestination(from, table, judgement);
+  }
+  if (!judgement.passes()) return;
+
+  FragmentTable::Datagram* datagram = nullptr;
+  if (view.fragmented) {
+    judgement.reason = fragments_.reserve(view, ZONE, nowUs, &datagram);
+    if (!judgement.passes()) return;
+  }
+  if (entry != nullptr && !current && !recheck(*entry, table, judgement)) return;
+
+  if (entry == nullptr) {
+    judgeUntracked(view, lookup, table, nowUs, judgement);
+  } else if (view.key.protocol == PROTOCOL_TCP) {
+    judgeTcp(view, lookup, table, nowUs, judgement);
+  } else {
+    if (sender != entry->opener() && entry->state == ConnState::Unreplied) {
+      entry->state = ConnState::Replied;
+      connections_.markReplied(*entry);
+    }
+    entry->expiresUs = nowUs + timeoutOf(*entry);
+  }
+  if (view.fragmented && judgement.passes()) fragments_.admit(view, ZONE, nowUs, datagram);
+}
+
+void Filter::judgeTcp(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
+                      uint64_t nowUs, Judgement& judgement) noexcept {
+  ConnEntry& entry = *lookup.entry;
+  const TcpOutcome outcome = trackTcp(entry, lookup.name.sender, view.tcp);
+  switch (outcome.fate) {
+    case TcpFate::Accepted:
+      // Only a finished handshake shows that the other end is there: it may then not be pushed out.
+      if (entry.state == ConnState::Established) connections_.markReplied(entry);
+      entry.expiresUs = nowUs + timeoutOf(entry);
+      return;
+    case TcpFate::Ignored:
+      return;
+    case TcpFate::Reopens:
+      judgeNew(view, lookup, table, nowUs, judgement);
+      return;
+    case TcpFate::Dropped:
+      judgement.reason = outcome.reason;
+      return;
+  }
+}
+
+void Filter::judgeUntracked(const PacketView& view, const ConnLookup& lookup,
+                            const TableInForce& table, uint64_t nowUs,
+                            Judgement& judgement) noexcept {
+  bool opens = view.icmpRole != IcmpRole::Reply;
+  if (view.key.protocol == PROTOCOL_TCP) {
+    const TcpEvent event = tcpEventOf(view.tcp.flags);
+    opens = event == TcpEvent::Syn || (options_.loose && event == TcpEvent::Ack);
+  }
+  if (!opens) {
+    judgement.reason = DropReason::NoConnection;
+    return;
+  }
+  judgeNew(view, lookup, table, nowUs, judgement);
+}
+
+void Filter::judgeNew(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
+                      uint64_t nowUs, Judgement& judgement) noexcept {
+  const Ends ends(view.key, table.view);
+  const DeniedBy denied = table.view.decide(ends.sourceLeaf, ends.destinationLeaf,
+                                            view.key.protocol, view.key.destinationPort);
+  if (denied != 0) {
+    deny(denied, judgement);
+    return;
+  }
+  // What answers a group answers from its own address: there is nothing to remember.
+  if (judgement.kind == FrameKind::Multicast) return;
+
+  if (lookup.entry != nullptr) connections_.remove(*lookup.entry);
+  const uint64_t evictedBefore = connections_.evicted();
+  ConnEntry* entry = connections_.insert(lookup, nowUs);
+  counters_.evicted.add(connections_.evicted() - evictedBefore);
+  if (entry == nullptr) {
+    judgement.reason = DropReason::ConntrackFull;
+    return;
+  }
+  const uint8_t sender = lookup.name.sender;
+  entry->generation = table.generation;
+  entry->endpoint[sender] = ends.source;
+  entry->endpoint[1 - sender] = ends.destination;
+  entry->state = ConnState::Unreplied;
+  if (view.key.protocol == PROTOCOL_TCP) openTcp(*entry, sender, view.tcp);
+  entry->expiresUs = nowUs + timeoutOf(*entry);
+  judgement.opened = true;
+  counters_.opened.add(1);
+}
+
+bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept {
+  const FlowKey key = originalKeyOf(entry);
+  const Ends ends(key, table.view);
+  if (options_.staleFlows == StaleFlows::Recheck) {
+    const DeniedBy denied = table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol,
+                                              key.destinationPort);
+    if (denied != 0) {
+      deny(denied, judgement);
+      connections_.remove(entry);
+      judgement.cut = true;
+      counters_.cut.add(1);
+      return false;
+    }
+  }
+  entry.generation = table.generation;
+  entry.endpoint[entry.opener()] = ends.source;
+  entry.endpoint[1 - entry.opener()] = ends.destination;
+  return true;
+}
+
+size_t Filter::expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept {
+  const size_t count = connections_.expire(nowUs, closed);
+  counters_.closed.add(count);
+  return count;
+}
+
+}  // namespace sluice

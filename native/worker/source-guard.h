@@ -1,0 +1,38 @@
+#pragma once
+
+#include "native/layout/layout.gen.h"
+#include "native/packet/packet-view.h"
+#include "native/table/table-slot.h"
+#include "native/worker/filter.h"
+
+namespace sluice {
+
+// Checks the Ethernet addresses against what is behind the link.
+//
+// Errors: SpoofedMac, L2Protocol.
+[[nodiscard]] DropReason guardEthernet(const PacketView& view, const LinkContext& from) noexcept;
+
+// Checks that ARP claims no address and no MAC of the other side's.
+//
+// Errors: SpoofedArp.
+// Source: RFC 5227 section 2.
+[[nodiscard]] DropReason guardArp(const PacketView& view, const LinkContext& from,
+                                  const TableInForce& table) noexcept;
+
+// Checks an IP source address: an endpoint sends from its own, an uplink from nobody's here.
+//
+// Shape:  `endpoint` is the local endpoint that owns `source`, or NONE.
+// Errors: SpoofedSource, MartianSource.
+// Source: RFC 2827, RFC 6890.
+[[nodiscard]] DropReason guardSource(const AddressBytes& source, uint8_t family, uint32_t endpoint,
+                                     const LinkContext& from, const TableInForce& table) noexcept;
+
+// Checks a neighbour discovery or multicast listener message, and says whether policy has no say in
+// it (`*exempt`); the others are judged as any ICMPv6.
+//
+// Errors: MalformedNdp, SpoofedNdp, SpoofedSource, MartianSource, RouterAdvertisement, PolicyEgress.
+// Source: RFC 4861, RFC 6105, RFC 4890 section 4.4.1, RFC 3810 section 5.
+[[nodiscard]] DropReason guardNeighbor(const PacketView& view, const LinkContext& from,
+                                       const TableInForce& table, bool* exempt) noexcept;
+
+}  // namespace sluice
