@@ -1,0 +1,62 @@
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "native/event/event-ring.h"
+#include "native/packet/status.h"
+#include "native/table/table-slot.h"
+#include "native/worker/worker.h"
+
+namespace sluice {
+
+// A worker with its thread, its table and its events, as the control side sees them.
+//
+// Threads: one control thread; readers of events and counters may be others, one each.
+class Dataplane {
+ public:
+  // Errors: what Worker::create and EventRing::create return.
+  static Status create(const FilterOptions& options, uint32_t eventsMax,
+                       std::unique_ptr<Dataplane>* dataplane) noexcept;
+  ~Dataplane();
+  Dataplane(const Dataplane&) = delete;
+  Dataplane& operator=(const Dataplane&) = delete;
+
+  // A running worker is stopped for the time of these, and goes on afterwards: about a millisecond,
+  // for which frames wait in their links.
+  Status addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
+                 uint32_t* linkId) noexcept;
+  Status removeLink(uint32_t linkId) noexcept;
+
+  // Errors: what TableSlot::publish returns; the table in force stays.
+  Status swapTable(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
+                   uint32_t* generation) noexcept;
+
+  // Errors: State when it runs; what Worker::makeWire and makeSwitch return.
+  Status startWire(uint32_t inside, uint32_t outside) noexcept;
+  Status startSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
+  void stop() noexcept;
+
+  [[nodiscard]] const Worker& worker() const noexcept { return *worker_; }
+  [[nodiscard]] EventRing& events() noexcept { return *events_; }
+  [[nodiscard]] uint32_t generation() const noexcept { return generation_; }
+
+ private:
+  Dataplane() : tables_(1) {}
+  Status run() noexcept;
+
+  TableSlot tables_;
+  std::unique_ptr<EventRing> events_;
+  std::unique_ptr<Worker> worker_;
+  uint32_t generation_ = 0;
+  std::atomic<bool> stop_ = false;
+  bool running_ = false;
+  pthread_t thread_ = {};
+};
+
+}  // namespace sluice

@@ -1,0 +1,444 @@
+#include "native/worker/worker.h"
+
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "native/worker/finish-offload.h"
+#include "native/worker/neighbour-proxy.h"
+
+namespace sluice {
+namespace {
+
+// Rounds without a frame before the worker sleeps; between them others may have the core.
+constexpr int YIELDS_MAX = 4;
+constexpr int SLEEP_MS_MAX = 10;
+// Up to this many links, looking at each costs less than asking the kernel which is ready.
+constexpr size_t LINKS_LOOKED_AT = 2;
+constexpr uint64_t WAKE_TAG = UINT64_MAX;
+constexpr uint64_t EPOCH_REFRESH_US = 1'000'000;
+// A superframe's worth of segments with headers, for any segment size that a path has.
+constexpr size_t SCRATCH_BYTES = 2 * FRAME_BYTES_MAX;
+
+uint64_t clockUs(clockid_t clock) noexcept {
+  timespec now = {};
+  clock_gettime(clock, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1'000;
+}
+
+}  // namespace
+
+// A link in the worker's hands.
+struct Worker::Port {
+  std::unique_ptr<Link> link;
+  LinkContext context;
+  std::optional<MacAddress> mac;
+  bool ready = false;  // listed in ready_
+  bool dirty = false;  // listed in dirty_
+  Counter receivedFrames;
+  Counter receivedBytes;
+  Counter sentFrames;
+  Counter sentBytes;
+  Counter droppedFrames;
+  Counter refusedFrames;
+  Counter answeredFrames;
+};
+
+Worker::Worker(std::unique_ptr<Filter> filter, TableSlot* tables, size_t number,
+               EventRing* events) noexcept
+    : filter_(std::move(filter)), tables_(tables), number_(number), events_(events) {}
+
+Status Worker::create(const FilterOptions& options, TableSlot* tables, size_t number,
+                      EventRing* events, std::unique_ptr<Worker>* worker) noexcept {
+  std::unique_ptr<Filter> filter;
+  if (const Status status = Filter::create(options, &filter); !status.ok()) return status;
+  std::unique_ptr<Worker> made(new (std::nothrow)
+                                   Worker(std::move(filter), tables, number, events));
+  if (made == nullptr) return {StatusCode::Limit};
+  made->ports_.reserve(LINKS_MAX);
+  made->ready_.reserve(LINKS_MAX);
+  made->dirty_.reserve(LINKS_MAX);
+  made->scratch_.reset(new (std::nothrow) std::byte[SCRATCH_BYTES]);
+  made->answers_.reset(new (std::nothrow) std::byte[BATCH_FRAMES_MAX * NEIGHBOUR_REPLY_BYTES_MAX]);
+  if (made->scratch_ == nullptr || made->answers_ == nullptr) return {StatusCode::Limit};
+  made->poll_ = epoll_create1(EPOLL_CLOEXEC);
+  if (made->poll_ < 0) return Status::system("epoll_create1", errno);
+  made->wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (made->wake_ < 0) return Status::system("eventfd", errno);
+  if (const Status status = made->watch(made->wake_, WAKE_TAG); !status.ok()) return status;
+  *worker = std::move(made);
+  return {};
+}
+
+Worker::~Worker() {
+  if (poll_ >= 0) close(poll_);
+  if (wake_ >= 0) close(wake_);
+}
+
+Status Worker::watch(int descriptor, uint64_t tag) noexcept {
+  if (descriptor < 0) return {};
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.u64 = tag;
+  if (epoll_ctl(poll_, EPOLL_CTL_ADD, descriptor, &event) != 0) {
+    return Status::system("epoll_ctl", errno);
+  }
+  return {};
+}
+
+Worker::Port* Worker::portOf(uint32_t linkId) const noexcept {
+  return linkId < ports_.size() ? ports_[linkId].get() : nullptr;
+}
+
+Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
+                       uint32_t* linkId) noexcept {
+  const auto place = std::find(ports_.begin(), ports_.end(), nullptr);
+  const auto id = static_cast<uint32_t>(place - ports_.begin());
+  if (id == LINKS_MAX) return {StatusCode::Limit};
+  std::unique_ptr<Port> port(new (std::nothrow) Port);
+  if (port == nullptr) return {StatusCode::Limit};
+  if (const Status status = watch(link->descriptor(), id); !status.ok()) return status;
+  port->link = std::move(link);
+  port->mac = mac;
+  port->context.linkId = id;
+  // What arrived before it was watched has raised no event.
+  port->ready = true;
+  ready_.push_back(id);
+  if (place == ports_.end()) {
+    ports_.push_back(std::move(port));
+  } else {
+    *place = std::move(port);
+  }
+  contextsStale_ = true;
+  *linkId = id;
+  return {};
+}
+
+Status Worker::removeLink(uint32_t linkId) noexcept {
+  const Port* port = portOf(linkId);
+  if (port == nullptr) return {StatusCode::Argument};
+  std::erase(ready_, linkId);
+  if (port->link->descriptor() >= 0) {
+    epoll_ctl(poll_, EPOLL_CTL_DEL, port->link->descriptor(), nullptr);
+  }
+  ports_[linkId].reset();
+  if (way_ == Way::Wire && (linkId == inside_ || linkId == outside_)) way_ = Way::Nowhere;
+  if (way_ == Way::Switch && linkId == outside_) outside_ = NONE;
+  contextsStale_ = true;
+  return {};
+}
+
+Status Worker::makeWire(uint32_t inside, uint32_t outside) noexcept {
+  if (portOf(inside) == nullptr || portOf(outside) == nullptr || inside == outside) {
+    return {StatusCode::Argument};
+  }
+  way_ = Way::Wire;
+  inside_ = inside;
+  outside_ = outside;
+  contextsStale_ = true;
+  return {};
+}
+
+Status Worker::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
+  if (uplink != NONE && (portOf(uplink) == nullptr || !portOf(uplink)->mac.has_value())) {
+    return {StatusCode::Argument};
+  }
+  way_ = Way::Switch;
+  inside_ = NONE;
+  outside_ = uplink;
+  gateway_ = gateway;
+  contextsStale_ = true;
+  return {};
+}
+
+void Worker::refreshContexts(const TableInForce& table) noexcept {
+  if (!contextsStale_ && contextsGeneration_ == table.generation) return;
+  const Port* inside = portOf(inside_);
+  for (uint32_t id = 0; id < ports_.size(); ++id) {
+    Port* port = portOf(id);
+    if (port == nullptr) continue;
+    const bool uplink = id == outside_;
+    const auto& mac = way_ == Way::Wire && inside != nullptr ? inside->mac : port->mac;
+    port->context = {};
+    port->context.linkId = id;
+    port->context.endpointId = uplink ? NONE : table.endpointOfLink(id);
+    port->context.role = uplink ? LinkRole::Uplink : LinkRole::Endpoint;
+    port->context.wire = way_ == Way::Wire;
+    port->context.hasMac = mac.has_value();
+    port->context.mac = mac.value_or(MacAddress{});
+  }
+  contextsStale_ = false;
+  contextsGeneration_ = table.generation;
+}
+
+size_t Worker::round(uint64_t nowUs) noexcept {
+  const TableInForce* table = tables_->read(number_);
+  if (table != nullptr) refreshContexts(*table);
+  if (epochOffsetUs_ == 0 || nowUs - epochReadUs_ > EPOCH_REFRESH_US) {
+    epochOffsetUs_ = clockUs(CLOCK_REALTIME) - nowUs;
+    epochReadUs_ = nowUs;
+  }
+  eventTimeUs_ = nowUs + epochOffsetUs_;
+
+  const bool lookAtAll = ports_.size() <= LINKS_LOOKED_AT;
+  if (!lookAtAll) wait(0);
+  size_t taken = 0;
+  size_t kept = 0;
+  const size_t links = lookAtAll ? ports_.size() : ready_.size();
+  for (size_t index = 0; index < links; ++index) {
+    const uint32_t id = lookAtAll ? static_cast<uint32_t>(index) : ready_[index];
+    Port* port = portOf(id);
+    if (port == nullptr) continue;
+    const size_t count = port->link->receive(frames_);
+    handleBatch(*port, count, table, nowUs);
+    port->link->release();
+    taken += count;
+    if (lookAtAll) continue;
+    port->ready = count > 0;
+    if (port->ready) ready_[kept++] = id;
+  }
+  if (!lookAtAll) ready_.resize(kept);
+  expire(nowUs);
+  return taken;
+}
+
+void Worker::run(const std::atomic<bool>& stop) noexcept {
+  int idleRounds = 0;
+  while (!stop.load(std::memory_order_acquire)) {
+    if (round(clockUs(CLOCK_MONOTONIC)) > 0) {
+      idleRounds = 0;
+    } else if (++idleRounds <= YIELDS_MAX) {
+      sched_yield();
+    } else {
+      tables_->idle(number_);
+      wait(SLEEP_MS_MAX);
+    }
+  }
+  tables_->idle(number_);
+}
+
+void Worker::wake() noexcept {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(wake_, &one, sizeof one);
+}
+
+// Asks the kernel which links have frames, and lists them.
+void Worker::wait(int timeoutMs) noexcept {
+  epoll_event events[64];
+  const int count = epoll_wait(poll_, events, 64, timeoutMs);
+  for (int index = 0; index < count; ++index) {
+    if (events[index].data.u64 == WAKE_TAG) {
+      uint64_t ignored = 0;
+      [[maybe_unused]] const ssize_t size = read(wake_, &ignored, sizeof ignored);
+      continue;
+    }
+    const auto id = static_cast<uint32_t>(events[index].data.u64);
+    Port* port = portOf(id);
+    if (port == nullptr) continue;
+    if ((events[index].events & (EPOLLERR | EPOLLHUP)) != 0 && !port->link->recover()) {
+      epoll_ctl(poll_, EPOLL_CTL_DEL, port->link->descriptor(), nullptr);
+    }
+    if (!port->ready) {
+      port->ready = true;
+      ready_.push_back(id);
+    }
+  }
+}
+
+void Worker::handleBatch(Port& from, size_t count, const TableInForce* table,
+                         uint64_t nowUs) noexcept {
+  answersUsed_ = 0;
+  for (size_t index = 0; index < count; ++index) {
+    Frame& frame = frames_[index];
+    from.receivedFrames.add(1);
+    from.receivedBytes.add(frame.length);
+    Judgement judgement;
+    bool counted = true;  // in the filter's own counters
+    if (table == nullptr || way_ == Way::Nowhere) {
+      judgement.reason = table == nullptr ? DropReason::NoTable : DropReason::NoDestination;
+      counted = false;
+    } else {
+      judgement = filter_->judge(frame, from.context, *table, nowUs);
+    }
+    if (judgement.cut) {
+      report(FlowEventKind::Cut, from, frame, judgement, judgement.reason);
+    }
+    DropReason reason = judgement.reason;
+    if (judgement.passes()) {
+      if (judgement.opened) {
+        report(FlowEventKind::Opened, from, frame, judgement, DropReason::None);
+      }
+      reason = forward(from, frame, judgement, *table);
+      counted = false;
+    }
+    if (reason == DropReason::None) continue;
+    if (!counted) dropped_[static_cast<size_t>(reason)].add(1);
+    from.droppedFrames.add(1);
+    if (!judgement.cut) {
+      report(FlowEventKind::Dropped, from, frame, judgement, reason);
+    }
+  }
+  flush();
+}
+
+DropReason Worker::forward(Port& from, Frame& frame, const Judgement& judgement,
+                           const TableInForce& table) noexcept {
+  if (way_ == Way::Switch) return forwardSwitched(from, frame, judgement, table);
+  if (from.context.linkId != inside_ && from.context.linkId != outside_) {
+    return DropReason::NoDestination;
+  }
+  return send(*portOf(from.context.linkId == inside_ ? outside_ : inside_), frame);
+}
+
+DropReason Worker::forwardSwitched(Port& from, Frame& frame, const Judgement& judgement,
+                                   const TableInForce& table) noexcept {
+  if (judgement.kind == FrameKind::Arp || judgement.kind == FrameKind::Neighbor) {
+    // What is no question for the gateway (announcements, listener reports) concerns nobody here.
+    if (answer(from, frame, table)) from.answeredFrames.add(1);
+    return DropReason::None;
+  }
+  if (judgement.kind != FrameKind::Unicast) return DropReason::NoDestination;
+  uint32_t linkId = table.linkOfEndpoint(judgement.destinationEndpoint);
+  if (linkId == NONE) linkId = outside_;
+  Port* to = portOf(linkId);
+  if (to == nullptr || to == &from || !to->mac.has_value()) return DropReason::NoDestination;
+  auto* bytes = reinterpret_cast<uint8_t*>(frame.bytes);
+  std::memcpy(bytes, to->mac->data(), 6);
+  std::memcpy(bytes + 6, gateway_.data(), 6);
+  return send(*to, frame);
+}
+
+// Answers a neighbour question for the gateway: an endpoint's for any address but its own, the
+// uplink's for the endpoints' addresses.
+bool Worker::answer(Port& from, const Frame& frame, const TableInForce& table) noexcept {
+  NeighbourQuestion question;
+  if (!readNeighbourQuestion(frame, &question)) return false;
+  const uint32_t leaf = table.view.leafOf(question.target.data(), question.family);
+  const uint32_t owner = table.view.leaf(leaf).endpointId;
+  const bool asksForItself = owner != NONE && owner == from.context.endpointId;
+  const bool fromUplink = from.context.role == LinkRole::Uplink;
+  if (asksForItself || (fromUplink && table.linkOfEndpoint(owner) == NONE)) return false;
+  Frame reply;
+  std::byte* const place = answers_.get() + answersUsed_ * NEIGHBOUR_REPLY_BYTES_MAX;
+  ++answersUsed_;
+  writeNeighbourAnswer(frame, question, gateway_, {place, NEIGHBOUR_REPLY_BYTES_MAX}, &reply);
+  return queue(from, reply);
+}
+
+DropReason Worker::send(Port& to, Frame& frame) noexcept {
+  if (needsFinishing(frame) && !to.link->carriesOffload()) {
+    if (frame.offload.gsoType != 0) {
+      return sendSegments(to, frame) ? DropReason::None : DropReason::OffloadInvalid;
+    }
+    if (!completeChecksum(&frame)) return DropReason::OffloadInvalid;
+  }
+  if (queue(to, frame)) return DropReason::None;
+  to.refusedFrames.add(1);
+  return DropReason::TransmitFull;
+}
+
+// Segments that the link cannot take are counted as refused there; the superframe as a whole is not
+// dropped then. False when it cannot be cut.
+bool Worker::sendSegments(Port& to, const Frame& frame) noexcept {
+  Segmenter segmenter({scratch_.get(), SCRATCH_BYTES});
+  if (!segmenter.start(frame)) return false;
+  Frame segment;
+  for (;;) {
+    const Segmenter::Step step = segmenter.next(&segment);
+    if (step == Segmenter::Step::Made) {
+      if (!queue(to, segment)) to.refusedFrames.add(1);
+      continue;
+    }
+    flushPort(to);
+    if (step == Segmenter::Step::Done) return true;
+    segmenter.reuse();
+  }
+}
+
+bool Worker::queue(Port& to, const Frame& frame) noexcept {
+  if (!to.link->transmit(frame)) return false;
+  to.sentFrames.add(1);
+  to.sentBytes.add(frame.length);
+  if (!to.dirty) {
+    to.dirty = true;
+    dirty_.push_back(to.context.linkId);
+  }
+  return true;
+}
+
+void Worker::flushPort(Port& port) noexcept {
+  const size_t refused = port.link->flush();
+  if (refused == 0) return;
+  port.refusedFrames.add(refused);
+  dropped_[static_cast<size_t>(DropReason::TransmitFull)].add(refused);
+}
+
+void Worker::flush() noexcept {
+  for (const uint32_t linkId : dirty_) {
+    Port& port = *portOf(linkId);
+    port.dirty = false;
+    flushPort(port);
+  }
+  dirty_.clear();
+}
+
+FlowEvent Worker::eventOf(FlowEventKind kind, const FlowKey& key) const noexcept {
+  FlowEvent event = {};
+  event.timeUs = eventTimeUs_;
+  std::memcpy(event.source, key.source.data(), key.source.size());
+  std::memcpy(event.destination, key.destination.data(), key.destination.size());
+  event.sourcePort = key.sourcePort;
+  event.destinationPort = key.destinationPort;
+  event.protocol = key.protocol;
+  event.kind = static_cast<uint8_t>(kind);
+  event.family = key.family;
+  event.generation = contextsGeneration_;
+  return event;
+}
+
+void Worker::report(FlowEventKind kind, const Port& from, const Frame& frame,
+                    const Judgement& judgement, DropReason reason) noexcept {
+  FlowEvent event = eventOf(kind, judgement.key);
+  if (judgement.icmpTypeCode != 0) event.destinationPort = judgement.icmpTypeCode;
+  event.reason = static_cast<uint8_t>(reason);
+  event.linkId = static_cast<uint16_t>(from.context.linkId);
+  event.deniedBy = judgement.deniedBy;
+  event.frameBytes = frame.length;
+  events_->push(event);
+}
+
+void Worker::expire(uint64_t nowUs) noexcept {
+  const size_t count = filter_->expire(nowUs, closed_);
+  for (size_t index = 0; index < count; ++index) {
+    events_->push(eventOf(FlowEventKind::Closed, closed_[index]));
+  }
+}
+
+uint64_t Worker::drops(DropReason reason) const noexcept {
+  const auto index = static_cast<size_t>(reason);
+  return filter_->counters().dropped[index].read() + dropped_[index].read();
+}
+
+Status Worker::readLink(uint32_t linkId, LinkCounters* counters) const noexcept {
+  const Port* port = portOf(linkId);
+  if (port == nullptr) return {StatusCode::Argument};
+  counters->receivedFrames = port->receivedFrames.read();
+  counters->receivedBytes = port->receivedBytes.read();
+  counters->sentFrames = port->sentFrames.read();
+  counters->sentBytes = port->sentBytes.read();
+  counters->droppedFrames = port->droppedFrames.read();
+  counters->refusedFrames = port->refusedFrames.read();
+  counters->answeredFrames = port->answeredFrames.read();
+  counters->lostFrames = port->link->lostFrames();
+  return {};
+}
+
+}  // namespace sluice

@@ -1,0 +1,124 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "native/event/event-ring.h"
+#include "native/io/link.h"
+#include "native/layout/layout.gen.h"
+#include "native/packet/bytes.h"
+#include "native/packet/status.h"
+#include "native/table/table-slot.h"
+#include "native/worker/filter.h"
+
+namespace sluice {
+
+// The packet loop: takes batches from links, has them judged, and hands on what passes.
+//
+// Two ways to go. A wire has an inside and an outside, and what passes leaves by the other one as
+// it came. A switch has a link for each endpoint: a frame goes to the link of the endpoint that
+// owns its destination, from the gateway's MAC; ARP and neighbour requests are answered for
+// everybody.
+//
+// Threads: links and ways are set while no round runs; rounds are one thread's; counters are read
+//          from anywhere.
+// Cost:    nothing is allocated and no lock taken in a round.
+class Worker {
+ public:
+  // Shape:  `number` is this worker's place in `tables`; tables and events outlive the worker.
+  // Errors: what Filter::create returns; System.
+  static Status create(const FilterOptions& options, TableSlot* tables, size_t number,
+                       EventRing* events, std::unique_ptr<Worker>* worker) noexcept;
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Takes a link. `mac` is that of the endpoint behind it, where it is known.
+  //
+  // Errors: Limit when there are LINKS_MAX; System.
+  Status addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
+                 uint32_t* linkId) noexcept;
+  // Errors: Argument when there is no such link.
+  Status removeLink(uint32_t linkId) noexcept;
+
+  // Errors: Argument when a link is not there, or both are one.
+  Status makeWire(uint32_t inside, uint32_t outside) noexcept;
+  // `uplink` is a link or NONE; frames to it go to the MAC that was given with it.
+  Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
+
+  // Handles at most one batch of each link that has frames; returns how many frames it took.
+  //
+  // Units: `nowUs` never goes back; any origin.
+  size_t round(uint64_t nowUs) noexcept;
+
+  // Rounds until `stop` is set: spins for a few, then sleeps in poll for 10 ms at most.
+  void run(const std::atomic<bool>& stop) noexcept;
+  // Ends a sleep. Threads: any.
+  void wake() noexcept;
+
+  [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
+  [[nodiscard]] uint32_t connectionCount() const noexcept { return filter_->connectionCount(); }
+  // Errors: Argument when there is no such link.
+  Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
+
+ private:
+  struct Port;
+  enum class Way : uint8_t { Nowhere, Wire, Switch };
+
+  Worker(std::unique_ptr<Filter> filter, TableSlot* tables, size_t number,
+         EventRing* events) noexcept;
+
+  Status watch(int descriptor, uint64_t tag) noexcept;
+  void wait(int timeoutMs) noexcept;
+  void refreshContexts(const TableInForce& table) noexcept;
+  void handleBatch(Port& from, size_t count, const TableInForce* table, uint64_t nowUs) noexcept;
+  [[nodiscard]] DropReason forward(Port& from, Frame& frame, const Judgement& judgement,
+                                   const TableInForce& table) noexcept;
+  [[nodiscard]] DropReason forwardSwitched(Port& from, Frame& frame, const Judgement& judgement,
+                                           const TableInForce& table) noexcept;
+  [[nodiscard]] bool answer(Port& from, const Frame& frame, const TableInForce& table) noexcept;
+  [[nodiscard]] DropReason send(Port& to, Frame& frame) noexcept;
+  [[nodiscard]] bool sendSegments(Port& to, const Frame& frame) noexcept;
+  [[nodiscard]] bool queue(Port& to, const Frame& frame) noexcept;
+  void flush() noexcept;
+  void flushPort(Port& port) noexcept;
+  [[nodiscard]] FlowEvent eventOf(FlowEventKind kind, const FlowKey& key) const noexcept;
+  void report(FlowEventKind kind, const Port& from, const Frame& frame, const Judgement& judgement,
+              DropReason reason) noexcept;
+  void expire(uint64_t nowUs) noexcept;
+  [[nodiscard]] Port* portOf(uint32_t linkId) const noexcept;
+
+  std::unique_ptr<Filter> filter_;
+  TableSlot* tables_;
+  size_t number_;
+  EventRing* events_;
+  int poll_ = -1;
+  int wake_ = -1;
+
+  Way way_ = Way::Nowhere;
+  uint32_t inside_ = NONE;
+  uint32_t outside_ = NONE;  // of a switch: the uplink
+  MacAddress gateway_ = {};
+  bool contextsStale_ = true;
+  uint32_t contextsGeneration_ = 0;  // 0: no table yet
+
+  std::vector<std::unique_ptr<Port>> ports_;  // by link id
+  std::vector<uint32_t> ready_;               // links that had frames when last looked at
+  std::vector<uint32_t> dirty_;               // links with frames to flush
+  std::array<Frame, BATCH_FRAMES_MAX> frames_ = {};
+  std::array<FlowKey, BATCH_FRAMES_MAX> closed_ = {};
+  std::unique_ptr<std::byte[]> scratch_;  // segments of a superframe
+  std::unique_ptr<std::byte[]> answers_;  // neighbour answers of a batch
+  size_t answersUsed_ = 0;
+  uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
+  uint64_t epochOffsetUs_ = 0;
+  uint64_t epochReadUs_ = 0;
+
+  std::array<Counter, DROP_REASON_COUNT> dropped_;  // after the filter let pass, or before it
+};
+
+}  // namespace sluice
