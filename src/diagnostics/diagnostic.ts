@@ -1,3 +1,5 @@
+import { catalogue, type DiagnosticCode } from "./catalogue.js";
+
 /** Where something was written. Lines and columns are 1-based; columns count UTF-16 units. */
 export interface Span {
   /** Path as the user gave it, or `<stdin>`. */
@@ -28,4 +30,34 @@ export interface Diagnostic {
   readonly object?: ObjectRef;
   /** The path that the Kubernetes API server names, such as `spec.ingress[0].ports[0].endPort`. */
   readonly field?: string;
+}
+
+/** Makes a diagnostic of the severity that the catalogue gives its code. */
+export function diagnostic(
+  code: DiagnosticCode,
+  span: Span,
+  message: string,
+  about: { readonly object?: ObjectRef | undefined; readonly field?: string | undefined } = {},
+): Diagnostic {
+  const { object, field } = about;
+  return {
+    code,
+    severity: catalogue[code][0],
+    span,
+    message,
+    ...(object === undefined ? {} : { object }),
+    ...(field === undefined ? {} : { field }),
+  };
+}
+
+/** Orders diagnostics by place, then by code, so that equal input gives equal output. */
+export function compareDiagnostics(a: Diagnostic, b: Diagnostic): number {
+  if (a.span.file !== b.span.file) return a.span.file < b.span.file ? -1 : 1;
+  if (a.span.line !== b.span.line) return a.span.line - b.span.line;
+  if (a.span.column !== b.span.column) return a.span.column - b.span.column;
+  return a.code === b.code ? 0 : a.code < b.code ? -1 : 1;
+}
+
+export function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
+  return diagnostics.some((each) => each.severity === "error");
 }

@@ -1,4 +1,10 @@
-import { type Address, formatAddress, isIpv4Mapped, parseAddress } from "./address.js";
+import {
+  type Address,
+  compareAddresses,
+  formatAddress,
+  isIpv4Mapped,
+  parseAddress,
+} from "./address.js";
 
 /** A block of addresses. The bits of `address` past `length` are zero. */
 export interface Prefix {
@@ -24,46 +30,41 @@ export function parsePrefix(text: string): Prefix | undefined {
   return "prefix" in read ? read.prefix : undefined;
 }
 
-/** Parses `address/length`, or says what is wrong with it. */
+/**
+ * Parses `address/length`, or says what is wrong with it.
+ *
+ * Shape: with `hostBits` "mask" they are cleared instead of refused, as some APIs want it.
+ */
 export function readPrefix(
   text: string,
+  hostBits: "refuse" | "mask" = "refuse",
 ): { readonly prefix: Prefix } | { readonly fault: PrefixFault } {
+  const shown = text.length > 64 ? `"${text.slice(0, 64)}…"` : `"${text}"`;
   const fault = (got: string, want: string) => ({ fault: { got, want } });
-  const shown = text.length > 64 ? `${text.slice(0, 64)}…` : text;
 
   const slash = text.indexOf("/");
-  if (slash < 0) {
-    const alone = parseAddress(text);
-    if (alone === undefined) return fault(`"${shown}"`, "a prefix such as 10.0.0.0/8 or fd00::/8");
-    return fault(
-      `address "${shown}"`,
-      `a prefix: ${text}/${alone.bytes.length * 8} is this address`,
-    );
-  }
-  const addressText = text.slice(0, slash);
-  const lengthText = text.slice(slash + 1);
+  const addressText = slash < 0 ? text : text.slice(0, slash);
   const address = parseAddress(addressText);
   if (address === undefined) {
-    if (/(^|\.)0\d/.test(addressText)) {
-      return fault(`"${shown}"`, "octets without leading zeros");
-    }
-    if (addressText.includes("%")) return fault(`"${shown}"`, "an address without a zone");
-    return fault(`"${shown}"`, "an IPv4 or IPv6 address before the slash");
+    if (/(^|\.)0\d/.test(addressText)) return fault(shown, "octets without leading 0s");
+    if (addressText.includes("%")) return fault(shown, "a valid CIDR, which has no zone");
+    return fault(shown, "a valid CIDR such as 10.0.0.0/8 or fd00::/8");
   }
   const bits = address.bytes.length * 8;
-  if (!/^(0|[1-9]\d{0,2})$/.test(lengthText) || Number(lengthText) > bits) {
-    return fault(`prefix length "${lengthText.slice(0, 32)}"`, `a number from 0 to ${bits}`);
+  if (slash < 0) return fault(shown, `a valid CIDR: ${text}/${bits} is this address alone`);
+
+  const lengthText = text.slice(slash + 1);
+  if (!/^\d{1,3}$/.test(lengthText) || Number(lengthText) > bits) {
+    return fault(shown, `a valid CIDR, whose prefix length is a number from 0 to ${bits}`);
   }
+  if (/^0\d/.test(lengthText)) return fault(shown, "a prefix length without leading 0s");
+  if (isIpv4Mapped(address)) return fault(shown, "an IPv4 prefix in its IPv4 form");
+
   const length = Number(lengthText);
-  if (isIpv4Mapped(address)) {
-    return fault(`IPv4-mapped address "${shown}"`, "the IPv4 form, such as 10.0.0.0/8");
-  }
   const masked = maskAddress(address, length);
   const prefix = { address: masked, length };
-  for (let i = 0; i < masked.bytes.length; i++) {
-    if (masked.bytes[i] !== address.bytes[i]) {
-      return fault(`"${shown}" with host bits set`, formatPrefix(prefix));
-    }
+  if (hostBits === "refuse" && compareAddresses(masked, address) !== 0) {
+    return fault(`${shown} with bits set beyond the prefix length`, formatPrefix(prefix));
   }
   return { prefix };
 }
@@ -101,12 +102,7 @@ export function prefixOf(address: Address, length: number): Prefix {
 
 /** Orders prefixes: IPv4 before IPv6, then by address, then the wider first. */
 export function comparePrefixes(a: Prefix, b: Prefix): number {
-  if (a.address.family !== b.address.family) return a.address.family - b.address.family;
-  for (let i = 0; i < a.address.bytes.length; i++) {
-    const difference = a.address.bytes[i]! - b.address.bytes[i]!;
-    if (difference !== 0) return difference;
-  }
-  return a.length - b.length;
+  return compareAddresses(a.address, b.address) || a.length - b.length;
 }
 
 function maskAddress(address: Address, length: number): Address {

@@ -1,6 +1,8 @@
 /** Protocols whose ports a policy can name. */
 export type TransportProtocol = "TCP" | "UDP" | "SCTP";
 
+export const transportProtocols: readonly TransportProtocol[] = ["TCP", "UDP", "SCTP"];
+
 /** IP protocol numbers. Source: IANA, "Protocol Numbers". */
 export const protocolNumbers: Readonly<Record<string, number>> = {
   ICMP: 1,

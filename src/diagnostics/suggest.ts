@@ -1,0 +1,40 @@
+/**
+ * Finds the word that `text` was likely meant to be, or undefined when none is near.
+ *
+ * Near is: equal but for case, or at most a third of the letters added, dropped, changed or swapped.
+ * Source:  the restricted Damerau-Levenshtein distance.
+ */
+export function suggest(text: string, words: Iterable<string>): string | undefined {
+  if (text.length > 64) return undefined;
+  let best: string | undefined;
+  let bestDistance = Math.floor(Math.max(text.length, 3) / 3) + 1;
+  for (const word of words) {
+    if (word.toLowerCase() === text.toLowerCase()) return word;
+    if (Math.abs(word.length - text.length) >= bestDistance) continue;
+    const distance = editDistance(text.toLowerCase(), word.toLowerCase());
+    if (distance < bestDistance) {
+      best = word;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let beforePrevious: number[] = [];
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1];
+      let cost = Math.min(previous[j]! + 1, current[j - 1]! + 1, previous[j - 1]! + (same ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        cost = Math.min(cost, beforePrevious[j - 2]! + 1);
+      }
+      current.push(cost);
+    }
+    beforePrevious = previous;
+    previous = current;
+  }
+  return previous[b.length]!;
+}

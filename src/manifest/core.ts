@@ -1,0 +1,116 @@
+import { type Address, isIpv4Mapped, parseAddress } from "../net/address.js";
+import { transportProtocols } from "../net/protocol.js";
+import { type Cursor, quoted } from "./cursor.js";
+import { readMetadata } from "./metadata.js";
+import { wantDnsLabel, wantDnsSubdomain } from "./names.js";
+import { checkPortName, checkPortNumber } from "./network-policy.js";
+import type { ContainerPort, Namespace, Node, Pod } from "./objects.js";
+
+/*
+ * Objects of which we use a part. That part is read as strictly as the API server does; fields of
+ * which we know nothing are let pass, since their schemas are large and change with each release.
+ */
+
+/** Reads a Namespace. */
+export function readNamespace(root: Cursor): Namespace {
+  return {
+    kind: "Namespace",
+    meta: readMetadata(root, { namespaced: false, wantName: wantDnsLabel }),
+  };
+}
+
+/** Reads a Node, for its labels and addresses. */
+export function readNode(root: Cursor): Node {
+  const meta = readMetadata(root, { namespaced: false, wantName: wantDnsSubdomain });
+  const addresses: Address[] = [];
+  for (const item of mapField(root, "status").field("addresses").items() ?? []) {
+    if (!item.isMap()) continue;
+    const type = item.field("type").string();
+    if (type !== "InternalIP" && type !== "ExternalIP") continue;
+    const address = readAddress(item.field("address"));
+    if (address !== undefined) addresses.push(address);
+  }
+  return { kind: "Node", meta, addresses };
+}
+
+/** Reads a Pod, for its labels, addresses and named ports. */
+export function readPod(root: Cursor): Pod {
+  const meta = readMetadata(root, { namespaced: true, wantName: wantDnsSubdomain });
+  const spec = mapField(root, "spec");
+  const status = mapField(root, "status");
+  return {
+    kind: "Pod",
+    meta,
+    nodeName: spec.field("nodeName").string() ?? "",
+    hostNetwork: spec.field("hostNetwork").boolean() ?? false,
+    phase: status.field("phase").string() || "Running",
+    addresses: readPodAddresses(status),
+    ports: [
+      ...readContainerPorts(spec.field("containers"), () => true),
+      ...readContainerPorts(spec.field("initContainers"), keepsRunning),
+    ],
+    created: root.field("metadata").field("creationTimestamp").string() ?? "",
+  };
+}
+
+/** Returns a field that has to be a map if it is there, having reported it if it is not. */
+function mapField(root: Cursor, name: string): Cursor {
+  const cursor = root.field(name);
+  cursor.isMap();
+  return cursor;
+}
+
+/** Reports whether an init container stays beside the others, and serves its ports as they do. */
+function keepsRunning(container: Cursor): boolean {
+  return container.field("restartPolicy").string() === "Always";
+}
+
+function readContainerPorts(
+  cursor: Cursor,
+  counts: (container: Cursor) => boolean,
+): ContainerPort[] {
+  const ports: ContainerPort[] = [];
+  for (const container of cursor.items() ?? []) {
+    if (!container.isMap() || !counts(container)) continue;
+    for (const item of container.field("ports").items() ?? []) {
+      const port = item.isMap() ? readContainerPort(item) : undefined;
+      if (port !== undefined) ports.push(port);
+    }
+  }
+  return ports;
+}
+
+function readContainerPort(cursor: Cursor): ContainerPort | undefined {
+  const nameField = cursor.field("name");
+  const name = nameField.string() ?? "";
+  if (name !== "") checkPortName(nameField, name);
+  const protocol = cursor.field("protocol").oneOf(transportProtocols) ?? "TCP";
+  const portField = cursor.field("containerPort");
+  if (portField.absent) portField.missing("a port number");
+  const port = portField.integer();
+  if (port === undefined) return undefined;
+  checkPortNumber(portField, port);
+  return { name, port, protocol };
+}
+
+function readPodAddresses(status: Cursor): Address[] {
+  const addresses: Address[] = [];
+  for (const item of status.field("podIPs").items() ?? []) {
+    if (!item.isMap()) continue;
+    const address = readAddress(item.field("ip"));
+    if (address !== undefined) addresses.push(address);
+  }
+  const first = readAddress(status.field("podIP"));
+  return addresses.length === 0 && first !== undefined ? [first] : addresses;
+}
+
+function readAddress(cursor: Cursor): Address | undefined {
+  const text = cursor.string() ?? "";
+  if (text === "") return undefined;
+  const address = parseAddress(text);
+  if (address !== undefined && !isIpv4Mapped(address)) return address;
+  const want =
+    address === undefined ? "an IPv4 or IPv6 address" : "an IPv4 address in its IPv4 form";
+  cursor.report("SL1216", `got ${quoted(text)}, want ${want}`);
+  return undefined;
+}

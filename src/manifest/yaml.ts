@@ -1,0 +1,328 @@
+import {
+  Composer,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  type Node,
+  type Pair,
+  Parser,
+  type Scalar,
+  type YAMLError,
+} from "yaml";
+import {
+  keyText,
+  NESTING_MAX,
+  resolvePlain,
+  type YamlEntry,
+  type YamlFault,
+  type YamlMap,
+  type YamlNode,
+  type YamlScalar,
+  type YamlSequence,
+} from "./yaml-node.js";
+import { parsePlainYaml } from "./yaml-plain.js";
+
+/** One document of a file: what it holds, or why it cannot be read; both after a doubled key. */
+export interface YamlDocument {
+  readonly root: YamlNode | undefined;
+  readonly faults: readonly YamlFault[];
+}
+
+/**
+ * Reads the documents of a YAML or JSON text; those that hold nothing are left out.
+ *
+ * A document in the plain style that most manifests keep to is read by our own reader, which is
+ * some ten times as fast; every other one, and every one that seems broken, by the `yaml` package.
+ *
+ * Cost:   linear, but for documents of a nesting that is refused; no alias is expanded.
+ * Errors: none; faults are in the documents, one syntax fault for each at most.
+ */
+export function* parseYaml(text: string): Generator<YamlDocument> {
+  for (const [start, end] of splitDocuments(text)) {
+    const plain = parsePlainYaml(text, start, end);
+    if (plain !== undefined) {
+      if (plain.root !== undefined) yield { root: plain.root, faults: [] };
+    } else {
+      yield* parseAnyYaml(text, start, end);
+    }
+  }
+}
+
+/** Reads the documents in `text[start, end)` with the `yaml` package. */
+export function* parseAnyYaml(text: string, start: number, end: number): Generator<YamlDocument> {
+  const composer = new Composer({ schema: "failsafe", uniqueKeys: false, prettyErrors: false });
+  const parser = new Parser();
+  const slice = text.slice(start, end);
+  const documents: YamlDocument[] = [];
+  const take = (document: Document.Parsed) => {
+    const read = readDocument(document, start);
+    if (read !== undefined) documents.push(read);
+  };
+
+  for (const lexeme of new Lexer().lex(slice)) {
+    for (const token of parser.next(lexeme)) {
+      for (const document of composer.next(token)) take(document as Document.Parsed);
+    }
+    // The composer recurses for each level, so this is settled before it sees the document.
+    if (parser.stack.length > NESTING_MAX + 1) {
+      const at = start + Math.min(parser.offset, slice.length);
+      const message = `got more than ${NESTING_MAX} levels of lists and maps, want fewer`;
+      yield* documents;
+      yield { root: undefined, faults: [{ code: "SL1006", start: at, end: at, message }] };
+      return;
+    }
+  }
+  for (const token of parser.end()) {
+    for (const document of composer.next(token)) take(document as Document.Parsed);
+  }
+  for (const document of composer.end(false, slice.length)) take(document as Document.Parsed);
+  yield* documents;
+}
+
+/**
+ * Cuts a text at its document markers, so that one broken document does not hide the others and no
+ * more than one is in memory as a syntax tree.
+ */
+function* splitDocuments(text: string): Generator<readonly [number, number]> {
+  // Directives and explicit ends tie documents together; they are rare.
+  if (/^(%|\.\.\.(\s|$))/m.test(text)) {
+    yield [0, text.length];
+    return;
+  }
+  let start = 0;
+  for (const marker of text.matchAll(/^---(?=\s|$)([ \t]*(#.*)?\r?$)?/gm)) {
+    yield [start, marker.index];
+    // What stands beside the marker belongs to the document, and then so does the marker.
+    start = marker[1] === undefined ? marker.index : marker.index + marker[0].length;
+  }
+  yield [start, text.length];
+}
+
+function readDocument(document: Document.Parsed, base: number): YamlDocument | undefined {
+  const error = document.errors[0];
+  if (error !== undefined) return { root: undefined, faults: [syntaxFault(error, base)] };
+  if (document.contents === null) return undefined;
+  const converter = new Converter(base);
+  try {
+    const root = converter.convert(document.contents as Node);
+    if (root.type === "scalar" && root.value === null) return undefined;
+    return { root, faults: converter.faults };
+  } catch (stop) {
+    if (stop instanceof Stop) return { root: undefined, faults: [...converter.faults, stop.fault] };
+    throw stop;
+  }
+}
+
+/** What the package says, in our words where we have better ones. */
+function syntaxFault(error: YAMLError, base: number): YamlFault {
+  const plainer: Partial<Record<YAMLError["code"], string>> = {
+    TAB_AS_INDENT: "got a tab as indentation, want spaces",
+    BLOCK_AS_IMPLICIT_KEY:
+      "got a map where a value has begun, want it on a line of its own, with deeper indentation",
+    MULTILINE_IMPLICIT_KEY: "got a key over several lines, want it on one, followed by a colon",
+  };
+  const theirs = error.message.charAt(0).toLowerCase() + error.message.slice(1);
+  return {
+    code: "SL1001",
+    start: base + error.pos[0],
+    end: base + error.pos[1],
+    message: plainer[error.code] ?? theirs.replace(/\s+/g, " "),
+  };
+}
+
+/** Ends the reading of a document; never leaves this file. */
+class Stop extends Error {
+  readonly fault: YamlFault;
+
+  constructor(fault: YamlFault) {
+    super(fault.message);
+    this.fault = fault;
+  }
+}
+
+/** Nodes that a document may amount to when its aliases are written out. */
+const EXPANDED_MAX = 1_000_000;
+
+/** Turns the package's nodes into ours. An alias becomes the very node it names, never a copy. */
+class Converter {
+  readonly faults: YamlFault[] = [];
+  readonly #base: number;
+  readonly #anchors = new Map<
+    string,
+    { readonly node: YamlNode; readonly size: number } | "open"
+  >();
+  readonly #path: (string | number)[] = [];
+  #size = 0;
+  #aliased = false;
+
+  constructor(base: number) {
+    this.#base = base;
+  }
+
+  convert(node: Node): YamlNode {
+    const [start, end] = this.#range(node);
+    if (isAlias(node)) return this.#follow(node.source, start, end);
+    const before = this.#size++;
+    const anchor = isScalar(node) || isMap(node) || isSeq(node) ? node.anchor : undefined;
+    if (anchor !== undefined) this.#anchors.set(anchor, "open");
+    let converted: YamlNode;
+    if (isScalar(node)) converted = this.#scalar(node, start, end);
+    else if (isSeq(node)) converted = this.#sequence(node.items as Node[], node.tag, start, end);
+    else if (isMap(node)) converted = this.#map(node.items as Pair[], node.tag, start, end);
+    else throw new Stop(fault("SL1001", start, end, "got a node of no kind that YAML has"));
+    if (anchor !== undefined) {
+      this.#anchors.set(anchor, { node: converted, size: this.#size - before });
+    }
+    return converted;
+  }
+
+  #range(node: Node): [number, number] {
+    const range = node.range ?? [0, 0, 0];
+    return [this.#base + range[0], this.#base + range[1]];
+  }
+
+  #follow(name: string, start: number, end: number): YamlNode {
+    const anchor = this.#anchors.get(name);
+    if (anchor === undefined) {
+      throw new Stop(
+        fault("SL1003", start, end, `got alias *${name}, want an anchor &${name} before it`),
+      );
+    }
+    if (anchor === "open") {
+      throw new Stop(fault("SL1003", start, end, `got alias *${name} inside what it stands for`));
+    }
+    this.#size += anchor.size;
+    this.#aliased = true;
+    this.#checkSize(start, end);
+    return anchor.node;
+  }
+
+  #checkSize(start: number, end: number): void {
+    if (this.#aliased && this.#size > EXPANDED_MAX) {
+      const message = `got aliases that amount to more than ${EXPANDED_MAX} nodes when written out`;
+      throw new Stop(fault("SL1005", start, end, message));
+    }
+  }
+
+  #scalar(node: Scalar, start: number, end: number): YamlScalar {
+    const text = node.source ?? String(node.value);
+    const plain = node.type === "PLAIN";
+    switch (node.tag) {
+      case undefined:
+        return { type: "scalar", value: plain ? resolvePlain(text) : text, start, end };
+      case "!":
+      case "tag:yaml.org,2002:str":
+        return { type: "scalar", value: text, start, end };
+      case "tag:yaml.org,2002:null":
+      case "tag:yaml.org,2002:bool":
+      case "tag:yaml.org,2002:int":
+      case "tag:yaml.org,2002:float": {
+        const value = resolvePlain(text);
+        const want = node.tag.slice("tag:yaml.org,2002:".length);
+        const got = value === null ? "null" : typeof value === "boolean" ? "bool" : typeof value;
+        if (got === want || (got === "number" && (want === "int" || want === "float"))) {
+          return { type: "scalar", value, start, end };
+        }
+        throw new Stop(
+          fault("SL1008", start, end, `got "${text.slice(0, 64)}", want a value of !!${want}`),
+        );
+      }
+      default:
+        throw new Stop(fault("SL1008", start, end, `got tag ${node.tag}, want none`));
+    }
+  }
+
+  #sequence(
+    items: readonly Node[],
+    tag: string | undefined,
+    start: number,
+    end: number,
+  ): YamlSequence {
+    if (tag !== undefined && tag !== "tag:yaml.org,2002:seq") {
+      throw new Stop(fault("SL1008", start, end, `got tag ${tag}, want none`));
+    }
+    const converted = items.map((item, index) => {
+      this.#path.push(index);
+      const node = this.convert(item);
+      this.#path.pop();
+      return node;
+    });
+    return { type: "sequence", items: converted, start, end };
+  }
+
+  #map(pairs: readonly Pair[], tag: string | undefined, start: number, end: number): YamlMap {
+    if (tag !== undefined && tag !== "tag:yaml.org,2002:map") {
+      throw new Stop(fault("SL1008", start, end, `got tag ${tag}, want none`));
+    }
+    const entries = new Map<string, YamlEntry>();
+    const merged: YamlEntry[] = [];
+    for (const pair of pairs) {
+      const keyNode = pair.key as Node;
+      const [keyStart, keyEnd] = this.#range(keyNode);
+      if (
+        isScalar(keyNode) &&
+        keyNode.type === "PLAIN" &&
+        keyNode.source === "<<" &&
+        !keyNode.tag
+      ) {
+        this.#merge(pair.value as Node | null, keyStart, keyEnd, merged);
+        continue;
+      }
+      const read = this.convert(keyNode);
+      const key = read.type === "scalar" ? keyText(read.value) : undefined;
+      if (key === undefined) {
+        throw new Stop(fault("SL1001", keyStart, keyEnd, "got a key that is no text"));
+      }
+      this.#path.push(key);
+      if (entries.has(key)) {
+        const message = `key "${key}" is already set in map, want each key once`;
+        this.faults.push(fault("SL1007", keyStart, keyEnd, message, pathText(this.#path)));
+      }
+      const value: YamlNode =
+        pair.value === null
+          ? { type: "scalar", value: null, start: keyEnd, end: keyEnd }
+          : this.convert(pair.value as Node);
+      this.#path.pop();
+      if (!entries.has(key)) entries.set(key, { key, keyStart, keyEnd, value });
+    }
+    for (const entry of merged) if (!entries.has(entry.key)) entries.set(entry.key, entry);
+    return { type: "map", entries: [...entries.values()], start, end };
+  }
+
+  /** Adds the entries that `<<` brings in; of two with one key, the first counts. */
+  #merge(value: Node | null, start: number, end: number, into: YamlEntry[]): void {
+    const node = value === null ? undefined : this.convert(value);
+    for (const each of node?.type === "sequence" ? node.items : [node]) {
+      if (each?.type !== "map") {
+        throw new Stop(
+          fault("SL1001", start, end, "got << beside no map, want a map or a list of maps"),
+        );
+      }
+      this.#size += each.entries.length;
+      this.#aliased = true;
+      this.#checkSize(start, end);
+      for (const entry of each.entries) into.push(entry);
+    }
+  }
+}
+
+function fault(
+  code: YamlFault["code"],
+  start: number,
+  end: number,
+  message: string,
+  field?: string,
+): YamlFault {
+  return field === undefined ? { code, start, end, message } : { code, start, end, message, field };
+}
+
+function pathText(path: readonly (string | number)[]): string {
+  let text = "";
+  for (const step of path) {
+    text += typeof step === "number" ? `[${step}]` : text === "" ? step : `.${step}`;
+  }
+  return text;
+}
