@@ -11,9 +11,13 @@ export type { Io } from "./io.js";
  * Shape:  `words` is what follows the program's name.
  * Errors: none; a usage mistake, a refusal of the environment and a bug are printed on `io.stderr`.
  */
-export async function runCli(words: readonly string[], io: Io): Promise<number> {
+export async function runCli(
+  words: readonly string[],
+  io: Io,
+  tree: CommandSpec = root,
+): Promise<number> {
   let exitCode: number = exitCodes.ok;
-  const program = build(root, undefined, io, async (run) => {
+  const program = build(tree, undefined, io, async (run) => {
     exitCode = await run();
   });
   try {
