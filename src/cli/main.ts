@@ -27,5 +27,7 @@ for (const stream of [process.stdout, process.stderr]) {
 process.on("uncaughtException", (error) => process.exit(report(error, io)));
 
 const exitCode = await runCli(process.argv.slice(2), io);
-// A pipe takes what was written in its own time; exit only when it has all of it.
-process.stdout.write("", () => process.stderr.write("", () => process.exit(exitCode)));
+// A pipe takes what was written in its own time; exit only when it has all of it, or refuses it.
+process.stdout.write("", (refused) => {
+  process.stderr.write("", () => process.exit(refused ? readerGone : exitCode));
+});
