@@ -25,9 +25,10 @@ const FILE_BYTES_MAX = 400 * 1024 * 1024;
  *
  * Shape:  folders are searched to the bottom for .yaml, .yml and .json, in the order of their names;
  *         names that begin with a dot are passed over. A file that is named twice is read once.
+ *         `stdin` is standard input's text where somebody has read it already.
  * Errors: none thrown; SL1002, SL1010, SL1011, SL1012 beside those of `parseManifests`.
  */
-export function readManifests(paths: readonly string[]): ReadManifests {
+export function readManifests(paths: readonly string[], stdin?: string): ReadManifests {
   const texts: ParsedText[] = [];
   const sources = new Map<string, string>();
   const seen = new Set<string>();
@@ -43,7 +44,7 @@ export function readManifests(paths: readonly string[]): ReadManifests {
       seen.add(identity);
 
       const name = file === "-" ? "<stdin>" : file;
-      const read = readText(file, name);
+      const read = file === "-" && stdin !== undefined ? stdin : readText(file, name);
       if (typeof read !== "string") {
         texts.push(failed(read));
         continue;

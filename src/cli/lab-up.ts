@@ -1,0 +1,266 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { constants } from "node:os";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import type { Reload } from "../control/controller.js";
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { holdLab } from "../lab/hold.js";
+import { LabError } from "../lab/lab-error.js";
+import { enteredVariable, enterUserNamespace, mayMakeNamespaces } from "../lab/privilege.js";
+import type { LabStatus, Refusal } from "../lab/protocol.js";
+import { refusalOf } from "../lab/server.js";
+import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
+import { readManifests } from "../manifest/read.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { asCommand, readyText } from "./lab-common.js";
+import { readStdin, showDiagnostics } from "./manifests.js";
+import type { LabUpOptions } from "./options.js";
+import { createProgress } from "./progress.js";
+
+/** Names the descriptor on which a lab in the background tells its starter how it gets on. */
+const reportVariable = "SLUICE_LAB_REPORT_FD";
+const interrupted = 130;
+
+/** What it tells, a JSON document a line. */
+type Report =
+  | { readonly step: string }
+  | { readonly ready: LabStatus; readonly diagnostics: readonly Diagnostic[] }
+  | { readonly diagnostics: readonly Diagnostic[]; readonly refused?: Refusal };
+
+/**
+ * Brings a lab up: in the background, or here until Ctrl-C.
+ *
+ * Shape: in the background it answers once the lab enforces; a Ctrl-C until then takes it down again.
+ */
+export async function runLabUp(options: LabUpOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const folder = stateFolder(io.env);
+    const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
+    if (!options.foreground) return startInBackground(options, folder, stdin, io);
+    if (!mayMakeNamespaces()) return enterAndHold(options, folder, stdin, io);
+    return hold(options, folder, stdin, io);
+  });
+}
+
+async function hold(
+  options: LabUpOptions,
+  folder: string,
+  stdin: string | undefined,
+  io: Io,
+): Promise<number> {
+  const fd = io.env[reportVariable];
+  const teller = fd === undefined ? tellUser(options, stdin, io) : tellStarter(Number(fd), io);
+  let wasReady = false;
+  try {
+    const failed = await holdLab({
+      folder,
+      name: options.name,
+      paths: options.filename,
+      stdin,
+      read: async (paths, text) => readManifests(paths, text),
+      report: (step) => teller.step(step),
+      ready: (status, reload) => {
+        wasReady = true;
+        teller.ready(status, reload);
+      },
+      reloaded: (reload) => teller.reloaded(reload),
+    });
+    if (failed === undefined) return wasReady ? exitCodes.ok : interrupted;
+    teller.failed(failed.diagnostics, failed.ok ? undefined : failed.refused);
+    if (failed.ok || failed.refused === undefined) return exitCodes.input;
+    return exitCodes[refusalOf(failed.refused).kind];
+  } catch (error) {
+    if (fd === undefined) throw error;
+    teller.failed([], error);
+    return exitCodes[refusalOf(error).kind];
+  }
+}
+
+interface Teller {
+  step(step: string): void;
+  ready(status: LabStatus, reload: Reload): void;
+  reloaded(reload: Reload): void;
+  failed(diagnostics: readonly Diagnostic[], refused: unknown): void;
+}
+
+function tellUser(options: LabUpOptions, stdin: string | undefined, io: Io): Teller {
+  const progress = createProgress(io);
+  return {
+    step: (step) => progress.update(step),
+    ready(status, reload) {
+      progress.finish();
+      showDiagnostics(reload.diagnostics, io, stdin);
+      io.stdout.write(readyText(status, io));
+      io.stdout.write("Ctrl-C takes it down\n");
+    },
+    reloaded(reload) {
+      showDiagnostics(reload.diagnostics, io, stdin);
+      io.stderr.write(`${reloadedText(options.name, reload)}\n`);
+    },
+    failed(diagnostics, refused) {
+      progress.finish();
+      showDiagnostics(diagnostics, io, stdin);
+      if (refused !== undefined) throw refused;
+    },
+  };
+}
+
+function tellStarter(fd: number, io: Io): Teller {
+  const tell = (report: Report) => {
+    try {
+      writeSync(fd, `${JSON.stringify(report)}\n`);
+    } catch {
+      // The starter has gone; the lab stays, and its log says what there is to say.
+    }
+  };
+  return {
+    step: (step) => tell({ step }),
+    ready(status, { diagnostics }) {
+      tell({ ready: status, diagnostics });
+      closeSync(fd);
+    },
+    reloaded(reload) {
+      io.stderr.write(`${new Date().toISOString()} ${reloadedText("", reload)}\n`);
+    },
+    failed(diagnostics, refused) {
+      tell(refused === undefined ? { diagnostics } : { diagnostics, refused: refusalOf(refused) });
+    },
+  };
+}
+
+function reloadedText(name: string, reload: Reload): string {
+  if (reload.ok)
+    return `lab ${name}: generation ${reload.generation} is in force`.replace("  ", " ");
+  const first = reload.diagnostics.find((each) => each.severity === "error");
+  const why =
+    reload.refused?.message ??
+    (first === undefined
+      ? "the manifests have errors"
+      : `${first.span.file}:${first.span.line}:${first.span.column}: ${first.message}`);
+  return `lab ${name}: nothing changed: ${why}`.replace("  ", " ");
+}
+
+/** The words that start this very program again, to hold a lab in the foreground. */
+function holdWords(options: LabUpOptions): readonly [program: string, ...words: string[]] {
+  const main = fileURLToPath(new URL("./main.js", import.meta.url));
+  const words = [main, "lab", "up", "--foreground", "--name", options.name];
+  const node = [process.execPath, ...process.execArgv, ...words, "--filename", ...options.filename];
+  const all = mayMakeNamespaces() ? node : [...enterUserNamespace, ...node];
+  return all as [string, ...string[]];
+}
+
+function holdEnvironment(folder: string, io: Io): Record<string, string | undefined> {
+  if (!mayMakeNamespaces() && io.env[enteredVariable] !== undefined) {
+    throw new LabError(
+      "environment",
+      "a user namespace of its own did not give the lab CAP_NET_ADMIN and CAP_SYS_ADMIN",
+      "run it as root",
+    );
+  }
+  // Within a user namespace this user is called 0, so the folder must not be chosen again there.
+  return { ...io.env, [stateVariable]: folder, [enteredVariable]: "1" };
+}
+
+/** Holds the lab in a child, in a user namespace of its own, for as long as that takes. */
+async function enterAndHold(
+  options: LabUpOptions,
+  folder: string,
+  stdin: string | undefined,
+  io: Io,
+): Promise<number> {
+  const [program, ...words] = holdWords(options);
+  const child = spawn(program, words, {
+    env: holdEnvironment(folder, io),
+    stdio: [stdin === undefined ? "ignore" : "pipe", "inherit", "inherit"],
+  });
+  child.stdin?.end(stdin);
+  // The terminal's Ctrl-C reaches the child too; what is sent to this process alone is passed on.
+  const ignore = () => {};
+  const pass = (signal: NodeJS.Signals) => child.kill(signal);
+  process.on("SIGINT", ignore).on("SIGTERM", pass).on("SIGHUP", pass);
+  try {
+    return await exitOf(child);
+  } finally {
+    process.off("SIGINT", ignore).off("SIGTERM", pass).off("SIGHUP", pass);
+  }
+}
+
+async function startInBackground(
+  options: LabUpOptions,
+  folder: string,
+  stdin: string | undefined,
+  io: Io,
+): Promise<number> {
+  const [program, ...words] = holdWords(options);
+  const env = { ...holdEnvironment(folder, io), [reportVariable]: "3" };
+  const log = openSync(logPath(folder, options.name), "a", 0o600);
+  const child = spawn(program, words, {
+    env,
+    detached: true,
+    stdio: [stdin === undefined ? "ignore" : "pipe", log, log, "pipe"],
+  });
+  closeSync(log);
+  child.stdin?.on("error", () => {});
+  child.stdin?.end(stdin ?? "");
+  const exited = exitOf(child);
+  let wasInterrupted = false;
+  const interrupt = () => {
+    wasInterrupted = true;
+    child.kill("SIGTERM");
+  };
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+
+  const progress = createProgress(io);
+  try {
+    for await (const line of createInterface({ input: child.stdio[3] as Readable })) {
+      const report = JSON.parse(line) as Report;
+      if ("step" in report) {
+        progress.update(report.step);
+        continue;
+      }
+      progress.finish();
+      showDiagnostics(report.diagnostics, io, stdin);
+      if ("ready" in report) {
+        child.unref();
+        io.stdout.write(readyText(report.ready, io));
+        return exitCodes.ok;
+      }
+      await exited;
+      if (report.refused === undefined) return exitCodes.input;
+      const { kind, message, remedy } = report.refused;
+      throw new CommandError(exitCodes[kind], message, remedy);
+    }
+    const code = await exited;
+    if (wasInterrupted) return interrupted;
+    throw new CommandError(
+      code === exitCodes.bug ? exitCodes.bug : exitCodes.environment,
+      `the lab's process ended before the lab was up: ${lastWords(folder, options.name, code)}`,
+    );
+  } finally {
+    progress.finish();
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+    // A running lab removes its log when it ends; one that never ran has nobody else to do it.
+    if (readState(folder, options.name) === undefined) {
+      rmSync(logPath(folder, options.name), { force: true });
+    }
+  }
+}
+
+function lastWords(folder: string, name: string, code: number): string {
+  const log = readFileSync(logPath(folder, name), { encoding: "utf8", flag: "a+" }).trim();
+  return log === "" ? `exit code ${code}` : (log.split("\n").at(-1) ?? "");
+}
+
+/** Waits for a child's end. Errors: LabError when it could not be started. */
+function exitOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once("error", (error) =>
+      reject(new LabError("environment", `cannot start the lab's process: ${error.message}`)),
+    );
+    child.once("exit", (code, signal) =>
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+    );
+  });
+}

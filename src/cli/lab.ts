@@ -1,0 +1,182 @@
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { isAbsolute, resolve } from "node:path";
+import { LabClient, takeDown } from "../lab/client.js";
+import { LabError } from "../lab/lab-error.js";
+import { findPod } from "../lab/plan.js";
+import { isInOtherUserNamespace } from "../lab/privilege.js";
+import type { LabStatus, PodStatus, ProbeSpec } from "../lab/protocol.js";
+import { podVariable, stateFolder, tokenVariable } from "../lab/state.js";
+import { exitCodes, type Io } from "./io.js";
+import { asCommand } from "./lab-common.js";
+import { reportProbes } from "./lab-matrix.js";
+import { readProbeFile, readStdin, showDiagnostics } from "./manifests.js";
+import type {
+  LabApplyOptions,
+  LabExecOptions,
+  LabOptions,
+  LabProbeOptions,
+  LabStatusOptions,
+} from "./options.js";
+import { renderTable, styles, writeJson } from "./output.js";
+import { createProgress } from "./progress.js";
+
+export { runLabUp } from "./lab-up.js";
+
+function client(options: LabOptions, io: Io): LabClient {
+  return LabClient.find(stateFolder(io.env), options.name);
+}
+
+/** Puts another set of manifests in force in a running lab, or the same one again. */
+export async function runLabApply(options: LabApplyOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const lab = client(options, io);
+    const status = await lab.status();
+    const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
+    // The lab reads the files itself; relative paths stay as written where it stands in the same place.
+    const here = (path: string) =>
+      path === "-" || isAbsolute(path) || status.cwd === process.cwd() ? path : resolve(path);
+    const answer = await lab.apply({
+      paths: options.filename.map(here),
+      ...(stdin === undefined ? {} : { stdin }),
+    });
+    showDiagnostics(answer.diagnostics, io, stdin);
+    if (answer.ok) {
+      io.stdout.write(`lab ${options.name}: generation ${answer.generation} is in force\n`);
+      return exitCodes.ok;
+    }
+    if (answer.refused !== undefined) io.stderr.write(`sluice: ${answer.refused.message}\n`);
+    io.stderr.write(
+      `sluice: lab ${options.name}: nothing changed, generation ${answer.generation} stays in force\n`,
+    );
+    return answer.refused === undefined ? exitCodes.input : exitCodes[answer.refused.kind];
+  });
+}
+
+/** Ends a lab, or repairs what one left that was killed. Nothing to do is no failure. */
+export async function runLabDown(options: LabOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const found = await takeDown(stateFolder(io.env), options.name);
+    const said = {
+      ended: "is down; nothing is left behind",
+      repaired: "had been killed; what it left is removed",
+      none: "is not up; there is nothing to do",
+    }[found];
+    io.stdout.write(`lab ${options.name} ${said}\n`);
+    return exitCodes.ok;
+  });
+}
+
+/** Shows a running lab: its pods, what was dropped and why. */
+export async function runLabStatus(options: LabStatusOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const status = await client(options, io).status();
+    if (options.output === "json") writeJson(io.stdout, status);
+    else io.stdout.write(statusText(status, io));
+    return exitCodes.ok;
+  });
+}
+
+/** Runs a program in a pod's network namespace; the exit code is the program's. */
+export async function runLabExec(options: LabExecOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const lab = client(options, io);
+    const status = await lab.status();
+    const pod = findPod(status.pods, options.pod);
+    return runInPod(status.pid, pod, lab.state.token, options.command, io);
+  });
+}
+
+/** Tries real connections, and compares each with the table. Exit 1 when one differs. */
+export async function runLabProbe(options: LabProbeOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const lab = client(options, io);
+    const probes: readonly ProbeSpec[] | undefined =
+      options.probes === undefined ? undefined : await readProbeFile(options.probes, io);
+    const progress = createProgress(io);
+    progress.update("trying connections");
+    const report = await lab
+      .probe(probes === undefined ? {} : { probes })
+      .finally(() => progress.finish());
+    if (options.output === "json") writeJson(io.stdout, report);
+    else io.stdout.write(reportProbes(report, probes === undefined, io));
+    return report.ok ? exitCodes.ok : exitCodes.negative;
+  });
+}
+
+function statusText(status: LabStatus, io: Io): string {
+  const { bold, red, dim } = styles(io);
+  const lines = [
+    `${bold(`lab ${status.name}`)}: generation ${status.generation} in force since ${status.since}, ` +
+      `${status.connections} connections, pid ${status.pid}\n`,
+    dim(`from ${status.paths.join(" ")}\n`),
+  ];
+  if (status.lastError !== null) {
+    lines.push(red(`the last reload changed nothing: ${status.lastError}\n`));
+  }
+  const pods = renderTable(
+    status.pods.map((pod) => [
+      pod.ref,
+      pod.addresses.join(" "),
+      String(pod.packetsOut),
+      String(pod.packetsIn),
+      String(pod.dropped),
+    ]),
+    { header: ["POD", "ADDRESSES", "SENT", "RECEIVED", "DROPPED"], right: [2, 3, 4] },
+  );
+  const reasons = Object.entries(status.drops).sort(([, a], [, b]) => b - a);
+  const drops =
+    reasons.length === 0
+      ? "nothing was dropped\n"
+      : renderTable(
+          reasons.map(([reason, count]) => [reason, String(count)]),
+          { header: ["DROPPED BECAUSE", "FRAMES"], right: [1] },
+        );
+  return [...lines, "\n", pods, "\n", drops].join("");
+}
+
+/**
+ * Enters the pod's namespace, and the lab's user namespace where it has one of its own.
+ *
+ * Shape: answers with the program's exit code, or 128 and the number of the signal that ended it.
+ */
+async function runInPod(
+  pid: number,
+  pod: PodStatus,
+  token: string,
+  command: readonly string[],
+  io: Io,
+): Promise<number> {
+  const words = [
+    `--net=/proc/${pid}/fd/${pod.namespaceFd}`,
+    ...(isInOtherUserNamespace(pid)
+      ? [`--user=/proc/${pid}/ns/user`, "--preserve-credentials"]
+      : []),
+    "--",
+    ...command,
+  ];
+  const child = spawn("nsenter", words, {
+    stdio: "inherit",
+    env: { ...io.env, [tokenVariable]: token, [podVariable]: pod.ref },
+  });
+  // The terminal's Ctrl-C reaches the program itself; here it only must not end the wait for it.
+  const ignore = () => {};
+  const pass = (signal: NodeJS.Signals) => child.kill(signal);
+  process.on("SIGINT", ignore).on("SIGQUIT", ignore).on("SIGTERM", pass).on("SIGHUP", pass);
+  try {
+    return await new Promise<number>((done, fail) => {
+      child.once("error", (error: NodeJS.ErrnoException) =>
+        fail(
+          error.code === "ENOENT"
+            ? new LabError("environment", "nsenter is not installed", "apt-get install util-linux")
+            : error,
+        ),
+      );
+      child.once("exit", (code, signal) =>
+        done(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+      );
+    });
+  } finally {
+    process.off("SIGINT", ignore).off("SIGQUIT", ignore).off("SIGTERM", pass).off("SIGHUP", pass);
+  }
+}

@@ -1,0 +1,66 @@
+import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { renderDiagnostic } from "../diagnostics/render.js";
+import type { ProbeSpec } from "../lab/protocol.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { styles } from "./output.js";
+
+/** Reads all of standard input, once; a later reload gets the same text again. */
+export async function readStdin(io: Io): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of io.stdin) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/**
+ * Prints findings on standard error, each with the line it points at.
+ *
+ * Shape: infos are left out: nobody who starts something asked for them.
+ */
+export function showDiagnostics(
+  diagnostics: readonly Diagnostic[],
+  io: Io,
+  stdin: string | undefined,
+): void {
+  const { red, yellow, cyan, bold, dim } = styles(io, "stderr");
+  const styleOf = { error: red, warning: yellow, info: cyan, place: bold, quiet: dim };
+  const texts = new Map<string, string | undefined>([["<stdin>", stdin]]);
+  const sourceOf = (file: string) => {
+    if (!texts.has(file)) texts.set(file, textOf(file));
+    return texts.get(file);
+  };
+  for (const each of diagnostics) {
+    if (each.severity === "info") continue;
+    const text = renderDiagnostic(each, { sourceOf, paint: (part, as) => styleOf[as](part) });
+    io.stderr.write(`${text}\n`);
+  }
+}
+
+function textOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads a probe file, as `sluice query` takes it. Errors: CommandError (input). */
+export async function readProbeFile(path: string, io: Io): Promise<readonly ProbeSpec[]> {
+  const refuse = (reason: string) => new CommandError(exitCodes.input, `${path}: ${reason}`);
+  let probes: unknown;
+  try {
+    const text = path === "-" ? await readStdin(io) : await readFile(path, "utf8");
+    probes = (JSON.parse(text) as { readonly probes?: unknown }).probes;
+  } catch (error) {
+    throw refuse((error as Error).message);
+  }
+  if (!Array.isArray(probes)) throw refuse('want {"probes":[…]}');
+  probes.forEach((each: Record<string, unknown> | null, index) => {
+    const wrong = ["src", "dst", "protocol"].find((key) => typeof each?.[key] !== "string");
+    if (wrong !== undefined) {
+      throw refuse(`probes[${index}].${wrong}: a probe of a lab is from a pod to a pod`);
+    }
+  });
+  return probes as ProbeSpec[];
+}

@@ -1,0 +1,105 @@
+import { closeSync, writeSync } from "node:fs";
+import { Controller, type Reload } from "../control/controller.js";
+import { Signals } from "../control/signals.js";
+import { Dataplane } from "../dataplane/dataplane.js";
+import { readManifests } from "../manifest/read.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { readStdin, showDiagnostics } from "./manifests.js";
+import type { RunOptions } from "./options.js";
+
+/**
+ * Stands between two interfaces and enforces, until SIGTERM or SIGINT.
+ *
+ * The interfaces are touched only after the manifests have compiled, and are as they were again when
+ * this ends. Until the first table is in force, and when the process is killed, nothing passes.
+ */
+export async function runRun(options: RunOptions, io: Io): Promise<number> {
+  const [inside, outside] = readWire(options.wire);
+  const pod = readPodRef(options.pod);
+  if (options.link === "af-xdp") {
+    throw new CommandError(
+      exitCodes.environment,
+      "this build has no AF_XDP links",
+      "--link af-packet, or auto",
+    );
+  }
+  const signals = new Signals();
+  const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
+  const dataplane = Dataplane.create({ staleFlows: options.staleFlows, loose: options.loose });
+  let insideLink: number | undefined;
+  const controller = new Controller({
+    read: async () => readManifests(options.filename, stdin),
+    local: { pod },
+    enforce(table) {
+      if (insideLink !== undefined) return dataplane.swapTable(table.blob, [[0, insideLink]]);
+      const links = {
+        inside: dataplane.addPacketLink({ interface: inside }),
+        outside: dataplane.addPacketLink({ interface: outside }),
+      };
+      const generation = dataplane.swapTable(table.blob, [[0, links.inside]]);
+      dataplane.start({ wire: links });
+      insideLink = links.inside;
+      return generation;
+    },
+  });
+
+  try {
+    const first = await controller.reload();
+    showDiagnostics(first.diagnostics, io, stdin);
+    if (!first.ok) {
+      if (first.refused !== undefined) throw first.refused;
+      return exitCodes.input;
+    }
+    io.stdout.write("ready\n");
+    if (options.readyFd !== undefined) tellReady(options.readyFd);
+    signals.onHangup = () => {
+      void controller.reload().then((reload) => tellReload(reload, stdin, io));
+    };
+    await signals.untilStopped;
+    return exitCodes.ok;
+  } finally {
+    dataplane.close();
+    signals.release();
+  }
+}
+
+function tellReload(reload: Reload, stdin: string | undefined, io: Io): void {
+  showDiagnostics(reload.diagnostics, io, stdin);
+  if (reload.ok) {
+    io.stderr.write(`sluice: generation ${reload.generation} is in force\n`);
+    return;
+  }
+  if (reload.refused !== undefined) io.stderr.write(`sluice: ${reload.refused.message}\n`);
+  io.stderr.write("sluice: nothing changed: the table in force stays\n");
+}
+
+function tellReady(fd: number): void {
+  try {
+    writeSync(fd, "ready\n");
+    if (fd > 2) closeSync(fd);
+  } catch (error) {
+    throw new CommandError(
+      exitCodes.environment,
+      `--ready-fd ${fd} cannot be written to: ${(error as Error).message}`,
+    );
+  }
+}
+
+function readWire(text: string): [inside: string, outside: string] {
+  const [inside, outside, ...rest] = text.split(",");
+  if (!inside || !outside || rest.length > 0 || inside === outside) {
+    throw new CommandError(
+      exitCodes.usage,
+      `--wire: got "${text}", want two different interfaces as INSIDE,OUTSIDE`,
+    );
+  }
+  return [inside, outside];
+}
+
+function readPodRef(text: string): { readonly namespace: string; readonly name: string } {
+  const [namespace, name, ...rest] = text.split("/");
+  if (!namespace || !name || rest.length > 0) {
+    throw new CommandError(exitCodes.usage, `--pod: got "${text}", want NAMESPACE/NAME`);
+  }
+  return { namespace, name };
+}

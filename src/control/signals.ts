@@ -1,0 +1,28 @@
+/** The signals of a process that holds something: one to read again, two to end. */
+export class Signals {
+  readonly untilStopped: Promise<NodeJS.Signals>;
+  stopped: NodeJS.Signals | undefined;
+  onHangup: () => void = () => {};
+  readonly #stop: (signal: NodeJS.Signals) => void;
+  readonly #hangup = () => this.onHangup();
+
+  constructor() {
+    let settle: (signal: NodeJS.Signals) => void;
+    this.untilStopped = new Promise((resolve) => {
+      settle = resolve;
+    });
+    this.#stop = (signal) => {
+      this.stopped ??= signal;
+      settle(signal);
+    };
+    process.on("SIGINT", this.#stop);
+    process.on("SIGTERM", this.#stop);
+    process.on("SIGHUP", this.#hangup);
+  }
+
+  release(): void {
+    process.off("SIGINT", this.#stop);
+    process.off("SIGTERM", this.#stop);
+    process.off("SIGHUP", this.#hangup);
+  }
+}

@@ -1,0 +1,105 @@
+import { randomBytes } from "node:crypto";
+import type { Reload } from "../control/controller.js";
+import { Signals } from "../control/signals.js";
+import type { Manifests } from "../manifest/parse.js";
+import { Lab } from "./lab.js";
+import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery } from "./protocol.js";
+import { refusalOf, serve } from "./server.js";
+import { claimName, endPrograms, removeRemains, socketPath } from "./state.js";
+
+export interface HoldOptions {
+  /** From `stateFolder`. */
+  readonly folder: string;
+  readonly name: string;
+  readonly paths: readonly string[];
+  /** What `-` among the paths stands for. */
+  readonly stdin: string | undefined;
+  /** Reads manifests from paths; `stdin` as above. */
+  readonly read: (paths: readonly string[], stdin: string | undefined) => Promise<Manifests>;
+  /** How far the start is, a line a step. */
+  readonly report: (step: string) => void;
+  /** The lab enforces. */
+  readonly ready: (status: LabStatus, reload: Reload) => void;
+  /** SIGHUP or `lab apply` had this effect. */
+  readonly reloaded: (reload: Reload) => void;
+}
+
+/**
+ * Holds a lab in this process until SIGTERM or SIGINT, then lets go of all of it.
+ *
+ * Shape:  answers with the reload that failed when the manifests have errors, and with undefined
+ *         when the lab was up and has ended.
+ * Errors: LabError and DataplaneError; nothing is left behind then either.
+ */
+export async function holdLab(options: HoldOptions): Promise<Reload | undefined> {
+  const { folder, name } = options;
+  const signals = new Signals();
+  const socket = socketPath(folder, name);
+  const state = await claimName(folder, name, randomBytes(12).toString("hex"));
+  try {
+    const { lab, reload } = await Lab.start({
+      name,
+      paths: options.paths,
+      read: () => options.read(options.paths, options.stdin),
+      report: options.report,
+      podRemoved: (ref) => void endPrograms(state.token, ref),
+    });
+    if (!reload.ok) return reload;
+    try {
+      if (!signals.stopped) await enforce(lab, socket, reload, signals, options);
+    } finally {
+      lab.close();
+    }
+    return undefined;
+  } finally {
+    await removeRemains(folder, state);
+    signals.release();
+  }
+}
+
+async function enforce(
+  lab: Lab,
+  socket: string,
+  first: Reload,
+  signals: Signals,
+  options: HoldOptions,
+): Promise<void> {
+  let paths = options.paths;
+  let stdin = options.stdin;
+  const reload = async (request?: ApplyRequest): Promise<Reload> => {
+    const wanted = request?.paths ?? paths;
+    const text = request === undefined ? stdin : request.stdin;
+    const result = await lab.reload({ paths: wanted, read: () => options.read(wanted, text) });
+    if (result.ok) {
+      paths = wanted;
+      stdin = text;
+    }
+    options.reloaded(result);
+    return result;
+  };
+  const server = await serve(
+    socket,
+    {
+      "GET /status": () => lab.status(),
+      "POST /apply": async (body) => applyAnswer(await reload(body as ApplyRequest), lab),
+      "POST /probe": (body) => lab.probe((body as ProbeQuery | undefined)?.probes),
+    },
+    { "GET /events": (write) => lab.flowLog.listen(write) },
+  );
+  try {
+    signals.onHangup = () => void reload();
+    options.ready(lab.status(), first);
+    await signals.untilStopped;
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+}
+
+function applyAnswer(reload: Reload, lab: Lab): ApplyAnswer {
+  const { generation } = lab.status();
+  const { ok, diagnostics } = reload;
+  return reload.ok || reload.refused === undefined
+    ? { ok, generation, diagnostics }
+    : { ok, generation, diagnostics, refused: refusalOf(reload.refused) };
+}

@@ -1,0 +1,241 @@
+import { type CompiledTable, Controller, type Reload } from "../control/controller.js";
+import { FlowLog } from "../control/flow-log.js";
+import { Dataplane } from "../dataplane/dataplane.js";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  setSysctl,
+} from "../dataplane/host.js";
+import { Table } from "../dataplane/table.js";
+import type { KubernetesObject } from "../manifest/objects.js";
+import type { Manifests } from "../manifest/parse.js";
+import { type Address, formatAddress, parseAddress } from "../net/address.js";
+import { LabError } from "./lab-error.js";
+import {
+  gatewayMac,
+  gatewayV4,
+  gatewayV6,
+  type LabPlan,
+  type PlannedPod,
+  planLab,
+} from "./plan.js";
+import { probePods } from "./probes.js";
+import type { LabStatus, ProbeReport, ProbeSpec } from "./protocol.js";
+
+/** Name of every pod's interface, in its own namespace. */
+export const podInterface = "eth0";
+
+interface Running extends PlannedPod {
+  readonly namespaceFd: number;
+  readonly linkId: number;
+}
+
+export interface LabOptions {
+  readonly name: string;
+  readonly read: () => Promise<Manifests>;
+  /** What the manifests were read from, for `status`. */
+  readonly paths: readonly string[];
+  /** Hears how far the start is, a line a step. */
+  readonly report?: (step: string) => void;
+  /** Asked to end the programs that still run in a pod that goes. */
+  readonly podRemoved?: (ref: string) => void;
+}
+
+/**
+ * A namespace for each pod of a set of manifests, wired through one data plane that enforces them.
+ *
+ * Namespaces are held by descriptors of this process and interfaces by its links, so all of it goes
+ * when the process goes, however it ends. Until the first table is in force nothing is forwarded.
+ *
+ * Errors: LabError for input and names, DataplaneError for what the environment refuses.
+ */
+export class Lab {
+  readonly #options: LabOptions;
+  readonly #dataplane: Dataplane;
+  readonly #controller: Controller;
+  readonly flowLog: FlowLog;
+  #plan: LabPlan = { pods: [], objects: [] };
+  #running = new Map<string, Running>();
+  #table: Table | undefined;
+  #paths: readonly string[];
+
+  private constructor(options: LabOptions) {
+    this.#options = options;
+    this.#paths = options.paths;
+    this.#dataplane = Dataplane.create();
+    this.flowLog = new FlowLog(this.#dataplane);
+    this.#controller = new Controller({
+      read: options.read,
+      local: "all",
+      prepare: (objects) => this.#prepare(objects),
+      enforce: (table) => this.#enforce(table),
+    });
+  }
+
+  /** Starts a lab; it enforces when this answers `ok`, and is gone again when it does not. */
+  static async start(options: LabOptions): Promise<{ lab: Lab; reload: Reload }> {
+    const lab = new Lab(options);
+    try {
+      lab.#dataplane.start({ switch: { gatewayMac } });
+      const reload = await lab.#controller.reload();
+      if (!reload.ok) lab.close();
+      return { lab, reload };
+    } catch (error) {
+      lab.close();
+      throw error;
+    }
+  }
+
+  /** Reads the same manifests again, or others from now on; a set with errors changes nothing. */
+  async reload(other?: {
+    readonly read: () => Promise<Manifests>;
+    readonly paths: readonly string[];
+  }): Promise<Reload> {
+    const reload = await this.#controller.reload(other?.read);
+    if (reload.ok && other !== undefined) this.#paths = other.paths;
+    return reload;
+  }
+
+  /** Tries connections between the pods. See `probePods`. */
+  async probe(specs: readonly ProbeSpec[] | undefined): Promise<ProbeReport> {
+    if (this.#table === undefined) throw new LabError("environment", "no table is in force yet");
+    const start = performance.now();
+    const generation = this.#controller.status.generation;
+    const probes = await probePods([...this.#running.values()], this.#table, specs);
+    return {
+      ok: probes.every((each) => each.agrees),
+      generation,
+      elapsedMs: Math.round(performance.now() - start),
+      probes,
+    };
+  }
+
+  status(): LabStatus {
+    const counters = this.#dataplane.counters();
+    const { generation, since, lastError } = this.#controller.status;
+    return {
+      name: this.#options.name,
+      pid: process.pid,
+      generation,
+      since: since?.toISOString() ?? "",
+      connections: counters.connections,
+      lastError: lastError ?? null,
+      paths: this.#paths,
+      cwd: process.cwd(),
+      pods: [...this.#running.values()].map((pod) => {
+        const counts = counters.links.get(pod.linkId);
+        return {
+          ref: pod.ref,
+          name: pod.name,
+          addresses: pod.addresses.map(formatAddress),
+          mac: pod.mac,
+          assigned: pod.assigned,
+          namespaceFd: pod.namespaceFd,
+          packetsOut: counts?.receivedFrames ?? 0,
+          packetsIn: counts?.sentFrames ?? 0,
+          dropped: counts?.droppedFrames ?? 0,
+        };
+      }),
+      drops: counters.drops,
+    };
+  }
+
+  /** Ends forwarding and lets go of every namespace. */
+  close(): void {
+    this.flowLog.close();
+    this.#dataplane.close();
+    for (const pod of this.#running.values()) closeDescriptor(pod.namespaceFd);
+    this.#running.clear();
+  }
+
+  #prepare(objects: readonly KubernetesObject[]): readonly KubernetesObject[] {
+    this.#options.report?.("planning pods");
+    this.#plan = planLab(objects, [...this.#running.values()]);
+    return this.#plan.objects;
+  }
+
+  #enforce(table: CompiledTable): number {
+    const added: Running[] = [];
+    const next = new Map<string, Running>();
+    try {
+      for (const [index, planned] of this.#plan.pods.entries()) {
+        const running = this.#running.get(planned.ref);
+        if (running !== undefined && samePlace(running, planned)) {
+          next.set(planned.ref, { ...running, ...planned });
+          continue;
+        }
+        this.#options.report?.(`pod ${index + 1} of ${this.#plan.pods.length}: ${planned.ref}`);
+        const pod = this.#bringUp(planned);
+        added.push(pod);
+        next.set(planned.ref, pod);
+      }
+      const bindings = table.ruleset.endpoints.flatMap((endpoint, endpointId) => {
+        const pod = next.get(`${endpoint.namespace}/${endpoint.name}`);
+        return pod === undefined ? [] : [[endpointId, pod.linkId] as const];
+      });
+      const opened = Table.open(table.blob);
+      const generation = this.#dataplane.swapTable(table.blob, bindings);
+      this.#table = opened;
+      this.flowLog.useTable(table);
+      const gone = [...this.#running.values()].filter(
+        (pod) => next.get(pod.ref)?.linkId !== pod.linkId,
+      );
+      this.#running = next;
+      for (const pod of gone) this.#takeDown(pod);
+      return generation;
+    } catch (error) {
+      for (const pod of added) this.#takeDown(pod);
+      throw error;
+    }
+  }
+
+  #bringUp(planned: PlannedPod): Running {
+    const namespaceFd = createNamespace();
+    let linkId: number | undefined;
+    try {
+      // Every address is a host's, with no link to share: all traffic passes the switch.
+      setSysctl(namespaceFd, "ipv6/conf/default/accept_dad", "0");
+      setSysctl(namespaceFd, "ipv6/conf/default/accept_ra", "0");
+      linkId = this.#dataplane.addEndpointLink({
+        namespaceFd,
+        name: podInterface,
+        mac: planned.mac,
+      });
+      const gateways = planned.addresses.some((each) => each.family === 6)
+        ? [gatewayV4, gatewayV6]
+        : [gatewayV4];
+      configureInterface(namespaceFd, {
+        name: podInterface,
+        addresses: planned.addresses.map((address) => ({ address, length: hostLength(address) })),
+        up: true,
+        routes: gateways.flatMap((text) => {
+          const gateway = parseAddress(text)!;
+          if (!planned.addresses.some((each) => each.family === gateway.family)) return [];
+          return [{ destination: { address: gateway, length: hostLength(gateway) } }, { gateway }];
+        }),
+      });
+      return { ...planned, namespaceFd, linkId };
+    } catch (error) {
+      if (linkId !== undefined) this.#dataplane.removeLink(linkId);
+      closeDescriptor(namespaceFd);
+      throw error;
+    }
+  }
+
+  #takeDown(pod: Running): void {
+    this.#options.podRemoved?.(pod.ref);
+    this.#dataplane.removeLink(pod.linkId);
+    closeDescriptor(pod.namespaceFd);
+  }
+}
+
+/** A pod whose address has changed is another pod, as in Kubernetes: it gets a new namespace. */
+function samePlace(running: PlannedPod, planned: PlannedPod): boolean {
+  const text = (pod: PlannedPod) => pod.addresses.map(formatAddress).join();
+  return running.mac === planned.mac && text(running) === text(planned);
+}
+
+function hostLength(address: Address): number {
+  return address.family === 4 ? 32 : 128;
+}

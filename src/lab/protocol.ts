@@ -1,0 +1,102 @@
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import type { LabErrorKind } from "./lab-error.js";
+
+/**
+ * What goes over a lab's socket: HTTP/1.1 with one JSON document each way, so that `curl` can ask too.
+ *
+ * `GET /status` → LabStatus · `POST /apply` ApplyRequest → ApplyAnswer · `POST /probe` ProbeQuery →
+ * ProbeReport · `GET /events` → FlowLine after FlowLine, a line each, until the reader hangs up. A
+ * lab is ended by SIGTERM and reads its manifests again at SIGHUP.
+ */
+
+export interface PodStatus {
+  readonly ref: string;
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly mac: string;
+  /** Whether the addresses were chosen by the lab. */
+  readonly assigned: boolean;
+  /** Descriptor of the pod's network namespace in the lab's process: `/proc/PID/fd/N`. */
+  readonly namespaceFd: number;
+  readonly packetsOut: number;
+  readonly packetsIn: number;
+  readonly dropped: number;
+}
+
+export interface LabStatus {
+  readonly name: string;
+  readonly pid: number;
+  readonly generation: number;
+  /** RFC 3339. */
+  readonly since: string;
+  readonly connections: number;
+  readonly lastError: string | null;
+  readonly paths: readonly string[];
+  /** Where relative paths are read from. */
+  readonly cwd: string;
+  readonly pods: readonly PodStatus[];
+  /** Frames dropped, by reason. */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export interface ApplyRequest {
+  readonly paths: readonly string[];
+  /** What `-` stands for. */
+  readonly stdin?: string;
+}
+
+export interface ApplyAnswer {
+  readonly ok: boolean;
+  readonly generation: number;
+  readonly diagnostics: readonly Diagnostic[];
+  readonly refused?: Refusal;
+}
+
+/** One connection to try; absent addresses are the pods' first of a common family. */
+export interface ProbeSpec {
+  readonly id?: string;
+  readonly src: string;
+  readonly dst: string;
+  readonly srcIP?: string;
+  readonly dstIP?: string;
+  readonly protocol: string;
+  readonly port?: number | null;
+}
+
+export interface ProbeQuery {
+  /** Absent: every pair of pods, ICMP and each declared port, in both families. */
+  readonly probes?: readonly ProbeSpec[];
+}
+
+export interface ProbeRow {
+  readonly id: string;
+  readonly src: string;
+  readonly dst: string;
+  readonly srcIP: string;
+  readonly dstIP: string;
+  readonly protocol: string;
+  readonly port: number | null;
+  /** What the table says. */
+  readonly expected: "allow" | "deny";
+  readonly deniedBy: readonly ("egress" | "ingress")[];
+  /** What the packets did; `error` when the probe could not be made. */
+  readonly observed: "allow" | "deny" | "error";
+  /** `answered`, `timed-out`, `refused`, or the error's name. */
+  readonly outcome: string;
+  readonly roundTripUs: number;
+  readonly agrees: boolean;
+}
+
+export interface ProbeReport {
+  readonly ok: boolean;
+  readonly generation: number;
+  readonly elapsedMs: number;
+  readonly probes: readonly ProbeRow[];
+}
+
+/** What a failed request carries. */
+export interface Refusal {
+  readonly kind: LabErrorKind | "bug";
+  readonly message: string;
+  readonly remedy?: string;
+}
