@@ -148,6 +148,11 @@ void FragmentTable::admit(const PacketView& view, uint8_t zone, uint64_t nowUs,
 
 DropReason FragmentTable::follow(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept {
   Datagram* datagram = find(keyOf(view, zone), nowUs);
+  // TCP at offset 8 would rewrite the flags of the first one, or hide them from whoever judged it.
+  if (view.key.protocol == PROTOCOL_TCP && view.fragmentOffset == 8) {
+    if (datagram != nullptr) datagram->overlapped = true;
+    return DropReason::FragmentTiny;
+  }
   if (datagram == nullptr) return DropReason::FragmentOrphan;
   if (datagram->overlapped) return DropReason::FragmentOverlap;
 

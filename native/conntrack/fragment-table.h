@@ -18,7 +18,7 @@ inline constexpr uint64_t FRAGMENT_TIMEOUT_V6_US = 60'000'000;
 // Shape:   sets of eight by keyed hash; a full set refuses new datagrams until one times out.
 // Threads: one.
 // Cost:    a set is searched; no allocation after create().
-// Source:  RFC 1858, RFC 5722 (overlaps), RFC 8200 section 4.5.
+// Source:  RFC 1858, RFC 3128, RFC 5722 (overlaps), RFC 8200 section 4.5.
 class FragmentTable {
  public:
   struct Datagram;
@@ -43,8 +43,9 @@ class FragmentTable {
   // Says whether a later fragment may follow, and notes it. When its datagram is whole, it is
   // forgotten.
   //
-  // Errors: FragmentOrphan, FragmentOverlap (the rest of the datagram is then refused too),
-  //         FragmentFull when it leaves more gaps than are kept.
+  // Errors: FragmentOrphan, FragmentTiny for TCP at offset 8, FragmentFull when it leaves more gaps
+  //         than are kept, FragmentOverlap. After an overlap (but for a plain copy) and after
+  //         FragmentTiny the rest of the datagram is refused too.
   [[nodiscard]] DropReason follow(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept;
 
  private:

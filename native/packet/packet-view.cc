@@ -81,16 +81,12 @@ DropReason checkIpv4Options(const uint8_t* options, uint32_t bytes) {
 
 // Checks what a fragment's place in its datagram may be. `headerBytes` is what stands before the
 // data in the whole datagram, as far as the 65,535 count it.
-DropReason checkFragment(const PacketView& view, uint8_t nextHeader, uint32_t headerBytes) {
+DropReason checkFragment(const PacketView& view, uint32_t headerBytes) {
   if ((view.moreFragments && view.l4Bytes % 8 != 0) || view.l4Bytes == 0) {
     return DropReason::MalformedFragment;
   }
   if (headerBytes + view.fragmentOffset + view.l4Bytes > DATAGRAM_BYTES_MAX) {
     return DropReason::FragmentOversize;
-  }
-  // It would rewrite the flags of the first one, or hide them from whoever judges that one.
-  if (nextHeader == PROTOCOL_TCP && view.fragmentOffset == 8) {
-    return DropReason::FragmentTiny;
   }
   return DropReason::None;
 }
@@ -124,7 +120,7 @@ DropReason parseIpv4(const uint8_t* ip, uint32_t bytes, PacketView* view) {
   view->fragmented = view->moreFragments || view->fragmentOffset != 0;
   if (!view->fragmented) return DropReason::None;
   view->fragmentId = load16(ip + 4);
-  return checkFragment(*view, view->key.protocol, headerBytes);
+  return checkFragment(*view, headerBytes);
 }
 
 // Checks the options of a hop-by-hop or destination options header.
@@ -157,7 +153,6 @@ DropReason parseIpv6(const uint8_t* ip, uint32_t bytes, PacketView* view) {
 
   uint8_t next = ip[6];
   uint32_t at = IPV6_HEADER_BYTES;
-  uint32_t fragmentHeaderAt = 0;
   for (uint32_t headers = 0;; ++headers) {
     const bool walked = next == NEXT_HOP_BY_HOP || next == NEXT_ROUTING || next == NEXT_FRAGMENT ||
                         next == NEXT_DESTINATION_OPTIONS;
@@ -181,12 +176,11 @@ DropReason parseIpv6(const uint8_t* ip, uint32_t bytes, PacketView* view) {
       view->fragmentOffset = static_cast<uint16_t>(place & 0xfff8);
       view->fragmented = view->moreFragments || view->fragmentOffset != 0;
       view->fragmentId = load32(ip + at + 4);
-      fragmentHeaderAt = at;
       next = ip[at];
       at += 8;
       if (!view->fragmented) continue;  // an atomic fragment is a whole packet (RFC 6946)
       view->l4Bytes = end - at;
-      const DropReason reason = checkFragment(*view, next, fragmentHeaderAt - IPV6_HEADER_BYTES);
+      const DropReason reason = checkFragment(*view, at - 8 - IPV6_HEADER_BYTES);
       if (reason != DropReason::None) return reason;
       continue;
     }

@@ -101,6 +101,9 @@ Judgement Filter::judge(const Frame& frame, const LinkContext& from, const Table
     if (view.kind == PacketKind::Arp) {
       judgement.kind = FrameKind::Arp;
       judgement.reason = guardArp(view, from, table);
+      if (judgement.passes() && isMisdirected(view, from)) {
+        judgement.reason = DropReason::L2Protocol;
+      }
       if (judgement.passes()) judgement.reason = checkOffload(frame, view);
     } else {
       judgeIp(frame, view, from, table, nowUs, judgement);
@@ -118,6 +121,12 @@ void Filter::judgeIp(const Frame& frame, PacketView& view, const LinkContext& fr
                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept {
   if (isGroupAddress(view.key.destination, view.key.family)) {
     judgement.kind = FrameKind::Multicast;
+  }
+  if (isMisdirected(view, from)) {
+    const Ends ends(view.key, table.view);
+    judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
+    if (judgement.passes()) judgement.reason = DropReason::L2Protocol;
+    return;
   }
   if (view.laterFragment()) {
     judgeLaterFragment(view, from, table, nowUs, judgement);

@@ -115,18 +115,17 @@ DropReason guardFromUplink(const PacketView& view, uint8_t type, const LinkConte
 
 DropReason guardEthernet(const PacketView& view, const LinkContext& from) noexcept {
   const MacAddress source = ethernetSource(view);
-  if (from.role == LinkRole::Endpoint) {
-    return from.hasMac && source != from.mac ? DropReason::SpoofedMac : DropReason::None;
-  }
-  if (isPodMac(source, from)) return DropReason::SpoofedMac;
+  const bool spoofed = from.role == LinkRole::Endpoint ? from.hasMac && source != from.mac
+                                                       : isPodMac(source, from);
+  return spoofed ? DropReason::SpoofedMac : DropReason::None;
+}
+
+bool isMisdirected(const PacketView& view, const LinkContext& from) noexcept {
+  if (from.role == LinkRole::Endpoint) return false;
   if ((view.bytes[0] & 1) != 0) {
-    // RFC 1122 section 3.3.6: what is for one host comes in a frame for one host.
-    const bool fits =
-        view.kind == PacketKind::Arp || isGroupAddress(view.key.destination, view.key.family);
-    return fits ? DropReason::None : DropReason::L2Protocol;
+    return view.kind == PacketKind::Ip && !isGroupAddress(view.key.destination, view.key.family);
   }
-  const bool flooded = from.wire && from.hasMac && macAt(view.bytes) != from.mac;
-  return flooded ? DropReason::L2Protocol : DropReason::None;
+  return from.wire && from.hasMac && macAt(view.bytes) != from.mac;
 }
 
 DropReason guardArp(const PacketView& view, const LinkContext& from,

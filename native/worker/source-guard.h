@@ -7,10 +7,16 @@
 
 namespace sluice {
 
-// Checks the Ethernet addresses against what is behind the link.
+// Checks the Ethernet source against what is behind the link.
 //
-// Errors: SpoofedMac, L2Protocol.
+// Errors: SpoofedMac.
 [[nodiscard]] DropReason guardEthernet(const PacketView& view, const LinkContext& from) noexcept;
+
+// Whether a frame from an uplink is for another host than the one behind the wire, or has the IP
+// destination of one host and the Ethernet destination of a group.
+//
+// Source: RFC 1122 section 3.3.6.
+[[nodiscard]] bool isMisdirected(const PacketView& view, const LinkContext& from) noexcept;
 
 // Checks that ARP claims no address and no MAC of the other side's.
 //
