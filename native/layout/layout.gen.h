@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0xac2c8aa4u;
+inline constexpr uint32_t LAYOUT_HASH = 0x1be1f9f0u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -583,6 +583,23 @@ static_assert(offsetof(LinkCounters, droppedFrames) == 32);
 static_assert(offsetof(LinkCounters, refusedFrames) == 40);
 static_assert(offsetof(LinkCounters, answeredFrames) == 48);
 static_assert(offsetof(LinkCounters, lostFrames) == 56);
+
+// A captured frame, as `replay` takes it.
+struct ReplayFrame {
+  uint32_t offset;  // where it starts in the buffer of all frames
+  uint32_t frameBytes;  // captured length
+  uint64_t timeUs;  // microseconds of the capture's clock
+  uint8_t fromOutside;  // 1 when it did not come from the pod
+  uint8_t truncated;  // 1 when the frame was longer than what was captured
+  uint16_t reserved[3];  // zero
+};
+static_assert(sizeof(ReplayFrame) == 24);
+static_assert(offsetof(ReplayFrame, offset) == 0);
+static_assert(offsetof(ReplayFrame, frameBytes) == 4);
+static_assert(offsetof(ReplayFrame, timeUs) == 8);
+static_assert(offsetof(ReplayFrame, fromOutside) == 16);
+static_assert(offsetof(ReplayFrame, truncated) == 17);
+static_assert(offsetof(ReplayFrame, reserved) == 18);
 
 // One connection for the prober to try.
 struct ProbeRequest {

@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0xac2c8aa4;
+export const LAYOUT_HASH = 0x1be1f9f0;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -581,6 +581,23 @@ export const LinkCounters = {
   answeredFrames: 48,
   /** u64: frames that the kernel could not keep for us */
   lostFrames: 56,
+} as const;
+
+/** A captured frame, as `replay` takes it. Byte offsets of its fields. */
+export const ReplayFrame = {
+  bytes: 24,
+  /** u32: where it starts in the buffer of all frames */
+  offset: 0,
+  /** u32: captured length */
+  frameBytes: 4,
+  /** u64: microseconds of the capture's clock */
+  timeUs: 8,
+  /** u8: 1 when it did not come from the pod */
+  fromOutside: 16,
+  /** u8: 1 when the frame was longer than what was captured */
+  truncated: 17,
+  /** 3 × u16: zero */
+  reserved: 18,
 } as const;
 
 /** One connection for the prober to try. Byte offsets of its fields. */

@@ -293,6 +293,19 @@ export const structs: readonly Struct[] = [
     ],
   },
   {
+    name: "ReplayFrame",
+    bytes: 24,
+    doc: "A captured frame, as `replay` takes it.",
+    fields: [
+      { name: "offset", type: "u32", doc: "where it starts in the buffer of all frames" },
+      { name: "frameBytes", type: "u32", doc: "captured length" },
+      { name: "timeUs", type: "u64", doc: "microseconds of the capture's clock" },
+      { name: "fromOutside", type: "u8", doc: "1 when it did not come from the pod" },
+      { name: "truncated", type: "u8", doc: "1 when the frame was longer than what was captured" },
+      { name: "reserved", type: "u16", count: 3, doc: "zero" },
+    ],
+  },
+  {
     name: "ProbeRequest",
     bytes: 56,
     doc: "One connection for the prober to try.",
