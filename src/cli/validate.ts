@@ -1,0 +1,36 @@
+import { readManifests } from "../manifest/read.js";
+import { validationReport } from "../manifest/report.js";
+import { exitCodes, type Io } from "./io.js";
+import { readStdin, showDiagnostics } from "./manifests.js";
+import type { ValidateOptions } from "./options.js";
+import { styles, writeJson } from "./output.js";
+import { createProgress } from "./progress.js";
+
+/** Checks manifests, and tells all that is wrong with them. Exit 3 when something is. */
+export async function runValidate(options: ValidateOptions, io: Io): Promise<number> {
+  const progress = createProgress(io);
+  progress.update("reading manifests");
+  const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
+  const { objects, diagnostics } = readManifests(options.filename, stdin);
+  progress.finish();
+
+  const report = validationReport(diagnostics);
+  if (options.output === "json") {
+    writeJson(io.stdout, report);
+  } else {
+    showDiagnostics(diagnostics, io, stdin);
+    const { green, red } = styles(io);
+    const verdict = report.ok ? green("valid") : red("invalid");
+    const counts = [
+      count(objects.length, "object"),
+      count(report.errors.length, "error"),
+      count(report.warnings.length, "warning"),
+    ];
+    io.stdout.write(`${verdict}: ${counts.join(", ")}\n`);
+  }
+  return report.ok ? exitCodes.ok : exitCodes.input;
+}
+
+function count(number: number, thing: string): string {
+  return `${number} ${thing}${number === 1 ? "" : "s"}`;
+}
