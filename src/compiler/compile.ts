@@ -1,4 +1,4 @@
-import type { Diagnostic, Span } from "../diagnostics/diagnostic.js";
+import { type Diagnostic, diagnostic, type Span } from "../diagnostics/diagnostic.js";
 import {
   buildCluster,
   type Cluster,
@@ -65,7 +65,7 @@ export function compile({ objects, local = "all" }: CompileInput): CompileResult
     const { got, want } = encoded.refusal;
     return {
       ok: false,
-      diagnostics: [...diagnostics, failure("SL2005", `got ${got}, want ${want}`)],
+      diagnostics: [...diagnostics, diagnostic("SL2005", nowhere, `got ${got}, want ${want}`)],
     };
   }
   const { blob } = encoded;
@@ -81,28 +81,20 @@ export function compile({ objects, local = "all" }: CompileInput): CompileResult
 
 function noSuchEndpoint(local: Exclude<LocalPods, "all">, objects: ClusterObjects): Diagnostic {
   if ("node" in local) {
-    return failure(
-      "SL2004",
-      `got node "${local.node}", on which no pod with an address runs, want a name that pods have as spec.nodeName`,
-    );
+    const message = `got node "${local.node}", on which no pod with an address runs, want a spec.nodeName`;
+    return diagnostic("SL2004", nowhere, message);
   }
   const { namespace, name } = local.pod;
   const known = objects.find(
     ({ kind, meta }) => kind === "Pod" && meta.namespace === namespace && meta.name === name,
   );
-  if (known === undefined) {
-    return failure("SL2003", `got pod "${namespace}/${name}", want one that the manifests have`);
-  }
-  return failure(
-    "SL2003",
-    `got pod "${namespace}/${name}", which has no address of its own, want a running pod that is not on the host's network`,
-    known.meta.span,
-  );
+  const got = `got pod "${namespace}/${name}"`;
+  return known === undefined
+    ? diagnostic("SL2003", nowhere, `${got}, want one that the manifests have`)
+    : diagnostic("SL2003", known.meta.span, `${got}, want one that runs and has its own address`, {
+        object: { kind: "Pod", namespace, name },
+      });
 }
 
-/** A failure that lies in what was asked, not in a line of a manifest, unless there is one. */
-function failure(code: string, message: string, span: Span = nowhere): Diagnostic {
-  return { code, severity: "error", span, message };
-}
-
+/** For a failure that lies in what was asked, not in a line of a manifest. */
 const nowhere: Span = { file: "<command line>", line: 1, column: 1, endLine: 1, endColumn: 1 };

@@ -1,4 +1,4 @@
-import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import type {
   ClusterPolicy,
   ContainerPort,
@@ -175,14 +175,13 @@ function createdAt(pod: Pod): number {
 
 function sharedAddress(loser: Pod, winner: Pod, address: Address): Diagnostic {
   const { name, namespace, span } = loser.meta;
-  return {
-    code: "SL2001",
-    severity: "warning",
+  const other = `${winner.meta.namespace}/${winner.meta.name}`;
+  return diagnostic(
+    "SL2001",
     span,
-    message: `got address ${formatAddress(address)}, which ${winner.meta.namespace}/${winner.meta.name} has too; it counts as the younger pod's`,
-    object: { kind: "Pod", namespace, name },
-    field: "status.podIPs",
-  };
+    `got address ${formatAddress(address)}, which ${other} has too; it counts as the younger pod's`,
+    { object: { kind: "Pod", namespace, name }, field: "status.podIPs" },
+  );
 }
 
 function groupPods(

@@ -1,4 +1,4 @@
-import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import type {
   ClusterPeer,
   ClusterPolicy,
@@ -107,23 +107,16 @@ function isLocal({ pod }: LivePod, local: LocalPods): boolean {
   return pod.meta.namespace === local.pod.namespace && pod.meta.name === local.pod.name;
 }
 
-function unresolvableDomains(policy: ClusterPolicy): readonly Diagnostic[] {
-  const { kind, meta } = policy;
-  return policy.egress.flatMap((rule, ruleIndex) =>
-    rule.peers.flatMap((peer, peerIndex): readonly Diagnostic[] =>
-      peer.by !== "domainNames"
-        ? []
-        : [
-            {
-              code: "SL2002",
-              severity: "warning",
-              span: peer.span,
-              message: `got domain names (${peer.domainNames.join(", ")}), want addresses: they are not looked up, so the peer matches nothing`,
-              object: { kind, namespace: meta.namespace, name: meta.name },
-              field: `spec.egress[${ruleIndex}].to[${peerIndex}].domainNames`,
-            },
-          ],
-    ),
+function unresolvableDomains({ kind, meta, egress }: ClusterPolicy): readonly Diagnostic[] {
+  const object = { kind, namespace: meta.namespace, name: meta.name };
+  return egress.flatMap((rule, ruleIndex) =>
+    rule.peers.flatMap((peer, peerIndex) => {
+      if (peer.by !== "domainNames") return [];
+      const names = peer.domainNames.join(", ");
+      const message = `got domain names (${names}), want addresses: the peer matches nothing`;
+      const field = `spec.egress[${ruleIndex}].to[${peerIndex}].domainNames`;
+      return [diagnostic("SL2002", peer.span, message, { object, field })];
+    }),
   );
 }
 

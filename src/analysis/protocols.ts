@@ -1,0 +1,28 @@
+import { protocolNumbers } from "../net/protocol.js";
+
+const numbersByWord = new Map(
+  Object.entries(protocolNumbers).map(([name, number]) => [name.toLowerCase(), number]),
+);
+const wordsByNumber = new Map([...numbersByWord].map(([word, number]) => [number, word]));
+
+/** Reads a protocol's name in any case, or its number; undefined when it is neither. */
+export function parseProtocol(text: string): number | undefined {
+  const named = numbersByWord.get(text.toLowerCase());
+  if (named !== undefined) return named;
+  return /^\d{1,3}$/.test(text) && Number(text) <= 255 ? Number(text) : undefined;
+}
+
+/** Names a protocol as people write it after a slash: `tcp`, `icmp`, or its number. */
+export function protocolWord(protocol: number): string {
+  return wordsByNumber.get(protocol) ?? `${protocol}`;
+}
+
+/** Reports whether flows of a protocol have ports. */
+export function hasPorts(protocol: number): boolean {
+  return protocol === 6 || protocol === 17 || protocol === 132;
+}
+
+/** Writes `5432/tcp`, or `icmp` where there are no ports. */
+export function serviceText(protocol: number, port: number | null): string {
+  return port === null ? protocolWord(protocol) : `${port}/${protocolWord(protocol)}`;
+}

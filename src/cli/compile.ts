@@ -1,0 +1,44 @@
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { printRuleset, printTable } from "../compiler/print.js";
+import { compileManifests } from "./compiled.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import type { CompileOptions } from "./options.js";
+import { writeJson } from "./output.js";
+
+/** Compiles manifests; writes the blob, prints a step, or says how large the table is. */
+export async function runCompile(options: CompileOptions, io: Io): Promise<number> {
+  const local = options.node === undefined ? "all" : { node: options.node };
+  const result = await compileManifests(options, io, local);
+  if (result === undefined) return exitCodes.input;
+
+  const { blob, stats, ruleset, table } = result.compiled;
+  if (options.out !== undefined) writeWhole(options.out, blob);
+  const compileMs = Math.round(result.compileMs * 1000) / 1000;
+  if (options.output === "json") {
+    writeJson(io.stdout, { ...stats, compileMs });
+  } else if (options.stage === "ruleset") {
+    io.stdout.write(printRuleset(ruleset));
+  } else if (options.stage === "table") {
+    io.stdout.write(printTable(table));
+  } else {
+    const { bytes, endpoints, rows, portSets, addressClasses } = stats;
+    io.stdout.write(
+      `${endpoints} endpoints, ${rows} rows, ${addressClasses} address classes, ${portSets} port sets: ` +
+        `${bytes} bytes in ${compileMs.toFixed(1)} ms\n`,
+    );
+  }
+  return exitCodes.ok;
+}
+
+/** Writes a file so that a reader sees the old one or the new one, never a part. */
+function writeWhole(path: string, bytes: Uint8Array): void {
+  const draft = `${path}.${process.pid}.tmp`;
+  try {
+    writeFileSync(draft, bytes);
+    renameSync(draft, path);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    const { message } = error as Error;
+    throw new CommandError(exitCodes.environment, `cannot write ${path}: ${message}`);
+  }
+}

@@ -1,0 +1,46 @@
+import { type CompileResult, compile } from "../compiler/compile.js";
+import { readManifests } from "../manifest/read.js";
+import type { LocalPods } from "../policy/resolve.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { readStdin, showDiagnostics } from "./manifests.js";
+import type { PolicyOptions } from "./options.js";
+import { createProgress } from "./progress.js";
+
+export type Compiled = Extract<CompileResult, { ok: true }>;
+
+/**
+ * Reads the manifests of `-f` and compiles them; what is found goes to standard error.
+ *
+ * Errors: undefined when the input is invalid: the command then exits 3.
+ */
+export async function compileManifests(
+  options: PolicyOptions,
+  io: Io,
+  local: LocalPods = "all",
+): Promise<Compiled | undefined> {
+  const progress = createProgress(io);
+  progress.update("reading manifests");
+  const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
+  const { objects, diagnostics } = readManifests(options.filename, stdin);
+  const valid = !diagnostics.some((each) => each.severity === "error");
+  let compiled: CompileResult | undefined;
+  if (valid) {
+    progress.update("compiling", `${objects.length} objects`);
+    compiled = compile({ objects, local });
+  }
+  progress.finish();
+  showDiagnostics([...diagnostics, ...(compiled?.diagnostics ?? [])], io, stdin);
+  return compiled?.ok ? compiled : undefined;
+}
+
+/** Reads `NAMESPACE/NAME`. Errors: CommandError (usage). */
+export function readPodRef(
+  text: string,
+  flag: string,
+): { readonly namespace: string; readonly name: string } {
+  const [namespace, name, ...rest] = text.split("/");
+  if (!namespace || !name || rest.length > 0) {
+    throw new CommandError(exitCodes.usage, `${flag}: got "${text}", want NAMESPACE/NAME`);
+  }
+  return { namespace, name };
+}
