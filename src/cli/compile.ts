@@ -11,7 +11,7 @@ export async function runCompile(options: CompileOptions, io: Io): Promise<numbe
   const result = await compileManifests(options, io, local);
   if (result === undefined) return exitCodes.input;
 
-  const { blob, stats, ruleset, table } = result.compiled;
+  const { blob, stats, ruleset, table } = result;
   if (options.out !== undefined) writeWhole(options.out, blob);
   const compileMs = Math.round(result.compileMs * 1000) / 1000;
   if (options.output === "json") {

@@ -1,12 +1,17 @@
 import { type CompileResult, compile } from "../compiler/compile.js";
 import { readManifests } from "../manifest/read.js";
+import type { ClusterObjects } from "../policy/cluster.js";
 import type { LocalPods } from "../policy/resolve.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { PolicyOptions } from "./options.js";
 import { createProgress } from "./progress.js";
 
-export type Compiled = Extract<CompileResult, { ok: true }>;
+export type Compiled = Extract<CompileResult, { ok: true }> & {
+  /** The manifests, as they were read. */
+  readonly objects: ClusterObjects;
+  readonly compileMs: number;
+};
 
 /**
  * Reads the manifests of `-f` and compiles them; what is found goes to standard error.
@@ -24,13 +29,16 @@ export async function compileManifests(
   const { objects, diagnostics } = readManifests(options.filename, stdin);
   const valid = !diagnostics.some((each) => each.severity === "error");
   let compiled: CompileResult | undefined;
+  let compileMs = 0;
   if (valid) {
     progress.update("compiling", `${objects.length} objects`);
+    const started = performance.now();
     compiled = compile({ objects, local });
+    compileMs = performance.now() - started;
   }
   progress.finish();
   showDiagnostics([...diagnostics, ...(compiled?.diagnostics ?? [])], io, stdin);
-  return compiled?.ok ? compiled : undefined;
+  return compiled?.ok ? { ...compiled, objects, compileMs } : undefined;
 }
 
 /** Reads `NAMESPACE/NAME`. Errors: CommandError (usage). */

@@ -11,10 +11,10 @@ import { sanitize, styles, writeJson } from "./output.js";
 /** Says whether a connection is allowed, and which rule allows it or what each rule wanted. */
 export async function runExplain(options: ExplainOptions, io: Io): Promise<number> {
   const service = readService(options.port);
-  const result = await compileManifests(options, io);
-  if (result === undefined) return exitCodes.input;
+  const compiled = await compileManifests(options, io);
+  if (compiled === undefined) return exitCodes.input;
 
-  const { objects, compiled } = result;
+  const { objects } = compiled;
   const index = new PodIndex(objects);
   const endOf = (flag: string, reference: string) => {
     const end = index.endOf(reference);

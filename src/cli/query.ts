@@ -32,15 +32,15 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
       "got - twice, want manifests or probes on standard input",
     );
   }
-  const result = await compileManifests(options, io);
-  if (result === undefined) return exitCodes.input;
+  const compiled = await compileManifests(options, io);
+  if (compiled === undefined) return exitCodes.input;
 
-  const probes = readProbes(await probeText(options.probes, io), options.probes, result.objects);
+  const probes = readProbes(await probeText(options.probes, io), options.probes, compiled.objects);
   const batch = new TupleBatch(probes.length);
   for (const { source, destination, protocol, port } of probes) {
     batch.push(source, destination, protocol, port ?? 0);
   }
-  const verdicts = Table.open(result.compiled.blob).classify(batch);
+  const verdicts = Table.open(compiled.blob).classify(batch);
   const answers = probes.map(({ id }, index) => {
     const bits = verdicts[index]! & (deniedByEgress | deniedByIngress);
     return { id, verdict: bits === 0 ? "allow" : "deny", deniedBy: deniedByWords[bits]! };
