@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "native/binding/replay-binding.h"
 #include "native/binding/table-binding.h"
 #include "native/layout/layout.gen.h"
 
@@ -9,6 +10,7 @@ namespace {
 Napi::Object start(Napi::Env env, Napi::Object exports) {
   exports.Set("layoutHash", Napi::Number::New(env, LAYOUT_HASH));
   defineTable(env, exports);
+  defineReplay(env, exports);
   return exports;
 }
 

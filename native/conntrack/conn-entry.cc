@@ -44,10 +44,7 @@ ConnName connNameOf(const FlowKey& key, IcmpRole role, uint8_t icmpType, uint8_t
   const auto& higher = sourceIsHigher ? source : destination;
   const uint64_t lowerPort = sourceIsHigher ? key.destinationPort : key.sourcePort;
   const uint64_t higherPort = sourceIsHigher ? key.sourcePort : key.destinationPort;
-  name.key.words = {lower[0],
-                    lower[1],
-                    higher[0],
-                    higher[1],
+  name.key.words = {lower[0], lower[1], higher[0], higher[1],
                     lowerPort | higherPort << 16 | uint64_t{key.protocol} << 32 |
                         uint64_t{key.family} << 40 | uint64_t{kind} << 48 | uint64_t{zone} << 56};
   return name;

@@ -33,10 +33,10 @@ struct ConnName {
 //
 // Source: van Rooij, "Real stateful TCP packet filtering in IP Filter", 2001.
 struct TcpEnd {
-  uint32_t sentEnd = 0;   // past the highest sequence number sent
-  uint32_t limit = 0;     // past the highest one that the other end has made room for
+  uint32_t sentEnd = 0;    // past the highest sequence number sent
+  uint32_t limit = 0;      // past the highest one that the other end has made room for
   uint32_t windowMax = 0;  // largest window it has offered, scaled; 0: nothing seen from it yet
-  uint32_t ackMax = 0;    // highest acknowledgement it has sent
+  uint32_t ackMax = 0;     // highest acknowledgement it has sent
 };
 
 // One tracked connection. The first cache line is all that most packets touch.

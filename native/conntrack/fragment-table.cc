@@ -126,9 +126,8 @@ DropReason FragmentTable::reserve(const PacketView& view, uint8_t zone, uint64_t
     return DropReason::FragmentOverlap;
   }
   Datagram* set = setOf(key);
-  Datagram* room = std::find_if(set, set + SET_SIZE, [nowUs](const Datagram& each) {
-    return each.expiresUs <= nowUs;
-  });
+  Datagram* room = std::find_if(set, set + SET_SIZE,
+                                [nowUs](const Datagram& each) { return each.expiresUs <= nowUs; });
   if (room == set + SET_SIZE) return DropReason::FragmentFull;
   *datagram = room;
   return DropReason::None;
@@ -160,8 +159,8 @@ DropReason FragmentTable::follow(const PacketView& view, uint8_t zone, uint64_t 
   if (datagram->isCopy(range)) return DropReason::FragmentOverlap;
   const bool known = datagram->totalBytes != LENGTH_UNKNOWN;
   const bool beyond = known && range.end > datagram->totalBytes;
-  const bool otherEnd = !view.moreFragments &&
-                        (known ? range.end != datagram->totalBytes : range.end < datagram->highest());
+  const bool otherEnd = !view.moreFragments && (known ? range.end != datagram->totalBytes
+                                                      : range.end < datagram->highest());
   if (datagram->overlaps(range) || beyond || otherEnd) {
     datagram->overlapped = true;
     return DropReason::FragmentOverlap;

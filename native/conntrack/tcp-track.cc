@@ -97,8 +97,8 @@ bool acknowledgementFits(const TcpEnd& from, const TcpEnd& to, uint32_t acknowle
 void advance(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
   TcpEnd& from = entry.tcp[sender];
   TcpEnd& to = entry.tcp[1 - sender];
-  const uint32_t end = segment.partial ? std::max(endOf(segment), from.limit, before)
-                                       : endOf(segment);
+  const uint32_t end =
+      segment.partial ? std::max(endOf(segment), from.limit, before) : endOf(segment);
   const uint32_t window = windowOf(entry, sender, segment);
   from.windowMax = std::max(from.windowMax, window);
   if (after(end, from.sentEnd)) from.sentEnd = end;
@@ -132,8 +132,7 @@ TcpOutcome reset(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
         return dropped(DropReason::OutOfWindow);
       }
       const bool acknowledged = (entry.flags & ackSeenFlag(1 - sender)) != 0;
-      exact = segment.sequence == from.sentEnd ||
-              (acknowledged && segment.sequence == to.ackMax);
+      exact = segment.sequence == from.sentEnd || (acknowledged && segment.sequence == to.ackMax);
     }
   }
   if (!exact) return {TcpFate::Ignored};  // the receiver answers with a challenge, and goes on

@@ -9,8 +9,7 @@ constexpr uint8_t HOP_LIMIT_ON_LINK = 255;
 
 // ff02::1:ffXX:XXXX of an address (RFC 4291 section 2.7.1).
 AddressBytes solicitedNodeOf(const AddressBytes& address) {
-  return {0xff, 0x02, 0, 0,    0,    0,           0,           0,
-          0,    0,    0, 0x01, 0xff, address[13], address[14], address[15]};
+  return {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0xff, address[13], address[14], address[15]};
 }
 
 uint32_t fixedBytes(uint8_t type) {
@@ -63,7 +62,8 @@ bool addressesFit(const PacketView& view, const NeighborMessage& message, const 
              (!message.hasLinkAddress && key.destination == solicitedNodeOf(message.target));
     case ICMPV6_NEIGHBOR_ADVERTISEMENT: {
       const bool solicited = (icmp[4] & 0x40) != 0;
-      return message.target[0] != 0xff && !unspecified && !(solicited && key.destination[0] == 0xff);
+      return message.target[0] != 0xff && !unspecified &&
+             !(solicited && key.destination[0] == 0xff);
     }
     default:  // a redirect
       return isLinkLocal(key.source) && icmp[24] != 0xff;
@@ -114,22 +114,8 @@ DropReason parseNeighbor(const PacketView& view, NeighborMessage* message) noexc
 }
 
 AddressBytes linkLocalOf(const MacAddress& mac) noexcept {
-  return {0xfe,
-          0x80,
-          0,
-          0,
-          0,
-          0,
-          0,
-          0,
-          static_cast<uint8_t>(mac[0] ^ 2),
-          mac[1],
-          mac[2],
-          0xff,
-          0xfe,
-          mac[3],
-          mac[4],
-          mac[5]};
+  return {0xfe,   0x80,   0,    0,    0,      0,      0,     0, static_cast<uint8_t>(mac[0] ^ 2),
+          mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
 }
 
 }  // namespace sluice

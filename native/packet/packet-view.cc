@@ -407,11 +407,10 @@ DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept {
   if (gsoType == 0) {
     return offload.gsoType == 0 ? DropReason::None : DropReason::OffloadInvalid;
   }
-  const bool fits =
-      (gsoType == GSO_TCP_V4 && protocol == PROTOCOL_TCP && view.key.family == 4) ||
-      (gsoType == GSO_TCP_V6 && protocol == PROTOCOL_TCP && view.key.family == 6) ||
-      ((gsoType == GSO_UDP || gsoType == GSO_UDP_FRAGMENTS) && protocol == PROTOCOL_UDP &&
-       offload.gsoType == gsoType);
+  const bool fits = (gsoType == GSO_TCP_V4 && protocol == PROTOCOL_TCP && view.key.family == 4) ||
+                    (gsoType == GSO_TCP_V6 && protocol == PROTOCOL_TCP && view.key.family == 6) ||
+                    ((gsoType == GSO_UDP || gsoType == GSO_UDP_FRAGMENTS) &&
+                     protocol == PROTOCOL_UDP && offload.gsoType == gsoType);
   // What stands behind the packet would be cut into its segments.
   const bool whole = partialChecksum && offload.gsoSize != 0 && end == frame.length;
   return fits && whole ? DropReason::None : DropReason::OffloadInvalid;

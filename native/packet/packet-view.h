@@ -46,7 +46,7 @@ struct TcpSegment {
   uint16_t window = 0;
   uint8_t flags = 0;
   uint8_t windowScale = WINDOW_SCALE_ABSENT;  // read from SYN segments only
-  bool partial = false;  // a first fragment: the payload goes on in later ones
+  bool partial = false;                       // a first fragment: the payload goes on in later ones
 };
 
 // A frame that has been checked, and where its parts are.

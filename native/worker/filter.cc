@@ -29,8 +29,8 @@ uint64_t timeoutOf(const ConnEntry& entry) {
 
 void deny(DeniedBy deniedBy, Judgement& judgement) {
   judgement.deniedBy = deniedBy;
-  judgement.reason = (deniedBy & DENIED_BY_EGRESS) != 0 ? DropReason::PolicyEgress
-                                                        : DropReason::PolicyIngress;
+  judgement.reason =
+      (deniedBy & DENIED_BY_EGRESS) != 0 ? DropReason::PolicyEgress : DropReason::PolicyIngress;
 }
 
 // The errors that tell a sender what became of its packet. Redirects and source quench would
@@ -73,9 +73,7 @@ struct Filter::Ends {
 
 Filter::Filter(const FilterOptions& options, ConnTable&& connections,
                FragmentTable&& fragments) noexcept
-    : options_(options),
-      connections_(std::move(connections)),
-      fragments_(std::move(fragments)) {}
+    : options_(options), connections_(std::move(connections)), fragments_(std::move(fragments)) {}
 
 Status Filter::create(const FilterOptions& options, std::unique_ptr<Filter>* filter) noexcept {
   ConnTable connections;
@@ -248,13 +246,12 @@ void Filter::judgeTracked(const PacketView& view, const LinkContext& from,
   const bool current = entry != nullptr && entry->generation == table.generation;
   if (current) {
     judgement.destinationEndpoint = entry->endpoint[1 - sender];
-    judgement.reason = guardSource(view.key.source, view.key.family, entry->endpoint[sender], from,
-                                   table);
+    judgement.reason =
+        guardSource(view.key.source, view.key.family, entry->endpoint[sender], from, table);
   } else {
     const Ends ends(view.key, table.view);
     judgement.destinationEndpoint = ends.destination;
-    judgement.reason =
-        guardSource(view.key.source, view.key.family, ends.source, from, table);
+    judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
     if (judgement.passes()) ends.checkDestination(from, table, judgement);
   }
   if (!judgement.passes()) return;
@@ -351,8 +348,8 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
   const FlowKey key = originalKeyOf(entry);
   const Ends ends(key, table.view);
   if (options_.staleFlows == StaleFlows::Recheck) {
-    const DeniedBy denied = table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol,
-                                              key.destinationPort);
+    const DeniedBy denied =
+        table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol, key.destinationPort);
     if (denied != 0) {
       deny(denied, judgement);
       connections_.remove(entry);

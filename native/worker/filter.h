@@ -26,7 +26,7 @@ struct FilterOptions {
   uint32_t connectionsMax = 262'144;
   uint32_t fragmentsMax = 1'024;  // datagrams in flight in fragments
   StaleFlows staleFlows = StaleFlows::Recheck;
-  bool loose = false;                      // an ACK may open a connection that was not seen to start
+  bool loose = false;  // an ACK may open a connection that was not seen to start
   std::array<uint64_t, 2> hashSecret = {};  // random: remote peers choose the keys
 };
 

@@ -49,9 +49,9 @@ bool isSomebodysHere(const AddressBytes& address, const LinkContext& from,
 
 DropReason guardEndpointSource(const PacketView& view, uint8_t type, const LinkContext& from,
                                const TableInForce& table) {
-  const bool mayBeUnspecified =
-      type == ICMPV6_NEIGHBOR_SOLICITATION || type == ICMPV6_ROUTER_SOLICITATION ||
-      type == ICMPV6_LISTENER_REPORT || type == ICMPV6_LISTENER_REPORT_2;
+  const bool mayBeUnspecified = type == ICMPV6_NEIGHBOR_SOLICITATION ||
+                                type == ICMPV6_ROUTER_SOLICITATION ||
+                                type == ICMPV6_LISTENER_REPORT || type == ICMPV6_LISTENER_REPORT_2;
   if (isUnspecified(view.key.source)) {
     return mayBeUnspecified ? DropReason::None : DropReason::SpoofedSource;
   }
@@ -115,8 +115,8 @@ DropReason guardFromUplink(const PacketView& view, uint8_t type, const LinkConte
 
 DropReason guardEthernet(const PacketView& view, const LinkContext& from) noexcept {
   const MacAddress source = ethernetSource(view);
-  const bool spoofed = from.role == LinkRole::Endpoint ? from.hasMac && source != from.mac
-                                                       : isPodMac(source, from);
+  const bool spoofed =
+      from.role == LinkRole::Endpoint ? from.hasMac && source != from.mac : isPodMac(source, from);
   return spoofed ? DropReason::SpoofedMac : DropReason::None;
 }
 

@@ -21,6 +21,19 @@ export interface Addon {
     loose: boolean,
   ) => NativeDataplane;
 
+  /**
+   * Judges a capture. `podMac` is six bytes or empty; `bytes` holds the frames, `frames` a
+   * ReplayFrame record for each; `reasons` gets a DropReason byte a frame.
+   */
+  replay(
+    blob: Uint8Array,
+    endpointId: number,
+    podMac: Uint8Array,
+    bytes: Uint8Array,
+    frames: Uint8Array,
+    reasons: Uint8Array,
+  ): void;
+
   /** Namespaces are descriptors, -1 the process's own. See host.ts for what each call does. */
   createNamespace(): number;
   openNamespace(path: string): number;
