@@ -93,7 +93,7 @@ function* splitDocuments(text: string): Generator<readonly [number, number]> {
     return;
   }
   let start = 0;
-  for (const marker of text.matchAll(/^---(?=\s|$)([ \t]*(#.*)?\r?$)?/gm)) {
+  for (const marker of text.matchAll(/^---(?=\s|$)(?:([ \t]*(?:#.*)?\r?$)|)/gm)) {
     yield [start, marker.index];
     // What stands beside the marker belongs to the document, and then so does the marker.
     start = marker[1] === undefined ? marker.index : marker.index + marker[0].length;
