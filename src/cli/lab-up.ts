@@ -1,18 +1,16 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
-import { constants } from "node:os";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import type { Reload } from "../control/controller.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { holdLab } from "../lab/hold.js";
-import { LabError } from "../lab/lab-error.js";
-import { enteredVariable, enterUserNamespace, mayMakeNamespaces } from "../lab/privilege.js";
+import { mayMakeNamespaces } from "../lab/privilege.js";
 import type { LabStatus, Refusal } from "../lab/protocol.js";
 import { refusalOf } from "../lab/server.js";
 import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
 import { readManifests } from "../manifest/read.js";
+import { exitOf, runEntered, selfEnvironment, selfWords } from "./enter.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand, readyText } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
@@ -39,7 +37,10 @@ export async function runLabUp(options: LabUpOptions, io: Io): Promise<number> {
     const folder = stateFolder(io.env);
     const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
     if (!options.foreground) return startInBackground(options, folder, stdin, io);
-    if (!mayMakeNamespaces()) return enterAndHold(options, folder, stdin, io);
+    if (!mayMakeNamespaces()) {
+      // Within a user namespace this user is called 0: the folder must not be chosen again there.
+      return runEntered(holdWords(options), io, { [stateVariable]: folder }, stdin);
+    }
     return hold(options, folder, stdin, io);
   });
 }
@@ -142,49 +143,8 @@ function reloadedText(name: string, reload: Reload): string {
   return `lab ${name}: nothing changed: ${why}`.replace("  ", " ");
 }
 
-/** The words that start this very program again, to hold a lab in the foreground. */
-function holdWords(options: LabUpOptions): readonly [program: string, ...words: string[]] {
-  const main = fileURLToPath(new URL("./main.js", import.meta.url));
-  const words = [main, "lab", "up", "--foreground", "--name", options.name];
-  const node = [process.execPath, ...process.execArgv, ...words, "--filename", ...options.filename];
-  const all = mayMakeNamespaces() ? node : [...enterUserNamespace, ...node];
-  return all as [string, ...string[]];
-}
-
-function holdEnvironment(folder: string, io: Io): Record<string, string | undefined> {
-  if (!mayMakeNamespaces() && io.env[enteredVariable] !== undefined) {
-    throw new LabError(
-      "environment",
-      "a user namespace of its own did not give the lab CAP_NET_ADMIN and CAP_SYS_ADMIN",
-      "run it as root",
-    );
-  }
-  // Within a user namespace this user is called 0, so the folder must not be chosen again there.
-  return { ...io.env, [stateVariable]: folder, [enteredVariable]: "1" };
-}
-
-/** Holds the lab in a child, in a user namespace of its own, for as long as that takes. */
-async function enterAndHold(
-  options: LabUpOptions,
-  folder: string,
-  stdin: string | undefined,
-  io: Io,
-): Promise<number> {
-  const [program, ...words] = holdWords(options);
-  const child = spawn(program, words, {
-    env: holdEnvironment(folder, io),
-    stdio: [stdin === undefined ? "ignore" : "pipe", "inherit", "inherit"],
-  });
-  child.stdin?.end(stdin);
-  // The terminal's Ctrl-C reaches the child too; what is sent to this process alone is passed on.
-  const ignore = () => {};
-  const pass = (signal: NodeJS.Signals) => child.kill(signal);
-  process.on("SIGINT", ignore).on("SIGTERM", pass).on("SIGHUP", pass);
-  try {
-    return await exitOf(child);
-  } finally {
-    process.off("SIGINT", ignore).off("SIGTERM", pass).off("SIGHUP", pass);
-  }
+function holdWords(options: LabUpOptions): readonly string[] {
+  return ["lab", "up", "--foreground", "--name", options.name, "--filename", ...options.filename];
 }
 
 async function startInBackground(
@@ -193,8 +153,8 @@ async function startInBackground(
   stdin: string | undefined,
   io: Io,
 ): Promise<number> {
-  const [program, ...words] = holdWords(options);
-  const env = { ...holdEnvironment(folder, io), [reportVariable]: "3" };
+  const [program, ...words] = selfWords(holdWords(options), io);
+  const env = selfEnvironment(io, { [stateVariable]: folder, [reportVariable]: "3" });
   const log = openSync(logPath(folder, options.name), "a", 0o600);
   const child = spawn(program, words, {
     env,
@@ -251,16 +211,4 @@ async function startInBackground(
 function lastWords(folder: string, name: string, code: number): string {
   const log = readFileSync(logPath(folder, name), { encoding: "utf8", flag: "a+" }).trim();
   return log === "" ? `exit code ${code}` : (log.split("\n").at(-1) ?? "");
-}
-
-/** Waits for a child's end. Errors: LabError when it could not be started. */
-function exitOf(child: ChildProcess): Promise<number> {
-  return new Promise((resolve, reject) => {
-    child.once("error", (error) =>
-      reject(new LabError("environment", `cannot start the lab's process: ${error.message}`)),
-    );
-    child.once("exit", (code, signal) =>
-      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-    );
-  });
 }

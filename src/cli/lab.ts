@@ -1,12 +1,11 @@
 import { spawn } from "node:child_process";
-import { constants } from "node:os";
 import { isAbsolute, resolve } from "node:path";
 import { LabClient, takeDown } from "../lab/client.js";
-import { LabError } from "../lab/lab-error.js";
 import { findPod } from "../lab/plan.js";
 import { isInOtherUserNamespace } from "../lab/privilege.js";
 import type { LabStatus, PodStatus, ProbeSpec } from "../lab/protocol.js";
 import { podVariable, stateFolder, tokenVariable } from "../lab/state.js";
+import { waitThrough } from "./enter.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { reportProbes } from "./lab-matrix.js";
@@ -159,24 +158,5 @@ async function runInPod(
     stdio: "inherit",
     env: { ...io.env, [tokenVariable]: token, [podVariable]: pod.ref },
   });
-  // The terminal's Ctrl-C reaches the program itself; here it only must not end the wait for it.
-  const ignore = () => {};
-  const pass = (signal: NodeJS.Signals) => child.kill(signal);
-  process.on("SIGINT", ignore).on("SIGQUIT", ignore).on("SIGTERM", pass).on("SIGHUP", pass);
-  try {
-    return await new Promise<number>((done, fail) => {
-      child.once("error", (error: NodeJS.ErrnoException) =>
-        fail(
-          error.code === "ENOENT"
-            ? new LabError("environment", "nsenter is not installed", "apt-get install util-linux")
-            : error,
-        ),
-      );
-      child.once("exit", (code, signal) =>
-        done(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-      );
-    });
-  } finally {
-    process.off("SIGINT", ignore).off("SIGQUIT", ignore).off("SIGTERM", pass).off("SIGHUP", pass);
-  }
+  return waitThrough(child);
 }

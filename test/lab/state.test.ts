@@ -1,0 +1,91 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { LabClient, takeDown } from "../../src/lab/client.js";
+import {
+  claimName,
+  endPrograms,
+  isRunning,
+  podVariable,
+  readState,
+  removeRemains,
+  socketPath,
+  startTicks,
+  stateFolder,
+  tokenVariable,
+} from "../../src/lab/state.js";
+
+let folder = "";
+beforeEach(() => {
+  folder = stateFolder({ SLUICE_STATE_DIR: mkdtempSync(join(tmpdir(), "sluice-state-")) });
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function leaveStale(name: string): void {
+  // This process's number with another start: as after a kill -9 and a number given again.
+  const stale = { name, pid: process.pid, startTicks: "1", token: "stale" };
+  writeFileSync(join(folder, `lab-${name}.json`), JSON.stringify(stale));
+  writeFileSync(join(folder, `lab-${name}.sock`), "");
+  writeFileSync(join(folder, `lab-${name}.log`), "");
+}
+
+describe("state of labs", () => {
+  test("one claim a name, and none left after it", async () => {
+    const state = await claimName(folder, "one", "token");
+    expect(isRunning(state)).toBe(true);
+    await expect(claimName(folder, "one", "other")).rejects.toThrow("already up");
+    expect(readState(folder, "one")).toEqual(state);
+    await removeRemains(folder, state);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test("a claim whose process has gone is repaired", async () => {
+    leaveStale("one");
+    const state = await claimName(folder, "one", "token");
+    expect(state.startTicks).toBe(startTicks(process.pid));
+    expect(existsSync(join(folder, "lab-one.sock"))).toBe(false);
+  });
+
+  test("down repairs too, and says what it found", async () => {
+    leaveStale("one");
+    expect(await takeDown(folder, "one")).toBe("repaired");
+    expect(await takeDown(folder, "one")).toBe("none");
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test("no lab, a name that is none, a state that is broken", async () => {
+    expect(() => LabClient.find(folder, "default")).toThrow("no lab default is up");
+    expect(() => socketPath(folder, "../escape")).toThrow("as the name of a lab");
+    expect(() => socketPath(`${folder}/${"x".repeat(120)}`, "one")).toThrow("too long");
+    writeFileSync(join(folder, "lab-one.json"), "{");
+    const state = await claimName(folder, "one", "token");
+    expect(readState(folder, "one")).toEqual(state);
+  });
+
+  // Goal: a program that was started in a pod ends with it, and nobody else's does.
+  // Method: three sleepers, told apart only by their environment.
+  test("ends the programs of a pod, then of the lab", async () => {
+    const start = (env: Record<string, string>) =>
+      spawn("sleep", ["60"], { env: { PATH: process.env["PATH"] ?? "", ...env }, stdio: "ignore" });
+    const a = start({ [tokenVariable]: "t1", [podVariable]: "shop/a" });
+    const b = start({ [tokenVariable]: "t1", [podVariable]: "shop/b" });
+    const other = start({ [tokenVariable]: "t2", [podVariable]: "shop/a" });
+    try {
+      await Promise.all(
+        [a, b, other].map((each) => new Promise((done) => each.once("spawn", done))),
+      );
+      const ended = (child: typeof a) => new Promise((done) => child.once("exit", done));
+      const [aEnded, bEnded] = [ended(a), ended(b)];
+      await endPrograms("t1", "shop/a");
+      await aEnded;
+      expect([a.signalCode, b.signalCode, other.signalCode]).toEqual(["SIGTERM", null, null]);
+      await endPrograms("t1");
+      await bEnded;
+      expect([b.signalCode, other.signalCode]).toEqual(["SIGTERM", null]);
+    } finally {
+      for (const each of [a, b, other]) each.kill("SIGKILL");
+    }
+  });
+});
