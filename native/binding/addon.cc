@@ -1,5 +1,7 @@
 #include <napi.h>
 
+#include "native/binding/dataplane-binding.h"
+#include "native/binding/host-binding.h"
 #include "native/binding/replay-binding.h"
 #include "native/binding/table-binding.h"
 #include "native/layout/layout.gen.h"
@@ -10,6 +12,8 @@ namespace {
 Napi::Object start(Napi::Env env, Napi::Object exports) {
   exports.Set("layoutHash", Napi::Number::New(env, LAYOUT_HASH));
   defineTable(env, exports);
+  defineDataplane(env, exports);
+  defineHost(env, exports);
   defineReplay(env, exports);
   return exports;
 }

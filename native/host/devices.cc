@@ -105,6 +105,21 @@ Status openTap(int namespaceFd, const TapOptions& options, Descriptor* fd) noexc
   });
 }
 
+Status createVethPair(int namespaceA, const std::string& nameA, int namespaceB,
+                      const std::string& nameB) noexcept {
+  // The kernel wants a descriptor for the peer's namespace, the process's own too.
+  Descriptor own;
+  if (namespaceB == OWN_NAMESPACE) {
+    int fd = -1;
+    if (const Status status = openNamespace("/proc/thread-self/ns/net", &fd); !status.ok()) {
+      return status;
+    }
+    own.reset(fd);
+  }
+  const int peer = own.valid() ? own.get() : namespaceB;
+  return inNamespace(namespaceA, [&] { return addVethPair(nameA.c_str(), nameB.c_str(), peer); });
+}
+
 Status openPacketSocket(int namespaceFd, const std::string& interface,
                         PacketSocket* opened) noexcept {
   return inNamespace(namespaceFd, [&]() -> Status {
@@ -141,8 +156,12 @@ Status openPacketSocket(int namespaceFd, const std::string& interface,
 
 Status IngressGuard::hold(int namespaceFd, uint32_t interfaceIndex,
                           std::unique_ptr<IngressGuard>* guard) noexcept {
-  std::unique_ptr<IngressGuard> made(new (std::nothrow) IngressGuard(namespaceFd, interfaceIndex));
+  std::unique_ptr<IngressGuard> made(new (std::nothrow) IngressGuard(interfaceIndex));
   if (made == nullptr) return {StatusCode::Limit};
+  if (namespaceFd != OWN_NAMESPACE) {
+    made->namespace_.reset(fcntl(namespaceFd, F_DUPFD_CLOEXEC, 0));
+    if (!made->namespace_.valid()) return Status::system("dup", errno);
+  }
   const Status status = inNamespace(namespaceFd, [&]() -> Status {
     made->filtered_ = findIngressDrop(interfaceIndex, &made->filter_);
     if (made->filtered_ || attachDropProgram(interfaceIndex, &made->program_).ok()) return {};
@@ -156,7 +175,8 @@ Status IngressGuard::hold(int namespaceFd, uint32_t interfaceIndex,
 
 IngressGuard::~IngressGuard() {
   if (!filtered_) return;
-  (void)inNamespace(namespaceFd_, [this] { return removeIngressDrop(interfaceIndex_, filter_); });
+  (void)inNamespace(namespace_.get(),
+                    [this] { return removeIngressDrop(interfaceIndex_, filter_); });
 }
 
 }  // namespace sluice

@@ -24,6 +24,10 @@ struct TapOptions {
 // Errors: System; "open /dev/net/tun" as the call when that device cannot be had.
 Status openTap(int namespaceFd, const TapOptions& options, Descriptor* fd) noexcept;
 
+// Makes a veth pair, down, one end in each namespace. Errors: System.
+Status createVethPair(int namespaceA, const std::string& nameA, int namespaceB,
+                      const std::string& nameB) noexcept;
+
 struct PacketSocket {
   Descriptor fd;
   uint32_t interfaceIndex = 0;
@@ -47,19 +51,17 @@ Status openPacketSocket(int namespaceFd, const std::string& interface,
 // Owner: released by the destructor: the interface is then as it was.
 class IngressGuard {
  public:
-  IngressGuard(int namespaceFd, uint32_t interfaceIndex) noexcept
-      : namespaceFd_(namespaceFd), interfaceIndex_(interfaceIndex) {}
+  explicit IngressGuard(uint32_t interfaceIndex) noexcept : interfaceIndex_(interfaceIndex) {}
   ~IngressGuard();
   IngressGuard(const IngressGuard&) = delete;
   IngressGuard& operator=(const IngressGuard&) = delete;
 
-  // Shape:  `namespaceFd` is OWN_NAMESPACE, or stays open for as long as the guard.
   // Errors: System, when neither way is open.
   static Status hold(int namespaceFd, uint32_t interfaceIndex,
                      std::unique_ptr<IngressGuard>* guard) noexcept;
 
  private:
-  int namespaceFd_;
+  Descriptor namespace_;  // our own copy; none for the process's own
   uint32_t interfaceIndex_;
   Descriptor program_;  // the attached program's link
   IngressDrop filter_;

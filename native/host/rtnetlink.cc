@@ -277,7 +277,7 @@ Status addNeighbour(uint32_t index, const HostAddress& address, const MacAddress
   return request.send("RTM_NEWNEIGH");
 }
 
-Status createVethPair(const char* name, const char* peerName, int peerNamespace) noexcept {
+Status addVethPair(const char* name, const char* peerName, int peerNamespace) noexcept {
   if (!goodName(name) || !goodName(peerName)) return {StatusCode::Argument};
   Request request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   request.body(ifinfomsg{});

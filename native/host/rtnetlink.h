@@ -45,7 +45,7 @@ Status addRoute(uint32_t index, const HostAddress& destination,
 Status addNeighbour(uint32_t index, const HostAddress& address, const MacAddress& mac) noexcept;
 
 // Makes a veth pair, down: `name` here, `peerName` in the namespace `peerNamespace`.
-Status createVethPair(const char* name, const char* peerName, int peerNamespace) noexcept;
+Status addVethPair(const char* name, const char* peerName, int peerNamespace) noexcept;
 
 // A tc ingress filter that drops whatever comes in by an interface, after packet sockets have seen
 // it, and whether the ingress hook it hangs on was made for it.

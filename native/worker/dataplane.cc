@@ -1,14 +1,22 @@
 #include "native/worker/dataplane.h"
 
+#include <sys/random.h>
+
+#include <cerrno>
 #include <new>
 #include <utility>
 
 namespace sluice {
 
-Status Dataplane::create(const FilterOptions& options, uint32_t eventsMax,
+Status Dataplane::create(FilterOptions options, uint32_t eventsMax,
                          std::unique_ptr<Dataplane>* dataplane) noexcept {
   std::unique_ptr<Dataplane> made(new (std::nothrow) Dataplane);
   if (made == nullptr) return {StatusCode::Limit};
+  // Whoever can guess the hash can fill one bucket of the connection table.
+  if (getrandom(options.hashSecret.data(), sizeof options.hashSecret, 0) !=
+      static_cast<ssize_t>(sizeof options.hashSecret)) {
+    return Status::system("getrandom", errno);
+  }
   if (const Status status = EventRing::create(eventsMax, &made->events_); !status.ok()) {
     return status;
   }
@@ -24,10 +32,14 @@ Status Dataplane::create(const FilterOptions& options, uint32_t eventsMax,
 Dataplane::~Dataplane() { stop(); }
 
 Status Dataplane::addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
-                          uint32_t* linkId) noexcept {
+                          std::shared_ptr<void> companion, uint32_t* linkId) noexcept {
   const bool wasRunning = running_;
   stop();
   const Status status = worker_->addLink(std::move(link), mac, linkId);
+  if (status.ok()) {
+    if (*linkId >= companions_.size()) companions_.resize(*linkId + 1);
+    companions_[*linkId] = std::move(companion);
+  }
   if (!wasRunning) return status;
   const Status resumed = run();
   return status.ok() ? resumed : status;
@@ -37,6 +49,7 @@ Status Dataplane::removeLink(uint32_t linkId) noexcept {
   const bool wasRunning = running_;
   stop();
   const Status status = worker_->removeLink(linkId);
+  if (status.ok()) companions_[linkId].reset();
   if (!wasRunning) return status;
   const Status resumed = run();
   return status.ok() ? resumed : status;

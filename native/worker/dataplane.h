@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "native/event/event-ring.h"
 #include "native/packet/status.h"
@@ -21,16 +22,17 @@ namespace sluice {
 class Dataplane {
  public:
   // Errors: what Worker::create and EventRing::create return.
-  static Status create(const FilterOptions& options, uint32_t eventsMax,
+  // The hash secret of `options` is drawn here.
+  static Status create(FilterOptions options, uint32_t eventsMax,
                        std::unique_ptr<Dataplane>* dataplane) noexcept;
   ~Dataplane();
   Dataplane(const Dataplane&) = delete;
   Dataplane& operator=(const Dataplane&) = delete;
 
   // A running worker is stopped for the time of these, and goes on afterwards: about a millisecond,
-  // for which frames wait in their links.
+  // for which frames wait in their links. `companion` is kept as long as the link, and outlives it.
   Status addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
-                 uint32_t* linkId) noexcept;
+                 std::shared_ptr<void> companion, uint32_t* linkId) noexcept;
   Status removeLink(uint32_t linkId) noexcept;
 
   // Errors: what TableSlot::publish returns; the table in force stays.
@@ -52,6 +54,7 @@ class Dataplane {
 
   TableSlot tables_;
   std::unique_ptr<EventRing> events_;
+  std::vector<std::shared_ptr<void>> companions_;  // by link id; go after the worker's links
   std::unique_ptr<Worker> worker_;
   uint32_t generation_ = 0;
   std::atomic<bool> stop_ = false;

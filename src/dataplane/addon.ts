@@ -38,7 +38,7 @@ export interface Addon {
   createNamespace(): number;
   openNamespace(path: string): number;
   closeDescriptor(fd: number): void;
-  /** Empty strings, 0 and `up` = -1 leave things as they are; routes and neighbours are pairs. */
+  /** Empty strings, 0 and -1 for yes or no leave things as they are; routes and neighbours are pairs. */
   configureInterface(
     namespaceFd: number,
     name: string,
@@ -49,6 +49,7 @@ export interface Addon {
     up: number,
     routes: readonly string[],
     neighbours: readonly string[],
+    linkLocal: number,
   ): void;
   createVeth(namespaceA: number, nameA: string, namespaceB: number, nameB: string): void;
   deleteInterface(namespaceFd: number, name: string): void;

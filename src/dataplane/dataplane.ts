@@ -8,13 +8,7 @@ import {
 import { addon, type NativeDataplane } from "./addon.js";
 import { DataplaneError, native } from "./errors.js";
 import type { DropReasonWord } from "./events.js";
-import {
-  closeDescriptor,
-  configureInterface,
-  createNamespace,
-  createVeth,
-  setSysctl,
-} from "./host.js";
+import { closeDescriptor, configureInterface, createNamespace, createVeth } from "./host.js";
 
 /** What is fixed when a data plane is made. Memory is taken then, and never again. */
 export interface DataplaneOptions {
@@ -133,14 +127,13 @@ export class Dataplane {
   addVeth(options: EndpointLinkOptions): number {
     const hidden = createNamespace();
     try {
-      setSysctl(hidden, "ipv6/conf/default/disable_ipv6", "1");
       createVeth(
         { namespaceFd: options.namespaceFd, name: options.name },
         { namespaceFd: hidden, name: "peer" },
       );
       const mtu = options.mtu ?? 1_500;
       configureInterface(options.namespaceFd, { name: options.name, mac: options.mac, mtu });
-      configureInterface(hidden, { name: "peer", mtu, up: true });
+      configureInterface(hidden, { name: "peer", mtu, linkLocal: false, up: true });
       const linkId = this.addPacketLink({
         interface: "peer",
         namespaceFd: hidden,

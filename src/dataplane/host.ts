@@ -61,6 +61,8 @@ export interface InterfaceConfig {
   /** Permanent neighbour entries. */
   readonly neighbours?: readonly Neighbour[];
   readonly up?: boolean;
+  /** Whether the kernel gives it an fe80:: address of its own when it comes up. */
+  readonly linkLocal?: boolean;
 }
 
 /**
@@ -72,6 +74,8 @@ export interface InterfaceConfig {
 export function configureInterface(namespaceFd: number | undefined, config: InterfaceConfig): void {
   const prefix = (each: InterfaceAddress): string =>
     `${formatAddress(each.address)}/${each.length}`;
+  const choice = (wanted: boolean | undefined): number =>
+    wanted === undefined ? -1 : Number(wanted);
   native(`configure the interface ${config.name}`, () =>
     addon().configureInterface(
       namespaceFd ?? -1,
@@ -80,12 +84,13 @@ export function configureInterface(namespaceFd: number | undefined, config: Inte
       config.mac ?? "",
       config.mtu ?? 0,
       (config.addresses ?? []).map(prefix),
-      config.up === undefined ? -1 : Number(config.up),
+      choice(config.up),
       (config.routes ?? []).flatMap((route) => [
         route.destination === undefined ? "" : prefix(route.destination),
         route.gateway === undefined ? "" : formatAddress(route.gateway),
       ]),
       (config.neighbours ?? []).flatMap((each) => [formatAddress(each.address), each.mac]),
+      choice(config.linkLocal),
     ),
   );
 }

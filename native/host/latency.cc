@@ -1,0 +1,122 @@
+#include "native/host/latency.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "native/host/descriptor.h"
+#include "native/host/namespaces.h"
+
+namespace sluice {
+namespace {
+
+constexpr int ANSWER_SECONDS_MAX = 1;
+constexpr uint32_t COUNT_MAX = 10'000'000;
+
+double nowNs() noexcept {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+socklen_t socketAddress(const HostAddress& address, uint16_t port,
+                        sockaddr_storage* storage) noexcept {
+  *storage = {};
+  if (address.family == 4) {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(storage);
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    std::memcpy(&v4->sin_addr, address.bytes.data(), 4);
+    return sizeof *v4;
+  }
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(storage);
+  v6->sin6_family = AF_INET6;
+  v6->sin6_port = htons(port);
+  std::memcpy(&v6->sin6_addr, address.bytes.data(), 16);
+  return sizeof *v6;
+}
+
+Status openSocket(int namespaceFd, const HostAddress& address, uint16_t port,
+                  Descriptor* fd) noexcept {
+  return inNamespace(namespaceFd, [&]() -> Status {
+    const int family = address.family == 4 ? AF_INET : AF_INET6;
+    fd->reset(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!fd->valid()) return Status::system("socket", errno);
+    const timeval limit = {ANSWER_SECONDS_MAX, 0};
+    setsockopt(fd->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    sockaddr_storage storage;
+    const socklen_t size = socketAddress(address, port, &storage);
+    if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+      return Status::system("bind", errno);
+    }
+    return {};
+  });
+}
+
+struct Server {
+  int fd;
+  std::atomic<bool> stop = false;
+};
+
+void* serve(void* context) {
+  auto* server = static_cast<Server*>(context);
+  char bytes[64];
+  while (!server->stop.load(std::memory_order_acquire)) {
+    sockaddr_storage from = {};
+    socklen_t fromSize = sizeof from;
+    auto* sender = reinterpret_cast<sockaddr*>(&from);
+    const ssize_t size = recvfrom(server->fd, bytes, sizeof bytes, 0, sender, &fromSize);
+    if (size > 0)
+      sendto(server->fd, bytes, static_cast<size_t>(size), MSG_NOSIGNAL, sender, fromSize);
+  }
+  return nullptr;
+}
+
+Status roundTrips(int fd, uint32_t count, std::vector<double>* samples) noexcept {
+  const uint32_t untimed = count / 10;
+  samples->reserve(count);
+  for (uint32_t number = 0; number < count + untimed; ++number) {
+    const double startNs = nowNs();
+    if (send(fd, &number, sizeof number, MSG_NOSIGNAL) < 0) return Status::system("send", errno);
+    uint32_t answer = number + 1;
+    while (answer != number) {  // one that came late belongs to an earlier question
+      const ssize_t size = recv(fd, &answer, sizeof answer, 0);
+      if (size < 0) return Status::system("recv", errno == EAGAIN ? ETIMEDOUT : errno);
+    }
+    if (number >= untimed) samples->push_back(nowNs() - startNs);
+  }
+  return {};
+}
+
+}  // namespace
+
+Status measureLatency(const LatencyRequest& request, std::vector<double>* samples) noexcept {
+  if (request.count == 0 || request.count > COUNT_MAX) return {StatusCode::Argument};
+  Descriptor serverSocket;
+  Descriptor client;
+  Status status = openSocket(request.serverNamespace, request.server, request.port, &serverSocket);
+  if (status.ok()) status = openSocket(request.clientNamespace, request.client, 0, &client);
+  if (!status.ok()) return status;
+  sockaddr_storage storage;
+  const socklen_t size = socketAddress(request.server, request.port, &storage);
+  if (connect(client.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+    return Status::system("connect", errno);
+  }
+  Server server = {serverSocket.get()};
+  pthread_t thread;
+  const int error = pthread_create(&thread, nullptr, serve, &server);
+  if (error != 0) return Status::system("pthread_create", error);
+  status = roundTrips(client.get(), request.count, samples);
+  server.stop.store(true, std::memory_order_release);
+  shutdown(serverSocket.get(), SHUT_RD);
+  pthread_join(thread, nullptr);
+  return status;
+}
+
+}  // namespace sluice
