@@ -1,4 +1,4 @@
-import { type DropReason, dropReasonWords, ReplayFrame } from "../layout/layout.gen.js";
+import { dropReasonWords, ReplayFrame } from "../layout/layout.gen.js";
 import { addon } from "./addon.js";
 import { native } from "./errors.js";
 
@@ -31,7 +31,7 @@ export function replay({ blob, endpointId, podMac, bytes, frames }: ReplayOption
 }
 
 /** Names the word for a reason of `replay`; undefined for a frame that passes. */
-export function replayReasonWord(reason: DropReason): string | undefined {
+export function replayReasonWord(reason: number): string | undefined {
   return reason === 0 ? undefined : dropReasonWords[reason];
 }
 
