@@ -10,7 +10,7 @@ import type {
 } from "../manifest/objects.js";
 import { type Address, formatAddress } from "../net/address.js";
 import { containsPort } from "../net/port-set.js";
-import { formatPrefix, prefixContains } from "../net/prefix.js";
+import { formatPrefix, hostPrefix, prefixContains } from "../net/prefix.js";
 import { isTransportProtocol, protocolNumbers } from "../net/protocol.js";
 import type { LivePod } from "../policy/cluster.js";
 import { portsNamed } from "../policy/resolve.js";
@@ -48,7 +48,7 @@ const failed = (closeness: number, detail: string, advice?: string): Condition =
 export function checkPeer(peer: PolicyPeer, ownNamespace: string, other: OtherSide): Condition {
   if (peer.ipBlock !== undefined) return checkBlock(peer.ipBlock, other.address);
   const { namespaceSelector, podSelector } = peer;
-  if (other.pod === undefined) return failed(0, other.notSelectable);
+  if (other.pod === undefined) return failed(0, other.notSelectable, addBlock(other.address));
   if (namespaceSelector === undefined) {
     const { name } = other.pod.group.namespace;
     if (name !== ownNamespace) {
@@ -130,6 +130,9 @@ export interface NamedPorts {
 /** One entry of a rule's ports: which packets it takes, and its words. */
 interface Want {
   readonly matches: (protocol: number, port: number) => boolean;
+  /** As the rule names it. */
+  readonly name: string;
+  /** The name, with what it comes to here. */
   readonly text: string;
 }
 
@@ -145,9 +148,9 @@ function checkWants(wants: readonly Want[], protocol: number, port: number | nul
   const match = wants.find((want) => want.matches(protocol, port));
   if (match !== undefined) return held(match.text);
   const asked = serviceText(protocol, port);
-  const change =
-    wants.length === 1 ? `change port ${list} to ${asked}, or add ${asked}` : `add ${asked}`;
-  return failed(2, `wants ${list}`, change);
+  const only = wants.length === 1 ? wants[0] : undefined;
+  const change = only === undefined ? "" : `change port ${only.name} to ${asked}, or `;
+  return failed(2, `wants ${list}`, `${change}add ${asked}`);
 }
 
 function policyPortWant({ protocol, port, endPort }: PolicyPort, named: NamedPorts): Want {
@@ -155,7 +158,8 @@ function policyPortWant({ protocol, port, endPort }: PolicyPort, named: NamedPor
   const number = protocolNumbers[protocol];
   const word = protocol.toLowerCase();
   if (port === undefined) {
-    return { matches: (asked) => asked === number, text: `any port/${word}` };
+    const name = `any port/${word}`;
+    return { matches: (asked) => asked === number, name, text: name };
   }
   return rangeWant(number, word, port, endPort ?? port);
 }
@@ -167,10 +171,10 @@ function clusterPortWant(port: ClusterPort, named: NamedPorts): Want {
 }
 
 function rangeWant(number: number | undefined, word: string, start: number, end: number): Want {
-  return {
-    matches: (protocol, port) => protocol === number && start <= port && port <= end,
-    text: `${start === end ? start : `${start}-${end}`}/${word}`,
-  };
+  const name = `${start === end ? start : `${start}-${end}`}/${word}`;
+  const matches = (protocol: number, port: number) =>
+    protocol === number && start <= port && port <= end;
+  return { matches, name, text: name };
 }
 
 function nameWant(name: string, protocol: string | undefined, { ports, owner }: NamedPorts): Want {
@@ -184,12 +188,14 @@ function nameWant(name: string, protocol: string | undefined, { ports, owner }: 
     numbers.length === 0 ? `no such port on ${owner}` : `${numbers.join(", ")} on ${owner}`;
   return {
     matches: (asked, port) => containsPort(set, asked, port),
+    name: `"${name}"${suffix}`,
     text: `"${name}"${suffix} (${meaning})`,
   };
 }
 
 function checkBlock({ cidr, except }: IpBlock, address: Address): Condition {
-  if (!prefixContains(cidr, address)) return failed(0, notIn(address, formatPrefix(cidr)));
+  if (!prefixContains(cidr, address))
+    return failed(0, notIn(address, formatPrefix(cidr)), addBlock(address));
   const hole = except.find((each) => prefixContains(each, address));
   if (hole === undefined) return held(`ipBlock ${formatPrefix(cidr)}`);
   return failed(
@@ -197,6 +203,10 @@ function checkBlock({ cidr, except }: IpBlock, address: Address): Condition {
     `${formatAddress(address)} is in except ${formatPrefix(hole)}`,
     `take it out of except ${formatPrefix(hole)}, or add a peer for it`,
   );
+}
+
+function addBlock(address: Address): string {
+  return `add an ipBlock peer for ${formatPrefix(hostPrefix(address))}`;
 }
 
 function notIn(address: Address, blocks: string): string {
@@ -237,13 +247,13 @@ function missed(
   requirement: SelectorRequirement,
   labels: ReadonlyMap<string, string>,
 ): Condition {
-  const { key, operator, values } = requirement;
+  const { key, values } = requirement;
   const value = labels.get(key);
   const want = requirementText(requirement);
-  const wishes = operator === "In" || operator === "Exists";
-  const advice = wishes
-    ? `label ${who} ${key}=${values[0] ?? "…"}`
-    : `take label ${key} from ${who}`;
+  const advice =
+    value === undefined
+      ? `label ${who} ${key}=${values[0] ?? "…"}`
+      : `add a peer for ${key}=${value}`;
   const detail =
     value === undefined
       ? `${who} has no label ${want}`

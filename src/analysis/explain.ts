@@ -377,8 +377,11 @@ function ruleFinding(
     peer.closeness * 4 + port.closeness;
   const best = [...peers].sort((a, b) => nearness(b) - nearness(a))[0]!;
   const failing = best.peer.holds ? (best.port.holds ? null : "ports") : "peers";
+  const others = peers.length === 2 ? "the other peer" : `the other ${peers.length - 1} peers`;
   const more =
-    peers.length > 1 && !best.peer.holds ? `; nor do ${peers.length - 1} more peers match` : "";
+    peers.length > 1 && !best.peer.holds
+      ? `; ${others} ${peers.length === 2 ? "fails" : "fail"} too`
+      : "";
   const condition = failing === "peers" ? best.peer : best.port;
   return {
     kind,

@@ -130,7 +130,10 @@ class ProbeReader {
     return `got ${from.label} and ${to.label}, which have no address family in common`;
   }
 
-  /** The packet's address where the probe gives it, else all addresses of the pod. */
+  /**
+   * The packet's address where the probe gives it, and the reference is then for people alone; else
+   * all addresses of the pod.
+   */
   #end(
     probe: RawProbe,
     podField: string,
@@ -140,9 +143,6 @@ class ProbeReader {
     const text = probe[addressField] ?? undefined;
     if (reference !== undefined && typeof reference !== "string") {
       return `${podField}: want namespace/pod`;
-    }
-    if (reference !== undefined && this.#pods.find(reference) === undefined) {
-      return `${podField}: ${this.#pods.faultOf(reference)}`;
     }
     if (text === undefined) {
       if (reference === undefined) return `want ${podField} or ${addressField}`;
