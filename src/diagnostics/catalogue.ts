@@ -49,6 +49,23 @@ export const catalogue = {
   SL2003: ["error", "no traffic of that pod to judge"],
   SL2004: ["error", "no pod on that node"],
   SL2005: ["error", "table too large"],
+  SL3000: ["info", "no pods to lint against"],
+  SL3001: ["warning", "rule that changes nothing"],
+  SL3002: ["warning", "policy that selects no pod"],
+  SL3003: ["warning", "peer that matches nothing"],
+  SL3004: ["info", "pod without a policy"],
+  SL3005: ["warning", "isolated egress without DNS"],
+  SL3006: ["warning", "wide block"],
+  SL3007: ["warning", "two items where one may be meant"],
+  SL3008: ["warning", "block that holds pods"],
+  SL3009: ["warning", "policyTypes left out"],
+  SL3010: ["warning", "port name that no pod has"],
+  SL3011: ["error", "rules that are ignored"],
+  SL3012: ["error", "only pods on the host's network"],
+  SL3013: ["warning", "rule that is never reached"],
+  SL3101: ["error", "no policy test"],
+  SL3102: ["error", "two tests of one name"],
+  SL3103: ["error", "no such test"],
 } as const satisfies Readonly<Record<string, readonly [Severity, string]>>;
 
 export type DiagnosticCode = keyof typeof catalogue;

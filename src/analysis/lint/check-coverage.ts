@@ -1,0 +1,44 @@
+import type { Rule } from "../../policy/ruleset.js";
+import { type Finding, finding, listNames, type RelatedPlace } from "./finding.js";
+import { ruleCoverage, ruleKey } from "./rule-coverage.js";
+import { countedRules, type LintScope, nameOf, refOf } from "./scope.js";
+
+/** Finds rules that the table would be the same without. SL3001, SL3013. */
+export function checkCoverage(scope: LintScope): readonly Finding[] {
+  const coverage = ruleCoverage(scope.compiled);
+  return countedRules(scope.policies).flatMap((placed) => {
+    const { policy, direction, index, rule, field } = placed;
+    const object = refOf(policy);
+    const key = ruleKey(object, direction, index);
+    const found = coverage.get(key);
+    if (found === undefined || found.needed) return [];
+
+    const place = { span: rule.span, object, field };
+    const others = found.coveredBy.map((other) => ruleName(other, direction));
+    const related = found.coveredBy.map(
+      (other): RelatedPlace => ({ span: other.span, message: "decides the same packets" }),
+    );
+    if (!found.reached) {
+      const why =
+        others.length > 0
+          ? `${listNames(others)} decide${others.length === 1 ? "s" : ""} each of them before`
+          : "the pods are isolated by NetworkPolicies, which come before";
+      return [finding("SL3013", place, `got a rule that decides no packet: ${why}`, related)];
+    }
+    const mutual =
+      found.coveredBy.length === 1 &&
+      coverage
+        .get(ruleKey(found.coveredBy[0]!.policy, direction, found.coveredBy[0]!.index))
+        ?.coveredBy.some((other) => ruleKey(other.policy, direction, other.index) === key);
+    const why =
+      others.length === 0
+        ? "what it decides would be decided alike without it"
+        : `${listNames(others)} decide${others.length === 1 ? "s" : ""} alike all that it matches`;
+    const hint = mutual === true ? ", and the other way round: keep one of the two" : "";
+    return [finding("SL3001", place, `got a rule that changes nothing: ${why}${hint}`, related)];
+  });
+}
+
+function ruleName({ policy, index }: Rule, direction: "Ingress" | "Egress"): string {
+  return `${nameOf(policy)} ${direction.toLowerCase()}[${index}]`;
+}

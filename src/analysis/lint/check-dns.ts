@@ -1,0 +1,82 @@
+import { NONE } from "../../layout/layout.gen.js";
+import { containsPort, isNoPorts } from "../../net/port-set.js";
+import { protocolNumbers } from "../../net/protocol.js";
+import type { PodGroup } from "../../policy/cluster.js";
+import { eachRange } from "../connectivity-ranges.js";
+import { TableContents } from "../connectivity-table.js";
+import { type Finding, finding, listNames } from "./finding.js";
+import { type LintScope, nameOf } from "./scope.js";
+
+const dnsPort = 53;
+
+/**
+ * Finds pods that may not ask any name server. SL3005.
+ *
+ * A name server may be any address outside, or a pod that looks like one: it declares port 53, or has
+ * the labels that DNS servers have. Where no pod looks like one, every pod may be.
+ */
+export function checkDns(scope: LintScope): readonly Finding[] {
+  const { compiled, groups } = scope;
+  const { table, ruleset } = compiled;
+  const servers = groups.filter(looksLikeDns);
+  const classes = serverClasses(scope, servers.length === 0 ? groups : servers);
+
+  const findings = new Map<object, { readonly pods: string[]; readonly silent: boolean }>();
+  ruleset.endpoints.forEach((endpoint, id) => {
+    const { egress } = endpoint;
+    if (egress.isolatedBy.length === 0 && egress.rules.length === 0) return;
+    const known = findings.get(egress);
+    if (known !== undefined) {
+      known.pods.push(nameOf(endpoint));
+      return;
+    }
+    const row = table.endpoints[id]!.egressRow;
+    const cell = (classId: number) =>
+      table.portSets[table.cells[row * table.classCount + classId]!]!;
+    const asks = (protocol: number) =>
+      classes.some((classId) => containsPort(cell(classId), protocol, dnsPort));
+    if (asks(protocolNumbers["UDP"]!) || asks(protocolNumbers["TCP"]!)) return;
+    const silent = Array.from({ length: table.classCount }, (_, id) => id).every((classId) =>
+      isNoPorts(cell(classId)),
+    );
+    findings.set(egress, { pods: [nameOf(endpoint)], silent });
+  });
+
+  const rows = new Set(ruleset.endpoints.map((endpoint) => endpoint.egress));
+  return [...rows].flatMap((egress): Finding[] => {
+    const found = findings.get(egress);
+    const source = egress.isolatedBy[0] ?? egress.rules.find(({ action }) => action === "Deny")?.policy;
+    if (found === undefined || source === undefined) return [];
+    const { kind, namespace, name, span } = source;
+    const reach = found.silent ? "nobody at all" : "no name server";
+    const place = { span, object: { kind, namespace, name }, field: "" };
+    const message = `got pods that may ask ${reach} on port 53: ${listNames(found.pods)}; want an egress rule for UDP and TCP 53`;
+    return [finding("SL3005", place, message)];
+  });
+}
+
+function looksLikeDns({ labels, pods }: PodGroup): boolean {
+  const named = ["k8s-app", "app", "app.kubernetes.io/name"].some((key) =>
+    /dns/.test(labels.get(key) ?? ""),
+  );
+  return named || pods.some(({ pod }) => pod.ports.some((port) => port.port === dnsPort));
+}
+
+/** Address classes of the groups' pods, and of all addresses that are no pod's. */
+function serverClasses(scope: LintScope, groups: readonly PodGroup[]): readonly number[] {
+  const { table, blob, ruleset } = scope.compiled;
+  const wanted = new Set(
+    groups.flatMap((group) => group.pods.map(({ pod }) => nameOf(pod.meta))),
+  );
+  const classes = new Set<number>();
+  const contents = new TableContents(blob);
+  for (const family of [4, 6] as const) {
+    for (const { value } of eachRange(contents.leafRanges(family))) {
+      const { classId, endpointId } = table.leaves[value]!;
+      if (endpointId === NONE || wanted.has(nameOf(ruleset.endpoints[endpointId]!))) {
+        classes.add(classId);
+      }
+    }
+  }
+  return [...classes];
+}

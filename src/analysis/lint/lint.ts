@@ -1,0 +1,70 @@
+import type { CompileResult } from "../../compiler/compile.js";
+import { compareDiagnostics } from "../../diagnostics/diagnostic.js";
+import type { ClusterObjects } from "../../policy/cluster.js";
+import { checkBlocksWithPods, checkWideBlocks, type WidthLimits } from "./check-blocks.js";
+import { checkCoverage } from "./check-coverage.js";
+import { checkDns } from "./check-dns.js";
+import { checkPortNames } from "./check-ports.js";
+import { checkPeers, checkSubjects, checkUncovered } from "./check-selection.js";
+import { checkIgnoredRules, checkPolicyTypes, checkSplitPeers } from "./check-shape.js";
+import { type Finding, finding } from "./finding.js";
+import { type LintRuleId, lintRules } from "./rules.js";
+import { LintScope, refOf } from "./scope.js";
+
+export interface LintOptions {
+  /** Rules that are not asked. */
+  readonly disabled?: ReadonlySet<LintRuleId>;
+  readonly widest?: WidthLimits;
+}
+
+/** What is called wide when nobody says otherwise: more than a /8, or more than a /16 of IPv6. */
+export const defaultWidest: WidthLimits = { v4: 8, v6: 16 };
+
+/**
+ * Looks for what is likely a mistake in manifests that are valid.
+ *
+ * What a finding claims is computed on the compiled table and the resolved selectors, not guessed
+ * from the text. It holds for the pods, namespaces and nodes that the manifests have: where they
+ * have no pods, the rules that need some are left out, and SL3000 says so.
+ *
+ * Shape: `compiled` is of all pods (`local: "all"`). Findings in the order of their places.
+ */
+export function lint(
+  objects: ClusterObjects,
+  compiled: CompileResult & { readonly ok: true },
+  options: LintOptions = {},
+): readonly Finding[] {
+  const scope = new LintScope(objects, compiled);
+  const { disabled = new Set(), widest = defaultWidest } = options;
+  const findings = [
+    ...checkWideBlocks(scope, widest),
+    ...checkSplitPeers(scope),
+    ...checkPolicyTypes(scope),
+    ...checkIgnoredRules(scope),
+    ...(scope.hasPods ? podChecks(scope, widest) : noPods(scope)),
+  ];
+  return findings.filter((each) => !disabled.has(each.code)).sort(compareDiagnostics);
+}
+
+function podChecks(scope: LintScope, widest: WidthLimits): readonly Finding[] {
+  return [
+    ...checkCoverage(scope),
+    ...checkSubjects(scope),
+    ...checkPeers(scope),
+    ...checkUncovered(scope),
+    ...checkDns(scope),
+    ...checkBlocksWithPods(scope, widest),
+    ...checkPortNames(scope),
+  ];
+}
+
+function noPods(scope: LintScope): readonly Finding[] {
+  const policy = scope.policies[0];
+  if (policy === undefined) return [];
+  const left = Object.entries(lintRules).filter(([, rule]) => rule.needsPods);
+  const place = { span: policy.meta.span, object: refOf(policy), field: "" };
+  const ids = left.map(([id]) => id).join(", ");
+  return [
+    finding("SL3000", place, `got policies and no pods, want both: ${ids} were left out`),
+  ];
+}

@@ -1,0 +1,166 @@
+import type { CompileResult } from "../../compiler/compile.js";
+import type { ObjectRef, Span } from "../../diagnostics/diagnostic.js";
+import type {
+  ClusterPolicy,
+  ClusterRule,
+  LabelSelector,
+  NetworkPolicy,
+  Pod,
+  PolicyRule,
+} from "../../manifest/objects.js";
+import type { PodGroup } from "../../policy/cluster.js";
+import type { ClusterObjects } from "../../policy/cluster.js";
+import { PeerSets, type PeerTerm } from "../../policy/peer-sets.js";
+import { peerTerm } from "../../policy/resolve.js";
+import type { Direction } from "../../policy/ruleset.js";
+import { matchesSelector } from "../../policy/selectors.js";
+
+export type AnyPolicy = NetworkPolicy | ClusterPolicy;
+
+export const directions = ["Ingress", "Egress"] as const;
+
+/** One rule of a policy, with its place. */
+export interface PlacedRule {
+  readonly policy: AnyPolicy;
+  readonly direction: Direction;
+  readonly index: number;
+  readonly rule: PolicyRule | ClusterRule;
+  /** Such as `spec.ingress[0]`. */
+  readonly field: string;
+}
+
+/** One peer of a rule that selects pods. */
+export interface PodPeer {
+  readonly term: PeerTerm & { readonly by: "pods" };
+  readonly span: Span;
+  /** Within the rule, such as `from[1]`. */
+  readonly field: string;
+}
+
+/** What all checks look at. */
+export class LintScope {
+  readonly compiled: CompileResult & { readonly ok: true };
+  readonly policies: readonly AnyPolicy[];
+  /** Groups of pods that have traffic of their own, in the order of their first pod. */
+  readonly groups: readonly PodGroup[];
+  readonly #peers: PeerSets;
+  readonly #hostPods: readonly Pod[];
+
+  constructor(objects: ClusterObjects, compiled: CompileResult & { readonly ok: true }) {
+    this.compiled = compiled;
+    const { networkPolicies, clusterPolicies } = compiled.policies;
+    this.policies = [...networkPolicies, ...clusterPolicies];
+    this.groups = [...new Set(compiled.cluster.pods.map((live) => live.group))];
+    this.#peers = new PeerSets(compiled.cluster);
+    this.#hostPods = objects.filter(
+      (object): object is Pod =>
+        object.kind === "Pod" &&
+        object.hostNetwork &&
+        object.phase !== "Succeeded" &&
+        object.phase !== "Failed",
+    );
+  }
+
+  /** Whether the manifests say anything about pods. */
+  get hasPods(): boolean {
+    return this.groups.length > 0 || this.#hostPods.length > 0;
+  }
+
+  /** The groups that a policy is for. */
+  subjects(policy: AnyPolicy): readonly PodGroup[] {
+    return this.matching([subjectTerm(policy)]);
+  }
+
+  /** The groups that any of the terms stands for. */
+  matching(terms: readonly PeerTerm[]): readonly PodGroup[] {
+    return this.#peers.groups(terms);
+  }
+
+  /** Pods on the host's network that a term would select if they could be selected. */
+  hostPods({ namespaces, pods }: PeerTerm & { readonly by: "pods" }): readonly Pod[] {
+    return this.#hostPods.filter(({ meta }) => {
+      const inNamespace =
+        typeof namespaces === "string"
+          ? meta.namespace === namespaces
+          : matchesSelector(namespaces, this.#namespaceLabels(meta.namespace));
+      return inNamespace && (pods === undefined || matchesSelector(pods, meta.labels));
+    });
+  }
+
+  /** Names of the namespaces that a selector chooses. */
+  namespacesOf(selector: LabelSelector): readonly string[] {
+    return [...this.compiled.cluster.namespaces.values()]
+      .filter(({ labels }) => matchesSelector(selector, labels))
+      .map(({ name }) => name);
+  }
+
+  #namespaceLabels(name: string): ReadonlyMap<string, string> {
+    const known = this.compiled.cluster.namespaces.get(name);
+    return known?.labels ?? new Map([["kubernetes.io/metadata.name", name]]);
+  }
+}
+
+export function refOf({ kind, meta }: AnyPolicy | Pod): ObjectRef {
+  return { kind, namespace: meta.namespace, name: meta.name };
+}
+
+/** `namespace/name`, or the name of an object that has no namespace. */
+export function nameOf({ namespace, name }: { readonly namespace: string; readonly name: string }) {
+  return namespace === "" ? name : `${namespace}/${name}`;
+}
+
+/** Reports whether rules of this direction count in a policy at all. */
+export function hasDirection(policy: AnyPolicy, direction: Direction): boolean {
+  return policy.kind !== "NetworkPolicy" || policy.policyTypes.has(direction);
+}
+
+/** Lists a policy's rules of one direction, whether they count or not. */
+export function rulesOf(policy: AnyPolicy, direction: Direction): readonly PlacedRule[] {
+  const side = direction === "Ingress" ? "ingress" : "egress";
+  return policy[side].map((rule, index) => ({
+    policy,
+    direction,
+    index,
+    rule,
+    field: `spec.${side}[${index}]`,
+  }));
+}
+
+/** Lists the rules of all policies that count. */
+export function countedRules(policies: readonly AnyPolicy[]): readonly PlacedRule[] {
+  return policies.flatMap((policy) =>
+    directions.flatMap((direction) =>
+      hasDirection(policy, direction) ? rulesOf(policy, direction) : [],
+    ),
+  );
+}
+
+/** Which pods a policy is for, as a term. */
+export function subjectTerm(policy: AnyPolicy): PeerTerm & { readonly by: "pods" } {
+  if (policy.kind === "NetworkPolicy") {
+    return { by: "pods", namespaces: policy.meta.namespace, pods: policy.podSelector };
+  }
+  const { subject } = policy;
+  return subject.by === "namespaces"
+    ? { by: "pods", namespaces: subject.selector, pods: undefined }
+    : { by: "pods", namespaces: subject.namespaceSelector, pods: subject.podSelector };
+}
+
+/** Lists the peers of a rule that select pods. */
+export function podPeers({ policy, direction, rule }: PlacedRule): readonly PodPeer[] {
+  const list = direction === "Ingress" ? "from" : "to";
+  return rule.peers.flatMap((peer, index): PodPeer[] => {
+    const place = { span: peer.span, field: `${list}[${index}]` };
+    if (!("by" in peer)) {
+      const term = peerTerm(peer, policy.meta.namespace);
+      return term.by === "pods" ? [{ ...place, term }] : [];
+    }
+    if (peer.by === "namespaces") {
+      return [{ ...place, term: { by: "pods", namespaces: peer.selector, pods: undefined } }];
+    }
+    if (peer.by !== "pods") return [];
+    return [
+      { ...place, term: { by: "pods", namespaces: peer.namespaceSelector, pods: peer.podSelector } },
+    ];
+  });
+}
