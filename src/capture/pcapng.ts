@@ -13,7 +13,13 @@ const blockTypes = {
   simplePacket: 3,
   packet: 6,
 } as const;
-const optionCodes = { end: 0, interfaceName: 2, resolution: 9, timeOffset: 14 } as const;
+const optionCodes = {
+  end: 0,
+  comment: 1,
+  interfaceName: 2,
+  resolution: 9,
+  timeOffset: 14,
+} as const;
 const byteOrderMagic = 0x1a2b3c4d;
 const blockBytesMin = 12;
 const versionMajor = 1;
@@ -276,12 +282,13 @@ export class PcapngWriter {
     return this.#interfaces++;
   }
 
-  /** Units: `timeUs` in microseconds since the epoch. */
+  /** Units: `timeUs` in microseconds since the epoch. `comment` is shown beside the packet. */
   addPacket(
     interfaceId: number,
     timeUs: number,
     bytes: Uint8Array,
     originalLength: number = bytes.length,
+    comment?: string,
   ): void {
     const body = new DataView(new ArrayBuffer(20));
     body.setUint32(0, interfaceId, true);
@@ -289,7 +296,14 @@ export class PcapngWriter {
     body.setUint32(8, timeUs % 2 ** 32, true);
     body.setUint32(12, bytes.length, true);
     body.setUint32(16, originalLength, true);
-    this.#block(blockTypes.packet, [asBytes(body), ...padded(bytes)]);
+    const options =
+      comment === undefined
+        ? []
+        : [
+            ...option(optionCodes.comment, new TextEncoder().encode(comment)),
+            ...option(optionCodes.end, new Uint8Array()),
+          ];
+    this.#block(blockTypes.packet, [asBytes(body), ...padded(bytes), ...options]);
   }
 
   #block(type: number, parts: readonly Uint8Array[]): void {

@@ -21,7 +21,7 @@ const ringBytes = 8 * 1024 * 1024;
 const packetBytesMax = 65_535;
 
 function send(kind: RecordKind, payload: Uint8Array): void {
-  const bytes = encodeRecord(kind, Date.now(), payload);
+  const bytes = encodeRecord(kind, performance.timeOrigin + performance.now(), payload);
   try {
     for (let sent = 0; sent < bytes.length; ) {
       sent += writeSync(standardOutput, bytes, sent);
@@ -54,8 +54,9 @@ function start(device: string, filter: string): void {
   // cap keeps only the address of this buffer. The listener below holds on to the buffer, and cap
   // to the listener, so that it is not collected while packets are written into it.
   const packet = Buffer.alloc(packetBytesMax);
-  capture.on("packet", (byteLength: number, truncated: boolean) => {
-    send(truncated ? "cut" : "packet", packet.subarray(0, byteLength));
+  // What libpcap cut off it does not tell; a frame that fills the buffer is taken for cut.
+  capture.on("packet", (byteLength: number) => {
+    send(byteLength === packetBytesMax ? "cut" : "packet", packet.subarray(0, byteLength));
   });
   try {
     const link = capture.open(device, filter, ringBytes, packet);

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { PcapngWriter } from "../capture/pcapng.js";
 import { Provenance } from "../compiler/decode.js";
 import { Table } from "../dataplane/table.js";
 import {
@@ -26,8 +28,8 @@ interface Watched {
   readonly ruling: Ruling | undefined;
 }
 
-/** Where packets are printed, one by one as they come. */
-interface Printer {
+/** Where packets go, one by one as they come. */
+interface Sink {
   packet(watched: Watched): void;
   end(counts: Counts): void;
 }
@@ -58,10 +60,13 @@ export async function runCapture(options: CaptureOptions, io: Io): Promise<numbe
   const judge = new CaptureJudge(Table.open(blob), new Provenance(blob));
 
   const counts: Counts = { packets: 0, allow: 0, deny: 0, unjudged: 0 };
-  let printer: Printer | undefined;
+  const sinks: Sink[] = [];
   for await (const { link, records } of watch(options)) {
-    if (printer === undefined) {
-      printer = options.output === "json" ? jsonPrinter(options, io) : linePrinter(io);
+    if (sinks.length === 0) {
+      if (options.write !== undefined) {
+        sinks.push(fileWriter(options.write, options.interface, link));
+      }
+      sinks.push(options.output === "json" ? jsonPrinter(options, io) : linePrinter(io));
       io.stderr.write(`sluice: watching ${options.interface}; Ctrl-C ends it\n`);
     }
     const wanted = records.slice(0, (options.count ?? Number.POSITIVE_INFINITY) - counts.packets);
@@ -74,14 +79,19 @@ export async function runCapture(options: CaptureOptions, io: Io): Promise<numbe
         const { timeMs, payload: frame, kind } = record;
         counts.packets++;
         counts[ruling?.verdict ?? "unjudged"]++;
-        printer.packet({ timeMs, frame, cut: kind === "cut", packet, ruling });
+        const watched = { timeMs, frame, cut: kind === "cut", packet, ruling };
+        for (const sink of sinks) {
+          sink.packet(watched);
+        }
       }
     }
     if (counts.packets === options.count) {
       break;
     }
   }
-  printer?.end(counts);
+  for (const sink of sinks) {
+    sink.end(counts);
+  }
   return exitCodes.ok;
 }
 
@@ -181,8 +191,42 @@ function collectErrors(child: ChildProcess): () => string {
   return () => text.trim();
 }
 
+// An option of pcapng has a length of 16 bits; this is what anybody reads.
+const commentMax = 4096;
+
+/** Writes packets to a pcapng file as they come. Errors: CommandError (environment). */
+function fileWriter(path: string, device: string, link: LinkType): Sink {
+  const refuse = (reason: string) =>
+    new CommandError(exitCodes.environment, `cannot write ${path}: ${reason}`);
+  if (link !== "ETHERNET") {
+    throw refuse(`${device} carries bare IP, want an Ethernet interface`);
+  }
+  const attempt = <Result>(step: () => Result): Result => {
+    try {
+      return step();
+    } catch (error) {
+      throw refuse((error as Error).message);
+    }
+  };
+  const file = attempt(() => openSync(path, "w"));
+  const writer = new PcapngWriter((block) => attempt(() => writeSync(file, block)));
+  const interfaceId = writer.addInterface(device);
+  return {
+    packet({ timeMs, frame, cut, ruling }) {
+      const because = (ruling?.because ?? []).map(whyText).join("; ");
+      const comment = ruling && `sluice: ${ruling.verdict}; ${because}`.slice(0, commentMax);
+      // How much longer a cut frame was, nobody knows.
+      const originalLength = frame.length + (cut ? 1 : 0);
+      writer.addPacket(interfaceId, Math.round(timeMs * 1000), frame, originalLength, comment);
+    },
+    end() {
+      closeSync(file);
+    },
+  };
+}
+
 /** One JSON document, written as it grows: a packet a line. */
-function jsonPrinter(options: CaptureOptions, io: Io): Printer {
+function jsonPrinter(options: CaptureOptions, io: Io): Sink {
   let separator = "";
   io.stdout.write(`{"interface":${JSON.stringify(options.interface)},"packets":[\n`);
   return {
@@ -208,7 +252,7 @@ function jsonPacket({ timeMs, frame, cut, packet, ruling }: Watched): object {
   };
 }
 
-function linePrinter(io: Io): Printer {
+function linePrinter(io: Io): Sink {
   const style = styles(io);
   return {
     packet(watched) {
