@@ -12,11 +12,7 @@ namespace sluice {
 //
 // Source: RFC 1071 (checksum), RFC 9293, RFC 768.
 
-[[nodiscard]] inline bool needsFinishing(const Frame& frame) noexcept {
-  return (frame.offload.flags & OFFLOAD_NEEDS_CHECKSUM) != 0 || frame.offload.gsoType != 0;
-}
-
-// Completes a partial checksum in place, in a frame that is no superframe.
+// Completes a partial checksum in place, if there is one, in a frame that is no superframe.
 //
 // Errors: false when the header points outside the frame; nothing is changed then.
 [[nodiscard]] bool completeChecksum(Frame* frame) noexcept;

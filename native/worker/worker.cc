@@ -333,12 +333,14 @@ bool Worker::answer(Port& from, const Frame& frame, const TableInForce& table) n
   return queue(from, reply);
 }
 
+// A partial checksum is completed even where the link would carry it: whoever looks at the frames
+// behind us sees right ones, for less than a nanosecond a byte. Superframes stay as they are where
+// the link carries them; the kernel takes none with a complete checksum.
 DropReason Worker::send(Port& to, Frame& frame) noexcept {
-  if (needsFinishing(frame) && !to.link->carriesOffload()) {
-    if (frame.offload.gsoType != 0) {
-      return sendSegments(to, frame) ? DropReason::None : DropReason::OffloadInvalid;
-    }
+  if (frame.offload.gsoType == 0) {
     if (!completeChecksum(&frame)) return DropReason::OffloadInvalid;
+  } else if (!to.link->carriesOffload()) {
+    return sendSegments(to, frame) ? DropReason::None : DropReason::OffloadInvalid;
   }
   if (queue(to, frame)) return DropReason::None;
   to.refusedFrames.add(1);
