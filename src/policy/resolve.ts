@@ -216,7 +216,8 @@ class Resolver {
     const rules = [
       ...ofTier(cluster, "Admin"),
       ...ofTier(isolating, "NetworkPolicy"),
-      ...ofTier(cluster, "Baseline"),
+      // Where NetworkPolicy isolates, it has the last word.
+      ...(isolating.length === 0 ? ofTier(cluster, "Baseline") : []),
     ];
     const isolatedBy = isolating.map((policy) => policy.source);
     if (rules.length === 0 && isolatedBy.length === 0) return unrestricted;

