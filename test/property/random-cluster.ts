@@ -91,7 +91,7 @@ export function randomProbes(
   });
 }
 
-function addressesIn(object: KubernetesObject): Address[] {
+export function addressesIn(object: KubernetesObject): Address[] {
   switch (object.kind) {
     case "Pod":
     case "Node":

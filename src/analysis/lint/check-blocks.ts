@@ -1,6 +1,6 @@
+import type { IpBlock } from "../../manifest/objects.js";
 import { formatAddress } from "../../net/address.js";
 import { formatPrefix, prefixContains } from "../../net/prefix.js";
-import type { IpBlock } from "../../manifest/objects.js";
 import { count, type Finding, finding, listNames } from "./finding.js";
 import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
 

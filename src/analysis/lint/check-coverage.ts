@@ -1,7 +1,8 @@
+import { isolates } from "../../policy/resolve.js";
 import type { Rule } from "../../policy/ruleset.js";
 import { type Finding, finding, listNames, type RelatedPlace } from "./finding.js";
 import { ruleCoverage, ruleKey } from "./rule-coverage.js";
-import { countedRules, type LintScope, nameOf, refOf } from "./scope.js";
+import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
 
 /** Finds rules that the table would be the same without. SL3001, SL3013. */
 export function checkCoverage(scope: LintScope): readonly Finding[] {
@@ -11,18 +12,23 @@ export function checkCoverage(scope: LintScope): readonly Finding[] {
     const object = refOf(policy);
     const key = ruleKey(object, direction, index);
     const found = coverage.get(key);
+    const place = { span: rule.span, object, field };
+    const isolated = "the pods are isolated by NetworkPolicies, which come before";
+    if (found === undefined && isBehindIsolation(scope, placed)) {
+      return [finding("SL3013", place, `got a rule that decides no packet: ${isolated}`)];
+    }
     if (found === undefined || found.needed) return [];
 
-    const place = { span: rule.span, object, field };
     const others = found.coveredBy.map((other) => ruleName(other, direction));
     const related = found.coveredBy.map(
       (other): RelatedPlace => ({ span: other.span, message: "decides the same packets" }),
     );
     if (!found.reached) {
-      const why =
-        others.length > 0
-          ? `${listNames(others)} decide${others.length === 1 ? "s" : ""} each of them before`
-          : "the pods are isolated by NetworkPolicies, which come before";
+      const why = !found.meets
+        ? "its pods and its peers have no address family in common"
+        : others.length > 0
+          ? `${listNames(others)} decide${others.length === 1 ? "s" : ""} each that it matches before`
+          : isolated;
       return [finding("SL3013", place, `got a rule that decides no packet: ${why}`, related)];
     }
     const mutual =
@@ -37,6 +43,17 @@ export function checkCoverage(scope: LintScope): readonly Finding[] {
     const hint = mutual === true ? ", and the other way round: keep one of the two" : "";
     return [finding("SL3001", place, `got a rule that changes nothing: ${why}${hint}`, related)];
   });
+}
+
+/** Reports whether a rule is of the tier Baseline, and all of its pods are isolated. */
+function isBehindIsolation(scope: LintScope, { policy, direction }: PlacedRule): boolean {
+  if (policy.kind === "NetworkPolicy" || policy.tier !== "Baseline") return false;
+  const subjects = scope.subjects(policy);
+  const { networkPolicies } = scope.compiled.policies;
+  return (
+    subjects.length > 0 &&
+    subjects.every((group) => networkPolicies.some((each) => isolates(each, direction, group)))
+  );
 }
 
 function ruleName({ policy, index }: Rule, direction: "Ingress" | "Egress"): string {

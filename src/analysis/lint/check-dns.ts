@@ -45,7 +45,8 @@ export function checkDns(scope: LintScope): readonly Finding[] {
   const rows = new Set(ruleset.endpoints.map((endpoint) => endpoint.egress));
   return [...rows].flatMap((egress): Finding[] => {
     const found = findings.get(egress);
-    const source = egress.isolatedBy[0] ?? egress.rules.find(({ action }) => action === "Deny")?.policy;
+    const source =
+      egress.isolatedBy[0] ?? egress.rules.find(({ action }) => action === "Deny")?.policy;
     if (found === undefined || source === undefined) return [];
     const { kind, namespace, name, span } = source;
     const reach = found.silent ? "nobody at all" : "no name server";
@@ -65,9 +66,7 @@ function looksLikeDns({ labels, pods }: PodGroup): boolean {
 /** Address classes of the groups' pods, and of all addresses that are no pod's. */
 function serverClasses(scope: LintScope, groups: readonly PodGroup[]): readonly number[] {
   const { table, blob, ruleset } = scope.compiled;
-  const wanted = new Set(
-    groups.flatMap((group) => group.pods.map(({ pod }) => nameOf(pod.meta))),
-  );
+  const wanted = new Set(groups.flatMap((group) => group.pods.map(({ pod }) => nameOf(pod.meta))));
   const classes = new Set<number>();
   const contents = new TableContents(blob);
   for (const family of [4, 6] as const) {

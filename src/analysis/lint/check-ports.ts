@@ -28,8 +28,7 @@ export function checkPortNames(scope: LintScope): readonly Finding[] {
       if (receivers.some((group) => !isNoPorts(portsNamed(group.ports, name, protocol)))) return [];
       const pods = receivers.reduce((sum, group) => sum + group.pods.length, 0);
       const what = protocol === undefined ? `"${name}"` : `"${name}" (${protocol})`;
-      const who =
-        pods === 0 ? "blocks have no port names" : `none of ${count(pods, noun)} has it`;
+      const who = pods === 0 ? "blocks have no port names" : `none of ${count(pods, noun)} has it`;
       const place = { span, object: refOf(placed.policy), field: `${placed.field}.${field}` };
       return [finding("SL3010", place, `got port ${what}, which matches nothing: ${who}`)];
     });

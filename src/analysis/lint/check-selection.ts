@@ -1,8 +1,7 @@
+import { formatPrefix, prefixCovers } from "../../net/prefix.js";
 import type { PodGroup } from "../../policy/cluster.js";
 import type { Direction } from "../../policy/ruleset.js";
-import { selectorText } from "../../policy/selectors.js";
-import { formatPrefix, prefixCovers } from "../../net/prefix.js";
-import { matchesSelector } from "../../policy/selectors.js";
+import { matchesSelector, selectorText } from "../../policy/selectors.js";
 import { count, type Finding, finding, listNames } from "./finding.js";
 import {
   type AnyPolicy,
@@ -86,15 +85,11 @@ function checkAddressPeers(scope: LintScope, placed: PlacedRule): readonly Findi
 }
 
 /** Reports whether prefixes inside a block of `length` bits make up all of it. */
-function takesAll(
-  length: number,
-  except: readonly Parameters<typeof prefixCovers>[0][],
-): boolean {
+function takesAll(length: number, except: readonly Parameters<typeof prefixCovers>[0][]): boolean {
   const maximal = except.filter(
     (hole, at) =>
       !except.some(
-        (other, place) =>
-          prefixCovers(other, hole) && (other.length < hole.length || place < at),
+        (other, place) => prefixCovers(other, hole) && (other.length < hole.length || place < at),
       ),
   );
   const parts = maximal.reduce((sum, hole) => sum + (1n << BigInt(128 + length - hole.length)), 0n);
@@ -103,7 +98,9 @@ function takesAll(
 
 /** Finds pods that no policy speaks of in a direction. SL3004. */
 export function checkUncovered(scope: LintScope): readonly Finding[] {
-  const covered = new Map<PodGroup, Set<Direction>>(scope.groups.map((group) => [group, new Set()]));
+  const covered = new Map<PodGroup, Set<Direction>>(
+    scope.groups.map((group) => [group, new Set()]),
+  );
   for (const policy of scope.policies) {
     const counted = directions.filter((direction) => speaksOf(policy, direction));
     for (const group of scope.subjects(policy)) {

@@ -1,14 +1,7 @@
 import type { PolicyPeer } from "../../manifest/objects.js";
 import type { PeerTerm } from "../../policy/peer-sets.js";
 import { count, type Finding, finding } from "./finding.js";
-import {
-  countedRules,
-  directions,
-  hasDirection,
-  type LintScope,
-  refOf,
-  rulesOf,
-} from "./scope.js";
+import { countedRules, directions, hasDirection, type LintScope, refOf, rulesOf } from "./scope.js";
 
 /** Finds two neighbouring peers, one of each selector, that look like one peer with both. SL3007. */
 export function checkSplitPeers(scope: LintScope): readonly Finding[] {
@@ -30,7 +23,11 @@ export function checkSplitPeers(scope: LintScope): readonly Finding[] {
       const sizes = scope.hasPods
         ? `: they match ${count(apart, "pod")}, one item would match ${joined}`
         : "";
-      const place = { span: next.span, object: refOf(policy), field: `${field}.${list}[${index + 1}]` };
+      const place = {
+        span: next.span,
+        object: refOf(policy),
+        field: `${field}.${list}[${index + 1}]`,
+      };
       const message = `got a namespaceSelector and a podSelector as two items, which means either${sizes}; want both in one item, without the second dash, if both have to hold`;
       return [finding("SL3007", place, message, [{ span: peer.span, message: "the other item" }])];
     });

@@ -1,5 +1,10 @@
 import { createHash } from "node:crypto";
-import { type Diagnostic, diagnostic, type ObjectRef, type Span } from "../../diagnostics/diagnostic.js";
+import {
+  type Diagnostic,
+  diagnostic,
+  type ObjectRef,
+  type Span,
+} from "../../diagnostics/diagnostic.js";
 import type { LintRuleId } from "./rules.js";
 
 /** Another place that a finding speaks of. */

@@ -64,7 +64,5 @@ function noPods(scope: LintScope): readonly Finding[] {
   const left = Object.entries(lintRules).filter(([, rule]) => rule.needsPods);
   const place = { span: policy.meta.span, object: refOf(policy), field: "" };
   const ids = left.map(([id]) => id).join(", ");
-  return [
-    finding("SL3000", place, `got policies and no pods, want both: ${ids} were left out`),
-  ];
+  return [finding("SL3000", place, `got policies and no pods, want both: ${ids} were left out`)];
 }

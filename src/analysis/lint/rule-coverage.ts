@@ -9,12 +9,20 @@ import {
   subtractPorts,
   unionPorts,
 } from "../../net/port-set.js";
-import type { Direction, EndpointRules, PolicySource, Rule } from "../../policy/ruleset.js";
+import type {
+  Direction,
+  EndpointRules,
+  PolicySource,
+  Rule,
+  Ruleset,
+} from "../../policy/ruleset.js";
 import { eachRange } from "../connectivity-ranges.js";
 import { TableContents } from "../connectivity-table.js";
 
 /** What a rule of a manifest does in the cells of the table. */
 export interface RuleCoverage {
+  /** Whether its peers have addresses of a family that its pods have too. */
+  readonly meets: boolean;
   /** Whether some packet matches it and no rule that comes before has decided that packet. */
   readonly reached: boolean;
   /** Whether some cell would change if the rule were taken out and all else left. */
@@ -36,10 +44,11 @@ export function ruleKey(
  * Finds out, for each rule that matches anything, whether the table would be another without it.
  *
  * Each row is evaluated once more for each rule in it, without that rule, over the address classes
- * that hold an address; the rule is needed when the allowed ports differ anywhere. A class all of
- * whose addresses longer prefixes take away counts for nothing.
+ * that hold an address of a family that the row's endpoints have; the rule is needed when the
+ * allowed ports differ anywhere. A class all of whose addresses longer prefixes take away counts
+ * for nothing.
  *
- * Shape: a rule that matches no packet of any endpoint is not in the map.
+ * Shape: a rule that has no peer, no port or no endpoint is not in the map.
  * Cost:  for each row and each distinct list of rules that meet at a class, the square of the
  *        length of that list.
  */
@@ -48,15 +57,18 @@ export function ruleCoverage(
 ): ReadonlyMap<string, RuleCoverage> {
   const { ruleset, table, blob } = compiled;
   const inhabited = inhabitedOrigins(new TableContents(blob));
-  const originsOf = new Map(
-    table.sets.map((set, id) => [set, table.setOrigins[id]!.filter((each) => inhabited.has(each))]),
-  );
+  const everywhere = new Set([...inhabited[4], ...inhabited[6]]);
+  const originsOf = new Map(table.sets.map((set, id) => [set, table.setOrigins[id]!]));
   const tallies = new Map<string, Tally>();
   for (const direction of ["Ingress", "Egress"] as const) {
-    const side = direction === "Ingress" ? "ingress" : "egress";
-    const rows = new Set(ruleset.endpoints.map((endpoint) => endpoint[side]));
-    for (const row of rows) {
-      for (const meeting of meetings(row, inhabited, originsOf)) {
+    for (const [row, families] of rowsOf(ruleset, direction)) {
+      for (const { peers, policy, index } of row.rules) {
+        if (peers !== "any" && !originsOf.get(peers)!.some((each) => everywhere.has(each)))
+          continue;
+        tallyOf(tallies, ruleKey(policy, direction, index));
+      }
+      const present = new Set([...families].flatMap((family) => [...inhabited[family]]));
+      for (const meeting of meetings(row, present, originsOf)) {
         for (const trial of trials(row, meeting, direction)) record(tallies, trial);
       }
     }
@@ -64,20 +76,35 @@ export function ruleCoverage(
   return new Map(
     [...tallies].map(([key, { reached, needed, cells }]) => [
       key,
-      { reached, needed, coveredBy: needed ? [] : fewest(cells) },
+      { meets: cells.length > 0, reached, needed, coveredBy: needed ? [] : fewest(cells) },
     ]),
   );
 }
 
-/** Origin classes that have an address of either family. */
-function inhabitedOrigins(contents: TableContents): ReadonlySet<number> {
-  const origins = new Set<number>();
-  for (const family of [4, 6] as const) {
-    for (const { value } of eachRange(contents.leafRanges(family))) {
-      origins.add(contents.provenance.leaf(value).originId);
-    }
+/** Lists the distinct rows of a direction, each with the address families of its endpoints. */
+function rowsOf(
+  { endpoints }: Ruleset,
+  direction: Direction,
+): ReadonlyMap<EndpointRules, ReadonlySet<4 | 6>> {
+  const rows = new Map<EndpointRules, Set<4 | 6>>();
+  for (const { ingress, egress, addresses } of endpoints) {
+    const row = direction === "Ingress" ? ingress : egress;
+    const families = rows.get(row) ?? new Set();
+    for (const { family } of addresses) families.add(family);
+    rows.set(row, families);
   }
-  return origins;
+  return rows;
+}
+
+/** Origin classes that have an address, by family. */
+function inhabitedOrigins(contents: TableContents): Readonly<Record<4 | 6, ReadonlySet<number>>> {
+  const originsOf = (family: 4 | 6) =>
+    new Set(
+      [...eachRange(contents.leafRanges(family))].map(
+        ({ value }) => contents.provenance.leaf(value).originId,
+      ),
+    );
+  return { 4: originsOf(4), 6: originsOf(6) };
 }
 
 /** Lists, once each, the rules of a row that meet at some address class. */
@@ -90,6 +117,7 @@ function meetings(
   row.rules.forEach((rule, place) => {
     if (rule.peers === "any") return;
     for (const origin of originsOf.get(rule.peers)!) {
+      if (!inhabited.has(origin)) continue;
       const list = specific.get(origin);
       if (list === undefined) specific.set(origin, [place]);
       else list.push(place);
@@ -183,9 +211,14 @@ function preempts(rule: Rule, other: Rule, meeting: readonly Rule[]): boolean {
   return rule.action !== "Pass";
 }
 
-function record(tallies: Map<string, Tally>, { key, reached, needed, cell }: Trial): void {
+function tallyOf(tallies: Map<string, Tally>, key: string): Tally {
   const tally = tallies.get(key) ?? { reached: false, needed: false, cells: [] };
   tallies.set(key, tally);
+  return tally;
+}
+
+function record(tallies: Map<string, Tally>, { key, reached, needed, cell }: Trial): void {
+  const tally = tallyOf(tallies, key);
   tally.reached ||= reached;
   tally.needed ||= needed;
   tally.cells.push(cell);
@@ -211,4 +244,3 @@ function fewest(cells: readonly CoveredCell[]): readonly Rule[] {
   const chosen = alone === undefined ? [...candidates.values()] : [alone];
   return chosen.map((rules) => rules[0]!);
 }
-

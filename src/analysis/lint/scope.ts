@@ -8,8 +8,7 @@ import type {
   Pod,
   PolicyRule,
 } from "../../manifest/objects.js";
-import type { PodGroup } from "../../policy/cluster.js";
-import type { ClusterObjects } from "../../policy/cluster.js";
+import type { ClusterObjects, PodGroup } from "../../policy/cluster.js";
 import { PeerSets, type PeerTerm } from "../../policy/peer-sets.js";
 import { peerTerm } from "../../policy/resolve.js";
 import type { Direction } from "../../policy/ruleset.js";
@@ -160,7 +159,10 @@ export function podPeers({ policy, direction, rule }: PlacedRule): readonly PodP
     }
     if (peer.by !== "pods") return [];
     return [
-      { ...place, term: { by: "pods", namespaces: peer.namespaceSelector, pods: peer.podSelector } },
+      {
+        ...place,
+        term: { by: "pods", namespaces: peer.namespaceSelector, pods: peer.podSelector },
+      },
     ];
   });
 }

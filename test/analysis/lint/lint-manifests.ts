@@ -1,6 +1,6 @@
 import { assert } from "vitest";
-import { type Finding } from "../../../src/analysis/lint/finding.js";
-import { lint, type LintOptions } from "../../../src/analysis/lint/lint.js";
+import type { Finding } from "../../../src/analysis/lint/finding.js";
+import { type LintOptions, lint } from "../../../src/analysis/lint/lint.js";
 import { compile } from "../../../src/compiler/compile.js";
 import { parseManifests } from "../../../src/manifest/parse.js";
 
@@ -33,7 +33,10 @@ export function pod(
     apiVersion: "v1",
     kind: "Pod",
     metadata: { name, namespace, labels },
-    spec: { hostNetwork: more.hostNetwork ?? false, containers: [{ name: "c", image: "i", ports }] },
+    spec: {
+      hostNetwork: more.hostNetwork ?? false,
+      containers: [{ name: "c", image: "i", ports }],
+    },
     status: { podIPs: [{ ip }] },
   });
 }

@@ -126,9 +126,7 @@ const cases: readonly Case[] = [
     manifests: join(
       web,
       db,
-      clusterPolicy("open", 1, "Admin", [
-        { action: "Accept", from: [{ namespaces: {} }] },
-      ]),
+      clusterPolicy("open", 1, "Admin", [{ action: "Accept", from: [{ namespaces: {} }] }]),
     ),
     want: ["SL3001 open spec.ingress[0]"],
   },
@@ -366,7 +364,11 @@ const cases: readonly Case[] = [
       web,
       db,
       policy("in", { ...onDb, ingress: [{ ports: [tcp("sql")] }] }),
-      policy("out", { podSelector: {}, policyTypes: ["Egress"], egress: [{ ports: [tcp("sql")] }] }),
+      policy("out", {
+        podSelector: {},
+        policyTypes: ["Egress"],
+        egress: [{ ports: [tcp("sql")] }],
+      }),
     ),
     want: [],
   },
@@ -417,9 +419,7 @@ const cases: readonly Case[] = [
       web,
       db,
       clusterPolicy("first", 1, "Admin", [{ action: "Deny", from: [{ namespaces: {} }] }]),
-      clusterPolicy("second", 2, "Admin", [
-        { action: "Accept", from: [{ pods: onAll(fromWeb) }] },
-      ]),
+      clusterPolicy("second", 2, "Admin", [{ action: "Accept", from: [{ pods: onAll(fromWeb) }] }]),
       policy("p", { ...onDb, ingress: [] }),
       clusterPolicy("last", 3, "Baseline", [{ action: "Deny", from: [{ namespaces: {} }] }]),
     ),
@@ -464,7 +464,10 @@ describe("lint rules", () => {
       const [severity, title] = catalogue[id];
       const first = readFileSync(page, "utf8").split("\n", 1)[0];
       assert.equal(first, `# ${id} ${lintRules[id].name}: ${title}`);
-      assert.include(index, `| [${id}](${id}.md) | ${lintRules[id].name} | ${severity} | ${title} |`);
+      assert.include(
+        index,
+        `| [${id}](${id}.md) | ${lintRules[id].name} | ${severity} | ${title} |`,
+      );
     }
   });
 
@@ -499,6 +502,9 @@ describe("lint rules", () => {
       "        - podSelector: {matchLabels: {app: nobody}}",
     ].join("\n");
     const found = lintText(join(text, web)).find((each) => each.code === "SL3003");
-    assert.deepEqual([found?.span.file, found?.span.line, found?.span.column], ["lint.yaml", 8, 11]);
+    assert.deepEqual(
+      [found?.span.file, found?.span.line, found?.span.column],
+      ["lint.yaml", 8, 11],
+    );
   });
 });
