@@ -151,8 +151,9 @@ const lab: CommandSpec = {
       options: [filename, labName],
       examples: [
         {
-          command: "sluice lab apply -f examples/three-tier/after",
-          effect: "enforce the second state; a set with errors changes nothing",
+          command:
+            "sluice lab apply -f examples/three-tier/cluster.yaml examples/three-tier-incident",
+          effect: "enforce the second set; one with errors changes nothing",
         },
       ],
       run: async (options: LabApplyOptions, io) =>
@@ -192,7 +193,7 @@ const lab: CommandSpec = {
       passThrough: true,
       examples: [
         {
-          command: "sluice lab exec shop/frontend -- ping -c 1 10.20.0.12",
+          command: "sluice lab exec shop/frontend -- ping -c 1 10.1.2.20",
           effect: "one echo request from a pod",
         },
       ],
@@ -231,7 +232,7 @@ export const root: CommandSpec = {
     { command: "sluice demo", effect: "see it work, in under a minute" },
     {
       command:
-        "sluice explain -f examples/three-tier --from shop/stranger --to shop/database --port 5432/tcp",
+        "sluice explain -f examples/three-tier --from elsewhere/stranger --to shop/database --port 5432/tcp",
       effect: "ask why a connection is refused",
     },
   ],
