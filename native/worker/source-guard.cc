@@ -28,13 +28,17 @@ bool isPodMac(const MacAddress& mac, const LinkContext& from) {
   return from.wire && from.hasMac && mac == from.mac;
 }
 
+// The sending endpoint's MAC, or what it says of itself where that is not known.
+MacAddress ownMac(const PacketView& view, const LinkContext& from) {
+  return from.hasMac ? from.mac : ethernetSource(view);
+}
+
 // Whether an address is the sending endpoint's own: one of the table's, or for IPv6 the link-local
-// one that its MAC gives. Without a MAC to tell, any link-local address may be.
-bool isOwn(const AddressBytes& address, uint8_t family, const LinkContext& from,
+// one that its MAC gives.
+bool isOwn(const AddressBytes& address, const PacketView& view, const LinkContext& from,
            const TableInForce& table) {
-  if (family == 6 && isLinkLocal(address)) {
-    return !from.hasMac || address == linkLocalOf(from.mac);
-  }
+  const uint8_t family = view.key.family;
+  if (family == 6 && isLinkLocal(address)) return address == linkLocalOf(ownMac(view, from));
   return from.endpointId != NONE && endpointOf(address, family, table) == from.endpointId;
 }
 
@@ -55,7 +59,7 @@ DropReason guardEndpointSource(const PacketView& view, uint8_t type, const LinkC
   if (isUnspecified(view.key.source)) {
     return mayBeUnspecified ? DropReason::None : DropReason::SpoofedSource;
   }
-  return isOwn(view.key.source, 6, from, table) ? DropReason::None : DropReason::SpoofedSource;
+  return isOwn(view.key.source, view, from, table) ? DropReason::None : DropReason::SpoofedSource;
 }
 
 DropReason guardUplinkSource(const PacketView& view, const LinkContext& from,
@@ -89,12 +93,13 @@ DropReason guardFromEndpoint(const PacketView& view, uint8_t type, const LinkCon
   if (type == ICMPV6_REDIRECT) return DropReason::SpoofedNdp;
   if (message.router) return DropReason::RouterAdvertisement;
 
-  const MacAddress mac = from.hasMac ? from.mac : ethernetSource(view);
-  if (message.hasLinkAddress && message.linkAddress != mac) return DropReason::SpoofedNdp;
+  if (message.hasLinkAddress && message.linkAddress != ownMac(view, from)) {
+    return DropReason::SpoofedNdp;
+  }
   const bool claims = type == ICMPV6_NEIGHBOR_ADVERTISEMENT ||
                       (type == ICMPV6_NEIGHBOR_SOLICITATION && isUnspecified(view.key.source));
-  return !claims || isOwn(message.target, 6, from, table) ? DropReason::None
-                                                          : DropReason::SpoofedNdp;
+  return !claims || isOwn(message.target, view, from, table) ? DropReason::None
+                                                             : DropReason::SpoofedNdp;
 }
 
 DropReason guardFromUplink(const PacketView& view, uint8_t type, const LinkContext& from,
@@ -134,8 +139,8 @@ DropReason guardArp(const PacketView& view, const LinkContext& from,
   const bool probe = !arp.reply && isUnspecified(arp.senderAddress);
   if (from.role == LinkRole::Endpoint) {
     const AddressBytes& claimed = probe ? arp.targetAddress : arp.senderAddress;
-    const bool ownMac = arp.senderMac == (from.hasMac ? from.mac : ethernetSource(view));
-    return ownMac && isOwn(claimed, 4, from, table) ? DropReason::None : DropReason::SpoofedArp;
+    const bool sameMac = arp.senderMac == ownMac(view, from);
+    return sameMac && isOwn(claimed, view, from, table) ? DropReason::None : DropReason::SpoofedArp;
   }
   if (isPodMac(arp.senderMac, from)) return DropReason::SpoofedArp;
   // Somebody who probes for a local address must be heard, or its owner cannot defend it.
