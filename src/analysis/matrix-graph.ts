@@ -1,0 +1,119 @@
+import { formatPrefix } from "../net/prefix.js";
+import type { Matrix } from "./matrix.js";
+import { type MatrixParty, podsParty } from "./matrix-parties.js";
+
+/** Parties of one namespace that every rule treats alike, drawn as one. */
+export interface FlowBox {
+  readonly kind: MatrixParty["kind"];
+  /** Empty for the outside, and where each box is a namespace. */
+  readonly namespace: string;
+  /** Without the namespace; at least one. */
+  readonly names: readonly string[];
+  /** Ports (numbers of the matrix's pool) that it accepts from any address at all, if any. */
+  readonly fromAnyone: number | undefined;
+  /** Ports on which it may send to any address at all, if any. */
+  readonly toAnyone: number | undefined;
+  /** Ports on which its members reach each other beyond that, if any. */
+  readonly among: number | undefined;
+}
+
+/** Connections that a rule names: `from` and `to` are places in `boxes`. */
+export interface FlowEdge {
+  readonly from: number;
+  readonly to: number;
+  readonly ports: number;
+  /** Only some pods, or some of their address families, may use them. */
+  readonly partial: boolean;
+}
+
+/**
+ * A matrix as a picture shows it: few boxes, and an arrow only for what is special.
+ *
+ * A connection is possible where an arrow says so, or where what the sender may send to anyone and
+ * what the receiver accepts from anyone meet. So pods that no policy covers need no arrows.
+ */
+export interface FlowGraph {
+  readonly boxes: readonly FlowBox[];
+  readonly edges: readonly FlowEdge[];
+}
+
+/** Makes the picture's boxes and arrows. Boxes keep the order of the parties; those of the outside
+ *  that no arrow touches are left out. */
+export function flowGraph(matrix: Matrix): FlowGraph {
+  const { pool } = matrix;
+  const unlessNone = (ports: number) => (ports === pool.none ? undefined : ports);
+  const members = mergeAlike(matrix.parties);
+  const open = members.map((party) => matrix.open(party));
+  const edges: FlowEdge[] = [];
+  const among = members.map(() => pool.none);
+  members.forEach((source, from) => {
+    members.forEach((destination, to) => {
+      const cell = matrix.cell(source, destination);
+      if (cell === undefined) return;
+      const implied = pool.intersect(open[from]!.egress, open[to]!.ingress);
+      const ports = pool.subtract(cell.some, implied);
+      if (ports === pool.none) return;
+      if (from === to) among[from] = ports;
+      else edges.push({ from, to, ports, partial: pool.subtract(cell.every, implied) !== ports });
+    });
+  });
+
+  const touched = new Set(edges.flatMap(({ from, to }) => [from, to]));
+  const shown = members
+    .map((_, at) => at)
+    .filter((at) => members[at]!.kind !== "outside" || touched.has(at));
+  const places = new Map(shown.map((at, place) => [at, place]));
+  return {
+    boxes: shown.map((at) => ({
+      kind: members[at]!.kind,
+      namespace: matrix.by === "namespace" ? "" : members[at]!.namespace,
+      names: members[at]!.names,
+      fromAnyone: unlessNone(open[at]!.ingress),
+      toAnyone: unlessNone(open[at]!.egress),
+      among: unlessNone(among[at]!),
+    })),
+    edges: edges.map((edge) => ({
+      ...edge,
+      from: places.get(edge.from)!,
+      to: places.get(edge.to)!,
+    })),
+  };
+}
+
+type Merged = MatrixParty & { readonly names: readonly string[] };
+
+function mergeAlike(parties: readonly MatrixParty[]): readonly Merged[] {
+  const alike = new Map<string, MatrixParty[]>();
+  for (const party of parties) {
+    const key = mergeKey(party);
+    const list = alike.get(key);
+    if (list === undefined) alike.set(key, [party]);
+    else list.push(party);
+  }
+  return [...alike.values()].map((list): Merged => {
+    const first = list[0]!;
+    const names = list.flatMap(shortNames);
+    if (list.length === 1 || first.kind === "outside") return { ...first, names };
+    const pods = list.flatMap((party) => party.pods);
+    return { ...podsParty(first.kind, first.name, pods), names };
+  });
+}
+
+/** A pod's name without its namespace; the outside's prefixes, which read better one by one. */
+function shortNames({ kind, name, namespace, blocks }: MatrixParty): readonly string[] {
+  if (kind === "namespace" || name.startsWith("any")) return [name];
+  if (kind !== "outside") return [name.slice(namespace.length + 1)];
+  return blocks.flatMap(({ cidr, except }) => [
+    formatPrefix(cidr),
+    ...except.map((hole) => `except ${formatPrefix(hole)}`),
+  ]);
+}
+
+/** Namespaces and outside addresses stay by themselves: they are what the reader looks for. */
+function mergeKey({ kind, name, namespace, sites }: MatrixParty): string {
+  if (kind === "outside" || kind === "namespace") return `${kind} ${name}`;
+  const seen = sites.map(
+    ({ site }) => `${site.family}.${site.classId}.${site.rows?.ingressRow}.${site.rows?.egressRow}`,
+  );
+  return `${namespace} ${seen.sort().join(" ")}`;
+}

@@ -1,0 +1,88 @@
+import type { PortSet } from "../net/port-set.js";
+import type { Connectivity, Site } from "./connectivity.js";
+import type { PortSetPool } from "./connectivity-ports.js";
+import {
+  type Grouping,
+  type MatrixParty,
+  matrixParties,
+  type PartySite,
+} from "./matrix-parties.js";
+
+/** What may pass from one party to another, as numbers of the matrix's pool. */
+export interface MatrixCell {
+  /** What passes between some pair of their addresses. */
+  readonly some: number;
+  /** What passes between every such pair. Less than `some` when pods or families differ. */
+  readonly every: number;
+}
+
+export interface MatrixOptions {
+  readonly by: Grouping;
+  /** Only these ports are of interest; all when left out. */
+  readonly ports?: PortSet;
+}
+
+/**
+ * Who can reach whom.
+ *
+ * Cost: a cell asks once for each pair of *kinds* of address in its parties, not for each pair of pods.
+ */
+export class Matrix {
+  readonly by: Grouping;
+  readonly parties: readonly MatrixParty[];
+  readonly pool: PortSetPool;
+  readonly #connectivity: Connectivity;
+  readonly #wanted: number;
+
+  constructor(connectivity: Connectivity, { by, ports }: MatrixOptions) {
+    this.by = by;
+    this.parties = matrixParties(connectivity, by);
+    this.pool = connectivity.pool;
+    this.#connectivity = connectivity;
+    this.#wanted = ports === undefined ? this.pool.all : this.pool.idOf(ports);
+  }
+
+  /**
+   * Returns what may pass from one party to another; undefined where there is nothing to judge:
+   * between outside addresses, from a lone pod to itself, between different address families.
+   */
+  cell(from: MatrixParty, to: MatrixParty): MatrixCell | undefined {
+    if (from.kind === "outside" && to.kind === "outside") return undefined;
+    let cell: MatrixCell | undefined;
+    for (const source of from.sites) {
+      for (const destination of to.sites) {
+        if (source.site.family !== destination.site.family || onePod(source, destination)) continue;
+        const ports = this.#ask(source.site, destination.site);
+        cell =
+          cell === undefined
+            ? { some: ports, every: ports }
+            : {
+                some: this.pool.union(cell.some, ports),
+                every: this.pool.intersect(cell.every, ports),
+              };
+      }
+    }
+    return cell;
+  }
+
+  /** Returns what a party accepts from any address at all, and what it may send to any. */
+  open(party: MatrixParty): { readonly ingress: number; readonly egress: number } {
+    let ingress = this.#wanted;
+    let egress = this.#wanted;
+    for (const { rows } of party.sites.map(({ site }) => site)) {
+      if (rows === undefined) continue;
+      ingress = this.pool.intersect(ingress, this.#connectivity.portsEverywhere(rows.ingressRow));
+      egress = this.pool.intersect(egress, this.#connectivity.portsEverywhere(rows.egressRow));
+    }
+    return { ingress, egress };
+  }
+
+  #ask(source: Site, destination: Site): number {
+    return this.pool.intersect(this.#connectivity.portsBetween(source, destination), this.#wanted);
+  }
+}
+
+/** Reports whether both belong to one and the same pod, whose traffic to itself is not judged. */
+function onePod(a: PartySite, b: PartySite): boolean {
+  return a.owners.length === 1 && b.owners.length === 1 && a.owners[0] === b.owners[0];
+}

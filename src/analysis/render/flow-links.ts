@@ -1,0 +1,58 @@
+import type { FlowBox, FlowGraph } from "../matrix-graph.js";
+
+/** Names in one box before the rest is counted. */
+const NAMES_SHOWN = 6;
+
+/** An arrow for a drawing language: its ends are `b` and a box's place, or `anyone`. */
+export interface FlowLink {
+  readonly from: string;
+  readonly to: string;
+  readonly text: string;
+  readonly dashed: boolean;
+}
+
+/**
+ * Turns a flow graph into arrows alone: what a box accepts from anyone, or may send to anyone,
+ * becomes a dashed arrow from or to a node called anyone.
+ */
+export function flowLinks(
+  graph: FlowGraph,
+  textOf: (ports: number) => string,
+): { readonly links: readonly FlowLink[]; readonly anyone: boolean } {
+  const links: FlowLink[] = graph.edges.map(({ from, to, ports, partial }) => ({
+    from: `b${from}`,
+    to: `b${to}`,
+    text: partial ? `some: ${textOf(ports)}` : textOf(ports),
+    dashed: false,
+  }));
+  graph.boxes.forEach(({ kind, fromAnyone, toAnyone, among }, box) => {
+    if (kind === "outside") return;
+    const id = `b${box}`;
+    if (among !== undefined) links.push({ from: id, to: id, text: textOf(among), dashed: false });
+    if (fromAnyone !== undefined) {
+      links.push({ from: "anyone", to: id, text: textOf(fromAnyone), dashed: true });
+    }
+    if (toAnyone !== undefined) {
+      links.push({ from: id, to: "anyone", text: textOf(toAnyone), dashed: true });
+    }
+  });
+  return { links, anyone: links.some(({ dashed }) => dashed) };
+}
+
+/** Lists the places of the boxes of each namespace, in their order; the outside is under "". */
+export function namespacesOf(graph: FlowGraph): ReadonlyMap<string, readonly number[]> {
+  const found = new Map<string, number[]>();
+  graph.boxes.forEach(({ namespace }, place) => {
+    const list = found.get(namespace);
+    if (list === undefined) found.set(namespace, [place]);
+    else list.push(place);
+  });
+  return found;
+}
+
+/** A box's names, one a line; many are counted. */
+export function boxTitle({ names }: FlowBox, lineBreak: string): string {
+  const shown = names.length > NAMES_SHOWN ? names.slice(0, NAMES_SHOWN - 1) : names;
+  const rest = names.length - shown.length;
+  return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join(lineBreak);
+}

@@ -1,0 +1,188 @@
+import type { FlowGraph } from "../matrix-graph.js";
+import {
+  type BoxLine,
+  type FlowLayout,
+  layOutFlows,
+  measures,
+  type PlacedBox,
+  type PlacedEdge,
+  type PlacedLane,
+} from "./svg-layout.js";
+
+/** Colours of arrows, by the namespace that they lead to; each is legible on light and on dark. */
+const hues = [
+  "#2f7ed8",
+  "#c2498f",
+  "#179673",
+  "#b9770e",
+  "#7a5cd6",
+  "#0e8aa3",
+  "#cf4b3f",
+  "#6b8e23",
+];
+const CORNER = 7;
+
+const style = `
+svg{--paper:#ffffff;--ink:#1e293b;--quiet:#64748b;--band:#f3f6fa;--edge:#d5dde8;--box:#ffffff}
+@media (prefers-color-scheme:dark){svg{--paper:#11161d;--ink:#e2e8f0;--quiet:#94a3b8;--band:#19212b;--edge:#334155;--box:#222c38}}
+text{font:11px ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;fill:#1e293b;fill:var(--ink);dominant-baseline:central}
+.paper{fill:#ffffff;fill:var(--paper)}
+.band{fill:#f3f6fa;fill:var(--band);stroke:#d5dde8;stroke:var(--edge)}
+.box{fill:#ffffff;fill:var(--box);stroke:#94a3b8;stroke:var(--quiet)}
+.outside{stroke-dasharray:4 3}
+.head{font-size:16px;font-weight:600;font-family:system-ui,"DejaVu Sans",sans-serif}
+.lane{font-weight:700}
+.name{font-weight:600}
+.quiet{fill:#64748b;fill:var(--quiet)}
+.open{fill:#ffffff;fill:var(--paper);stroke:#64748b;stroke:var(--quiet);stroke-width:1.3}
+.stub{stroke:#64748b;stroke:var(--quiet);stroke-width:1.3;fill:none}
+.way{fill:none;stroke-width:1.5}
+.many{stroke-width:1;stroke-opacity:.55}
+.some{stroke-dasharray:5 3}
+`.trim();
+
+/**
+ * Draws a flow graph as a standalone picture: columns by the flow, a band for each namespace.
+ *
+ * Shape: SVG 1.1 without scripts or outside references, on paper of its own that follows the reader's
+ *        light or dark scheme; the same graph gives the same bytes.
+ */
+export function renderSvg(
+  graph: FlowGraph,
+  textOf: (ports: number) => string,
+  title: string,
+): string {
+  const layout = layOutFlows(graph, textOf);
+  const width = Math.ceil(Math.max(layout.width, 560));
+  const height = Math.ceil(layout.height);
+  const hueOf = (lane: number) => hues[lane % hues.length]!;
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeXml(title)}">`,
+    `<title>${escapeXml(title)}</title>`,
+    `<style>${style}</style>`,
+    `<rect class="paper" width="${width}" height="${height}" rx="10"/>`,
+    `<text class="head" x="${measures.margin}" y="26">${escapeXml(title)}</text>`,
+    ...layout.lanes.map((lane, at) => drawLane(lane, hueOf(at))),
+    ...arrowsBehindFirst(layout).map((edge) => drawEdge(edge, hueOf(edge.to.lane))),
+    ...layout.boxes.map((box) => drawBox(box, hueOf(box.lane))),
+    ...legend(height),
+    "</svg>",
+    "",
+  ].join("\n");
+}
+
+function drawLane({ name, outside, x, y, width, height }: PlacedLane, hue: string): string {
+  // A lane that only stands for one box has no name to show.
+  if (name.startsWith("\0")) return "";
+  const fill = outside ? 'class="lane quiet"' : `class="lane" style="fill:${hue}"`;
+  const label = `<text ${fill} x="${n(x + 12)}" y="${n(y + 13)}">${escapeXml(name)}</text>`;
+  if (outside) return label;
+  return `<rect class="band" x="${n(x)}" y="${n(y)}" width="${n(width)}" height="${n(height)}" rx="8"/>${label}`;
+}
+
+/** Long ways first, so that short ones lie on top. */
+function arrowsBehindFirst({ edges }: FlowLayout): readonly PlacedEdge[] {
+  const lengthOf = ({ points }: PlacedEdge) => Math.abs(points.at(-1)![0] - points[0]![0]);
+  return [...edges].sort((a, b) => lengthOf(b) - lengthOf(a));
+}
+
+function drawEdge({ from, to, text, partial, many, points }: PlacedEdge, hue: string): string {
+  const [x, y] = points.at(-1)!;
+  const way = points.length === 2 ? curve(points[0]!, points[1]!) : roundedPath(points);
+  const arrow = `M${n(x - 7)} ${n(y - 4)}L${n(x)} ${n(y)}L${n(x - 7)} ${n(y + 4)}Z`;
+  const tip = `${labelOf(from)} to ${labelOf(to)}: ${partial ? "for some, " : ""}${text}`;
+  return `<g><title>${escapeXml(tip)}</title><path class="way${partial ? " some" : ""}${many ? " many" : ""}" stroke="${hue}" d="${way}"/><path fill="${hue}" d="${arrow}"/></g>`;
+}
+
+function curve([x1, y1]: readonly [number, number], [x2, y2]: readonly [number, number]): string {
+  const middle = (x1 + x2) / 2;
+  return `M${n(x1)} ${n(y1)}C${n(middle)} ${n(y1)} ${n(middle)} ${n(y2)} ${n(x2 - 4)} ${n(y2)}`;
+}
+
+function roundedPath(points: readonly (readonly [number, number])[]): string {
+  let path = `M${n(points[0]![0])} ${n(points[0]![1])}`;
+  for (let at = 1; at + 1 < points.length; at++) {
+    const [x, y] = points[at]!;
+    const [fromX, fromY] = towards(points[at]!, points[at - 1]!);
+    const [toX, toY] = towards(points[at]!, points[at + 1]!);
+    path += `L${n(fromX)} ${n(fromY)}Q${n(x)} ${n(y)} ${n(toX)} ${n(toY)}`;
+  }
+  const [x, y] = points.at(-1)!;
+  return `${path}L${n(x - 4)} ${n(y)}`;
+}
+
+/** The point on the way from a corner where its rounding ends. */
+function towards(
+  [x, y]: readonly [number, number],
+  [otherX, otherY]: readonly [number, number],
+): readonly [number, number] {
+  const length = Math.abs(otherX - x) + Math.abs(otherY - y);
+  const step = length === 0 ? 0 : Math.min(CORNER, length / 2) / length;
+  return [x + (otherX - x) * step, y + (otherY - y) * step];
+}
+
+function drawBox(placed: PlacedBox, hue: string): string {
+  const { box, x, y, width, height, titles, entries, fromAnyone, toAnyone, among } = placed;
+  const left = x + measures.boxPadding + 4;
+  const right = x + width - measures.boxPadding;
+  const outside = box.kind === "outside";
+  const parts = [
+    `<title>${escapeXml(labelOf(placed))}</title>`,
+    `<rect class="box${outside ? " outside" : ""}" x="${n(x)}" y="${n(y)}" width="${n(width)}" height="${n(height)}" rx="${outside ? 14 : 6}"/>`,
+  ];
+  if (!outside) {
+    parts.push(
+      `<path d="M${n(x + 1.5)} ${n(y + 7)}V${n(y + height - 7)}" stroke="${hue}" stroke-width="3" stroke-linecap="round"/>`,
+    );
+  }
+  for (const line of titles) parts.push(text(line, left, "name"));
+  for (const line of entries) parts.push(text(line, left, "", `style="fill:${hue}"`));
+  if (fromAnyone !== undefined) {
+    parts.push(stub(x, x - 14, fromAnyone.y), text(fromAnyone, left, "quiet"));
+  }
+  if (among !== undefined) parts.push(text(among, left, "quiet"));
+  if (toAnyone !== undefined) {
+    parts.push(
+      stub(x + width, x + width + 14, toAnyone.y),
+      text(toAnyone, right, "quiet", 'text-anchor="end"'),
+    );
+  }
+  return `<g>${parts.join("")}</g>`;
+}
+
+/** A short line that ends in an open circle: anyone. */
+function stub(from: number, to: number, y: number): string {
+  const end = to + (from > to ? 3 : -3);
+  return `<path class="stub" d="M${n(from)} ${n(y)}H${n(end)}"/><circle class="open" cx="${n(to)}" cy="${n(y)}" r="3.2"/>`;
+}
+
+function text({ text: shown, full, y }: BoxLine, x: number, className: string, more = ""): string {
+  const tip = shown === full ? "" : `<title>${escapeXml(full)}</title>`;
+  const kind = className === "" ? "" : ` class="${className}"`;
+  return `<text${kind} x="${n(x)}" y="${n(y)}"${more === "" ? "" : ` ${more}`}>${escapeXml(shown)}${tip}</text>`;
+}
+
+function legend(height: number): readonly string[] {
+  const { margin } = measures;
+  const y = height - 30;
+  return [
+    `<g>${stub(margin + 4, margin + 18, y)}<text class="quiet" x="${margin + 28}" y="${y}">open to anyone: a sender’s “to anyone” reaches every “from anyone”</text></g>`,
+    `<g><path class="stub some" d="M${margin} ${y + 16}h20"/><text class="quiet" x="${margin + 28}" y="${y + 16}">holds for some of the pods or address families only</text></g>`,
+  ];
+}
+
+function labelOf({ box }: PlacedBox): string {
+  const prefix = box.namespace === "" ? "" : `${box.namespace}/`;
+  return box.names.map((name) => `${prefix}${name}`).join(", ");
+}
+
+/** A number with one decimal at most. */
+function n(value: number): string {
+  return String(Math.round(value * 10) / 10);
+}
+
+function escapeXml(value: string): string {
+  return value
+    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+    .replace(/[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "\ufffd");
+}

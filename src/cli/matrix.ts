@@ -1,0 +1,224 @@
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { Connectivity } from "../analysis/connectivity.js";
+import { Matrix, type MatrixCell } from "../analysis/matrix.js";
+import { flowGraph } from "../analysis/matrix-graph.js";
+import { matrixJson } from "../analysis/matrix-json.js";
+import type { MatrixParty } from "../analysis/matrix-parties.js";
+import { parseProtocol } from "../analysis/protocols.js";
+import { renderCsv } from "../analysis/render/csv.js";
+import { renderDot } from "../analysis/render/dot.js";
+import { renderMarkdown } from "../analysis/render/markdown.js";
+import { renderMermaid } from "../analysis/render/mermaid.js";
+import { portText } from "../analysis/render/port-text.js";
+import { renderSvg } from "../analysis/render/svg.js";
+import { Table } from "../dataplane/table.js";
+import { noPorts, type PortSet, portRange } from "../net/port-set.js";
+import { compileManifests } from "./compiled.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import type { MatrixOptions } from "./options.js";
+import { type Cell, renderTable, type Styles, sanitize, styles } from "./output.js";
+
+/** Columns to fill where nobody says how wide the reader's window is. */
+const COLUMNS_DEFAULT = 100;
+/** Columns of the list's last field, at least, for names to be wrapped into. */
+const NAMES_COLUMNS_MIN = 24;
+
+/** Prints who can reach whom, out of the table that would enforce it. */
+export async function runMatrix(options: MatrixOptions, io: Io): Promise<number> {
+  const ports = options.port === undefined ? undefined : readPorts(options.port);
+  const compiled = await compileManifests(options, io);
+  if (compiled === undefined) return exitCodes.input;
+  // Accepted by the native checker: from here on the blob may be read without checks.
+  Table.open(compiled.blob);
+  const matrix = new Matrix(new Connectivity(compiled.blob), {
+    by: options.by,
+    ...(ports === undefined ? {} : { ports }),
+  });
+  const text = render(matrix, options, io);
+  if (options.out === undefined) io.stdout.write(text);
+  else writeWhole(options.out, text);
+  return exitCodes.ok;
+}
+
+function render(matrix: Matrix, { output, port, out }: MatrixOptions, io: Io): string {
+  const textOf = (ports: number) => portText(matrix.pool.get(ports));
+  switch (output) {
+    case "json":
+      return `${JSON.stringify(matrixJson(matrix, port))}\n`;
+    case "csv":
+      return renderCsv(grid(matrix, textOf));
+    case "md":
+      return renderMarkdown(grid(matrix, textOf));
+    case "dot":
+      return renderDot(flowGraph(matrix), textOf);
+    case "mermaid":
+      return renderMermaid(flowGraph(matrix), textOf);
+    case "svg":
+      return renderSvg(flowGraph(matrix), textOf, titleOf(matrix, port));
+    case "table":
+      return tableText(matrix, textOf, out === undefined ? io : { ...io, isTerminal: nowhere });
+  }
+}
+
+const nowhere = { stdout: false, stderr: false };
+
+function titleOf({ parties, by }: Matrix, port: string | undefined): string {
+  const count = parties.filter(({ kind }) => kind !== "outside").length;
+  const what = `${count} ${by}${count === 1 ? "" : "s"}`;
+  return `Who can reach whom${port === undefined ? "" : ` on ${port}`} (${what})`;
+}
+
+/** A header and a row for each sender, all as text. */
+function grid(matrix: Matrix, textOf: (ports: number) => string): readonly (readonly string[])[] {
+  const { parties } = matrix;
+  return [
+    ["from \\ to", ...parties.map(({ name }) => name)],
+    ...parties.map((from) => [
+      from.name,
+      ...parties.map((to) => cellText(matrix.cell(from, to), textOf)),
+    ]),
+  ];
+}
+
+/** `~` marks what holds for some of the pods or families only; `.` is where nothing is judged. */
+function cellText(cell: MatrixCell | undefined, textOf: (ports: number) => string): string {
+  if (cell === undefined) return ".";
+  return `${cell.some === cell.every ? "" : "~"}${textOf(cell.some)}`;
+}
+
+function tableText(matrix: Matrix, textOf: (ports: number) => string, io: Io): string {
+  const paint = styles(io);
+  const columns = (io.isTerminal.stdout ? io.stdout.columns : undefined) ?? COLUMNS_DEFAULT;
+  const rows = grid(matrix, textOf);
+  const used = rows.flat();
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => sanitize(row[column] ?? "").length)),
+  );
+  const width = widths.reduce((sum, each) => sum + each + 2, -2);
+  const body =
+    width <= columns ? gridTable(rows, paint) : listTable(matrix, textOf, columns, paint);
+  const notes = [
+    ...(used.some((text) => text.startsWith("~"))
+      ? ["~  for some of the pods or address families only (-o json has both)"]
+      : []),
+    ...(width <= columns
+      ? [".  nothing to judge: outside addresses, a pod to itself, two families"]
+      : []),
+    ...outsideNotes(matrix.parties),
+  ];
+  return `${body}${notes.map((note) => `${paint.dim(sanitize(note))}\n`).join("")}`;
+}
+
+function gridTable(rows: readonly (readonly string[])[], paint: Styles): string {
+  const [header = [], ...rest] = rows;
+  return renderTable(
+    rest.map((row) => row.map((text, at) => (at === 0 ? text : portsCell(text, paint)))),
+    { header },
+  );
+}
+
+function portsCell(text: string, paint: Styles): Cell {
+  if (text === "." || text === "-") return { text, style: paint.dim };
+  return { text, style: text.startsWith("~") ? paint.yellow : paint.green };
+}
+
+/** A line for each sender and port set, with all who are reached so: for many parties. */
+function listTable(
+  matrix: Matrix,
+  textOf: (ports: number) => string,
+  columns: number,
+  paint: Styles,
+): string {
+  const entries = matrix.parties.flatMap((from) => {
+    const byPorts = new Map<string, string[]>();
+    let judged = 0;
+    for (const to of matrix.parties) {
+      const cell = matrix.cell(from, to);
+      if (cell === undefined) continue;
+      judged++;
+      const text = cellText(cell, textOf);
+      if (text === "-") continue;
+      const names = byPorts.get(text);
+      if (names === undefined) byPorts.set(text, [to.name]);
+      else names.push(to.name);
+    }
+    const found = [...byPorts].map(([ports, names]) => ({
+      from: from.name,
+      ports,
+      names: names.length === judged && judged > 1 ? ["everyone"] : names,
+    }));
+    if (found.length > 0 || judged === 0) return found;
+    return [{ from: from.name, ports: "-", names: ["no one"] }];
+  });
+  const fixed = (["from", "ports"] as const).reduce(
+    (sum, key) => sum + Math.max(...entries.map((entry) => entry[key].length), key.length) + 2,
+    0,
+  );
+  const room = Math.max(columns - fixed, NAMES_COLUMNS_MIN);
+  let last = "";
+  const rows = entries.flatMap(({ from, ports, names }) =>
+    wrapped(names, room).map((line, at): Cell[] => {
+      const name = at > 0 || from === last ? "" : from;
+      last = from;
+      return [name, at > 0 ? "" : portsCell(ports, paint), line];
+    }),
+  );
+  return renderTable(rows, {
+    header: ["FROM", "PORTS", "TO"],
+    columns: Math.max(columns, fixed + room),
+  });
+}
+
+/** Joins names by commas into lines of at most `room` columns, where a name fits at all. */
+function wrapped(names: readonly string[], room: number): readonly string[] {
+  const lines: string[] = [];
+  names.forEach((name, at) => {
+    const text = at + 1 < names.length ? `${name},` : name;
+    const line = lines.at(-1);
+    if (line === undefined || line.length + 1 + text.length > room) lines.push(text);
+    else lines[lines.length - 1] = `${line} ${text}`;
+  });
+  return lines;
+}
+
+/** Spells out the addresses that a short name stands for. */
+function outsideNotes(parties: readonly MatrixParty[]): readonly string[] {
+  const outside = parties.filter(({ kind }) => kind === "outside");
+  const rest = outside.find(({ name }) => name.startsWith("any"));
+  if (rest === undefined || outside.length < 2) return [];
+  return [`${rest.name}: no pod's address, and none of those named here`];
+}
+
+/** Reads `80/tcp`, `8000-8080/udp`, `sctp` or `icmp`. Errors: CommandError (usage). */
+function readPorts(text: string): PortSet {
+  const match = /^(?:(\d+)(?:-(\d+))?\/)?([a-z][a-z0-9]*)$/i.exec(text);
+  const protocol = match?.[3]?.toUpperCase();
+  const first = match?.[1] === undefined ? undefined : Number(match[1]);
+  const last = match?.[2] === undefined ? first : Number(match[2]);
+  if (protocol === "TCP" || protocol === "UDP" || protocol === "SCTP") {
+    if (first === undefined || last === undefined) return portRange(protocol);
+    if (first <= last && last <= 65_535) return portRange(protocol, first, last);
+  } else if (
+    protocol !== undefined &&
+    first === undefined &&
+    parseProtocol(protocol) !== undefined
+  ) {
+    return { ...noPorts, other: true };
+  }
+  throw new CommandError(
+    exitCodes.usage,
+    `--port: got "${text}", want a port and protocol such as 80/tcp, 8000-8080/udp, sctp or icmp`,
+  );
+}
+
+/** Writes a file such that a reader never sees half of it. Errors: CommandError (environment). */
+function writeWhole(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    writeFileSync(temporary, text);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw new CommandError(exitCodes.environment, `--out: ${(error as Error).message}`);
+  }
+}
