@@ -24,9 +24,8 @@ const numbers: Readonly<Record<string, number>> = {
   ICMPv6: 58,
 };
 
-/** Folders with manifest.yaml and probes.json: our own, and the shared ones where they are there. */
+/** Folders with manifest.yaml and probes.json, beside the checkout where they are there at all. */
 const collections = [
-  ["shipped", "test/policy/cases"],
   ["shared upstream", "../shared/conformance/policy/upstream"],
   ["shared cnp", "../shared/conformance/policy/cnp"],
 ] as const;
