@@ -1,0 +1,75 @@
+import { spawnSync } from "node:child_process";
+import { chownSync, mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ProbeReport } from "../../src/lab/protocol.js";
+import { Bench, labObstacle, main, named, threeTier, until } from "./lab-harness.js";
+
+const nobody = 65_534;
+const isRoot = process.getuid?.() === 0;
+const asNobody = isRoot
+  ? ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"]
+  : [];
+
+/** Why an ordinary user can bring no lab up here. */
+const obstacle = ((): string | undefined => {
+  if (labObstacle !== undefined) return labObstacle;
+  const [program = "", ...rest] = [...asNobody, process.execPath, main, "version"];
+  if (spawnSync(program, rest).status !== 0) return "an ordinary user cannot read this checkout";
+  const [enter = "", ...words] = [...asNobody, "unshare", "--user", "--map-root-user", "true"];
+  if (spawnSync(enter, words).status !== 0) return "this kernel gives users no namespaces";
+  return undefined;
+})();
+
+// Goal: all of a lab works for a user without any privilege.
+// Method: as root, become `nobody` first; else as oneself.
+describe.skipIf(obstacle !== undefined)(named("lab without root", obstacle), () => {
+  let bench: Bench;
+  beforeEach(() => {
+    const folder = mkdtempSync(join(tmpdir(), "sluice-live-"));
+    if (isRoot) chownSync(folder, nobody, nobody);
+    bench = new Bench(asNobody, folder);
+  });
+  afterEach(() => bench.close());
+
+  test("up, probe, exec, apply, kill -9, down", async () => {
+    const up = await bench.run("lab", "up", "-f", threeTier);
+    expect(up, up.stderr).toMatchObject({ code: 0 });
+    const { code, stdout } = await bench.run("lab", "probe", "-o", "json");
+    const { probes } = JSON.parse(stdout) as ProbeReport;
+    expect(probes.filter((each) => !each.agrees)).toEqual([]);
+    expect(code).toBe(0);
+    expect(probes).toHaveLength(204);
+
+    // Within its namespaces the user is root, and outside of them nobody has noticed.
+    expect(await bench.exec("frontend", "id", "-u")).toMatchObject({ code: 0, stdout: "0\n" });
+    expect(await bench.exec("frontend", "sh", "-c", "exit 9")).toMatchObject({ code: 9 });
+    expect(await bench.run("lab", "apply", "-f", threeTier)).toMatchObject({ code: 0 });
+
+    const { stdout: json } = await bench.run("lab", "status", "-o", "json");
+    const { pid, generation } = JSON.parse(json) as {
+      readonly pid: number;
+      readonly generation: number;
+    };
+    expect(generation).toBe(2);
+    process.kill(pid, "SIGKILL");
+    await until("status notices", async () => (await bench.run("lab", "status")).code === 4);
+    expect(await bench.run("lab", "up", "-f", threeTier)).toMatchObject({ code: 0 });
+    expect(await bench.run("lab", "down")).toMatchObject({ code: 0 });
+    expect(bench.left()).toEqual([]);
+  });
+
+  test("in the foreground, until SIGTERM", async () => {
+    const child = bench.start("lab", "up", "--foreground", "-f", threeTier);
+    let said = "";
+    child.stdout?.on("data", (chunk) => {
+      said += chunk;
+    });
+    await until("it is up", () => said.includes("Ctrl-C takes it down"));
+    child.kill("SIGTERM");
+    await until("it has ended", () => child.exitCode !== null);
+    expect(child.exitCode).toBe(0);
+    expect(bench.left()).toEqual([]);
+  });
+});
