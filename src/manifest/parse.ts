@@ -66,7 +66,8 @@ export function joinTexts(texts: readonly ParsedText[], place: string): Manifest
 }
 
 /** Reads the objects of one text. */
-export function parseText(text: string, file: string): ParsedText {
+export function parseText(given: string, file: string): ParsedText {
+  const text = given.startsWith("\ufeff") ? given.slice(1) : given;
   const source = new SourceText(file, text);
   const diagnostics: Diagnostic[] = [];
   const objects: KubernetesObject[] = [];

@@ -11,12 +11,6 @@ import { join } from "node:path";
 import { type Diagnostic, diagnostic, type Span } from "../diagnostics/diagnostic.js";
 import { joinTexts, type Manifests, type ParsedText, parseText } from "./parse.js";
 
-/** Manifests from files, with the texts that diagnostics point into. */
-export interface ReadManifests extends Manifests {
-  /** Returns the text of a file that a diagnostic names, for an excerpt. */
-  readonly sourceOf: (file: string) => string | undefined;
-}
-
 /** Bytes of one file; somewhat less than one string of V8 can hold. */
 const FILE_BYTES_MAX = 400 * 1024 * 1024;
 
@@ -28,9 +22,8 @@ const FILE_BYTES_MAX = 400 * 1024 * 1024;
  *         `stdin` is standard input's text where somebody has read it already.
  * Errors: none thrown; SL1002, SL1010, SL1011, SL1012 beside those of `parseManifests`.
  */
-export function readManifests(paths: readonly string[], stdin?: string): ReadManifests {
+export function readManifests(paths: readonly string[], stdin?: string): Manifests {
   const texts: ParsedText[] = [];
-  const sources = new Map<string, string>();
   const seen = new Set<string>();
 
   for (const path of paths) {
@@ -39,7 +32,7 @@ export function readManifests(paths: readonly string[], stdin?: string): ReadMan
         texts.push(failed(file));
         continue;
       }
-      const identity = file === "-" ? file : realpathSync(file);
+      const identity = file === "-" ? file : identityOf(file);
       if (seen.has(identity)) continue;
       seen.add(identity);
 
@@ -49,16 +42,19 @@ export function readManifests(paths: readonly string[], stdin?: string): ReadMan
         texts.push(failed(read));
         continue;
       }
-      const parsed = parseText(read, name);
-      texts.push(parsed);
-      sources.set(name, read);
+      texts.push(parseText(read, name));
     }
   }
-  const place = paths.length === 1 && paths[0] !== "-" ? paths[0]! : "<stdin>";
-  const manifests = joinTexts(texts, paths.length > 1 ? paths.join(",") : place);
-  const needed = new Set(manifests.diagnostics.map((each) => each.span.file));
-  for (const name of sources.keys()) if (!needed.has(name)) sources.delete(name);
-  return { ...manifests, sourceOf: (file) => sources.get(file) };
+  return joinTexts(texts, paths.map((path) => (path === "-" ? "<stdin>" : path)).join(","));
+}
+
+/** What tells one file from another; a pipe has no path but the one it was given by. */
+function identityOf(file: string): string {
+  try {
+    return realpathSync(file);
+  } catch {
+    return file;
+  }
 }
 
 function failed(found: Diagnostic): ParsedText {

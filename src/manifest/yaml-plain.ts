@@ -74,6 +74,7 @@ class PlainReader {
   }
 
   document(): YamlNode | undefined {
+    if (this.#text.startsWith("---", this.#at)) throw NOT_PLAIN;
     this.#nextContent();
     if (this.#column < 0) return undefined;
     const root = this.#block(this.#column, -1);
@@ -119,9 +120,10 @@ class PlainReader {
       this.#skipLine();
       return;
     }
+    if (code === -1) return;
     if (code === CR) code = this.#code(++this.#at);
-    if (code === LF) this.#at++;
-    else if (code !== -1) throw NOT_PLAIN;
+    if (code !== LF) throw NOT_PLAIN;
+    this.#at++;
   }
 
   #atLineEnd(): boolean {
@@ -360,7 +362,7 @@ class PlainReader {
   #flowPlain(): YamlScalar {
     const start = this.#at;
     const first = this.#code(start);
-    if (indicators.has(first)) throw NOT_PLAIN;
+    if (indicators.has(first) || isFlowEnd(first)) throw NOT_PLAIN;
     if (first === DASH && isFlowEnd(this.#code(start + 1))) throw NOT_PLAIN;
     let at = start;
     for (; ; at++) {

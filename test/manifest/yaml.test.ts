@@ -1,0 +1,357 @@
+import fc from "fast-check";
+import { assert, describe, test } from "vitest";
+import { parseManifests } from "../../src/manifest/parse.js";
+import { parseAnyYaml, parseYaml } from "../../src/manifest/yaml.js";
+import type { YamlNode } from "../../src/manifest/yaml-node.js";
+import { parsePlainYaml } from "../../src/manifest/yaml-plain.js";
+import { findings, only } from "./helpers.js";
+
+/** The content of a node, as JSON has it. */
+function content(node: YamlNode): unknown {
+  if (node.type === "scalar") return node.value;
+  if (node.type === "sequence") return node.items.map(content);
+  return Object.fromEntries(node.entries.map(({ key, value }) => [key, content(value)]));
+}
+
+/** The content with the place of every key and of every value that is written. */
+function placed(node: YamlNode): unknown {
+  if (node.type === "scalar")
+    return node.value === null ? null : [node.value, node.start, node.end];
+  if (node.type === "sequence") return [node.start, node.items.map(placed)];
+  return [
+    node.start,
+    node.entries.map((each) => [each.key, each.keyStart, each.keyEnd, placed(each.value)]),
+  ];
+}
+
+function contents(text: string): unknown[] {
+  return [...parseYaml(text)].map(({ root, faults }) => {
+    assert.deepEqual(faults, []);
+    return content(root!);
+  });
+}
+
+describe("scalars are read as the reader in front of the Kubernetes API reads them", () => {
+  const scalars: readonly [text: string, value: unknown][] = [
+    ["text", "text"],
+    ["''", ""],
+    ["'it''s'", "it's"],
+    ['"\\u00e9\\n"', "é\n"],
+    ['"\\x41"', "A"],
+    ["", null],
+    ["~", null],
+    ["Null", null],
+    ["nUll", "nUll"],
+    ["true", true],
+    ["Yes", true],
+    ["on", true],
+    ["y", true],
+    ["NO", false],
+    ["off", false],
+    ["yEs", "yEs"],
+    ["80", 80],
+    ["-1", -1],
+    ["+1", 1],
+    ["010", 8],
+    ["0o10", 8],
+    ["08", 8],
+    ["0x1F", 31],
+    ["0b101", 5],
+    ["1_000", 1000],
+    ["1e3", 1000],
+    [".5", 0.5],
+    ["80.0", 80],
+    ["1.2.3.4", "1.2.3.4"],
+    ["10.0.0.0/8", "10.0.0.0/8"],
+    ["2026-11-21", "2026-11-21"],
+    ["2026-11-21T10:00:00Z", "2026-11-21T10:00:00Z"],
+    ["12:30:45", "12:30:45"],
+    ["-.inf", Number.NEGATIVE_INFINITY],
+    [".NaN", Number.NaN],
+    ["!!str 80", "80"],
+    ["!!int '80'", 80],
+    ["! 80", "80"],
+    ["|\n  two\n  lines", "two\nlines\n"],
+    [">-\n  folded\n  text", "folded text"],
+    ["over\n  two lines", "over two lines"],
+  ];
+  test.each(scalars)("%s", (text, value) => {
+    assert.deepEqual(contents(`a: ${text}\n`), [{ a: value }]);
+  });
+});
+
+describe("documents", () => {
+  const cases: readonly [name: string, text: string, want: unknown[]][] = [
+    ["none", "", []],
+    ["blanks and comments", "\n  \n# only this\n", []],
+    ["empty ones are left out", "---\n---\n# c\n---\na: 1\n---\nnull\n", [{ a: 1 }]],
+    ["marker with a comment", "a: 1\n--- # next\nb: 2\n", [{ a: 1 }, { b: 2 }]],
+    ["content beside the marker", "--- {a: 1}\n---\tb\n", [{ a: 1 }, "b"]],
+    ["a marker inside a text", "a: |\n  ---\n  x\n", [{ a: "---\nx\n" }]],
+    ["a longer dash is no marker", "a: 1\n----: 2\n", [{ a: 1, "----": 2 }]],
+    [
+      "explicit ends and directives",
+      "%YAML 1.2\n---\na: 1\n...\n---\nb: 2\n",
+      [{ a: 1 }, { b: 2 }],
+    ],
+    ["carriage returns", "a: 1\r\nb:\r\n- c\r\n---\r\nd: e\r\n", [{ a: 1, b: ["c"] }, { d: "e" }]],
+    ["no newline at the end", "a: [1, {b: 2}]", [{ a: [1, { b: 2 }] }]],
+    ["JSON with tabs", '{\n\t"a": [1, 2],\n\t"b": "\\u0041\\/"\n}\n', [{ a: [1, 2], b: "A/" }]],
+    ["JSON without blanks", '{"a":1,"b":{"c":[]}}', [{ a: 1, b: { c: [] } }]],
+    ["a list as deep as its key", "a:\n- 1\n- 2\nb: 3\n", [{ a: [1, 2], b: 3 }]],
+    ["lists in lists", "- - 1\n  - 2\n-\n  - 3\n", [[[1, 2], [3]]]],
+    [
+      "anchors, aliases and merges",
+      "a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}\ne: *x\n",
+      [{ a: { b: 1, c: 2 }, d: { c: 3, b: 1 }, e: { b: 1, c: 2 } }],
+    ],
+    ["keys that are numbers and booleans", "80: a\ntrue: b\n", [{ 80: "a", true: "b" }]],
+    [
+      "comments everywhere",
+      "a: # x\n  # y\n  b: 1 # z\n# w\nc: [1, # v\n  2]\n",
+      [{ a: { b: 1 }, c: [1, 2] }],
+    ],
+    ["a hash inside a text", "a: b#c\nd: 'e # f'\n", [{ a: "b#c", d: "e # f" }]],
+    ["a colon inside a text", "a: b:c\nd: [fd00::1, ::1]\n", [{ a: "b:c", d: ["fd00::1", "::1"] }]],
+  ];
+  test.each(cases)("%s", (_name, text, want) => {
+    assert.deepEqual(contents(text), want);
+  });
+});
+
+describe("broken texts are answered with one fault each, at its place", () => {
+  const deep = (open: string, count: number) => `a: ${open.repeat(count)}`;
+  const bomb = ["a: &a [x,x,x,x,x,x,x,x,x,x]"];
+  for (let i = 1; i < 9; i++) {
+    const [name, before] = ["abcdefghi"[i], "abcdefghi"[i - 1]];
+    bomb.push(`${name}: &${name} [${Array(10).fill(`*${before}`).join(",")}]`);
+  }
+  const mergeBomb = ["a: &a {x: 1}"];
+  for (let i = 1; i < 9; i++) {
+    const aliases = Array(10)
+      .fill(`*${"abcdefghi"[i - 1]}`)
+      .join(",");
+    mergeBomb.push(`${"abcdefghi"[i]}: &${"abcdefghi"[i]} {<<: [${aliases}]}`);
+  }
+  const cases: readonly [name: string, text: string, want: string[]][] = [
+    ["bad indentation", "a:\n  b: 1\n c: 2\n", ["SL1001 -"]],
+    ["tab as indentation", "a:\n\tb: 1\n", ["SL1001 -"]],
+    ["quote left open", "a: 'b\n", ["SL1001 -"]],
+    ["bracket left open", "a: [b\n", ["SL1001 -"]],
+    ["brackets crossed", "a: [b}\n", ["SL1001 -"]],
+    ["a map beside a value", "a: b: c\n", ["SL1001 -"]],
+    ["reserved character", "a: @b\n", ["SL1001 -"]],
+    ["a list as key", "? [a]\n: b\n", ["SL1001 -"]],
+    ["null as key", "~: b\n", ["SL1001 -"]],
+    ["merge of no map", "a: {<<: 1}\n", ["SL1001 -"]],
+    ["JSON cut short", '{"kind": "Pod", "meta', ["SL1001 -"]],
+    ["NUL", "a: \0\n", ["SL1002 -"]],
+    ["control character", "a: \u001b[31m\n", ["SL1002 -"]],
+    ["alias of nothing", "a: *b\n", ["SL1003 -"]],
+    ["alias of itself", "a: &b [*b]\n", ["SL1003 -"]],
+    ["alias bomb", `${bomb.join("\n")}\n`, ["SL1005 -"]],
+    ["merge bomb", `${mergeBomb.join("\n")}\n`, ["SL1005 -"]],
+    ["100,000 open brackets", deep("[", 100_000), ["SL1006 -"]],
+    ["100,000 open maps", deep("{a: ", 100_000), ["SL1006 -"]],
+    ["2,000 dashes", `${"- ".repeat(2000)}x\n`, ["SL1006 -"]],
+    ["101 levels, closed", `${deep("[", 101)}${"]".repeat(101)}`, ["SL1006 -"]],
+    ["custom tag", "a: !secret b\n", ["SL1008 -"]],
+    ["binary", "a: !!binary aGk=\n", ["SL1008 -"]],
+    ["tag that does not fit", "a: !!int b\n", ["SL1008 -"]],
+  ];
+  test.each(cases)("%s", (_name, text, want) => {
+    assert.deepEqual(findings(text), want);
+  });
+
+  test("a doubled key is named by its path, and the rest of the document is read", () => {
+    const text = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: web}
+spec:
+  podSelector: {}
+  ingress:
+  - ports: [{port: 1, port: 2}]
+  - from: []
+    from: []
+  policyTypes: [x]
+`;
+    assert.deepEqual(findings(text), [
+      "SL1007 spec.ingress[0].ports[0].port",
+      "SL1007 spec.ingress[1].from",
+      "SL1210 spec.policyTypes[0]",
+    ]);
+    const [first] = parseManifests(text, "m").diagnostics;
+    assert.deepEqual(first!.object, { kind: "NetworkPolicy", namespace: "web", name: "p" });
+    assert.deepEqual([first!.span.line, first!.span.column], [7, 23]);
+  });
+
+  test("empty input is an error", () => {
+    assert.deepEqual(findings(""), ["SL1010 -"]);
+    assert.deepEqual(findings("# nothing\n---\n"), ["SL1010 -"]);
+  });
+});
+
+test("a byte order mark in front is passed over", () => {
+  assert.equal(only("\ufeffapiVersion: v1\nkind: Pod\nmetadata: {name: p}\n").meta.name, "p");
+});
+
+// The two readers of one language.
+
+const words = fc.constantFrom(
+  ..."a b web app-1 10.0.0.0/8 fd00::1 ::1 80 010 yes ~ null 1.5 -x x:y x#y -1 é http".split(" "),
+);
+const scalarText = fc.oneof(
+  words,
+  words.map((word) => `"${word}"`),
+  words.map((word) => `'${word}'`),
+  fc.constantFrom(
+    "",
+    '"\\n\\u00e9"',
+    "'it''s'",
+    "two words",
+    "|\n      text",
+    "*a",
+    "&a b",
+    "!!str 1",
+    "a: b",
+    "x #y",
+  ),
+);
+
+type Tree =
+  | { readonly scalar: string }
+  | { readonly list: Tree[] }
+  | { readonly map: [string, Tree][] };
+
+const tree = fc.letrec<{ tree: Tree }>((tie) => ({
+  tree: fc.oneof(
+    { depthSize: "small", withCrossShrink: true },
+    scalarText.map((scalar) => ({ scalar })),
+    fc.array(tie("tree"), { maxLength: 3 }).map((list) => ({ list })),
+    fc.array(fc.tuple(words, tie("tree")), { maxLength: 3 }).map((map) => ({ map })),
+  ),
+})).tree;
+
+function flowText(each: Tree): string {
+  if ("scalar" in each) return each.scalar;
+  if ("list" in each) return `[${each.list.map(flowText).join(", ")}]`;
+  return `{${each.map.map(([key, value]) => `${key}: ${flowText(value)}`).join(", ")}}`;
+}
+
+function blockText(each: Tree, indent: string, flowAt: number): string {
+  const deeper = `${indent}  `;
+  if ("scalar" in each || indent.length >= flowAt) return ` ${flowText(each)}\n`;
+  if ("list" in each) {
+    if (each.list.length === 0) return " []\n";
+    return `\n${each.list.map((item) => `${indent}-${blockText(item, deeper, flowAt)}`).join("")}`;
+  }
+  if (each.map.length === 0) return " {}\n";
+  return `\n${each.map.map(([key, value]) => `${indent}${key}:${blockText(value, deeper, flowAt)}`).join("")}`;
+}
+
+const yamlText = fc
+  .record({
+    tree,
+    flowAt: fc.constantFrom(2, 4, 100),
+    edits: fc.array(
+      fc.tuple(
+        fc.nat(),
+        fc.nat({ max: 2 }),
+        fc.constantFrom(
+          ..." \n:-#{}[],'\"\\&*!|>%@`?\t\r0a~".split(""),
+          "\n  ",
+          ": ",
+          "- ",
+          " #",
+          "---\n",
+          "\r\n",
+          "<<: ",
+        ),
+      ),
+      { maxLength: 3 },
+    ),
+  })
+  .map(({ tree: each, flowAt, edits }) => {
+    let text = `kind: x\nspec:${blockText(each, "  ", flowAt)}`;
+    for (const [at, drop, insert] of edits) {
+      const place = at % (text.length + 1);
+      text = text.slice(0, place) + insert + text.slice(place + drop);
+    }
+    return text;
+  });
+
+// Goal: the fast reader never reads anything otherwise than the full one, places included.
+// Method: texts of all styles, most of them broken by a few edits; where the fast reader gives an
+// answer at all, the full one must give the same and find no fault.
+test("what the plain reader takes, the full reader reads alike", () => {
+  let taken = 0;
+  const runs = 4000;
+  fc.assert(
+    fc.property(yamlText, (text) => {
+      if (/^(---|\.\.\.|%)/m.test(text)) return;
+      const plain = parsePlainYaml(text, 0, text.length);
+      if (plain === undefined) return;
+      taken++;
+      const full = [...parseAnyYaml(text, 0, text.length)];
+      assert.deepEqual(
+        full.map((each) => each.faults),
+        full.map(() => []),
+        text,
+      );
+      const roots = full.map((each) => placed(each.root!));
+      assert.deepEqual(plain.root === undefined ? [] : [placed(plain.root)], roots, text);
+    }),
+    { numRuns: runs },
+  );
+  // A reader that took nothing would pass.
+  assert.isAbove(taken, runs / 10);
+});
+
+// Goal: whatever the input, there is an answer, and every finding points into the text.
+test("no text makes the reader throw", () => {
+  const manifest = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: web, labels: {a: b}}
+spec:
+  podSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}
+  policyTypes: [Ingress]
+  ingress:
+  - from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}, {podSelector: {matchLabels: {a: b}}}]
+    ports: [{port: 80, endPort: 90, protocol: TCP}]
+`;
+  const piece = fc.constantFrom(
+    ..."{}[]:,-&*!|>'\"%@`?#~ \n\t0".split(""),
+    "null",
+    "[]",
+    "{}",
+    "-1",
+    "yes",
+    "*a",
+    "&a ",
+    "<<: *a",
+    "\n---\n",
+    "99999999999999999999",
+    "\ud800",
+    "{{}}",
+    "!!map ",
+  );
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.nat(), fc.nat({ max: 12 }), piece), { minLength: 1, maxLength: 5 }),
+      (edits) => {
+        let text = manifest;
+        for (const [at, drop, insert] of edits) {
+          const place = at % (text.length + 1);
+          text = text.slice(0, place) + insert + text.slice(place + drop);
+        }
+        const lines = text.split("\n");
+        for (const { span, message } of parseManifests(text, "m").diagnostics) {
+          assert.isTrue(span.line >= 1 && span.line <= lines.length, text);
+          assert.isTrue(span.column >= 1 && span.column <= lines[span.line - 1]!.length + 1, text);
+          assert.notEqual(message, "");
+        }
+      },
+    ),
+    { numRuns: 1500 },
+  );
+});
