@@ -229,7 +229,7 @@ function startPeer(pod: PodStatus, words: readonly string[]): ChildProcess {
   const program = fileURLToPath(new URL("./demo-peer.js", import.meta.url));
   return spawn(
     "nsenter",
-    [`--net=/proc/${process.pid}/fd/${pod.namespaceFd}`, "--", process.execPath, program, ...words],
+    [`--net=${pod.namespacePath}`, "--", process.execPath, program, ...words],
     { stdio: ["pipe", "pipe", "ignore"] },
   );
 }

@@ -147,7 +147,7 @@ async function runInPod(
   io: Io,
 ): Promise<number> {
   const words = [
-    `--net=/proc/${pid}/fd/${pod.namespaceFd}`,
+    `--net=${pod.namespacePath}`,
     ...(isInOtherUserNamespace(pid)
       ? [`--user=/proc/${pid}/ns/user`, "--preserve-credentials"]
       : []),

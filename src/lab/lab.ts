@@ -46,7 +46,7 @@ export interface LabOptions {
  * A namespace for each pod of a set of manifests, wired through one data plane that enforces them.
  *
  * Namespaces are held by descriptors of this process and interfaces by its links, so all of it goes
- * when the process goes, however it ends. Until the first table is in force nothing is forwarded.
+ * when the process goes, however it ends. Nothing is forwarded before a table is in force.
  *
  * Errors: LabError for input and names, DataplaneError for what the environment refuses.
  */
@@ -77,9 +77,9 @@ export class Lab {
   static async start(options: LabOptions): Promise<{ lab: Lab; reload: Reload }> {
     const lab = new Lab(options);
     try {
-      lab.#dataplane.start({ switch: { gatewayMac } });
       const reload = await lab.#controller.reload();
-      if (!reload.ok) lab.close();
+      if (reload.ok) lab.#dataplane.start({ switch: { gatewayMac } });
+      else lab.close();
       return { lab, reload };
     } catch (error) {
       lab.close();
@@ -132,6 +132,7 @@ export class Lab {
           mac: pod.mac,
           assigned: pod.assigned,
           namespaceFd: pod.namespaceFd,
+          namespacePath: `/proc/${process.pid}/fd/${pod.namespaceFd}`,
           packetsOut: counts?.receivedFrames ?? 0,
           packetsIn: counts?.sentFrames ?? 0,
           dropped: counts?.droppedFrames ?? 0,

@@ -16,8 +16,10 @@ export interface PodStatus {
   readonly mac: string;
   /** Whether the addresses were chosen by the lab. */
   readonly assigned: boolean;
-  /** Descriptor of the pod's network namespace in the lab's process: `/proc/PID/fd/N`. */
+  /** Descriptor of the pod's network namespace in the lab's process. */
   readonly namespaceFd: number;
+  /** The same for other tools, such as `nsenter --net=`. */
+  readonly namespacePath: string;
   readonly packetsOut: number;
   readonly packetsIn: number;
   readonly dropped: number;
