@@ -16,8 +16,8 @@ export function checkWideBlocks(scope: LintScope, widest: WidthLimits): readonly
     if (!isWide(block, widest)) return [];
     const { cidr, except } = block;
     const least = cidr.address.family === 4 ? widest.v4 : widest.v6;
-    const holes = except.length === 0 ? "" : ` (without ${count(except.length, "exception")})`;
-    const way = placed.direction === "Ingress" ? "from" : "to";
+    const holes = except.length === 0 ? "" : ` but ${count(except.length, "block")}`;
+    const way = placed.direction === "Ingress" ? "ingress from" : "egress to";
     const message = `got ${way} ${formatPrefix(cidr)}${holes}, want a prefix of at least ${least} bits`;
     return [finding("SL3006", { span, object: refOf(placed.policy), field }, message)];
   });

@@ -1,0 +1,89 @@
+import { catalogue } from "../../diagnostics/catalogue.js";
+import type { Severity, Span } from "../../diagnostics/diagnostic.js";
+import type { Finding } from "./finding.js";
+import { lintPage, lintRuleIds, lintRules } from "./rules.js";
+
+const levels = { error: "error", warning: "warning", info: "note" } as const satisfies Record<
+  Severity,
+  string
+>;
+
+/**
+ * Makes a SARIF log with one run.
+ *
+ * Shape:  all rules are listed, so that a viewer can show those that found nothing; results in the
+ *         order of the findings. Help pages are relative to the repository.
+ * Source: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0".
+ */
+export function lintSarif(findings: readonly Finding[], version: string) {
+  return {
+    $schema: "https://json.schemastore.org/sarif-2.1.0.json",
+    version: "2.1.0",
+    runs: [
+      {
+        tool: {
+          driver: {
+            name: "sluice",
+            semanticVersion: version,
+            rules: lintRuleIds.map((id) => ({
+              id,
+              name: lintRules[id].name,
+              shortDescription: { text: catalogue[id][1] },
+              helpUri: lintPage(id),
+              defaultConfiguration: { level: levels[catalogue[id][0]] },
+            })),
+          },
+        },
+        columnKind: "utf16CodeUnits",
+        results: findings.map(
+          ({ code, severity, span, message, object, field, related, fingerprint }) => ({
+            ruleId: code,
+            ruleIndex: lintRuleIds.indexOf(code),
+            level: levels[severity],
+            message: { text: message },
+            locations: [
+              {
+                physicalLocation: physicalLocation(span),
+                logicalLocations: [
+                  {
+                    fullyQualifiedName: [object?.kind, object?.namespace, object?.name, field]
+                      .filter((part) => part !== undefined && part !== "")
+                      .join("/"),
+                  },
+                ],
+              },
+            ],
+            ...(related.length === 0
+              ? {}
+              : {
+                  relatedLocations: related.map((each, id) => ({
+                    id,
+                    physicalLocation: physicalLocation(each.span),
+                    message: { text: each.message },
+                  })),
+                }),
+            partialFingerprints: { "sluiceFinding/v1": fingerprint },
+          }),
+        ),
+      },
+    ],
+  };
+}
+
+function physicalLocation({ file, line, column, endLine, endColumn }: Span) {
+  const known = endLine > line || endColumn > column;
+  return {
+    artifactLocation: { uri: fileUri(file) },
+    region: {
+      startLine: line,
+      startColumn: column,
+      ...(known ? { endLine, endColumn } : {}),
+    },
+  };
+}
+
+/** A relative path is a relative reference; standard input has no name that a viewer could open. */
+function fileUri(file: string): string {
+  const path = file.split("/").map(encodeURIComponent).join("/");
+  return file.startsWith("/") ? `file://${path}` : path;
+}

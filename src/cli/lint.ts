@@ -1,0 +1,99 @@
+import { readFile } from "node:fs/promises";
+import type { WidthLimits } from "../analysis/lint/check-blocks.js";
+import { defaultWidest, lint } from "../analysis/lint/lint.js";
+import {
+  type Counts,
+  countFindings,
+  lintGithub,
+  lintJson,
+  lintText,
+  readBaseline,
+} from "../analysis/lint/report.js";
+import { findLintRule, type LintRuleId, lintRules } from "../analysis/lint/rules.js";
+import { lintSarif } from "../analysis/lint/sarif.js";
+import { suggest } from "../diagnostics/suggest.js";
+import { compileManifests } from "./compiled.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import type { LintOptions } from "./options.js";
+import { styles, writeJson } from "./output.js";
+import { packageVersion } from "./version.js";
+
+/** Looks for likely mistakes in valid manifests. Exit 1 when one is as grave as `--fail-on`. */
+export async function runLint(options: LintOptions, io: Io): Promise<number> {
+  const disabled = new Set((options.disable ?? []).map(readRule));
+  const known = options.baseline === undefined ? new Set() : await baselineOf(options.baseline);
+  const compiled = await compileManifests(options, io);
+  if (compiled === undefined) return exitCodes.input;
+
+  const widest: WidthLimits = {
+    v4: options.widestV4 ?? defaultWidest.v4,
+    v6: options.widestV6 ?? defaultWidest.v6,
+  };
+  const all = lint(compiled.objects, compiled, { disabled, widest });
+  const findings = all.filter((each) => !known.has(each.fingerprint));
+  const counts = countFindings(findings);
+  const failed = reaches(counts, options.failOn);
+
+  const inActions = !["", "false"].includes(io.env["GITHUB_ACTIONS"] ?? "");
+  switch (options.output ?? (inActions ? "github" : "text")) {
+    case "json":
+      writeJson(io.stdout, lintJson(findings, !failed));
+      break;
+    case "sarif":
+      writeJson(io.stdout, lintSarif(findings, packageVersion()));
+      break;
+    case "github":
+      io.stdout.write(lintGithub(findings));
+      break;
+    case "text":
+      io.stdout.write(lintText(findings));
+      io.stdout.write(summary(counts, all.length - findings.length, failed, io));
+  }
+  return failed ? exitCodes.negative : exitCodes.ok;
+}
+
+function summary(counts: Counts, known: number, failed: boolean, io: Io): string {
+  const { green, red } = styles(io);
+  const parts = (["error", "warning", "info"] as const)
+    .filter((severity) => counts[severity] > 0)
+    .map((severity) => `${counts[severity]} ${severity}${counts[severity] === 1 ? "" : "s"}`);
+  const old = known === 0 ? "" : `, and ${known} that the baseline has`;
+  const found = parts.length === 0 ? "nothing found" : `found ${parts.join(", ")}`;
+  return `${failed ? red("failed") : green("passed")}: ${found}${old}\n`;
+}
+
+function reaches(counts: Counts, failOn: LintOptions["failOn"]): boolean {
+  if (failOn === "never") return false;
+  const order = ["error", "warning", "info"] as const;
+  return order.slice(0, order.indexOf(failOn) + 1).some((severity) => counts[severity] > 0);
+}
+
+function readRule(text: string): LintRuleId {
+  const id = findLintRule(text);
+  if (id !== undefined) return id;
+  const words = [...Object.keys(lintRules), ...Object.values(lintRules).map(({ name }) => name)];
+  const near = suggest(text, words);
+  throw new CommandError(
+    exitCodes.usage,
+    `--disable: got "${text}", want a rule such as SL3001 or covered-rule`,
+    near === undefined ? undefined : `--disable ${near}`,
+  );
+}
+
+async function baselineOf(path: string): Promise<ReadonlySet<unknown>> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    throw new CommandError(exitCodes.input, `--baseline: ${(error as Error).message}`);
+  }
+  const known = readBaseline(text);
+  if (known === undefined) {
+    throw new CommandError(
+      exitCodes.input,
+      `--baseline: ${path} is no document of sluice lint`,
+      `sluice lint -f PATH -o json --fail-on never > ${path}`,
+    );
+  }
+  return known;
+}
