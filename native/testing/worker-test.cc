@@ -1,0 +1,388 @@
+#include "native/worker/worker.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "native/io/memory-link.h"
+#include "native/testing/allocations.h"
+#include "native/testing/blob-builder.h"
+#include "native/testing/one-pod.h"
+#include "native/testing/test.h"
+
+namespace sluice {
+namespace {
+
+using testing::Blob;
+using testing::BlobBuilder;
+using testing::FrameBuilder;
+using testing::OnePod;
+using testing::tcpFrame;
+using testing::udpFrame;
+
+constexpr MacAddress GATEWAY = {2, 0, 0, 0, 0, 0xfe};
+constexpr uint32_t SECOND_US = 1'000'000;
+
+// Two pods, 10 and 11 of OnePod's addresses. 11 takes TCP 8080 and UDP only; everything else goes.
+Blob twoPods() {
+  BlobBuilder builder;
+  const uint32_t everything = builder.addPortSet({{ProtocolSlot::Tcp, 0, 65'535},
+                                                  {ProtocolSlot::Udp, 0, 65'535},
+                                                  {ProtocolSlot::Other, 0, 0}});
+  const uint32_t some =
+      builder.addPortSet({{ProtocolSlot::Tcp, 8080, 8080}, {ProtocolSlot::Udp, 0, 65'535}});
+  builder.setCells(2, 1, {everything, some});
+  builder.addEndpoint({.ingressRow = 0, .egressRow = 0});
+  builder.addEndpoint({.ingressRow = 1, .egressRow = 0});
+  builder.setDefaultLeaf(builder.addLeaf({0, NONE, 0}));
+  for (const uint8_t last : {uint8_t{10}, uint8_t{11}}) {
+    const uint32_t leaf = builder.addLeaf({0, last - 10u, 0});
+    const auto last6 = static_cast<uint8_t>(last + 6);
+    builder.mapV4({10, 10, 0, last}, leaf);
+    builder.mapV6({0xfd, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last6}, leaf);
+  }
+  return builder.build();
+}
+
+// A worker with two memory links, one for each pod.
+struct Setting {
+  enum class Way { Wire, Switch };
+
+  explicit Setting(Way way, bool carriesOffload = true) {
+    const FilterOptions options = {.connectionsMax = 1'024, .fragmentsMax = 16};
+    bool ok = EventRing::create(64, &events).ok();
+    ok = ok && Worker::create(options, &tables, 0, events.get(), &worker).ok();
+    const MacAddress macs[2] = {OnePod::POD_MAC, OnePod::PEER_MAC};
+    for (int each = 0; ok && each < 2; ++each) {
+      auto link = std::make_unique<MemoryLink>(80, carriesOffload);
+      links[each] = link.get();
+      uint32_t id = NONE;
+      ok = worker->addLink(std::move(link), macs[each], &id).ok() && id == links_++;
+    }
+    ok = ok && (way == Way::Wire ? worker->makeWire(0, 1) : worker->makeSwitch(GATEWAY, NONE)).ok();
+    if (!ok) std::abort();
+    if (way == Way::Wire) publish({0});
+    if (way == Way::Switch) publish({0, 1});
+  }
+
+  void publish(const std::vector<uint32_t>& linkByEndpoint) {
+    uint32_t generation = 0;
+    if (!tables.publish(twoPods().bytes(), linkByEndpoint, &generation).ok()) std::abort();
+  }
+
+  // Lets a frame arrive at a link and rounds once.
+  void arrive(int link, std::vector<uint8_t> bytes, Offload offload = {}) {
+    Frame frame;
+    frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
+    frame.length = static_cast<uint32_t>(bytes.size());
+    frame.offload = offload;
+    CHECK(links[link]->arrive(frame));
+    worker->round(nowUs += 10);
+  }
+
+  // What has left by a link since it was last asked.
+  std::vector<std::vector<uint8_t>> leave(int link) {
+    std::vector<std::vector<uint8_t>> frames;
+    for (const Frame& frame : links[link]->sent()) {
+      const auto* bytes = reinterpret_cast<const uint8_t*>(frame.bytes);
+      frames.emplace_back(bytes, bytes + frame.length);
+    }
+    links[link]->clearSent();
+    return frames;
+  }
+
+  std::vector<FlowEvent> drain() {
+    std::vector<FlowEvent> out(64);
+    out.resize(events->drain(out));
+    return out;
+  }
+
+  TableSlot tables{1};
+  std::unique_ptr<EventRing> events;
+  std::unique_ptr<Worker> worker;
+  MemoryLink* links[2] = {};
+  uint64_t nowUs = SECOND_US;
+
+ private:
+  uint32_t links_ = 0;
+};
+
+std::vector<uint8_t> syn(uint8_t from, uint8_t to, uint16_t port) {
+  return tcpFrame(4, from, 40'000, to, port, {.flags = TCP_SYN, .sequence = 100});
+}
+
+TEST("worker: a wire hands on what passes, unchanged, and drops the rest with an event") {
+  Setting setting(Setting::Way::Wire);
+  const std::vector<uint8_t> allowed = syn(10, 11, 8080);
+  setting.arrive(0, allowed);
+  const auto out = setting.leave(1);
+  REQUIRE(out.size() == 1);
+  CHECK(out[0] == allowed);
+  setting.arrive(0, syn(10, 11, 22));
+  CHECK(setting.leave(1).empty());
+  CHECK(setting.leave(0).empty());
+  CHECK(setting.worker->drops(DropReason::PolicyIngress) == 1);
+
+  const auto events = setting.drain();
+  REQUIRE(events.size() == 2);
+  CHECK(events[0].kind == static_cast<uint8_t>(FlowEventKind::Opened));
+  CHECK(events[0].destinationPort == 8080);
+  CHECK(events[0].generation == 1);
+  CHECK(events[1].kind == static_cast<uint8_t>(FlowEventKind::Dropped));
+  CHECK(events[1].reason == static_cast<uint8_t>(DropReason::PolicyIngress));
+  CHECK(events[1].deniedBy == DENIED_BY_INGRESS);
+  CHECK(events[1].destinationPort == 22);
+  CHECK(events[1].frameBytes == allowed.size());
+
+  LinkCounters counters = {};
+  REQUIRE(setting.worker->readLink(0, &counters).ok());
+  CHECK(counters.receivedFrames == 2);
+  CHECK(counters.droppedFrames == 1);
+  CHECK(counters.sentFrames == 0);
+  REQUIRE(setting.worker->readLink(1, &counters).ok());
+  CHECK(counters.sentFrames == 1);
+  CHECK(counters.sentBytes == allowed.size());
+}
+
+TEST("worker: without a table everything is dropped") {
+  std::unique_ptr<EventRing> events;
+  TableSlot tables{1};
+  std::unique_ptr<Worker> worker;
+  REQUIRE(EventRing::create(16, &events).ok());
+  REQUIRE(Worker::create({.connectionsMax = 16}, &tables, 0, events.get(), &worker).ok());
+  uint32_t id = NONE;
+  auto inside = std::make_unique<MemoryLink>(4, true);
+  auto outside = std::make_unique<MemoryLink>(4, true);
+  MemoryLink* in = inside.get();
+  const MemoryLink* out = outside.get();
+  REQUIRE(worker->addLink(std::move(inside), std::nullopt, &id).ok());
+  REQUIRE(worker->addLink(std::move(outside), std::nullopt, &id).ok());
+  REQUIRE(worker->makeWire(0, 1).ok());
+  std::vector<uint8_t> bytes = syn(10, 11, 8080);
+  Frame frame;
+  frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
+  frame.length = static_cast<uint32_t>(bytes.size());
+  REQUIRE(in->arrive(frame));
+  CHECK(worker->round(SECOND_US) == 1);
+  CHECK(out->sent().empty());
+  CHECK(worker->drops(DropReason::NoTable) == 1);
+}
+
+TEST("worker: a wire needs two links that are there") {
+  Setting setting(Setting::Way::Wire);
+  CHECK(setting.worker->makeWire(0, 0).code == StatusCode::Argument);
+  CHECK(setting.worker->makeWire(0, 2).code == StatusCode::Argument);
+  CHECK(setting.worker->removeLink(7).code == StatusCode::Argument);
+  CHECK(setting.worker->removeLink(1).ok());
+  setting.arrive(0, syn(10, 11, 8080));
+  CHECK(setting.worker->drops(DropReason::NoDestination) == 1);
+}
+
+TEST("worker: a switch leads to the destination's link, from the gateway's MAC") {
+  Setting setting(Setting::Way::Switch);
+  setting.arrive(0, syn(10, 11, 8080));
+  const auto out = setting.leave(1);
+  REQUIRE(out.size() == 1);
+  CHECK(std::memcmp(out[0].data(), OnePod::PEER_MAC.data(), 6) == 0);
+  CHECK(std::memcmp(out[0].data() + 6, GATEWAY.data(), 6) == 0);
+  // Replies pass without a rule.
+  setting.arrive(1, tcpFrame(4, 11, 8080, 10, 40'000,
+                             {.flags = TCP_SYN | TCP_ACK, .sequence = 7, .acknowledgement = 101}));
+  CHECK(setting.leave(0).size() == 1);
+  // Nobody here has the address, and there is no uplink.
+  setting.arrive(0, udpFrame(4, 10, 40'000, 77, 53));
+  CHECK(setting.worker->drops(DropReason::NoDestination) == 1);
+  // Nobody's link, after a table that binds one pod only.
+  setting.publish({0});
+  setting.arrive(0, udpFrame(4, 10, 40'000, 11, 53));
+  CHECK(setting.leave(1).empty());
+  CHECK(setting.worker->drops(DropReason::NoDestination) == 2);
+}
+
+std::vector<uint8_t> arpRequest(uint8_t senderLast, uint8_t targetLast) {
+  std::vector<uint8_t> bytes(6, 0xff);
+  bytes.insert(bytes.end(), OnePod::POD_MAC.begin(), OnePod::POD_MAC.end());
+  for (const uint16_t each : {0x0806, 0x0001, 0x0800, 0x0604, 0x0001}) {
+    testing::append16(bytes, each);
+  }
+  bytes.insert(bytes.end(), OnePod::POD_MAC.begin(), OnePod::POD_MAC.end());
+  if (senderLast == 0) {
+    testing::append32(bytes, 0);
+  } else {
+    testing::append32(bytes, 0x0a0a0000u + senderLast);
+  }
+  bytes.insert(bytes.end(), 6, 0);
+  testing::append32(bytes, 0x0a0a0000u + targetLast);
+  return bytes;
+}
+
+TEST("worker: the gateway of a switch answers ARP for everybody but the asker") {
+  Setting setting(Setting::Way::Switch);
+  for (const uint8_t target : {uint8_t{1}, uint8_t{11}, uint8_t{200}}) {
+    setting.arrive(0, arpRequest(10, target));
+    const auto out = setting.leave(0);
+    REQUIRE(out.size() == 1);
+    const std::vector<uint8_t>& reply = out[0];
+    REQUIRE(reply.size() == 42);
+    CHECK(std::memcmp(&reply[0], OnePod::POD_MAC.data(), 6) == 0);
+    CHECK(std::memcmp(&reply[6], GATEWAY.data(), 6) == 0);
+    CHECK(load16(&reply[20]) == 2);
+    CHECK(std::memcmp(&reply[22], GATEWAY.data(), 6) == 0);
+    CHECK(load32(&reply[28]) == 0x0a0a0000u + target);
+    CHECK(std::memcmp(&reply[32], OnePod::POD_MAC.data(), 6) == 0);
+    CHECK(load32(&reply[38]) == 0x0a0a000au);
+  }
+  setting.arrive(0, arpRequest(10, 10));  // announcement
+  setting.arrive(0, arpRequest(0, 10));   // probe
+  CHECK(setting.leave(0).empty());
+  CHECK(setting.leave(1).empty());
+}
+
+std::vector<uint8_t> solicitation(uint8_t targetLast) {
+  FrameBuilder frame(6, 10, 10, PROTOCOL_ICMPV6);
+  frame.destination = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, targetLast};
+  frame.destinationMac = {0x33, 0x33, 0xff, 0, 0, targetLast};
+  frame.hopLimit = 255;
+  frame.payload = {135, 0, 0, 0, 0, 0, 0, 0};
+  const uint8_t target[16] = {0xfd, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, targetLast};
+  frame.payload.insert(frame.payload.end(), target, target + 16);
+  frame.payload.insert(frame.payload.end(), {1, 1});
+  frame.payload.insert(frame.payload.end(), OnePod::POD_MAC.begin(), OnePod::POD_MAC.end());
+  return frame.build();
+}
+
+TEST("worker: the gateway of a switch answers neighbour solicitations") {
+  Setting setting(Setting::Way::Switch);
+  setting.arrive(0, solicitation(0x11));
+  const auto out = setting.leave(0);
+  REQUIRE(out.size() == 1);
+  const std::vector<uint8_t>& reply = out[0];
+  REQUIRE(reply.size() == 86);
+  CHECK(reply[21] == 255);
+  CHECK(reply[37] == 0x11);  // from the target
+  CHECK(reply[53] == 0x10);  // to the asker
+  CHECK(reply[54] == 136);
+  CHECK((reply[58] & 0x60) == 0x60);  // solicited, override
+  CHECK(reply[77] == 0x11);
+  CHECK(reply[78] == 2 && reply[79] == 1);
+  CHECK(std::memcmp(&reply[80], GATEWAY.data(), 6) == 0);
+  uint32_t sum = 32 + PROTOCOL_ICMPV6;
+  for (size_t at = 22; at < reply.size(); at += 2) sum += load16(&reply[at]);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  CHECK(sum == 0xffff);
+  setting.arrive(0, solicitation(0x10));  // its own address
+  CHECK(setting.leave(0).empty());
+}
+
+TEST("worker: a superframe is cut for a link that cannot carry it") {
+  for (const bool carries : {true, false}) {
+    Setting setting(Setting::Way::Wire, carries);
+    setting.arrive(0, syn(10, 11, 8080));
+    setting.arrive(1,
+                   tcpFrame(4, 11, 8080, 10, 40'000,
+                            {.flags = TCP_SYN | TCP_ACK, .sequence = 7, .acknowledgement = 101}));
+    (void)setting.leave(1);
+    Offload offload = {};
+    offload.flags = OFFLOAD_NEEDS_CHECKSUM;
+    offload.gsoType = 1;
+    offload.gsoSize = 1'000;
+    offload.checksumStart = 34;
+    offload.checksumOffset = 16;
+    setting.arrive(
+        0,
+        tcpFrame(4, 10, 40'000, 11, 8080,
+                 {.flags = TCP_ACK, .sequence = 101, .acknowledgement = 8, .payloadBytes = 20'500}),
+        offload);
+    const auto out = setting.leave(1);
+    CHECK(out.size() == (carries ? 1 : 21));
+    CHECK(setting.worker->drops(DropReason::TransmitFull) == 0);
+  }
+}
+
+TEST("worker: what the outgoing link cannot take is dropped and counted") {
+  Setting setting(Setting::Way::Wire);
+  for (int each = 0; each < 100; ++each) {
+    setting.arrive(0, udpFrame(4, 10, static_cast<uint16_t>(1'000 + each), 11, 53));
+  }
+  CHECK(setting.leave(1).size() == 80);
+  CHECK(setting.worker->drops(DropReason::TransmitFull) == 20);
+  LinkCounters counters = {};
+  REQUIRE(setting.worker->readLink(1, &counters).ok());
+  CHECK(counters.refusedFrames == 20);
+}
+
+TEST("worker: the allocation count counts") {
+  const uint64_t before = testing::allocationsOfThread();
+  const std::vector<int> some(3);
+  CHECK(some.size() == 3);
+  CHECK(testing::allocationsOfThread() == before + 1);
+}
+
+// Goal: rounds allocate nothing, whatever the frames.
+// Method: count operator new on this thread over connections opened, answered, refused, cut by a
+// swap, timed out, and neighbour questions.
+TEST("worker: a round allocates nothing") {
+  for (const auto way : {Setting::Way::Wire, Setting::Way::Switch}) {
+    Setting setting(way);
+    uint64_t allocations = 0;
+    for (int turn = 0; turn < 200; ++turn) {
+      const auto port = static_cast<uint16_t>(1'000 + turn);
+      std::vector<std::vector<uint8_t>> frames = {
+          udpFrame(4, 10, port, 11, 53),
+          udpFrame(6, 10, port, 11, 53),
+          tcpFrame(4, 10, port, 11, 8080, {.flags = TCP_SYN}),
+          tcpFrame(4, 10, port, 11, 22, {.flags = TCP_SYN}),
+          arpRequest(10, 1),
+          solicitation(0x11),
+          {1, 2, 3},
+      };
+      if (turn % 50 == 0)
+        setting.publish(way == Setting::Way::Wire ? std::vector<uint32_t>{0}
+                                                  : std::vector<uint32_t>{0, 1});
+      const uint64_t before = testing::allocationsOfThread();
+      for (std::vector<uint8_t>& bytes : frames) {
+        Frame frame;
+        frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
+        frame.length = static_cast<uint32_t>(bytes.size());
+        CHECK(setting.links[0]->arrive(frame));
+      }
+      setting.worker->round(setting.nowUs += SECOND_US);
+      allocations += testing::allocationsOfThread() - before;
+      setting.links[0]->clearSent();
+      setting.links[1]->clearSent();
+    }
+    CHECK(allocations == 0);
+    CHECK(setting.worker->drops(DropReason::PolicyIngress) == 200);
+  }
+}
+
+// Goal: a table may be swapped under a running worker, and frames are judged by one or the other.
+TEST("worker: tables are swapped while it runs") {
+  Setting setting(Setting::Way::Wire);
+  struct Run {
+    Worker* worker;
+    std::atomic<bool> stop = false;
+  } run = {setting.worker.get()};
+  pthread_t thread;
+  const auto body = [](void* context) -> void* {
+    auto* each = static_cast<Run*>(context);
+    each->worker->run(each->stop);
+    return nullptr;
+  };
+  REQUIRE(pthread_create(&thread, nullptr, body, &run) == 0);
+  for (int swap = 0; swap < 200; ++swap) setting.publish({0});
+  run.stop.store(true);
+  setting.worker->wake();
+  pthread_join(thread, nullptr);
+  setting.arrive(0, syn(10, 11, 8080));
+  CHECK(setting.leave(1).size() == 1);
+  const auto events = setting.drain();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].generation == 201);
+}
+
+}  // namespace
+}  // namespace sluice
