@@ -41,7 +41,7 @@ function receiversOf(
   placed: PlacedRule,
   subjects: readonly PodGroup[],
 ): { readonly receivers: readonly PodGroup[] | undefined; readonly noun: string } {
-  if (placed.direction === "Ingress") return { receivers: subjects, noun: "pod of the policy" };
+  if (placed.direction === "Ingress") return { receivers: subjects, noun: "selected pod" };
   const noun = "peer pod";
   if (placed.rule.peers.length === 0) return { receivers: scope.matching([anyPod]), noun };
   const terms = podPeers(placed).map((peer) => peer.term);
