@@ -5,6 +5,8 @@ export class Signals {
   onHangup: () => void = () => {};
   readonly #stop: (signal: NodeJS.Signals) => void;
   readonly #hangup = () => this.onHangup();
+  /** Waiting for a signal does not keep Node running by itself. */
+  readonly #wait = setInterval(() => {}, 2 ** 30);
 
   constructor() {
     let settle: (signal: NodeJS.Signals) => void;
@@ -21,6 +23,7 @@ export class Signals {
   }
 
   release(): void {
+    clearInterval(this.#wait);
     process.off("SIGINT", this.#stop);
     process.off("SIGTERM", this.#stop);
     process.off("SIGHUP", this.#hangup);

@@ -1,0 +1,139 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  createVeth,
+  probe,
+} from "../../src/dataplane/host.js";
+import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { parseAddress } from "../../src/net/address.js";
+import { finish, labObstacle, main, named, pause, root, until } from "./lab-harness.js";
+
+const obstacle =
+  labObstacle ?? (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
+const payment = parseAddress("10.1.2.20")!;
+const database = parseAddress("10.1.2.30")!;
+
+// Goal: `sluice run` between two interfaces that were there before it.
+// Method: a pod, the filter and the network are three namespaces in a row; shop/payment's address is on
+// the far side, and real connections show what passes.
+describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
+  let folder: string;
+  let pod: number;
+  let filter: number;
+  let network: number;
+  let child: ChildProcess | undefined;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sluice-run-"));
+    copyFileSync(join(root, "examples/three-tier/cluster.yaml"), join(folder, "cluster.yaml"));
+    copyFileSync(join(root, "examples/three-tier/policies.yaml"), join(folder, "policies.yaml"));
+    [pod, filter, network] = [createNamespace(), createNamespace(), createNamespace()];
+    for (const [end, name, address] of [
+      [pod, "inside", database],
+      [network, "outside", payment],
+    ] as const) {
+      createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: filter, name });
+      const addresses = [{ address, length: 24 }];
+      configureInterface(end, { name: "eth0", addresses, up: true });
+      configureInterface(filter, { name, up: true });
+    }
+  });
+
+  afterEach(() => {
+    child?.kill("SIGKILL");
+    for (const fd of [pod, filter, network]) closeDescriptor(fd);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  function run(...words: string[]): ChildProcess {
+    const enter = [`--net=/proc/${process.pid}/fd/${filter}`, "--", process.execPath, main, "run"];
+    const made = spawn("nsenter", [...enter, "-f", folder, "--pod", "shop/database", ...words]);
+    child = made;
+    return made;
+  }
+
+  async function connects(port: number): Promise<boolean> {
+    const timeoutMs = 600;
+    const [answer] = await probe([
+      {
+        sourceNamespaceFd: network,
+        source: payment,
+        destinationNamespaceFd: pod,
+        destination: database,
+        protocol: 6,
+        port,
+        timeoutMs,
+      },
+    ]);
+    return answer?.outcome === "answered";
+  }
+
+  test("enforces from ready on, reloads at SIGHUP, ends at SIGTERM", async () => {
+    const running = run("--wire", "inside,outside");
+    let stdout = "";
+    let stderr = "";
+    running.stdout?.on("data", (chunk) => {
+      stdout += chunk;
+    });
+    running.stderr?.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    await until("ready", () => stdout === "ready\n");
+    expect(await connects(5432)).toBe(true);
+    expect(await connects(5433)).toBe(false);
+
+    // Policies of other namespaces: none isolates the database any more.
+    rmSync(join(folder, "policies.yaml"));
+    copyFileSync(join(root, "examples/articles/recipes.yaml"), join(folder, "other.yaml"));
+    running.kill("SIGHUP");
+    await until("the second table", () => stderr.includes("generation 2 is in force"));
+    expect(await connects(5433)).toBe(true);
+
+    copyFileSync(join(root, "package.json"), join(folder, "policies.json"));
+    running.kill("SIGHUP");
+    await until("the refusal", () => stderr.includes("nothing changed"));
+    expect(await connects(5433)).toBe(true);
+
+    running.kill("SIGTERM");
+    await until("the end", () => running.exitCode !== null);
+    expect(running.exitCode).toBe(0);
+    expect(await connects(5433)).toBe(false);
+  });
+
+  test("traffic stops when it is killed, and it can be started again", async () => {
+    for (let round = 0; round < 2; round++) {
+      const running = run("--wire", "inside,outside");
+      let stdout = "";
+      running.stdout?.on("data", (chunk) => {
+        stdout += chunk;
+      });
+      await until("ready", () => stdout === "ready\n");
+      expect(await connects(5432)).toBe(true);
+      running.kill("SIGKILL");
+      await until("the end", () => running.signalCode !== null);
+      await pause(50);
+      expect(await connects(5432)).toBe(false);
+    }
+  });
+
+  test.each([
+    ["an interface that is not there", ["--wire", "inside,none"], 4, "none"],
+    ["one interface", ["--wire", "inside"], 2, "want two different interfaces"],
+    [
+      "links that this build has not",
+      ["--wire", "inside,outside", "--link", "af-xdp"],
+      4,
+      "AF_XDP",
+    ],
+  ])("refuses %s", async (_, words, code, message) => {
+    const answer = await finish(run(...words));
+    expect(answer).toMatchObject({ code, stdout: "" });
+    expect(answer.stderr).toContain(message);
+  });
+});
