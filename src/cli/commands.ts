@@ -3,6 +3,7 @@ import {
   type CaptureOptions,
   type CompileOptions,
   type CompletionOptions,
+  type DiffOptions,
   type ExplainOptions,
   type LabApplyOptions,
   type LabExecOptions,
@@ -10,9 +11,12 @@ import {
   type LabProbeOptions,
   type LabStatusOptions,
   type LabUpOptions,
+  type LintOptions,
+  type MatrixOptions,
   type QueryOptions,
   type ReplayOptions,
   type RunOptions,
+  type TestOptions,
   type ValidateOptions,
   type VersionOptions,
   wholeNumber,
@@ -324,6 +328,156 @@ export const root: CommandSpec = {
       ],
       run: async (options: ExplainOptions, io) =>
         (await import("./explain.js")).runExplain(options, io),
+    },
+    {
+      name: "matrix",
+      summary: "show who can reach whom, as a table, a graph or a picture",
+      details: [
+        "Read out of the compiled table, so it is what would be enforced. The outside stands in it by the address blocks that policies tell apart. See matrix.md.",
+      ],
+      group: offline,
+      options: [
+        filename,
+        {
+          flags: "--by <what>",
+          description:
+            "what rows and columns are; a workload is guessed from the names of its pods",
+          values: ["pod", "workload", "namespace"],
+          default: "pod",
+        },
+        {
+          flags: "--port <ports/protocol>",
+          description: "only these ports, such as 80/tcp, 8000-8080/udp, sctp or icmp",
+        },
+        { flags: "--out <file>", description: "write to a file instead", completes: "file" },
+        output("table", "json", "csv", "md", "dot", "mermaid", "svg"),
+      ],
+      examples: [
+        { command: "sluice matrix -f examples/three-tier", effect: "for reading" },
+        {
+          command: "sluice matrix -f manifests/ --by namespace -o svg --out matrix.svg",
+          effect: "a picture, a box for each namespace",
+        },
+        {
+          command: "sluice matrix -f manifests/ --port 5432/tcp -o csv",
+          effect: "who can reach a database, for a spreadsheet",
+        },
+      ],
+      run: async (options: MatrixOptions, io) =>
+        (await import("./matrix.js")).runMatrix(options, io),
+    },
+    {
+      name: "test",
+      summary: "check assertions about who may reach whom",
+      details: [
+        "Assertions are YAML files of kind PolicyTest (see testing.md). Every connection that an assertion selects is judged by the native table; one that selects nothing fails. Exit 1 when an assertion fails, 3 when a file cannot be read.",
+      ],
+      group: offline,
+      arguments: [{ name: "file", description: "test files", several: true, completes: "file" }],
+      options: [
+        filename,
+        {
+          flags: "--live",
+          description: "make the connections with real packets, in a lab that is brought up for it",
+        },
+        {
+          flags: "--reporter <format>",
+          description: "how to print the results",
+          values: ["pretty", "tap", "junit", "json"],
+          default: "pretty",
+        },
+      ],
+      examples: [
+        {
+          command: "sluice test examples/three-tier/tests.yaml -f examples/three-tier",
+          effect: "for reading",
+        },
+        {
+          command: "sluice test tests/*.yaml -f manifests/ --reporter junit > results.xml",
+          effect: "for a CI server",
+        },
+      ],
+      run: async (options: TestOptions, io) => (await import("./test.js")).runTest(options, io),
+    },
+    {
+      name: "lint",
+      summary: "find likely mistakes in valid policies",
+      details: [
+        "Findings are computed on the compiled table: a rule that is said to change nothing changes nothing. The rules are described in lint/README.md. Exit 1 when a finding is as grave as --fail-on says.",
+      ],
+      group: offline,
+      options: [
+        filename,
+        {
+          flags: "--fail-on <severity>",
+          description: "the least grave finding that makes the command fail",
+          values: ["error", "warning", "info", "never"],
+          default: "error",
+        },
+        { flags: "--disable <rule...>", description: "rules not to ask, by id or name" },
+        {
+          flags: "--baseline <file>",
+          description: "leave out what an earlier -o json document has",
+          completes: "file",
+        },
+        {
+          flags: "--widest-v4 <bits>",
+          description: "the shortest IPv4 prefix that is not called wide; 8 when left out",
+          parse: wholeNumber(0),
+        },
+        {
+          flags: "--widest-v6 <bits>",
+          description: "the shortest IPv6 prefix that is not called wide; 16 when left out",
+          parse: wholeNumber(0),
+        },
+        {
+          flags: "-o, --output <format>",
+          description: "how to print the findings; text, or github inside a GitHub workflow",
+          values: ["text", "json", "sarif", "github"],
+        },
+      ],
+      examples: [
+        { command: "sluice lint -f manifests/", effect: "one finding a line" },
+        {
+          command: "sluice lint -f manifests/ -o sarif --fail-on never > lint.sarif",
+          effect: "for code scanning",
+        },
+        {
+          command: "sluice lint -f manifests/ --disable SL3004 --baseline known.json",
+          effect: "only what is new",
+        },
+      ],
+      run: async (options: LintOptions, io) => (await import("./lint.js")).runLint(options, io),
+    },
+    {
+      name: "diff",
+      summary:
+        "show which connections two sets of manifests judge otherwise, with a packet for each",
+      details: [
+        "Exact over addresses, protocols and ports. Pods are compared by their names. Exit 0 when the two are equivalent, 1 when they differ, 3 when one of them is invalid. See diff.md.",
+      ],
+      group: offline,
+      options: [
+        { ...filename, description: `the old ${filename.description}` },
+        {
+          ...filename,
+          flags: "-F, --new <path...>",
+          description: "the new manifests, given in the same ways",
+        },
+        output("table", "json"),
+      ],
+      examples: [
+        {
+          command: "sluice diff -f examples/three-tier -F examples/three-tier",
+          effect: "nothing changes: exit 0",
+        },
+        {
+          command:
+            "sluice diff -f examples/three-tier -F examples/three-tier/cluster.yaml examples/three-tier-incident",
+          effect: "what an incident's policies cut off",
+        },
+      ],
+      run: async (options: DiffOptions, io) => (await import("./diff.js")).runDiff(options, io),
     },
     {
       name: "replay",

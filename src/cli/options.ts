@@ -36,6 +36,38 @@ export interface ExplainOptions extends PolicyOptions {
   readonly output: "text" | "json";
 }
 
+export interface MatrixOptions extends PolicyOptions {
+  readonly by: "pod" | "workload" | "namespace";
+  /** Only these ports, as the user wrote them. */
+  readonly port?: string;
+  readonly out?: string;
+  readonly output: "table" | "json" | "csv" | "md" | "dot" | "mermaid" | "svg";
+}
+
+export interface DiffOptions extends PolicyOptions {
+  /** Each `-F`: what `filename` is compared with. */
+  readonly new: readonly string[];
+  readonly output: "table" | "json";
+}
+
+export interface LintOptions extends PolicyOptions {
+  readonly failOn: "error" | "warning" | "info" | "never";
+  /** Rules by id or name. */
+  readonly disable?: readonly string[];
+  readonly baseline?: string;
+  readonly widestV4?: number;
+  readonly widestV6?: number;
+  /** Absent: text, or github inside a GitHub workflow. */
+  readonly output?: "text" | "json" | "sarif" | "github";
+}
+
+export interface TestOptions extends PolicyOptions {
+  /** The test files. */
+  readonly file: readonly string[];
+  readonly live: boolean;
+  readonly reporter: "pretty" | "tap" | "junit" | "json";
+}
+
 export interface ReplayOptions extends PolicyOptions {
   /** The capture. */
   readonly file: string;

@@ -1,0 +1,129 @@
+import { formatBlock } from "../analysis/connectivity.js";
+import {
+  type ConnectivityDiff,
+  type DiffChange,
+  type DiffSide,
+  diffConnectivity,
+} from "../analysis/diff.js";
+import { diffJson } from "../analysis/diff-json.js";
+import type { Witness, WitnessVerdict } from "../analysis/diff-witness.js";
+import { serviceText } from "../analysis/protocols.js";
+import { portText } from "../analysis/render/port-text.js";
+import { Table } from "../dataplane/table.js";
+import { isNoPorts } from "../net/port-set.js";
+import { type Compiled, compileManifests } from "./compiled.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import type { DiffOptions } from "./options.js";
+import { type Styles, sanitize, styles, writeJson } from "./output.js";
+
+/** Names of one side that are written out; the rest is counted. */
+const NAMES_SHOWN = 8;
+
+/** Prints what changes in connectivity from the one set of manifests to the other. */
+export async function runDiff(options: DiffOptions, io: Io): Promise<number> {
+  if (options.filename.includes("-") && options.new.includes("-")) {
+    throw new CommandError(exitCodes.usage, "got - twice, want -f or -F on standard input");
+  }
+  // Both are read, so that a user sees the errors of both at once.
+  const before = await compileManifests(options, io);
+  const after = await compileManifests({ filename: options.new }, io);
+  if (before === undefined || after === undefined) return exitCodes.input;
+
+  const state = ({ blob }: Compiled) => ({ blob, table: Table.open(blob) });
+  const diff = diffConnectivity(state(before), state(after));
+  if (options.output === "json") writeJson(io.stdout, diffJson(diff));
+  else io.stdout.write(diffText(diff, podsByNamespace([before, after]), styles(io)));
+  return diff.equivalent ? exitCodes.ok : exitCodes.negative;
+}
+
+/** All pods of each namespace, in either state. */
+function podsByNamespace(states: readonly Compiled[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const found = new Map<string, Set<string>>();
+  for (const { pod } of states.flatMap(({ cluster }) => cluster.pods)) {
+    const { namespace, name } = pod.meta;
+    found.set(namespace, (found.get(namespace) ?? new Set()).add(`${namespace}/${name}`));
+  }
+  return found;
+}
+
+function diffText(
+  diff: ConnectivityDiff,
+  namespaces: ReadonlyMap<string, ReadonlySet<string>>,
+  paint: Styles,
+): string {
+  const { equivalent, added, removed, readdressed, changes } = diff;
+  if (equivalent) return `${paint.green("equivalent")}: every packet is judged as before\n`;
+  const lines: string[] = [
+    ...added.map((pod) => `${paint.green("pod added")}    ${sanitize(pod)}`),
+    ...removed.map((pod) => `${paint.red("pod removed")}  ${sanitize(pod)}`),
+    ...readdressed.map(
+      ({ pod, before, after }) =>
+        `${paint.yellow("pod moved")}    ${sanitize(pod)}  ${before.join(" ")} -> ${after.join(" ")}`,
+    ),
+  ];
+  const bothFamilies = changes.some(({ families }) => families.length === 2);
+  for (const change of changes) lines.push(...changeLines(change, namespaces, bothFamilies, paint));
+  const opened = changes.filter((change) => !isNoPorts(change.opened)).length;
+  const closed = changes.filter((change) => !isNoPorts(change.closed)).length;
+  lines.push(`${opened} opened, ${closed} closed${podNote(diff)}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function podNote({ added, removed }: ConnectivityDiff): string {
+  return added.length + removed.length === 0
+    ? ""
+    : "; pods that only one side has are not compared further";
+}
+
+function changeLines(
+  { from, to, families, opened, closed, witnesses }: DiffChange,
+  namespaces: ReadonlyMap<string, ReadonlySet<string>>,
+  bothFamilies: boolean,
+  paint: Styles,
+): readonly string[] {
+  const ends = `${sideText(from, namespaces)} -> ${sideText(to, namespaces)}`;
+  const pods = from.pods.length > 0 && to.pods.length > 0;
+  const only = pods && bothFamilies && families.length === 1 ? `  (IPv${families[0]} only)` : "";
+  const kinds = [
+    { word: paint.green("opened"), ports: opened, allowedAfter: true },
+    { word: paint.red("closed"), ports: closed, allowedAfter: false },
+  ];
+  return kinds
+    .filter(({ ports }) => !isNoPorts(ports))
+    .flatMap(({ word, ports, allowedAfter }) => [
+      `${word}  ${sanitize(ends)}  ${paint.bold(portText(ports))}${only}`,
+      ...witnesses
+        .filter(({ after }) => (after.verdict === "allow") === allowedAfter)
+        .map((witness) => paint.dim(`        ${sanitize(witnessText(witness))}`)),
+    ]);
+}
+
+function witnessText({ from, to, protocol, port, before, after }: Witness): string {
+  const packet = `${nameWith(from, before.source)} -> ${nameWith(to, before.destination)} ${serviceText(protocol, port)}`;
+  return `for example ${packet}: ${verdictText(before)} before, ${verdictText(after)} after`;
+}
+
+function nameWith(name: string, address: string): string {
+  return name === address ? name : `${name} (${address})`;
+}
+
+function verdictText({ verdict, deniedBy }: WitnessVerdict): string {
+  return verdict === "allow" ? "allowed" : `denied by ${deniedBy.join(" and ")}`;
+}
+
+/** Names a side; `shop/*` is every pod of a namespace. */
+function sideText(
+  { pods, blocks }: DiffSide,
+  namespaces: ReadonlyMap<string, ReadonlySet<string>>,
+): string {
+  const names = blocks.map(formatBlock);
+  const rest = new Set(pods);
+  for (const [namespace, all] of namespaces) {
+    if (all.size < 2 || ![...all].every((pod) => rest.has(pod))) continue;
+    names.push(`${namespace}/* (${all.size} pods)`);
+    for (const pod of all) rest.delete(pod);
+  }
+  names.push(...rest);
+  const shown = names.slice(0, NAMES_SHOWN).join(", ");
+  return names.length > NAMES_SHOWN ? `${shown} and ${names.length - NAMES_SHOWN} more` : shown;
+}
