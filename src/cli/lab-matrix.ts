@@ -38,21 +38,20 @@ function probeList(rows: readonly ProbeRow[], io: Io): string {
 }
 
 /**
- * Lays all pairs out with a row a sender and a column a receiver's port. A cell has the address
+ * Lays all pairs out with a row a receiver's port and a column a sender. A cell has the address
  * families that the table allows, `|`, and those that got through.
  */
 export function probeMatrix(rows: readonly ProbeRow[], io: Io): string {
   const { green, red, dim } = styles(io);
-  const senders = [...new Set(rows.map((each) => each.src))];
-  const columns = new Map<string, { readonly dst: string; readonly port: string }>();
+  const senders = [...new Set(rows.map((each) => each.src))].sort();
+  const services = new Map<string, ProbeRow[]>();
   for (const each of rows) {
-    const port = portText(each.protocol, each.port);
-    columns.set(`${each.dst} ${port}`, { dst: each.dst, port });
+    const service = `${each.dst} ${portText(each.protocol, each.port)}`;
+    const found = services.get(service);
+    if (found === undefined) services.set(service, [each]);
+    else found.push(each);
   }
-  const cell = (src: string, dst: string, port: string): Cell => {
-    const found = rows.filter(
-      (each) => each.src === src && each.dst === dst && portText(each.protocol, each.port) === port,
-    );
+  const cell = (found: readonly ProbeRow[]): Cell => {
     if (found.length === 0) return "";
     const families = (wanted: (each: ProbeRow) => boolean) =>
       found
@@ -65,28 +64,14 @@ export function probeMatrix(rows: readonly ProbeRow[], io: Io): string {
     const style = found.some((each) => !each.agrees) ? red : expected === "-" ? dim : green;
     return { text: `${expected}|${observed}`, style };
   };
-
-  const receivers = [...new Set([...columns.values()].map((each) => each.dst))];
-  const blocks = receivers.map((dst) => {
-    const ports = [...columns.values()].filter((each) => each.dst === dst).map((each) => each.port);
-    return { dst, ports };
-  });
   const table = renderTable(
-    [
-      ["", ...blocks.flatMap(({ ports }) => ports)],
-      ...senders.map((src) => [
-        src,
-        ...blocks.flatMap(({ dst, ports }) => ports.map((port) => cell(src, dst, port))),
+    [...services]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([service, found]) => [
+        service,
+        ...senders.map((sender) => cell(found.filter((each) => each.src === sender))),
       ]),
-    ],
-    {
-      header: [
-        "FROM \\ TO",
-        ...blocks.flatMap(({ dst, ports }) =>
-          ports.map((_, at) => (at === 0 ? shortName(dst) : "")),
-        ),
-      ],
-    },
+    { header: ["TO \\ FROM", ...senders.map(shortName)] },
   );
   return `${table}${dim("a cell: what the table allows | what got through; 4 is IPv4, 6 is IPv6, - is neither")}\n`;
 }

@@ -109,7 +109,10 @@ function tellUser(options: LabUpOptions, stdin: string | undefined, io: Io): Tel
 }
 
 function tellStarter(fd: number, io: Io): Teller {
+  let isHeard = true;
   const tell = (report: Report) => {
+    // Once closed, the number may be another file's.
+    if (!isHeard) return;
     try {
       writeSync(fd, `${JSON.stringify(report)}\n`);
     } catch {
@@ -120,6 +123,7 @@ function tellStarter(fd: number, io: Io): Teller {
     step: (step) => tell({ step }),
     ready(status, { diagnostics }) {
       tell({ ready: status, diagnostics });
+      isHeard = false;
       closeSync(fd);
     },
     reloaded(reload) {
@@ -197,6 +201,9 @@ async function startInBackground(
     throw new CommandError(
       code === exitCodes.bug ? exitCodes.bug : exitCodes.environment,
       `the lab's process ended before the lab was up: ${lastWords(folder, options.name, code)}`,
+      mayMakeNamespaces()
+        ? undefined
+        : "root with CAP_NET_ADMIN and CAP_SYS_ADMIN, or an ordinary user where the kernel gives those their own namespaces",
     );
   } finally {
     progress.finish();
