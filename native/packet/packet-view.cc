@@ -114,6 +114,8 @@ DropReason parseIpv4(const uint8_t* ip, uint32_t bytes, PacketView* view) {
   view->l4Offset = ETHERNET_HEADER_BYTES + headerBytes;
   view->l4Bytes = totalBytes - headerBytes;
 
+  if (view->hopLimit == 0) return DropReason::TtlExpired;
+
   const uint16_t place = load16(ip + 6);
   view->moreFragments = (place & 0x2000) != 0;
   view->fragmentOffset = static_cast<uint16_t>((place & 0x1fff) * 8);
@@ -193,7 +195,7 @@ DropReason parseIpv6(const uint8_t* ip, uint32_t bytes, PacketView* view) {
   view->key.protocol = next;
   view->l4Offset = ETHERNET_HEADER_BYTES + at;
   view->l4Bytes = end - at;
-  return DropReason::None;
+  return view->hopLimit == 0 ? DropReason::TtlExpired : DropReason::None;
 }
 
 // The flag combinations that a TCP may send, PSH, ECE and CWR aside, as a bit for each of the 64.

@@ -132,6 +132,16 @@ TEST("packet: Ethernet that is not judged") {
   CHECK(parsePacket(frame, &view) == DropReason::FrameTruncated);
 }
 
+TEST("packet: a hop limit of 0 has ended its way, 1 has not") {
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    FrameBuilder frame = udpBuilder(family);
+    frame.hopLimit = 0;
+    CHECK(parse(frame.build()) == DropReason::TtlExpired);
+    frame.hopLimit = 1;
+    CHECK(parse(frame.build()) == DropReason::None);
+  }
+}
+
 TEST("packet: IPv4 header checks") {
   const auto spoilt = [](size_t at, uint8_t value) {
     std::vector<uint8_t> bytes = udpFrame(4, 10, 1, 12, 53);
