@@ -1,5 +1,4 @@
 import {
-  chmodSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -41,15 +40,14 @@ export function stateFolder(env: Readonly<Record<string, string | undefined>>): 
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const found = lstatSync(folder);
-    const uid = process.getuid?.() ?? 0;
-    if (!found.isDirectory() || found.uid !== uid) {
+    const isOurs = found.isDirectory() && found.uid === process.getuid?.();
+    if (!isOurs || (found.mode & 0o022) !== 0) {
       throw new LabError(
         "environment",
-        `${folder} is not a folder of this user`,
-        `remove it, or set ${stateVariable} to another one`,
+        `${folder} is not a folder that only this user may write to`,
+        `set ${stateVariable} to one that is`,
       );
     }
-    if ((found.mode & 0o077) !== 0) chmodSync(folder, 0o700);
   } catch (error) {
     if (error instanceof LabError) throw error;
     const reason = (error as Error).message;

@@ -1,5 +1,13 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -62,6 +70,16 @@ describe("state of labs", () => {
     writeFileSync(join(folder, "lab-one.json"), "{");
     const state = await claimName(folder, "one", "token");
     expect(readState(folder, "one")).toEqual(state);
+  });
+
+  test("keeps nothing where others may write", () => {
+    chmodSync(folder, 0o777);
+    expect(() => stateFolder({ SLUICE_STATE_DIR: folder })).toThrow("only this user may write to");
+    const file = join(folder, "file");
+    writeFileSync(file, "");
+    expect(() => stateFolder({ SLUICE_STATE_DIR: file })).toThrow("cannot keep state");
+    const made = stateFolder({ XDG_RUNTIME_DIR: join(folder, "run") });
+    expect(statSync(made).mode & 0o777).toBe(0o700);
   });
 
   // Goal: a program that was started in a pod ends with it, and nobody else's does.
