@@ -61,14 +61,14 @@ test("replay: the JSON contract", async () => {
       { index: 0, verdict: "pass", reason: null },
       { index: 1, verdict: "pass", reason: null },
       { index: 2, verdict: "drop", reason: "policy-egress" },
-      { index: 3, verdict: "drop", reason: "l2-protocol" },
+      { index: 3, verdict: "drop", reason: "spoofed-source" },
     ],
     summary: {
       packets: 4,
       fromPod: 2,
       passed: 2,
       dropped: 2,
-      reasons: { "policy-egress": 1, "l2-protocol": 1 },
+      reasons: { "policy-egress": 1, "spoofed-source": 1 },
     },
   });
 });
