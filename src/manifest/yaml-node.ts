@@ -46,10 +46,23 @@ export interface YamlFault {
 /** Levels of lists and maps that a document may nest; Kubernetes objects need about 20. */
 export const NESTING_MAX = 100;
 
-/** Finds the entry of a key. Cost: O(entries), which are few. */
+/** Maps of more entries than this are looked up by an index, made at the first look. */
+const FEW = 32;
+
+const indexes = new WeakMap<YamlMap, ReadonlyMap<string, YamlEntry>>();
+
+/** Finds the entry of a key. */
 export function entryOf(map: YamlMap, key: string): YamlEntry | undefined {
-  for (const entry of map.entries) if (entry.key === key) return entry;
-  return undefined;
+  if (map.entries.length <= FEW) {
+    for (const entry of map.entries) if (entry.key === key) return entry;
+    return undefined;
+  }
+  let index = indexes.get(map);
+  if (index === undefined) {
+    index = new Map(map.entries.map((entry) => [entry.key, entry]));
+    indexes.set(map, index);
+  }
+  return index.get(key);
 }
 
 /** Returns the key of an entry from its resolved scalar, as JSON wants it: a text. */

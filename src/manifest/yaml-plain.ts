@@ -182,7 +182,7 @@ class PlainReader {
 
   #blockMap(column: number, firstKey: YamlScalar): YamlMap {
     const start = firstKey.start;
-    const entries: YamlEntry[] = [];
+    const entries = new Entries();
     let key: YamlScalar | undefined = firstKey;
     let end = start;
     for (;;) {
@@ -195,14 +195,14 @@ class PlainReader {
         value = this.#inline(column);
         this.#afterInline(column);
       }
-      addEntry(entries, key, value);
+      entries.add(key, value);
       end = value.end;
       if (this.#column < column) break;
       if (this.#column > column || this.#isItem()) throw NOT_PLAIN;
       key = this.#blockKey();
       if (key === undefined) throw NOT_PLAIN;
     }
-    return { type: "map", entries, start, end };
+    return { type: "map", entries: entries.list, start, end };
   }
 
   /**
@@ -316,7 +316,7 @@ class PlainReader {
 
   #flowMap(outer: number): YamlMap {
     const start = this.#at++;
-    const entries: YamlEntry[] = [];
+    const entries = new Entries();
     for (;;) {
       this.#flowBlanks(outer);
       if (this.#code(this.#at) === CLOSE_MAP) break;
@@ -332,10 +332,10 @@ class PlainReader {
         next === COMMA || next === CLOSE_MAP
           ? { type: "scalar", value: null, start: this.#at, end: this.#at }
           : this.#flowNode(outer);
-      addEntry(entries, key, value);
+      entries.add(key, value);
       if (!this.#flowComma(outer, CLOSE_MAP)) break;
     }
-    return { type: "map", entries, start, end: ++this.#at };
+    return { type: "map", entries: entries.list, start, end: ++this.#at };
   }
 
   #flowList(outer: number): YamlSequence {
@@ -421,11 +421,30 @@ function isFlowEnd(code: number): boolean {
   );
 }
 
-function addEntry(entries: YamlEntry[], scalar: YamlScalar, value: YamlNode): void {
-  const key = keyText(scalar.value);
-  if (key === undefined || key === "<<" || scalar.end - scalar.start > KEY_MAX) throw NOT_PLAIN;
-  for (const entry of entries) if (entry.key === key) throw NOT_PLAIN;
-  entries.push({ key, keyStart: scalar.start, keyEnd: scalar.end, value });
+/** Maps of more entries than this remember their keys. */
+const FEW = 32;
+
+/** The entries of a map while it is read. */
+class Entries {
+  readonly list: YamlEntry[] = [];
+  #keys: Set<string> | undefined;
+
+  add(scalar: YamlScalar, value: YamlNode): void {
+    const key = keyText(scalar.value);
+    if (key === undefined || key === "<<" || scalar.end - scalar.start > KEY_MAX) throw NOT_PLAIN;
+    if (this.#has(key)) throw NOT_PLAIN;
+    this.list.push({ key, keyStart: scalar.start, keyEnd: scalar.end, value });
+    this.#keys?.add(key);
+  }
+
+  #has(key: string): boolean {
+    if (this.list.length <= FEW) {
+      for (const entry of this.list) if (entry.key === key) return true;
+      return false;
+    }
+    this.#keys ??= new Set(this.list.map((entry) => entry.key));
+    return this.#keys.has(key);
+  }
 }
 
 /** Resolves the escapes that JSON has too; the others are not plain. */

@@ -1,5 +1,6 @@
 import {
   Composer,
+  type CST,
   type Document,
   isAlias,
   isMap,
@@ -51,35 +52,60 @@ export function* parseYaml(text: string): Generator<YamlDocument> {
   }
 }
 
-/** Reads the documents in `text[start, end)` with the `yaml` package. */
+/**
+ * Reads the documents in `text[start, end)` with the `yaml` package.
+ *
+ * Cost: reading stops at the first syntax error, since the package would collect one for each
+ *       character of a text that is broken from end to end.
+ */
 export function* parseAnyYaml(text: string, start: number, end: number): Generator<YamlDocument> {
-  const composer = new Composer({ schema: "failsafe", uniqueKeys: false, prettyErrors: false });
-  const parser = new Parser();
-  const slice = text.slice(start, end);
   const documents: YamlDocument[] = [];
-  const take = (document: Document.Parsed) => {
-    const read = readDocument(document, start);
-    if (read !== undefined) documents.push(read);
-  };
-
-  for (const lexeme of new Lexer().lex(slice)) {
-    for (const token of parser.next(lexeme)) {
-      for (const document of composer.next(token)) take(document as Document.Parsed);
+  try {
+    for (const document of compose(text.slice(start, end), start)) {
+      const read = readDocument(document, start);
+      if (read !== undefined) documents.push(read);
     }
+  } catch (stop) {
+    if (!(stop instanceof Stop)) throw stop;
+    documents.push({ root: undefined, faults: [stop.fault] });
+  }
+  yield* documents;
+}
+
+/** Composes the documents of a text that starts at `base`. Errors: Stop, at the first fault. */
+function* compose(text: string, base: number): Generator<Document.Parsed> {
+  const composer = new Composer({ schema: "failsafe", uniqueKeys: false, prettyErrors: false });
+  let first: Stop | undefined;
+  const onError = (at: ErrorPlace, code: ErrorCode, message: string, warning?: boolean) => {
+    if (warning === true) return;
+    // The package catches what is thrown in here, and reports that in turn from each level above.
+    first ??= new Stop(syntaxFault({ at, code, message }, base));
+    throw first;
+  };
+  // Private to the package; should a later version ignore this, it collects errors as before.
+  Object.assign(composer, { onError });
+
+  const parser = new Parser();
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const token of parser.next(lexeme)) yield* composed(composer, token, onError);
     // The composer recurses for each level, so this is settled before it sees the document.
     if (parser.stack.length > NESTING_MAX + 1) {
-      const at = start + Math.min(parser.offset, slice.length);
+      const at = base + Math.min(parser.offset, text.length);
       const message = `got more than ${NESTING_MAX} levels of lists and maps, want fewer`;
-      yield* documents;
-      yield { root: undefined, faults: [{ code: "SL1006", start: at, end: at, message }] };
-      return;
+      throw new Stop(fault("SL1006", at, at, message));
     }
   }
-  for (const token of parser.end()) {
-    for (const document of composer.next(token)) take(document as Document.Parsed);
-  }
-  for (const document of composer.end(false, slice.length)) take(document as Document.Parsed);
-  yield* documents;
+  for (const token of parser.end()) yield* composed(composer, token, onError);
+  yield* composer.end(false, text.length) as Generator<Document.Parsed>;
+}
+
+function* composed(
+  composer: Composer,
+  token: CST.Token,
+  onError: (at: ErrorPlace, code: ErrorCode, message: string) => void,
+): Generator<Document.Parsed> {
+  if (token.type === "error") onError(token, "UNEXPECTED_TOKEN", token.message);
+  yield* composer.next(token) as Generator<Document.Parsed>;
 }
 
 /**
@@ -103,7 +129,10 @@ function* splitDocuments(text: string): Generator<readonly [number, number]> {
 
 function readDocument(document: Document.Parsed, base: number): YamlDocument | undefined {
   const error = document.errors[0];
-  if (error !== undefined) return { root: undefined, faults: [syntaxFault(error, base)] };
+  if (error !== undefined) {
+    const { pos, code, message } = error;
+    return { root: undefined, faults: [syntaxFault({ at: [...pos], code, message }, base)] };
+  }
   if (document.contents === null) return undefined;
   const converter = new Converter(base);
   try {
@@ -116,21 +145,36 @@ function readDocument(document: Document.Parsed, base: number): YamlDocument | u
   }
 }
 
+type ErrorCode = YAMLError["code"];
+
+/** Where the package places an error: an offset, a range, or a token. */
+type ErrorPlace = number | number[] | { readonly offset: number; readonly source?: string };
+
 /** What the package says, in our words where we have better ones. */
-function syntaxFault(error: YAMLError, base: number): YamlFault {
-  const plainer: Partial<Record<YAMLError["code"], string>> = {
+function syntaxFault(
+  error: { readonly at: ErrorPlace; readonly code: ErrorCode; readonly message: string },
+  base: number,
+): YamlFault {
+  const plainer: Partial<Record<ErrorCode, string>> = {
     TAB_AS_INDENT: "got a tab as indentation, want spaces",
     BLOCK_AS_IMPLICIT_KEY:
       "got a map where a value has begun, want it on a line of its own, with deeper indentation",
     MULTILINE_IMPLICIT_KEY: "got a key over several lines, want it on one, followed by a colon",
   };
   const theirs = error.message.charAt(0).toLowerCase() + error.message.slice(1);
-  return {
-    code: "SL1001",
-    start: base + error.pos[0],
-    end: base + error.pos[1],
-    message: plainer[error.code] ?? theirs.replace(/\s+/g, " "),
-  };
+  const [start, end] = rangeOf(error.at);
+  return fault(
+    "SL1001",
+    base + start,
+    base + end,
+    plainer[error.code] ?? theirs.replace(/\s+/g, " "),
+  );
+}
+
+function rangeOf(at: ErrorPlace): readonly [number, number] {
+  if (typeof at === "number") return [at, at + 1];
+  if (Array.isArray(at)) return [at[0] ?? 0, at[1] ?? 0];
+  return [at.offset, at.offset + (at.source?.length ?? 1)];
 }
 
 /** Ends the reading of a document; never leaves this file. */

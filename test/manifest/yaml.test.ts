@@ -155,6 +155,8 @@ describe("broken texts are answered with one fault each, at its place", () => {
     ["100,000 open maps", deep("{a: ", 100_000), ["SL1006 -"]],
     ["2,000 dashes", `${"- ".repeat(2000)}x\n`, ["SL1006 -"]],
     ["101 levels, closed", `${deep("[", 101)}${"]".repeat(101)}`, ["SL1006 -"]],
+    ["a million closing brackets", deep("]", 1_000_000), ["SL1001 -"]],
+    ["100,000 commas", `a: [${",".repeat(100_000)}]`, ["SL1001 -"]],
     ["custom tag", "a: !secret b\n", ["SL1008 -"]],
     ["binary", "a: !!binary aGk=\n", ["SL1008 -"]],
     ["tag that does not fit", "a: !!int b\n", ["SL1008 -"]],
@@ -183,6 +185,14 @@ spec:
     const [first] = parseManifests(text, "m").diagnostics;
     assert.deepEqual(first!.object, { kind: "NetworkPolicy", namespace: "web", name: "p" });
     assert.deepEqual([first!.span.line, first!.span.column], [7, 23]);
+  });
+
+  test("a map of very many keys is read in time, and a doubled one among them is found", () => {
+    const labels = Array.from({ length: 100_000 }, (_, i) => `k${i}: v`).join(", ");
+    const text = (more: string) =>
+      `apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {${labels}${more}}}\n`;
+    assert.equal(only(text("")).meta.labels.size, 100_000);
+    assert.deepEqual(findings(text(", k99999: v")), ["SL1007 metadata.labels.k99999"]);
   });
 
   test("empty input is an error", () => {
