@@ -35,6 +35,9 @@ export const rawSocketObstacle: string | undefined = (() => {
   }
 })();
 
+export const ipObstacle: string | undefined =
+  spawnSync("ip", ["-V"]).status === 0 ? undefined : "iproute2 is not installed";
+
 /** A test's name, with the reason when it cannot run. */
 export function named(name: string, obstacle: string | undefined): string {
   return obstacle === undefined ? name : `${name} (cannot run: ${obstacle})`;

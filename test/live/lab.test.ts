@@ -9,6 +9,7 @@ import { startTicks } from "../../src/lab/state.js";
 import {
   Bench,
   incident,
+  ipObstacle,
   labObstacle,
   named,
   pause,
@@ -290,6 +291,24 @@ describe.skipIf(labObstacle !== undefined)(named("a lab's life", labObstacle), (
       await bench.run("lab", "down");
       expect(bench.left()).toEqual([]);
     }
+  });
+
+  // Goal: `probe` does not take the table's word for what packets do.
+  // Method: a pod stops answering for a reason that the table cannot know; allowed connections to and
+  // from it must be told as different, those between others not.
+  test.skipIf(ipObstacle !== undefined)(named("probe tells what differs", ipObstacle), async () => {
+    await bench.run("lab", "up", "-f", threeTier);
+    const cut = await bench.exec("dns", "ip", "route", "del", "default");
+    expect(cut, cut.stderr).toMatchObject({ code: 0 });
+    const { code, stdout } = await bench.run("lab", "probe", "-o", "json");
+    const { ok, probes } = JSON.parse(stdout) as ProbeReport;
+    expect({ code, ok }).toEqual({ code: 1, ok: false });
+    const wrong = probes.filter((each) => !each.agrees);
+    expect(wrong.length).toBeGreaterThan(5);
+    expect(wrong.every((each) => `${each.src} ${each.dst}`.includes("kube-system/dns"))).toBe(true);
+    const text = (await bench.run("lab", "probe")).stdout;
+    expect(text).toContain("differs kube-system/dns -> elsewhere/stranger icmp IPv4");
+    expect(text).toMatch(/\d+ of 204 connections behave otherwise/);
   });
 
   test("manifests with errors bring nothing up", async () => {

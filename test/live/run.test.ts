@@ -47,8 +47,8 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
 
   afterEach(() => {
     child?.kill("SIGKILL");
-    for (const fd of [pod, filter, network]) closeDescriptor(fd);
     rmSync(folder, { recursive: true, force: true });
+    for (const fd of [pod, filter, network]) closeDescriptor(fd);
   });
 
   function run(...words: string[]): ChildProcess {
