@@ -55,6 +55,7 @@ ConnLookup ConnTable::find(const ConnName& name, uint64_t nowUs) noexcept {
       if (entry.key != name.key) continue;
       if (entry.expiresUs <= nowUs) {
         remove(entry);
+        ++timedOut_;
       } else {
         lookup.entry = &entry;
       }
@@ -139,6 +140,7 @@ void ConnTable::makeRoom(uint64_t nowUs) noexcept {
     sweep_ = sweep_ + 1 == entriesMax_ ? 0 : sweep_ + 1;
     if (entry.state != ConnState::None && entry.expiresUs <= nowUs) {
       remove(entry);
+      ++timedOut_;
       return;
     }
   }
@@ -159,6 +161,7 @@ size_t ConnTable::expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept {
       remove(entry);
     }
   }
+  timedOut_ += count;
   return count;
 }
 

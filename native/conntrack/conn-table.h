@@ -73,6 +73,8 @@ class ConnTable {
 
   [[nodiscard]] uint32_t size() const noexcept { return size_; }
   [[nodiscard]] uint32_t entriesMax() const noexcept { return entriesMax_; }
+  // Connections that were removed because their time was over, whichever call found out.
+  [[nodiscard]] uint64_t timedOut() const noexcept { return timedOut_; }
   // Connections that gave way to new ones.
   [[nodiscard]] uint64_t evicted() const noexcept { return evicted_; }
 
@@ -105,6 +107,7 @@ class ConnTable {
   uint32_t unrepliedOldest_ = NONE;
   uint32_t unrepliedNewest_ = NONE;
   uint32_t sweep_ = 0;
+  uint64_t timedOut_ = 0;
   uint64_t evicted_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "native/worker/filter.h"
 
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "native/conntrack/tcp-track.h"
@@ -244,15 +245,16 @@ void Filter::judgeTracked(const PacketView& view, const LinkContext& from,
 
   // An entry of this generation has been through the table: it knows whose its addresses are.
   const bool current = entry != nullptr && entry->generation == table.generation;
+  std::optional<Ends> ends;
   if (current) {
     judgement.destinationEndpoint = entry->endpoint[1 - sender];
     judgement.reason =
         guardSource(view.key.source, view.key.family, entry->endpoint[sender], from, table);
   } else {
-    const Ends ends(view.key, table.view);
-    judgement.destinationEndpoint = ends.destination;
-    judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
-    if (judgement.passes()) ends.checkDestination(from, table, judgement);
+    ends.emplace(view.key, table.view);
+    judgement.destinationEndpoint = ends->destination;
+    judgement.reason = guardSource(view.key.source, view.key.family, ends->source, from, table);
+    if (judgement.passes()) ends->checkDestination(from, table, judgement);
   }
   if (!judgement.passes()) return;
 
@@ -264,7 +266,7 @@ void Filter::judgeTracked(const PacketView& view, const LinkContext& from,
   if (entry != nullptr && !current && !recheck(*entry, table, judgement)) return;
 
   if (entry == nullptr) {
-    judgeUntracked(view, lookup, table, nowUs, judgement);
+    judgeUntracked(view, lookup, *ends, table, nowUs, judgement);
   } else if (view.key.protocol == PROTOCOL_TCP) {
     judgeTcp(view, lookup, table, nowUs, judgement);
   } else {
@@ -290,7 +292,7 @@ void Filter::judgeTcp(const PacketView& view, const ConnLookup& lookup, const Ta
     case TcpFate::Ignored:
       return;
     case TcpFate::Reopens:
-      judgeNew(view, lookup, table, nowUs, judgement);
+      judgeNew(view, lookup, Ends(view.key, table.view), table, nowUs, judgement);
       return;
     case TcpFate::Dropped:
       judgement.reason = outcome.reason;
@@ -298,7 +300,7 @@ void Filter::judgeTcp(const PacketView& view, const ConnLookup& lookup, const Ta
   }
 }
 
-void Filter::judgeUntracked(const PacketView& view, const ConnLookup& lookup,
+void Filter::judgeUntracked(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
                             const TableInForce& table, uint64_t nowUs,
                             Judgement& judgement) noexcept {
   bool opens = view.icmpRole != IcmpRole::Reply;
@@ -310,12 +312,11 @@ void Filter::judgeUntracked(const PacketView& view, const ConnLookup& lookup,
     judgement.reason = DropReason::NoConnection;
     return;
   }
-  judgeNew(view, lookup, table, nowUs, judgement);
+  judgeNew(view, lookup, ends, table, nowUs, judgement);
 }
 
-void Filter::judgeNew(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
-                      uint64_t nowUs, Judgement& judgement) noexcept {
-  const Ends ends(view.key, table.view);
+void Filter::judgeNew(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
+                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept {
   const DeniedBy denied = table.view.decide(ends.sourceLeaf, ends.destinationLeaf,
                                             view.key.protocol, view.key.destinationPort);
   if (denied != 0) {
@@ -325,7 +326,10 @@ void Filter::judgeNew(const PacketView& view, const ConnLookup& lookup, const Ta
   // What answers a group answers from its own address: there is nothing to remember.
   if (judgement.kind == FrameKind::Multicast) return;
 
-  if (lookup.entry != nullptr) connections_.remove(*lookup.entry);
+  if (lookup.entry != nullptr) {
+    connections_.remove(*lookup.entry);
+    counters_.closed.add(1);
+  }
   const uint64_t evictedBefore = connections_.evicted();
   ConnEntry* entry = connections_.insert(lookup, nowUs);
   counters_.evicted.add(connections_.evicted() - evictedBefore);
@@ -366,7 +370,8 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
 
 size_t Filter::expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept {
   const size_t count = connections_.expire(nowUs, closed);
-  counters_.closed.add(count);
+  counters_.closed.add(connections_.timedOut() - timedOutSeen_);
+  timedOutSeen_ = connections_.timedOut();
   return count;
 }
 

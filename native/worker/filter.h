@@ -82,7 +82,7 @@ struct FilterCounters {
   Counter passed;
   std::array<Counter, DROP_REASON_COUNT> dropped;  // by DropReason
   Counter opened;
-  Counter closed;   // ended or timed out
+  Counter closed;   // timed out, or begun anew; up to date after expire()
   Counter cut;      // denied by a newer table
   Counter evicted;  // unreplied ones that gave way to new ones
 };
@@ -127,16 +127,17 @@ class Filter {
                     uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeTcp(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
                 uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeUntracked(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
-                      uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeNew(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
-                uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeUntracked(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
+                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeNew(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
+                const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
 
   FilterOptions options_;
   ConnTable connections_;
   FragmentTable fragments_;
   FilterCounters counters_;
+  uint64_t timedOutSeen_ = 0;
 };
 
 }  // namespace sluice
