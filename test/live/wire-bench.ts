@@ -1,0 +1,205 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { compile } from "../../src/compiler/compile.js";
+import { Dataplane } from "../../src/dataplane/dataplane.js";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  createVeth,
+  type ProbeAnswer,
+  probe,
+} from "../../src/dataplane/host.js";
+import { parseManifests } from "../../src/manifest/parse.js";
+import { parseAddress } from "../../src/net/address.js";
+import { finish, until } from "./lab-harness.js";
+
+const address = (text: string) => parseAddress(text)!;
+
+/** The pod `shop/web` and its peer `shop/api`, by family. */
+export const addresses = {
+  pod: { 4: address("10.0.0.1"), 6: address("fd00::1") },
+  peer: { 4: address("10.0.0.2"), 6: address("fd00::2") },
+} as const;
+
+const pod = (name: string, last: number) => `---
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: shop, labels: { app: ${name} } }
+spec: { containers: [{ name: main, image: example.com/main }] }
+status: { phase: Running, podIPs: [{ ip: 10.0.0.${last} }, { ip: "fd00::${last}" }] }
+`;
+const cluster = `apiVersion: v1
+kind: Namespace
+metadata: { name: shop }
+${pod("web", 1)}${pod("api", 2)}`;
+
+/** No policy: everything passes. */
+export const permissive = cluster;
+
+/** The pod may be reached on TCP 80 and UDP 53 only, and may reach TCP 5201 only. */
+export const restrictive = `${cluster}---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  policyTypes: [Ingress, Egress]
+  ingress:
+    - ports: [{ protocol: TCP, port: 80 }, { protocol: UDP, port: 53 }]
+  egress:
+    - ports: [{ protocol: TCP, port: 5201 }]
+`;
+
+/** Compiles for the pod alone, as `sluice run --pod shop/web` does. */
+export function tableOf(manifests: string): Uint8Array {
+  const { objects, diagnostics } = parseManifests(manifests, "wire.yaml");
+  const result = compile({ objects, local: { pod: { namespace: "shop", name: "web" } } });
+  if (diagnostics.length > 0 || !result.ok) throw new Error("the test's manifests do not compile");
+  return result.blob;
+}
+
+/** What iperf3 says at the end. */
+export interface BulkResult {
+  readonly bitsPerSecond: number;
+  readonly retransmits: number;
+  /** Segments of 1,448 bytes that the bytes sent make. */
+  readonly segments: number;
+}
+
+/**
+ * A pod and its peer, and a namespace with the interfaces `in` and `out` between them, which hands
+ * nothing on by itself.
+ */
+export class WireBench {
+  readonly pod = createNamespace();
+  readonly middle = createNamespace();
+  readonly peer = createNamespace();
+  readonly #children: ChildProcess[] = [];
+  dataplane: Dataplane | undefined;
+
+  constructor() {
+    for (const [end, name, side, last] of [
+      [this.pod, "in", "pod", 1],
+      [this.peer, "out", "peer", 2],
+    ] as const) {
+      createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: this.middle, name });
+      configureInterface(this.middle, { name, up: true, linkLocal: false });
+      configureInterface(end, {
+        name: "eth0",
+        mac: `02:00:00:00:00:0${last}`,
+        addresses: [
+          { address: addresses[side][4], length: 24 },
+          { address: addresses[side][6], length: 64 },
+        ],
+        up: true,
+      });
+    }
+  }
+
+  /** Waits until IPv6 works too: the kernel takes up to a second after the carrier is there. */
+  async ready(): Promise<void> {
+    const up = (namespace: number) =>
+      this.run(namespace, "ip", "-6", "route", "show", "table", "all").includes(
+        "multicast ff00::/8",
+      );
+    await until("IPv6", () => up(this.pod) && up(this.peer));
+  }
+
+  /** The words that run a program in one of the namespaces. */
+  enter(namespace: number): string[] {
+    return ["nsenter", `--net=/proc/${process.pid}/fd/${namespace}`, "--"];
+  }
+
+  /** Runs a program to its end; returns its standard output. */
+  run(namespace: number, ...words: string[]): string {
+    const [program, ...rest] = [...this.enter(namespace), ...words];
+    return execFileSync(program!, rest, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  }
+
+  start(namespace: number, ...words: string[]): ChildProcess {
+    const [program, ...rest] = [...this.enter(namespace), ...words];
+    const child = spawn(program!, rest);
+    this.#children.push(child);
+    return child;
+  }
+
+  /** Puts the data plane between the two, with a table in force. */
+  filter(manifests: string): Dataplane {
+    const dataplane = Dataplane.create();
+    this.dataplane = dataplane;
+    const inside = dataplane.addPacketLink({ namespaceFd: this.middle, interface: "in" });
+    const outside = dataplane.addPacketLink({ namespaceFd: this.middle, interface: "out" });
+    dataplane.swapTable(tableOf(manifests), [[0, inside]]);
+    dataplane.start({ wire: { inside, outside } });
+    return dataplane;
+  }
+
+  /** Puts a Linux bridge between the two; returns what takes it away again. */
+  bridge(): () => void {
+    const ip = (...words: string[]) => this.run(this.middle, "ip", "link", ...words);
+    ip("add", "br0", "type", "bridge");
+    for (const each of ["in", "out"]) ip("set", each, "master", "br0");
+    ip("set", "br0", "up");
+    return () => void ip("del", "br0");
+  }
+
+  /** Tries a connection: from the pod to its peer, or the other way. */
+  async try(from: "pod" | "peer", family: 4 | 6, protocol: number, port: number) {
+    const to = from === "pod" ? "peer" : "pod";
+    const [answer] = await probe([
+      {
+        sourceNamespaceFd: this[from],
+        source: addresses[from][family],
+        destinationNamespaceFd: this[to],
+        destination: addresses[to][family],
+        protocol,
+        port,
+      },
+    ]);
+    return (answer as ProbeAnswer).outcome;
+  }
+
+  /** Sends TCP from the pod to its peer as fast as it goes. */
+  async bulk(seconds: number, ...words: string[]): Promise<BulkResult> {
+    const server = this.start(this.peer, "iperf3", "-s", "-1", "-J");
+    const served = finish(server);
+    const listening = () => this.run(this.peer, "ss", "-tlnH").includes(":5201");
+    await until("iperf3 to listen", listening);
+    const client = this.start(
+      this.pod,
+      ...["iperf3", "-J", "-c", "10.0.0.2", "-t", String(seconds), ...words],
+    );
+    const { stdout } = await finish(client);
+    await served;
+    const { end } = JSON.parse(stdout);
+    return {
+      bitsPerSecond: end.sum_received.bits_per_second,
+      retransmits: end.sum_sent.retransmits,
+      segments: end.sum_sent.bytes / 1_448,
+    };
+  }
+
+  /** What a person sees of the interfaces in the middle: flags, addresses, queues, hooks. */
+  look(): string {
+    const show = (...words: string[]) => this.run(this.middle, ...words);
+    return [
+      show("ip", "-d", "link"),
+      show("ip", "addr"),
+      show("tc", "qdisc"),
+      show("tc", "filter", "show", "dev", "in", "ingress"),
+      show("tc", "filter", "show", "dev", "out", "ingress"),
+    ].join("\n");
+  }
+
+  close(): void {
+    for (const child of this.#children) if (child.exitCode === null) child.kill("SIGKILL");
+    this.dataplane?.close();
+    for (const fd of [this.pod, this.middle, this.peer]) closeDescriptor(fd);
+  }
+}
+
+/** Why a program cannot be used; undefined when it can. */
+export function missing(...programs: string[]): string | undefined {
+  const absent = programs.filter((each) => spawnSync(each, ["--version"]).error !== undefined);
+  return absent.length === 0 ? undefined : `without ${absent.join(" and ")}`;
+}
