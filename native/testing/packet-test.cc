@@ -312,6 +312,10 @@ TEST("packet: an offload header may not reach what was judged") {
     CHECK(check(tcp, lie) == DropReason::OffloadInvalid);
   }
   CHECK(check(udp, {1, 0, 0, 0, 34, 2}) == DropReason::OffloadInvalid);
+  FrameBuilder tunnel(4, 10, 12, 47);
+  tunnel.payload.assign(100, 0);
+  CHECK(check(tunnel.build(), {1, 0, 0, 0, 60, 16}) == DropReason::None);
+  CHECK(check(tunnel.build(), {1, 0, 0, 0, 14, 16}) == DropReason::OffloadInvalid);
   std::vector<uint8_t> padded = tcp;
   padded.resize(padded.size() + 4);
   CHECK(check(padded, {1, 1, 54, 1448, 34, 16}) == DropReason::OffloadInvalid);
