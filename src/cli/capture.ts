@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { PcapngWriter } from "../capture/pcapng.js";
 import { Provenance } from "../compiler/decode.js";
 import { Table } from "../dataplane/table.js";
+import { readPodRef } from "./arguments.js";
 import {
   type DecodedPacket,
   type Decoders,
@@ -13,7 +14,7 @@ import {
 } from "./capture-decode.js";
 import { type Because, CaptureJudge, type Ruling } from "./capture-judge.js";
 import { type CaptureRecord, RecordReader } from "./capture-records.js";
-import { compileManifests, readPodRef } from "./compiled.js";
+import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { CaptureOptions } from "./options.js";
 import { type Styles, sanitize, styles } from "./output.js";

@@ -530,6 +530,10 @@ export const root: CommandSpec = {
         filename,
         pod,
         {
+          flags: "--pod-mac <mac>",
+          description: "the pod's MAC: frames from it that carry another are dropped",
+        },
+        {
           flags: "--link <kind>",
           description: "how packets are received and sent",
           values: ["auto", "af-xdp", "af-packet"],

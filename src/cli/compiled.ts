@@ -2,7 +2,7 @@ import { type CompileResult, compile } from "../compiler/compile.js";
 import { readManifests } from "../manifest/read.js";
 import type { ClusterObjects } from "../policy/cluster.js";
 import type { LocalPods } from "../policy/resolve.js";
-import { CommandError, exitCodes, type Io } from "./io.js";
+import type { Io } from "./io.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { PolicyOptions } from "./options.js";
 import { createProgress } from "./progress.js";
@@ -39,16 +39,4 @@ export async function compileManifests(
   progress.finish();
   showDiagnostics([...diagnostics, ...(compiled?.diagnostics ?? [])], io, stdin);
   return compiled?.ok ? { ...compiled, objects, compileMs } : undefined;
-}
-
-/** Reads `NAMESPACE/NAME`. Errors: CommandError (usage). */
-export function readPodRef(
-  text: string,
-  flag: string,
-): { readonly namespace: string; readonly name: string } {
-  const [namespace, name, ...rest] = text.split("/");
-  if (!namespace || !name || rest.length > 0) {
-    throw new CommandError(exitCodes.usage, `${flag}: got "${text}", want NAMESPACE/NAME`);
-  }
-  return { namespace, name };
 }

@@ -82,6 +82,8 @@ export interface RunOptions extends PolicyOptions {
   /** `INSIDE,OUTSIDE`. */
   readonly wire: string;
   readonly pod: string;
+  /** Absent: the pod's frames are not held to one MAC. */
+  readonly podMac?: string;
   readonly link: "auto" | "af-xdp" | "af-packet";
   readonly readyFd?: number;
   readonly staleFlows: "recheck" | "keep";

@@ -4,7 +4,8 @@ import { PcapngWriter } from "../capture/pcapng.js";
 import { readCapture } from "../capture/read-capture.js";
 import { sentByPod } from "../capture/sides.js";
 import { ReplayFrames, replay, replayReasonWord } from "../dataplane/replay.js";
-import { compileManifests, readPodRef } from "./compiled.js";
+import { macBytes, readMac, readPodRef } from "./arguments.js";
+import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ReplayOptions } from "./options.js";
 import { renderTable, styles, writeJson } from "./output.js";
@@ -23,7 +24,8 @@ const writeChunkBytes = 1 << 20;
 /** Sends a capture through the packet filter, with one pod behind it, and tells what passes. */
 export async function runReplay(options: ReplayOptions, io: Io): Promise<number> {
   const pod = readPodRef(options.pod, "--pod");
-  const mac = options.podMac === undefined ? undefined : readMac(options.podMac);
+  const mac =
+    options.podMac === undefined ? undefined : macBytes(readMac(options.podMac, "--pod-mac"));
   const capture = openCapture(options.file);
   const interfaceId = findPodInterface(capture, options);
   const compiled = await compileManifests(options, io, { pod });
@@ -60,16 +62,6 @@ export async function runReplay(options: ReplayOptions, io: Io): Promise<number>
     );
   }
   return exitCodes.ok;
-}
-
-function readMac(text: string): Uint8Array {
-  if (!/^[0-9a-f]{1,2}([:-][0-9a-f]{1,2}){5}$/i.test(text)) {
-    throw new CommandError(
-      exitCodes.usage,
-      `--pod-mac: got "${text}", want six bytes such as 02:00:00:00:00:0a`,
-    );
-  }
-  return Uint8Array.from(text.split(/[:-]/), (byte) => Number.parseInt(byte, 16));
 }
 
 function openCapture(file: string): Capture {

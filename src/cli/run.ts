@@ -3,6 +3,7 @@ import { Controller, type Reload } from "../control/controller.js";
 import { Signals } from "../control/signals.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { readManifests } from "../manifest/read.js";
+import { readMac, readPodRef } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { RunOptions } from "./options.js";
@@ -15,7 +16,8 @@ import type { RunOptions } from "./options.js";
  */
 export async function runRun(options: RunOptions, io: Io): Promise<number> {
   const [inside, outside] = readWire(options.wire);
-  const pod = readPodRef(options.pod);
+  const pod = readPodRef(options.pod, "--pod");
+  const mac = options.podMac === undefined ? {} : { mac: readMac(options.podMac, "--pod-mac") };
   if (options.link === "af-xdp") {
     throw new CommandError(
       exitCodes.environment,
@@ -33,7 +35,7 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
     enforce(table) {
       if (insideLink !== undefined) return dataplane.swapTable(table.blob, [[0, insideLink]]);
       const links = {
-        inside: dataplane.addPacketLink({ interface: inside }),
+        inside: dataplane.addPacketLink({ interface: inside, ...mac }),
         outside: dataplane.addPacketLink({ interface: outside }),
       };
       const generation = dataplane.swapTable(table.blob, [[0, links.inside]]);
@@ -94,12 +96,4 @@ function readWire(text: string): [inside: string, outside: string] {
     );
   }
   return [inside, outside];
-}
-
-function readPodRef(text: string): { readonly namespace: string; readonly name: string } {
-  const [namespace, name, ...rest] = text.split("/");
-  if (!namespace || !name || rest.length > 0) {
-    throw new CommandError(exitCodes.usage, `--pod: got "${text}", want NAMESPACE/NAME`);
-  }
-  return { namespace, name };
 }

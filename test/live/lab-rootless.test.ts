@@ -8,15 +8,21 @@ import { Bench, labObstacle, main, named, threeTier, until } from "./lab-harness
 
 const nobody = 65_534;
 const isRoot = process.getuid?.() === 0;
-const asNobody = isRoot
-  ? ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"]
-  : [];
+const become = ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"];
+// A checkout below a folder that is root's alone: `nobody` may then read it all the same, and no more.
+const becomeReader = [...become, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"];
+
+function canRead(as: readonly string[]): boolean {
+  const [program = "", ...rest] = [...as, process.execPath, main, "version"];
+  return spawnSync(program, rest).status === 0;
+}
+
+const asNobody = isRoot ? (canRead(become) ? become : becomeReader) : [];
 
 /** Why an ordinary user can bring no lab up here. */
 const obstacle = ((): string | undefined => {
   if (labObstacle !== undefined) return labObstacle;
-  const [program = "", ...rest] = [...asNobody, process.execPath, main, "version"];
-  if (spawnSync(program, rest).status !== 0) return "an ordinary user cannot read this checkout";
+  if (!canRead(asNobody)) return "an ordinary user cannot read this checkout";
   const [enter = "", ...words] = [...asNobody, "unshare", "--user", "--map-root-user", "true"];
   if (spawnSync(enter, words).status !== 0) return "this kernel gives users no namespaces";
   return undefined;
