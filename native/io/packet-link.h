@@ -16,7 +16,7 @@ namespace sluice {
 // from where they lie, a batch a system call.
 //
 // There is no transmit ring: over veth the kernel copies from a ring as well as from user memory,
-// so it would only add a copy of ours, 64 KiB for a superframe (docs/decisions).
+// so it would only add a copy of ours, 64 KiB for a superframe (docs/decisions/0007).
 //
 // Owner:  the socket; what it changed at the interface (promiscuous mode) goes with it.
 // Source: Linux Documentation/networking/packet_mmap.rst, TPACKET_V2.
