@@ -1,0 +1,62 @@
+import type { Span } from "../../diagnostics/diagnostic.js";
+import type { Address } from "../../net/address.js";
+import type { Prefix } from "../../net/prefix.js";
+import type { TransportProtocol } from "../../net/protocol.js";
+
+/** Whom one end of an assertion stands for. */
+export type Party =
+  | { readonly by: "pod"; readonly namespace: string; readonly name: string }
+  /** Pods of one namespace, or of all, that have all of the labels. */
+  | {
+      readonly by: "pods";
+      readonly namespace: string | undefined;
+      readonly labels: ReadonlyMap<string, string>;
+    }
+  | { readonly by: "cidr"; readonly cidr: Prefix }
+  | { readonly by: "ip"; readonly address: Address }
+  /** Every pod and every address outside. */
+  | { readonly by: "any" };
+
+/** Which packets to the receiving end are meant. */
+export type Service =
+  /** Every port of the protocol; of every protocol when it is left out. */
+  | { readonly by: "all"; readonly protocol: TransportProtocol | "ICMP" | undefined }
+  /** Inclusive. */
+  | {
+      readonly by: "range";
+      readonly protocol: TransportProtocol;
+      readonly first: number;
+      readonly last: number;
+    }
+  /** A container port of the receiving pod, of whatever protocol when it is left out. */
+  | {
+      readonly by: "name";
+      readonly name: string;
+      readonly protocol: TransportProtocol | undefined;
+    };
+
+export const allowReasons = ["allowed-by-rule", "not-isolated"] as const;
+export const denyReasons = ["no-matching-rule", "denied-by-rule"] as const;
+export type TestReason = (typeof allowReasons)[number] | (typeof denyReasons)[number];
+
+/** One assertion: what is to become of every connection that it selects. */
+export interface PolicyTest {
+  /** Unique within its file. */
+  readonly name: string;
+  readonly from: Party;
+  readonly to: Party;
+  readonly service: Service;
+  readonly expect: "allow" | "deny";
+  /** The policy that has to be the reason: `namespace/name`, or the name of a cluster policy. */
+  readonly via: string | undefined;
+  readonly reason: TestReason | undefined;
+  /** Tests of the same file whose connections do not count here. */
+  readonly except: readonly string[];
+  readonly span: Span;
+}
+
+/** A file of assertions. */
+export interface PolicyTestFile {
+  readonly file: string;
+  readonly tests: readonly PolicyTest[];
+}

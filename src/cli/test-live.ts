@@ -1,0 +1,118 @@
+import type { CompiledState } from "../analysis/explain.js";
+import type { Flow } from "../analysis/policy-test/flows.js";
+import type { PolicyTest, PolicyTestFile } from "../analysis/policy-test/policy-test.js";
+import {
+  connectionText,
+  counterexampleOf,
+  type FileResult,
+  liveFlows,
+  type TestResult,
+} from "../analysis/policy-test/run-tests.js";
+import { protocolWord } from "../analysis/protocols.js";
+import { LabClient, takeDown } from "../lab/client.js";
+import type { ProbeRow, ProbeSpec } from "../lab/protocol.js";
+import { stateFolder } from "../lab/state.js";
+import { formatAddress } from "../net/address.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { runLabUp } from "./lab.js";
+import { asCommand } from "./lab-common.js";
+import type { TestOptions } from "./options.js";
+import { createProgress } from "./progress.js";
+
+/**
+ * Tries the connections of the tests that the table passes with real packets, in a lab of its own.
+ *
+ * Shape: connections to addresses outside cannot be tried: a test that has no others is skipped, and
+ *        of the rest standard error tells how many were left out.
+ */
+export async function runLive(
+  options: TestOptions,
+  state: CompiledState,
+  files: readonly PolicyTestFile[],
+  offline: readonly FileResult[],
+  io: Io,
+): Promise<readonly FileResult[]> {
+  if (options.filename.includes("-")) {
+    throw new CommandError(exitCodes.usage, "--live reads the manifests twice, want files for -f");
+  }
+  const plans = files.map((file, at) =>
+    offline[at]!.results.map((result) =>
+      result.status === "passed" ? liveFlows(state, file, result.test) : undefined,
+    ),
+  );
+  const flows = plans.flat().flatMap((plan) => plan?.flows ?? []);
+  const left = plans.flat().reduce((sum, plan) => sum + (plan?.left ?? 0), 0);
+  if (left > 0) {
+    io.stderr.write(`sluice: ${left} connections with addresses outside are not tried in a lab\n`);
+  }
+  const rows = flows.length === 0 ? [] : await probeInLab(options, flows, io);
+  const rowOf = new Map(flows.map((flow, at) => [flow, rows[at]!]));
+  return offline.map(({ file, results }, at) => ({
+    file,
+    results: results.map((result, place) => {
+      const plan = plans[at]![place];
+      return plan === undefined ? result : liveResult(result, plan.flows, rowOf);
+    }),
+  }));
+}
+
+/** Brings a lab up, tries the connections, and takes it down whatever happens. */
+async function probeInLab(
+  options: TestOptions,
+  flows: readonly Flow[],
+  io: Io,
+): Promise<readonly ProbeRow[]> {
+  const name = `test-${process.pid}`;
+  const folder = stateFolder(io.env);
+  const quiet: Io = { ...io, stdout: { write: () => true } };
+  try {
+    const { filename } = options;
+    const code = await runLabUp({ filename, name, foreground: false }, quiet);
+    if (code !== exitCodes.ok) throw new CommandError(code, "the lab for --live did not come up");
+    const progress = createProgress(io);
+    progress.update("trying connections");
+    const probes = flows.map(specOf);
+    const report = await asCommand(() => LabClient.find(folder, name).probe({ probes })).finally(
+      () => progress.finish(),
+    );
+    return report.probes;
+  } finally {
+    await asCommand(() => takeDown(folder, name));
+  }
+}
+
+function specOf({ from, to, protocol, port }: Flow, at: number): ProbeSpec {
+  return {
+    id: String(at),
+    src: from.label,
+    dst: to.label,
+    srcIP: formatAddress(from.address),
+    dstIP: formatAddress(to.address),
+    protocol: protocolWord(protocol),
+    port,
+  };
+}
+
+function liveResult(
+  result: TestResult,
+  flows: readonly Flow[],
+  rowOf: ReadonlyMap<Flow, ProbeRow>,
+): TestResult {
+  const { test } = result;
+  if (flows.length === 0) {
+    const message = "has only connections with addresses outside, which a lab cannot try";
+    return { ...result, status: "skipped", message };
+  }
+  const wrong = flows.find((flow) => rowOf.get(flow)!.observed !== test.expect);
+  const connections = flows.length;
+  if (wrong === undefined) return { ...result, connections };
+  return { ...result, connections, ...liveFailure(test, wrong, rowOf.get(wrong)!) };
+}
+
+function liveFailure(test: PolicyTest, flow: Flow, row: ProbeRow) {
+  const observed = row.observed === "error" ? "nothing" : row.observed;
+  const verdict = row.observed === "allow" ? "allow" : "deny";
+  const counterexample = counterexampleOf(flow, verdict);
+  const message = `${connectionText(counterexample)}: expected ${test.expect}, real packets got ${observed} (${row.outcome})`;
+  return { status: "failed" as const, message, counterexample };
+}
