@@ -87,10 +87,7 @@ export class TableContents {
         walk(this.#u32(node + value * 4), base + value * 2 ** (bits - 8), bits - 8);
       }
     };
-    const root = this.#offset("trieV4Root");
-    for (let high = 0; high < this.#count("trieV4Root"); high++) {
-      walk(this.#u32(root + high * 4), high * 2 ** 16, 16);
-    }
+    this.#eachRootRun("trieV4Root", (entry, high) => walk(entry, high * 2 ** 16, 16));
     return builder.ranges();
   }
 
@@ -117,11 +114,23 @@ export class TableContents {
       const after = start + (1n << BigInt(below));
       if (after < base + (1n << BigInt(bits))) builder.add(after, missLeaf);
     };
-    const root = this.#offset("trieV6Root");
-    for (let high = 0; high < this.#count("trieV6Root"); high++) {
-      walk(this.#u32(root + high * 4), BigInt(high) << 112n, 112);
-    }
+    this.#eachRootRun("trieV6Root", (entry, high) => walk(entry, BigInt(high) << 112n, 112));
     return builder.ranges();
+  }
+
+  /** Visits the entries of a root; of neighbours that are one leaf, the first. */
+  #eachRootRun(
+    section: "trieV4Root" | "trieV6Root",
+    visit: (entry: number, high: number) => void,
+  ): void {
+    const root = this.#offset(section);
+    let last = TRIE_CHILD_BIT;
+    const count = this.#count(section);
+    for (let high = 0; high < count; high++) {
+      const entry = this.#u32(root + high * 4);
+      if (entry >= TRIE_CHILD_BIT || entry !== last) visit(entry, high);
+      last = entry;
+    }
   }
 
   /** The first address below a node, which may skip bytes that all its prefixes share. */
