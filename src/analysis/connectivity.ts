@@ -183,7 +183,7 @@ export function formatBlock({ cidr, except }: AddressBlock): string {
  * Names a set of addresses by its blocks. One that begins with a whole family is "any" address,
  * without those that have a name of their own.
  */
-export function nameBlocks(blocks: readonly AddressBlock[], amongOthers: boolean): string {
+function nameBlocks(blocks: readonly AddressBlock[], amongOthers: boolean): string {
   const whole = blocks.filter(({ cidr }) => cidr.length === 0);
   if (whole.length === 2) return amongOthers ? "anywhere else" : "anywhere";
   const rest = blocks.filter(({ cidr }) => cidr.length > 0);
@@ -195,7 +195,7 @@ export function nameBlocks(blocks: readonly AddressBlock[], amongOthers: boolean
 }
 
 /** Gives the second party of a name, and later ones, a number behind it. */
-export class UniqueNames {
+class UniqueNames {
   readonly #used = new Map<string, number>();
 
   make(name: string): string {

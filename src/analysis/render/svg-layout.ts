@@ -52,7 +52,7 @@ export interface PlacedBox {
 }
 
 export interface PlacedLane {
-  /** The namespace, or what the addresses do. */
+  /** The namespace, or what the addresses do; empty where there is no band to draw. */
   readonly name: string;
   readonly outside: boolean;
   readonly x: number;
@@ -100,6 +100,8 @@ interface Link {
 
 /** A namespace's boxes, which stand together. */
 interface Lane {
+  readonly key: string;
+  /** Empty where a lane holds one box that says it all. */
   readonly name: string;
   readonly outside: boolean;
   /** Lanes of one row stand side by side. */
@@ -209,23 +211,24 @@ function nodesOf(
 } {
   const nodes: Node[] = [];
   const lanes: Lane[] = [];
-  const laneOf = (name: string, outside: boolean): number => {
-    const known = lanes.findIndex((lane) => lane.name === name && lane.outside === outside);
-    return known >= 0 ? known : lanes.push({ name, outside, row: 0 }) - 1;
+  const laneOf = (key: string, name: string, outside: boolean): number => {
+    const known = lanes.findIndex((lane) => lane.key === key);
+    return known >= 0 ? known : lanes.push({ key, name, outside, row: 0 }) - 1;
   };
   const make = (box: FlowBox, role: Node["role"], lane: number): number =>
     nodes.push({ box, role, lane, layer: 0, entryTexts: [] }) - 1;
   const places = graph.boxes.map((box, at) => {
     if (box.kind !== "outside") {
-      // Where each box is a namespace there are no bands around them: each is a lane of its own.
-      const place = make(box, "both", laneOf(box.namespace || `\0${at}`, false));
+      // Where each box is a namespace, it needs no band around it.
+      const key = box.namespace === "" ? `box ${at}` : `namespace ${box.namespace}`;
+      const place = make(box, "both", laneOf(key, box.namespace, false));
       return { sender: place, receiver: place };
     }
     const sends = graph.edges.some(({ from }) => from === at);
     const receives = graph.edges.some(({ to }) => to === at);
     return {
-      sender: sends ? make(box, "sender", laneOf("from outside", true)) : -1,
-      receiver: receives ? make(box, "receiver", laneOf("to outside", true)) : -1,
+      sender: sends ? make(box, "sender", laneOf("senders", "from outside", true)) : -1,
+      receiver: receives ? make(box, "receiver", laneOf("receivers", "to outside", true)) : -1,
     };
   });
   const sent = countKeys(graph.edges.map(({ from }) => `${from}`));

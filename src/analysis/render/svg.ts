@@ -72,8 +72,7 @@ export function renderSvg(
 }
 
 function drawLane({ name, outside, x, y, width, height }: PlacedLane, hue: string): string {
-  // A lane that only stands for one box has no name to show.
-  if (name.startsWith("\0")) return "";
+  if (name === "") return "";
   const fill = outside ? 'class="lane quiet"' : `class="lane" style="fill:${hue}"`;
   const label = `<text ${fill} x="${n(x + 12)}" y="${n(y + 13)}">${escapeXml(name)}</text>`;
   if (outside) return label;
