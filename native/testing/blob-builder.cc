@@ -1,6 +1,6 @@
 #include "native/testing/blob-builder.h"
 
-#include <bit>
+#include <array>
 #include <cstring>
 
 namespace sluice::testing {
@@ -11,18 +11,20 @@ size_t Blob::at(SectionId id) {
 
 // docs/format.md, "The checksum", one word after the other.
 void Blob::mendChecksum() {
-  const auto step = [](uint32_t lane, uint32_t value) {
-    return std::rotl(lane ^ value, 13) * 0x9e3779b1u;
-  };
   word(offsetof(TableHeader, checksum)) = 0;
-  std::array<uint32_t, 4> lanes = {1, 2, 3, 4};
-  for (size_t offset = 0; offset < bytes().size(); offset += 4) {
-    uint32_t& lane = lanes[offset / 4 % 4];
-    lane = step(lane, word(offset));
+  uint32_t sum = 0;
+  for (size_t line = 0; line < bytes().size() / 64; ++line) {
+    uint32_t value = 0;
+    for (uint32_t column = 0; column < 16; ++column) {
+      const uint32_t own = word(line * 64 + column * 4);
+      value += (own ^ (own >> 16)) * (0x9e3779b1u * (2 * column + 1));
+    }
+    value ^= static_cast<uint32_t>(line) * 0x85ebca6bu;
+    value *= 0xc2b2ae35u;
+    value ^= value >> 15;
+    sum += value * 0x9e3779b1u;
   }
-  uint32_t folded = 0;
-  for (const uint32_t lane : lanes) folded = step(folded, lane);
-  word(offsetof(TableHeader, checksum)) = folded;
+  word(offsetof(TableHeader, checksum)) = sum;
 }
 
 uint32_t BlobBuilder::addPortSet(const std::vector<Ports>& ports) {

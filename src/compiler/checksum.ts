@@ -1,4 +1,12 @@
-import { TableHeader } from "../layout/layout.gen.js";
+import { TABLE_ALIGNMENT_BYTES, TableHeader } from "../layout/layout.gen.js";
+
+/** The checksum looks at the blob by lines of 64 bytes, which is what sections are aligned to. */
+export const LINE_WORDS = TABLE_ALIGNMENT_BYTES / 4;
+
+const OWN_WORD = TableHeader.checksum / 4;
+const COLUMN_FACTORS = Uint32Array.from({ length: LINE_WORDS }, (_, column) =>
+  Math.imul(0x9e3779b1, 2 * column + 1),
+);
 
 /**
  * Computes the checksum of a blob, its own field taken as zero.
@@ -8,18 +16,27 @@ import { TableHeader } from "../layout/layout.gen.js";
  */
 export function checksumOf(blob: Uint8Array): number {
   const words = new Uint32Array(blob.buffer, blob.byteOffset, blob.byteLength / 4);
-  const own = TableHeader.checksum / 4;
-  let [a, b, c, d] = [1, 2, 3, 4];
-  for (let at = 0; at < words.length; at += 4) {
-    a = step(a, at === own ? 0 : words[at]!);
-    b = step(b, at + 1 === own ? 0 : words[at + 1]!);
-    c = step(c, at + 2 === own ? 0 : words[at + 2]!);
-    d = step(d, at + 3 === own ? 0 : words[at + 3]!);
+  let sum = 0;
+  for (let line = 0; line < words.length / LINE_WORDS; line++) {
+    sum = (sum + lineTerm(line, lineValue(words, line))) | 0;
   }
-  return [a, b, c, d].reduce(step, 0) >>> 0;
+  return sum >>> 0;
 }
 
-function step(lane: number, word: number): number {
-  const mixed = lane ^ word;
-  return Math.imul((mixed << 13) | (mixed >>> 19), 0x9e3779b1);
+/** Returns what one line comes to, wherever in the blob it stands. */
+export function lineValue(words: Uint32Array, line: number): number {
+  const start = line * LINE_WORDS;
+  let value = 0;
+  for (let column = 0; column < LINE_WORDS; column++) {
+    const at = start + column;
+    const word = at === OWN_WORD ? 0 : words[at]!;
+    value = (value + Math.imul(word ^ (word >>> 16), COLUMN_FACTORS[column]!)) | 0;
+  }
+  return value;
+}
+
+/** Returns what a line of this value adds to the checksum. */
+export function lineTerm(line: number, value: number): number {
+  const mixed = Math.imul(value ^ Math.imul(line, 0x85ebca6b), 0xc2b2ae35);
+  return Math.imul(mixed ^ (mixed >>> 15), 0x9e3779b1);
 }
