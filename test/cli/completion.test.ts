@@ -27,7 +27,7 @@ describe.each(shells)("completion %s", (shell) => {
   test("knows every command, flag and choice", () => {
     const visit = (spec: CommandSpec): void => {
       for (const { flags, values } of spec.options ?? []) {
-        const long = /--([a-z-]+)/.exec(flags)?.[1] ?? "";
+        const long = /--([a-z0-9-]+)/.exec(flags)?.[1] ?? "";
         expect(script).toContain(shell === "fish" ? `-l ${long} ` : `--${long}`);
         expect(script).toContain(values?.join(" ") ?? "");
       }

@@ -191,6 +191,15 @@ export class WireBench {
     ].join("\n");
   }
 
+  /** The same, once the kernel has noticed that both interfaces are up. */
+  async settledLook(): Promise<string> {
+    await until("both interfaces to be up", () => {
+      // Once for each interface in `ip link`, and again in `ip addr`.
+      return (this.look().match(/ state UP /g)?.length ?? 0) >= 4;
+    });
+    return this.look();
+  }
+
   close(): void {
     for (const child of this.#children) if (child.exitCode === null) child.kill("SIGKILL");
     this.dataplane?.close();

@@ -129,7 +129,7 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
       protocol: icmp[4],
       port: 0,
     };
-    const before = bench.look();
+    const before = await bench.settledLook();
     expect((await probe([toMiddle]))[0]?.outcome).toBe("answered");
     const dataplane = bench.filter(permissive);
     expect((await probe([toMiddle]))[0]?.outcome).toBe("timed-out");
@@ -245,7 +245,7 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
       const folder = mkdtempSync(join(tmpdir(), "sluice-wire-"));
       try {
         writeFileSync(join(folder, "wire.yaml"), permissive);
-        const before = bench.look();
+        const before = await bench.settledLook();
         const words = ["run", "--wire", "in,out", "-f", folder, "--pod", "shop/web"];
         const running = bench.start(bench.middle, process.execPath, main, ...words);
         let stdout = "";
