@@ -35,22 +35,29 @@ export async function runLive(
   if (options.filename.includes("-")) {
     throw new CommandError(exitCodes.usage, "--live reads the manifests twice, want files for -f");
   }
-  const plans = files.map((file, at) =>
-    offline[at]!.results.map((result) =>
-      result.status === "passed" ? liveFlows(state, file, result.test) : undefined,
-    ),
+  const plans = new Map(
+    files.flatMap((file, at) => {
+      const passed = offline[at]!.results.filter((each) => each.status === "passed");
+      return [
+        ...liveFlows(
+          state,
+          file,
+          passed.map((each) => each.test),
+        ),
+      ];
+    }),
   );
-  const flows = plans.flat().flatMap((plan) => plan?.flows ?? []);
-  const left = plans.flat().reduce((sum, plan) => sum + (plan?.left ?? 0), 0);
+  const flows = [...plans.values()].flatMap((plan) => plan.flows);
+  const left = [...plans.values()].reduce((sum, plan) => sum + plan.left, 0);
   if (left > 0) {
     io.stderr.write(`sluice: ${left} connections with addresses outside are not tried in a lab\n`);
   }
   const rows = flows.length === 0 ? [] : await probeInLab(options, flows, io);
   const rowOf = new Map(flows.map((flow, at) => [flow, rows[at]!]));
-  return offline.map(({ file, results }, at) => ({
+  return offline.map(({ file, results }) => ({
     file,
-    results: results.map((result, place) => {
-      const plan = plans[at]![place];
+    results: results.map((result) => {
+      const plan = plans.get(result.test);
       return plan === undefined ? result : liveResult(result, plan.flows, rowOf);
     }),
   }));

@@ -92,14 +92,23 @@ function runTest(
   return { test, status: "passed", vacuous: false, connections, message: "" };
 }
 
-/** Finds the connections of a test that can be tried in a lab: between two pods. */
-export function liveFlows(state: CompiledState, file: PolicyTestFile, test: PolicyTest) {
-  const selected = new FlowFinder(state, file.tests).select(test);
-  const flows = "nothing" in selected ? [] : selected.flows;
-  const between = flows.filter(
-    ({ from, to }) => from.endpointId !== undefined && to.endpointId !== undefined,
+/** Finds the connections of some tests of a file that can be tried in a lab: between two pods. */
+export function liveFlows(
+  state: CompiledState,
+  file: PolicyTestFile,
+  tests: readonly PolicyTest[],
+): ReadonlyMap<PolicyTest, { readonly flows: readonly Flow[]; readonly left: number }> {
+  const finder = new FlowFinder(state, file.tests);
+  return new Map(
+    tests.map((test) => {
+      const selected = finder.select(test);
+      const all = "nothing" in selected ? [] : selected.flows;
+      const flows = all.filter(
+        ({ from, to }) => from.endpointId !== undefined && to.endpointId !== undefined,
+      );
+      return [test, { flows, left: all.length - flows.length }];
+    }),
   );
-  return { flows: between, left: flows.length - between.length };
 }
 
 function judge(table: Table, flows: readonly Flow[]): readonly ("allow" | "deny")[] {
