@@ -141,6 +141,8 @@ test(`rules are called removable when they are (SEED=${seed})`, () => {
     const objects = randomCluster(new Random(seed + round));
     const compiled = build(objects);
     const found = lint(objects, compiled);
+    // Without a pod lint says just that.
+    if (found.some((each) => each.code === "SL3000")) continue;
     const flows = everyFlow(objects);
     const verdicts = Buffer.from(Table.open(compiled.blob).classify(flows));
     for (const { policy, side, index, rest } of withoutOneRule(objects)) {
