@@ -4,6 +4,7 @@
 #include "native/binding/host-binding.h"
 #include "native/binding/replay-binding.h"
 #include "native/binding/table-binding.h"
+#include "native/binding/traffic-binding.h"
 #include "native/layout/layout.gen.h"
 
 namespace sluice {
@@ -15,6 +16,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   defineDataplane(env, exports);
   defineHost(env, exports);
   defineReplay(env, exports);
+  defineTraffic(env, exports);
   return exports;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "native/binding/arguments.h"
+#include "native/binding/errand.h"
 #include "native/host/devices.h"
 #include "native/host/latency.h"
 #include "native/host/namespaces.h"
@@ -143,32 +144,6 @@ void deleteInterfaceNamed(const Napi::CallbackInfo& info) {
 void writeSysctl(const Napi::CallbackInfo& info) {
   throwUnless(info, setSysctl(intOf(info[0]), textOf(info[1]).c_str(), textOf(info[2]).c_str()));
 }
-
-// Work for a thread of the pool, whose end settles a promise.
-class Errand : public Napi::AsyncWorker {
- public:
-  explicit Errand(Napi::Env env)
-      : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)) {}
-  [[nodiscard]] Napi::Promise promise() const { return deferred_.Promise(); }
-
- protected:
-  virtual Status work() = 0;
-  virtual Napi::Value result() = 0;
-
-  void Execute() override { status_ = work(); }
-  void OnOK() override {
-    if (status_.ok()) {
-      deferred_.Resolve(result());
-      return;
-    }
-    throwStatus(Env(), status_);
-    deferred_.Reject(Env().GetAndClearPendingException().Value());
-  }
-
- private:
-  Napi::Promise::Deferred deferred_;
-  Status status_;
-};
 
 class ProbeErrand : public Errand {
  public:

@@ -65,6 +65,38 @@ export interface Addon {
     port: number,
     count: number,
   ): Promise<Float64Array>;
+
+  /** See traffic.ts. `kind` is a TrafficKind's place, a CPU of -1 any. */
+  traffic(
+    kind: number,
+    clientNamespace: number,
+    client: string,
+    serverNamespace: number,
+    server: string,
+    port: number,
+    clientCpu: number,
+    serverCpu: number,
+    streams: number,
+    payloadBytes: number,
+    warmupMs: number,
+    durationMs: number,
+  ): Promise<TrafficCounts>;
+  pinThread(threadId: number, cpus: Uint32Array): void;
+  /** `rules` are four words each. Returns the descriptors that keep it attached. */
+  attachKernelFilter(
+    namespaceFd: number,
+    inside: string,
+    outside: string,
+    rules: Uint32Array,
+  ): number[];
+}
+
+export interface TrafficCounts {
+  readonly seconds: number;
+  readonly sent: number;
+  readonly received: number;
+  readonly busySeconds: number;
+  readonly roundTripsNs: Float32Array;
 }
 
 export interface NativeTable {

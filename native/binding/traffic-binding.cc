@@ -1,0 +1,105 @@
+#include "native/binding/traffic-binding.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "native/binding/arguments.h"
+#include "native/binding/errand.h"
+#include "native/host/kernel-filter.h"
+#include "native/host/traffic.h"
+
+namespace sluice {
+namespace {
+
+int intOf(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
+uint32_t wordOf(const Napi::Value& value) { return value.As<Napi::Number>().Uint32Value(); }
+
+class TrafficErrand : public Errand {
+ public:
+  TrafficErrand(Napi::Env env, const TrafficRequest& request) : Errand(env), request_(request) {}
+
+ protected:
+  Status work() override { return measureTraffic(request_, &result_); }
+  Napi::Value result() override {
+    auto roundTrips = Napi::Float32Array::New(Env(), result_.roundTripsNs.size());
+    std::copy(result_.roundTripsNs.begin(), result_.roundTripsNs.end(), roundTrips.Data());
+    auto object = Napi::Object::New(Env());
+    object.Set("seconds", result_.seconds);
+    object.Set("sent", result_.sent);
+    object.Set("received", result_.received);
+    object.Set("busySeconds", result_.busySeconds);
+    object.Set("roundTripsNs", roundTrips);
+    return object;
+  }
+
+ private:
+  TrafficRequest request_;
+  TrafficResult result_;
+};
+
+Napi::Value traffic(const Napi::CallbackInfo& info) {
+  TrafficRequest request;
+  const uint32_t kind = wordOf(info[0]);
+  request.kind = static_cast<TrafficKind>(kind);
+  request.clientNamespace = intOf(info[1]);
+  request.serverNamespace = intOf(info[3]);
+  request.port = static_cast<uint16_t>(wordOf(info[5]));
+  request.clientCpu = intOf(info[6]);
+  request.serverCpu = intOf(info[7]);
+  request.streams = wordOf(info[8]);
+  request.payloadBytes = wordOf(info[9]);
+  request.warmupMs = wordOf(info[10]);
+  request.durationMs = wordOf(info[11]);
+  if (kind > static_cast<uint32_t>(TrafficKind::Connections) ||
+      !parseHostAddress(info[2].As<Napi::String>().Utf8Value(), &request.client) ||
+      !parseHostAddress(info[4].As<Napi::String>().Utf8Value(), &request.server)) {
+    throwStatus(info.Env(), {StatusCode::Argument});
+    return info.Env().Undefined();
+  }
+  auto* errand = new TrafficErrand(info.Env(), request);  // the pool's end of it deletes it
+  errand->Queue();
+  return errand->promise();
+}
+
+void pin(const Napi::CallbackInfo& info) {
+  const auto cpus = wordsOf(info[1], "CPUs");
+  if (info.Env().IsExceptionPending()) return;
+  if (const Status status = pinThread(intOf(info[0]), cpus); !status.ok()) {
+    throwStatus(info.Env(), status);
+  }
+}
+
+Napi::Value attachFilter(const Napi::CallbackInfo& info) {
+  const auto words = wordsOf(info[3], "rules");
+  if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+  std::vector<KernelFilterRule> rules(words.size() * sizeof(uint32_t) / sizeof(KernelFilterRule));
+  if (!rules.empty()) {
+    std::memcpy(rules.data(), words.data(), rules.size() * sizeof(KernelFilterRule));
+  }
+  KernelFilter filter;
+  const Status status =
+      attachKernelFilter(intOf(info[0]), info[1].As<Napi::String>().Utf8Value().c_str(),
+                         info[2].As<Napi::String>().Utf8Value().c_str(), rules, &filter);
+  if (!status.ok()) {
+    throwStatus(info.Env(), status);
+    return info.Env().Undefined();
+  }
+  auto descriptors = Napi::Array::New(info.Env());
+  for (uint32_t index = 0; index < filter.attachments.size(); ++index) {
+    descriptors.Set(index, filter.attachments[index].release());
+  }
+  return descriptors;
+}
+
+}  // namespace
+
+void defineTraffic(Napi::Env env, Napi::Object exports) {
+  exports.Set("traffic", Napi::Function::New<traffic>(env));
+  exports.Set("pinThread", Napi::Function::New<pin>(env));
+  exports.Set("attachKernelFilter", Napi::Function::New<attachFilter>(env));
+}
+
+}  // namespace sluice

@@ -1,0 +1,428 @@
+#include "native/host/traffic.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "native/host/descriptor.h"
+#include "native/host/namespaces.h"
+
+namespace sluice {
+namespace {
+
+constexpr uint32_t STREAMS_MAX = 64;
+constexpr uint32_t PAYLOAD_BYTES_MAX = 1400;
+constexpr uint32_t DURATION_MS_MAX = 60'000;
+constexpr size_t BATCH_MESSAGES = 64;
+constexpr size_t STREAM_CHUNK_BYTES = 256 << 10;
+constexpr size_t ROUND_TRIPS_MAX = 4 << 20;
+constexpr int RECEIVE_BUFFER_BYTES = 4 << 20;
+constexpr int BACKLOG = 128;
+// Nothing waits for longer than this before it looks whether it should stop.
+constexpr timeval PATIENCE = {0, 200'000};
+
+double nowSeconds() noexcept {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// Seconds that the CPUs have been idle, all together.
+double idleSeconds() noexcept {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen("/proc/stat", "re"), std::fclose);
+  unsigned long long user = 0, nice = 0, system = 0, idle = 0, ioWait = 0;
+  if (file == nullptr || std::fscanf(file.get(), "cpu %llu %llu %llu %llu %llu", &user, &nice,
+                                     &system, &idle, &ioWait) != 5) {
+    return 0;
+  }
+  return static_cast<double>(idle + ioWait) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+// What both ends share. Counters stand on lines of their own: each has one writer.
+struct Shared {
+  const TrafficRequest* request = nullptr;
+  std::atomic<bool> stop = false;
+  std::atomic<bool> measuring = false;
+  alignas(64) std::atomic<uint64_t> sent = 0;
+  alignas(64) std::atomic<uint64_t> received = 0;
+  alignas(64) std::vector<float> roundTripsNs;  // the client's alone
+};
+
+void add(std::atomic<uint64_t>* counter, uint64_t amount) noexcept {
+  counter->fetch_add(amount, std::memory_order_relaxed);
+}
+
+struct Peer {
+  Shared* shared = nullptr;
+  Descriptor socket;
+  int cpu = ANY_CPU;
+  void (*work)(Peer*) = nullptr;
+  pthread_t thread = {};
+
+  [[nodiscard]] bool stopped() const noexcept {
+    return shared->stop.load(std::memory_order_relaxed);
+  }
+};
+
+socklen_t socketAddress(const HostAddress& address, uint16_t port,
+                        sockaddr_storage* storage) noexcept {
+  *storage = {};
+  if (address.family == 4) {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(storage);
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    std::memcpy(&v4->sin_addr, address.bytes.data(), 4);
+    return sizeof *v4;
+  }
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(storage);
+  v6->sin6_family = AF_INET6;
+  v6->sin6_port = htons(port);
+  std::memcpy(&v6->sin6_addr, address.bytes.data(), 16);
+  return sizeof *v6;
+}
+
+template <typename Value>
+void setOption(int fd, int level, int option, const Value& value) noexcept {
+  setsockopt(fd, level, option, &value, sizeof value);
+}
+
+// Opens a bound socket in the namespace of the calling thread.
+Status openSocket(int type, const HostAddress& address, uint16_t port, Descriptor* fd) noexcept {
+  fd->reset(socket(address.family == 4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
+  if (!fd->valid()) return Status::system("socket", errno);
+  setOption(fd->get(), SOL_SOCKET, SO_RCVTIMEO, PATIENCE);
+  setOption(fd->get(), SOL_SOCKET, SO_SNDTIMEO, PATIENCE);
+  setOption(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  // A TCP client leaves its port to connect(), which knows which ones are free for this server.
+  setOption(fd->get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+  sockaddr_storage storage;
+  const socklen_t size = socketAddress(address, port, &storage);
+  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+    return Status::system("bind", errno);
+  }
+  return {};
+}
+
+Status connectToServer(int fd, const TrafficRequest& request) noexcept {
+  sockaddr_storage storage;
+  const socklen_t size = socketAddress(request.server, request.port, &storage);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+    return Status::system("connect", errno == EINPROGRESS ? ETIMEDOUT : errno);
+  }
+  return {};
+}
+
+void echoDatagrams(Peer* self) {
+  char bytes[PAYLOAD_BYTES_MAX];
+  while (!self->stopped()) {
+    sockaddr_storage from = {};
+    socklen_t fromSize = sizeof from;
+    auto* sender = reinterpret_cast<sockaddr*>(&from);
+    const ssize_t size = recvfrom(self->socket.get(), bytes, sizeof bytes, 0, sender, &fromSize);
+    if (size > 0) {
+      sendto(self->socket.get(), bytes, static_cast<size_t>(size), MSG_NOSIGNAL, sender, fromSize);
+    }
+  }
+}
+
+void makeRoundTrips(Peer* self) {
+  Shared& shared = *self->shared;
+  char bytes[PAYLOAD_BYTES_MAX] = {};
+  const size_t size = std::max<size_t>(shared.request->payloadBytes, sizeof(uint32_t));
+  for (uint32_t number = 0; !self->stopped(); ++number) {
+    const bool counts = shared.measuring.load(std::memory_order_relaxed);
+    const double start = nowSeconds();
+    std::memcpy(bytes, &number, sizeof number);
+    if (send(self->socket.get(), bytes, size, MSG_NOSIGNAL) < 0) continue;
+    add(&shared.sent, 1);
+    uint32_t answer = number + 1;
+    while (answer != number) {  // one that came late belongs to an earlier question
+      if (recv(self->socket.get(), bytes, sizeof bytes, 0) < 0) break;
+      std::memcpy(&answer, bytes, sizeof answer);
+    }
+    if (answer != number) continue;
+    add(&shared.received, 1);
+    if (counts && shared.roundTripsNs.size() < ROUND_TRIPS_MAX) {
+      shared.roundTripsNs.push_back(static_cast<float>((nowSeconds() - start) * 1e9));
+    }
+  }
+}
+
+// Messages that all use the same bytes: what they carry is of no interest.
+struct MessageBatch {
+  std::array<char, PAYLOAD_BYTES_MAX> bytes = {};
+  iovec part = {};
+  std::array<mmsghdr, BATCH_MESSAGES> messages = {};
+
+  explicit MessageBatch(size_t size) noexcept {
+    part = {bytes.data(), size};
+    for (mmsghdr& message : messages) {
+      message.msg_hdr.msg_iov = &part;
+      message.msg_hdr.msg_iovlen = 1;
+    }
+  }
+};
+
+void sendDatagrams(Peer* self) {
+  MessageBatch batch(self->shared->request->payloadBytes);
+  while (!self->stopped()) {
+    const int count =
+        sendmmsg(self->socket.get(), batch.messages.data(), BATCH_MESSAGES, MSG_NOSIGNAL);
+    if (count > 0) add(&self->shared->sent, static_cast<uint64_t>(count));
+  }
+}
+
+void receiveDatagrams(Peer* self) {
+  MessageBatch batch(PAYLOAD_BYTES_MAX);
+  while (!self->stopped()) {
+    const int count = recvmmsg(self->socket.get(), batch.messages.data(), BATCH_MESSAGES,
+                               MSG_WAITFORONE, nullptr);
+    if (count > 0) add(&self->shared->received, static_cast<uint64_t>(count));
+  }
+}
+
+void sendStream(Peer* self) {
+  const auto bytes = std::make_unique<char[]>(STREAM_CHUNK_BYTES);
+  while (!self->stopped()) {
+    const ssize_t size = send(self->socket.get(), bytes.get(), STREAM_CHUNK_BYTES, MSG_NOSIGNAL);
+    if (size > 0) add(&self->shared->sent, static_cast<uint64_t>(size));
+    if (size < 0 && errno != EAGAIN && errno != EINTR) return;
+  }
+}
+
+void receiveStream(Peer* self) {
+  const auto bytes = std::make_unique<char[]>(STREAM_CHUNK_BYTES);
+  while (!self->stopped()) {
+    const ssize_t size = recv(self->socket.get(), bytes.get(), STREAM_CHUNK_BYTES, 0);
+    if (size > 0) add(&self->shared->received, static_cast<uint64_t>(size));
+    if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR)) return;
+  }
+}
+
+// Each connection is a socket of its own, made in the namespace that the thread was started in.
+void makeConnections(Peer* self) {
+  Shared& shared = *self->shared;
+  const TrafficRequest& request = *shared.request;
+  char bytes[64] = {};
+  while (!self->stopped()) {
+    Descriptor connection;
+    if (!openSocket(SOCK_STREAM, request.client, 0, &connection).ok()) continue;
+    setOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!connectToServer(connection.get(), request).ok()) continue;
+    add(&shared.sent, 1);
+    if (send(connection.get(), bytes, sizeof bytes, MSG_NOSIGNAL) < 0) continue;
+    if (recv(connection.get(), bytes, sizeof bytes, 0) <= 0) continue;
+    if (recv(connection.get(), bytes, sizeof bytes, 0) == 0) add(&shared.received, 1);
+  }
+}
+
+// Answers and closes first, as a server of short requests does; so the client's ports are free
+// again.
+void answerConnections(Peer* self) {
+  char bytes[64];
+  while (!self->stopped()) {
+    const Descriptor connection(accept4(self->socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!connection.valid()) continue;
+    setOption(connection.get(), SOL_SOCKET, SO_RCVTIMEO, PATIENCE);
+    const ssize_t size = recv(connection.get(), bytes, sizeof bytes, 0);
+    if (size > 0) send(connection.get(), bytes, static_cast<size_t>(size), MSG_NOSIGNAL);
+  }
+}
+
+void* runPeer(void* context) {
+  auto* peer = static_cast<Peer*>(context);
+  const auto cpu = static_cast<uint32_t>(peer->cpu);
+  // Best effort: a CPU that is not there leaves the thread where it may run.
+  if (peer->cpu == ANY_CPU) {
+    (void)pinThread(0, {});
+  } else {
+    (void)pinThread(0, {&cpu, 1});
+  }
+  peer->work(peer);
+  return nullptr;
+}
+
+// The threads of both ends, which end with it.
+class Ensemble {
+ public:
+  explicit Ensemble(const TrafficRequest& request) noexcept { shared_.request = &request; }
+  ~Ensemble() { end(); }
+  Ensemble(const Ensemble&) = delete;
+  Ensemble& operator=(const Ensemble&) = delete;
+
+  Shared& shared() noexcept { return shared_; }
+
+  // Starts a thread of the calling thread's namespace.
+  Status start(Descriptor socket, int cpu, void (*work)(Peer*)) noexcept {
+    auto peer = std::make_unique<Peer>();
+    peer->shared = &shared_;
+    peer->socket = std::move(socket);
+    peer->cpu = cpu;
+    peer->work = work;
+    const int error = pthread_create(&peer->thread, nullptr, runPeer, peer.get());
+    if (error != 0) return Status::system("pthread_create", error);
+    peers_.push_back(std::move(peer));
+    return {};
+  }
+
+  void end() noexcept {
+    shared_.stop.store(true, std::memory_order_relaxed);
+    for (const auto& peer : peers_) {
+      if (peer->socket.valid()) shutdown(peer->socket.get(), SHUT_RDWR);
+    }
+    for (const auto& peer : peers_) pthread_join(peer->thread, nullptr);
+    peers_.clear();
+  }
+
+ private:
+  Shared shared_;
+  std::vector<std::unique_ptr<Peer>> peers_;
+};
+
+Status startDatagrams(const TrafficRequest& request, Ensemble* ensemble) noexcept {
+  const bool roundTrips = request.kind == TrafficKind::RoundTrips;
+  const Status status = inNamespace(request.serverNamespace, [&]() -> Status {
+    Descriptor socket;
+    if (const Status opened = openSocket(SOCK_DGRAM, request.server, request.port, &socket);
+        !opened.ok()) {
+      return opened;
+    }
+    setOption(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
+    return ensemble->start(std::move(socket), request.serverCpu,
+                           roundTrips ? echoDatagrams : receiveDatagrams);
+  });
+  if (!status.ok()) return status;
+  return inNamespace(request.clientNamespace, [&]() -> Status {
+    Descriptor socket;
+    Status ready = openSocket(SOCK_DGRAM, request.client, 0, &socket);
+    if (ready.ok()) ready = connectToServer(socket.get(), request);
+    if (!ready.ok()) return ready;
+    return ensemble->start(std::move(socket), request.clientCpu,
+                           roundTrips ? makeRoundTrips : sendDatagrams);
+  });
+}
+
+Status listenForClients(const TrafficRequest& request, Descriptor* listener) noexcept {
+  return inNamespace(request.serverNamespace, [&]() -> Status {
+    const Status opened = openSocket(SOCK_STREAM, request.server, request.port, listener);
+    if (!opened.ok()) return opened;
+    if (listen(listener->get(), BACKLOG) != 0) return Status::system("listen", errno);
+    return {};
+  });
+}
+
+Status startStreams(const TrafficRequest& request, Ensemble* ensemble) noexcept {
+  Descriptor listener;
+  Status status = listenForClients(request, &listener);
+  for (uint32_t index = 0; status.ok() && index < request.streams; ++index) {
+    Descriptor client;
+    status = inNamespace(request.clientNamespace, [&]() -> Status {
+      const Status opened = openSocket(SOCK_STREAM, request.client, 0, &client);
+      return opened.ok() ? connectToServer(client.get(), request) : opened;
+    });
+    if (!status.ok()) break;
+    Descriptor server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!server.valid()) return Status::system("accept", errno == EAGAIN ? ETIMEDOUT : errno);
+    setOption(server.get(), SOL_SOCKET, SO_RCVTIMEO, PATIENCE);
+    status = ensemble->start(std::move(server), request.serverCpu, receiveStream);
+    if (status.ok()) status = ensemble->start(std::move(client), request.clientCpu, sendStream);
+  }
+  return status;
+}
+
+Status startConnections(const TrafficRequest& request, Ensemble* ensemble) noexcept {
+  Descriptor listener;
+  Status status = listenForClients(request, &listener);
+  if (status.ok()) {
+    status = ensemble->start(std::move(listener), request.serverCpu, answerConnections);
+  }
+  if (!status.ok()) return status;
+  // The thread inherits the namespace of the one that starts it.
+  return inNamespace(request.clientNamespace, [&] {
+    return ensemble->start(Descriptor(), request.clientCpu, makeConnections);
+  });
+}
+
+void sleepMs(uint32_t milliseconds) noexcept {
+  const timespec time = {milliseconds / 1000, static_cast<long>(milliseconds % 1000) * 1'000'000};
+  nanosleep(&time, nullptr);
+}
+
+}  // namespace
+
+Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noexcept {
+  const bool sensible = request.durationMs > 0 && request.durationMs <= DURATION_MS_MAX &&
+                        request.warmupMs <= DURATION_MS_MAX && request.streams > 0 &&
+                        request.streams <= STREAMS_MAX && request.payloadBytes > 0 &&
+                        request.payloadBytes <= PAYLOAD_BYTES_MAX;
+  if (!sensible) return {StatusCode::Argument};
+  Ensemble ensemble(request);
+  Shared& shared = ensemble.shared();
+  if (request.kind == TrafficKind::RoundTrips) shared.roundTripsNs.reserve(1 << 18);
+
+  Status status;
+  switch (request.kind) {
+    case TrafficKind::RoundTrips:
+    case TrafficKind::Packets:
+      status = startDatagrams(request, &ensemble);
+      break;
+    case TrafficKind::Stream:
+      status = startStreams(request, &ensemble);
+      break;
+    case TrafficKind::Connections:
+      status = startConnections(request, &ensemble);
+      break;
+  }
+  if (!status.ok()) return status;
+
+  sleepMs(request.warmupMs);
+  shared.measuring.store(true, std::memory_order_relaxed);
+  const uint64_t sentBefore = shared.sent.load(std::memory_order_relaxed);
+  const uint64_t receivedBefore = shared.received.load(std::memory_order_relaxed);
+  const double idleBefore = idleSeconds();
+  const double start = nowSeconds();
+  sleepMs(request.durationMs);
+  const uint64_t sent = shared.sent.load(std::memory_order_relaxed) - sentBefore;
+  const uint64_t received = shared.received.load(std::memory_order_relaxed) - receivedBefore;
+  const double seconds = nowSeconds() - start;
+  const double idle = idleSeconds() - idleBefore;
+  ensemble.end();
+  if (received == 0) return Status::system("recv", ETIMEDOUT);
+
+  const auto cpus = static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));
+  result->seconds = seconds;
+  result->sent = static_cast<double>(sent);
+  result->received = static_cast<double>(received);
+  result->busySeconds = std::max(0.0, seconds * cpus - idle);
+  result->roundTripsNs = std::move(shared.roundTripsNs);
+  return {};
+}
+
+Status pinThread(int threadId, std::span<const uint32_t> cpus) noexcept {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (cpus.empty()) std::memset(&set, 0xff, sizeof set);
+  for (const uint32_t cpu : cpus) {
+    if (cpu >= CPU_SETSIZE) return {StatusCode::Argument};
+    CPU_SET(cpu, &set);
+  }
+  if (sched_setaffinity(threadId, sizeof set, &set) != 0) {
+    return Status::system("sched_setaffinity", errno);
+  }
+  return {};
+}
+
+}  // namespace sluice
