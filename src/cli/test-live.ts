@@ -9,6 +9,7 @@ import {
   type TestResult,
 } from "../analysis/policy-test/run-tests.js";
 import { protocolWord } from "../analysis/protocols.js";
+import { Signals } from "../control/signals.js";
 import { LabClient, takeDown } from "../lab/client.js";
 import type { ProbeRow, ProbeSpec } from "../lab/protocol.js";
 import { stateFolder } from "../lab/state.js";
@@ -18,6 +19,8 @@ import { runLabUp } from "./lab.js";
 import { asCommand } from "./lab-common.js";
 import type { TestOptions } from "./options.js";
 import { createProgress } from "./progress.js";
+
+const interrupted = 130;
 
 /**
  * Tries the connections of the tests that the table passes with real packets, in a lab of its own.
@@ -72,6 +75,11 @@ async function probeInLab(
   const name = `test-${process.pid}`;
   const folder = stateFolder(io.env);
   const quiet: Io = { ...io, stdout: { write: () => true } };
+  // A Ctrl-C must not leave the lab behind.
+  const signals = new Signals();
+  const stopped = signals.untilStopped.then((): never => {
+    throw new CommandError(interrupted, "interrupted: the lab is taken down");
+  });
   try {
     const { filename } = options;
     const code = await runLabUp({ filename, name, foreground: false }, quiet);
@@ -79,12 +87,12 @@ async function probeInLab(
     const progress = createProgress(io);
     progress.update("trying connections");
     const probes = flows.map(specOf);
-    const report = await asCommand(() => LabClient.find(folder, name).probe({ probes })).finally(
-      () => progress.finish(),
-    );
+    const probing = asCommand(() => LabClient.find(folder, name).probe({ probes }));
+    const report = await Promise.race([probing, stopped]).finally(() => progress.finish());
     return report.probes;
   } finally {
     await asCommand(() => takeDown(folder, name));
+    signals.release();
   }
 }
 

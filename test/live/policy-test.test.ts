@@ -2,7 +2,14 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Bench, labObstacle, named, threeTier } from "./lab-harness.js";
+import { Bench, labObstacle, named, threeTier, until } from "./lab-harness.js";
+
+const denyAll = `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, namespace: elsewhere}
+spec: {podSelector: {}}
+`;
 
 // Goal: assertions hold, or fail, with real packets as they do offline, and no lab is left behind.
 describe.skipIf(labObstacle !== undefined)(named("sluice test --live", labObstacle), () => {
@@ -25,6 +32,21 @@ describe.skipIf(labObstacle !== undefined)(named("sluice test --live", labObstac
     expect(code, stderr).toBe(0);
     expect(JSON.parse(stdout).summary).toMatchObject({ tests: 11, passed: 10, skipped: 1 });
     expect(stderr).toContain("connections with addresses outside are not tried in a lab");
+  });
+
+  test("Ctrl-C while connections are tried takes the lab down", async () => {
+    const file = join(folder, "tests.yaml");
+    const slow = "{name: x, from: {any: true}, to: {pod: elsewhere/stranger}, expect: deny}";
+    const manifests = join(folder, "policies.yaml");
+    writeFileSync(file, `apiVersion: sluice/v1\nkind: PolicyTest\ntests: [${slow}]\n`);
+    writeFileSync(manifests, denyAll);
+    const child = bench.start("test", file, "-f", threeTier, manifests, "--live");
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    await until("the lab has a socket", () =>
+      readdirSync(bench.folder).some((name) => name.endsWith(".sock")),
+    );
+    child.kill("SIGINT");
+    expect(await ended).toBe(130);
   });
 
   test("an assertion that the table refutes fails without a lab", async () => {

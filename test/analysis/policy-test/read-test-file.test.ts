@@ -156,8 +156,8 @@ tests:
       reason,
       except,
     ]);
-    const range = (protocol: string, first: number, last: number) => ({
-      by: "range",
+    const range = (protocol: "TCP" | "UDP", first: number, last: number) => ({
+      by: "range" as const,
       protocol,
       first,
       last,
