@@ -1,5 +1,6 @@
 import { NONE } from "../layout/layout.gen.js";
 import { formatAddress } from "../net/address.js";
+import { compareText } from "../net/order.js";
 import { portSetKey } from "../net/port-set.js";
 import { formatPrefix } from "../net/prefix.js";
 import type { AddressSet, EndpointRules, PolicySource, Rule, Ruleset } from "../policy/ruleset.js";
@@ -46,7 +47,10 @@ function policyText({ kind, namespace, name }: PolicySource): string {
 }
 
 function memberLines({ groups, blocks }: AddressSet): string[] {
-  const pods = groups.flatMap((group) => group.addresses).map(formatAddress);
+  const pods = [...groups]
+    .sort((a, b) => compareText(a.key, b.key))
+    .flatMap((group) => group.addresses)
+    .map(formatAddress);
   const prefixes = blocks.map(({ prefix, except }) =>
     [formatPrefix(prefix), ...except.map((hole) => `except ${formatPrefix(hole)}`)].join(" "),
   );

@@ -1,5 +1,4 @@
 import type { LabelSelector } from "../manifest/objects.js";
-import { compareText } from "../net/order.js";
 import { formatPrefix, hostPrefix, type Prefix } from "../net/prefix.js";
 import type { Cluster, ClusterNamespace, PodGroup } from "./cluster.js";
 import { remember } from "./remember.js";
@@ -17,6 +16,17 @@ export type PeerTerm =
   | { readonly by: "nodes"; readonly nodes: LabelSelector }
   | { readonly by: "block"; readonly prefix: Prefix; readonly except: readonly Prefix[] };
 
+type PodsTerm = PeerTerm & { readonly by: "pods" };
+
+/** A set that pods may join and leave. */
+type MutableSet = AddressSet & { readonly groups: PodGroup[] };
+
+/** A set, and which pods belong to it. */
+interface Membership {
+  readonly set: MutableSet;
+  readonly holds: (group: PodGroup) => boolean;
+}
+
 /**
  * Finds what peers stand for, each selector once however many policies name it.
  *
@@ -26,43 +36,88 @@ export class PeerSets {
   readonly #cluster: Cluster;
   readonly #namespaces = new Map<string, readonly ClusterNamespace[]>();
   readonly #groups = new Map<string, readonly PodGroup[]>();
-  readonly #sets = new Map<string, AddressSet>();
+  readonly #sets = new Map<string, Membership>();
+  #hasNodes = false;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
   }
 
+  /** Reports whether some set was made from the addresses of nodes. */
+  get hasNodes(): boolean {
+    return this.#hasNodes;
+  }
+
   /** Returns the addresses that any of the terms stands for. */
   addresses(terms: readonly PeerTerm[]): AddressSet {
-    return this.#set(termsKey(terms), () => ({
-      groups: this.groups(terms),
-      blocks: terms.flatMap((term) => this.#blocks(term)),
-    }));
+    this.#hasNodes ||= terms.some((term) => term.by === "nodes");
+    return this.#set(
+      termsKey(terms),
+      (group) => termsHold(terms, group),
+      () => ({
+        groups: [...this.groups(terms)],
+        blocks: terms.flatMap((term) => this.#blocks(term)),
+      }),
+    );
   }
 
-  /** Returns `groups` as a set. `key` says which of the terms' pods they are. */
-  someOf(terms: readonly PeerTerm[], key: string, groups: readonly PodGroup[]): AddressSet {
-    return this.#set(`${termsKey(terms)} with ${key}`, () => ({ groups, blocks: [] }));
+  /**
+   * Returns `groups` as a set: those of the terms' pods of which `holds` is true.
+   *
+   * Shape: `key` says in text what `holds` asks.
+   */
+  someOf(
+    terms: readonly PeerTerm[],
+    key: string,
+    groups: readonly PodGroup[],
+    holds: (group: PodGroup) => boolean,
+  ): AddressSet {
+    return this.#set(
+      `${termsKey(terms)} with ${key}`,
+      (group) => termsHold(terms, group) && holds(group),
+      () => ({ groups: [...groups], blocks: [] }),
+    );
   }
 
-  /** Returns the pods that any of the terms stands for, in the order of their keys. */
+  /** Returns the pods that any of the terms stands for, in no order. */
   groups(terms: readonly PeerTerm[]): readonly PodGroup[] {
     const lists = terms.filter((term) => term.by === "pods").map((term) => this.#podGroups(term));
-    if (lists.length === 1) return lists[0]!;
-    return [...new Set(lists.flat())].sort((a, b) => compareText(a.key, b.key));
+    return lists.length === 1 ? lists[0]! : [...new Set(lists.flat())];
   }
 
-  #set(key: string, make: () => Omit<AddressSet, "key">): AddressSet {
-    return remember(this.#sets, key, () => ({ key, ...make() }));
+  /** Adds pods that came to the sets that hold them, and returns these. */
+  join(group: PodGroup): readonly AddressSet[] {
+    const joined: AddressSet[] = [];
+    for (const { set, holds } of this.#sets.values()) {
+      if (!holds(group)) continue;
+      set.groups.push(group);
+      joined.push(set);
+    }
+    this.#groups.clear();
+    this.#namespaces.clear();
+    return joined;
   }
 
-  #podGroups(term: PeerTerm & { readonly by: "pods" }): readonly PodGroup[] {
+  /** Takes pods that went, or no longer are what they were, out of the sets that `join` found. */
+  leave(group: PodGroup, sets: readonly AddressSet[]): void {
+    for (const set of sets as readonly MutableSet[]) {
+      set.groups.splice(set.groups.indexOf(group), 1);
+    }
+  }
+
+  #set(
+    key: string,
+    holds: (group: PodGroup) => boolean,
+    make: () => Pick<MutableSet, "groups" | "blocks">,
+  ): AddressSet {
+    return remember(this.#sets, key, () => ({ set: { key, ...make() }, holds })).set;
+  }
+
+  #podGroups(term: PodsTerm): readonly PodGroup[] {
     return remember(this.#groups, termText(term), () => {
       const { pods } = term;
       const all = this.#namespacesOf(term.namespaces).flatMap((namespace) => namespace.groups);
-      const chosen =
-        pods === undefined ? all : all.filter((group) => matchesSelector(pods, group.labels));
-      return [...chosen].sort((a, b) => compareText(a.key, b.key));
+      return pods === undefined ? all : all.filter((group) => matchesSelector(pods, group.labels));
     });
   }
 
@@ -86,6 +141,19 @@ export class PeerSets {
       .flatMap((node) => node.addresses)
       .map((address) => ({ prefix: hostPrefix(address), except: [] }));
   }
+}
+
+/** Reports whether any of the terms stands for the pods of a group. */
+export function termsHold(terms: readonly PeerTerm[], group: PodGroup): boolean {
+  return terms.some((term) => {
+    if (term.by !== "pods") return false;
+    const { namespaces, pods } = term;
+    const isThere =
+      typeof namespaces === "string"
+        ? namespaces === group.namespace.name
+        : matchesSelector(namespaces, group.namespace.labels);
+    return isThere && (pods === undefined || matchesSelector(pods, group.labels));
+  });
 }
 
 /** Returns the text of a term: equal texts choose equal addresses. */

@@ -21,11 +21,12 @@ import {
 } from "../net/port-set.js";
 import { hostPrefix } from "../net/prefix.js";
 import type { TransportProtocol } from "../net/protocol.js";
-import type { Cluster, LivePod, PodGroup, Policies } from "./cluster.js";
-import { PeerSets, type PeerTerm } from "./peer-sets.js";
+import type { Cluster, LivePod, LocalPods, PodGroup, Policies } from "./cluster.js";
+import { PeerSets, type PeerTerm, termsHold } from "./peer-sets.js";
 import { remember } from "./remember.js";
 import type {
   Action,
+  AddressSet,
   Direction,
   Endpoint,
   EndpointRules,
@@ -36,11 +37,7 @@ import type {
 } from "./ruleset.js";
 import { matchesSelector } from "./selectors.js";
 
-/** Whose traffic is judged here: every pod's, that of one node's pods, or one pod's. */
-export type LocalPods =
-  | "all"
-  | { readonly node: string }
-  | { readonly pod: { readonly namespace: string; readonly name: string } };
+export type { LocalPods } from "./cluster.js";
 
 export interface ResolveOptions {
   readonly local: LocalPods;
@@ -58,15 +55,35 @@ export function resolvePolicies(
   cluster: Cluster,
   policies: Policies,
   options: ResolveOptions,
-): { readonly ruleset: Ruleset; readonly diagnostics: readonly Diagnostic[] } {
+): {
+  readonly ruleset: Ruleset;
+  readonly peers: PeerResolution;
+  readonly diagnostics: readonly Diagnostic[];
+} {
   const resolver = new Resolver(cluster, policies);
-  const endpoints = cluster.pods
-    .filter((live) => isLocal(live, options.local))
-    .map((live) => resolver.endpoint(live));
+  const endpoints = cluster.local(options.local).map((live) => resolver.endpoint(live));
   return {
     ruleset: { endpoints },
-    diagnostics: policies.clusterPolicies.flatMap(unresolvableDomains),
+    peers: resolver,
+    diagnostics: unresolvedDomains(policies),
   };
+}
+
+/** Keeps the sets that a ruleset's rules name equal to their selectors while other pods come and go. */
+export interface PeerResolution {
+  /** Adds pods that came to the sets that hold them, and returns these. */
+  join(group: PodGroup): readonly AddressSet[];
+  /** Takes pods that went, or whose namespace changed, out of the sets that held them. */
+  leave(group: PodGroup, sets: readonly AddressSet[]): void;
+  /** Whether the pods of the present would give other rules, and not only other members of sets. */
+  readonly isOutdated: boolean;
+  /** Whether some rule names nodes as peers. */
+  readonly namesNodes: boolean;
+}
+
+/** Reports the domain names in rules, which cannot be resolved here. */
+export function unresolvedDomains({ clusterPolicies }: Policies): readonly Diagnostic[] {
+  return clusterPolicies.flatMap(unresolvableDomains);
 }
 
 /** Reports whether a cluster policy's subject holds pods of this namespace with these labels. */
@@ -99,12 +116,6 @@ export function portsNamed(
       (set, each) => unionPorts(set, portRange(each.protocol, each.port, each.port)),
       noPorts,
     );
-}
-
-function isLocal({ pod }: LivePod, local: LocalPods): boolean {
-  if (local === "all") return true;
-  if ("node" in local) return pod.nodeName === local.node;
-  return pod.meta.namespace === local.pod.namespace && pod.meta.name === local.pod.name;
 }
 
 function unresolvableDomains({ kind, meta, egress }: ClusterPolicy): readonly Diagnostic[] {
@@ -153,34 +164,63 @@ const anyPod: PeerTerm = {
   pods: undefined,
 };
 
-class Resolver {
+/** Port names that egress rules ask of their peers' pods, and the numbers that were found. */
+interface NamedPortsAsked {
+  readonly peers: readonly PeerTerm[];
+  readonly names: PortTerms["names"];
+  /** Pods with these numbers, by the key of the port set. */
+  readonly found: ReadonlyMap<string, AddressSet>;
+}
+
+class Resolver implements PeerResolution {
   readonly #cluster: Cluster;
+  readonly #policies: Policies;
   readonly #peers: PeerSets;
   /** By direction and namespace, since only those of the pod's own namespace can select it. */
-  readonly #networkPolicies: Readonly<
-    Record<Direction, ReadonlyMap<string, readonly PolicyTerms[]>>
-  >;
+  readonly #networkPolicies = new Map<string, readonly PolicyTerms[]>();
   readonly #clusterPolicies: Readonly<Record<Direction, readonly PolicyTerms[]>>;
   readonly #groupRules = new Map<string, EndpointRules>();
   readonly #sharedRules = new Map<string, EndpointRules>();
   readonly #egressRules = new Map<RuleTerms, readonly Rule[]>();
   readonly #ingressRules = new Map<RuleTerms, Map<string, readonly Rule[]>>();
   readonly #nodeRules = new Map<string, Rule>();
+  readonly #asked: NamedPortsAsked[] = [];
   readonly #ids = new Map<object, number>();
+  #unknownNumbers = false;
 
   constructor(cluster: Cluster, policies: Policies) {
     this.#cluster = cluster;
+    this.#policies = policies;
     this.#peers = new PeerSets(cluster);
-    const { networkPolicies, clusterPolicies } = policies;
-    this.#networkPolicies = {
-      Ingress: byNamespace(networkPolicies, "Ingress"),
-      Egress: byNamespace(networkPolicies, "Egress"),
-    };
-    const ordered = [...clusterPolicies].sort(compareClusterPolicies);
+    const ordered = [...policies.clusterPolicies].sort(compareClusterPolicies);
     this.#clusterPolicies = {
       Ingress: ordered.map((policy) => clusterPolicyTerms(policy, "Ingress")),
       Egress: ordered.map((policy) => clusterPolicyTerms(policy, "Egress")),
     };
+  }
+
+  get namesNodes(): boolean {
+    return this.#peers.hasNodes;
+  }
+
+  get isOutdated(): boolean {
+    return (
+      this.#unknownNumbers ||
+      this.#asked.some(({ found }) => [...found.values()].some((set) => set.groups.length === 0))
+    );
+  }
+
+  join(group: PodGroup): readonly AddressSet[] {
+    for (const { peers, names, found } of this.#asked) {
+      if (!termsHold(peers, group)) continue;
+      const ports = resolvedPorts({ numbers: noPorts, names }, group.ports);
+      if (!isNoPorts(ports) && !found.has(portSetKey(ports))) this.#unknownNumbers = true;
+    }
+    return this.#peers.join(group);
+  }
+
+  leave(group: PodGroup, sets: readonly AddressSet[]): void {
+    this.#peers.leave(group, sets);
   }
 
   endpoint({ pod, addresses, group }: LivePod): Endpoint {
@@ -205,7 +245,7 @@ class Resolver {
 
   #collect(group: PodGroup, direction: Direction, nodeName: string): EndpointRules {
     const cluster = this.#clusterPolicies[direction].filter((policy) => policy.selects(group));
-    const inNamespace = this.#networkPolicies[direction].get(group.namespace.name) ?? [];
+    const inNamespace = this.#policiesIn(group.namespace.name, direction);
     const isolating = inNamespace.filter((policy) => policy.selects(group));
     const ofTier = (policies: readonly PolicyTerms[], tier: Tier) =>
       policies
@@ -223,6 +263,15 @@ class Resolver {
     if (rules.length === 0 && isolatedBy.length === 0) return unrestricted;
     const node = this.#nodeRule(nodeName);
     return { isolatedBy, rules: node === undefined ? rules : [node, ...rules] };
+  }
+
+  #policiesIn(namespace: string, direction: Direction): readonly PolicyTerms[] {
+    return remember(this.#networkPolicies, `${direction};${namespace}`, () =>
+      this.#policies
+        .inNamespace(namespace)
+        .filter((policy) => policy.policyTypes.has(direction))
+        .map((policy) => networkPolicyTerms(policy, direction)),
+    );
   }
 
   /** Pods of different groups often end up with the very same rules: they share a row of the table. */
@@ -293,10 +342,15 @@ class Resolver {
       remember(byNumbers, portSetKey(ports), () => ({ ports, groups: [] })).groups.push(group);
     }
     const ask = names.map(({ name, protocol }) => `${name}/${protocol ?? "*"}`).sort();
+    const found = new Map<string, AddressSet>();
     for (const [key, { ports, groups }] of [...byNumbers].sort(([a], [b]) => compareText(a, b))) {
-      const set = this.#peers.someOf(peers, `${ask.join(",")}=${key}`, groups);
+      const set = this.#peers.someOf(peers, `${ask.join(",")}=${key}`, groups, (group) =>
+        hasNumbers(group, names, key),
+      );
+      found.set(key, set);
       rules.push(this.#rule(terms, set, ports));
     }
+    this.#asked.push({ peers, names, found });
     return rules;
   }
 
@@ -310,17 +364,9 @@ class Resolver {
   }
 }
 
-function byNamespace(
-  policies: readonly NetworkPolicy[],
-  direction: Direction,
-): ReadonlyMap<string, readonly PolicyTerms[]> {
-  const result = new Map<string, PolicyTerms[]>();
-  for (const policy of policies) {
-    if (!policy.policyTypes.has(direction)) continue;
-    const list = remember(result, policy.meta.namespace, (): PolicyTerms[] => []);
-    list.push(networkPolicyTerms(policy, direction));
-  }
-  return result;
+/** Reports whether the pods of a group give the names just these numbers. */
+function hasNumbers(group: PodGroup, names: PortTerms["names"], key: string): boolean {
+  return portSetKey(resolvedPorts({ numbers: noPorts, names }, group.ports)) === key;
 }
 
 function networkPolicyTerms(policy: NetworkPolicy, direction: Direction): PolicyTerms {

@@ -37,7 +37,7 @@ export interface AddressGroup {
 export interface AddressSet {
   /** Unique within the ruleset, equal for equal selectors; made from their text. */
   readonly key: string;
-  /** Pods that the selectors match, in the order of their keys. */
+  /** Pods that the selectors match. */
   readonly groups: readonly AddressGroup[];
   readonly blocks: readonly { readonly prefix: Prefix; readonly except: readonly Prefix[] }[];
 }
