@@ -37,7 +37,7 @@ uint64_t clockUs(clockid_t clock) noexcept {
 }  // namespace
 
 // A link in the worker's hands.
-struct Worker::Port {
+struct Worker::Station {
   std::unique_ptr<Link> link;
   LinkContext context;
   std::optional<MacAddress> mac;
@@ -63,7 +63,7 @@ Status Worker::create(const FilterOptions& options, TableSlot* tables, size_t nu
   std::unique_ptr<Worker> made(new (std::nothrow)
                                    Worker(std::move(filter), tables, number, events));
   if (made == nullptr) return {StatusCode::Limit};
-  made->ports_.reserve(LINKS_MAX);
+  made->stations_.reserve(LINKS_MAX);
   made->ready_.reserve(LINKS_MAX);
   made->dirty_.reserve(LINKS_MAX);
   made->scratch_.reset(new (std::nothrow) std::byte[SCRATCH_BYTES]);
@@ -94,28 +94,28 @@ Status Worker::watch(int descriptor, uint64_t tag) noexcept {
   return {};
 }
 
-Worker::Port* Worker::portOf(uint32_t linkId) const noexcept {
-  return linkId < ports_.size() ? ports_[linkId].get() : nullptr;
+Worker::Station* Worker::stationOf(uint32_t linkId) const noexcept {
+  return linkId < stations_.size() ? stations_[linkId].get() : nullptr;
 }
 
 Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
                        uint32_t* linkId) noexcept {
-  const auto place = std::find(ports_.begin(), ports_.end(), nullptr);
-  const auto id = static_cast<uint32_t>(place - ports_.begin());
+  const auto place = std::find(stations_.begin(), stations_.end(), nullptr);
+  const auto id = static_cast<uint32_t>(place - stations_.begin());
   if (id == LINKS_MAX) return {StatusCode::Limit};
-  std::unique_ptr<Port> port(new (std::nothrow) Port);
-  if (port == nullptr) return {StatusCode::Limit};
+  std::unique_ptr<Station> station(new (std::nothrow) Station);
+  if (station == nullptr) return {StatusCode::Limit};
   if (const Status status = watch(link->descriptor(), id); !status.ok()) return status;
-  port->link = std::move(link);
-  port->mac = mac;
-  port->context.linkId = id;
+  station->link = std::move(link);
+  station->mac = mac;
+  station->context.linkId = id;
   // What arrived before it was watched has raised no event.
-  port->ready = true;
+  station->ready = true;
   ready_.push_back(id);
-  if (place == ports_.end()) {
-    ports_.push_back(std::move(port));
+  if (place == stations_.end()) {
+    stations_.push_back(std::move(station));
   } else {
-    *place = std::move(port);
+    *place = std::move(station);
   }
   contextsStale_ = true;
   *linkId = id;
@@ -123,13 +123,13 @@ Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddres
 }
 
 Status Worker::removeLink(uint32_t linkId) noexcept {
-  const Port* port = portOf(linkId);
-  if (port == nullptr) return {StatusCode::Argument};
+  const Station* station = stationOf(linkId);
+  if (station == nullptr) return {StatusCode::Argument};
   std::erase(ready_, linkId);
-  if (port->link->descriptor() >= 0) {
-    epoll_ctl(poll_, EPOLL_CTL_DEL, port->link->descriptor(), nullptr);
+  if (station->link->descriptor() >= 0) {
+    epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   }
-  ports_[linkId].reset();
+  stations_[linkId].reset();
   if (way_ == Way::Wire && (linkId == inside_ || linkId == outside_)) way_ = Way::Nowhere;
   if (way_ == Way::Switch && linkId == outside_) outside_ = NONE;
   contextsStale_ = true;
@@ -137,7 +137,7 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
 }
 
 Status Worker::makeWire(uint32_t inside, uint32_t outside) noexcept {
-  if (portOf(inside) == nullptr || portOf(outside) == nullptr || inside == outside) {
+  if (stationOf(inside) == nullptr || stationOf(outside) == nullptr || inside == outside) {
     return {StatusCode::Argument};
   }
   way_ = Way::Wire;
@@ -148,7 +148,7 @@ Status Worker::makeWire(uint32_t inside, uint32_t outside) noexcept {
 }
 
 Status Worker::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
-  if (uplink != NONE && (portOf(uplink) == nullptr || !portOf(uplink)->mac.has_value())) {
+  if (uplink != NONE && (stationOf(uplink) == nullptr || !stationOf(uplink)->mac.has_value())) {
     return {StatusCode::Argument};
   }
   way_ = Way::Switch;
@@ -161,19 +161,19 @@ Status Worker::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
 
 void Worker::refreshContexts(const TableInForce& table) noexcept {
   if (!contextsStale_ && contextsGeneration_ == table.generation) return;
-  const Port* inside = portOf(inside_);
-  for (uint32_t id = 0; id < ports_.size(); ++id) {
-    Port* port = portOf(id);
-    if (port == nullptr) continue;
+  const Station* inside = stationOf(inside_);
+  for (uint32_t id = 0; id < stations_.size(); ++id) {
+    Station* station = stationOf(id);
+    if (station == nullptr) continue;
     const bool uplink = id == outside_;
-    const auto& mac = way_ == Way::Wire && inside != nullptr ? inside->mac : port->mac;
-    port->context = {};
-    port->context.linkId = id;
-    port->context.endpointId = uplink ? NONE : table.endpointOfLink(id);
-    port->context.role = uplink ? LinkRole::Uplink : LinkRole::Endpoint;
-    port->context.wire = way_ == Way::Wire;
-    port->context.hasMac = mac.has_value();
-    port->context.mac = mac.value_or(MacAddress{});
+    const auto& mac = way_ == Way::Wire && inside != nullptr ? inside->mac : station->mac;
+    station->context = {};
+    station->context.linkId = id;
+    station->context.endpointId = uplink ? NONE : table.endpointOfLink(id);
+    station->context.role = uplink ? LinkRole::Uplink : LinkRole::Endpoint;
+    station->context.wire = way_ == Way::Wire;
+    station->context.hasMac = mac.has_value();
+    station->context.mac = mac.value_or(MacAddress{});
   }
   contextsStale_ = false;
   contextsGeneration_ = table.generation;
@@ -188,22 +188,22 @@ size_t Worker::round(uint64_t nowUs) noexcept {
   }
   eventTimeUs_ = nowUs + epochOffsetUs_;
 
-  const bool lookAtAll = ports_.size() <= LINKS_LOOKED_AT;
+  const bool lookAtAll = stations_.size() <= LINKS_LOOKED_AT;
   if (!lookAtAll) wait(0);
   size_t taken = 0;
   size_t kept = 0;
-  const size_t links = lookAtAll ? ports_.size() : ready_.size();
+  const size_t links = lookAtAll ? stations_.size() : ready_.size();
   for (size_t index = 0; index < links; ++index) {
     const uint32_t id = lookAtAll ? static_cast<uint32_t>(index) : ready_[index];
-    Port* port = portOf(id);
-    if (port == nullptr) continue;
-    const size_t count = port->link->receive(frames_);
-    handleBatch(*port, count, table, nowUs);
-    port->link->release();
+    Station* station = stationOf(id);
+    if (station == nullptr) continue;
+    const size_t count = station->link->receive(frames_);
+    handleBatch(*station, count, table, nowUs);
+    station->link->release();
     taken += count;
     if (lookAtAll) continue;
-    port->ready = count > 0;
-    if (port->ready) ready_[kept++] = id;
+    station->ready = count > 0;
+    if (station->ready) ready_[kept++] = id;
   }
   if (!lookAtAll) ready_.resize(kept);
   expire(nowUs);
@@ -241,19 +241,19 @@ void Worker::wait(int timeoutMs) noexcept {
       continue;
     }
     const auto id = static_cast<uint32_t>(events[index].data.u64);
-    Port* port = portOf(id);
-    if (port == nullptr) continue;
-    if ((events[index].events & (EPOLLERR | EPOLLHUP)) != 0 && !port->link->recover()) {
-      epoll_ctl(poll_, EPOLL_CTL_DEL, port->link->descriptor(), nullptr);
+    Station* station = stationOf(id);
+    if (station == nullptr) continue;
+    if ((events[index].events & (EPOLLERR | EPOLLHUP)) != 0 && !station->link->recover()) {
+      epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
     }
-    if (!port->ready) {
-      port->ready = true;
+    if (!station->ready) {
+      station->ready = true;
       ready_.push_back(id);
     }
   }
 }
 
-void Worker::handleBatch(Port& from, size_t count, const TableInForce* table,
+void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
                          uint64_t nowUs) noexcept {
   answersUsed_ = 0;
   for (size_t index = 0; index < count; ++index) {
@@ -289,16 +289,16 @@ void Worker::handleBatch(Port& from, size_t count, const TableInForce* table,
   flush();
 }
 
-DropReason Worker::forward(Port& from, Frame& frame, const Judgement& judgement,
+DropReason Worker::forward(Station& from, Frame& frame, const Judgement& judgement,
                            const TableInForce& table) noexcept {
   if (way_ == Way::Switch) return forwardSwitched(from, frame, judgement, table);
   if (from.context.linkId != inside_ && from.context.linkId != outside_) {
     return DropReason::NoDestination;
   }
-  return send(*portOf(from.context.linkId == inside_ ? outside_ : inside_), frame);
+  return send(*stationOf(from.context.linkId == inside_ ? outside_ : inside_), frame);
 }
 
-DropReason Worker::forwardSwitched(Port& from, Frame& frame, const Judgement& judgement,
+DropReason Worker::forwardSwitched(Station& from, Frame& frame, const Judgement& judgement,
                                    const TableInForce& table) noexcept {
   if (judgement.kind == FrameKind::Arp || judgement.kind == FrameKind::Neighbor) {
     // What is no question for the gateway (announcements, listener reports) concerns nobody here.
@@ -308,7 +308,7 @@ DropReason Worker::forwardSwitched(Port& from, Frame& frame, const Judgement& ju
   if (judgement.kind != FrameKind::Unicast) return DropReason::NoDestination;
   uint32_t linkId = table.linkOfEndpoint(judgement.destinationEndpoint);
   if (linkId == NONE) linkId = outside_;
-  Port* to = portOf(linkId);
+  Station* to = stationOf(linkId);
   if (to == nullptr || to == &from || !to->mac.has_value()) return DropReason::NoDestination;
   auto* bytes = reinterpret_cast<uint8_t*>(frame.bytes);
   std::memcpy(bytes, to->mac->data(), 6);
@@ -318,7 +318,7 @@ DropReason Worker::forwardSwitched(Port& from, Frame& frame, const Judgement& ju
 
 // Answers a neighbour question for the gateway: an endpoint's for any address but its own, the
 // uplink's for the endpoints' addresses.
-bool Worker::answer(Port& from, const Frame& frame, const TableInForce& table) noexcept {
+bool Worker::answer(Station& from, const Frame& frame, const TableInForce& table) noexcept {
   NeighbourQuestion question;
   if (!readNeighbourQuestion(frame, &question)) return false;
   const uint32_t leaf = table.view.leafOf(question.target.data(), question.family);
@@ -336,7 +336,7 @@ bool Worker::answer(Port& from, const Frame& frame, const TableInForce& table) n
 // A partial checksum is completed even where the link would carry it: whoever looks at the frames
 // behind us sees right ones, for less than a nanosecond a byte. Superframes stay as they are where
 // the link carries them; the kernel takes none with a complete checksum.
-DropReason Worker::send(Port& to, Frame& frame) noexcept {
+DropReason Worker::send(Station& to, Frame& frame) noexcept {
   if (frame.offload.gsoType == 0) {
     if (!completeChecksum(&frame)) return DropReason::OffloadInvalid;
   } else if (!to.link->carriesOffload()) {
@@ -349,7 +349,7 @@ DropReason Worker::send(Port& to, Frame& frame) noexcept {
 
 // Segments that the link cannot take are counted as refused there; the superframe as a whole is not
 // dropped then. False when it cannot be cut.
-bool Worker::sendSegments(Port& to, const Frame& frame) noexcept {
+bool Worker::sendSegments(Station& to, const Frame& frame) noexcept {
   Segmenter segmenter({scratch_.get(), SCRATCH_BYTES});
   if (!segmenter.start(frame)) return false;
   Frame segment;
@@ -359,13 +359,13 @@ bool Worker::sendSegments(Port& to, const Frame& frame) noexcept {
       if (!queue(to, segment)) to.refusedFrames.add(1);
       continue;
     }
-    flushPort(to);
+    flushStation(to);
     if (step == Segmenter::Step::Done) return true;
     segmenter.reuse();
   }
 }
 
-bool Worker::queue(Port& to, const Frame& frame) noexcept {
+bool Worker::queue(Station& to, const Frame& frame) noexcept {
   if (!to.link->transmit(frame)) return false;
   to.sentFrames.add(1);
   to.sentBytes.add(frame.length);
@@ -376,18 +376,18 @@ bool Worker::queue(Port& to, const Frame& frame) noexcept {
   return true;
 }
 
-void Worker::flushPort(Port& port) noexcept {
-  const size_t refused = port.link->flush();
+void Worker::flushStation(Station& station) noexcept {
+  const size_t refused = station.link->flush();
   if (refused == 0) return;
-  port.refusedFrames.add(refused);
+  station.refusedFrames.add(refused);
   dropped_[static_cast<size_t>(DropReason::TransmitFull)].add(refused);
 }
 
 void Worker::flush() noexcept {
   for (const uint32_t linkId : dirty_) {
-    Port& port = *portOf(linkId);
-    port.dirty = false;
-    flushPort(port);
+    Station& station = *stationOf(linkId);
+    station.dirty = false;
+    flushStation(station);
   }
   dirty_.clear();
 }
@@ -406,7 +406,7 @@ FlowEvent Worker::eventOf(FlowEventKind kind, const FlowKey& key) const noexcept
   return event;
 }
 
-void Worker::report(FlowEventKind kind, const Port& from, const Frame& frame,
+void Worker::report(FlowEventKind kind, const Station& from, const Frame& frame,
                     const Judgement& judgement, DropReason reason) noexcept {
   FlowEvent event = eventOf(kind, judgement.key);
   if (judgement.icmpTypeCode != 0) event.destinationPort = judgement.icmpTypeCode;
@@ -430,16 +430,16 @@ uint64_t Worker::drops(DropReason reason) const noexcept {
 }
 
 Status Worker::readLink(uint32_t linkId, LinkCounters* counters) const noexcept {
-  const Port* port = portOf(linkId);
-  if (port == nullptr) return {StatusCode::Argument};
-  counters->receivedFrames = port->receivedFrames.read();
-  counters->receivedBytes = port->receivedBytes.read();
-  counters->sentFrames = port->sentFrames.read();
-  counters->sentBytes = port->sentBytes.read();
-  counters->droppedFrames = port->droppedFrames.read();
-  counters->refusedFrames = port->refusedFrames.read();
-  counters->answeredFrames = port->answeredFrames.read();
-  counters->lostFrames = port->link->lostFrames();
+  const Station* station = stationOf(linkId);
+  if (station == nullptr) return {StatusCode::Argument};
+  counters->receivedFrames = station->receivedFrames.read();
+  counters->receivedBytes = station->receivedBytes.read();
+  counters->sentFrames = station->sentFrames.read();
+  counters->sentBytes = station->sentBytes.read();
+  counters->droppedFrames = station->droppedFrames.read();
+  counters->refusedFrames = station->refusedFrames.read();
+  counters->answeredFrames = station->answeredFrames.read();
+  counters->lostFrames = station->link->lostFrames();
   return {};
 }
 

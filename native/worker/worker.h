@@ -66,7 +66,7 @@ class Worker {
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 
  private:
-  struct Port;
+  struct Station;
   enum class Way : uint8_t { Nowhere, Wire, Switch };
 
   Worker(std::unique_ptr<Filter> filter, TableSlot* tables, size_t number,
@@ -75,22 +75,22 @@ class Worker {
   Status watch(int descriptor, uint64_t tag) noexcept;
   void wait(int timeoutMs) noexcept;
   void refreshContexts(const TableInForce& table) noexcept;
-  void handleBatch(Port& from, size_t count, const TableInForce* table, uint64_t nowUs) noexcept;
-  [[nodiscard]] DropReason forward(Port& from, Frame& frame, const Judgement& judgement,
+  void handleBatch(Station& from, size_t count, const TableInForce* table, uint64_t nowUs) noexcept;
+  [[nodiscard]] DropReason forward(Station& from, Frame& frame, const Judgement& judgement,
                                    const TableInForce& table) noexcept;
-  [[nodiscard]] DropReason forwardSwitched(Port& from, Frame& frame, const Judgement& judgement,
+  [[nodiscard]] DropReason forwardSwitched(Station& from, Frame& frame, const Judgement& judgement,
                                            const TableInForce& table) noexcept;
-  [[nodiscard]] bool answer(Port& from, const Frame& frame, const TableInForce& table) noexcept;
-  [[nodiscard]] DropReason send(Port& to, Frame& frame) noexcept;
-  [[nodiscard]] bool sendSegments(Port& to, const Frame& frame) noexcept;
-  [[nodiscard]] bool queue(Port& to, const Frame& frame) noexcept;
+  [[nodiscard]] bool answer(Station& from, const Frame& frame, const TableInForce& table) noexcept;
+  [[nodiscard]] DropReason send(Station& to, Frame& frame) noexcept;
+  [[nodiscard]] bool sendSegments(Station& to, const Frame& frame) noexcept;
+  [[nodiscard]] bool queue(Station& to, const Frame& frame) noexcept;
   void flush() noexcept;
-  void flushPort(Port& port) noexcept;
+  void flushStation(Station& station) noexcept;
   [[nodiscard]] FlowEvent eventOf(FlowEventKind kind, const FlowKey& key) const noexcept;
-  void report(FlowEventKind kind, const Port& from, const Frame& frame, const Judgement& judgement,
-              DropReason reason) noexcept;
+  void report(FlowEventKind kind, const Station& from, const Frame& frame,
+              const Judgement& judgement, DropReason reason) noexcept;
   void expire(uint64_t nowUs) noexcept;
-  [[nodiscard]] Port* portOf(uint32_t linkId) const noexcept;
+  [[nodiscard]] Station* stationOf(uint32_t linkId) const noexcept;
 
   std::unique_ptr<Filter> filter_;
   TableSlot* tables_;
@@ -106,9 +106,9 @@ class Worker {
   bool contextsStale_ = true;
   uint32_t contextsGeneration_ = 0;  // 0: no table yet
 
-  std::vector<std::unique_ptr<Port>> ports_;  // by link id
-  std::vector<uint32_t> ready_;               // links that had frames when last looked at
-  std::vector<uint32_t> dirty_;               // links with frames to flush
+  std::vector<std::unique_ptr<Station>> stations_;  // by link id
+  std::vector<uint32_t> ready_;                     // links that had frames when last looked at
+  std::vector<uint32_t> dirty_;                     // links with frames to flush
   std::array<Frame, BATCH_FRAMES_MAX> frames_ = {};
   std::array<FlowKey, BATCH_FRAMES_MAX> closed_ = {};
   std::unique_ptr<std::byte[]> scratch_;  // segments of a superframe
