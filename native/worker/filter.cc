@@ -136,7 +136,7 @@ void Filter::judgeIp(const Frame& frame, PacketView& view, const LinkContext& fr
   bool guarded = false;
   if (isNeighborDiscovery(view) || isListenerMessage(view)) {
     bool exempt = false;
-    judgement.reason = guardNeighbor(view, from, table, &exempt);
+    judgement.reason = guardNeighbor(frame, view, from, table, &exempt);
     if (judgement.reason == DropReason::PolicyEgress) judgement.deniedBy = DENIED_BY_EGRESS;
     if (!judgement.passes()) return;
     if (exempt) {

@@ -1,6 +1,7 @@
 #include "native/worker/source-guard.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "native/packet/neighbor.h"
 
@@ -70,8 +71,79 @@ DropReason guardUplinkSource(const PacketView& view, const LinkContext& from,
   return isSomebodysHere(source, from, table) ? DropReason::SpoofedSource : DropReason::None;
 }
 
-DropReason guardListener(const PacketView& view, uint8_t type, const LinkContext& from,
-                         const TableInForce& table) {
+bool isLinkGroup(const AddressBytes& address) {
+  return address[0] == 0xff && (address[1] & 0x0f) == 2;
+}
+
+// Whether a frame has no more around its message than an honest sender puts there: `optionBytes` of
+// extension headers, and behind the packet what fills the shortest frame (a VLAN tag may have
+// gone).
+bool isBare(const Frame& frame, const PacketView& view, uint32_t optionBytes) {
+  constexpr uint32_t IPV6_HEADER_BYTES = 40;
+  constexpr uint32_t PADDED_FRAME_BYTES = 64;
+  return view.l4Offset <= ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES + optionBytes &&
+         frame.length <= std::max(view.l4Offset + view.l4Bytes, PADDED_FRAME_BYTES);
+}
+
+// Whether a solicitation or an advertisement goes where neighbour discovery sends it and holds what
+// that needs: a link-layer address, a nonce (RFC 7527). Options that nobody reads, or an address
+// far away, would take a pod's data past its policy.
+bool isPlainNeighbor(const Frame& frame, const PacketView& view, const NeighborMessage& message) {
+  constexpr uint8_t LINK_ADDRESSES_LAST = 2;
+  constexpr uint8_t NONCE = 14;
+  constexpr uint8_t ADVERTISEMENT_FLAGS = 0xe0;
+  const uint8_t* icmp = view.l4();
+  const AddressBytes& destination = view.key.destination;
+  const bool advertises = message.type == ICMPV6_NEIGHBOR_ADVERTISEMENT;
+  const bool placed = isLinkGroup(destination) ||
+                      (message.hasTarget && (advertises || destination == message.target));
+  const uint8_t flags = advertises ? ADVERTISEMENT_FLAGS : 0;
+  if (!placed || !isBare(frame, view, 0) || (icmp[4] & ~flags) != 0 || load32(icmp + 4) << 8 != 0) {
+    return false;
+  }
+  bool nonce = false;
+  for (uint32_t at = message.hasTarget ? 24 : 8; at < view.l4Bytes; at += icmp[at + 1] * 8u) {
+    const bool again = icmp[at] == NONCE && std::exchange(nonce, true);
+    if ((icmp[at] > LINK_ADDRESSES_LAST && icmp[at] != NONCE) || icmp[at + 1] != 1 || again) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether a multicast listener message is one of a link (RFC 3810 section 5: link-local source, or
+// none yet) and has nothing behind its records. A far sender can have a hop limit arrive as 1.
+bool isPlainListener(const Frame& frame, const PacketView& view, uint8_t type) {
+  constexpr uint32_t ROUTER_ALERT_BYTES = 8;
+  constexpr uint32_t QUERY_BYTES = 24;  // or a version 2 query's, with its sources
+  constexpr uint32_t QUERY_2_BYTES = 28;
+  constexpr uint32_t REPORT_2_BYTES = 8;
+  constexpr uint32_t RECORD_BYTES = 20;
+  constexpr uint32_t SOURCE_BYTES = 16;
+  const bool near = isLinkLocal(view.key.source) || isUnspecified(view.key.source);
+  if (!near || view.key.destination[0] != 0xff || !isBare(frame, view, ROUTER_ALERT_BYTES)) {
+    return false;
+  }
+  const uint8_t* icmp = view.l4();
+  const uint32_t bytes = view.l4Bytes;
+  if (type != ICMPV6_LISTENER_REPORT_2) {
+    if (bytes == QUERY_BYTES) return true;
+    return type == ICMPV6_LISTENER_QUERY && bytes >= QUERY_2_BYTES &&
+           bytes == QUERY_2_BYTES + load16(icmp + 26) * SOURCE_BYTES;
+  }
+  if (bytes < REPORT_2_BYTES) return false;
+  uint32_t at = REPORT_2_BYTES;
+  for (uint32_t left = load16(icmp + 6); left > 0; --left) {
+    if (bytes - at < RECORD_BYTES || icmp[at + 1] != 0 || icmp[at + 4] != 0xff) return false;
+    const uint32_t sources = load16(icmp + at + 2) * SOURCE_BYTES;
+    if (bytes - at - RECORD_BYTES < sources) return false;
+    at += RECORD_BYTES + sources;
+  }
+  return at == bytes;
+}
+
+DropReason guardListener(const Frame& frame, const PacketView& view, uint8_t type,
+                         const LinkContext& from, const TableInForce& table, bool* exempt) {
   const bool fromEndpoint = from.role == LinkRole::Endpoint;
   const DropReason source = fromEndpoint ? guardEndpointSource(view, type, from, table)
                                          : guardUplinkSource(view, from, table);
@@ -79,11 +151,12 @@ DropReason guardListener(const PacketView& view, uint8_t type, const LinkContext
   if (view.hopLimit != 1 || view.hasFragmentHeader) return DropReason::MalformedNdp;
   // An endpoint that queries could become the querier of the link.
   if (fromEndpoint && type == ICMPV6_LISTENER_QUERY) return DropReason::PolicyEgress;
+  *exempt = isPlainListener(frame, view, type);
   return DropReason::None;
 }
 
-DropReason guardFromEndpoint(const PacketView& view, uint8_t type, const LinkContext& from,
-                             const TableInForce& table) {
+DropReason guardFromEndpoint(const Frame& frame, const PacketView& view, uint8_t type,
+                             const LinkContext& from, const TableInForce& table, bool* exempt) {
   if (type == ICMPV6_ROUTER_ADVERTISEMENT) return DropReason::RouterAdvertisement;
   DropReason reason = guardEndpointSource(view, type, from, table);
   if (reason != DropReason::None) return reason;
@@ -98,12 +171,13 @@ DropReason guardFromEndpoint(const PacketView& view, uint8_t type, const LinkCon
   }
   const bool claims = type == ICMPV6_NEIGHBOR_ADVERTISEMENT ||
                       (type == ICMPV6_NEIGHBOR_SOLICITATION && isUnspecified(view.key.source));
-  return !claims || isOwn(message.target, view, from, table) ? DropReason::None
-                                                             : DropReason::SpoofedNdp;
+  if (claims && !isOwn(message.target, view, from, table)) return DropReason::SpoofedNdp;
+  *exempt = isPlainNeighbor(frame, view, message);
+  return DropReason::None;
 }
 
-DropReason guardFromUplink(const PacketView& view, uint8_t type, const LinkContext& from,
-                           const TableInForce& table) {
+DropReason guardFromUplink(const Frame& frame, const PacketView& view, uint8_t type,
+                           const LinkContext& from, const TableInForce& table, bool* exempt) {
   DropReason reason = guardUplinkSource(view, from, table);
   if (reason != DropReason::None) return reason;
   NeighborMessage message;
@@ -113,6 +187,10 @@ DropReason guardFromUplink(const PacketView& view, uint8_t type, const LinkConte
   if (type == ICMPV6_NEIGHBOR_ADVERTISEMENT && isSomebodysHere(message.target, from, table)) {
     return DropReason::SpoofedNdp;
   }
+  // Nobody here is a router to solicit, and a redirect would lead a pod's traffic elsewhere.
+  *exempt = type == ICMPV6_ROUTER_ADVERTISEMENT ||
+            (type != ICMPV6_ROUTER_SOLICITATION && type != ICMPV6_REDIRECT &&
+             isPlainNeighbor(frame, view, message));
   return DropReason::None;
 }
 
@@ -158,16 +236,18 @@ DropReason guardSource(const AddressBytes& source, uint8_t family, uint32_t endp
   return isBound(endpoint, table) ? DropReason::SpoofedSource : DropReason::None;
 }
 
-DropReason guardNeighbor(const PacketView& view, const LinkContext& from, const TableInForce& table,
-                         bool* exempt) noexcept {
+DropReason guardNeighbor(const Frame& frame, const PacketView& view, const LinkContext& from,
+                         const TableInForce& table, bool* exempt) noexcept {
   const uint8_t type = view.l4()[0];
   const bool fromEndpoint = from.role == LinkRole::Endpoint;
-  *exempt = true;
-  if (!isNeighborDiscovery(view)) return guardListener(view, type, from, table);
-  if (fromEndpoint) return guardFromEndpoint(view, type, from, table);
-  // Nobody here is a router to solicit, and a redirect would lead a pod's traffic elsewhere.
-  *exempt = type != ICMPV6_ROUTER_SOLICITATION && type != ICMPV6_REDIRECT;
-  return guardFromUplink(view, type, from, table);
+  const auto guard = !isNeighborDiscovery(view) ? guardListener
+                     : fromEndpoint             ? guardFromEndpoint
+                                                : guardFromUplink;
+  *exempt = false;
+  const DropReason reason = guard(frame, view, type, from, table, exempt);
+  if (reason != DropReason::None || *exempt || !fromEndpoint) return reason;
+  // Policy judges it then, by an address that the table knows.
+  return guardSource(view.key.source, 6, endpointOf(view.key.source, 6, table), from, table);
 }
 
 }  // namespace sluice

@@ -34,11 +34,13 @@ namespace sluice {
                                      const LinkContext& from, const TableInForce& table) noexcept;
 
 // Checks a neighbour discovery or multicast listener message, and says whether policy has no say in
-// it (`*exempt`); the others are judged as any ICMPv6.
+// it (`*exempt`): one that goes where such messages go, and holds no more than they need. The
+// others are judged as any ICMPv6.
 //
 // Errors: MalformedNdp, SpoofedNdp, SpoofedSource, MartianSource, RouterAdvertisement,
 // PolicyEgress. Source: RFC 4861, RFC 6105, RFC 4890 section 4.4.1, RFC 3810 section 5.
-[[nodiscard]] DropReason guardNeighbor(const PacketView& view, const LinkContext& from,
-                                       const TableInForce& table, bool* exempt) noexcept;
+[[nodiscard]] DropReason guardNeighbor(const Frame& frame, const PacketView& view,
+                                       const LinkContext& from, const TableInForce& table,
+                                       bool* exempt) noexcept;
 
 }  // namespace sluice

@@ -22,6 +22,8 @@ export const client: Host = { mac: "02:00:00:00:07:06", v4: "10.77.1.6", v6: "fd
 export const database: Host = { mac: "02:00:00:00:07:07", v4: "10.77.1.7", v6: "fd77:1::7" };
 export const stranger: Host = { mac: "02:00:00:00:07:08", v4: "10.77.1.8", v6: "fd77:1::8" };
 const podLinkLocal = "fe80::ff:fe00:705";
+/** The body of a multicast listener report: one record, of a group without sources. */
+const oneGroup = bytesOf(u32(1), u32(0x0400_0000), address("ff02::1:ff00:5"));
 
 export const replayPolicy = `
 apiVersion: v1
@@ -393,7 +395,7 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
   "multicast listeners": [
     [
       "pod",
-      icmp(6, pod, client, 143, bytesOf(u32(0), new Uint8Array(20)), {
+      icmp(6, pod, client, 143, oneGroup, {
         hopLimit: 1,
         source: podLinkLocal,
         destination: "ff02::16",
@@ -402,7 +404,7 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
     ],
     [
       "pod",
-      icmp(6, pod, client, 143, bytesOf(u32(0), new Uint8Array(20)), {
+      icmp(6, pod, client, 143, oneGroup, {
         hopLimit: 9,
         source: podLinkLocal,
         destination: "ff02::16",

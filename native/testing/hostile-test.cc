@@ -1,0 +1,166 @@
+// Goal: what a pod or a host that means harm sends past the policy does not get through.
+// Method: one pod behind a wire that may not reach the stranger, nor be reached by it; messages
+// that
+//         no policy judges are bent until they carry data, or go where data would go.
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "native/packet/neighbor.h"
+#include "native/testing/one-pod.h"
+#include "native/testing/test.h"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+constexpr uint64_t SECOND = 1'000'000;
+constexpr uint8_t POD = 10;
+constexpr uint8_t FRIEND = 11;
+constexpr uint8_t STRANGER = 13;
+constexpr AddressBytes FAR = {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+
+// A neighbour message with its link-layer address; the target is the receiver's address, or for an
+// advertisement the sender's.
+FrameBuilder neighbour(uint8_t type, uint8_t from, uint8_t to) {
+  FrameBuilder frame(6, from, to, PROTOCOL_ICMPV6);
+  frame.hopLimit = 255;
+  frame.payload = {type, 0, 0, 0, 0, 0, 0, 0};
+  if (type != ICMPV6_ROUTER_SOLICITATION) {
+    const AddressBytes& target =
+        type == ICMPV6_NEIGHBOR_ADVERTISEMENT ? frame.source : frame.destination;
+    frame.payload.insert(frame.payload.end(), target.begin(), target.end());
+  }
+  const uint8_t option = type == ICMPV6_NEIGHBOR_ADVERTISEMENT ? 2 : 1;
+  frame.payload.insert(frame.payload.end(), {option, 1});
+  frame.payload.insert(frame.payload.end(), frame.sourceMac.begin(), frame.sourceMac.end());
+  return frame;
+}
+
+void setTarget(FrameBuilder& frame, const AddressBytes& target) {
+  std::copy(target.begin(), target.end(), frame.payload.begin() + 8);
+}
+
+// A version 2 report of one group, as a host sends it.
+FrameBuilder listenerReport(uint8_t from) {
+  FrameBuilder frame(6, from, STRANGER, PROTOCOL_ICMPV6);
+  frame.hopLimit = 1;
+  frame.source = linkLocalOf(frame.sourceMac);
+  frame.destinationMac = {0x33, 0x33, 0, 0, 0, 0x16};
+  frame.destination = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16};
+  frame.payload = {ICMPV6_LISTENER_REPORT_2, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0};
+  const AddressBytes group = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0x10};
+  frame.payload.insert(frame.payload.end(), group.begin(), group.end());
+  return frame;
+}
+
+void addBytes(std::vector<uint8_t>& bytes, size_t count) {
+  bytes.resize(bytes.size() + count, 's');
+}
+
+void addOption(FrameBuilder& frame, uint8_t type, uint8_t words) {
+  frame.payload.insert(frame.payload.end(), {type, words});
+  addBytes(frame.payload, words * 8u - 2u);
+}
+
+}  // namespace
+
+TEST("hostile: neighbour discovery as hosts send it passes in spite of the policy") {
+  OnePod pod;
+  FrameBuilder probe = neighbour(ICMPV6_NEIGHBOR_SOLICITATION, POD, STRANGER);
+  CHECK(pod.fromPod(probe.build(), SECOND).kind == FrameKind::Neighbor);
+  CHECK(pod.fromPod(probe.build(), SECOND).passes());
+  addOption(probe, 14, 1);
+  CHECK(pod.fromPod(probe.build(), SECOND).passes());
+  CHECK(pod.fromPod(neighbour(ICMPV6_NEIGHBOR_ADVERTISEMENT, POD, STRANGER).build(), SECOND)
+            .passes());
+  CHECK(
+      pod.fromNet(neighbour(ICMPV6_NEIGHBOR_SOLICITATION, STRANGER, POD).build(), SECOND).passes());
+  CHECK(pod.fromNet(neighbour(ICMPV6_NEIGHBOR_ADVERTISEMENT, STRANGER, POD).build(), SECOND)
+            .passes());
+  CHECK(pod.fromPod(listenerReport(POD).build(), SECOND).passes());
+  CHECK(pod.fromNet(listenerReport(STRANGER).build(), SECOND).passes());
+}
+
+TEST("hostile: neighbour discovery carries no data out of a pod") {
+  const std::vector<std::pair<uint8_t, std::function<void(FrameBuilder&)>>> tricks = {
+      {ICMPV6_NEIGHBOR_SOLICITATION, [](FrameBuilder& frame) { frame.destination = FAR; }},
+      {ICMPV6_ROUTER_SOLICITATION, [](FrameBuilder&) {}},
+      {ICMPV6_NEIGHBOR_SOLICITATION, [](FrameBuilder& frame) { addOption(frame, 200, 100); }},
+      {ICMPV6_NEIGHBOR_SOLICITATION, [](FrameBuilder& frame) { addOption(frame, 14, 100); }},
+      {ICMPV6_NEIGHBOR_SOLICITATION,
+       [](FrameBuilder& frame) {
+         for (int each = 0; each < 50; ++each) addOption(frame, 14, 1);
+       }},
+      {ICMPV6_NEIGHBOR_ADVERTISEMENT, [](FrameBuilder& frame) { addOption(frame, 1, 100); }},
+      {ICMPV6_NEIGHBOR_ADVERTISEMENT, [](FrameBuilder& frame) { frame.payload[7] = 's'; }},
+      {ICMPV6_NEIGHBOR_SOLICITATION,
+       [](FrameBuilder& frame) {
+         frame.protocol = 60;  // destination options, all of it padding
+         frame.options = {PROTOCOL_ICMPV6, 24, 1, 196};
+         addBytes(frame.options, 196);
+       }},
+  };
+  for (size_t index = 0; index < tricks.size(); ++index) {
+    OnePod pod;
+    const auto& [type, bend] = tricks[index];
+    FrameBuilder frame = neighbour(type, POD, STRANGER);
+    bend(frame);
+    const DropReason reason = pod.fromPod(frame.build(), SECOND).reason;
+    if (reason != DropReason::PolicyEgress) std::fprintf(stderr, "trick %zu\n", index);
+    CHECK(reason == DropReason::PolicyEgress);
+    // Nor from an address that no policy knows.
+    frame.source = linkLocalOf(OnePod::POD_MAC);
+    if (type == ICMPV6_NEIGHBOR_ADVERTISEMENT) setTarget(frame, frame.source);
+    CHECK(pod.fromPod(frame.build(), SECOND).reason == DropReason::SpoofedSource);
+  }
+  // Where policy allows everything, odd is not forbidden.
+  OnePod pod;
+  FrameBuilder odd = neighbour(ICMPV6_NEIGHBOR_SOLICITATION, POD, FRIEND);
+  addOption(odd, 200, 2);
+  CHECK(pod.fromPod(odd.build(), SECOND).passes());
+}
+
+TEST("hostile: nothing rides behind the end of ARP or of a neighbour message") {
+  OnePod pod;
+  std::vector<uint8_t> frame = neighbour(ICMPV6_NEIGHBOR_SOLICITATION, POD, STRANGER).build();
+  addBytes(frame, 500);
+  CHECK(pod.fromPod(frame, SECOND).reason == DropReason::PolicyEgress);
+
+  std::vector<uint8_t> arp(12, 0xff);
+  std::copy(OnePod::POD_MAC.begin(), OnePod::POD_MAC.end(), arp.begin() + 6);
+  arp.insert(arp.end(), {8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 0x0a, 10, 10, 0, 10});
+  arp.insert(arp.end(), {0, 0, 0, 0, 0, 0, 10, 10, 0, 13});
+  CHECK(pod.fromPod(arp, SECOND).passes());
+  arp.resize(60);
+  CHECK(pod.fromPod(arp, SECOND).passes());
+  addBytes(arp, 500);
+  CHECK(pod.fromPod(arp, SECOND).reason == DropReason::MalformedArp);
+}
+
+TEST("hostile: multicast listener messages carry no data, out or in") {
+  OnePod pod;
+  FrameBuilder report = listenerReport(POD);
+  report.source = FrameBuilder(6, POD, STRANGER, 0).source;
+  report.destination = FAR;
+  CHECK(pod.fromPod(report.build(), SECOND).reason == DropReason::PolicyEgress);
+  report = listenerReport(POD);
+  addBytes(report.payload, 500);
+  CHECK(pod.fromPod(report.build(), SECOND).reason == DropReason::SpoofedSource);
+  report.payload[9] = 125;  // the record's auxiliary data
+  CHECK(pod.fromPod(report.build(), SECOND).reason == DropReason::SpoofedSource);
+
+  // A stranger far away counts the hops, so that the limit arrives as 1.
+  for (const uint8_t type : {ICMPV6_LISTENER_QUERY, ICMPV6_LISTENER_REPORT_2}) {
+    FrameBuilder far = listenerReport(STRANGER);
+    far.source = FAR;
+    far.destinationMac = OnePod::POD_MAC;
+    far.destination = FrameBuilder(6, STRANGER, POD, 0).destination;
+    far.payload[0] = type;
+    CHECK(pod.fromNet(far.build(), SECOND).reason == DropReason::PolicyIngress);
+  }
+  FrameBuilder near = listenerReport(STRANGER);
+  addBytes(near.payload, 500);
+  CHECK(pod.fromNet(near.build(), SECOND).reason == DropReason::PolicyIngress);
+}
