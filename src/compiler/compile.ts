@@ -3,11 +3,12 @@ import {
   buildCluster,
   type Cluster,
   type ClusterObjects,
+  type LocalPods,
   type Policies,
 } from "../policy/cluster.js";
-import { type LocalPods, resolvePolicies } from "../policy/resolve.js";
+import { type PeerResolution, resolvePolicies } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
-import { classifyAddresses } from "./classify-addresses.js";
+import { type AddressClasses, classifyAddresses } from "./classify-addresses.js";
 import type { DecisionTable } from "./decision-table.js";
 import { encode } from "./encode.js";
 import { lower } from "./lower.js";
@@ -52,11 +53,30 @@ export type CompileResult =
  *         buildCluster and resolvePolicies.
  */
 export function compile({ objects, local = "all" }: CompileInput): CompileResult {
-  const { cluster, policies, diagnostics: clusterFindings } = buildCluster(objects);
-  const { ruleset, diagnostics: policyFindings } = resolvePolicies(cluster, policies, { local });
-  const diagnostics = [...clusterFindings, ...policyFindings];
+  const { cluster, policies, diagnostics: findings } = buildCluster(objects);
+  const compiled = compileCluster(cluster, policies, local);
+  const diagnostics = [...findings, ...compiled.diagnostics];
+  return { ...compiled, diagnostics };
+}
+
+/** What the steps from a cluster to its blob leave behind. */
+export type CompiledCluster =
+  | (Omit<CompileResult & { ok: true }, "diagnostics"> & {
+      readonly diagnostics: readonly Diagnostic[];
+      readonly peers: PeerResolution;
+      readonly classes: AddressClasses;
+    })
+  | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
+
+/** Carries out the steps that follow once it is known what exists and what is asked. */
+export function compileCluster(
+  cluster: Cluster,
+  policies: Policies,
+  local: LocalPods,
+): CompiledCluster {
+  const { ruleset, peers, diagnostics } = resolvePolicies(cluster, policies, { local });
   if (ruleset.endpoints.length === 0 && local !== "all") {
-    return { ok: false, diagnostics: [...diagnostics, noSuchEndpoint(local, objects)] };
+    return { ok: false, diagnostics: [...diagnostics, noSuchEndpoint(local, cluster)] };
   }
   const classes = classifyAddresses(ruleset);
   const table = lower(ruleset, classes);
@@ -76,18 +96,27 @@ export function compile({ objects, local = "all" }: CompileInput): CompileResult
     portSets: table.portSets.length,
     addressClasses: table.classCount,
   };
-  return { ok: true, blob, stats, diagnostics, cluster, policies, ruleset, table };
+  return {
+    ok: true,
+    blob,
+    stats,
+    diagnostics,
+    cluster,
+    policies,
+    ruleset,
+    table,
+    peers,
+    classes,
+  };
 }
 
-function noSuchEndpoint(local: Exclude<LocalPods, "all">, objects: ClusterObjects): Diagnostic {
+function noSuchEndpoint(local: Exclude<LocalPods, "all">, cluster: Cluster): Diagnostic {
   if ("node" in local) {
     const message = `got node "${local.node}", on which no pod with an address runs, want a spec.nodeName`;
     return diagnostic("SL2004", nowhere, message);
   }
   const { namespace, name } = local.pod;
-  const known = objects.find(
-    ({ kind, meta }) => kind === "Pod" && meta.namespace === namespace && meta.name === name,
-  );
+  const known = cluster.findPod(namespace, name);
   const got = `got pod "${namespace}/${name}"`;
   return known === undefined
     ? diagnostic("SL2003", nowhere, `${got}, want one that the manifests have`)

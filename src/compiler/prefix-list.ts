@@ -65,10 +65,25 @@ export class PrefixListBuilder {
   }
 }
 
-/** Returns indexes into `list`, by address and then the wider prefix first. */
+/**
+ * Returns indexes into `list`, by address and then the wider prefix first.
+ *
+ * Cost: one pass a byte, from the last to the first; none where all prefixes have the same.
+ */
 export function sortedOrder(list: PrefixList): Uint32Array {
-  const order = Uint32Array.from({ length: list.count }, (_, index) => index);
-  return order.sort((a, b) => compareAt(list, a, b));
+  let order = Uint32Array.from({ length: list.count }, (_, index) => index);
+  let other = new Uint32Array(list.count);
+  const sortBy = (digitOf: (index: number) => number): void => {
+    const starts = new Uint32Array(257);
+    for (const index of order) starts[digitOf(index) + 1]!++;
+    if (starts.includes(list.count, 1)) return;
+    for (let digit = 1; digit < 257; digit++) starts[digit]! += starts[digit - 1]!;
+    for (const index of order) other[starts[digitOf(index)]!++] = index;
+    [order, other] = [other, order];
+  };
+  sortBy((index) => list.lengths[index]!);
+  for (let byte = WORDS * 4 - 1; byte >= 0; byte--) sortBy((index) => byteAt(list, index, byte));
+  return order;
 }
 
 /** Orders two prefixes of a list; 0 when they are equal. */

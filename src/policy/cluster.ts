@@ -52,6 +52,15 @@ export interface Cluster {
   readonly pods: readonly LivePod[];
   /** Returns some of `pods`, in their order. */
   local(which: LocalPods): readonly LivePod[];
+  /** Returns a pod whether it has traffic or not. */
+  findPod(namespace: string, name: string): Pod | undefined;
+}
+
+/** Reports whether a pod is one of those. */
+export function isLocal({ meta, nodeName }: Pod, which: LocalPods): boolean {
+  if (which === "all") return true;
+  if ("node" in which) return nodeName === which.node;
+  return meta.namespace === which.pod.namespace && meta.name === which.pod.name;
 }
 
 /** What is asked of the traffic between them. */

@@ -81,7 +81,6 @@ export class LiveCluster implements Cluster {
     return pod === undefined ? [] : [pod];
   }
 
-  /** Returns a pod whether it has traffic or not. */
   findPod(namespace: string, name: string): Pod | undefined {
     return this.#pods.get(podKey({ namespace, name }));
   }

@@ -67,6 +67,25 @@ export function randomCluster(random: Random): KubernetesObject[] {
   return objects;
 }
 
+/** Makes one object of any kind, often with the name of one that `randomCluster` made. */
+export function randomObject(random: Random): KubernetesObject {
+  switch (random.below(12)) {
+    case 0:
+      return { kind: "Namespace", meta: meta(random, random.pick(namespaceNames), "") };
+    case 1: {
+      const number = 1 + random.below(2);
+      const addresses = [address(`192.168.0.${number}`), address(`fd00:100::${number}`)];
+      return { kind: "Node", meta: meta(random, `n${number}`, ""), addresses };
+    }
+    case 2:
+      return randomPolicy(random, random.below(9));
+    case 3:
+      return randomClusterPolicy(random, random.below(4));
+    default:
+      return randomPod(random, random.below(16));
+  }
+}
+
 /** Makes probes on the bounds of all that the objects name: addresses of pods and blocks, ports. */
 export function randomProbes(
   random: Random,

@@ -1,0 +1,164 @@
+import {
+  Section,
+  SectionId,
+  type SectionName,
+  sectionElementBytes,
+  TableHeader,
+} from "../layout/layout.gen.js";
+import { LINE_WORDS, lineTerm, lineValue } from "./checksum.js";
+
+const sectionCount = Object.keys(SectionId).length;
+
+/**
+ * A table blob that words are changed in and elements are put into, with its checksum kept.
+ *
+ * Shape: the same bytes as if they had been laid out anew, in a buffer with room to grow.
+ * Cost:  a changed word costs its line; an element put in or taken out moves what stands behind it.
+ */
+export class BlobEditor {
+  #words: Uint32Array<ArrayBuffer>;
+  /** What each line comes to in the checksum, but for those in `#changed`. */
+  #values: Int32Array;
+  #lines: number;
+  readonly #changed = new Set<number>();
+  #moved = true;
+  #sum = 0;
+
+  constructor(blob: Uint8Array) {
+    this.#lines = blob.byteLength / (LINE_WORDS * 4);
+    this.#words = new Uint32Array(this.#lines * LINE_WORDS);
+    new Uint8Array(this.#words.buffer).set(blob);
+    this.#values = new Int32Array(this.#lines);
+    for (let line = 0; line < this.#lines; line++) {
+      this.#values[line] = lineValue(this.#words, line);
+    }
+  }
+
+  /** Returns the place of a section's first word. */
+  start(section: SectionName): number {
+    return this.#words[fieldOf(SectionId[section], Section.offset)]! / 4;
+  }
+
+  /** Returns how many elements a section has. */
+  count(section: SectionName): number {
+    return this.get(fieldOf(SectionId[section], Section.count));
+  }
+
+  get(at: number): number {
+    return this.#words[at]!;
+  }
+
+  set(at: number, value: number): void {
+    if (this.#words[at] === value) return;
+    this.#words[at] = value;
+    this.#changed.add(Math.floor(at / LINE_WORDS));
+  }
+
+  fill(start: number, count: number, value: number): void {
+    for (let at = start; at < start + count; at++) this.set(at, value);
+  }
+
+  /** Puts one element of zeros before element `index` of a group of `elements` of a section. */
+  insert(section: SectionName, index: number, elements = 1): void {
+    this.#splice(section, index * elements, elements);
+  }
+
+  /** Takes out what `insert` would have put there. */
+  remove(section: SectionName, index: number, elements = 1): void {
+    this.#splice(section, index * elements, -elements);
+  }
+
+  /**
+   * Brings the checksum up to date and returns the blob.
+   *
+   * Owner: the editor; the bytes change with the next edit.
+   */
+  blob(): Uint8Array {
+    this.#settle();
+    if (this.#moved) {
+      this.#sum = 0;
+      for (let line = 0; line < this.#lines; line++) {
+        this.#sum = (this.#sum + lineTerm(line, this.#values[line]!)) | 0;
+      }
+      this.#moved = false;
+    }
+    // Its own line is computed without it.
+    this.#words[TableHeader.checksum / 4] = this.#sum;
+    return new Uint8Array(this.#words.buffer, 0, this.#lines * LINE_WORDS * 4);
+  }
+
+  #splice(section: SectionName, index: number, elements: number): void {
+    const id = SectionId[section];
+    const countAt = fieldOf(id, Section.count);
+    const elementWords = sectionElementBytes[id]! / 4;
+    const start = this.start(section);
+    const at = start + index * elementWords;
+    const end = start + this.get(countAt) * elementWords;
+    const added = elements * elementWords;
+    const lines = linesOf(end + added) - linesOf(end);
+    if (at % LINE_WORDS === 0 && added % LINE_WORDS === 0) {
+      this.#moveLines(id, at / LINE_WORDS, lines);
+    } else {
+      if (added > 0) this.#moveLines(id, linesOf(end), lines);
+      this.#words.copyWithin(Math.max(at, at + added), Math.max(at, at - added), end);
+      if (added > 0) this.#words.fill(0, at, at + added);
+      else this.#words.fill(0, end + added, end);
+      for (let line = Math.floor(at / LINE_WORDS); line < linesOf(end + Math.max(added, 0)); line++)
+        this.#changed.add(line);
+      if (added < 0) this.#moveLines(id, linesOf(end) + lines, lines);
+    }
+    this.set(countAt, this.get(countAt) + elements);
+  }
+
+  /** Moves the lines from `line` on, which belong to the section or stand behind it. */
+  #moveLines(section: number, line: number, by: number): void {
+    if (by === 0) return;
+    this.#settle();
+    this.#moved = true;
+    const lines = this.#lines + by;
+    if (lines > this.#values.length) this.#grow(lines);
+    const from = Math.max(line, line - by);
+    const to = Math.max(line, line + by);
+    this.#words.copyWithin(to * LINE_WORDS, from * LINE_WORDS, this.#lines * LINE_WORDS);
+    this.#values.copyWithin(to, from, this.#lines);
+    if (by > 0) {
+      this.#words.fill(0, line * LINE_WORDS, to * LINE_WORDS);
+      this.#values.fill(0, line, to);
+    }
+    this.#lines = lines;
+    for (let later = section + 1; later < sectionCount; later++) {
+      const at = fieldOf(later, Section.offset);
+      this.set(at, this.get(at) + by * LINE_WORDS * 4);
+    }
+    this.set(TableHeader.totalBytes / 4, lines * LINE_WORDS * 4);
+  }
+
+  #grow(lines: number): void {
+    const capacity = Math.ceil(lines * 1.25);
+    const words = new Uint32Array(capacity * LINE_WORDS);
+    words.set(this.#words.subarray(0, this.#lines * LINE_WORDS));
+    this.#words = words;
+    const values = new Int32Array(capacity);
+    values.set(this.#values);
+    this.#values = values;
+  }
+
+  /** Computes the lines that were changed. */
+  #settle(): void {
+    for (const line of this.#changed) {
+      const value = lineValue(this.#words, line);
+      this.#sum = (this.#sum - lineTerm(line, this.#values[line]!) + lineTerm(line, value)) | 0;
+      this.#values[line] = value;
+    }
+    this.#changed.clear();
+  }
+}
+
+/** The place of a field of a section's entry in the header. */
+function fieldOf(section: number, field: number): number {
+  return (TableHeader.sections + section * Section.bytes + field) / 4;
+}
+
+function linesOf(words: number): number {
+  return Math.ceil(words / LINE_WORDS);
+}

@@ -1,0 +1,120 @@
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { isLocal, type LocalPods, type PodGroup } from "../policy/cluster.js";
+import { type ClusterChanges, LiveCluster, type ObjectChange } from "../policy/live-cluster.js";
+import { isolates, subjectMatches, unresolvedDomains } from "../policy/resolve.js";
+import type { Ruleset } from "../policy/ruleset.js";
+import { type CompiledCluster, type CompileStats, compileCluster } from "./compile.js";
+import { TablePatch } from "./table-patch.js";
+
+export type IncrementalResult =
+  | {
+      readonly ok: true;
+      /** The compiler's own bytes, which its next update changes: copy what is to be kept. */
+      readonly blob: Uint8Array;
+      readonly stats: CompileStats;
+      /** Warnings. */
+      readonly diagnostics: readonly Diagnostic[];
+      readonly ruleset: Ruleset;
+      /** What it took: nothing in the blob changed, addresses moved, or it was laid out anew. */
+      readonly effort: "none" | "patch" | "rebuild";
+    }
+  | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
+
+/**
+ * Compiles a cluster that objects come to and go from, without compiling the world each time.
+ *
+ * The cluster is kept and indexed. Pods that are judged elsewhere come and go by a patch of the blob,
+ * as long as they fall into classes that it has. What changes endpoints, rules or classes runs the
+ * steps of `compile` from the policies on, with the cluster as it stands.
+ *
+ * Shape:  the blob is byte for byte what `compile` makes of the same objects.
+ * Errors: those of `compile`; the changes are kept, and the next update may do better.
+ */
+export class IncrementalCompiler {
+  readonly #local: LocalPods;
+  readonly #cluster = new LiveCluster();
+  #compiled: (CompiledCluster & { ok: true }) | undefined;
+  #patch: TablePatch | undefined;
+  /** Groups and nodes of the endpoints. */
+  #groups: readonly PodGroup[] = [];
+  #nodes: ReadonlySet<string> = new Set();
+
+  constructor(options: { readonly local?: LocalPods } = {}) {
+    this.#local = options.local ?? "all";
+  }
+
+  /** Carries out changes and returns the table of what is then there. */
+  update(changes: readonly ObjectChange[]): IncrementalResult {
+    const done = this.#cluster.apply(changes);
+    if (this.#compiled === undefined || this.#touchesEndpoints(done)) return this.#rebuild();
+    const isQuiet = done.pods.length + done.relabelled.length === 0;
+    if (isQuiet) return this.#result(this.#compiled, "none");
+    const { blob, classes, peers } = this.#compiled;
+    this.#patch ??= new TablePatch(blob, classes, peers);
+    return this.#patch.apply(done) ? this.#result(this.#compiled, "patch") : this.#rebuild();
+  }
+
+  /** Reports whether other endpoints, or other rules for them, might follow from the changes. */
+  #touchesEndpoints(changes: ClusterChanges): boolean {
+    const { pods, relabelled, nodes, networkPolicies, clusterPolicies } = changes;
+    const isSelected = (selects: (group: PodGroup) => boolean) => this.#groups.some(selects);
+    return (
+      pods.flatMap(versions).some(({ pod }) => isLocal(pod, this.#local)) ||
+      networkPolicies
+        .flatMap(versions)
+        .some((policy) =>
+          isSelected(
+            (group) => isolates(policy, "Ingress", group) || isolates(policy, "Egress", group),
+          ),
+        ) ||
+      clusterPolicies
+        .flatMap(versions)
+        .some((policy) => isSelected((group) => subjectMatches(policy, group))) ||
+      relabelled.some((namespace) => isSelected((group) => group.namespace === namespace)) ||
+      nodes
+        .flatMap(versions)
+        .some(({ meta }) => this.#compiled?.peers.namesNodes || this.#nodes.has(meta.name))
+    );
+  }
+
+  #rebuild(): IncrementalResult {
+    this.#patch = undefined;
+    this.#compiled = undefined;
+    const compiled = compileCluster(this.#cluster, this.#cluster.policies, this.#local);
+    if (!compiled.ok) {
+      return { ok: false, diagnostics: [...this.#cluster.diagnostics(), ...compiled.diagnostics] };
+    }
+    const pods = this.#cluster.local(this.#local);
+    this.#groups = [...new Set(pods.map(({ group }) => group))];
+    this.#nodes = new Set(pods.map(({ pod }) => pod.nodeName));
+    this.#compiled = compiled;
+    return this.#result(compiled, "rebuild");
+  }
+
+  #result(
+    { blob: made, stats, ruleset }: CompiledCluster & { ok: true },
+    effort: "none" | "patch" | "rebuild",
+  ): IncrementalResult {
+    const blob = this.#patch?.blob() ?? made;
+    const { policies } = this.#cluster;
+    const diagnostics = [...this.#cluster.diagnostics(), ...unresolvedDomains(policies)];
+    return {
+      ok: true,
+      blob,
+      stats: { ...stats, bytes: blob.byteLength },
+      diagnostics,
+      ruleset,
+      effort,
+    };
+  }
+}
+
+function versions<Thing>({
+  before,
+  after,
+}: {
+  readonly before: Thing | undefined;
+  readonly after: Thing | undefined;
+}): readonly Thing[] {
+  return [before, after].filter((each) => each !== undefined);
+}

@@ -1,0 +1,83 @@
+import { assert, test } from "vitest";
+import { compile } from "../../src/compiler/compile.js";
+import { IncrementalCompiler } from "../../src/compiler/incremental.js";
+import { Table } from "../../src/dataplane/table.js";
+import type { KubernetesObject } from "../../src/manifest/objects.js";
+import type { LocalPods } from "../../src/policy/cluster.js";
+import type { ObjectChange } from "../../src/policy/live-cluster.js";
+import { Random } from "./random.js";
+import { randomCluster, randomObject } from "./random-cluster.js";
+
+const SEQUENCES = 160;
+const EVENTS = 25;
+const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
+
+function keyOf({ kind, meta }: KubernetesObject): string {
+  return `${kind} ${meta.namespace}/${meta.name}`;
+}
+
+/** An event, or now and then several at once, as when a file is read again. */
+function randomChanges(
+  random: Random,
+  state: ReadonlyMap<string, KubernetesObject>,
+): ObjectChange[] {
+  return random.list(1, random.oneIn(4) ? 4 : 1, (): ObjectChange => {
+    const known = [...state.values()];
+    if (known.length > 0 && random.oneIn(3)) {
+      const { kind, meta } = random.pick(known);
+      return { remove: { kind, namespace: meta.namespace, name: meta.name } };
+    }
+    return { put: randomObject(random) };
+  });
+}
+
+function carryOut(state: Map<string, KubernetesObject>, changes: readonly ObjectChange[]): void {
+  for (const change of changes) {
+    if ("put" in change) state.set(keyOf(change.put), change.put);
+    else state.delete(`${change.remove.kind} ${change.remove.namespace}/${change.remove.name}`);
+  }
+}
+
+// Goal: after any sequence of events the incremental blob is, byte for byte, that of a full compile.
+// Method: random clusters and events of every kind; local pods are all, one node's, or one; each
+// state is compiled anew too; the native side opens each blob that was patched.
+test(`increments give the bytes of a full compile (SEED=${seed})`, () => {
+  const efforts = { none: 0, patch: 0, rebuild: 0, refused: 0 };
+  for (let round = 0; round < SEQUENCES; round++) {
+    const random = new Random(seed + round);
+    const local = random.pick<LocalPods>([
+      { node: "n1" },
+      { node: "n1" },
+      { pod: { namespace: "default", name: "pod-1" } },
+      "all",
+    ]);
+    const objects = randomCluster(random);
+    const state = new Map(objects.map((object) => [keyOf(object), object]));
+    const compiler = new IncrementalCompiler({ local });
+    let changes: readonly ObjectChange[] = objects.map((put) => ({ put }));
+    for (let event = 0; event <= EVENTS; event++) {
+      const hint = `SEED=${seed + round} event ${event}`;
+      const got = compiler.update(changes);
+      const want = compile({ objects: [...state.values()], local });
+      assert.deepEqual(
+        got.diagnostics.map(({ code, message }) => `${code} ${message}`).sort(),
+        want.diagnostics.map(({ code, message }) => `${code} ${message}`).sort(),
+        hint,
+      );
+      assert.equal(got.ok, want.ok, hint);
+      efforts[got.ok ? got.effort : "refused"]++;
+      if (got.ok && want.ok) {
+        if (!Buffer.from(want.blob).equals(Buffer.from(got.blob))) {
+          assert.fail(`${hint}: ${got.effort} gave other bytes`);
+        }
+        assert.deepEqual(got.stats, want.stats, hint);
+        if (got.effort === "patch") Table.open(got.blob);
+      }
+      changes = randomChanges(random, state);
+      carryOut(state, changes);
+    }
+  }
+  assert.isAbove(efforts.none, SEQUENCES, "events without effect occur");
+  assert.isAbove(efforts.patch, SEQUENCES, "patches occur");
+  assert.isAbove(efforts.rebuild, SEQUENCES, "rebuilds occur");
+});
