@@ -1,0 +1,160 @@
+import { assert, test } from "vitest";
+import { checksumOf } from "../../src/compiler/checksum.js";
+import { compile } from "../../src/compiler/compile.js";
+import { IncrementalCompiler } from "../../src/compiler/incremental.js";
+import { Table } from "../../src/dataplane/table.js";
+import { TableHeader } from "../../src/layout/layout.gen.js";
+import type { KubernetesObject } from "../../src/manifest/objects.js";
+import { parseManifests } from "../../src/manifest/parse.js";
+import type { ObjectChange } from "../../src/policy/live-cluster.js";
+import { Random } from "../property/random.js";
+
+const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
+const local = { node: "n1" } as const;
+
+function parse(text: string): readonly KubernetesObject[] {
+  const { objects, diagnostics } = parseManifests(text, "shop.yaml");
+  assert.deepEqual(diagnostics, []);
+  return objects;
+}
+
+function podText(name: string, app: string, addresses: readonly string[], node = "n2"): string {
+  return `
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: shop, labels: { app: ${app} } }
+spec: { nodeName: ${node}, containers: [{ name: c, ports: [{ name: http, containerPort: 80 }] }] }
+status: { podIPs: [${addresses.map((ip) => `{ ip: "${ip}" }`).join(", ")}] }
+---`;
+}
+
+const policyText = `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  policyTypes: [Ingress, Egress]
+  ingress:
+    - from:
+        - podSelector: { matchLabels: { app: red } }
+    - from:
+        - podSelector: { matchExpressions: [{ key: app, operator: In, values: [red, blue] }] }
+        - ipBlock: { cidr: 1.0.0.0/8, except: [1.0.1.0/24, 1.1.0.0/28] }
+        - ipBlock: { cidr: "100::/16", except: ["100:1::/33", "100:0:100::/47"] }
+        - ipBlock: { cidr: "100:1:101::1/128" }
+        - ipBlock: { cidr: 1.1.1.1/32 }
+      ports: [{ port: 80 }]
+  egress:
+    - to: [{ podSelector: {} }]
+      ports: [{ port: http }]
+---`;
+
+/** Pods that keep every class in use, so that others can come and go by a patch. */
+const anchors = [
+  podText("web", "web", ["9.0.0.1", "9::1"], "n1"),
+  podText("red", "red", ["9.0.0.2", "9::2"]),
+  podText("blue", "blue", ["9.0.0.3", "9::3"]),
+  podText("red-block", "red", ["1.0.0.77", "100::77"]),
+  podText("blue-block", "blue", ["1.0.0.78", "100::78"]),
+  podText("grey", "grey", ["9.0.0.4", "9::4"]),
+  podText("grey-block", "grey", ["1.0.0.79", "100::79"]),
+].join("");
+
+/** Addresses whose digits are few, so that paths are shared, split and merged again and again. */
+function randomAddresses(random: Random): string[] {
+  const digit = () => random.below(2);
+  const v4 = `${1 + digit()}.${digit()}.${digit()}.${random.below(3)}`;
+  const groups = Array.from({ length: 7 }, () => (digit() * 256 + digit()).toString(16));
+  const v6 = `${digit() + 1}00:${groups.join(":")}`;
+  return random.pick([[v4, v6], [v4], [v6]]);
+}
+
+// Goal: tries that are patched are those that would have been built: nodes come, split, merge and go.
+// Method: pods at addresses that share long paths, inside and outside of blocks; each state compiled
+// anew, byte for byte.
+test(`IncrementalCompiler: nodes of the tries come and go (SEED=${seed})`, () => {
+  let patches = 0;
+  for (let round = 0; round < 12; round++) {
+    const random = new Random(seed + round);
+    const compiler = new IncrementalCompiler({ local });
+    const fixed = parse(policyText + anchors);
+    const state = new Map<string, KubernetesObject>();
+    compiler.update(fixed.map((put) => ({ put })));
+    for (let event = 0; event < 120; event++) {
+      // First more come than go, then the other way round.
+      const name = `pod-${random.below(20)}`;
+      const goes = random.below(120) < event;
+      if (goes) state.delete(name);
+      else {
+        const app = random.pick(["red", "blue", "grey"]);
+        state.set(name, parse(podText(name, app, randomAddresses(random)))[0]!);
+      }
+      const put = state.get(name);
+      const change: ObjectChange =
+        put === undefined ? { remove: { kind: "Pod", namespace: "shop", name } } : { put };
+      const got = compiler.update([change]);
+      const want = compile({ objects: [...fixed, ...state.values()], local });
+      assert(got.ok && want.ok);
+      if (got.effort === "patch") patches++;
+      const hint = `SEED=${seed + round} event ${event} ${got.effort} ${JSON.stringify(change)}`;
+      assert.isTrue(Buffer.from(want.blob).equals(Buffer.from(got.blob)), hint);
+    }
+  }
+  assert.isAbove(patches, 600, "most events are patches");
+});
+
+function compilerOf(text: string): IncrementalCompiler {
+  const compiler = new IncrementalCompiler({ local });
+  assert(compiler.update(parse(text).map((put) => ({ put }))).ok);
+  return compiler;
+}
+
+function effortOf(compiler: IncrementalCompiler, change: ObjectChange): string {
+  const result = compiler.update([change]);
+  return result.ok ? result.effort : result.diagnostics.map(({ code }) => code).join();
+}
+
+test("IncrementalCompiler: an event costs what it touches", () => {
+  const compiler = compilerOf(policyText + anchors);
+  const put = (text: string): ObjectChange => ({ put: parse(text)[0]! });
+  const remove = (kind: "Pod" | "NetworkPolicy", name: string): ObjectChange => ({
+    remove: { kind, namespace: "shop", name },
+  });
+  const otherPolicy = policyText.replace("shop }", "far }");
+  const steps: readonly [want: string, change: ObjectChange][] = [
+    ["patch", put(podText("one", "red", ["9.0.0.9"]))],
+    ["none", put(podText("one", "red", ["9.0.0.9"]))],
+    ["patch", put(podText("one", "blue", ["9.0.0.9"]))],
+    ["patch", remove("Pod", "one")],
+    ["none", put(otherPolicy)],
+    ["rebuild", put(policyText.replace("port: 80 ", "port: 81 "))],
+    ["rebuild", put(podText("two", "grey", ["9.0.0.10"], "n1"))],
+    ["rebuild", remove("Pod", "two")],
+    ["SL2004", remove("Pod", "web")],
+    ["rebuild", put(podText("web", "web", ["9.0.0.1", "9::1"], "n1"))],
+    ["rebuild", remove("NetworkPolicy", "web")],
+  ];
+  steps.forEach(([want, change], index) => {
+    assert.equal(effortOf(compiler, change), want, `step ${index}`);
+  });
+});
+
+test("IncrementalCompiler: a port name with a new number makes another rule", () => {
+  const compiler = compilerOf(policyText + anchors);
+  const odd = podText("odd", "grey", ["9.0.0.9"]).replace("containerPort: 80", "containerPort: 81");
+  assert.equal(effortOf(compiler, { put: parse(odd)[0]! }), "rebuild");
+  const gone = { remove: { kind: "Pod", namespace: "shop", name: "odd" } } as const;
+  assert.equal(effortOf(compiler, gone), "rebuild");
+});
+
+test("IncrementalCompiler: a patched blob opens, and its checksum is that of its bytes", () => {
+  const compiler = compilerOf(policyText + anchors);
+  const put = parse(podText("one", "red", ["77.0.0.9", "77::9"]))[0]!;
+  const result = compiler.update([{ put }]);
+  assert(result.ok && result.effort === "patch");
+  const { blob } = result;
+  const view = new DataView(blob.buffer, blob.byteOffset);
+  assert.equal(view.getUint32(TableHeader.checksum, true), checksumOf(blob));
+  Table.open(blob);
+});
