@@ -1,5 +1,6 @@
 import type { Io } from "./io.js";
 import {
+  type BenchOptions,
   type CaptureOptions,
   type CompileOptions,
   type CompletionOptions,
@@ -16,6 +17,7 @@ import {
   type QueryOptions,
   type ReplayOptions,
   type RunOptions,
+  seconds,
   type TestOptions,
   type ValidateOptions,
   type VersionOptions,
@@ -613,6 +615,59 @@ export const root: CommandSpec = {
       group: live,
       examples: [{ command: "sluice demo", effect: "all of it, in under a minute" }],
       run: async (options: object, io) => (await import("./demo.js")).runDemo(options, io),
+    },
+    {
+      name: "bench",
+      summary: "measure Sluice beside the kernel's own ways, in namespaces of its own",
+      details: [
+        "Round trips, packets a second, bulk TCP, connections a second, CPU time and memory, for Sluice, a bare veth, a bridge, nftables, iptables and an eBPF filter that enforce the same policy. Everything is measured in rounds, one behind the other, and shown as ratios first. See benchmarks.md.",
+      ],
+      group: live,
+      options: [
+        { flags: "--quick", description: "fewer and shorter rounds: within two minutes" },
+        {
+          flags: "--peers <names>",
+          description:
+            "what to measure beside, with commas: direct, bridge, routed, nft-sets, nft-linear, iptables, tc-ebpf; none for none; all when left out",
+        },
+        {
+          flags: "--links <names>",
+          description:
+            "ways of running Sluice, with commas: values of run --link, and tap for the switch of a lab",
+        },
+        {
+          flags: "--policies <numbers>",
+          description: "sizes of the policy, with commas; everything is measured with the largest",
+        },
+        {
+          flags: "--rounds <n>",
+          description: "how often everything is measured",
+          parse: wholeNumber(1),
+        },
+        {
+          flags: "--seconds <s>",
+          description: "how long each measurement takes",
+          parse: seconds(0.02, 60),
+        },
+        {
+          flags: "--out <file>",
+          description: "write the answer to a file; with html, the table is still printed",
+          completes: "file",
+        },
+        output("table", "json", "html"),
+      ],
+      examples: [
+        { command: "sluice bench --quick", effect: "a first look" },
+        {
+          command: "sluice bench -o html --out bench.html",
+          effect: "everything, as a page with plots",
+        },
+        {
+          command: "sluice bench --quick --peers bridge,nft-sets --links af-packet -o json",
+          effect: "one link beside two peers, for a script",
+        },
+      ],
+      run: async (options: BenchOptions, io) => (await import("./bench.js")).runBench(options, io),
     },
     {
       name: "completion",

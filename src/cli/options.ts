@@ -124,6 +124,19 @@ export interface CaptureOptions extends PolicyOptions {
   readonly output: "table" | "json";
 }
 
+export interface BenchOptions {
+  readonly quick: boolean;
+  /** Names with commas between them; absent: all. */
+  readonly peers?: string;
+  readonly links?: string;
+  /** Numbers of policies, with commas between them. */
+  readonly policies?: string;
+  readonly rounds?: number;
+  readonly seconds?: number;
+  readonly out?: string;
+  readonly output: "table" | "json" | "html";
+}
+
 export interface CompletionOptions {
   readonly shell: "bash" | "zsh" | "fish";
 }
@@ -140,6 +153,20 @@ export function wholeNumber(least: number): (text: string, flag: string) => numb
       throw new CommandError(
         exitCodes.usage,
         `${flag}: got "${text}", want a whole number of at least ${least}`,
+      );
+    }
+    return value;
+  };
+}
+
+/** Reads a number of seconds, parts of one too. Errors: CommandError (usage). */
+export function seconds(least: number, most: number): (text: string, flag: string) => number {
+  return (text, flag) => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= least && value <= most)) {
+      throw new CommandError(
+        exitCodes.usage,
+        `${flag}: got "${text}", want seconds from ${least} to ${most}`,
       );
     }
     return value;

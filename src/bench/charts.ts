@@ -1,0 +1,207 @@
+import { brief, escapeText, number } from "./markup.js";
+import { isSluice, type Result, type Row } from "./report.js";
+
+/** Plots as inline SVG. Colours and type come from the page's style. */
+
+const width = 520;
+const labelWidth = 150;
+const valueWidth = 62;
+const rowHeight = 24;
+const plotLeft = labelWidth + 10;
+const plotRight = width - valueWidth;
+
+interface Named {
+  readonly contender: string;
+  readonly title: string;
+}
+
+export interface Bar extends Named {
+  readonly value: number;
+  /** Of the rounds. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Draws a bar for each contender, in the order that they come. */
+export function barChart(bars: readonly Bar[]): string {
+  const most = Math.max(...bars.map(({ high }) => high), Number.MIN_VALUE);
+  const at = (value: number) => plotLeft + (value / most) * (plotRight - plotLeft);
+  const rows = bars.map((bar, index) => {
+    const middle = index * rowHeight + rowHeight / 2;
+    const range =
+      bar.high > bar.low
+        ? `<path d="M${f(at(bar.low))} ${middle}H${f(at(bar.high))}" stroke="var(--ink)" stroke-width="1.2"/>`
+        : "";
+    return `${label(bar, middle)}
+<rect x="${plotLeft}" y="${middle - 7}" width="${f(Math.max(at(bar.value) - plotLeft, 1))}" height="14" rx="2.5" fill="${colour(bar)}"/>${range}
+<text x="${width}" y="${middle + 4}" text-anchor="end"${own(bar)}>${brief(bar.value)}</text>`;
+  });
+  return svg(width, bars.length * rowHeight, rows);
+}
+
+/** Draws p50, p99 and p99.9 of each contender on one logarithmic axis, in µs. */
+export function percentileChart(results: readonly Result[]): string {
+  const complete = results.flatMap(({ contender, title, p50, p99, p999 }) =>
+    p50 === undefined || p99 === undefined || p999 === undefined
+      ? []
+      : [{ contender, title, p50, p99, p999 }],
+  );
+  const scale = logScale(
+    complete.flatMap(({ p50, p999 }) => [p50, p999]),
+    plotLeft,
+    plotRight,
+  );
+  const height = complete.length * rowHeight;
+  const grid = scale.ticks.map(
+    (tick) =>
+      `<path class="grid" d="M${f(scale.at(tick))} 0V${height}"/><text class="soft" x="${f(scale.at(tick))}" y="${height + 16}" text-anchor="middle">${brief(tick)}</text>`,
+  );
+  const rows = complete.map((row, index) => {
+    const middle = index * rowHeight + rowHeight / 2;
+    const [a, b, c] = [row.p50, row.p99, row.p999].map((value) => f(scale.at(value)));
+    return `${label(row, middle)}
+<path d="M${a} ${middle}H${c}" stroke="${colour(row)}" stroke-width="2"/>
+<path d="M${c} ${middle - 5}v10" stroke="${colour(row)}" stroke-width="2"/>
+<circle cx="${b}" cy="${middle}" r="4" fill="var(--card)" stroke="${colour(row)}" stroke-width="2"/>
+<circle cx="${a}" cy="${middle}" r="4.5" fill="${colour(row)}"/>
+<text x="${width}" y="${middle + 4}" text-anchor="end"${own(row)}>${number(row.p50)}</text>`;
+  });
+  const unit = `<text class="soft" x="${width}" y="${height + 16}" text-anchor="end">p50, µs</text>`;
+  return svg(width, height + 22, [...grid, ...rows, unit]);
+}
+
+export interface Line extends Named {
+  readonly points: readonly { readonly x: number; readonly y: number }[];
+}
+
+/** Draws lines over logarithmic axes, each named at its end. */
+export function lineChart(lines: readonly Line[], xTitle: string): string {
+  const height = 260;
+  const x = logScale(
+    lines.flatMap(({ points }) => points.map((point) => point.x)),
+    46,
+    width - 150,
+  );
+  const y = logScale(
+    lines.flatMap(({ points }) => points.map((point) => point.y)),
+    height,
+    6,
+  );
+  const grid = [
+    ...y.ticks.map(
+      (tick) =>
+        `<path class="grid" d="M46 ${f(y.at(tick))}H${width - 150}"/><text class="soft" x="40" y="${f(y.at(tick) + 4)}" text-anchor="end">${brief(tick)}</text>`,
+    ),
+    ...x.ticks.map(
+      (tick) =>
+        `<text class="soft" x="${f(x.at(tick))}" y="${height + 18}" text-anchor="middle">${brief(tick)}</text>`,
+    ),
+    `<text class="soft" x="${width - 144}" y="${height + 18}">${escapeText(xTitle)}</text>`,
+  ];
+  const ends = spreadOut(lines.map(({ points }) => y.at(points.at(-1)?.y ?? 1)));
+  const drawn = lines.map((line, index) => {
+    const path = line.points.map((point) => `${f(x.at(point.x))} ${f(y.at(point.y))}`).join("L");
+    const dots = line.points.map(
+      (point) =>
+        `<circle cx="${f(x.at(point.x))}" cy="${f(y.at(point.y))}" r="3.5" fill="${colour(line)}"/>`,
+    );
+    return `<path d="M${path}" fill="none" stroke="${colour(line)}" stroke-width="${isSluice(line) ? 2.6 : 1.8}"/>${dots.join("")}
+<text x="${width - 140}" y="${f((ends[index] ?? 0) + 4)}"${own(line)}>${escapeText(line.title)}</text>`;
+  });
+  return svg(width, height + 24, [...grid, ...drawn]);
+}
+
+/**
+ * Draws each ratio by how far it is from what is aimed at: the middle is just there, right is better,
+ * an octave is a fixed step.
+ */
+export function ratioChart(rows: readonly Row[]): string {
+  if (rows.length === 0) return "<p>None of the aims could be measured here.</p>";
+  const wide = 1_040;
+  const left = 520;
+  const right = 850;
+  const octaves = 2;
+  const step = 44;
+  const at = (octave: number) =>
+    left +
+    ((Math.max(-octaves, Math.min(octaves, octave)) + octaves) / (2 * octaves)) * (right - left);
+  const drawn = rows.map((row, index) => {
+    const middle = index * step + step / 2;
+    const aim = row.reach?.atLeast ?? row.reach?.atMost ?? 1;
+    const sign = row.better === "more" ? 1 : -1;
+    const place = (ratio: number) => sign * Math.log2(Math.max(ratio, 1e-6) / aim);
+    const tone = row.reached ? "var(--good)" : "var(--bad)";
+    const whisker = [1 - row.spread / 2, 1 + row.spread / 2].map((part) =>
+      f(at(place(row.ratio * part))),
+    );
+    const reach = `${row.better === "more" ? "at least" : "at most"} ${number(aim)}`;
+    return `<text x="0" y="${middle - 2}">${escapeText(shorten(row.name, 78))}</text>
+<text class="soft" x="0" y="${middle + 14}">against ${escapeText(row.against)}, by ${escapeText(row.by)}</text>
+<path class="grid" d="M${left} ${middle}H${right}"/>
+<path d="M${whisker[0]} ${middle}H${whisker[1]}" stroke="${tone}" stroke-width="2.5" opacity=".55"/>
+<circle cx="${f(at(place(row.ratio)))}" cy="${middle}" r="6" fill="${tone}"/>
+<text x="${right + 76}" y="${middle + 4}" text-anchor="end" style="font-weight:600;font-size:15px">${number(row.ratio)} ×</text>
+<text class="soft" x="${wide}" y="${middle + 4}" text-anchor="end">${reach}</text>`;
+  });
+  const aim = `<path class="aim" d="M${f(at(0))} 0V${rows.length * step}"/>`;
+  return `<div class="card">${svg(wide, rows.length * step, [aim, ...drawn])}</div>`;
+}
+
+/** Moves labels apart, so that none covers another; keeps their order. */
+function spreadOut(places: readonly number[]): number[] {
+  const least = 15;
+  const order = places.map((place, index) => ({ place, index })).sort((a, b) => a.place - b.place);
+  const moved = [...places];
+  let last = Number.NEGATIVE_INFINITY;
+  for (const { place, index } of order) {
+    last = Math.max(place, last + least);
+    moved[index] = last;
+  }
+  return moved;
+}
+
+interface Scale {
+  readonly at: (value: number) => number;
+  readonly ticks: readonly number[];
+}
+
+function logScale(values: readonly number[], start: number, end: number): Scale {
+  const known = values.filter((value) => value > 0);
+  const low = Math.log10(Math.min(...known, Number.MAX_VALUE));
+  const high = Math.log10(Math.max(...known, Number.MIN_VALUE));
+  const span = Math.max(high - low, 0.1);
+  const ticks: number[] = [];
+  for (let power = Math.ceil(low - 0.01); power <= high + 0.01; power++) {
+    ticks.push(10 ** power);
+    if (span < 1.6) ticks.push(3 * 10 ** power);
+  }
+  return {
+    at: (value) => start + ((Math.log10(value) - low) / span) * (end - start),
+    ticks: ticks.filter((tick) => Math.log10(tick) <= high + 0.01),
+  };
+}
+
+function label(of: Named, middle: number): string {
+  return `<text x="${labelWidth}" y="${middle + 4}" text-anchor="end"${own(of)}>${escapeText(of.title)}</text>`;
+}
+
+function colour(of: Named): string {
+  return isSluice(of) ? "var(--own)" : "var(--peer)";
+}
+
+function own(of: Named): string {
+  return isSluice(of) ? ' class="own"' : "";
+}
+
+function shorten(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+/** A coordinate, in tenths. */
+function f(value: number): string {
+  return (Math.round(value * 10) / 10).toString();
+}
+
+function svg(wide: number, high: number, parts: readonly string[]): string {
+  return `<svg viewBox="0 0 ${wide} ${high}" role="img">${parts.join("\n")}</svg>`;
+}

@@ -1,0 +1,46 @@
+import { readdirSync } from "node:fs";
+import { Stage } from "./stage.js";
+import type { Workload } from "./workload.js";
+
+/** What stands between a client and a server, and can be measured at once. */
+export interface Contender {
+  readonly clientNamespaceFd: number;
+  readonly serverNamespaceFd: number;
+  /** Gets ready for a measurement, with its own threads on these CPUs; on any when there are none. */
+  resume(cpus: readonly number[]): void;
+  /** Uses no CPU until it is resumed. */
+  rest(): void;
+  /** What its process holds in memory; undefined when it has none. */
+  memoryBytes(): number | undefined;
+  close(): Promise<void>;
+}
+
+/** How Sluice is to run. */
+export interface SluiceVariant {
+  /** A value of `sluice run --link`, or `tap` for the switch of a lab. */
+  readonly link: string;
+  /** A value of `sluice run --poll`; absent: what the build does by itself. */
+  readonly poll?: string;
+}
+
+export interface OpenContext {
+  readonly workload: Workload;
+  /** The words that start this program again. */
+  readonly sluice: readonly string[];
+}
+
+/** Builds on a stage, which is given up when the building fails. */
+export function onStage<Result>(build: (stage: Stage) => Result): Result {
+  const stage = new Stage();
+  try {
+    return build(stage);
+  } catch (error) {
+    stage.close();
+    throw error;
+  }
+}
+
+/** The threads of a process. */
+export function threadsOf(process: number | "self"): number[] {
+  return readdirSync(`/proc/${process}/task`).map(Number);
+}

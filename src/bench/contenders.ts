@@ -1,0 +1,38 @@
+import { DataplaneError } from "../dataplane/errors.js";
+import type { Contender, OpenContext, SluiceVariant } from "./contender.js";
+import { peers } from "./peers.js";
+import { startSluice } from "./sluice-process.js";
+import { openSwitch } from "./sluice-switch.js";
+import { LeftOut } from "./stage.js";
+
+/** Who is to be measured: a peer by its name, or Sluice in one of its ways. */
+export type ContenderRef = string | SluiceVariant;
+
+/** The name by which a contender stands in results. */
+export function nameOf(ref: ContenderRef): string {
+  if (typeof ref === "string") return ref;
+  return ["sluice", ref.link, ref.poll].filter((part) => part !== undefined).join(" ");
+}
+
+/** What people call it. */
+export function titleOf(name: string): string {
+  return peers[name]?.title ?? name;
+}
+
+/**
+ * Builds a contender on a stage of its own.
+ *
+ * Errors: LeftOut when this machine cannot have it.
+ */
+export async function openContender(ref: ContenderRef, context: OpenContext): Promise<Contender> {
+  try {
+    if (typeof ref !== "string") {
+      return ref.link === "tap" ? openSwitch(context) : await startSluice(ref, context);
+    }
+    const peer = peers[ref];
+    if (peer === undefined) throw new RangeError(`no peer is called ${ref}`);
+    return peer.open(context);
+  } catch (error) {
+    throw error instanceof DataplaneError ? new LeftOut(error.message) : error;
+  }
+}

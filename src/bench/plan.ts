@@ -1,0 +1,121 @@
+import type { TrafficKind } from "../dataplane/traffic.js";
+import type { SluiceVariant } from "./contender.js";
+import type { ContenderRef } from "./contenders.js";
+import { filteringPeers } from "./peers.js";
+
+/** What is measured; each is one kind of traffic. */
+export const measures = {
+  "round-trip": { kind: "round-trips", title: "UDP round trip", unit: "µs", better: "less" },
+  packets: {
+    kind: "packets",
+    title: "64-byte packets, one way",
+    unit: "packets/s",
+    better: "more",
+  },
+  "bulk-1": { kind: "stream", title: "bulk TCP, 1 stream", unit: "Gbit/s", better: "more" },
+  "bulk-4": { kind: "stream", title: "bulk TCP, 4 streams", unit: "Gbit/s", better: "more" },
+  connections: {
+    kind: "connections",
+    title: "TCP connections: connect, request, reply, close",
+    unit: "connections/s",
+    better: "more",
+  },
+} as const satisfies Record<
+  string,
+  {
+    readonly kind: TrafficKind;
+    readonly title: string;
+    readonly unit: string;
+    readonly better: "more" | "less";
+  }
+>;
+export type Measure = keyof typeof measures;
+
+/** Where threads run. */
+export const pinnings = {
+  "one-core": { title: "all on one core", client: 0, server: 0, filter: [0] },
+  "two-cores": { title: "client and server on different cores", client: 0, server: 1, filter: [1] },
+  free: { title: "nothing pinned", client: undefined, server: undefined, filter: [] },
+} as const;
+export type Pinning = keyof typeof pinnings;
+
+/** Contenders that do the same work in turn, so that the machine's moods hit all alike. */
+export interface Block {
+  readonly measure: Measure;
+  readonly pinning: Pinning;
+  readonly policies: number;
+  readonly contenders: readonly ContenderRef[];
+}
+
+export interface PlanOptions {
+  readonly quick: boolean;
+  readonly peers: readonly string[];
+  /** Ascending; the largest is the one that everything is measured with. */
+  readonly policies: readonly number[];
+  readonly links: readonly string[];
+  /** Ways of waiting that this build offers; empty when it has no choice. */
+  readonly polls: readonly string[];
+  readonly cpus: number;
+}
+
+/**
+ * Lays out what one round measures.
+ *
+ * A spinning worker is measured where the row asks for it, on a core beside the client's; a sleeping
+ * one only in a full run. Policies of other sizes are measured with packets and connections only.
+ */
+export function makePlan(options: PlanOptions): Block[] {
+  const policies = options.policies.at(-1) ?? 1;
+  const sluice = (polls: readonly string[]): SluiceVariant[] =>
+    options.links.flatMap((link) => {
+      // The switch of a lab runs in this process and has no flags.
+      const choices = link === "tap" ? [] : polls.filter((poll) => options.polls.includes(poll));
+      return choices.length === 0 ? [{ link }] : choices.map((poll) => ({ link, poll }));
+    });
+  const usual = sluice(options.quick ? ["adaptive"] : ["adaptive", "sleep"]);
+  const all = [...options.peers, ...usual];
+  const block = (
+    measure: Measure,
+    pinning: Pinning,
+    contenders: readonly ContenderRef[],
+  ): Block => ({
+    measure,
+    pinning,
+    policies,
+    contenders,
+  });
+
+  const blocks = [block("round-trip", "one-core", all)];
+  if (options.cpus > 1) {
+    const others = options.quick ? without(options.peers, "nft-linear", "iptables") : options.peers;
+    blocks.push(block("round-trip", "two-cores", [...others, ...sluice(["spin"])]));
+  }
+  blocks.push(
+    block("round-trip", "free", all),
+    block("packets", "free", all),
+    block("bulk-1", "free", options.quick ? without(all, "nft-linear", "iptables") : all),
+    block("bulk-4", "free", options.quick ? without(all, "nft-linear", "iptables") : all),
+    block("connections", "free", all),
+  );
+  return [...blocks, ...otherSizes(options, usual)];
+}
+
+function otherSizes(options: PlanOptions, usual: readonly SluiceVariant[]): Block[] {
+  const filters = options.peers.filter((each) => filteringPeers.includes(each));
+  const kernel = options.quick ? without(filters, "iptables", "tc-ebpf") : filters;
+  const measured: readonly Measure[] = options.quick ? ["packets"] : ["packets", "connections"];
+  return options.policies.slice(0, -1).flatMap((policies) =>
+    measured.map(
+      (measure): Block => ({
+        measure,
+        pinning: "free",
+        policies,
+        contenders: [...kernel, ...usual.slice(0, 1)],
+      }),
+    ),
+  );
+}
+
+function without<Ref>(refs: readonly Ref[], ...names: readonly string[]): Ref[] {
+  return refs.filter((ref) => typeof ref !== "string" || !names.includes(ref));
+}

@@ -1,0 +1,285 @@
+import { titleOf } from "./contenders.js";
+import { type Measure, measures, type Pinning, pinnings } from "./plan.js";
+import { median, spreadOf } from "./statistics.js";
+import type { Sample, Series, SuiteResult } from "./suite.js";
+
+/** What Sluice is to reach, as a ratio to a peer in the same run. */
+interface Figure {
+  readonly name: string;
+  readonly measure: Measure;
+  readonly pinning: Pinning;
+  readonly against: string;
+  /** Another value of the same measurement. */
+  readonly of?: "cpu";
+  /** The way of waiting that is meant; where a build has no choice, its only one. */
+  readonly poll?: "adaptive" | "spin";
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+const figures: readonly Figure[] = [
+  {
+    name: "packets a second, 64 bytes, one direction",
+    measure: "packets",
+    pinning: "free",
+    against: "nft-sets",
+    atLeast: 1.8,
+  },
+  {
+    name: "packets a second, 64 bytes, one direction, against linear rules",
+    measure: "packets",
+    pinning: "free",
+    against: "nft-linear",
+    atLeast: 80,
+  },
+  {
+    name: "CPU time a packet, whole machine",
+    measure: "packets",
+    pinning: "free",
+    against: "nft-sets",
+    of: "cpu",
+    atMost: 0.7,
+  },
+  {
+    name: "round trip p50, all on one core",
+    measure: "round-trip",
+    pinning: "one-core",
+    against: "bridge",
+    atMost: 1.5,
+  },
+  {
+    name: "round trip p50, client and server on different cores, worker spinning on its own",
+    measure: "round-trip",
+    pinning: "two-cores",
+    against: "bridge",
+    poll: "spin",
+    atMost: 0.6,
+  },
+  {
+    name: "round trip p50, nothing pinned, adaptive waiting",
+    measure: "round-trip",
+    pinning: "free",
+    against: "nft-sets",
+    poll: "adaptive",
+    atMost: 0.7,
+  },
+  {
+    name: "connections a second (connect, request, reply, close), adaptive waiting",
+    measure: "connections",
+    pinning: "free",
+    against: "nft-sets",
+    poll: "adaptive",
+    atLeast: 1,
+  },
+  {
+    name: "bulk TCP, 1 stream, default offloads",
+    measure: "bulk-1",
+    pinning: "free",
+    against: "bridge",
+    atLeast: 0.95,
+  },
+];
+
+/** Ratios that vary by more than this from round to round say little. */
+export const spreadMax = 0.3;
+/** More of other programs' work than this, in CPUs, is felt. */
+const backgroundMax = 0.15;
+
+/** One ratio: the median over the rounds of Sluice's value by its peer's in the same round. */
+export interface Row {
+  readonly name: string;
+  readonly ratio: number;
+  readonly against: string;
+  /** Of the rounds' ratios, as a share of their median. */
+  readonly spread: number;
+  /** Which way of running Sluice this is. */
+  readonly by: string;
+  readonly value: number;
+  readonly base: number;
+  readonly unit: string;
+  readonly better: "more" | "less";
+  readonly policies: number;
+  readonly noisy: boolean;
+  /** What is aimed at; only of figures. */
+  readonly reach?: { readonly atLeast?: number; readonly atMost?: number };
+  readonly reached?: boolean;
+}
+
+/** A series in one number for each thing that was measured: medians over the rounds. */
+export interface Result {
+  readonly measure: Measure;
+  readonly pinning: Pinning;
+  readonly policies: number;
+  readonly contender: string;
+  readonly title: string;
+  readonly unit: string;
+  /** Absent when nothing arrived in any round. */
+  readonly value?: number;
+  readonly spread?: number;
+  readonly p50?: number;
+  readonly p99?: number;
+  readonly p999?: number;
+  readonly cpuNsPerPacket?: number;
+  /** By round. */
+  readonly values: readonly (number | null)[];
+}
+
+export interface Report extends Omit<SuiteResult, "series" | "leftOut"> {
+  /** The figures, each by the variant of Sluice that does best at it. */
+  readonly rows: readonly Row[];
+  /** Every variant of Sluice against every peer. */
+  readonly comparisons: readonly Row[];
+  readonly results: readonly Result[];
+  readonly leftOut: readonly {
+    readonly contender: string;
+    readonly title: string;
+    readonly reason: string;
+  }[];
+  readonly noise: { readonly noisy: boolean; readonly reasons: readonly string[] };
+}
+
+/** Turns measurements into ratios and medians, and says how far they can be trusted. */
+export function makeReport({ series, leftOut, ...run }: SuiteResult): Report {
+  const rows = figures.flatMap((figure) => figureRow(figure, series));
+  const reasons = noiseOf(series, run.background, rows);
+  return {
+    ...run,
+    rows,
+    comparisons: series.filter(isSluice).flatMap((ours) =>
+      series
+        .filter((other) => other.block === ours.block && !isSluice(other))
+        .flatMap((other) => {
+          const { measure, pinning } = ours.block;
+          const name = `${measures[measure].title}, ${pinnings[pinning].title}`;
+          const row = rowOf(name, ours, other);
+          const cpu =
+            measure === "packets" ? rowOf(`CPU time a packet, ${name}`, ours, other, "cpu") : [];
+          return [...row, ...cpu];
+        }),
+    ),
+    results: series.map(resultOf),
+    leftOut: leftOut.map((each) => ({ ...each, title: titleOf(each.contender) })),
+    noise: { noisy: reasons.length > 0, reasons },
+  };
+}
+
+export function isSluice({ contender }: { readonly contender: string }): boolean {
+  return contender.startsWith("sluice ");
+}
+
+function figureRow(figure: Figure, series: readonly Series[]): Row[] {
+  const policies = Math.max(...series.map(({ block }) => block.policies));
+  const inBlock = series.filter(
+    ({ block }) =>
+      block.measure === figure.measure &&
+      block.pinning === figure.pinning &&
+      block.policies === policies,
+  );
+  const base = inBlock.find(({ contender }) => contender === figure.against);
+  if (base === undefined) return [];
+  const { atLeast, atMost } = figure;
+  const waits = (poll: string | undefined) =>
+    figure.poll === undefined || poll === undefined || poll === figure.poll;
+  const candidates = inBlock
+    .filter((ours) => isSluice(ours) && waits(ours.contender.split(" ")[2]))
+    .flatMap((ours) => rowOf(figure.name, ours, base, figure.of));
+  const better = atLeast === undefined ? 1 : -1;
+  const [best] = candidates.sort((a, b) => better * (a.ratio - b.ratio));
+  if (best === undefined) return [];
+  return [
+    {
+      ...best,
+      reach: {
+        ...(atLeast === undefined ? {} : { atLeast }),
+        ...(atMost === undefined ? {} : { atMost }),
+      },
+      reached:
+        best.ratio >= (atLeast ?? Number.NEGATIVE_INFINITY) &&
+        best.ratio <= (atMost ?? Number.POSITIVE_INFINITY),
+    },
+  ];
+}
+
+/** None when the two share no round in which both were measured. */
+function rowOf(name: string, ours: Series, other: Series, of?: "cpu"): Row[] {
+  const read = (sample: Sample | undefined) =>
+    of === "cpu" ? sample?.cpuNsPerPacket : sample?.value;
+  const pairs = ours.samples.flatMap((sample, round) => {
+    const value = read(sample);
+    const base = read(other.samples[round]);
+    return value === undefined || base === undefined || base === 0 ? [] : [{ value, base }];
+  });
+  if (pairs.length === 0) return [];
+  const ratios = pairs.map(({ value, base }) => value / base);
+  const spread = spreadOf(ratios);
+  const { unit, better } = measures[ours.block.measure];
+  const { policies } = ours.block;
+  return [
+    {
+      name,
+      ratio: median(ratios),
+      against: `${titleOf(other.contender)}, ${policies} policies`,
+      spread,
+      by: ours.contender,
+      value: median(pairs.map(({ value }) => value)),
+      base: median(pairs.map(({ base }) => base)),
+      unit: of === "cpu" ? "ns" : unit,
+      better: of === "cpu" ? "less" : better,
+      policies,
+      noisy: spread > spreadMax,
+    },
+  ];
+}
+
+function resultOf({ block, contender, samples }: Series): Result {
+  const arrived = samples.filter((sample) => sample !== undefined);
+  const of = (read: (sample: Sample) => number | undefined): number | undefined => {
+    const values = arrived.map(read).filter((value) => value !== undefined);
+    return values.length === 0 ? undefined : median(values);
+  };
+  const values = samples.map((sample) => sample?.value ?? null);
+  const found = {
+    value: of((sample) => sample.value),
+    spread: arrived.length === 0 ? undefined : spreadOf(arrived.map(({ value }) => value)),
+    p50: of((sample) => sample.percentiles?.p50),
+    p99: of((sample) => sample.percentiles?.p99),
+    p999: of((sample) => sample.percentiles?.p999),
+    cpuNsPerPacket: of((sample) => sample.cpuNsPerPacket),
+  };
+  const present = Object.entries(found).filter(([, value]) => value !== undefined);
+  return {
+    measure: block.measure,
+    pinning: block.pinning,
+    policies: block.policies,
+    contender,
+    title: titleOf(contender),
+    unit: measures[block.measure].unit,
+    ...(Object.fromEntries(present) as Partial<Record<keyof typeof found, number>>),
+    values,
+  };
+}
+
+function noiseOf(
+  series: readonly Series[],
+  background: readonly number[],
+  rows: readonly Row[],
+): string[] {
+  const reasons: string[] = [];
+  const busy = median(background);
+  if (busy > backgroundMax) {
+    reasons.push(`other programs kept ${busy.toFixed(1)} CPUs busy while nothing was measured`);
+  }
+  for (const { block, contender, samples } of series) {
+    if (contender !== "direct") continue;
+    const drift = spreadOf(samples.flatMap((sample) => sample?.value ?? []));
+    if (drift <= spreadMax) continue;
+    const what = `${measures[block.measure].title}, ${pinnings[block.pinning].title}`;
+    reasons.push(`the direct veth itself varied by ${(drift * 100).toFixed(0)} % (${what})`);
+  }
+  const unsure = rows.filter((row) => row.noisy).length;
+  if (unsure > 0) {
+    const most = (spreadMax * 100).toFixed(0);
+    reasons.push(`${unsure} of ${rows.length} ratios varied by more than ${most} % between rounds`);
+  }
+  return reasons;
+}

@@ -1,0 +1,109 @@
+import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { pinThread } from "../dataplane/traffic.js";
+import {
+  type Contender,
+  type OpenContext,
+  onStage,
+  type SluiceVariant,
+  threadsOf,
+} from "./contender.js";
+import { LeftOut } from "./stage.js";
+import { serverPod } from "./workload.js";
+
+const readyWithinMs = 60_000;
+const endWithinMs = 3_000;
+
+/**
+ * Starts `sluice run` between two veths, the way anybody would.
+ *
+ * While it rests the process is stopped by a signal: one that spins would take the CPU from the others.
+ */
+export async function startSluice(
+  variant: SluiceVariant,
+  { workload, sluice }: OpenContext,
+): Promise<Contender> {
+  const stage = onStage((made) => {
+    made.joinToMiddle("bridged");
+    return made;
+  });
+  const poll = variant.poll === undefined ? [] : ["--poll", variant.poll];
+  const child = stage.start(
+    [
+      ...sluice,
+      "run",
+      ...["--wire", "inside,outside", "--link", variant.link, ...poll],
+      ...["-f", "-", "--pod", `${serverPod.namespace}/${serverPod.name}`],
+    ],
+    { stdio: ["pipe", "pipe", "pipe"] },
+  );
+  const close = async () => {
+    await endOf(child);
+    stage.close();
+  };
+  try {
+    await untilReady(child, workload.manifests);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const pid = child.pid as number;
+  child.kill("SIGSTOP");
+  return {
+    clientNamespaceFd: stage.client,
+    serverNamespaceFd: stage.server,
+    resume(cpus) {
+      child.kill("SIGCONT");
+      for (const thread of threadsOf(pid)) pinThread(thread, cpus);
+    },
+    rest: () => void child.kill("SIGSTOP"),
+    memoryBytes: () => residentBytes(pid),
+    close,
+  };
+}
+
+/** Hands the manifests over and waits for `ready`. Errors: LeftOut with what it said instead. */
+function untilReady(child: ChildProcess, manifests: string): Promise<void> {
+  let stdout = "";
+  let stderr = "";
+  return new Promise((resolve, reject) => {
+    const refuse = (reason: string) => reject(new LeftOut(reason));
+    const timer = setTimeout(() => refuse("it was not ready within a minute"), readyWithinMs);
+    child.once("error", (error) => refuse(error.message));
+    child.once("close", () => {
+      const [line = ""] = stderr.trim().split("\n");
+      refuse(line.replace(/^sluice: /, "") || "it ended before it was ready");
+    });
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text;
+      if (stdout.includes("ready\n")) {
+        clearTimeout(timer);
+        resolve();
+      }
+    });
+    child.stdin?.on("error", () => {}); // it may refuse before it has read them
+    child.stdin?.end(manifests);
+  });
+}
+
+/** Ends a child politely, and then not. */
+function endOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => child.kill("SIGKILL"), endWithinMs);
+    child.once("exit", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    child.kill("SIGCONT");
+    child.kill("SIGTERM");
+  });
+}
+
+function residentBytes(pid: number): number | undefined {
+  const kib = /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return kib === undefined ? undefined : Number(kib) * 1_024;
+}

@@ -1,0 +1,175 @@
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from "node:child_process";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  createVeth,
+  setSysctl,
+} from "../dataplane/host.js";
+import { type Address, parseAddress } from "../net/address.js";
+import { client, server } from "./workload.js";
+
+/** Why something is not measured here: a program or a kernel that is not there. */
+export class LeftOut extends Error {
+  override readonly name = "LeftOut";
+}
+
+export const clientMac = "02:00:00:00:00:01";
+export const serverMac = "02:00:00:00:00:02";
+const gatewayMacs = { outside: "02:00:00:00:00:11", inside: "02:00:00:00:00:12" } as const;
+const gateways = { outside: gateway("10.0.1.1"), inside: gateway("10.0.2.1") } as const;
+/** The same ports come round again, so that a long run fills nobody's connection table. */
+const clientPorts = "10000\t42000";
+const pathWithAdmin = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
+
+/**
+ * The namespaces of one contender: a client, a server, and what stands between them.
+ *
+ * Addresses are the same on every stage. Neighbours are permanent and IPv6 is off, so that nothing but
+ * the measured traffic moves.
+ */
+export class Stage {
+  readonly client: number = createNamespace();
+  readonly middle: number = createNamespace();
+  readonly server: number = createNamespace();
+
+  constructor() {
+    try {
+      setSysctl(this.client, "ipv4/ip_local_port_range", clientPorts);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Joins client and server by one veth pair. */
+  joinDirectly(): void {
+    createVeth(
+      { namespaceFd: this.client, name: "eth0" },
+      { namespaceFd: this.server, name: "eth0" },
+    );
+    this.addressOnLink();
+  }
+
+  /** Joins both to the middle, by its interfaces `outside` (client) and `inside` (server). */
+  joinToMiddle(way: "bridged" | "routed"): void {
+    for (const [end, name, mac] of [
+      [this.client, "outside", gatewayMacs.outside],
+      [this.server, "inside", gatewayMacs.inside],
+    ] as const) {
+      createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: this.middle, name });
+      configureInterface(this.middle, { name, mac, linkLocal: false, up: true });
+    }
+    if (way === "bridged") this.addressOnLink();
+    else this.#addressByGateway();
+  }
+
+  /** Gives client and server their addresses on `eth0`, as on one wire. */
+  addressOnLink(
+    macs: { readonly client: string; readonly server: string } | undefined = undefined,
+  ) {
+    const seen = macs ?? { client: clientMac, server: serverMac };
+    address(this.client, { own: client, mac: clientMac, other: server, nextHop: seen.server });
+    address(this.server, { own: server, mac: serverMac, other: client, nextHop: seen.client });
+  }
+
+  #addressByGateway(): void {
+    for (const [end, own, mac, other, side] of [
+      [this.client, client, clientMac, server, "outside"],
+      [this.server, server, serverMac, client, "inside"],
+    ] as const) {
+      const gateway = gateways[side];
+      configureInterface(end, {
+        name: "eth0",
+        mac,
+        linkLocal: false,
+        addresses: [{ address: own, length: 32 }],
+        routes: [{ destination: { address: other, length: 32 }, gateway }],
+        neighbours: [{ address: gateway, mac: gatewayMacs[side] }],
+        up: true,
+      });
+      configureInterface(this.middle, {
+        name: side,
+        addresses: [{ address: gateway, length: 24 }],
+        neighbours: [{ address: own, mac }],
+      });
+    }
+    setSysctl(this.middle, "ipv4/ip_forward", "1");
+  }
+
+  /** Starts a program in the middle; it dies with this process, however that ends. */
+  start(words: readonly string[], options: SpawnOptions): ChildProcess {
+    const [program, ...rest] = [...untilWeDie(), ...this.#enter(), ...words] as [
+      string,
+      ...string[],
+    ];
+    return spawn(program, rest, { ...options, env: { ...process.env, PATH: pathWithAdmin } });
+  }
+
+  /** Runs a program in the middle to its end. Errors: LeftOut when it is not there or refuses. */
+  run(words: readonly string[], stdin = ""): void {
+    const name = words[0] ?? "";
+    if (!isInstalled(name)) throw new LeftOut(`${name} is not installed`);
+    const [program, ...rest] = [...this.#enter(), ...words] as [string, ...string[]];
+    const result = spawnSync(program, rest, {
+      input: stdin,
+      encoding: "utf8",
+      env: { ...process.env, PATH: pathWithAdmin },
+    });
+    if (result.status !== 0) {
+      const [line] = `${result.error?.message ?? ""}${result.stderr ?? ""}`.trim().split("\n");
+      throw new LeftOut(`${name} refuses: ${line}`);
+    }
+  }
+
+  #enter(): string[] {
+    return ["nsenter", `--net=/proc/${process.pid}/fd/${this.middle}`, "--"];
+  }
+
+  close(): void {
+    for (const fd of [this.client, this.middle, this.server]) closeDescriptor(fd);
+  }
+}
+
+function address(
+  namespaceFd: number,
+  end: {
+    readonly own: Address;
+    readonly mac: string;
+    readonly other: Address;
+    readonly nextHop: string;
+  },
+): void {
+  configureInterface(namespaceFd, {
+    name: "eth0",
+    mac: end.mac,
+    linkLocal: false,
+    addresses: [{ address: end.own, length: 32 }],
+    routes: [{ destination: { address: end.other, length: 32 } }],
+    neighbours: [{ address: end.other, mac: end.nextHop }],
+    up: true,
+  });
+}
+
+function gateway(text: string): Address {
+  return parseAddress(text) as Address;
+}
+
+/** Words before a program that make the kernel end it when this process ends. */
+function untilWeDie(): string[] {
+  return isInstalled("setpriv") ? ["setpriv", "--pdeathsig", "KILL", "--"] : [];
+}
+
+const installed = new Map<string, boolean>();
+
+function isInstalled(program: string): boolean {
+  const known = installed.get(program);
+  if (known !== undefined) return known;
+  const asked = spawnSync(program, ["--version"], {
+    env: { ...process.env, PATH: pathWithAdmin },
+    stdio: "ignore",
+  });
+  const present = asked.error === undefined;
+  installed.set(program, present);
+  return present;
+}

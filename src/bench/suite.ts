@@ -1,0 +1,272 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism, cpus as listCpus, release } from "node:os";
+import { DataplaneError } from "../dataplane/errors.js";
+import { measureTraffic, type TrafficCounts } from "../dataplane/traffic.js";
+import type { Contender } from "./contender.js";
+import { type ContenderRef, nameOf, openContender } from "./contenders.js";
+import {
+  type Block,
+  type Measure,
+  makePlan,
+  measures,
+  type PlanOptions,
+  pinnings,
+} from "./plan.js";
+import { LeftOut } from "./stage.js";
+import { client, makeWorkload, server, trafficPort, type Workload } from "./workload.js";
+
+export interface SuiteOptions extends Omit<PlanOptions, "cpus"> {
+  /** The words that start this program again. */
+  readonly sluice: readonly string[];
+  /** How often everything is measured. */
+  readonly rounds: number;
+  /** Of one measurement, after a warm-up of a quarter of that. */
+  readonly seconds: number;
+  /** No round is begun that would end later than this; the first two always are. */
+  readonly withinSeconds?: number;
+  readonly report: (step: string, detail?: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** One measurement. */
+export interface Sample {
+  /** In the measure's unit. */
+  readonly value: number;
+  /** Of the whole machine; only of packets. */
+  readonly cpuNsPerPacket?: number;
+  /** Round trips only, in µs. */
+  readonly percentiles?: { readonly p50: number; readonly p99: number; readonly p999: number };
+}
+
+/** All measurements of a contender in one block, by round; undefined where nothing arrived. */
+export interface Series {
+  readonly block: Block;
+  readonly contender: string;
+  readonly samples: readonly (Sample | undefined)[];
+}
+
+export interface SuiteResult {
+  readonly machine: {
+    readonly cpus: number;
+    readonly model: string;
+    readonly kernel: string;
+    readonly node: string;
+  };
+  readonly at: string;
+  readonly quick: boolean;
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly series: readonly Series[];
+  readonly leftOut: readonly { readonly contender: string; readonly reason: string }[];
+  /** Resident memory of Sluice's processes, by contender and number of policies. */
+  readonly memory: readonly {
+    readonly contender: string;
+    readonly policies: number;
+    readonly bytes: number;
+  }[];
+  /** CPUs that were busy while nothing was measured, before each round. */
+  readonly background: readonly number[];
+}
+
+const backgroundMs = 200;
+const warmupShare = 0.25;
+
+/**
+ * Measures everything, in rounds: within a block one contender behind the other, each round anew.
+ *
+ * Cost:   the rounds, and some seconds before them to build what is measured.
+ * Errors: those of namespaces that cannot be made. What is merely not there is in `leftOut`. When
+ *         `signal` aborts, its reason, after at most one measurement. Nothing is left behind in any case.
+ */
+export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
+  const started = performance.now();
+  const plan = makePlan({ ...options, cpus: availableParallelism() });
+  const cast = new Cast(options);
+  try {
+    await cast.open(plan);
+    const series = new Map<
+      string,
+      { block: Block; contender: string; samples: (Sample | undefined)[] }
+    >();
+    const background: number[] = [];
+    let round = 0;
+    for (; round < options.rounds; round++) {
+      const roundStarted = performance.now();
+      background.push(await busyCpus(backgroundMs));
+      for (const [index, block] of plan.entries()) {
+        for (const ref of inTurn(block.contenders, round)) {
+          options.signal.throwIfAborted();
+          const contender = cast.find(ref, block.policies);
+          if (contender === undefined) continue;
+          const name = nameOf(ref);
+          options.report(
+            `round ${round + 1} of ${options.rounds}, ${measures[block.measure].title}, ${pinnings[block.pinning].title}`,
+            name,
+          );
+          const key = `${index} ${name}`;
+          const row = series.get(key) ?? { block, contender: name, samples: [] };
+          series.set(key, row);
+          row.samples.push(await measure(contender, block, options.seconds));
+        }
+      }
+      const now = performance.now();
+      const endOfNext = (2 * now - roundStarted - started) / 1_000;
+      if (round > 0 && endOfNext > (options.withinSeconds ?? Number.POSITIVE_INFINITY)) {
+        round++;
+        break;
+      }
+    }
+    return {
+      machine: machine(),
+      at: new Date().toISOString(),
+      quick: options.quick,
+      rounds: round,
+      seconds: options.seconds,
+      series: [...series.values()],
+      leftOut: cast.leftOut,
+      memory: cast.memory(),
+      background,
+    };
+  } finally {
+    options.report("taking it down");
+    await cast.close();
+  }
+}
+
+/** The contenders, each built once for a number of policies and kept to the end. */
+class Cast {
+  readonly leftOut: { contender: string; reason: string }[] = [];
+  readonly #options: SuiteOptions;
+  readonly #contenders = new Map<
+    string,
+    { name: string; policies: number; contender: Contender }
+  >();
+
+  constructor(options: SuiteOptions) {
+    this.#options = options;
+  }
+
+  async open(plan: readonly Block[]): Promise<void> {
+    const workloads = new Map<number, Workload>();
+    for (const { policies, contenders } of plan) {
+      for (const ref of contenders) {
+        this.#options.signal.throwIfAborted();
+        const key = keyOf(ref, policies);
+        const name = nameOf(ref);
+        if (this.#contenders.has(key) || this.leftOut.some((each) => each.contender === name)) {
+          continue;
+        }
+        this.#options.report("building", `${name}, ${policies} policies`);
+        const workload = workloads.get(policies) ?? makeWorkload(policies);
+        workloads.set(policies, workload);
+        try {
+          const { sluice } = this.#options;
+          const contender = await openContender(ref, { workload, sluice });
+          this.#contenders.set(key, { name, policies, contender });
+        } catch (error) {
+          if (!(error instanceof LeftOut)) throw error;
+          this.leftOut.push({ contender: name, reason: error.message });
+        }
+      }
+    }
+  }
+
+  find(ref: ContenderRef, policies: number): Contender | undefined {
+    return this.#contenders.get(keyOf(ref, policies))?.contender;
+  }
+
+  memory(): { contender: string; policies: number; bytes: number }[] {
+    return [...this.#contenders.values()].flatMap(({ name, policies, contender }) => {
+      const bytes = contender.memoryBytes();
+      return bytes === undefined ? [] : [{ contender: name, policies, bytes }];
+    });
+  }
+
+  async close(): Promise<void> {
+    const all = [...this.#contenders.values()].map(({ contender }) => contender.close());
+    this.#contenders.clear();
+    await Promise.all(all);
+  }
+}
+
+function keyOf(ref: ContenderRef, policies: number): string {
+  return `${nameOf(ref)} ${policies}`;
+}
+
+/** Another one goes first in each round. */
+function inTurn<Ref>(refs: readonly Ref[], round: number): Ref[] {
+  const first = refs.length === 0 ? 0 : round % refs.length;
+  return [...refs.slice(first), ...refs.slice(0, first)];
+}
+
+async function measure(
+  contender: Contender,
+  block: Block,
+  seconds: number,
+): Promise<Sample | undefined> {
+  const pinning = pinnings[block.pinning];
+  const { kind } = measures[block.measure];
+  contender.resume(pinning.filter);
+  try {
+    const counts = await measureTraffic({
+      kind,
+      clientNamespaceFd: contender.clientNamespaceFd,
+      client,
+      serverNamespaceFd: contender.serverNamespaceFd,
+      server,
+      port: trafficPort,
+      ...(pinning.client === undefined ? {} : { clientCpu: pinning.client }),
+      ...(pinning.server === undefined ? {} : { serverCpu: pinning.server }),
+      streams: block.measure === "bulk-4" ? 4 : 1,
+      warmupMs: Math.round(seconds * warmupShare * 1_000),
+      durationMs: Math.round(seconds * 1_000),
+    });
+    return sampleOf(block.measure, counts);
+  } catch (error) {
+    if (error instanceof DataplaneError && error.code === "ETIMEDOUT") return undefined;
+    throw error;
+  } finally {
+    contender.rest();
+  }
+}
+
+function sampleOf(measured: Measure, counts: TrafficCounts): Sample {
+  const rate = counts.received / counts.seconds;
+  switch (measured) {
+    case "round-trip": {
+      const at = (share: number) =>
+        (counts.roundTripsNs[Math.floor(counts.roundTripsNs.length * share)] ?? 0) / 1_000;
+      const percentiles = { p50: at(0.5), p99: at(0.99), p999: at(0.999) };
+      return { value: percentiles.p50, percentiles };
+    }
+    case "packets":
+      return { value: rate, cpuNsPerPacket: (counts.busySeconds / counts.received) * 1e9 };
+    case "connections":
+      return { value: rate };
+    default:
+      return { value: (rate * 8) / 1e9 };
+  }
+}
+
+/** How many CPUs work while nothing is measured, on the average of some time. */
+async function busyCpus(milliseconds: number): Promise<number> {
+  const idleSeconds = () => {
+    const [, , , , idle, ioWait] = readFileSync("/proc/stat", "utf8").split(/\s+/, 6);
+    return (Number(idle) + Number(ioWait)) / 100; // USER_HZ, the same on every Linux machine of ours
+  };
+  const before = idleSeconds();
+  const start = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const seconds = (performance.now() - start) / 1_000;
+  return Math.max(0, listCpus().length - (idleSeconds() - before) / seconds);
+}
+
+function machine(): SuiteResult["machine"] {
+  const all = listCpus();
+  return {
+    cpus: all.length,
+    model: all[0]?.model ?? "unknown",
+    kernel: release(),
+    node: process.version,
+  };
+}

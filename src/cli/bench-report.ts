@@ -1,0 +1,169 @@
+import { titleOf } from "../bench/contenders.js";
+import { type Measure, pinnings } from "../bench/plan.js";
+import { isSluice, type Report, type Result, type Row } from "../bench/report.js";
+import type { Io } from "./io.js";
+import { type Cell, renderTable, type Styles, styles } from "./output.js";
+
+/** Shows a report for reading: ratios first, absolute figures second, then what limits both. */
+export function reportText(report: Report, io: Io): string {
+  const style = styles(io);
+  const columns = io.stdout.columns;
+  const parts = [
+    `${style.bold("Ratios")} ${style.dim("(Sluice by its peer, median of the rounds; spread between rounds)")}\n${ratioTable(report.rows, style, columns)}`,
+    `${style.bold("Round trips")} ${style.dim(`(UDP, µs, ${largest(report)} policies)`)}\n${roundTripTable(report, style)}`,
+    `${style.bold("Rates")} ${style.dim(`(nothing pinned, ${largest(report)} policies)`)}\n${rateTable(report, style)}`,
+  ];
+  const sizes = sizesTable(report);
+  if (sizes !== undefined) {
+    parts.push(`${style.bold("By number of policies")} ${style.dim("(packets/s)")}\n${sizes}`);
+  }
+  if (report.memory.length > 0) parts.push(`${style.bold("Memory")}\n${memoryTable(report)}`);
+  if (report.leftOut.length > 0) {
+    const rows = report.leftOut.map(({ title, reason }) => [title, reason]);
+    parts.push(`${style.bold("Left out")}\n${renderTable(rows, { columns })}`);
+  }
+  parts.push(noiseText(report, style));
+  return `${parts.join("\n")}${style.dim(footer(report))}\n`;
+}
+
+function ratioTable(rows: readonly Row[], style: Styles, columns: number | undefined): string {
+  return renderTable(
+    rows.map((row): Cell[] => [
+      row.name,
+      { text: `${significant(row.ratio)} ×`, style: toneOf(row, style) },
+      reachText(row),
+      `${percent(row.spread)}${row.noisy ? " noisy" : ""}`,
+      row.against,
+      row.by,
+    ]),
+    { header: ["WHAT", "RATIO", "AIM", "SPREAD", "AGAINST", "BY"], right: [1, 3], columns },
+  );
+}
+
+function toneOf(row: Row, style: Styles): (text: string) => string {
+  if (row.reached === undefined) return (text) => text;
+  if (row.reached) return style.green;
+  return row.noisy ? style.yellow : style.red;
+}
+
+function reachText({ reach }: Row): string {
+  if (reach?.atLeast !== undefined) return `≥ ${reach.atLeast}`;
+  return reach?.atMost === undefined ? "" : `≤ ${reach.atMost}`;
+}
+
+function roundTripTable(report: Report, style: Styles): string {
+  const found = ofLargest(report).filter(({ measure }) => measure === "round-trip");
+  const shown = Object.entries(pinnings).filter(([name]) =>
+    found.some(({ pinning }) => pinning === name),
+  );
+  const header = ["", ...shown.map(([, { title }]) => `${title}: p50 / p99 / p99.9`)];
+  return renderTable(
+    contendersOf(found).map((contender) => [
+      nameCell(contender, style),
+      ...shown.map(([name]) => {
+        const result = found.find((each) => each.contender === contender && each.pinning === name);
+        if (result === undefined) return "";
+        const parts = [result.p50, result.p99, result.p999];
+        return parts.map((each) => significant(each)).join(" / ");
+      }),
+    ]),
+    { header, right: shown.map((_, index) => index + 1) },
+  );
+}
+
+function rateTable(report: Report, style: Styles): string {
+  const found = ofLargest(report).filter(({ pinning }) => pinning === "free");
+  const value = (contender: string, measure: Measure): Result | undefined =>
+    found.find((each) => each.contender === contender && each.measure === measure);
+  return renderTable(
+    contendersOf(found).map((contender) => [
+      nameCell(contender, style),
+      whole(value(contender, "packets")?.value),
+      whole(value(contender, "packets")?.cpuNsPerPacket),
+      significant(value(contender, "bulk-1")?.value),
+      significant(value(contender, "bulk-4")?.value),
+      whole(value(contender, "connections")?.value),
+    ]),
+    {
+      header: [
+        "",
+        "PACKETS/S",
+        "CPU NS/PACKET",
+        "TCP GBIT/S, 1 STREAM",
+        "4 STREAMS",
+        "CONNECTIONS/S",
+      ],
+      right: [1, 2, 3, 4, 5],
+    },
+  );
+}
+
+function sizesTable(report: Report): string | undefined {
+  const found = report.results.filter(({ measure }) => measure === "packets");
+  const sizes = [...new Set(found.map(({ policies }) => policies))].sort((a, b) => a - b);
+  if (sizes.length < 2) return undefined;
+  const atSmallest = found.filter(({ policies }) => policies === sizes[0]);
+  return renderTable(
+    contendersOf(atSmallest).map((contender) => [
+      titleOf(contender),
+      ...sizes.map((size) =>
+        whole(found.find((each) => each.contender === contender && each.policies === size)?.value),
+      ),
+    ]),
+    { header: ["", ...sizes.map(String)], right: sizes.map((_, index) => index + 1) },
+  );
+}
+
+function memoryTable(report: Report): string {
+  return renderTable(
+    report.memory.map(({ contender, policies, bytes }) => [
+      contender,
+      `${policies} policies`,
+      `${whole(bytes / 2 ** 20)} MiB`,
+    ]),
+    { right: [1, 2] },
+  );
+}
+
+function noiseText({ noise }: Report, style: Styles): string {
+  if (!noise.noisy) return "";
+  const lines = noise.reasons.map((reason) => `  ${reason}\n`);
+  return `${style.yellow("This machine was too noisy to tell all of it:")}\n${lines.join("")}\n`;
+}
+
+function footer({ machine, rounds, seconds }: Report): string {
+  return `${machine.cpus} × ${machine.model}, Linux ${machine.kernel}, node ${machine.node}; ${rounds} rounds of ${seconds} s`;
+}
+
+/** Results with the largest number of policies: the ones that everything was measured with. */
+function ofLargest(report: Report): Result[] {
+  const policies = largest(report);
+  return report.results.filter((result) => result.policies === policies);
+}
+
+function largest({ results }: Report): number {
+  return Math.max(...results.map(({ policies }) => policies));
+}
+
+function contendersOf(results: readonly Result[]): string[] {
+  return [...new Set(results.map(({ contender }) => contender))];
+}
+
+function nameCell(contender: string, style: Styles): Cell {
+  const text = titleOf(contender);
+  return isSluice({ contender }) ? { text, style: style.cyan } : text;
+}
+
+/** Three digits that mean something; `–` where nothing arrived. */
+export function significant(value: number | undefined): string {
+  if (value === undefined) return "–";
+  return value >= 100 ? whole(value) : value.toPrecision(3);
+}
+
+function whole(value: number | undefined): string {
+  return value === undefined ? "–" : Math.round(value).toLocaleString("en-US");
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(0)} %`;
+}

@@ -1,0 +1,145 @@
+import { writeFileSync } from "node:fs";
+import { constants } from "node:os";
+import { reportHtml } from "../bench/html.js";
+import { peerNames } from "../bench/peers.js";
+import { isSluice, makeReport, type Report } from "../bench/report.js";
+import { runSuite, type SuiteOptions } from "../bench/suite.js";
+import { policiesMax } from "../bench/workload.js";
+import { mayMakeNamespaces } from "../lab/privilege.js";
+import { reportText } from "./bench-report.js";
+import { root } from "./commands.js";
+import { runEntered, selfWords } from "./enter.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { asCommand } from "./lab-common.js";
+import type { BenchOptions } from "./options.js";
+import { writeJson } from "./output.js";
+import { createProgress } from "./progress.js";
+
+const presets = {
+  quick: { policies: [10, 1_000, 10_000], rounds: 3, seconds: 0.25, withinSeconds: 90 },
+  full: { policies: [10, 100, 1_000, 10_000], rounds: 7, seconds: 0.6 },
+} as const;
+
+/** The link that stands for the switch of a lab. */
+const labLink = "tap";
+
+/**
+ * Measures Sluice beside the kernel's own ways from one interface to another, in namespaces of its own.
+ *
+ * Everything it makes goes with its process, however that ends.
+ */
+export async function runBench(options: BenchOptions, io: Io): Promise<number> {
+  const plan = readPlan(options);
+  return asCommand(async () => {
+    if (!mayMakeNamespaces()) return runEntered(wordsOf(options), io);
+    const stop = new AbortController();
+    const abort = (signal: NodeJS.Signals) => stop.abort(signal);
+    process.on("SIGINT", abort).on("SIGTERM", abort).on("SIGHUP", abort);
+    const progress = createProgress(io);
+    try {
+      const result = await runSuite({
+        ...plan,
+        sluice: selfWords([], io),
+        report: (step, detail) => progress.update(step, detail),
+        signal: stop.signal,
+      });
+      progress.finish();
+      const report = makeReport(result);
+      if (!report.results.some(isSluice)) throw nothingOfOurs(report);
+      show(report, options, io);
+      return exitCodes.ok;
+    } catch (error) {
+      if (!stop.signal.aborted) throw error;
+      return 128 + constants.signals[stop.signal.reason as NodeJS.Signals];
+    } finally {
+      progress.finish();
+      process.off("SIGINT", abort).off("SIGTERM", abort).off("SIGHUP", abort);
+    }
+  });
+}
+
+function show(report: Report, options: BenchOptions, io: Io): void {
+  const { output, out } = options;
+  if (out !== undefined) {
+    const text = {
+      table: () => reportText(report, { ...io, env: { ...io.env, NO_COLOR: "1" } }),
+      json: () => `${JSON.stringify(report)}\n`,
+      html: () => reportHtml(report),
+    };
+    writeFileSync(out, text[output]());
+    // A page is for later; who waits in a terminal wants to know now.
+    if (output === "html") io.stdout.write(reportText(report, io));
+    return;
+  }
+  if (output === "json") writeJson(io.stdout, report);
+  else io.stdout.write(output === "html" ? reportHtml(report) : reportText(report, io));
+}
+
+function nothingOfOurs({ leftOut }: Report): CommandError {
+  const [first] = leftOut.filter(isSluice);
+  return new CommandError(
+    exitCodes.environment,
+    `Sluice could not be measured: ${first?.reason ?? "no link was asked for"}`,
+  );
+}
+
+type Plan = Omit<SuiteOptions, "sluice" | "report" | "signal">;
+
+function readPlan(options: BenchOptions): Plan {
+  const preset = options.quick ? presets.quick : presets.full;
+  const run = root.commands?.find(({ name }) => name === "run");
+  const valuesOf = (flag: string): readonly string[] =>
+    run?.options?.find(({ flags }) => flags.startsWith(`${flag} `))?.values ?? [];
+  const links = [...valuesOf("--link").filter((link) => link !== "auto"), labLink];
+  const { rounds: _, seconds: __, policies: ___, ...limits } = preset;
+  return {
+    quick: options.quick,
+    peers: readNames(options.peers, peerNames, "--peers"),
+    links: readNames(options.links, links, "--links"),
+    polls: valuesOf("--poll"),
+    policies: options.policies === undefined ? preset.policies : readSizes(options.policies),
+    rounds: options.rounds ?? preset.rounds,
+    seconds: options.seconds ?? preset.seconds,
+    // Who says how much to measure gets all of it.
+    ...(options.rounds === undefined && options.seconds === undefined ? limits : {}),
+  };
+}
+
+/** Reads `a,b`; absent is all of them, and `none` none. Errors: CommandError (usage). */
+function readNames(text: string | undefined, known: readonly string[], flag: string): string[] {
+  if (text === undefined) return [...known];
+  const names = text === "none" ? [] : text.split(",");
+  const strange = names.find((name) => !known.includes(name));
+  if (strange !== undefined) {
+    throw new CommandError(
+      exitCodes.usage,
+      `${flag}: got "${strange}", want some of ${known.join(",")}, or none`,
+    );
+  }
+  return known.filter((name) => names.includes(name));
+}
+
+function readSizes(text: string): number[] {
+  const sizes = text.split(",").map(Number);
+  if (!sizes.every((size) => Number.isInteger(size) && size >= 1 && size <= policiesMax)) {
+    throw new CommandError(
+      exitCodes.usage,
+      `--policies: got "${text}", want numbers of 1 to ${policiesMax}, such as 10,1000`,
+    );
+  }
+  return [...new Set(sizes)].sort((a, b) => a - b);
+}
+
+/** The command line that asks for the same again. */
+function wordsOf(options: BenchOptions): string[] {
+  const { quick, output, ...others } = options;
+  const flags = ["peers", "links", "policies", "rounds", "seconds", "out"] as const;
+  return [
+    "bench",
+    ...(quick ? ["--quick"] : []),
+    ...flags.flatMap((flag) =>
+      others[flag] === undefined ? [] : [`--${flag}`, String(others[flag])],
+    ),
+    ...["--output", output],
+  ];
+}
