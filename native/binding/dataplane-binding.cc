@@ -162,10 +162,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       if (!parseMac(text, &mac.emplace())) status = {StatusCode::Argument};
     }
     PacketSocket opened;
-    std::unique_ptr<IngressGuard> guard;
+    std::unique_ptr<StackGuard> guard;
     std::unique_ptr<PacketLink> link;
     if (status.ok()) status = openPacketSocket(namespaceFd, textOf(info[1]), &opened);
-    if (status.ok()) status = IngressGuard::hold(namespaceFd, opened.interfaceIndex, &guard);
+    if (status.ok()) status = StackGuard::hold(namespaceFd, opened.interfaceIndex, &guard);
     if (status.ok()) {
       status =
           PacketLink::create(opened.fd.release(), opened.interfaceIndex, wordOf(info[2]), &link);

@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <new>
+#include <span>
 
 #include "native/host/namespaces.h"
 #include "native/host/rtnetlink.h"
@@ -27,7 +29,13 @@ namespace {
 constexpr unsigned TUN_OFFLOAD_USO4 = 0x20;
 constexpr unsigned TUN_OFFLOAD_USO6 = 0x40;
 constexpr uint32_t BPF_ATTACH_TCX_INGRESS = 46;
+constexpr uint32_t BPF_ATTACH_TCX_EGRESS = 47;
+constexpr uint32_t BPF_ATTACH_FIRST = 1u << 3;  // BPF_F_BEFORE: no other program has the first word
+constexpr int TCX_NEXT = -1;
 constexpr int TCX_DROP = TC_ACT_SHOT;
+
+// Frames of our packet sockets carry it, so that they pass where the stack's own do not.
+constexpr uint32_t FRAME_MARK = 0x51ce51ce;
 
 // Room for what the outgoing interface has not sent yet: superframes count for more than 64 KiB.
 constexpr int SEND_BUFFER_BYTES = 16 << 20;
@@ -48,16 +56,24 @@ struct LinkCreate {
   uint8_t rest[48];
 };
 
-// Attaches "drop everything" to an interface's ingress; it is detached when the descriptor closes.
-Status attachDropProgram(uint32_t interfaceIndex, Descriptor* attached) noexcept {
-  bpf_insn instructions[2] = {};
-  instructions[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
-  instructions[0].imm = TCX_DROP;
-  instructions[1].code = BPF_JMP | BPF_EXIT;
+constexpr bpf_insn instruction(int code, int destination, int source, int offset,
+                               int value) noexcept {
+  bpf_insn made = {};
+  made.code = static_cast<uint8_t>(code);
+  made.dst_reg = destination & 0xf;
+  made.src_reg = source & 0xf;
+  made.off = static_cast<int16_t>(offset);
+  made.imm = value;
+  return made;
+}
+
+// Attaches a program to an interface; it is detached when the descriptor closes.
+Status attachProgram(uint32_t interfaceIndex, uint32_t attachType,
+                     std::span<const bpf_insn> instructions, Descriptor* attached) noexcept {
   ProgramLoad load = {};
   load.programType = BPF_PROG_TYPE_SCHED_CLS;
-  load.instructionCount = 2;
-  load.instructions = reinterpret_cast<uint64_t>(instructions);
+  load.instructionCount = static_cast<uint32_t>(instructions.size());
+  load.instructions = reinterpret_cast<uint64_t>(instructions.data());
   load.license = reinterpret_cast<uint64_t>("Apache-2.0");
   const Descriptor program(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load)));
   if (!program.valid()) return Status::system("BPF_PROG_LOAD", errno);
@@ -65,10 +81,33 @@ Status attachDropProgram(uint32_t interfaceIndex, Descriptor* attached) noexcept
   LinkCreate create = {};
   create.programFd = static_cast<uint32_t>(program.get());
   create.targetIndex = interfaceIndex;
-  create.attachType = BPF_ATTACH_TCX_INGRESS;
+  create.attachType = attachType;
+  create.flags = BPF_ATTACH_FIRST;
   attached->reset(static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &create, sizeof create)));
   if (!attached->valid()) return Status::system("BPF_LINK_CREATE", errno);
   return {};
+}
+
+// Attaches "drop everything" to an interface's ingress, and to its egress "drop what is not
+// marked"; the mark is taken off, for whoever looks at marks later.
+Status attachPrograms(uint32_t interfaceIndex, Descriptor* ingress, Descriptor* egress) noexcept {
+  constexpr int MARK = offsetof(__sk_buff, mark);
+  const bpf_insn dropAll[] = {
+      instruction(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, TCX_DROP),
+      instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+  };
+  const bpf_insn dropUnmarked[] = {
+      instruction(BPF_LDX | BPF_MEM | BPF_W, 2, 1, MARK, 0),
+      instruction(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, TCX_DROP),
+      instruction(BPF_JMP32 | BPF_JNE | BPF_K, 2, 0, 3, static_cast<int>(FRAME_MARK)),
+      instruction(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 0),
+      instruction(BPF_STX | BPF_MEM | BPF_W, 1, 2, MARK, 0),
+      instruction(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, TCX_NEXT),
+      instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+  };
+  const Status status = attachProgram(interfaceIndex, BPF_ATTACH_TCX_INGRESS, dropAll, ingress);
+  if (!status.ok()) return status;
+  return attachProgram(interfaceIndex, BPF_ATTACH_TCX_EGRESS, dropUnmarked, egress);
 }
 
 template <typename Value>
@@ -143,6 +182,9 @@ Status openPacketSocket(int namespaceFd, const std::string& interface,
     if (!setOption<int>(fd, PACKET_IGNORE_OUTGOING, 1)) {
       return Status::system("PACKET_IGNORE_OUTGOING", errno);
     }
+    if (setsockopt(fd, SOL_SOCKET, SO_MARK, &FRAME_MARK, sizeof FRAME_MARK) != 0) {
+      return Status::system("SO_MARK", errno);
+    }
     // Beyond the system's limit where we may; else as much as it allows.
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &SEND_BUFFER_BYTES, sizeof SEND_BUFFER_BYTES) !=
             0 &&
@@ -154,18 +196,19 @@ Status openPacketSocket(int namespaceFd, const std::string& interface,
   });
 }
 
-Status IngressGuard::hold(int namespaceFd, uint32_t interfaceIndex,
-                          std::unique_ptr<IngressGuard>* guard) noexcept {
-  std::unique_ptr<IngressGuard> made(new (std::nothrow) IngressGuard(interfaceIndex));
+Status StackGuard::hold(int namespaceFd, uint32_t interfaceIndex,
+                        std::unique_ptr<StackGuard>* guard) noexcept {
+  std::unique_ptr<StackGuard> made(new (std::nothrow) StackGuard(interfaceIndex));
   if (made == nullptr) return {StatusCode::Limit};
   if (namespaceFd != OWN_NAMESPACE) {
     made->namespace_.reset(fcntl(namespaceFd, F_DUPFD_CLOEXEC, 0));
     if (!made->namespace_.valid()) return Status::system("dup", errno);
   }
   const Status status = inNamespace(namespaceFd, [&]() -> Status {
-    made->filtered_ = findIngressDrop(interfaceIndex, &made->filter_);
-    if (made->filtered_ || attachDropProgram(interfaceIndex, &made->program_).ok()) return {};
-    const Status filtered = addIngressDrop(interfaceIndex, &made->filter_);
+    const bool found = findStackFilters(interfaceIndex, &made->filters_);
+    if (!found && attachPrograms(interfaceIndex, &made->ingress_, &made->egress_).ok()) return {};
+    made->ingress_.reset();
+    const Status filtered = addStackFilters(interfaceIndex, FRAME_MARK, found, &made->filters_);
     made->filtered_ = filtered.ok();
     return filtered;
   });
@@ -173,10 +216,10 @@ Status IngressGuard::hold(int namespaceFd, uint32_t interfaceIndex,
   return status;
 }
 
-IngressGuard::~IngressGuard() {
+StackGuard::~StackGuard() {
   if (!filtered_) return;
   (void)inNamespace(namespace_.get(),
-                    [this] { return removeIngressDrop(interfaceIndex_, filter_); });
+                    [this] { return removeStackFilters(interfaceIndex_, filters_); });
 }
 
 }  // namespace sluice

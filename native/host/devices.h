@@ -41,31 +41,33 @@ struct PacketSocket {
 Status openPacketSocket(int namespaceFd, const std::string& interface,
                         PacketSocket* opened) noexcept;
 
-// Keeps the kernel's own stack from handling what comes in by an interface that a packet socket
-// reads, else a denied packet would find its way around the filter.
+// Takes an interface that a packet socket reads from the kernel's own stack, in both directions:
+// else a denied packet would find its way around the filter, through the stack, or from the host, a
+// bridge or a route straight to the pod. Only what our packet sockets send goes out.
 //
-// A program attached through a descriptor where we may load one (it goes with the process, whatever
-// ends it), else a tc filter, which stays after a kill: traffic has then stopped for good, until
-// the next hold() of the interface takes the filter over.
+// Programs attached through descriptors where we may load them (they go with the process, whatever
+// ends it), else tc filters, which stay after a kill: traffic has then stopped for good, until the
+// next hold() of the interface takes the filters over.
 //
 // Owner: released by the destructor: the interface is then as it was.
-class IngressGuard {
+class StackGuard {
  public:
-  explicit IngressGuard(uint32_t interfaceIndex) noexcept : interfaceIndex_(interfaceIndex) {}
-  ~IngressGuard();
-  IngressGuard(const IngressGuard&) = delete;
-  IngressGuard& operator=(const IngressGuard&) = delete;
+  explicit StackGuard(uint32_t interfaceIndex) noexcept : interfaceIndex_(interfaceIndex) {}
+  ~StackGuard();
+  StackGuard(const StackGuard&) = delete;
+  StackGuard& operator=(const StackGuard&) = delete;
 
   // Errors: System, when neither way is open.
   static Status hold(int namespaceFd, uint32_t interfaceIndex,
-                     std::unique_ptr<IngressGuard>* guard) noexcept;
+                     std::unique_ptr<StackGuard>* guard) noexcept;
 
  private:
   Descriptor namespace_;  // our own copy; none for the process's own
   uint32_t interfaceIndex_;
-  Descriptor program_;  // the attached program's link
-  IngressDrop filter_;
-  bool filtered_ = false;  // `filter_` is there, and ours to take out
+  Descriptor ingress_;  // the attached programs' links
+  Descriptor egress_;
+  StackFilters filters_;
+  bool filtered_ = false;  // `filters_` are there, and ours to take out
 };
 
 }  // namespace sluice

@@ -120,8 +120,8 @@ uint8_t addressFamily(const HostAddress& address) noexcept {
   return address.family == 4 ? AF_INET : AF_INET6;
 }
 
-// tc's coordinates of an interface's ingress and egress hook.
-tcmsg ingressHook(uint32_t index) noexcept {
+// tc's coordinates of an interface's two hooks.
+tcmsg stackHook(uint32_t index) noexcept {
   tcmsg message = {};
   message.tcm_ifindex = static_cast<int>(index);
   message.tcm_parent = TC_H_CLSACT;
@@ -129,17 +129,32 @@ tcmsg ingressHook(uint32_t index) noexcept {
   return message;
 }
 
-// And of our filter on it. The handle tells a later process whether the hook was ours as well.
-constexpr uint32_t DROP_PRIORITY = 1;
-constexpr uint32_t DROP_HANDLE = 0x51ce0000;
+// And of our filters on it. The handle tells a later process whether the hook was ours as well.
+constexpr uint32_t FILTER_PRIORITY = 1;
+constexpr uint32_t FILTER_HANDLE = 0x51ce0000;
+enum class Hook : uint32_t { In = TC_H_MIN_INGRESS, Out = TC_H_MIN_EGRESS };
 
-tcmsg ingressFilter(uint32_t index, const IngressDrop& drop) noexcept {
+tcmsg stackFilter(uint32_t index, const StackFilters& filters, Hook hook) noexcept {
   tcmsg message = {};
   message.tcm_ifindex = static_cast<int>(index);
-  message.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
-  message.tcm_handle = DROP_HANDLE + (drop.hookMade ? 1 : 2);
-  message.tcm_info = TC_H_MAKE(DROP_PRIORITY << 16, htons(ETH_P_ALL));
+  message.tcm_parent = TC_H_MAKE(TC_H_CLSACT, static_cast<uint32_t>(hook));
+  message.tcm_handle = FILTER_HANDLE + (filters.hookMade ? 1 : 2);
+  message.tcm_info = TC_H_MAKE(FILTER_PRIORITY << 16, htons(ETH_P_ALL));
   return message;
+}
+
+Status addStackFilter(uint32_t index, const StackFilters& filters, Hook hook,
+                      std::span<const sock_filter> program) noexcept {
+  Request request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
+  request.body(stackFilter(index, filters, hook));
+  request.text(TCA_KIND, "bpf");
+  const size_t options = request.begin(TCA_OPTIONS);
+  request.number(TCA_BPF_OPS_LEN, static_cast<uint16_t>(program.size()));
+  request.attribute(TCA_BPF_OPS, program.data(), program.size_bytes());
+  request.number<uint32_t>(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+  request.end(options);
+  const Status status = request.send("RTM_NEWTFILTER bpf");
+  return status.error == EEXIST ? Status{} : status;
 }
 
 }  // namespace
@@ -295,56 +310,62 @@ Status addVethPair(const char* name, const char* peerName, int peerNamespace) no
   return request.send("RTM_NEWLINK veth");
 }
 
-bool findIngressDrop(uint32_t index, IngressDrop* drop) noexcept {
+bool findStackFilters(uint32_t index, StackFilters* filters) noexcept {
   for (const bool hookMade : {true, false}) {
-    const IngressDrop candidate = {hookMade};
+    const StackFilters candidate = {hookMade};
     Request request(RTM_GETTFILTER, 0);
-    request.body(ingressFilter(index, candidate));
+    request.body(stackFilter(index, candidate, Hook::In));
     request.text(TCA_KIND, "bpf");
     if (request.send("RTM_GETTFILTER").ok()) {
-      *drop = candidate;
+      *filters = candidate;
       return true;
     }
   }
   return false;
 }
 
-Status addIngressDrop(uint32_t index, IngressDrop* drop) noexcept {
-  Request hook(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
-  hook.body(ingressHook(index));
-  hook.text(TCA_KIND, "clsact");
-  const Status hooked = hook.send("RTM_NEWQDISC clsact");
-  if (!hooked.ok() && hooked.error != EEXIST) return hooked;
-  const IngressDrop made = {hooked.ok()};
-
-  Request filter(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
-  filter.body(ingressFilter(index, made));
-  filter.text(TCA_KIND, "bpf");
-  const size_t options = filter.begin(TCA_OPTIONS);
-  const sock_filter shot = {BPF_RET | BPF_K, 0, 0, TC_ACT_SHOT};
-  filter.number<uint16_t>(TCA_BPF_OPS_LEN, 1);
-  filter.attribute(TCA_BPF_OPS, &shot, sizeof shot);
-  filter.number<uint32_t>(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
-  filter.end(options);
-  const Status status = filter.send("RTM_NEWTFILTER bpf");
+Status addStackFilters(uint32_t index, uint32_t mark, bool found, StackFilters* filters) noexcept {
+  StackFilters made = *filters;
+  if (!found) {
+    Request hook(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+    hook.body(stackHook(index));
+    hook.text(TCA_KIND, "clsact");
+    const Status hooked = hook.send("RTM_NEWQDISC clsact");
+    if (!hooked.ok() && hooked.error != EEXIST) return hooked;
+    made.hookMade = hooked.ok();
+  }
+  const sock_filter dropAll[] = {{BPF_RET | BPF_K, 0, 0, TC_ACT_SHOT}};
+  const sock_filter dropUnmarked[] = {
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_MARK)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, mark},
+      {BPF_RET | BPF_K, 0, 0, static_cast<uint32_t>(TC_ACT_UNSPEC)},
+      {BPF_RET | BPF_K, 0, 0, TC_ACT_SHOT},
+  };
+  Status status = addStackFilter(index, made, Hook::In, dropAll);
+  if (status.ok()) status = addStackFilter(index, made, Hook::Out, dropUnmarked);
   if (status.ok()) {
-    *drop = made;
-  } else if (made.hookMade) {
-    (void)removeIngressDrop(index, made);
+    *filters = made;
+  } else {
+    (void)removeStackFilters(index, made);
   }
   return status;
 }
 
-Status removeIngressDrop(uint32_t index, const IngressDrop& drop) noexcept {
-  if (drop.hookMade) {
+Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept {
+  if (filters.hookMade) {
     Request request(RTM_DELQDISC, 0);
-    request.body(ingressHook(index));
+    request.body(stackHook(index));
     return request.send("RTM_DELQDISC clsact");
   }
-  Request request(RTM_DELTFILTER, 0);
-  request.body(ingressFilter(index, drop));
-  request.text(TCA_KIND, "bpf");
-  return request.send("RTM_DELTFILTER bpf");
+  Status status;
+  for (const Hook hook : {Hook::In, Hook::Out}) {
+    Request request(RTM_DELTFILTER, 0);
+    request.body(stackFilter(index, filters, hook));
+    request.text(TCA_KIND, "bpf");
+    const Status removed = request.send("RTM_DELTFILTER bpf");
+    if (!removed.ok()) status = removed;
+  }
+  return status;
 }
 
 }  // namespace sluice

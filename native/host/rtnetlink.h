@@ -47,16 +47,18 @@ Status addNeighbour(uint32_t index, const HostAddress& address, const MacAddress
 // Makes a veth pair, down: `name` here, `peerName` in the namespace `peerNamespace`.
 Status addVethPair(const char* name, const char* peerName, int peerNamespace) noexcept;
 
-// A tc ingress filter that drops whatever comes in by an interface, after packet sockets have seen
-// it, and whether the ingress hook it hangs on was made for it.
-struct IngressDrop {
+// Two tc filters that take an interface from the kernel's own stack: what comes in is dropped after
+// packet sockets have seen it, what goes out is dropped unless a socket of ours has marked it; and
+// whether the hook they hang on was made for them.
+struct StackFilters {
   bool hookMade = false;
 };
 
-// Finds the filter that addIngressDrop() made, here or in a process that is gone.
-[[nodiscard]] bool findIngressDrop(uint32_t index, IngressDrop* drop) noexcept;
-Status addIngressDrop(uint32_t index, IngressDrop* drop) noexcept;
-// Takes the filter out, and the hook too when it was made for it.
-Status removeIngressDrop(uint32_t index, const IngressDrop& drop) noexcept;
+// Finds the filters that addStackFilters() made, here or in a process that is gone.
+[[nodiscard]] bool findStackFilters(uint32_t index, StackFilters* filters) noexcept;
+// Adds what is missing of them; `*filters` says what findStackFilters() found, if it did.
+Status addStackFilters(uint32_t index, uint32_t mark, bool found, StackFilters* filters) noexcept;
+// Takes the filters out, and the hook too when it was made for them.
+Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept;
 
 }  // namespace sluice

@@ -161,7 +161,7 @@ export class Dataplane {
 
   /**
    * Takes over an existing interface: sees every frame that comes in, and keeps the kernel's own
-   * stack from seeing any. Given back by `removeLink` and `close`.
+   * stack from seeing or sending any. Given back by `removeLink` and `close`.
    *
    * Errors: DataplaneError ENODEV when there is no such interface.
    */

@@ -179,6 +179,27 @@ export class WireBench {
     };
   }
 
+  /** Counts the UDP datagrams that reach a port in a namespace. */
+  hear(namespace: number, port: number): { readonly listens: boolean; readonly datagrams: number } {
+    const program = `import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", ${port}))
+print("L", end="", flush=True)
+while s.recv(2000): print("D", end="", flush=True)`;
+    const heard = { listens: false, datagrams: 0 };
+    this.start(namespace, "python3", "-c", program).stdout?.on("data", (chunk) => {
+      heard.listens = true;
+      heard.datagrams += String(chunk).split("D").length - 1;
+    });
+    return heard;
+  }
+
+  /** Sends one UDP datagram from a namespace. */
+  say(namespace: number, address: string, port: number): void {
+    const send = `socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("${address}", ${port}))`;
+    this.run(namespace, "python3", "-c", `import socket; ${send}`);
+  }
+
   /** What a person sees of the interfaces in the middle: flags, addresses, queues, hooks. */
   look(): string {
     const show = (...words: string[]) => this.run(this.middle, ...words);

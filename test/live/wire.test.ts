@@ -5,7 +5,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { decodeFlowEvent } from "../../src/dataplane/events.js";
-import { configureInterface, latency, percentile, probe } from "../../src/dataplane/host.js";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  createVeth,
+  latency,
+  percentile,
+  probe,
+} from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { FlowEvent } from "../../src/layout/layout.gen.js";
 import { parseAddress } from "../../src/net/address.js";
@@ -236,6 +244,37 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
     expect(text.match(/incorrect|bad \w+ cksum|bad cksum/g)).toBeNull();
     expect(text.match(/\(correct\)/g)?.length).toBeGreaterThan(500);
     expect(text.match(/udp sum ok/g)?.length).toBeGreaterThan(1);
+  });
+
+  // Frames that the kernel of the middle sends by itself would reach the pod unjudged: a denied host
+  // needs no answer to do harm.
+  test("the kernel in the middle has no way of its own to the pod", async () => {
+    const third = createNamespace();
+    try {
+      createVeth({ namespaceFd: third, name: "eth0" }, { namespaceFd: bench.middle, name: "side" });
+      const setUp = (namespace: number, ...commands: string[]) => {
+        for (const command of commands) bench.run(namespace, "ip", ...command.split(" "));
+      };
+      const pod = "10.0.0.1 lladdr 02:00:00:00:00:01";
+      setUp(third, "addr add 10.0.0.3/24 dev eth0", "link set eth0 up");
+      setUp(third, `neigh add ${pod} dev eth0 nud permanent`);
+      bench.filter(restrictive);
+      // Joined to a bridge behind the filter's back, and as the gateway of others.
+      setUp(bench.middle, "link add br0 type bridge", "link set in master br0");
+      setUp(bench.middle, "link set side master br0", "link set side up", "link set br0 up");
+      const heard = bench.hear(bench.pod, 9);
+      await until("the pod to listen", () => heard.listens);
+      bench.say(third, "10.0.0.1", 9);
+      setUp(bench.middle, "link set in nomaster", "addr add 10.0.0.4/24 dev in");
+      setUp(bench.middle, `neigh add ${pod} dev in nud permanent`);
+      bench.say(bench.middle, "10.0.0.1", 9);
+      await pause(300);
+      expect(heard.datagrams).toBe(0);
+      bench.say(bench.pod, "10.0.0.1", 9);
+      await until("what the pod says to itself", () => heard.datagrams === 1);
+    } finally {
+      closeDescriptor(third);
+    }
   });
 
   const noCommand =
