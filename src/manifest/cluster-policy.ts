@@ -20,6 +20,8 @@ interface Dialect {
   readonly specFields: readonly string[];
   readonly rulesMax: number;
   readonly listMax: number;
+  /** Whether pods need a namespaceSelector beside their podSelector. */
+  readonly wantsNamespaces: boolean;
   /** The name of a rule's list of ports. */
   readonly ports: "protocols" | "ports";
   readonly actions: Readonly<Record<string, ClusterRule["action"]>>;
@@ -29,6 +31,7 @@ interface Dialect {
 const older = {
   rulesMax: 100,
   listMax: 100,
+  wantsNamespaces: true,
   ports: "ports",
   readPort: readOlderPort,
 } as const;
@@ -38,6 +41,7 @@ const dialects: Readonly<Record<Kind, Dialect>> = {
     specFields: ["tier", "priority", "subject", "ingress", "egress"],
     rulesMax: 25,
     listMax: 25,
+    wantsNamespaces: false,
     ports: "protocols",
     actions: { Accept: "Accept", Deny: "Deny", Pass: "Pass" },
     readPort: readProtocol,
@@ -80,7 +84,7 @@ export function readClusterPolicy(kind: Kind, root: Cursor): ClusterPolicy | und
 
   const tier = readTier(kind, spec.field("tier"));
   const priority = kind === "BaselineAdminNetworkPolicy" ? 0 : readPriority(spec.field("priority"));
-  const subject = readSubject(spec.field("subject"));
+  const subject = readSubject(spec.field("subject"), dialect);
   const ingress = readRules(spec.field("ingress"), "from", dialect);
   const egress = readRules(spec.field("egress"), "to", dialect);
   if (tier === undefined || priority === undefined || subject === undefined) return undefined;
@@ -103,21 +107,30 @@ function readPriority(cursor: Cursor): number | undefined {
   return priority;
 }
 
-function readSubject(cursor: Cursor): ClusterSubject | undefined {
+function readSubject(cursor: Cursor, dialect: Dialect): ClusterSubject | undefined {
   if (cursor.absent) cursor.missing("namespaces or pods");
   const chosen = readChoice(cursor, ["namespaces", "pods"]);
-  return chosen === undefined ? undefined : readPods(chosen.by, chosen.value, cursor);
+  return chosen === undefined ? undefined : readPods(chosen.by, chosen.value, cursor, dialect);
 }
 
-function readPods(by: "namespaces" | "pods", value: Cursor, whole: Cursor): ClusterSubject {
+function readPods(
+  by: "namespaces" | "pods",
+  value: Cursor,
+  whole: Cursor,
+  dialect: Dialect,
+): ClusterSubject {
   const { span } = whole;
   if (by === "namespaces") return { by, selector: readSelector(value), span };
   if (value.isMap()) value.onlyFields(["namespaceSelector", "podSelector"]);
+  const namespaceSelector = value.field("namespaceSelector");
+  if (dialect.wantsNamespaces && namespaceSelector.absent) {
+    namespaceSelector.missing("a selector, {} for every namespace");
+  }
   const podSelector = value.field("podSelector");
   if (podSelector.absent) podSelector.missing("a selector, {} for every pod");
   return {
     by,
-    namespaceSelector: readSelector(value.field("namespaceSelector")),
+    namespaceSelector: readSelector(namespaceSelector),
     podSelector: readSelector(podSelector),
     span,
   };
@@ -178,7 +191,7 @@ function readRule(
   const peersField = cursor.field(peersName);
   if (peersField.absent) peersField.missing("one peer at least");
   const peers = readItems(peersField, 1, dialect.listMax).flatMap(
-    (item) => readPeer(item, peersName) ?? [],
+    (item) => readPeer(item, peersName, dialect) ?? [],
   );
 
   const portsMin = dialect.ports === "protocols" ? 1 : 0;
@@ -206,7 +219,11 @@ function checkRule(
   }
 }
 
-function readPeer(cursor: Cursor, peersName: "from" | "to"): ClusterPeer | undefined {
+function readPeer(
+  cursor: Cursor,
+  peersName: "from" | "to",
+  dialect: Dialect,
+): ClusterPeer | undefined {
   const { span } = cursor;
   if (cursor.absent) cursor.missing("a peer");
   const inside = ["namespaces", "pods"] as const;
@@ -220,7 +237,7 @@ function readPeer(cursor: Cursor, peersName: "from" | "to"): ClusterPeer | undef
   switch (by) {
     case "namespaces":
     case "pods":
-      return readPods(by, value, cursor);
+      return readPods(by, value, cursor, dialect);
     case "nodes":
       return { by, selector: readSelector(value), span };
     case "networks":

@@ -11,8 +11,11 @@ import type { ContainerPort, Namespace, Node, Pod } from "./objects.js";
  * which we know nothing are let pass, since their schemas are large and change with each release.
  */
 
+const topFields = ["apiVersion", "kind", "metadata", "spec", "status"];
+
 /** Reads a Namespace. */
 export function readNamespace(root: Cursor): Namespace {
+  root.onlyFields(topFields);
   return {
     kind: "Namespace",
     meta: readMetadata(root, { namespaced: false, wantName: wantDnsLabel }),
@@ -21,6 +24,7 @@ export function readNamespace(root: Cursor): Namespace {
 
 /** Reads a Node, for its labels and addresses. */
 export function readNode(root: Cursor): Node {
+  root.onlyFields(topFields);
   const meta = readMetadata(root, { namespaced: false, wantName: wantDnsSubdomain });
   const addresses: Address[] = [];
   for (const item of mapField(root, "status").field("addresses").items() ?? []) {
@@ -35,6 +39,7 @@ export function readNode(root: Cursor): Node {
 
 /** Reads a Pod, for its labels, addresses and named ports. */
 export function readPod(root: Cursor): Pod {
+  root.onlyFields(topFields);
   const meta = readMetadata(root, { namespaced: true, wantName: wantDnsSubdomain });
   const spec = mapField(root, "spec");
   const status = mapField(root, "status");
@@ -72,18 +77,23 @@ function readContainerPorts(
   const ports: ContainerPort[] = [];
   for (const container of cursor.items() ?? []) {
     if (!container.isMap() || !counts(container)) continue;
+    const names = new Set<string>();
     for (const item of container.field("ports").items() ?? []) {
-      const port = item.isMap() ? readContainerPort(item) : undefined;
+      const port = item.isMap() ? readContainerPort(item, names) : undefined;
       if (port !== undefined) ports.push(port);
     }
   }
   return ports;
 }
 
-function readContainerPort(cursor: Cursor): ContainerPort | undefined {
+/** Reads a port of a container; `names` are those that its ports have so far. */
+function readContainerPort(cursor: Cursor, names: Set<string>): ContainerPort | undefined {
+  cursor.onlyFields(["name", "containerPort", "protocol", "hostPort", "hostIP"]);
   const nameField = cursor.field("name");
   const name = nameField.string() ?? "";
   if (name !== "") checkPortName(nameField, name);
+  if (names.has(name)) nameField.report("SL1221", `got port name ${quoted(name)} twice`);
+  if (name !== "") names.add(name);
   const protocol = cursor.field("protocol").oneOf(transportProtocols) ?? "TCP";
   const portField = cursor.field("containerPort");
   if (portField.absent) portField.missing("a port number");

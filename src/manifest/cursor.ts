@@ -67,9 +67,10 @@ export class Cursor {
     return before === "" ? this.#step : `${before}.${this.#step}`;
   }
 
-  report(code: DiagnosticCode, message: string): void {
+  /** Reports a fault of this value; `indexed` false where the API server's path has no indexes. */
+  report(code: DiagnosticCode, message: string, { indexed = true } = {}): void {
     const { object, diagnostics } = this.#reading;
-    diagnostics.push(diagnostic(code, this.span, message, { object, field: this.path() }));
+    diagnostics.push(diagnostic(code, this.span, message, { object, field: this.path(indexed) }));
   }
 
   /** Returns the value of a field of a map; an absent cursor where there is none. */
@@ -164,13 +165,13 @@ export class Cursor {
     return this.#wrongType("true or false");
   }
 
-  /** Returns a whole number of 32 bits. */
-  integer(): number | undefined {
+  /** Returns a whole number of as many bits, sign included. */
+  integer(bits: 32 | 64 = 32): number | undefined {
     if (this.#node === undefined) return undefined;
     if (this.#node.type !== "scalar" || typeof this.#node.value !== "number") {
       return this.#wrongType("a whole number");
     }
-    return this.#checkInteger(this.#node.value);
+    return this.#checkInteger(this.#node.value, bits);
   }
 
   /** Returns a whole number of 32 bits or a text, as ports of policies are. */
@@ -200,10 +201,10 @@ export class Cursor {
     return undefined;
   }
 
-  #checkInteger(value: number): number | undefined {
+  #checkInteger(value: number, bits = 32): number | undefined {
     if (!Number.isInteger(value)) return this.#wrongType("a whole number");
-    if (value >= -(2 ** 31) && value < 2 ** 31) return value;
-    const message = `got ${value}, want a whole number of 32 bits`;
+    if (value >= -(2 ** (bits - 1)) && value < 2 ** (bits - 1)) return value;
+    const message = `got ${value}, want a whole number of ${bits} bits`;
     this.#reportDecode("SL1102", message);
     return undefined;
   }

@@ -6,22 +6,27 @@ import type { Meta } from "./objects.js";
 /** Bytes that the keys and values of all annotations of an object may have together. */
 const ANNOTATIONS_MAX = 256 * 1024;
 
+/** Fields whose meaning is the server's own: all that is asked of them is their type. */
+const serverFields: Readonly<Record<string, (cursor: Cursor) => void>> = {
+  uid: (cursor) => cursor.string(),
+  resourceVersion: (cursor) => cursor.string(),
+  selfLink: (cursor) => cursor.string(),
+  generation: readGeneration,
+  creationTimestamp: readTimestamp,
+  deletionTimestamp: readTimestamp,
+  deletionGracePeriodSeconds: (cursor) => cursor.integer(64),
+  ownerReferences: readOwnerReferences,
+  finalizers: readFinalizers,
+  managedFields: readManagedFields,
+};
+
 const metadataFields = [
   "name",
   "generateName",
   "namespace",
   "labels",
   "annotations",
-  "uid",
-  "resourceVersion",
-  "generation",
-  "creationTimestamp",
-  "deletionTimestamp",
-  "deletionGracePeriodSeconds",
-  "ownerReferences",
-  "finalizers",
-  "managedFields",
-  "selfLink",
+  ...Object.keys(serverFields),
 ];
 
 /** What the kind of an object asks of its name. */
@@ -34,18 +39,17 @@ export interface MetadataRules {
  * Reads `metadata` of an object whose root is `root`.
  *
  * A namespace left out is `default`; one that a cluster-wide object names is dropped, as the API
- * server drops it.
+ * server drops it. A name that the server would generate is made of where the object stands.
  */
 export function readMetadata(root: Cursor, rules: MetadataRules): Meta {
   const metadata = root.field("metadata");
-  if (metadata.isMap()) metadata.onlyFields(metadataFields);
-
-  const nameField = metadata.field("name");
-  const name = nameField.requiredString("a name") ?? "";
-  const wantName = name === "" ? undefined : rules.wantName(name);
-  if (wantName !== undefined) {
-    nameField.report("SL1202", `got name ${quoted(name)}, want ${wantName}`);
+  if (metadata.isMap()) {
+    metadata.onlyFields(metadataFields);
+    for (const [key, value] of metadata.fields()) {
+      if (Object.hasOwn(serverFields, key)) serverFields[key]!(value);
+    }
   }
+  const name = readName(root, metadata, rules.wantName);
 
   const namespaceField = metadata.field("namespace");
   let namespace = namespaceField.string() ?? "";
@@ -63,6 +67,108 @@ export function readMetadata(root: Cursor, rules: MetadataRules): Meta {
     annotations: readAnnotations(metadata.field("annotations")),
     span: firstLine(root.span),
   };
+}
+
+function readName(root: Cursor, metadata: Cursor, wantName: MetadataRules["wantName"]): string {
+  const prefixField = metadata.field("generateName");
+  const prefix = prefixField.string() ?? "";
+  // What the server appends takes away a trailing dash's fault.
+  const wantPrefix = prefix === "" ? undefined : wantName(prefix.replace(/-$/, "a"));
+  if (wantPrefix !== undefined) {
+    prefixField.report("SL1202", `got generateName ${quoted(prefix)}, want ${wantPrefix}`);
+  }
+
+  const nameField = metadata.field("name");
+  const name = nameField.absent ? "" : nameField.string();
+  if (name === undefined) return "";
+  if (name === "") {
+    if (prefix !== "") return generatedName(prefix, root.span);
+    nameField.missing("a name or a generateName");
+    return "";
+  }
+  const want = wantName(name);
+  if (want !== undefined) nameField.report("SL1202", `got name ${quoted(name)}, want ${want}`);
+  return name;
+}
+
+/** The characters that the API server makes names of, and how long a prefix it leaves. */
+const NAME_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789";
+const PREFIX_MAX = 58;
+
+/** Makes a name that is the same each time, and another for each place (FNV-1a). */
+function generatedName(prefix: string, { file, line, column }: Span): string {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(`${file}:${line}:${column}`)) {
+    hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  }
+  let suffix = "";
+  for (let rest = hash; suffix.length < 5; rest = Math.floor(rest / NAME_CHARACTERS.length)) {
+    suffix += NAME_CHARACTERS[rest % NAME_CHARACTERS.length];
+  }
+  return prefix.slice(0, PREFIX_MAX) + suffix;
+}
+
+function readGeneration(cursor: Cursor): void {
+  const generation = cursor.integer(64);
+  if (generation !== undefined && generation < 0) {
+    cursor.report("SL1218", `got generation ${generation}, want 0 or more`);
+  }
+}
+
+/** Source: RFC 3339, section 5.6. */
+function readTimestamp(cursor: Cursor): void {
+  const text = cursor.string();
+  if (text === undefined) return;
+  const form = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)$/;
+  if (form.test(text) && !Number.isNaN(Date.parse(text))) return;
+  cursor.report("SL1219", `got ${quoted(text)}, want a time such as 2026-01-31T12:00:00Z`);
+}
+
+/** Faults of owners have no index in the API server's paths. */
+function readOwnerReferences(cursor: Cursor): void {
+  let controllers = 0;
+  for (const owner of cursor.items() ?? []) {
+    if (!owner.absent && !owner.isMap()) continue;
+    owner.onlyFields(["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"]);
+    for (const key of ["apiVersion", "kind", "name", "uid"]) {
+      const field = owner.field(key);
+      const text = field.string();
+      if (text === "" || field.absent) {
+        field.report("SL1201", `got no ${key} of an owner, want one`, { indexed: false });
+      }
+    }
+    if (owner.field("controller").boolean() === true) controllers++;
+    owner.field("blockOwnerDeletion").boolean();
+  }
+  if (controllers > 1) {
+    cursor.report("SL1220", `got ${controllers} owners that are the controller, want at most one`);
+  }
+}
+
+/** Faults of finalizers are reported at their list, where the API server has them. */
+function readFinalizers(cursor: Cursor): void {
+  const names = new Set<string>();
+  for (const item of cursor.items() ?? []) {
+    const name = item.absent ? "" : item.string();
+    if (name === undefined) continue;
+    names.add(name);
+    const want = wantLabelKey(name);
+    if (want === undefined) continue;
+    item.report("SL1203", `got finalizer ${quoted(name)}, want ${want}`, { indexed: false });
+  }
+  if (names.has("orphan") && names.has("foregroundDeletion")) {
+    cursor.report("SL1220", "got finalizers orphan and foregroundDeletion, want one of them");
+  }
+}
+
+function readManagedFields(cursor: Cursor): void {
+  for (const entry of cursor.items() ?? []) {
+    if (!entry.isMap()) continue;
+    const texts = ["manager", "operation", "apiVersion", "fieldsType", "subresource"];
+    entry.onlyFields([...texts, "time", "fieldsV1"]);
+    for (const key of texts) entry.field(key).string();
+    readTimestamp(entry.field("time"));
+  }
 }
 
 const none: ReadonlyMap<string, string> = new Map();

@@ -84,8 +84,8 @@ export function parseText(given: string, file: string): ParsedText {
   for (const { root, faults } of parseYaml(text)) {
     documents++;
     for (const { code, start, end, message, field } of faults) {
-      const object = root?.type === "map" ? refOf(root) : undefined;
-      diagnostics.push(diagnostic(code, source.span(start, end), message, { object, field }));
+      const about = aboutField(root, field);
+      diagnostics.push(diagnostic(code, source.span(start, end), message, about));
     }
     if (root !== undefined) readObjects(root, {}, source, objects, diagnostics);
   }
@@ -114,6 +114,22 @@ const kinds = new Map<string, { readonly apiVersion: string; readonly read: Read
 
 /** Kinds that stand beside ours in the groups that we know wholly. */
 const neighbours: Readonly<Record<string, readonly string[]>> = {
+  v1: [
+    "Binding",
+    "ComponentStatus",
+    "ConfigMap",
+    "Endpoints",
+    "Event",
+    "LimitRange",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "PodTemplate",
+    "ReplicationController",
+    "ResourceQuota",
+    "Secret",
+    "Service",
+    "ServiceAccount",
+  ],
   "networking.k8s.io/v1": ["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"],
   "policy.networking.k8s.io/v1alpha1": [],
   "policy.networking.k8s.io/v1alpha2": [],
@@ -190,9 +206,23 @@ function readTypeName(
   return text === "" ? undefined : text;
 }
 
+/** Finds the object that a field of a document belongs to: the document, or an item of a list. */
+function aboutField(
+  root: YamlNode | undefined,
+  field: string | undefined,
+): { readonly object: ObjectRef | undefined; readonly field: string | undefined } {
+  if (root?.type !== "map") return { object: undefined, field };
+  const ref = refOf(root);
+  const within = ref.kind.endsWith("List") ? /^items\[(\d+)\]\./.exec(field ?? "") : null;
+  const items = within === null ? undefined : entryOf(root, "items")?.value;
+  const item = items?.type === "sequence" ? items.items[Number(within![1])] : undefined;
+  if (item === undefined) return { object: ref, field };
+  return aboutField(item, field!.slice(within![0].length));
+}
+
 /** Passes over a kind of no concern, unless it was likely meant to be one that is. */
 function reportForeign(root: Cursor, kind: string, apiVersion: string): void {
-  const group = neighbours[apiVersion];
+  const group = neighbours[apiVersion]?.flatMap((each) => [each, `${each}List`]);
   const near = [...kinds.keys()].find(
     (each) => each.toLowerCase() === kind.toLowerCase().replace(/ies$/, "y"),
   );

@@ -107,7 +107,18 @@ const policyCases: readonly [name: string, text: string, findings: string[]][] =
     ["SL1201 metadata.name"],
   ],
   ["name empty", meta("{name: ''}"), ["SL1201 metadata.name"]],
-  ["name generated", meta("{generateName: p-}"), ["SL1201 metadata.name"]],
+  ["name generated", meta("{generateName: p-}"), []],
+  ["name generated from capitals", meta("{generateName: P-}"), ["SL1202 metadata.generateName"]],
+  [
+    "generateName beside a name",
+    meta("{name: p, generateName: a..b}"),
+    ["SL1202 metadata.generateName"],
+  ],
+  [
+    "generateName is a number",
+    meta("{name: p, generateName: 1}"),
+    ["SL1101 metadata.generateName"],
+  ],
   ["name of 254", meta(`{name: ${"n".repeat(254)}}`), ["SL1202 metadata.name"]],
   ["name in upper case", meta("{name: P}"), ["SL1202 metadata.name"]],
   ["name ends with a dot", meta("{name: p.}"), ["SL1202 metadata.name"]],
@@ -278,7 +289,91 @@ const policyCases: readonly [name: string, text: string, findings: string[]][] =
   ],
 ];
 
+/** Fields of metadata that only the server writes, and that come with an export. */
+const serverCases: readonly [name: string, text: string, findings: string[]][] = [
+  [
+    "as an export has them",
+    meta(
+      `{name: p, uid: a-b, resourceVersion: '7', generation: 3, selfLink: /x, finalizers: [a.io/b, orphan],
+        creationTimestamp: 2026-01-31T12:00:00Z, deletionTimestamp: '2026-01-31T12:00:00.5+01:00',
+        deletionGracePeriodSeconds: 5000000000,
+        ownerReferences: [{apiVersion: v1, kind: A, name: b, uid: c, controller: true}],
+        managedFields: [{manager: m, operation: Apply, time: null, fieldsV1: {f:metadata: {}}}]}`,
+    ),
+    [],
+  ],
+  ["empty", meta("{name: p, creationTimestamp: null, finalizers: [], ownerReferences: }"), []],
+  ["uid is a number", meta("{name: p, uid: 1}"), ["SL1101 metadata.uid"]],
+  [
+    "resourceVersion is a number",
+    meta("{name: p, resourceVersion: 1}"),
+    ["SL1101 metadata.resourceVersion"],
+  ],
+  ["generation is text", meta("{name: p, generation: '1'}"), ["SL1101 metadata.generation"]],
+  ["generation below 0", meta("{name: p, generation: -1}"), ["SL1218 metadata.generation"]],
+  [
+    "creationTimestamp is a date",
+    meta("{name: p, creationTimestamp: 2026-01-31}"),
+    ["SL1219 metadata.creationTimestamp"],
+  ],
+  [
+    "deletionTimestamp in month 13",
+    meta("{name: p, deletionTimestamp: 2026-13-01T00:00:00Z}"),
+    ["SL1219 metadata.deletionTimestamp"],
+  ],
+  ["finalizers is text", meta("{name: p, finalizers: a}"), ["SL1101 metadata.finalizers"]],
+  ["finalizer of two words", meta("{name: p, finalizers: [a b]}"), ["SL1203 metadata.finalizers"]],
+  [
+    "finalizers that exclude each other",
+    meta("{name: p, finalizers: [orphan, foregroundDeletion]}"),
+    ["SL1220 metadata.finalizers"],
+  ],
+  ["owner is text", meta("{name: p, ownerReferences: [a]}"), ["SL1101 metadata.ownerReferences"]],
+  [
+    "owner without uid",
+    meta("{name: p, ownerReferences: [{apiVersion: v1, kind: A, name: b}]}"),
+    ["SL1201 metadata.ownerReferences.uid"],
+  ],
+  [
+    "owner with a field too many",
+    meta("{name: p, ownerReferences: [{apiVersion: v1, kind: A, name: b, uid: c, namespace: d}]}"),
+    ["SL1103 metadata.ownerReferences[0].namespace"],
+  ],
+  [
+    "two controllers",
+    meta(
+      `{name: p, ownerReferences: [{apiVersion: v1, kind: A, name: b, uid: c, controller: true},
+        {apiVersion: v1, kind: A, name: d, uid: e, controller: true}]}`,
+    ),
+    ["SL1220 metadata.ownerReferences"],
+  ],
+  [
+    "managedFields with a field too many",
+    meta("{name: p, managedFields: [{fields: {}}]}"),
+    ["SL1103 metadata.managedFields[0].fields"],
+  ],
+];
+
 const podCases: readonly [name: string, text: string, findings: string[]][] = [
+  ["field beside spec", `${podText("{}")}specs: {}\n`, ["SL1103 specs"]],
+  ["labels beside metadata", `${meta("{name: p}", "Namespace")}labels: {}\n`, ["SL1103 labels"]],
+  [
+    "port of a policy in a container",
+    podText("{containers: [{ports: [{port: 80}]}]}"),
+    ["SL1103 spec.containers[0].ports[0].port", "SL1201 spec.containers[0].ports[0].containerPort"],
+  ],
+  [
+    "two ports of one name in one container",
+    podText("{containers: [{ports: [{name: a, containerPort: 1}, {name: a, containerPort: 2}]}]}"),
+    ["SL1221 spec.containers[0].ports[1].name"],
+  ],
+  [
+    "two ports of one name in two containers",
+    podText(
+      "{containers: [{ports: [{name: a, containerPort: 1}]}, {ports: [{name: a, containerPort: 2}]}]}",
+    ),
+    [],
+  ],
   [
     "address of no kind",
     podText("{}", "{podIPs: [{ip: 10.0.0.1}, {ip: 10.0.0.256}]}"),
@@ -324,6 +419,16 @@ const podCases: readonly [name: string, text: string, findings: string[]][] = [
 const rule = (text: string) =>
   clusterText(`{tier: Admin, priority: 1, subject: {namespaces: {}}, egress: [${text}]}`);
 const cnpCases: readonly [name: string, text: string, findings: string[]][] = [
+  [
+    "pods without namespaceSelector",
+    clusterText("{tier: Admin, priority: 1, subject: {pods: {podSelector: {}}}}"),
+    [],
+  ],
+  [
+    "pods without namespaceSelector in v1alpha1",
+    clusterText("{priority: 1, subject: {pods: {podSelector: {}}}}", "AdminNetworkPolicy"),
+    ["SL1302 kind", "SL1201 spec.subject.pods.namespaceSelector"],
+  ],
   [
     "tier unknown",
     clusterText("{tier: admin, priority: 1, subject: {namespaces: {}}}"),
@@ -485,6 +590,13 @@ const cnpCases: readonly [name: string, text: string, findings: string[]][] = [
 ];
 
 const typeCases: readonly [name: string, text: string, findings: string[]][] = [
+  ["core kind in the plural", "apiVersion: v1\nkind: Pods\nmetadata: {name: p}\n", ["SL1014 kind"]],
+  ["core list of another kind", "apiVersion: v1\nkind: ServiceList\nitems: []\n", []],
+  [
+    "key twice in an item of a list",
+    "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Node, metadata: {name: a, name: a}}]}",
+    ["SL1007 metadata.name"],
+  ],
   ["kind missing", "apiVersion: v1\nmetadata: {name: p}\n", ["SL1013 kind"]],
   ["apiVersion missing", "kind: Pod\nmetadata: {name: p}\n", ["SL1013 apiVersion"]],
   ["kind a number", "apiVersion: v1\nkind: 1\n", ["SL1101 kind"]],
@@ -522,6 +634,7 @@ const typeCases: readonly [name: string, text: string, findings: string[]][] = [
 
 for (const [group, cases] of [
   ["NetworkPolicy", policyCases],
+  ["metadata of the server", serverCases],
   ["Pod and Node", podCases],
   ["cluster-wide policies", cnpCases],
   ["kinds", typeCases],
@@ -585,4 +698,13 @@ test("the later of two objects of one name counts, with a warning", () => {
   );
   assert.equal(objects.length, 1);
   assert.isTrue(objects[0]!.kind === "NetworkPolicy" && objects[0]!.policyTypes.has("Egress"));
+});
+
+// Goal: objects whose names the server would make up stay apart from each other, and keep their names.
+test("generated names differ, are good names, and are the same each time", () => {
+  const text = `${meta("{generateName: web-}")}---\n`.repeat(200);
+  const names = () => parseManifests(text, "m.yaml").objects.map(({ meta: { name } }) => name);
+  assert.equal(new Set(names()).size, 200);
+  for (const name of names()) assert.match(name, /^web-[a-z0-9]{5}$/);
+  assert.deepEqual(names(), names());
 });
