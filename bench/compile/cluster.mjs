@@ -8,7 +8,7 @@ const podsPerNode = 30;
 const policiesPerNamespace = 4;
 const appsPerNamespace = 10;
 /** Pods of the node whose table is compiled; they are spread over the first namespaces. */
-const localPods = 250;
+export const localPods = 250;
 export const localNode = "node-0";
 
 const span = { file: "bench.yaml", line: 1, column: 1, endLine: 1, endColumn: 2 };
@@ -51,7 +51,7 @@ export function makeNamespace(i, more = {}) {
   return { kind: "Namespace", meta: meta(`ns-${i}`, "", labels) };
 }
 
-function makeNode(i) {
+export function makeNode(i) {
   const addresses = [address(`172.16.${i >> 8}.${i & 255}`), address(`fd10::${hex(i)}`)];
   return {
     kind: "Node",
@@ -62,7 +62,7 @@ function makeNode(i) {
 
 /** `slot` is the place in the node's block of addresses, from 1. */
 export function makePod(i, sizes, node, slot, labels = {}) {
-  const app = Math.floor(i / sizes.namespaces) % appsPerNamespace;
+  const app = (i + Math.floor(i / sizes.namespaces)) % appsPerNamespace;
   return {
     kind: "Pod",
     meta: meta(`pod-${i}`, `ns-${i % sizes.namespaces}`, {

@@ -75,7 +75,10 @@ export interface PeerResolution {
   join(group: PodGroup): readonly AddressSet[];
   /** Takes pods that went, or whose namespace changed, out of the sets that held them. */
   leave(group: PodGroup, sets: readonly AddressSet[]): void;
-  /** Whether the pods of the present would give other rules, and not only other members of sets. */
+  /**
+   * Whether pods that joined bring rules of their own, since they give a port name new numbers. Where
+   * the last pods with some numbers leave, a set is left that holds nobody, as the caller can see.
+   */
   readonly isOutdated: boolean;
   /** Whether some rule names nodes as peers. */
   readonly namesNodes: boolean;
@@ -168,8 +171,8 @@ const anyPod: PeerTerm = {
 interface NamedPortsAsked {
   readonly peers: readonly PeerTerm[];
   readonly names: PortTerms["names"];
-  /** Pods with these numbers, by the key of the port set. */
-  readonly found: ReadonlyMap<string, AddressSet>;
+  /** Keys of the port sets that some pods gave. */
+  readonly found: ReadonlySet<string>;
 }
 
 class Resolver implements PeerResolution {
@@ -204,10 +207,7 @@ class Resolver implements PeerResolution {
   }
 
   get isOutdated(): boolean {
-    return (
-      this.#unknownNumbers ||
-      this.#asked.some(({ found }) => [...found.values()].some((set) => set.groups.length === 0))
-    );
+    return this.#unknownNumbers;
   }
 
   join(group: PodGroup): readonly AddressSet[] {
@@ -342,15 +342,13 @@ class Resolver implements PeerResolution {
       remember(byNumbers, portSetKey(ports), () => ({ ports, groups: [] })).groups.push(group);
     }
     const ask = names.map(({ name, protocol }) => `${name}/${protocol ?? "*"}`).sort();
-    const found = new Map<string, AddressSet>();
     for (const [key, { ports, groups }] of [...byNumbers].sort(([a], [b]) => compareText(a, b))) {
       const set = this.#peers.someOf(peers, `${ask.join(",")}=${key}`, groups, (group) =>
         hasNumbers(group, names, key),
       );
-      found.set(key, set);
       rules.push(this.#rule(terms, set, ports));
     }
-    this.#asked.push({ peers, names, found });
+    this.#asked.push({ peers, names, found: new Set(byNumbers.keys()) });
     return rules;
   }
 
