@@ -1,6 +1,7 @@
 {
-  # core: everything a packet waits for. dataplane: core and the door to Node. native_test: core and its
-  # unit tests, linked without Node, so that sanitizers and fuzzers run alone.
+  # core: everything a packet waits for. dataplane: core and the door to Node. native_test and
+  # native_bench: core with its unit tests or its benchmarks, linked without Node, so that sanitizers,
+  # fuzzers and profilers run alone.
   "target_defaults": {
     "include_dirs": ["."],
     "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20", "-fno-rtti"],
@@ -34,6 +35,13 @@
       "type": "executable",
       "dependencies": ["core"],
       "sources": ["<!@(node scripts/native-sources.mjs testing)"],
+      "libraries": ["-lpthread"]
+    },
+    {
+      "target_name": "native_bench",
+      "type": "executable",
+      "dependencies": ["core"],
+      "sources": ["<!@(node scripts/native-sources.mjs bench)"],
       "libraries": ["-lpthread"]
     }
   ]

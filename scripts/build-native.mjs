@@ -1,4 +1,5 @@
-// Builds the addon (and with --sanitize the unit tests under AddressSanitizer and UBSan) with node-gyp.
+// Builds the addon and the native benchmarks with node-gyp; with --sanitize the unit tests, under
+// AddressSanitizer and UBSan instead.
 // Headers come from beside the running Node where they are, so that nothing is downloaded.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, rmdirSync, statSync } from "node:fs";
@@ -53,14 +54,14 @@ const configuration = sanitize ? "Debug" : "Release";
 acquire();
 try {
   run(process.execPath, [nodeGyp, "configure", ...nodedir, ...(sanitize ? ["--debug"] : [])]);
-  const target = sanitize ? "native_test" : "dataplane";
+  const targets = sanitize ? ["native_test"] : ["dataplane", "native_bench"];
   run("make", [
     "-C",
     "build",
     `BUILDTYPE=${configuration}`,
     `-j${availableParallelism()}`,
     "-s",
-    target,
+    ...targets,
   ]);
 } finally {
   release();

@@ -9,6 +9,6 @@ const files = readdirSync("native", { recursive: true })
 const roomOf = (file) => file.split("/")[1];
 const wanted = files.filter((file) => {
   const room = roomOf(file);
-  return target === "core" ? room !== "binding" && room !== "testing" : room === target;
+  return target === "core" ? !["binding", "testing", "bench"].includes(room) : room === target;
 });
 process.stdout.write(`${wanted.sort().join("\n")}\n`);

@@ -1,6 +1,7 @@
 #include "native/conntrack/conn-entry.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace sluice {
 namespace {
@@ -24,30 +25,37 @@ uint8_t queryKindOf(uint8_t family, uint8_t type) {
 
 }  // namespace
 
-ConnName connNameOf(const FlowKey& key, IcmpRole role, uint8_t icmpType, uint8_t zone) noexcept {
-  const std::array<uint64_t, 2> source = {loadWord(key.source.data()),
-                                          loadWord(key.source.data() + 8)};
-  const std::array<uint64_t, 2> destination = {loadWord(key.destination.data()),
-                                               loadWord(key.destination.data() + 8)};
-  const bool sourceIsHigher =
-      source != destination ? source > destination : key.sourcePort > key.destinationPort;
+void nameConn(const FlowKey& key, IcmpRole role, uint8_t icmpType, uint8_t zone,
+              ConnName* name) noexcept {
+  const uint64_t source[] = {loadWord(key.source.data()), loadWord(key.source.data() + 8)};
+  const uint64_t destination[] = {loadWord(key.destination.data()),
+                                  loadWord(key.destination.data() + 8)};
+  // Which end is the higher is a coin toss: it is reckoned, never branched on. A mispredicted
+  // branch costs more than all of this.
+  const auto sourceIsHigher = static_cast<uint64_t>(
+      (source[0] > destination[0]) |
+      ((source[0] == destination[0]) &
+       ((source[1] > destination[1]) |
+        ((source[1] == destination[1]) & (key.sourcePort > key.destinationPort)))));
 
-  uint8_t kind = 0;
+  uint64_t kind = 0;
   if (role == IcmpRole::Request || role == IcmpRole::Reply) {
     kind = queryKindOf(key.family, icmpType);
-    if (sourceIsHigher == (role == IcmpRole::Request)) kind |= REQUESTER_IS_HIGHER;
+    if ((sourceIsHigher != 0) == (role == IcmpRole::Request)) kind |= REQUESTER_IS_HIGHER;
   }
 
-  ConnName name;
-  name.sender = sourceIsHigher ? 1 : 0;
-  const auto& lower = sourceIsHigher ? destination : source;
-  const auto& higher = sourceIsHigher ? source : destination;
-  const uint64_t lowerPort = sourceIsHigher ? key.destinationPort : key.sourcePort;
-  const uint64_t higherPort = sourceIsHigher ? key.sourcePort : key.destinationPort;
-  name.key.words = {lower[0], lower[1], higher[0], higher[1],
-                    lowerPort | higherPort << 16 | uint64_t{key.protocol} << 32 |
-                        uint64_t{key.family} << 40 | uint64_t{kind} << 48 | uint64_t{zone} << 56};
-  return name;
+  const uint64_t swap = 0 - sourceIsHigher;
+  auto& words = name->key.words;
+  for (size_t word = 0; word < 2; ++word) {
+    const uint64_t difference = (source[word] ^ destination[word]) & swap;
+    words[word] = source[word] ^ difference;
+    words[2 + word] = destination[word] ^ difference;
+  }
+  const uint32_t ports = key.sourcePort | uint32_t{key.destinationPort} << 16;
+  words[4] = std::rotl(ports, static_cast<int>(16 * sourceIsHigher)) |
+             uint64_t{key.protocol} << 32 | uint64_t{key.family} << 40 | kind << 48 |
+             uint64_t{zone} << 56;
+  name->sender = static_cast<uint8_t>(sourceIsHigher);
 }
 
 FlowKey originalKeyOf(const ConnEntry& entry) noexcept {

@@ -15,7 +15,12 @@ namespace sluice {
 struct ConnKey {
   std::array<uint64_t, 5> words = {};
 
-  bool operator==(const ConnKey&) const = default;
+  // Without a branch for each word: nearly every comparison is of equal keys.
+  bool operator==(const ConnKey& other) const noexcept {
+    uint64_t different = 0;
+    for (size_t word = 0; word < words.size(); ++word) different |= words[word] ^ other.words[word];
+    return different == 0;
+  }
 };
 
 // A packet's connection: its name, and which end sent the packet (0 the lower, 1 the higher).
@@ -26,8 +31,15 @@ struct ConnName {
 
 // Names the connection of a packet. An ICMP query is named by its identifier, its kind and which
 // end asks, so that two ends which ask each other with one identifier have two connections.
-[[nodiscard]] ConnName connNameOf(const FlowKey& key, IcmpRole role, uint8_t icmpType,
-                                  uint8_t zone) noexcept;
+void nameConn(const FlowKey& key, IcmpRole role, uint8_t icmpType, uint8_t zone,
+              ConnName* name) noexcept;
+
+[[nodiscard]] inline ConnName connNameOf(const FlowKey& key, IcmpRole role, uint8_t icmpType,
+                                         uint8_t zone) noexcept {
+  ConnName name;
+  nameConn(key, role, icmpType, zone, &name);
+  return name;
+}
 
 // What one end of a TCP connection has sent and may send.
 //

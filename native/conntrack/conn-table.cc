@@ -1,7 +1,11 @@
 #include "native/conntrack/conn-table.h"
 
 #include <algorithm>
-#include <new>
+#include <bit>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace sluice {
 namespace {
@@ -9,30 +13,23 @@ namespace {
 constexpr uint32_t ENTRIES_MAX = 1u << 26;
 constexpr uint32_t ROOM_SWEEP_ENTRIES = 64;
 
-uint64_t hashOf(const ConnKey& key, const HashSecret& secret) {
-  const auto& words = key.words;
-  if (static_cast<uint8_t>(words[4] >> 40) == 4) {
-    return sipHash13(std::array<uint64_t, 2>{words[0] | words[2] << 32, words[4]}, secret);
-  }
-  return sipHash13(words, secret);
-}
-
 uint32_t tagOf(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) | 1; }
 
 }  // namespace
 
 Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table) noexcept {
   if (entriesMax == 0 || entriesMax > ENTRIES_MAX) return {StatusCode::Argument};
-  // Two to four entries a bucket of seven slots: next to none finds its neighbourhood full.
-  const uint32_t buckets = std::max(std::bit_ceil(entriesMax) / 4, PROBE_BUCKETS);
+  // Four entries a bucket of seven slots when it is full: next to none finds its neighbourhood full.
+  const uint32_t buckets = std::max(entriesMax / 4, PROBE_BUCKETS);
   ConnTable made;
-  made.entries_.reset(new (std::nothrow) ConnEntry[entriesMax]);
-  made.buckets_.reset(new (std::nothrow) Bucket[buckets]);
-  if (made.entries_ == nullptr || made.buckets_ == nullptr) return {StatusCode::Limit};
-  made.secret_ = secret;
+  if (!made.entries_.create(entriesMax) || !made.buckets_.create(buckets)) {
+    return {StatusCode::Limit};
+  }
+  made.hash_ = ConnHash(secret);
   made.entriesMax_ = entriesMax;
-  made.bucketMask_ = buckets - 1;
+  made.bucketCount_ = buckets;
   for (uint32_t number = entriesMax; number-- > 0;) {
+    made.entries_[number] = ConnEntry{};
     made.entries_[number].next = made.free_;
     made.free_ = number;
   }
@@ -40,45 +37,74 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
   return {};
 }
 
-ConnLookup ConnTable::find(const ConnName& name, uint64_t nowUs) noexcept {
-  ConnLookup lookup;
-  lookup.name = name;
-  lookup.hash = hashOf(name.key, secret_);
-  const uint32_t tag = tagOf(lookup.hash);
-  const uint32_t home = static_cast<uint32_t>(lookup.hash) & bucketMask_;
-  const uint32_t probes = buckets_[home].spilled == 0 ? 1 : PROBE_BUCKETS;
-  for (uint32_t probe = 0; probe < probes; ++probe) {
-    const Bucket& bucket = buckets_[(home + probe) & bucketMask_];
-    for (size_t slot = 0; slot < BUCKET_SLOTS; ++slot) {
-      if (bucket.tags[slot] != tag) continue;
-      ConnEntry& entry = entries_[bucket.entries[slot]];
-      if (entry.key != name.key) continue;
-      if (entry.expiresUs <= nowUs) {
-        remove(entry);
-        ++timedOut_;
-      } else {
-        lookup.entry = &entry;
-      }
-      return lookup;
-    }
+uint32_t ConnTable::Bucket::slotsWith(uint32_t tag) const noexcept {
+#if defined(__SSE2__)
+  static_assert(BUCKET_SLOTS == 7 && offsetof(Bucket, spilled) == 28);
+  const auto* words = reinterpret_cast<const __m128i*>(this);
+  const __m128i wanted = _mm_set1_epi32(static_cast<int>(tag));
+  const __m128i low = _mm_cmpeq_epi32(_mm_load_si128(words), wanted);
+  const __m128i high = _mm_cmpeq_epi32(_mm_load_si128(words + 1), wanted);
+  const auto bits = [](__m128i lanes) {
+    return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(lanes)));
+  };
+  return bits(low) | (bits(high) & 7) << 4;  // the eighth word is no tag
+#else
+  uint32_t slots = 0;
+  for (size_t slot = 0; slot < BUCKET_SLOTS; ++slot) {
+    slots |= static_cast<uint32_t>(tags[slot] == tag) << slot;
   }
-  return lookup;
+  return slots;
+#endif
 }
 
-ConnEntry* ConnTable::insert(const ConnLookup& lookup, uint64_t nowUs) noexcept {
+void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const noexcept {
+  hash_.many(names, hints);
+  for (size_t at = 0; at < names.size(); ++at) {
+    __builtin_prefetch(&buckets_[homeOf(hints[at].hash)]);
+  }
+  for (size_t at = 0; at < names.size(); ++at) {
+    const uint64_t hash = hints[at].hash;
+    const Bucket& bucket = buckets_[homeOf(hash)];
+    const uint32_t slots = bucket.slotsWith(tagOf(hash));
+    ConnEntry* likely = &entries_[bucket.entries[static_cast<size_t>(std::countr_zero(slots | 64))]];
+    __builtin_prefetch(likely);
+    hints[at].likely = slots != 0 ? likely : nullptr;
+  }
+}
+
+ConnEntry* ConnTable::search(const ConnKey& key, uint64_t hash, uint64_t nowUs) noexcept {
+  const uint32_t tag = tagOf(hash);
+  const uint32_t home = homeOf(hash);
+  const uint32_t probes = buckets_[home].spilled == 0 ? 1 : PROBE_BUCKETS;
+  for (uint32_t probe = 0; probe < probes; ++probe) {
+    const Bucket& bucket = buckets_[after(home, probe)];
+    for (uint32_t slots = bucket.slotsWith(tag); slots != 0; slots &= slots - 1) {
+      ConnEntry& entry = entries_[bucket.entries[static_cast<size_t>(std::countr_zero(slots))]];
+      if (entry.key != key) continue;
+      if (entry.expiresUs > nowUs) return &entry;
+      remove(entry);
+      ++timedOut_;
+      return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint,
+                             uint64_t nowUs) noexcept {
   if (free_ == NONE) makeRoom(nowUs);
   if (free_ == NONE) return nullptr;
   const uint32_t number = free_;
-  if (!index(lookup.hash, number)) return nullptr;
+  if (!index(hint.hash, number)) return nullptr;
   ConnEntry& entry = entries_[number];
   free_ = entry.next;
   ++size_;
 
   entry = ConnEntry{};
-  entry.key = lookup.name.key;
-  entry.home = static_cast<uint32_t>(lookup.hash) & bucketMask_;
+  entry.key = name.key;
+  entry.home = homeOf(hint.hash);
   entry.flags = ConnEntry::UNREPLIED;
-  if (lookup.name.sender == 1) entry.flags |= ConnEntry::ORIGINAL_FROM_HIGHER;
+  if (name.sender == 1) entry.flags |= ConnEntry::ORIGINAL_FROM_HIGHER;
   entry.previous = unrepliedNewest_;
   if (unrepliedNewest_ != NONE) entries_[unrepliedNewest_].next = number;
   unrepliedNewest_ = number;
@@ -87,13 +113,14 @@ ConnEntry* ConnTable::insert(const ConnLookup& lookup, uint64_t nowUs) noexcept 
 }
 
 bool ConnTable::index(uint64_t hash, uint32_t number) noexcept {
-  const uint32_t home = static_cast<uint32_t>(hash) & bucketMask_;
+  const uint32_t home = homeOf(hash);
   for (uint32_t probe = 0; probe < PROBE_BUCKETS; ++probe) {
-    Bucket& bucket = buckets_[(home + probe) & bucketMask_];
-    const auto free = std::find(bucket.tags.begin(), bucket.tags.end(), 0u);
-    if (free == bucket.tags.end()) continue;
-    *free = tagOf(hash);
-    bucket.entries[static_cast<size_t>(free - bucket.tags.begin())] = number;
+    Bucket& bucket = buckets_[after(home, probe)];
+    const uint32_t free = bucket.slotsWith(0);
+    if (free == 0) continue;
+    const auto slot = static_cast<size_t>(std::countr_zero(free));
+    bucket.tags[slot] = tagOf(hash);
+    bucket.entries[slot] = number;
     if (probe > 0) ++buckets_[home].spilled;
     return true;
   }
@@ -103,7 +130,7 @@ bool ConnTable::index(uint64_t hash, uint32_t number) noexcept {
 void ConnTable::remove(ConnEntry& entry) noexcept {
   const uint32_t number = numberOf(entry);
   for (uint32_t probe = 0; probe < PROBE_BUCKETS; ++probe) {
-    Bucket& bucket = buckets_[(entry.home + probe) & bucketMask_];
+    Bucket& bucket = buckets_[after(entry.home, probe)];
     size_t slot = 0;
     while (slot < BUCKET_SLOTS && (bucket.tags[slot] == 0 || bucket.entries[slot] != number)) {
       ++slot;

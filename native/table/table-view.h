@@ -88,6 +88,40 @@ class TableView {
                   key.protocol, key.destinationPort);
   }
 
+  // Looks up many IPv4 addresses at once: their misses overlap, and eight go together where the
+  // processor gathers.
+  //
+  // Shape: addresses in host order; as many leaves as addresses.
+  void leavesOfV4(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept {
+    leavesOfV4(addresses, leaves, fastestWay());
+  }
+
+  // The same for IPv6 addresses, one after the other in network order.
+  void leavesOfV6(std::span<const AddressBytes> addresses, uint32_t* leaves) const noexcept;
+
+  // Judges many flows at once, each as decide() does.
+  //
+  // Shape: as many of each array as `denied` has; `ports` holds slotPort() of each.
+  void decideBatch(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
+                   const uint32_t* ports, std::span<DeniedBy> denied) const noexcept {
+    decideBatch(sourceLeaves, destinationLeaves, ports, denied, fastestWay());
+  }
+
+  // A protocol and a port as decideBatch() takes them.
+  [[nodiscard]] static constexpr uint32_t slotPort(uint8_t protocol, uint16_t port) noexcept {
+    const ProtocolSlot slot = protocolSlot(protocol);
+    return static_cast<uint32_t>(slot) << 16 | (slot == ProtocolSlot::Other ? 0u : port);
+  }
+
+  // How a batch is worked on. Both give the same answers; tests hold one against the other.
+  enum class Way : uint8_t { Scalar, Avx2 };
+  // Avx2 where the processor has it.
+  [[nodiscard]] static Way fastestWay() noexcept;
+  // Shape: `way` is one that the processor has.
+  void leavesOfV4(std::span<const uint32_t> addresses, uint32_t* leaves, Way way) const noexcept;
+  void decideBatch(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
+                   const uint32_t* ports, std::span<DeniedBy> denied, Way way) const noexcept;
+
   [[nodiscard]] uint32_t endpointCount() const noexcept {
     return static_cast<uint32_t>(endpoints_.size());
   }
@@ -131,6 +165,14 @@ class TableView {
     const uint32_t word = portPages_[page * PORT_PAGE_WORDS + ((port >> 5) & 7)];
     return ((word >> (port & 31)) & 1) != 0;
   }
+
+  void leavesOfV4Scalar(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept;
+  void decideScalar(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
+                    const uint32_t* ports, std::span<DeniedBy> denied) const noexcept;
+  // These take eighths of a batch: the first multiple of eight elements. They return how many.
+  size_t leavesOfV4Avx2(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept;
+  size_t decideAvx2(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
+                    const uint32_t* ports, std::span<DeniedBy> denied) const noexcept;
 
   uint32_t classCount_ = 0;
   std::span<const uint32_t> trieV4Root_;

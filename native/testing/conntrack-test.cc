@@ -38,8 +38,13 @@ FlowKey reversed(const FlowKey& key) {
 
 ConnName nameOf(const FlowKey& key) { return connNameOf(key, IcmpRole::None, 0, 0); }
 
+ConnEntry* find(ConnTable& table, const ConnName& name, uint64_t nowUs) {
+  return table.find(name, table.hintOf(name), nowUs);
+}
+
 ConnEntry* open(ConnTable& table, const FlowKey& key, uint64_t nowUs, uint64_t lifeUs) {
-  ConnEntry* entry = table.insert(table.find(nameOf(key), nowUs), nowUs);
+  const ConnName name = nameOf(key);
+  ConnEntry* entry = table.insert(name, table.hintOf(name), nowUs);
   if (entry == nullptr) return nullptr;
   entry->state = ConnState::Unreplied;
   entry->expiresUs = nowUs + lifeUs;
@@ -105,16 +110,16 @@ TEST("conntrack: both directions find one entry, other flows none") {
   const FlowKey key = flow(7);
   ConnEntry* entry = open(table, key, 0, 100);
   REQUIRE(entry != nullptr);
-  CHECK(table.find(nameOf(key), 1).entry == entry);
-  CHECK(table.find(nameOf(reversed(key)), 1).entry == entry);
+  CHECK(find(table, nameOf(key), 1) == entry);
+  CHECK(find(table, nameOf(reversed(key)), 1) == entry);
   CHECK(nameOf(key).sender == entry->opener());
   CHECK(nameOf(reversed(key)).sender != entry->opener());
   CHECK(originalKeyOf(*entry) == key);
   for (FlowKey other : {flow(8), flow(7, 6), flow(7, 4, PROTOCOL_TCP)}) {
-    CHECK(table.find(nameOf(other), 1).entry == nullptr);
+    CHECK(find(table, nameOf(other), 1) == nullptr);
   }
-  CHECK(table.find(connNameOf(key, IcmpRole::None, 0, 1), 1).entry == nullptr);
-  CHECK(table.find(nameOf(key), 100).entry == nullptr);  // timed out
+  CHECK(find(table, connNameOf(key, IcmpRole::None, 0, 1), 1) == nullptr);
+  CHECK(find(table, nameOf(key), 100) == nullptr);  // timed out
   CHECK(table.size() == 0);
 }
 
@@ -142,14 +147,14 @@ TEST("conntrack: a full table drops the oldest unreplied connection, never an an
   }
   for (uint32_t each = 0; each < SIZE / 2; ++each) {
     REQUIRE(open(table, flow(1000 + each), 200, 1'000'000) != nullptr);
-    CHECK(table.find(nameOf(flow(2 * each + 1)), 200).entry == nullptr);
-    if (each + 1 < SIZE / 2) CHECK(table.find(nameOf(flow(2 * each + 3)), 200).entry != nullptr);
-    table.markReplied(*table.find(nameOf(flow(1000 + each)), 200).entry);
+    CHECK(find(table, nameOf(flow(2 * each + 1)), 200) == nullptr);
+    if (each + 1 < SIZE / 2) CHECK(find(table, nameOf(flow(2 * each + 3)), 200) != nullptr);
+    table.markReplied(*find(table, nameOf(flow(1000 + each)), 200));
   }
   CHECK(table.evicted() == SIZE / 2);
   CHECK(open(table, flow(5000), 200, 1) == nullptr);
   for (uint32_t each = 0; each < SIZE; each += 2) {
-    CHECK(table.find(nameOf(flow(each)), 200).entry != nullptr);
+    CHECK(find(table, nameOf(flow(each)), 200) != nullptr);
   }
   CHECK(table.size() == SIZE);
   // What has timed out goes before anybody is refused.
@@ -170,7 +175,7 @@ TEST("conntrack: thousands of entries come, go and are found") {
     CHECK(table.size() == SIZE);
     for (uint32_t each = 0; each < SIZE; ++each) {
       const FlowKey key = flow(round * SIZE + each, each % 2 == 0 ? 4 : 6);
-      ConnEntry* entry = table.find(nameOf(reversed(key)), round).entry;
+      ConnEntry* entry = find(table, nameOf(reversed(key)), round);
       REQUIRE(entry != nullptr);
       CHECK(originalKeyOf(*entry) == key);
       if (each % 3 == 0) table.remove(*entry);

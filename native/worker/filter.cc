@@ -1,5 +1,6 @@
 #include "native/worker/filter.h"
 
+#include <algorithm>
 #include <new>
 #include <optional>
 #include <utility>
@@ -50,11 +51,15 @@ struct Filter::Ends {
   uint32_t source;       // local endpoint, or NONE
   uint32_t destination;  // the same
 
+  Ends(uint32_t sourceLeaf_, uint32_t destinationLeaf_, const TableView& view) noexcept
+      : sourceLeaf(sourceLeaf_),
+        destinationLeaf(destinationLeaf_),
+        source(view.leaf(sourceLeaf_).endpointId),
+        destination(view.leaf(destinationLeaf_).endpointId) {}
+
   Ends(const FlowKey& key, const TableView& view) noexcept
-      : sourceLeaf(view.leafOf(key.source.data(), key.family)),
-        destinationLeaf(view.leafOf(key.destination.data(), key.family)),
-        source(view.leaf(sourceLeaf).endpointId),
-        destination(view.leaf(destinationLeaf).endpointId) {}
+      : Ends(view.leafOf(key.source.data(), key.family),
+             view.leafOf(key.destination.data(), key.family), view) {}
 
   // Whether a packet from a link may be for this destination at all.
   void checkDestination(const LinkContext& from, const TableInForce& table,
@@ -72,9 +77,41 @@ struct Filter::Ends {
   }
 };
 
-Filter::Filter(const FilterOptions& options, ConnTable&& connections,
-               FragmentTable&& fragments) noexcept
-    : options_(options), connections_(std::move(connections)), fragments_(std::move(fragments)) {}
+// What is known of a packet before its turn comes: nothing that an earlier packet could change.
+struct Filter::Foreseen {
+  const ConnName* name;
+  ConnHint hint;
+  bool hasLeaves;  // the table has been asked already
+  uint32_t sourceLeaf;
+  uint32_t destinationLeaf;
+};
+
+struct Filter::Batch {
+  template <typename Element>
+  using PerFrame = std::array<Element, BATCH_FRAMES_MAX>;
+
+  PerFrame<PacketView> views;
+  PerFrame<Next> next;
+  PerFrame<Foreseen> foreseen;
+  // Of tracked packets only: which frame, its connection, and where that is.
+  PerFrame<uint8_t> frameOf;
+  PerFrame<ConnName> names;
+  PerFrame<ConnHint> hints;
+  // Of those whose connection is not there: which frame, and its addresses, sources first.
+  PerFrame<uint8_t> unknown;
+  std::array<uint32_t, 2 * BATCH_FRAMES_MAX> addressesV4;
+  std::array<AddressBytes, 2 * BATCH_FRAMES_MAX> addressesV6;
+  std::array<uint32_t, 2 * BATCH_FRAMES_MAX> leaves;
+};
+
+Filter::Filter(const FilterOptions& options, ConnTable&& connections, FragmentTable&& fragments,
+               std::unique_ptr<Batch> batch) noexcept
+    : options_(options),
+      connections_(std::move(connections)),
+      fragments_(std::move(fragments)),
+      batch_(std::move(batch)) {}
+
+Filter::~Filter() = default;
 
 Status Filter::create(const FilterOptions& options, std::unique_ptr<Filter>* filter) noexcept {
   ConnTable connections;
@@ -83,7 +120,10 @@ Status Filter::create(const FilterOptions& options, std::unique_ptr<Filter>* fil
   FragmentTable fragments;
   status = FragmentTable::create(options.fragmentsMax, options.hashSecret, &fragments);
   if (!status.ok()) return status;
-  filter->reset(new (std::nothrow) Filter(options, std::move(connections), std::move(fragments)));
+  std::unique_ptr<Batch> batch(new (std::nothrow) Batch);
+  if (batch == nullptr) return {StatusCode::Limit};
+  filter->reset(new (std::nothrow) Filter(options, std::move(connections), std::move(fragments),
+                                          std::move(batch)));
   return *filter != nullptr ? Status{} : Status{StatusCode::Limit};
 }
 
@@ -91,33 +131,106 @@ Judgement Filter::judge(const Frame& frame, const LinkContext& from, const Table
                         uint64_t nowUs) noexcept {
   Judgement judgement;
   PacketView view;
-  judgement.reason = parsePacket(frame, &view);
-  if (judgement.passes()) {
-    judgement.key = view.key;
-    judgement.reason = guardEthernet(view, from);
+  const Next next = read(frame, from, table, view, judgement);
+  Foreseen foreseen;
+  ConnName name;
+  if (next == Next::Tracked) {
+    nameConn(view.key, view.icmpRole, view.icmpType, ZONE, &name);
+    foreseen.name = &name;
+    foreseen.hint = connections_.hintOf(name);
+    foreseen.hasLeaves = false;
   }
-  if (judgement.passes()) {
-    if (view.kind == PacketKind::Arp) {
-      judgement.kind = FrameKind::Arp;
-      judgement.reason = guardArp(view, from, table);
-      if (judgement.passes() && isMisdirected(view, from)) {
-        judgement.reason = DropReason::L2Protocol;
-      }
-      if (judgement.passes()) judgement.reason = checkOffload(frame, view);
-    } else {
-      judgeIp(frame, view, from, table, nowUs, judgement);
-    }
-  }
-  if (judgement.passes()) {
-    counters_.passed.add(1);
-  } else {
-    counters_.dropped[static_cast<size_t>(judgement.reason)].add(1);
-  }
+  finish(next, frame, view, foreseen, from, table, nowUs, judgement);
   return judgement;
 }
 
-void Filter::judgeIp(const Frame& frame, PacketView& view, const LinkContext& from,
-                     const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept {
+void Filter::judgeBatch(std::span<const Frame> frames, const LinkContext& from,
+                        const TableInForce& table, uint64_t nowUs, Judgement* judgements) noexcept {
+  Batch& batch = *batch_;
+  for (const Frame& frame : frames) __builtin_prefetch(frame.bytes);
+
+  size_t tracked = 0;
+  for (size_t at = 0; at < frames.size(); ++at) {
+    judgements[at] = {};
+    PacketView& view = batch.views[at];
+    batch.next[at] = read(frames[at], from, table, view, judgements[at]);
+    if (batch.next[at] != Next::Tracked) continue;
+    nameConn(view.key, view.icmpRole, view.icmpType, ZONE, &batch.names[tracked]);
+    batch.frameOf[tracked] = static_cast<uint8_t>(at);
+    ++tracked;
+  }
+  foresee(tracked, table);
+  for (size_t at = 0; at < frames.size(); ++at) {
+    finish(batch.next[at], frames[at], batch.views[at], batch.foreseen[at], from, table, nowUs,
+           judgements[at]);
+  }
+}
+
+// Asks for the connections of a batch's tracked packets, and asks the table about those that are
+// not there.
+void Filter::foresee(size_t tracked, const TableInForce& table) noexcept {
+  Batch& batch = *batch_;
+  connections_.prepare({batch.names.data(), tracked}, batch.hints.data());
+  size_t unknown = 0;
+  for (size_t at = 0; at < tracked; ++at) {
+    Foreseen& foreseen = batch.foreseen[batch.frameOf[at]];
+    foreseen.name = &batch.names[at];
+    foreseen.hint = batch.hints[at];
+    foreseen.hasLeaves = false;
+    // What a TCP end has sent stands in the entry's second line.
+    if (foreseen.hint.likely != nullptr) __builtin_prefetch(&foreseen.hint.likely->tcp);
+    batch.unknown[unknown] = batch.frameOf[at];
+    unknown += batch.hints[at].likely == nullptr ? 1 : 0;
+  }
+  if (unknown == 0) return;
+
+  // One family after the other: `first` of them are IPv4.
+  const auto firstV6 = std::stable_partition(
+      batch.unknown.begin(), batch.unknown.begin() + unknown,
+      [&batch](uint8_t frame) { return batch.views[frame].key.family == 4; });
+  const auto countV4 = static_cast<size_t>(firstV6 - batch.unknown.begin());
+  for (size_t at = 0; at < unknown; ++at) {
+    const FlowKey& key = batch.views[batch.unknown[at]].key;
+    if (at < countV4) {
+      batch.addressesV4[at] = load32(key.source.data());
+      batch.addressesV4[countV4 + at] = load32(key.destination.data());
+    } else {
+      batch.addressesV6[at - countV4] = key.source;
+      batch.addressesV6[unknown - countV4 + at - countV4] = key.destination;
+    }
+  }
+  const auto keep = [&batch](size_t first, size_t count) {
+    for (size_t at = 0; at < count; ++at) {
+      Foreseen& foreseen = batch.foreseen[batch.unknown[first + at]];
+      foreseen.sourceLeaf = batch.leaves[at];
+      foreseen.destinationLeaf = batch.leaves[count + at];
+      foreseen.hasLeaves = true;
+    }
+  };
+  table.view.leavesOfV4({batch.addressesV4.data(), 2 * countV4}, batch.leaves.data());
+  keep(0, countV4);
+  const size_t countV6 = unknown - countV4;
+  table.view.leavesOfV6({batch.addressesV6.data(), 2 * countV6}, batch.leaves.data());
+  keep(countV4, countV6);
+}
+
+Filter::Next Filter::read(const Frame& frame, const LinkContext& from, const TableInForce& table,
+                          PacketView& view, Judgement& judgement) noexcept {
+  judgement.reason = parsePacket(frame, &view);
+  if (!judgement.passes()) return Next::Nothing;
+  judgement.key = view.key;
+  judgement.reason = guardEthernet(view, from);
+  if (!judgement.passes()) return Next::Nothing;
+  if (view.kind != PacketKind::Arp) return readIp(frame, from, table, view, judgement);
+  judgement.kind = FrameKind::Arp;
+  judgement.reason = guardArp(view, from, table);
+  if (judgement.passes() && isMisdirected(view, from)) judgement.reason = DropReason::L2Protocol;
+  if (judgement.passes()) judgement.reason = checkOffload(frame, view);
+  return Next::Nothing;
+}
+
+Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const TableInForce& table,
+                            PacketView& view, Judgement& judgement) noexcept {
   if (isGroupAddress(view.key.destination, view.key.family)) {
     judgement.kind = FrameKind::Multicast;
   }
@@ -125,12 +238,13 @@ void Filter::judgeIp(const Frame& frame, PacketView& view, const LinkContext& fr
     const Ends ends(view.key, table.view);
     judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
     if (judgement.passes()) judgement.reason = DropReason::L2Protocol;
-    return;
+    return Next::Nothing;
   }
   if (view.laterFragment()) {
-    judgeLaterFragment(view, from, table, nowUs, judgement);
-    if (judgement.passes()) judgement.reason = checkOffload(frame, view);
-    return;
+    const Ends ends(view.key, table.view);
+    judgement.destinationEndpoint = ends.destination;
+    judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
+    return judgement.passes() ? Next::Fragment : Next::Nothing;
   }
 
   bool guarded = false;
@@ -138,13 +252,13 @@ void Filter::judgeIp(const Frame& frame, PacketView& view, const LinkContext& fr
     bool exempt = false;
     judgement.reason = guardNeighbor(frame, view, from, table, &exempt);
     if (judgement.reason == DropReason::PolicyEgress) judgement.deniedBy = DENIED_BY_EGRESS;
-    if (!judgement.passes()) return;
+    if (!judgement.passes()) return Next::Nothing;
     if (exempt) {
       judgement.kind = FrameKind::Neighbor;
       judgement.reason = parseTransport(&view);
       if (judgement.passes()) judgement.reason = checkOffload(frame, view);
       judgement.icmpTypeCode = static_cast<uint16_t>(view.icmpType << 8 | view.icmpCode);
-      return;
+      return Next::Nothing;
     }
     guarded = true;
   }
@@ -154,10 +268,7 @@ void Filter::judgeIp(const Frame& frame, PacketView& view, const LinkContext& fr
   judgement.key = view.key;
   judgement.icmpTypeCode = static_cast<uint16_t>(view.icmpType << 8 | view.icmpCode);
   const bool stateless = view.icmpRole == IcmpRole::Other || view.icmpRole == IcmpRole::Error;
-  if (transport == DropReason::None && !stateless) {
-    judgeTracked(view, from, table, nowUs, judgement);
-    return;
-  }
+  if (transport == DropReason::None && !stateless) return Next::Tracked;
 
   const Ends ends(view.key, table.view);
   if (!guarded) {
@@ -165,28 +276,41 @@ void Filter::judgeIp(const Frame& frame, PacketView& view, const LinkContext& fr
   }
   if (judgement.passes()) judgement.reason = transport;
   if (judgement.passes()) ends.checkDestination(from, table, judgement);
-  if (!judgement.passes()) return;
+  if (!judgement.passes()) return Next::Nothing;
   judgement.destinationEndpoint = ends.destination;
-  if (view.icmpRole == IcmpRole::Error) {
-    judgeRelated(view, ends, from, table, nowUs, judgement);
-    return;
-  }
+  if (view.icmpRole == IcmpRole::Error) return Next::Related;
   // Neither asks nor answers nor reports: every message is judged as if it were the first.
   const DeniedBy denied =
       table.view.decide(ends.sourceLeaf, ends.destinationLeaf, view.key.protocol, 0);
   if (denied != 0) deny(denied, judgement);
+  return Next::Nothing;
 }
 
-void Filter::judgeLaterFragment(const PacketView& view, const LinkContext& from,
-                                const TableInForce& table, uint64_t nowUs,
-                                Judgement& judgement) noexcept {
-  const Ends ends(view.key, table.view);
-  judgement.destinationEndpoint = ends.destination;
-  judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
-  if (judgement.passes()) judgement.reason = fragments_.follow(view, ZONE, nowUs);
+void Filter::finish(Next next, const Frame& frame, const PacketView& view,
+                    const Foreseen& foreseen, const LinkContext& from, const TableInForce& table,
+                    uint64_t nowUs, Judgement& judgement) noexcept {
+  switch (next) {
+    case Next::Tracked:
+      judgeTracked(view, foreseen, from, table, nowUs, judgement);
+      break;
+    case Next::Related:
+      judgeRelated(view, from, table, nowUs, judgement);
+      break;
+    case Next::Fragment:
+      judgement.reason = fragments_.follow(view, ZONE, nowUs);
+      if (judgement.passes()) judgement.reason = checkOffload(frame, view);
+      break;
+    case Next::Nothing:
+      break;
+  }
+  if (judgement.passes()) {
+    counters_.passed.add(1);
+  } else {
+    counters_.dropped[static_cast<size_t>(judgement.reason)].add(1);
+  }
 }
 
-void Filter::judgeRelated(const PacketView& view, const Ends& ends, const LinkContext& from,
+void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
                           const TableInForce& table, uint64_t nowUs,
                           Judgement& judgement) noexcept {
   if (!reportsFate(view)) {
@@ -205,18 +329,18 @@ void Filter::judgeRelated(const PacketView& view, const Ends& ends, const LinkCo
     judgement.reason = DropReason::RelatedUnknown;
     return;
   }
-  const ConnLookup lookup =
-      connections_.find(connNameOf(quote.key, quote.icmpRole, quote.icmpType, ZONE), nowUs);
-  if (lookup.entry == nullptr) {
+  const ConnName name = connNameOf(quote.key, quote.icmpRole, quote.icmpType, ZONE);
+  ConnEntry* const found = connections_.find(name, connections_.hintOf(name), nowUs);
+  if (found == nullptr) {
     judgement.reason = DropReason::RelatedUnknown;
     return;
   }
-  ConnEntry& entry = *lookup.entry;
+  ConnEntry& entry = *found;
   if (entry.generation != table.generation && !recheck(entry, table, judgement)) return;
 
   // An endpoint reports of packets sent to it and of no others; the world reports of packets sent
   // to the world, from any router on the way.
-  const uint32_t quotedPeer = entry.endpoint[1 - lookup.name.sender];
+  const uint32_t quotedPeer = entry.endpoint[1 - name.sender];
   const bool placed = from.role == LinkRole::Endpoint ? quotedPeer == from.endpointId
                                                       : table.linkOfEndpoint(quotedPeer) == NONE;
   if (!placed) {
@@ -224,24 +348,21 @@ void Filter::judgeRelated(const PacketView& view, const Ends& ends, const LinkCo
     return;
   }
   if (quote.key.protocol == PROTOCOL_TCP &&
-      !quotedSequenceFits(entry, lookup.name.sender, quote.sequence)) {
+      !quotedSequenceFits(entry, name.sender, quote.sequence)) {
     judgement.reason = DropReason::OutOfWindow;
     return;
   }
-  judgement.destinationEndpoint = ends.destination;
   if (!view.fragmented) return;
   FragmentTable::Datagram* datagram = nullptr;
   judgement.reason = fragments_.reserve(view, ZONE, nowUs, &datagram);
   if (judgement.passes()) fragments_.admit(view, ZONE, nowUs, datagram);
 }
 
-void Filter::judgeTracked(const PacketView& view, const LinkContext& from,
-                          const TableInForce& table, uint64_t nowUs,
+void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen,
+                          const LinkContext& from, const TableInForce& table, uint64_t nowUs,
                           Judgement& judgement) noexcept {
-  const ConnLookup lookup =
-      connections_.find(connNameOf(view.key, view.icmpRole, view.icmpType, ZONE), nowUs);
-  ConnEntry* entry = lookup.entry;
-  const uint8_t sender = lookup.name.sender;
+  ConnEntry* entry = connections_.find(*foreseen.name, foreseen.hint, nowUs);
+  const uint8_t sender = foreseen.name->sender;
 
   // An entry of this generation has been through the table: it knows whose its addresses are.
   const bool current = entry != nullptr && entry->generation == table.generation;
@@ -251,7 +372,11 @@ void Filter::judgeTracked(const PacketView& view, const LinkContext& from,
     judgement.reason =
         guardSource(view.key.source, view.key.family, entry->endpoint[sender], from, table);
   } else {
-    ends.emplace(view.key, table.view);
+    if (foreseen.hasLeaves) {
+      ends.emplace(foreseen.sourceLeaf, foreseen.destinationLeaf, table.view);
+    } else {
+      ends.emplace(view.key, table.view);
+    }
     judgement.destinationEndpoint = ends->destination;
     judgement.reason = guardSource(view.key.source, view.key.family, ends->source, from, table);
     if (judgement.passes()) ends->checkDestination(from, table, judgement);
@@ -266,9 +391,9 @@ void Filter::judgeTracked(const PacketView& view, const LinkContext& from,
   if (entry != nullptr && !current && !recheck(*entry, table, judgement)) return;
 
   if (entry == nullptr) {
-    judgeUntracked(view, lookup, *ends, table, nowUs, judgement);
+    judgeUntracked(view, foreseen, *ends, table, nowUs, judgement);
   } else if (view.key.protocol == PROTOCOL_TCP) {
-    judgeTcp(view, lookup, table, nowUs, judgement);
+    judgeTcp(view, foreseen, *entry, table, nowUs, judgement);
   } else {
     if (sender != entry->opener() && entry->state == ConnState::Unreplied) {
       entry->state = ConnState::Replied;
@@ -279,10 +404,9 @@ void Filter::judgeTracked(const PacketView& view, const LinkContext& from,
   if (view.fragmented && judgement.passes()) fragments_.admit(view, ZONE, nowUs, datagram);
 }
 
-void Filter::judgeTcp(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
-                      uint64_t nowUs, Judgement& judgement) noexcept {
-  ConnEntry& entry = *lookup.entry;
-  const TcpOutcome outcome = trackTcp(entry, lookup.name.sender, view.tcp);
+void Filter::judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
+                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept {
+  const TcpOutcome outcome = trackTcp(entry, foreseen.name->sender, view.tcp);
   switch (outcome.fate) {
     case TcpFate::Accepted:
       // Only a finished handshake shows that the other end is there: it may then not be pushed out.
@@ -292,7 +416,7 @@ void Filter::judgeTcp(const PacketView& view, const ConnLookup& lookup, const Ta
     case TcpFate::Ignored:
       return;
     case TcpFate::Reopens:
-      judgeNew(view, lookup, Ends(view.key, table.view), table, nowUs, judgement);
+      judgeNew(view, foreseen, &entry, Ends(view.key, table.view), table, nowUs, judgement);
       return;
     case TcpFate::Dropped:
       judgement.reason = outcome.reason;
@@ -300,7 +424,7 @@ void Filter::judgeTcp(const PacketView& view, const ConnLookup& lookup, const Ta
   }
 }
 
-void Filter::judgeUntracked(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
+void Filter::judgeUntracked(const PacketView& view, const Foreseen& foreseen, const Ends& ends,
                             const TableInForce& table, uint64_t nowUs,
                             Judgement& judgement) noexcept {
   bool opens = view.icmpRole != IcmpRole::Reply;
@@ -312,11 +436,12 @@ void Filter::judgeUntracked(const PacketView& view, const ConnLookup& lookup, co
     judgement.reason = DropReason::NoConnection;
     return;
   }
-  judgeNew(view, lookup, ends, table, nowUs, judgement);
+  judgeNew(view, foreseen, nullptr, ends, table, nowUs, judgement);
 }
 
-void Filter::judgeNew(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
-                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept {
+void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old,
+                      const Ends& ends, const TableInForce& table, uint64_t nowUs,
+                      Judgement& judgement) noexcept {
   const DeniedBy denied = table.view.decide(ends.sourceLeaf, ends.destinationLeaf,
                                             view.key.protocol, view.key.destinationPort);
   if (denied != 0) {
@@ -326,18 +451,18 @@ void Filter::judgeNew(const PacketView& view, const ConnLookup& lookup, const En
   // What answers a group answers from its own address: there is nothing to remember.
   if (judgement.kind == FrameKind::Multicast) return;
 
-  if (lookup.entry != nullptr) {
-    connections_.remove(*lookup.entry);
+  if (old != nullptr) {
+    connections_.remove(*old);
     counters_.closed.add(1);
   }
   const uint64_t evictedBefore = connections_.evicted();
-  ConnEntry* entry = connections_.insert(lookup, nowUs);
+  ConnEntry* entry = connections_.insert(*foreseen.name, foreseen.hint, nowUs);
   counters_.evicted.add(connections_.evicted() - evictedBefore);
   if (entry == nullptr) {
     judgement.reason = DropReason::ConntrackFull;
     return;
   }
-  const uint8_t sender = lookup.name.sender;
+  const uint8_t sender = foreseen.name->sender;
   entry->generation = table.generation;
   entry->endpoint[sender] = ends.source;
   entry->endpoint[1 - sender] = ends.destination;

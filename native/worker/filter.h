@@ -97,6 +97,7 @@ class Filter {
  public:
   // Errors: Argument for a size of 0 or above 2^26, Limit when there is no memory.
   static Status create(const FilterOptions& options, std::unique_ptr<Filter>* filter) noexcept;
+  ~Filter();
 
   // Says whether `frame`, which came in by `from`, may go on. A dropped frame changes nothing, but
   // that a connection which the table in force denies is removed.
@@ -104,6 +105,14 @@ class Filter {
   // Units: `nowUs` never goes back.
   [[nodiscard]] Judgement judge(const Frame& frame, const LinkContext& from,
                                 const TableInForce& table, uint64_t nowUs) noexcept;
+
+  // Judges a batch from one link: `judgements` gets what judge() would have said of each frame, one
+  // after the other, and the filter is afterwards as it would have been. What a lone packet waits
+  // for, memory and unforeseen branches, a batch waits for together.
+  //
+  // Shape: BATCH_FRAMES_MAX frames at most, as many judgements.
+  void judgeBatch(std::span<const Frame> frames, const LinkContext& from, const TableInForce& table,
+                  uint64_t nowUs, Judgement* judgements) noexcept;
 
   // Removes connections that have timed out, a few entries of the table a call; the keys of those
   // removed (original direction) go to `closed`. Returns how many. Call it once a batch.
@@ -114,23 +123,42 @@ class Filter {
 
  private:
   struct Ends;
+  struct Foreseen;
+  struct Batch;
 
-  Filter(const FilterOptions& options, ConnTable&& connections, FragmentTable&& fragments) noexcept;
+  // What is left to do for a frame once it has been read.
+  enum class Next : uint8_t {
+    Nothing,   // the judgement stands
+    Fragment,  // to follow its datagram's first
+    Related,   // an error about another packet
+    Tracked,   // a connection's
+  };
 
-  void judgeIp(const Frame& frame, PacketView& view, const LinkContext& from,
-               const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeLaterFragment(const PacketView& view, const LinkContext& from,
-                          const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeRelated(const PacketView& view, const Ends& ends, const LinkContext& from,
-                    const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeTracked(const PacketView& view, const LinkContext& from, const TableInForce& table,
+  Filter(const FilterOptions& options, ConnTable&& connections, FragmentTable&& fragments,
+         std::unique_ptr<Batch> batch) noexcept;
+
+  // Reading asks the frame, its link and the table, never what earlier frames have left: a whole
+  // batch may be read before any of it is finished.
+  static Next read(const Frame& frame, const LinkContext& from, const TableInForce& table,
+                   PacketView& view, Judgement& judgement) noexcept;
+  static Next readIp(const Frame& frame, const LinkContext& from, const TableInForce& table,
+                     PacketView& view, Judgement& judgement) noexcept;
+  void foresee(size_t tracked, const TableInForce& table) noexcept;
+  void finish(Next next, const Frame& frame, const PacketView& view, const Foreseen& foreseen,
+              const LinkContext& from, const TableInForce& table, uint64_t nowUs,
+              Judgement& judgement) noexcept;
+
+  void judgeRelated(const PacketView& view, const LinkContext& from, const TableInForce& table,
                     uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeTcp(const PacketView& view, const ConnLookup& lookup, const TableInForce& table,
-                uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeUntracked(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
-                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeNew(const PacketView& view, const ConnLookup& lookup, const Ends& ends,
+  void judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
+                    const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
                 const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeUntracked(const PacketView& view, const Foreseen& foreseen, const Ends& ends,
+                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old,
+                const Ends& ends, const TableInForce& table, uint64_t nowUs,
+                Judgement& judgement) noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
 
   FilterOptions options_;
@@ -138,6 +166,7 @@ class Filter {
   FragmentTable fragments_;
   FilterCounters counters_;
   uint64_t timedOutSeen_ = 0;
+  std::unique_ptr<Batch> batch_;
 };
 
 }  // namespace sluice

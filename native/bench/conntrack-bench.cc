@@ -1,0 +1,121 @@
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+#include "native/bench/bench.h"
+#include "native/bench/flows.h"
+#include "native/conntrack/conn-table.h"
+#include "native/layout/layout.gen.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr size_t BATCH = BATCH_FRAMES_MAX;
+constexpr size_t LOOKUPS = 1'000'000;
+constexpr uint64_t NOW_US = 1;
+constexpr uint64_t FAR_US = UINT64_MAX;
+
+// What to look for, in the 16 bytes that an IPv4 flow needs: names are made from it a batch at a
+// time, as the filter makes them from frames, so that reading the list costs no more than it costs a
+// peer with keys of 16 bytes.
+struct Wanted {
+  uint32_t lower;
+  uint32_t higher;
+  uint64_t rest;
+};
+
+Wanted packed(const ConnName& name) {
+  const auto& words = name.key.words;
+  return {static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[2]), words[4]};
+}
+
+void unpack(const Wanted& wanted, ConnName* name) {
+  name->key.words[0] = wanted.lower;
+  name->key.words[2] = wanted.higher;
+  name->key.words[4] = wanted.rest;
+}
+
+class ConntrackBench : public Bench {
+ public:
+  explicit ConntrackBench(bool batch) : batch_(batch) {}
+
+  // Fills the table, and draws what to look for: tracked connections, each with the same chance.
+  bool fill(uint32_t flows) {
+    // Half as much room again: a table that is run full is one that refuses.
+    const HashSecret secret = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+    if (!ConnTable::create(flows + flows / 2 + 64, secret, &table_).ok()) return false;
+    for (uint32_t flow = 0; flow < flows; ++flow) {
+      const ConnName name = connNameOf(flowKeyOf(flow), IcmpRole::None, 0, 0);
+      ConnEntry* entry = table_.insert(name, table_.hintOf(name), NOW_US);
+      if (entry == nullptr) continue;  // told by the sum of answers
+      entry->state = ConnState::Established;
+      entry->expiresUs = FAR_US;
+      table_.markReplied(*entry);
+    }
+    wanted_.reserve(LOOKUPS);
+    Random random;
+    for (size_t at = 0; at < LOOKUPS; ++at) {
+      const FlowKey key = flowKeyOf(random.below(flows));
+      const FlowKey& packet = random.below(2) == 0 ? key : reversed(key);
+      wanted_.push_back(packed(connNameOf(packet, IcmpRole::None, 0, 0)));
+    }
+    return true;
+  }
+
+  Measured run() noexcept override {
+    if (batch_) {
+      return measure(LOOKUPS, BATCH, [this](size_t at, size_t n) { return together(at, n); });
+    }
+    return measure(LOOKUPS, BATCH, [this](size_t at, size_t n) { return each(at, n); });
+  }
+
+  [[nodiscard]] size_t memoryBytes() const noexcept override { return table_.memoryBytes(); }
+
+ private:
+  uint64_t together(size_t first, size_t count) noexcept {
+    for (size_t at = 0; at < count; ++at) unpack(wanted_[first + at], &names_[at]);
+    table_.prepare({names_.data(), count}, hints_.data());
+    uint64_t found = 0;
+    for (size_t at = 0; at < count; ++at) {
+      found += table_.find(names_[at], hints_[at], NOW_US) != nullptr ? 1 : 0;
+    }
+    return found;
+  }
+
+  uint64_t each(size_t first, size_t count) noexcept {
+    uint64_t found = 0;
+    for (size_t at = first; at < first + count; ++at) {
+      ConnName& name = names_[0];
+      unpack(wanted_[at], &name);
+      found += table_.find(name, table_.hintOf(name), NOW_US) != nullptr ? 1 : 0;
+    }
+    return found;
+  }
+
+  bool batch_;
+  ConnTable table_;
+  std::vector<Wanted> wanted_;
+  std::array<ConnName, BATCH> names_;
+  std::array<ConnHint, BATCH> hints_;
+};
+
+}  // namespace
+
+std::unique_ptr<Bench> makeConntrackBench(std::span<const char* const> words) {
+  const long flows = words.size() == 2 ? std::strtol(words[0], nullptr, 10) : 0;
+  const bool batch = words.size() == 2 && std::string_view(words[1]) == "batch";
+  if (flows < 1 || flows > FLOWS_MAX) {
+    std::fputs("want FLOWS single|batch\n", stderr);
+    return nullptr;
+  }
+  auto bench = std::make_unique<ConntrackBench>(batch);
+  if (!bench->fill(static_cast<uint32_t>(flows))) {
+    std::fputs("there is no memory for so many flows\n", stderr);
+    return nullptr;
+  }
+  return bench;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "native/bench/bench.h"
+#include "native/bench/read-file.h"
+#include "native/packet/bytes.h"
+#include "native/table/table-slot.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr size_t BATCH = BATCH_FRAMES_MAX;
+
+// Addresses as the parser has them and ports as the filter makes them: arrays of one field each.
+struct Flows {
+  std::vector<uint32_t> sourcesV4;
+  std::vector<uint32_t> destinationsV4;
+  std::vector<AddressBytes> sourcesV6;
+  std::vector<AddressBytes> destinationsV6;
+  std::vector<uint32_t> ports;
+  std::vector<uint8_t> protocols;
+};
+
+class LookupBench : public Bench {
+ public:
+  LookupBench(TableBytes bytes, TableView view, Flows flows, uint8_t family, bool single,
+              TableView::Way way)
+      : bytes_(std::move(bytes)),
+        view_(view),
+        flows_(std::move(flows)),
+        family_(family),
+        single_(single),
+        way_(way) {}
+
+  Measured run() noexcept override {
+    const size_t items = flows_.ports.size();
+    if (single_) return measure(items, BATCH, [this](size_t at, size_t n) { return each(at, n); });
+    return measure(items, BATCH, [this](size_t at, size_t n) { return together(at, n); });
+  }
+
+  [[nodiscard]] size_t memoryBytes() const noexcept override { return bytes_.span().size(); }
+
+ private:
+  uint64_t together(size_t first, size_t count) noexcept {
+    std::array<uint32_t, BATCH> sources;
+    std::array<uint32_t, BATCH> destinations;
+    std::array<DeniedBy, BATCH> denied;
+    if (family_ == 4) {
+      view_.leavesOfV4({&flows_.sourcesV4[first], count}, sources.data(), way_);
+      view_.leavesOfV4({&flows_.destinationsV4[first], count}, destinations.data(), way_);
+    } else {
+      view_.leavesOfV6({&flows_.sourcesV6[first], count}, sources.data());
+      view_.leavesOfV6({&flows_.destinationsV6[first], count}, destinations.data());
+    }
+    view_.decideBatch(sources.data(), destinations.data(), &flows_.ports[first],
+                      {denied.data(), count}, way_);
+    uint64_t allowed = 0;
+    for (size_t at = 0; at < count; ++at) allowed += denied[at] == 0 ? 1 : 0;
+    return allowed;
+  }
+
+  // One packet after the other, as the single-packet way does.
+  uint64_t each(size_t first, size_t count) noexcept {
+    uint64_t allowed = 0;
+    for (size_t at = first; at < first + count; ++at) {
+      uint32_t source = 0;
+      uint32_t destination = 0;
+      if (family_ == 4) {
+        const uint32_t sourceBe = __builtin_bswap32(flows_.sourcesV4[at]);
+        const uint32_t destinationBe = __builtin_bswap32(flows_.destinationsV4[at]);
+        source = view_.leafOf(reinterpret_cast<const uint8_t*>(&sourceBe), 4);
+        destination = view_.leafOf(reinterpret_cast<const uint8_t*>(&destinationBe), 4);
+      } else {
+        source = view_.leafOf(flows_.sourcesV6[at].data(), 6);
+        destination = view_.leafOf(flows_.destinationsV6[at].data(), 6);
+      }
+      const DeniedBy denied = view_.decide(source, destination, flows_.protocols[at],
+                                           static_cast<uint16_t>(flows_.ports[at]));
+      allowed += denied == 0 ? 1 : 0;
+    }
+    return allowed;
+  }
+
+  TableBytes bytes_;
+  TableView view_;
+  Flows flows_;
+  uint8_t family_;
+  bool single_;
+  TableView::Way way_;
+};
+
+}  // namespace
+
+std::unique_ptr<Bench> makeLookupBench(std::span<const char* const> words) {
+  if (words.size() != 3) {
+    std::fputs("want TABLE TUPLES single|scalar|avx2|fastest\n", stderr);
+    return nullptr;
+  }
+  std::vector<std::byte> blob;
+  std::vector<std::byte> records;
+  if (!readFile(words[0], &blob) || !readFile(words[1], &records)) return nullptr;
+  TableBytes bytes;
+  TableView view;
+  Status status = TableBytes::copy(blob, &bytes);
+  if (status.ok()) status = TableView::open(bytes.span(), &view);
+  if (!status.ok() || records.size() < sizeof(FlowTuple)) {
+    std::fprintf(stderr, "%s: no table, or no tuples in %s\n", words[0], words[1]);
+    return nullptr;
+  }
+  const std::string_view name = words[2];
+  const TableView::Way fastest = TableView::fastestWay();
+  TableView::Way way = TableView::Way::Scalar;
+  if (name == "fastest") way = fastest;
+  if (name == "avx2") {
+    way = TableView::Way::Avx2;
+    if (fastest != way) {
+      std::fputs("this processor has no AVX2\n", stderr);
+      return nullptr;
+    }
+  }
+
+  Flows flows;
+  uint8_t family = 4;
+  for (size_t at = 0; at + sizeof(FlowTuple) <= records.size(); at += sizeof(FlowTuple)) {
+    FlowTuple tuple;
+    std::memcpy(&tuple, &records[at], sizeof tuple);
+    family = tuple.family;
+    if (family == 4) {
+      flows.sourcesV4.push_back(load32(tuple.source));
+      flows.destinationsV4.push_back(load32(tuple.destination));
+    } else {
+      std::copy_n(tuple.source, 16, flows.sourcesV6.emplace_back().begin());
+      std::copy_n(tuple.destination, 16, flows.destinationsV6.emplace_back().begin());
+    }
+    flows.ports.push_back(TableView::slotPort(tuple.protocol, tuple.port));
+    flows.protocols.push_back(tuple.protocol);
+  }
+  return std::make_unique<LookupBench>(std::move(bytes), view, std::move(flows), family,
+                                       name == "single", way);
+}
+
+}  // namespace sluice::bench

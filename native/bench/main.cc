@@ -1,0 +1,48 @@
+// Times native structures on request: set up once from the arguments, then a run for every line of
+// standard input, one JSON line each on standard output, until the input ends. Whoever asks can so
+// let several programs take turns on the same work.
+#include <cstdio>
+#include <string_view>
+
+#include "native/bench/bench.h"
+
+using sluice::bench::Bench;
+using sluice::bench::MakeBench;
+using sluice::bench::Measured;
+
+namespace {
+
+struct Named {
+  const char* name;
+  MakeBench make;
+};
+
+constexpr Named BENCHES[] = {
+    {"lookup", sluice::bench::makeLookupBench},
+    {"conntrack", sluice::bench::makeConntrackBench},
+    {"path", sluice::bench::makePathBench},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (const Named& each : BENCHES) {
+    if (argc < 2 || std::string_view(argv[1]) != each.name) continue;
+    const uint64_t start = sluice::bench::nowNs();
+    const auto bench = each.make({argv + 2, static_cast<size_t>(argc - 2)});
+    if (bench == nullptr) return 2;
+    std::printf("{\"setupMs\":%.1f,\"memoryBytes\":%zu}\n",
+                static_cast<double>(sluice::bench::nowNs() - start) / 1e6, bench->memoryBytes());
+    std::fflush(stdout);
+    char line[64];
+    while (std::fgets(line, sizeof line, stdin) != nullptr) {
+      const Measured measured = bench->run();
+      std::printf("{\"ns\":%.3f,\"p50\":%.2f,\"p99\":%.2f,\"answers\":%llu}\n", measured.nsPerItem,
+                  measured.p50, measured.p99, static_cast<unsigned long long>(measured.answers));
+      std::fflush(stdout);
+    }
+    return 0;
+  }
+  std::fputs("usage: native_bench lookup|conntrack|path ...\n", stderr);
+  return 2;
+}

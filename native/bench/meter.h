@@ -1,0 +1,93 @@
+#pragma once
+
+#include <time.h>
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::bench {
+
+[[nodiscard]] inline uint64_t nowNs() noexcept {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// Counts durations in buckets that are at most an eighth of their value wide.
+//
+// Units: nanoseconds.
+class Histogram {
+ public:
+  void add(uint64_t value) noexcept {
+    ++counts_[bucketOf(value)];
+    ++total_;
+  }
+
+  // The upper end of the bucket in which the share `part` of all values is reached.
+  [[nodiscard]] uint64_t percentile(double part) const noexcept {
+    const auto wanted = static_cast<uint64_t>(part * static_cast<double>(total_));
+    uint64_t seen = 0;
+    for (size_t bucket = 0; bucket < counts_.size(); ++bucket) {
+      seen += counts_[bucket];
+      if (seen > wanted) return endOf(bucket);
+    }
+    return 0;
+  }
+
+ private:
+  static constexpr size_t STEPS = 8;
+
+  static size_t bucketOf(uint64_t value) noexcept {
+    if (value < STEPS) return value;
+    const auto shift = static_cast<size_t>(std::bit_width(value)) - 4;
+    return (shift + 1) * STEPS + ((value >> shift) & (STEPS - 1));
+  }
+  static uint64_t endOf(size_t bucket) noexcept {
+    if (bucket < STEPS) return bucket;
+    const size_t shift = bucket / STEPS - 1;
+    return ((STEPS + bucket % STEPS + 1) << shift) - 1;
+  }
+
+  std::array<uint64_t, 62 * STEPS> counts_ = {};
+  uint64_t total_ = 0;
+};
+
+// What one run of a benchmark gives.
+struct Measured {
+  double nsPerItem = 0;
+  double p50 = 0;  // of an item, in the median batch
+  double p99 = 0;
+  uint64_t answers = 0;  // a sum over all answers: equal wherever the work was equal
+};
+
+// Times `items` items in batches: once without a pause for the mean, once with a look at the clock
+// after each batch for the percentiles.
+//
+// Shape: work(first, count) handles a batch and returns a sum of its answers.
+template <typename Work>
+[[nodiscard]] Measured measure(size_t items, size_t batch, Work&& work) noexcept {
+  Measured measured;
+  const uint64_t start = nowNs();
+  for (size_t first = 0; first < items; first += batch) {
+    measured.answers += work(first, first + batch <= items ? batch : items - first);
+  }
+  measured.nsPerItem = static_cast<double>(nowNs() - start) / static_cast<double>(items);
+
+  Histogram histogram;
+  uint64_t again = 0;
+  uint64_t before = nowNs();
+  for (size_t first = 0; first + batch <= items; first += batch) {
+    again += work(first, batch);
+    const uint64_t after = nowNs();
+    histogram.add(after - before);
+    before = after;
+  }
+  asm volatile("" : : "r"(again));  // work whose answer nobody reads would be left out
+  measured.p50 = static_cast<double>(histogram.percentile(0.5)) / static_cast<double>(batch);
+  measured.p99 = static_cast<double>(histogram.percentile(0.99)) / static_cast<double>(batch);
+  return measured;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,181 @@
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+#include "native/bench/bench.h"
+#include "native/bench/flows.h"
+#include "native/bench/read-file.h"
+#include "native/worker/filter.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr size_t BATCH = BATCH_FRAMES_MAX;
+constexpr size_t FRAMES = 512 * 1024;
+constexpr size_t SLOT_BYTES = 64;
+constexpr uint64_t NOW_US = 1;
+constexpr uint32_t INSIDE = 0;
+constexpr uint32_t OUTSIDE = 1;
+
+enum class PathWay : uint8_t { Parse, Single, Batch };
+
+// An Ethernet, IPv4 and TCP header without a payload: what a bare acknowledgement is.
+struct alignas(SLOT_BYTES) Slot {
+  std::array<uint8_t, SLOT_BYTES> bytes = {};
+
+  static constexpr uint32_t LENGTH = 54;
+
+  void put16(size_t at, uint32_t value) noexcept {
+    bytes[at] = static_cast<uint8_t>(value >> 8);
+    bytes[at + 1] = static_cast<uint8_t>(value);
+  }
+
+  void write(const FlowKey& key, uint8_t flags, uint32_t sequence,
+             uint32_t acknowledgement) noexcept {
+    bytes = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, 0x45};
+    put16(16, LENGTH - 14);
+    bytes[22] = 64;
+    bytes[23] = PROTOCOL_TCP;
+    std::memcpy(&bytes[26], key.source.data(), 4);
+    std::memcpy(&bytes[30], key.destination.data(), 4);
+    uint32_t sum = 0;
+    for (size_t at = 14; at < 34; at += 2) sum += load16(&bytes[at]);
+    sum = (sum & 0xffff) + (sum >> 16);
+    put16(24, ~((sum & 0xffff) + (sum >> 16)));
+    put16(34, key.sourcePort);
+    put16(36, key.destinationPort);
+    put16(38, sequence >> 16);
+    put16(40, sequence);
+    put16(42, acknowledgement >> 16);
+    put16(44, acknowledgement);
+    bytes[46] = 5 << 4;
+    bytes[47] = flags;
+    put16(48, 65'535);
+  }
+
+  [[nodiscard]] Frame frame() noexcept {
+    Frame frame;
+    frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
+    frame.length = LENGTH;
+    return frame;
+  }
+};
+
+class PathBench : public Bench {
+ public:
+  explicit PathBench(PathWay way) : slots_(FRAMES), way_(way) {}
+
+  // Puts the table in force and opens every connection. False when the filter refused a packet.
+  bool open(std::span<const std::byte> blob, uint32_t flows) {
+    const std::array<uint32_t, 1> links = {INSIDE};
+    uint32_t generation = 0;
+    FilterOptions options;
+    options.connectionsMax = flows + flows / 2 + 64;
+    options.hashSecret = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+    if (!tables_.publish(blob, links, &generation).ok() || !Filter::create(options, &filter_).ok()) {
+      return false;
+    }
+    table_ = tables_.read(0);
+    inside_.linkId = INSIDE;
+    inside_.endpointId = 0;
+    inside_.wire = true;
+    outside_.linkId = OUTSIDE;
+    outside_.role = LinkRole::Uplink;
+    outside_.wire = true;
+
+    bool passed = true;
+    const auto say = [&](const FlowKey& key, const LinkContext& from, uint8_t flags,
+                         uint32_t sequence, uint32_t acknowledgement) {
+      Slot slot;
+      slot.write(key, flags, sequence, acknowledgement);
+      passed = passed && filter_->judge(slot.frame(), from, *table_, NOW_US).passes();
+    };
+    for (uint32_t flow = 0; flow < flows; ++flow) {
+      const FlowKey key = flowKeyOf(flow);
+      say(key, outside_, TCP_SYN, 1'000, 0);
+      say(reversed(key), inside_, TCP_SYN | TCP_ACK, 5'000, 1'001);
+      say(key, outside_, TCP_ACK, 1'001, 5'001);
+    }
+    // Batches come from one link each, the two in turn.
+    Random random;
+    frames_.reserve(FRAMES);
+    for (size_t at = 0; at < FRAMES; ++at) {
+      const FlowKey key = flowKeyOf(random.below(flows));
+      if (fromInside(at)) {
+        slots_[at].write(reversed(key), TCP_ACK, 5'001, 1'001);
+      } else {
+        slots_[at].write(key, TCP_ACK, 1'001, 5'001);
+      }
+      frames_.push_back(slots_[at].frame());
+    }
+    return passed;
+  }
+
+  Measured run() noexcept override {
+    return measure(FRAMES, BATCH, [this](size_t at, size_t n) { return work(at, n); });
+  }
+
+  // The frames apart: the same in every way.
+  [[nodiscard]] size_t memoryBytes() const noexcept override { return 0; }
+
+ private:
+  static bool fromInside(size_t at) noexcept { return at / BATCH % 2 == 1; }
+
+  uint64_t work(size_t first, size_t count) noexcept {
+    const LinkContext& from = fromInside(first) ? inside_ : outside_;
+    uint64_t passed = 0;
+    if (way_ == PathWay::Parse) {
+      for (size_t at = first; at < first + count; ++at) {
+        PacketView view;
+        DropReason reason = parsePacket(frames_[at], &view);
+        if (reason == DropReason::None) reason = parseTransport(&view);
+        if (reason == DropReason::None) reason = checkOffload(frames_[at], view);
+        passed += reason == DropReason::None && view.key.sourcePort != 0 ? 1 : 0;
+      }
+    } else if (way_ == PathWay::Single) {
+      for (size_t at = first; at < first + count; ++at) {
+        passed += filter_->judge(frames_[at], from, *table_, NOW_US).passes() ? 1 : 0;
+      }
+    } else {
+      filter_->judgeBatch({&frames_[first], count}, from, *table_, NOW_US, judgements_.data());
+      for (size_t at = 0; at < count; ++at) passed += judgements_[at].passes() ? 1 : 0;
+    }
+    return passed;
+  }
+
+  std::vector<Slot> slots_;
+  std::vector<Frame> frames_;
+  PathWay way_;
+  TableSlot tables_{1};
+  const TableInForce* table_ = nullptr;
+  std::unique_ptr<Filter> filter_;
+  LinkContext inside_;
+  LinkContext outside_;
+  std::array<Judgement, BATCH> judgements_;
+};
+
+}  // namespace
+
+std::unique_ptr<Bench> makePathBench(std::span<const char* const> words) {
+  const long flows = words.size() == 3 ? std::strtol(words[1], nullptr, 10) : 0;
+  if (flows < 1 || flows > FLOWS_MAX) {
+    std::fputs("want TABLE FLOWS parse|single|batch\n", stderr);
+    return nullptr;
+  }
+  std::vector<std::byte> blob;
+  if (!readFile(words[0], &blob)) return nullptr;
+  const std::string_view name = words[2];
+  const PathWay way = name == "parse"    ? PathWay::Parse
+                      : name == "single" ? PathWay::Single
+                                         : PathWay::Batch;
+  auto bench = std::make_unique<PathBench>(way);
+  if (!bench->open(blob, static_cast<uint32_t>(flows))) {
+    std::fprintf(stderr, "%s: the filter refuses what it should let pass\n", words[0]);
+    return nullptr;
+  }
+  return bench;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <new>
+#include <span>
+#include <utility>
+
+namespace sluice {
+
+// An array of a fixed size that lies on huge pages when the system has any to give, since a table
+// of millions of entries is otherwise a miss in the address translation for every entry.
+//
+// Shape: all bytes start as zero; no element is constructed or destroyed.
+template <typename Element>
+class HugeArray {
+ public:
+  HugeArray() = default;
+  ~HugeArray() {
+    if (elements_ != nullptr) munmap(elements_, bytes_);
+  }
+  HugeArray(HugeArray&& other) noexcept
+      : elements_(std::exchange(other.elements_, nullptr)),
+        bytes_(std::exchange(other.bytes_, 0)) {}
+  HugeArray& operator=(HugeArray&& other) noexcept {
+    std::swap(elements_, other.elements_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+
+  // Whether there is memory for `count` elements; before that the array is empty.
+  [[nodiscard]] bool create(size_t count) noexcept {
+    constexpr size_t HUGE_PAGE_BYTES = 2u << 20;
+    const size_t wanted = count * sizeof(Element);
+    const bool large = wanted >= HUGE_PAGE_BYTES;
+    const size_t bytes =
+        large ? (wanted + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES : wanted;
+    void* memory =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return false;
+    // Advice that the system may not take.
+    if (large) (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    elements_ = static_cast<Element*>(memory);
+    bytes_ = bytes;
+    return true;
+  }
+
+  [[nodiscard]] Element* get() const noexcept { return elements_; }
+  [[nodiscard]] Element& operator[](size_t index) const noexcept { return elements_[index]; }
+  [[nodiscard]] size_t bytes() const noexcept { return bytes_; }
+
+ private:
+  Element* elements_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace sluice
