@@ -28,7 +28,16 @@
       "sources": ["<!@(node scripts/native-sources.mjs binding)"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=9", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
-      "ldflags": ["-static-libstdc++", "-static-libgcc"]
+      "ldflags": ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"],
+      "conditions": [
+        # See native/binding/glibc-floor.cc.
+        ["target_arch=='x64'", {
+          "ldflags": [
+            "-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=pthread_once",
+            "-Wl,--wrap=__pthread_key_create,--wrap=pthread_setname_np"
+          ]
+        }]
+      ]
     },
     {
       "target_name": "native_test",

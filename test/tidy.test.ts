@@ -45,6 +45,7 @@ const entryPoints = new Set([
   "src/cli/reference.ts",
   "src/layout/generate.ts",
   "native/binding/addon.cc",
+  "native/binding/glibc-floor.cc",
 ]);
 
 interface Reference {

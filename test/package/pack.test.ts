@@ -1,0 +1,180 @@
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { obstaclesOf, requirementsOf } from "../../scripts/elf.mjs";
+import { labObstacle, named, root, threeTier } from "../live/lab-harness.js";
+
+// Goal: the tarball of `npm pack` installs and works on a machine that has Node and no compiler.
+// Method: pack, install with a PATH of a handful of programs, and use what was installed. More versions of
+// Node are tried where SLUICE_PACKAGE_NODES lists them (`npm run test:nodes`).
+
+const folder = mkdtempSync(join(tmpdir(), "sluice-pack-"));
+const versions = (process.env["SLUICE_PACKAGE_NODES"] ?? "").split(",").filter((each) => each);
+let tarball = "";
+let files: string[] = [];
+
+beforeAll(() => {
+  const words = ["pack", "--json", "--pack-destination", folder];
+  const [packed] = JSON.parse(
+    execFileSync("npm", words, { cwd: root, encoding: "utf8", stdio: "pipe" }),
+  );
+  tarball = join(folder, packed.filename);
+  files = packed.files.map((file: { path: string }) => file.path);
+}, 300_000);
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function onPath(program: string): string | undefined {
+  return (process.env["PATH"] ?? "")
+    .split(delimiter)
+    .map((each) => join(each, program))
+    .find((each) => existsSync(each));
+}
+
+/** The environment of a machine with this Node and nothing that compiles. */
+function bareMachine(node: string, name: string): NodeJS.ProcessEnv {
+  const bin = join(folder, name);
+  mkdirSync(bin);
+  symlinkSync(node, join(bin, "node"));
+  for (const program of ["sh", "env", "unshare", "nsenter"]) {
+    const found = onPath(program);
+    if (found !== undefined) symlinkSync(found, join(bin, program));
+  }
+  return {
+    ...process.env,
+    PATH: bin,
+    SLUICE_STATE_DIR: join(folder, `${name}-state`),
+    NODE_PATH: "",
+    NO_COLOR: "1",
+  };
+}
+
+function nodeOfVersion(version: string): string {
+  const prefix = join(folder, `node-${version}`);
+  execFileSync(
+    "npm",
+    ["install", "--prefix", prefix, "--no-audit", "--no-fund", `node@${version}`],
+    {
+      stdio: "pipe",
+    },
+  );
+  return join(prefix, "node_modules/node/bin/node");
+}
+
+describe("npm pack", () => {
+  test("holds what a user needs, and nothing that has to be built", () => {
+    for (const file of ["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "LICENSE"]) {
+      expect(files).toContain(file);
+    }
+    expect(files).toContain(`prebuilds/linux-${process.arch}/node.napi.glibc.node`);
+    expect(files.filter((file) => /^(native|src|test|build)\/|\.gyp$|\.map$/.test(file))).toEqual(
+      [],
+    );
+    const lost = files
+      .filter((file) => /^dist\/.*\.js$/.test(file))
+      .filter((file) => !existsSync(join(root, file.replace(/^dist(.*)js$/, "src$1ts"))));
+    expect(lost).toEqual([]);
+  });
+
+  test("has no script that runs at an install", () => {
+    const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    expect(Object.keys(manifest.scripts)).not.toContain("install");
+    expect(
+      Object.keys(manifest.scripts).filter((name) => /^(pre|post)install$/.test(name)),
+    ).toEqual([]);
+    expect(manifest).toMatchObject({ type: "module", gypfile: false });
+  });
+
+  test("the addon loads on glibc 2.31 and without libstdc++", () => {
+    const addon = join(root, `prebuilds/linux-${process.arch}/node.napi.glibc.node`);
+    const bytes = readFileSync(addon);
+    expect(requirementsOf(bytes).versions).toContain("GLIBC_2.4");
+    expect(obstaclesOf(bytes)).toEqual([]);
+    // The same question about a program that does need more.
+    expect(obstaclesOf(readFileSync(process.execPath)).join()).toMatch(/libstdc\+\+|GLIBCXX/);
+  });
+
+  for (const version of [process.versions.node, ...versions]) {
+    describe(`installed with Node ${version}`, () => {
+      const prefix = join(folder, `prefix-${version}`);
+      const library = join(prefix, "lib/node_modules/sluice");
+      let env: NodeJS.ProcessEnv;
+      let node: string;
+
+      const sluice = (...words: string[]): string =>
+        execFileSync(join(prefix, "bin/sluice"), words, { cwd: folder, env, encoding: "utf8" });
+
+      beforeAll(() => {
+        node = version === process.versions.node ? process.execPath : nodeOfVersion(version);
+        env = bareMachine(node, `bin-${version}`);
+        const npm = join(dirname(realpathSync(onPath("npm") ?? "npm")), "npm-cli.js");
+        const words = ["install", "--global", "--prefix", prefix, "--prefer-offline", tarball];
+        execFileSync(node, [npm, ...words, "--no-audit", "--no-fund"], {
+          cwd: folder,
+          env,
+          stdio: "pipe",
+        });
+      }, 300_000);
+
+      test("answers through the native table", () => {
+        const answer = JSON.parse(sluice("version", "-o", "json"));
+        if (version.includes(".")) expect(answer.node).toBe(version);
+        else expect(answer.node.split(".")[0]).toBe(version);
+        const probes = join(root, "examples/probes/three-tier.json");
+        const { verdicts } = JSON.parse(
+          sluice("query", "-f", threeTier, "--probes", probes, "-o", "json"),
+        );
+        expect(new Set(verdicts.map((each: { verdict: string }) => each.verdict))).toEqual(
+          new Set(["allow", "deny"]),
+        );
+        expect(existsSync(join(library, "build"))).toBe(false);
+      });
+
+      test.skipIf(labObstacle !== undefined)(named("runs a lab", labObstacle), () => {
+        try {
+          sluice("lab", "up", "-f", join(library, "examples/three-tier"));
+          const probed = JSON.parse(sluice("lab", "probe", "-o", "json"));
+          expect(JSON.stringify(probed)).toContain("stranger");
+        } finally {
+          sluice("lab", "down");
+        }
+      });
+
+      test("is a typed ESM library", () => {
+        const user = join(folder, `user-${version}`);
+        mkdirSync(join(user, "node_modules/@types"), { recursive: true });
+        symlinkSync(library, join(user, "node_modules/sluice"));
+        symlinkSync(join(root, "node_modules/@types/node"), join(user, "node_modules/@types/node"));
+        writeFileSync(join(user, "package.json"), '{"type":"module"}');
+        writeFileSync(
+          join(user, "main.ts"),
+          [
+            'import { compile, parseManifests, Table, TupleBatch } from "sluice";',
+            'const result = compile({ objects: parseManifests("", "none").objects });',
+            "if (!result.ok) throw new Error();",
+            "const bytes: number = result.blob.byteLength;",
+            "console.log(bytes > 0, typeof Table, typeof TupleBatch);",
+          ].join("\n"),
+        );
+        const tsc = join(root, "node_modules/typescript/bin/tsc");
+        const flags = ["--strict", "--module", "nodenext", "--target", "es2022", "--types", "node"];
+        execFileSync(process.execPath, [tsc, ...flags, "main.ts"], { cwd: user });
+        const words = ["--preserve-symlinks", "main.js"];
+        expect(execFileSync(node, words, { cwd: user, env, encoding: "utf8" })).toBe(
+          "true function function\n",
+        );
+      });
+    });
+  }
+});
