@@ -12,11 +12,14 @@ void TableBytes::Free::operator()(std::byte* bytes) const noexcept { std::free(b
 Status TableBytes::copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept {
   const size_t rounded =
       (blob.size() + TABLE_ALIGNMENT_BYTES - 1) / TABLE_ALIGNMENT_BYTES * TABLE_ALIGNMENT_BYTES;
-  auto* memory = static_cast<std::byte*>(
-      std::aligned_alloc(TABLE_ALIGNMENT_BYTES, std::max<size_t>(rounded, TABLE_ALIGNMENT_BYTES)));
-  if (memory == nullptr) return {StatusCode::Limit};
-  if (!blob.empty()) std::memcpy(memory, blob.data(), blob.size());
-  bytes->bytes_.reset(memory);
+  if (bytes->bytes_ == nullptr || bytes->capacity_ < rounded) {
+    const size_t capacity = std::max<size_t>(rounded, TABLE_ALIGNMENT_BYTES);
+    auto* memory = static_cast<std::byte*>(std::aligned_alloc(TABLE_ALIGNMENT_BYTES, capacity));
+    if (memory == nullptr) return {StatusCode::Limit};
+    bytes->bytes_.reset(memory);
+    bytes->capacity_ = capacity;
+  }
+  if (!blob.empty()) std::memcpy(bytes->bytes_.get(), blob.data(), blob.size());
   bytes->size_ = blob.size();
   return {};
 }
@@ -26,6 +29,7 @@ TableSlot::~TableSlot() = default;
 Status TableSlot::publish(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                           uint32_t* generation) noexcept {
   auto table = std::make_unique<TableInForce>();
+  table->bytes = std::move(spare_);
   if (const Status status = TableBytes::copy(blob, &table->bytes); !status.ok()) return status;
   if (const Status status = TableView::open(table->bytes.span(), &table->view); !status.ok()) {
     return status;
@@ -56,7 +60,11 @@ void TableSlot::reclaim() noexcept {
   for (const Passed& worker : passed_) {
     oldest = std::min(oldest, worker.epoch.load(std::memory_order_seq_cst));
   }
-  std::erase_if(retired_, [oldest](const Retired& each) { return each.epoch <= oldest; });
+  std::erase_if(retired_, [this, oldest](Retired& each) {
+    if (each.epoch > oldest) return false;
+    spare_ = std::move(each.table->bytes);
+    return true;
+  });
 }
 
 }  // namespace sluice

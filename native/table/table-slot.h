@@ -16,6 +16,8 @@ namespace sluice {
 // A copy of a blob in memory that starts on a 64-byte boundary.
 class TableBytes {
  public:
+  // Memory that `bytes` already has is used again where it suffices: its pages are there, which is
+  // most of the cost.
   // Errors: Limit when there is no memory.
   static Status copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept;
 
@@ -27,6 +29,7 @@ class TableBytes {
   };
   std::unique_ptr<std::byte, Free> bytes_;
   size_t size_ = 0;
+  size_t capacity_ = 0;
 };
 
 // A table together with what binds it to this process, so that a swap replaces both at once.
@@ -99,6 +102,7 @@ class TableSlot {
   std::vector<Passed> passed_;
   std::unique_ptr<TableInForce> owned_;
   std::vector<Retired> retired_;
+  TableBytes spare_;  // of the table that was freed last
   uint32_t generation_ = 0;
 };
 
