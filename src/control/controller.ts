@@ -1,9 +1,9 @@
-import { compile } from "../compiler/compile.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
+import { ManifestCompiler } from "./manifest-compiler.js";
 
 /** A table that is ready to be put in force. */
 export interface CompiledTable {
@@ -47,6 +47,7 @@ export interface ControllerStatus {
  */
 export class Controller {
   readonly #options: ControllerOptions;
+  readonly #compiler: ManifestCompiler;
   #last: Promise<unknown> = Promise.resolve();
   #table: CompiledTable | undefined;
   #generation = 0;
@@ -55,6 +56,7 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
+    this.#compiler = new ManifestCompiler(options.local);
   }
 
   /** The table in force. */
@@ -86,7 +88,7 @@ export class Controller {
       if (diagnostics.some(isError)) return this.#failed({ ok: false, diagnostics });
 
       const objects = this.#options.prepare?.(manifests.objects) ?? manifests.objects;
-      const compiled = compile({ objects, local: this.#options.local });
+      const compiled = this.#compiler.compile(objects);
       diagnostics = [...diagnostics, ...compiled.diagnostics];
       if (!compiled.ok) return this.#failed({ ok: false, diagnostics });
 
