@@ -95,7 +95,9 @@ describe("every command", () => {
     const meanings = new Map<string, boolean>();
     for (const [path, spec] of commands) {
       for (const { flags } of spec.options ?? []) {
-        expect(flags, path).toMatch(/^(-[a-z], )?--[a-z]+(-[a-z0-9]+)*( <[a-z/,-]+(\.\.\.)?>)?$/);
+        expect(flags, path).toMatch(
+          /^(-[a-zA-Z], )?--[a-z]+(-[a-z0-9]+)*( <[a-z/,-]+(\.\.\.)?>)?$/,
+        );
         const long = /--[a-z0-9-]+/.exec(flags)?.[0] ?? "";
         const takesValue = flags.includes("<");
         expect(meanings.get(long) ?? takesValue, `${long} in ${path}`).toBe(takesValue);

@@ -53,11 +53,16 @@ export interface Answer {
 export class Bench {
   readonly folder: string;
   readonly #prefix: readonly string[];
+  readonly #home: string;
   readonly #children: ChildProcess[] = [];
 
-  /** `prefix` are words before the program, for example to run it as another user. */
-  constructor(prefix: readonly string[] = [], folder?: string) {
+  /**
+   * `prefix` are words before the program, for example to run it as another user; `home` is where
+   * the program is installed.
+   */
+  constructor(prefix: readonly string[] = [], folder?: string, home = root) {
     this.#prefix = prefix;
+    this.#home = home;
     this.folder = folder ?? mkdtempSync(join(tmpdir(), "sluice-live-"));
   }
 
@@ -66,8 +71,9 @@ export class Bench {
   }
 
   start(...words: string[]): ChildProcess {
-    const [program, ...rest] = [...this.#prefix, process.execPath, main, ...words];
-    const child = spawn(program!, rest, { cwd: root, env: this.env });
+    const command = join(this.#home, "dist/cli/main.js");
+    const [program, ...rest] = [...this.#prefix, process.execPath, command, ...words];
+    const child = spawn(program!, rest, { cwd: this.#home, env: this.env });
     this.#children.push(child);
     return child;
   }

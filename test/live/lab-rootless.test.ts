@@ -1,41 +1,56 @@
 import { spawnSync } from "node:child_process";
-import { chownSync, mkdtempSync } from "node:fs";
+import { chmodSync, chownSync, cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ProbeReport } from "../../src/lab/protocol.js";
-import { Bench, labObstacle, main, named, threeTier, until } from "./lab-harness.js";
+import { Bench, labObstacle, named, root, until } from "./lab-harness.js";
 
+// As the user sees it: where the program is installed.
+const threeTier = "examples/three-tier";
 const nobody = 65_534;
 const isRoot = process.getuid?.() === 0;
-const become = ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"];
-// A checkout below a folder that is root's alone: `nobody` may then read it all the same, and no more.
-const becomeReader = [...become, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"];
-
-function canRead(as: readonly string[]): boolean {
-  const [program = "", ...rest] = [...as, process.execPath, main, "version"];
-  return spawnSync(program, rest).status === 0;
-}
-
-const asNobody = isRoot ? (canRead(become) ? become : becomeReader) : [];
+const asNobody = isRoot
+  ? ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"]
+  : [];
 
 /** Why an ordinary user can bring no lab up here. */
 const obstacle = ((): string | undefined => {
   if (labObstacle !== undefined) return labObstacle;
-  if (!canRead(asNobody)) return "an ordinary user cannot read this checkout";
   const [enter = "", ...words] = [...asNobody, "unshare", "--user", "--map-root-user", "true"];
   if (spawnSync(enter, words).status !== 0) return "this kernel gives users no namespaces";
   return undefined;
 })();
 
+/** What a user installs, where every user can read it: a checkout may be below a folder of root's. */
+function installFor(everybody: string): void {
+  const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    readonly dependencies: Record<string, string>;
+  };
+  const packages = Object.keys(dependencies).map((name) => `node_modules/${name}`);
+  for (const part of [
+    "package.json",
+    "dist",
+    "build/Release/dataplane.node",
+    "examples",
+    ...packages,
+  ]) {
+    cpSync(join(root, part), join(everybody, part), { recursive: true });
+  }
+  chmodSync(everybody, 0o755);
+}
+
 // Goal: all of a lab works for a user without any privilege.
 // Method: as root, become `nobody` first; else as oneself.
 describe.skipIf(obstacle !== undefined)(named("lab without root", obstacle), () => {
   let bench: Bench;
+  const home = mkdtempSync(join(tmpdir(), "sluice-home-"));
+  beforeAll(() => installFor(home));
+  afterAll(() => rmSync(home, { recursive: true, force: true }));
   beforeEach(() => {
     const folder = mkdtempSync(join(tmpdir(), "sluice-live-"));
     if (isRoot) chownSync(folder, nobody, nobody);
-    bench = new Bench(asNobody, folder);
+    bench = new Bench(asNobody, folder, home);
   });
   afterEach(() => bench.close());
 
