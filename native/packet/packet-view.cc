@@ -418,7 +418,10 @@ DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept {
                     ((gsoType == GSO_UDP || gsoType == GSO_UDP_FRAGMENTS) &&
                      protocol == PROTOCOL_UDP && offload.gsoType == gsoType);
   // What stands behind the packet would be cut into its segments.
-  const bool whole = partialChecksum && offload.gsoSize != 0 && end == frame.length;
+  // Cutting goes by where the checksum starts: a tunnel's inner header would be cut instead of
+  // ours.
+  const bool whole = partialChecksum && offload.checksumStart == view.l4Offset &&
+                     offload.gsoSize != 0 && end == frame.length;
   return fits && whole ? DropReason::None : DropReason::OffloadInvalid;
 }
 

@@ -81,6 +81,9 @@ class TableSlot {
     return current_.load(std::memory_order_seq_cst);
   }
 
+  // The table in force, or nullptr. Threads: the control thread.
+  [[nodiscard]] const TableInForce* inForce() const noexcept { return owned_.get(); }
+
   // Says that a worker reads no table until its next read().
   void idle(size_t worker) noexcept {
     passed_[worker].epoch.store(UINT64_MAX, std::memory_order_seq_cst);

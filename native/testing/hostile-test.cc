@@ -18,6 +18,7 @@ namespace {
 constexpr uint64_t SECOND = 1'000'000;
 constexpr uint8_t POD = 10;
 constexpr uint8_t FRIEND = 11;
+constexpr uint8_t SERVER = 12;
 constexpr uint8_t STRANGER = 13;
 constexpr AddressBytes FAR = {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
 
@@ -163,4 +164,32 @@ TEST("hostile: multicast listener messages carry no data, out or in") {
   FrameBuilder near = listenerReport(STRANGER);
   addBytes(near.payload, 500);
   CHECK(pod.fromNet(near.build(), SECOND).reason == DropReason::PolicyIngress);
+}
+
+TEST("hostile: one side alone makes no connection that may not give way, not in a loose start") {
+  OnePod pod({.connectionsMax = 8, .loose = true});
+  for (uint16_t port = 1; port <= 8; ++port) {
+    for (uint32_t each = 0; each < 3; ++each) {
+      CHECK(pod.fromPod(tcpFrame(4, POD, port, SERVER, 5432, {.flags = TCP_ACK, .sequence = each}),
+                        SECOND)
+                .passes());
+    }
+  }
+  CHECK(pod.fromPod(udpFrame(4, POD, 4000, SERVER, 53), SECOND).opened);
+  // What the other side answers stays.
+  const auto ack = TcpFields{.flags = TCP_ACK, .sequence = 7};
+  for (uint16_t port = 11; port <= 18; ++port) {
+    CHECK(pod.fromPod(tcpFrame(4, POD, port, SERVER, 5432, ack), SECOND).opened);
+    CHECK(pod.fromNet(tcpFrame(4, SERVER, 5432, POD, port, ack), SECOND).passes());
+  }
+  CHECK(pod.fromPod(udpFrame(4, POD, 4001, SERVER, 53), SECOND).reason ==
+        DropReason::ConntrackFull);
+}
+
+TEST("hostile: a superframe is cut by the header that was judged") {
+  OnePod pod;
+  const auto frame = udpFrame(4, POD, 4000, SERVER, 53, 4000);
+  CHECK(pod.fromPod(frame, SECOND, {1, 5, 42, 1400, 34, 6}).passes());
+  CHECK(pod.fromPod(frame, SECOND, {1, 5, 92, 1400, 84, 6}).reason == DropReason::OffloadInvalid);
+  CHECK(pod.fromPod(frame, SECOND, {1, 3, 92, 1400, 84, 6}).reason == DropReason::OffloadInvalid);
 }

@@ -181,6 +181,24 @@ TEST("worker: a wire needs two links that are there") {
   CHECK(setting.worker->drops(DropReason::NoDestination) == 1);
 }
 
+TEST("worker: a new link is nobody's until a table says whose") {
+  Setting setting(Setting::Way::Switch);
+  CHECK(setting.worker->removeLink(1).ok());
+  auto link = std::make_unique<MemoryLink>(80, true);
+  const MemoryLink* sent = link.get();
+  uint32_t id = NONE;
+  REQUIRE(setting.worker->addLink(std::move(link), MacAddress{2, 0, 0, 0, 0, 0x77}, &id).ok());
+  CHECK(id == 2);
+  setting.arrive(0, syn(10, 11, 8080));
+  CHECK(sent->sent().empty());
+  CHECK(setting.worker->drops(DropReason::NoDestination) == 1);
+  // Once no table binds it, the place is free.
+  setting.publish({0});
+  REQUIRE(
+      setting.worker->addLink(std::make_unique<MemoryLink>(80, true), OnePod::PEER_MAC, &id).ok());
+  CHECK(id == 1);
+}
+
 TEST("worker: a switch leads to the destination's link, from the gateway's MAC") {
   Setting setting(Setting::Way::Switch);
   setting.arrive(0, syn(10, 11, 8080));

@@ -409,8 +409,12 @@ void Filter::judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntr
   const TcpOutcome outcome = trackTcp(entry, foreseen.name->sender, view.tcp);
   switch (outcome.fate) {
     case TcpFate::Accepted:
-      // Only a finished handshake shows that the other end is there: it may then not be pushed out.
-      if (entry.state == ConnState::Established) connections_.markReplied(entry);
+      // Only a finished handshake shows that the other end is there, or its answer where the start
+      // was not seen: the connection may then not be pushed out.
+      if (entry.state == ConnState::Established &&
+          ((entry.flags & ConnEntry::NO_WINDOW) == 0 || foreseen.name->sender != entry.opener())) {
+        connections_.markReplied(entry);
+      }
       entry.expiresUs = nowUs + timeoutOf(entry);
       return;
     case TcpFate::Ignored:

@@ -100,9 +100,12 @@ Worker::Station* Worker::stationOf(uint32_t linkId) const noexcept {
 
 Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
                        uint32_t* linkId) noexcept {
-  const auto place = std::find(stations_.begin(), stations_.end(), nullptr);
-  const auto id = static_cast<uint32_t>(place - stations_.begin());
-  if (id == LINKS_MAX) return {StatusCode::Limit};
+  // An id that a table still binds may be that of a link which was removed: whoever got it would be
+  // taken for the endpoint that was there.
+  const TableInForce* table = tables_->inForce();
+  uint32_t id = 0;
+  while (stationOf(id) != nullptr || (table != nullptr && table->endpointOfLink(id) != NONE)) ++id;
+  if (id >= LINKS_MAX) return {StatusCode::Limit};
   std::unique_ptr<Station> station(new (std::nothrow) Station);
   if (station == nullptr) return {StatusCode::Limit};
   if (const Status status = watch(link->descriptor(), id); !status.ok()) return status;
@@ -112,11 +115,8 @@ Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddres
   // What arrived before it was watched has raised no event.
   station->ready = true;
   ready_.push_back(id);
-  if (place == stations_.end()) {
-    stations_.push_back(std::move(station));
-  } else {
-    *place = std::move(station);
-  }
+  if (id >= stations_.size()) stations_.resize(id + 1);
+  stations_[id] = std::move(station);
   contextsStale_ = true;
   *linkId = id;
   return {};
