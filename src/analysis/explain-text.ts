@@ -30,14 +30,34 @@ export function explanationText(explanation: Explanation, paint: Paint = plain):
   }
   if (nearest !== null) {
     const advice = nearest.advice === null ? "" : ` - ${nearest.advice}`;
-    lines.push(` nearest  ${policyName(nearest)} rule ${nearest.index + 1}${advice}`);
+    lines.push(` nearest  ${nearest.ref}${advice}`);
   } else if (verdict === "deny") {
-    lines.push(...noRuleLines(direction));
+    lines.push(...noMissLines(direction));
   }
   for (const other of differs) {
     lines.push(` but ${other.from} -> ${other.to} is ${word(other.verdict === "allow")}`);
   }
   return lines.map((line) => `${line}\n`).join("");
+}
+
+/** Draws an explanation's lines as a tree, from their indentation. */
+export function explanationTree(text: string): string {
+  const lines = text.split("\n").slice(0, -1);
+  const depths = lines.map((line) => Math.ceil((line.length - line.trimStart().length) / 2));
+  /** Whether a line of this depth comes before one that is less deep. */
+  const continues = (from: number, depth: number) => {
+    const next = depths.findIndex((each, index) => index > from && each <= depth);
+    return next >= 0 && depths[next] === depth;
+  };
+  return lines
+    .map((line, index) => {
+      const depth = depths[index]!;
+      if (depth === 0) return `${line}\n`;
+      const stem = continues(index, 1) ? "│  " : "   ";
+      const branch = continues(index, depth) ? "├─ " : "└─ ";
+      return `${depth === 1 ? "" : stem}${branch}${line.trimStart()}\n`;
+    })
+    .join("");
 }
 
 function endText({ ref, address }: Explanation["from"]): string {
@@ -54,13 +74,13 @@ function reasonText(side: SideFinding): string {
 function decidingText(rule: DecidingRule): string {
   if (rule.tier === "Node") return `the pod's own node, ${rule.name}, always reaches it`;
   const does = rule.action === "Accept" ? "by" : "denied by";
-  return `${does} ${policyName(rule)} rule ${rule.index + 1}`;
+  return `${does} ${rule.ref}`;
 }
 
 function sideLines(side: SideFinding, paint: Paint): string[] {
   const lines = side.isolatedBy.map(
     (policy) =>
-      `   isolated by  ${policyName(policy)}  ${placeText(policy)}  ${paint(`(policyTypes: ${policy.policyTypes.join(", ")})`, "quiet")}`,
+      `   isolated by  ${policy.ref}  ${placeText(policy)}  ${paint(`(policyTypes: ${policy.policyTypes.join(", ")})`, "quiet")}`,
   );
   // An allowed side has one rule to show, and its line above shows it.
   if (side.verdict === "allow") return lines;
@@ -72,20 +92,21 @@ function ruleText(rule: RuleFinding, paint: Paint): string {
   const outcome = (condition: "ok" | "fail") =>
     condition === "ok" ? paint("OK", "allowed") : paint("FAIL", "denied");
   const action = rule.tier === "NetworkPolicy" ? "" : ` ${rule.action}`;
-  const head = `${policyName(rule)} rule ${rule.index + 1}${action}  ${placeText(rule)}`;
+  const head = `${rule.ref}${action}  ${placeText(rule)}`;
   if (rule.failed === "peers") return `${head}  peers ${outcome("fail")}  ${rule.peerDetail}`;
   const ports = `ports ${outcome(rule.port)}  ${rule.portDetail}`;
   return `${head}  peers ${outcome("ok")} (${rule.peerDetail})  ${ports}`;
 }
 
-function noRuleLines(sides: readonly SideFinding[]): string[] {
+/** What to do where no rule nearly allows it. */
+function noMissLines(sides: readonly SideFinding[]): string[] {
   return sides
-    .filter((side) => side.verdict === "deny" && side.rules.length === 0)
-    .map((side) => ` nearest  no policy has any rule for ${side.direction}: add one`);
-}
-
-function policyName({ kind, namespace, name }: Pick<DecidingRule, "kind" | "namespace" | "name">) {
-  return namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
+    .filter((side) => side.verdict === "deny")
+    .map(({ direction, decidedBy }) =>
+      decidedBy === null
+        ? ` nearest  no policy has any rule for ${direction}: add one`
+        : ` nearest  none - ${decidedBy.ref} denies it: change it, or add a rule before it`,
+    );
 }
 
 function placeText({ file, line, column }: Place): string {

@@ -12,7 +12,7 @@ import type {
 } from "../manifest/objects.js";
 import { type Address, compareAddresses, formatAddress } from "../net/address.js";
 import type { ClusterObjects, LivePod } from "../policy/cluster.js";
-import { isolates, subjectMatches } from "../policy/resolve.js";
+import { compareClusterPolicies, isolates, subjectMatches } from "../policy/resolve.js";
 import {
   type Condition,
   checkClusterPeer,
@@ -45,6 +45,8 @@ export interface Place {
 }
 
 export interface PolicyFinding extends Place {
+  /** What a person calls it: `namespace/name`, or kind and name. */
+  readonly ref: string;
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
@@ -53,6 +55,8 @@ export interface PolicyFinding extends Place {
 
 /** How one rule takes the flow. */
 export interface RuleFinding extends Place {
+  /** What a person calls it: the policy, and the rule's number counted from 1. */
+  readonly ref: string;
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
@@ -74,6 +78,7 @@ export interface RuleFinding extends Place {
 }
 
 export interface DecidingRule extends Place {
+  readonly ref: string;
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
@@ -231,7 +236,8 @@ function notJudged(direction: Side, endpoint: string): SideFinding {
 function decidingRule({ policy, ...rule }: RuleRecord): DecidingRule {
   const { kind, namespace, name, file } = policy;
   const { tier, action, index, line, column } = rule;
-  return { kind, namespace, name, tier, action, index, file, line, column };
+  const ref = ruleRef(policy, index);
+  return { ref, kind, namespace, name, tier, action, index, file, line, column };
 }
 
 /** What the manifests say of one side: who isolates it, and how each rule takes the flow. */
@@ -253,7 +259,7 @@ function policyFindings(
   const ofTier = (tier: ClusterPolicy["tier"]) =>
     policies.clusterPolicies
       .filter((policy) => policy.tier === tier && subjectMatches(policy, own.group))
-      .sort((a, b) => a.priority - b.priority)
+      .sort(compareClusterPolicies)
       .flatMap((policy) =>
         policy[side].map((rule, index) => clusterRule(policy, rule, index, look)),
       );
@@ -269,7 +275,19 @@ function policyFindings(
 
 function policyFinding({ kind, meta, policyTypes }: NetworkPolicy): PolicyFinding {
   const { namespace, name, span } = meta;
-  return { kind, namespace, name, ...placeOf(span), policyTypes: [...policyTypes] };
+  const ref = policyRef({ kind, namespace, name });
+  return { ref, kind, namespace, name, ...placeOf(span), policyTypes: [...policyTypes] };
+}
+
+/** A policy's three names. */
+type PolicyNames = Pick<PolicyFinding, "kind" | "namespace" | "name">;
+
+function policyRef({ kind, namespace, name }: PolicyNames): string {
+  return namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
+}
+
+function ruleRef(policy: PolicyNames, index: number): string {
+  return `${policyRef(policy)} rule ${index + 1}`;
 }
 
 function placeOf({ file, line, column }: Span): Place {
@@ -383,10 +401,12 @@ function ruleFinding(
       ? `; ${others} ${peers.length === 2 ? "fails" : "fail"} too`
       : "";
   const condition = failing === "peers" ? best.peer : best.port;
+  const { namespace, name } = meta;
   return {
+    ref: ruleRef({ kind, namespace, name }, index),
     kind,
-    namespace: meta.namespace,
-    name: meta.name,
+    namespace,
+    name,
     ...how,
     field: `spec.${side}[${index}]`,
     index,
@@ -401,10 +421,26 @@ function ruleFinding(
   };
 }
 
+/**
+ * Keeps the rules that are asked about a denied flow, in their order: none after the Deny that
+ * matches, and none of a tier after its Pass. What a later rule lets through is still denied.
+ */
+function asked(rules: readonly RuleFinding[]): readonly RuleFinding[] {
+  const kept: RuleFinding[] = [];
+  let passed: RuleFinding["tier"] | undefined;
+  for (const rule of rules) {
+    if (rule.tier === passed) continue;
+    if (rule.failed === null && rule.action === "Deny") break;
+    if (rule.failed === null && rule.action === "Pass") passed = rule.tier;
+    kept.push(rule);
+  }
+  return kept;
+}
+
 function nearestMiss(sides: readonly SideFinding[]): Explanation["nearest"] {
   const misses = sides
     .filter((side) => side.verdict === "deny")
-    .flatMap((side) => side.rules.map((rule) => ({ ...rule, direction: side.direction })))
+    .flatMap((side) => asked(side.rules).map((rule) => ({ ...rule, direction: side.direction })))
     .filter((rule) => rule.action === "Accept" && rule.failed !== null)
     .sort((a, b) => b.closeness - a.closeness);
   return misses[0] ?? null;

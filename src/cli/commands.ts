@@ -314,7 +314,7 @@ export const root: CommandSpec = {
         { flags: "--to <ref>", description: "namespace/pod or an address", required: true },
         { flags: "--port <port/protocol>", description: "such as 5432/tcp, 53/udp or icmp" },
         { flags: "--exit-code", description: "exit 1 when the connection is denied" },
-        output("text", "json"),
+        output("text", "tree", "json"),
       ],
       examples: [
         {

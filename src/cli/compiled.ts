@@ -1,10 +1,12 @@
 import { type CompileResult, compile } from "../compiler/compile.js";
 import { readManifests } from "../manifest/read.js";
+import { validationReport } from "../manifest/report.js";
 import type { ClusterObjects } from "../policy/cluster.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Io } from "./io.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { PolicyOptions } from "./options.js";
+import { writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
 
 export type Compiled = Extract<CompileResult, { ok: true }> & {
@@ -16,10 +18,11 @@ export type Compiled = Extract<CompileResult, { ok: true }> & {
 /**
  * Reads the manifests of `-f` and compiles them; what is found goes to standard error.
  *
- * Errors: undefined when the input is invalid: the command then exits 3.
+ * Errors: undefined when the input is invalid: the command then exits 3. Where `output` is json, the
+ *         report of `sluice validate` is then the one document on standard output.
  */
 export async function compileManifests(
-  options: PolicyOptions,
+  options: PolicyOptions & { readonly output?: string },
   io: Io,
   local: LocalPods = "all",
 ): Promise<Compiled | undefined> {
@@ -37,6 +40,9 @@ export async function compileManifests(
     compileMs = performance.now() - started;
   }
   progress.finish();
-  showDiagnostics([...diagnostics, ...(compiled?.diagnostics ?? [])], io, stdin);
-  return compiled?.ok ? { ...compiled, objects, compileMs } : undefined;
+  const found = [...diagnostics, ...(compiled?.diagnostics ?? [])];
+  showDiagnostics(found, io, stdin);
+  if (compiled?.ok) return { ...compiled, objects, compileMs };
+  if (options.output === "json") writeJson(io.stdout, validationReport(found));
+  return undefined;
 }

@@ -26,12 +26,16 @@ export async function runDiff(options: DiffOptions, io: Io): Promise<number> {
   }
   // Both are read, so that a user sees the errors of both at once.
   const before = await compileManifests(options, io);
-  const after = await compileManifests({ filename: options.new }, io);
+  const { output } = options;
+  const after = await compileManifests(
+    { filename: options.new, ...(before === undefined ? {} : { output }) },
+    io,
+  );
   if (before === undefined || after === undefined) return exitCodes.input;
 
   const state = ({ blob }: Compiled) => ({ blob, table: Table.open(blob) });
   const diff = diffConnectivity(state(before), state(after));
-  if (options.output === "json") writeJson(io.stdout, diffJson(diff));
+  if (output === "json") writeJson(io.stdout, diffJson(diff));
   else io.stdout.write(diffText(diff, podsByNamespace([before, after]), styles(io)));
   return diff.equivalent ? exitCodes.ok : exitCodes.negative;
 }

@@ -1,5 +1,5 @@
 import { type Explanation, explain, type Question, questionText } from "../analysis/explain.js";
-import { explanationText } from "../analysis/explain-text.js";
+import { explanationText, explanationTree } from "../analysis/explain-text.js";
 import { hasPorts, parseProtocol } from "../analysis/protocols.js";
 import { PodIndex } from "../analysis/references.js";
 import { Table } from "../dataplane/table.js";
@@ -38,7 +38,8 @@ export async function runExplain(options: ExplainOptions, io: Io): Promise<numbe
   } else {
     const { green, red, dim } = styles(io);
     const paints = { allowed: green, denied: red, quiet: dim };
-    io.stdout.write(explanationText(printable(explanation), (text, as) => paints[as](text)));
+    const text = explanationText(printable(explanation), (part, as) => paints[as](part));
+    io.stdout.write(options.output === "tree" ? explanationTree(text) : text);
   }
   const denied = explanation.verdict === "deny";
   return denied && options.exitCode ? exitCodes.negative : exitCodes.ok;

@@ -33,7 +33,7 @@ export interface ExplainOptions extends PolicyOptions {
   readonly port?: string;
   /** Exit 1 when the answer is deny. */
   readonly exitCode: boolean;
-  readonly output: "text" | "json";
+  readonly output: "text" | "tree" | "json";
 }
 
 export interface MatrixOptions extends PolicyOptions {

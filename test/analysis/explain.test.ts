@@ -5,7 +5,7 @@ import {
   type Question,
   type RuleFinding,
 } from "../../src/analysis/explain.js";
-import { explanationText } from "../../src/analysis/explain-text.js";
+import { explanationText, explanationTree } from "../../src/analysis/explain-text.js";
 import { PodIndex } from "../../src/analysis/references.js";
 import { compile } from "../../src/compiler/compile.js";
 import { Table } from "../../src/dataplane/table.js";
@@ -52,8 +52,14 @@ spec:
     - from: [ { ipBlock: { cidr: "fd00::/64" } } ]
 `;
 
-function ask(from: string, to: string, protocol: number, port: number | null): Explanation {
-  const { objects } = parseManifests(manifest, "shop.yaml");
+function ask(
+  from: string,
+  to: string,
+  protocol: number,
+  port: number | null,
+  text = manifest,
+): Explanation {
+  const { objects } = parseManifests(text, "shop.yaml");
   const compiled = compile({ objects });
   assert(compiled.ok);
   const index = new PodIndex(objects);
@@ -72,6 +78,7 @@ test("explain: the rule that allows is named with its place", () => {
   assert.equal(egress?.decidedBy, null);
   assert.deepEqual(egress?.isolatedBy, []);
   assert.deepEqual(ingress?.decidedBy, {
+    ref: "shop/db rule 1",
     kind: "NetworkPolicy",
     namespace: "shop",
     name: "db",
@@ -152,6 +159,67 @@ test("explain: ends of different families have no answer, unknown pods a text", 
   assert(typeof from !== "string" && typeof to !== "string");
   const question = { from, to, protocol: 6, port: 1 };
   assert.isUndefined(explain({ objects, compiled, table: Table.open(compiled.blob) }, question));
+});
+
+/** A ClusterNetworkPolicy over shop whose ingress holds these rules. */
+const clusterPolicy = (name: string, spec: string) => `---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: { name: ${name} }
+spec: { subject: { namespaces: {} }, ${spec} }
+`;
+
+// Goal: no advice that would change nothing: an Accept after the Deny that decides is no near miss.
+test("explain: the nearest miss comes before the Deny that decides", () => {
+  const deny = "{ action: Deny, from: [ { namespaces: {} } ] }";
+  const port = "protocols: [ { tcp: { destinationPort: { number: 80 } } } ]";
+  const accept = `{ action: Accept, from: [ { namespaces: {} } ], ${port} }`;
+  const admin = (rules: string) =>
+    manifest + clusterPolicy("a", `tier: Admin, priority: 1, ingress: [ ${rules} ]`);
+
+  const after = ask("shop/web", "shop/db", 6, 5433, admin(`${deny}, ${accept}`));
+  assert.equal(after.direction[1]?.decidedBy?.ref, "ClusterNetworkPolicy a rule 1");
+  assert.isNull(after.nearest);
+  assert.include(
+    explanationText(after),
+    " nearest  none - ClusterNetworkPolicy a rule 1 denies it: change it, or add a rule before it\n",
+  );
+  const before = ask("shop/web", "shop/db", 6, 5433, admin(`${accept}, ${deny}`));
+  assert.equal(before.nearest?.ref, "ClusterNetworkPolicy a rule 1");
+  assert.include(before.nearest?.portDetail, "80/tcp");
+});
+
+test("explain: a rule of a tier that was passed is no near miss", () => {
+  const pass = "{ action: Pass, from: [ { namespaces: {} } ] }";
+  const accept =
+    "{ action: Accept, from: [ { namespaces: {} } ], protocols: [ { tcp: { destinationPort: { number: 80 } } } ] }";
+  const text =
+    manifest + clusterPolicy("a", `tier: Admin, priority: 1, ingress: [ ${pass}, ${accept} ]`);
+  assert.equal(ask("shop/web", "shop/db", 6, 5433, text).nearest?.ref, "shop/db rule 1");
+});
+
+test("explain: policies of one priority are listed in the order that the table has them", () => {
+  const rule = (action: string) =>
+    `ingress: [ { action: ${action}, from: [ { namespaces: {} } ] } ]`;
+  const text =
+    manifest +
+    clusterPolicy("z", `tier: Admin, priority: 1, ${rule("Accept")}`) +
+    clusterPolicy("a", `tier: Admin, priority: 1, ${rule("Deny")}`);
+  const ingress = ask("shop/web", "shop/db", 6, 1, text).direction[1];
+  assert.equal(ingress?.decidedBy?.name, "a");
+  assert.deepEqual(
+    ingress?.rules.slice(0, 2).map(({ name }) => name),
+    ["a", "z"],
+  );
+});
+
+test("explain: as a tree, each line hangs on the one it belongs to", () => {
+  const text = "DENIED\n egress\n ingress\n   isolated\n   rule\n nearest\n";
+  assert.equal(
+    explanationTree(text),
+    "DENIED\n├─ egress\n├─ ingress\n│  ├─ isolated\n│  └─ rule\n└─ nearest\n",
+  );
+  assert.equal(explanationTree("A\n b\n   c\n"), "A\n└─ b\n   └─ c\n");
 });
 
 /** The rule that decides, by the conditions alone: first match, and Pass leaves its tier. */

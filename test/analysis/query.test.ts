@@ -126,8 +126,20 @@ test("query: manifests with errors are not answered from", async () => {
   const { io, out, err } = newRun();
   const filename = [join(folder, "missing.yaml")];
   assert.equal(await runQuery({ filename, probes: "p.json", output: "json" }, io), 3);
-  assert.equal(out(), "");
+  const report = JSON.parse(out()) as { ok: boolean; errors: { code: string }[] };
+  assert.isFalse(report.ok);
+  assert.deepEqual(
+    report.errors.map(({ code }) => code),
+    ["SL1011"],
+  );
   assert.match(err(), /SL1011/);
+});
+
+test("query: a table for people says nothing on standard output when manifests are wrong", async () => {
+  const { io, out } = newRun();
+  const filename = [join(folder, "missing.yaml")];
+  assert.equal(await runQuery({ filename, probes: "p.json", output: "table" }, io), 3);
+  assert.equal(out(), "");
 });
 
 test("compile: writes a whole file that opens, and nothing beside it", async () => {
