@@ -53,6 +53,7 @@ Napi::Value traffic(const Napi::CallbackInfo& info) {
   request.payloadBytes = wordOf(info[9]);
   request.warmupMs = wordOf(info[10]);
   request.durationMs = wordOf(info[11]);
+  request.flows = wordOf(info[12]);
   if (kind > static_cast<uint32_t>(TrafficKind::Connections) ||
       !parseHostAddress(info[2].As<Napi::String>().Utf8Value(), &request.client) ||
       !parseHostAddress(info[4].As<Napi::String>().Utf8Value(), &request.server)) {

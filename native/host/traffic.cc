@@ -25,6 +25,10 @@ namespace {
 
 constexpr uint32_t STREAMS_MAX = 64;
 constexpr uint32_t PAYLOAD_BYTES_MAX = 1400;
+constexpr uint32_t FLOWS_MAX = 16 << 20;
+// Many flows are these ports of the server, times as many ports of the client as it takes.
+constexpr uint32_t FLOW_PORT_FIRST = 2'000;
+constexpr uint32_t FLOW_PORTS = 60'000;
 constexpr uint32_t DURATION_MS_MAX = 60'000;
 constexpr size_t BATCH_MESSAGES = 64;
 constexpr size_t STREAM_CHUNK_BYTES = 256 << 10;
@@ -101,7 +105,8 @@ void setOption(int fd, int level, int option, const Value& value) noexcept {
 
 // Opens a bound socket in the namespace of the calling thread.
 Status openSocket(int type, const HostAddress& address, uint16_t port, Descriptor* fd) noexcept {
-  fd->reset(socket(address.family == 4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
+  const int protocol = type == SOCK_RAW ? IPPROTO_UDP : 0;
+  fd->reset(socket(address.family == 4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, protocol));
   if (!fd->valid()) return Status::system("socket", errno);
   setOption(fd->get(), SOL_SOCKET, SO_RCVTIMEO, PATIENCE);
   setOption(fd->get(), SOL_SOCKET, SO_SNDTIMEO, PATIENCE);
@@ -181,6 +186,29 @@ void sendDatagrams(Peer* self) {
   while (!self->stopped()) {
     const int count =
         sendmmsg(self->socket.get(), batch.messages.data(), BATCH_MESSAGES, MSG_NOSIGNAL);
+    if (count > 0) add(&self->shared->sent, static_cast<uint64_t>(count));
+  }
+}
+
+// Each batch goes from one port of the client to the next ports of the server.
+void sendManyFlows(Peer* self) {
+  const TrafficRequest& request = *self->shared->request;
+  const uint32_t ports = std::min(request.flows, FLOW_PORTS);
+  std::vector<Descriptor> clients((request.flows + ports - 1) / ports);
+  for (Descriptor& client : clients) {
+    if (!openSocket(SOCK_DGRAM, request.client, 0, &client).ok()) return;
+  }
+  MessageBatch batch(request.payloadBytes);
+  std::array<sockaddr_storage, BATCH_MESSAGES> targets;
+  for (uint64_t flow = 0; !self->stopped();) {
+    const Descriptor& client = clients[flow / ports % clients.size()];
+    for (size_t index = 0; index < BATCH_MESSAGES; ++index, ++flow) {
+      const auto port = static_cast<uint16_t>(FLOW_PORT_FIRST + flow % ports);
+      msghdr& header = batch.messages[index].msg_hdr;
+      header.msg_name = &targets[index];
+      header.msg_namelen = socketAddress(request.server, port, &targets[index]);
+    }
+    const int count = sendmmsg(client.get(), batch.messages.data(), BATCH_MESSAGES, MSG_NOSIGNAL);
     if (count > 0) add(&self->shared->sent, static_cast<uint64_t>(count));
   }
 }
@@ -294,18 +322,20 @@ class Ensemble {
 
 Status startDatagrams(const TrafficRequest& request, Ensemble* ensemble) noexcept {
   const bool roundTrips = request.kind == TrafficKind::RoundTrips;
+  const bool manyFlows = !roundTrips && request.flows > 1;
   const Status status = inNamespace(request.serverNamespace, [&]() -> Status {
     Descriptor socket;
-    if (const Status opened = openSocket(SOCK_DGRAM, request.server, request.port, &socket);
-        !opened.ok()) {
-      return opened;
-    }
+    // A raw socket sees the datagrams to all ports.
+    const int type = manyFlows ? SOCK_RAW : SOCK_DGRAM;
+    const Status opened = openSocket(type, request.server, request.port, &socket);
+    if (!opened.ok()) return opened;
     setOption(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
     return ensemble->start(std::move(socket), request.serverCpu,
                            roundTrips ? echoDatagrams : receiveDatagrams);
   });
   if (!status.ok()) return status;
   return inNamespace(request.clientNamespace, [&]() -> Status {
+    if (manyFlows) return ensemble->start(Descriptor(), request.clientCpu, sendManyFlows);
     Descriptor socket;
     Status ready = openSocket(SOCK_DGRAM, request.client, 0, &socket);
     if (ready.ok()) ready = connectToServer(socket.get(), request);
@@ -367,7 +397,8 @@ Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noex
   const bool sensible = request.durationMs > 0 && request.durationMs <= DURATION_MS_MAX &&
                         request.warmupMs <= DURATION_MS_MAX && request.streams > 0 &&
                         request.streams <= STREAMS_MAX && request.payloadBytes > 0 &&
-                        request.payloadBytes <= PAYLOAD_BYTES_MAX;
+                        request.payloadBytes <= PAYLOAD_BYTES_MAX && request.flows > 0 &&
+                        request.flows <= FLOWS_MAX;
   if (!sensible) return {StatusCode::Argument};
   Ensemble ensemble(request);
   Shared& shared = ensemble.shared();

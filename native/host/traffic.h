@@ -30,6 +30,7 @@ struct TrafficRequest {
   int serverCpu = ANY_CPU;
   uint32_t streams = 1;  // of Stream; each has a thread at both ends
   uint32_t payloadBytes = 18;
+  uint32_t flows = 1;  // of Packets: connections that they take turns to belong to
   uint32_t warmupMs = 0;
   uint32_t durationMs = 0;
 };

@@ -24,8 +24,8 @@ export interface Bar extends Named {
 
 /** Draws a bar for each contender, in the order that they come. */
 export function barChart(bars: readonly Bar[]): string {
-  const most = Math.max(...bars.map(({ high }) => high), Number.MIN_VALUE);
-  const at = (value: number) => plotLeft + (value / most) * (plotRight - plotLeft);
+  const most = longest(bars.map(({ value, high }) => Math.max(value, high)));
+  const at = (value: number) => plotLeft + Math.min(value / most, 1) * (plotRight - plotLeft);
   const rows = bars.map((bar, index) => {
     const middle = index * rowHeight + rowHeight / 2;
     const range =
@@ -34,9 +34,20 @@ export function barChart(bars: readonly Bar[]): string {
         : "";
     return `${label(bar, middle)}
 <rect x="${plotLeft}" y="${middle - 7}" width="${f(Math.max(at(bar.value) - plotLeft, 1))}" height="14" rx="2.5" fill="${colour(bar)}"/>${range}
-<text x="${width}" y="${middle + 4}" text-anchor="end"${own(bar)}>${brief(bar.value)}</text>`;
+${bar.value > most ? cut(middle) : ""}<text x="${width}" y="${middle + 4}" text-anchor="end"${own(bar)}>${brief(bar.value)}</text>`;
   });
   return svg(width, bars.length * rowHeight, rows);
+}
+
+/** Where the axis ends: at the largest value, unless one leaves all others without a length. */
+function longest(values: readonly number[]): number {
+  const [first = 1, second = first] = [...values].sort((a, b) => b - a);
+  return first > second * 8 ? second * 1.4 : first;
+}
+
+/** A gap that says that a bar goes on. */
+function cut(middle: number): string {
+  return `<path d="M${plotRight - 18} ${middle + 9}l6-18" stroke="var(--card)" stroke-width="4"/>`;
 }
 
 /** Draws p50, p99 and p99.9 of each contender on one logarithmic axis, in µs. */
@@ -118,7 +129,7 @@ export function lineChart(lines: readonly Line[], xTitle: string): string {
 export function ratioChart(rows: readonly Row[]): string {
   if (rows.length === 0) return "<p>None of the aims could be measured here.</p>";
   const wide = 1_040;
-  const left = 520;
+  const left = 545;
   const right = 850;
   const octaves = 2;
   const step = 44;
@@ -135,7 +146,7 @@ export function ratioChart(rows: readonly Row[]): string {
       f(at(place(row.ratio * part))),
     );
     const reach = `${row.better === "more" ? "at least" : "at most"} ${number(aim)}`;
-    return `<text x="0" y="${middle - 2}">${escapeText(shorten(row.name, 78))}</text>
+    return `<text x="0" y="${middle - 2}">${escapeText(shorten(row.name, 88))}</text>
 <text class="soft" x="0" y="${middle + 14}">against ${escapeText(row.against)}, by ${escapeText(row.by)}</text>
 <path class="grid" d="M${left} ${middle}H${right}"/>
 <path d="M${whisker[0]} ${middle}H${whisker[1]}" stroke="${tone}" stroke-width="2.5" opacity=".55"/>

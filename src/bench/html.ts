@@ -180,8 +180,8 @@ h1{font-size:1.9rem;line-height:1.2;margin:0 0 .4rem;letter-spacing:-.015em}
 h2{font-size:1.2rem;margin:2.6rem 0 .3rem}
 p{margin:.2rem 0 .9rem;color:var(--soft);max-width:52rem}
 .facts{display:flex;flex-wrap:wrap;gap:.25rem 1.4rem}
-.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,30rem),1fr));gap:1rem}
-figure,.card,details{margin:0;padding:1rem 1.1rem;background:var(--card);border:1px solid var(--line);border-radius:10px}
+.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,28rem),1fr));gap:1rem}
+figure{max-width:40rem}figure,.card,details{margin:0;padding:1rem 1.1rem;background:var(--card);border:1px solid var(--line);border-radius:10px}
 figcaption{font-weight:600;margin-bottom:.5rem}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--ink);font-variant-numeric:tabular-nums}

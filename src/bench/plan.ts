@@ -110,7 +110,7 @@ function otherSizes(options: PlanOptions, usual: readonly SluiceVariant[]): Bloc
         measure,
         pinning: "free",
         policies,
-        contenders: [...kernel, ...usual.slice(0, 1)],
+        contenders: [...kernel, ...usual],
       }),
     ),
   );

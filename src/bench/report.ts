@@ -1,4 +1,7 @@
 import { titleOf } from "./contenders.js";
+import { type FlowRates, flowCounts } from "./many-flows.js";
+import { number } from "./markup.js";
+import { filteringPeers } from "./peers.js";
 import { type Measure, measures, type Pinning, pinnings } from "./plan.js";
 import { median, spreadOf } from "./statistics.js";
 import type { Sample, Series, SuiteResult } from "./suite.js";
@@ -140,7 +143,10 @@ export interface Report extends Omit<SuiteResult, "series" | "leftOut"> {
 
 /** Turns measurements into ratios and medians, and says how far they can be trusted. */
 export function makeReport({ series, leftOut, ...run }: SuiteResult): Report {
-  const rows = figures.flatMap((figure) => figureRow(figure, series));
+  const rows = [
+    ...figures.flatMap((figure) => figureRow(figure, series)),
+    ...flowsRow(run.manyFlows),
+  ];
   const reasons = noiseOf(series, run.background, rows);
   return {
     ...run,
@@ -200,6 +206,32 @@ function figureRow(figure: Figure, series: readonly Series[]): Row[] {
   ];
 }
 
+function flowsRow(rates: FlowRates | undefined): Row[] {
+  if (rates === undefined) return [];
+  const [few, many] = rates;
+  const ratios = many.map((rate, round) => rate / (few[round] ?? Number.NaN));
+  const ratio = median(ratios);
+  const spread = spreadOf(ratios);
+  const atLeast = 0.75;
+  return [
+    {
+      name: `packet rate with ${number(flowCounts[1])} tracked connections`,
+      ratio,
+      against: `Sluice with ${number(flowCounts[0])}`,
+      spread,
+      by: "sluice af-packet",
+      value: median(many),
+      base: median(few),
+      unit: measures.packets.unit,
+      better: "more",
+      policies: 0,
+      noisy: spread > spreadMax,
+      reach: { atLeast },
+      reached: ratio >= atLeast,
+    },
+  ];
+}
+
 /** None when the two share no round in which both were measured. */
 function rowOf(name: string, ours: Series, other: Series, of?: "cpu"): Row[] {
   const read = (sample: Sample | undefined) =>
@@ -218,7 +250,9 @@ function rowOf(name: string, ours: Series, other: Series, of?: "cpu"): Row[] {
     {
       name,
       ratio: median(ratios),
-      against: `${titleOf(other.contender)}, ${policies} policies`,
+      against: filteringPeers.includes(other.contender)
+        ? `${titleOf(other.contender)}, ${number(policies)} policies`
+        : titleOf(other.contender),
       spread,
       by: ours.contender,
       value: median(pairs.map(({ value }) => value)),

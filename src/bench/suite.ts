@@ -4,6 +4,7 @@ import { DataplaneError } from "../dataplane/errors.js";
 import { measureTraffic, type TrafficCounts } from "../dataplane/traffic.js";
 import type { Contender } from "./contender.js";
 import { type ContenderRef, nameOf, openContender } from "./contenders.js";
+import { type FlowRates, measureManyFlows } from "./many-flows.js";
 import {
   type Block,
   type Measure,
@@ -18,6 +19,8 @@ import { client, makeWorkload, server, trafficPort, type Workload } from "./work
 export interface SuiteOptions extends Omit<PlanOptions, "cpus"> {
   /** The words that start this program again. */
   readonly sluice: readonly string[];
+  /** Also what a million tracked connections cost. */
+  readonly manyFlows: boolean;
   /** How often everything is measured. */
   readonly rounds: number;
   /** Of one measurement, after a warm-up of a quarter of that. */
@@ -64,6 +67,8 @@ export interface SuiteResult {
     readonly policies: number;
     readonly bytes: number;
   }[];
+  /** Absent when it was not asked for, or could not be had. */
+  readonly manyFlows?: FlowRates;
   /** CPUs that were busy while nothing was measured, before each round. */
   readonly background: readonly number[];
 }
@@ -83,6 +88,11 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
   const plan = makePlan({ ...options, cpus: availableParallelism() });
   const cast = new Cast(options);
   try {
+    const manyFlows = options.manyFlows ? await measureManyFlows(options) : undefined;
+    if (options.manyFlows && manyFlows === undefined) {
+      const reason = "this machine is too busy to open them in time";
+      cast.leftOut.push({ contender: "a million tracked connections", reason });
+    }
     await cast.open(plan);
     const series = new Map<
       string,
@@ -125,6 +135,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
       series: [...series.values()],
       leftOut: cast.leftOut,
       memory: cast.memory(),
+      ...(manyFlows === undefined ? {} : { manyFlows }),
       background,
     };
   } finally {
@@ -252,7 +263,7 @@ function sampleOf(measured: Measure, counts: TrafficCounts): Sample {
 async function busyCpus(milliseconds: number): Promise<number> {
   const idleSeconds = () => {
     const [, , , , idle, ioWait] = readFileSync("/proc/stat", "utf8").split(/\s+/, 6);
-    return (Number(idle) + Number(ioWait)) / 100; // USER_HZ, the same on every Linux machine of ours
+    return (Number(idle) + Number(ioWait)) / 100; // in USER_HZ
   };
   const before = idleSeconds();
   const start = performance.now();

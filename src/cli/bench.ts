@@ -16,7 +16,7 @@ import { writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
 
 const presets = {
-  quick: { policies: [10, 1_000, 10_000], rounds: 3, seconds: 0.25, withinSeconds: 90 },
+  quick: { policies: [10, 1_000, 10_000], rounds: 5, seconds: 0.25, withinSeconds: 95 },
   full: { policies: [10, 100, 1_000, 10_000], rounds: 7, seconds: 0.6 },
 } as const;
 
@@ -97,6 +97,8 @@ function readPlan(options: BenchOptions): Plan {
     peers: readNames(options.peers, peerNames, "--peers"),
     links: readNames(options.links, links, "--links"),
     polls: valuesOf("--poll"),
+    // Where links or peers are picked, only those are asked about.
+    manyFlows: options.links === undefined && options.peers === undefined,
     policies: options.policies === undefined ? preset.policies : readSizes(options.policies),
     rounds: options.rounds ?? preset.rounds,
     seconds: options.seconds ?? preset.seconds,

@@ -80,6 +80,7 @@ export interface Addon {
     payloadBytes: number,
     warmupMs: number,
     durationMs: number,
+    flows: number,
   ): Promise<TrafficCounts>;
   pinThread(threadId: number, cpus: Uint32Array): void;
   /** `rules` are four words each. Returns the descriptors that keep it attached. */
@@ -119,13 +120,21 @@ export interface NativeDataplane {
   startSwitch(gatewayMac: string, uplink: number): void;
   stop(): void;
   close(): void;
-  /** Connections, events lost, generation, then a count for each DropReason. */
+  /**
+   * Connections, events lost, generation; connections opened, closed, cut and evicted; then a count
+   * for each DropReason.
+   */
   readCounters(words: BigUint64Array): void;
   /** A LinkCounters record. */
   readLinkCounters(linkId: number, words: BigUint64Array): void;
   /** Fills whole FlowEvent records; returns how many. */
   drainEvents(buffer: Uint8Array): number;
   onEvents(callback: (() => void) | undefined): void;
+  /** Each starts an errand, one at a time; `keys` are ConnectionRecord keys. */
+  listConnections(): void;
+  forgetConnections(keys: Uint8Array): void;
+  /** Undefined while the errand is under way; then ConnectionRecords, or how many were forgotten. */
+  takeErrand(): Uint8Array | number | undefined;
 }
 
 let loaded: Addon | undefined;

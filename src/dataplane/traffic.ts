@@ -30,6 +30,8 @@ export interface TrafficRequest {
   readonly streams?: number;
   /** Of a datagram: 18 when absent, which makes a frame of 64 bytes. */
   readonly payloadBytes?: number;
+  /** Connections that `packets` take turns to belong to: 1 when absent. */
+  readonly flows?: number;
   /** Sent before anything is counted. */
   readonly warmupMs: number;
   readonly durationMs: number;
@@ -59,6 +61,7 @@ export async function measureTraffic(request: TrafficRequest): Promise<TrafficCo
       request.payloadBytes ?? 18,
       request.warmupMs,
       request.durationMs,
+      request.flows ?? 1,
     ),
   );
   counts.roundTripsNs.sort();
