@@ -1,6 +1,6 @@
 import { NONE } from "../layout/layout.gen.js";
 import { compareText } from "../net/order.js";
-import { hostPrefix, type Prefix } from "../net/prefix.js";
+import type { Prefix } from "../net/prefix.js";
 import type { AddressGroup, AddressSet, Ruleset } from "../policy/ruleset.js";
 import {
   compareAt,
@@ -44,7 +44,7 @@ export function classifyAddresses(ruleset: Ruleset): AddressClasses {
   const marks = { 4: new PrefixListBuilder(), 6: new PrefixListBuilder() };
   for (const [group, setsId] of groupSets(sets, signatures)) {
     for (const address of group.addresses) {
-      marks[address.family].add(hostPrefix(address), setsId * MARK_KINDS + MARK.group);
+      marks[address.family].addHost(address, setsId * MARK_KINDS + MARK.group);
     }
   }
   const markBlock = (prefix: Prefix, block: number, kind: number): void =>
@@ -55,7 +55,7 @@ export function classifyAddresses(ruleset: Ruleset): AddressClasses {
   });
   ruleset.endpoints.forEach(({ addresses }, endpointId) => {
     for (const address of addresses) {
-      marks[address.family].add(hostPrefix(address), endpointId * MARK_KINDS + MARK.endpoint);
+      marks[address.family].addHost(address, endpointId * MARK_KINDS + MARK.endpoint);
     }
   });
 
@@ -110,12 +110,14 @@ function sweep(marks: PrefixList, family: 4 | 6, signatures: Signatures): Swept 
   const order = sortedOrder(marks);
   const prefixes = new PrefixListBuilder();
   const endpoints: number[] = [];
+  const starts: number[] = [];
+  const ends: number[] = [];
   // The enclosing prefixes of the present one, each with its state and leaf.
   const stack = [{ prefix: -1, state: 0, signature: 0, endpoint: NONE as number }];
   for (let at = 0; at < order.length; ) {
     const prefix = order[at]!;
-    const starts: number[] = [];
-    const ends: number[] = [];
+    starts.length = 0;
+    ends.length = 0;
     let sets = NO_SETS;
     let endpoint = NONE as number;
     for (; at < order.length && compareAt(marks, order[at]!, prefix) === 0; at++) {

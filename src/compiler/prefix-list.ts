@@ -1,3 +1,4 @@
+import type { Address } from "../net/address.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
 
 /** Words of 32 bits that hold the address bits of an IPv6 prefix; IPv4 uses the first. */
@@ -23,8 +24,16 @@ export class PrefixListBuilder {
   #payloads = new Uint32Array(64);
 
   add({ address, length }: Prefix, payload: number): void {
-    const at = this.#reserve(length, payload) * WORDS;
-    const { bytes } = address;
+    this.#write(address, this.#reserve(length, payload));
+  }
+
+  /** Adds the prefix that holds one address alone. */
+  addHost(address: Address, payload: number): void {
+    this.#write(address, this.#reserve(address.bytes.length * 8, payload));
+  }
+
+  #write({ bytes }: Address, index: number): void {
+    const at = index * WORDS;
     for (let word = 0; word * 4 < bytes.length; word++) {
       const byte = word * 4;
       this.#words[at + word] =

@@ -166,9 +166,10 @@ export class LiveCluster implements Cluster {
 
   #setPod(key: string, pod: Pod | undefined): void {
     const before = this.#pods.get(key);
-    const touched = new Set([key]);
+    // A rival may be named twice: to settle a pod that is settled does nothing.
+    const touched = [key];
     const noteRivals = (address: Address): void => {
-      for (const { meta } of this.#owners.rivals(address)) touched.add(podKey(meta));
+      for (const { meta } of this.#owners.rivals(address)) touched.push(podKey(meta));
     };
     if (before !== undefined && hasTraffic(before)) {
       for (const address of before.addresses) {
