@@ -5,8 +5,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, rmdirSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { nodeHeaders } from "./node-headers.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const sanitize = process.argv.includes("--sanitize");
@@ -45,10 +46,8 @@ function release() {
 }
 
 const nodeGyp = createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");
-const headers = dirname(dirname(process.execPath));
-const nodedir = existsSync(join(headers, "include/node/node_api.h"))
-  ? [`--nodedir=${headers}`]
-  : [];
+const headers = nodeHeaders();
+const nodedir = headers === undefined ? [] : [`--nodedir=${headers}`];
 const configuration = sanitize ? "Debug" : "Release";
 
 acquire();

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { nodeHeaders } from "./node-headers.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const forTests = process.argv.includes("--tests");
@@ -87,10 +88,8 @@ function npmPackages() {
   const stamp = join(root, "node_modules/.sluice-setup");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === key) return;
   say("installing npm packages");
-  const headers = dirname(dirname(process.execPath));
-  const env = existsSync(join(headers, "include/node/node_api.h"))
-    ? { npm_config_nodedir: headers }
-    : {};
+  const headers = nodeHeaders();
+  const env = headers === undefined ? {} : { npm_config_nodedir: headers };
   must("npm ci", run("npm", ["ci", "--no-audit", "--no-fund"], env));
   writeFileSync(stamp, key);
 }

@@ -1,0 +1,4 @@
+export function nodeHeaders(
+  execPath?: string,
+  versions?: { readonly modules: string },
+): string | undefined;
