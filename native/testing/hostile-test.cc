@@ -4,6 +4,7 @@
 //         no policy judges are bent until they carry data, or go where data would go.
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <vector>
 
 #include "native/packet/neighbor.h"
@@ -192,4 +193,67 @@ TEST("hostile: a superframe is cut by the header that was judged") {
   CHECK(pod.fromPod(frame, SECOND, {1, 5, 42, 1400, 34, 6}).passes());
   CHECK(pod.fromPod(frame, SECOND, {1, 5, 92, 1400, 84, 6}).reason == DropReason::OffloadInvalid);
   CHECK(pod.fromPod(frame, SECOND, {1, 3, 92, 1400, 84, 6}).reason == DropReason::OffloadInvalid);
+}
+
+// The connections of a batch are looked for before any of its frames is judged; a frame may then
+// end, push out or begin anew what a later one has been promised.
+TEST("hostile: a batch is judged as its frames would be, one after the other") {
+  constexpr uint64_t ROUNDS = 1'000;
+  constexpr uint8_t FLAGS[] = {TCP_SYN, TCP_SYN | TCP_ACK, TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST};
+  OnePod together({.connectionsMax = 4, .fragmentsMax = 8});
+  OnePod alone({.connectionsMax = 4, .fragmentsMax = 8});
+  uint64_t random = 0x9e3779b97f4a7c15;
+  const auto below = [&random](uint64_t limit) {
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    return (random >> 32) % limit;
+  };
+  uint32_t opened = 0;
+  uint64_t nowUs = SECOND;
+  for (uint64_t round = 0; round < ROUNDS; ++round) {
+    const bool out = below(2) == 0;
+    const auto family = static_cast<uint8_t>(below(2) == 0 ? 4 : 6);
+    std::vector<std::vector<uint8_t>> bytes;
+    for (uint64_t count = 1 + below(BATCH_FRAMES_MAX); count > 0; --count) {
+      const auto port = static_cast<uint16_t>(1 + below(3));
+      const auto from = out ? POD : SERVER;
+      const auto to = out ? SERVER : POD;
+      if (below(3) == 0) {
+        bytes.push_back(udpFrame(family, from, out ? port : 53, to, out ? 53 : port));
+      } else {
+        const auto sequence = static_cast<uint32_t>(below(3));
+        bytes.push_back(tcpFrame(family, from, out ? port : 5432, to, out ? 5432 : port,
+                                 {.flags = FLAGS[below(std::size(FLAGS))],
+                                  .sequence = sequence,
+                                  .acknowledgement = sequence + 1}));
+      }
+    }
+    std::vector<Frame> frames(bytes.size());
+    for (size_t at = 0; at < frames.size(); ++at) {
+      frames[at].bytes = reinterpret_cast<std::byte*>(bytes[at].data());
+      frames[at].length = static_cast<uint32_t>(bytes[at].size());
+    }
+    if (below(50) == 0) {
+      const bool denyAll = below(2) == 0;
+      together.publish(denyAll);
+      alone.publish(denyAll);
+    }
+    nowUs += below(3) * SECOND;
+    std::vector<Judgement> judgements(frames.size());
+    together.filter->judgeBatch(frames, out ? together.inside : together.outside, *together.table,
+                                nowUs, judgements.data());
+    for (size_t at = 0; at < frames.size(); ++at) {
+      const Judgement one =
+          alone.filter->judge(frames[at], out ? alone.inside : alone.outside, *alone.table, nowUs);
+      CHECK(one.reason == judgements[at].reason);
+      CHECK(one.opened == judgements[at].opened && one.cut == judgements[at].cut);
+      CHECK(one.destinationEndpoint == judgements[at].destinationEndpoint);
+      opened += one.opened ? 1 : 0;
+    }
+    REQUIRE(together.filter->connectionCount() == alone.filter->connectionCount());
+  }
+  CHECK(opened > 300);
+  CHECK(alone.filter->counters().evicted.read() > 30);
+  CHECK(alone.filter->counters().cut.read() > 3);
 }
