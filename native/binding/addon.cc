@@ -2,6 +2,7 @@
 
 #include "native/binding/dataplane-binding.h"
 #include "native/binding/host-binding.h"
+#include "native/binding/privilege-binding.h"
 #include "native/binding/replay-binding.h"
 #include "native/binding/table-binding.h"
 #include "native/binding/traffic-binding.h"
@@ -17,6 +18,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   defineHost(env, exports);
   defineReplay(env, exports);
   defineTraffic(env, exports);
+  definePrivilege(env, exports);
   return exports;
 }
 

@@ -15,6 +15,7 @@
 #include "native/binding/arguments.h"
 #include "native/host/devices.h"
 #include "native/host/namespaces.h"
+#include "native/host/privilege.h"
 #include "native/host/rtnetlink.h"
 #include "native/io/frame-buffers.h"
 #include "native/io/packet-link.h"
@@ -65,7 +66,9 @@ class Notifier {
   void watch() {
     uint64_t seen = 0;
     pollfd stop = {stop_.get(), POLLIN, 0};
-    while (poll(&stop, 1, NOTICE_MS) == 0) {
+    for (;;) {
+      const int told = poll(&stop, 1, NOTICE_MS);
+      if (told > 0 || (told < 0 && errno != EINTR)) return;
       const uint64_t pushed = events_.pushed();
       // A full queue means that a call is on its way already.
       if (pushed != seen && call_.NonBlockingCall() == napi_ok) seen = pushed;
@@ -107,7 +110,11 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     options.loose = info[4].ToBoolean();
     Status status = FrameBuffers::create(&buffers_);
     if (status.ok()) status = Dataplane::create(options, wordOf(info[2]), &dataplane_);
-    if (!status.ok()) throwStatus(info.Env(), status);
+    if (status.ok()) {
+      dataplane_->onThreadStart(confinePacketThread);
+    } else {
+      throwStatus(info.Env(), status);
+    }
   }
 
  private:

@@ -1,10 +1,12 @@
-// Lets an addon that was built on a new glibc load on an old one (2.31, Debian 11 and Ubuntu 20.04).
+// Lets an addon that was built on a new glibc load on an old one (2.31, Debian 11 and
+// Ubuntu 20.04).
 //
-// Two things would raise the floor though nothing here needs a new glibc. Since 2.34 the threads live
-// in libc itself, under new versions of the same functions: the linker hands calls to them to the
-// __wrap_ functions below (binding.gyp), which ask for the old versions; every glibc still has those.
-// And the static libstdc++ and libgcc of a new compiler use three names that an old glibc lacks: what
-// stands for them here is what those libraries themselves did before the names existed.
+// Two things would raise the floor though nothing here needs a new glibc. Since 2.34 the threads
+// live in libc itself, under new versions of the same functions: the linker hands calls to them to
+// the
+// __wrap_ functions below (binding.gyp), which ask for the old versions; every glibc still has
+// those. And the static libstdc++ and libgcc of a new compiler use three names that an old glibc
+// lacks: what stands for them here is what those libraries themselves did before the names existed.
 //
 // Source: test/package/pack.test.ts reads the versions out of the addon.
 
@@ -30,8 +32,8 @@ int old_pthread_once(pthread_once_t*, void (*)());
 int old_pthread_key_create(pthread_key_t*, void (*)(void*));
 int old_pthread_setname_np(pthread_t, const char*);
 
-int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
-                          void* (*body)(void*), void* argument) {
+int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),
+                          void* argument) {
   return old_pthread_create(thread, attributes, body, argument);
 }
 int __wrap_pthread_join(pthread_t thread, void** result) {

@@ -77,14 +77,24 @@ Status Dataplane::startSwitch(const MacAddress& gateway, uint32_t uplink) noexce
 
 Status Dataplane::run() noexcept {
   stop_.store(false, std::memory_order_release);
+  threadStarted_.store(false, std::memory_order_relaxed);
   const auto body = [](void* self) -> void* {
     auto* dataplane = static_cast<Dataplane*>(self);
-    dataplane->worker_->run(dataplane->stop_);
+    const Status status = dataplane->threadStart_();
+    dataplane->threadStatus_ = status;
+    dataplane->threadStarted_.store(true, std::memory_order_release);
+    dataplane->threadStarted_.notify_one();
+    if (status.ok()) dataplane->worker_->run(dataplane->stop_);
     return nullptr;
   };
   const int error = pthread_create(&thread_, nullptr, body, this);
   if (error != 0) return Status::system("pthread_create", error);
   pthread_setname_np(thread_, "sluice-worker");
+  threadStarted_.wait(false, std::memory_order_acquire);
+  if (!threadStatus_.ok()) {
+    pthread_join(thread_, nullptr);
+    return threadStatus_;
+  }
   running_ = true;
   return {};
 }

@@ -29,6 +29,11 @@ class Dataplane {
   Dataplane(const Dataplane&) = delete;
   Dataplane& operator=(const Dataplane&) = delete;
 
+  // What the worker's thread does before its first round, such as giving up what it does not need.
+  // Where it fails, the thread ends, and the call that wanted it to run returns why.
+  using ThreadStart = Status (*)() noexcept;
+  void onThreadStart(ThreadStart start) noexcept { threadStart_ = start; }
+
   // A running worker is stopped for the time of these, and goes on afterwards: about a millisecond,
   // for which frames wait in their links. `companion` is kept as long as the link, and outlives it.
   Status addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
@@ -59,6 +64,9 @@ class Dataplane {
   uint32_t generation_ = 0;
   std::atomic<bool> stop_ = false;
   bool running_ = false;
+  ThreadStart threadStart_ = []() noexcept -> Status { return {}; };
+  Status threadStatus_;  // of threadStart_, once that is over
+  std::atomic<bool> threadStarted_ = false;
   pthread_t thread_ = {};
 };
 

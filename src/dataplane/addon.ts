@@ -90,6 +90,14 @@ export interface Addon {
     outside: string,
     rules: Uint32Array,
   ): number[];
+
+  /** See privilege.ts. Bit n of `keep` is capability n. */
+  dropCapabilities(keep: bigint): void;
+  readableWithoutCapabilities(paths: readonly string[]): boolean;
+  /** An errno for each kernel feature of privilege.ts, in their order; 0 when it works. */
+  tryKernelFeatures(): number[];
+  /** See service.ts. */
+  notifyService(socketPath: string, message: string, descriptors: readonly number[]): void;
 }
 
 export interface TrafficCounts {

@@ -1,0 +1,62 @@
+#include "native/binding/privilege-binding.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "native/binding/arguments.h"
+#include "native/host/kernel-features.h"
+#include "native/host/privilege.h"
+#include "native/host/service-notify.h"
+
+namespace sluice {
+namespace {
+
+void throwUnless(const Napi::CallbackInfo& info, const Status& status) {
+  if (!status.ok()) throwStatus(info.Env(), status);
+}
+
+void dropAllBut(const Napi::CallbackInfo& info) {
+  bool whole = false;
+  const uint64_t keep = info[0].As<Napi::BigInt>().Uint64Value(&whole);
+  throwUnless(info, whole ? dropCapabilities(keep) : Status{StatusCode::Argument});
+}
+
+Napi::Value readable(const Napi::CallbackInfo& info) {
+  const auto array = info[0].As<Napi::Array>();
+  std::vector<std::string> paths;
+  for (uint32_t index = 0; index < array.Length(); ++index) {
+    paths.push_back(array.Get(index).As<Napi::String>().Utf8Value());
+  }
+  return Napi::Boolean::New(info.Env(), readableWithoutCapabilities(paths));
+}
+
+void notify(const Napi::CallbackInfo& info) {
+  const auto array = info[2].As<Napi::Array>();
+  std::vector<int> descriptors;
+  for (uint32_t index = 0; index < array.Length(); ++index) {
+    descriptors.push_back(array.Get(index).As<Napi::Number>().Int32Value());
+  }
+  throwUnless(info, notifyService(info[0].As<Napi::String>().Utf8Value(),
+                                  info[1].As<Napi::String>().Utf8Value(), descriptors));
+}
+
+Napi::Value tryFeatures(const Napi::CallbackInfo& info) {
+  const auto errors = tryKernelFeatures();
+  auto array = Napi::Array::New(info.Env(), errors.size());
+  for (uint32_t index = 0; index < errors.size(); ++index) {
+    array.Set(index, Napi::Number::New(info.Env(), errors[index]));
+  }
+  return array;
+}
+
+}  // namespace
+
+void definePrivilege(Napi::Env env, Napi::Object exports) {
+  exports.Set("dropCapabilities", Napi::Function::New<dropAllBut>(env));
+  exports.Set("readableWithoutCapabilities", Napi::Function::New<readable>(env));
+  exports.Set("notifyService", Napi::Function::New<notify>(env));
+  exports.Set("tryKernelFeatures", Napi::Function::New<tryFeatures>(env));
+}
+
+}  // namespace sluice

@@ -1,0 +1,275 @@
+#include "native/host/privilege.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+
+#include "native/host/descriptor.h"
+
+namespace sluice {
+namespace {
+
+#if defined(__x86_64__)
+constexpr uint32_t ARCHITECTURE = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr uint32_t ARCHITECTURE = AUDIT_ARCH_AARCH64;
+#endif
+
+// What a packet thread calls, with or without a vDSO, and what its end takes.
+constexpr uint32_t ALLOWED_CALLS[] = {
+    // Frames.
+    SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_recvfrom,
+    SYS_recvmsg, SYS_recvmmsg, SYS_getsockopt,
+    // Waiting.
+    SYS_epoll_pwait, SYS_epoll_ctl, SYS_ppoll, SYS_futex, SYS_nanosleep, SYS_clock_nanosleep,
+    SYS_sched_yield, SYS_restart_syscall,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+#ifdef SYS_poll
+    SYS_poll,
+#endif
+    // Clocks and places.
+    SYS_clock_gettime, SYS_gettimeofday, SYS_getcpu, SYS_getpid, SYS_gettid, SYS_sched_getaffinity,
+    // Memory that was given before, given back.
+    SYS_munmap, SYS_madvise, SYS_brk,
+    // Signals, a crash that is reported, and the end.
+    SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_sigaltstack, SYS_tgkill, SYS_set_robust_list,
+    SYS_exit, SYS_exit_group};
+
+// Memory may be had, but none that can be run.
+constexpr uint32_t MEMORY_CALLS[] = {SYS_mmap, SYS_mprotect};
+constexpr size_t PROTECTION_ARGUMENT = 2;
+
+constexpr uint32_t WORD_CALL = offsetof(seccomp_data, nr);
+constexpr uint32_t WORD_ARCHITECTURE = offsetof(seccomp_data, arch);
+constexpr uint32_t WORD_PROTECTION = offsetof(seccomp_data, args) + PROTECTION_ARGUMENT * 8;
+constexpr uint32_t REFUSE = SECCOMP_RET_ERRNO | EPERM;
+
+// The filter, as instructions of classic BPF: an allowed call answers at once, in a chain of
+// comparisons that the kernel runs ahead and keeps as a bitmap.
+class CallFilter {
+ public:
+  CallFilter() noexcept {
+    load(WORD_ARCHITECTURE);
+    unless(BPF_JEQ, ARCHITECTURE, SECCOMP_RET_KILL_PROCESS);
+    load(WORD_CALL);
+    for (const uint32_t call : ALLOWED_CALLS) when(call, SECCOMP_RET_ALLOW);
+    // Past the two memory calls, to the refusal; else to the question about their protection.
+    constexpr size_t count = std::size(MEMORY_CALLS);
+    for (size_t index = 0; index < count; ++index) {
+      jump(BPF_JEQ, MEMORY_CALLS[index], static_cast<uint8_t>(count - index), 0);
+    }
+    answer(REFUSE);
+    load(WORD_PROTECTION);
+    jump(BPF_JSET, PROT_EXEC, 0, 1);
+    answer(REFUSE);
+    answer(SECCOMP_RET_ALLOW);
+  }
+
+  [[nodiscard]] sock_fprog program() noexcept { return {count_, code_}; }
+
+ private:
+  void emit(uint16_t code, uint32_t value, uint8_t yes, uint8_t no) noexcept {
+    code_[count_++] = {code, yes, no, value};
+  }
+  void load(uint32_t at) noexcept { emit(BPF_LD | BPF_W | BPF_ABS, at, 0, 0); }
+  void answer(uint32_t value) noexcept { emit(BPF_RET | BPF_K, value, 0, 0); }
+  void jump(uint16_t test, uint32_t value, uint8_t yes, uint8_t no) noexcept {
+    emit(static_cast<uint16_t>(BPF_JMP | test | BPF_K), value, yes, no);
+  }
+  void when(uint32_t value, uint32_t verdict) noexcept {
+    jump(BPF_JEQ, value, 0, 1);
+    answer(verdict);
+  }
+  void unless(uint16_t test, uint32_t value, uint32_t verdict) noexcept {
+    jump(test, value, 1, 0);
+    answer(verdict);
+  }
+
+  // Two for each allowed call, one for each memory call, and nine around them.
+  sock_filter code_[2 * std::size(ALLOWED_CALLS) + std::size(MEMORY_CALLS) + 9] = {};
+  unsigned short count_ = 0;
+};
+
+// Async-signal-safe, as all that follows up to the broadcast.
+long keepCapabilities(uint64_t keep) noexcept {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  if (const long failed = syscall(SYS_capget, &header, data); failed != 0) return failed;
+  for (size_t word = 0; word < std::size(data); ++word) {
+    data[word].permitted &= static_cast<uint32_t>(keep >> (32 * word));
+    data[word].effective &= data[word].permitted;
+    data[word].inheritable &= data[word].permitted;
+  }
+  return syscall(SYS_capset, &header, data);
+}
+
+long restrictThread(uint64_t keep) noexcept {
+  const long failed = syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  return failed != 0 ? failed : keepCapabilities(keep);
+}
+
+// The signal with which glibc itself makes threads change their user: the only one that no thread
+// can have blocked, since sigfillset() leaves it out. It is ours only during a broadcast.
+constexpr int BROADCAST_SIGNAL = 33;
+constexpr int64_t BROADCAST_MS_MAX = 2'000;
+
+// As the kernel wants it; glibc's own calls refuse the signal.
+struct KernelAction {
+  void (*handler)(int) = nullptr;
+  unsigned long flags = 0;
+  void (*restorer)() = nullptr;
+  uint64_t mask = 0;
+};
+
+std::atomic<uint64_t> broadcastKeep = 0;
+
+void onBroadcast(int) noexcept {
+  const int before = errno;
+  (void)restrictThread(broadcastKeep.load(std::memory_order_relaxed));
+  errno = before;
+}
+
+long setAction(int number, const KernelAction* wanted, KernelAction* old) noexcept {
+  return syscall(SYS_rt_sigaction, number, wanted, old, sizeof(uint64_t));
+}
+
+// The handler for BROADCAST_SIGNAL, with the way back to the kernel that glibc gives to its
+// handlers: read from a signal that it does let us set.
+bool makeAction(KernelAction* action) noexcept {
+  struct sigaction ours = {};
+  struct sigaction before = {};
+  ours.sa_handler = onBroadcast;
+  ours.sa_flags = SA_RESTART;
+  if (sigaction(SIGRTMAX, &ours, &before) != 0) return false;
+  const bool read = setAction(SIGRTMAX, nullptr, action) == 0;
+  sigaction(SIGRTMAX, &before, nullptr);
+  return read;
+}
+
+// Reads a field of /proc/self/task/<thread>/status. False when the thread has gone.
+bool isRestricted(pid_t thread, uint64_t keep, bool* restricted) noexcept {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/task/%d/status", thread);
+  const Descriptor file(open(path, O_RDONLY | O_CLOEXEC));
+  char text[4096];
+  const ssize_t size = file.valid() ? read(file.get(), text, sizeof text - 1) : -1;
+  if (size <= 0) return false;
+  text[size] = '\0';
+  const char* permitted = std::strstr(text, "\nCapPrm:");
+  const char* noNew = std::strstr(text, "\nNoNewPrivs:");
+  *restricted = permitted != nullptr && noNew != nullptr &&
+                (std::strtoull(permitted + 8, nullptr, 16) & ~keep) == 0 &&
+                std::strtoul(noNew + 12, nullptr, 10) == 1;
+  return true;
+}
+
+// Signals every thread that has more than `keep`. Answers how many there were, or -1.
+int signalUnrestricted(uint64_t keep) noexcept {
+  DIR* tasks = opendir("/proc/self/task");
+  if (tasks == nullptr) return -1;
+  int found = 0;
+  while (const dirent* entry = readdir(tasks)) {
+    const auto thread = static_cast<pid_t>(std::strtol(entry->d_name, nullptr, 10));
+    bool restricted = false;
+    if (thread <= 0 || !isRestricted(thread, keep, &restricted) || restricted) continue;
+    ++found;
+    syscall(SYS_tgkill, getpid(), thread, BROADCAST_SIGNAL);
+  }
+  closedir(tasks);
+  return found;
+}
+
+int64_t nowMs() noexcept {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1'000 + now.tv_nsec / 1'000'000;
+}
+
+// Two looks in a row that find nobody: a thread that was started in the middle of the first by one
+// that still had everything is seen by the second.
+Status restrictOthers(uint64_t keep) noexcept {
+  const int64_t deadlineMs = nowMs() + BROADCAST_MS_MAX;
+  for (int clean = 0; clean < 2;) {
+    const int found = signalUnrestricted(keep);
+    if (found < 0) return Status::system("opendir", errno);
+    clean = found == 0 ? clean + 1 : 0;
+    if (found == 0) continue;
+    if (nowMs() > deadlineMs) return Status::system("tgkill", ETIMEDOUT);
+    const timespec pause = {0, 1'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  return {};
+}
+
+struct ReadTest {
+  const std::vector<std::string>& paths;
+  bool readable = false;
+};
+
+void* readWithoutCapabilities(void* argument) {
+  auto* test = static_cast<ReadTest*>(argument);
+  if (keepCapabilities(0) != 0) return nullptr;
+  for (const std::string& path : test->paths) {
+    if (!Descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)).valid()) return nullptr;
+  }
+  test->readable = true;
+  return nullptr;
+}
+
+}  // namespace
+
+Status confinePacketThread() noexcept {
+  if (restrictThread(0) != 0) return Status::system("capset", errno);
+  CallFilter filter;
+  sock_fprog program = filter.program();
+  // The kernel's own precaution for sandboxed threads costs each branch; nobody's code runs here.
+  const unsigned flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) == 0 || errno == ENOSYS) {
+    return {};
+  }
+  return Status::system("seccomp", errno);
+}
+
+Status dropCapabilities(uint64_t keep) noexcept {
+  KernelAction action;
+  KernelAction before;
+  if (!makeAction(&action)) return Status::system("sigaction", errno);
+  if (restrictThread(keep) != 0) return Status::system("capset", errno);
+  broadcastKeep.store(keep, std::memory_order_relaxed);
+  if (setAction(BROADCAST_SIGNAL, &action, &before) != 0) {
+    return Status::system("rt_sigaction", errno);
+  }
+  const Status status = restrictOthers(keep);
+  setAction(BROADCAST_SIGNAL, &before, nullptr);
+  return status;
+}
+
+bool readableWithoutCapabilities(const std::vector<std::string>& paths) noexcept {
+  ReadTest test = {paths};
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, readWithoutCapabilities, &test) != 0) return false;
+  pthread_join(thread, nullptr);
+  return test.readable;
+}
+
+}  // namespace sluice

@@ -1,0 +1,53 @@
+#include "native/host/service-notify.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "native/host/descriptor.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t DESCRIPTORS_MAX = 16;
+
+}  // namespace
+
+Status notifyService(const std::string& socketPath, const std::string& message,
+                     std::span<const int> descriptors) noexcept {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (socketPath.empty() || socketPath.size() >= sizeof address.sun_path ||
+      descriptors.size() > DESCRIPTORS_MAX) {
+    return {StatusCode::Argument};
+  }
+  std::memcpy(address.sun_path, socketPath.data(), socketPath.size());
+  if (socketPath[0] == '@') address.sun_path[0] = '\0';
+
+  iovec part = {const_cast<char*>(message.data()), message.size()};
+  msghdr header = {};
+  header.msg_name = &address;
+  header.msg_namelen = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + socketPath.size());
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))] = {};
+  if (!descriptors.empty()) {
+    header.msg_control = control;
+    header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(rights), descriptors.data(), descriptors.size_bytes());
+  }
+  const Descriptor made(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!made.valid()) return Status::system("socket AF_UNIX", errno);
+  if (sendmsg(made.get(), &header, MSG_NOSIGNAL) < 0) return Status::system("sendmsg", errno);
+  return {};
+}
+
+}  // namespace sluice

@@ -1,0 +1,19 @@
+import { addon } from "./addon.js";
+import { native } from "./errors.js";
+
+/**
+ * Sends a message to the service manager, with descriptors when it is to keep some.
+ *
+ * Shape:  `socketPath` is what NOTIFY_SOCKET says; `lines` are such as `READY=1`.
+ * Errors: DataplaneError.
+ * Source: man 3 sd_notify.
+ */
+export function notifyService(
+  socketPath: string,
+  lines: readonly string[],
+  descriptors: readonly number[] = [],
+): void {
+  native("tell the service manager", () =>
+    addon().notifyService(socketPath, lines.join("\n"), descriptors),
+  );
+}
