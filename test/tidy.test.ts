@@ -21,6 +21,7 @@ const srcRooms: Record<string, readonly string[]> = {
   control: ["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
   capture: ["net"],
   lab: ["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics", "control"],
+  bench: ["net", "manifest", "compiler", "dataplane"],
   cli: ["*"],
 };
 
