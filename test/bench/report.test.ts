@@ -1,0 +1,168 @@
+import { describe, expect, test } from "vitest";
+import { reportHtml } from "../../src/bench/html.js";
+import { type Block, makePlan } from "../../src/bench/plan.js";
+import { makeReport } from "../../src/bench/report.js";
+import { median, quantile, spreadOf } from "../../src/bench/statistics.js";
+import type { Sample, SuiteResult } from "../../src/bench/suite.js";
+import { makeWorkload } from "../../src/bench/workload.js";
+
+describe("statistics", () => {
+  test("quantiles lie between neighbours in proportion", () => {
+    expect(median([3, 1, 2])).toBe(2);
+    expect(median([4, 1])).toBe(2.5);
+    expect(quantile([0, 10, 20, 30, 40], 0.25)).toBe(10);
+    expect(quantile([7], 0.99)).toBe(7);
+  });
+
+  test("the spread of few values is their range, of many their middle half", () => {
+    expect(spreadOf([10])).toBe(0);
+    expect(spreadOf([9, 10, 12])).toBeCloseTo(0.3);
+    expect(spreadOf([1, 10, 10, 10, 1_000])).toBe(0);
+  });
+});
+
+describe("plan", () => {
+  const options = {
+    quick: true,
+    peers: ["direct", "bridge", "nft-sets", "nft-linear"],
+    policies: [10, 100],
+    links: ["af-packet", "tap"],
+    polls: ["adaptive", "sleep", "spin"],
+    cpus: 2,
+  };
+  const names = (block: Block | undefined) =>
+    block?.contenders.map((each) =>
+      typeof each === "string" ? each : `${each.link} ${each.poll}`,
+    );
+
+  test("each row finds its peers, and a spinning worker where it is asked for", () => {
+    const blocks = makePlan(options);
+    const find = (measure: string, pinning: string, policies: number) =>
+      blocks.find(
+        (block) =>
+          block.measure === measure && block.pinning === pinning && block.policies === policies,
+      );
+    expect(names(find("packets", "free", 100))).toEqual([
+      ...options.peers,
+      "af-packet adaptive",
+      "tap undefined",
+    ]);
+    expect(names(find("round-trip", "two-cores", 100))).toContain("af-packet spin");
+    expect(names(find("packets", "free", 10))).toEqual([
+      "nft-sets",
+      "nft-linear",
+      "af-packet adaptive",
+      "tap undefined",
+    ]);
+  });
+
+  test("one CPU has no second core, and no choice of waiting is no flag", () => {
+    const blocks = makePlan({ ...options, cpus: 1, polls: [] });
+    expect(blocks.some(({ pinning }) => pinning === "two-cores")).toBe(false);
+    expect(blocks.flatMap((block) => names(block) ?? [])).not.toContain("af-packet adaptive");
+  });
+});
+
+describe("workload", () => {
+  test("every filter is told the same: so many prefixes, the client's the last", () => {
+    const { manifests, nftSets, nftLinear, iptables, kernelRules } = makeWorkload(5_000);
+    const policies = JSON.parse(manifests).items.filter(
+      (item: { kind: string }) => item.kind === "NetworkPolicy",
+    );
+    const cidrs = policies.map(
+      (policy: { spec: { ingress: [{ from: [{ ipBlock: { cidr: string } }] }] } }) =>
+        policy.spec.ingress[0].from[0].ipBlock.cidr,
+    );
+    expect(new Set(cidrs).size).toBe(5_000);
+    expect(cidrs.at(-1)).toBe("10.0.1.0/28");
+    for (const cidr of [cidrs[0], cidrs[2_500], cidrs.at(-1)]) {
+      for (const text of [nftSets, nftLinear, iptables]) expect(text).toContain(`${cidr} `);
+    }
+    expect(kernelRules.length).toBe(10_000);
+  });
+});
+
+// Goal: ratios are taken within a round, and noise is told.
+// Method: a suite's result made by hand.
+describe("report", () => {
+  const block = (policies: number): Block => ({
+    measure: "packets",
+    pinning: "free",
+    policies,
+    contenders: [],
+  });
+  const samples = (...values: (number | undefined)[]): (Sample | undefined)[] =>
+    values.map((value) =>
+      value === undefined ? undefined : { value, cpuNsPerPacket: 1e9 / value },
+    );
+  const large = block(10_000);
+  const small = block(10);
+  const result: SuiteResult = {
+    machine: { cpus: 2, model: "A <fast> CPU", kernel: "6.18", node: "v20" },
+    at: "2026-11-21T10:00:00.000Z",
+    quick: true,
+    rounds: 3,
+    seconds: 0.25,
+    leftOut: [{ contender: "iptables", reason: "iptables-restore is not installed" }],
+    memory: [{ contender: "sluice af-packet", policies: 10_000, bytes: 2 ** 27 }],
+    background: [0, 0, 0],
+    manyFlows: [
+      [100, 200, 400],
+      [90, 180, 360],
+    ],
+    series: [
+      { block: large, contender: "direct", samples: samples(500, 500, 500) },
+      { block: large, contender: "nft-sets", samples: samples(100, 200, 400) },
+      { block: large, contender: "nft-linear", samples: samples(undefined, undefined, undefined) },
+      { block: large, contender: "sluice af-packet", samples: samples(150, 300, 600) },
+      { block: large, contender: "sluice af-xdp", samples: samples(200, 400, undefined) },
+      { block: small, contender: "nft-sets", samples: samples(100, 100, 100) },
+      { block: small, contender: "sluice af-packet", samples: samples(150, 150, 150) },
+    ],
+  };
+
+  test("a machine that halves its speed changes no ratio; the best variant stands in the row", () => {
+    const { rows, noise, comparisons } = makeReport(result);
+    expect(rows.map(({ name }) => name)).toEqual([
+      "packets a second, 64 bytes, one direction",
+      "CPU time a packet, whole machine",
+      "packet rate with 1,000,000 tracked connections",
+    ]);
+    const [packets, cpu, flows] = rows;
+    expect(packets).toMatchObject({
+      ratio: 2,
+      against: "nftables best practice, 10,000 policies",
+      spread: 0,
+      by: "sluice af-xdp",
+      reached: true,
+      noisy: false,
+    });
+    expect(cpu).toMatchObject({ ratio: 0.5, unit: "ns", better: "less", reached: true });
+    expect(flows?.ratio).toBeCloseTo(0.9);
+    expect(noise).toEqual({ noisy: false, reasons: [] });
+    // Two variants by two peers that had packets, as rate and as CPU time, and one of the small size.
+    expect(comparisons.length).toBe(2 * 2 * 2 + 2);
+  });
+
+  test("what swings, and what else runs, is called noise", () => {
+    const shaken = makeReport({
+      ...result,
+      background: [1, 1, 1],
+      series: result.series.map((each) =>
+        each.contender === "direct" || each.contender === "nft-sets"
+          ? { ...each, samples: samples(100, 50, 200) }
+          : each,
+      ),
+    });
+    expect(shaken.rows[0]).toMatchObject({ noisy: true });
+    expect(shaken.noise.reasons.length).toBe(3);
+  });
+
+  test("the page stands alone and takes text as text", () => {
+    const page = reportHtml(makeReport(result));
+    expect(page).toContain("A &#60;fast&#62; CPU");
+    expect(page).not.toMatch(/<script|<link|src=|href=|url\(|NaN|undefined/);
+    expect(page.match(/<svg/g)?.length).toBe(page.match(/<\/svg>/g)?.length);
+    expect(page).toContain("iptables-restore is not installed");
+  });
+});
