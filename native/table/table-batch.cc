@@ -11,7 +11,7 @@
 namespace sluice {
 namespace {
 
-// IPv6 addresses that are looked up side by side.
+// Addresses or flows that are worked on side by side.
 constexpr size_t LANES = BATCH_FRAMES_MAX;
 
 }  // namespace
@@ -23,13 +23,13 @@ void TableView::leavesOfV4Scalar(std::span<const uint32_t> addresses,
     for (size_t at = 0; at < addresses.size(); ++at) leaves[at] = root[addresses[at] >> 16];
     return;
   }
-  // A leaf steps to itself: which addresses stop early is nothing a branch could foresee.
+  // A leaf steps to itself by way of node 0: which addresses stop early is nothing that a branch
+  // could foresee, and a mispredicted one costs more than all three loads.
   const uint32_t* const nodes = trieV4Nodes_.data();
   const auto step = [nodes](uint32_t entry, uint32_t byte) {
-    const bool child = (entry & TRIE_CHILD_BIT) != 0;
-    const size_t node = child ? entry & ~TRIE_CHILD_BIT : 0;
-    const uint32_t next = nodes[node * TRIE_NODE_ENTRIES + byte];
-    return child ? next : entry;
+    const auto child = static_cast<uint32_t>(static_cast<int32_t>(entry) >> 31);
+    const size_t node = entry & ~TRIE_CHILD_BIT & child;
+    return entry ^ ((entry ^ nodes[node * TRIE_NODE_ENTRIES + byte]) & child);
   };
   for (size_t at = 0; at < addresses.size(); ++at) {
     const uint32_t address = addresses[at];
@@ -92,23 +92,42 @@ void TableView::leavesOfV6(std::span<const AddressBytes> addresses,
 
 void TableView::decideScalar(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                              const uint32_t* ports, std::span<DeniedBy> denied) const noexcept {
-  for (size_t at = 0; at < denied.size(); ++at) {
-    const Leaf& source = leaves_[sourceLeaves[at]];
-    const Leaf& destination = leaves_[destinationLeaves[at]];
-    const auto slot = static_cast<ProtocolSlot>(ports[at] >> 16);
-    const auto port = static_cast<uint16_t>(ports[at]);
-    DeniedBy by = 0;
-    if (source.endpointId != destination.endpointId) {
-      if (source.endpointId != NONE &&
-          !allows(endpoints_[source.endpointId].egressRow, destination.classId, slot, port)) {
-        by |= DENIED_BY_EGRESS;
-      }
-      if (destination.endpointId != NONE &&
-          !allows(endpoints_[destination.endpointId].ingressRow, source.classId, slot, port)) {
-        by |= DENIED_BY_INGRESS;
-      }
+  struct Question {
+    uint32_t endpoint;
+    uint32_t classId;
+    uint32_t flow;
+  };
+  // Which flows have a local end is sorted out first, so that no later step branches on it.
+  std::array<Question, LANES + 1> egress;
+  std::array<Question, LANES + 1> ingress;
+  for (size_t first = 0; first < denied.size(); first += LANES) {
+    const size_t end = std::min(first + LANES, denied.size());
+    size_t egresses = 0;
+    size_t ingresses = 0;
+    for (size_t at = first; at < end; ++at) {
+      const Leaf& source = leaves_[sourceLeaves[at]];
+      const Leaf& destination = leaves_[destinationLeaves[at]];
+      const auto flow = static_cast<uint32_t>(at);
+      const bool apart = source.endpointId != destination.endpointId;
+      egress[egresses] = {source.endpointId, destination.classId, flow};
+      egresses += static_cast<size_t>(apart & (source.endpointId != NONE));
+      ingress[ingresses] = {destination.endpointId, source.classId, flow};
+      ingresses += static_cast<size_t>(apart & (destination.endpointId != NONE));
+      denied[at] = 0;
     }
-    denied[at] = by;
+    const auto ask = [&](const Question& question, uint32_t row) {
+      const uint32_t slotPort = ports[question.flow];
+      return allows(row, question.classId, static_cast<ProtocolSlot>(slotPort >> 16),
+                    static_cast<uint16_t>(slotPort));
+    };
+    for (size_t at = 0; at < egresses; ++at) {
+      const bool allowed = ask(egress[at], endpoints_[egress[at].endpoint].egressRow);
+      denied[egress[at].flow] |= static_cast<DeniedBy>(allowed ? 0 : DENIED_BY_EGRESS);
+    }
+    for (size_t at = 0; at < ingresses; ++at) {
+      const bool allowed = ask(ingress[at], endpoints_[ingress[at].endpoint].ingressRow);
+      denied[ingress[at].flow] |= static_cast<DeniedBy>(allowed ? 0 : DENIED_BY_INGRESS);
+    }
   }
 }
 
@@ -130,10 +149,18 @@ void TableView::decideBatch(const uint32_t* sourceLeaves, const uint32_t* destin
 
 namespace {
 
+// A zero that the compiler makes anew wherever it stands. A gather merges into its destination, and
+// so waits for whatever was in that register: the chains of loads of one round would wait for those
+// of the round before.
+SLUICE_AVX2 inline __m256i freshZero() {
+  __m256i zero = _mm256_setzero_si256();
+  asm volatile("" : "+x"(zero));
+  return zero;
+}
+
 // Loads table[index] in each lane whose top bit of `mask` is set; zero in the others.
 SLUICE_AVX2 inline __m256i gather(const void* table, __m256i index, __m256i mask) {
-  return _mm256_mask_i32gather_epi32(_mm256_setzero_si256(), static_cast<const int*>(table), index,
-                                     mask, 4);
+  return _mm256_mask_i32gather_epi32(freshZero(), static_cast<const int*>(table), index, mask, 4);
 }
 
 SLUICE_AVX2 inline __m256i load(const uint32_t* words) {
@@ -164,96 +191,135 @@ SLUICE_AVX2 size_t TableView::leavesOfV4Avx2(std::span<const uint32_t> addresses
     const __m256i bytes[] = {_mm256_and_si256(_mm256_srli_epi32(address, 8), low),
                              _mm256_and_si256(address, low)};
     for (const __m256i byte : bytes) {
-      if (!anyOf(entry)) break;
-      const __m256i index = _mm256_or_si256(_mm256_slli_epi32(entry, 8), byte);
-      entry = _mm256_mask_i32gather_epi32(
-          entry, reinterpret_cast<const int*>(trieV4Nodes_.data()), index, entry, 4);
+      const __m256i child = _mm256_srai_epi32(entry, 31);
+      const __m256i index =
+          _mm256_and_si256(_mm256_or_si256(_mm256_slli_epi32(entry, 8), byte), child);
+      const __m256i next = gather(trieV4Nodes_.data(), index, all);
+      entry = _mm256_blendv_epi8(entry, next, child);
     }
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(leaves + at), entry);
   }
   return at;
 }
 
+// Goes step by step over a whole block rather than flow by flow to the end: the processor sees too
+// few instructions ahead to overlap chains of eight gathers, but every gather of one step is ready
+// at once.
 SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
                                          const uint32_t* destinationLeaves, const uint32_t* ports,
                                          std::span<DeniedBy> denied) const noexcept {
-  const __m256i all = _mm256_set1_epi32(-1);
-  const __m256i low = _mm256_set1_epi32(255);
-  const __m256i classCount = _mm256_set1_epi32(static_cast<int>(classCount_));
-  const auto* leafWords = reinterpret_cast<const uint32_t*>(leaves_.data());
-  const auto* endpointWords = reinterpret_cast<const uint32_t*>(endpoints_.data());
+  constexpr size_t WIDTH = 8;
+  struct Block {
+    __m256i vectors[LANES / WIDTH];
+    SLUICE_AVX2 __m256i& operator[](size_t at) { return vectors[at]; }
+    SLUICE_AVX2 __m256i operator[](size_t at) const { return vectors[at]; }
+  };
   static_assert(sizeof(Leaf) == 12 && offsetof(Leaf, classId) == 0 &&
                 offsetof(Leaf, endpointId) == 4);
   static_assert(sizeof(EndpointRow) == 8 && offsetof(EndpointRow, ingressRow) == 0 &&
                 offsetof(EndpointRow, egressRow) == 4);
+  const auto* leafWords = reinterpret_cast<const uint32_t*>(leaves_.data());
+  const auto* endpointWords = reinterpret_cast<const uint32_t*>(endpoints_.data());
+  const __m256i all = _mm256_set1_epi32(-1);
+  const __m256i low = _mm256_set1_epi32(255);
+  const __m256i classCount = _mm256_set1_epi32(static_cast<int>(classCount_));
 
-  // Whether the lanes of `asked` are denied by row × class: all ones where they are.
-  const auto deniedBy = [&](__m256i asked, __m256i rowIndex, __m256i classId, __m256i port,
-                            __m256i slot) SLUICE_AVX2 {
-    const __m256i row = gather(endpointWords, rowIndex, asked);
-    const __m256i cell = _mm256_add_epi32(_mm256_mullo_epi32(row, classCount), classId);
-    const __m256i set = gather(cells_.data(), cell, asked);
-    const __m256i inSet = _mm256_add_epi32(_mm256_slli_epi32(set, 2), slot);
-    const __m256i pageIndex = gather(portSets_.data(), inSet, asked);
-    // Page numbers are two to a word.
-    const __m256i high = _mm256_and_si256(_mm256_srli_epi32(port, 8), low);
-    const __m256i pageWord = _mm256_add_epi32(_mm256_slli_epi32(pageIndex, 7),
-                                              _mm256_srli_epi32(high, 1));
-    const __m256i pair = gather(portPageIndexes_.data(), pageWord, asked);
-    const __m256i half = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(1)), 4);
-    const __m256i page =
-        _mm256_and_si256(_mm256_srlv_epi32(pair, half), _mm256_set1_epi32(0xffff));
-    const __m256i bits = gather(
-        portPages_.data(),
-        _mm256_add_epi32(_mm256_slli_epi32(page, 3),
-                         _mm256_and_si256(_mm256_srli_epi32(port, 5), _mm256_set1_epi32(7))),
-        asked);
-    const __m256i bit = _mm256_and_si256(
-        _mm256_srlv_epi32(bits, _mm256_and_si256(port, _mm256_set1_epi32(31))),
-        _mm256_set1_epi32(1));
-    return _mm256_and_si256(asked, _mm256_cmpeq_epi32(bit, _mm256_setzero_si256()));
+  // Adds `bit` to the answer of each flow in `asked` whose row and class do not allow its port.
+  const auto ask = [&](size_t vectors, const uint32_t* flowPorts, const Block& asked,
+                       const Block& rowIndex, const Block& leafIndex, DeniedBy bit,
+                       Block& answer) SLUICE_AVX2 {
+    Block step;
+    for (size_t at = 0; at < vectors; ++at) {
+      const __m256i row = gather(endpointWords, rowIndex[at], asked[at]);
+      const __m256i classId = gather(leafWords, leafIndex[at], asked[at]);
+      step[at] = _mm256_add_epi32(_mm256_mullo_epi32(row, classCount), classId);
+    }
+    for (size_t at = 0; at < vectors; ++at) {
+      const __m256i set = gather(cells_.data(), step[at], asked[at]);
+      const __m256i slot = _mm256_srli_epi32(load(flowPorts + at * WIDTH), 16);
+      step[at] = _mm256_add_epi32(_mm256_slli_epi32(set, 2), slot);
+    }
+    for (size_t at = 0; at < vectors; ++at) {
+      step[at] = gather(portSets_.data(), step[at], asked[at]);
+    }
+    for (size_t at = 0; at < vectors; ++at) {
+      // Page numbers are two to a word.
+      const __m256i port = load(flowPorts + at * WIDTH);
+      const __m256i high = _mm256_and_si256(_mm256_srli_epi32(port, 8), low);
+      const __m256i word =
+          _mm256_add_epi32(_mm256_slli_epi32(step[at], 7), _mm256_srli_epi32(high, 1));
+      const __m256i pair = gather(portPageIndexes_.data(), word, asked[at]);
+      const __m256i half = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(1)), 4);
+      const __m256i page =
+          _mm256_and_si256(_mm256_srlv_epi32(pair, half), _mm256_set1_epi32(0xffff));
+      const __m256i inPage = _mm256_and_si256(_mm256_srli_epi32(port, 5), _mm256_set1_epi32(7));
+      step[at] = _mm256_add_epi32(_mm256_slli_epi32(page, 3), inPage);
+    }
+    for (size_t at = 0; at < vectors; ++at) {
+      const __m256i port = load(flowPorts + at * WIDTH);
+      const __m256i word = gather(portPages_.data(), step[at], asked[at]);
+      const __m256i inWord = _mm256_and_si256(port, _mm256_set1_epi32(31));
+      const __m256i allowed =
+          _mm256_and_si256(_mm256_srlv_epi32(word, inWord), _mm256_set1_epi32(1));
+      const __m256i refused =
+          _mm256_and_si256(asked[at], _mm256_cmpeq_epi32(allowed, _mm256_setzero_si256()));
+      answer[at] =
+          _mm256_or_si256(answer[at], _mm256_and_si256(refused, _mm256_set1_epi32(bit)));
+    }
   };
 
-  size_t at = 0;
-  for (; at + 8 <= denied.size(); at += 8) {
-    const __m256i source = load(sourceLeaves + at);
-    const __m256i destination = load(destinationLeaves + at);
-    const __m256i sourceLeaf = _mm256_add_epi32(source, _mm256_slli_epi32(source, 1));
-    const __m256i destinationLeaf =
-        _mm256_add_epi32(destination, _mm256_slli_epi32(destination, 1));
-    const __m256i slotPort = load(ports + at);
-    const __m256i slot = _mm256_srli_epi32(slotPort, 16);
-    const __m256i sourceEndpoint = gather(leafWords + 1, sourceLeaf, all);
-    const __m256i destinationEndpoint = gather(leafWords + 1, destinationLeaf, all);
-    const __m256i same = _mm256_cmpeq_epi32(sourceEndpoint, destinationEndpoint);
-    const __m256i noSource = _mm256_or_si256(same, _mm256_cmpeq_epi32(sourceEndpoint, all));
-    const __m256i noDestination =
-        _mm256_or_si256(same, _mm256_cmpeq_epi32(destinationEndpoint, all));
-    const __m256i byEgress = _mm256_xor_si256(noSource, all);
-    const __m256i byIngress = _mm256_xor_si256(noDestination, all);
-    __m256i by = _mm256_setzero_si256();
-    if (anyOf(byEgress)) {
-      const __m256i rowIndex =
-          _mm256_add_epi32(_mm256_slli_epi32(sourceEndpoint, 1), _mm256_set1_epi32(1));
-      const __m256i classId = gather(leafWords, destinationLeaf, byEgress);
-      by = _mm256_and_si256(deniedBy(byEgress, rowIndex, classId, slotPort, slot),
-                            _mm256_set1_epi32(DENIED_BY_EGRESS));
+  const size_t whole = denied.size() / WIDTH * WIDTH;
+  for (size_t first = 0; first < whole; first += LANES) {
+    const size_t vectors = std::min(LANES, whole - first) / WIDTH;
+    Block sourceLeaf;
+    Block destinationLeaf;
+    Block sourceEndpoint;
+    Block destinationEndpoint;
+    for (size_t at = 0; at < vectors; ++at) {
+      const __m256i source = load(sourceLeaves + first + at * WIDTH);
+      const __m256i destination = load(destinationLeaves + first + at * WIDTH);
+      sourceLeaf[at] = _mm256_add_epi32(source, _mm256_slli_epi32(source, 1));
+      destinationLeaf[at] = _mm256_add_epi32(destination, _mm256_slli_epi32(destination, 1));
+      sourceEndpoint[at] = gather(leafWords + 1, sourceLeaf[at], all);
+      destinationEndpoint[at] = gather(leafWords + 1, destinationLeaf[at], all);
     }
-    if (anyOf(byIngress)) {
-      const __m256i rowIndex = _mm256_slli_epi32(destinationEndpoint, 1);
-      const __m256i classId = gather(leafWords, sourceLeaf, byIngress);
-      const __m256i mask = deniedBy(byIngress, rowIndex, classId, slotPort, slot);
-      by = _mm256_or_si256(by, _mm256_and_si256(mask, _mm256_set1_epi32(DENIED_BY_INGRESS)));
+    Block byEgress;
+    Block byIngress;
+    Block egressRow;
+    Block ingressRow;
+    Block answer;
+    __m256i anyEgress = _mm256_setzero_si256();
+    __m256i anyIngress = _mm256_setzero_si256();
+    for (size_t at = 0; at < vectors; ++at) {
+      const __m256i source = sourceEndpoint[at];
+      const __m256i destination = destinationEndpoint[at];
+      const __m256i same = _mm256_cmpeq_epi32(source, destination);
+      byEgress[at] = _mm256_andnot_si256(_mm256_or_si256(same, _mm256_cmpeq_epi32(source, all)), all);
+      byIngress[at] =
+          _mm256_andnot_si256(_mm256_or_si256(same, _mm256_cmpeq_epi32(destination, all)), all);
+      anyEgress = _mm256_or_si256(anyEgress, byEgress[at]);
+      anyIngress = _mm256_or_si256(anyIngress, byIngress[at]);
+      egressRow[at] = _mm256_add_epi32(_mm256_slli_epi32(source, 1), _mm256_set1_epi32(1));
+      ingressRow[at] = _mm256_slli_epi32(destination, 1);
+      answer[at] = _mm256_setzero_si256();
     }
-    // Eight words to eight bytes.
-    const __m256i halves = _mm256_packus_epi32(by, by);
-    const __m256i packed = _mm256_packus_epi16(halves, halves);
-    const auto lower = static_cast<uint32_t>(_mm256_extract_epi32(packed, 0));
-    const auto upper = static_cast<uint32_t>(_mm256_extract_epi32(packed, 4));
-    const uint64_t bytes = lower | static_cast<uint64_t>(upper) << 32;
-    std::memcpy(&denied[at], &bytes, sizeof bytes);
+    if (anyOf(anyEgress)) {
+      ask(vectors, ports + first, byEgress, egressRow, destinationLeaf, DENIED_BY_EGRESS, answer);
+    }
+    if (anyOf(anyIngress)) {
+      ask(vectors, ports + first, byIngress, ingressRow, sourceLeaf, DENIED_BY_INGRESS, answer);
+    }
+    for (size_t at = 0; at < vectors; ++at) {
+      // Eight words to eight bytes.
+      const __m256i halves = _mm256_packus_epi32(answer[at], answer[at]);
+      const __m256i packed = _mm256_packus_epi16(halves, halves);
+      const auto lower = static_cast<uint32_t>(_mm256_extract_epi32(packed, 0));
+      const auto upper = static_cast<uint32_t>(_mm256_extract_epi32(packed, 4));
+      const uint64_t bytes = lower | static_cast<uint64_t>(upper) << 32;
+      std::memcpy(&denied[first + at * WIDTH], &bytes, sizeof bytes);
+    }
   }
-  return at;
+  return whole;
 }
 
 #else
