@@ -256,18 +256,20 @@ void Worker::wait(int timeoutMs) noexcept {
 void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
                          uint64_t nowUs) noexcept {
   answersUsed_ = 0;
+  const bool judged = table != nullptr && way_ != Way::Nowhere;
+  if (judged) {
+    filter_->judgeBatch({frames_.data(), count}, from.context, *table, nowUs, judgements_.data());
+  } else {
+    Judgement refused;
+    refused.reason = table == nullptr ? DropReason::NoTable : DropReason::NoDestination;
+    std::fill_n(judgements_.begin(), count, refused);
+  }
   for (size_t index = 0; index < count; ++index) {
     Frame& frame = frames_[index];
     from.receivedFrames.add(1);
     from.receivedBytes.add(frame.length);
-    Judgement judgement;
-    bool counted = true;  // in the filter's own counters
-    if (table == nullptr || way_ == Way::Nowhere) {
-      judgement.reason = table == nullptr ? DropReason::NoTable : DropReason::NoDestination;
-      counted = false;
-    } else {
-      judgement = filter_->judge(frame, from.context, *table, nowUs);
-    }
+    const Judgement& judgement = judgements_[index];
+    bool counted = judged;  // in the filter's own counters
     if (judgement.cut) {
       report(FlowEventKind::Cut, from, frame, judgement, judgement.reason);
     }

@@ -110,6 +110,7 @@ class Worker {
   std::vector<uint32_t> ready_;                     // links that had frames when last looked at
   std::vector<uint32_t> dirty_;                     // links with frames to flush
   std::array<Frame, BATCH_FRAMES_MAX> frames_ = {};
+  std::array<Judgement, BATCH_FRAMES_MAX> judgements_ = {};
   std::array<FlowKey, BATCH_FRAMES_MAX> closed_ = {};
   std::unique_ptr<std::byte[]> scratch_;  // segments of a superframe
   std::unique_ptr<std::byte[]> answers_;  // neighbour answers of a batch
