@@ -107,7 +107,7 @@ export function lineChart(lines: readonly Line[], xTitle: string): string {
       (tick) =>
         `<text class="soft" x="${f(x.at(tick))}" y="${height + 18}" text-anchor="middle">${brief(tick)}</text>`,
     ),
-    `<text class="soft" x="${width - 144}" y="${height + 18}">${escapeText(xTitle)}</text>`,
+    `<text class="soft" x="${width - 128}" y="${height + 18}">${escapeText(xTitle)}</text>`,
   ];
   const ends = spreadOut(lines.map(({ points }) => y.at(points.at(-1)?.y ?? 1)));
   const drawn = lines.map((line, index) => {

@@ -13,7 +13,7 @@ export function reportHtml(report: Report): string {
     `${machine.cpus} × ${machine.model}`,
     `Linux ${machine.kernel}`,
     `node ${machine.node}`,
-    `${rounds} rounds of ${seconds} s each`,
+    `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s each`,
     `${at.slice(0, 16).replace("T", " ")} UTC`,
   ];
   return `<!doctype html>
@@ -122,7 +122,9 @@ function bySize({ results }: Report): string {
     const found = results.filter((each) => each.measure === measure && each.pinning === "free");
     const sizes = new Set(found.map(({ policies }) => policies));
     const lines = [...new Set(found.map(({ contender }) => contender))].map((contender) => {
-      const own = found.filter((each) => each.contender === contender);
+      const own = found
+        .filter((each) => each.contender === contender)
+        .sort((a, b) => a.policies - b.policies);
       return {
         contender,
         title: own[0]?.title ?? contender,

@@ -149,8 +149,8 @@ export function makeReport({ series, leftOut, ...run }: SuiteResult): Report {
   ];
   const reasons = noiseOf(series, run.background, rows);
   return {
-    ...run,
     rows,
+    ...run,
     comparisons: series.filter(isSluice).flatMap((ours) =>
       series
         .filter((other) => other.block === ours.block && !isSluice(other))

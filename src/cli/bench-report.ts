@@ -132,7 +132,7 @@ function noiseText({ noise }: Report, style: Styles): string {
 }
 
 function footer({ machine, rounds, seconds }: Report): string {
-  return `${machine.cpus} × ${machine.model}, Linux ${machine.kernel}, node ${machine.node}; ${rounds} rounds of ${seconds} s`;
+  return `${machine.cpus} × ${machine.model}, Linux ${machine.kernel}, node ${machine.node}; ${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s`;
 }
 
 /** Results with the largest number of policies: the ones that everything was measured with. */
