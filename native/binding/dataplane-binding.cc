@@ -97,6 +97,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::closeAll>("close"),
                         InstanceMethod<&DataplaneBinding::readCounters>("readCounters"),
                         InstanceMethod<&DataplaneBinding::readLinkCounters>("readLinkCounters"),
+                        InstanceMethod<&DataplaneBinding::readRounds>("readRounds"),
                         InstanceMethod<&DataplaneBinding::drainEvents>("drainEvents"),
                         InstanceMethod<&DataplaneBinding::onEvents>("onEvents")});
   }
@@ -246,6 +247,11 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (words.size_bytes() != sizeof counters) status = {StatusCode::Argument};
     if (status.ok()) std::memcpy(words.data(), &counters, sizeof counters);
     throwUnless(info, status);
+  }
+
+  Napi::Value readRounds(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), static_cast<double>(dataplane_->worker().rounds()));
   }
 
   Napi::Value drainEvents(const Napi::CallbackInfo& info) {

@@ -213,6 +213,7 @@ size_t Worker::round(uint64_t nowUs) noexcept {
 void Worker::run(const std::atomic<bool>& stop) noexcept {
   int idleRounds = 0;
   while (!stop.load(std::memory_order_acquire)) {
+    rounds_.add(1);
     if (round(clockUs(CLOCK_MONOTONIC)) > 0) {
       idleRounds = 0;
     } else if (++idleRounds <= YIELDS_MAX) {

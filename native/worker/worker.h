@@ -60,6 +60,9 @@ class Worker {
   // Ends a sleep. Threads: any.
   void wake() noexcept;
 
+  // Rounds so far. It goes up many times a second while the worker is well. Threads: any.
+  [[nodiscard]] uint64_t rounds() const noexcept { return rounds_.read(); }
+
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
   [[nodiscard]] uint32_t connectionCount() const noexcept { return filter_->connectionCount(); }
   // Errors: Argument when there is no such link.
@@ -119,6 +122,7 @@ class Worker {
   uint64_t epochOffsetUs_ = 0;
   uint64_t epochReadUs_ = 0;
 
+  Counter rounds_;
   std::array<Counter, DROP_REASON_COUNT> dropped_;  // after the filter let pass, or before it
 };
 

@@ -66,7 +66,11 @@ export function makeLookupWorkload(size: {
   const { family, flows } = size;
   const random = new Random();
   const podCount = Math.max(1, Math.min(podsMax, Math.round(size.entries / 100)));
-  const peers = makePeers(random, Math.max(10, Math.min(1500, Math.round(size.entries / 20))), family);
+  const peers = makePeers(
+    random,
+    Math.max(10, Math.min(1500, Math.round(size.entries / 20))),
+    family,
+  );
   const documents: object[] = [
     { apiVersion: "v1", kind: "Namespace", metadata: { name: "bench" } },
   ];
@@ -129,7 +133,9 @@ function aclRule({ pod, peer, service: [protocol, first, last] }: Entry): string
 function addressText(words: readonly number[]): string {
   const [first = 0] = words;
   if (words.length === 1) return [24, 16, 8, 0].map((shift) => (first >>> shift) & 255).join(".");
-  return words.map((word) => `${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`).join(":");
+  return words
+    .map((word) => `${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`)
+    .join(":");
 }
 
 function podDocument(pod: number, family: 4 | 6): object {

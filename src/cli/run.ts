@@ -1,18 +1,21 @@
-import { closeSync, writeSync } from "node:fs";
+import { closeSync, existsSync, writeSync } from "node:fs";
 import { Controller, type Reload } from "../control/controller.js";
 import { Signals } from "../control/signals.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { readManifests } from "../manifest/read.js";
 import { readMac, readPodRef } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
+import { keepLeastPrivilege } from "./least-privilege.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { RunOptions } from "./options.js";
+import { ServiceManager } from "./service-manager.js";
 
 /**
  * Stands between two interfaces and enforces, until SIGTERM or SIGINT.
  *
  * The interfaces are touched only after the manifests have compiled, and are as they were again when
- * this ends. Until the first table is in force, and when the process is killed, nothing passes.
+ * this ends. Until the first table is in force, and when the process is killed, nothing passes. Once it
+ * enforces, it gives up every privilege that it does not need any more.
  */
 export async function runRun(options: RunOptions, io: Io): Promise<number> {
   const [inside, outside] = readWire(options.wire);
@@ -26,6 +29,7 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
     );
   }
   const signals = new Signals();
+  const service = new ServiceManager(io);
   const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
   const dataplane = Dataplane.create({ staleFlows: options.staleFlows, loose: options.loose });
   let insideLink: number | undefined;
@@ -52,17 +56,30 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
       if (first.refused !== undefined) throw first.refused;
       return exitCodes.input;
     }
+    const files = controller.table?.objects.map((each) => each.meta.span.file) ?? [];
+    keepLeastPrivilege([...new Set([...options.filename, ...files])].filter(existsSync));
     io.stdout.write("ready\n");
     if (options.readyFd !== undefined) tellReady(options.readyFd);
+    service.ready(statusLine(controller), () => dataplane.rounds());
     signals.onHangup = () => {
-      void controller.reload().then((reload) => tellReload(reload, stdin, io));
+      service.reloading();
+      void controller.reload().then((reload) => {
+        tellReload(reload, stdin, io);
+        service.reloaded(statusLine(controller));
+      });
     };
     await signals.untilStopped;
     return exitCodes.ok;
   } finally {
+    service.stopping();
     dataplane.close();
     signals.release();
   }
+}
+
+function statusLine({ status }: Controller): string {
+  const inForce = `generation ${status.generation} is in force`;
+  return status.lastError === undefined ? inForce : `${inForce}; refused: ${status.lastError}`;
 }
 
 function tellReload(reload: Reload, stdin: string | undefined, io: Io): void {

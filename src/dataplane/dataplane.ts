@@ -229,6 +229,11 @@ export class Dataplane {
     this.#links.clear();
   }
 
+  /** The worker's rounds so far: it goes up many times a second while the worker is well. */
+  rounds(): number {
+    return this.#native.readRounds();
+  }
+
   /** Reads the counters, without stopping anything. */
   counters(): Counters {
     const words = new BigUint64Array(3 + dropReasonWords.length);

@@ -1,0 +1,77 @@
+import { notifyService } from "../dataplane/service.js";
+import type { Io } from "./io.js";
+
+/** Where messages to the service manager go; throws when they cannot. */
+export type Send = (lines: readonly string[]) => void;
+
+/**
+ * Tells systemd how a service of `Type=notify` fares, where NOTIFY_SOCKET says that it listens; else
+ * does nothing.
+ *
+ * The watchdog is fed only while `progress` goes on to grow: a packet thread that hangs gets the service
+ * restarted, also when JavaScript is well.
+ *
+ * Source: man 3 sd_notify, man 3 sd_watchdog_enabled.
+ */
+export class ServiceManager {
+  readonly #send: Send | undefined;
+  readonly #io: Io;
+  #watchdog: NodeJS.Timeout | undefined;
+  #refused = false;
+
+  /** `send` stands in for the socket in tests. */
+  constructor(io: Io, send?: Send) {
+    const socket = io.env["NOTIFY_SOCKET"] ?? "";
+    this.#io = io;
+    this.#send = socket === "" ? undefined : (send ?? ((lines) => notifyService(socket, lines)));
+  }
+
+  /** Says that the service does its work, and feeds the watchdog from now on. */
+  ready(status: string, progress: () => number): void {
+    this.#tell("READY=1", `STATUS=${status}`, `MAINPID=${process.pid}`);
+    const everyMs = this.#watchdogMs();
+    if (everyMs === undefined || this.#watchdog !== undefined) return;
+    let seen: number | undefined;
+    const feed = () => {
+      const now = progress();
+      if (now !== seen) this.#tell("WATCHDOG=1");
+      seen = now;
+    };
+    feed();
+    this.#watchdog = setInterval(feed, everyMs);
+    this.#watchdog.unref();
+  }
+
+  reloading(): void {
+    const nowUs = process.hrtime.bigint() / 1000n;
+    this.#tell("RELOADING=1", `MONOTONIC_USEC=${nowUs}`, "STATUS=reading the manifests again");
+  }
+
+  /** Ends a reload, whatever came of it: the service goes on. */
+  reloaded(status: string): void {
+    this.#tell("READY=1", `STATUS=${status}`);
+  }
+
+  stopping(): void {
+    clearInterval(this.#watchdog);
+    this.#watchdog = undefined;
+    this.#tell("STOPPING=1");
+  }
+
+  /** A third of what the manager waits, so that one late message ends nothing. */
+  #watchdogMs(): number | undefined {
+    const timeoutUs = Number(this.#io.env["WATCHDOG_USEC"] ?? "");
+    const meant = this.#io.env["WATCHDOG_PID"] ?? String(process.pid);
+    return timeoutUs > 0 && meant === String(process.pid) ? timeoutUs / 3000 : undefined;
+  }
+
+  #tell(...lines: string[]): void {
+    try {
+      this.#send?.(lines);
+    } catch (error) {
+      // Packets matter more than the manager; it draws its own conclusions from silence.
+      if (!this.#refused) this.#io.stderr.write(`sluice: ${(error as Error).message}\n`);
+      this.#refused = true;
+    }
+  }
+}
