@@ -157,28 +157,44 @@ class Cast {
     this.#options = options;
   }
 
+  /** Builds all of a plan; Sluice's processes at once, since each compiles for itself. */
   async open(plan: readonly Block[]): Promise<void> {
-    const workloads = new Map<number, Workload>();
+    const wanted = new Map<string, { ref: ContenderRef; policies: number }>();
     for (const { policies, contenders } of plan) {
-      for (const ref of contenders) {
+      for (const ref of contenders) wanted.set(keyOf(ref, policies), { ref, policies });
+    }
+    const workloads = new Map<number, Workload>();
+    const starting: Promise<void>[] = [];
+    try {
+      for (const { ref, policies } of wanted.values()) {
         this.#options.signal.throwIfAborted();
-        const key = keyOf(ref, policies);
-        const name = nameOf(ref);
-        if (this.#contenders.has(key) || this.leftOut.some((each) => each.contender === name)) {
-          continue;
-        }
-        this.#options.report("building", `${name}, ${policies} policies`);
+        this.#options.report("building", `${nameOf(ref)}, ${policies} policies`);
         const workload = workloads.get(policies) ?? makeWorkload(policies);
         workloads.set(policies, workload);
-        try {
-          const { sluice } = this.#options;
-          const contender = await openContender(ref, { workload, sluice });
-          this.#contenders.set(key, { name, policies, contender });
-        } catch (error) {
-          if (!(error instanceof LeftOut)) throw error;
-          this.leftOut.push({ contender: name, reason: error.message });
+        const opened = this.#open(ref, workload);
+        if (typeof ref === "string") {
+          await opened;
+        } else {
+          opened.catch(() => {}); // asked about below, when the others have settled
+          starting.push(opened);
         }
       }
+    } finally {
+      await Promise.allSettled(starting);
+    }
+    await Promise.all(starting);
+  }
+
+  async #open(ref: ContenderRef, workload: Workload): Promise<void> {
+    const { policies } = workload;
+    const name = nameOf(ref);
+    try {
+      const contender = await openContender(ref, { workload, sluice: this.#options.sluice });
+      this.#contenders.set(keyOf(ref, policies), { name, policies, contender });
+    } catch (error) {
+      if (!(error instanceof LeftOut)) throw error;
+      const known = this.leftOut.some((each) => each.contender === name);
+      if (!known) this.leftOut.push({ contender: name, reason: error.message });
     }
   }
 
