@@ -97,7 +97,8 @@ struct Filter::Batch {
   PerFrame<uint8_t> frameOf;
   PerFrame<ConnName> names;
   PerFrame<ConnHint> hints;
-  // Of those whose connection is not there: which frame, and its addresses, sources first.
+  // Of those whose connection is not there: which frame, IPv4 from the front and IPv6 from the
+  // back; and a family's addresses, sources first.
   PerFrame<uint8_t> unknown;
   std::array<uint32_t, 2 * BATCH_FRAMES_MAX> addressesV4;
   std::array<AddressBytes, 2 * BATCH_FRAMES_MAX> addressesV6;
@@ -171,33 +172,34 @@ void Filter::judgeBatch(std::span<const Frame> frames, const LinkContext& from,
 void Filter::foresee(size_t tracked, const TableInForce& table) noexcept {
   Batch& batch = *batch_;
   connections_.prepare({batch.names.data(), tracked}, batch.hints.data());
-  size_t unknown = 0;
+  // Those that are not there, one family from the front of the list and one from its back.
+  size_t countV4 = 0;
+  size_t countV6 = 0;
   for (size_t at = 0; at < tracked; ++at) {
-    Foreseen& foreseen = batch.foreseen[batch.frameOf[at]];
+    const uint8_t frame = batch.frameOf[at];
+    Foreseen& foreseen = batch.foreseen[frame];
     foreseen.name = &batch.names[at];
     foreseen.hint = batch.hints[at];
     foreseen.hasLeaves = false;
-    // What a TCP end has sent stands in the entry's second line.
-    if (foreseen.hint.likely != nullptr) __builtin_prefetch(&foreseen.hint.likely->tcp);
-    batch.unknown[unknown] = batch.frameOf[at];
-    unknown += batch.hints[at].likely == nullptr ? 1 : 0;
-  }
-  if (unknown == 0) return;
-
-  // One family after the other: `first` of them are IPv4.
-  const auto firstV6 = std::stable_partition(
-      batch.unknown.begin(), batch.unknown.begin() + unknown,
-      [&batch](uint8_t frame) { return batch.views[frame].key.family == 4; });
-  const auto countV4 = static_cast<size_t>(firstV6 - batch.unknown.begin());
-  for (size_t at = 0; at < unknown; ++at) {
-    const FlowKey& key = batch.views[batch.unknown[at]].key;
-    if (at < countV4) {
-      batch.addressesV4[at] = load32(key.source.data());
-      batch.addressesV4[countV4 + at] = load32(key.destination.data());
+    if (foreseen.hint.likely != nullptr) {
+      // What a TCP end has sent stands in the entry's second line.
+      __builtin_prefetch(&foreseen.hint.likely->tcp);
+    } else if (batch.views[frame].key.family == 4) {
+      batch.unknown[countV4++] = frame;
     } else {
-      batch.addressesV6[at - countV4] = key.source;
-      batch.addressesV6[unknown - countV4 + at - countV4] = key.destination;
+      batch.unknown[batch.unknown.size() - ++countV6] = frame;
     }
+  }
+  const size_t firstV6 = batch.unknown.size() - countV6;
+  for (size_t at = 0; at < countV4; ++at) {
+    const FlowKey& key = batch.views[batch.unknown[at]].key;
+    batch.addressesV4[at] = load32(key.source.data());
+    batch.addressesV4[countV4 + at] = load32(key.destination.data());
+  }
+  for (size_t at = 0; at < countV6; ++at) {
+    const FlowKey& key = batch.views[batch.unknown[firstV6 + at]].key;
+    batch.addressesV6[at] = key.source;
+    batch.addressesV6[countV6 + at] = key.destination;
   }
   const auto keep = [&batch](size_t first, size_t count) {
     for (size_t at = 0; at < count; ++at) {
@@ -209,9 +211,8 @@ void Filter::foresee(size_t tracked, const TableInForce& table) noexcept {
   };
   table.view.leavesOfV4({batch.addressesV4.data(), 2 * countV4}, batch.leaves.data());
   keep(0, countV4);
-  const size_t countV6 = unknown - countV4;
   table.view.leavesOfV6({batch.addressesV6.data(), 2 * countV6}, batch.leaves.data());
-  keep(countV4, countV6);
+  keep(firstV6, countV6);
 }
 
 Filter::Next Filter::read(const Frame& frame, const LinkContext& from, const TableInForce& table,
