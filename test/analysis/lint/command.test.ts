@@ -132,7 +132,7 @@ describe("sluice lint", () => {
     writeFileSync(broken, "kind: Pod\n");
     const { code, out, err } = await run(["-f", broken, "-o", "json"]);
     assert.equal(code, 3);
-    assert.equal(out, "");
+    assert.equal((JSON.parse(out) as { ok: boolean }).ok, false);
     assert.include(err, "SL1013");
   });
 });
