@@ -11,15 +11,19 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "native/binding/arguments.h"
 #include "native/host/devices.h"
 #include "native/host/namespaces.h"
 #include "native/host/privilege.h"
 #include "native/host/rtnetlink.h"
+#include "native/host/steering-program.h"
+#include "native/host/xdp-program.h"
 #include "native/io/frame-buffers.h"
 #include "native/io/packet-link.h"
 #include "native/io/tap-link.h"
+#include "native/io/xdp-link.h"
 #include "native/worker/dataplane.h"
 
 namespace sluice {
@@ -29,13 +33,13 @@ constexpr int NOTICE_MS = 5;
 // Beside the drops: connections, events lost, generation.
 constexpr size_t COUNTER_WORDS_FIRST = 3;
 
-// Tells JavaScript that events wait. It looks at the ring from a thread of its own, so that a
+// Tells JavaScript that events wait. It looks at the rings from a thread of its own, so that a
 // worker spends nothing on waking anybody; any number of events is one call, at most one every
 // NOTICE_MS.
 class Notifier {
  public:
-  Notifier(Napi::Env env, const Napi::Function& callback, const EventRing& events)
-      : events_(events),
+  Notifier(Napi::Env env, const Napi::Function& callback, const Dataplane& dataplane)
+      : dataplane_(dataplane),
         call_(Napi::ThreadSafeFunction::New(env, callback, "sluice events", 1, 1)) {
     call_.Unref(env);
   }
@@ -69,17 +73,25 @@ class Notifier {
     for (;;) {
       const int told = poll(&stop, 1, NOTICE_MS);
       if (told > 0 || (told < 0 && errno != EINTR)) return;
-      const uint64_t pushed = events_.pushed();
+      const uint64_t pushed = dataplane_.eventsPushed();
       // A full queue means that a call is on its way already.
       if (pushed != seen && call_.NonBlockingCall() == napi_ok) seen = pushed;
     }
   }
 
-  const EventRing& events_;
+  const Dataplane& dataplane_;
   Napi::ThreadSafeFunction call_;
   Descriptor stop_;
   bool running_ = false;
   pthread_t thread_ = {};
+};
+
+// What an AF_XDP link needs beside its sockets: nothing but the link sends or receives.
+struct XdpCompanion {
+  XdpCompanion(std::unique_ptr<StackGuard> guarding, std::unique_ptr<XdpProgram> attached)
+      : guard(std::move(guarding)), program(std::move(attached)) {}
+  std::unique_ptr<StackGuard> guard;
+  std::unique_ptr<XdpProgram> program;
 };
 
 // The NativeDataplane of src/dataplane/addon.ts.
@@ -89,6 +101,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return DefineClass(env, "NativeDataplane",
                        {InstanceMethod<&DataplaneBinding::addTap>("addTap"),
                         InstanceMethod<&DataplaneBinding::addPacketLink>("addPacketLink"),
+                        InstanceMethod<&DataplaneBinding::addXdpLink>("addXdpLink"),
                         InstanceMethod<&DataplaneBinding::removeLink>("removeLink"),
                         InstanceMethod<&DataplaneBinding::swapTable>("swapTable"),
                         InstanceMethod<&DataplaneBinding::startWire>("startWire"),
@@ -104,13 +117,22 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   explicit DataplaneBinding(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<DataplaneBinding>(info) {
-    FilterOptions options;
-    options.connectionsMax = wordOf(info[0]);
-    options.fragmentsMax = wordOf(info[1]);
-    options.staleFlows = info[3].ToBoolean() ? StaleFlows::Recheck : StaleFlows::Keep;
-    options.loose = info[4].ToBoolean();
-    Status status = FrameBuffers::create(&buffers_);
-    if (status.ok()) status = Dataplane::create(options, wordOf(info[2]), &dataplane_);
+    DataplaneOptions options;
+    options.filter.connectionsMax = wordOf(info[0]);
+    options.filter.fragmentsMax = wordOf(info[1]);
+    options.eventsMax = wordOf(info[2]);
+    options.filter.staleFlows = info[3].ToBoolean() ? StaleFlows::Recheck : StaleFlows::Keep;
+    options.filter.loose = info[4].ToBoolean();
+    options.workers = wordOf(info[5]);
+    options.poll = static_cast<PollMode>(wordOf(info[6]));
+    if (const int cpu = intOf(info[7]); cpu >= 0) options.cpu = static_cast<uint32_t>(cpu);
+    Status status;
+    if (options.poll > PollMode::Sleep) status = {StatusCode::Argument};
+    if (status.ok()) status = Dataplane::create(options, &dataplane_);
+    buffers_.resize(status.ok() ? options.workers : 0);
+    for (auto& buffers : buffers_) {
+      if (status.ok()) status = FrameBuffers::create(&buffers);
+    }
     if (status.ok()) {
       dataplane_->onThreadStart(confinePacketThread);
     } else {
@@ -151,11 +173,14 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     options.mtu = wordOf(info[3]);
     Status status;
     if (!parseMac(textOf(info[2]), &options.mac)) status = {StatusCode::Argument};
-    Descriptor tap;
-    if (status.ok()) status = openTap(intOf(info[0]), options, &tap);
+    std::vector<Descriptor> queues;
+    if (status.ok()) status = openTap(intOf(info[0]), options, dataplane_->steering(), &queues);
     if (status.ok()) {
-      status = dataplane_->addLink(std::make_unique<TapLink>(tap.release(), buffers_), options.mac,
-                                   nullptr, &linkId);
+      std::vector<std::unique_ptr<Link>> links;
+      for (size_t worker = 0; worker < queues.size(); ++worker) {
+        links.push_back(std::make_unique<TapLink>(queues[worker].release(), buffers_[worker]));
+      }
+      status = dataplane_->addLink(std::move(links), options.mac, nullptr, &linkId);
     }
     return linkNumber(info, status, linkId);
   }
@@ -164,24 +189,99 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (!open(info)) return info.Env().Undefined();
     uint32_t linkId = NONE;
     const int namespaceFd = intOf(info[0]);
+    const std::string interface = textOf(info[1]);
     std::optional<MacAddress> mac;
-    Status status;
-    if (const std::string text = textOf(info[3]); !text.empty()) {
-      if (!parseMac(text, &mac.emplace())) status = {StatusCode::Argument};
-    }
-    PacketSocket opened;
+    Status status = macOf(info[3], &mac);
     std::unique_ptr<StackGuard> guard;
-    std::unique_ptr<PacketLink> link;
-    if (status.ok()) status = openPacketSocket(namespaceFd, textOf(info[1]), &opened);
-    if (status.ok()) status = StackGuard::hold(namespaceFd, opened.interfaceIndex, &guard);
-    if (status.ok()) {
-      status =
-          PacketLink::create(opened.fd.release(), opened.interfaceIndex, wordOf(info[2]), &link);
+    std::vector<std::unique_ptr<Link>> links;
+    const std::vector<sock_filter> program = steeringFilter(dataplane_->steering());
+    FanoutGroup group = {0, program};
+    FanoutGroup* const joined = dataplane_->workers() > 1 ? &group : nullptr;
+    while (status.ok() && links.size() < dataplane_->workers()) {
+      PacketSocket opened;
+      status = openPacketSocket(namespaceFd, interface, &opened);
+      if (status.ok() && guard == nullptr) {
+        status = StackGuard::hold(namespaceFd, opened.interfaceIndex, &guard);
+      }
+      if (status.ok()) status = addPacketLinkTo(&links, opened, wordOf(info[2]), joined);
     }
     if (status.ok()) {
-      status = dataplane_->addLink(std::move(link), mac, std::move(guard), &linkId);
+      status = dataplane_->addLink(std::move(links), mac, std::move(guard), &linkId);
     }
     return linkNumber(info, status, linkId);
+  }
+
+  static Status macOf(const Napi::Value& value, std::optional<MacAddress>* mac) {
+    const std::string text = textOf(value);
+    if (text.empty() || parseMac(text, &mac->emplace())) return {};
+    return {StatusCode::Argument};
+  }
+
+  static Status addPacketLinkTo(std::vector<std::unique_ptr<Link>>* links, PacketSocket& opened,
+                                uint32_t slots, FanoutGroup* group) {
+    std::unique_ptr<PacketLink> link;
+    const Status status =
+        PacketLink::create(opened.fd.release(), opened.interfaceIndex, slots, group, &link);
+    if (status.ok()) links->push_back(std::move(link));
+    return status;
+  }
+
+  // Worker w has the queues w, w + workers, …; one that has none sends by a packet socket, and gets
+  // what belongs to it from the others.
+  Napi::Value addXdpLink(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    uint32_t linkId = NONE;
+    const int namespaceFd = intOf(info[0]);
+    const std::string interface = textOf(info[1]);
+    const auto mode = info[3].ToBoolean() ? XdpProgram::Mode::Generic : XdpProgram::Mode::Native;
+    std::optional<MacAddress> mac;
+    Status status = macOf(info[2], &mac);
+    InterfaceTraits traits;
+    if (status.ok()) status = readInterfaceTraits(namespaceFd, interface, &traits);
+    std::unique_ptr<XdpProgram> program;
+    std::unique_ptr<StackGuard> guard;
+    if (status.ok()) status = XdpProgram::load(traits.queues, &program);
+    if (status.ok()) status = StackGuard::hold(namespaceFd, traits.index, &guard);
+    std::vector<std::unique_ptr<Link>> links;
+    for (uint32_t worker = 0; status.ok() && worker < dataplane_->workers(); ++worker) {
+      status = addXdpLinkTo(&links, namespaceFd, interface, traits, worker, program.get());
+    }
+    if (status.ok()) status = program->attach(namespaceFd, traits.index, mode);
+    if (status.ok()) {
+      auto held = std::make_shared<XdpCompanion>(std::move(guard), std::move(program));
+      status = dataplane_->addLink(std::move(links), mac, std::move(held), &linkId);
+    }
+    return linkNumber(info, status, linkId);
+  }
+
+  Status addXdpLinkTo(std::vector<std::unique_ptr<Link>>* links, int namespaceFd,
+                      const std::string& interface, const InterfaceTraits& traits, uint32_t worker,
+                      XdpProgram* program) {
+    std::vector<XdpSocket> sockets;
+    for (uint32_t queue = worker; queue < traits.queues; queue += dataplane_->workers()) {
+      Descriptor opened;
+      if (const Status status = openXdpSocket(namespaceFd, &opened); !status.ok()) {
+        for (const XdpSocket& socket : sockets) ::close(socket.fd);
+        return status;
+      }
+      sockets.push_back({opened.release(), queue});
+    }
+    if (sockets.empty()) {
+      PacketSocket sender;
+      const Status status = openPacketSocket(namespaceFd, interface, &sender);
+      return status.ok() ? addPacketLinkTo(links, sender, 0, nullptr) : status;
+    }
+    XdpLinkOptions options;
+    options.interfaceIndex = traits.index;
+    options.mtu = traits.mtu;
+    options.findPartialChecksums = !traits.hardware;
+    std::unique_ptr<XdpLink> link;
+    Status status = XdpLink::create(sockets, options, &link);
+    for (const XdpSocket& socket : sockets) {
+      if (status.ok()) status = program->give(socket.queue, socket.fd);
+    }
+    if (status.ok()) links->push_back(std::move(link));
+    return status;
   }
 
   void removeLink(const Napi::CallbackInfo& info) {
@@ -229,12 +329,11 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       throwStatus(info.Env(), {StatusCode::Argument});
       return;
     }
-    words[0] = dataplane_->worker().connectionCount();
-    words[1] = dataplane_->events().lost();
+    words[0] = dataplane_->connectionCount();
+    words[1] = dataplane_->eventsLost();
     words[2] = dataplane_->generation();
     for (size_t reason = 0; reason < DROP_REASON_COUNT; ++reason) {
-      words[COUNTER_WORDS_FIRST + reason] =
-          dataplane_->worker().drops(static_cast<DropReason>(reason));
+      words[COUNTER_WORDS_FIRST + reason] = dataplane_->drops(static_cast<DropReason>(reason));
     }
   }
 
@@ -243,7 +342,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     const auto words = elementsOf<uint64_t>(info[1], napi_biguint64_array, "link counters");
     if (info.Env().IsExceptionPending()) return;
     LinkCounters counters = {};
-    Status status = dataplane_->worker().readLink(wordOf(info[0]), &counters);
+    Status status = dataplane_->readLink(wordOf(info[0]), &counters);
     if (words.size_bytes() != sizeof counters) status = {StatusCode::Argument};
     if (status.ok()) std::memcpy(words.data(), &counters, sizeof counters);
     throwUnless(info, status);
@@ -262,7 +361,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       throwStatus(info.Env(), {StatusCode::Argument});
       return info.Env().Undefined();
     }
-    const size_t count = dataplane_->events().drain(
+    const size_t count = dataplane_->drainEvents(
         {reinterpret_cast<FlowEvent*>(bytes.data()), bytes.size() / sizeof(FlowEvent)});
     return Napi::Number::New(info.Env(), static_cast<double>(count));
   }
@@ -270,12 +369,11 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   void onEvents(const Napi::CallbackInfo& info) {
     notifier_.reset();
     if (!info[0].IsFunction() || !open(info)) return;
-    notifier_ =
-        std::make_unique<Notifier>(info.Env(), info[0].As<Napi::Function>(), dataplane_->events());
+    notifier_ = std::make_unique<Notifier>(info.Env(), info[0].As<Napi::Function>(), *dataplane_);
     throwUnless(info, notifier_->start());
   }
 
-  std::shared_ptr<FrameBuffers> buffers_;
+  std::vector<std::shared_ptr<FrameBuffers>> buffers_;  // by worker
   std::unique_ptr<Dataplane> dataplane_;
   std::unique_ptr<Notifier> notifier_;  // reads the data plane's events: goes first
 };

@@ -141,6 +141,18 @@ void deleteInterfaceNamed(const Napi::CallbackInfo& info) {
               }));
 }
 
+Napi::Value traitsOf(const Napi::CallbackInfo& info) {
+  InterfaceTraits traits;
+  throwUnless(info, readInterfaceTraits(intOf(info[0]), textOf(info[1]), &traits));
+  auto object = Napi::Object::New(info.Env());
+  object.Set("driver", traits.driver);
+  object.Set("mtu", traits.mtu);
+  object.Set("queues", traits.queues);
+  object.Set("segmentation", traits.segmentation);
+  object.Set("hardware", traits.hardware);
+  return object;
+}
+
 void writeSysctl(const Napi::CallbackInfo& info) {
   throwUnless(info, setSysctl(intOf(info[0]), textOf(info[1]).c_str(), textOf(info[2]).c_str()));
 }
@@ -218,6 +230,7 @@ void defineHost(Napi::Env env, Napi::Object exports) {
   exports.Set("configureInterface", Napi::Function::New<configureInterface>(env));
   exports.Set("createVeth", Napi::Function::New<createVeth>(env));
   exports.Set("deleteInterface", Napi::Function::New<deleteInterfaceNamed>(env));
+  exports.Set("interfaceTraits", Napi::Function::New<traitsOf>(env));
   exports.Set("setSysctl", Napi::Function::New<writeSysctl>(env));
   exports.Set("probe", Napi::Function::New<probe>(env));
   exports.Set("latency", Napi::Function::New<latency>(env));

@@ -2,16 +2,19 @@
 
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/pkt_cls.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -20,6 +23,7 @@
 
 #include "native/host/namespaces.h"
 #include "native/host/rtnetlink.h"
+#include "native/host/steering-program.h"
 #include "native/packet/frame.h"
 
 namespace sluice {
@@ -110,6 +114,39 @@ Status attachPrograms(uint32_t interfaceIndex, Descriptor* ingress, Descriptor* 
   return attachProgram(interfaceIndex, BPF_ATTACH_TCX_EGRESS, dropUnmarked, egress);
 }
 
+// Opens one queue of a TAP, the first one makes it.
+Status openTapQueue(const std::string& name, bool oneOfMany, Descriptor* queue) noexcept {
+  Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!tap.valid()) return Status::system("open /dev/net/tun", errno);
+  ifreq request = {};
+  std::memcpy(request.ifr_name, name.c_str(), name.size() + 1);
+  request.ifr_flags =
+      static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (oneOfMany ? IFF_MULTI_QUEUE : 0));
+  if (ioctl(tap.get(), TUNSETIFF, &request) != 0) return Status::system("TUNSETIFF", errno);
+  int headerBytes = sizeof(Offload);
+  if (ioctl(tap.get(), TUNSETVNETHDRSZ, &headerBytes) != 0) {
+    return Status::system("TUNSETVNETHDRSZ", errno);
+  }
+  const unsigned long base = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+  if (ioctl(tap.get(), TUNSETOFFLOAD, base | TUN_OFFLOAD_USO4 | TUN_OFFLOAD_USO6) != 0 &&
+      ioctl(tap.get(), TUNSETOFFLOAD, base) != 0) {
+    return Status::system("TUNSETOFFLOAD", errno);
+  }
+  *queue = std::move(tap);
+  return {};
+}
+
+// Asks about an interface by one of ethtool's commands; false when it has no answer.
+template <typename Answer>
+bool askDriver(int fd, const std::string& interface, uint32_t command, Answer* answer) noexcept {
+  *answer = {};
+  answer->cmd = command;
+  ifreq request = {};
+  std::memcpy(request.ifr_name, interface.c_str(), interface.size() + 1);
+  request.ifr_data = reinterpret_cast<char*>(answer);
+  return ioctl(fd, SIOCETHTOOL, &request) == 0;
+}
+
 template <typename Value>
 bool setOption(int fd, int option, const Value& value) noexcept {
   return setsockopt(fd, SOL_PACKET, option, &value, sizeof value) == 0;
@@ -117,29 +154,28 @@ bool setOption(int fd, int option, const Value& value) noexcept {
 
 }  // namespace
 
-Status openTap(int namespaceFd, const TapOptions& options, Descriptor* fd) noexcept {
+Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
+               std::vector<Descriptor>* queues) noexcept {
   if (options.name.empty() || options.name.size() >= IFNAMSIZ) return {StatusCode::Argument};
   return inNamespace(namespaceFd, [&]() -> Status {
-    Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-    if (!tap.valid()) return Status::system("open /dev/net/tun", errno);
-    ifreq request = {};
-    std::memcpy(request.ifr_name, options.name.c_str(), options.name.size() + 1);
-    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-    if (ioctl(tap.get(), TUNSETIFF, &request) != 0) return Status::system("TUNSETIFF", errno);
-    int headerBytes = sizeof(Offload);
-    if (ioctl(tap.get(), TUNSETVNETHDRSZ, &headerBytes) != 0) {
-      return Status::system("TUNSETVNETHDRSZ", errno);
+    std::vector<Descriptor> opened(steering.workers);
+    Status status;
+    for (size_t queue = 0; status.ok() && queue < opened.size(); ++queue) {
+      status = openTapQueue(options.name, opened.size() > 1, &opened[queue]);
     }
-    const unsigned long base = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-    if (ioctl(tap.get(), TUNSETOFFLOAD, base | TUN_OFFLOAD_USO4 | TUN_OFFLOAD_USO6) != 0 &&
-        ioctl(tap.get(), TUNSETOFFLOAD, base) != 0) {
-      return Status::system("TUNSETOFFLOAD", errno);
+    if (!status.ok()) return status;
+    Descriptor program;
+    if (opened.size() > 1 && loadSteeringProgram(steering, &program).ok()) {
+      int programFd = program.get();
+      if (ioctl(opened[0].get(), TUNSETSTEERINGEBPF, &programFd) != 0) {
+        return Status::system("TUNSETSTEERINGEBPF", errno);
+      }
     }
     uint32_t index = 0;
-    Status status = interfaceIndex(options.name.c_str(), &index);
+    status = interfaceIndex(options.name.c_str(), &index);
     if (status.ok()) status = setInterfaceMac(index, options.mac);
     if (status.ok()) status = setInterfaceMtu(index, options.mtu);
-    if (status.ok()) *fd = std::move(tap);
+    if (status.ok()) *queues = std::move(opened);
     return status;
   });
 }
@@ -192,6 +228,36 @@ Status openPacketSocket(int namespaceFd, const std::string& interface,
       return Status::system("SO_SNDBUF", errno);
     }
     *opened = std::move(made);
+    return {};
+  });
+}
+
+Status readInterfaceTraits(int namespaceFd, const std::string& interface,
+                           InterfaceTraits* traits) noexcept {
+  return inNamespace(namespaceFd, [&]() -> Status {
+    if (const Status status = interfaceIndex(interface.c_str(), &traits->index); !status.ok()) {
+      return status;
+    }
+    const Descriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!any.valid()) return Status::system("socket", errno);
+    ifreq request = {};
+    std::memcpy(request.ifr_name, interface.c_str(), interface.size() + 1);
+    if (ioctl(any.get(), SIOCGIFMTU, &request) != 0) return Status::system("SIOCGIFMTU", errno);
+    traits->mtu = static_cast<uint32_t>(request.ifr_mtu);
+    ethtool_drvinfo driver;
+    if (askDriver(any.get(), interface, ETHTOOL_GDRVINFO, &driver)) {
+      traits->driver.assign(driver.driver, strnlen(driver.driver, sizeof driver.driver));
+      // Virtual interfaces have no bus, or name one that is none.
+      traits->hardware = std::strchr(driver.bus_info, ':') != nullptr ||
+                         std::strncmp(driver.bus_info, "virtio", 6) == 0;
+    }
+    ethtool_channels channels;
+    if (askDriver(any.get(), interface, ETHTOOL_GCHANNELS, &channels)) {
+      traits->queues = std::max(1u, channels.rx_count + channels.combined_count);
+    }
+    ethtool_value segmentation;
+    traits->segmentation =
+        askDriver(any.get(), interface, ETHTOOL_GTSO, &segmentation) && segmentation.data != 0;
     return {};
   });
 }

@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "native/host/descriptor.h"
 #include "native/host/rtnetlink.h"
 #include "native/packet/bytes.h"
 #include "native/packet/status.h"
+#include "native/packet/steering.h"
 
 namespace sluice {
 
@@ -17,12 +19,15 @@ struct TapOptions {
   uint32_t mtu = 1500;
 };
 
-// Makes a TAP interface, down, in a namespace. It is not persistent: it goes with `*fd`.
+// Makes a TAP interface, down, in a namespace, with a queue for each worker. It is not persistent:
+// it goes with the last of `*queues`.
 //
-// Shape:  frames on `*fd` have an Offload header before them, both ways; reads do not wait. The
-//         kernel may hand over superframes and partial checksums.
+// Shape:  frames have an Offload header before them, both ways; reads do not wait. The kernel may
+//         hand over superframes and partial checksums. Where we may load no program the kernel
+//         chooses queues by itself, not always the worker's own.
 // Errors: System; "open /dev/net/tun" as the call when that device cannot be had.
-Status openTap(int namespaceFd, const TapOptions& options, Descriptor* fd) noexcept;
+Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
+               std::vector<Descriptor>* queues) noexcept;
 
 // Makes a veth pair, down, one end in each namespace. Errors: System.
 Status createVethPair(int namespaceA, const std::string& nameA, int namespaceB,
@@ -40,6 +45,20 @@ struct PacketSocket {
 // Errors: System; "SIOCGIFINDEX" with ENODEV when there is no such interface.
 Status openPacketSocket(int namespaceFd, const std::string& interface,
                         PacketSocket* opened) noexcept;
+
+// What tells which kind of link suits an interface.
+struct InterfaceTraits {
+  uint32_t index = 0;
+  std::string driver;  // as ethtool names it
+  uint32_t mtu = 0;
+  uint32_t queues = 1;        // that frames come in by
+  bool segmentation = false;  // it takes TCP superframes, as a veth's peer then sends them
+  bool hardware = false;      // a device stands behind it
+};
+
+// Errors: System; "SIOCGIFINDEX" with ENODEV when there is no such interface.
+Status readInterfaceTraits(int namespaceFd, const std::string& interface,
+                           InterfaceTraits* traits) noexcept;
 
 // Takes an interface that a packet socket reads from the kernel's own stack, in both directions:
 // else a denied packet would find its way around the filter, through the stack, or from the host, a

@@ -22,6 +22,8 @@ constexpr size_t SLOT_BYTES = (SLOT_HEAD_BYTES + FRAME_BYTES_MAX + TPACKET_ALIGN
 constexpr size_t BLOCK_BYTES = 1 << 20;
 constexpr size_t SLOTS_PER_BLOCK = BLOCK_BYTES / SLOT_BYTES;
 static_assert(SLOTS_PER_BLOCK > 1);
+// Named here since older headers lack it: a group does not look at its members' own option.
+constexpr int FANOUT_IGNORE_OUTGOING = 0x4000;
 
 // The word that says whose a slot is: written by the kernel while we look.
 uint32_t statusOf(std::byte* slot) noexcept {
@@ -36,20 +38,54 @@ void giveBack(std::byte* slot) noexcept {
 
 }  // namespace
 
-Status PacketLink::create(int fd, uint32_t interfaceIndex, uint32_t slots,
+Status PacketLink::create(int fd, uint32_t interfaceIndex, uint32_t slots, FanoutGroup* group,
                           std::unique_ptr<PacketLink>* link) noexcept {
   std::unique_ptr<PacketLink> made(new (std::nothrow) PacketLink(fd));
   if (made == nullptr) {
     close(fd);
     return {StatusCode::Limit};
   }
-  const Status status = made->open(interfaceIndex, slots);
+  const Status status = made->open(interfaceIndex, slots, group);
   if (status.ok()) *link = std::move(made);
   return status;
 }
 
-Status PacketLink::open(uint32_t interfaceIndex, uint32_t slots) noexcept {
-  if (slots == 0 || slots > 65'536) return {StatusCode::Argument};
+Status PacketLink::open(uint32_t interfaceIndex, uint32_t slots, FanoutGroup* group) noexcept {
+  if (slots > 65'536) return {StatusCode::Argument};
+  for (size_t index = 0; index < messages_.size(); ++index) {
+    parts_[index * 2] = {&offloads_[index], sizeof(Offload)};
+    messages_[index].msg_hdr.msg_iov = &parts_[index * 2];
+    messages_[index].msg_hdr.msg_iovlen = 2;
+  }
+  // Protocol 0 receives nothing.
+  if (slots == 0) return bindTo(interfaceIndex, 0);
+  if (const Status status = makeRing(slots); !status.ok()) return status;
+
+  // All frames, whomever they are for, and of every protocol: what we do not see is not judged.
+  packet_mreq membership = {};
+  membership.mr_ifindex = static_cast<int>(interfaceIndex);
+  membership.mr_type = PACKET_MR_PROMISC;
+  if (setsockopt(fd_, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership) != 0) {
+    return Status::system("PACKET_ADD_MEMBERSHIP", errno);
+  }
+  if (group == nullptr) return bindTo(interfaceIndex, ETH_P_ALL);
+  // Between bind() and its place in the group it would get every frame, and so some twice.
+  sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
+  const sock_fprog closed = {1, &nothing};
+  if (setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &closed, sizeof closed) != 0) {
+    return Status::system("SO_ATTACH_FILTER", errno);
+  }
+  Status status = bindTo(interfaceIndex, ETH_P_ALL);
+  if (status.ok()) status = joinGroup(group);
+  if (!status.ok()) return status;
+  int ignored = 0;
+  if (setsockopt(fd_, SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof ignored) != 0) {
+    return Status::system("SO_DETACH_FILTER", errno);
+  }
+  return {};
+}
+
+Status PacketLink::makeRing(uint32_t slots) noexcept {
   tpacket_req request = {};
   request.tp_block_size = BLOCK_BYTES;
   request.tp_frame_size = SLOT_BYTES;
@@ -63,25 +99,37 @@ Status PacketLink::open(uint32_t interfaceIndex, uint32_t slots) noexcept {
   void* memory = mmap(nullptr, ringBytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
   if (memory == MAP_FAILED) return Status::system("mmap", errno);
   ring_ = static_cast<std::byte*>(memory);
+  return {};
+}
 
-  // All frames, whomever they are for, and of every protocol: what we do not see is not judged.
-  packet_mreq membership = {};
-  membership.mr_ifindex = static_cast<int>(interfaceIndex);
-  membership.mr_type = PACKET_MR_PROMISC;
-  if (setsockopt(fd_, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership) != 0) {
-    return Status::system("PACKET_ADD_MEMBERSHIP", errno);
-  }
+Status PacketLink::bindTo(uint32_t interfaceIndex, uint16_t protocol) noexcept {
   sockaddr_ll address = {};
   address.sll_family = AF_PACKET;
-  address.sll_protocol = htons(ETH_P_ALL);
+  address.sll_protocol = htons(protocol);
   address.sll_ifindex = static_cast<int>(interfaceIndex);
   if (bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     return Status::system("bind AF_PACKET", errno);
   }
-  for (size_t index = 0; index < messages_.size(); ++index) {
-    parts_[index * 2] = {&offloads_[index], sizeof(Offload)};
-    messages_[index].msg_hdr.msg_iov = &parts_[index * 2];
-    messages_[index].msg_hdr.msg_iovlen = 2;
+  return {};
+}
+
+Status PacketLink::joinGroup(FanoutGroup* group) noexcept {
+  const bool first = group->id == 0;
+  const int flags = FANOUT_IGNORE_OUTGOING | (first ? PACKET_FANOUT_FLAG_UNIQUEID : 0);
+  int fanout = group->id | (PACKET_FANOUT_CBPF | flags) << 16;
+  if (setsockopt(fd_, SOL_PACKET, PACKET_FANOUT, &fanout, sizeof fanout) != 0) {
+    return Status::system("PACKET_FANOUT", errno);
+  }
+  if (!first) return {};
+  socklen_t size = sizeof fanout;
+  if (getsockopt(fd_, SOL_PACKET, PACKET_FANOUT, &fanout, &size) != 0) {
+    return Status::system("PACKET_FANOUT", errno);
+  }
+  group->id = static_cast<uint16_t>(fanout & 0xffff);
+  const sock_fprog program = {static_cast<uint16_t>(group->program.size()),
+                              const_cast<sock_filter*>(group->program.data())};
+  if (setsockopt(fd_, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof program) != 0) {
+    return Status::system("PACKET_FANOUT_DATA", errno);
   }
   return {};
 }

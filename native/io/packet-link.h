@@ -1,16 +1,24 @@
 #pragma once
 
+#include <linux/filter.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <array>
 #include <atomic>
 #include <memory>
+#include <span>
 
 #include "native/io/link.h"
 #include "native/layout/layout.gen.h"
 
 namespace sluice {
+
+// Several PacketLinks of one interface, each of which gets a share of the frames.
+struct FanoutGroup {
+  uint16_t id = 0;                            // 0: not made yet
+  std::span<const sock_filter> program = {};  // says whose a frame is, modulo the links
+};
 
 // An existing interface, by AF_PACKET: frames come in by a ring shared with the kernel, and go out
 // from where they lie, a batch a system call.
@@ -24,9 +32,11 @@ class PacketLink final : public Link {
  public:
   // Shape:  `fd` is a TPACKET_V2 socket with Offload headers, not bound; `slots` frames of any size
   //         may wait in the ring.
+  //         0 slots: it only sends. With `group` it takes its share, in the order of creation; the
+  //         first link makes the group.
   // Owner:  takes `fd`, also when it fails.
   // Errors: System.
-  static Status create(int fd, uint32_t interfaceIndex, uint32_t slots,
+  static Status create(int fd, uint32_t interfaceIndex, uint32_t slots, FanoutGroup* group,
                        std::unique_ptr<PacketLink>* link) noexcept;
   ~PacketLink() override;
   PacketLink(const PacketLink&) = delete;
@@ -38,12 +48,15 @@ class PacketLink final : public Link {
   size_t flush() noexcept override;
   [[nodiscard]] bool recover() noexcept override;
   [[nodiscard]] uint64_t lostFrames() noexcept override;
-  [[nodiscard]] int descriptor() const noexcept override { return fd_; }
+  [[nodiscard]] int descriptor() const noexcept override { return slots_ > 0 ? fd_ : -1; }
   [[nodiscard]] bool carriesOffload() const noexcept override { return true; }
 
  private:
   explicit PacketLink(int fd) noexcept : fd_(fd) {}
-  Status open(uint32_t interfaceIndex, uint32_t slots) noexcept;
+  Status open(uint32_t interfaceIndex, uint32_t slots, FanoutGroup* group) noexcept;
+  Status makeRing(uint32_t slots) noexcept;
+  Status bindTo(uint32_t interfaceIndex, uint16_t protocol) noexcept;
+  Status joinGroup(FanoutGroup* group) noexcept;
   [[nodiscard]] std::byte* slot(uint32_t index) const noexcept;
 
   int fd_;

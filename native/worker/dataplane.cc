@@ -1,29 +1,62 @@
 #include "native/worker/dataplane.h"
 
+#include <sched.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <new>
 #include <utility>
 
 namespace sluice {
+namespace {
 
-Status Dataplane::create(FilterOptions options, uint32_t eventsMax,
-                         std::unique_ptr<Dataplane>* dataplane) noexcept {
-  std::unique_ptr<Dataplane> made(new (std::nothrow) Dataplane);
+// CPUs that this process may run on.
+uint32_t cpuCount() noexcept {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  // More CPUs than the set has room for are more than enough.
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return CPU_SETSIZE;
+  return static_cast<uint32_t>(CPU_COUNT(&set));
+}
+
+}  // namespace
+
+Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* dataplane) noexcept {
+  if (options.workers == 0 || options.workers > WORKERS_MAX) return {StatusCode::Argument};
+  FilterOptions& filter = options.filter;
+  filter.connectionsMax = (filter.connectionsMax + options.workers - 1) / options.workers;
+  filter.fragmentsMax = (filter.fragmentsMax + options.workers - 1) / options.workers;
+  std::unique_ptr<Dataplane> made(new (std::nothrow) Dataplane(options));
   if (made == nullptr) return {StatusCode::Limit};
   // Whoever can guess the hash can fill one bucket of the connection table.
-  if (getrandom(options.hashSecret.data(), sizeof options.hashSecret, 0) !=
-      static_cast<ssize_t>(sizeof options.hashSecret)) {
+  Steering& steering = made->steering_;
+  if (getrandom(filter.hashSecret.data(), sizeof filter.hashSecret, 0) !=
+          static_cast<ssize_t>(sizeof filter.hashSecret) ||
+      getrandom(&steering.multiplier, sizeof steering.multiplier, 0) !=
+          static_cast<ssize_t>(sizeof steering.multiplier)) {
     return Status::system("getrandom", errno);
   }
-  if (const Status status = EventRing::create(eventsMax, &made->events_); !status.ok()) {
-    return status;
+  steering.multiplier |= 1;
+  steering.workers = options.workers;
+
+  const WaitPolicy waiting(options.poll, cpuCount() > options.workers);
+  std::vector<Worker*> workers;
+  for (size_t number = 0; number < options.workers; ++number) {
+    Member& member = made->crew_[number];
+    member.dataplane = made.get();
+    Status status = EventRing::create(options.eventsMax, &member.events);
+    if (status.ok()) {
+      status = Worker::create(filter, &made->tables_, number, member.events.get(), &member.worker);
+    }
+    if (!status.ok()) return status;
+    member.worker->setWaiting(waiting);
+    workers.push_back(member.worker.get());
   }
-  if (const Status status =
-          Worker::create(options, &made->tables_, 0, made->events_.get(), &made->worker_);
-      !status.ok()) {
-    return status;
+  for (const Member& member : made->crew_) {
+    if (options.workers == 1) break;
+    if (const Status status = member.worker->join(steering, workers); !status.ok()) return status;
   }
   *dataplane = std::move(made);
   return {};
@@ -31,14 +64,25 @@ Status Dataplane::create(FilterOptions options, uint32_t eventsMax,
 
 Dataplane::~Dataplane() { stop(); }
 
-Status Dataplane::addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
-                          std::shared_ptr<void> companion, uint32_t* linkId) noexcept {
+Status Dataplane::addLink(std::vector<std::unique_ptr<Link>> links,
+                          const std::optional<MacAddress>& mac, std::shared_ptr<void> companion,
+                          uint32_t* linkId) noexcept {
+  if (links.size() != crew_.size()) return {StatusCode::Argument};
   const bool wasRunning = running_;
   stop();
-  const Status status = worker_->addLink(std::move(link), mac, linkId);
+  Status status;
+  size_t added = 0;
+  for (; status.ok() && added < crew_.size(); ++added) {
+    // The same number for all: their links came and went together.
+    status = crew_[added].worker->addLink(std::move(links[added]), mac, linkId);
+  }
   if (status.ok()) {
     if (*linkId >= companions_.size()) companions_.resize(*linkId + 1);
     companions_[*linkId] = std::move(companion);
+  } else {
+    for (size_t number = 0; number + 1 < added; ++number) {
+      (void)crew_[number].worker->removeLink(*linkId);
+    }
   }
   if (!wasRunning) return status;
   const Status resumed = run();
@@ -48,7 +92,8 @@ Status Dataplane::addLink(std::unique_ptr<Link> link, const std::optional<MacAdd
 Status Dataplane::removeLink(uint32_t linkId) noexcept {
   const bool wasRunning = running_;
   stop();
-  const Status status = worker_->removeLink(linkId);
+  Status status;
+  for (const Member& member : crew_) status = member.worker->removeLink(linkId);
   if (status.ok()) companions_[linkId].reset();
   if (!wasRunning) return status;
   const Status resumed = run();
@@ -65,46 +110,124 @@ Status Dataplane::swapTable(std::span<const std::byte> blob,
 
 Status Dataplane::startWire(uint32_t inside, uint32_t outside) noexcept {
   if (running_) return {StatusCode::State};
-  if (const Status status = worker_->makeWire(inside, outside); !status.ok()) return status;
+  for (const Member& member : crew_) {
+    const Status status = member.worker->makeWire(inside, outside);
+    if (!status.ok()) return status;
+  }
   return run();
 }
 
 Status Dataplane::startSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
   if (running_) return {StatusCode::State};
-  if (const Status status = worker_->makeSwitch(gateway, uplink); !status.ok()) return status;
+  for (const Member& member : crew_) {
+    const Status status = member.worker->makeSwitch(gateway, uplink);
+    if (!status.ok()) return status;
+  }
   return run();
 }
 
 Status Dataplane::run() noexcept {
   stop_.store(false, std::memory_order_release);
-  threadStarted_.store(false, std::memory_order_relaxed);
-  const auto body = [](void* self) -> void* {
-    auto* dataplane = static_cast<Dataplane*>(self);
-    const Status status = dataplane->threadStart_();
-    dataplane->threadStatus_ = status;
-    dataplane->threadStarted_.store(true, std::memory_order_release);
-    dataplane->threadStarted_.notify_one();
-    if (status.ok()) dataplane->worker_->run(dataplane->stop_);
+  running_ = true;
+  for (size_t number = 0; number < crew_.size(); ++number) {
+    if (const Status status = runMember(number); !status.ok()) {
+      stop();
+      return status;
+    }
+  }
+  return {};
+}
+
+Status Dataplane::runMember(size_t number) noexcept {
+  const auto body = [](void* context) -> void* {
+    auto* member = static_cast<Member*>(context);
+    const Status status = member->dataplane->threadStart_();
+    member->status = status;
+    member->started.store(true, std::memory_order_release);
+    member->started.notify_one();
+    if (status.ok()) member->worker->run(member->dataplane->stop_);
     return nullptr;
   };
-  const int error = pthread_create(&thread_, nullptr, body, this);
-  if (error != 0) return Status::system("pthread_create", error);
-  pthread_setname_np(thread_, "sluice-worker");
-  threadStarted_.wait(false, std::memory_order_acquire);
-  if (!threadStatus_.ok()) {
-    pthread_join(thread_, nullptr);
-    return threadStatus_;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  int error = 0;
+  if (cpu_.has_value()) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(*cpu_ + number, &set);
+    error = pthread_attr_setaffinity_np(&attributes, sizeof set, &set);
   }
-  running_ = true;
-  return {};
+  Member& member = crew_[number];
+  member.started.store(false, std::memory_order_relaxed);
+  if (error == 0) error = pthread_create(&member.thread, &attributes, body, &member);
+  pthread_attr_destroy(&attributes);
+  if (error != 0)
+    return Status::system(cpu_.has_value() ? "pin a worker" : "pthread_create", error);
+  pthread_setname_np(member.thread, "sluice-worker");
+  member.running = true;
+  member.started.wait(false, std::memory_order_acquire);
+  return member.status;
 }
 
 void Dataplane::stop() noexcept {
   if (!running_) return;
   stop_.store(true, std::memory_order_release);
-  worker_->wake();
-  pthread_join(thread_, nullptr);
+  for (Member& member : crew_) {
+    if (member.running) member.worker->wake();
+  }
+  for (Member& member : crew_) {
+    if (member.running) pthread_join(member.thread, nullptr);
+    member.running = false;
+  }
   running_ = false;
+}
+
+uint64_t Dataplane::drops(DropReason reason) const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) sum += member.worker->drops(reason);
+  return sum;
+}
+
+uint64_t Dataplane::connectionCount() const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) sum += member.worker->connectionCount();
+  return sum;
+}
+
+Status Dataplane::readLink(uint32_t linkId, LinkCounters* counters) const noexcept {
+  constexpr size_t WORDS = sizeof(LinkCounters) / sizeof(uint64_t);
+  std::array<uint64_t, WORDS> sums = {};
+  for (const Member& member : crew_) {
+    LinkCounters one = {};
+    if (const Status status = member.worker->readLink(linkId, &one); !status.ok()) return status;
+    std::array<uint64_t, WORDS> words;
+    std::memcpy(words.data(), &one, sizeof one);
+    for (size_t word = 0; word < WORDS; ++word) sums[word] += words[word];
+  }
+  std::memcpy(counters, sums.data(), sizeof *counters);
+  return {};
+}
+
+size_t Dataplane::drainEvents(std::span<FlowEvent> into) noexcept {
+  // Another first each time, so that a busy worker's events do not keep the others' out.
+  size_t count = 0;
+  ++drains_;
+  for (size_t turn = 0; turn < crew_.size(); ++turn) {
+    count += crew_[(drains_ + turn) % crew_.size()].events->drain(into.subspan(count));
+  }
+  return count;
+}
+
+uint64_t Dataplane::eventsPushed() const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) sum += member.events->pushed();
+  return sum;
+}
+
+uint64_t Dataplane::eventsLost() const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) sum += member.events->lost();
+  return sum;
 }
 
 }  // namespace sluice

@@ -16,27 +16,41 @@
 
 namespace sluice {
 
-// A worker with its thread, its table and its events, as the control side sees them.
+struct DataplaneOptions {
+  FilterOptions filter;        // for all workers together; the hash secret is drawn here
+  uint32_t eventsMax = 8'192;  // of each worker
+  uint32_t workers = 1;        // at most WORKERS_MAX
+  PollMode poll = PollMode::Adaptive;
+  std::optional<uint32_t> cpu;  // the first worker's; the others take the ones behind it
+};
+
+// Workers with their threads, their table and their events, as the control side sees them.
+//
+// Several workers share nothing but the table: each connection belongs to one of them, which alone
+// tracks it (see Steering).
 //
 // Threads: one control thread; readers of events and counters may be others, one each.
 class Dataplane {
  public:
-  // Errors: what Worker::create and EventRing::create return.
-  // The hash secret of `options` is drawn here.
-  static Status create(FilterOptions options, uint32_t eventsMax,
-                       std::unique_ptr<Dataplane>* dataplane) noexcept;
+  static constexpr uint32_t WORKERS_MAX = 16;
+
+  // Errors: Argument for a number of workers that cannot be; what Worker::create and
+  // EventRing::create return.
+  static Status create(DataplaneOptions options, std::unique_ptr<Dataplane>* dataplane) noexcept;
   ~Dataplane();
   Dataplane(const Dataplane&) = delete;
   Dataplane& operator=(const Dataplane&) = delete;
 
-  // What the worker's thread does before its first round, such as giving up what it does not need.
-  // Where it fails, the thread ends, and the call that wanted it to run returns why.
+  // What each worker's thread does before its first round, such as giving up what it does not need.
+  // Where it fails, all of them end, and the call that wanted them to run returns why.
   using ThreadStart = Status (*)() noexcept;
   void onThreadStart(ThreadStart start) noexcept { threadStart_ = start; }
 
-  // A running worker is stopped for the time of these, and goes on afterwards: about a millisecond,
+  // Running workers are stopped for the time of these, and go on afterwards: about a millisecond,
   // for which frames wait in their links. `companion` is kept as long as the link, and outlives it.
-  Status addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
+  //
+  // Shape: `links` are the ways to one interface, one for each worker; emptied.
+  Status addLink(std::vector<std::unique_ptr<Link>> links, const std::optional<MacAddress>& mac,
                  std::shared_ptr<void> companion, uint32_t* linkId) noexcept;
   Status removeLink(uint32_t linkId) noexcept;
 
@@ -49,25 +63,49 @@ class Dataplane {
   Status startSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
   void stop() noexcept;
 
-  [[nodiscard]] const Worker& worker() const noexcept { return *worker_; }
-  [[nodiscard]] EventRing& events() noexcept { return *events_; }
+  [[nodiscard]] uint32_t workers() const noexcept { return static_cast<uint32_t>(crew_.size()); }
+  // By which the kernel is asked to give each worker its own frames.
+  [[nodiscard]] const Steering& steering() const noexcept { return steering_; }
   [[nodiscard]] uint32_t generation() const noexcept { return generation_; }
 
+  // Sums over the workers.
+  [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
+  [[nodiscard]] uint64_t connectionCount() const noexcept;
+  // Errors: Argument when there is no such link.
+  Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
+
+  // The events of all workers, each one's oldest first.
+  size_t drainEvents(std::span<FlowEvent> into) noexcept;
+  [[nodiscard]] uint64_t eventsPushed() const noexcept;
+  [[nodiscard]] uint64_t eventsLost() const noexcept;
+
  private:
-  Dataplane() : tables_(1) {}
+  // One worker and what is its own.
+  struct Member {
+    std::unique_ptr<EventRing> events;
+    std::unique_ptr<Worker> worker;
+    pthread_t thread = {};
+    bool running = false;
+    const Dataplane* dataplane = nullptr;
+    Status status;  // of threadStart_, once it has started
+    std::atomic<bool> started = false;
+  };
+
+  explicit Dataplane(const DataplaneOptions& options) noexcept
+      : tables_(options.workers), crew_(options.workers), cpu_(options.cpu) {}
   Status run() noexcept;
+  Status runMember(size_t number) noexcept;
 
   TableSlot tables_;
-  std::unique_ptr<EventRing> events_;
-  std::vector<std::shared_ptr<void>> companions_;  // by link id; go after the worker's links
-  std::unique_ptr<Worker> worker_;
+  std::vector<std::shared_ptr<void>> companions_;  // by link id; go after the workers' links
+  std::vector<Member> crew_;
+  Steering steering_;
+  std::optional<uint32_t> cpu_;
   uint32_t generation_ = 0;
+  size_t drains_ = 0;
   std::atomic<bool> stop_ = false;
   bool running_ = false;
   ThreadStart threadStart_ = []() noexcept -> Status { return {}; };
-  Status threadStatus_;  // of threadStart_, once that is over
-  std::atomic<bool> threadStarted_ = false;
-  pthread_t thread_ = {};
 };
 
 }  // namespace sluice

@@ -18,8 +18,6 @@
 namespace sluice {
 namespace {
 
-// Rounds without a frame before the worker sleeps; between them others may have the core.
-constexpr int YIELDS_MAX = 4;
 constexpr int SLEEP_MS_MAX = 10;
 // Up to this many links, looking at each costs less than asking the kernel which is ready.
 constexpr size_t LINKS_LOOKED_AT = 2;
@@ -28,10 +26,10 @@ constexpr uint64_t EPOCH_REFRESH_US = 1'000'000;
 // A superframe's worth of segments with headers, for any segment size that a path has.
 constexpr size_t SCRATCH_BYTES = 2 * FRAME_BYTES_MAX;
 
-uint64_t clockUs(clockid_t clock) noexcept {
+uint64_t clockNs(clockid_t clock) noexcept {
   timespec now = {};
   clock_gettime(clock, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1'000;
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
 }  // namespace
@@ -83,6 +81,17 @@ Worker::~Worker() {
   if (wake_ >= 0) close(wake_);
 }
 
+Status Worker::join(const Steering& steering, std::span<Worker* const> workers) noexcept {
+  steering_ = steering;
+  workers_.assign(workers.begin(), workers.end());
+  inbox_.resize(workers.size());
+  for (size_t from = 0; from < workers.size(); ++from) {
+    if (from == number_) continue;
+    if (const Status status = Handover::create(&inbox_[from]); !status.ok()) return status;
+  }
+  return {};
+}
+
 Status Worker::watch(int descriptor, uint64_t tag) noexcept {
   if (descriptor < 0) return {};
   epoll_event event = {};
@@ -130,6 +139,9 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
     epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   }
   stations_[linkId].reset();
+  for (const auto& handover : inbox_) {
+    if (handover != nullptr) handover->clear();
+  }
   if (way_ == Way::Wire && (linkId == inside_ || linkId == outside_)) way_ = Way::Nowhere;
   if (way_ == Way::Switch && linkId == outside_) outside_ = NONE;
   contextsStale_ = true;
@@ -183,7 +195,7 @@ size_t Worker::round(uint64_t nowUs) noexcept {
   const TableInForce* table = tables_->read(number_);
   if (table != nullptr) refreshContexts(*table);
   if (epochOffsetUs_ == 0 || nowUs - epochReadUs_ > EPOCH_REFRESH_US) {
-    epochOffsetUs_ = clockUs(CLOCK_REALTIME) - nowUs;
+    epochOffsetUs_ = clockNs(CLOCK_REALTIME) / 1'000 - nowUs;
     epochReadUs_ = nowUs;
   }
   eventTimeUs_ = nowUs + epochOffsetUs_;
@@ -198,7 +210,8 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     Station* station = stationOf(id);
     if (station == nullptr) continue;
     const size_t count = station->link->receive(frames_);
-    handleBatch(*station, count, table, nowUs);
+    const size_t own = workers_.empty() ? count : handOverOthers(*station, count);
+    handleBatch(*station, own, table, nowUs);
     station->link->release();
     taken += count;
     if (lookAtAll) continue;
@@ -206,24 +219,97 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     if (station->ready) ready_[kept++] = id;
   }
   if (!lookAtAll) ready_.resize(kept);
+  if (!workers_.empty()) {
+    wakeReceivers();
+    taken += handleHandedOver(table, nowUs);
+  }
   expire(nowUs);
   return taken;
 }
 
 void Worker::run(const std::atomic<bool>& stop) noexcept {
-  int idleRounds = 0;
+  uint64_t idleSinceNs = 0;
+  uint64_t yieldedNs = 0;
+  uint32_t looks = 0;
+  bool slept = false;
   while (!stop.load(std::memory_order_acquire)) {
     rounds_.add(1);
-    if (round(clockUs(CLOCK_MONOTONIC)) > 0) {
-      idleRounds = 0;
-    } else if (++idleRounds <= YIELDS_MAX) {
+    const uint64_t nowNs = clockNs(CLOCK_MONOTONIC);
+    if (yieldedNs != 0) waiting_.yielded(nowNs - yieldedNs);
+    yieldedNs = 0;
+    if (round(nowNs / 1'000) > 0) {
+      if (looks > 0) waiting_.found(slept, nowNs - idleSinceNs);
+      looks = 0;
+      slept = false;
+      continue;
+    }
+    if (looks++ == 0) idleSinceNs = nowNs;
+    if (!waiting_.lookAgain(looks, nowNs - idleSinceNs)) {
+      sleep();
+      slept = true;
+    } else if (waiting_.mode() != PollMode::Spin) {
+      yieldedNs = clockNs(CLOCK_MONOTONIC);
       sched_yield();
-    } else {
-      tables_->idle(number_);
-      wait(SLEEP_MS_MAX);
     }
   }
   tables_->idle(number_);
+}
+
+void Worker::sleep() noexcept {
+  tables_->idle(number_);
+  // Announced before the last look: whoever hands over after that look sees it, and wakes us.
+  asleep_.store(true, std::memory_order_seq_cst);
+  if (inboxEmpty()) wait(SLEEP_MS_MAX);
+  asleep_.store(false, std::memory_order_relaxed);
+}
+
+// Hands over the frames of a batch that belong to other workers; returns how many are left, first
+// in frames_.
+size_t Worker::handOverOthers(Station& from, size_t count) noexcept {
+  size_t own = 0;
+  for (size_t index = 0; index < count; ++index) {
+    const Frame& frame = frames_[index];
+    const uint32_t to = steering_.workerOf(frame, static_cast<uint32_t>(number_));
+    if (to == number_) {
+      frames_[own++] = frame;
+    } else if (workers_[to]->inbox_[number_]->push(from.context.linkId, frame)) {
+      receivers_ |= uint64_t{1} << to;
+    } else {
+      from.receivedFrames.add(1);
+      from.receivedBytes.add(frame.length);
+      from.droppedFrames.add(1);
+      dropped_[static_cast<size_t>(DropReason::TransmitFull)].add(1);
+    }
+  }
+  return own;
+}
+
+size_t Worker::handleHandedOver(const TableInForce* table, uint64_t nowUs) noexcept {
+  size_t taken = 0;
+  for (const auto& handover : inbox_) {
+    if (handover == nullptr) continue;
+    uint32_t linkId = NONE;
+    const size_t count = handover->take(frames_, &linkId);
+    if (Station* from = stationOf(linkId); from != nullptr) handleBatch(*from, count, table, nowUs);
+    handover->release();
+    taken += count;
+  }
+  return taken;
+}
+
+bool Worker::inboxEmpty() const noexcept {
+  return std::all_of(inbox_.begin(), inbox_.end(),
+                     [](const auto& handover) { return handover == nullptr || handover->empty(); });
+}
+
+// Once a round, whatever was handed over in it.
+void Worker::wakeReceivers() noexcept {
+  if (receivers_ == 0) return;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (size_t to = 0; to < workers_.size(); ++to) {
+    if ((receivers_ >> to & 1) != 0 && workers_[to]->asleep_.exchange(false)) workers_[to]->wake();
+  }
+  receivers_ = 0;
 }
 
 void Worker::wake() noexcept {

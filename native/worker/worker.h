@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "native/event/event-ring.h"
@@ -12,8 +13,11 @@
 #include "native/layout/layout.gen.h"
 #include "native/packet/bytes.h"
 #include "native/packet/status.h"
+#include "native/packet/steering.h"
 #include "native/table/table-slot.h"
 #include "native/worker/filter.h"
+#include "native/worker/handover.h"
+#include "native/worker/wait-policy.h"
 
 namespace sluice {
 
@@ -37,11 +41,20 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
+  // Makes this one of several workers, itself among them, in the order of their numbers: a frame
+  // that belongs to another one is handed over to it. All have the same links under the same ids.
+  //
+  // Errors: Limit when there is no memory.
+  Status join(const Steering& steering, std::span<Worker* const> workers) noexcept;
+
+  void setWaiting(const WaitPolicy& waiting) noexcept { waiting_ = waiting; }
+
   // Takes a link. `mac` is that of the endpoint behind it, where it is known.
   //
   // Errors: Limit when there are LINKS_MAX; System.
   Status addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
                  uint32_t* linkId) noexcept;
+  // Frames that other workers have handed over are forgotten: the id may come to mean another link.
   // Errors: Argument when there is no such link.
   Status removeLink(uint32_t linkId) noexcept;
 
@@ -55,7 +68,7 @@ class Worker {
   // Units: `nowUs` never goes back; any origin.
   size_t round(uint64_t nowUs) noexcept;
 
-  // Rounds until `stop` is set: spins for a few, then sleeps in poll for 10 ms at most.
+  // Rounds until `stop` is set; waits as its WaitPolicy says, asleep for 10 ms at most.
   void run(const std::atomic<bool>& stop) noexcept;
   // Ends a sleep. Threads: any.
   void wake() noexcept;
@@ -77,6 +90,11 @@ class Worker {
 
   Status watch(int descriptor, uint64_t tag) noexcept;
   void wait(int timeoutMs) noexcept;
+  void sleep() noexcept;
+  [[nodiscard]] size_t handOverOthers(Station& from, size_t count) noexcept;
+  [[nodiscard]] size_t handleHandedOver(const TableInForce* table, uint64_t nowUs) noexcept;
+  void wakeReceivers() noexcept;
+  [[nodiscard]] bool inboxEmpty() const noexcept;
   void refreshContexts(const TableInForce& table) noexcept;
   void handleBatch(Station& from, size_t count, const TableInForce* table, uint64_t nowUs) noexcept;
   [[nodiscard]] DropReason forward(Station& from, Frame& frame, const Judgement& judgement,
@@ -101,6 +119,13 @@ class Worker {
   EventRing* events_;
   int poll_ = -1;
   int wake_ = -1;
+  WaitPolicy waiting_;
+
+  Steering steering_;
+  std::vector<Worker*> workers_;                  // empty when this is the only one
+  std::vector<std::unique_ptr<Handover>> inbox_;  // by who hands over; none of its own
+  uint64_t receivers_ = 0;                        // bit: worker that was handed a frame this round
+  alignas(64) std::atomic<bool> asleep_ = false;
 
   Way way_ = Way::Nowhere;
   uint32_t inside_ = NONE;

@@ -1,4 +1,6 @@
+import { type PollMode, workersMax } from "../dataplane/dataplane.js";
 import { CommandError, exitCodes } from "./io.js";
+import type { WorkerOptions } from "./options.js";
 
 /** Reads `NAMESPACE/NAME`. Errors: CommandError (usage). */
 export function readPodRef(
@@ -30,4 +32,24 @@ export function readMac(text: string, flag: string): string {
 /** The six bytes of a MAC address in canonical text. */
 export function macBytes(text: string): Uint8Array {
   return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
+}
+
+/** What the data plane is told of its threads. Errors: CommandError (usage). */
+export function workersOf(options: WorkerOptions): {
+  readonly poll?: PollMode;
+  readonly workers?: number;
+  readonly cpu?: number;
+} {
+  const { poll, workers, cpu } = options;
+  if (workers !== undefined && workers > workersMax) {
+    throw new CommandError(
+      exitCodes.usage,
+      `--workers: got ${workers}, want ${workersMax} at most`,
+    );
+  }
+  return {
+    ...(poll === undefined ? {} : { poll }),
+    ...(workers === undefined ? {} : { workers }),
+    ...(cpu === undefined ? {} : { cpu }),
+  };
 }

@@ -104,6 +104,27 @@ const pod: OptionSpec = {
   required: true,
 };
 
+/** What the threads that judge packets are told. */
+const waiting: readonly OptionSpec[] = [
+  {
+    flags: "--poll <how>",
+    description:
+      "how packets are waited for: look on for a little while where that pays, spin (for a core of its own), or sleep",
+    values: ["adaptive", "spin", "sleep"],
+    default: "adaptive",
+  },
+  {
+    flags: "--workers <n>",
+    description: "threads that judge, each its own connections; 1 when left out",
+    parse: wholeNumber(1),
+  },
+  {
+    flags: "--cpu <n>",
+    description: "the CPU of the first of these threads; further ones take those behind it",
+    parse: wholeNumber(0),
+  },
+];
+
 const offline = "Answers without root, daemon or network";
 const live = "Real packets";
 const other = "Help";
@@ -141,6 +162,7 @@ const lab: CommandSpec = {
           flags: "--foreground",
           description: "stay, and take the lab down at Ctrl-C, instead of leaving it running",
         },
+        ...waiting,
       ],
       examples: [
         { command: "sluice lab up -f examples/three-tier", effect: "bring it up and return" },
@@ -541,6 +563,7 @@ export const root: CommandSpec = {
           values: ["auto", "af-xdp", "af-packet"],
           default: "auto",
         },
+        ...waiting,
         {
           flags: "--ready-fd <fd>",
           description: "also write ready to this file descriptor, and close it",

@@ -10,6 +10,7 @@ import type { LabStatus, Refusal } from "../lab/protocol.js";
 import { refusalOf } from "../lab/server.js";
 import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
 import { readManifests } from "../manifest/read.js";
+import { workersOf } from "./arguments.js";
 import { exitOf, runEntered, selfEnvironment, selfWords } from "./enter.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand, readyText } from "./lab-common.js";
@@ -51,6 +52,7 @@ async function hold(
   stdin: string | undefined,
   io: Io,
 ): Promise<number> {
+  const dataplane = workersOf(options);
   const fd = io.env[reportVariable];
   const teller = fd === undefined ? tellUser(options, stdin, io) : tellStarter(Number(fd), io);
   let wasReady = false;
@@ -60,6 +62,7 @@ async function hold(
       name: options.name,
       paths: options.filename,
       stdin,
+      dataplane,
       read: async (paths, text) => readManifests(paths, text),
       report: (step) => teller.step(step),
       ready: (status, reload) => {
@@ -148,7 +151,14 @@ function reloadedText(name: string, reload: Reload): string {
 }
 
 function holdWords(options: LabUpOptions): readonly string[] {
-  return ["lab", "up", "--foreground", "--name", options.name, "--filename", ...options.filename];
+  const { poll, workers, cpu } = options;
+  const word = (flag: string, value: string | number | undefined) =>
+    value === undefined ? [] : [flag, String(value)];
+  return [
+    ...["lab", "up", "--foreground", "--name", options.name],
+    ...[...word("--poll", poll), ...word("--workers", workers), ...word("--cpu", cpu)],
+    ...["--filename", ...options.filename],
+  ];
 }
 
 async function startInBackground(

@@ -1,3 +1,4 @@
+import type { PollMode } from "../dataplane/dataplane.js";
 import { CommandError, exitCodes } from "./io.js";
 
 /**
@@ -78,7 +79,14 @@ export interface ReplayOptions extends PolicyOptions {
   readonly output: "table" | "json";
 }
 
-export interface RunOptions extends PolicyOptions {
+/** What the threads that judge packets are told. */
+export interface WorkerOptions {
+  readonly poll?: PollMode;
+  readonly workers?: number;
+  readonly cpu?: number;
+}
+
+export interface RunOptions extends PolicyOptions, WorkerOptions {
   /** `INSIDE,OUTSIDE`. */
   readonly wire: string;
   readonly pod: string;
@@ -94,7 +102,7 @@ export interface LabOptions {
   readonly name: string;
 }
 
-export interface LabUpOptions extends LabOptions, PolicyOptions {
+export interface LabUpOptions extends LabOptions, PolicyOptions, WorkerOptions {
   readonly foreground: boolean;
 }
 

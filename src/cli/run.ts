@@ -3,7 +3,7 @@ import { Controller, type Reload } from "../control/controller.js";
 import { Signals } from "../control/signals.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { readManifests } from "../manifest/read.js";
-import { readMac, readPodRef } from "./arguments.js";
+import { readMac, readPodRef, workersOf } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
@@ -21,17 +21,22 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
   const [inside, outside] = readWire(options.wire);
   const pod = readPodRef(options.pod, "--pod");
   const mac = options.podMac === undefined ? {} : { mac: readMac(options.podMac, "--pod-mac") };
-  if (options.link === "af-xdp") {
-    throw new CommandError(
-      exitCodes.environment,
-      "this build has no AF_XDP links",
-      "--link af-packet, or auto",
-    );
-  }
   const signals = new Signals();
   const service = new ServiceManager(io);
   const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-  const dataplane = Dataplane.create({ staleFlows: options.staleFlows, loose: options.loose });
+  const dataplane = Dataplane.create({
+    staleFlows: options.staleFlows,
+    loose: options.loose,
+    ...workersOf(options),
+  });
+  const take = (name: string, more: { readonly mac?: string } = {}): number => {
+    const { linkId, kind, why } = dataplane.addInterface(
+      { interface: name, ...more },
+      options.link,
+    );
+    io.stderr.write(`sluice: ${name}: ${kind} (${why})\n`);
+    return linkId;
+  };
   let insideLink: number | undefined;
   const controller = new Controller({
     read: async () => readManifests(options.filename, stdin),
@@ -39,8 +44,8 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
     enforce(table) {
       if (insideLink !== undefined) return dataplane.swapTable(table.blob, [[0, insideLink]]);
       const links = {
-        inside: dataplane.addPacketLink({ interface: inside, ...mac }),
-        outside: dataplane.addPacketLink({ interface: outside }),
+        inside: take(inside, mac),
+        outside: take(outside),
       };
       const generation = dataplane.swapTable(table.blob, [[0, links.inside]]);
       dataplane.start({ wire: links });

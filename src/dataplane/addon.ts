@@ -19,6 +19,11 @@ export interface Addon {
     eventsMax: number,
     recheck: boolean,
     loose: boolean,
+    workers: number,
+    /** A place in `pollModes`. */
+    poll: number,
+    /** -1: any. */
+    cpu: number,
   ) => NativeDataplane;
 
   /**
@@ -54,6 +59,7 @@ export interface Addon {
   createVeth(namespaceA: number, nameA: string, namespaceB: number, nameB: string): void;
   deleteInterface(namespaceFd: number, name: string): void;
   setSysctl(namespaceFd: number, key: string, value: string): void;
+  interfaceTraits(namespaceFd: number, name: string): InterfaceTraits;
   /** ProbeRequest records in, as many ProbeResult records out. */
   probe(requests: Uint8Array): Promise<Uint8Array>;
   /** Nanoseconds of each round trip, in the order they were made. */
@@ -108,6 +114,19 @@ export interface TrafficCounts {
   readonly roundTripsNs: Float32Array;
 }
 
+/** What tells which kind of link suits an interface. */
+export interface InterfaceTraits {
+  /** As ethtool names it: `veth`, `virtio_net`; empty when it has none. */
+  readonly driver: string;
+  readonly mtu: number;
+  /** Queues that frames come in by. */
+  readonly queues: number;
+  /** It takes TCP superframes; the peer of a veth then sends them. */
+  readonly segmentation: boolean;
+  /** A device stands behind it. */
+  readonly hardware: boolean;
+}
+
 export interface NativeTable {
   /**
    * Judges `tuples` (FlowTuple records). `verdicts` gets a byte a tuple: bit 0 denied by the
@@ -121,6 +140,7 @@ export interface NativeTable {
 export interface NativeDataplane {
   addTap(namespaceFd: number, name: string, mac: string, mtu: number): number;
   addPacketLink(namespaceFd: number, name: string, slots: number, mac: string): number;
+  addXdpLink(namespaceFd: number, name: string, mac: string, generic: boolean): number;
   removeLink(linkId: number): void;
   /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
   swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;

@@ -8,7 +8,24 @@ import {
 import { addon, type NativeDataplane } from "./addon.js";
 import { DataplaneError, native } from "./errors.js";
 import type { DropReasonWord } from "./events.js";
-import { closeDescriptor, configureInterface, createNamespace, createVeth } from "./host.js";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  createVeth,
+  interfaceTraits,
+} from "./host.js";
+import { type LinkChoice, type LinkKind, suitableLink } from "./link-choice.js";
+
+/** How a worker waits for frames, in the order of native/worker/wait-policy.h. */
+export const pollModes = ["adaptive", "spin", "sleep"] as const;
+export type PollMode = (typeof pollModes)[number];
+
+/** Threads of one data plane, at most. */
+export const workersMax = 16;
+
+/** What the kernel answers where a driver has no hook for AF_XDP. */
+const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
 
 /** What is fixed when a data plane is made. Memory is taken then, and never again. */
 export interface DataplaneOptions {
@@ -22,6 +39,12 @@ export interface DataplaneOptions {
   readonly staleFlows?: "recheck" | "keep";
   /** Takes up TCP connections whose opening was not seen. */
   readonly loose?: boolean;
+  /** Threads that judge, each its own connections: 1 when absent, at most `workersMax`. */
+  readonly workers?: number;
+  /** `adaptive` when absent: looks on for a little while where that pays, then sleeps. */
+  readonly poll?: PollMode;
+  /** The CPU of the first worker; further ones take those behind it. Any when absent. */
+  readonly cpu?: number;
 }
 
 /** An interface to make in a pod's namespace, whose other side is this process. */
@@ -36,14 +59,22 @@ export interface EndpointLinkOptions {
 }
 
 /** An interface that exists. */
-export interface PacketLinkOptions {
+export interface InterfaceOptions {
   readonly interface: string;
   /** The namespace it is in; this process's own when absent. */
   readonly namespaceFd?: number;
-  /** Frames of any size that may wait to be taken: 256 when absent, about 66 KiB each. */
-  readonly slots?: number;
   /** The MAC of the endpoint behind the link, where it is known. */
   readonly mac?: string;
+}
+
+export interface PacketLinkOptions extends InterfaceOptions {
+  /** Frames of any size that may wait to be taken: 256 when absent, about 66 KiB each. */
+  readonly slots?: number;
+}
+
+export interface XdpLinkOptions extends InterfaceOptions {
+  /** Above the driver, for drivers that have no hook of their own. */
+  readonly generic?: boolean;
 }
 
 /**
@@ -102,6 +133,9 @@ export class Dataplane {
           options.eventsMax ?? 8_192,
           options.staleFlows !== "keep",
           options.loose ?? false,
+          options.workers ?? 1,
+          pollModes.indexOf(options.poll ?? "adaptive"),
+          options.cpu ?? -1,
         ),
       );
     });
@@ -176,6 +210,57 @@ export class Dataplane {
         ),
       ),
     );
+  }
+
+  /**
+   * Takes over an existing interface by AF_XDP: frames come to this process before the kernel has
+   * made anything of them. For packet rate; superframes do not come through, so that a veth's peer
+   * is kept from sending them for that time. Given back by `removeLink` and `close`.
+   *
+   * Errors: DataplaneError EPERM without CAP_BPF (as in a user namespace), EOPNOTSUPP where the
+   *         driver has no native mode, EBUSY when another XDP program is attached, ERANGE or
+   *         argument for an MTU above a page.
+   */
+  addXdpLink(options: XdpLinkOptions): number {
+    return native(`take the interface ${options.interface} by AF_XDP`, () =>
+      this.#added(
+        this.#native.addXdpLink(
+          options.namespaceFd ?? -1,
+          options.interface,
+          options.mac ?? "",
+          options.generic ?? false,
+        ),
+      ),
+    );
+  }
+
+  /**
+   * Takes over an existing interface by the kind of link that is asked for, or by the one that suits
+   * it; says which that was and why.
+   *
+   * Errors: DataplaneError; with `auto` none that AF_PACKET would not have too.
+   */
+  addInterface(
+    options: InterfaceOptions,
+    wanted: LinkKind | "auto",
+  ): LinkChoice & { readonly linkId: number } {
+    const choice: LinkChoice =
+      wanted === "auto"
+        ? suitableLink(interfaceTraits(options.namespaceFd, options.interface))
+        : { kind: wanted, why: "asked for" };
+    if (choice.kind === "af-packet") return { ...choice, linkId: this.addPacketLink(options) };
+    try {
+      return { ...choice, linkId: this.addXdpLink(options) };
+    } catch (error) {
+      if (!(error instanceof DataplaneError)) throw error;
+      if (wanted === "auto") {
+        const why = `AF_XDP is refused (${error.syscall ?? "link"}: ${error.code})`;
+        return { kind: "af-packet", why, linkId: this.addPacketLink(options) };
+      }
+      if (!noNativeMode.has(error.code)) throw error;
+      const why = "asked for; in generic mode, since the driver has no other: turn GRO off there";
+      return { kind: "af-xdp", why, linkId: this.addXdpLink({ ...options, generic: true }) };
+    }
   }
 
   /** Takes a link out, also while frames flow. Frames to it are dropped from then on. */

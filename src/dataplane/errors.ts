@@ -20,7 +20,7 @@ export class DataplaneError extends Error {
     const syscall = typeof cause.syscall === "string" ? cause.syscall : undefined;
     const code = errno === undefined ? String(cause.code) : errnoName(errno);
     const where = syscall === undefined ? code : `${syscall}: ${code}`;
-    super(`${doing}: ${where}${remedy(code)}`, { cause });
+    super(`${doing}: ${where}${remedy(code, syscall)}`, { cause });
     this.code = code;
     this.syscall = syscall;
     this.errno = errno;
@@ -31,7 +31,18 @@ function errnoName(errno: number): string {
   return getSystemErrorName(-errno);
 }
 
-function remedy(code: string): string {
+function remedy(code: string, syscall: string | undefined): string {
+  if (syscall?.startsWith("BPF_")) {
+    switch (code) {
+      case "EPERM":
+        return " (AF_XDP needs CAP_BPF and CAP_NET_ADMIN of the machine, which a user namespace does not give: choose AF_PACKET there)";
+      case "EBUSY":
+        return " (another XDP program is attached: `ip link` shows it)";
+      case "ERANGE":
+        return " (the MTU is too large for XDP on this interface: choose AF_PACKET, or a smaller one)";
+    }
+  }
+  if (syscall === "pin a worker") return " (no such CPU, or not one that this process may use)";
   switch (code) {
     case "EPERM":
     case "EACCES":

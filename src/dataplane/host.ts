@@ -1,6 +1,6 @@
 import { NONE, ProbeOutcome, ProbeRequest, ProbeResult } from "../layout/layout.gen.js";
 import { type Address, formatAddress } from "../net/address.js";
-import { addon } from "./addon.js";
+import { addon, type InterfaceTraits } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
 
 /**
@@ -110,6 +110,13 @@ export function createVeth(a: VethEnd, b: VethEnd): void {
 
 export function deleteInterface(namespaceFd: number | undefined, name: string): void {
   native(`delete the interface ${name}`, () => addon().deleteInterface(namespaceFd ?? -1, name));
+}
+
+/** Asks what an interface can do. Errors: DataplaneError ENODEV when there is none of that name. */
+export function interfaceTraits(namespaceFd: number | undefined, name: string): InterfaceTraits {
+  return native(`look at the interface ${name}`, () =>
+    addon().interfaceTraits(namespaceFd ?? -1, name),
+  );
 }
 
 /** Writes `/proc/sys/net/<key>` as a process in the namespace sees it, for example `ipv4/ip_forward`. */

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Reload } from "../control/controller.js";
 import { Signals } from "../control/signals.js";
+import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Manifests } from "../manifest/parse.js";
 import { Lab } from "./lab.js";
 import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery } from "./protocol.js";
@@ -14,6 +15,7 @@ export interface HoldOptions {
   readonly paths: readonly string[];
   /** What `-` among the paths stands for. */
   readonly stdin: string | undefined;
+  readonly dataplane?: DataplaneOptions;
   /** Reads manifests from paths; `stdin` as above. */
   readonly read: (paths: readonly string[], stdin: string | undefined) => Promise<Manifests>;
   /** How far the start is, a line a step. */
@@ -41,6 +43,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
       name,
       paths: options.paths,
       read: () => options.read(options.paths, options.stdin),
+      ...(options.dataplane === undefined ? {} : { dataplane: options.dataplane }),
       report: options.report,
       podRemoved: (ref) => void endPrograms(state.token, ref),
     });

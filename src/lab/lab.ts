@@ -1,6 +1,6 @@
 import { type CompiledTable, Controller, type Reload } from "../control/controller.js";
 import { FlowLog } from "../control/flow-log.js";
-import { Dataplane } from "../dataplane/dataplane.js";
+import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
 import {
   closeDescriptor,
   configureInterface,
@@ -36,6 +36,8 @@ export interface LabOptions {
   readonly read: () => Promise<Manifests>;
   /** What the manifests were read from, for `status`. */
   readonly paths: readonly string[];
+  /** How its packets are judged. */
+  readonly dataplane?: DataplaneOptions;
   /** Hears how far the start is, a line a step. */
   readonly report?: (step: string) => void;
   /** Asked to end the programs that still run in a pod that goes. */
@@ -63,7 +65,7 @@ export class Lab {
   private constructor(options: LabOptions) {
     this.#options = options;
     this.#paths = options.paths;
-    this.#dataplane = Dataplane.create();
+    this.#dataplane = Dataplane.create(options.dataplane);
     this.flowLog = new FlowLog(this.#dataplane);
     this.#controller = new Controller({
       read: options.read,

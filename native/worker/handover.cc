@@ -1,0 +1,55 @@
+#include "native/worker/handover.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace sluice {
+
+void Handover::Free::operator()(std::byte* memory) const noexcept { std::free(memory); }
+
+Status Handover::create(std::unique_ptr<Handover>* handover) noexcept {
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(ENTRY_ALIGNMENT, RING_BYTES));
+  if (memory == nullptr) return {StatusCode::Limit};
+  handover->reset(new (std::nothrow) Handover(memory));
+  if (*handover != nullptr) return {};
+  std::free(memory);
+  return {StatusCode::Limit};
+}
+
+bool Handover::push(uint32_t linkId, const Frame& frame) noexcept {
+  const uint64_t wanted =
+      (ENTRY_BYTES + frame.length + ENTRY_ALIGNMENT - 1) / ENTRY_ALIGNMENT * ENTRY_ALIGNMENT;
+  uint64_t head = head_.load(std::memory_order_relaxed);
+  const uint64_t room = RING_BYTES - (head - tail_.load(std::memory_order_acquire));
+  const uint64_t toEnd = RING_BYTES - head % RING_BYTES;
+  const uint64_t skipped = wanted > toEnd ? toEnd : 0;
+  if (wanted + skipped > room) return false;
+  if (skipped > 0) {
+    ::new (entryAt(head)) Entry{{}, linkId, static_cast<uint32_t>(skipped), true};
+    head += skipped;
+  }
+  Entry* const entry =
+      ::new (entryAt(head)) Entry{frame, linkId, static_cast<uint32_t>(wanted), false};
+  std::memcpy(reinterpret_cast<std::byte*>(entry) + ENTRY_BYTES, frame.bytes, frame.length);
+  head_.store(head + wanted, std::memory_order_release);
+  return true;
+}
+
+size_t Handover::take(std::span<Frame> frames, uint32_t* linkId) noexcept {
+  const uint64_t head = head_.load(std::memory_order_acquire);
+  size_t count = 0;
+  while (taken_ != head && count < frames.size()) {
+    Entry* const entry = entryAt(taken_);
+    if (!entry->skip) {
+      if (count > 0 && entry->linkId != *linkId) break;
+      *linkId = entry->linkId;
+      Frame& frame = frames[count++];
+      frame = entry->frame;
+      frame.bytes = reinterpret_cast<std::byte*>(entry) + ENTRY_BYTES;
+    }
+    taken_ += entry->entryBytes;
+  }
+  return count;
+}
+
+}  // namespace sluice
