@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { compile } from "../../src/compiler/compile.js";
-import { Dataplane } from "../../src/dataplane/dataplane.js";
+import { Dataplane, type DataplaneOptions } from "../../src/dataplane/dataplane.js";
 import {
   closeDescriptor,
   configureInterface,
@@ -9,8 +9,9 @@ import {
   type ProbeAnswer,
   probe,
 } from "../../src/dataplane/host.js";
+import type { LinkKind } from "../../src/dataplane/link-choice.js";
 import { parseManifests } from "../../src/manifest/parse.js";
-import { parseAddress } from "../../src/net/address.js";
+import { type Address, formatAddress, parseAddress } from "../../src/net/address.js";
 import { finish, until } from "./lab-harness.js";
 
 const address = (text: string) => parseAddress(text)!;
@@ -124,11 +125,16 @@ export class WireBench {
   }
 
   /** Puts the data plane between the two, with a table in force. */
-  filter(manifests: string): Dataplane {
-    const dataplane = Dataplane.create();
+  filter(
+    manifests: string,
+    kind: LinkKind | "auto" = "af-packet",
+    options: DataplaneOptions = {},
+  ): Dataplane {
+    const dataplane = Dataplane.create(options);
     this.dataplane = dataplane;
-    const inside = dataplane.addPacketLink({ namespaceFd: this.middle, interface: "in" });
-    const outside = dataplane.addPacketLink({ namespaceFd: this.middle, interface: "out" });
+    const add = (name: string) =>
+      dataplane.addInterface({ namespaceFd: this.middle, interface: name }, kind).linkId;
+    const [inside, outside] = [add("in"), add("out")];
     dataplane.swapTable(tableOf(manifests), [[0, inside]]);
     dataplane.start({ wire: { inside, outside } });
     return dataplane;
@@ -200,6 +206,78 @@ while s.recv(2000): print("D", end="", flush=True)`;
     this.run(namespace, "python3", "-c", `import socket; ${send}`);
   }
 
+  /**
+   * Sends a datagram from the pod to each address and has it echoed; answers with how many came back
+   * whole. The pod's port is `podPort`, the others' `peerPort`.
+   */
+  async datagrams(destinations: readonly Address[], bytes: number): Promise<number> {
+    const texts = JSON.stringify(destinations.map(formatAddress));
+    const common = `import select, socket, sys
+to = ${texts}
+def made(text):
+    return socket.socket(socket.AF_INET6 if ":" in text else socket.AF_INET, socket.SOCK_DGRAM)
+`;
+    const echo = `${common}
+links = [made(each) for each in to]
+for link, text in zip(links, to): link.bind((text, ${peerPort}))
+print("listening", flush=True)
+while True:
+    for link in select.select(links, [], [])[0]:
+        data, sender = link.recvfrom(65535)
+        link.sendto(data, sender)
+`;
+    const ask = `${common}
+whole = 0
+for text in to:
+    link = made(text)
+    link.bind(("::" if ":" in text else "0.0.0.0", ${podPort}))
+    link.settimeout(1)
+    link.sendto(bytes(${bytes}), (text, ${peerPort}))
+    try: whole += len(link.recv(65535)) == ${bytes}
+    except TimeoutError: pass
+    link.close()
+print(whole)
+`;
+    const server = this.start(this.peer, "python3", "-c", echo);
+    let heard = "";
+    server.stdout?.on("data", (text) => {
+      heard += text;
+    });
+    await until("the echo", () => heard.includes("listening"));
+    const { stdout } = await finish(this.start(this.pod, "python3", "-c", ask));
+    server.kill("SIGKILL");
+    return Number(stdout);
+  }
+
+  /**
+   * Sends the pod an ICMP "too big" for each of its datagrams to `destinations`, from a router beyond
+   * its peer.
+   */
+  sendTooBig(destinations: readonly Address[]): void {
+    const frames = destinations.map((to) =>
+      Buffer.from(to.family === 4 ? tooBigV4(to.bytes) : tooBigV6(to.bytes)).toString("hex"),
+    );
+    const send = `import socket
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(("eth0", 0))
+for each in ${JSON.stringify(frames)}: link.send(bytes.fromhex(each))
+`;
+    this.run(this.peer, "python3", "-c", send);
+  }
+
+  /** How many of those the pod's stack has taken in. */
+  tooBigSeen(): number {
+    const [names, values] = this.run(this.pod, "cat", "/proc/net/snmp")
+      .split("\n")
+      .filter((line) => line.startsWith("Icmp:"))
+      .map((line) => line.split(" "));
+    const v6 = this.run(this.pod, "cat", "/proc/net/snmp6");
+    return (
+      Number(values![names!.indexOf("InDestUnreachs")]) +
+      Number(/^Icmp6InPktTooBigs\s+(\d+)/m.exec(v6)?.[1])
+    );
+  }
+
   /** What a person sees of the interfaces in the middle: flags, addresses, queues, hooks. */
   look(): string {
     const show = (...words: string[]) => this.run(this.middle, ...words);
@@ -226,6 +304,45 @@ while s.recv(2000): print("D", end="", flush=True)`;
     this.dataplane?.close();
     for (const fd of [this.pod, this.middle, this.peer]) closeDescriptor(fd);
   }
+}
+
+const podPort = 4_000;
+const peerPort = 4_001;
+const ports = [podPort >> 8, podPort & 255, peerPort >> 8, peerPort & 255];
+const macs = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+
+/** RFC 1071, of bytes of an even number. */
+function checksum(bytes: readonly number[]): number[] {
+  let sum = 0;
+  for (let at = 0; at < bytes.length; at += 2) sum += bytes[at]! * 256 + bytes[at + 1]!;
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  return [(~sum >> 8) & 255, ~sum & 255];
+}
+
+function ipv4(bytes: number, protocol: number, from: Uint8Array, to: Uint8Array): number[] {
+  const head = [0x45, 0, bytes >> 8, bytes & 255, 0, 0, 0x40, 0, 64, protocol];
+  const ends = [...from, ...to];
+  return [...head, ...checksum([...head, 0, 0, ...ends]), ...ends];
+}
+
+function tooBigV4(to: Uint8Array): number[] {
+  const pod = addresses.pod[4].bytes;
+  const quote = [...ipv4(1_500, 17, pod, to), ...ports, 5, 200, 0, 0];
+  const message = [0, 0, 1_300 >> 8, 1_300 & 255, ...quote];
+  const icmp = [3, 4, ...checksum([3, 4, 0, 0, ...message]), ...message];
+  const packet = ipv4(20 + icmp.length, 1, address("192.0.2.1").bytes, pod);
+  return [...macs, 8, 0, ...packet, ...icmp];
+}
+
+function tooBigV6(to: Uint8Array): number[] {
+  const pod = addresses.pod[6].bytes;
+  const router = address("2001:db8::1").bytes;
+  const quote = [0x60, 0, 0, 0, 5, 180, 17, 64, ...pod, ...to, ...ports, 5, 180, 0, 0];
+  const message = [0, 0, 1_300 >> 8, 1_300 & 255, ...quote];
+  const length = message.length + 4;
+  const pseudoHeader = [...router, ...pod, 0, 0, 0, length, 0, 0, 0, 58];
+  const icmp = [2, 0, ...checksum([...pseudoHeader, 2, 0, 0, 0, ...message]), ...message];
+  return [...macs, 0x86, 0xdd, 0x60, 0, 0, 0, 0, length, 58, 64, ...router, ...pod, ...icmp];
 }
 
 /** Why a program cannot be used; undefined when it can. */

@@ -1,0 +1,163 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type DataplaneOptions, pollModes } from "../../src/dataplane/dataplane.js";
+import { configureInterface, type Probe, probe } from "../../src/dataplane/host.js";
+import type { LinkKind } from "../../src/dataplane/link-choice.js";
+import { Lab } from "../../src/lab/lab.js";
+import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { readManifests } from "../../src/manifest/read.js";
+import { type Address, parseAddress } from "../../src/net/address.js";
+import { named, threeTier, until } from "./lab-harness.js";
+import { addresses, missing, permissive, restrictive, WireBench } from "./wire-bench.js";
+
+const TCP = 6;
+const UDP = 17;
+const SCTP = 132;
+const icmp = { 4: 1, 6: 58 } as const;
+
+const obstacle = mayMakeNamespaces()
+  ? missing("ip", "nsenter", "python3")
+  : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN";
+
+/** Addresses that the pod's peer has beside its first, so that connections meet every worker. */
+const others = [3, 4, 5, 6, 7, 8, 9, 10].map((last) => ({
+  4: parseAddress(`10.0.0.${last}`)!,
+  6: parseAddress(`fd00::${last}`)!,
+}));
+
+const wires: readonly [LinkKind, DataplaneOptions][] = [
+  ...(["af-packet", "af-xdp"] as const).flatMap((kind) =>
+    [1, 2, 4].map((workers) => [kind, { workers }] as [LinkKind, DataplaneOptions]),
+  ),
+  ["af-packet", { poll: "spin" }],
+  ["af-packet", { poll: "sleep", workers: 2 }],
+  ["af-xdp", { poll: "spin", cpu: 0 }],
+  ["af-xdp", { poll: "sleep" }],
+];
+
+const nameOf = (kind: string, { workers = 1, poll = "adaptive" }: DataplaneOptions) =>
+  `${kind}, ${workers === 1 ? "one worker" : `${workers} workers`}, ${poll}`;
+
+// Goal: a wire judges alike whatever its links, however many its workers and however they wait.
+// Method: the same connections to nine peers, forbidden ones among them, for each combination.
+describe.skipIf(obstacle !== undefined)(named("links of a wire", obstacle), () => {
+  let bench: WireBench;
+  beforeEach(async () => {
+    bench = new WireBench();
+    configureInterface(bench.peer, {
+      name: "eth0",
+      addresses: others.flatMap((each) => [
+        { address: each[4], length: 24 },
+        { address: each[6], length: 64 },
+      ]),
+    });
+    await bench.ready();
+  });
+  afterEach(() => bench.close());
+
+  for (const [kind, options] of wires) {
+    test(nameOf(kind, options), async () => {
+      const dataplane = bench.filter(restrictive, kind, options);
+      const wanted: [Probe, string][] = [];
+      for (const peer of [addresses.peer, ...others]) {
+        for (const family of [4, 6] as const) {
+          const pod = addresses.pod[family];
+          const out = ends(bench.pod, pod, bench.peer, peer[family]);
+          const back = ends(bench.peer, peer[family], bench.pod, pod);
+          wanted.push(
+            [{ ...out, protocol: TCP, port: 5201 }, "answered"],
+            [{ ...out, protocol: TCP, port: 80 }, "timed-out"],
+            [{ ...out, protocol: UDP, port: 53 }, "timed-out"],
+            [{ ...out, protocol: icmp[family], port: 0 }, "timed-out"],
+            [{ ...back, protocol: TCP, port: 80 }, "answered"],
+            [{ ...back, protocol: TCP, port: 81 }, "timed-out"],
+            [{ ...back, protocol: UDP, port: 53 }, "answered"],
+            [{ ...back, protocol: SCTP, port: 80 }, "timed-out"],
+          );
+        }
+      }
+      const answers = await probe(wanted.map(([each]) => each));
+      expect(answers.map((each) => each.outcome)).toEqual(wanted.map(([, outcome]) => outcome));
+      const { drops, links, connections } = dataplane.counters();
+      expect(Object.keys(drops).sort()).toEqual(["policy-egress", "policy-ingress"]);
+      // What was opened, each once: half of the allowed ones are UDP.
+      expect(connections).toBe(wanted.filter(([, outcome]) => outcome === "answered").length);
+      expect([...links.values()].map((link) => link.lostFrames)).toEqual([0, 0]);
+    });
+  }
+
+  for (const [kind, options] of wires.filter(([, { poll }]) => poll === undefined)) {
+    test(`${nameOf(kind, options)}: datagrams in fragments, errors from a router`, async () => {
+      const dataplane = bench.filter(permissive, kind, options);
+      const peers = [addresses.peer, ...others].flatMap((each) => [each[4], each[6]]);
+      expect(await bench.datagrams(peers, 4_000)).toBe(peers.length);
+      // From an address that is no connection's: each belongs where the packet it quotes does.
+      bench.sendTooBig(peers);
+      await until("the errors", () => bench.tooBigSeen() === peers.length);
+      expect(dataplane.counters().drops).toEqual({});
+    });
+  }
+
+  const noIperf = missing("iperf3", "ss");
+  for (const [kind, workers] of [
+    ["af-packet", 1],
+    ["af-packet", 2],
+    ["af-xdp", 1],
+    ["af-xdp", 2],
+  ] as const) {
+    for (const superframes of [true, false]) {
+      const what = `${nameOf(kind, { workers })}: bulk TCP, ${superframes ? "with" : "without"} superframes`;
+      test.skipIf(noIperf !== undefined)(named(what, noIperf), async () => {
+        if (!superframes) {
+          for (const each of [bench.pod, bench.peer]) {
+            bench.run(each, "ip", "link", "set", "eth0", "gso_max_segs", "1");
+          }
+        }
+        const dataplane = bench.filter(restrictive, kind, { workers });
+        const result = await bench.bulk(1, "-P", "4");
+        expect(result.bitsPerSecond).toBeGreaterThan(50e6);
+        if (superframes || kind === "af-xdp") {
+          expect(result.retransmits / result.segments).toBeLessThan(0.05);
+        }
+        const { drops } = dataplane.counters();
+        expect(drops["frame-truncated"] ?? 0).toBe(0);
+        expect(drops["offload-invalid"] ?? 0).toBe(0);
+      });
+    }
+  }
+});
+
+// Goal: the same of a switch, whose links are TAPs with a queue for each worker.
+// Method: the three-tier example's pairs, each compared with the table by the lab itself.
+describe.skipIf(obstacle !== undefined)(named("links of a switch", obstacle), () => {
+  const variants: readonly DataplaneOptions[] = [
+    ...[1, 2, 4].map((workers) => ({ workers })),
+    ...pollModes.slice(1).map((poll) => ({ poll, workers: 2 })),
+  ];
+  for (const dataplane of variants) {
+    test(nameOf("tap", dataplane), async () => {
+      const { lab, reload } = await Lab.start({
+        name: "links",
+        paths: [threeTier],
+        read: async () => readManifests([threeTier], undefined),
+        dataplane,
+      });
+      try {
+        expect(reload.ok).toBe(true);
+        const report = await lab.probe(undefined);
+        expect(report.probes.filter((each) => !each.agrees)).toEqual([]);
+        expect(report.probes.length).toBeGreaterThan(50);
+      } finally {
+        lab.close();
+      }
+    });
+  }
+});
+
+function ends(
+  sourceNamespaceFd: number,
+  source: Address,
+  destinationNamespaceFd: number,
+  destination: Address,
+) {
+  return { sourceNamespaceFd, source, destinationNamespaceFd, destination };
+}
