@@ -123,14 +123,30 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
   });
 
   test.each([
+    [["--link", "auto"], "inside: af-packet (a veth with TSO"],
+    [["--link", "af-xdp", "--workers", "2", "--poll", "spin"], "outside: af-xdp (asked for)"],
+    [["--link", "af-packet", "--poll", "sleep", "--cpu", "0"], "inside: af-packet (asked for)"],
+  ])("%j: enforces, and says what it took", async (words, said) => {
+    const running = run("--wire", "inside,outside", ...words);
+    const ended = finish(running);
+    let stdout = "";
+    running.stdout?.on("data", (chunk) => {
+      stdout += chunk;
+    });
+    await until("ready", () => stdout === "ready\n");
+    expect(await connects(5432)).toBe(true);
+    expect(await connects(5433)).toBe(false);
+    running.kill("SIGTERM");
+    const { code, stderr } = await ended;
+    expect(code).toBe(0);
+    expect(stderr).toContain(said);
+  });
+
+  test.each([
     ["an interface that is not there", ["--wire", "inside,none"], 4, "none"],
     ["one interface", ["--wire", "inside"], 2, "want two different interfaces"],
-    [
-      "links that this build has not",
-      ["--wire", "inside,outside", "--link", "af-xdp"],
-      4,
-      "AF_XDP",
-    ],
+    ["a CPU that is not there", ["--wire", "inside,outside", "--cpu", "1000"], 4, "no such CPU"],
+    ["too many workers", ["--wire", "inside,outside", "--workers", "99"], 2, "--workers"],
   ])("refuses %s", async (_, words, code, message) => {
     const answer = await finish(run(...words));
     expect(answer).toMatchObject({ code, stdout: "" });
