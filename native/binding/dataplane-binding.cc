@@ -350,7 +350,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   Napi::Value readRounds(const Napi::CallbackInfo& info) {
     if (!open(info)) return info.Env().Undefined();
-    return Napi::Number::New(info.Env(), static_cast<double>(dataplane_->worker().rounds()));
+    return Napi::Number::New(info.Env(), static_cast<double>(dataplane_->rounds()));
   }
 
   Napi::Value drainEvents(const Napi::CallbackInfo& info) {

@@ -208,6 +208,12 @@ Status Dataplane::readLink(uint32_t linkId, LinkCounters* counters) const noexce
   return {};
 }
 
+uint64_t Dataplane::rounds() const noexcept {
+  uint64_t fewest = UINT64_MAX;
+  for (const Member& member : crew_) fewest = std::min(fewest, member.worker->rounds());
+  return fewest;
+}
+
 size_t Dataplane::drainEvents(std::span<FlowEvent> into) noexcept {
   // Another first each time, so that a busy worker's events do not keep the others' out.
   size_t count = 0;

@@ -74,6 +74,9 @@ class Dataplane {
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 
+  // Rounds of the worker that has had fewest: they stop going up when one of them hangs.
+  [[nodiscard]] uint64_t rounds() const noexcept;
+
   // The events of all workers, each one's oldest first.
   size_t drainEvents(std::span<FlowEvent> into) noexcept;
   [[nodiscard]] uint64_t eventsPushed() const noexcept;
