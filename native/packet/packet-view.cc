@@ -1,6 +1,8 @@
 #include "native/packet/packet-view.h"
 
 #include <algorithm>
+#include <cstring>
+#include <new>
 
 namespace sluice {
 namespace {
@@ -50,14 +52,28 @@ DropReason parseArp(const uint8_t* arp, uint32_t bytes, PacketView* view) {
   return DropReason::None;
 }
 
+// The ones' complement sum is the same in either byte order, but for the order of its bytes, and of
+// all ones there is only one (RFC 1071 section 2).
 bool headerChecksumFits(const uint8_t* header, uint32_t bytes) {
-  uint32_t sum = 0;
-  for (uint32_t at = 0; at < bytes; at += 2) {
-    sum += load16(header + at);
+  uint64_t sum = 0;
+  for (uint32_t at = 0; at < bytes; at += 4) {
+    uint32_t word = 0;
+    std::memcpy(&word, header + at, 4);
+    sum += word;
   }
-  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
   sum = (sum & 0xffff) + (sum >> 16);
   return sum == 0xffff;
+}
+
+// Puts an IPv4 address in its place, in one store as wide as what reads it next: the naming of its
+// connection takes eight bytes at once.
+void putAddress(const uint8_t* bytes, AddressBytes* address) {
+  uint32_t valueBe = 0;
+  std::memcpy(&valueBe, bytes, 4);
+  const uint64_t word = valueBe;
+  std::memcpy(address->data(), &word, 8);
 }
 
 DropReason checkIpv4Options(const uint8_t* options, uint32_t bytes) {
@@ -113,8 +129,8 @@ DropReason parseIpv4(const uint8_t* ip, uint32_t bytes, PacketView* view) {
   view->hopLimit = ip[8];
   view->key.family = 4;
   view->key.protocol = ip[9];
-  std::copy_n(ip + 12, 4, view->key.source.begin());
-  std::copy_n(ip + 16, 4, view->key.destination.begin());
+  putAddress(ip + 12, &view->key.source);
+  putAddress(ip + 16, &view->key.destination);
   view->l4Offset = ETHERNET_HEADER_BYTES + headerBytes;
   view->l4Bytes = totalBytes - headerBytes;
 
@@ -347,7 +363,7 @@ DropReason parsePacket(const Frame& frame, PacketView* view) noexcept {
   const uint16_t etherType = load16(bytes + 12);
   if (frame.vlanTagged || isVlanTag(etherType)) return DropReason::VlanTag;
 
-  *view = PacketView{};
+  new (view) PacketView;  // an assignment would make one elsewhere first
   view->bytes = bytes;
   const uint8_t* l3 = bytes + ETHERNET_HEADER_BYTES;
   const uint32_t l3Bytes = frame.length - ETHERNET_HEADER_BYTES;

@@ -152,9 +152,9 @@ void Filter::judgeBatch(std::span<const Frame> frames, const LinkContext& from,
 
   size_t tracked = 0;
   for (size_t at = 0; at < frames.size(); ++at) {
-    judgements[at] = {};
+    Judgement& judgement = *new (&judgements[at]) Judgement;
     PacketView& view = batch.views[at];
-    batch.next[at] = read(frames[at], from, table, view, judgements[at]);
+    batch.next[at] = read(frames[at], from, table, view, judgement);
     if (batch.next[at] != Next::Tracked) continue;
     nameConn(view.key, view.icmpRole, view.icmpType, ZONE, &batch.names[tracked]);
     batch.frameOf[tracked] = static_cast<uint8_t>(at);
@@ -218,8 +218,7 @@ void Filter::foresee(size_t tracked, const TableInForce& table) noexcept {
 Filter::Next Filter::read(const Frame& frame, const LinkContext& from, const TableInForce& table,
                           PacketView& view, Judgement& judgement) noexcept {
   judgement.reason = parsePacket(frame, &view);
-  if (!judgement.passes()) return Next::Nothing;
-  judgement.key = view.key;
+  if (!judgement.passes()) return Next::Unread;
   judgement.reason = guardEthernet(view, from);
   if (!judgement.passes()) return Next::Nothing;
   if (view.kind != PacketKind::Arp) return readIp(frame, from, table, view, judgement);
@@ -266,7 +265,6 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
 
   DropReason transport = parseTransport(&view);
   if (transport == DropReason::None) transport = checkOffload(frame, view);
-  judgement.key = view.key;
   judgement.icmpTypeCode = static_cast<uint16_t>(view.icmpType << 8 | view.icmpCode);
   const bool stateless = view.icmpRole == IcmpRole::Other || view.icmpRole == IcmpRole::Error;
   if (transport == DropReason::None && !stateless) return Next::Tracked;
@@ -289,7 +287,10 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
 
 void Filter::finish(Next next, const Frame& frame, const PacketView& view,
                     const Foreseen& foreseen, const LinkContext& from, const TableInForce& table,
-                    uint64_t nowUs, Judgement& judgement) noexcept {
+                    uint64_t nowUs,                     uint64_t nowUs, Judgement& judgement) noexcept {
+  // Only now, when the parser's narrow stores have long reached the cache: a wide copy right behind
+  // them would wait for each.
+  if (next != Next::Unread) judgement.key = view.key;
   switch (next) {
     case Next::Tracked:
       judgeTracked(view, foreseen, from, table, nowUs, judgement);
@@ -302,6 +303,7 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view,
       if (judgement.passes()) judgement.reason = checkOffload(frame, view);
       break;
     case Next::Nothing:
+    case Next::Unread:
       break;
   }
   if (judgement.passes()) {

@@ -128,6 +128,7 @@ class Filter {
 
   // What is left to do for a frame once it has been read.
   enum class Next : uint8_t {
+    Unread,    // it is no packet: there is no key either
     Nothing,   // the judgement stands
     Fragment,  // to follow its datagram's first
     Related,   // an error about another packet
