@@ -27,7 +27,7 @@ export function titleOf(name: string): string {
 export async function openContender(ref: ContenderRef, context: OpenContext): Promise<Contender> {
   try {
     if (typeof ref !== "string") {
-      return ref.link === "tap" ? openSwitch(context) : await startSluice(ref, context);
+      return ref.link === "tap" ? openSwitch(ref, context) : await startSluice(ref, context);
     }
     const peer = peers[ref];
     if (peer === undefined) throw new RangeError(`no peer is called ${ref}`);

@@ -68,8 +68,7 @@ export function makePlan(options: PlanOptions): Block[] {
   const policies = options.policies.at(-1) ?? 1;
   const sluice = (polls: readonly string[]): SluiceVariant[] =>
     options.links.flatMap((link) => {
-      // The switch of a lab runs in this process and has no flags.
-      const choices = link === "tap" ? [] : polls.filter((poll) => options.polls.includes(poll));
+      const choices = polls.filter((poll) => options.polls.includes(poll));
       return choices.length === 0 ? [{ link }] : choices.map((poll) => ({ link, poll }));
     });
   const usual = sluice(options.quick ? ["adaptive"] : ["adaptive", "sleep"]);

@@ -1,21 +1,28 @@
 import { compile } from "../compiler/compile.js";
-import { Dataplane, type Topology } from "../dataplane/dataplane.js";
+import { Dataplane, pollModes, type Topology } from "../dataplane/dataplane.js";
 import { pinThread } from "../dataplane/traffic.js";
 import { parseManifests } from "../manifest/parse.js";
-import { type Contender, type OpenContext, onStage, threadsOf } from "./contender.js";
+import {
+  type Contender,
+  type OpenContext,
+  onStage,
+  type SluiceVariant,
+  threadsOf,
+} from "./contender.js";
 import { clientMac, serverMac } from "./stage.js";
 
 const gatewayMac = "02:00:00:00:00:ff";
 
 /** The switch of a lab, in this process: a TAP for the client and one for the server. */
-export function openSwitch({ workload }: OpenContext): Contender {
+export function openSwitch({ poll }: SluiceVariant, { workload }: OpenContext): Contender {
   const { objects } = parseManifests(workload.manifests, "bench");
   const compiled = compile({ objects, local: "all" });
   if (!compiled.ok) throw new Error("the benchmark's own policies do not compile");
   const endpoint = (name: string) =>
     compiled.ruleset.endpoints.findIndex((each) => each.name === name);
   return onStage((stage) => {
-    const dataplane = Dataplane.create();
+    const mode = pollModes.find((each) => each === poll);
+    const dataplane = Dataplane.create(mode === undefined ? {} : { poll: mode });
     try {
       const tap = (namespaceFd: number, mac: string) =>
         dataplane.addTap({ namespaceFd, name: "eth0", mac });

@@ -45,14 +45,14 @@ describe("plan", () => {
     expect(names(find("packets", "free", 100))).toEqual([
       ...options.peers,
       "af-packet adaptive",
-      "tap undefined",
+      "tap adaptive",
     ]);
     expect(names(find("round-trip", "two-cores", 100))).toContain("af-packet spin");
     expect(names(find("packets", "free", 10))).toEqual([
       "nft-sets",
       "nft-linear",
       "af-packet adaptive",
-      "tap undefined",
+      "tap adaptive",
     ]);
   });
 
