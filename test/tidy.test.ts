@@ -18,9 +18,17 @@ const srcRooms: Record<string, readonly string[]> = {
   compiler: ["net", "diagnostics", "policy", "layout"],
   dataplane: ["layout", "net"],
   analysis: ["net", "manifest", "policy", "compiler", "dataplane", "diagnostics", "layout"],
-  control: ["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
+  observe: ["net", "layout", "manifest", "policy", "compiler", "dataplane"],
+  metrics: ["dataplane"],
+  control: [
+    ...["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
+    ...["observe", "metrics"],
+  ],
   capture: ["net"],
-  lab: ["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics", "control"],
+  lab: [
+    ...["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
+    ...["control", "observe"],
+  ],
   bench: ["net", "manifest", "compiler", "dataplane"],
   cli: ["*"],
 };

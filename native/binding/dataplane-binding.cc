@@ -30,8 +30,10 @@ namespace sluice {
 namespace {
 
 constexpr int NOTICE_MS = 5;
-// Beside the drops: connections, events lost, generation.
-constexpr size_t COUNTER_WORDS_FIRST = 3;
+// Beside the drops: connections, events lost, generation; connections opened, closed, cut, evicted.
+constexpr size_t COUNTER_WORDS_FIRST = 7;
+// Connections that may open while they are being listed.
+constexpr size_t LIST_SLACK = 1'024;
 
 // Tells JavaScript that events wait. It looks at the rings from a thread of its own, so that a
 // worker spends nothing on waking anybody; any number of events is one call, at most one every
@@ -112,7 +114,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::readLinkCounters>("readLinkCounters"),
                         InstanceMethod<&DataplaneBinding::readRounds>("readRounds"),
                         InstanceMethod<&DataplaneBinding::drainEvents>("drainEvents"),
-                        InstanceMethod<&DataplaneBinding::onEvents>("onEvents")});
+                        InstanceMethod<&DataplaneBinding::onEvents>("onEvents"),
+                        InstanceMethod<&DataplaneBinding::listConnections>("listConnections"),
+                        InstanceMethod<&DataplaneBinding::forgetConnections>("forgetConnections"),
+                        InstanceMethod<&DataplaneBinding::takeErrand>("takeErrand")});
   }
 
   explicit DataplaneBinding(const Napi::CallbackInfo& info)
@@ -332,6 +337,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     words[0] = dataplane_->connectionCount();
     words[1] = dataplane_->eventsLost();
     words[2] = dataplane_->generation();
+    words[3] = dataplane_->sumOf(&FilterCounters::opened);
+    words[4] = dataplane_->sumOf(&FilterCounters::closed);
+    words[5] = dataplane_->sumOf(&FilterCounters::cut);
+    words[6] = dataplane_->sumOf(&FilterCounters::evicted);
     for (size_t reason = 0; reason < DROP_REASON_COUNT; ++reason) {
       words[COUNTER_WORDS_FIRST + reason] = dataplane_->drops(static_cast<DropReason>(reason));
     }
@@ -371,6 +380,43 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (!info[0].IsFunction() || !open(info)) return;
     notifier_ = std::make_unique<Notifier>(info.Env(), info[0].As<Napi::Function>(), *dataplane_);
     throwUnless(info, notifier_->start());
+  }
+
+  void listConnections(const Napi::CallbackInfo& info) {
+    if (!open(info)) return;
+    auto errand = std::make_unique<ConnErrand>();
+    errand->records.resize(dataplane_->connectionCount() + LIST_SLACK);
+    throwUnless(info, dataplane_->startErrand(std::move(errand)));
+  }
+
+  void forgetConnections(const Napi::CallbackInfo& info) {
+    if (!open(info)) return;
+    const auto bytes = bytesOf(info[0], "keys");
+    if (info.Env().IsExceptionPending()) return;
+    if (bytes.size() % sizeof(ConnKey) != 0) {
+      throwStatus(info.Env(), {StatusCode::Argument});
+      return;
+    }
+    auto errand = std::make_unique<ConnErrand>();
+    errand->kind = ConnErrand::Kind::Forget;
+    errand->keys.resize(bytes.size() / sizeof(ConnKey));
+    if (!bytes.empty()) std::memcpy(errand->keys.data(), bytes.data(), bytes.size());
+    throwUnless(info, dataplane_->startErrand(std::move(errand)));
+  }
+
+  // Undefined while the errand is under way; then how many were forgotten, or the records.
+  Napi::Value takeErrand(const Napi::CallbackInfo& info) {
+    if (!open(info) || !dataplane_->errandDone()) return info.Env().Undefined();
+    const ConnErrand* errand = dataplane_->errand();
+    if (errand == nullptr) return info.Env().Undefined();
+    if (errand->kind == ConnErrand::Kind::Forget) {
+      return Napi::Number::New(info.Env(), static_cast<double>(errand->count));
+    }
+    const auto* first = reinterpret_cast<const uint8_t*>(errand->records.data());
+    const size_t bytes = errand->count * sizeof(ConnectionRecord);
+    auto copy = Napi::Uint8Array::New(info.Env(), bytes);
+    if (bytes > 0) std::memcpy(copy.Data(), first, bytes);
+    return copy;
   }
 
   std::vector<std::shared_ptr<FrameBuffers>> buffers_;  // by worker

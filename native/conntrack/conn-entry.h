@@ -76,6 +76,16 @@ struct alignas(64) ConnEntry {
   uint32_t home = 0;         // bucket that its hash names
   uint32_t previous = NONE;  // in the list of unreplied connections
   uint32_t next = NONE;      // there, or in the list of free entries
+  uint32_t packets = 0;      // frames that passed, both ways
+  uint32_t bytesLow = 0;     // their bytes
+  uint32_t bytesHigh = 0;
+
+  void count(uint32_t frameBytes) noexcept {
+    ++packets;
+    bytesLow += frameBytes;
+    if (bytesLow < frameBytes) ++bytesHigh;
+  }
+  [[nodiscard]] uint64_t bytes() const noexcept { return uint64_t{bytesHigh} << 32 | bytesLow; }
 
   // The end that opened the connection.
   [[nodiscard]] uint8_t opener() const noexcept { return flags & ORIGINAL_FROM_HIGHER; }
@@ -87,5 +97,12 @@ static_assert(sizeof(ConnEntry) == 128);
 
 // The connection's first packet, as far as a table asks.
 [[nodiscard]] FlowKey originalKeyOf(const ConnEntry& entry) noexcept;
+
+// What is left of a connection that has ended.
+struct ClosedConn {
+  FlowKey key;  // of its first packet
+  uint32_t packets = 0;
+  uint64_t bytes = 0;
+};
 
 }  // namespace sluice

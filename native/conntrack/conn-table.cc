@@ -19,7 +19,8 @@ uint32_t tagOf(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) | 1; }
 
 Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table) noexcept {
   if (entriesMax == 0 || entriesMax > ENTRIES_MAX) return {StatusCode::Argument};
-  // Four entries a bucket of seven slots when it is full: next to none finds its neighbourhood full.
+  // Four entries a bucket of seven slots when it is full: next to none finds its neighbourhood
+  // full.
   const uint32_t buckets = std::max(entriesMax / 4, PROBE_BUCKETS);
   ConnTable made;
   if (!made.entries_.create(entriesMax) || !made.buckets_.create(buckets)) {
@@ -66,7 +67,8 @@ void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const 
     const uint64_t hash = hints[at].hash;
     const Bucket& bucket = buckets_[homeOf(hash)];
     const uint32_t slots = bucket.slotsWith(tagOf(hash));
-    ConnEntry* likely = &entries_[bucket.entries[static_cast<size_t>(std::countr_zero(slots | 64))]];
+    ConnEntry* likely =
+        &entries_[bucket.entries[static_cast<size_t>(std::countr_zero(slots | 64))]];
     __builtin_prefetch(likely);
     hints[at].likely = slots != 0 ? likely : nullptr;
   }
@@ -90,8 +92,7 @@ ConnEntry* ConnTable::search(const ConnKey& key, uint64_t hash, uint64_t nowUs) 
   return nullptr;
 }
 
-ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint,
-                             uint64_t nowUs) noexcept {
+ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, uint64_t nowUs) noexcept {
   if (free_ == NONE) makeRoom(nowUs);
   if (free_ == NONE) return nullptr;
   const uint32_t number = free_;
@@ -141,6 +142,9 @@ void ConnTable::remove(ConnEntry& entry) noexcept {
     break;
   }
   unlinkUnreplied(entry);
+  if (closedCount_ < CLOSED_MAX) {
+    closed_[closedCount_++] = {originalKeyOf(entry), entry.packets, entry.bytes()};
+  }
   entry.state = ConnState::None;
   entry.expiresUs = 0;
   entry.next = free_;
@@ -177,15 +181,14 @@ void ConnTable::makeRoom(uint64_t nowUs) noexcept {
   }
 }
 
-size_t ConnTable::expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept {
+size_t ConnTable::expire(uint64_t nowUs, size_t steps) noexcept {
   size_t count = 0;
-  const size_t steps = std::min<size_t>(closed.size(), entriesMax_);
-  for (size_t step = 0; step < steps; ++step) {
+  for (size_t step = 0; step < std::min<size_t>(steps, entriesMax_); ++step) {
     ConnEntry& entry = entries_[sweep_];
     sweep_ = sweep_ + 1 == entriesMax_ ? 0 : sweep_ + 1;
     if (entry.state != ConnState::None && entry.expiresUs <= nowUs) {
-      closed[count++] = originalKeyOf(entry);
       remove(entry);
+      ++count;
     }
   }
   timedOut_ += count;

@@ -76,9 +76,24 @@ class ConnTable {
 
   void remove(ConnEntry& entry) noexcept;
 
-  // Removes what has timed out among the next closed.size() entries; returns how many, with their
-  // keys in `closed`.
-  size_t expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept;
+  // Removes what has timed out among the next `steps` entries; returns how many.
+  size_t expire(uint64_t nowUs, size_t steps) noexcept;
+
+  // Connections that were removed since forgetClosed(), for whatever cause: CLOSED_MAX at most,
+  // those after them are not kept.
+  static constexpr size_t CLOSED_MAX = 256;
+  [[nodiscard]] std::span<const ClosedConn> closed() const noexcept {
+    return {closed_.data(), closedCount_};
+  }
+  void forgetClosed() noexcept { closedCount_ = 0; }
+
+  // The connection in one place of the table, or nullptr: to go through all of them.
+  //
+  // Shape: `number` is below entriesMax().
+  [[nodiscard]] ConnEntry* at(uint32_t number) noexcept {
+    ConnEntry& entry = entries_[number];
+    return entry.state == ConnState::None ? nullptr : &entry;
+  }
 
   [[nodiscard]] uint32_t size() const noexcept { return size_; }
   [[nodiscard]] uint32_t entriesMax() const noexcept { return entriesMax_; }
@@ -131,6 +146,8 @@ class ConnTable {
   uint32_t sweep_ = 0;
   uint64_t timedOut_ = 0;
   uint64_t evicted_ = 0;
+  size_t closedCount_ = 0;
+  std::array<ClosedConn, CLOSED_MAX> closed_ = {};
 };
 
 }  // namespace sluice

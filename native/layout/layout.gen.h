@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0x1be1f9f0u;
+inline constexpr uint32_t LAYOUT_HASH = 0x4022b365u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -543,10 +543,12 @@ struct FlowEvent {
   uint32_t lostBefore;  // events that found the ring full since the last record
   uint16_t linkId;  // link that the frame came in by
   uint8_t deniedBy;  // bit 0 egress, bit 1 ingress
-  uint8_t reserved;  // zero
-  uint32_t frameBytes;  // length of the frame
+  uint8_t tcpFlags;  // of the frame; 0 when it is no TCP
+  uint32_t frameBytes;  // length of the frame; 0 for Closed
+  uint64_t totalPackets;  // Closed: frames of the connection, both ways; a superframe is one
+  uint64_t totalBytes;  // Closed: their bytes
 };
-static_assert(sizeof(FlowEvent) == 64);
+static_assert(sizeof(FlowEvent) == 80);
 static_assert(offsetof(FlowEvent, timeUs) == 0);
 static_assert(offsetof(FlowEvent, source) == 8);
 static_assert(offsetof(FlowEvent, destination) == 24);
@@ -560,8 +562,41 @@ static_assert(offsetof(FlowEvent, generation) == 48);
 static_assert(offsetof(FlowEvent, lostBefore) == 52);
 static_assert(offsetof(FlowEvent, linkId) == 56);
 static_assert(offsetof(FlowEvent, deniedBy) == 58);
-static_assert(offsetof(FlowEvent, reserved) == 59);
+static_assert(offsetof(FlowEvent, tcpFlags) == 59);
 static_assert(offsetof(FlowEvent, frameBytes) == 60);
+static_assert(offsetof(FlowEvent, totalPackets) == 64);
+static_assert(offsetof(FlowEvent, totalBytes) == 72);
+
+// One tracked connection, as it is listed.
+struct ConnectionRecord {
+  uint8_t source[16];  // of the first packet, network order; IPv4 in the first four
+  uint8_t destination[16];  // address, network order
+  uint64_t key[5];  // what names the connection in the table
+  uint64_t totalPackets;  // frames so far, both ways; a superframe is one
+  uint64_t totalBytes;  // their bytes
+  uint32_t expiresInMs;  // how long it lives without another packet
+  uint32_t generation;  // of the table that allowed it last
+  uint16_t sourcePort;  // 0 when the protocol has none
+  uint16_t destinationPort;  // the same
+  uint8_t protocol;  // IP protocol number
+  uint8_t family;  // 4 or 6
+  uint8_t state;  // ConnState
+  uint8_t assured;  // 1 when it never gives way to a new connection
+};
+static_assert(sizeof(ConnectionRecord) == 104);
+static_assert(offsetof(ConnectionRecord, source) == 0);
+static_assert(offsetof(ConnectionRecord, destination) == 16);
+static_assert(offsetof(ConnectionRecord, key) == 32);
+static_assert(offsetof(ConnectionRecord, totalPackets) == 72);
+static_assert(offsetof(ConnectionRecord, totalBytes) == 80);
+static_assert(offsetof(ConnectionRecord, expiresInMs) == 88);
+static_assert(offsetof(ConnectionRecord, generation) == 92);
+static_assert(offsetof(ConnectionRecord, sourcePort) == 96);
+static_assert(offsetof(ConnectionRecord, destinationPort) == 98);
+static_assert(offsetof(ConnectionRecord, protocol) == 100);
+static_assert(offsetof(ConnectionRecord, family) == 101);
+static_assert(offsetof(ConnectionRecord, state) == 102);
+static_assert(offsetof(ConnectionRecord, assured) == 103);
 
 // What has passed a link since it was added.
 struct LinkCounters {

@@ -126,6 +126,27 @@ Status Dataplane::startSwitch(const MacAddress& gateway, uint32_t uplink) noexce
   return run();
 }
 
+Status Dataplane::startErrand(std::unique_ptr<ConnErrand> errand) noexcept {
+  if (errand_ != nullptr && !errandDone()) return {StatusCode::State};
+  errand_ = std::move(errand);
+  errandWorker_ = 0;
+  crew_[0].worker->send(errand_.get());
+  return {};
+}
+
+bool Dataplane::errandDone() noexcept {
+  if (errand_ == nullptr) return true;
+  for (;;) {
+    // A worker that does not run leaves its connections to the control thread.
+    while (!running_ && crew_[errandWorker_].worker->serveErrand()) continue;
+    if (!errand_->done.load(std::memory_order_acquire)) return false;
+    if (errandWorker_ + 1 == crew_.size()) return true;
+    errand_->place = 0;
+    errand_->done.store(false, std::memory_order_relaxed);
+    crew_[++errandWorker_].worker->send(errand_.get());
+  }
+}
+
 Status Dataplane::run() noexcept {
   stop_.store(false, std::memory_order_release);
   running_ = true;
@@ -191,6 +212,12 @@ uint64_t Dataplane::drops(DropReason reason) const noexcept {
 uint64_t Dataplane::connectionCount() const noexcept {
   uint64_t sum = 0;
   for (const Member& member : crew_) sum += member.worker->connectionCount();
+  return sum;
+}
+
+uint64_t Dataplane::sumOf(Counter FilterCounters::* counter) const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) sum += (member.worker->filterCounters().*counter).read();
   return sum;
 }
 

@@ -63,6 +63,14 @@ class Dataplane {
   Status startSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
   void stop() noexcept;
 
+  // Starts an errand, which goes from worker to worker; errandDone() says when it is finished, and
+  // errand() what came of it.
+  //
+  // Errors: State when another is under way.
+  Status startErrand(std::unique_ptr<ConnErrand> errand) noexcept;
+  [[nodiscard]] bool errandDone() noexcept;
+  [[nodiscard]] const ConnErrand* errand() const noexcept { return errand_.get(); }
+
   [[nodiscard]] uint32_t workers() const noexcept { return static_cast<uint32_t>(crew_.size()); }
   // By which the kernel is asked to give each worker its own frames.
   [[nodiscard]] const Steering& steering() const noexcept { return steering_; }
@@ -71,6 +79,7 @@ class Dataplane {
   // Sums over the workers.
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
   [[nodiscard]] uint64_t connectionCount() const noexcept;
+  [[nodiscard]] uint64_t sumOf(Counter FilterCounters::* counter) const noexcept;
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 
@@ -101,6 +110,8 @@ class Dataplane {
 
   TableSlot tables_;
   std::vector<std::shared_ptr<void>> companions_;  // by link id; go after the workers' links
+  std::unique_ptr<ConnErrand> errand_;             // outlives the workers
+  size_t errandWorker_ = 0;                        // whose turn it is
   std::vector<Member> crew_;
   Steering steering_;
   std::optional<uint32_t> cpu_;

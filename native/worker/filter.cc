@@ -219,6 +219,7 @@ Filter::Next Filter::read(const Frame& frame, const LinkContext& from, const Tab
                           PacketView& view, Judgement& judgement) noexcept {
   judgement.reason = parsePacket(frame, &view);
   if (!judgement.passes()) return Next::Unread;
+  judgement.frameBytes = frame.length;
   judgement.reason = guardEthernet(view, from);
   if (!judgement.passes()) return Next::Nothing;
   if (view.kind != PacketKind::Arp) return readIp(frame, from, table, view, judgement);
@@ -266,6 +267,7 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
   DropReason transport = parseTransport(&view);
   if (transport == DropReason::None) transport = checkOffload(frame, view);
   judgement.icmpTypeCode = static_cast<uint16_t>(view.icmpType << 8 | view.icmpCode);
+  if (view.key.protocol == PROTOCOL_TCP) judgement.tcpFlags = view.tcp.flags;
   const bool stateless = view.icmpRole == IcmpRole::Other || view.icmpRole == IcmpRole::Error;
   if (transport == DropReason::None && !stateless) return Next::Tracked;
 
@@ -285,9 +287,9 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
   return Next::Nothing;
 }
 
-void Filter::finish(Next next, const Frame& frame, const PacketView& view,
-                    const Foreseen& foreseen, const LinkContext& from, const TableInForce& table,
-                    uint64_t nowUs,                     uint64_t nowUs, Judgement& judgement) noexcept {
+void Filter::finish(Next next, const Frame& frame, const PacketView& view, const Foreseen& foreseen,
+                    const LinkContext& from, const TableInForce& table, uint64_t nowUs,
+                    Judgement& judgement) noexcept {
   // Only now, when the parser's narrow stores have long reached the cache: a wide copy right behind
   // them would wait for each.
   if (next != Next::Unread) judgement.key = view.key;
@@ -361,8 +363,8 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
   if (judgement.passes()) fragments_.admit(view, ZONE, nowUs, datagram);
 }
 
-void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen,
-                          const LinkContext& from, const TableInForce& table, uint64_t nowUs,
+void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
+                          const TableInForce& table, uint64_t nowUs,
                           Judgement& judgement) noexcept {
   ConnEntry* entry = connections_.find(*foreseen.name, foreseen.hint, nowUs);
   const uint8_t sender = foreseen.name->sender;
@@ -403,6 +405,10 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen,
       connections_.markReplied(*entry);
     }
     entry->expiresUs = nowUs + timeoutOf(*entry);
+  }
+  // A connection that was just opened has counted its first packet.
+  if (entry != nullptr && judgement.passes() && !judgement.opened) {
+    entry->count(judgement.frameBytes);
   }
   if (view.fragmented && judgement.passes()) fragments_.admit(view, ZONE, nowUs, datagram);
 }
@@ -476,6 +482,7 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   entry->state = ConnState::Unreplied;
   if (view.key.protocol == PROTOCOL_TCP) openTcp(*entry, sender, view.tcp);
   entry->expiresUs = nowUs + timeoutOf(*entry);
+  entry->count(judgement.frameBytes);
   judgement.opened = true;
   counters_.opened.add(1);
 }
@@ -500,11 +507,47 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
   return true;
 }
 
-size_t Filter::expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept {
-  const size_t count = connections_.expire(nowUs, closed);
+size_t Filter::expire(uint64_t nowUs, size_t steps) noexcept {
+  const size_t count = connections_.expire(nowUs, steps);
   counters_.closed.add(connections_.timedOut() - timedOutSeen_);
   timedOutSeen_ = connections_.timedOut();
   return count;
+}
+
+size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> records,
+                    uint32_t* place) noexcept {
+  size_t count = 0;
+  for (size_t step = 0; step < steps && *place < connections_.entriesMax(); ++step) {
+    if (count == records.size()) break;
+    const ConnEntry* entry = connections_.at((*place)++);
+    if (entry == nullptr || entry->expiresUs <= nowUs) continue;
+    const FlowKey key = originalKeyOf(*entry);
+    ConnectionRecord& record = records[count++];
+    record = {};
+    std::copy(key.source.begin(), key.source.end(), record.source);
+    std::copy(key.destination.begin(), key.destination.end(), record.destination);
+    std::copy(entry->key.words.begin(), entry->key.words.end(), record.key);
+    record.totalPackets = entry->packets;
+    record.totalBytes = entry->bytes();
+    record.expiresInMs = static_cast<uint32_t>((entry->expiresUs - nowUs) / 1'000);
+    record.generation = entry->generation;
+    record.sourcePort = key.sourcePort;
+    record.destinationPort = key.destinationPort;
+    record.protocol = key.protocol;
+    record.family = key.family;
+    record.state = static_cast<uint8_t>(entry->state);
+    record.assured = (entry->flags & ConnEntry::UNREPLIED) == 0 ? 1 : 0;
+  }
+  return count;
+}
+
+bool Filter::forget(const ConnKey& key, uint64_t nowUs) noexcept {
+  const ConnName name = {key, 0};
+  ConnEntry* entry = connections_.find(name, connections_.hintOf(name), nowUs);
+  if (entry == nullptr) return false;
+  connections_.remove(*entry);
+  counters_.closed.add(1);
+  return true;
 }
 
 }  // namespace sluice

@@ -59,7 +59,9 @@ struct Judgement {
   DeniedBy deniedBy = 0;      // when `reason` is a policy's
   bool opened = false;        // a connection was made
   bool cut = false;           // a connection was removed: the new table denies it
+  uint8_t tcpFlags = 0;       // 0 when not TCP
   uint16_t icmpTypeCode = 0;  // type << 8 | code; 0 when not ICMP
+  uint32_t frameBytes = 0;
   uint32_t destinationEndpoint = NONE;
   FlowKey key = {};  // family 0 when there was no IP header to read; ARP: see PacketView
 
@@ -114,10 +116,25 @@ class Filter {
   void judgeBatch(std::span<const Frame> frames, const LinkContext& from, const TableInForce& table,
                   uint64_t nowUs, Judgement* judgements) noexcept;
 
-  // Removes connections that have timed out, a few entries of the table a call; the keys of those
-  // removed (original direction) go to `closed`. Returns how many. Call it once a batch.
-  size_t expire(uint64_t nowUs, std::span<FlowKey> closed) noexcept;
+  // Removes connections that have timed out among the next `steps` entries of the table; returns
+  // how many. Call it once a batch.
+  size_t expire(uint64_t nowUs, size_t steps) noexcept;
 
+  // Connections that have ended since forgetClosed(), for whatever cause. A batch and one expire()
+  // of as many steps fit.
+  [[nodiscard]] std::span<const ClosedConn> closed() const noexcept {
+    return connections_.closed();
+  }
+  void forgetClosed() noexcept { connections_.forgetClosed(); }
+
+  // Lists the connections in the places of the table from `*place` on, as far as `records` has room
+  // or `steps` go; moves `*place` on. Returns how many it wrote.
+  size_t list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> records,
+              uint32_t* place) noexcept;
+  // Removes the connection of this name; false when it is not there.
+  bool forget(const ConnKey& key, uint64_t nowUs) noexcept;
+
+  [[nodiscard]] uint32_t connectionsMax() const noexcept { return connections_.entriesMax(); }
   [[nodiscard]] uint32_t connectionCount() const noexcept { return connections_.size(); }
   [[nodiscard]] const FilterCounters& counters() const noexcept { return counters_; }
 
@@ -157,9 +174,8 @@ class Filter {
                 const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeUntracked(const PacketView& view, const Foreseen& foreseen, const Ends& ends,
                       const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
-  void judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old,
-                const Ends& ends, const TableInForce& table, uint64_t nowUs,
-                Judgement& judgement) noexcept;
+  void judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old, const Ends& ends,
+                const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
 
   FilterOptions options_;

@@ -76,8 +76,7 @@ Status judgeCapture(const Replay& replay) noexcept {
     const LinkContext& from = captured.fromOutside != 0 ? outside : inside;
     replay.reasons[index] = static_cast<uint8_t>(filter->judge(frame, from, table, nowUs).reason);
     if (index % BATCH_FRAMES_MAX == 0) {
-      std::array<FlowKey, BATCH_FRAMES_MAX> closed;
-      filter->expire(nowUs, closed);
+      filter->expire(nowUs, BATCH_FRAMES_MAX);
     }
   }
   return status;

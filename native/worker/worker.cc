@@ -223,7 +223,8 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     wakeReceivers();
     taken += handleHandedOver(table, nowUs);
   }
-  expire(nowUs);
+  filter_->expire(nowUs, BATCH_FRAMES_MAX);
+  reportClosed();
   return taken;
 }
 
@@ -234,10 +235,11 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
   bool slept = false;
   while (!stop.load(std::memory_order_acquire)) {
     rounds_.add(1);
+    const bool onErrand = serveErrand();
     const uint64_t nowNs = clockNs(CLOCK_MONOTONIC);
     if (yieldedNs != 0) waiting_.yielded(nowNs - yieldedNs);
     yieldedNs = 0;
-    if (round(nowNs / 1'000) > 0) {
+    if (round(nowNs / 1'000) > 0 || onErrand) {
       if (looks > 0) waiting_.found(slept, nowNs - idleSinceNs);
       looks = 0;
       slept = false;
@@ -253,6 +255,18 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
     }
   }
   tables_->idle(number_);
+}
+
+bool Worker::serveErrand() noexcept {
+  ConnErrand* const errand = errand_.load(std::memory_order_acquire);
+  if (errand == nullptr) return false;
+  const bool last = errand->step(*filter_, clockNs(CLOCK_MONOTONIC) / 1'000);
+  reportClosed();
+  if (last) {
+    errand_.store(nullptr, std::memory_order_relaxed);
+    errand->done.store(true, std::memory_order_release);
+  }
+  return true;
 }
 
 void Worker::sleep() noexcept {
@@ -346,6 +360,7 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
   const bool judged = table != nullptr && way_ != Way::Nowhere;
   if (judged) {
     filter_->judgeBatch({frames_.data(), count}, from.context, *table, nowUs, judgements_.data());
+    reportClosed();
   } else {
     Judgement refused;
     refused.reason = table == nullptr ? DropReason::NoTable : DropReason::NoDestination;
@@ -502,15 +517,21 @@ void Worker::report(FlowEventKind kind, const Station& from, const Frame& frame,
   event.reason = static_cast<uint8_t>(reason);
   event.linkId = static_cast<uint16_t>(from.context.linkId);
   event.deniedBy = judgement.deniedBy;
+  event.tcpFlags = judgement.tcpFlags;
   event.frameBytes = frame.length;
   events_->push(event);
 }
 
-void Worker::expire(uint64_t nowUs) noexcept {
-  const size_t count = filter_->expire(nowUs, closed_);
-  for (size_t index = 0; index < count; ++index) {
-    events_->push(eventOf(FlowEventKind::Closed, closed_[index]));
+void Worker::reportClosed() noexcept {
+  const auto closed = filter_->closed();
+  if (closed.empty()) return;
+  for (const ClosedConn& each : closed) {
+    FlowEvent event = eventOf(FlowEventKind::Closed, each.key);
+    event.totalPackets = each.packets;
+    event.totalBytes = each.bytes;
+    events_->push(event);
   }
+  filter_->forgetClosed();
 }
 
 uint64_t Worker::drops(DropReason reason) const noexcept {

@@ -15,6 +15,7 @@
 #include "native/packet/status.h"
 #include "native/packet/steering.h"
 #include "native/table/table-slot.h"
+#include "native/worker/conn-errand.h"
 #include "native/worker/filter.h"
 #include "native/worker/handover.h"
 #include "native/worker/wait-policy.h"
@@ -73,11 +74,21 @@ class Worker {
   // Ends a sleep. Threads: any.
   void wake() noexcept;
 
+  // Gives it an errand; its `done` tells when it is finished. One at a time. Threads: any.
+  void send(ConnErrand* errand) noexcept {
+    errand_.store(errand, std::memory_order_release);
+    wake();
+  }
+  // Takes a step of the errand; false when there is none.
+  bool serveErrand() noexcept;
   // Rounds so far. It goes up many times a second while the worker is well. Threads: any.
   [[nodiscard]] uint64_t rounds() const noexcept { return rounds_.read(); }
 
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
   [[nodiscard]] uint32_t connectionCount() const noexcept { return filter_->connectionCount(); }
+  [[nodiscard]] const FilterCounters& filterCounters() const noexcept {
+    return filter_->counters();
+  }
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 
@@ -110,7 +121,7 @@ class Worker {
   [[nodiscard]] FlowEvent eventOf(FlowEventKind kind, const FlowKey& key) const noexcept;
   void report(FlowEventKind kind, const Station& from, const Frame& frame,
               const Judgement& judgement, DropReason reason) noexcept;
-  void expire(uint64_t nowUs) noexcept;
+  void reportClosed() noexcept;
   [[nodiscard]] Station* stationOf(uint32_t linkId) const noexcept;
 
   std::unique_ptr<Filter> filter_;
@@ -139,7 +150,6 @@ class Worker {
   std::vector<uint32_t> dirty_;                     // links with frames to flush
   std::array<Frame, BATCH_FRAMES_MAX> frames_ = {};
   std::array<Judgement, BATCH_FRAMES_MAX> judgements_ = {};
-  std::array<FlowKey, BATCH_FRAMES_MAX> closed_ = {};
   std::unique_ptr<std::byte[]> scratch_;  // segments of a superframe
   std::unique_ptr<std::byte[]> answers_;  // neighbour answers of a batch
   size_t answersUsed_ = 0;
@@ -147,6 +157,7 @@ class Worker {
   uint64_t epochOffsetUs_ = 0;
   uint64_t epochReadUs_ = 0;
 
+  std::atomic<ConnErrand*> errand_ = nullptr;
   Counter rounds_;
   std::array<Counter, DROP_REASON_COUNT> dropped_;  // after the filter let pass, or before it
 };

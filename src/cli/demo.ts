@@ -23,6 +23,7 @@ import { asCommand } from "./lab-common.js";
 import { reportProbes } from "./lab-matrix.js";
 import { styles } from "./output.js";
 import { createProgress } from "./progress.js";
+import { packageVersion } from "./version.js";
 
 const examples = fileURLToPath(new URL("../../examples", import.meta.url));
 const cluster = `${examples}/three-tier/cluster.yaml`;
@@ -50,6 +51,7 @@ export async function runDemo(_options: object, io: Io): Promise<number> {
     const progress = createProgress(io);
 
     const { lab, reload } = await Lab.start({
+      version: packageVersion(),
       name: "demo",
       paths: before,
       read: async () => readManifests(shown(before)),

@@ -3,11 +3,11 @@ import { closeSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { Reload } from "../control/controller.js";
+import { type Refusal, refusalOf } from "../control/refusal.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { holdLab } from "../lab/hold.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
-import type { LabStatus, Refusal } from "../lab/protocol.js";
-import { refusalOf } from "../lab/server.js";
+import type { LabStatus } from "../lab/protocol.js";
 import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
 import { readManifests } from "../manifest/read.js";
 import { workersOf } from "./arguments.js";
@@ -17,6 +17,7 @@ import { asCommand, readyText } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { LabUpOptions } from "./options.js";
 import { createProgress } from "./progress.js";
+import { packageVersion } from "./version.js";
 
 /** Names the descriptor on which a lab in the background tells its starter how it gets on. */
 const reportVariable = "SLUICE_LAB_REPORT_FD";
@@ -61,6 +62,8 @@ async function hold(
       folder,
       name: options.name,
       paths: options.filename,
+      watch: options.watch,
+      version: packageVersion(),
       stdin,
       dataplane,
       read: async (paths, text) => readManifests(paths, text),
@@ -151,11 +154,12 @@ function reloadedText(name: string, reload: Reload): string {
 }
 
 function holdWords(options: LabUpOptions): readonly string[] {
+  const watch = options.watch ? ["--watch"] : [];
   const { poll, workers, cpu } = options;
   const word = (flag: string, value: string | number | undefined) =>
     value === undefined ? [] : [flag, String(value)];
   return [
-    ...["lab", "up", "--foreground", "--name", options.name],
+    ...["lab", "up", "--foreground", ...watch, "--name", options.name],
     ...[...word("--poll", poll), ...word("--workers", workers), ...word("--cpu", cpu)],
     ...["--filename", ...options.filename],
   ];

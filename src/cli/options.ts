@@ -104,6 +104,8 @@ export interface LabOptions {
 
 export interface LabUpOptions extends LabOptions, PolicyOptions, WorkerOptions {
   readonly foreground: boolean;
+  /** Reads the manifests again when they change. */
+  readonly watch: boolean;
 }
 
 export interface LabApplyOptions extends LabOptions, PolicyOptions {}

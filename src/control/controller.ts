@@ -1,6 +1,8 @@
+import { type CompileStats, compile } from "../compiler/compile.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
+import { Histogram } from "../metrics/histogram.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
@@ -11,6 +13,7 @@ export interface CompiledTable {
   /** What it was made from; an endpoint's place there is its number in the table. */
   readonly ruleset: Ruleset;
   readonly objects: readonly KubernetesObject[];
+  readonly stats: CompileStats;
 }
 
 export interface ControllerOptions {
@@ -29,6 +32,15 @@ export type Reload =
   | { readonly ok: true; readonly generation: number; readonly diagnostics: readonly Diagnostic[] }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[]; readonly refused?: Error };
 
+/** What a set of manifests would come to. */
+export type Candidate =
+  | {
+      readonly ok: true;
+      readonly table: CompiledTable;
+      readonly diagnostics: readonly Diagnostic[];
+    }
+  | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
+
 export interface ControllerStatus {
   /** Of the table in force; 0 before the first. */
   readonly generation: number;
@@ -37,6 +49,18 @@ export interface ControllerStatus {
   readonly endpoints: number;
   /** Why the last reload changed nothing; undefined when it did. */
   readonly lastError: string | undefined;
+  /** Reloads under way or waiting. */
+  readonly pending: number;
+}
+
+/** What reloads have taken, since the start. */
+export class ReloadMeasures {
+  succeeded = 0;
+  failed = 0;
+  /** Units: seconds, of the compiler alone. */
+  readonly compile = new Histogram();
+  /** Units: seconds, from when a reload was asked for until its table was in force. */
+  readonly delay = new Histogram();
 }
 
 /**
@@ -46,8 +70,11 @@ export interface ControllerStatus {
  * overlap: one that is asked for while another runs starts after it, with what is then on disk.
  */
 export class Controller {
+  readonly measures = new ReloadMeasures();
   readonly #options: ControllerOptions;
+  /** Follows what is reloaded; what is only checked does not pass through it. */
   readonly #compiler: ManifestCompiler;
+  #pending = 0;
   #last: Promise<unknown> = Promise.resolve();
   #table: CompiledTable | undefined;
   #generation = 0;
@@ -70,14 +97,44 @@ export class Controller {
       since: this.#since,
       endpoints: this.#table?.ruleset.endpoints.length ?? 0,
       lastError: this.#lastError,
+      pending: this.#pending,
     };
   }
 
   /** Reads the manifests, here or from `read`, and puts their table in force. */
-  reload(read: () => Promise<Manifests> = this.#options.read): Promise<Reload> {
-    const reloading = this.#last.then(() => this.#reload(read));
-    this.#last = reloading;
-    return reloading;
+  async reload(read: () => Promise<Manifests> = this.#options.read): Promise<Reload> {
+    const start = performance.now();
+    this.#pending++;
+    try {
+      const reload = await this.#afterOthers(() => this.#reload(read));
+      if (reload.ok) {
+        this.measures.succeeded++;
+        this.measures.delay.observe((performance.now() - start) / 1_000);
+      } else {
+        this.measures.failed++;
+      }
+      return reload;
+    } finally {
+      this.#pending--;
+    }
+  }
+
+  /**
+   * Compiles other manifests and changes nothing.
+   *
+   * Errors: what `prepare` throws.
+   */
+  check(manifests: Manifests): Promise<Candidate> {
+    const { local } = this.#options;
+    return this.#afterOthers(async () =>
+      this.#compile(manifests, (objects) => compile({ objects, local })),
+    );
+  }
+
+  #afterOthers<Result>(step: () => Promise<Result>): Promise<Result> {
+    const done = this.#last.then(step);
+    this.#last = done.catch(() => {});
+    return done;
   }
 
   async #reload(read: () => Promise<Manifests>): Promise<Reload> {
@@ -85,16 +142,12 @@ export class Controller {
     try {
       const manifests = await read();
       diagnostics = manifests.diagnostics;
-      if (diagnostics.some(isError)) return this.#failed({ ok: false, diagnostics });
+      const candidate = this.#compile(manifests, (objects) => this.#compiler.compile(objects));
+      diagnostics = candidate.diagnostics;
+      if (!candidate.ok) return this.#failed(candidate);
 
-      const objects = this.#options.prepare?.(manifests.objects) ?? manifests.objects;
-      const compiled = this.#compiler.compile(objects);
-      diagnostics = [...diagnostics, ...compiled.diagnostics];
-      if (!compiled.ok) return this.#failed({ ok: false, diagnostics });
-
-      const table = { blob: compiled.blob, ruleset: compiled.ruleset, objects };
-      this.#generation = this.#options.enforce(table);
-      this.#table = table;
+      this.#generation = this.#options.enforce(candidate.table);
+      this.#table = candidate.table;
       this.#since = new Date();
       this.#lastError = undefined;
       return { ok: true, generation: this.#generation, diagnostics };
@@ -102,6 +155,25 @@ export class Controller {
       const refused = thrown instanceof Error ? thrown : new Error(String(thrown));
       return this.#failed({ ok: false, diagnostics, refused });
     }
+  }
+
+  #compile(
+    manifests: Manifests,
+    compileObjects: (
+      objects: readonly KubernetesObject[],
+    ) => ReturnType<typeof compile> | ReturnType<ManifestCompiler["compile"]>,
+  ): Candidate {
+    if (manifests.diagnostics.some(isError)) {
+      return { ok: false, diagnostics: manifests.diagnostics };
+    }
+    const objects = this.#options.prepare?.(manifests.objects) ?? manifests.objects;
+    const start = performance.now();
+    const compiled = compileObjects(objects);
+    this.measures.compile.observe((performance.now() - start) / 1_000);
+    const diagnostics = [...manifests.diagnostics, ...compiled.diagnostics];
+    if (!compiled.ok) return { ok: false, diagnostics };
+    const { blob, ruleset, stats } = compiled;
+    return { ok: true, table: { blob, ruleset, objects, stats }, diagnostics };
   }
 
   #failed(reload: Reload & { ok: false }): Reload {

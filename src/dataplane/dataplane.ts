@@ -6,6 +6,7 @@ import {
   NONE,
 } from "../layout/layout.gen.js";
 import { addon, type NativeDataplane } from "./addon.js";
+import { type Connection, connectionKeyBytes, decodeConnections } from "./connections.js";
 import { DataplaneError, native } from "./errors.js";
 import type { DropReasonWord } from "./events.js";
 import {
@@ -26,6 +27,9 @@ export const workersMax = 16;
 
 /** What the kernel answers where a driver has no hook for AF_XDP. */
 const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
+
+/** Words of `readCounters` before the drops. */
+const counterWordsFirst = 7;
 
 /** What is fixed when a data plane is made. Memory is taken then, and never again. */
 export interface DataplaneOptions {
@@ -100,6 +104,11 @@ export interface Counters {
   readonly links: ReadonlyMap<number, LinkCounts>;
   /** Connections tracked now. */
   readonly connections: number;
+  /** Connections since the start: allowed, ended, denied by a newer table, and given way to others. */
+  readonly opened: number;
+  readonly closed: number;
+  readonly cut: number;
+  readonly evicted: number;
   /** Events lost since nobody drained them. */
   readonly eventsLost: number;
   /** Generation of the table in force; 0 before the first. */
@@ -117,18 +126,23 @@ export interface Counters {
 export class Dataplane {
   readonly #native: NativeDataplane;
   readonly #links = new Map<number, () => void>();
+  #lastErrand: Promise<unknown> = Promise.resolve();
+  /** Connections that can be tracked at once. */
+  readonly connectionsMax: number;
 
-  private constructor(instance: NativeDataplane) {
+  private constructor(instance: NativeDataplane, connectionsMax: number) {
     this.#native = instance;
+    this.connectionsMax = connectionsMax;
   }
 
   /** Makes a data plane without links, which enforces nothing until `start`. */
   static create(options: DataplaneOptions = {}): Dataplane {
     return native("create the data plane", () => {
       const { NativeDataplane } = addon();
+      const connectionsMax = options.connectionsMax ?? 65_536;
       return new Dataplane(
         new NativeDataplane(
-          options.connectionsMax ?? 65_536,
+          connectionsMax,
           options.fragmentsMax ?? 1_024,
           options.eventsMax ?? 8_192,
           options.staleFlows !== "keep",
@@ -137,6 +151,7 @@ export class Dataplane {
           pollModes.indexOf(options.poll ?? "adaptive"),
           options.cpu ?? -1,
         ),
+        connectionsMax,
       );
     });
   }
@@ -321,11 +336,11 @@ export class Dataplane {
 
   /** Reads the counters, without stopping anything. */
   counters(): Counters {
-    const words = new BigUint64Array(3 + dropReasonWords.length);
+    const words = new BigUint64Array(counterWordsFirst + dropReasonWords.length);
     this.#native.readCounters(words);
     const drops: { [Reason in DropReasonWord]?: number } = {};
     dropReasonWords.forEach((word, reason) => {
-      const count = Number(words[3 + reason]);
+      const count = Number(words[counterWordsFirst + reason]);
       if (reason !== DropReason.None && count > 0) drops[word] = count;
     });
     const links = new Map<number, LinkCounts>();
@@ -336,6 +351,10 @@ export class Dataplane {
       connections: Number(words[0]),
       eventsLost: Number(words[1]),
       generation: Number(words[2]),
+      opened: Number(words[3]),
+      closed: Number(words[4]),
+      cut: Number(words[5]),
+      evicted: Number(words[6]),
     };
   }
 
@@ -356,6 +375,46 @@ export class Dataplane {
    */
   onEvents(callback: (() => void) | undefined): void {
     this.#native.onEvents(callback);
+  }
+
+  /**
+   * Lists the connections, while packets flow. Those that come or go meanwhile may be missed.
+   *
+   * Cost: the worker takes a short step between two batches, until it has been through its table.
+   */
+  async connections(): Promise<Connection[]> {
+    const records = await this.#errand("list the connections", () =>
+      this.#native.listConnections(),
+    );
+    return decodeConnections(records as Uint8Array);
+  }
+
+  /**
+   * Forgets connections, by the keys that `connections` gave: their next packets are judged as if they
+   * were the first. Returns how many were there.
+   */
+  async forget(keys: readonly Uint8Array[]): Promise<number> {
+    const bytes = new Uint8Array(keys.length * connectionKeyBytes);
+    keys.forEach((key, index) => {
+      bytes.set(key, index * connectionKeyBytes);
+    });
+    const count = await this.#errand("forget connections", () =>
+      this.#native.forgetConnections(bytes),
+    );
+    return count as number;
+  }
+
+  #errand(doing: string, start: () => void): Promise<Uint8Array | number> {
+    const errand = this.#lastErrand.then(async () => {
+      native(doing, start);
+      for (;;) {
+        const answer = native(doing, () => this.#native.takeErrand());
+        if (answer !== undefined) return answer;
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    });
+    this.#lastErrand = errand.catch(() => {});
+    return errand;
   }
 
   #added(linkId: number): number {

@@ -29,7 +29,13 @@ export interface FlowEventRecord {
   readonly generation: number;
   /** Link that the frame came in by. */
   readonly linkId: number;
+  /** 0 when a connection ends. */
   readonly frameBytes: number;
+  /** Of the frame; 0 when it is no TCP. */
+  readonly tcpFlags: number;
+  /** When a connection ends: frames that went over it both ways, and their bytes. */
+  readonly totalPackets: number;
+  readonly totalBytes: number;
   /** Events that were lost just before this one, since nobody drained the ring. */
   readonly lostBefore: number;
 }
@@ -67,6 +73,9 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     generation: view.getUint32(FlowEvent.generation, true),
     linkId: view.getUint16(FlowEvent.linkId, true),
     frameBytes: view.getUint32(FlowEvent.frameBytes, true),
+    tcpFlags: view.getUint8(FlowEvent.tcpFlags),
+    totalPackets: Number(view.getBigUint64(FlowEvent.totalPackets, true)),
+    totalBytes: Number(view.getBigUint64(FlowEvent.totalBytes, true)),
     lostBefore: view.getUint32(FlowEvent.lostBefore, true),
   };
 }

@@ -1,13 +1,6 @@
-import { request } from "node:http";
+import { ControlClient } from "../control/client.js";
 import { LabError } from "./lab-error.js";
-import type {
-  ApplyAnswer,
-  ApplyRequest,
-  LabStatus,
-  ProbeQuery,
-  ProbeReport,
-  Refusal,
-} from "./protocol.js";
+import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery, ProbeReport } from "./protocol.js";
 import {
   isRunning,
   type LabState,
@@ -28,11 +21,16 @@ const downTimeoutMs = 10_000;
  */
 export class LabClient {
   readonly state: LabState;
-  readonly #socket: string;
+  /** The way to the lab's socket, for what every process that enforces answers. */
+  readonly control: ControlClient;
 
   private constructor(state: LabState, socket: string) {
     this.state = state;
-    this.#socket = socket;
+    this.control = new ControlClient(socket, (reason) => {
+      const isAbsent = reason.code === "ENOENT" || reason.code === "ECONNREFUSED";
+      const why = isAbsent ? "it is starting or ending" : reason.message;
+      return new LabError("environment", `lab ${state.name} does not answer: ${why}`);
+    });
   }
 
   /** Finds a running lab. Errors: LabError (environment) when there is none of that name. */
@@ -57,43 +55,15 @@ export class LabClient {
   }
 
   status(): Promise<LabStatus> {
-    return this.#ask("GET", "/status");
+    return this.control.ask("GET", "/status");
   }
 
   apply(body: ApplyRequest): Promise<ApplyAnswer> {
-    return this.#ask("POST", "/apply", body);
+    return this.control.ask("POST", "/apply", body);
   }
 
   probe(body: ProbeQuery): Promise<ProbeReport> {
-    return this.#ask("POST", "/probe", body);
-  }
-
-  #ask<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const call = request({ socketPath: this.#socket, method, path }, (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.on("error", reject);
-        response.on("end", () => {
-          const answer: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
-          if (response.statusCode === 200) return resolve(answer as Answer);
-          const { kind, message, remedy } = answer as Refusal;
-          reject(kind === "bug" ? new Error(message) : new LabError(kind, message, remedy));
-        });
-      });
-      call.on("error", (error: NodeJS.ErrnoException) => {
-        const starting = error.code === "ENOENT" || error.code === "ECONNREFUSED";
-        reject(
-          new LabError(
-            "environment",
-            starting
-              ? `lab ${this.state.name} does not answer: it is starting or ending`
-              : `lab ${this.state.name} does not answer: ${error.message}`,
-          ),
-        );
-      });
-      call.end(body === undefined ? undefined : JSON.stringify(body));
-    });
+    return this.control.ask("POST", "/probe", body);
   }
 }
 

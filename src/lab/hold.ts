@@ -1,11 +1,14 @@
 import { randomBytes } from "node:crypto";
+import { controlRoutes } from "../control/control-routes.js";
 import type { Reload } from "../control/controller.js";
+import { ManifestWatch } from "../control/manifest-watch.js";
+import { refusalOf } from "../control/refusal.js";
+import { serveUnix } from "../control/server.js";
 import { Signals } from "../control/signals.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Manifests } from "../manifest/parse.js";
 import { Lab } from "./lab.js";
 import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery } from "./protocol.js";
-import { refusalOf, serve } from "./server.js";
 import { claimName, endPrograms, removeRemains, socketPath } from "./state.js";
 
 export interface HoldOptions {
@@ -13,6 +16,9 @@ export interface HoldOptions {
   readonly folder: string;
   readonly name: string;
   readonly paths: readonly string[];
+  /** Reads the manifests again when they change on disk. */
+  readonly watch: boolean;
+  readonly version: string;
   /** What `-` among the paths stands for. */
   readonly stdin: string | undefined;
   readonly dataplane?: DataplaneOptions;
@@ -42,6 +48,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
     const { lab, reload } = await Lab.start({
       name,
       paths: options.paths,
+      version: options.version,
       read: () => options.read(options.paths, options.stdin),
       ...(options.dataplane === undefined ? {} : { dataplane: options.dataplane }),
       report: options.report,
@@ -72,6 +79,7 @@ async function enforce(
   const reload = async (request?: ApplyRequest): Promise<Reload> => {
     const wanted = request?.paths ?? paths;
     const text = request === undefined ? stdin : request.stdin;
+    watch?.settled();
     const result = await lab.reload({ paths: wanted, read: () => options.read(wanted, text) });
     if (result.ok) {
       paths = wanted;
@@ -80,22 +88,30 @@ async function enforce(
     options.reloaded(result);
     return result;
   };
-  const server = await serve(
-    socket,
-    {
+  const watch = options.watch
+    ? new ManifestWatch({ paths: () => paths, changed: () => void reload() })
+    : undefined;
+  const { handlers, streams } = controlRoutes({
+    ...lab.subject,
+    reload: () => reload(),
+    isBehind: () => watch?.isBehind ?? false,
+  });
+  const server = await serveUnix(socket, 0o600, {
+    handlers: {
+      ...handlers,
       "GET /status": () => lab.status(),
-      "POST /apply": async (body) => applyAnswer(await reload(body as ApplyRequest), lab),
-      "POST /probe": (body) => lab.probe((body as ProbeQuery | undefined)?.probes),
+      "POST /apply": async ({ body }) => applyAnswer(await reload(body as ApplyRequest), lab),
+      "POST /probe": ({ body }) => lab.probe((body as ProbeQuery | undefined)?.probes),
     },
-    { "GET /events": (write) => lab.flowLog.listen(write) },
-  );
+    streams,
+  });
   try {
     signals.onHangup = () => void reload();
     options.ready(lab.status(), first);
     await signals.untilStopped;
   } finally {
+    watch?.close();
     server.close();
-    server.closeAllConnections();
   }
 }
 

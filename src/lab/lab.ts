@@ -1,5 +1,5 @@
+import { type ControlSubject, controlStatus } from "../control/control-routes.js";
 import { type CompiledTable, Controller, type Reload } from "../control/controller.js";
-import { FlowLog } from "../control/flow-log.js";
 import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
 import {
   closeDescriptor,
@@ -11,6 +11,7 @@ import { Table } from "../dataplane/table.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
 import { type Address, formatAddress, parseAddress } from "../net/address.js";
+import { FlowLog } from "../observe/flow-log.js";
 import { LabError } from "./lab-error.js";
 import {
   gatewayMac,
@@ -36,6 +37,7 @@ export interface LabOptions {
   readonly read: () => Promise<Manifests>;
   /** What the manifests were read from, for `status`. */
   readonly paths: readonly string[];
+  readonly version: string;
   /** How its packets are judged. */
   readonly dataplane?: DataplaneOptions;
   /** Hears how far the start is, a line a step. */
@@ -56,7 +58,8 @@ export class Lab {
   readonly #options: LabOptions;
   readonly #dataplane: Dataplane;
   readonly #controller: Controller;
-  readonly flowLog: FlowLog;
+  /** What the lab's socket tells of. */
+  readonly subject: ControlSubject;
   #plan: LabPlan = { pods: [], objects: [] };
   #running = new Map<string, Running>();
   #table: Table | undefined;
@@ -66,13 +69,31 @@ export class Lab {
     this.#options = options;
     this.#paths = options.paths;
     this.#dataplane = Dataplane.create(options.dataplane);
-    this.flowLog = new FlowLog(this.#dataplane);
     this.#controller = new Controller({
       read: options.read,
       local: "all",
       prepare: (objects) => this.#prepare(objects),
       enforce: (table) => this.#enforce(table),
     });
+    const pods = () => [...this.#running.values()];
+    this.subject = {
+      name: options.name,
+      version: options.version,
+      controller: this.#controller,
+      dataplane: this.#dataplane,
+      // All pods call their interface alike, so it is the pod that tells one from another.
+      flows: new FlowLog(this.#dataplane, { interfaceName: () => podInterface }),
+      staleFlows: "recheck",
+      interfaces: () =>
+        pods().map(({ ref, linkId }) => ({
+          name: podInterface,
+          linkId,
+          role: "endpoint",
+          pod: ref,
+        })),
+      reload: () => this.reload(),
+      isBehind: () => false,
+    };
   }
 
   /** Starts a lab; it enforces when this answers `ok`, and is gone again when it does not. */
@@ -115,14 +136,10 @@ export class Lab {
 
   status(): LabStatus {
     const counters = this.#dataplane.counters();
-    const { generation, since, lastError } = this.#controller.status;
+    const status = controlStatus(this.subject);
     return {
-      name: this.#options.name,
-      pid: process.pid,
-      generation,
-      since: since?.toISOString() ?? "",
-      connections: counters.connections,
-      lastError: lastError ?? null,
+      ...status,
+      since: status.since ?? "",
       paths: this.#paths,
       cwd: process.cwd(),
       pods: [...this.#running.values()].map((pod) => {
@@ -140,13 +157,12 @@ export class Lab {
           dropped: counts?.droppedFrames ?? 0,
         };
       }),
-      drops: counters.drops,
     };
   }
 
   /** Ends forwarding and lets go of every namespace. */
   close(): void {
-    this.flowLog.close();
+    this.subject.flows.close();
     this.#dataplane.close();
     for (const pod of this.#running.values()) closeDescriptor(pod.namespaceFd);
     this.#running.clear();
@@ -180,7 +196,7 @@ export class Lab {
       const opened = Table.open(table.blob);
       const generation = this.#dataplane.swapTable(table.blob, bindings);
       this.#table = opened;
-      this.flowLog.useTable(table);
+      this.subject.flows.useTable(generation, table);
       const gone = [...this.#running.values()].filter(
         (pod) => next.get(pod.ref)?.linkId !== pod.linkId,
       );

@@ -1,12 +1,13 @@
+import type { ControlStatus } from "../control/control-routes.js";
+import type { Refusal } from "../control/refusal.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
-import type { LabErrorKind } from "./lab-error.js";
 
 /**
  * What goes over a lab's socket: HTTP/1.1 with one JSON document each way, so that `curl` can ask too.
  *
- * `GET /status` → LabStatus · `POST /apply` ApplyRequest → ApplyAnswer · `POST /probe` ProbeQuery →
- * ProbeReport · `GET /events` → FlowLine after FlowLine, a line each, until the reader hangs up. A
- * lab is ended by SIGTERM and reads its manifests again at SIGHUP.
+ * Beside what every control socket answers (`controlRoutes`): `GET /status` → LabStatus · `POST /apply`
+ * ApplyRequest → ApplyAnswer · `POST /probe` ProbeQuery → ProbeReport. A lab is ended by SIGTERM and
+ * reads its manifests again at SIGHUP.
  */
 
 export interface PodStatus {
@@ -25,20 +26,12 @@ export interface PodStatus {
   readonly dropped: number;
 }
 
-export interface LabStatus {
-  readonly name: string;
-  readonly pid: number;
-  readonly generation: number;
-  /** RFC 3339. */
+export interface LabStatus extends ControlStatus {
   readonly since: string;
-  readonly connections: number;
-  readonly lastError: string | null;
   readonly paths: readonly string[];
   /** Where relative paths are read from. */
   readonly cwd: string;
   readonly pods: readonly PodStatus[];
-  /** Frames dropped, by reason. */
-  readonly drops: Readonly<Record<string, number>>;
 }
 
 export interface ApplyRequest {
@@ -94,11 +87,4 @@ export interface ProbeReport {
   readonly generation: number;
   readonly elapsedMs: number;
   readonly probes: readonly ProbeRow[];
-}
-
-/** What a failed request carries. */
-export interface Refusal {
-  readonly kind: LabErrorKind | "bug";
-  readonly message: string;
-  readonly remedy?: string;
 }

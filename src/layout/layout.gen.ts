@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0x1be1f9f0;
+export const LAYOUT_HASH = 0x4022b365;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -529,7 +529,7 @@ export const FlowTuple = {
 
 /** One record of the event ring. Byte offsets of its fields. */
 export const FlowEvent = {
-  bytes: 64,
+  bytes: 80,
   /** u64: microseconds since the epoch */
   timeUs: 0,
   /** 16 × u8: address, network order; IPv4 in the first four */
@@ -556,10 +556,45 @@ export const FlowEvent = {
   linkId: 56,
   /** u8: bit 0 egress, bit 1 ingress */
   deniedBy: 58,
-  /** u8: zero */
-  reserved: 59,
-  /** u32: length of the frame */
+  /** u8: of the frame; 0 when it is no TCP */
+  tcpFlags: 59,
+  /** u32: length of the frame; 0 for Closed */
   frameBytes: 60,
+  /** u64: Closed: frames of the connection, both ways; a superframe is one */
+  totalPackets: 64,
+  /** u64: Closed: their bytes */
+  totalBytes: 72,
+} as const;
+
+/** One tracked connection, as it is listed. Byte offsets of its fields. */
+export const ConnectionRecord = {
+  bytes: 104,
+  /** 16 × u8: of the first packet, network order; IPv4 in the first four */
+  source: 0,
+  /** 16 × u8: address, network order */
+  destination: 16,
+  /** 5 × u64: what names the connection in the table */
+  key: 32,
+  /** u64: frames so far, both ways; a superframe is one */
+  totalPackets: 72,
+  /** u64: their bytes */
+  totalBytes: 80,
+  /** u32: how long it lives without another packet */
+  expiresInMs: 88,
+  /** u32: of the table that allowed it last */
+  generation: 92,
+  /** u16: 0 when the protocol has none */
+  sourcePort: 96,
+  /** u16: the same */
+  destinationPort: 98,
+  /** u8: IP protocol number */
+  protocol: 100,
+  /** u8: 4 or 6 */
+  family: 101,
+  /** u8: ConnState */
+  state: 102,
+  /** u8: 1 when it never gives way to a new connection */
+  assured: 103,
 } as const;
 
 /** What has passed a link since it was added. Byte offsets of its fields. */

@@ -72,7 +72,7 @@ describe("Dataplane without links", () => {
     const wire = { inside: 0, outside: 1 };
     expect(refusal(() => dataplane.start({ wire })).code).toBe("argument");
     expect(refusal(() => dataplane.removeLink(0)).code).toBe("argument");
-    expect(dataplane.drainEvents(new Uint8Array(64))).toBe(0);
+    expect(dataplane.drainEvents(new Uint8Array(80))).toBe(0);
     expect(() => dataplane.drainEvents(new Uint8Array(63))).toThrow(RangeError);
     dataplane.close();
     dataplane.close();

@@ -23,6 +23,9 @@ function sample(family: number): Uint8Array {
   view.setUint16(FlowEvent.linkId, 260, true);
   view.setUint8(FlowEvent.deniedBy, 3);
   view.setUint32(FlowEvent.frameBytes, 65_000, true);
+  view.setUint8(FlowEvent.tcpFlags, 18);
+  view.setBigUint64(FlowEvent.totalPackets, 7n, true);
+  view.setBigUint64(FlowEvent.totalBytes, 9_000_000_000n, true);
   return bytes;
 }
 
@@ -40,6 +43,9 @@ test("decodeFlowEvent: every field", () => {
     generation: 70_000,
     linkId: 260,
     frameBytes: 65_000,
+    tcpFlags: 18,
+    totalPackets: 7,
+    totalBytes: 9_000_000_000,
     lostBefore: 3,
   });
 });

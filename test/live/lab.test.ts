@@ -1,11 +1,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { FlowLine } from "../../src/control/flow-log.js";
+import { LabClient } from "../../src/lab/client.js";
 import type { ProbeReport } from "../../src/lab/protocol.js";
 import { startTicks } from "../../src/lab/state.js";
+import type { FlowLine } from "../../src/observe/flow.js";
 import {
   Bench,
   incident,
@@ -139,36 +139,41 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
     expect((await bench.status()).pods).toHaveLength(7);
   });
 
-  test("events name the pods and the policies that denied", async () => {
+  test("flows name the pods and the policies that denied", async () => {
     const lines: FlowLine[] = [];
-    const call = request({ socketPath: join(bench.folder, "lab-default.sock"), path: "/events" });
-    call.end();
-    const response = await new Promise<NodeJS.ReadableStream>((done) =>
-      call.once("response", done),
+    const stop = new AbortController();
+    const following = LabClient.find(bench.folder, "default").control.follow(
+      "/flows?follow=true",
+      (line) => lines.push(line as FlowLine),
+      stop.signal,
     );
-    let rest = "";
-    response.on("data", (chunk: Buffer) => {
-      const parts = (rest + chunk.toString("utf8")).split("\n");
-      rest = parts.pop() ?? "";
-      lines.push(...parts.map((part) => JSON.parse(part) as FlowLine));
-    });
     try {
       await bench.run("lab", "probe");
-      const isDenial = (line: FlowLine) =>
-        line.source?.pod === "elsewhere/stranger" && line.destination?.port === 5432;
+      const isDenial = ({ flow }: FlowLine) =>
+        flow.source?.pod_name === "stranger" &&
+        flow.l4 !== undefined &&
+        "TCP" in flow.l4 &&
+        flow.l4.TCP.destination_port === 5432;
       await until("the denial is told", () => lines.some(isDenial));
-      expect(lines.find(isDenial)).toMatchObject({
-        event: "dropped",
-        verdict: "deny",
-        reason: "policy-ingress",
-        deniedBy: ["ingress"],
-        protocol: "TCP",
-        destination: { pod: "shop/database" },
-        policies: ["shop/database", "shop/default-deny"],
+      expect(lines.find(isDenial)?.flow).toMatchObject({
+        verdict: "DROPPED",
+        drop_reason_desc: "POLICY_DENIED",
+        traffic_direction: "INGRESS",
+        source: { namespace: "elsewhere" },
+        destination: { namespace: "shop", pod_name: "database" },
+        l4: { TCP: { flags: { SYN: true } } },
+        ext: {
+          event: "dropped",
+          reason: "policy-ingress",
+          rule: null,
+          isolated_by: [{ name: "database" }, { name: "default-deny" }],
+        },
       });
-      expect(lines.some((line) => line.event === "opened" && line.verdict === "allow")).toBe(true);
+      const opened = lines.find(({ flow }) => flow.ext.event === "opened")?.flow;
+      expect(opened).toMatchObject({ verdict: "FORWARDED", ext: { reason: null } });
     } finally {
-      call.destroy();
+      stop.abort();
+      await following;
     }
   });
 

@@ -1,0 +1,521 @@
+import type { Connection } from "../dataplane/connections.js";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import { Table, TupleBatch } from "../dataplane/table.js";
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import type { ClusterPolicy, KubernetesObject, NetworkPolicy } from "../manifest/objects.js";
+import { joinTexts, parseText } from "../manifest/parse.js";
+import { exposition, expositionType } from "../metrics/exposition.js";
+import { sluiceMetrics } from "../metrics/sluice-metrics.js";
+import { type Address, formatAddress } from "../net/address.js";
+import {
+  endpointOf,
+  type FlowPolicy,
+  type FlowRule,
+  flowPolicy,
+  flowRule,
+  l4Of,
+  protocolName,
+} from "../observe/flow.js";
+import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
+import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
+import { TableAccount } from "../observe/table-account.js";
+import type { Endpoint, EndpointRules, PolicySource } from "../policy/ruleset.js";
+import type { Controller, Reload } from "./controller.js";
+import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
+import { PlainAnswer, type Routes, type Stream } from "./server.js";
+
+/** An interface that a process filters. */
+export interface FilteredInterface {
+  readonly name: string;
+  readonly linkId: number;
+  /** `endpoint`: one pod is behind it. `uplink`: the rest of the world. */
+  readonly role: "endpoint" | "uplink";
+  /** `namespace/name` of the pod behind it. */
+  readonly pod: string | null;
+}
+
+/** What a control socket tells of and acts on. */
+export interface ControlSubject {
+  /** `run`, or a lab's name. */
+  readonly name: string;
+  readonly version: string;
+  readonly controller: Controller;
+  readonly dataplane: Dataplane;
+  readonly flows: FlowLog;
+  readonly staleFlows: "recheck" | "keep";
+  readonly interfaces: () => readonly FilteredInterface[];
+  /** Reads the manifests again. */
+  readonly reload: () => Promise<Reload>;
+  /** Whether there are changes on disk that have not been read yet, as far as anybody looks. */
+  readonly isBehind: () => boolean;
+}
+
+/** Heads every document, so that a reader can tell what it is and whether it knows it. */
+interface Headed {
+  readonly apiVersion: typeof apiVersion;
+  readonly kind: string;
+}
+
+export const apiVersion = "sluice/v1";
+
+export interface ControlStatus extends Headed {
+  readonly name: string;
+  readonly version: string;
+  readonly pid: number;
+  /** Of the table in force; 0 before the first. */
+  readonly generation: number;
+  /** When it was put in force, RFC 3339. */
+  readonly since: string | null;
+  /** Whether the manifests as they are now are in force. */
+  readonly enforced: boolean;
+  /** Why the last reload changed nothing. */
+  readonly lastError: string | null;
+  readonly staleFlows: "recheck" | "keep";
+  readonly endpoints: number;
+  readonly connections: number;
+  readonly flowsLost: number;
+  /** Frames dropped, by reason. */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export interface ControlList<Item> extends Headed {
+  readonly items: readonly Item[];
+}
+
+export interface EndpointItem {
+  readonly namespace: string;
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly interface: string | null;
+  readonly ingress: DirectionItem;
+  readonly egress: DirectionItem;
+}
+
+export interface DirectionItem {
+  readonly isolated: boolean;
+  readonly isolated_by: readonly FlowPolicy[];
+  readonly rules: number;
+}
+
+export interface PolicyItem extends FlowPolicy {
+  readonly tier: "Admin" | "NetworkPolicy" | "Baseline";
+  /** Pods judged here whose traffic it has a say in. */
+  readonly endpoints: number;
+}
+
+export interface ConnectionItem {
+  readonly protocol: string;
+  readonly state: string;
+  readonly source: ConnectionEnd;
+  readonly destination: ConnectionEnd;
+  readonly assured: boolean;
+  readonly generation: number;
+  readonly expiresInMs: number;
+}
+
+export interface ConnectionEnd {
+  readonly address: string;
+  readonly port: number;
+  /** `namespace/name`, or null for an address that is no pod's. */
+  readonly pod: string | null;
+}
+
+export interface InterfaceItem {
+  readonly name: string;
+  readonly role: "endpoint" | "uplink";
+  readonly pod: string | null;
+  readonly receivedFrames: number;
+  readonly receivedBytes: number;
+  readonly sentFrames: number;
+  readonly sentBytes: number;
+  readonly droppedFrames: number;
+  readonly refusedFrames: number;
+  readonly lostFrames: number;
+}
+
+export interface TableItem {
+  readonly name: string;
+  readonly generation: number;
+  readonly since: string | null;
+  readonly bytes: number;
+  readonly endpoints: number;
+  readonly rows: number;
+  readonly portSets: number;
+  readonly addressClasses: number;
+}
+
+/** Manifests whose effect is asked for: texts, since paths mean nothing to another process. */
+export interface DryRunRequest {
+  readonly files: readonly { readonly name: string; readonly text: string }[];
+}
+
+/** A connection that a change would cut, and why. */
+export interface CutItem extends ConnectionItem {
+  readonly deniedBy: readonly ("egress" | "ingress")[];
+  readonly isolated_by: readonly FlowPolicy[];
+  readonly rule: FlowRule | null;
+}
+
+export interface DryRunAnswer extends Headed {
+  readonly ok: boolean;
+  readonly diagnostics: readonly Diagnostic[];
+  /** Generation that the connections are judged by now. */
+  readonly generation: number;
+  readonly staleFlows: "recheck" | "keep";
+  /** Connections looked at. */
+  readonly connections: number;
+  readonly cut: readonly CutItem[];
+}
+
+export interface ReloadAnswer extends Headed {
+  readonly ok: boolean;
+  readonly generation: number;
+  readonly diagnostics: readonly Diagnostic[];
+  readonly refused?: Refusal;
+}
+
+export interface FlushAnswer extends Headed {
+  readonly flushed: number;
+}
+
+/**
+ * Makes the routes that every process which enforces answers on its control socket.
+ *
+ * They are described in docs/control.md.
+ */
+export function controlRoutes(subject: ControlSubject): Required<Routes> {
+  return {
+    handlers: {
+      "GET /status": () => controlStatus(subject),
+      "GET /endpoints": () => list("EndpointList", endpointItems(subject)),
+      "GET /policies": () => list("PolicyList", policyItems(subject)),
+      "GET /interfaces": () => list("InterfaceList", interfaceItems(subject)),
+      "GET /tables": () => list("TableList", tableItems(subject)),
+      "GET /connections": async ({ query }) => {
+        const found = await connections(subject, filterOf(query));
+        return list(
+          "ConnectionList",
+          found.map(({ item }) => item),
+        );
+      },
+      "POST /connections/flush": async ({ query }): Promise<FlushAnswer> => {
+        const found = await connections(subject, filterOf(query));
+        const keys = found.map(({ connection }) => connection.key);
+        return { apiVersion, kind: "Flush", flushed: await subject.dataplane.forget(keys) };
+      },
+      "POST /dry-run": ({ body }) => dryRun(subject, body),
+      "POST /reload": async () => reloadAnswer(subject, await subject.reload()),
+      ...metricsRoutes(subject).handlers,
+    },
+    streams: { "GET /flows": flowStream(subject.flows) },
+  };
+}
+
+/** Makes the routes for Prometheus and for whoever watches over the process. */
+export function metricsRoutes(subject: ControlSubject): Routes {
+  return {
+    handlers: {
+      "GET /metrics": () => new PlainAnswer(200, metricsText(subject), expositionType),
+      "GET /healthz": () => new PlainAnswer(200, "ok\n"),
+      "GET /readyz": () => {
+        const { enforced, lastError, generation } = controlStatus(subject);
+        if (enforced) return new PlainAnswer(200, `ok: generation ${generation} is in force\n`);
+        const why = lastError ?? "the manifests have not been read yet";
+        return new PlainAnswer(503, `not ready: ${why}\n`);
+      },
+    },
+  };
+}
+
+/** Tells how a process that enforces is doing. */
+export function controlStatus(subject: ControlSubject): ControlStatus {
+  const { controller, dataplane, flows, staleFlows, name, version } = subject;
+  const { generation, since, lastError, endpoints, pending } = controller.status;
+  const counters = dataplane.counters();
+  const isCurrent = lastError === undefined && pending === 0 && !subject.isBehind();
+  return {
+    apiVersion,
+    kind: "Status",
+    name,
+    version,
+    pid: process.pid,
+    generation,
+    since: since?.toISOString() ?? null,
+    enforced: generation > 0 && isCurrent,
+    lastError: lastError ?? null,
+    staleFlows,
+    endpoints,
+    connections: counters.connections,
+    flowsLost: counters.eventsLost + flows.lost,
+    drops: counters.drops,
+  };
+}
+
+function metricsText(subject: ControlSubject): string {
+  const { controller, dataplane, flows, version } = subject;
+  const { measures, table } = controller;
+  return exposition(
+    sluiceMetrics({
+      version,
+      counters: dataplane.counters(),
+      interfaces: subject.interfaces(),
+      connectionsMax: dataplane.connectionsMax,
+      tableBytes: table?.blob.byteLength ?? 0,
+      endpoints: controller.status.endpoints,
+      isReady: controlStatus(subject).enforced,
+      reloads: measures,
+      compile: measures.compile,
+      delay: measures.delay,
+      flowsLost: flows.lost,
+    }),
+  );
+}
+
+function list<Item>(kind: string, items: readonly Item[]): ControlList<Item> {
+  return { apiVersion, kind, items };
+}
+
+function endpointItems({ controller, interfaces }: ControlSubject): EndpointItem[] {
+  const byPod = new Map(interfaces().map(({ pod, name }) => [pod, name]));
+  return (controller.table?.ruleset.endpoints ?? []).map((endpoint) => ({
+    namespace: endpoint.namespace,
+    name: endpoint.name,
+    addresses: endpoint.addresses.map(formatAddress),
+    interface: byPod.get(`${endpoint.namespace}/${endpoint.name}`) ?? null,
+    ingress: directionItem(endpoint.ingress),
+    egress: directionItem(endpoint.egress),
+  }));
+}
+
+function directionItem({ isolatedBy, rules }: EndpointRules): DirectionItem {
+  return {
+    isolated: isolatedBy.length > 0,
+    isolated_by: isolatedBy.map(policyPlace),
+    rules: rules.length,
+  };
+}
+
+function policyItems({ controller }: ControlSubject): PolicyItem[] {
+  const { table } = controller;
+  if (table === undefined) return [];
+  const counts = new Map<string, number>();
+  for (const endpoint of table.ruleset.endpoints) {
+    for (const key of policiesOf(endpoint)) counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return table.objects.filter(isPolicy).map((policy) => {
+    const { kind, meta } = policy;
+    const source = { kind, namespace: meta.namespace, name: meta.name, span: meta.span };
+    return {
+      ...policyPlace(source),
+      tier: kind === "NetworkPolicy" ? "NetworkPolicy" : (policy as ClusterPolicy).tier,
+      endpoints: counts.get(policyKey(source)) ?? 0,
+    };
+  });
+}
+
+function isPolicy(object: KubernetesObject): object is NetworkPolicy | ClusterPolicy {
+  return object.kind !== "Namespace" && object.kind !== "Node" && object.kind !== "Pod";
+}
+
+function policiesOf({ ingress, egress }: Endpoint): ReadonlySet<string> {
+  const policies = [ingress, egress].flatMap(({ isolatedBy, rules }) => [
+    ...isolatedBy,
+    ...rules.map(({ policy }) => policy),
+  ]);
+  return new Set(policies.map(policyKey));
+}
+
+function policyKey({ kind, namespace, name }: PolicySource): string {
+  return `${kind} ${namespace}/${name}`;
+}
+
+function policyPlace({ kind, namespace, name, span }: PolicySource): FlowPolicy {
+  return { kind, namespace, name, file: span.file, line: span.line };
+}
+
+function interfaceItems({ dataplane, interfaces }: ControlSubject): InterfaceItem[] {
+  const { links } = dataplane.counters();
+  return interfaces().map(({ name, role, pod, linkId }) => {
+    const counts = links.get(linkId);
+    return {
+      name,
+      role,
+      pod,
+      receivedFrames: counts?.receivedFrames ?? 0,
+      receivedBytes: counts?.receivedBytes ?? 0,
+      sentFrames: counts?.sentFrames ?? 0,
+      sentBytes: counts?.sentBytes ?? 0,
+      droppedFrames: counts?.droppedFrames ?? 0,
+      refusedFrames: counts?.refusedFrames ?? 0,
+      lostFrames: counts?.lostFrames ?? 0,
+    };
+  });
+}
+
+function tableItems({ controller }: ControlSubject): TableItem[] {
+  const { table, status } = controller;
+  if (table === undefined) return [];
+  const { generation, since } = status;
+  return [{ name: "policy", generation, since: since?.toISOString() ?? null, ...table.stats }];
+}
+
+/** Reads a filter from a query. Errors: RefusalError (usage). */
+function filterOf(query: URLSearchParams): FlowFilter {
+  const filter = readFlowFilter((flag) => query.getAll(flag));
+  if (typeof filter === "string") throw new RefusalError("usage", filter);
+  return filter;
+}
+
+interface FoundConnection {
+  readonly connection: Connection;
+  readonly item: ConnectionItem;
+}
+
+async function connections(
+  { dataplane, flows }: ControlSubject,
+  filter: FlowFilter,
+): Promise<FoundConnection[]> {
+  const found: FoundConnection[] = [];
+  for (const connection of await dataplane.connections()) {
+    const { source, destination } = connection;
+    const owners = [flows.account?.ownerOf(source), flows.account?.ownerOf(destination)] as const;
+    const isWanted = filter({
+      source: endpointOf(owners[0]),
+      destination: endpointOf(owners[1]),
+      IP: {
+        source: formatAddress(source),
+        destination: formatAddress(destination),
+        ipVersion: source.family === 4 ? "IPv4" : "IPv6",
+      },
+      ...l4Of(connection),
+    });
+    if (!isWanted) continue;
+    const end = (address: Address, port: number, side: 0 | 1): ConnectionEnd => {
+      const owner = owners[side];
+      const pod = owner?.kind === "pod" ? `${owner.namespace}/${owner.name}` : null;
+      return { address: formatAddress(address), port, pod };
+    };
+    const item: ConnectionItem = {
+      protocol: protocolName(connection.protocol),
+      state: connection.state,
+      source: end(source, connection.sourcePort, 0),
+      destination: end(destination, connection.destinationPort, 1),
+      assured: connection.isAssured,
+      generation: connection.generation,
+      expiresInMs: connection.expiresInMs,
+    };
+    found.push({ connection, item });
+  }
+  return found;
+}
+
+/** Judges the live connections by other manifests, and changes nothing. */
+async function dryRun(subject: ControlSubject, body: unknown): Promise<DryRunAnswer> {
+  const { controller, staleFlows } = subject;
+  const manifests = joinTexts(
+    readFiles(body).map(({ name, text }) => parseText(text, name)),
+    "the request",
+  );
+  const candidate = await controller.check(manifests);
+  const head = {
+    apiVersion,
+    kind: "DryRun",
+    diagnostics: candidate.diagnostics,
+    generation: controller.status.generation,
+    staleFlows,
+  } as const;
+  if (!candidate.ok) return { ...head, ok: false, connections: 0, cut: [] };
+
+  const found = await connections(subject, () => true);
+  const batch = new TupleBatch(found.length);
+  for (const { connection } of found) {
+    const { source, destination, protocol } = connection;
+    batch.push(source, destination, protocol, portOf(connection));
+  }
+  const verdicts = Table.open(candidate.table.blob).classify(batch);
+  // Connections that are kept whatever a new table says are not cut by one.
+  const denied = staleFlows === "keep" ? [] : found.filter((_, index) => verdicts[index] !== 0);
+  const account = new TableAccount(0, candidate.table);
+  const reasons = account.reasons(
+    denied.map(({ connection }) => ({ ...connection, port: portOf(connection) })),
+  );
+  const cut = denied.map(({ item }, index): CutItem => {
+    const sides = (reasons[index] ?? []).filter(({ verdict }) => verdict === "deny");
+    const byRule = sides.find(({ rule }) => rule !== undefined);
+    return {
+      ...item,
+      deniedBy: sides.map(({ direction }) => direction),
+      isolated_by: sides.flatMap(({ isolatedBy }) => isolatedBy).map(flowPolicy),
+      rule: byRule?.rule === undefined ? null : flowRule(byRule.rule, byRule),
+    };
+  });
+  return { ...head, ok: true, connections: found.length, cut };
+}
+
+/** Only TCP, UDP and SCTP are judged by a port. */
+function portOf(connection: Connection): number {
+  const l4 = l4Of(connection).l4;
+  return l4 !== undefined && ("TCP" in l4 || "UDP" in l4 || "SCTP" in l4)
+    ? connection.destinationPort
+    : 0;
+}
+
+function readFiles(body: unknown): DryRunRequest["files"] {
+  const files = (body as { readonly files?: unknown } | undefined)?.files;
+  const isFile = (each: unknown): boolean => {
+    const { name, text } = (each ?? {}) as Record<string, unknown>;
+    return typeof name === "string" && typeof text === "string";
+  };
+  if (!Array.isArray(files) || !files.every(isFile)) {
+    throw new RefusalError("usage", 'the request is not {"files":[{"name","text"}]}');
+  }
+  return files as DryRunRequest["files"];
+}
+
+function reloadAnswer({ controller }: ControlSubject, reload: Reload): ReloadAnswer {
+  const { ok, diagnostics } = reload;
+  const { generation } = controller.status;
+  const head = { apiVersion, kind: "Reload", ok, generation, diagnostics } as const;
+  return reload.ok || reload.refused === undefined
+    ? head
+    : { ...head, refused: refusalOf(reload.refused) };
+}
+
+function flowStream(flows: FlowLog): Stream {
+  return (reader, query) => {
+    const count = numberOf(query, "last");
+    const sinceUs = timeOf(query, "since");
+    const untilUs = timeOf(query, "until");
+    const request: FlowRequest = {
+      filter: filterOf(query),
+      follow: query.get("follow") === "true",
+      ...(count === undefined ? {} : { last: count }),
+      ...(sinceUs === undefined ? {} : { sinceUs }),
+      ...(untilUs === undefined ? {} : { untilUs }),
+    };
+    return flows.read(request, reader);
+  };
+}
+
+function numberOf(query: URLSearchParams, key: string): number | undefined {
+  const text = query.get(key);
+  if (text === null) return undefined;
+  if (!/^\d{1,9}$/.test(text)) {
+    throw new RefusalError("usage", `${key}: got "${text}", want a whole number`);
+  }
+  return Number(text);
+}
+
+/** Reads an RFC 3339 time into microseconds. */
+function timeOf(query: URLSearchParams, key: string): number | undefined {
+  const text = query.get(key);
+  if (text === null) return undefined;
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) {
+    throw new RefusalError(
+      "usage",
+      `${key}: got "${text}", want a time such as 2026-01-02T15:04:05Z`,
+    );
+  }
+  return time * 1_000;
+}

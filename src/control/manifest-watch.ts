@@ -1,0 +1,133 @@
+import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
+import { join } from "node:path";
+
+/** Folders to watch, by what tells one from another that takes its place. */
+type Folders = Map<string, string>;
+
+export interface ManifestWatchOptions {
+  /** Files and folders, as `readManifests` takes them; `-` is passed over. */
+  readonly paths: () => readonly string[];
+  /** Something there is other than when `settled` was last called. */
+  readonly changed: () => void;
+  /** How long files have to stay as they are before they count as written: 150 ms when absent. */
+  readonly quietMs?: number;
+  /** How often to look where the kernel does not tell, as on network file systems: 2 s when absent. */
+  readonly lookMs?: number;
+}
+
+/**
+ * Notices when manifests change on disk.
+ *
+ * The kernel's notices only say when to look; what counts is a print of names, sizes and times, taken
+ * until two in a row are equal. So a file that is being written is waited for, a folder may vanish and
+ * come back, and the links that a ConfigMap volume swaps are followed.
+ *
+ * Cost: a `stat` of each file at each look.
+ */
+export class ManifestWatch {
+  readonly #options: ManifestWatchOptions;
+  readonly #watchers = new Map<string, FSWatcher>();
+  readonly #look: NodeJS.Timeout;
+  #settling: NodeJS.Timeout | undefined;
+  /** What was there when manifests were last read. */
+  #settled: string;
+  #isOpen = true;
+
+  constructor(options: ManifestWatchOptions) {
+    this.#options = options;
+    this.#settled = this.#print();
+    this.#look = setInterval(() => this.#check(), options.lookMs ?? 2_000);
+    this.#look.unref();
+  }
+
+  /** Whether there is something that has not been read: what changed is still settling. */
+  get isBehind(): boolean {
+    return this.#print() !== this.#settled;
+  }
+
+  /** Takes what is there now as known. Call it just before manifests are read, for whatever cause. */
+  settled(): void {
+    this.#settled = this.#print();
+  }
+
+  close(): void {
+    this.#isOpen = false;
+    clearInterval(this.#look);
+    clearTimeout(this.#settling);
+    for (const watcher of this.#watchers.values()) watcher.close();
+    this.#watchers.clear();
+  }
+
+  #check(): void {
+    if (!this.#isOpen || this.#settling !== undefined) return;
+    const before = this.#print();
+    if (before === this.#settled) return;
+    this.#settling = setTimeout(() => {
+      this.#settling = undefined;
+      // Still being written: begin to wait anew.
+      if (this.#print() !== before) return this.#check();
+      this.#settled = before;
+      this.#options.changed();
+    }, this.#options.quietMs ?? 150);
+  }
+
+  /** Writes down names, sizes and times of all files, and watches the folders they are in. */
+  #print(): string {
+    const folders: Folders = new Map();
+    const lines: string[] = [];
+    for (const path of this.#options.paths()) if (path !== "-") this.#visit(path, folders, lines);
+    for (const [identity, watcher] of this.#watchers) {
+      if (!folders.has(identity)) this.#forget(identity, watcher);
+    }
+    for (const [identity, folder] of folders) this.#watch(identity, folder);
+    return lines.join("\n");
+  }
+
+  #visit(path: string, folders: Folders, lines: string[]): void {
+    const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
+    if (stat === undefined) {
+      lines.push(`${path} is gone`);
+      addFolder(folders, join(path, ".."));
+      return;
+    }
+    if (!stat.isDirectory()) {
+      lines.push(`${path} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`);
+      addFolder(folders, join(path, ".."));
+      return;
+    }
+    folders.set(`${path} ${stat.ino}`, path);
+    lines.push(path);
+    try {
+      for (const entry of readdirSync(path, { withFileTypes: true })) {
+        if (entry.name.startsWith(".")) continue;
+        const inside = join(path, entry.name);
+        if (entry.isDirectory() || /\.(yaml|yml|json)$/.test(entry.name)) {
+          this.#visit(inside, folders, lines);
+        }
+      }
+    } catch (error) {
+      lines.push(`${path}: ${(error as NodeJS.ErrnoException).code}`);
+    }
+  }
+
+  #watch(identity: string, folder: string): void {
+    if (!this.#isOpen || this.#watchers.has(identity)) return;
+    try {
+      const watcher = watch(folder, { persistent: false }, () => this.#check());
+      watcher.on("error", () => this.#forget(identity, watcher));
+      this.#watchers.set(identity, watcher);
+    } catch {
+      // Out of watches, or gone by now: the look that comes every so often has to do.
+    }
+  }
+
+  #forget(identity: string, watcher: FSWatcher): void {
+    watcher.close();
+    if (this.#watchers.get(identity) === watcher) this.#watchers.delete(identity);
+  }
+}
+
+function addFolder(folders: Folders, path: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat !== undefined) folders.set(`${path} ${stat.ino}`, path);
+}

@@ -1,0 +1,187 @@
+import type { Counters } from "../dataplane/dataplane.js";
+import type { Family, HistogramFamily, Labels, Sample } from "./exposition.js";
+import type { Histogram } from "./histogram.js";
+
+/** An interface, by the name that it has in metrics. */
+export interface MeasuredInterface {
+  readonly name: string;
+  readonly linkId: number;
+}
+
+/** All that metrics are made from. */
+export interface Measured {
+  readonly version: string;
+  readonly counters: Counters;
+  readonly interfaces: readonly MeasuredInterface[];
+  readonly connectionsMax: number;
+  readonly tableBytes: number;
+  readonly endpoints: number;
+  /** Whether the manifests as they are now are in force. */
+  readonly isReady: boolean;
+  readonly reloads: { readonly succeeded: number; readonly failed: number };
+  /** Units: seconds. */
+  readonly compile: Histogram;
+  /** Units: seconds. */
+  readonly delay: Histogram;
+  /** Records that slow readers of flows have lost. */
+  readonly flowsLost: number;
+}
+
+const perInterface = [
+  ["sluice_rx_ring_drops_total", "lostFrames", "Frames that the kernel could not keep for us."],
+  ["sluice_tx_refused_packets_total", "refusedFrames", "Frames that the interface could not take."],
+  [
+    "sluice_neighbour_answers_total",
+    "answeredFrames",
+    "ARP and neighbour requests answered for the gateway.",
+  ],
+] as const;
+
+/**
+ * Makes every metric of a process that enforces.
+ *
+ * Shape: the same names always, so that a dashboard never lacks one; no label holds a pod, an address
+ *        or a port. Interfaces of one name (all pods of a lab have eth0) are one series.
+ */
+export function sluiceMetrics(measured: Measured): readonly (Family | HistogramFamily)[] {
+  const { counters, interfaces } = measured;
+  const byName = new Map<string, { -readonly [Name in keyof LinkCounts]: number }>();
+  for (const { name, linkId } of interfaces) {
+    const counts = counters.links.get(linkId);
+    if (counts === undefined) continue;
+    const sum = byName.get(name);
+    if (sum === undefined) byName.set(name, { ...counts });
+    else for (const key of Object.keys(counts) as (keyof LinkCounts)[]) sum[key] += counts[key];
+  }
+  const links = [...byName];
+  const drops = Object.entries(counters.drops).sort(([a], [b]) => (a < b ? -1 : 1));
+
+  return [
+    gauge("sluice_build_info", "Which sluice this is; always 1.", [
+      { labels: { version: measured.version, node: process.versions.node }, value: 1 },
+    ]),
+    gauge("sluice_ready", "Whether the manifests as they are now are in force.", [
+      { value: measured.isReady ? 1 : 0 },
+    ]),
+    counter(
+      "sluice_packets_total",
+      "Frames by what became of them: in is taken from the interface, out given to it.",
+      links.flatMap(([name, counts]) => [
+        {
+          labels: { interface: name, direction: "in", verdict: "forwarded" },
+          value: Math.max(0, counts.receivedFrames - counts.droppedFrames),
+        },
+        {
+          labels: { interface: name, direction: "in", verdict: "dropped" },
+          value: counts.droppedFrames,
+        },
+        {
+          labels: { interface: name, direction: "out", verdict: "forwarded" },
+          value: counts.sentFrames,
+        },
+      ]),
+    ),
+    counter(
+      "sluice_bytes_total",
+      "Bytes taken from the interface (in, dropped ones included) and given to it (out).",
+      links.flatMap(([name, counts]) => [
+        { labels: { interface: name, direction: "in" }, value: counts.receivedBytes },
+        { labels: { interface: name, direction: "out" }, value: counts.sentBytes },
+      ]),
+    ),
+    counter(
+      "sluice_drop_packets_total",
+      "Frames dropped, by reason; direction is known where policy dropped them.",
+      drops.map(([reason, value]) => ({
+        labels: { reason, direction: directionOf(reason) },
+        value,
+      })),
+    ),
+    ...perInterface.map(([name, key, help]) =>
+      counter(
+        name,
+        help,
+        links.map(([link, counts]) => labelled({ interface: link }, counts[key])),
+      ),
+    ),
+    gauge("sluice_fail_mode", "What happens to traffic when this process ends; always 1.", [
+      ...links.map(([name]) => labelled({ interface: name, mode: "closed" }, 1)),
+    ]),
+    gauge("sluice_conntrack_entries", "Connections tracked now.", [
+      { value: counters.connections },
+    ]),
+    gauge("sluice_conntrack_entries_limit", "Connections that can be tracked at once.", [
+      { value: measured.connectionsMax },
+    ]),
+    counter("sluice_conntrack_insert_failed_total", "Connections refused for want of room.", [
+      labelled({ reason: "full" }, counters.drops["conntrack-full"] ?? 0),
+    ]),
+    gauge("sluice_table_generation", "Generation of the table in force; 0 before the first.", [
+      { value: counters.generation },
+    ]),
+    gauge("sluice_table_bytes", "Size of the table in force.", [
+      labelled({ table: "policy" }, measured.tableBytes),
+    ]),
+    gauge("sluice_endpoints", "Pods whose traffic is judged here.", [
+      { value: measured.endpoints },
+    ]),
+    counter("sluice_reloads_total", "Reloads of the manifests, by how they ended.", [
+      labelled({ result: "enforced" }, measured.reloads.succeeded),
+      labelled({ result: "refused" }, measured.reloads.failed),
+    ]),
+    {
+      name: "sluice_compile_duration_seconds",
+      type: "histogram",
+      help: "Time to compile a set of manifests.",
+      histogram: measured.compile,
+    },
+    {
+      name: "sluice_policy_implementation_delay_seconds",
+      type: "histogram",
+      help: "Time from a reload's request until its table is in force.",
+      histogram: measured.delay,
+    },
+    counter("sluice_events_suppressed_total", "Flow records lost, by who was too slow.", [
+      labelled({ kind: "ring" }, counters.eventsLost),
+      labelled({ kind: "reader" }, measured.flowsLost),
+    ]),
+    ...processMetrics(),
+  ];
+}
+
+type LinkCounts = Counters["links"] extends ReadonlyMap<number, infer Counts> ? Counts : never;
+
+/** What Prometheus' own client libraries tell of every process. */
+function processMetrics(): readonly Family[] {
+  const { user, system } = process.cpuUsage();
+  return [
+    counter("process_cpu_seconds_total", "Processor time, user and system.", [
+      { value: (user + system) / 1e6 },
+    ]),
+    gauge("process_resident_memory_bytes", "Memory in use.", [
+      { value: process.memoryUsage.rss() },
+    ]),
+    gauge("process_start_time_seconds", "Start of the process, since the epoch.", [
+      { value: startSeconds },
+    ]),
+  ];
+}
+
+const startSeconds = Math.round(Date.now() / 1_000 - process.uptime());
+
+function directionOf(reason: string): string {
+  if (reason === "policy-ingress") return "ingress";
+  return reason === "policy-egress" ? "egress" : "unknown";
+}
+
+function labelled(labels: Labels, value: number): Sample {
+  return { labels, value };
+}
+
+function counter(name: string, help: string, samples: readonly Sample[]): Family {
+  return { name, type: "counter", help, samples };
+}
+
+function gauge(name: string, help: string, samples: readonly Sample[]): Family {
+  return { name, type: "gauge", help, samples };
+}

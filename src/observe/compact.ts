@@ -1,0 +1,67 @@
+import type { Flow, FlowEndpoint, FlowLine } from "./flow.js";
+
+/** Wraps words for a terminal. */
+export type FlowPaint = (text: string, as: "forwarded" | "dropped" | "quiet") => string;
+
+/**
+ * Writes a flow on one line, in the order that Hubble's compact output has.
+ *
+ * Shape: no line end. The text may hold what packets and labels hold: it is for the caller to make it
+ *        harmless.
+ */
+export function compactFlow({ flow, time }: FlowLine, paint: FlowPaint): string {
+  const { ext, verdict, Summary } = flow;
+  const source = endText(flow, "source");
+  const destination = endText(flow, "destination");
+  const type = ext.reason === null ? ext.event : `${ext.event} ${ext.reason}`;
+  const word = paint(verdict, verdict === "DROPPED" ? "dropped" : "forwarded");
+  const why = paint(whyText(flow), "quiet");
+  return `${timeText(time)}: ${source} -> ${destination} ${type} ${word} (${Summary})${why}`;
+}
+
+/** Says how many records are missing before one; empty when none is. */
+export function lostText({ flow }: FlowLine): string {
+  const { lostBefore } = flow.ext;
+  return lostBefore === 0 ? "" : `${lostBefore} flow${lostBefore === 1 ? "" : "s"} lost here`;
+}
+
+function endText(flow: Flow, side: "source" | "destination"): string {
+  const address = flow.IP?.[side];
+  if (address === undefined) return "?";
+  const { l4 } = flow;
+  const ports = l4 && ("TCP" in l4 ? l4.TCP : "UDP" in l4 ? l4.UDP : "SCTP" in l4 ? l4.SCTP : null);
+  const port = ports ? `:${ports[`${side}_port`]}` : "";
+  const name = nameText(flow[side]);
+  if (name !== undefined) return `${name}${port}`;
+  return address.includes(":") && port !== "" ? `[${address}]${port}` : `${address}${port}`;
+}
+
+function nameText(end: FlowEndpoint | undefined): string | undefined {
+  return end?.pod_name === undefined ? undefined : `${end.namespace}/${end.pod_name}`;
+}
+
+/** Jan 02 15:04:05.000, in local time, as Hubble and syslog have it. */
+function timeText(time: string): string {
+  const at = new Date(time);
+  const two = (value: number, digits = 2) => String(value).padStart(digits, "0");
+  const month = at.toLocaleString("en", { month: "short" });
+  const clock = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  return `${month} ${two(at.getDate())} ${clock}.${two(at.getMilliseconds(), 3)}`;
+}
+
+function whyText({ verdict, ext, interface: link }: Flow): string {
+  const { rule, isolated_by: isolatedBy } = ext;
+  const name = (policy: { namespace: string; name: string; kind: string }) =>
+    policy.namespace === ""
+      ? `${policy.kind} ${policy.name}`
+      : `${policy.namespace}/${policy.name}`;
+  if (rule !== null) {
+    if (rule.tier === "Node") return ` by the pod's own node`;
+    return ` by ${name(rule)} ${rule.direction}[${rule.index}] ${rule.file}:${rule.line}`;
+  }
+  if (verdict === "DROPPED" && isolatedBy.length > 0) {
+    const policies = isolatedBy.map((policy) => `${name(policy)} ${policy.file}:${policy.line}`);
+    return ` no rule allows it: isolated by ${policies.join(", ")}`;
+  }
+  return verdict === "DROPPED" && link !== undefined ? ` from ${link.name}` : "";
+}

@@ -1,0 +1,277 @@
+import { hostname } from "node:os";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import { decodeFlowEvent, type FlowEventRecord } from "../dataplane/events.js";
+import { FlowEvent } from "../layout/layout.gen.js";
+import { protocolNumbers } from "../net/protocol.js";
+import { type FlowLine, flowOf, isJudgedByPolicy } from "./flow.js";
+import type { FlowFilter } from "./flow-filter.js";
+import { type FlowQuestion, TableAccount, type TableSource } from "./table-account.js";
+
+/** What a reader of flows wants. */
+export interface FlowRequest {
+  readonly filter: FlowFilter;
+  /** Begins with as many of the kept ones as match; all of them when absent and not following. */
+  readonly last?: number;
+  /** Leaves out what is older, in microseconds since the epoch. */
+  readonly sinceUs?: number;
+  readonly untilUs?: number;
+  /** Goes on with what comes. */
+  readonly follow: boolean;
+}
+
+/** Where flows go. */
+export interface FlowReader {
+  write(line: FlowLine): void;
+  /** Whether it should be left to catch up. */
+  readonly isBehind: boolean;
+  onCaughtUp: () => void;
+  end(): void;
+}
+
+export interface FlowLogOptions {
+  /** Names the interface behind a link. */
+  readonly interfaceName: (linkId: number) => string | undefined;
+  /** Records to keep: 16,384 when absent. */
+  readonly keep?: number;
+}
+
+/** Records put into words at a time, so that a flood leaves JavaScript time for other things. */
+const flowsAtOnce = 256;
+const busyMs = 5;
+const idleMs = 250;
+/** Tables that are remembered, for records that an older one judged. */
+const accountsKept = 3;
+
+interface Follower {
+  readonly request: FlowRequest;
+  readonly reader: FlowReader;
+  /** Number of the next record to look at. */
+  next: number;
+  /** Where to end, when it does not follow. */
+  readonly end: number;
+  /** Kept flows that are still to be written. */
+  waiting: FlowLine[];
+  lost: number;
+}
+
+/**
+ * Keeps the data plane's last events, and puts them into words for whoever reads.
+ *
+ * Records are kept as the bytes they came in; only what somebody reads is decoded. A reader has a
+ * place in what is kept: when it is so slow that its place has been written over, the records in
+ * between are lost to it, and the next one says how many. The data plane waits for nobody.
+ *
+ * Cost: a copy of each record; decoding is some 10 microseconds a record and reader, a few tens of
+ *       thousands a second at most.
+ */
+export class FlowLog {
+  readonly #dataplane: Dataplane;
+  readonly #options: FlowLogOptions;
+  readonly #keep: number;
+  readonly #kept: Uint8Array;
+  readonly #buffer = new Uint8Array(1_024 * FlowEvent.bytes);
+  readonly #followers = new Set<Follower>();
+  readonly #nodeName = hostname();
+  readonly #idle: NodeJS.Timeout;
+  #busy: NodeJS.Timeout | undefined;
+  #accounts: TableAccount[] = [];
+  /** Records that have come, in all. */
+  #count = 0;
+  #lost = 0;
+  #isOpen = true;
+
+  constructor(dataplane: Dataplane, options: FlowLogOptions) {
+    this.#dataplane = dataplane;
+    this.#options = options;
+    this.#keep = options.keep ?? 16_384;
+    this.#kept = new Uint8Array(this.#keep * FlowEvent.bytes);
+    this.#idle = setInterval(() => this.#drain(), idleMs);
+    this.#idle.unref();
+  }
+
+  /** Records that readers were too slow for. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /** Asks this table about events that it judged, from now on. */
+  useTable(generation: number, table: TableSource): void {
+    this.#drain();
+    this.#accounts = [new TableAccount(generation, table), ...this.#accounts];
+    this.#accounts.length = Math.min(this.#accounts.length, accountsKept);
+  }
+
+  /** The table in force, for whoever asks whose an address is. */
+  get account(): TableAccount | undefined {
+    return this.#accounts[0];
+  }
+
+  /** Hands flows to a reader; returns what ends that. */
+  read(request: FlowRequest, reader: FlowReader): () => void {
+    this.#drain();
+    const head = this.#count;
+    const wantsKept =
+      !request.follow || request.last !== undefined || request.sinceUs !== undefined;
+    const follower: Follower = {
+      request,
+      reader,
+      next: head,
+      end: request.follow ? Number.POSITIVE_INFINITY : head,
+      waiting: wantsKept ? this.#matching(request, head) : [],
+      lost: 0,
+    };
+    this.#followers.add(follower);
+    reader.onCaughtUp = () => this.#serve(follower);
+    if (this.#followers.size === 1) this.#dataplane.onEvents(() => this.#onEvents());
+    this.#serve(follower);
+    return () => this.#leave(follower);
+  }
+
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    clearInterval(this.#idle);
+    clearTimeout(this.#busy);
+    this.#dataplane.onEvents(undefined);
+    for (const { reader } of this.#followers) reader.end();
+    this.#followers.clear();
+  }
+
+  #leave(follower: Follower): void {
+    if (!this.#followers.delete(follower)) return;
+    if (this.#followers.size === 0 && this.#isOpen) this.#dataplane.onEvents(undefined);
+  }
+
+  #onEvents(): void {
+    this.#drain();
+    for (const follower of [...this.#followers]) this.#serve(follower);
+  }
+
+  /** Moves what waits in the native ring to what is kept. */
+  #drain(): void {
+    if (!this.#isOpen) return;
+    for (let moved = 0; moved < this.#keep; ) {
+      const count = this.#dataplane.drainEvents(this.#buffer);
+      for (let done = 0; done < count; ) {
+        const place = this.#count % this.#keep;
+        const run = Math.min(count - done, this.#keep - place);
+        const bytes = this.#buffer.subarray(done * FlowEvent.bytes, (done + run) * FlowEvent.bytes);
+        this.#kept.set(bytes, place * FlowEvent.bytes);
+        this.#count += run;
+        done += run;
+      }
+      moved += count;
+      if (count * FlowEvent.bytes < this.#buffer.length) return;
+    }
+  }
+
+  get #oldest(): number {
+    return Math.max(0, this.#count - this.#keep);
+  }
+
+  /** Finds kept flows from the newest back, and returns them oldest first. */
+  #matching(request: FlowRequest, head: number): FlowLine[] {
+    const wanted = request.last ?? Number.POSITIVE_INFINITY;
+    const found: FlowLine[] = [];
+    for (let end = head; end > this.#oldest && found.length < wanted; end -= flowsAtOnce) {
+      const start = Math.max(end - flowsAtOnce, this.#oldest);
+      for (const line of this.#decode(start, end).reverse()) {
+        if (found.length < wanted && isWanted(request, line)) found.push(line);
+      }
+    }
+    return found.reverse();
+  }
+
+  #serve(follower: Follower): void {
+    const { reader, request } = follower;
+    while (follower.waiting.length > 0) {
+      if (reader.isBehind) return;
+      reader.write(follower.waiting.shift()!);
+    }
+    if (follower.next < this.#oldest) {
+      const missed = this.#oldest - follower.next;
+      follower.lost += missed;
+      this.#lost += missed;
+      follower.next = this.#oldest;
+    }
+    const end = Math.min(this.#count, follower.end, follower.next + flowsAtOnce);
+    for (const line of reader.isBehind ? [] : this.#decode(follower.next, end)) {
+      if (reader.isBehind) break;
+      follower.next++;
+      follower.lost += line.flow.ext.lostBefore;
+      if (!isWanted(request, line)) continue;
+      reader.write(withLost(line, follower.lost));
+      follower.lost = 0;
+    }
+    if (follower.next >= follower.end) {
+      this.#leave(follower);
+      reader.end();
+    } else if (follower.next < this.#count && !reader.isBehind) {
+      this.#busy ??= setTimeout(() => {
+        this.#busy = undefined;
+        if (this.#isOpen) this.#onEvents();
+      }, busyMs);
+    }
+  }
+
+  /** Puts the kept records from `start` to `end` into words. */
+  #decode(start: number, end: number): FlowLine[] {
+    const events: FlowEventRecord[] = [];
+    for (let number = start; number < end; number++) {
+      events.push(decodeFlowEvent(this.#kept, number % this.#keep));
+    }
+    const lines: FlowLine[] = new Array(events.length);
+    const byGeneration = new Map<number, number[]>();
+    events.forEach(({ generation }, index) => {
+      const places = byGeneration.get(generation);
+      if (places === undefined) byGeneration.set(generation, [index]);
+      else places.push(index);
+    });
+    for (const [generation, places] of byGeneration) {
+      const account = this.#accounts.find((each) => each.generation === generation);
+      const judged = places.filter((place) => isJudgedByPolicy(events[place]!));
+      const answers = account?.reasons(judged.map((place) => questionOf(events[place]!))) ?? [];
+      const reasons = new Map(judged.map((place, index) => [place, answers[index] ?? []]));
+      for (const place of places) {
+        const event = events[place]!;
+        lines[place] = flowOf(event, {
+          // Names outlive the table that judged: who owns an address now is the best there is.
+          account: account ?? this.#accounts.at(-1),
+          reasons: reasons.get(place) ?? [],
+          interfaceName:
+            event.kind === "closed" ? undefined : this.#options.interfaceName(event.linkId),
+          nodeName: this.#nodeName,
+        });
+      }
+    }
+    return lines;
+  }
+}
+
+function isWanted(request: FlowRequest, { flow, time }: FlowLine): boolean {
+  const { sinceUs, untilUs } = request;
+  const timeUs = sinceUs === undefined && untilUs === undefined ? 0 : Date.parse(time) * 1_000;
+  if (sinceUs !== undefined && timeUs < sinceUs) return false;
+  if (untilUs !== undefined && timeUs > untilUs) return false;
+  return request.filter(flow);
+}
+
+function withLost(line: FlowLine, lostBefore: number): FlowLine {
+  if (line.flow.ext.lostBefore === lostBefore) return line;
+  return { ...line, flow: { ...line.flow, ext: { ...line.flow.ext, lostBefore } } };
+}
+
+const portProtocols = new Set([
+  protocolNumbers["TCP"],
+  protocolNumbers["UDP"],
+  protocolNumbers["SCTP"],
+]);
+
+function questionOf(event: FlowEventRecord): FlowQuestion {
+  return {
+    source: event.source!,
+    destination: event.destination!,
+    protocol: event.protocol,
+    port: portProtocols.has(event.protocol) ? event.destinationPort : 0,
+  };
+}

@@ -1,0 +1,301 @@
+import { randomUUID } from "node:crypto";
+import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
+import type { FlowEventRecord } from "../dataplane/events.js";
+import { formatAddress } from "../net/address.js";
+import { protocolNumbers } from "../net/protocol.js";
+import { hubbleReason } from "./hubble.js";
+import type { Owner, SideReason, TableAccount } from "./table-account.js";
+
+/** One end of a flow, as Hubble has it. */
+export interface FlowEndpoint {
+  readonly namespace?: string;
+  readonly pod_name?: string;
+  /** With where they come from: `k8s:app=web`, `reserved:world`. */
+  readonly labels: readonly string[];
+}
+
+interface Ports {
+  readonly source_port: number;
+  readonly destination_port: number;
+}
+
+/** Only those that are set, as Hubble leaves out what is false. */
+type TcpFlags = { readonly [Name in (typeof tcpFlagNames)[number]]?: true };
+
+const tcpFlagNames = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"] as const;
+
+interface IcmpKind {
+  readonly type: number;
+  readonly code: number;
+}
+
+export type FlowL4 =
+  | { readonly TCP: Ports & { readonly flags?: TcpFlags } }
+  | { readonly UDP: Ports }
+  | { readonly SCTP: Ports }
+  | { readonly ICMPv4: IcmpKind }
+  | { readonly ICMPv6: IcmpKind };
+
+export interface FlowPolicy {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly file: string;
+  readonly line: number;
+}
+
+export interface FlowRule extends FlowPolicy {
+  readonly direction: "egress" | "ingress";
+  readonly tier: RuleRecord["tier"];
+  readonly action: RuleRecord["action"];
+  /** 0-based, in the direction's list of the policy. */
+  readonly index: number;
+  readonly column: number;
+}
+
+/** What Hubble has no word for. */
+export interface FlowExtension {
+  readonly event: FlowEventRecord["kind"];
+  /** From the catalogue of drop reasons; null when nothing was dropped. */
+  readonly reason: string | null;
+  /** NetworkPolicies that isolate the side that denied, or either side of an allowed flow. */
+  readonly isolated_by: readonly FlowPolicy[];
+  /** The rule that decided; null when isolation, or its absence, did. */
+  readonly rule: FlowRule | null;
+  /** Every rule that had a say: an allowed flow between two judged pods has one at each end. */
+  readonly rules: readonly FlowRule[];
+  /** Of the table that judged. */
+  readonly generation: number;
+  /** Of the frame; null for the end of a connection. */
+  readonly bytes: number | null;
+  /** Records that were lost just before this one. */
+  readonly lostBefore: number;
+  /** At the end of a connection: what went over it, both ways together. */
+  readonly total?: { readonly packets: number; readonly bytes: number };
+}
+
+/** A flow in Hubble's JSON, with what is ours under `ext`. */
+export interface Flow {
+  readonly time: string;
+  readonly uuid: string;
+  readonly verdict: "FORWARDED" | "DROPPED";
+  readonly drop_reason?: number;
+  readonly drop_reason_desc?: string;
+  readonly IP?: {
+    readonly source: string;
+    readonly destination: string;
+    readonly ipVersion: "IPv4" | "IPv6";
+  };
+  readonly l4?: FlowL4;
+  readonly source?: FlowEndpoint;
+  readonly destination?: FlowEndpoint;
+  readonly Type: "L3_L4";
+  readonly node_name: string;
+  readonly event_type: { readonly type: number };
+  readonly traffic_direction: "INGRESS" | "EGRESS" | "TRAFFIC_DIRECTION_UNKNOWN";
+  readonly is_reply: false;
+  readonly interface?: { readonly name: string };
+  readonly egress_allowed_by?: readonly HubblePolicy[];
+  readonly ingress_allowed_by?: readonly HubblePolicy[];
+  readonly egress_denied_by?: readonly HubblePolicy[];
+  readonly ingress_denied_by?: readonly HubblePolicy[];
+  readonly Summary: string;
+  readonly ext: FlowExtension;
+}
+
+interface HubblePolicy {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** One line of the stream. */
+export interface FlowLine {
+  readonly flow: Flow;
+  readonly node_name: string;
+  readonly time: string;
+}
+
+/** What is known beside the event itself. */
+export interface FlowContext {
+  /** The table that judged; undefined when it is gone. */
+  readonly account: TableAccount | undefined;
+  readonly reasons: readonly SideReason[];
+  readonly interfaceName: string | undefined;
+  readonly nodeName: string;
+}
+
+/** Numbers of Hubble's event types: a drop, a packet passing by, a policy's verdict. */
+const eventTypes = { dropped: 1, cut: 1, closed: 4, opened: 5 } as const;
+
+const protocolNames = new Map(
+  Object.entries(protocolNumbers).map(([name, number]) => [number, name]),
+);
+
+/** Whether a table can be asked about an event: it has addresses, and policy had its say. */
+export function isJudgedByPolicy(event: FlowEventRecord): boolean {
+  if (event.source === undefined || event.destination === undefined) return false;
+  return event.kind !== "dropped" || event.deniedBy.length > 0;
+}
+
+/** Puts an event into Hubble's words. */
+export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
+  const { account, reasons, interfaceName, nodeName } = context;
+  const { kind, reason, source, destination } = event;
+  const time = new Date(event.timeUs / 1_000).toISOString();
+  const owners = {
+    source: source && account?.ownerOf(source),
+    destination: destination && account?.ownerOf(destination),
+  };
+  const direction = directionOf(event, account, owners.source, owners.destination);
+  const denied = reasons.filter((side) => event.deniedBy.includes(side.direction));
+  const concerned = denied.length > 0 ? denied : reasons;
+  const rules = concerned.flatMap((side) => (side.rule ? [flowRule(side.rule, side)] : []));
+  const isDropped = kind === "dropped" || kind === "cut";
+  const own = rules.find((rule) => rule.direction === direction) ?? rules[0] ?? null;
+  const word =
+    reason &&
+    hubbleReason(
+      reason,
+      denied.some((side) => side.rule !== undefined),
+    );
+
+  const flow: Flow = {
+    time,
+    uuid: randomUUID(),
+    verdict: isDropped ? "DROPPED" : "FORWARDED",
+    ...(word === undefined ? {} : { drop_reason: word.number, drop_reason_desc: word.name }),
+    ...(source === undefined || destination === undefined
+      ? {}
+      : {
+          IP: {
+            source: formatAddress(source),
+            destination: formatAddress(destination),
+            ipVersion: source.family === 4 ? "IPv4" : "IPv6",
+          },
+          source: endpointOf(owners.source),
+          destination: endpointOf(owners.destination),
+        }),
+    ...withFlags(l4Of(event), event.tcpFlags),
+    Type: "L3_L4",
+    node_name: nodeName,
+    event_type: { type: eventTypes[kind] },
+    traffic_direction:
+      direction === undefined
+        ? "TRAFFIC_DIRECTION_UNKNOWN"
+        : direction === "egress"
+          ? "EGRESS"
+          : "INGRESS",
+    is_reply: false,
+    ...(interfaceName === undefined ? {} : { interface: { name: interfaceName } }),
+    ...decidedBy(rules, isDropped),
+    Summary: summaryOf(event),
+    ext: {
+      event: kind,
+      reason: reason ?? null,
+      isolated_by: unique(concerned.flatMap((side) => side.isolatedBy)).map(flowPolicy),
+      rule: own,
+      rules,
+      generation: event.generation,
+      bytes: kind === "closed" ? null : event.frameBytes,
+      ...(kind === "closed"
+        ? { total: { packets: event.totalPackets, bytes: event.totalBytes } }
+        : {}),
+      lostBefore: event.lostBefore,
+    },
+  };
+  return { flow, node_name: nodeName, time };
+}
+
+function directionOf(
+  event: FlowEventRecord,
+  account: TableAccount | undefined,
+  source: Owner | undefined,
+  destination: Owner | undefined,
+): "egress" | "ingress" | undefined {
+  if (event.deniedBy.length > 0) return event.deniedBy[0];
+  if (account?.isEndpoint(source)) return "egress";
+  return account?.isEndpoint(destination) ? "ingress" : undefined;
+}
+
+/** Words one end as Hubble does. */
+export function endpointOf(owner: Owner | undefined): FlowEndpoint {
+  if (owner === undefined) return { labels: ["reserved:world"] };
+  const labels = owner.labels.map((label) => `k8s:${label}`);
+  if (owner.kind === "node") return { labels: ["reserved:host", ...labels] };
+  return { namespace: owner.namespace, pod_name: owner.name, labels };
+}
+
+/** Words the transport as Hubble does; empty for protocols that it has no word for. */
+export function l4Of({
+  protocol,
+  sourcePort,
+  destinationPort,
+}: Pick<FlowEventRecord, "protocol" | "sourcePort" | "destinationPort">): { l4?: FlowL4 } {
+  const ports = { source_port: sourcePort, destination_port: destinationPort };
+  const kind = { type: destinationPort >> 8, code: destinationPort & 0xff };
+  switch (protocol) {
+    case protocolNumbers["TCP"]:
+      return { l4: { TCP: ports } };
+    case protocolNumbers["UDP"]:
+      return { l4: { UDP: ports } };
+    case protocolNumbers["SCTP"]:
+      return { l4: { SCTP: ports } };
+    case protocolNumbers["ICMP"]:
+      return { l4: { ICMPv4: kind } };
+    case protocolNumbers["ICMPv6"]:
+      return { l4: { ICMPv6: kind } };
+    default:
+      return {};
+  }
+}
+
+function withFlags({ l4 }: { l4?: FlowL4 }, bits: number): { l4?: FlowL4 } {
+  if (l4 === undefined) return {};
+  if (!("TCP" in l4) || bits === 0) return { l4 };
+  const flags: TcpFlags = Object.fromEntries(flagsOf(bits).map((name) => [name, true]));
+  return { l4: { TCP: { ...l4.TCP, flags } } };
+}
+
+function flagsOf(bits: number): readonly string[] {
+  return tcpFlagNames.filter((_, bit) => (bits & (1 << bit)) !== 0);
+}
+
+function summaryOf({ kind, protocol, source, tcpFlags, ...event }: FlowEventRecord): string {
+  const name = source === undefined && protocol === 0 ? "no IP" : protocolName(protocol);
+  if (kind === "closed") {
+    return `${name}, ${event.totalPackets} packets, ${event.totalBytes} bytes`;
+  }
+  return tcpFlags === 0 ? name : `TCP Flags: ${flagsOf(tcpFlags).join(", ")}`;
+}
+
+/** Names a protocol: `TCP`, or `protocol 47`. */
+export function protocolName(protocol: number): string {
+  return protocolNames.get(protocol) ?? `protocol ${protocol}`;
+}
+
+/** Cuts a policy down to what a record tells of it. */
+export function flowPolicy({ kind, namespace, name, file, line }: PolicyRecord): FlowPolicy {
+  return { kind, namespace, name, file, line };
+}
+
+/** Cuts a rule down to what a record tells of it. */
+export function flowRule(rule: RuleRecord, { direction }: SideReason): FlowRule {
+  const { tier, action, index, line, column } = rule;
+  return { ...flowPolicy(rule.policy), direction, tier, action, index, line, column };
+}
+
+function decidedBy(
+  rules: readonly FlowRule[],
+  isDropped: boolean,
+): Partial<Pick<Flow, "egress_allowed_by" | "ingress_allowed_by">> {
+  const named: Record<string, HubblePolicy[]> = {};
+  for (const { direction, kind, namespace, name } of rules) {
+    named[`${direction}_${isDropped ? "denied" : "allowed"}_by`] = [{ kind, namespace, name }];
+  }
+  return named;
+}
+
+function unique(policies: readonly PolicyRecord[]): readonly PolicyRecord[] {
+  return [...new Set(policies)];
+}

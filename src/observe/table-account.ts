@@ -1,0 +1,131 @@
+import { type PolicyRecord, Provenance, type RuleRecord } from "../compiler/decode.js";
+import { Table, TupleBatch } from "../dataplane/table.js";
+import type { KubernetesObject } from "../manifest/objects.js";
+import { type Address, addressKey } from "../net/address.js";
+import type { Ruleset } from "../policy/ruleset.js";
+
+/** A table that is or was in force, with what it was made from. */
+export interface TableSource {
+  readonly blob: Uint8Array;
+  readonly ruleset: Ruleset;
+  readonly objects: readonly KubernetesObject[];
+}
+
+/** Whose an address is. */
+export interface Owner {
+  readonly kind: "pod" | "node";
+  /** Empty for a node. */
+  readonly namespace: string;
+  readonly name: string;
+  /** `key=value`, sorted. */
+  readonly labels: readonly string[];
+}
+
+/** The first packet of a flow, as a table is asked about it. */
+export interface FlowQuestion {
+  readonly source: Address;
+  readonly destination: Address;
+  readonly protocol: number;
+  /** Destination port; 0 where the protocol has none. */
+  readonly port: number;
+}
+
+/** Why one side of a flow is judged as it is. */
+export interface SideReason {
+  readonly direction: "egress" | "ingress";
+  readonly verdict: "allow" | "deny";
+  readonly isolatedBy: readonly PolicyRecord[];
+  /** The rule that decides; undefined when isolation or its absence does. */
+  readonly rule: RuleRecord | undefined;
+}
+
+const noReasons: readonly SideReason[] = [];
+
+/**
+ * What one table says of flows: whose the addresses are, and which rules decide.
+ *
+ * Cost:  a copy of the blob; when asked for the first time, a pass over the objects and one over the
+ *        blob.
+ * Owner: keeps the objects; the blob may be changed by who made it.
+ */
+export class TableAccount {
+  readonly generation: number;
+  readonly #source: TableSource;
+  #owners: Map<string, Owner> | undefined;
+  #endpoints: Set<string> | undefined;
+  #opened: { readonly table: Table; readonly provenance: Provenance } | undefined;
+  readonly #batch = new TupleBatch();
+
+  constructor(generation: number, source: TableSource) {
+    this.generation = generation;
+    this.#source = { ...source, blob: source.blob.slice() };
+  }
+
+  ownerOf(address: Address): Owner | undefined {
+    this.#owners ??= ownersOf(this.#source.objects);
+    return this.#owners.get(addressKey(address));
+  }
+
+  /** Whether this is a pod whose traffic is judged here. */
+  isEndpoint(owner: Owner | undefined): boolean {
+    this.#endpoints ??= new Set(
+      this.#source.ruleset.endpoints.map(({ namespace, name }) => `${namespace}/${name}`),
+    );
+    return owner?.kind === "pod" && this.#endpoints.has(`${owner.namespace}/${owner.name}`);
+  }
+
+  /**
+   * Finds out why each flow is judged as it is.
+   *
+   * Shape: an answer a flow, in order: a reason for each end that is judged here, the sender first.
+   */
+  reasons(flows: readonly FlowQuestion[]): readonly (readonly SideReason[])[] {
+    if (flows.length === 0) return [];
+    const { blob } = this.#source;
+    this.#opened ??= { table: Table.open(blob), provenance: new Provenance(blob) };
+    const { table, provenance } = this.#opened;
+    this.#batch.clear();
+    for (const { source, destination, protocol, port } of flows) {
+      this.#batch.push(source, destination, protocol, port);
+    }
+    const leaves = table.locate(this.#batch);
+    return flows.map(({ protocol, port }, index) => {
+      const source = provenance.leaf(leaves[index * 2]!);
+      const destination = provenance.leaf(leaves[index * 2 + 1]!);
+      // A pod's traffic to itself is never judged.
+      if (source.endpointId !== undefined && source.endpointId === destination.endpointId) {
+        return noReasons;
+      }
+      const side = (
+        direction: SideReason["direction"],
+        endpointId: number | undefined,
+        originId: number,
+      ): readonly SideReason[] => {
+        if (endpointId === undefined) return noReasons;
+        const word = direction === "egress" ? "Egress" : "Ingress";
+        return [{ direction, ...provenance.reason(endpointId, word, originId, protocol, port) }];
+      };
+      return [
+        ...side("egress", source.endpointId, destination.originId),
+        ...side("ingress", destination.endpointId, source.originId),
+      ];
+    });
+  }
+}
+
+function ownersOf(objects: readonly KubernetesObject[]): Map<string, Owner> {
+  const owners = new Map<string, Owner>();
+  for (const object of objects) {
+    if (object.kind !== "Pod" && object.kind !== "Node") continue;
+    if (object.kind === "Pod" && object.hostNetwork) continue;
+    const { namespace, name, labels } = object.meta;
+    const owner: Owner = {
+      kind: object.kind === "Pod" ? "pod" : "node",
+      namespace,
+      name,
+      labels: [...labels].map(([key, value]) => `${key}=${value}`).sort(),
+    };
+    for (const address of object.addresses) owners.set(addressKey(address), owner);
+  }
+  return owners;
+}
