@@ -43,10 +43,8 @@ struct Way {
 };
 
 constexpr Way WAYS[] = {
-    {"scalar", RTE_ACL_CLASSIFY_SCALAR},
-    {"sse", RTE_ACL_CLASSIFY_SSE},
-    {"avx2", RTE_ACL_CLASSIFY_AVX2},
-    {"avx512x16", RTE_ACL_CLASSIFY_AVX512X16},
+    {"scalar", RTE_ACL_CLASSIFY_SCALAR},       {"sse", RTE_ACL_CLASSIFY_SSE},
+    {"avx2", RTE_ACL_CLASSIFY_AVX2},           {"avx512x16", RTE_ACL_CLASSIFY_AVX512X16},
     {"avx512x32", RTE_ACL_CLASSIFY_AVX512X32},
 };
 
@@ -90,7 +88,7 @@ int runAcl(int count, char** words) {
     return 2;
   }
   const Way* way = std::find_if(std::begin(WAYS), std::end(WAYS),
-                                 [&](const Way& each) { return each.name == words[2]; });
+                                [&](const Way& each) { return each.name == words[2]; });
   std::vector<Rule> rules = readRules(words[0]);
   std::vector<std::byte> records;
   if (way == std::end(WAYS) || rules.empty() || !sluice::bench::readFile(words[1], &records)) {

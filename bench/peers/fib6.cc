@@ -108,7 +108,7 @@ int runFib6(int count, char** words) {
 
   const auto leavesOf = [fib](const AddressBytes* addresses, size_t size, uint32_t* leaves) {
     std::array<uint64_t, BATCH> found;
-    auto* bytesOf = reinterpret_cast<uint8_t(*)[16]>(const_cast<AddressBytes*>(addresses));
+    auto* bytesOf = reinterpret_cast<uint8_t (*)[16]>(const_cast<AddressBytes*>(addresses));
     rte_fib6_lookup_bulk(fib, bytesOf, found.data(), static_cast<int>(size));
     std::copy_n(found.begin(), size, leaves);
   };

@@ -16,17 +16,18 @@
 
 int main(int argc, char** argv) {
   // Without the last, DPDK leaves its widest vectors alone.
-  std::array<const char*, 9> eal = {"dpdk_peers",     "--no-huge",     "--no-pci",
-                                    "--no-telemetry", "--no-shconf",   "-m",
-                                    "3072",           "--log-level=3", "--force-max-simd-bitwidth=512"};
+  std::array<const char*, 9> eal = {
+      "dpdk_peers",     "--no-huge",     "--no-pci",
+      "--no-telemetry", "--no-shconf",   "-m",
+      "3072",           "--log-level=3", "--force-max-simd-bitwidth=512"};
   rte_log_set_global_level(RTE_LOG_ERR);
   if (argc < 2 || rte_eal_init(static_cast<int>(eal.size()), const_cast<char**>(eal.data())) < 0) {
     std::fputs("DPDK could not be started\n", stderr);
     return 2;
   }
-  rte_memseg_list_walk(
-      [](const rte_memseg_list* list, void*) { return madvise(list->base_va, list->len, MADV_HUGEPAGE) * 0; },
-      nullptr);
+  rte_memseg_list_walk([](const rte_memseg_list* list,
+                          void*) { return madvise(list->base_va, list->len, MADV_HUGEPAGE) * 0; },
+                       nullptr);
   const std::string_view name = argv[1];
   if (name == "acl") return runAcl(argc - 2, argv + 2);
   if (name == "fib6") return runFib6(argc - 2, argv + 2);

@@ -24,8 +24,8 @@ using MakeBench = std::unique_ptr<Bench> (*)(std::span<const char* const> words)
 std::unique_ptr<Bench> makeLookupBench(std::span<const char* const> words);
 // `FLOWS WAY`: finds in a connection table. WAY: single or batch.
 std::unique_ptr<Bench> makeConntrackBench(std::span<const char* const> words);
-// `TABLE FLOWS WAY`: the filter over frames of established connections to the table's only endpoint,
-// 100.64.0.1, which may be reached on TCP 443. WAY: parse, single or batch.
+// `TABLE FLOWS WAY`: the filter over frames of established connections to the table's only
+// endpoint, 100.64.0.1, which may be reached on TCP 443. WAY: parse, single or batch.
 std::unique_ptr<Bench> makePathBench(std::span<const char* const> words);
 
 }  // namespace sluice::bench

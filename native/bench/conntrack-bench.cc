@@ -18,8 +18,8 @@ constexpr uint64_t NOW_US = 1;
 constexpr uint64_t FAR_US = UINT64_MAX;
 
 // What to look for, in the 16 bytes that an IPv4 flow needs: names are made from it a batch at a
-// time, as the filter makes them from frames, so that reading the list costs no more than it costs a
-// peer with keys of 16 bytes.
+// time, as the filter makes them from frames, so that reading the list costs no more than it costs
+// a peer with keys of 16 bytes.
 struct Wanted {
   uint32_t lower;
   uint32_t higher;

@@ -28,8 +28,8 @@ class Random {
   uint64_t state_ = 0x9e3779b97f4a7c15;
 };
 
-// One of FLOWS_MAX different TCP flows, from clients in 10.0.0.0/8 to one server, 100.64.0.1, as the
-// client sends it.
+// One of FLOWS_MAX different TCP flows, from clients in 10.0.0.0/8 to one server, 100.64.0.1, as
+// the client sends it.
 [[nodiscard]] inline FlowKey flowKeyOf(uint32_t number) noexcept {
   const uint32_t client = number / 16;
   FlowKey key;

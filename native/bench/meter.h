@@ -62,8 +62,8 @@ struct Measured {
   uint64_t answers = 0;  // a sum over all answers: equal wherever the work was equal
 };
 
-// Times `items` items in batches: once without a pause for the mean, in the thread's own time, so that
-// a neighbour who takes the core away does not count; once with a look at the clock after each
+// Times `items` items in batches: once without a pause for the mean, in the thread's own time, so
+// that a neighbour who takes the core away does not count; once with a look at the clock after each
 // batch for the percentiles.
 //
 // Shape: work(first, count) handles a batch and returns a sum of its answers.
@@ -74,7 +74,7 @@ template <typename Work>
   for (size_t first = 0; first < items; first += batch) {
     measured.answers += work(first, first + batch <= items ? batch : items - first);
   }
-  measured.nsPerItem = 
+  measured.nsPerItem =
       static_cast<double>(nowNs(CLOCK_THREAD_CPUTIME_ID) - start) / static_cast<double>(items);
 
   Histogram histogram;

@@ -74,7 +74,8 @@ class PathBench : public Bench {
     FilterOptions options;
     options.connectionsMax = flows + flows / 2 + 64;
     options.hashSecret = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
-    if (!tables_.publish(blob, links, &generation).ok() || !Filter::create(options, &filter_).ok()) {
+    if (!tables_.publish(blob, links, &generation).ok() ||
+        !Filter::create(options, &filter_).ok()) {
       return false;
     }
     table_ = tables_.read(0);

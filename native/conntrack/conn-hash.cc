@@ -59,8 +59,7 @@ SLUICE_AES uint64_t ConnHash::oneAes(const ConnKey& key) const noexcept {
   return hashAes(key, reinterpret_cast<const __m128i*>(aesKeys_.data()));
 }
 
-SLUICE_AES void ConnHash::manyAes(std::span<const ConnName> names,
-                                  ConnHint* hints) const noexcept {
+SLUICE_AES void ConnHash::manyAes(std::span<const ConnName> names, ConnHint* hints) const noexcept {
   const auto* keys = reinterpret_cast<const __m128i*>(aesKeys_.data());
   for (size_t at = 0; at < names.size(); ++at) hints[at].hash = hashAes(names[at].key, keys);
 }

@@ -36,8 +36,7 @@ class HugeArray {
     const bool large = wanted >= HUGE_PAGE_BYTES;
     const size_t bytes =
         large ? (wanted + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES : wanted;
-    void* memory =
-        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return false;
     // Advice that the system may not take.
     if (large) (void)madvise(memory, bytes, MADV_HUGEPAGE);

@@ -263,8 +263,7 @@ SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
           _mm256_and_si256(_mm256_srlv_epi32(word, inWord), _mm256_set1_epi32(1));
       const __m256i refused =
           _mm256_and_si256(asked[at], _mm256_cmpeq_epi32(allowed, _mm256_setzero_si256()));
-      answer[at] =
-          _mm256_or_si256(answer[at], _mm256_and_si256(refused, _mm256_set1_epi32(bit)));
+      answer[at] = _mm256_or_si256(answer[at], _mm256_and_si256(refused, _mm256_set1_epi32(bit)));
     }
   };
 
@@ -294,7 +293,8 @@ SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
       const __m256i source = sourceEndpoint[at];
       const __m256i destination = destinationEndpoint[at];
       const __m256i same = _mm256_cmpeq_epi32(source, destination);
-      byEgress[at] = _mm256_andnot_si256(_mm256_or_si256(same, _mm256_cmpeq_epi32(source, all)), all);
+      byEgress[at] =
+          _mm256_andnot_si256(_mm256_or_si256(same, _mm256_cmpeq_epi32(source, all)), all);
       byIngress[at] =
           _mm256_andnot_si256(_mm256_or_si256(same, _mm256_cmpeq_epi32(destination, all)), all);
       anyEgress = _mm256_or_si256(anyEgress, byEgress[at]);
