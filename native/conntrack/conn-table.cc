@@ -17,6 +17,26 @@ uint32_t tagOf(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) | 1; }
 
 }  // namespace
 
+inline uint32_t ConnTable::Bucket::slotsWith(uint32_t tag) const noexcept {
+#if defined(__SSE2__)
+  static_assert(BUCKET_SLOTS == 7 && offsetof(Bucket, spilled) == 28);
+  const auto* words = reinterpret_cast<const __m128i*>(this);
+  const __m128i wanted = _mm_set1_epi32(static_cast<int>(tag));
+  const __m128i low = _mm_cmpeq_epi32(_mm_load_si128(words), wanted);
+  const __m128i high = _mm_cmpeq_epi32(_mm_load_si128(words + 1), wanted);
+  const auto bits = [](__m128i lanes) {
+    return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(lanes)));
+  };
+  return bits(low) | (bits(high) & 7) << 4;  // the eighth word is no tag
+#else
+  uint32_t slots = 0;
+  for (size_t slot = 0; slot < BUCKET_SLOTS; ++slot) {
+    slots |= static_cast<uint32_t>(tags[slot] == tag) << slot;
+  }
+  return slots;
+#endif
+}
+
 Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table) noexcept {
   if (entriesMax == 0 || entriesMax > ENTRIES_MAX) return {StatusCode::Argument};
   // Four entries a bucket of seven slots when it is full: next to none finds its neighbourhood
@@ -36,26 +56,6 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
   }
   *table = std::move(made);
   return {};
-}
-
-uint32_t ConnTable::Bucket::slotsWith(uint32_t tag) const noexcept {
-#if defined(__SSE2__)
-  static_assert(BUCKET_SLOTS == 7 && offsetof(Bucket, spilled) == 28);
-  const auto* words = reinterpret_cast<const __m128i*>(this);
-  const __m128i wanted = _mm_set1_epi32(static_cast<int>(tag));
-  const __m128i low = _mm_cmpeq_epi32(_mm_load_si128(words), wanted);
-  const __m128i high = _mm_cmpeq_epi32(_mm_load_si128(words + 1), wanted);
-  const auto bits = [](__m128i lanes) {
-    return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(lanes)));
-  };
-  return bits(low) | (bits(high) & 7) << 4;  // the eighth word is no tag
-#else
-  uint32_t slots = 0;
-  for (size_t slot = 0; slot < BUCKET_SLOTS; ++slot) {
-    slots |= static_cast<uint32_t>(tags[slot] == tag) << slot;
-  }
-  return slots;
-#endif
 }
 
 void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const noexcept {

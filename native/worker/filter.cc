@@ -15,6 +15,8 @@ namespace {
 
 // One worker sees one network; several would tell their connections apart by this.
 constexpr uint8_t ZONE = 0;
+// Frames whose headers are on their way while one is read.
+constexpr size_t FRAMES_AHEAD = 8;
 
 uint64_t timeoutOf(const ConnEntry& entry) {
   switch (entry.protocol()) {
@@ -148,10 +150,9 @@ Judgement Filter::judge(const Frame& frame, const LinkContext& from, const Table
 void Filter::judgeBatch(std::span<const Frame> frames, const LinkContext& from,
                         const TableInForce& table, uint64_t nowUs, Judgement* judgements) noexcept {
   Batch& batch = *batch_;
-  for (const Frame& frame : frames) __builtin_prefetch(frame.bytes);
-
   size_t tracked = 0;
   for (size_t at = 0; at < frames.size(); ++at) {
+    if (at + FRAMES_AHEAD < frames.size()) __builtin_prefetch(frames[at + FRAMES_AHEAD].bytes);
     Judgement& judgement = *new (&judgements[at]) Judgement;
     PacketView& view = batch.views[at];
     batch.next[at] = read(frames[at], from, table, view, judgement);
@@ -249,7 +250,8 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
   }
 
   bool guarded = false;
-  if (isNeighborDiscovery(view) || isListenerMessage(view)) {
+  const bool icmpV6 = view.key.protocol == PROTOCOL_ICMPV6;
+  if (icmpV6 && (isNeighborDiscovery(view) || isListenerMessage(view))) {
     bool exempt = false;
     judgement.reason = guardNeighbor(frame, view, from, table, &exempt);
     if (judgement.reason == DropReason::PolicyEgress) judgement.deniedBy = DENIED_BY_EGRESS;
