@@ -34,7 +34,8 @@
         ["target_arch=='x64'", {
           "ldflags": [
             "-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=pthread_once",
-            "-Wl,--wrap=__pthread_key_create,--wrap=pthread_setname_np"
+            "-Wl,--wrap=__pthread_key_create,--wrap=pthread_setname_np",
+            "-Wl,--wrap=pthread_attr_setaffinity_np"
           ]
         }]
       ]

@@ -12,6 +12,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/random.h>
 
@@ -23,6 +25,7 @@ SLUICE_OLD(pthread_join, "2.2.5");
 SLUICE_OLD(pthread_once, "2.2.5");
 SLUICE_OLD(pthread_key_create, "2.2.5");
 SLUICE_OLD(pthread_setname_np, "2.12");
+SLUICE_OLD(pthread_attr_setaffinity_np, "2.3.4");
 
 extern "C" {
 
@@ -31,6 +34,7 @@ int old_pthread_join(pthread_t, void**);
 int old_pthread_once(pthread_once_t*, void (*)());
 int old_pthread_key_create(pthread_key_t*, void (*)(void*));
 int old_pthread_setname_np(pthread_t, const char*);
+int old_pthread_attr_setaffinity_np(pthread_attr_t*, size_t, const cpu_set_t*);
 
 int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),
                           void* argument) {
@@ -47,6 +51,10 @@ int __wrap___pthread_key_create(pthread_key_t* key, void (*destroy)(void*)) {
 }
 int __wrap_pthread_setname_np(pthread_t thread, const char* name) {
   return old_pthread_setname_np(thread, name);
+}
+int __wrap_pthread_attr_setaffinity_np(pthread_attr_t* attributes, size_t size,
+                                       const cpu_set_t* cpus) {
+  return old_pthread_attr_setaffinity_np(attributes, size, cpus);
 }
 
 #define SLUICE_HIDDEN __attribute__((visibility("hidden")))
