@@ -44,6 +44,7 @@ const nativeRooms: Record<string, readonly string[]> = {
   host: ["layout", "packet"],
   worker: ["layout", "packet", "table", "conntrack", "io", "event"],
   binding: ["layout", "packet", "table", "conntrack", "io", "event", "host", "worker"],
+  bench: ["layout", "packet", "table", "conntrack", "worker"],
   testing: ["*"],
 };
 
@@ -154,10 +155,12 @@ describe("tidy", () => {
 
   test("every file is used", () => {
     const used = new Set([...imports, ...includes].map(({ to }) => to));
+    // A .cc is compiled by its folder; it is used when the header that it includes first, its own, is.
+    const ownHeader = new Map([...includes].reverse().map(({ from, to }) => [from, to]));
+    const program = /^native\/(testing|bench)\//;
     const unused = [...sources, ...nativeFiles].filter((file) => {
-      // A .cc is compiled by its folder; it is used when its header is.
-      const header = file.replace(/\.cc$/, ".h");
-      const alone = file.startsWith("native/testing/") || entryPoints.has(file);
+      const alone = program.test(file) || entryPoints.has(file);
+      const header = file.endsWith(".cc") ? (ownHeader.get(file) ?? "") : "";
       return !alone && !used.has(file) && !used.has(header);
     });
     expect(unused.map((file) => `${file}:1: used by nobody`)).toEqual([]);
