@@ -138,6 +138,7 @@ describe.skipIf(obstacle !== undefined)(named("links of a switch", obstacle), ()
     test(nameOf("tap", dataplane), async () => {
       const { lab, reload } = await Lab.start({
         name: "links",
+        version: "test",
         paths: [threeTier],
         read: async () => readManifests([threeTier], undefined),
         dataplane,
