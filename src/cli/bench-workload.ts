@@ -191,8 +191,9 @@ function makeTuples(
 ): Uint8Array {
   const bytes = new Uint8Array(flows * FlowTuple.bytes);
   const view = new DataView(bytes.buffer);
-  const putAddress = (at: number, words: readonly number[]) =>
-    words.forEach((word, index) => view.setUint32(at + 4 * index, word));
+  const putAddress = (at: number, words: readonly number[]) => {
+    for (const [index, word] of words.entries()) view.setUint32(at + 4 * index, word);
+  };
   for (let flow = 0; flow < flows; flow++) {
     const at = flow * FlowTuple.bytes;
     const fits = random.below(2) === 0;
