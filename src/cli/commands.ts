@@ -1,3 +1,4 @@
+import { controlCommands } from "./control-commands.js";
 import type { Io } from "./io.js";
 import {
   type BenchOptions,
@@ -92,6 +93,13 @@ function output(...values: [string, ...string[]]): OptionSpec {
   };
 }
 
+const watch: OptionSpec = {
+  flags: "--watch <when>",
+  description: "read the manifests again when they change on disk",
+  values: ["auto", "never"],
+  default: "auto",
+};
+
 const labName: OptionSpec = {
   flags: "--name <name>",
   description: "which lab, when there are several",
@@ -162,6 +170,7 @@ const lab: CommandSpec = {
           flags: "--foreground",
           description: "stay, and take the lab down at Ctrl-C, instead of leaving it running",
         },
+        { ...watch, default: "never" },
         ...waiting,
       ],
       examples: [
@@ -580,6 +589,18 @@ export const root: CommandSpec = {
           flags: "--loose",
           description: "let a TCP connection be picked up in its middle, not only by its SYN",
         },
+        watch,
+        {
+          flags: "--socket <path>",
+          description:
+            "where to answer sluice status, observe and so on; /run/sluice/sluice.sock when left out, none for no socket",
+          completes: "file",
+        },
+        {
+          flags: "--metrics-listen <address>",
+          description:
+            "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
+        },
       ],
       examples: [
         {
@@ -589,6 +610,7 @@ export const root: CommandSpec = {
       ],
       run: async (options: RunOptions, io) => (await import("./run.js")).runRun(options, io),
     },
+    ...controlCommands,
     lab,
     {
       name: "capture",

@@ -22,6 +22,8 @@ export const exitCodes = {
   input: 3,
   environment: 4,
   bug: 5,
+  /** What was waited for did not come in time. Source: timeout(1). */
+  timeout: 124,
 } as const;
 
 /**

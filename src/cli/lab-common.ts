@@ -1,14 +1,14 @@
-import { LabError } from "../lab/lab-error.js";
+import { RefusalError } from "../control/refusal.js";
 import type { LabStatus } from "../lab/protocol.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { renderTable, styles } from "./output.js";
 
-/** Runs a step of a lab, and puts its refusals into the command line's words. */
+/** Runs a step over a socket or of a lab, and puts its refusals into the command line's words. */
 export async function asCommand<Result>(step: () => Promise<Result> | Result): Promise<Result> {
   try {
     return await step();
   } catch (error) {
-    if (!(error instanceof LabError)) throw error;
+    if (!(error instanceof RefusalError)) throw error;
     throw new CommandError(exitCodes[error.kind], error.message, error.remedy);
   }
 }

@@ -62,7 +62,7 @@ async function hold(
       folder,
       name: options.name,
       paths: options.filename,
-      watch: options.watch,
+      watch: options.watch === "auto",
       version: packageVersion(),
       stdin,
       dataplane,

@@ -96,6 +96,77 @@ export interface RunOptions extends PolicyOptions, WorkerOptions {
   readonly readyFd?: number;
   readonly staleFlows: "recheck" | "keep";
   readonly loose: boolean;
+  /** Whether the manifests are read again when they change. */
+  readonly watch: "auto" | "never";
+  readonly socket?: string;
+  readonly metricsListen?: string;
+}
+
+/** Which process a command is for. */
+export interface ControlOptions {
+  readonly socket?: string;
+  readonly lab?: string;
+}
+
+/** Each may be given several times: any of its values will do. */
+export interface FlowFilterOptions {
+  readonly pod?: readonly string[];
+  readonly fromPod?: readonly string[];
+  readonly toPod?: readonly string[];
+  readonly namespace?: readonly string[];
+  readonly fromNamespace?: readonly string[];
+  readonly toNamespace?: readonly string[];
+  readonly ip?: readonly string[];
+  readonly fromIp?: readonly string[];
+  readonly toIp?: readonly string[];
+  readonly port?: readonly string[];
+  readonly fromPort?: readonly string[];
+  readonly toPort?: readonly string[];
+  readonly protocol?: readonly string[];
+  readonly verdict?: readonly string[];
+  readonly reason?: readonly string[];
+}
+
+export interface ObserveOptions extends ControlOptions, FlowFilterOptions {
+  readonly follow: boolean;
+  readonly last?: number;
+  /** A time, or how long ago. */
+  readonly since?: string;
+  readonly until?: string;
+  readonly output: "compact" | "json" | "jsonpb";
+}
+
+export interface StatusOptions extends ControlOptions {
+  readonly output: "table" | "json";
+}
+
+export interface GetOptions extends ControlOptions, FlowFilterOptions {
+  readonly what: "endpoints" | "policies" | "connections" | "interfaces" | "tables";
+  readonly output: "table" | "json";
+}
+
+export interface ConntrackListOptions extends ControlOptions, FlowFilterOptions {
+  readonly output: "table" | "json";
+}
+
+export interface ConntrackFlushOptions extends ControlOptions, FlowFilterOptions {
+  readonly all: boolean;
+  readonly output: "table" | "json";
+}
+
+export interface ApplyOptions extends ControlOptions, PolicyOptions {
+  readonly dryRun: "live";
+  readonly output: "table" | "json";
+}
+
+export interface WaitOptions extends ControlOptions {
+  /** `enforced`, or `enforced=GENERATION`. */
+  readonly for: string;
+  readonly timeout: string;
+}
+
+export interface ReloadOptions extends ControlOptions {
+  readonly output: "table" | "json";
 }
 
 export interface LabOptions {
@@ -104,8 +175,8 @@ export interface LabOptions {
 
 export interface LabUpOptions extends LabOptions, PolicyOptions, WorkerOptions {
   readonly foreground: boolean;
-  /** Reads the manifests again when they change. */
-  readonly watch: boolean;
+  /** Whether the manifests are read again when they change. */
+  readonly watch: "auto" | "never";
 }
 
 export interface LabApplyOptions extends LabOptions, PolicyOptions {}

@@ -28,6 +28,7 @@ export function commandReference(): string {
     "| 3 | the input is invalid; each error has its file, line and column |",
     "| 4 | the environment refuses: privilege, interface, kernel |",
     "| 5 | a bug in sluice |",
+    "| 124 | `sluice wait`: not in time |",
     "| 130, 143 | ended by Ctrl-C, by SIGTERM |",
     "| 141 | the reader of standard output went away |",
     "",

@@ -1,14 +1,19 @@
 import { closeSync, existsSync, writeSync } from "node:fs";
+import type { FilteredInterface } from "../control/control-routes.js";
 import { Controller, type Reload } from "../control/controller.js";
+import { ManifestWatch } from "../control/manifest-watch.js";
 import { Signals } from "../control/signals.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { readManifests } from "../manifest/read.js";
+import { FlowLog } from "../observe/flow-log.js";
 import { readMac, readPodRef, workersOf } from "./arguments.js";
+import { openControl } from "./control-socket.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { RunOptions } from "./options.js";
 import { ServiceManager } from "./service-manager.js";
+import { packageVersion } from "./version.js";
 
 /**
  * Stands between two interfaces and enforces, until SIGTERM or SIGINT.
@@ -37,12 +42,20 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
     io.stderr.write(`sluice: ${name}: ${kind} (${why})\n`);
     return linkId;
   };
+  const interfaces: FilteredInterface[] = [];
+  const flows = new FlowLog(dataplane, {
+    interfaceName: (linkId) => interfaces.find((each) => each.linkId === linkId)?.name,
+  });
   let insideLink: number | undefined;
   const controller = new Controller({
     read: async () => readManifests(options.filename, stdin),
     local: { pod },
     enforce(table) {
-      if (insideLink !== undefined) return dataplane.swapTable(table.blob, [[0, insideLink]]);
+      if (insideLink !== undefined) {
+        const generation = dataplane.swapTable(table.blob, [[0, insideLink]]);
+        flows.useTable(generation, table);
+        return generation;
+      }
       const links = {
         inside: take(inside, mac),
         outside: take(outside),
@@ -50,11 +63,45 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
       const generation = dataplane.swapTable(table.blob, [[0, links.inside]]);
       dataplane.start({ wire: links });
       insideLink = links.inside;
+      interfaces.push(
+        { name: inside, linkId: links.inside, role: "endpoint", pod: options.pod },
+        { name: outside, linkId: links.outside, role: "uplink", pod: null },
+      );
+      flows.useTable(generation, table);
       return generation;
     },
   });
+  const watch =
+    options.watch === "never"
+      ? undefined
+      : new ManifestWatch({ paths: () => options.filename, changed: () => void reload() });
+  const reload = async (): Promise<Reload> => {
+    watch?.settled();
+    service.reloading();
+    const done = await controller.reload();
+    tellReload(done, stdin, io);
+    service.reloaded(statusLine(controller));
+    return done;
+  };
+  let control: { close(): void } | undefined;
 
   try {
+    control = await openControl(
+      {
+        name: "run",
+        version: packageVersion(),
+        controller,
+        dataplane,
+        flows,
+        staleFlows: options.staleFlows,
+        interfaces: () => interfaces,
+        reload,
+        isBehind: () => watch?.isBehind ?? false,
+      },
+      options,
+      io,
+    );
+    watch?.settled();
     const first = await controller.reload();
     showDiagnostics(first.diagnostics, io, stdin);
     if (!first.ok) {
@@ -66,17 +113,14 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
     io.stdout.write("ready\n");
     if (options.readyFd !== undefined) tellReady(options.readyFd);
     service.ready(statusLine(controller), () => dataplane.rounds());
-    signals.onHangup = () => {
-      service.reloading();
-      void controller.reload().then((reload) => {
-        tellReload(reload, stdin, io);
-        service.reloaded(statusLine(controller));
-      });
-    };
+    signals.onHangup = () => void reload();
     await signals.untilStopped;
     return exitCodes.ok;
   } finally {
     service.stopping();
+    watch?.close();
+    control?.close();
+    flows.close();
     dataplane.close();
     signals.release();
   }

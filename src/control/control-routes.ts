@@ -111,10 +111,14 @@ export interface ConnectionItem {
   readonly assured: boolean;
   readonly generation: number;
   readonly expiresInMs: number;
+  /** Frames so far, both ways. */
+  readonly packets: number;
+  readonly bytes: number;
 }
 
 export interface ConnectionEnd {
   readonly address: string;
+  /** 0 when the protocol has none. */
   readonly port: number;
   /** `namespace/name`, or null for an address that is no pod's. */
   readonly pod: string | null;
@@ -393,7 +397,8 @@ async function connections(
     const end = (address: Address, port: number, side: 0 | 1): ConnectionEnd => {
       const owner = owners[side];
       const pod = owner?.kind === "pod" ? `${owner.namespace}/${owner.name}` : null;
-      return { address: formatAddress(address), port, pod };
+      // An ICMP query's identifier stands where others have a port.
+      return { address: formatAddress(address), port: hasPorts(connection) ? port : 0, pod };
     };
     const item: ConnectionItem = {
       protocol: protocolName(connection.protocol),
@@ -403,6 +408,8 @@ async function connections(
       assured: connection.isAssured,
       generation: connection.generation,
       expiresInMs: connection.expiresInMs,
+      packets: connection.packets,
+      bytes: connection.bytes,
     };
     found.push({ connection, item });
   }
@@ -452,12 +459,13 @@ async function dryRun(subject: ControlSubject, body: unknown): Promise<DryRunAns
   return { ...head, ok: true, connections: found.length, cut };
 }
 
-/** Only TCP, UDP and SCTP are judged by a port. */
 function portOf(connection: Connection): number {
-  const l4 = l4Of(connection).l4;
-  return l4 !== undefined && ("TCP" in l4 || "UDP" in l4 || "SCTP" in l4)
-    ? connection.destinationPort
-    : 0;
+  return hasPorts(connection) ? connection.destinationPort : 0;
+}
+
+function hasPorts(connection: Connection): boolean {
+  const { l4 } = l4Of(connection);
+  return l4 !== undefined && ("TCP" in l4 || "UDP" in l4 || "SCTP" in l4);
 }
 
 function readFiles(body: unknown): DryRunRequest["files"] {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { controlRoutes } from "../control/control-routes.js";
+import { type ControlSubject, controlRoutes, controlStatus } from "../control/control-routes.js";
 import type { Reload } from "../control/controller.js";
 import { ManifestWatch } from "../control/manifest-watch.js";
 import { refusalOf } from "../control/refusal.js";
@@ -91,15 +91,16 @@ async function enforce(
   const watch = options.watch
     ? new ManifestWatch({ paths: () => paths, changed: () => void reload() })
     : undefined;
-  const { handlers, streams } = controlRoutes({
+  const subject: ControlSubject = {
     ...lab.subject,
     reload: () => reload(),
     isBehind: () => watch?.isBehind ?? false,
-  });
+  };
+  const { handlers, streams } = controlRoutes(subject);
   const server = await serveUnix(socket, 0o600, {
     handlers: {
       ...handlers,
-      "GET /status": () => lab.status(),
+      "GET /status": (): LabStatus => ({ ...lab.status(), enforced: isEnforced(subject) }),
       "POST /apply": async ({ body }) => applyAnswer(await reload(body as ApplyRequest), lab),
       "POST /probe": ({ body }) => lab.probe((body as ProbeQuery | undefined)?.probes),
     },
@@ -113,6 +114,10 @@ async function enforce(
     watch?.close();
     server.close();
   }
+}
+
+function isEnforced(subject: ControlSubject): boolean {
+  return controlStatus(subject).enforced;
 }
 
 function applyAnswer(reload: Reload, lab: Lab): ApplyAnswer {

@@ -24,12 +24,45 @@ const FILE_BYTES_MAX = 400 * 1024 * 1024;
  */
 export function readManifests(paths: readonly string[], stdin?: string): Manifests {
   const texts: ParsedText[] = [];
-  const seen = new Set<string>();
+  for (const read of textsOf(paths, stdin)) {
+    texts.push("text" in read ? parseText(read.text, read.name) : failed(read));
+  }
+  return joinTexts(texts, paths.map((path) => (path === "-" ? "<stdin>" : path)).join(","));
+}
 
+/** A text, and the name that its spans carry. */
+export interface ManifestText {
+  readonly name: string;
+  readonly text: string;
+}
+
+/**
+ * Reads the same files without looking into them, for whoever else is to parse them.
+ *
+ * Errors: none thrown; SL1002, SL1011, SL1012.
+ */
+export function readManifestTexts(
+  paths: readonly string[],
+  stdin?: string,
+): { readonly texts: readonly ManifestText[]; readonly diagnostics: readonly Diagnostic[] } {
+  const texts: ManifestText[] = [];
+  const diagnostics: Diagnostic[] = [];
+  for (const read of textsOf(paths, stdin)) {
+    if ("text" in read) texts.push(read);
+    else diagnostics.push(read);
+  }
+  return { texts, diagnostics };
+}
+
+function* textsOf(
+  paths: readonly string[],
+  stdin: string | undefined,
+): Generator<ManifestText | Diagnostic> {
+  const seen = new Set<string>();
   for (const path of paths) {
     for (const file of filesOf(path)) {
       if (typeof file !== "string") {
-        texts.push(failed(file));
+        yield file;
         continue;
       }
       const identity = file === "-" ? file : identityOf(file);
@@ -37,15 +70,10 @@ export function readManifests(paths: readonly string[], stdin?: string): Manifes
       seen.add(identity);
 
       const name = file === "-" ? "<stdin>" : file;
-      const read = file === "-" && stdin !== undefined ? stdin : readText(file, name);
-      if (typeof read !== "string") {
-        texts.push(failed(read));
-        continue;
-      }
-      texts.push(parseText(read, name));
+      const text = file === "-" && stdin !== undefined ? stdin : readText(file, name);
+      yield typeof text === "string" ? { name, text } : text;
     }
   }
-  return joinTexts(texts, paths.map((path) => (path === "-" ? "<stdin>" : path)).join(","));
 }
 
 /** What tells one file from another; a pipe has no path but the one it was given by. */

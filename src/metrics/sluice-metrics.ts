@@ -116,6 +116,18 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
     counter("sluice_conntrack_insert_failed_total", "Connections refused for want of room.", [
       labelled({ reason: "full" }, counters.drops["conntrack-full"] ?? 0),
     ]),
+    counter("sluice_conntrack_opened_total", "Connections allowed.", [{ value: counters.opened }]),
+    counter("sluice_conntrack_closed_total", "Connections that ended or timed out.", [
+      { value: counters.closed },
+    ]),
+    counter("sluice_conntrack_cut_total", "Connections that a newer table denied.", [
+      { value: counters.cut },
+    ]),
+    counter(
+      "sluice_conntrack_evictions_total",
+      "Unreplied connections that gave way to new ones.",
+      [{ value: counters.evicted }],
+    ),
     gauge("sluice_table_generation", "Generation of the table in force; 0 before the first.", [
       { value: counters.generation },
     ]),

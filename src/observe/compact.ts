@@ -6,17 +6,21 @@ export type FlowPaint = (text: string, as: "forwarded" | "dropped" | "quiet") =>
 /**
  * Writes a flow on one line, in the order that Hubble's compact output has.
  *
- * Shape: no line end. The text may hold what packets and labels hold: it is for the caller to make it
- *        harmless.
+ * Shape: no line end. Names, files and whatever else is not ours goes through `paint` or `clean`, which
+ *        make it harmless to a terminal.
  */
-export function compactFlow({ flow, time }: FlowLine, paint: FlowPaint): string {
+export function compactFlow(
+  { flow, time }: FlowLine,
+  paint: FlowPaint,
+  clean: (text: string) => string,
+): string {
   const { ext, verdict, Summary } = flow;
-  const source = endText(flow, "source");
-  const destination = endText(flow, "destination");
+  const source = clean(endText(flow, "source"));
+  const destination = clean(endText(flow, "destination"));
   const type = ext.reason === null ? ext.event : `${ext.event} ${ext.reason}`;
   const word = paint(verdict, verdict === "DROPPED" ? "dropped" : "forwarded");
   const why = paint(whyText(flow), "quiet");
-  return `${timeText(time)}: ${source} -> ${destination} ${type} ${word} (${Summary})${why}`;
+  return `${timeText(time)}: ${source} -> ${destination} ${type} ${word} (${clean(Summary)})${why}`;
 }
 
 /** Says how many records are missing before one; empty when none is. */

@@ -142,7 +142,7 @@ export function isJudgedByPolicy(event: FlowEventRecord): boolean {
 export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
   const { account, reasons, interfaceName, nodeName } = context;
   const { kind, reason, source, destination } = event;
-  const time = new Date(event.timeUs / 1_000).toISOString();
+  const time = timeText(event.timeUs);
   const owners = {
     source: source && account?.ownerOf(source),
     destination: destination && account?.ownerOf(destination),
@@ -205,6 +205,13 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
     },
   };
   return { flow, node_name: nodeName, time };
+}
+
+/** RFC 3339, to the microsecond. */
+function timeText(timeUs: number): string {
+  const milliseconds = Math.floor(timeUs / 1_000);
+  const rest = String(timeUs - milliseconds * 1_000).padStart(3, "0");
+  return new Date(milliseconds).toISOString().replace("Z", `${rest}Z`);
 }
 
 function directionOf(

@@ -1,0 +1,31 @@
+import type { FlushAnswer } from "../control/control-routes.js";
+import { controlClient, filterQuery } from "./control-common.js";
+import { runGet } from "./get.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { asCommand } from "./lab-common.js";
+import type { ConntrackFlushOptions, ConntrackListOptions } from "./options.js";
+import { writeJson } from "./output.js";
+
+/** Lists tracked connections. */
+export async function runConntrackList(options: ConntrackListOptions, io: Io): Promise<number> {
+  return runGet({ ...options, what: "connections" }, io);
+}
+
+/** Forgets connections: their next packets are judged as if they were the first. */
+export async function runConntrackFlush(options: ConntrackFlushOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const query = filterQuery(options).toString();
+    if ((query === "") !== options.all) {
+      throw new CommandError(
+        exitCodes.usage,
+        query === "" ? "which connections is not said" : "got --all and flags that choose",
+        "flags such as --pod shop/web, or --all",
+      );
+    }
+    const client = controlClient(options, io);
+    const answer = await client.ask<FlushAnswer>("POST", `/connections/flush?${query}`);
+    if (options.output === "json") writeJson(io.stdout, answer);
+    else io.stdout.write(`${answer.flushed} connections forgotten\n`);
+    return exitCodes.ok;
+  });
+}

@@ -1,0 +1,76 @@
+import { compactFlow, lostText } from "../observe/compact.js";
+import type { FlowLine } from "../observe/flow.js";
+import { controlClient, filterQuery } from "./control-common.js";
+import { readDuration } from "./duration.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { asCommand } from "./lab-common.js";
+import type { ObserveOptions } from "./options.js";
+import { sanitize, styles } from "./output.js";
+
+/** As many flows as Hubble shows when nobody says which. */
+const lastByDefault = 20;
+
+/** Shows flows of a process that enforces: its last ones, those of a time, or those that come. */
+export async function runObserve(options: ObserveOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const query = flowQuery(options);
+    const stop = new AbortController();
+    const interrupt = () => stop.abort();
+    process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+    const show = options.output === "compact" ? compactWriter(io) : jsonWriter(io);
+    try {
+      await controlClient(options, io).follow(
+        `/flows?${query}`,
+        (line) => show(line as FlowLine),
+        stop.signal,
+      );
+      return exitCodes.ok;
+    } finally {
+      process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+    }
+  });
+}
+
+function flowQuery(options: ObserveOptions): URLSearchParams {
+  const { follow, last, since, until } = options;
+  const query = filterQuery(options);
+  if (follow) query.set("follow", "true");
+  if (follow && until !== undefined) {
+    throw new CommandError(exitCodes.usage, "got --follow and --until, want one of them");
+  }
+  if (last !== undefined) query.set("last", String(last));
+  else if (!follow && since === undefined && until === undefined) {
+    query.set("last", String(lastByDefault));
+  }
+  if (since !== undefined) query.set("since", timeText(since, "--since"));
+  if (until !== undefined) query.set("until", timeText(until, "--until"));
+  return query;
+}
+
+/** Reads a time, or how long ago it was. */
+function timeText(text: string, flag: string): string {
+  const time = Date.parse(text);
+  if (/\d-\d/.test(text) && !Number.isNaN(time)) return new Date(time).toISOString();
+  return new Date(Date.now() - readDuration(text, flag)).toISOString();
+}
+
+function jsonWriter(io: Io): (line: FlowLine) => void {
+  // JSON writes control characters as escapes; those that turn text around are left to us.
+  const harmless = (text: string) =>
+    text.replace(
+      /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+      (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    );
+  return (line) => void io.stdout.write(`${harmless(JSON.stringify(line))}\n`);
+}
+
+function compactWriter(io: Io): (line: FlowLine) => void {
+  const { green, red, dim, yellow } = styles(io);
+  const paints = { forwarded: green, dropped: red, quiet: dim };
+  return (line) => {
+    const lost = lostText(line);
+    if (lost !== "") io.stdout.write(`${yellow(lost)}\n`);
+    const text = compactFlow(line, (part, as) => paints[as](sanitize(part)), sanitize);
+    io.stdout.write(`${text}\n`);
+  };
+}

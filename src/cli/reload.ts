@@ -1,0 +1,27 @@
+import type { ReloadAnswer } from "../control/control-routes.js";
+import { controlClient } from "./control-common.js";
+import { exitCodes, type Io } from "./io.js";
+import { asCommand } from "./lab-common.js";
+import { showDiagnostics } from "./manifests.js";
+import type { ReloadOptions } from "./options.js";
+import { writeJson } from "./output.js";
+
+/** Has a process read its manifests again, and says what came of it. */
+export async function runReload(options: ReloadOptions, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const answer = await controlClient(options, io).ask<ReloadAnswer>("POST", "/reload");
+    if (options.output === "json") writeJson(io.stdout, answer);
+    else {
+      showDiagnostics(answer.diagnostics, io, undefined);
+      if (answer.ok) io.stdout.write(`generation ${answer.generation} is in force\n`);
+      else {
+        if (answer.refused !== undefined) io.stderr.write(`sluice: ${answer.refused.message}\n`);
+        io.stderr.write(
+          `sluice: nothing changed, generation ${answer.generation} stays in force\n`,
+        );
+      }
+    }
+    if (answer.ok) return exitCodes.ok;
+    return answer.refused === undefined ? exitCodes.input : exitCodes[answer.refused.kind];
+  });
+}
