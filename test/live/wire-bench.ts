@@ -8,6 +8,7 @@ import {
   createVeth,
   type ProbeAnswer,
   probe,
+  setSysctl,
 } from "../../src/dataplane/host.js";
 import type { LinkKind } from "../../src/dataplane/link-choice.js";
 import { parseManifests } from "../../src/manifest/parse.js";
@@ -83,6 +84,8 @@ export class WireBench {
       [this.pod, "in", "pod", 1],
       [this.peer, "out", "peer", 2],
     ] as const) {
+      // There is no router, and a question for one is a frame that no test expects.
+      setSysctl(end, "ipv6/conf/default/router_solicitations", "0");
       createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: this.middle, name });
       configureInterface(this.middle, { name, up: true, linkLocal: false });
       configureInterface(end, {
