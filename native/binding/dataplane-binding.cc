@@ -222,11 +222,15 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return {StatusCode::Argument};
   }
 
-  static Status addPacketLinkTo(std::vector<std::unique_ptr<Link>>* links, PacketSocket& opened,
-                                uint32_t slots, FanoutGroup* group) {
+  Status addPacketLinkTo(std::vector<std::unique_ptr<Link>>* links, PacketSocket& opened,
+                         uint32_t slots, FanoutGroup* group) {
+    PacketLinkOptions options;
+    options.interfaceIndex = opened.interfaceIndex;
+    options.mtu = opened.mtu;
+    options.slots = slots;
+    if (opened.queuesSuperframes) options.largeBuffers = buffers_[links->size()];
     std::unique_ptr<PacketLink> link;
-    const Status status =
-        PacketLink::create(opened.fd.release(), opened.interfaceIndex, slots, group, &link);
+    const Status status = PacketLink::create(opened.fd.release(), options, group, &link);
     if (status.ok()) links->push_back(std::move(link));
     return status;
   }

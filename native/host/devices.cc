@@ -43,6 +43,8 @@ constexpr uint32_t FRAME_MARK = 0x51ce51ce;
 
 // Room for what the outgoing interface has not sent yet: superframes count for more than 64 KiB.
 constexpr int SEND_BUFFER_BYTES = 16 << 20;
+// The same for superframes that wait to be taken.
+constexpr int RECEIVE_BUFFER_BYTES = 32 << 20;
 
 // The kernel's structures for the two bpf() calls made here, as far as they are used.
 struct ProgramLoad {
@@ -227,6 +229,9 @@ Status openPacketSocket(int namespaceFd, const std::string& interface,
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &SEND_BUFFER_BYTES, sizeof SEND_BUFFER_BYTES) != 0) {
       return Status::system("SO_SNDBUF", errno);
     }
+    // Only beyond the system's limit, which holds two superframes: not in a user namespace.
+    made.queuesSuperframes = setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &RECEIVE_BUFFER_BYTES,
+                                        sizeof RECEIVE_BUFFER_BYTES) == 0;
     *opened = std::move(made);
     return {};
   });

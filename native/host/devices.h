@@ -37,6 +37,7 @@ struct PacketSocket {
   Descriptor fd;
   uint32_t interfaceIndex = 0;
   uint32_t mtu = 0;
+  bool queuesSuperframes = false;  // it may queue as many bytes as a burst of superframes has
 };
 
 // Opens a packet socket in a namespace for one of its interfaces: TPACKET_V2 with Offload headers,

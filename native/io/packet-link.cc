@@ -15,13 +15,14 @@ namespace sluice {
 namespace {
 
 // Before a frame in its slot: the ring's header, the Offload header, and alignment.
-constexpr size_t SLOT_HEAD_BYTES = 128;
-constexpr size_t SLOT_BYTES = (SLOT_HEAD_BYTES + FRAME_BYTES_MAX + TPACKET_ALIGNMENT - 1) /
-                              TPACKET_ALIGNMENT * TPACKET_ALIGNMENT;
+constexpr uint32_t SLOT_HEAD_BYTES = 128;
+// Behind the MTU: an Ethernet header with a VLAN tag.
+constexpr uint32_t LINK_HEAD_BYTES = 18;
 // The kernel allocates block by block; larger ones waste less behind their last slot.
-constexpr size_t BLOCK_BYTES = 1 << 20;
-constexpr size_t SLOTS_PER_BLOCK = BLOCK_BYTES / SLOT_BYTES;
-static_assert(SLOTS_PER_BLOCK > 1);
+constexpr uint32_t BLOCK_BYTES = 1 << 20;
+// Ordinary frames that may wait for each superframe that may.
+constexpr uint32_t SMALL_SLOTS = 16;
+static_assert(BLOCK_BYTES > SLOT_HEAD_BYTES + FRAME_BYTES_MAX + TPACKET_ALIGNMENT);
 // Named here since older headers lack it: a group does not look at its members' own option.
 constexpr int FANOUT_IGNORE_OUTGOING = 0x4000;
 
@@ -38,28 +39,29 @@ void giveBack(std::byte* slot) noexcept {
 
 }  // namespace
 
-Status PacketLink::create(int fd, uint32_t interfaceIndex, uint32_t slots, FanoutGroup* group,
+Status PacketLink::create(int fd, const PacketLinkOptions& options, FanoutGroup* group,
                           std::unique_ptr<PacketLink>* link) noexcept {
-  std::unique_ptr<PacketLink> made(new (std::nothrow) PacketLink(fd));
+  std::unique_ptr<PacketLink> made(new (std::nothrow) PacketLink(fd, options.largeBuffers));
   if (made == nullptr) {
     close(fd);
     return {StatusCode::Limit};
   }
-  const Status status = made->open(interfaceIndex, slots, group);
+  const Status status = made->open(options, group);
   if (status.ok()) *link = std::move(made);
   return status;
 }
 
-Status PacketLink::open(uint32_t interfaceIndex, uint32_t slots, FanoutGroup* group) noexcept {
-  if (slots > 65'536) return {StatusCode::Argument};
+Status PacketLink::open(const PacketLinkOptions& options, FanoutGroup* group) noexcept {
+  const uint32_t interfaceIndex = options.interfaceIndex;
+  if (options.slots > 65'536) return {StatusCode::Argument};
   for (size_t index = 0; index < messages_.size(); ++index) {
     parts_[index * 2] = {&offloads_[index], sizeof(Offload)};
     messages_[index].msg_hdr.msg_iov = &parts_[index * 2];
     messages_[index].msg_hdr.msg_iovlen = 2;
   }
   // Protocol 0 receives nothing.
-  if (slots == 0) return bindTo(interfaceIndex, 0);
-  if (const Status status = makeRing(slots); !status.ok()) return status;
+  if (options.slots == 0) return bindTo(interfaceIndex, 0);
+  if (const Status status = makeRing(options); !status.ok()) return status;
 
   // All frames, whomever they are for, and of every protocol: what we do not see is not judged.
   packet_mreq membership = {};
@@ -85,12 +87,25 @@ Status PacketLink::open(uint32_t interfaceIndex, uint32_t slots, FanoutGroup* gr
   return {};
 }
 
-Status PacketLink::makeRing(uint32_t slots) noexcept {
+Status PacketLink::makeRing(const PacketLinkOptions& options) noexcept {
+  uint32_t frameBytes = FRAME_BYTES_MAX;
+  uint32_t slots = options.slots;
+  const int beside = 1;
+  if (largeBuffers_ != nullptr && options.mtu + LINK_HEAD_BYTES < FRAME_BYTES_MAX) {
+    if (setsockopt(fd_, SOL_PACKET, PACKET_COPY_THRESH, &beside, sizeof beside) != 0) {
+      return Status::system("PACKET_COPY_THRESH", errno);
+    }
+    frameBytes = options.mtu + LINK_HEAD_BYTES;
+    slots *= SMALL_SLOTS;
+  }
+  slotBytes_ = (SLOT_HEAD_BYTES + frameBytes + TPACKET_ALIGNMENT - 1) / TPACKET_ALIGNMENT *
+               TPACKET_ALIGNMENT;
+  slotsPerBlock_ = BLOCK_BYTES / slotBytes_;
   tpacket_req request = {};
   request.tp_block_size = BLOCK_BYTES;
-  request.tp_frame_size = SLOT_BYTES;
-  request.tp_block_nr = static_cast<unsigned>((slots + SLOTS_PER_BLOCK - 1) / SLOTS_PER_BLOCK);
-  request.tp_frame_nr = static_cast<unsigned>(request.tp_block_nr * SLOTS_PER_BLOCK);
+  request.tp_frame_size = slotBytes_;
+  request.tp_block_nr = (slots + slotsPerBlock_ - 1) / slotsPerBlock_;
+  request.tp_frame_nr = request.tp_block_nr * slotsPerBlock_;
   if (setsockopt(fd_, SOL_PACKET, PACKET_RX_RING, &request, sizeof request) != 0) {
     return Status::system("PACKET_RX_RING", errno);
   }
@@ -140,12 +155,13 @@ PacketLink::~PacketLink() {
 }
 
 std::byte* PacketLink::slot(uint32_t index) const noexcept {
-  return ring_ + index / SLOTS_PER_BLOCK * BLOCK_BYTES + index % SLOTS_PER_BLOCK * SLOT_BYTES;
+  return ring_ + size_t{index / slotsPerBlock_} * BLOCK_BYTES +
+         size_t{index % slotsPerBlock_} * slotBytes_;
 }
 
 size_t PacketLink::receive(std::span<Frame> frames) noexcept {
   size_t count = 0;
-  const size_t wanted = std::min<size_t>(frames.size(), slots_);
+  const size_t wanted = std::min<size_t>({frames.size(), slots_, BATCH_FRAMES_MAX});
   while (count < wanted) {
     std::byte* const at = slot(next_);
     const uint32_t status = statusOf(at);
@@ -158,11 +174,26 @@ size_t PacketLink::receive(std::span<Frame> frames) noexcept {
     frame.truncated = header->tp_snaplen < header->tp_len;
     frame.vlanTagged = (status & TP_STATUS_VLAN_VALID) != 0;
     frame.vlanTci = frame.vlanTagged ? header->tp_vlan_tci : uint16_t{0};
-    std::memcpy(&frame.offload, frame.bytes - sizeof(Offload), sizeof(Offload));
+    if ((status & TP_STATUS_COPY) != 0) {
+      receiveLarge(count - 1, &frame);
+    } else {
+      std::memcpy(&frame.offload, frame.bytes - sizeof(Offload), sizeof(Offload));
+    }
     next_ = next_ + 1 == slots_ ? 0 : next_ + 1;
   }
   taken_ = static_cast<uint32_t>(count);
   return count;
+}
+
+// Takes the frame that was queued beside the ring, of which the slot holds the first bytes.
+void PacketLink::receiveLarge(size_t index, Frame* frame) noexcept {
+  std::byte* const place = largeBuffers_->at(index);
+  const ssize_t size = recv(fd_, place, FrameBuffers::STRIDE, MSG_DONTWAIT);
+  if (size <= static_cast<ssize_t>(sizeof(Offload))) return;  // it stays marked as truncated
+  std::memcpy(&frame->offload, place, sizeof(Offload));
+  frame->bytes = place + sizeof(Offload);
+  frame->length = static_cast<uint32_t>(static_cast<size_t>(size) - sizeof(Offload));
+  frame->truncated = static_cast<size_t>(size) == FrameBuffers::STRIDE;
 }
 
 void PacketLink::release() noexcept {

@@ -8,7 +8,9 @@
 #include <atomic>
 #include <memory>
 #include <span>
+#include <utility>
 
+#include "native/io/frame-buffers.h"
 #include "native/io/link.h"
 #include "native/layout/layout.gen.h"
 
@@ -20,8 +22,23 @@ struct FanoutGroup {
   std::span<const sock_filter> program = {};  // says whose a frame is, modulo the links
 };
 
+struct PacketLinkOptions {
+  uint32_t interfaceIndex = 0;
+  uint32_t mtu = 1'500;
+  // Superframes that may wait; many times as many ordinary frames where `largeBuffers` are given.
+  // 0: the link only sends.
+  uint32_t slots = 0;
+  // For superframes, where the socket may queue them beside the ring: its slots are then no larger
+  // than an ordinary frame. Else each slot holds a superframe.
+  std::shared_ptr<FrameBuffers> largeBuffers;
+};
+
 // An existing interface, by AF_PACKET: frames come in by a ring shared with the kernel, and go out
 // from where they lie, a batch a system call.
+//
+// A slot that holds any frame takes 64 KiB, of which an ordinary frame uses a fortieth, and a few
+// hundred of them overflow when such frames come in bursts. So the slots are small where we may
+// have a queue beside them, from which a superframe costs one more system call.
 //
 // There is no transmit ring: over veth the kernel copies from a ring as well as from user memory,
 // so it would only add a copy of ours, 64 KiB for a superframe (docs/decisions/0007).
@@ -30,13 +47,11 @@ struct FanoutGroup {
 // Source: Linux Documentation/networking/packet_mmap.rst, TPACKET_V2.
 class PacketLink final : public Link {
  public:
-  // Shape:  `fd` is a TPACKET_V2 socket with Offload headers, not bound; `slots` frames of any size
-  //         may wait in the ring.
-  //         0 slots: it only sends. With `group` it takes its share, in the order of creation; the
-  //         first link makes the group.
+  // Shape:  `fd` is a TPACKET_V2 socket with Offload headers, not bound. With `group` it takes its
+  //         share, in the order of creation; the first link makes the group.
   // Owner:  takes `fd`, also when it fails.
   // Errors: System.
-  static Status create(int fd, uint32_t interfaceIndex, uint32_t slots, FanoutGroup* group,
+  static Status create(int fd, const PacketLinkOptions& options, FanoutGroup* group,
                        std::unique_ptr<PacketLink>* link) noexcept;
   ~PacketLink() override;
   PacketLink(const PacketLink&) = delete;
@@ -52,9 +67,11 @@ class PacketLink final : public Link {
   [[nodiscard]] bool carriesOffload() const noexcept override { return true; }
 
  private:
-  explicit PacketLink(int fd) noexcept : fd_(fd) {}
-  Status open(uint32_t interfaceIndex, uint32_t slots, FanoutGroup* group) noexcept;
-  Status makeRing(uint32_t slots) noexcept;
+  PacketLink(int fd, std::shared_ptr<FrameBuffers> largeBuffers) noexcept
+      : fd_(fd), largeBuffers_(std::move(largeBuffers)) {}
+  Status open(const PacketLinkOptions& options, FanoutGroup* group) noexcept;
+  Status makeRing(const PacketLinkOptions& options) noexcept;
+  void receiveLarge(size_t index, Frame* frame) noexcept;
   Status bindTo(uint32_t interfaceIndex, uint16_t protocol) noexcept;
   Status joinGroup(FanoutGroup* group) noexcept;
   [[nodiscard]] std::byte* slot(uint32_t index) const noexcept;
@@ -62,6 +79,9 @@ class PacketLink final : public Link {
   int fd_;
   std::byte* ring_ = nullptr;
   size_t ringBytes_ = 0;
+  std::shared_ptr<FrameBuffers> largeBuffers_;
+  uint32_t slotBytes_ = 0;
+  uint32_t slotsPerBlock_ = 0;
   uint32_t slots_ = 0;
   uint32_t next_ = 0;   // slot that the kernel fills next
   uint32_t taken_ = 0;  // slots before it that are ours until release()

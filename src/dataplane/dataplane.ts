@@ -72,7 +72,10 @@ export interface InterfaceOptions {
 }
 
 export interface PacketLinkOptions extends InterfaceOptions {
-  /** Frames of any size that may wait to be taken: 256 when absent, about 66 KiB each. */
+  /**
+   * Superframes that may wait to be taken: 256 when absent. Ordinary frames have 16 times as many
+   * places of their own, but in a user namespace, where each place takes 66 KiB and any frame.
+   */
   readonly slots?: number;
 }
 

@@ -115,8 +115,9 @@ describe.skipIf(obstacle !== undefined)(named("links of a wire", obstacle), () =
         const dataplane = bench.filter(restrictive, kind, { workers });
         const result = await bench.bulk(1, "-P", "4");
         expect(result.bitsPerSecond).toBeGreaterThan(50e6);
-        // Where frames come one by one, senders find the limit by losses.
-        if (superframes && kind === "af-packet") {
+        // AF_XDP carries no superframes: where a batch's segments overrun a stack's backlog of
+        // 1,000 packets, senders find the limit by losses.
+        if (kind === "af-packet") {
           expect(result.retransmits / result.segments).toBeLessThan(0.05);
         }
         const { drops } = dataplane.counters();
