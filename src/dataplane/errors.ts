@@ -42,6 +42,9 @@ function remedy(code: string, syscall: string | undefined): string {
         return " (the MTU is too large for XDP on this interface: choose AF_PACKET, or a smaller one)";
     }
   }
+  if (syscall === "bind AF_XDP" && code === "EBUSY") {
+    return " (another program reads this interface by AF_XDP)";
+  }
   if (syscall === "pin a worker") return " (no such CPU, or not one that this process may use)";
   switch (code) {
     case "EPERM":

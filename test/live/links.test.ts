@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type DataplaneOptions, pollModes } from "../../src/dataplane/dataplane.js";
+import { Dataplane, type DataplaneOptions, pollModes } from "../../src/dataplane/dataplane.js";
 import { configureInterface, type Probe, probe } from "../../src/dataplane/host.js";
 import type { LinkKind } from "../../src/dataplane/link-choice.js";
 import { Lab } from "../../src/lab/lab.js";
@@ -96,6 +96,26 @@ describe.skipIf(obstacle !== undefined)(named("links of a wire", obstacle), () =
       expect(dataplane.counters().drops).toEqual({});
     });
   }
+
+  test("auto takes what suits, and what is there after it as it was before", async () => {
+    const before = bench.look();
+    const dataplane = Dataplane.create();
+    const take = (name: string, kind: LinkKind | "auto") =>
+      dataplane.addInterface({ namespaceFd: bench.middle, interface: name }, kind);
+    try {
+      expect(take("in", "auto").kind).toBe("af-packet");
+      const { kind, linkId } = take("out", "af-xdp");
+      expect(kind).toBe("af-xdp");
+      expect(() => take("out", "af-xdp")).toThrow(/EBUSY \(another program/);
+      dataplane.removeLink(linkId);
+      bench.run(bench.middle, "ip", "link", "set", "out", "mtu", "9000");
+      expect(take("out", "auto")).toMatchObject({ kind: "af-packet" });
+      bench.run(bench.middle, "ip", "link", "set", "out", "mtu", "1500");
+    } finally {
+      dataplane.close();
+    }
+    expect(bench.look()).toBe(before);
+  });
 
   const noIperf = missing("iperf3", "ss");
   for (const [kind, workers] of [

@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import type { InterfaceTraits } from "../../src/dataplane/addon.js";
+import { suitableLink } from "../../src/dataplane/link-choice.js";
+
+const veth: InterfaceTraits = {
+  driver: "veth",
+  mtu: 1_500,
+  queues: 1,
+  segmentation: true,
+  hardware: false,
+};
+const card: InterfaceTraits = { ...veth, driver: "virtio_net", queues: 4, hardware: true };
+
+test.each([
+  ["a veth with superframes", veth, "af-packet", "TSO"],
+  ["a veth without", { ...veth, segmentation: false }, "af-xdp", "without TSO"],
+  ["a card", card, "af-xdp", "4 queues"],
+  ["a card with one queue", { ...card, queues: 1 }, "af-xdp", "a card's queue"],
+  ["jumbo frames", { ...card, mtu: 9_000 }, "af-packet", "9000"],
+  ["a bridge", { ...veth, driver: "bridge" }, "af-packet", "bridge"],
+  ["an unknown kind", { ...veth, driver: "" }, "af-packet", "this kind"],
+] as const)("%s", (_, traits, kind, why) => {
+  const choice = suitableLink(traits);
+  expect(choice.kind).toBe(kind);
+  expect(choice.why).toContain(why);
+});
