@@ -43,6 +43,7 @@ const nativeRooms: Record<string, readonly string[]> = {
   event: ["layout", "packet"],
   host: ["layout", "packet"],
   worker: ["layout", "packet", "table", "conntrack", "io", "event"],
+  bench: ["layout", "packet", "table", "conntrack", "worker"],
   binding: ["layout", "packet", "table", "conntrack", "io", "event", "host", "worker"],
   bench: ["layout", "packet", "table", "conntrack", "worker"],
   testing: ["*"],

@@ -20,7 +20,8 @@ class Bench {
 // then been printed.
 using MakeBench = std::unique_ptr<Bench> (*)(std::span<const char* const> words);
 
-// `TABLE TUPLES WAY`: verdicts of a table. WAY: single, scalar, avx2 or fastest.
+// `TABLE TUPLES WAY`: verdicts of a table. WAY: single, scalar, avx2, fastest or
+// classify, which takes the tuples as JavaScript hands them over.
 std::unique_ptr<Bench> makeLookupBench(std::span<const char* const> words);
 // `FLOWS WAY`: finds in a connection table. WAY: single or batch.
 std::unique_ptr<Bench> makeConntrackBench(std::span<const char* const> words);

@@ -8,6 +8,7 @@
 #include "native/bench/bench.h"
 #include "native/bench/read-file.h"
 #include "native/packet/bytes.h"
+#include "native/table/classify.h"
 #include "native/table/table-slot.h"
 
 namespace sluice::bench {
@@ -93,11 +94,41 @@ class LookupBench : public Bench {
   TableView::Way way_;
 };
 
+// Records as JavaScript hands them over, as many a call as it does.
+class ClassifyBench : public Bench {
+ public:
+  static constexpr size_t CALL = 256;
+
+  ClassifyBench(TableBytes bytes, TableView view, std::vector<std::byte> records)
+      : bytes_(std::move(bytes)), view_(view), records_(std::move(records)) {}
+
+  Measured run() noexcept override {
+    const std::span tuples(reinterpret_cast<const FlowTuple*>(records_.data()),
+                           records_.size() / sizeof(FlowTuple));
+    // Over and over: this is about the call, not about how fast memory hands over new tuples.
+    return measure(ITEMS, CALL, [&](size_t first, size_t count) {
+      std::array<DeniedBy, CALL> verdicts;
+      const size_t place = first % (tuples.size() / CALL * CALL);
+      classify(view_, tuples.subspan(place, count), verdicts.data());
+      return static_cast<uint64_t>(std::count(verdicts.begin(), verdicts.begin() + count, 0));
+    });
+  }
+
+  [[nodiscard]] size_t memoryBytes() const noexcept override { return bytes_.span().size(); }
+
+ private:
+  static constexpr size_t ITEMS = 1 << 20;
+
+  TableBytes bytes_;
+  TableView view_;
+  std::vector<std::byte> records_;
+};
+
 }  // namespace
 
 std::unique_ptr<Bench> makeLookupBench(std::span<const char* const> words) {
   if (words.size() != 3) {
-    std::fputs("want TABLE TUPLES single|scalar|avx2|fastest\n", stderr);
+    std::fputs("want TABLE TUPLES single|scalar|avx2|fastest|classify\n", stderr);
     return nullptr;
   }
   std::vector<std::byte> blob;
@@ -112,6 +143,9 @@ std::unique_ptr<Bench> makeLookupBench(std::span<const char* const> words) {
     return nullptr;
   }
   const std::string_view name = words[2];
+  if (name == "classify" && records.size() >= ClassifyBench::CALL * sizeof(FlowTuple)) {
+    return std::make_unique<ClassifyBench>(std::move(bytes), view, std::move(records));
+  }
   const TableView::Way fastest = TableView::fastestWay();
   TableView::Way way = TableView::Way::Scalar;
   if (name == "fastest") way = fastest;

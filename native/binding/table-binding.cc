@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "native/binding/arguments.h"
+#include "native/table/classify.h"
 #include "native/table/table-slot.h"
 #include "native/table/table-view.h"
 
@@ -47,12 +48,7 @@ class TableBinding : public Napi::ObjectWrap<TableBinding> {
   void classify(const Napi::CallbackInfo& info) {
     const auto verdicts = bytesOf(info[1], "verdicts");
     if (info.Env().IsExceptionPending()) return;
-    size_t index = 0;
-    for (const FlowTuple& tuple : tuplesOf(info, verdicts, 1)) {
-      verdicts[index++] =
-          view_.decide(view_.leafOf(tuple.source, tuple.family),
-                       view_.leafOf(tuple.destination, tuple.family), tuple.protocol, tuple.port);
-    }
+    sluice::classify(view_, tuplesOf(info, verdicts, 1), verdicts.data());
   }
 
   void locate(const Napi::CallbackInfo& info) {

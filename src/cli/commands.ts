@@ -1,6 +1,7 @@
 import { controlCommands } from "./control-commands.js";
 import type { Io } from "./io.js";
 import {
+  type BenchNativeOptions,
   type BenchOptions,
   type CaptureOptions,
   type CompileOptions,
@@ -132,6 +133,22 @@ const waiting: readonly OptionSpec[] = [
     parse: wholeNumber(0),
   },
 ];
+
+const nativeBench =
+  "Needs a checkout. Peers are measured where DPDK's headers are (apt-get install libdpdk-dev). A ratio is Sluice's time by the other's.";
+
+function nativeBenchOptions(sizesOf: string): readonly OptionSpec[] {
+  return [
+    { flags: "--sizes <numbers>", description: `numbers of ${sizesOf}, with commas` },
+    {
+      flags: "--rounds <n>",
+      description: "how often everything is measured, 7 when left out",
+      parse: wholeNumber(1),
+    },
+    { flags: "--without-peers", description: "measure Sluice's own ways only" },
+    output("table", "json"),
+  ];
+}
 
 const offline = "Answers without root, daemon or network";
 const live = "Real packets";
@@ -710,6 +727,34 @@ export const root: CommandSpec = {
         {
           command: "sluice bench --quick --peers bridge,nft-sets --links af-packet -o json",
           effect: "one link beside two peers, for a script",
+        },
+      ],
+      commands: [
+        {
+          name: "lookup",
+          summary:
+            "time the table alone: nanoseconds a verdict, beside DPDK's rte_acl and rte_fib6",
+          details: [nativeBench],
+          options: nativeBenchOptions("entries: pairs of a rule and a peer prefix"),
+          examples: [
+            { command: "sluice bench lookup", effect: "10 to 100,000 entries" },
+            {
+              command: "sluice bench lookup --sizes 10,1000 -o json",
+              effect: "two sizes, for a script",
+            },
+          ],
+          run: async (options: BenchNativeOptions, io) =>
+            (await import("./bench-native.js")).runBenchLookup(options, io),
+        },
+        {
+          name: "conntrack",
+          summary:
+            "time the connection table alone, beside DPDK's rte_hash, and the path it is part of",
+          details: [nativeBench],
+          options: nativeBenchOptions("tracked flows"),
+          examples: [{ command: "sluice bench conntrack", effect: "1,000 to 10,000,000 flows" }],
+          run: async (options: BenchNativeOptions, io) =>
+            (await import("./bench-native.js")).runBenchConntrack(options, io),
         },
       ],
       run: async (options: BenchOptions, io) => (await import("./bench.js")).runBench(options, io),

@@ -119,6 +119,10 @@ function build(
   if (run === undefined) {
     return command;
   }
+  if (spec.commands !== undefined) {
+    // What stands behind the name of a command under this one is that command's.
+    command.enablePositionalOptions();
+  }
   for (const argument of spec.arguments ?? []) {
     const made = new Argument(
       argument.several ? `<${argument.name}...>` : `<${argument.name}>`,

@@ -218,6 +218,15 @@ export interface BenchOptions {
   readonly output: "table" | "json" | "html";
 }
 
+/** Of `bench lookup` and `bench conntrack`. */
+export interface BenchNativeOptions {
+  /** Numbers of entries or flows, with commas between them. */
+  readonly sizes?: string;
+  readonly rounds?: number;
+  readonly withoutPeers: boolean;
+  readonly output: "table" | "json";
+}
+
 export interface CompletionOptions {
   readonly shell: "bash" | "zsh" | "fish";
 }

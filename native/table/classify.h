@@ -1,0 +1,16 @@
+#pragma once
+
+#include <span>
+
+#include "native/layout/layout.gen.h"
+#include "native/table/table-view.h"
+
+namespace sluice {
+
+// Judges the first packets of flows, of both families in any order.
+//
+// Shape: as many verdicts as tuples; each is what TableView::decide() says.
+void classify(const TableView& view, std::span<const FlowTuple> tuples,
+              DeniedBy* verdicts) noexcept;
+
+}  // namespace sluice

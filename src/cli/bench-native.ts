@@ -1,0 +1,461 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { freemem, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compile } from "../compiler/compile.js";
+import { Table, TupleBatch } from "../dataplane/table.js";
+import { FlowTuple } from "../layout/layout.gen.js";
+import { parseManifests } from "../manifest/parse.js";
+import {
+  compare,
+  fastestOf,
+  type Measured,
+  type Row,
+  startTurnTaker,
+  type Turn,
+  type TurnTaker,
+  takeTurns,
+} from "./bench-turns.js";
+import { type LookupWorkload, makeLookupWorkload } from "./bench-workload.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import type { BenchNativeOptions } from "./options.js";
+import { renderTable, writeJson } from "./output.js";
+import { createProgress, type Progress } from "./progress.js";
+
+const packageRoot = fileURLToPath(new URL("../..", import.meta.url));
+const nativeBench = join(packageRoot, "build/Release/native_bench");
+const dpdkPeers = join(packageRoot, "build/Release/dpdk_peers");
+
+const lookupSizes = [10, 1_000, 10_000, 100_000];
+const lookupFlows = 1_000_000;
+const roundsUsual = 7;
+const aclWays = ["scalar", "avx2", "avx512x16", "avx512x32"];
+const classifyTuples = 16_384;
+const callTuples = 256;
+const trackedSizes = [1_000, 100_000, 1_000_000, 10_000_000];
+/** What a tracked flow takes, ours and the peer's together, in bytes. */
+const flowBytes = 450;
+/** A path of more flows than this says nothing new, and its frames alone fill the caches. */
+const pathFlowsMax = 1_000_000;
+
+/** What is aimed at: ours by theirs, at most. */
+const reach = {
+  table: new Map([
+    [1_000, 1 / 3],
+    [100_000, 1 / 10],
+  ]),
+  tableV6: 0.6,
+  growth: 2,
+  classify: 1.5,
+  tracked: new Map([
+    [100_000, 0.9],
+    [10_000_000, 1],
+  ]),
+  path: new Map([[100_000, 3]]),
+};
+
+/** The answer of one of these commands. */
+interface NativeReport {
+  readonly rows: readonly Row[];
+  /** Who was not measured, and why. */
+  readonly leftOut: readonly { readonly name: string; readonly reason: string }[];
+}
+
+/** What all steps of a command share. */
+interface Bench {
+  /** For tables and packets; gone when the command ends. */
+  readonly folder: string;
+  readonly rounds: number;
+  readonly progress: Progress;
+  /** The program of DPDK's structures, or why there is none. */
+  readonly peers: string | undefined;
+  readonly rows: Row[];
+  readonly leftOut: { readonly name: string; readonly reason: string }[];
+}
+
+/**
+ * Times the table alone: verdicts of policies of several sizes, beside DPDK's rte_acl and rte_fib6.
+ */
+export function runBenchLookup(options: BenchNativeOptions, io: Io): Promise<number> {
+  return runNative(options, io, lookupSizes, async (bench, sizes) => {
+    const fastest: [size: number, measured: Measured][] = [];
+    for (const entries of sizes) fastest.push([entries, await benchTable(bench, entries)]);
+    const [smallest, largest] = [fastest[0]!, fastest.at(-1)!];
+    if (smallest !== largest) {
+      const [[few, least], [many, most]] = [smallest, largest];
+      const name = `growth of a verdict from ${count(few)} to ${count(many)} entries`;
+      bench.rows.push(
+        compare(name, most, { ...least, name: `${count(few)} entries` }, reach.growth),
+      );
+    }
+    for (const entries of sizes) await benchTableV6(bench, entries);
+    await benchClassify(bench, sizes.at(-1)!);
+  });
+}
+
+/**
+ * Times the connection table alone, beside DPDK's rte_hash, and the whole path in memory beside
+ * parsing alone.
+ */
+export function runBenchConntrack(options: BenchNativeOptions, io: Io): Promise<number> {
+  return runNative(options, io, trackedSizes, async (bench, sizes) => {
+    for (const flows of sizes) {
+      if (flows * flowBytes > freemem()) {
+        const reason = `${count(flows)} flows need more memory than is free`;
+        bench.leftOut.push({ name: `${count(flows)} flows`, reason });
+        continue;
+      }
+      await benchTracked(bench, flows);
+      if (flows <= pathFlowsMax) await benchPath(bench, flows);
+    }
+  });
+}
+
+async function runNative(
+  options: BenchNativeOptions,
+  io: Io,
+  sizesKnown: readonly number[],
+  measure: (bench: Bench, sizes: readonly number[]) => Promise<void>,
+): Promise<number> {
+  const sizes = options.sizes === undefined ? sizesKnown : readSizes(options.sizes, sizesKnown);
+  if (!existsSync(nativeBench)) {
+    throw new CommandError(
+      exitCodes.environment,
+      "the native benchmarks are not built: they come with a checkout, not with the package",
+      "npm run setup, in a checkout",
+    );
+  }
+  const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
+  const progress = createProgress(io);
+  try {
+    const leftOut: Bench["leftOut"] = [];
+    const bench: Bench = {
+      folder,
+      rounds: options.rounds ?? roundsUsual,
+      progress,
+      peers: options.withoutPeers ? undefined : findPeers(progress, leftOut),
+      rows: [],
+      leftOut,
+    };
+    await measure(bench, sizes);
+    progress.finish();
+    show({ rows: bench.rows, leftOut }, options, io);
+    return exitCodes.ok;
+  } finally {
+    progress.finish();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Reads `10,1000`. Errors: CommandError (usage). */
+function readSizes(text: string, known: readonly number[]): readonly number[] {
+  const most = known.at(-1)!;
+  const sizes = text.split(",").map(Number);
+  const strange = sizes.find((size) => !Number.isInteger(size) || size < 1 || size > most);
+  if (strange !== undefined) {
+    throw new CommandError(
+      exitCodes.usage,
+      `--sizes: got "${text}", want numbers from 1 to ${most} with commas between them`,
+    );
+  }
+  return [...new Set(sizes)].sort((a, b) => a - b);
+}
+
+/** Builds the programs of bench/peers where DPDK's headers are; says so where they are not. */
+function findPeers(progress: Progress, leftOut: Bench["leftOut"]): string | undefined {
+  const why = (reason: string): undefined => {
+    leftOut.push({ name: "rte_acl, rte_fib6, rte_hash", reason });
+    return undefined;
+  };
+  const sources = join(packageRoot, "bench/peers");
+  if (!existsSync(sources)) return why("their sources come with a checkout, not with the package");
+  const flags = spawnSync("pkg-config", ["--cflags", "--libs", "libdpdk"], { encoding: "utf8" });
+  if (flags.status !== 0) return why("DPDK is not installed: apt-get install libdpdk-dev");
+  const ours = ["bench/peers", "native/table", "native/bench", "native/packet", "native/layout"];
+  const newest = ours
+    .flatMap((folder) => readdirSync(join(packageRoot, folder)).map((file) => join(folder, file)))
+    .map((file) => statSync(join(packageRoot, file)).mtimeMs)
+    .reduce((a, b) => Math.max(a, b));
+  if (existsSync(dpdkPeers) && statSync(dpdkPeers).mtimeMs > newest) return dpdkPeers;
+  progress.update("building the peers");
+  const listed = (folder: string) =>
+    readdirSync(join(packageRoot, folder))
+      .filter((file) => file.endsWith(".cc"))
+      .map((file) => join(folder, file));
+  const words = [
+    ...["-std=c++20", "-O3", "-DNDEBUG", "-march=native", "-fno-exceptions", "-fno-rtti", "-I."],
+    ...listed("bench/peers"),
+    ...listed("native/table"),
+    "native/bench/read-file.cc",
+    ...["-o", dpdkPeers, ...flags.stdout.trim().split(/\s+/)],
+  ];
+  const built = spawnSync(process.env["CXX"] ?? "c++", words, {
+    cwd: packageRoot,
+    encoding: "utf8",
+  });
+  return built.status === 0
+    ? dpdkPeers
+    : why(`they could not be built: ${firstLine(built.stderr ?? String(built.error))}`);
+}
+
+function firstLine(text: string): string {
+  return /error:.*/.exec(text)?.[0] ?? text.split("\n")[0] ?? "";
+}
+
+/** A workload in files, for programs to read. */
+interface Files {
+  readonly table: string;
+  readonly tuples: string;
+  readonly rules: string;
+  readonly prefixes: string;
+  readonly blob: Uint8Array;
+}
+
+function writeWorkload(bench: Bench, name: string, workload: LookupWorkload): Files {
+  const { objects } = parseManifests(workload.manifests, "bench.yaml");
+  const compiled = compile({ objects });
+  if (!compiled.ok) throw new Error("the policies of this benchmark do not compile");
+  const write = (kind: string, content: string | Uint8Array) => {
+    const file = join(bench.folder, `${name}.${kind}`);
+    writeFileSync(file, content);
+    return file;
+  };
+  return {
+    table: write("table", compiled.blob),
+    tuples: write("tuples", workload.tuples),
+    rules: write("rules", workload.aclRules),
+    prefixes: write("prefixes", workload.prefixes),
+    blob: compiled.blob,
+  };
+}
+
+/** Starts a peer; one that cannot do this work is left out, with its reason. */
+async function startPeer(
+  bench: Bench,
+  name: string,
+  words: readonly string[],
+): Promise<readonly TurnTaker[]> {
+  if (bench.peers === undefined) return [];
+  try {
+    return [await startTurnTaker(name, bench.peers, words)];
+  } catch (error) {
+    bench.leftOut.push({ name, reason: (error as Error).message });
+    return [];
+  }
+}
+
+async function benchTable(bench: Bench, entries: number): Promise<Measured> {
+  const what = `${count(entries)} entries`;
+  bench.progress.update(`table of ${what}`);
+  const workload = makeLookupWorkload({ entries, family: 4, flows: lookupFlows });
+  const files = writeWorkload(bench, `v4-${entries}`, workload);
+  const ourWays = ["fastest", "scalar", "single"];
+  const takers: TurnTaker[] = [];
+  for (const way of ourWays) {
+    takers.push(await startTurnTaker(way, nativeBench, ["lookup", files.table, files.tuples, way]));
+  }
+  for (const way of aclWays) {
+    bench.progress.update(`table of ${what}`, `building rte_acl, ${way}`);
+    const words = ["acl", files.rules, files.tuples, way];
+    takers.push(...(await startPeer(bench, `rte_acl ${way}`, words)));
+  }
+  bench.progress.update(`table of ${what}`, "measuring");
+  const measured = await takeTurns(takers, bench.rounds);
+  sameAnswers(measured);
+  const [fastest, scalar, single, ...acl] = measured;
+  const best = fastestOf(acl);
+  const name = `verdict by the table, batch 64, ${what}`;
+  if (best !== undefined) {
+    bench.rows.push(compare(name, fastest!, best, reach.table.get(entries)));
+  }
+  bench.rows.push(
+    compare(`${name}, scalar`, scalar!, { ...fastest!, name: "the fastest way" }),
+    compare(`verdict by the table, one by one, ${what}`, single!, {
+      ...fastest!,
+      name: "the fastest way",
+    }),
+  );
+  return fastest!;
+}
+
+async function benchTableV6(bench: Bench, entries: number): Promise<void> {
+  const what = `${count(entries)} entries`;
+  bench.progress.update(`IPv6 table of ${what}`);
+  const workload = makeLookupWorkload({ entries, family: 6, flows: lookupFlows });
+  const files = writeWorkload(bench, `v6-${entries}`, workload);
+  const takers = [
+    await startTurnTaker("fastest", nativeBench, ["lookup", files.table, files.tuples, "fastest"]),
+    ...(await startPeer(bench, "rte_fib6 and our verdict", [
+      "fib6",
+      files.table,
+      files.prefixes,
+      files.tuples,
+    ])),
+  ];
+  const measured = await takeTurns(takers, bench.rounds);
+  sameAnswers(measured);
+  const [ours, fib] = measured;
+  if (fib === undefined) return;
+  bench.rows.push(compare(`IPv6 verdict, batch 64, ${what}`, ours!, fib, reach.tableV6));
+}
+
+/** The same tuples from JavaScript, 256 a call, and from C++. */
+async function benchClassify(bench: Bench, entries: number): Promise<void> {
+  bench.progress.update("table.classify");
+  const workload = makeLookupWorkload({ entries, family: 4, flows: classifyTuples });
+  const files = writeWorkload(bench, "classify", workload);
+  const takers = [
+    classifyTurns(files.blob, workload.tuples),
+    await startTurnTaker("the same in C++", nativeBench, [
+      "lookup",
+      files.table,
+      files.tuples,
+      "classify",
+    ]),
+  ];
+  const [script, native] = await takeTurns(takers, bench.rounds);
+  const name = `table.classify of ${callTuples} tuples from JavaScript, a tuple`;
+  bench.rows.push(compare(name, script!, native!, reach.classify));
+}
+
+function classifyTurns(blob: Uint8Array, tuples: Uint8Array): TurnTaker {
+  const table = Table.open(blob);
+  const batches: TupleBatch[] = [];
+  for (let first = 0; first < tuples.length; first += callTuples * FlowTuple.bytes) {
+    const batch = new TupleBatch(callTuples);
+    batches.push(batch);
+    for (let at = first; at < first + callTuples * FlowTuple.bytes; at += FlowTuple.bytes) {
+      const view = new DataView(tuples.buffer, tuples.byteOffset + at, FlowTuple.bytes);
+      const address = (field: number) => ({
+        family: 4 as const,
+        bytes: tuples.slice(at + field, at + field + 4),
+      });
+      batch.push(
+        address(FlowTuple.source),
+        address(FlowTuple.destination),
+        view.getUint8(FlowTuple.protocol),
+        view.getUint16(FlowTuple.port, true),
+      );
+    }
+  }
+  const calls = Math.ceil(lookupFlows / callTuples);
+  const turn = (): Turn => {
+    let answers = 0;
+    const started = process.cpuUsage();
+    for (let call = 0; call < calls; call++) {
+      answers += table.classify(batches[call % batches.length]!)[0]!;
+    }
+    const { user, system } = process.cpuUsage(started);
+    const ns = ((user + system) * 1_000) / (calls * callTuples);
+    return { ns, p50: ns, p99: ns, answers };
+  };
+  return {
+    name: "JavaScript",
+    memoryBytes: blob.byteLength,
+    setupMs: 0,
+    turn: async () => turn(),
+    close() {},
+  };
+}
+
+async function benchTracked(bench: Bench, flows: number): Promise<void> {
+  const what = `${count(flows)} flows`;
+  bench.progress.update(`connection table of ${what}`);
+  const takers = [
+    await startTurnTaker("batch", nativeBench, ["conntrack", `${flows}`, "batch"]),
+    await startTurnTaker("single", nativeBench, ["conntrack", `${flows}`, "single"]),
+    ...(await startPeer(bench, "rte_hash bulk", ["hash", `${flows}`])),
+  ];
+  const measured = await takeTurns(takers, bench.rounds);
+  sameAnswers(measured);
+  const [batch, single, hash] = measured;
+  const name = `connection lookup, batch 64, ${what}`;
+  if (hash !== undefined) {
+    bench.rows.push(compare(name, batch!, hash, reach.tracked.get(flows)));
+  }
+  bench.rows.push(
+    compare(`connection lookup, one by one, ${what}`, single!, { ...batch!, name: "a batch" }),
+  );
+}
+
+/** One pod that may be reached on TCP 443: the table that native/bench/path-bench.cc asks for. */
+const pathManifests = [
+  { apiVersion: "v1", kind: "Namespace", metadata: { name: "bench" } },
+  {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "server", namespace: "bench" },
+    status: { phase: "Running", podIP: "100.64.0.1" },
+  },
+  {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "https", namespace: "bench" },
+    spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [{ ports: [{ port: 443 }] }] },
+  },
+];
+
+async function benchPath(bench: Bench, flows: number): Promise<void> {
+  const what = `${count(flows)} flows`;
+  bench.progress.update(`whole path, ${what}`);
+  const manifests = pathManifests.map((each) => JSON.stringify(each)).join("\n---\n");
+  const { table } = writeWorkload(bench, "path", {
+    manifests,
+    aclRules: "",
+    prefixes: "",
+    tuples: new Uint8Array(),
+  });
+  const takers: TurnTaker[] = [];
+  for (const way of ["batch", "single", "parse"]) {
+    takers.push(await startTurnTaker(way, nativeBench, ["path", table, `${flows}`, way]));
+  }
+  const measured = await takeTurns(takers, bench.rounds);
+  sameAnswers(measured);
+  const [batch, single, parse] = measured;
+  bench.rows.push(
+    compare(
+      `whole path in memory, established, batch 64, ${what}`,
+      batch!,
+      { ...parse!, name: "parsing alone" },
+      reach.path.get(flows),
+    ),
+    compare(`whole path in memory, established, one by one, ${what}`, single!, {
+      ...batch!,
+      name: "a batch",
+    }),
+  );
+}
+
+/** A benchmark whose sides answer differently compares nothing. */
+function sameAnswers(measured: readonly Measured[]): void {
+  const answers = new Set(measured.flatMap(({ turns }) => turns.map((turn) => turn.answers)));
+  if (answers.size === 1) return;
+  const told = measured.map(({ name, turns }) => `${name}: ${turns[0]?.answers}`).join(", ");
+  throw new Error(`the sides of a benchmark answer differently (${told})`);
+}
+
+function count(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+function show({ rows, leftOut }: NativeReport, { output }: BenchNativeOptions, io: Io): void {
+  if (output === "json") {
+    writeJson(io.stdout, { rows, leftOut });
+    return;
+  }
+  const cells = rows.map((row) => [
+    row.name,
+    `${row.ratio.toFixed(2)} ×`,
+    row.against,
+    `± ${Math.round(row.spread * 100)} %`,
+    row.reach === undefined ? "" : `${row.reached ? "yes" : "no"} (${row.reach.toFixed(2)})`,
+    `${row.value} ns`,
+    `${row.base} ns`,
+    `${row.p50}`,
+    `${row.p99}`,
+  ]);
+  const header = ["what", "ratio", "against", "spread", "reached", "ours", "theirs", "p50", "p99"];
+  io.stdout.write(renderTable(cells, { header, right: [1, 3, 5, 6, 7, 8] }));
+  for (const { name, reason } of leftOut) io.stdout.write(`left out: ${name}: ${reason}\n`);
+}
