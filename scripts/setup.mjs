@@ -3,7 +3,19 @@
 // tests need.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { nodeHeaders } from "./node-headers.mjs";
@@ -41,9 +53,9 @@ function say(text) {
   process.stderr.write(`setup: ${text}\n`);
 }
 
-function run(command, args, extraEnv = {}) {
+function run(command, args, extraEnv = {}, cwd = root) {
   const result = spawnSync(command, args, {
-    cwd: root,
+    cwd,
     encoding: "utf8",
     env: { ...process.env, ...extraEnv },
     maxBuffer: 64 * 1024 * 1024,
@@ -94,6 +106,32 @@ function npmPackages() {
   writeFileSync(stamp, key);
 }
 
+/**
+ * Takes promtool out of Debian's prometheus package. To install the package would start a server.
+ */
+function fetchPromtool() {
+  const target = join(root, "node_modules/.cache/promtool");
+  if (onPath("promtool") || existsSync(target)) return;
+  if (!onPath("apt-get") || !onPath("dpkg-deb")) return;
+  const folder = mkdtempSync(join(tmpdir(), "sluice-promtool-"));
+  try {
+    const download = run("apt-get", ["download", "-qq", "prometheus"], {}, folder);
+    const [file] = readdirSync(folder).filter((name) => name.endsWith(".deb"));
+    if (!download.ok || file === undefined) {
+      say(
+        "without promtool: metrics are only checked by our own rules (apt-get update, then again)",
+      );
+      return;
+    }
+    must("dpkg-deb -x", run("dpkg-deb", ["-x", file, "."], {}, folder));
+    mkdirSync(dirname(target), { recursive: true });
+    copyFileSync(join(folder, "usr/bin/promtool"), target);
+    chmodSync(target, 0o755);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** Lets `npx sluice` find this checkout's own command. */
 function linkCommand() {
   const link = join(root, "node_modules/.bin/sluice");
@@ -104,6 +142,7 @@ function linkCommand() {
 
 debianPackages();
 npmPackages();
+if (forTests) fetchPromtool();
 say("building");
 must("the native build", run(process.execPath, ["scripts/build-native.mjs"]));
 must(

@@ -154,12 +154,11 @@ function reloadedText(name: string, reload: Reload): string {
 }
 
 function holdWords(options: LabUpOptions): readonly string[] {
-  const watch = options.watch ? ["--watch"] : [];
   const { poll, workers, cpu } = options;
   const word = (flag: string, value: string | number | undefined) =>
     value === undefined ? [] : [flag, String(value)];
   return [
-    ...["lab", "up", "--foreground", ...watch, "--name", options.name],
+    ...["lab", "up", "--foreground", "--watch", options.watch, "--name", options.name],
     ...[...word("--poll", poll), ...word("--workers", workers), ...word("--cpu", cpu)],
     ...["--filename", ...options.filename],
   ];

@@ -17,7 +17,7 @@ export function compactFlow(
   const { ext, verdict, Summary } = flow;
   const source = clean(endText(flow, "source"));
   const destination = clean(endText(flow, "destination"));
-  const type = ext.reason === null ? ext.event : `${ext.event} ${ext.reason}`;
+  const type = clean(ext.reason === null ? ext.event : `${ext.event} ${ext.reason}`);
   const word = paint(verdict, verdict === "DROPPED" ? "dropped" : "forwarded");
   const why = paint(whyText(flow), "quiet");
   return `${timeText(time)}: ${source} -> ${destination} ${type} ${word} (${clean(Summary)})${why}`;

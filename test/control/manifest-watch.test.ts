@@ -1,0 +1,113 @@
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ManifestWatch } from "../../src/control/manifest-watch.js";
+
+const quietMs = 40;
+
+// Goal: every change on disk is noticed once, when it is complete.
+// Method: real files in a folder of its own; a short quiet time, and a look every 100 ms for what the
+// kernel does not tell.
+describe("ManifestWatch", () => {
+  let folder: string;
+  let manifests: string;
+  let changes: number;
+  let watch: ManifestWatch;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sluice-watch-"));
+    manifests = join(folder, "manifests");
+    mkdirSync(join(manifests, "inner"), { recursive: true });
+    writeFileSync(join(manifests, "a.yaml"), "one");
+    changes = 0;
+    watch = new ManifestWatch({
+      paths: () => [manifests, "-"],
+      changed: () => changes++,
+      quietMs,
+      lookMs: 100,
+    });
+  });
+
+  afterEach(() => {
+    watch.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const pause = (milliseconds: number) =>
+    new Promise((resolve) => setTimeout(resolve, milliseconds));
+  async function seen(count: number): Promise<void> {
+    for (let waited = 0; changes < count && waited < 3_000; waited += 10) await pause(10);
+    // No second call follows the first.
+    await pause(3 * quietMs);
+    expect(changes).toBe(count);
+  }
+
+  const edits: readonly [name: string, edit: () => void][] = [
+    ["a file is written", () => writeFileSync(join(manifests, "a.yaml"), "two")],
+    ["a file comes", () => writeFileSync(join(manifests, "b.json"), "{}")],
+    ["a file goes", () => rmSync(join(manifests, "a.yaml"))],
+    ["a file comes in a folder within", () => writeFileSync(join(manifests, "inner/c.yml"), "")],
+    [
+      "a file is put in the place of another",
+      () => {
+        writeFileSync(join(manifests, ".new"), "six");
+        renameSync(join(manifests, ".new"), join(manifests, "a.yaml"));
+      },
+    ],
+    ["the folder goes", () => renameSync(manifests, join(folder, "elsewhere"))],
+  ];
+
+  test.each(edits)("%s", async (_, edit) => {
+    await pause(20);
+    expect(watch.isBehind).toBe(false);
+    edit();
+    expect(watch.isBehind).toBe(true);
+    await seen(1);
+    expect(watch.isBehind).toBe(false);
+  });
+
+  test("a file that is being written is waited for", async () => {
+    for (let part = 0; part < 10; part++) {
+      writeFileSync(join(manifests, "a.yaml"), "part\n".repeat(part));
+      await pause(quietMs / 3);
+      expect(changes).toBe(0);
+    }
+    await seen(1);
+  });
+
+  test("a folder that comes back is watched again", async () => {
+    renameSync(manifests, join(folder, "elsewhere"));
+    await seen(1);
+    renameSync(join(folder, "elsewhere"), manifests);
+    await seen(2);
+    writeFileSync(join(manifests, "a.yaml"), "again");
+    await seen(3);
+  });
+
+  // A ConfigMap volume: files are links into a folder that a link names, and that link is swapped.
+  test("a link that is swapped is followed", async () => {
+    const volume = join(manifests, "inner");
+    for (const [version, text] of [
+      ["..1", "old"],
+      ["..2", "new text"],
+    ] as const) {
+      mkdirSync(join(volume, version));
+      writeFileSync(join(volume, version, "policy.yaml"), text);
+    }
+    symlinkSync("..1", join(volume, "..data"));
+    symlinkSync("..data/policy.yaml", join(volume, "policy.yaml"));
+    await seen(1);
+    symlinkSync("..2", join(volume, "..next"));
+    renameSync(join(volume, "..next"), join(volume, "..data"));
+    await seen(2);
+  });
+
+  test("what is no manifest, and what was read already, is no change", async () => {
+    writeFileSync(join(manifests, "notes.txt"), "x");
+    writeFileSync(join(manifests, ".hidden.yaml"), "x");
+    writeFileSync(join(manifests, "a.yaml"), "read by hand");
+    watch.settled();
+    await seen(0);
+  });
+});

@@ -1,0 +1,181 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import type { Counters } from "../../src/dataplane/dataplane.js";
+import { exposition } from "../../src/metrics/exposition.js";
+import { Histogram } from "../../src/metrics/histogram.js";
+import { sluiceMetrics } from "../../src/metrics/sluice-metrics.js";
+import { missingPromtool, promtool } from "./promtool.js";
+
+const link = {
+  receivedFrames: 10,
+  receivedBytes: 1_000,
+  sentFrames: 7,
+  sentBytes: 700,
+  droppedFrames: 3,
+  refusedFrames: 1,
+  answeredFrames: 2,
+  lostFrames: 4,
+};
+const counters: Counters = {
+  drops: { "policy-ingress": 2, "spoofed-source": 1 },
+  links: new Map([
+    [0, link],
+    [1, link],
+    [2, link],
+  ]),
+  connections: 5,
+  opened: 9,
+  closed: 3,
+  cut: 1,
+  evicted: 0,
+  eventsLost: 6,
+  generation: 4,
+};
+
+function text(): string {
+  const [compile, delay] = [new Histogram(), new Histogram()];
+  compile.observe(0.003);
+  return exposition(
+    sluiceMetrics({
+      version: '1.0 "quoted"\\\n',
+      counters,
+      interfaces: [
+        { name: "eth0", linkId: 0 },
+        { name: "eth0", linkId: 1 },
+        { name: "wan", linkId: 2 },
+      ],
+      connectionsMax: 65_536,
+      tableBytes: 545_472,
+      endpoints: 7,
+      isReady: true,
+      reloads: { succeeded: 2, failed: 1 },
+      compile,
+      delay,
+      flowsLost: 8,
+    }),
+  );
+}
+
+interface Series {
+  readonly name: string;
+  readonly labels: string;
+  readonly value: number;
+}
+
+// Goal: the text keeps Prometheus' rules; what promtool would say, said here where it is not there.
+// Method: read the text back line by line, and hold each family to the rules.
+describe("exposition", () => {
+  const lines = text().trimEnd().split("\n");
+  const series: Series[] = [];
+  const types = new Map<string, string>();
+  const helped = new Set<string>();
+  for (const line of lines) {
+    const [, about, name, rest] = /^# (HELP|TYPE) (\S+) (.+)$/.exec(line) ?? [];
+    if (about === "HELP") helped.add(name!);
+    else if (about === "TYPE") types.set(name!, rest!);
+    else {
+      const found = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (\S+)$/.exec(
+        line,
+      );
+      expect(found, line).not.toBeNull();
+      series.push({ name: found![1]!, labels: found![2] ?? "", value: Number(found![3]) });
+    }
+  }
+  const familyOf = ({ name }: Series) =>
+    types.has(name) ? name : name.replace(/_(bucket|sum|count)$/, "");
+
+  test("every series has a type and a help, and a number", () => {
+    for (const each of series) {
+      const family = familyOf(each);
+      expect(types.has(family) && helped.has(family), each.name).toBe(true);
+      expect(Number.isFinite(each.value), each.name).toBe(true);
+    }
+    expect(lines.filter((line) => line.startsWith("# TYPE"))).toHaveLength(types.size);
+  });
+
+  test("names: counters end in _total, nothing else does, units are base units", () => {
+    for (const [name, type] of types) {
+      expect(name.endsWith("_total"), name).toBe(type === "counter");
+      expect(name).toMatch(/^(sluice|process)_[a-z_]+$/);
+      expect(name).not.toMatch(/milli|micro|kilo|_ms|_us/);
+    }
+  });
+
+  test("no series stands twice, and families stand together", () => {
+    const keys = series.map(({ name, labels }) => `${name}{${labels}}`);
+    expect(new Set(keys).size).toBe(keys.length);
+    const order = series.map(familyOf).filter((name, index, names) => name !== names[index - 1]);
+    expect(new Set(order).size).toBe(order.length);
+  });
+
+  test("histograms add up to their count", () => {
+    const buckets = series.filter(({ name }) => name === "sluice_compile_duration_seconds_bucket");
+    const counts = buckets.map(({ value }) => value);
+    expect(counts).toEqual([...counts].sort((a, b) => a - b));
+    expect(buckets.at(-1)).toMatchObject({ labels: 'le="+Inf"', value: 1 });
+    expect(buckets.find(({ labels }) => labels === 'le="0.0025"')?.value).toBe(0);
+    expect(buckets.find(({ labels }) => labels === 'le="0.005"')?.value).toBe(1);
+  });
+
+  test("interfaces of one name are one series, and labels hold no pod, address or port", () => {
+    const received = series.filter(({ name }) => name === "sluice_bytes_total");
+    expect(received.map(({ labels, value }) => [labels, value])).toEqual([
+      ['interface="eth0",direction="in"', 2_000],
+      ['interface="eth0",direction="out"', 1_400],
+      ['interface="wan",direction="in"', 1_000],
+      ['interface="wan",direction="out"', 700],
+    ]);
+    const keys = series.flatMap(({ labels }) =>
+      [...labels.matchAll(/([a-z_]+)=/g)].map(([, k]) => k),
+    );
+    expect([...new Set(keys)].sort()).toEqual([
+      ...["direction", "interface", "kind", "le", "mode", "node", "reason", "result", "table"],
+      ...["verdict", "version"],
+    ]);
+  });
+
+  test("text in labels is escaped", () => {
+    expect(text()).toContain('version="1.0 \\"quoted\\"\\\\\\n"');
+  });
+
+  const root = new URL("../../", import.meta.url);
+  const names = new Set(types.keys());
+  const files = ["deploy/prometheus/alerts.yaml", "deploy/grafana/sluice.json", "docs/metrics.md"];
+  test.each(files)("%s names only metrics that there are", (file) => {
+    const content = readFileSync(new URL(file, root), "utf8");
+    const used = new Set(content.match(/\b(sluice|process)_[a-z_]+\b/g));
+    expect(used.size).toBeGreaterThan(5);
+    const known = (name: string) =>
+      names.has(name) || names.has(name.replace(/_(bucket|sum|count)$/, ""));
+    expect([...used].filter((name) => !known(name))).toEqual([]);
+  });
+
+  test("docs/metrics.md names every metric", () => {
+    const page = readFileSync(new URL("docs/metrics.md", root), "utf8");
+    expect(
+      [...names].filter((name) => !page.includes(`\`${name}\``) && !page.includes(`\`${name}{`)),
+    ).toEqual([]);
+  });
+
+  describe.skipIf(missingPromtool !== undefined)(
+    `promtool${missingPromtool === undefined ? "" : ` (cannot run: ${missingPromtool})`}`,
+    () => {
+      test("finds no fault in the metrics", () => {
+        const result = spawnSync(promtool, ["check", "metrics"], {
+          input: text(),
+          encoding: "utf8",
+        });
+        expect(`${result.stdout}${result.stderr}`).toBe("");
+        expect(result.status).toBe(0);
+      });
+
+      test("finds no fault in the alert rules", () => {
+        const rules = new URL("deploy/prometheus/alerts.yaml", root).pathname;
+        const result = spawnSync(promtool, ["check", "rules", rules], { encoding: "utf8" });
+        expect(result.status, result.stdout + result.stderr).toBe(0);
+        expect(result.stdout).toMatch(/SUCCESS: [1-9]\d* rules found/);
+      });
+    },
+  );
+});

@@ -1,0 +1,107 @@
+import { compile } from "../../src/compiler/compile.js";
+import type { Dataplane } from "../../src/dataplane/dataplane.js";
+import { DropReason, FlowEvent, FlowEventKind } from "../../src/layout/layout.gen.js";
+import { parseManifests } from "../../src/manifest/parse.js";
+import { parseAddress } from "../../src/net/address.js";
+import type { TableSource } from "../../src/observe/table-account.js";
+
+/** What an event says, with what it says when nothing is said. */
+export interface EventFields {
+  readonly kind?: keyof typeof FlowEventKind;
+  readonly reason?: keyof typeof DropReason;
+  readonly source?: string;
+  readonly destination?: string;
+  readonly sourcePort?: number;
+  readonly destinationPort?: number;
+  readonly protocol?: number;
+  readonly deniedBy?: number;
+  readonly generation?: number;
+  readonly lostBefore?: number;
+  readonly timeUs?: number;
+  readonly tcpFlags?: number;
+  readonly totalPackets?: number;
+  readonly totalBytes?: number;
+}
+
+/** Writes an event as the native ring has it. */
+export function eventBytes(fields: EventFields): Uint8Array {
+  const bytes = new Uint8Array(FlowEvent.bytes);
+  const view = new DataView(bytes.buffer);
+  const source = parseAddress(fields.source ?? "10.0.0.1")!;
+  const destination = parseAddress(fields.destination ?? "10.0.0.2")!;
+  bytes.set(source.bytes, FlowEvent.source);
+  bytes.set(destination.bytes, FlowEvent.destination);
+  view.setBigUint64(FlowEvent.timeUs, BigInt(fields.timeUs ?? 1_763_715_600_123_456), true);
+  view.setUint16(FlowEvent.sourcePort, fields.sourcePort ?? 40_000, true);
+  view.setUint16(FlowEvent.destinationPort, fields.destinationPort ?? 80, true);
+  view.setUint8(FlowEvent.protocol, fields.protocol ?? 6);
+  view.setUint8(FlowEvent.kind, FlowEventKind[fields.kind ?? "Opened"]);
+  view.setUint8(FlowEvent.reason, DropReason[fields.reason ?? "None"]);
+  view.setUint8(FlowEvent.family, source.family);
+  view.setUint32(FlowEvent.generation, fields.generation ?? 1, true);
+  view.setUint32(FlowEvent.lostBefore, fields.lostBefore ?? 0, true);
+  view.setUint8(FlowEvent.deniedBy, fields.deniedBy ?? 0);
+  view.setUint8(FlowEvent.tcpFlags, fields.tcpFlags ?? 0);
+  view.setUint32(FlowEvent.frameBytes, 60, true);
+  view.setBigUint64(FlowEvent.totalPackets, BigInt(fields.totalPackets ?? 0), true);
+  view.setBigUint64(FlowEvent.totalBytes, BigInt(fields.totalBytes ?? 0), true);
+  return bytes;
+}
+
+/** A ring of events without the data plane behind it. */
+export class FakeRing {
+  #waiting: Uint8Array[] = [];
+  #callback: (() => void) | undefined;
+
+  get dataplane(): Dataplane {
+    return this as unknown as Dataplane;
+  }
+
+  push(...events: EventFields[]): void {
+    this.#waiting.push(...events.map(eventBytes));
+    this.#callback?.();
+  }
+
+  drainEvents(buffer: Uint8Array): number {
+    const count = Math.min(this.#waiting.length, Math.floor(buffer.length / FlowEvent.bytes));
+    this.#waiting.splice(0, count).forEach((bytes, index) => {
+      buffer.set(bytes, index * FlowEvent.bytes);
+    });
+    return count;
+  }
+
+  onEvents(callback: (() => void) | undefined): void {
+    this.#callback = callback;
+  }
+}
+
+/** Compiles manifests to what a FlowLog names things by. */
+export function tableOf(text: string): TableSource {
+  const { objects } = parseManifests(text, "shop.yaml");
+  const compiled = compile({ objects });
+  if (!compiled.ok) throw new Error("the manifests do not compile");
+  return { blob: compiled.blob, ruleset: compiled.ruleset, objects };
+}
+
+export const shop = `
+apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: shop, labels: { app: web } }
+spec: { containers: [{ name: c, image: i }] }
+status: { podIPs: [{ ip: 10.0.0.1 }] }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: db, namespace: shop, labels: { app: db } }
+spec: { containers: [{ name: c, image: i }] }
+status: { podIPs: [{ ip: 10.0.0.2 }] }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: db, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: db } }
+  ingress:
+  - from: [{ podSelector: { matchLabels: { app: web } } }]
+    ports: [{ port: 80 }]
+`;
