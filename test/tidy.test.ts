@@ -29,6 +29,7 @@ const srcRooms: Record<string, readonly string[]> = {
     ...["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
     ...["control", "observe"],
   ],
+  doctor: ["dataplane"],
   bench: ["net", "manifest", "compiler", "dataplane"],
   cli: ["*"],
 };

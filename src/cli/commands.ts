@@ -7,6 +7,7 @@ import {
   type CompileOptions,
   type CompletionOptions,
   type DiffOptions,
+  type DoctorOptions,
   type ExplainOptions,
   type LabApplyOptions,
   type LabExecOptions,
@@ -758,6 +759,28 @@ export const root: CommandSpec = {
         },
       ],
       run: async (options: BenchOptions, io) => (await import("./bench.js")).runBench(options, io),
+    },
+    {
+      name: "doctor",
+      summary: "say what this machine lacks, and the line that grants it",
+      details: [
+        "Tries what the data plane asks of the kernel, and leaves nothing behind. Exit 0 when the machine is ready for everything that --for names, 4 when something is missing. See deploy.md.",
+      ],
+      group: live,
+      options: [
+        {
+          flags: "--for <purpose...>",
+          description:
+            "what it has to be ready for: lab, run, af-xdp, capture; lab and run when left out",
+        },
+        output("table", "json"),
+      ],
+      examples: [
+        { command: "sluice doctor", effect: "before the first lab" },
+        { command: "sluice doctor --for run af-xdp -o json", effect: "before a deployment" },
+      ],
+      run: async (options: DoctorOptions, io) =>
+        (await import("./doctor.js")).runDoctor(options, io),
     },
     {
       name: "completion",

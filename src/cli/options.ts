@@ -231,6 +231,12 @@ export interface CompletionOptions {
   readonly shell: "bash" | "zsh" | "fish";
 }
 
+export interface DoctorOptions {
+  /** What the machine is wanted for. */
+  readonly for?: readonly string[];
+  readonly output: "table" | "json";
+}
+
 export interface VersionOptions {
   readonly output: "text" | "json";
 }

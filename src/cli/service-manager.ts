@@ -17,6 +17,7 @@ export class ServiceManager {
   readonly #send: Send | undefined;
   readonly #io: Io;
   #watchdog: NodeJS.Timeout | undefined;
+  #isReady = false;
   #refused = false;
 
   /** `send` stands in for the socket in tests. */
@@ -28,6 +29,7 @@ export class ServiceManager {
 
   /** Says that the service does its work, and feeds the watchdog from now on. */
   ready(status: string, progress: () => number): void {
+    this.#isReady = true;
     this.#tell("READY=1", `STATUS=${status}`, `MAINPID=${process.pid}`);
     const everyMs = this.#watchdogMs();
     if (everyMs === undefined || this.#watchdog !== undefined) return;
@@ -42,14 +44,16 @@ export class ServiceManager {
     this.#watchdog.unref();
   }
 
+  /** Before ready() a reload is part of the start, and nothing is said of it. */
   reloading(): void {
+    if (!this.#isReady) return;
     const nowUs = process.hrtime.bigint() / 1000n;
     this.#tell("RELOADING=1", `MONOTONIC_USEC=${nowUs}`, "STATUS=reading the manifests again");
   }
 
   /** Ends a reload, whatever came of it: the service goes on. */
   reloaded(status: string): void {
-    this.#tell("READY=1", `STATUS=${status}`);
+    if (this.#isReady) this.#tell("READY=1", `STATUS=${status}`);
   }
 
   stopping(): void {

@@ -7,6 +7,7 @@ export const capabilities = {
   CAP_DAC_READ_SEARCH: 2,
   CAP_NET_ADMIN: 12,
   CAP_NET_RAW: 13,
+  CAP_IPC_LOCK: 14,
   CAP_SYS_ADMIN: 21,
   CAP_BPF: 39,
 } as const;

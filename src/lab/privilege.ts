@@ -1,22 +1,13 @@
-import { readFileSync, readlinkSync } from "node:fs";
-
-const capNetAdmin = 12;
-const capSysAdmin = 21;
+import { readlinkSync } from "node:fs";
+import { effectiveCapabilities } from "../dataplane/privilege.js";
 
 /** Set on what `unshare` starts, so that a kernel that gives no capabilities there is not asked twice. */
 export const enteredVariable = "SLUICE_LAB_ENTERED";
 
-/**
- * Reports whether this process may make network namespaces and interfaces.
- *
- * The effective capabilities are asked, not the user: root in a container may have none, and the
- * first user of a user namespace has all that count there.
- */
+/** Reports whether this process may make network namespaces and interfaces. */
 export function mayMakeNamespaces(): boolean {
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
-  if (effective === undefined) return false;
-  const bits = BigInt(`0x${effective}`);
-  return [capNetAdmin, capSysAdmin].every((bit) => (bits >> BigInt(bit)) & 1n);
+  const has = effectiveCapabilities();
+  return has.has("CAP_NET_ADMIN") && has.has("CAP_SYS_ADMIN");
 }
 
 /** The words that start a program as root of a user and a network namespace of its own. */

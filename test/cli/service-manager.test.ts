@@ -46,6 +46,17 @@ test("no watchdog without a time, or for another process", () => {
   expect(sent).toEqual(["READY=1", "READY=1"]);
 });
 
+test("a reload during the start does not end it", () => {
+  const service = new ServiceManager(fakeIo({ env: { NOTIFY_SOCKET: "@name" } }), send);
+  service.reloading();
+  service.reloaded("");
+  expect(sent).toEqual([]);
+  service.ready("", () => 0);
+  service.reloading();
+  service.reloaded("");
+  expect(sent).toEqual(["READY=1", "RELOADING=1", "READY=1"]);
+});
+
 test("without a service manager nothing is sent", () => {
   const service = new ServiceManager(fakeIo({ env: { WATCHDOG_USEC: "3000000" } }), send);
   service.ready("", () => 0);

@@ -1,0 +1,96 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { release } from "node:os";
+import {
+  type Capability,
+  effectiveCapabilities,
+  type KernelFeature,
+  tryKernelFeatures,
+} from "../dataplane/privilege.js";
+
+/** What is asked about a machine, as it was found. */
+export interface Machine {
+  readonly kernel: string;
+  readonly node: string;
+  readonly user: number;
+  /** Why the addon cannot be loaded; undefined when it can. */
+  readonly addonError: string | undefined;
+  readonly capabilities: ReadonlySet<Capability>;
+  /** The errno of each refusal, 0 when it works; undefined without the addon. */
+  readonly features: Readonly<Record<KernelFeature, number>> | undefined;
+  /** Why no user namespace can be made; undefined when one can. */
+  readonly userNamespaceError: string | undefined;
+  /** Settings that stand against user namespaces, by their sysctl names. */
+  readonly userNamespaceLimits: readonly string[];
+  /** Bytes of memory that this process may lock: Infinity when there is no limit. */
+  readonly lockedMemoryMax: number;
+  /** Why an optional package cannot be loaded; undefined when it can. */
+  readonly packageErrors: Readonly<Record<OptionalPackage, string | undefined>>;
+}
+
+export const optionalPackages = ["cap", "raw-socket"] as const;
+export type OptionalPackage = (typeof optionalPackages)[number];
+
+/** Looks at the machine that this process runs on; leaves nothing behind. */
+export function readMachine(): Machine {
+  const addonError = errorOf(() => tryKernelFeatures());
+  return {
+    kernel: release(),
+    node: process.versions.node,
+    user: process.geteuid?.() ?? -1,
+    addonError,
+    capabilities: effectiveCapabilities(),
+    features: addonError === undefined ? tryKernelFeatures() : undefined,
+    userNamespaceError: userNamespaceError(),
+    userNamespaceLimits: userNamespaceLimits(),
+    lockedMemoryMax: lockedMemoryMax(),
+    packageErrors: {
+      cap: errorOf(() => createRequire(import.meta.url)("cap")),
+      "raw-socket": errorOf(() => createRequire(import.meta.url)("raw-socket")),
+    },
+  };
+}
+
+function errorOf(attempt: () => unknown): string | undefined {
+  try {
+    attempt();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message.split("\n", 1)[0];
+  }
+}
+
+/** Makes a user and a network namespace, as a lab without root does. */
+function userNamespaceError(): string | undefined {
+  const words = ["--user", "--map-root-user", "--net", "true"];
+  const tried = spawnSync("unshare", words, { encoding: "utf8" });
+  if (tried.error !== undefined) return "unshare is not installed";
+  return tried.status === 0 ? undefined : tried.stderr.trim().split("\n", 1)[0];
+}
+
+function userNamespaceLimits(): string[] {
+  const against = [
+    { name: "user.max_user_namespaces", value: "0" },
+    { name: "user.max_net_namespaces", value: "0" },
+    { name: "kernel.unprivileged_userns_clone", value: "0" },
+    { name: "kernel.apparmor_restrict_unprivileged_userns", value: "1" },
+  ];
+  return against
+    .filter(({ name, value }) => readSetting(name) === value)
+    .map(({ name, value }) => `${name}=${value}`);
+}
+
+function readSetting(name: string): string | undefined {
+  try {
+    return readFileSync(`/proc/sys/${name.replaceAll(".", "/")}`, "utf8").trim();
+  } catch {
+    return undefined; // this kernel has no such setting
+  }
+}
+
+function lockedMemoryMax(): number {
+  const limits = readFileSync("/proc/self/limits", "utf8");
+  const soft = /^Max locked memory\s+(\S+)/m.exec(limits)?.[1] ?? "unlimited";
+  return soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft);
+}

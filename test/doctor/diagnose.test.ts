@@ -1,0 +1,131 @@
+import { constants } from "node:os";
+import { expect, test } from "vitest";
+import { type Check, diagnose, type Purpose } from "../../src/doctor/diagnose.js";
+import type { Machine } from "../../src/doctor/machine.js";
+
+// Goal: each thing that a machine lacks is named, stands in the way of the right purposes, and comes with
+// the line that grants it.
+// Method: a machine that has everything, less one thing at a time.
+
+const { EPERM, ENOENT, EAFNOSUPPORT, EINVAL } = constants.errno;
+const works = {
+  packetSocket: 0,
+  xdpSocket: 0,
+  tun: 0,
+  loadProgram: 0,
+  attachTcx: 0,
+  seccomp: 0,
+};
+const complete: Machine = {
+  kernel: "6.12.0",
+  node: "20.20.2",
+  user: 1000,
+  addonError: undefined,
+  capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"]),
+  features: works,
+  userNamespaceError: undefined,
+  userNamespaceLimits: [],
+  lockedMemoryMax: Number.POSITIVE_INFINITY,
+  packageErrors: { cap: undefined, "raw-socket": undefined },
+};
+
+function lacking(less: Partial<Machine>): { wrong: Check[]; notReady: Purpose[] } {
+  const { checks, readyFor } = diagnose({ ...complete, ...less });
+  const purposes = Object.entries(readyFor) as [Purpose, boolean][];
+  return {
+    wrong: checks.filter(({ status }) => status !== "ok"),
+    notReady: purposes.filter(([, ready]) => !ready).map(([purpose]) => purpose),
+  };
+}
+
+test("a machine that has everything is ready for everything", () => {
+  expect(lacking({})).toEqual({ wrong: [], notReady: [] });
+});
+
+const cases: readonly [
+  name: string,
+  less: Partial<Machine>,
+  notReady: readonly Purpose[],
+  remedy: RegExp,
+][] = [
+  [
+    "native addon",
+    { addonError: "no", features: undefined },
+    ["lab", "run", "af-xdp", "capture"],
+    /glibc/,
+  ],
+  [
+    "CAP_NET_ADMIN",
+    { capabilities: new Set(["CAP_NET_RAW", "CAP_BPF"]) },
+    ["run", "af-xdp"],
+    /AmbientCapabilities=CAP_NET_ADMIN/,
+  ],
+  [
+    "CAP_NET_RAW",
+    { user: 0, capabilities: new Set(["CAP_NET_ADMIN", "CAP_BPF"]) },
+    ["run", "af-xdp", "capture"],
+    /--cap-add NET_RAW/,
+  ],
+  [
+    "CAP_BPF",
+    { capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW"]) },
+    ["af-xdp"],
+    /AmbientCapabilities=CAP_BPF/,
+  ],
+  ["/dev/net/tun", { features: { ...works, tun: ENOENT } }, ["lab"], /mknod .*c 10 200/],
+  ["/dev/net/tun", { features: { ...works, tun: EPERM } }, ["lab"], /--device \/dev\/net\/tun/],
+  [
+    "AF_PACKET",
+    { features: { ...works, packetSocket: EAFNOSUPPORT } },
+    ["run", "capture"],
+    /modprobe af_packet/,
+  ],
+  ["AF_XDP", { features: { ...works, xdpSocket: EAFNOSUPPORT } }, ["af-xdp"], /CONFIG_XDP_SOCKETS/],
+  ["BPF programs", { features: { ...works, loadProgram: EPERM } }, ["af-xdp"], /capabilities/],
+  ["tcx", { features: { ...works, attachTcx: EINVAL } }, [], /6\.6/],
+  ["seccomp", { features: { ...works, seccomp: EINVAL } }, [], /CONFIG_SECCOMP_FILTER/],
+  [
+    "user namespaces",
+    { userNamespaceError: "no", userNamespaceLimits: ["user.max_user_namespaces=0"] },
+    ["lab"],
+    /sysctl -w user\.max_user_namespaces=15000/,
+  ],
+  [
+    "user namespaces",
+    {
+      userNamespaceError: "no",
+      userNamespaceLimits: ["kernel.apparmor_restrict_unprivileged_userns=1"],
+    },
+    ["lab"],
+    /apparmor_restrict_unprivileged_userns=0/,
+  ],
+  ["locked memory", { lockedMemoryMax: 65_536 }, ["af-xdp"], /LimitMEMLOCK=infinity/],
+  [
+    "package cap",
+    { packageErrors: { cap: "no", "raw-socket": undefined } },
+    ["capture"],
+    /libpcap/,
+  ],
+  ["package raw-socket", { packageErrors: { cap: undefined, "raw-socket": "no" } }, [], /npm/],
+];
+
+for (const [name, less, notReady, remedy] of cases) {
+  test(`lacking ${name} (${JSON.stringify(less.features ?? Object.keys(less))})`, () => {
+    const found = lacking(less);
+    expect(found.wrong.map((each) => each.name)).toEqual([name]);
+    expect(found.wrong[0]?.remedy).toMatch(remedy);
+    expect(found.wrong[0]?.status).toBe(notReady.length > 0 ? "missing" : "limited");
+    expect(found.notReady).toEqual(notReady);
+  });
+}
+
+test("who may make namespaces needs no user namespace, and CAP_IPC_LOCK no limit", () => {
+  const capabilities = new Set([
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_SYS_ADMIN",
+    "CAP_IPC_LOCK",
+  ] as const);
+  const { notReady } = lacking({ capabilities, userNamespaceError: "no", lockedMemoryMax: 0 });
+  expect(notReady).toEqual([]);
+});

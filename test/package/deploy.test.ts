@@ -1,0 +1,121 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
+import { type CommandSpec, commonOptions, root as tree } from "../../src/cli/commands.js";
+import { variableOf } from "../../src/cli/frame.js";
+import { readManifests } from "../../src/manifest/read.js";
+import { root } from "../live/lab-harness.js";
+
+// Goal: what deploy/ asks of Sluice, of systemd and of Kubernetes exists and fits together.
+// Method: every flag and variable there is looked up in the command tree; the unit and the manifests are
+// read as what they are.
+
+const folder = join(root, "deploy");
+const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter(
+  (file) => /\.\w+$/.test(file) || file.endsWith("Dockerfile"),
+);
+const read = (file: string): string => readFileSync(join(folder, file), "utf8");
+
+function longFlags(spec: CommandSpec | undefined): string[] {
+  return [...(spec?.options ?? []), ...commonOptions].map(
+    ({ flags }) => /--[a-z0-9-]+/.exec(flags)?.[0] ?? "",
+  );
+}
+const run = longFlags(tree.commands?.find(({ name }) => name === "run"));
+
+test("variables and flags of sluice run are there", () => {
+  const variables = new Set(run.map(variableOf));
+  const wrong: string[] = [];
+  let found = 0;
+  for (const file of files) {
+    for (const [line, text] of read(file).split("\n").entries()) {
+      for (const [name] of text.matchAll(/\bSLUICE_[A-Z_]+\b/g)) {
+        found++;
+        if (!variables.has(name)) wrong.push(`${file}:${line + 1}: ${name}`);
+      }
+      for (const flag of text.match(/sluice run.*/)?.[0].match(/--[a-z-]+/g) ?? []) {
+        found++;
+        if (!run.includes(flag)) wrong.push(`${file}:${line + 1}: ${flag}`);
+      }
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(found).toBeGreaterThan(8);
+});
+
+test("every file is in the package", () => {
+  const { files: packed } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  expect(packed).toContain("deploy");
+});
+
+describe("the systemd unit", () => {
+  const unit = read("systemd/sluice@.service");
+  const values = (key: string): string[] =>
+    [...unit.matchAll(new RegExp(`^${key}=(.*)$`, "gm"))].flatMap((match) => match[1]!.split(" "));
+
+  test("says what sluice run does", () => {
+    expect(values("Type")).toEqual(["notify"]);
+    expect(values("Restart")).toEqual(["always"]);
+    expect(Number(values("WatchdogSec")[0])).toBeGreaterThan(1);
+    expect(values("AmbientCapabilities")).toEqual(["CAP_NET_ADMIN", "CAP_NET_RAW"]);
+    expect(values("CapabilityBoundingSet")).toEqual(values("AmbientCapabilities"));
+    for (const family of ["AF_UNIX", "AF_NETLINK", "AF_PACKET"]) {
+      expect(values("RestrictAddressFamilies")).toContain(family);
+    }
+    for (const call of ["@system-service", "seccomp", "bpf"]) {
+      expect(values("SystemCallFilter")).toContain(call);
+    }
+    // The JavaScript engine writes the code that it runs.
+    expect(values("MemoryDenyWriteExecute")).not.toContain("yes");
+  });
+
+  test("is one that systemd reads without a complaint", () => {
+    const known = new Set(["Unit", "Service", "Install"]);
+    for (const [, section] of unit.matchAll(/^\[(\w+)\]$/gm)) expect(known).toContain(section);
+    const analyze = "/usr/bin/systemd-analyze";
+    if (!existsSync(analyze)) return; // what a machine without systemd has to say was said above
+    const temporary = mkdtempSync(join(tmpdir(), "sluice-unit-"));
+    const copy = join(temporary, "sluice@wire.service");
+    copyFileSync(join(folder, "systemd/sluice@.service"), copy);
+    try {
+      const words = ["security", "--offline=true", "--threshold=30", copy];
+      expect(execFileSync(analyze, words, { encoding: "utf8" })).toContain("exposure level");
+      const verified = spawnSync(analyze, ["verify", copy], { encoding: "utf8" });
+      expect(verified.stdout + verified.stderr).toBe("");
+    } finally {
+      rmSync(temporary, { recursive: true, force: true });
+    }
+  });
+});
+
+describe("the manifests", () => {
+  const names = readdirSync(join(folder, "kubernetes"));
+
+  test("are YAML of known kinds, and our own reader has nothing against them", () => {
+    const kinds = names.flatMap((name) =>
+      parseAllDocuments(read(`kubernetes/${name}`)).map((document) => {
+        expect(document.errors).toEqual([]);
+        return (document.toJS() as { kind: string }).kind;
+      }),
+    );
+    expect(kinds.sort()).toEqual(["ConfigMap", "DaemonSet", "Namespace", "Pod"]);
+    const { diagnostics } = readManifests([join(folder, "kubernetes")]);
+    expect(diagnostics.filter(({ severity }) => severity !== "info")).toEqual([]);
+  });
+
+  test("grant the two capabilities and no more", () => {
+    for (const name of names) {
+      const granted = [...read(`kubernetes/${name}`).matchAll(/add: (\[.*\])/g)];
+      expect(granted.length).toBeGreaterThan(0);
+      for (const [, list] of granted) {
+        for (const capability of JSON.parse(list!)) {
+          expect(["NET_ADMIN", "NET_RAW"]).toContain(capability);
+        }
+      }
+      expect(read(`kubernetes/${name}`)).not.toMatch(/privileged: true/);
+    }
+  });
+});
