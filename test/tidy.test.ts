@@ -46,7 +46,6 @@ const nativeRooms: Record<string, readonly string[]> = {
   worker: ["layout", "packet", "table", "conntrack", "io", "event"],
   bench: ["layout", "packet", "table", "conntrack", "worker"],
   binding: ["layout", "packet", "table", "conntrack", "io", "event", "host", "worker"],
-  bench: ["layout", "packet", "table", "conntrack", "worker"],
   testing: ["*"],
 };
 
