@@ -7,6 +7,8 @@ export default defineConfig({
     pool: "forks",
     // Live tests share two cores: one file at a time keeps their timings honest.
     fileParallelism: false,
+    // Tests kill what they start, and share the machine: none of it listens where a daemon would.
+    env: { SLUICE_SOCKET: "none" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ["default", "./test/summary-reporter.ts"],

@@ -1,6 +1,7 @@
 #include "native/worker/worker.h"
 
 #include <pthread.h>
+#include <time.h>
 
 #include <atomic>
 #include <cstring>
@@ -330,6 +331,65 @@ TEST("worker: what the outgoing link cannot take is dropped and counted") {
   LinkCounters counters = {};
   REQUIRE(setting.worker->readLink(1, &counters).ok());
   CHECK(counters.refusedFrames == 20);
+}
+
+// A connection's life over a wire: what it carried is in the list while it lives, and in the event
+// of its end, whatever ended it.
+TEST("worker: connections are listed, forgotten, and told of when they end") {
+  Setting setting(Setting::Way::Switch);
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);  // an errand reads the clock itself
+  setting.nowUs = static_cast<uint64_t>(now.tv_sec) * SECOND_US;
+  const auto ask = udpFrame(4, 10, 4'000, 11, 53);
+  for (uint16_t port = 4'000; port < 4'003; ++port) {
+    setting.arrive(0, udpFrame(4, 10, port, 11, 53));
+  }
+  setting.arrive(1, udpFrame(4, 11, 53, 10, 4'000, 100));
+  for (const FlowEvent& event : setting.drain()) {
+    CHECK(event.kind == static_cast<uint8_t>(FlowEventKind::Opened));
+  }
+
+  ConnErrand list;
+  list.records.resize(8);
+  setting.worker->send(&list);
+  while (setting.worker->serveErrand()) continue;
+  CHECK(list.done.load());
+  REQUIRE(list.count == 3);
+  const ConnectionRecord* answered = nullptr;
+  for (size_t each = 0; each < list.count; ++each) {
+    if (list.records[each].sourcePort == 4'000) answered = &list.records[each];
+  }
+  REQUIRE(answered != nullptr);
+  const uint64_t bytes = ask.size() + udpFrame(4, 11, 53, 10, 4'000, 100).size();
+  CHECK(answered->assured == 1 && answered->totalPackets == 2 && answered->totalBytes == bytes);
+  CHECK(answered->destinationPort == 53 && answered->protocol == PROTOCOL_UDP);
+  CHECK(answered->state == static_cast<uint8_t>(ConnState::Replied));
+  CHECK(answered->expiresInMs > 100'000 && answered->expiresInMs <= 120'000);
+
+  ConnErrand forget;
+  forget.kind = ConnErrand::Kind::Forget;
+  ConnKey key;
+  std::memcpy(key.words.data(), answered->key, sizeof key.words);
+  forget.keys = {key, key};
+  setting.worker->send(&forget);
+  while (setting.worker->serveErrand()) continue;
+  CHECK(forget.count == 1);
+  CHECK(setting.worker->connectionCount() == 2);
+  auto events = setting.drain();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].kind == static_cast<uint8_t>(FlowEventKind::Closed));
+  CHECK(events[0].sourcePort == 4'000 && events[0].totalPackets == 2);
+  CHECK(events[0].totalBytes == bytes);
+
+  // The others time out, as the worker comes by.
+  setting.nowUs += 60 * SECOND_US;
+  for (int round = 0; round < 1'024 / 64; ++round) setting.worker->round(setting.nowUs);
+  events = setting.drain();
+  CHECK(events.size() == 2);
+  for (const FlowEvent& event : events) {
+    CHECK(event.kind == static_cast<uint8_t>(FlowEventKind::Closed));
+    CHECK(event.totalPackets == 1 && event.totalBytes == ask.size());
+  }
 }
 
 TEST("worker: the allocation count counts") {

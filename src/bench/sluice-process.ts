@@ -32,6 +32,7 @@ export async function startSluice(
     [
       ...sluice,
       "run",
+      ...["--socket", "none"],
       ...["--wire", "inside,outside", "--link", variant.link, ...poll],
       ...["-f", "-", "--pod", `${serverPod.namespace}/${serverPod.name}`],
     ],

@@ -19,7 +19,10 @@ export async function runWait(options: WaitOptions, io: Io): Promise<number> {
   let last = "nothing has been heard";
   do {
     try {
-      const status = await controlClient(options, io).ask<ControlStatus>("GET", "/status");
+      // A process that hangs must not make this hang too.
+      const signal = AbortSignal.timeout(Math.max(1, Math.ceil(end - performance.now())));
+      const client = controlClient(options, io);
+      const status = await client.ask<ControlStatus>("GET", "/status", undefined, signal);
       const { enforced, generation, lastError } = status;
       if (wanted === undefined ? enforced : generation >= wanted) {
         io.stdout.write(`generation ${generation} is in force\n`);

@@ -16,9 +16,14 @@ export class ControlClient {
     this.#unreachable = unreachable ?? ((reason) => noAnswer(socketPath, reason));
   }
 
-  /** Asks one thing. */
-  async ask<Answer>(method: "GET" | "POST", path: string, body?: unknown): Promise<Answer> {
-    const response = await this.#open(method, path, body);
+  /** Asks one thing; `signal` gives up on it. */
+  async ask<Answer>(
+    method: "GET" | "POST",
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal,
+  ): Promise<Answer> {
+    const response = await this.#open(method, path, body, signal);
     return JSON.parse(await textOf(response)) as Answer;
   }
 
@@ -43,9 +48,15 @@ export class ControlClient {
     }
   }
 
-  #open(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+  #open(
+    method: string,
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const options = { socketPath: this.#socketPath, method, path, ...(signal && { signal }) };
     return new Promise((resolve, reject) => {
-      const call = request({ socketPath: this.#socketPath, method, path }, (response) => {
+      const call = request(options, (response) => {
         if (response.statusCode === 200) return resolve(response);
         textOf(response)
           .then((text) => {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   closeDescriptor,
@@ -16,6 +16,12 @@ import { finish, labObstacle, main, named, pause, root, until } from "./lab-harn
 
 const obstacle =
   labObstacle ?? (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
+const denyDatabase = `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: nobody, namespace: shop }
+spec: { podSelector: { matchLabels: { app: database } }, policyTypes: [Ingress] }
+`;
 const payment = parseAddress("10.1.2.20")!;
 const database = parseAddress("10.1.2.30")!;
 
@@ -104,6 +110,96 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     await until("the end", () => running.exitCode !== null);
     expect(running.exitCode).toBe(0);
     expect(await connects(5433)).toBe(false);
+  });
+
+  // Goal: an operator sees and steers a running filter by its socket, and it follows its folder.
+  // Method: the real commands against a socket of its own, while real connections are made.
+  test("is watched and steered by its control socket", async () => {
+    const socket = join(folder, "made", "control.sock");
+    const sluice = (...words: string[]) =>
+      finish(spawn(process.execPath, [main, ...words, "--socket", socket]));
+    const json = async (...words: string[]) => {
+      const { code, stdout, stderr } = await sluice(...words, "-o", "json");
+      expect(code, stderr).toBe(0);
+      return JSON.parse(stdout);
+    };
+    const waiting = sluice("wait", "--timeout", "20s");
+    const running = run(
+      ...["--wire", "inside,outside", "--socket", socket],
+      ...["--metrics-listen", "127.0.0.1:0"],
+    );
+    const ended = finish(running);
+    expect(await waiting).toMatchObject({ code: 0, stdout: "generation 1 is in force\n" });
+    expect(await connects(5432)).toBe(true);
+    expect(await connects(5433)).toBe(false);
+
+    const status = await json("status");
+    expect(status).toMatchObject({ kind: "Status", generation: 1, enforced: true, endpoints: 1 });
+    expect(status.drops["policy-ingress"]).toBeGreaterThan(0);
+    const found = await json("get", "connections", "--from-pod", "shop/payment", "--port", "5432");
+    expect(found.items).toHaveLength(1);
+    expect(found.items[0]).toMatchObject({
+      protocol: "TCP",
+      assured: true,
+      source: { pod: "shop/payment" },
+      destination: { pod: "shop/database", port: 5432 },
+    });
+    expect(found.items[0].packets).toBeGreaterThan(3);
+    const links = await json("get", "interfaces");
+    expect(
+      links.items.map((each: { name: string; role: string }) => [each.name, each.role]),
+    ).toEqual([
+      ["inside", "endpoint"],
+      ["outside", "uplink"],
+    ]);
+    const flows = await sluice("observe", "--verdict", "DROPPED", "--port", "5433");
+    expect(flows.stdout).toMatch(
+      /shop\/payment:\d+ -> shop\/database:5433 dropped policy-ingress DROPPED \(TCP Flags: SYN\)/,
+    );
+
+    // What the incident's policies would cut, while nothing changes.
+    const without = join(folder, "..", `${basename(folder)}-without`);
+    mkdirSync(without);
+    try {
+      copyFileSync(join(folder, "cluster.yaml"), join(without, "cluster.yaml"));
+      writeFileSync(join(without, "deny.yaml"), denyDatabase);
+      const dry = await sluice("apply", "-f", without, "--dry-run=live", "-o", "json");
+      expect(dry.code).toBe(1);
+      const { cut } = JSON.parse(dry.stdout);
+      expect(cut).toHaveLength(1);
+      expect(cut[0]).toMatchObject({ deniedBy: ["ingress"], isolated_by: [{ name: "nobody" }] });
+      expect((await sluice("apply", "-f", folder, "--dry-run=live")).code).toBe(0);
+    } finally {
+      rmSync(without, { recursive: true });
+    }
+
+    // A half-written file changes nothing; whole, it is in force without a word.
+    writeFileSync(join(folder, "deny.yaml"), denyDatabase.slice(0, -10));
+    expect((await sluice("wait", "--timeout", "1s")).code).toBe(124);
+    expect(await connects(5432)).toBe(true);
+    expect(await json("status")).toMatchObject({ generation: 1, enforced: false });
+    rmSync(join(folder, "policies.yaml"));
+    writeFileSync(join(folder, "deny.yaml"), denyDatabase);
+    expect((await sluice("wait", "--timeout", "10s")).stdout).toBe("generation 2 is in force\n");
+    expect(await connects(5432)).toBe(false);
+
+    const flushed = await sluice("conntrack", "flush", "--all");
+    expect(flushed.stdout).toMatch(/^[1-9]\d* connections forgotten\n$/);
+    expect((await json("conntrack", "list")).items).toEqual([]);
+    const closed = await sluice("observe", "--port", "5432", "-o", "json");
+    const kinds = closed.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).flow.ext);
+    expect(kinds.find(({ event }) => event === "closed")?.total.packets).toBeGreaterThan(3);
+
+    expect((await sluice("reload")).stdout).toBe("generation 3 is in force\n");
+    running.kill("SIGTERM");
+    const { code, stderr } = await ended;
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/metrics on http:\/\/127\.0\.0\.1:\d+\/metrics/);
+    expect((await sluice("status")).code).toBe(4);
+    expect(existsSync(join(folder, "made"))).toBe(false);
   });
 
   test("traffic stops when it is killed, and it can be started again", async () => {
