@@ -38,58 +38,6 @@ void TableView::leavesOfV4Scalar(std::span<const uint32_t> addresses,
   }
 }
 
-void TableView::leavesOfV6(std::span<const AddressBytes> addresses,
-                           uint32_t* leaves) const noexcept {
-  // Every address takes one step a round, so that the lines which the next round needs are on
-  // their way together.
-  for (size_t first = 0; first < addresses.size(); first += LANES) {
-    const size_t count = std::min(LANES, addresses.size() - first);
-    std::array<uint8_t, LANES> walking;
-    size_t left = 0;
-    for (size_t lane = 0; lane < count; ++lane) {
-      const uint8_t* address = addresses[first + lane].data();
-      const uint32_t entry = trieV6Root_[static_cast<size_t>(address[0]) << 8 | address[1]];
-      leaves[first + lane] = entry;
-      if ((entry & TRIE_CHILD_BIT) == 0) continue;
-      __builtin_prefetch(&trieV6Nodes_[entry & ~TRIE_CHILD_BIT]);
-      walking[left++] = static_cast<uint8_t>(lane);
-    }
-    while (left > 0) {
-      std::array<const uint32_t*, LANES> next;
-      size_t kept = 0;
-      for (size_t index = 0; index < left; ++index) {
-        const uint8_t lane = walking[index];
-        const uint8_t* address = addresses[first + lane].data();
-        const size_t number = leaves[first + lane] & ~TRIE_CHILD_BIT;
-        const TrieV6Node& node = trieV6Nodes_[number];
-        uint64_t bits[2];
-        uint64_t value[2];
-        uint64_t mask[2];
-        std::memcpy(bits, address, 16);
-        std::memcpy(value, node.value, 16);
-        std::memcpy(mask, node.mask, 16);
-        const bool inside =
-            (((bits[0] ^ value[0]) & mask[0]) | ((bits[1] ^ value[1]) & mask[1])) == 0;
-        leaves[first + lane] = node.missLeaf;
-        next[kept] = &trieV6Entries_[number * TRIE_NODE_ENTRIES + address[node.byteIndex]];
-        __builtin_prefetch(next[kept]);
-        walking[kept] = lane;
-        kept += inside ? 1 : 0;
-      }
-      left = 0;
-      for (size_t index = 0; index < kept; ++index) {
-        const uint8_t lane = walking[index];
-        const uint32_t entry = *next[index];
-        leaves[first + lane] = entry;
-        const bool child = (entry & TRIE_CHILD_BIT) != 0;
-        __builtin_prefetch(trieV6Nodes_.data() + (child ? entry & ~TRIE_CHILD_BIT : 0));
-        walking[left] = lane;
-        left += child ? 1 : 0;
-      }
-    }
-  }
-}
-
 void TableView::decideScalar(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                              const uint32_t* ports, std::span<DeniedBy> denied) const noexcept {
   struct Question {
@@ -135,6 +83,12 @@ void TableView::leavesOfV4(std::span<const uint32_t> addresses, uint32_t* leaves
                            Way way) const noexcept {
   const size_t done = way == Way::Avx2 ? leavesOfV4Avx2(addresses, leaves) : 0;
   leavesOfV4Scalar(addresses.subspan(done), leaves + done);
+}
+
+void TableView::leavesOfV6(std::span<const AddressBytes> addresses, uint32_t* leaves,
+                           Way way) const noexcept {
+  size_t at = way == Way::Avx2 ? leavesOfV6Avx2(addresses, leaves) : 0;
+  for (; at < addresses.size(); ++at) leaves[at] = leafOfV6(addresses[at].data());
 }
 
 void TableView::decideBatch(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
@@ -200,6 +154,68 @@ SLUICE_AVX2 size_t TableView::leavesOfV4Avx2(std::span<const uint32_t> addresses
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(leaves + at), entry);
   }
   return at;
+}
+
+// Walks down without comparing: every node repeats the path to it, so when an address agrees with
+// the last node of its walk it has agreed with all of them, and else it walks again, slowly.
+SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addresses,
+                                             uint32_t* leaves) const noexcept {
+  constexpr size_t WIDTH = 8;
+  constexpr int NODE_WORDS = sizeof(TrieV6Node) / 4;
+  constexpr size_t BYTE_INDEX_WORD = offsetof(TrieV6Node, byteIndex) / 4;
+  const auto* nodeWords = reinterpret_cast<const uint32_t*>(trieV6Nodes_.data());
+  const __m256i all = _mm256_set1_epi32(-1);
+  const __m256i low = _mm256_set1_epi32(255);
+  // Where each lane's address starts, in words.
+  const __m256i starts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+
+  const size_t whole = addresses.size() / WIDTH * WIDTH;
+  for (size_t first = 0; first < whole; first += LANES) {
+    const size_t vectors = std::min(LANES, whole - first) / WIDTH;
+    __m256i entries[LANES / WIDTH];
+    __m256i last[LANES / WIDTH];  // the node that each lane is or was at, and the child bit
+    for (size_t at = 0; at < vectors; ++at) {
+      const __m256i word = gather(&addresses[first + at * WIDTH], starts, all);
+      const __m256i index =
+          _mm256_or_si256(_mm256_slli_epi32(_mm256_and_si256(word, low), 8),
+                          _mm256_and_si256(_mm256_srli_epi32(word, 8), low));
+      entries[at] = gather(trieV6Root_.data(), index, all);
+      last[at] = _mm256_setzero_si256();
+    }
+    for (bool walking = true; walking;) {
+      walking = false;
+      for (size_t at = 0; at < vectors; ++at) {
+        const __m256i entry = entries[at];
+        if (!anyOf(entry)) continue;
+        walking = true;
+        last[at] = _mm256_blendv_epi8(last[at], entry, _mm256_srai_epi32(entry, 31));
+        const __m256i node = _mm256_andnot_si256(_mm256_set1_epi32(INT32_MIN), entry);
+        const __m256i record = _mm256_mullo_epi32(node, _mm256_set1_epi32(NODE_WORDS));
+        const __m256i byteIndex = gather(nodeWords + BYTE_INDEX_WORD, record, entry);
+        const __m256i wordIndex = _mm256_add_epi32(starts, _mm256_srli_epi32(byteIndex, 2));
+        const __m256i word = gather(&addresses[first + at * WIDTH], wordIndex, all);
+        const __m256i shift =
+            _mm256_slli_epi32(_mm256_and_si256(byteIndex, _mm256_set1_epi32(3)), 3);
+        const __m256i byte = _mm256_and_si256(_mm256_srlv_epi32(word, shift), low);
+        const __m256i index = _mm256_or_si256(_mm256_slli_epi32(node, 8), byte);
+        entries[at] = _mm256_mask_i32gather_epi32(
+            entry, reinterpret_cast<const int*>(trieV6Entries_.data()), index, entry, 4);
+      }
+    }
+    for (size_t at = 0; at < vectors; ++at) {
+      uint32_t found[WIDTH];
+      uint32_t lastOf[WIDTH];
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(found), entries[at]);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(lastOf), last[at]);
+      for (size_t lane = 0; lane < WIDTH; ++lane) {
+        const size_t place = first + at * WIDTH + lane;
+        const bool sure = lastOf[lane] == 0 || holds(trieV6Nodes_[lastOf[lane] & ~TRIE_CHILD_BIT],
+                                                        addresses[place].data());
+        leaves[place] = sure ? found[lane] : leafOfV6(addresses[place].data());
+      }
+    }
+  }
+  return whole;
 }
 
 // Goes step by step over a whole block rather than flow by flow to the end: the processor sees too
@@ -327,6 +343,10 @@ SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
 TableView::Way TableView::fastestWay() noexcept { return Way::Scalar; }
 
 size_t TableView::leavesOfV4Avx2(std::span<const uint32_t>, uint32_t*) const noexcept { return 0; }
+
+size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes>, uint32_t*) const noexcept {
+  return 0;
+}
 
 size_t TableView::decideAvx2(const uint32_t*, const uint32_t*, const uint32_t*,
                              std::span<DeniedBy>) const noexcept {

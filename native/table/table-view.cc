@@ -113,6 +113,17 @@ bool hasChild(std::span<const uint32_t> entries) noexcept {
   return (bits & TRIE_CHILD_BIT) != 0;
 }
 
+// Whether a node repeats the whole path to its parent: an address under the one is under the other.
+bool liesUnder(const TrieV6Node& child, const TrieV6Node& parent) noexcept {
+  for (size_t byte = 0; byte < sizeof parent.mask; ++byte) {
+    if ((parent.mask[byte] & ~child.mask[byte]) != 0 ||
+        ((child.value[byte] ^ parent.value[byte]) & parent.mask[byte]) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
 // IPv6: children stand after their parents and look at a later byte, so every walk ends.
 StatusCode checkTrieV6(std::span<const uint32_t> root, std::span<const TrieV6Node> nodes,
                        std::span<const uint32_t> entries, size_t leafCount) noexcept {
@@ -133,8 +144,9 @@ StatusCode checkTrieV6(std::span<const uint32_t> root, std::span<const TrieV6Nod
     if (code != StatusCode::Ok) return code;
     if (!hasChild(own)) continue;
     for (const uint32_t entry : own) {
-      if ((entry & TRIE_CHILD_BIT) != 0 &&
-          nodes[entry & ~TRIE_CHILD_BIT].byteIndex <= node.byteIndex) {
+      if ((entry & TRIE_CHILD_BIT) == 0) continue;
+      const TrieV6Node& child = nodes[entry & ~TRIE_CHILD_BIT];
+      if (child.byteIndex <= node.byteIndex || !liesUnder(child, node)) {
         return StatusCode::TableCycle;
       }
     }

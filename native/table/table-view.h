@@ -97,7 +97,9 @@ class TableView {
   }
 
   // The same for IPv6 addresses, one after the other in network order.
-  void leavesOfV6(std::span<const AddressBytes> addresses, uint32_t* leaves) const noexcept;
+  void leavesOfV6(std::span<const AddressBytes> addresses, uint32_t* leaves) const noexcept {
+    leavesOfV6(addresses, leaves, fastestWay());
+  }
 
   // Judges many flows at once, each as decide() does.
   //
@@ -119,6 +121,8 @@ class TableView {
   [[nodiscard]] static Way fastestWay() noexcept;
   // Shape: `way` is one that the processor has.
   void leavesOfV4(std::span<const uint32_t> addresses, uint32_t* leaves, Way way) const noexcept;
+  void leavesOfV6(std::span<const AddressBytes> addresses, uint32_t* leaves,
+                  Way way) const noexcept;
   void decideBatch(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                    const uint32_t* ports, std::span<DeniedBy> denied, Way way) const noexcept;
 
@@ -136,22 +140,23 @@ class TableView {
     return entry;
   }
 
+  // Whether an address lies under a node.
+  [[nodiscard]] static bool holds(const TrieV6Node& node, const uint8_t* address) noexcept {
+    uint64_t bits[2];
+    uint64_t value[2];
+    uint64_t mask[2];
+    std::memcpy(bits, address, 16);
+    std::memcpy(value, node.value, 16);
+    std::memcpy(mask, node.mask, 16);
+    return (((bits[0] ^ value[0]) & mask[0]) | ((bits[1] ^ value[1]) & mask[1])) == 0;
+  }
+
   [[nodiscard]] uint32_t leafOfV6(const uint8_t* address) const noexcept {
     uint32_t entry = trieV6Root_[static_cast<size_t>(address[0]) << 8 | address[1]];
-    uint64_t high = 0;
-    uint64_t low = 0;
-    std::memcpy(&high, address, 8);
-    std::memcpy(&low, address + 8, 8);
     while ((entry & TRIE_CHILD_BIT) != 0) {
       const size_t index = entry & ~TRIE_CHILD_BIT;
       const TrieV6Node& node = trieV6Nodes_[index];
-      uint64_t value[2];
-      uint64_t mask[2];
-      std::memcpy(value, node.value, 16);
-      std::memcpy(mask, node.mask, 16);
-      if ((((high ^ value[0]) & mask[0]) | ((low ^ value[1]) & mask[1])) != 0) {
-        return node.missLeaf;
-      }
+      if (!holds(node, address)) return node.missLeaf;
       entry = trieV6Entries_[index * TRIE_NODE_ENTRIES + address[node.byteIndex]];
     }
     return entry;
@@ -171,6 +176,7 @@ class TableView {
                     const uint32_t* ports, std::span<DeniedBy> denied) const noexcept;
   // These take eighths of a batch: the first multiple of eight elements. They return how many.
   size_t leavesOfV4Avx2(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept;
+  size_t leavesOfV6Avx2(std::span<const AddressBytes> addresses, uint32_t* leaves) const noexcept;
   size_t decideAvx2(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                     const uint32_t* ports, std::span<DeniedBy> denied) const noexcept;
 

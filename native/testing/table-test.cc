@@ -103,6 +103,14 @@ TEST("table: refuses what is broken, and says how") {
         }) == StatusCode::TableCycle);
   CHECK(refused([&](auto& blob) { word(blob, blob.at(SectionId::trieV6Entries)) = 0x80000000; }) ==
         StatusCode::TableCycle);
+  // The second IPv6 node says that another path leads to it, or forgets a part of its path.
+  const size_t secondNode = sizeof(TrieV6Node);
+  CHECK(refused([&](auto& blob) {
+          word(blob, blob.at(SectionId::trieV6Nodes) + secondNode) ^= 0x80;
+        }) == StatusCode::TableCycle);
+  CHECK(refused([&](auto& blob) {
+          word(blob, blob.at(SectionId::trieV6Nodes) + secondNode + 16) = 0;
+        }) == StatusCode::TableCycle);
   CHECK(refused([&](auto& blob) { word(blob, blob.at(SectionId::cells)) = 1000; }) ==
         StatusCode::TableBounds);
   CHECK(refused([&](auto& blob) { word(blob, blob.at(SectionId::leaves)) = 1; }) ==
