@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0x4022b365u;
+inline constexpr uint32_t LAYOUT_HASH = 0xa4be3eb2u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -681,7 +681,7 @@ enum class SectionId : uint8_t {
   trieV6Entries,  // u32: 256 entries a node: a leaf, or TRIE_CHILD_BIT and a node
   leaves,  // Leaf: leaf number to class and endpoint
   endpoints,  // EndpointRow: rows of each local endpoint
-  cells,  // u32: rowCount × classCount port-set numbers, row by row
+  cells,  // u16: rowCount × classCount port-set numbers, row by row
   portSets,  // PortSet: deduplicated port sets
   portPageIndexes,  // u16: 256 page numbers an index, by the port's high byte
   portPages,  // u32: 256 bits a page, by the port's low byte
@@ -703,7 +703,7 @@ inline constexpr std::array<uint32_t, 18> sectionElementBytes = {{
     4,
     12,
     8,
-    4,
+    2,
     16,
     2,
     4,

@@ -117,6 +117,14 @@ SLUICE_AVX2 inline __m256i gather(const void* table, __m256i index, __m256i mask
   return _mm256_mask_i32gather_epi32(freshZero(), static_cast<const int*>(table), index, mask, 4);
 }
 
+// The same from a table of 16-bit numbers. A gather reads whole words; the one around the last number
+// of a section still lies in the section's last line.
+SLUICE_AVX2 inline __m256i gatherHalves(const void* table, __m256i index, __m256i mask) {
+  const __m256i pair = gather(table, _mm256_srli_epi32(index, 1), mask);
+  const __m256i half = _mm256_slli_epi32(_mm256_and_si256(index, _mm256_set1_epi32(1)), 4);
+  return _mm256_and_si256(_mm256_srlv_epi32(pair, half), _mm256_set1_epi32(0xffff));
+}
+
 SLUICE_AVX2 inline __m256i load(const uint32_t* words) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
 }
@@ -251,7 +259,7 @@ SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
       step[at] = _mm256_add_epi32(_mm256_mullo_epi32(row, classCount), classId);
     }
     for (size_t at = 0; at < vectors; ++at) {
-      const __m256i set = gather(cells_.data(), step[at], asked[at]);
+      const __m256i set = gatherHalves(cells_.data(), step[at], asked[at]);
       const __m256i slot = _mm256_srli_epi32(load(flowPorts + at * WIDTH), 16);
       step[at] = _mm256_add_epi32(_mm256_slli_epi32(set, 2), slot);
     }
@@ -259,15 +267,10 @@ SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
       step[at] = gather(portSets_.data(), step[at], asked[at]);
     }
     for (size_t at = 0; at < vectors; ++at) {
-      // Page numbers are two to a word.
       const __m256i port = load(flowPorts + at * WIDTH);
       const __m256i high = _mm256_and_si256(_mm256_srli_epi32(port, 8), low);
-      const __m256i word =
-          _mm256_add_epi32(_mm256_slli_epi32(step[at], 7), _mm256_srli_epi32(high, 1));
-      const __m256i pair = gather(portPageIndexes_.data(), word, asked[at]);
-      const __m256i half = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(1)), 4);
-      const __m256i page =
-          _mm256_and_si256(_mm256_srlv_epi32(pair, half), _mm256_set1_epi32(0xffff));
+      const __m256i index = _mm256_or_si256(_mm256_slli_epi32(step[at], 8), high);
+      const __m256i page = gatherHalves(portPageIndexes_.data(), index, asked[at]);
       const __m256i inPage = _mm256_and_si256(_mm256_srli_epi32(port, 5), _mm256_set1_epi32(7));
       step[at] = _mm256_add_epi32(_mm256_slli_epi32(page, 3), inPage);
     }

@@ -37,9 +37,10 @@ uint32_t checksumOf(std::span<const std::byte> blob) noexcept {
 }
 
 // Without a branch in the loop, so that the compiler can use vectors.
-bool allBelow(std::span<const uint32_t> values, size_t limit) noexcept {
-  uint32_t largest = 0;
-  for (const uint32_t value : values) largest = std::max(largest, value);
+template <typename Number>
+bool allBelow(std::span<const Number> values, size_t limit) noexcept {
+  Number largest = 0;
+  for (const Number value : values) largest = std::max(largest, value);
   return values.empty() || largest < limit;
 }
 
@@ -178,7 +179,7 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
   opened.trieV6Entries_ = sectionOf<uint32_t>(blob, SectionId::trieV6Entries);
   opened.leaves_ = sectionOf<Leaf>(blob, SectionId::leaves);
   opened.endpoints_ = sectionOf<EndpointRow>(blob, SectionId::endpoints);
-  opened.cells_ = sectionOf<uint32_t>(blob, SectionId::cells);
+  opened.cells_ = sectionOf<uint16_t>(blob, SectionId::cells);
   opened.portSets_ = sectionOf<PortSet>(blob, SectionId::portSets);
   opened.portPageIndexes_ = sectionOf<uint16_t>(blob, SectionId::portPageIndexes);
   opened.portPages_ = sectionOf<uint32_t>(blob, SectionId::portPages);
@@ -211,12 +212,12 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
   }
   const size_t pageIndexCount = opened.portPageIndexes_.size() / PORT_PAGE_INDEX_ENTRIES;
   for (const PortSet& set : opened.portSets_) {
-    if (!allBelow(set.pageIndex, pageIndexCount)) return {StatusCode::TableBounds};
+    if (!allBelow(std::span<const uint32_t>(set.pageIndex), pageIndexCount)) {
+      return {StatusCode::TableBounds};
+    }
   }
   const size_t pageCount = opened.portPages_.size() / PORT_PAGE_WORDS;
-  for (const uint16_t page : opened.portPageIndexes_) {
-    if (page >= pageCount) return {StatusCode::TableBounds};
-  }
+  if (!allBelow(opened.portPageIndexes_, pageCount)) return {StatusCode::TableBounds};
 
   *view = opened;
   return {};

@@ -188,7 +188,7 @@ class TableView {
   std::span<const uint32_t> trieV6Entries_;
   std::span<const Leaf> leaves_;
   std::span<const EndpointRow> endpoints_;
-  std::span<const uint32_t> cells_;
+  std::span<const uint16_t> cells_;
   std::span<const PortSet> portSets_;
   std::span<const uint16_t> portPageIndexes_;
   std::span<const uint32_t> portPages_;

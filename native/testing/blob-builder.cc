@@ -65,10 +65,12 @@ uint32_t BlobBuilder::addEndpoint(EndpointRow endpoint) {
   return static_cast<uint32_t>(endpoints_.size() - 1);
 }
 
-void BlobBuilder::setCells(uint32_t rows, uint32_t classes, std::vector<uint32_t> cells) {
+void BlobBuilder::setCells(uint32_t rows, uint32_t classes,
+                           const std::vector<uint32_t>& cells) {
   rows_ = rows;
   classes_ = classes;
-  cells_ = std::move(cells);
+  cells_.clear();
+  for (const uint32_t cell : cells) cells_.push_back(static_cast<uint16_t>(cell));
 }
 
 Blob BlobBuilder::build() const {

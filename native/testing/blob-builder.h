@@ -46,7 +46,7 @@ class BlobBuilder {
   uint32_t addLeaf(Leaf leaf);
   uint32_t addEndpoint(EndpointRow endpoint);
   // rows × classes port-set numbers, row by row.
-  void setCells(uint32_t rows, uint32_t classes, std::vector<uint32_t> cells);
+  void setCells(uint32_t rows, uint32_t classes, const std::vector<uint32_t>& cells);
   // The leaf of every address that is not mapped.
   void setDefaultLeaf(uint32_t leaf) { defaultLeaf_ = leaf; }
   void mapV4(std::array<uint8_t, 4> address, uint32_t leaf) { v4_[address] = leaf; }
@@ -59,7 +59,7 @@ class BlobBuilder {
   std::map<std::array<uint8_t, 16>, uint32_t> v6_;
   std::vector<Leaf> leaves_;
   std::vector<EndpointRow> endpoints_;
-  std::vector<uint32_t> cells_;
+  std::vector<uint16_t> cells_;
   std::vector<PortSet> portSets_;
   std::vector<uint16_t> pageIndexes_;
   std::vector<uint32_t> pages_;

@@ -46,9 +46,9 @@ export class TableContents {
 
   /** Returns the port-set numbers of one row, a number a class. */
   cellsOf(row: number): Uint32Array {
-    const at = this.#offset("cells") + row * this.classCount * 4;
+    const at = this.#offset("cells") + row * this.classCount * 2;
     return Uint32Array.from({ length: this.classCount }, (_, classId) =>
-      this.#u32(at + classId * 4),
+      this.#view.getUint16(at + classId * 2, true),
     );
   }
 

@@ -27,6 +27,8 @@ import { byteAt, type PrefixList } from "./prefix-list.js";
 import { buildTrieV4 } from "./trie-v4.js";
 import { buildTrieV6, type TrieV6 } from "./trie-v6.js";
 
+/** Cells are u16: half of what a packet may touch, and so twice what stays near the processor. */
+const PORT_SETS_MAX = 65_536;
 const BLOB_BYTES_MAX = 0xffff_ffff;
 
 /** A limit of the format that a table does not fit. */
@@ -39,7 +41,7 @@ export interface EncodeRefusal {
  * Lays a decision table out as a blob.
  *
  * Shape:  as docs/format.md says; equal tables give equal bytes.
- * Errors: a refusal when the table has more port pages, or more bytes, than the format can number.
+ * Errors: a refusal when the table has more port pages, port sets or bytes than the format can number.
  */
 export function encode(
   table: DecisionTable,
@@ -48,6 +50,10 @@ export function encode(
   if (ports.pageCount > PORT_PAGES_MAX) {
     const got = `${ports.pageCount} different patterns of 256 ports`;
     return { refusal: { got, want: `${PORT_PAGES_MAX} at most: write ports as ranges` } };
+  }
+  if (table.portSets.length > PORT_SETS_MAX) {
+    const got = `${table.portSets.length} different sets of ports`;
+    return { refusal: { got, want: `${PORT_SETS_MAX} at most: compile for one node` } };
   }
   const v4 = buildTrieV4(table.v4);
   const v6 = buildTrieV6(table.v6);
@@ -70,7 +76,7 @@ export function encode(
       view.setUint32(at + EndpointRow.ingressRow, endpoint.ingressRow, true);
       view.setUint32(at + EndpointRow.egressRow, endpoint.egressRow, true);
     }),
-    cells: bytesOf(table.cells),
+    cells: bytesOf(Uint16Array.from(table.cells)),
     portSets: bytesOf(ports.sets),
     portPageIndexes: bytesOf(ports.indexes),
     portPages: bytesOf(ports.pages),

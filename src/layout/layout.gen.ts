@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0x4022b365;
+export const LAYOUT_HASH = 0xa4be3eb2;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -687,7 +687,7 @@ export const SectionId = {
   leaves: 5,
   /** EndpointRow: rows of each local endpoint */
   endpoints: 6,
-  /** u32: rowCount × classCount port-set numbers, row by row */
+  /** u16: rowCount × classCount port-set numbers, row by row */
   cells: 7,
   /** PortSet: deduplicated port sets */
   portSets: 8,
@@ -720,7 +720,7 @@ export const sectionElementBytes = [
   4,
   12,
   8,
-  4,
+  2,
   16,
   2,
   4,

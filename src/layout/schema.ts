@@ -418,7 +418,7 @@ export const sections: readonly {
   },
   { name: "leaves", element: "Leaf", doc: "leaf number to class and endpoint" },
   { name: "endpoints", element: "EndpointRow", doc: "rows of each local endpoint" },
-  { name: "cells", element: "u32", doc: "rowCount × classCount port-set numbers, row by row" },
+  { name: "cells", element: "u16", doc: "rowCount × classCount port-set numbers, row by row" },
   { name: "portSets", element: "PortSet", doc: "deduplicated port sets" },
   {
     name: "portPageIndexes",
