@@ -117,8 +117,8 @@ SLUICE_AVX2 inline __m256i gather(const void* table, __m256i index, __m256i mask
   return _mm256_mask_i32gather_epi32(freshZero(), static_cast<const int*>(table), index, mask, 4);
 }
 
-// The same from a table of 16-bit numbers. A gather reads whole words; the one around the last number
-// of a section still lies in the section's last line.
+// The same from a table of 16-bit numbers. A gather reads whole words; the one around the last
+// number of a section still lies in the section's last line.
 SLUICE_AVX2 inline __m256i gatherHalves(const void* table, __m256i index, __m256i mask) {
   const __m256i pair = gather(table, _mm256_srli_epi32(index, 1), mask);
   const __m256i half = _mm256_slli_epi32(_mm256_and_si256(index, _mm256_set1_epi32(1)), 4);
@@ -184,9 +184,8 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
     __m256i last[LANES / WIDTH];  // the node that each lane is or was at, and the child bit
     for (size_t at = 0; at < vectors; ++at) {
       const __m256i word = gather(&addresses[first + at * WIDTH], starts, all);
-      const __m256i index =
-          _mm256_or_si256(_mm256_slli_epi32(_mm256_and_si256(word, low), 8),
-                          _mm256_and_si256(_mm256_srli_epi32(word, 8), low));
+      const __m256i index = _mm256_or_si256(_mm256_slli_epi32(_mm256_and_si256(word, low), 8),
+                                            _mm256_and_si256(_mm256_srli_epi32(word, 8), low));
       entries[at] = gather(trieV6Root_.data(), index, all);
       last[at] = _mm256_setzero_si256();
     }
@@ -218,7 +217,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
       for (size_t lane = 0; lane < WIDTH; ++lane) {
         const size_t place = first + at * WIDTH + lane;
         const bool sure = lastOf[lane] == 0 || holds(trieV6Nodes_[lastOf[lane] & ~TRIE_CHILD_BIT],
-                                                        addresses[place].data());
+                                                     addresses[place].data());
         leaves[place] = sure ? found[lane] : leafOfV6(addresses[place].data());
       }
     }

@@ -65,8 +65,7 @@ uint32_t BlobBuilder::addEndpoint(EndpointRow endpoint) {
   return static_cast<uint32_t>(endpoints_.size() - 1);
 }
 
-void BlobBuilder::setCells(uint32_t rows, uint32_t classes,
-                           const std::vector<uint32_t>& cells) {
+void BlobBuilder::setCells(uint32_t rows, uint32_t classes, const std::vector<uint32_t>& cells) {
   rows_ = rows;
   classes_ = classes;
   cells_.clear();

@@ -42,8 +42,8 @@ TEST("conn hash: many at once are each as one by one, and another secret changes
     for (size_t count = 0; count <= BATCH_FRAMES_MAX; ++count) {
       std::vector<ConnName> names;
       for (uint32_t each = 0; each < count; ++each) {
-        names.push_back(connNameOf(flowOf(each * 77'777, each % 3 == 0 ? 6 : 4), IcmpRole::None,
-                                   0, 0));
+        names.push_back(
+            connNameOf(flowOf(each * 77'777, each % 3 == 0 ? 6 : 4), IcmpRole::None, 0, 0));
       }
       std::vector<ConnHint> hints(count);
       hash.many(names, hints.data());
