@@ -29,6 +29,10 @@ const srcRooms: Record<string, readonly string[]> = {
     ...["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
     ...["control", "observe"],
   ],
+  node: [
+    ...["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
+    ...["control", "observe", "metrics"],
+  ],
   doctor: ["dataplane"],
   bench: ["net", "manifest", "compiler", "dataplane"],
   cli: ["*"],

@@ -1,8 +1,8 @@
 import { ControlClient } from "../control/client.js";
+import { defaultSocket } from "../control/open-control.js";
 import { LabClient } from "../lab/client.js";
 import { stateFolder } from "../lab/state.js";
 import { flowFilterFlags } from "../observe/flow-filter.js";
-import { defaultSocket } from "./control-socket.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ControlOptions, FlowFilterOptions } from "./options.js";
 

@@ -1,144 +1,62 @@
-import { closeSync, existsSync, writeSync } from "node:fs";
-import type { FilteredInterface } from "../control/control-routes.js";
-import { Controller, type Reload } from "../control/controller.js";
-import { ManifestWatch } from "../control/manifest-watch.js";
-import { Signals } from "../control/signals.js";
-import { Dataplane } from "../dataplane/dataplane.js";
-import { readManifests } from "../manifest/read.js";
-import { FlowLog } from "../observe/flow-log.js";
+import { closeSync, writeSync } from "node:fs";
+import type { NodeConfig } from "../node/node-config.js";
+import { runNode } from "../node/run-node.js";
 import { readMac, readPodRef, workersOf } from "./arguments.js";
-import { openControl } from "./control-socket.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { keepLeastPrivilege } from "./least-privilege.js";
+import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { RunOptions } from "./options.js";
-import { ServiceManager } from "./service-manager.js";
 import { packageVersion } from "./version.js";
 
-/**
- * Stands between two interfaces and enforces, until SIGTERM or SIGINT.
- *
- * The interfaces are touched only after the manifests have compiled, and are as they were again when
- * this ends. Until the first table is in force, and when the process is killed, nothing passes. Once it
- * enforces, it gives up every privilege that it does not need any more.
- */
+/** Stands between interfaces and enforces, until SIGTERM or SIGINT: flags to a config, and off it goes. */
 export async function runRun(options: RunOptions, io: Io): Promise<number> {
-  const [inside, outside] = readWire(options.wire);
-  const pod = readPodRef(options.pod, "--pod");
-  const mac = options.podMac === undefined ? {} : { mac: readMac(options.podMac, "--pod-mac") };
-  const signals = new Signals();
-  const service = new ServiceManager(io);
-  const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-  const dataplane = Dataplane.create({
-    staleFlows: options.staleFlows,
-    loose: options.loose,
-    ...workersOf(options),
-  });
-  const take = (name: string, more: { readonly mac?: string } = {}): number => {
-    const { linkId, kind, why } = dataplane.addInterface(
-      { interface: name, ...more },
-      options.link,
-    );
-    io.stderr.write(`sluice: ${name}: ${kind} (${why})\n`);
-    return linkId;
-  };
-  const interfaces: FilteredInterface[] = [];
-  const flows = new FlowLog(dataplane, {
-    interfaceName: (linkId) => interfaces.find((each) => each.linkId === linkId)?.name,
-  });
-  let insideLink: number | undefined;
-  const controller = new Controller({
-    read: async () => readManifests(options.filename, stdin),
-    local: { pod },
-    enforce(table) {
-      if (insideLink !== undefined) {
-        const generation = dataplane.swapTable(table.blob, [[0, insideLink]]);
-        flows.useTable(generation, table);
-        return generation;
-      }
-      const links = {
-        inside: take(inside, mac),
-        outside: take(outside),
-      };
-      const generation = dataplane.swapTable(table.blob, [[0, links.inside]]);
-      dataplane.start({ wire: links });
-      insideLink = links.inside;
-      interfaces.push(
-        { name: inside, linkId: links.inside, role: "endpoint", pod: options.pod },
-        { name: outside, linkId: links.outside, role: "uplink", pod: null },
-      );
-      flows.useTable(generation, table);
-      return generation;
-    },
-  });
-  const watch =
-    options.watch === "never"
-      ? undefined
-      : new ManifestWatch({ paths: () => options.filename, changed: () => void reload() });
-  const reload = async (): Promise<Reload> => {
-    watch?.settled();
-    service.reloading();
-    const done = await controller.reload();
-    tellReload(done, stdin, io);
-    service.reloaded(statusLine(controller));
-    return done;
-  };
-  let control: { close(): void } | undefined;
-
-  try {
-    control = await openControl(
-      {
-        name: "run",
-        version: packageVersion(),
-        controller,
-        dataplane,
-        flows,
-        staleFlows: options.staleFlows,
-        interfaces: () => interfaces,
-        reload,
-        isBehind: () => watch?.isBehind ?? false,
+  const config = configOf(options);
+  const stdin = config.source.paths.includes("-") ? await readStdin(io) : undefined;
+  const ran = await asCommand(() =>
+    runNode({
+      name: "run",
+      version: packageVersion(),
+      config,
+      stdin,
+      host: {
+        env: io.env,
+        tell: (line) => void io.stderr.write(`sluice: ${line}\n`),
+        show: (diagnostics) => showDiagnostics(diagnostics, io, stdin),
+        ready() {
+          io.stdout.write("ready\n");
+          if (options.readyFd !== undefined) tellReady(options.readyFd);
+        },
       },
-      options,
-      io,
-    );
-    watch?.settled();
-    const first = await controller.reload();
-    showDiagnostics(first.diagnostics, io, stdin);
-    if (!first.ok) {
-      if (first.refused !== undefined) throw first.refused;
-      return exitCodes.input;
-    }
-    const files = controller.table?.objects.map((each) => each.meta.span.file) ?? [];
-    keepLeastPrivilege([...new Set([...options.filename, ...files])].filter(existsSync));
-    io.stdout.write("ready\n");
-    if (options.readyFd !== undefined) tellReady(options.readyFd);
-    service.ready(statusLine(controller), () => dataplane.rounds());
-    signals.onHangup = () => void reload();
-    await signals.untilStopped;
-    return exitCodes.ok;
-  } finally {
-    service.stopping();
-    watch?.close();
-    control?.close();
-    flows.close();
-    dataplane.close();
-    signals.release();
-  }
+    }),
+  );
+  return ran ? exitCodes.ok : exitCodes.input;
 }
 
-function statusLine({ status }: Controller): string {
-  const inForce = `generation ${status.generation} is in force`;
-  return status.lastError === undefined ? inForce : `${inForce}; refused: ${status.lastError}`;
-}
-
-function tellReload(reload: Reload, stdin: string | undefined, io: Io): void {
-  showDiagnostics(reload.diagnostics, io, stdin);
-  if (reload.ok) {
-    io.stderr.write(`sluice: generation ${reload.generation} is in force\n`);
-    return;
-  }
-  if (reload.refused !== undefined) io.stderr.write(`sluice: ${reload.refused.message}\n`);
-  io.stderr.write("sluice: nothing changed: the table in force stays\n");
+/** Makes a config of one wire from the flags. Errors: CommandError (usage). */
+function configOf(options: RunOptions): NodeConfig {
+  const [inside, outside] = readWire(options.wire);
+  const { socket, metricsListen } = options;
+  return {
+    source: { paths: options.filename, watch: options.watch },
+    wires: [
+      {
+        pod: readPodRef(options.pod, "--pod"),
+        inside,
+        outside,
+        ...(options.podMac === undefined ? {} : { podMac: readMac(options.podMac, "--pod-mac") }),
+        link: options.link,
+      },
+    ],
+    dataplane: {
+      staleFlows: options.staleFlows,
+      loose: options.loose,
+      ...workersOf(options),
+    },
+    control: {
+      ...(socket === undefined ? {} : { socket }),
+      ...(metricsListen === undefined ? {} : { metricsListen }),
+    },
+  };
 }
 
 function tellReady(fd: number): void {

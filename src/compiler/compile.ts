@@ -75,7 +75,7 @@ export function compileCluster(
   local: LocalPods,
 ): CompiledCluster {
   const { ruleset, peers, diagnostics } = resolvePolicies(cluster, policies, { local });
-  if (ruleset.endpoints.length === 0 && local !== "all") {
+  if (ruleset.endpoints.length === 0 && local !== "all" && !("pods" in local)) {
     return { ok: false, diagnostics: [...diagnostics, noSuchEndpoint(local, cluster)] };
   }
   const classes = classifyAddresses(ruleset);
@@ -110,7 +110,10 @@ export function compileCluster(
   };
 }
 
-function noSuchEndpoint(local: Exclude<LocalPods, "all">, cluster: Cluster): Diagnostic {
+function noSuchEndpoint(
+  local: Exclude<LocalPods, "all" | { readonly pods: unknown }>,
+  cluster: Cluster,
+): Diagnostic {
   if ("node" in local) {
     const message = `got node "${local.node}", on which no pod with an address runs, want a spec.nodeName`;
     return diagnostic("SL2004", nowhere, message);

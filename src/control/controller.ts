@@ -19,8 +19,8 @@ export interface CompiledTable {
 export interface ControllerOptions {
   /** Reads the manifests; asked again at each reload. */
   readonly read: () => Promise<Manifests>;
-  /** Whose traffic is judged. */
-  readonly local: LocalPods;
+  /** Whose traffic is judged; asked at each reload. What has not changed is the same object. */
+  readonly local: () => LocalPods;
   /** Changes the objects between reading and compiling. Errors: what it throws ends the reload. */
   readonly prepare?: (objects: readonly KubernetesObject[]) => readonly KubernetesObject[];
   /** Puts a table in force and answers with its generation. Errors: what it throws ends the reload. */
@@ -73,7 +73,7 @@ export class Controller {
   readonly measures = new ReloadMeasures();
   readonly #options: ControllerOptions;
   /** Follows what is reloaded; what is only checked does not pass through it. */
-  readonly #compiler: ManifestCompiler;
+  readonly #compiler = new ManifestCompiler();
   #pending = 0;
   #last: Promise<unknown> = Promise.resolve();
   #table: CompiledTable | undefined;
@@ -83,7 +83,6 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.#compiler = new ManifestCompiler(options.local);
   }
 
   /** The table in force. */
@@ -125,7 +124,7 @@ export class Controller {
    * Errors: what `prepare` throws.
    */
   check(manifests: Manifests): Promise<Candidate> {
-    const { local } = this.#options;
+    const local = this.#options.local();
     return this.#afterOthers(async () =>
       this.#compile(manifests, (objects) => compile({ objects, local })),
     );
@@ -142,7 +141,10 @@ export class Controller {
     try {
       const manifests = await read();
       diagnostics = manifests.diagnostics;
-      const candidate = this.#compile(manifests, (objects) => this.#compiler.compile(objects));
+      const local = this.#options.local();
+      const candidate = this.#compile(manifests, (objects) =>
+        this.#compiler.compile(objects, local),
+      );
       diagnostics = candidate.diagnostics;
       if (!candidate.ok) return this.#failed(candidate);
 

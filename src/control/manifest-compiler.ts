@@ -10,18 +10,20 @@ import type { ObjectChange } from "../policy/live-cluster.js";
  * Errors: those of the compiler; what it refused counts as seen, and the next set is compared with it.
  */
 export class ManifestCompiler {
-  readonly #local: LocalPods;
+  #local: LocalPods | undefined;
   #compiler: IncrementalCompiler | undefined;
   #objects: ReadonlyMap<string, KubernetesObject> = new Map();
 
-  constructor(local: LocalPods) {
-    this.#local = local;
-  }
-
-  compile(objects: readonly KubernetesObject[]): IncrementalResult {
+  /** Compiles for `local`; when that is another object than last time, at the price of all. */
+  compile(objects: readonly KubernetesObject[], local: LocalPods): IncrementalResult {
+    if (local !== this.#local) {
+      this.#local = local;
+      this.#compiler = undefined;
+      this.#objects = new Map();
+    }
     // Of objects with one name the last counts, as in a full compile.
     const next = new Map(objects.map((object) => [keyOf(object), object]));
-    const compiler = this.#compiler ?? new IncrementalCompiler({ local: this.#local });
+    const compiler = this.#compiler ?? new IncrementalCompiler({ local });
     const changes = changesBetween(this.#objects, next);
     // Should the update throw, nobody knows how far it came: the next set starts anew.
     this.#compiler = undefined;

@@ -71,7 +71,7 @@ export class Lab {
     this.#dataplane = Dataplane.create(options.dataplane);
     this.#controller = new Controller({
       read: options.read,
-      local: "all",
+      local: () => "all",
       prepare: (objects) => this.#prepare(objects),
       enforce: (table) => this.#enforce(table),
     });

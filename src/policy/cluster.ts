@@ -38,11 +38,13 @@ export interface ClusterNamespace {
 /** Validated objects, in the order in which they were read. */
 export type ClusterObjects = readonly KubernetesObject[];
 
-/** Whose traffic is judged here: every pod's, that of one node's pods, or one pod's. */
+/** Whose traffic is judged here: every pod's, that of one node's pods, one pod's, or some pods'. */
 export type LocalPods =
   | "all"
   | { readonly node: string }
-  | { readonly pod: { readonly namespace: string; readonly name: string } };
+  | { readonly pod: { readonly namespace: string; readonly name: string } }
+  /** As `namespace/name`. Those that are not there are waited for. */
+  | { readonly pods: ReadonlySet<string> };
 
 /** What exists, indexed for selectors. */
 export interface Cluster {
@@ -60,6 +62,7 @@ export interface Cluster {
 export function isLocal({ meta, nodeName }: Pod, which: LocalPods): boolean {
   if (which === "all") return true;
   if ("node" in which) return nodeName === which.node;
+  if ("pods" in which) return which.pods.has(`${meta.namespace}/${meta.name}`);
   return meta.namespace === which.pod.namespace && meta.name === which.pod.name;
 }
 

@@ -31,7 +31,7 @@ const client = pod("client", "10.0.0.2", "n2");
 // Goal: whatever stood in the manifests before, the table is that of the manifests of now.
 // Method: one edit after another, also such as are refused; each compared with a full compile.
 test("ManifestCompiler: every set of manifests gives the table of a full compile", () => {
-  const compiler = new ManifestCompiler(local);
+  const compiler = new ManifestCompiler();
   const steps: readonly [text: string, want: string][] = [
     [web + client + policy(80, "client"), "rebuild"],
     [web + client + policy(80, "client"), "none"],
@@ -45,7 +45,7 @@ test("ManifestCompiler: every set of manifests gives the table of a full compile
   const kept: { readonly got: Uint8Array; readonly want: Uint8Array }[] = [];
   steps.forEach(([text, effort], index) => {
     const { objects } = parseManifests(text, "shop.yaml");
-    const got = compiler.compile(objects);
+    const got = compiler.compile(objects, local);
     const want = compile({ objects, local });
     const hint = `step ${index}`;
     assert.equal(got.ok ? got.effort : got.diagnostics[0]?.code, effort, hint);

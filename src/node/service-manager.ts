@@ -1,5 +1,5 @@
 import { notifyService } from "../dataplane/service.js";
-import type { Io } from "./io.js";
+import type { NodeHost } from "./node-host.js";
 
 /** Where messages to the service manager go; throws when they cannot. */
 export type Send = (lines: readonly string[]) => void;
@@ -15,15 +15,15 @@ export type Send = (lines: readonly string[]) => void;
  */
 export class ServiceManager {
   readonly #send: Send | undefined;
-  readonly #io: Io;
+  readonly #host: Pick<NodeHost, "env" | "tell">;
   #watchdog: NodeJS.Timeout | undefined;
   #isReady = false;
   #refused = false;
 
   /** `send` stands in for the socket in tests. */
-  constructor(io: Io, send?: Send) {
-    const socket = io.env["NOTIFY_SOCKET"] ?? "";
-    this.#io = io;
+  constructor(host: Pick<NodeHost, "env" | "tell">, send?: Send) {
+    const socket = host.env["NOTIFY_SOCKET"] ?? "";
+    this.#host = host;
     this.#send = socket === "" ? undefined : (send ?? ((lines) => notifyService(socket, lines)));
   }
 
@@ -64,8 +64,8 @@ export class ServiceManager {
 
   /** A third of what the manager waits, so that one late message ends nothing. */
   #watchdogMs(): number | undefined {
-    const timeoutUs = Number(this.#io.env["WATCHDOG_USEC"] ?? "");
-    const meant = this.#io.env["WATCHDOG_PID"] ?? String(process.pid);
+    const timeoutUs = Number(this.#host.env["WATCHDOG_USEC"] ?? "");
+    const meant = this.#host.env["WATCHDOG_PID"] ?? String(process.pid);
     return timeoutUs > 0 && meant === String(process.pid) ? timeoutUs / 3000 : undefined;
   }
 
@@ -74,7 +74,7 @@ export class ServiceManager {
       this.#send?.(lines);
     } catch (error) {
       // Packets matter more than the manager; it draws its own conclusions from silence.
-      if (!this.#refused) this.#io.stderr.write(`sluice: ${(error as Error).message}\n`);
+      if (!this.#refused) this.#host.tell((error as Error).message);
       this.#refused = true;
     }
   }

@@ -1,12 +1,11 @@
-import { type ControlSubject, controlRoutes, metricsRoutes } from "../control/control-routes.js";
-import { RefusalError } from "../control/refusal.js";
-import { type Serving, serveTcp, serveUnix } from "../control/server.js";
-import { CommandError, exitCodes, type Io } from "./io.js";
+import { type ControlSubject, controlRoutes, metricsRoutes } from "./control-routes.js";
+import { RefusalError } from "./refusal.js";
+import { type Serving, serveTcp, serveUnix } from "./server.js";
 
 /** Where a daemon listens when nobody says otherwise. */
 export const defaultSocket = "/run/sluice/sluice.sock";
 
-export interface ControlSocketOptions {
+export interface ControlListen {
   /** Absent: the usual path, and none where that cannot be had. `none`: none. */
   readonly socket?: string;
   /** `HOST:PORT` for metrics; absent: no TCP at all. */
@@ -14,15 +13,16 @@ export interface ControlSocketOptions {
 }
 
 /**
- * Opens the control socket of a process that enforces, and the metrics listener where one is asked for.
+ * Opens the control socket of a process that enforces, and the metrics listener where one is asked for;
+ * `tell` is told what an operator should know of it.
  *
- * Errors: CommandError (environment) when what was asked for by name cannot be had. Without the usual
- *         socket it goes on, and says so.
+ * Errors: RefusalError when what was asked for by name cannot be had. Without the usual socket it goes
+ *         on, and says so.
  */
 export async function openControl(
   subject: ControlSubject,
-  options: ControlSocketOptions,
-  io: Io,
+  options: ControlListen,
+  tell: (line: string) => void,
 ): Promise<{ close(): void }> {
   const open: Serving[] = [];
   const close = () => {
@@ -35,20 +35,19 @@ export async function openControl(
         open.push(await serveUnix(socket ?? defaultSocket, 0o660, controlRoutes(subject)));
       } catch (error) {
         if (socket !== undefined || !(error instanceof RefusalError)) throw error;
-        io.stderr.write(`sluice: no control socket: ${error.message}\n`);
+        tell(`no control socket: ${error.message}`);
       }
     }
     if (metricsListen !== undefined) {
       const { host, port } = readListen(metricsListen);
       const serving = await serveTcp(host, port, metricsRoutes(subject));
       open.push(serving);
-      io.stderr.write(`sluice: metrics on http://${serving.at}/metrics\n`);
+      tell(`metrics on http://${serving.at}/metrics`);
     }
     return { close };
   } catch (error) {
     close();
-    if (!(error instanceof RefusalError)) throw error;
-    throw new CommandError(exitCodes[error.kind], error.message, error.remedy);
+    throw error;
   }
 }
 
@@ -57,8 +56,8 @@ function readListen(text: string): { host: string; port: number } {
   const port = Number(match?.[3]);
   const host = match?.[1] ?? match?.[2];
   if (host === undefined || port > 65_535) {
-    throw new CommandError(
-      exitCodes.usage,
+    throw new RefusalError(
+      "usage",
       `--metrics-listen: got "${text}", want HOST:PORT, such as 127.0.0.1:9871`,
     );
   }

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ServiceManager } from "../../src/cli/service-manager.js";
-import { fakeIo } from "./fake-io.js";
+import { ServiceManager } from "../../src/node/service-manager.js";
 
 // Goal: the watchdog hears only of a worker that goes on.
 // Method: a clock and a worker that the test moves; messages into an array.
 
 let sent: string[];
+const hostWith = (env: Record<string, string>) => ({ env, tell: () => {} });
 const send = (lines: readonly string[]) => {
   sent.push(lines[0] ?? "");
 };
@@ -20,7 +20,7 @@ afterEach(() => {
 
 test("a worker that hangs starves the watchdog, and feeds it again when it goes on", () => {
   const env = { NOTIFY_SOCKET: "/run/notify", WATCHDOG_USEC: "3000000" };
-  const service = new ServiceManager(fakeIo({ env }), send);
+  const service = new ServiceManager(hostWith(env), send);
   let rounds = 0;
   service.ready("", () => rounds);
   expect(sent.splice(0)).toEqual(["READY=1", "WATCHDOG=1"]);
@@ -39,15 +39,15 @@ test("a worker that hangs starves the watchdog, and feeds it again when it goes 
 
 test("no watchdog without a time, or for another process", () => {
   for (const more of [{}, { WATCHDOG_USEC: "3000000", WATCHDOG_PID: "1" }]) {
-    const io = fakeIo({ env: { NOTIFY_SOCKET: "@name", ...more } });
-    new ServiceManager(io, send).ready("", () => 0);
+    const host = hostWith({ NOTIFY_SOCKET: "@name", ...more });
+    new ServiceManager(host, send).ready("", () => 0);
     vi.advanceTimersByTime(9000);
   }
   expect(sent).toEqual(["READY=1", "READY=1"]);
 });
 
 test("a reload during the start does not end it", () => {
-  const service = new ServiceManager(fakeIo({ env: { NOTIFY_SOCKET: "@name" } }), send);
+  const service = new ServiceManager(hostWith({ NOTIFY_SOCKET: "@name" }), send);
   service.reloading();
   service.reloaded("");
   expect(sent).toEqual([]);
@@ -58,7 +58,7 @@ test("a reload during the start does not end it", () => {
 });
 
 test("without a service manager nothing is sent", () => {
-  const service = new ServiceManager(fakeIo({ env: { WATCHDOG_USEC: "3000000" } }), send);
+  const service = new ServiceManager(hostWith({ WATCHDOG_USEC: "3000000" }), send);
   service.ready("", () => 0);
   service.reloading();
   service.reloaded("");

@@ -1,0 +1,39 @@
+import type { FilteredInterface } from "../control/control-routes.js";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import type { PodName } from "./node-config.js";
+
+/**
+ * A place between one pod and the network where frames can be taken: a wire, or a workload's own
+ * interface.
+ *
+ * It is made from a config alone, and does nothing until it is opened.
+ */
+export interface Attachment {
+  /** What users call it: the interface towards the pod. */
+  readonly name: string;
+  readonly pod: PodName;
+  /** Interfaces that nobody else may hold at the same time. */
+  readonly interfaces: readonly string[];
+  /**
+   * Tells whether another attachment would stand in the same place in the same way: one that does goes on
+   * in its stead, also for another pod.
+   */
+  readonly identity: string;
+  /**
+   * Takes the interfaces. Nothing passes from then on, until the first table is in force and the ends
+   * are joined.
+   *
+   * Errors: DataplaneError; everything is then as it was.
+   */
+  open(dataplane: Dataplane, tell: (line: string) => void): OpenAttachment;
+}
+
+export interface OpenAttachment {
+  /** Link ids. */
+  readonly inside: number;
+  readonly outside: number;
+  /** As the control socket tells of them; the pod is filled in by whoever knows. */
+  readonly interfaces: readonly Omit<FilteredInterface, "pod">[];
+  /** Puts everything back as it was. */
+  close(): void;
+}

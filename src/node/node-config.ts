@@ -1,0 +1,49 @@
+import type { ControlListen } from "../control/open-control.js";
+import type { DataplaneOptions } from "../dataplane/dataplane.js";
+import type { LinkKind } from "../dataplane/link-choice.js";
+import type { Span } from "../diagnostics/diagnostic.js";
+
+/**
+ * What stands on a node's interfaces, and by which manifests it judges.
+ *
+ * `run --wire`, `run --config` and `sidecar` are three ways to one of these.
+ */
+export interface NodeConfig {
+  readonly source: SourceConfig;
+  readonly wires: readonly WireConfig[];
+  readonly dataplane: DataplaneOptions & { readonly staleFlows: "recheck" | "keep" };
+  readonly control: ControlListen;
+}
+
+/** Where manifests come from. */
+export interface SourceConfig {
+  /** Files and folders; `-` is standard input, read once. */
+  readonly paths: readonly string[];
+  /** Whether they are read again when they change on disk. */
+  readonly watch: "auto" | "never";
+}
+
+/** A pod, by its names. */
+export interface PodName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Two interfaces that exist, between which one pod's traffic is judged. */
+export interface WireConfig {
+  readonly pod: PodName;
+  /** The interface towards the pod. */
+  readonly inside: string;
+  /** The interface towards the network. */
+  readonly outside: string;
+  /** Absent: the pod's frames are not held to one MAC. */
+  readonly podMac?: string;
+  readonly link: LinkKind | "auto";
+  /** Where it was written. */
+  readonly span?: Span;
+}
+
+/** Writes a pod as users do. */
+export function podText({ namespace, name }: PodName): string {
+  return `${namespace}/${name}`;
+}

@@ -1,0 +1,12 @@
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+
+/** What a process that stands on a node's interfaces tells, and whom. */
+export interface NodeHost {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Tells an operator one line. */
+  tell(line: string): void;
+  /** Shows findings, each with the line it points at. */
+  show(diagnostics: readonly Diagnostic[]): void;
+  /** The first table is in force. */
+  ready(): void;
+}

@@ -1,0 +1,139 @@
+import { existsSync } from "node:fs";
+import { Controller, type Reload } from "../control/controller.js";
+import { ManifestWatch } from "../control/manifest-watch.js";
+import { openControl } from "../control/open-control.js";
+import { Signals } from "../control/signals.js";
+import { Dataplane } from "../dataplane/dataplane.js";
+import { readManifests } from "../manifest/read.js";
+import { FlowLog } from "../observe/flow-log.js";
+import type { LocalPods } from "../policy/resolve.js";
+import type { Attachment } from "./attachment.js";
+import { Attachments } from "./attachments.js";
+import { keepLeastPrivilege } from "./least-privilege.js";
+import { type NodeConfig, podText } from "./node-config.js";
+import type { NodeHost } from "./node-host.js";
+import { ServiceManager } from "./service-manager.js";
+import { WireAttachment } from "./wire-attachment.js";
+
+export interface NodeRun {
+  /** What the control socket calls it. */
+  readonly name: string;
+  readonly version: string;
+  readonly config: NodeConfig;
+  /** Standard input's text, where the config names `-`. */
+  readonly stdin: string | undefined;
+  readonly host: NodeHost;
+}
+
+/**
+ * Stands on a node's interfaces and enforces, until SIGTERM or SIGINT. False when the manifests have
+ * errors, which have been shown.
+ *
+ * The interfaces are touched only after the manifests have compiled, and are as they were again when
+ * this ends. Until the first table is in force, and when the process is killed, nothing passes. Once it
+ * enforces, it gives up every privilege that it does not need any more.
+ *
+ * Errors: DataplaneError, RefusalError.
+ */
+export async function runNode({ name, version, config, stdin, host }: NodeRun): Promise<boolean> {
+  const { source } = config;
+  const signals = new Signals();
+  const service = new ServiceManager(host);
+  const dataplane = Dataplane.create(config.dataplane);
+  const attachments = new Attachments(dataplane, host.tell);
+  const flows = new FlowLog(dataplane, {
+    interfaceName: (linkId) =>
+      attachments.interfaces().find((each) => each.linkId === linkId)?.name,
+  });
+  const wanted = attachmentsOf(config);
+  const local = localPods(wanted);
+  const controller = new Controller({
+    read: async () => readManifests(source.paths, stdin),
+    local: () => local,
+    enforce(table) {
+      const generation = attachments.enforce(wanted, table.blob, table.ruleset);
+      flows.useTable(generation, table);
+      return generation;
+    },
+  });
+  const watch =
+    source.watch === "never"
+      ? undefined
+      : new ManifestWatch({ paths: () => source.paths, changed: () => void reload() });
+  const reload = async (): Promise<Reload> => {
+    watch?.settled();
+    service.reloading();
+    const done = await controller.reload();
+    tellReload(done, host);
+    service.reloaded(statusLine(controller));
+    return done;
+  };
+  let control: { close(): void } | undefined;
+
+  try {
+    control = await openControl(
+      {
+        name,
+        version,
+        controller,
+        dataplane,
+        flows,
+        staleFlows: config.dataplane.staleFlows,
+        interfaces: () => attachments.interfaces(),
+        reload,
+        isBehind: () => watch?.isBehind ?? false,
+      },
+      config.control,
+      host.tell,
+    );
+    watch?.settled();
+    const first = await controller.reload();
+    host.show(first.diagnostics);
+    if (!first.ok) {
+      if (first.refused !== undefined) throw first.refused;
+      return false;
+    }
+    const files = controller.table?.objects.map((each) => each.meta.span.file) ?? [];
+    keepLeastPrivilege([...new Set([...source.paths, ...files])].filter(existsSync));
+    host.ready();
+    service.ready(statusLine(controller), () => dataplane.rounds());
+    signals.onHangup = () => void reload();
+    await signals.untilStopped;
+    return true;
+  } finally {
+    service.stopping();
+    watch?.close();
+    control?.close();
+    flows.close();
+    dataplane.stop();
+    attachments.close();
+    dataplane.close();
+    signals.release();
+  }
+}
+
+function attachmentsOf({ wires }: NodeConfig): readonly Attachment[] {
+  return wires.map((wire) => new WireAttachment(wire));
+}
+
+/** One pod that was asked for by name has to be there; of several, some may come later. */
+function localPods(wanted: readonly Attachment[]): LocalPods {
+  const [first, ...others] = wanted;
+  if (first !== undefined && others.length === 0) return { pod: first.pod };
+  return { pods: new Set(wanted.map(({ pod }) => podText(pod))) };
+}
+
+function statusLine({ status }: Controller): string {
+  const inForce = `generation ${status.generation} is in force`;
+  return status.lastError === undefined ? inForce : `${inForce}; refused: ${status.lastError}`;
+}
+
+function tellReload(reload: Reload, host: NodeHost): void {
+  host.show(reload.diagnostics);
+  if (reload.ok) {
+    host.tell(`generation ${reload.generation} is in force`);
+    return;
+  }
+  if (reload.refused !== undefined) host.tell(reload.refused.message);
+  host.tell("nothing changed: the table in force stays");
+}
