@@ -21,6 +21,10 @@ class FrameBuffers {
   // Bytes from one frame's Offload header to the next; IP headers fall on a multiple of 8.
   static constexpr size_t STRIDE = (sizeof(Offload) + FRAME_BYTES_MAX + 63) / 64 * 64;
 
+  // A batch ends with the frame that reaches this. What was just copied in is then still in the
+  // cache when it is copied out; a full batch of superframes has twice as much as a core's cache.
+  static constexpr size_t BATCH_BYTES = 96 << 10;
+
   // Errors: Limit when there is no memory.
   static Status create(std::shared_ptr<FrameBuffers>* buffers) noexcept;
 

@@ -161,8 +161,9 @@ std::byte* PacketLink::slot(uint32_t index) const noexcept {
 
 size_t PacketLink::receive(std::span<Frame> frames) noexcept {
   size_t count = 0;
+  size_t bytes = 0;
   const size_t wanted = std::min<size_t>({frames.size(), slots_, BATCH_FRAMES_MAX});
-  while (count < wanted) {
+  while (count < wanted && bytes < FrameBuffers::BATCH_BYTES) {
     std::byte* const at = slot(next_);
     const uint32_t status = statusOf(at);
     if ((status & TP_STATUS_USER) == 0) break;
@@ -179,6 +180,7 @@ size_t PacketLink::receive(std::span<Frame> frames) noexcept {
     } else {
       std::memcpy(&frame.offload, frame.bytes - sizeof(Offload), sizeof(Offload));
     }
+    bytes += frame.length;
     next_ = next_ + 1 == slots_ ? 0 : next_ + 1;
   }
   taken_ = static_cast<uint32_t>(count);

@@ -8,6 +8,11 @@
 #include <utility>
 
 namespace sluice {
+namespace {
+
+constexpr uint32_t FULFILLED_OFTEN = 4;
+
+}  // namespace
 
 TapLink::TapLink(int fd, std::shared_ptr<FrameBuffers> buffers) noexcept
     : fd_(fd), buffers_(std::move(buffers)) {}
@@ -15,12 +20,18 @@ TapLink::TapLink(int fd, std::shared_ptr<FrameBuffers> buffers) noexcept
 TapLink::~TapLink() { close(fd_); }
 
 size_t TapLink::receive(std::span<Frame> frames) noexcept {
-  const size_t wanted = std::min<size_t>(frames.size(), BATCH_FRAMES_MAX);
+  const size_t wanted = std::min<size_t>(frames.size(), expected_);
   size_t count = 0;
-  while (count < wanted) {
+  size_t bytes = 0;
+  while (count < wanted && bytes < FrameBuffers::BATCH_BYTES) {
     std::byte* const slot = buffers_->at(count);
     const ssize_t size = read(fd_, slot, FrameBuffers::STRIDE);
-    if (size <= static_cast<ssize_t>(sizeof(Offload))) break;
+    if (size <= static_cast<ssize_t>(sizeof(Offload))) {
+      expected_ = std::max<size_t>(count, 1);
+      fulfilled_ = 0;
+      return count;
+    }
+    bytes += static_cast<size_t>(size);
     Frame& frame = frames[count++];
     frame = {};
     std::memcpy(&frame.offload, slot, sizeof(Offload));
@@ -28,6 +39,9 @@ size_t TapLink::receive(std::span<Frame> frames) noexcept {
     frame.length = static_cast<uint32_t>(static_cast<size_t>(size) - sizeof(Offload));
     // A read that fills the buffer may have left the rest of the frame behind.
     frame.truncated = static_cast<size_t>(size) == FrameBuffers::STRIDE;
+  }
+  if (++fulfilled_ % FULFILLED_OFTEN == 0) {
+    expected_ = std::min<size_t>(expected_ * 2, BATCH_FRAMES_MAX);
   }
   return count;
 }

@@ -9,6 +9,9 @@ namespace sluice {
 
 // A TAP interface, by its descriptor: a frame a system call, superframes whole.
 //
+// Asking for a frame that is not there costs as much as half a frame. So it asks for as many as
+// came last time, and for more when there were as many several times in a row.
+//
 // Owner: the descriptor; the interface goes with it.
 class TapLink final : public Link {
  public:
@@ -29,6 +32,8 @@ class TapLink final : public Link {
  private:
   int fd_;
   std::shared_ptr<FrameBuffers> buffers_;
+  size_t expected_ = 1;     // frames that the next receive() asks for
+  uint32_t fulfilled_ = 0;  // times in a row that there were as many
 };
 
 }  // namespace sluice

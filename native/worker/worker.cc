@@ -23,6 +23,12 @@ constexpr int SLEEP_MS_MAX = 10;
 constexpr size_t LINKS_LOOKED_AT = 2;
 constexpr uint64_t WAKE_TAG = UINT64_MAX;
 constexpr uint64_t EPOCH_REFRESH_US = 1'000'000;
+// Each connection is looked at this often, to see whether its time is over. A look touches memory
+// that packets do not, so that it goes by the clock and not by rounds, of which there may be a
+// million a second.
+constexpr uint64_t SWEEP_US = 8'000'000;
+// A round makes up for this much of what is due, and forgets the rest: frames wait meanwhile.
+constexpr uint64_t SWEEP_STEPS_MAX = 16 * BATCH_FRAMES_MAX;
 // A superframe's worth of segments with headers, for any segment size that a path has.
 constexpr size_t SCRATCH_BYTES = 2 * FRAME_BYTES_MAX;
 
@@ -61,6 +67,7 @@ Status Worker::create(const FilterOptions& options, TableSlot* tables, size_t nu
   std::unique_ptr<Worker> made(new (std::nothrow)
                                    Worker(std::move(filter), tables, number, events));
   if (made == nullptr) return {StatusCode::Limit};
+  made->connectionsMax_ = options.connectionsMax;
   made->stations_.reserve(LINKS_MAX);
   made->ready_.reserve(LINKS_MAX);
   made->dirty_.reserve(LINKS_MAX);
@@ -223,9 +230,21 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     wakeReceivers();
     taken += handleHandedOver(table, nowUs);
   }
-  filter_->expire(nowUs, BATCH_FRAMES_MAX);
-  reportClosed();
+  expire(nowUs);
   return taken;
+}
+
+// A connection whose time is over is not found any more; this is what returns its place, and
+// reports its end.
+void Worker::expire(uint64_t nowUs) noexcept {
+  const uint64_t sinceUs = std::min(nowUs - sweptUs_, SWEEP_US);
+  const uint64_t due = sinceUs * connectionsMax_ / SWEEP_US;
+  if (due < BATCH_FRAMES_MAX && sinceUs < SWEEP_US) return;
+  sweptUs_ = nowUs;
+  for (uint64_t done = 0; done < std::min(due, SWEEP_STEPS_MAX); done += BATCH_FRAMES_MAX) {
+    filter_->expire(nowUs, BATCH_FRAMES_MAX);
+    reportClosed();
+  }
 }
 
 void Worker::run(const std::atomic<bool>& stop) noexcept {

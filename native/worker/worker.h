@@ -101,6 +101,7 @@ class Worker {
 
   Status watch(int descriptor, uint64_t tag) noexcept;
   void wait(int timeoutMs) noexcept;
+  void expire(uint64_t nowUs) noexcept;
   void sleep() noexcept;
   [[nodiscard]] size_t handOverOthers(Station& from, size_t count) noexcept;
   [[nodiscard]] size_t handleHandedOver(const TableInForce* table, uint64_t nowUs) noexcept;
@@ -156,6 +157,8 @@ class Worker {
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
   uint64_t epochOffsetUs_ = 0;
   uint64_t epochReadUs_ = 0;
+  uint64_t connectionsMax_ = 0;
+  uint64_t sweptUs_ = 0;  // up to when the sweep of the connections has kept pace
 
   std::atomic<ConnErrand*> errand_ = nullptr;
   Counter rounds_;
