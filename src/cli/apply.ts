@@ -1,5 +1,6 @@
 import type { CutItem, DryRunAnswer, DryRunRequest } from "../control/control-routes.js";
 import { readManifestTexts } from "../manifest/read.js";
+import { filePlace } from "../observe/flow.js";
 import { controlClient } from "./control-common.js";
 import { connectionTable } from "./get.js";
 import { exitCodes, type Io } from "./io.js";
@@ -42,10 +43,10 @@ function dryRunText({ cut, connections, staleFlows }: DryRunAnswer, io: Io): str
 
 function whyText({ deniedBy, rule, isolated_by: isolatedBy }: CutItem): string {
   if (rule !== null) {
-    return `${rule.direction} denied by ${rule.kind} ${rule.name} ${rule.file}:${rule.line}`;
+    return `${rule.direction} denied by ${rule.kind} ${rule.name} ${filePlace(rule)}`;
   }
   const policies = isolatedBy.map(({ namespace, name, file, line }) => {
-    return `${namespace}/${name} ${file}:${line}`;
+    return `${namespace}/${name} ${filePlace({ file, line })}`;
   });
   return `no ${deniedBy.join(" or ")} rule allows it: ${policies.join(", ")}`;
 }

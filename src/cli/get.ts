@@ -7,7 +7,7 @@ import type {
   PolicyItem,
   TableItem,
 } from "../control/control-routes.js";
-import type { FlowPolicy } from "../observe/flow.js";
+import { type FlowPolicy, filePlace } from "../observe/flow.js";
 import { controlClient, filterQuery } from "./control-common.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
@@ -50,7 +50,7 @@ const tables: Tables = {
         tier,
         namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`,
         String(endpoints),
-        `${file}:${line}`,
+        filePlace({ file, line }),
       ]),
       { header: ["TIER", "POLICY", "ENDPOINTS", "WRITTEN"], right: [2] },
     ),

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { Reload } from "../control/controller.js";
 import { type Refusal, refusalOf } from "../control/refusal.js";
-import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { holdLab } from "../lab/hold.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
 import type { LabStatus } from "../lab/protocol.js";
@@ -149,7 +149,7 @@ function reloadedText(name: string, reload: Reload): string {
     reload.refused?.message ??
     (first === undefined
       ? "the manifests have errors"
-      : `${first.span.file}:${first.span.line}:${first.span.column}: ${first.message}`);
+      : `${placeText(first.span)}: ${first.message}`);
   return `lab ${name}: nothing changed: ${why}`.replace("  ", " ");
 }
 

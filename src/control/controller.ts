@@ -1,11 +1,12 @@
 import { type CompileStats, compile } from "../compiler/compile.js";
-import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
 import { Histogram } from "../metrics/histogram.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
+import type { SourceChanges, SourceUpdate } from "./source.js";
 
 /** A table that is ready to be put in force. */
 export interface CompiledTable {
@@ -17,11 +18,15 @@ export interface CompiledTable {
 }
 
 export interface ControllerOptions {
-  /** Reads the manifests; asked again at each reload. */
-  readonly read: () => Promise<Manifests>;
+  /** Takes what there is or what is new; asked again at each update. */
+  readonly take: () => Promise<SourceUpdate>;
   /** Whose traffic is judged; asked at each reload. What has not changed is the same object. */
   readonly local: () => LocalPods;
-  /** Changes the objects between reading and compiling. Errors: what it throws ends the reload. */
+  /**
+   * Changes the objects between reading and compiling; not for sources that tell of changes alone.
+   *
+   * Errors: what it throws ends the reload.
+   */
   readonly prepare?: (objects: readonly KubernetesObject[]) => readonly KubernetesObject[];
   /** Puts a table in force and answers with its generation. Errors: what it throws ends the reload. */
   readonly enforce: (table: CompiledTable) => number;
@@ -41,6 +46,11 @@ export type Candidate =
     }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
+/** What an update came to; `isOther`: its table may judge otherwise than the one before. */
+type Step =
+  | (Extract<Candidate, { ok: true }> & { readonly isOther: boolean })
+  | Extract<Candidate, { ok: false }>;
+
 export interface ControllerStatus {
   /** Of the table in force; 0 before the first. */
   readonly generation: number;
@@ -59,15 +69,18 @@ export class ReloadMeasures {
   failed = 0;
   /** Units: seconds, of the compiler alone. */
   readonly compile = new Histogram();
-  /** Units: seconds, from when a reload was asked for until its table was in force. */
+  /** Units: seconds, from when a reload was asked for, or an event heard of, until it was in force. */
   readonly delay = new Histogram();
 }
+
+/** Events whose delay is still to be measured; more are not noted. */
+const WAITING_MAX = 1_000_000;
 
 /**
  * Keeps the table in force equal to the manifests: reads, compiles, swaps.
  *
  * A reload that fails anywhere leaves the table in force as it was; `status` says why. Reloads never
- * overlap: one that is asked for while another runs starts after it, with what is then on disk.
+ * overlap: one that is asked for while another runs starts after it, with what there is then.
  */
 export class Controller {
   readonly measures = new ReloadMeasures();
@@ -80,6 +93,10 @@ export class Controller {
   #generation = 0;
   #since: Date | undefined;
   #lastError: string | undefined;
+  /** Whether what was compiled last could not be put in force. */
+  #isBehind = false;
+  /** When the events were heard of that are not in force yet. Units: milliseconds. */
+  #waiting: readonly number[] = [];
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -100,18 +117,23 @@ export class Controller {
     };
   }
 
-  /** Reads the manifests, here or from `read`, and puts their table in force. */
-  async reload(read: () => Promise<Manifests> = this.#options.read): Promise<Reload> {
+  /** Takes what there is or what is new, here or by `take`, and puts its table in force. */
+  reload(take: () => Promise<SourceUpdate> = this.#options.take): Promise<Reload> {
+    return this.#next(take, true);
+  }
+
+  /** Does the same, but leaves the table in force where the new one would judge alike. */
+  update(): Promise<Reload> {
+    return this.#next(this.#options.take, false);
+  }
+
+  async #next(take: () => Promise<SourceUpdate>, isAsked: boolean): Promise<Reload> {
     const start = performance.now();
     this.#pending++;
     try {
-      const reload = await this.#afterOthers(() => this.#reload(read));
-      if (reload.ok) {
-        this.measures.succeeded++;
-        this.measures.delay.observe((performance.now() - start) / 1_000);
-      } else {
-        this.measures.failed++;
-      }
+      const reload = await this.#afterOthers(() => this.#reload(take, isAsked, start));
+      if (reload.ok) this.measures.succeeded++;
+      else this.measures.failed++;
       return reload;
     } finally {
       this.#pending--;
@@ -136,27 +158,58 @@ export class Controller {
     return done;
   }
 
-  async #reload(read: () => Promise<Manifests>): Promise<Reload> {
+  async #reload(
+    take: () => Promise<SourceUpdate>,
+    isAsked: boolean,
+    startMs: number,
+  ): Promise<Reload> {
     let diagnostics: readonly Diagnostic[] = [];
     try {
-      const manifests = await read();
-      diagnostics = manifests.diagnostics;
-      const local = this.#options.local();
-      const candidate = this.#compile(manifests, (objects) =>
-        this.#compiler.compile(objects, local),
-      );
+      const update = await take();
+      // Whoever waits for events waits until they are in force, however many attempts that takes.
+      if ("heardMs" in update && this.#waiting.length < WAITING_MAX) {
+        this.#waiting = this.#waiting.concat(update.heardMs);
+      }
+      const candidate = "all" in update ? this.#compileAll(update.all) : this.#change(update);
       diagnostics = candidate.diagnostics;
       if (!candidate.ok) return this.#failed(candidate);
 
-      this.#generation = this.#options.enforce(candidate.table);
+      if (candidate.isOther || isAsked || this.#isBehind) {
+        this.#isBehind = true;
+        this.#generation = this.#options.enforce(candidate.table);
+        this.#isBehind = false;
+        this.#since = new Date();
+      }
       this.#table = candidate.table;
-      this.#since = new Date();
       this.#lastError = undefined;
+      const nowMs = performance.now();
+      const heard = "all" in update ? [...this.#waiting, startMs] : this.#waiting;
+      for (const heardMs of heard) this.measures.delay.observe((nowMs - heardMs) / 1_000);
+      this.#waiting = [];
       return { ok: true, generation: this.#generation, diagnostics };
     } catch (thrown) {
       const refused = thrown instanceof Error ? thrown : new Error(String(thrown));
       return this.#failed({ ok: false, diagnostics, refused });
     }
+  }
+
+  #compileAll(manifests: Manifests): Step {
+    const compiled = this.#compile(manifests, (objects) =>
+      this.#compiler.compile(objects, this.#options.local()),
+    );
+    return compiled.ok ? { ...compiled, isOther: true } : compiled;
+  }
+
+  #change({ changes, diagnostics: found }: SourceChanges): Step {
+    const start = performance.now();
+    const compiled = this.#compiler.change(changes, this.#options.local());
+    this.measures.compile.observe((performance.now() - start) / 1_000);
+    const diagnostics = [...found, ...compiled.diagnostics];
+    if (!compiled.ok) return { ok: false, diagnostics };
+    const { blob, ruleset, stats, effort } = compiled;
+    const { objects } = this.#compiler;
+    const isOther = effort !== "none" || this.#table === undefined;
+    return { ok: true, table: { blob, ruleset, objects, stats }, diagnostics, isOther };
   }
 
   #compile(
@@ -184,7 +237,7 @@ export class Controller {
       reload.refused?.message ??
       (first === undefined
         ? "the manifests have errors"
-        : `${first.span.file}:${first.span.line}:${first.span.column}: ${first.message}`);
+        : `${placeText(first.span)}: ${first.message}`);
     return reload;
   }
 }

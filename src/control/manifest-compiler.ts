@@ -4,39 +4,62 @@ import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 
 /**
- * Compiles a set of manifests again and again, each time at the price of what has changed.
+ * Compiles a cluster's manifests again and again, each time at the price of what has changed.
  *
- * Shape:  the result's blob is the caller's to keep.
- * Errors: those of the compiler; what it refused counts as seen, and the next set is compared with it.
+ * Shape:  a result's blob is the caller's to keep.
+ * Errors: those of the compiler; what it refused counts as seen, and the next step builds on it.
  */
 export class ManifestCompiler {
   #local: LocalPods | undefined;
   #compiler: IncrementalCompiler | undefined;
-  #objects: ReadonlyMap<string, KubernetesObject> = new Map();
+  #objects = new Map<string, KubernetesObject>();
 
-  /** Compiles for `local`; when that is another object than last time, at the price of all. */
+  /** What has been seen and not been removed. */
+  get objects(): readonly KubernetesObject[] {
+    return [...this.#objects.values()];
+  }
+
+  /**
+   * Compiles these objects for `local`, whatever there was before.
+   *
+   * Cost: what has changed; everything when `local` is another object than last time.
+   */
   compile(objects: readonly KubernetesObject[], local: LocalPods): IncrementalResult {
-    if (local !== this.#local) {
-      this.#local = local;
-      this.#compiler = undefined;
-      this.#objects = new Map();
-    }
     // Of objects with one name the last counts, as in a full compile.
-    const next = new Map(objects.map((object) => [keyOf(object), object]));
-    const compiler = this.#compiler ?? new IncrementalCompiler({ local });
+    const next = new Map(objects.map((object) => [keyOf(object.kind, object.meta), object]));
     const changes = changesBetween(this.#objects, next);
-    // Should the update throw, nobody knows how far it came: the next set starts anew.
-    this.#compiler = undefined;
-    this.#objects = new Map();
-    const result = compiler.update(changes);
-    this.#compiler = compiler;
     this.#objects = next;
+    return this.#update(changes, local);
+  }
+
+  /** Carries out changes, and compiles what there is then. */
+  change(changes: readonly ObjectChange[], local: LocalPods): IncrementalResult {
+    for (const change of changes) {
+      if ("put" in change) this.#objects.set(keyOf(change.put.kind, change.put.meta), change.put);
+      else this.#objects.delete(keyOf(change.remove.kind, change.remove));
+    }
+    return this.#update(changes, local);
+  }
+
+  #update(changes: readonly ObjectChange[], local: LocalPods): IncrementalResult {
+    const known = local === this.#local ? this.#compiler : undefined;
+    const compiler = known ?? new IncrementalCompiler({ local });
+    this.#local = local;
+    // Should the update throw, nobody knows how far it came: the next one starts anew.
+    this.#compiler = undefined;
+    const result = compiler.update(
+      known === undefined ? this.objects.map((put) => ({ put })) : changes,
+    );
+    this.#compiler = compiler;
     return result.ok ? { ...result, blob: result.blob.slice() } : result;
   }
 }
 
-function keyOf({ kind, meta }: KubernetesObject): string {
-  return `${kind} ${meta.namespace}/${meta.name}`;
+function keyOf(
+  kind: KubernetesObject["kind"],
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+): string {
+  return `${kind} ${namespace}/${name}`;
 }
 
 /** Finds what turns one set of objects into another. A place in a file is part of an object. */

@@ -1,8 +1,12 @@
 import { catalogue, type DiagnosticCode } from "./catalogue.js";
 
-/** Where something was written. Lines and columns are 1-based; columns count UTF-16 units. */
+/**
+ * Where something was written. Lines and columns are 1-based; columns count UTF-16 units.
+ *
+ * What an API server says was written nowhere: its line is 0.
+ */
 export interface Span {
-  /** Path as the user gave it, or `<stdin>`. */
+  /** Path as the user gave it, or `<stdin>`, or an object such as `NetworkPolicy/shop/web@4711`. */
   readonly file: string;
   readonly line: number;
   readonly column: number;
@@ -48,6 +52,11 @@ export function diagnostic(
     ...(object === undefined ? {} : { object }),
     ...(field === undefined ? {} : { field }),
   };
+}
+
+/** Writes a place as `file:line:column`, as far as it has these. */
+export function placeText({ file, line, column }: Span): string {
+  return line === 0 ? file : `${file}:${line}:${column}`;
 }
 
 /** Orders diagnostics by place, then by code, so that equal input gives equal output. */

@@ -1,5 +1,5 @@
 import { catalogue, type DiagnosticCode } from "./catalogue.js";
-import type { Diagnostic } from "./diagnostic.js";
+import { type Diagnostic, placeText } from "./diagnostic.js";
 
 export interface RenderOptions {
   /** Returns the text of a file, for the excerpt; undefined leaves the excerpt out. */
@@ -41,7 +41,7 @@ export function renderDiagnosticLine(diagnostic: Diagnostic): string {
 }
 
 function placeOf({ span }: Diagnostic): string {
-  return `${printable(span.file)}:${span.line}:${span.column}`;
+  return printable(placeText(span));
 }
 
 function aboutOf({ object, field }: Diagnostic): string {

@@ -70,7 +70,7 @@ export class Lab {
     this.#paths = options.paths;
     this.#dataplane = Dataplane.create(options.dataplane);
     this.#controller = new Controller({
-      read: options.read,
+      take: async () => ({ all: await options.read() }),
       local: () => "all",
       prepare: (objects) => this.#prepare(objects),
       enforce: (table) => this.#enforce(table),
@@ -115,7 +115,8 @@ export class Lab {
     readonly read: () => Promise<Manifests>;
     readonly paths: readonly string[];
   }): Promise<Reload> {
-    const reload = await this.#controller.reload(other?.read);
+    const take = other && (async () => ({ all: await other.read() }));
+    const reload = await this.#controller.reload(take);
     if (reload.ok && other !== undefined) this.#paths = other.paths;
     return reload;
   }

@@ -31,6 +31,27 @@ export class Histogram {
     return this.#count;
   }
 
+  /**
+   * Estimates the value that a share of all values is at most: within its bucket, as Prometheus does.
+   *
+   * Shape: `share` from 0 to 1. Undefined while there are no values; the greatest bound when the value
+   *        lies beyond it.
+   */
+  quantile(share: number): number | undefined {
+    if (this.#count === 0) return undefined;
+    const rank = share * this.#count;
+    let below = 0;
+    for (const [index, bound] of this.#bounds.entries()) {
+      const inside = this.#counts[index]!;
+      if (inside > 0 && below + inside >= rank) {
+        const from = index === 0 ? 0 : this.#bounds[index - 1]!;
+        return from + (bound - from) * Math.max(0, (rank - below) / inside);
+      }
+      below += inside;
+    }
+    return this.#bounds.at(-1);
+  }
+
   /** How many values are at most as large as each bound; they add up. */
   get buckets(): readonly { readonly bound: number; readonly count: number }[] {
     let total = 0;

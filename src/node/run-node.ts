@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { Controller, type Reload } from "../control/controller.js";
-import { ManifestWatch } from "../control/manifest-watch.js";
+import { FolderSource } from "../control/folder-source.js";
 import { openControl } from "../control/open-control.js";
 import { Signals } from "../control/signals.js";
+import { SourceFollower } from "../control/source-follower.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { readManifests } from "../manifest/read.js";
 import { FlowLog } from "../observe/flow-log.js";
@@ -36,7 +37,7 @@ export interface NodeRun {
  * Errors: DataplaneError, RefusalError.
  */
 export async function runNode({ name, version, config, stdin, host }: NodeRun): Promise<boolean> {
-  const { source } = config;
+  const { paths } = config.source;
   const signals = new Signals();
   const service = new ServiceManager(host);
   const dataplane = Dataplane.create(config.dataplane);
@@ -47,8 +48,13 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
   });
   const wanted = attachmentsOf(config);
   const local = localPods(wanted);
+  const source = new FolderSource({
+    paths: () => paths,
+    read: () => readManifests(paths, stdin),
+    watch: config.source.watch !== "never",
+  });
   const controller = new Controller({
-    read: async () => readManifests(source.paths, stdin),
+    take: () => source.take(),
     local: () => local,
     enforce(table) {
       const generation = attachments.enforce(wanted, table.blob, table.ruleset);
@@ -56,18 +62,18 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
       return generation;
     },
   });
-  const watch =
-    source.watch === "never"
-      ? undefined
-      : new ManifestWatch({ paths: () => source.paths, changed: () => void reload() });
-  const reload = async (): Promise<Reload> => {
-    watch?.settled();
-    service.reloading();
-    const done = await controller.reload();
+  const before = (): void => service.reloading();
+  const after = (done: Reload): void => {
     tellReload(done, host);
     service.reloaded(statusLine(controller));
+  };
+  const reload = async (): Promise<Reload> => {
+    before();
+    const done = await controller.reload();
+    after(done);
     return done;
   };
+  let follower: SourceFollower | undefined;
   let control: { close(): void } | undefined;
 
   try {
@@ -81,12 +87,11 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
         staleFlows: config.dataplane.staleFlows,
         interfaces: () => attachments.interfaces(),
         reload,
-        isBehind: () => watch?.isBehind ?? false,
+        isBehind: () => source.isBehind,
       },
       config.control,
       host.tell,
     );
-    watch?.settled();
     const first = await controller.reload();
     host.show(first.diagnostics);
     if (!first.ok) {
@@ -94,15 +99,17 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
       return false;
     }
     const files = controller.table?.objects.map((each) => each.meta.span.file) ?? [];
-    keepLeastPrivilege([...new Set([...source.paths, ...files])].filter(existsSync));
+    keepLeastPrivilege([...new Set([...paths, ...files])].filter(existsSync));
     host.ready();
     service.ready(statusLine(controller), () => dataplane.rounds());
+    follower = new SourceFollower({ source, controller, before, after });
     signals.onHangup = () => void reload();
     await signals.untilStopped;
     return true;
   } finally {
     service.stopping();
-    watch?.close();
+    follower?.close();
+    source.close();
     control?.close();
     flows.close();
     dataplane.stop();

@@ -1,4 +1,4 @@
-import type { Flow, FlowEndpoint, FlowLine } from "./flow.js";
+import { type Flow, type FlowEndpoint, type FlowLine, filePlace } from "./flow.js";
 
 /** Wraps words for a terminal. */
 export type FlowPaint = (text: string, as: "forwarded" | "dropped" | "quiet") => string;
@@ -61,10 +61,10 @@ function whyText({ verdict, ext, interface: link }: Flow): string {
       : `${policy.namespace}/${policy.name}`;
   if (rule !== null) {
     if (rule.tier === "Node") return ` by the pod's own node`;
-    return ` by ${name(rule)} ${rule.direction}[${rule.index}] ${rule.file}:${rule.line}`;
+    return ` by ${name(rule)} ${rule.direction}[${rule.index}] ${filePlace(rule)}`;
   }
   if (verdict === "DROPPED" && isolatedBy.length > 0) {
-    const policies = isolatedBy.map((policy) => `${name(policy)} ${policy.file}:${policy.line}`);
+    const policies = isolatedBy.map((policy) => `${name(policy)} ${filePlace(policy)}`);
     return ` no rule allows it: isolated by ${policies.join(", ")}`;
   }
   return verdict === "DROPPED" && link !== undefined ? ` from ${link.name}` : "";

@@ -40,8 +40,15 @@ export interface FlowPolicy {
   readonly kind: string;
   readonly namespace: string;
   readonly name: string;
+  /** A file's path, or an object of an API server such as `NetworkPolicy/shop/web@4711`. */
   readonly file: string;
+  /** 0 when it is no file. */
   readonly line: number;
+}
+
+/** Writes where a policy stands; what an API server has stands in no line. */
+export function filePlace({ file, line }: Pick<FlowPolicy, "file" | "line">): string {
+  return line === 0 ? file : `${file}:${line}`;
 }
 
 export interface FlowRule extends FlowPolicy {

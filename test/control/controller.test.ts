@@ -1,6 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { compile } from "../../src/compiler/compile.js";
 import { type CompiledTable, Controller } from "../../src/control/controller.js";
+import type { SourceChanges } from "../../src/control/source.js";
+import type { KubernetesObject } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
+import type { ObjectChange } from "../../src/policy/live-cluster.js";
 
 const good = `
 apiVersion: v1
@@ -14,7 +18,7 @@ const broken = good.replace("10.0.0.1", "10.0.0.256");
 function controllerOf(enforce: (table: CompiledTable) => number) {
   let text = good;
   const controller = new Controller({
-    read: async () => parseManifests(text, "web.yaml"),
+    take: async () => ({ all: parseManifests(text, "web.yaml") }),
     local: () => "all",
     enforce,
   });
@@ -73,9 +77,70 @@ describe("Controller", () => {
     const slow = (name: string) => async () => {
       trace.push(`${name} reads`);
       await new Promise((resolve) => setTimeout(resolve, 20));
-      return parseManifests(good, "web.yaml");
+      return { all: parseManifests(good, "web.yaml") };
     };
     await Promise.all([controller.reload(slow("first")), controller.reload(slow("second"))]);
     expect(trace).toEqual(["first reads", "enforced", "second reads", "enforced"]);
+  });
+});
+
+// Goal: changes give the table of the set that they lead to, whatever went wrong on the way, and every
+// event is measured once, when it is in force.
+describe("Controller, told of changes", () => {
+  const podNamed = (name: string, address: string): KubernetesObject =>
+    parseManifests(good.replace("name: web,", `name: ${name},`).replace("10.0.0.1", address), "x")
+      .objects[0]!;
+  const web = podNamed("web", "10.0.0.1");
+  const db = podNamed("db", "10.0.0.2");
+  const gone = { kind: "Pod", namespace: "shop", name: "db" } as const;
+
+  function controllerFor(refuses: () => boolean) {
+    const tables: CompiledTable[] = [];
+    let changes: readonly ObjectChange[] = [];
+    const controller = new Controller({
+      async take(): Promise<SourceChanges> {
+        const heardMs = changes.map(() => performance.now());
+        return { changes, heardMs, diagnostics: [] };
+      },
+      local: () => "all",
+      enforce: (table) => {
+        if (refuses()) throw new Error("no room");
+        return tables.push(table);
+      },
+    });
+    const tell = (...told: readonly ObjectChange[]) => {
+      changes = told;
+      return controller.update();
+    };
+    return { controller, tables, tell };
+  }
+
+  test("puts, removes and says nothing twice", async () => {
+    const { controller, tables, tell } = controllerFor(() => false);
+    await tell({ put: web }, { put: db });
+    await tell({ remove: gone });
+    await tell({ put: { ...web, meta: { ...web.meta } } });
+    // The third changed nothing, and no table was swapped for it.
+    expect(controller.status.generation).toBe(2);
+    const want = compile({ objects: [web] });
+    expect(want.ok && Buffer.from(tables[1]!.blob).equals(want.blob)).toBe(true);
+    expect(controller.table?.objects.map(({ meta }) => meta.name)).toEqual(["web"]);
+    expect(controller.measures.delay.count).toBe(4);
+  });
+
+  test("what could not be put in force is so the next time, and only then counts", async () => {
+    let isRefusing = false;
+    const { controller, tables, tell } = controllerFor(() => isRefusing);
+    await tell({ put: web });
+    isRefusing = true;
+    const refused = await tell({ put: db });
+    expect(refused).toMatchObject({ ok: false, refused: { message: "no room" } });
+    expect(controller.measures.delay.count).toBe(1);
+    isRefusing = false;
+    // Nothing new is told, yet there is something to put in force.
+    expect(await tell()).toMatchObject({ ok: true, generation: 2 });
+    const want = compile({ objects: [web, db] });
+    expect(want.ok && Buffer.from(tables[1]!.blob).equals(want.blob)).toBe(true);
+    expect(controller.measures.delay.count).toBe(2);
   });
 });

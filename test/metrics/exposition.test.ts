@@ -179,3 +179,15 @@ describe("exposition", () => {
     },
   );
 });
+
+test("Histogram.quantile lies in the bucket of the value that it estimates", () => {
+  const histogram = new Histogram([1, 2, 4]);
+  expect(histogram.quantile(0.5)).toBeUndefined();
+  for (const value of [0.5, 1.5, 1.6, 3]) histogram.observe(value);
+  expect(histogram.quantile(0.25)).toBe(1);
+  expect(histogram.quantile(0.5)).toBe(1.5);
+  expect(histogram.quantile(0.75)).toBe(2);
+  expect(histogram.quantile(1)).toBe(4);
+  histogram.observe(100);
+  expect(histogram.quantile(0.99)).toBe(4);
+});

@@ -1,0 +1,72 @@
+import type { Manifests } from "../manifest/parse.js";
+import { ManifestWatch } from "./manifest-watch.js";
+import type { ManifestSource, SourceStatus, SourceUpdate } from "./source.js";
+
+export interface FolderSourceOptions {
+  readonly paths: () => readonly string[];
+  readonly read: () => Manifests;
+  /** Whether to look for changes: otherwise there is something new only when somebody asks. */
+  readonly watch: boolean;
+  /** As ManifestWatch takes them. */
+  readonly quietMs?: number;
+  readonly lookMs?: number;
+}
+
+/** How often manifests are read again because they changed under the reader. */
+const ATTEMPTS = 20;
+
+/** Manifests in files and folders. */
+export class FolderSource implements ManifestSource {
+  readonly #options: FolderSourceOptions;
+  readonly #watch: ManifestWatch | undefined;
+  #changed: () => void = () => {};
+  /** Whether there is something that nobody has taken since it was noticed. */
+  #hasNews = false;
+
+  constructor(options: FolderSourceOptions) {
+    this.#options = options;
+    if (options.watch) {
+      const changed = () => {
+        this.#hasNews = true;
+        this.#changed();
+      };
+      this.#watch = new ManifestWatch({ ...options, changed });
+    }
+  }
+
+  follow(changed: () => void): void {
+    this.#changed = changed;
+    if (this.#hasNews) setImmediate(changed);
+  }
+
+  /**
+   * Reads all files as they were at one moment.
+   *
+   * A ConfigMap volume swaps all its files at once, and `kubectl apply` of files has no such swap: what
+   * was read of both the old and the new would be a policy that nobody wrote.
+   *
+   * Errors: Error, when they do not stand still.
+   */
+  async take(): Promise<SourceUpdate> {
+    for (let attempt = 1; ; attempt++) {
+      this.#hasNews = false;
+      this.#watch?.settled();
+      const all = this.#options.read();
+      if (this.#watch === undefined || !this.#watch.isBehind) return { all };
+      if (attempt === ATTEMPTS) throw new Error("the manifests change while they are read");
+      await new Promise((resolve) => setTimeout(resolve, this.#options.quietMs ?? 150));
+    }
+  }
+
+  get isBehind(): boolean {
+    return this.#hasNews || (this.#watch?.isBehind ?? false);
+  }
+
+  status(): SourceStatus | undefined {
+    return undefined;
+  }
+
+  close(): void {
+    this.#watch?.close();
+  }
+}

@@ -1,0 +1,66 @@
+import type { Controller, Reload } from "./controller.js";
+import type { ManifestSource } from "./source.js";
+
+export interface FollowerOptions {
+  readonly source: ManifestSource;
+  readonly controller: Controller;
+  /** Called before and after each update that the source asked for. */
+  readonly before?: () => void;
+  readonly after: (reload: Reload) => void;
+  /** How long after a refusal by the machine, not by the manifests, to try again; 5 s when absent. */
+  readonly retryMs?: number;
+}
+
+/** The longest rest between two updates, so that what arrives meanwhile shares a compile. */
+const REST_MAX_MS = 500;
+
+/**
+ * Keeps a controller up with its source.
+ *
+ * Updates never overlap. Between two it rests for as long as the last one took: under a storm of events
+ * at most half of the time goes into tables, and each table takes in all that has come meanwhile.
+ */
+export class SourceFollower {
+  readonly #options: FollowerOptions;
+  #isOpen = true;
+  #isAsked = false;
+  #isBusy = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: FollowerOptions) {
+    this.#options = options;
+    options.source.follow(() => this.#ask());
+  }
+
+  close(): void {
+    this.#isOpen = false;
+    clearTimeout(this.#timer);
+  }
+
+  #ask(): void {
+    this.#isAsked = true;
+    void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    if (this.#isBusy || !this.#isAsked || !this.#isOpen) return;
+    this.#isBusy = true;
+    this.#isAsked = false;
+    const { controller, before, after, retryMs = 5_000 } = this.#options;
+    const start = performance.now();
+    before?.();
+    const reload = await controller.update();
+    const tookMs = performance.now() - start;
+    if (!this.#isOpen) return;
+    after(reload);
+    const hasRefused = !reload.ok && reload.refused !== undefined;
+    if (hasRefused) this.#isAsked = true;
+    this.#timer = setTimeout(
+      () => {
+        this.#isBusy = false;
+        void this.#run();
+      },
+      hasRefused ? retryMs : Math.min(tookMs, REST_MAX_MS),
+    );
+  }
+}

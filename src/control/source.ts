@@ -1,0 +1,66 @@
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import type { Manifests } from "../manifest/parse.js";
+import type { ObjectChange } from "../policy/live-cluster.js";
+
+/** Objects that came, changed or went since a source was last asked. */
+export interface SourceChanges {
+  /** In the order in which they were heard of; of changes to one object the last may stand for all. */
+  readonly changes: readonly ObjectChange[];
+  /** When each event that led to them was heard of. Units: milliseconds, as `performance.now()`. */
+  readonly heardMs: readonly number[];
+  /** What is newly wrong with them. None is an error: what cannot be read has been made harmless. */
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** What a source has to say when it is asked: all there is, or what has become of it. */
+export type SourceUpdate = { readonly all: Manifests } | SourceChanges;
+
+/** How a source that is not a folder is doing. */
+export interface SourceStatus {
+  readonly kind: "kubernetes";
+  /** Where it reads from. */
+  readonly server: string;
+  /** Whether everything that is asked of it is being followed at this moment. */
+  readonly connected: boolean;
+  /** When it last said anything; null when it never did. RFC 3339. */
+  readonly lastHeard: string | null;
+  /** Units: seconds since then; null when it never did. */
+  readonly ageSeconds: number | null;
+  readonly objects: number;
+  /** Objects that could not be read, and stand for nothing allowed. */
+  readonly unreadable: number;
+  readonly resources: readonly ResourceStatus[];
+}
+
+export interface ResourceStatus {
+  /** As in a role: `pods`, `networkpolicies.networking.k8s.io`. */
+  readonly resource: string;
+  readonly state: "starting" | "following" | "waiting" | "absent";
+  readonly objects: number;
+  /** Events followed, and whole lists read, since the start. */
+  readonly events: number;
+  readonly lists: number;
+  /** What went wrong last; null when nothing has since it was last followed. */
+  readonly error: string | null;
+}
+
+/** Where manifests come from. */
+export interface ManifestSource {
+  /**
+   * Begins to tell when there is something to take. It is told once; again only after a take.
+   *
+   * Threads: `changed` is never called from within `follow` or `take`.
+   */
+  follow(changed: () => void): void;
+  /**
+   * Takes what there is, or what is new.
+   *
+   * Errors: what it throws ends an update, and leaves the table in force.
+   */
+  take(): Promise<SourceUpdate>;
+  /** Whether there is something that has not been taken, as far as it knows. */
+  readonly isBehind: boolean;
+  /** How it is doing; undefined where there is nothing to tell but what its updates say. */
+  status(): SourceStatus | undefined;
+  close(): void;
+}
