@@ -28,5 +28,15 @@ std::unique_ptr<Bench> makeConntrackBench(std::span<const char* const> words);
 // `TABLE FLOWS WAY`: the filter over frames of established connections to the table's only
 // endpoint, 100.64.0.1, which may be reached on TCP 443. WAY: parse, single or batch.
 std::unique_ptr<Bench> makePathBench(std::span<const char* const> words);
+// `TABLE SYNS CONNECTIONS`: a flood of SYNs, each of a connection of its own, to the endpoint of
+// makePathBench's table; the filter tracks CONNECTIONS at most. An item is a SYN of the flood. The
+// answer counts the established connections that it left alone and the new ones that came to be
+// meanwhile: FLOOD_ESTABLISHED and FLOOD_LEGITIMATE when none was lost.
+inline constexpr uint32_t FLOOD_ESTABLISHED = 1'000;
+inline constexpr uint32_t FLOOD_LEGITIMATE = 1'000;
+std::unique_ptr<Bench> makeFloodBench(std::span<const char* const> words);
+// `FLOWS WAY`: finds connections whose names are drawn at `random`, or `chosen` to collide under a
+// secret that is not the table's, as somebody would choose them who does not know it.
+std::unique_ptr<Bench> makeCollidingBench(std::span<const char* const> words);
 
 }  // namespace sluice::bench

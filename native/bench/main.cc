@@ -1,6 +1,8 @@
 // Times native structures on request: set up once from the arguments, then a run for every line of
 // standard input, one JSON line each on standard output, until the input ends. Whoever asks can so
 // let several programs take turns on the same work.
+#include <unistd.h>
+
 #include <cstdio>
 #include <string_view>
 
@@ -21,7 +23,19 @@ constexpr Named BENCHES[] = {
     {"lookup", sluice::bench::makeLookupBench},
     {"conntrack", sluice::bench::makeConntrackBench},
     {"path", sluice::bench::makePathBench},
+    {"flood", sluice::bench::makeFloodBench},
+    {"colliding", sluice::bench::makeCollidingBench},
 };
+
+// Memory of this process that is in use now, in bytes; 0 where nobody tells.
+unsigned long long residentBytes() {
+  unsigned long long pages = 0;
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  if (std::fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
+  std::fclose(file);
+  return pages * static_cast<unsigned long long>(sysconf(_SC_PAGESIZE));
+}
 
 }  // namespace
 
@@ -37,12 +51,14 @@ int main(int argc, char** argv) {
     char line[64];
     while (std::fgets(line, sizeof line, stdin) != nullptr) {
       const Measured measured = bench->run();
-      std::printf("{\"ns\":%.3f,\"p50\":%.2f,\"p99\":%.2f,\"answers\":%llu}\n", measured.nsPerItem,
-                  measured.p50, measured.p99, static_cast<unsigned long long>(measured.answers));
+      std::printf(
+          "{\"ns\":%.3f,\"p50\":%.2f,\"p99\":%.2f,\"answers\":%llu,\"residentBytes\":%llu}\n",
+          measured.nsPerItem, measured.p50, measured.p99,
+          static_cast<unsigned long long>(measured.answers), residentBytes());
       std::fflush(stdout);
     }
     return 0;
   }
-  std::fputs("usage: native_bench lookup|conntrack|path ...\n", stderr);
+  std::fputs("usage: native_bench lookup|conntrack|path|flood|colliding ...\n", stderr);
   return 2;
 }

@@ -6,6 +6,7 @@
 
 #include "native/bench/bench.h"
 #include "native/bench/flows.h"
+#include "native/bench/frame-slot.h"
 #include "native/bench/read-file.h"
 #include "native/worker/filter.h"
 
@@ -14,54 +15,11 @@ namespace {
 
 constexpr size_t BATCH = BATCH_FRAMES_MAX;
 constexpr size_t FRAMES = 512 * 1024;
-constexpr size_t SLOT_BYTES = 64;
 constexpr uint64_t NOW_US = 1;
 constexpr uint32_t INSIDE = 0;
 constexpr uint32_t OUTSIDE = 1;
 
 enum class PathWay : uint8_t { Parse, Single, Batch };
-
-// An Ethernet, IPv4 and TCP header without a payload: what a bare acknowledgement is.
-struct alignas(SLOT_BYTES) Slot {
-  std::array<uint8_t, SLOT_BYTES> bytes = {};
-
-  static constexpr uint32_t LENGTH = 54;
-
-  void put16(size_t at, uint32_t value) noexcept {
-    bytes[at] = static_cast<uint8_t>(value >> 8);
-    bytes[at + 1] = static_cast<uint8_t>(value);
-  }
-
-  void write(const FlowKey& key, uint8_t flags, uint32_t sequence,
-             uint32_t acknowledgement) noexcept {
-    bytes = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, 0x45};
-    put16(16, LENGTH - 14);
-    bytes[22] = 64;
-    bytes[23] = PROTOCOL_TCP;
-    std::memcpy(&bytes[26], key.source.data(), 4);
-    std::memcpy(&bytes[30], key.destination.data(), 4);
-    uint32_t sum = 0;
-    for (size_t at = 14; at < 34; at += 2) sum += load16(&bytes[at]);
-    sum = (sum & 0xffff) + (sum >> 16);
-    put16(24, ~((sum & 0xffff) + (sum >> 16)));
-    put16(34, key.sourcePort);
-    put16(36, key.destinationPort);
-    put16(38, sequence >> 16);
-    put16(40, sequence);
-    put16(42, acknowledgement >> 16);
-    put16(44, acknowledgement);
-    bytes[46] = 5 << 4;
-    bytes[47] = flags;
-    put16(48, 65'535);
-  }
-
-  [[nodiscard]] Frame frame() noexcept {
-    Frame frame;
-    frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
-    frame.length = LENGTH;
-    return frame;
-  }
-};
 
 class PathBench : public Bench {
  public:
@@ -89,7 +47,7 @@ class PathBench : public Bench {
     bool passed = true;
     const auto say = [&](const FlowKey& key, const LinkContext& from, uint8_t flags,
                          uint32_t sequence, uint32_t acknowledgement) {
-      Slot slot;
+      FrameSlot slot;
       slot.write(key, flags, sequence, acknowledgement);
       passed = passed && filter_->judge(slot.frame(), from, *table_, NOW_US).passes();
     };
@@ -146,7 +104,7 @@ class PathBench : public Bench {
     return passed;
   }
 
-  std::vector<Slot> slots_;
+  std::vector<FrameSlot> slots_;
   std::vector<Frame> frames_;
   PathWay way_;
   TableSlot tables_{1};

@@ -95,8 +95,11 @@ ConnEntry* ConnTable::search(const ConnKey& key, uint64_t hash, uint64_t nowUs) 
 ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, uint64_t nowUs) noexcept {
   if (free_ == NONE) makeRoom(nowUs);
   if (free_ == NONE) return nullptr;
+  if (!index(hint.hash, free_) &&
+      (!makeRoomNear(homeOf(hint.hash), nowUs) || !index(hint.hash, free_))) {
+    return nullptr;
+  }
   const uint32_t number = free_;
-  if (!index(hint.hash, number)) return nullptr;
   ConnEntry& entry = entries_[number];
   free_ = entry.next;
   ++size_;
@@ -179,6 +182,21 @@ void ConnTable::makeRoom(uint64_t nowUs) noexcept {
     remove(entries_[unrepliedOldest_]);
     ++evicted_;
   }
+}
+
+bool ConnTable::makeRoomNear(uint32_t home, uint64_t nowUs) noexcept {
+  ConnEntry* first = nullptr;
+  for (uint32_t probe = 0; probe < PROBE_BUCKETS; ++probe) {
+    for (const uint32_t number : buckets_[after(home, probe)].entries) {
+      ConnEntry& entry = entries_[number];
+      const bool mayGo = (entry.flags & ConnEntry::UNREPLIED) != 0 || entry.expiresUs <= nowUs;
+      if (mayGo && (first == nullptr || entry.expiresUs < first->expiresUs)) first = &entry;
+    }
+  }
+  if (first == nullptr) return false;
+  ++(first->expiresUs <= nowUs ? timedOut_ : evicted_);
+  remove(*first);
+  return true;
 }
 
 size_t ConnTable::expire(uint64_t nowUs, size_t steps) noexcept {

@@ -67,7 +67,7 @@ class ConnTable {
   //
   // Shape:  state None and no timer: the caller sets them.
   // Errors: nullptr when the table is full of connections that may not give way. Entries that have
-  //         timed out go first, then the oldest unreplied one.
+  //         timed out go first, then the oldest unreplied one, of all or of its neighbourhood.
   [[nodiscard]] ConnEntry* insert(const ConnName& name, const ConnHint& hint,
                                   uint64_t nowUs) noexcept;
 
@@ -133,6 +133,8 @@ class ConnTable {
   [[nodiscard]] bool index(uint64_t hash, uint32_t number) noexcept;
   void unlinkUnreplied(ConnEntry& entry) noexcept;
   void makeRoom(uint64_t nowUs) noexcept;
+  // The same in the buckets where a name may stand, which are all full; false when nobody may go.
+  bool makeRoomNear(uint32_t home, uint64_t nowUs) noexcept;
 
   HugeArray<ConnEntry> entries_;
   HugeArray<Bucket> buckets_;

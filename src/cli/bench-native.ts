@@ -36,6 +36,12 @@ const callTuples = 256;
 const trackedSizes = [1_000, 100_000, 1_000_000, 10_000_000];
 /** What a tracked flow takes, ours and the peer's together, in bytes. */
 const flowBytes = 450;
+const floodSizes = [10_000_000];
+/** The connection table that a flood meets, and what native/bench/bench.h lets it meet there. */
+const floodConnectionsMax = 65_536;
+const floodEstablished = 1_000;
+const floodLegitimate = 1_000;
+const collidingFlows = 5_000;
 /** A path of more flows than this says nothing new, and its frames alone fill the caches. */
 const pathFlowsMax = 1_000_000;
 
@@ -53,11 +59,29 @@ const reach = {
     [10_000_000, 1],
   ]),
   path: new Map([[100_000, 3]]),
+  colliding: 2,
 };
+
+/** What became of everybody else during a flood. */
+interface FloodOutcome {
+  readonly syns: number;
+  readonly synsPerSecond: number;
+  /** Connections that the table has room for. */
+  readonly connectionsMax: number;
+  /** Established before the flood, and those of them that went on behind it, in the worst round. */
+  readonly established: number;
+  /** New clients during the flood; a handshake takes some thousand packets of the flood. */
+  readonly legitimate: number;
+  /** Those of both that got what they wanted, in the worst round. */
+  readonly served: number;
+  /** Memory in use after the first flood, and after the last. */
+  readonly residentBytes: readonly [first: number, last: number];
+}
 
 /** The answer of one of these commands. */
 interface NativeReport {
   readonly rows: readonly Row[];
+  readonly floods: readonly FloodOutcome[];
   /** Who was not measured, and why. */
   readonly leftOut: readonly { readonly name: string; readonly reason: string }[];
 }
@@ -71,6 +95,7 @@ interface Bench {
   /** The program of DPDK's structures, or why there is none. */
   readonly peers: string | undefined;
   readonly rows: Row[];
+  readonly floods: FloodOutcome[];
   readonly leftOut: { readonly name: string; readonly reason: string }[];
 }
 
@@ -112,6 +137,17 @@ export function runBenchConntrack(options: BenchNativeOptions, io: Io): Promise<
   });
 }
 
+/**
+ * Times what an attacker may choose: a flood of SYNs beside established connections, and names of
+ * connections that were chosen to collide.
+ */
+export function runBenchFlood(options: BenchNativeOptions, io: Io): Promise<number> {
+  return runNative(options, io, floodSizes, async (bench, sizes) => {
+    for (const syns of sizes) await benchFlood(bench, syns);
+    await benchColliding(bench);
+  });
+}
+
 async function runNative(
   options: BenchNativeOptions,
   io: Io,
@@ -136,11 +172,12 @@ async function runNative(
       progress,
       peers: options.withoutPeers ? undefined : findPeers(progress, leftOut),
       rows: [],
+      floods: [],
       leftOut,
     };
     await measure(bench, sizes);
     progress.finish();
-    show({ rows: bench.rows, leftOut }, options, io);
+    show({ rows: bench.rows, floods: bench.floods, leftOut }, options, io);
     return exitCodes.ok;
   } finally {
     progress.finish();
@@ -396,16 +433,17 @@ const pathManifests = [
   },
 ];
 
+/** Writes the table of these; answers with its file. */
+function writePathTable(bench: Bench): string {
+  const manifests = pathManifests.map((each) => JSON.stringify(each)).join("\n---\n");
+  const nothing = { aclRules: "", prefixes: "", tuples: new Uint8Array() };
+  return writeWorkload(bench, "path", { manifests, ...nothing }).table;
+}
+
 async function benchPath(bench: Bench, flows: number): Promise<void> {
   const what = `${count(flows)} flows`;
   bench.progress.update(`whole path, ${what}`);
-  const manifests = pathManifests.map((each) => JSON.stringify(each)).join("\n---\n");
-  const { table } = writeWorkload(bench, "path", {
-    manifests,
-    aclRules: "",
-    prefixes: "",
-    tuples: new Uint8Array(),
-  });
+  const table = writePathTable(bench);
   const takers: TurnTaker[] = [];
   for (const way of ["batch", "single", "parse"]) {
     takers.push(await startTurnTaker(way, nativeBench, ["path", table, `${flows}`, way]));
@@ -427,6 +465,44 @@ async function benchPath(bench: Bench, flows: number): Promise<void> {
   );
 }
 
+async function benchFlood(bench: Bench, syns: number): Promise<void> {
+  bench.progress.update(`flood of ${count(syns)} SYNs`);
+  const table = writePathTable(bench);
+  const takers = [
+    await startTurnTaker("flood", nativeBench, [
+      ...["flood", table, `${syns}`, `${floodConnectionsMax}`],
+    ]),
+    await startTurnTaker("path", nativeBench, ["path", table, `${floodEstablished}`, "batch"]),
+  ];
+  const [flood, path] = await takeTurns(takers, bench.rounds);
+  const name = `a SYN of a flood of ${count(syns)}, batch 64`;
+  const row = compare(name, flood!, { ...path!, name: "a packet of an established connection" });
+  bench.rows.push(row);
+  const resident = flood!.turns.map(({ residentBytes }) => residentBytes ?? 0);
+  bench.floods.push({
+    syns,
+    synsPerSecond: Math.round(1e9 / row.value),
+    connectionsMax: floodConnectionsMax,
+    established: floodEstablished,
+    legitimate: floodLegitimate,
+    served: Math.min(...flood!.turns.map(({ answers }) => answers)),
+    residentBytes: [resident[0]!, resident.at(-1)!],
+  });
+}
+
+async function benchColliding(bench: Bench): Promise<void> {
+  bench.progress.update("names that collide");
+  const takers: TurnTaker[] = [];
+  for (const way of ["chosen", "random"]) {
+    takers.push(await startTurnTaker(way, nativeBench, ["colliding", `${collidingFlows}`, way]));
+  }
+  const [chosen, random] = await takeTurns(takers, bench.rounds);
+  sameAnswers([chosen!, random!]);
+  const name = "connection lookup, batch 64, names chosen to collide under another secret";
+  const against = { ...random!, name: "random names" };
+  bench.rows.push(compare(name, chosen!, against, reach.colliding));
+}
+
 /** A benchmark whose sides answer differently compares nothing. */
 function sameAnswers(measured: readonly Measured[]): void {
   const answers = new Set(measured.flatMap(({ turns }) => turns.map((turn) => turn.answers)));
@@ -439,9 +515,13 @@ function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 
-function show({ rows, leftOut }: NativeReport, { output }: BenchNativeOptions, io: Io): void {
+function show(
+  { rows, floods, leftOut }: NativeReport,
+  { output }: BenchNativeOptions,
+  io: Io,
+): void {
   if (output === "json") {
-    writeJson(io.stdout, { rows, leftOut });
+    writeJson(io.stdout, { rows, ...(floods.length > 0 && { floods }), leftOut });
     return;
   }
   const cells = rows.map((row) => [
@@ -457,5 +537,17 @@ function show({ rows, leftOut }: NativeReport, { output }: BenchNativeOptions, i
   ]);
   const header = ["what", "ratio", "against", "spread", "reached", "ours", "theirs", "p50", "p99"];
   io.stdout.write(renderTable(cells, { header, right: [1, 3, 5, 6, 7, 8] }));
+  for (const flood of floods) io.stdout.write(floodText(flood));
   for (const { name, reason } of leftOut) io.stdout.write(`left out: ${name}: ${reason}\n`);
+}
+
+function floodText(flood: FloodOutcome): string {
+  const { syns, synsPerSecond, connectionsMax, established, legitimate, served } = flood;
+  const [first, last] = flood.residentBytes.map((bytes) => (bytes / 1_048_576).toFixed(1));
+  return [
+    `flood: ${count(syns)} SYNs a round, ${count(synsPerSecond)} a second, against a table of ${count(connectionsMax)} connections`,
+    `  served: ${count(served)} of ${count(established)} established and ${count(legitimate)} new connections, in the worst round`,
+    `  memory: ${first} MiB after the first round, ${last} MiB after the last`,
+    "",
+  ].join("\n");
 }

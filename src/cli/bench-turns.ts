@@ -9,6 +9,8 @@ export interface Turn {
   readonly p99: number;
   /** A sum over all answers: equal wherever the same question was answered alike. */
   readonly answers: number;
+  /** Memory that the program has in use afterwards, where it tells. */
+  readonly residentBytes?: number;
 }
 
 /** Something that can be measured again and again, one turn at a time. */

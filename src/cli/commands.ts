@@ -757,6 +757,24 @@ export const root: CommandSpec = {
           run: async (options: BenchNativeOptions, io) =>
             (await import("./bench-native.js")).runBenchConntrack(options, io),
         },
+        {
+          name: "flood",
+          summary:
+            "time what an attacker may choose: a flood of SYNs, and connections that would collide",
+          details: [
+            "Says how many of the established and of the new connections were served during the flood, and what memory it took.",
+          ],
+          options: nativeBenchOptions("SYNs of a flood"),
+          examples: [
+            { command: "sluice bench flood", effect: "10,000,000 SYNs a round" },
+            {
+              command: "sluice bench flood --sizes 1000000 --rounds 3 -o json",
+              effect: "a short one, for a script",
+            },
+          ],
+          run: async (options: BenchNativeOptions, io) =>
+            (await import("./bench-native.js")).runBenchFlood(options, io),
+        },
       ],
       run: async (options: BenchOptions, io) => (await import("./bench.js")).runBench(options, io),
     },

@@ -218,9 +218,9 @@ export interface BenchOptions {
   readonly output: "table" | "json" | "html";
 }
 
-/** Of `bench lookup` and `bench conntrack`. */
+/** Of `bench lookup`, `bench conntrack` and `bench flood`. */
 export interface BenchNativeOptions {
-  /** Numbers of entries or flows, with commas between them. */
+  /** Numbers of entries, flows or SYNs, with commas between them. */
   readonly sizes?: string;
   readonly rounds?: number;
   readonly withoutPeers: boolean;
