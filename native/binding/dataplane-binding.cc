@@ -117,7 +117,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::onEvents>("onEvents"),
                         InstanceMethod<&DataplaneBinding::listConnections>("listConnections"),
                         InstanceMethod<&DataplaneBinding::forgetConnections>("forgetConnections"),
-                        InstanceMethod<&DataplaneBinding::takeErrand>("takeErrand")});
+                        InstanceMethod<&DataplaneBinding::takeErrand>("takeErrand"),
+                        InstanceMethod<&DataplaneBinding::continueFrom>("continueFrom"),
+                        InstanceMethod<&DataplaneBinding::saveConnections>("saveConnections"),
+                        InstanceMethod<&DataplaneBinding::loadConnections>("loadConnections")});
   }
 
   explicit DataplaneBinding(const Napi::CallbackInfo& info)
@@ -421,6 +424,46 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     auto copy = Napi::Uint8Array::New(info.Env(), bytes);
     if (bytes > 0) std::memcpy(copy.Data(), first, bytes);
     return copy;
+  }
+
+  void continueFrom(const Napi::CallbackInfo& info) {
+    if (open(info)) throwUnless(info, dataplane_->continueFrom(wordOf(info[0])));
+  }
+
+  // The SavedConnection records of a typed array, where they stand; none with a pending error.
+  static std::span<SavedConnection> savedOf(const Napi::CallbackInfo& info, size_t argument) {
+    const auto bytes = bytesOf(info[argument], "saved connections");
+    if (info.Env().IsExceptionPending()) return {};
+    if (bytes.size() % sizeof(SavedConnection) != 0 ||
+        reinterpret_cast<uintptr_t>(bytes.data()) % alignof(SavedConnection) != 0) {
+      throwStatus(info.Env(), {StatusCode::Argument});
+      return {};
+    }
+    return {reinterpret_cast<SavedConnection*>(bytes.data()),
+            bytes.size() / sizeof(SavedConnection)};
+  }
+
+  Napi::Value saveConnections(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const auto words = wordsOf(info[0], "place");
+    if (info.Env().IsExceptionPending() || words.size() != 2) return info.Env().Undefined();
+    const auto into = savedOf(info, 1);
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    Dataplane::SavePlace place = {words[0], words[1]};
+    size_t count = 0;
+    throwUnless(info, dataplane_->saveConnections(into, &place, &count));
+    words[0] = place.worker;
+    words[1] = place.entry;
+    return Napi::Number::New(info.Env(), static_cast<double>(count));
+  }
+
+  Napi::Value loadConnections(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const auto saved = savedOf(info, 0);
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    size_t taken = 0;
+    throwUnless(info, dataplane_->loadConnections(saved, &taken));
+    return Napi::Number::New(info.Env(), static_cast<double>(taken));
   }
 
   std::vector<std::shared_ptr<FrameBuffers>> buffers_;  // by worker

@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0xa4be3eb2u;
+inline constexpr uint32_t LAYOUT_HASH = 0x17ba1112u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -26,6 +26,12 @@ inline constexpr uint32_t BATCH_FRAMES_MAX = 64u;
 inline constexpr uint32_t FRAME_BYTES_MAX = 65568u;
 inline constexpr uint32_t LINKS_MAX = 1024u;
 inline constexpr uint32_t EXTENSION_HEADERS_MAX = 8u;
+inline constexpr uint32_t SAVED_CONNECTIONS_VERSION = 1u;
+inline constexpr uint32_t SAVED_UNREPLIED = 1u;
+inline constexpr uint32_t SAVED_NO_WINDOW = 2u;
+inline constexpr uint32_t SAVED_SYN_IGNORED = 4u;
+inline constexpr uint32_t SAVED_ACK_SEEN_OPENER = 8u;
+inline constexpr uint32_t SAVED_ACK_SEEN_OTHER = 16u;
 
 // Which of a port set's page indexes answers for a protocol.
 enum class ProtocolSlot : uint8_t {
@@ -597,6 +603,57 @@ static_assert(offsetof(ConnectionRecord, protocol) == 100);
 static_assert(offsetof(ConnectionRecord, family) == 101);
 static_assert(offsetof(ConnectionRecord, state) == 102);
 static_assert(offsetof(ConnectionRecord, assured) == 103);
+
+// One tracked connection, as it goes from a process to its successor, which may be of another version: a change here, or to ConnState, needs another SAVED_CONNECTIONS_VERSION. The end that opened it comes first.
+struct SavedConnection {
+  uint8_t source[16];  // who opened it, network order; IPv4 in the first four, then zeros
+  uint8_t destination[16];  // the other end, likewise
+  uint64_t remainingUs;  // how long it lives without another packet
+  uint64_t totalBytes;  // of its frames so far, both ways
+  uint32_t totalPackets;  // how many
+  uint32_t generation;  // of the table that allowed it last; 0: to be judged on its next packet, whatever becomes of others
+  uint32_t zone;  // which of the networks that may use the same addresses
+  uint32_t sentEnd[2];  // TCP: past the highest sequence number sent
+  uint32_t limit[2];  // past the highest one that may be sent
+  uint32_t windowMax[2];  // largest window offered, scaled
+  uint32_t ackMax[2];  // highest acknowledgement sent
+  uint32_t ignoredSynEnd;  // of a SYN that was let through
+  uint16_t ignoredSynWindow;  // likewise
+  uint16_t sourcePort;  // ICMP: the identifier
+  uint16_t destinationPort;  // the same
+  uint8_t protocol;  // IP protocol number
+  uint8_t family;  // 4 or 6
+  uint8_t state;  // ConnState
+  uint8_t flags;  // SAVED_… bits
+  uint8_t windowScale[2];  // 255: not offered
+  uint8_t ignoredSynScale;  // likewise
+  uint8_t icmpKind;  // ICMP: the type of the query
+  uint16_t reserved;  // 0
+};
+static_assert(sizeof(SavedConnection) == 112);
+static_assert(offsetof(SavedConnection, source) == 0);
+static_assert(offsetof(SavedConnection, destination) == 16);
+static_assert(offsetof(SavedConnection, remainingUs) == 32);
+static_assert(offsetof(SavedConnection, totalBytes) == 40);
+static_assert(offsetof(SavedConnection, totalPackets) == 48);
+static_assert(offsetof(SavedConnection, generation) == 52);
+static_assert(offsetof(SavedConnection, zone) == 56);
+static_assert(offsetof(SavedConnection, sentEnd) == 60);
+static_assert(offsetof(SavedConnection, limit) == 68);
+static_assert(offsetof(SavedConnection, windowMax) == 76);
+static_assert(offsetof(SavedConnection, ackMax) == 84);
+static_assert(offsetof(SavedConnection, ignoredSynEnd) == 92);
+static_assert(offsetof(SavedConnection, ignoredSynWindow) == 96);
+static_assert(offsetof(SavedConnection, sourcePort) == 98);
+static_assert(offsetof(SavedConnection, destinationPort) == 100);
+static_assert(offsetof(SavedConnection, protocol) == 102);
+static_assert(offsetof(SavedConnection, family) == 103);
+static_assert(offsetof(SavedConnection, state) == 104);
+static_assert(offsetof(SavedConnection, flags) == 105);
+static_assert(offsetof(SavedConnection, windowScale) == 106);
+static_assert(offsetof(SavedConnection, ignoredSynScale) == 108);
+static_assert(offsetof(SavedConnection, icmpKind) == 109);
+static_assert(offsetof(SavedConnection, reserved) == 110);
 
 // What has passed a link since it was added.
 struct LinkCounters {

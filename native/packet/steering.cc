@@ -54,4 +54,8 @@ uint32_t Steering::workerOf(const Frame& frame, uint32_t own) const noexcept {
   return workerOfPair(folded);
 }
 
+uint32_t Steering::workerOfKey(const FlowKey& key) const noexcept {
+  return workerOfPair(foldKey(key));
+}
+
 }  // namespace sluice

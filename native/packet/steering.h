@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "native/packet/flow-key.h"
 #include "native/packet/frame.h"
 
 namespace sluice {
@@ -24,6 +25,9 @@ struct Steering {
   //
   // Cost: a few loads; ICMP and IPv6 extension headers are parsed once more.
   [[nodiscard]] uint32_t workerOf(const Frame& frame, uint32_t own) const noexcept;
+
+  // The worker of a connection, by its first packet.
+  [[nodiscard]] uint32_t workerOfKey(const FlowKey& key) const noexcept;
 
   // The worker for the exclusive or of all words (host order) of both addresses.
   [[nodiscard]] uint32_t workerOfPair(uint32_t folded) const noexcept {

@@ -72,6 +72,12 @@ class TableSlot {
   Status publish(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                  uint32_t* generation) noexcept;
 
+  // Numbers the tables to come behind those of a process before, if that is further on.
+  // Threads: the control thread.
+  void continueFrom(uint32_t generation) noexcept {
+    if (generation > generation_) generation_ = generation;
+  }
+
   // The table in force, or nullptr before the first publish(). Valid until this worker's next
   // read(); call it once a batch, and idle() before waiting.
   [[nodiscard]] const TableInForce* read(size_t worker) noexcept {

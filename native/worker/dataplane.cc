@@ -147,6 +147,37 @@ bool Dataplane::errandDone() noexcept {
   }
 }
 
+Status Dataplane::saveConnections(std::span<SavedConnection> into, SavePlace* place,
+                                  size_t* count) noexcept {
+  if (running_) return {StatusCode::State};
+  *count = 0;
+  for (; place->worker < crew_.size(); ++place->worker, place->entry = 0) {
+    Worker& worker = *crew_[place->worker].worker;
+    *count += worker.saveConnections(into.subspan(*count), &place->entry);
+    if (*count == into.size()) break;
+  }
+  return {};
+}
+
+Status Dataplane::loadConnections(std::span<const SavedConnection> saved, size_t* taken) noexcept {
+  const bool wasRunning = running_;
+  stop();
+  *taken = 0;
+  for (const SavedConnection& each : saved) {
+    Worker& worker = *crew_[steering_.workerOfKey(savedKeyOf(each))].worker;
+    if (worker.loadConnection(each, continuedFrom_)) ++*taken;
+  }
+  return wasRunning ? run() : Status{};
+}
+
+Status Dataplane::continueFrom(uint32_t generation) noexcept {
+  if (tables_.inForce() != nullptr) return {StatusCode::State};
+  if (generation > INT32_MAX) return {StatusCode::Argument};
+  tables_.continueFrom(generation);
+  continuedFrom_ = generation;
+  return {};
+}
+
 Status Dataplane::run() noexcept {
   stop_.store(false, std::memory_order_release);
   running_ = true;

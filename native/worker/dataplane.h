@@ -71,6 +71,32 @@ class Dataplane {
   [[nodiscard]] bool errandDone() noexcept;
   [[nodiscard]] const ConnErrand* errand() const noexcept { return errand_.get(); }
 
+  // Where saveConnections() has got to.
+  struct SavePlace {
+    uint32_t worker = 0;
+    uint32_t entry = 0;
+  };
+  // Writes down as many connections as `into` has room for, from `*place` on, and moves it on; none
+  // when there are no more.
+  //
+  // Errors: State while it runs: the connections are the workers' then.
+  Status saveConnections(std::span<SavedConnection> into, SavePlace* place, size_t* count) noexcept;
+
+  // Takes up connections that a process before has saved, or whoever else knows them; each goes to
+  // the worker whose it is. Their next packets are judged by the table in force, as after a swap.
+  // Running workers are stopped for the time of it.
+  //
+  // Shape:  any bytes: what cannot be a connection is left out. `taken` counts the others.
+  Status loadConnections(std::span<const SavedConnection> saved, size_t* taken) noexcept;
+
+  // Goes on with the generations of a process before: the next table has a later one, and
+  // connections that are loaded keep theirs. Those of later generations are as if none had judged
+  // them.
+  //
+  // Errors: State when there is a table already, whose generation could be mistaken for another's;
+  //         Argument for generations that are about to end.
+  Status continueFrom(uint32_t generation) noexcept;
+
   [[nodiscard]] uint32_t workers() const noexcept { return static_cast<uint32_t>(crew_.size()); }
   // By which the kernel is asked to give each worker its own frames.
   [[nodiscard]] const Steering& steering() const noexcept { return steering_; }
@@ -116,6 +142,7 @@ class Dataplane {
   Steering steering_;
   std::optional<uint32_t> cpu_;
   uint32_t generation_ = 0;
+  uint32_t continuedFrom_ = 0;
   size_t drains_ = 0;
   std::atomic<bool> stop_ = false;
   bool running_ = false;

@@ -492,7 +492,8 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
 bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept {
   const FlowKey key = originalKeyOf(entry);
   const Ends ends(key, table.view);
-  if (options_.staleFlows == StaleFlows::Recheck) {
+  // One that no table of ours has judged is not ours to keep.
+  if (options_.staleFlows == StaleFlows::Recheck || entry.generation == 0) {
     const DeniedBy denied =
         table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol, key.destinationPort);
     if (denied != 0) {
@@ -539,6 +540,15 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
     record.family = key.family;
     record.state = static_cast<uint8_t>(entry->state);
     record.assured = (entry->flags & ConnEntry::UNREPLIED) == 0 ? 1 : 0;
+  }
+  return count;
+}
+
+size_t Filter::save(uint64_t nowUs, std::span<SavedConnection> into, uint32_t* place) noexcept {
+  size_t count = 0;
+  for (; *place < connections_.entriesMax() && count < into.size(); ++*place) {
+    const ConnEntry* entry = connections_.at(*place);
+    if (entry != nullptr && entry->expiresUs > nowUs) saveConn(*entry, nowUs, &into[count++]);
   }
   return count;
 }

@@ -8,6 +8,7 @@
 
 #include "native/conntrack/conn-table.h"
 #include "native/conntrack/fragment-table.h"
+#include "native/conntrack/saved-connection.h"
 #include "native/layout/layout.gen.h"
 #include "native/packet/frame.h"
 #include "native/packet/packet-view.h"
@@ -131,6 +132,13 @@ class Filter {
   // or `steps` go; moves `*place` on. Returns how many it wrote.
   size_t list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> records,
               uint32_t* place) noexcept;
+  // Writes down the connections in the places of the table from `*place` on, as far as `into` has
+  // room; moves `*place` on. Returns how many it wrote.
+  size_t save(uint64_t nowUs, std::span<SavedConnection> into, uint32_t* place) noexcept;
+  // Takes up a saved connection, whatever its bytes; false when it cannot (see restoreConn()).
+  bool load(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs) noexcept {
+    return restoreConn(saved, generationMax, nowUs, &connections_);
+  }
   // Removes the connection of this name; false when it is not there.
   bool forget(const ConnKey& key, uint64_t nowUs) noexcept;
 

@@ -288,6 +288,14 @@ bool Worker::serveErrand() noexcept {
   return true;
 }
 
+size_t Worker::saveConnections(std::span<SavedConnection> into, uint32_t* place) noexcept {
+  return filter_->save(clockNs(CLOCK_MONOTONIC) / 1'000, into, place);
+}
+
+bool Worker::loadConnection(const SavedConnection& saved, uint32_t generationMax) noexcept {
+  return filter_->load(saved, generationMax, clockNs(CLOCK_MONOTONIC) / 1'000);
+}
+
 void Worker::sleep() noexcept {
   tables_->idle(number_);
   // Announced before the last look: whoever hands over after that look sees it, and wakes us.

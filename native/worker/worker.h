@@ -81,6 +81,10 @@ class Worker {
   }
   // Takes a step of the errand; false when there is none.
   bool serveErrand() noexcept;
+  // See Filter. Threads: the control thread, while no round runs.
+  size_t saveConnections(std::span<SavedConnection> into, uint32_t* place) noexcept;
+  bool loadConnection(const SavedConnection& saved, uint32_t generationMax) noexcept;
+
   // Rounds so far. It goes up many times a second while the worker is well. Threads: any.
   [[nodiscard]] uint64_t rounds() const noexcept { return rounds_.read(); }
 

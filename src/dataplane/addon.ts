@@ -165,6 +165,14 @@ export interface NativeDataplane {
   forgetConnections(keys: Uint8Array): void;
   /** Undefined while the errand is under way; then ConnectionRecords, or how many were forgotten. */
   takeErrand(): Uint8Array | number | undefined;
+  continueFrom(generation: number): void;
+  /**
+   * Fills SavedConnection records from `place` (two words, zeros to begin with), which it moves on;
+   * returns how many.
+   */
+  saveConnections(place: Uint32Array, into: Uint8Array): number;
+  /** SavedConnection records, any bytes; returns how many were taken up. */
+  loadConnections(records: Uint8Array): number;
 }
 
 let loaded: Addon | undefined;

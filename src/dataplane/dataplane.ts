@@ -4,6 +4,7 @@ import {
   FlowEvent,
   LinkCounters,
   NONE,
+  SavedConnection,
 } from "../layout/layout.gen.js";
 import { addon, type NativeDataplane } from "./addon.js";
 import { type Connection, connectionKeyBytes, decodeConnections } from "./connections.js";
@@ -27,6 +28,9 @@ export const workersMax = 16;
 
 /** What the kernel answers where a driver has no hook for AF_XDP. */
 const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
+
+/** Saved connections that are handed over at a time. */
+const savedPieceRecords = 8_192;
 
 /** Words of `readCounters` before the drops. */
 const counterWordsFirst = 7;
@@ -405,6 +409,45 @@ export class Dataplane {
       this.#native.forgetConnections(bytes),
     );
     return count as number;
+  }
+
+  /**
+   * Goes on with the generations of a process before: the next table has a later one.
+   *
+   * Errors: DataplaneError `state` when a table is in force already.
+   */
+  continueFrom(generation: number): void {
+    native("go on with the generations", () => this.#native.continueFrom(generation));
+  }
+
+  /**
+   * Writes down all connections, for another process to take up: SavedConnection records, a piece at a
+   * time.
+   *
+   * Errors: DataplaneError `state` unless it is stopped.
+   */
+  *saveConnections(): Generator<Uint8Array> {
+    const place = new Uint32Array(2);
+    const piece = new Uint8Array(savedPieceRecords * SavedConnection.bytes);
+    for (;;) {
+      const count = native("save the connections", () =>
+        this.#native.saveConnections(place, piece),
+      );
+      if (count === 0) return;
+      yield piece.subarray(0, count * SavedConnection.bytes);
+    }
+  }
+
+  /**
+   * Takes up connections; returns how many. The table in force judges each on its next packet, as after a
+   * swap. Records of a generation that this data plane does not continue are judged whatever becomes
+   * of others, so that whoever knows of a connection may offer it.
+   *
+   * Shape: whole SavedConnection records; what cannot be a connection is left out.
+   * Cost:  the workers stop for the time of it.
+   */
+  loadConnections(records: Uint8Array): number {
+    return native("take up connections", () => this.#native.loadConnections(records));
   }
 
   #errand(doing: string, start: () => void): Promise<Uint8Array | number> {

@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0xa4be3eb2;
+export const LAYOUT_HASH = 0x17ba1112;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -16,6 +16,12 @@ export const BATCH_FRAMES_MAX = 64;
 export const FRAME_BYTES_MAX = 65568;
 export const LINKS_MAX = 1024;
 export const EXTENSION_HEADERS_MAX = 8;
+export const SAVED_CONNECTIONS_VERSION = 1;
+export const SAVED_UNREPLIED = 1;
+export const SAVED_NO_WINDOW = 2;
+export const SAVED_SYN_IGNORED = 4;
+export const SAVED_ACK_SEEN_OPENER = 8;
+export const SAVED_ACK_SEEN_OTHER = 16;
 
 /** Which of a port set's page indexes answers for a protocol. */
 export const ProtocolSlot = {
@@ -595,6 +601,57 @@ export const ConnectionRecord = {
   state: 102,
   /** u8: 1 when it never gives way to a new connection */
   assured: 103,
+} as const;
+
+/** One tracked connection, as it goes from a process to its successor, which may be of another version: a change here, or to ConnState, needs another SAVED_CONNECTIONS_VERSION. The end that opened it comes first. Byte offsets of its fields. */
+export const SavedConnection = {
+  bytes: 112,
+  /** 16 × u8: who opened it, network order; IPv4 in the first four, then zeros */
+  source: 0,
+  /** 16 × u8: the other end, likewise */
+  destination: 16,
+  /** u64: how long it lives without another packet */
+  remainingUs: 32,
+  /** u64: of its frames so far, both ways */
+  totalBytes: 40,
+  /** u32: how many */
+  totalPackets: 48,
+  /** u32: of the table that allowed it last; 0: to be judged on its next packet, whatever becomes of others */
+  generation: 52,
+  /** u32: which of the networks that may use the same addresses */
+  zone: 56,
+  /** 2 × u32: TCP: past the highest sequence number sent */
+  sentEnd: 60,
+  /** 2 × u32: past the highest one that may be sent */
+  limit: 68,
+  /** 2 × u32: largest window offered, scaled */
+  windowMax: 76,
+  /** 2 × u32: highest acknowledgement sent */
+  ackMax: 84,
+  /** u32: of a SYN that was let through */
+  ignoredSynEnd: 92,
+  /** u16: likewise */
+  ignoredSynWindow: 96,
+  /** u16: ICMP: the identifier */
+  sourcePort: 98,
+  /** u16: the same */
+  destinationPort: 100,
+  /** u8: IP protocol number */
+  protocol: 102,
+  /** u8: 4 or 6 */
+  family: 103,
+  /** u8: ConnState */
+  state: 104,
+  /** u8: SAVED_… bits */
+  flags: 105,
+  /** 2 × u8: 255: not offered */
+  windowScale: 106,
+  /** u8: likewise */
+  ignoredSynScale: 108,
+  /** u8: ICMP: the type of the query */
+  icmpKind: 109,
+  /** u16: 0 */
+  reserved: 110,
 } as const;
 
 /** What has passed a link since it was added. Byte offsets of its fields. */

@@ -1,0 +1,152 @@
+#include "native/conntrack/saved-connection.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "native/conntrack/tcp-track.h"
+
+namespace sluice {
+namespace {
+
+// What a flag of an entry is called in a saved connection. The ends' flags depend on who opened.
+struct FlagNames {
+  uint8_t entry;
+  uint8_t saved;
+};
+constexpr FlagNames FLAGS[] = {
+    {ConnEntry::UNREPLIED, SAVED_UNREPLIED},
+    {ConnEntry::NO_WINDOW, SAVED_NO_WINDOW},
+    {ConnEntry::SYN_IGNORED, SAVED_SYN_IGNORED},
+};
+constexpr uint8_t FLAGS_ALL = SAVED_UNREPLIED | SAVED_NO_WINDOW | SAVED_SYN_IGNORED |
+                              SAVED_ACK_SEEN_OPENER | SAVED_ACK_SEEN_OTHER;
+constexpr uint8_t ICMP_KIND_MASK = 0x7f;
+constexpr uint8_t WINDOW_SCALE_MAX = 14;
+constexpr uint64_t REMAINING_US_MAX =
+    *std::max_element(CONN_TIMEOUT_US.begin(), CONN_TIMEOUT_US.end());
+
+uint8_t ackSeenFlag(size_t end) {
+  return end == 0 ? ConnEntry::ACK_SEEN_LOWER : ConnEntry::ACK_SEEN_HIGHER;
+}
+
+bool isQuery(const FlowKey& key) {
+  return key.protocol == (key.family == 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6);
+}
+
+bool scaleFits(uint8_t scale) { return scale <= WINDOW_SCALE_MAX || scale == WINDOW_SCALE_ABSENT; }
+
+bool isPossible(const SavedConnection& saved, const FlowKey& key) {
+  if (key.family != 4 && key.family != 6) return false;
+  if (key.family == 4) {
+    for (size_t at = 4; at < key.source.size(); ++at) {
+      if (key.source[at] != 0 || key.destination[at] != 0) return false;
+    }
+  }
+  if (saved.zone > UINT8_MAX || (saved.flags & ~FLAGS_ALL) != 0 || saved.remainingUs == 0) {
+    return false;
+  }
+  if ((saved.icmpKind != 0) != isQuery(key) || saved.icmpKind > ICMP_KIND_MASK) return false;
+  if (key.protocol != PROTOCOL_TCP) {
+    return saved.state == static_cast<uint8_t>(ConnState::Unreplied) ||
+           saved.state == static_cast<uint8_t>(ConnState::Replied);
+  }
+  return saved.state > static_cast<uint8_t>(ConnState::None) && saved.state < TCP_STATE_COUNT &&
+         scaleFits(saved.windowScale[0]) && scaleFits(saved.windowScale[1]) &&
+         scaleFits(saved.ignoredSynScale);
+}
+
+void restoreTcp(const SavedConnection& saved, ConnEntry* entry) noexcept {
+  for (size_t each = 0; each < 2; ++each) {
+    const size_t end = each == 0 ? entry->opener() : 1u - entry->opener();
+    entry->tcp[end] = {saved.sentEnd[each], saved.limit[each], saved.windowMax[each],
+                       saved.ackMax[each]};
+    entry->windowScale[end] = saved.windowScale[each];
+    const uint8_t seen = each == 0 ? SAVED_ACK_SEEN_OPENER : SAVED_ACK_SEEN_OTHER;
+    if ((saved.flags & seen) != 0) entry->flags |= ackSeenFlag(end);
+  }
+  // Only before the answer to a SYN may a scale be unsettled: windows are shifted by it.
+  auto& scale = entry->windowScale;
+  const bool settled = entry->state != ConnState::SynSent;
+  const bool absent = scale[0] == WINDOW_SCALE_ABSENT || scale[1] == WINDOW_SCALE_ABSENT;
+  if (settled && absent) scale = {0, 0};
+  entry->ignoredSynEnd = saved.ignoredSynEnd;
+  entry->ignoredSynWindow = saved.ignoredSynWindow;
+  entry->ignoredSynScale = saved.ignoredSynScale;
+}
+
+}  // namespace
+
+void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) noexcept {
+  const FlowKey key = originalKeyOf(entry);
+  *saved = {};
+  std::memcpy(saved->source, key.source.data(), key.source.size());
+  std::memcpy(saved->destination, key.destination.data(), key.destination.size());
+  saved->sourcePort = key.sourcePort;
+  saved->destinationPort = key.destinationPort;
+  saved->protocol = key.protocol;
+  saved->family = key.family;
+  saved->icmpKind = static_cast<uint8_t>(entry.key.words[4] >> 48) & ICMP_KIND_MASK;
+  saved->zone = static_cast<uint32_t>(entry.key.words[4] >> 56);
+  saved->remainingUs = entry.expiresUs > nowUs ? entry.expiresUs - nowUs : 0;
+  saved->totalBytes = entry.bytes();
+  saved->totalPackets = entry.packets;
+  saved->generation = entry.generation;
+  saved->state = static_cast<uint8_t>(entry.state);
+  for (const FlagNames& names : FLAGS) {
+    if ((entry.flags & names.entry) != 0) saved->flags |= names.saved;
+  }
+  for (size_t each = 0; each < 2; ++each) {
+    const size_t end = each == 0 ? entry.opener() : 1u - entry.opener();
+    saved->sentEnd[each] = entry.tcp[end].sentEnd;
+    saved->limit[each] = entry.tcp[end].limit;
+    saved->windowMax[each] = entry.tcp[end].windowMax;
+    saved->ackMax[each] = entry.tcp[end].ackMax;
+    saved->windowScale[each] = entry.windowScale[end];
+    const uint8_t seen = each == 0 ? SAVED_ACK_SEEN_OPENER : SAVED_ACK_SEEN_OTHER;
+    if ((entry.flags & ackSeenFlag(end)) != 0) saved->flags |= seen;
+  }
+  saved->ignoredSynEnd = entry.ignoredSynEnd;
+  saved->ignoredSynWindow = entry.ignoredSynWindow;
+  saved->ignoredSynScale = entry.ignoredSynScale;
+}
+
+FlowKey savedKeyOf(const SavedConnection& saved) noexcept {
+  FlowKey key;
+  std::memcpy(key.source.data(), saved.source, key.source.size());
+  std::memcpy(key.destination.data(), saved.destination, key.destination.size());
+  key.sourcePort = saved.sourcePort;
+  key.destinationPort = saved.destinationPort;
+  key.protocol = saved.protocol;
+  key.family = saved.family;
+  return key;
+}
+
+bool restoreConn(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs,
+                 ConnTable* table) noexcept {
+  const FlowKey key = savedKeyOf(saved);
+  if (!isPossible(saved, key)) return false;
+  // Who asks has opened: an answer never does.
+  const IcmpRole role = isQuery(key) ? IcmpRole::Request : IcmpRole::None;
+  const ConnName name = connNameOf(key, role, saved.icmpKind, static_cast<uint8_t>(saved.zone));
+  const ConnHint hint = table->hintOf(name);
+  if (table->find(name, hint, nowUs) != nullptr) return false;
+  ConnEntry* const entry = table->insert(name, hint, nowUs);
+  if (entry == nullptr) return false;
+  entry->generation = saved.generation <= generationMax ? saved.generation : 0;
+  entry->state = static_cast<ConnState>(saved.state);
+  entry->expiresUs = nowUs + std::min(saved.remainingUs, REMAINING_US_MAX);
+  entry->packets = saved.totalPackets;
+  entry->bytesLow = static_cast<uint32_t>(saved.totalBytes);
+  entry->bytesHigh = static_cast<uint32_t>(saved.totalBytes >> 32);
+  for (const FlagNames& names : FLAGS) {
+    if (names.entry != ConnEntry::UNREPLIED && (saved.flags & names.saved) != 0) {
+      entry->flags |= names.entry;
+    }
+  }
+  if (key.protocol == PROTOCOL_TCP) restoreTcp(saved, entry);
+  if ((saved.flags & SAVED_UNREPLIED) == 0) table->markReplied(*entry);
+  return true;
+}
+
+}  // namespace sluice
