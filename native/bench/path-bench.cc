@@ -40,9 +40,9 @@ class PathBench : public Bench {
     inside_.linkId = INSIDE;
     inside_.endpointId = 0;
     inside_.wire = true;
+    outside_ = inside_;
     outside_.linkId = OUTSIDE;
     outside_.role = LinkRole::Uplink;
-    outside_.wire = true;
 
     bool passed = true;
     const auto say = [&](const FlowKey& key, const LinkContext& from, uint8_t flags,

@@ -106,8 +106,9 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::addXdpLink>("addXdpLink"),
                         InstanceMethod<&DataplaneBinding::removeLink>("removeLink"),
                         InstanceMethod<&DataplaneBinding::swapTable>("swapTable"),
-                        InstanceMethod<&DataplaneBinding::startWire>("startWire"),
-                        InstanceMethod<&DataplaneBinding::startSwitch>("startSwitch"),
+                        InstanceMethod<&DataplaneBinding::joinWire>("joinWire"),
+                        InstanceMethod<&DataplaneBinding::makeSwitch>("makeSwitch"),
+                        InstanceMethod<&DataplaneBinding::start>("start"),
                         InstanceMethod<&DataplaneBinding::stop>("stop"),
                         InstanceMethod<&DataplaneBinding::closeAll>("close"),
                         InstanceMethod<&DataplaneBinding::readCounters>("readCounters"),
@@ -310,18 +311,29 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return Napi::Number::New(info.Env(), generation);
   }
 
-  void startWire(const Napi::CallbackInfo& info) {
-    if (open(info)) throwUnless(info, dataplane_->startWire(wordOf(info[0]), wordOf(info[1])));
+  void joinWire(const Napi::CallbackInfo& info) {
+    if (!open(info)) return;
+    const uint32_t zone = wordOf(info[2]);
+    Status status;
+    if (zone > UINT8_MAX) status = {StatusCode::Argument};
+    if (status.ok()) {
+      status = dataplane_->joinWire(wordOf(info[0]), wordOf(info[1]), static_cast<uint8_t>(zone));
+    }
+    throwUnless(info, status);
   }
 
-  void startSwitch(const Napi::CallbackInfo& info) {
+  void start(const Napi::CallbackInfo& info) {
+    if (open(info)) throwUnless(info, dataplane_->start());
+  }
+
+  void makeSwitch(const Napi::CallbackInfo& info) {
     if (!open(info)) return;
     MacAddress gateway;
     if (!parseMac(textOf(info[0]), &gateway)) {
       throwStatus(info.Env(), {StatusCode::Argument});
       return;
     }
-    throwUnless(info, dataplane_->startSwitch(gateway, wordOf(info[1])));
+    throwUnless(info, dataplane_->makeSwitch(gateway, wordOf(info[1])));
   }
 
   void stop(const Napi::CallbackInfo&) {

@@ -316,7 +316,7 @@ TEST("workers: a frame is judged by the worker it belongs to, and leaves by that
       REQUIRE(all[number]->addLink(std::move(link), std::nullopt, &id).ok());
       REQUIRE(id == side);
     }
-    REQUIRE(all[number]->makeWire(0, 1).ok());
+    REQUIRE(all[number]->joinWire(0, 1, 0).ok());
   }
 
   uint32_t generation = 0;

@@ -70,7 +70,6 @@ OnePod::OnePod(const FilterOptions& options) {
   inside.mac = POD_MAC;
   outside = inside;
   outside.linkId = 1;
-  outside.endpointId = NONE;
   outside.role = LinkRole::Uplink;
   publish();
 }

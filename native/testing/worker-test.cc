@@ -63,7 +63,8 @@ struct Setting {
       uint32_t id = NONE;
       ok = worker->addLink(std::move(link), macs[each], &id).ok() && id == links_++;
     }
-    ok = ok && (way == Way::Wire ? worker->makeWire(0, 1) : worker->makeSwitch(GATEWAY, NONE)).ok();
+    ok = ok &&
+         (way == Way::Wire ? worker->joinWire(0, 1, 0) : worker->makeSwitch(GATEWAY, NONE)).ok();
     if (!ok) std::abort();
     if (way == Way::Wire) publish({0});
     if (way == Way::Switch) publish({0, 1});
@@ -161,7 +162,7 @@ TEST("worker: without a table everything is dropped") {
   const MemoryLink* out = outside.get();
   REQUIRE(worker->addLink(std::move(inside), std::nullopt, &id).ok());
   REQUIRE(worker->addLink(std::move(outside), std::nullopt, &id).ok());
-  REQUIRE(worker->makeWire(0, 1).ok());
+  REQUIRE(worker->joinWire(0, 1, 0).ok());
   std::vector<uint8_t> bytes = syn(10, 11, 8080);
   Frame frame;
   frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
@@ -174,12 +175,120 @@ TEST("worker: without a table everything is dropped") {
 
 TEST("worker: a wire needs two links that are there") {
   Setting setting(Setting::Way::Wire);
-  CHECK(setting.worker->makeWire(0, 0).code == StatusCode::Argument);
-  CHECK(setting.worker->makeWire(0, 2).code == StatusCode::Argument);
+  CHECK(setting.worker->joinWire(0, 0, 0).code == StatusCode::Argument);
+  CHECK(setting.worker->joinWire(0, 2, 0).code == StatusCode::Argument);
   CHECK(setting.worker->removeLink(7).code == StatusCode::Argument);
   CHECK(setting.worker->removeLink(1).ok());
   setting.arrive(0, syn(10, 11, 8080));
   CHECK(setting.worker->drops(DropReason::NoDestination) == 1);
+}
+
+// Two wires in one worker: pod 10 behind the links 0 and 1, pod 11 behind 2 and 3.
+struct TwoWires {
+  TwoWires() {
+    bool ok = EventRing::create(64, &events).ok();
+    ok = ok && Worker::create({.connectionsMax = 64}, &tables, 0, events.get(), &worker).ok();
+    for (uint32_t each = 0; ok && each < 4; ++each) {
+      auto link = std::make_unique<MemoryLink>(80, true);
+      links[each] = link.get();
+      std::optional<MacAddress> mac;
+      if (each % 2 == 0) mac = each == 0 ? OnePod::POD_MAC : OnePod::PEER_MAC;
+      uint32_t id = NONE;
+      ok = worker->addLink(std::move(link), mac, &id).ok() && id == each;
+    }
+    ok = ok && worker->joinWire(0, 1, 0).ok() && worker->joinWire(2, 3, 1).ok();
+    const std::vector<uint32_t> linkByEndpoint = {0, 2};
+    uint32_t generation = 0;
+    ok = ok && tables.publish(twoPods().bytes(), linkByEndpoint, &generation).ok();
+    if (!ok) std::abort();
+  }
+
+  // The link by which a frame that arrives at `link` leaves; -1 when it does not.
+  int pass(int link, std::vector<uint8_t> bytes) {
+    Frame frame;
+    frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
+    frame.length = static_cast<uint32_t>(bytes.size());
+    CHECK(links[link]->arrive(frame));
+    worker->round(nowUs += 10);
+    int left = -1;
+    for (int each = 0; each < 4; ++each) {
+      if (links[each] == nullptr || links[each]->sent().empty()) continue;
+      CHECK(left == -1 && links[each]->sent().size() == 1);
+      left = each;
+      links[each]->clearSent();
+    }
+    return left;
+  }
+
+  TableSlot tables{1};
+  std::unique_ptr<EventRing> events;
+  std::unique_ptr<Worker> worker;
+  MemoryLink* links[4] = {};
+  uint64_t nowUs = SECOND_US;
+};
+
+TEST("worker: one connection crosses two wires, each of which follows it by itself") {
+  TwoWires wires;
+  const std::vector<uint8_t> open = syn(10, 11, 8080);
+  const std::vector<uint8_t> accept =
+      tcpFrame(4, 11, 8080, 10, 40'000,
+               {.flags = TCP_SYN | TCP_ACK, .sequence = 500, .acknowledgement = 101});
+  // Nobody has opened it there yet.
+  CHECK(wires.pass(2, accept) == -1);
+  CHECK(wires.pass(0, open) == 1);
+  CHECK(wires.pass(2, accept) == -1);
+  CHECK(wires.pass(3, open) == 2);
+  CHECK(wires.worker->connectionCount() == 2);
+  CHECK(wires.pass(2, accept) == 3);
+  CHECK(wires.pass(1, accept) == 0);
+  CHECK(wires.worker->connectionCount() == 2);
+}
+
+TEST("worker: a wire takes only its own pod's frames, and only its own pod gets them") {
+  TwoWires wires;
+  // What pod 11 does not take is denied on the way out of 10 already, and on the way in.
+  CHECK(wires.pass(0, syn(10, 11, 22)) == -1);
+  CHECK(wires.pass(3, syn(10, 11, 22)) == -1);
+  CHECK(wires.worker->drops(DropReason::PolicyIngress) == 2);
+  // Each pod with the other's address, and with its own MAC.
+  std::vector<uint8_t> forged = syn(11, 10, 8080);
+  std::copy(OnePod::POD_MAC.begin(), OnePod::POD_MAC.end(), forged.begin() + 6);
+  CHECK(wires.pass(0, forged) == -1);
+  CHECK(wires.worker->drops(DropReason::SpoofedSource) == 1);
+  // A pod's own address comes back to it from the network.
+  CHECK(wires.pass(3, syn(11, 12, 80)) == -1);
+  CHECK(wires.worker->drops(DropReason::SpoofedMac) == 1);
+  std::vector<uint8_t> stolen = syn(11, 12, 80);
+  std::copy(GATEWAY.begin(), GATEWAY.end(), stolen.begin() + 6);
+  std::copy(OnePod::PEER_MAC.begin(), OnePod::PEER_MAC.end(), stolen.begin());
+  CHECK(wires.pass(3, stolen) == -1);
+  CHECK(wires.worker->drops(DropReason::SpoofedSource) == 2);
+  // The network brings one wire what is the other's.
+  std::vector<uint8_t> astray = syn(12, 10, 80);
+  std::copy(OnePod::PEER_MAC.begin(), OnePod::PEER_MAC.end(), astray.begin());
+  std::copy(GATEWAY.begin(), GATEWAY.end(), astray.begin() + 6);
+  CHECK(wires.pass(3, astray) == -1);
+  CHECK(wires.worker->drops(DropReason::PolicyIngress) == 3);
+}
+
+TEST("worker: a wire that goes leaves the others as they are") {
+  TwoWires wires;
+  CHECK(wires.pass(0, syn(10, 12, 80)) == 1);
+  CHECK(wires.worker->joinWire(0, 3, 2).code == StatusCode::Argument);
+  REQUIRE(wires.worker->removeLink(3).ok());
+  wires.links[3] = nullptr;
+  CHECK(wires.pass(2, syn(11, 12, 80)) == -1);
+  CHECK(wires.worker->drops(DropReason::NoDestination) == 1);
+  CHECK(wires.pass(0, syn(10, 12, 81)) == 1);
+  uint32_t id = NONE;
+  auto link = std::make_unique<MemoryLink>(80, true);
+  wires.links[3] = link.get();
+  REQUIRE(wires.worker->addLink(std::move(link), std::nullopt, &id).ok());
+  CHECK(id == 3);
+  // A zone is one wire's at a time.
+  CHECK(wires.worker->joinWire(2, 3, 0).code == StatusCode::Argument);
+  REQUIRE(wires.worker->joinWire(2, 3, 1).ok());
+  CHECK(wires.pass(2, syn(11, 12, 80)) == 3);
 }
 
 TEST("worker: a new link is nobody's until a table says whose") {

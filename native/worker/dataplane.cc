@@ -68,36 +68,32 @@ Status Dataplane::addLink(std::vector<std::unique_ptr<Link>> links,
                           const std::optional<MacAddress>& mac, std::shared_ptr<void> companion,
                           uint32_t* linkId) noexcept {
   if (links.size() != crew_.size()) return {StatusCode::Argument};
-  const bool wasRunning = running_;
-  stop();
-  Status status;
-  size_t added = 0;
-  for (; status.ok() && added < crew_.size(); ++added) {
-    // The same number for all: their links came and went together.
-    status = crew_[added].worker->addLink(std::move(links[added]), mac, linkId);
-  }
-  if (status.ok()) {
-    if (*linkId >= companions_.size()) companions_.resize(*linkId + 1);
-    companions_[*linkId] = std::move(companion);
-  } else {
-    for (size_t number = 0; number + 1 < added; ++number) {
-      (void)crew_[number].worker->removeLink(*linkId);
+  return whileStopped([&]() noexcept -> Status {
+    Status status;
+    size_t added = 0;
+    for (; status.ok() && added < crew_.size(); ++added) {
+      // The same number for all: their links came and went together.
+      status = crew_[added].worker->addLink(std::move(links[added]), mac, linkId);
     }
-  }
-  if (!wasRunning) return status;
-  const Status resumed = run();
-  return status.ok() ? resumed : status;
+    if (status.ok()) {
+      if (*linkId >= companions_.size()) companions_.resize(*linkId + 1);
+      companions_[*linkId] = std::move(companion);
+    } else {
+      for (size_t number = 0; number + 1 < added; ++number) {
+        (void)crew_[number].worker->removeLink(*linkId);
+      }
+    }
+    return status;
+  });
 }
 
 Status Dataplane::removeLink(uint32_t linkId) noexcept {
-  const bool wasRunning = running_;
-  stop();
-  Status status;
-  for (const Member& member : crew_) status = member.worker->removeLink(linkId);
-  if (status.ok()) companions_[linkId].reset();
-  if (!wasRunning) return status;
-  const Status resumed = run();
-  return status.ok() ? resumed : status;
+  return whileStopped([&]() noexcept -> Status {
+    Status status;
+    for (const Member& member : crew_) status = member.worker->removeLink(linkId);
+    if (status.ok()) companions_[linkId].reset();
+    return status;
+  });
 }
 
 Status Dataplane::swapTable(std::span<const std::byte> blob,
@@ -108,22 +104,36 @@ Status Dataplane::swapTable(std::span<const std::byte> blob,
   return status;
 }
 
-Status Dataplane::startWire(uint32_t inside, uint32_t outside) noexcept {
-  if (running_) return {StatusCode::State};
-  for (const Member& member : crew_) {
-    const Status status = member.worker->makeWire(inside, outside);
-    if (!status.ok()) return status;
-  }
-  return run();
+Status Dataplane::joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept {
+  return whileStopped([&]() noexcept -> Status {
+    for (const Member& member : crew_) {
+      // All have the same links and wires: the first refuses, or none.
+      const Status status = member.worker->joinWire(inside, outside, zone);
+      if (!status.ok()) return status;
+    }
+    return {};
+  });
 }
 
-Status Dataplane::startSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
+Status Dataplane::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
   if (running_) return {StatusCode::State};
   for (const Member& member : crew_) {
     const Status status = member.worker->makeSwitch(gateway, uplink);
     if (!status.ok()) return status;
   }
-  return run();
+  return {};
+}
+
+Status Dataplane::start() noexcept { return running_ ? Status{StatusCode::State} : run(); }
+
+template <typename Change>
+Status Dataplane::whileStopped(Change change) noexcept {
+  const bool wasRunning = running_;
+  stop();
+  const Status status = change();
+  if (!wasRunning) return status;
+  const Status resumed = run();
+  return status.ok() ? resumed : status;
 }
 
 Status Dataplane::startErrand(std::unique_ptr<ConnErrand> errand) noexcept {

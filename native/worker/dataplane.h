@@ -58,9 +58,12 @@ class Dataplane {
   Status swapTable(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                    uint32_t* generation) noexcept;
 
-  // Errors: State when it runs; what Worker::makeWire and makeSwitch return.
-  Status startWire(uint32_t inside, uint32_t outside) noexcept;
-  Status startSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
+  // Joins two links to a wire, also while others run. Errors: what Worker::joinWire returns.
+  Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept;
+  // Errors: State when it runs; what Worker::makeSwitch returns.
+  Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
+  // Errors: State when it runs; System.
+  Status start() noexcept;
   void stop() noexcept;
 
   // Starts an errand, which goes from worker to worker; errandDone() says when it is finished, and
@@ -131,6 +134,9 @@ class Dataplane {
 
   explicit Dataplane(const DataplaneOptions& options) noexcept
       : tables_(options.workers), crew_(options.workers), cpu_(options.cpu) {}
+  // Makes a change that only the control thread may make, while no worker runs.
+  template <typename Change>
+  Status whileStopped(Change change) noexcept;
   Status run() noexcept;
   Status runMember(size_t number) noexcept;
 

@@ -13,8 +13,6 @@
 namespace sluice {
 namespace {
 
-// One worker sees one network; several would tell their connections apart by this.
-constexpr uint8_t ZONE = 0;
 // Frames whose headers are on their way while one is read.
 constexpr size_t FRAMES_AHEAD = 8;
 
@@ -69,7 +67,7 @@ struct Filter::Ends {
     if (from.role == LinkRole::Endpoint) {
       // An endpoint's traffic to itself stays inside it: on a link it is forged.
       if (destination == from.endpointId) judgement.reason = DropReason::MartianSource;
-    } else if (table.linkOfEndpoint(destination) == NONE) {
+    } else if (!isHere(destination, from, table)) {
       if (from.wire) {
         deny(DENIED_BY_INGRESS, judgement);
       } else {
@@ -138,7 +136,7 @@ Judgement Filter::judge(const Frame& frame, const LinkContext& from, const Table
   Foreseen foreseen;
   ConnName name;
   if (next == Next::Tracked) {
-    nameConn(view.key, view.icmpRole, view.icmpType, ZONE, &name);
+    nameConn(view.key, view.icmpRole, view.icmpType, from.zone, &name);
     foreseen.name = &name;
     foreseen.hint = connections_.hintOf(name);
     foreseen.hasLeaves = false;
@@ -157,7 +155,7 @@ void Filter::judgeBatch(std::span<const Frame> frames, const LinkContext& from,
     PacketView& view = batch.views[at];
     batch.next[at] = read(frames[at], from, table, view, judgement);
     if (batch.next[at] != Next::Tracked) continue;
-    nameConn(view.key, view.icmpRole, view.icmpType, ZONE, &batch.names[tracked]);
+    nameConn(view.key, view.icmpRole, view.icmpType, from.zone, &batch.names[tracked]);
     batch.frameOf[tracked] = static_cast<uint8_t>(at);
     ++tracked;
   }
@@ -303,7 +301,7 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
       judgeRelated(view, from, table, nowUs, judgement);
       break;
     case Next::Fragment:
-      judgement.reason = fragments_.follow(view, ZONE, nowUs);
+      judgement.reason = fragments_.follow(view, from.zone, nowUs);
       if (judgement.passes()) judgement.reason = checkOffload(frame, view);
       break;
     case Next::Nothing:
@@ -336,7 +334,7 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     judgement.reason = DropReason::RelatedUnknown;
     return;
   }
-  const ConnName name = connNameOf(quote.key, quote.icmpRole, quote.icmpType, ZONE);
+  const ConnName name = connNameOf(quote.key, quote.icmpRole, quote.icmpType, from.zone);
   ConnEntry* const found = connections_.find(name, connections_.hintOf(name), nowUs);
   if (found == nullptr) {
     judgement.reason = DropReason::RelatedUnknown;
@@ -349,7 +347,7 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
   // to the world, from any router on the way.
   const uint32_t quotedPeer = entry.endpoint[1 - name.sender];
   const bool placed = from.role == LinkRole::Endpoint ? quotedPeer == from.endpointId
-                                                      : table.linkOfEndpoint(quotedPeer) == NONE;
+                                                      : !isHere(quotedPeer, from, table);
   if (!placed) {
     judgement.reason = DropReason::RelatedMismatch;
     return;
@@ -361,8 +359,8 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
   }
   if (!view.fragmented) return;
   FragmentTable::Datagram* datagram = nullptr;
-  judgement.reason = fragments_.reserve(view, ZONE, nowUs, &datagram);
-  if (judgement.passes()) fragments_.admit(view, ZONE, nowUs, datagram);
+  judgement.reason = fragments_.reserve(view, from.zone, nowUs, &datagram);
+  if (judgement.passes()) fragments_.admit(view, from.zone, nowUs, datagram);
 }
 
 void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
@@ -392,7 +390,7 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
 
   FragmentTable::Datagram* datagram = nullptr;
   if (view.fragmented) {
-    judgement.reason = fragments_.reserve(view, ZONE, nowUs, &datagram);
+    judgement.reason = fragments_.reserve(view, from.zone, nowUs, &datagram);
     if (!judgement.passes()) return;
   }
   if (entry != nullptr && !current && !recheck(*entry, table, judgement)) return;
@@ -412,7 +410,7 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   if (entry != nullptr && judgement.passes() && !judgement.opened) {
     entry->count(judgement.frameBytes);
   }
-  if (view.fragmented && judgement.passes()) fragments_.admit(view, ZONE, nowUs, datagram);
+  if (view.fragmented && judgement.passes()) fragments_.admit(view, from.zone, nowUs, datagram);
 }
 
 void Filter::judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,

@@ -39,9 +39,10 @@ enum class LinkRole : uint8_t {
 // Where a frame came in. The worker makes one for each link, and again after a table swap.
 struct LinkContext {
   uint32_t linkId = 0;
-  uint32_t endpointId = NONE;  // Endpoint: TableInForce::endpointOfLink(linkId); Uplink: NONE
+  uint32_t endpointId = NONE;  // its own; Uplink of a wire: the one behind the wire; others: NONE
   LinkRole role = LinkRole::Endpoint;
   bool wire = false;    // the other side of this link is one link, whatever the destination
+  uint8_t zone = 0;     // of the connections seen here: each wire sees a network of its own
   bool hasMac = false;  // whether `mac` is known
   MacAddress mac = {};  // Endpoint: its own; Uplink of a wire: the endpoint's behind the wire
 };

@@ -61,7 +61,6 @@ Status judgeCapture(const Replay& replay) noexcept {
   std::copy(replay.podMac.begin(), replay.podMac.end(), inside.mac.begin());
   LinkContext outside = inside;
   outside.linkId = OUTSIDE;
-  outside.endpointId = NONE;
   outside.role = LinkRole::Uplink;
 
   const TableInForce& table = *slot.read(0);

@@ -20,10 +20,6 @@ uint32_t endpointOf(const AddressBytes& address, uint8_t family, const TableInFo
   return table.view.leaf(table.view.leafOf(address.data(), family)).endpointId;
 }
 
-bool isBound(uint32_t endpoint, const TableInForce& table) {
-  return table.linkOfEndpoint(endpoint) != NONE;
-}
-
 // Whether the MAC of the endpoint behind a wire is what `mac` is, seen from its uplink.
 bool isPodMac(const MacAddress& mac, const LinkContext& from) {
   return from.wire && from.hasMac && mac == from.mac;
@@ -49,7 +45,7 @@ bool isSomebodysHere(const AddressBytes& address, const LinkContext& from,
   if (isLinkLocal(address)) {
     return from.wire && from.hasMac && address == linkLocalOf(from.mac);
   }
-  return isBound(endpointOf(address, 6, table), table);
+  return isHere(endpointOf(address, 6, table), from, table);
 }
 
 DropReason guardEndpointSource(const PacketView& view, uint8_t type, const LinkContext& from,
@@ -196,6 +192,11 @@ DropReason guardFromUplink(const Frame& frame, const PacketView& view, uint8_t t
 
 }  // namespace
 
+bool isHere(uint32_t endpoint, const LinkContext& from, const TableInForce& table) noexcept {
+  if (from.wire) return endpoint != NONE && endpoint == from.endpointId;
+  return table.linkOfEndpoint(endpoint) != NONE;
+}
+
 DropReason guardEthernet(const PacketView& view, const LinkContext& from) noexcept {
   const MacAddress source = ethernetSource(view);
   const bool spoofed =
@@ -222,7 +223,7 @@ DropReason guardArp(const PacketView& view, const LinkContext& from,
   }
   if (isPodMac(arp.senderMac, from)) return DropReason::SpoofedArp;
   // Somebody who probes for a local address must be heard, or its owner cannot defend it.
-  const bool claims = !probe && isBound(endpointOf(arp.senderAddress, 4, table), table);
+  const bool claims = !probe && isHere(endpointOf(arp.senderAddress, 4, table), from, table);
   return claims ? DropReason::SpoofedArp : DropReason::None;
 }
 
@@ -233,7 +234,7 @@ DropReason guardSource(const AddressBytes& source, uint8_t family, uint32_t endp
     return own ? DropReason::None : DropReason::SpoofedSource;
   }
   if (isMartianSource(source, family)) return DropReason::MartianSource;
-  return isBound(endpoint, table) ? DropReason::SpoofedSource : DropReason::None;
+  return isHere(endpoint, from, table) ? DropReason::SpoofedSource : DropReason::None;
 }
 
 DropReason guardNeighbor(const Frame& frame, const PacketView& view, const LinkContext& from,

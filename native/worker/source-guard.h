@@ -7,6 +7,12 @@
 
 namespace sluice {
 
+// Whether a local endpoint is on this side of an uplink: behind its wire, or on any link of a
+// switch. Other wires' endpoints are far away, and what they send comes in by the uplink like
+// anybody's.
+[[nodiscard]] bool isHere(uint32_t endpoint, const LinkContext& from,
+                          const TableInForce& table) noexcept;
+
 // Checks the Ethernet source against what is behind the link.
 //
 // Errors: SpoofedMac.

@@ -45,8 +45,12 @@ struct Worker::Station {
   std::unique_ptr<Link> link;
   LinkContext context;
   std::optional<MacAddress> mac;
-  bool ready = false;  // listed in ready_
-  bool dirty = false;  // listed in dirty_
+  uint32_t partner = NONE;  // the other end of the wire
+  bool isInside = false;
+  uint8_t zone = 0;
+  bool unpolled = false;  // it has no descriptor that could tell of frames
+  bool ready = false;     // listed in ready_
+  bool dirty = false;     // listed in dirty_
   Counter receivedFrames;
   Counter receivedBytes;
   Counter sentFrames;
@@ -128,6 +132,7 @@ Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddres
   station->link = std::move(link);
   station->mac = mac;
   station->context.linkId = id;
+  station->unpolled = station->link->descriptor() < 0;
   // What arrived before it was watched has raised no event.
   station->ready = true;
   ready_.push_back(id);
@@ -145,23 +150,31 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
   if (station->link->descriptor() >= 0) {
     epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   }
+  if (Station* partner = stationOf(station->partner); partner != nullptr) partner->partner = NONE;
   stations_[linkId].reset();
   for (const auto& handover : inbox_) {
     if (handover != nullptr) handover->clear();
   }
-  if (way_ == Way::Wire && (linkId == inside_ || linkId == outside_)) way_ = Way::Nowhere;
-  if (way_ == Way::Switch && linkId == outside_) outside_ = NONE;
+  if (linkId == uplink_) uplink_ = NONE;
   contextsStale_ = true;
   return {};
 }
 
-Status Worker::makeWire(uint32_t inside, uint32_t outside) noexcept {
-  if (stationOf(inside) == nullptr || stationOf(outside) == nullptr || inside == outside) {
-    return {StatusCode::Argument};
+Status Worker::joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept {
+  Station* const ends[] = {stationOf(inside), stationOf(outside)};
+  if (inside == outside) return {StatusCode::Argument};
+  for (const Station* end : ends) {
+    if (end == nullptr || end->partner != NONE) return {StatusCode::Argument};
   }
-  way_ = Way::Wire;
-  inside_ = inside;
-  outside_ = outside;
+  const bool taken = std::any_of(stations_.begin(), stations_.end(), [zone](const auto& each) {
+    return each != nullptr && each->partner != NONE && each->zone == zone;
+  });
+  if (taken) return {StatusCode::Argument};
+  ends[0]->partner = outside;
+  ends[0]->isInside = true;
+  ends[1]->partner = inside;
+  ends[1]->isInside = false;
+  ends[0]->zone = ends[1]->zone = zone;
   contextsStale_ = true;
   return {};
 }
@@ -170,9 +183,8 @@ Status Worker::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
   if (uplink != NONE && (stationOf(uplink) == nullptr || !stationOf(uplink)->mac.has_value())) {
     return {StatusCode::Argument};
   }
-  way_ = Way::Switch;
-  inside_ = NONE;
-  outside_ = uplink;
+  switch_ = true;
+  uplink_ = uplink;
   gateway_ = gateway;
   contextsStale_ = true;
   return {};
@@ -180,17 +192,19 @@ Status Worker::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
 
 void Worker::refreshContexts(const TableInForce& table) noexcept {
   if (!contextsStale_ && contextsGeneration_ == table.generation) return;
-  const Station* inside = stationOf(inside_);
   for (uint32_t id = 0; id < stations_.size(); ++id) {
     Station* station = stationOf(id);
     if (station == nullptr) continue;
-    const bool uplink = id == outside_;
-    const auto& mac = way_ == Way::Wire && inside != nullptr ? inside->mac : station->mac;
+    const bool wire = station->partner != NONE;
+    const bool uplink = wire ? !station->isInside : id == uplink_;
+    const uint32_t inside = wire && uplink ? station->partner : id;
+    const auto& mac = stationOf(inside)->mac;
     station->context = {};
     station->context.linkId = id;
-    station->context.endpointId = uplink ? NONE : table.endpointOfLink(id);
+    station->context.endpointId = wire || !uplink ? table.endpointOfLink(inside) : NONE;
     station->context.role = uplink ? LinkRole::Uplink : LinkRole::Endpoint;
-    station->context.wire = way_ == Way::Wire;
+    station->context.wire = wire;
+    station->context.zone = station->zone;
     station->context.hasMac = mac.has_value();
     station->context.mac = mac.value_or(MacAddress{});
   }
@@ -222,7 +236,7 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     station->link->release();
     taken += count;
     if (lookAtAll) continue;
-    station->ready = count > 0;
+    station->ready = count > 0 || station->unpolled;
     if (station->ready) ready_[kept++] = id;
   }
   if (!lookAtAll) ready_.resize(kept);
@@ -384,7 +398,7 @@ void Worker::wait(int timeoutMs) noexcept {
 void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
                          uint64_t nowUs) noexcept {
   answersUsed_ = 0;
-  const bool judged = table != nullptr && way_ != Way::Nowhere;
+  const bool judged = table != nullptr && (from.partner != NONE || switch_);
   if (judged) {
     filter_->judgeBatch({frames_.data(), count}, from.context, *table, nowUs, judgements_.data());
     reportClosed();
@@ -422,11 +436,8 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
 
 DropReason Worker::forward(Station& from, Frame& frame, const Judgement& judgement,
                            const TableInForce& table) noexcept {
-  if (way_ == Way::Switch) return forwardSwitched(from, frame, judgement, table);
-  if (from.context.linkId != inside_ && from.context.linkId != outside_) {
-    return DropReason::NoDestination;
-  }
-  return send(*stationOf(from.context.linkId == inside_ ? outside_ : inside_), frame);
+  if (from.partner != NONE) return send(*stationOf(from.partner), frame);
+  return forwardSwitched(from, frame, judgement, table);
 }
 
 DropReason Worker::forwardSwitched(Station& from, Frame& frame, const Judgement& judgement,
@@ -438,7 +449,7 @@ DropReason Worker::forwardSwitched(Station& from, Frame& frame, const Judgement&
   }
   if (judgement.kind != FrameKind::Unicast) return DropReason::NoDestination;
   uint32_t linkId = table.linkOfEndpoint(judgement.destinationEndpoint);
-  if (linkId == NONE) linkId = outside_;
+  if (linkId == NONE) linkId = uplink_;
   Station* to = stationOf(linkId);
   if (to == nullptr || to == &from || !to->mac.has_value()) return DropReason::NoDestination;
   auto* bytes = reinterpret_cast<uint8_t*>(frame.bytes);

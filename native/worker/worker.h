@@ -25,9 +25,9 @@ namespace sluice {
 // The packet loop: takes batches from links, has them judged, and hands on what passes.
 //
 // Two ways to go. A wire has an inside and an outside, and what passes leaves by the other one as
-// it came. A switch has a link for each endpoint: a frame goes to the link of the endpoint that
-// owns its destination, from the gateway's MAC; ARP and neighbour requests are answered for
-// everybody.
+// it came; there may be any number of them. A switch has a link for each endpoint: a frame goes to
+// the link of the endpoint that owns its destination, from the gateway's MAC; ARP and neighbour
+// requests are answered for everybody.
 //
 // Threads: links and ways are set while no round runs; rounds are one thread's; counters are read
 //          from anywhere.
@@ -59,9 +59,14 @@ class Worker {
   // Errors: Argument when there is no such link.
   Status removeLink(uint32_t linkId) noexcept;
 
-  // Errors: Argument when a link is not there, or both are one.
-  Status makeWire(uint32_t inside, uint32_t outside) noexcept;
-  // `uplink` is a link or NONE; frames to it go to the MAC that was given with it.
+  // Joins two links to a wire, until one of them is removed. `zone` tells its connections from
+  // those of other wires.
+  //
+  // Errors: Argument when a link is not there or of another wire, both are one, or another wire has
+  //         the zone.
+  Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept;
+  // Every link that is of no wire is of the switch. `uplink` is a link or NONE; frames to it go to
+  // the MAC that was given with it.
   Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
 
   // Handles at most one batch of each link that has frames; returns how many frames it took.
@@ -98,7 +103,6 @@ class Worker {
 
  private:
   struct Station;
-  enum class Way : uint8_t { Nowhere, Wire, Switch };
 
   Worker(std::unique_ptr<Filter> filter, TableSlot* tables, size_t number,
          EventRing* events) noexcept;
@@ -143,9 +147,8 @@ class Worker {
   uint64_t receivers_ = 0;                        // bit: worker that was handed a frame this round
   alignas(64) std::atomic<bool> asleep_ = false;
 
-  Way way_ = Way::Nowhere;
-  uint32_t inside_ = NONE;
-  uint32_t outside_ = NONE;  // of a switch: the uplink
+  bool switch_ = false;
+  uint32_t uplink_ = NONE;  // of the switch
   MacAddress gateway_ = {};
   bool contextsStale_ = true;
   uint32_t contextsGeneration_ = 0;  // 0: no table yet

@@ -144,8 +144,10 @@ export interface NativeDataplane {
   removeLink(linkId: number): void;
   /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
   swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;
-  startWire(inside: number, outside: number): void;
-  startSwitch(gatewayMac: string, uplink: number): void;
+  /** `zone` is 0 to 255, another for each wire. */
+  joinWire(inside: number, outside: number, zone: number): void;
+  makeSwitch(gatewayMac: string, uplink: number): void;
+  start(): void;
   stop(): void;
   close(): void;
   /**

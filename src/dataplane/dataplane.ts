@@ -88,16 +88,29 @@ export interface XdpLinkOptions extends InterfaceOptions {
   readonly generic?: boolean;
 }
 
+/** Two links, of which what passes leaves by the other one unchanged. */
+export interface Wire {
+  readonly inside: number;
+  readonly outside: number;
+  /** 0 to `zonesMax - 1`: tells the connections of one wire from those of another. 0 when absent. */
+  readonly zone?: number;
+}
+
+/** Wires of one data plane, at most. */
+export const zonesMax = 256;
+
 /**
  * How frames go from link to link.
  *
- * A wire has two links, and what passes leaves by the other one unchanged. A switch has a link for
+ * Wires stand beside each other: each sees a network of its own. A switch has a link for
  * each endpoint: frames go to the link of the endpoint that owns the destination address, from the
  * gateway's MAC; the gateway answers ARP and neighbour requests for everybody; what has no endpoint
  * here goes to the uplink, where there is one.
  */
 export type Topology =
-  | { readonly wire: { readonly inside: number; readonly outside: number } }
+  | { readonly wire: Wire }
+  /** Those that `joinWire` has made, or is going to make. */
+  | { readonly wires: "joined" }
   | { readonly switch: { readonly gatewayMac: string; readonly uplink?: number } };
 
 /** What has passed one link. */
@@ -312,14 +325,23 @@ export class Dataplane {
     );
   }
 
+  /**
+   * Joins two links to a wire, also while others forward; it ends when one of them is removed.
+   *
+   * Errors: DataplaneError when a link is not there or of another wire, or another wire has the zone.
+   */
+  joinWire({ inside, outside, zone }: Wire): void {
+    native("join the wire", () => this.#native.joinWire(inside, outside, zone ?? 0));
+  }
+
   /** Starts to forward. Without a table every frame is dropped. Links may be added later too. */
   start(topology: Topology): void {
+    if ("wire" in topology) this.joinWire(topology.wire);
     native("start the worker", () => {
-      if ("wire" in topology) {
-        this.#native.startWire(topology.wire.inside, topology.wire.outside);
-      } else {
-        this.#native.startSwitch(topology.switch.gatewayMac, topology.switch.uplink ?? NONE);
+      if ("switch" in topology) {
+        this.#native.makeSwitch(topology.switch.gatewayMac, topology.switch.uplink ?? NONE);
       }
+      this.#native.start();
     });
   }
 

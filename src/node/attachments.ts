@@ -1,28 +1,38 @@
 import type { FilteredInterface } from "../control/control-routes.js";
-import type { Dataplane } from "../dataplane/dataplane.js";
-import type { Ruleset } from "../policy/ruleset.js";
+import type { CompiledTable } from "../control/controller.js";
+import { type Dataplane, zonesMax } from "../dataplane/dataplane.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
 import { podText } from "./node-config.js";
 
 interface Held {
   readonly wanted: Attachment;
   readonly open: OpenAttachment;
+  readonly zone: number;
+}
+
+export interface AttachmentsOptions {
+  readonly dataplane: Dataplane;
+  readonly tell: (line: string) => void;
+  /** A table has come into force. */
+  readonly swapped: (generation: number, table: CompiledTable) => void;
 }
 
 /**
  * The attachments of one data plane.
  *
- * A change takes the new ones, then a table that knows them, then lets frames pass, then gives back what
- * is not wanted any more: at no time does a frame pass unjudged, and those that stay notice nothing.
+ * A change takes the new ones, then puts a table in force that knows them, then lets frames pass, then
+ * gives back what is not wanted any more: at no time does a frame pass unjudged, and those that stay
+ * notice nothing. Only where a new one wants an interface that an old one holds does the old one go first.
  */
 export class Attachments {
-  readonly #dataplane: Dataplane;
-  readonly #tell: (line: string) => void;
+  readonly #options: AttachmentsOptions;
   #held: readonly Held[] = [];
+  #table: CompiledTable | undefined;
+  #isStarted = false;
+  #nextZone = 0;
 
-  constructor(dataplane: Dataplane, tell: (line: string) => void) {
-    this.#dataplane = dataplane;
-    this.#tell = tell;
+  constructor(options: AttachmentsOptions) {
+    this.#options = options;
   }
 
   interfaces(): readonly FilteredInterface[] {
@@ -35,36 +45,36 @@ export class Attachments {
   }
 
   /**
-   * Puts a table in force that these attachments, and no others, are judged by.
+   * Puts a table in force, by which these attachments and no others are judged; returns its generation.
    *
    * Errors: what opening one throws, or what the swap throws; everything is then as it was.
    */
-  enforce(wanted: readonly Attachment[], blob: Uint8Array, ruleset: Ruleset): number {
-    const stay = new Map(this.#held.map((held) => [held.wanted.identity, held.open]));
-    const kept = new Set<OpenAttachment>();
-    const opened: OpenAttachment[] = [];
-    const next: Held[] = [];
+  enforce(wanted: readonly Attachment[], table: CompiledTable): number {
+    const before = this.#held;
+    const identities = new Set(wanted.map(({ identity }) => identity));
+    const stay = before.filter((held) => identities.has(held.wanted.identity));
+    const leave = before.filter((held) => !stay.includes(held));
+    const known = new Map(stay.map((held) => [held.wanted.identity, held]));
+    const added = wanted.filter(({ identity }) => !known.has(identity));
+    const contested = new Set(added.flatMap(({ interfaces }) => interfaces));
+    const evicted = leave.filter(({ wanted: { interfaces } }) =>
+      interfaces.some((name) => contested.has(name)),
+    );
+
+    for (const { open } of evicted) open.close();
+    const opened = new Map<Attachment, Held>();
     try {
-      for (const each of wanted) {
-        let open = stay.get(each.identity);
-        if (open === undefined) {
-          open = each.open(this.#dataplane, this.#tell);
-          opened.push(open);
-        } else {
-          kept.add(open);
-        }
-        next.push({ wanted: each, open });
-      }
-      const generation = this.#dataplane.swapTable(blob, bindings(next, ruleset));
-      for (const { inside, outside } of opened) {
-        this.#dataplane.start({ wire: { inside, outside } });
-      }
-      const gone = this.#held.filter(({ open }) => !kept.has(open));
-      this.#held = next;
-      for (const { open } of gone) open.close();
+      for (const each of added) opened.set(each, this.#open(each, [...before, ...opened.values()]));
+      const next = wanted.map((each) => {
+        const held = known.get(each.identity);
+        return held === undefined ? opened.get(each)! : { ...held, wanted: each };
+      });
+      const generation = this.#swap(next, table);
+      for (const held of leave) if (!evicted.includes(held)) held.open.close();
       return generation;
     } catch (error) {
-      for (const open of opened) open.close();
+      for (const { open } of opened.values()) open.close();
+      if (evicted.length > 0) this.#restore(before, evicted);
       throw error;
     }
   }
@@ -75,11 +85,58 @@ export class Attachments {
     this.#held = [];
     for (const { open } of held) open.close();
   }
+
+  /** Opens an attachment in a zone that no other has, and none has had lately. */
+  #open(wanted: Attachment, others: readonly Held[]): Held {
+    const { dataplane, tell } = this.#options;
+    const open = wanted.open(dataplane, tell);
+    const taken = new Set(others.map(({ zone }) => zone));
+    while (taken.has(this.#nextZone)) this.#nextZone = (this.#nextZone + 1) % zonesMax;
+    const zone = this.#nextZone;
+    this.#nextZone = (zone + 1) % zonesMax;
+    return { wanted, open, zone };
+  }
+
+  /** Puts a table in force that is bound to these, joins the ends of the new ones, and starts. */
+  #swap(next: readonly Held[], table: CompiledTable): number {
+    const { dataplane, swapped } = this.#options;
+    const generation = dataplane.swapTable(table.blob, bindings(next, table));
+    const joined = new Set(this.#held.map(({ open }) => open));
+    for (const { open, zone } of next) {
+      if (!joined.has(open))
+        dataplane.joinWire({ inside: open.inside, outside: open.outside, zone });
+    }
+    if (!this.#isStarted) dataplane.start({ wires: "joined" });
+    this.#isStarted = true;
+    this.#held = next;
+    this.#table = table;
+    swapped(generation, table);
+    return generation;
+  }
+
+  /** Takes again what had to go for what could not come. */
+  #restore(before: readonly Held[], evicted: readonly Held[]): void {
+    const table = this.#table;
+    if (table === undefined) return;
+    const again = before.flatMap((held): Held[] => {
+      if (!evicted.includes(held)) return [held];
+      try {
+        return [{ ...held, open: held.wanted.open(this.#options.dataplane, () => {}) }];
+      } catch (error) {
+        const { message } = error as Error;
+        this.#options.tell(
+          `${held.wanted.name}: cannot be taken again: ${message}: nothing passes`,
+        );
+        return [];
+      }
+    });
+    this.#swap(again, table);
+  }
 }
 
 /** Says which link leads to which endpoint of a table; a pod that is not there has none. */
-function bindings(held: readonly Held[], { endpoints }: Ruleset): [number, number][] {
-  const ids = new Map(endpoints.map((endpoint, id) => [podText(endpoint), id]));
+function bindings(held: readonly Held[], { ruleset }: CompiledTable): [number, number][] {
+  const ids = new Map(ruleset.endpoints.map((endpoint, id) => [podText(endpoint), id]));
   return held.flatMap(({ wanted, open }): [number, number][] => {
     const id = ids.get(podText(wanted.pod));
     return id === undefined ? [] : [[id, open.inside]];

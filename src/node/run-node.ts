@@ -41,7 +41,11 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
   const signals = new Signals();
   const service = new ServiceManager(host);
   const dataplane = Dataplane.create(config.dataplane);
-  const attachments = new Attachments(dataplane, host.tell);
+  const attachments = new Attachments({
+    dataplane,
+    tell: host.tell,
+    swapped: (generation, table) => flows.useTable(generation, table),
+  });
   const flows = new FlowLog(dataplane, {
     interfaceName: (linkId) =>
       attachments.interfaces().find((each) => each.linkId === linkId)?.name,
@@ -56,11 +60,7 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
   const controller = new Controller({
     take: () => source.take(),
     local: () => local,
-    enforce(table) {
-      const generation = attachments.enforce(wanted, table.blob, table.ruleset);
-      flows.useTable(generation, table);
-      return generation;
-    },
+    enforce: (table) => attachments.enforce(wanted, table),
   });
   const before = (): void => service.reloading();
   const after = (done: Reload): void => {
