@@ -6,10 +6,12 @@ import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { RunOptions } from "./options.js";
+import { unblocked } from "./unblocked.js";
 import { packageVersion } from "./version.js";
 
 /** Stands between interfaces and enforces, until SIGTERM or SIGINT: flags to a config, and off it goes. */
-export async function runRun(options: RunOptions, io: Io): Promise<number> {
+export async function runRun(options: RunOptions, process: Io): Promise<number> {
+  const io = unblocked(process);
   const config = configOf(options);
   const stdin = config.source.paths.includes("-") ? await readStdin(io) : undefined;
   const ran = await asCommand(() =>

@@ -1,0 +1,66 @@
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
+import type { Io, Output } from "./io.js";
+
+const standardError = 2;
+
+/**
+ * Makes messages that nobody waits for: what a full pipe, a stopped terminal or a full disk does not
+ * take is lost, and the next message that is taken says how many were.
+ *
+ * A process that enforces must not stand still, or end, because nobody reads what it says. Node writes
+ * to a pipe and waits until it has been read.
+ */
+export function unblocked(io: Io): Io {
+  if (io.stderr !== process.stderr) return io;
+  const fd = descriptorThatDoesNotWait();
+  return fd === undefined ? io : { ...io, stderr: new Messages(fd) };
+}
+
+/** Undefined for a socket, for which Node does not wait either. */
+function descriptorThatDoesNotWait(): number | undefined {
+  const kind = fstatSync(standardError);
+  if (kind.isFile()) return standardError;
+  if (!kind.isFIFO() && !kind.isCharacterDevice()) return undefined;
+  try {
+    // Opened anew, so that whoever shares the old descriptor goes on waiting as it did.
+    return openSync(`/proc/self/fd/${standardError}`, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch {
+    return undefined;
+  }
+}
+
+class Messages implements Output {
+  readonly #fd: number;
+  /** The end of a message whose beginning has been taken. */
+  #rest: Uint8Array = new Uint8Array();
+  #lost = 0;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  write(chunk: string | Uint8Array): boolean {
+    const told = this.#lost > 0 ? `sluice: ${this.#lost} messages could not be written\n` : "";
+    if (this.#take(this.#rest) && this.#take(Buffer.concat([Buffer.from(told), bytesOf(chunk)]))) {
+      this.#lost = 0;
+    } else {
+      this.#lost++;
+    }
+    return true;
+  }
+
+  /** Whether at least the beginning was taken: then the end will be, or nothing after it. */
+  #take(bytes: Uint8Array): boolean {
+    if (bytes.length === 0) return true;
+    try {
+      this.#rest = bytes.subarray(writeSync(this.#fd, bytes));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+function bytesOf(chunk: string | Uint8Array): Uint8Array {
+  return typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+}
