@@ -24,6 +24,7 @@ const srcRooms: Record<string, readonly string[]> = {
     ...["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
     ...["observe", "metrics"],
   ],
+  kubernetes: ["diagnostics", "manifest", "policy", "control"],
   capture: ["net"],
   lab: [
     ...["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],

@@ -78,12 +78,12 @@ export function changesBetween(
   return changes;
 }
 
-/** Compares plain objects, arrays, typed arrays, maps and sets by what they hold. */
-function isEqual(a: unknown, b: unknown): boolean {
+/** Compares plain objects, arrays, typed arrays, maps and sets by what they hold, but for one field. */
+export function isEqual(a: unknown, b: unknown, butFor?: string): boolean {
   if (a === b) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
   if (a instanceof Map && b instanceof Map) {
-    return a.size === b.size && [...a].every(([key, value]) => isEqual(value, b.get(key)));
+    return a.size === b.size && [...a].every(([key, value]) => isEqual(value, b.get(key), butFor));
   }
   if (a instanceof Set && b instanceof Set) {
     return a.size === b.size && [...a].every((value) => b.has(value));
@@ -92,7 +92,7 @@ function isEqual(a: unknown, b: unknown): boolean {
   return (
     Array.isArray(a) === Array.isArray(b) &&
     keys.length === Object.keys(b).length &&
-    keys.every((key) => isEqual((a as Fields)[key], (b as Fields)[key]))
+    keys.every((key) => key === butFor || isEqual((a as Fields)[key], (b as Fields)[key], butFor))
   );
 }
 

@@ -44,6 +44,7 @@ export const catalogue = {
   SL1302: ["warning", "kind is superseded"],
   SL1303: ["info", "kind is of no concern"],
   SL1304: ["warning", "block has host bits"],
+  SL1401: ["warning", "object of the API server not understood"],
   SL2001: ["warning", "two pods with one address"],
   SL2002: ["warning", "domain names are not looked up"],
   SL2003: ["error", "no traffic of that pod to judge"],

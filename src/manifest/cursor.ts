@@ -11,7 +11,7 @@ import { entryOf, type YamlEntry, type YamlNode } from "./yaml-node.js";
 
 /** What the reading of one object shares: its text, what it is called, and what was found. */
 export interface Reading {
-  readonly source: SourceText;
+  readonly source: Pick<SourceText, "span">;
   readonly object: ObjectRef;
   readonly diagnostics: Diagnostic[];
   /**

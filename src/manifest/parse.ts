@@ -98,19 +98,23 @@ const controlCharacter = /(?![\t\n\r\u0085])[\p{Cc}\ufffe\uffff]/u;
 type Reader = (root: Cursor) => KubernetesObject | undefined;
 
 /** The kinds that are read, with the one API version of each. */
-const kinds = new Map<string, { readonly apiVersion: string; readonly read: Reader }>([
-  ["Namespace", { apiVersion: "v1", read: readNamespace }],
-  ["Node", { apiVersion: "v1", read: readNode }],
-  ["Pod", { apiVersion: "v1", read: readPod }],
-  ["NetworkPolicy", { apiVersion: "networking.k8s.io/v1", read: readNetworkPolicy }],
-  ...(["ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"] as const).map(
-    (kind) => {
-      const version = kind === "ClusterNetworkPolicy" ? "v1alpha2" : "v1alpha1";
-      const apiVersion = `policy.networking.k8s.io/${version}`;
-      return [kind, { apiVersion, read: (root: Cursor) => readClusterPolicy(kind, root) }] as const;
-    },
-  ),
-]);
+export const kinds: ReadonlyMap<string, { readonly apiVersion: string; readonly read: Reader }> =
+  new Map<string, { readonly apiVersion: string; readonly read: Reader }>([
+    ["Namespace", { apiVersion: "v1", read: readNamespace }],
+    ["Node", { apiVersion: "v1", read: readNode }],
+    ["Pod", { apiVersion: "v1", read: readPod }],
+    ["NetworkPolicy", { apiVersion: "networking.k8s.io/v1", read: readNetworkPolicy }],
+    ...(["ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"] as const).map(
+      (kind) => {
+        const version = kind === "ClusterNetworkPolicy" ? "v1alpha2" : "v1alpha1";
+        const apiVersion = `policy.networking.k8s.io/${version}`;
+        return [
+          kind,
+          { apiVersion, read: (root: Cursor) => readClusterPolicy(kind, root) },
+        ] as const;
+      },
+    ),
+  ]);
 
 /** Kinds that stand beside ours in the groups that we know wholly. */
 const neighbours: Readonly<Record<string, readonly string[]>> = {

@@ -1,0 +1,148 @@
+import type { ManifestSource, SourceChanges, SourceStatus } from "../control/source.js";
+import { ApiClient } from "./api-client.js";
+import type { ClusterAccess } from "./cluster-access.js";
+import { PendingChanges } from "./pending-changes.js";
+import { Reflector } from "./reflector.js";
+import { ResourceStore } from "./resource-store.js";
+import { resources } from "./resources.js";
+import { type Timing, usualTiming } from "./timing.js";
+
+export interface KubernetesSourceOptions {
+  readonly access: ClusterAccess;
+  /** Tells an operator one line: what cannot be followed, and that it can again. */
+  readonly tell: (line: string) => void;
+  /** Absent: what suits a real server. */
+  readonly timing?: Timing;
+  /** Items of a page of a list; 500 when absent. */
+  readonly pageItems?: number;
+}
+
+/** How long to gather what goes wrong before it is told: when a server goes away, all of it does. */
+const TELL_AFTER_MS = 300;
+
+/**
+ * Manifests from a Kubernetes API server: lists them, then follows every change.
+ *
+ * Nothing is given out before every resource has been listed once: pods without their policies would
+ * be pods without isolation. From then on, what was said last holds for as long as the server is away.
+ *
+ * Shape:  objects hold what bears on policy and no more; pods that match nothing are left out.
+ * Owner:  of the connections; the access is closed with it.
+ */
+export class KubernetesSource implements ManifestSource {
+  readonly #options: KubernetesSourceOptions;
+  readonly #stop = new AbortController();
+  readonly #stores: readonly ResourceStore[];
+  readonly #reflectors: readonly Reflector[];
+  readonly #pending = new PendingChanges();
+  readonly #synced: Promise<void>;
+  #isSynced = false;
+  #changed: (() => void) | undefined;
+  #isTold = false;
+  #teller: NodeJS.Timeout | undefined;
+  #told = "";
+
+  constructor(options: KubernetesSourceOptions) {
+    this.#options = options;
+    const { access, timing = usualTiming, pageItems = 500 } = options;
+    const client = new ApiClient(access, timing);
+    this.#stores = resources.map(
+      (resource) =>
+        new ResourceStore(resource, this.#pending, {
+          noted: () => this.#noteChange(),
+          stateChanged: () => this.#gather(),
+        }),
+    );
+    this.#reflectors = this.#stores.map(
+      (sink) => new Reflector({ client, resource: sink.resource, sink, timing, pageItems }),
+    );
+    this.#synced = Promise.all(this.#stores.map(({ synced }) => synced)).then(() => {
+      this.#isSynced = true;
+    });
+    for (const reflector of this.#reflectors) void reflector.run(this.#stop.signal);
+  }
+
+  follow(changed: () => void): void {
+    this.#changed = changed;
+    this.#noteChange();
+  }
+
+  /** Errors: Error, when it is closed before everything has been listed once. */
+  async take(): Promise<SourceChanges> {
+    if (!this.#isSynced) {
+      const { signal } = this.#stop;
+      await new Promise<void>((resolve, reject) => {
+        const stopped = () => reject(new Error("the Kubernetes API was not reached"));
+        if (signal.aborted) return stopped();
+        signal.addEventListener("abort", stopped);
+        void this.#synced.then(() => {
+          signal.removeEventListener("abort", stopped);
+          resolve();
+        });
+      });
+      // What was there before us has no delay that means anything.
+      this.#pending.forgetTimes();
+    }
+    this.#isTold = false;
+    return this.#pending.take();
+  }
+
+  get isBehind(): boolean {
+    return !this.#isSynced || this.#pending.size > 0;
+  }
+
+  status(): SourceStatus {
+    const each = this.#reflectors.map(({ status }, index) => ({
+      ...status,
+      objects: this.#stores[index]!.size,
+    }));
+    const heard = this.#reflectors.flatMap(({ lastHeardMs }) => lastHeardMs ?? []);
+    const lastMs = heard.length === 0 ? undefined : Math.max(...heard);
+    return {
+      kind: "kubernetes",
+      server: this.#options.access.server.origin,
+      connected: each.every(({ state }) => state === "following" || state === "absent"),
+      lastHeard: lastMs === undefined ? null : new Date(lastMs).toISOString(),
+      ageSeconds: lastMs === undefined ? null : Math.max(0, (Date.now() - lastMs) / 1_000),
+      objects: each.reduce((sum, { objects }) => sum + objects, 0),
+      unreadable: this.#stores.reduce((sum, { unreadable }) => sum + unreadable, 0),
+      resources: each,
+    };
+  }
+
+  close(): void {
+    this.#stop.abort();
+    clearTimeout(this.#teller);
+    this.#options.access.close();
+  }
+
+  #noteChange(): void {
+    const changed = this.#changed;
+    if (changed === undefined || this.#isTold || !this.#isSynced || this.#pending.size === 0)
+      return;
+    this.#isTold = true;
+    setImmediate(() => {
+      if (!this.#stop.signal.aborted) changed();
+    });
+  }
+
+  /** Tells what goes wrong, once for all resources that it goes wrong with. */
+  #gather(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#teller ??= setTimeout(() => {
+      this.#teller = undefined;
+      const byError = new Map<string, string[]>();
+      for (const { resource, error } of this.#reflectors.map(({ status }) => status)) {
+        if (error !== null) byError.set(error, [...(byError.get(error) ?? []), resource]);
+      }
+      const lines = [...byError].map(([error, names]) => `${names.join(", ")}: ${error}`);
+      const text = lines.sort().join("\n");
+      if (text === this.#told) return;
+      this.#told = text;
+      const { origin } = this.#options.access.server;
+      const until = this.#isSynced ? "the last state stays in force" : "nothing is in force yet";
+      for (const line of lines) this.#options.tell(`kubernetes ${origin}: ${line}; ${until}`);
+      if (lines.length === 0) this.#options.tell(`kubernetes ${origin}: everything is followed`);
+    }, TELL_AFTER_MS);
+  }
+}

@@ -1,0 +1,57 @@
+import type { KubernetesObject } from "../manifest/objects.js";
+
+/** One kind of object, as an API server serves it. */
+export interface Resource {
+  readonly kind: KubernetesObject["kind"];
+  readonly path: string;
+  /** Empty for the core group. */
+  readonly group: string;
+  readonly plural: string;
+  /** What is asked for, of all there is. */
+  readonly fieldSelector?: string;
+  /** Whether a server may not have it: it is of no Kubernetes release, but a CustomResourceDefinition. */
+  readonly isCustom: boolean;
+}
+
+const policyGroup = "policy.networking.k8s.io";
+
+function custom(kind: KubernetesObject["kind"], version: string, plural: string): Resource {
+  const path = `/apis/${policyGroup}/${version}/${plural}`;
+  return { kind, path, group: policyGroup, plural, isCustom: true };
+}
+
+/** All that policy depends on. */
+export const resources: readonly Resource[] = [
+  {
+    kind: "Pod",
+    path: "/api/v1/pods",
+    group: "",
+    plural: "pods",
+    // Pods that have ended match nothing; one that ends is told of as deleted.
+    fieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
+    isCustom: false,
+  },
+  {
+    kind: "Namespace",
+    path: "/api/v1/namespaces",
+    group: "",
+    plural: "namespaces",
+    isCustom: false,
+  },
+  { kind: "Node", path: "/api/v1/nodes", group: "", plural: "nodes", isCustom: false },
+  {
+    kind: "NetworkPolicy",
+    path: "/apis/networking.k8s.io/v1/networkpolicies",
+    group: "networking.k8s.io",
+    plural: "networkpolicies",
+    isCustom: false,
+  },
+  custom("ClusterNetworkPolicy", "v1alpha2", "clusternetworkpolicies"),
+  custom("AdminNetworkPolicy", "v1alpha1", "adminnetworkpolicies"),
+  custom("BaselineAdminNetworkPolicy", "v1alpha1", "baselineadminnetworkpolicies"),
+];
+
+/** Names a resource as roles and `kubectl auth can-i` do. */
+export function resourceName({ plural, group }: Resource): string {
+  return group === "" ? plural : `${plural}.${group}`;
+}

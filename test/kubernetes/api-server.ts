@@ -1,0 +1,344 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import type { ApiObject } from "./api-objects.js";
+import { makeCertificates } from "./certificates.js";
+
+/** What to do with a request instead of answering it. */
+export type Fault =
+  | {
+      readonly status: number;
+      readonly message?: string;
+      readonly headers?: Record<string, string>;
+    }
+  /** Ends the connection, before an answer or in the middle of it. */
+  | "cut"
+  /** Begins to answer and then says nothing more. */
+  | "stall"
+  /** Answers with this, whatever it is. */
+  | { readonly body: string };
+
+export interface SeenRequest {
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly isWatch: boolean;
+}
+
+interface WatchEvent {
+  readonly version: number;
+  readonly type: "ADDED" | "MODIFIED" | "DELETED";
+  readonly object: ApiObject;
+}
+
+interface Watch {
+  readonly path: string;
+  readonly answer: ServerResponse;
+  readonly matches: (object: ApiObject) => boolean;
+}
+
+/** Where each kind is served, as an API server with the policy CRDs serves it. */
+const paths: Readonly<Record<string, string>> = {
+  Pod: "/api/v1/pods",
+  Namespace: "/api/v1/namespaces",
+  Node: "/api/v1/nodes",
+  NetworkPolicy: "/apis/networking.k8s.io/v1/networkpolicies",
+  ClusterNetworkPolicy: "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
+  AdminNetworkPolicy: "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies",
+  BaselineAdminNetworkPolicy:
+    "/apis/policy.networking.k8s.io/v1alpha1/baselineadminnetworkpolicies",
+};
+
+/**
+ * An API server's list and watch, over HTTPS, as the Kubernetes API concepts describe them: one version
+ * counter for all, pages of one version, history that can be compacted, bookmarks, field selectors of
+ * pods' phases.
+ */
+export class ApiServer {
+  readonly ca: string;
+  /** What the server has been asked, in order. */
+  readonly seen: SeenRequest[] = [];
+  /** Tokens that it takes. */
+  readonly tokens = new Set(["first-token"]);
+  /** Kinds that it does not have. */
+  readonly absent = new Set<string>();
+  /** Decides on each request, before it is answered. */
+  fault: (request: SeenRequest) => Fault | undefined = () => undefined;
+  /** Bookmarks are sent this often, where they are asked for. */
+  bookmarkMs = 50;
+  /** Sends lines in pieces of this many bytes. */
+  pieceBytes = Number.POSITIVE_INFINITY;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #watches = new Set<Watch>();
+  readonly #objects = new Map<string, Map<string, ApiObject>>();
+  readonly #events = new Map<string, WatchEvent[]>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #version = 1000;
+  /** Versions before this one are forgotten. */
+  #oldest = 0;
+  #port = 0;
+
+  constructor() {
+    const { ca, server } = makeCertificates();
+    this.ca = ca;
+    this.#server = createServer(server, (request, answer) => this.#answer(request, answer));
+    this.#server.on("secureConnection", (socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+      socket.on("error", () => {});
+    });
+  }
+
+  /** Listens, on the same port each time. */
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(this.#port, "127.0.0.1", resolve));
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Goes away, with every connection. */
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#timers.clear();
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+    this.#watches.clear();
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${this.#port}`;
+  }
+
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
+  get watches(): number {
+    return this.#watches.size;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  kubeconfig(token = "first-token", ca = this.ca): string {
+    return JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "test",
+      clusters: [
+        {
+          name: "c",
+          cluster: {
+            server: this.url,
+            "certificate-authority-data": Buffer.from(ca).toString("base64"),
+          },
+        },
+      ],
+      users: [{ name: "u", user: { token } }],
+      contexts: [
+        { name: "test", context: { cluster: "c", user: "u" } },
+        { name: "broken", context: { cluster: "gone", user: "u" } },
+      ],
+    });
+  }
+
+  put(object: ApiObject): void {
+    const { path, key } = placeOf(object);
+    const objects = this.#objectsAt(path);
+    const before = objects.get(key);
+    const version = ++this.#version;
+    const stored = versioned(object, version);
+    objects.set(key, stored);
+    this.#publish(path, { version, type: before ? "MODIFIED" : "ADDED", object: stored }, before);
+  }
+
+  remove(object: ApiObject): void {
+    const { path, key } = placeOf(object);
+    const before = this.#objectsAt(path).get(key);
+    if (before === undefined) return;
+    this.#objectsAt(path).delete(key);
+    const version = ++this.#version;
+    this.#publish(path, { version, type: "DELETED", object: versioned(before, version) }, before);
+  }
+
+  /** Forgets all history: whoever watches from before now is told 410. */
+  compact(): void {
+    this.#oldest = ++this.#version;
+    this.#events.clear();
+  }
+
+  /** Writes to every watch of a kind, whatever it is. */
+  say(kind: string, text: string): void {
+    for (const { path, answer } of this.#watches) if (path === paths[kind]) answer.write(text);
+  }
+
+  /** Ends every connection that watches, in the middle of whatever it says. */
+  cutWatches(): void {
+    for (const { answer } of this.#watches) answer.socket?.destroy();
+  }
+
+  #objectsAt(path: string): Map<string, ApiObject> {
+    const objects = this.#objects.get(path) ?? new Map<string, ApiObject>();
+    this.#objects.set(path, objects);
+    return objects;
+  }
+
+  #publish(path: string, event: WatchEvent, before: ApiObject | undefined): void {
+    const events = this.#events.get(path) ?? [];
+    events.push(event);
+    this.#events.set(path, events);
+    for (const watch of this.#watches) {
+      if (watch.path === path) this.#tell(watch, event, before);
+    }
+  }
+
+  #tell({ answer, matches }: Watch, event: WatchEvent, before: ApiObject | undefined): void {
+    const had = before !== undefined && matches(before);
+    const has = event.type !== "DELETED" && matches(event.object);
+    if (!had && !has) return;
+    const type = !has ? "DELETED" : had ? "MODIFIED" : "ADDED";
+    this.#write(answer, { type, object: event.object });
+  }
+
+  #write(answer: ServerResponse, line: unknown): void {
+    const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
+    for (let at = 0; at < bytes.length; at += this.pieceBytes) {
+      answer.write(bytes.subarray(at, at + this.pieceBytes));
+    }
+  }
+
+  #answer(request: IncomingMessage, answer: ServerResponse): void {
+    const url = new URL(request.url ?? "", this.url);
+    const query = url.searchParams;
+    const seen = { path: url.pathname, query, isWatch: query.get("watch") === "true" };
+    this.seen.push(seen);
+    const fault = this.fault(seen);
+    const [scheme, token] = (request.headers.authorization ?? "").split(" ");
+    const kind = Object.keys(paths).find((each) => paths[each] === url.pathname);
+    if (fault !== undefined) this.#fail(answer, fault);
+    else if (scheme !== "Bearer" || !this.tokens.has(token ?? "")) {
+      this.#refuse(answer, 401, "Unauthorized", "Unauthorized");
+    } else if (kind === undefined || this.absent.has(kind)) {
+      answer.writeHead(404, { "content-type": "text/plain; charset=utf-8" });
+      answer.end("404 page not found\n");
+    } else if (seen.isWatch) this.#watch(kind, query, answer);
+    else this.#list(kind, query, answer);
+  }
+
+  #fail(answer: ServerResponse, fault: Fault): void {
+    if (fault === "cut") answer.socket?.destroy();
+    else if (fault === "stall") answer.write('{"kind":"');
+    else if ("body" in fault) answer.end(fault.body);
+    else {
+      for (const [name, value] of Object.entries(fault.headers ?? {}))
+        answer.setHeader(name, value);
+      this.#refuse(answer, fault.status, "Fault", fault.message ?? "as the test asked");
+    }
+  }
+
+  #refuse(answer: ServerResponse, code: number, reason: string, message: string): void {
+    answer.writeHead(code, { "content-type": "application/json" });
+    answer.end(JSON.stringify(statusObject(code, reason, message)));
+  }
+
+  #list(kind: string, query: URLSearchParams, answer: ServerResponse): void {
+    const matches = selector(query.get("fieldSelector"));
+    const limit = Number(query.get("limit") ?? 0);
+    const token = query.get("continue");
+    let start = "";
+    let version = this.#version;
+    if (token !== null) {
+      ({ start, version } = JSON.parse(Buffer.from(token, "base64url").toString()));
+      if (version < this.#oldest) {
+        const message =
+          "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.";
+        this.#refuse(answer, 410, "Expired", message);
+        return;
+      }
+    }
+    const all = [...this.#objectsAt(paths[kind]!)]
+      .filter(([key, object]) => key > start && matches(object))
+      .sort(([a], [b]) => (a < b ? -1 : 1));
+    const page = limit > 0 ? all.slice(0, limit) : all;
+    const rest = all.length - page.length;
+    const next = JSON.stringify({ start: page.at(-1)?.[0], version });
+    const more = {
+      continue: Buffer.from(next).toString("base64url"),
+      remainingItemCount: rest,
+    };
+    answer.writeHead(200, { "content-type": "application/json" });
+    answer.end(
+      JSON.stringify({
+        kind: `${kind}List`,
+        apiVersion: page[0]?.[1].apiVersion ?? "v1",
+        metadata: { resourceVersion: String(version), ...(rest > 0 ? more : {}) },
+        // Items of the built-in lists have neither kind nor apiVersion.
+        items: page.map(([, { kind: _kind, apiVersion: _version, ...object }]) => object),
+      }),
+    );
+  }
+
+  #watch(kind: string, query: URLSearchParams, answer: ServerResponse): void {
+    const path = paths[kind]!;
+    const from = Number(query.get("resourceVersion"));
+    answer.writeHead(200, { "content-type": "application/json" });
+    answer.flushHeaders();
+    if (from < this.#oldest) {
+      const message = `too old resource version: ${from} (${this.#oldest})`;
+      this.#write(answer, { type: "ERROR", object: statusObject(410, "Expired", message) });
+      answer.end();
+      return;
+    }
+    const watch = { path, answer, matches: selector(query.get("fieldSelector")) };
+    for (const event of this.#events.get(path) ?? []) {
+      // What stood before is not kept: an event that stops to match is told as the end of it.
+      if (event.version > from) this.#tell(watch, event, event.object);
+    }
+    this.#watches.add(watch);
+    const bookmark = () => {
+      const object = { kind, apiVersion: "v1", metadata: { resourceVersion: `${this.#version}` } };
+      this.#write(answer, { type: "BOOKMARK", object });
+    };
+    const wantsBookmarks = query.get("allowWatchBookmarks") === "true";
+    const bookmarks = setInterval(() => wantsBookmarks && bookmark(), this.bookmarkMs);
+    const end = setTimeout(() => answer.end(), Number(query.get("timeoutSeconds")) * 1_000);
+    this.#timers.add(bookmarks).add(end);
+    answer.on("close", () => {
+      this.#watches.delete(watch);
+      for (const timer of [bookmarks, end]) {
+        clearInterval(timer);
+        this.#timers.delete(timer);
+      }
+    });
+  }
+}
+
+export function statusObject(code: number, reason: string, message: string) {
+  return {
+    kind: "Status",
+    apiVersion: "v1",
+    metadata: {},
+    status: "Failure",
+    message,
+    reason,
+    code,
+  };
+}
+
+function placeOf({ kind, metadata }: ApiObject): { readonly path: string; readonly key: string } {
+  return { path: paths[kind]!, key: `${metadata.namespace ?? ""}/${metadata.name}` };
+}
+
+function versioned(object: ApiObject, version: number): ApiObject {
+  return { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
+}
+
+/** Understands what we ask: `status.phase!=A,status.phase!=B`. */
+function selector(text: string | null): (object: ApiObject) => boolean {
+  const not = (text ?? "")
+    .split(",")
+    .filter((each) => each !== "")
+    .map((each) => /^status\.phase!=(\w+)$/.exec(each)![1]!);
+  return ({ status }) => !not.includes(String((status as { phase?: unknown })?.phase));
+}

@@ -1,0 +1,115 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { findCluster } from "../../src/kubernetes/cluster-access.js";
+import { KubernetesSource } from "../../src/kubernetes/kubernetes-source.js";
+import type { Timing } from "../../src/kubernetes/timing.js";
+import type { KubernetesObject } from "../../src/manifest/objects.js";
+import { formatAddress } from "../../src/net/address.js";
+import { ApiServer } from "./api-server.js";
+
+/** A real server's times, divided by a few hundred. */
+export const quick: Timing = {
+  answerMs: 1_500,
+  idleMs: 300,
+  watchIdleMs: 600,
+  watchMs: 20_000,
+  steadyMs: 100,
+  backoffMs: 10,
+  backoffMaxMs: 150,
+  absentMs: 150,
+};
+
+/** A server, a source that follows it, and what the source has said so far. */
+export class Followed {
+  readonly server = new ApiServer();
+  /** What an operator was told. */
+  readonly told: string[] = [];
+  readonly folder = mkdtempSync(join(tmpdir(), "sluice-kube-"));
+  readonly kubeconfig = join(this.folder, "config");
+  /** What has been taken, by kind and name. */
+  readonly objects = new Map<string, KubernetesObject>();
+  /** Every change that was taken, in order: `Pod shop/a 10.0.0.1` or `-Pod shop/a`. */
+  readonly changes: string[] = [];
+  readonly codes: string[] = [];
+  source: KubernetesSource | undefined;
+
+  async start(
+    options: { readonly timing?: Partial<Timing>; readonly pageItems?: number; ca?: string } = {},
+  ): Promise<KubernetesSource> {
+    await this.server.start();
+    writeFileSync(this.kubeconfig, this.server.kubeconfig("first-token", options.ca));
+    const access = await findCluster({ kubeconfig: this.kubeconfig, env: {} });
+    this.source = new KubernetesSource({
+      access,
+      tell: (line) => this.told.push(line),
+      timing: { ...quick, ...options.timing },
+      ...(options.pageItems === undefined ? {} : { pageItems: options.pageItems }),
+    });
+    return this.source;
+  }
+
+  /** Takes until a condition holds, and from then on at each change. */
+  async until(holds: () => boolean, waitMs = 8_000): Promise<void> {
+    const end = Date.now() + waitMs;
+    for (;;) {
+      await this.take();
+      if (holds()) return;
+      if (Date.now() > end) {
+        const state = JSON.stringify(this.source?.status(), null, 1);
+        throw new Error(`waited in vain; told ${this.told.join("\n")}\n${state}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  async take(): Promise<void> {
+    const { changes, diagnostics } = await this.source!.take();
+    this.codes.push(...diagnostics.map(({ code }) => code));
+    for (const change of changes) {
+      if ("put" in change) {
+        const { kind, meta } = change.put;
+        const name = `${kind} ${meta.namespace}/${meta.name}`;
+        const addresses = kind === "Pod" ? change.put.addresses.map(formatAddress) : [];
+        this.objects.set(name, change.put);
+        this.changes.push([name, ...addresses].join(" "));
+      } else {
+        const { kind, namespace, name } = change.remove;
+        this.objects.delete(`${kind} ${namespace}/${name}`);
+        this.changes.push(`-${kind} ${namespace}/${name}`);
+      }
+    }
+  }
+
+  names(kind: string): string[] {
+    return [...this.objects.values()]
+      .filter((each) => each.kind === kind)
+      .map(({ meta }) => meta.name)
+      .sort();
+  }
+
+  /** Requests for one kind's path that were answered or not. */
+  asked(path: string, isWatch: boolean): number {
+    return this.server.seen.filter((each) => each.path === path && each.isWatch === isWatch).length;
+  }
+
+  async close(): Promise<void> {
+    this.source?.close();
+    await this.server.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+export const podsPath = "/api/v1/pods";
+export const policiesPath = "/apis/networking.k8s.io/v1/networkpolicies";
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Why the tests against an API server cannot run here; undefined when they can. */
+export const kubernetesObstacle = await findCluster({ kubeconfig: "/dev/null", env: {} }).then(
+  () => undefined,
+  ({ kind, message }: { readonly kind: string; readonly message: string }) =>
+    kind === "environment" ? message : undefined,
+);
