@@ -27,9 +27,35 @@ function statusText(status: ControlStatus, io: Io): string {
   lines.push(
     `${status.endpoints} endpoints, ${status.connections} connections (new tables: ${status.staleFlows}), ${status.flowsLost} flow records lost\n`,
   );
+  lines.push(...sourceLines(status, red));
   const drops = Object.entries(status.drops).sort(([, a], [, b]) => b - a);
   if (drops.length === 0) return [...lines, "nothing was dropped\n"].join("");
   const rows = drops.map(([reason, count]) => [reason, String(count)]);
   const table = renderTable(rows, { header: ["DROPPED BECAUSE", "FRAMES"], right: [1] });
   return [...lines, "\n", table].join("");
+}
+
+/** What there is to say of an API server, and of how fast what it says is in force. */
+function sourceLines(
+  { source, implementationDelay: delay }: ControlStatus,
+  red: (text: string) => string,
+): string[] {
+  if (source === null) return [];
+  const age = source.ageSeconds === null ? "never" : `${source.ageSeconds.toFixed(0)} s ago`;
+  const head = `${source.kind} ${sanitize(source.server)}: ${source.objects} objects, last heard ${age}`;
+  const lines = [source.connected ? `${head}\n` : red(`${head}; not followed at present\n`)];
+  for (const { resource, error } of source.resources) {
+    if (error !== null) lines.push(red(`  ${resource}: ${sanitize(error)}\n`));
+  }
+  if (source.unreadable > 0) {
+    lines.push(red(`  ${source.unreadable} objects are not understood, and allow nothing\n`));
+  }
+  const { events, p50Seconds, p99Seconds } = delay;
+  if (p50Seconds !== null && p99Seconds !== null) {
+    const ms = (seconds: number) => `${(1_000 * seconds).toFixed(1)} ms`;
+    lines.push(
+      `${events} events in force after ${ms(p50Seconds)} (p50), ${ms(p99Seconds)} (p99)\n`,
+    );
+  }
+  return lines;
 }

@@ -23,6 +23,7 @@ import type { Endpoint, EndpointRules, PolicySource } from "../policy/ruleset.js
 import type { Controller, Reload } from "./controller.js";
 import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
 import { PlainAnswer, type Routes, type Stream } from "./server.js";
+import type { SourceStatus } from "./source.js";
 
 /** An interface that a process filters. */
 export interface FilteredInterface {
@@ -48,6 +49,8 @@ export interface ControlSubject {
   readonly reload: () => Promise<Reload>;
   /** Whether there are changes on disk that have not been read yet, as far as anybody looks. */
   readonly isBehind: () => boolean;
+  /** How the source of the manifests is doing, where it is no folder. */
+  readonly source?: () => SourceStatus | undefined;
 }
 
 /** Heads every document, so that a reader can tell what it is and whether it knows it. */
@@ -74,8 +77,19 @@ export interface ControlStatus extends Headed {
   readonly endpoints: number;
   readonly connections: number;
   readonly flowsLost: number;
+  readonly implementationDelay: DelayItem;
+  /** Null where the manifests are files. */
+  readonly source: SourceStatus | null;
   /** Frames dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
+}
+
+/** How long changes have taken, from when they were heard of until they were in force. */
+export interface DelayItem {
+  readonly events: number;
+  /** Units: seconds; null while there are no events. */
+  readonly p50Seconds: number | null;
+  readonly p99Seconds: number | null;
 }
 
 export interface ControlList<Item> extends Headed {
@@ -235,6 +249,7 @@ export function metricsRoutes(subject: ControlSubject): Routes {
 export function controlStatus(subject: ControlSubject): ControlStatus {
   const { controller, dataplane, flows, staleFlows, name, version } = subject;
   const { generation, since, lastError, endpoints, pending } = controller.status;
+  const { delay } = controller.measures;
   const counters = dataplane.counters();
   const isCurrent = lastError === undefined && pending === 0 && !subject.isBehind();
   return {
@@ -251,6 +266,12 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     endpoints,
     connections: counters.connections,
     flowsLost: counters.eventsLost + flows.lost,
+    implementationDelay: {
+      events: delay.count,
+      p50Seconds: delay.quantile(0.5) ?? null,
+      p99Seconds: delay.quantile(0.99) ?? null,
+    },
+    source: subject.source?.() ?? null,
     drops: counters.drops,
   };
 }
@@ -271,6 +292,7 @@ function metricsText(subject: ControlSubject): string {
       compile: measures.compile,
       delay: measures.delay,
       flowsLost: flows.lost,
+      source: subject.source?.(),
     }),
   );
 }

@@ -25,6 +25,21 @@ export interface Measured {
   readonly delay: Histogram;
   /** Records that slow readers of flows have lost. */
   readonly flowsLost: number;
+  /** Where the manifests come from, when they are no files. */
+  readonly source: MeasuredSource | undefined;
+}
+
+/** A source that is followed over a network. */
+export interface MeasuredSource {
+  readonly connected: boolean;
+  readonly ageSeconds: number | null;
+  readonly unreadable: number;
+  readonly resources: readonly {
+    readonly resource: string;
+    readonly objects: number;
+    readonly events: number;
+    readonly lists: number;
+  }[];
 }
 
 const perInterface = [
@@ -150,9 +165,10 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
     {
       name: "sluice_policy_implementation_delay_seconds",
       type: "histogram",
-      help: "Time from a reload's request until its table is in force.",
+      help: "Time from a reload's request, or a source's event, until it is in force.",
       histogram: measured.delay,
     },
+    ...sourceMetrics(measured.source),
     counter("sluice_events_suppressed_total", "Flow records lost, by who was too slow.", [
       labelled({ kind: "ring" }, counters.eventsLost),
       labelled({ kind: "reader" }, measured.flowsLost),
@@ -162,6 +178,35 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
 }
 
 type LinkCounts = Counters["links"] extends ReadonlyMap<number, infer Counts> ? Counts : never;
+
+function sourceMetrics(source: MeasuredSource | undefined): readonly Family[] {
+  const one = (value: number | null | undefined): readonly Sample[] =>
+    value === undefined || value === null ? [] : [{ value }];
+  const each = (count: "objects" | "events" | "lists"): readonly Sample[] =>
+    (source?.resources ?? []).map((resource) =>
+      labelled({ resource: resource.resource }, resource[count]),
+    );
+  return [
+    gauge(
+      "sluice_source_connected",
+      "Whether every resource of the API server is followed at this moment.",
+      one(source === undefined ? undefined : Number(source.connected)),
+    ),
+    gauge(
+      "sluice_source_age_seconds",
+      "Time since the API server last said anything.",
+      one(source?.ageSeconds),
+    ),
+    gauge(
+      "sluice_source_unreadable_objects",
+      "Objects of the API server that are not understood, and allow nothing.",
+      one(source?.unreadable),
+    ),
+    gauge("sluice_source_objects", "Objects of the API server that are kept.", each("objects")),
+    counter("sluice_source_events_total", "Events of watches, bookmarks included.", each("events")),
+    counter("sluice_source_lists_total", "Whole lists read.", each("lists")),
+  ];
+}
 
 /** What Prometheus' own client libraries tell of every process. */
 function processMetrics(): readonly Family[] {

@@ -162,6 +162,13 @@ export class ApiServer {
     this.#publish(path, { version, type: "DELETED", object: versioned(before, version) }, before);
   }
 
+  /** What the pods are called, and their addresses: `web 10.0.0.1`. */
+  podAddresses(): string[] {
+    return [...this.#objectsAt(paths["Pod"]!).values()].map(({ metadata, status }) => {
+      return `${metadata.name} ${(status as { podIP?: string }).podIP}`;
+    });
+  }
+
   /** Forgets all history: whoever watches from before now is told 410. */
   compact(): void {
     this.#oldest = ++this.#version;

@@ -53,6 +53,12 @@ function text(): string {
       compile,
       delay,
       flowsLost: 8,
+      source: {
+        connected: true,
+        ageSeconds: 1.5,
+        unreadable: 0,
+        resources: [{ resource: "pods", objects: 7, events: 9, lists: 1 }],
+      },
     }),
   );
 }
@@ -130,8 +136,8 @@ describe("exposition", () => {
       [...labels.matchAll(/([a-z_]+)=/g)].map(([, k]) => k),
     );
     expect([...new Set(keys)].sort()).toEqual([
-      ...["direction", "interface", "kind", "le", "mode", "node", "reason", "result", "table"],
-      ...["verdict", "version"],
+      ...["direction", "interface", "kind", "le", "mode", "node", "reason", "resource", "result"],
+      ...["table", "verdict", "version"],
     ]);
   });
 
