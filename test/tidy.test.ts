@@ -32,7 +32,7 @@ const srcRooms: Record<string, readonly string[]> = {
   ],
   node: [
     ...["net", "layout", "manifest", "policy", "compiler", "dataplane", "diagnostics"],
-    ...["control", "observe", "metrics"],
+    ...["control", "observe", "metrics", "kubernetes"],
   ],
   doctor: ["dataplane"],
   bench: ["net", "manifest", "compiler", "dataplane"],

@@ -578,7 +578,27 @@ export const root: CommandSpec = {
           completes: "interface",
           required: true,
         },
-        filename,
+        { ...filename, required: false },
+        {
+          flags: "--source <kind>",
+          description: "where the manifests come from: files (-f), or a Kubernetes API server",
+          values: ["files", "kubernetes"],
+          default: "files",
+        },
+        {
+          flags: "--kubeconfig <file>",
+          description:
+            "how to reach the API server; KUBECONFIG, the pod's service account or ~/.kube/config when left out",
+          completes: "file",
+        },
+        {
+          flags: "--context <name>",
+          description: "a context of the kubeconfig; its current one when left out",
+        },
+        {
+          flags: "--node <name>",
+          description: "the API server's name of this node: pods count only while they run on it",
+        },
         pod,
         {
           flags: "--pod-mac <mac>",
@@ -624,6 +644,11 @@ export const root: CommandSpec = {
         {
           command: "sluice run --wire veth-pod,veth-net -f manifests/ --pod shop/database",
           effect: "enforce for one pod",
+        },
+        {
+          command:
+            "sluice run --wire veth-pod,veth-net --source kubernetes --node $(hostname) --pod shop/database",
+          effect: "follow a cluster's policies",
         },
       ],
       run: async (options: RunOptions, io) => (await import("./run.js")).runRun(options, io),

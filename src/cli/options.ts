@@ -86,7 +86,12 @@ export interface WorkerOptions {
   readonly cpu?: number;
 }
 
-export interface RunOptions extends PolicyOptions, WorkerOptions {
+export interface RunOptions extends WorkerOptions {
+  readonly source: "files" | "kubernetes";
+  readonly filename?: readonly string[];
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly node?: string;
   /** `INSIDE,OUTSIDE`. */
   readonly wire: string;
   readonly pod: string;

@@ -1,5 +1,5 @@
 import { closeSync, writeSync } from "node:fs";
-import type { NodeConfig } from "../node/node-config.js";
+import type { NodeConfig, SourceConfig } from "../node/node-config.js";
 import { runNode } from "../node/run-node.js";
 import { readMac, readPodRef, workersOf } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -39,7 +39,7 @@ function configOf(options: RunOptions): NodeConfig {
   const [inside, outside] = readWire(options.wire);
   const { socket, metricsListen } = options;
   return {
-    source: { paths: options.filename, watch: options.watch },
+    source: sourceOf(options),
     wires: [
       {
         pod: readPodRef(options.pod, "--pod"),
@@ -57,6 +57,31 @@ function configOf(options: RunOptions): NodeConfig {
     control: {
       ...(socket === undefined ? {} : { socket }),
       ...(metricsListen === undefined ? {} : { metricsListen }),
+    },
+  };
+}
+
+/** Says where the manifests come from. Errors: CommandError (usage). */
+function sourceOf(options: RunOptions): SourceConfig {
+  const { source, filename, watch, kubeconfig, context, node } = options;
+  if (source === "files") {
+    const odd = Object.entries({ kubeconfig, context, node }).find(([, value]) => value);
+    if (odd !== undefined) {
+      throw new CommandError(exitCodes.usage, `--${odd[0]} is for --source kubernetes`);
+    }
+    if (filename === undefined) throw new CommandError(exitCodes.usage, "missing --filename");
+    return { paths: filename, watch };
+  }
+  if (filename !== undefined) {
+    throw new CommandError(exitCodes.usage, "got --filename and --source kubernetes, want one");
+  }
+  return {
+    paths: [],
+    watch,
+    kubernetes: {
+      ...(kubeconfig === undefined ? {} : { kubeconfig }),
+      ...(context === undefined ? {} : { context }),
+      ...(node === undefined ? {} : { node }),
     },
   };
 }

@@ -11,14 +11,16 @@ export interface FollowerOptions {
   readonly retryMs?: number;
 }
 
-/** The longest rest between two updates, so that what arrives meanwhile shares a compile. */
+/** Bounds of the rest between two updates. What arrives meanwhile shares a table. */
+const REST_MIN_MS = 25;
 const REST_MAX_MS = 500;
 
 /**
  * Keeps a controller up with its source.
  *
- * Updates never overlap. Between two it rests for as long as the last one took: under a storm of events
- * at most half of the time goes into tables, and each table takes in all that has come meanwhile.
+ * Updates never overlap. Between two it rests for as long as the last one took, and a little in any case,
+ * since every table has every connection judged again: under a storm of events at most half of the time
+ * goes into tables. An event after a rest is not kept waiting.
  */
 export class SourceFollower {
   readonly #options: FollowerOptions;
@@ -60,7 +62,7 @@ export class SourceFollower {
         this.#isBusy = false;
         void this.#run();
       },
-      hasRefused ? retryMs : Math.min(tookMs, REST_MAX_MS),
+      hasRefused ? retryMs : Math.min(Math.max(tookMs, REST_MIN_MS), REST_MAX_MS),
     );
   }
 }

@@ -36,6 +36,7 @@ export class KubernetesSource implements ManifestSource {
   readonly #reflectors: readonly Reflector[];
   readonly #pending = new PendingChanges();
   readonly #synced: Promise<void>;
+  #isBegun = false;
   #isSynced = false;
   #changed: (() => void) | undefined;
   #isTold = false;
@@ -59,7 +60,6 @@ export class KubernetesSource implements ManifestSource {
     this.#synced = Promise.all(this.#stores.map(({ synced }) => synced)).then(() => {
       this.#isSynced = true;
     });
-    for (const reflector of this.#reflectors) void reflector.run(this.#stop.signal);
   }
 
   follow(changed: () => void): void {
@@ -69,6 +69,7 @@ export class KubernetesSource implements ManifestSource {
 
   /** Errors: Error, when it is closed before everything has been listed once. */
   async take(): Promise<SourceChanges> {
+    this.#begin();
     if (!this.#isSynced) {
       const { signal } = this.#stop;
       await new Promise<void>((resolve, reject) => {
@@ -114,6 +115,13 @@ export class KubernetesSource implements ManifestSource {
     this.#stop.abort();
     clearTimeout(this.#teller);
     this.#options.access.close();
+  }
+
+  /** Nobody is asked for anything before somebody wants it. */
+  #begin(): void {
+    if (this.#isBegun) return;
+    this.#isBegun = true;
+    for (const reflector of this.#reflectors) void reflector.run(this.#stop.signal);
   }
 
   #noteChange(): void {

@@ -21,6 +21,18 @@ export interface SourceConfig {
   readonly paths: readonly string[];
   /** Whether they are read again when they change on disk. */
   readonly watch: "auto" | "never";
+  /** An API server that is followed instead; there are no paths then. */
+  readonly kubernetes?: KubernetesConfig;
+}
+
+/** Which cluster to follow, and for which node. */
+export interface KubernetesConfig {
+  /** Absent: `KUBECONFIG`, the pod's own service account, or `~/.kube/config`. */
+  readonly kubeconfig?: string;
+  /** Absent: the kubeconfig's current one. */
+  readonly context?: string;
+  /** Pods count as there only while they run on this node; absent: wherever they run. */
+  readonly node?: string;
 }
 
 /** A pod, by its names. */

@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
 import { Controller, type Reload } from "../control/controller.js";
-import { FolderSource } from "../control/folder-source.js";
 import { openControl } from "../control/open-control.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
@@ -13,6 +12,7 @@ import { Attachments } from "./attachments.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
 import { type NodeConfig, podText } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
+import { openSource, UpdateTeller } from "./open-source.js";
 import { ServiceManager } from "./service-manager.js";
 import { WireAttachment } from "./wire-attachment.js";
 
@@ -38,6 +38,12 @@ export interface NodeRun {
  */
 export async function runNode({ name, version, config, stdin, host }: NodeRun): Promise<boolean> {
   const { paths } = config.source;
+  const folder = {
+    paths: () => paths,
+    read: () => readManifests(paths, stdin),
+    watch: config.source.watch !== "never",
+  };
+  const { source, files } = await openSource(config.source, folder, host);
   const signals = new Signals();
   const service = new ServiceManager(host);
   const dataplane = Dataplane.create(config.dataplane);
@@ -51,12 +57,7 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
       attachments.interfaces().find((each) => each.linkId === linkId)?.name,
   });
   const wanted = attachmentsOf(config);
-  const local = localPods(wanted);
-  const source = new FolderSource({
-    paths: () => paths,
-    read: () => readManifests(paths, stdin),
-    watch: config.source.watch !== "never",
-  });
+  const local = localPods(wanted, config);
   const controller = new Controller({
     take: () => source.take(),
     local: () => local,
@@ -88,21 +89,33 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
         interfaces: () => attachments.interfaces(),
         reload,
         isBehind: () => source.isBehind,
+        source: () => source.status(),
       },
       config.control,
       host.tell,
     );
-    const first = await controller.reload();
+    // An API server may be away for long; whoever wants to stop meanwhile does not wait for it.
+    const first = await Promise.race([controller.reload(), signals.untilStopped]);
+    if (typeof first === "string") return true;
     host.show(first.diagnostics);
     if (!first.ok) {
       if (first.refused !== undefined) throw first.refused;
       return false;
     }
-    const files = controller.table?.objects.map((each) => each.meta.span.file) ?? [];
-    keepLeastPrivilege([...new Set([...paths, ...files])].filter(existsSync));
+    const read = (controller.table?.objects ?? [])
+      .map((each) => each.meta.span)
+      .flatMap(({ file, line }) => (line === 0 ? [] : [file]));
+    keepLeastPrivilege([...new Set([...files, ...read])].filter(existsSync));
     host.ready();
     service.ready(statusLine(controller), () => dataplane.rounds());
-    follower = new SourceFollower({ source, controller, before, after });
+    const teller = new UpdateTeller(host);
+    follower = new SourceFollower({
+      source,
+      controller,
+      ...(config.source.kubernetes === undefined
+        ? { before, after }
+        : { after: (done) => teller.update(done) }),
+    });
     signals.onHangup = () => void reload();
     await signals.untilStopped;
     return true;
@@ -124,10 +137,15 @@ function attachmentsOf({ wires }: NodeConfig): readonly Attachment[] {
 }
 
 /** One pod that was asked for by name has to be there; of several, some may come later. */
-function localPods(wanted: readonly Attachment[]): LocalPods {
+function localPods(wanted: readonly Attachment[], { source }: NodeConfig): LocalPods {
   const [first, ...others] = wanted;
-  if (first !== undefined && others.length === 0) return { pod: first.pod };
-  return { pods: new Set(wanted.map(({ pod }) => podText(pod))) };
+  const pods = new Set(wanted.map(({ pod }) => podText(pod)));
+  if (source.kubernetes !== undefined) {
+    // A cluster's pods come and go, and whoever stands before one waits for it.
+    const { node } = source.kubernetes;
+    return node === undefined ? { pods } : { pods, node };
+  }
+  return first !== undefined && others.length === 0 ? { pod: first.pod } : { pods };
 }
 
 function statusLine({ status }: Controller): string {

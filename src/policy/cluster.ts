@@ -43,8 +43,8 @@ export type LocalPods =
   | "all"
   | { readonly node: string }
   | { readonly pod: { readonly namespace: string; readonly name: string } }
-  /** As `namespace/name`. Those that are not there are waited for. */
-  | { readonly pods: ReadonlySet<string> };
+  /** As `namespace/name`; only while they run on a node, when one is named. Absent ones are waited for. */
+  | { readonly pods: ReadonlySet<string>; readonly node?: string };
 
 /** What exists, indexed for selectors. */
 export interface Cluster {
@@ -61,8 +61,11 @@ export interface Cluster {
 /** Reports whether a pod is one of those. */
 export function isLocal({ meta, nodeName }: Pod, which: LocalPods): boolean {
   if (which === "all") return true;
+  if ("pods" in which) {
+    const isThere = which.node === undefined || nodeName === which.node;
+    return isThere && which.pods.has(`${meta.namespace}/${meta.name}`);
+  }
   if ("node" in which) return nodeName === which.node;
-  if ("pods" in which) return which.pods.has(`${meta.namespace}/${meta.name}`);
   return meta.namespace === which.pod.namespace && meta.name === which.pod.name;
 }
 

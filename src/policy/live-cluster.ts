@@ -76,10 +76,12 @@ export class LiveCluster implements Cluster {
 
   local(which: LocalPods): readonly LivePod[] {
     if (which === "all") return this.pods;
-    if ("node" in which) return sorted(this.#byNode.get(which.node) ?? []);
     if ("pods" in which) {
-      return sorted([...which.pods].flatMap((key) => this.#live.get(key) ?? []));
+      const { pods, node } = which;
+      const live = [...pods].flatMap((key) => this.#live.get(key) ?? []);
+      return sorted(live.filter(({ pod }) => node === undefined || pod.nodeName === node));
     }
+    if ("node" in which) return sorted(this.#byNode.get(which.node) ?? []);
     const pod = this.#live.get(podKey(which.pod));
     return pod === undefined ? [] : [pod];
   }

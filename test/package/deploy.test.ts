@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { type CommandSpec, commonOptions, root as tree } from "../../src/cli/commands.js";
 import { variableOf } from "../../src/cli/frame.js";
+import { resourceName, resources } from "../../src/kubernetes/resources.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { root } from "../live/lab-harness.js";
 
@@ -101,13 +102,16 @@ describe("the manifests", () => {
         return (document.toJS() as { kind: string }).kind;
       }),
     );
-    expect(kinds.sort()).toEqual(["ConfigMap", "DaemonSet", "Namespace", "Pod"]);
+    expect(kinds.sort()).toEqual([
+      ...["ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet", "Namespace", "Pod"],
+      "ServiceAccount",
+    ]);
     const { diagnostics } = readManifests([join(folder, "kubernetes")]);
     expect(diagnostics.filter(({ severity }) => severity !== "info")).toEqual([]);
   });
 
   test("grant the two capabilities and no more", () => {
-    for (const name of names) {
+    for (const name of names.filter((each) => each !== "rbac.yaml")) {
       const granted = [...read(`kubernetes/${name}`).matchAll(/add: (\[.*\])/g)];
       expect(granted.length).toBeGreaterThan(0);
       for (const [, list] of granted) {
@@ -118,4 +122,21 @@ describe("the manifests", () => {
       expect(read(`kubernetes/${name}`)).not.toMatch(/privileged: true/);
     }
   });
+
+  test("the role grants what the source asks for, and no more", () => {
+    const role = parseAllDocuments(read("kubernetes/rbac.yaml"))
+      .map((document) => document.toJS() as { kind: string; rules?: Rule[] })
+      .find(({ kind }) => kind === "ClusterRole");
+    const granted = (role?.rules ?? []).flatMap(({ apiGroups, resources: plurals, verbs }) => {
+      expect(verbs).toEqual(["list", "watch"]);
+      return plurals.map((plural) => (apiGroups[0] === "" ? plural : `${plural}.${apiGroups[0]}`));
+    });
+    expect(granted.sort()).toEqual(resources.map(resourceName).sort());
+  });
 });
+
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
+}

@@ -1,0 +1,56 @@
+import type { Reload } from "../control/controller.js";
+import { FolderSource, type FolderSourceOptions } from "../control/folder-source.js";
+import type { ManifestSource } from "../control/source.js";
+import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
+import { findCluster } from "../kubernetes/cluster-access.js";
+import { KubernetesSource } from "../kubernetes/kubernetes-source.js";
+import type { SourceConfig } from "./node-config.js";
+import type { NodeHost } from "./node-host.js";
+
+export interface NodeSource {
+  readonly source: ManifestSource;
+  /** What it reads again later: files and folders. */
+  readonly files: readonly string[];
+}
+
+/** Makes the source that a config names; `folder` is what there is when it names files. */
+export async function openSource(
+  { paths, kubernetes }: SourceConfig,
+  folder: FolderSourceOptions,
+  { env, tell }: NodeHost,
+): Promise<NodeSource> {
+  if (kubernetes === undefined) return { source: new FolderSource(folder), files: paths };
+  const { kubeconfig, context } = kubernetes;
+  const access = await findCluster({
+    env,
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+    ...(context === undefined ? {} : { context }),
+  });
+  return { source: new KubernetesSource({ access, tell }), files: access.files };
+}
+
+/**
+ * Tells what updates come to, where they come by the dozen: what is wrong once, when it begins to be, and
+ * nothing of those that went well.
+ */
+export class UpdateTeller {
+  readonly #host: NodeHost;
+  #shown: ReadonlySet<string> = new Set();
+  #refused: string | undefined;
+
+  constructor(host: NodeHost) {
+    this.#host = host;
+  }
+
+  update(reload: Reload): void {
+    const key = (each: Diagnostic) => `${each.code} ${placeText(each.span)} ${each.message}`;
+    this.#host.show(reload.diagnostics.filter((each) => !this.#shown.has(key(each))));
+    this.#shown = new Set(reload.diagnostics.map(key));
+    const refused = reload.ok ? undefined : (reload.refused?.message ?? "the objects have errors");
+    if (refused !== this.#refused) {
+      const stays = "nothing changed: the table in force stays";
+      this.#host.tell(refused === undefined ? "tables change again" : `${refused}; ${stays}`);
+    }
+    this.#refused = refused;
+  }
+}
