@@ -103,6 +103,14 @@ export class Followed {
 export const podsPath = "/api/v1/pods";
 export const policiesPath = "/apis/networking.k8s.io/v1/networkpolicies";
 
+/** Waits until a condition holds, and fails when it does not come to. */
+export async function eventually(what: string, holds: () => boolean): Promise<void> {
+  for (const end = Date.now() + 8_000; !holds(); ) {
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    await pause(10);
+  }
+}
+
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

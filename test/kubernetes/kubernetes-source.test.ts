@@ -11,7 +11,14 @@ import {
 } from "./api-objects.js";
 import type { ApiServer, Fault, SeenRequest } from "./api-server.js";
 import { makeCertificates } from "./certificates.js";
-import { Followed, kubernetesObstacle, pause, podsPath, policiesPath } from "./harness.js";
+import {
+  eventually,
+  Followed,
+  kubernetesObstacle,
+  pause,
+  podsPath,
+  policiesPath,
+} from "./harness.js";
 
 const open = { podSelector: {}, policyTypes: ["Ingress"], ingress: [{}] };
 const clusterPath = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
@@ -136,10 +143,13 @@ describe.skipIf(kubernetesObstacle !== undefined)(
     test("goes on after a bookmark where nothing else has happened", async () => {
       await followed.start();
       await followed.until(allPods);
-      await pause(120);
+      await eventually("watches", () => server.watches === 7);
       // History up to the bookmark goes: who did not note it would be told 410.
       server.compact();
-      await pause(120);
+      const events = () =>
+        Math.min(...followed.source!.status().resources.map((each) => each.events));
+      const before = events();
+      await eventually("a bookmark of each", () => events() > before + 1);
       server.cutWatches();
       server.put(podObject("late", { ip: "10.1.0.99" }));
       await followed.until(() => pods().includes("late"));
@@ -159,7 +169,7 @@ describe.skipIf(kubernetesObstacle !== undefined)(
       server.fault = () => undefined;
       await followed.until(() => pods().includes("late") && !pods().includes("web-0"));
       expect(followed.asked(podsPath, false)).toBeGreaterThan(1);
-      expect(followed.asked(policiesPath, false)).toBeGreaterThan(1);
+      await eventually("the policies' list", () => followed.asked(policiesPath, false) > 1);
     });
 
     test("lists anew when a watch is refused with 410", async () => {
@@ -241,16 +251,16 @@ describe.skipIf(kubernetesObstacle !== undefined)(
         path === policiesPath ? { status: 403, message: "forbidden: User cannot list" } : undefined;
       const source = await followed.start();
       const first = followed.take();
-      await pause(500);
+      await eventually("a line", () => followed.told.length > 0);
       expect(followed.told.join("\n")).toMatch(
         /networkpolicies\.networking\.k8s\.io: not allowed: grant list and watch of networkpolicies in apiGroup "networking\.k8s\.io".*nothing is in force yet/,
       );
       expect(source.status().connected).toBe(false);
       server.fault = () => undefined;
       await first;
-      await followed.until(() => source.status().connected);
-      await pause(350);
-      expect(followed.told.at(-1)).toMatch(/everything is followed/);
+      const isWell = () => /everything is followed/.test(followed.told.at(-1) ?? "");
+      await eventually("a line that it is well", isWell);
+      expect(source.status().connected).toBe(true);
     });
 
     test("a right that is taken away removes nothing", async () => {
@@ -258,11 +268,11 @@ describe.skipIf(kubernetesObstacle !== undefined)(
       await followed.until(allPods);
       server.fault = () => ({ status: 403, message: "forbidden" });
       server.cutWatches();
-      await followed.until(() => !source.status().connected);
-      await pause(400);
+      await eventually("a line", () => /the last state stays in force/.test(followed.told.join()));
+      await pause(200);
       await followed.take();
+      expect(source.status().connected).toBe(false);
       expect(pods().length).toBe(10);
-      expect(followed.told.join()).toMatch(/the last state stays in force/);
     });
 
     test("takes a new token from the kubeconfig when the old one is refused", async () => {
@@ -280,10 +290,16 @@ describe.skipIf(kubernetesObstacle !== undefined)(
 
     test("a server whose authority is not known is told nothing", async () => {
       const source = await followed.start({ ca: makeCertificates().ca });
-      await pause(400);
+      const first = followed.take();
+      first.catch(() => {});
+      const error = () => source.status().resources[0]?.error;
+      for (let waited = 0; error() === null && waited < 5_000; waited += 10) await pause(10);
+      expect(error()).toMatch(/certificate|signature/i);
+      await pause(200);
       expect(server.seen).toEqual([]);
-      expect(source.status().resources[0]?.error).toMatch(/certificate|signature/i);
       expect(source.status()).toMatchObject({ lastHeard: null, connected: false });
+      source.close();
+      await expect(first).rejects.toThrow(/not reached/);
     });
 
     test("kinds that a server does not have are waited for", async () => {
@@ -296,10 +312,11 @@ describe.skipIf(kubernetesObstacle !== undefined)(
       server.absent.clear();
       server.put(clusterPolicyObject("deny", denyAll));
       await followed.until(() => followed.names("ClusterNetworkPolicy").length === 1);
+      await followed.until(() => server.watches === 7);
       // Not known for a moment, as while a server starts: nothing goes.
       failing(2, { status: 404 }, ({ path }) => path === clusterPath);
       server.cutWatches();
-      await followed.until(() => followed.asked(clusterPath, true) > 2);
+      await followed.until(() => followed.asked(clusterPath, true) > 2 && server.watches === 7);
       expect(followed.changes.filter((each) => each.startsWith("-Cluster"))).toEqual([]);
       // Not known for good: its policies are gone with the definition.
       server.absent.add("ClusterNetworkPolicy");
@@ -346,8 +363,7 @@ describe.skipIf(kubernetesObstacle !== undefined)(
     // Goal: a minute without the server, here some seconds, costs nothing but being up to date.
     test("stays while the server is away, catches up, and leaks nothing", async () => {
       const source = await followed.start();
-      await followed.until(allPods);
-      await pause(200);
+      await followed.until(() => allPods() && server.watches === 7);
       const connections = server.connections;
       for (let round = 0; round < 3; round++) {
         await server.stop();
@@ -357,7 +373,7 @@ describe.skipIf(kubernetesObstacle !== undefined)(
         await pause(600);
         await followed.take();
         expect(pods()).toContain(`web-${round}`);
-        expect(source.status().connected).toBe(false);
+        await eventually("an end of the connection", () => !source.status().connected);
         expect(source.status().ageSeconds).toBeGreaterThan(0.3);
         await server.start();
         await followed.until(() => pods().includes(`late-${round}`));
@@ -365,12 +381,11 @@ describe.skipIf(kubernetesObstacle !== undefined)(
         expect(pods().length).toBe(10);
       }
       await followed.until(() => source.status().connected && server.watches === 7);
-      await pause(150);
+      // Seven watches, and the two idle connections that are kept for lists.
+      await eventually("few connections", () => server.connections <= Math.max(connections, 9));
       expect(server.watches).toBe(7);
-      expect(server.connections).toBeLessThanOrEqual(Math.max(connections, 9));
       source.close();
-      await pause(150);
-      expect(server.connections).toBe(0);
+      await eventually("no connection", () => server.connections === 0);
     });
   },
 );
