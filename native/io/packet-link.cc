@@ -171,6 +171,7 @@ size_t PacketLink::receive(std::span<Frame> frames) noexcept {
     Frame& frame = frames[count++];
     frame = {};
     frame.bytes = at + header->tp_mac;
+    frame.headroom = true;
     frame.length = header->tp_snaplen;
     frame.truncated = header->tp_snaplen < header->tp_len;
     frame.vlanTagged = (status & TP_STATUS_VLAN_VALID) != 0;

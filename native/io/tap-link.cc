@@ -36,6 +36,7 @@ size_t TapLink::receive(std::span<Frame> frames) noexcept {
     frame = {};
     std::memcpy(&frame.offload, slot, sizeof(Offload));
     frame.bytes = slot + sizeof(Offload);
+    frame.headroom = true;
     frame.length = static_cast<uint32_t>(static_cast<size_t>(size) - sizeof(Offload));
     // A read that fills the buffer may have left the rest of the frame behind.
     frame.truncated = static_cast<size_t>(size) == FrameBuffers::STRIDE;
@@ -47,6 +48,11 @@ size_t TapLink::receive(std::span<Frame> frames) noexcept {
 }
 
 bool TapLink::transmit(const Frame& frame) noexcept {
+  if (frame.headroom) {
+    std::byte* const start = frame.bytes - sizeof(Offload);
+    std::memcpy(start, &frame.offload, sizeof(Offload));
+    return write(fd_, start, sizeof(Offload) + frame.length) > 0;
+  }
   Offload offload = frame.offload;
   const iovec parts[2] = {{&offload, sizeof offload}, {frame.bytes, frame.length}};
   return writev(fd_, parts, 2) > 0;

@@ -203,6 +203,7 @@ size_t XdpLink::Queue::receive(std::span<Frame> frames) noexcept {
     Frame& frame = frames[index];
     frame = {};
     frame.bytes = static_cast<std::byte*>(memory_) + descriptor.addr;
+    frame.headroom = true;
     frame.length = descriptor.len;
     taken_[index] = descriptor.addr / chunkBytes_ * chunkBytes_;
   }

@@ -30,6 +30,7 @@ struct Frame {
   Offload offload = {};
   uint16_t vlanTci = 0;
   bool vlanTagged = false;  // the tag was taken out of the frame and stands in vlanTci
+  bool headroom = false;    // room for an Offload before `bytes`, to write into as into them
   bool truncated = false;   // the slot was too small: `bytes` is not the whole frame
 };
 

@@ -222,6 +222,19 @@ TEST("waiting: whoever keeps the core gets it") {
   CHECK(!waiting.lookAgain(1, 0));
 }
 
+TEST("waiting: gives way after single frames, where others share the core") {
+  WaitPolicy waiting;
+  CHECK(!waiting.givesWay(1));
+  waiting.yielded(3 * US);
+  CHECK(waiting.givesWay(1));
+  CHECK(!waiting.givesWay(BATCH_FRAMES_MAX));
+  waiting.yielded(WaitPolicy::SHARED_NS - 1);
+  CHECK(!waiting.givesWay(1));
+  WaitPolicy spinning(PollMode::Spin);
+  spinning.yielded(3 * US);
+  CHECK(!spinning.givesWay(1));
+}
+
 TEST("waiting: no window where no core is left for others") {
   WaitPolicy waiting(PollMode::Adaptive, false);
   waiting.found(true, 80 * US);

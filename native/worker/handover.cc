@@ -46,6 +46,7 @@ size_t Handover::take(std::span<Frame> frames, uint32_t* linkId) noexcept {
       Frame& frame = frames[count++];
       frame = entry->frame;
       frame.bytes = reinterpret_cast<std::byte*>(entry) + ENTRY_BYTES;
+      frame.headroom = false;
     }
     taken_ += entry->entryBytes;
   }

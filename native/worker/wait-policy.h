@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace sluice {
@@ -28,6 +29,9 @@ class WaitPolicy {
   static constexpr uint64_t SHORT_SLEEP_NS = 150'000;
   // Somebody who keeps the core this long does more than answer a frame.
   static constexpr uint64_t KEPT_NS = 200'000;
+  // Nobody else wanted the core when giving it away took less than this.
+  static constexpr uint64_t SHARED_NS = 1'500;
+  static constexpr size_t FRAMES_OF_ONE = 2;  // an exchange of single frames, no stream
   static constexpr uint32_t LOOKS_MIN = 4;    // cheap, and enough where all share one core
   static constexpr uint32_t VAIN_MAX = 8;     // windows in a row
   static constexpr uint32_t CLOSED_FOR = 64;  // sleeps
@@ -44,7 +48,14 @@ class WaitPolicy {
 
   // Others had the core for this long between two looks.
   void yielded(uint64_t tookNs) noexcept {
+    shared_ = tookNs >= SHARED_NS;
     if (tookNs >= KEPT_NS) close();
+  }
+
+  // Whether to let others have the core right after `frames` were handed on, before looking for
+  // more: those whom the frames were for run on it too, and nothing comes until they have.
+  [[nodiscard]] bool givesWay(size_t frames) const noexcept {
+    return shared_ && frames <= FRAMES_OF_ONE && mode_ == PollMode::Adaptive && closedFor_ == 0;
   }
 
   // A frame came while the worker was looking, or after it had slept; `idleNs` after the last one.
@@ -75,6 +86,7 @@ class WaitPolicy {
 
   PollMode mode_;
   bool mayLook_;
+  bool shared_ = false;
   uint64_t windowNs_ = 0;
   uint32_t vain_ = 0;
   uint32_t closedFor_ = 0;

@@ -1,5 +1,6 @@
 #include "native/worker/worker.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -19,7 +20,9 @@ namespace sluice {
 namespace {
 
 constexpr int SLEEP_MS_MAX = 10;
-// Up to this many links, looking at each costs less than asking the kernel which is ready.
+// Up to this many links, looking at each costs less than asking the kernel which is ready. Nor does
+// an epoll stand by for them, which the kernel would have to tell of every frame, on the sender's
+// time, while the worker is awake and looks anyway.
 constexpr size_t LINKS_LOOKED_AT = 2;
 constexpr uint64_t WAKE_TAG = UINT64_MAX;
 constexpr uint64_t EPOCH_REFRESH_US = 1'000'000;
@@ -49,6 +52,8 @@ struct Worker::Station {
   bool isInside = false;
   uint8_t zone = 0;
   bool unpolled = false;  // it has no descriptor that could tell of frames
+  bool watched = false;   // by poll_
+  bool gone = false;      // for good: not to be polled
   bool ready = false;     // listed in ready_
   bool dirty = false;     // listed in dirty_
   Counter receivedFrames;
@@ -114,6 +119,13 @@ Status Worker::watch(int descriptor, uint64_t tag) noexcept {
   return {};
 }
 
+Status Worker::watch(Station& station, uint64_t tag) noexcept {
+  if (station.watched || station.gone) return {};
+  const Status status = watch(station.link->descriptor(), tag);
+  station.watched = status.ok();
+  return status;
+}
+
 Worker::Station* Worker::stationOf(uint32_t linkId) const noexcept {
   return linkId < stations_.size() ? stations_[linkId].get() : nullptr;
 }
@@ -128,8 +140,14 @@ Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddres
   if (id >= LINKS_MAX) return {StatusCode::Limit};
   std::unique_ptr<Station> station(new (std::nothrow) Station);
   if (station == nullptr) return {StatusCode::Limit};
-  if (const Status status = watch(link->descriptor(), id); !status.ok()) return status;
   station->link = std::move(link);
+  if (std::max<size_t>(stations_.size(), id + 1) > LINKS_LOOKED_AT) {
+    Status status = watch(*station, id);
+    for (uint32_t other = 0; status.ok() && other < stations_.size(); ++other) {
+      if (stationOf(other) != nullptr) status = watch(*stationOf(other), other);
+    }
+    if (!status.ok()) return status;
+  }
   station->mac = mac;
   station->context.linkId = id;
   station->unpolled = station->link->descriptor() < 0;
@@ -147,7 +165,7 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
   const Station* station = stationOf(linkId);
   if (station == nullptr) return {StatusCode::Argument};
   std::erase(ready_, linkId);
-  if (station->link->descriptor() >= 0) {
+  if (station->watched) {
     epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   }
   if (Station* partner = stationOf(station->partner); partner != nullptr) partner->partner = NONE;
@@ -222,11 +240,13 @@ size_t Worker::round(uint64_t nowUs) noexcept {
   eventTimeUs_ = nowUs + epochOffsetUs_;
 
   const bool lookAtAll = stations_.size() <= LINKS_LOOKED_AT;
-  if (!lookAtAll) wait(0);
+  if (!lookAtAll) askWhichAreReady(0);
   size_t taken = 0;
   size_t kept = 0;
   const size_t links = lookAtAll ? stations_.size() : ready_.size();
-  for (size_t index = 0; index < links; ++index) {
+  const size_t first = lookAtAll ? lookedFirst_ : 0;
+  for (size_t turn = 0; turn < links; ++turn) {
+    const size_t index = first + turn < links ? first + turn : first + turn - links;
     const uint32_t id = lookAtAll ? static_cast<uint32_t>(index) : ready_[index];
     Station* station = stationOf(id);
     if (station == nullptr) continue;
@@ -235,7 +255,11 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     handleBatch(*station, own, table, nowUs);
     station->link->release();
     taken += count;
-    if (lookAtAll) continue;
+    if (lookAtAll) {
+      // An answer comes by another link than what it answers.
+      if (count > 0) lookedFirst_ = index + 1 == links ? 0 : index + 1;
+      continue;
+    }
     station->ready = count > 0 || station->unpolled;
     if (station->ready) ready_[kept++] = id;
   }
@@ -272,10 +296,14 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
     const uint64_t nowNs = clockNs(CLOCK_MONOTONIC);
     if (yieldedNs != 0) waiting_.yielded(nowNs - yieldedNs);
     yieldedNs = 0;
-    if (round(nowNs / 1'000) > 0 || onErrand) {
+    const size_t taken = round(nowNs / 1'000);
+    if (taken > 0 || onErrand) {
       if (looks > 0) waiting_.found(slept, nowNs - idleSinceNs);
       looks = 0;
       slept = false;
+      if (!waiting_.givesWay(taken)) continue;
+      yieldedNs = clockNs(CLOCK_MONOTONIC);
+      sched_yield();
       continue;
     }
     if (looks++ == 0) idleSinceNs = nowNs;
@@ -372,14 +400,45 @@ void Worker::wake() noexcept {
   [[maybe_unused]] const ssize_t written = write(wake_, &one, sizeof one);
 }
 
-// Asks the kernel which links have frames, and lists them.
+// Sleeps until a link has frames, or somebody wakes it.
 void Worker::wait(int timeoutMs) noexcept {
+  if (stations_.size() <= LINKS_LOOKED_AT) {
+    waitForFew(timeoutMs);
+  } else {
+    askWhichAreReady(timeoutMs);
+  }
+}
+
+void Worker::forgetWake() noexcept {
+  uint64_t ignored = 0;
+  [[maybe_unused]] const ssize_t size = read(wake_, &ignored, sizeof ignored);
+}
+
+void Worker::waitForFew(int timeoutMs) noexcept {
+  std::array<pollfd, 1 + LINKS_LOOKED_AT> polled = {};
+  std::array<Station*, 1 + LINKS_LOOKED_AT> of = {};
+  size_t count = 0;
+  polled[count++] = {wake_, POLLIN, 0};
+  for (const auto& station : stations_) {
+    if (station == nullptr || station->gone || station->link->descriptor() < 0) continue;
+    of[count] = station.get();
+    polled[count++] = {station->link->descriptor(), POLLIN, 0};
+  }
+  if (poll(polled.data(), count, timeoutMs) <= 0) return;
+  if (polled[0].revents != 0) forgetWake();
+  for (size_t index = 1; index < count; ++index) {
+    if ((polled[index].revents & (POLLERR | POLLHUP | POLLNVAL)) == 0) continue;
+    of[index]->gone = !of[index]->link->recover();
+  }
+}
+
+// Asks the kernel which links have frames, and lists them.
+void Worker::askWhichAreReady(int timeoutMs) noexcept {
   epoll_event events[64];
   const int count = epoll_wait(poll_, events, 64, timeoutMs);
   for (int index = 0; index < count; ++index) {
     if (events[index].data.u64 == WAKE_TAG) {
-      uint64_t ignored = 0;
-      [[maybe_unused]] const ssize_t size = read(wake_, &ignored, sizeof ignored);
+      forgetWake();
       continue;
     }
     const auto id = static_cast<uint32_t>(events[index].data.u64);
@@ -387,6 +446,8 @@ void Worker::wait(int timeoutMs) noexcept {
     if (station == nullptr) continue;
     if ((events[index].events & (EPOLLERR | EPOLLHUP)) != 0 && !station->link->recover()) {
       epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
+      station->watched = false;
+      station->gone = true;
     }
     if (!station->ready) {
       station->ready = true;

@@ -108,7 +108,11 @@ class Worker {
          EventRing* events) noexcept;
 
   Status watch(int descriptor, uint64_t tag) noexcept;
+  Status watch(Station& station, uint64_t tag) noexcept;
   void wait(int timeoutMs) noexcept;
+  void waitForFew(int timeoutMs) noexcept;
+  void forgetWake() noexcept;
+  void askWhichAreReady(int timeoutMs) noexcept;
   void expire(uint64_t nowUs) noexcept;
   void sleep() noexcept;
   [[nodiscard]] size_t handOverOthers(Station& from, size_t count) noexcept;
@@ -137,7 +141,7 @@ class Worker {
   TableSlot* tables_;
   size_t number_;
   EventRing* events_;
-  int poll_ = -1;
+  int poll_ = -1;  // of many links
   int wake_ = -1;
   WaitPolicy waiting_;
 
@@ -154,6 +158,7 @@ class Worker {
   uint32_t contextsGeneration_ = 0;  // 0: no table yet
 
   std::vector<std::unique_ptr<Station>> stations_;  // by link id
+  size_t lookedFirst_ = 0;                          // where all are looked at
   std::vector<uint32_t> ready_;                     // links that had frames when last looked at
   std::vector<uint32_t> dirty_;                     // links with frames to flush
   std::array<Frame, BATCH_FRAMES_MAX> frames_ = {};
