@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/peers/peer.h"
+#include "native/bench/flows.h"
 #include "native/bench/read-file.h"
 #include "native/layout/layout.gen.h"
 
@@ -131,6 +132,7 @@ int runAcl(int count, char** words) {
   const auto look = [&](size_t first, size_t size) {
     std::array<const uint8_t*, BATCH> data;
     std::array<uint32_t, BATCH> results;
+    sluice::bench::askAhead(keys.data(), keys.size(), first, size);
     for (size_t at = 0; at < size; ++at) {
       data[at] = reinterpret_cast<const uint8_t*>(&keys[first + at]);
     }

@@ -134,6 +134,9 @@ int runFib6(int count, char** words) {
     std::array<uint32_t, BATCH> source;
     std::array<uint32_t, BATCH> destination;
     std::array<DeniedBy, BATCH> denied;
+    sluice::bench::askAhead(sources.data(), tuples, first, size);
+    sluice::bench::askAhead(destinations.data(), tuples, first, size);
+    sluice::bench::askAhead(ports.data(), tuples, first, size);
     leavesOf(&sources[first], size, source.data());
     leavesOf(&destinations[first], size, destination.data());
     view.decideBatch(source.data(), destination.data(), &ports[first], {denied.data(), size});

@@ -82,6 +82,7 @@ int runHash(int count, char** words) {
   const auto look = [&](size_t first, size_t size) {
     std::array<const void*, BATCH> keys;
     std::array<void*, BATCH> data;
+    sluice::bench::askAhead(wanted.data(), wanted.size(), first, size);
     for (size_t at = 0; at < size; ++at) keys[at] = &wanted[first + at];
     uint64_t mask = 0;
     rte_hash_lookup_bulk_data(hash, keys.data(), static_cast<uint32_t>(size), &mask, data.data());

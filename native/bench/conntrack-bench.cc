@@ -75,6 +75,7 @@ class ConntrackBench : public Bench {
 
  private:
   uint64_t together(size_t first, size_t count) noexcept {
+    askAhead(wanted_.data(), wanted_.size(), first, count);
     for (size_t at = 0; at < count; ++at) unpack(wanted_[first + at], &names_[at]);
     table_.prepare({names_.data(), count}, hints_.data());
     uint64_t found = 0;
@@ -85,6 +86,7 @@ class ConntrackBench : public Bench {
   }
 
   uint64_t each(size_t first, size_t count) noexcept {
+    askAhead(wanted_.data(), wanted_.size(), first, count);
     uint64_t found = 0;
     for (size_t at = first; at < first + count; ++at) {
       ConnName& name = names_[0];

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "native/bench/bench.h"
+#include "native/bench/flows.h"
 #include "native/bench/read-file.h"
 #include "native/packet/bytes.h"
 #include "native/table/classify.h"
@@ -50,6 +51,7 @@ class LookupBench : public Bench {
     std::array<uint32_t, BATCH> sources;
     std::array<uint32_t, BATCH> destinations;
     std::array<DeniedBy, BATCH> denied;
+    prepareNext(first, count);
     if (family_ == 4) {
       view_.leavesOfV4({&flows_.sourcesV4[first], count}, sources.data(), way_);
       view_.leavesOfV4({&flows_.destinationsV4[first], count}, destinations.data(), way_);
@@ -67,6 +69,7 @@ class LookupBench : public Bench {
   // One packet after the other, as the single-packet way does.
   uint64_t each(size_t first, size_t count) noexcept {
     uint64_t allowed = 0;
+    prepareNext(first, count);
     for (size_t at = first; at < first + count; ++at) {
       uint32_t source = 0;
       uint32_t destination = 0;
@@ -84,6 +87,17 @@ class LookupBench : public Bench {
       allowed += denied == 0 ? 1 : 0;
     }
     return allowed;
+  }
+
+  void prepareNext(size_t first, size_t count) const noexcept {
+    const auto ask = [first, count](const auto& list) {
+      askAhead(list.data(), list.size(), first, count);
+    };
+    ask(flows_.sourcesV4);
+    ask(flows_.destinationsV4);
+    ask(flows_.sourcesV6);
+    ask(flows_.destinationsV6);
+    ask(flows_.ports);
   }
 
   TableBytes bytes_;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr uint32_t ENTRIES_MAX = 1u << 26;
 constexpr uint32_t ROOM_SWEEP_ENTRIES = 64;
+constexpr size_t HASHES_AHEAD = 8;
 
 uint32_t tagOf(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) | 1; }
 
@@ -59,9 +60,13 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
 }
 
 void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const noexcept {
-  hash_.many(names, hints);
-  for (size_t at = 0; at < names.size(); ++at) {
-    __builtin_prefetch(&buckets_[homeOf(hints[at].hash)]);
+  // A few at a time: their buckets are on the way while the next are hashed.
+  for (size_t first = 0; first < names.size(); first += HASHES_AHEAD) {
+    const size_t count = std::min(HASHES_AHEAD, names.size() - first);
+    hash_.many(names.subspan(first, count), hints + first);
+    for (size_t at = first; at < first + count; ++at) {
+      __builtin_prefetch(&buckets_[homeOf(hints[at].hash)]);
+    }
   }
   for (size_t at = 0; at < names.size(); ++at) {
     const uint64_t hash = hints[at].hash;

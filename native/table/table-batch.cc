@@ -129,6 +129,10 @@ SLUICE_AVX2 inline __m256i load(const uint32_t* words) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
 }
 
+SLUICE_AVX2 inline __m128i load16(const uint8_t* bytes) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+
 SLUICE_AVX2 inline bool anyOf(__m256i mask) {
   return _mm256_movemask_ps(_mm256_castsi256_ps(mask)) != 0;
 }
@@ -177,6 +181,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
   // Where each lane's address starts, in words.
   const __m256i starts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
 
+  if (trieV6Nodes_.empty()) return 0;  // a root alone is read as fast one by one
   const size_t whole = addresses.size() / WIDTH * WIDTH;
   for (size_t first = 0; first < whole; first += LANES) {
     const size_t vectors = std::min(LANES, whole - first) / WIDTH;
@@ -210,15 +215,21 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
       }
     }
     for (size_t at = 0; at < vectors; ++at) {
-      uint32_t found[WIDTH];
       uint32_t lastOf[WIDTH];
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(found), entries[at]);
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(lastOf), last[at]);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(leaves + first + at * WIDTH), entries[at]);
+      uint32_t unsure = 0;
       for (size_t lane = 0; lane < WIDTH; ++lane) {
-        const size_t place = first + at * WIDTH + lane;
-        const bool sure = lastOf[lane] == 0 || holds(trieV6Nodes_[lastOf[lane] & ~TRIE_CHILD_BIT],
-                                                     addresses[place].data());
-        leaves[place] = sure ? found[lane] : leafOfV6(addresses[place].data());
+        // A lane that was at no node has number 0, whose path says nothing of it.
+        const TrieV6Node& node = trieV6Nodes_[lastOf[lane] & ~TRIE_CHILD_BIT];
+        const __m128i difference =
+            _mm_xor_si128(load16(addresses[first + at * WIDTH + lane].data()), load16(node.value));
+        const int agrees = _mm_testz_si128(difference, load16(node.mask));
+        unsure |= (lastOf[lane] >> 31 & static_cast<uint32_t>(agrees ^ 1)) << lane;
+      }
+      for (; unsure != 0; unsure &= unsure - 1) {
+        const size_t place = first + at * WIDTH + static_cast<size_t>(std::countr_zero(unsure));
+        leaves[place] = leafOfV6(addresses[place].data());
       }
     }
   }
