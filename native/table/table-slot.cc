@@ -1,5 +1,7 @@
 #include "native/table/table-slot.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -7,15 +9,26 @@
 
 namespace sluice {
 
+namespace {
+
+constexpr size_t HUGE_PAGE_BYTES = 2u << 20;
+
+constexpr size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+}  // namespace
+
 void TableBytes::Free::operator()(std::byte* bytes) const noexcept { std::free(bytes); }
 
 Status TableBytes::copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept {
-  const size_t rounded =
-      (blob.size() + TABLE_ALIGNMENT_BYTES - 1) / TABLE_ALIGNMENT_BYTES * TABLE_ALIGNMENT_BYTES;
-  if (bytes->bytes_ == nullptr || bytes->capacity_ < rounded) {
-    const size_t capacity = std::max<size_t>(rounded, TABLE_ALIGNMENT_BYTES);
-    auto* memory = static_cast<std::byte*>(std::aligned_alloc(TABLE_ALIGNMENT_BYTES, capacity));
+  if (bytes->bytes_ == nullptr || bytes->capacity_ < blob.size()) {
+    // A walk through a large table meets a page after the other: huge ones, when the system has
+    // any to give, need next to no translations. Advice that it may not take.
+    const bool large = blob.size() >= HUGE_PAGE_BYTES;
+    const size_t unit = large ? HUGE_PAGE_BYTES : TABLE_ALIGNMENT_BYTES;
+    const size_t capacity = std::max(roundUp(blob.size(), unit), unit);
+    auto* memory = static_cast<std::byte*>(std::aligned_alloc(unit, capacity));
     if (memory == nullptr) return {StatusCode::Limit};
+    if (large) (void)madvise(memory, capacity, MADV_HUGEPAGE);
     bytes->bytes_.reset(memory);
     bytes->capacity_ = capacity;
   }
