@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -13,7 +14,9 @@ namespace sluice::bench {
 namespace {
 
 constexpr size_t BATCH = BATCH_FRAMES_MAX;
-constexpr size_t LOOKUPS = 1'000'000;
+constexpr long LOOKUPS = 1'000'000;
+// The part of all flows that the table is not filled with, for new connections.
+constexpr uint32_t NEW_FIRST = FLOWS_MAX / 2;
 constexpr uint64_t NOW_US = 1;
 constexpr uint64_t FAR_US = UINT64_MAX;
 
@@ -37,12 +40,14 @@ void unpack(const Wanted& wanted, ConnName* name) {
   name->key.words[4] = wanted.rest;
 }
 
-class ConntrackBench : public Bench {
+enum class TrackWay : uint8_t { Single, Batch, Open, Sweep };
+
+class ConntrackBench : public ListBench {
  public:
-  explicit ConntrackBench(bool batch) : batch_(batch) {}
+  explicit ConntrackBench(TrackWay way) : way_(way) {}
 
   // Fills the table, and draws what to look for: tracked connections, each with the same chance.
-  bool fill(uint32_t flows) {
+  bool fill(uint32_t flows, size_t lookups) {
     // Half as much room again: a table that is run full is one that refuses.
     const HashSecret secret = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
     if (!ConnTable::create(flows + flows / 2 + 64, secret, &table_).ok()) return false;
@@ -54,26 +59,36 @@ class ConntrackBench : public Bench {
       entry->expiresUs = FAR_US;
       table_.markReplied(*entry);
     }
-    wanted_.reserve(LOOKUPS);
+    wanted_.reserve(lookups);
     Random random;
-    for (size_t at = 0; at < LOOKUPS; ++at) {
-      const FlowKey key = flowKeyOf(random.below(flows));
+    for (size_t at = 0; at < lookups; ++at) {
+      const FlowKey key =
+          flowKeyOf(way_ == TrackWay::Open ? NEW_FIRST + static_cast<uint32_t>(at) % NEW_FIRST
+                                           : random.below(flows));
       const FlowKey& packet = random.below(2) == 0 ? key : reversed(key);
       wanted_.push_back(packed(connNameOf(packet, IcmpRole::None, 0, 0)));
     }
     return true;
   }
 
-  Measured run() noexcept override {
-    if (batch_) {
-      return measure(LOOKUPS, BATCH, [this](size_t at, size_t n) { return together(at, n); });
-    }
-    return measure(LOOKUPS, BATCH, [this](size_t at, size_t n) { return each(at, n); });
-  }
-
   [[nodiscard]] size_t memoryBytes() const noexcept override { return table_.memoryBytes(); }
 
  private:
+  [[nodiscard]] size_t items() const noexcept override { return wanted_.size(); }
+  uint64_t work(size_t first, size_t count) noexcept override {
+    switch (way_) {
+      case TrackWay::Single:
+        return each(first, count);
+      case TrackWay::Batch:
+        return together(first, count);
+      case TrackWay::Open:
+        return open(first, count);
+      case TrackWay::Sweep:
+        return table_.expire(NOW_US, count);
+    }
+    return 0;
+  }
+
   uint64_t together(size_t first, size_t count) noexcept {
     askAhead(wanted_.data(), wanted_.size(), first, count);
     for (size_t at = 0; at < count; ++at) unpack(wanted_[first + at], &names_[at]);
@@ -96,7 +111,26 @@ class ConntrackBench : public Bench {
     return found;
   }
 
-  bool batch_;
+  // A batch that is not there: each connection comes to be, and goes at once, so that the table
+  // stays as it is.
+  uint64_t open(size_t first, size_t count) noexcept {
+    for (size_t at = 0; at < count; ++at) unpack(wanted_[first + at], &names_[at]);
+    table_.prepare({names_.data(), count}, hints_.data());
+    uint64_t opened = 0;
+    for (size_t at = 0; at < count; ++at) {
+      if (table_.find(names_[at], hints_[at], NOW_US) != nullptr) continue;
+      ConnEntry* entry = table_.insert(names_[at], hints_[at], NOW_US);
+      if (entry == nullptr) continue;
+      entry->state = ConnState::Unreplied;
+      entry->expiresUs = FAR_US;
+      table_.remove(*entry);
+      ++opened;
+    }
+    table_.forgetClosed();
+    return opened;
+  }
+
+  TrackWay way_;
   ConnTable table_;
   std::vector<Wanted> wanted_;
   std::array<ConnName, BATCH> names_;
@@ -106,14 +140,17 @@ class ConntrackBench : public Bench {
 }  // namespace
 
 std::unique_ptr<Bench> makeConntrackBench(std::span<const char* const> words) {
-  const long flows = words.size() == 2 ? std::strtol(words[0], nullptr, 10) : 0;
-  const bool batch = words.size() == 2 && std::string_view(words[1]) == "batch";
-  if (flows < 1 || flows > FLOWS_MAX) {
-    std::fputs("want FLOWS single|batch\n", stderr);
+  constexpr std::array<std::string_view, 4> WAYS = {"single", "batch", "open", "sweep"};
+  const bool fits = words.size() == 2 || words.size() == 3;
+  const long flows = fits ? std::strtol(words[0], nullptr, 10) : 0;
+  const long lookups = words.size() == 3 ? std::strtol(words[2], nullptr, 10) : LOOKUPS;
+  const auto* way = std::find(WAYS.begin(), WAYS.end(), fits ? words[1] : "");
+  if (flows < 1 || flows > FLOWS_MAX || lookups < 1 || lookups > LOOKUPS || way == WAYS.end()) {
+    std::fputs("want FLOWS single|batch|open|sweep [LOOKUPS]\n", stderr);
     return nullptr;
   }
-  auto bench = std::make_unique<ConntrackBench>(batch);
-  if (!bench->fill(static_cast<uint32_t>(flows))) {
+  auto bench = std::make_unique<ConntrackBench>(static_cast<TrackWay>(way - WAYS.begin()));
+  if (!bench->fill(static_cast<uint32_t>(flows), static_cast<size_t>(lookups))) {
     std::fputs("there is no memory for so many flows\n", stderr);
     return nullptr;
   }

@@ -27,7 +27,7 @@ struct Flows {
   std::vector<uint8_t> protocols;
 };
 
-class LookupBench : public Bench {
+class LookupBench : public ListBench {
  public:
   LookupBench(TableBytes bytes, TableView view, Flows flows, uint8_t family, bool single,
               TableView::Way way)
@@ -38,15 +38,14 @@ class LookupBench : public Bench {
         single_(single),
         way_(way) {}
 
-  Measured run() noexcept override {
-    const size_t items = flows_.ports.size();
-    if (single_) return measure(items, BATCH, [this](size_t at, size_t n) { return each(at, n); });
-    return measure(items, BATCH, [this](size_t at, size_t n) { return together(at, n); });
-  }
-
   [[nodiscard]] size_t memoryBytes() const noexcept override { return bytes_.span().size(); }
 
  private:
+  [[nodiscard]] size_t items() const noexcept override { return flows_.ports.size(); }
+  uint64_t work(size_t first, size_t count) noexcept override {
+    return single_ ? each(first, count) : together(first, count);
+  }
+
   uint64_t together(size_t first, size_t count) noexcept {
     std::array<uint32_t, BATCH> sources;
     std::array<uint32_t, BATCH> destinations;
@@ -109,29 +108,29 @@ class LookupBench : public Bench {
 };
 
 // Records as JavaScript hands them over, as many a call as it does.
-class ClassifyBench : public Bench {
+class ClassifyBench : public ListBench {
  public:
   static constexpr size_t CALL = 256;
 
   ClassifyBench(TableBytes bytes, TableView view, std::vector<std::byte> records)
       : bytes_(std::move(bytes)), view_(view), records_(std::move(records)) {}
 
-  Measured run() noexcept override {
-    const std::span tuples(reinterpret_cast<const FlowTuple*>(records_.data()),
-                           records_.size() / sizeof(FlowTuple));
-    // Over and over: this is about the call, not about how fast memory hands over new tuples.
-    return measure(ITEMS, CALL, [&](size_t first, size_t count) {
-      std::array<DeniedBy, CALL> verdicts;
-      const size_t place = first % (tuples.size() / CALL * CALL);
-      classify(view_, tuples.subspan(place, count), verdicts.data());
-      return static_cast<uint64_t>(std::count(verdicts.begin(), verdicts.begin() + count, 0));
-    });
-  }
-
   [[nodiscard]] size_t memoryBytes() const noexcept override { return bytes_.span().size(); }
 
  private:
   static constexpr size_t ITEMS = 1 << 20;
+
+  [[nodiscard]] size_t items() const noexcept override { return ITEMS; }
+  [[nodiscard]] size_t batch() const noexcept override { return CALL; }
+  // Over and over: this is about the call, not about how fast memory hands over new tuples.
+  uint64_t work(size_t first, size_t count) noexcept override {
+    const std::span tuples(reinterpret_cast<const FlowTuple*>(records_.data()),
+                           records_.size() / sizeof(FlowTuple));
+    std::array<DeniedBy, CALL> verdicts;
+    const size_t place = first % (tuples.size() / CALL * CALL);
+    classify(view_, tuples.subspan(place, count), verdicts.data());
+    return static_cast<uint64_t>(std::count(verdicts.begin(), verdicts.begin() + count, 0));
+  }
 
   TableBytes bytes_;
   TableView view_;

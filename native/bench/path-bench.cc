@@ -14,16 +14,16 @@ namespace sluice::bench {
 namespace {
 
 constexpr size_t BATCH = BATCH_FRAMES_MAX;
-constexpr size_t FRAMES = 512 * 1024;
+constexpr long FRAMES = 512 * 1024;
 constexpr uint64_t NOW_US = 1;
 constexpr uint32_t INSIDE = 0;
 constexpr uint32_t OUTSIDE = 1;
 
 enum class PathWay : uint8_t { Parse, Single, Batch };
 
-class PathBench : public Bench {
+class PathBench : public ListBench {
  public:
-  explicit PathBench(PathWay way) : slots_(FRAMES), way_(way) {}
+  PathBench(PathWay way, size_t frames) : slots_(frames), way_(way) {}
 
   // Puts the table in force and opens every connection. False when the filter refused a packet.
   bool open(std::span<const std::byte> blob, uint32_t flows) {
@@ -59,8 +59,8 @@ class PathBench : public Bench {
     }
     // Batches come from one link each, the two in turn.
     Random random;
-    frames_.reserve(FRAMES);
-    for (size_t at = 0; at < FRAMES; ++at) {
+    frames_.reserve(slots_.size());
+    for (size_t at = 0; at < slots_.size(); ++at) {
       const FlowKey key = flowKeyOf(random.below(flows));
       if (fromInside(at)) {
         slots_[at].write(reversed(key), TCP_ACK, 5'001, 1'001);
@@ -72,17 +72,14 @@ class PathBench : public Bench {
     return passed;
   }
 
-  Measured run() noexcept override {
-    return measure(FRAMES, BATCH, [this](size_t at, size_t n) { return work(at, n); });
-  }
-
   // The frames apart: the same in every way.
   [[nodiscard]] size_t memoryBytes() const noexcept override { return 0; }
 
  private:
   static bool fromInside(size_t at) noexcept { return at / BATCH % 2 == 1; }
 
-  uint64_t work(size_t first, size_t count) noexcept {
+  [[nodiscard]] size_t items() const noexcept override { return frames_.size(); }
+  uint64_t work(size_t first, size_t count) noexcept override {
     const LinkContext& from = fromInside(first) ? inside_ : outside_;
     uint64_t passed = 0;
     if (way_ == PathWay::Parse) {
@@ -118,9 +115,11 @@ class PathBench : public Bench {
 }  // namespace
 
 std::unique_ptr<Bench> makePathBench(std::span<const char* const> words) {
-  const long flows = words.size() == 3 ? std::strtol(words[1], nullptr, 10) : 0;
-  if (flows < 1 || flows > FLOWS_MAX) {
-    std::fputs("want TABLE FLOWS parse|single|batch\n", stderr);
+  const bool fits = words.size() == 3 || words.size() == 4;
+  const long flows = fits ? std::strtol(words[1], nullptr, 10) : 0;
+  const long frames = words.size() == 4 ? std::strtol(words[3], nullptr, 10) : FRAMES;
+  if (flows < 1 || flows > FLOWS_MAX || frames < 1 || frames > FRAMES) {
+    std::fputs("want TABLE FLOWS parse|single|batch [FRAMES]\n", stderr);
     return nullptr;
   }
   std::vector<std::byte> blob;
@@ -129,7 +128,7 @@ std::unique_ptr<Bench> makePathBench(std::span<const char* const> words) {
   const PathWay way = name == "parse"    ? PathWay::Parse
                       : name == "single" ? PathWay::Single
                                          : PathWay::Batch;
-  auto bench = std::make_unique<PathBench>(way);
+  auto bench = std::make_unique<PathBench>(way, static_cast<size_t>(frames));
   if (!bench->open(blob, static_cast<uint32_t>(flows))) {
     std::fprintf(stderr, "%s: the filter refuses what it should let pass\n", words[0]);
     return nullptr;
