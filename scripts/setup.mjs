@@ -39,6 +39,11 @@ const helpful = [
   ...(forTests
     ? [
         { present: () => onPath("iperf3"), debian: "iperf3", why: "live tests of bulk TCP" },
+        {
+          present: () => onPath("valgrind"),
+          debian: "valgrind",
+          why: "tests of instruction counts",
+        },
         { present: () => onPath("tcpdump"), debian: "tcpdump", why: "live tests of checksums" },
         { present: () => onPath("ip"), debian: "iproute2", why: "live tests between namespaces" },
       ]

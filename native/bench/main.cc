@@ -28,6 +28,12 @@ constexpr Named BENCHES[] = {
     {"colliding", sluice::bench::makeCollidingBench},
 };
 
+#if defined(__clang__)
+constexpr char COMPILER[] = "clang " __clang_version__;
+#else
+constexpr char COMPILER[] = "gcc " __VERSION__;
+#endif
+
 // Memory of this process that is in use now, in bytes; 0 where nobody tells.
 unsigned long long residentBytes() {
   unsigned long long pages = 0;
@@ -55,7 +61,7 @@ int main(int argc, char** argv) {
     const auto bench = each.make({argv + 2, static_cast<size_t>(argc - 2)});
     if (bench == nullptr) return 2;
     if (counts) {
-      std::printf("{\"items\":%zu}\n", countedPass(*bench));
+      std::printf("{\"items\":%zu,\"compiler\":\"%s\"}\n", countedPass(*bench), COMPILER);
       return 0;
     }
     std::printf("{\"setupMs\":%.1f,\"memoryBytes\":%zu}\n",

@@ -17,7 +17,7 @@ import {
   type TurnTaker,
   takeTurns,
 } from "./bench-turns.js";
-import { type LookupWorkload, makeLookupWorkload } from "./bench-workload.js";
+import { type LookupWorkload, makeLookupWorkload, pathManifests } from "./bench-workload.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { BenchNativeOptions } from "./options.js";
 import { renderTable, writeJson } from "./output.js";
@@ -416,28 +416,10 @@ async function benchTracked(bench: Bench, flows: number): Promise<void> {
   );
 }
 
-/** One pod that may be reached on TCP 443: the table that native/bench/path-bench.cc asks for. */
-const pathManifests = [
-  { apiVersion: "v1", kind: "Namespace", metadata: { name: "bench" } },
-  {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { name: "server", namespace: "bench" },
-    status: { phase: "Running", podIP: "100.64.0.1" },
-  },
-  {
-    apiVersion: "networking.k8s.io/v1",
-    kind: "NetworkPolicy",
-    metadata: { name: "https", namespace: "bench" },
-    spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [{ ports: [{ port: 443 }] }] },
-  },
-];
-
-/** Writes the table of these; answers with its file. */
+/** Writes the table of pathManifests; answers with its file. */
 function writePathTable(bench: Bench): string {
-  const manifests = pathManifests.map((each) => JSON.stringify(each)).join("\n---\n");
   const nothing = { aclRules: "", prefixes: "", tuples: new Uint8Array() };
-  return writeWorkload(bench, "path", { manifests, ...nothing }).table;
+  return writeWorkload(bench, "path", { manifests: pathManifests, ...nothing }).table;
 }
 
 async function benchPath(bench: Bench, flows: number): Promise<void> {

@@ -15,6 +15,25 @@ export interface LookupWorkload {
   readonly tuples: Uint8Array;
 }
 
+/** One pod that may be reached on TCP 443: the table that native/bench/path-bench.cc asks for. */
+export const pathManifests = [
+  { apiVersion: "v1", kind: "Namespace", metadata: { name: "bench" } },
+  {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "server", namespace: "bench" },
+    status: { phase: "Running", podIP: "100.64.0.1" },
+  },
+  {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "https", namespace: "bench" },
+    spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [{ ports: [{ port: 443 }] }] },
+  },
+]
+  .map((each) => JSON.stringify(each))
+  .join("\n---\n");
+
 /** Pods that a node has at most, and so the most that one table of a node judges. */
 const podsMax = 250;
 const peersOfRule = 8;

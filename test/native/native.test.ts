@@ -10,7 +10,7 @@ import { expect, test } from "vitest";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const program = `${root}build/Debug/native_test`;
 
-test("native unit tests, sanitized", () => {
+test("native unit tests, sanitized", { timeout: 300_000 }, () => {
   expect(existsSync(program), "run `node scripts/build-native.mjs --sanitize` first").toBe(true);
   const result = spawnSync(program, [], {
     encoding: "utf8",
