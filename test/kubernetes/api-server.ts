@@ -76,9 +76,13 @@ export class ApiServer {
   #version = 1000;
   /** Versions before this one are forgotten. */
   #oldest = 0;
+  readonly #path: string | undefined;
   #port = 0;
 
-  constructor() {
+  /** `relayed`: listens on a socket file, and somebody else brings connections to that port there. */
+  constructor(relayed?: { readonly path: string; readonly port: number }) {
+    this.#path = relayed?.path;
+    this.#port = relayed?.port ?? 0;
     const { ca, server } = makeCertificates();
     this.ca = ca;
     this.#server = createServer(server, (request, answer) => this.#answer(request, answer));
@@ -91,6 +95,10 @@ export class ApiServer {
 
   /** Listens, on the same port each time. */
   async start(): Promise<void> {
+    if (this.#path !== undefined) {
+      await new Promise<void>((resolve) => this.#server.listen(this.#path, resolve));
+      return;
+    }
     await new Promise<void>((resolve) => this.#server.listen(this.#port, "127.0.0.1", resolve));
     this.#port = (this.#server.address() as AddressInfo).port;
   }
