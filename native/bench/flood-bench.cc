@@ -34,9 +34,9 @@ class FloodBench : public Bench {
     table_ = tables_.read(0);
     inside_.endpointId = 0;
     inside_.wire = true;
+    outside_ = inside_;
     outside_.linkId = 1;
     outside_.role = LinkRole::Uplink;
-    outside_.wire = true;
     bool open = true;
     for (uint32_t flow = 0; flow < FLOOD_ESTABLISHED; ++flow) {
       open = begins(flow) && completes(flow) && open;

@@ -1,4 +1,5 @@
 import { type PollMode, workersMax } from "../dataplane/dataplane.js";
+import { canonicalMac } from "../net/mac.js";
 import { CommandError, exitCodes } from "./io.js";
 import type { WorkerOptions } from "./options.js";
 
@@ -16,17 +17,12 @@ export function readPodRef(
 
 /** Reads a MAC address into its canonical text. Errors: CommandError (usage). */
 export function readMac(text: string, flag: string): string {
-  if (!/^[0-9a-f]{1,2}([:-][0-9a-f]{1,2}){5}$/i.test(text)) {
-    throw new CommandError(
-      exitCodes.usage,
-      `${flag}: got "${text}", want six bytes such as 02:00:00:00:00:0a`,
-    );
-  }
-  return text
-    .toLowerCase()
-    .split(/[:-]/)
-    .map((byte) => byte.padStart(2, "0"))
-    .join(":");
+  const mac = canonicalMac(text);
+  if (mac !== undefined) return mac;
+  throw new CommandError(
+    exitCodes.usage,
+    `${flag}: got "${text}", want six bytes such as 02:00:00:00:00:0a`,
+  );
 }
 
 /** The six bytes of a MAC address in canonical text. */

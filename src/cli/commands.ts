@@ -6,6 +6,7 @@ import {
   type CaptureOptions,
   type CompileOptions,
   type CompletionOptions,
+  type ConfigCheckOptions,
   type DiffOptions,
   type DoctorOptions,
   type ExplainOptions,
@@ -566,17 +567,23 @@ export const root: CommandSpec = {
     },
     {
       name: "run",
-      summary: "stand between two interfaces and enforce",
+      summary: "stand between interfaces and enforce",
       details: [
-        "Prints ready on standard output once it enforces. SIGHUP reads the manifests again and keeps the old table when they have errors; SIGTERM and Ctrl-C end it. When the process ends, traffic stops.",
+        "A config file names any number of wires; --wire, --pod and -f are the short way to one of them.",
+        "Prints ready on standard output once it enforces. SIGHUP reads the config and the manifests again and changes nothing when they have errors; SIGTERM and Ctrl-C end it. When the process ends, traffic stops.",
       ],
       group: live,
       options: [
         {
+          flags: "--config <file>",
+          description:
+            "a config file, instead of the flags that say what to stand on and how; see docs/node.md",
+          completes: "file",
+        },
+        {
           flags: "--wire <inside,outside>",
           description: "the interface towards the pod, and the one towards the network",
           completes: "interface",
-          required: true,
         },
         { ...filename, required: false },
         {
@@ -599,7 +606,7 @@ export const root: CommandSpec = {
           flags: "--node <name>",
           description: "the API server's name of this node: pods count only while they run on it",
         },
-        pod,
+        { ...pod, required: false },
         {
           flags: "--pod-mac <mac>",
           description: "the pod's MAC: frames from it that carry another are dropped",
@@ -650,10 +657,39 @@ export const root: CommandSpec = {
             "sluice run --wire veth-pod,veth-net --source kubernetes --node $(hostname) --pod shop/database",
           effect: "follow a cluster's policies",
         },
+        { command: "sluice run --config /etc/sluice/sluice.yaml", effect: "for several" },
       ],
       run: async (options: RunOptions, io) => (await import("./run.js")).runRun(options, io),
     },
     ...controlCommands,
+    {
+      name: "config",
+      summary: "check a config file of sluice run, and what one may hold",
+      group: live,
+      examples: [
+        { command: "sluice config check /etc/sluice/sluice.yaml", effect: "before a reload" },
+      ],
+      commands: [
+        {
+          name: "check",
+          summary: "check a config file, all errors at once, without touching what it names",
+          arguments: [{ name: "file", description: "the config file", completes: "file" }],
+          options: [output("text", "json")],
+          examples: [{ command: "sluice config check sluice.yaml", effect: "one file" }],
+          run: async (options: ConfigCheckOptions, io) =>
+            (await import("./config.js")).runConfigCheck(options, io),
+        },
+        {
+          name: "schema",
+          summary: "print the JSON Schema of a config file",
+          examples: [
+            { command: "sluice config schema > sluice.schema.json", effect: "for an editor" },
+          ],
+          run: async (options: object, io) =>
+            (await import("./config.js")).runConfigSchema(options, io),
+        },
+      ],
+    },
     lab,
     {
       name: "capture",

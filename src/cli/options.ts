@@ -86,15 +86,22 @@ export interface WorkerOptions {
   readonly cpu?: number;
 }
 
+export interface ConfigCheckOptions {
+  readonly file: string;
+  readonly output: "text" | "json";
+}
+
+/** A config file, or the flags of one wire. */
 export interface RunOptions extends WorkerOptions {
+  readonly config?: string;
   readonly source: "files" | "kubernetes";
   readonly filename?: readonly string[];
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly node?: string;
   /** `INSIDE,OUTSIDE`. */
-  readonly wire: string;
-  readonly pod: string;
+  readonly wire?: string;
+  readonly pod?: string;
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
   readonly link: "auto" | "af-xdp" | "af-packet";

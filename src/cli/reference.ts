@@ -1,10 +1,20 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { Fields } from "../node/config-shape.js";
+import { kubernetesShape, nodeSchemaText, nodeShape, wireShape } from "../node/node-schema.js";
 import { type CommandSpec, commonOptions, type OptionSpec, root } from "./commands.js";
 
-/** Writes docs/commands.md from the command tree. `npm run docs -- --check` only compares. */
+/**
+ * Writes docs/commands.md from the command tree, and docs/config.md and the JSON Schema from the keys of a
+ * config file. `npm run docs -- --check` only compares.
+ */
 
-const target = new URL("../../docs/commands.md", import.meta.url);
+/** The files, by their paths, and what makes their texts. */
+export const generated: Readonly<Record<string, () => string>> = {
+  "docs/commands.md": commandReference,
+  "docs/config.md": configReference,
+  "schema/sluice.schema.json": nodeSchemaText,
+};
 
 /** Makes the text of docs/commands.md. */
 export function commandReference(): string {
@@ -94,12 +104,46 @@ function escapeCell(text: string): string {
   return text.replace(/[|<>]/g, "\\$&");
 }
 
+/** Makes the text of docs/config.md. */
+export function configReference(): string {
+  return `# Config file
+
+Generated from src/node/node-schema.ts by \`npm run docs\`; edit there. [node.md](node.md) says what to do with
+it; the same as JSON Schema, for editors and checks, is [schema/sluice.schema.json](../schema/sluice.schema.json),
+which \`sluice config schema\` prints. \`sluice config check FILE\` names every mistake with its line.
+
+${keyTable(nodeShape.fields)}
+
+## \`kubernetes\`
+
+${keyTable(kubernetesShape.fields)}
+
+## An item of \`wires\`
+
+${keyTable(wireShape.fields)}
+`;
+}
+
+function keyTable(fields: Fields): string {
+  const rows = Object.entries(fields).map(([key, { shape, isOptional, doc, fallback }]) => {
+    const schema = shape.schema();
+    const values = (schema["enum"] ?? (schema["const"] ? [schema["const"]] : [])) as string[];
+    const choices =
+      values.length === 0 ? "" : ` (${values.map((each) => `\`${each}\``).join(", ")})`;
+    return `| \`${key}\` | ${escapeCell(doc)}${choices} | ${isOptional ? fallback : "required"} |`;
+  });
+  return ["| key | | when left out |", "|---|---|---|", ...rows].join("\n");
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const text = commandReference();
-  if (!process.argv.includes("--check")) {
-    writeFileSync(target, text);
-  } else if (readFileSync(target, "utf8") !== text) {
-    console.error("docs/commands.md is stale: run `npm run docs`");
-    process.exitCode = 1;
+  for (const [path, make] of Object.entries(generated)) {
+    const target = new URL(`../../${path}`, import.meta.url);
+    const text = make();
+    if (!process.argv.includes("--check")) {
+      writeFileSync(target, text);
+    } else if (readFileSync(target, "utf8") !== text) {
+      console.error(`${path} is stale: run \`npm run docs\``);
+      process.exitCode = 1;
+    }
   }
 }

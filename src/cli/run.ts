@@ -1,5 +1,8 @@
 import { closeSync, writeSync } from "node:fs";
+import type { ControlListen } from "../control/open-control.js";
+import type { Span } from "../diagnostics/diagnostic.js";
 import type { NodeConfig, SourceConfig } from "../node/node-config.js";
+import { ConfigFile } from "../node/read-config.js";
 import { runNode } from "../node/run-node.js";
 import { readMac, readPodRef, workersOf } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -9,16 +12,23 @@ import type { RunOptions } from "./options.js";
 import { unblocked } from "./unblocked.js";
 import { packageVersion } from "./version.js";
 
-/** Stands between interfaces and enforces, until SIGTERM or SIGINT: flags to a config, and off it goes. */
+/**
+ * Stands between interfaces and enforces, until SIGTERM or SIGINT: a config from a file, or from flags,
+ * and off it goes.
+ */
 export async function runRun(options: RunOptions, process: Io): Promise<number> {
   const io = unblocked(process);
-  const config = configOf(options);
+  const file = options.config === undefined ? undefined : new ConfigFile(options.config);
+  const config = file === undefined ? configOf(options) : readConfig(file, options, io);
+  if (config === undefined) return exitCodes.input;
   const stdin = config.source.paths.includes("-") ? await readStdin(io) : undefined;
   const ran = await asCommand(() =>
     runNode({
       name: "run",
       version: packageVersion(),
       config,
+      control: { ...config.control, ...listenOf(options) },
+      ...(file === undefined ? {} : { configFile: file }),
       stdin,
       host: {
         env: io.env,
@@ -34,30 +44,69 @@ export async function runRun(options: RunOptions, process: Io): Promise<number> 
   return ran ? exitCodes.ok : exitCodes.input;
 }
 
+/** What a config file says; undefined when it has errors, which have been shown. */
+function readConfig(file: ConfigFile, options: RunOptions, io: Io): NodeConfig | undefined {
+  const both = (
+    [
+      ["--wire", options.wire],
+      ["--filename", options.filename],
+      ["--source", options.source === "files" ? undefined : options.source],
+      ["--kubeconfig", options.kubeconfig],
+      ["--context", options.context],
+      ["--node", options.node],
+      ["--pod", options.pod],
+      ["--pod-mac", options.podMac],
+      ["--workers", options.workers],
+      ["--cpu", options.cpu],
+      ["--link", options.link === "auto" ? undefined : options.link],
+      ["--poll", options.poll === "adaptive" ? undefined : options.poll],
+      ["--watch", options.watch === "auto" ? undefined : options.watch],
+      ["--stale-flows", options.staleFlows === "recheck" ? undefined : options.staleFlows],
+      ["--loose", options.loose || undefined],
+    ] as const
+  ).filter(([, value]) => value !== undefined);
+  if (both.length > 0) {
+    const flags = both.map(([flag]) => flag).join(" and ");
+    throw new CommandError(exitCodes.usage, `got --config and ${flags}, want that in the config`);
+  }
+  const read = file.read();
+  showDiagnostics(read.diagnostics, io, undefined);
+  return read.ok ? read.config : undefined;
+}
+
 /** Makes a config of one wire from the flags. Errors: CommandError (usage). */
 function configOf(options: RunOptions): NodeConfig {
-  const [inside, outside] = readWire(options.wire);
-  const { socket, metricsListen } = options;
+  const { wire, pod } = options;
+  if (wire === undefined || pod === undefined) {
+    const missing = Object.entries({ "--wire": wire, "--pod": pod })
+      .filter(([, value]) => value === undefined)
+      .map(([flag]) => flag);
+    throw new CommandError(
+      exitCodes.usage,
+      `missing ${missing.join(" and ")}, or --config`,
+      "sluice run --help",
+    );
+  }
+  const [inside, outside] = readWire(wire);
   return {
     source: sourceOf(options),
     wires: [
       {
-        pod: readPodRef(options.pod, "--pod"),
+        pod: readPodRef(pod, "--pod"),
         inside,
         outside,
         ...(options.podMac === undefined ? {} : { podMac: readMac(options.podMac, "--pod-mac") }),
         link: options.link,
+        span: commandLine,
       },
     ],
+    missingPods: "refuse",
     dataplane: {
       staleFlows: options.staleFlows,
       loose: options.loose,
       ...workersOf(options),
     },
-    control: {
-      ...(socket === undefined ? {} : { socket }),
-      ...(metricsListen === undefined ? {} : { metricsListen }),
-    },
+    control: {},
   };
 }
 
@@ -69,7 +118,8 @@ function sourceOf(options: RunOptions): SourceConfig {
     if (odd !== undefined) {
       throw new CommandError(exitCodes.usage, `--${odd[0]} is for --source kubernetes`);
     }
-    if (filename === undefined) throw new CommandError(exitCodes.usage, "missing --filename");
+    if (filename === undefined)
+      throw new CommandError(exitCodes.usage, "missing --filename, or --config");
     return { paths: filename, watch };
   }
   if (filename !== undefined) {
@@ -85,6 +135,16 @@ function sourceOf(options: RunOptions): SourceConfig {
     },
   };
 }
+
+/** Where to listen, as far as flags say so: they win over a config, as they may be the environment's. */
+function listenOf({ socket, metricsListen }: RunOptions): ControlListen {
+  return {
+    ...(socket === undefined ? {} : { socket }),
+    ...(metricsListen === undefined ? {} : { metricsListen }),
+  };
+}
+
+const commandLine: Span = { file: "<command line>", line: 1, column: 1, endLine: 1, endColumn: 1 };
 
 function tellReady(fd: number): void {
   try {

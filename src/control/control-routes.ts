@@ -33,6 +33,8 @@ export interface FilteredInterface {
   readonly role: "endpoint" | "uplink";
   /** `namespace/name` of the pod behind it. */
   readonly pod: string | null;
+  /** Of the connections that are followed there, where it is of a wire. */
+  readonly zone?: number;
 }
 
 /** What a control socket tells of and acts on. */
@@ -118,6 +120,8 @@ export interface PolicyItem extends FlowPolicy {
 }
 
 export interface ConnectionItem {
+  /** The pod's side of the wire that it crosses; null in a lab. One that crosses two is there twice. */
+  readonly interface: string | null;
   readonly protocol: string;
   readonly state: string;
   readonly source: ConnectionEnd;
@@ -398,9 +402,12 @@ interface FoundConnection {
 }
 
 async function connections(
-  { dataplane, flows }: ControlSubject,
+  { dataplane, flows, interfaces }: ControlSubject,
   filter: FlowFilter,
 ): Promise<FoundConnection[]> {
+  const byZone = new Map(
+    interfaces().map(({ zone, role, name }) => [role === "endpoint" ? zone : undefined, name]),
+  );
   const found: FoundConnection[] = [];
   for (const connection of await dataplane.connections()) {
     const { source, destination } = connection;
@@ -423,6 +430,7 @@ async function connections(
       return { address: formatAddress(address), port: hasPorts(connection) ? port : 0, pod };
     };
     const item: ConnectionItem = {
+      interface: byZone.get(connection.zone) ?? null,
       protocol: protocolName(connection.protocol),
       state: connection.state,
       source: end(source, connection.sourcePort, 0),

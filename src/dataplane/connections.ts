@@ -20,6 +20,8 @@ export interface Connection {
   /** Frames so far, both ways; a superframe is one. Later fragments are not counted. */
   readonly packets: number;
   readonly bytes: number;
+  /** Of the wire that it crosses; 0 in a switch. */
+  readonly zone: number;
   /** What names it in the connection table. */
   readonly key: Uint8Array;
 }
@@ -47,6 +49,7 @@ export function decodeConnections(bytes: Uint8Array): Connection[] {
       expiresInMs: view.getUint32(at + ConnectionRecord.expiresInMs, true),
       packets: Number(view.getBigUint64(at + ConnectionRecord.totalPackets, true)),
       bytes: Number(view.getBigUint64(at + ConnectionRecord.totalBytes, true)),
+      zone: bytes[key + zoneByte] ?? 0,
       key: bytes.slice(key, key + connectionKeyBytes),
     });
   }
@@ -55,3 +58,5 @@ export function decodeConnections(bytes: Uint8Array): Connection[] {
 
 /** Length of `Connection.key`. */
 export const connectionKeyBytes = 40;
+/** Where the zone stands in it. Source: native/conntrack/conn-entry.h. */
+const zoneByte = 39;

@@ -50,6 +50,7 @@ export const catalogue = {
   SL2003: ["error", "no traffic of that pod to judge"],
   SL2004: ["error", "no pod on that node"],
   SL2005: ["error", "table too large"],
+  SL2006: ["warning", "no such pod yet"],
   SL3000: ["info", "no pods to lint against"],
   SL3001: ["warning", "rule that changes nothing"],
   SL3002: ["warning", "policy that selects no pod"],

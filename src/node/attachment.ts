@@ -1,5 +1,6 @@
 import type { FilteredInterface } from "../control/control-routes.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
+import type { Span } from "../diagnostics/diagnostic.js";
 import type { PodName } from "./node-config.js";
 
 /**
@@ -12,6 +13,8 @@ export interface Attachment {
   /** What users call it: the interface towards the pod. */
   readonly name: string;
   readonly pod: PodName;
+  /** Where it was asked for. */
+  readonly span: Span;
   /** Interfaces that nobody else may hold at the same time. */
   readonly interfaces: readonly string[];
   /**
@@ -32,8 +35,8 @@ export interface OpenAttachment {
   /** Link ids. */
   readonly inside: number;
   readonly outside: number;
-  /** As the control socket tells of them; the pod is filled in by whoever knows. */
-  readonly interfaces: readonly Omit<FilteredInterface, "pod">[];
+  /** As the control socket tells of them; who holds it knows the rest. */
+  readonly interfaces: readonly Omit<FilteredInterface, "pod" | "zone">[];
   /** Puts everything back as it was. */
   close(): void;
 }

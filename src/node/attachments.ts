@@ -36,9 +36,10 @@ export class Attachments {
   }
 
   interfaces(): readonly FilteredInterface[] {
-    return this.#held.flatMap(({ wanted, open }) =>
+    return this.#held.flatMap(({ wanted, open, zone }) =>
       open.interfaces.map((each) => ({
         ...each,
+        zone,
         pod: each.role === "endpoint" ? podText(wanted.pod) : null,
       })),
     );

@@ -8,12 +8,18 @@ import {
  * Gives up every privilege that a running filter does not need any more, for good.
  *
  * CAP_NET_ADMIN stays, to put interfaces back as they were at the end. CAP_DAC_READ_SEARCH stays only
- * where the manifests cannot be read again without it, such as in another user's home.
+ * where the files that are read again cannot be read without it, such as in another user's home. What
+ * opens packet sockets and loads programs stays where further interfaces may be taken.
  *
  * Errors: DataplaneError.
  */
-export function keepLeastPrivilege(manifests: readonly string[]): void {
+export function keepLeastPrivilege(later: {
+  /** To be read again. */
+  readonly files: readonly string[];
+  readonly takesInterfaces: boolean;
+}): void {
   const keep: Capability[] = ["CAP_NET_ADMIN"];
-  if (!readableWithoutCapabilities(manifests)) keep.push("CAP_DAC_READ_SEARCH");
+  if (later.takesInterfaces) keep.push("CAP_NET_RAW", "CAP_BPF", "CAP_IPC_LOCK");
+  if (!readableWithoutCapabilities(later.files)) keep.push("CAP_DAC_READ_SEARCH");
   dropCapabilities(keep);
 }

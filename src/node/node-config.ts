@@ -11,6 +11,8 @@ import type { Span } from "../diagnostics/diagnostic.js";
 export interface NodeConfig {
   readonly source: SourceConfig;
   readonly wires: readonly WireConfig[];
+  /** What becomes of a pod that the manifests do not have: no start, or an attachment that passes nothing. */
+  readonly missingPods: "refuse" | "wait";
   readonly dataplane: DataplaneOptions & { readonly staleFlows: "recheck" | "keep" };
   readonly control: ControlListen;
 }
@@ -52,7 +54,7 @@ export interface WireConfig {
   readonly podMac?: string;
   readonly link: LinkKind | "auto";
   /** Where it was written. */
-  readonly span?: Span;
+  readonly span: Span;
 }
 
 /** Writes a pod as users do. */

@@ -1,26 +1,29 @@
 import { existsSync } from "node:fs";
 import { Controller, type Reload } from "../control/controller.js";
-import { openControl } from "../control/open-control.js";
+import { type ControlListen, openControl } from "../control/open-control.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { readManifests } from "../manifest/read.js";
 import { FlowLog } from "../observe/flow-log.js";
-import type { LocalPods } from "../policy/resolve.js";
-import type { Attachment } from "./attachment.js";
 import { Attachments } from "./attachments.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
-import { type NodeConfig, podText } from "./node-config.js";
+import type { NodeConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
 import { openSource, UpdateTeller } from "./open-source.js";
+import { missingPods, Plans } from "./plan.js";
+import type { ConfigFile } from "./read-config.js";
 import { ServiceManager } from "./service-manager.js";
-import { WireAttachment } from "./wire-attachment.js";
 
 export interface NodeRun {
   /** What the control socket calls it. */
   readonly name: string;
   readonly version: string;
   readonly config: NodeConfig;
+  /** Where to listen, whatever the config says. */
+  readonly control: ControlListen;
+  /** Where the config came from, to be read again with the manifests; absent where flags made it. */
+  readonly configFile?: ConfigFile;
   /** Standard input's text, where the config names `-`. */
   readonly stdin: string | undefined;
   readonly host: NodeHost;
@@ -36,11 +39,12 @@ export interface NodeRun {
  *
  * Errors: DataplaneError, RefusalError.
  */
-export async function runNode({ name, version, config, stdin, host }: NodeRun): Promise<boolean> {
-  const { paths } = config.source;
+export async function runNode(run: NodeRun): Promise<boolean> {
+  const { name, version, config, configFile, stdin, host } = run;
+  const plans = new Plans(config, configFile);
   const folder = {
-    paths: () => paths,
-    read: () => readManifests(paths, stdin),
+    paths: () => [...plans.files, ...plans.wanted.config.source.paths],
+    read: () => plans.reread() ?? readManifests(plans.wanted.config.source.paths, stdin),
     watch: config.source.watch !== "never",
   };
   const { source, files } = await openSource(config.source, folder, host);
@@ -56,21 +60,40 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
     interfaceName: (linkId) =>
       attachments.interfaces().find((each) => each.linkId === linkId)?.name,
   });
-  const wanted = attachmentsOf(config);
-  const local = localPods(wanted, config);
   const controller = new Controller({
     take: () => source.take(),
-    local: () => local,
-    enforce: (table) => attachments.enforce(wanted, table),
+    local: () => plans.wanted.local,
+    enforce(table) {
+      const generation = attachments.enforce(plans.wanted.attachments, table);
+      const later = plans.enforced();
+      if (later.length > 0) {
+        host.tell(`${later.join(", ")}: changed; in force from the next start on`);
+      }
+      return generation;
+    },
   });
+  let missingBefore = "";
+  const tellMissing = (): void => {
+    const missing = missingPods(plans.inForce, controller);
+    const text = missing.map(({ message }) => message).join();
+    if (text !== missingBefore) host.show(missing);
+    missingBefore = text;
+  };
   const before = (): void => service.reloading();
   const after = (done: Reload): void => {
+    if (!done.ok) plans.failed();
     tellReload(done, host);
+    tellMissing();
     service.reloaded(statusLine(controller));
   };
   const reload = async (): Promise<Reload> => {
     before();
-    const done = await controller.reload();
+    // Files are read together with the config; an API server's events are not.
+    const take = async () => {
+      const refused = plans.reread();
+      return refused === undefined ? source.take() : { all: refused };
+    };
+    const done = await controller.reload(config.source.kubernetes === undefined ? undefined : take);
     after(done);
     return done;
   };
@@ -91,7 +114,7 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
         isBehind: () => source.isBehind,
         source: () => source.status(),
       },
-      config.control,
+      run.control,
       host.tell,
     );
     // An API server may be away for long; whoever wants to stop meanwhile does not wait for it.
@@ -102,19 +125,25 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
       if (first.refused !== undefined) throw first.refused;
       return false;
     }
+    tellMissing();
     const read = (controller.table?.objects ?? [])
       .map((each) => each.meta.span)
       .flatMap(({ file, line }) => (line === 0 ? [] : [file]));
-    keepLeastPrivilege([...new Set([...files, ...read])].filter(existsSync));
+    keepLeastPrivilege({
+      files: [...new Set([...plans.files, ...files, ...read])].filter(existsSync),
+      takesInterfaces: configFile !== undefined,
+    });
     host.ready();
     service.ready(statusLine(controller), () => dataplane.rounds());
     const teller = new UpdateTeller(host);
+    const afterEvents = (done: Reload): void => {
+      teller.update(done);
+      tellMissing();
+    };
     follower = new SourceFollower({
       source,
       controller,
-      ...(config.source.kubernetes === undefined
-        ? { before, after }
-        : { after: (done) => teller.update(done) }),
+      ...(config.source.kubernetes === undefined ? { before, after } : { after: afterEvents }),
     });
     signals.onHangup = () => void reload();
     await signals.untilStopped;
@@ -130,22 +159,6 @@ export async function runNode({ name, version, config, stdin, host }: NodeRun): 
     dataplane.close();
     signals.release();
   }
-}
-
-function attachmentsOf({ wires }: NodeConfig): readonly Attachment[] {
-  return wires.map((wire) => new WireAttachment(wire));
-}
-
-/** One pod that was asked for by name has to be there; of several, some may come later. */
-function localPods(wanted: readonly Attachment[], { source }: NodeConfig): LocalPods {
-  const [first, ...others] = wanted;
-  const pods = new Set(wanted.map(({ pod }) => podText(pod)));
-  if (source.kubernetes !== undefined) {
-    // A cluster's pods come and go, and whoever stands before one waits for it.
-    const { node } = source.kubernetes;
-    return node === undefined ? { pods } : { pods, node };
-  }
-  return first !== undefined && others.length === 0 ? { pod: first.pod } : { pods };
 }
 
 function statusLine({ status }: Controller): string {

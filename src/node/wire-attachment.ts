@@ -1,4 +1,5 @@
 import type { Dataplane } from "../dataplane/dataplane.js";
+import type { Span } from "../diagnostics/diagnostic.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
 import type { PodName, WireConfig } from "./node-config.js";
 
@@ -16,6 +17,10 @@ export class WireAttachment implements Attachment {
 
   get pod(): PodName {
     return this.#wire.pod;
+  }
+
+  get span(): Span {
+    return this.#wire.span;
   }
 
   get interfaces(): readonly string[] {

@@ -1,0 +1,163 @@
+import type { Cursor } from "../manifest/cursor.js";
+import { quoted } from "../manifest/cursor.js";
+
+/**
+ * What a config may hold, said once: a file is read by it, and JSON Schema and the table of the docs are
+ * made from it.
+ *
+ * A key without a value counts as a mistake, not as a key that is not there.
+ */
+export interface Shape<Value> {
+  /** Reads a value; undefined when it is not such a one, which has been reported. */
+  read(cursor: Cursor): Value | undefined;
+  /** As JSON Schema, draft 2020-12. */
+  schema(): JsonSchema;
+}
+
+export type JsonSchema = { readonly [key: string]: unknown };
+
+/** One key of a map. */
+export interface Field<Value, Optional extends boolean> {
+  readonly shape: Shape<Value>;
+  readonly isOptional: Optional;
+  readonly doc: string;
+  /** What it is when left out, for the docs. */
+  readonly fallback: string | undefined;
+}
+
+export function required<Value>(shape: Shape<Value>, doc: string): Field<Value, false> {
+  return { shape, isOptional: false, doc, fallback: undefined };
+}
+
+export function optional<Value>(
+  shape: Shape<Value>,
+  doc: string,
+  fallback?: string,
+): Field<Value, true> {
+  return { shape, isOptional: true, doc, fallback };
+}
+
+/** A text of some form; `want` says which. */
+export function text(pattern: RegExp, want: string): Shape<string> {
+  return {
+    read(cursor) {
+      if (cursor.absent) return nothing(cursor, want);
+      const value = cursor.string();
+      if (value === undefined || pattern.test(value)) return value;
+      cursor.report("SL1219", `got ${quoted(value)}, want ${want}`);
+      return undefined;
+    },
+    schema: () => ({ type: "string", pattern: pattern.source }),
+  };
+}
+
+/** One of some words. */
+export function choice<const Word extends string>(...words: readonly Word[]): Shape<Word> {
+  return {
+    read: (cursor) =>
+      cursor.absent ? nothing(cursor, `one of ${words.join(", ")}`) : cursor.oneOf(words),
+    schema: () => (words.length === 1 ? { const: words[0] } : { enum: [...words] }),
+  };
+}
+
+export function whole(least: number, most: number): Shape<number> {
+  const want = `a whole number from ${least} to ${most}`;
+  return {
+    read(cursor) {
+      if (cursor.absent) return nothing(cursor, want);
+      const value = cursor.integer(64);
+      if (value === undefined || (value >= least && value <= most)) return value;
+      cursor.report("SL1218", `got ${value}, want ${want}`);
+      return undefined;
+    },
+    schema: () => ({ type: "integer", minimum: least, maximum: most }),
+  };
+}
+
+export function boolean(): Shape<boolean> {
+  return {
+    read: (cursor) => (cursor.absent ? nothing(cursor, "true or false") : cursor.boolean()),
+    schema: () => ({ type: "boolean" }),
+  };
+}
+
+/** A list of at least one. Items that could not be read are left out. */
+export function list<Value>(item: Shape<Value>, most: number): Shape<readonly Value[]> {
+  return {
+    read(cursor) {
+      if (cursor.absent) return nothing(cursor, "a list");
+      const items = cursor.items();
+      if (items === undefined) return undefined;
+      if (items.length === 0 || items.length > most) {
+        cursor.report("SL1215", `got ${items.length} items, want 1 to ${most}`);
+      }
+      return items.map((each) => item.read(each)).filter((value) => value !== undefined);
+    },
+    schema: () => ({ type: "array", items: item.schema(), minItems: 1, maxItems: most }),
+  };
+}
+
+export type Fields = { readonly [key: string]: Field<unknown, boolean> };
+
+/** What a map of these fields is read into; `cursor` for the places of its values. */
+export type MapOf<Of extends Fields> = {
+  readonly [Key in keyof Of]: Of[Key] extends Field<infer Value, infer Optional>
+    ? Optional extends true
+      ? Value | undefined
+      : Value
+    : never;
+} & { readonly cursor: Cursor };
+
+export interface MapShape<Of extends Fields> extends Shape<MapOf<Of>> {
+  readonly fields: Of;
+}
+
+/** A map of these keys and no others; of those in `either`, exactly one. */
+export function map<const Of extends Fields>(
+  fields: Of,
+  either: readonly (keyof Of & string)[] = [],
+): MapShape<Of> {
+  const known = Object.keys(fields);
+  return {
+    fields,
+    read(cursor) {
+      if (cursor.absent) return nothing(cursor, `a map of ${known.join(", ")}`);
+      if (!cursor.isMap()) return undefined;
+      cursor.onlyFields(known);
+      const there = new Set(cursor.fields().map(([key]) => key));
+      const chosen = either.filter((key) => there.has(key));
+      if (either.length > 0 && chosen.length !== 1) {
+        const got = chosen.length === 0 ? "nothing" : chosen.join(" and ");
+        cursor.report("SL1217", `got ${got}, want exactly one of ${either.join(", ")}`);
+      }
+      const values: Record<string, unknown> = { cursor };
+      let isWhole = true;
+      for (const [key, { shape, isOptional }] of Object.entries(fields)) {
+        if (!there.has(key) && isOptional) continue;
+        const value = shape.read(cursor.field(key));
+        values[key] = value;
+        isWhole &&= value !== undefined || isOptional;
+      }
+      return isWhole ? (values as MapOf<Of>) : undefined;
+    },
+    schema: () => ({
+      type: "object",
+      properties: Object.fromEntries(
+        Object.entries(fields).map(([key, { shape, doc, fallback }]) => [
+          key,
+          {
+            description: fallback === undefined ? doc : `${doc} (${fallback} when left out)`,
+            ...shape.schema(),
+          },
+        ]),
+      ),
+      required: known.filter((key) => !fields[key]?.isOptional),
+      additionalProperties: false,
+      ...(either.length === 0 ? {} : { oneOf: either.map((key) => ({ required: [key] })) }),
+    }),
+  };
+}
+
+function nothing(cursor: Cursor, want: string): undefined {
+  cursor.missing(want);
+}

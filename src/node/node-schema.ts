@@ -1,0 +1,124 @@
+import {
+  boolean,
+  choice,
+  type JsonSchema,
+  list,
+  map,
+  optional,
+  required,
+  text,
+  whole,
+} from "./config-shape.js";
+
+/** The keys of a config file. `npm run docs` makes the JSON Schema and the tables of docs/node.md from them. */
+
+const interfaceName = text(
+  /^(?!\.{1,2}$)[^/:\s]{1,15}$/u,
+  "the name of an interface: up to 15 characters, no space, / or :",
+);
+
+const podName = text(
+  /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/u,
+  "NAMESPACE/NAME",
+);
+
+const port = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+
+const path = text(/^[^\0]+$/u, "a path");
+
+/** Wires of one process: each has a zone of its own, and a link for each end. */
+export const wiresMax = 256;
+
+export const wireShape = map({
+  pod: required(podName, "the pod whose traffic is judged, as NAMESPACE/NAME"),
+  inside: required(interfaceName, "the interface towards the pod"),
+  outside: required(interfaceName, "the interface towards the network"),
+  podMac: optional(
+    text(/^[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2}){5}$/u, "six bytes such as 02:00:00:00:00:0a"),
+    "the pod's MAC: frames from it that carry another are dropped",
+    "not checked",
+  ),
+  link: optional(
+    choice("auto", "af-xdp", "af-packet"),
+    "how packets are received and sent",
+    "auto",
+  ),
+});
+
+export const kubernetesShape = map({
+  kubeconfig: optional(
+    path,
+    "how to reach the API server",
+    "KUBECONFIG, the pod's service account or ~/.kube/config",
+  ),
+  context: optional(text(/^[^\0]+$/u, "a name"), "a context of the kubeconfig", "its current one"),
+  node: optional(
+    text(/^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/u, "the name of a node"),
+    "the API server's name of this node: pods count only while they run on it",
+    "wherever they run",
+  ),
+});
+
+export const nodeShape = map(
+  {
+    apiVersion: required(choice("sluice/v1"), "the version of this format"),
+    kind: required(choice("NodeConfig"), "what this is"),
+    manifests: optional(
+      list(path, 1_000),
+      "files and folders of manifests; relative ones begin at this file's folder",
+      "`kubernetes` is required",
+    ),
+    kubernetes: optional(
+      kubernetesShape,
+      "an API server that is followed instead",
+      "`manifests` is required",
+    ),
+    watch: optional(
+      choice("auto", "never"),
+      "read the manifests and this file again when they change on disk",
+      "auto",
+    ),
+    wires: required(list(wireShape, wiresMax), "pairs of interfaces, and the pod behind each"),
+    workers: optional(whole(1, 16), "threads that judge, each its own connections", "1"),
+    poll: optional(choice("adaptive", "spin", "sleep"), "how packets are waited for", "adaptive"),
+    cpu: optional(
+      whole(0, 8_191),
+      "the CPU of the first worker; further ones take those behind it",
+      "any",
+    ),
+    connections: optional(whole(64, 67_108_864), "connections tracked at once", "65536"),
+    fragments: optional(whole(1, 67_108_864), "fragmented datagrams followed at once", "1024"),
+    established: optional(
+      choice("recheck", "keep"),
+      "what a new table means for connections that run: judge them again, or keep them",
+      "recheck",
+    ),
+    loose: optional(
+      boolean(),
+      "let a TCP connection be picked up in its middle, not only by its SYN",
+      "false",
+    ),
+    socket: optional(
+      text(/^(none|\/[^\0]+)$/u, "an absolute path, or none"),
+      "where to answer sluice status, observe and so on; none for no socket",
+      "/run/sluice/sluice.sock",
+    ),
+    metrics: optional(
+      text(new RegExp(`^(\\[[0-9a-fA-F:]+\\]|[^:\\s]+):${port}$`, "u"), "HOST:PORT"),
+      "also serve /metrics, /healthz and /readyz on this host and port",
+      "nowhere",
+    ),
+  },
+  ["manifests", "kubernetes"],
+);
+
+/** The JSON Schema of a config file, as `schema/sluice.schema.json` has it. */
+export function nodeSchemaText(): string {
+  const schema: JsonSchema = {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Sluice NodeConfig",
+    description: "What `sluice run --config` stands on, and by which manifests it judges.",
+    ...nodeShape.schema(),
+  };
+  return `${JSON.stringify(schema, null, 2)}\n`;
+}

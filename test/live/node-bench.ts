@@ -1,0 +1,161 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  createVeth,
+  type ProbeAnswer,
+  probe,
+} from "../../src/dataplane/host.js";
+import { parseAddress } from "../../src/net/address.js";
+import { type Answer, finish, main, until } from "./lab-harness.js";
+
+/** The pods of a node, and a host on the network behind it, by the last byte of their addresses. */
+export const hosts = { a: 1, b: 2, c: 3, peer: 9 } as const;
+export type Host = keyof typeof hosts;
+const pods = ["a", "b", "c"] as const;
+export type PodName = (typeof pods)[number];
+
+const addressOf = (host: Host) => parseAddress(`10.9.0.${hosts[host]}`)!;
+
+const pod = (name: PodName) => `---
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: shop, labels: { app: ${name} } }
+spec: { containers: [{ name: main, image: example.com/main }] }
+status: { phase: Running, podIPs: [{ ip: 10.9.0.${hosts[name]} }] }
+`;
+
+/** b is reached from a on port 80 only, c by nobody; a reaches port 80 only. */
+export const manifests = `apiVersion: v1
+kind: Namespace
+metadata: { name: shop }
+${pods.map(pod).join("")}---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: a, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: a } }
+  policyTypes: [Egress]
+  egress: [{ ports: [{ protocol: TCP, port: 80 }] }]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: b, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: b } }
+  ingress:
+    - from: [{ podSelector: { matchLabels: { app: a } } }]
+      ports: [{ protocol: TCP, port: 80 }]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: c, namespace: shop }
+spec: { podSelector: { matchLabels: { app: c } }, policyTypes: [Ingress] }
+`;
+
+/** What stands in a config for a pod's wire. */
+export function wire(name: PodName, more = ""): string {
+  const mac = `"02:00:00:00:00:0${hosts[name]}"`;
+  return `  - { pod: shop/${name}, inside: in-${name}, outside: out-${name}, podMac: ${mac}${more} }\n`;
+}
+
+/**
+ * A node: a namespace for each pod, one with the node's interfaces, and one with a bridge that is the
+ * network. Nothing but Sluice joins a pod with the network.
+ */
+export class NodeBench {
+  readonly folder = mkdtempSync(join(tmpdir(), "sluice-node-"));
+  readonly node = createNamespace();
+  readonly network = createNamespace();
+  readonly #pods = { a: createNamespace(), b: createNamespace(), c: createNamespace() };
+  readonly #children: ChildProcess[] = [];
+  readonly socket = join(this.folder, "control.sock");
+
+  constructor() {
+    this.ip(this.network, "link add br0 type bridge");
+    for (const name of pods) {
+      const namespaceFd = this.#pods[name];
+      createVeth({ namespaceFd, name: "eth0" }, { namespaceFd: this.node, name: `in-${name}` });
+      const outside = { namespaceFd: this.network, name: `port-${name}` };
+      createVeth(outside, { namespaceFd: this.node, name: `out-${name}` });
+      const addresses = [{ address: addressOf(name), length: 24 }];
+      const mac = `02:00:00:00:00:0${hosts[name]}`;
+      configureInterface(namespaceFd, { name: "eth0", mac, addresses, up: true });
+      configureInterface(this.node, { name: `in-${name}`, up: true, linkLocal: false });
+      configureInterface(this.node, { name: `out-${name}`, up: true, linkLocal: false });
+      configureInterface(this.network, { name: `port-${name}`, up: true });
+      this.ip(this.network, `link set port-${name} master br0`);
+    }
+    const addresses = [{ address: addressOf("peer"), length: 24 }];
+    configureInterface(this.network, { name: "br0", addresses, up: true });
+    writeFileSync(join(this.folder, "manifests.yaml"), manifests);
+  }
+
+  ip(namespace: number, words: string): string {
+    const enter = [`--net=/proc/${process.pid}/fd/${namespace}`, "--", "ip"];
+    return execFileSync("nsenter", [...enter, ...words.split(" ")], { encoding: "utf8" });
+  }
+
+  /** Writes the config; `rest` follows the wires. */
+  configure(wires: string, rest = ""): string {
+    const path = join(this.folder, "sluice.yaml");
+    const head = `apiVersion: sluice/v1\nkind: NodeConfig\nmanifests: [manifests.yaml]\nwatch: never\n`;
+    writeFileSync(path, `${head}socket: ${this.socket}\n${rest}wires:\n${wires}`);
+    return path;
+  }
+
+  /** Starts `sluice run --config` on the node, and waits until it enforces. */
+  async run(config: string): Promise<{ child: ChildProcess; stderr: () => string }> {
+    const enter = [`--net=/proc/${process.pid}/fd/${this.node}`, "--", process.execPath, main];
+    const child = spawn("nsenter", [...enter, "run", "--config", config], {
+      env: { ...process.env, SLUICE_SOCKET: undefined },
+    });
+    this.#children.push(child);
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk) => {
+      stdout += chunk;
+    });
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    await until(`ready; ${stderr}`, () => stdout === "ready\n" || child.exitCode !== null);
+    if (child.exitCode !== null) throw new Error(stderr);
+    return { child, stderr: () => stderr };
+  }
+
+  /** Runs a command against the control socket. */
+  sluice(...words: string[]): Promise<Answer> {
+    return finish(spawn(process.execPath, [main, ...words, "--socket", this.socket]));
+  }
+
+  async connects(from: Host, to: Host, port: number, timeoutMs = 600): Promise<boolean> {
+    return (await this.try(from, to, port, timeoutMs)).outcome === "answered";
+  }
+
+  async try(from: Host, to: Host, port: number, timeoutMs = 600): Promise<ProbeAnswer> {
+    const namespaceOf = (host: Host) => (host === "peer" ? this.network : this.#pods[host]);
+    const [answer] = await probe([
+      {
+        sourceNamespaceFd: namespaceOf(from),
+        source: addressOf(from),
+        destinationNamespaceFd: namespaceOf(to),
+        destination: addressOf(to),
+        protocol: 6,
+        port,
+        timeoutMs,
+      },
+    ]);
+    return answer!;
+  }
+
+  close(): void {
+    for (const child of this.#children) child.kill("SIGKILL");
+    for (const fd of [this.node, this.network, ...Object.values(this.#pods)]) closeDescriptor(fd);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,150 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { ipObstacle, labObstacle, named, until } from "./lab-harness.js";
+import { type Host, NodeBench, wire } from "./node-bench.js";
+
+const obstacle =
+  labObstacle ??
+  ipObstacle ??
+  (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
+
+// Goal: `sluice run --config`: several wires in one process.
+// Method: three pods, their node and its network in namespaces; real connections show what passes.
+describe.skipIf(obstacle !== undefined)(named("sluice run --config", obstacle), () => {
+  let bench: NodeBench;
+  beforeEach(() => {
+    bench = new NodeBench();
+  });
+  afterEach(() => bench?.close());
+
+  const all = wire("a") + wire("b") + wire("c");
+
+  async function expectPolicies(): Promise<void> {
+    const expected: readonly [from: Host, to: Host, port: number, isAllowed: boolean][] = [
+      // One connection over two wires, both of which follow it.
+      ["a", "b", 80, true],
+      ["a", "b", 81, false],
+      ["c", "b", 80, false],
+      ["peer", "b", 80, false],
+      ["a", "peer", 80, true],
+      ["a", "peer", 81, false],
+      ["b", "peer", 99, true],
+      ["peer", "a", 99, true],
+      ["b", "c", 80, false],
+      ["peer", "c", 80, false],
+      ["c", "peer", 99, true],
+    ];
+    const tried = await Promise.all(
+      expected.map(async ([from, to, port]) => [
+        from,
+        to,
+        port,
+        await bench.connects(from, to, port),
+      ]),
+    );
+    expect(tried).toEqual(expected);
+  }
+
+  test.each([
+    ["one worker", ""],
+    ["two workers", "workers: 2\n"],
+  ])("three pods with policies of their own, %s", async (_, rest) => {
+    const { child } = await bench.run(bench.configure(all, rest));
+    await expectPolicies();
+    const found = await bench.sluice(
+      "get",
+      "connections",
+      "-o",
+      "json",
+      "--from-pod",
+      "shop/a",
+      "--to-pod",
+      "shop/b",
+    );
+    const { items } = JSON.parse(found.stdout);
+    expect(items.map((each: { interface: string }) => each.interface).sort()).toEqual([
+      "in-a",
+      "in-b",
+    ]);
+    const shown = await bench.sluice("get", "interfaces", "-o", "json");
+    const interfaces: { name: string; pod: string | null; receivedFrames: number }[] = JSON.parse(
+      shown.stdout,
+    ).items;
+    expect(interfaces.map(({ name, pod }) => [name, pod])).toEqual(
+      (["a", "b", "c"] as const).flatMap((name) => [
+        [`in-${name}`, `shop/${name}`],
+        [`out-${name}`, null],
+      ]),
+    );
+    expect(Math.min(...interfaces.map(({ receivedFrames }) => receivedFrames))).toBeGreaterThan(0);
+    const flows = await bench.sluice("observe", "--verdict", "DROPPED", "--from-pod", "shop/c");
+    expect(flows.stdout).toMatch(/shop\/c:\d+ -> shop\/b:80 dropped policy-ingress DROPPED/);
+    child.kill("SIGTERM");
+    await until("the end", () => child.exitCode !== null);
+    expect(child.exitCode).toBe(0);
+    expect(await bench.connects("a", "peer", 80)).toBe(false);
+  });
+
+  test("wires come, go and change at a reload, while the others carry traffic", async () => {
+    const { child, stderr } = await bench.run(bench.configure(wire("a") + wire("b") + wire("c")));
+    const reload = async (config: string, said: string): Promise<void> => {
+      bench.configure(config);
+      const before = stderr().length;
+      child.kill("SIGHUP");
+      await until(said, () => stderr().slice(before).includes(said));
+    };
+    let isOver = false;
+    let tries = 0;
+    const failed: string[] = [];
+    const traffic = (async () => {
+      for (; !isOver; tries++) {
+        const { outcome } = await bench.try("a", "b", 80, 2_000);
+        if (outcome !== "answered") failed.push(outcome);
+      }
+    })();
+    try {
+      await reload(wire("a") + wire("b"), "generation 2 is in force");
+      expect(await bench.connects("c", "peer", 99)).toBe(false);
+      await reload(all, "generation 3 is in force");
+      expect(await bench.connects("c", "peer", 99)).toBe(true);
+      expect(await bench.connects("peer", "c", 80)).toBe(false);
+
+      // Another way of taking the interfaces of one pod: its wire has to go and come again.
+      await reload(
+        wire("a") + wire("b") + wire("c", ", link: af-packet"),
+        "generation 4 is in force",
+      );
+      expect(await bench.connects("c", "peer", 99)).toBe(true);
+
+      // What cannot be has no effect, also where it could be done in part.
+      const lost = wire("c").replace("out-c", "nowhere");
+      await reload(wire("a") + wire("b") + lost, "nothing changed");
+      expect(await bench.connects("c", "peer", 99)).toBe(true);
+      expect(await bench.connects("peer", "c", 80)).toBe(false);
+      await reload(wire("a") + wire("b", ", mac: x"), "nothing changed");
+      const status = JSON.parse((await bench.sluice("status", "-o", "json")).stdout);
+      expect(status).toMatchObject({ enforced: false });
+      expect(status.lastError).toMatch(/sluice\.yaml:\d+:\d+: unknown field "mac"/);
+      expect(await bench.connects("c", "peer", 99)).toBe(true);
+    } finally {
+      isOver = true;
+      await traffic;
+    }
+    expect(failed).toEqual([]);
+    expect(tries).toBeGreaterThan(20);
+    await reload(all, "is in force");
+    await expectPolicies();
+  });
+
+  test("a pod that is not there yet has no traffic, and gets it when it comes", async () => {
+    const later = wire("c").replace("shop/c", "shop/later");
+    const { child, stderr } = await bench.run(bench.configure(wire("a") + later));
+    expect(stderr()).toMatch(/sluice\.yaml:8:12: warning SL2006/);
+    expect(await bench.connects("c", "peer", 99)).toBe(false);
+    expect(await bench.connects("a", "peer", 80)).toBe(true);
+    bench.configure(wire("a") + wire("c"));
+    child.kill("SIGHUP");
+    await until("the pod", () => stderr().includes("generation 2 is in force"));
+    expect(await bench.connects("c", "peer", 99)).toBe(true);
+  });
+});
