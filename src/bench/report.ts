@@ -101,7 +101,8 @@ export interface Row {
   readonly base: number;
   readonly unit: string;
   readonly better: "more" | "less";
-  readonly policies: number;
+  /** Absent where no packets went past policies. */
+  readonly policies?: number;
   readonly noisy: boolean;
   /** What is aimed at; only of figures. */
   readonly reach?: { readonly atLeast?: number; readonly atMost?: number };

@@ -30,7 +30,12 @@ const dpdkPeers = join(packageRoot, "build/Release/dpdk_peers");
 const lookupSizes = [10, 1_000, 10_000, 100_000];
 const lookupFlows = 1_000_000;
 const roundsUsual = 7;
+const roundsShort = 5;
 const aclWays = ["scalar", "avx2", "avx512x16", "avx512x32"];
+const shortSizes = [10, 1_000, 100_000];
+const shortFlows = 262_144;
+const shortTracked = 100_000;
+const shortMs = 25_000;
 const classifyTuples = 16_384;
 const callTuples = 256;
 const trackedSizes = [1_000, 100_000, 1_000_000, 10_000_000];
@@ -78,8 +83,11 @@ interface FloodOutcome {
   readonly residentBytes: readonly [first: number, last: number];
 }
 
+const notBuilt =
+  "the native benchmarks are not built: they come with a checkout, not with the package";
+
 /** The answer of one of these commands. */
-interface NativeReport {
+export interface NativeReport {
   readonly rows: readonly Row[];
   readonly floods: readonly FloodOutcome[];
   /** Who was not measured, and why. */
@@ -92,6 +100,9 @@ interface Bench {
   readonly folder: string;
   readonly rounds: number;
   readonly progress: Progress;
+  /** Only what a figure is aimed at, in little time. */
+  readonly short: boolean;
+  readonly signal?: AbortSignal;
   /** The program of DPDK's structures, or why there is none. */
   readonly peers: string | undefined;
   readonly rows: Row[];
@@ -104,16 +115,7 @@ interface Bench {
  */
 export function runBenchLookup(options: BenchNativeOptions, io: Io): Promise<number> {
   return runNative(options, io, lookupSizes, async (bench, sizes) => {
-    const fastest: [size: number, measured: Measured][] = [];
-    for (const entries of sizes) fastest.push([entries, await benchTable(bench, entries)]);
-    const [smallest, largest] = [fastest[0]!, fastest.at(-1)!];
-    if (smallest !== largest) {
-      const [[few, least], [many, most]] = [smallest, largest];
-      const name = `growth of a verdict from ${count(few)} to ${count(many)} entries`;
-      bench.rows.push(
-        compare(name, most, { ...least, name: `${count(few)} entries` }, reach.growth),
-      );
-    }
+    await benchTables(bench, sizes);
     for (const entries of sizes) await benchTableV6(bench, entries);
     await benchClassify(bench, sizes.at(-1)!);
   });
@@ -148,6 +150,40 @@ export function runBenchFlood(options: BenchNativeOptions, io: Io): Promise<numb
   });
 }
 
+/**
+ * Measures, for `sluice bench`, the figures of the table and the connection table that are aimed at:
+ * fewer sizes and rounds than the commands above.
+ *
+ * Cost:   some twenty seconds, no more than `shortMs` and one step: what is then missing is left out.
+ *         DPDK's programs are not built for it.
+ * Errors: when `signal` aborts, its reason.
+ */
+export async function measureNativeFigures(
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Pick<NativeReport, "rows" | "leftOut">> {
+  if (!existsSync(nativeBench)) {
+    return { rows: [], leftOut: [{ name: "native structures", reason: notBuilt }] };
+  }
+  const started = performance.now();
+  const largest = shortSizes.at(-1)!;
+  const settings = { rounds: roundsShort, short: true, withoutPeers: false, progress, signal };
+  return withBench(settings, async (bench) => {
+    const steps: readonly (readonly [name: string, step: () => Promise<void>])[] = [
+      ["whole path in memory", () => benchPath(bench, shortTracked)],
+      ["connection lookup", () => benchTracked(bench, shortTracked)],
+      ["table.classify", () => benchClassify(bench, largest)],
+      ["verdict by the table", () => benchTables(bench, shortSizes)],
+      ["IPv6 verdict", () => benchTableV6(bench, largest)],
+    ];
+    for (const [name, step] of steps) {
+      if (performance.now() - started < shortMs) await step();
+      else bench.leftOut.push({ name, reason: "this machine is too busy to time it as well" });
+    }
+    return { rows: bench.rows.filter(({ reach }) => reach !== undefined), leftOut: bench.leftOut };
+  });
+}
+
 async function runNative(
   options: BenchNativeOptions,
   io: Io,
@@ -156,31 +192,40 @@ async function runNative(
 ): Promise<number> {
   const sizes = options.sizes === undefined ? sizesKnown : readSizes(options.sizes, sizesKnown);
   if (!existsSync(nativeBench)) {
-    throw new CommandError(
-      exitCodes.environment,
-      "the native benchmarks are not built: they come with a checkout, not with the package",
-      "npm run setup, in a checkout",
-    );
+    throw new CommandError(exitCodes.environment, notBuilt, "npm run setup, in a checkout");
   }
-  const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
   const progress = createProgress(io);
+  const { rounds = roundsUsual, withoutPeers } = options;
   try {
-    const leftOut: Bench["leftOut"] = [];
-    const bench: Bench = {
-      folder,
-      rounds: options.rounds ?? roundsUsual,
-      progress,
-      peers: options.withoutPeers ? undefined : findPeers(progress, leftOut),
-      rows: [],
-      floods: [],
-      leftOut,
-    };
-    await measure(bench, sizes);
+    const report = await withBench(
+      { rounds, short: false, withoutPeers, progress },
+      async (bench) => {
+        await measure(bench, sizes);
+        return bench;
+      },
+    );
     progress.finish();
-    show({ rows: bench.rows, floods: bench.floods, leftOut }, options, io);
+    show(report, options, io);
     return exitCodes.ok;
   } finally {
     progress.finish();
+  }
+}
+
+/** Lends a folder, and the peers where there are any. */
+async function withBench<Result>(
+  {
+    withoutPeers,
+    ...settings
+  }: Pick<Bench, "rounds" | "short" | "progress" | "signal"> & { readonly withoutPeers: boolean },
+  use: (bench: Bench) => Promise<Result>,
+): Promise<Result> {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
+  try {
+    const leftOut: Bench["leftOut"] = [];
+    const peers = withoutPeers ? undefined : findPeers(settings.progress, leftOut, !settings.short);
+    return await use({ ...settings, folder, peers, rows: [], floods: [], leftOut });
+  } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -200,7 +245,11 @@ function readSizes(text: string, known: readonly number[]): readonly number[] {
 }
 
 /** Builds the programs of bench/peers where DPDK's headers are; says so where they are not. */
-function findPeers(progress: Progress, leftOut: Bench["leftOut"]): string | undefined {
+function findPeers(
+  progress: Progress,
+  leftOut: Bench["leftOut"],
+  mayBuild: boolean,
+): string | undefined {
   const why = (reason: string): undefined => {
     leftOut.push({ name: "rte_acl, rte_fib6, rte_hash", reason });
     return undefined;
@@ -215,6 +264,7 @@ function findPeers(progress: Progress, leftOut: Bench["leftOut"]): string | unde
     .map((file) => statSync(join(packageRoot, file)).mtimeMs)
     .reduce((a, b) => Math.max(a, b));
   if (existsSync(dpdkPeers) && statSync(dpdkPeers).mtimeMs > newest) return dpdkPeers;
+  if (!mayBuild) return why("not built: `sluice bench lookup` builds them");
   progress.update("building the peers");
   const listed = (folder: string) =>
     readdirSync(join(packageRoot, folder))
@@ -282,30 +332,61 @@ async function startPeer(
   }
 }
 
+/** Tables of several sizes, and how a verdict grows from the smallest to the largest. */
+async function benchTables(bench: Bench, sizes: readonly number[]): Promise<void> {
+  const fastest: [size: number, measured: Measured][] = [];
+  for (const entries of sizes) fastest.push([entries, await benchTable(bench, entries)]);
+  const [smallest, largest] = [fastest[0]!, fastest.at(-1)!];
+  if (smallest === largest) return;
+  const [[few, least], [many, most]] = [smallest, largest];
+  const name = `growth of a verdict from ${count(few)} to ${count(many)} entries`;
+  bench.rows.push(compare(name, most, { ...least, name: `${count(few)} entries` }, reach.growth));
+}
+
+/** DPDK's table, in each way that the processor has; in the last of them where time is short. */
+async function startAcl(
+  bench: Bench,
+  entries: number,
+  files: Files,
+): Promise<readonly TurnTaker[]> {
+  const start = (way: string) => {
+    bench.progress.update(`table of ${count(entries)} entries`, `building rte_acl, ${way}`);
+    return startPeer(bench, `rte_acl ${way}`, ["acl", files.rules, files.tuples, way]);
+  };
+  const takers: TurnTaker[] = [];
+  if (!bench.short) {
+    for (const way of aclWays) takers.push(...(await start(way)));
+  } else if (reach.table.has(entries)) {
+    for (const way of aclWays.toReversed()) {
+      if (takers.length === 0) takers.push(...(await start(way)));
+    }
+  }
+  return takers;
+}
+
 async function benchTable(bench: Bench, entries: number): Promise<Measured> {
   const what = `${count(entries)} entries`;
   bench.progress.update(`table of ${what}`);
-  const workload = makeLookupWorkload({ entries, family: 4, flows: lookupFlows });
+  const flows = bench.short ? shortFlows : lookupFlows;
+  const workload = makeLookupWorkload({ entries, family: 4, flows });
   const files = writeWorkload(bench, `v4-${entries}`, workload);
-  const ourWays = ["fastest", "scalar", "single"];
+  const ourWays = bench.short ? ["fastest"] : ["fastest", "scalar", "single"];
   const takers: TurnTaker[] = [];
   for (const way of ourWays) {
     takers.push(await startTurnTaker(way, nativeBench, ["lookup", files.table, files.tuples, way]));
   }
-  for (const way of aclWays) {
-    bench.progress.update(`table of ${what}`, `building rte_acl, ${way}`);
-    const words = ["acl", files.rules, files.tuples, way];
-    takers.push(...(await startPeer(bench, `rte_acl ${way}`, words)));
-  }
+  takers.push(...(await startAcl(bench, entries, files)));
   bench.progress.update(`table of ${what}`, "measuring");
-  const measured = await takeTurns(takers, bench.rounds);
+  const measured = await takeTurns(takers, bench.rounds, bench.signal);
   sameAnswers(measured);
-  const [fastest, scalar, single, ...acl] = measured;
-  const best = fastestOf(acl);
+  const [fastest, ...others] = measured;
+  const best = fastestOf(others.slice(ourWays.length - 1));
   const name = `verdict by the table, batch 64, ${what}`;
   if (best !== undefined) {
     bench.rows.push(compare(name, fastest!, best, reach.table.get(entries)));
   }
+  if (bench.short) return fastest!;
+  const [scalar, single] = others;
   bench.rows.push(
     compare(`${name}, scalar`, scalar!, { ...fastest!, name: "the fastest way" }),
     compare(`verdict by the table, one by one, ${what}`, single!, {
@@ -319,7 +400,8 @@ async function benchTable(bench: Bench, entries: number): Promise<Measured> {
 async function benchTableV6(bench: Bench, entries: number): Promise<void> {
   const what = `${count(entries)} entries`;
   bench.progress.update(`IPv6 table of ${what}`);
-  const workload = makeLookupWorkload({ entries, family: 6, flows: lookupFlows });
+  const flows = bench.short ? shortFlows : lookupFlows;
+  const workload = makeLookupWorkload({ entries, family: 6, flows });
   const files = writeWorkload(bench, `v6-${entries}`, workload);
   const takers = [
     await startTurnTaker("fastest", nativeBench, ["lookup", files.table, files.tuples, "fastest"]),
@@ -330,7 +412,7 @@ async function benchTableV6(bench: Bench, entries: number): Promise<void> {
       files.tuples,
     ])),
   ];
-  const measured = await takeTurns(takers, bench.rounds);
+  const measured = await takeTurns(takers, bench.rounds, bench.signal);
   sameAnswers(measured);
   const [ours, fib] = measured;
   if (fib === undefined) return;
@@ -351,7 +433,7 @@ async function benchClassify(bench: Bench, entries: number): Promise<void> {
       "classify",
     ]),
   ];
-  const [script, native] = await takeTurns(takers, bench.rounds);
+  const [script, native] = await takeTurns(takers, bench.rounds, bench.signal);
   const name = `table.classify of ${callTuples} tuples from JavaScript, a tuple`;
   bench.rows.push(compare(name, script!, native!, reach.classify));
 }
@@ -404,7 +486,7 @@ async function benchTracked(bench: Bench, flows: number): Promise<void> {
     await startTurnTaker("single", nativeBench, ["conntrack", `${flows}`, "single"]),
     ...(await startPeer(bench, "rte_hash bulk", ["hash", `${flows}`])),
   ];
-  const measured = await takeTurns(takers, bench.rounds);
+  const measured = await takeTurns(takers, bench.rounds, bench.signal);
   sameAnswers(measured);
   const [batch, single, hash] = measured;
   const name = `connection lookup, batch 64, ${what}`;
@@ -430,7 +512,7 @@ async function benchPath(bench: Bench, flows: number): Promise<void> {
   for (const way of ["batch", "single", "parse"]) {
     takers.push(await startTurnTaker(way, nativeBench, ["path", table, `${flows}`, way]));
   }
-  const measured = await takeTurns(takers, bench.rounds);
+  const measured = await takeTurns(takers, bench.rounds, bench.signal);
   sameAnswers(measured);
   const [batch, single, parse] = measured;
   bench.rows.push(
@@ -456,7 +538,7 @@ async function benchFlood(bench: Bench, syns: number): Promise<void> {
     ]),
     await startTurnTaker("path", nativeBench, ["path", table, `${floodEstablished}`, "batch"]),
   ];
-  const [flood, path] = await takeTurns(takers, bench.rounds);
+  const [flood, path] = await takeTurns(takers, bench.rounds, bench.signal);
   const name = `a SYN of a flood of ${count(syns)}, batch 64`;
   const row = compare(name, flood!, { ...path!, name: "a packet of an established connection" });
   bench.rows.push(row);
@@ -478,7 +560,7 @@ async function benchColliding(bench: Bench): Promise<void> {
   for (const way of ["chosen", "random"]) {
     takers.push(await startTurnTaker(way, nativeBench, ["colliding", `${collidingFlows}`, way]));
   }
-  const [chosen, random] = await takeTurns(takers, bench.rounds);
+  const [chosen, random] = await takeTurns(takers, bench.rounds, bench.signal);
   sameAnswers([chosen!, random!]);
   const name = "connection lookup, batch 64, names chosen to collide under another secret";
   const against = { ...random!, name: "random names" };

@@ -76,16 +76,18 @@ export interface Measured {
 
 /**
  * Lets everybody take a turn in each round, each round another one first, after a round to warm up.
- * Closes them all.
+ * Closes them all, also when `signal` aborts.
  */
 export async function takeTurns(
   takers: readonly TurnTaker[],
   rounds: number,
+  signal?: AbortSignal,
 ): Promise<readonly Measured[]> {
   try {
     const turns = takers.map((): Turn[] => []);
     for (let round = -1; round < rounds; round++) {
       for (let place = 0; place < takers.length; place++) {
+        signal?.throwIfAborted();
         const index = (place + round + takers.length) % takers.length;
         const turn = await takers[index]!.turn();
         if (round >= 0) turns[index]!.push(turn);
