@@ -45,6 +45,8 @@ const helpful = [
           why: "tests of instruction counts",
         },
         { present: () => onPath("tcpdump"), debian: "tcpdump", why: "live tests of checksums" },
+        { present: () => onPath("clang++"), debian: "clang", why: "fuzzing" },
+        { present: hasFuzzerRuntime, debian: "libclang-rt-dev", why: "fuzzing" },
         { present: () => onPath("ip"), debian: "iproute2", why: "live tests between namespaces" },
       ]
     : []),
@@ -52,6 +54,13 @@ const helpful = [
 
 function onPath(program) {
   return (process.env.PATH ?? "").split(":").some((folder) => existsSync(join(folder, program)));
+}
+
+/** Whether clang has what libFuzzer and its sanitizers link; without clang nothing is known. */
+function hasFuzzerRuntime() {
+  const where = spawnSync("clang++", ["-print-runtime-dir"], { encoding: "utf8" });
+  const runtime = (where.stdout ?? "").trim();
+  return existsSync(runtime) && readdirSync(runtime).some((file) => file.includes("fuzzer"));
 }
 
 function say(text) {

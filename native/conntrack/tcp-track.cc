@@ -60,8 +60,10 @@ uint32_t endOf(const TcpSegment& segment) {
 }
 
 uint32_t windowOf(const ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
-  return has(segment, TCP_SYN) ? segment.window
-                               : uint32_t{segment.window} << entry.windowScale[sender];
+  // Of a connection that was reset before it was answered, scaling is not settled.
+  const uint8_t scale = entry.windowScale[sender];
+  const bool scaled = !has(segment, TCP_SYN) && scale != WINDOW_SCALE_ABSENT;
+  return scaled ? uint32_t{segment.window} << scale : segment.window;
 }
 
 // Notes an end's first SYN. `peerWindow` is the room that the other end has offered, 0 when that is

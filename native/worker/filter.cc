@@ -284,7 +284,7 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
   const DeniedBy denied =
       table.view.decide(ends.sourceLeaf, ends.destinationLeaf, view.key.protocol, 0);
   if (denied != 0) deny(denied, judgement);
-  return Next::Nothing;
+  return judgement.passes() && view.fragmented ? Next::First : Next::Nothing;
 }
 
 void Filter::finish(Next next, const Frame& frame, const PacketView& view, const Foreseen& foreseen,
@@ -301,8 +301,12 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
       judgeRelated(view, from, table, nowUs, judgement);
       break;
     case Next::Fragment:
-      judgement.reason = fragments_.follow(view, from.zone, nowUs);
-      if (judgement.passes()) judgement.reason = checkOffload(frame, view);
+      // Before it is noted: what is dropped leaves nothing behind.
+      judgement.reason = checkOffload(frame, view);
+      if (judgement.passes()) judgement.reason = fragments_.follow(view, from.zone, nowUs);
+      break;
+    case Next::First:
+      admitFirst(view, from, nowUs, judgement);
       break;
     case Next::Nothing:
     case Next::Unread:
@@ -357,7 +361,12 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     judgement.reason = DropReason::OutOfWindow;
     return;
   }
-  if (!view.fragmented) return;
+  if (view.fragmented) admitFirst(view, from, nowUs, judgement);
+}
+
+// Lets the later fragments of a datagram follow, whose first one passes.
+void Filter::admitFirst(const PacketView& view, const LinkContext& from, uint64_t nowUs,
+                        Judgement& judgement) noexcept {
   FragmentTable::Datagram* datagram = nullptr;
   judgement.reason = fragments_.reserve(view, from.zone, nowUs, &datagram);
   if (judgement.passes()) fragments_.admit(view, from.zone, nowUs, datagram);

@@ -157,6 +157,7 @@ class Filter {
     Unread,    // it is no packet: there is no key either
     Nothing,   // the judgement stands
     Fragment,  // to follow its datagram's first
+    First,     // it passes, and others may follow
     Related,   // an error about another packet
     Tracked,   // a connection's
   };
@@ -177,6 +178,8 @@ class Filter {
 
   void judgeRelated(const PacketView& view, const LinkContext& from, const TableInForce& table,
                     uint64_t nowUs, Judgement& judgement) noexcept;
+  void admitFirst(const PacketView& view, const LinkContext& from, uint64_t nowUs,
+                  Judgement& judgement) noexcept;
   void judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
                     const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,

@@ -1,0 +1,466 @@
+// Target "packet": a sequence of frames with their links, times, offload headers and table swaps,
+// through the filter. What passes must be allowed by rules read one by one, or belong to what such
+// a packet has opened: a slow ledger of connections and fragments says so, from frames that a slow
+// reader has read. And a batch must be judged as its frames are one by one.
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "native/packet/steering.h"
+#include "native/testing/fuzz/fuzz.h"
+#include "native/testing/fuzz/packet-script.h"
+#include "native/testing/fuzz/world.h"
+#include "native/testing/one-pod.h"
+#include "native/testing/slow-packet.h"
+#include "native/worker/filter.h"
+#include "native/worker/finish-offload.h"
+#include "native/worker/neighbour-proxy.h"
+
+namespace sluice::testing {
+namespace {
+
+constexpr uint64_t SECOND = 1'000'000;
+constexpr size_t BATCH_MAX = 16;
+
+// Bytes of exactly their length on the heap, so that a read behind them is seen.
+class Exact {
+ public:
+  explicit Exact(std::span<const uint8_t> bytes)
+      : bytes_(new uint8_t[bytes.size()]), length_(bytes.size()) {
+    if (!bytes.empty()) std::memcpy(bytes_.get(), bytes.data(), bytes.size());
+  }
+  [[nodiscard]] std::span<uint8_t> span() const { return {bytes_.get(), length_}; }
+
+ private:
+  std::unique_ptr<uint8_t[]> bytes_;
+  size_t length_;
+};
+
+Frame frameOf(const PacketRecord& record, const Exact& bytes) {
+  Frame frame;
+  frame.bytes = reinterpret_cast<std::byte*>(bytes.span().data());
+  frame.length = static_cast<uint32_t>(bytes.span().size());
+  frame.offload = record.offload;
+  frame.vlanTagged = record.vlanTagged;
+  frame.truncated = record.truncated;
+  return frame;
+}
+
+bool allZero(std::span<const uint8_t> bytes) {
+  return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
+}
+
+AddressBytes linkLocal(const MacAddress& mac) {
+  return {0xfe,   0x80,   0,    0,    0,      0,      0,     0, static_cast<uint8_t>(mac[0] ^ 2),
+          mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
+}
+
+bool groupV6(const AddressBytes& address) { return address[0] == 0xff; }
+
+// What has passed, kept the slow way.
+class Ledger {
+ public:
+  Ledger(const World& world, bool loose, bool keep) : world_(world), loose_(loose), keep_(keep) {}
+
+  // Whether a frame may have passed; notes what follows from its having done so.
+  const char* admit(const PacketRecord& record, std::span<const uint8_t> bytes,
+                    const LinkContext& from, uint32_t policy, uint64_t nowUs);
+  // A connection that the filter says it has cut, named by a packet of it.
+  void cut(std::span<const uint8_t> bytes);
+
+ private:
+  struct Datagram {
+    std::vector<std::pair<size_t, size_t>> ranges;
+    size_t end = SIZE_MAX;  // of the whole, once its last fragment was there
+    uint64_t startedUs = 0;
+    [[nodiscard]] bool whole() const;
+  };
+  using DatagramName = std::tuple<int, AddressBytes, AddressBytes, uint32_t, int>;
+
+  const char* admitArp(const SlowPacket& packet, std::span<const uint8_t> bytes,
+                       const LinkContext& from) const;
+  const char* admitError(const SlowPacket& packet, const LinkContext& from, uint32_t policy,
+                         uint64_t nowUs);
+  const char* admitFlow(const SlowPacket& packet, const SlowFlow& flow, SlowRole role,
+                        uint32_t policy, uint64_t nowUs);
+  const char* admitFragment(const SlowPacket& packet, uint64_t nowUs);
+  [[nodiscard]] bool exempt(const SlowPacket& packet, std::span<const uint8_t> bytes,
+                            const LinkContext& from) const;
+  [[nodiscard]] bool known(const SlowFlow& flow, uint32_t policy, uint64_t nowUs) const;
+  [[nodiscard]] int ownPod(const LinkContext& from) const {
+    return from.role == LinkRole::Uplink ? -1 : from.endpointId == 0 ? POD_A : POD_B;
+  }
+
+  const World& world_;
+  bool loose_;
+  bool keep_;
+  std::map<SlowFlow, uint64_t> flows_;  // by their first packet; when they were last seen
+  std::map<DatagramName, Datagram> datagrams_;
+};
+
+bool Ledger::Datagram::whole() const {
+  auto sorted = ranges;
+  std::ranges::sort(sorted);
+  size_t at = 0;
+  for (const auto& [start, stop] : sorted) {
+    if (start != at) return false;
+    at = stop;
+  }
+  return at == end;
+}
+
+bool Ledger::known(const SlowFlow& flow, uint32_t policy, uint64_t nowUs) const {
+  const auto found = flows_.find(flow);
+  if (found == flows_.end()) return false;
+  const uint64_t livesUs = flow.protocol == 6                             ? 432'000 * SECOND
+                           : flow.protocol == 17                          ? 120 * SECOND
+                           : flow.protocol == (flow.family == 4 ? 1 : 58) ? 30 * SECOND
+                                                                          : 600 * SECOND;
+  return nowUs - found->second <= livesUs && (keep_ || world_.allows(policy, flow));
+}
+
+void Ledger::cut(std::span<const uint8_t> bytes) {
+  const auto packet = readSlowly(bytes);
+  SlowRole role;
+  if (!packet || packet->arp || packet->later()) return;
+  const auto flow = flowOf(*packet, &role);
+  if (!flow || role == SlowRole::Error) return;
+  flows_.erase(*flow);
+  flows_.erase(flow->reverse());
+}
+
+const char* Ledger::admitArp(const SlowPacket& packet, std::span<const uint8_t> bytes,
+                             const LinkContext& from) const {
+  const std::span<const uint8_t> arp(packet.l4);
+  const bool probe = arp[7] == 1 && allZero({packet.source.data(), 4});
+  const AddressBytes& claimed = probe ? packet.destination : packet.source;
+  if (bytes.size() > 64) return "ARP carries data";
+  if (from.role == LinkRole::Endpoint) {
+    if (world_.podOf(claimed, 4) != ownPod(from)) return "a pod claims another's address by ARP";
+    if (!std::ranges::equal(arp.subspan(8, 6), from.mac)) return "a pod claims another's MAC";
+  } else if (!probe && world_.podOf(packet.source, 4) >= 0) {
+    return "the network claims a pod's address by ARP";
+  }
+  return nullptr;
+}
+
+// Neighbour discovery and multicast listener messages, which no policy is asked about: on this link
+// only, with nothing in them that could be data.
+bool Ledger::exempt(const SlowPacket& packet, std::span<const uint8_t> bytes,
+                    const LinkContext& from) const {
+  if (packet.family != 6 || packet.protocol != 58 || packet.l4.empty() || packet.fragmentHeader) {
+    return false;
+  }
+  const uint8_t type = packet.l4[0];
+  if (type == 134) return from.role == LinkRole::Uplink && packet.hopLimit == 255;
+  if (bytes.size() > std::max<size_t>(packet.l4Offset + packet.l4.size(), 64)) return false;
+  if (type == 133 || type == 135 || type == 136) {
+    // A message, one link-layer address of each kind, and a nonce.
+    return packet.hopLimit == 255 && !packet.extensions && packet.l4.size() <= 24 + 3 * 8;
+  }
+  const bool listener = (type >= 130 && type <= 132) || type == 143;
+  const bool near =
+      allZero(packet.source) || (packet.source[0] == 0xfe && packet.source[1] >> 6 == 2);
+  return listener && near && groupV6(packet.destination);
+}
+
+const char* Ledger::admitError(const SlowPacket& packet, const LinkContext& from, uint32_t policy,
+                               uint64_t nowUs) {
+  const uint8_t type = packet.l4[0];
+  const bool fate =
+      packet.family == 4 ? type == 3 || type == 11 || type == 12 : type >= 1 && type <= 4;
+  if (!fate) return "an error that steers its receiver";
+  if (packet.l4.size() < 8) return "an error without a quote";
+  const auto quoted = readSlowIp(std::span(packet.l4).subspan(8), packet.family, true);
+  if (!quoted || quoted->later()) return "an error whose quote cannot be read";
+  SlowRole role;
+  SlowPacket start = *quoted;
+  start.l4.resize(std::max<size_t>(start.l4.size(), 14));  // flags are not quoted always
+  const auto flow = flowOf(start, &role);
+  if (!flow || role == SlowRole::Error || role == SlowRole::Single) return "an error about none";
+  if (flow->source != packet.destination) return "an error to somebody who sent nothing";
+  if (!known(*flow, policy, nowUs) && !known(flow->reverse(), policy, nowUs)) {
+    return "an error about an unknown connection";
+  }
+  const int reportedBy = world_.podOf(flow->destination, flow->family);
+  if (reportedBy != ownPod(from)) return "an error by somebody whom the packet did not go to";
+  return nullptr;
+}
+
+const char* Ledger::admitFlow(const SlowPacket& packet, const SlowFlow& flow, SlowRole role,
+                              uint32_t policy, uint64_t nowUs) {
+  const bool group = packet.family == 4 ? packet.destination[0] >> 4 == 14 ||
+                                              (packet.destination[0] == 255 && flow.family == 4)
+                                        : groupV6(packet.destination);
+  if (role == SlowRole::Single) {
+    return world_.allows(policy, flow) ? nullptr : "no rule allows this message";
+  }
+  const bool pureAck = packet.protocol == 6 && (packet.l4[13] & 0x17) == 0x10;
+  const bool mayOpen = role == SlowRole::Opens || (loose_ && pureAck);
+  if (known(flow.reverse(), policy, nowUs)) {
+    flows_[flow.reverse()] = nowUs;
+    if (!(mayOpen && world_.allows(policy, flow))) return nullptr;
+  } else if (known(flow, policy, nowUs)) {
+    flows_[flow] = nowUs;
+    return nullptr;
+  }
+  if (!mayOpen) return "it belongs to no connection";
+  if (!world_.allows(policy, flow)) return "no rule allows it";
+  // Who answers a group does so from an address of its own.
+  if (!group) flows_[flow] = nowUs;
+  return nullptr;
+}
+
+const char* Ledger::admitFragment(const SlowPacket& packet, uint64_t nowUs) {
+  const DatagramName name = {packet.family, packet.source, packet.destination, packet.id,
+                             packet.family == 4 ? packet.protocol : 0};
+  const uint64_t livesUs = (packet.family == 4 ? 30 : 60) * SECOND;
+  const auto found = datagrams_.find(name);
+  const bool running = found != datagrams_.end() && nowUs - found->second.startedUs < livesUs &&
+                       !found->second.whole();
+  if (packet.later() && !running) return "a fragment without its first one";
+  if (!packet.later() && running) return "a first fragment for the second time";
+  if (!packet.later()) datagrams_[name] = {{}, SIZE_MAX, nowUs};
+  Datagram& datagram = datagrams_[name];
+  const size_t start = packet.offset;
+  const size_t stop = start + packet.l4.size();
+  for (const auto& [first, last] : datagram.ranges) {
+    if (start < last && first < stop) return "a fragment that overlaps another";
+  }
+  if (stop > datagram.end) return "a fragment behind the last one";
+  if (stop + packet.l4Offset - 14 > 65'535 + 40) return "a datagram that is too long";
+  datagram.ranges.emplace_back(start, stop);
+  if (!packet.more) datagram.end = stop;
+  return nullptr;
+}
+
+const char* Ledger::admit(const PacketRecord& record, std::span<const uint8_t> bytes,
+                          const LinkContext& from, uint32_t policy, uint64_t nowUs) {
+  if (record.truncated || record.vlanTagged) return "a frame that is not whole";
+  const auto packet = readSlowly(bytes);
+  if (!packet) return "a frame that contradicts itself";
+  const std::span<const uint8_t> sourceMac = bytes.subspan(6, 6);
+  if (from.role == LinkRole::Endpoint && !std::ranges::equal(sourceMac, from.mac)) {
+    return "a pod sends from another's MAC";
+  }
+  if (packet->arp) return admitArp(*packet, bytes, from);
+  if (packet->hopLimit == 0) return "a packet whose way has ended";
+
+  const bool exempted = exempt(*packet, bytes, from);
+  const int sender = world_.podOf(packet->source, packet->family);
+  if (from.role == LinkRole::Endpoint) {
+    const bool unnamed =
+        exempted && (allZero(packet->source) || packet->source == linkLocal(from.mac));
+    if (sender != ownPod(from) && !unnamed) return "a pod sends from another's address";
+  } else {
+    if (sender >= 0) return "the network sends from a pod's address";
+    const bool loopback = packet->family == 4 ? packet->source[0] == 127 : false;
+    if (loopback || (packet->family == 4 && packet->source[0] == 0)) return "a martian source";
+  }
+  if (exempted) return nullptr;
+  if (packet->source == packet->destination && sender >= 0) return "a pod's packet to itself";
+
+  if (packet->later()) return admitFragment(*packet, nowUs);
+  SlowRole role;
+  const auto flow = flowOf(*packet, &role);
+  if (!flow) return "a packet without its layer-4 header";
+  const char* objection = role == SlowRole::Error ? admitError(*packet, from, policy, nowUs)
+                                                  : admitFlow(*packet, *flow, role, policy, nowUs);
+  if (objection == nullptr && packet->fragment()) objection = admitFragment(*packet, nowUs);
+  return objection;
+}
+
+// One run of the target.
+class Session {
+ public:
+  Session(const World& world, const PacketScript& script);
+  void run(const PacketScript& script);
+
+ private:
+  void judge(const PacketRecord& record);
+  void finishOffload(const PacketRecord& record, const Exact& bytes);
+  void answerNeighbour(const Frame& frame, const LinkContext& from);
+  void flush();
+  void maintain();
+
+  struct Waiting {
+    Exact bytes;
+    Frame frame;
+    Judgement judgement;
+  };
+  const World& world_;
+  std::unique_ptr<Filter> alone_;
+  std::unique_ptr<Filter> together_;
+  Ledger ledger_;
+  TableInForce table_;
+  uint32_t policy_;
+  uint64_t nowUs_ = SECOND;
+  std::vector<Waiting> waiting_;
+  const LinkContext* waitingFrom_ = nullptr;
+};
+
+Session::Session(const World& world, const PacketScript& script)
+    : world_(world),
+      ledger_(world, script.loose, script.keep),
+      table_(world.table(script.policy, 1)),
+      policy_(script.policy) {
+  FilterOptions options;
+  options.connectionsMax = script.small ? 4 : 64;
+  options.fragmentsMax = 8;
+  options.loose = script.loose;
+  options.staleFlows = script.keep ? StaleFlows::Keep : StaleFlows::Recheck;
+  if (!Filter::create(options, &alone_).ok() || !Filter::create(options, &together_).ok()) {
+    std::abort();
+  }
+}
+
+void Session::judge(const PacketRecord& record) {
+  const LinkContext& from = world_.link(record.link);
+  if (&from != waitingFrom_ || waiting_.size() == BATCH_MAX) flush();
+  waitingFrom_ = &from;
+  waiting_.push_back({Exact(record.bytes), {}, {}});
+  Waiting& entry = waiting_.back();
+  entry.frame = frameOf(record, entry.bytes);
+  const Steering steering{3, 0x9e3779b1};
+  HOLDS(steering.workerOf(entry.frame, 1) < 3, "a worker that there is not");
+  const uint32_t before = alone_->connectionCount();
+  entry.judgement = alone_->judge(entry.frame, from, table_, nowUs_);
+  Judgement judgement = entry.judgement;
+  if (FUZZ_CANARY && judgement.reason == DropReason::PolicyIngress &&
+      judgement.key.protocol == 17 && judgement.key.destinationPort > 0xff00) {
+    judgement.reason = DropReason::None;
+  }
+  HOLDS(std::ranges::equal(entry.bytes.span(), record.bytes), "judging changes no byte");
+  if (judgement.cut) ledger_.cut(record.bytes);
+  if (!judgement.passes()) {
+    HOLDS(!judgement.opened && alone_->connectionCount() <= before,
+          "a dropped frame opens nothing");
+    return;
+  }
+  const char* objection = ledger_.admit(record, record.bytes, from, policy_, nowUs_);
+  HOLDS(objection == nullptr, objection);
+  finishOffload(record, entry.bytes);
+  answerNeighbour(entry.frame, from);
+}
+
+// What goes out once checksums and superframes are finished is what was judged.
+void Session::finishOffload(const PacketRecord& record, const Exact& bytes) {
+  const auto before = readSlowly(record.bytes);
+  const Exact copy(bytes.span());
+  Frame frame = frameOf(record, copy);
+  const auto sameFlow = [&](std::span<const uint8_t> out) {
+    const auto after = readSlowly(out);
+    SlowRole role;
+    return after && after->protocol == before->protocol &&
+           (after->later() || flowOf(*after, &role) == flowOf(*before, &role));
+  };
+  if (frame.offload.gsoType == 0) {
+    if (completeChecksum(&frame)) {
+      HOLDS(before->arp || sameFlow(copy.span()), "a checksum changes what was judged");
+    }
+    return;
+  }
+  static std::vector<std::byte> scratch(2 * 65'536);
+  Segmenter segmenter(scratch);
+  if (!segmenter.start(frame)) return;
+  size_t payload = 0;
+  const size_t header =
+      before->l4Offset + (before->protocol == 6 ? (before->l4[12] >> 4) * 4u : 8u);
+  for (Frame segment;;) {
+    const Segmenter::Step step = segmenter.next(&segment);
+    if (step == Segmenter::Step::Done) break;
+    if (step == Segmenter::Step::NoRoom) {
+      segmenter.reuse();
+      continue;
+    }
+    const std::span<const uint8_t> out(reinterpret_cast<const uint8_t*>(segment.bytes),
+                                       segment.length);
+    HOLDS(sameFlow(out), "a segment of another flow");
+    HOLDS(transportChecksumFits(*readSlowly(out)), "a segment with a wrong checksum");
+    HOLDS(out.size() <= header + frame.offload.gsoSize, "a segment that is too long");
+    payload += out.size() - header;
+  }
+  HOLDS(payload == record.bytes.size() - header, "segments have all bytes, once");
+}
+
+void Session::answerNeighbour(const Frame& frame, const LinkContext& from) {
+  NeighbourQuestion question;
+  if (!world_.isSwitch() || !readNeighbourQuestion(frame, &question)) return;
+  std::vector<std::byte> place(NEIGHBOUR_REPLY_BYTES_MAX);
+  Frame answer;
+  writeNeighbourAnswer(frame, question, from.mac, place, &answer);
+  const auto read = readSlowly({reinterpret_cast<const uint8_t*>(answer.bytes), answer.length});
+  HOLDS(read && read->source == question.target, "an answer about what was asked for");
+}
+
+void Session::flush() {
+  if (waiting_.empty()) return;
+  std::vector<Frame> frames;
+  for (const Waiting& each : waiting_) frames.push_back(each.frame);
+  std::vector<Judgement> judgements(frames.size());
+  together_->judgeBatch(frames, *waitingFrom_, table_, nowUs_, judgements.data());
+  for (size_t at = 0; at < frames.size(); ++at) {
+    const Judgement& one = waiting_[at].judgement;
+    HOLDS(judgements[at].reason == one.reason && judgements[at].opened == one.opened &&
+              judgements[at].cut == one.cut &&
+              judgements[at].destinationEndpoint == one.destinationEndpoint,
+          "a batch is judged as its frames are");
+  }
+  HOLDS(alone_->connectionCount() == together_->connectionCount(), "and leaves the same behind");
+  waiting_.clear();
+}
+
+// What the worker does between batches.
+void Session::maintain() {
+  for (const auto& filter : {alone_.get(), together_.get()}) {
+    filter->expire(nowUs_, 16);
+    filter->forgetClosed();
+  }
+  std::vector<ConnectionRecord> records(64);
+  uint32_t place = 0;
+  const size_t count = alone_->list(nowUs_, 64, records, &place);
+  HOLDS(count <= alone_->connectionCount(), "no more connections are listed than there are");
+  HOLDS(alone_->connectionCount() <= alone_->connectionsMax(), "connections have a bound");
+}
+
+void Session::run(const PacketScript& script) {
+  uint32_t generation = 1;
+  for (const PacketRecord& record : script.records) {
+    switch (record.kind) {
+      case PacketRecord::Kind::Frame:
+        judge(record);
+        break;
+      case PacketRecord::Kind::Time:
+        flush();
+        nowUs_ += record.pauseUs();
+        break;
+      case PacketRecord::Kind::Swap:
+        flush();
+        policy_ = record.policy;
+        table_ = world_.table(policy_, ++generation);
+        break;
+      case PacketRecord::Kind::Maintain:
+        flush();
+        maintain();
+        break;
+    }
+  }
+  flush();
+  maintain();
+}
+
+}  // namespace
+
+void fuzzPacket(std::span<const uint8_t> input) {
+  static const World WIRE(false);
+  static const World SWITCH(true);
+  const PacketScript script = readPacketScript(input);
+  const World& world = script.isSwitch ? SWITCH : WIRE;
+  Session(world, script).run(script);
+}
+
+}  // namespace sluice::testing

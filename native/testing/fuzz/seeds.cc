@@ -1,0 +1,447 @@
+#include "native/testing/fuzz/seeds.h"
+
+#include <cstddef>
+#include <initializer_list>
+#include <utility>
+
+#include "native/layout/layout.gen.h"
+#include "native/testing/fuzz/packet-script.h"
+#include "native/testing/one-pod.h"
+
+namespace sluice::testing {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+constexpr uint8_t POD = 10;
+constexpr uint8_t FRIEND = 11;
+constexpr uint8_t SERVER = 12;
+constexpr uint8_t STRANGER = 13;
+constexpr uint32_t INSIDE = 0;
+constexpr uint32_t SECOND_POD = 1;
+constexpr uint32_t OUTSIDE = 2;
+
+constexpr uint8_t SYN = TCP_SYN;
+constexpr uint8_t SYN_ACK = TCP_SYN | TCP_ACK;
+constexpr uint8_t ACK = TCP_ACK;
+constexpr uint8_t PSH_ACK = TCP_PSH | TCP_ACK;
+constexpr uint8_t FIN_ACK = TCP_FIN | TCP_ACK;
+
+// A script under construction.
+class Script {
+ public:
+  Script& from(uint32_t link, Bytes bytes, Offload offload = {}) {
+    PacketRecord record;
+    record.link = link;
+    record.bytes = std::move(bytes);
+    record.mendChecksum = true;
+    record.offload = offload;
+    record.hasOffload = offload.flags != 0 || offload.gsoType != 0;
+    script_.records.push_back(std::move(record));
+    return *this;
+  }
+  Script& seconds(uint16_t count) {
+    PacketRecord record;
+    record.kind = PacketRecord::Kind::Time;
+    record.seconds = true;
+    record.pause = count;
+    script_.records.push_back(std::move(record));
+    return *this;
+  }
+  Script& swap(uint32_t policy) {
+    PacketRecord record;
+    record.kind = PacketRecord::Kind::Swap;
+    record.policy = policy;
+    script_.records.push_back(std::move(record));
+    return *this;
+  }
+  Script& maintain() {
+    script_.records.emplace_back().kind = PacketRecord::Kind::Maintain;
+    return *this;
+  }
+  Script& loose() { return script_.loose = true, *this; }
+  Script& keep() { return script_.keep = true, *this; }
+  Script& inSwitch() { return script_.isSwitch = true, *this; }
+  Script& small() { return script_.small = true, *this; }
+  Script& policy(uint32_t number) { return script_.policy = number, *this; }
+
+  // The pod opens a connection to the server, port 5432.
+  Script& open(uint8_t family, uint16_t port) {
+    from(INSIDE, tcpFrame(family, POD, port, SERVER, 5432,
+                          {.flags = SYN, .sequence = 1000, .options = {3, 3, 7, 0}}));
+    from(OUTSIDE, tcpFrame(family, SERVER, 5432, POD, port,
+                           {.flags = SYN_ACK,
+                            .sequence = 5000,
+                            .acknowledgement = 1001,
+                            .options = {3, 3, 7, 0}}));
+    return from(INSIDE, tcpFrame(family, POD, port, SERVER, 5432,
+                                 {.flags = ACK, .sequence = 1001, .acknowledgement = 5001}));
+  }
+  [[nodiscard]] Bytes bytes() const { return writePacketScript(script_); }
+
+ private:
+  PacketScript script_;
+};
+
+FrameBuilder icmp(uint8_t family, uint8_t from, uint8_t to, uint8_t type, uint8_t code) {
+  FrameBuilder frame(family, from, to, family == 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6);
+  frame.payload = {type, code, 0, 0, 0, 0, 5, 0};
+  return frame;
+}
+
+Bytes errorAbout(uint8_t family, uint8_t by, uint8_t to, const Bytes& about, size_t quoted) {
+  FrameBuilder frame = icmp(family, by, to, family == 4 ? 3 : 2, family == 4 ? 4 : 0);
+  frame.payload.insert(frame.payload.end(), about.begin() + 14,
+                       about.begin() + static_cast<ptrdiff_t>(14 + quoted));
+  return frame.build();
+}
+
+FrameBuilder neighbour(uint8_t type, uint8_t from, uint8_t to, uint8_t target) {
+  FrameBuilder frame(6, from, to, PROTOCOL_ICMPV6);
+  frame.hopLimit = 255;
+  frame.payload.assign(24, 0);
+  frame.payload[0] = type;
+  const AddressBytes address = FrameBuilder(6, target, to, 0).source;
+  std::copy(address.begin(), address.end(), frame.payload.begin() + 8);
+  frame.payload.insert(frame.payload.end(), {static_cast<uint8_t>(type - 134), 1});
+  frame.payload.insert(frame.payload.end(), frame.sourceMac.begin(), frame.sourceMac.end());
+  return frame;
+}
+
+Bytes arp(uint8_t operation, uint8_t from, uint8_t claimed, uint8_t to) {
+  const MacAddress mac = FrameBuilder(4, from, to, 0).sourceMac;
+  Bytes frame(6, 0xff);
+  frame.insert(frame.end(), mac.begin(), mac.end());
+  frame.insert(frame.end(), {8, 6, 0, 1, 8, 0, 6, 4, 0, operation});
+  frame.insert(frame.end(), mac.begin(), mac.end());
+  frame.insert(frame.end(), {10, 10, 0, claimed, 0, 0, 0, 0, 0, 0, 10, 10, 0, to});
+  return frame;
+}
+
+// A UDP datagram of 40 bytes from the pod to its friend, in pieces.
+Bytes pieceV4(uint16_t offset, bool more, size_t bytes) {
+  FrameBuilder frame(4, POD, FRIEND, PROTOCOL_UDP);
+  frame.identification = 7;
+  frame.fragment = static_cast<uint16_t>(offset / 8 | (more ? 0x2000 : 0));
+  frame.payload.assign(bytes, 0);
+  if (offset == 0) frame.payload = {0, 9, 0, 53, 0, 40, 0, 0};
+  frame.payload.resize(bytes);
+  return frame.build();
+}
+
+Bytes pieceV6(uint16_t offset, bool more, size_t bytes) {
+  FrameBuilder frame(6, POD, FRIEND, 44);
+  frame.options = {PROTOCOL_UDP,
+                   0,
+                   static_cast<uint8_t>(offset >> 8),
+                   static_cast<uint8_t>(offset | (more ? 1 : 0)),
+                   0,
+                   0,
+                   0,
+                   7};
+  if (offset == 0) frame.payload = {0, 9, 0, 53, 0, 40, 0, 0};
+  frame.payload.resize(bytes);
+  return frame.build();
+}
+
+Bytes other(uint8_t family, uint8_t from, uint8_t to, uint8_t protocol, Bytes payload) {
+  FrameBuilder frame(family, from, to, protocol);
+  frame.payload = std::move(payload);
+  return frame.build();
+}
+
+const Bytes SCTP_INIT = {0, 9, 0x8e, 0x3c, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20,
+                         0, 0, 0,    1,    0, 0, 0, 9, 0, 1, 0, 1, 0, 0, 0, 1};
+
+void addPacketSeeds(std::vector<Seed>& seeds) {
+  const auto add = [&seeds](const char* name, const Script& script) {
+    seeds.push_back({"packet", name, script.bytes()});
+  };
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    const std::string suffix = family == 4 ? "-v4" : "-v6";
+    const auto both = [&](const char* name, const Script& script) {
+      add((name + suffix).c_str(), script);
+    };
+    const auto data = tcpFrame(
+        family, SERVER, 5432, POD, 4000,
+        {.flags = PSH_ACK, .sequence = 5001, .acknowledgement = 1001, .payloadBytes = 100});
+    both("tcp-open-data-close",
+         Script()
+             .open(family, 4000)
+             .from(OUTSIDE, data)
+             .from(INSIDE, tcpFrame(family, POD, 4000, SERVER, 5432,
+                                    {.flags = FIN_ACK, .sequence = 1001, .acknowledgement = 5101}))
+             .from(OUTSIDE, tcpFrame(family, SERVER, 5432, POD, 4000,
+                                     {.flags = FIN_ACK, .sequence = 5101, .acknowledgement = 1002}))
+             .from(INSIDE, tcpFrame(family, POD, 4000, SERVER, 5432,
+                                    {.flags = ACK, .sequence = 1002, .acknowledgement = 5102}))
+             .seconds(5)
+             .open(family, 4000));
+    both("tcp-reset-at-the-exact-sequence",
+         Script()
+             .open(family, 4000)
+             .from(OUTSIDE, tcpFrame(family, SERVER, 5432, POD, 4000,
+                                     {.flags = TCP_RST, .sequence = 5001})));
+    both("tcp-reset-out-of-the-window",
+         Script()
+             .open(family, 4000)
+             .from(OUTSIDE, tcpFrame(family, SERVER, 5432, POD, 4000,
+                                     {.flags = TCP_RST, .sequence = 99'005'001}))
+             .from(OUTSIDE, data));
+    both("tcp-refused",
+         Script()
+             .from(INSIDE,
+                   tcpFrame(family, POD, 4000, SERVER, 5432, {.flags = SYN, .sequence = 1000}))
+             .from(OUTSIDE, tcpFrame(family, SERVER, 5432, POD, 4000,
+                                     {.flags = TCP_RST | TCP_ACK, .acknowledgement = 1001})));
+    both("tcp-simultaneous-open",
+         Script()
+             .policy(2)
+             .from(INSIDE,
+                   tcpFrame(family, POD, 4000, SERVER, 5432, {.flags = SYN, .sequence = 1000}))
+             .from(OUTSIDE,
+                   tcpFrame(family, SERVER, 5432, POD, 4000, {.flags = SYN, .sequence = 5000}))
+             .from(INSIDE, tcpFrame(family, POD, 4000, SERVER, 5432,
+                                    {.flags = SYN_ACK, .sequence = 1000, .acknowledgement = 5001}))
+             .from(OUTSIDE,
+                   tcpFrame(family, SERVER, 5432, POD, 4000,
+                            {.flags = SYN_ACK, .sequence = 5000, .acknowledgement = 1001})));
+    both(
+        "tcp-both-ends-lost-their-state",
+        Script()
+            .open(family, 4000)
+            .from(INSIDE,
+                  tcpFrame(family, POD, 4000, SERVER, 5432, {.flags = SYN, .sequence = 77'000}))
+            .from(OUTSIDE, tcpFrame(family, SERVER, 5432, POD, 4000,
+                                    {.flags = SYN_ACK, .sequence = 9, .acknowledgement = 77'001})));
+    both("tcp-ended-by-its-opener-before-an-answer",
+         Script()
+             .from(INSIDE,
+                   tcpFrame(family, POD, 4000, SERVER, 5432, {.flags = SYN, .sequence = 1000}))
+             .from(INSIDE,
+                   tcpFrame(family, POD, 4000, SERVER, 5432, {.flags = TCP_RST, .sequence = 1001}))
+             .from(INSIDE,
+                   tcpFrame(family, POD, 4000, SERVER, 5432, {.flags = ACK, .sequence = 1001})));
+    both("tcp-denied-in", Script().from(OUTSIDE, tcpFrame(family, STRANGER, 4000, POD, 8080,
+                                                          {.flags = SYN, .sequence = 1})));
+    both("tcp-without-a-start",
+         Script().from(INSIDE, tcpFrame(family, POD, 4000, SERVER, 5432,
+                                        {.flags = ACK, .sequence = 1, .acknowledgement = 1})));
+    both("tcp-loose-start",
+         Script()
+             .loose()
+             .from(INSIDE, tcpFrame(family, POD, 4000, SERVER, 5432,
+                                    {.flags = ACK, .sequence = 1, .acknowledgement = 1}))
+             .from(OUTSIDE, data));
+    both("udp-question-and-answer", Script()
+                                        .from(INSIDE, udpFrame(family, POD, 4000, SERVER, 53))
+                                        .from(OUTSIDE, udpFrame(family, SERVER, 53, POD, 4000))
+                                        .seconds(121)
+                                        .maintain()
+                                        .from(OUTSIDE, udpFrame(family, SERVER, 53, POD, 4000)));
+    both("udp-denied", Script().from(OUTSIDE, udpFrame(family, SERVER, 53, POD, 4000)));
+    both("echo-and-reply", Script()
+                               .from(INSIDE, echoFrame(family, POD, FRIEND, false, 77))
+                               .from(OUTSIDE, echoFrame(family, FRIEND, POD, true, 77))
+                               .from(OUTSIDE, echoFrame(family, FRIEND, POD, true, 78)));
+    const auto question = udpFrame(family, POD, 4000, SERVER, 53);
+    both("error-about-udp",
+         Script()
+             .from(INSIDE, question)
+             .from(OUTSIDE, errorAbout(family, STRANGER, POD, question, 28 + 20)));
+    both("error-about-nothing",
+         Script().from(OUTSIDE, errorAbout(family, STRANGER, POD, question, 28 + 20)));
+    both("error-with-a-quote-cut-short",
+         Script()
+             .from(INSIDE, question)
+             .from(OUTSIDE, errorAbout(family, STRANGER, POD, question, 22)));
+    both("error-about-tcp",
+         Script()
+             .open(family, 4000)
+             .from(OUTSIDE, errorAbout(family, STRANGER, POD,
+                                       tcpFrame(family, POD, 4000, SERVER, 5432,
+                                                {.flags = ACK, .sequence = 1001}),
+                                       54)));
+    both("sctp-start", Script().policy(3).from(INSIDE, other(family, POD, SERVER, 132, SCTP_INIT)));
+    both("another-protocol", Script()
+                                 .from(INSIDE, other(family, POD, FRIEND, 47, Bytes(16, 0)))
+                                 .from(OUTSIDE, other(family, FRIEND, POD, 47, Bytes(16, 0))));
+    both("swap-that-cuts",
+         Script().open(family, 4000).swap(1).from(OUTSIDE, data).swap(0).from(OUTSIDE, data));
+    both("swap-that-keeps", Script().keep().open(family, 4000).swap(1).from(OUTSIDE, data));
+    Script flood;
+    flood.small();
+    for (uint16_t port = 1; port <= 6; ++port) {
+      flood.from(INSIDE, tcpFrame(family, POD, port, SERVER, 5432, {.flags = SYN}));
+    }
+    both("more-connections-than-places", flood);
+    both("superframe-of-tcp", Script()
+                                  .open(family, 4000)
+                                  .from(INSIDE,
+                                        tcpFrame(family, POD, 4000, SERVER, 5432,
+                                                 {.flags = PSH_ACK,
+                                                  .sequence = 1001,
+                                                  .acknowledgement = 5001,
+                                                  .payloadBytes = 200}),
+                                        {1, static_cast<uint8_t>(family == 4 ? 1 : 4), 54, 64,
+                                         static_cast<uint16_t>(family == 4 ? 34 : 54), 16}));
+    both("superframe-of-udp",
+         Script().from(INSIDE, udpFrame(family, POD, 4000, SERVER, 53, 200),
+                       {1, 5, 42, 64, static_cast<uint16_t>(family == 4 ? 34 : 54), 6}));
+    both("offload-that-lies", Script().from(INSIDE, udpFrame(family, POD, 4000, SERVER, 53, 200),
+                                            {1, 5, 42, 64, 0xfff0, 0xfff0}));
+    both("switch-pod-to-pod",
+         Script()
+             .inSwitch()
+             .from(INSIDE, udpFrame(family, POD, 4000, FRIEND, 53))
+             .from(SECOND_POD, udpFrame(family, FRIEND, 53, POD, 4000))
+             .from(OUTSIDE, udpFrame(family, STRANGER, 53, FRIEND, 4000))
+             .from(OUTSIDE, tcpFrame(family, STRANGER, 5, FRIEND, 8080, {.flags = SYN})));
+  }
+  add("fragments-in-order", Script()
+                                .from(INSIDE, pieceV4(0, true, 16))
+                                .from(INSIDE, pieceV4(16, true, 16))
+                                .from(INSIDE, pieceV4(32, false, 8)));
+  add("fragments-that-overlap", Script()
+                                    .from(INSIDE, pieceV4(0, true, 24))
+                                    .from(INSIDE, pieceV4(16, true, 16))
+                                    .from(INSIDE, pieceV4(32, false, 8)));
+  add("fragments-of-ipv6", Script()
+                               .from(INSIDE, pieceV6(0, true, 16))
+                               .from(INSIDE, pieceV6(32, false, 8))
+                               .seconds(61)
+                               .from(INSIDE, pieceV6(16, true, 16)));
+  add("fragment-atomic", Script().from(INSIDE, pieceV6(0, false, 40)));
+  add("fragment-with-an-offload-header-leaves-nothing-behind",
+      Script()
+          .from(INSIDE, pieceV4(0, true, 16))
+          .from(INSIDE, pieceV4(16, false, 24), {1, 0, 0, 0, 34, 6})
+          .from(INSIDE, pieceV4(0, true, 16)));
+  FrameBuilder first = icmp(4, POD, FRIEND, 40, 0);
+  first.fragment = 0x2000;
+  add("fragments-of-an-untracked-message",
+      Script().from(INSIDE, first.build()).from(INSIDE, first.build()));
+  add("fragment-orphan", Script().from(INSIDE, pieceV4(16, true, 16)));
+  add("arp-request-and-reply",
+      Script().from(INSIDE, arp(1, POD, POD, SERVER)).from(OUTSIDE, arp(2, SERVER, SERVER, POD)));
+  add("arp-that-claims-another",
+      Script().from(INSIDE, arp(2, POD, SERVER, POD)).from(OUTSIDE, arp(2, SERVER, POD, POD)));
+  add("arp-in-a-switch", Script().inSwitch().from(INSIDE, arp(1, POD, POD, SERVER)));
+  add("neighbour-solicitation-and-advertisement",
+      Script()
+          .from(INSIDE, neighbour(135, POD, SERVER, SERVER).build())
+          .from(OUTSIDE, neighbour(136, SERVER, POD, SERVER).build())
+          .from(INSIDE, neighbour(136, POD, SERVER, POD).build()));
+  add("neighbour-in-a-switch",
+      Script().inSwitch().from(INSIDE, neighbour(135, POD, SERVER, SERVER).build()));
+  add("neighbour-that-claims-another",
+      Script().from(INSIDE, neighbour(136, POD, SERVER, SERVER).build()));
+  FrameBuilder advertisement = icmp(6, STRANGER, POD, 134, 0);
+  advertisement.hopLimit = 255;
+  advertisement.source = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  advertisement.payload.resize(16);
+  add("router-advertisement", Script().from(OUTSIDE, advertisement.build()));
+  FrameBuilder report(6, POD, STRANGER, 0);
+  report.source = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0x0a};
+  report.destination = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16};
+  report.hopLimit = 1;
+  report.options = {PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0};
+  report.payload = {143, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0,    0xff, 2,
+                    0,   0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0,    0};
+  add("listener-report", Script().from(INSIDE, report.build()));
+  FrameBuilder options(4, POD, FRIEND, PROTOCOL_UDP);
+  options.options = {7, 7, 4, 0, 0, 0, 0, 0, 1, 1, 0, 0};
+  options.payload = {0, 9, 0, 53, 0, 8, 0, 0};
+  add("ipv4-options", Script().from(INSIDE, options.build()));
+  FrameBuilder chain(6, POD, FRIEND, 0);
+  chain.options = {60, 0, 1, 4, 0, 0, 0, 0, PROTOCOL_UDP, 0, 1, 4, 0, 0, 0, 0};
+  chain.payload = {0, 9, 0, 53, 0, 8, 0, 0};
+  add("ipv6-extension-headers", Script().from(INSIDE, chain.build()));
+  FrameBuilder group(4, POD, SERVER, PROTOCOL_UDP);
+  group.destination = {224, 0, 0, 251};
+  group.destinationMac = {1, 0, 0x5e, 0, 0, 0xfb};
+  group.payload = {0x14, 0xe9, 0x14, 0xe9, 0, 8, 0, 0};
+  add("multicast", Script().policy(2).from(INSIDE, group.build()));
+  Bytes tagged = udpFrame(4, POD, 4000, SERVER, 53);
+  tagged.insert(tagged.begin() + 12, {0x81, 0, 0, 5});
+  add("vlan-tag", Script().from(INSIDE, std::move(tagged)));
+}
+
+// Edits of the table target: where, what, index (two bytes), high, value.
+Bytes tableInput(uint8_t options, int16_t growth,
+                 std::initializer_list<std::array<uint32_t, 4>> edits) {
+  Bytes bytes = {options, static_cast<uint8_t>(growth), static_cast<uint8_t>(growth >> 8)};
+  for (const auto& [where, what, index, value] : edits) {
+    bytes.insert(bytes.end(), {static_cast<uint8_t>(where), static_cast<uint8_t>(what),
+                               static_cast<uint8_t>(index), static_cast<uint8_t>(index >> 8)});
+    bytes.insert(bytes.end(), 4, 0);
+    for (int shift = 0; shift < 32; shift += 8)
+      bytes.push_back(static_cast<uint8_t>(value >> shift));
+  }
+  return bytes;
+}
+
+void addTableSeeds(std::vector<Seed>& seeds) {
+  const auto add = [&seeds](const char* name, Bytes bytes) {
+    seeds.push_back({"table", name, std::move(bytes)});
+  };
+  constexpr uint32_t SET = 0;
+  constexpr uint32_t HEADER = SECTION_COUNT;
+  const auto section = [](SectionId id) { return static_cast<uint32_t>(id); };
+  const auto place = [&section](SectionId id) {
+    return static_cast<uint32_t>(offsetof(TableHeader, sections) / 4) + 2 * section(id);
+  };
+  add("whole", tableInput(0, 0, {}));
+  add("whole-and-small", tableInput(1, 0, {}));
+  add("longer", tableInput(0, 64, {}));
+  add("shorter", tableInput(0, -64, {}));
+  add("broken-lines", tableInput(0, 3, {}));
+  add("wrong-checksum", tableInput(2, 0, {{section(SectionId::cells), 1, 0, 1}}));
+  add("another-version", tableInput(0, 0, {{HEADER, SET, 1, 9}}));
+  add("leaf-of-another-class", tableInput(0, 0, {{section(SectionId::leaves), SET, 0, 2}}));
+  add("leaf-of-no-class", tableInput(0, 0, {{section(SectionId::leaves), SET, 0, 3}}));
+  add("leaf-of-no-endpoint", tableInput(0, 0, {{section(SectionId::leaves), SET, 1, 2}}));
+  add("cells-that-point-elsewhere",
+      tableInput(0, 0, {{section(SectionId::cells), SET, 0, 0x10002}}));
+  add("port-set-of-another-page", tableInput(0, 0, {{section(SectionId::portSets), SET, 1, 3}}));
+  add("port-pages-changed", tableInput(0, 0, {{section(SectionId::portPages), 1, 0, ~0u}}));
+  add("fewer-classes-more-rows", tableInput(0, 0, {{HEADER, SET, 5, 1}, {HEADER, SET, 6, 12}}));
+  add("ipv4-root-to-a-node",
+      tableInput(0, 0, {{section(SectionId::trieV4Root), SET, 0, 0x80000000}}));
+  add("ipv4-node-that-leads-up",
+      tableInput(0, 0, {{section(SectionId::trieV4Nodes), SET, 700, 0x80000000}}));
+  add("ipv4-nodes-all-inner", tableInput(0, 0, {{HEADER, 2, 7, 1}}));
+  add("ipv6-root-to-a-node-within",
+      tableInput(0, 0, {{section(SectionId::trieV6Root), SET, 0xfd00, 0x80000003}}));
+  add("ipv6-node-that-leads-to-itself",
+      tableInput(0, 0, {{section(SectionId::trieV6Entries), SET, 0, 0x80000000}}));
+  add("ipv6-node-that-skips-bytes",
+      tableInput(0, 0, {{section(SectionId::trieV6Nodes), SET, 9, 15}}));
+  add("ipv6-node-of-another-path",
+      tableInput(0, 0, {{section(SectionId::trieV6Nodes), 1, 12, 0xff}}));
+  add("ipv6-node-without-a-path", tableInput(0, 0,
+                                             {{section(SectionId::trieV6Nodes), SET, 4, 0},
+                                              {section(SectionId::trieV6Nodes), SET, 5, 0}}));
+  add("both-roots-at-one-place",
+      tableInput(0, 0, {{HEADER, SET, place(SectionId::trieV6Root), sizeof(TableHeader)}}));
+  add("cells-behind-the-end",
+      tableInput(0, 0, {{HEADER, SET, place(SectionId::cells), 0x7fffffc0}}));
+  add("more-leaves-than-there-are",
+      tableInput(0, 0, {{HEADER, 2, place(SectionId::leaves) + 1, 1}}));
+  add("cells-in-the-header", tableInput(0, 0, {{HEADER, SET, place(SectionId::cells), 0}}));
+  add("sections-without-elements",
+      tableInput(0, 0,
+                 {{HEADER, SET, place(SectionId::trieV6Nodes) + 1, 0},
+                  {HEADER, SET, place(SectionId::trieV6Entries) + 1, 0}}));
+}
+
+}  // namespace
+
+std::vector<Seed> allSeeds() {
+  std::vector<Seed> seeds;
+  addPacketSeeds(seeds);
+  addTableSeeds(seeds);
+  return seeds;
+}
+
+}  // namespace sluice::testing

@@ -1,0 +1,47 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { fuzzTargets, missingForFuzz } from "../../scripts/fuzz-build.mjs";
+
+// Goal: no fuzz target finds anything in a minute; and a target that has a fault to find, finds it.
+// Method: run scripts/fuzz.mjs, which builds the targets with clang; the second time each of them with
+// its planted fault. SLUICE_FUZZ_SECONDS is for how long each runs.
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const seconds = Number(process.env["SLUICE_FUZZ_SECONDS"] ?? 60);
+const targets = Object.keys(fuzzTargets);
+/** Two run at a time; the build may have to wait for a busy machine. */
+const timeoutMs = 300_000 + (seconds * 1000 * targets.length) / 2;
+
+function fuzz(...args: readonly string[]): Promise<{ status: number | null; output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ["scripts/fuzz.mjs", ...args], { cwd: root });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        output += text;
+      });
+    }
+    child.on("close", (status) => resolve({ status, output }));
+  });
+}
+
+describe("fuzz", () => {
+  test("no target finds anything", { timeout: timeoutMs }, async (context) => {
+    const missing = missingForFuzz();
+    if (missing !== undefined) context.skip(`fuzz: ${missing}`);
+    const { status, output } = await fuzz("--seconds", `${seconds}`);
+    for (const name of targets) expect(output).toContain(`${name}: nothing found`);
+    expect(status).toBe(0);
+  });
+
+  test("every target finds the fault that is planted in it", {
+    timeout: 480_000,
+  }, async (context) => {
+    const missing = missingForFuzz();
+    if (missing !== undefined) context.skip(`fuzz: ${missing}`);
+    const { status, output } = await fuzz("--canary", "--seconds", "90");
+    for (const name of targets) expect(output).toContain(`${name}: found its fault`);
+    expect(status).toBe(0);
+  });
+});
