@@ -7,3 +7,4 @@ export declare function buildPrograms(
   names: readonly string[],
   options?: { readonly canary?: boolean },
 ): Promise<string[]>;
+export declare function buildThreadTests(): Promise<string>;

@@ -1,5 +1,6 @@
-// Builds native programs with clang under AddressSanitizer, UndefinedBehaviorSanitizer and
-// libFuzzer's coverage: the fuzz targets, and what else lies in native/testing/programs.
+// Builds native programs with clang: the fuzz targets and what else lies in native/testing/programs,
+// under AddressSanitizer, UndefinedBehaviorSanitizer and libFuzzer's coverage; and the tests of
+// threads under ThreadSanitizer.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -20,13 +21,24 @@ const flags = [
   ...["-std=c++20", "-O2", "-g1", "-fno-omit-frame-pointer", "-fno-exceptions", "-fno-rtti"],
   ...["-Wall", "-Wextra", "-I.", "-fno-sanitize-recover=all"],
   ...(process.arch === "x64" ? ["-march=x86-64-v2"] : []),
-  "-fsanitize=address,undefined",
 ];
+const memorySanitizers = "-fsanitize=address,undefined";
+const threadSanitizer = "-fsanitize=thread";
 
 /** Rooms that the targets need: what a packet waits for, without the host it runs on. */
 const rooms = ["layout", "packet", "table", "conntrack", "io", "event", "worker", "testing/fuzz"];
 /** What targets and programs use of the tests. */
 const helpers = ["blob-builder.cc", "one-pod.cc", "slow-packet.cc"];
+/** Tests in which threads meet. */
+const threadTests = [
+  "threads-test.cc",
+  "table-test.cc",
+  "event-test.cc",
+  "links-test.cc",
+  "main.cc",
+];
+/** What those use of the room that knows the host. */
+const hostHelpers = ["steering-program.cc"];
 
 function librarySources() {
   const found = rooms.flatMap((room) =>
@@ -93,7 +105,7 @@ export async function buildPrograms(names, { canary = false } = {}) {
   mkdirSync(join(root, fuzzFolder), { recursive: true });
   const objectOf = (source, suffix = "") =>
     `${fuzzFolder}/${source.replaceAll("/", "-").replace(/\.cc$/, "")}${suffix}.o`;
-  const covered = ["-fsanitize=fuzzer-no-link"];
+  const covered = [memorySanitizers, "-fsanitize=fuzzer-no-link"];
   const suffix = canary ? "-canary" : "";
   const library = librarySources().map((source) => {
     const own = source.startsWith("native/testing/fuzz/");
@@ -130,8 +142,36 @@ export async function buildPrograms(names, { canary = false } = {}) {
       )
     )
       continue;
-    const link = fuzzer ? ["-fsanitize=fuzzer,address,undefined"] : [flags.at(-1)];
+    const link = fuzzer ? ["-fsanitize=fuzzer,address,undefined"] : [memorySanitizers];
     await run([...objects, ...link, "-lpthread", "-o", output]);
   }
   return programs.map(({ output }) => join(root, output));
+}
+
+/** Builds the tests of threads and returns the program's path. */
+export async function buildThreadTests() {
+  const folder = "build/Thread";
+  mkdirSync(join(root, folder), { recursive: true });
+  const sources = [
+    ...librarySources().filter((source) => !source.startsWith("native/testing/fuzz/")),
+    ...threadTests.map((file) => `native/testing/${file}`),
+    ...hostHelpers.map((file) => `native/host/${file}`),
+  ];
+  const jobs = sources.map((source) => ({
+    source,
+    flags: [threadSanitizer],
+    object: `${folder}/${source.replaceAll("/", "-").replace(/\.cc$/, "")}.o`,
+  }));
+  await compileAll(jobs);
+  const output = `${folder}/thread_test`;
+  const objects = jobs.map(({ object }) => object);
+  if (
+    isOlder(
+      join(root, output),
+      objects.map((object) => join(root, object)),
+    )
+  ) {
+    await run([...objects, threadSanitizer, "-lpthread", "-o", output]);
+  }
+  return join(root, output);
 }

@@ -107,7 +107,7 @@ ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, uint64_
   const uint32_t number = free_;
   ConnEntry& entry = entries_[number];
   free_ = entry.next;
-  ++size_;
+  resizeBy(1);
 
   entry = ConnEntry{};
   entry.key = name.key;
@@ -157,7 +157,7 @@ void ConnTable::remove(ConnEntry& entry) noexcept {
   entry.expiresUs = 0;
   entry.next = free_;
   free_ = number;
-  --size_;
+  resizeBy(-1);
 }
 
 void ConnTable::markReplied(ConnEntry& entry) noexcept { unlinkUnreplied(entry); }

@@ -95,7 +95,8 @@ class ConnTable {
     return entry.state == ConnState::None ? nullptr : &entry;
   }
 
-  [[nodiscard]] uint32_t size() const noexcept { return size_; }
+  // Threads: any.
+  [[nodiscard]] uint32_t size() const noexcept { return __atomic_load_n(&size_, __ATOMIC_RELAXED); }
   [[nodiscard]] uint32_t entriesMax() const noexcept { return entriesMax_; }
   [[nodiscard]] size_t memoryBytes() const noexcept { return entries_.bytes() + buckets_.bytes(); }
   // Connections that were removed because their time was over, whichever call found out.
@@ -131,6 +132,9 @@ class ConnTable {
     return static_cast<uint32_t>(&entry - entries_.get());
   }
   [[nodiscard]] bool index(uint64_t hash, uint32_t number) noexcept;
+  void resizeBy(int32_t difference) noexcept {
+    __atomic_store_n(&size_, size_ + static_cast<uint32_t>(difference), __ATOMIC_RELAXED);
+  }
   void unlinkUnreplied(ConnEntry& entry) noexcept;
   void makeRoom(uint64_t nowUs) noexcept;
   // The same in the buckets where a name may stand, which are all full; false when nobody may go.
@@ -141,7 +145,7 @@ class ConnTable {
   ConnHash hash_;
   uint32_t entriesMax_ = 0;
   uint32_t bucketCount_ = 0;
-  uint32_t size_ = 0;
+  uint32_t size_ = 0;  // no std::atomic, so that a table can be moved
   uint32_t free_ = NONE;
   uint32_t unrepliedOldest_ = NONE;
   uint32_t unrepliedNewest_ = NONE;
