@@ -86,12 +86,35 @@ export class KubernetesBench {
 
   /** Starts `sluice run`; `flags` are Node's own. */
   run(flags: readonly string[] = []): ChildProcess {
-    const running = this.spawn(
-      this.filter,
-      ...[process.execPath, ...flags, main, "run", "--wire", "inside,outside"],
+    return this.#run(
+      ...[...flags, main, "run", "--wire", "inside,outside"],
       ...["--pod", "shop/database", "--source", "kubernetes", "--node", "n1"],
       ...["--kubeconfig", join(this.folder, "config"), "--socket", this.socket],
     );
+  }
+
+  /** Starts `sluice run --config` with a config of the same. */
+  runConfig(): ChildProcess {
+    writeFileSync(this.config, this.configText());
+    return this.#run(main, "run", "--config", this.config);
+  }
+
+  get config(): string {
+    return join(this.folder, "sluice.yaml");
+  }
+
+  configText(): string {
+    return JSON.stringify({
+      apiVersion: "sluice/v1",
+      kind: "NodeConfig",
+      kubernetes: { kubeconfig: "config", node: "n1" },
+      wires: [{ pod: "shop/database", inside: "inside", outside: "outside" }],
+      socket: this.socket,
+    });
+  }
+
+  #run(...words: string[]): ChildProcess {
+    const running = this.spawn(this.filter, process.execPath, ...words);
     running.stdout?.on("data", (chunk) => {
       this.stdout += chunk;
     });

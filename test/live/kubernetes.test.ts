@@ -1,9 +1,10 @@
+import { writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { podObject, policyObject } from "../kubernetes/api-objects.js";
 import { kubernetesObstacle } from "../kubernetes/harness.js";
 import { KubernetesBench, webOnly } from "./kubernetes-bench.js";
-import { labObstacle, named, pause, until } from "./lab-harness.js";
+import { labObstacle, named, until } from "./lab-harness.js";
 
 const obstacle =
   kubernetesObstacle ??
@@ -68,6 +69,36 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --source kubernetes", 
     running.kill("SIGTERM");
     await until("the end", () => running.exitCode !== null);
     expect(running.exitCode).toBe(0);
-    await pause(0);
+  }, 60_000);
+
+  test("a config names the cluster; its pods count while they run on its node", async () => {
+    const { server } = bench;
+    await server.start();
+    await bench.relay();
+    const running = bench.runConfig();
+    await until("ready", () => bench.stdout === "ready\n");
+    expect(await bench.connects(5432)).toBe(true);
+    expect(await bench.connects(5433)).toBe(false);
+
+    writeFileSync(bench.config, bench.configText().replace("wires", "wired"));
+    running.kill("SIGHUP");
+    await until("the refusal", () => bench.stderr.includes("nothing changed"));
+    expect(await bench.connects(5432)).toBe(true);
+    writeFileSync(bench.config, bench.configText());
+    running.kill("SIGHUP");
+    await until("the second table", () => bench.stderr.includes("generation 2 is in force"));
+    expect(await bench.connects(5432)).toBe(true);
+
+    const moved = { ip: "10.1.2.30", labels: { app: "db" } };
+    server.put(podObject("database", { ...moved, node: "n2" }));
+    await until("the pod is gone", async () => !(await bench.connects(5432)));
+    await until("a warning", () => bench.stderr.includes("SL2006"));
+    server.put(podObject("database", { ...moved, node: "n1" }));
+    await until("the pod is back", () => bench.connects(5432));
+    expect(await bench.connects(5433)).toBe(false);
+
+    running.kill("SIGTERM");
+    await until("the end", () => running.exitCode !== null);
+    expect(running.exitCode).toBe(0);
   }, 60_000);
 });
