@@ -26,9 +26,11 @@ namespace {
 constexpr uint32_t STREAMS_MAX = 64;
 constexpr uint32_t PAYLOAD_BYTES_MAX = 1400;
 constexpr uint32_t FLOWS_MAX = 16 << 20;
-// Many flows are these ports of the server, times as many ports of the client as it takes.
+// Many flows are these ports of the server, times as many ports of the client as it takes: always
+// the same ones, so that one request after another belongs to the same connections.
 constexpr uint32_t FLOW_PORT_FIRST = 2'000;
 constexpr uint32_t FLOW_PORTS = 60'000;
+constexpr uint32_t CLIENT_PORT_FIRST = 20'000;
 constexpr uint32_t DURATION_MS_MAX = 60'000;
 constexpr size_t BATCH_MESSAGES = 64;
 constexpr size_t STREAM_CHUNK_BYTES = 256 << 10;
@@ -190,17 +192,22 @@ void sendDatagrams(Peer* self) {
   }
 }
 
-// Each batch goes from one port of the client to the next ports of the server.
+// Each batch goes from one port of the client to the next ports of the server. A request goes on
+// with the flow behind the last one of the request before it: one that ends before all flows had
+// their turn would else leave out the same ones each time.
 void sendManyFlows(Peer* self) {
+  static std::atomic<uint64_t> nextFlow = 0;
   const TrafficRequest& request = *self->shared->request;
   const uint32_t ports = std::min(request.flows, FLOW_PORTS);
   std::vector<Descriptor> clients((request.flows + ports - 1) / ports);
-  for (Descriptor& client : clients) {
-    if (!openSocket(SOCK_DGRAM, request.client, 0, &client).ok()) return;
+  for (size_t index = 0; index < clients.size(); ++index) {
+    const auto port = static_cast<uint16_t>(CLIENT_PORT_FIRST + index);
+    if (!openSocket(SOCK_DGRAM, request.client, port, &clients[index]).ok()) return;
   }
   MessageBatch batch(request.payloadBytes);
   std::array<sockaddr_storage, BATCH_MESSAGES> targets;
-  for (uint64_t flow = 0; !self->stopped();) {
+  uint64_t flow = nextFlow.load(std::memory_order_relaxed);
+  while (!self->stopped()) {
     const Descriptor& client = clients[flow / ports % clients.size()];
     for (size_t index = 0; index < BATCH_MESSAGES; ++index, ++flow) {
       const auto port = static_cast<uint16_t>(FLOW_PORT_FIRST + flow % ports);
@@ -211,6 +218,7 @@ void sendManyFlows(Peer* self) {
     const int count = sendmmsg(client.get(), batch.messages.data(), BATCH_MESSAGES, MSG_NOSIGNAL);
     if (count > 0) add(&self->shared->sent, static_cast<uint64_t>(count));
   }
+  nextFlow.store(flow, std::memory_order_relaxed);
 }
 
 void receiveDatagrams(Peer* self) {

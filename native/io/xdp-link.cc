@@ -17,8 +17,12 @@
 namespace sluice {
 namespace {
 
-// Frames that may wait to be taken, and as many that may be on their way out.
-constexpr uint32_t RING_FRAMES = 2'048;
+// Frames that may wait to be taken: those of four milliseconds, for which a thread that shares the
+// worker's core may keep it, at a million a second.
+constexpr uint32_t RING_FRAMES = 4'096;
+// Frames that may be on their way out.
+constexpr uint32_t SEND_FRAMES = 2'048;
+static_assert(SEND_FRAMES <= RING_FRAMES);
 constexpr uint32_t SMALL_CHUNK_BYTES = 2'048;
 constexpr uint32_t LARGE_CHUNK_BYTES = 4'096;
 // The kernel's headroom before a frame, and two bytes of ours: IP headers then stand on a multiple
@@ -29,7 +33,7 @@ constexpr uint32_t HEADER_BYTES_MAX = 18;  // Ethernet and a VLAN tag
 static_assert(XdpLink::MTU_MAX + HEADER_BYTES_MAX + KERNEL_HEADROOM_BYTES + HEADROOM_BYTES <=
               LARGE_CHUNK_BYTES);
 // The kernel sends 32 frames a call; each call but the last one sends some.
-constexpr int SEND_CALLS_MAX = RING_FRAMES / 32 + 8;
+constexpr int SEND_CALLS_MAX = SEND_FRAMES / 32 + 8;
 
 constexpr uint8_t TCP_CHECKSUM_OFFSET = 16;
 constexpr uint8_t UDP_CHECKSUM_OFFSET = 6;
@@ -115,7 +119,7 @@ class XdpLink::Queue {
 
  private:
   [[nodiscard]] size_t memoryBytes() const noexcept {
-    return size_t{2} * RING_FRAMES * chunkBytes_;
+    return size_t{RING_FRAMES + SEND_FRAMES} * chunkBytes_;
   }
   Status makeMemory() noexcept;
   Status makeRings() noexcept;
@@ -186,9 +190,9 @@ Status XdpLink::Queue::makeRings() noexcept {
   if (status.ok()) status = received_.map(fd_, offsets.rx, XDP_PGOFF_RX_RING);
   if (status.ok()) status = sent_.map(fd_, offsets.tx, static_cast<off_t>(XDP_PGOFF_TX_RING));
   if (!status.ok()) return status;
-  free_.reserve(RING_FRAMES);
-  for (uint64_t frame = 0; frame < RING_FRAMES; ++frame) {
-    fill_.put(frame * chunkBytes_);
+  for (uint64_t frame = 0; frame < RING_FRAMES; ++frame) fill_.put(frame * chunkBytes_);
+  free_.reserve(SEND_FRAMES);
+  for (uint64_t frame = 0; frame < SEND_FRAMES; ++frame) {
     free_.push_back((RING_FRAMES + frame) * chunkBytes_);
   }
   fill_.publish();
