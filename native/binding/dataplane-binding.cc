@@ -180,6 +180,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     TapOptions options;
     options.name = textOf(info[1]);
     options.mtu = wordOf(info[3]);
+    options.lasting = info[4].ToBoolean();
+    options.index = wordOf(info[5]);
     Status status;
     if (!parseMac(textOf(info[2]), &options.mac)) status = {StatusCode::Argument};
     std::vector<Descriptor> queues;
@@ -210,7 +212,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       PacketSocket opened;
       status = openPacketSocket(namespaceFd, interface, &opened);
       if (status.ok() && guard == nullptr) {
-        status = StackGuard::hold(namespaceFd, opened.interfaceIndex, &guard);
+        status = StackGuard::hold(namespaceFd, opened.interfaceIndex, info[4].ToBoolean(), &guard);
       }
       if (status.ok()) status = addPacketLinkTo(&links, opened, wordOf(info[2]), joined);
     }
@@ -254,7 +256,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     std::unique_ptr<XdpProgram> program;
     std::unique_ptr<StackGuard> guard;
     if (status.ok()) status = XdpProgram::load(traits.queues, &program);
-    if (status.ok()) status = StackGuard::hold(namespaceFd, traits.index, &guard);
+    if (status.ok())
+      status = StackGuard::hold(namespaceFd, traits.index, info[4].ToBoolean(), &guard);
     std::vector<std::unique_ptr<Link>> links;
     for (uint32_t worker = 0; status.ok() && worker < dataplane_->workers(); ++worker) {
       status = addXdpLinkTo(&links, namespaceFd, interface, traits, worker, program.get());

@@ -13,6 +13,7 @@
 #include "native/host/devices.h"
 #include "native/host/latency.h"
 #include "native/host/namespaces.h"
+#include "native/host/netlink.h"
 #include "native/host/prober.h"
 #include "native/host/rtnetlink.h"
 
@@ -157,6 +158,23 @@ void writeSysctl(const Napi::CallbackInfo& info) {
   throwUnless(info, setSysctl(intOf(info[0]), textOf(info[1]).c_str(), textOf(info[2]).c_str()));
 }
 
+Napi::Value netlink(const Napi::CallbackInfo& info) {
+  const auto requests = bytesOf(info[2], "requests");
+  if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+  std::vector<uint8_t> replies;
+  throwUnless(info, exchangeNetlink(intOf(info[0]), intOf(info[1]), requests, &replies));
+  auto array = Napi::Uint8Array::New(info.Env(), replies.size());
+  if (!replies.empty()) std::memcpy(array.Data(), replies.data(), replies.size());
+  return array;
+}
+
+void holdInterface(const Napi::CallbackInfo& info) {
+  const int namespaceFd = intOf(info[0]);
+  const uint32_t index = wordOf(info[1]);
+  const bool hold = info[2].ToBoolean();
+  throwUnless(info, hold ? holdStack(namespaceFd, index) : releaseStack(namespaceFd, index));
+}
+
 class ProbeErrand : public Errand {
  public:
   ProbeErrand(Napi::Env env, std::span<const uint8_t> requests)
@@ -232,6 +250,8 @@ void defineHost(Napi::Env env, Napi::Object exports) {
   exports.Set("deleteInterface", Napi::Function::New<deleteInterfaceNamed>(env));
   exports.Set("interfaceTraits", Napi::Function::New<traitsOf>(env));
   exports.Set("setSysctl", Napi::Function::New<writeSysctl>(env));
+  exports.Set("netlink", Napi::Function::New<netlink>(env));
+  exports.Set("holdStack", Napi::Function::New<holdInterface>(env));
   exports.Set("probe", Napi::Function::New<probe>(env));
   exports.Set("latency", Napi::Function::New<latency>(env));
 }

@@ -116,10 +116,14 @@ Status attachPrograms(uint32_t interfaceIndex, Descriptor* ingress, Descriptor* 
   return attachProgram(interfaceIndex, BPF_ATTACH_TCX_EGRESS, dropUnmarked, egress);
 }
 
-// Opens one queue of a TAP, the first one makes it.
-Status openTapQueue(const std::string& name, bool oneOfMany, Descriptor* queue) noexcept {
+// Opens one queue of a TAP, the first one makes it, with the index `index` unless that is 0.
+Status openTapQueue(const std::string& name, bool oneOfMany, uint32_t index,
+                    Descriptor* queue) noexcept {
   Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (!tap.valid()) return Status::system("open /dev/net/tun", errno);
+  if (index != 0 && ioctl(tap.get(), TUNSETIFINDEX, &index) != 0) {
+    return Status::system("TUNSETIFINDEX", errno);
+  }
   ifreq request = {};
   std::memcpy(request.ifr_name, name.c_str(), name.size() + 1);
   request.ifr_flags =
@@ -161,9 +165,17 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
   if (options.name.empty() || options.name.size() >= IFNAMSIZ) return {StatusCode::Argument};
   return inNamespace(namespaceFd, [&]() -> Status {
     std::vector<Descriptor> opened(steering.workers);
+    uint32_t index = 0;
+    const bool found = options.lasting && interfaceIndex(options.name.c_str(), &index).ok();
+    // Where a later process may have another number of workers.
+    const bool oneOfMany = opened.size() > 1 || options.lasting;
     Status status;
     for (size_t queue = 0; status.ok() && queue < opened.size(); ++queue) {
-      status = openTapQueue(options.name, opened.size() > 1, &opened[queue]);
+      const uint32_t wanted = found || queue > 0 ? 0 : options.index;
+      status = openTapQueue(options.name, oneOfMany, wanted, &opened[queue]);
+      if (!status.ok() && status.error == EBUSY && wanted != 0) {
+        status = openTapQueue(options.name, oneOfMany, 0, &opened[queue]);
+      }
     }
     if (!status.ok()) return status;
     Descriptor program;
@@ -173,10 +185,14 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
         return Status::system("TUNSETSTEERINGEBPF", errno);
       }
     }
-    uint32_t index = 0;
-    status = interfaceIndex(options.name.c_str(), &index);
-    if (status.ok()) status = setInterfaceMac(index, options.mac);
-    if (status.ok()) status = setInterfaceMtu(index, options.mtu);
+    if (!found) {
+      status = interfaceIndex(options.name.c_str(), &index);
+      if (status.ok()) status = setInterfaceMac(index, options.mac);
+      if (status.ok()) status = setInterfaceMtu(index, options.mtu);
+    }
+    if (status.ok() && options.lasting && ioctl(opened[0].get(), TUNSETPERSIST, 1) != 0) {
+      return Status::system("TUNSETPERSIST", errno);
+    }
     if (status.ok()) *queues = std::move(opened);
     return status;
   });
@@ -267,13 +283,18 @@ Status readInterfaceTraits(int namespaceFd, const std::string& interface,
   });
 }
 
-Status StackGuard::hold(int namespaceFd, uint32_t interfaceIndex,
+Status StackGuard::hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
                         std::unique_ptr<StackGuard>* guard) noexcept {
   std::unique_ptr<StackGuard> made(new (std::nothrow) StackGuard(interfaceIndex));
   if (made == nullptr) return {StatusCode::Limit};
   if (namespaceFd != OWN_NAMESPACE) {
     made->namespace_.reset(fcntl(namespaceFd, F_DUPFD_CLOEXEC, 0));
     if (!made->namespace_.valid()) return Status::system("dup", errno);
+  }
+  if (lasting) {
+    const Status held = holdStack(namespaceFd, interfaceIndex);
+    if (held.ok()) *guard = std::move(made);
+    return held;
   }
   const Status status = inNamespace(namespaceFd, [&]() -> Status {
     const bool found = findStackFilters(interfaceIndex, &made->filters_);
@@ -291,6 +312,22 @@ StackGuard::~StackGuard() {
   if (!filtered_) return;
   (void)inNamespace(namespace_.get(),
                     [this] { return removeStackFilters(interfaceIndex_, filters_); });
+}
+
+Status holdStack(int namespaceFd, uint32_t interfaceIndex) noexcept {
+  return inNamespace(namespaceFd, [&] {
+    StackFilters filters;
+    const bool found = findStackFilters(interfaceIndex, &filters);
+    return addStackFilters(interfaceIndex, FRAME_MARK, found, &filters);
+  });
+}
+
+Status releaseStack(int namespaceFd, uint32_t interfaceIndex) noexcept {
+  return inNamespace(namespaceFd, [&]() -> Status {
+    StackFilters filters;
+    if (!findStackFilters(interfaceIndex, &filters)) return {};
+    return removeStackFilters(interfaceIndex, filters);
+  });
 }
 
 }  // namespace sluice

@@ -17,10 +17,13 @@ struct TapOptions {
   std::string name;
   MacAddress mac = {};
   uint32_t mtu = 1500;
+  bool lasting = false;
+  uint32_t index = 0;  // that a new interface asks for; any when 0, or when it is taken
 };
 
-// Makes a TAP interface, down, in a namespace, with a queue for each worker. It is not persistent:
-// it goes with the last of `*queues`.
+// Makes a TAP interface, down, in a namespace, with a queue for each worker. It goes with the last
+// of `*queues`; a lasting one stays, without a carrier and with all that was put on it, and a later
+// call with its name gets it as it is then.
 //
 // Shape:  frames have an Offload header before them, both ways; reads do not wait. The kernel may
 //         hand over superframes and partial checksums. Where we may load no program the kernel
@@ -69,7 +72,8 @@ Status readInterfaceTraits(int namespaceFd, const std::string& interface,
 // ends it), else tc filters, which stay after a kill: traffic has then stopped for good, until the
 // next hold() of the interface takes the filters over.
 //
-// Owner: released by the destructor: the interface is then as it was.
+// Owner: released by the destructor: the interface is then as it was. Filters that holdStack() has
+//        made are left to releaseStack().
 class StackGuard {
  public:
   explicit StackGuard(uint32_t interfaceIndex) noexcept : interfaceIndex_(interfaceIndex) {}
@@ -77,8 +81,10 @@ class StackGuard {
   StackGuard(const StackGuard&) = delete;
   StackGuard& operator=(const StackGuard&) = delete;
 
+  // `lasting`: holdStack() guards the interface already, or does it now.
+  //
   // Errors: System, when neither way is open.
-  static Status hold(int namespaceFd, uint32_t interfaceIndex,
+  static Status hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
                      std::unique_ptr<StackGuard>* guard) noexcept;
 
  private:
@@ -89,5 +95,13 @@ class StackGuard {
   StackFilters filters_;
   bool filtered_ = false;  // `filters_` are there, and ours to take out
 };
+
+// Takes an interface from the kernel's own stack by the tc filters, which nothing but
+// releaseStack() takes out: whatever ends this process, the interface carries nothing afterwards.
+// Both may be called again.
+//
+// Errors: System.
+Status holdStack(int namespaceFd, uint32_t interfaceIndex) noexcept;
+Status releaseStack(int namespaceFd, uint32_t interfaceIndex) noexcept;
 
 }  // namespace sluice

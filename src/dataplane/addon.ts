@@ -60,6 +60,10 @@ export interface Addon {
   deleteInterface(namespaceFd: number, name: string): void;
   setSysctl(namespaceFd: number, key: string, value: string): void;
   interfaceTraits(namespaceFd: number, name: string): InterfaceTraits;
+  /** Whole netlink messages in and out. */
+  netlink(namespaceFd: number, protocol: number, requests: Uint8Array): Uint8Array;
+  /** Whether the kernel's own stack is kept off an interface, by what outlives this process. */
+  holdStack(namespaceFd: number, index: number, hold: boolean): void;
   /** ProbeRequest records in, as many ProbeResult records out. */
   probe(requests: Uint8Array): Promise<Uint8Array>;
   /** Nanoseconds of each round trip, in the order they were made. */
@@ -138,9 +142,29 @@ export interface NativeTable {
 }
 
 export interface NativeDataplane {
-  addTap(namespaceFd: number, name: string, mac: string, mtu: number): number;
-  addPacketLink(namespaceFd: number, name: string, slots: number, mac: string): number;
-  addXdpLink(namespaceFd: number, name: string, mac: string, generic: boolean): number;
+  /** An `index` of 0 is any. */
+  addTap(
+    namespaceFd: number,
+    name: string,
+    mac: string,
+    mtu: number,
+    lasting: boolean,
+    index: number,
+  ): number;
+  addPacketLink(
+    namespaceFd: number,
+    name: string,
+    slots: number,
+    mac: string,
+    lasting: boolean,
+  ): number;
+  addXdpLink(
+    namespaceFd: number,
+    name: string,
+    mac: string,
+    generic: boolean,
+    lasting: boolean,
+  ): number;
   removeLink(linkId: number): void;
   /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
   swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;

@@ -66,6 +66,19 @@ export interface EndpointLinkOptions {
   readonly mtu?: number;
 }
 
+/** A TAP interface to make. */
+export interface TapOptions extends Omit<EndpointLinkOptions, "namespaceFd"> {
+  /** The namespace to make it in; this process's own when absent. */
+  readonly namespaceFd?: number;
+  /**
+   * It outlives this data plane, without a carrier, and keeps all that was put on it; where one of this
+   * name is left so, it is taken as it is.
+   */
+  readonly lasting?: boolean;
+  /** The interface index to ask for; the kernel's choice when absent or taken. */
+  readonly index?: number;
+}
+
 /** An interface that exists. */
 export interface InterfaceOptions {
   readonly interface: string;
@@ -73,6 +86,8 @@ export interface InterfaceOptions {
   readonly namespaceFd?: number;
   /** The MAC of the endpoint behind the link, where it is known. */
   readonly mac?: string;
+  /** The kernel's stack stays off when the link goes, until `releaseStack`. */
+  readonly lasting?: boolean;
 }
 
 export interface PacketLinkOptions extends InterfaceOptions {
@@ -177,14 +192,21 @@ export class Dataplane {
   }
 
   /**
-   * Makes a TAP interface, down, in a namespace. It exists as long as this data plane.
+   * Makes a TAP interface, down, in a namespace. It exists as long as this data plane, or longer.
    *
    * Errors: DataplaneError ENOENT or EACCES where /dev/net/tun is not there or not ours to open.
    */
-  addTap(options: EndpointLinkOptions): number {
+  addTap(options: TapOptions): number {
     return native(`add the TAP ${options.name}`, () =>
       this.#added(
-        this.#native.addTap(options.namespaceFd, options.name, options.mac, options.mtu ?? 1_500),
+        this.#native.addTap(
+          options.namespaceFd ?? -1,
+          options.name,
+          options.mac,
+          options.mtu ?? 1_500,
+          options.lasting ?? false,
+          options.index ?? 0,
+        ),
       ),
     );
   }
@@ -242,6 +264,7 @@ export class Dataplane {
           options.interface,
           options.slots ?? 256,
           options.mac ?? "",
+          options.lasting ?? false,
         ),
       ),
     );
@@ -264,6 +287,7 @@ export class Dataplane {
           options.interface,
           options.mac ?? "",
           options.generic ?? false,
+          options.lasting ?? false,
         ),
       ),
     );

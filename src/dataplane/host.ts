@@ -112,6 +112,33 @@ export function deleteInterface(namespaceFd: number | undefined, name: string): 
   native(`delete the interface ${name}`, () => addon().deleteInterface(namespaceFd ?? -1, name));
 }
 
+/**
+ * Sends netlink requests in one datagram, which the kernel works through without a break, and returns
+ * all that it answers.
+ *
+ * Shape:  whole messages; the last request asks for a dump or an acknowledgement.
+ * Errors: DataplaneError when nothing could be asked; what was refused stands in the answer.
+ */
+export function netlinkExchange(protocol: number, requests: Uint8Array): Uint8Array {
+  return native("ask the kernel by netlink", () => addon().netlink(-1, protocol, requests));
+}
+
+/**
+ * Keeps the kernel's own stack off an interface, in both directions, by tc filters that nothing but
+ * `releaseStack` takes out: whatever ends this process, the interface carries nothing afterwards. Links
+ * that are `lasting` go through.
+ */
+export function holdStack(interfaceIndex: number): void {
+  native(`hold the interface ${interfaceIndex}`, () => addon().holdStack(-1, interfaceIndex, true));
+}
+
+/** Undoes `holdStack`, whoever did it. */
+export function releaseStack(interfaceIndex: number): void {
+  native(`release the interface ${interfaceIndex}`, () =>
+    addon().holdStack(-1, interfaceIndex, false),
+  );
+}
+
 /** Asks what an interface can do. Errors: DataplaneError ENODEV when there is none of that name. */
 export function interfaceTraits(namespaceFd: number | undefined, name: string): InterfaceTraits {
   return native(`look at the interface ${name}`, () =>
