@@ -167,14 +167,12 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
     std::vector<Descriptor> opened(steering.workers);
     uint32_t index = 0;
     const bool found = options.lasting && interfaceIndex(options.name.c_str(), &index).ok();
-    // Where a later process may have another number of workers.
-    const bool oneOfMany = opened.size() > 1 || options.lasting;
     Status status;
     for (size_t queue = 0; status.ok() && queue < opened.size(); ++queue) {
       const uint32_t wanted = found || queue > 0 ? 0 : options.index;
-      status = openTapQueue(options.name, oneOfMany, wanted, &opened[queue]);
+      status = openTapQueue(options.name, opened.size() > 1, wanted, &opened[queue]);
       if (!status.ok() && status.error == EBUSY && wanted != 0) {
-        status = openTapQueue(options.name, oneOfMany, 0, &opened[queue]);
+        status = openTapQueue(options.name, opened.size() > 1, 0, &opened[queue]);
       }
     }
     if (!status.ok()) return status;

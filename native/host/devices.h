@@ -23,7 +23,8 @@ struct TapOptions {
 
 // Makes a TAP interface, down, in a namespace, with a queue for each worker. It goes with the last
 // of `*queues`; a lasting one stays, without a carrier and with all that was put on it, and a later
-// call with its name gets it as it is then.
+// call with its name gets it as it is then: EINVAL when that has one queue and this wants many, or
+// the other way round.
 //
 // Shape:  frames have an Offload header before them, both ways; reads do not wait. The kernel may
 //         hand over superframes and partial checksums. Where we may load no program the kernel
