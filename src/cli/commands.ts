@@ -21,6 +21,7 @@ import {
   type QueryOptions,
   type ReplayOptions,
   type RunOptions,
+  type SidecarOptions,
   seconds,
   type TestOptions,
   type ValidateOptions,
@@ -133,6 +134,44 @@ const waiting: readonly OptionSpec[] = [
     flags: "--cpu <n>",
     description: "the CPU of the first of these threads; further ones take those behind it",
     parse: wholeNumber(0),
+  },
+];
+
+/** What every command that stands on interfaces is told. */
+const enforcing: readonly OptionSpec[] = [
+  {
+    flags: "--link <kind>",
+    description: "how packets are received and sent",
+    values: ["auto", "af-xdp", "af-packet"],
+    default: "auto",
+  },
+  ...waiting,
+  {
+    flags: "--ready-fd <fd>",
+    description: "also write ready to this file descriptor, and close it",
+    parse: wholeNumber(0),
+  },
+  {
+    flags: "--stale-flows <what>",
+    description: "what a new table means for connections that run: judge them again, or keep them",
+    values: ["recheck", "keep"],
+    default: "recheck",
+  },
+  {
+    flags: "--loose",
+    description: "let a TCP connection be picked up in its middle, not only by its SYN",
+  },
+  watch,
+  {
+    flags: "--socket <path>",
+    description:
+      "where to answer sluice status, observe and so on; /run/sluice/sluice.sock when left out, none for no socket",
+    completes: "file",
+  },
+  {
+    flags: "--metrics-listen <address>",
+    description:
+      "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
   },
 ];
 
@@ -611,41 +650,7 @@ export const root: CommandSpec = {
           flags: "--pod-mac <mac>",
           description: "the pod's MAC: frames from it that carry another are dropped",
         },
-        {
-          flags: "--link <kind>",
-          description: "how packets are received and sent",
-          values: ["auto", "af-xdp", "af-packet"],
-          default: "auto",
-        },
-        ...waiting,
-        {
-          flags: "--ready-fd <fd>",
-          description: "also write ready to this file descriptor, and close it",
-          parse: wholeNumber(0),
-        },
-        {
-          flags: "--stale-flows <what>",
-          description:
-            "what a new table means for connections that run: judge them again, or keep them",
-          values: ["recheck", "keep"],
-          default: "recheck",
-        },
-        {
-          flags: "--loose",
-          description: "let a TCP connection be picked up in its middle, not only by its SYN",
-        },
-        watch,
-        {
-          flags: "--socket <path>",
-          description:
-            "where to answer sluice status, observe and so on; /run/sluice/sluice.sock when left out, none for no socket",
-          completes: "file",
-        },
-        {
-          flags: "--metrics-listen <address>",
-          description:
-            "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
-        },
+        ...enforcing,
       ],
       examples: [
         {
@@ -660,6 +665,60 @@ export const root: CommandSpec = {
         { command: "sluice run --config /etc/sluice/sluice.yaml", effect: "for several" },
       ],
       run: async (options: RunOptions, io) => (await import("./run.js")).runRun(options, io),
+    },
+    {
+      name: "sidecar",
+      summary: "stand between one workload and its network, inside its network namespace",
+      details: [
+        "Another interface takes the name, MAC, MTU, addresses, routes and neighbour entries of the workload's own, which becomes the uplink: the workload notices nothing. Starts before the workload or after it. Prints ready on standard output once it enforces; SIGHUP reads the manifests again; SIGTERM and Ctrl-C end it, and put everything back as it was.",
+        "When the process is killed, traffic stops: the workload keeps its interface, and the next start goes on with it. With --restore the command only puts back what a killed process has left.",
+      ],
+      group: live,
+      options: [
+        {
+          flags: "--interface <name>",
+          description: "the workload's interface",
+          completes: "interface",
+          required: true,
+        },
+        { ...filename, required: false },
+        { ...pod, required: false },
+        {
+          flags: "--adopt",
+          description:
+            "take up the connections that the workload has at the start, as far as policy allows them",
+        },
+        {
+          flags: "--on-stop <what>",
+          description:
+            "at a clean end: put the interface back as it was, or leave all in place and let nothing pass, as for a restart",
+          values: ["restore", "block"],
+          default: "restore",
+        },
+        {
+          flags: "--restore",
+          description: "put back what a killed process has left, and do nothing else",
+        },
+        {
+          flags: "--state-dir <folder>",
+          description: "where it is written down how the interface was",
+          completes: "folder",
+          default: "/run/sluice",
+        },
+        ...enforcing,
+      ],
+      examples: [
+        {
+          command: "sluice sidecar --interface eth0 -f manifests/ --pod shop/database",
+          effect: "enforce for the workload whose network namespace this is",
+        },
+        {
+          command: "sluice sidecar --interface eth0 --restore",
+          effect: "undo what a killed sidecar has left",
+        },
+      ],
+      run: async (options: SidecarOptions, io) =>
+        (await import("./sidecar.js")).runSidecar(options, io),
     },
     ...controlCommands,
     {

@@ -91,8 +91,20 @@ export interface ConfigCheckOptions {
   readonly output: "text" | "json";
 }
 
+/** What every command that stands on interfaces is told. */
+export interface EnforcingOptions extends WorkerOptions {
+  readonly link: "auto" | "af-xdp" | "af-packet";
+  readonly readyFd?: number;
+  readonly staleFlows: "recheck" | "keep";
+  readonly loose: boolean;
+  /** Whether the manifests are read again when they change. */
+  readonly watch: "auto" | "never";
+  readonly socket?: string;
+  readonly metricsListen?: string;
+}
+
 /** A config file, or the flags of one wire. */
-export interface RunOptions extends WorkerOptions {
+export interface RunOptions extends EnforcingOptions {
   readonly config?: string;
   readonly source: "files" | "kubernetes";
   readonly filename?: readonly string[];
@@ -104,14 +116,18 @@ export interface RunOptions extends WorkerOptions {
   readonly pod?: string;
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
-  readonly link: "auto" | "af-xdp" | "af-packet";
-  readonly readyFd?: number;
-  readonly staleFlows: "recheck" | "keep";
-  readonly loose: boolean;
-  /** Whether the manifests are read again when they change. */
-  readonly watch: "auto" | "never";
-  readonly socket?: string;
-  readonly metricsListen?: string;
+}
+
+export interface SidecarOptions extends EnforcingOptions {
+  readonly interface: string;
+  /** Needed but to restore. */
+  readonly pod?: string;
+  readonly filename?: readonly string[];
+  readonly adopt: boolean;
+  readonly onStop: "restore" | "block";
+  /** Only puts the interface back. */
+  readonly restore: boolean;
+  readonly stateDir: string;
 }
 
 /** Which process a command is for. */

@@ -8,7 +8,7 @@ import { readMac, readPodRef, workersOf } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
-import type { RunOptions } from "./options.js";
+import type { EnforcingOptions, RunOptions } from "./options.js";
 import { unblocked } from "./unblocked.js";
 import { packageVersion } from "./version.js";
 
@@ -16,15 +16,25 @@ import { packageVersion } from "./version.js";
  * Stands between interfaces and enforces, until SIGTERM or SIGINT: a config from a file, or from flags,
  * and off it goes.
  */
-export async function runRun(options: RunOptions, process: Io): Promise<number> {
-  const io = unblocked(process);
+export async function runRun(options: RunOptions, io: Io): Promise<number> {
   const file = options.config === undefined ? undefined : new ConfigFile(options.config);
   const config = file === undefined ? configOf(options) : readConfig(file, options, io);
-  if (config === undefined) return exitCodes.input;
+  return config === undefined ? exitCodes.input : stand("run", config, options, io, file);
+}
+
+/** Does what a config says until it is told to end; `name` is what the control socket calls it. */
+export async function stand(
+  name: string,
+  config: NodeConfig,
+  options: EnforcingOptions,
+  process: Io,
+  file?: ConfigFile,
+): Promise<number> {
+  const io = unblocked(process);
   const stdin = config.source.paths.includes("-") ? await readStdin(io) : undefined;
   const ran = await asCommand(() =>
     runNode({
-      name: "run",
+      name,
       version: packageVersion(),
       config,
       control: { ...config.control, ...listenOf(options) },
@@ -100,13 +110,19 @@ function configOf(options: RunOptions): NodeConfig {
         span: commandLine,
       },
     ],
+    sidecars: [],
     missingPods: "refuse",
-    dataplane: {
-      staleFlows: options.staleFlows,
-      loose: options.loose,
-      ...workersOf(options),
-    },
+    dataplane: dataplaneOf(options),
     control: {},
+  };
+}
+
+/** What `run` and `sidecar` are told alike. Errors: CommandError (usage). */
+export function dataplaneOf(options: EnforcingOptions): NodeConfig["dataplane"] {
+  return {
+    staleFlows: options.staleFlows,
+    loose: options.loose,
+    ...workersOf(options),
   };
 }
 
@@ -137,14 +153,14 @@ function sourceOf(options: RunOptions): SourceConfig {
 }
 
 /** Where to listen, as far as flags say so: they win over a config, as they may be the environment's. */
-function listenOf({ socket, metricsListen }: RunOptions): ControlListen {
+function listenOf({ socket, metricsListen }: EnforcingOptions): ControlListen {
   return {
     ...(socket === undefined ? {} : { socket }),
     ...(metricsListen === undefined ? {} : { metricsListen }),
   };
 }
 
-const commandLine: Span = { file: "<command line>", line: 1, column: 1, endLine: 1, endColumn: 1 };
+export const commandLine: Span = { file: "<command line>", line: 1, column: 1, endLine: 1, endColumn: 1 };
 
 function tellReady(fd: number): void {
   try {

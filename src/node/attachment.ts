@@ -1,4 +1,5 @@
 import type { FilteredInterface } from "../control/control-routes.js";
+import type { CompiledTable } from "../control/controller.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { PodName } from "./node-config.js";
@@ -37,6 +38,8 @@ export interface OpenAttachment {
   readonly outside: number;
   /** As the control socket tells of them; who holds it knows the rest. */
   readonly interfaces: readonly Omit<FilteredInterface, "pod" | "zone">[];
+  /** Called once, when its first table is in force, before a frame passes. */
+  joined?(zone: number, table: CompiledTable): void;
   /** Puts everything back as it was. */
   close(): void;
 }

@@ -104,8 +104,9 @@ export class Attachments {
     const generation = dataplane.swapTable(table.blob, bindings(next, table));
     const joined = new Set(this.#held.map(({ open }) => open));
     for (const { open, zone } of next) {
-      if (!joined.has(open))
-        dataplane.joinWire({ inside: open.inside, outside: open.outside, zone });
+      if (joined.has(open)) continue;
+      dataplane.joinWire({ inside: open.inside, outside: open.outside, zone });
+      open.joined?.(zone, table);
     }
     if (!this.#isStarted) dataplane.start({ wires: "joined" });
     this.#isStarted = true;

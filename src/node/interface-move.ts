@@ -32,10 +32,11 @@ import {
   attributesOf,
   change,
   concatenate,
-  nestedAttribute,
+  type NetlinkError,
   NLM_F_APPEND,
   NLM_F_CREATE,
   NLM_F_REPLACE,
+  nestedAttribute,
   type Request,
   textAttribute,
   tryChanges,
@@ -70,17 +71,21 @@ const chosenFlags = 0x80 | 0x100 | 0x200 | 0x1000;
 /** Rounds in which what the kernel made or left by itself is put right. */
 const roundsMax = 4;
 
+export interface Loser {
+  readonly index: number;
+  readonly name: string;
+  readonly up: boolean;
+  readonly alias: string;
+}
+
 /** A move of all that an interface has, its name first of all, to another. */
 export interface Move {
   /** What is moved: how the interface was that has it, or had it before a move that broke off. */
   readonly state: InterfaceState;
-  /** Indexes of the one that loses it and the one that gets it. */
-  readonly from: number;
+  /** Index of the one that gets it. */
   readonly to: number;
-  /** What the one that loses it is called afterwards, and whether it is up. */
-  readonly fromName: string;
-  readonly fromUp: boolean;
-  readonly fromAlias: string;
+  /** Which loses it, what that is called afterwards, and whether it is up; absent when it is gone. */
+  readonly from?: Loser;
   /** Whether a name can change while the interface is up: as the kernel has it when absent. */
   readonly renameUp?: boolean;
 }
@@ -90,25 +95,18 @@ export interface Move {
  * process that is killed has done all of it or nothing. What the kernel adds by itself is then taken out
  * again, and what it has lost is put back.
  *
- * Neither interface lets packets through meanwhile; that is the caller's to see to.
- *
- * Errors: NetlinkError, the first refusal; the move is then half done: `move` back with the same state.
+ * Neither interface lets packets through meanwhile; that is the caller's to see to. Returns what the
+ * kernel has refused: the move is then half done, and a move back with the same state undoes it.
  */
-export function move(request: Move): void {
-  change(moveRequests(request));
-  settle(request.to, request.state);
-  strip(request.from);
+export function move(request: Move): NetlinkError[] {
+  const refused = tryChanges(moveRequests(request));
+  if (refused.length > 0) return refused;
+  const unsettled = settle(request.to, request.state);
+  if (request.from !== undefined) strip(request.from.index);
+  return unsettled;
 }
 
-function moveRequests({
-  state,
-  from,
-  to,
-  fromName,
-  fromUp,
-  fromAlias,
-  renameUp = mayRenameUp(),
-}: Move): Request[] {
+function moveRequests({ state, from, to, renameUp = mayRenameUp() }: Move): Request[] {
   const { link } = state;
   const none = familyAttributes({
     addressMode: link.addressMode === undefined ? undefined : ADDR_GEN_MODE_NONE,
@@ -136,11 +134,25 @@ function moveRequests({
             allows: ["EEXIST", "EINVAL"],
           },
         ];
+  const leave =
+    from === undefined
+      ? []
+      : [
+          ...(renameUp ? [] : [down(from.index, "take the interface down")]),
+          ...removals(state, from.index),
+          ...alternative(RTM_DELLINKPROP, from.index, "take the interface's other names"),
+          linkChange(
+            from.index,
+            `rename ${link.name} to ${from.name}`,
+            named(from.name, from.alias),
+          ),
+        ];
+  const end =
+    from === undefined
+      ? []
+      : [(from.up ? up : down)(from.index, `bring ${from.name} ${from.up ? "up" : "down"}`)];
   return [
-    ...(renameUp ? [] : [down(from, "take the interface down")]),
-    ...removals(state, from),
-    ...alternative(RTM_DELLINKPROP, from, "take the interface's other names"),
-    linkChange(from, `rename ${link.name} to ${fromName}`, named(fromName, fromAlias)),
+    ...leave,
     down(to, "take the new interface down"),
     linkChange(
       to,
@@ -161,7 +173,7 @@ function moveRequests({
       "set how its IPv6 addresses are made",
       familyAttributes({ addressMode: link.addressMode }),
     ),
-    ...(fromUp ? [up(from, `bring ${fromName} up`)] : [down(from, `take ${fromName} down`)]),
+    ...end,
   ];
 }
 
@@ -186,6 +198,12 @@ export function copySysctls(from: InterfaceState, to: InterfaceState): string[] 
   );
 }
 
+/** Says how an interface's IPv6 link-local address is made; it is not made now. */
+export function setAddressMode(index: number, addressMode: number | undefined): void {
+  const attributes = familyAttributes({ addressMode });
+  if (attributes.length > 0) change([linkChange(index, "set its address mode", attributes)]);
+}
+
 /** Deletes an interface. Errors: NetlinkError. */
 export function deleteLink(index: number): void {
   change([
@@ -205,23 +223,46 @@ function mayRenameUp(): boolean {
   return major > 6 || (major === 6 && minor >= 2);
 }
 
-/** Makes an interface's addresses, routes and standing neighbours what they were to be. */
-function settle(index: number, wanted: InterfaceState): void {
+/**
+ * Makes an interface's addresses, routes and standing neighbours what they were to be. Returns what the
+ * kernel refuses.
+ */
+export function settle(index: number, wanted: InterfaceState): NetlinkError[] {
   for (let round = 1; ; round++) {
     const present = readInterface(index);
     if (present === undefined) throw new Error(`interface ${index} is gone`);
     const missing = difference(wanted, present);
     const extra = difference(present, wanted);
-    if (sizeOf(missing) + sizeOf(extra) === 0) return;
+    if (sizeOf(missing) + sizeOf(extra) === 0) return [];
     const requests = [...removals(extra, index), ...additions(missing, index)];
     const refused = tryChanges(requests);
-    if (round === roundsMax) throw refused[0] ?? new Error(`interface ${index} does not settle`);
+    if (round === roundsMax) return refused;
   }
+}
+
+/**
+ * Gives an interface again what the kernel takes from one that loses its carrier: next hop objects, what
+ * hangs on them, and neighbours.
+ */
+export function refresh(index: number, wanted: InterfaceState): void {
+  const present = readInterface(index);
+  if (present === undefined) return;
+  const { nextHops, routes, neighbours } = difference(wanted, present);
+  const lost = {
+    ...wanted,
+    addresses: [],
+    nextHops,
+    routes: routes.filter((body) =>
+      attributesOf(body, routeBodyBytes).some(({ type }) => type === RTA_NH_ID),
+    ),
+    neighbours,
+  };
+  tryChanges(additions(lost, index));
 }
 
 /** Takes every address and route off an interface, such as the kernel makes when one comes up. */
 function strip(index: number): void {
-  const present = readInterface(index);
+  const present = readInterface(index, "with");
   if (present !== undefined) tryChanges(removals(present, index));
 }
 
@@ -275,7 +316,7 @@ function removals(state: InterfaceState, index: number): Request[] {
 function additions(state: InterfaceState, index: number): Request[] {
   const create = NLM_F_CREATE | NLM_F_APPEND;
   return [
-    ...state.addresses.flatMap((entry): Request[] => {
+    ...inOrderOfMaking(state.addresses).flatMap((entry): Request[] => {
       const body = retargetAddress(entry, index);
       const what = "add an address";
       const put = (bytes: Uint8Array): Request => ({
@@ -309,6 +350,12 @@ function additions(state: InterfaceState, index: number): Request[] {
       ...(isStatic(entry) ? {} : { allows: "any" as const }),
     })),
   ];
+}
+
+/** IPv6 addresses are listed with the newest first, and a sender's choice may follow the list. */
+function inOrderOfMaking(addresses: readonly Uint8Array[]): Uint8Array[] {
+  const isV6 = (body: Uint8Array): boolean => body[0] === AF_INET6;
+  return [...addresses.filter((body) => !isV6(body)), ...addresses.filter(isV6).reverse()];
 }
 
 function withoutDetection(body: Uint8Array): Uint8Array {

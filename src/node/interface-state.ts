@@ -1,6 +1,7 @@
+import type { Address } from "../net/address.js";
 import {
-  ask,
   type Attribute,
+  ask,
   attribute,
   attributesOf,
   concatenate,
@@ -32,9 +33,15 @@ export interface InterfaceState {
 
 export interface LinkState {
   readonly name: string;
+  /** ARPHRD_…; 1 is Ethernet. */
+  readonly type: number;
+  /** Whether something is there to take its frames. */
+  readonly carrier: boolean;
   readonly mac: string;
   readonly mtu: number;
   readonly flags: number;
+  /** How many want to see all frames that come in. */
+  readonly promiscuity: number;
   readonly queueLength: number;
   readonly group: number;
   readonly alias: string;
@@ -58,7 +65,7 @@ export const AF_INET = 2;
 export const AF_INET6 = 10;
 
 export const IFF_UP = 0x1;
-export const IFF_LOWER_UP = 0x1_0000;
+export const IFF_LOOPBACK = 0x8;
 
 export const ADDR_GEN_MODE_NONE = 1;
 
@@ -85,12 +92,16 @@ const IFLA_INFO_KIND = 1;
 const IFLA_IFALIAS = 20;
 const IFLA_AF_SPEC = 26;
 const IFLA_GROUP = 27;
+const IFLA_PROMISCUITY = 30;
+const IFLA_CARRIER = 33;
 const IFLA_PROP_LIST = 52;
 const IFLA_ALT_IFNAME = 53;
 const IFLA_INET_CONF = 1;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 
 export const addressBodyBytes = 8;
+const IFA_LOCAL = 2;
+const RT_SCOPE_UNIVERSE = 0;
 export const IFA_CACHEINFO = 6;
 export const IFA_FLAGS = 8;
 export const IFA_F_NODAD = 0x02;
@@ -149,8 +160,14 @@ export function readLinks(): (LinkState & { readonly index: number })[] {
   return dump(RTM_GETLINK, new Uint8Array(linkBodyBytes), RTM_NEWLINK).map(decodeLink);
 }
 
-/** Reads all of one interface; undefined when there is none of that index. */
-export function readInterface(index: number): InterfaceState | undefined {
+/**
+ * Reads all of one interface; undefined when there is none of that index. What the kernel adds to its
+ * table of local addresses comes and goes with addresses, and is left out unless it is asked for.
+ */
+export function readInterface(
+  index: number,
+  routesOfKernel: "without" | "with" = "without",
+): InterfaceState | undefined {
   const asked = new Uint8Array(linkBodyBytes);
   view(asked).setInt32(4, index, true);
   const answer = ask(RTM_GETLINK, asked, RTM_NEWLINK);
@@ -171,7 +188,8 @@ export function readInterface(index: number): InterfaceState | undefined {
     nextHops: nextHops.entries,
     routes: [AF_INET, AF_INET6]
       .flatMap((family) => dump(RTM_GETROUTE, routeBody(family), RTM_NEWROUTE))
-      .flatMap((body) => comparableRoute(body, index, nextHops.ids) ?? []),
+      .flatMap((body) => comparableRoute(body, index, nextHops.ids) ?? [])
+      .filter((body) => routesOfKernel === "with" || !followsAddress(body)),
     neighbours: neighbours
       .filter((body) => wordOf(body, 4) === index)
       .flatMap((body) => comparableNeighbour(body) ?? []),
@@ -198,14 +216,16 @@ export function neighbourKey(body: Uint8Array): string {
   return Buffer.from(body).toString("base64");
 }
 
-/** The addresses in text, `10.0.0.1` or `fd00::1` spelt as bytes; what somebody may be told of them. */
-export function addressBytes(body: Uint8Array): Uint8Array {
-  const found = attributesOf(body, addressBodyBytes);
-  const IFA_ADDRESS = 1;
-  const IFA_LOCAL = 2;
-  const own =
-    found.find(({ type }) => type === IFA_LOCAL) ?? found.find(({ type }) => type === IFA_ADDRESS);
-  return own?.data ?? new Uint8Array();
+/** The addresses of an interface that others may use, so no link-local ones. */
+export function interfaceAddresses(name: string): Address[] {
+  const index = readLink(name)?.index;
+  return dump(RTM_GETADDR, new Uint8Array(addressBodyBytes), RTM_NEWADDR)
+    .filter((body) => wordOf(body, 4) === index && body[3] === RT_SCOPE_UNIVERSE)
+    .flatMap((body): Address[] => {
+      const said = attributesOf(body, addressBodyBytes);
+      const bytes = (said.find(({ type }) => type === IFA_LOCAL) ?? said[0])?.data.slice();
+      return bytes === undefined ? [] : [{ family: bytes.length === 4 ? 4 : 6, bytes }];
+    });
 }
 
 /** Gives an entry to another interface: `from` becomes `to`. */
@@ -285,13 +305,16 @@ function decodeLink(body: Uint8Array): LinkState & { readonly index: number } {
   const kind = inside(found.get(IFLA_LINKINFO), IFLA_INFO_KIND);
   const text = (type: number): string => textOf(found.get(type) ?? new Uint8Array());
   return {
+    type: words.getUint16(2, true),
     index: words.getInt32(4, true),
+    carrier: found.get(IFLA_CARRIER)?.[0] === 1,
     name: text(IFLA_IFNAME),
     mac: [...(found.get(IFLA_ADDRESS) ?? [])]
       .map((byte) => byte.toString(16).padStart(2, "0"))
       .join(":"),
     mtu: number(IFLA_MTU),
     flags: words.getUint32(8, true),
+    promiscuity: number(IFLA_PROMISCUITY),
     queueLength: number(IFLA_TXQLEN),
     group: number(IFLA_GROUP),
     alias: text(IFLA_IFALIAS),
@@ -318,7 +341,8 @@ function comparableAddress(body: Uint8Array): Uint8Array {
       return { type, data: word(kept) };
     }
     // Preferred and valid seconds; not when it was made and changed.
-    if (type === IFA_CACHEINFO) return { type, data: concatenate([data.slice(0, 8), word(0), word(0)]) };
+    if (type === IFA_CACHEINFO)
+      return { type, data: concatenate([data.slice(0, 8), word(0), word(0)]) };
     return { type, data };
   });
   return rebuilt(head, addressBodyBytes, sorted(attributes));
@@ -331,10 +355,8 @@ function comparableRoute(
 ): Uint8Array[] | undefined {
   const head = body.slice(0, routeBodyBytes);
   const words = view(head);
-  const [table, protocol] = [head[4], head[5]];
   const flags = words.getUint32(8, true);
   if ((flags & RTM_F_CLONED) !== 0) return undefined;
-  if (table === RT_TABLE_LOCAL && protocol === RTPROT_KERNEL) return undefined; // an address's own
   words.setUint32(8, flags & nextHopFlags, true);
   const said = attributesOf(body, routeBodyBytes);
   const object = said.find(({ type }) => type === RTA_NH_ID);
@@ -355,6 +377,10 @@ function comparableRoute(
     kept.push({ type: RTA_EXPIRES, data: word(Math.ceil(expires / clockTicksPerSecond)) });
   }
   return [retargetRoute(rebuilt(head, routeBodyBytes, sorted(kept)), index, SELF)];
+}
+
+function followsAddress(route: Uint8Array): boolean {
+  return route[4] === RT_TABLE_LOCAL && route[5] === RTPROT_KERNEL;
 }
 
 /** Undefined for what the kernel makes by itself, and for what it has not found out. */

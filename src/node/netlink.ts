@@ -54,6 +54,7 @@ export interface Request extends Message {
 export class NetlinkError extends Error {
   override readonly name = "NetlinkError";
   readonly code: string;
+  readonly syscall = "netlink";
 
   constructor(what: string, errno: number, reason: string | undefined) {
     const code = getSystemErrorName(-errno);

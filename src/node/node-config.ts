@@ -11,6 +11,7 @@ import type { Span } from "../diagnostics/diagnostic.js";
 export interface NodeConfig {
   readonly source: SourceConfig;
   readonly wires: readonly WireConfig[];
+  readonly sidecars: readonly SidecarConfig[];
   /** What becomes of a pod that the manifests do not have: no start, or an attachment that passes nothing. */
   readonly missingPods: "refuse" | "wait";
   readonly dataplane: DataplaneOptions & { readonly staleFlows: "recheck" | "keep" };
@@ -53,6 +54,22 @@ export interface WireConfig {
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
   readonly link: LinkKind | "auto";
+  /** Where it was written. */
+  readonly span: Span;
+}
+
+/** A workload's own interface, in the network namespace that this process shares with it. */
+export interface SidecarConfig {
+  readonly pod: PodName;
+  readonly interface: string;
+  /** How packets are received from the network and sent to it. */
+  readonly link: LinkKind | "auto";
+  /** Whether connections that the workload has already are taken up at the start. */
+  readonly adopt: boolean;
+  /** At a clean end: all is put back as it was; or it stays in place, and nothing passes. */
+  readonly onStop: "restore" | "block";
+  /** Where it is written down how the interface was. */
+  readonly stateFolder: string;
   /** Where it was written. */
   readonly span: Span;
 }

@@ -5,6 +5,7 @@ import type { LocalPods } from "../policy/resolve.js";
 import type { Attachment } from "./attachment.js";
 import { type NodeConfig, podText } from "./node-config.js";
 import type { ConfigFile } from "./read-config.js";
+import { SidecarAttachment } from "./sidecar-attachment.js";
 import { WireAttachment } from "./wire-attachment.js";
 
 /** What a config asks for. */
@@ -65,7 +66,10 @@ export class Plans {
 }
 
 function planOf(config: NodeConfig): Plan {
-  const attachments = config.wires.map((wire) => new WireAttachment(wire));
+  const attachments: readonly Attachment[] = [
+    ...config.wires.map((wire) => new WireAttachment(wire)),
+    ...config.sidecars.map((sidecar) => new SidecarAttachment(sidecar)),
+  ];
   const [first] = attachments;
   const pods = new Set(attachments.map(({ pod }) => podText(pod)));
   if (isStrict(config) && first !== undefined) {

@@ -117,6 +117,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
       ...given({ kubernetes: kubernetes && kubernetesOf(kubernetes, place) }),
     },
     wires: read.wires.map(wireOf),
+    sidecars: [],
     missingPods: "wait",
     dataplane: {
       staleFlows: established ?? "recheck",

@@ -1,0 +1,43 @@
+import type { NodeConfig } from "../node/node-config.js";
+import { restoreInterface } from "../node/sidecar-attachment.js";
+import { readPodRef } from "./arguments.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { asCommand } from "./lab-common.js";
+import type { SidecarOptions } from "./options.js";
+import { commandLine, dataplaneOf, stand } from "./run.js";
+
+/** Stands between one workload and its network until SIGTERM or SIGINT, or undoes what one has left. */
+export async function runSidecar(options: SidecarOptions, io: Io): Promise<number> {
+  if (!options.restore) return stand("sidecar", configOf(options), options, io);
+  const tell = (line: string) => void io.stderr.write(`sluice: ${line}\n`);
+  const done = await asCommand(() => restoreInterface(options.interface, options.stateDir, tell));
+  io.stdout.write(`${options.interface} ${done ? "is as it was" : "needs nothing"}\n`);
+  return exitCodes.ok;
+}
+
+/** Makes a config of one sidecar from the flags. Errors: CommandError (usage). */
+function configOf(options: SidecarOptions): NodeConfig {
+  const { pod, filename } = options;
+  if (pod === undefined || filename === undefined) {
+    const missing = pod === undefined ? "--pod" : "--filename";
+    throw new CommandError(exitCodes.usage, `missing ${missing}`, "sluice sidecar --help");
+  }
+  return {
+    source: { paths: filename, watch: options.watch },
+    wires: [],
+    sidecars: [
+      {
+        pod: readPodRef(pod, "--pod"),
+        interface: options.interface,
+        link: options.link,
+        adopt: options.adopt,
+        onStop: options.onStop,
+        stateFolder: options.stateDir,
+        span: commandLine,
+      },
+    ],
+    missingPods: "refuse",
+    dataplane: dataplaneOf(options),
+    control: {},
+  };
+}

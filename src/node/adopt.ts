@@ -1,0 +1,156 @@
+import type { CompiledTable } from "../control/controller.js";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import { Table, TupleBatch } from "../dataplane/table.js";
+import { ConnState, SAVED_NO_WINDOW, SavedConnection } from "../layout/layout.gen.js";
+import { type Address, addressKey, isIpv4Mapped } from "../net/address.js";
+import { AF_INET, AF_INET6 } from "./interface-state.js";
+import { dump, NETLINK_SOCK_DIAG, view } from "./netlink.js";
+
+const SOCK_DIAG_BY_FAMILY = 20;
+const requestBytes = 56;
+const TCP = 6;
+const UDP = 17;
+
+/** The kernel's states of a socket. */
+const ESTABLISHED = 1;
+const UNCONNECTED = 7;
+const LISTEN = 10;
+
+/** What a connection is to us in each of the kernel's states in which it lives, and for how long. */
+const tracked: ReadonlyMap<number, readonly [state: number, seconds: number]> = new Map([
+  [ESTABLISHED, [ConnState.Established, 5 * 24 * 3_600]],
+  [4, [ConnState.FinWait, 120]], // FIN_WAIT1
+  [5, [ConnState.CloseWait, 60]], // FIN_WAIT2
+  [8, [ConnState.CloseWait, 60]], // CLOSE_WAIT
+  [9, [ConnState.LastAck, 30]], // LAST_ACK
+  [11, [ConnState.LastAck, 30]], // CLOSING
+]);
+const udpSeconds = 120;
+
+interface Socket {
+  readonly protocol: number;
+  readonly state: number;
+  readonly local: Address;
+  readonly localPort: number;
+  readonly remote: Address;
+  readonly remotePort: number;
+}
+
+/**
+ * Takes up the connections that sockets of this network namespace have by an interface's addresses, as
+ * far as the table allows them. What it allows is judged again on its next packet, as after a swap.
+ *
+ * The kernel does not say who opened a connection: the other end did where something here listens on the
+ * port.
+ *
+ * Errors: NetlinkError when the kernel does not list its sockets.
+ */
+export function adoptConnections(
+  dataplane: Dataplane,
+  table: CompiledTable,
+  zone: number,
+  own: readonly Address[],
+): { readonly adopted: number; readonly denied: number } {
+  const ownKeys = new Set(own.map(addressKey));
+  const sockets = [TCP, UDP].flatMap((protocol) =>
+    [AF_INET, AF_INET6].flatMap((family) => listSockets(family, protocol)),
+  );
+  const open = new Set(
+    sockets
+      .filter(({ protocol, state }) => state === (protocol === TCP ? LISTEN : UNCONNECTED))
+      .map(({ protocol, localPort }) => `${protocol}/${localPort}`),
+  );
+  const flows = sockets
+    .filter(({ protocol, state }) =>
+      protocol === TCP ? tracked.has(state) : state === ESTABLISHED,
+    )
+    .filter(
+      ({ local, remote }) => ownKeys.has(addressKey(local)) && !ownKeys.has(addressKey(remote)),
+    )
+    .map((socket) => flowOf(socket, open.has(`${socket.protocol}/${socket.localPort}`)));
+
+  const batch = new TupleBatch(flows.length);
+  for (const { source, destination, protocol, destinationPort } of flows) {
+    batch.push(source, destination, protocol, destinationPort);
+  }
+  const verdicts = Table.open(table.blob).classify(batch);
+  const allowed = flows.filter((_, index) => verdicts[index] === 0);
+  const records = new Uint8Array(allowed.length * SavedConnection.bytes);
+  allowed.forEach((flow, index) => {
+    writeRecord(flow, zone, records.subarray(index * SavedConnection.bytes));
+  });
+  const adopted = allowed.length === 0 ? 0 : dataplane.loadConnections(records);
+  return { adopted, denied: flows.length - allowed.length };
+}
+
+interface Flow {
+  readonly source: Address;
+  readonly sourcePort: number;
+  readonly destination: Address;
+  readonly destinationPort: number;
+  readonly protocol: number;
+  readonly state: number;
+  readonly seconds: number;
+}
+
+function flowOf(socket: Socket, isServer: boolean): Flow {
+  const { local, localPort, remote, remotePort, protocol } = socket;
+  const [state, seconds] =
+    protocol === TCP
+      ? (tracked.get(socket.state) ?? [ConnState.Established, 0])
+      : [ConnState.Replied, udpSeconds];
+  const ends = isServer
+    ? {
+        source: remote,
+        sourcePort: remotePort,
+        destination: local,
+        destinationPort: localPort,
+      }
+    : {
+        source: local,
+        sourcePort: localPort,
+        destination: remote,
+        destinationPort: remotePort,
+      };
+  return { ...ends, protocol, state, seconds };
+}
+
+function writeRecord(flow: Flow, zone: number, record: Uint8Array): void {
+  const words = view(record);
+  record.set(flow.source.bytes, SavedConnection.source);
+  record.set(flow.destination.bytes, SavedConnection.destination);
+  words.setBigUint64(SavedConnection.remainingUs, BigInt(flow.seconds) * 1_000_000n, true);
+  words.setUint32(SavedConnection.zone, zone, true);
+  words.setUint16(SavedConnection.sourcePort, flow.sourcePort, true);
+  words.setUint16(SavedConnection.destinationPort, flow.destinationPort, true);
+  record[SavedConnection.protocol] = flow.protocol;
+  record[SavedConnection.family] = flow.source.family;
+  record[SavedConnection.state] = flow.state;
+  record[SavedConnection.flags] = flow.protocol === TCP ? SAVED_NO_WINDOW : 0;
+}
+
+/** Has the kernel list the sockets of a family and a protocol. Source: man 7 sock_diag. */
+function listSockets(family: number, protocol: number): Socket[] {
+  const request = new Uint8Array(requestBytes);
+  request[0] = family;
+  request[1] = protocol;
+  view(request).setUint32(4, 0xffff_ffff, true); // in any state
+  return dump(SOCK_DIAG_BY_FAMILY, request, SOCK_DIAG_BY_FAMILY, NETLINK_SOCK_DIAG).map((body) => {
+    const words = view(body);
+    return {
+      protocol,
+      state: body[1] ?? 0,
+      localPort: words.getUint16(4, false),
+      remotePort: words.getUint16(6, false),
+      local: addressAt(body, 8, family),
+      remote: addressAt(body, 24, family),
+    };
+  });
+}
+
+/** An IPv4 peer of an IPv6 socket is what it is on the wire. */
+function addressAt(body: Uint8Array, at: number, family: number): Address {
+  if (family === AF_INET) return { family: 4, bytes: body.slice(at, at + 4) };
+  const address: Address = { family: 6, bytes: body.slice(at, at + 16) };
+  return isIpv4Mapped(address) ? { family: 4, bytes: address.bytes.slice(12) } : address;
+}

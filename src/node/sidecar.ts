@@ -1,0 +1,271 @@
+import { RefusalError } from "../control/refusal.js";
+import { holdStack, releaseStack } from "../dataplane/host.js";
+import {
+  copySysctls,
+  deleteLink,
+  type Loser,
+  move,
+  refresh,
+  setAddressMode,
+  settle,
+} from "./interface-move.js";
+import {
+  IFF_LOOPBACK,
+  type InterfaceState,
+  type LinkState,
+  readInterface,
+  readLinks,
+} from "./interface-state.js";
+import { RecordFile, type SidecarRecord } from "./sidecar-record.js";
+
+type Link = LinkState & { readonly index: number };
+
+/** What was found of a sidecar where one is to stand. */
+export type Found =
+  | { readonly kind: "nothing" }
+  /** In the workload's hands is the front; the interface that was there first is the uplink. */
+  | {
+      readonly kind: "standing";
+      readonly uplink: Link;
+      readonly front: Link;
+      readonly record: SidecarRecord | undefined;
+    }
+  /** A process has ended in the middle of a change. */
+  | { readonly kind: "broken"; readonly uplink: Link; readonly record: SidecarRecord };
+
+const ETHERNET = 1;
+/** What stands upon an interface and would go on past us. */
+const stackedKinds = new Set(["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"]);
+const frontKinds = new Set(["tun", "veth"]);
+
+/** What an interface that was there first is called while another has its name: 15 letters at most. */
+export function uplinkName(index: number): string {
+  return `sluice-up${shortNumber(index)}`;
+}
+
+/** What the front is called before it has the interface's name, and after. */
+export function frontName(index: number): string {
+  return `sluice-fr${shortNumber(index)}`;
+}
+
+/** The other end of a front that is a veth. */
+export function innerName(index: number): string {
+  return `sluice-in${shortNumber(index)}`;
+}
+
+/**
+ * The interface of a workload while a sidecar stands before it: how it is taken, and how it is given
+ * back. Judging is not its business; it only sees to it that from the first change to the last nothing
+ * passes the uplink but what our links send.
+ */
+export class SidecarPlace {
+  readonly name: string;
+  readonly #file: RecordFile;
+
+  constructor(interfaceName: string, stateFolder: string) {
+    this.name = interfaceName;
+    this.#file = new RecordFile(stateFolder, interfaceName);
+  }
+
+  /** Looks what is there. Errors: RefusalError when the record cannot be trusted. */
+  find(): Found {
+    const links = readLinks();
+    const kept = this.#file.read();
+    const uplink =
+      links.find(({ index }) => index === kept?.uplink) ??
+      links.find(({ alias }) => alias === this.#alias);
+    if (uplink === undefined) return { kind: "nothing" };
+    const record = kept?.uplink === uplink.index ? kept : undefined;
+    if (record !== undefined && record.phase !== "standing") {
+      return { kind: "broken", uplink, record };
+    }
+    const front = links.find(({ name }) => name === this.name);
+    if (front !== undefined && front.index !== uplink.index && frontKinds.has(front.kind)) {
+      return { kind: "standing", uplink, front, record };
+    }
+    if (record !== undefined) return { kind: "broken", uplink, record };
+    throw new RefusalError(
+      "environment",
+      `${uplink.name} was ${this.name} once, but what stood in its place is gone, and so is the record of how it was`,
+      `rename it back and give it its addresses, or restore ${this.#file.path}`,
+    );
+  }
+
+  /** Reads the interface to take, and says why it cannot be. Errors: RefusalError. */
+  candidate(): InterfaceState {
+    const links = readLinks();
+    const link = links.find(({ name }) => name === this.name);
+    if (link === undefined) {
+      throw this.#refuse(
+        "there is no interface of that name here",
+        "`ip link` lists them; run inside the workload's network namespace",
+      );
+    }
+    if ((link.flags & IFF_LOOPBACK) !== 0 || link.type !== ETHERNET) {
+      throw this.#refuse("it is no Ethernet interface", "only those carry frames");
+    }
+    if (link.kind.startsWith("ipvl")) {
+      throw this.#refuse(
+        `it is an ${link.kind}, which gets no frames but for its own addresses`,
+        "use macvlan or veth",
+      );
+    }
+    if (link.master !== 0) {
+      const master = links.find(({ index }) => index === link.master)?.name ?? link.master;
+      throw this.#refuse(`it is part of ${master}`, `take ${master} instead, or run --wire`);
+    }
+    const upper = links.find((each) => each.lower === link.index && stackedKinds.has(each.kind));
+    if (upper !== undefined) {
+      throw this.#refuse(
+        `${upper.name} stands upon it, and would be cut off`,
+        `take ${upper.name} instead`,
+      );
+    }
+    const state = readInterface(link.index);
+    if (state === undefined) throw this.#refuse("it has just gone", "try again");
+    return state;
+  }
+
+  /** Closes the interface: from here on nothing passes it, whatever becomes of this process. */
+  block(state: InterfaceState): void {
+    this.#file.write({
+      phase: "taking",
+      interface: this.name,
+      uplink: state.index,
+      front: 0,
+      state,
+    });
+    holdStack(state.index);
+  }
+
+  /**
+   * Moves all that the blocked interface has to the front. Returns the sysctls that could not be copied.
+   *
+   * Errors: NetlinkError, what the kernel has refused first; `giveBack` undoes what was done.
+   */
+  moveToFront(state: InterfaceState, front: Link): string[] {
+    const made = readInterface(front.index);
+    const differing = made === undefined ? [] : copySysctls(state, made);
+    const [refused] = move({
+      state,
+      from: {
+        index: state.index,
+        name: uplinkName(state.index),
+        up: true,
+        alias: this.#alias,
+      },
+      to: front.index,
+    });
+    if (refused !== undefined) throw refused;
+    this.#file.write({
+      phase: "standing",
+      interface: this.name,
+      uplink: state.index,
+      front: front.index,
+      state,
+    });
+    return differing;
+  }
+
+  /**
+   * Takes over a place where a process has been killed: nothing passes, all else is as it was. `attach`
+   * is called once the uplink is surely blocked, and makes the front work.
+   */
+  resume<Result>(found: Found & { readonly kind: "standing" }, attach: () => Result): Result {
+    holdStack(found.uplink.index);
+    const result = attach();
+    if (found.record !== undefined) refresh(found.front.index, found.record.state);
+    return result;
+  }
+
+  /** Whether a process that lives has taken the frames of what was found. */
+  isHeld(found: Exclude<Found, { kind: "nothing" }>): boolean {
+    const links = readLinks();
+    const front =
+      found.kind === "standing"
+        ? found.front
+        : links.find((link) => this.#isFront(link, found.uplink));
+    if (front?.kind === "tun") return front.carrier;
+    const inner = links.find(({ name }) => name === innerName(found.uplink.index));
+    return inner !== undefined && inner.promiscuity > 0;
+  }
+
+  /**
+   * Gives the uplink its name, its addresses and all else back; nothing passes yet. `detach` is called
+   * when the front is not needed any more. Returns what the kernel has refused.
+   */
+  giveBack(found: Exclude<Found, { kind: "nothing" }>, detach: () => void): Error[] {
+    const { uplink, record } = found;
+    holdStack(uplink.index);
+    const links = readLinks();
+    const front =
+      found.kind === "standing" ? found.front : links.find((link) => this.#isFront(link, uplink));
+    const state = found.kind === "standing" ? this.#returning(found) : found.record.state;
+    const refused: Error[] = [];
+    if (uplink.name === this.name) {
+      setAddressMode(uplink.index, state.link.addressMode);
+      refused.push(...settle(uplink.index, state));
+    } else {
+      const there = front && readInterface(front.index);
+      const own = readInterface(uplink.index);
+      if (there !== undefined && own !== undefined) copySysctls(there, own);
+      const from: Loser | undefined = front && {
+        index: front.index,
+        name: frontName(uplink.index),
+        up: false,
+        alias: "",
+      };
+      const longAgo = record?.state.link.queueLength;
+      refused.push(
+        ...move({
+          // A front's queue has a length, also where the interface's has none.
+          state: longAgo === 0 ? { ...state, link: { ...state.link, queueLength: 0 } } : state,
+          to: uplink.index,
+          ...(from === undefined ? {} : { from }),
+        }),
+      );
+    }
+    detach();
+    if (front !== undefined) deleteLink(front.index);
+    return refused;
+  }
+
+  /** Opens an interface that has been given back: it is as if nobody had been here. */
+  release(uplink: number): void {
+    releaseStack(uplink);
+    this.#file.remove();
+  }
+
+  /** Notes that the front is about to lose what it has; says what that is. */
+  #returning(found: Found & { readonly kind: "standing" }): InterfaceState {
+    const state = readInterface(found.front.index);
+    if (state === undefined) throw this.#refuse("it has just gone", "try again");
+    this.#file.write({
+      phase: "returning",
+      interface: this.name,
+      uplink: found.uplink.index,
+      front: found.front.index,
+      state,
+    });
+    return state;
+  }
+
+  #isFront(link: Link, uplink: Link): boolean {
+    const named = link.name === frontName(uplink.index) || link.name === this.name;
+    return named && link.index !== uplink.index && frontKinds.has(link.kind);
+  }
+
+  /** On the uplink, where it outlives the record. */
+  get #alias(): string {
+    return `sluice: uplink of ${this.name}`;
+  }
+
+  #refuse(reason: string, remedy: string): RefusalError {
+    return new RefusalError("environment", `cannot stand before ${this.name}: ${reason}`, remedy);
+  }
+}
+
+/** Six letters at most. */
+function shortNumber(value: number): string {
+  return value < 1_000_000 ? String(value) : value.toString(36);
+}
