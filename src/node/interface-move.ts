@@ -26,6 +26,7 @@ import {
   routeBodyBytes,
   routeKey,
   SELF,
+  unsureFlags,
 } from "./interface-state.js";
 import {
   attribute,
@@ -241,27 +242,34 @@ export function settle(index: number, wanted: InterfaceState): NetlinkError[] {
 }
 
 /**
- * Gives an interface again what the kernel takes from one that loses its carrier: next hop objects, what
- * hangs on them, and neighbours.
+ * Finds what the kernel has taken from an interface that has lost its carrier, and what it had besides:
+ * next hop objects, what hangs on them, and neighbours.
  */
-export function refresh(index: number, wanted: InterfaceState): void {
-  const present = readInterface(index);
-  if (present === undefined) return;
-  const { nextHops, routes, neighbours } = difference(wanted, present);
-  const lost = {
-    ...wanted,
-    addresses: [],
-    nextHops,
-    routes: routes.filter((body) =>
-      attributesOf(body, routeBodyBytes).some(({ type }) => type === RTA_NH_ID),
-    ),
-    neighbours,
+export function withLost(present: InterfaceState, before: InterfaceState): InterfaceState {
+  const lost = lostOf(present, before);
+  return {
+    ...present,
+    nextHops: [...present.nextHops, ...lost.nextHops],
+    routes: [...present.routes, ...lost.routes],
+    neighbours: [...present.neighbours, ...lost.neighbours],
   };
-  tryChanges(additions(lost, index));
+}
+
+/** Gives an interface again what it has lost with its carrier, once it has one. */
+export function refresh(index: number, before: InterfaceState): void {
+  const present = readInterface(index);
+  if (present !== undefined) tryChanges(additions(lostOf(present, before), index));
+}
+
+function lostOf(present: InterfaceState, before: InterfaceState): InterfaceState {
+  const { nextHops, routes, neighbours } = difference(before, present);
+  const hangs = (route: Uint8Array): boolean =>
+    attributesOf(route, routeBodyBytes).some(({ type }) => type === RTA_NH_ID);
+  return { ...before, addresses: [], nextHops, routes: routes.filter(hangs), neighbours };
 }
 
 /** Takes every address and route off an interface, such as the kernel makes when one comes up. */
-function strip(index: number): void {
+export function strip(index: number): void {
   const present = readInterface(index, "with");
   if (present !== undefined) tryChanges(removals(present, index));
 }
@@ -325,8 +333,9 @@ function additions(state: InterfaceState, index: number): Request[] {
         flags: NLM_F_CREATE | NLM_F_REPLACE,
         what,
       });
-      // IPv6: usable at once, since it was in use before; then as it was in this, too.
-      return body[0] === AF_INET6 ? [put(withoutDetection(body)), put(body)] : [put(body)];
+      // IPv6: usable at once where it was in use before; then as it was in this, too.
+      const isSure = body[0] === AF_INET6 && (addressFlagsOf(body) & unsureFlags) === 0;
+      return isSure ? [put(withoutDetection(body)), put(body)] : [put(body)];
     }),
     ...state.nextHops.map((entry) => ({
       type: RTM_NEWNEXTHOP,
@@ -360,11 +369,16 @@ function inOrderOfMaking(addresses: readonly Uint8Array[]): Uint8Array[] {
 
 function withoutDetection(body: Uint8Array): Uint8Array {
   const attributes = attributesOf(body, addressBodyBytes);
-  const flags = wordOf(attributes.find(({ type }) => type === IFA_FLAGS)?.data ?? word(0));
+  const flags = addressFlagsOf(body);
   return rebuilt(body, addressBodyBytes, [
     ...attributes.filter(({ type }) => type !== IFA_FLAGS),
     { type: IFA_FLAGS, data: word(flags | IFA_F_NODAD) },
   ]);
+}
+
+function addressFlagsOf(body: Uint8Array): number {
+  const found = attributesOf(body, addressBodyBytes).find(({ type }) => type === IFA_FLAGS);
+  return found === undefined ? 0 : wordOf(found.data);
 }
 
 function byDependence(a: Uint8Array, b: Uint8Array): number {

@@ -105,7 +105,8 @@ const RT_SCOPE_UNIVERSE = 0;
 export const IFA_CACHEINFO = 6;
 export const IFA_FLAGS = 8;
 export const IFA_F_NODAD = 0x02;
-const IFA_F_DADFAILED = 0x08;
+/** DADFAILED and TENTATIVE: it was not known to be unique. */
+export const unsureFlags = 0x08 | 0x40;
 /** NODAD, HOMEADDRESS, MANAGETEMPADDR, NOPREFIXROUTE, MCAUTOJOIN: what may be asked for. */
 const addressFlags = IFA_F_NODAD | 0x10 | 0x100 | 0x200 | 0x400;
 
@@ -198,7 +199,10 @@ export function readInterface(
 
 /** What an address is, without how long it is for: an address is the same after an hour. */
 export function addressKey(body: Uint8Array): string {
-  return keyOf(body, addressBodyBytes, IFA_CACHEINFO);
+  const sure = attributesOf(body, addressBodyBytes).map(({ type, data }) =>
+    type === IFA_FLAGS ? { type, data: word(wordOf(data) & ~unsureFlags) } : { type, data },
+  );
+  return keyOf(rebuilt(body, addressBodyBytes, sure), addressBodyBytes, IFA_CACHEINFO);
 }
 
 /** What a route is, without how long it is for. */
@@ -335,10 +339,7 @@ function comparableAddress(body: Uint8Array): Uint8Array {
   view(head).setUint32(4, SELF, true);
   const attributes = attributesOf(body, addressBodyBytes).map(({ type, data }) => {
     if (type === IFA_FLAGS) {
-      const said = wordOf(data);
-      // One that failed to be unique has to be tried again.
-      const kept = said & addressFlags & ~((said & IFA_F_DADFAILED) === 0 ? 0 : IFA_F_NODAD);
-      return { type, data: word(kept) };
+      return { type, data: word(wordOf(data) & (addressFlags | unsureFlags)) };
     }
     // Preferred and valid seconds; not when it was made and changed.
     if (type === IFA_CACHEINFO)

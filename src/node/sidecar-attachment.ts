@@ -7,6 +7,7 @@ import type { Span } from "../diagnostics/diagnostic.js";
 import { compareAddresses, formatAddress } from "../net/address.js";
 import { adoptConnections } from "./adopt.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
+import { strip } from "./interface-move.js";
 import { type InterfaceState, interfaceAddresses, readLink } from "./interface-state.js";
 import { type PodName, podText, type SidecarConfig } from "./node-config.js";
 import { type Found, frontName, innerName, SidecarPlace, uplinkName } from "./sidecar.js";
@@ -192,6 +193,7 @@ class Taking {
       createVeth({ name }, { name: inner });
       configureInterface(undefined, { name, mac, mtu });
       configureInterface(undefined, { name: inner, mtu, linkLocal: false, up: true });
+      strip(readLink(inner)?.index ?? 0);
       this.#say(`its place is taken by a veth: there is no /dev/net/tun here (${error.code})`);
       return this.#keep(this.#takeInner(inner, mac), "veth");
     }

@@ -8,6 +8,7 @@ import {
   refresh,
   setAddressMode,
   settle,
+  withLost,
 } from "./interface-move.js";
 import {
   IFF_LOOPBACK,
@@ -237,14 +238,16 @@ export class SidecarPlace {
   }
 
   /** Notes that the front is about to lose what it has; says what that is. */
-  #returning(found: Found & { readonly kind: "standing" }): InterfaceState {
-    const state = readInterface(found.front.index);
-    if (state === undefined) throw this.#refuse("it has just gone", "try again");
+  #returning({ front, record, ...found }: Found & { readonly kind: "standing" }): InterfaceState {
+    const present = readInterface(front.index);
+    if (present === undefined) throw this.#refuse("it has just gone", "try again");
+    const isWhole = front.carrier || record === undefined;
+    const state = isWhole ? present : withLost(present, record.state);
     this.#file.write({
       phase: "returning",
       interface: this.name,
       uplink: found.uplink.index,
-      front: found.front.index,
+      front: front.index,
       state,
     });
     return state;
