@@ -160,7 +160,13 @@ function listenOf({ socket, metricsListen }: EnforcingOptions): ControlListen {
   };
 }
 
-export const commandLine: Span = { file: "<command line>", line: 1, column: 1, endLine: 1, endColumn: 1 };
+export const commandLine: Span = {
+  file: "<command line>",
+  line: 1,
+  column: 1,
+  endLine: 1,
+  endColumn: 1,
+};
 
 function tellReady(fd: number): void {
   try {
