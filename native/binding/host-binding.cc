@@ -11,6 +11,7 @@
 #include "native/binding/arguments.h"
 #include "native/binding/errand.h"
 #include "native/host/devices.h"
+#include "native/host/fail-open.h"
 #include "native/host/latency.h"
 #include "native/host/namespaces.h"
 #include "native/host/netlink.h"
@@ -154,6 +155,33 @@ Napi::Value traitsOf(const Napi::CallbackInfo& info) {
   return object;
 }
 
+void failOpen(const Napi::CallbackInfo& info) {
+  uint32_t inside = 0;
+  uint32_t outside = 0;
+  Status status = inNamespace(intOf(info[0]), [&]() -> Status {
+    const Status found = interfaceIndex(textOf(info[1]).c_str(), &inside);
+    return found.ok() ? interfaceIndex(textOf(info[2]).c_str(), &outside) : found;
+  });
+  if (status.ok()) status = setFailOpen(intOf(info[0]), inside, outside);
+  throwUnless(info, status);
+}
+
+void failClosed(const Napi::CallbackInfo& info) {
+  uint32_t index = 0;
+  Status status =
+      inNamespace(intOf(info[0]), [&] { return interfaceIndex(textOf(info[1]).c_str(), &index); });
+  if (status.ok()) status = clearFailOpen(intOf(info[0]), index);
+  throwUnless(info, status);
+}
+
+Napi::Value failingOpen(const Napi::CallbackInfo& info) {
+  std::vector<std::string> names;
+  throwUnless(info, listFailOpen(intOf(info[0]), &names));
+  auto array = Napi::Array::New(info.Env(), names.size());
+  for (uint32_t each = 0; each < names.size(); ++each) array.Set(each, names[each]);
+  return array;
+}
+
 void writeSysctl(const Napi::CallbackInfo& info) {
   throwUnless(info, setSysctl(intOf(info[0]), textOf(info[1]).c_str(), textOf(info[2]).c_str()));
 }
@@ -249,6 +277,9 @@ void defineHost(Napi::Env env, Napi::Object exports) {
   exports.Set("createVeth", Napi::Function::New<createVeth>(env));
   exports.Set("deleteInterface", Napi::Function::New<deleteInterfaceNamed>(env));
   exports.Set("interfaceTraits", Napi::Function::New<traitsOf>(env));
+  exports.Set("setFailOpen", Napi::Function::New<failOpen>(env));
+  exports.Set("clearFailOpen", Napi::Function::New<failClosed>(env));
+  exports.Set("listFailOpen", Napi::Function::New<failingOpen>(env));
   exports.Set("setSysctl", Napi::Function::New<writeSysctl>(env));
   exports.Set("netlink", Napi::Function::New<netlink>(env));
   exports.Set("holdStack", Napi::Function::New<holdInterface>(env));

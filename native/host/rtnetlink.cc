@@ -11,6 +11,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -366,6 +367,84 @@ Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept 
     if (!removed.ok()) status = removed;
   }
   return status;
+}
+
+namespace {
+
+constexpr uint32_t REDIRECT_PRIORITY = 2;
+constexpr uint32_t REDIRECT_HANDLE = 0x51cf0001;
+
+tcmsg redirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
+  tcmsg message = {};
+  message.tcm_ifindex = static_cast<int>(index);
+  message.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+  message.tcm_handle =
+      REDIRECT_HANDLE + (filter.hookMade ? 1 : 0) + (filter.promiscuousMade ? 2 : 0);
+  message.tcm_info = TC_H_MAKE(REDIRECT_PRIORITY << 16, htons(ETH_P_ALL));
+  return message;
+}
+
+}  // namespace
+
+bool findRedirectFilter(uint32_t index, RedirectFilter* filter) noexcept {
+  for (const bool hookMade : {true, false}) {
+    for (const bool promiscuousMade : {true, false}) {
+      const RedirectFilter candidate = {hookMade, promiscuousMade};
+      Request request(RTM_GETTFILTER, 0);
+      request.body(redirectFilter(index, candidate));
+      request.text(TCA_KIND, "bpf");
+      if (!request.send("RTM_GETTFILTER").ok()) continue;
+      *filter = candidate;
+      return true;
+    }
+  }
+  return false;
+}
+
+Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) noexcept {
+  Request hook(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+  hook.body(stackHook(index));
+  hook.text(TCA_KIND, "clsact");
+  const Status hooked = hook.send("RTM_NEWQDISC clsact");
+  if (!hooked.ok() && hooked.error != EEXIST) return hooked;
+  filter.hookMade = hooked.ok();
+  Request request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
+  request.body(redirectFilter(index, filter));
+  request.text(TCA_KIND, "bpf");
+  const size_t options = request.begin(TCA_OPTIONS);
+  request.number<uint32_t>(TCA_BPF_FD, static_cast<uint32_t>(programFd));
+  request.text(TCA_BPF_NAME, "sluice_fail_open");
+  request.number<uint32_t>(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+  request.end(options);
+  const Status status = request.send("RTM_NEWTFILTER bpf");
+  if (!status.ok()) (void)removeRedirectFilter(index, filter);
+  return status;
+}
+
+Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
+  Request request(filter.hookMade ? RTM_DELQDISC : RTM_DELTFILTER, 0);
+  if (filter.hookMade) {
+    request.body(stackHook(index));
+    return request.send("RTM_DELQDISC clsact");
+  }
+  request.body(redirectFilter(index, filter));
+  request.text(TCA_KIND, "bpf");
+  return request.send("RTM_DELTFILTER bpf");
+}
+
+Status setInterfacePromiscuous(uint32_t index, bool on, bool* changed) noexcept {
+  const Descriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!any.valid()) return Status::system("socket", errno);
+  ifreq request = {};
+  if (if_indextoname(index, request.ifr_name) == nullptr ||
+      ioctl(any.get(), SIOCGIFFLAGS, &request) != 0) {
+    return Status::system("SIOCGIFFLAGS", errno);
+  }
+  if (((request.ifr_flags & IFF_PROMISC) != 0) == on) return {};
+  request.ifr_flags = static_cast<short>(request.ifr_flags ^ IFF_PROMISC);
+  if (ioctl(any.get(), SIOCSIFFLAGS, &request) != 0) return Status::system("SIOCSIFFLAGS", errno);
+  *changed = true;
+  return {};
 }
 
 }  // namespace sluice

@@ -61,4 +61,21 @@ Status addStackFilters(uint32_t index, uint32_t mark, bool found, StackFilters* 
 // Takes the filters out, and the hook too when it was made for them.
 Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept;
 
+// A tc filter that hands what comes in by an interface to a program, behind all that is attached by
+// descriptors; and what else was changed for it.
+struct RedirectFilter {
+  bool hookMade = false;
+  bool promiscuousMade = false;
+};
+
+// Finds the filter that addRedirectFilter() made, here or in a process that is gone.
+[[nodiscard]] bool findRedirectFilter(uint32_t index, RedirectFilter* filter) noexcept;
+// Makes the hook too where there is none; `filter` says what else is to be undone with it.
+Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) noexcept;
+// Takes the filter out, and the hook too when it was made for it.
+Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexcept;
+
+// Whether an interface takes frames that are for others; `*changed` is set when it was otherwise.
+Status setInterfacePromiscuous(uint32_t index, bool on, bool* changed) noexcept;
+
 }  // namespace sluice

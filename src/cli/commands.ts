@@ -609,7 +609,7 @@ export const root: CommandSpec = {
       summary: "stand between interfaces and enforce",
       details: [
         "A config file names any number of wires; --wire, --pod and -f are the short way to one of them.",
-        "Prints ready on standard output once it enforces. SIGHUP reads the config and the manifests again and changes nothing when they have errors; SIGTERM and Ctrl-C end it. When the process ends, traffic stops.",
+        "Prints ready on standard output once it enforces. SIGHUP reads the config and the manifests again and changes nothing when they have errors; SIGTERM and Ctrl-C end it. When the process ends, traffic stops, unless it was told to fail open and did not end cleanly.",
       ],
       group: live,
       options: [
@@ -649,6 +649,13 @@ export const root: CommandSpec = {
         {
           flags: "--pod-mac <mac>",
           description: "the pod's MAC: frames from it that carry another are dropped",
+        },
+        {
+          flags: "--fail-mode <mode>",
+          description:
+            "what passes when the process is gone without a clean end (kill -9): nothing (closed), or everything, unjudged (open)",
+          values: ["closed", "open"],
+          default: "closed",
         },
         ...enforcing,
       ],

@@ -61,14 +61,15 @@ const tables: Tables = {
         item.name,
         item.role,
         item.pod ?? "-",
+        item.failMode,
         String(item.receivedFrames),
         String(item.sentFrames),
         String(item.droppedFrames),
         String(item.lostFrames + item.refusedFrames),
       ]),
       {
-        header: ["INTERFACE", "ROLE", "POD", "RECEIVED", "SENT", "DROPPED", "LOST"],
-        right: [3, 4, 5, 6],
+        header: ["INTERFACE", "ROLE", "POD", "FAILS", "RECEIVED", "SENT", "DROPPED", "LOST"],
+        right: [4, 5, 6, 7],
       },
     ),
   tables: (items: readonly TableItem[]) =>

@@ -116,6 +116,7 @@ export interface RunOptions extends EnforcingOptions {
   readonly pod?: string;
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
+  readonly failMode: "closed" | "open";
 }
 
 export interface SidecarOptions extends EnforcingOptions {

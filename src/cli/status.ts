@@ -27,6 +27,10 @@ function statusText(status: ControlStatus, io: Io): string {
   lines.push(
     `${status.endpoints} endpoints, ${status.connections} connections (new tables: ${status.staleFlows}), ${status.flowsLost} flow records lost\n`,
   );
+  if (status.failOpen.length > 0) {
+    const names = status.failOpen.map(sanitize).join(", ");
+    lines.push(red(`fail open (unjudged when this process dies): ${names}\n`));
+  }
   lines.push(...sourceLines(status, red));
   const drops = Object.entries(status.drops).sort(([, a], [, b]) => b - a);
   if (drops.length === 0) return [...lines, "nothing was dropped\n"].join("");

@@ -33,6 +33,8 @@ export interface FilteredInterface {
   readonly role: "endpoint" | "uplink";
   /** `namespace/name` of the pod behind it. */
   readonly pod: string | null;
+  /** What passes there when the process is gone without a clean end; absent: nothing. */
+  readonly failMode?: "closed" | "open";
   /** Of the connections that are followed there, where it is of a wire. */
   readonly zone?: number;
 }
@@ -77,6 +79,8 @@ export interface ControlStatus extends Headed {
   readonly lastError: string | null;
   readonly staleFlows: "recheck" | "keep";
   readonly endpoints: number;
+  /** Interfaces that pass everything when the process is gone without a clean end. */
+  readonly failOpen: readonly string[];
   readonly connections: number;
   readonly flowsLost: number;
   readonly implementationDelay: DelayItem;
@@ -143,6 +147,8 @@ export interface ConnectionEnd {
 }
 
 export interface InterfaceItem {
+  /** What passes there when the process is gone without a clean end: nothing, or everything. */
+  readonly failMode: "closed" | "open";
   readonly name: string;
   readonly role: "endpoint" | "uplink";
   readonly pod: string | null;
@@ -268,6 +274,10 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     lastError: lastError ?? null,
     staleFlows,
     endpoints,
+    failOpen: subject
+      .interfaces()
+      .filter(({ failMode }) => failMode === "open")
+      .map((each) => each.name),
     connections: counters.connections,
     flowsLost: counters.eventsLost + flows.lost,
     implementationDelay: {
@@ -365,12 +375,13 @@ function policyPlace({ kind, namespace, name, span }: PolicySource): FlowPolicy 
 
 function interfaceItems({ dataplane, interfaces }: ControlSubject): InterfaceItem[] {
   const { links } = dataplane.counters();
-  return interfaces().map(({ name, role, pod, linkId }) => {
+  return interfaces().map(({ name, role, pod, linkId, failMode }) => {
     const counts = links.get(linkId);
     return {
       name,
       role,
       pod,
+      failMode: failMode ?? "closed",
       receivedFrames: counts?.receivedFrames ?? 0,
       receivedBytes: counts?.receivedBytes ?? 0,
       sentFrames: counts?.sentFrames ?? 0,

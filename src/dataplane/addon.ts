@@ -58,6 +58,9 @@ export interface Addon {
   ): void;
   createVeth(namespaceA: number, nameA: string, namespaceB: number, nameB: string): void;
   deleteInterface(namespaceFd: number, name: string): void;
+  setFailOpen(namespaceFd: number, inside: string, outside: string): void;
+  clearFailOpen(namespaceFd: number, name: string): void;
+  listFailOpen(namespaceFd: number): readonly string[];
   setSysctl(namespaceFd: number, key: string, value: string): void;
   interfaceTraits(namespaceFd: number, name: string): InterfaceTraits;
   /** Whole netlink messages in and out. */

@@ -35,12 +35,15 @@ function remedy(code: string, syscall: string | undefined): string {
   if (syscall?.startsWith("BPF_")) {
     switch (code) {
       case "EPERM":
-        return " (AF_XDP needs CAP_BPF and CAP_NET_ADMIN of the machine, which a user namespace does not give: choose AF_PACKET there)";
+        return " (AF_XDP, and failing open, need CAP_BPF and CAP_NET_ADMIN of the machine, which a user namespace does not give: choose AF_PACKET there)";
       case "EBUSY":
         return " (another XDP program is attached: `ip link` shows it)";
       case "ERANGE":
         return " (the MTU is too large for XDP on this interface: choose AF_PACKET, or a smaller one)";
     }
+  }
+  if (syscall === "hold the stack off") {
+    return " (failing open takes CAP_BPF and Linux 6.6, for a hold that goes with the process; a filter that an earlier process left without these goes at the clean end of a run that fails closed)";
   }
   if (syscall === "bind AF_XDP" && code === "EBUSY") {
     return " (another program reads this interface by AF_XDP)";

@@ -146,6 +146,35 @@ export function interfaceTraits(namespaceFd: number | undefined, name: string): 
   );
 }
 
+/**
+ * Has the kernel pass everything between two interfaces that a data plane holds, unjudged, from the moment
+ * that its process is gone without having given them back. Stays until `clearFailOpen`.
+ *
+ * Errors: DataplaneError EPERM without CAP_BPF; EOPNOTSUPP where the interfaces are held by filters that
+ *         outlive the process.
+ */
+export function setFailOpen(
+  namespaceFd: number | undefined,
+  inside: string,
+  outside: string,
+): void {
+  native(`let ${inside} and ${outside} fail open`, () =>
+    addon().setFailOpen(namespaceFd ?? -1, inside, outside),
+  );
+}
+
+/** Takes that away again, where it is: also what a process that is gone has left. */
+export function clearFailOpen(namespaceFd: number | undefined, name: string): void {
+  native(`let ${name} fail closed`, () => addon().clearFailOpen(namespaceFd ?? -1, name));
+}
+
+/** The interfaces of a namespace that fail open, or have. */
+export function listFailOpen(namespaceFd?: number): readonly string[] {
+  return native("look for interfaces that fail open", () =>
+    addon().listFailOpen(namespaceFd ?? -1),
+  );
+}
+
 /** Writes `/proc/sys/net/<key>` as a process in the namespace sees it, for example `ipv4/ip_forward`. */
 export function setSysctl(namespaceFd: number | undefined, key: string, value: string): void {
   native(`set net/${key}`, () => addon().setSysctl(namespaceFd ?? -1, key, value));

@@ -33,6 +33,7 @@ export function diagnose(machine: Machine): Diagnosis {
     ...kernelChecks(machine),
     userNamespaceCheck(machine),
     lockedMemoryCheck(machine),
+    ...failOpenCheck(machine),
     packageCheck(machine, "cap", ["capture"]),
     packageCheck(machine, "raw-socket", []),
   ];
@@ -88,6 +89,14 @@ function capabilityChecks(machine: Machine): Check[] {
       has ? undefined : grant(machine, name),
     );
   });
+}
+
+/** Said only where there are any: it is a choice, and one to remember. */
+function failOpenCheck({ failOpen }: Machine): Check[] {
+  if (failOpen === undefined || failOpen.length === 0) return [];
+  const remedy =
+    "traffic passes there unjudged while no sluice run holds them; a clean end of a run takes that away";
+  return [check("fail open", [], failOpen.join(", "), remedy)];
 }
 
 function grant({ user }: Machine, name: Capability): string {
@@ -149,7 +158,7 @@ function kernelChecks({ features, user }: Machine): Check[] {
       word("attachTcx"),
       refused(
         "attachTcx",
-        "linux 6.6 and CAP_BPF; without it a wire holds the kernel off by a tc filter, which stays after a kill -9 until the next start",
+        "linux 6.6 and CAP_BPF; without it a wire holds the kernel off by a tc filter, which stays after a kill -9 until the next start, and nothing can fail open",
       ),
     ),
     check(

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { release } from "node:os";
+import { listFailOpen } from "../dataplane/host.js";
 import {
   type Capability,
   effectiveCapabilities,
@@ -19,6 +20,8 @@ export interface Machine {
   readonly capabilities: ReadonlySet<Capability>;
   /** The errno of each refusal, 0 when it works; undefined without the addon. */
   readonly features: Readonly<Record<KernelFeature, number>> | undefined;
+  /** Interfaces of this namespace that fail open, or have; undefined when nobody could tell. */
+  readonly failOpen: readonly string[] | undefined;
   /** Why no user namespace can be made; undefined when one can. */
   readonly userNamespaceError: string | undefined;
   /** Settings that stand against user namespaces, by their sysctl names. */
@@ -42,6 +45,7 @@ export function readMachine(): Machine {
     addonError,
     capabilities: effectiveCapabilities(),
     features: addonError === undefined ? tryKernelFeatures() : undefined,
+    failOpen: addonError === undefined ? failOpen() : undefined,
     userNamespaceError: userNamespaceError(),
     userNamespaceLimits: userNamespaceLimits(),
     lockedMemoryMax: lockedMemoryMax(),
@@ -58,6 +62,14 @@ function errorOf(attempt: () => unknown): string | undefined {
     return undefined;
   } catch (error) {
     return (error as Error).message.split("\n", 1)[0];
+  }
+}
+
+function failOpen(): readonly string[] | undefined {
+  try {
+    return listFailOpen();
+  } catch {
+    return undefined; // not ours to ask
   }
 }
 

@@ -40,6 +40,8 @@ export interface OpenAttachment {
   readonly interfaces: readonly Omit<FilteredInterface, "pod" | "zone">[];
   /** Called once, when its first table is in force, before a frame passes. */
   joined?(zone: number, table: CompiledTable): void;
+  /** Prepares for the process's death, once frames are judged. Errors: DataplaneError. */
+  started?(): void;
   /** Puts everything back as it was. */
   close(): void;
 }

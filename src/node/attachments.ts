@@ -110,6 +110,7 @@ export class Attachments {
     }
     if (!this.#isStarted) dataplane.start({ wires: "joined" });
     this.#isStarted = true;
+    for (const { open } of next) if (!joined.has(open)) open.started?.();
     this.#held = next;
     this.#table = table;
     swapped(generation, table);

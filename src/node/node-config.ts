@@ -44,6 +44,9 @@ export interface PodName {
   readonly name: string;
 }
 
+/** Nothing passes, or everything, unjudged. */
+export type FailMode = "closed" | "open";
+
 /** Two interfaces that exist, between which one pod's traffic is judged. */
 export interface WireConfig {
   readonly pod: PodName;
@@ -54,6 +57,8 @@ export interface WireConfig {
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
   readonly link: LinkKind | "auto";
+  /** What becomes of traffic when the process is gone without a clean end. */
+  readonly failMode: FailMode;
   /** Where it was written. */
   readonly span: Span;
 }

@@ -38,6 +38,11 @@ export const wireShape = map({
     "the pod's MAC: frames from it that carry another are dropped",
     "not checked",
   ),
+  failMode: optional(
+    choice("closed", "open"),
+    "what passes when the process is gone without a clean end (kill -9): nothing, or everything, unjudged",
+    "closed",
+  ),
   link: optional(
     choice("auto", "af-xdp", "af-packet"),
     "how packets are received and sent",

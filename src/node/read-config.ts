@@ -135,12 +135,13 @@ function kubernetesOf(
   return given({ kubeconfig: kubeconfig && place(kubeconfig), context, node });
 }
 
-function wireOf({ pod, inside, outside, podMac, link, cursor }: ReadWire): WireConfig {
+function wireOf({ pod, inside, outside, podMac, link, failMode, cursor }: ReadWire): WireConfig {
   return {
     pod: podNameOf(pod),
     inside,
     outside,
     link: link ?? "auto",
+    failMode: failMode ?? "closed",
     span: cursor.field("pod").span,
     ...given({ podMac: podMac === undefined ? undefined : canonicalMac(podMac) }),
   };

@@ -1,4 +1,6 @@
 import type { Dataplane } from "../dataplane/dataplane.js";
+import { DataplaneError } from "../dataplane/errors.js";
+import { clearFailOpen, setFailOpen } from "../dataplane/host.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
 import type { PodName, WireConfig } from "./node-config.js";
@@ -28,21 +30,25 @@ export class WireAttachment implements Attachment {
   }
 
   get identity(): string {
-    const { inside, outside, podMac, link } = this.#wire;
-    return JSON.stringify(["wire", inside, outside, podMac, link]);
+    const { inside, outside, podMac, link, failMode } = this.#wire;
+    return JSON.stringify(["wire", inside, outside, podMac, link, failMode]);
   }
 
   open(dataplane: Dataplane, tell: (line: string) => void): OpenAttachment {
-    const { inside, outside, podMac, link } = this.#wire;
-    const links: number[] = [];
+    const { inside, outside, podMac, link, failMode } = this.#wire;
+    const taken: { readonly name: string; readonly linkId: number }[] = [];
     const take = (name: string, more: { readonly mac?: string } = {}): number => {
       const { linkId, kind, why } = dataplane.addInterface({ interface: name, ...more }, link);
-      links.push(linkId);
+      taken.push({ name, linkId });
       tell(`${name}: ${kind} (${why})`);
+      // An earlier process may have died there: whether this one may is for its own config to say.
+      clearFailOpen(undefined, name);
       return linkId;
     };
     const close = () => {
-      for (const linkId of links.splice(0)) dataplane.removeLink(linkId);
+      // Before they are let go: in between, frames would pass unjudged.
+      for (const { name } of taken) forget(() => clearFailOpen(undefined, name));
+      for (const { linkId } of taken.splice(0)) dataplane.removeLink(linkId);
     };
     try {
       const ends = {
@@ -52,14 +58,30 @@ export class WireAttachment implements Attachment {
       return {
         ...ends,
         interfaces: [
-          { name: inside, linkId: ends.inside, role: "endpoint" },
-          { name: outside, linkId: ends.outside, role: "uplink" },
+          { name: inside, linkId: ends.inside, role: "endpoint", failMode },
+          { name: outside, linkId: ends.outside, role: "uplink", failMode },
         ],
+        started() {
+          if (failMode === "closed") return;
+          setFailOpen(undefined, inside, outside);
+          tell(
+            `WARNING: ${inside}, ${outside}: fail open: should this process die, everything passes between them unjudged`,
+          );
+        },
         close,
       };
     } catch (error) {
       close();
       throw error;
     }
+  }
+}
+
+/** Does what may fail where an interface is gone: what was on it is gone as well. */
+function forget(step: () => void): void {
+  try {
+    step();
+  } catch (error) {
+    if (!(error instanceof DataplaneError && error.code === "ENODEV")) throw error;
   }
 }

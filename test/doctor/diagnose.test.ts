@@ -23,6 +23,7 @@ const complete: Machine = {
   addonError: undefined,
   capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"]),
   features: works,
+  failOpen: [],
   userNamespaceError: undefined,
   userNamespaceLimits: [],
   lockedMemoryMax: Number.POSITIVE_INFINITY,
@@ -99,6 +100,7 @@ const cases: readonly [
     ["lab"],
     /apparmor_restrict_unprivileged_userns=0/,
   ],
+  ["fail open", { failOpen: ["eth1"] }, [], /a clean end of a run/],
   ["locked memory", { lockedMemoryMax: 65_536 }, ["af-xdp"], /LimitMEMLOCK=infinity/],
   [
     "package cap",

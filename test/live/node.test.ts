@@ -1,4 +1,6 @@
+import type { ChildProcess } from "node:child_process";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { listFailOpen } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { ipObstacle, labObstacle, named, until } from "./lab-harness.js";
 import { type Host, NodeBench, wire } from "./node-bench.js";
@@ -147,4 +149,50 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --config", obstacle), 
     await until("the pod", () => stderr().includes("generation 2 is in force"));
     expect(await bench.connects("c", "peer", 99)).toBe(true);
   });
+
+  // Goal: what passes when the process is gone is what the config says of each wire.
+  // Method: killed in the middle of its work; what a policy denied tells one from the other.
+  test.each(["af-packet", "af-xdp"])(
+    "a kill -9 opens the wires that fail open, and closes the others: %s",
+    async (link) => {
+      const open = wire("a", `, failMode: open, link: ${link}`);
+      const look = () => [
+        bench.ip(bench.node, "-o link").replaceAll(/state \w+/g, ""),
+        listFailOpen(bench.node),
+      ];
+      const before = look();
+      const first = await bench.run(bench.configure(open + wire("b")));
+      expect(first.stderr()).toContain("WARNING: in-a, out-a: fail open");
+      expect((await bench.sluice("status")).stdout).toContain("in-a, out-a");
+      expect(await bench.connects("a", "peer", 80)).toBe(true);
+      expect(await bench.connects("a", "peer", 81)).toBe(false);
+      await kill(first.child);
+      expect(await bench.connects("a", "peer", 81)).toBe(true);
+      expect(await bench.connects("peer", "a", 443)).toBe(true);
+      expect(await bench.connects("b", "peer", 99)).toBe(false);
+      expect(listFailOpen(bench.node)).toEqual(["in-a", "out-a"]);
+
+      // The next one judges again; when it ends cleanly, nothing passes and nothing is left.
+      const second = await bench.run(bench.configure(open + wire("b")));
+      expect(await bench.connects("a", "peer", 81)).toBe(false);
+      expect(await bench.connects("a", "peer", 80)).toBe(true);
+      second.child.kill("SIGTERM");
+      await until("the end", () => second.child.exitCode !== null);
+      expect(await bench.connects("a", "peer", 80)).toBe(false);
+      expect(look()).toEqual(before);
+
+      // One that fails closed inherits nothing.
+      await kill((await bench.run(bench.configure(open))).child);
+      const third = await bench.run(bench.configure(wire("a")));
+      expect(listFailOpen(bench.node)).toEqual([]);
+      await kill(third.child);
+      expect(await bench.connects("a", "peer", 80)).toBe(false);
+      expect(look()).toEqual(before);
+    },
+  );
+
+  async function kill(child: ChildProcess): Promise<void> {
+    child.kill("SIGKILL");
+    await until("the end", () => child.signalCode !== null);
+  }
 });
