@@ -61,6 +61,13 @@ AddressBytes linkLocal(const MacAddress& mac) {
 
 bool groupV6(const AddressBytes& address) { return address[0] == 0xff; }
 
+// The first packets of the connections that a packet may belong to. Two ends may ask each other
+// with one identifier: those are two connections, and a question is no part of the other's.
+std::vector<SlowFlow> openersOf(const SlowFlow& flow, SlowRole role) {
+  if (flow.query < 0) return {flow.reverse(), flow};
+  return {role == SlowRole::Opens ? flow : flow.reverse()};
+}
+
 // What has passed, kept the slow way.
 class Ledger {
  public:
@@ -129,8 +136,7 @@ void Ledger::cut(std::span<const uint8_t> bytes) {
   if (!packet || packet->arp || packet->later()) return;
   const auto flow = flowOf(*packet, &role);
   if (!flow || role == SlowRole::Error) return;
-  flows_.erase(*flow);
-  flows_.erase(flow->reverse());
+  for (const SlowFlow& opener : openersOf(*flow, role)) flows_.erase(opener);
 }
 
 const char* Ledger::admitArp(const SlowPacket& packet, std::span<const uint8_t> bytes,
@@ -183,7 +189,9 @@ const char* Ledger::admitError(const SlowPacket& packet, const LinkContext& from
   const auto flow = flowOf(start, &role);
   if (!flow || role == SlowRole::Error || role == SlowRole::Single) return "an error about none";
   if (flow->source != packet.destination) return "an error to somebody who sent nothing";
-  if (!known(*flow, policy, nowUs) && !known(flow->reverse(), policy, nowUs)) {
+  const auto openers = openersOf(*flow, role);
+  if (std::ranges::none_of(openers,
+                           [&](const SlowFlow& opener) { return known(opener, policy, nowUs); })) {
     return "an error about an unknown connection";
   }
   const int reportedBy = world_.podOf(flow->destination, flow->family);
@@ -201,13 +209,14 @@ const char* Ledger::admitFlow(const SlowPacket& packet, const SlowFlow& flow, Sl
   }
   const bool pureAck = packet.protocol == 6 && (packet.l4[13] & 0x17) == 0x10;
   const bool mayOpen = role == SlowRole::Opens || (loose_ && pureAck);
-  if (known(flow.reverse(), policy, nowUs)) {
-    flows_[flow.reverse()] = nowUs;
-    if (!(mayOpen && world_.allows(policy, flow))) return nullptr;
-  } else if (known(flow, policy, nowUs)) {
-    flows_[flow] = nowUs;
-    return nullptr;
+  bool belongs = false;
+  for (const SlowFlow& opener : openersOf(flow, role)) {
+    if (!known(opener, policy, nowUs)) continue;
+    flows_[opener] = nowUs;
+    belongs = true;
   }
+  // What could open a connection of its own may have done so.
+  if (belongs && !(mayOpen && world_.allows(policy, flow))) return nullptr;
   if (!mayOpen) return "it belongs to no connection";
   if (!world_.allows(policy, flow)) return "no rule allows it";
   // Who answers a group does so from an address of its own.

@@ -244,6 +244,15 @@ void addPacketSeeds(std::vector<Seed>& seeds) {
                                .from(INSIDE, echoFrame(family, POD, FRIEND, false, 77))
                                .from(OUTSIDE, echoFrame(family, FRIEND, POD, true, 77))
                                .from(OUTSIDE, echoFrame(family, FRIEND, POD, true, 78)));
+    both("echoes-both-ways-with-one-identifier-of-which-one-is-cut",
+         Script()
+             .policy(2)
+             .from(INSIDE, echoFrame(family, POD, FRIEND, false, 77))
+             .from(OUTSIDE, echoFrame(family, FRIEND, POD, false, 77))
+             .swap(0)
+             .from(OUTSIDE, echoFrame(family, FRIEND, POD, false, 77))
+             .from(OUTSIDE, echoFrame(family, FRIEND, POD, true, 77))
+             .from(INSIDE, echoFrame(family, POD, FRIEND, true, 77)));
     const auto question = udpFrame(family, POD, 4000, SERVER, 53);
     both("error-about-udp",
          Script()
