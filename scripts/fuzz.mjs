@@ -1,13 +1,18 @@
 // Fuzzes the native code: npm run fuzz -- [--seconds N] [--target NAME]… [--jobs N] [--canary]
-//   --seconds N      how long each target runs (60)
+//   --seconds N      how long each target runs, at most (60)
+//   --runs N         how many inputs each target runs, at most
+//   --seed N         the same inputs again, begun without those of earlier runs; else at random
 //   --target NAME    only this one; may be given more than once
 //   --jobs N         targets at a time (2)
 //   --canary         with a planted fault: fails unless every target finds its own
+//   --input FILE     runs this one input, with --target
 //   --minimize FILE  makes an input that fails smaller, with --target
 //   --seeds          writes the seeds of native/testing/corpus anew
-// What is found stays in build/Fuzz/<target>/: crash-*, and inputs that reach new code in corpus/.
+// What is found stays in build/Fuzz/<target>/: crash-*, and inputs that reach new code in corpus/. A
+// finding is printed too, so that one on a machine that is gone is not lost.
 import { spawn } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
+import { randomInt } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -17,9 +22,12 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const { values: options } = parseArgs({
   options: {
     seconds: { type: "string", default: "60" },
+    runs: { type: "string" },
+    seed: { type: "string" },
     target: { type: "string", multiple: true, default: Object.keys(fuzzTargets) },
     jobs: { type: "string", default: "2" },
     canary: { type: "boolean", default: false },
+    input: { type: "string" },
     minimize: { type: "string" },
     seeds: { type: "boolean", default: false },
   },
@@ -46,12 +54,19 @@ function start(command, args) {
 /** Fuzzes one target; true when it ended as it should. */
 async function fuzz(name, program) {
   const own = join(root, fuzzFolder, name);
-  // libFuzzer writes what reaches new code into the first folder; a fault's is thrown away.
-  const reached = join(own, options.canary ? "canary" : "corpus");
-  if (options.canary) rmSync(reached, { recursive: true, force: true });
+  // libFuzzer writes what reaches new code into the first folder. What another run has reached would
+  // lead one that is to be repeated elsewhere, and one that is to find its fault would begin with it.
+  const fresh = options.canary || options.seed !== undefined;
+  const reached = join(own, options.canary ? "canary" : fresh ? "seeded" : "corpus");
+  if (fresh) rmSync(reached, { recursive: true, force: true });
   mkdirSync(reached, { recursive: true });
+  const seed = options.seed ?? `${randomInt(1, 2 ** 31)}`;
   const { status, output } = await start(program, [
     `-max_total_time=${options.seconds}`,
+    `-seed=${seed}`,
+    ...(options.runs === undefined ? [] : [`-runs=${options.runs}`]),
+    // What was compared may be an address, and those are another each time.
+    ...(options.seed === undefined ? [] : ["-use_cmp=0", "-reload=0"]),
     `-artifact_prefix=${own}/`,
     ...["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=2048", "-max_len=16384"],
     reached,
@@ -70,8 +85,20 @@ async function fuzz(name, program) {
     return found && /violated|AddressSanitizer/.test(output);
   }
   process.stdout.write(`${name}: ${found ? "FAILED" : "nothing found"}; ${figures}\n`);
-  if (found) process.stderr.write(`${output.split("\n").slice(-80).join("\n")}\n`);
+  if (found) {
+    process.stderr.write(`${output.split("\n").slice(-80).join("\n")}\n`);
+    process.stderr.write(`${name}: seed ${seed}${savedInput(name, output)}\n`);
+  }
   return !found;
+}
+
+/** The input that was found, as text, and how to run it again. */
+function savedInput(name, output) {
+  const file = /Test unit written to (\S+)/.exec(output)?.[1];
+  if (file === undefined || !existsSync(file)) return "";
+  const text = readFileSync(file).toString("base64");
+  const again = `npm run fuzz -- --target ${name} --input FILE`;
+  return `; FILE is ${file}, or this after base64 -d, for ${again}\n${text}`;
 }
 
 const missing = missingForFuzz();
@@ -95,6 +122,11 @@ if (options.seeds) {
 }
 
 const programs = await buildPrograms(options.target, { canary: options.canary });
+if (options.input !== undefined) {
+  const { status, output } = await start(programs[0], [options.input]);
+  process.stdout.write(output);
+  process.exit(status === 0 ? 0 : 1);
+}
 if (options.minimize !== undefined) {
   const [name] = options.target;
   const { output } = await start(programs[0], [

@@ -61,6 +61,13 @@ AddressBytes linkLocal(const MacAddress& mac) {
 
 bool groupV6(const AddressBytes& address) { return address[0] == 0xff; }
 
+// Multicast, or the broadcast on this link.
+bool isGroup(const AddressBytes& address, int family) {
+  if (family == 6) return groupV6(address);
+  return address[0] >> 4 == 14 || std::all_of(address.begin(), address.begin() + 4,
+                                              [](uint8_t byte) { return byte == 255; });
+}
+
 // The first packets of the connections that a packet may belong to. Two ends may ask each other
 // with one identifier: those are two connections, and a question is no part of the other's.
 std::vector<SlowFlow> openersOf(const SlowFlow& flow, SlowRole role) {
@@ -201,9 +208,7 @@ const char* Ledger::admitError(const SlowPacket& packet, const LinkContext& from
 
 const char* Ledger::admitFlow(const SlowPacket& packet, const SlowFlow& flow, SlowRole role,
                               uint32_t policy, uint64_t nowUs) {
-  const bool group = packet.family == 4 ? packet.destination[0] >> 4 == 14 ||
-                                              (packet.destination[0] == 255 && flow.family == 4)
-                                        : groupV6(packet.destination);
+  const bool group = isGroup(packet.destination, packet.family);
   if (role == SlowRole::Single) {
     return world_.allows(policy, flow) ? nullptr : "no rule allows this message";
   }
