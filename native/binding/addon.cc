@@ -5,6 +5,7 @@
 #include "native/binding/privilege-binding.h"
 #include "native/binding/replay-binding.h"
 #include "native/binding/table-binding.h"
+#include "native/binding/take-over-binding.h"
 #include "native/binding/traffic-binding.h"
 #include "native/layout/layout.gen.h"
 
@@ -19,6 +20,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   defineReplay(env, exports);
   defineTraffic(env, exports);
   definePrivilege(env, exports);
+  defineTakeOver(env, exports);
   return exports;
 }
 

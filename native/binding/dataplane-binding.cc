@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "native/binding/arguments.h"
+#include "native/binding/inherited-link.h"
 #include "native/host/devices.h"
 #include "native/host/namespaces.h"
 #include "native/host/privilege.h"
@@ -88,14 +89,6 @@ class Notifier {
   pthread_t thread_ = {};
 };
 
-// What an AF_XDP link needs beside its sockets: nothing but the link sends or receives.
-struct XdpCompanion {
-  XdpCompanion(std::unique_ptr<StackGuard> guarding, std::unique_ptr<XdpProgram> attached)
-      : guard(std::move(guarding)), program(std::move(attached)) {}
-  std::unique_ptr<StackGuard> guard;
-  std::unique_ptr<XdpProgram> program;
-};
-
 // The NativeDataplane of src/dataplane/addon.ts.
 class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
  public:
@@ -119,6 +112,9 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::listConnections>("listConnections"),
                         InstanceMethod<&DataplaneBinding::forgetConnections>("forgetConnections"),
                         InstanceMethod<&DataplaneBinding::takeErrand>("takeErrand"),
+                        InstanceMethod<&DataplaneBinding::estateOf>("estateOf"),
+                        InstanceMethod<&DataplaneBinding::adoptLink>("adoptLink"),
+                        InstanceMethod<&DataplaneBinding::leave>("leave"),
                         InstanceMethod<&DataplaneBinding::continueFrom>("continueFrom"),
                         InstanceMethod<&DataplaneBinding::saveConnections>("saveConnections"),
                         InstanceMethod<&DataplaneBinding::loadConnections>("loadConnections")});
@@ -217,9 +213,18 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       if (status.ok()) status = addPacketLinkTo(&links, opened, wordOf(info[2]), joined);
     }
     if (status.ok()) {
-      status = dataplane_->addLink(std::move(links), mac, std::move(guard), &linkId);
+      status =
+          dataplane_->addLink(std::move(links), mac, holdOf(std::move(guard), nullptr), &linkId);
     }
     return linkNumber(info, status, linkId);
+  }
+
+  static std::shared_ptr<LinkHold> holdOf(std::unique_ptr<StackGuard> guard,
+                                          std::unique_ptr<XdpProgram> program) {
+    auto hold = std::make_shared<LinkHold>();
+    hold->guard = std::move(guard);
+    hold->program = std::move(program);
+    return hold;
   }
 
   static Status macOf(const Napi::Value& value, std::optional<MacAddress>* mac) {
@@ -264,8 +269,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     }
     if (status.ok()) status = program->attach(namespaceFd, traits.index, mode);
     if (status.ok()) {
-      auto held = std::make_shared<XdpCompanion>(std::move(guard), std::move(program));
-      status = dataplane_->addLink(std::move(links), mac, std::move(held), &linkId);
+      status = dataplane_->addLink(std::move(links), mac,
+                                   holdOf(std::move(guard), std::move(program)), &linkId);
     }
     return linkNumber(info, status, linkId);
   }
@@ -439,6 +444,98 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     auto copy = Napi::Uint8Array::New(info.Env(), bytes);
     if (bytes > 0) std::memcpy(copy.Data(), first, bytes);
     return copy;
+  }
+
+  static Napi::Array numbersOf(Napi::Env env, std::span<const int> numbers) {
+    auto array = Napi::Array::New(env, numbers.size());
+    for (uint32_t index = 0; index < numbers.size(); ++index) {
+      array.Set(index, Napi::Number::New(env, numbers[index]));
+    }
+    return array;
+  }
+
+  // The descriptors in an array, which are this function's from then on.
+  static std::vector<Descriptor> descriptorsOf(const Napi::Value& value) {
+    const auto array = value.As<Napi::Array>();
+    std::vector<Descriptor> descriptors;
+    for (uint32_t index = 0; index < array.Length(); ++index) {
+      descriptors.emplace_back(intOf(array.Get(index)));
+    }
+    return descriptors;
+  }
+
+  Napi::Value estateOf(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const uint32_t linkId = wordOf(info[0]);
+    std::vector<LinkEstate> estates;
+    if (const Status status = dataplane_->appendEstate(linkId, &estates);
+        !status.ok() || estates.empty()) {
+      throwStatus(info.Env(), status.ok() ? Status{StatusCode::Argument} : status);
+      return info.Env().Undefined();
+    }
+    auto ways = Napi::Array::New(info.Env(), estates.size());
+    for (uint32_t index = 0; index < estates.size(); ++index) {
+      auto way = Napi::Object::New(info.Env());
+      const auto& words = estates[index].words;
+      auto copy = Napi::Array::New(info.Env(), words.size());
+      for (uint32_t word = 0; word < words.size(); ++word) copy.Set(word, words[word]);
+      way.Set("descriptors", numbersOf(info.Env(), estates[index].descriptors));
+      way.Set("words", copy);
+      ways.Set(index, way);
+    }
+    const auto* hold = static_cast<const LinkHold*>(dataplane_->companionOf(linkId));
+    std::vector<int> guard;
+    std::vector<int> program;
+    if (hold != nullptr && hold->guard != nullptr) guard = hold->guard->descriptors();
+    if (hold != nullptr && hold->program != nullptr) program = hold->program->descriptors();
+    auto estate = Napi::Object::New(info.Env());
+    estate.Set("kind", static_cast<uint32_t>(estates.front().kind));
+    estate.Set("ways", ways);
+    estate.Set("guard", numbersOf(info.Env(), guard));
+    estate.Set("program", numbersOf(info.Env(), program));
+    return estate;
+  }
+
+  Napi::Value adoptLink(const Napi::CallbackInfo& info) {
+    const auto estate = info[2].As<Napi::Object>();
+    InheritedLink inherited;
+    inherited.kind = static_cast<LinkKind>(wordOf(estate.Get("kind")));
+    inherited.interface = textOf(info[0]);
+    const auto listed = estate.Get("ways").As<Napi::Array>();
+    for (uint32_t index = 0; index < listed.Length(); ++index) {
+      const auto way = listed.Get(index).As<Napi::Object>();
+      const auto words = way.Get("words").As<Napi::Array>();
+      auto& [descriptors, copied] = inherited.ways.emplace_back();
+      descriptors = descriptorsOf(way.Get("descriptors"));
+      for (uint32_t word = 0; word < words.Length(); ++word) {
+        copied.push_back(wordOf(words.Get(word)));
+      }
+    }
+    inherited.guard = descriptorsOf(estate.Get("guard"));
+    inherited.program = descriptorsOf(estate.Get("program"));
+    if (!open(info)) return info.Env().Undefined();
+
+    uint32_t linkId = NONE;
+    std::optional<MacAddress> mac;
+    std::vector<std::unique_ptr<Link>> links;
+    std::shared_ptr<LinkHold> hold;
+    Status status = macOf(info[1], &mac);
+    if (status.ok()) {
+      status = adoptLinks(std::move(inherited), dataplane_->steering(), buffers_, &links, &hold);
+    }
+    if (status.ok()) {
+      status = dataplane_->addLink(std::move(links), mac, std::move(hold), &linkId);
+    }
+    return linkNumber(info, status, linkId);
+  }
+
+  // Whatever closes the links from now on leaves what guards them to another process.
+  void leave(const Napi::CallbackInfo& info) {
+    if (!open(info)) return;
+    for (uint32_t linkId = 0; linkId < LINKS_MAX; ++linkId) {
+      auto* hold = static_cast<LinkHold*>(dataplane_->companionOf(linkId));
+      if (hold != nullptr && hold->guard != nullptr) hold->guard->leave();
+    }
   }
 
   void continueFrom(const Napi::CallbackInfo& info) {

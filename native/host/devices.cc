@@ -73,6 +73,36 @@ constexpr bpf_insn instruction(int code, int destination, int source, int offset
   return made;
 }
 
+// What the kernel tells of an attachment, as far as it is used.
+struct LinkInfo {
+  uint32_t type;
+  uint32_t id;
+  uint32_t programId;
+  uint32_t padding;
+  uint32_t interfaceIndex;
+  uint32_t attachType;
+  uint8_t rest[104];
+};
+struct InfoQuery {
+  uint32_t fd;
+  uint32_t bytes;
+  uint64_t info;
+  uint8_t rest[104];
+};
+constexpr uint32_t BPF_LINK_OF_TCX = 11;
+
+// Whether a descriptor keeps a program attached to this interface, on this side.
+bool isProgramLink(int fd, uint32_t attachType, uint32_t interfaceIndex) noexcept {
+  LinkInfo info = {};
+  InfoQuery query = {};
+  query.fd = static_cast<uint32_t>(fd);
+  query.bytes = sizeof info;
+  query.info = reinterpret_cast<uint64_t>(&info);
+  return syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &query, sizeof query) == 0 &&
+         info.type == BPF_LINK_OF_TCX && info.interfaceIndex == interfaceIndex &&
+         info.attachType == attachType;
+}
+
 // Attaches a program to an interface; it is detached when the descriptor closes.
 Status attachProgram(uint32_t interfaceIndex, uint32_t attachType,
                      std::span<const bpf_insn> instructions, Descriptor* attached) noexcept {
@@ -176,13 +206,8 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
       }
     }
     if (!status.ok()) return status;
-    Descriptor program;
-    if (opened.size() > 1 && loadSteeringProgram(steering, &program).ok()) {
-      int programFd = program.get();
-      if (ioctl(opened[0].get(), TUNSETSTEERINGEBPF, &programFd) != 0) {
-        return Status::system("TUNSETSTEERINGEBPF", errno);
-      }
-    }
+    if (opened.size() > 1) status = steerTapQueues(opened[0].get(), steering);
+    if (!status.ok()) return status;
     if (!found) {
       status = interfaceIndex(options.name.c_str(), &index);
       if (status.ok()) status = setInterfaceMac(index, options.mac);
@@ -194,6 +219,16 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
     if (status.ok()) *queues = std::move(opened);
     return status;
   });
+}
+
+Status steerTapQueues(int tap, const Steering& steering) noexcept {
+  Descriptor program;
+  if (!loadSteeringProgram(steering, &program).ok()) return {};
+  int programFd = program.get();
+  if (ioctl(tap, TUNSETSTEERINGEBPF, &programFd) != 0) {
+    return Status::system("TUNSETSTEERINGEBPF", errno);
+  }
+  return {};
 }
 
 Status createVethPair(int namespaceA, const std::string& nameA, int namespaceB,
@@ -304,6 +339,27 @@ Status StackGuard::hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
   });
   if (status.ok()) *guard = std::move(made);
   return status;
+}
+
+Status StackGuard::adopt(int namespaceFd, uint32_t interfaceIndex,
+                         std::vector<Descriptor> descriptors,
+                         std::unique_ptr<StackGuard>* guard) noexcept {
+  if (descriptors.size() != 2 ||
+      !isProgramLink(descriptors[0].get(), BPF_ATTACH_TCX_INGRESS, interfaceIndex) ||
+      !isProgramLink(descriptors[1].get(), BPF_ATTACH_TCX_EGRESS, interfaceIndex)) {
+    return hold(namespaceFd, interfaceIndex, guard);
+  }
+  std::unique_ptr<StackGuard> made(new (std::nothrow) StackGuard(interfaceIndex));
+  if (made == nullptr) return {StatusCode::Limit};
+  made->ingress_ = std::move(descriptors[0]);
+  made->egress_ = std::move(descriptors[1]);
+  *guard = std::move(made);
+  return {};
+}
+
+std::vector<int> StackGuard::descriptors() const {
+  if (!ingress_.valid() || !egress_.valid()) return {};
+  return {ingress_.get(), egress_.get()};
 }
 
 StackGuard::~StackGuard() {

@@ -33,6 +33,10 @@ struct TapOptions {
 Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
                std::vector<Descriptor>* queues) noexcept;
 
+// Has the kernel choose a TAP's queues by `steering`, where we may load programs. `tap` is the
+// first of as many queues as there are workers. Errors: System.
+Status steerTapQueues(int tap, const Steering& steering) noexcept;
+
 // Makes a veth pair, down, one end in each namespace. Errors: System.
 Status createVethPair(int namespaceA, const std::string& nameA, int namespaceB,
                       const std::string& nameB) noexcept;
@@ -87,6 +91,17 @@ class StackGuard {
   // Errors: System, when neither way is open.
   static Status hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
                      std::unique_ptr<StackGuard>* guard) noexcept;
+
+  // Goes on with another process's guard by what descriptors() gave there; where they are none, or
+  // not what they should be, holds the interface like any other. Takes over filters that are there.
+  //
+  // Owner: takes the descriptors.
+  static Status adopt(int namespaceFd, uint32_t interfaceIndex, std::vector<Descriptor> descriptors,
+                      std::unique_ptr<StackGuard>* guard) noexcept;
+  // What keeps the programs attached; none where there are filters. They stay ours.
+  [[nodiscard]] std::vector<int> descriptors() const;
+  // Leaves the filters where they are when this goes: another process has taken the interface over.
+  void leave() noexcept { filtered_ = false; }
 
  private:
   Descriptor namespace_;  // our own copy; none for the process's own

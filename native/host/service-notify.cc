@@ -1,9 +1,13 @@
 #include "native/host/service-notify.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -48,6 +52,21 @@ Status notifyService(const std::string& socketPath, const std::string& message,
   if (!made.valid()) return Status::system("socket AF_UNIX", errno);
   if (sendmsg(made.get(), &header, MSG_NOSIGNAL) < 0) return Status::system("sendmsg", errno);
   return {};
+}
+
+// It closes the pipe's end that it is sent.
+Status awaitService(const std::string& socketPath, uint32_t timeoutMs) noexcept {
+  std::array<int, 2> ends = {-1, -1};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return Status::system("pipe2", errno);
+  const Descriptor reads(ends[0]);
+  Descriptor writes(ends[1]);
+  const Status told = notifyService(socketPath, "BARRIER=1", {&ends[1], 1});
+  if (!told.ok()) return told;
+  writes.reset();
+  pollfd wanted = {reads.get(), 0, 0};
+  const int ready = poll(&wanted, 1, static_cast<int>(timeoutMs));
+  if (ready > 0) return {};
+  return Status::system("poll", ready == 0 ? ETIMEDOUT : errno);
 }
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -16,5 +17,11 @@ namespace sluice {
 // Source: man 3 sd_notify.
 Status notifyService(const std::string& socketPath, const std::string& message,
                      std::span<const int> descriptors) noexcept;
+
+// Waits until the service manager has seen all that was sent before.
+//
+// Errors: what notifyService() returns; ETIMEDOUT.
+// Source: man 3 sd_notify_barrier.
+Status awaitService(const std::string& socketPath, uint32_t timeoutMs) noexcept;
 
 }  // namespace sluice

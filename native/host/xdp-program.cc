@@ -32,6 +32,15 @@ bpf_insn instruction(uint32_t code, uint8_t to, uint8_t from, int16_t at, int32_
   return made;
 }
 
+template <typename Info>
+bool readInfo(const Descriptor& object, Info* info) noexcept {
+  bpf_attr query = {};
+  query.info.bpf_fd = static_cast<uint32_t>(object.get());
+  query.info.info_len = sizeof *info;
+  query.info.info = reinterpret_cast<uint64_t>(info);
+  return bpf(BPF_OBJ_GET_INFO_BY_FD, &query) == 0;
+}
+
 }  // namespace
 
 Status openXdpSocket(int namespaceFd, Descriptor* fd) noexcept {
@@ -74,6 +83,24 @@ Status XdpProgram::load(uint32_t queues, std::unique_ptr<XdpProgram>* program) n
   load.expected_attach_type = BPF_XDP;
   made->program_.reset(bpf(BPF_PROG_LOAD, &load));
   if (!made->program_.valid()) return Status::system("BPF_PROG_LOAD", errno);
+  *program = std::move(made);
+  return {};
+}
+
+Status XdpProgram::adopt(uint32_t interfaceIndex, std::vector<Descriptor> descriptors,
+                         std::unique_ptr<XdpProgram>* program) noexcept {
+  if (descriptors.size() != 2) return {StatusCode::Argument};
+  bpf_map_info map = {};
+  bpf_link_info link = {};
+  if (!readInfo(descriptors[0], &map) || map.type != BPF_MAP_TYPE_XSKMAP ||
+      !readInfo(descriptors[1], &link) || link.type != BPF_LINK_TYPE_XDP ||
+      link.xdp.ifindex != interfaceIndex) {
+    return {StatusCode::Argument};
+  }
+  std::unique_ptr<XdpProgram> made(new (std::nothrow) XdpProgram);
+  if (made == nullptr) return {StatusCode::Limit};
+  made->map_ = std::move(descriptors[0]);
+  made->attached_ = std::move(descriptors[1]);
   *program = std::move(made);
   return {};
 }

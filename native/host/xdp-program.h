@@ -35,6 +35,15 @@ class XdpProgram {
   // attached, ERANGE when the MTU is too large for a veth.
   Status attach(int namespaceFd, uint32_t interfaceIndex, Mode mode) noexcept;
 
+  // Goes on with another process's program by what descriptors() gave there.
+  //
+  // Owner:  takes the descriptors.
+  // Errors: Argument when they are not what they should be, or not of this interface.
+  static Status adopt(uint32_t interfaceIndex, std::vector<Descriptor> descriptors,
+                      std::unique_ptr<XdpProgram>* program) noexcept;
+  // The map and what keeps the program attached. They stay ours.
+  [[nodiscard]] std::vector<int> descriptors() const { return {map_.get(), attached_.get()}; }
+
  private:
   Descriptor map_;
   Descriptor program_;

@@ -3,11 +3,25 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "native/packet/frame.h"
 #include "native/packet/status.h"
 
 namespace sluice {
+
+enum class LinkKind : uint8_t { Tap, Packet, Xdp };
+
+// What another process needs to go on with one of a link's ways in.
+//
+// Shape: `words` are the link's own affair: how it shares memory with the kernel, and how far it
+//        has got there.
+// Owner: the descriptors stay the link's; whoever goes on has copies.
+struct LinkEstate {
+  LinkKind kind = LinkKind::Tap;
+  std::vector<int> descriptors;
+  std::vector<uint32_t> words;
+};
 
 // An interface that frames come in by and go out by: TAP, AF_PACKET, AF_XDP, memory.
 //
@@ -42,6 +56,10 @@ class Link {
   // Frames that arrived and that the kernel could not keep until receive().
   // Threads: any, one at a time.
   [[nodiscard]] virtual uint64_t lostFrames() noexcept { return 0; }
+
+  // Says what a successor needs, for each queue that frames come in by. This link may go on only
+  // where nobody else has. False when it cannot be handed on (memory).
+  [[nodiscard]] virtual bool appendEstate(std::vector<LinkEstate>*) const { return false; }
 
   // Whether transmit() takes frames with an Offload (partial checksum, superframes). Where it does
   // not, the worker finishes the work in software first.

@@ -54,11 +54,7 @@ Status PacketLink::create(int fd, const PacketLinkOptions& options, FanoutGroup*
 Status PacketLink::open(const PacketLinkOptions& options, FanoutGroup* group) noexcept {
   const uint32_t interfaceIndex = options.interfaceIndex;
   if (options.slots > 65'536) return {StatusCode::Argument};
-  for (size_t index = 0; index < messages_.size(); ++index) {
-    parts_[index * 2] = {&offloads_[index], sizeof(Offload)};
-    messages_[index].msg_hdr.msg_iov = &parts_[index * 2];
-    messages_[index].msg_hdr.msg_iovlen = 2;
-  }
+  prepareMessages();
   // Protocol 0 receives nothing.
   if (options.slots == 0) return bindTo(interfaceIndex, 0);
   if (const Status status = makeRing(options); !status.ok()) return status;
@@ -87,6 +83,79 @@ Status PacketLink::open(const PacketLinkOptions& options, FanoutGroup* group) no
   return {};
 }
 
+void PacketLink::prepareMessages() noexcept {
+  for (size_t index = 0; index < messages_.size(); ++index) {
+    parts_[index * 2] = {&offloads_[index], sizeof(Offload)};
+    messages_[index].msg_hdr.msg_iov = &parts_[index * 2];
+    messages_[index].msg_hdr.msg_iovlen = 2;
+  }
+}
+
+Status PacketLink::adopt(int fd, std::span<const uint32_t> words, uint32_t interfaceIndex,
+                         bool receives, std::shared_ptr<FrameBuffers> largeBuffers,
+                         std::span<const sock_filter> program,
+                         std::unique_ptr<PacketLink>* link) noexcept {
+  std::unique_ptr<PacketLink> made(new (std::nothrow) PacketLink(fd, std::move(largeBuffers)));
+  if (made == nullptr) {
+    close(fd);
+    return {StatusCode::Limit};
+  }
+  sockaddr_ll address = {};
+  socklen_t size = sizeof address;
+  int version = 0;
+  socklen_t versionSize = sizeof version;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      address.sll_family != AF_PACKET || address.sll_ifindex != static_cast<int>(interfaceIndex) ||
+      getsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, &versionSize) != 0 ||
+      version != TPACKET_V2) {
+    return {StatusCode::Argument};
+  }
+  made->prepareMessages();
+  Status status;
+  if (receives) status = made->adoptRing(words);
+  if (status.ok() && !program.empty()) status = made->setProgram(program);
+  if (status.ok()) *link = std::move(made);
+  return status;
+}
+
+bool PacketLink::appendEstate(std::vector<LinkEstate>* ways) const {
+  if (slots_ == 0) return true;
+  const uint32_t large = largeBuffers_ != nullptr ? 1 : 0;
+  ways->push_back({LinkKind::Packet, {fd_}, {BLOCK_BYTES, slotBytes_, slots_, next_, large}});
+  return true;
+}
+
+// The kernel maps a ring of this size or none.
+Status PacketLink::adoptRing(std::span<const uint32_t> words) noexcept {
+  if (words.size() != 5 || words[0] != BLOCK_BYTES || words[1] <= SLOT_HEAD_BYTES ||
+      words[1] % TPACKET_ALIGNMENT != 0 || words[1] > BLOCK_BYTES) {
+    return {StatusCode::Argument};
+  }
+  slotBytes_ = words[1];
+  slotsPerBlock_ = BLOCK_BYTES / slotBytes_;
+  const uint32_t slots = words[2];
+  next_ = words[3];
+  if (slots == 0 || slots % slotsPerBlock_ != 0 || slots > 1u << 24 || next_ >= slots) {
+    return {StatusCode::Argument};
+  }
+  // Without buffers of ours what the kernel queues beside the ring could not be fetched.
+  if (words[4] == 0) {
+    largeBuffers_.reset();
+  } else if (largeBuffers_ == nullptr) {
+    return {StatusCode::Argument};
+  }
+  slots_ = slots;
+  return mapRing();
+}
+
+Status PacketLink::mapRing() noexcept {
+  ringBytes_ = size_t{slots_ / slotsPerBlock_} * BLOCK_BYTES;
+  void* memory = mmap(nullptr, ringBytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+  if (memory == MAP_FAILED) return Status::system("mmap", errno);
+  ring_ = static_cast<std::byte*>(memory);
+  return {};
+}
+
 Status PacketLink::makeRing(const PacketLinkOptions& options) noexcept {
   uint32_t frameBytes = FRAME_BYTES_MAX;
   uint32_t slots = options.slots;
@@ -110,11 +179,7 @@ Status PacketLink::makeRing(const PacketLinkOptions& options) noexcept {
     return Status::system("PACKET_RX_RING", errno);
   }
   slots_ = request.tp_frame_nr;
-  ringBytes_ = static_cast<size_t>(request.tp_block_nr) * BLOCK_BYTES;
-  void* memory = mmap(nullptr, ringBytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-  if (memory == MAP_FAILED) return Status::system("mmap", errno);
-  ring_ = static_cast<std::byte*>(memory);
-  return {};
+  return mapRing();
 }
 
 Status PacketLink::bindTo(uint32_t interfaceIndex, uint16_t protocol) noexcept {
@@ -141,9 +206,13 @@ Status PacketLink::joinGroup(FanoutGroup* group) noexcept {
     return Status::system("PACKET_FANOUT", errno);
   }
   group->id = static_cast<uint16_t>(fanout & 0xffff);
-  const sock_fprog program = {static_cast<uint16_t>(group->program.size()),
-                              const_cast<sock_filter*>(group->program.data())};
-  if (setsockopt(fd_, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof program) != 0) {
+  return setProgram(group->program);
+}
+
+Status PacketLink::setProgram(std::span<const sock_filter> program) noexcept {
+  const sock_fprog wanted = {static_cast<uint16_t>(program.size()),
+                             const_cast<sock_filter*>(program.data())};
+  if (setsockopt(fd_, SOL_PACKET, PACKET_FANOUT_DATA, &wanted, sizeof wanted) != 0) {
     return Status::system("PACKET_FANOUT_DATA", errno);
   }
   return {};

@@ -53,6 +53,16 @@ class PacketLink final : public Link {
   // Errors: System.
   static Status create(int fd, const PacketLinkOptions& options, FanoutGroup* group,
                        std::unique_ptr<PacketLink>* link) noexcept;
+  // Goes on where another process's link has got to. Unless it `receives`, it only sends, beside
+  // another link with a copy of the descriptor. A `program` replaces what the group goes by.
+  //
+  // Owner:  takes `fd`, also when it fails.
+  // Errors: Argument when it is no such socket of this interface, or the words are not its own;
+  //         System.
+  static Status adopt(int fd, std::span<const uint32_t> words, uint32_t interfaceIndex,
+                      bool receives, std::shared_ptr<FrameBuffers> largeBuffers,
+                      std::span<const sock_filter> program,
+                      std::unique_ptr<PacketLink>* link) noexcept;
   ~PacketLink() override;
   PacketLink(const PacketLink&) = delete;
   PacketLink& operator=(const PacketLink&) = delete;
@@ -64,6 +74,7 @@ class PacketLink final : public Link {
   [[nodiscard]] bool recover() noexcept override;
   [[nodiscard]] uint64_t lostFrames() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override { return slots_ > 0 ? fd_ : -1; }
+  [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;
   [[nodiscard]] bool carriesOffload() const noexcept override { return true; }
 
  private:
@@ -71,6 +82,10 @@ class PacketLink final : public Link {
       : fd_(fd), largeBuffers_(std::move(largeBuffers)) {}
   Status open(const PacketLinkOptions& options, FanoutGroup* group) noexcept;
   Status makeRing(const PacketLinkOptions& options) noexcept;
+  Status adoptRing(std::span<const uint32_t> words) noexcept;
+  Status mapRing() noexcept;
+  void prepareMessages() noexcept;
+  Status setProgram(std::span<const sock_filter> program) noexcept;
   void receiveLarge(size_t index, Frame* frame) noexcept;
   Status bindTo(uint32_t interfaceIndex, uint16_t protocol) noexcept;
   Status joinGroup(FanoutGroup* group) noexcept;

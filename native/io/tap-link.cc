@@ -1,10 +1,15 @@
 #include "native/io/tap-link.h"
 
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace sluice {
@@ -17,9 +22,36 @@ constexpr uint32_t FULFILLED_OFTEN = 4;
 TapLink::TapLink(int fd, std::shared_ptr<FrameBuffers> buffers) noexcept
     : fd_(fd), buffers_(std::move(buffers)) {}
 
+Status TapLink::adopt(int fd, const std::string& interface, bool receives,
+                      std::shared_ptr<FrameBuffers> buffers,
+                      std::unique_ptr<TapLink>* link) noexcept {
+  std::unique_ptr<TapLink> made(new (std::nothrow) TapLink(fd, std::move(buffers)));
+  if (made == nullptr) {
+    close(fd);
+    return {StatusCode::Limit};
+  }
+  ifreq request = {};
+  int headerBytes = 0;
+  constexpr int FLAGS = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  const bool isTap = ioctl(fd, TUNGETIFF, &request) == 0 && interface == request.ifr_name &&
+                     (request.ifr_flags & (FLAGS | IFF_TUN)) == FLAGS &&
+                     ioctl(fd, TUNGETVNETHDRSZ, &headerBytes) == 0 &&
+                     headerBytes == sizeof(Offload) && (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0;
+  if (!isTap) return {StatusCode::Argument};
+  made->receives_ = receives;
+  *link = std::move(made);
+  return {};
+}
+
 TapLink::~TapLink() { close(fd_); }
 
+bool TapLink::appendEstate(std::vector<LinkEstate>* ways) const {
+  if (receives_) ways->push_back({LinkKind::Tap, {fd_}, {}});
+  return true;
+}
+
 size_t TapLink::receive(std::span<Frame> frames) noexcept {
+  if (!receives_) return 0;
   const size_t wanted = std::min<size_t>(frames.size(), expected_);
   size_t count = 0;
   size_t bytes = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "native/io/frame-buffers.h"
 #include "native/io/link.h"
@@ -17,6 +18,14 @@ class TapLink final : public Link {
  public:
   // Shape: `fd` does not block, and has an Offload header before every frame.
   TapLink(int fd, std::shared_ptr<FrameBuffers> buffers) noexcept;
+  // Goes on with a queue of a TAP named `interface`. Unless it `receives`, it leaves what comes in
+  // to another link with a copy of the descriptor.
+  //
+  // Owner:  takes `fd`, also when it fails.
+  // Errors: Argument when that is not what the descriptor is.
+  static Status adopt(int fd, const std::string& interface, bool receives,
+                      std::shared_ptr<FrameBuffers> buffers,
+                      std::unique_ptr<TapLink>* link) noexcept;
   ~TapLink() override;
   TapLink(const TapLink&) = delete;
   TapLink& operator=(const TapLink&) = delete;
@@ -26,11 +35,13 @@ class TapLink final : public Link {
   bool transmit(const Frame& frame) noexcept override;
   size_t flush() noexcept override { return 0; }
   [[nodiscard]] bool recover() noexcept override { return false; }
-  [[nodiscard]] int descriptor() const noexcept override { return fd_; }
+  [[nodiscard]] int descriptor() const noexcept override { return receives_ ? fd_ : -1; }
+  [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;
   [[nodiscard]] bool carriesOffload() const noexcept override { return true; }
 
  private:
   int fd_;
+  bool receives_ = true;
   std::shared_ptr<FrameBuffers> buffers_;
   size_t expected_ = 1;     // frames that the next receive() asks for
   uint32_t fulfilled_ = 0;  // times in a row that there were as many

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -58,6 +59,10 @@ class Ring {
     return {};
   }
 
+  // Goes on where another process has got to, as the producer or the consumer.
+  void resumeProducing() noexcept { at_ = *producer_; }
+  void resumeConsuming() noexcept { at_ = *consumer_; }
+
   // The consumer's side: how many items wait, at most `wanted`; item(0) is the oldest.
   [[nodiscard]] uint32_t waiting(uint32_t wanted) noexcept {
     const uint32_t produced = std::atomic_ref(*producer_).load(std::memory_order_acquire);
@@ -101,15 +106,18 @@ uint64_t addWords(uint64_t sum, const uint8_t* bytes, uint32_t count) noexcept {
 // A queue's socket, its rings and the memory its frames lie in.
 class XdpLink::Queue {
  public:
-  explicit Queue(int fd) noexcept : fd_(fd) {}
+  explicit Queue(int fd, int memoryFd = -1) noexcept : fd_(fd), memoryFd_(memoryFd) {}
   ~Queue() {
     close(fd_);
+    if (memoryFd_ >= 0) close(memoryFd_);
     if (memory_ != MAP_FAILED) munmap(memory_, memoryBytes());
   }
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
   Status open(const XdpLinkOptions& options, uint32_t queue) noexcept;
+  Status adopt(std::span<const uint32_t> words) noexcept;
+  [[nodiscard]] LinkEstate estate() const;
   size_t receive(std::span<Frame> frames) noexcept;
   void release() noexcept;
   bool transmit(const Frame& frame) noexcept;
@@ -122,10 +130,14 @@ class XdpLink::Queue {
     return size_t{RING_FRAMES + SEND_FRAMES} * chunkBytes_;
   }
   Status makeMemory() noexcept;
+  Status mapMemory() noexcept;
   Status makeRings() noexcept;
+  Status mapRings() noexcept;
   void reclaim() noexcept;
 
   int fd_;
+  int memoryFd_;  // of `memory_`, so that another process can map it too
+  uint32_t queue_ = 0;
   uint32_t chunkBytes_ = SMALL_CHUNK_BYTES;
   void* memory_ = MAP_FAILED;
   Ring<uint64_t> fill_;
@@ -139,6 +151,7 @@ class XdpLink::Queue {
 };
 
 Status XdpLink::Queue::open(const XdpLinkOptions& options, uint32_t queue) noexcept {
+  queue_ = queue;
   const uint32_t frameBytes = options.mtu + HEADER_BYTES_MAX;
   if (frameBytes + KERNEL_HEADROOM_BYTES + HEADROOM_BYTES > SMALL_CHUNK_BYTES) {
     chunkBytes_ = LARGE_CHUNK_BYTES;
@@ -157,10 +170,63 @@ Status XdpLink::Queue::open(const XdpLinkOptions& options, uint32_t queue) noexc
   return {};
 }
 
+LinkEstate XdpLink::Queue::estate() const {
+  LinkEstate estate = {LinkKind::Xdp, {fd_, memoryFd_}, {RING_FRAMES, chunkBytes_, queue_}};
+  for (const uint64_t chunk : free_) {
+    estate.words.push_back(static_cast<uint32_t>(chunk / chunkBytes_));
+  }
+  return estate;
+}
+
+// The kernel has filled or will fill what stands in the rings; what is free to send from is in
+// none of them, and only the process before knows it.
+Status XdpLink::Queue::adopt(std::span<const uint32_t> words) noexcept {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  struct stat memory = {};
+  if (words.size() < 3 || words[0] != RING_FRAMES ||
+      (words[1] != SMALL_CHUNK_BYTES && words[1] != LARGE_CHUNK_BYTES) ||
+      words.size() - 3 > SEND_FRAMES ||
+      getsockopt(fd_, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_XDP) {
+    return {StatusCode::Argument};
+  }
+  chunkBytes_ = words[1];
+  queue_ = words[2];
+  if (fstat(memoryFd_, &memory) != 0 || static_cast<size_t>(memory.st_size) != memoryBytes()) {
+    return {StatusCode::Argument};
+  }
+  free_.reserve(SEND_FRAMES);
+  std::vector<bool> seen(SEND_FRAMES);
+  for (const uint32_t chunk : words.subspan(3)) {
+    if (chunk < RING_FRAMES || chunk >= RING_FRAMES + SEND_FRAMES || seen[chunk - RING_FRAMES]) {
+      return {StatusCode::Argument};
+    }
+    seen[chunk - RING_FRAMES] = true;
+    free_.push_back(uint64_t{chunk} * chunkBytes_);
+  }
+  Status status = mapMemory();
+  if (status.ok()) status = mapRings();
+  if (!status.ok()) return status;
+  fill_.resumeProducing();
+  sent_.resumeProducing();
+  completed_.resumeConsuming();
+  received_.resumeConsuming();
+  return {};
+}
+
+Status XdpLink::Queue::mapMemory() noexcept {
+  memory_ =
+      mmap(nullptr, memoryBytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, memoryFd_, 0);
+  return memory_ != MAP_FAILED ? Status{} : Status::system("mmap", errno);
+}
+
 Status XdpLink::Queue::makeMemory() noexcept {
-  memory_ = mmap(nullptr, memoryBytes(), PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory_ == MAP_FAILED) return Status::system("mmap", errno);
+  memoryFd_ = memfd_create("sluice-frames", MFD_CLOEXEC);
+  if (memoryFd_ < 0) return Status::system("memfd_create", errno);
+  if (ftruncate(memoryFd_, static_cast<off_t>(memoryBytes())) != 0) {
+    return Status::system("ftruncate", errno);
+  }
+  if (const Status status = mapMemory(); !status.ok()) return status;
   xdp_umem_reg region = {};
   region.addr = reinterpret_cast<uint64_t>(memory_);
   region.len = memoryBytes();
@@ -178,6 +244,18 @@ Status XdpLink::Queue::makeRings() noexcept {
       return Status::system("XDP_RING", errno);
     }
   }
+  const Status status = mapRings();
+  if (!status.ok()) return status;
+  for (uint64_t frame = 0; frame < RING_FRAMES; ++frame) fill_.put(frame * chunkBytes_);
+  free_.reserve(SEND_FRAMES);
+  for (uint64_t frame = 0; frame < SEND_FRAMES; ++frame) {
+    free_.push_back((RING_FRAMES + frame) * chunkBytes_);
+  }
+  fill_.publish();
+  return {};
+}
+
+Status XdpLink::Queue::mapRings() noexcept {
   xdp_mmap_offsets offsets = {};
   socklen_t size = sizeof offsets;
   if (getsockopt(fd_, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size) != 0) {
@@ -189,14 +267,7 @@ Status XdpLink::Queue::makeRings() noexcept {
   }
   if (status.ok()) status = received_.map(fd_, offsets.rx, XDP_PGOFF_RX_RING);
   if (status.ok()) status = sent_.map(fd_, offsets.tx, static_cast<off_t>(XDP_PGOFF_TX_RING));
-  if (!status.ok()) return status;
-  for (uint64_t frame = 0; frame < RING_FRAMES; ++frame) fill_.put(frame * chunkBytes_);
-  free_.reserve(SEND_FRAMES);
-  for (uint64_t frame = 0; frame < SEND_FRAMES; ++frame) {
-    free_.push_back((RING_FRAMES + frame) * chunkBytes_);
-  }
-  fill_.publish();
-  return {};
+  return status;
 }
 
 size_t XdpLink::Queue::receive(std::span<Frame> frames) noexcept {
@@ -292,12 +363,36 @@ Status XdpLink::create(std::span<const XdpSocket> sockets, const XdpLinkOptions&
   return status;
 }
 
+Status XdpLink::adopt(std::span<const XdpQueueEstate> queues, const XdpLinkOptions& options,
+                      std::unique_ptr<XdpLink>* link) noexcept {
+  std::unique_ptr<XdpLink> made(new (std::nothrow) XdpLink(options));
+  if (made == nullptr || queues.empty()) return {StatusCode::Argument};
+  Status status;
+  for (const XdpQueueEstate& estate : queues) {
+    made->queues_.emplace_back(new (std::nothrow) Queue(estate.fd, estate.memory));
+    if (made->queues_.back() == nullptr) status = {StatusCode::Limit};
+    if (status.ok()) status = made->queues_.back()->adopt(estate.words);
+  }
+  if (status.ok()) status = made->watchQueues();
+  if (status.ok()) *link = std::move(made);
+  return status;
+}
+
+bool XdpLink::appendEstate(std::vector<LinkEstate>* ways) const {
+  for (const auto& queue : queues_) ways->push_back(queue->estate());
+  return true;
+}
+
 Status XdpLink::open(std::span<const XdpSocket> sockets) noexcept {
   if (options_.mtu > MTU_MAX) return {StatusCode::Argument};
   for (size_t index = 0; index < sockets.size(); ++index) {
     const Status status = queues_[index]->open(options_, sockets[index].queue);
     if (!status.ok()) return status;
   }
+  return watchQueues();
+}
+
+Status XdpLink::watchQueues() noexcept {
   if (queues_.size() == 1) return {};
   poll_ = epoll_create1(EPOLL_CLOEXEC);
   if (poll_ < 0) return Status::system("epoll_create1", errno);

@@ -17,6 +17,13 @@ struct XdpSocket {
   uint32_t queue = 0;
 };
 
+// What an XdpLink of another process had of a queue.
+struct XdpQueueEstate {
+  int fd = -1;
+  int memory = -1;
+  std::vector<uint32_t> words;
+};
+
 struct XdpLinkOptions {
   uint32_t interfaceIndex = 0;
   uint32_t mtu = 1'500;
@@ -37,6 +44,12 @@ class XdpLink final : public Link {
   // Errors: Argument for an MTU that no frame of ours holds; System.
   static Status create(std::span<const XdpSocket> sockets, const XdpLinkOptions& options,
                        std::unique_ptr<XdpLink>* link) noexcept;
+  // Goes on with another process's queues.
+  //
+  // Owner:  takes the descriptors, also when it fails.
+  // Errors: Argument when they are no such sockets, or the words are not its own; System.
+  static Status adopt(std::span<const XdpQueueEstate> queues, const XdpLinkOptions& options,
+                      std::unique_ptr<XdpLink>* link) noexcept;
   ~XdpLink() override;
   XdpLink(const XdpLink&) = delete;
   XdpLink& operator=(const XdpLink&) = delete;
@@ -51,6 +64,7 @@ class XdpLink final : public Link {
   [[nodiscard]] bool recover() noexcept override { return false; }
   [[nodiscard]] uint64_t lostFrames() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override;
+  [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;
   [[nodiscard]] bool carriesOffload() const noexcept override { return false; }
 
  private:
@@ -58,6 +72,7 @@ class XdpLink final : public Link {
 
   explicit XdpLink(const XdpLinkOptions& options) noexcept;
   Status open(std::span<const XdpSocket> sockets) noexcept;
+  Status watchQueues() noexcept;
 
   XdpLinkOptions options_;
   std::vector<std::unique_ptr<Queue>> queues_;  // sends by the first

@@ -157,6 +157,15 @@ bool Dataplane::errandDone() noexcept {
   }
 }
 
+Status Dataplane::appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const {
+  if (running_) return {StatusCode::State};
+  Status status;
+  for (const Member& member : crew_) {
+    if (status.ok()) status = member.worker->appendEstate(linkId, ways);
+  }
+  return status;
+}
+
 Status Dataplane::saveConnections(std::span<SavedConnection> into, SavePlace* place,
                                   size_t* count) noexcept {
   if (running_) return {StatusCode::State};

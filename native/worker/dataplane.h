@@ -74,6 +74,15 @@ class Dataplane {
   [[nodiscard]] bool errandDone() noexcept;
   [[nodiscard]] const ConnErrand* errand() const noexcept { return errand_.get(); }
 
+  // Says what a successor needs to go on with a link, for each queue that frames come in by.
+  //
+  // Errors: State while it runs; Argument when there is no such link, or it cannot be handed on.
+  Status appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const;
+  // What was given with a link; nullptr when that was nothing.
+  [[nodiscard]] void* companionOf(uint32_t linkId) const noexcept {
+    return linkId < companions_.size() ? companions_[linkId].get() : nullptr;
+  }
+
   // Where saveConnections() has got to.
   struct SavePlace {
     uint32_t worker = 0;

@@ -330,6 +330,12 @@ bool Worker::serveErrand() noexcept {
   return true;
 }
 
+Status Worker::appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const {
+  const Station* station = stationOf(linkId);
+  const bool handed = station != nullptr && station->link->appendEstate(ways);
+  return handed ? Status{} : Status{StatusCode::Argument};
+}
+
 size_t Worker::saveConnections(std::span<SavedConnection> into, uint32_t* place) noexcept {
   return filter_->save(clockNs(CLOCK_MONOTONIC) / 1'000, into, place);
 }

@@ -86,6 +86,9 @@ class Worker {
   }
   // Takes a step of the errand; false when there is none.
   bool serveErrand() noexcept;
+  // See Link. Errors: Argument when there is no such link, or it cannot be handed on.
+  Status appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const;
+
   // See Filter. Threads: the control thread, while no round runs.
   size_t saveConnections(std::span<SavedConnection> into, uint32_t* place) noexcept;
   bool loadConnection(const SavedConnection& saved, uint32_t generationMax) noexcept;

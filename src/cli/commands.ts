@@ -152,6 +152,11 @@ const enforcing: readonly OptionSpec[] = [
     parse: wholeNumber(0),
   },
   {
+    flags: "--take-over",
+    description:
+      "take the place of the process that answers on --socket: its connections go on (docs/restart.md)",
+  },
+  {
     flags: "--stale-flows <what>",
     description: "what a new table means for connections that run: judge them again, or keep them",
     values: ["recheck", "keep"],

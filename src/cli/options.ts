@@ -95,6 +95,8 @@ export interface ConfigCheckOptions {
 export interface EnforcingOptions extends WorkerOptions {
   readonly link: "auto" | "af-xdp" | "af-packet";
   readonly readyFd?: number;
+  /** Takes the place of the process that answers on the control socket. */
+  readonly takeOver: boolean;
   readonly staleFlows: "recheck" | "keep";
   readonly loose: boolean;
   /** Whether the manifests are read again when they change. */

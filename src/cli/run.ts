@@ -40,6 +40,7 @@ export async function stand(
       control: { ...config.control, ...listenOf(options) },
       ...(file === undefined ? {} : { configFile: file }),
       stdin,
+      takesOver: options.takeOver,
       host: {
         env: io.env,
         tell: (line) => void io.stderr.write(`sluice: ${line}\n`),

@@ -51,6 +51,8 @@ export interface ControlSubject {
   readonly interfaces: () => readonly FilteredInterface[];
   /** Reads the manifests again. */
   readonly reload: () => Promise<Reload>;
+  /** Listens for a process that takes this one's place, and says where; absent where none may. */
+  readonly offerPlace?: () => string;
   /** Whether there are changes on disk that have not been read yet, as far as anybody looks. */
   readonly isBehind: () => boolean;
   /** How the source of the manifests is doing, where it is no folder. */
@@ -202,6 +204,11 @@ export interface ReloadAnswer extends Headed {
   readonly refused?: Refusal;
 }
 
+/** Where a successor is to call. */
+export interface TakeOverAnswer extends Headed {
+  readonly path: string;
+}
+
 export interface FlushAnswer extends Headed {
   readonly flushed: number;
 }
@@ -233,6 +240,12 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
       },
       "POST /dry-run": ({ body }) => dryRun(subject, body),
       "POST /reload": async () => reloadAnswer(subject, await subject.reload()),
+      "POST /take-over": (): TakeOverAnswer => {
+        if (subject.offerPlace === undefined) {
+          throw new RefusalError("usage", `${subject.name} cannot be taken over`);
+        }
+        return { apiVersion, kind: "TakeOver", path: subject.offerPlace() };
+      },
       ...metricsRoutes(subject).handlers,
     },
     streams: { "GET /flows": flowStream(subject.flows) },

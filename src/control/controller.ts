@@ -29,7 +29,7 @@ export interface ControllerOptions {
    */
   readonly prepare?: (objects: readonly KubernetesObject[]) => readonly KubernetesObject[];
   /** Puts a table in force and answers with its generation. Errors: what it throws ends the reload. */
-  readonly enforce: (table: CompiledTable) => number;
+  readonly enforce: (table: CompiledTable) => number | Promise<number>;
 }
 
 /** How a reload ended. `refused` is what was thrown on the way, when it was no diagnostic. */
@@ -131,7 +131,7 @@ export class Controller {
     const start = performance.now();
     this.#pending++;
     try {
-      const reload = await this.#afterOthers(() => this.#reload(take, isAsked, start));
+      const reload = await this.alone(() => this.#reload(take, isAsked, start));
       if (reload.ok) this.measures.succeeded++;
       else this.measures.failed++;
       return reload;
@@ -147,12 +147,13 @@ export class Controller {
    */
   check(manifests: Manifests): Promise<Candidate> {
     const local = this.#options.local();
-    return this.#afterOthers(async () =>
+    return this.alone(async () =>
       this.#compile(manifests, (objects) => compile({ objects, local })),
     );
   }
 
-  #afterOthers<Result>(step: () => Promise<Result>): Promise<Result> {
+  /** Runs a step between two reloads: none begins before it has ended. */
+  alone<Result>(step: () => Promise<Result>): Promise<Result> {
     const done = this.#last.then(step);
     this.#last = done.catch(() => {});
     return done;
@@ -176,7 +177,7 @@ export class Controller {
 
       if (candidate.isOther || isAsked || this.#isBehind) {
         this.#isBehind = true;
-        this.#generation = this.#options.enforce(candidate.table);
+        this.#generation = await this.#options.enforce(candidate.table);
         this.#isBehind = false;
         this.#since = new Date();
       }

@@ -111,6 +111,19 @@ export interface Addon {
   tryKernelFeatures(): number[];
   /** See service.ts. */
   notifyService(socketPath: string, message: string, descriptors: readonly number[]): void;
+  awaitService(socketPath: string, timeoutMs: number): Promise<void>;
+  /** See take-over.ts. */
+  listenForProcess(path: string): number;
+  acceptProcess(listener: number, timeoutMs: number): Promise<number>;
+  callProcess(path: string): number;
+  passDescriptors(connection: number, message: Uint8Array, descriptors: readonly number[]): void;
+  receiveDescriptors(
+    connection: number,
+    timeoutMs: number,
+  ): Promise<{ readonly bytes: Uint8Array; readonly descriptors: readonly number[] }>;
+  createMemoryFile(name: string): number;
+  sealMemoryFile(file: number): void;
+  isSealed(file: number): boolean;
 }
 
 export interface TrafficCounts {
@@ -142,6 +155,17 @@ export interface NativeTable {
   classify(tuples: Uint8Array, verdicts: Uint8Array): void;
   /** Leaf numbers of each tuple's source and destination, two a tuple. */
   locate(tuples: Uint8Array, leaves: Uint32Array): void;
+}
+
+/** See take-over.ts: `kind` is a place in inheritedKinds. */
+export interface NativeEstate {
+  readonly kind: number;
+  readonly ways: readonly {
+    readonly descriptors: readonly number[];
+    readonly words: readonly number[];
+  }[];
+  readonly guard: readonly number[];
+  readonly program: readonly number[];
 }
 
 export interface NativeDataplane {
@@ -194,6 +218,12 @@ export interface NativeDataplane {
   forgetConnections(keys: Uint8Array): void;
   /** Undefined while the errand is under way; then ConnectionRecords, or how many were forgotten. */
   takeErrand(): Uint8Array | number | undefined;
+  /** What another process needs to go on with a link; its descriptors stay the link's. */
+  estateOf(linkId: number): NativeEstate;
+  /** Goes on with what another process had; takes the descriptors, also when it fails. */
+  adoptLink(name: string, mac: string, estate: NativeEstate): number;
+  /** From now on what guards the links stays when they go. */
+  leave(): void;
   continueFrom(generation: number): void;
   /**
    * Fills SavedConnection records from `place` (two words, zeros to begin with), which it moves on;

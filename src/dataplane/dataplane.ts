@@ -18,6 +18,7 @@ import {
   interfaceTraits,
 } from "./host.js";
 import { type LinkChoice, type LinkKind, suitableLink } from "./link-choice.js";
+import { forsake, inheritedKinds, type LinkEstate } from "./take-over.js";
 
 /** How a worker waits for frames, in the order of native/worker/wait-policy.h. */
 export const pollModes = ["adaptive", "spin", "sleep"] as const;
@@ -161,6 +162,9 @@ export interface Counters {
 export class Dataplane {
   readonly #native: NativeDataplane;
   readonly #links = new Map<number, () => void>();
+  /** Interfaces of this process's own namespace, by link. */
+  readonly #names = new Map<number, string>();
+  readonly #inherited = new Map<string, LinkEstate>();
   #lastErrand: Promise<unknown> = Promise.resolve();
   /** Connections that can be tracked at once. */
   readonly connectionsMax: number;
@@ -197,6 +201,8 @@ export class Dataplane {
    * Errors: DataplaneError ENOENT or EACCES where /dev/net/tun is not there or not ours to open.
    */
   addTap(options: TapOptions): number {
+    const inherited = this.#adopt({ ...options, interface: options.name }, ["tap"]);
+    if (inherited !== undefined) return inherited.linkId;
     return native(`add the TAP ${options.name}`, () =>
       this.#added(
         this.#native.addTap(
@@ -207,6 +213,7 @@ export class Dataplane {
           options.lasting ?? false,
           options.index ?? 0,
         ),
+        { ...options, interface: options.name },
       ),
     );
   }
@@ -257,6 +264,8 @@ export class Dataplane {
    * Errors: DataplaneError ENODEV when there is no such interface.
    */
   addPacketLink(options: PacketLinkOptions): number {
+    const inherited = this.#adopt(options, ["af-packet"]);
+    if (inherited !== undefined) return inherited.linkId;
     return native(`take the interface ${options.interface}`, () =>
       this.#added(
         this.#native.addPacketLink(
@@ -266,6 +275,7 @@ export class Dataplane {
           options.mac ?? "",
           options.lasting ?? false,
         ),
+        options,
       ),
     );
   }
@@ -280,6 +290,8 @@ export class Dataplane {
    *         argument for an MTU above a page.
    */
   addXdpLink(options: XdpLinkOptions): number {
+    const inherited = this.#adopt(options, ["af-xdp"]);
+    if (inherited !== undefined) return inherited.linkId;
     return native(`take the interface ${options.interface} by AF_XDP`, () =>
       this.#added(
         this.#native.addXdpLink(
@@ -289,6 +301,7 @@ export class Dataplane {
           options.generic ?? false,
           options.lasting ?? false,
         ),
+        options,
       ),
     );
   }
@@ -303,6 +316,10 @@ export class Dataplane {
     options: InterfaceOptions,
     wanted: LinkKind | "auto",
   ): LinkChoice & { readonly linkId: number } {
+    const inherited = this.#adopt(options, wanted === "auto" ? ["af-packet", "af-xdp"] : [wanted]);
+    if (inherited !== undefined && inherited.kind !== "tap") {
+      return { kind: inherited.kind, why: "taken over", linkId: inherited.linkId };
+    }
     const choice: LinkChoice =
       wanted === "auto"
         ? suitableLink(interfaceTraits(options.namespaceFd, options.interface))
@@ -327,6 +344,7 @@ export class Dataplane {
     native(`remove link ${linkId}`, () => this.#native.removeLink(linkId));
     this.#links.get(linkId)?.();
     this.#links.delete(linkId);
+    this.#names.delete(linkId);
   }
 
   /**
@@ -458,6 +476,75 @@ export class Dataplane {
   }
 
   /**
+   * Keeps what another process has left of its interfaces until somebody adds them here: they are then
+   * taken over instead of opened. `forsake` gives up the rest.
+   *
+   * Owner: takes the descriptors.
+   */
+  inherit(estates: readonly LinkEstate[]): void {
+    for (const estate of estates) this.#inherited.set(estate.interface, estate);
+  }
+
+  /**
+   * Gives back what was inherited and not added: interfaces that nobody wants any more. What guards one is
+   * let go of only by whoever holds it, so each is taken first.
+   */
+  forsake(): void {
+    for (const { interface: name, kind } of [...this.#inherited.values()]) {
+      const taken = this.#adopt({ interface: name }, [kind]);
+      if (taken !== undefined) this.removeLink(taken.linkId);
+    }
+  }
+
+  /**
+   * Says what a process that goes on with these links needs. They hold their interfaces until `close`.
+   *
+   * Errors: DataplaneError `state` unless it is stopped; `argument` for a link in another namespace.
+   */
+  estates(): LinkEstate[] {
+    return native("hand the links on", () =>
+      [...this.#links.keys()].map((linkId) => {
+        const name = this.#names.get(linkId);
+        if (name === undefined) throw Object.assign(new Error("argument"), { code: "argument" });
+        const { kind, ...estate } = this.#native.estateOf(linkId);
+        return { interface: name, kind: inheritedKinds[kind] ?? "tap", ...estate };
+      }),
+    );
+  }
+
+  /**
+   * Stops and lets go of every link, but leaves each interface as it is: another process holds it by now,
+   * or will.
+   */
+  leave(): void {
+    this.#native.leave();
+    this.close();
+  }
+
+  /** Goes on with what another process had of an interface; undefined where there is nothing. */
+  #adopt(
+    options: InterfaceOptions,
+    kinds: readonly LinkEstate["kind"][],
+  ): { readonly kind: LinkEstate["kind"]; readonly linkId: number } | undefined {
+    const { interface: name, namespaceFd, mac } = options;
+    const estate = namespaceFd === undefined ? this.#inherited.get(name) : undefined;
+    if (estate === undefined) return undefined;
+    this.#inherited.delete(name);
+    if (!kinds.includes(estate.kind)) {
+      forsake(estate);
+      return undefined;
+    }
+    const { kind } = estate;
+    return native(`take over ${name}`, () => ({
+      kind,
+      linkId: this.#added(
+        this.#native.adoptLink(name, mac ?? "", { ...estate, kind: inheritedKinds.indexOf(kind) }),
+        options,
+      ),
+    }));
+  }
+
+  /**
    * Goes on with the generations of a process before: the next table has a later one.
    *
    * Errors: DataplaneError `state` when a table is in force already.
@@ -509,8 +596,9 @@ export class Dataplane {
     return errand;
   }
 
-  #added(linkId: number): number {
+  #added(linkId: number, { interface: name, namespaceFd }: InterfaceOptions): number {
     this.#links.set(linkId, () => {});
+    if (namespaceFd === undefined) this.#names.set(linkId, name);
     return linkId;
   }
 

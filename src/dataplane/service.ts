@@ -17,3 +17,13 @@ export function notifyService(
     addon().notifyService(socketPath, lines.join("\n"), descriptors),
   );
 }
+
+/**
+ * Waits until the service manager has seen all that was sent before.
+ *
+ * Errors: DataplaneError; ETIMEDOUT.
+ * Source: man 3 sd_notify_barrier.
+ */
+export async function awaitService(socketPath: string, timeoutMs: number): Promise<void> {
+  await native("wait for the service manager", () => addon().awaitService(socketPath, timeoutMs));
+}

@@ -2,6 +2,7 @@ import type { FilteredInterface } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
 import { type Dataplane, zonesMax } from "../dataplane/dataplane.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
+import type { ZoneEstate } from "./estate.js";
 import { podText } from "./node-config.js";
 
 interface Held {
@@ -20,12 +21,13 @@ export interface AttachmentsOptions {
 /**
  * The attachments of one data plane.
  *
- * A change takes the new ones, then puts a table in force that knows them, then lets frames pass, then
+ * A change takes the new ones, then puts a table in force that knows them, then joins their ends, then
  * gives back what is not wanted any more: at no time does a frame pass unjudged, and those that stay
  * notice nothing. Only where a new one wants an interface that an old one holds does the old one go first.
  */
 export class Attachments {
   readonly #options: AttachmentsOptions;
+  #inherited: readonly ZoneEstate[] = [];
   #held: readonly Held[] = [];
   #table: CompiledTable | undefined;
   #isStarted = false;
@@ -47,11 +49,15 @@ export class Attachments {
 
   /**
    * Puts a table in force, by which these attachments and no others are judged; returns its generation.
+   * Packets move from `start` on.
    *
    * Errors: what opening one throws, or what the swap throws; everything is then as it was.
    */
   enforce(wanted: readonly Attachment[], table: CompiledTable): number {
     const before = this.#held;
+    this.#inherited = this.#inherited.filter((each) =>
+      wanted.some(({ interfaces }) => interfaces.join() === each.interfaces.join()),
+    );
     const identities = new Set(wanted.map(({ identity }) => identity));
     const stay = before.filter((held) => identities.has(held.wanted.identity));
     const leave = before.filter((held) => !stay.includes(held));
@@ -80,6 +86,28 @@ export class Attachments {
     }
   }
 
+  /** Lets packets move, for the first time or after a stop. */
+  start(): void {
+    this.#options.dataplane.start({ wires: "joined" });
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    for (const { open } of this.#held) open.started?.();
+  }
+
+  /** Gives attachments of the same interfaces the zones that they had in another process, once. */
+  inherit(zones: readonly ZoneEstate[]): void {
+    this.#inherited = zones;
+  }
+
+  zones(): readonly ZoneEstate[] {
+    return this.#held.map(({ wanted: { interfaces }, zone }) => ({ interfaces, zone }));
+  }
+
+  /** Lets go of everything and leaves it as it is: another process holds it by now, or will. */
+  leave(): void {
+    this.#held = [];
+  }
+
   /** Gives everything back. */
   close(): void {
     const held = this.#held;
@@ -92,13 +120,20 @@ export class Attachments {
     const { dataplane, tell } = this.#options;
     const open = wanted.open(dataplane, tell);
     const taken = new Set(others.map(({ zone }) => zone));
+    const before = this.#inherited.find(
+      ({ interfaces }) => interfaces.join() === wanted.interfaces.join(),
+    );
+    if (before !== undefined && before.zone < zonesMax && !taken.has(before.zone)) {
+      return { wanted, open, zone: before.zone };
+    }
+    for (const { zone } of this.#inherited) taken.add(zone);
     while (taken.has(this.#nextZone)) this.#nextZone = (this.#nextZone + 1) % zonesMax;
     const zone = this.#nextZone;
     this.#nextZone = (zone + 1) % zonesMax;
     return { wanted, open, zone };
   }
 
-  /** Puts a table in force that is bound to these, joins the ends of the new ones, and starts. */
+  /** Puts a table in force that is bound to these, and joins the ends of the new ones. */
   #swap(next: readonly Held[], table: CompiledTable): number {
     const { dataplane, swapped } = this.#options;
     const generation = dataplane.swapTable(table.blob, bindings(next, table));
@@ -108,9 +143,7 @@ export class Attachments {
       dataplane.joinWire({ inside: open.inside, outside: open.outside, zone });
       open.joined?.(zone, table);
     }
-    if (!this.#isStarted) dataplane.start({ wires: "joined" });
-    this.#isStarted = true;
-    for (const { open } of next) if (!joined.has(open)) open.started?.();
+    if (this.#isStarted) for (const { open } of next) if (!joined.has(open)) open.started?.();
     this.#held = next;
     this.#table = table;
     swapped(generation, table);

@@ -14,6 +14,7 @@ import { openSource, UpdateTeller } from "./open-source.js";
 import { missingPods, Plans } from "./plan.js";
 import type { ConfigFile } from "./read-config.js";
 import { ServiceManager } from "./service-manager.js";
+import { Succession } from "./succession.js";
 
 export interface NodeRun {
   /** What the control socket calls it. */
@@ -27,6 +28,8 @@ export interface NodeRun {
   /** Standard input's text, where the config names `-`. */
   readonly stdin: string | undefined;
   readonly host: NodeHost;
+  /** Takes the place of the process that answers on the control socket, where one does. */
+  readonly takesOver?: boolean;
 }
 
 /**
@@ -37,10 +40,13 @@ export interface NodeRun {
  * this ends. Until the first table is in force, and when the process is killed, nothing passes. Once it
  * enforces, it gives up every privilege that it does not need any more.
  *
+ * It ends also when another process has taken its place; the interfaces are that one's then. At SIGTERM it
+ * leaves them to its successor where the service manager keeps descriptors, see docs/restart.md.
+ *
  * Errors: DataplaneError, RefusalError.
  */
 export async function runNode(run: NodeRun): Promise<boolean> {
-  const { name, version, config, configFile, stdin, host } = run;
+  const { name, version, config, configFile, stdin, host, takesOver = false } = run;
   const plans = new Plans(config, configFile);
   const folder = {
     paths: () => [...plans.files, ...plans.wanted.config.source.paths],
@@ -60,11 +66,20 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     interfaceName: (linkId) =>
       attachments.interfaces().find((each) => each.linkId === linkId)?.name,
   });
+  const succession = new Succession({
+    dataplane,
+    attachments,
+    host,
+    version,
+    socket: run.control.socket,
+    takesOver,
+  });
   const controller = new Controller({
     take: () => source.take(),
     local: () => plans.wanted.local,
-    enforce(table) {
-      const generation = attachments.enforce(plans.wanted.attachments, table);
+    async enforce(table) {
+      const enforce = () => attachments.enforce(plans.wanted.attachments, table);
+      const generation = await succession.enter(enforce);
       const later = plans.enforced();
       if (later.length > 0) {
         host.tell(`${later.join(", ")}: changed; in force from the next start on`);
@@ -99,9 +114,9 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   };
   let follower: SourceFollower | undefined;
   let control: { close(): void } | undefined;
-
-  try {
-    control = await openControl(
+  let isLeft = false;
+  const openSocket = () =>
+    openControl(
       {
         name,
         version,
@@ -111,12 +126,16 @@ export async function runNode(run: NodeRun): Promise<boolean> {
         staleFlows: config.dataplane.staleFlows,
         interfaces: () => attachments.interfaces(),
         reload,
+        offerPlace: () => succession.offerPlace((step) => controller.alone(step)),
         isBehind: () => source.isBehind,
         source: () => source.status(),
       },
       run.control,
       host.tell,
     );
+
+  try {
+    if (!takesOver) control = await openSocket();
     // An API server may be away for long; whoever wants to stop meanwhile does not wait for it.
     const first = await Promise.race([controller.reload(), signals.untilStopped]);
     if (typeof first === "string") return true;
@@ -129,6 +148,8 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     const read = (controller.table?.objects ?? [])
       .map((each) => each.meta.span)
       .flatMap(({ file, line }) => (line === 0 ? [] : [file]));
+    await succession.predecessorGone();
+    control ??= await openSocket();
     keepLeastPrivilege({
       files: [...new Set([...plans.files, ...files, ...read])].filter(existsSync),
       takesInterfaces: configFile !== undefined,
@@ -146,7 +167,8 @@ export async function runNode(run: NodeRun): Promise<boolean> {
       ...(config.source.kubernetes === undefined ? { before, after } : { after: afterEvents }),
     });
     signals.onHangup = () => void reload();
-    await signals.untilStopped;
+    const end = await Promise.race([signals.untilStopped, succession.untilSucceeded]);
+    isLeft = end === undefined || (end === "SIGTERM" && (await succession.store()));
     return true;
   } finally {
     service.stopping();
@@ -155,8 +177,14 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     control?.close();
     flows.close();
     dataplane.stop();
-    attachments.close();
-    dataplane.close();
+    if (isLeft || succession.isHeir) {
+      attachments.leave();
+      dataplane.leave();
+    } else {
+      attachments.close();
+      dataplane.close();
+    }
+    succession.close();
     signals.release();
   }
 }

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "native/io/link.h"
+
+namespace sluice {
+
+// Several ways into one interface as one link, which sends by the first: for a worker that goes on
+// with what several had.
+//
+// Shape: a receive() is of one of them, so that they may share frame buffers.
+class JoinedLink final : public Link {
+ public:
+  // Errors: System.
+  static Status create(std::vector<std::unique_ptr<Link>> links,
+                       std::unique_ptr<JoinedLink>* joined) noexcept;
+  ~JoinedLink() override;
+  JoinedLink(const JoinedLink&) = delete;
+  JoinedLink& operator=(const JoinedLink&) = delete;
+
+  size_t receive(std::span<Frame> frames) noexcept override;
+  void release() noexcept override { links_[current_]->release(); }
+  bool transmit(const Frame& frame) noexcept override { return links_.front()->transmit(frame); }
+  size_t flush() noexcept override { return links_.front()->flush(); }
+  [[nodiscard]] int descriptor() const noexcept override { return poll_; }
+  [[nodiscard]] bool recover() noexcept override;
+  [[nodiscard]] uint64_t lostFrames() noexcept override;
+  [[nodiscard]] bool carriesOffload() const noexcept override {
+    return links_.front()->carriesOffload();
+  }
+  [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;
+
+ private:
+  explicit JoinedLink(std::vector<std::unique_ptr<Link>> links) noexcept
+      : links_(std::move(links)) {}
+
+  std::vector<std::unique_ptr<Link>> links_;
+  size_t current_ = 0;
+  int poll_ = -1;
+};
+
+}  // namespace sluice

@@ -1,0 +1,257 @@
+import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import {
+  createMemoryFile,
+  descriptorsOf,
+  type EstateWay,
+  inheritedKinds,
+  isSealed,
+  type LinkEstate,
+  sealMemoryFile,
+} from "../dataplane/take-over.js";
+import { SAVED_CONNECTIONS_VERSION, SavedConnection } from "../layout/layout.gen.js";
+
+/** A zone of the connection table, and the interfaces whose connections are in it. */
+export interface ZoneEstate {
+  readonly interfaces: readonly string[];
+  readonly zone: number;
+}
+
+/** What a process leaves to its successor. docs/restart.md describes it. */
+export interface Estate {
+  /** The program's version that left it. */
+  readonly version: string;
+  /** Of the table that was in force last. */
+  readonly generation: number;
+  readonly zones: readonly ZoneEstate[];
+  readonly links: readonly LinkEstate[];
+  readonly connections: { readonly version: number; readonly recordBytes: number };
+}
+
+/** An estate as descriptors: a file in memory, and those of the links, which stay theirs. */
+export interface PackedEstate {
+  /** Owner: who packed it closes it. */
+  readonly file: number;
+  readonly descriptors: readonly number[];
+}
+
+/** An estate that cannot be entered upon, and why. */
+export class EstateError extends Error {
+  override readonly name = "EstateError";
+}
+
+// The file: these two words and the length of the JSON document behind them, the document, then
+// SavedConnection records up to the end. Descriptors are numbered as they stand in PackedEstate.
+const magic = 0x54534553; // "SEST"
+const formatVersion = 1;
+const headBytes = 12;
+const jsonBytesMax = 64 << 20;
+const pieceRecords = 8_192;
+
+/**
+ * Writes down all that a successor needs.
+ *
+ * Errors: DataplaneError; `state` unless the data plane is stopped.
+ */
+export function packEstate(
+  dataplane: Dataplane,
+  about: Pick<Estate, "version" | "zones">,
+): PackedEstate {
+  const links = dataplane.estates();
+  const descriptors = links.flatMap(descriptorsOf);
+  const numbers = new Map(descriptors.map((descriptor, place) => [descriptor, place]));
+  const document = JSON.stringify({
+    ...about,
+    generation: dataplane.counters().generation,
+    links: links.map((link) => renumbered(link, (descriptor) => numbers.get(descriptor)!)),
+    connections: { version: SAVED_CONNECTIONS_VERSION, recordBytes: SavedConnection.bytes },
+  });
+  const json = new TextEncoder().encode(document);
+  const head = new DataView(new ArrayBuffer(headBytes));
+  [magic, formatVersion, json.length].forEach((word, at) => {
+    head.setUint32(at * 4, word, true);
+  });
+  const file = createMemoryFile("sluice-estate");
+  try {
+    for (const bytes of [new Uint8Array(head.buffer), json, ...dataplane.saveConnections()]) {
+      writeAll(file, bytes);
+    }
+    sealMemoryFile(file);
+    return { file, descriptors };
+  } catch (error) {
+    closeSync(file);
+    throw error;
+  }
+}
+
+/**
+ * Reads what another process has left. Nothing in it is believed unseen: links are checked again when
+ * they are added, connections when they are loaded.
+ *
+ * Errors: EstateError.
+ */
+export function readEstate({ file, descriptors }: PackedEstate): Estate {
+  const size = fstatSync(file).size;
+  if (!isSealed(file)) throw new EstateError("it can still be changed by others");
+  const head = new DataView(new ArrayBuffer(headBytes));
+  if (readAt(file, new Uint8Array(head.buffer), 0) !== headBytes)
+    throw new EstateError("too short");
+  const [first, format, jsonBytes] = [0, 4, 8].map((at) => head.getUint32(at, true));
+  if (first !== magic) throw new EstateError("it is no estate");
+  if (format !== formatVersion) {
+    throw new EstateError(`got format ${format}, want ${formatVersion}`);
+  }
+  if (jsonBytes! > jsonBytesMax || headBytes + jsonBytes! > size)
+    throw new EstateError("too short");
+  const json = new Uint8Array(jsonBytes!);
+  readAt(file, json, headBytes);
+  let document: unknown;
+  try {
+    document = JSON.parse(new TextDecoder().decode(json));
+  } catch {
+    throw new EstateError("its document is no JSON");
+  }
+  return estateOf(document, descriptors);
+}
+
+/**
+ * Takes up the connections of an estate whose zones are among `zones`; returns how many there were and how
+ * many were taken.
+ *
+ * Errors: EstateError when they are of a version that is not known here.
+ */
+export function loadConnections(
+  file: number,
+  { connections }: Estate,
+  zones: ReadonlySet<number>,
+  dataplane: Dataplane,
+): { readonly saved: number; readonly taken: number } {
+  if (
+    connections.version !== SAVED_CONNECTIONS_VERSION ||
+    connections.recordBytes !== SavedConnection.bytes
+  ) {
+    throw new EstateError(
+      `connections are of version ${connections.version}, want ${SAVED_CONNECTIONS_VERSION}`,
+    );
+  }
+  const head = new DataView(new ArrayBuffer(headBytes));
+  readAt(file, new Uint8Array(head.buffer), 0);
+  const piece = new Uint8Array(pieceRecords * SavedConnection.bytes);
+  let at = headBytes + head.getUint32(8, true);
+  let saved = 0;
+  let taken = 0;
+  for (;;) {
+    const bytes = readAt(file, piece, at);
+    const whole = bytes - (bytes % SavedConnection.bytes);
+    if (whole === 0) return { saved, taken };
+    at += whole;
+    saved += whole / SavedConnection.bytes;
+    const kept = keepZones(piece.subarray(0, whole), zones);
+    taken += dataplane.loadConnections(kept);
+  }
+}
+
+/** Moves the records of these zones to the front. */
+function keepZones(records: Uint8Array, zones: ReadonlySet<number>): Uint8Array {
+  const view = new DataView(records.buffer, records.byteOffset);
+  let end = 0;
+  for (let at = 0; at < records.length; at += SavedConnection.bytes) {
+    if (!zones.has(view.getUint32(at + SavedConnection.zone, true))) continue;
+    records.copyWithin(end, at, at + SavedConnection.bytes);
+    end += SavedConnection.bytes;
+  }
+  return records.subarray(0, end);
+}
+
+function renumbered(link: LinkEstate, numberOf: (descriptor: number) => number): LinkEstate {
+  return {
+    ...link,
+    ways: link.ways.map(({ descriptors, words }) => ({
+      descriptors: descriptors.map(numberOf),
+      words,
+    })),
+    guard: link.guard.map(numberOf),
+    program: link.program.map(numberOf),
+  };
+}
+
+/** Reads the document, and puts this process's descriptors for their numbers. */
+function estateOf(document: unknown, descriptors: readonly number[]): Estate {
+  const used = new Set<number>();
+  const descriptorOf = (value: unknown): number => {
+    const place = wordOf(value);
+    const descriptor = descriptors[place];
+    if (descriptor === undefined || used.has(place))
+      throw new EstateError("descriptors are missing");
+    used.add(place);
+    return descriptor;
+  };
+  const root = objectOf(document);
+  const connections = objectOf(root["connections"]);
+  return {
+    version: textOf(root["version"]),
+    generation: wordOf(root["generation"]),
+    zones: listOf(root["zones"]).map((value) => {
+      const { interfaces, zone } = objectOf(value);
+      return { interfaces: listOf(interfaces).map(textOf), zone: wordOf(zone) };
+    }),
+    links: listOf(root["links"]).map((value): LinkEstate => {
+      const link = objectOf(value);
+      const kind = inheritedKinds.find((each) => each === link["kind"]);
+      if (kind === undefined) throw new EstateError(`got a link of kind ${link["kind"]}`);
+      return {
+        interface: textOf(link["interface"]),
+        kind,
+        ways: listOf(link["ways"]).map((each): EstateWay => {
+          const way = objectOf(each);
+          return {
+            descriptors: listOf(way["descriptors"]).map(descriptorOf),
+            words: listOf(way["words"]).map(wordOf),
+          };
+        }),
+        guard: listOf(link["guard"]).map(descriptorOf),
+        program: listOf(link["program"]).map(descriptorOf),
+      };
+    }),
+    connections: {
+      version: wordOf(connections["version"]),
+      recordBytes: wordOf(connections["recordBytes"]),
+    },
+  };
+}
+
+function objectOf(value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+  throw new EstateError("its document is not what it should be");
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new EstateError("its document is not what it should be");
+}
+
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  throw new EstateError("its document is not what it should be");
+}
+
+function wordOf(value: unknown): number {
+  if (Number.isInteger(value) && Number(value) >= 0 && Number(value) < 2 ** 32)
+    return Number(value);
+  throw new EstateError("its document is not what it should be");
+}
+
+function writeAll(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+}
+
+/** Fills `bytes` as far as the file goes; returns how far. */
+function readAt(file: number, bytes: Uint8Array, position: number): number {
+  let at = 0;
+  while (at < bytes.length) {
+    const count = readSync(file, bytes, at, bytes.length - at, position + at);
+    if (count === 0) break;
+    at += count;
+  }
+  return at;
+}

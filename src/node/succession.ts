@@ -1,0 +1,205 @@
+import { closeSync } from "node:fs";
+import { defaultSocket } from "../control/open-control.js";
+import { RefusalError } from "../control/refusal.js";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import type { Attachments } from "./attachments.js";
+import { DescriptorStore } from "./descriptor-store.js";
+import {
+  type Estate,
+  EstateError,
+  loadConnections,
+  packEstate,
+  readEstate,
+  type ZoneEstate,
+} from "./estate.js";
+import type { NodeHost } from "./node-host.js";
+import { askForPlace, offerPlace, type Predecessor } from "./take-over.js";
+
+export interface SuccessionOptions {
+  readonly dataplane: Dataplane;
+  readonly attachments: Attachments;
+  readonly host: NodeHost;
+  readonly version: string;
+  /** The control socket's path; `none`: there is none, and nobody can take over. */
+  readonly socket: string | undefined;
+  /** Whether to take the place of the process that answers there. */
+  readonly takesOver: boolean;
+}
+
+/**
+ * How this process comes after another, and another after this one, without a connection lost or a packet
+ * that nobody has judged: docs/restart.md.
+ */
+export class Succession {
+  readonly #options: SuccessionOptions;
+  readonly #store: DescriptorStore;
+  #predecessor: Predecessor | undefined;
+  #hasEntered = false;
+  #isHeir = false;
+  #settle: () => void = () => {};
+  /** Another process has taken this one's place. */
+  readonly untilSucceeded = new Promise<void>((resolve) => {
+    this.#settle = resolve;
+  });
+
+  constructor(options: SuccessionOptions) {
+    this.#options = options;
+    this.#store = new DescriptorStore(options.host.env);
+  }
+
+  /**
+   * Whether the interfaces are somebody else's too: they have to be left as they are when this process
+   * fails now.
+   */
+  get isHeir(): boolean {
+    return this.#isHeir;
+  }
+
+  /**
+   * Puts the first table in force by `enforce`, with what a process before has left, and lets packets
+   * move; later ones as they come.
+   *
+   * Errors: what `enforce` throws, RefusalError; a process that was to be succeeded then goes on.
+   */
+  async enter(enforce: () => number): Promise<number> {
+    if (this.#hasEntered) return enforce();
+    const { dataplane, attachments, host } = this.#options;
+    const left = await this.#inherit();
+    if (left === undefined) {
+      const generation = enforce();
+      attachments.start();
+      this.#hasEntered = true;
+      return generation;
+    }
+    const { estate, file } = left;
+    this.#isHeir = true;
+    dataplane.continueFrom(estate.generation);
+    dataplane.inherit(estate.links);
+    attachments.inherit(estate.zones);
+    const generation = enforce();
+    attachments.inherit([]);
+    const zones = zonesOfBoth(estate.zones, attachments.zones());
+    try {
+      const { saved, taken } = loadConnections(file, estate, zones, dataplane);
+      host.tell(`taken over from version ${estate.version}: ${taken} of ${saved} connections`);
+    } catch (error) {
+      if (!(error instanceof EstateError)) throw error;
+      host.tell(`taken over from version ${estate.version}, but connections: ${error.message}`);
+    }
+    await left.settle();
+    dataplane.forsake();
+    attachments.start();
+    this.#isHeir = false;
+    this.#hasEntered = true;
+    return generation;
+  }
+
+  /** Waits until the process before has let go of what can only be had once, such as its socket. */
+  async predecessorGone(): Promise<void> {
+    await this.#predecessor?.gone();
+    this.#predecessor?.close();
+    this.#predecessor = undefined;
+  }
+
+  /** Gives up succeeding: whoever is there goes on. */
+  close(): void {
+    this.#predecessor?.close();
+    this.#predecessor = undefined;
+  }
+
+  /** Listens for a successor, and says where. Errors: DataplaneError. */
+  offerPlace(alone: <Result>(step: () => Promise<Result>) => Promise<Result>): string {
+    const { socket, host } = this.#options;
+    const path = `${socket ?? defaultSocket}.next`;
+    if (!this.#hasEntered) throw new RefusalError("environment", "nothing is in force yet");
+    offerPlace(path, {
+      alone,
+      stop: () => this.#pack(),
+      resume: () => {
+        this.#options.attachments.start();
+        host.tell("nobody has taken over: going on");
+      },
+    }).then(
+      (isTaken) => {
+        if (isTaken) this.#settle();
+      },
+      (error: Error) => host.tell(`nobody has come to take over: ${error.message}`),
+    );
+    return path;
+  }
+
+  /**
+   * Leaves everything to whom the service manager starts next, where it keeps descriptors. False when it
+   * does not, or cannot: then the interfaces have to be given back.
+   */
+  async store(): Promise<boolean> {
+    if (!this.#hasEntered || !this.#store.isOffered) return false;
+    try {
+      const packed = this.#pack();
+      try {
+        await this.#store.put(packed);
+      } finally {
+        closeSync(packed.file);
+      }
+      return true;
+    } catch (error) {
+      this.#options.host.tell(`connections end: ${(error as Error).message}`);
+      return false;
+    }
+  }
+
+  #pack() {
+    const { dataplane, attachments, version } = this.#options;
+    dataplane.stop();
+    return packEstate(dataplane, { version, zones: attachments.zones() });
+  }
+
+  /** What a process before has left, and how to say that it is ours. */
+  async #inherit(): Promise<
+    { readonly estate: Estate; readonly file: number; settle(): Promise<void> } | undefined
+  > {
+    const { host, takesOver, socket } = this.#options;
+    if (takesOver && socket !== "none") {
+      this.#predecessor = await askForPlace(socket ?? defaultSocket, host.tell);
+    }
+    if (this.#predecessor !== undefined) {
+      const predecessor = this.#predecessor;
+      const { file } = predecessor.estate;
+      try {
+        return { estate: readEstate(predecessor.estate), file, settle: () => predecessor.taken() };
+      } catch (error) {
+        if (!(error instanceof EstateError)) throw error;
+        throw new RefusalError("environment", `cannot take over: ${error.message}`);
+      }
+    }
+    const stored = this.#store.take(host.tell);
+    if (stored === undefined) return undefined;
+    try {
+      const estate = readEstate(stored);
+      return {
+        estate,
+        file: stored.file,
+        settle: async () => {
+          this.#store.clear(stored);
+          closeSync(stored.file);
+        },
+      };
+    } catch (error) {
+      if (!(error instanceof EstateError)) throw error;
+      host.tell(`what the process before has left cannot be used: ${error.message}`);
+      this.#store.clear(stored);
+      for (const descriptor of [stored.file, ...stored.descriptors]) closeSync(descriptor);
+      return undefined;
+    }
+  }
+}
+
+/** Zones that the same interfaces have in both processes. */
+function zonesOfBoth(
+  before: readonly ZoneEstate[],
+  now: readonly ZoneEstate[],
+): ReadonlySet<number> {
+  const textOf = ({ interfaces, zone }: ZoneEstate) => JSON.stringify([interfaces, zone]);
+  const known = new Set(before.map(textOf));
+  return new Set(now.filter((each) => known.has(textOf(each))).map(({ zone }) => zone));
+}

@@ -1,0 +1,174 @@
+import { closeSync, rmSync } from "node:fs";
+import { ControlClient } from "../control/client.js";
+import type { TakeOverAnswer } from "../control/control-routes.js";
+import { RefusalError } from "../control/refusal.js";
+import {
+  acceptProcess,
+  callProcess,
+  listenForProcess,
+  passDescriptors,
+  passedDescriptorsMax,
+  receiveDescriptors,
+} from "../dataplane/take-over.js";
+import type { PackedEstate } from "./estate.js";
+
+// How one running process takes the place of another. Only one of them moves packets at any time:
+//
+//   successor                    predecessor
+//   POST /take-over ───────────▶ listens for one process of its own user, or root's
+//   connects ──────────────────▶ stops its workers: frames wait in their links
+//            ◀────── "estate" and descriptors
+//   adopts, loads, swaps
+//            ───────── "taken" ▶
+//            ◀───────── "yours"  never moves another packet
+//   moves packets
+//
+// A successor that hangs up or is silent before "taken" was no successor: the other goes on, and says
+// "mine" to whoever still listens. A predecessor that is gone has nothing to say: the successor goes on.
+
+/** What a predecessor waits for a successor to come, and then to be ready. */
+const comeMs = 5_000;
+const adoptMs = 10_000;
+/** What a successor waits for each answer: longer than any that is still to come. */
+const answerMs = adoptMs + 5_000;
+
+/** A running process, as far as its place can be taken. */
+export interface Place {
+  /** Runs a step while nothing else changes. */
+  alone<Result>(step: () => Promise<Result>): Promise<Result>;
+  /** Stops the packets and packs the estate. */
+  stop(): PackedEstate;
+  /** Lets them go on: nobody took it. */
+  resume(): void;
+}
+
+/**
+ * Offers a running process's place to the first trusted process that asks at `path`, which is there when
+ * this returns; the promise tells whether one has taken it.
+ *
+ * Errors: DataplaneError; from the promise ETIMEDOUT when nobody came.
+ */
+export function offerPlace(path: string, { alone, stop, resume }: Place): Promise<boolean> {
+  rmSync(path, { force: true });
+  const listener = listenForProcess(path);
+  return (async () => {
+    let connection: number;
+    try {
+      connection = await acceptProcess(listener, comeMs);
+    } finally {
+      closeSync(listener);
+      rmSync(path, { force: true });
+    }
+    return alone(() => handOver(connection, { stop, resume }));
+  })();
+}
+
+async function handOver(
+  connection: number,
+  { stop, resume }: Pick<Place, "stop" | "resume">,
+): Promise<boolean> {
+  try {
+    const { file, descriptors } = stop();
+    try {
+      passDescriptors(connection, `estate ${descriptors.length}`, [file]);
+    } finally {
+      closeSync(file);
+    }
+    for (let at = 0; at < descriptors.length; at += passedDescriptorsMax) {
+      passDescriptors(connection, "links", descriptors.slice(at, at + passedDescriptorsMax));
+    }
+    const { text } = await receiveDescriptors(connection, adoptMs);
+    if (text !== "taken") throw new Error("the successor has gone");
+    passDescriptors(connection, "yours");
+    // It stays open until this process ends: that is what the successor waits for then.
+    return true;
+  } catch {
+    // Before packets move again: who hears this must not start.
+    try {
+      passDescriptors(connection, "mine");
+    } catch {
+      // Nobody hears it.
+    }
+    closeSync(connection);
+    resume();
+    return false;
+  }
+}
+
+/** A predecessor that has stopped, and waits to hear whether its place is taken. */
+export interface Predecessor {
+  readonly estate: PackedEstate;
+  /**
+   * Says that all is ready. When this returns the place is ours: packets may move.
+   *
+   * Errors: RefusalError when the other has gone on instead.
+   */
+  taken(): Promise<void>;
+  /** Waits until the other has let go of what can only be had once. */
+  gone(): Promise<void>;
+  /** Hangs up: before `taken` the other goes on. */
+  close(): void;
+}
+
+/**
+ * Asks the process behind a control socket for its place; undefined when nobody answers there.
+ *
+ * Errors: RefusalError, DataplaneError.
+ */
+export async function askForPlace(
+  socketPath: string,
+  tell: (line: string) => void,
+): Promise<Predecessor | undefined> {
+  let path: string;
+  try {
+    ({ path } = await new ControlClient(socketPath).ask<TakeOverAnswer>("POST", "/take-over"));
+  } catch (error) {
+    if (!(error instanceof RefusalError) || error.kind !== "environment") throw error;
+    tell(`nobody to take over from: ${error.message}`);
+    return undefined;
+  }
+  const connection = callProcess(path);
+  const descriptors: number[] = [];
+  let file: number | undefined;
+  const close = () => {
+    closeSync(connection);
+    if (file !== undefined) closeSync(file);
+  };
+  try {
+    const first = await receiveDescriptors(connection, answerMs);
+    const wanted = Number(/^estate (\d+)$/.exec(first.text)?.[1] ?? Number.NaN);
+    file = first.descriptors[0];
+    if (Number.isNaN(wanted) || file === undefined) throw refusal("it could not pack its estate");
+    while (descriptors.length < wanted) {
+      const { text, descriptors: more } = await receiveDescriptors(connection, answerMs);
+      if (text !== "links" || more.length === 0) throw refusal("it has gone in the middle of it");
+      descriptors.push(...more);
+    }
+    return {
+      estate: { file, descriptors },
+      close,
+      async taken() {
+        let text = "";
+        try {
+          passDescriptors(connection, "taken");
+          ({ text } = await receiveDescriptors(connection, answerMs));
+        } catch {
+          // It has hung up. Whether it said something before is in the line still.
+          ({ text } = await receiveDescriptors(connection, answerMs));
+        }
+        if (text === "mine") throw refusal("it has gone on: this took too long");
+      },
+      async gone() {
+        await receiveDescriptors(connection, answerMs).catch(() => {});
+      },
+    };
+  } catch (error) {
+    for (const descriptor of descriptors) closeSync(descriptor);
+    close();
+    throw error;
+  }
+}
+
+function refusal(message: string): RefusalError {
+  return new RefusalError("environment", `cannot take over from the running process: ${message}`);
+}

@@ -1,0 +1,357 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type {
+  ConnectionItem,
+  ControlList,
+  ControlStatus,
+} from "../../src/control/control-routes.js";
+import {
+  closeDescriptor,
+  configureInterface,
+  createNamespace,
+  createVeth,
+} from "../../src/dataplane/host.js";
+import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { parseAddress } from "../../src/net/address.js";
+import { readEstate } from "../../src/node/estate.js";
+import { askForPlace } from "../../src/node/take-over.js";
+import {
+  finish,
+  labObstacle,
+  main,
+  named,
+  type PeerLine,
+  pause,
+  root,
+  until,
+} from "./lab-harness.js";
+import { missing } from "./wire-bench.js";
+
+const obstacle =
+  labObstacle ??
+  (mayMakeNamespaces() ? missing("python3", "nsenter") : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
+
+const allowedPort = 5432;
+const deniedPort = 5433;
+/** How much goes through, and for how long; `npm run test:restart` asks for a gigabyte. */
+const mebibytes = Number(process.env["SLUICE_RESTART_MEBIBYTES"] ?? 192);
+const seconds = Number(process.env["SLUICE_RESTART_SECONDS"] ?? 5);
+const payment = "10.1.2.20";
+const database = "10.1.2.30";
+
+// Goal: one process takes the place of another, and nobody notices: a transfer goes on byte by byte, no
+// connection is lost, and who is denied never gets an answer, whatever dies in the middle.
+// Method: a pod, the filter and the network are three namespaces in a row. A transfer whose bytes are
+// counted and hashed, and somebody who knocks without a pause on a port that is denied, go on all the
+// time; filters come and go between them.
+describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
+  let folder: string;
+  let pod: number;
+  let filter: number;
+  let network: number;
+  let socket: string;
+  const children: ChildProcess[] = [];
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sluice-take-over-"));
+    socket = join(folder, "control.sock");
+    for (const name of ["cluster.yaml", "policies.yaml"]) {
+      copyFileSync(join(root, "examples/three-tier", name), join(folder, name));
+    }
+    [pod, filter, network] = [createNamespace(), createNamespace(), createNamespace()];
+    for (const [end, name, address] of [
+      [pod, "inside", database],
+      [network, "outside", payment],
+    ] as const) {
+      createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: filter, name });
+      const addresses = [{ address: parseAddress(address)!, length: 24 }];
+      configureInterface(end, { name: "eth0", addresses, up: true });
+      configureInterface(filter, { name, up: true });
+    }
+  });
+
+  afterEach(async () => {
+    for (const child of children.splice(0)) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      child.kill("SIGKILL");
+      await new Promise((resolve) => child.once("exit", resolve));
+    }
+    rmSync(folder, { recursive: true, force: true });
+    for (const fd of [pod, filter, network]) closeDescriptor(fd);
+  });
+
+  function enter(namespace: number, ...command: string[]): ChildProcess {
+    const child = spawn("nsenter", [
+      `--net=/proc/${process.pid}/fd/${namespace}`,
+      "--",
+      ...command,
+    ]);
+    children.push(child);
+    return child;
+  }
+
+  const flags = (words: readonly string[]) =>
+    [process.execPath, main, "run", "--wire", "inside,outside", "--pod", "shop/database"].concat(
+      ["-f", folder, "--socket", socket, "--watch", "never"],
+      words,
+    );
+
+  /** Starts a filter; `said` has what it has printed so far. */
+  function run(...words: string[]) {
+    const child = enter(filter, ...flags(words));
+    const said = { text: "" };
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        said.text += text;
+      });
+    }
+    return { child, said, isReady: () => said.text.includes("ready\n") };
+  }
+
+  async function ask<Answer>(...words: string[]): Promise<Answer> {
+    const command = [main, ...words, "--socket", socket, "-o", "json"];
+    const { stdout, stderr } = await finish(spawn(process.execPath, command));
+    expect(stderr).toBe("");
+    return JSON.parse(stdout) as Answer;
+  }
+
+  /** A transfer from the network to the pod. */
+  async function transfer(size = mebibytes, lasts = seconds) {
+    const peer = (namespace: number, ...words: string[]) => {
+      const child = enter(
+        namespace,
+        process.execPath,
+        join(root, "dist/cli/demo-peer.js"),
+        ...words,
+      );
+      const lines: PeerLine[] = [];
+      createInterface({ input: child.stdout! }).on("line", (line) => lines.push(JSON.parse(line)));
+      return { child, lines };
+    };
+    const port = String(allowedPort);
+    const server = peer(pod, "serve", database, port);
+    await until("the server", () => server.lines.length > 0);
+    const client = peer(network, "send", database, port, String(size), String(lasts));
+    const bytes = () => server.lines.at(-1)?.bytes ?? 0;
+    await until("traffic", () => bytes() > 0);
+    return {
+      bytes,
+      /** Waits for the end, and expects it to be whole. */
+      async done() {
+        await until("the end", () => client.child.exitCode !== null, lasts * 1_000 + 30_000);
+        expect(client.lines.at(-1)).toMatchObject({ done: true, intact: true });
+      },
+    };
+  }
+
+  /** Knocks where it is denied, all the time; `answers` has whatever came back. */
+  async function knock() {
+    const answers: string[] = [];
+    const listener = enter(pod, process.execPath, "-e", listenerProgram);
+    listener.stdout!.setEncoding("utf8").on("data", (text: string) => answers.push(text));
+    await until("the listener", () => answers.length > 0);
+    const knocker = enter(network, process.execPath, "-e", knockerProgram);
+    let tries = 0;
+    knocker.stdout!.setEncoding("utf8").on("data", (text: string) => {
+      for (const line of text.split("\n")) {
+        if (/^\d+$/.test(line)) tries = Number(line);
+        else if (line !== "") answers.push(line);
+      }
+    });
+    await until("somebody who knocks", () => tries > 0);
+    return {
+      tries: () => tries,
+      answers: () => answers.slice(1),
+    };
+  }
+
+  async function first(...words: string[]) {
+    const before = run(...words);
+    await until("the first", before.isReady);
+    return before;
+  }
+
+  test.each([
+    ["af-packet", ["1", "1", "1"]],
+    ["af-packet", ["2", "2", "1", "3"]],
+    ["af-xdp", ["1", "1", "2"]],
+  ] as const)("a transfer goes on over %s, with %j workers", async (link, workers) => {
+    const [initial, ...later] = workers;
+    let before = await first("--link", link, "--workers", initial);
+    expect(before.said.text).toContain(`inside: ${link}`);
+    const knocking = await knock();
+    const going = await transfer();
+    for (const count of later) {
+      const tries = knocking.tries();
+      const next = run("--link", link, "--workers", count, "--take-over");
+      await until("the next", next.isReady);
+      expect(next.said.text).toContain(`inside: ${link} (taken over)`);
+      expect(next.said.text).toMatch(/taken over from version .*: (\d+) of \1 connections/);
+      await until("the end of the one before", () => before.child.exitCode !== null);
+      expect(before.child.exitCode, before.said.text).toBe(0);
+      const bytes = going.bytes();
+      await until("more traffic", () => going.bytes() > bytes);
+      await until("more knocking", () => knocking.tries() > tries + 5);
+      before = next;
+    }
+    const { items } = await ask<ControlList<ConnectionItem>>("conntrack", "list");
+    expect(items.filter((each) => each.destination.port === allowedPort)).toMatchObject([
+      { state: "established", assured: true },
+    ]);
+    const status = await ask<ControlStatus>("status");
+    expect(status.generation).toBe(workers.length);
+    await going.done();
+    expect(knocking.answers()).toEqual([]);
+
+    before.child.kill("SIGTERM");
+    await until("the end", () => before.child.exitCode !== null);
+    expect(before.child.exitCode).toBe(0);
+  });
+
+  test("a successor that dies in the middle is none: the one before goes on", async () => {
+    const before = await first();
+    const knocking = await knock();
+    const going = await transfer();
+    const resumes = () => before.said.text.split("going on").length - 1;
+    for (let round = 1; round <= 4; round++) {
+      const predecessor = await askForPlace(socket, () => {});
+      const estate = readEstate(predecessor!.estate);
+      expect(estate.links.map((each) => each.interface).sort()).toEqual(["inside", "outside"]);
+      // It has stopped, and waits.
+      await pause(50);
+      const bytes = going.bytes();
+      await pause(100);
+      expect(going.bytes()).toBe(bytes);
+      for (const descriptor of predecessor!.estate.descriptors) closeDescriptor(descriptor);
+      predecessor!.close();
+      await until("the one before", () => resumes() === round);
+      await until("traffic", () => going.bytes() > bytes);
+    }
+    await going.done();
+
+    // Real ones, killed whenever it may be; the last moment is the one when the place is theirs.
+    for (let round = 0; round < 6 && before.child.exitCode === null; round++) {
+      const next = run("--take-over");
+      const isNear = () => next.said.text.includes("(taken over)") || next.isReady();
+      if (round % 2 === 0) await until("the take-over", isNear);
+      else await pause(300 + 50 * round);
+      next.child.kill("SIGKILL");
+      await until("its end", () => next.child.signalCode !== null);
+    }
+    if (before.child.exitCode !== null) await first("--take-over");
+    await (await transfer(8, 0.3)).done();
+    expect(knocking.answers()).toEqual([]);
+  });
+
+  test("a predecessor that is killed in the middle is succeeded all the same", async () => {
+    const before = await first();
+    const knocking = await knock();
+    const going = await transfer();
+    const next = run("--take-over");
+    await until("the middle", () => next.said.text.includes("taken over"));
+    before.child.kill("SIGKILL");
+    await until("the next", next.isReady);
+    await going.done();
+    expect(knocking.answers()).toEqual([]);
+  });
+
+  test("with nobody there it starts like any other; with errors the one before goes on", async () => {
+    const before = await first("--take-over");
+    expect(before.said.text).toContain("nobody to take over from");
+    rmSync(join(folder, "cluster.yaml"));
+    const next = run("--take-over");
+    await until("its end", () => next.child.exitCode !== null);
+    expect(next.child.exitCode).toBe(3);
+    expect((await ask<ControlStatus>("status")).pid).toBe(before.child.pid);
+  });
+
+  // The service manager's store.
+  function manager(room: number) {
+    const program = join(root, "test/live/service-manager.py");
+    const path = join(folder, "notify");
+    const child = enter(filter, "python3", program, path, String(room), ...flags([]));
+    const lines: Heard[] = [];
+    let stderr = "";
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    createInterface({ input: child.stdout! }).on("line", (line) => lines.push(JSON.parse(line)));
+    return {
+      stored: () => lines.findLast((each) => each.stored !== undefined)?.stored,
+      status: () => lines.findLast((each) => each.message?.["STATUS"])?.message?.["STATUS"],
+      said: () => stderr,
+      async do(words: string, wanted: (heard: Heard) => boolean): Promise<void> {
+        const seen = lines.length;
+        child.stdin!.write(`${words}\n`);
+        await until(words, () => lines.slice(seen).some(wanted), 20_000);
+      },
+    };
+  }
+  const isReady = ({ message }: Heard) => message?.["READY"] === "1";
+  const hasEnded = ({ ended }: Heard) => ended === 0;
+
+  test("a transfer goes on across restarts by a service manager that keeps descriptors", async () => {
+    const { do: ask, stored, said, status } = manager(64);
+    await ask("start", isReady);
+    const knocking = await knock();
+    const going = await transfer();
+    for (let round = 0; round < 3; round++) {
+      await ask("stop SIGTERM", hasEnded);
+      expect(stored()).toBeGreaterThan(2);
+      await pause(100);
+      const bytes = going.bytes();
+      await ask("start", isReady);
+      expect(stored()).toBe(0);
+      await until("more traffic", () => going.bytes() > bytes);
+    }
+    expect(said().match(/taken over from version .*: (\d+) of \1 connections/g)).toHaveLength(3);
+    expect(status()).toBe("generation 4 is in force");
+    await going.done();
+    expect(knocking.answers()).toEqual([]);
+    // SIGINT is for good: nothing is stored.
+    await ask("stop SIGINT", hasEnded);
+    expect(stored()).toBe(0);
+  });
+
+  test("what is not whole is no succession: it starts anew, closed in between", async () => {
+    const { do: ask, stored, said } = manager(64);
+    await ask("start", isReady);
+    const knocking = await knock();
+    await ask("stop SIGTERM", hasEnded);
+    await ask("drop sluice-estate", ({ dropped }) => dropped !== undefined);
+    await ask("start", isReady);
+    expect(said()).toContain("what the process before has left is not whole");
+    expect(stored()).toBe(0);
+    await ask("kill", ({ ended }) => ended === -9);
+    await ask("start", isReady);
+    const going = await transfer();
+    await until("traffic", () => going.bytes() > 1 << 20);
+    expect(knocking.answers()).toEqual([]);
+  });
+});
+
+interface Heard {
+  readonly message?: Readonly<Record<string, string>>;
+  readonly stored?: number;
+  readonly ended?: number;
+  readonly dropped?: string;
+}
+
+const listenerProgram = `require("node:net")
+  .createServer((socket) => { console.log("a connection"); socket.destroy(); })
+  .listen(${deniedPort}, "${database}", () => console.log("listens"));`;
+
+// A refusal is an answer too: it would have come from the pod.
+const knockerProgram = `const { connect } = require("node:net");
+let tries = 0;
+setInterval(() => {
+  console.log(++tries);
+  const socket = connect(${deniedPort}, "${database}");
+  socket.on("connect", () => console.log("connected"));
+  socket.on("error", (error) => console.log(error.code));
+  setTimeout(() => socket.destroy(), 1_500);
+}, 10);`;

@@ -1,0 +1,161 @@
+// Goal: what one process leaves can be read by the next, whatever version either is of, and nothing that
+//       it was not.
+// Method: an estate packed by a real data plane; then its bytes changed at random and its versions raised.
+import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
+import { afterEach, expect, test } from "vitest";
+import { Dataplane } from "../../src/dataplane/dataplane.js";
+import { createMemoryFile, isSealed, sealMemoryFile } from "../../src/dataplane/take-over.js";
+import {
+  ConnState,
+  SAVED_CONNECTIONS_VERSION,
+  SavedConnection,
+} from "../../src/layout/layout.gen.js";
+import { EstateError, loadConnections, packEstate, readEstate } from "../../src/node/estate.js";
+import { Random } from "../property/random.js";
+
+const open: number[] = [];
+afterEach(() => {
+  for (const file of open.splice(0)) closeSync(file);
+});
+
+/** Connections in two zones: three in 0, one in 7. */
+function packed(): Uint8Array {
+  const dataplane = Dataplane.create();
+  dataplane.continueFrom(41);
+  for (const [last, zone] of [
+    [1, 0],
+    [2, 0],
+    [3, 0],
+    [4, 7],
+  ] as const) {
+    const record = new Uint8Array(SavedConnection.bytes);
+    const view = new DataView(record.buffer);
+    record.set([10, 0, 0, 1], SavedConnection.source);
+    record.set([10, 0, 0, last], SavedConnection.destination);
+    view.setBigUint64(SavedConnection.remainingUs, 60_000_000n, true);
+    view.setUint32(SavedConnection.zone, zone, true);
+    view.setUint8(SavedConnection.protocol, 17);
+    view.setUint8(SavedConnection.family, 4);
+    view.setUint8(SavedConnection.state, ConnState.Replied);
+    expect(dataplane.loadConnections(record)).toBe(1);
+  }
+  const { file, descriptors } = packEstate(dataplane, {
+    version: "1.2.3",
+    zones: [
+      { interfaces: ["a", "b"], zone: 0 },
+      { interfaces: ["c", "d"], zone: 7 },
+    ],
+  });
+  dataplane.close();
+  expect(descriptors).toEqual([]);
+  expect(isSealed(file)).toBe(true);
+  const bytes = new Uint8Array(fstatSync(file).size);
+  readSync(file, bytes, 0, bytes.length, 0);
+  closeSync(file);
+  return bytes;
+}
+
+function fileOf(bytes: Uint8Array, isToSeal = true): number {
+  const file = createMemoryFile("test");
+  open.push(file);
+  writeSync(file, bytes);
+  if (isToSeal) sealMemoryFile(file);
+  return file;
+}
+
+/** The same with another document. */
+function changed(
+  bytes: Uint8Array,
+  change: (document: Record<string, unknown>) => void,
+): Uint8Array {
+  const length = new DataView(bytes.buffer).getUint32(8, true);
+  const document = JSON.parse(new TextDecoder().decode(bytes.subarray(12, 12 + length)));
+  change(document);
+  const json = new TextEncoder().encode(JSON.stringify(document));
+  const head = bytes.slice(0, 12);
+  new DataView(head.buffer).setUint32(8, json.length, true);
+  return new Uint8Array(Buffer.concat([head, json, bytes.subarray(12 + length)]));
+}
+
+test("estate: what was packed is read, and its connections are taken up by zone", async () => {
+  const file = fileOf(packed());
+  const estate = readEstate({ file, descriptors: [] });
+  expect(estate).toMatchObject({ version: "1.2.3", links: [], zones: [{ zone: 0 }, { zone: 7 }] });
+  const heir = Dataplane.create();
+  expect(loadConnections(file, estate, new Set([7]), heir)).toEqual({ saved: 4, taken: 1 });
+  expect(loadConnections(file, estate, new Set([0, 7]), heir)).toEqual({ saved: 4, taken: 3 });
+  expect(await heir.connections()).toHaveLength(4);
+  heir.close();
+});
+
+test("estate: another version of the program is none of its business; of the records, it is", () => {
+  const heir = Dataplane.create();
+  const newer = fileOf(
+    changed(packed(), (document) => Object.assign(document, { version: "99.0.0", also: ["new"] })),
+  );
+  const estate = readEstate({ file: newer, descriptors: [] });
+  expect(loadConnections(newer, estate, new Set([0]), heir)).toEqual({ saved: 4, taken: 3 });
+  const other = fileOf(
+    changed(packed(), (document) => {
+      document["connections"] = { version: SAVED_CONNECTIONS_VERSION + 1, recordBytes: 112 };
+    }),
+  );
+  const unknown = readEstate({ file: other, descriptors: [] });
+  expect(() => loadConnections(other, unknown, new Set([0]), heir)).toThrow(
+    "connections are of version 2, want 1",
+  );
+  heir.close();
+});
+
+test("estate: what others can still change, or is none, is refused with the reason", () => {
+  const reasonOf = (bytes: Uint8Array, isToSeal = true, descriptors: number[] = []): string => {
+    try {
+      readEstate({ file: fileOf(bytes, isToSeal), descriptors });
+    } catch (error) {
+      expect(error).toBeInstanceOf(EstateError);
+      return (error as Error).message;
+    }
+    return "";
+  };
+  const good = packed();
+  expect(reasonOf(good, false)).toBe("it can still be changed by others");
+  expect(reasonOf(good.subarray(0, 11))).toBe("too short");
+  expect(reasonOf(good.subarray(0, 40))).toBe("too short");
+  expect(reasonOf(new Uint8Array(100))).toBe("it is no estate");
+  const later = good.slice();
+  later[4] = 9;
+  expect(reasonOf(later)).toBe("got format 9, want 1");
+  const link = { interface: "a", kind: "tap", ways: [{ descriptors: [0], words: [] }] };
+  const linked = (more: object) =>
+    changed(good, (document) => {
+      document["links"] = [{ ...link, guard: [], program: [], ...more }];
+    });
+  expect(reasonOf(linked({}))).toBe("descriptors are missing");
+  expect(reasonOf(linked({ guard: [0] }), true, [99])).toBe("descriptors are missing");
+  expect(reasonOf(linked({ kind: "pigeon" }), true, [99])).toBe("got a link of kind pigeon");
+  expect(reasonOf(linked({ ways: 5 }), true, [99])).toBe("its document is not what it should be");
+  expect(reasonOf(linked({}), true, [99])).toBe("");
+});
+
+test("estate: any bytes are read or refused, and never more than connections", () => {
+  const random = new Random(1);
+  const heir = Dataplane.create();
+  const good = packed();
+  let read = 0;
+  for (let round = 0; round < 400; round++) {
+    const bytes = good.slice(0, round % 5 === 0 ? random.below(good.length) : good.length);
+    for (let changes = random.below(4); changes > 0; changes--) {
+      bytes[random.below(bytes.length)] = random.below(256);
+    }
+    const file = fileOf(bytes);
+    try {
+      const estate = readEstate({ file, descriptors: [] });
+      read++;
+      expect(loadConnections(file, estate, new Set([0, 7]), heir).taken).toBeLessThanOrEqual(4);
+    } catch (error) {
+      expect(error).toBeInstanceOf(EstateError);
+    }
+  }
+  expect(read).toBeGreaterThan(50);
+  heir.close();
+});
