@@ -114,7 +114,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::takeErrand>("takeErrand"),
                         InstanceMethod<&DataplaneBinding::estateOf>("estateOf"),
                         InstanceMethod<&DataplaneBinding::adoptLink>("adoptLink"),
-                        InstanceMethod<&DataplaneBinding::leave>("leave"),
+                        InstanceMethod<&DataplaneBinding::share>("share"),
                         InstanceMethod<&DataplaneBinding::continueFrom>("continueFrom"),
                         InstanceMethod<&DataplaneBinding::saveConnections>("saveConnections"),
                         InstanceMethod<&DataplaneBinding::loadConnections>("loadConnections")});
@@ -208,7 +208,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       PacketSocket opened;
       status = openPacketSocket(namespaceFd, interface, &opened);
       if (status.ok() && guard == nullptr) {
-        status = StackGuard::hold(namespaceFd, opened.interfaceIndex, info[4].ToBoolean(), &guard);
+        status = holdInterface(namespaceFd, opened.interfaceIndex, info[4].ToBoolean(), &guard);
       }
       if (status.ok()) status = addPacketLinkTo(&links, opened, wordOf(info[2]), joined);
     }
@@ -217,6 +217,13 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
           dataplane_->addLink(std::move(links), mac, holdOf(std::move(guard), nullptr), &linkId);
     }
     return linkNumber(info, status, linkId);
+  }
+
+  Status holdInterface(int namespaceFd, uint32_t index, bool lasting,
+                       std::unique_ptr<StackGuard>* guard) const {
+    const Status status = StackGuard::hold(namespaceFd, index, lasting, guard);
+    if (status.ok() && shares_) (*guard)->leave();
+    return status;
   }
 
   static std::shared_ptr<LinkHold> holdOf(std::unique_ptr<StackGuard> guard,
@@ -261,8 +268,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     std::unique_ptr<XdpProgram> program;
     std::unique_ptr<StackGuard> guard;
     if (status.ok()) status = XdpProgram::load(traits.queues, &program);
-    if (status.ok())
-      status = StackGuard::hold(namespaceFd, traits.index, info[4].ToBoolean(), &guard);
+    if (status.ok()) status = holdInterface(namespaceFd, traits.index, info[4].ToBoolean(), &guard);
     std::vector<std::unique_ptr<Link>> links;
     for (uint32_t worker = 0; status.ok() && worker < dataplane_->workers(); ++worker) {
       status = addXdpLinkTo(&links, namespaceFd, interface, traits, worker, program.get());
@@ -501,6 +507,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     InheritedLink inherited;
     inherited.kind = static_cast<LinkKind>(wordOf(estate.Get("kind")));
     inherited.interface = textOf(info[0]);
+    inherited.lasting = info[3].ToBoolean();
     const auto listed = estate.Get("ways").As<Napi::Array>();
     for (uint32_t index = 0; index < listed.Length(); ++index) {
       const auto way = listed.Get(index).As<Napi::Object>();
@@ -523,18 +530,20 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (status.ok()) {
       status = adoptLinks(std::move(inherited), dataplane_->steering(), buffers_, &links, &hold);
     }
+    if (hold != nullptr && !shares_) hold->guard->own();
     if (status.ok()) {
       status = dataplane_->addLink(std::move(links), mac, std::move(hold), &linkId);
     }
     return linkNumber(info, status, linkId);
   }
 
-  // Whatever closes the links from now on leaves what guards them to another process.
-  void leave(const Napi::CallbackInfo& info) {
+  void share(const Napi::CallbackInfo& info) {
     if (!open(info)) return;
+    shares_ = info[0].ToBoolean();
     for (uint32_t linkId = 0; linkId < LINKS_MAX; ++linkId) {
       auto* hold = static_cast<LinkHold*>(dataplane_->companionOf(linkId));
-      if (hold != nullptr && hold->guard != nullptr) hold->guard->leave();
+      if (hold == nullptr || hold->guard == nullptr) continue;
+      shares_ ? hold->guard->leave() : hold->guard->own();
     }
   }
 
@@ -580,6 +589,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   std::vector<std::shared_ptr<FrameBuffers>> buffers_;  // by worker
   std::unique_ptr<Dataplane> dataplane_;
+  bool shares_ = false;                 // its interfaces are another process's too
   std::unique_ptr<Notifier> notifier_;  // reads the data plane's events: goes first
 };
 

@@ -136,8 +136,9 @@ Status adoptLinks(InheritedLink inherited, const Steering& steering,
   std::shared_ptr<LinkHold> held;
   if (kind != LinkKind::Tap) {
     held = std::make_shared<LinkHold>();
-    status =
-        StackGuard::adopt(OWN_NAMESPACE, traits.index, std::move(inherited.guard), &held->guard);
+    status = StackGuard::adopt(OWN_NAMESPACE, traits.index, inherited.lasting,
+                               std::move(inherited.guard), &held->guard);
+    if (status.ok()) held->guard->leave();
   }
   if (status.ok() && kind == LinkKind::Xdp) {
     status = XdpProgram::adopt(traits.index, std::move(inherited.program), &held->program);

@@ -28,6 +28,7 @@ struct InheritedLink {
     std::vector<uint32_t> words;
   };
   LinkKind kind = LinkKind::Tap;
+  bool lasting = false;  // see StackGuard::hold()
   std::string interface;
   std::vector<Way> ways;
   std::vector<Descriptor> guard;    // see StackGuard::descriptors()
@@ -36,7 +37,8 @@ struct InheritedLink {
 
 // Makes links that go on where those of another process have stopped: frames that wait there are
 // received here. Worker w gets the ways w, w + workers, …; one that gets none only sends, and is
-// handed its frames by the others.
+// handed its frames by the others. What guards the interface is left where it is when `*hold` goes,
+// until that owns it.
 //
 // Shape:  one FrameBuffers a worker, and one of `*links`.
 // Errors: Argument when the descriptors are not what they should be; System.

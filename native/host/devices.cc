@@ -341,13 +341,13 @@ Status StackGuard::hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
   return status;
 }
 
-Status StackGuard::adopt(int namespaceFd, uint32_t interfaceIndex,
+Status StackGuard::adopt(int namespaceFd, uint32_t interfaceIndex, bool lasting,
                          std::vector<Descriptor> descriptors,
                          std::unique_ptr<StackGuard>* guard) noexcept {
-  if (descriptors.size() != 2 ||
+  if (lasting || descriptors.size() != 2 ||
       !isProgramLink(descriptors[0].get(), BPF_ATTACH_TCX_INGRESS, interfaceIndex) ||
       !isProgramLink(descriptors[1].get(), BPF_ATTACH_TCX_EGRESS, interfaceIndex)) {
-    return hold(namespaceFd, interfaceIndex, guard);
+    return hold(namespaceFd, interfaceIndex, lasting, guard);
   }
   std::unique_ptr<StackGuard> made(new (std::nothrow) StackGuard(interfaceIndex));
   if (made == nullptr) return {StatusCode::Limit};
@@ -363,7 +363,7 @@ std::vector<int> StackGuard::descriptors() const {
 }
 
 StackGuard::~StackGuard() {
-  if (!filtered_) return;
+  if (!filtered_ || !owned_) return;
   (void)inNamespace(namespace_.get(),
                     [this] { return removeStackFilters(interfaceIndex_, filters_); });
 }

@@ -96,12 +96,15 @@ class StackGuard {
   // not what they should be, holds the interface like any other. Takes over filters that are there.
   //
   // Owner: takes the descriptors.
-  static Status adopt(int namespaceFd, uint32_t interfaceIndex, std::vector<Descriptor> descriptors,
+  static Status adopt(int namespaceFd, uint32_t interfaceIndex, bool lasting,
+                      std::vector<Descriptor> descriptors,
                       std::unique_ptr<StackGuard>* guard) noexcept;
   // What keeps the programs attached; none where there are filters. They stay ours.
   [[nodiscard]] std::vector<int> descriptors() const;
-  // Leaves the filters where they are when this goes: another process has taken the interface over.
-  void leave() noexcept { filtered_ = false; }
+  // Leaves the filters where they are when this goes, since the interface is another process's too,
+  // until own().
+  void leave() noexcept { owned_ = false; }
+  void own() noexcept { owned_ = true; }
 
  private:
   Descriptor namespace_;  // our own copy; none for the process's own
@@ -109,7 +112,8 @@ class StackGuard {
   Descriptor ingress_;  // the attached programs' links
   Descriptor egress_;
   StackFilters filters_;
-  bool filtered_ = false;  // `filters_` are there, and ours to take out
+  bool filtered_ = false;  // `filters_` are there
+  bool owned_ = true;      // and ours to take out
 };
 
 // Takes an interface from the kernel's own stack by the tc filters, which nothing but

@@ -221,9 +221,9 @@ export interface NativeDataplane {
   /** What another process needs to go on with a link; its descriptors stay the link's. */
   estateOf(linkId: number): NativeEstate;
   /** Goes on with what another process had; takes the descriptors, also when it fails. */
-  adoptLink(name: string, mac: string, estate: NativeEstate): number;
-  /** From now on what guards the links stays when they go. */
-  leave(): void;
+  adoptLink(name: string, mac: string, estate: NativeEstate, lasting: boolean): number;
+  /** Whether what guards the links, also those to come, stays when they go. */
+  share(isShared: boolean): void;
   continueFrom(generation: number): void;
   /**
    * Fills SavedConnection records from `place` (two words, zeros to begin with), which it moves on;

@@ -165,6 +165,7 @@ export class Dataplane {
   /** Interfaces of this process's own namespace, by link. */
   readonly #names = new Map<number, string>();
   readonly #inherited = new Map<string, LinkEstate>();
+  #isHeir = false;
   #lastErrand: Promise<unknown> = Promise.resolve();
   /** Connections that can be tracked at once. */
   readonly connectionsMax: number;
@@ -339,6 +340,11 @@ export class Dataplane {
     }
   }
 
+  /** An interface of this process's own namespace, which has been added, has another name now. */
+  renamed(linkId: number, name: string): void {
+    this.#names.set(linkId, name);
+  }
+
   /** Takes a link out, also while frames flow. Frames to it are dropped from then on. */
   removeLink(linkId: number): void {
     native(`remove link ${linkId}`, () => this.#native.removeLink(linkId));
@@ -477,19 +483,33 @@ export class Dataplane {
 
   /**
    * Keeps what another process has left of its interfaces until somebody adds them here: they are then
-   * taken over instead of opened. `forsake` gives up the rest.
+   * taken over instead of opened. Until `own` the interfaces are that one's too.
    *
    * Owner: takes the descriptors.
    */
   inherit(estates: readonly LinkEstate[]): void {
+    this.#isHeir = true;
+    this.#native.share(true);
     for (const estate of estates) this.#inherited.set(estate.interface, estate);
   }
 
+  /** Whether its interfaces are another process's too: whoever takes one must leave it as it is then. */
+  get isHeir(): boolean {
+    return this.#isHeir;
+  }
+
+  /** Whether there is something of this interface, of this process's own namespace, to take over. */
+  inherits(name: string): boolean {
+    return this.#inherited.has(name);
+  }
+
   /**
-   * Gives back what was inherited and not added: interfaces that nobody wants any more. What guards one is
-   * let go of only by whoever holds it, so each is taken first.
+   * The other process has gone for good. Gives back what was inherited and not added: interfaces that
+   * nobody wants any more. What guards one is let go of only by whoever holds it, so each is taken first.
    */
-  forsake(): void {
+  own(): void {
+    this.#isHeir = false;
+    this.#native.share(false);
     for (const { interface: name, kind } of [...this.#inherited.values()]) {
       const taken = this.#adopt({ interface: name }, [kind]);
       if (taken !== undefined) this.removeLink(taken.linkId);
@@ -517,7 +537,7 @@ export class Dataplane {
    * or will.
    */
   leave(): void {
-    this.#native.leave();
+    this.#native.share(true);
     this.close();
   }
 
@@ -526,7 +546,7 @@ export class Dataplane {
     options: InterfaceOptions,
     kinds: readonly LinkEstate["kind"][],
   ): { readonly kind: LinkEstate["kind"]; readonly linkId: number } | undefined {
-    const { interface: name, namespaceFd, mac } = options;
+    const { interface: name, namespaceFd, mac, lasting = false } = options;
     const estate = namespaceFd === undefined ? this.#inherited.get(name) : undefined;
     if (estate === undefined) return undefined;
     this.#inherited.delete(name);
@@ -538,7 +558,12 @@ export class Dataplane {
     return native(`take over ${name}`, () => ({
       kind,
       linkId: this.#added(
-        this.#native.adoptLink(name, mac ?? "", { ...estate, kind: inheritedKinds.indexOf(kind) }),
+        this.#native.adoptLink(
+          name,
+          mac ?? "",
+          { ...estate, kind: inheritedKinds.indexOf(kind) },
+          lasting,
+        ),
         options,
       ),
     }));

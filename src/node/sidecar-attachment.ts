@@ -56,6 +56,11 @@ export class SidecarAttachment implements Attachment {
   open(dataplane: Dataplane, tell: (line: string) => void): OpenAttachment {
     const place = new SidecarPlace(this.#config.interface, this.#config.stateFolder);
     const found = place.find();
+    const taking = new Taking(this.#config, place, dataplane, tell);
+    if (found.kind === "standing" && dataplane.inherits(frontLink(found))) {
+      taking.succeed(found);
+      return taking.opened();
+    }
     if (found.kind !== "nothing" && place.isHeld(found)) {
       throw new RefusalError(
         "environment",
@@ -63,7 +68,6 @@ export class SidecarAttachment implements Attachment {
         "stop that one first",
       );
     }
-    const taking = new Taking(this.#config, place, dataplane, tell);
     if (found.kind === "standing" && taking.resume(found)) return taking.opened();
     if (found.kind !== "nothing") {
       tell(`${this.name}: left half taken by a process that has gone: put right`);
@@ -102,6 +106,11 @@ export function restoreInterface(
   return true;
 }
 
+/** The interface by which frames of a front come to us. */
+function frontLink({ front, uplink }: Standing): string {
+  return front.kind === "veth" ? innerName(uplink.index) : front.name;
+}
+
 /** One interface on its way into our hands, in them, and out of them again. */
 class Taking {
   readonly #config: SidecarConfig;
@@ -112,6 +121,7 @@ class Taking {
   #front: { readonly linkId: number; readonly kind: string } | undefined;
   #outside = 0;
   #uplink = 0;
+  #isSuccession = false;
 
   constructor(
     config: SidecarConfig,
@@ -135,6 +145,9 @@ class Taking {
       const made = readLink(frontName(state.index));
       if (made === undefined) throw new Error(`${frontName(state.index)} is gone`);
       const differing = this.#place.moveToFront(state, made);
+      if (this.#front.kind === "tap") {
+        this.#dataplane.renamed(this.#front.linkId, this.#config.interface);
+      }
       if (differing.length > 0) {
         this.#say(`could not copy ${differing.join(", ")}: /proc/sys cannot be written to`);
       }
@@ -157,6 +170,19 @@ class Taking {
       return true;
     } catch (error) {
       this.#removeLinks(); // closed before, closed now
+      throw error;
+    }
+  }
+
+  /** Goes on where another process stands, which leaves it as it is. Errors: it is so still. */
+  succeed(found: Standing): void {
+    this.#isSuccession = true;
+    this.#uplink = found.uplink.index;
+    try {
+      this.#front = this.#attachFront(found);
+      this.#openUplink();
+    } catch (error) {
+      this.#removeLinks();
       throw error;
     }
   }
@@ -199,12 +225,11 @@ class Taking {
     }
   }
 
-  #attachFront({ front, uplink }: Standing): { linkId: number; kind: string } | undefined {
-    if (front.kind === "veth") {
-      return this.#keep(this.#takeInner(innerName(uplink.index), front.mac), "veth");
-    }
+  #attachFront(found: Standing): { linkId: number; kind: string } | undefined {
+    const { kind, mac } = found.front;
+    const name = frontLink(found);
+    if (kind === "veth") return this.#keep(this.#takeInner(name, mac), "veth");
     try {
-      const { name, mac } = front;
       return this.#keep(this.#dataplane.addTap({ name, mac, lasting: true }), "tap");
     } catch (error) {
       // It was made for another number of workers.
@@ -246,12 +271,17 @@ class Taking {
       const texts = unknown.map(formatAddress).join(", ");
       this.#say(`has ${texts}, which ${podText(pod)} has not: what it sends from there is dropped`);
     }
-    if (!adopt) return;
+    // Whoever has stood here before knows them better than the kernel.
+    if (!adopt || this.#isSuccession) return;
     const { adopted, denied } = adoptConnections(this.#dataplane, table, zone, own);
     this.#say(`${adopted} established connections adopted, ${denied} denied`);
   }
 
   #close(): void {
+    if (this.#isSuccession && this.#dataplane.isHeir) {
+      this.#removeLinks();
+      return;
+    }
     if (this.#config.onStop === "block") {
       this.#removeLinks();
       this.#say("stays in place, and nothing passes: sluice sidecar --restore undoes it");

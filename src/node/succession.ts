@@ -35,7 +35,6 @@ export class Succession {
   readonly #store: DescriptorStore;
   #predecessor: Predecessor | undefined;
   #hasEntered = false;
-  #isHeir = false;
   #settle: () => void = () => {};
   /** Another process has taken this one's place. */
   readonly untilSucceeded = new Promise<void>((resolve) => {
@@ -52,7 +51,7 @@ export class Succession {
    * fails now.
    */
   get isHeir(): boolean {
-    return this.#isHeir;
+    return this.#options.dataplane.isHeir;
   }
 
   /**
@@ -72,7 +71,6 @@ export class Succession {
       return generation;
     }
     const { estate, file } = left;
-    this.#isHeir = true;
     dataplane.continueFrom(estate.generation);
     dataplane.inherit(estate.links);
     attachments.inherit(estate.zones);
@@ -87,9 +85,8 @@ export class Succession {
       host.tell(`taken over from version ${estate.version}, but connections: ${error.message}`);
     }
     await left.settle();
-    dataplane.forsake();
+    dataplane.own();
     attachments.start();
-    this.#isHeir = false;
     this.#hasEntered = true;
     return generation;
   }
