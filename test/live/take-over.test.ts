@@ -37,9 +37,11 @@ const obstacle =
 
 const allowedPort = 5432;
 const deniedPort = 5433;
-/** How much goes through, and for how long; `npm run test:restart` asks for a gigabyte. */
-const mebibytes = Number(process.env["SLUICE_RESTART_MEBIBYTES"] ?? 192);
-const seconds = Number(process.env["SLUICE_RESTART_SECONDS"] ?? 5);
+/** How much goes through at least, and how fast; `npm run test:restart` asks for a gigabyte. */
+const mebibytes = Number(process.env["SLUICE_RESTART_MEBIBYTES"] ?? 16);
+const pace = 40;
+/** Successions in each transfer. */
+const rounds = Number(process.env["SLUICE_RESTART_ROUNDS"] ?? 2);
 const payment = "10.1.2.20";
 const database = "10.1.2.30";
 
@@ -119,31 +121,31 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     return JSON.parse(stdout) as Answer;
   }
 
-  /** A transfer from the network to the pod. */
-  async function transfer(size = mebibytes, lasts = seconds) {
+  /** A transfer from the network to the pod, until it is `done`. */
+  async function transfer(size = mebibytes) {
+    const program = join(root, "test/live/transfer.mjs");
     const peer = (namespace: number, ...words: string[]) => {
-      const child = enter(
-        namespace,
-        process.execPath,
-        join(root, "dist/cli/demo-peer.js"),
-        ...words,
-      );
+      const child = enter(namespace, process.execPath, program, ...words);
       const lines: PeerLine[] = [];
       createInterface({ input: child.stdout! }).on("line", (line) => lines.push(JSON.parse(line)));
       return { child, lines };
     };
     const port = String(allowedPort);
-    const server = peer(pod, "serve", database, port);
+    const server = peer(pod, "receive", database, port);
     await until("the server", () => server.lines.length > 0);
-    const client = peer(network, "send", database, port, String(size), String(lasts));
+    const client = peer(network, "send", database, port, String(size), String(pace));
     const bytes = () => server.lines.at(-1)?.bytes ?? 0;
     await until("traffic", () => bytes() > 0);
     return {
       bytes,
       /** Waits for the end, and expects it to be whole. */
       async done() {
-        await until("the end", () => client.child.exitCode !== null, lasts * 1_000 + 30_000);
+        client.child.stdin!.write("end\n");
+        const isOver = () => client.child.exitCode !== null;
+        await until("the end", isOver, (size / pace) * 2_000 + 30_000);
         expect(client.lines.at(-1)).toMatchObject({ done: true, intact: true });
+        server.child.stdin!.end();
+        await until("the end of the server", () => server.child.exitCode !== null);
       },
     };
   }
@@ -176,11 +178,12 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
   }
 
   test.each([
-    ["af-packet", ["1", "1", "1"]],
+    ["af-packet", ["1"]],
     ["af-packet", ["2", "2", "1", "3"]],
     ["af-xdp", ["1", "1", "2"]],
-  ] as const)("a transfer goes on over %s, with %j workers", async (link, workers) => {
-    const [initial, ...later] = workers;
+  ] as const)("a transfer goes on over %s, with %j workers", async (link, counts) => {
+    const workers = counts.length === 1 ? Array<string>(rounds + 1).fill("1") : counts;
+    const [initial = "1", ...later] = workers;
     let before = await first("--link", link, "--workers", initial);
     expect(before.said.text).toContain(`inside: ${link}`);
     const knocking = await knock();
@@ -217,7 +220,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     const knocking = await knock();
     const going = await transfer();
     const resumes = () => before.said.text.split("going on").length - 1;
-    for (let round = 1; round <= 4; round++) {
+    for (let round = 1; round <= rounds; round++) {
       const predecessor = await askForPlace(socket, () => {});
       const estate = readEstate(predecessor!.estate);
       expect(estate.links.map((each) => each.interface).sort()).toEqual(["inside", "outside"]);
@@ -234,7 +237,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     await going.done();
 
     // Real ones, killed whenever it may be; the last moment is the one when the place is theirs.
-    for (let round = 0; round < 6 && before.child.exitCode === null; round++) {
+    for (let round = 0; round < 2 + rounds && before.child.exitCode === null; round++) {
       const next = run("--take-over");
       const isNear = () => next.said.text.includes("(taken over)") || next.isReady();
       if (round % 2 === 0) await until("the take-over", isNear);
@@ -243,7 +246,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
       await until("its end", () => next.child.signalCode !== null);
     }
     if (before.child.exitCode !== null) await first("--take-over");
-    await (await transfer(8, 0.3)).done();
+    await (await transfer(1)).done();
     expect(knocking.answers()).toEqual([]);
   });
 
@@ -299,7 +302,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     await ask("start", isReady);
     const knocking = await knock();
     const going = await transfer();
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < rounds; round++) {
       await ask("stop SIGTERM", hasEnded);
       expect(stored()).toBeGreaterThan(2);
       await pause(100);
@@ -308,8 +311,10 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
       expect(stored()).toBe(0);
       await until("more traffic", () => going.bytes() > bytes);
     }
-    expect(said().match(/taken over from version .*: (\d+) of \1 connections/g)).toHaveLength(3);
-    expect(status()).toBe("generation 4 is in force");
+    expect(said().match(/taken over from version .*: (\d+) of \1 connections/g)).toHaveLength(
+      rounds,
+    );
+    expect(status()).toBe(`generation ${rounds + 1} is in force`);
     await going.done();
     expect(knocking.answers()).toEqual([]);
     // SIGINT is for good: nothing is stored.
