@@ -11,6 +11,7 @@ import { type Connection, connectionKeyBytes, decodeConnections } from "./connec
 import { DataplaneError, native } from "./errors.js";
 import type { DropReasonWord } from "./events.js";
 import {
+  clearFailOpen,
   closeDescriptor,
   configureInterface,
   createNamespace,
@@ -512,7 +513,9 @@ export class Dataplane {
     this.#native.share(false);
     for (const { interface: name, kind } of [...this.#inherited.values()]) {
       const taken = this.#adopt({ interface: name }, [kind]);
-      if (taken !== undefined) this.removeLink(taken.linkId);
+      if (taken === undefined) continue;
+      if (kind !== "tap") clearFailOpen(undefined, name);
+      this.removeLink(taken.linkId);
     }
   }
 

@@ -42,12 +42,14 @@ export class WireAttachment implements Attachment {
       taken.push({ name, linkId });
       tell(`${name}: ${kind} (${why})`);
       // An earlier process may have died there: whether this one may is for its own config to say.
-      clearFailOpen(undefined, name);
+      if (!dataplane.isHeir) clearFailOpen(undefined, name);
       return linkId;
     };
     const close = () => {
-      // Before they are let go: in between, frames would pass unjudged.
-      for (const { name } of taken) forget(() => clearFailOpen(undefined, name));
+      // Before they are let go: in between, frames would pass unjudged. Another process's stays its own.
+      if (!dataplane.isHeir) {
+        for (const { name } of taken) forget(() => clearFailOpen(undefined, name));
+      }
       for (const { linkId } of taken.splice(0)) dataplane.removeLink(linkId);
     };
     try {
@@ -62,7 +64,10 @@ export class WireAttachment implements Attachment {
           { name: outside, linkId: ends.outside, role: "uplink", failMode },
         ],
         started() {
-          if (failMode === "closed") return;
+          if (failMode === "closed") {
+            for (const { name } of taken) clearFailOpen(undefined, name);
+            return;
+          }
           setFailOpen(undefined, inside, outside);
           tell(
             `WARNING: ${inside}, ${outside}: fail open: should this process die, everything passes between them unjudged`,
