@@ -36,6 +36,7 @@ class FloodBench : public Bench {
     inside_.wire = true;
     outside_ = inside_;
     outside_.linkId = 1;
+    outside_.endpointId = 0;
     outside_.role = LinkRole::Uplink;
     bool open = true;
     for (uint32_t flow = 0; flow < FLOOD_ESTABLISHED; ++flow) {

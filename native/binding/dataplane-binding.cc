@@ -31,8 +31,9 @@ namespace sluice {
 namespace {
 
 constexpr int NOTICE_MS = 5;
-// Beside the drops: connections, events lost, generation; connections opened, closed, cut, evicted.
-constexpr size_t COUNTER_WORDS_FIRST = 7;
+// Beside the drops: connections, events lost, generation; connections opened, closed, cut, evicted,
+// audited; answers to what was denied.
+constexpr size_t COUNTER_WORDS_FIRST = 9;
 // Connections that may open while they are being listed.
 constexpr size_t LIST_SLACK = 1'024;
 
@@ -126,13 +127,15 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     options.filter.connectionsMax = wordOf(info[0]);
     options.filter.fragmentsMax = wordOf(info[1]);
     options.eventsMax = wordOf(info[2]);
-    options.filter.staleFlows = info[3].ToBoolean() ? StaleFlows::Recheck : StaleFlows::Keep;
+    options.filter.established = static_cast<Established>(wordOf(info[3]));
     options.filter.loose = info[4].ToBoolean();
     options.workers = wordOf(info[5]);
     options.poll = static_cast<PollMode>(wordOf(info[6]));
+    options.rejects = info[8].ToBoolean();
     if (const int cpu = intOf(info[7]); cpu >= 0) options.cpu = static_cast<uint32_t>(cpu);
     Status status;
-    if (options.poll > PollMode::Sleep) status = {StatusCode::Argument};
+    if (options.poll > PollMode::Sleep || options.filter.established > Established::Cut)
+      status = {StatusCode::Argument};
     if (status.ok()) status = Dataplane::create(options, &dataplane_);
     buffers_.resize(status.ok() ? options.workers : 0);
     for (auto& buffers : buffers_) {
@@ -374,6 +377,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     words[4] = dataplane_->sumOf(&FilterCounters::closed);
     words[5] = dataplane_->sumOf(&FilterCounters::cut);
     words[6] = dataplane_->sumOf(&FilterCounters::evicted);
+    words[7] = dataplane_->sumOf(&FilterCounters::audited);
+    words[8] = dataplane_->rejects();
     for (size_t reason = 0; reason < DROP_REASON_COUNT; ++reason) {
       words[COUNTER_WORDS_FIRST + reason] = dataplane_->drops(static_cast<DropReason>(reason));
     }

@@ -17,6 +17,7 @@ class TableBinding : public Napi::ObjectWrap<TableBinding> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTable",
                        {InstanceMethod<&TableBinding::classify>("classify"),
+                        InstanceMethod<&TableBinding::audit>("audit"),
                         InstanceMethod<&TableBinding::locate>("locate")});
   }
 
@@ -49,6 +50,12 @@ class TableBinding : public Napi::ObjectWrap<TableBinding> {
     const auto verdicts = bytesOf(info[1], "verdicts");
     if (info.Env().IsExceptionPending()) return;
     sluice::classify(view_, tuplesOf(info, verdicts, 1), verdicts.data());
+  }
+
+  void audit(const Napi::CallbackInfo& info) {
+    const auto verdicts = bytesOf(info[1], "verdicts");
+    if (info.Env().IsExceptionPending()) return;
+    sluice::audit(view_, tuplesOf(info, verdicts, 1), verdicts.data());
   }
 
   void locate(const Napi::CallbackInfo& info) {

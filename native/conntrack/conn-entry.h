@@ -72,7 +72,7 @@ struct alignas(64) ConnEntry {
   uint32_t ignoredSynEnd = 0;
   uint16_t ignoredSynWindow = 0;
   uint8_t ignoredSynScale = 0;
-  uint8_t reserved = 0;
+  uint8_t auditedBy = 0;     // who would deny it if audited policies were enforced: a DeniedBy
   uint32_t home = 0;         // bucket that its hash names
   uint32_t previous = NONE;  // in the list of unreplied connections
   uint32_t next = NONE;      // there, or in the list of free entries
@@ -103,6 +103,7 @@ struct ClosedConn {
   FlowKey key;  // of its first packet
   uint32_t packets = 0;
   uint64_t bytes = 0;
+  uint8_t auditedBy = 0;
 };
 
 }  // namespace sluice

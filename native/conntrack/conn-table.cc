@@ -151,7 +151,7 @@ void ConnTable::remove(ConnEntry& entry) noexcept {
   }
   unlinkUnreplied(entry);
   if (closedCount_ < CLOSED_MAX) {
-    closed_[closedCount_++] = {originalKeyOf(entry), entry.packets, entry.bytes()};
+    closed_[closedCount_++] = {originalKeyOf(entry), entry.packets, entry.bytes(), entry.auditedBy};
   }
   entry.state = ConnState::None;
   entry.expiresUs = 0;

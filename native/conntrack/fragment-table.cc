@@ -31,6 +31,7 @@ struct alignas(64) FragmentTable::Datagram {
   uint32_t totalBytes = LENGTH_UNKNOWN;
   uint8_t rangeCount = 0;
   bool overlapped = false;
+  FragmentVerdict verdict;
   Range first;
   Range last;  // the fragment that came last, to know a copy of it
   std::array<Range, RANGES_MAX> ranges = {};
@@ -133,9 +134,10 @@ DropReason FragmentTable::reserve(const PacketView& view, uint8_t zone, uint64_t
   return DropReason::None;
 }
 
-void FragmentTable::admit(const PacketView& view, uint8_t zone, uint64_t nowUs,
-                          Datagram* datagram) noexcept {
+void FragmentTable::admit(const PacketView& view, uint8_t zone, uint64_t nowUs, Datagram* datagram,
+                          const FragmentVerdict& verdict) noexcept {
   *datagram = Datagram{};
+  datagram->verdict = verdict;
   datagram->key = keyOf(view, zone);
   datagram->expiresUs =
       nowUs + (view.key.family == 4 ? FRAGMENT_TIMEOUT_V4_US : FRAGMENT_TIMEOUT_V6_US);
@@ -143,6 +145,16 @@ void FragmentTable::admit(const PacketView& view, uint8_t zone, uint64_t nowUs,
   datagram->last = datagram->first;
   datagram->ranges[0] = datagram->first;
   datagram->rangeCount = 1;
+}
+
+FragmentVerdict* FragmentTable::verdictOf(const PacketView& view, uint8_t zone,
+                                          uint64_t nowUs) noexcept {
+  Datagram* datagram = find(keyOf(view, zone), nowUs);
+  return datagram != nullptr ? &datagram->verdict : nullptr;
+}
+
+void FragmentTable::forget(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept {
+  if (Datagram* datagram = find(keyOf(view, zone), nowUs)) datagram->expiresUs = 0;
 }
 
 DropReason FragmentTable::follow(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept {

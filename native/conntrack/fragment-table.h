@@ -13,6 +13,15 @@ namespace sluice {
 inline constexpr uint64_t FRAGMENT_TIMEOUT_V4_US = 30'000'000;
 inline constexpr uint64_t FRAGMENT_TIMEOUT_V6_US = 60'000'000;
 
+// By what a datagram's first fragment was let through: enough to judge it again.
+struct FragmentVerdict {
+  uint32_t generation = 0;  // of the table that judged
+  uint16_t port = 0;        // destination port of its connection's first packet
+  uint8_t protocol = 0;
+  bool isReply = false;  // it goes against that packet
+  bool related = false;  // it is an error about another packet
+};
+
 // Datagrams of which an allowed first fragment has passed, so that the later ones may follow.
 //
 // Shape:   sets of eight by keyed hash; a full set refuses new datagrams until one times out.
@@ -38,7 +47,16 @@ class FragmentTable {
                                    Datagram** datagram) noexcept;
 
   // Notes that the first fragment, for which `datagram` was reserved, has passed.
-  void admit(const PacketView& view, uint8_t zone, uint64_t nowUs, Datagram* datagram) noexcept;
+  void admit(const PacketView& view, uint8_t zone, uint64_t nowUs, Datagram* datagram,
+             const FragmentVerdict& verdict) noexcept;
+
+  // By what the datagram of a later fragment was let through, to be brought up to date; nullptr
+  // when it is not known.
+  [[nodiscard]] FragmentVerdict* verdictOf(const PacketView& view, uint8_t zone,
+                                           uint64_t nowUs) noexcept;
+
+  // Lets nothing more of a datagram through.
+  void forget(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept;
 
   // Says whether a later fragment may follow, and notes it. When its datagram is whole, it is
   // forgotten.

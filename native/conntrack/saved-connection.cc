@@ -1,6 +1,7 @@
 #include "native/conntrack/saved-connection.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -20,7 +21,8 @@ constexpr FlagNames FLAGS[] = {
     {ConnEntry::SYN_IGNORED, SAVED_SYN_IGNORED},
 };
 constexpr uint8_t FLAGS_ALL = SAVED_UNREPLIED | SAVED_NO_WINDOW | SAVED_SYN_IGNORED |
-                              SAVED_ACK_SEEN_OPENER | SAVED_ACK_SEEN_OTHER;
+                              SAVED_ACK_SEEN_OPENER | SAVED_ACK_SEEN_OTHER | SAVED_AUDITED_BY;
+constexpr int AUDITED_BY_SHIFT = std::countr_zero(uint32_t{SAVED_AUDITED_BY});
 constexpr uint8_t ICMP_KIND_MASK = 0x7f;
 constexpr uint8_t WINDOW_SCALE_MAX = 14;
 constexpr uint64_t REMAINING_US_MAX =
@@ -96,6 +98,7 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
   for (const FlagNames& names : FLAGS) {
     if ((entry.flags & names.entry) != 0) saved->flags |= names.saved;
   }
+  saved->flags |= static_cast<uint8_t>(entry.auditedBy << AUDITED_BY_SHIFT);
   for (size_t each = 0; each < 2; ++each) {
     const size_t end = each == 0 ? entry.opener() : 1u - entry.opener();
     saved->sentEnd[each] = entry.tcp[end].sentEnd;
@@ -144,6 +147,7 @@ bool restoreConn(const SavedConnection& saved, uint32_t generationMax, uint64_t 
       entry->flags |= names.entry;
     }
   }
+  entry->auditedBy = static_cast<uint8_t>((saved.flags & SAVED_AUDITED_BY) >> AUDITED_BY_SHIFT);
   if (key.protocol == PROTOCOL_TCP) restoreTcp(saved, entry);
   if ((saved.flags & SAVED_UNREPLIED) == 0) table->markReplied(*entry);
   return true;

@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0x17ba1112u;
+inline constexpr uint32_t LAYOUT_HASH = 0x6fcd10d3u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -32,6 +32,7 @@ inline constexpr uint32_t SAVED_NO_WINDOW = 2u;
 inline constexpr uint32_t SAVED_SYN_IGNORED = 4u;
 inline constexpr uint32_t SAVED_ACK_SEEN_OPENER = 8u;
 inline constexpr uint32_t SAVED_ACK_SEEN_OTHER = 16u;
+inline constexpr uint32_t SAVED_AUDITED_BY = 96u;
 
 // Which of a port set's page indexes answers for a protocol.
 enum class ProtocolSlot : uint8_t {
@@ -153,13 +154,16 @@ enum class FlowEventKind : uint8_t {
   Dropped,
   // an existing connection is no longer allowed
   Cut,
+  // a frame passed that audited policies would have denied
+  Audited,
 };
-inline constexpr size_t FLOW_EVENT_KIND_COUNT = 4;
-inline constexpr std::array<std::string_view, 4> flowEventKindWords = {{
+inline constexpr size_t FLOW_EVENT_KIND_COUNT = 5;
+inline constexpr std::array<std::string_view, 5> flowEventKindWords = {{
     "opened",
     "closed",
     "dropped",
     "cut",
+    "audited",
 }};
 
 // State of a tracked connection.
@@ -548,7 +552,7 @@ struct FlowEvent {
   uint32_t generation;  // of the table that judged
   uint32_t lostBefore;  // events that found the ring full since the last record
   uint16_t linkId;  // link that the frame came in by
-  uint8_t deniedBy;  // bit 0 egress, bit 1 ingress
+  uint8_t deniedBy;  // bit 0 egress, bit 1 ingress; Audited and Closed: who would have denied
   uint8_t tcpFlags;  // of the frame; 0 when it is no TCP
   uint32_t frameBytes;  // length of the frame; 0 for Closed
   uint64_t totalPackets;  // Closed: frames of the connection, both ways; a superframe is one
@@ -587,7 +591,7 @@ struct ConnectionRecord {
   uint8_t protocol;  // IP protocol number
   uint8_t family;  // 4 or 6
   uint8_t state;  // ConnState
-  uint8_t assured;  // 1 when it never gives way to a new connection
+  uint8_t flags;  // bit 0: it never gives way to a new connection; bits 1 and 2: audited policies would deny its egress, its ingress
 };
 static_assert(sizeof(ConnectionRecord) == 104);
 static_assert(offsetof(ConnectionRecord, source) == 0);
@@ -602,7 +606,7 @@ static_assert(offsetof(ConnectionRecord, destinationPort) == 98);
 static_assert(offsetof(ConnectionRecord, protocol) == 100);
 static_assert(offsetof(ConnectionRecord, family) == 101);
 static_assert(offsetof(ConnectionRecord, state) == 102);
-static_assert(offsetof(ConnectionRecord, assured) == 103);
+static_assert(offsetof(ConnectionRecord, flags) == 103);
 
 // One tracked connection, as it goes from a process to its successor, which may be of another version: a change here, or to ConnState, needs another SAVED_CONNECTIONS_VERSION. The end that opened it comes first.
 struct SavedConnection {
@@ -749,10 +753,11 @@ enum class SectionId : uint8_t {
   rowInfos,  // RowInfo: one for each row
   rowLists,  // u32: policy and rule indexes that rowInfos refer to
   originSets,  // u32: sets of origin classes: count, then that many ids, ascending
+  auditRows,  // EndpointRow: rows of each local endpoint with the audited policies; empty when nothing is audited
 };
-inline constexpr size_t SECTION_COUNT = 18;
+inline constexpr size_t SECTION_COUNT = 19;
 // Bytes of one element, and how many elements belong together, by SectionId.
-inline constexpr std::array<uint32_t, 18> sectionElementBytes = {{
+inline constexpr std::array<uint32_t, 19> sectionElementBytes = {{
     4,
     4,
     4,
@@ -771,8 +776,9 @@ inline constexpr std::array<uint32_t, 18> sectionElementBytes = {{
     16,
     4,
     4,
+    8,
 }};
-inline constexpr std::array<uint32_t, 18> sectionGroup = {{
+inline constexpr std::array<uint32_t, 19> sectionGroup = {{
     65536,
     256,
     65536,
@@ -784,6 +790,7 @@ inline constexpr std::array<uint32_t, 18> sectionGroup = {{
     1,
     256,
     8,
+    1,
     1,
     1,
     1,

@@ -56,4 +56,12 @@ void classify(const TableView& view, std::span<const FlowTuple> tuples,
   }
 }
 
+void audit(const TableView& view, std::span<const FlowTuple> tuples, DeniedBy* verdicts) noexcept {
+  for (const FlowTuple& tuple : tuples) {
+    *verdicts++ =
+        view.audit(view.leafOf(tuple.source, tuple.family),
+                   view.leafOf(tuple.destination, tuple.family), tuple.protocol, tuple.port);
+  }
+}
+
 }  // namespace sluice

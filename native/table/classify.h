@@ -13,4 +13,7 @@ namespace sluice {
 void classify(const TableView& view, std::span<const FlowTuple> tuples,
               DeniedBy* verdicts) noexcept;
 
+// The same with the audited policies: each verdict is what TableView::audit() says.
+void audit(const TableView& view, std::span<const FlowTuple> tuples, DeniedBy* verdicts) noexcept;
+
 }  // namespace sluice

@@ -179,6 +179,7 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
   opened.trieV6Entries_ = sectionOf<uint32_t>(blob, SectionId::trieV6Entries);
   opened.leaves_ = sectionOf<Leaf>(blob, SectionId::leaves);
   opened.endpoints_ = sectionOf<EndpointRow>(blob, SectionId::endpoints);
+  opened.auditRows_ = sectionOf<EndpointRow>(blob, SectionId::auditRows);
   opened.cells_ = sectionOf<uint16_t>(blob, SectionId::cells);
   opened.portSets_ = sectionOf<PortSet>(blob, SectionId::portSets);
   opened.portPageIndexes_ = sectionOf<uint16_t>(blob, SectionId::portPageIndexes);
@@ -201,10 +202,14 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
     const bool endpointFits = leaf.endpointId == NONE || leaf.endpointId < endpointCount;
     if (leaf.classId >= header.classCount || !endpointFits) return {StatusCode::TableBounds};
   }
-  for (const EndpointRow& endpoint : opened.endpoints_) {
-    if (endpoint.ingressRow >= header.rowCount || endpoint.egressRow >= header.rowCount) {
-      return {StatusCode::TableBounds};
-    }
+  if (!opened.auditRows_.empty() && opened.auditRows_.size() != endpointCount) {
+    return {StatusCode::TableBounds};
+  }
+  for (const auto rows : {opened.endpoints_, opened.auditRows_}) {
+    const bool fit = std::all_of(rows.begin(), rows.end(), [&header](const EndpointRow& row) {
+      return row.ingressRow < header.rowCount && row.egressRow < header.rowCount;
+    });
+    if (!fit) return {StatusCode::TableBounds};
   }
   const uint64_t cellCount = uint64_t{header.rowCount} * header.classCount;
   if (opened.cells_.size() != cellCount || !allBelow(opened.cells_, opened.portSets_.size())) {

@@ -63,23 +63,17 @@ class TableView {
   // Units: `port` is the destination port; ignored for protocols other than TCP, UDP and SCTP.
   [[nodiscard]] DeniedBy decide(uint32_t sourceLeaf, uint32_t destinationLeaf, uint8_t protocol,
                                 uint16_t port) const noexcept {
-    const Leaf& source = leaves_[sourceLeaf];
-    const Leaf& destination = leaves_[destinationLeaf];
-    if (source.endpointId == destination.endpointId) {
-      return 0;  // to itself, or nobody's here
-    }
-    const ProtocolSlot slot = protocolSlot(protocol);
-    const uint16_t slotPort = slot == ProtocolSlot::Other ? uint16_t{0} : port;
-    DeniedBy denied = 0;
-    if (source.endpointId != NONE &&
-        !allows(endpoints_[source.endpointId].egressRow, destination.classId, slot, slotPort)) {
-      denied |= DENIED_BY_EGRESS;
-    }
-    if (destination.endpointId != NONE &&
-        !allows(endpoints_[destination.endpointId].ingressRow, source.classId, slot, slotPort)) {
-      denied |= DENIED_BY_INGRESS;
-    }
-    return denied;
+    return decideBy(endpoints_, sourceLeaf, destinationLeaf, protocol, port);
+  }
+
+  // Whether policies are audited: whether audit() can differ from decide().
+  [[nodiscard]] bool hasAudit() const noexcept { return !auditRows_.empty(); }
+
+  // Judges like decide(), as if the audited policies were enforced too.
+  [[nodiscard]] DeniedBy audit(uint32_t sourceLeaf, uint32_t destinationLeaf, uint8_t protocol,
+                               uint16_t port) const noexcept {
+    return decideBy(hasAudit() ? auditRows_ : endpoints_, sourceLeaf, destinationLeaf, protocol,
+                    port);
   }
 
   // The same from a key: both addresses are looked up first.
@@ -131,6 +125,28 @@ class TableView {
   }
 
  private:
+  [[nodiscard]] DeniedBy decideBy(std::span<const EndpointRow> rows, uint32_t sourceLeaf,
+                                  uint32_t destinationLeaf, uint8_t protocol,
+                                  uint16_t port) const noexcept {
+    const Leaf& source = leaves_[sourceLeaf];
+    const Leaf& destination = leaves_[destinationLeaf];
+    if (source.endpointId == destination.endpointId) {
+      return 0;  // to itself, or nobody's here
+    }
+    const ProtocolSlot slot = protocolSlot(protocol);
+    const uint16_t slotPort = slot == ProtocolSlot::Other ? uint16_t{0} : port;
+    DeniedBy denied = 0;
+    if (source.endpointId != NONE &&
+        !allows(rows[source.endpointId].egressRow, destination.classId, slot, slotPort)) {
+      denied |= DENIED_BY_EGRESS;
+    }
+    if (destination.endpointId != NONE &&
+        !allows(rows[destination.endpointId].ingressRow, source.classId, slot, slotPort)) {
+      denied |= DENIED_BY_INGRESS;
+    }
+    return denied;
+  }
+
   [[nodiscard]] uint32_t leafOfV4(const uint8_t* address) const noexcept {
     uint32_t entry = trieV4Root_[static_cast<size_t>(address[0]) << 8 | address[1]];
     for (size_t byteIndex = 2; (entry & TRIE_CHILD_BIT) != 0; ++byteIndex) {
@@ -188,6 +204,7 @@ class TableView {
   std::span<const uint32_t> trieV6Entries_;
   std::span<const Leaf> leaves_;
   std::span<const EndpointRow> endpoints_;
+  std::span<const EndpointRow> auditRows_;
   std::span<const uint16_t> cells_;
   std::span<const PortSet> portSets_;
   std::span<const uint16_t> portPageIndexes_;

@@ -151,6 +151,7 @@ Blob BlobBuilder::build() const {
   put(SectionId::trieV6Entries, v6Entries);
   put(SectionId::leaves, leaves_);
   put(SectionId::endpoints, endpoints_);
+  put(SectionId::auditRows, auditRows_);
   put(SectionId::cells, cells_);
   put(SectionId::portSets, portSets_);
   put(SectionId::portPageIndexes, pageIndexes_);

@@ -45,6 +45,8 @@ class BlobBuilder {
   uint32_t addPortSet(const std::vector<Ports>& ports);
   uint32_t addLeaf(Leaf leaf);
   uint32_t addEndpoint(EndpointRow endpoint);
+  // One for each endpoint, or none at all.
+  void addAuditRow(EndpointRow row) { auditRows_.push_back(row); }
   // rows × classes port-set numbers, row by row.
   void setCells(uint32_t rows, uint32_t classes, const std::vector<uint32_t>& cells);
   // The leaf of every address that is not mapped.
@@ -59,6 +61,7 @@ class BlobBuilder {
   std::map<std::array<uint8_t, 16>, uint32_t> v6_;
   std::vector<Leaf> leaves_;
   std::vector<EndpointRow> endpoints_;
+  std::vector<EndpointRow> auditRows_;
   std::vector<uint16_t> cells_;
   std::vector<PortSet> portSets_;
   std::vector<uint16_t> pageIndexes_;

@@ -132,18 +132,131 @@ TEST("filter: a swap cuts what the new table denies, on its next packet, unless 
     handshake(pod, 0, family);
     pod.publish();
     CHECK(serverData(pod, 1, family).passes());
-    pod.publish(true);
+    pod.publish(OnePod::Policy::DenyAll);
     const Judgement cut = serverData(pod, 2, family);
     CHECK(cut.cut && cut.reason == DropReason::PolicyEgress && cut.deniedBy == DENIED_BY_EGRESS);
     CHECK(pod.filter->connectionCount() == 0);
     CHECK(serverData(pod, 3, family).reason == DropReason::NoConnection);
     CHECK(pod.filter->counters().cut.read() == 1);
   }
-  OnePod pod({.staleFlows = StaleFlows::Keep});
+  OnePod pod({.established = Established::Keep});
   handshake(pod, 0);
-  pod.publish(true);
+  pod.publish(OnePod::Policy::DenyAll);
   CHECK(serverData(pod, 1).passes());
   CHECK(serverData(pod, 2).passes());
+}
+
+TEST("filter: with Cut a swap ends what the new table denies without waiting for packets") {
+  for (const auto established : {Established::Recheck, Established::Cut}) {
+    OnePod pod({.established = established});
+    handshake(pod, 0);
+    CHECK(pod.fromPod(udpFrame(4, POD, 4000, SERVER, 53), 1).opened);
+    const uint32_t before = pod.table->generation;
+    pod.publish();
+    while (pod.filter->sweep(*pod.table, 2)) CHECK(pod.table->generation > before);
+    CHECK(pod.filter->connectionCount() == 2 && pod.filter->cut().empty());
+    pod.publish(OnePod::Policy::DenyAll);
+    while (pod.filter->sweep(*pod.table, 3)) CHECK(pod.filter->connectionCount() <= 2);
+    if (established == Established::Recheck) {
+      CHECK(pod.filter->connectionCount() == 2);
+      continue;
+    }
+    CHECK(pod.filter->connectionCount() == 0);
+    CHECK(pod.filter->counters().cut.read() == 2);
+    REQUIRE(pod.filter->cut().size() == 2);
+    for (const CutConn& cut : pod.filter->cut()) {
+      CHECK(cut.swept && cut.deniedBy == DENIED_BY_EGRESS && cut.endpoint[cut.opener] == 0);
+    }
+  }
+}
+
+TEST("filter: what audited policies alone deny passes, and is told from what is allowed") {
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    OnePod pod;
+    pod.publish(OnePod::Policy::Audited);
+    const auto allowed = pod.fromPod(udpFrame(family, POD, 4000, SERVER, 53), 0);
+    CHECK(allowed.opened && allowed.auditedBy == 0);
+    const auto audited = pod.fromPod(udpFrame(family, POD, 4000, STRANGER, 53), 0);
+    CHECK(audited.opened && audited.passes() && audited.auditedBy == DENIED_BY_EGRESS);
+    CHECK(audited.deniedBy == 0);
+    const auto inward = tcpFrame(family, STRANGER, 4000, POD, 22, {.flags = TCP_SYN});
+    CHECK(pod.fromNet(inward, 0).auditedBy == DENIED_BY_INGRESS);
+    // Once for a connection, not for each of its packets.
+    CHECK(pod.fromPod(udpFrame(family, POD, 4000, STRANGER, 53), 1).auditedBy == 0);
+    CHECK(pod.filter->counters().audited.read() == 2);
+    CHECK(pod.filter->counters().opened.read() == 3);
+
+    // Only policy is audited: who sends by another's name is still dropped.
+    FrameBuilder forged(family, STRANGER, SERVER, PROTOCOL_UDP);
+    forged.sourceMac = OnePod::POD_MAC;
+    forged.payload.resize(16);
+    CHECK(pod.fromPod(forged.build(), 2).reason == DropReason::SpoofedSource);
+
+    // A table that enforces cuts it; one that audits less tells once and forgets.
+    pod.publish(OnePod::Policy::Audited);
+    CHECK(pod.fromPod(udpFrame(family, POD, 4000, STRANGER, 53), 3).auditedBy == 0);
+    pod.publish();
+    const auto cut = pod.fromPod(udpFrame(family, POD, 4000, STRANGER, 53), 4);
+    CHECK(cut.cut && cut.reason == DropReason::PolicyEgress);
+    bool told = false;
+    for (const ClosedConn& closed : pod.filter->closed()) {
+      told = told || closed.auditedBy == DENIED_BY_EGRESS;
+    }
+    CHECK(told);
+  }
+}
+
+TEST("filter: a connection that a newer table audits is told of once, by its first packet's key") {
+  OnePod pod;
+  pod.publish(OnePod::Policy::AllowAll);
+  CHECK(pod.fromNet(udpFrame(4, STRANGER, 9000, POD, 4000), 0).auditedBy == 0);
+  pod.publish(OnePod::Policy::Audited);
+  const auto answer = pod.fromPod(udpFrame(4, POD, 4000, STRANGER, 9000), 1);
+  CHECK(answer.passes() && answer.auditedBy == DENIED_BY_INGRESS);
+  CHECK(answer.key.destinationPort == 4000 && answer.key.sourcePort == 9000);
+  CHECK(pod.fromPod(udpFrame(4, POD, 4000, STRANGER, 9000), 2).auditedBy == 0);
+  CHECK(pod.fromNet(udpFrame(4, STRANGER, 9000, POD, 4000), 2).auditedBy == 0);
+}
+
+TEST("filter: the sender may be told of what policy denies, and of nothing else") {
+  OnePod pod;
+  const auto syn = tcpFrame(4, POD, 4000, STRANGER, 22, {.flags = TCP_SYN});
+  CHECK(pod.fromPod(syn, 0).rejectable);
+  CHECK(pod.fromPod(udpFrame(6, POD, 4000, STRANGER, 9), 0).rejectable);
+  CHECK(pod.fromPod(echoFrame(4, POD, STRANGER, false, 1), 0).rejectable);
+  // Without a connection, a reset or an answer is no policy's business.
+  const auto reset = tcpFrame(4, POD, 4000, STRANGER, 22, {.flags = TCP_RST});
+  CHECK(!pod.fromPod(reset, 0).rejectable);
+  CHECK(!pod.fromPod(echoFrame(4, POD, STRANGER, true, 1), 0).rejectable);
+  FrameBuilder forged(4, STRANGER, POD, PROTOCOL_UDP);
+  forged.sourceMac = OnePod::POD_MAC;
+  forged.destinationMac = OnePod::PEER_MAC;
+  forged.payload.resize(16);
+  const Judgement spoofed = pod.fromPod(forged.build(), 0);
+  CHECK(!spoofed.passes() && !spoofed.rejectable);
+  FrameBuilder group(4, POD, STRANGER, PROTOCOL_UDP);
+  group.destination = {239, 1, 2, 3};
+  group.destinationMac = {1, 0, 0x5e, 1, 2, 3};
+  group.payload.resize(16);
+  append16(group.payload, 0);
+  const Judgement many = pod.fromPod(group.build(), 0);
+  CHECK(!many.passes() && !many.rejectable);
+  FrameBuilder wide(4, POD, STRANGER, PROTOCOL_UDP);
+  wide.destinationMac = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  wide.payload = {0, 9, 0, 9, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  const Judgement toAll = pod.fromPod(wide.build(), 0);
+  CHECK(toAll.reason == DropReason::PolicyEgress && !toAll.rejectable);
+  FrameBuilder part(4, POD, STRANGER, PROTOCOL_UDP);
+  part.fragment = 0x2000;
+  part.payload = {0, 9, 0, 9, 0, 200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  const Judgement first = pod.fromPod(part.build(), 0);
+  CHECK(first.reason == DropReason::PolicyEgress && !first.rejectable);
+
+  // A connection that a swap cuts tells both ends, but not in answer to a reset.
+  handshake(pod, 0);
+  pod.publish(OnePod::Policy::DenyAll);
+  const Judgement cut = serverData(pod, 1);
+  CHECK(cut.cut && cut.rejectable && pod.filter->cut().size() == 1);
 }
 
 TEST("filter: a dropped packet of a connection changes nothing") {

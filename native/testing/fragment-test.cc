@@ -57,6 +57,49 @@ TEST("fragments: what follows a refused first one is refused") {
   CHECK(pod.fromPod(fragment(4, 1, 64, 64, false, 13), 0).reason == DropReason::FragmentOrphan);
 }
 
+TEST("fragments: a datagram that a newer table denies gets no further") {
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    for (const auto established : {Established::Recheck, Established::Keep, Established::Cut}) {
+      OnePod pod({.established = established});
+      CHECK(pod.fromPod(fragment(family, 1, 0, 64, true), 0).passes());
+      pod.publish();
+      CHECK(pod.fromPod(fragment(family, 1, 64, 64, true), 1).passes());
+      pod.publish(OnePod::Policy::DenyAll);
+      const Judgement late = pod.fromPod(fragment(family, 1, 128, 64, true), 2);
+      if (established == Established::Keep) {
+        CHECK(late.passes());
+        continue;
+      }
+      CHECK(late.reason == DropReason::PolicyEgress && late.deniedBy == DENIED_BY_EGRESS);
+      CHECK(pod.fromPod(fragment(family, 1, 192, 30, false), 3).reason ==
+            DropReason::FragmentOrphan);
+    }
+  }
+}
+
+TEST("fragments: an answer's are judged again by what its connection was allowed for") {
+  OnePod pod;
+  const auto answer = [](uint32_t offset, bool more) {
+    FrameBuilder frame(4, 12, 10, PROTOCOL_UDP);
+    frame.identification = 7;
+    frame.fragment = static_cast<uint16_t>(offset / 8 | (more ? MORE : 0));
+    frame.payload.assign(64, 0);
+    if (offset == 0) {
+      frame.payload.assign(64, 0);
+      frame.payload[1] = 53;
+      frame.payload[2] = 0x10;
+      frame.payload[4] = 0x10;
+    }
+    return frame.build();
+  };
+  CHECK(pod.fromPod(udpFrame(4, 10, 0x1000, 12, 53), 0).opened);
+  CHECK(pod.fromNet(answer(0, true), 1).passes());
+  pod.publish();
+  CHECK(pod.fromNet(answer(64, true), 2).passes());
+  pod.publish(OnePod::Policy::DenyAll);
+  CHECK(pod.fromNet(answer(128, false), 3).reason == DropReason::PolicyEgress);
+}
+
 TEST("fragments: an overlap spoils the datagram, a copy does not") {
   struct Piece {
     uint32_t offset;

@@ -235,9 +235,11 @@ TEST("hostile: a batch is judged as its frames would be, one after the other") {
       frames[at].length = static_cast<uint32_t>(bytes[at].size());
     }
     if (below(50) == 0) {
-      const bool denyAll = below(2) == 0;
-      together.publish(denyAll);
-      alone.publish(denyAll);
+      using Policy = OnePod::Policy;
+      const Policy policies[] = {Policy::Usual, Policy::DenyAll, Policy::AllowAll, Policy::Audited};
+      const Policy policy = policies[below(4)];
+      together.publish(policy);
+      alone.publish(policy);
     }
     nowUs += below(3) * SECOND;
     std::vector<Judgement> judgements(frames.size());

@@ -12,7 +12,7 @@ constexpr uint8_t POD = 10;
 constexpr uint8_t FRIEND = 11;
 constexpr uint8_t SERVER = 12;
 
-Blob policy(bool denyAll) {
+Blob blobOf(OnePod::Policy policy) {
   enum Class : uint32_t { OTHERS, FRIENDS, SERVERS, WEB, CLASSES };
   BlobBuilder builder;
   const uint32_t nothing = builder.addPortSet({});
@@ -26,14 +26,20 @@ Blob policy(bool denyAll) {
   const uint32_t https = builder.addPortSet({{ProtocolSlot::Tcp, 443, 443}});
   std::vector<uint32_t> ingress = {nothing, http, nothing, nothing};
   std::vector<uint32_t> egress = {nothing, everything, service, https};
-  if (denyAll) {
+  if (policy == OnePod::Policy::DenyAll) {
     std::fill(ingress.begin(), ingress.end(), nothing);
     std::fill(egress.begin(), egress.end(), nothing);
   }
   std::vector<uint32_t> cells = ingress;
   cells.insert(cells.end(), egress.begin(), egress.end());
-  builder.setCells(2, CLASSES, cells);
-  builder.addEndpoint({.ingressRow = 0, .egressRow = 1});
+  cells.insert(cells.end(), CLASSES, everything);
+  builder.setCells(3, CLASSES, cells);
+  if (policy == OnePod::Policy::AllowAll || policy == OnePod::Policy::Audited) {
+    builder.addEndpoint({.ingressRow = 2, .egressRow = 2});
+  } else {
+    builder.addEndpoint({.ingressRow = 0, .egressRow = 1});
+  }
+  if (policy == OnePod::Policy::Audited) builder.addAuditRow({.ingressRow = 0, .egressRow = 1});
 
   builder.setDefaultLeaf(builder.addLeaf({OTHERS, NONE, OTHERS}));
   const uint32_t pod = builder.addLeaf({OTHERS, 0, OTHERS});
@@ -74,8 +80,8 @@ OnePod::OnePod(const FilterOptions& options) {
   publish();
 }
 
-void OnePod::publish(bool denyAll) {
-  const Blob blob = policy(denyAll);
+void OnePod::publish(Policy policy) {
+  const Blob blob = blobOf(policy);
   const std::array<uint32_t, 1> links = {0};
   uint32_t generation = 0;
   if (!slot.publish(blob.bytes(), links, &generation).ok()) std::abort();

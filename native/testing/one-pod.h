@@ -25,8 +25,10 @@ struct OnePod {
 
   explicit OnePod(const FilterOptions& options = {});
 
-  // Publishes the policy, or one that denies everything; the generation grows.
-  void publish(bool denyAll = false);
+  enum class Policy { Usual, DenyAll, AllowAll, Audited };
+  // Publishes the policy, or another: one that enforces nothing and audits the usual one. The
+  // generation grows.
+  void publish(Policy policy = Policy::Usual);
 
   Judgement fromPod(std::vector<uint8_t> bytes, uint64_t nowUs, Offload offload = {});
   Judgement fromNet(std::vector<uint8_t> bytes, uint64_t nowUs, Offload offload = {});

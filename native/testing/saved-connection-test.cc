@@ -21,6 +21,7 @@ namespace {
 constexpr uint8_t POD = 10;
 constexpr uint8_t FRIEND = 11;
 constexpr uint8_t SERVER = 12;
+constexpr uint8_t STRANGER = 13;
 constexpr FilterOptions OTHER_SECRET = {.hashSecret = {77, 99}};
 
 Judgement fromServer(OnePod& pod, uint64_t nowUs, uint8_t family, const TcpFields& fields) {
@@ -123,22 +124,39 @@ TEST("saved connections: they die when they would have died") {
 }
 
 TEST("saved connections: the table in force judges them, unless they are kept and were judged") {
-  for (const StaleFlows stale : {StaleFlows::Recheck, StaleFlows::Keep}) {
+  for (const Established established : {Established::Recheck, Established::Keep}) {
     for (const uint32_t generationMax : {0u, 1u}) {
       OnePod before;
       handshake(before, 0, 4);
       const std::vector<SavedConnection> saved = saveAll(before, 1);
-      OnePod after({.staleFlows = stale, .hashSecret = {1, 2}});
+      OnePod after({.established = established, .hashSecret = {1, 2}});
       after.slot.continueFrom(generationMax);
-      after.publish(true);
+      after.publish(OnePod::Policy::DenyAll);
       CHECK(loadAll(after, saved, generationMax, 1) == 1);
       const Judgement next =
           fromServer(after, 2, 4, {.flags = TCP_ACK, .sequence = 901, .acknowledgement = 101});
-      const bool kept = stale == StaleFlows::Keep && generationMax == 1;
+      const bool kept = established == Established::Keep && generationMax == 1;
       CHECK(next.passes() == kept);
       CHECK(next.cut == !kept);
     }
   }
+}
+
+TEST(
+    "saved connections: what only audit lets through is told from the rest in the next process "
+    "too") {
+  OnePod before;
+  before.publish(OnePod::Policy::Audited);
+  CHECK(before.fromPod(udpFrame(4, POD, 4'000, STRANGER, 53), 0).auditedBy == DENIED_BY_EGRESS);
+  const std::vector<SavedConnection> saved = saveAll(before, 1);
+  OnePod after({.hashSecret = {1, 2}});
+  after.slot.continueFrom(2);
+  after.publish(OnePod::Policy::Audited);
+  CHECK(loadAll(after, saved, 2, 1) == 1);
+  CHECK(after.fromPod(udpFrame(4, POD, 4'000, STRANGER, 53), 2).auditedBy == 0);
+  after.filter->expire(1'000'000'000, 262'144);
+  REQUIRE(after.filter->closed().size() == 1);
+  CHECK(after.filter->closed()[0].auditedBy == DENIED_BY_EGRESS);
 }
 
 TEST("saved connections: a full table takes no more, and answered ones go first") {

@@ -62,6 +62,31 @@ TEST("table: judges by trie, row and port set") {
   CHECK(view.decide(self) == 0);
 }
 
+TEST("table: audit rows judge beside the enforced ones, one for each endpoint or none") {
+  BlobBuilder builder = smallTable();
+  TableView plain;
+  const auto without = builder.build();
+  REQUIRE(TableView::open(without.bytes(), &plain).ok());
+  CHECK(!plain.hasAudit());
+  builder.addAuditRow({.ingressRow = 1, .egressRow = 1});
+  const auto blob = builder.build();
+  TableView view;
+  REQUIRE(TableView::open(blob.bytes(), &view).ok());
+  CHECK(view.hasAudit());
+  const FlowKey key = keyTo({10, 0, 0, 1}, 80);
+  const uint32_t source = view.leafOf(key.source.data(), 4);
+  const uint32_t destination = view.leafOf(key.destination.data(), 4);
+  CHECK(view.decide(source, destination, key.protocol, 80) == 0);
+  CHECK(view.audit(source, destination, key.protocol, 80) == DENIED_BY_INGRESS);
+  CHECK(view.decide(source, destination, key.protocol, 81) == DENIED_BY_INGRESS);
+  auto broken = builder.build();
+  broken.word(broken.at(SectionId::auditRows)) = 2;
+  broken.mendChecksum();
+  CHECK(TableView::open(broken.bytes(), &view).code == StatusCode::TableBounds);
+  builder.addAuditRow({.ingressRow = 1, .egressRow = 1});
+  CHECK(TableView::open(builder.build().bytes(), &view).code == StatusCode::TableBounds);
+}
+
 TEST("table: refuses what is broken, and says how") {
   const auto good = smallTable().build();
   const auto refused = [&](auto&& breakIt) {

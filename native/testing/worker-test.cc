@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -19,22 +20,25 @@ namespace {
 
 using testing::Blob;
 using testing::BlobBuilder;
+using testing::echoFrame;
 using testing::FrameBuilder;
 using testing::OnePod;
+using testing::TcpFields;
 using testing::tcpFrame;
 using testing::udpFrame;
 
 constexpr MacAddress GATEWAY = {2, 0, 0, 0, 0, 0xfe};
 constexpr uint32_t SECOND_US = 1'000'000;
 
-// Two pods, 10 and 11 of OnePod's addresses. 11 takes TCP 8080 and UDP only; everything else goes.
-Blob twoPods() {
+// Two pods, 10 and 11 of OnePod's addresses. 11 takes TCP to one port and UDP only; everything else
+// goes.
+Blob twoPods(uint16_t port = 8080) {
   BlobBuilder builder;
   const uint32_t everything = builder.addPortSet({{ProtocolSlot::Tcp, 0, 65'535},
                                                   {ProtocolSlot::Udp, 0, 65'535},
                                                   {ProtocolSlot::Other, 0, 0}});
   const uint32_t some =
-      builder.addPortSet({{ProtocolSlot::Tcp, 8080, 8080}, {ProtocolSlot::Udp, 0, 65'535}});
+      builder.addPortSet({{ProtocolSlot::Tcp, port, port}, {ProtocolSlot::Udp, 0, 65'535}});
   builder.setCells(2, 1, {everything, some});
   builder.addEndpoint({.ingressRow = 0, .egressRow = 0});
   builder.addEndpoint({.ingressRow = 1, .egressRow = 0});
@@ -52,8 +56,10 @@ Blob twoPods() {
 struct Setting {
   enum class Way { Wire, Switch };
 
-  explicit Setting(Way way, bool carriesOffload = true) {
-    const FilterOptions options = {.connectionsMax = 1'024, .fragmentsMax = 16};
+  explicit Setting(Way way, bool carriesOffload = true,
+                   Established established = Established::Recheck) {
+    const FilterOptions options = {
+        .connectionsMax = 1'024, .fragmentsMax = 16, .established = established};
     bool ok = EventRing::create(64, &events).ok();
     ok = ok && Worker::create(options, &tables, 0, events.get(), &worker).ok();
     const MacAddress macs[2] = {OnePod::POD_MAC, OnePod::PEER_MAC};
@@ -70,9 +76,9 @@ struct Setting {
     if (way == Way::Switch) publish({0, 1});
   }
 
-  void publish(const std::vector<uint32_t>& linkByEndpoint) {
+  void publish(const std::vector<uint32_t>& linkByEndpoint, uint16_t port = 8080) {
     uint32_t generation = 0;
-    if (!tables.publish(twoPods().bytes(), linkByEndpoint, &generation).ok()) std::abort();
+    if (!tables.publish(twoPods(port).bytes(), linkByEndpoint, &generation).ok()) std::abort();
   }
 
   // Lets a frame arrive at a link and rounds once.
@@ -470,7 +476,7 @@ TEST("worker: connections are listed, forgotten, and told of when they end") {
   }
   REQUIRE(answered != nullptr);
   const uint64_t bytes = ask.size() + udpFrame(4, 11, 53, 10, 4'000, 100).size();
-  CHECK(answered->assured == 1 && answered->totalPackets == 2 && answered->totalBytes == bytes);
+  CHECK((answered->flags & 1) == 1 && answered->totalPackets == 2 && answered->totalBytes == bytes);
   CHECK(answered->destinationPort == 53 && answered->protocol == PROTOCOL_UDP);
   CHECK(answered->state == static_cast<uint8_t>(ConnState::Replied));
   CHECK(answered->expiresInMs > 100'000 && answered->expiresInMs <= 120'000);
@@ -501,6 +507,108 @@ TEST("worker: connections are listed, forgotten, and told of when they end") {
   }
 }
 
+// A TCP segment that left, as its receiver reads it.
+PacketView segmentOf(std::vector<uint8_t>& bytes) {
+  Frame frame;
+  frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
+  frame.length = static_cast<uint32_t>(bytes.size());
+  PacketView view;
+  if (parsePacket(frame, &view) != DropReason::None) std::abort();
+  if (parseTransport(&view) != DropReason::None) std::abort();
+  return view;
+}
+
+TEST("worker: whoever sends what policy denies is told, and nobody else hears of it") {
+  for (const auto way : {Setting::Way::Wire, Setting::Way::Switch}) {
+    Setting silent(way);
+    silent.arrive(0, syn(10, 11, 22));
+    CHECK(silent.leave(0).empty() && silent.worker->rejects() == 0);
+
+    Setting setting(way);
+    setting.worker->setRejecting(true);
+    setting.arrive(0, syn(10, 11, 22));
+    auto back = setting.leave(0);
+    REQUIRE(back.size() == 1);
+    const PacketView reset = segmentOf(back[0]);
+    CHECK(reset.tcp.flags == (TCP_RST | TCP_ACK) && reset.tcp.acknowledgement == 101);
+    setting.arrive(0, echoFrame(4, 10, 11, false, 7));
+    CHECK(setting.leave(0).size() == 1);
+    // Nor is there an answer to what is dropped for another cause.
+    setting.arrive(0, syn(11, 10, 22));
+    CHECK(setting.leave(0).empty());
+    CHECK(setting.leave(1).empty());
+    CHECK(setting.worker->rejects() == 2);
+    CHECK(setting.worker->drops(DropReason::PolicyIngress) == 2);
+  }
+}
+
+TEST("worker: a flood of denied packets is answered so far and no further") {
+  Setting setting(Setting::Way::Wire);
+  setting.worker->setRejecting(true);
+  size_t answers = 0;
+  for (uint16_t port = 1; port <= 2'000; ++port) {
+    setting.arrive(0, tcpFrame(4, 10, port, 11, 22, {.flags = TCP_SYN}));
+    answers += setting.leave(0).size();
+    CHECK(setting.leave(1).empty());
+  }
+  CHECK(answers == setting.worker->rejects());
+  CHECK(answers >= RejectLimit::AT_ONCE && answers <= RejectLimit::AT_ONCE + 20);
+  CHECK(setting.worker->drops(DropReason::PolicyIngress) == 2'000);
+}
+
+// Goal: both ends of a connection that a swap denies get a reset that they take, whether a packet
+// shows it first or, with Cut, nobody sends any more; without rejecting they get nothing.
+TEST("worker: both ends of a connection that is cut are told, if senders are told") {
+  for (const auto way : {Setting::Way::Wire, Setting::Way::Switch}) {
+    for (const bool rejecting : {true, false}) {
+      for (const auto established : {Established::Cut, Established::Recheck}) {
+        Setting setting(way, true, established);
+        setting.worker->setRejecting(rejecting);
+        setting.arrive(0, syn(10, 11, 8080));
+        setting.arrive(
+            1, tcpFrame(4, 11, 8080, 10, 40'000,
+                        {.flags = TCP_SYN | TCP_ACK, .sequence = 700, .acknowledgement = 101}));
+        const TcpFields asks = {
+            .flags = TCP_ACK, .sequence = 101, .acknowledgement = 701, .payloadBytes = 20};
+        setting.arrive(0, tcpFrame(4, 10, 40'000, 11, 8080, asks));
+        CHECK(setting.leave(0).size() == 1 && setting.leave(1).size() == 2);
+        (void)setting.drain();
+        setting.publish(
+            way == Setting::Way::Wire ? std::vector<uint32_t>{0} : std::vector<uint32_t>{0, 1},
+            8081);
+        if (established == Established::Cut) {
+          setting.worker->round(setting.nowUs += 10);
+          setting.worker->round(setting.nowUs += 10);
+        } else {
+          TcpFields more = asks;
+          more.sequence = 121;
+          setting.arrive(0, tcpFrame(4, 10, 40'000, 11, 8080, more));
+        }
+        CHECK(setting.worker->connectionCount() == 0);
+        const auto events = setting.drain();
+        REQUIRE(events.size() == 2);
+        const size_t cut = events[0].kind == static_cast<uint8_t>(FlowEventKind::Cut) ? 0 : 1;
+        CHECK(events[cut].kind == static_cast<uint8_t>(FlowEventKind::Cut));
+        CHECK(events[cut].deniedBy == DENIED_BY_INGRESS && events[cut].destinationPort == 8080);
+        CHECK(events[1 - cut].kind == static_cast<uint8_t>(FlowEventKind::Closed));
+        auto toClient = setting.leave(0);
+        auto toServer = setting.leave(1);
+        CHECK(toClient.size() == (rejecting ? 1 : 0) && toServer.size() == (rejecting ? 1 : 0));
+        if (!rejecting) continue;
+        REQUIRE(toClient.size() == 1 && toServer.size() == 1);
+        const PacketView client = segmentOf(toClient[0]);
+        CHECK(client.key.sourcePort == 8080 && client.tcp.flags == (TCP_RST | TCP_ACK));
+        CHECK(client.tcp.sequence == 701 && client.tcp.acknowledgement == 121);
+        const PacketView server = segmentOf(toServer[0]);
+        CHECK(server.key.destinationPort == 8080 && server.tcp.flags == (TCP_RST | TCP_ACK));
+        CHECK(server.tcp.sequence == 121 && server.tcp.acknowledgement == 701);
+        CHECK(std::equal(toServer[0].begin(), toServer[0].begin() + 6, OnePod::PEER_MAC.begin()));
+        CHECK(std::equal(toClient[0].begin(), toClient[0].begin() + 6, OnePod::POD_MAC.begin()));
+      }
+    }
+  }
+}
+
 TEST("worker: the allocation count counts") {
   const uint64_t before = testing::allocationsOfThread();
   const std::vector<int> some(3);
@@ -513,7 +621,8 @@ TEST("worker: the allocation count counts") {
 // swap, timed out, and neighbour questions.
 TEST("worker: a round allocates nothing") {
   for (const auto way : {Setting::Way::Wire, Setting::Way::Switch}) {
-    Setting setting(way);
+    Setting setting(way, true, Established::Cut);
+    setting.worker->setRejecting(true);
     uint64_t allocations = 0;
     for (int turn = 0; turn < 200; ++turn) {
       const auto port = static_cast<uint16_t>(1'000 + turn);
@@ -527,8 +636,9 @@ TEST("worker: a round allocates nothing") {
           {1, 2, 3},
       };
       if (turn % 50 == 0)
-        setting.publish(way == Setting::Way::Wire ? std::vector<uint32_t>{0}
-                                                  : std::vector<uint32_t>{0, 1});
+        setting.publish(
+            way == Setting::Way::Wire ? std::vector<uint32_t>{0} : std::vector<uint32_t>{0, 1},
+            turn == 100 ? 8081 : 8080);
       const uint64_t before = testing::allocationsOfThread();
       for (std::vector<uint8_t>& bytes : frames) {
         Frame frame;
@@ -542,7 +652,9 @@ TEST("worker: a round allocates nothing") {
       setting.links[1]->clearSent();
     }
     CHECK(allocations == 0);
-    CHECK(setting.worker->drops(DropReason::PolicyIngress) == 200);
+    // One a turn, and while the port is another, two.
+    CHECK(setting.worker->drops(DropReason::PolicyIngress) == 250);
+    CHECK(setting.worker->rejects() > 200);
   }
 }
 

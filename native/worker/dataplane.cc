@@ -52,6 +52,7 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
     }
     if (!status.ok()) return status;
     member.worker->setWaiting(waiting);
+    member.worker->setRejecting(options.rejects);
     workers.push_back(member.worker.get());
   }
   for (const Member& member : made->crew_) {
@@ -256,6 +257,12 @@ void Dataplane::stop() noexcept {
 uint64_t Dataplane::drops(DropReason reason) const noexcept {
   uint64_t sum = 0;
   for (const Member& member : crew_) sum += member.worker->drops(reason);
+  return sum;
+}
+
+uint64_t Dataplane::rejects() const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) sum += member.worker->rejects();
   return sum;
 }
 

@@ -21,6 +21,7 @@ struct DataplaneOptions {
   uint32_t eventsMax = 8'192;  // of each worker
   uint32_t workers = 1;        // at most WORKERS_MAX
   PollMode poll = PollMode::Adaptive;
+  bool rejects = false;         // the sender of what policy denies is told
   std::optional<uint32_t> cpu;  // the first worker's; the others take the ones behind it
 };
 
@@ -116,6 +117,7 @@ class Dataplane {
 
   // Sums over the workers.
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
+  [[nodiscard]] uint64_t rejects() const noexcept;
   [[nodiscard]] uint64_t connectionCount() const noexcept;
   [[nodiscard]] uint64_t sumOf(Counter FilterCounters::* counter) const noexcept;
   // Errors: Argument when there is no such link.

@@ -31,8 +31,15 @@ uint64_t timeoutOf(const ConnEntry& entry) {
 
 void deny(DeniedBy deniedBy, Judgement& judgement) {
   judgement.deniedBy = deniedBy;
-  judgement.reason =
-      (deniedBy & DENIED_BY_EGRESS) != 0 ? DropReason::PolicyEgress : DropReason::PolicyIngress;
+  judgement.reason = policyReason(deniedBy);
+}
+
+// Whether the sender of a packet that policy denies may be told so. An answer to what is itself an
+// answer, to a part, or to what went to many, would do harm (RFC 1122 section 3.2.2, RFC 4443 2.4).
+bool isRejectable(const PacketView& view, const Judgement& judgement) {
+  const bool toMany = judgement.kind != FrameKind::Unicast || (view.bytes[0] & 1) != 0;
+  return !toMany && !view.fragmented && view.icmpRole != IcmpRole::Error &&
+         (judgement.tcpFlags & TCP_RST) == 0;
 }
 
 // The errors that tell a sender what became of its packet. Redirects and source quench would
@@ -60,6 +67,12 @@ struct Filter::Ends {
   Ends(const FlowKey& key, const TableView& view) noexcept
       : Ends(view.leafOf(key.source.data(), key.family),
              view.leafOf(key.destination.data(), key.family), view) {}
+
+  // Who denies a packet between these ends only because of audited policies, which let it pass.
+  [[nodiscard]] DeniedBy auditedBy(const TableView& view, uint8_t protocol,
+                                   uint16_t port) const noexcept {
+    return view.hasAudit() ? view.audit(sourceLeaf, destinationLeaf, protocol, port) : DeniedBy{0};
+  }
 
   // Whether a packet from a link may be for this destination at all.
   void checkDestination(const LinkContext& from, const TableInForce& table,
@@ -284,6 +297,7 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
   const DeniedBy denied =
       table.view.decide(ends.sourceLeaf, ends.destinationLeaf, view.key.protocol, 0);
   if (denied != 0) deny(denied, judgement);
+  if (denied == 0) judgement.auditedBy = ends.auditedBy(table.view, view.key.protocol, 0);
   return judgement.passes() && view.fragmented ? Next::First : Next::Nothing;
 }
 
@@ -303,10 +317,11 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
     case Next::Fragment:
       // Before it is noted: what is dropped leaves nothing behind.
       judgement.reason = checkOffload(frame, view);
-      if (judgement.passes()) judgement.reason = fragments_.follow(view, from.zone, nowUs);
+      if (judgement.passes()) judgeLaterFragment(view, from, table, nowUs, judgement);
       break;
     case Next::First:
-      admitFirst(view, from, nowUs, judgement);
+      admitFirst(view, from, nowUs, {.generation = table.generation, .protocol = view.key.protocol},
+                 judgement);
       break;
     case Next::Nothing:
     case Next::Unread:
@@ -314,6 +329,7 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
   }
   if (judgement.passes()) {
     counters_.passed.add(1);
+    if (judgement.auditedBy != 0) counters_.audited.add(1);
   } else {
     counters_.dropped[static_cast<size_t>(judgement.reason)].add(1);
   }
@@ -361,15 +377,41 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     judgement.reason = DropReason::OutOfWindow;
     return;
   }
-  if (view.fragmented) admitFirst(view, from, nowUs, judgement);
+  if (!view.fragmented) return;
+  admitFirst(view, from, nowUs, {.generation = table.generation, .related = true}, judgement);
 }
 
 // Lets the later fragments of a datagram follow, whose first one passes.
 void Filter::admitFirst(const PacketView& view, const LinkContext& from, uint64_t nowUs,
-                        Judgement& judgement) noexcept {
+                        const FragmentVerdict& verdict, Judgement& judgement) noexcept {
   FragmentTable::Datagram* datagram = nullptr;
   judgement.reason = fragments_.reserve(view, from.zone, nowUs, &datagram);
-  if (judgement.passes()) fragments_.admit(view, from.zone, nowUs, datagram);
+  if (judgement.passes()) fragments_.admit(view, from.zone, nowUs, datagram, verdict);
+}
+
+// Its datagram's first fragment was judged when that came, maybe by a table that is no longer in
+// force.
+void Filter::judgeLaterFragment(const PacketView& view, const LinkContext& from,
+                                const TableInForce& table, uint64_t nowUs,
+                                Judgement& judgement) noexcept {
+  FragmentVerdict* verdict = fragments_.verdictOf(view, from.zone, nowUs);
+  const bool stale = verdict != nullptr && verdict->generation != table.generation;
+  if (stale && options_.established != Established::Keep) {
+    Ends ends(view.key, table.view);
+    ends.checkDestination(from, table, judgement);
+    if (verdict->isReply) std::swap(ends.sourceLeaf, ends.destinationLeaf);
+    const DeniedBy denied =
+        table.view.decide(ends.sourceLeaf, ends.destinationLeaf, verdict->protocol, verdict->port);
+    if (judgement.passes() && denied != 0) deny(denied, judgement);
+    // Which connection an error was about is not known any more.
+    if (judgement.passes() && verdict->related) judgement.reason = DropReason::FragmentOrphan;
+    if (!judgement.passes()) {
+      fragments_.forget(view, from.zone, nowUs);
+      return;
+    }
+    verdict->generation = table.generation;
+  }
+  judgement.reason = fragments_.follow(view, from.zone, nowUs);
 }
 
 void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
@@ -402,7 +444,11 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
     judgement.reason = fragments_.reserve(view, from.zone, nowUs, &datagram);
     if (!judgement.passes()) return;
   }
-  if (entry != nullptr && !current && !recheck(*entry, table, judgement)) return;
+  const bool isReply = entry != nullptr && sender != entry->opener();
+  if (entry != nullptr && !current && !recheck(*entry, table, judgement)) {
+    judgement.rejectable = isRejectable(view, judgement);
+    return;
+  }
 
   if (entry == nullptr) {
     judgeUntracked(view, foreseen, *ends, table, nowUs, judgement);
@@ -419,7 +465,14 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   if (entry != nullptr && judgement.passes() && !judgement.opened) {
     entry->count(judgement.frameBytes);
   }
-  if (view.fragmented && judgement.passes()) fragments_.admit(view, from.zone, nowUs, datagram);
+  if (view.fragmented && judgement.passes()) {
+    const bool answers = isReply && !judgement.opened;
+    fragments_.admit(view, from.zone, nowUs, datagram,
+                     {.generation = table.generation,
+                      .port = answers ? view.key.sourcePort : view.key.destinationPort,
+                      .protocol = view.key.protocol,
+                      .isReply = answers});
+  }
 }
 
 void Filter::judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
@@ -468,8 +521,10 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
                                             view.key.protocol, view.key.destinationPort);
   if (denied != 0) {
     deny(denied, judgement);
+    judgement.rejectable = isRejectable(view, judgement);
     return;
   }
+  judgement.auditedBy = ends.auditedBy(table.view, view.key.protocol, view.key.destinationPort);
   // What answers a group answers from its own address: there is nothing to remember.
   if (judgement.kind == FrameKind::Multicast) return;
 
@@ -491,6 +546,7 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   entry->state = ConnState::Unreplied;
   if (view.key.protocol == PROTOCOL_TCP) openTcp(*entry, sender, view.tcp);
   entry->expiresUs = nowUs + timeoutOf(*entry);
+  entry->auditedBy = judgement.auditedBy;
   entry->count(judgement.frameBytes);
   judgement.opened = true;
   counters_.opened.add(1);
@@ -500,20 +556,52 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
   const FlowKey key = originalKeyOf(entry);
   const Ends ends(key, table.view);
   // One that no table of ours has judged is not ours to keep.
-  if (options_.staleFlows == StaleFlows::Recheck || entry.generation == 0) {
+  if (options_.established != Established::Keep || entry.generation == 0) {
     const DeniedBy denied =
         table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol, key.destinationPort);
     if (denied != 0) {
       deny(denied, judgement);
+      if (cutCount_ < cut_.size()) {
+        CutConn& cut = cut_[cutCount_++];
+        cut = {key, denied, false, entry.opener(), entry.state, entry.tcp, {}};
+        cut.endpoint[cut.opener] = ends.source;
+        cut.endpoint[1 - cut.opener] = ends.destination;
+      }
       connections_.remove(entry);
       judgement.cut = true;
+      judgement.key = key;
       counters_.cut.add(1);
       return false;
     }
+    const DeniedBy audited = ends.auditedBy(table.view, key.protocol, key.destinationPort);
+    if (audited != 0 && audited != entry.auditedBy) {
+      judgement.auditedBy = audited;
+      judgement.key = key;
+    }
+    entry.auditedBy = audited;
   }
   entry.generation = table.generation;
   entry.endpoint[entry.opener()] = ends.source;
   entry.endpoint[1 - entry.opener()] = ends.destination;
+  return true;
+}
+
+bool Filter::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
+  if (options_.established != Established::Cut) return false;
+  if (sweptGeneration_ != table.generation) {
+    sweptGeneration_ = table.generation;
+    sweepPlace_ = 0;
+  }
+  if (connections_.size() == 0) sweepPlace_ = connections_.entriesMax();
+  const size_t cutsMax = std::min(cutCount_ + SWEEP_CUTS, cut_.size());
+  for (size_t step = 0; step < SWEEP_STEPS && cutCount_ < cutsMax; ++step) {
+    if (sweepPlace_ >= connections_.entriesMax()) return false;
+    ConnEntry* entry = connections_.at(sweepPlace_++);
+    if (entry == nullptr || entry->expiresUs <= nowUs) continue;
+    if (entry->generation == table.generation) continue;
+    Judgement judgement;
+    if (!recheck(*entry, table, judgement)) cut_[cutCount_ - 1].swept = true;
+  }
   return true;
 }
 
@@ -546,7 +634,8 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
     record.protocol = key.protocol;
     record.family = key.family;
     record.state = static_cast<uint8_t>(entry->state);
-    record.assured = (entry->flags & ConnEntry::UNREPLIED) == 0 ? 1 : 0;
+    record.flags = static_cast<uint8_t>(((entry->flags & ConnEntry::UNREPLIED) == 0 ? 1 : 0) |
+                                        entry->auditedBy << 1);
   }
   return count;
 }

@@ -17,19 +17,25 @@
 
 namespace sluice {
 
-// What becomes of a connection on its first packet after a table swap.
-enum class StaleFlows : uint8_t {
-  Recheck,  // its first packet is judged again, and a connection now denied is cut
-  Keep,     // it goes on to its end
+// What a table swap means for the connections that run.
+enum class Established : uint8_t {
+  Recheck,  // the next packet of each is judged again, and a connection now denied is cut
+  Keep,     // they go on to their end
+  Cut,      // all are judged again at once, without waiting for their packets
 };
 
 struct FilterOptions {
   uint32_t connectionsMax = 262'144;
   uint32_t fragmentsMax = 1'024;  // datagrams in flight in fragments
-  StaleFlows staleFlows = StaleFlows::Recheck;
+  Established established = Established::Recheck;
   bool loose = false;  // an ACK may open a connection that was not seen to start
   std::array<uint64_t, 2> hashSecret = {};  // random: remote peers choose the keys
 };
+
+// The reason of a denial, the sender's side first.
+[[nodiscard]] constexpr DropReason policyReason(DeniedBy deniedBy) noexcept {
+  return (deniedBy & DENIED_BY_EGRESS) != 0 ? DropReason::PolicyEgress : DropReason::PolicyIngress;
+}
 
 enum class LinkRole : uint8_t {
   Endpoint,  // one endpoint is behind it: its addresses and its MAC, nobody else's
@@ -59,13 +65,17 @@ struct Judgement {
   DropReason reason = DropReason::None;  // None: pass
   FrameKind kind = FrameKind::Unicast;
   DeniedBy deniedBy = 0;      // when `reason` is a policy's
+  DeniedBy auditedBy = 0;     // it passes, and audited policies would have denied it: from now on
+  bool rejectable = false;    // a policy denies it, and its sender may be told
   bool opened = false;        // a connection was made
   bool cut = false;           // a connection was removed: the new table denies it
   uint8_t tcpFlags = 0;       // 0 when not TCP
   uint16_t icmpTypeCode = 0;  // type << 8 | code; 0 when not ICMP
   uint32_t frameBytes = 0;
   uint32_t destinationEndpoint = NONE;
-  FlowKey key = {};  // family 0 when there was no IP header to read; ARP: see PacketView
+  // Family 0 when there was no IP header to read; ARP: see PacketView. Where a connection was cut,
+  // or is audited from now on: that of its first packet.
+  FlowKey key = {};
 
   [[nodiscard]] bool passes() const noexcept { return reason == DropReason::None; }
 };
@@ -89,6 +99,18 @@ struct FilterCounters {
   Counter closed;   // timed out, or begun anew; up to date after expire()
   Counter cut;      // denied by a newer table
   Counter evicted;  // unreplied ones that gave way to new ones
+  Counter audited;  // connections, and packets that belong to none, let through by audit alone
+};
+
+// A connection that a newer table denies, as it was when it was removed.
+struct CutConn {
+  FlowKey key;  // of its first packet
+  DeniedBy deniedBy = 0;
+  bool swept = false;  // no packet was there
+  uint8_t opener = 0;  // index of that packet's sender
+  ConnState state = ConnState::None;
+  std::array<TcpEnd, 2> tcp = {};                   // TCP: what each end has sent
+  std::array<uint32_t, 2> endpoint = {NONE, NONE};  // of each end, by the newer table
 };
 
 // Judges frames: what passes, and why what does not is dropped. Knows the connections and the
@@ -117,6 +139,14 @@ class Filter {
   // Shape: BATCH_FRAMES_MAX frames at most, as many judgements.
   void judgeBatch(std::span<const Frame> frames, const LinkContext& from, const TableInForce& table,
                   uint64_t nowUs, Judgement* judgements) noexcept;
+
+  // With Established::Cut, judges the connections that an older table has judged among the next few
+  // of the table. False when there are no more.
+  bool sweep(const TableInForce& table, uint64_t nowUs) noexcept;
+
+  // Connections that have been cut since forgetCut(). Those of a batch and one sweep() fit.
+  [[nodiscard]] std::span<const CutConn> cut() const noexcept { return {cut_.data(), cutCount_}; }
+  void forgetCut() noexcept { cutCount_ = 0; }
 
   // Removes connections that have timed out among the next `steps` entries of the table; returns
   // how many. Call it once a batch.
@@ -148,6 +178,10 @@ class Filter {
   [[nodiscard]] const FilterCounters& counters() const noexcept { return counters_; }
 
  private:
+  static constexpr size_t SWEEP_STEPS = 512;
+  static constexpr size_t SWEEP_CUTS = 64;
+  static constexpr size_t CUTS_MAX = BATCH_FRAMES_MAX + SWEEP_CUTS;
+
   struct Ends;
   struct Foreseen;
   struct Batch;
@@ -179,7 +213,7 @@ class Filter {
   void judgeRelated(const PacketView& view, const LinkContext& from, const TableInForce& table,
                     uint64_t nowUs, Judgement& judgement) noexcept;
   void admitFirst(const PacketView& view, const LinkContext& from, uint64_t nowUs,
-                  Judgement& judgement) noexcept;
+                  const FragmentVerdict& verdict, Judgement& judgement) noexcept;
   void judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
                     const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
@@ -188,6 +222,8 @@ class Filter {
                       const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old, const Ends& ends,
                 const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  void judgeLaterFragment(const PacketView& view, const LinkContext& from,
+                          const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
 
   FilterOptions options_;
@@ -195,6 +231,10 @@ class Filter {
   FragmentTable fragments_;
   FilterCounters counters_;
   uint64_t timedOutSeen_ = 0;
+  uint32_t sweptGeneration_ = 0;  // whose sweep is under way, or done
+  uint32_t sweepPlace_ = 0;
+  size_t cutCount_ = 0;
+  std::array<CutConn, CUTS_MAX> cut_ = {};
   std::unique_ptr<Batch> batch_;
 };
 

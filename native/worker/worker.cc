@@ -34,6 +34,10 @@ constexpr uint64_t SWEEP_US = 8'000'000;
 constexpr uint64_t SWEEP_STEPS_MAX = 16 * BATCH_FRAMES_MAX;
 // A superframe's worth of segments with headers, for any segment size that a path has.
 constexpr size_t SCRATCH_BYTES = 2 * FRAME_BYTES_MAX;
+// A batch brings an answer a frame at most, or the resets of the connection that it belonged to; a
+// sweep brings resets only.
+constexpr size_t REJECT_SPACE_BYTES = BATCH_FRAMES_MAX * REJECT_BYTES_MAX;
+static_assert(4 * RESET_BYTES_MAX <= REJECT_BYTES_MAX);
 
 uint64_t clockNs(clockid_t clock) noexcept {
   timespec now = {};
@@ -56,6 +60,9 @@ struct Worker::Station {
   bool gone = false;      // for good: not to be polled
   bool ready = false;     // listed in ready_
   bool dirty = false;     // listed in dirty_
+  // Who sent the last frame that passed: where a reset that answers no frame goes. Kept only while
+  // denied senders are told.
+  std::optional<MacAddress> neighbour;
   Counter receivedFrames;
   Counter receivedBytes;
   Counter sentFrames;
@@ -82,7 +89,9 @@ Status Worker::create(const FilterOptions& options, TableSlot* tables, size_t nu
   made->dirty_.reserve(LINKS_MAX);
   made->scratch_.reset(new (std::nothrow) std::byte[SCRATCH_BYTES]);
   made->answers_.reset(new (std::nothrow) std::byte[BATCH_FRAMES_MAX * NEIGHBOUR_REPLY_BYTES_MAX]);
-  if (made->scratch_ == nullptr || made->answers_ == nullptr) return {StatusCode::Limit};
+  made->rejectSpace_.reset(new (std::nothrow) std::byte[REJECT_SPACE_BYTES]);
+  if (made->scratch_ == nullptr || made->answers_ == nullptr || made->rejectSpace_ == nullptr)
+    return {StatusCode::Limit};
   made->poll_ = epoll_create1(EPOLL_CLOEXEC);
   if (made->poll_ < 0) return Status::system("epoll_create1", errno);
   made->wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -269,6 +278,7 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     taken += handleHandedOver(table, nowUs);
   }
   expire(nowUs);
+  if (table != nullptr) sweep(*table, nowUs);
   return taken;
 }
 
@@ -297,7 +307,7 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
     if (yieldedNs != 0) waiting_.yielded(nowNs - yieldedNs);
     yieldedNs = 0;
     const size_t taken = round(nowNs / 1'000);
-    if (taken > 0 || onErrand) {
+    if (taken > 0 || onErrand || sweeping_) {
       if (looks > 0) waiting_.found(slept, nowNs - idleSinceNs);
       looks = 0;
       slept = false;
@@ -465,6 +475,7 @@ void Worker::askWhichAreReady(int timeoutMs) noexcept {
 void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
                          uint64_t nowUs) noexcept {
   answersUsed_ = 0;
+  rejectUsed_ = 0;
   const bool judged = table != nullptr && (from.partner != NONE || switch_);
   if (judged) {
     filter_->judgeBatch({frames_.data(), count}, from.context, *table, nowUs, judgements_.data());
@@ -484,8 +495,17 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
       report(FlowEventKind::Cut, from, frame, judgement, judgement.reason);
     }
     DropReason reason = judgement.reason;
+    if (rejecting_) {
+      if (judgement.kind == FrameKind::Unicast && (judgement.passes() || judgement.cut)) {
+        std::memcpy(from.neighbour.emplace().data(), frame.bytes + 6, 6);
+      }
+      const bool hasReset = judgement.cut && judgement.key.protocol == PROTOCOL_TCP;
+      if (judgement.rejectable && !hasReset) reject(from, frame, nowUs);
+    }
     if (judgement.passes()) {
-      if (judgement.opened) {
+      if (judgement.auditedBy != 0) {
+        reportAudited(from, frame, judgement);
+      } else if (judgement.opened) {
         report(FlowEventKind::Opened, from, frame, judgement, DropReason::None);
       }
       reason = forward(from, frame, judgement, *table);
@@ -498,7 +518,95 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
       report(FlowEventKind::Dropped, from, frame, judgement, reason);
     }
   }
+  if (judged && !filter_->cut().empty()) reportCuts(*table, nowUs);
   flush();
+}
+
+// Ends what the table in force denies, where that is not to wait for packets.
+void Worker::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
+  sweeping_ = filter_->sweep(table, nowUs);
+  if (filter_->cut().empty()) return;
+  rejectUsed_ = 0;
+  reportCuts(table, nowUs);
+  reportClosed();
+  flush();
+}
+
+// Tells the sender of a denied frame, by the way that it came.
+void Worker::reject(Station& from, const Frame& frame, uint64_t nowUs) noexcept {
+  if (rejectUsed_ + REJECT_BYTES_MAX > REJECT_SPACE_BYTES || !rejectLimit_.take(nowUs)) return;
+  Frame answer;
+  const std::span<std::byte> into = {rejectSpace_.get() + rejectUsed_, REJECT_BYTES_MAX};
+  if (!writeReject(frame, into, &answer) || !queue(from, answer)) return;
+  rejectUsed_ += answer.length;
+  rejects_.add(1);
+}
+
+// Reports the connections that were cut without a packet, and tells the ends of all that were cut.
+void Worker::reportCuts(const TableInForce& table, uint64_t nowUs) noexcept {
+  for (const CutConn& cut : filter_->cut()) {
+    if (cut.swept) {
+      FlowEvent event = eventOf(FlowEventKind::Cut, cut.key);
+      event.reason = static_cast<uint8_t>(policyReason(cut.deniedBy));
+      event.deniedBy = cut.deniedBy;
+      const uint32_t opener = table.linkOfEndpoint(cut.endpoint[cut.opener]);
+      const uint32_t other = table.linkOfEndpoint(cut.endpoint[1 - cut.opener]);
+      event.linkId = static_cast<uint16_t>(opener != NONE ? opener : other);
+      events_->push(event);
+    }
+    if (rejecting_) resetEnds(cut, table, nowUs);
+  }
+  filter_->forgetCut();
+}
+
+void Worker::resetEnds(const CutConn& cut, const TableInForce& table, uint64_t nowUs) noexcept {
+  const bool open = cut.state >= ConnState::SynSent && cut.state <= ConnState::LastAck;
+  if (cut.key.protocol != PROTOCOL_TCP || !open) return;
+  for (size_t end = 0; end < 2; ++end) {
+    Reset reset;
+    Station* to = nullptr;
+    if (!placeReset(cut, end, table, &reset, &to)) continue;
+    if (rejectUsed_ + RESET_BYTES_MAX > REJECT_SPACE_BYTES || !rejectLimit_.take(nowUs)) return;
+    // As the other end would send it now: each end takes only what continues what it has had.
+    reset.sequence = cut.tcp[1 - end].sentEnd;
+    reset.acknowledgement = cut.tcp[end].sentEnd;
+    reset.acknowledges = true;
+    Frame segment;
+    writeReset(reset, {rejectSpace_.get() + rejectUsed_, RESET_BYTES_MAX}, &segment);
+    if (!queue(*to, segment)) continue;
+    rejectUsed_ += RESET_BYTES_MAX;
+    rejects_.add(1);
+  }
+}
+
+// Finds by which link, and between which MACs, one end of a connection is reached; false when that
+// is not known.
+bool Worker::placeReset(const CutConn& cut, size_t end, const TableInForce& table, Reset* reset,
+                        Station** to) const noexcept {
+  reset->key = cut.key;
+  if (end == cut.opener) {
+    std::swap(reset->key.source, reset->key.destination);
+    std::swap(reset->key.sourcePort, reset->key.destinationPort);
+  }
+  const Station* own = stationOf(table.linkOfEndpoint(cut.endpoint[end]));
+  const Station* opposite = stationOf(table.linkOfEndpoint(cut.endpoint[1 - end]));
+  if (own == nullptr) {
+    const bool wired = opposite != nullptr && opposite->partner != NONE;
+    own = stationOf(wired ? opposite->partner : uplink_);
+  }
+  if (own == nullptr) return false;
+  *to = stationOf(own->context.linkId);
+  if (own->partner == NONE) {
+    if (!switch_ || !own->mac.has_value()) return false;
+    reset->destinationMac = *own->mac;
+    reset->sourceMac = gateway_;
+    return true;
+  }
+  const auto& sender = stationOf(own->partner)->neighbour;
+  if (!own->neighbour.has_value() || !sender.has_value()) return false;
+  reset->destinationMac = *own->neighbour;
+  reset->sourceMac = *sender;
+  return true;
 }
 
 DropReason Worker::forward(Station& from, Frame& frame, const Judgement& judgement,
@@ -627,6 +735,13 @@ void Worker::report(FlowEventKind kind, const Station& from, const Frame& frame,
   events_->push(event);
 }
 
+void Worker::reportAudited(const Station& from, const Frame& frame,
+                           const Judgement& judgement) noexcept {
+  Judgement denied = judgement;
+  denied.deniedBy = judgement.auditedBy;
+  report(FlowEventKind::Audited, from, frame, denied, policyReason(judgement.auditedBy));
+}
+
 void Worker::reportClosed() noexcept {
   const auto closed = filter_->closed();
   if (closed.empty()) return;
@@ -634,6 +749,7 @@ void Worker::reportClosed() noexcept {
     FlowEvent event = eventOf(FlowEventKind::Closed, each.key);
     event.totalPackets = each.packets;
     event.totalBytes = each.bytes;
+    event.deniedBy = each.auditedBy;
     events_->push(event);
   }
   filter_->forgetClosed();

@@ -18,6 +18,7 @@
 #include "native/worker/conn-errand.h"
 #include "native/worker/filter.h"
 #include "native/worker/handover.h"
+#include "native/worker/reject.h"
 #include "native/worker/wait-policy.h"
 
 namespace sluice {
@@ -47,6 +48,10 @@ class Worker {
   //
   // Errors: Limit when there is no memory.
   Status join(const Steering& steering, std::span<Worker* const> workers) noexcept;
+
+  // Whether the sender of what policy denies is told, and both ends of what is cut.
+  void setRejecting(bool rejecting) noexcept { rejecting_ = rejecting; }
+  [[nodiscard]] uint64_t rejects() const noexcept { return rejects_.read(); }
 
   void setWaiting(const WaitPolicy& waiting) noexcept { waiting_ = waiting; }
 
@@ -132,11 +137,18 @@ class Worker {
   [[nodiscard]] DropReason send(Station& to, Frame& frame) noexcept;
   [[nodiscard]] bool sendSegments(Station& to, const Frame& frame) noexcept;
   [[nodiscard]] bool queue(Station& to, const Frame& frame) noexcept;
+  void sweep(const TableInForce& table, uint64_t nowUs) noexcept;
+  void reject(Station& from, const Frame& frame, uint64_t nowUs) noexcept;
+  void reportCuts(const TableInForce& table, uint64_t nowUs) noexcept;
+  void resetEnds(const CutConn& cut, const TableInForce& table, uint64_t nowUs) noexcept;
+  [[nodiscard]] bool placeReset(const CutConn& cut, size_t end, const TableInForce& table,
+                                Reset* reset, Station** to) const noexcept;
   void flush() noexcept;
   void flushStation(Station& station) noexcept;
   [[nodiscard]] FlowEvent eventOf(FlowEventKind kind, const FlowKey& key) const noexcept;
   void report(FlowEventKind kind, const Station& from, const Frame& frame,
               const Judgement& judgement, DropReason reason) noexcept;
+  void reportAudited(const Station& from, const Frame& frame, const Judgement& judgement) noexcept;
   void reportClosed() noexcept;
   [[nodiscard]] Station* stationOf(uint32_t linkId) const noexcept;
 
@@ -169,6 +181,11 @@ class Worker {
   std::unique_ptr<std::byte[]> scratch_;  // segments of a superframe
   std::unique_ptr<std::byte[]> answers_;  // neighbour answers of a batch
   size_t answersUsed_ = 0;
+  std::unique_ptr<std::byte[]> rejectSpace_;  // answers to what is denied, and resets, of a batch
+  size_t rejectUsed_ = 0;
+  RejectLimit rejectLimit_;
+  bool rejecting_ = false;
+  bool sweeping_ = false;     // connections are being judged again
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
   uint64_t epochOffsetUs_ = 0;
   uint64_t epochReadUs_ = 0;
@@ -177,6 +194,7 @@ class Worker {
 
   std::atomic<ConnErrand*> errand_ = nullptr;
   Counter rounds_;
+  Counter rejects_;
   std::array<Counter, DROP_REASON_COUNT> dropped_;  // after the filter let pass, or before it
 };
 

@@ -31,9 +31,9 @@ export async function runApply(options: ApplyOptions, io: Io): Promise<number> {
   });
 }
 
-function dryRunText({ cut, connections, staleFlows }: DryRunAnswer, io: Io): string {
+function dryRunText({ cut, connections, established }: DryRunAnswer, io: Io): string {
   const { red, green } = styles(io);
-  if (staleFlows === "keep") {
+  if (established === "keep") {
     return "nothing is cut: this process keeps its connections whatever a new table says\n";
   }
   if (cut.length === 0) return green(`none of ${connections} connections would be cut\n`);

@@ -137,6 +137,31 @@ const waiting: readonly OptionSpec[] = [
   },
 ];
 
+/** How policy is taken. */
+const modeOptions: readonly OptionSpec[] = [
+  {
+    flags: "--mode <mode>",
+    description:
+      "enforce policy, or only tell what it would deny (verdict AUDIT); annotations of policies and pods come first",
+    values: ["enforce", "audit"],
+    default: "enforce",
+  },
+  {
+    flags: "--deny <how>",
+    description:
+      "what the sender of a denied packet hears: nothing, or a TCP reset or an ICMP error, at most 1,000 a second",
+    values: ["drop", "reject"],
+    default: "drop",
+  },
+  {
+    flags: "--established <what>",
+    description:
+      "what a new table means for connections that run: judge each again on its next packet, keep them, or end at once those that it denies",
+    values: ["recheck", "keep", "cut"],
+    default: "recheck",
+  },
+];
+
 /** What every command that stands on interfaces is told. */
 const enforcing: readonly OptionSpec[] = [
   {
@@ -156,12 +181,7 @@ const enforcing: readonly OptionSpec[] = [
     description:
       "take the place of the process that answers on --socket: its connections go on (docs/restart.md)",
   },
-  {
-    flags: "--stale-flows <what>",
-    description: "what a new table means for connections that run: judge them again, or keep them",
-    values: ["recheck", "keep"],
-    default: "recheck",
-  },
+  ...modeOptions,
   {
     flags: "--loose",
     description: "let a TCP connection be picked up in its middle, not only by its SYN",
@@ -234,6 +254,7 @@ const lab: CommandSpec = {
           description: "stay, and take the lab down at Ctrl-C, instead of leaving it running",
         },
         { ...watch, default: "never" },
+        ...modeOptions,
         ...waiting,
       ],
       examples: [

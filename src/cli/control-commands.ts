@@ -106,7 +106,7 @@ export const controlCommands: readonly CommandSpec[] = [
       { flags: "--since <when>", description: "not before this: a time, or how long ago (5m)" },
       { flags: "--until <when>", description: "not after this" },
       ...choosing,
-      { flags: "--verdict <verdict...>", description: "FORWARDED or DROPPED" },
+      { flags: "--verdict <verdict...>", description: "FORWARDED, DROPPED or AUDIT" },
       { flags: "--reason <reason...>", description: "dropped for this reason" },
       {
         flags: "-o, --output <format>",

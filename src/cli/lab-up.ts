@@ -53,7 +53,8 @@ async function hold(
   stdin: string | undefined,
   io: Io,
 ): Promise<number> {
-  const dataplane = workersOf(options);
+  const { established, deny, mode } = options;
+  const dataplane = { ...workersOf(options), established, deny };
   const fd = io.env[reportVariable];
   const teller = fd === undefined ? tellUser(options, stdin, io) : tellStarter(Number(fd), io);
   let wasReady = false;
@@ -66,6 +67,7 @@ async function hold(
       version: packageVersion(),
       stdin,
       dataplane,
+      mode,
       read: async (paths, text) => readManifests(paths, text),
       report: (step) => teller.step(step),
       ready: (status, reload) => {
@@ -154,12 +156,13 @@ function reloadedText(name: string, reload: Reload): string {
 }
 
 function holdWords(options: LabUpOptions): readonly string[] {
-  const { poll, workers, cpu } = options;
+  const { poll, workers, cpu, mode, deny, established } = options;
   const word = (flag: string, value: string | number | undefined) =>
     value === undefined ? [] : [flag, String(value)];
   return [
     ...["lab", "up", "--foreground", "--watch", options.watch, "--name", options.name],
     ...[...word("--poll", poll), ...word("--workers", workers), ...word("--cpu", cpu)],
+    ...["--mode", mode, "--deny", deny, "--established", established],
     ...["--filename", ...options.filename],
   ];
 }

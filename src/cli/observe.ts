@@ -66,7 +66,7 @@ function jsonWriter(io: Io): (line: FlowLine) => void {
 
 function compactWriter(io: Io): (line: FlowLine) => void {
   const { green, red, dim, yellow } = styles(io);
-  const paints = { forwarded: green, dropped: red, quiet: dim };
+  const paints = { forwarded: green, dropped: red, audit: yellow, quiet: dim };
   return (line) => {
     const lost = lostText(line);
     if (lost !== "") io.stdout.write(`${yellow(lost)}\n`);

@@ -1,4 +1,5 @@
-import type { PollMode } from "../dataplane/dataplane.js";
+import type { Deny, Established, PollMode } from "../dataplane/dataplane.js";
+import type { Mode } from "../manifest/annotations.js";
 import { CommandError, exitCodes } from "./io.js";
 
 /**
@@ -91,13 +92,19 @@ export interface ConfigCheckOptions {
   readonly output: "text" | "json";
 }
 
+/** How policy is taken. */
+export interface ModeOptions {
+  readonly mode: Mode;
+  readonly deny: Deny;
+  readonly established: Established;
+}
+
 /** What every command that stands on interfaces is told. */
-export interface EnforcingOptions extends WorkerOptions {
+export interface EnforcingOptions extends ModeOptions, WorkerOptions {
   readonly link: "auto" | "af-xdp" | "af-packet";
   readonly readyFd?: number;
   /** Takes the place of the process that answers on the control socket. */
   readonly takeOver: boolean;
-  readonly staleFlows: "recheck" | "keep";
   readonly loose: boolean;
   /** Whether the manifests are read again when they change. */
   readonly watch: "auto" | "never";
@@ -204,7 +211,7 @@ export interface LabOptions {
   readonly name: string;
 }
 
-export interface LabUpOptions extends LabOptions, PolicyOptions, WorkerOptions {
+export interface LabUpOptions extends ModeOptions, LabOptions, PolicyOptions, WorkerOptions {
   readonly foreground: boolean;
   /** Whether the manifests are read again when they change. */
   readonly watch: "auto" | "never";

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { hasPorts, parseProtocol, serviceText } from "../analysis/protocols.js";
 import { PodIndex } from "../analysis/references.js";
-import { deniedByEgress, deniedByIngress, Table, TupleBatch } from "../dataplane/table.js";
+import { sidesOf } from "../dataplane/events.js";
+import { Table, TupleBatch } from "../dataplane/table.js";
 import { type Address, parseAddress } from "../net/address.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -22,8 +23,6 @@ interface ReadProbe {
   readonly to: string;
 }
 
-const deniedByWords = [[], ["egress"], ["ingress"], ["egress", "ingress"]] as const;
-
 /** Judges a list of probes with the native table, each the first packet of a new flow. */
 export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
   if (options.probes === "-" && options.filename.includes("-")) {
@@ -40,26 +39,30 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
   for (const { source, destination, protocol, port } of probes) {
     batch.push(source, destination, protocol, port ?? 0);
   }
-  const verdicts = Table.open(compiled.blob).classify(batch);
+  const table = Table.open(compiled.blob);
+  const verdicts = table.classify(batch);
+  const audits = compiled.table.auditRows.length > 0 ? table.audit(batch) : undefined;
   const answers = probes.map(({ id }, index) => {
-    const bits = verdicts[index]! & (deniedByEgress | deniedByIngress);
-    return { id, verdict: bits === 0 ? "allow" : "deny", deniedBy: deniedByWords[bits]! };
+    const deniedBy = sidesOf(verdicts[index]!);
+    const audit = deniedBy.length > 0 ? [] : sidesOf(audits?.[index] ?? 0);
+    const verdict = deniedBy.length === 0 ? "allow" : "deny";
+    return { id, verdict, deniedBy, ...(audit.length === 0 ? {} : { audit }) };
   });
   if (options.output === "json") {
     writeJson(io.stdout, { verdicts: answers });
     return exitCodes.ok;
   }
-  const { green, red } = styles(io);
-  const rows = answers.map(({ id, verdict, deniedBy }, index) => {
+  const { green, red, yellow } = styles(io);
+  const rows = answers.map(({ id, verdict, deniedBy, audit }, index) => {
     const { from, to, protocol, port } = probes[index]!;
-    const style = verdict === "allow" ? green : red;
+    const style = audit !== undefined ? yellow : verdict === "allow" ? green : red;
     return [
       `${id}`,
       from,
       to,
       serviceText(protocol, port),
       { text: verdict, style },
-      deniedBy.join(" "),
+      audit === undefined ? deniedBy.join(" ") : `${audit.join(" ")} (audit)`,
     ];
   });
   io.stdout.write(

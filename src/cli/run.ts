@@ -73,7 +73,9 @@ function readConfig(file: ConfigFile, options: RunOptions, io: Io): NodeConfig |
       ["--link", options.link === "auto" ? undefined : options.link],
       ["--poll", options.poll === "adaptive" ? undefined : options.poll],
       ["--watch", options.watch === "auto" ? undefined : options.watch],
-      ["--stale-flows", options.staleFlows === "recheck" ? undefined : options.staleFlows],
+      ["--mode", options.mode === "enforce" ? undefined : options.mode],
+      ["--deny", options.deny === "drop" ? undefined : options.deny],
+      ["--established", options.established === "recheck" ? undefined : options.established],
       ["--loose", options.loose || undefined],
     ] as const
   ).filter(([, value]) => value !== undefined);
@@ -116,6 +118,7 @@ function configOf(options: RunOptions): NodeConfig {
     sidecars: [],
     missingPods: "refuse",
     dataplane: dataplaneOf(options),
+    mode: options.mode,
     control: {},
   };
 }
@@ -123,7 +126,8 @@ function configOf(options: RunOptions): NodeConfig {
 /** What `run` and `sidecar` are told alike. Errors: CommandError (usage). */
 export function dataplaneOf(options: EnforcingOptions): NodeConfig["dataplane"] {
   return {
-    staleFlows: options.staleFlows,
+    established: options.established,
+    deny: options.deny,
     loose: options.loose,
     ...workersOf(options),
   };

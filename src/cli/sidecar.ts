@@ -38,6 +38,7 @@ function configOf(options: SidecarOptions): NodeConfig {
     ],
     missingPods: "refuse",
     dataplane: dataplaneOf(options),
+    mode: options.mode,
     control: {},
   };
 }

@@ -25,7 +25,7 @@ function statusText(status: ControlStatus, io: Io): string {
     lines.push(red(`the last reload changed nothing: ${sanitize(status.lastError)}\n`));
   }
   lines.push(
-    `${status.endpoints} endpoints, ${status.connections} connections (new tables: ${status.staleFlows}), ${status.flowsLost} flow records lost\n`,
+    `${status.endpoints} endpoints, ${status.connections} connections (new tables: ${status.established}), ${status.flowsLost} flow records lost\n`,
   );
   if (status.failOpen.length > 0) {
     const names = status.failOpen.map(sanitize).join(", ");

@@ -82,7 +82,18 @@ async function probeInLab(
   });
   try {
     const { filename } = options;
-    const code = await runLabUp({ filename, name, foreground: false, watch: "never" }, quiet);
+    const code = await runLabUp(
+      {
+        filename,
+        name,
+        foreground: false,
+        watch: "never",
+        mode: "enforce",
+        deny: "drop",
+        established: "recheck",
+      },
+      quiet,
+    );
     if (code !== exitCodes.ok) throw new CommandError(code, "the lab for --live did not come up");
     const progress = createProgress(io);
     progress.update("trying connections");

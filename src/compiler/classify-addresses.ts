@@ -1,7 +1,7 @@
 import { NONE } from "../layout/layout.gen.js";
 import { compareText } from "../net/order.js";
 import type { Prefix } from "../net/prefix.js";
-import type { AddressGroup, AddressSet, Ruleset } from "../policy/ruleset.js";
+import { type AddressGroup, type AddressSet, type Ruleset, rulesOf } from "../policy/ruleset.js";
 import {
   compareAt,
   coversAt,
@@ -68,8 +68,8 @@ export function classifyAddresses(ruleset: Ruleset): AddressClasses {
 function setsOf(ruleset: Ruleset): readonly AddressSet[] {
   const sets = new Set<AddressSet>();
   const seen = new Set<object>();
-  for (const { ingress, egress } of ruleset.endpoints) {
-    for (const rules of [ingress, egress]) {
+  for (const endpoint of ruleset.endpoints) {
+    for (const rules of rulesOf(endpoint)) {
       if (seen.has(rules)) continue;
       seen.add(rules);
       for (const { peers } of rules.rules) if (peers !== "any") sets.add(peers);

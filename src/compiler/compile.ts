@@ -6,7 +6,7 @@ import {
   type LocalPods,
   type Policies,
 } from "../policy/cluster.js";
-import { type PeerResolution, resolvePolicies } from "../policy/resolve.js";
+import { type Mode, type PeerResolution, resolvePolicies } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
 import { type AddressClasses, classifyAddresses } from "./classify-addresses.js";
 import type { DecisionTable } from "./decision-table.js";
@@ -18,6 +18,8 @@ export interface CompileInput {
   readonly objects: ClusterObjects;
   /** Whose traffic the table judges; every pod's when left out. */
   readonly local?: LocalPods;
+  /** Of policies that neither they nor their pod say more about; enforced when left out. */
+  readonly mode?: Mode;
 }
 
 export interface CompileStats {
@@ -52,9 +54,9 @@ export type CompileResult =
  *         node that was asked for. SL2005: the table exceeds a limit of the format. Warnings of
  *         buildCluster and resolvePolicies.
  */
-export function compile({ objects, local = "all" }: CompileInput): CompileResult {
+export function compile({ objects, local = "all", mode }: CompileInput): CompileResult {
   const { cluster, policies, diagnostics: findings } = buildCluster(objects);
-  const compiled = compileCluster(cluster, policies, local);
+  const compiled = compileCluster(cluster, policies, local, mode);
   const diagnostics = [...findings, ...compiled.diagnostics];
   return { ...compiled, diagnostics };
 }
@@ -73,8 +75,9 @@ export function compileCluster(
   cluster: Cluster,
   policies: Policies,
   local: LocalPods,
+  mode: Mode = "enforce",
 ): CompiledCluster {
-  const { ruleset, peers, diagnostics } = resolvePolicies(cluster, policies, { local });
+  const { ruleset, peers, diagnostics } = resolvePolicies(cluster, policies, { local, mode });
   if (ruleset.endpoints.length === 0 && local !== "all" && !("pods" in local)) {
     return { ok: false, diagnostics: [...diagnostics, noSuchEndpoint(local, cluster)] };
   }

@@ -42,6 +42,8 @@ export interface DecisionTable {
     readonly ingressRow: number;
     readonly egressRow: number;
   }[];
+  /** Rows of each endpoint with the audited policies; empty when nothing is audited. */
+  readonly auditRows: readonly { readonly ingressRow: number; readonly egressRow: number }[];
   readonly rows: readonly TableRow[];
   /** rows × classCount places in `portSets`, row by row. */
   readonly cells: Uint32Array;

@@ -108,8 +108,14 @@ export class Provenance {
     return isolatedBy.map((policy) => this.#policies[policy]!);
   }
 
+  /** Whether some policy is audited. */
+  get hasAudit(): boolean {
+    return this.#count("auditRows") > 0;
+  }
+
   /**
-   * Finds the rule that decides a flow on one side.
+   * Finds the rule that decides a flow on one side: as it is enforced, or as if audited policies were
+   * enforced too.
    *
    * Shape: `originId` is the class of the address on the other side; `port` counts for TCP, UDP and
    *        SCTP only.
@@ -120,8 +126,9 @@ export class Provenance {
     originId: number,
     protocol: number,
     port: number,
+    by: "enforced" | "audit" = "enforced",
   ): Reason {
-    const row = this.#row(endpointId, direction);
+    const row = this.#row(endpointId, direction, by);
     const isolatedBy = row.isolatedBy.map((policy) => this.#policies[policy]!);
     let passed: number | undefined;
     for (const rule of row.rules) {
@@ -145,8 +152,10 @@ export class Provenance {
   #row(
     endpointId: number,
     direction: keyof typeof Direction,
+    by: "enforced" | "audit" = "enforced",
   ): { readonly isolatedBy: readonly number[]; readonly rules: readonly number[] } {
-    const endpoint = this.#at("endpoints", endpointId, EndpointRow.bytes);
+    const rows = by === "audit" && this.hasAudit ? "auditRows" : "endpoints";
+    const endpoint = this.#at(rows, endpointId, EndpointRow.bytes);
     const field = direction === "Ingress" ? EndpointRow.ingressRow : EndpointRow.egressRow;
     const row = this.#at("rowInfos", this.#u32(endpoint + field), RowInfo.bytes);
     const list = (start: number, count: number) =>

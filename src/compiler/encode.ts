@@ -76,6 +76,10 @@ export function encode(
       view.setUint32(at + EndpointRow.ingressRow, endpoint.ingressRow, true);
       view.setUint32(at + EndpointRow.egressRow, endpoint.egressRow, true);
     }),
+    auditRows: records(table.auditRows, EndpointRow.bytes, (view, at, rows) => {
+      view.setUint32(at + EndpointRow.ingressRow, rows.ingressRow, true);
+      view.setUint32(at + EndpointRow.egressRow, rows.egressRow, true);
+    }),
     cells: bytesOf(Uint16Array.from(table.cells)),
     portSets: bytesOf(ports.sets),
     portPageIndexes: bytesOf(ports.indexes),

@@ -1,7 +1,7 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { isLocal, type LocalPods, type PodGroup } from "../policy/cluster.js";
 import { type ClusterChanges, LiveCluster, type ObjectChange } from "../policy/live-cluster.js";
-import { isolates, subjectMatches, unresolvedDomains } from "../policy/resolve.js";
+import { isolates, type Mode, subjectMatches, unresolvedDomains } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
 import { type CompiledCluster, type CompileStats, compileCluster } from "./compile.js";
 import { TablePatch } from "./table-patch.js";
@@ -32,6 +32,7 @@ export type IncrementalResult =
  */
 export class IncrementalCompiler {
   readonly #local: LocalPods;
+  readonly #mode: Mode;
   readonly #cluster = new LiveCluster();
   #compiled: (CompiledCluster & { ok: true }) | undefined;
   #patch: TablePatch | undefined;
@@ -39,8 +40,9 @@ export class IncrementalCompiler {
   #groups: readonly PodGroup[] = [];
   #nodes: ReadonlySet<string> = new Set();
 
-  constructor(options: { readonly local?: LocalPods } = {}) {
+  constructor(options: { readonly local?: LocalPods; readonly mode?: Mode } = {}) {
     this.#local = options.local ?? "all";
+    this.#mode = options.mode ?? "enforce";
   }
 
   /** Carries out changes and returns the table of what is then there. */
@@ -80,7 +82,7 @@ export class IncrementalCompiler {
   #rebuild(): IncrementalResult {
     this.#patch = undefined;
     this.#compiled = undefined;
-    const compiled = compileCluster(this.#cluster, this.#cluster.policies, this.#local);
+    const compiled = compileCluster(this.#cluster, this.#cluster.policies, this.#local, this.#mode);
     if (!compiled.ok) {
       return { ok: false, diagnostics: [...this.#cluster.diagnostics(), ...compiled.diagnostics] };
     }

@@ -36,6 +36,13 @@ export function lower(ruleset: Ruleset, classes: AddressClasses): DecisionTable 
     egressRow: rowOf(egress, "Egress"),
   }));
 
+  const auditRows = ruleset.endpoints.some(({ audit }) => audit !== undefined)
+    ? ruleset.endpoints.map(({ ingress, egress, audit }) => ({
+        ingressRow: rowOf(audit?.ingress ?? ingress, "Ingress"),
+        egressRow: rowOf(audit?.egress ?? egress, "Egress"),
+      }))
+    : [];
+
   const portSets = new PortSets();
   const matrix = new Uint32Array(rows.length * origins.length);
   rows.forEach(({ rules }, row) => {
@@ -57,6 +64,7 @@ export function lower(ruleset: Ruleset, classes: AddressClasses): DecisionTable 
     v4: classes.v4,
     v6: classes.v6,
     endpoints,
+    auditRows,
     cells,
     portSets: ordered.sets,
     ...provenance(rows, (rule) => ({

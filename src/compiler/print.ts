@@ -3,7 +3,14 @@ import { formatAddress } from "../net/address.js";
 import { compareText } from "../net/order.js";
 import { portSetKey } from "../net/port-set.js";
 import { formatPrefix } from "../net/prefix.js";
-import type { AddressSet, EndpointRules, PolicySource, Rule, Ruleset } from "../policy/ruleset.js";
+import {
+  type AddressSet,
+  type EndpointRules,
+  type PolicySource,
+  type Rule,
+  type Ruleset,
+  rulesOf,
+} from "../policy/ruleset.js";
 import type { DecisionTable } from "./decision-table.js";
 import { prefixText } from "./prefix-list.js";
 
@@ -14,10 +21,15 @@ import { prefixText } from "./prefix-list.js";
 export function printRuleset({ endpoints }: Ruleset): string {
   const lines: string[] = [];
   const sets = new Map<string, AddressSet>();
-  for (const { namespace, name, addresses, ingress, egress } of endpoints) {
+  for (const endpoint of endpoints) {
+    const { namespace, name, addresses, ingress, egress, audit } = endpoint;
     lines.push(`endpoint ${namespace}/${name} ${addresses.map(formatAddress).join(" ")}`);
     lines.push(...rulesLines("ingress", ingress), ...rulesLines("egress", egress));
-    for (const { peers } of [...ingress.rules, ...egress.rules]) {
+    if (audit !== undefined) {
+      lines.push(...rulesLines("audit ingress", audit.ingress));
+      lines.push(...rulesLines("audit egress", audit.egress));
+    }
+    for (const { peers } of rulesOf(endpoint).flatMap(({ rules }) => rules)) {
       if (peers !== "any") sets.set(peers.key, peers);
     }
   }
@@ -73,12 +85,17 @@ export function printTable(table: DecisionTable): string {
       );
     }
   }
-  for (const endpoint of endpoints) {
+  endpoints.forEach((endpoint, endpointId) => {
     const { ingressRow, egressRow } = endpoint;
+    const audit = table.auditRows[endpointId];
+    const audited =
+      audit === undefined
+        ? ""
+        : `, audit ingress row ${audit.ingressRow} egress row ${audit.egressRow}`;
     lines.push(
-      `endpoint ${endpointName(endpoint)} ingress row ${ingressRow} egress row ${egressRow}`,
+      `endpoint ${endpointName(endpoint)} ingress row ${ingressRow} egress row ${egressRow}${audited}`,
     );
-  }
+  });
   table.rows.forEach((_, row) => {
     lines.push(`row ${row}`);
     const cells = [...table.cells.subarray(row * classCount, (row + 1) * classCount)];

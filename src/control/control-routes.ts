@@ -1,7 +1,8 @@
 import type { Connection } from "../dataplane/connections.js";
-import type { Dataplane } from "../dataplane/dataplane.js";
+import type { Dataplane, Deny, Established } from "../dataplane/dataplane.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { type Mode, modeOf } from "../manifest/annotations.js";
 import type { ClusterPolicy, KubernetesObject, NetworkPolicy } from "../manifest/objects.js";
 import { joinTexts, parseText } from "../manifest/parse.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
@@ -19,7 +20,12 @@ import {
 import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
 import { TableAccount } from "../observe/table-account.js";
-import type { Endpoint, EndpointRules, PolicySource } from "../policy/ruleset.js";
+import {
+  type Endpoint,
+  type EndpointRules,
+  type PolicySource,
+  rulesOf,
+} from "../policy/ruleset.js";
 import type { Controller, Reload } from "./controller.js";
 import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
 import { PlainAnswer, type Routes, type Stream } from "./server.js";
@@ -47,7 +53,9 @@ export interface ControlSubject {
   readonly controller: Controller;
   readonly dataplane: Dataplane;
   readonly flows: FlowLog;
-  readonly staleFlows: "recheck" | "keep";
+  readonly established: Established;
+  readonly deny: Deny;
+  readonly mode: Mode;
   readonly interfaces: () => readonly FilteredInterface[];
   /** Reads the manifests again. */
   readonly reload: () => Promise<Reload>;
@@ -79,7 +87,9 @@ export interface ControlStatus extends Headed {
   readonly enforced: boolean;
   /** Why the last reload changed nothing. */
   readonly lastError: string | null;
-  readonly staleFlows: "recheck" | "keep";
+  readonly established: Established;
+  readonly deny: Deny;
+  readonly mode: Mode;
   readonly endpoints: number;
   /** Interfaces that pass everything when the process is gone without a clean end. */
   readonly failOpen: readonly string[];
@@ -88,6 +98,8 @@ export interface ControlStatus extends Headed {
   readonly implementationDelay: DelayItem;
   /** Null where the manifests are files. */
   readonly source: SourceStatus | null;
+  /** What audited policies alone would have denied, since the start. */
+  readonly audited: number;
   /** Frames dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
 }
@@ -117,12 +129,16 @@ export interface DirectionItem {
   readonly isolated: boolean;
   readonly isolated_by: readonly FlowPolicy[];
   readonly rules: number;
+  /** What there would be if audited policies were enforced too; absent where that is the same. */
+  readonly audit?: Omit<DirectionItem, "audit">;
 }
 
 export interface PolicyItem extends FlowPolicy {
   readonly tier: "Admin" | "NetworkPolicy" | "Baseline";
-  /** Pods judged here whose traffic it has a say in. */
+  /** Pods judged here whose traffic it has a say in, enforced or audited. */
   readonly endpoints: number;
+  /** What its annotation says; null where the pod or the process decides. */
+  readonly mode: Mode | null;
 }
 
 export interface ConnectionItem {
@@ -133,6 +149,8 @@ export interface ConnectionItem {
   readonly source: ConnectionEnd;
   readonly destination: ConnectionEnd;
   readonly assured: boolean;
+  /** Who would deny it if audited policies were enforced. */
+  readonly auditedBy: readonly ("egress" | "ingress")[];
   readonly generation: number;
   readonly expiresInMs: number;
   /** Frames so far, both ways. */
@@ -191,7 +209,7 @@ export interface DryRunAnswer extends Headed {
   readonly diagnostics: readonly Diagnostic[];
   /** Generation that the connections are judged by now. */
   readonly generation: number;
-  readonly staleFlows: "recheck" | "keep";
+  readonly established: Established;
   /** Connections looked at. */
   readonly connections: number;
   readonly cut: readonly CutItem[];
@@ -270,7 +288,7 @@ export function metricsRoutes(subject: ControlSubject): Routes {
 
 /** Tells how a process that enforces is doing. */
 export function controlStatus(subject: ControlSubject): ControlStatus {
-  const { controller, dataplane, flows, staleFlows, name, version } = subject;
+  const { controller, dataplane, flows, established, name, version } = subject;
   const { generation, since, lastError, endpoints, pending } = controller.status;
   const { delay } = controller.measures;
   const counters = dataplane.counters();
@@ -285,7 +303,9 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     since: since?.toISOString() ?? null,
     enforced: generation > 0 && isCurrent,
     lastError: lastError ?? null,
-    staleFlows,
+    established,
+    deny: subject.deny,
+    mode: subject.mode,
     endpoints,
     failOpen: subject
       .interfaces()
@@ -299,6 +319,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
       p99Seconds: delay.quantile(0.99) ?? null,
     },
     source: subject.source?.() ?? null,
+    audited: counters.audited,
     drops: counters.drops,
   };
 }
@@ -335,12 +356,20 @@ function endpointItems({ controller, interfaces }: ControlSubject): EndpointItem
     name: endpoint.name,
     addresses: endpoint.addresses.map(formatAddress),
     interface: byPod.get(`${endpoint.namespace}/${endpoint.name}`) ?? null,
-    ingress: directionItem(endpoint.ingress),
-    egress: directionItem(endpoint.egress),
+    ingress: directionItem(endpoint, "ingress"),
+    egress: directionItem(endpoint, "egress"),
   }));
 }
 
-function directionItem({ isolatedBy, rules }: EndpointRules): DirectionItem {
+function directionItem(endpoint: Endpoint, side: "ingress" | "egress"): DirectionItem {
+  const audit = endpoint.audit?.[side] ?? endpoint[side];
+  return {
+    ...rulesItem(endpoint[side]),
+    ...(audit === endpoint[side] ? {} : { audit: rulesItem(audit) }),
+  };
+}
+
+function rulesItem({ isolatedBy, rules }: EndpointRules): Omit<DirectionItem, "audit"> {
   return {
     isolated: isolatedBy.length > 0,
     isolated_by: isolatedBy.map(policyPlace),
@@ -362,6 +391,7 @@ function policyItems({ controller }: ControlSubject): PolicyItem[] {
       ...policyPlace(source),
       tier: kind === "NetworkPolicy" ? "NetworkPolicy" : (policy as ClusterPolicy).tier,
       endpoints: counts.get(policyKey(source)) ?? 0,
+      mode: modeOf(meta) ?? null,
     };
   });
 }
@@ -370,8 +400,8 @@ function isPolicy(object: KubernetesObject): object is NetworkPolicy | ClusterPo
   return object.kind !== "Namespace" && object.kind !== "Node" && object.kind !== "Pod";
 }
 
-function policiesOf({ ingress, egress }: Endpoint): ReadonlySet<string> {
-  const policies = [ingress, egress].flatMap(({ isolatedBy, rules }) => [
+function policiesOf(endpoint: Endpoint): ReadonlySet<string> {
+  const policies = rulesOf(endpoint).flatMap(({ isolatedBy, rules }) => [
     ...isolatedBy,
     ...rules.map(({ policy }) => policy),
   ]);
@@ -460,6 +490,7 @@ async function connections(
       source: end(source, connection.sourcePort, 0),
       destination: end(destination, connection.destinationPort, 1),
       assured: connection.isAssured,
+      auditedBy: connection.auditedBy,
       generation: connection.generation,
       expiresInMs: connection.expiresInMs,
       packets: connection.packets,
@@ -472,7 +503,7 @@ async function connections(
 
 /** Judges the live connections by other manifests, and changes nothing. */
 async function dryRun(subject: ControlSubject, body: unknown): Promise<DryRunAnswer> {
-  const { controller, staleFlows } = subject;
+  const { controller, established } = subject;
   const manifests = joinTexts(
     readFiles(body).map(({ name, text }) => parseText(text, name)),
     "the request",
@@ -483,7 +514,7 @@ async function dryRun(subject: ControlSubject, body: unknown): Promise<DryRunAns
     kind: "DryRun",
     diagnostics: candidate.diagnostics,
     generation: controller.status.generation,
-    staleFlows,
+    established,
   } as const;
   if (!candidate.ok) return { ...head, ok: false, connections: 0, cut: [] };
 
@@ -495,7 +526,7 @@ async function dryRun(subject: ControlSubject, body: unknown): Promise<DryRunAns
   }
   const verdicts = Table.open(candidate.table.blob).classify(batch);
   // Connections that are kept whatever a new table says are not cut by one.
-  const denied = staleFlows === "keep" ? [] : found.filter((_, index) => verdicts[index] !== 0);
+  const denied = established === "keep" ? [] : found.filter((_, index) => verdicts[index] !== 0);
   const account = new TableAccount(0, candidate.table);
   const reasons = account.reasons(
     denied.map(({ connection }) => ({ ...connection, port: portOf(connection) })),

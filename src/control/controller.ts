@@ -1,5 +1,6 @@
 import { type CompileStats, compile } from "../compiler/compile.js";
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
+import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
 import { Histogram } from "../metrics/histogram.js";
@@ -22,6 +23,8 @@ export interface ControllerOptions {
   readonly take: () => Promise<SourceUpdate>;
   /** Whose traffic is judged; asked at each reload. What has not changed is the same object. */
   readonly local: () => LocalPods;
+  /** Of policies that neither they nor their pod say more about: enforced when absent. */
+  readonly mode?: Mode;
   /**
    * Changes the objects between reading and compiling; not for sources that tell of changes alone.
    *
@@ -86,7 +89,7 @@ export class Controller {
   readonly measures = new ReloadMeasures();
   readonly #options: ControllerOptions;
   /** Follows what is reloaded; what is only checked does not pass through it. */
-  readonly #compiler = new ManifestCompiler();
+  readonly #compiler: ManifestCompiler;
   #pending = 0;
   #last: Promise<unknown> = Promise.resolve();
   #table: CompiledTable | undefined;
@@ -100,6 +103,7 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
+    this.#compiler = new ManifestCompiler(options.mode);
   }
 
   /** The table in force. */
@@ -146,9 +150,10 @@ export class Controller {
    * Errors: what `prepare` throws.
    */
   check(manifests: Manifests): Promise<Candidate> {
+    const { mode = "enforce" } = this.#options;
     const local = this.#options.local();
     return this.alone(async () =>
-      this.#compile(manifests, (objects) => compile({ objects, local })),
+      this.#compile(manifests, (objects) => compile({ objects, local, mode })),
     );
   }
 

@@ -1,4 +1,5 @@
 import { IncrementalCompiler, type IncrementalResult } from "../compiler/incremental.js";
+import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
@@ -10,9 +11,14 @@ import type { ObjectChange } from "../policy/live-cluster.js";
  * Errors: those of the compiler; what it refused counts as seen, and the next step builds on it.
  */
 export class ManifestCompiler {
+  readonly #mode: Mode;
   #local: LocalPods | undefined;
   #compiler: IncrementalCompiler | undefined;
   #objects = new Map<string, KubernetesObject>();
+
+  constructor(mode: Mode = "enforce") {
+    this.#mode = mode;
+  }
 
   /** What has been seen and not been removed. */
   get objects(): readonly KubernetesObject[] {
@@ -43,7 +49,7 @@ export class ManifestCompiler {
 
   #update(changes: readonly ObjectChange[], local: LocalPods): IncrementalResult {
     const known = local === this.#local ? this.#compiler : undefined;
-    const compiler = known ?? new IncrementalCompiler({ local });
+    const compiler = known ?? new IncrementalCompiler({ local, mode: this.#mode });
     this.#local = local;
     // Should the update throw, nobody knows how far it came: the next one starts anew.
     this.#compiler = undefined;

@@ -17,13 +17,15 @@ export interface Addon {
     connectionsMax: number,
     fragmentsMax: number,
     eventsMax: number,
-    recheck: boolean,
+    /** A place in `establishedModes`. */
+    established: number,
     loose: boolean,
     workers: number,
     /** A place in `pollModes`. */
     poll: number,
     /** -1: any. */
     cpu: number,
+    rejects: boolean,
   ) => NativeDataplane;
 
   /**
@@ -153,6 +155,8 @@ export interface NativeTable {
    * sender's egress, bit 1 by the receiver's ingress; 0 is allowed.
    */
   classify(tuples: Uint8Array, verdicts: Uint8Array): void;
+  /** The same as if audited policies were enforced too. */
+  audit(tuples: Uint8Array, verdicts: Uint8Array): void;
   /** Leaf numbers of each tuple's source and destination, two a tuple. */
   locate(tuples: Uint8Array, leaves: Uint32Array): void;
 }
@@ -202,8 +206,8 @@ export interface NativeDataplane {
   stop(): void;
   close(): void;
   /**
-   * Connections, events lost, generation; connections opened, closed, cut and evicted; then a count
-   * for each DropReason.
+   * Connections, events lost, generation; connections opened, closed, cut and evicted; what only
+   * audit let through; answers to what was denied; then a count for each DropReason.
    */
   readCounters(words: BigUint64Array): void;
   /** A LinkCounters record. */

@@ -1,5 +1,6 @@
 import { ConnectionRecord, connStateWords } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
+import { sidesOf } from "./events.js";
 
 /** A tracked connection, as its first packet had it. */
 export interface Connection {
@@ -13,6 +14,8 @@ export interface Connection {
   readonly state: (typeof connStateWords)[number];
   /** Whether both ends are known to be there: it then never gives way to a new connection. */
   readonly isAssured: boolean;
+  /** Who would deny it if audited policies were enforced; it runs all the same. */
+  readonly auditedBy: readonly ("egress" | "ingress")[];
   /** Of the table that allowed it last. */
   readonly generation: number;
   /** How long it lives without another packet. */
@@ -37,6 +40,7 @@ export function decodeConnections(bytes: Uint8Array): Connection[] {
       return { family, bytes: bytes.slice(start, start + (family === 4 ? 4 : 16)) };
     };
     const key = at + ConnectionRecord.key;
+    const flags = view.getUint8(at + ConnectionRecord.flags);
     connections.push({
       source: address(ConnectionRecord.source),
       destination: address(ConnectionRecord.destination),
@@ -44,7 +48,8 @@ export function decodeConnections(bytes: Uint8Array): Connection[] {
       destinationPort: view.getUint16(at + ConnectionRecord.destinationPort, true),
       protocol: view.getUint8(at + ConnectionRecord.protocol),
       state: connStateWords[view.getUint8(at + ConnectionRecord.state)] ?? connStateWords[0],
-      isAssured: view.getUint8(at + ConnectionRecord.assured) === 1,
+      isAssured: (flags & 1) !== 0,
+      auditedBy: sidesOf(flags >> 1),
       generation: view.getUint32(at + ConnectionRecord.generation, true),
       expiresInMs: view.getUint32(at + ConnectionRecord.expiresInMs, true),
       packets: Number(view.getBigUint64(at + ConnectionRecord.totalPackets, true)),

@@ -25,6 +25,16 @@ import { forsake, inheritedKinds, type LinkEstate } from "./take-over.js";
 export const pollModes = ["adaptive", "spin", "sleep"] as const;
 export type PollMode = (typeof pollModes)[number];
 
+/**
+ * What a table swap means for connections that run, in the order of native/worker/filter.h: each is
+ * judged again on its next packet, none is, or all are at once.
+ */
+export const establishedModes = ["recheck", "keep", "cut"] as const;
+export type Established = (typeof establishedModes)[number];
+
+/** What the sender of a packet hears that policy denies: nothing, or a reset or an ICMP error. */
+export type Deny = "drop" | "reject";
+
 /** Threads of one data plane, at most. */
 export const workersMax = 16;
 
@@ -35,7 +45,7 @@ const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
 const savedPieceRecords = 8_192;
 
 /** Words of `readCounters` before the drops. */
-const counterWordsFirst = 7;
+const counterWordsFirst = 9;
 
 /** What is fixed when a data plane is made. Memory is taken then, and never again. */
 export interface DataplaneOptions {
@@ -45,8 +55,10 @@ export interface DataplaneOptions {
   readonly fragmentsMax?: number;
   /** Events that wait to be drained: 8,192 when absent; a power of two. */
   readonly eventsMax?: number;
-  /** What a table swap does to connections: judge them again on their next packet, or keep them. */
-  readonly staleFlows?: "recheck" | "keep";
+  /** What a table swap means for connections that run: `recheck` when absent. */
+  readonly established?: Established;
+  /** What the sender of a packet hears that policy denies: nothing (`drop`) when absent. */
+  readonly deny?: Deny;
   /** Takes up TCP connections whose opening was not seen. */
   readonly loose?: boolean;
   /** Threads that judge, each its own connections: 1 when absent, at most `workersMax`. */
@@ -146,6 +158,10 @@ export interface Counters {
   readonly closed: number;
   readonly cut: number;
   readonly evicted: number;
+  /** Connections, and packets of none, since the start that audited policies would have denied. */
+  readonly audited: number;
+  /** Resets and ICMP errors sent since the start, for what policy denied. */
+  readonly rejected: number;
   /** Events lost since nobody drained them. */
   readonly eventsLost: number;
   /** Generation of the table in force; 0 before the first. */
@@ -186,11 +202,12 @@ export class Dataplane {
           connectionsMax,
           options.fragmentsMax ?? 1_024,
           options.eventsMax ?? 8_192,
-          options.staleFlows !== "keep",
+          establishedModes.indexOf(options.established ?? "recheck"),
           options.loose ?? false,
           options.workers ?? 1,
           pollModes.indexOf(options.poll ?? "adaptive"),
           options.cpu ?? -1,
+          options.deny === "reject",
         ),
         connectionsMax,
       );
@@ -433,6 +450,8 @@ export class Dataplane {
       closed: Number(words[4]),
       cut: Number(words[5]),
       evicted: Number(words[6]),
+      audited: Number(words[7]),
+      rejected: Number(words[8]),
     };
   }
 

@@ -25,6 +25,7 @@ export interface FlowEventRecord {
   readonly protocol: number;
   /** Why it was dropped or cut; undefined when it was neither. */
   readonly reason: DropReasonWord | undefined;
+  /** Of an audited frame, or the end of a connection: who would deny it if nothing were audited. */
   readonly deniedBy: readonly ("egress" | "ingress")[];
   readonly generation: number;
   /** Link that the frame came in by. */
@@ -66,10 +67,7 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     destinationPort: view.getUint16(FlowEvent.destinationPort, true),
     protocol: view.getUint8(FlowEvent.protocol),
     reason: reason === DropReason.None ? undefined : dropReasonWords[reason],
-    deniedBy: [
-      ...((denied & 1) === 0 ? [] : (["egress"] as const)),
-      ...((denied & 2) === 0 ? [] : (["ingress"] as const)),
-    ],
+    deniedBy: sidesOf(denied),
     generation: view.getUint32(FlowEvent.generation, true),
     linkId: view.getUint16(FlowEvent.linkId, true),
     frameBytes: view.getUint32(FlowEvent.frameBytes, true),
@@ -78,4 +76,11 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     totalBytes: Number(view.getBigUint64(FlowEvent.totalBytes, true)),
     lostBefore: view.getUint32(FlowEvent.lostBefore, true),
   };
+}
+
+const sides = [[], ["egress"], ["ingress"], ["egress", "ingress"]] as const;
+
+/** Names who denies, from the bits of a verdict. */
+export function sidesOf(bits: number): readonly ("egress" | "ingress")[] {
+  return sides[bits & 3]!;
 }

@@ -35,6 +35,13 @@ export class Table {
     return verdicts;
   }
 
+  /** Judges every tuple as `classify` does, as if audited policies were enforced too. */
+  audit(batch: TupleBatch): Uint8Array {
+    const verdicts = new Uint8Array(batch.count);
+    this.#native.audit(batch.bytes, verdicts);
+    return verdicts;
+  }
+
   /** Finds the leaf numbers of each tuple's addresses: two a tuple, source first. */
   locate(batch: TupleBatch): Uint32Array {
     const leaves = new Uint32Array(batch.count * 2);

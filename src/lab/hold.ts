@@ -6,6 +6,7 @@ import { refusalOf } from "../control/refusal.js";
 import { serveUnix } from "../control/server.js";
 import { Signals } from "../control/signals.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
+import type { Mode } from "../manifest/annotations.js";
 import type { Manifests } from "../manifest/parse.js";
 import { Lab } from "./lab.js";
 import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery } from "./protocol.js";
@@ -22,6 +23,7 @@ export interface HoldOptions {
   /** What `-` among the paths stands for. */
   readonly stdin: string | undefined;
   readonly dataplane?: DataplaneOptions;
+  readonly mode?: Mode;
   /** Reads manifests from paths; `stdin` as above. */
   readonly read: (paths: readonly string[], stdin: string | undefined) => Promise<Manifests>;
   /** How far the start is, a line a step. */
@@ -51,6 +53,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
       version: options.version,
       read: () => options.read(options.paths, options.stdin),
       ...(options.dataplane === undefined ? {} : { dataplane: options.dataplane }),
+      ...(options.mode === undefined ? {} : { mode: options.mode }),
       report: options.report,
       podRemoved: (ref) => void endPrograms(state.token, ref),
     });

@@ -8,6 +8,7 @@ import {
   setSysctl,
 } from "../dataplane/host.js";
 import { Table } from "../dataplane/table.js";
+import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
 import { type Address, formatAddress, parseAddress } from "../net/address.js";
@@ -40,6 +41,8 @@ export interface LabOptions {
   readonly version: string;
   /** How its packets are judged. */
   readonly dataplane?: DataplaneOptions;
+  /** Of policies that neither they nor their pod say more about: enforced when absent. */
+  readonly mode?: Mode;
   /** Hears how far the start is, a line a step. */
   readonly report?: (step: string) => void;
   /** Asked to end the programs that still run in a pod that goes. */
@@ -72,6 +75,7 @@ export class Lab {
     this.#controller = new Controller({
       take: async () => ({ all: await options.read() }),
       local: () => "all",
+      mode: options.mode ?? "enforce",
       prepare: (objects) => this.#prepare(objects),
       enforce: (table) => this.#enforce(table),
     });
@@ -83,7 +87,9 @@ export class Lab {
       dataplane: this.#dataplane,
       // All pods call their interface alike, so it is the pod that tells one from another.
       flows: new FlowLog(this.#dataplane, { interfaceName: () => podInterface }),
-      staleFlows: "recheck",
+      established: options.dataplane?.established ?? "recheck",
+      deny: options.dataplane?.deny ?? "drop",
+      mode: options.mode ?? "enforce",
       interfaces: () =>
         pods().map(({ ref, linkId }) => ({
           name: podInterface,

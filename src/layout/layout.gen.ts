@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0x17ba1112;
+export const LAYOUT_HASH = 0x6fcd10d3;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -22,6 +22,7 @@ export const SAVED_NO_WINDOW = 2;
 export const SAVED_SYN_IGNORED = 4;
 export const SAVED_ACK_SEEN_OPENER = 8;
 export const SAVED_ACK_SEEN_OTHER = 16;
+export const SAVED_AUDITED_BY = 96;
 
 /** Which of a port set's page indexes answers for a protocol. */
 export const ProtocolSlot = {
@@ -148,6 +149,8 @@ export const FlowEventKind = {
   Dropped: 2,
   /** an existing connection is no longer allowed */
   Cut: 3,
+  /** a frame passed that audited policies would have denied */
+  Audited: 4,
 } as const;
 export type FlowEventKind = (typeof FlowEventKind)[keyof typeof FlowEventKind];
 /** The word for each value of FlowEventKind, by its number. */
@@ -156,6 +159,7 @@ export const flowEventKindWords = [
   "closed",
   "dropped",
   "cut",
+  "audited",
 ] as const;
 
 /** State of a tracked connection. */
@@ -560,7 +564,7 @@ export const FlowEvent = {
   lostBefore: 52,
   /** u16: link that the frame came in by */
   linkId: 56,
-  /** u8: bit 0 egress, bit 1 ingress */
+  /** u8: bit 0 egress, bit 1 ingress; Audited and Closed: who would have denied */
   deniedBy: 58,
   /** u8: of the frame; 0 when it is no TCP */
   tcpFlags: 59,
@@ -599,8 +603,8 @@ export const ConnectionRecord = {
   family: 101,
   /** u8: ConnState */
   state: 102,
-  /** u8: 1 when it never gives way to a new connection */
-  assured: 103,
+  /** u8: bit 0: it never gives way to a new connection; bits 1 and 2: audited policies would deny its egress, its ingress */
+  flags: 103,
 } as const;
 
 /** One tracked connection, as it goes from a process to its successor, which may be of another version: a change here, or to ConnState, needs another SAVED_CONNECTIONS_VERSION. The end that opened it comes first. Byte offsets of its fields. */
@@ -766,6 +770,8 @@ export const SectionId = {
   rowLists: 16,
   /** u32: sets of origin classes: count, then that many ids, ascending */
   originSets: 17,
+  /** EndpointRow: rows of each local endpoint with the audited policies; empty when nothing is audited */
+  auditRows: 18,
 } as const;
 export type SectionName = keyof typeof SectionId;
 /** Bytes of one element of each section, by SectionId. */
@@ -788,4 +794,5 @@ export const sectionElementBytes = [
   16,
   4,
   4,
+  8,
 ] as const;

@@ -58,6 +58,7 @@ export const limits = {
   SAVED_SYN_IGNORED: 4,
   SAVED_ACK_SEEN_OPENER: 8,
   SAVED_ACK_SEEN_OTHER: 16,
+  SAVED_AUDITED_BY: 96, // two bits: audited policies would deny its egress, its ingress
 } as const;
 
 export const structs: readonly Struct[] = [
@@ -266,7 +267,11 @@ export const structs: readonly Struct[] = [
         doc: "events that found the ring full since the last record",
       },
       { name: "linkId", type: "u16", doc: "link that the frame came in by" },
-      { name: "deniedBy", type: "u8", doc: "bit 0 egress, bit 1 ingress" },
+      {
+        name: "deniedBy",
+        type: "u8",
+        doc: "bit 0 egress, bit 1 ingress; Audited and Closed: who would have denied",
+      },
       { name: "tcpFlags", type: "u8", doc: "of the frame; 0 when it is no TCP" },
       { name: "frameBytes", type: "u32", doc: "length of the frame; 0 for Closed" },
       {
@@ -299,7 +304,11 @@ export const structs: readonly Struct[] = [
       { name: "protocol", type: "u8", doc: "IP protocol number" },
       { name: "family", type: "u8", doc: "4 or 6" },
       { name: "state", type: "u8", doc: "ConnState" },
-      { name: "assured", type: "u8", doc: "1 when it never gives way to a new connection" },
+      {
+        name: "flags",
+        type: "u8",
+        doc: "bit 0: it never gives way to a new connection; bits 1 and 2: audited policies would deny its egress, its ingress",
+      },
     ],
   },
   {
@@ -483,6 +492,11 @@ export const sections: readonly {
     element: "u32",
     doc: "sets of origin classes: count, then that many ids, ascending",
   },
+  {
+    name: "auditRows",
+    element: "EndpointRow",
+    doc: "rows of each local endpoint with the audited policies; empty when nothing is audited",
+  },
 ];
 
 export const enums: readonly Enum[] = [
@@ -549,6 +563,7 @@ export const enums: readonly Enum[] = [
       { name: "Closed", doc: "a connection ended or timed out" },
       { name: "Dropped", doc: "a frame was dropped" },
       { name: "Cut", doc: "an existing connection is no longer allowed" },
+      { name: "Audited", doc: "a frame passed that audited policies would have denied" },
     ],
   },
   {

@@ -55,6 +55,11 @@ export class Cursor {
     return this.#node === undefined;
   }
 
+  /** The kind of the object that this is part of. */
+  get kind(): string {
+    return this.#reading.object.kind;
+  }
+
   /** The place of the value; of its key when it has none; of its parent when the key is missing. */
   get span(): Span {
     return this.#reading.source.span(this.#start, this.#end);
@@ -139,6 +144,12 @@ export class Cursor {
       return this.#node.value;
     }
     return this.#wrongType("text");
+  }
+
+  /** Returns a text; undefined for anything else, which whoever reads it for good reports. */
+  textOrNothing(): string | undefined {
+    const node = this.#node;
+    return node?.type === "scalar" && typeof node.value === "string" ? node.value : undefined;
   }
 
   /** Returns this value as one of a map of texts, whose faults the API server lays at the map. */

@@ -1,4 +1,5 @@
 import type { Span } from "../diagnostics/diagnostic.js";
+import { checkOwnAnnotations } from "./annotations.js";
 import { type Cursor, quoted } from "./cursor.js";
 import { wantDnsLabel, wantLabelKey, wantLabelValue } from "./names.js";
 import type { Meta } from "./objects.js";
@@ -214,6 +215,7 @@ function readAnnotations(cursor: Cursor): ReadonlyMap<string, string> {
   if (bytes > ANNOTATIONS_MAX) {
     cursor.report("SL1204", `got ${bytes} bytes of annotations, want at most ${ANNOTATIONS_MAX}`);
   }
+  checkOwnAnnotations(cursor);
   return annotations;
 }
 

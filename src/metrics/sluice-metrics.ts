@@ -139,6 +139,14 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       { value: counters.cut },
     ]),
     counter(
+      "sluice_audit_verdicts_total",
+      "New connections, and packets of none, that passed only since the policies that deny them are audited.",
+      [{ value: counters.audited }],
+    ),
+    counter("sluice_rejects_total", "Resets and ICMP errors sent for what policy denied.", [
+      { value: counters.rejected },
+    ]),
+    counter(
       "sluice_conntrack_evictions_total",
       "Unreplied connections that gave way to new ones.",
       [{ value: counters.evicted }],

@@ -1,7 +1,8 @@
 import type { ControlListen } from "../control/open-control.js";
-import type { DataplaneOptions } from "../dataplane/dataplane.js";
+import type { DataplaneOptions, Deny, Established } from "../dataplane/dataplane.js";
 import type { LinkKind } from "../dataplane/link-choice.js";
 import type { Span } from "../diagnostics/diagnostic.js";
+import type { Mode } from "../manifest/annotations.js";
 
 /**
  * What stands on a node's interfaces, and by which manifests it judges.
@@ -14,7 +15,12 @@ export interface NodeConfig {
   readonly sidecars: readonly SidecarConfig[];
   /** What becomes of a pod that the manifests do not have: no start, or an attachment that passes nothing. */
   readonly missingPods: "refuse" | "wait";
-  readonly dataplane: DataplaneOptions & { readonly staleFlows: "recheck" | "keep" };
+  readonly dataplane: DataplaneOptions & {
+    readonly established: Established;
+    readonly deny: Deny;
+  };
+  /** Of policies that neither they nor their pod say more about. */
+  readonly mode: Mode;
   readonly control: ControlListen;
 }
 

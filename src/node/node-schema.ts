@@ -93,9 +93,19 @@ export const nodeShape = map(
     ),
     connections: optional(whole(64, 67_108_864), "connections tracked at once", "65536"),
     fragments: optional(whole(1, 67_108_864), "fragmented datagrams followed at once", "1024"),
+    mode: optional(
+      choice("enforce", "audit"),
+      "enforce policy, or only tell what it would deny; annotations of policies and pods come first",
+      "enforce",
+    ),
+    deny: optional(
+      choice("drop", "reject"),
+      "what the sender of a denied packet hears: nothing, or a TCP reset or an ICMP error",
+      "drop",
+    ),
     established: optional(
-      choice("recheck", "keep"),
-      "what a new table means for connections that run: judge them again, or keep them",
+      choice("recheck", "keep", "cut"),
+      "what a new table means for connections that run: judge each again on its next packet, keep them, or end at once those that it denies",
       "recheck",
     ),
     loose: optional(

@@ -93,6 +93,7 @@ function laterThanNow(started: NodeConfig, next: NodeConfig): readonly string[] 
       return differs(started.dataplane[name], next.dataplane[name]);
     }),
     ...(differs(started.control, next.control) ? ["socket and metrics"] : []),
+    ...(started.mode === next.mode ? [] : ["mode"]),
     ...(started.source.watch === next.source.watch ? [] : ["watch"]),
     ...(differs(started.source.kubernetes, next.source.kubernetes) ? ["kubernetes"] : []),
   ];

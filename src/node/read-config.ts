@@ -108,7 +108,7 @@ function checkWires(wires: readonly ReadWire[]): void {
 function configOf(read: ReadNode, file: string): NodeConfig {
   const folder = dirname(file);
   const { watch, workers, poll, cpu, connections, fragments, established, loose } = read;
-  const { socket, metrics, kubernetes } = read;
+  const { socket, metrics, kubernetes, mode, deny } = read;
   const place = (path: string) => (isAbsolute(path) ? path : join(folder, path));
   return {
     source: {
@@ -120,10 +120,12 @@ function configOf(read: ReadNode, file: string): NodeConfig {
     sidecars: [],
     missingPods: "wait",
     dataplane: {
-      staleFlows: established ?? "recheck",
+      established: established ?? "recheck",
+      deny: deny ?? "drop",
       loose: loose ?? false,
       ...given({ workers, poll, cpu, connectionsMax: connections, fragmentsMax: fragments }),
     },
+    mode: mode ?? "enforce",
     control: given({ socket, metricsListen: metrics }),
   };
 }

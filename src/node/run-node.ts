@@ -77,6 +77,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   const controller = new Controller({
     take: () => source.take(),
     local: () => plans.wanted.local,
+    mode: config.mode,
     async enforce(table) {
       const enforce = () => attachments.enforce(plans.wanted.attachments, table);
       const generation = await succession.enter(enforce);
@@ -123,7 +124,9 @@ export async function runNode(run: NodeRun): Promise<boolean> {
         controller,
         dataplane,
         flows,
-        staleFlows: config.dataplane.staleFlows,
+        established: config.dataplane.established,
+        deny: config.dataplane.deny,
+        mode: config.mode,
         interfaces: () => attachments.interfaces(),
         reload,
         offerPlace: () => succession.offerPlace((step) => controller.alone(step)),

@@ -1,7 +1,13 @@
-import { type Flow, type FlowEndpoint, type FlowLine, filePlace } from "./flow.js";
+import {
+  type Flow,
+  type FlowEndpoint,
+  type FlowLine,
+  type FlowVerdict,
+  filePlace,
+} from "./flow.js";
 
 /** Wraps words for a terminal. */
-export type FlowPaint = (text: string, as: "forwarded" | "dropped" | "quiet") => string;
+export type FlowPaint = (text: string, as: Lowercase<FlowVerdict> | "quiet") => string;
 
 /**
  * Writes a flow on one line, in the order that Hubble's compact output has.
@@ -18,7 +24,7 @@ export function compactFlow(
   const source = clean(endText(flow, "source"));
   const destination = clean(endText(flow, "destination"));
   const type = clean(ext.reason === null ? ext.event : `${ext.event} ${ext.reason}`);
-  const word = paint(verdict, verdict === "DROPPED" ? "dropped" : "forwarded");
+  const word = paint(verdict, verdict.toLowerCase() as Lowercase<FlowVerdict>);
   const why = paint(whyText(flow), "quiet");
   return `${timeText(time)}: ${source} -> ${destination} ${type} ${word} (${clean(Summary)})${why}`;
 }
@@ -63,7 +69,7 @@ function whyText({ verdict, ext, interface: link }: Flow): string {
     if (rule.tier === "Node") return ` by the pod's own node`;
     return ` by ${name(rule)} ${rule.direction}[${rule.index}] ${filePlace(rule)}`;
   }
-  if (verdict === "DROPPED" && isolatedBy.length > 0) {
+  if (verdict !== "FORWARDED" && isolatedBy.length > 0) {
     const policies = isolatedBy.map((policy) => `${name(policy)} ${filePlace(policy)}`);
     return ` no rule allows it: isolated by ${policies.join(", ")}`;
   }

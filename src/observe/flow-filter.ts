@@ -1,7 +1,7 @@
 import { type Address, parseAddress } from "../net/address.js";
 import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "../net/prefix.js";
 import { protocolNumbers } from "../net/protocol.js";
-import type { Flow, FlowEndpoint } from "./flow.js";
+import { type Flow, type FlowEndpoint, flowVerdicts } from "./flow.js";
 
 /** What a filter looks at; a connection has as much, without a verdict. */
 export type Filterable = Pick<Flow, "source" | "destination" | "IP" | "l4"> &
@@ -93,7 +93,7 @@ function readOne(flag: FlowFilterFlag, text: string): FlowFilter | string {
     }
     case "verdict": {
       const verdict = text.toUpperCase();
-      if (verdict !== "FORWARDED" && verdict !== "DROPPED") return "FORWARDED or DROPPED";
+      if (!flowVerdicts.some((each) => each === verdict)) return flowVerdicts.join(" or ");
       return (flow) => flow.verdict === verdict;
     }
     default:

@@ -3,7 +3,7 @@ import type { Dataplane } from "../dataplane/dataplane.js";
 import { decodeFlowEvent, type FlowEventRecord } from "../dataplane/events.js";
 import { FlowEvent } from "../layout/layout.gen.js";
 import { protocolNumbers } from "../net/protocol.js";
-import { type FlowLine, flowOf, isJudgedByPolicy } from "./flow.js";
+import { type FlowLine, flowOf, isAuditedEvent, isJudgedByPolicy } from "./flow.js";
 import type { FlowFilter } from "./flow-filter.js";
 import { type FlowQuestion, TableAccount, type TableSource } from "./table-account.js";
 
@@ -273,5 +273,6 @@ function questionOf(event: FlowEventRecord): FlowQuestion {
     destination: event.destination!,
     protocol: event.protocol,
     port: portProtocols.has(event.protocol) ? event.destinationPort : 0,
+    by: isAuditedEvent(event) ? "audit" : "enforced",
   };
 }

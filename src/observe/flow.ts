@@ -63,7 +63,9 @@ export interface FlowRule extends FlowPolicy {
 /** What Hubble has no word for. */
 export interface FlowExtension {
   readonly event: FlowEventRecord["kind"];
-  /** From the catalogue of drop reasons; null when nothing was dropped. */
+  /** `audit`: it passed only since the policies that deny it are audited. */
+  readonly mode?: "audit";
+  /** From the catalogue of drop reasons; null when nothing was dropped, or would have been. */
   readonly reason: string | null;
   /** NetworkPolicies that isolate the side that denied, or either side of an allowed flow. */
   readonly isolated_by: readonly FlowPolicy[];
@@ -81,11 +83,15 @@ export interface FlowExtension {
   readonly total?: { readonly packets: number; readonly bytes: number };
 }
 
+/** `AUDIT`: it passed, and would have been dropped if nothing were audited. */
+export const flowVerdicts = ["FORWARDED", "DROPPED", "AUDIT"] as const;
+export type FlowVerdict = (typeof flowVerdicts)[number];
+
 /** A flow in Hubble's JSON, with what is ours under `ext`. */
 export interface Flow {
   readonly time: string;
   readonly uuid: string;
-  readonly verdict: "FORWARDED" | "DROPPED";
+  readonly verdict: FlowVerdict;
   readonly drop_reason?: number;
   readonly drop_reason_desc?: string;
   readonly IP?: {
@@ -133,7 +139,7 @@ export interface FlowContext {
 }
 
 /** Numbers of Hubble's event types: a drop, a packet passing by, a policy's verdict. */
-const eventTypes = { dropped: 1, cut: 1, closed: 4, opened: 5 } as const;
+const eventTypes = { dropped: 1, cut: 1, closed: 4, opened: 5, audited: 5 } as const;
 
 const protocolNames = new Map(
   Object.entries(protocolNumbers).map(([name, number]) => [number, name]),
@@ -143,6 +149,11 @@ const protocolNames = new Map(
 export function isJudgedByPolicy(event: FlowEventRecord): boolean {
   if (event.source === undefined || event.destination === undefined) return false;
   return event.kind !== "dropped" || event.deniedBy.length > 0;
+}
+
+/** Whether an event is of what passed only since the policies that deny it are audited. */
+export function isAuditedEvent({ kind, deniedBy }: FlowEventRecord): boolean {
+  return kind === "audited" || (kind === "closed" && deniedBy.length > 0);
 }
 
 /** Puts an event into Hubble's words. */
@@ -159,8 +170,10 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
   const concerned = denied.length > 0 ? denied : reasons;
   const rules = concerned.flatMap((side) => (side.rule ? [flowRule(side.rule, side)] : []));
   const isDropped = kind === "dropped" || kind === "cut";
+  const isAudited = isAuditedEvent(event);
   const own = rules.find((rule) => rule.direction === direction) ?? rules[0] ?? null;
   const word =
+    isDropped &&
     reason &&
     hubbleReason(
       reason,
@@ -170,8 +183,8 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
   const flow: Flow = {
     time,
     uuid: randomUUID(),
-    verdict: isDropped ? "DROPPED" : "FORWARDED",
-    ...(word === undefined ? {} : { drop_reason: word.number, drop_reason_desc: word.name }),
+    verdict: isAudited ? "AUDIT" : isDropped ? "DROPPED" : "FORWARDED",
+    ...(!word ? {} : { drop_reason: word.number, drop_reason_desc: word.name }),
     ...(source === undefined || destination === undefined
       ? {}
       : {
@@ -195,10 +208,11 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
           : "INGRESS",
     is_reply: false,
     ...(interfaceName === undefined ? {} : { interface: { name: interfaceName } }),
-    ...decidedBy(rules, isDropped),
+    ...decidedBy(rules, isDropped || isAudited),
     Summary: summaryOf(event),
     ext: {
       event: kind,
+      ...(isAudited ? { mode: "audit" } : {}),
       reason: reason ?? null,
       isolated_by: unique(concerned.flatMap((side) => side.isolatedBy)).map(flowPolicy),
       rule: own,
@@ -301,11 +315,11 @@ export function flowRule(rule: RuleRecord, { direction }: SideReason): FlowRule 
 
 function decidedBy(
   rules: readonly FlowRule[],
-  isDropped: boolean,
+  isDenied: boolean,
 ): Partial<Pick<Flow, "egress_allowed_by" | "ingress_allowed_by">> {
   const named: Record<string, HubblePolicy[]> = {};
   for (const { direction, kind, namespace, name } of rules) {
-    named[`${direction}_${isDropped ? "denied" : "allowed"}_by`] = [{ kind, namespace, name }];
+    named[`${direction}_${isDenied ? "denied" : "allowed"}_by`] = [{ kind, namespace, name }];
   }
   return named;
 }

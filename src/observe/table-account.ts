@@ -28,6 +28,8 @@ export interface FlowQuestion {
   readonly protocol: number;
   /** Destination port; 0 where the protocol has none. */
   readonly port: number;
+  /** Whether audited policies count too; they do not when absent. */
+  readonly by?: "enforced" | "audit";
 }
 
 /** Why one side of a flow is judged as it is. */
@@ -89,7 +91,7 @@ export class TableAccount {
       this.#batch.push(source, destination, protocol, port);
     }
     const leaves = table.locate(this.#batch);
-    return flows.map(({ protocol, port }, index) => {
+    return flows.map(({ protocol, port, by }, index) => {
       const source = provenance.leaf(leaves[index * 2]!);
       const destination = provenance.leaf(leaves[index * 2 + 1]!);
       // A pod's traffic to itself is never judged.
@@ -103,7 +105,8 @@ export class TableAccount {
       ): readonly SideReason[] => {
         if (endpointId === undefined) return noReasons;
         const word = direction === "egress" ? "Egress" : "Ingress";
-        return [{ direction, ...provenance.reason(endpointId, word, originId, protocol, port) }];
+        const reason = provenance.reason(endpointId, word, originId, protocol, port, by);
+        return [{ direction, ...reason }];
       };
       return [
         ...side("egress", source.endpointId, destination.originId),

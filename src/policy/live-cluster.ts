@@ -1,4 +1,5 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { modeOf } from "../manifest/annotations.js";
 import type {
   ClusterPolicy,
   ContainerPort,
@@ -292,6 +293,7 @@ function isAlike(a: LivePod | undefined, b: LivePod | undefined): boolean {
   return (
     a.group === b.group &&
     a.pod.nodeName === b.pod.nodeName &&
+    modeOf(a.pod.meta) === modeOf(b.pod.meta) &&
     a.addresses.length === b.addresses.length &&
     a.addresses.every((address, index) => compareAddresses(address, b.addresses[index]!) === 0)
   );

@@ -1,4 +1,5 @@
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
+import { type Mode, modeOf } from "../manifest/annotations.js";
 import type {
   ClusterPeer,
   ClusterPolicy,
@@ -27,6 +28,7 @@ import { remember } from "./remember.js";
 import type {
   Action,
   AddressSet,
+  BothRules,
   Direction,
   Endpoint,
   EndpointRules,
@@ -37,10 +39,13 @@ import type {
 } from "./ruleset.js";
 import { matchesSelector } from "./selectors.js";
 
+export type { Mode } from "../manifest/annotations.js";
 export type { LocalPods } from "./cluster.js";
 
 export interface ResolveOptions {
   readonly local: LocalPods;
+  /** What becomes of policies that neither they nor their pod say more about: enforced when absent. */
+  readonly mode?: Mode;
 }
 
 /**
@@ -60,7 +65,7 @@ export function resolvePolicies(
   readonly peers: PeerResolution;
   readonly diagnostics: readonly Diagnostic[];
 } {
-  const resolver = new Resolver(cluster, policies);
+  const resolver = new Resolver(cluster, policies, options.mode ?? "enforce");
   const endpoints = cluster.local(options.local).map((live) => resolver.endpoint(live));
   return {
     ruleset: { endpoints },
@@ -155,7 +160,12 @@ interface PolicyTerms {
   readonly priority: number;
   readonly rules: readonly RuleTerms[];
   readonly selects: (group: PodGroup) => boolean;
+  /** What the policy itself says. */
+  readonly mode: Mode | undefined;
 }
+
+/** Which policies count: those that are enforced where `mode` is what goes without saying, or all. */
+type Counted = Mode | "all";
 
 const unrestricted: EndpointRules = { isolatedBy: [], rules: [] };
 const anyPod: PeerTerm = {
@@ -178,6 +188,7 @@ interface NamedPortsAsked {
 class Resolver implements PeerResolution {
   readonly #cluster: Cluster;
   readonly #policies: Policies;
+  readonly #mode: Mode;
   readonly #peers: PeerSets;
   /** By direction and namespace, since only those of the pod's own namespace can select it. */
   readonly #networkPolicies = new Map<string, readonly PolicyTerms[]>();
@@ -191,7 +202,8 @@ class Resolver implements PeerResolution {
   readonly #ids = new Map<object, number>();
   #unknownNumbers = false;
 
-  constructor(cluster: Cluster, policies: Policies) {
+  constructor(cluster: Cluster, policies: Policies, mode: Mode) {
+    this.#mode = mode;
     this.#cluster = cluster;
     this.#policies = policies;
     this.#peers = new PeerSets(cluster);
@@ -224,29 +236,47 @@ class Resolver implements PeerResolution {
   }
 
   endpoint({ pod, addresses, group }: LivePod): Endpoint {
+    const both = (counted: Counted): BothRules => ({
+      ingress: this.#rulesFor(group, "Ingress", pod.nodeName, counted),
+      egress: this.#rulesFor(group, "Egress", "", counted),
+    });
+    const enforced = both(modeOf(pod.meta) ?? this.#mode);
+    const audit = both("all");
+    const isSame = enforced.ingress === audit.ingress && enforced.egress === audit.egress;
     return {
       namespace: pod.meta.namespace,
       name: pod.meta.name,
       addresses,
-      ingress: this.#rulesFor(group, "Ingress", pod.nodeName),
-      egress: this.#rulesFor(group, "Egress", ""),
+      ...enforced,
+      ...(isSame ? {} : { audit }),
     };
   }
 
-  #rulesFor(group: PodGroup, direction: Direction, nodeName: string): EndpointRules {
-    const key = `${direction};${nodeName};${group.key}`;
+  #rulesFor(
+    group: PodGroup,
+    direction: Direction,
+    nodeName: string,
+    counted: Counted,
+  ): EndpointRules {
+    const key = `${direction};${counted};${nodeName};${group.key}`;
     let rules = this.#groupRules.get(key);
     if (rules === undefined) {
-      rules = this.#share(direction, this.#collect(group, direction, nodeName));
+      rules = this.#share(direction, this.#collect(group, direction, nodeName, counted));
       this.#groupRules.set(key, rules);
     }
     return rules;
   }
 
-  #collect(group: PodGroup, direction: Direction, nodeName: string): EndpointRules {
-    const cluster = this.#clusterPolicies[direction].filter((policy) => policy.selects(group));
-    const inNamespace = this.#policiesIn(group.namespace.name, direction);
-    const isolating = inNamespace.filter((policy) => policy.selects(group));
+  #collect(
+    group: PodGroup,
+    direction: Direction,
+    nodeName: string,
+    counted: Counted,
+  ): EndpointRules {
+    const counts = (policy: PolicyTerms) =>
+      policy.selects(group) && (counted === "all" || (policy.mode ?? counted) === "enforce");
+    const cluster = this.#clusterPolicies[direction].filter(counts);
+    const isolating = this.#policiesIn(group.namespace.name, direction).filter(counts);
     const ofTier = (policies: readonly PolicyTerms[], tier: Tier) =>
       policies
         .filter((policy) => policy.tier === tier)
@@ -387,6 +417,7 @@ function networkPolicyTerms(policy: NetworkPolicy, direction: Direction): Policy
       ports: policyPortTerms(rule.ports),
     })),
     selects: (group) => isolates(policy, direction, group),
+    mode: modeOf(policy.meta),
   };
 }
 
@@ -409,6 +440,7 @@ function clusterPolicyTerms(policy: ClusterPolicy, direction: Direction): Policy
       ports: clusterPortTerms(rule.ports),
     })),
     selects: (group) => subjectMatches(policy, group),
+    mode: modeOf(policy.meta),
   };
 }
 

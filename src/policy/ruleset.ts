@@ -64,13 +64,24 @@ export interface EndpointRules {
   readonly rules: readonly Rule[];
 }
 
-/** A pod whose traffic is judged here. */
-export interface Endpoint {
+/** What both directions of an endpoint are judged by. */
+export interface BothRules {
+  readonly ingress: EndpointRules;
+  readonly egress: EndpointRules;
+}
+
+/** A pod whose traffic is judged here: by what is enforced. */
+export interface Endpoint extends BothRules {
   readonly namespace: string;
   readonly name: string;
   readonly addresses: readonly Address[];
-  readonly ingress: EndpointRules;
-  readonly egress: EndpointRules;
+  /** What it would be judged by if audited policies were enforced too; absent where that is the same. */
+  readonly audit?: BothRules;
+}
+
+/** All rules that an endpoint has a use for: what is enforced, and what is audited. */
+export function rulesOf({ ingress, egress, audit }: Endpoint): readonly EndpointRules[] {
+  return audit === undefined ? [ingress, egress] : [ingress, egress, audit.ingress, audit.egress];
 }
 
 export interface Ruleset {

@@ -167,7 +167,7 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     const allowed4 = await hold("tcp", podAddresses[0], "5434");
     const allowed6 = await hold("tcp", podAddresses[1], "5434");
     const denied = await hold("tcp", podAddresses[0], "5433");
-    const running = await bench.sidecar("--adopt", "--stale-flows", "keep");
+    const running = await bench.sidecar("--adopt", "--established", "keep");
     expect(running.err()).toContain("2 established connections adopted, 1 denied");
     for (const each of [allowed4, allowed6, denied]) await each.say("during");
     const results = async (...all: Running[]): Promise<unknown[]> =>

@@ -106,6 +106,22 @@ const policyCases: readonly [name: string, text: string, findings: string[]][] =
     "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n",
     ["SL1201 metadata.name"],
   ],
+  [
+    "mode that is none",
+    meta("{name: p, annotations: {sluice/mode: Audit}}"),
+    ["SL1222 metadata.annotations.sluice/mode"],
+  ],
+  ["mode of a policy", meta("{name: p, annotations: {sluice/mode: audit}}"), []],
+  [
+    "mode of a namespace",
+    meta("{name: p, annotations: {sluice/mode: audit}}", "Namespace"),
+    ["SL1305 metadata.annotations"],
+  ],
+  [
+    "annotation that Sluice does not know",
+    meta("{name: p, annotations: {sluice/mdoe: audit}}"),
+    ["SL1305 metadata.annotations"],
+  ],
   ["name empty", meta("{name: ''}"), ["SL1201 metadata.name"]],
   ["name generated", meta("{generateName: p-}"), []],
   ["name generated from capitals", meta("{generateName: P-}"), ["SL1202 metadata.generateName"]],

@@ -29,6 +29,8 @@ const counters: Counters = {
   closed: 3,
   cut: 1,
   evicted: 0,
+  audited: 2,
+  rejected: 1,
   eventsLost: 6,
   generation: 4,
 };

@@ -36,7 +36,7 @@ describe("parseNodeConfig", () => {
           },
           { pod: { namespace: "shop", name: "web" } },
         ],
-        dataplane: { workers: 2, staleFlows: "recheck", loose: false },
+        dataplane: { workers: 2, established: "recheck", deny: "drop", loose: false },
         control: { socket: "/run/sluice/sluice.sock", metricsListen: "127.0.0.1:9871" },
       },
     });

@@ -326,7 +326,7 @@ Session::Session(const World& world, const PacketScript& script)
   options.connectionsMax = script.small ? 4 : 64;
   options.fragmentsMax = 8;
   options.loose = script.loose;
-  options.staleFlows = script.keep ? StaleFlows::Keep : StaleFlows::Recheck;
+  options.established = script.keep ? Established::Keep : Established::Recheck;
   if (!Filter::create(options, &alone_).ok() || !Filter::create(options, &together_).ok()) {
     std::abort();
   }

@@ -410,6 +410,11 @@ void addTableSeeds(std::vector<Seed>& seeds) {
   add("leaf-of-another-class", tableInput(0, 0, {{section(SectionId::leaves), SET, 0, 2}}));
   add("leaf-of-no-class", tableInput(0, 0, {{section(SectionId::leaves), SET, 0, 3}}));
   add("leaf-of-no-endpoint", tableInput(0, 0, {{section(SectionId::leaves), SET, 1, 2}}));
+  add("audit-row-of-another", tableInput(0, 0, {{section(SectionId::auditRows), SET, 1, 2}}));
+  add("audit-row-of-no-row", tableInput(0, 0, {{section(SectionId::auditRows), SET, 1, 3}}));
+  add("fewer-audit-rows-than-endpoints",
+      tableInput(0, 0, {{HEADER, SET, place(SectionId::auditRows) + 1, 1}}));
+  add("no-audit-rows", tableInput(0, 0, {{HEADER, SET, place(SectionId::auditRows) + 1, 0}}));
   add("cells-that-point-elsewhere",
       tableInput(0, 0, {{section(SectionId::cells), SET, 0, 0x10002}}));
   add("port-set-of-another-page", tableInput(0, 0, {{section(SectionId::portSets), SET, 1, 3}}));

@@ -35,6 +35,8 @@ Blob manyParts() {
   builder.setCells(3, 3, {none, web, all, web, none, all, all, all, none});
   builder.addEndpoint({0, 1});
   builder.addEndpoint({2, 0});
+  builder.addAuditRow({1, 1});
+  builder.addAuditRow({0, 2});
   builder.setDefaultLeaf(builder.addLeaf({0, NONE, 0}));
   const uint32_t one = builder.addLeaf({1, 0, 1});
   const uint32_t two = builder.addLeaf({2, 1, 2});
@@ -218,6 +220,8 @@ void readAll(const TableView& view, Tuples& tuples) {
       const uint32_t endpoint = view.leaf(source).endpointId;
       HOLDS(endpoint == NONE || endpoint < view.endpointCount(), "a leaf's endpoint is there");
       plain.push_back(view.decide(source, destination, flow.protocol, flow.port));
+      const DeniedBy audited = view.audit(source, destination, flow.protocol, flow.port);
+      HOLDS(view.hasAudit() || audited == plain.back(), "without an audit nothing differs");
     }
     std::vector<DeniedBy> batch(BATCH);
     classify(view, flows, batch.data());

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "native/packet/bytes.h"
+#include "native/packet/flow-key.h"
+#include "native/packet/frame.h"
+#include "native/packet/packet-view.h"
+
+namespace sluice {
+
+// Answers to what policy denies, so that its sender need not wait for a timeout.
+//
+// Source: RFC 9293 section 3.10.7.1 (resets), RFC 792 and RFC 1812 section 5.2.7.1 (code 13),
+//         RFC 4443 section 3.1 (code 1).
+
+// An ICMPv6 error may not exceed the smallest MTU.
+inline constexpr uint32_t REJECT_BYTES_MAX = ETHERNET_HEADER_BYTES + 1'280;
+inline constexpr uint32_t RESET_BYTES_MAX = ETHERNET_HEADER_BYTES + 40 + 20;
+
+// Writes the answer to a denied frame, from the one it was for: a reset for TCP, else "prohibited
+// by the administrator", which quotes as much of it as fits.
+//
+// Shape:  `into` has REJECT_BYTES_MAX bytes, and is what `answer` points to. The frame has been
+//         judged; it is no fragment, no ICMP error and no reset.
+// Errors: false when the frame cannot be read.
+[[nodiscard]] bool writeReject(const Frame& denied, std::span<std::byte> into,
+                               Frame* answer) noexcept;
+
+// A segment that ends a connection.
+struct Reset {
+  MacAddress sourceMac = {};
+  MacAddress destinationMac = {};
+  FlowKey key = {};  // whose protocol is TCP
+  uint32_t sequence = 0;
+  uint32_t acknowledgement = 0;
+  bool acknowledges = false;
+};
+
+// Shape: `into` has RESET_BYTES_MAX bytes, and is what `segment` points to.
+void writeReset(const Reset& reset, std::span<std::byte> into, Frame* segment) noexcept;
+
+// How many answers may be sent: so many a second, and a number at once after a pause. Whoever
+// floods us makes us no louder than this.
+class RejectLimit {
+ public:
+  static constexpr uint64_t EACH_US = 1'000;
+  static constexpr uint64_t AT_ONCE = 256;
+
+  // Whether one more may be sent; that counts.
+  [[nodiscard]] bool take(uint64_t nowUs) noexcept {
+    // The time at which the bucket would be full again.
+    const uint64_t fullUs = fullUs_ > nowUs ? fullUs_ : nowUs;
+    if (fullUs - nowUs > (AT_ONCE - 1) * EACH_US) return false;
+    fullUs_ = fullUs + EACH_US;
+    return true;
+  }
+
+ private:
+  uint64_t fullUs_ = 0;
+};
+
+}  // namespace sluice
