@@ -147,6 +147,17 @@ export type LinkCounts = {
   readonly [Name in Exclude<keyof typeof LinkCounters, "bytes">]: number;
 };
 
+/** The names of LinkCounts. */
+export const linkCountNames = Object.keys(LinkCounters).filter(
+  (name): name is keyof LinkCounts => name !== "bytes",
+);
+
+/** Counts of a data plane that another goes on with. */
+export const totalNames = [
+  ...(["opened", "closed", "cut", "evicted", "eventsLost", "audited", "rejected"] as const),
+];
+export type Totals = Pick<Counters, "drops" | (typeof totalNames)[number]>;
+
 export interface Counters {
   /** Frames dropped, by reason; reasons that never occurred are absent. */
   readonly drops: { readonly [Reason in DropReasonWord]?: number };
@@ -183,6 +194,9 @@ export class Dataplane {
   readonly #names = new Map<number, string>();
   readonly #inherited = new Map<string, LinkEstate>();
   #isHeir = false;
+  /** What processes before have counted. */
+  #totalsBefore: Totals | undefined;
+  readonly #countsBefore = new Map<number, LinkCounts>();
   #lastErrand: Promise<unknown> = Promise.resolve();
   /** Connections that can be tracked at once. */
   readonly connectionsMax: number;
@@ -332,7 +346,7 @@ export class Dataplane {
    * Errors: DataplaneError; with `auto` none that AF_PACKET would not have too.
    */
   addInterface(
-    options: InterfaceOptions,
+    options: PacketLinkOptions,
     wanted: LinkKind | "auto",
   ): LinkChoice & { readonly linkId: number } {
     const inherited = this.#adopt(options, wanted === "auto" ? ["af-packet", "af-xdp"] : [wanted]);
@@ -369,6 +383,7 @@ export class Dataplane {
     this.#links.get(linkId)?.();
     this.#links.delete(linkId);
     this.#names.delete(linkId);
+    this.#countsBefore.delete(linkId);
   }
 
   /**
@@ -433,9 +448,10 @@ export class Dataplane {
   counters(): Counters {
     const words = new BigUint64Array(counterWordsFirst + dropReasonWords.length);
     this.#native.readCounters(words);
+    const before = this.#totalsBefore;
     const drops: { [Reason in DropReasonWord]?: number } = {};
     dropReasonWords.forEach((word, reason) => {
-      const count = Number(words[counterWordsFirst + reason]);
+      const count = Number(words[counterWordsFirst + reason]) + (before?.drops[word] ?? 0);
       if (reason !== DropReason.None && count > 0) drops[word] = count;
     });
     const links = new Map<number, LinkCounts>();
@@ -444,14 +460,14 @@ export class Dataplane {
       drops,
       links,
       connections: Number(words[0]),
-      eventsLost: Number(words[1]),
+      eventsLost: Number(words[1]) + (before?.eventsLost ?? 0),
       generation: Number(words[2]),
-      opened: Number(words[3]),
-      closed: Number(words[4]),
-      cut: Number(words[5]),
-      evicted: Number(words[6]),
-      audited: Number(words[7]),
-      rejected: Number(words[8]),
+      opened: Number(words[3]) + (before?.opened ?? 0),
+      closed: Number(words[4]) + (before?.closed ?? 0),
+      cut: Number(words[5]) + (before?.cut ?? 0),
+      evicted: Number(words[6]) + (before?.evicted ?? 0),
+      audited: Number(words[7]) + (before?.audited ?? 0),
+      rejected: Number(words[8]) + (before?.rejected ?? 0),
     };
   }
 
@@ -549,7 +565,8 @@ export class Dataplane {
         const name = this.#names.get(linkId);
         if (name === undefined) throw Object.assign(new Error("argument"), { code: "argument" });
         const { kind, ...estate } = this.#native.estateOf(linkId);
-        return { interface: name, kind: inheritedKinds[kind] ?? "tap", ...estate };
+        const counts = this.#linkCounts(linkId);
+        return { interface: name, kind: inheritedKinds[kind] ?? "tap", ...estate, counts };
       }),
     );
   }
@@ -576,10 +593,9 @@ export class Dataplane {
       forsake(estate);
       return undefined;
     }
-    const { kind } = estate;
-    return native(`take over ${name}`, () => ({
-      kind,
-      linkId: this.#added(
+    const { kind, counts } = estate;
+    return native(`take over ${name}`, () => {
+      const linkId = this.#added(
         this.#native.adoptLink(
           name,
           mac ?? "",
@@ -587,17 +603,21 @@ export class Dataplane {
           lasting,
         ),
         options,
-      ),
-    }));
+      );
+      this.#countsBefore.set(linkId, counts);
+      return { kind, linkId };
+    });
   }
 
   /**
-   * Goes on with the generations of a process before: the next table has a later one.
+   * Goes on with the generations of a process before, the next table has a later one, and with what it
+   * has counted.
    *
    * Errors: DataplaneError `state` when a table is in force already.
    */
-  continueFrom(generation: number): void {
+  continueFrom(generation: number, totals?: Totals): void {
     native("go on with the generations", () => this.#native.continueFrom(generation));
+    this.#totalsBefore = totals;
   }
 
   /**
@@ -652,16 +672,9 @@ export class Dataplane {
   #linkCounts(linkId: number): LinkCounts {
     const words = new BigUint64Array(LinkCounters.bytes / 8);
     this.#native.readLinkCounters(linkId, words);
-    const read = (offset: number): number => Number(words[offset / 8]);
-    return {
-      receivedFrames: read(LinkCounters.receivedFrames),
-      receivedBytes: read(LinkCounters.receivedBytes),
-      sentFrames: read(LinkCounters.sentFrames),
-      sentBytes: read(LinkCounters.sentBytes),
-      droppedFrames: read(LinkCounters.droppedFrames),
-      refusedFrames: read(LinkCounters.refusedFrames),
-      answeredFrames: read(LinkCounters.answeredFrames),
-      lostFrames: read(LinkCounters.lostFrames),
-    };
+    const before = this.#countsBefore.get(linkId);
+    const count = (name: keyof LinkCounts): number =>
+      Number(words[LinkCounters[name] / 8]) + (before?.[name] ?? 0);
+    return Object.fromEntries(linkCountNames.map((name) => [name, count(name)])) as LinkCounts;
   }
 }

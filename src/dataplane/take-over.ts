@@ -1,4 +1,5 @@
 import { addon } from "./addon.js";
+import type { LinkCounts } from "./dataplane.js";
 import { native } from "./errors.js";
 import { closeDescriptor } from "./host.js";
 
@@ -17,6 +18,7 @@ export interface LinkEstate {
   readonly ways: readonly EstateWay[];
   readonly guard: readonly number[];
   readonly program: readonly number[];
+  readonly counts: LinkCounts;
 }
 
 export interface EstateWay {

@@ -18,6 +18,8 @@ export interface Attachment {
   readonly span: Span;
   /** Interfaces that nobody else may hold at the same time. */
   readonly interfaces: readonly string[];
+  /** Where it keeps how its interfaces were, when that is not how they are. */
+  readonly stateFolder?: string;
   /**
    * Tells whether another attachment would stand in the same place in the same way: one that does goes on
    * in its stead, also for another pod.
@@ -25,11 +27,11 @@ export interface Attachment {
   readonly identity: string;
   /**
    * Takes the interfaces. Nothing passes from then on, until the first table is in force and the ends
-   * are joined.
+   * are joined. `slots` is what each of its interfaces may have of PacketLinkOptions' slots.
    *
    * Errors: DataplaneError; everything is then as it was.
    */
-  open(dataplane: Dataplane, tell: (line: string) => void): OpenAttachment;
+  open(dataplane: Dataplane, tell: (line: string) => void, slots: number): OpenAttachment;
 }
 
 export interface OpenAttachment {

@@ -54,7 +54,7 @@ export class DescriptorStore {
   }
 
   /** Takes what the process before has put there, as far as it is whole; else `tell` is told. */
-  take(tell: (line: string) => void): PackedEstate | undefined {
+  async take(tell: (line: string) => void): Promise<PackedEstate | undefined> {
     const inherited = this.#inherited();
     const links: number[] = [];
     let file: number | undefined;
@@ -69,18 +69,20 @@ export class DescriptorStore {
     }
     tell("what the process before has left is not whole: connections start anew");
     for (const descriptor of inherited.values()) closeSync(descriptor);
-    this.#forget([...inherited.keys()]);
+    await this.#forget([...inherited.keys()]);
     return undefined;
   }
 
   /** Empties it: whoever starts next must not take up what has gone on here. */
-  clear(estate: PackedEstate): void {
-    this.#forget([...estate.descriptors.map((_, at) => `sluice-link-${at}`), estateName]);
+  clear(estate: PackedEstate): Promise<void> {
+    return this.#forget([...estate.descriptors.map((_, at) => `sluice-link-${at}`), estateName]);
   }
 
-  #forget(names: readonly string[]): void {
+  /** Waits for it: until then the manager holds the interfaces. */
+  async #forget(names: readonly string[]): Promise<void> {
     if (this.#socket === "") return;
     for (const name of names) notifyService(this.#socket, ["FDSTOREREMOVE=1", `FDNAME=${name}`]);
+    await awaitService(this.#socket, storeMs);
   }
 
   /** Ours among the descriptors that the manager has given, by name. */

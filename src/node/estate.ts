@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
-import type { Dataplane } from "../dataplane/dataplane.js";
+import { type Dataplane, linkCountNames, type Totals, totalNames } from "../dataplane/dataplane.js";
 import {
   createMemoryFile,
   descriptorsOf,
@@ -9,12 +9,18 @@ import {
   type LinkEstate,
   sealMemoryFile,
 } from "../dataplane/take-over.js";
-import { SAVED_CONNECTIONS_VERSION, SavedConnection } from "../layout/layout.gen.js";
+import {
+  dropReasonWords,
+  SAVED_CONNECTIONS_VERSION,
+  SavedConnection,
+} from "../layout/layout.gen.js";
 
 /** A zone of the connection table, and the interfaces whose connections are in it. */
 export interface ZoneEstate {
   readonly interfaces: readonly string[];
   readonly zone: number;
+  /** Of a sidecar: where it keeps how its interface was. */
+  readonly stateFolder?: string;
 }
 
 /** What a process leaves to its successor. docs/restart.md describes it. */
@@ -23,6 +29,7 @@ export interface Estate {
   readonly version: string;
   /** Of the table that was in force last. */
   readonly generation: number;
+  readonly totals: Totals;
   readonly zones: readonly ZoneEstate[];
   readonly links: readonly LinkEstate[];
   readonly connections: { readonly version: number; readonly recordBytes: number };
@@ -60,9 +67,12 @@ export function packEstate(
   const links = dataplane.estates();
   const descriptors = links.flatMap(descriptorsOf);
   const numbers = new Map(descriptors.map((descriptor, place) => [descriptor, place]));
+  const { generation, drops, ...counters } = dataplane.counters();
+  const totals = Object.fromEntries(totalNames.map((name) => [name, counters[name]]));
   const document = JSON.stringify({
     ...about,
-    generation: dataplane.counters().generation,
+    generation,
+    totals: { ...totals, drops },
     links: links.map((link) => renumbered(link, (descriptor) => numbers.get(descriptor)!)),
     connections: { version: SAVED_CONNECTIONS_VERSION, recordBytes: SavedConnection.bytes },
   });
@@ -188,12 +198,21 @@ function estateOf(document: unknown, descriptors: readonly number[]): Estate {
   };
   const root = objectOf(document);
   const connections = objectOf(root["connections"]);
+  const totals = objectOf(root["totals"]);
   return {
     version: textOf(root["version"]),
     generation: wordOf(root["generation"]),
+    totals: {
+      ...countsOf(totals, totalNames),
+      drops: countsOf(totals["drops"], dropReasonWords),
+    },
     zones: listOf(root["zones"]).map((value) => {
-      const { interfaces, zone } = objectOf(value);
-      return { interfaces: listOf(interfaces).map(textOf), zone: wordOf(zone) };
+      const { interfaces, zone, stateFolder } = objectOf(value);
+      return {
+        interfaces: listOf(interfaces).map(textOf),
+        zone: wordOf(zone),
+        ...(stateFolder === undefined ? {} : { stateFolder: textOf(stateFolder) }),
+      };
     }),
     links: listOf(root["links"]).map((value): LinkEstate => {
       const link = objectOf(value);
@@ -211,6 +230,7 @@ function estateOf(document: unknown, descriptors: readonly number[]): Estate {
         }),
         guard: listOf(link["guard"]).map(descriptorOf),
         program: listOf(link["program"]).map(descriptorOf),
+        counts: countsOf(link["counts"], linkCountNames),
       };
     }),
     connections: {
@@ -239,6 +259,22 @@ function wordOf(value: unknown): number {
   if (Number.isInteger(value) && Number(value) >= 0 && Number(value) < 2 ** 32)
     return Number(value);
   throw new EstateError("its document is not what it should be");
+}
+
+/** Counts by name; those that the other version did not know begin at 0. */
+function countsOf<Name extends string>(
+  value: unknown,
+  names: readonly Name[],
+): { readonly [Each in Name]: number } {
+  const counts = objectOf(value);
+  const count = (name: Name): number => {
+    const got = counts[name] ?? 0;
+    if (Number.isSafeInteger(got) && Number(got) >= 0) return Number(got);
+    throw new EstateError("its document is not what it should be");
+  };
+  return Object.fromEntries(names.map((name) => [name, count(name)])) as {
+    readonly [Each in Name]: number;
+  };
 }
 
 function writeAll(file: number, bytes: Uint8Array): void {

@@ -47,16 +47,20 @@ export class SidecarAttachment implements Attachment {
     return [this.#config.interface];
   }
 
+  get stateFolder(): string {
+    return this.#config.stateFolder;
+  }
+
   get identity(): string {
     const { interface: name, link, onStop, stateFolder } = this.#config;
     return JSON.stringify(["sidecar", name, link, onStop, stateFolder]);
   }
 
   /** Errors: also RefusalError; NetlinkError when the kernel takes an address or a route from nobody. */
-  open(dataplane: Dataplane, tell: (line: string) => void): OpenAttachment {
+  open(dataplane: Dataplane, tell: (line: string) => void, slots: number): OpenAttachment {
     const place = new SidecarPlace(this.#config.interface, this.#config.stateFolder);
     const found = place.find();
-    const taking = new Taking(this.#config, place, dataplane, tell);
+    const taking = new Taking({ config: this.#config, place, dataplane, tell, slots });
     if (found.kind === "standing" && dataplane.inherits(frontLink(found))) {
       taking.succeed(found);
       return taking.opened();
@@ -117,22 +121,25 @@ class Taking {
   readonly #place: SidecarPlace;
   readonly #dataplane: Dataplane;
   readonly #tell: (line: string) => void;
+  readonly #slots: number;
   #links: number[] = [];
   #front: { readonly linkId: number; readonly kind: string } | undefined;
   #outside = 0;
   #uplink = 0;
   #isSuccession = false;
 
-  constructor(
-    config: SidecarConfig,
-    place: SidecarPlace,
-    dataplane: Dataplane,
-    tell: (line: string) => void,
-  ) {
-    this.#config = config;
-    this.#place = place;
-    this.#dataplane = dataplane;
-    this.#tell = tell;
+  constructor(given: {
+    readonly config: SidecarConfig;
+    readonly place: SidecarPlace;
+    readonly dataplane: Dataplane;
+    readonly tell: (line: string) => void;
+    readonly slots: number;
+  }) {
+    this.#config = given.config;
+    this.#place = given.place;
+    this.#dataplane = given.dataplane;
+    this.#tell = given.tell;
+    this.#slots = given.slots;
   }
 
   /** Takes an interface as it was before any sidecar. Errors: it is then so again. */
@@ -243,14 +250,14 @@ class Taking {
       interface: name,
       mac,
       lasting: true,
-      slots: innerSlots,
+      slots: Math.min(innerSlots, this.#slots),
     });
   }
 
   #openUplink(): void {
     const name = uplinkName(this.#uplink);
     const { linkId, kind, why } = this.#dataplane.addInterface(
-      { interface: name, lasting: true },
+      { interface: name, lasting: true, slots: this.#slots },
       this.#config.link,
     );
     this.#links.push(linkId);

@@ -13,6 +13,7 @@ import {
   type ZoneEstate,
 } from "./estate.js";
 import type { NodeHost } from "./node-host.js";
+import { restoreInterface } from "./sidecar-attachment.js";
 import { askForPlace, offerPlace, type Predecessor } from "./take-over.js";
 
 export interface SuccessionOptions {
@@ -71,7 +72,7 @@ export class Succession {
       return generation;
     }
     const { estate, file } = left;
-    dataplane.continueFrom(estate.generation);
+    dataplane.continueFrom(estate.generation, estate.totals);
     dataplane.inherit(estate.links);
     attachments.inherit(estate.zones);
     const generation = enforce();
@@ -86,9 +87,27 @@ export class Succession {
     }
     await left.settle();
     dataplane.own();
+    this.#giveBack(estate.zones);
     attachments.start();
     this.#hasEntered = true;
     return generation;
+  }
+
+  /** Puts interfaces back before which the other one stood, and this one does not. */
+  #giveBack(zones: readonly ZoneEstate[]): void {
+    const { attachments, host } = this.#options;
+    const held = new Set(attachments.zones().flatMap(({ interfaces }) => interfaces));
+    for (const { interfaces, stateFolder } of zones) {
+      const [name] = interfaces;
+      if (stateFolder === undefined || name === undefined || held.has(name)) continue;
+      try {
+        restoreInterface(name, stateFolder, host.tell);
+      } catch (error) {
+        host.tell(
+          `${name}: not put back: ${(error as Error).message}: nothing passes: try sluice sidecar --restore`,
+        );
+      }
+    }
   }
 
   /** Waits until the process before has let go of what can only be had once, such as its socket. */
@@ -169,7 +188,7 @@ export class Succession {
         throw new RefusalError("environment", `cannot take over: ${error.message}`);
       }
     }
-    const stored = this.#store.take(host.tell);
+    const stored = await this.#store.take(host.tell);
     if (stored === undefined) return undefined;
     try {
       const estate = readEstate(stored);
@@ -177,15 +196,15 @@ export class Succession {
         estate,
         file: stored.file,
         settle: async () => {
-          this.#store.clear(stored);
+          await this.#store.clear(stored);
           closeSync(stored.file);
         },
       };
     } catch (error) {
       if (!(error instanceof EstateError)) throw error;
       host.tell(`what the process before has left cannot be used: ${error.message}`);
-      this.#store.clear(stored);
       for (const descriptor of [stored.file, ...stored.descriptors]) closeSync(descriptor);
+      await this.#store.clear(stored);
       return undefined;
     }
   }

@@ -34,11 +34,14 @@ export class WireAttachment implements Attachment {
     return JSON.stringify(["wire", inside, outside, podMac, link, failMode]);
   }
 
-  open(dataplane: Dataplane, tell: (line: string) => void): OpenAttachment {
+  open(dataplane: Dataplane, tell: (line: string) => void, slots: number): OpenAttachment {
     const { inside, outside, podMac, link, failMode } = this.#wire;
     const taken: { readonly name: string; readonly linkId: number }[] = [];
     const take = (name: string, more: { readonly mac?: string } = {}): number => {
-      const { linkId, kind, why } = dataplane.addInterface({ interface: name, ...more }, link);
+      const { linkId, kind, why } = dataplane.addInterface(
+        { interface: name, slots, ...more },
+        link,
+      );
       taken.push({ name, linkId });
       tell(`${name}: ${kind} (${why})`);
       // An earlier process may have died there: whether this one may is for its own config to say.

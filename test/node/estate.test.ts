@@ -107,6 +107,23 @@ test("estate: another version of the program is none of its business; of the rec
   heir.close();
 });
 
+test("estate: generation and counts go on from where they were", () => {
+  const totals = {
+    ...{ opened: 7, closed: 5, cut: 1, evicted: 2, eventsLost: 3, audited: 4, rejected: 6, drops: { "vlan-tag": 12 } },
+    laterKind: 99,
+  };
+  const file = fileOf(changed(packed(), (document) => Object.assign(document, { totals })));
+  const estate = readEstate({ file, descriptors: [] });
+  expect(estate).toMatchObject({ generation: 0, totals: { opened: 7, drops: {} } });
+  const heir = Dataplane.create();
+  heir.continueFrom(41, estate.totals);
+  const { opened, closed, cut, evicted, eventsLost, audited, rejected, drops } = heir.counters();
+  expect({ opened, closed, cut, evicted, eventsLost, audited, rejected, drops }).toEqual({
+    ...{ opened: 7, closed: 5, cut: 1, evicted: 2, eventsLost: 3, audited: 4, rejected: 6, drops: { "vlan-tag": 12 } },
+  });
+  heir.close();
+});
+
 test("estate: what others can still change, or is none, is refused with the reason", () => {
   const reasonOf = (bytes: Uint8Array, isToSeal = true, descriptors: number[] = []): string => {
     try {
@@ -128,12 +145,15 @@ test("estate: what others can still change, or is none, is refused with the reas
   const link = { interface: "a", kind: "tap", ways: [{ descriptors: [0], words: [] }] };
   const linked = (more: object) =>
     changed(good, (document) => {
-      document["links"] = [{ ...link, guard: [], program: [], ...more }];
+      document["links"] = [{ ...link, guard: [], program: [], counts: {}, ...more }];
     });
   expect(reasonOf(linked({}))).toBe("descriptors are missing");
   expect(reasonOf(linked({ guard: [0] }), true, [99])).toBe("descriptors are missing");
   expect(reasonOf(linked({ kind: "pigeon" }), true, [99])).toBe("got a link of kind pigeon");
   expect(reasonOf(linked({ ways: 5 }), true, [99])).toBe("its document is not what it should be");
+  expect(reasonOf(linked({ counts: { sentFrames: -1 } }), true, [99])).toBe(
+    "its document is not what it should be",
+  );
   expect(reasonOf(linked({}), true, [99])).toBe("");
 });
 
