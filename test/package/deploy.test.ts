@@ -52,8 +52,8 @@ test("every file is in the package", () => {
   expect(packed).toContain("deploy");
 });
 
-describe("the systemd unit", () => {
-  const unit = read("systemd/sluice@.service");
+describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (name) => {
+  const unit = read(`systemd/${name}`);
   const values = (key: string): string[] =>
     [...unit.matchAll(new RegExp(`^${key}=(.*)$`, "gm"))].flatMap((match) => match[1]!.split(" "));
 
@@ -69,6 +69,10 @@ describe("the systemd unit", () => {
     for (const call of ["@system-service", "seccomp", "bpf"]) {
       expect(values("SystemCallFilter")).toContain(call);
     }
+    // A restart stores, a stop puts back; systemd before 254 does not say how much it keeps.
+    expect(values("RestartKillSignal")).toEqual(["SIGTERM"]);
+    expect(values("KillSignal")).toEqual(["SIGINT"]);
+    expect(values("Environment")).toContain(`FDSTORE=${values("FileDescriptorStoreMax")[0]}`);
     // The JavaScript engine writes the code that it runs.
     expect(values("MemoryDenyWriteExecute")).not.toContain("yes");
   });
@@ -79,8 +83,8 @@ describe("the systemd unit", () => {
     const analyze = "/usr/bin/systemd-analyze";
     if (!existsSync(analyze)) return; // what a machine without systemd has to say was said above
     const temporary = mkdtempSync(join(tmpdir(), "sluice-unit-"));
-    const copy = join(temporary, "sluice@wire.service");
-    copyFileSync(join(folder, "systemd/sluice@.service"), copy);
+    const copy = join(temporary, name.replace("@", "@wire"));
+    copyFileSync(join(folder, "systemd", name), copy);
     try {
       const words = ["security", "--offline=true", "--threshold=30", copy];
       expect(execFileSync(analyze, words, { encoding: "utf8" })).toContain("exposure level");
