@@ -154,8 +154,14 @@ export const linkCountNames = Object.keys(LinkCounters).filter(
 
 /** Counts of a data plane that another goes on with. */
 export const totalNames = [
-  ...(["opened", "closed", "cut", "evicted", "eventsLost", "audited", "rejected"] as const),
-];
+  "opened",
+  "closed",
+  "cut",
+  "evicted",
+  "eventsLost",
+  "audited",
+  "rejected",
+] as const;
 export type Totals = Pick<Counters, "drops" | (typeof totalNames)[number]>;
 
 export interface Counters {

@@ -109,7 +109,16 @@ test("estate: another version of the program is none of its business; of the rec
 
 test("estate: generation and counts go on from where they were", () => {
   const totals = {
-    ...{ opened: 7, closed: 5, cut: 1, evicted: 2, eventsLost: 3, audited: 4, rejected: 6, drops: { "vlan-tag": 12 } },
+    ...{
+      opened: 7,
+      closed: 5,
+      cut: 1,
+      evicted: 2,
+      eventsLost: 3,
+      audited: 4,
+      rejected: 6,
+      drops: { "vlan-tag": 12 },
+    },
     laterKind: 99,
   };
   const file = fileOf(changed(packed(), (document) => Object.assign(document, { totals })));
@@ -119,7 +128,16 @@ test("estate: generation and counts go on from where they were", () => {
   heir.continueFrom(41, estate.totals);
   const { opened, closed, cut, evicted, eventsLost, audited, rejected, drops } = heir.counters();
   expect({ opened, closed, cut, evicted, eventsLost, audited, rejected, drops }).toEqual({
-    ...{ opened: 7, closed: 5, cut: 1, evicted: 2, eventsLost: 3, audited: 4, rejected: 6, drops: { "vlan-tag": 12 } },
+    ...{
+      opened: 7,
+      closed: 5,
+      cut: 1,
+      evicted: 2,
+      eventsLost: 3,
+      audited: 4,
+      rejected: 6,
+      drops: { "vlan-tag": 12 },
+    },
   });
   heir.close();
 });
