@@ -4,6 +4,8 @@
 #include <array>
 #include <climits>
 
+#include "native/table/provenance-check.h"
+
 namespace sluice {
 namespace {
 
@@ -223,6 +225,7 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
   }
   const size_t pageCount = opened.portPages_.size() / PORT_PAGE_WORDS;
   if (!allBelow(opened.portPageIndexes_, pageCount)) return {StatusCode::TableBounds};
+  if (const StatusCode code = checkProvenance(blob, header); code != StatusCode::Ok) return {code};
 
   *view = opened;
   return {};

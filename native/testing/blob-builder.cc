@@ -156,6 +156,16 @@ Blob BlobBuilder::build() const {
   put(SectionId::portSets, portSets_);
   put(SectionId::portPageIndexes, pageIndexes_);
   put(SectionId::portPages, pages_);
+  Provenance provenance = provenance_;
+  provenance.endpoints.resize(endpoints_.size());
+  provenance.rows.resize(rows_);
+  put(SectionId::strings, provenance.strings);
+  put(SectionId::endpointInfos, provenance.endpoints);
+  put(SectionId::policyInfos, provenance.policies);
+  put(SectionId::ruleInfos, provenance.rules);
+  put(SectionId::rowInfos, provenance.rows);
+  put(SectionId::rowLists, provenance.rowLists);
+  put(SectionId::originSets, provenance.originSets);
 
   const auto roundUp = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
   size_t total = roundUp(sizeof header);

@@ -6,6 +6,8 @@
 #include <map>
 #include <new>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "native/layout/layout.gen.h"
@@ -54,6 +56,18 @@ class BlobBuilder {
   void mapV4(std::array<uint8_t, 4> address, uint32_t leaf) { v4_[address] = leaf; }
   void mapV6(std::array<uint8_t, 16> address, uint32_t leaf) { v6_[address] = leaf; }
 
+  // The cold sections. Without this no endpoint has a name and no row a policy.
+  struct Provenance {
+    std::string strings;
+    std::vector<EndpointInfo> endpoints;
+    std::vector<PolicyInfo> policies;
+    std::vector<RuleInfo> rules;
+    std::vector<RowInfo> rows;
+    std::vector<uint32_t> rowLists;
+    std::vector<uint32_t> originSets;
+  };
+  void setProvenance(Provenance provenance) { provenance_ = std::move(provenance); }
+
   [[nodiscard]] Blob build() const;
 
  private:
@@ -69,6 +83,7 @@ class BlobBuilder {
   uint32_t rows_ = 0;
   uint32_t classes_ = 0;
   uint32_t defaultLeaf_ = 0;
+  Provenance provenance_;
 };
 
 }  // namespace sluice::testing

@@ -443,6 +443,16 @@ void addTableSeeds(std::vector<Seed>& seeds) {
   add("more-leaves-than-there-are",
       tableInput(0, 0, {{HEADER, 2, place(SectionId::leaves) + 1, 1}}));
   add("cells-in-the-header", tableInput(0, 0, {{HEADER, SET, place(SectionId::cells), 0}}));
+  add("text-behind-the-strings",
+      tableInput(0, 0, {{section(SectionId::policyInfos), SET, 5, 1'000}}));
+  add("rule-of-no-policy", tableInput(0, 0, {{section(SectionId::ruleInfos), SET, 0, 2}}));
+  add("rule-of-no-tier", tableInput(0, 0, {{section(SectionId::ruleInfos), SET, 2, 9}}));
+  add("origins-that-leave-their-section",
+      tableInput(0, 0, {{section(SectionId::originSets), SET, 0, 8}}));
+  add("row-with-all-lists-there-could-be",
+      tableInput(0, 0, {{section(SectionId::rowInfos), SET, 3, 0xffffffff}}));
+  add("row-that-lists-no-rule", tableInput(0, 0, {{section(SectionId::rowLists), SET, 5, 3}}));
+  add("rows-that-share-their-lists", tableInput(0, 0, {{section(SectionId::rowInfos), SET, 9, 2}}));
   add("sections-without-elements",
       tableInput(0, 0,
                  {{HEADER, SET, place(SectionId::trieV6Nodes) + 1, 0},

@@ -24,6 +24,26 @@ constexpr size_t GROWTH_MAX = 4'096;
 constexpr size_t FLOWS = 1'250;  // each is looked up alone and in five batches: 12 lookups
 constexpr size_t BATCH = 125;
 
+BlobBuilder::Provenance someProvenance() {
+  BlobBuilder::Provenance made;
+  made.strings = "shopwebdbNetworkPolicyallowpolicy.yaml";
+  made.endpoints = {{{0, 4}, {4, 3}}, {{0, 4}, {7, 2}}};
+  made.policies = {{{9, 13}, {0, 4}, {22, 5}, {27, 11}, 3, 1},
+                   {{9, 13}, {0, 0}, {4, 3}, {27, 11}, 40, 1}};
+  RuleInfo rule = {};
+  rule.tier = static_cast<uint8_t>(Tier::NetworkPolicy);
+  rule.originSet = 5;
+  rule.portSet = 1;
+  made.rules = {rule, rule, rule};
+  made.rules[1].policy = 1;
+  made.rules[2].direction = static_cast<uint8_t>(Direction::Egress);
+  made.rules[2].originSet = 0;
+  made.rowLists = {0, 0, 1, 0, 1, 2};
+  made.rows = {{0, 1, 1, 2}, {3, 2, 5, 1}, {6, 0, 6, 0}};
+  made.originSets = {4, 0, 1, 2, 3, 2, 1, 3};
+  return made;
+}
+
 Blob manyParts() {
   BlobBuilder builder;
   const uint32_t none = builder.addPortSet({});
@@ -49,6 +69,7 @@ Blob manyParts() {
   builder.mapV6({0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}, two);
   builder.mapV6({0xfd, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}, far);
   builder.mapV6({0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, far);
+  builder.setProvenance(someProvenance());
   return builder.build();
 }
 
@@ -256,6 +277,77 @@ void readAll(const TableView& view, Tuples& tuples) {
   }
 }
 
+// The elements of a section, each read where it says; one that is not there does not hold.
+class Elements {
+ public:
+  Elements(std::span<const std::byte> blob, SectionId id)
+      : section_(sectionOf(blob, static_cast<size_t>(id))),
+        bytes_(blob.subspan(section_.offset, size_t{section_.count} *
+                                                 sectionElementBytes[static_cast<size_t>(id)])) {}
+  [[nodiscard]] size_t count() const { return section_.count; }
+  template <typename Element>
+  [[nodiscard]] Element at(size_t index) const {
+    HOLDS(index < section_.count, "provenance leads to what is there");
+    Element element;
+    std::memcpy(&element, bytes_.data() + index * sizeof element, sizeof element);
+    return element;
+  }
+
+ private:
+  Section section_;
+  std::span<const std::byte> bytes_;
+};
+
+// What src/compiler/decode.ts reads, for every row.
+void readProvenance(std::span<const std::byte> blob) {
+  const Elements strings(blob, SectionId::strings);
+  const Elements policies(blob, SectionId::policyInfos);
+  const Elements rules(blob, SectionId::ruleInfos);
+  const Elements rows(blob, SectionId::rowInfos);
+  const Elements lists(blob, SectionId::rowLists);
+  const Elements sets(blob, SectionId::originSets);
+  const Elements portSets(blob, SectionId::portSets);
+  const Elements endpoints(blob, SectionId::endpoints);
+  const Elements names(blob, SectionId::endpointInfos);
+  const auto readText = [&strings](const uint32_t (&text)[2]) {
+    if (text[1] == 0) return;
+    (void)strings.at<uint8_t>(text[0]);
+    (void)strings.at<uint8_t>(size_t{text[0]} + text[1] - 1);
+  };
+  const auto readPolicy = [&](uint32_t id) {
+    const auto policy = policies.at<PolicyInfo>(id);
+    readText(policy.kind);
+    readText(policy.namespaceName);
+    readText(policy.name);
+    readText(policy.file);
+  };
+  const auto readRow = [&](uint32_t id) {
+    const auto row = rows.at<RowInfo>(id);
+    for (size_t place = 0; place < row.isolatedByCount; ++place) {
+      readPolicy(lists.at<uint32_t>(row.isolatedByStart + place));
+    }
+    for (size_t place = 0; place < row.rulesCount; ++place) {
+      const auto rule = rules.at<RuleInfo>(lists.at<uint32_t>(row.rulesStart + place));
+      readPolicy(rule.policy);
+      HOLDS(rule.tier < TIER_COUNT && rule.action < ACTION_COUNT,
+            "a rule has a tier and an action");
+      HOLDS(rule.direction < DIRECTION_COUNT, "a rule has a direction");
+      (void)portSets.at<PortSet>(rule.portSet);
+      const size_t last = size_t{rule.originSet} + sets.at<uint32_t>(rule.originSet);
+      (void)sets.at<uint32_t>(last);
+    }
+  };
+  for (size_t id = 0; id < policies.count(); ++id) readPolicy(static_cast<uint32_t>(id));
+  for (size_t id = 0; id < endpoints.count(); ++id) {
+    const auto endpoint = endpoints.at<EndpointRow>(id);
+    readRow(endpoint.ingressRow);
+    readRow(endpoint.egressRow);
+    const auto name = names.at<EndpointInfo>(id);
+    readText(name.namespaceName);
+    readText(name.podName);
+  }
+}
+
 }  // namespace
 
 // Shape: a byte of options (1: the smaller table, 2: the checksum is not mended); two bytes, low
@@ -303,6 +395,7 @@ void fuzzTable(std::span<const uint8_t> input) {
   for (const uint8_t byte : input) seed = (seed ^ byte) * 0x100000001b3;
   Tuples tuples(made, seed);
   readAll(view, tuples);
+  readProvenance(blob);
 }
 
 }  // namespace sluice::testing
