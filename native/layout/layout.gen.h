@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0x6fcd10d3u;
+inline constexpr uint32_t LAYOUT_HASH = 0xca639515u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -19,6 +19,7 @@ inline constexpr uint32_t TRIE_CHILD_BIT = 2147483648u;
 inline constexpr uint32_t TRIE_V4_ROOT_ENTRIES = 65536u;
 inline constexpr uint32_t TRIE_V6_ROOT_ENTRIES = 65536u;
 inline constexpr uint32_t TRIE_NODE_ENTRIES = 256u;
+inline constexpr uint32_t TRIE_V6_PREFIX_NODE = 16u;
 inline constexpr uint32_t PORT_PAGE_INDEX_ENTRIES = 256u;
 inline constexpr uint32_t PORT_PAGE_WORDS = 8u;
 inline constexpr uint32_t NONE = 4294967295u;
@@ -415,20 +416,24 @@ static_assert(offsetof(Leaf, classId) == 0);
 static_assert(offsetof(Leaf, endpointId) == 4);
 static_assert(offsetof(Leaf, originId) == 8);
 
-// A path-compressed IPv6 node; its 256 entries stand at the same index in trieV6Entries.
+// An IPv6 node. One that branches has 256 entries at the same index in trieV6Entries; one that stands for a single prefix has none.
 struct TrieV6Node {
-  uint8_t value[16];  // address bits that the path to here has, network order
-  uint8_t mask[16];  // which bits of `value` count
-  uint32_t missLeaf;  // leaf of an address that differs from `value` under `mask`
-  uint32_t byteIndex;  // which address byte picks the entry, 2 to 15; grows with depth
-  uint32_t reserved[2];  // zero
+  uint8_t value[16];  // address bits that the path to here has, network order, then zeros
+  uint32_t missLeaf;  // leaf of an address that differs from `value` in its first `bits`
+  uint32_t hitLeaf;  // single prefix: leaf of one that does not; else missLeaf
+  uint8_t bits;  // how many bits of `value` count: of a node that branches, 8 × byteIndex
+  uint8_t byteIndex;  // which address byte picks the entry, 2 to 15; grows with depth. TRIE_V6_PREFIX_NODE: single prefix
+  uint8_t skipFrom;  // first byte that no node above has looked at: of two addresses that agree before it, both come here or neither
+  uint8_t reserved[5];  // zero
 };
-static_assert(sizeof(TrieV6Node) == 48);
+static_assert(sizeof(TrieV6Node) == 32);
 static_assert(offsetof(TrieV6Node, value) == 0);
-static_assert(offsetof(TrieV6Node, mask) == 16);
-static_assert(offsetof(TrieV6Node, missLeaf) == 32);
-static_assert(offsetof(TrieV6Node, byteIndex) == 36);
-static_assert(offsetof(TrieV6Node, reserved) == 40);
+static_assert(offsetof(TrieV6Node, missLeaf) == 16);
+static_assert(offsetof(TrieV6Node, hitLeaf) == 20);
+static_assert(offsetof(TrieV6Node, bits) == 24);
+static_assert(offsetof(TrieV6Node, byteIndex) == 25);
+static_assert(offsetof(TrieV6Node, skipFrom) == 26);
+static_assert(offsetof(TrieV6Node, reserved) == 27);
 
 // The policy rows of a local endpoint.
 struct EndpointRow {
@@ -738,8 +743,8 @@ enum class SectionId : uint8_t {
   trieV4Root,  // u32: by the first 16 bits of an IPv4 address: a leaf, or TRIE_CHILD_BIT and a node
   trieV4Nodes,  // u32: 256 entries a node, by the next 8 bits
   trieV6Root,  // u32: by the first 16 bits of an IPv6 address
-  trieV6Nodes,  // TrieV6Node: path-compressed nodes, parents before children
-  trieV6Entries,  // u32: 256 entries a node: a leaf, or TRIE_CHILD_BIT and a node
+  trieV6Nodes,  // TrieV6Node: path-compressed nodes, by byteIndex and then by value
+  trieV6Entries,  // u32: 256 entries a node that branches: a leaf, or TRIE_CHILD_BIT and a node
   leaves,  // Leaf: leaf number to class and endpoint
   endpoints,  // EndpointRow: rows of each local endpoint
   cells,  // u16: rowCount × classCount port-set numbers, row by row
@@ -761,7 +766,7 @@ inline constexpr std::array<uint32_t, 19> sectionElementBytes = {{
     4,
     4,
     4,
-    48,
+    32,
     4,
     12,
     8,

@@ -168,72 +168,104 @@ SLUICE_AVX2 size_t TableView::leavesOfV4Avx2(std::span<const uint32_t> addresses
   return at;
 }
 
-// Walks down without comparing: every node repeats the path to it, so when an address agrees with
-// the last node of its walk it has agreed with all of them, and else it walks again, slowly.
+// Goes through the bytes of all addresses one after the other: which of them a node looks at
+// follows from its number, so that a step waits for the entry before it and for nothing else. It
+// walks without comparing: every node repeats the path to it, so when an address agrees with the
+// last node of its walk it has agreed with all of them.
 SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addresses,
                                              uint32_t* leaves) const noexcept {
   constexpr size_t WIDTH = 8;
-  constexpr int NODE_WORDS = sizeof(TrieV6Node) / 4;
-  constexpr size_t BYTE_INDEX_WORD = offsetof(TrieV6Node, byteIndex) / 4;
-  const auto* nodeWords = reinterpret_cast<const uint32_t*>(trieV6Nodes_.data());
   const __m256i all = _mm256_set1_epi32(-1);
   const __m256i low = _mm256_set1_epi32(255);
-  // Where each lane's address starts, in words.
-  const __m256i starts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
 
   if (trieV6Nodes_.empty()) return 0;  // a root alone is read as fast one by one
   const size_t whole = addresses.size() / WIDTH * WIDTH;
   for (size_t first = 0; first < whole; first += LANES) {
     const size_t vectors = std::min(LANES, whole - first) / WIDTH;
+    __m256i words[4][LANES / WIDTH];  // of each address, in the order of memory
     __m256i entries[LANES / WIDTH];
     __m256i last[LANES / WIDTH];  // the node that each lane is or was at, and the child bit
     for (size_t at = 0; at < vectors; ++at) {
-      const __m256i word = gather(&addresses[first + at * WIDTH], starts, all);
+      const AddressBytes* const eight = &addresses[first + at * WIDTH];
+      const auto pair = [eight](size_t lane) SLUICE_AVX2 {
+        return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(eight[lane].data())),
+                                       load16(eight[lane + 4].data()), 1);
+      };
+      const __m256i lowPairs = _mm256_unpacklo_epi32(pair(0), pair(1));
+      const __m256i highPairs = _mm256_unpackhi_epi32(pair(0), pair(1));
+      const __m256i otherLowPairs = _mm256_unpacklo_epi32(pair(2), pair(3));
+      const __m256i otherHighPairs = _mm256_unpackhi_epi32(pair(2), pair(3));
+      words[0][at] = _mm256_unpacklo_epi64(lowPairs, otherLowPairs);
+      words[1][at] = _mm256_unpackhi_epi64(lowPairs, otherLowPairs);
+      words[2][at] = _mm256_unpacklo_epi64(highPairs, otherHighPairs);
+      words[3][at] = _mm256_unpackhi_epi64(highPairs, otherHighPairs);
+      const __m256i word = words[0][at];
       const __m256i index = _mm256_or_si256(_mm256_slli_epi32(_mm256_and_si256(word, low), 8),
                                             _mm256_and_si256(_mm256_srli_epi32(word, 8), low));
       entries[at] = gather(trieV6Root_.data(), index, all);
       last[at] = _mm256_setzero_si256();
     }
-    for (bool walking = true; walking;) {
-      walking = false;
+    uint32_t levelStart = 0;
+    for (size_t byte = 2; byte < trieV6LevelEnds_.size(); ++byte) {
+      const uint32_t levelEnd = trieV6LevelEnds_[byte];
+      if (levelEnd == levelStart) continue;
+      levelStart = levelEnd;
+      // As signed numbers children are less than leaves, and those of this byte less than the
+      // others.
+      const __m256i end = _mm256_set1_epi32(static_cast<int>(TRIE_CHILD_BIT + levelEnd));
+      const __m128i shift = _mm_cvtsi32_si128(static_cast<int>(byte % 4 * 8));
       for (size_t at = 0; at < vectors; ++at) {
         const __m256i entry = entries[at];
-        if (!anyOf(entry)) continue;
-        walking = true;
-        last[at] = _mm256_blendv_epi8(last[at], entry, _mm256_srai_epi32(entry, 31));
-        const __m256i node = _mm256_andnot_si256(_mm256_set1_epi32(INT32_MIN), entry);
-        const __m256i record = _mm256_mullo_epi32(node, _mm256_set1_epi32(NODE_WORDS));
-        const __m256i byteIndex = gather(nodeWords + BYTE_INDEX_WORD, record, entry);
-        const __m256i wordIndex = _mm256_add_epi32(starts, _mm256_srli_epi32(byteIndex, 2));
-        const __m256i word = gather(&addresses[first + at * WIDTH], wordIndex, all);
-        const __m256i shift =
-            _mm256_slli_epi32(_mm256_and_si256(byteIndex, _mm256_set1_epi32(3)), 3);
-        const __m256i byte = _mm256_and_si256(_mm256_srlv_epi32(word, shift), low);
-        const __m256i index = _mm256_or_si256(_mm256_slli_epi32(node, 8), byte);
+        const __m256i here = _mm256_cmpgt_epi32(end, entry);
+        if (!anyOf(here)) continue;
+        last[at] = _mm256_blendv_epi8(last[at], entry, here);
+        const __m256i value = _mm256_and_si256(_mm256_srl_epi32(words[byte / 4][at], shift), low);
+        const __m256i index = _mm256_or_si256(_mm256_slli_epi32(entry, 8), value);
         entries[at] = _mm256_mask_i32gather_epi32(
-            entry, reinterpret_cast<const int*>(trieV6Entries_.data()), index, entry, 4);
+            entry, reinterpret_cast<const int*>(trieV6Entries_.data()), index, here, 4);
       }
     }
     for (size_t at = 0; at < vectors; ++at) {
+      // Who still is at a node is at one that stands for a single prefix.
+      last[at] = _mm256_blendv_epi8(last[at], entries[at], _mm256_srai_epi32(entries[at], 31));
       uint32_t lastOf[WIDTH];
+      uint32_t entryOf[WIDTH];
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(lastOf), last[at]);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(leaves + first + at * WIDTH), entries[at]);
-      uint32_t unsure = 0;
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(entryOf), entries[at]);
+      uint32_t differing = 0;
       for (size_t lane = 0; lane < WIDTH; ++lane) {
         // A lane that was at no node has number 0, whose path says nothing of it.
         const TrieV6Node& node = trieV6Nodes_[lastOf[lane] & ~TRIE_CHILD_BIT];
         const __m128i difference =
             _mm_xor_si128(load16(addresses[first + at * WIDTH + lane].data()), load16(node.value));
-        const int agrees = _mm_testz_si128(difference, load16(node.mask));
-        unsure |= (lastOf[lane] >> 31 & static_cast<uint32_t>(agrees ^ 1)) << lane;
+        const int agrees = _mm_testz_si128(difference, load16(PREFIX_MASKS[node.bits].data()));
+        differing |= (lastOf[lane] >> 31 & static_cast<uint32_t>(agrees ^ 1)) << lane;
+        const uint32_t entry = entryOf[lane];
+        const auto child = static_cast<uint32_t>(static_cast<int32_t>(entry) >> 31);
+        leaves[first + at * WIDTH + lane] = entry ^ ((entry ^ node.hitLeaf) & child);
       }
-      for (; unsure != 0; unsure &= unsure - 1) {
-        const size_t place = first + at * WIDTH + static_cast<size_t>(std::countr_zero(unsure));
-        leaves[place] = leafOfV6(addresses[place].data());
+      for (; differing != 0; differing &= differing - 1) {
+        const auto lane = static_cast<size_t>(std::countr_zero(differing));
+        const size_t place = first + at * WIDTH + lane;
+        leaves[place] =
+            leafOfDiffering(trieV6Nodes_[lastOf[lane] & ~TRIE_CHILD_BIT], addresses[place]);
       }
     }
   }
   return whole;
+}
+
+// What differs first in the bytes that the node skips has agreed with all nodes above: the node's
+// answer is right. Otherwise one of those has another answer, and the walk begins anew.
+SLUICE_AVX2 uint32_t TableView::leafOfDiffering(const TrieV6Node& node,
+                                                const AddressBytes& address) const noexcept {
+  const __m128i difference =
+      _mm_and_si128(_mm_xor_si128(load16(address.data()), load16(node.value)),
+                    load16(PREFIX_MASKS[node.bits].data()));
+  const auto same =
+      static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(difference, _mm_setzero_si128())));
+  const auto firstByte = static_cast<uint32_t>(std::countr_one(same));
+  return firstByte >= node.skipFrom ? node.missLeaf : leafOfV6(address.data());
 }
 
 // Goes step by step over a whole block rather than flow by flow to the end: the processor sees too

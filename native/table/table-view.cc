@@ -110,48 +110,61 @@ StatusCode checkTrieV4(std::span<const uint32_t> root, std::span<const uint32_t>
   return StatusCode::Ok;
 }
 
-bool hasChild(std::span<const uint32_t> entries) noexcept {
-  uint32_t bits = 0;
-  for (const uint32_t entry : entries) bits |= entry;
-  return (bits & TRIE_CHILD_BIT) != 0;
-}
-
 // Whether a node repeats the whole path to its parent: an address under the one is under the other.
+// And whether it says rightly where its own bytes begin, by which a batch tells an address that
+// differs there from one that should not have come.
 bool liesUnder(const TrieV6Node& child, const TrieV6Node& parent) noexcept {
-  for (size_t byte = 0; byte < sizeof parent.mask; ++byte) {
-    if ((parent.mask[byte] & ~child.mask[byte]) != 0 ||
-        ((child.value[byte] ^ parent.value[byte]) & parent.mask[byte]) != 0) {
+  if (child.byteIndex <= parent.byteIndex || child.skipFrom <= parent.byteIndex ||
+      child.bits < parent.bits) {
+    return false;
+  }
+  for (size_t byte = 0; byte < sizeof parent.value; ++byte) {
+    if (((child.value[byte] ^ parent.value[byte]) & PREFIX_MASKS[parent.bits][byte]) != 0) {
       return false;
     }
   }
   return true;
 }
 
-// IPv6: children stand after their parents and look at a later byte, so every walk ends.
-StatusCode checkTrieV6(std::span<const uint32_t> root, std::span<const TrieV6Node> nodes,
-                       std::span<const uint32_t> entries, size_t leafCount) noexcept {
-  if (root.size() != TRIE_V6_ROOT_ENTRIES || entries.size() != nodes.size() * TRIE_NODE_ENTRIES) {
-    return StatusCode::TableBounds;
-  }
-  if (const StatusCode code = checkEntries(root, leafCount, 0, nodes.size());
-      code != StatusCode::Ok) {
-    return code;
-  }
+// Counts the nodes that look at each byte or at one before it, and checks that they stand in that
+// order and have what their kind has.
+StatusCode checkNodesV6(std::span<const TrieV6Node> nodes, size_t leafCount,
+                        std::span<uint32_t> levelEnds) noexcept {
+  uint32_t last = 2;
   for (size_t index = 0; index < nodes.size(); ++index) {
     const TrieV6Node& node = nodes[index];
-    if (node.byteIndex < 2 || node.byteIndex > 15 || node.missLeaf >= leafCount) {
+    const uint32_t at = node.byteIndex;
+    const bool alone = at == TRIE_V6_PREFIX_NODE;
+    if (at < last || at > TRIE_V6_PREFIX_NODE || node.missLeaf >= leafCount ||
+        node.hitLeaf >= leafCount || node.bits > 128 || (!alone && node.bits != at * 8)) {
       return StatusCode::TableBounds;
     }
-    const auto own = entries.subspan(index * TRIE_NODE_ENTRIES, TRIE_NODE_ENTRIES);
-    const StatusCode code = checkEntries(own, leafCount, index + 1, nodes.size());
+    for (; last < at; ++last) levelEnds[last] = static_cast<uint32_t>(index);
+  }
+  for (; last < levelEnds.size(); ++last) levelEnds[last] = static_cast<uint32_t>(nodes.size());
+  return StatusCode::Ok;
+}
+
+// IPv6: children look at a later byte and stand behind all nodes of their parent's, so every walk
+// ends.
+StatusCode checkTrieV6(std::span<const uint32_t> root, std::span<const TrieV6Node> nodes,
+                       std::span<const uint32_t> entries, size_t leafCount,
+                       std::span<uint32_t> levelEnds) noexcept {
+  if (root.size() != TRIE_V6_ROOT_ENTRIES) return StatusCode::TableBounds;
+  for (const StatusCode code : {checkEntries(root, leafCount, 0, nodes.size()),
+                                checkNodesV6(nodes, leafCount, levelEnds)}) {
     if (code != StatusCode::Ok) return code;
-    if (!hasChild(own)) continue;
+  }
+  const size_t branching = levelEnds.back();
+  if (entries.size() != branching * TRIE_NODE_ENTRIES) return StatusCode::TableBounds;
+  for (size_t index = 0; index < branching; ++index) {
+    const TrieV6Node& node = nodes[index];
+    const auto own = entries.subspan(index * TRIE_NODE_ENTRIES, TRIE_NODE_ENTRIES);
+    const StatusCode code = checkEntries(own, leafCount, levelEnds[node.byteIndex], nodes.size());
+    if (code != StatusCode::Ok) return code;
     for (const uint32_t entry : own) {
       if ((entry & TRIE_CHILD_BIT) == 0) continue;
-      const TrieV6Node& child = nodes[entry & ~TRIE_CHILD_BIT];
-      if (child.byteIndex <= node.byteIndex || !liesUnder(child, node)) {
-        return StatusCode::TableCycle;
-      }
+      if (!liesUnder(nodes[entry & ~TRIE_CHILD_BIT], node)) return StatusCode::TableCycle;
     }
   }
   return StatusCode::Ok;
@@ -194,7 +207,8 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
     return {code};
   }
   if (const StatusCode code =
-          checkTrieV6(opened.trieV6Root_, opened.trieV6Nodes_, opened.trieV6Entries_, leafCount);
+          checkTrieV6(opened.trieV6Root_, opened.trieV6Nodes_, opened.trieV6Entries_, leafCount,
+                      opened.trieV6LevelEnds_);
       code != StatusCode::Ok) {
     return {code};
   }

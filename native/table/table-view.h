@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,17 @@ inline constexpr DeniedBy DENIED_BY_INGRESS = 2;
       return ProtocolSlot::Other;
   }
 }
+
+// What counts of an address under a prefix of so many bits.
+inline constexpr auto PREFIX_MASKS = [] {
+  std::array<AddressBytes, 129> masks = {};
+  for (size_t bits = 0; bits < masks.size(); ++bits) {
+    for (size_t bit = 0; bit < bits; ++bit) {
+      masks[bits][bit / 8] = static_cast<uint8_t>(masks[bits][bit / 8] | 0x80 >> bit % 8);
+    }
+  }
+  return masks;
+}();
 
 // A table blob that has been checked once, and is read from then on without checks.
 //
@@ -163,7 +175,7 @@ class TableView {
     uint64_t mask[2];
     std::memcpy(bits, address, 16);
     std::memcpy(value, node.value, 16);
-    std::memcpy(mask, node.mask, 16);
+    std::memcpy(mask, PREFIX_MASKS[node.bits].data(), 16);
     return (((bits[0] ^ value[0]) & mask[0]) | ((bits[1] ^ value[1]) & mask[1])) == 0;
   }
 
@@ -173,6 +185,7 @@ class TableView {
       const size_t index = entry & ~TRIE_CHILD_BIT;
       const TrieV6Node& node = trieV6Nodes_[index];
       if (!holds(node, address)) return node.missLeaf;
+      if (node.byteIndex == TRIE_V6_PREFIX_NODE) return node.hitLeaf;
       entry = trieV6Entries_[index * TRIE_NODE_ENTRIES + address[node.byteIndex]];
     }
     return entry;
@@ -193,6 +206,9 @@ class TableView {
   // These take eighths of a batch: the first multiple of eight elements. They return how many.
   size_t leavesOfV4Avx2(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept;
   size_t leavesOfV6Avx2(std::span<const AddressBytes> addresses, uint32_t* leaves) const noexcept;
+  // The leaf of an address that came to a node without looking, and is not under it.
+  [[nodiscard]] uint32_t leafOfDiffering(const TrieV6Node& node,
+                                         const AddressBytes& address) const noexcept;
   size_t decideAvx2(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                     const uint32_t* ports, std::span<DeniedBy> denied) const noexcept;
 
@@ -201,6 +217,8 @@ class TableView {
   std::span<const uint32_t> trieV4Nodes_;
   std::span<const uint32_t> trieV6Root_;
   std::span<const TrieV6Node> trieV6Nodes_;
+  // How many nodes look at this byte or at one before it.
+  std::array<uint32_t, 16> trieV6LevelEnds_ = {};
   std::span<const uint32_t> trieV6Entries_;
   std::span<const Leaf> leaves_;
   std::span<const EndpointRow> endpoints_;

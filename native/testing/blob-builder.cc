@@ -1,9 +1,112 @@
 #include "native/testing/blob-builder.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <numeric>
+#include <utility>
 
 namespace sluice::testing {
+namespace {
+
+using Address = std::array<uint8_t, 16>;
+using Mapped = std::pair<Address, uint32_t>;
+
+struct TrieV6 {
+  std::vector<uint32_t> root;
+  std::vector<TrieV6Node> nodes;
+  std::vector<uint32_t> entries;
+};
+
+// What may lead to a node: an entry of the root, or one of another node.
+struct Way {
+  size_t node;  // NO_NODE: the root
+  size_t entry;
+};
+constexpr size_t NO_NODE = SIZE_MAX;
+
+struct Built {
+  TrieV6Node node = {};
+  Way way;
+};
+
+// Makes the nodes for addresses that agree in all bytes before `skipFrom`, parents first: one that
+// stands alone where there is one address, else one that branches where they first differ.
+void addNodes(std::span<const Mapped> mapped, uint8_t skipFrom, uint32_t missLeaf, Way way,
+              std::vector<Built>& built) {
+  const Address& first = mapped.front().first;
+  const Address& last = mapped.back().first;
+  uint8_t byte = skipFrom;
+  while (byte < 16 && first[byte] == last[byte]) ++byte;
+  const size_t number = built.size();
+  Built made = {{}, way};
+  made.node.byteIndex = byte;
+  made.node.skipFrom = skipFrom;
+  made.node.bits = static_cast<uint8_t>(byte * 8);
+  made.node.missLeaf = missLeaf;
+  made.node.hitLeaf = mapped.size() == 1 ? mapped.front().second : missLeaf;
+  std::copy_n(first.begin(), byte, made.node.value);
+  built.push_back(made);
+  while (byte < 16 && !mapped.empty()) {
+    const uint8_t value = mapped.front().first[byte];
+    size_t same = 0;
+    while (same < mapped.size() && mapped[same].first[byte] == value) ++same;
+    // Under the last byte nodes would stand for no bits at all: those are entries, made below.
+    if (byte < 15) {
+      addNodes(mapped.first(same), static_cast<uint8_t>(byte + 1), missLeaf, {number, value},
+               built);
+    }
+    mapped = mapped.subspan(same);
+  }
+}
+
+TrieV6 buildTrieV6(const std::map<Address, uint32_t>& map, uint32_t defaultLeaf) {
+  const std::vector<Mapped> mapped(map.begin(), map.end());
+  std::vector<Built> built;
+  const auto high = [](const Address& address) { return size_t{address[0]} << 8 | address[1]; };
+  for (size_t first = 0; first < mapped.size();) {
+    size_t end = first;
+    while (end < mapped.size() && high(mapped[end].first) == high(mapped[first].first)) ++end;
+    addNodes(std::span(mapped).subspan(first, end - first), 2, defaultLeaf,
+             {NO_NODE, high(mapped[first].first)}, built);
+    first = end;
+  }
+
+  // They were made in the order of their values.
+  std::vector<size_t> order(built.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&built](size_t left, size_t right) {
+    return built[left].node.byteIndex < built[right].node.byteIndex;
+  });
+  std::vector<size_t> numbers(built.size());
+  for (size_t number = 0; number < order.size(); ++number) numbers[order[number]] = number;
+  TrieV6 trie;
+  trie.root.assign(TRIE_V6_ROOT_ENTRIES, defaultLeaf);
+  for (const size_t each : order) {
+    const auto& [node, way] = built[each];
+    const uint32_t child = TRIE_CHILD_BIT | static_cast<uint32_t>(trie.nodes.size());
+    trie.nodes.push_back(node);
+    if (node.byteIndex != TRIE_V6_PREFIX_NODE) {
+      trie.entries.resize(trie.entries.size() + TRIE_NODE_ENTRIES, node.missLeaf);
+    }
+    (way.node == NO_NODE ? trie.root[way.entry]
+                         : trie.entries[numbers[way.node] * TRIE_NODE_ENTRIES + way.entry]) = child;
+  }
+  for (const auto& [address, leaf] : mapped) {
+    uint32_t entry = trie.root[high(address)];
+    while ((entry & TRIE_CHILD_BIT) != 0) {
+      const size_t number = entry & ~TRIE_CHILD_BIT;
+      const uint8_t byte = trie.nodes[number].byteIndex;
+      if (byte == TRIE_V6_PREFIX_NODE) break;
+      uint32_t& next = trie.entries[number * TRIE_NODE_ENTRIES + address[byte]];
+      if (byte == 15) next = leaf;
+      entry = next;
+    }
+  }
+  return trie;
+}
+
+}  // namespace
 
 size_t Blob::at(SectionId id) {
   return word(offsetof(TableHeader, sections) + static_cast<size_t>(id) * sizeof(Section));
@@ -97,36 +200,7 @@ Blob BlobBuilder::build() const {
     v4Nodes.insert(v4Nodes.end(), outer[node].second.begin(), outer[node].second.end());
   }
 
-  // A chain of one-byte nodes for each address that shares no root entry, exact to the last byte.
-  std::vector<uint32_t> v6Root(TRIE_V6_ROOT_ENTRIES, defaultLeaf_);
-  std::vector<TrieV6Node> v6Nodes;
-  std::vector<uint32_t> v6Entries;
-  const auto addNode = [&](const std::array<uint8_t, 16>& address, uint32_t byteIndex) {
-    TrieV6Node node = {};
-    for (size_t at = 0; at < byteIndex; ++at) {
-      node.value[at] = address[at];
-      node.mask[at] = 0xff;
-    }
-    node.missLeaf = defaultLeaf_;
-    node.byteIndex = byteIndex;
-    v6Nodes.push_back(node);
-    v6Entries.resize(v6Entries.size() + TRIE_NODE_ENTRIES, defaultLeaf_);
-    return static_cast<uint32_t>(v6Nodes.size() - 1);
-  };
-  for (const auto& [address, leaf] : v6_) {
-    const size_t top = static_cast<size_t>(address[0]) << 8 | address[1];
-    if ((v6Root[top] & TRIE_CHILD_BIT) == 0) v6Root[top] = TRIE_CHILD_BIT | addNode(address, 2);
-    uint32_t node = v6Root[top] & ~TRIE_CHILD_BIT;
-    for (uint32_t byteIndex = 2; byteIndex < 15; ++byteIndex) {
-      const size_t entry = size_t{node} * TRIE_NODE_ENTRIES + address[byteIndex];
-      if ((v6Entries[entry] & TRIE_CHILD_BIT) == 0) {
-        const uint32_t child = addNode(address, byteIndex + 1);
-        v6Entries[entry] = TRIE_CHILD_BIT | child;
-      }
-      node = v6Entries[entry] & ~TRIE_CHILD_BIT;
-    }
-    v6Entries[size_t{node} * TRIE_NODE_ENTRIES + address[15]] = leaf;
-  }
+  const TrieV6 v6 = buildTrieV6(v6_, defaultLeaf_);
 
   TableHeader header = {};
   header.magic = TABLE_MAGIC;
@@ -146,9 +220,9 @@ Blob BlobBuilder::build() const {
   };
   put(SectionId::trieV4Root, v4Root);
   put(SectionId::trieV4Nodes, v4Nodes);
-  put(SectionId::trieV6Root, v6Root);
-  put(SectionId::trieV6Nodes, v6Nodes);
-  put(SectionId::trieV6Entries, v6Entries);
+  put(SectionId::trieV6Root, v6.root);
+  put(SectionId::trieV6Nodes, v6.nodes);
+  put(SectionId::trieV6Entries, v6.entries);
   put(SectionId::leaves, leaves_);
   put(SectionId::endpoints, endpoints_);
   put(SectionId::auditRows, auditRows_);

@@ -27,6 +27,8 @@ BlobBuilder smallTable() {
   builder.setDefaultLeaf(outside);
   builder.mapV4({10, 0, 0, 1}, pod);
   builder.mapV6({0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, pod);
+  builder.mapV6({0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}, outside);
+  builder.mapV6({0xfd, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1}, outside);
   return builder;
 }
 
@@ -128,14 +130,37 @@ TEST("table: refuses what is broken, and says how") {
         }) == StatusCode::TableCycle);
   CHECK(refused([&](auto& blob) { word(blob, blob.at(SectionId::trieV6Entries)) = 0x80000000; }) ==
         StatusCode::TableCycle);
-  // The second IPv6 node says that another path leads to it, or forgets a part of its path.
-  const size_t secondNode = sizeof(TrieV6Node);
-  CHECK(refused([&](auto& blob) {
-          word(blob, blob.at(SectionId::trieV6Nodes) + secondNode) ^= 0x80;
-        }) == StatusCode::TableCycle);
-  CHECK(refused([&](auto& blob) {
-          word(blob, blob.at(SectionId::trieV6Nodes) + secondNode + 16) = 0;
-        }) == StatusCode::TableCycle);
+  // IPv6 nodes: 0 branches at byte 7, 1 below it at byte 15, 2 below it stands for one address.
+  const auto node = [](auto& blob, size_t number, size_t field) -> uint32_t& {
+    return blob.word(blob.at(SectionId::trieV6Nodes) + number * sizeof(TrieV6Node) + field);
+  };
+  constexpr size_t MISS_LEAF = offsetof(TrieV6Node, missLeaf);
+  constexpr size_t HIT_LEAF = offsetof(TrieV6Node, hitLeaf);
+  constexpr size_t SHAPE = offsetof(TrieV6Node, bits);
+  const auto shape = [](uint32_t bits, uint32_t byteIndex, uint32_t skipFrom) {
+    return bits | byteIndex << 8 | skipFrom << 16;
+  };
+  auto whole = good;
+  REQUIRE(node(whole, 0, SHAPE) == shape(56, 7, 2));
+  REQUIRE(node(whole, 1, SHAPE) == shape(120, 15, 8));
+  REQUIRE(node(whole, 2, SHAPE) == shape(128, TRIE_V6_PREFIX_NODE, 8));
+  // Another path leads to it, less of the path, or fewer bytes than the nodes above looked at.
+  CHECK(refused([&](auto& blob) { node(blob, 1, 0) ^= 0x80; }) == StatusCode::TableCycle);
+  CHECK(refused([&](auto& blob) { node(blob, 2, 0) ^= 0x80; }) == StatusCode::TableCycle);
+  CHECK(refused([&](auto& blob) { node(blob, 2, SHAPE) = shape(55, 16, 8); }) ==
+        StatusCode::TableCycle);
+  CHECK(refused([&](auto& blob) { node(blob, 1, SHAPE) = shape(120, 15, 7); }) ==
+        StatusCode::TableCycle);
+  // The order of the bytes, the bits of its byte, the byte itself, entries of its own, its leaves.
+  for (const uint32_t wrong : {shape(48, 6, 8), shape(119, 15, 8), shape(8, 1, 8), shape(0, 0, 8),
+                               shape(128, TRIE_V6_PREFIX_NODE, 8)}) {
+    CHECK(refused([&](auto& blob) { node(blob, 1, SHAPE) = wrong; }) == StatusCode::TableBounds);
+  }
+  for (const uint32_t wrong : {shape(129, 16, 8), shape(128, 17, 8), shape(120, 15, 8)}) {
+    CHECK(refused([&](auto& blob) { node(blob, 2, SHAPE) = wrong; }) == StatusCode::TableBounds);
+  }
+  CHECK(refused([&](auto& blob) { node(blob, 0, MISS_LEAF) = 2; }) == StatusCode::TableBounds);
+  CHECK(refused([&](auto& blob) { node(blob, 2, HIT_LEAF) = 2; }) == StatusCode::TableBounds);
   CHECK(refused([&](auto& blob) { word(blob, blob.at(SectionId::cells)) = 1000; }) ==
         StatusCode::TableBounds);
   CHECK(refused([&](auto& blob) { word(blob, blob.at(SectionId::leaves)) = 1; }) ==

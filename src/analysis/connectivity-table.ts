@@ -11,6 +11,7 @@ import {
   TableHeader,
   TRIE_CHILD_BIT,
   TRIE_NODE_ENTRIES,
+  TRIE_V6_PREFIX_NODE,
   TrieV6Node,
 } from "../layout/layout.gen.js";
 import type { PortRange, PortSet } from "../net/port-set.js";
@@ -102,14 +103,18 @@ export class TableContents {
       }
       const index = entry - TRIE_CHILD_BIT;
       const node = nodes + index * TrieV6Node.bytes;
-      const below = 128 - this.#u32(node + TrieV6Node.byteIndex) * 8;
+      const below = 128 - this.#u8(node + TrieV6Node.bits);
       const start = this.#skippedTo(node, base, below);
       const missLeaf = this.#u32(node + TrieV6Node.missLeaf);
       builder.add(base, missLeaf);
-      const entries = allEntries + index * TRIE_NODE_ENTRIES * 4;
-      for (let value = 0; value < TRIE_NODE_ENTRIES; value++) {
-        const first = start + (BigInt(value) << BigInt(below - 8));
-        walk(this.#u32(entries + value * 4), first, below - 8);
+      if (this.#u8(node + TrieV6Node.byteIndex) === TRIE_V6_PREFIX_NODE) {
+        builder.add(start, this.#u32(node + TrieV6Node.hitLeaf));
+      } else {
+        const entries = allEntries + index * TRIE_NODE_ENTRIES * 4;
+        for (let value = 0; value < TRIE_NODE_ENTRIES; value++) {
+          const first = start + (BigInt(value) << BigInt(below - 8));
+          walk(this.#u32(entries + value * 4), first, below - 8);
+        }
       }
       const after = start + (1n << BigInt(below));
       if (after < base + (1n << BigInt(bits))) builder.add(after, missLeaf);
@@ -137,7 +142,7 @@ export class TableContents {
   #skippedTo(node: number, base: bigint, below: number): bigint {
     let value = 0n;
     for (let byte = 0; byte < 16; byte++) {
-      value = (value << 8n) | BigInt(this.#view.getUint8(node + TrieV6Node.value + byte));
+      value = (value << 8n) | BigInt(this.#u8(node + TrieV6Node.value + byte));
     }
     const free = BigInt(below);
     return base | ((value >> free) << free);
@@ -168,6 +173,10 @@ export class TableContents {
 
   #count(section: SectionName): number {
     return this.#u32(TableHeader.sections + SectionId[section] * Section.bytes + Section.count);
+  }
+
+  #u8(at: number): number {
+    return this.#view.getUint8(at);
   }
 
   #u32(at: number): number {

@@ -18,6 +18,7 @@ import {
   TableHeader,
   Tier,
   TRIE_NODE_ENTRIES,
+  TRIE_V6_PREFIX_NODE,
   TrieV6Node,
 } from "../layout/layout.gen.js";
 import { checksumOf } from "./checksum.js";
@@ -186,19 +187,23 @@ function records<Item>(
 }
 
 function encodeTrieV6Nodes({ nodes }: TrieV6, prefixes: PrefixList): Uint8Array {
-  return records(nodes, TrieV6Node.bytes, (view, at, { prefix, byteIndex, missLeaf }) => {
-    for (let byte = 0; byte < byteIndex; byte++) {
-      view.setUint8(at + TrieV6Node.value + byte, byteAt(prefixes, prefix, byte));
-      view.setUint8(at + TrieV6Node.mask + byte, 0xff);
+  return records(nodes, TrieV6Node.bytes, (view, at, node) => {
+    // The bits of a prefix past its length are zero.
+    for (let byte = 0; byte * 8 < node.bits; byte++) {
+      view.setUint8(at + TrieV6Node.value + byte, byteAt(prefixes, node.prefix, byte));
     }
-    view.setUint32(at + TrieV6Node.missLeaf, missLeaf, true);
-    view.setUint32(at + TrieV6Node.byteIndex, byteIndex, true);
+    view.setUint32(at + TrieV6Node.missLeaf, node.missLeaf, true);
+    view.setUint32(at + TrieV6Node.hitLeaf, node.hitLeaf, true);
+    view.setUint8(at + TrieV6Node.bits, node.bits);
+    view.setUint8(at + TrieV6Node.byteIndex, node.byteIndex);
+    view.setUint8(at + TrieV6Node.skipFrom, node.skipFrom);
   });
 }
 
 function encodeTrieV6Entries({ nodes }: TrieV6): Uint8Array {
-  const entries = new Uint32Array(nodes.length * TRIE_NODE_ENTRIES);
-  nodes.forEach((node, number) => {
+  const branching = nodes.filter(({ byteIndex }) => byteIndex !== TRIE_V6_PREFIX_NODE);
+  const entries = new Uint32Array(branching.length * TRIE_NODE_ENTRIES);
+  branching.forEach((node, number) => {
     entries.set(node.entries, number * TRIE_NODE_ENTRIES);
   });
   return bytesOf(entries);

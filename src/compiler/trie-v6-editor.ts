@@ -1,9 +1,16 @@
-import { TRIE_CHILD_BIT, TRIE_NODE_ENTRIES, TrieV6Node } from "../layout/layout.gen.js";
+import {
+  TRIE_CHILD_BIT,
+  TRIE_NODE_ENTRIES,
+  TRIE_V6_PREFIX_NODE,
+  TrieV6Node,
+} from "../layout/layout.gen.js";
 import type { BlobEditor } from "./blob-editor.js";
 import { byteAt, type PrefixList } from "./prefix-list.js";
 import { firstPlace } from "./sorted.js";
 
 const ROOT = -1;
+const ADDRESS_BYTES = 16;
+const ADDRESS_BITS = 128;
 const LAST_BYTE = 15;
 const NODE_WORDS = TrieV6Node.bytes / 4;
 
@@ -14,9 +21,12 @@ interface NodeFacts {
   /** The entry of `parent` that leads here. */
   slot: number;
   children: number;
-  /** Prefixes that end in the byte which the node looks at. */
+  /** Prefixes that end in the byte which the node looks at; a single prefix is not counted. */
   ends: number;
 }
+
+/** What the blob says of it. */
+type NodeShape = Readonly<Record<"bits" | "byteIndex" | "missLeaf" | "hitLeaf", number>>;
 
 /**
  * Changes single addresses in the IPv6 trie of a blob, as `buildTrieV6` would have built it.
@@ -25,7 +35,7 @@ interface NodeFacts {
  */
 export class TrieV6Editor {
   readonly #editor: BlobEditor;
-  /** By number: parents before children, in the order of their addresses. */
+  /** By number: by the byte that they look at, then by value; so parents before children. */
   readonly #nodes: NodeFacts[] = [];
 
   /** Takes the blob, and the prefixes that its trie was built from. */
@@ -40,14 +50,26 @@ export class TrieV6Editor {
   /** Sets the leaf of an address. `change` is 1 for a new prefix of 128 bits, -1 for one that goes. */
   paint(bytes: Uint8Array, leaf: number, change: number): void {
     const node = this.#nodeFor(bytes);
-    this.#editor.set(this.#entry(node, bytes[LAST_BYTE]!), leaf);
-    this.#nodes[node]!.ends += change;
-    if (change < 0) this.#shrink(node);
+    const { parent, slot } = this.#nodes[node]!;
+    if (this.#byteIndex(node) === LAST_BYTE) {
+      this.#editor.set(this.#entry(node, bytes[LAST_BYTE]!), leaf);
+      this.#nodes[node]!.ends += change;
+      if (change < 0) this.#shrink(node);
+    } else if (change >= 0) {
+      this.#editor.set(this.#field(node, TrieV6Node.hitLeaf), leaf);
+    } else {
+      this.#editor.set(this.#entry(parent, slot), leaf);
+      this.#remove(node);
+      if (parent !== ROOT) {
+        this.#nodes[parent]!.children--;
+        this.#shrink(parent);
+      }
+    }
   }
 
   /** Walks to the node in which a prefix ends, and learns who leads to whom on the way. */
   #countEnd(list: PrefixList, index: number): void {
-    const last = (list.lengths[index]! - 1) >> 3;
+    const last = lastByteOf(list.lengths[index]!);
     if (last < 2) return;
     let parent = ROOT;
     let slot = (byteAt(list, index, 0) << 8) | byteAt(list, index, 1);
@@ -58,6 +80,7 @@ export class TrieV6Editor {
       facts.parent = parent;
       facts.slot = slot;
       const byte = this.#byteIndex(node);
+      if (byte === TRIE_V6_PREFIX_NODE) return;
       if (byte === last) {
         facts.ends++;
         return;
@@ -67,91 +90,151 @@ export class TrieV6Editor {
     }
   }
 
-  /** Finds the node that looks at the last byte of an address, making it when there is none. */
+  /** Finds the node that knows the leaf of an address alone, making it when there is none. */
   #nodeFor(bytes: Uint8Array): number {
     let parent = ROOT;
     let slot = (bytes[0]! << 8) | bytes[1]!;
     for (;;) {
       const entry = this.#editor.get(this.#entry(parent, slot));
-      if (entry < TRIE_CHILD_BIT) {
-        const number = firstPlace(this.#nodes.length, (node) => this.#isBehind(node, bytes));
-        this.#insert(number, { parent, slot, children: 0, ends: 0 }, bytes, LAST_BYTE, entry);
-        if (parent !== ROOT) this.#nodes[parent]!.children++;
-        return number;
-      }
+      if (entry < TRIE_CHILD_BIT) return this.#insertAddress(bytes, parent, slot, entry);
       const node = entry - TRIE_CHILD_BIT;
-      const byte = this.#firstDifference(node, bytes);
-      if (byte < this.#byteIndex(node)) this.#split(node, bytes, byte);
-      else if (byte === LAST_BYTE) return node;
-      parent = node;
-      slot = bytes[byte]!;
+      const byteIndex = this.#byteIndex(node);
+      const bits = this.#bits(node);
+      const difference = this.#firstDifference(node, bytes);
+      const standsAlone = byteIndex === TRIE_V6_PREFIX_NODE;
+      if (difference < (standsAlone ? lastByteOf(bits) : byteIndex)) {
+        parent = this.#split(node, bytes, difference);
+      } else if (standsAlone) {
+        if (bits === ADDRESS_BITS && difference === ADDRESS_BYTES) return node;
+        parent = this.#branch(node);
+        // What the prefix covers is painted in the branch; an address of it goes on below.
+        if (this.#byteIndex(parent) === LAST_BYTE) return parent;
+      } else if (byteIndex === LAST_BYTE) {
+        return node;
+      } else {
+        parent = node;
+      }
+      slot = bytes[this.#byteIndex(parent)]!;
     }
+  }
+
+  #insertAddress(bytes: Uint8Array, parent: number, slot: number, missLeaf: number): number {
+    const node = this.#insert({ parent, slot, children: 0, ends: 0 }, bytes, {
+      bits: ADDRESS_BITS,
+      byteIndex: TRIE_V6_PREFIX_NODE,
+      missLeaf,
+      hitLeaf: missLeaf,
+    });
+    if (parent !== ROOT) this.#nodes[parent]!.children++;
+    return node;
   }
 
   /** Puts a node that looks at `byte` in the place of `node`, which becomes its child. */
-  #split(node: number, bytes: Uint8Array, byte: number): void {
+  #split(node: number, bytes: Uint8Array, byteIndex: number): number {
     const { parent, slot } = this.#nodes[node]!;
     const missLeaf = this.#missLeaf(node);
-    const oldSlot = this.#valueByte(node, byte);
-    this.#insert(node, { parent, slot, children: 1, ends: 0 }, bytes, byte, missLeaf);
-    const old = this.#nodes[node + 1]!;
-    old.parent = node;
-    old.slot = oldSlot;
-    this.#point(node + 1);
+    const oldSlot = this.#valueByte(node, byteIndex);
+    const facts = { parent, slot, children: 1, ends: 0 };
+    const shape = { bits: byteIndex * 8, byteIndex, missLeaf, hitLeaf: missLeaf };
+    const branch = this.#insert(facts, bytes, shape);
+    // Its number is before that of the node, which looks at a later byte.
+    this.#attach(node + 1, branch, oldSlot);
+    return branch;
   }
 
-  /** Takes out a node that nothing ends in and that does not branch, and so on upwards. */
-  #shrink(from: number): void {
-    let node = from;
-    while (node !== ROOT) {
-      const { parent, slot, children, ends } = this.#nodes[node]!;
-      if (ends > 0 || children > 1) return;
-      if (children === 1) {
-        const child = this.#nodes[node + 1]!;
-        child.parent = parent;
-        child.slot = slot;
-        this.#remove(node);
-        return;
-      }
-      this.#editor.set(this.#entry(parent, slot), this.#missLeaf(node));
+  /** Makes a node that stands for a single prefix one that branches where the prefix ends. */
+  #branch(node: number): number {
+    const { parent, slot } = this.#nodes[node]!;
+    const value = this.#value(node);
+    const [bits, missLeaf, hitLeaf] = [this.#bits(node), this.#missLeaf(node), this.#hitLeaf(node)];
+    const byteIndex = lastByteOf(bits);
+    this.#remove(node);
+    const facts = { parent, slot, children: 0, ends: 1 };
+    const branch = this.#insert(facts, value, {
+      bits: byteIndex * 8,
+      byteIndex,
+      missLeaf,
+      hitLeaf: missLeaf,
+    });
+    const covered = 2 ** ((byteIndex + 1) * 8 - bits);
+    this.#editor.fill(this.#entry(branch, value[byteIndex]!), covered, hitLeaf);
+    return branch;
+  }
+
+  /** Takes out a node that branches no more: a single prefix or a single node is left of it. */
+  #shrink(node: number): void {
+    const { parent, slot, children, ends } = this.#nodes[node]!;
+    if (children + ends > 1) return;
+    if (children === 1) {
+      this.#attach(
+        this.#nodes.findIndex((each) => each.parent === node),
+        parent,
+        slot,
+      );
       this.#remove(node);
-      if (parent !== ROOT) this.#nodes[parent]!.children--;
-      node = parent;
+      return;
     }
+    const byteIndex = this.#byteIndex(node);
+    const value = this.#value(node);
+    const missLeaf = this.#missLeaf(node);
+    const differs = (at: number): boolean => this.#editor.get(this.#entry(node, at)) !== missLeaf;
+    let first = 0;
+    while (!differs(first)) first++;
+    let end = first;
+    while (end < TRIE_NODE_ENTRIES && differs(end)) end++;
+    const hitLeaf = this.#editor.get(this.#entry(node, first));
+    value[byteIndex] = first;
+    this.#remove(node);
+    this.#insert({ parent, slot, children: 0, ends: 0 }, value, {
+      bits: (byteIndex + 1) * 8 - Math.log2(end - first),
+      byteIndex: TRIE_V6_PREFIX_NODE,
+      missLeaf,
+      hitLeaf,
+    });
   }
 
-  #insert(
-    number: number,
-    facts: NodeFacts,
-    bytes: Uint8Array,
-    byteIndex: number,
-    missLeaf: number,
-  ): void {
+  /** Inserts a node at the place that is its own, and points at it. Returns its number. */
+  #insert(facts: NodeFacts, bytes: Uint8Array, shape: NodeShape): number {
+    const { bits, byteIndex, missLeaf, hitLeaf } = shape;
+    const value = bytes.map((byte, at) => (at * 8 < bits ? byte : 0));
+    const number = firstPlace(this.#nodes.length, (node) => this.#isBehind(node, byteIndex, value));
     for (const each of this.#nodes) if (each.parent >= number) each.parent++;
     this.#nodes.splice(number, 0, facts);
-    this.#editor.insert("trieV6Entries", number, TRIE_NODE_ENTRIES);
-    this.#editor.fill(this.#entry(number, 0), TRIE_NODE_ENTRIES, missLeaf);
+    if (byteIndex !== TRIE_V6_PREFIX_NODE) {
+      this.#editor.insert("trieV6Entries", number, TRIE_NODE_ENTRIES);
+      this.#editor.fill(this.#entry(number, 0), TRIE_NODE_ENTRIES, missLeaf);
+    }
     this.#editor.insert("trieV6Nodes", number);
-    const at = this.#field(number, 0);
-    for (let byte = 0; byte < byteIndex; byte++) {
-      const [value, mask] = [at + TrieV6Node.value / 4, at + TrieV6Node.mask / 4].map(
-        (start) => start + (byte >> 2),
-      ) as [number, number];
-      const shift = (byte & 3) * 8;
-      this.#editor.set(value, (this.#editor.get(value) | (bytes[byte]! << shift)) >>> 0);
-      this.#editor.set(mask, (this.#editor.get(mask) | (0xff << shift)) >>> 0);
+    const words = new DataView(value.buffer, value.byteOffset);
+    for (let at = 0; at < ADDRESS_BYTES; at += 4) {
+      this.#editor.set(this.#field(number, TrieV6Node.value + at), words.getUint32(at, true));
     }
     this.#editor.set(this.#field(number, TrieV6Node.missLeaf), missLeaf);
-    this.#editor.set(this.#field(number, TrieV6Node.byteIndex), byteIndex);
+    this.#editor.set(this.#field(number, TrieV6Node.hitLeaf), hitLeaf);
+    this.#editor.set(this.#field(number, TrieV6Node.bits), bits | (byteIndex << 8));
     for (let node = this.#nodes.length - 1; node >= number; node--) this.#point(node);
+    this.#attach(number, facts.parent, facts.slot);
+    return number;
   }
 
   #remove(number: number): void {
+    const branches = this.#byteIndex(number) !== TRIE_V6_PREFIX_NODE;
     this.#nodes.splice(number, 1);
     for (const each of this.#nodes) if (each.parent > number) each.parent--;
-    this.#editor.remove("trieV6Entries", number, TRIE_NODE_ENTRIES);
+    if (branches) this.#editor.remove("trieV6Entries", number, TRIE_NODE_ENTRIES);
     this.#editor.remove("trieV6Nodes", number);
     for (let node = number; node < this.#nodes.length; node++) this.#point(node);
+  }
+
+  /** Makes a node the child of `parent`, in its entry `slot`. */
+  #attach(node: number, parent: number, slot: number): void {
+    const facts = this.#nodes[node]!;
+    facts.parent = parent;
+    facts.slot = slot;
+    const skipFrom = parent === ROOT ? 2 : this.#byteIndex(parent) + 1;
+    const at = this.#field(node, TrieV6Node.bits);
+    this.#editor.set(at, (this.#editor.get(at) & 0xffff) | (skipFrom << 16));
+    this.#point(node);
   }
 
   /** Writes the number of a node where its parent leads to it. */
@@ -160,39 +243,61 @@ export class TrieV6Editor {
     this.#editor.set(this.#entry(parent, slot), TRIE_CHILD_BIT + node);
   }
 
-  /** Reports whether a node stands behind the one that looks at the last byte of an address. */
-  #isBehind(node: number, bytes: Uint8Array): boolean {
-    const byte = this.#firstDifference(node, bytes);
-    return byte < this.#byteIndex(node) && this.#valueByte(node, byte) > bytes[byte]!;
+  /** Reports whether a node stands behind the place of one with this byte and value. */
+  #isBehind(node: number, byteIndex: number, value: Uint8Array): boolean {
+    const own = this.#byteIndex(node);
+    if (own !== byteIndex) return own > byteIndex;
+    let byte = 0;
+    while (byte < LAST_BYTE && this.#valueByte(node, byte) === value[byte]) byte++;
+    return this.#valueByte(node, byte) > value[byte]!;
   }
 
-  /** Finds the first byte in which an address differs from the path; the node's own byte if none. */
+  /** Finds the first byte in which an address differs from the path; 16 if none. */
   #firstDifference(node: number, bytes: Uint8Array): number {
-    const end = this.#byteIndex(node);
-    let byte = 0;
-    while (byte < end && this.#valueByte(node, byte) === bytes[byte]) byte++;
-    return byte;
+    const bits = this.#bits(node);
+    for (let byte = 0; byte * 8 < bits; byte++) {
+      const free = Math.max(0, (byte + 1) * 8 - bits);
+      if ((this.#valueByte(node, byte) ^ bytes[byte]!) >> free !== 0) return byte;
+    }
+    return ADDRESS_BYTES;
+  }
+
+  #value(node: number): Uint8Array {
+    return Uint8Array.from({ length: ADDRESS_BYTES }, (_, byte) => this.#valueByte(node, byte));
   }
 
   #valueByte(node: number, byte: number): number {
-    const word = this.#editor.get(this.#field(node, TrieV6Node.value) + (byte >> 2));
+    const word = this.#editor.get(this.#field(node, TrieV6Node.value + byte));
     return (word >>> ((byte & 3) * 8)) & 0xff;
   }
 
+  #bits(node: number): number {
+    return this.#editor.get(this.#field(node, TrieV6Node.bits)) & 0xff;
+  }
+
   #byteIndex(node: number): number {
-    return this.#editor.get(this.#field(node, TrieV6Node.byteIndex));
+    return (this.#editor.get(this.#field(node, TrieV6Node.bits)) >>> 8) & 0xff;
   }
 
   #missLeaf(node: number): number {
     return this.#editor.get(this.#field(node, TrieV6Node.missLeaf));
   }
 
+  #hitLeaf(node: number): number {
+    return this.#editor.get(this.#field(node, TrieV6Node.hitLeaf));
+  }
+
   #field(node: number, field: number): number {
-    return this.#editor.start("trieV6Nodes") + node * NODE_WORDS + field / 4;
+    return this.#editor.start("trieV6Nodes") + node * NODE_WORDS + (field >> 2);
   }
 
   #entry(node: number, slot: number): number {
     if (node === ROOT) return this.#editor.start("trieV6Root") + slot;
     return this.#editor.start("trieV6Entries") + node * TRIE_NODE_ENTRIES + slot;
   }
+}
+
+/** The byte in which a prefix ends. */
+function lastByteOf(bits: number): number {
+  return (bits - 1) >> 3;
 }

@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0x6fcd10d3;
+export const LAYOUT_HASH = 0xca639515;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -9,6 +9,7 @@ export const TRIE_CHILD_BIT = 2147483648;
 export const TRIE_V4_ROOT_ENTRIES = 65536;
 export const TRIE_V6_ROOT_ENTRIES = 65536;
 export const TRIE_NODE_ENTRIES = 256;
+export const TRIE_V6_PREFIX_NODE = 16;
 export const PORT_PAGE_INDEX_ENTRIES = 256;
 export const PORT_PAGE_WORDS = 8;
 export const NONE = 4294967295;
@@ -414,19 +415,23 @@ export const Leaf = {
   originId: 8,
 } as const;
 
-/** A path-compressed IPv6 node; its 256 entries stand at the same index in trieV6Entries. Byte offsets of its fields. */
+/** An IPv6 node. One that branches has 256 entries at the same index in trieV6Entries; one that stands for a single prefix has none. Byte offsets of its fields. */
 export const TrieV6Node = {
-  bytes: 48,
-  /** 16 × u8: address bits that the path to here has, network order */
+  bytes: 32,
+  /** 16 × u8: address bits that the path to here has, network order, then zeros */
   value: 0,
-  /** 16 × u8: which bits of `value` count */
-  mask: 16,
-  /** u32: leaf of an address that differs from `value` under `mask` */
-  missLeaf: 32,
-  /** u32: which address byte picks the entry, 2 to 15; grows with depth */
-  byteIndex: 36,
-  /** 2 × u32: zero */
-  reserved: 40,
+  /** u32: leaf of an address that differs from `value` in its first `bits` */
+  missLeaf: 16,
+  /** u32: single prefix: leaf of one that does not; else missLeaf */
+  hitLeaf: 20,
+  /** u8: how many bits of `value` count: of a node that branches, 8 × byteIndex */
+  bits: 24,
+  /** u8: which address byte picks the entry, 2 to 15; grows with depth. TRIE_V6_PREFIX_NODE: single prefix */
+  byteIndex: 25,
+  /** u8: first byte that no node above has looked at: of two addresses that agree before it, both come here or neither */
+  skipFrom: 26,
+  /** 5 × u8: zero */
+  reserved: 27,
 } as const;
 
 /** The policy rows of a local endpoint. Byte offsets of its fields. */
@@ -740,9 +745,9 @@ export const SectionId = {
   trieV4Nodes: 1,
   /** u32: by the first 16 bits of an IPv6 address */
   trieV6Root: 2,
-  /** TrieV6Node: path-compressed nodes, parents before children */
+  /** TrieV6Node: path-compressed nodes, by byteIndex and then by value */
   trieV6Nodes: 3,
-  /** u32: 256 entries a node: a leaf, or TRIE_CHILD_BIT and a node */
+  /** u32: 256 entries a node that branches: a leaf, or TRIE_CHILD_BIT and a node */
   trieV6Entries: 4,
   /** Leaf: leaf number to class and endpoint */
   leaves: 5,
@@ -779,7 +784,7 @@ export const sectionElementBytes = [
   4,
   4,
   4,
-  48,
+  32,
   4,
   12,
   8,

@@ -45,6 +45,7 @@ export const limits = {
   TRIE_V4_ROOT_ENTRIES: 65_536,
   TRIE_V6_ROOT_ENTRIES: 65_536,
   TRIE_NODE_ENTRIES: 256,
+  TRIE_V6_PREFIX_NODE: 16,
   PORT_PAGE_INDEX_ENTRIES: 256,
   PORT_PAGE_WORDS: 8,
   NONE: 0xffffffff,
@@ -105,27 +106,41 @@ export const structs: readonly Struct[] = [
   },
   {
     name: "TrieV6Node",
-    bytes: 48,
-    doc: "A path-compressed IPv6 node; its 256 entries stand at the same index in trieV6Entries.",
+    bytes: 32,
+    doc: "An IPv6 node. One that branches has 256 entries at the same index in trieV6Entries; one that stands for a single prefix has none.",
     fields: [
       {
         name: "value",
         type: "u8",
         count: 16,
-        doc: "address bits that the path to here has, network order",
+        doc: "address bits that the path to here has, network order, then zeros",
       },
-      { name: "mask", type: "u8", count: 16, doc: "which bits of `value` count" },
       {
         name: "missLeaf",
         type: "u32",
-        doc: "leaf of an address that differs from `value` under `mask`",
+        doc: "leaf of an address that differs from `value` in its first `bits`",
+      },
+      {
+        name: "hitLeaf",
+        type: "u32",
+        doc: "single prefix: leaf of one that does not; else missLeaf",
+      },
+      {
+        name: "bits",
+        type: "u8",
+        doc: "how many bits of `value` count: of a node that branches, 8 × byteIndex",
       },
       {
         name: "byteIndex",
-        type: "u32",
-        doc: "which address byte picks the entry, 2 to 15; grows with depth",
+        type: "u8",
+        doc: "which address byte picks the entry, 2 to 15; grows with depth. TRIE_V6_PREFIX_NODE: single prefix",
       },
-      { name: "reserved", type: "u32", count: 2, doc: "zero" },
+      {
+        name: "skipFrom",
+        type: "u8",
+        doc: "first byte that no node above has looked at: of two addresses that agree before it, both come here or neither",
+      },
+      { name: "reserved", type: "u8", count: 5, doc: "zero" },
     ],
   },
   {
@@ -462,13 +477,13 @@ export const sections: readonly {
   {
     name: "trieV6Nodes",
     element: "TrieV6Node",
-    doc: "path-compressed nodes, parents before children",
+    doc: "path-compressed nodes, by byteIndex and then by value",
   },
   {
     name: "trieV6Entries",
     element: "u32",
     group: 256,
-    doc: "256 entries a node: a leaf, or TRIE_CHILD_BIT and a node",
+    doc: "256 entries a node that branches: a leaf, or TRIE_CHILD_BIT and a node",
   },
   { name: "leaves", element: "Leaf", doc: "leaf number to class and endpoint" },
   { name: "endpoints", element: "EndpointRow", doc: "rows of each local endpoint" },

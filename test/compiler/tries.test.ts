@@ -1,8 +1,12 @@
 import { assert, test } from "vitest";
-import { PrefixListBuilder, sortedOrder } from "../../src/compiler/prefix-list.js";
+import { byteAt, PrefixListBuilder, sortedOrder } from "../../src/compiler/prefix-list.js";
 import { buildTrieV4 } from "../../src/compiler/trie-v4.js";
 import { buildTrieV6 } from "../../src/compiler/trie-v6.js";
-import { TRIE_CHILD_BIT, TRIE_NODE_ENTRIES } from "../../src/layout/layout.gen.js";
+import {
+  TRIE_CHILD_BIT,
+  TRIE_NODE_ENTRIES,
+  TRIE_V6_PREFIX_NODE,
+} from "../../src/layout/layout.gen.js";
 import type { Address } from "../../src/net/address.js";
 import { type Prefix, prefixContains, prefixOf } from "../../src/net/prefix.js";
 import { Random } from "../property/random.js";
@@ -58,8 +62,13 @@ function lookUpV6(
   while (entry >= TRIE_CHILD_BIT) {
     const node = nodes[entry - TRIE_CHILD_BIT]!;
     const value = prefixes[order[node.prefix]!]!.address.bytes;
-    const agrees = bytes.every((byte, at) => at >= node.byteIndex || byte === value[at]);
+    const agrees = bytes.every(
+      (byte, at) =>
+        ((byte ^ value[at]!) & (0xff00 >> Math.min(8, Math.max(0, node.bits - at * 8))) & 0xff) ===
+        0,
+    );
     if (!agrees) return node.missLeaf;
+    if (node.byteIndex === TRIE_V6_PREFIX_NODE) return node.hitLeaf;
     entry = node.entries[bytes[node.byteIndex]!]!;
   }
   return entry;
@@ -92,11 +101,26 @@ for (const family of [4, 6] as const) {
   });
 }
 
-test("IPv6 trie: a single host takes one node, whatever its depth", () => {
+test("IPv6 trie: a single prefix takes one node and no entries, whatever its depth", () => {
   const address = { family: 6, bytes: Uint8Array.from({ length: 16 }, (_, at) => at) } as const;
-  const { nodes } = buildTrieV6(sortedList([{ address, length: 128 }]));
-  assert.deepEqual(
-    nodes.map((node) => node.byteIndex),
-    [15],
-  );
+  for (const length of [17, 64, 127, 128]) {
+    const { nodes } = buildTrieV6(sortedList([prefixOf(address, length)]));
+    assert.deepEqual(
+      nodes.map(({ byteIndex, bits, entries }) => [byteIndex, bits, entries.length]),
+      [[TRIE_V6_PREFIX_NODE, length, 0]],
+    );
+  }
+});
+
+test("IPv6 trie: nodes stand by the byte that they look at, then by value", () => {
+  for (let round = 0; round < 60; round++) {
+    const random = new Random(seed + round);
+    const list = sortedList(randomPrefixes(random, 6));
+    const { nodes } = buildTrieV6(list);
+    const places = nodes.map(({ byteIndex, prefix, bits }) => {
+      const value = Array.from({ length: bits >> 3 }, (_, byte) => byteAt(list, prefix, byte));
+      return [byteIndex, ...value].map((part) => String(part).padStart(3, "0")).join(".");
+    });
+    assert.deepEqual(places, places.toSorted(), `SEED=${seed + round}`);
+  }
 });

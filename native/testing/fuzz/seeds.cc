@@ -429,13 +429,20 @@ void addTableSeeds(std::vector<Seed>& seeds) {
       tableInput(0, 0, {{section(SectionId::trieV6Root), SET, 0xfd00, 0x80000003}}));
   add("ipv6-node-that-leads-to-itself",
       tableInput(0, 0, {{section(SectionId::trieV6Entries), SET, 0, 0x80000000}}));
-  add("ipv6-node-that-skips-bytes",
-      tableInput(0, 0, {{section(SectionId::trieV6Nodes), SET, 9, 15}}));
-  add("ipv6-node-of-another-path",
-      tableInput(0, 0, {{section(SectionId::trieV6Nodes), 1, 12, 0xff}}));
-  add("ipv6-node-without-a-path", tableInput(0, 0,
-                                             {{section(SectionId::trieV6Nodes), SET, 4, 0},
-                                              {section(SectionId::trieV6Nodes), SET, 5, 0}}));
+  // Eight words a node; the seventh is its bits, byte and first own byte, from the lowest on. Node
+  // 0 branches at byte 4, 1 below it at byte 15, 2 and 3 stand for one address each.
+  const auto nodeWord = [&section](uint32_t node, uint32_t word, uint8_t what, uint32_t value) {
+    return tableInput(0, 0, {{section(SectionId::trieV6Nodes), what, node * 8 + word, value}});
+  };
+  add("ipv6-node-that-skips-bytes", nodeWord(0, 6, SET, 40 | 5 << 8 | 2 << 16));
+  add("ipv6-node-of-another-path", nodeWord(1, 0, 1, 0xff));
+  add("ipv6-node-without-a-path", nodeWord(3, 6, SET, 0 | 16 << 8 | 5 << 16));
+  add("ipv6-prefix-of-half-a-byte", nodeWord(3, 6, SET, 37 | 16 << 8 | 5 << 16));
+  add("ipv6-prefix-with-entries", nodeWord(1, 6, SET, 128 | 16 << 8 | 5 << 16));
+  add("ipv6-node-that-claims-more-bytes", nodeWord(1, 6, SET, 120 | 15 << 8 | 3 << 16));
+  add("ipv6-node-that-claims-no-bytes", nodeWord(3, 6, SET, 128 | 16 << 8 | 0xff << 16));
+  add("ipv6-root-to-a-prefix",
+      tableInput(0, 0, {{section(SectionId::trieV6Root), SET, 0x2001, 0x80000003}}));
   add("both-roots-at-one-place",
       tableInput(0, 0, {{HEADER, SET, place(SectionId::trieV6Root), sizeof(TableHeader)}}));
   add("cells-behind-the-end",
