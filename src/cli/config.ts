@@ -1,5 +1,5 @@
 import { validationReport } from "../manifest/report.js";
-import { podText } from "../node/node-config.js";
+import { podText, type SourceConfig } from "../node/node-config.js";
 import { nodeSchemaText } from "../node/node-schema.js";
 import { ConfigFile } from "../node/read-config.js";
 import { exitCodes, type Io } from "./io.js";
@@ -17,10 +17,18 @@ export async function runConfigCheck(options: ConfigCheckOptions, io: Io): Promi
   }
   showDiagnostics(diagnostics, io, undefined);
   if (!read.ok) return exitCodes.input;
-  const { wires, source } = read.config;
-  const pods = wires.map(({ pod }) => podText(pod)).join(" ");
-  io.stdout.write(`ok: ${wires.length} wires (${pods}), manifests in ${source.paths.join(" ")}\n`);
+  const { wires, sidecars, source } = read.config;
+  const counted = [
+    ...(wires.length > 0 ? [`${wires.length} wires`] : []),
+    ...(sidecars.length > 0 ? [`${sidecars.length} sidecars`] : []),
+  ];
+  const pods = [...wires, ...sidecars].map(({ pod }) => podText(pod)).join(" ");
+  io.stdout.write(`ok: ${counted.join(" and ")} (${pods}), ${sourceText(source)}\n`);
   return exitCodes.ok;
+}
+
+function sourceText({ paths, kubernetes }: SourceConfig): string {
+  return kubernetes === undefined ? `manifests in ${paths.join(" ")}` : "an API server's manifests";
 }
 
 /** Prints the JSON Schema of a config file. */

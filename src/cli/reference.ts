@@ -1,7 +1,13 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Fields } from "../node/config-shape.js";
-import { kubernetesShape, nodeSchemaText, nodeShape, wireShape } from "../node/node-schema.js";
+import {
+  kubernetesShape,
+  nodeSchemaText,
+  nodeShape,
+  sidecarShape,
+  wireShape,
+} from "../node/node-schema.js";
 import { type CommandSpec, commonOptions, type OptionSpec, root } from "./commands.js";
 
 /**
@@ -121,6 +127,10 @@ ${keyTable(kubernetesShape.fields)}
 ## An item of \`wires\`
 
 ${keyTable(wireShape.fields)}
+
+## An item of \`sidecars\`
+
+${keyTable(sidecarShape.fields)}
 `;
 }
 

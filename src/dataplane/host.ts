@@ -199,7 +199,7 @@ export interface Probe {
 }
 
 export interface ProbeAnswer {
-  /** `refused`: a reset or an ICMP error came back, which no policy of ours sends. */
+  /** `refused`: a reset or an ICMP error came back, which policy sends only where denied senders are told. */
   readonly outcome: "answered" | "timed-out" | "refused" | "failed";
   /** From the first packet to the answer; 0 without one. */
   readonly roundTripUs: number;

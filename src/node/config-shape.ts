@@ -112,10 +112,16 @@ export interface MapShape<Of extends Fields> extends Shape<MapOf<Of>> {
   readonly fields: Of;
 }
 
-/** A map of these keys and no others; of those in `either`, exactly one. */
+/** Keys of which one has to be there: exactly one, or at least one. */
+export interface Choices<Key> {
+  readonly oneOf?: readonly Key[];
+  readonly anyOf?: readonly Key[];
+}
+
+/** A map of these keys and no others. */
 export function map<const Of extends Fields>(
   fields: Of,
-  either: readonly (keyof Of & string)[] = [],
+  choices: Choices<keyof Of & string> = {},
 ): MapShape<Of> {
   const known = Object.keys(fields);
   return {
@@ -125,11 +131,7 @@ export function map<const Of extends Fields>(
       if (!cursor.isMap()) return undefined;
       cursor.onlyFields(known);
       const there = new Set(cursor.fields().map(([key]) => key));
-      const chosen = either.filter((key) => there.has(key));
-      if (either.length > 0 && chosen.length !== 1) {
-        const got = chosen.length === 0 ? "nothing" : chosen.join(" and ");
-        cursor.report("SL1217", `got ${got}, want exactly one of ${either.join(", ")}`);
-      }
+      checkChoices(cursor, there, choices);
       const values: Record<string, unknown> = { cursor };
       let isWhole = true;
       for (const [key, { shape, isOptional }] of Object.entries(fields)) {
@@ -153,9 +155,29 @@ export function map<const Of extends Fields>(
       ),
       required: known.filter((key) => !fields[key]?.isOptional),
       additionalProperties: false,
-      ...(either.length === 0 ? {} : { oneOf: either.map((key) => ({ required: [key] })) }),
+      ...Object.fromEntries(
+        Object.entries(choices).map(([kind, keys]: [string, readonly string[]]) => [
+          kind,
+          keys.map((key) => ({ required: [key] })),
+        ]),
+      ),
     }),
   };
+}
+
+function checkChoices(
+  cursor: Cursor,
+  there: ReadonlySet<string>,
+  { oneOf, anyOf }: Choices<string>,
+): void {
+  const chosen = oneOf?.filter((key) => there.has(key));
+  if (oneOf !== undefined && chosen?.length !== 1) {
+    const got = chosen?.join(" and ") || "nothing";
+    cursor.report("SL1217", `got ${got}, want exactly one of ${oneOf.join(", ")}`);
+  }
+  if (anyOf !== undefined && !anyOf.some((key) => there.has(key))) {
+    cursor.report("SL1217", `got nothing, want at least one of ${anyOf.join(", ")}`);
+  }
 }
 
 function nothing(cursor: Cursor, want: string): undefined {

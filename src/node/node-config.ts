@@ -19,7 +19,7 @@ export interface NodeConfig {
     readonly established: Established;
     readonly deny: Deny;
   };
-  /** Of policies that neither they nor their pod say more about. */
+  /** Of policies that neither they nor their pod nor its attachment say more about. */
   readonly mode: Mode;
   readonly control: ControlListen;
 }
@@ -65,6 +65,8 @@ export interface WireConfig {
   readonly link: LinkKind | "auto";
   /** What becomes of traffic when the process is gone without a clean end. */
   readonly failMode: FailMode;
+  /** Of policies that neither they nor the pod say more about; absent: the process's. */
+  readonly mode?: Mode;
   /** Where it was written. */
   readonly span: Span;
 }
@@ -81,6 +83,8 @@ export interface SidecarConfig {
   readonly onStop: "restore" | "block";
   /** Where it is written down how the interface was. */
   readonly stateFolder: string;
+  /** Of policies that neither they nor the pod say more about; absent: the process's. */
+  readonly mode?: Mode;
   /** Where it was written. */
   readonly span: Span;
 }

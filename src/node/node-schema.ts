@@ -26,8 +26,20 @@ const port = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][
 
 const path = text(/^[^\0]+$/u, "a path");
 
-/** Wires of one process: each has a zone of its own, and a link for each end. */
+/** Wires and sidecars of one process: each has a zone of its own, and a link for each end. */
 export const wiresMax = 256;
+
+const mode = optional(
+  choice("enforce", "audit"),
+  "of policies that neither they nor the pod say more about",
+  "the process's",
+);
+
+const link = optional(
+  choice("auto", "af-xdp", "af-packet"),
+  "how packets are received and sent",
+  "auto",
+);
 
 export const wireShape = map({
   pod: required(podName, "the pod whose traffic is judged, as NAMESPACE/NAME"),
@@ -43,11 +55,29 @@ export const wireShape = map({
     "what passes when the process is gone without a clean end (kill -9): nothing, or everything, unjudged",
     "closed",
   ),
-  link: optional(
-    choice("auto", "af-xdp", "af-packet"),
-    "how packets are received and sent",
-    "auto",
+  mode,
+  link,
+});
+
+export const sidecarShape = map({
+  pod: required(podName, "the pod whose interface it is, as NAMESPACE/NAME"),
+  interface: required(
+    interfaceName,
+    "the pod's interface, in the network namespace of the process",
   ),
+  adopt: optional(
+    boolean(),
+    "take up the connections that the workload has at the start, as far as policy allows them",
+    "false",
+  ),
+  onStop: optional(
+    choice("restore", "block"),
+    "at a clean end: put the interface back as it was, or leave all in place and let nothing pass",
+    "restore",
+  ),
+  stateDir: optional(path, "where it is written down how the interface was", "/run/sluice"),
+  mode,
+  link,
 });
 
 export const kubernetesShape = map({
@@ -83,7 +113,16 @@ export const nodeShape = map(
       "read the manifests and this file again when they change on disk",
       "auto",
     ),
-    wires: required(list(wireShape, wiresMax), "pairs of interfaces, and the pod behind each"),
+    wires: optional(
+      list(wireShape, wiresMax),
+      "pairs of interfaces, and the pod behind each",
+      "`sidecars` is required",
+    ),
+    sidecars: optional(
+      list(sidecarShape, wiresMax),
+      "interfaces of workloads in whose network namespace this runs",
+      "`wires` is required",
+    ),
     workers: optional(whole(1, 16), "threads that judge, each its own connections", "1"),
     poll: optional(choice("adaptive", "spin", "sleep"), "how packets are waited for", "adaptive"),
     cpu: optional(
@@ -124,7 +163,7 @@ export const nodeShape = map(
       "nowhere",
     ),
   },
-  ["manifests", "kubernetes"],
+  { oneOf: ["manifests", "kubernetes"], anyOf: ["wires", "sidecars"] },
 );
 
 /** The JSON Schema of a config file, as `schema/sluice.schema.json` has it. */

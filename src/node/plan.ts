@@ -75,8 +75,15 @@ function planOf(config: NodeConfig): Plan {
   if (isStrict(config) && first !== undefined) {
     return { config, attachments, local: { pod: first.pod } };
   }
+  const modes = new Map(
+    [...config.wires, ...config.sidecars].map(({ pod, mode }) => [
+      podText(pod),
+      mode ?? config.mode,
+    ]),
+  );
   const node = config.source.kubernetes?.node;
-  return { config, attachments, local: node === undefined ? { pods } : { pods, node } };
+  const local = { pods, modes, ...(node === undefined ? {} : { node }) };
+  return { config, attachments, local };
 }
 
 /** Whether a pod has to be there from the start; a cluster's come and go. */
@@ -93,7 +100,6 @@ function laterThanNow(started: NodeConfig, next: NodeConfig): readonly string[] 
       return differs(started.dataplane[name], next.dataplane[name]);
     }),
     ...(differs(started.control, next.control) ? ["socket and metrics"] : []),
-    ...(started.mode === next.mode ? [] : ["mode"]),
     ...(started.source.watch === next.source.watch ? [] : ["watch"]),
     ...(differs(started.source.kubernetes, next.source.kubernetes) ? ["kubernetes"] : []),
   ];

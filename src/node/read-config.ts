@@ -11,8 +11,20 @@ import { SourceText } from "../manifest/source-text.js";
 import { parseYaml } from "../manifest/yaml.js";
 import { canonicalMac } from "../net/mac.js";
 import type { MapOf } from "./config-shape.js";
-import type { KubernetesConfig, NodeConfig, PodName, WireConfig } from "./node-config.js";
-import { type kubernetesShape, nodeShape, type wireShape } from "./node-schema.js";
+import type {
+  KubernetesConfig,
+  NodeConfig,
+  PodName,
+  SidecarConfig,
+  WireConfig,
+} from "./node-config.js";
+import {
+  type kubernetesShape,
+  nodeShape,
+  type sidecarShape,
+  type wireShape,
+  wiresMax,
+} from "./node-schema.js";
 
 export type ReadConfig =
   | { readonly ok: true; readonly config: NodeConfig; readonly diagnostics: readonly Diagnostic[] }
@@ -69,7 +81,7 @@ export function parseNodeConfig(given: string, file: string): ReadConfig {
   }
   const cursor = new Cursor({ source, object, diagnostics, indexed: true }, root, root);
   const read = nodeShape.read(cursor);
-  if (read !== undefined) checkWires(read.wires);
+  if (read !== undefined) checkPlaces(read);
   diagnostics.sort(compareDiagnostics);
   if (read === undefined || hasErrors(diagnostics)) return { ok: false, diagnostics };
   return { ok: true, config: configOf(read, file), diagnostics };
@@ -77,31 +89,37 @@ export function parseNodeConfig(given: string, file: string): ReadConfig {
 
 type ReadNode = MapOf<typeof nodeShape.fields>;
 type ReadWire = MapOf<typeof wireShape.fields>;
+type ReadSidecar = MapOf<typeof sidecarShape.fields>;
 
 /** Reports interfaces and pods that are named twice: each has one place in a process. */
-function checkWires(wires: readonly ReadWire[]): void {
-  const places = new Map<string, string>();
-  for (const wire of wires) {
-    for (const key of ["inside", "outside"] as const) {
-      const name = wire[key];
-      const cursor = wire.cursor.field(key);
-      const other = places.get(name);
-      if (other === undefined) {
-        places.set(name, cursor.path());
-      } else {
-        cursor.report(
-          "SL1221",
-          `got "${name}", which ${other} has already, want another interface`,
-        );
-      }
-    }
+function checkPlaces({ wires = [], sidecars = [], cursor }: ReadNode): void {
+  const interfaces = [
+    ...wires.flatMap((wire) => [wire.cursor.field("inside"), wire.cursor.field("outside")]),
+    ...sidecars.map((sidecar) => sidecar.cursor.field("interface")),
+  ];
+  reportTwice(interfaces, "interface");
+  reportTwice(
+    [...wires, ...sidecars].map((each) => each.cursor.field("pod")),
+    "pod",
+  );
+  const count = wires.length + sidecars.length;
+  if (count > wiresMax && wires.length > 0 && sidecars.length > 0) {
+    const message = `got ${count} wires and sidecars, want ${wiresMax} at most`;
+    cursor.field("sidecars").report("SL1215", message);
   }
-  const pods = new Map<string, string>();
-  for (const { pod, cursor } of wires) {
-    const other = pods.get(pod);
-    const place = cursor.field("pod");
-    if (other === undefined) pods.set(pod, place.path());
-    else place.report("SL1221", `got "${pod}", which ${other} has already, want another pod`);
+}
+
+/** Reports texts that another place has already. */
+function reportTwice(places: readonly Cursor[], what: string): void {
+  const taken = new Map<string, Cursor>();
+  for (const place of places) {
+    const text = place.string() ?? "";
+    const other = taken.get(text);
+    if (other === undefined) taken.set(text, place);
+    else {
+      const message = `got "${text}", which ${other.path()} has already, want another ${what}`;
+      place.report("SL1221", message);
+    }
   }
 }
 
@@ -116,8 +134,8 @@ function configOf(read: ReadNode, file: string): NodeConfig {
       watch: watch ?? "auto",
       ...given({ kubernetes: kubernetes && kubernetesOf(kubernetes, place) }),
     },
-    wires: read.wires.map(wireOf),
-    sidecars: [],
+    wires: (read.wires ?? []).map(wireOf),
+    sidecars: (read.sidecars ?? []).map((each) => sidecarOf(each, place)),
     missingPods: "wait",
     dataplane: {
       established: established ?? "recheck",
@@ -137,7 +155,16 @@ function kubernetesOf(
   return given({ kubeconfig: kubeconfig && place(kubeconfig), context, node });
 }
 
-function wireOf({ pod, inside, outside, podMac, link, failMode, cursor }: ReadWire): WireConfig {
+function wireOf({
+  pod,
+  inside,
+  outside,
+  podMac,
+  link,
+  failMode,
+  mode,
+  cursor,
+}: ReadWire): WireConfig {
   return {
     pod: podNameOf(pod),
     inside,
@@ -145,7 +172,23 @@ function wireOf({ pod, inside, outside, podMac, link, failMode, cursor }: ReadWi
     link: link ?? "auto",
     failMode: failMode ?? "closed",
     span: cursor.field("pod").span,
-    ...given({ podMac: podMac === undefined ? undefined : canonicalMac(podMac) }),
+    ...given({ podMac: podMac === undefined ? undefined : canonicalMac(podMac), mode }),
+  };
+}
+
+function sidecarOf(
+  { pod, interface: name, link, adopt, onStop, stateDir, mode, cursor }: ReadSidecar,
+  place: (path: string) => string,
+): SidecarConfig {
+  return {
+    pod: podNameOf(pod),
+    interface: name,
+    link: link ?? "auto",
+    adopt: adopt ?? false,
+    onStop: onStop ?? "restore",
+    stateFolder: place(stateDir ?? "/run/sluice"),
+    span: cursor.field("pod").span,
+    ...given({ mode }),
   };
 }
 

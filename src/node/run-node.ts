@@ -126,7 +126,9 @@ export async function runNode(run: NodeRun): Promise<boolean> {
         flows,
         established: config.dataplane.established,
         deny: config.dataplane.deny,
-        mode: config.mode,
+        get mode() {
+          return plans.inForce.config.mode;
+        },
         interfaces: () => attachments.interfaces(),
         reload,
         offerPlace: () => succession.offerPlace((step) => controller.alone(step)),

@@ -1,4 +1,5 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import type { Mode } from "../manifest/annotations.js";
 import type {
   ClusterPolicy,
   ContainerPort,
@@ -44,7 +45,12 @@ export type LocalPods =
   | { readonly node: string }
   | { readonly pod: { readonly namespace: string; readonly name: string } }
   /** As `namespace/name`; only while they run on a node, when one is named. Absent ones are waited for. */
-  | { readonly pods: ReadonlySet<string>; readonly node?: string };
+  | {
+      readonly pods: ReadonlySet<string>;
+      readonly node?: string;
+      /** Of pods that say nothing themselves; of those that are not in it, everybody's. */
+      readonly modes?: ReadonlyMap<string, Mode>;
+    };
 
 /** What exists, indexed for selectors. */
 export interface Cluster {

@@ -65,7 +65,7 @@ export function resolvePolicies(
   readonly peers: PeerResolution;
   readonly diagnostics: readonly Diagnostic[];
 } {
-  const resolver = new Resolver(cluster, policies, options.mode ?? "enforce");
+  const resolver = new Resolver(cluster, policies, options);
   const endpoints = cluster.local(options.local).map((live) => resolver.endpoint(live));
   return {
     ruleset: { endpoints },
@@ -189,6 +189,7 @@ class Resolver implements PeerResolution {
   readonly #cluster: Cluster;
   readonly #policies: Policies;
   readonly #mode: Mode;
+  readonly #modes: ReadonlyMap<string, Mode> | undefined;
   readonly #peers: PeerSets;
   /** By direction and namespace, since only those of the pod's own namespace can select it. */
   readonly #networkPolicies = new Map<string, readonly PolicyTerms[]>();
@@ -202,8 +203,9 @@ class Resolver implements PeerResolution {
   readonly #ids = new Map<object, number>();
   #unknownNumbers = false;
 
-  constructor(cluster: Cluster, policies: Policies, mode: Mode) {
-    this.#mode = mode;
+  constructor(cluster: Cluster, policies: Policies, { local, mode }: ResolveOptions) {
+    this.#mode = mode ?? "enforce";
+    this.#modes = typeof local === "object" && "pods" in local ? local.modes : undefined;
     this.#cluster = cluster;
     this.#policies = policies;
     this.#peers = new PeerSets(cluster);
@@ -240,12 +242,14 @@ class Resolver implements PeerResolution {
       ingress: this.#rulesFor(group, "Ingress", pod.nodeName, counted),
       egress: this.#rulesFor(group, "Egress", "", counted),
     });
-    const enforced = both(modeOf(pod.meta) ?? this.#mode);
+    const { namespace, name } = pod.meta;
+    const nearest = modeOf(pod.meta) ?? this.#modes?.get(`${namespace}/${name}`);
+    const enforced = both(nearest ?? this.#mode);
     const audit = both("all");
     const isSame = enforced.ingress === audit.ingress && enforced.egress === audit.egress;
     return {
-      namespace: pod.meta.namespace,
-      name: pod.meta.name,
+      namespace,
+      name,
       addresses,
       ...enforced,
       ...(isSame ? {} : { audit }),

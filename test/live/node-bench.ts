@@ -11,7 +11,7 @@ import {
   probe,
 } from "../../src/dataplane/host.js";
 import { parseAddress } from "../../src/net/address.js";
-import { type Answer, finish, main, until } from "./lab-harness.js";
+import { type Answer, finish, main, root, until } from "./lab-harness.js";
 
 /** The pods of a node, and a host on the network behind it, by the last byte of their addresses. */
 export const hosts = { a: 1, b: 2, c: 3, peer: 9 } as const;
@@ -61,6 +61,27 @@ spec: { podSelector: { matchLabels: { app: c } }, policyTypes: [Ingress] }
 export function wire(name: PodName, more = ""): string {
   const mac = `"02:00:00:00:00:0${hosts[name]}"`;
   return `  - { pod: shop/${name}, inside: in-${name}, outside: out-${name}, podMac: ${mac}${more} }\n`;
+}
+
+export interface SocketsOf {
+  readonly child: ChildProcess;
+  /** What has been told so far, a line each. */
+  readonly lines: () => readonly string[];
+}
+
+/** Starts socket-errors.mjs behind some words. */
+export function startSockets(prefix: readonly string[], ...words: string[]): SocketsOf {
+  const [program, ...rest] = [
+    ...prefix,
+    process.execPath,
+    join(root, "test/live/socket-errors.mjs"),
+  ];
+  const child = spawn(program!, [...rest, ...words]);
+  let out = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+  });
+  return { child, lines: () => out.split("\n").slice(0, -1) };
 }
 
 /**
@@ -128,6 +149,18 @@ export class NodeBench {
     return { child, stderr: () => stderr };
   }
 
+  /** Opens and watches sockets where a host is. */
+  sockets(host: Host, ...words: string[]): SocketsOf {
+    const enter = [`--net=/proc/${process.pid}/fd/${this.namespaceOf(host)}`, "--"];
+    const made = startSockets(["nsenter", ...enter], ...words);
+    this.#children.push(made.child);
+    return made;
+  }
+
+  namespaceOf(host: Host): number {
+    return host === "peer" ? this.network : this.#pods[host];
+  }
+
   /** Runs a command against the control socket. */
   sluice(...words: string[]): Promise<Answer> {
     return finish(spawn(process.execPath, [main, ...words, "--socket", this.socket]));
@@ -144,12 +177,11 @@ export class NodeBench {
   }
 
   async try(from: Host, to: Host, port: number, timeoutMs = 600): Promise<ProbeAnswer> {
-    const namespaceOf = (host: Host) => (host === "peer" ? this.network : this.#pods[host]);
     const [answer] = await probe([
       {
-        sourceNamespaceFd: namespaceOf(from),
+        sourceNamespaceFd: this.namespaceOf(from),
         source: addressOf(from),
-        destinationNamespaceFd: namespaceOf(to),
+        destinationNamespaceFd: this.namespaceOf(to),
         destination: addressOf(to),
         protocol: 6,
         port,

@@ -9,6 +9,14 @@ const example = readFileSync(new URL("../../deploy/sluice.yaml", import.meta.url
 const wire = "  - { pod: shop/web, inside: a, outside: b }\n";
 const head = "apiVersion: sluice/v1\nkind: NodeConfig\nmanifests: [m]\n";
 
+const manyWires = (count: number) =>
+  Array.from(
+    { length: count },
+    (_, n) => `  - { pod: w/p${n}, inside: a${n}, outside: b${n} }\n`,
+  ).join("");
+const manySidecars = (count: number) =>
+  Array.from({ length: count }, (_, n) => `  - { pod: s/p${n}, interface: c${n} }\n`).join("");
+
 /** The places and messages of all errors. */
 function errorsOf(text: string): string[] {
   return parseNodeConfig(text, "etc/sluice.yaml").diagnostics.map(
@@ -42,6 +50,48 @@ describe("parseNodeConfig", () => {
     });
   });
 
+  test("reads sidecars, and the modes of the process and of each", () => {
+    const text = `${head}mode: audit
+deny: reject
+established: cut
+wires:
+  - { pod: shop/web, inside: a, outside: b, mode: enforce }
+sidecars:
+  - { pod: shop/db, interface: eth0 }
+  - { pod: shop/cache, interface: eth1, adopt: true, onStop: block, stateDir: state, mode: enforce, link: af-packet }
+`;
+    expect(parseNodeConfig(text, "etc/sluice.yaml")).toMatchObject({
+      ok: true,
+      diagnostics: [],
+      config: {
+        mode: "audit",
+        dataplane: { deny: "reject", established: "cut" },
+        wires: [{ mode: "enforce", failMode: "closed" }],
+        sidecars: [
+          {
+            pod: { namespace: "shop", name: "db" },
+            interface: "eth0",
+            link: "auto",
+            adopt: false,
+            onStop: "restore",
+            stateFolder: "/run/sluice",
+            span: { line: 10, column: 12 },
+          },
+          {
+            pod: { namespace: "shop", name: "cache" },
+            adopt: true,
+            onStop: "block",
+            stateFolder: "etc/state",
+            mode: "enforce",
+            link: "af-packet",
+          },
+        ],
+      },
+    });
+    const alone = `${head}sidecars:\n  - { pod: shop/db, interface: eth0 }\n`;
+    expect(parseNodeConfig(alone, "f")).toMatchObject({ ok: true, config: { wires: [] } });
+  });
+
   test.each([
     [
       "a key misspelt",
@@ -58,7 +108,16 @@ describe("parseNodeConfig", () => {
       `${head}kubernetes: {}\nwires:\n${wire}`,
       ["1:1 SL1217 got manifests and kubernetes, want exactly one of manifests, kubernetes"],
     ],
-    ["no wires", head, ["1:1 SL1201 got nothing, want a list"]],
+    [
+      "neither wires nor sidecars",
+      head,
+      ["1:1 SL1217 got nothing, want at least one of wires, sidecars"],
+    ],
+    [
+      "an empty list of sidecars",
+      `${head}sidecars: []\n`,
+      ["4:11 SL1215 got 0 items, want 1 to 256"],
+    ],
     ["an empty list", `${head}wires: []\n`, ["4:8 SL1215 got 0 items, want 1 to 256"]],
     [
       "a key without a value",
@@ -79,6 +138,39 @@ describe("parseNodeConfig", () => {
       "one pod twice",
       `${head}wires:\n${wire}${wire.replace("a,", "c,").replace("b }", "d }")}`,
       ['6:12 SL1221 got "shop/web", which wires[0].pod has already, want another pod'],
+    ],
+    [
+      "an interface that is a wire's and a sidecar's",
+      `${head}wires:\n${wire}sidecars:\n  - { pod: shop/db, interface: b }\n`,
+      ['7:32 SL1221 got "b", which wires[0].outside has already, want another interface'],
+    ],
+    [
+      "a pod that has a wire and a sidecar",
+      `${head}wires:\n${wire}sidecars:\n  - { pod: shop/web, interface: c }\n`,
+      ['7:12 SL1221 got "shop/web", which wires[0].pod has already, want another pod'],
+    ],
+    [
+      "a sidecar's mistakes",
+      `${head}sidecars:\n  - { pod: shop/db, interface: eth0, mode: Audit, onStop: keep, failMode: open }\n`,
+      [
+        '5:44 SL1210 got "Audit", want one of enforce, audit',
+        '5:59 SL1210 got "keep", want one of restore, block',
+        '5:65 SL1103 unknown field "failMode"',
+      ],
+    ],
+    [
+      "modes that there are not",
+      `${head}wires:\n${wire}mode: none\ndeny: reset\nestablished: forget\n`,
+      [
+        '6:7 SL1210 got "none", want one of enforce, audit',
+        '7:7 SL1210 got "reset", want one of drop, reject',
+        '8:14 SL1210 got "forget", want one of recheck, keep, cut',
+      ],
+    ],
+    [
+      "more places than zones",
+      `${head}wires:\n${manyWires(250)}sidecars:\n${manySidecars(7)}`,
+      ["256:3 SL1215 got 257 wires and sidecars, want 256 at most"],
     ],
     [
       "a port too large",
@@ -130,8 +222,21 @@ test("the JSON Schema and the reader agree about random configs", () => {
     manifests: ["manifests"],
     wires: [
       { pod: "shop/web", inside: "a", outside: "b", podMac: "2:0:0:0:0:a", link: "af-xdp" },
-      { pod: "shop/db", inside: "c", outside: "d" },
+      { pod: "shop/db", inside: "c", outside: "d", failMode: "open", mode: "enforce" },
     ],
+    sidecars: [
+      {
+        pod: "shop/cache",
+        interface: "eth0",
+        adopt: true,
+        onStop: "block",
+        stateDir: "/run/sluice",
+        mode: "audit",
+        link: "auto",
+      },
+    ],
+    mode: "audit",
+    deny: "reject",
     watch: "never",
     workers: 16,
     poll: "spin",

@@ -29,6 +29,18 @@ function annotate(random: Random, objects: readonly KubernetesObject[]): Kuberne
   });
 }
 
+/** Takes every pod, some with a mode where it is attached. */
+function attach(random: Random, objects: readonly KubernetesObject[]) {
+  const pods = objects
+    .filter(({ kind }) => kind === "Pod")
+    .map(({ meta }) => `${meta.namespace}/${meta.name}`);
+  const named = pods.filter(() => random.oneIn(2));
+  return {
+    pods: new Set(pods),
+    modes: new Map(named.map((pod) => [pod, random.pick(modes)] as const)),
+  };
+}
+
 function batchOf(probes: readonly Probe[]): TupleBatch {
   const batch = new TupleBatch(probes.length);
   for (const { source, destination, protocol, port } of probes) {
@@ -47,7 +59,7 @@ function show({ source, destination, protocol, port }: Probe): string {
 
 // Goal: what is enforced is what would be if the audited policies were not there, and the audit is
 // what would be if nothing were audited.
-// Method: random clusters with random modes on policies, pods and the process. The oracle, which knows
+// Method: random clusters with random modes on policies, pods, their attachments and the process. The oracle, which knows
 // of no modes, judges each side by the manifests without what is audited for its own pod, and, for the
 // audit, by all of them.
 test(`audited policies change no verdict (SEED=${seed})`, () => {
@@ -56,7 +68,8 @@ test(`audited policies change no verdict (SEED=${seed})`, () => {
     const random = new Random(seed + round);
     const objects = annotate(random, randomCluster(random));
     const mode = random.pick(modes);
-    const compiled = compile({ objects, mode });
+    const attached = attach(random, objects);
+    const compiled = compile({ objects, mode, local: attached });
     assert(compiled.ok);
 
     const modeByAddress = new Map<string, Mode>();
@@ -64,7 +77,9 @@ test(`audited policies change no verdict (SEED=${seed})`, () => {
       const pod = objects.findLast(
         ({ kind, meta }) => kind === "Pod" && meta.namespace === namespace && meta.name === name,
       );
-      const own = (pod?.meta.annotations.get(annotation) ?? mode) as Mode;
+      const nearest =
+        pod?.meta.annotations.get(annotation) ?? attached.modes.get(`${namespace}/${name}`);
+      const own = (nearest ?? mode) as Mode;
       for (const address of addresses) modeByAddress.set(addressKey(address), own);
     }
     const enforcedFor = (address: Address): KubernetesObject[] => {

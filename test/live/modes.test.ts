@@ -1,0 +1,146 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { ipObstacle, labObstacle, named, pause, until } from "./lab-harness.js";
+import { manifests, NodeBench, startSockets, wire } from "./node-bench.js";
+import { podAddresses, SidecarBench } from "./sidecar-harness.js";
+
+const obstacle =
+  labObstacle ??
+  ipObstacle ??
+  (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
+
+interface ShownFlow {
+  readonly flow: {
+    readonly verdict: string;
+    readonly l4: { readonly TCP?: { readonly destination_port: number } };
+    readonly ext: { readonly mode: string; readonly reason: string };
+  };
+}
+
+// Goal: what an operator chooses in a config about audit and running connections is what happens.
+// Method: the node of node.test.ts, where nobody reaches c, and only a reaches b, on port 80.
+describe.skipIf(obstacle !== undefined)(named("modes of wires", obstacle), () => {
+  let bench: NodeBench;
+  beforeEach(() => {
+    bench = new NodeBench();
+  });
+  afterEach(() => bench?.close());
+
+  const flows = async (...words: string[]): Promise<ShownFlow[]> => {
+    const { stdout } = await bench.sluice("observe", "-o", "json", ...words);
+    return stdout
+      .split("\n")
+      .filter((line) => line.includes('"flow"'))
+      .map((line) => JSON.parse(line));
+  };
+
+  test("what audit lets through flows as AUDIT and never as FORWARDED, until it ends", async () => {
+    const config = bench.configure(wire("b") + wire("c", ", mode: audit"));
+    const { child, stderr } = await bench.run(config);
+    expect(await bench.answers("peer", "c", 80)).toBe(true);
+    expect(await bench.connects("peer", "b", 80)).toBe(false);
+    const told = await flows("--to-pod", "shop/c", "--port", "80");
+    expect(told.length).toBeGreaterThan(0);
+    for (const { flow } of told) {
+      expect(flow).toMatchObject({
+        verdict: "AUDIT",
+        ext: { mode: "audit", reason: "policy-ingress" },
+      });
+    }
+    expect(await flows("--to-pod", "shop/c", "--verdict", "FORWARDED")).toEqual([]);
+    const denied = await flows("--to-pod", "shop/b", "--port", "80");
+    expect(new Set(denied.map(({ flow }) => flow.verdict))).toEqual(new Set(["DROPPED"]));
+    const found = await bench.sluice("get", "connections", "-o", "json", "--to-pod", "shop/c");
+    expect(JSON.parse(found.stdout).items[0]).toMatchObject({ auditedBy: ["ingress"] });
+
+    // A mode is read again like the rest of the config.
+    bench.configure(wire("b") + wire("c", ", mode: enforce"), "mode: audit\n");
+    child.kill("SIGHUP");
+    await until("the second table", () => stderr().includes("generation 2 is in force"));
+    expect(stderr()).not.toContain("next start");
+    expect(await bench.connects("peer", "c", 80)).toBe(false);
+    expect(await bench.answers("peer", "b", 81)).toBe(true);
+    const status = JSON.parse((await bench.sluice("status", "-o", "json")).stdout);
+    expect(status).toMatchObject({ mode: "audit" });
+    expect(status.audited).toBeGreaterThan(0);
+  });
+
+  // Both ends are told without sending a byte; with recheck, which is the default, nobody is.
+  test.each([
+    ["cut", "established: cut\ndeny: reject\n", ["ECONNRESET"]],
+    ["recheck", "deny: reject\n", []],
+  ])("established: %s at a swap, for a connection that nobody uses", async (_, rest, want) => {
+    const { child, stderr } = await bench.run(bench.configure(wire("a") + wire("b"), rest));
+    const server = bench.sockets("b", "listen", "80");
+    await until("the server", () => server.lines().includes("listening"));
+    const client = bench.sockets("a", "hold", "10.9.0.2", "80");
+    await until("the connection", () => server.lines().includes("accepted"), 20_000);
+    await until("its other end", () => client.lines().includes("connected"));
+    const other = bench.sockets("peer", "listen", "80");
+    await until("another server", () => other.lines().includes("listening"));
+    const stays = bench.sockets("a", "hold", "10.9.0.9", "80");
+    await until("another connection", () => other.lines().includes("accepted"), 20_000);
+    await until("its other end too", () => stays.lines().includes("connected"));
+
+    const from = (app: string) => `from: [{ podSelector: { matchLabels: { app: ${app} } } }]`;
+    const none = manifests.replace(from("a"), from("nobody"));
+    expect(none).not.toBe(manifests);
+    writeFileSync(join(bench.folder, "manifests.yaml"), none);
+    child.kill("SIGHUP");
+    await until("the second table", () => stderr().includes("generation 2 is in force"));
+    if (want.length > 0) {
+      await until("both ends", () => client.lines().length > 1 && server.lines().length > 2);
+    }
+    await pause(300);
+    expect(client.lines()).toEqual(["connected", ...want]);
+    expect(server.lines()).toEqual(["listening", "accepted", ...want]);
+    expect(stays.lines()).toEqual(["connected"]);
+    expect(other.lines()).toEqual(["listening", "accepted"]);
+  });
+});
+
+// Goal: a program whose packets policy denies is told so, as the docs say of each protocol; and a
+// sidecar that a config asks for is what the command's is.
+// Method: a workload that listens where policy allows nobody; without the filter all of it would answer.
+describe.skipIf(obstacle !== undefined)(named("modes of a sidecar", obstacle), () => {
+  let bench: SidecarBench;
+  beforeEach(() => {
+    bench = new SidecarBench();
+  });
+  afterEach(() => bench?.close());
+
+  test("in a config: deny: reject tells the sender, and lets nothing through", async () => {
+    await bench.settled();
+    const before = [bench.seen(), bench.interfaces()];
+    const server = await bench.serve();
+    const ask = async (kind: string, host: string): Promise<string> => {
+      const asked = startSockets(["nsenter", ...bench.enter(bench.network)], kind, host, "5433");
+      try {
+        await until(`an answer by ${kind}`, () => asked.lines().length > 0, 20_000);
+      } finally {
+        asked.child.kill("SIGKILL");
+      }
+      return asked.lines()[0]!;
+    };
+    expect(await ask("tcp", podAddresses[0])).toBe("connected");
+
+    const config = join(bench.folder, "sluice.yaml");
+    const place = `pod: shop/database, interface: eth0, adopt: true, stateDir: state`;
+    writeFileSync(
+      config,
+      `apiVersion: sluice/v1\nkind: NodeConfig\nmanifests: [manifests]\nsocket: none\ndeny: reject\nsidecars:\n  - { ${place} }\n`,
+    );
+    const running = bench.start(bench.pod, ...bench.words().slice(0, 2), "run", "--config", config);
+    await bench.ready(running);
+    expect(await ask("tcp", podAddresses[0])).toBe("ECONNREFUSED");
+    expect(await ask("tcp", podAddresses[1])).toBe("ECONNREFUSED");
+    expect(await ask("udp4", podAddresses[0])).toBe("EHOSTUNREACH");
+    expect(await ask("udp6", podAddresses[1])).toBe("EACCES");
+    expect(server.out()).toBe("serving\n");
+    expect(await bench.end(running)).toBe(0);
+    expect([bench.seen(), bench.interfaces()]).toEqual(before);
+    expect(await ask("tcp", podAddresses[0])).toBe("connected");
+  });
+});
