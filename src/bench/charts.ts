@@ -4,7 +4,9 @@ import { isSluice, type Result, type Row } from "./report.js";
 /** Plots as inline SVG. Colours and type come from the page's style. */
 
 const width = 520;
-const labelWidth = 150;
+const labelWidth = 170;
+/** Behind the end of a line. */
+const nameWidth = 190;
 const valueWidth = 62;
 const rowHeight = 24;
 const plotLeft = labelWidth + 10;
@@ -39,10 +41,14 @@ ${bar.value > most ? cut(middle) : ""}<text x="${width}" y="${middle + 4}" text-
   return svg(width, bars.length * rowHeight, rows);
 }
 
-/** Where the axis ends: at the largest value, unless one leaves all others without a length. */
+/** Where the axis ends: at the largest value, unless a few leave most of the others without a length. */
 function longest(values: readonly number[]): number {
-  const [first = 1, second = first] = [...values].sort((a, b) => b - a);
-  return first > second * 8 ? second * 1.4 : first;
+  const sorted = [...values].sort((a, b) => b - a);
+  for (let few = 1; few < sorted.length / 2; few++) {
+    const next = sorted[few] ?? 1;
+    if ((sorted[few - 1] ?? 1) > next * 8) return next * 1.4;
+  }
+  return sorted[0] ?? 1;
 }
 
 /** A gap that says that a bar goes on. */
@@ -91,7 +97,7 @@ export function lineChart(lines: readonly Line[], xTitle: string): string {
   const x = logScale(
     lines.flatMap(({ points }) => points.map((point) => point.x)),
     46,
-    width - 150,
+    width - nameWidth,
   );
   const y = logScale(
     lines.flatMap(({ points }) => points.map((point) => point.y)),
@@ -101,13 +107,13 @@ export function lineChart(lines: readonly Line[], xTitle: string): string {
   const grid = [
     ...y.ticks.map(
       (tick) =>
-        `<path class="grid" d="M46 ${f(y.at(tick))}H${width - 150}"/><text class="soft" x="40" y="${f(y.at(tick) + 4)}" text-anchor="end">${brief(tick)}</text>`,
+        `<path class="grid" d="M46 ${f(y.at(tick))}H${width - nameWidth}"/><text class="soft" x="40" y="${f(y.at(tick) + 4)}" text-anchor="end">${brief(tick)}</text>`,
     ),
     ...x.ticks.map(
       (tick) =>
         `<text class="soft" x="${f(x.at(tick))}" y="${height + 18}" text-anchor="middle">${brief(tick)}</text>`,
     ),
-    `<text class="soft" x="${width - 128}" y="${height + 18}">${escapeText(xTitle)}</text>`,
+    `<text class="soft" x="${width - nameWidth + 22}" y="${height + 18}">${escapeText(xTitle)}</text>`,
   ];
   const ends = spreadOut(lines.map(({ points }) => y.at(points.at(-1)?.y ?? 1)));
   const drawn = lines.map((line, index) => {
@@ -117,7 +123,7 @@ export function lineChart(lines: readonly Line[], xTitle: string): string {
         `<circle cx="${f(x.at(point.x))}" cy="${f(y.at(point.y))}" r="3.5" fill="${colour(line)}"/>`,
     );
     return `<path d="M${path}" fill="none" stroke="${colour(line)}" stroke-width="${isSluice(line) ? 2.6 : 1.8}"/>${dots.join("")}
-<text x="${width - 140}" y="${f((ends[index] ?? 0) + 4)}"${own(line)}>${escapeText(line.title)}</text>`;
+<text x="${width - nameWidth + 10}" y="${f((ends[index] ?? 0) + 4)}"${own(line)}>${escapeText(line.title)}</text>`;
   });
   return svg(width, height + 24, [...grid, ...drawn]);
 }

@@ -37,8 +37,8 @@ ${ratioChart(report.rows)}
 </section>
 <section>
 <h2>Round trips</h2>
-<p>A UDP datagram there and back, between two programs that sleep while they wait; ${policies}.
-<span class="key"><i class="dot"></i>p50</span><span class="key"><i class="ring"></i>p99</span><span class="key"><i class="tick"></i>p99.9</span></p>
+<p>A UDP datagram there and back, between two programs that sleep while they wait; ${policies}.</p>
+<p><span class="key"><i class="dot"></i>p50</span><span class="key"><i class="ring"></i>p99</span><span class="key"><i class="tick"></i>p99.9</span></p>
 <div class="panels">
 ${panels(
   (Object.keys(pinnings) as Pinning[]).map((pinning) => ({
@@ -51,7 +51,7 @@ ${panels(
 </section>
 <section>
 <h2>Rates</h2>
-<p>Nothing pinned, ${policies}. Thin lines reach from the lowest round to the highest.</p>
+<p>Nothing pinned, ${policies}. Thin lines reach from the lowest round to the highest; a bar with a gap goes on beyond the picture.</p>
 <div class="panels">
 ${panels(
   (["packets", "connections", "bulk-1", "bulk-4"] as const).map((measure) => ({
@@ -194,6 +194,6 @@ aside ul{margin:.3rem 0 0;padding-left:1.2rem}
 details{margin-top:.8rem}summary{cursor:pointer;font-weight:600}
 .wide{overflow-x:auto}table{border-collapse:collapse;margin-top:.8rem;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem .9rem .3rem 0;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:500}
-.key{margin-left:.9rem;white-space:nowrap}.key i{display:inline-block;margin-right:.35rem}
+.key{margin-right:.9rem;white-space:nowrap}.key i{display:inline-block;margin-right:.35rem}
 .dot,.ring{width:9px;height:9px;border-radius:50%;border:2px solid var(--soft)}.dot{background:var(--soft)}.tick{width:2px;height:11px;background:var(--soft);vertical-align:-1px}
 `;
