@@ -213,25 +213,42 @@ TEST("waiting: windows that never pay close, for a while") {
   CHECK(waiting.lookAgain(1'000, 49 * US));
 }
 
-TEST("waiting: whoever keeps the core gets it") {
+TEST("waiting: whoever keeps the core gets it, and the worker goes to another one first") {
   WaitPolicy waiting;
+  uint64_t nowNs = 1'000'000 * US;
   waiting.found(true, 80 * US);
-  waiting.yielded(20 * US);
+  CHECK(!waiting.yielded(20 * US, nowNs));
   CHECK(waiting.lookAgain(1'000, 40 * US));
-  waiting.yielded(3'000 * US);
+  CHECK(waiting.yielded(3'000 * US, nowNs));
+  CHECK(waiting.lookAgain(1'000, 40 * US));
+  // Much later it may go again; soon after, going has been of no use.
+  nowNs += WaitPolicy::MOVED_NS;
+  CHECK(waiting.yielded(3'000 * US, nowNs));
+  CHECK(!waiting.yielded(3'000 * US, nowNs + 5'000 * US));
   CHECK(!waiting.lookAgain(1, 0));
+}
+
+TEST("waiting: whoever keeps the core gets it where there is no other one") {
+  WaitPolicy nowhere;
+  nowhere.found(true, 80 * US);
+  CHECK(nowhere.yielded(3'000 * US, 1'000'000 * US));
+  nowhere.stays();
+  CHECK(!nowhere.lookAgain(1, 0));
+  WaitPolicy crowded(PollMode::Adaptive, false);
+  CHECK(!crowded.yielded(3'000 * US, 1'000'000 * US));
+  CHECK(!crowded.lookAgain(1, 0));
 }
 
 TEST("waiting: gives way after single frames, where others share the core") {
   WaitPolicy waiting;
   CHECK(!waiting.givesWay(1));
-  waiting.yielded(3 * US);
+  CHECK(!waiting.yielded(3 * US, 1'000 * US));
   CHECK(waiting.givesWay(1));
   CHECK(!waiting.givesWay(BATCH_FRAMES_MAX));
-  waiting.yielded(WaitPolicy::SHARED_NS - 1);
+  CHECK(!waiting.yielded(WaitPolicy::SHARED_NS - 1, 2'000 * US));
   CHECK(!waiting.givesWay(1));
   WaitPolicy spinning(PollMode::Spin);
-  spinning.yielded(3 * US);
+  CHECK(!spinning.yielded(3 * US, 1'000 * US));
   CHECK(!spinning.givesWay(1));
 }
 

@@ -17,8 +17,10 @@ enum class PollMode : uint8_t {
 // Waking a thread that sleeps on another core of a virtual machine takes 50 to 100 µs, so looking
 // on for as long costs no more than being woken, where frames do come soon. The window for it opens
 // when a sleep turned out to be short, halves after a long one, and closes when looking on was in
-// vain several times in a row. Between two looks others get the core; when somebody keeps it,
-// looking on only delays the worker, and the window closes too.
+// vain several times in a row. Between two looks others get the core. When somebody keeps it, the
+// worker had better go to another core: a sender that never sleeps then has its own, and the
+// worker shares one with the receiver, who sleeps in between. When that was of no use, looking on
+// only delays the worker, and the window closes too.
 //
 // Units: nanoseconds, any origin. Threads: the worker's.
 class WaitPolicy {
@@ -29,6 +31,8 @@ class WaitPolicy {
   static constexpr uint64_t SHORT_SLEEP_NS = 150'000;
   // Somebody who keeps the core this long does more than answer a frame.
   static constexpr uint64_t KEPT_NS = 200'000;
+  // Going to another core was of no use when somebody keeps that one too, this soon.
+  static constexpr uint64_t MOVED_NS = 10'000'000;
   // Nobody else wanted the core when giving it away took less than this.
   static constexpr uint64_t SHARED_NS = 1'500;
   static constexpr size_t FRAMES_OF_ONE = 2;  // an exchange of single frames, no stream
@@ -46,11 +50,19 @@ class WaitPolicy {
     return closedFor_ == 0 && (looks < LOOKS_MIN || idleNs < windowNs_);
   }
 
-  // Others had the core for this long between two looks.
-  void yielded(uint64_t tookNs) noexcept {
+  // Others had the core for this long between two looks, until `nowNs`. True when it is better to
+  // go to another core; stays() tells when there is none.
+  [[nodiscard]] bool yielded(uint64_t tookNs, uint64_t nowNs) noexcept {
     shared_ = tookNs >= SHARED_NS;
-    if (tookNs >= KEPT_NS) close();
+    if (tookNs < KEPT_NS) return false;
+    if (mayLook_ && mode_ == PollMode::Adaptive && nowNs - movedNs_ >= MOVED_NS) {
+      movedNs_ = nowNs;
+      return true;
+    }
+    close();
+    return false;
   }
+  void stays() noexcept { close(); }
 
   // Whether to let others have the core right after `frames` were handed on, before looking for
   // more: those whom the frames were for run on it too, and nothing comes until they have.
@@ -88,6 +100,7 @@ class WaitPolicy {
   bool mayLook_;
   bool shared_ = false;
   uint64_t windowNs_ = 0;
+  uint64_t movedNs_ = 0;
   uint32_t vain_ = 0;
   uint32_t closedFor_ = 0;
 };

@@ -45,6 +45,19 @@ uint64_t clockNs(clockid_t clock) noexcept {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
+// Leaves this CPU for another one that the thread may run on; false when there is none. The kernel
+// moves a thread that may not stay where it is at once, and by itself only when it has waited for
+// long. Where it may run is afterwards as it was.
+bool goToAnotherCpu() noexcept {
+  cpu_set_t allowed;
+  const int cpu = sched_getcpu();
+  if (cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
+  cpu_set_t others = allowed;
+  CPU_CLR(static_cast<size_t>(cpu), &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return false;
+  return sched_setaffinity(0, sizeof allowed, &allowed) == 0;
+}
+
 }  // namespace
 
 // A link in the worker's hands.
@@ -304,7 +317,9 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
     rounds_.add(1);
     const bool onErrand = serveErrand();
     const uint64_t nowNs = clockNs(CLOCK_MONOTONIC);
-    if (yieldedNs != 0) waiting_.yielded(nowNs - yieldedNs);
+    if (yieldedNs != 0 && waiting_.yielded(nowNs - yieldedNs, nowNs) && !goToAnotherCpu()) {
+      waiting_.stays();
+    }
     yieldedNs = 0;
     const size_t taken = round(nowNs / 1'000);
     if (taken > 0 || onErrand || sweeping_) {
