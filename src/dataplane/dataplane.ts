@@ -628,7 +628,7 @@ export class Dataplane {
 
   /**
    * Writes down all connections, for another process to take up: SavedConnection records, a piece at a
-   * time.
+   * time, which holds until the next one is asked for.
    *
    * Errors: DataplaneError `state` unless it is stopped.
    */

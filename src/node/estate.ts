@@ -83,9 +83,10 @@ export function packEstate(
   });
   const file = createMemoryFile("sluice-estate");
   try {
-    for (const bytes of [new Uint8Array(head.buffer), json, ...dataplane.saveConnections()]) {
-      writeAll(file, bytes);
-    }
+    writeAll(file, new Uint8Array(head.buffer));
+    writeAll(file, json);
+    // Each piece is gone with the next one.
+    for (const piece of dataplane.saveConnections()) writeAll(file, piece);
     sealMemoryFile(file);
     return { file, descriptors };
   } catch (error) {

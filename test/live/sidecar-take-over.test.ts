@@ -42,6 +42,12 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
     const denied = bench.traffic(bench.network, "flood", podAddresses[0], "5433");
     await until("the connection", () => held.out().startsWith("connected"));
     return {
+      /** Waits until there have been answers since now. */
+      async proceeds() {
+        const done = async () => Number(await load.say("done"));
+        const wanted = (await done()) + 4 * Number(clients);
+        await until("more answers", async () => (await done()) > wanted);
+      },
       /** Says that from here on nobody who is denied may be answered. */
       stands: () => denied.say("stands"),
       async done() {
@@ -86,6 +92,7 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
       expect(next.err()).toMatch(/eth0: tap; its uplink is .*\(taken over\)/);
       expect(await bench.ended(running)).toBe(0);
       running = next;
+      await going.proceeds();
       expect(bench.seen()).toEqual(before);
     }
     await pause(300);
@@ -110,6 +117,7 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
       expect(service.stored).toBeGreaterThan(2);
       await service.start();
       expect(service.stored).toBe(0);
+      await going.proceeds();
       expect(bench.seen()).toEqual(before);
     }
     expect(service.said.match(/taken over from version .*: (\d+) of \1 connections/g)).toHaveLength(

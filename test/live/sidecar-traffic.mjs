@@ -15,8 +15,7 @@ createInterface({ input: process.stdin }).on("line", (line) => {
       process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
     });
   } else {
-    end.mark?.(line);
-    process.stdout.write(`${line}\n`);
+    process.stdout.write(`${end.mark?.(line) ?? line}\n`);
   }
 });
 
@@ -38,7 +37,10 @@ function serve(httpPort, ...echoPorts) {
   return { finish: async () => ({}) };
 }
 
-/** Asks again and again, `each` at a time on connections that stay and as many on ones that do not. */
+/**
+ * Asks again and again, `each` at a time on connections that stay and as many on ones that do not. A mark
+ * is answered with how many requests are done.
+ */
 function load(each, ...urls) {
   let ended = false;
   const result = { done: 0, failed: 0, errors: [] };
@@ -70,6 +72,7 @@ function load(each, ...urls) {
     ]).flat(),
   );
   return {
+    mark: () => result.done,
     finish: async () => {
       ended = true;
       await Promise.all(all);

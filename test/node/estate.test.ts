@@ -18,25 +18,31 @@ afterEach(() => {
   for (const file of open.splice(0)) closeSync(file);
 });
 
+/** Writes down a connection by UDP, from a port of its own. */
+function writeRecord(record: Uint8Array, port: number, zone: number): void {
+  const view = new DataView(record.buffer, record.byteOffset);
+  record.set([10, 0, 0, 1], SavedConnection.source);
+  record.set([10, 0, 0, 2], SavedConnection.destination);
+  view.setBigUint64(SavedConnection.remainingUs, 60_000_000n, true);
+  view.setUint32(SavedConnection.zone, zone, true);
+  view.setUint16(SavedConnection.sourcePort, port, true);
+  view.setUint8(SavedConnection.protocol, 17);
+  view.setUint8(SavedConnection.family, 4);
+  view.setUint8(SavedConnection.state, ConnState.Replied);
+}
+
 /** Connections in two zones: three in 0, one in 7. */
 function packed(): Uint8Array {
   const dataplane = Dataplane.create();
   dataplane.continueFrom(41);
-  for (const [last, zone] of [
+  for (const [port, zone] of [
     [1, 0],
     [2, 0],
     [3, 0],
     [4, 7],
   ] as const) {
     const record = new Uint8Array(SavedConnection.bytes);
-    const view = new DataView(record.buffer);
-    record.set([10, 0, 0, 1], SavedConnection.source);
-    record.set([10, 0, 0, last], SavedConnection.destination);
-    view.setBigUint64(SavedConnection.remainingUs, 60_000_000n, true);
-    view.setUint32(SavedConnection.zone, zone, true);
-    view.setUint8(SavedConnection.protocol, 17);
-    view.setUint8(SavedConnection.family, 4);
-    view.setUint8(SavedConnection.state, ConnState.Replied);
+    writeRecord(record, port, zone);
     expect(dataplane.loadConnections(record)).toBe(1);
   }
   const { file, descriptors } = packEstate(dataplane, {
@@ -85,6 +91,23 @@ test("estate: what was packed is read, and its connections are taken up by zone"
   expect(loadConnections(file, estate, new Set([7]), heir)).toEqual({ saved: 4, taken: 1 });
   expect(loadConnections(file, estate, new Set([0, 7]), heir)).toEqual({ saved: 4, taken: 3 });
   expect(await heir.connections()).toHaveLength(4);
+  heir.close();
+});
+
+test("estate: more connections than are written at once", () => {
+  const count = 20_000;
+  const before = Dataplane.create();
+  const records = new Uint8Array(count * SavedConnection.bytes);
+  for (let each = 0; each < count; each++) {
+    writeRecord(records.subarray(each * SavedConnection.bytes), each, 0);
+  }
+  expect(before.loadConnections(records)).toBe(count);
+  const { file } = packEstate(before, { version: "1", zones: [{ interfaces: ["a"], zone: 0 }] });
+  open.push(file);
+  before.close();
+  const heir = Dataplane.create();
+  const estate = readEstate({ file, descriptors: [] });
+  expect(loadConnections(file, estate, new Set([0]), heir)).toEqual({ saved: count, taken: count });
   heir.close();
 });
 
