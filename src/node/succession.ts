@@ -36,6 +36,7 @@ export class Succession {
   readonly #store: DescriptorStore;
   #predecessor: Predecessor | undefined;
   #hasEntered = false;
+  #left: readonly ZoneEstate[] = [];
   #settle: () => void = () => {};
   /** Another process has taken this one's place. */
   readonly untilSucceeded = new Promise<void>((resolve) => {
@@ -87,13 +88,12 @@ export class Succession {
     }
     await left.settle();
     dataplane.own();
-    this.#giveBack(estate.zones);
+    this.#left = estate.zones;
     attachments.start();
     this.#hasEntered = true;
     return generation;
   }
 
-  /** Puts interfaces back before which the other one stood, and this one does not. */
   #giveBack(zones: readonly ZoneEstate[]): void {
     const { attachments, host } = this.#options;
     const held = new Set(attachments.zones().flatMap(({ interfaces }) => interfaces));
@@ -110,11 +110,16 @@ export class Succession {
     }
   }
 
-  /** Waits until the process before has let go of what can only be had once, such as its socket. */
+  /**
+   * Waits until the process before has let go of what can only be had once, such as its socket, and puts
+   * interfaces back before which it stood, and this one does not.
+   */
   async predecessorGone(): Promise<void> {
     await this.#predecessor?.gone();
     this.#predecessor?.close();
     this.#predecessor = undefined;
+    this.#giveBack(this.#left);
+    this.#left = [];
   }
 
   /** Gives up succeeding: whoever is there goes on. */

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { closeDescriptor } from "../../src/dataplane/host.js";
 import { askForPlace } from "../../src/node/take-over.js";
-import { named, pause, until } from "./lab-harness.js";
+import { main, named, pause, until } from "./lab-harness.js";
 import { managerWords, TestManager } from "./service-manager.js";
 import {
   podAddresses,
@@ -100,6 +100,29 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
     expect(await bench.end(running)).toBe(0);
     expect(bench.seen()).toEqual(before);
     expect(bench.interfaces()).toEqual(["eth0", "lo"]);
+  });
+
+  test("a successor that does not want the interface puts it back", async () => {
+    await bench.settled();
+    const before = bench.seen();
+    const running = await bench.sidecar("--socket", socket);
+    bench.inPod("ip", "link", "add", "left", "type", "veth", "peer", "right");
+    const words = ["run", "--wire", "left,right", "--pod", "shop/payment", "-f", bench.manifests];
+    const next = bench.start(
+      bench.pod,
+      process.execPath,
+      main,
+      ...words,
+      "--socket",
+      socket,
+      "--take-over",
+    );
+    await bench.ready(next);
+    expect(await bench.ended(running)).toBe(0);
+    expect(next.err()).not.toContain("not put back");
+    expect(bench.interfaces()).toEqual(["eth0", "left", "lo", "right"]);
+    expect(bench.seen()).toEqual(before);
+    expect(await bench.end(next)).toBe(0);
   });
 
   test("a service manager restarts it: nothing fails, and a stop puts everything back", async () => {
