@@ -2,7 +2,9 @@
 // Standard output gets one JSON line a result, standard error a table for people.
 import { createRequire } from "node:module";
 import { compile } from "../dist/compiler/compile.js";
+import { decodeFlowEvent } from "../dist/dataplane/events.js";
 import { Table, TupleBatch } from "../dist/dataplane/table.js";
+import { DropReason, FlowEvent, FlowEventKind } from "../dist/layout/layout.gen.js";
 import { parseManifests } from "../dist/manifest/parse.js";
 import { parseAddress } from "../dist/net/address.js";
 import { buildCluster } from "../dist/policy/cluster.js";
@@ -13,6 +15,7 @@ const Benchmark = createRequire(import.meta.url)("benchmark");
 const podCount = 1000;
 const policyCount = 100;
 const tupleCount = 256;
+const eventCount = 1024;
 const protocolTcp = 6;
 
 /** A cluster of ten namespaces; each policy lets one application reach another on one port. */
@@ -59,6 +62,35 @@ function fill(batch, addresses) {
   }
 }
 
+/** Records as the ring hands them over: connections that open, every fourth frame refused. */
+function flowEvents() {
+  const buffer = new Uint8Array(eventCount * FlowEvent.bytes);
+  const view = new DataView(buffer.buffer);
+  for (let i = 0; i < eventCount; i++) {
+    const at = i * FlowEvent.bytes;
+    const refused = i % 4 === 3;
+    view.setBigUint64(at + FlowEvent.timeUs, 1_700_000_000_000_000n + BigInt(i), true);
+    view.setUint32(at + FlowEvent.source, 0x0a000000 + i);
+    view.setUint32(at + FlowEvent.destination, 0x0a000100 + i);
+    view.setUint16(at + FlowEvent.sourcePort, 40_000 + i, true);
+    view.setUint16(at + FlowEvent.destinationPort, 443, true);
+    view.setUint8(at + FlowEvent.protocol, protocolTcp);
+    view.setUint8(at + FlowEvent.family, 4);
+    view.setUint8(at + FlowEvent.kind, refused ? FlowEventKind.Dropped : FlowEventKind.Opened);
+    view.setUint8(at + FlowEvent.reason, refused ? DropReason.PolicyIngress : DropReason.None);
+    view.setUint8(at + FlowEvent.deniedBy, refused ? 2 : 0);
+    view.setUint32(at + FlowEvent.frameBytes, 66, true);
+  }
+  return buffer;
+}
+
+/** Puts them all into words; the sum keeps the work from being left out. */
+function decodeAll(buffer) {
+  let bytes = 0;
+  for (let i = 0; i < eventCount; i++) bytes += decodeFlowEvent(buffer, i).frameBytes;
+  return bytes;
+}
+
 const text = manifestText();
 const { objects, diagnostics } = parseManifests(text, "bench.yaml");
 const compiled = compile({ objects });
@@ -71,6 +103,8 @@ const addresses = Array.from({ length: podCount }, (_, i) => parseAddress(podAdd
 const batch = new TupleBatch(tupleCount);
 fill(batch, addresses);
 
+const events = flowEvents();
+
 const size = `${podCount} pods, ${policyCount} policies`;
 const steps = [
   ["parse", size, podCount, () => parseManifests(text, "bench.yaml")],
@@ -80,6 +114,7 @@ const steps = [
   ["open-table", `${blob.byteLength} bytes`, 1, () => Table.open(blob)],
   ["fill-tuples", `${tupleCount} tuples`, tupleCount, () => fill(batch, addresses)],
   ["classify", `${tupleCount} tuples`, tupleCount, () => table.classify(batch)],
+  ["decode-events", `${eventCount} events`, eventCount, () => decodeAll(events)],
 ];
 
 const secondsMax = Number(process.env.BENCH_SECONDS ?? 2);

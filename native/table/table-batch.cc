@@ -178,6 +178,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
   const __m256i all = _mm256_set1_epi32(-1);
   const __m256i low = _mm256_set1_epi32(255);
 
+  static_assert(sizeof(TrieV6Node) == 8 * sizeof(uint32_t));
   if (trieV6Nodes_.empty()) return 0;  // a root alone is read as fast one by one
   const size_t whole = addresses.size() / WIDTH * WIDTH;
   for (size_t first = 0; first < whole; first += LANES) {
@@ -227,28 +228,29 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
     }
     for (size_t at = 0; at < vectors; ++at) {
       // Who still is at a node is at one that stands for a single prefix.
-      last[at] = _mm256_blendv_epi8(last[at], entries[at], _mm256_srai_epi32(entries[at], 31));
+      const __m256i entry = entries[at];
+      last[at] = _mm256_blendv_epi8(last[at], entry, _mm256_srai_epi32(entry, 31));
+      const __m256i record = _mm256_slli_epi32(last[at], 3);  // in words; drops the child bit
+      const __m256i leaf = _mm256_mask_i32gather_epi32(
+          entry, reinterpret_cast<const int*>(&trieV6Nodes_.data()->hitLeaf), record, entry, 4);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(leaves + first + at * WIDTH), leaf);
       uint32_t lastOf[WIDTH];
-      uint32_t entryOf[WIDTH];
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(lastOf), last[at]);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(entryOf), entries[at]);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(lastOf),
+                          _mm256_andnot_si256(_mm256_set1_epi32(INT32_MIN), last[at]));
       uint32_t differing = 0;
       for (size_t lane = 0; lane < WIDTH; ++lane) {
         // A lane that was at no node has number 0, whose path says nothing of it.
-        const TrieV6Node& node = trieV6Nodes_[lastOf[lane] & ~TRIE_CHILD_BIT];
+        const TrieV6Node& node = trieV6Nodes_[lastOf[lane]];
         const __m128i difference =
             _mm_xor_si128(load16(addresses[first + at * WIDTH + lane].data()), load16(node.value));
         const int agrees = _mm_testz_si128(difference, load16(PREFIX_MASKS[node.bits].data()));
-        differing |= (lastOf[lane] >> 31 & static_cast<uint32_t>(agrees ^ 1)) << lane;
-        const uint32_t entry = entryOf[lane];
-        const auto child = static_cast<uint32_t>(static_cast<int32_t>(entry) >> 31);
-        leaves[first + at * WIDTH + lane] = entry ^ ((entry ^ node.hitLeaf) & child);
+        differing |= static_cast<uint32_t>(agrees ^ 1) << lane;
       }
+      differing &= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(last[at])));
       for (; differing != 0; differing &= differing - 1) {
         const auto lane = static_cast<size_t>(std::countr_zero(differing));
         const size_t place = first + at * WIDTH + lane;
-        leaves[place] =
-            leafOfDiffering(trieV6Nodes_[lastOf[lane] & ~TRIE_CHILD_BIT], addresses[place]);
+        leaves[place] = leafOfDiffering(trieV6Nodes_[lastOf[lane]], addresses[place]);
       }
     }
   }

@@ -4,6 +4,7 @@ import { freemem, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compile } from "../compiler/compile.js";
+import { hotBytesOf } from "../compiler/hot-bytes.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
 import { FlowTuple } from "../layout/layout.gen.js";
 import { parseManifests } from "../manifest/parse.js";
@@ -50,7 +51,9 @@ const collidingFlows = 5_000;
 /** A path of more flows than this says nothing new, and its frames alone fill the caches. */
 const pathFlowsMax = 1_000_000;
 
-/** What is aimed at: ours by theirs, at most. */
+const mebibyte = 1_048_576;
+
+/** What is aimed at: ours by theirs, at most; bytes. */
 const reach = {
   table: new Map([
     [1_000, 1 / 3],
@@ -65,6 +68,7 @@ const reach = {
   ]),
   path: new Map([[100_000, 3]]),
   colliding: 2,
+  hotBytes: new Map([[100_000, 2 * mebibyte]]),
 };
 
 /** What became of everybody else during a flood. */
@@ -83,6 +87,17 @@ interface FloodOutcome {
   readonly residentBytes: readonly [first: number, last: number];
 }
 
+/** What a table takes in memory, and what of it the packets of one family may touch. */
+interface TableMemory {
+  readonly entries: number;
+  readonly family: 4 | 6;
+  readonly bytes: number;
+  readonly hotBytes: number;
+  /** The hot part that is aimed at, at most. */
+  readonly reach?: number;
+  readonly reached?: boolean;
+}
+
 const notBuilt =
   "the native benchmarks are not built: they come with a checkout, not with the package";
 
@@ -90,6 +105,7 @@ const notBuilt =
 export interface NativeReport {
   readonly rows: readonly Row[];
   readonly floods: readonly FloodOutcome[];
+  readonly tables: readonly TableMemory[];
   /** Who was not measured, and why. */
   readonly leftOut: readonly { readonly name: string; readonly reason: string }[];
 }
@@ -107,6 +123,7 @@ interface Bench {
   readonly peers: string | undefined;
   readonly rows: Row[];
   readonly floods: FloodOutcome[];
+  readonly tables: TableMemory[];
   readonly leftOut: { readonly name: string; readonly reason: string }[];
 }
 
@@ -224,7 +241,7 @@ async function withBench<Result>(
   try {
     const leftOut: Bench["leftOut"] = [];
     const peers = withoutPeers ? undefined : findPeers(settings.progress, leftOut, !settings.short);
-    return await use({ ...settings, folder, peers, rows: [], floods: [], leftOut });
+    return await use({ ...settings, folder, peers, rows: [], floods: [], tables: [], leftOut });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -317,6 +334,18 @@ function writeWorkload(bench: Bench, name: string, workload: LookupWorkload): Fi
   };
 }
 
+function noteMemory(bench: Bench, entries: number, family: 4 | 6, blob: Uint8Array): void {
+  const hotBytes = hotBytesOf(blob)[family === 4 ? "ipv4" : "ipv6"];
+  const reached = reach.hotBytes.get(entries);
+  bench.tables.push({
+    entries,
+    family,
+    bytes: blob.byteLength,
+    hotBytes,
+    ...(reached === undefined ? {} : { reach: reached, reached: hotBytes <= reached }),
+  });
+}
+
 /** Starts a peer; one that cannot do this work is left out, with its reason. */
 async function startPeer(
   bench: Bench,
@@ -370,6 +399,7 @@ async function benchTable(bench: Bench, entries: number): Promise<Measured> {
   const flows = bench.short ? shortFlows : lookupFlows;
   const workload = makeLookupWorkload({ entries, family: 4, flows });
   const files = writeWorkload(bench, `v4-${entries}`, workload);
+  noteMemory(bench, entries, 4, files.blob);
   const ourWays = bench.short ? ["fastest"] : ["fastest", "scalar", "single"];
   const takers: TurnTaker[] = [];
   for (const way of ourWays) {
@@ -403,6 +433,7 @@ async function benchTableV6(bench: Bench, entries: number): Promise<void> {
   const flows = bench.short ? shortFlows : lookupFlows;
   const workload = makeLookupWorkload({ entries, family: 6, flows });
   const files = writeWorkload(bench, `v6-${entries}`, workload);
+  noteMemory(bench, entries, 6, files.blob);
   const takers = [
     await startTurnTaker("fastest", nativeBench, ["lookup", files.table, files.tuples, "fastest"]),
     ...(await startPeer(bench, "rte_fib6 and our verdict", [
@@ -580,12 +611,13 @@ function count(value: number): string {
 }
 
 function show(
-  { rows, floods, leftOut }: NativeReport,
+  { rows, floods, tables, leftOut }: NativeReport,
   { output }: BenchNativeOptions,
   io: Io,
 ): void {
   if (output === "json") {
-    writeJson(io.stdout, { rows, ...(floods.length > 0 && { floods }), leftOut });
+    const others = { ...(floods.length > 0 && { floods }), ...(tables.length > 0 && { tables }) };
+    writeJson(io.stdout, { rows, ...others, leftOut });
     return;
   }
   const cells = rows.map((row) => [
@@ -602,7 +634,14 @@ function show(
   const header = ["what", "ratio", "against", "spread", "reached", "ours", "theirs", "p50", "p99"];
   io.stdout.write(renderTable(cells, { header, right: [1, 3, 5, 6, 7, 8] }));
   for (const flood of floods) io.stdout.write(floodText(flood));
+  for (const table of tables) io.stdout.write(memoryText(table));
   for (const { name, reason } of leftOut) io.stdout.write(`left out: ${name}: ${reason}\n`);
+}
+
+function memoryText({ entries, family, bytes, hotBytes, reach, reached }: TableMemory): string {
+  const size = (value: number) => `${(value / mebibyte).toFixed(2)} MiB`;
+  const aim = reach === undefined ? "" : `; ${reached ? "" : "not "}within ${size(reach)}`;
+  return `IPv${family} table of ${count(entries)} entries: ${size(bytes)}, of which packets may touch ${size(hotBytes)}${aim}\n`;
 }
 
 function floodText(flood: FloodOutcome): string {

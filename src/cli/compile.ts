@@ -1,4 +1,5 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { hotBytesOf } from "../compiler/hot-bytes.js";
 import { printRuleset, printTable } from "../compiler/print.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -15,16 +16,18 @@ export async function runCompile(options: CompileOptions, io: Io): Promise<numbe
   if (options.out !== undefined) writeWhole(options.out, blob);
   const compileMs = Math.round(result.compileMs * 1000) / 1000;
   if (options.output === "json") {
-    writeJson(io.stdout, { ...stats, compileMs });
+    writeJson(io.stdout, { ...stats, hotBytes: hotBytesOf(blob), compileMs });
   } else if (options.stage === "ruleset") {
     io.stdout.write(printRuleset(ruleset));
   } else if (options.stage === "table") {
     io.stdout.write(printTable(table));
   } else {
     const { bytes, endpoints, rows, portSets, addressClasses } = stats;
+    const { ipv4, ipv6 } = hotBytesOf(blob);
     io.stdout.write(
       `${endpoints} endpoints, ${rows} rows, ${addressClasses} address classes, ${portSets} port sets: ` +
-        `${bytes} bytes in ${compileMs.toFixed(1)} ms\n`,
+        `${bytes} bytes in ${compileMs.toFixed(1)} ms; an IPv4 packet may touch ${ipv4} of them, ` +
+        `an IPv6 packet ${ipv6}\n`,
     );
   }
   return exitCodes.ok;
