@@ -4,7 +4,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -183,7 +182,6 @@ LinkEstate XdpLink::Queue::estate() const {
 Status XdpLink::Queue::adopt(std::span<const uint32_t> words) noexcept {
   int domain = 0;
   socklen_t size = sizeof domain;
-  struct stat memory = {};
   if (words.size() < 3 || words[0] != RING_FRAMES ||
       (words[1] != SMALL_CHUNK_BYTES && words[1] != LARGE_CHUNK_BYTES) ||
       words.size() - 3 > SEND_FRAMES ||
@@ -192,7 +190,8 @@ Status XdpLink::Queue::adopt(std::span<const uint32_t> words) noexcept {
   }
   chunkBytes_ = words[1];
   queue_ = words[2];
-  if (fstat(memoryFd_, &memory) != 0 || static_cast<size_t>(memory.st_size) != memoryBytes()) {
+  // Not fstat(): the addon could not be loaded where the C library is older than 2.33 then.
+  if (lseek(memoryFd_, 0, SEEK_END) != static_cast<off_t>(memoryBytes())) {
     return {StatusCode::Argument};
   }
   free_.reserve(SEND_FRAMES);
