@@ -101,7 +101,10 @@ export class Reflector {
     for (;;) {
       const page = mapOf(await client.get(resource.path, query, signal));
       this.#heard();
-      const { items } = page;
+      const { items, kind } = page;
+      const wanted = `${resource.kind}List`;
+      // An empty list is believed, so it has to be a list of this.
+      if (kind !== wanted) throw new Error(`got ${printable(`${kind}`)}, want ${wanted}`);
       const metadata = mapOf(page["metadata"]);
       if (!Array.isArray(items) && items !== null) throw new Error("got a list without items");
       for (const item of items ?? []) sink.put(mapOf(item));
@@ -199,7 +202,8 @@ export class Reflector {
     }
     if (status === 404 && resource.isCustom) {
       this.#version = undefined;
-      if (!this.#wasThere || ++this.#missing >= ABSENT_AFTER) {
+      const isLong = !this.#wasThere || ++this.#missing >= ABSENT_AFTER;
+      if (isLong && (await this.#isAbsent(signal))) {
         sink.listBegins();
         sink.listEnds();
         this.#wasThere = false;
@@ -213,10 +217,40 @@ export class Reflector {
     await pause(waitMs, signal);
   }
 
+  /**
+   * Whether the server itself says that it does not serve this kind: "not found" may come from whoever
+   * stands before it, and would take policies that deny out of force.
+   */
+  async #isAbsent(signal: AbortSignal): Promise<boolean> {
+    const { client, resource } = this.#options;
+    const { group, plural, path } = resource;
+    const ask = async (place: string, kind: string): Promise<ApiValue> => {
+      const answer = mapOf(await client.get(place, new URLSearchParams(), signal));
+      if (answer["kind"] !== kind) throw new Error(`got no ${kind} from ${place}`);
+      return answer;
+    };
+    try {
+      const { groups } = await ask("/apis", "APIGroupList");
+      const served = listOf(groups).find(({ name }) => name === group);
+      const versionPath = path.slice(0, path.lastIndexOf("/"));
+      const isServed = listOf(served?.["versions"]).some(
+        ({ groupVersion }) => `/apis/${groupVersion}` === versionPath,
+      );
+      if (!isServed) return Array.isArray(groups);
+      const { resources } = await ask(versionPath, "APIResourceList");
+      return Array.isArray(resources) && !listOf(resources).some(({ name }) => name === plural);
+    } catch {
+      return false; // what it was asked first is what is told
+    }
+  }
+
   #explain(error: Error, status: number | undefined): string {
     const { resource } = this.#options;
     const { code } = error as NodeJS.ErrnoException;
     const what = error.message === "" ? (code ?? error.name) : printable(error.message);
+    if (status === 404 && resource.isCustom) {
+      return `not found, but nor does the server say in /apis that it has no such kind: ${what}`;
+    }
     if (status === 401) return `the credentials are not taken: ${what}`;
     if (status !== 403) return what;
     const { group, plural } = resource;
@@ -244,4 +278,8 @@ function mapOf(value: unknown): ApiValue {
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? (value as ApiValue)
     : {};
+}
+
+function listOf(value: unknown): readonly ApiValue[] {
+  return Array.isArray(value) ? value.map(mapOf) : [];
 }

@@ -234,11 +234,39 @@ export class ApiServer {
     if (fault !== undefined) this.#fail(answer, fault);
     else if (scheme !== "Bearer" || !this.tokens.has(token ?? "")) {
       this.#refuse(answer, 401, "Unauthorized", "Unauthorized");
+    } else if (url.pathname.startsWith("/apis") && url.pathname.split("/").length !== 5) {
+      this.#discover(url.pathname, answer);
     } else if (kind === undefined || this.absent.has(kind)) {
       answer.writeHead(404, { "content-type": "text/plain; charset=utf-8" });
       answer.end("404 page not found\n");
     } else if (seen.isWatch) this.#watch(kind, query, answer);
     else this.#list(kind, query, answer);
+  }
+
+  /** Says what is served: all groups, or one version of one. */
+  #discover(path: string, answer: ServerResponse): void {
+    const served = Object.entries(paths)
+      .filter(([kind, each]) => each.startsWith("/apis/") && !this.absent.has(kind))
+      .map(([, each]) => each.split("/"));
+    const versions = [...new Set(served.map(([, , group, version]) => `${group}/${version}`))];
+    const names = [...new Set(served.map(([, , group]) => group))];
+    const groups = names.map((name) => ({
+      name,
+      versions: versions
+        .filter((each) => each.startsWith(`${name}/`))
+        .map((groupVersion) => ({ groupVersion, version: groupVersion.split("/")[1] })),
+    }));
+    const resources = served
+      .filter(([, , group, version]) => path === `/apis/${group}/${version}`)
+      .map(([, , , , name]) => ({ name }));
+    if (path === "/apis") {
+      answer.end(JSON.stringify({ kind: "APIGroupList", apiVersion: "v1", groups }));
+    } else if (resources.length > 0) {
+      answer.end(JSON.stringify({ kind: "APIResourceList", apiVersion: "v1", resources }));
+    } else {
+      answer.writeHead(404, { "content-type": "text/plain; charset=utf-8" });
+      answer.end("404 page not found\n");
+    }
   }
 
   #fail(answer: ServerResponse, fault: Fault): void {

@@ -318,6 +318,24 @@ describe.skipIf(kubernetesObstacle !== undefined)(
       server.cutWatches();
       await followed.until(() => followed.asked(clusterPath, true) > 2 && server.watches === 7);
       expect(followed.changes.filter((each) => each.startsWith("-Cluster"))).toEqual([]);
+      // Not known for long, but to whom? A proxy whose server is away says so of every path.
+      const isProxy = ({ path }: SeenRequest) => path === clusterPath || path.startsWith("/apis");
+      server.fault = (seen) => (isProxy(seen) ? { status: 404 } : undefined);
+      server.cutWatches();
+      const asked = followed.asked(clusterPath, false);
+      await followed.until(() => followed.asked(clusterPath, false) > asked + 12);
+      expect(followed.names("ClusterNetworkPolicy")).toEqual(["deny"]);
+      // Nor is a list of something else an empty list of it.
+      const body = JSON.stringify({
+        ...{ kind: "List", apiVersion: "v1" },
+        ...{ metadata: { resourceVersion: "9" }, items: [] },
+      });
+      server.fault = (seen) => (isProxy(seen) ? { body } : undefined);
+      const before = followed.asked(clusterPath, false);
+      await followed.until(() => followed.asked(clusterPath, false) > before + 2);
+      expect(followed.names("ClusterNetworkPolicy")).toEqual(["deny"]);
+      server.fault = () => undefined;
+      await followed.until(() => server.watches === 7);
       // Not known for good: its policies are gone with the definition.
       server.absent.add("ClusterNetworkPolicy");
       server.cutWatches();

@@ -131,7 +131,12 @@ describe("the manifests", () => {
     const role = parseAllDocuments(read("kubernetes/rbac.yaml"))
       .map((document) => document.toJS() as { kind: string; rules?: Rule[] })
       .find(({ kind }) => kind === "ClusterRole");
-    const granted = (role?.rules ?? []).flatMap(({ apiGroups, resources: plurals, verbs }) => {
+    const rules = role?.rules ?? [];
+    expect(rules.filter(({ nonResourceURLs }) => nonResourceURLs !== undefined)).toEqual([
+      { nonResourceURLs: ["/apis", "/apis/*"], verbs: ["get"] },
+    ]);
+    const granted = rules.flatMap(({ apiGroups, resources: plurals = [], verbs }) => {
+      if (apiGroups === undefined) return [];
       expect(verbs).toEqual(["list", "watch"]);
       return plurals.map((plural) => (apiGroups[0] === "" ? plural : `${plural}.${apiGroups[0]}`));
     });
@@ -140,7 +145,8 @@ describe("the manifests", () => {
 });
 
 interface Rule {
-  readonly apiGroups: readonly string[];
-  readonly resources: readonly string[];
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly nonResourceURLs?: readonly string[];
   readonly verbs: readonly string[];
 }
