@@ -1,8 +1,10 @@
 #include "native/binding/host-binding.h"
 
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -203,6 +205,26 @@ void holdInterface(const Napi::CallbackInfo& info) {
   throwUnless(info, hold ? holdStack(namespaceFd, index) : releaseStack(namespaceFd, index));
 }
 
+Napi::Value isInterfaceHeld(const Napi::CallbackInfo& info) {
+  bool held = false;
+  throwUnless(info, isStackHeld(intOf(info[0]), wordOf(info[1]), &held));
+  return Napi::Boolean::New(info.Env(), held);
+}
+
+// Locks an open file against every other process, until the descriptor closes; false when another
+// has it.
+Napi::Value tryLock(const Napi::CallbackInfo& info) {
+  int result = 0;
+  do {
+    result = flock(intOf(info[0]), LOCK_EX | LOCK_NB);
+  } while (result != 0 && errno == EINTR);
+  if (result != 0 && errno != EWOULDBLOCK) {
+    throwStatus(info.Env(), Status::system("flock", errno));
+    return info.Env().Undefined();
+  }
+  return Napi::Boolean::New(info.Env(), result == 0);
+}
+
 class ProbeErrand : public Errand {
  public:
   ProbeErrand(Napi::Env env, std::span<const uint8_t> requests)
@@ -283,6 +305,8 @@ void defineHost(Napi::Env env, Napi::Object exports) {
   exports.Set("setSysctl", Napi::Function::New<writeSysctl>(env));
   exports.Set("netlink", Napi::Function::New<netlink>(env));
   exports.Set("holdStack", Napi::Function::New<holdInterface>(env));
+  exports.Set("isStackHeld", Napi::Function::New<isInterfaceHeld>(env));
+  exports.Set("tryLock", Napi::Function::New<tryLock>(env));
   exports.Set("probe", Napi::Function::New<probe>(env));
   exports.Set("latency", Napi::Function::New<latency>(env));
 }

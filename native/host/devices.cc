@@ -11,6 +11,7 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,8 +19,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <new>
 #include <span>
+#include <utility>
 
 #include "native/host/namespaces.h"
 #include "native/host/rtnetlink.h"
@@ -170,6 +174,39 @@ Status openTapQueue(const std::string& name, bool oneOfMany, uint32_t index,
   }
   *queue = std::move(tap);
   return {};
+}
+
+// The guards of this process that rely on an interface's filters: while an interface goes from one
+// link to another there are two, and only the last takes the filters out.
+class FilterHolders {
+ public:
+  static void add(uint64_t namespaceNumber, uint32_t index) {
+    const std::lock_guard<std::mutex> lock(mutex());
+    ++counts()[{namespaceNumber, index}];
+  }
+  // Whether that was the last one.
+  static bool remove(uint64_t namespaceNumber, uint32_t index) {
+    const std::lock_guard<std::mutex> lock(mutex());
+    const auto found = counts().find({namespaceNumber, index});
+    if (found == counts().end() || --found->second > 0) return false;
+    counts().erase(found);
+    return true;
+  }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex only;
+    return only;
+  }
+  static std::map<std::pair<uint64_t, uint32_t>, unsigned>& counts() {
+    static std::map<std::pair<uint64_t, uint32_t>, unsigned> only;
+    return only;
+  }
+};
+
+uint64_t ownNamespaceNumber() noexcept {
+  struct stat found = {};
+  return stat("/proc/thread-self/ns/net", &found) == 0 ? found.st_ino : 0;
 }
 
 // Asks about an interface by one of ethtool's commands; false when it has no answer.
@@ -335,6 +372,8 @@ Status StackGuard::hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
     made->ingress_.reset();
     const Status filtered = addStackFilters(interfaceIndex, FRAME_MARK, found, &made->filters_);
     made->filtered_ = filtered.ok();
+    made->namespaceNumber_ = ownNamespaceNumber();
+    if (made->filtered_) FilterHolders::add(made->namespaceNumber_, interfaceIndex);
     return filtered;
   });
   if (status.ok()) *guard = std::move(made);
@@ -363,7 +402,7 @@ std::vector<int> StackGuard::descriptors() const {
 }
 
 StackGuard::~StackGuard() {
-  if (!filtered_ || !owned_) return;
+  if (!filtered_ || !FilterHolders::remove(namespaceNumber_, interfaceIndex_) || !owned_) return;
   (void)inNamespace(namespace_.get(),
                     [this] { return removeStackFilters(interfaceIndex_, filters_); });
 }
@@ -373,6 +412,14 @@ Status holdStack(int namespaceFd, uint32_t interfaceIndex) noexcept {
     StackFilters filters;
     const bool found = findStackFilters(interfaceIndex, &filters);
     return addStackFilters(interfaceIndex, FRAME_MARK, found, &filters);
+  });
+}
+
+Status isStackHeld(int namespaceFd, uint32_t interfaceIndex, bool* held) noexcept {
+  return inNamespace(namespaceFd, [&]() -> Status {
+    StackFilters filters;
+    *held = findStackFilters(interfaceIndex, &filters);
+    return {};
   });
 }
 

@@ -112,6 +112,7 @@ class StackGuard {
   Descriptor ingress_;  // the attached programs' links
   Descriptor egress_;
   StackFilters filters_;
+  uint64_t namespaceNumber_ = 0;
   bool filtered_ = false;  // `filters_` are there
   bool owned_ = true;      // and ours to take out
 };
@@ -123,5 +124,8 @@ class StackGuard {
 // Errors: System.
 Status holdStack(int namespaceFd, uint32_t interfaceIndex) noexcept;
 Status releaseStack(int namespaceFd, uint32_t interfaceIndex) noexcept;
+
+// Says whether an interface is held by tc filters, whoever did it. Errors: System.
+Status isStackHeld(int namespaceFd, uint32_t interfaceIndex, bool* held) noexcept;
 
 }  // namespace sluice

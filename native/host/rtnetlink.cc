@@ -346,8 +346,8 @@ Status addStackFilters(uint32_t index, uint32_t mark, bool found, StackFilters* 
   if (status.ok()) status = addStackFilter(index, made, Hook::Out, dropUnmarked);
   if (status.ok()) {
     *filters = made;
-  } else {
-    (void)removeStackFilters(index, made);
+  } else if (!found) {
+    (void)removeStackFilters(index, made);  // an interface that was closed before stays closed
   }
   return status;
 }

@@ -33,6 +33,8 @@ export interface ControllerOptions {
   readonly prepare?: (objects: readonly KubernetesObject[]) => readonly KubernetesObject[];
   /** Puts a table in force and answers with its generation. Errors: what it throws ends the reload. */
   readonly enforce: (table: CompiledTable) => number | Promise<number>;
+  /** The generation in force after an `enforce` that threw: it may have put the table before in force anew. */
+  readonly generation?: () => number;
 }
 
 /** How a reload ended. `refused` is what was thrown on the way, when it was no diagnostic. */
@@ -182,7 +184,7 @@ export class Controller {
 
       if (candidate.isOther || isAsked || this.#isBehind) {
         this.#isBehind = true;
-        this.#generation = await this.#options.enforce(candidate.table);
+        this.#generation = await this.#enforce(candidate.table);
         this.#isBehind = false;
         this.#since = new Date();
       }
@@ -196,6 +198,16 @@ export class Controller {
     } catch (thrown) {
       const refused = thrown instanceof Error ? thrown : new Error(String(thrown));
       return this.#failed({ ok: false, diagnostics, refused });
+    }
+  }
+
+  async #enforce(table: CompiledTable): Promise<number> {
+    const { enforce, generation } = this.#options;
+    try {
+      return await enforce(table);
+    } catch (error) {
+      this.#generation = generation?.() ?? this.#generation;
+      throw error;
     }
   }
 

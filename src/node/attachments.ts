@@ -1,6 +1,7 @@
 import type { FilteredInterface } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
 import { type Dataplane, zonesMax } from "../dataplane/dataplane.js";
+import { DataplaneError } from "../dataplane/errors.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
 import type { ZoneEstate } from "./estate.js";
 import { podText } from "./node-config.js";
@@ -28,13 +29,17 @@ export interface AttachmentsOptions {
  *
  * A change takes the new ones, then puts a table in force that knows them, then joins their ends, then
  * gives back what is not wanted any more: at no time does a frame pass unjudged, and those that stay
- * notice nothing. Only where a new one wants an interface that an old one holds does the old one go first.
+ * notice nothing. Only where a new one wants an interface that an old one holds does the old one go first;
+ * the kernel's own stack is kept off that interface meanwhile.
  */
 export class Attachments {
   readonly #options: AttachmentsOptions;
   #inherited: readonly ZoneEstate[] = [];
   #held: readonly Held[] = [];
   #table: CompiledTable | undefined;
+  /** What the data plane judges by: another than `#table` while a change is under way. */
+  #judging: CompiledTable | undefined;
+  #generation = 0;
   #isStarted = false;
   #slots = slotsMax;
   #nextZone = 0;
@@ -51,6 +56,11 @@ export class Attachments {
         pod: each.role === "endpoint" ? podText(wanted.pod) : null,
       })),
     );
+  }
+
+  /** Of the table in force. A change that has failed may have put the same one in force anew. */
+  get generation(): number {
+    return this.#generation;
   }
 
   /**
@@ -75,21 +85,24 @@ export class Attachments {
       interfaces.some((name) => contested.has(name)),
     );
 
-    for (const { open } of evicted) open.close();
     const opened = new Map<Attachment, Held>();
+    const letGo = this.#keepClosed(evicted, added);
     try {
+      for (const { open } of evicted) open.close();
       for (const each of added) opened.set(each, this.#open(each, [...before, ...opened.values()]));
       const next = wanted.map((each) => {
         const held = known.get(each.identity);
         return held === undefined ? opened.get(each)! : { ...held, wanted: each };
       });
       const generation = this.#swap(next, table);
-      for (const held of leave) if (!evicted.includes(held)) held.open.close();
+      for (const held of leave) if (!evicted.includes(held)) this.#giveBack(held);
       return generation;
     } catch (error) {
-      for (const { open } of opened.values()) open.close();
-      if (evicted.length > 0) this.#restore(before, evicted);
+      for (const held of opened.values()) this.#giveBack(held);
+      if (evicted.length > 0 || this.#judging !== this.#table) this.#restore(before, evicted);
       throw error;
+    } finally {
+      letGo();
     }
   }
 
@@ -126,6 +139,41 @@ export class Attachments {
     for (const { open } of held) open.close();
   }
 
+  /**
+   * Keeps the kernel's own stack off the interfaces that go from one attachment to another: it may know a
+   * way between them, by a bridge or a route. Returns what ends that.
+   */
+  #keepClosed(evicted: readonly Held[], added: readonly Attachment[]): () => void {
+    const { dataplane } = this.#options;
+    const wanted = new Set(added.flatMap(({ interfaces }) => interfaces));
+    const shared = evicted
+      .flatMap(({ wanted: { interfaces } }) => interfaces)
+      .filter((name) => wanted.has(name));
+    const guards: number[] = [];
+    const letGo = () => {
+      for (const linkId of guards.splice(0)) dataplane.removeLink(linkId);
+    };
+    try {
+      for (const name of shared) {
+        const linkId = closedLink(dataplane, name);
+        if (linkId !== undefined) guards.push(linkId);
+      }
+    } catch (error) {
+      letGo();
+      throw error;
+    }
+    return letGo;
+  }
+
+  /** Closes one of several: what goes wrong with it concerns no other. */
+  #giveBack({ wanted, open }: Held): void {
+    try {
+      open.close();
+    } catch (error) {
+      this.#options.tell(`${wanted.name}: not given back: ${(error as Error).message}`);
+    }
+  }
+
   /** Opens an attachment in a zone that no other has, and none has had lately. */
   #open(wanted: Attachment, others: readonly Held[]): Held {
     const { dataplane, tell } = this.#options;
@@ -148,6 +196,8 @@ export class Attachments {
   #swap(next: readonly Held[], table: CompiledTable): number {
     const { dataplane, swapped } = this.#options;
     const generation = dataplane.swapTable(table.blob, bindings(next, table));
+    this.#judging = table;
+    this.#generation = generation;
     const joined = new Set(this.#held.map(({ open }) => open));
     for (const { open, zone } of next) {
       if (joined.has(open)) continue;
@@ -161,7 +211,7 @@ export class Attachments {
     return generation;
   }
 
-  /** Takes again what had to go for what could not come. */
+  /** Takes again what had to go for what could not come, and judges by the table before. */
   #restore(before: readonly Held[], evicted: readonly Held[]): void {
     const table = this.#table;
     if (table === undefined) return;
@@ -187,6 +237,16 @@ export class Attachments {
 function slotsOf(attachments: number): number {
   const share = Math.floor(slotsTotal / Math.max(1, 2 * attachments));
   return Math.min(slotsMax, Math.max(slotsMin, share));
+}
+
+/** A link that carries nothing, and keeps the stack off; undefined where there is no such interface. */
+function closedLink(dataplane: Dataplane, name: string): number | undefined {
+  try {
+    return dataplane.addPacketLink({ interface: name, slots: 0 });
+  } catch (error) {
+    if (error instanceof DataplaneError && error.code === "ENODEV") return undefined;
+    throw error;
+  }
 }
 
 /** Says which link leads to which endpoint of a table; a pod that is not there has none. */

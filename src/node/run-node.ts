@@ -87,6 +87,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
       }
       return generation;
     },
+    generation: () => attachments.generation,
   });
   let missingBefore = "";
   const tellMissing = (): void => {

@@ -92,14 +92,14 @@ export class NodeBench {
   readonly folder = mkdtempSync(join(tmpdir(), "sluice-node-"));
   readonly node = createNamespace();
   readonly network = createNamespace();
-  readonly #pods = { a: createNamespace(), b: createNamespace(), c: createNamespace() };
+  readonly pods = { a: createNamespace(), b: createNamespace(), c: createNamespace() };
   readonly #children: ChildProcess[] = [];
   readonly socket = join(this.folder, "control.sock");
 
   constructor() {
     this.ip(this.network, "link add br0 type bridge");
     for (const name of pods) {
-      const namespaceFd = this.#pods[name];
+      const namespaceFd = this.pods[name];
       createVeth({ namespaceFd, name: "eth0" }, { namespaceFd: this.node, name: `in-${name}` });
       const outside = { namespaceFd: this.network, name: `port-${name}` };
       createVeth(outside, { namespaceFd: this.node, name: `out-${name}` });
@@ -117,8 +117,18 @@ export class NodeBench {
   }
 
   ip(namespace: number, words: string): string {
-    const enter = [`--net=/proc/${process.pid}/fd/${namespace}`, "--", "ip"];
-    return execFileSync("nsenter", [...enter, ...words.split(" ")], { encoding: "utf8" });
+    return this.inNamespace(namespace, "ip", ...words.split(" "));
+  }
+
+  inNamespace(namespace: number, ...words: string[]): string {
+    const enter = [`--net=/proc/${process.pid}/fd/${namespace}`, "--"];
+    return execFileSync("nsenter", [...enter, ...words], { encoding: "utf8" });
+  }
+
+  /** Starts what runs until the end of the test. */
+  start(namespace: number, ...words: string[]): void {
+    const enter = [`--net=/proc/${process.pid}/fd/${namespace}`, "--"];
+    this.#children.push(spawn("nsenter", [...enter, ...words], { stdio: "ignore" }));
   }
 
   /** Writes the config; `rest` follows the wires. */
@@ -130,9 +140,12 @@ export class NodeBench {
   }
 
   /** Starts `sluice run --config` on the node, and waits until it enforces. */
-  async run(config: string): Promise<{ child: ChildProcess; stderr: () => string }> {
-    const enter = [`--net=/proc/${process.pid}/fd/${this.node}`, "--", process.execPath, main];
-    const child = spawn("nsenter", [...enter, "run", "--config", config], {
+  async run(
+    config: string,
+    ...prefix: string[]
+  ): Promise<{ child: ChildProcess; stderr: () => string }> {
+    const enter = [`--net=/proc/${process.pid}/fd/${this.node}`, "--", ...prefix];
+    const child = spawn("nsenter", [...enter, process.execPath, main, "run", "--config", config], {
       env: { ...process.env, SLUICE_SOCKET: undefined },
     });
     this.#children.push(child);
@@ -158,7 +171,7 @@ export class NodeBench {
   }
 
   namespaceOf(host: Host): number {
-    return host === "peer" ? this.network : this.#pods[host];
+    return host === "peer" ? this.network : this.pods[host];
   }
 
   /** Runs a command against the control socket. */
@@ -193,7 +206,7 @@ export class NodeBench {
 
   close(): void {
     for (const child of this.#children) child.kill("SIGKILL");
-    for (const fd of [this.node, this.network, ...Object.values(this.#pods)]) closeDescriptor(fd);
+    for (const fd of [this.node, this.network, ...Object.values(this.pods)]) closeDescriptor(fd);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
