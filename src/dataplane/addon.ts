@@ -69,6 +69,8 @@ export interface Addon {
   netlink(namespaceFd: number, protocol: number, requests: Uint8Array): Uint8Array;
   /** Whether the kernel's own stack is kept off an interface, by what outlives this process. */
   holdStack(namespaceFd: number, index: number, hold: boolean): void;
+  isStackHeld(namespaceFd: number, index: number): boolean;
+  tryLock(fd: number): boolean;
   /** ProbeRequest records in, as many ProbeResult records out. */
   probe(requests: Uint8Array): Promise<Uint8Array>;
   /** Nanoseconds of each round trip, in the order they were made. */

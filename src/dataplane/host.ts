@@ -139,6 +139,18 @@ export function releaseStack(interfaceIndex: number): void {
   );
 }
 
+/** Says whether an interface is held by tc filters, whoever did it. */
+export function isStackHeld(interfaceIndex: number): boolean {
+  return native(`look at the filters of the interface ${interfaceIndex}`, () =>
+    addon().isStackHeld(-1, interfaceIndex),
+  );
+}
+
+/** Locks an open file until it is closed; false when another process has locked it. */
+export function tryLock(fd: number): boolean {
+  return native("lock a file", () => addon().tryLock(fd));
+}
+
 /** Asks what an interface can do. Errors: DataplaneError ENODEV when there is none of that name. */
 export function interfaceTraits(namespaceFd: number | undefined, name: string): InterfaceTraits {
   return native(`look at the interface ${name}`, () =>

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { CompiledTable } from "../control/controller.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
@@ -40,8 +41,9 @@ interface Socket {
  * Takes up the connections that sockets of this network namespace have by an interface's addresses, as
  * far as the table allows them. What it allows is judged again on its next packet, as after a swap.
  *
- * The kernel does not say who opened a connection: the other end did where something here listens on the
- * port.
+ * The kernel does not say who opened a connection. The other end did where something here listens on the
+ * port, or where the port is none that the kernel gives to those who ask for none: its server may have
+ * closed the door behind it.
  *
  * Errors: NetlinkError when the kernel does not list its sockets.
  */
@@ -60,6 +62,9 @@ export function adoptConnections(
       .filter(({ protocol, state }) => state === (protocol === TCP ? LISTEN : UNCONNECTED))
       .map(({ protocol, localPort }) => `${protocol}/${localPort}`),
   );
+  const [portsFirst, portsLast] = ephemeralPorts();
+  const isServer = ({ protocol, localPort }: Socket): boolean =>
+    open.has(`${protocol}/${localPort}`) || localPort < portsFirst || localPort > portsLast;
   const flows = sockets
     .filter(({ protocol, state }) =>
       protocol === TCP ? tracked.has(state) : state === ESTABLISHED,
@@ -67,7 +72,7 @@ export function adoptConnections(
     .filter(
       ({ local, remote }) => ownKeys.has(addressKey(local)) && !ownKeys.has(addressKey(remote)),
     )
-    .map((socket) => flowOf(socket, open.has(`${socket.protocol}/${socket.localPort}`)));
+    .map((socket) => flowOf(socket, isServer(socket)));
 
   const batch = new TupleBatch(flows.length);
   for (const { source, destination, protocol, destinationPort } of flows) {
@@ -127,6 +132,13 @@ function writeRecord(flow: Flow, zone: number, record: Uint8Array): void {
   record[SavedConnection.family] = flow.source.family;
   record[SavedConnection.state] = flow.state;
   record[SavedConnection.flags] = flow.protocol === TCP ? SAVED_NO_WINDOW : 0;
+}
+
+/** The first and the last port that the kernel gives to sockets that ask for none. */
+function ephemeralPorts(): readonly [first: number, last: number] {
+  const text = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8");
+  const [first = 0, last = 0] = text.trim().split(/\s+/).map(Number);
+  return [first, last];
 }
 
 /** Has the kernel list the sockets of a family and a protocol. Source: man 7 sock_diag. */

@@ -59,6 +59,15 @@ export class SidecarAttachment implements Attachment {
   /** Errors: also RefusalError; NetlinkError when the kernel takes an address or a route from nobody. */
   open(dataplane: Dataplane, tell: (line: string) => void, slots: number): OpenAttachment {
     const place = new SidecarPlace(this.#config.interface, this.#config.stateFolder);
+    return place.exclusively(() => this.#open(place, dataplane, tell, slots));
+  }
+
+  #open(
+    place: SidecarPlace,
+    dataplane: Dataplane,
+    tell: (line: string) => void,
+    slots: number,
+  ): OpenAttachment {
     const found = place.find();
     const taking = new Taking({ config: this.#config, place, dataplane, tell, slots });
     if (found.kind === "standing" && dataplane.inherits(frontLink(found))) {
@@ -94,8 +103,16 @@ export function restoreInterface(
   tell: (line: string) => void,
 ): boolean {
   const place = new SidecarPlace(interfaceName, stateFolder);
+  return place.exclusively(() => restorePlace(place, tell));
+}
+
+function restorePlace(place: SidecarPlace, tell: (line: string) => void): boolean {
+  const { name: interfaceName } = place;
   const found = place.find();
-  if (found.kind === "nothing") return false;
+  if (found.kind === "nothing") {
+    place.forget();
+    return false;
+  }
   if (place.isHeld(found)) {
     throw new RefusalError(
       "environment",
@@ -278,6 +295,8 @@ class Taking {
       const texts = unknown.map(formatAddress).join(", ");
       this.#say(`has ${texts}, which ${podText(pod)} has not: what it sends from there is dropped`);
     }
+    const others = this.#place.otherWays();
+    if (others.length > 0) this.#say(`nobody judges what goes by ${others.join(", ")}`);
     // Whoever has stood here before knows them better than the kernel.
     if (!adopt || this.#isSuccession) return;
     const { adopted, denied } = adoptConnections(this.#dataplane, table, zone, own);
@@ -294,7 +313,11 @@ class Taking {
       this.#say("stays in place, and nothing passes: sluice sidecar --restore undoes it");
       return;
     }
-    this.#giveBack();
+    try {
+      this.#place.exclusively(() => this.#giveBack());
+    } catch (error) {
+      this.#giveUp(error as Error);
+    }
   }
 
   #undo(cause: Error): void {
@@ -312,10 +335,13 @@ class Taking {
       this.tellRefused(this.#place.giveBack(found, () => this.#removeLinks()));
       this.#place.release(found.uplink.index);
     } catch (error) {
-      this.#removeLinks();
-      const { message } = error as Error;
-      this.#say(`not put back: ${message}: nothing passes: try sluice sidecar --restore`);
+      this.#giveUp(error as Error);
     }
+  }
+
+  #giveUp({ message }: Error): void {
+    this.#removeLinks();
+    this.#say(`not put back: ${message}: nothing passes: try sluice sidecar --restore`);
   }
 
   #keep(linkId: number, kind: string): { linkId: number; kind: string } {

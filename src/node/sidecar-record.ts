@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import {
   closeSync,
+  constants,
+  fstatSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -13,6 +15,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { RefusalError } from "../control/refusal.js";
+import { tryLock } from "../dataplane/host.js";
 import type { InterfaceState } from "./interface-state.js";
 
 /**
@@ -37,6 +40,10 @@ const entryKinds = ["addresses", "nextHops", "routes", "neighbours"] as const;
 
 /** Where records are kept when nobody says otherwise. */
 export const defaultStateFolder = "/run/sluice";
+
+/** How long a change of another process is waited for: such as one that puts everything back. */
+const lockWaitMs = 10_000;
+const lockPauseMs = 10;
 
 /** The record of one interface of this process's network namespace. */
 export class RecordFile {
@@ -85,16 +92,64 @@ export class RecordFile {
       renameSync(next, this.path);
     } catch (error) {
       rmSync(next, { force: true });
-      throw new RefusalError(
-        "environment",
-        `cannot keep the state of ${this.#interface} in ${this.#folder}: ${(error as Error).message}`,
-        "name a folder that can be written to with --state-dir",
-      );
+      throw this.#cannotKeep(error as Error);
     }
   }
 
   remove(): void {
     rmSync(this.path, { force: true });
+  }
+
+  /**
+   * Does something while no other process does anything to the same interface: two that start at once, or
+   * one that starts while another ends, would undo each other's steps. A process that is killed lets go.
+   *
+   * Errors: RefusalError when another one does not come to an end.
+   */
+  exclusively<Result>(act: () => Result): Result {
+    const path = `${this.path}.lock`;
+    const fd = this.#lock(path);
+    try {
+      return act();
+    } finally {
+      rmSync(path, { force: true });
+      closeSync(fd);
+    }
+  }
+
+  /** Returns the descriptor of a lock that is ours until it is closed. */
+  #lock(path: string): number {
+    const { O_CREAT, O_RDWR, O_NOFOLLOW } = constants;
+    for (let waitedMs = 0; ; waitedMs += lockPauseMs) {
+      let fd: number;
+      try {
+        mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
+        fd = openSync(path, O_CREAT | O_RDWR | O_NOFOLLOW, 0o600);
+      } catch (error) {
+        throw this.#cannotKeep(error as Error);
+      }
+      // Whoever had it before may have removed the file: then it is nobody's lock any more.
+      if (tryLock(fd) && fstatSync(fd).ino === statSync(path, { throwIfNoEntry: false })?.ino) {
+        return fd;
+      }
+      closeSync(fd);
+      if (waitedMs >= lockWaitMs) {
+        throw new RefusalError(
+          "environment",
+          `another process is at work on ${this.#interface}`,
+          "wait for it to end",
+        );
+      }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lockPauseMs);
+    }
+  }
+
+  #cannotKeep(error: Error): RefusalError {
+    return new RefusalError(
+      "environment",
+      `cannot keep the state of ${this.#interface} in ${this.#folder}: ${error.message}`,
+      "name a folder that can be written to with --state-dir",
+    );
   }
 
   #decode(text: string): SidecarRecord | undefined {

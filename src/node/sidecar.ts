@@ -1,5 +1,5 @@
 import { RefusalError } from "../control/refusal.js";
-import { holdStack, releaseStack } from "../dataplane/host.js";
+import { holdStack, isStackHeld, releaseStack } from "../dataplane/host.js";
 import {
   copySysctls,
   deleteLink,
@@ -12,6 +12,7 @@ import {
 } from "./interface-move.js";
 import {
   IFF_LOOPBACK,
+  IFF_UP,
   type InterfaceState,
   type LinkState,
   readInterface,
@@ -38,6 +39,8 @@ const ETHERNET = 1;
 /** What stands upon an interface and would go on past us. */
 const stackedKinds = new Set(["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"]);
 const frontKinds = new Set(["tun", "veth"]);
+
+const aliasStart = "sluice: uplink of ";
 
 /** What an interface that was there first is called while another has its name: 15 letters at most. */
 export function uplinkName(index: number): string {
@@ -68,12 +71,17 @@ export class SidecarPlace {
     this.#file = new RecordFile(stateFolder, interfaceName);
   }
 
+  /** Does something while no other process changes this place. Errors: RefusalError. */
+  exclusively<Result>(act: () => Result): Result {
+    return this.#file.exclusively(act);
+  }
+
   /** Looks what is there. Errors: RefusalError when the record cannot be trusted. */
   find(): Found {
     const links = readLinks();
     const kept = this.#file.read();
     const uplink =
-      links.find(({ index }) => index === kept?.uplink) ??
+      links.find((link) => link.index === kept?.uplink && this.#isTaken(link)) ??
       links.find(({ alias }) => alias === this.#alias);
     if (uplink === undefined) return { kind: "nothing" };
     const record = kept?.uplink === uplink.index ? kept : undefined;
@@ -136,7 +144,17 @@ export class SidecarPlace {
       front: 0,
       state,
     });
-    holdStack(state.index);
+    try {
+      holdStack(state.index);
+    } catch (error) {
+      this.forget(); // nothing has been done
+      throw error;
+    }
+  }
+
+  /** Drops the record of what is not there any more. */
+  forget(): void {
+    this.#file.remove();
   }
 
   /**
@@ -177,6 +195,26 @@ export class SidecarPlace {
     const result = attach();
     if (found.record !== undefined) refresh(found.front.index, found.record.state);
     return result;
+  }
+
+  /** Interfaces of this namespace that carry frames and have no sidecar. */
+  otherWays(): string[] {
+    const links = readLinks();
+    const taken = new Set(
+      links
+        .filter(({ alias }) => alias.startsWith(aliasStart))
+        .flatMap(({ index, alias }) => [
+          alias.slice(aliasStart.length),
+          uplinkName(index),
+          innerName(index),
+        ]),
+    );
+    return links
+      .filter(
+        ({ flags, name }) =>
+          (flags & IFF_UP) !== 0 && (flags & IFF_LOOPBACK) === 0 && !taken.has(name),
+      )
+      .map(({ name }) => name);
   }
 
   /** Whether a process that lives has taken the frames of what was found. */
@@ -234,7 +272,7 @@ export class SidecarPlace {
   /** Opens an interface that has been given back: it is as if nobody had been here. */
   release(uplink: number): void {
     releaseStack(uplink);
-    this.#file.remove();
+    this.forget();
   }
 
   /** Notes that the front is about to lose what it has; says what that is. */
@@ -253,6 +291,14 @@ export class SidecarPlace {
     return state;
   }
 
+  /**
+   * Whether an interface that a record speaks of is the one that was taken. It may be one that has never
+   * been: namespaces and interfaces get the numbers of those that have gone.
+   */
+  #isTaken({ alias, index }: Link): boolean {
+    return alias === this.#alias || isStackHeld(index);
+  }
+
   #isFront(link: Link, uplink: Link): boolean {
     const named = link.name === frontName(uplink.index) || link.name === this.name;
     return named && link.index !== uplink.index && frontKinds.has(link.kind);
@@ -260,7 +306,7 @@ export class SidecarPlace {
 
   /** On the uplink, where it outlives the record. */
   get #alias(): string {
-    return `sluice: uplink of ${this.name}`;
+    return `${aliasStart}${this.name}`;
   }
 
   #refuse(reason: string, remedy: string): RefusalError {

@@ -6,7 +6,7 @@ import { connect, createServer as createTcpServer } from "node:net";
 import { createInterface } from "node:readline";
 
 const [mode, ...words] = process.argv.slice(2);
-const modes = { serve, load, flood, hold };
+const modes = { serve, once, load, flood, hold };
 const end = modes[mode](...words);
 
 createInterface({ input: process.stdin }).on("line", (line) => {
@@ -34,6 +34,16 @@ function serve(httpPort, ...echoPorts) {
       socket.pipe(socket);
     }).listen(Number(port), "::");
   }
+  return { finish: async () => ({}) };
+}
+
+/** Echoes one TCP connection, and listens no more once it has it. */
+function once(port) {
+  const server = createTcpServer((socket) => {
+    server.close();
+    socket.on("error", () => {});
+    socket.pipe(socket);
+  }).listen(Number(port), "::", () => process.stdout.write("serving\n"));
   return { finish: async () => ({}) };
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { named, pause, until } from "./lab-harness.js";
@@ -186,6 +186,29 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     expect(await bench.end(strict)).toBe(0);
   });
 
+  // Goal: who came in by a port that is closed by now is not taken for somebody whom the pod has called.
+  test("adopts nothing that came in by a port that nobody listens on any more", async () => {
+    writeFileSync(join(bench.manifests, "policies.yaml"), allowEcho); // it may go out wherever it likes
+    const server = bench.traffic(bench.pod, "once", "5433");
+    await until("the server", () => server.out() === "serving\n");
+    const denied = bench.traffic(bench.network, "hold", "tcp", podAddresses[0], "5433");
+    await until("the connection", () => denied.out() === "connected\n");
+    await denied.say("before");
+    const running = await bench.sidecar("--adopt", "--established", "keep");
+    expect(running.err()).toContain("0 established connections adopted, 1 denied");
+    await denied.say("during");
+    expect(JSON.parse(await denied.say("end"))).toEqual({ before: true, during: false });
+    expect(await bench.end(running)).toBe(0);
+  });
+
+  test("names interfaces by which policy can be gone round", async () => {
+    bench.inPod("sh", "-ec", "ip link add other type veth peer name far; ip link set other up");
+    const running = await bench.sidecar();
+    expect(running.err()).toContain("nobody judges what goes by other");
+    expect(running.err()).not.toContain("far");
+    await bench.end(running);
+  });
+
   test("without /dev/net/tun a veth takes the interface's place", async () => {
     await bench.settled();
     const before = bench.seen();
@@ -236,6 +259,66 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     const restore = bench.start(bench.pod, ...bench.words("--restore"));
     expect(await bench.ended(restore)).toBe(4);
     expect(await bench.end(first)).toBe(0);
+  });
+
+  // Goal: of two that come at once one stands, and the other has changed nothing.
+  // Method: both are started together, again and again, while a denied client asks without a pause.
+  test("two that start at once, and one that starts while another ends", async () => {
+    await bench.settled();
+    const before = bench.seen();
+    await bench.serve();
+    let last = await bench.sidecar();
+    const denied = flood();
+    for (let round = 0; round < 3; round++) {
+      const [ends, next] = [last, bench.start(bench.pod, ...bench.words())];
+      ends.child.kill();
+      const rival = bench.start(bench.pod, ...bench.words());
+      const decided = (each: Running) =>
+        each.child.exitCode !== null || each.out().includes("ready\n");
+      await until("one of them stands", () => decided(next) && decided(rival));
+      expect(await bench.ended(ends)).toBe(0);
+      const [stands, ...more] = [next, rival].filter(({ child }) => child.exitCode === null);
+      expect(more, "both stand").toEqual([]);
+      last = stands ?? (await bench.sidecar());
+      await denied.say(`standing ${round}`);
+      await pause(200);
+      await denied.say(`${round} stood`);
+      expect(bench.seen()).toEqual(before);
+      expect(bench.inPod("tc", "filter", "show", "dev", "sluice-up2", "ingress")).toContain("bpf");
+    }
+    expect(await bench.end(last)).toBe(0);
+    expect(bench.seen()).toEqual(before);
+    const { marks, runs }: Flood = JSON.parse(await denied.say("end"));
+    for (let round = 0; round < 3; round++) {
+      const [from, to] = [marks[`standing ${round}`]!, marks[`${round} stood`]!];
+      expect(runs.filter((run) => run[1] >= from && run[0] < to)).toEqual([]);
+    }
+    expect(readdirSync(bench.state)).toEqual([]);
+  });
+
+  // Goal: what was written down of a namespace that has gone is not done to one that got its number.
+  test("a record of another namespace with the same number", async () => {
+    await bench.settled();
+    const gone = new SidecarBench();
+    try {
+      gone.inPod("ip", "address", "add", "10.99.0.1/16", "dev", "eth0");
+      await gone.end(await gone.sidecar(), "SIGKILL");
+      const number = bench.inPod("stat", "-Lc", "%i", "/proc/self/ns/net").trim();
+      const [record] = readdirSync(gone.state);
+      mkdirSync(bench.state);
+      copyFileSync(join(gone.state, record!), join(bench.state, `sidecar-eth0-${number}.json`));
+    } finally {
+      gone.close();
+    }
+    const before = bench.seen();
+    const restore = bench.start(bench.pod, ...bench.words("--restore"));
+    expect(await bench.ended(restore)).toBe(0);
+    expect(restore.out()).toBe("eth0 needs nothing\n");
+    expect(readdirSync(bench.state)).toEqual([]);
+    const running = await bench.sidecar();
+    expect(bench.seen()).toEqual(before);
+    expect(await bench.end(running)).toBe(0);
+    expect(bench.seen()).toEqual(before);
   });
 
   test("--restore undoes what a killed process has left, also without its record", async () => {
