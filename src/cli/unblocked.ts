@@ -16,10 +16,11 @@ export function unblocked(io: Io): Io {
   return fd === undefined ? io : { ...io, stderr: new Messages(fd) };
 }
 
-/** Undefined for a socket, for which Node does not wait either. */
+/** Undefined where there is none: what is written then waits in Node's memory. */
 function descriptorThatDoesNotWait(): number | undefined {
   const kind = fstatSync(standardError);
-  if (kind.isFile()) return standardError;
+  // A socket, such as the journal's, does not wait since `process.stderr` has been made of it.
+  if (kind.isFile() || kind.isSocket()) return standardError;
   if (!kind.isFIFO() && !kind.isCharacterDevice()) return undefined;
   try {
     // Opened anew, so that whoever shares the old descriptor goes on waiting as it did.
@@ -41,7 +42,9 @@ class Messages implements Output {
 
   write(chunk: string | Uint8Array): boolean {
     const told = this.#lost > 0 ? `sluice: ${this.#lost} messages could not be written\n` : "";
-    if (this.#take(this.#rest) && this.#take(Buffer.concat([Buffer.from(told), bytesOf(chunk)]))) {
+    this.#take(this.#rest);
+    // A message never begins within another.
+    if (this.#rest.length === 0 && this.#take(Buffer.concat([Buffer.from(told), bytesOf(chunk)]))) {
       this.#lost = 0;
     } else {
       this.#lost++;
