@@ -11,6 +11,7 @@ import {
   IFA_FLAGS,
   IFF_UP,
   type InterfaceState,
+  isAdvertised,
   isStatic,
   neighbourKey,
   RTA_GATEWAY,
@@ -27,6 +28,7 @@ import {
   routeKey,
   SELF,
   unsureFlags,
+  withMetric,
 } from "./interface-state.js";
 import {
   attribute,
@@ -68,6 +70,9 @@ const IFLA_PROP_LIST = 52;
 const IFLA_ALT_IFNAME = 53;
 /** NOARP, PROMISC, ALLMULTI and MULTICAST: flags that somebody chose. */
 const chosenFlags = 0x80 | 0x100 | 0x200 | 0x1000;
+
+/** Behind the metric that the kernel gives to routes of router advertisements, 1024 unless told otherwise. */
+const COPIES_METRIC = 1_025;
 
 /** Rounds in which what the kernel made or left by itself is put right. */
 const roundsMax = 4;
@@ -343,13 +348,15 @@ function additions(state: InterfaceState, index: number): Request[] {
       flags: NLM_F_CREATE | NLM_F_REPLACE,
       what: "add a next hop",
     })),
-    ...[...state.routes].sort(byDependence).map((entry) => ({
-      type: RTM_NEWROUTE,
-      body: retargetRoute(entry, SELF, index),
-      flags: create,
-      what: `add a route of table ${tableOf(entry)}`,
-      allows: ["EEXIST"],
-    })),
+    ...behindTheKernels(state.routes)
+      .sort(byDependence)
+      .map((entry) => ({
+        type: RTM_NEWROUTE,
+        body: retargetRoute(entry, SELF, index),
+        flags: create,
+        what: `add a route of table ${tableOf(entry)}`,
+        allows: ["EEXIST"],
+      })),
     ...state.neighbours.map((entry) => ({
       type: RTM_NEWNEIGH,
       body: retargetNeighbour(entry, index),
@@ -358,6 +365,23 @@ function additions(state: InterfaceState, index: number): Request[] {
       // A learnt one can be learnt again.
       ...(isStatic(entry) ? {} : { allows: "any" as const }),
     })),
+  ];
+}
+
+/**
+ * Gives routes that a router has told of metrics behind those that the kernel gives them. Such a route is
+ * the kernel's own: where a copy stands in its place, it cannot make it at the next advertisement, and
+ * heeds nothing else in that. A copy is good for as long as it was to be, and each has a metric of its own
+ * since routes of one metric become one.
+ */
+function behindTheKernels(routes: readonly Uint8Array[]): Uint8Array[] {
+  const copies = new Map<string, Uint8Array>();
+  for (const route of routes) {
+    if (isAdvertised(route) && !copies.has(routeKey(route))) copies.set(routeKey(route), route);
+  }
+  return [
+    ...routes.filter((route) => !isAdvertised(route)),
+    ...[...copies.values()].map((route, index) => withMetric(route, COPIES_METRIC + index)),
   ];
 }
 

@@ -113,6 +113,7 @@ const addressFlags = IFA_F_NODAD | 0x10 | 0x100 | 0x200 | 0x400;
 export const routeBodyBytes = 12;
 const RTA_OIF = 4;
 export const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
 export const RTA_MULTIPATH = 9;
 const RTA_CACHEINFO = 12;
 export const RTA_VIA = 18;
@@ -128,6 +129,7 @@ const nextHopHeadBytes = 8;
 const RTM_F_CLONED = 0x200;
 const RT_TABLE_LOCAL = 255;
 const RTPROT_KERNEL = 2;
+const RTPROT_RA = 9;
 const clockTicksPerSecond = 100;
 
 export const neighbourBodyBytes = 12;
@@ -205,9 +207,28 @@ export function addressKey(body: Uint8Array): string {
   return keyOf(rebuilt(body, addressBodyBytes, sure), addressBodyBytes, IFA_CACHEINFO);
 }
 
-/** What a route is, without how long it is for. */
+/** What a route is, without how long it is for; of one that a router told of, also without its metric. */
 export function routeKey(body: Uint8Array): string {
-  return keyOf(body, routeBodyBytes, RTA_EXPIRES);
+  const kept = isAdvertised(body)
+    ? rebuilt(
+        body,
+        routeBodyBytes,
+        attributesOf(body, routeBodyBytes).filter(({ type }) => type !== RTA_PRIORITY),
+      )
+    : body;
+  return keyOf(kept, routeBodyBytes, RTA_EXPIRES);
+}
+
+/** Whether a route stems from a router advertisement. */
+export function isAdvertised(route: Uint8Array): boolean {
+  return route[0] === AF_INET6 && route[5] === RTPROT_RA;
+}
+
+/** Gives a route another metric. */
+export function withMetric(route: Uint8Array, metric: number): Uint8Array {
+  const others = attributesOf(route, routeBodyBytes).filter(({ type }) => type !== RTA_PRIORITY);
+  const priority = { type: RTA_PRIORITY, data: word(metric) };
+  return rebuilt(route, routeBodyBytes, sorted([...others, priority]));
 }
 
 /** Whether a neighbour was written down by somebody, and not learnt. */

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -48,6 +49,28 @@ echo 1 > ipv4/conf/eth0/proxy_arp
 echo 2 > ipv4/conf/eth0/rp_filter
 echo 0 > ipv6/conf/eth0/accept_ra
 echo 12345 > ipv4/neigh/eth0/base_reachable_time_ms
+`;
+
+/** Sends the advertisement of a router fe80::9N, by which 2001:db8:N::/64 is on its link. */
+const advertisement = `
+import socket, struct, sys
+number = int(sys.argv[1])
+def sum16(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return 0xffff - total
+ends = socket.inet_pton(10, "fe80::9%d" % number) + socket.inet_pton(10, "ff02::1")
+mac = bytes([2, 0, 0, 0, 0, 0x90 + number])
+prefix = socket.inet_pton(10, "2001:db8:%d::" % number)
+rest = struct.pack("!BBHII", 64, 0, 1800, 0, 0) + bytes([1, 1]) + mac
+rest += bytes([3, 4, 64, 0xc0]) + struct.pack("!III", 3600, 1800, 0) + prefix
+length = 4 + len(rest)
+check = sum16(ends + struct.pack("!II", length, 58) + bytes([134, 0, 0, 0]) + rest)
+packet = struct.pack("!IHBB", 6 << 28, length, 58, 255) + ends
+packet += bytes([134, 0]) + struct.pack("!H", check) + rest
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(("eth0", 0))
+link.send(bytes.fromhex("333300000001") + mac + b"\\x86\\xdd" + packet)
 `;
 
 const allowEcho = `
@@ -232,6 +255,38 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     expect(await bench.end(again)).toBe(0);
     expect(bench.seen()).toEqual(before);
     expect(bench.interfaces()).toEqual(["eth0", "lo"]);
+  });
+
+  // Goal: the kernel goes on to heed routers, while a sidecar stands and after it.
+  // Method: routers that each tell of a prefix and of themselves; an address under each prefix shows who was heard.
+  test("router advertisements are heard before, during and after", async () => {
+    bench.inPod(
+      "sh",
+      "-c",
+      "cd /proc/sys/net/ipv6/conf/eth0 && echo 1 > accept_ra && echo 0 > forwarding",
+    );
+    const advertise = async (number: number): Promise<void> => {
+      const words = ["python3", "-c", advertisement, String(number)];
+      execFileSync("nsenter", [...bench.enter(bench.network), ...words]);
+      await until(`an address of router ${number}`, () =>
+        bench.inPod("ip", "-6", "address").includes(`2001:db8:${number}:`),
+      );
+    };
+    const gateways = () => [...bench.inPod("ip", "-6", "route").matchAll(/fe80::9\d/g)].map(String);
+    await bench.settled();
+    await advertise(1);
+    const running = await bench.sidecar();
+    const [before] = gateways();
+    expect(before).toBe("fe80::91");
+    await advertise(1);
+    await advertise(2);
+    expect(new Set(gateways())).toEqual(new Set(["fe80::91", "fe80::92"]));
+    await bench.end(running);
+    expect(running.err()).not.toContain("not put back");
+    expect(new Set(gateways())).toEqual(new Set(["fe80::91", "fe80::92"]));
+    await advertise(3);
+    // None has become one of several hops that last for ever.
+    expect(bench.inPod("ip", "-6", "route")).not.toContain("nexthop");
   });
 
   test.each([
