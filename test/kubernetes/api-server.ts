@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { ApiObject } from "./api-objects.js";
 import { makeCertificates } from "./certificates.js";
 
@@ -69,6 +70,7 @@ export class ApiServer {
   pieceBytes = Number.POSITIVE_INFINITY;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #raw = new Set<Duplex>();
   readonly #watches = new Set<Watch>();
   readonly #objects = new Map<string, Map<string, ApiObject>>();
   readonly #events = new Map<string, WatchEvent[]>();
@@ -86,6 +88,11 @@ export class ApiServer {
     const { ca, server } = makeCertificates();
     this.ca = ca;
     this.#server = createServer(server, (request, answer) => this.#answer(request, answer));
+    // Those that are still shaking hands count, too: a server that goes away does not wait for them.
+    this.#server.on("connection", (socket) => {
+      this.#raw.add(socket);
+      socket.on("close", () => this.#raw.delete(socket));
+    });
     this.#server.on("secureConnection", (socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
@@ -108,7 +115,7 @@ export class ApiServer {
     for (const timer of this.#timers) clearInterval(timer);
     this.#timers.clear();
     const closed = new Promise((resolve) => this.#server.close(resolve));
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of [...this.#sockets, ...this.#raw]) socket.destroy();
     await closed;
     this.#watches.clear();
   }
