@@ -25,6 +25,8 @@ export interface Attachment {
    * in its stead, also for another pod.
    */
   readonly identity: string;
+  /** Whether it can go on in the place of another that has yielded. */
+  follows?(other: Attachment): boolean;
   /**
    * Takes the interfaces. Nothing passes from then on, until the first table is in force and the ends
    * are joined. `slots` is what each of its interfaces may have of PacketLinkOptions' slots.
@@ -44,6 +46,8 @@ export interface OpenAttachment {
   joined?(zone: number, table: CompiledTable): void;
   /** Prepares for the process's death, once frames are judged. Errors: DataplaneError. */
   started?(): void;
+  /** Lets go for one that follows it: all stays in place, closed. */
+  yield?(): void;
   /** Puts everything back as it was. */
   close(): void;
 }

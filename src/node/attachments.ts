@@ -88,7 +88,10 @@ export class Attachments {
     const opened = new Map<Attachment, Held>();
     const letGo = this.#keepClosed(evicted, added);
     try {
-      for (const { open } of evicted) open.close();
+      for (const { wanted: old, open } of evicted) {
+        if (isFollowed(old, added) && open.yield !== undefined) open.yield();
+        else open.close();
+      }
       for (const each of added) opened.set(each, this.#open(each, [...before, ...opened.values()]));
       const next = wanted.map((each) => {
         const held = known.get(each.identity);
@@ -136,7 +139,7 @@ export class Attachments {
   close(): void {
     const held = this.#held;
     this.#held = [];
-    for (const { open } of held) open.close();
+    for (const each of held) this.#giveBack(each);
   }
 
   /**
@@ -147,6 +150,7 @@ export class Attachments {
     const { dataplane } = this.#options;
     const wanted = new Set(added.flatMap(({ interfaces }) => interfaces));
     const shared = evicted
+      .filter((each) => !isFollowed(each.wanted, added))
       .flatMap(({ wanted: { interfaces } }) => interfaces)
       .filter((name) => wanted.has(name));
     const guards: number[] = [];
@@ -237,6 +241,11 @@ export class Attachments {
 function slotsOf(attachments: number): number {
   const share = Math.floor(slotsTotal / Math.max(1, 2 * attachments));
   return Math.min(slotsMax, Math.max(slotsMin, share));
+}
+
+/** Whether one of those that come takes over the place of one that goes. */
+function isFollowed(old: Attachment, added: readonly Attachment[]): boolean {
+  return added.some((each) => each.follows?.(old) ?? false);
 }
 
 /** A link that carries nothing, and keeps the stack off; undefined where there is no such interface. */

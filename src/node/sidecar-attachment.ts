@@ -56,6 +56,12 @@ export class SidecarAttachment implements Attachment {
     return JSON.stringify(["sidecar", name, link, onStop, stateFolder]);
   }
 
+  follows(other: Attachment): boolean {
+    if (!(other instanceof SidecarAttachment)) return false;
+    const { interface: name, stateFolder } = other.#config;
+    return name === this.#config.interface && stateFolder === this.#config.stateFolder;
+  }
+
   /** Errors: also RefusalError; NetlinkError when the kernel takes an address or a route from nobody. */
   open(dataplane: Dataplane, tell: (line: string) => void, slots: number): OpenAttachment {
     const place = new SidecarPlace(this.#config.interface, this.#config.stateFolder);
@@ -223,6 +229,7 @@ class Taking {
         { name: uplinkName(this.#uplink), linkId: this.#outside, role: "uplink" },
       ],
       joined: (zone, table) => this.#joined(zone, table),
+      yield: () => this.#removeLinks(),
       close: () => this.#close(),
     };
   }

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { named, pause, until } from "./lab-harness.js";
+import { main, named, pause, until } from "./lab-harness.js";
 import {
   podAddresses,
   type Running,
@@ -222,6 +222,55 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     await denied.say("during");
     expect(JSON.parse(await denied.say("end"))).toEqual({ before: true, during: false });
     expect(await bench.end(running)).toBe(0);
+  });
+
+  // Goal: a sidecar that a reload has stand otherwise, or that cannot, is not open for an instant.
+  // Method: a config that changes what is done at the end, while a denied client asks without a pause; the
+  // workload's namespace counts the datagrams that it gets.
+  test("a sidecar of a config that changes stays closed", async () => {
+    await bench.serve();
+    const path = join(bench.folder, "sluice.yaml");
+    const configure = (pod: string, onStop: string) =>
+      writeFileSync(
+        path,
+        `apiVersion: sluice/v1
+kind: NodeConfig
+manifests: [${bench.manifests}]
+watch: never
+sidecars:
+  - { pod: ${pod}, interface: eth0, onStop: ${onStop}, stateDir: ${bench.state} }
+`,
+      );
+    configure("shop/database", "restore");
+    const words = ["run", "--config", path, "--socket", "none"];
+    const running = bench.start(bench.pod, process.execPath, main, ...words);
+    await bench.ready(running);
+    const received = () => {
+      const [names = [], values = []] = bench
+        .inPod("cat", "/proc/net/snmp")
+        .split("\n")
+        .filter((line) => line.startsWith("Udp:"))
+        .map((line) => line.split(" "));
+      return Number(values[names.indexOf("InDatagrams")]);
+    };
+    const denied = flood();
+    await pause(200);
+    const before = received();
+    for (const [round, onStop] of ["block", "restore", "block", "restore"].entries()) {
+      configure("shop/database", onStop);
+      running.child.kill("SIGHUP");
+      const said = `generation ${round + 2} is in force`;
+      await until(said, () => running.err().includes(said));
+    }
+    await pause(100);
+    expect(received()).toBe(before);
+    expect(JSON.parse(await denied.say("end")).runs).toEqual([]);
+    const allowed = bench.traffic(bench.network, "load", "1", ...urls);
+    await pause(300);
+    expect(JSON.parse(await allowed.say("end"))).toMatchObject({ failed: 0 });
+    expect(running.err()).not.toContain("not put back");
+    expect(await bench.end(running)).toBe(0);
+    expect(bench.interfaces()).toEqual(["eth0", "lo"]);
   });
 
   test("names interfaces by which policy can be gone round", async () => {
