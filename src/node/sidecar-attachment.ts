@@ -87,6 +87,7 @@ export class SidecarAttachment implements Attachment {
         "stop that one first",
       );
     }
+    if (found.kind !== "nothing") taking.findClosed();
     if (found.kind === "standing" && taking.resume(found)) return taking.opened();
     if (found.kind !== "nothing") {
       tell(`${this.name}: left half taken by a process that has gone: put right`);
@@ -150,6 +151,8 @@ class Taking {
   #outside = 0;
   #uplink = 0;
   #isSuccession = false;
+  /** Whether nothing passes the interface if nothing comes of this. */
+  #staysClosed = false;
 
   constructor(given: {
     readonly config: SidecarConfig;
@@ -165,7 +168,15 @@ class Taking {
     this.#slots = given.slots;
   }
 
-  /** Takes an interface as it was before any sidecar. Errors: it is then so again. */
+  /**
+   * Notes that a process has left the interface closed. Should this one not come to judge anything, it is not
+   * for it to open what nobody has opened.
+   */
+  findClosed(): void {
+    this.#staysClosed = true;
+  }
+
+  /** Takes an interface as it was before any sidecar. Errors: it is then so again, or closed as it was found. */
   take(): void {
     const state = this.#place.candidate();
     this.#uplink = state.index;
@@ -229,6 +240,9 @@ class Taking {
         { name: uplinkName(this.#uplink), linkId: this.#outside, role: "uplink" },
       ],
       joined: (zone, table) => this.#joined(zone, table),
+      started: () => {
+        this.#staysClosed = false;
+      },
       yield: () => this.#removeLinks(),
       close: () => this.#close(),
     };
@@ -315,9 +329,8 @@ class Taking {
       this.#removeLinks();
       return;
     }
-    if (this.#config.onStop === "block") {
-      this.#removeLinks();
-      this.#say("stays in place, and nothing passes: sluice sidecar --restore undoes it");
+    if (this.#config.onStop === "block" || this.#staysClosed) {
+      this.#leaveClosed();
       return;
     }
     try {
@@ -327,7 +340,16 @@ class Taking {
     }
   }
 
+  #leaveClosed(): void {
+    this.#removeLinks();
+    this.#say("stays in place, and nothing passes: sluice sidecar --restore undoes it");
+  }
+
   #undo(cause: Error): void {
+    if (this.#staysClosed) {
+      this.#leaveClosed();
+      return;
+    }
     try {
       this.#giveBack();
     } catch (error) {

@@ -273,6 +273,30 @@ sidecars:
     expect(bench.interfaces()).toEqual(["eth0", "lo"]);
   });
 
+  // Goal: what a killed process has left closed is not opened by a start that fails, at any of its steps.
+  // Method: a start that has to make the front anew, and may not load the program that it is told to use.
+  test("a start that fails after a kill leaves the interface closed", async () => {
+    await bench.settled();
+    const before = bench.seen();
+    await bench.serve();
+    await bench.end(await bench.sidecar(), "SIGKILL");
+    const few = ["setpriv", "--bounding-set", "-bpf,-sys_admin"];
+    for (const more of [[], ["--workers", "2"]]) {
+      const words = bench.words("--link", "af-xdp", ...more);
+      const running = bench.start(bench.pod, ...few, ...words);
+      expect(await bench.ended(running)).toBe(4);
+      expect(running.err()).toContain("EPERM");
+      const denied = flood();
+      await pause(200);
+      expect(JSON.parse(await denied.say("end")).runs).toEqual([]);
+    }
+    const next = await bench.sidecar();
+    expect(bench.seen()).toEqual(before);
+    expect(await bench.end(next)).toBe(0);
+    expect(bench.seen()).toEqual(before);
+    expect(bench.interfaces()).toEqual(["eth0", "lo"]);
+  });
+
   test("names interfaces by which policy can be gone round", async () => {
     bench.inPod("sh", "-ec", "ip link add other type veth peer name far; ip link set other up");
     const running = await bench.sidecar();
