@@ -11,18 +11,19 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstddef>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <new>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "native/host/namespaces.h"
@@ -204,9 +205,18 @@ class FilterHolders {
   }
 };
 
+// The number in "net:[4026531840]", which is what that link says; 0 where it cannot be read. Not by
+// stat(): the addon could not be loaded where the C library is older than 2.33 then.
 uint64_t ownNamespaceNumber() noexcept {
-  struct stat found = {};
-  return stat("/proc/thread-self/ns/net", &found) == 0 ? found.st_ino : 0;
+  constexpr std::string_view START = "net:[";
+  char text[64];
+  const ssize_t length = readlink("/proc/thread-self/ns/net", text, sizeof text);
+  const std::string_view link(text, length > 0 ? static_cast<size_t>(length) : 0);
+  uint64_t number = 0;
+  if (link.starts_with(START)) {
+    std::from_chars(link.data() + START.size(), link.data() + link.size(), number);
+  }
+  return number;
 }
 
 // Asks about an interface by one of ethtool's commands; false when it has no answer.
