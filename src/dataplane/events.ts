@@ -59,7 +59,7 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     return { family, bytes: buffer.slice(start, start + (family === 4 ? 4 : 16)) };
   };
   return {
-    timeUs: Number(view.getBigUint64(FlowEvent.timeUs, true)),
+    timeUs: wholeNumber(view.getBigUint64(FlowEvent.timeUs, true)),
     kind: flowEventKindWords[kind] ?? flowEventKindWords[FlowEventKind.Dropped],
     source: address(FlowEvent.source),
     destination: address(FlowEvent.destination),
@@ -72,8 +72,8 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     linkId: view.getUint16(FlowEvent.linkId, true),
     frameBytes: view.getUint32(FlowEvent.frameBytes, true),
     tcpFlags: view.getUint8(FlowEvent.tcpFlags),
-    totalPackets: Number(view.getBigUint64(FlowEvent.totalPackets, true)),
-    totalBytes: Number(view.getBigUint64(FlowEvent.totalBytes, true)),
+    totalPackets: wholeNumber(view.getBigUint64(FlowEvent.totalPackets, true)),
+    totalBytes: wholeNumber(view.getBigUint64(FlowEvent.totalBytes, true)),
     lostBefore: view.getUint32(FlowEvent.lostBefore, true),
   };
 }
@@ -83,4 +83,9 @@ const sides = [[], ["egress"], ["ingress"], ["egress", "ingress"]] as const;
 /** Names who denies, from the bits of a verdict. */
 export function sidesOf(bits: number): readonly ("egress" | "ingress")[] {
   return sides[bits & 3]!;
+}
+
+/** The nearest number that is exact: beyond it is no time and no count, but a broken clock. */
+function wholeNumber(value: bigint): number {
+  return Math.min(Number(value), Number.MAX_SAFE_INTEGER);
 }
