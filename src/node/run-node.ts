@@ -174,7 +174,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     });
     signals.onHangup = () => void reload();
     const end = await Promise.race([signals.untilStopped, succession.untilSucceeded]);
-    isLeft = end === undefined || (end === "SIGTERM" && (await succession.store()));
+    isLeft = await succession.end(end ?? undefined);
     return true;
   } finally {
     service.stopping();

@@ -36,6 +36,10 @@ export class Succession {
   readonly #store: DescriptorStore;
   #predecessor: Predecessor | undefined;
   #hasEntered = false;
+  #isEnding = false;
+  #isSucceeded = false;
+  /** Ends when whoever is just taking this place has, or has not. */
+  #handing: Promise<unknown> = Promise.resolve();
   #left: readonly ZoneEstate[] = [];
   #settle: () => void = () => {};
   /** Another process has taken this one's place. */
@@ -134,11 +138,23 @@ export class Succession {
     const path = `${socket ?? defaultSocket}.next`;
     if (!this.#hasEntered) throw new RefusalError("environment", "nothing is in force yet");
     offerPlace(path, {
-      alone,
-      stop: () => this.#pack(),
+      alone: (step) =>
+        alone(() => {
+          const handing = step();
+          this.#handing = handing.catch(() => {});
+          return handing;
+        }),
+      stop: () => {
+        if (this.#isEnding) throw new Error("it ends");
+        return this.#pack();
+      },
       resume: () => {
+        if (this.#isEnding) return;
         this.#options.attachments.start();
         host.tell("nobody has taken over: going on");
+      },
+      taken: () => {
+        this.#isSucceeded = true;
       },
     }).then(
       (isTaken) => {
@@ -150,10 +166,20 @@ export class Succession {
   }
 
   /**
+   * Nobody takes this place from now on. True when the interfaces are somebody else's by now, or whom the
+   * service manager starts next: they have to be left as they are.
+   */
+  async end(signal: NodeJS.Signals | undefined): Promise<boolean> {
+    this.#isEnding = true;
+    await this.#handing;
+    return this.#isSucceeded || (signal === "SIGTERM" && (await this.#storeAll()));
+  }
+
+  /**
    * Leaves everything to whom the service manager starts next, where it keeps descriptors. False when it
    * does not, or cannot: then the interfaces have to be given back.
    */
-  async store(): Promise<boolean> {
+  async #storeAll(): Promise<boolean> {
     if (!this.#hasEntered || !this.#store.isOffered) return false;
     try {
       const packed = this.#pack();

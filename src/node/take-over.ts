@@ -40,6 +40,8 @@ export interface Place {
   stop(): PackedEstate;
   /** Lets them go on: nobody took it. */
   resume(): void;
+  /** It is taken: no packet moves here any more. */
+  taken(): void;
 }
 
 /**
@@ -48,7 +50,7 @@ export interface Place {
  *
  * Errors: DataplaneError; from the promise ETIMEDOUT when nobody came.
  */
-export function offerPlace(path: string, { alone, stop, resume }: Place): Promise<boolean> {
+export function offerPlace(path: string, { alone, ...place }: Place): Promise<boolean> {
   rmSync(path, { force: true });
   const listener = listenForProcess(path);
   return (async () => {
@@ -59,13 +61,13 @@ export function offerPlace(path: string, { alone, stop, resume }: Place): Promis
       closeSync(listener);
       rmSync(path, { force: true });
     }
-    return alone(() => handOver(connection, { stop, resume }));
+    return alone(() => handOver(connection, place));
   })();
 }
 
 async function handOver(
   connection: number,
-  { stop, resume }: Pick<Place, "stop" | "resume">,
+  { stop, resume, taken }: Omit<Place, "alone">,
 ): Promise<boolean> {
   try {
     const { file, descriptors } = stop();
@@ -80,6 +82,7 @@ async function handOver(
     const { text } = await receiveDescriptors(connection, adoptMs);
     if (text !== "taken") throw new Error("the successor has gone");
     passDescriptors(connection, "yours");
+    taken();
     // It stays open until this process ends: that is what the successor waits for then.
     return true;
   } catch {

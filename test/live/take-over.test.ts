@@ -291,11 +291,25 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     await going.done();
   });
 
+  /** Starts one that may load no programs, so that filters have to hold the kernel off. */
+  const startLesser = (...words: string[]) =>
+    follow(enter(filter, "setpriv", "--bounding-set=-sys_admin,-bpf,-perfmon", ...words));
+
+  /** The filters that are there. */
+  const held = async () => {
+    const words = ["inside", "outside"].flatMap((name) => [
+      `filter show dev ${name} ingress`,
+      `filter show dev ${name} egress`,
+    ]);
+    const { stdout } = await finish(
+      enter(filter, "sh", "-c", words.map((each) => `tc ${each}`).join(";")),
+    );
+    return stdout;
+  };
+
   // Goal: filters, which no process holds, are in place whoever comes and goes, until nobody wants them.
   // Method: nobody here may load programs; one successor wants an interface that is not there, besides.
   test("where filters hold the kernel off, they stay; what the next one does not want is given back", async () => {
-    const start = (...words: string[]) =>
-      follow(enter(filter, "setpriv", "--bounding-set=-sys_admin,-bpf,-perfmon", ...words));
     const config = (...wires: (readonly [string, string])[]): string[] => {
       const path = join(folder, "node-config");
       const items = wires.map(([inside, outside], index) =>
@@ -307,44 +321,55 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
       );
       return [process.execPath, main, "run", "--config", path, "--socket", socket, "--take-over"];
     };
-    const held = async () => {
-      const words = ["inside", "outside"].flatMap((name) => [
-        `filter show dev ${name} ingress`,
-        `filter show dev ${name} egress`,
-      ]);
-      const { stdout } = await finish(
-        enter(filter, "sh", "-c", words.map((each) => `tc ${each}`).join(";")),
-      );
-      return stdout;
-    };
     createVeth({ namespaceFd: filter, name: "left" }, { namespaceFd: filter, name: "right" });
-    const before = start(...flags([]));
+    const before = startLesser(...flags([]));
     await until("the first", before.isReady);
     const filters = await held();
     expect(filters.split("\n").length).toBeGreaterThan(8);
     const knocking = await knock();
     const going = await transfer(1);
 
-    const broken = start(...config(["inside", "outside"], ["nowhere", "right"]));
+    const broken = startLesser(...config(["inside", "outside"], ["nowhere", "right"]));
     await until("its end", () => broken.child.exitCode !== null);
     expect(broken.said.text).toContain("outside: af-packet (taken over)");
     expect(broken.child.exitCode).toBe(4);
     await until("the one before", () => before.said.text.includes("going on"));
     expect(await held()).toBe(filters);
 
-    const next = start(...config(["inside", "outside"]));
+    const next = startLesser(...config(["inside", "outside"]));
     await until("the next", next.isReady);
     expect(await held()).toBe(filters);
     expect(before.child.exitCode).toBe(0);
     await going.done();
     expect(knocking.answers()).toEqual([]);
 
-    const other = start(...config(["left", "right"]));
+    const other = startLesser(...config(["left", "right"]));
     await until("the other", other.isReady);
     expect(await held()).toBe("");
     other.child.kill("SIGTERM");
     await until("the end", () => other.child.exitCode !== null);
     expect(other.child.exitCode).toBe(0);
+  });
+
+  test("one that is told to end while another takes its place ends when it is clear whose that is", async () => {
+    for (const isTaken of [false, true]) {
+      const before = startLesser(...flags([]));
+      await until("the first", before.isReady);
+      const filters = await held();
+      const guest = await askForPlace(socket, () => {});
+      for (const descriptor of guest!.estate.descriptors) closeDescriptor(descriptor);
+      before.child.kill("SIGTERM");
+      await pause(300);
+      expect(before.child.exitCode).toBe(null);
+      if (isTaken) await guest!.taken();
+      guest!.close();
+      await until("its end", () => before.child.exitCode !== null);
+      expect(before.child.exitCode, before.said.text).toBe(0);
+      expect(await held()).toBe(isTaken ? filters : "");
+    }
+    const after = await first();
+    await (await transfer(1)).done();
+    expect(after.child.exitCode).toBe(null);
   });
 
   test("with nobody there it starts like any other; with errors the one before goes on", async () => {
