@@ -25,8 +25,14 @@ function statusText(status: ControlStatus, io: Io): string {
     lines.push(red(`the last reload changed nothing: ${sanitize(status.lastError)}\n`));
   }
   lines.push(
-    `${status.endpoints} endpoints, ${status.connections} connections (new tables: ${status.established}), ${status.flowsLost} flow records lost\n`,
+    `${status.endpoints} endpoints, ${status.connections} connections (new tables: ${status.established}; the denied: ${status.deny}), ${status.flowsLost} flow records lost\n`,
   );
+  if (status.mode === "audit") {
+    lines.push(red("mode audit: policies that do not say otherwise are told of, not enforced\n"));
+  }
+  if (status.audited > 0) {
+    lines.push(`${status.audited} connections let through that audited policies deny\n`);
+  }
   if (status.failOpen.length > 0) {
     const names = status.failOpen.map(sanitize).join(", ");
     lines.push(red(`fail open (unjudged when this process dies): ${names}\n`));

@@ -132,7 +132,12 @@ export class Lab {
     if (this.#table === undefined) throw new LabError("environment", "no table is in force yet");
     const start = performance.now();
     const generation = this.#controller.status.generation;
-    const probes = await probePods([...this.#running.values()], this.#table, specs);
+    const probes = await probePods(
+      [...this.#running.values()],
+      this.#table,
+      specs,
+      this.#options.dataplane?.deny ?? "drop",
+    );
     return {
       ok: probes.every((each) => each.agrees),
       generation,

@@ -1,4 +1,5 @@
 import { getSystemErrorName } from "node:util";
+import type { Deny } from "../dataplane/dataplane.js";
 import { type Probe, type ProbeAnswer, probe } from "../dataplane/host.js";
 import { deniedByEgress, deniedByIngress, type Table, TupleBatch } from "../dataplane/table.js";
 import { type Address, addressKey, formatAddress, parseAddress } from "../net/address.js";
@@ -29,6 +30,9 @@ const secondTimeoutMs = 2_000;
 /**
  * Tries connections with real packets and compares each with what the table says.
  *
+ * `deny` is what the sender of a denied packet hears: where it is told, a refusal is a denial; where
+ * it is not, a refusal can only have come from the other end, so the packet got there.
+ *
  * Shape:  a row a probe, in order; without `specs` every ordered pair of pods, both families, ICMP
  *         and each port that the receiver's containers declare.
  * Errors: LabError when a spec names what the lab does not have.
@@ -37,6 +41,7 @@ export async function probePods(
   pods: readonly RunningPod[],
   table: Table,
   specs: readonly ProbeSpec[] | undefined,
+  deny: Deny,
 ): Promise<ProbeRow[]> {
   const planned = specs === undefined ? allPairs(pods) : specs.map((spec) => plan(spec, pods));
   const batch = new TupleBatch(planned.length);
@@ -55,7 +60,7 @@ export async function probePods(
       answers[index] = second[place]!;
     });
   }
-  return planned.map((each, index) => row(each, verdicts[index]!, answers[index]!));
+  return planned.map((each, index) => row(each, verdicts[index]!, answers[index]!, deny));
 }
 
 function request(planned: PlannedProbe, timeoutMs?: number): Probe {
@@ -70,11 +75,14 @@ function request(planned: PlannedProbe, timeoutMs?: number): Probe {
   };
 }
 
-function row(planned: PlannedProbe, verdict: number, answer: ProbeAnswer): ProbeRow {
+function row(planned: PlannedProbe, verdict: number, answer: ProbeAnswer, deny: Deny): ProbeRow {
   const expected = verdict === 0 ? "allow" : "deny";
-  // A refusal has come from the other end, so the packet got there.
-  const observed =
-    answer.outcome === "failed" ? "error" : answer.outcome === "timed-out" ? "deny" : "allow";
+  const observed = {
+    answered: "allow",
+    "timed-out": "deny",
+    refused: deny === "reject" ? "deny" : "allow",
+    failed: "error",
+  } as const;
   return {
     id: planned.id,
     src: planned.from.ref,
@@ -88,13 +96,13 @@ function row(planned: PlannedProbe, verdict: number, answer: ProbeAnswer): Probe
       ...((verdict & deniedByEgress) === 0 ? [] : (["egress"] as const)),
       ...((verdict & deniedByIngress) === 0 ? [] : (["ingress"] as const)),
     ],
-    observed,
+    observed: observed[answer.outcome],
     outcome:
       answer.outcome === "failed" && answer.errno !== 0
         ? getSystemErrorName(-answer.errno)
         : answer.outcome,
     roundTripUs: answer.roundTripUs,
-    agrees: expected === observed,
+    agrees: expected === observed[answer.outcome],
   };
 }
 

@@ -1,8 +1,20 @@
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
-import { ipObstacle, labObstacle, named, pause, until } from "./lab-harness.js";
+import type { ProbeReport } from "../../src/lab/protocol.js";
+import {
+  Bench,
+  finish,
+  ipObstacle,
+  labObstacle,
+  main,
+  named,
+  pause,
+  threeTier,
+  until,
+} from "./lab-harness.js";
 import { manifests, NodeBench, startSockets, wire } from "./node-bench.js";
 import { podAddresses, SidecarBench } from "./sidecar-harness.js";
 
@@ -142,5 +154,91 @@ describe.skipIf(obstacle !== undefined)(named("modes of a sidecar", obstacle), (
     expect(await bench.end(running)).toBe(0);
     expect([bench.seen(), bench.interfaces()]).toEqual(before);
     expect(await ask("tcp", podAddresses[0])).toBe("connected");
+  });
+
+  test("comes and goes at a reload, beside a wire that stays", async () => {
+    await bench.settled();
+    await bench.serve();
+    bench.inPod("ip", "link", "add", "in-w", "type", "veth", "peer", "name", "to-w");
+    bench.inPod("ip", "link", "add", "out-w", "type", "veth", "peer", "name", "from-w");
+    for (const name of ["in-w", "to-w", "out-w", "from-w"]) {
+      bench.inPod("ip", "link", "set", name, "up", "addrgenmode", "none");
+    }
+    const before = [bench.seen(), bench.interfaces()];
+    const config = join(bench.folder, "sluice.yaml");
+    const write = (sidecars: string) =>
+      writeFileSync(
+        config,
+        `apiVersion: sluice/v1\nkind: NodeConfig\nmanifests: [manifests]\nwatch: never\nsocket: none\ndeny: reject\nwires:\n  - { pod: shop/payment, inside: in-w, outside: out-w }\n${sidecars}`,
+      );
+    write("");
+    const running = bench.start(bench.pod, ...bench.words().slice(0, 2), "run", "--config", config);
+    await bench.ready(running);
+    const ask = async (): Promise<string | undefined> => {
+      const [host, port] = [podAddresses[0], "5433"];
+      const asked = startSockets(["nsenter", ...bench.enter(bench.network)], "tcp", host, port);
+      await until("an answer", () => asked.lines().length > 0, 20_000);
+      return asked.lines()[0];
+    };
+    expect(await ask()).toBe("connected");
+    write("sidecars:\n  - { pod: shop/database, interface: eth0, stateDir: state }\n");
+    running.child.kill("SIGHUP");
+    await until(running.err(), () => running.err().includes("generation 2 is in force"));
+    expect(await ask()).toBe("ECONNREFUSED");
+    write("");
+    running.child.kill("SIGHUP");
+    await until("the third table", () => running.err().includes("generation 3 is in force"));
+    expect([bench.seen(), bench.interfaces()]).toEqual(before);
+    expect(await ask()).toBe("connected");
+    expect(await bench.end(running)).toBe(0);
+  });
+});
+
+// Goal: a lab's probes and its flow log are right in every mode.
+// Method: the three tiers, every pair of pods tried with real packets.
+describe.skipIf(labObstacle !== undefined)(named("modes of a lab", labObstacle), () => {
+  let bench: Bench;
+  beforeEach(() => {
+    bench = new Bench();
+  });
+  afterEach(() => bench?.close());
+
+  const probes = async (...words: string[]): Promise<ProbeReport> => {
+    const up = await bench.run("lab", "up", "-f", threeTier, ...words);
+    expect(up.code, up.stderr).toBe(0);
+    const { code, stdout } = await bench.run("lab", "probe", "-o", "json");
+    const report = JSON.parse(stdout) as ProbeReport;
+    expect(report.probes.filter((each) => !each.agrees)).toEqual([]);
+    expect(code).toBe(0);
+    return report;
+  };
+
+  test("--deny reject: what is denied is refused, and still denied", async () => {
+    const denied = (await probes("--deny", "reject")).probes.filter(
+      ({ expected }) => expected === "deny",
+    );
+    const told = denied.filter(({ outcome }) => outcome === "refused");
+    for (const protocol of ["TCP", "ICMP"]) {
+      for (const mark of [".", ":"]) {
+        const some = told.filter((each) => each.protocol === protocol && each.srcIP.includes(mark));
+        expect(some.length, `${protocol} with ${mark}`).toBeGreaterThan(0);
+      }
+    }
+  });
+
+  test("--mode audit: everything is answered, and what would be denied is told of", async () => {
+    const report = await probes("--mode", "audit");
+    expect(new Set(report.probes.map(({ outcome }) => outcome))).toEqual(new Set(["answered"]));
+    const ask = (...words: string[]) => {
+      const env = { ...bench.env, SLUICE_SOCKET: undefined };
+      const all = [main, ...words, "--lab", "default", "-o", "json"];
+      return finish(spawn(process.execPath, all, { env }));
+    };
+    const told = await ask("observe", "--verdict", "AUDIT", "--last", "1000");
+    expect(told.stdout.split("\n").length, told.stderr).toBeGreaterThan(50);
+    const status = JSON.parse((await ask("status")).stdout);
+    expect(status).toMatchObject({ mode: "audit" });
+    expect(status.audited).toBeGreaterThan(50);
+    expect(status.drops["policy-ingress"] ?? 0).toBe(0);
   });
 });
