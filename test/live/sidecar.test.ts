@@ -1,7 +1,16 @@
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { tryLock } from "../../src/dataplane/host.js";
 import { main, named, pause, until } from "./lab-harness.js";
 import {
   podAddresses,
@@ -421,6 +430,22 @@ sidecars:
       const [from, to] = [marks[`standing ${round}`]!, marks[`${round} stood`]!];
       expect(runs.filter((run) => run[1] >= from && run[0] < to)).toEqual([]);
     }
+    expect(readdirSync(bench.state)).toEqual([]);
+  });
+
+  // Method: the lock of another process that is at work on the interface.
+  test("one that starts while another process changes the interface waits for that", async () => {
+    await bench.settled();
+    const number = bench.inPod("stat", "-Lc", "%i", "/proc/self/ns/net").trim();
+    mkdirSync(bench.state);
+    const lock = openSync(join(bench.state, `sidecar-eth0-${number}.json.lock`), "w", 0o600);
+    expect(tryLock(lock)).toBe(true);
+    const running = bench.start(bench.pod, ...bench.words());
+    await pause(1_500);
+    expect(bench.interfaces()).toEqual(["eth0", "lo"]);
+    closeSync(lock);
+    await bench.ready(running);
+    expect(await bench.end(running)).toBe(0);
     expect(readdirSync(bench.state)).toEqual([]);
   });
 
