@@ -6,6 +6,8 @@ import { addon, type NativeTable } from "./addon.js";
 export const deniedByEgress = 1;
 export const deniedByIngress = 2;
 
+const answersBytes = 16_384;
+
 /**
  * A compiled table, opened by the native checker, that judges the first packets of flows.
  *
@@ -13,6 +15,8 @@ export const deniedByIngress = 2;
  */
 export class Table {
   readonly #native: NativeTable;
+  #answers = new ArrayBuffer(0);
+  #answersUsed = 0;
 
   private constructor(native: NativeTable) {
     this.#native = native;
@@ -28,18 +32,31 @@ export class Table {
    * Judges every tuple in one native call.
    *
    * Shape: a byte a tuple, in order: `deniedByEgress` | `deniedByIngress`, 0 when allowed.
+   * Owner: the caller; nobody writes to it again, but other answers may share its `buffer`.
    */
   classify(batch: TupleBatch): Uint8Array {
-    const verdicts = new Uint8Array(batch.count);
+    const verdicts = this.#answer(batch.count);
     this.#native.classify(batch.bytes, verdicts);
     return verdicts;
   }
 
   /** Judges every tuple as `classify` does, as if audited policies were enforced too. */
   audit(batch: TupleBatch): Uint8Array {
-    const verdicts = new Uint8Array(batch.count);
+    const verdicts = this.#answer(batch.count);
     this.#native.audit(batch.bytes, verdicts);
     return verdicts;
+  }
+
+  /** Takes bytes for answers: small ones lie side by side, since memory of its own costs more to get. */
+  #answer(bytes: number): Uint8Array {
+    if (bytes > answersBytes / 4) return new Uint8Array(bytes);
+    if (this.#answersUsed + bytes > this.#answers.byteLength) {
+      this.#answers = new ArrayBuffer(answersBytes);
+      this.#answersUsed = 0;
+    }
+    const answer = new Uint8Array(this.#answers, this.#answersUsed, bytes);
+    this.#answersUsed += bytes;
+    return answer;
   }
 
   /** Finds the leaf numbers of each tuple's addresses: two a tuple, source first. */

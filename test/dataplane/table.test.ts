@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { pathManifests } from "../../src/cli/bench-workload.js";
+import { compile } from "../../src/compiler/compile.js";
 import { Table, TupleBatch } from "../../src/dataplane/table.js";
 import { TableHeader } from "../../src/layout/layout.gen.js";
+import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
 
 describe("Table", () => {
@@ -11,6 +14,34 @@ describe("Table", () => {
     expect(() => Table.open(new Uint8Array(TableHeader.bytes))).toThrow(
       expect.objectContaining({ code: "table-magic" }),
     );
+  });
+
+  // Goal: an answer stays what it was, though answers share memory: more of them than one piece holds,
+  // of all sizes, and with one piece taken away.
+  test("keeps no answer in the place of another", () => {
+    const { objects } = parseManifests(pathManifests, "web.yaml");
+    const compiled = compile({ objects });
+    if (!compiled.ok) throw new Error("the manifests compile");
+    const table = Table.open(compiled.blob);
+    const [client, server] = [parseAddress("192.0.2.1")!, parseAddress("100.64.0.1")!];
+    const batch = new TupleBatch();
+    const answers: { readonly got: Uint8Array; readonly want: number[] }[] = [];
+    for (let size = 0; size < 6_000; size = Math.ceil(size * 1.1 + 1)) {
+      for (const allowed of [0, 1]) {
+        batch.clear();
+        const want = Array.from({ length: size }, (_, at) => (at % 3 === allowed ? 0 : 2));
+        for (const bits of want) batch.push(client, server, 6, bits === 0 ? 443 : 80);
+        answers.push({ got: table.classify(batch), want });
+        answers.push({ got: table.audit(batch), want });
+      }
+    }
+    for (const { got, want } of answers) expect([...got]).toEqual(want);
+
+    batch.clear();
+    batch.push(client, server, 6, 80);
+    const given = table.classify(batch);
+    structuredClone(given.buffer, { transfer: [given.buffer as ArrayBuffer] });
+    expect([...table.classify(batch)]).toEqual([2]);
   });
 });
 
