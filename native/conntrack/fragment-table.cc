@@ -153,8 +153,8 @@ FragmentVerdict* FragmentTable::verdictOf(const PacketView& view, uint8_t zone,
   return datagram != nullptr ? &datagram->verdict : nullptr;
 }
 
-void FragmentTable::forget(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept {
-  if (Datagram* datagram = find(keyOf(view, zone), nowUs)) datagram->expiresUs = 0;
+void FragmentTable::seal(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept {
+  if (Datagram* datagram = find(keyOf(view, zone), nowUs)) datagram->overlapped = true;
 }
 
 DropReason FragmentTable::follow(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept {

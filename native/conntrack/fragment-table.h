@@ -55,8 +55,9 @@ class FragmentTable {
   [[nodiscard]] FragmentVerdict* verdictOf(const PacketView& view, uint8_t zone,
                                            uint64_t nowUs) noexcept;
 
-  // Lets nothing more of a datagram through.
-  void forget(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept;
+  // Lets nothing more of a datagram through, nor another first fragment in its place: who has its
+  // start could put what follows that one behind it.
+  void seal(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept;
 
   // Says whether a later fragment may follow, and notes it. When its datagram is whole, it is
   // forgotten.

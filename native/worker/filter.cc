@@ -406,7 +406,7 @@ void Filter::judgeLaterFragment(const PacketView& view, const LinkContext& from,
     // Which connection an error was about is not known any more.
     if (judgement.passes() && verdict->related) judgement.reason = DropReason::FragmentOrphan;
     if (!judgement.passes()) {
-      fragments_.forget(view, from.zone, nowUs);
+      fragments_.seal(view, from.zone, nowUs);
       return;
     }
     verdict->generation = table.generation;
