@@ -71,8 +71,12 @@ TEST("fragments: a datagram that a newer table denies gets no further") {
         continue;
       }
       CHECK(late.reason == DropReason::PolicyEgress && late.deniedBy == DENIED_BY_EGRESS);
-      CHECK(pod.fromPod(fragment(family, 1, 192, 30, false), 3).reason ==
-            DropReason::FragmentOrphan);
+      CHECK(pod.fromPod(fragment(family, 1, 192, 30, false), 3).reason == DropReason::PolicyEgress);
+      // Not even when it is allowed again, nor behind another start: its receiver has the old one.
+      pod.publish();
+      CHECK(pod.fromPod(fragment(family, 1, 0, 72, true), 4).reason == DropReason::FragmentOverlap);
+      CHECK(pod.fromPod(fragment(family, 1, 192, 30, false), 5).reason ==
+            DropReason::FragmentOverlap);
     }
   }
 }
