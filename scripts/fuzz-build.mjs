@@ -14,6 +14,7 @@ export const fuzzFolder = "build/Fuzz";
 export const fuzzTargets = {
   packet: { run: "fuzzPacket", mutate: "mutatePackets" },
   table: { run: "fuzzTable" },
+  connections: { run: "fuzzConnections" },
 };
 
 const compiler = (process.env.SLUICE_CLANG ?? "clang++").split(" ");

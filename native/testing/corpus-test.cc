@@ -40,6 +40,7 @@ void holds(const std::string& target, void (*run)(std::span<const uint8_t>)) {
 
 TEST("corpus: packets hold") { holds("packet", fuzzPacket); }
 TEST("corpus: tables hold") { holds("table", fuzzTable); }
+TEST("corpus: saved connections hold") { holds("connections", fuzzConnections); }
 
 TEST("corpus: the seeds are those that are made, beside what was found") {
   std::map<std::string, std::map<std::string, std::vector<uint8_t>>> made;

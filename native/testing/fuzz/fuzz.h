@@ -13,6 +13,7 @@ namespace sluice::testing {
 
 void fuzzPacket(std::span<const uint8_t> input);
 void fuzzTable(std::span<const uint8_t> input);
+void fuzzConnections(std::span<const uint8_t> input);
 
 // Changes an input in place the way that suits the target; returns its new length. `mutateBytes` is
 // libFuzzer's own.

@@ -1,6 +1,8 @@
 #include "native/testing/fuzz/seeds.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <initializer_list>
 #include <utility>
 
@@ -466,12 +468,75 @@ void addTableSeeds(std::vector<Seed>& seeds) {
                   {HEADER, SET, place(SectionId::trieV6Entries) + 1, 0}}));
 }
 
+// Connections of the connections target, between the pod and the server, as they are saved.
+void addConnectionSeeds(std::vector<Seed>& seeds) {
+  const auto add = [&seeds](const char* name, uint8_t family, uint8_t settings,
+                            const SavedConnection& saved) {
+    Bytes bytes(1 + sizeof saved, settings);
+    std::memcpy(bytes.data() + 1, &saved, sizeof saved);
+    seeds.push_back({"connections", name + std::string(family == 4 ? "-v4" : "-v6"), bytes});
+  };
+  constexpr uint8_t KEPT = 1;
+  constexpr uint8_t NOTHING_ALLOWED = 4;
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    const FrameBuilder ends(family, POD, SERVER, PROTOCOL_TCP);
+    SavedConnection tcp = {};
+    std::copy(ends.source.begin(), ends.source.end(), tcp.source);
+    std::copy(ends.destination.begin(), ends.destination.end(), tcp.destination);
+    tcp.remainingUs = 60'000'000;
+    tcp.totalPackets = 3;
+    tcp.totalBytes = 180;
+    tcp.generation = 7;
+    tcp.sourcePort = 40'000;
+    tcp.destinationPort = 5432;
+    tcp.protocol = PROTOCOL_TCP;
+    tcp.family = family;
+    tcp.state = static_cast<uint8_t>(ConnState::Established);
+    tcp.flags = SAVED_ACK_SEEN_OPENER | SAVED_ACK_SEEN_OTHER;
+    tcp.sentEnd[0] = tcp.ackMax[1] = 1'001;
+    tcp.sentEnd[1] = tcp.ackMax[0] = 5'001;
+    tcp.limit[0] = 60'000;
+    tcp.limit[1] = 64'000;
+    tcp.windowMax[0] = tcp.windowMax[1] = 59'000;
+    add("tcp-allowed", family, 0, tcp);
+    add("tcp-kept-though-denied-now", family, KEPT | NOTHING_ALLOWED, tcp);
+    add("tcp-cut", family, NOTHING_ALLOWED, tcp);
+    SavedConnection unjudged = tcp;
+    unjudged.generation = 8;
+    add("tcp-of-a-table-to-come", family, NOTHING_ALLOWED, unjudged);
+    SavedConnection begun = tcp;
+    begun.state = static_cast<uint8_t>(ConnState::SynSent);
+    begun.flags = SAVED_UNREPLIED;
+    begun.windowScale[0] = 7;
+    begun.windowScale[1] = 255;
+    begun.windowMax[1] = 0;
+    add("tcp-begun", family, 0, begun);
+    SavedConnection loose = tcp;
+    loose.flags = SAVED_NO_WINDOW;
+    add("tcp-without-windows", family, 0, loose);
+    SavedConnection udp = tcp;
+    udp.protocol = PROTOCOL_UDP;
+    udp.destinationPort = 53;
+    udp.state = static_cast<uint8_t>(ConnState::Replied);
+    udp.flags = 0;
+    add("udp-answered", family, 0, udp);
+    SavedConnection echo = udp;
+    echo.protocol = family == 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
+    echo.icmpKind = family == 4 ? 8 : 1;
+    echo.destinationPort = echo.sourcePort;
+    echo.state = static_cast<uint8_t>(ConnState::Unreplied);
+    echo.flags = SAVED_UNREPLIED;
+    add("echo-unanswered", family, 8, echo);
+  }
+}
+
 }  // namespace
 
 std::vector<Seed> allSeeds() {
   std::vector<Seed> seeds;
   addPacketSeeds(seeds);
   addTableSeeds(seeds);
+  addConnectionSeeds(seeds);
   return seeds;
 }
 
