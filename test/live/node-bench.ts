@@ -7,6 +7,7 @@ import {
   configureInterface,
   createNamespace,
   createVeth,
+  type Probe,
   type ProbeAnswer,
   probe,
 } from "../../src/dataplane/host.js";
@@ -18,6 +19,12 @@ export const hosts = { a: 1, b: 2, c: 3, peer: 9 } as const;
 export type Host = keyof typeof hosts;
 const pods = ["a", "b", "c"] as const;
 export type PodName = (typeof pods)[number];
+/** A TCP connection, and whether it is allowed. */
+export type Connection = readonly [from: Host, to: Host, port: number, isAllowed: boolean];
+
+/** How long to wait for what is denied, and for what is allowed. */
+const deniedMs = 600;
+const allowedMs = 10_000;
 
 const addressOf = (host: Host) => parseAddress(`10.9.0.${hosts[host]}`)!;
 
@@ -180,28 +187,48 @@ export class NodeBench {
   }
 
   /** For what is denied: short, since only the time tells. */
-  async connects(from: Host, to: Host, port: number, timeoutMs = 600): Promise<boolean> {
+  async connects(from: Host, to: Host, port: number, timeoutMs = deniedMs): Promise<boolean> {
     return (await this.try(from, to, port, timeoutMs)).outcome === "answered";
   }
 
   /** For what is allowed: a busy machine gets the time that it needs. */
   answers(from: Host, to: Host, port: number): Promise<boolean> {
-    return this.connects(from, to, port, 10_000);
+    return this.connects(from, to, port, allowedMs);
   }
 
-  async try(from: Host, to: Host, port: number, timeoutMs = 600): Promise<ProbeAnswer> {
-    const [answer] = await probe([
-      {
-        sourceNamespaceFd: this.namespaceOf(from),
-        source: addressOf(from),
-        destinationNamespaceFd: this.namespaceOf(to),
-        destination: addressOf(to),
-        protocol: 6,
-        port,
-        timeoutMs,
-      },
-    ]);
+  async try(from: Host, to: Host, port: number, timeoutMs = deniedMs): Promise<ProbeAnswer> {
+    const [answer] = await probe([this.#request(from, to, port, timeoutMs)]);
     return answer!;
+  }
+
+  /**
+   * Tries connections at the same time, and returns which were answered. One call, so that those to
+   * one port have one listener, which stays until the last is done.
+   */
+  async tryAll(connections: readonly Connection[]): Promise<Connection[]> {
+    const answers = await probe(
+      connections.map(([from, to, port, isAllowed]) =>
+        this.#request(from, to, port, isAllowed ? allowedMs : deniedMs),
+      ),
+    );
+    return connections.map(([from, to, port], index) => [
+      from,
+      to,
+      port,
+      answers[index]!.outcome === "answered",
+    ]);
+  }
+
+  #request(from: Host, to: Host, port: number, timeoutMs: number): Probe {
+    return {
+      sourceNamespaceFd: this.namespaceOf(from),
+      source: addressOf(from),
+      destinationNamespaceFd: this.namespaceOf(to),
+      destination: addressOf(to),
+      protocol: 6,
+      port,
+      timeoutMs,
+    };
   }
 
   close(): void {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { listFailOpen } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { ipObstacle, labObstacle, named, until } from "./lab-harness.js";
-import { type Host, NodeBench, wire } from "./node-bench.js";
+import { type Connection, NodeBench, wire } from "./node-bench.js";
 
 const obstacle =
   labObstacle ??
@@ -22,7 +22,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --config", obstacle), 
   const all = wire("a") + wire("b") + wire("c");
 
   async function expectPolicies(): Promise<void> {
-    const expected: readonly [from: Host, to: Host, port: number, isAllowed: boolean][] = [
+    const expected: readonly Connection[] = [
       // One connection over two wires, both of which follow it.
       ["a", "b", 80, true],
       ["a", "b", 81, false],
@@ -36,15 +36,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --config", obstacle), 
       ["peer", "c", 80, false],
       ["c", "peer", 99, true],
     ];
-    const tried = await Promise.all(
-      expected.map(async ([from, to, port, isAllowed]) => [
-        from,
-        to,
-        port,
-        await (isAllowed ? bench.answers(from, to, port) : bench.connects(from, to, port)),
-      ]),
-    );
-    expect(tried).toEqual(expected);
+    expect(await bench.tryAll(expected)).toEqual(expected);
   }
 
   test.each([
