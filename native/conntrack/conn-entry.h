@@ -59,6 +59,7 @@ struct alignas(64) ConnEntry {
   static constexpr uint8_t SYN_IGNORED = 8;           // `ignoredSyn…` hold a SYN let through
   static constexpr uint8_t ACK_SEEN_LOWER = 16;       // tcp[0].ackMax is known
   static constexpr uint8_t ACK_SEEN_HIGHER = 32;      // tcp[1].ackMax is known
+  static constexpr uint8_t AUDIT_UNTOLD = 64;         // nobody has been told of `auditedBy` yet
 
   ConnKey key;
   uint64_t expiresUs = 0;

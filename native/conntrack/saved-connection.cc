@@ -98,7 +98,10 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
   for (const FlagNames& names : FLAGS) {
     if ((entry.flags & names.entry) != 0) saved->flags |= names.saved;
   }
-  saved->flags |= static_cast<uint8_t>(entry.auditedBy << AUDITED_BY_SHIFT);
+  // What has not been told of is left for whoever takes it up to find, and tell.
+  if ((entry.flags & ConnEntry::AUDIT_UNTOLD) == 0) {
+    saved->flags |= static_cast<uint8_t>(entry.auditedBy << AUDITED_BY_SHIFT);
+  }
   for (size_t each = 0; each < 2; ++each) {
     const size_t end = each == 0 ? entry.opener() : 1u - entry.opener();
     saved->sentEnd[each] = entry.tcp[end].sentEnd;

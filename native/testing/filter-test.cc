@@ -218,6 +218,35 @@ TEST("filter: a connection that a newer table audits is told of once, by its fir
   CHECK(pod.fromNet(udpFrame(4, STRANGER, 9000, POD, 4000), 2).auditedBy == 0);
 }
 
+TEST("filter: what a newer table audits is told of on a packet that passes, swept before or not") {
+  for (const auto established : {Established::Recheck, Established::Cut}) {
+    OnePod pod({.established = established});
+    pod.publish(OnePod::Policy::AllowAll);
+    const auto fromStranger = [](uint8_t flags, uint32_t sequence) {
+      return tcpFrame(4, STRANGER, 22, POD, 4000,
+                      {.flags = flags, .sequence = sequence, .acknowledgement = 1001});
+    };
+    const auto ack = tcpFrame(4, POD, 4000, STRANGER, 22,
+                              {.flags = TCP_ACK, .sequence = 1001, .acknowledgement = 5001});
+    CHECK(pod.fromPod(tcpFrame(4, POD, 4000, STRANGER, 22, {.flags = TCP_SYN, .sequence = 1000}), 0)
+              .opened);
+    CHECK(pod.fromNet(fromStranger(TCP_SYN | TCP_ACK, 5000), 0).passes());
+    CHECK(pod.fromPod(ack, 0).passes());
+    pod.publish(OnePod::Policy::Audited);
+    while (pod.filter->sweep(*pod.table, 1)) {
+    }
+    // A segment that is dropped takes nothing away: the connection is judged anew on it.
+    const auto stray = pod.fromNet(fromStranger(TCP_ACK, 900'000'000), 1);
+    CHECK(stray.reason == DropReason::OutOfWindow);
+    CHECK(stray.auditedBy == 0 && stray.key.sourcePort == 22);
+    const auto told = pod.fromNet(fromStranger(TCP_ACK, 5001), 2);
+    CHECK(told.passes() && told.auditedBy == DENIED_BY_EGRESS && told.key.sourcePort == 4000);
+    CHECK(pod.filter->counters().audited.read() == 1);
+    const auto again = pod.fromPod(ack, 3);
+    CHECK(again.passes() && again.auditedBy == 0);
+  }
+}
+
 TEST("filter: the sender may be told of what policy denies, and of nothing else") {
   OnePod pod;
   const auto syn = tcpFrame(4, POD, 4000, STRANGER, 22, {.flags = TCP_SYN});

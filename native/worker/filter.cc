@@ -42,6 +42,15 @@ bool isRejectable(const PacketView& view, const Judgement& judgement) {
          (judgement.tcpFlags & TCP_RST) == 0;
 }
 
+// Tells of what a newer table audits on the first packet that passes: one that is dropped is
+// reported as that, and a sweep has none.
+void tellAudit(ConnEntry& entry, Judgement& judgement) {
+  if ((entry.flags & ConnEntry::AUDIT_UNTOLD) == 0) return;
+  entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNTOLD);
+  judgement.auditedBy = entry.auditedBy;
+  judgement.key = originalKeyOf(entry);
+}
+
 // The errors that tell a sender what became of its packet. Redirects and source quench would
 // steer it instead, and nobody sends them any more (RFC 6633, RFC 1812 section 5.2.7.2).
 bool reportsFate(const PacketView& view) {
@@ -377,8 +386,10 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     judgement.reason = DropReason::OutOfWindow;
     return;
   }
-  if (!view.fragmented) return;
-  admitFirst(view, from, nowUs, {.generation = table.generation, .related = true}, judgement);
+  if (view.fragmented) {
+    admitFirst(view, from, nowUs, {.generation = table.generation, .related = true}, judgement);
+  }
+  if (judgement.passes()) tellAudit(entry, judgement);
 }
 
 // Lets the later fragments of a datagram follow, whose first one passes.
@@ -464,6 +475,7 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   // A connection that was just opened has counted its first packet.
   if (entry != nullptr && judgement.passes() && !judgement.opened) {
     entry->count(judgement.frameBytes);
+    tellAudit(*entry, judgement);
   }
   if (view.fragmented && judgement.passes()) {
     const bool answers = isReply && !judgement.opened;
@@ -574,9 +586,10 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
       return false;
     }
     const DeniedBy audited = ends.auditedBy(table.view, key.protocol, key.destinationPort);
-    if (audited != 0 && audited != entry.auditedBy) {
-      judgement.auditedBy = audited;
-      judgement.key = key;
+    if (audited == 0) {
+      entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNTOLD);
+    } else if (audited != entry.auditedBy) {
+      entry.flags |= ConnEntry::AUDIT_UNTOLD;
     }
     entry.auditedBy = audited;
   }
