@@ -232,6 +232,10 @@ TEST("filter: what a newer table audits is told of on a packet that passes, swep
               .opened);
     CHECK(pod.fromNet(fromStranger(TCP_SYN | TCP_ACK, 5000), 0).passes());
     CHECK(pod.fromPod(ack, 0).passes());
+    const auto synOf = [](uint32_t sequence) {
+      return tcpFrame(4, POD, 4001, STRANGER, 22, {.flags = TCP_SYN, .sequence = sequence});
+    };
+    CHECK(pod.fromPod(synOf(1000), 0).opened);
     pod.publish(OnePod::Policy::Audited);
     while (pod.filter->sweep(*pod.table, 1)) {
     }
@@ -244,6 +248,9 @@ TEST("filter: what a newer table audits is told of on a packet that passes, swep
     CHECK(pod.filter->counters().audited.read() == 1);
     const auto again = pod.fromPod(ack, 3);
     CHECK(again.passes() && again.auditedBy == 0);
+    // Sent again with another number, a SYN begins the tracking anew, not the connection.
+    CHECK(pod.fromPod(synOf(2000), 4).auditedBy == DENIED_BY_EGRESS);
+    CHECK(pod.fromPod(synOf(3000), 5).auditedBy == 0);
   }
 }
 
