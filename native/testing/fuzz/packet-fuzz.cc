@@ -1,7 +1,8 @@
 // Target "packet": a sequence of frames with their links, times, offload headers and table swaps,
 // through the filter. What passes must be allowed by rules read one by one, or belong to what such
 // a packet has opened: a slow ledger of connections and fragments says so, from frames that a slow
-// reader has read. And a batch must be judged as its frames are one by one.
+// reader has read. A batch must be judged as its frames are one by one; and what a table audits is
+// marked, and passes and stays as without it.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -75,36 +76,77 @@ std::vector<SlowFlow> openersOf(const SlowFlow& flow, SlowRole role) {
   return {role == SlowRole::Opens ? flow : flow.reverse()};
 }
 
+// The packet that an error quotes, as it was sent; nothing when it belongs to no connection.
+std::optional<SlowFlow> quotedFlow(const SlowPacket& error, SlowRole* role) {
+  if (error.l4.size() < 8) return std::nullopt;
+  auto quoted = readSlowIp(std::span(error.l4).subspan(8), error.family, true);
+  if (!quoted || quoted->later()) return std::nullopt;
+  quoted->l4.resize(std::max<size_t>(quoted->l4.size(), 14));  // flags are not quoted always
+  const auto flow = flowOf(*quoted, role);
+  const bool belongs = flow && *role != SlowRole::Error && *role != SlowRole::Single;
+  return belongs ? flow : std::nullopt;
+}
+
+SlowFlow slowFlowOf(const FlowKey& key) {
+  return {key.family,          key.source, key.destination, key.protocol, key.sourcePort,
+          key.destinationPort, -1};
+}
+
+// What is in force, and when.
+struct Moment {
+  uint32_t policy = 0;
+  bool audits = false;
+  uint32_t generation = 0;
+  uint64_t us = SECOND;
+};
+
 // What has passed, kept the slow way.
 class Ledger {
  public:
-  Ledger(const World& world, bool loose, bool keep) : world_(world), loose_(loose), keep_(keep) {}
+  Ledger(const World& world, bool loose, Established established)
+      : world_(world), loose_(loose), keep_(established == Established::Keep) {}
 
   // Whether a frame may have passed; notes what follows from its having done so.
   const char* admit(const PacketRecord& record, std::span<const uint8_t> bytes,
-                    const LinkContext& from, uint32_t policy, uint64_t nowUs);
+                    const LinkContext& from, const Moment& now);
+  // Whether a frame that has been admitted is marked as it should be.
+  const char* checkMark(std::span<const uint8_t> bytes, const LinkContext& from,
+                        const Judgement& judgement, const Moment& now);
+  // Who would deny a first packet, were what is audited enforced.
+  [[nodiscard]] DeniedBy auditedBy(const SlowFlow& flow, const Moment& now) const {
+    return now.audits ? world_.auditedBy(now.policy, flow) : DeniedBy{0};
+  }
   // A connection that the filter says it has cut, named by a packet of it.
   void cut(std::span<const uint8_t> bytes);
+  // Whatever the policy denies has been cut.
+  void cutDenied(uint32_t policy) {
+    std::erase_if(flows_, [&](const auto& each) { return !world_.allows(policy, each.first); });
+  }
 
  private:
+  struct Connection {
+    uint64_t seenUs = 0;
+    DeniedBy told = 0;  // what was said to be audited when a packet of it passed last
+  };
   struct Datagram {
     std::vector<std::pair<size_t, size_t>> ranges;
     size_t end = SIZE_MAX;  // of the whole, once its last fragment was there
     uint64_t startedUs = 0;
+    uint32_t generation = 0;   // in force when its first fragment passed
+    std::vector<SlowFlow> by;  // first packets by which that may have passed
     [[nodiscard]] bool whole() const;
   };
   using DatagramName = std::tuple<int, AddressBytes, AddressBytes, uint32_t, int>;
 
   const char* admitArp(const SlowPacket& packet, std::span<const uint8_t> bytes,
                        const LinkContext& from) const;
-  const char* admitError(const SlowPacket& packet, const LinkContext& from, uint32_t policy,
-                         uint64_t nowUs);
+  const char* admitError(const SlowPacket& packet, const LinkContext& from, const Moment& now);
   const char* admitFlow(const SlowPacket& packet, const SlowFlow& flow, SlowRole role,
-                        uint32_t policy, uint64_t nowUs);
-  const char* admitFragment(const SlowPacket& packet, uint64_t nowUs);
+                        const Moment& now, std::vector<SlowFlow>* by);
+  const char* admitFragment(const SlowPacket& packet, const Moment& now, std::vector<SlowFlow> by);
   [[nodiscard]] bool exempt(const SlowPacket& packet, std::span<const uint8_t> bytes,
                             const LinkContext& from) const;
-  [[nodiscard]] bool known(const SlowFlow& flow, uint32_t policy, uint64_t nowUs) const;
+  [[nodiscard]] bool known(const SlowFlow& flow, const Moment& now) const;
   [[nodiscard]] int ownPod(const LinkContext& from) const {
     return from.role == LinkRole::Uplink ? -1 : from.endpointId == 0 ? POD_A : POD_B;
   }
@@ -112,7 +154,7 @@ class Ledger {
   const World& world_;
   bool loose_;
   bool keep_;
-  std::map<SlowFlow, uint64_t> flows_;  // by their first packet; when they were last seen
+  std::map<SlowFlow, Connection> flows_;  // by their first packet
   std::map<DatagramName, Datagram> datagrams_;
 };
 
@@ -127,14 +169,14 @@ bool Ledger::Datagram::whole() const {
   return at == end;
 }
 
-bool Ledger::known(const SlowFlow& flow, uint32_t policy, uint64_t nowUs) const {
+bool Ledger::known(const SlowFlow& flow, const Moment& now) const {
   const auto found = flows_.find(flow);
   if (found == flows_.end()) return false;
   const uint64_t livesUs = flow.protocol == 6                             ? 432'000 * SECOND
                            : flow.protocol == 17                          ? 120 * SECOND
                            : flow.protocol == (flow.family == 4 ? 1 : 58) ? 30 * SECOND
                                                                           : 600 * SECOND;
-  return nowUs - found->second <= livesUs && (keep_ || world_.allows(policy, flow));
+  return now.us - found->second.seenUs <= livesUs && (keep_ || world_.allows(now.policy, flow));
 }
 
 void Ledger::cut(std::span<const uint8_t> bytes) {
@@ -181,24 +223,18 @@ bool Ledger::exempt(const SlowPacket& packet, std::span<const uint8_t> bytes,
   return listener && near && groupV6(packet.destination);
 }
 
-const char* Ledger::admitError(const SlowPacket& packet, const LinkContext& from, uint32_t policy,
-                               uint64_t nowUs) {
+const char* Ledger::admitError(const SlowPacket& packet, const LinkContext& from,
+                               const Moment& now) {
   const uint8_t type = packet.l4[0];
   const bool fate =
       packet.family == 4 ? type == 3 || type == 11 || type == 12 : type >= 1 && type <= 4;
   if (!fate) return "an error that steers its receiver";
-  if (packet.l4.size() < 8) return "an error without a quote";
-  const auto quoted = readSlowIp(std::span(packet.l4).subspan(8), packet.family, true);
-  if (!quoted || quoted->later()) return "an error whose quote cannot be read";
   SlowRole role;
-  SlowPacket start = *quoted;
-  start.l4.resize(std::max<size_t>(start.l4.size(), 14));  // flags are not quoted always
-  const auto flow = flowOf(start, &role);
-  if (!flow || role == SlowRole::Error || role == SlowRole::Single) return "an error about none";
+  const auto flow = quotedFlow(packet, &role);
+  if (!flow) return "an error about none";
   if (flow->source != packet.destination) return "an error to somebody who sent nothing";
   const auto openers = openersOf(*flow, role);
-  if (std::ranges::none_of(openers,
-                           [&](const SlowFlow& opener) { return known(opener, policy, nowUs); })) {
+  if (std::ranges::none_of(openers, [&](const SlowFlow& opener) { return known(opener, now); })) {
     return "an error about an unknown connection";
   }
   const int reportedBy = world_.podOf(flow->destination, flow->family);
@@ -207,39 +243,50 @@ const char* Ledger::admitError(const SlowPacket& packet, const LinkContext& from
 }
 
 const char* Ledger::admitFlow(const SlowPacket& packet, const SlowFlow& flow, SlowRole role,
-                              uint32_t policy, uint64_t nowUs) {
+                              const Moment& now, std::vector<SlowFlow>* by) {
   const bool group = isGroup(packet.destination, packet.family);
+  const bool allowed = world_.allows(now.policy, flow);
   if (role == SlowRole::Single) {
-    return world_.allows(policy, flow) ? nullptr : "no rule allows this message";
+    *by = {flow};
+    return allowed ? nullptr : "no rule allows this message";
   }
   const bool pureAck = packet.protocol == 6 && (packet.l4[13] & 0x17) == 0x10;
   const bool mayOpen = role == SlowRole::Opens || (loose_ && pureAck);
   bool belongs = false;
   for (const SlowFlow& opener : openersOf(flow, role)) {
-    if (!known(opener, policy, nowUs)) continue;
-    flows_[opener] = nowUs;
+    if (!known(opener, now)) continue;
+    flows_[opener].seenUs = now.us;
+    by->push_back(opener);
     belongs = true;
   }
   // What could open a connection of its own may have done so.
-  if (belongs && !(mayOpen && world_.allows(policy, flow))) return nullptr;
+  if (belongs && !(mayOpen && allowed)) return nullptr;
   if (!mayOpen) return "it belongs to no connection";
-  if (!world_.allows(policy, flow)) return "no rule allows it";
+  if (!allowed) return "no rule allows it";
+  by->push_back(flow);
   // Who answers a group does so from an address of its own.
-  if (!group) flows_[flow] = nowUs;
+  if (!group) flows_[flow].seenUs = now.us;
   return nullptr;
 }
 
-const char* Ledger::admitFragment(const SlowPacket& packet, uint64_t nowUs) {
+const char* Ledger::admitFragment(const SlowPacket& packet, const Moment& now,
+                                  std::vector<SlowFlow> by) {
   const DatagramName name = {packet.family, packet.source, packet.destination, packet.id,
                              packet.family == 4 ? packet.protocol : 0};
   const uint64_t livesUs = (packet.family == 4 ? 30 : 60) * SECOND;
   const auto found = datagrams_.find(name);
-  const bool running = found != datagrams_.end() && nowUs - found->second.startedUs < livesUs &&
+  const bool running = found != datagrams_.end() && now.us - found->second.startedUs < livesUs &&
                        !found->second.whole();
   if (packet.later() && !running) return "a fragment without its first one";
   if (!packet.later() && running) return "a first fragment for the second time";
-  if (!packet.later()) datagrams_[name] = {{}, SIZE_MAX, nowUs};
+  if (!packet.later()) datagrams_[name] = {{}, SIZE_MAX, now.us, now.generation, std::move(by)};
   Datagram& datagram = datagrams_[name];
+  // Errors are by nobody: which connection they were about is not known any more.
+  const bool denied = std::ranges::none_of(
+      datagram.by, [&](const SlowFlow& flow) { return world_.allows(now.policy, flow); });
+  if (!keep_ && datagram.generation != now.generation && denied) {
+    return "a fragment of a datagram that is denied now";
+  }
   const size_t start = packet.offset;
   const size_t stop = start + packet.l4.size();
   for (const auto& [first, last] : datagram.ranges) {
@@ -253,7 +300,7 @@ const char* Ledger::admitFragment(const SlowPacket& packet, uint64_t nowUs) {
 }
 
 const char* Ledger::admit(const PacketRecord& record, std::span<const uint8_t> bytes,
-                          const LinkContext& from, uint32_t policy, uint64_t nowUs) {
+                          const LinkContext& from, const Moment& now) {
   if (record.truncated || record.vlanTagged) return "a frame that is not whole";
   const auto packet = readSlowly(bytes);
   if (!packet) return "a frame that contradicts itself";
@@ -278,14 +325,51 @@ const char* Ledger::admit(const PacketRecord& record, std::span<const uint8_t> b
   if (exempted) return nullptr;
   if (packet->source == packet->destination && sender >= 0) return "a pod's packet to itself";
 
-  if (packet->later()) return admitFragment(*packet, nowUs);
+  if (packet->later()) return admitFragment(*packet, now, {});
   SlowRole role;
+  std::vector<SlowFlow> by;
   const auto flow = flowOf(*packet, &role);
   if (!flow) return "a packet without its layer-4 header";
-  const char* objection = role == SlowRole::Error ? admitError(*packet, from, policy, nowUs)
-                                                  : admitFlow(*packet, *flow, role, policy, nowUs);
-  if (objection == nullptr && packet->fragment()) objection = admitFragment(*packet, nowUs);
+  const char* objection = role == SlowRole::Error ? admitError(*packet, from, now)
+                                                  : admitFlow(*packet, *flow, role, now, &by);
+  if (objection == nullptr && packet->fragment()) {
+    objection = admitFragment(*packet, now, std::move(by));
+  }
   return objection;
+}
+
+const char* Ledger::checkMark(std::span<const uint8_t> bytes, const LinkContext& from,
+                              const Judgement& judgement, const Moment& now) {
+  const DeniedBy marked = judgement.auditedBy;
+  const auto packet = readSlowly(bytes);
+  if (packet->arp || packet->later() || exempt(*packet, bytes, from)) {
+    return marked == 0 ? nullptr : "marked, and no policy is asked about it";
+  }
+  SlowRole role;
+  auto flow = flowOf(*packet, &role);
+  if (judgement.opened || role == SlowRole::Single ||
+      isGroup(packet->destination, packet->family)) {
+    if (marked != auditedBy(*flow, now)) return "a first packet's mark is not what is audited";
+    if (judgement.opened) flows_[*flow].told = marked;
+    return nullptr;
+  }
+  if (marked != 0 && auditedBy(slowFlowOf(judgement.key), now) != marked) {
+    return "a connection's mark is not what is audited";
+  }
+  if (keep_) return marked == 0 ? nullptr : "marked, and no table is asked about what is kept";
+  if (role == SlowRole::Error) flow = quotedFlow(*packet, &role);
+  auto openers = openersOf(*flow, role);
+  std::erase_if(openers, [&](const SlowFlow& opener) { return !flows_.contains(opener); });
+  const bool untold = openers.size() == 1 && flows_[openers[0]].told != auditedBy(openers[0], now);
+  if (untold && marked != auditedBy(openers[0], now)) return "a connection that is audited now";
+  for (const SlowFlow& opener : openers) flows_[opener].told = auditedBy(opener, now);
+  return nullptr;
+}
+
+bool sameVerdict(const Judgement& one, const Judgement& other) {
+  return one.reason == other.reason && one.deniedBy == other.deniedBy &&
+         one.opened == other.opened && one.cut == other.cut && one.rejectable == other.rejectable &&
+         one.destinationEndpoint == other.destinationEndpoint;
 }
 
 // One run of the target.
@@ -299,7 +383,9 @@ class Session {
   void finishOffload(const PacketRecord& record, const Exact& bytes);
   void answerNeighbour(const Frame& frame, const LinkContext& from);
   void flush();
+  void settle();
   void maintain();
+  void swap(uint32_t policy, bool audits);
 
   struct Waiting {
     Exact bytes;
@@ -309,27 +395,39 @@ class Session {
   const World& world_;
   std::unique_ptr<Filter> alone_;
   std::unique_ptr<Filter> together_;
+  std::unique_ptr<Filter> unaudited_;  // where a table audits: by tables that do not
+  Established established_;
   Ledger ledger_;
   TableInForce table_;
-  uint32_t policy_;
-  uint64_t nowUs_ = SECOND;
+  TableInForce tableUnaudited_;
+  Moment now_;
   std::vector<Waiting> waiting_;
   const LinkContext* waitingFrom_ = nullptr;
 };
 
 Session::Session(const World& world, const PacketScript& script)
     : world_(world),
-      ledger_(world, script.loose, script.keep),
-      table_(world.table(script.policy, 1)),
-      policy_(script.policy) {
+      established_(script.established),
+      ledger_(world, script.loose, script.established) {
   FilterOptions options;
   options.connectionsMax = script.small ? 4 : 64;
   options.fragmentsMax = 8;
   options.loose = script.loose;
-  options.established = script.keep ? Established::Keep : Established::Recheck;
-  if (!Filter::create(options, &alone_).ok() || !Filter::create(options, &together_).ok()) {
+  options.established = script.established;
+  const bool audits = script.audited || std::ranges::any_of(script.records, &PacketRecord::audited);
+  if (!Filter::create(options, &alone_).ok() || !Filter::create(options, &together_).ok() ||
+      (audits && !Filter::create(options, &unaudited_).ok())) {
     std::abort();
   }
+  swap(script.policy, script.audited);
+}
+
+void Session::swap(uint32_t policy, bool audits) {
+  now_.policy = policy;
+  now_.audits = audits;
+  ++now_.generation;
+  table_ = world_.table(policy, now_.generation, audits);
+  tableUnaudited_ = world_.table(policy, now_.generation);
 }
 
 void Session::judge(const PacketRecord& record) {
@@ -342,20 +440,26 @@ void Session::judge(const PacketRecord& record) {
   const Steering steering{3, 0x9e3779b1};
   HOLDS(steering.workerOf(entry.frame, 1) < 3, "a worker that there is not");
   const uint32_t before = alone_->connectionCount();
-  entry.judgement = alone_->judge(entry.frame, from, table_, nowUs_);
+  entry.judgement = alone_->judge(entry.frame, from, table_, now_.us);
   Judgement judgement = entry.judgement;
   if (FUZZ_CANARY && judgement.reason == DropReason::PolicyIngress &&
       judgement.key.protocol == 17 && judgement.key.destinationPort > 0xff00) {
     judgement.reason = DropReason::None;
   }
   HOLDS(std::ranges::equal(entry.bytes.span(), record.bytes), "judging changes no byte");
+  if (unaudited_ != nullptr) {
+    const Judgement other = unaudited_->judge(entry.frame, from, tableUnaudited_, now_.us);
+    HOLDS(other.auditedBy == 0 && sameVerdict(other, entry.judgement),
+          "what is audited changes no verdict");
+  }
   if (judgement.cut) ledger_.cut(record.bytes);
   if (!judgement.passes()) {
     HOLDS(!judgement.opened && alone_->connectionCount() <= before,
           "a dropped frame opens nothing");
     return;
   }
-  const char* objection = ledger_.admit(record, record.bytes, from, policy_, nowUs_);
+  const char* objection = ledger_.admit(record, record.bytes, from, now_);
+  if (objection == nullptr) objection = ledger_.checkMark(record.bytes, from, judgement, now_);
   HOLDS(objection == nullptr, objection);
   finishOffload(record, entry.bytes);
   answerNeighbour(entry.frame, from);
@@ -416,33 +520,67 @@ void Session::flush() {
   std::vector<Frame> frames;
   for (const Waiting& each : waiting_) frames.push_back(each.frame);
   std::vector<Judgement> judgements(frames.size());
-  together_->judgeBatch(frames, *waitingFrom_, table_, nowUs_, judgements.data());
+  together_->judgeBatch(frames, *waitingFrom_, table_, now_.us, judgements.data());
   for (size_t at = 0; at < frames.size(); ++at) {
     const Judgement& one = waiting_[at].judgement;
-    HOLDS(judgements[at].reason == one.reason && judgements[at].opened == one.opened &&
-              judgements[at].cut == one.cut &&
-              judgements[at].destinationEndpoint == one.destinationEndpoint,
+    HOLDS(sameVerdict(judgements[at], one) && judgements[at].auditedBy == one.auditedBy,
           "a batch is judged as its frames are");
   }
-  HOLDS(alone_->connectionCount() == together_->connectionCount(), "and leaves the same behind");
   waiting_.clear();
+  settle();
+}
+
+// What the worker does after each batch, and when there is none.
+void Session::settle() {
+  for (const auto& filter : {alone_.get(), together_.get(), unaudited_.get()}) {
+    if (filter == nullptr) continue;
+    const TableInForce& table = filter == unaudited_.get() ? tableUnaudited_ : table_;
+    while (filter->sweep(table, now_.us)) {
+      HOLDS(established_ == Established::Cut, "only what is to be cut is swept");
+    }
+    for (const CutConn& cut : filter->cut()) {
+      const DeniedBy denied = world_.deniedBy(now_.policy, slowFlowOf(cut.key));
+      HOLDS(denied != 0 && cut.deniedBy == denied, "only what rules deny is cut");
+    }
+    HOLDS(filter->cut().size() == alone_->cut().size() || filter == alone_.get(),
+          "the same is cut");
+    HOLDS(filter->connectionCount() == alone_->connectionCount(), "and the same is left behind");
+  }
+  for (const auto& filter : {alone_.get(), together_.get(), unaudited_.get()}) {
+    if (filter != nullptr) filter->forgetCut();
+  }
+  if (established_ == Established::Cut) ledger_.cutDenied(now_.policy);
 }
 
 // What the worker does between batches.
 void Session::maintain() {
-  for (const auto& filter : {alone_.get(), together_.get()}) {
-    filter->expire(nowUs_, 16);
+  for (const auto& filter : {alone_.get(), together_.get(), unaudited_.get()}) {
+    if (filter == nullptr) continue;
+    filter->expire(now_.us, 16);
     filter->forgetClosed();
   }
+  settle();
   std::vector<ConnectionRecord> records(64);
   uint32_t place = 0;
-  const size_t count = alone_->list(nowUs_, 64, records, &place);
-  HOLDS(count <= alone_->connectionCount(), "no more connections are listed than there are");
+  records.resize(alone_->list(now_.us, 64, records, &place));
+  HOLDS(records.size() <= alone_->connectionCount(),
+        "no more connections are listed than there are");
   HOLDS(alone_->connectionCount() <= alone_->connectionsMax(), "connections have a bound");
+  if (established_ == Established::Keep) return;
+  for (const ConnectionRecord& record : records) {
+    const bool judged = record.generation == now_.generation;
+    HOLDS(judged || established_ != Established::Cut, "a sweep judges every connection");
+    if (!judged) continue;
+    SlowFlow flow{record.family,         {}, {}, record.protocol, record.sourcePort,
+                  record.destinationPort};
+    std::ranges::copy(record.source, flow.source.begin());
+    std::ranges::copy(record.destination, flow.destination.begin());
+    HOLDS(world_.allows(now_.policy, flow), "what rules deny is no connection");
+    HOLDS(record.flags >> 1 == ledger_.auditedBy(flow, now_), "a connection knows what is audited");
+  }
 }
 
 void Session::run(const PacketScript& script) {
-  uint32_t generation = 1;
   for (const PacketRecord& record : script.records) {
     switch (record.kind) {
       case PacketRecord::Kind::Frame:
@@ -450,12 +588,12 @@ void Session::run(const PacketScript& script) {
         break;
       case PacketRecord::Kind::Time:
         flush();
-        nowUs_ += record.pauseUs();
+        now_.us += record.pauseUs();
+        settle();
         break;
       case PacketRecord::Kind::Swap:
         flush();
-        policy_ = record.policy;
-        table_ = world_.table(policy_, ++generation);
+        swap(record.policy, record.audited);
         break;
       case PacketRecord::Kind::Maintain:
         flush();

@@ -84,6 +84,7 @@ class Mutator {
                                             PacketRecord::Kind::Maintain};
     record.kind = KINDS[below(3)];
     record.policy = static_cast<uint32_t>(below(4));
+    record.audited = below(2) == 0;
     record.seconds = below(2) == 0;
     record.pause = static_cast<uint16_t>(below(3) == 0 ? random_() : below(130));
     records.insert(records.begin() + static_cast<ptrdiff_t>(at), std::move(record));
@@ -172,18 +173,21 @@ class Mutator {
   }
 
   void changeOptions(PacketScript& script) {
-    switch (below(5)) {
+    switch (below(6)) {
       case 0:
         script.loose = !script.loose;
         break;
       case 1:
-        script.keep = !script.keep;
+        script.established = static_cast<Established>(below(3));
         break;
       case 2:
         script.isSwitch = !script.isSwitch;
         break;
       case 3:
         script.small = !script.small;
+        break;
+      case 4:
+        script.audited = !script.audited;
         break;
       default:
         script.policy = static_cast<uint32_t>(below(4));

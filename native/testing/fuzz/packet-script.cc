@@ -11,6 +11,8 @@ constexpr uint8_t KEEP = 2;
 constexpr uint8_t SWITCH = 4;
 constexpr uint8_t SMALL = 8;
 constexpr uint32_t POLICY_SHIFT = 4;
+constexpr uint8_t CUT = 64;
+constexpr uint8_t AUDITED = 128;
 
 constexpr uint8_t KIND = 7;  // 0 to 4: a frame of that link
 constexpr uint8_t KIND_TIME = 5;
@@ -22,6 +24,7 @@ constexpr uint8_t TRUNCATED = 32;
 constexpr uint8_t VLAN_TAGGED = 64;
 constexpr uint8_t MEND_LENGTH = 128;
 constexpr uint8_t SECONDS = 8;  // a pause in seconds, not milliseconds
+constexpr uint8_t SWAP_AUDITED = 32;
 
 constexpr size_t RECORDS_MAX = 64;
 constexpr size_t SCRIPT_BYTES_MAX = 64 * 1024;
@@ -61,7 +64,10 @@ PacketScript parsePacketScript(std::span<const uint8_t> input) {
   };
   const uint8_t options = take(1)[0];
   script.loose = (options & LOOSE) != 0;
-  script.keep = (options & KEEP) != 0;
+  script.established = (options & KEEP) != 0  ? Established::Keep
+                       : (options & CUT) != 0 ? Established::Cut
+                                              : Established::Recheck;
+  script.audited = (options & AUDITED) != 0;
   script.isSwitch = (options & SWITCH) != 0;
   script.small = (options & SMALL) != 0;
   script.policy = options >> POLICY_SHIFT & 3;
@@ -81,6 +87,7 @@ PacketScript parsePacketScript(std::span<const uint8_t> input) {
     } else if ((head & KIND) == KIND_SWAP) {
       record.kind = PacketRecord::Kind::Swap;
       record.policy = head >> 3 & 3;
+      record.audited = (head & SWAP_AUDITED) != 0;
     } else if ((head & KIND) == KIND_MAINTAIN) {
       record.kind = PacketRecord::Kind::Maintain;
     } else {
@@ -110,9 +117,12 @@ PacketScript readPacketScript(std::span<const uint8_t> input) {
 
 std::vector<uint8_t> writePacketScript(const PacketScript& script) {
   std::vector<uint8_t> bytes;
-  bytes.push_back(static_cast<uint8_t>((script.loose ? LOOSE : 0) | (script.keep ? KEEP : 0) |
-                                       (script.isSwitch ? SWITCH : 0) | (script.small ? SMALL : 0) |
-                                       script.policy << POLICY_SHIFT));
+  const uint8_t established = script.established == Established::Keep  ? KEEP
+                              : script.established == Established::Cut ? CUT
+                                                                       : 0;
+  bytes.push_back(static_cast<uint8_t>(
+      (script.loose ? LOOSE : 0) | established | (script.isSwitch ? SWITCH : 0) |
+      (script.small ? SMALL : 0) | script.policy << POLICY_SHIFT | (script.audited ? AUDITED : 0)));
   const auto put16 = [&bytes](size_t value) {
     bytes.push_back(static_cast<uint8_t>(value));
     bytes.push_back(static_cast<uint8_t>(value >> 8));
@@ -124,7 +134,8 @@ std::vector<uint8_t> writePacketScript(const PacketScript& script) {
         put16(record.pause);
         break;
       case PacketRecord::Kind::Swap:
-        bytes.push_back(static_cast<uint8_t>(KIND_SWAP | record.policy << 3));
+        bytes.push_back(static_cast<uint8_t>(KIND_SWAP | record.policy << 3 |
+                                             (record.audited ? SWAP_AUDITED : 0)));
         break;
       case PacketRecord::Kind::Maintain:
         bytes.push_back(KIND_MAINTAIN);

@@ -5,14 +5,16 @@
 #include <vector>
 
 #include "native/packet/frame.h"
+#include "native/worker/filter.h"
 
 namespace sluice::testing {
 
 // An input of the packet target, taken apart. Any bytes are one.
 //
-// Shape: a byte of options (1 loose, 2 keep, 4 switch, 8 small tables, 48 the first policy); then
-//        records, each a byte of kind and what it needs: a frame its flags, its length in two bytes
-//        (low first), its offload header and its bytes; a pause its two bytes.
+// Shape: a byte of options (1 loose, 2 keep, 4 switch, 8 small tables, 48 the first policy, 64 cut
+//        unless keep, 128 the first table audits); then records, each a byte of kind and what it
+//        needs: a frame its flags, its length in two bytes (low first), its offload header and its
+//        bytes; a pause its two bytes.
 struct PacketRecord {
   enum class Kind : uint8_t { Frame, Time, Swap, Maintain };
   Kind kind = Kind::Frame;
@@ -28,14 +30,16 @@ struct PacketRecord {
   bool seconds = false;  // what `pause` counts; else milliseconds
   [[nodiscard]] uint64_t pauseUs() const { return uint64_t{pause} * (seconds ? 1'000'000 : 1'000); }
   uint32_t policy = 0;
+  bool audited = false;  // the table put into force audits too
 };
 
 struct PacketScript {
   bool loose = false;
-  bool keep = false;
+  Established established = Established::Recheck;
   bool isSwitch = false;
   bool small = false;
   uint32_t policy = 0;
+  bool audited = false;
   std::vector<PacketRecord> records;
 };
 

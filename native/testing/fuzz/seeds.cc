@@ -50,10 +50,11 @@ class Script {
     script_.records.push_back(std::move(record));
     return *this;
   }
-  Script& swap(uint32_t policy) {
+  Script& swap(uint32_t policy, bool audited = false) {
     PacketRecord record;
     record.kind = PacketRecord::Kind::Swap;
     record.policy = policy;
+    record.audited = audited;
     script_.records.push_back(std::move(record));
     return *this;
   }
@@ -62,7 +63,9 @@ class Script {
     return *this;
   }
   Script& loose() { return script_.loose = true, *this; }
-  Script& keep() { return script_.keep = true, *this; }
+  Script& keep() { return script_.established = Established::Keep, *this; }
+  Script& cut() { return script_.established = Established::Cut, *this; }
+  Script& audited() { return script_.audited = true, *this; }
   Script& inSwitch() { return script_.isSwitch = true, *this; }
   Script& small() { return script_.small = true, *this; }
   Script& policy(uint32_t number) { return script_.policy = number, *this; }
@@ -280,6 +283,28 @@ void addPacketSeeds(std::vector<Seed>& seeds) {
     both("swap-that-cuts",
          Script().open(family, 4000).swap(1).from(OUTSIDE, data).swap(0).from(OUTSIDE, data));
     both("swap-that-keeps", Script().keep().open(family, 4000).swap(1).from(OUTSIDE, data));
+    both("swap-that-cuts-at-once",
+         Script().cut().open(family, 4000).swap(1).maintain().swap(0).from(OUTSIDE, data));
+    both("audited", Script()
+                        .audited()
+                        .open(family, 4000)
+                        .from(INSIDE, echoFrame(family, POD, FRIEND, false, 77))
+                        .from(OUTSIDE, echoFrame(family, STRANGER, POD, false, 77))
+                        .swap(0)
+                        .from(OUTSIDE, data));
+    for (const bool cut : {false, true}) {
+      Script audit;
+      if (cut) audit.cut();
+      both(cut ? "swap-that-audits-and-cuts" : "swap-that-audits",
+           audit.open(family, 4000)
+               .swap(2, true)
+               .from(INSIDE, question)
+               .swap(0, true)
+               .from(OUTSIDE, tcpFrame(family, SERVER, 5432, POD, 4000,
+                                       {.flags = TCP_RST, .sequence = 99'005'001}))
+               .from(OUTSIDE, data)
+               .from(OUTSIDE, errorAbout(family, STRANGER, POD, question, 28 + 20)));
+    }
     Script flood;
     flood.small();
     for (uint16_t port = 1; port <= 6; ++port) {

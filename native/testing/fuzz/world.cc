@@ -76,34 +76,51 @@ bool allowsOne(uint32_t policy, int pod, bool egress, int peer, const SlowFlow& 
   });
 }
 
-Blob blobOf(uint32_t policy, bool isSwitch) {
+constexpr uint32_t auditOf(uint32_t policy) { return (policy + 1) % POLICY_COUNT; }
+
+constexpr uint32_t CLASSES = 1 + std::size(HOSTS);
+
+// The cells of a pod's row.
+std::vector<uint32_t> rowOf(BlobBuilder& builder, uint32_t policy, uint8_t pod, bool egress) {
+  std::vector<uint32_t> cells;
+  for (uint32_t column = 0; column < CLASSES; ++column) {
+    const int peer = column == 0 ? ANYBODY : HOSTS[column - 1];
+    std::vector<BlobBuilder::Ports> ports;
+    for (const Rule& rule : rulesOf(policy)) {
+      if (rule.pod != pod || rule.egress != egress) continue;
+      if (rule.peer != ANYBODY && rule.peer != peer) continue;
+      const auto first = static_cast<uint16_t>(rule.firstPort);
+      const auto last = static_cast<uint16_t>(rule.lastPort);
+      const bool any = rule.protocol == ANY_PROTOCOL;
+      if (any || rule.protocol == 6) ports.push_back({ProtocolSlot::Tcp, first, last});
+      if (any || rule.protocol == 17) ports.push_back({ProtocolSlot::Udp, first, last});
+      if (any || rule.protocol == 132) ports.push_back({ProtocolSlot::Sctp, first, last});
+      if (any) ports.push_back({ProtocolSlot::Other, 0, 0});
+    }
+    cells.push_back(builder.addPortSet(ports));
+  }
+  return cells;
+}
+
+Blob blobOf(uint32_t policy, bool isSwitch, bool audited) {
   BlobBuilder builder;
   const std::vector<uint8_t> pods =
       isSwitch ? std::vector<uint8_t>{POD_A, POD_B} : std::vector<uint8_t>{POD_A};
-  constexpr uint32_t CLASSES = 1 + std::size(HOSTS);
   std::vector<uint32_t> cells;
-  for (const uint8_t pod : pods) {
-    for (const bool egress : {false, true}) {
-      for (uint32_t column = 0; column < CLASSES; ++column) {
-        const int peer = column == 0 ? ANYBODY : HOSTS[column - 1];
-        std::vector<BlobBuilder::Ports> ports;
-        for (const Rule& rule : rulesOf(policy)) {
-          if (rule.pod != pod || rule.egress != egress) continue;
-          if (rule.peer != ANYBODY && rule.peer != peer) continue;
-          const auto first = static_cast<uint16_t>(rule.firstPort);
-          const auto last = static_cast<uint16_t>(rule.lastPort);
-          const bool any = rule.protocol == ANY_PROTOCOL;
-          if (any || rule.protocol == 6) ports.push_back({ProtocolSlot::Tcp, first, last});
-          if (any || rule.protocol == 17) ports.push_back({ProtocolSlot::Udp, first, last});
-          if (any || rule.protocol == 132) ports.push_back({ProtocolSlot::Sctp, first, last});
-          if (any) ports.push_back({ProtocolSlot::Other, 0, 0});
-        }
-        cells.push_back(builder.addPortSet(ports));
+  uint32_t rows = 0;
+  for (const uint32_t each : {policy, auditOf(policy)}) {
+    if (each != policy && !audited) continue;
+    for (const uint8_t pod : pods) {
+      for (const bool egress : {false, true}) {
+        const auto row = rowOf(builder, each, pod, egress);
+        cells.insert(cells.end(), row.begin(), row.end());
       }
+      if (each == policy) builder.addEndpoint({rows, rows + 1});
+      if (each != policy) builder.addAuditRow({rows, rows + 1});
+      rows += 2;
     }
   }
-  builder.setCells(static_cast<uint32_t>(pods.size() * 2), CLASSES, cells);
-  for (uint32_t pod = 0; pod < pods.size(); ++pod) builder.addEndpoint({2 * pod, 2 * pod + 1});
+  builder.setCells(rows, CLASSES, cells);
   builder.setDefaultLeaf(builder.addLeaf({0, NONE, 0}));
   for (uint32_t host = 0; host < std::size(HOSTS); ++host) {
     const uint32_t endpoint = host < pods.size() ? host : NONE;
@@ -119,9 +136,11 @@ Blob blobOf(uint32_t policy, bool isSwitch) {
 
 World::World(bool isSwitch) : switch_(isSwitch), policies_(POLICY_COUNT) {
   for (uint32_t policy = 0; policy < POLICY_COUNT; ++policy) {
-    policies_[policy].blob = blobOf(policy, isSwitch);
-    if (!TableView::open(policies_[policy].blob.bytes(), &policies_[policy].view).ok())
-      std::abort();
+    Policy& made = policies_[policy];
+    for (const bool audited : {false, true}) {
+      made.blobs[audited] = blobOf(policy, isSwitch, audited);
+      if (!TableView::open(made.blobs[audited].bytes(), &made.views[audited]).ok()) std::abort();
+    }
   }
   for (uint32_t link = 0; link < links_.size(); ++link) {
     links_[link].linkId = link;
@@ -140,9 +159,9 @@ const LinkContext& World::link(uint32_t number) const {
   return links_[number == 0 || (number == 1 && switch_) ? number : 2];
 }
 
-TableInForce World::table(uint32_t policy, uint32_t generation) const {
+TableInForce World::table(uint32_t policy, uint32_t generation, bool audited) const {
   TableInForce table;
-  table.view = policies_[policy].view;
+  table.view = policies_[policy].views[audited];
   table.generation = generation;
   table.linkByEndpoint = switch_ ? std::vector<uint32_t>{0, 1} : std::vector<uint32_t>{0};
   table.endpointByLink = table.linkByEndpoint;
@@ -154,16 +173,27 @@ int World::podOf(const AddressBytes& address, int family) const {
   return host == POD_A || (host == POD_B && switch_) ? host : -1;
 }
 
-bool World::allows(uint32_t policy, const SlowFlow& flow) const {
+bool World::onePods(const SlowFlow& flow) const {
+  return podOf(flow.source, flow.family) >= 0 || podOf(flow.destination, flow.family) >= 0;
+}
+
+DeniedBy World::deniedBy(uint32_t policy, const SlowFlow& flow) const {
   SlowFlow judged = flow;
   if (!ported(flow.protocol)) judged.destinationPort = 0;
   const int from = hostOf(flow.source, flow.family);
   const int to = hostOf(flow.destination, flow.family);
   const int sender = podOf(flow.source, flow.family);
   const int receiver = podOf(flow.destination, flow.family);
-  if (sender >= 0 && !allowsOne(policy, sender, true, to, judged)) return false;
-  if (receiver >= 0 && !allowsOne(policy, receiver, false, from, judged)) return false;
-  return sender >= 0 || receiver >= 0;
+  DeniedBy denied = 0;
+  if (sender >= 0 && !allowsOne(policy, sender, true, to, judged)) denied |= DENIED_BY_EGRESS;
+  if (receiver >= 0 && !allowsOne(policy, receiver, false, from, judged)) {
+    denied |= DENIED_BY_INGRESS;
+  }
+  return denied;
+}
+
+DeniedBy World::auditedBy(uint32_t policy, const SlowFlow& flow) const {
+  return deniedBy(auditOf(policy), flow);
 }
 
 }  // namespace sluice::testing
