@@ -342,7 +342,9 @@ const char* Ledger::checkMark(std::span<const uint8_t> bytes, const LinkContext&
                               const Judgement& judgement, const Moment& now) {
   const DeniedBy marked = judgement.auditedBy;
   const auto packet = readSlowly(bytes);
-  if (packet->arp || packet->later() || exempt(*packet, bytes, from)) {
+  // Not all that may pass unasked does: the filter asks about some of it.
+  if (marked == 0 && exempt(*packet, bytes, from)) return nullptr;
+  if (packet->arp || packet->later()) {
     return marked == 0 ? nullptr : "marked, and no policy is asked about it";
   }
   SlowRole role;
