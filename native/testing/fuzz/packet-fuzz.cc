@@ -293,7 +293,9 @@ const char* Ledger::admitFragment(const SlowPacket& packet, const Moment& now,
     if (start < last && first < stop) return "a fragment that overlaps another";
   }
   if (stop > datagram.end) return "a fragment behind the last one";
-  if (stop + packet.l4Offset - 14 > 65'535 + 40) return "a datagram that is too long";
+  // IPv6 counts neither its own header nor the fragment header, which the datagram does not have.
+  const size_t uncounted = packet.family == 4 ? 0 : 40 + 8;
+  if (stop + packet.l4Offset - 14 > 65'535 + uncounted) return "a datagram that is too long";
   datagram.ranges.emplace_back(start, stop);
   if (!packet.more) datagram.end = stop;
   return nullptr;
