@@ -137,7 +137,8 @@ export class KubernetesBench {
     return finish(spawn(process.execPath, [main, ...words, "--socket", this.socket]));
   }
 
-  async connects(port: number): Promise<boolean> {
+  /** What is denied is told by time alone; what is allowed gets more of it. */
+  async connects(port: number, timeoutMs = 600): Promise<boolean> {
     const [answer] = await probe([
       {
         sourceNamespaceFd: this.network,
@@ -146,7 +147,7 @@ export class KubernetesBench {
         destination: database,
         protocol: 6,
         port,
-        timeoutMs: 600,
+        timeoutMs,
       },
     ]);
     return answer?.outcome === "answered";

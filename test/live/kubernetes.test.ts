@@ -27,7 +27,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --source kubernetes", 
     await bench.relay();
     const running = bench.run();
     await until("ready", () => bench.stdout === "ready\n");
-    expect(await bench.connects(5432)).toBe(true);
+    expect(await bench.connects(5432, 10_000)).toBe(true);
     expect(await bench.connects(5433)).toBe(false);
 
     const { stdout } = await bench.sluice("status", "-o", "json");
@@ -77,17 +77,17 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --source kubernetes", 
     await bench.relay();
     const running = bench.runConfig();
     await until("ready", () => bench.stdout === "ready\n");
-    expect(await bench.connects(5432)).toBe(true);
+    expect(await bench.connects(5432, 10_000)).toBe(true);
     expect(await bench.connects(5433)).toBe(false);
 
     writeFileSync(bench.config, bench.configText().replace("wires", "wired"));
     running.kill("SIGHUP");
     await until("the refusal", () => bench.stderr.includes("nothing changed"));
-    expect(await bench.connects(5432)).toBe(true);
+    expect(await bench.connects(5432, 10_000)).toBe(true);
     writeFileSync(bench.config, bench.configText());
     running.kill("SIGHUP");
     await until("the second table", () => bench.stderr.includes("generation 2 is in force"));
-    expect(await bench.connects(5432)).toBe(true);
+    expect(await bench.connects(5432, 10_000)).toBe(true);
 
     const moved = { ip: "10.1.2.30", labels: { app: "db" } };
     server.put(podObject("database", { ...moved, node: "n2" }));
