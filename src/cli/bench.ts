@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { reportHtml } from "../bench/html.js";
 import { peerNames } from "../bench/peers.js";
@@ -16,6 +15,7 @@ import { asCommand } from "./lab-common.js";
 import type { BenchOptions } from "./options.js";
 import { writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
+import { reportingIo, writeOut } from "./write-out.js";
 
 const presets = {
   // Where the scheduler puts the threads of a measurement tells more than how long it lasts: so
@@ -81,9 +81,9 @@ function show(report: Report, options: BenchOptions, io: Io): void {
       json: () => `${JSON.stringify(report)}\n`,
       html: () => reportHtml(report),
     };
-    writeFileSync(out, text[output]());
+    writeOut(out, io, (write) => write(text[output]()));
     // A page is for later; who waits in a terminal wants to know now.
-    if (output === "html") io.stdout.write(reportText(report, io));
+    if (output === "html") reportingIo(out, io).stdout.write(reportText(report, io));
     return;
   }
   if (output === "json") writeJson(io.stdout, report);

@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { PcapngWriter } from "../capture/pcapng.js";
@@ -18,6 +17,7 @@ import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { CaptureOptions } from "./options.js";
 import { type Styles, sanitize, styles } from "./output.js";
+import { openGrowing, reportingIo } from "./write-out.js";
 
 /** A packet that was seen, and what the table says of it; no ruling where policy has no say. */
 interface Watched {
@@ -65,9 +65,12 @@ export async function runCapture(options: CaptureOptions, io: Io): Promise<numbe
   for await (const { link, records } of watch(options)) {
     if (sinks.length === 0) {
       if (options.write !== undefined) {
-        sinks.push(fileWriter(options.write, options.interface, link));
+        sinks.push(fileWriter(options.write, options.interface, link, io));
       }
-      sinks.push(options.output === "json" ? jsonPrinter(options, io) : linePrinter(io));
+      const reporting = reportingIo(options.write, io);
+      const printer =
+        options.output === "json" ? jsonPrinter(options, reporting) : linePrinter(reporting);
+      sinks.push(printer);
       io.stderr.write(`sluice: watching ${options.interface}; Ctrl-C ends it\n`);
     }
     const wanted = records.slice(0, (options.count ?? Number.POSITIVE_INFINITY) - counts.packets);
@@ -196,21 +199,15 @@ function collectErrors(child: ChildProcess): () => string {
 const commentMax = 4096;
 
 /** Writes packets to a pcapng file as they come. Errors: CommandError (environment). */
-function fileWriter(path: string, device: string, link: LinkType): Sink {
-  const refuse = (reason: string) =>
-    new CommandError(exitCodes.environment, `cannot write ${path}: ${reason}`);
+function fileWriter(path: string, device: string, link: LinkType, io: Io): Sink {
   if (link !== "ETHERNET") {
-    throw refuse(`${device} carries bare IP, want an Ethernet interface`);
+    throw new CommandError(
+      exitCodes.environment,
+      `cannot write ${path}: ${device} carries bare IP, want an Ethernet interface`,
+    );
   }
-  const attempt = <Result>(step: () => Result): Result => {
-    try {
-      return step();
-    } catch (error) {
-      throw refuse((error as Error).message);
-    }
-  };
-  const file = attempt(() => openSync(path, "w"));
-  const writer = new PcapngWriter((block) => attempt(() => writeSync(file, block)));
+  const file = openGrowing(path, io);
+  const writer = new PcapngWriter(file.write);
   const interfaceId = writer.addInterface(device);
   return {
     packet({ timeMs, frame, cut, ruling }) {
@@ -221,7 +218,7 @@ function fileWriter(path: string, device: string, link: LinkType): Sink {
       writer.addPacket(interfaceId, Math.round(timeMs * 1000), frame, originalLength, comment);
     },
     end() {
-      closeSync(file);
+      file.close();
     },
   };
 }

@@ -46,6 +46,8 @@ export interface OptionSpec {
   readonly completes?: Completes;
   readonly required?: boolean;
   readonly default?: string;
+  /** False: no SLUICE_<FLAG> sets it. */
+  readonly variable?: boolean;
   /** Turns the text into a value. Errors: CommandError (usage). */
   readonly parse?: (text: string, flag: string) => unknown;
 }
@@ -77,8 +79,11 @@ export interface CommandSpec {
   /** Words after the first argument belong to another program. */
   readonly passThrough?: boolean;
   /** Absent where there are `commands`. Takes the options type of options.ts that is its own. */
-  readonly run?: (options: never, io: Io) => Promise<number>;
+  readonly run?: (options: never, io: Io, given: Given) => Promise<number>;
 }
+
+/** The flags that the user gave (`--mode`), each with the word that gave it: the flag, or its variable. */
+export type Given = ReadonlyMap<string, string>;
 
 const filename: OptionSpec = {
   flags: "-f, --filename <path...>",
@@ -697,7 +702,8 @@ export const root: CommandSpec = {
         },
         { command: "sluice run --config /etc/sluice/sluice.yaml", effect: "for several" },
       ],
-      run: async (options: RunOptions, io) => (await import("./run.js")).runRun(options, io),
+      run: async (options: RunOptions, io, given) =>
+        (await import("./run.js")).runRun(options, io, given),
     },
     {
       name: "sidecar",

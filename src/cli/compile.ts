@@ -1,10 +1,10 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { hotBytesOf } from "../compiler/hot-bytes.js";
 import { printRuleset, printTable } from "../compiler/print.js";
 import { compileManifests } from "./compiled.js";
-import { CommandError, exitCodes, type Io } from "./io.js";
+import { exitCodes, type Io } from "./io.js";
 import type { CompileOptions } from "./options.js";
 import { writeJson } from "./output.js";
+import { reportingIo, writeOut } from "./write-out.js";
 
 /** Compiles manifests; writes the blob, prints a step, or says how large the table is. */
 export async function runCompile(options: CompileOptions, io: Io): Promise<number> {
@@ -13,35 +13,23 @@ export async function runCompile(options: CompileOptions, io: Io): Promise<numbe
   if (result === undefined) return exitCodes.input;
 
   const { blob, stats, ruleset, table } = result;
-  if (options.out !== undefined) writeWhole(options.out, blob);
+  if (options.out !== undefined) writeOut(options.out, io, (write) => write(blob));
+  const { stdout } = reportingIo(options.out, io);
   const compileMs = Math.round(result.compileMs * 1000) / 1000;
   if (options.output === "json") {
-    writeJson(io.stdout, { ...stats, hotBytes: hotBytesOf(blob), compileMs });
+    writeJson(stdout, { ...stats, hotBytes: hotBytesOf(blob), compileMs });
   } else if (options.stage === "ruleset") {
-    io.stdout.write(printRuleset(ruleset));
+    stdout.write(printRuleset(ruleset));
   } else if (options.stage === "table") {
-    io.stdout.write(printTable(table));
+    stdout.write(printTable(table));
   } else {
     const { bytes, endpoints, rows, portSets, addressClasses } = stats;
     const { ipv4, ipv6 } = hotBytesOf(blob);
-    io.stdout.write(
+    stdout.write(
       `${endpoints} endpoints, ${rows} rows, ${addressClasses} address classes, ${portSets} port sets: ` +
         `${bytes} bytes in ${compileMs.toFixed(1)} ms; an IPv4 packet may touch ${ipv4} of them, ` +
         `an IPv6 packet ${ipv6}\n`,
     );
   }
   return exitCodes.ok;
-}
-
-/** Writes a file so that a reader sees the old one or the new one, never a part. */
-function writeWhole(path: string, bytes: Uint8Array): void {
-  const draft = `${path}.${process.pid}.tmp`;
-  try {
-    writeFileSync(draft, bytes);
-    renameSync(draft, path);
-  } catch (error) {
-    rmSync(draft, { force: true });
-    const { message } = error as Error;
-    throw new CommandError(exitCodes.environment, `cannot write ${path}: ${message}`);
-  }
 }

@@ -33,6 +33,7 @@ function output(...values: [string, ...string[]]): OptionSpec {
   };
 }
 
+/** What is listed or shown. No variable sets these: SLUICE_POD is the pod of a container that filters. */
 const choosing: readonly OptionSpec[] = [
   {
     flags: "--pod <pod...>",
@@ -50,7 +51,7 @@ const choosing: readonly OptionSpec[] = [
   { flags: "--from-port <port...>", description: "from this port" },
   { flags: "--to-port <port...>", description: "to this port" },
   { flags: "--protocol <protocol...>", description: "tcp, udp, sctp, icmp or icmpv6" },
-];
+].map((each) => ({ ...each, variable: false }));
 
 export const controlCommands: readonly CommandSpec[] = [
   {
@@ -106,8 +107,12 @@ export const controlCommands: readonly CommandSpec[] = [
       { flags: "--since <when>", description: "not before this: a time, or how long ago (5m)" },
       { flags: "--until <when>", description: "not after this" },
       ...choosing,
-      { flags: "--verdict <verdict...>", description: "FORWARDED, DROPPED or AUDIT" },
-      { flags: "--reason <reason...>", description: "dropped for this reason" },
+      {
+        flags: "--verdict <verdict...>",
+        description: "FORWARDED, DROPPED or AUDIT",
+        variable: false,
+      },
+      { flags: "--reason <reason...>", description: "dropped for this reason", variable: false },
       {
         flags: "-o, --output <format>",
         description: "one line a flow for reading, or one JSON document a line",

@@ -1,5 +1,5 @@
 import { Argument, Command, CommanderError, Option } from "commander";
-import { type CommandSpec, commonOptions, type OptionSpec, root } from "./commands.js";
+import { type CommandSpec, commonOptions, type Given, type OptionSpec, root } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { packageVersion } from "./version.js";
 
@@ -39,16 +39,13 @@ export function report(error: unknown, io: Io): number {
   if (debug) {
     io.stderr.write(`${thrown.stack ?? thrown.message}\n`);
   }
-  if (thrown instanceof CommandError) {
+  if (thrown instanceof CommandError || isRefusal(thrown)) {
+    const { exitCode, remedy }: Partial<CommandError> = thrown;
     io.stderr.write(`sluice: ${thrown.message}\n`);
-    if (thrown.remedy !== undefined) {
-      io.stderr.write(`  try: ${thrown.remedy}\n`);
+    if (remedy !== undefined) {
+      io.stderr.write(`  try: ${remedy}\n`);
     }
-    return thrown.exitCode;
-  }
-  if (isRefusal(thrown)) {
-    io.stderr.write(`sluice: ${thrown.message}\n`);
-    return exitCodes.environment;
+    return exitCode ?? exitCodes.environment;
   }
   const place = /\(?(?:file:\/\/)?\S*?\/((?:dist|src)\/\S+?:\d+:\d+)\)?/.exec(thrown.stack ?? "");
   io.stderr.write(
@@ -66,8 +63,8 @@ export function report(error: unknown, io: Io): number {
 /** Reports whether the system, not Sluice, said no: Node's own errors and DataplaneError name the call. */
 function isRefusal(error: Error): boolean {
   const { syscall, code } = error as NodeJS.ErrnoException;
-  const names = error.name === "DataplaneError" || typeof syscall === "string";
-  return names || code === "ERR_DLOPEN_FAILED";
+  const names = ["AddonError", "DataplaneError"].includes(error.name);
+  return names || typeof syscall === "string" || code === "ERR_DLOPEN_FAILED";
 }
 
 /** The variable that sets a flag: `--pod-mac` is `SLUICE_POD_MAC`. */
@@ -138,7 +135,8 @@ function build(
   command.action(async () => {
     fillFromEnvironment(command, optionSpecs, io);
     const options = { ...command.opts(), ...argumentsByName(spec, command.processedArgs) };
-    await start(() => run(options as never, withColor(io, options)));
+    const given = givenFlags(command);
+    await start(() => run(options as never, withColor(io, options), given));
   });
   return command;
 }
@@ -174,7 +172,7 @@ function fillFromEnvironment(command: Command, specs: readonly OptionSpec[], io:
       continue;
     }
     const name = option.attributeName();
-    const text = io.env[variableOf(flag)];
+    const text = spec.variable === false ? undefined : io.env[variableOf(flag)];
     const given = command.getOptionValueSource(name) === "cli";
     if (!given && text !== undefined && text !== "") {
       command.setOptionValueWithSource(name, readVariable(option, spec, text), "env");
@@ -185,6 +183,19 @@ function fillFromEnvironment(command: Command, specs: readonly OptionSpec[], io:
   if (missing.length > 0) {
     command.error(`error: missing ${missing.join(" and ")}`);
   }
+}
+
+/** The flags that the user gave, each with the word that gave it: the flag, or its variable. */
+function givenFlags(command: Command): Given {
+  const given = new Map<string, string>();
+  for (const option of command.options) {
+    const flag = option.long;
+    if (flag === undefined || flag === null) continue;
+    const source = command.getOptionValueSource(option.attributeName());
+    if (source === "cli") given.set(flag, flag);
+    if (source === "env") given.set(flag, variableOf(flag));
+  }
+  return given;
 }
 
 function readVariable(option: Option, spec: OptionSpec, text: string): unknown {
@@ -237,9 +248,11 @@ function helpAfter(spec: CommandSpec): string {
     lines.push(`  # ${example.effect}`, `  ${example.command}`);
   }
   if (spec.run !== undefined) {
+    const all = spec.options?.every(({ variable }) => variable !== false) ?? true;
     lines.push(
       "",
       "Every flag can be set as SLUICE_<FLAG>, such as SLUICE_COLOR=never; the flag wins.",
+      ...(all ? [] : ["Flags that choose what is shown have no variable."]),
     );
   }
   return lines.join("\n");

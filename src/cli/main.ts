@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { report, runCli } from "./frame.js";
-import type { Io } from "./io.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
+import { systemReason } from "./write-out.js";
 
 /**
  * The process around a command line. SIGINT and SIGTERM keep their default meaning here (the shell
@@ -19,15 +20,25 @@ const io: Io = {
 /** What a program that SIGPIPE ends leaves in its shell: the reader has gone, and that is no fault. */
 const readerGone = 141;
 
+/** Picks the exit code for output that could not be written, and says why where that is a fault. */
+function unwritten(error: NodeJS.ErrnoException): number {
+  if (error.code === "EPIPE") return readerGone;
+  return report(
+    new CommandError(exitCodes.environment, `cannot write the output: ${systemReason(error)}`),
+    io,
+  );
+}
+
 for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === "EPIPE" ? readerGone : report(error, io));
-  });
+  stream.on("error", (error) => process.exit(unwritten(error)));
 }
 process.on("uncaughtException", (error) => process.exit(report(error, io)));
 
 const exitCode = await runCli(process.argv.slice(2), io);
 // A pipe takes what was written in its own time; exit only when it has all of it, or refuses it.
 process.stdout.write("", (refused) => {
-  process.stderr.write("", () => process.exit(refused ? readerGone : exitCode));
+  // After a failed write, each later one only says that the stream is closed.
+  const error = process.stdout.errored ?? refused;
+  const code = error ? unwritten(error) : exitCode;
+  process.stderr.write("", () => process.exit(code));
 });

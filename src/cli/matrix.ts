@@ -1,4 +1,3 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { Connectivity } from "../analysis/connectivity.js";
 import { Matrix, type MatrixCell } from "../analysis/matrix.js";
 import { flowGraph } from "../analysis/matrix-graph.js";
@@ -17,6 +16,7 @@ import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { MatrixOptions } from "./options.js";
 import { type Cell, renderTable, type Styles, sanitize, styles } from "./output.js";
+import { writeOut } from "./write-out.js";
 
 /** Columns to fill where nobody says how wide the reader's window is. */
 const COLUMNS_DEFAULT = 100;
@@ -36,7 +36,7 @@ export async function runMatrix(options: MatrixOptions, io: Io): Promise<number>
   });
   const text = render(matrix, options, io);
   if (options.out === undefined) io.stdout.write(text);
-  else writeWhole(options.out, text);
+  else writeOut(options.out, io, (write) => write(text));
   return exitCodes.ok;
 }
 
@@ -209,16 +209,4 @@ function readPorts(text: string): PortSet {
     exitCodes.usage,
     `--port: got "${text}", want a port and protocol such as 80/tcp, 8000-8080/udp, sctp or icmp`,
   );
-}
-
-/** Writes a file such that a reader never sees half of it. Errors: CommandError (environment). */
-function writeWhole(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    writeFileSync(temporary, text);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw new CommandError(exitCodes.environment, `--out: ${(error as Error).message}`);
-  }
 }

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { type Capture, CaptureError, linkTypeEthernet } from "../capture/capture.js";
 import { PcapngWriter } from "../capture/pcapng.js";
 import { readCapture } from "../capture/read-capture.js";
@@ -9,6 +9,7 @@ import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ReplayOptions } from "./options.js";
 import { renderTable, styles, writeJson } from "./output.js";
+import { reportingIo, type Write, writeOut } from "./write-out.js";
 
 /** What became of one packet. */
 interface Replayed {
@@ -51,13 +52,17 @@ export async function runReplay(options: ReplayOptions, io: Io): Promise<number>
     return { index, verdict: reason === undefined ? "pass" : "drop", reason: reason ?? null };
   });
 
-  if (options.write !== undefined) writePassed(options.write, capture, inside, packets);
+  const { write: path } = options;
+  if (path !== undefined) {
+    writeOut(path, io, (write) => writePassed(write, capture, inside, packets));
+  }
+  const reporting = reportingIo(path, io);
   const summary = summarize(packets, inside);
   if (options.output === "json") {
-    writeJson(io.stdout, { packets, summary });
+    writeJson(reporting.stdout, { packets, summary });
   } else {
-    showPackets(capture, inside, packets, io);
-    io.stdout.write(
+    showPackets(capture, inside, packets, reporting);
+    reporting.stdout.write(
       `${summary.packets} packets: ${summary.passed} pass, ${summary.dropped} dropped\n`,
     );
   }
@@ -137,31 +142,9 @@ function showPackets(
   io.stdout.write(renderTable(rows, { header, right: [0, 1, 3], columns: io.stdout.columns }));
 }
 
-/** Writes the packets that pass; a reader sees the whole file or none. */
+/** Writes the packets that pass, as a pcapng file. */
 function writePassed(
-  path: string,
-  capture: Capture,
-  inside: readonly boolean[],
-  packets: readonly Replayed[],
-): void {
-  const draft = `${path}.${process.pid}.tmp`;
-  try {
-    const file = openSync(draft, "w");
-    try {
-      writeCapture(file, capture, inside, packets);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(draft, path);
-  } catch (error) {
-    rmSync(draft, { force: true });
-    const { message } = error as Error;
-    throw new CommandError(exitCodes.environment, `cannot write ${path}: ${message}`);
-  }
-}
-
-function writeCapture(
-  file: number,
+  write: Write,
   capture: Capture,
   inside: readonly boolean[],
   packets: readonly Replayed[],
@@ -169,7 +152,7 @@ function writeCapture(
   let waiting: Uint8Array[] = [];
   let waitingBytes = 0;
   const flush = () => {
-    writeFileSync(file, Buffer.concat(waiting));
+    write(Buffer.concat(waiting));
     waiting = [];
     waitingBytes = 0;
   };

@@ -5,6 +5,7 @@ import type { NodeConfig, SourceConfig } from "../node/node-config.js";
 import { ConfigFile } from "../node/read-config.js";
 import { runNode } from "../node/run-node.js";
 import { readMac, readPodRef, workersOf } from "./arguments.js";
+import type { Given } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
@@ -16,9 +17,9 @@ import { packageVersion } from "./version.js";
  * Stands between interfaces and enforces, until SIGTERM or SIGINT: a config from a file, or from flags,
  * and off it goes.
  */
-export async function runRun(options: RunOptions, io: Io): Promise<number> {
+export async function runRun(options: RunOptions, io: Io, given: Given): Promise<number> {
   const file = options.config === undefined ? undefined : new ConfigFile(options.config);
-  const config = file === undefined ? configOf(options) : readConfig(file, options, io);
+  const config = file === undefined ? configOf(options) : readConfig(file, io, given);
   return config === undefined ? exitCodes.input : stand("run", config, options, io, file);
 }
 
@@ -55,33 +56,23 @@ export async function stand(
   return ran ? exitCodes.ok : exitCodes.input;
 }
 
-/** What a config file says; undefined when it has errors, which have been shown. */
-function readConfig(file: ConfigFile, options: RunOptions, io: Io): NodeConfig | undefined {
-  const both = (
-    [
-      ["--wire", options.wire],
-      ["--filename", options.filename],
-      ["--source", options.source === "files" ? undefined : options.source],
-      ["--kubeconfig", options.kubeconfig],
-      ["--context", options.context],
-      ["--node", options.node],
-      ["--pod", options.pod],
-      ["--pod-mac", options.podMac],
-      ["--workers", options.workers],
-      ["--cpu", options.cpu],
-      ["--fail-mode", options.failMode === "closed" ? undefined : options.failMode],
-      ["--link", options.link === "auto" ? undefined : options.link],
-      ["--poll", options.poll === "adaptive" ? undefined : options.poll],
-      ["--watch", options.watch === "auto" ? undefined : options.watch],
-      ["--mode", options.mode === "enforce" ? undefined : options.mode],
-      ["--deny", options.deny === "drop" ? undefined : options.deny],
-      ["--established", options.established === "recheck" ? undefined : options.established],
-      ["--loose", options.loose || undefined],
-    ] as const
-  ).filter(([, value]) => value !== undefined);
-  if (both.length > 0) {
-    const flags = both.map(([flag]) => flag).join(" and ");
-    throw new CommandError(exitCodes.usage, `got --config and ${flags}, want that in the config`);
+/** Flags that may stand beside --config: they say how this process is run, not what it enforces. */
+const besideConfig = new Set(
+  "--config --socket --metrics-listen --ready-fd --take-over --color".split(" "),
+);
+
+/**
+ * Reads a config file; undefined when it has errors, which have been shown.
+ *
+ * Errors: CommandError (usage) for flags that only the config may set, whatever their value.
+ */
+function readConfig(file: ConfigFile, io: Io, given: Given): NodeConfig | undefined {
+  const refused = [...given].flatMap(([flag, word]) => (besideConfig.has(flag) ? [] : [word]));
+  if (refused.length > 0) {
+    throw new CommandError(
+      exitCodes.usage,
+      `got --config and ${refused.join(" and ")}, want that in the config`,
+    );
   }
   const read = file.read();
   showDiagnostics(read.diagnostics, io, undefined);

@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { LAYOUT_HASH } from "../layout/layout.gen.js";
+import { AddonError } from "./errors.js";
 
 /**
  * What the addon (native/binding/) offers, as it is: bytes, numbers and strings. Only this folder
@@ -242,16 +243,23 @@ export interface NativeDataplane {
 
 let loaded: Addon | undefined;
 
-/** Loads the addon once. Errors: throws when it was not built, or built with another layout. */
+/** Loads the addon once. Errors: AddonError when there is none for this machine or for this layout. */
 export function addon(): Addon {
-  if (loaded === undefined) {
-    const root = fileURLToPath(new URL("../..", import.meta.url));
-    const load = createRequire(import.meta.url)("node-gyp-build") as (folder: string) => Addon;
-    const candidate = load(root);
-    if (candidate.layoutHash !== LAYOUT_HASH) {
-      throw new Error("the native addon was built with another layout: run `npm run setup`");
-    }
-    loaded = candidate;
-  }
+  loaded ??= loadAddon(fileURLToPath(new URL("../..", import.meta.url)));
   return loaded;
+}
+
+/** Loads the addon of a package folder. Errors: AddonError. */
+function loadAddon(root: string): Addon {
+  let candidate: Addon;
+  try {
+    const load = createRequire(import.meta.url)("node-gyp-build") as (folder: string) => Addon;
+    candidate = load(root);
+  } catch (error) {
+    throw new AddonError((error as Error).message);
+  }
+  if (candidate.layoutHash !== LAYOUT_HASH) {
+    throw new AddonError("it was built with another layout");
+  }
+  return candidate;
 }

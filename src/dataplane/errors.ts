@@ -7,6 +7,17 @@ interface NativeFailure {
   readonly errno?: unknown;
 }
 
+/** The native addon is not there, or does not fit this machine. */
+export class AddonError extends Error {
+  override readonly name = "AddonError";
+  readonly remedy = "npm run setup, in a checkout with g++, make and python3";
+
+  constructor(reason: string) {
+    const [first] = reason.split("\n", 1);
+    super(`the native addon cannot be loaded on ${process.platform}-${process.arch}: ${first}`);
+  }
+}
+
 /** A refusal of the environment: no privilege, no such interface, a kernel that cannot. */
 export class DataplaneError extends Error {
   override readonly name = "DataplaneError";

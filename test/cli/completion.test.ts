@@ -1,5 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { describe, expect, test } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { type CommandSpec, root } from "../../src/cli/commands.js";
 import { completionScript } from "../../src/cli/completion.js";
 
@@ -13,10 +16,12 @@ const installed = shells.filter(
 test("bash is installed", () => expect(installed).toContain("bash"));
 
 test.each(installed)("completion %s: the shell can read it", (shell) => {
-  const result = spawnSync(shell, ["-n"], {
-    input: completionScript(shell),
-    encoding: "utf8",
-  });
+  // From a file: fish reads no script from a socket, which standard input would be here.
+  const folder = mkdtempSync(join(tmpdir(), "sluice-completion-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const script = join(folder, `completion.${shell}`);
+  writeFileSync(script, completionScript(shell));
+  const result = spawnSync(shell, ["-n", script], { encoding: "utf8" });
   expect(result.stderr).toBe("");
   expect(result.status).toBe(0);
 });

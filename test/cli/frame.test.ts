@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type CommandSpec, root } from "../../src/cli/commands.js";
+import { type CommandSpec, type Given, root } from "../../src/cli/commands.js";
 import { report, runCli, variableOf } from "../../src/cli/frame.js";
 import { CommandError, exitCodes } from "../../src/cli/io.js";
 import { fakeIo } from "./fake-io.js";
@@ -11,8 +11,13 @@ function leaves(spec: CommandSpec, path: readonly string[]): [string, CommandSpe
 }
 
 /** A tree of one command that answers with the options it was given. */
-function echoTree(): { readonly tree: CommandSpec; readonly seen: Record<string, unknown>[] } {
+function echoTree(): {
+  readonly tree: CommandSpec;
+  readonly seen: Record<string, unknown>[];
+  readonly given: Given[];
+} {
   const seen: Record<string, unknown>[] = [];
+  const given: Given[] = [];
   const tree: CommandSpec = {
     name: "sluice",
     summary: "a tree for this test",
@@ -32,10 +37,12 @@ function echoTree(): { readonly tree: CommandSpec; readonly seen: Record<string,
             default: "text",
           },
           { flags: "--count <n>", description: "a number", parse: (text) => Number(text) },
+          { flags: "--only <text>", description: "what to show", variable: false },
         ],
         examples: [],
-        run: async (options: Record<string, unknown>) => {
+        run: async (options: Record<string, unknown>, _io, flags) => {
           seen.push(options);
+          given.push(flags);
           return 0;
         },
       },
@@ -55,7 +62,7 @@ function echoTree(): { readonly tree: CommandSpec; readonly seen: Record<string,
       },
     ],
   };
-  return { tree, seen };
+  return { tree, seen, given };
 }
 
 describe("every command", () => {
@@ -144,6 +151,35 @@ describe("usage", () => {
 });
 
 describe("options", () => {
+  test("a body is told which flags were given, and by what, also with their default values", async () => {
+    const { tree, given } = echoTree();
+    const env = { SLUICE_OUTPUT: "text" };
+    await runCli(["echo", "-f", "a.yaml", "--loose"], fakeIo({ env }), tree);
+    expect([...(given[0] ?? [])]).toEqual([
+      ["--filename", "--filename"],
+      ["--loose", "--loose"],
+      ["--output", "SLUICE_OUTPUT"],
+    ]);
+  });
+
+  test("a flag that has no variable takes nothing from the environment", async () => {
+    const { tree, seen } = echoTree();
+    const env = { SLUICE_ONLY: "x" };
+    await runCli(["echo", "-f", "a.yaml"], fakeIo({ env }), tree);
+    expect(seen[0]).not.toHaveProperty("only");
+  });
+
+  test("what client commands show is not narrowed by variables of the container they run in", () => {
+    for (const [path, spec] of leaves(root, [])) {
+      if (!/^(get|observe|conntrack)/.test(path)) continue;
+      const choosing = (spec.options ?? []).filter(({ flags }) =>
+        /pod|namespace|verdict/.test(flags),
+      );
+      expect(choosing.length, path).toBeGreaterThan(5);
+      for (const { flags, variable } of choosing) expect(variable, `${path} ${flags}`).toBe(false);
+    }
+  });
+
   test("a variable sets what the command line leaves out", async () => {
     const { tree, seen } = echoTree();
     const env = {
@@ -241,4 +277,15 @@ describe("report", () => {
     report(new Error("deep"), io);
     expect(io.err()).toMatch(/\n\s+at .*\n\s+at /);
   });
+});
+
+test("a flag beside --config is refused whatever its value, but for those of the process itself", async () => {
+  const beside = ["--mode", "enforce", "--fail-mode", "closed", "--link", "auto"];
+  const env = { SLUICE_DENY: "drop" };
+  const io = fakeIo({ env });
+  const words = ["run", "--config", "none.yaml", "--socket", "none", ...beside];
+  expect(await runCli(words, io)).toBe(exitCodes.usage);
+  expect(io.err()).toBe(
+    "sluice: got --config and --fail-mode and --link and --mode and SLUICE_DENY, want that in the config\n",
+  );
 });

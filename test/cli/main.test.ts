@@ -1,10 +1,15 @@
 import { spawn, spawnSync } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 // Goal: what only a process of its own shows: exit codes, closed pipes, signals.
 // Method: the built command, as a shell starts it.
-const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const main = join(root, "dist/cli/main.js");
+const examples = join(root, "examples/three-tier");
 
 function sluice(...words: string[]) {
   return spawnSync(process.execPath, [main, ...words], { encoding: "utf8" });
@@ -19,6 +24,48 @@ test("-o json prints one document and nothing else", () => {
 
 test("a usage mistake exits 2", () => {
   expect(sluice("nonsense").status).toBe(2);
+});
+
+test.each([
+  ["one document", ["version", "-o", "json"]],
+  ["a table", ["matrix", "-f", examples]],
+  ["a long script", ["completion", "bash"]],
+])("output that cannot be written is the environment's refusal: %s", (_name, words) => {
+  const full = openSync("/dev/full", "w");
+  try {
+    const result = spawnSync(process.execPath, [main, ...words], {
+      stdio: ["ignore", full, "pipe"],
+      encoding: "utf8",
+    });
+    expect(result.stderr).toBe("sluice: cannot write the output: no space left on device\n");
+    expect(result.status).toBe(4);
+  } finally {
+    closeSync(full);
+  }
+});
+
+test("a machine without an addon: exit 4, and what to do", () => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-no-addon-"));
+  try {
+    // The package as another processor has it: everything but a build that fits.
+    for (const part of ["dist", "package.json", "node_modules", "examples"]) {
+      symlinkSync(join(root, part), join(folder, part));
+    }
+    const copy = [
+      "--preserve-symlinks",
+      "--preserve-symlinks-main",
+      join(folder, "dist/cli/main.js"),
+    ];
+    const result = spawnSync(process.execPath, [...copy, "matrix", "-f", examples], {
+      encoding: "utf8",
+    });
+    expect(result.stderr).toMatch(/^sluice: the native addon cannot be loaded on linux-\w+: .+\n/);
+    expect(result.stderr).toContain("  try: npm run setup");
+    expect(result.stderr).not.toContain("internal error");
+    expect(result.status).toBe(4);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("a reader that goes away is no crash", async () => {
