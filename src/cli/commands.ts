@@ -709,7 +709,7 @@ export const root: CommandSpec = {
       name: "sidecar",
       summary: "stand between one workload and its network, inside its network namespace",
       details: [
-        "Another interface takes the name, MAC, MTU, addresses, routes and neighbour entries of the workload's own, which becomes the uplink: the workload notices nothing. Starts before the workload or after it. Prints ready on standard output once it enforces; SIGHUP reads the manifests again; SIGTERM and Ctrl-C end it, and put everything back as it was.",
+        "Another interface takes the name, MAC, MTU, addresses, routes and neighbour entries of the workload's own, which becomes the uplink: the workload notices nothing. Starts before the workload or after it. Prints ready on standard output once it enforces; SIGHUP reads the manifests again; SIGTERM and Ctrl-C end it: --on-stop says what becomes of the interface then.",
         "When the process is killed, traffic stops: the workload keeps its interface, and the next start goes on with it. With --restore the command only puts back what a killed process has left.",
       ],
       group: live,
@@ -730,9 +730,8 @@ export const root: CommandSpec = {
         {
           flags: "--on-stop <what>",
           description:
-            "at a clean end: put the interface back as it was, or leave all in place and let nothing pass, as for a restart",
+            "at a clean end: put the interface back as it was, or leave all in place and let nothing pass, as for a restart; when left out: restore where standard input and standard error are a terminal, else block",
           values: ["restore", "block"],
-          default: "restore",
         },
         {
           flags: "--restore",

@@ -11,7 +11,11 @@ export interface Io {
   readonly stderr: Output;
   readonly stdin: NodeJS.ReadableStream;
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly isTerminal: { readonly stdout: boolean; readonly stderr: boolean };
+  readonly isTerminal: {
+    readonly stdin: boolean;
+    readonly stdout: boolean;
+    readonly stderr: boolean;
+  };
 }
 
 /** What a command answers to its shell. Source: design.md, "Contracts"; docs/commands.md. */

@@ -14,7 +14,11 @@ const io: Io = {
   stderr: process.stderr,
   stdin: process.stdin,
   env: process.env,
-  isTerminal: { stdout: process.stdout.isTTY === true, stderr: process.stderr.isTTY === true },
+  isTerminal: {
+    stdin: process.stdin.isTTY === true,
+    stdout: process.stdout.isTTY === true,
+    stderr: process.stderr.isTTY === true,
+  },
 };
 
 /** What a program that SIGPIPE ends leaves in its shell: the reader has gone, and that is no fault. */

@@ -60,7 +60,7 @@ function render(matrix: Matrix, { output, port, out }: MatrixOptions, io: Io): s
   }
 }
 
-const nowhere = { stdout: false, stderr: false };
+const nowhere = { stdin: false, stdout: false, stderr: false };
 
 function titleOf({ parties, by }: Matrix, port: string | undefined): string {
   const count = parties.filter(({ kind }) => kind !== "outside").length;

@@ -134,7 +134,8 @@ export interface SidecarOptions extends EnforcingOptions {
   readonly pod?: string;
   readonly filename?: readonly string[];
   readonly adopt: boolean;
-  readonly onStop: "restore" | "block";
+  /** Absent: as the terminal says. */
+  readonly onStop?: "restore" | "block";
   /** Only puts the interface back. */
   readonly restore: boolean;
   readonly stateDir: string;

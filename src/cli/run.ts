@@ -44,6 +44,7 @@ export async function stand(
       takesOver: options.takeOver,
       host: {
         env: io.env,
+        hasTerminal: io.isTerminal.stdin && io.isTerminal.stderr,
         tell: (line) => void io.stderr.write(`sluice: ${line}\n`),
         show: (diagnostics) => showDiagnostics(diagnostics, io, stdin),
         ready() {

@@ -48,6 +48,8 @@ export interface OpenAttachment {
   started?(): void;
   /** Lets go for one that follows it: all stays in place, closed. */
   yield?(): void;
-  /** Puts everything back as it was. */
+  /** Puts everything back as it was: it is not wanted any more. */
   close(): void;
+  /** The process ends, and another may come after it. Absent: as `close`. */
+  end?(): void;
 }

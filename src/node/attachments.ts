@@ -135,11 +135,11 @@ export class Attachments {
     this.#held = [];
   }
 
-  /** Gives everything back. */
+  /** Gives everything back, or leaves it closed for another process: this one ends. */
   close(): void {
     const held = this.#held;
     this.#held = [];
-    for (const each of held) this.#giveBack(each);
+    for (const each of held) this.#giveBack(each, () => (each.open.end ?? each.open.close)());
   }
 
   /**
@@ -170,9 +170,9 @@ export class Attachments {
   }
 
   /** Closes one of several: what goes wrong with it concerns no other. */
-  #giveBack({ wanted, open }: Held): void {
+  #giveBack({ wanted, open }: Held, letGo = () => open.close()): void {
     try {
-      open.close();
+      letGo();
     } catch (error) {
       this.#options.tell(`${wanted.name}: not given back: ${(error as Error).message}`);
     }

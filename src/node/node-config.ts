@@ -79,8 +79,11 @@ export interface SidecarConfig {
   readonly link: LinkKind | "auto";
   /** Whether connections that the workload has already are taken up at the start. */
   readonly adopt: boolean;
-  /** At a clean end: all is put back as it was; or it stays in place, and nothing passes. */
-  readonly onStop: "restore" | "block";
+  /**
+   * At a clean end: all is put back as it was; or it stays in place, and nothing passes. Absent: the
+   * first where the process has a terminal, else the second.
+   */
+  readonly onStop?: "restore" | "block";
   /** Where it is written down how the interface was. */
   readonly stateFolder: string;
   /** Of policies that neither they nor the pod say more about; absent: the process's. */

@@ -73,7 +73,7 @@ export const sidecarShape = map({
   onStop: optional(
     choice("restore", "block"),
     "at a clean end: put the interface back as it was, or leave all in place and let nothing pass",
-    "restore",
+    "restore with a terminal, else block",
   ),
   stateDir: optional(path, "where it is written down how the interface was", "/run/sluice"),
   mode,

@@ -20,13 +20,15 @@ export interface Plan {
 export class Plans {
   readonly #started: NodeConfig;
   readonly #file: ConfigFile | undefined;
+  readonly #hasTerminal: boolean;
   #inForce: Plan;
   #wanted: Plan;
 
-  constructor(config: NodeConfig, file: ConfigFile | undefined) {
+  constructor(config: NodeConfig, file: ConfigFile | undefined, hasTerminal: boolean) {
     this.#started = config;
     this.#file = file;
-    this.#inForce = planOf(config);
+    this.#hasTerminal = hasTerminal;
+    this.#inForce = planOf(config, hasTerminal);
     this.#wanted = this.#inForce;
   }
 
@@ -48,7 +50,7 @@ export class Plans {
     const again = this.#file?.read();
     if (again?.ok === false) return { objects: [], diagnostics: again.diagnostics };
     const isSame = again === undefined || again.config === this.#inForce.config;
-    this.#wanted = isSame ? this.#inForce : planOf(again.config);
+    this.#wanted = isSame ? this.#inForce : planOf(again.config, this.#hasTerminal);
     return undefined;
   }
 
@@ -65,10 +67,10 @@ export class Plans {
   }
 }
 
-function planOf(config: NodeConfig): Plan {
+function planOf(config: NodeConfig, hasTerminal: boolean): Plan {
   const attachments: readonly Attachment[] = [
     ...config.wires.map((wire) => new WireAttachment(wire)),
-    ...config.sidecars.map((sidecar) => new SidecarAttachment(sidecar)),
+    ...config.sidecars.map((sidecar) => new SidecarAttachment(sidecar, hasTerminal)),
   ];
   const [first] = attachments;
   const pods = new Set(attachments.map(({ pod }) => podText(pod)));

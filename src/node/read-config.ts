@@ -185,10 +185,9 @@ function sidecarOf(
     interface: name,
     link: link ?? "auto",
     adopt: adopt ?? false,
-    onStop: onStop ?? "restore",
     stateFolder: place(stateDir ?? "/run/sluice"),
     span: cursor.field("pod").span,
-    ...given({ mode }),
+    ...given({ onStop, mode }),
   };
 }
 

@@ -37,7 +37,7 @@ export interface NodeRun {
  * errors, which have been shown.
  *
  * The interfaces are touched only after the manifests have compiled, and are as they were again when
- * this ends. Until the first table is in force, and when the process is killed, nothing passes. Once it
+ * this ends; a sidecar's where its config says so. Until the first table is in force, and when the process is killed, nothing passes. Once it
  * enforces, it gives up every privilege that it does not need any more.
  *
  * It ends also when another process has taken its place; the interfaces are that one's then. At SIGTERM it
@@ -47,7 +47,7 @@ export interface NodeRun {
  */
 export async function runNode(run: NodeRun): Promise<boolean> {
   const { name, version, config, configFile, stdin, host, takesOver = false } = run;
-  const plans = new Plans(config, configFile);
+  const plans = new Plans(config, configFile, host.hasTerminal);
   const folder = {
     paths: () => [...plans.files, ...plans.wanted.config.source.paths],
     read: () => plans.reread() ?? readManifests(plans.wanted.config.source.paths, stdin),

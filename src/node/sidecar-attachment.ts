@@ -26,9 +26,12 @@ const innerSlots = 64;
  */
 export class SidecarAttachment implements Attachment {
   readonly #config: SidecarConfig;
+  readonly #atEnd: "restore" | "block";
 
-  constructor(config: SidecarConfig) {
+  /** `hasTerminal`: whether somebody is there to see it open when the process has ended. */
+  constructor(config: SidecarConfig, hasTerminal: boolean) {
     this.#config = config;
+    this.#atEnd = config.onStop ?? (hasTerminal ? "restore" : "block");
   }
 
   get name(): string {
@@ -75,7 +78,8 @@ export class SidecarAttachment implements Attachment {
     slots: number,
   ): OpenAttachment {
     const found = place.find();
-    const taking = new Taking({ config: this.#config, place, dataplane, tell, slots });
+    const atEnd = this.#atEnd;
+    const taking = new Taking({ config: this.#config, atEnd, place, dataplane, tell, slots });
     if (found.kind === "standing" && dataplane.inherits(frontLink(found))) {
       taking.succeed(found);
       return taking.opened();
@@ -87,7 +91,7 @@ export class SidecarAttachment implements Attachment {
         "stop that one first",
       );
     }
-    if (found.kind !== "nothing") taking.findClosed();
+    if (found.kind !== "nothing") taking.findClosed(found.kind);
     if (found.kind === "standing" && taking.resume(found)) return taking.opened();
     if (found.kind !== "nothing") {
       tell(`${this.name}: left half taken by a process that has gone: put right`);
@@ -142,6 +146,7 @@ function frontLink({ front, uplink }: Standing): string {
 /** One interface on its way into our hands, in them, and out of them again. */
 class Taking {
   readonly #config: SidecarConfig;
+  readonly #atEnd: "restore" | "block";
   readonly #place: SidecarPlace;
   readonly #dataplane: Dataplane;
   readonly #tell: (line: string) => void;
@@ -153,15 +158,19 @@ class Taking {
   #isSuccession = false;
   /** Whether nothing passes the interface if nothing comes of this. */
   #staysClosed = false;
+  /** Whether a sidecar stood here until a moment ago: the workload has connections that it judged. */
+  #comesAfter = false;
 
   constructor(given: {
     readonly config: SidecarConfig;
+    readonly atEnd: "restore" | "block";
     readonly place: SidecarPlace;
     readonly dataplane: Dataplane;
     readonly tell: (line: string) => void;
     readonly slots: number;
   }) {
     this.#config = given.config;
+    this.#atEnd = given.atEnd;
     this.#place = given.place;
     this.#dataplane = given.dataplane;
     this.#tell = given.tell;
@@ -172,8 +181,9 @@ class Taking {
    * Notes that a process has left the interface closed. Should this one not come to judge anything, it is not
    * for it to open what nobody has opened.
    */
-  findClosed(): void {
+  findClosed(kind: "standing" | "broken"): void {
     this.#staysClosed = true;
+    this.#comesAfter = kind === "standing";
   }
 
   /** Takes an interface as it was before any sidecar. Errors: it is then so again, or closed as it was found. */
@@ -199,13 +209,14 @@ class Taking {
     }
   }
 
-  /** Goes on where a process was killed; false when its front does not suit us. */
+  /** Goes on where a process was killed, or has ended; false when its front does not suit us. */
   resume(found: Standing): boolean {
     this.#uplink = found.uplink.index;
     const front = this.#place.resume(found, () => this.#attachFront(found));
     if (front === undefined) return false;
     this.#front = front;
-    this.#say("goes on where a process was killed");
+    const came = found.record?.hasEnded ? "has ended" : "was killed";
+    this.#say(`goes on where a process ${came}`);
     try {
       this.#openUplink();
       return true;
@@ -242,9 +253,11 @@ class Taking {
       joined: (zone, table) => this.#joined(zone, table),
       started: () => {
         this.#staysClosed = false;
+        this.#tellEnd();
       },
       yield: () => this.#removeLinks(),
-      close: () => this.#close(),
+      close: () => this.#close(this.#config.onStop ?? "restore"),
+      end: () => this.#close(this.#atEnd),
     };
   }
 
@@ -319,17 +332,29 @@ class Taking {
     const others = this.#place.otherWays();
     if (others.length > 0) this.#say(`nobody judges what goes by ${others.join(", ")}`);
     // Whoever has stood here before knows them better than the kernel.
-    if (!adopt || this.#isSuccession) return;
+    if (this.#isSuccession || !(adopt || this.#comesAfter)) return;
     const { adopted, denied } = adoptConnections(this.#dataplane, table, zone, own);
     this.#say(`${adopted} established connections adopted, ${denied} denied`);
   }
 
-  #close(): void {
+  #tellEnd(): void {
+    const what = {
+      block: "when this process ends, it stays closed",
+      restore: "when this process ends, it is put back as it was, and open",
+    }[this.#atEnd];
+    const why = {
+      block: "there is no terminal: --on-stop restore (onStop: restore) opens it then",
+      restore: "there is a terminal",
+    }[this.#atEnd];
+    this.#say(this.#config.onStop === undefined ? `${what} (${why})` : what);
+  }
+
+  #close(then: "restore" | "block"): void {
     if (this.#isSuccession && this.#dataplane.isHeir) {
       this.#removeLinks();
       return;
     }
-    if (this.#config.onStop === "block" || this.#staysClosed) {
+    if (then === "block" || this.#staysClosed) {
       this.#leaveClosed();
       return;
     }
@@ -341,6 +366,11 @@ class Taking {
   }
 
   #leaveClosed(): void {
+    try {
+      this.#place.leave();
+    } catch {
+      // It is closed all the same; the next start takes it for one that was killed.
+    }
     this.#removeLinks();
     this.#say("stays in place, and nothing passes: sluice sidecar --restore undoes it");
   }

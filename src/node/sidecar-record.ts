@@ -33,6 +33,8 @@ export interface SidecarRecord {
   /** Index of the one in its place; 0: not made yet. */
   readonly front: number;
   readonly state: InterfaceState;
+  /** The process has ended cleanly and left all in place; absent: it stands, or was killed. */
+  readonly hasEnded?: true;
 }
 
 const version = 1;
@@ -162,9 +164,16 @@ export class RecordFile {
         kind,
         (state[kind] as string[]).map((each) => new Uint8Array(Buffer.from(each, "base64"))),
       ]);
-      const { phase, uplink, front } = rest as SidecarRecord;
+      const { phase, uplink, front, hasEnded } = rest as SidecarRecord;
       const decoded = { ...state, ...Object.fromEntries(entries) } as InterfaceState;
-      return { phase, interface: this.#interface, uplink, front, state: decoded };
+      return {
+        phase,
+        interface: this.#interface,
+        uplink,
+        front,
+        state: decoded,
+        ...(hasEnded === true ? { hasEnded } : {}),
+      };
     } catch (error) {
       throw refusal(`${this.path} is no record: ${(error as Error).message}`);
     }

@@ -186,13 +186,23 @@ export class SidecarPlace {
     return differing;
   }
 
+  /** Notes that this process ends cleanly and leaves all in place. Errors: RefusalError. */
+  leave(): void {
+    const record = this.#file.read();
+    if (record?.phase === "standing") this.#file.write({ ...record, hasEnded: true });
+  }
+
   /**
-   * Takes over a place where a process has been killed: nothing passes, all else is as it was. `attach`
+   * Takes over a place that a process has left: nothing passes, all else is as it was. `attach`
    * is called once the uplink is surely blocked, and makes the front work.
    */
   resume<Result>(found: Found & { readonly kind: "standing" }, attach: () => Result): Result {
     holdStack(found.uplink.index);
     const result = attach();
+    if (found.record?.hasEnded) {
+      const { hasEnded, ...standing } = found.record;
+      this.#file.write(standing);
+    }
     if (found.record !== undefined) refresh(found.front.index, found.record.state);
     return result;
   }

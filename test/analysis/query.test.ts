@@ -56,7 +56,7 @@ function newRun(stdin = ""): Run {
     stderr: into(err!),
     stdin: Readable.from([Buffer.from(stdin)]),
     env: {},
-    isTerminal: { stdout: false, stderr: false },
+    isTerminal: { stdin: false, stdout: false, stderr: false },
   };
   return { io, out: () => out!.join(""), err: () => err!.join("") };
 }

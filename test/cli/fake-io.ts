@@ -28,7 +28,7 @@ export function fakeIo({ env = {}, stdin = "", terminal = false }: FakeIoOptions
     stderr: collect(err),
     stdin: Readable.from([stdin]),
     env,
-    isTerminal: { stdout: terminal, stderr: terminal },
+    isTerminal: { stdin: terminal, stdout: terminal, stderr: terminal },
     out: () => out.join(""),
     err: () => err.join(""),
   };

@@ -139,7 +139,7 @@ describe.skipIf(obstacle !== undefined)(named("modes of a sidecar", obstacle), (
     expect(await ask("tcp", podAddresses[0])).toBe("connected");
 
     const config = join(bench.folder, "sluice.yaml");
-    const place = `pod: shop/database, interface: eth0, adopt: true, stateDir: state`;
+    const place = `pod: shop/database, interface: eth0, adopt: true, onStop: restore, stateDir: state`;
     writeFileSync(
       config,
       `apiVersion: sluice/v1\nkind: NodeConfig\nmanifests: [manifests]\nsocket: none\ndeny: reject\nsidecars:\n  - { ${place} }\n`,

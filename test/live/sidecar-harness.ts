@@ -114,11 +114,13 @@ export class SidecarBench {
     return server;
   }
 
-  /** The words of a sidecar's command line. */
+  /** The words of a sidecar's command line; it puts the interface back at its end unless told otherwise. */
   words(...more: string[]): string[] {
+    const onStop = more.includes("--on-stop") || more.includes("--restore");
     return [
       ...[process.execPath, main, "sidecar", "--interface", "eth0"],
       ...["--pod", "shop/database", "-f", this.manifests, "--state-dir", this.state],
+      ...(onStop ? [] : ["--on-stop", "restore"]),
       ...more,
     ];
   }

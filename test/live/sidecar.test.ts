@@ -187,6 +187,51 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     expect(runs).toHaveLength(2);
   });
 
+  // Goal: a container's end does not open the pod: no denied datagram is answered from the first start on.
+  // Method: as above, without saying what is to happen at the end, and without a terminal. With one, which
+  // script gives it, the interface is put back.
+  test("without a terminal a clean end blocks, and the next start goes on", async () => {
+    await bench.serve();
+    const untold = () => bench.words().filter((word) => !["--on-stop", "restore"].includes(word));
+    const ready = async (running: Running): Promise<Running> => {
+      await bench.ready(running);
+      return running;
+    };
+    const denied = flood();
+    let running = await ready(bench.start(bench.pod, ...untold()));
+    expect(running.err()).toContain(
+      "eth0: when this process ends, it stays closed (there is no terminal: --on-stop restore",
+    );
+    await denied.say("ready");
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      expect(await bench.end(running, signal)).toBe(0);
+      expect(running.err()).toContain("eth0: stays in place, and nothing passes");
+      await pause(300);
+      running = await ready(bench.start(bench.pod, ...untold()));
+      expect(running.err()).toContain("eth0: goes on where a process has ended");
+    }
+    await bench.end(running, "SIGKILL");
+    running = await ready(bench.start(bench.pod, ...untold()));
+    expect(running.err()).toContain("eth0: goes on where a process was killed");
+    expect(await bench.end(running)).toBe(0);
+    await denied.say("closed");
+    const atTerminal = bench.start(
+      bench.pod,
+      ...["script", "--quiet", "--return", "--command", untold().join(" "), "/dev/null"],
+    );
+    await until("ready at a terminal", () => atTerminal.out().includes("ready\r\n"));
+    expect(atTerminal.out()).toContain("it is put back as it was, and open (there is a terminal)");
+    atTerminal.child.stdin?.write("\x03");
+    expect(await bench.ended(atTerminal)).toBe(0);
+    await denied.say("open");
+    await pause(300);
+    const { marks, runs }: Flood = JSON.parse(await denied.say("end"));
+    const answered = runs.filter(([, to]) => to >= marks["ready"]!);
+    expect(answered.filter(([from]) => from < marks["closed"]!)).toEqual([]);
+    expect(answered.at(-1)?.[1]).toBeGreaterThan(marks["open"]!);
+    expect(bench.interfaces()).toEqual(["eth0", "lo"]);
+  });
+
   test("adopts what policy allows, once, at the start", async () => {
     await bench.serve();
     const hold = async (...words: string[]): Promise<Running> => {
@@ -209,7 +254,7 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
       { before: true, during: true },
       { before: true, during: false },
     ]);
-    // Without being asked to, it takes up nothing.
+    // Without being asked to, it takes up nothing where none has stood.
     const late = await hold("tcp", podAddresses[0], "5434");
     await bench.end(running);
     const strict = await bench.sidecar();

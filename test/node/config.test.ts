@@ -73,7 +73,6 @@ sidecars:
             interface: "eth0",
             link: "auto",
             adopt: false,
-            onStop: "restore",
             stateFolder: "/run/sluice",
             span: { line: 10, column: 12 },
           },

@@ -25,10 +25,12 @@ function longFlags(spec: CommandSpec | undefined): string[] {
     ({ flags }) => /--[a-z0-9-]+/.exec(flags)?.[0] ?? "",
   );
 }
-const run = longFlags(tree.commands?.find(({ name }) => name === "run"));
+const flagsOf = (command: string) => longFlags(tree.commands?.find(({ name }) => name === command));
+const run = flagsOf("run");
+const either = [...run, ...flagsOf("sidecar")];
 
-test("variables and flags of sluice run are there", () => {
-  const variables = new Set(run.map(variableOf));
+test("variables and flags of sluice run and sluice sidecar are there", () => {
+  const variables = new Set(either.map(variableOf));
   const wrong: string[] = [];
   let found = 0;
   for (const file of files) {
@@ -37,9 +39,10 @@ test("variables and flags of sluice run are there", () => {
         found++;
         if (!variables.has(name)) wrong.push(`${file}:${line + 1}: ${name}`);
       }
-      for (const flag of text.match(/sluice run.*/)?.[0].match(/--[a-z-]+/g) ?? []) {
+      const [command, name] = /sluice (run|sidecar) .*/.exec(text) ?? [];
+      for (const flag of command?.match(/--[a-z-]+/g) ?? []) {
         found++;
-        if (!run.includes(flag)) wrong.push(`${file}:${line + 1}: ${flag}`);
+        if (!flagsOf(name!).includes(flag)) wrong.push(`${file}:${line + 1}: ${flag}`);
       }
     }
   }
@@ -108,7 +111,7 @@ describe("the manifests", () => {
     );
     expect(kinds.sort()).toEqual([
       ...["ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet", "Namespace", "Pod"],
-      "ServiceAccount",
+      ...["Pod", "ServiceAccount"],
     ]);
     const { diagnostics } = readManifests([join(folder, "kubernetes")]);
     expect(diagnostics.filter(({ severity }) => severity !== "info")).toEqual([]);
