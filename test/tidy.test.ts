@@ -159,6 +159,17 @@ describe("tidy", () => {
     );
   });
 
+  // A second evaluator begins with asking the manifests who isolates whom.
+  test("only the compiler's side asks the manifests which policies apply", () => {
+    const asks = /\{[^}]*\b(isolates|subjectMatches)\b[^}]*\} from "[^"]*\/policy\/resolve\.js"/;
+    const wrong = sources.filter(
+      (file) =>
+        !["policy", "compiler"].includes(roomOf(file)) &&
+        asks.test(readFileSync(join(root, file), "utf8")),
+    );
+    expect(wrong.map((file) => `${file}:1: ask the table's Provenance or the Ruleset`)).toEqual([]);
+  });
+
   test("every file is used", () => {
     const used = new Set([...imports, ...includes].map(({ to }) => to));
     // A .cc is compiled by its folder; it is used when the header that it includes first, its own, is.

@@ -1,5 +1,6 @@
 import type { CompileResult } from "../compiler/compile.js";
-import { Provenance, type RuleRecord } from "../compiler/decode.js";
+import { type PolicyRecord, Provenance, type RuleRecord } from "../compiler/decode.js";
+import { decideFlow } from "../compiler/evaluate-rules.js";
 import { deniedByEgress, deniedByIngress, type Table, TupleBatch } from "../dataplane/table.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import type {
@@ -12,7 +13,6 @@ import type {
 } from "../manifest/objects.js";
 import { type Address, compareAddresses, formatAddress } from "../net/address.js";
 import type { ClusterObjects, LivePod } from "../policy/cluster.js";
-import { compareClusterPolicies, isolates, subjectMatches } from "../policy/resolve.js";
 import {
   type Condition,
   checkClusterPeer,
@@ -131,8 +131,8 @@ export interface CompiledState {
 /**
  * Explains a flow: the table's verdict, and for each side the policies and rules behind it.
  *
- * The verdict is the native table's and the deciding rule is its provenance; the manifests only
- * supply the words for what each rule wanted.
+ * The native table gives the verdict, and its provenance the isolating policies, the rules and whether
+ * each matches. The manifests only give the words for what a rule wanted.
  *
  * Errors: undefined when the ends have no address family in common.
  */
@@ -163,20 +163,15 @@ export function explain(state: CompiledState, question: Question): Explanation |
         const label = side === "egress" ? question.from.label : question.to.label;
         if (own.endpointId === undefined) return notJudged(side, label);
         const direction = side === "egress" ? "Egress" : "Ingress";
-        const reason = provenance.reason(
-          own.endpointId,
-          direction,
-          other.originId,
-          protocol,
-          port ?? 0,
-        );
+        const asked = [own.endpointId, direction, other.originId, protocol, port ?? 0] as const;
+        const { rule, isolatedBy } = provenance.reason(...asked);
         return {
           direction: side,
           endpoint: label,
           verdict: denied ? "deny" : "allow",
           judged: true,
-          decidedBy: reason.rule === undefined ? null : decidingRule(reason.rule),
-          ...policyFindings(state, side, flow),
+          decidedBy: rule === undefined ? null : decidingRule(rule),
+          ...policyFindings(state, side, flow, isolatedBy, provenance.rulesOf(...asked)),
         };
       });
 
@@ -240,43 +235,66 @@ function decidingRule({ policy, ...rule }: RuleRecord): DecidingRule {
   return { ref, kind, namespace, name, tier, action, index, file, line, column };
 }
 
-/** What the manifests say of one side: who isolates it, and how each rule takes the flow. */
+/** The policies and rules behind one side: which they are says the table, in which words the manifests. */
 function policyFindings(
-  state: CompiledState,
+  { compiled, objects }: CompiledState,
   side: Side,
   flow: Flow,
+  isolatedBy: readonly PolicyRecord[],
+  rules: readonly { readonly rule: RuleRecord; readonly matches: boolean }[],
 ): Pick<SideFinding, "isolatedBy" | "rules"> {
-  const { cluster, policies } = state.compiled;
+  const { cluster, policies } = compiled;
   const own = podAt(cluster.pods, side === "egress" ? flow.source : flow.destination);
-  if (own === undefined) return { isolatedBy: [], rules: [] };
-  const other = otherSide(state, side === "egress" ? flow.destination : flow.source);
-  const receiver = side === "egress" ? other.pod : own;
-  const direction = side === "egress" ? "Egress" : "Ingress";
-  const isolating = policies.networkPolicies.filter((policy) =>
-    isolates(policy, direction, own.group),
+  const other = otherSide(objects, cluster, side === "egress" ? flow.destination : flow.source);
+  const look: Look = { side, other, receiver: side === "egress" ? other.pod : own, flow };
+  const matching = new Set(
+    rules.flatMap(({ rule, matches }) => (matches ? [ruleRef(rule.policy, rule.index)] : [])),
   );
-  const look: Look = { side, other, receiver, flow };
-  const ofTier = (tier: ClusterPolicy["tier"]) =>
-    policies.clusterPolicies
-      .filter((policy) => policy.tier === tier && subjectMatches(policy, own.group))
-      .sort(compareClusterPolicies)
-      .flatMap((policy) =>
-        policy[side].map((rule, index) => clusterRule(policy, rule, index, look)),
-      );
-  const networkRules = isolating.flatMap((policy) =>
-    policy[side].map((rule, index) => networkRule(policy, rule, index, look)),
+  const named = new Map(
+    [...policies.networkPolicies, ...policies.clusterPolicies].map((policy) => [
+      policyRef(namesOf(policy)),
+      policy,
+    ]),
   );
-  const baseline = isolating.length === 0 ? ofTier("Baseline") : [];
+  const ofTier = (tier: RuleFinding["tier"]) => {
+    const placed = rules.flatMap(({ rule }) => (rule.tier === tier ? [rule.policy] : []));
+    // A NetworkPolicy isolates also where no rule of it can match anything.
+    const refs = [...(tier === "NetworkPolicy" ? isolatedBy : []), ...placed].map(policyRef);
+    return [...new Set(refs)].flatMap((ref) =>
+      ruleFindings(named.get(ref), look, (index) => matching.has(`${ref} rule ${index + 1}`)),
+    );
+  };
   return {
-    isolatedBy: isolating.map(policyFinding),
-    rules: [...ofTier("Admin"), ...networkRules, ...baseline],
+    isolatedBy: isolatedBy.flatMap((record) => policyFinding(named.get(policyRef(record)))),
+    rules: [...ofTier("Admin"), ...ofTier("NetworkPolicy"), ...ofTier("Baseline")],
   };
 }
 
-function policyFinding({ kind, meta, policyTypes }: NetworkPolicy): PolicyFinding {
-  const { namespace, name, span } = meta;
-  const ref = policyRef({ kind, namespace, name });
-  return { ref, kind, namespace, name, ...placeOf(span), policyTypes: [...policyTypes] };
+function policyFinding(policy: NetworkPolicy | ClusterPolicy | undefined): PolicyFinding[] {
+  if (policy === undefined || !("policyTypes" in policy)) return [];
+  const names = namesOf(policy);
+  const types = { policyTypes: [...policy.policyTypes] };
+  return [{ ref: policyRef(names), ...names, ...placeOf(policy.meta.span), ...types }];
+}
+
+function ruleFindings(
+  policy: NetworkPolicy | ClusterPolicy | undefined,
+  look: Look,
+  matches: (index: number) => boolean,
+): RuleFinding[] {
+  if (policy === undefined) return [];
+  if ("policyTypes" in policy) {
+    return policy[look.side].map((rule, index) =>
+      ruleFinding(policy, rule.span, index, look, matches(index), networkPeers(policy, rule, look)),
+    );
+  }
+  return policy[look.side].map((rule, index) =>
+    ruleFinding(policy, rule.span, index, look, matches(index), clusterPeers(rule, look)),
+  );
+}
+
+function namesOf({ kind, meta: { namespace, name } }: NetworkPolicy | ClusterPolicy): PolicyNames {
+  return { kind, namespace, name };
 }
 
 /** A policy's three names. */
@@ -298,17 +316,21 @@ function podAt(pods: readonly LivePod[], address: Address): LivePod | undefined 
   return pods.find((live) => live.addresses.some((each) => compareAddresses(each, address) === 0));
 }
 
-function otherSide({ objects, compiled }: CompiledState, address: Address): OtherSide {
+function otherSide(
+  objects: CompiledState["objects"],
+  cluster: CompiledState["compiled"]["cluster"],
+  address: Address,
+): OtherSide {
   const has = (object: Pod | Node) =>
     object.addresses.some((each) => compareAddresses(each, address) === 0);
   const host = objects.find(
     (object): object is Pod => object.kind === "Pod" && object.hostNetwork && has(object),
   );
-  const nodes = [...compiled.cluster.nodes.values()].filter(has);
+  const nodes = [...cluster.nodes.values()].filter(has);
   const text = formatAddress(address);
   return {
     address,
-    pod: podAt(compiled.cluster.pods, address),
+    pod: podAt(cluster.pods, address),
     nodeLabels: nodes.map((node) => node.meta.labels),
     notSelectable:
       host === undefined
@@ -326,50 +348,36 @@ interface Look {
   readonly flow: Flow;
 }
 
-function networkRule(
-  policy: NetworkPolicy,
-  rule: PolicyRule,
-  index: number,
-  look: Look,
-): RuleFinding {
-  const { protocol, port } = look.flow;
-  const peers = rule.peers.map((peer) => ({
-    peer: checkPeer(peer, policy.meta.namespace, look.other),
-    port: checkPorts(rule.ports, namedPorts(look, peer.ipBlock !== undefined), protocol, port),
-  }));
-  const anyone = {
-    peer: anyPeer,
-    port: checkPorts(rule.ports, namedPorts(look, false), protocol, port),
-  };
-  return ruleFinding(policy, { tier: "NetworkPolicy", action: "Accept" }, rule.span, index, look, [
-    ...(rule.peers.length === 0 ? [anyone] : peers),
-  ]);
+/** How one peer of a rule, and the rule's ports as that peer has them, take the flow. */
+interface PeerOutcome {
+  readonly peer: Condition;
+  readonly port: Condition;
 }
 
-function clusterRule(
-  policy: ClusterPolicy,
-  rule: ClusterRule,
-  index: number,
+function networkPeers(
+  { meta }: NetworkPolicy,
+  { peers, ports }: PolicyRule,
   look: Look,
-): RuleFinding {
+): readonly PeerOutcome[] {
   const { protocol, port } = look.flow;
-  const peers = rule.peers.map((peer) => ({
-    peer: checkClusterPeer(peer, look.other),
-    port: checkClusterPorts(
-      rule.ports,
-      namedPorts(look, peer.by === "networks" || peer.by === "nodes"),
-      protocol,
-      port,
-    ),
+  const portsOf = (byAddress: boolean) =>
+    checkPorts(ports, namedPorts(look, byAddress), protocol, port);
+  if (peers.length === 0) return [{ peer: anyPeer, port: portsOf(false) }];
+  return peers.map((peer) => ({
+    peer: checkPeer(peer, meta.namespace, look.other),
+    port: portsOf(peer.ipBlock !== undefined),
   }));
-  return ruleFinding(
-    policy,
-    { tier: policy.tier, action: rule.action },
-    rule.span,
-    index,
-    look,
-    peers,
-  );
+}
+
+function clusterPeers({ peers, ports }: ClusterRule, look: Look): readonly PeerOutcome[] {
+  const { protocol, port } = look.flow;
+  return peers.map((peer) => {
+    const byAddress = peer.by === "networks" || peer.by === "nodes";
+    return {
+      peer: checkClusterPeer(peer, look.other),
+      port: checkClusterPorts(ports, namedPorts(look, byAddress), protocol, port),
+    };
+  });
 }
 
 const anyPeer: Condition = { holds: true, detail: "any", closeness: 3 };
@@ -382,32 +390,31 @@ function namedPorts({ side, receiver }: Look, byAddress: boolean): NamedPorts {
   return { ports: receiver.group.ports, owner: `${namespace}/${name}` };
 }
 
-/** Sums up a rule by the peer that comes nearest. */
+/** Sums up a rule by the peer that comes nearest. Whether it matches, the table has said. */
 function ruleFinding(
-  { kind, meta }: NetworkPolicy | ClusterPolicy,
-  how: Pick<RuleFinding, "tier" | "action">,
+  policy: NetworkPolicy | ClusterPolicy,
   span: Span,
   index: number,
   { side }: Look,
-  peers: readonly { readonly peer: Condition; readonly port: Condition }[],
+  matches: boolean,
+  peers: readonly PeerOutcome[],
 ): RuleFinding {
-  const nearness = ({ peer, port }: { readonly peer: Condition; readonly port: Condition }) =>
-    peer.closeness * 4 + port.closeness;
+  const nearness = ({ peer, port }: PeerOutcome) => peer.closeness * 4 + port.closeness;
   const best = [...peers].sort((a, b) => nearness(b) - nearness(a))[0]!;
-  const failing = best.peer.holds ? (best.port.holds ? null : "ports") : "peers";
+  const failing = matches ? null : best.peer.holds ? "ports" : "peers";
   const others = peers.length === 2 ? "the other peer" : `the other ${peers.length - 1} peers`;
   const more =
     peers.length > 1 && !best.peer.holds
       ? `; ${others} ${peers.length === 2 ? "fails" : "fail"} too`
       : "";
   const condition = failing === "peers" ? best.peer : best.port;
-  const { namespace, name } = meta;
+  const names = namesOf(policy);
   return {
-    ref: ruleRef({ kind, namespace, name }, index),
-    kind,
-    namespace,
-    name,
-    ...how,
+    ref: ruleRef(names, index),
+    ...names,
+    ...("policyTypes" in policy
+      ? { tier: "NetworkPolicy", action: "Accept" }
+      : { tier: policy.tier, action: policy[side][index]!.action }),
     field: `spec.${side}[${index}]`,
     index,
     ...placeOf(span),
@@ -421,26 +428,18 @@ function ruleFinding(
   };
 }
 
-/**
- * Keeps the rules that are asked about a denied flow, in their order: none after the Deny that
- * matches, and none of a tier after its Pass. What a later rule lets through is still denied.
- */
-function asked(rules: readonly RuleFinding[]): readonly RuleFinding[] {
-  const kept: RuleFinding[] = [];
-  let passed: RuleFinding["tier"] | undefined;
-  for (const rule of rules) {
-    if (rule.tier === passed) continue;
-    if (rule.failed === null && rule.action === "Deny") break;
-    if (rule.failed === null && rule.action === "Pass") passed = rule.tier;
-    kept.push(rule);
-  }
-  return kept;
-}
-
+/** Finds the rule that would allow a denied flow with the least change, among those whose turn comes. */
 function nearestMiss(sides: readonly SideFinding[]): Explanation["nearest"] {
   const misses = sides
     .filter((side) => side.verdict === "deny")
-    .flatMap((side) => asked(side.rules).map((rule) => ({ ...rule, direction: side.direction })))
+    .flatMap(({ direction, isolatedBy, rules }) => {
+      const asked: (RuleFinding & { readonly direction: Side })[] = [];
+      decideFlow(isolatedBy.length > 0, rules, (rule) => {
+        asked.push({ ...rule, direction });
+        return rule.failed === null;
+      });
+      return asked;
+    })
     .filter((rule) => rule.action === "Accept" && rule.failed !== null)
     .sort((a, b) => b.closeness - a.closeness);
   return misses[0] ?? null;

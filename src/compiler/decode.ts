@@ -17,6 +17,7 @@ import {
   TableHeader,
   Tier,
 } from "../layout/layout.gen.js";
+import { decideFlow } from "./evaluate-rules.js";
 
 /** A policy as the blob names it. */
 export interface PolicyRecord {
@@ -130,23 +131,46 @@ export class Provenance {
   ): Reason {
     const row = this.#row(endpointId, direction, by);
     const isolatedBy = row.isolatedBy.map((policy) => this.#policies[policy]!);
-    let passed: number | undefined;
-    for (const rule of row.rules) {
-      const at = this.#at("ruleInfos", rule, RuleInfo.bytes);
-      const tier = this.#u8(at + RuleInfo.tier);
-      if (tier === passed) continue;
-      if (tier === Tier.Baseline && isolatedBy.length > 0) break;
-      if (!this.#covers(this.#u32(at + RuleInfo.originSet), originId)) continue;
-      if (!this.#holds(this.#u32(at + RuleInfo.portSet), protocol, port)) continue;
-      const action = this.#u8(at + RuleInfo.action);
-      if (action === Action.Pass) {
-        passed = tier;
-        continue;
-      }
-      const verdict = action === Action.Accept ? "allow" : "deny";
-      return { verdict, isolatedBy, rule: this.#rule(at) };
-    }
-    return { verdict: isolatedBy.length > 0 ? "deny" : "allow", isolatedBy, rule: undefined };
+    const rules = row.rules.map((id) => this.#ruleHead(id));
+    const { verdict, rule } = decideFlow(isolatedBy.length > 0, rules, ({ at }) =>
+      this.#matches(at, originId, protocol, port),
+    );
+    return { verdict, isolatedBy, rule: rule === undefined ? undefined : this.#rule(rule.at) };
+  }
+
+  /**
+   * Lists the rules by which an endpoint is judged in one direction, and whether each matches a flow.
+   *
+   * Shape: in the order of evaluation. A policy's rule stands here once for each set of port numbers
+   *        that its port names come to, and not at all where it can match nothing.
+   */
+  rulesOf(
+    endpointId: number,
+    direction: keyof typeof Direction,
+    originId: number,
+    protocol: number,
+    port: number,
+  ): readonly { readonly rule: RuleRecord; readonly matches: boolean }[] {
+    return this.#row(endpointId, direction).rules.map((id) => {
+      const { at } = this.#ruleHead(id);
+      return { rule: this.#rule(at), matches: this.#matches(at, originId, protocol, port) };
+    });
+  }
+
+  #ruleHead(id: number): Pick<RuleRecord, "tier" | "action"> & { readonly at: number } {
+    const at = this.#at("ruleInfos", id, RuleInfo.bytes);
+    return {
+      at,
+      tier: nameOf(Tier, this.#u8(at + RuleInfo.tier)),
+      action: nameOf(Action, this.#u8(at + RuleInfo.action)),
+    };
+  }
+
+  #matches(rule: number, originId: number, protocol: number, port: number): boolean {
+    return (
+      this.#covers(this.#u32(rule + RuleInfo.originSet), originId) &&
+      this.#holds(this.#u32(rule + RuleInfo.portSet), protocol, port)
+    );
   }
 
   #row(

@@ -35,6 +35,29 @@ export function allowedPorts(rules: EndpointRules, matching: readonly Rule[]): P
   return unionPorts(outcome.allowed, outcome.undecided);
 }
 
+/**
+ * Finds the rule that decides one flow: what allowedPorts() says of a set, for a single member of it.
+ *
+ * Shape:  `rules` in the order of evaluation, as EndpointRules has them; `matches` is asked only of
+ *         rules whose turn comes. The rule is undefined where none decides: isolation, or its absence, does.
+ */
+export function decideFlow<Each extends Pick<Rule, "tier" | "action">>(
+  isIsolated: boolean,
+  rules: Iterable<Each>,
+  matches: (rule: Each) => boolean,
+): { readonly verdict: "allow" | "deny"; readonly rule: Each | undefined } {
+  let passed: Rule["tier"] | undefined;
+  for (const rule of rules) {
+    if (rule.tier === passed) continue;
+    if (rule.tier === "Baseline" && isIsolated) break;
+    if (!matches(rule)) continue;
+    if (rule.action !== "Pass")
+      return { verdict: rule.action === "Accept" ? "allow" : "deny", rule };
+    passed = rule.tier;
+  }
+  return { verdict: isIsolated ? "deny" : "allow", rule: undefined };
+}
+
 interface Outcome {
   readonly allowed: PortSet;
   readonly undecided: PortSet;

@@ -9,11 +9,15 @@ import { explanationText, explanationTree } from "../../src/analysis/explain-tex
 import { PodIndex } from "../../src/analysis/references.js";
 import { compile } from "../../src/compiler/compile.js";
 import { Table } from "../../src/dataplane/table.js";
+import { modeOf } from "../../src/manifest/annotations.js";
+import type { KubernetesObject } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
-import { formatAddress } from "../../src/net/address.js";
+import { type Address, compareAddresses, formatAddress } from "../../src/net/address.js";
+import type { Ruleset } from "../../src/policy/ruleset.js";
 import { judge } from "../oracle/oracle.js";
 import { Random } from "../property/random.js";
 import { randomCluster, randomProbes } from "../property/random-cluster.js";
+import { enforcedBy, withRandomModes } from "../property/random-modes.js";
 
 const manifest = `
 apiVersion: v1
@@ -213,6 +217,31 @@ test("explain: policies of one priority are listed in the order that the table h
   );
 });
 
+// Goal: what is only audited neither isolates nor decides (docs/modes.md), and hides nothing that does.
+test("explain: an audited policy is no reason, and the baseline behind it is listed", () => {
+  const audited = manifest.replace(
+    "metadata: { name: db, namespace: shop }\nspec:\n  podSelector",
+    'metadata: { name: db, namespace: shop, annotations: { "sluice/mode": audit } }\nspec:\n  podSelector',
+  );
+  assert.notEqual(audited, manifest);
+  const open = ask("203.0.113.1", "shop/db", 6, 5432, audited).direction[1];
+  assert.equal(open?.verdict, "allow");
+  assert.deepEqual(open?.isolatedBy, []);
+  assert.deepEqual(open?.rules, []);
+
+  const rule = "ingress: [ { action: Deny, from: [ { namespaces: {} } ] } ]";
+  const behind = audited + clusterPolicy("base", `tier: Baseline, priority: 1, ${rule}`);
+  const answer = ask("shop/web", "shop/db", 6, 5432, behind);
+  const denied = answer.direction[1];
+  assert.equal(denied?.verdict, "deny");
+  assert.deepEqual(denied?.isolatedBy, []);
+  assert.deepEqual(
+    denied?.rules.map(({ ref, failed }) => [ref, failed]),
+    [["ClusterNetworkPolicy base rule 1", null]],
+  );
+  assert.notInclude(explanationText(answer), "isolated by");
+});
+
 test("explain: as a tree, each line hangs on the one it belongs to", () => {
   const text = "DENIED\n egress\n ingress\n   isolated\n   rule\n nearest\n";
   assert.equal(
@@ -233,17 +262,39 @@ function decidingFinding(rules: readonly RuleFinding[]): RuleFinding | undefined
   return undefined;
 }
 
+function holds(
+  { ruleset }: { readonly ruleset: Ruleset },
+  { meta }: KubernetesObject,
+  address: Address,
+): boolean {
+  return ruleset.endpoints.some(
+    ({ namespace, name, addresses }) =>
+      namespace === meta.namespace &&
+      name === meta.name &&
+      addresses.some((each) => compareAddresses(each, address) === 0),
+  );
+}
+
+function nameOf(kind: string, { namespace, name }: { namespace: string; name: string }): string {
+  return `${kind} ${namespace}/${name}`;
+}
+
 // Goal: an explanation never contradicts the table, nor itself.
-// Method: random clusters; the verdict against the oracle; the rule that provenance names must be
-// the one that the conditions, read from the manifests, lead to.
+// Method: random clusters with audited policies and pods; the verdict against the oracle, which sees
+// only what is enforced; the rule that provenance names must be the one that the conditions, read from
+// the manifests, lead to; what is only audited is not among what isolates or decides.
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 test(`explain: verdict, deciding rule and conditions agree (SEED=${seed})`, () => {
   let decided = 0;
   for (let round = 0; round < 250; round++) {
     const random = new Random(seed + round);
-    const objects = randomCluster(random);
+    const objects = withRandomModes(random, randomCluster(random));
     const compiled = compile({ objects });
     assert(compiled.ok);
+    const enforcedFor = (address: Address) => {
+      const pod = objects.find((each) => each.kind === "Pod" && holds(compiled, each, address));
+      return enforcedBy(objects, (pod && modeOf(pod.meta)) ?? "enforce");
+    };
     const table = Table.open(compiled.blob);
     for (const probe of randomProbes(random, objects, 25)) {
       const { source, destination, protocol, port } = probe;
@@ -257,11 +308,29 @@ test(`explain: verdict, deciding rule and conditions agree (SEED=${seed})`, () =
         },
       );
       const where = `SEED=${seed + round} ${JSON.stringify(answer)}`;
-      assert.deepEqual(answer?.deniedBy, judge(objects, probe), where);
+      const want = [
+        ...judge(enforcedFor(source), probe).filter((side) => side === "egress"),
+        ...judge(enforcedFor(destination), probe).filter((side) => side === "ingress"),
+      ];
+      assert.deepEqual(answer?.deniedBy, want, where);
+      assert.match(
+        explanationText(answer!),
+        want.length === 0 ? /^ALLOWED {2}/ : /^DENIED {2}/,
+        where,
+      );
       for (const side of answer!.direction) {
         const { decidedBy, isolatedBy, rules, verdict } = side;
         if (decidedBy?.tier === "Node") continue;
         if (!side.judged) continue;
+        const own = side.direction === "egress" ? source : destination;
+        const enforced = new Set(enforcedFor(own).map(({ kind, meta }) => nameOf(kind, meta)));
+        for (const each of [...isolatedBy, ...rules]) {
+          assert.isTrue(enforced.has(nameOf(each.kind, each)), where);
+        }
+        // What the manifests' words say of a rule is what the table says.
+        for (const { peer, port: service, failed } of rules) {
+          assert.equal(peer === "ok" && service === "ok", failed === null, where);
+        }
         const first = decidingFinding(rules);
         assert.deepEqual(
           [decidedBy?.name, decidedBy?.index, decidedBy?.action, decidedBy?.line],

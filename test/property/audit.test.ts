@@ -3,31 +3,17 @@ import { compile } from "../../src/compiler/compile.js";
 import { Provenance } from "../../src/compiler/decode.js";
 import { IncrementalCompiler } from "../../src/compiler/incremental.js";
 import { Table, TupleBatch } from "../../src/dataplane/table.js";
-import { type Mode, modes } from "../../src/manifest/annotations.js";
+import { type Mode, modeOf, modes } from "../../src/manifest/annotations.js";
 import type { KubernetesObject } from "../../src/manifest/objects.js";
 import { type Address, addressKey, formatAddress } from "../../src/net/address.js";
 import { judge, type Probe } from "../oracle/oracle.js";
 import { Random } from "./random.js";
 import { randomCluster, randomProbes } from "./random-cluster.js";
+import { enforcedBy, withRandomModes } from "./random-modes.js";
 
 const CLUSTERS = 120;
 const PROBES = 100;
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
-
-const annotation = "sluice/mode";
-
-function isPolicy({ kind }: KubernetesObject): boolean {
-  return kind !== "Namespace" && kind !== "Node" && kind !== "Pod";
-}
-
-/** Writes a mode on about half of the policies and pods. */
-function annotate(random: Random, objects: readonly KubernetesObject[]): KubernetesObject[] {
-  return objects.map((object) => {
-    if ((!isPolicy(object) && object.kind !== "Pod") || random.oneIn(2)) return object;
-    const mode = random.pick(["audit", "audit", "enforce"]);
-    return { ...object, meta: { ...object.meta, annotations: new Map([[annotation, mode]]) } };
-  });
-}
 
 /** Takes every pod, some with a mode where it is attached. */
 function attach(random: Random, objects: readonly KubernetesObject[]) {
@@ -66,7 +52,7 @@ test(`audited policies change no verdict (SEED=${seed})`, () => {
   let audited = 0;
   for (let round = 0; round < CLUSTERS; round++) {
     const random = new Random(seed + round);
-    const objects = annotate(random, randomCluster(random));
+    const objects = withRandomModes(random, randomCluster(random));
     const mode = random.pick(modes);
     const attached = attach(random, objects);
     const compiled = compile({ objects, mode, local: attached });
@@ -77,16 +63,12 @@ test(`audited policies change no verdict (SEED=${seed})`, () => {
       const pod = objects.findLast(
         ({ kind, meta }) => kind === "Pod" && meta.namespace === namespace && meta.name === name,
       );
-      const nearest =
-        pod?.meta.annotations.get(annotation) ?? attached.modes.get(`${namespace}/${name}`);
-      const own = (nearest ?? mode) as Mode;
-      for (const address of addresses) modeByAddress.set(addressKey(address), own);
+      const own = pod === undefined ? undefined : modeOf(pod.meta);
+      const nearest = own ?? attached.modes.get(`${namespace}/${name}`) ?? mode;
+      for (const address of addresses) modeByAddress.set(addressKey(address), nearest);
     }
-    const enforcedFor = (address: Address): KubernetesObject[] => {
-      const own = modeByAddress.get(addressKey(address)) ?? mode;
-      const said = ({ meta }: KubernetesObject) => meta.annotations.get(annotation) ?? own;
-      return objects.filter((each) => !isPolicy(each) || said(each) === "enforce");
-    };
+    const enforcedFor = (address: Address) =>
+      enforcedBy(objects, modeByAddress.get(addressKey(address)) ?? mode);
 
     const probes = randomProbes(random, objects, PROBES);
     const table = Table.open(compiled.blob);
@@ -113,7 +95,7 @@ test(`audit reasons and updates agree with the audit (SEED=${seed})`, () => {
   for (let round = 0; round < CLUSTERS; round++) {
     const random = new Random(seed + round);
     const plain = randomCluster(random);
-    const objects = annotate(random, plain);
+    const objects = withRandomModes(random, plain);
     const compiled = compile({ objects });
     assert(compiled.ok);
     const incremental = new IncrementalCompiler();

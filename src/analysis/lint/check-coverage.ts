@@ -1,4 +1,3 @@
-import { isolates } from "../../policy/resolve.js";
 import type { Rule } from "../../policy/ruleset.js";
 import { type Finding, finding, listNames, type RelatedPlace } from "./finding.js";
 import { ruleCoverage, ruleKey } from "./rule-coverage.js";
@@ -49,11 +48,7 @@ export function checkCoverage(scope: LintScope): readonly Finding[] {
 function isBehindIsolation(scope: LintScope, { policy, direction }: PlacedRule): boolean {
   if (policy.kind === "NetworkPolicy" || policy.tier !== "Baseline") return false;
   const subjects = scope.subjects(policy);
-  const { networkPolicies } = scope.compiled.policies;
-  return (
-    subjects.length > 0 &&
-    subjects.every((group) => networkPolicies.some((each) => isolates(each, direction, group)))
-  );
+  return subjects.length > 0 && subjects.every((group) => scope.isIsolated(group, direction));
 }
 
 function ruleName({ policy, index }: Rule, direction: "Ingress" | "Egress"): string {

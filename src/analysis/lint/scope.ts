@@ -8,10 +8,10 @@ import type {
   Pod,
   PolicyRule,
 } from "../../manifest/objects.js";
-import type { ClusterObjects, PodGroup } from "../../policy/cluster.js";
+import type { ClusterObjects, LivePod, PodGroup } from "../../policy/cluster.js";
 import { PeerSets, type PeerTerm } from "../../policy/peer-sets.js";
 import { peerTerm } from "../../policy/resolve.js";
-import type { Direction } from "../../policy/ruleset.js";
+import type { Direction, Endpoint } from "../../policy/ruleset.js";
 import { matchesSelector } from "../../policy/selectors.js";
 
 export type AnyPolicy = NetworkPolicy | ClusterPolicy;
@@ -43,6 +43,7 @@ export class LintScope {
   /** Groups of pods that have traffic of their own, in the order of their first pod. */
   readonly groups: readonly PodGroup[];
   readonly #peers: PeerSets;
+  readonly #endpoints: ReadonlyMap<string, Endpoint>;
   readonly #hostPods: readonly Pod[];
 
   constructor(objects: ClusterObjects, compiled: CompileResult & { readonly ok: true }) {
@@ -51,6 +52,9 @@ export class LintScope {
     this.policies = [...networkPolicies, ...clusterPolicies];
     this.groups = [...new Set(compiled.cluster.pods.map((live) => live.group))];
     this.#peers = new PeerSets(compiled.cluster);
+    this.#endpoints = new Map(
+      compiled.ruleset.endpoints.map((endpoint) => [nameOf(endpoint), endpoint]),
+    );
     this.#hostPods = objects.filter(
       (object): object is Pod =>
         object.kind === "Pod" &&
@@ -68,6 +72,18 @@ export class LintScope {
   /** The groups that a policy is for. */
   subjects(policy: AnyPolicy): readonly PodGroup[] {
     return this.matching([subjectTerm(policy)]);
+  }
+
+  /** Whether policies that are enforced isolate every pod of a group in one direction. */
+  isIsolated(group: PodGroup, direction: Direction): boolean {
+    const side = direction === "Ingress" ? "ingress" : "egress";
+    return this.compiled.cluster.pods.every(
+      (live) => live.group !== group || this.#endpointOf(live)[side].isolatedBy.length > 0,
+    );
+  }
+
+  #endpointOf({ pod }: LivePod): Endpoint {
+    return this.#endpoints.get(nameOf(pod.meta))!;
   }
 
   /** The groups that any of the terms stands for. */
