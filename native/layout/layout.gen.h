@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0xca639515u;
+inline constexpr uint32_t LAYOUT_HASH = 0xf932cd04u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -27,6 +27,8 @@ inline constexpr uint32_t BATCH_FRAMES_MAX = 64u;
 inline constexpr uint32_t FRAME_BYTES_MAX = 65568u;
 inline constexpr uint32_t LINKS_MAX = 1024u;
 inline constexpr uint32_t EXTENSION_HEADERS_MAX = 8u;
+inline constexpr uint32_t SUPERFRAME_SEGMENTS_MAX = 128u;
+inline constexpr uint32_t SUPERFRAME_SEGMENT_BYTES_MIN = 64u;
 inline constexpr uint32_t SAVED_CONNECTIONS_VERSION = 1u;
 inline constexpr uint32_t SAVED_UNREPLIED = 1u;
 inline constexpr uint32_t SAVED_NO_WINDOW = 2u;
@@ -321,9 +323,11 @@ enum class DropReason : uint8_t {
   TransmitFull,
   // no table is in force
   NoTable,
+  // a superframe that would be cut into more segments than any stack makes
+  OffloadSegments,
 };
-inline constexpr size_t DROP_REASON_COUNT = 45;
-inline constexpr std::array<std::string_view, 45> dropReasonWords = {{
+inline constexpr size_t DROP_REASON_COUNT = 46;
+inline constexpr std::array<std::string_view, 46> dropReasonWords = {{
     "none",
     "malformed-ethernet",
     "vlan-tag",
@@ -369,6 +373,7 @@ inline constexpr std::array<std::string_view, 45> dropReasonWords = {{
     "no-destination",
     "transmit-full",
     "no-table",
+    "offload-segments",
 }};
 
 // Where one array of the blob starts, and how many elements it has.

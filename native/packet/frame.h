@@ -11,7 +11,7 @@ namespace sluice {
 // Source: Virtual I/O Device (VIRTIO) 1.1, section 5.1.6.
 struct Offload {
   uint8_t flags;            // bit 0: the checksum at checksumStart + checksumOffset is partial
-  uint8_t gsoType;          // 0 none, 1 TCP over IPv4, 3 UDP, 4 TCP over IPv6, 5 UDP L4; 0x80: ECN
+  uint8_t gsoType;          // 0 none, 1 TCP over IPv4, 4 TCP over IPv6, 5 UDP; 0x80: ECN
   uint16_t headerBytes;     // length of all headers of a superframe; a hint
   uint16_t gsoSize;         // payload bytes of each segment of a superframe
   uint16_t checksumStart;   // bytes from the start of the frame

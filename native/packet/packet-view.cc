@@ -398,7 +398,6 @@ DropReason parseTransport(PacketView* view) noexcept {
 
 DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept {
   constexpr uint8_t GSO_TCP_V4 = 1;
-  constexpr uint8_t GSO_UDP_FRAGMENTS = 3;
   constexpr uint8_t GSO_TCP_V6 = 4;
   constexpr uint8_t GSO_UDP = 5;
   constexpr uint8_t GSO_ECN = 0x80;
@@ -431,14 +430,19 @@ DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept {
   }
   const bool fits = (gsoType == GSO_TCP_V4 && protocol == PROTOCOL_TCP && view.key.family == 4) ||
                     (gsoType == GSO_TCP_V6 && protocol == PROTOCOL_TCP && view.key.family == 6) ||
-                    ((gsoType == GSO_UDP || gsoType == GSO_UDP_FRAGMENTS) &&
-                     protocol == PROTOCOL_UDP && offload.gsoType == gsoType);
+                    (offload.gsoType == GSO_UDP && protocol == PROTOCOL_UDP);
   // What stands behind the packet would be cut into its segments.
   // Cutting goes by where the checksum starts: a tunnel's inner header would be cut instead of
   // ours.
   const bool whole = partialChecksum && offload.checksumStart == view.l4Offset &&
                      offload.gsoSize != 0 && end == frame.length;
-  return fits && whole ? DropReason::None : DropReason::OffloadInvalid;
+  if (!fits || !whole) return DropReason::OffloadInvalid;
+  // One frame must not make tens of thousands (docs/decisions/0018).
+  const bool tcp = protocol == PROTOCOL_TCP;
+  const uint32_t payloadBytes = tcp ? view.tcp.payloadBytes : view.l4Bytes - UDP_HEADER_BYTES;
+  const bool many = payloadBytes > uint32_t{offload.gsoSize} * SUPERFRAME_SEGMENTS_MAX;
+  const bool small = !tcp || offload.gsoSize < SUPERFRAME_SEGMENT_BYTES_MIN;
+  return many && small ? DropReason::OffloadSegments : DropReason::None;
 }
 
 IcmpRole icmpRoleOf(uint8_t family, uint8_t type) noexcept {

@@ -90,9 +90,9 @@ struct PacketView {
 [[nodiscard]] DropReason parseTransport(PacketView* view) noexcept;
 
 // Checks that what the offload header asks for can neither reach outside the frame nor change what
-// has been judged. Call it after parseTransport().
+// has been judged, and is no more work than a real sender makes. Call it after parseTransport().
 //
-// Errors: OffloadInvalid.
+// Errors: OffloadInvalid, OffloadSegments.
 [[nodiscard]] DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept;
 
 // What a message of this type is, in ICMP (family 4) or ICMPv6 (family 6).

@@ -321,6 +321,41 @@ TEST("packet: an offload header may not reach what was judged") {
   CHECK(check(padded, {1, 1, 54, 1448, 34, 16}) == DropReason::OffloadInvalid);
 }
 
+// Goal: a superframe that a real sender or GRO makes is taken, and one that only multiplies work is
+// not.
+TEST("packet: a superframe has no more segments than a stack makes") {
+  const auto check = [](std::vector<uint8_t> bytes, uint8_t gsoType, uint16_t gsoSize) {
+    Frame frame = frameOf(bytes);
+    frame.offload = {1, gsoType, 54, gsoSize, 34, static_cast<uint16_t>(gsoType == 1 ? 16 : 6)};
+    PacketView view;
+    if (parsePacket(frame, &view) != DropReason::None) return DropReason::MalformedEthernet;
+    if (parseTransport(&view) != DropReason::None) return DropReason::MalformedEthernet;
+    return checkOffload(frame, view);
+  };
+  const auto tcp = [](size_t payloadBytes) {
+    return tcpFrame(4, 10, 1, 12, 2, {.flags = TCP_ACK, .payloadBytes = payloadBytes});
+  };
+  // The largest there is, for every MSS down to that of an 88-byte one with timestamps.
+  for (const uint16_t size :
+       {uint16_t{1448}, uint16_t{524}, uint16_t{216}, uint16_t{76}, uint16_t{64}}) {
+    CHECK(check(tcp(65'495), 1, size) == DropReason::None);
+  }
+  for (const uint16_t size : {uint16_t{63}, uint16_t{8}, uint16_t{1}}) {
+    CHECK(check(tcp(65'495), 1, size) == DropReason::OffloadSegments);
+    // What GRO makes of a sender that writes a few bytes at a time.
+    CHECK(check(tcp(size_t{size} * 128), 1, size) == DropReason::None);
+    CHECK(check(tcp(size_t{size} * 128 + 1), 1, size) == DropReason::OffloadSegments);
+  }
+  // A sender of UDP makes 128 at most, whatever their size.
+  for (const uint16_t size : {uint16_t{400}, uint16_t{64}, uint16_t{1}}) {
+    CHECK(check(udpFrame(4, 10, 1, 12, 2, size_t{size} * 128), 5, size) == DropReason::None);
+    CHECK(check(udpFrame(4, 10, 1, 12, 2, size_t{size} * 128 + 1), 5, size) ==
+          DropReason::OffloadSegments);
+  }
+  // Fragments of UDP: no kernel since 4.14 makes them.
+  CHECK(check(udpFrame(4, 10, 1, 12, 2, 4'000), 3, 1'400) == DropReason::OffloadInvalid);
+}
+
 TEST("packet: martian sources") {
   const auto v4 = [](uint8_t a, uint8_t b, uint8_t c, uint8_t d) {
     return isMartianSource({a, b, c, d}, 4);

@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0xca639515;
+export const LAYOUT_HASH = 0xf932cd04;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -17,6 +17,8 @@ export const BATCH_FRAMES_MAX = 64;
 export const FRAME_BYTES_MAX = 65568;
 export const LINKS_MAX = 1024;
 export const EXTENSION_HEADERS_MAX = 8;
+export const SUPERFRAME_SEGMENTS_MAX = 128;
+export const SUPERFRAME_SEGMENT_BYTES_MIN = 64;
 export const SAVED_CONNECTIONS_VERSION = 1;
 export const SAVED_UNREPLIED = 1;
 export const SAVED_NO_WINDOW = 2;
@@ -319,6 +321,8 @@ export const DropReason = {
   TransmitFull: 43,
   /** no table is in force */
   NoTable: 44,
+  /** a superframe that would be cut into more segments than any stack makes */
+  OffloadSegments: 45,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 /** The word for each value of DropReason, by its number. */
@@ -368,6 +372,7 @@ export const dropReasonWords = [
   "no-destination",
   "transmit-full",
   "no-table",
+  "offload-segments",
 ] as const;
 
 /** Where one array of the blob starts, and how many elements it has. Byte offsets of its fields. */

@@ -53,6 +53,8 @@ export const limits = {
   FRAME_BYTES_MAX: 65_568,
   LINKS_MAX: 1_024,
   EXTENSION_HEADERS_MAX: 8,
+  SUPERFRAME_SEGMENTS_MAX: 128, // of any size; TCP may have more, where none is shorter than:
+  SUPERFRAME_SEGMENT_BYTES_MIN: 64,
   SAVED_CONNECTIONS_VERSION: 1,
   SAVED_UNREPLIED: 1,
   SAVED_NO_WINDOW: 2,
@@ -726,6 +728,10 @@ export const enums: readonly Enum[] = [
       { name: "NoDestination", doc: "no link leads to the destination" },
       { name: "TransmitFull", doc: "the outgoing link could not take the frame" },
       { name: "NoTable", doc: "no table is in force" },
+      {
+        name: "OffloadSegments",
+        doc: "a superframe that would be cut into more segments than any stack makes",
+      },
     ],
   },
 ];

@@ -62,6 +62,7 @@ const reasons: { readonly [Reason in DropReasonWord]?: HubbleReason } = {
   "fragment-full": { number: 155, name: "CT_MAP_INSERTION_FAILED" },
   "frame-truncated": invalidPacket,
   "offload-invalid": invalidPacket,
+  "offload-segments": invalidPacket,
   "no-destination": { number: 152, name: "NO_MATCHING_LOCAL_CONTAINER_FOUND" },
   "no-table": {
     number: 165,
