@@ -52,6 +52,12 @@ const helpful = [
     : []),
 ];
 
+/** npm packages that are compiled at their install, and what they are for. */
+const builtPackages = {
+  cap: "`sluice capture`",
+  "raw-socket": "tests that inject hand-made packets",
+};
+
 function onPath(program) {
   return (process.env.PATH ?? "").split(":").some((folder) => existsSync(join(folder, program)));
 }
@@ -116,7 +122,14 @@ function npmPackages() {
   say("installing npm packages");
   const headers = nodeHeaders();
   const env = headers === undefined ? {} : { npm_config_nodedir: headers };
-  must("npm ci", run("npm", ["ci", "--no-audit", "--no-fund"], env));
+  const quiet = ["--no-audit", "--no-fund"];
+  must("npm ci", run("npm", ["ci", "--ignore-scripts", ...quiet], env));
+  must("npm rebuild", run("npm", ["rebuild", "clang-format-node"], env));
+  // These are built here, and not every machine can: what needs them says so by name.
+  for (const [name, why] of Object.entries(builtPackages)) {
+    const built = run("npm", ["rebuild", name], env);
+    if (!built.ok) say(`without the package ${name}: ${why} will not run`);
+  }
   writeFileSync(stamp, key);
 }
 

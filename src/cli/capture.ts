@@ -110,8 +110,8 @@ function loadDecoders(): Decoders {
 function capMissing(reason: string): CommandError {
   return new CommandError(
     exitCodes.environment,
-    `the optional package cap cannot be loaded: ${reason.split("\n", 1)[0]}`,
-    "install libpcap's headers (Debian: libpcap-dev) and a C++ compiler, then `npm install cap`",
+    `the package cap cannot be loaded: ${reason.split("\n", 1)[0]}`,
+    "install libpcap's headers (Debian: libpcap-dev) and a C++ compiler, then `npm install cap` (--global where sluice is)",
   );
 }
 

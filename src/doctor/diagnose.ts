@@ -1,6 +1,6 @@
 import { getSystemErrorName } from "node:util";
 import type { Capability, KernelFeature } from "../dataplane/privilege.js";
-import type { Machine, OptionalPackage } from "./machine.js";
+import type { Machine } from "./machine.js";
 
 /** What a machine may be wanted for. */
 export const purposes = ["lab", "run", "af-xdp", "capture"] as const;
@@ -34,8 +34,7 @@ export function diagnose(machine: Machine): Diagnosis {
     userNamespaceCheck(machine),
     lockedMemoryCheck(machine),
     ...failOpenCheck(machine),
-    packageCheck(machine, "cap", ["capture"]),
-    packageCheck(machine, "raw-socket", []),
+    capCheck(machine),
   ];
   const ready = (purpose: Purpose) =>
     !checks.some((each) => each.status === "missing" && each.neededFor.includes(purpose));
@@ -207,20 +206,8 @@ function lockedMemoryCheck({ lockedMemoryMax: most, capabilities }: Machine): Ch
   );
 }
 
-function packageCheck(
-  { packageErrors }: Machine,
-  name: OptionalPackage,
-  neededFor: readonly Purpose[],
-): Check {
-  const error = packageErrors[name];
-  const cure = {
-    cap: "apt-get install libpcap-dev g++ make python3, then npm install again",
-    "raw-socket": "apt-get install g++ make python3, then npm install again; only tests need it",
-  };
-  return check(
-    `package ${name}`,
-    neededFor,
-    error ?? "loads",
-    error === undefined ? undefined : cure[name],
-  );
+function capCheck({ capError }: Machine): Check {
+  const remedy =
+    "apt-get install libpcap-dev g++ make python3, then npm install cap (--global where sluice is)";
+  return check("package cap", ["capture"], capError ?? "loads", capError && remedy);
 }

@@ -28,12 +28,9 @@ export interface Machine {
   readonly userNamespaceLimits: readonly string[];
   /** Bytes of memory that this process may lock: Infinity when there is no limit. */
   readonly lockedMemoryMax: number;
-  /** Why an optional package cannot be loaded; undefined when it can. */
-  readonly packageErrors: Readonly<Record<OptionalPackage, string | undefined>>;
+  /** Why the package `cap`, which `sluice capture` needs, cannot be loaded; undefined when it can. */
+  readonly capError: string | undefined;
 }
-
-export const optionalPackages = ["cap", "raw-socket"] as const;
-export type OptionalPackage = (typeof optionalPackages)[number];
 
 /** Looks at the machine that this process runs on; leaves nothing behind. */
 export function readMachine(): Machine {
@@ -49,10 +46,7 @@ export function readMachine(): Machine {
     userNamespaceError: userNamespaceError(),
     userNamespaceLimits: userNamespaceLimits(),
     lockedMemoryMax: lockedMemoryMax(),
-    packageErrors: {
-      cap: errorOf(() => createRequire(import.meta.url)("cap")),
-      "raw-socket": errorOf(() => createRequire(import.meta.url)("raw-socket")),
-    },
+    capError: errorOf(() => createRequire(import.meta.url)("cap")),
   };
 }
 

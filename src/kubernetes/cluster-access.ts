@@ -1,15 +1,21 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent, type RequestOptions } from "node:https";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
+import { HttpsProxyAgent } from "https-proxy-agent";
 import { RefusalError } from "../control/refusal.js";
+import { askPlugin, type ExecCredential } from "./exec-plugin.js";
+import { type PemSource, type ResolvedContext, readKubeconfig } from "./kubeconfig.js";
 
 export interface AccessOptions {
-  /** A kubeconfig file; absent: `KUBECONFIG`, the pod's service account, or `~/.kube/config`. */
+  /** A kubeconfig file; absent: those of `KUBECONFIG`, the pod's service account, or `~/.kube/config`. */
   readonly kubeconfig?: string;
   /** A context of the kubeconfig; absent: its current one. */
   readonly context?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The service account's folder; absent: where Kubernetes mounts it. */
+  readonly accountFolder?: string;
 }
 
 /** What a request needs beside its path. */
@@ -32,144 +38,127 @@ export interface ClusterAccess {
   close(): void;
 }
 
-/** What is used of the library, which need not be installed where nobody asks for it. */
-interface KubeConfig {
-  loadFromFile(file: string): void;
-  loadFromCluster(): void;
-  loadFromDefault(): void;
-  setCurrentContext(name: string): void;
-  getCurrentContext(): string | undefined;
-  getContexts(): readonly { readonly name: string }[];
-  getCurrentCluster(): { server: string; caFile?: string; proxyUrl?: string } | null;
-  getCurrentUser(): {
-    certFile?: string;
-    keyFile?: string;
-    authProvider?: { config?: { tokenFile?: unknown } };
-  } | null;
-  applyToHTTPSOptions(options: RequestOptions): Promise<void>;
-}
-interface Library {
-  readonly KubeConfig: new () => KubeConfig;
-}
-
-const libraryName = "@kubernetes/client-node";
+/** How long a file of a token or a certificate counts as read. Source: client-go rereads tokens every minute. */
+const rereadMs = 60_000;
+/** A plugin's credential is renewed this long before it expires. */
+const expiryMarginMs = 10_000;
 
 /**
- * Finds the way to a cluster as kubectl does: kubeconfig, contexts, client certificates, tokens, files of
- * tokens, credential plugins, proxies.
+ * Finds the way to a cluster as kubectl does: kubeconfig files, contexts, client certificates, tokens and
+ * files of tokens, credential plugins, HTTP proxies, and a pod's service account.
  *
- * `@kubernetes/client-node` knows all of these; it is loaded here and nowhere else, and it is asked for
- * nothing but credentials.
- *
- * Errors: RefusalError (environment: the package is not there; input: a kubeconfig that leads nowhere).
+ * Errors: RefusalError (input: a kubeconfig that leads nowhere, or names what is not read here).
  */
 export async function findCluster(options: AccessOptions): Promise<ClusterAccess> {
-  const library = await loadLibrary();
+  const { read, files } = originOf(options);
   const load = () => {
-    const config = new library.KubeConfig();
     try {
-      return { config, file: loadConfig(config, options) };
+      return read();
     } catch (error) {
-      const { kubeconfig = "the kubeconfig" } = options;
-      throw new RefusalError("input", `${kubeconfig}: ${(error as Error).message}`);
+      throw new RefusalError("input", `${files.join(":")}: ${(error as Error).message}`);
     }
   };
-  const { config, file } = load();
-  return new KubeConfigAccess(config, () => load().config, file);
+  return new Access(load, files, options.env);
 }
 
-async function loadLibrary(): Promise<Library> {
-  try {
-    return (await import(libraryName)) as Library;
-  } catch (error) {
-    throw new RefusalError(
-      "environment",
-      `the Kubernetes API cannot be used: ${(error as Error).message.split("\n")[0]}`,
-      `npm install ${libraryName}@1.4.0 beside sluice`,
-    );
+/** Where a pod finds its service account. */
+const accountFolderDefault = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/** Where the context is read from, and by which files. */
+function originOf({
+  kubeconfig,
+  context,
+  env,
+  accountFolder = accountFolderDefault,
+}: AccessOptions): {
+  readonly read: () => ResolvedContext;
+  readonly files: readonly string[];
+} {
+  const host = env["KUBERNETES_SERVICE_HOST"];
+  const named = kubeconfig ?? env["KUBECONFIG"];
+  if (!named && host && existsSync(`${accountFolder}/token`)) {
+    const port = env["KUBERNETES_SERVICE_PORT"] ?? "443";
+    return { read: () => serviceAccount(host, port, accountFolder), files: [accountFolder] };
   }
+  const files =
+    kubeconfig !== undefined
+      ? [kubeconfig]
+      : (named ?? `${env["HOME"] ?? ""}/.kube/config`).split(":").filter((each) => each !== "");
+  return { read: () => readKubeconfig(files, context), files };
 }
 
-const accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
-
-/** Fills in a config, and returns the file that it came from. */
-function loadConfig(config: KubeConfig, options: AccessOptions): string | undefined {
-  const { kubeconfig, context, env } = options;
-  const isInCluster = env["KUBERNETES_SERVICE_HOST"] && existsSync(`${accountFolder}/token`);
-  let file: string | undefined;
-  if (kubeconfig !== undefined) {
-    file = kubeconfig;
-    config.loadFromFile(kubeconfig);
-  } else if (isInCluster && !env["KUBECONFIG"]) {
-    config.loadFromCluster();
-  } else {
-    file = env["KUBECONFIG"]?.split(":")[0] ?? `${env["HOME"] ?? ""}/.kube/config`;
-    config.loadFromDefault();
-  }
-  if (context !== undefined) config.setCurrentContext(context);
-  const cluster = config.getCurrentCluster();
-  if (cluster === null) {
-    const names = config.getContexts().map(({ name }) => name);
-    const got = config.getCurrentContext() || "none";
-    throw new Error(`got context ${got}, want one of ${names.join(", ") || "none: it has none"}`);
-  }
-  if (!URL.canParse(cluster.server)) throw new Error(`got server "${cluster.server}", want a URL`);
-  if (config.getCurrentUser() === null) throw new Error("the context names no user that it has");
-  return file;
+function serviceAccount(host: string, port: string, accountFolder: string): ResolvedContext {
+  return {
+    cluster: {
+      server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
+      certificateAuthority: { file: `${accountFolder}/ca.crt` },
+      skipsVerification: false,
+      serverName: undefined,
+      proxyUrl: undefined,
+    },
+    user: {
+      certificate: undefined,
+      key: undefined,
+      token: undefined,
+      tokenFile: `${accountFolder}/token`,
+      password: undefined,
+      exec: undefined,
+      impersonation: {},
+    },
+  };
 }
 
-class KubeConfigAccess implements ClusterAccess {
+class Access implements ClusterAccess {
   readonly server: URL;
   readonly files: readonly string[];
-  readonly #reload: () => KubeConfig;
-  #config: KubeConfig;
+  readonly #load: () => ResolvedContext;
+  readonly #env: AccessOptions["env"];
+  readonly #read = new Map<string, { readonly bytes: Buffer; readonly atMs: number }>();
+  #context: ResolvedContext;
+  #plugin: { readonly answer: Promise<ExecCredential>; readonly untilMs: number } | undefined;
   #version = 1;
   #agent: { readonly print: string; readonly agent: HttpAgent } | undefined;
 
-  constructor(config: KubeConfig, reload: () => KubeConfig, file: string | undefined) {
-    const cluster = config.getCurrentCluster()!;
-    const user = config.getCurrentUser()!;
-    this.#config = config;
-    this.#reload = reload;
+  constructor(load: () => ResolvedContext, files: readonly string[], env: AccessOptions["env"]) {
+    this.#load = load;
+    this.#env = env;
+    this.#context = load();
+    const { cluster, user } = this.#context;
     this.server = new URL(cluster.server);
-    const tokenFile: unknown = user.authProvider?.config?.tokenFile;
-    this.files = [file, cluster.caFile, user.certFile, user.keyFile, tokenFile].filter(
-      (each) => typeof each === "string",
-    );
+    const sources = [cluster.certificateAuthority, user.certificate, user.key];
+    const named = sources.flatMap((each) => (each && "file" in each ? [each.file] : []));
+    this.files = [...files, ...named, ...(user.tokenFile === undefined ? [] : [user.tokenFile])];
   }
 
   async credentials(): Promise<Credentials> {
     const version = this.#version;
-    const asked: RequestOptions = {};
-    await this.#config.applyToHTTPSOptions(asked);
-    const { ca, cert, key, pfx, passphrase, servername, auth, agent } = asked;
-    const headers: Record<string, string> = {};
-    for (const [name, value] of Object.entries(asked.headers ?? {})) {
-      // A file of a token may end with a line's end, which no header can hold.
-      headers[name] = String(value).trim();
-    }
-    const tls = {
-      ca,
-      cert,
-      key,
-      pfx,
-      passphrase,
-      servername,
+    const { cluster, user } = this.#context;
+    const authority = this.#pem(cluster.certificateAuthority);
+    const plugin = await this.#askPlugin(authority);
+    const token =
+      plugin?.token ??
+      (user.tokenFile === undefined ? user.token : this.#bytesOf(user.tokenFile).toString().trim());
+    const tls = withoutAbsent({
+      ca: authority,
+      cert: plugin?.certificate ?? this.#pem(user.certificate),
+      key: plugin?.key ?? this.#pem(user.key),
+      servername: cluster.serverName,
       // Never left to NODE_TLS_REJECT_UNAUTHORIZED: only a kubeconfig may say so.
-      rejectUnauthorized: asked.rejectUnauthorized !== false,
-    };
-    const proxy = this.#config.getCurrentCluster()?.proxyUrl;
+      rejectUnauthorized: !cluster.skipsVerification,
+    });
+    const { password, impersonation } = user;
     return {
       version,
       options: {
-        headers,
-        ...(auth === undefined ? {} : { auth }),
-        agent: this.#agentFor(JSON.stringify([tls, proxy]), () => {
-          if (proxy !== undefined && agent instanceof HttpAgent) return agent;
-          const keep = { keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 2 };
-          if (this.server.protocol === "http:") return new HttpAgent(keep);
-          return new HttpsAgent({ ...keep, ...withoutAbsent(tls) });
-        }),
+        headers: {
+          ...impersonation,
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        },
+        ...(password === undefined || token !== undefined
+          ? {}
+          : { auth: `${password.username}:${password.password}` }),
+        ...(cluster.proxyUrl === undefined ? {} : this.#throughProxy(tls, cluster.serverName)),
+        agent: this.#agentFor(tls, cluster.proxyUrl),
       },
     };
   }
@@ -177,7 +166,9 @@ class KubeConfigAccess implements ClusterAccess {
   async renew(version: number): Promise<void> {
     if (version !== this.#version) return;
     this.#version++;
-    this.#config = this.#reload();
+    this.#context = this.#load();
+    this.#read.clear();
+    this.#plugin = undefined;
   }
 
   close(): void {
@@ -185,19 +176,76 @@ class KubeConfigAccess implements ClusterAccess {
     this.#agent = undefined;
   }
 
+  /** Runs the credential plugin once for all who ask until its answer expires. */
+  #askPlugin(authority: Buffer | undefined): Promise<ExecCredential> | undefined {
+    const { cluster, user } = this.#context;
+    if (user.exec === undefined) return undefined;
+    if (this.#plugin !== undefined && Date.now() < this.#plugin.untilMs) return this.#plugin.answer;
+    const answer = askPlugin(user.exec, cluster, authority, this.#env);
+    const plugin = { answer, untilMs: Number.POSITIVE_INFINITY };
+    this.#plugin = plugin;
+    answer.then(
+      ({ expiresMs }) => {
+        if (expiresMs !== undefined) plugin.untilMs = expiresMs - expiryMarginMs;
+      },
+      () => {
+        plugin.untilMs = 0;
+      },
+    );
+    return answer;
+  }
+
+  #pem(source: PemSource | undefined): Buffer | undefined {
+    if (source === undefined) return undefined;
+    return "pem" in source ? source.pem : this.#bytesOf(source.file);
+  }
+
+  /** Reads a file, at most once a minute; a file that cannot be read any more is as it was last. */
+  #bytesOf(file: string): Buffer {
+    const known = this.#read.get(file);
+    if (known !== undefined && Date.now() - known.atMs < rereadMs) return known.bytes;
+    try {
+      const read = { bytes: readFileSync(file), atMs: Date.now() };
+      this.#read.set(file, read);
+      return read.bytes;
+    } catch (error) {
+      if (known !== undefined) return known.bytes;
+      throw error;
+    }
+  }
+
+  /**
+   * What a request through a proxy needs of TLS: the proxy's agent takes it from each request, and asks a
+   * certificate for "localhost" where the server has an address for a name.
+   */
+  #throughProxy(tls: object, serverName: string | undefined): object {
+    const name = serverName ?? this.server.hostname.replace(/^\[|\]$/g, "");
+    const check = (_: string, certificate: PeerCertificate) =>
+      checkServerIdentity(name, certificate);
+    return { ...tls, checkServerIdentity: check };
+  }
+
   /** Returns the agent of these credentials; connections that were made with others are ended. */
-  #agentFor(secrets: string, make: () => HttpAgent): HttpAgent {
-    const print = createHash("sha256").update(secrets).digest("hex");
+  #agentFor(tls: object, proxy: string | undefined): HttpAgent {
+    const print = createHash("sha256")
+      .update(JSON.stringify([tls, proxy]))
+      .digest("hex");
     if (this.#agent?.print !== print) {
       this.#agent?.agent.destroy();
-      this.#agent = { print, agent: make() };
+      this.#agent = { print, agent: this.#makeAgent(tls, proxy) };
     }
     return this.#agent.agent;
   }
+
+  #makeAgent(tls: object, proxy: string | undefined): HttpAgent {
+    const keep = { keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 2 };
+    if (proxy !== undefined) return new HttpsProxyAgent(proxy, keep);
+    return this.server.protocol === "http:"
+      ? new HttpAgent(keep)
+      : new HttpsAgent({ ...keep, ...tls });
+  }
 }
 
-function withoutAbsent<Options extends object>(options: Options): Options {
-  return Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as Options;
+function withoutAbsent(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

@@ -27,7 +27,7 @@ const complete: Machine = {
   userNamespaceError: undefined,
   userNamespaceLimits: [],
   lockedMemoryMax: Number.POSITIVE_INFINITY,
-  packageErrors: { cap: undefined, "raw-socket": undefined },
+  capError: undefined,
 };
 
 function lacking(less: Partial<Machine>): { wrong: Check[]; notReady: Purpose[] } {
@@ -102,13 +102,7 @@ const cases: readonly [
   ],
   ["fail open", { failOpen: ["eth1"] }, [], /a clean end of a run/],
   ["locked memory", { lockedMemoryMax: 65_536 }, ["af-xdp"], /LimitMEMLOCK=infinity/],
-  [
-    "package cap",
-    { packageErrors: { cap: "no", "raw-socket": undefined } },
-    ["capture"],
-    /libpcap/,
-  ],
-  ["package raw-socket", { packageErrors: { cap: undefined, "raw-socket": "no" } }, [], /npm/],
+  ["package cap", { capError: "no" }, ["capture"], /libpcap/],
 ];
 
 for (const [name, less, notReady, remedy] of cases) {

@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -139,6 +140,10 @@ describe("npm pack", () => {
           new Set(["allow", "deny"]),
         );
         expect(existsSync(join(library, "build"))).toBe(false);
+        // Whoever installs the package gets nothing that has to be built.
+        const installed = readdirSync(join(library, "node_modules"));
+        expect(installed).toContain("commander");
+        expect(installed.filter((name) => ["cap", "raw-socket", "nan"].includes(name))).toEqual([]);
       });
 
       test.skipIf(labObstacle !== undefined)(named("runs a lab", labObstacle), () => {
