@@ -21,7 +21,7 @@ class EventRing {
   // Errors: Argument, Limit.
   static Status create(uint32_t capacity, std::unique_ptr<EventRing>* ring) noexcept;
 
-  // Cost: a copy of 64 bytes; no lock, no wait.
+  // Cost: a copy of the event; no lock, no wait.
   void push(FlowEvent event) noexcept {
     const uint64_t head = head_.load(std::memory_order_relaxed);
     if (head - tailSeen_ == capacity_) {

@@ -16,8 +16,7 @@ namespace sluice {
 // Shape:  whole messages, each at a multiple of four bytes; the last asks for a dump or an
 //         acknowledgement, and ends the exchange. `*replies` are whole messages too.
 // Errors: System; ETIMEDOUT when the end of the answer does not come within seconds. What the
-// kernel
-//         refuses stands in the replies.
+//         kernel refuses stands in the replies.
 // Source: man 7 netlink.
 Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> requests,
                        std::vector<uint8_t>* replies) noexcept;

@@ -431,11 +431,10 @@ DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept {
   const bool fits = (gsoType == GSO_TCP_V4 && protocol == PROTOCOL_TCP && view.key.family == 4) ||
                     (gsoType == GSO_TCP_V6 && protocol == PROTOCOL_TCP && view.key.family == 6) ||
                     (offload.gsoType == GSO_UDP && protocol == PROTOCOL_UDP);
-  // What stands behind the packet would be cut into its segments.
-  // Cutting goes by where the checksum starts: a tunnel's inner header would be cut instead of
-  // ours.
-  const bool whole = partialChecksum && offload.checksumStart == view.l4Offset &&
-                     offload.gsoSize != 0 && end == frame.length;
+  // Segmentation starts at the checksum's place: a tunnel's inner header would be cut, not ours.
+  const bool placed = partialChecksum && offload.checksumStart == view.l4Offset;
+  // Bytes behind the packet would become part of its segments.
+  const bool whole = placed && offload.gsoSize != 0 && end == frame.length;
   if (!fits || !whole) return DropReason::OffloadInvalid;
   // One frame must not make tens of thousands (docs/decisions/0018).
   const bool tcp = protocol == PROTOCOL_TCP;

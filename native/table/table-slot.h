@@ -81,8 +81,8 @@ class TableSlot {
   // The table in force, or nullptr before the first publish(). Valid until this worker's next
   // read(); call it once a batch, and idle() before waiting.
   [[nodiscard]] const TableInForce* read(size_t worker) noexcept {
-    // The table first, then the note: a publisher that sees the note knows that this worker can
-    // hold nothing older than what was current when the note was written.
+    // Note the epoch before loading the table. A publisher that still sees the older epoch keeps
+    // what this may load; one that sees the newer epoch has stored its table already.
     passed_[worker].epoch.store(epoch_.load(std::memory_order_seq_cst), std::memory_order_seq_cst);
     return current_.load(std::memory_order_seq_cst);
   }

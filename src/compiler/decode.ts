@@ -5,6 +5,8 @@ import {
   EndpointRow,
   Leaf,
   NONE,
+  PORT_PAGE_INDEX_ENTRIES,
+  PORT_PAGE_WORDS,
   PolicyInfo,
   PortSet,
   ProtocolSlot,
@@ -236,9 +238,11 @@ export class Provenance {
     const counted = slot === ProtocolSlot.Other ? 0 : port;
     const set = this.#at("portSets", portSet, PortSet.bytes);
     const index = this.#u32(set + PortSet.pageIndex + slot * 4);
-    const entry = this.#at("portPageIndexes", index * 256 + (counted >> 8), 2);
+    const entry = this.#at("portPageIndexes", index * PORT_PAGE_INDEX_ENTRIES + (counted >> 8), 2);
     const page = this.#view.getUint16(entry, true);
-    const word = this.#u32(this.#at("portPages", page * 8 + ((counted >> 5) & 7), 4));
+    const word = this.#u32(
+      this.#at("portPages", page * PORT_PAGE_WORDS + ((counted >> 5) % PORT_PAGE_WORDS), 4),
+    );
     return ((word >>> (counted & 31)) & 1) === 1;
   }
 

@@ -1,4 +1,10 @@
-import { NONE, ProbeOutcome, ProbeRequest, ProbeResult } from "../layout/layout.gen.js";
+import {
+  NONE,
+  ProbeOutcome,
+  ProbeRequest,
+  ProbeResult,
+  probeOutcomeWords,
+} from "../layout/layout.gen.js";
 import { type Address, formatAddress } from "../net/address.js";
 import { addon, type InterfaceTraits } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
@@ -212,14 +218,12 @@ export interface Probe {
 
 export interface ProbeAnswer {
   /** `refused`: a reset or an ICMP error came back, which policy sends only where denied senders are told. */
-  readonly outcome: "answered" | "timed-out" | "refused" | "failed";
+  readonly outcome: (typeof probeOutcomeWords)[number];
   /** From the first packet to the answer; 0 without one. */
   readonly roundTripUs: number;
   /** Why it could not be tried, when `failed`. */
   readonly errno: number;
 }
-
-const outcomeWords = ["answered", "timed-out", "refused", "failed"] as const;
 
 /**
  * Tries every connection with real packets: TCP connects and exchanges a token; UDP, ICMP echo and
@@ -257,8 +261,8 @@ export async function probe(probes: readonly Probe[]): Promise<ProbeAnswer[]> {
     const at = index * ProbeResult.bytes;
     return {
       outcome:
-        outcomeWords[answers.getUint8(at + ProbeResult.outcome)] ??
-        outcomeWords[ProbeOutcome.Failed],
+        probeOutcomeWords[answers.getUint8(at + ProbeResult.outcome)] ??
+        probeOutcomeWords[ProbeOutcome.Failed],
       roundTripUs: answers.getUint32(at + ProbeResult.roundTripUs, true),
       errno: answers.getUint32(at + ProbeResult.errorNumber, true),
     };

@@ -236,11 +236,11 @@ function docs(): Record<string, string> {
 function fillPage(page: string, parts: Record<string, string>): string {
   return page.replace(
     /(<!-- generated:(\w+) -->\n)[\s\S]*?(\n<!-- \/generated -->)/g,
-    (all, open: string, name: string, close: string) => {
+    (_, open: string, name: string, close: string) => {
       const text = parts[name];
       if (text === undefined)
         throw new Error(`docs/format.md asks for ${name}, which is not generated`);
-      return text === undefined ? all : `${open}${text}${close}`;
+      return `${open}${text}${close}`;
     },
   );
 }

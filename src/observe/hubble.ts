@@ -20,7 +20,7 @@ const policyDeny: HubbleReason = { number: 181, name: "POLICY_DENY" };
  *
  * Source: enum DropReason of Hubble's flow.proto.
  */
-const reasons: { readonly [Reason in DropReasonWord]?: HubbleReason } = {
+const reasons: Readonly<Record<DropReasonWord, HubbleReason>> = {
   "malformed-ethernet": invalidPacket,
   "vlan-tag": { number: 182, name: "VLAN_FILTERED" },
   "l2-protocol": { number: 166, name: "UNSUPPORTED_L2_PROTOCOL" },
@@ -68,10 +68,13 @@ const reasons: { readonly [Reason in DropReasonWord]?: HubbleReason } = {
     number: 165,
     name: "NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION",
   },
+  // Hubble has no word for these.
+  "transmit-full": unknown,
+  none: unknown,
 };
 
 /** Words a drop as Hubble does; a rule that denies is told from the lack of one that allows. */
 export function hubbleReason(reason: DropReasonWord, byRule: boolean): HubbleReason {
-  const found = reasons[reason] ?? unknown;
+  const found = reasons[reason];
   return found === policyDenied && byRule ? policyDeny : found;
 }
