@@ -15,7 +15,7 @@ export async function runApply(options: ApplyOptions, io: Io): Promise<number> {
     const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
     const { texts, diagnostics } = readManifestTexts(options.filename, stdin);
     if (diagnostics.length > 0) {
-      showDiagnostics(diagnostics, io, stdin);
+      showDiagnostics(diagnostics, io);
       return exitCodes.input;
     }
     const request: DryRunRequest = { files: texts };
@@ -23,7 +23,7 @@ export async function runApply(options: ApplyOptions, io: Io): Promise<number> {
     const answer = await client.ask<DryRunAnswer>("POST", "/dry-run", request);
     if (options.output === "json") writeJson(io.stdout, answer);
     else {
-      showDiagnostics(answer.diagnostics, io, stdin);
+      showDiagnostics(answer.diagnostics, io);
       if (answer.ok) io.stdout.write(dryRunText(answer, io));
     }
     if (!answer.ok) return exitCodes.input;

@@ -1,4 +1,5 @@
 import { type CompileResult, compile } from "../compiler/compile.js";
+import { told } from "../diagnostics/findings.js";
 import { readManifests } from "../manifest/read.js";
 import { validationReport } from "../manifest/report.js";
 import type { ClusterObjects } from "../policy/cluster.js";
@@ -29,7 +30,7 @@ export async function compileManifests(
   const progress = createProgress(io);
   progress.update("reading manifests");
   const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-  const { objects, diagnostics } = readManifests(options.filename, stdin);
+  const { objects, diagnostics, sources } = readManifests(options.filename, stdin);
   const valid = !diagnostics.some((each) => each.severity === "error");
   let compiled: CompileResult | undefined;
   let compileMs = 0;
@@ -40,8 +41,8 @@ export async function compileManifests(
     compileMs = performance.now() - started;
   }
   progress.finish();
-  const found = [...diagnostics, ...(compiled?.diagnostics ?? [])];
-  showDiagnostics(found, io, stdin);
+  const found = [...diagnostics, ...told(compiled?.diagnostics ?? [], sources)];
+  showDiagnostics(found, io);
   if (compiled?.ok) return { ...compiled, objects, compileMs };
   if (options.output === "json") writeJson(io.stdout, validationReport(found));
   return undefined;

@@ -15,7 +15,7 @@ export async function runConfigCheck(options: ConfigCheckOptions, io: Io): Promi
     writeJson(io.stdout, validationReport(diagnostics));
     return read.ok ? exitCodes.ok : exitCodes.input;
   }
-  showDiagnostics(diagnostics, io, undefined);
+  showDiagnostics(diagnostics, io);
   if (!read.ok) return exitCodes.input;
   const { wires, sidecars, source } = read.config;
   const counted = [

@@ -16,6 +16,7 @@ import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand, readyText } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { LabUpOptions } from "./options.js";
+import { sanitize } from "./output.js";
 import { createProgress } from "./progress.js";
 import { packageVersion } from "./version.js";
 
@@ -56,7 +57,7 @@ async function hold(
   const { established, deny, mode } = options;
   const dataplane = { ...workersOf(options), established, deny };
   const fd = io.env[reportVariable];
-  const teller = fd === undefined ? tellUser(options, stdin, io) : tellStarter(Number(fd), io);
+  const teller = fd === undefined ? tellUser(options, io) : tellStarter(Number(fd), io);
   let wasReady = false;
   try {
     const failed = await holdLab({
@@ -94,23 +95,23 @@ interface Teller {
   failed(diagnostics: readonly Diagnostic[], refused: unknown): void;
 }
 
-function tellUser(options: LabUpOptions, stdin: string | undefined, io: Io): Teller {
+function tellUser(options: LabUpOptions, io: Io): Teller {
   const progress = createProgress(io);
   return {
     step: (step) => progress.update(step),
     ready(status, reload) {
       progress.finish();
-      showDiagnostics(reload.diagnostics, io, stdin);
+      showDiagnostics(reload.diagnostics, io);
       io.stdout.write(readyText(status, io));
       io.stdout.write("Ctrl-C takes it down\n");
     },
     reloaded(reload) {
-      showDiagnostics(reload.diagnostics, io, stdin);
+      showDiagnostics(reload.diagnostics, io);
       io.stderr.write(`${reloadedText(options.name, reload)}\n`);
     },
     failed(diagnostics, refused) {
       progress.finish();
-      showDiagnostics(diagnostics, io, stdin);
+      showDiagnostics(diagnostics, io);
       if (refused !== undefined) throw refused;
     },
   };
@@ -152,7 +153,7 @@ function reloadedText(name: string, reload: Reload): string {
     (first === undefined
       ? "the manifests have errors"
       : `${placeText(first.span)}: ${first.message}`);
-  return `lab ${name}: nothing changed: ${why}`.replace("  ", " ");
+  return `lab ${name}: nothing changed: ${sanitize(why)}`.replace("  ", " ");
 }
 
 function holdWords(options: LabUpOptions): readonly string[] {
@@ -201,7 +202,7 @@ async function startInBackground(
         continue;
       }
       progress.finish();
-      showDiagnostics(report.diagnostics, io, stdin);
+      showDiagnostics(report.diagnostics, io);
       if ("ready" in report) {
         child.unref();
         io.stdout.write(readyText(report.ready, io));

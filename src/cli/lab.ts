@@ -17,7 +17,7 @@ import type {
   LabProbeOptions,
   LabStatusOptions,
 } from "./options.js";
-import { renderTable, styles, writeJson } from "./output.js";
+import { renderTable, sanitize, styles, writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
 
 export { runLabUp } from "./lab-up.js";
@@ -39,7 +39,7 @@ export async function runLabApply(options: LabApplyOptions, io: Io): Promise<num
       paths: options.filename.map(here),
       ...(stdin === undefined ? {} : { stdin }),
     });
-    showDiagnostics(answer.diagnostics, io, stdin);
+    showDiagnostics(answer.diagnostics, io);
     if (answer.ok) {
       io.stdout.write(`lab ${options.name}: generation ${answer.generation} is in force\n`);
       return exitCodes.ok;
@@ -111,7 +111,7 @@ function statusText(status: LabStatus, io: Io): string {
     dim(`from ${status.paths.join(" ")}\n`),
   ];
   if (status.lastError !== null) {
-    lines.push(red(`the last reload changed nothing: ${status.lastError}\n`));
+    lines.push(red(`the last reload changed nothing: ${sanitize(status.lastError)}\n`));
   }
   const pods = renderTable(
     status.pods.map((pod) => [

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { renderDiagnostic } from "../diagnostics/render.js";
@@ -18,30 +17,13 @@ export async function readStdin(io: Io): Promise<string> {
  *
  * Shape: infos are left out: nobody who starts something asked for them.
  */
-export function showDiagnostics(
-  diagnostics: readonly Diagnostic[],
-  io: Io,
-  stdin: string | undefined,
-): void {
+export function showDiagnostics(diagnostics: readonly Diagnostic[], io: Io): void {
   const { red, yellow, cyan, bold, dim } = styles(io, "stderr");
   const styleOf = { error: red, warning: yellow, info: cyan, place: bold, quiet: dim };
-  const texts = new Map<string, string | undefined>([["<stdin>", stdin]]);
-  const sourceOf = (file: string) => {
-    if (!texts.has(file)) texts.set(file, textOf(file));
-    return texts.get(file);
-  };
   for (const each of diagnostics) {
     if (each.severity === "info") continue;
-    const text = renderDiagnostic(each, { sourceOf, paint: (part, as) => styleOf[as](part) });
+    const text = renderDiagnostic(each, { paint: (part, as) => styleOf[as](part) });
     io.stderr.write(`${text}\n`);
-  }
-}
-
-function textOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return undefined;
   }
 }
 

@@ -12,7 +12,7 @@ export async function runReload(options: ReloadOptions, io: Io): Promise<number>
     const answer = await controlClient(options, io).ask<ReloadAnswer>("POST", "/reload");
     if (options.output === "json") writeJson(io.stdout, answer);
     else {
-      showDiagnostics(answer.diagnostics, io, undefined);
+      showDiagnostics(answer.diagnostics, io);
       if (answer.ok) io.stdout.write(`generation ${answer.generation} is in force\n`);
       else {
         if (answer.refused !== undefined) io.stderr.write(`sluice: ${answer.refused.message}\n`);

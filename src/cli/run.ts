@@ -10,6 +10,7 @@ import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { EnforcingOptions, RunOptions } from "./options.js";
+import { sanitize } from "./output.js";
 import { unblocked } from "./unblocked.js";
 import { packageVersion } from "./version.js";
 
@@ -45,8 +46,8 @@ export async function stand(
       host: {
         env: io.env,
         hasTerminal: io.isTerminal.stdin && io.isTerminal.stderr,
-        tell: (line) => void io.stderr.write(`sluice: ${line}\n`),
-        show: (diagnostics) => showDiagnostics(diagnostics, io, stdin),
+        tell: (line) => void io.stderr.write(`sluice: ${sanitize(line)}\n`),
+        show: (diagnostics) => showDiagnostics(diagnostics, io),
         ready() {
           io.stdout.write("ready\n");
           if (options.readyFd !== undefined) tellReady(options.readyFd);
@@ -76,7 +77,7 @@ function readConfig(file: ConfigFile, io: Io, given: Given): NodeConfig | undefi
     );
   }
   const read = file.read();
-  showDiagnostics(read.diagnostics, io, undefined);
+  showDiagnostics(read.diagnostics, io);
   return read.ok ? read.config : undefined;
 }
 

@@ -43,7 +43,7 @@ async function readTestFiles(
   let valid = true;
   for (const path of paths) {
     const { tests, diagnostics } = readTestFile(await textOf(path), path);
-    showDiagnostics(diagnostics, io, undefined);
+    showDiagnostics(diagnostics, io);
     valid &&= !hasErrors(diagnostics);
     files.push(tests);
   }

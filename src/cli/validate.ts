@@ -18,7 +18,7 @@ export async function runValidate(options: ValidateOptions, io: Io): Promise<num
   if (options.output === "json") {
     writeJson(io.stdout, report);
   } else {
-    showDiagnostics(diagnostics, io, stdin);
+    showDiagnostics(diagnostics, io);
     const { green, red } = styles(io);
     const verdict = report.ok ? green("valid") : red("invalid");
     const counts = [

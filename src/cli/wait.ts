@@ -5,6 +5,7 @@ import { controlClient } from "./control-common.js";
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { WaitOptions } from "./options.js";
+import { sanitize } from "./output.js";
 
 const askEveryMs = 50;
 
@@ -37,7 +38,7 @@ export async function runWait(options: WaitOptions, io: Io): Promise<number> {
   } while (performance.now() < end);
   throw new CommandError(
     exitCodes.timeout,
-    `not in force after ${options.timeout}: ${last}`,
+    `not in force after ${options.timeout}: ${sanitize(last)}`,
     "sluice status says more",
   );
 }

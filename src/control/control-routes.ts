@@ -4,7 +4,7 @@ import { Table, TupleBatch } from "../dataplane/table.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { type Mode, modeOf } from "../manifest/annotations.js";
 import type { ClusterPolicy, KubernetesObject, NetworkPolicy } from "../manifest/objects.js";
-import { joinTexts, parseText } from "../manifest/parse.js";
+import { parseTexts } from "../manifest/parse.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
 import { sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
@@ -504,10 +504,7 @@ async function connections(
 /** Judges the live connections by other manifests, and changes nothing. */
 async function dryRun(subject: ControlSubject, body: unknown): Promise<DryRunAnswer> {
   const { controller, established } = subject;
-  const manifests = joinTexts(
-    readFiles(body).map(({ name, text }) => parseText(text, name)),
-    "the request",
-  );
+  const manifests = parseTexts(readFiles(body), "the request");
   const candidate = await controller.check(manifests);
   const head = {
     apiVersion,

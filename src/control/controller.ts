@@ -1,5 +1,6 @@
 import { type CompileStats, compile } from "../compiler/compile.js";
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
+import { told } from "../diagnostics/findings.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
@@ -222,7 +223,7 @@ export class Controller {
     const start = performance.now();
     const compiled = this.#compiler.change(changes, this.#options.local());
     this.measures.compile.observe((performance.now() - start) / 1_000);
-    const diagnostics = [...found, ...compiled.diagnostics];
+    const diagnostics = told([...found, ...compiled.diagnostics]);
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats, effort } = compiled;
     const { objects } = this.#compiler;
@@ -243,7 +244,8 @@ export class Controller {
     const start = performance.now();
     const compiled = compileObjects(objects);
     this.measures.compile.observe((performance.now() - start) / 1_000);
-    const diagnostics = [...manifests.diagnostics, ...compiled.diagnostics];
+    const warned = told(compiled.diagnostics, manifests.sources);
+    const diagnostics = [...manifests.diagnostics, ...warned];
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats } = compiled;
     return { ok: true, table: { blob, ruleset, objects, stats }, diagnostics };

@@ -15,6 +15,13 @@ export interface Span {
   readonly endColumn: number;
 }
 
+/** A line of a text, or as much of it as is shown. */
+export interface Excerpt {
+  readonly text: string;
+  /** Columns of the line before `text`. */
+  readonly from: number;
+}
+
 export type Severity = "error" | "warning" | "info";
 
 /** The object a diagnostic speaks of; empty strings where it has none. */
@@ -34,6 +41,8 @@ export interface Diagnostic {
   readonly object?: ObjectRef;
   /** The path that the Kubernetes API server names, such as `spec.ingress[0].ports[0].endPort`. */
   readonly field?: string;
+  /** The line that the span points at, as it was when it was read. */
+  readonly excerpt?: Excerpt;
 }
 
 /** Makes a diagnostic of the severity that the catalogue gives its code. */

@@ -1,10 +1,6 @@
 import type { DiagnosticCode } from "../diagnostics/catalogue.js";
-import {
-  type Diagnostic,
-  diagnostic,
-  type ObjectRef,
-  type Span,
-} from "../diagnostics/diagnostic.js";
+import { diagnostic, type ObjectRef, type Span } from "../diagnostics/diagnostic.js";
+import type { Sink } from "../diagnostics/findings.js";
 import { suggest } from "../diagnostics/suggest.js";
 import type { SourceText } from "./source-text.js";
 import { entryOf, type YamlEntry, type YamlNode } from "./yaml-node.js";
@@ -13,7 +9,7 @@ import { entryOf, type YamlEntry, type YamlNode } from "./yaml-node.js";
 export interface Reading {
   readonly source: Pick<SourceText, "span">;
   readonly object: ObjectRef;
-  readonly diagnostics: Diagnostic[];
+  readonly diagnostics: Sink;
   /**
    * Whether the API server names indexes in the path of a value of the wrong type. It does for
    * custom resources, which a schema checks, and not for built-in ones, which a decoder does.

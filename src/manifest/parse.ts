@@ -1,30 +1,30 @@
-import {
-  compareDiagnostics,
-  type Diagnostic,
-  diagnostic,
-  type ObjectRef,
-} from "../diagnostics/diagnostic.js";
+import { type Diagnostic, diagnostic, type ObjectRef } from "../diagnostics/diagnostic.js";
+import { Findings, type Lines, type Sink } from "../diagnostics/findings.js";
 import { suggest } from "../diagnostics/suggest.js";
 import { readClusterPolicy } from "./cluster-policy.js";
 import { readNamespace, readNode, readPod } from "./core.js";
 import { Cursor, quoted, type Reading } from "./cursor.js";
+import { limits } from "./limits.js";
 import { readNetworkPolicy } from "./network-policy.js";
 import type { KubernetesObject } from "./objects.js";
 import { SourceText } from "./source-text.js";
-import { parseYaml } from "./yaml.js";
+import { parseYaml, TokenBudget } from "./yaml.js";
 import { entryOf, type YamlMap, type YamlNode } from "./yaml-node.js";
 
 /** What manifests hold. Nothing may be enforced from it while `diagnostics` holds an error. */
 export interface Manifests {
   /** Those without errors, in the order written; of two of one name only the later. */
   readonly objects: readonly KubernetesObject[];
-  /** In the order of their places. */
+  /** In the order of their places, file by file; as many as are told. */
   readonly diagnostics: readonly Diagnostic[];
+  /** The texts, by the names that spans carry, for whoever finds something later. */
+  readonly sources?: ReadonlyMap<string, Lines>;
 }
 
-/** What one text holds, before texts are joined. */
-export interface ParsedText extends Manifests {
-  readonly documents: number;
+/** A text, and the name that its spans carry. */
+export interface ManifestText {
+  readonly name: string;
+  readonly text: string;
 }
 
 /**
@@ -35,14 +35,36 @@ export interface ParsedText extends Manifests {
  * Errors: none; SL10xx to SL13xx in `diagnostics`, all of them at once.
  */
 export function parseManifests(text: string, file: string): Manifests {
-  return joinTexts([parseText(text, file)], file);
+  return parseTexts([{ name: file, text }], file);
 }
 
-/** Joins what several texts hold; `place` is what to name when they hold nothing. */
-export function joinTexts(texts: readonly ParsedText[], place: string): Manifests {
-  const diagnostics = texts.flatMap((each) => each.diagnostics);
+/**
+ * Reads the objects of several texts; what could not be read is passed as what is wrong with it.
+ *
+ * Shape: `place` is what to name when they hold nothing.
+ */
+export function parseTexts(
+  texts: Iterable<ManifestText | Diagnostic>,
+  place: string,
+  bounds = limits,
+): Manifests {
+  const findings = new Findings();
+  const budget = new TokenBudget(bounds.tokens);
+  const sources = new Map<string, SourceText>();
   const latest = new Map<string, KubernetesObject>();
-  for (const { objects } of texts) {
+  let documents = 0;
+  let isWhole = true;
+  for (const each of texts) {
+    if (!("text" in each)) {
+      findings.push(each);
+      isWhole = false;
+      continue;
+    }
+    const text = each.text.startsWith("\ufeff") ? each.text.slice(1) : each.text;
+    const source = new SourceText(each.name, text);
+    sources.set(each.name, source);
+    const objects: KubernetesObject[] = [];
+    documents += parseText(source, budget, objects, findings);
     for (const object of objects) {
       const { kind, meta } = object;
       const key = `${kind}\n${meta.namespace}\n${meta.name}`;
@@ -51,45 +73,47 @@ export function joinTexts(texts: readonly ParsedText[], place: string): Manifest
         const { file, line } = earlier.meta.span;
         const message = `got a second ${kind} of this name, which replaces that of ${file}:${line}`;
         const ref = { kind, namespace: meta.namespace, name: meta.name };
-        diagnostics.push(diagnostic("SL1301", meta.span, message, { object: ref }));
+        findings.within(source).push(diagnostic("SL1301", meta.span, message, { object: ref }));
         latest.delete(key);
       }
       latest.set(key, object);
     }
   }
-  const documents = texts.reduce((sum, each) => sum + each.documents, 0);
-  if (documents === 0 && diagnostics.length === 0) {
+  if (documents === 0 && isWhole && findings.errors === 0) {
     const span = { file: place, line: 1, column: 1, endLine: 1, endColumn: 1 };
-    diagnostics.push(diagnostic("SL1010", span, "got no document, want Kubernetes objects"));
+    findings.push(diagnostic("SL1010", span, "got no document, want Kubernetes objects"));
   }
-  return { objects: [...latest.values()], diagnostics };
+  return { objects: [...latest.values()], diagnostics: findings.all(), sources };
 }
 
-/** Reads the objects of one text. */
-export function parseText(given: string, file: string): ParsedText {
-  const text = given.startsWith("\ufeff") ? given.slice(1) : given;
-  const source = new SourceText(file, text);
-  const diagnostics: Diagnostic[] = [];
-  const objects: KubernetesObject[] = [];
-  let documents = 0;
-
+/** Reads the objects of one text; returns how many documents it has. */
+function parseText(
+  source: SourceText,
+  budget: TokenBudget,
+  objects: KubernetesObject[],
+  findings: Findings,
+): number {
+  const { text } = source;
+  const sink = findings.within(source);
   const control = controlCharacter.exec(text);
   if (control !== null) {
     const code = control[0].codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0");
     const span = source.span(control.index, control.index + 1);
-    const message = `got control character U+${code}, want text`;
-    return { objects, diagnostics: [diagnostic("SL1002", span, message)], documents };
+    sink.push(diagnostic("SL1002", span, `got control character U+${code}, want text`));
+    return 0;
   }
 
-  for (const { root, faults } of parseYaml(text)) {
+  let documents = 0;
+  for (const { root, faults } of parseYaml(text, budget)) {
     documents++;
     for (const { code, start, end, message, field } of faults) {
       const about = aboutField(root, field);
-      diagnostics.push(diagnostic(code, source.span(start, end), message, about));
+      sink.push(diagnostic(code, source.span(start, end), message, about));
     }
-    if (root !== undefined) readObjects(root, {}, source, objects, diagnostics);
+    if (root === undefined) continue;
+    readObjects(root, {}, { source, diagnostics: sink, errors: () => findings.errors }, objects);
   }
-  return { objects, diagnostics: diagnostics.sort(compareDiagnostics), documents };
+  return documents;
 }
 
 /** Characters that neither YAML nor JSON lets stand in a text. Source: YAML 1.2.2, section 5.1. */
@@ -117,27 +141,30 @@ export const kinds: ReadonlyMap<string, { readonly apiVersion: string; readonly 
   ]);
 
 /** Kinds that stand beside ours in the groups that we know wholly. */
-const neighbours: Readonly<Record<string, readonly string[]>> = {
-  v1: [
-    "Binding",
-    "ComponentStatus",
-    "ConfigMap",
-    "Endpoints",
-    "Event",
-    "LimitRange",
-    "PersistentVolume",
-    "PersistentVolumeClaim",
-    "PodTemplate",
-    "ReplicationController",
-    "ResourceQuota",
-    "Secret",
-    "Service",
-    "ServiceAccount",
+const neighbours: ReadonlyMap<string, readonly string[]> = new Map([
+  [
+    "v1",
+    [
+      "Binding",
+      "ComponentStatus",
+      "ConfigMap",
+      "Endpoints",
+      "Event",
+      "LimitRange",
+      "PersistentVolume",
+      "PersistentVolumeClaim",
+      "PodTemplate",
+      "ReplicationController",
+      "ResourceQuota",
+      "Secret",
+      "Service",
+      "ServiceAccount",
+    ],
   ],
-  "networking.k8s.io/v1": ["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"],
-  "policy.networking.k8s.io/v1alpha1": [],
-  "policy.networking.k8s.io/v1alpha2": [],
-};
+  ["networking.k8s.io/v1", ["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"]],
+  ["policy.networking.k8s.io/v1alpha1", []],
+  ["policy.networking.k8s.io/v1alpha2", []],
+]);
 
 /** What items of a list such as PodList take from it. */
 interface Inherited {
@@ -145,14 +172,22 @@ interface Inherited {
   readonly apiVersion?: string;
 }
 
+/** The text that is read, and what is found in it. */
+interface Within {
+  readonly source: SourceText;
+  readonly diagnostics: Sink;
+  /** How many errors have been found so far. */
+  readonly errors: () => number;
+}
+
 /** Reads one document, or one item of a list, and adds what it holds. */
 function readObjects(
   node: YamlNode,
   inherited: Inherited,
-  source: SourceText,
+  within: Within,
   objects: KubernetesObject[],
-  diagnostics: Diagnostic[],
 ): void {
+  const { source, diagnostics, errors } = within;
   if (node.type !== "map") {
     const got = node.type === "sequence" ? "a list" : "a single value";
     const message = `got ${got}, want a map with apiVersion and kind`;
@@ -160,7 +195,7 @@ function readObjects(
     return;
   }
   const object = refOf(node, inherited.kind);
-  const foundBefore = diagnostics.length;
+  const errorsBefore = errors();
   const reading = { source, object, diagnostics };
   const root = rootCursor({ ...reading, indexed: false }, node);
   const kind = readTypeName(root, "kind", inherited.kind);
@@ -173,7 +208,7 @@ function readObjects(
     root.field("items").items();
     const items = entryOf(node, "items")?.value;
     for (const item of items?.type === "sequence" ? items.items : []) {
-      readObjects(item, passedOn, source, objects, diagnostics);
+      readObjects(item, passedOn, within, objects);
     }
     return;
   }
@@ -190,8 +225,7 @@ function readObjects(
   }
   const custom = apiVersion.startsWith("policy.");
   const read = known.read(custom ? rootCursor({ ...reading, indexed: true }, node) : root);
-  const sound = diagnostics.slice(foundBefore).every((each) => each.severity !== "error");
-  if (read !== undefined && sound) objects.push(read);
+  if (read !== undefined && errors() === errorsBefore) objects.push(read);
 }
 
 function rootCursor(reading: Reading, node: YamlMap): Cursor {
@@ -226,7 +260,9 @@ function aboutField(
 
 /** Passes over a kind of no concern, unless it was likely meant to be one that is. */
 function reportForeign(root: Cursor, kind: string, apiVersion: string): void {
-  const group = neighbours[apiVersion]?.flatMap((each) => [each, `${each}List`]);
+  // Without a slash it is of the core group, which has one version.
+  const known = neighbours.get(apiVersion) ?? (apiVersion.includes("/") ? undefined : []);
+  const group = known?.flatMap((each) => [each, `${each}List`]);
   const near = [...kinds.keys()].find(
     (each) => each.toLowerCase() === kind.toLowerCase().replace(/ies$/, "y"),
   );

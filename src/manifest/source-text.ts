@@ -1,4 +1,7 @@
-import type { Span } from "../diagnostics/diagnostic.js";
+import type { Excerpt, Span } from "../diagnostics/diagnostic.js";
+
+/** Columns of a line that an excerpt shows. */
+const EXCERPT_WIDTH = 100;
 
 /** One file's text, which turns offsets into places. */
 export class SourceText {
@@ -21,6 +24,21 @@ export class SourceText {
       column: from.column,
       endLine: to.line,
       endColumn: to.column,
+    };
+  }
+
+  /** The line on which a span begins, cut around it; undefined when the text has no such line. */
+  excerpt({ line, column }: Span): Excerpt | undefined {
+    this.#lineStarts ??= findLineStarts(this.text);
+    const start = this.#lineStarts[line - 1];
+    if (start === undefined) return undefined;
+    const next = this.#lineStarts[line];
+    let end = next === undefined ? this.text.length : next - 1;
+    if (end > start && this.text[end - 1] === "\r") end--;
+    const from = Math.max(0, column - 1 - EXCERPT_WIDTH / 2);
+    return {
+      text: this.text.slice(start + from, Math.min(end, start + from + EXCERPT_WIDTH)),
+      from,
     };
   }
 

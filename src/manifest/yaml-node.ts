@@ -35,7 +35,7 @@ export interface YamlSequence {
 
 /** A fault of the text itself, before it is known which object it belongs to. */
 export interface YamlFault {
-  readonly code: "SL1001" | "SL1003" | "SL1005" | "SL1006" | "SL1007" | "SL1008";
+  readonly code: "SL1001" | "SL1003" | "SL1005" | "SL1006" | "SL1007" | "SL1008" | "SL1012";
   readonly start: number;
   readonly end: number;
   readonly message: string;

@@ -13,6 +13,7 @@ import {
   type Scalar,
   type YAMLError,
 } from "yaml";
+import { limits } from "./limits.js";
 import {
   keyText,
   NESTING_MAX,
@@ -38,17 +39,29 @@ export interface YamlDocument {
  * A document in the plain style that most manifests keep to is read by our own reader, which is
  * some ten times as fast; every other one, and every one that seems broken, by the `yaml` package.
  *
+ * Shape:  several texts may share a `budget`; SL1012 in each document that finds it used up.
  * Cost:   linear, but for documents of a nesting that is refused; no alias is expanded.
  * Errors: none; faults are in the documents, one syntax fault for each at most.
  */
-export function* parseYaml(text: string): Generator<YamlDocument> {
+export function* parseYaml(text: string, budget = new TokenBudget()): Generator<YamlDocument> {
   for (const [start, end] of splitDocuments(text)) {
     const plain = parsePlainYaml(text, start, end);
     if (plain !== undefined) {
       if (plain.root !== undefined) yield { root: plain.root, faults: [] };
     } else {
-      yield* parseAnyYaml(text, start, end);
+      yield* parseAnyYaml(text, start, end, budget);
     }
+  }
+}
+
+/** What may still be read with the `yaml` package, whose trees are large. Units: tokens. */
+export class TokenBudget {
+  readonly tokens: number;
+  left: number;
+
+  constructor(tokens = limits.tokens) {
+    this.tokens = tokens;
+    this.left = tokens;
   }
 }
 
@@ -58,10 +71,15 @@ export function* parseYaml(text: string): Generator<YamlDocument> {
  * Cost: reading stops at the first syntax error, since the package would collect one for each
  *       character of a text that is broken from end to end.
  */
-export function* parseAnyYaml(text: string, start: number, end: number): Generator<YamlDocument> {
+export function* parseAnyYaml(
+  text: string,
+  start: number,
+  end: number,
+  budget = new TokenBudget(),
+): Generator<YamlDocument> {
   const documents: YamlDocument[] = [];
   try {
-    for (const document of compose(text.slice(start, end), start)) {
+    for (const document of compose(text.slice(start, end), start, budget)) {
       const read = readDocument(document, start);
       if (read !== undefined) documents.push(read);
     }
@@ -73,7 +91,7 @@ export function* parseAnyYaml(text: string, start: number, end: number): Generat
 }
 
 /** Composes the documents of a text that starts at `base`. Errors: Stop, at the first fault. */
-function* compose(text: string, base: number): Generator<Document.Parsed> {
+function* compose(text: string, base: number, budget: TokenBudget): Generator<Document.Parsed> {
   const composer = new Composer({ schema: "failsafe", uniqueKeys: false, prettyErrors: false });
   let first: Stop | undefined;
   const onError = (at: ErrorPlace, code: ErrorCode, message: string, warning?: boolean) => {
@@ -87,6 +105,10 @@ function* compose(text: string, base: number): Generator<Document.Parsed> {
 
   const parser = new Parser();
   for (const lexeme of new Lexer().lex(text)) {
+    if (budget.left-- <= 0) {
+      const message = `got more than ${budget.tokens} tokens in documents of involved style, want JSON or plain YAML`;
+      throw new Stop(fault("SL1012", base, base, message));
+    }
     for (const token of parser.next(lexeme)) yield* composed(composer, token, onError);
     // The composer recurses for each level, so this is settled before it sees the document.
     if (parser.stack.length > NESTING_MAX + 1) {

@@ -1,10 +1,6 @@
 import { dirname, isAbsolute, join } from "node:path";
-import {
-  compareDiagnostics,
-  type Diagnostic,
-  diagnostic,
-  hasErrors,
-} from "../diagnostics/diagnostic.js";
+import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
+import { Findings } from "../diagnostics/findings.js";
 import { Cursor } from "../manifest/cursor.js";
 import { readManifestTexts } from "../manifest/read.js";
 import { SourceText } from "../manifest/source-text.js";
@@ -61,7 +57,8 @@ export class ConfigFile {
 export function parseNodeConfig(given: string, file: string): ReadConfig {
   const source = new SourceText(file, given.replace(/^\ufeff/, ""));
   const object = { kind: "NodeConfig", namespace: "", name: "" };
-  const diagnostics: Diagnostic[] = [];
+  const findings = new Findings();
+  const diagnostics = findings.within(source);
   const documents = [...parseYaml(source.text)];
   for (const { faults } of documents) {
     for (const { code, start, end, message, field } of faults) {
@@ -73,18 +70,17 @@ export function parseNodeConfig(given: string, file: string): ReadConfig {
     const message = "got a second document, want one";
     diagnostics.push(diagnostic("SL1009", source.span(second.start, second.end), message));
   }
-  if (root === undefined || hasErrors(diagnostics)) {
-    if (diagnostics.length === 0) {
-      diagnostics.push(diagnostic("SL1010", source.span(0, 0), "got nothing, want a NodeConfig"));
+  if (root === undefined || findings.errors > 0) {
+    if (findings.errors === 0) {
+      findings.push(diagnostic("SL1010", source.span(0, 0), "got nothing, want a NodeConfig"));
     }
-    return { ok: false, diagnostics };
+    return { ok: false, diagnostics: findings.all() };
   }
   const cursor = new Cursor({ source, object, diagnostics, indexed: true }, root, root);
   const read = nodeShape.read(cursor);
   if (read !== undefined) checkPlaces(read);
-  diagnostics.sort(compareDiagnostics);
-  if (read === undefined || hasErrors(diagnostics)) return { ok: false, diagnostics };
-  return { ok: true, config: configOf(read, file), diagnostics };
+  if (read === undefined || findings.errors > 0) return { ok: false, diagnostics: findings.all() };
+  return { ok: true, config: configOf(read, file), diagnostics: findings.all() };
 }
 
 type ReadNode = MapOf<typeof nodeShape.fields>;

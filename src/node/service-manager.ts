@@ -71,7 +71,8 @@ export class ServiceManager {
 
   #tell(...lines: string[]): void {
     try {
-      this.#send?.(lines);
+      // A line's end would begin another message: a file's name or a label may hold one.
+      this.#send?.(lines.map((line) => line.replace(/\p{Cc}/gu, " ")));
     } catch (error) {
       // Packets matter more than the manager; it draws its own conclusions from silence.
       if (!this.#refused) this.#host.tell((error as Error).message);

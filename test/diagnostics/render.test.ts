@@ -1,7 +1,13 @@
 import { assert, test } from "vitest";
-import { compareDiagnostics, diagnostic, hasErrors } from "../../src/diagnostics/diagnostic.js";
+import {
+  compareDiagnostics,
+  type Diagnostic,
+  diagnostic,
+  hasErrors,
+} from "../../src/diagnostics/diagnostic.js";
 import { renderDiagnostic, renderDiagnosticLine } from "../../src/diagnostics/render.js";
 import { suggest } from "../../src/diagnostics/suggest.js";
+import { SourceText } from "../../src/manifest/source-text.js";
 
 const source = [
   "spec:",
@@ -18,9 +24,14 @@ const found = diagnostic("SL1004", span, "got port 8080 to endPort 80, want more
   field: "spec.ingress[0].ports[0].endPort",
 });
 
+function withLine(each: Diagnostic, text: string): Diagnostic {
+  const excerpt = new SourceText(each.span.file, text).excerpt(each.span);
+  return excerpt === undefined ? each : { ...each, excerpt };
+}
+
 test("a diagnostic shows its place, its line with a caret, what was got, and its object", () => {
   assert.equal(
-    renderDiagnostic(found, { sourceOf: () => source }),
+    renderDiagnostic(withLine(found, source)),
     [
       "web.yaml:5:16: error SL1004: port range ends before it starts",
       "    5 |       endPort: 80",
@@ -43,24 +54,25 @@ test("a long line is cut around the caret, and the caret stays under its text", 
   const long = `a: "${"x".repeat(300)}!${"y".repeat(300)}"`;
   const at = long.indexOf("!") + 1;
   const place = { file: "f", line: 1, column: at, endLine: 1, endColumn: at + 1 };
-  const lines = renderDiagnostic(diagnostic("SL1001", place, "m"), { sourceOf: () => long }).split(
-    "\n",
-  );
+  const lines = renderDiagnostic(withLine(diagnostic("SL1001", place, "m"), long)).split("\n");
   assert.equal(lines[1]![lines[2]!.indexOf("^")], "!");
   assert.isBelow(lines[1]!.length, 120);
 });
 
 test("a place past the end of the text has no excerpt, and nothing is thrown", () => {
   const place = { file: "f", line: 9, column: 9, endLine: 9, endColumn: 9 };
-  const text = renderDiagnostic(diagnostic("SL1001", place, "m"), { sourceOf: () => "a\n" });
+  const text = renderDiagnostic(withLine(diagnostic("SL1001", place, "m"), "a\n"));
   assert.equal(text.split("\n").length, 2);
 });
 
 // Goal: a manifest cannot write to the terminal of the one who checks it.
 test("control characters of the input do not come through", () => {
-  const text = renderDiagnostic(diagnostic("SL1001", span, "got \u001b[31m\u202e"), {
-    sourceOf: () => "\n\n\n\n\u001b]0;title\u0007\u009b",
-  });
+  const hostile = diagnostic(
+    "SL1001",
+    { ...span, file: "\u001b[2J\n.yaml" },
+    "got \u001b[31m\u202e",
+  );
+  const text = renderDiagnostic(withLine(hostile, "\n\n\n\n\u001b]0;title\u0007\u009b"));
   assert.notMatch(text.replaceAll("\n", ""), /[\p{Cc}\u202e]/u);
 });
 

@@ -102,7 +102,3 @@ test("standard input that was read before is one of the texts", () => {
     [["given", "<stdin>"]],
   );
 });
-
-test("a device is no manifest, and is not read for ever", () => {
-  assert.match(read("/dev/zero").codes.join(), /^SL1012/);
-}, 20_000);

@@ -65,3 +65,20 @@ test("without a service manager nothing is sent", () => {
   service.stopping();
   expect(sent).toEqual([]);
 });
+
+// Goal: whoever names a file cannot speak to the service manager.
+test("what is in a status begins no message of its own", () => {
+  const lines: string[] = [];
+  const service = new ServiceManager(hostWith({ NOTIFY_SOCKET: "/run/notify" }), (sentLines) => {
+    lines.push(...sentLines);
+  });
+  service.ready("refused: /etc/m/\nWATCHDOG=trigger\u0085.yaml:1:1: got a pipe", () => 1);
+  service.reloaded("a\rMAINPID=1");
+  expect(lines).toEqual([
+    "READY=1",
+    "STATUS=refused: /etc/m/ WATCHDOG=trigger .yaml:1:1: got a pipe",
+    `MAINPID=${process.pid}`,
+    "READY=1",
+    "STATUS=a MAINPID=1",
+  ]);
+});

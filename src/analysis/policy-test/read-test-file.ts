@@ -1,10 +1,5 @@
-import {
-  compareDiagnostics,
-  type Diagnostic,
-  diagnostic,
-  hasErrors,
-  type Span,
-} from "../../diagnostics/diagnostic.js";
+import { type Diagnostic, diagnostic, type Span } from "../../diagnostics/diagnostic.js";
+import { Findings, type Sink } from "../../diagnostics/findings.js";
 import { Cursor, quoted } from "../../manifest/cursor.js";
 import { readLabels } from "../../manifest/metadata.js";
 import { checkPortName, checkPortNumber } from "../../manifest/network-policy.js";
@@ -39,7 +34,8 @@ export function readTestFile(
 ): { readonly tests: PolicyTestFile; readonly diagnostics: readonly Diagnostic[] } {
   const text = given.startsWith("\ufeff") ? given.slice(1) : given;
   const source = new SourceText(file, text);
-  const diagnostics: Diagnostic[] = [];
+  const findings = new Findings();
+  const diagnostics = findings.within(source);
   const tests: PolicyTest[] = [];
   for (const { root, faults } of parseYaml(text)) {
     for (const { code, start, end, message, field } of faults) {
@@ -52,13 +48,14 @@ export function readTestFile(
       diagnostics.push(diagnostic("SL1009", source.span(root.start, root.end), message));
       continue;
     }
-    tests.push(...readDocument(root, source, diagnostics));
+    tests.push(...readDocument(root, source, findings));
   }
   checkNames(tests, diagnostics);
-  return { tests: { file, tests }, diagnostics: diagnostics.sort(compareDiagnostics) };
+  return { tests: { file, tests }, diagnostics: findings.all() };
 }
 
-function readDocument(root: YamlMap, source: SourceText, diagnostics: Diagnostic[]): PolicyTest[] {
+function readDocument(root: YamlMap, source: SourceText, findings: Findings): PolicyTest[] {
+  const diagnostics = findings.within(source);
   const object = { kind: "PolicyTest", namespace: "", name: "" };
   const document = new Cursor({ source, object, diagnostics, indexed: true }, root, root);
   const kind = document.field("kind");
@@ -70,9 +67,9 @@ function readDocument(root: YamlMap, source: SourceText, diagnostics: Diagnostic
   }
   document.onlyFields(["apiVersion", "kind", "metadata", "tests"]);
   return (document.field("tests").items() ?? []).flatMap((item) => {
-    const found = diagnostics.length;
+    const errorsBefore = findings.errors;
     const test = readTest(item);
-    return test === undefined || hasErrors(diagnostics.slice(found)) ? [] : [test];
+    return test === undefined || findings.errors > errorsBefore ? [] : [test];
   });
 }
 
@@ -223,7 +220,7 @@ function readReason(cursor: Cursor, expect: PolicyTest["expect"]): TestReason | 
   return word;
 }
 
-function checkNames(tests: readonly PolicyTest[], diagnostics: Diagnostic[]): void {
+function checkNames(tests: readonly PolicyTest[], diagnostics: Sink): void {
   const byName = new Map<string, PolicyTest>();
   for (const test of tests) {
     const first = byName.get(test.name);

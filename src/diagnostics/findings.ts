@@ -1,0 +1,141 @@
+import {
+  compareDiagnostics,
+  type Diagnostic,
+  diagnostic,
+  type Excerpt,
+  type Severity,
+  type Span,
+} from "./diagnostic.js";
+
+/** Errors, and warnings, of one file that are told; what is beyond is counted. */
+export const TOLD_PER_FILE = 100;
+
+/** The same, of all files together. */
+export const TOLD_IN_ALL = 1_000;
+
+/** Finds the line that a span points at, in the text that the span is of. */
+export interface Lines {
+  excerpt(span: Span): Excerpt | undefined;
+}
+
+/** Where findings go. */
+export interface Sink {
+  push(found: Diagnostic): unknown;
+}
+
+/** Findings that are told, of one file or of all, and how many are not. */
+interface Tally {
+  told: number;
+  left: number;
+  firstLeft: Diagnostic | undefined;
+}
+
+interface FileFindings {
+  readonly told: Diagnostic[];
+  readonly tallies: Tallies;
+}
+
+type Tallies = { readonly [Each in Severity]: Tally };
+
+/**
+ * Collects findings, as many as a person reads and memory has room for.
+ *
+ * Whoever writes a manifest decides how many mistakes are in it: a megabyte holds a hundred thousand.
+ *
+ * Shape: SL1015 and SL1306 say how many errors and warnings were left out, at the place of the first.
+ */
+export class Findings implements Sink {
+  readonly #files = new Map<string, FileFindings>();
+  readonly #inAll = emptyTallies();
+  #errors = 0;
+
+  /** Errors found, those included that are not told. */
+  get errors(): number {
+    return this.#errors;
+  }
+
+  push(found: Diagnostic): void {
+    this.#add(found, undefined);
+  }
+
+  /** Takes findings with the lines that they point at. */
+  within(lines: Lines): Sink {
+    return { push: (found) => this.#add(found, lines) };
+  }
+
+  /** Returns what is told, file by file in the order of the first findings, each in the order of places. */
+  all(): readonly Diagnostic[] {
+    const byFile = [...this.#files.values()].flatMap(({ told, tallies }) => [
+      ...told.sort(compareDiagnostics),
+      ...further(tallies),
+    ]);
+    return [...byFile, ...further(this.#inAll)];
+  }
+
+  #add(found: Diagnostic, lines: Lines | undefined): void {
+    const { severity, span } = found;
+    if (severity === "error") this.#errors++;
+    const inAll = this.#inAll[severity];
+    const file = this.#fileOf(span.file, inAll.told < TOLD_IN_ALL);
+    const inFile = file?.tallies[severity];
+    if (
+      file === undefined ||
+      inFile === undefined ||
+      inFile.told >= TOLD_PER_FILE ||
+      inAll.told >= TOLD_IN_ALL
+    ) {
+      leaveOut(inFile ?? inAll, found);
+      return;
+    }
+    inFile.told++;
+    inAll.told++;
+    const excerpt = lines?.excerpt(span);
+    file.told.push(excerpt === undefined ? found : { ...found, excerpt });
+  }
+
+  /** What there is of a file; a new one only where that is room for. */
+  #fileOf(name: string, hasRoom: boolean): FileFindings | undefined {
+    let file = this.#files.get(name);
+    if (file === undefined && hasRoom) {
+      file = { told: [], tallies: emptyTallies() };
+      this.#files.set(name, file);
+    }
+    return file;
+  }
+}
+
+function emptyTallies(): Tallies {
+  const empty = (): Tally => ({ told: 0, left: 0, firstLeft: undefined });
+  return { error: empty(), warning: empty(), info: empty() };
+}
+
+function leaveOut(tally: Tally, found: Diagnostic): void {
+  tally.left++;
+  tally.firstLeft ??= found;
+}
+
+/** Says how many were left out. Infos are not missed: nobody is shown them. */
+function further(tallies: Tallies): readonly Diagnostic[] {
+  return (["error", "warning"] as const).flatMap((severity) => {
+    const { left, firstLeft } = tallies[severity];
+    if (firstLeft === undefined) return [];
+    const code = severity === "error" ? "SL1015" : "SL1306";
+    return [
+      diagnostic(code, firstLeft.span, `got ${left} more ${severity}s from here on, want none`),
+    ];
+  });
+}
+
+/** Returns findings with the lines that they point at, and no more of them than a person reads. */
+export function told(
+  found: readonly Diagnostic[],
+  sources?: ReadonlyMap<string, Lines>,
+): readonly Diagnostic[] {
+  const findings = new Findings();
+  for (const each of found) {
+    const lines = sources?.get(each.span.file);
+    if (lines === undefined) findings.push(each);
+    else findings.within(lines).push(each);
+  }
+  return findings.all();
+}

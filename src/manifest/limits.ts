@@ -1,0 +1,26 @@
+/** What is read of an input, and no more. */
+export interface Limits {
+  /** Bytes of one file. */
+  readonly fileBytes: number;
+  /** Bytes of all files together. */
+  readonly allBytes: number;
+  /** Manifests, and folders searched for them. */
+  readonly files: number;
+  /** Entries of all folders together, whatever they are. */
+  readonly entries: number;
+  /** Tokens of all documents that are not of the plain style: each costs some hundred bytes. */
+  readonly tokens: number;
+}
+
+/**
+ * What holds where nobody says otherwise. docs/limits.md tells what it comes to in time and memory.
+ *
+ * Whoever may write manifests may write anything; these are what that can cost at most.
+ */
+export const limits: Limits = {
+  fileBytes: 64 * 1024 * 1024,
+  allBytes: 256 * 1024 * 1024,
+  files: 10_000,
+  entries: 100_000,
+  tokens: 4_000_000,
+};
