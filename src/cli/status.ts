@@ -54,8 +54,12 @@ function sourceLines(
   const age = source.ageSeconds === null ? "never" : `${source.ageSeconds.toFixed(0)} s ago`;
   const head = `${source.kind} ${sanitize(source.server)}: ${source.objects} objects, last heard ${age}`;
   const lines = [source.connected ? `${head}\n` : red(`${head}; not followed at present\n`)];
-  for (const { resource, error } of source.resources) {
-    if (error !== null) lines.push(red(`  ${resource}: ${sanitize(error)}\n`));
+  for (const { resource, state, ageSeconds, stale, objects, error } of source.resources) {
+    const current = ageSeconds === null ? "never" : `${ageSeconds.toFixed(0)} s ago`;
+    const line = `  ${resource}: ${state}, ${objects} objects, current ${current}`;
+    const why = error === null ? "" : `: ${sanitize(error)}`;
+    if (stale) lines.push(red(`${line}, may be out of date${why}\n`));
+    else lines.push(error === null ? `${line}\n` : red(`${line}${why}\n`));
   }
   if (source.unreadable > 0) {
     lines.push(red(`  ${source.unreadable} objects are not understood, and allow nothing\n`));

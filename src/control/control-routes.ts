@@ -29,7 +29,7 @@ import {
 import type { Controller, Reload } from "./controller.js";
 import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
 import { PlainAnswer, type Routes, type Stream } from "./server.js";
-import type { SourceStatus } from "./source.js";
+import { type SourceStatus, staleText } from "./source.js";
 
 /** An interface that a process filters. */
 export interface FilteredInterface {
@@ -277,8 +277,14 @@ export function metricsRoutes(subject: ControlSubject): Routes {
       "GET /metrics": () => new PlainAnswer(200, metricsText(subject), expositionType),
       "GET /healthz": () => new PlainAnswer(200, "ok\n"),
       "GET /readyz": () => {
-        const { enforced, lastError, generation } = controlStatus(subject);
-        if (enforced) return new PlainAnswer(200, `ok: generation ${generation} is in force\n`);
+        const { enforced, lastError, generation, source } = controlStatus(subject);
+        if (enforced) {
+          // The table in force stays right for all that is known, and a restart would know less.
+          const stale = staleText(source ?? undefined);
+          const how = stale === undefined ? "ok" : "degraded";
+          const text = `${how}: generation ${generation} is in force`;
+          return new PlainAnswer(200, stale === undefined ? `${text}\n` : `${text}; ${stale}\n`);
+        }
         const why = lastError ?? "the manifests have not been read yet";
         return new PlainAnswer(503, `not ready: ${why}\n`);
       },

@@ -26,6 +26,9 @@ export interface SourceStatus {
   readonly lastHeard: string | null;
   /** Units: seconds since then; null when it never did. */
   readonly ageSeconds: number | null;
+  /** What its objects take, and what they may take all together. Units: bytes, estimated. */
+  readonly memoryBytes: number;
+  readonly memoryLimitBytes: number;
   readonly objects: number;
   /** Objects that could not be read, and stand for nothing allowed. */
   readonly unreadable: number;
@@ -36,6 +39,10 @@ export interface ResourceStatus {
   /** As in a role: `pods`, `networkpolicies.networking.k8s.io`. */
   readonly resource: string;
   readonly state: "starting" | "following" | "waiting" | "absent";
+  /** Units: seconds since it was last proved that what is known of it is current; null before that. */
+  readonly ageSeconds: number | null;
+  /** Whether that is so long ago that what is known may be out of date. */
+  readonly stale: boolean;
   readonly objects: number;
   /** Events followed, and whole lists read, since the start. */
   readonly events: number;
@@ -63,4 +70,15 @@ export interface ManifestSource {
   /** How it is doing; undefined where there is nothing to tell but what its updates say. */
   status(): SourceStatus | undefined;
   close(): void;
+}
+
+/** Says which resources of a source may be out of date, and why; undefined when none is. */
+export function staleText(source: SourceStatus | undefined): string | undefined {
+  const stale = (source?.resources ?? []).filter((each) => each.stale);
+  if (stale.length === 0) return undefined;
+  const each = stale.map(({ resource, ageSeconds, error }) => {
+    const why = error === null ? "" : ` (${error})`;
+    return `${resource} for ${Math.floor(ageSeconds ?? 0)} s${why}`;
+  });
+  return `not known to be current: ${each.join(", ")}`;
 }

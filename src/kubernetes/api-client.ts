@@ -1,7 +1,10 @@
 import { type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
-import type { ClusterAccess } from "./cluster-access.js";
-import type { Timing } from "./timing.js";
+import type { ClusterAccess, Credentials } from "./cluster-access.js";
+import { JsonCutter } from "./json-cutter.js";
+import type { MemoryBudget } from "./memory-budget.js";
+import type { Pace } from "./pace.js";
+import { type Timing, within } from "./timing.js";
 
 /** An answer that is no success. */
 export class ApiError extends Error {
@@ -18,62 +21,139 @@ export class ApiError extends Error {
   }
 }
 
-/** Bytes of one page of a list, and of one line of a watch; objects are below 2 MB each. */
-const PAGE_BYTES_MAX = 512 * 1024 * 1024;
-const LINE_BYTES_MAX = 32 * 1024 * 1024;
+/**
+ * What one object, event or document may be. A server stores none of more than 1.5 MB, so none of more than
+ * some 130,000 parts. The parse of a value within these bounds takes less than a tenth of a second, but for
+ * values that were made to be slow.
+ */
+const VALUE_BOUNDS = { bytesMax: 16 * 1024 * 1024, partsMax: 250_000 } as const;
 const ERROR_BYTES_MAX = 64 * 1024;
 
-const NEWLINE = 0x0a;
+export interface ApiClientOptions {
+  readonly access: ClusterAccess;
+  readonly timing: Timing;
+  readonly pace: Pace;
+  readonly budget: MemoryBudget;
+}
 
-/** Gets from an API server: whole answers, and answers that come line by line. */
+/**
+ * Gets from an API server: documents, lists item by item, and watches event by event.
+ *
+ * Every call settles, whatever the server sends or does not send: until the headers are there a time limit
+ * of its own holds, then one between two pieces of a body, or two events of a watch. Long answers are taken
+ * in small steps, between which the event loop goes on.
+ *
+ * Errors: ApiError; Error when time is up, `signal` says so, the connection or a document breaks, an answer
+ *         is not JSON; what a callback throws. The connection is then closed.
+ */
 export class ApiClient {
-  readonly #access: ClusterAccess;
-  readonly #timing: Timing;
+  readonly #options: ApiClientOptions;
 
-  constructor(access: ClusterAccess, timing: Timing) {
-    this.#access = access;
-    this.#timing = timing;
+  constructor(options: ApiClientOptions) {
+    this.#options = options;
   }
 
-  /** Gets a JSON document. Errors: ApiError; Error when the connection or the document breaks. */
+  /** Gets a JSON document of moderate size. */
   async get(path: string, query: URLSearchParams, signal: AbortSignal): Promise<unknown> {
     const answer = await this.#open(path, query, signal);
-    const body = await bodyOf(answer, PAGE_BYTES_MAX, this.#timing.idleMs);
-    return JSON.parse(body.toString("utf8"));
+    let document: unknown;
+    let count = 0;
+    await this.#read(answer, new JsonCutter("documents", VALUE_BOUNDS), signal, (value) => {
+      document = value;
+      count++;
+    });
+    if (count !== 1) throw new Error(`got ${count} JSON documents, want one`);
+    return document;
   }
 
-  /**
-   * Gets lines until the server ends them, or `signal` does. Each is handed on as soon as it is whole;
-   * `opened` is called before, when the server has agreed.
-   *
-   * Errors: ApiError; Error when the connection breaks; what `line` throws, which ends the connection.
-   */
-  async lines(
+  /** Gets one page of a list: hands on each item, and returns all but the items. */
+  async list(
     path: string,
     query: URLSearchParams,
     signal: AbortSignal,
-    { opened, line }: { readonly opened: () => void; readonly line: (text: string) => void },
+    item: (value: unknown) => void,
+  ): Promise<unknown> {
+    const answer = await this.#open(path, query, signal);
+    const cutter = new JsonCutter("items", VALUE_BOUNDS);
+    await this.#read(answer, cutter, signal, item);
+    return JSON.parse(cutter.end().toString("utf8"));
+  }
+
+  /**
+   * Follows a watch until the server ends it, `signal` does, or no event has come for `quietMs`. Each event is
+   * handed on as soon as it is whole; `opened` is called before, when the server has agreed.
+   */
+  async watch(
+    path: string,
+    query: URLSearchParams,
+    signal: AbortSignal,
+    { opened, event, quietMs }: WatchCallbacks,
   ): Promise<void> {
     const answer = await this.#open(path, query, signal);
     opened();
-    let begun: Buffer[] = [];
-    let bytes = 0;
-    await pieces(answer, this.#timing.watchIdleMs, (piece) => {
-      let from = 0;
-      for (let at = piece.indexOf(NEWLINE); at >= 0; at = piece.indexOf(NEWLINE, from)) {
-        begun.push(piece.subarray(from, at));
-        const text = Buffer.concat(begun).toString("utf8");
-        begun = [];
-        bytes = 0;
-        from = at + 1;
-        if (text !== "") line(text);
+    const late = () => new Error(`no event and no bookmark came for ${quietMs / 1_000} s`);
+    await within(quietMs, signal, late, (inner, moved) =>
+      this.#pieces(
+        answer,
+        new JsonCutter("documents", VALUE_BOUNDS),
+        inner,
+        () => {},
+        (value) => {
+          event(value);
+          moved();
+        },
+      ),
+    );
+  }
+
+  /** Reads a body, of which the next piece has to come within a time. */
+  #read(
+    answer: IncomingMessage,
+    cutter: JsonCutter,
+    signal: AbortSignal,
+    take: (value: unknown) => void,
+  ): Promise<void> {
+    const { idleMs } = this.#options.timing;
+    const late = () => new Error(`nothing came for ${idleMs / 1_000} s`);
+    return within(idleMs, signal, late, (inner, moved) =>
+      this.#pieces(answer, cutter, inner, moved, take),
+    );
+  }
+
+  /** Cuts a body into values until its end; `came` is called for each piece. */
+  async #pieces(
+    answer: IncomingMessage,
+    cutter: JsonCutter,
+    signal: AbortSignal,
+    came: () => void,
+    take: (value: unknown) => void,
+  ): Promise<void> {
+    const { pace, budget } = this.#options;
+    const stop = () => void answer.destroy();
+    let held = 0;
+    try {
+      signal.addEventListener("abort", stop);
+      if (signal.aborted) return;
+      for await (const piece of answer as AsyncIterable<Buffer>) {
+        came();
+        for (const value of cutter.push(piece)) {
+          if (pace.isOver) await pace.turn();
+          if (signal.aborted) return;
+          take(JSON.parse(value.toString("utf8")));
+        }
+        budget.take(cutter.heldBytes - held);
+        held = cutter.heldBytes;
+        came();
       }
-      if (from === piece.length) return;
-      begun.push(piece.subarray(from));
-      bytes += piece.length - from;
-      if (bytes > LINE_BYTES_MAX)
-        throw new Error(`got a line of more than ${LINE_BYTES_MAX} bytes`);
-    });
+      if (!answer.complete) throw new Error("the connection was cut");
+      cutter.end();
+    } catch (error) {
+      throw isCut(error) ? new Error("the connection was cut") : error;
+    } finally {
+      budget.take(-held);
+      signal.removeEventListener("abort", stop);
+      if (!answer.complete) answer.destroy();
+    }
   }
 
   /** Sends a request; credentials that the server does not take are read anew, once. */
@@ -83,54 +163,114 @@ export class ApiClient {
     signal: AbortSignal,
     isAgain = false,
   ): Promise<IncomingMessage> {
-    const { options, version } = await this.#access.credentials();
-    const { server } = this.#access;
+    const { access, timing } = this.#options;
+    const { answerMs } = timing;
+    const late = () => new Error(`no answer within ${answerMs / 1_000} s`);
+    // They have time limits of their own.
+    const { options, version } = await access.credentials();
+    const answer = await within(answerMs, signal, late, (inner) =>
+      this.#send(path, query, options, inner),
+    );
+    const { statusCode = 0 } = answer;
+    if (statusCode === 200) {
+      const unwanted = unwantedBody(answer);
+      if (unwanted === undefined) return answer;
+      answer.destroy();
+      throw new Error(unwanted);
+    }
+    const error = await errorOf(answer, answerMs, signal);
+    if (statusCode !== 401 || isAgain) throw error;
+    await access.renew(version);
+    return this.#open(path, query, signal, true);
+  }
+
+  /** Settles with whatever comes first: an answer, another protocol, an error, the end of the connection. */
+  #send(
+    path: string,
+    query: URLSearchParams,
+    options: Credentials["options"],
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const { server } = this.#options.access;
     const target = new URL(server.pathname.replace(/\/$/, "") + path, server);
     target.search = query.toString();
-    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       const send = server.protocol === "http:" ? requestHttp : requestHttps;
       const request = send(target, {
         ...options,
         signal,
-        headers: { ...options.headers, accept: "application/json", "user-agent": "sluice" },
+        headers: {
+          ...options.headers,
+          accept: "application/json",
+          "accept-encoding": "identity",
+          "user-agent": "sluice",
+        },
       });
-      const { answerMs } = this.#timing;
-      const late = setTimeout(
-        () => request.destroy(new Error(`no answer within ${answerMs / 1_000} s`)),
-        answerMs,
-      );
       request.once("response", (response) => {
-        clearTimeout(late);
         // A connection whose other end has vanished without a word is noticed by the system in time.
-        response.socket.setKeepAlive(true, 30_000);
+        response.socket?.setKeepAlive(true, 30_000);
         resolve(response);
       });
-      request.once("close", () => clearTimeout(late));
+      request.once("upgrade", ({ statusCode = 0 }, socket) => {
+        socket.destroy();
+        reject(new ApiError(statusCode, `${statusCode}: got another protocol, want HTTP`));
+      });
+      request.once("close", () => reject(new Error("the connection was closed without an answer")));
       request.on("error", reject);
       request.end();
     });
-    const { statusCode = 0 } = answer;
-    if (statusCode === 200) return answer;
-    const error = await errorOf(answer, this.#timing.idleMs);
-    if (statusCode !== 401 || isAgain) throw error;
-    await this.#access.renew(version);
-    return this.#open(path, query, signal, true);
   }
 }
 
-async function errorOf(answer: IncomingMessage, idleMs: number): Promise<ApiError> {
+export interface WatchCallbacks {
+  readonly opened: () => void;
+  readonly event: (value: unknown) => void;
+  /** How long no event may come. Units: milliseconds. */
+  readonly quietMs: number;
+}
+
+/** Says why a body is not read; undefined when it is. */
+function unwantedBody({ headers }: IncomingMessage): string | undefined {
+  const { "content-type": type, "content-encoding": encoding = "identity" } = headers;
+  if (encoding !== "identity") return `got content-encoding ${printable(encoding)}, want none`;
+  // Who stands before a server may answer with a page of its own. No type is as good as the right one.
+  if (type === undefined || /^application\/json\b/i.test(type)) return undefined;
+  return `got content-type ${printable(type)}, want application/json`;
+}
+
+/** Reads what a server says of its refusal, in the time that there is. */
+async function errorOf(
+  answer: IncomingMessage,
+  withinMs: number,
+  signal: AbortSignal,
+): Promise<ApiError> {
   const { statusCode = 0 } = answer;
   const after = answer.headers["retry-after"] ?? "";
   const retryAfterMs = /^\d{1,6}$/.test(after) ? Number(after) * 1_000 : 0;
   let said = "";
   try {
-    const text = (await bodyOf(answer, ERROR_BYTES_MAX, idleMs)).toString("utf8");
-    said = text;
-    said = String((JSON.parse(text) as { readonly message?: unknown }).message ?? text);
+    const late = () => new Error("late");
+    said = await within(withinMs, signal, late, (inner) => shortBody(answer, inner));
+    const { message } = JSON.parse(said) as { readonly message?: unknown };
+    if (typeof message === "string") said = message;
   } catch {
     // What is not a Status of Kubernetes is shown as it is; often it says most.
   }
   return new ApiError(statusCode, `${statusCode}: ${printable(said)}`, retryAfterMs);
+}
+
+/** Reads a body as text, up to a bound; what lies behind is not read. */
+async function shortBody(answer: IncomingMessage, signal: AbortSignal): Promise<string> {
+  const stop = () => void answer.destroy();
+  signal.addEventListener("abort", stop);
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of answer as AsyncIterable<Buffer>) {
+    parts.push(piece);
+    bytes += piece.length;
+    if (bytes > ERROR_BYTES_MAX) break;
+  }
+  return Buffer.concat(parts).toString("utf8");
 }
 
 /** Makes a server's words harmless to a terminal, and short. */
@@ -141,53 +281,7 @@ export function printable(text: string): string {
     .trim();
 }
 
-async function bodyOf(answer: IncomingMessage, bytesMax: number, idleMs: number): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  await pieces(answer, idleMs, (piece) => {
-    parts.push(piece);
-    bytes += piece.length;
-    if (bytes > bytesMax) throw new Error(`got an answer of more than ${bytesMax} bytes`);
-  });
-  return Buffer.concat(parts);
-}
-
-/**
- * Hands on what comes, until the end.
- *
- * Errors: Error, when nothing comes for `idleMs`, when the connection breaks before the end of what was
- *         announced, and what `take` throws. The connection is then closed.
- */
-function pieces(
-  answer: IncomingMessage,
-  idleMs: number,
-  take: (piece: Buffer) => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = (error: Error) => {
-      settle();
-      reject(error);
-      answer.destroy();
-    };
-    const cut = () => stop(new Error("the connection was cut"));
-    const settle = () => {
-      clearTimeout(idle);
-      answer.off("close", cut);
-    };
-    const idle = setTimeout(() => stop(new Error(`nothing came for ${idleMs / 1_000} s`)), idleMs);
-    answer.on("data", (piece: Buffer) => {
-      idle.refresh();
-      try {
-        take(piece);
-      } catch (error) {
-        stop(error as Error);
-      }
-    });
-    answer.once("end", () => {
-      settle();
-      resolve();
-    });
-    answer.on("error", stop);
-    answer.once("close", cut);
-  });
+function isCut(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ECONNRESET" || code === "ERR_STREAM_PREMATURE_CLOSE";
 }

@@ -1,6 +1,8 @@
 import type { ManifestSource, SourceChanges, SourceStatus } from "../control/source.js";
 import { ApiClient } from "./api-client.js";
 import type { ClusterAccess } from "./cluster-access.js";
+import { MemoryBudget } from "./memory-budget.js";
+import { Pace } from "./pace.js";
 import { PendingChanges } from "./pending-changes.js";
 import { Reflector } from "./reflector.js";
 import { ResourceStore } from "./resource-store.js";
@@ -15,6 +17,8 @@ export interface KubernetesSourceOptions {
   readonly timing?: Timing;
   /** Items of a page of a list; 500 when absent. */
   readonly pageItems?: number;
+  /** What its objects may take; absent: a quarter of what the process may use. Units: bytes. */
+  readonly memoryBytes?: number;
 }
 
 /** How long to gather what goes wrong before it is told: when a server goes away, all of it does. */
@@ -35,6 +39,7 @@ export class KubernetesSource implements ManifestSource {
   readonly #stores: readonly ResourceStore[];
   readonly #reflectors: readonly Reflector[];
   readonly #pending = new PendingChanges();
+  readonly #budget: MemoryBudget;
   readonly #synced: Promise<void>;
   #isBegun = false;
   #isSynced = false;
@@ -46,10 +51,12 @@ export class KubernetesSource implements ManifestSource {
   constructor(options: KubernetesSourceOptions) {
     this.#options = options;
     const { access, timing = usualTiming, pageItems = 500 } = options;
-    const client = new ApiClient(access, timing);
+    const budget = new MemoryBudget(options.memoryBytes);
+    this.#budget = budget;
+    const client = new ApiClient({ access, timing, pace: new Pace(), budget });
     this.#stores = resources.map(
       (resource) =>
-        new ResourceStore(resource, this.#pending, {
+        new ResourceStore(resource, this.#pending, budget, {
           noted: () => this.#noteChange(),
           stateChanged: () => this.#gather(),
         }),
@@ -81,8 +88,6 @@ export class KubernetesSource implements ManifestSource {
           resolve();
         });
       });
-      // What was there before us has no delay that means anything.
-      this.#pending.forgetTimes();
     }
     this.#isTold = false;
     return this.#pending.take();
@@ -97,14 +102,16 @@ export class KubernetesSource implements ManifestSource {
       ...status,
       objects: this.#stores[index]!.size,
     }));
-    const heard = this.#reflectors.flatMap(({ lastHeardMs }) => lastHeardMs ?? []);
-    const lastMs = heard.length === 0 ? undefined : Math.max(...heard);
+    const silences = this.#reflectors.flatMap(({ silenceMs }) => silenceMs ?? []);
+    const silenceMs = silences.length === 0 ? undefined : Math.min(...silences);
     return {
       kind: "kubernetes",
       server: this.#options.access.server.origin,
       connected: each.every(({ state }) => state === "following" || state === "absent"),
-      lastHeard: lastMs === undefined ? null : new Date(lastMs).toISOString(),
-      ageSeconds: lastMs === undefined ? null : Math.max(0, (Date.now() - lastMs) / 1_000),
+      lastHeard: silenceMs === undefined ? null : new Date(Date.now() - silenceMs).toISOString(),
+      ageSeconds: silenceMs === undefined ? null : silenceMs / 1_000,
+      memoryBytes: this.#budget.usedBytes,
+      memoryLimitBytes: this.#budget.limitBytes,
       objects: each.reduce((sum, { objects }) => sum + objects, 0),
       unreadable: this.#stores.reduce((sum, { unreadable }) => sum + unreadable, 0),
       resources: each,

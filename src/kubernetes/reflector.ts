@@ -1,13 +1,17 @@
 import type { ResourceStatus } from "../control/source.js";
-import { type ApiValue, apiNames } from "../manifest/api-object.js";
+import type { ApiValue } from "../manifest/api-object.js";
 import { type ApiClient, ApiError, printable } from "./api-client.js";
+import { MemoryBudgetError } from "./memory-budget.js";
 import { type Resource, resourceName } from "./resources.js";
-import { Backoff, pause, type Timing } from "./timing.js";
+import { Backoff, pause, type Timing, within } from "./timing.js";
 
-/** Where what a server says of one resource goes. */
+/** Where what a server says of one resource goes. Errors: MemoryBudgetError, where it does not fit. */
 export interface ReflectorSink {
-  /** A whole list begins: what is not put before it ends does not exist. */
   listBegins(): void;
+  listed(value: ApiValue): void;
+  /** The list has broken off: what it has named is forgotten. */
+  listBreaks(): void;
+  /** The list is whole: what it has not named does not exist. Until here it has changed nothing. */
   listEnds(): void;
   put(value: ApiValue): void;
   remove(value: ApiValue): void;
@@ -29,11 +33,17 @@ const RELIST_AFTER = 5;
 /** How often in a row a custom kind must be missing that was there: a server may not know it yet. */
 const ABSENT_AFTER = 5;
 
+/** Longer ones are no server's; they would be sent back to it. */
+const VERSION_LENGTH_MAX = 128;
+const CONTINUE_LENGTH_MAX = 16 * 1024;
+
 /**
  * Follows one resource for as long as it is let: lists it, then watches it from there on, and starts
  * anew from whatever goes wrong.
  *
- * What has been said stays true until something else is said: nothing that fails removes an object.
+ * What has been said stays true until something else is said: nothing that fails removes an object. A
+ * resource is current as of its last proof: an event, a bookmark, a finished list, a watch that the server
+ * ended when its time was up, its word that it has no such kind. Where none comes for long, it is listed.
  *
  * Source: "Efficient detection of changes" in the Kubernetes API concepts.
  */
@@ -46,7 +56,9 @@ export class Reflector {
   #error: string | null = null;
   #events = 0;
   #lists = 0;
-  #lastHeardMs: number | undefined;
+  /** When the server last said anything, and when it last proved this resource current. */
+  #heardMs: number | undefined;
+  #provedMs: number | undefined;
   #missing = 0;
   #wasThere = false;
   /** Whether pages are asked for: not once their continuation has expired twice. */
@@ -58,139 +70,180 @@ export class Reflector {
   }
 
   get status(): Omit<ResourceStatus, "objects"> {
+    const ageMs = this.#ageMs;
     return {
       resource: resourceName(this.#options.resource),
       state: this.#state,
+      ageSeconds: ageMs === undefined ? null : ageMs / 1_000,
+      stale: ageMs !== undefined && ageMs > this.#options.timing.staleMs,
       events: this.#events,
       lists: this.#lists,
       error: this.#error,
     };
   }
 
-  /** When the server last said anything. Units: milliseconds since the epoch. */
-  get lastHeardMs(): number | undefined {
-    return this.#lastHeardMs;
+  /** How long ago the server last said anything. Units: milliseconds. */
+  get silenceMs(): number | undefined {
+    return this.#heardMs === undefined ? undefined : performance.now() - this.#heardMs;
+  }
+
+  /** How long ago it was last proved that this is current. Units: milliseconds. */
+  get #ageMs(): number | undefined {
+    return this.#provedMs === undefined ? undefined : performance.now() - this.#provedMs;
   }
 
   /** Follows until the signal says otherwise. Errors: none. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const start = performance.now();
-      const events = this.#events;
       try {
-        if (this.#version === undefined) await this.#list(signal);
-        if (!signal.aborted && this.#version !== undefined)
-          await this.#watch(this.#version, signal);
-        if (signal.aborted) return;
-        // A watch ends by itself when its time is up. One that ends at once has not worked.
-        const isSteady = performance.now() - start >= this.#options.timing.steadyMs;
-        if (isSteady || this.#events !== events) continue;
-        await pause(this.#backoff.failed(), signal);
+        await this.#step(signal);
       } catch (error) {
         if (signal.aborted) return;
-        await this.#recover(error as Error, signal);
+        try {
+          await this.#recover(error as Error, signal);
+        } catch (another) {
+          // Nothing that a server sends may end this; it is told, and tried again.
+          this.#become("waiting", printable(`${another}`));
+          await pause(this.#options.timing.backoffMaxMs, signal);
+        }
       }
     }
   }
 
+  async #step(signal: AbortSignal): Promise<void> {
+    const { backoffMs, relistMs, steadyMs } = this.#options.timing;
+    const start = performance.now();
+    const events = this.#events;
+    if ((this.#ageMs ?? 0) >= relistMs) this.#version = undefined;
+    if (this.#version === undefined) await this.#list(signal);
+    if (signal.aborted || this.#version === undefined) return;
+    await this.#watch(this.#version, signal);
+    // A watch ends by itself when its time is up. One that ends at once has not worked.
+    if (signal.aborted || performance.now() - start >= steadyMs) return;
+    await pause(this.#events === events ? this.#backoff.failed() : backoffMs, signal);
+  }
+
   async #list(signal: AbortSignal): Promise<void> {
+    const { sink, timing } = this.#options;
+    const { listMs } = timing;
+    sink.listBegins();
+    const late = () => new Error(`the list has not ended within ${listMs / 1_000} s`);
+    let version: string;
+    try {
+      version = await within(listMs, signal, late, (inner) => this.#pages(inner));
+    } catch (error) {
+      sink.listBreaks();
+      throw error;
+    }
+    sink.listEnds();
+    this.#lists++;
+    this.#expiredPages = 0;
+    this.#missing = 0;
+    this.#wasThere = true;
+    this.#version = version;
+    this.#proved();
+  }
+
+  /** Reads the pages of a list, and returns the version that it is of. */
+  async #pages(signal: AbortSignal): Promise<string> {
     const { client, resource, sink, pageItems } = this.#options;
     const query = this.#query();
     if (this.#expiredPages < 2) query.set("limit", String(pageItems));
-    sink.listBegins();
+    const item = (value: unknown) => {
+      if (!signal.aborted) sink.listed(mapOf(value));
+    };
     for (;;) {
-      const page = mapOf(await client.get(resource.path, query, signal));
+      const page = mapOf(await client.list(resource.path, query, signal, item));
       this.#heard();
-      const { items, kind } = page;
       const wanted = `${resource.kind}List`;
       // An empty list is believed, so it has to be a list of this.
-      if (kind !== wanted) throw new Error(`got ${printable(`${kind}`)}, want ${wanted}`);
+      if (page["kind"] !== wanted) throw new Error(`got ${textOf(page["kind"])}, want ${wanted}`);
+      const { items } = page;
+      // Its items have been handed on, whatever stands here for them.
+      if (items !== null && !(Array.isArray(items) && items.length === 0)) {
+        throw new Error("got a list without items");
+      }
       const metadata = mapOf(page["metadata"]);
-      if (!Array.isArray(items) && items !== null) throw new Error("got a list without items");
-      for (const item of items ?? []) sink.put(mapOf(item));
       const next = metadata["continue"];
-      if (typeof next === "string" && next !== "") {
-        query.set("continue", next);
-        continue;
+      if (typeof next !== "string" || next === "") {
+        const version = versionOf(metadata);
+        if (version === undefined) throw new Error("got a list without a resourceVersion");
+        return version;
       }
-      const version = metadata["resourceVersion"];
-      if (typeof version !== "string" || version === "") {
-        throw new Error("got a list without a resourceVersion");
-      }
-      sink.listEnds();
-      this.#lists++;
-      this.#expiredPages = 0;
-      this.#missing = 0;
-      this.#wasThere = true;
-      this.#version = version;
-      return;
+      if (next.length > CONTINUE_LENGTH_MAX) throw new Error("got a continue of more than 16 kB");
+      query.set("continue", next);
     }
   }
 
   async #watch(version: string, signal: AbortSignal): Promise<void> {
     const { client, resource, timing } = this.#options;
-    const lastMs = timing.watchMs * (1 + Math.random());
+    const { idleMs, relistMs, steadyMs, watchIdleMs, watchMs } = timing;
+    const lastMs = watchMs * (1 + Math.random());
     const query = this.#query();
     query.set("watch", "true");
     query.set("allowWatchBookmarks", "true");
     query.set("resourceVersion", version);
     query.set("timeoutSeconds", String(Math.ceil(lastMs / 1_000)));
-    // Should the server not end it in time, nobody knows whether it still listens.
-    const end = new AbortController();
-    const abort = () => end.abort();
-    let isLate = false;
-    const late = setTimeout(() => {
-      isLate = true;
-      abort();
-    }, lastMs + timing.idleMs);
+    // Where other watches have shown nothing either, it is time for a list.
+    const quietMs = Math.min(watchIdleMs, Math.max(relistMs - (this.#ageMs ?? 0), steadyMs));
+    const start = performance.now();
     let steady: NodeJS.Timeout | undefined;
-    signal.addEventListener("abort", abort);
+    // Should the server not end it in time, nobody knows whether it still listens.
+    const over = new Error("the watch has not ended in time");
     try {
-      await client.lines(resource.path, query, end.signal, {
-        opened: () => {
-          this.#heard();
-          this.#become("following", null);
-          steady = setTimeout(() => this.#backoff.worked(), timing.steadyMs);
-        },
-        line: (line) => this.#event(line),
-      });
+      await within(
+        lastMs + idleMs,
+        signal,
+        () => over,
+        (inner) =>
+          client.watch(resource.path, query, inner, {
+            opened: () => {
+              this.#heard();
+              this.#become("following", null);
+              steady = setTimeout(() => this.#backoff.worked(), steadyMs);
+            },
+            event: (value) => {
+              if (!inner.aborted) this.#event(value);
+            },
+            quietMs,
+          }),
+      );
+      if (performance.now() - start >= lastMs) this.#proved();
     } catch (error) {
-      if (!isLate) throw error;
+      if (error !== over) throw error;
     } finally {
-      clearTimeout(late);
       clearTimeout(steady);
-      signal.removeEventListener("abort", abort);
     }
   }
 
-  #event(line: string): void {
+  #event(event: unknown): void {
     const { sink } = this.#options;
-    const { type, object } = mapOf(JSON.parse(line));
+    const { type, object } = mapOf(event);
     const value = mapOf(object);
     if (type === "ERROR") {
       const { code, message } = value;
-      throw new ApiError(Number(code) || 0, `${code}: ${printable(String(message))}`);
+      const status = typeof code === "number" ? code : 0;
+      throw new ApiError(status, `${status}: ${textOf(message)}`);
     }
-    const version = mapOf(value["metadata"])["resourceVersion"];
-    if (typeof version !== "string" || version === "") {
-      throw new ApiError(410, "got an event without a resourceVersion");
-    }
-    if (type !== "BOOKMARK" && apiNames(value).name === "") {
-      throw new ApiError(410, "got an event of an object without a name");
-    }
+    const version = versionOf(mapOf(value["metadata"]));
     if (type === "ADDED" || type === "MODIFIED") sink.put(value);
     else if (type === "DELETED") sink.remove(value);
-    else if (type !== "BOOKMARK")
-      throw new ApiError(410, `got an event of type ${printable(`${type}`)}`);
-    this.#version = version;
+    else if (type !== "BOOKMARK") throw new ApiError(410, `got an event of type ${textOf(type)}`);
+    else if (version === undefined) throw new ApiError(410, "got a bookmark without a version");
+    this.#version = version ?? this.#version;
     this.#events++;
-    this.#heard();
+    this.#proved();
     this.#backoff.worked();
   }
 
   /** Decides where to go on after a failure, and waits. */
   async #recover(error: Error, signal: AbortSignal): Promise<void> {
     const { resource, sink, timing } = this.#options;
+    if (error instanceof MemoryBudgetError) {
+      // Asking again at once would only be more work for everybody.
+      this.#become("waiting", error.message);
+      return pause(timing.absentMs * (0.5 + Math.random() / 2), signal);
+    }
     const status = error instanceof ApiError ? error.status : undefined;
     const wasListing = this.#version === undefined;
     if (status !== undefined) this.#heard();
@@ -208,6 +261,7 @@ export class Reflector {
         sink.listEnds();
         this.#wasThere = false;
         this.#backoff.worked();
+        this.#proved();
         this.#become("absent", null);
         return pause(timing.absentMs * (0.5 + Math.random() / 2), signal);
       }
@@ -258,7 +312,12 @@ export class Reflector {
   }
 
   #heard(): void {
-    this.#lastHeardMs = Date.now();
+    this.#heardMs = performance.now();
+  }
+
+  #proved(): void {
+    this.#heard();
+    this.#provedMs = this.#heardMs;
   }
 
   #become(state: ResourceStatus["state"], error: string | null): void {
@@ -278,6 +337,18 @@ function mapOf(value: unknown): ApiValue {
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? (value as ApiValue)
     : {};
+}
+
+/** Returns the version that metadata names; undefined where there is none to go on from. */
+function versionOf(metadata: ApiValue): string | undefined {
+  const version = metadata["resourceVersion"];
+  if (typeof version !== "string" || version === "") return undefined;
+  return version.length <= VERSION_LENGTH_MAX ? version : undefined;
+}
+
+/** Shows what should have been a text. */
+function textOf(value: unknown): string {
+  return typeof value === "string" ? printable(value) : `a ${typeof value}`;
 }
 
 function listOf(value: unknown): readonly ApiValue[] {

@@ -1,11 +1,17 @@
 /** How long things may take, and how long to wait. Units: milliseconds. Tests have shorter ones. */
 export interface Timing {
-  /** Until a connection stands, TLS included, and the first byte of an answer is there. */
+  /** Until a connection stands, TLS included, and the headers of an answer have come. */
   readonly answerMs: number;
   /** Between two pieces of a list. */
   readonly idleMs: number;
-  /** Between two pieces of a watch: a server sends a bookmark about once a minute. */
+  /** For a list, all its pages together: a server forgets after five minutes how to go on with one. */
+  readonly listMs: number;
+  /** Between two events of a watch: a server sends a bookmark about once a minute. */
   readonly watchIdleMs: number;
+  /** How long nothing may have shown that a resource is current before it is listed anew. */
+  readonly relistMs: number;
+  /** How long nothing may have shown that, before it is said to be stale. */
+  readonly staleMs: number;
   /** How long a watch is asked to last: between this and twice this, so that not all end at once. */
   readonly watchMs: number;
   /** A watch that lasted this long, or said something, has worked. */
@@ -20,7 +26,10 @@ export interface Timing {
 export const usualTiming: Timing = {
   answerMs: 15_000,
   idleMs: 30_000,
+  listMs: 300_000,
   watchIdleMs: 150_000,
+  relistMs: 240_000,
+  staleMs: 300_000,
   watchMs: 300_000,
   steadyMs: 5_000,
   backoffMs: 800,
@@ -65,5 +74,45 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     };
     const timer = setTimeout(done, ms);
     signal.addEventListener("abort", done);
+  });
+}
+
+/**
+ * Runs work for as long as it may take: settles when the work does, when no `moved` has come for `ms`, or when
+ * `signal` is aborted, whichever is first. The work's own signal is aborted then, and nobody waits for it.
+ *
+ * Errors: those of the work; `late()`; the signal's reason.
+ */
+export function within<Result>(
+  ms: number,
+  signal: AbortSignal,
+  late: () => Error,
+  work: (signal: AbortSignal, moved: () => void) => Promise<Result>,
+): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const end = new AbortController();
+    const settle = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stopped);
+    };
+    const fail = (error: Error) => {
+      settle();
+      reject(error);
+      end.abort(error);
+    };
+    const stopped = () => fail(signal.reason as Error);
+    const timer = setTimeout(() => fail(late()), ms);
+    if (signal.aborted) return stopped();
+    signal.addEventListener("abort", stopped);
+    work(end.signal, () => timer.refresh()).then(
+      (result) => {
+        settle();
+        resolve(result);
+      },
+      (error) => {
+        settle();
+        reject(error);
+      },
+    );
   });
 }

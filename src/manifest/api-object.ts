@@ -39,7 +39,7 @@ export interface ApiReading {
  * Errors: none.
  */
 export function readApiObject(kind: KubernetesObject["kind"], value: ApiValue): ApiReading {
-  const { namespace, name } = apiNames(value);
+  const { namespace, name } = apiNames(kind, value);
   const place = [kind, ...(namespace === "" ? [] : [namespace]), name].join("/");
   const version = mapOf(value["metadata"])["resourceVersion"];
   const span = noLine(typeof version === "string" ? `${place}@${version}` : place);
@@ -51,7 +51,7 @@ export function readApiObject(kind: KubernetesObject["kind"], value: ApiValue): 
   if (object !== undefined && fault === undefined) {
     return { object, diagnostics: found.filter((each) => each.severity === "warning") };
   }
-  const why = fault === undefined ? "" : `: ${fault.field ?? ""}: ${fault.message}`;
+  const why = fault === undefined ? "" : `: ${cut(fault.field ?? "")}: ${cut(fault.message)}`;
   const message = `got ${place}, which is not understood${why}`;
   return {
     object: closedInstead(kind, wanted, span),
@@ -59,11 +59,19 @@ export function readApiObject(kind: KubernetesObject["kind"], value: ApiValue): 
   };
 }
 
-/** Returns what an object is called; empty where it says nothing of the kind. */
-export function apiNames(value: ApiValue): { readonly namespace: string; readonly name: string } {
+/**
+ * Returns what an object is called: the name is empty where it says nothing of the kind, and the namespace is
+ * that of the object which is read from it.
+ */
+export function apiNames(
+  kind: KubernetesObject["kind"],
+  value: ApiValue,
+): { readonly namespace: string; readonly name: string } {
   const { namespace, name } = mapOf(value["metadata"]);
+  const isNamespaced = kind === "Pod" || kind === "NetworkPolicy";
+  const given = typeof namespace === "string" && namespace !== "" ? namespace : "default";
   return {
-    namespace: typeof namespace === "string" ? namespace : "",
+    namespace: isNamespaced ? given : "",
     name: typeof name === "string" ? name : "",
   };
 }
@@ -78,7 +86,7 @@ function read(
   const root = nodeOf(value);
   const reading = {
     source: { span: () => span },
-    object: { kind, ...apiNames(value) },
+    object: { kind, ...apiNames(kind, value) },
     diagnostics,
     indexed: apiVersion.startsWith("policy."),
   };
@@ -146,7 +154,7 @@ function closedInstead(
   span: Span,
 ): KubernetesObject | undefined {
   if (kind === "Namespace" || kind === "Node" || kind === "Pod") return undefined;
-  const { name, namespace } = apiNames(value);
+  const { name, namespace } = apiNames(kind, value);
   const meta: Meta = { name, namespace, labels: new Map(), annotations: new Map(), span };
   if (kind === "NetworkPolicy") return closedNetworkPolicy(value, meta);
 
@@ -229,22 +237,39 @@ function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
+/** The longest part of an object's text that a message shows. */
+const SHOWN_MAX = 300;
+
+function cut(text: string): string {
+  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}…` : text;
+}
+
+/** How deep a value of an object may be; those of policies are less than ten deep. */
+const DEPTH_MAX = 64;
+
+/** Stands for what is too deep, where no kind has a field that may be such a number. */
+const tooDeep: YamlNode = { type: "scalar", value: Number.NaN, start: 0, end: 0 };
+
 /** Makes a document of JSON, which has no places. */
-function nodeOf(value: ApiValue): YamlMap {
+function nodeOf(value: ApiValue, depth = 0): YamlMap {
   return {
     type: "map",
     entries: Object.entries(value).flatMap(([key, inner]) =>
-      inner === undefined ? [] : [{ key, keyStart: 0, keyEnd: 0, value: valueNode(inner) }],
+      inner === undefined
+        ? []
+        : [{ key, keyStart: 0, keyEnd: 0, value: valueNode(inner, depth + 1) }],
     ),
     start: 0,
     end: 0,
   };
 }
 
-function valueNode(value: unknown): YamlNode {
+function valueNode(value: unknown, depth: number): YamlNode {
+  if (depth > DEPTH_MAX) return tooDeep;
   if (Array.isArray(value)) {
-    return { type: "sequence", items: value.map(valueNode), start: 0, end: 0 };
+    const items = value.map((item) => valueNode(item, depth + 1));
+    return { type: "sequence", items, start: 0, end: 0 };
   }
-  if (typeof value === "object" && value !== null) return nodeOf(value as ApiValue);
+  if (typeof value === "object" && value !== null) return nodeOf(value as ApiValue, depth);
   return { type: "scalar", value: value as string | number | boolean | null, start: 0, end: 0 };
 }

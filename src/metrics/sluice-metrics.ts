@@ -34,8 +34,11 @@ export interface MeasuredSource {
   readonly connected: boolean;
   readonly ageSeconds: number | null;
   readonly unreadable: number;
+  readonly memoryBytes: number;
+  readonly memoryLimitBytes: number;
   readonly resources: readonly {
     readonly resource: string;
+    readonly ageSeconds: number | null;
     readonly objects: number;
     readonly events: number;
     readonly lists: number;
@@ -190,10 +193,11 @@ type LinkCounts = Counters["links"] extends ReadonlyMap<number, infer Counts> ? 
 function sourceMetrics(source: MeasuredSource | undefined): readonly Family[] {
   const one = (value: number | null | undefined): readonly Sample[] =>
     value === undefined || value === null ? [] : [{ value }];
-  const each = (count: "objects" | "events" | "lists"): readonly Sample[] =>
-    (source?.resources ?? []).map((resource) =>
-      labelled({ resource: resource.resource }, resource[count]),
-    );
+  const each = (count: "objects" | "events" | "lists" | "ageSeconds"): readonly Sample[] =>
+    (source?.resources ?? []).flatMap((resource) => {
+      const value = resource[count];
+      return value === null ? [] : [labelled({ resource: resource.resource }, value)];
+    });
   return [
     gauge(
       "sluice_source_connected",
@@ -204,6 +208,21 @@ function sourceMetrics(source: MeasuredSource | undefined): readonly Family[] {
       "sluice_source_age_seconds",
       "Time since the API server last said anything.",
       one(source?.ageSeconds),
+    ),
+    gauge(
+      "sluice_source_resource_age_seconds",
+      "Time since what is known of a resource was last proved to be current.",
+      each("ageSeconds"),
+    ),
+    gauge(
+      "sluice_source_memory_bytes",
+      "What the objects of the API server take, estimated.",
+      one(source?.memoryBytes),
+    ),
+    gauge(
+      "sluice_source_memory_limit_bytes",
+      "What the objects of the API server may take.",
+      one(source?.memoryLimitBytes),
     ),
     gauge(
       "sluice_source_unreadable_objects",

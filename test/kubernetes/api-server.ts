@@ -17,7 +17,9 @@ export type Fault =
   /** Begins to answer and then says nothing more. */
   | "stall"
   /** Answers with this, whatever it is. */
-  | { readonly body: string };
+  | { readonly body: string; readonly headers?: Record<string, string> }
+  /** Does what it likes with the connection. */
+  | ((socket: Socket) => void);
 
 export interface SeenRequest {
   readonly path: string;
@@ -33,6 +35,8 @@ interface WatchEvent {
 
 interface Watch {
   readonly path: string;
+  /** What happened up to here is not told. */
+  readonly from: number;
   readonly answer: ServerResponse;
   readonly matches: (object: ApiObject) => boolean;
 }
@@ -71,6 +75,8 @@ export class ApiServer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #raw = new Set<Duplex>();
+  /** Connections that a fault has written to. */
+  readonly #spoiled = new WeakSet<Duplex>();
   readonly #watches = new Set<Watch>();
   readonly #objects = new Map<string, Map<string, ApiObject>>();
   readonly #events = new Map<string, WatchEvent[]>();
@@ -215,7 +221,8 @@ export class ApiServer {
     }
   }
 
-  #tell({ answer, matches }: Watch, event: WatchEvent, before: ApiObject | undefined): void {
+  #tell({ answer, from, matches }: Watch, event: WatchEvent, before: ApiObject | undefined): void {
+    if (event.version <= from) return;
     const had = before !== undefined && matches(before);
     const has = event.type !== "DELETED" && matches(event.object);
     if (!had && !has) return;
@@ -238,7 +245,12 @@ export class ApiServer {
     const fault = this.fault(seen);
     const [scheme, token] = (request.headers.authorization ?? "").split(" ");
     const kind = Object.keys(paths).find((each) => paths[each] === url.pathname);
-    if (fault !== undefined) this.#fail(answer, fault);
+    if (this.#spoiled.has(request.socket)) request.socket.destroy();
+    else if (typeof fault === "function") {
+      // Node's server knows nothing of what is written there, and would have the next answer wait for it.
+      this.#spoiled.add(request.socket);
+      fault(request.socket);
+    } else if (fault !== undefined) this.#fail(answer, fault);
     else if (scheme !== "Bearer" || !this.tokens.has(token ?? "")) {
       this.#refuse(answer, 401, "Unauthorized", "Unauthorized");
     } else if (url.pathname.startsWith("/apis") && url.pathname.split("/").length !== 5) {
@@ -276,10 +288,10 @@ export class ApiServer {
     }
   }
 
-  #fail(answer: ServerResponse, fault: Fault): void {
+  #fail(answer: ServerResponse, fault: Exclude<Fault, (socket: Socket) => void>): void {
     if (fault === "cut") answer.socket?.destroy();
     else if (fault === "stall") answer.write('{"kind":"');
-    else if ("body" in fault) answer.end(fault.body);
+    else if ("body" in fault) answer.writeHead(200, fault.headers).end(fault.body);
     else {
       for (const [name, value] of Object.entries(fault.headers ?? {}))
         answer.setHeader(name, value);
@@ -332,6 +344,10 @@ export class ApiServer {
   #watch(kind: string, query: URLSearchParams, answer: ServerResponse): void {
     const path = paths[kind]!;
     const from = Number(query.get("resourceVersion"));
+    if (!Number.isSafeInteger(from)) {
+      this.#refuse(answer, 400, "BadRequest", "invalid resource version");
+      return;
+    }
     answer.writeHead(200, { "content-type": "application/json" });
     answer.flushHeaders();
     if (from < this.#oldest) {
@@ -340,10 +356,10 @@ export class ApiServer {
       answer.end();
       return;
     }
-    const watch = { path, answer, matches: selector(query.get("fieldSelector")) };
+    const watch = { path, from, answer, matches: selector(query.get("fieldSelector")) };
     for (const event of this.#events.get(path) ?? []) {
       // What stood before is not kept: an event that stops to match is told as the end of it.
-      if (event.version > from) this.#tell(watch, event, event.object);
+      this.#tell(watch, event, event.object);
     }
     this.#watches.add(watch);
     const bookmark = () => {
@@ -351,7 +367,9 @@ export class ApiServer {
       this.#write(answer, { type: "BOOKMARK", object });
     };
     const wantsBookmarks = query.get("allowWatchBookmarks") === "true";
-    const bookmarks = setInterval(() => wantsBookmarks && bookmark(), this.bookmarkMs);
+    // Who watches from a version that is still to come is told nothing until then.
+    const isDue = () => wantsBookmarks && this.#version >= from;
+    const bookmarks = setInterval(() => isDue() && bookmark(), this.bookmarkMs);
     const end = setTimeout(() => answer.end(), Number(query.get("timeoutSeconds")) * 1_000);
     this.#timers.add(bookmarks).add(end);
     answer.on("close", () => {

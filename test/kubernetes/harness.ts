@@ -12,7 +12,10 @@ import { ApiServer } from "./api-server.js";
 export const quick: Timing = {
   answerMs: 1_500,
   idleMs: 300,
+  listMs: 5_000,
   watchIdleMs: 600,
+  relistMs: 960,
+  staleMs: 1_200,
   watchMs: 20_000,
   steadyMs: 100,
   backoffMs: 10,
@@ -35,7 +38,12 @@ export class Followed {
   source: KubernetesSource | undefined;
 
   async start(
-    options: { readonly timing?: Partial<Timing>; readonly pageItems?: number; ca?: string } = {},
+    options: {
+      readonly timing?: Partial<Timing>;
+      readonly pageItems?: number;
+      readonly memoryBytes?: number;
+      readonly ca?: string;
+    } = {},
   ): Promise<KubernetesSource> {
     await this.server.start();
     writeFileSync(this.kubeconfig, this.server.kubeconfig("first-token", options.ca));
@@ -45,6 +53,7 @@ export class Followed {
       tell: (line) => this.told.push(line),
       timing: { ...quick, ...options.timing },
       ...(options.pageItems === undefined ? {} : { pageItems: options.pageItems }),
+      ...(options.memoryBytes === undefined ? {} : { memoryBytes: options.memoryBytes }),
     });
     return this.source;
   }

@@ -59,7 +59,9 @@ function text(): string {
         connected: true,
         ageSeconds: 1.5,
         unreadable: 0,
-        resources: [{ resource: "pods", objects: 7, events: 9, lists: 1 }],
+        memoryBytes: 10_000,
+        memoryLimitBytes: 1_000_000,
+        resources: [{ resource: "pods", ageSeconds: 12.5, objects: 7, events: 9, lists: 1 }],
       },
     }),
   );
