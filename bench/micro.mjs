@@ -7,7 +7,7 @@ import { Table, TupleBatch } from "../dist/dataplane/table.js";
 import { DropReason, FlowEvent, FlowEventKind } from "../dist/layout/layout.gen.js";
 import { parseManifests } from "../dist/manifest/parse.js";
 import { parseAddress } from "../dist/net/address.js";
-import { buildCluster } from "../dist/policy/cluster.js";
+import { buildCluster } from "../dist/policy/live-cluster.js";
 import { resolvePolicies } from "../dist/policy/resolve.js";
 
 const Benchmark = createRequire(import.meta.url)("benchmark");

@@ -1,4 +1,5 @@
-import type { ConnectivityDiff, DiffSide } from "./diff.js";
+import type { ConnectivityDiff } from "./diff.js";
+import type { DiffSide } from "./diff-merge.js";
 import type { ReaddressedPod } from "./diff-parties.js";
 import type { Witness } from "./diff-witness.js";
 import { type BlockJson, blockJson } from "./matrix-json.js";

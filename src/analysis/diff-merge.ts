@@ -1,7 +1,15 @@
 import { compareText } from "../net/order.js";
 import { formatBlock } from "./connectivity.js";
-import type { DiffSide } from "./diff.js";
+import type { AddressBlock } from "./connectivity-ranges.js";
 import type { DiffParties, DiffParty } from "./diff-parties.js";
+
+/** One end of a change: pods, or addresses outside. */
+export interface DiffSide {
+  /** `namespace/name`, sorted; with the address where a pod has several of one family. */
+  readonly pods: readonly string[];
+  /** Addresses that are no pod's; those of pods, which are not meant, may lie in the blocks. */
+  readonly blocks: readonly AddressBlock[];
+}
 
 /** What changes between two parties, as numbers of the pool. */
 export interface RawChange {

@@ -2,8 +2,7 @@ import type { Table } from "../dataplane/table.js";
 import type { PortSet } from "../net/port-set.js";
 import { Connectivity } from "./connectivity.js";
 import { PortSetPool } from "./connectivity-ports.js";
-import type { AddressBlock } from "./connectivity-ranges.js";
-import { mergeChanges, type RawChange } from "./diff-merge.js";
+import { type DiffSide, mergeChanges, type RawChange } from "./diff-merge.js";
 import {
   type DiffParties,
   type DiffParty,
@@ -16,14 +15,6 @@ import { findWitnesses, type Witness } from "./diff-witness.js";
 export interface DiffState {
   readonly blob: Uint8Array;
   readonly table: Table;
-}
-
-/** One end of a change: pods, or addresses outside. */
-export interface DiffSide {
-  /** `namespace/name`, sorted; with the address where a pod has several of one family. */
-  readonly pods: readonly string[];
-  /** Addresses that are no pod's; those of pods, which are not meant, may lie in the blocks. */
-  readonly blocks: readonly AddressBlock[];
 }
 
 /** Connections between each sender and each receiver that only one of the states allows. */

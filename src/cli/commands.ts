@@ -1,5 +1,5 @@
+import { type CommandSpec, type OptionSpec, output } from "./command-spec.js";
 import { controlCommands } from "./control-commands.js";
-import type { Io } from "./io.js";
 import {
   type BenchNativeOptions,
   type BenchOptions,
@@ -35,56 +35,6 @@ import {
  * without the rest.
  */
 
-/** What a shell may offer for a value. */
-export type Completes = "file" | "folder" | "interface" | "command";
-
-export interface OptionSpec {
-  /** As `-o, --output <format>`; `...` in the value takes several, no value is a switch. */
-  readonly flags: string;
-  readonly description: string;
-  readonly values?: readonly string[];
-  readonly completes?: Completes;
-  readonly required?: boolean;
-  readonly default?: string;
-  /** False: no SLUICE_<FLAG> sets it. */
-  readonly variable?: boolean;
-  /** Turns the text into a value. Errors: CommandError (usage). */
-  readonly parse?: (text: string, flag: string) => unknown;
-}
-
-export interface ArgumentSpec {
-  readonly name: string;
-  readonly description: string;
-  readonly several?: boolean;
-  readonly values?: readonly string[];
-  readonly completes?: Completes;
-}
-
-export interface Example {
-  readonly command: string;
-  readonly effect: string;
-}
-
-export interface CommandSpec {
-  readonly name: string;
-  /** One line, lower case. */
-  readonly summary: string;
-  /** What the options do not say: paragraphs for the help and the docs. */
-  readonly details?: readonly string[];
-  readonly group?: string;
-  readonly arguments?: readonly ArgumentSpec[];
-  readonly options?: readonly OptionSpec[];
-  readonly examples: readonly Example[];
-  readonly commands?: readonly CommandSpec[];
-  /** Words after the first argument belong to another program. */
-  readonly passThrough?: boolean;
-  /** Absent where there are `commands`. Takes the options type of options.ts that is its own. */
-  readonly run?: (options: never, io: Io, given: Given) => Promise<number>;
-}
-
-/** The flags that the user gave (`--mode`), each with the word that gave it: the flag, or its variable. */
-export type Given = ReadonlyMap<string, string>;
-
 const filename: OptionSpec = {
   flags: "-f, --filename <path...>",
   description:
@@ -92,15 +42,6 @@ const filename: OptionSpec = {
   completes: "file",
   required: true,
 };
-
-function output(...values: [string, ...string[]]): OptionSpec {
-  return {
-    flags: "-o, --output <format>",
-    description: "how to print the answer; json is one document",
-    values,
-    default: values[0],
-  };
-}
 
 const watch: OptionSpec = {
   flags: "--watch <when>",

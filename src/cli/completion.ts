@@ -1,11 +1,5 @@
-import {
-  type ArgumentSpec,
-  type CommandSpec,
-  type Completes,
-  commonOptions,
-  type OptionSpec,
-  root,
-} from "./commands.js";
+import type { ArgumentSpec, CommandSpec, Completes, OptionSpec } from "./command-spec.js";
+import { commonOptions, root } from "./commands.js";
 import type { Io } from "./io.js";
 import type { CompletionOptions } from "./options.js";
 

@@ -1,4 +1,4 @@
-import type { CommandSpec, OptionSpec } from "./commands.js";
+import { type CommandSpec, type OptionSpec, output } from "./command-spec.js";
 import {
   type ApplyOptions,
   type ConntrackFlushOptions,
@@ -23,15 +23,6 @@ const where: readonly OptionSpec[] = [
   },
   { flags: "--lab <name>", description: "a lab's process instead" },
 ];
-
-function output(...values: [string, ...string[]]): OptionSpec {
-  return {
-    flags: "-o, --output <format>",
-    description: "how to print the answer; json is one document",
-    values,
-    default: values[0],
-  };
-}
 
 /** What is listed or shown. No variable sets these: SLUICE_POD is the pod of a container that filters. */
 const choosing: readonly OptionSpec[] = [

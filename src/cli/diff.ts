@@ -1,11 +1,7 @@
 import { formatBlock } from "../analysis/connectivity.js";
-import {
-  type ConnectivityDiff,
-  type DiffChange,
-  type DiffSide,
-  diffConnectivity,
-} from "../analysis/diff.js";
+import { type ConnectivityDiff, type DiffChange, diffConnectivity } from "../analysis/diff.js";
 import { diffJson } from "../analysis/diff-json.js";
+import type { DiffSide } from "../analysis/diff-merge.js";
 import type { Witness, WitnessVerdict } from "../analysis/diff-witness.js";
 import { serviceText } from "../analysis/protocols.js";
 import { portText } from "../analysis/render/port-text.js";

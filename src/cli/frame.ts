@@ -1,5 +1,6 @@
 import { Argument, Command, CommanderError, Option } from "commander";
-import { type CommandSpec, commonOptions, type Given, type OptionSpec, root } from "./commands.js";
+import type { CommandSpec, Given, OptionSpec } from "./command-spec.js";
+import { commonOptions, root } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { packageVersion } from "./version.js";
 

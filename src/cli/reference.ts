@@ -8,7 +8,8 @@ import {
   sidecarShape,
   wireShape,
 } from "../node/node-schema.js";
-import { type CommandSpec, commonOptions, type OptionSpec, root } from "./commands.js";
+import type { CommandSpec, OptionSpec } from "./command-spec.js";
+import { commonOptions, root } from "./commands.js";
 
 /**
  * Writes docs/commands.md from the command tree, and docs/config.md and the JSON Schema from the keys of a

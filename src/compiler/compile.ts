@@ -1,11 +1,6 @@
 import { type Diagnostic, diagnostic, type Span } from "../diagnostics/diagnostic.js";
-import {
-  buildCluster,
-  type Cluster,
-  type ClusterObjects,
-  type LocalPods,
-  type Policies,
-} from "../policy/cluster.js";
+import type { Cluster, ClusterObjects, LocalPods, Policies } from "../policy/cluster.js";
+import { buildCluster } from "../policy/live-cluster.js";
 import { type Mode, type PeerResolution, resolvePolicies } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
 import { type AddressClasses, classifyAddresses } from "./classify-addresses.js";

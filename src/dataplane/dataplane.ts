@@ -19,6 +19,7 @@ import {
   interfaceTraits,
 } from "./host.js";
 import { type LinkChoice, type LinkKind, suitableLink } from "./link-choice.js";
+import { type LinkCounts, linkCountNames } from "./link-counts.js";
 import { forsake, inheritedKinds, type LinkEstate } from "./take-over.js";
 
 /** How a worker waits for frames, in the order of native/worker/wait-policy.h. */
@@ -141,16 +142,6 @@ export type Topology =
   /** Those that `joinWire` has made, or is going to make. */
   | { readonly wires: "joined" }
   | { readonly switch: { readonly gatewayMac: string; readonly uplink?: number } };
-
-/** What has passed one link. */
-export type LinkCounts = {
-  readonly [Name in Exclude<keyof typeof LinkCounters, "bytes">]: number;
-};
-
-/** The names of LinkCounts. */
-export const linkCountNames = Object.keys(LinkCounters).filter(
-  (name): name is keyof LinkCounts => name !== "bytes",
-);
 
 /** Counts of a data plane that another goes on with. */
 export const totalNames = [

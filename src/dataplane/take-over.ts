@@ -1,7 +1,7 @@
 import { addon } from "./addon.js";
-import type { LinkCounts } from "./dataplane.js";
 import { native } from "./errors.js";
 import { closeDescriptor } from "./host.js";
+import type { LinkCounts } from "./link-counts.js";
 
 /** How an interface's frames come in, in the order of native/io/link.h. */
 export const inheritedKinds = ["tap", "af-packet", "af-xdp"] as const;

@@ -1,4 +1,4 @@
-import type { Severity } from "./diagnostic.js";
+import type { Severity } from "./severity.js";
 
 /** Every code with its severity and title, as catalogue.md has them; a test compares the two. */
 export const catalogue = {

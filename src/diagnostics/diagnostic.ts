@@ -1,4 +1,7 @@
 import { catalogue, type DiagnosticCode } from "./catalogue.js";
+import type { Severity } from "./severity.js";
+
+export type { Severity } from "./severity.js";
 
 /**
  * Where something was written. Lines and columns are 1-based; columns count UTF-16 units.
@@ -21,8 +24,6 @@ export interface Excerpt {
   /** Columns of the line before `text`. */
   readonly from: number;
 }
-
-export type Severity = "error" | "warning" | "info";
 
 /** The object a diagnostic speaks of; empty strings where it has none. */
 export interface ObjectRef {

@@ -61,6 +61,7 @@ const perInterface = [
  * Shape: the same names always, so that a dashboard never lacks one; no label holds a pod, an address
  *        or a port. Interfaces of one name (all pods of a lab have eth0) are one series.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: a list of metrics, one literal each
 export function sluiceMetrics(measured: Measured): readonly (Family | HistogramFamily)[] {
   const { counters, interfaces } = measured;
   const byName = new Map<string, { -readonly [Name in keyof LinkCounts]: number }>();

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
-import { type Dataplane, linkCountNames, type Totals, totalNames } from "../dataplane/dataplane.js";
+import { type Dataplane, type Totals, totalNames } from "../dataplane/dataplane.js";
+import { linkCountNames } from "../dataplane/link-counts.js";
 import {
   createMemoryFile,
   descriptorsOf,

@@ -45,6 +45,7 @@ export interface NodeRun {
  *
  * Errors: DataplaneError, RefusalError.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: assembles one process; the order in which it opens and closes its parts is the contract
 export async function runNode(run: NodeRun): Promise<boolean> {
   const { name, version, config, configFile, stdin, host, takesOver = false } = run;
   const plans = new Plans(config, configFile, host.hasTerminal);

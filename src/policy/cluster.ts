@@ -1,4 +1,3 @@
-import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type {
   ClusterPolicy,
@@ -9,7 +8,6 @@ import type {
   Pod,
 } from "../manifest/objects.js";
 import type { Address } from "../net/address.js";
-import { LiveCluster } from "./live-cluster.js";
 import type { AddressGroup } from "./ruleset.js";
 
 /** Pods of one namespace with equal labels and equal port names: selectors treat them alike. */
@@ -82,24 +80,4 @@ export interface Policies {
   readonly clusterPolicies: readonly ClusterPolicy[];
   /** Returns the NetworkPolicies of one namespace, sorted by name. */
   inNamespace(name: string): readonly NetworkPolicy[];
-}
-
-/**
- * Sorts objects into what exists and what is asked.
- *
- * Pods on the host's network, finished pods and pods without an address are left out: nothing matches
- * them. Of two pods with one address the younger has it, since the other must have given it up.
- *
- * Shape:  of objects with the same kind, namespace and name the last counts, as with `kubectl apply`.
- * Cost:   near linear in the number of objects.
- * Errors: none. SL2001 (warning): two live pods have one address.
- */
-export function buildCluster(objects: ClusterObjects): {
-  readonly cluster: Cluster;
-  readonly policies: Policies;
-  readonly diagnostics: readonly Diagnostic[];
-} {
-  const cluster = new LiveCluster();
-  cluster.apply(objects.map((put) => ({ put })));
-  return { cluster, policies: cluster.policies, diagnostics: cluster.diagnostics() };
 }

@@ -3,10 +3,10 @@ import { Connectivity } from "../../src/analysis/connectivity.js";
 import { addressFromBits, eachRange } from "../../src/analysis/connectivity-ranges.js";
 import {
   type ConnectivityDiff,
-  type DiffSide,
   type DiffState,
   diffConnectivity,
 } from "../../src/analysis/diff.js";
+import type { DiffSide } from "../../src/analysis/diff-merge.js";
 import { compile } from "../../src/compiler/compile.js";
 import { Table, TupleBatch } from "../../src/dataplane/table.js";
 import type { KubernetesObject, NetworkPolicy } from "../../src/manifest/objects.js";

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { type CommandSpec, root } from "../../src/cli/commands.js";
+import type { CommandSpec } from "../../src/cli/command-spec.js";
+import { root } from "../../src/cli/commands.js";
 import { completionScript } from "../../src/cli/completion.js";
 
 const shells = ["bash", "zsh", "fish"] as const;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type CommandSpec, type Given, root } from "../../src/cli/commands.js";
+import type { CommandSpec, Given } from "../../src/cli/command-spec.js";
+import { root } from "../../src/cli/commands.js";
 import { report, runCli, variableOf } from "../../src/cli/frame.js";
 import { CommandError, exitCodes } from "../../src/cli/io.js";
 import { fakeIo } from "./fake-io.js";

@@ -117,6 +117,7 @@ interface Lane {
  *
  * Shape: depends on the graph alone: equal graphs give equal pictures.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one pass whose steps share the columns that it fills
 export function layOutFlows(graph: FlowGraph, textOf: (ports: number) => string): FlowLayout {
   const { nodes, links, lanes } = nodesOf(graph, textOf);
   const columns = assignLayers(nodes, links);

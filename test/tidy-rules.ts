@@ -1,0 +1,120 @@
+import { dirname, join, normalize } from "node:path";
+
+/** Files by their path from the root, with `/` between folders. */
+export type Tree = ReadonlyMap<string, string>;
+
+/** What each room of a top folder may know of, itself aside; undefined: of every room there. */
+export type Rooms = ReadonlyMap<string, readonly string[] | undefined>;
+
+/** One file that names another. */
+export interface Reference {
+  readonly from: string;
+  readonly line: number;
+  readonly to: string;
+}
+
+const importPattern = /(?:from|import\(|import|new URL\()\s*"(\.{1,2}\/[^"]+)"/g;
+const staticPattern = /(?:from|import)\s*"(\.{1,2}\/[^"]+)"/g;
+const includePattern = /#include "(native\/[^"]+)"/g;
+
+/** Reads the table of rooms of docs/architecture.md for `src` or `native`. */
+export function roomsOf(page: string, top: string): Rooms {
+  const rooms = new Map<string, readonly string[] | undefined>();
+  const row = new RegExp(`^\\| \\[${top}/([a-z]+)\\]\\([^|]*\\|[^|]*\\| ([^|]*) \\|$`, "gm");
+  for (const [, room = "", allowed = ""] of page.matchAll(row)) {
+    const every = /^every (native )?room$/.test(allowed);
+    const listed = allowed === "nothing" ? [] : allowed.split(", ");
+    rooms.set(room, every ? undefined : listed);
+  }
+  return rooms;
+}
+
+/** Finds every import of ours in TypeScript; `static`: but for those that are made when they are needed. */
+export function importsOf(tree: Tree, which: "all" | "static" = "all"): Reference[] {
+  const pattern = which === "all" ? importPattern : staticPattern;
+  return references(tree, /\.ts$/, pattern, (from, text) =>
+    join(dirname(from), text).replace(/\.js$/, ".ts"),
+  );
+}
+
+/** Finds every include of ours in C++. */
+export function includesOf(tree: Tree): Reference[] {
+  return references(tree, /\.(cc|h)$/, includePattern, (_from, text) => text);
+}
+
+/** Finds what `pattern` names in the files whose paths match; `resolveTo` makes paths of the texts. */
+export function references(
+  tree: Tree,
+  path: RegExp,
+  pattern: RegExp,
+  resolveTo: (from: string, text: string) => string,
+): Reference[] {
+  return [...tree]
+    .filter(([from]) => path.test(from))
+    .flatMap(([from, content]) =>
+      content.split("\n").flatMap((text, index) =>
+        [...text.matchAll(pattern)].map((match) => ({
+          from,
+          line: index + 1,
+          to: normalize(resolveTo(from, match[1] ?? "")),
+        })),
+      ),
+    );
+}
+
+/** Finds references from a room to one that its row does not list. */
+export function brokenRooms(found: readonly Reference[], top: string, rooms: Rooms): string[] {
+  return found.flatMap(({ from, line, to }) => {
+    const room = roomOf(from);
+    // Files at the top of src/ are the package's doors and may use every room.
+    if (from.split("/").length < 3 || !to.startsWith(`${top}/`) || room === roomOf(to)) return [];
+    if (!rooms.has(room)) return [`${from}:${line}: ${top}/${room} is not in the table of rooms`];
+    const allowed = rooms.get(room);
+    if (allowed === undefined || allowed.includes(roomOf(to))) return [];
+    return [
+      `${from}:${line}: ${top}/${room} may not know of ${to} (allowed: ${allowed.join(", ") || "nothing"})`,
+    ];
+  });
+}
+
+export function roomOf(file: string): string {
+  return file.split("/")[1] ?? "";
+}
+
+/** Finds circles of imports, types included: each as one of its ways round. */
+export function circles(found: readonly Reference[]): string[] {
+  const next = new Map<string, string[]>();
+  for (const { from, to } of found) next.set(from, [...(next.get(from) ?? []), to]);
+  const done = new Set<string>();
+  const circular: string[] = [];
+  const visit = (file: string, way: readonly string[]): void => {
+    const start = way.indexOf(file);
+    if (start >= 0) circular.push([...way.slice(start), file].join(" -> "));
+    if (start >= 0 || done.has(file)) return;
+    for (const to of next.get(file) ?? []) visit(to, [...way, file]);
+    done.add(file);
+  };
+  for (const file of next.keys()) visit(file, []);
+  return circular;
+}
+
+/**
+ * Finds C++ functions of more than `linesMax` lines, by what clang-format makes of them: a lone `}` ends what the
+ * last line at its indentation has begun. src/ has a lint rule for the same.
+ */
+export function longFunctions(tree: Tree, linesMax: number): string[] {
+  return [...tree]
+    .filter(([file]) => /^native\/(?!testing|bench).*(?<!\.gen)\.(cc|h)$/.test(file))
+    .flatMap(([file, content]) => {
+      const lines = content.split("\n");
+      return lines.flatMap((text, end) => {
+        const [, indent] = /^( {0,2})\}$/.exec(text) ?? [];
+        if (indent === undefined) return [];
+        const begins = new RegExp(`^${indent}[^ #}/]`);
+        const start = lines.findLastIndex((each, index) => index < end && begins.test(each));
+        const length = end - start + 1;
+        if (length <= linesMax) return [];
+        return [`${file}:${start + 1}: ${length} lines, want at most ${linesMax}`];
+      });
+    });
+}
