@@ -34,8 +34,8 @@ constexpr int NOTICE_MS = 5;
 // Beside the drops: connections, events lost, generation; connections opened, closed, cut, evicted,
 // audited; answers to what was denied.
 constexpr size_t COUNTER_WORDS_FIRST = 9;
-// Connections that may open while they are being listed.
-constexpr size_t LIST_SLACK = 1'024;
+// Connections that are listed at a time: JavaScript puts as many into words in some milliseconds.
+constexpr size_t LIST_RECORDS = 512;
 
 // Tells JavaScript that events wait. It looks at the rings from a thread of its own, so that a
 // worker spends nothing on waking anybody; any number of events is one call, at most one every
@@ -422,8 +422,12 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   void listConnections(const Napi::CallbackInfo& info) {
     if (!open(info)) return;
+    const auto place = wordsOf(info[0], "place");
+    if (info.Env().IsExceptionPending() || place.size() != 2) return;
     auto errand = std::make_unique<ConnErrand>();
-    errand->records.resize(dataplane_->connectionCount() + LIST_SLACK);
+    errand->records.resize(LIST_RECORDS);
+    errand->worker = place[0];
+    errand->place = place[1];
     throwUnless(info, dataplane_->startErrand(std::move(errand)));
   }
 
@@ -442,7 +446,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     throwUnless(info, dataplane_->startErrand(std::move(errand)));
   }
 
-  // Undefined while the errand is under way; then how many were forgotten, or the records.
+  // Undefined while the errand is under way; then how many were forgotten, or some records and, in
+  // the argument, where the next ones begin. No records: there are no more.
   Napi::Value takeErrand(const Napi::CallbackInfo& info) {
     if (!open(info) || !dataplane_->errandDone()) return info.Env().Undefined();
     const ConnErrand* errand = dataplane_->errand();
@@ -450,6 +455,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (errand->kind == ConnErrand::Kind::Forget) {
       return Napi::Number::New(info.Env(), static_cast<double>(errand->count));
     }
+    const auto place = wordsOf(info[0], "place");
+    if (info.Env().IsExceptionPending() || place.size() != 2) return info.Env().Undefined();
+    place[0] = errand->worker;
+    place[1] = errand->place;
     const auto* first = reinterpret_cast<const uint8_t*>(errand->records.data());
     const size_t bytes = errand->count * sizeof(ConnectionRecord);
     auto copy = Napi::Uint8Array::New(info.Env(), bytes);

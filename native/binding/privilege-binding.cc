@@ -8,6 +8,7 @@
 #include "native/host/kernel-features.h"
 #include "native/host/privilege.h"
 #include "native/host/service-notify.h"
+#include "native/host/tcp-listener.h"
 
 namespace sluice {
 namespace {
@@ -20,6 +21,25 @@ void dropAllBut(const Napi::CallbackInfo& info) {
   bool whole = false;
   const uint64_t keep = info[0].As<Napi::BigInt>().Uint64Value(&whole);
   throwUnless(info, whole ? dropCapabilities(keep) : Status{StatusCode::Argument});
+}
+
+void confine(const Napi::CallbackInfo& info) {
+  ListenerLimits limits;
+  limits.descriptorsMax = info[0].As<Napi::Number>().Uint32Value();
+  limits.dataBytesMax = static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
+  throwUnless(info, confineListener(limits));
+}
+
+// The descriptor, and the port that it became.
+Napi::Value listenOnTcp(const Napi::CallbackInfo& info) {
+  auto port = static_cast<uint16_t>(info[1].As<Napi::Number>().Uint32Value());
+  Descriptor listener;
+  const Status status = listenTcp(info[0].As<Napi::String>().Utf8Value(), &port, &listener);
+  throwUnless(info, status);
+  auto array = Napi::Array::New(info.Env(), 2);
+  array.Set(0u, Napi::Number::New(info.Env(), listener.release()));
+  array.Set(1u, Napi::Number::New(info.Env(), port));
+  return array;
 }
 
 Napi::Value readable(const Napi::CallbackInfo& info) {
@@ -54,6 +74,8 @@ Napi::Value tryFeatures(const Napi::CallbackInfo& info) {
 
 void definePrivilege(Napi::Env env, Napi::Object exports) {
   exports.Set("dropCapabilities", Napi::Function::New<dropAllBut>(env));
+  exports.Set("confineListener", Napi::Function::New<confine>(env));
+  exports.Set("listenTcp", Napi::Function::New<listenOnTcp>(env));
   exports.Set("readableWithoutCapabilities", Napi::Function::New<readable>(env));
   exports.Set("notifyService", Napi::Function::New<notify>(env));
   exports.Set("tryKernelFeatures", Napi::Function::New<tryFeatures>(env));

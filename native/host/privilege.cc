@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,35 +60,54 @@ constexpr uint32_t ALLOWED_CALLS[] = {
 constexpr uint32_t MEMORY_CALLS[] = {SYS_mmap, SYS_mprotect};
 constexpr size_t PROTECTION_ARGUMENT = 2;
 
+// What a process that answers on sockets never has to do.
+constexpr uint32_t LISTENER_DENIED_CALLS[] = {
+    // Files by their names.
+    SYS_openat, SYS_openat2, SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_unlinkat,
+    SYS_renameat, SYS_renameat2, SYS_linkat, SYS_symlinkat, SYS_mkdirat, SYS_mknodat, SYS_fchmodat,
+    SYS_fchownat, SYS_truncate, SYS_chdir, SYS_chroot, SYS_pivot_root, SYS_setxattr,
+    SYS_removexattr, SYS_memfd_create,
+#ifdef SYS_open
+    SYS_open, SYS_creat, SYS_unlink, SYS_rename, SYS_link, SYS_symlink, SYS_mkdir, SYS_rmdir,
+    SYS_mknod, SYS_chmod, SYS_chown, SYS_lchown,
+#endif
+    // Programs and other processes.
+    SYS_execve, SYS_execveat, SYS_kill, SYS_tkill, SYS_ptrace, SYS_process_vm_readv,
+    SYS_process_vm_writev, SYS_pidfd_open, SYS_pidfd_getfd, SYS_pidfd_send_signal, SYS_kcmp,
+#ifdef SYS_fork
+    SYS_fork, SYS_vfork,
+#endif
+    // Sockets but those that it accepts.
+    SYS_socket, SYS_socketpair, SYS_connect, SYS_bind,
+    // Who it is, and where.
+    SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setgroups,
+    SYS_capset, SYS_setns, SYS_unshare, SYS_personality,
+    // The machine.
+    SYS_mount, SYS_umount2, SYS_move_mount, SYS_open_tree, SYS_fsopen, SYS_bpf, SYS_perf_event_open,
+    SYS_add_key, SYS_request_key, SYS_keyctl, SYS_userfaultfd, SYS_io_uring_setup, SYS_init_module,
+    SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_reboot, SYS_swapon, SYS_swapoff,
+    SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex,
+    SYS_syslog, SYS_acct, SYS_quotactl};
+
 constexpr uint32_t WORD_CALL = offsetof(seccomp_data, nr);
 constexpr uint32_t WORD_ARCHITECTURE = offsetof(seccomp_data, arch);
 constexpr uint32_t WORD_PROTECTION = offsetof(seccomp_data, args) + PROTECTION_ARGUMENT * 8;
 constexpr uint32_t REFUSE = SECCOMP_RET_ERRNO | EPERM;
 
-// The filter, as instructions of classic BPF: an allowed call answers at once, in a chain of
-// comparisons that the kernel runs ahead and keeps as a bitmap.
+// A filter, as instructions of classic BPF. It ends where the architecture is another; the number
+// of the call is loaded then.
+template <size_t CODE_MAX>
 class CallFilter {
  public:
   CallFilter() noexcept {
     load(WORD_ARCHITECTURE);
     unless(BPF_JEQ, ARCHITECTURE, SECCOMP_RET_KILL_PROCESS);
     load(WORD_CALL);
-    for (const uint32_t call : ALLOWED_CALLS) when(call, SECCOMP_RET_ALLOW);
-    // Past the two memory calls, to the refusal; else to the question about their protection.
-    constexpr size_t count = std::size(MEMORY_CALLS);
-    for (size_t index = 0; index < count; ++index) {
-      jump(BPF_JEQ, MEMORY_CALLS[index], static_cast<uint8_t>(count - index), 0);
-    }
-    answer(REFUSE);
-    load(WORD_PROTECTION);
-    jump(BPF_JSET, PROT_EXEC, 0, 1);
-    answer(REFUSE);
-    answer(SECCOMP_RET_ALLOW);
   }
 
   [[nodiscard]] sock_fprog program() noexcept { return {count_, code_}; }
 
- private:
+ protected:
   void emit(uint16_t code, uint32_t value, uint8_t yes, uint8_t no) noexcept {
     code_[count_++] = {code, yes, no, value};
   }
@@ -105,9 +125,42 @@ class CallFilter {
     answer(verdict);
   }
 
-  // Two for each allowed call, one for each memory call, and nine around them.
-  sock_filter code_[2 * std::size(ALLOWED_CALLS) + std::size(MEMORY_CALLS) + 9] = {};
+ private:
+  // The four of the head are counted here.
+  sock_filter code_[CODE_MAX + 4] = {};
   unsigned short count_ = 0;
+};
+
+// Of a packet thread: an allowed call answers at once, in a chain of comparisons that the kernel
+// runs ahead and keeps as a bitmap.
+class PacketFilter : public CallFilter<2 * std::size(ALLOWED_CALLS) + std::size(MEMORY_CALLS) + 5> {
+ public:
+  PacketFilter() noexcept {
+    for (const uint32_t call : ALLOWED_CALLS) when(call, SECCOMP_RET_ALLOW);
+    // Past the two memory calls, to the refusal; else to the question about their protection.
+    constexpr size_t count = std::size(MEMORY_CALLS);
+    for (size_t index = 0; index < count; ++index) {
+      jump(BPF_JEQ, MEMORY_CALLS[index], static_cast<uint8_t>(count - index), 0);
+    }
+    answer(REFUSE);
+    load(WORD_PROTECTION);
+    jump(BPF_JSET, PROT_EXEC, 0, 1);
+    answer(REFUSE);
+    answer(SECCOMP_RET_ALLOW);
+  }
+};
+
+class ListenerFilter : public CallFilter<2 * std::size(LISTENER_DENIED_CALLS) + 3> {
+ public:
+  ListenerFilter() noexcept {
+#if defined(__x86_64__)
+    // The same calls under the numbers of the x32 ABI.
+    jump(BPF_JGE, 0x4000'0000, 0, 1);
+    answer(REFUSE);
+#endif
+    for (const uint32_t call : LISTENER_DENIED_CALLS) when(call, REFUSE);
+    answer(SECCOMP_RET_ALLOW);
+  }
 };
 
 // Async-signal-safe, as all that follows up to the broadcast.
@@ -240,7 +293,7 @@ void* readWithoutCapabilities(void* argument) {
 
 Status confinePacketThread() noexcept {
   if (restrictThread(0) != 0) return Status::system("capset", errno);
-  CallFilter filter;
+  PacketFilter filter;
   sock_fprog program = filter.program();
   // The kernel's own precaution for sandboxed threads costs each branch; nobody's code runs here.
   const unsigned flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
@@ -262,6 +315,24 @@ Status dropCapabilities(uint64_t keep) noexcept {
   const Status status = restrictOthers(keep);
   setAction(BROADCAST_SIGNAL, &before, nullptr);
   return status;
+}
+
+Status confineListener(const ListenerLimits& limits) noexcept {
+  const rlimit descriptors = {limits.descriptorsMax, limits.descriptorsMax};
+  const rlimit data = {limits.dataBytesMax, limits.dataBytesMax};
+  const rlimit none = {0, 0};
+  if (setrlimit(RLIMIT_NOFILE, &descriptors) != 0 || setrlimit(RLIMIT_DATA, &data) != 0 ||
+      setrlimit(RLIMIT_CORE, &none) != 0) {
+    return Status::system("setrlimit", errno);
+  }
+  if (const Status status = dropCapabilities(0); !status.ok()) return status;
+  ListenerFilter filter;
+  sock_fprog program = filter.program();
+  const long left =
+      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+  if (left == 0 || (left < 0 && errno == ENOSYS)) return {};
+  // Above 0: the thread that could not be made to follow.
+  return Status::system("seccomp", left > 0 ? ESRCH : errno);
 }
 
 bool readableWithoutCapabilities(const std::vector<std::string>& paths) noexcept {

@@ -27,6 +27,24 @@ Status confinePacketThread() noexcept;
 // others.
 Status dropCapabilities(uint64_t keep) noexcept;
 
+// What a process may have that talks to strangers. Units: as the names say.
+struct ListenerLimits {
+  uint32_t descriptorsMax = 0;
+  uint64_t dataBytesMax = 0;  // memory of its own, shared libraries not counted
+};
+
+// Takes from a process that only answers on sockets it has, and reads from those, everything else:
+// every capability, and on all of its threads the system calls that name a file, run a program,
+// make a socket, or touch another process or the machine. They fail with EPERM. There is no way
+// back.
+//
+// What JavaScript's engine asks of the kernel beside these differs from version to version, so they
+// are left to it.
+//
+// Errors: System. A kernel without seccomp is none, as above.
+// Threads: as dropCapabilities().
+Status confineListener(const ListenerLimits& limits) noexcept;
+
 // Reports whether all of `paths` can be opened for reading without any capability.
 bool readableWithoutCapabilities(const std::vector<std::string>& paths) noexcept;
 

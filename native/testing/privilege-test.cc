@@ -4,9 +4,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -106,6 +108,60 @@ TEST("privilege: a confined thread moves bytes and waits, and can do nothing els
   for (const int end : {confined.told[0], confined.told[1], confined.go[0], confined.go[1]}) {
     close(end);
   }
+}
+
+// Goal: a process that answers on sockets keeps what it has open, and can have nothing new.
+// Method: a child confines itself, with a second thread there already, tries from both, and tells.
+TEST("privilege: a confined listener reads and writes what it has, and reaches nothing else") {
+  struct Told {
+    bool ok;
+    int openError, socketError, execError, killError, sleeperError;
+    rlim_t descriptors;
+  };
+  int ends[2];
+  REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    int go[2];
+    if (pipe2(go, O_CLOEXEC) != 0) _exit(1);
+    pthread_t sleeper;
+    const auto sleepThenTry = [](void* argument) -> void* {
+      char byte;
+      if (read(static_cast<int*>(argument)[0], &byte, 1) != 1) return nullptr;
+      static int error;
+      error = errorOf([] { return syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY); });
+      return &error;
+    };
+    if (pthread_create(&sleeper, nullptr, sleepThenTry, go) != 0) _exit(1);
+    Told told = {};
+    // No bound on memory: the sanitizer reserves terabytes.
+    told.ok = confineListener({64, RLIM_INFINITY}).ok();
+    told.openError = errorOf([] { return syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY); });
+    told.socketError = errorOf([] { return syscall(SYS_socket, AF_INET, SOCK_STREAM, 0); });
+    told.execError = errorOf([] { return syscall(SYS_execve, "/bin/true", nullptr, nullptr); });
+    told.killError = errorOf([] { return syscall(SYS_kill, getppid(), 0); });
+    rlimit limit = {};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    told.descriptors = limit.rlim_max;
+    char byte = 1;
+    void* error = nullptr;
+    if (write(go[1], &byte, 1) != 1 || pthread_join(sleeper, &error) != 0) _exit(1);
+    told.sleeperError = error == nullptr ? 0 : *static_cast<int*>(error);
+    _exit(write(ends[1], &told, sizeof told) == sizeof told ? 0 : 1);
+  }
+  close(ends[1]);
+  Told told = {};
+  CHECK(read(ends[0], &told, sizeof told) == sizeof told);
+  close(ends[0]);
+  int status = 0;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  CHECK(told.ok);
+  for (const int error :
+       {told.openError, told.socketError, told.execError, told.killError, told.sleeperError}) {
+    CHECK(error == EPERM);
+  }
+  CHECK(told.descriptors == 64);
 }
 
 TEST("privilege: a file that only a capability opens is told apart") {

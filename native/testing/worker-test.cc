@@ -481,6 +481,21 @@ TEST("worker: connections are listed, forgotten, and told of when they end") {
   CHECK(answered->state == static_cast<uint8_t>(ConnState::Replied));
   CHECK(answered->expiresInMs > 100'000 && answered->expiresInMs <= 120'000);
 
+  // In pieces: each goes on where the one before was full, and all together are the same.
+  size_t piecewise = 0;
+  uint32_t place = 0;
+  for (size_t pieces = 0; pieces < 4; ++pieces) {
+    ConnErrand piece;
+    piece.records.resize(2);
+    piece.place = place;
+    setting.worker->send(&piece);
+    while (setting.worker->serveErrand()) continue;
+    piecewise += piece.count;
+    place = piece.place;
+    CHECK(piece.full() == (pieces == 0));
+  }
+  CHECK(piecewise == 3);
+
   ConnErrand forget;
   forget.kind = ConnErrand::Kind::Forget;
   ConnKey key;

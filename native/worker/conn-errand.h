@@ -20,11 +20,15 @@ struct ConnErrand {
   enum class Kind : uint8_t { List, Forget };
 
   Kind kind = Kind::List;
-  std::vector<ConnectionRecord> records;  // List: room for what is found
+  std::vector<ConnectionRecord> records;  // List: room for what is found; ends when it is full
   std::vector<ConnKey> keys;              // Forget: which ones
   size_t count = 0;                       // listed, or forgotten
+  uint32_t worker = 0;                    // whose connections; with `place`, where to go on
   uint32_t place = 0;                     // next entry of the table, or next key
   std::atomic<bool> done = false;
+
+  // Whether a list has no room for more: the rest is another errand's.
+  [[nodiscard]] bool full() const noexcept { return kind == Kind::List && count == records.size(); }
 
   // Does a step; returns whether it was the last.
   bool step(Filter& filter, uint64_t nowUs) noexcept {
@@ -33,7 +37,7 @@ struct ConnErrand {
     if (kind == Kind::List) {
       count +=
           filter.list(nowUs, LIST_STEPS, {records.data() + count, records.size() - count}, &place);
-      return place == filter.connectionsMax() || count == records.size();
+      return place == filter.connectionsMax() || full();
     }
     for (size_t each = 0; each < FORGET_STEPS && place < keys.size(); ++each) {
       if (filter.forget(keys[place++], nowUs)) ++count;

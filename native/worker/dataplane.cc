@@ -139,9 +139,9 @@ Status Dataplane::whileStopped(Change change) noexcept {
 
 Status Dataplane::startErrand(std::unique_ptr<ConnErrand> errand) noexcept {
   if (errand_ != nullptr && !errandDone()) return {StatusCode::State};
+  if (errand->worker >= crew_.size()) return {StatusCode::Argument};
   errand_ = std::move(errand);
-  errandWorker_ = 0;
-  crew_[0].worker->send(errand_.get());
+  crew_[errand_->worker].worker->send(errand_.get());
   return {};
 }
 
@@ -149,12 +149,12 @@ bool Dataplane::errandDone() noexcept {
   if (errand_ == nullptr) return true;
   for (;;) {
     // A worker that does not run leaves its connections to the control thread.
-    while (!running_ && crew_[errandWorker_].worker->serveErrand()) continue;
+    while (!running_ && crew_[errand_->worker].worker->serveErrand()) continue;
     if (!errand_->done.load(std::memory_order_acquire)) return false;
-    if (errandWorker_ + 1 == crew_.size()) return true;
+    if (errand_->full() || errand_->worker + 1 == crew_.size()) return true;
     errand_->place = 0;
     errand_->done.store(false, std::memory_order_relaxed);
-    crew_[++errandWorker_].worker->send(errand_.get());
+    crew_[++errand_->worker].worker->send(errand_.get());
   }
 }
 

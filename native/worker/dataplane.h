@@ -67,10 +67,10 @@ class Dataplane {
   Status start() noexcept;
   void stop() noexcept;
 
-  // Starts an errand, which goes from worker to worker; errandDone() says when it is finished, and
-  // errand() what came of it.
+  // Starts an errand, which goes from worker to worker, beginning where it says; errandDone() says
+  // when it is finished, and errand() what came of it and where it has stopped.
   //
-  // Errors: State when another is under way.
+  // Errors: State when another is under way; Argument when there is no such worker.
   Status startErrand(std::unique_ptr<ConnErrand> errand) noexcept;
   [[nodiscard]] bool errandDone() noexcept;
   [[nodiscard]] const ConnErrand* errand() const noexcept { return errand_.get(); }
@@ -154,7 +154,6 @@ class Dataplane {
   TableSlot tables_;
   std::vector<std::shared_ptr<void>> companions_;  // by link id; go after the workers' links
   std::unique_ptr<ConnErrand> errand_;             // outlives the workers
-  size_t errandWorker_ = 0;                        // whose turn it is
   std::vector<Member> crew_;
   Steering steering_;
   std::optional<uint32_t> cpu_;

@@ -7,7 +7,7 @@ import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { ApplyOptions } from "./options.js";
-import { styles, writeJson } from "./output.js";
+import { styles, TableWriter } from "./output.js";
 
 /** Says which live connections other manifests would cut. Exit 1 when there are some. */
 export async function runApply(options: ApplyOptions, io: Io): Promise<number> {
@@ -20,25 +20,47 @@ export async function runApply(options: ApplyOptions, io: Io): Promise<number> {
     }
     const request: DryRunRequest = { files: texts };
     const client = controlClient(options, io);
-    const answer = await client.ask<DryRunAnswer>("POST", "/dry-run", request);
-    if (options.output === "json") writeJson(io.stdout, answer);
+    let cut = 0;
+    const writer = new TableWriter(io.stdout, cutTable);
+    const isJson = options.output === "json";
+    const document = await client.list<CutItem>(
+      "POST",
+      "/dry-run",
+      {
+        ...(isJson ? { onText: (text: string) => void io.stdout.write(text) } : {}),
+        onItem(item) {
+          cut++;
+          if (!isJson) writer.row(cutTable.rowOf(item));
+        },
+      },
+      request,
+    );
+    const answer = document as unknown as Omit<DryRunAnswer, "cut">;
+    if (isJson) io.stdout.write("\n");
     else {
+      if (cut > 0) writer.end();
       showDiagnostics(answer.diagnostics, io);
-      if (answer.ok) io.stdout.write(dryRunText(answer, io));
+      if (answer.ok) io.stdout.write(dryRunText(answer, cut, io));
     }
     if (!answer.ok) return exitCodes.input;
-    return answer.cut.length > 0 ? exitCodes.negative : exitCodes.ok;
+    return cut > 0 ? exitCodes.negative : exitCodes.ok;
   });
 }
 
-function dryRunText({ cut, connections, established }: DryRunAnswer, io: Io): string {
+const cutTable = connectionTable<CutItem>({ header: "BECAUSE", of: whyText });
+
+function dryRunText(
+  { connections, established }: Omit<DryRunAnswer, "cut">,
+  cut: number,
+  io: Io,
+): string {
   const { red, green } = styles(io);
   if (established === "keep") {
     return "nothing is cut: this process keeps its connections whatever a new table says\n";
   }
-  if (cut.length === 0) return green(`none of ${connections} connections would be cut\n`);
-  const head = red(`${cut.length} of ${connections} connections would be cut:\n`);
-  return head + connectionTable(cut, { header: "BECAUSE", of: whyText });
+  return cut === 0
+    ? green(`none of ${connections} connections would be cut\n`)
+    : red(`${cut} of ${connections} connections would be cut\n`);
 }
 
 function whyText({ deniedBy, rule, isolated_by: isolatedBy }: CutItem): string {

@@ -1,7 +1,6 @@
 import type {
   ConnectionEnd,
   ConnectionItem,
-  ControlList,
   EndpointItem,
   InterfaceItem,
   PolicyItem,
@@ -12,7 +11,7 @@ import { controlClient, filterQuery } from "./control-common.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import type { GetOptions } from "./options.js";
-import { renderTable, writeJson } from "./output.js";
+import { type Cell, type TableOptions, TableWriter } from "./output.js";
 
 /** Lists what a process that enforces knows of. */
 export async function runGet(options: GetOptions, io: Io): Promise<number> {
@@ -23,90 +22,100 @@ export async function runGet(options: GetOptions, io: Io): Promise<number> {
       throw new CommandError(exitCodes.usage, "only connections can be chosen by flags");
     }
     const path = query === "" ? `/${what}` : `/${what}?${query}`;
-    const answer = await controlClient(options, io).ask<ControlList<never>>("GET", path);
-    if (options.output === "json") writeJson(io.stdout, answer);
-    else io.stdout.write(tables[what](answer.items));
+    await writeList(options, io, path, tables[what]);
     return exitCodes.ok;
   });
 }
 
-type Tables = { readonly [What in GetOptions["what"]]: (items: readonly never[]) => string };
+/** How items of one kind are shown. */
+export interface ItemTable<Item> extends TableOptions {
+  readonly rowOf: (item: Item) => readonly Cell[];
+}
+
+/** Writes a list as it comes: it may be longer than what fits into memory. */
+async function writeList<Item>(
+  options: GetOptions,
+  io: Io,
+  path: string,
+  table: ItemTable<Item>,
+): Promise<void> {
+  const client = controlClient(options, io);
+  if (options.output === "json") {
+    await client.list("GET", path, { onText: (text) => void io.stdout.write(text) });
+    io.stdout.write("\n");
+    return;
+  }
+  const writer = new TableWriter(io.stdout, table);
+  await client.list<Item>("GET", path, { onItem: (item) => writer.row(table.rowOf(item)) });
+  writer.end();
+}
+
+type Tables = { readonly [What in GetOptions["what"]]: ItemTable<never> };
 
 const tables: Tables = {
-  endpoints: (items: readonly EndpointItem[]) =>
-    renderTable(
-      items.map(({ namespace, name, addresses, interface: link, ingress, egress }) => [
-        `${namespace}/${name}`,
-        addresses.join(" "),
-        link ?? "-",
-        ingress.isolated ? policyNames(ingress.isolated_by) : "-",
-        egress.isolated ? policyNames(egress.isolated_by) : "-",
-      ]),
-      { header: ["POD", "ADDRESSES", "INTERFACE", "INGRESS ISOLATED BY", "EGRESS ISOLATED BY"] },
-    ),
-  policies: (items: readonly PolicyItem[]) =>
-    renderTable(
-      items.map(({ tier, kind, namespace, name, endpoints, file, line }) => [
-        tier,
-        namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`,
-        String(endpoints),
-        filePlace({ file, line }),
-      ]),
-      { header: ["TIER", "POLICY", "ENDPOINTS", "WRITTEN"], right: [2] },
-    ),
-  connections: (items: readonly ConnectionItem[]) => connectionTable(items),
-  interfaces: (items: readonly InterfaceItem[]) =>
-    renderTable(
-      items.map((item) => [
-        item.name,
-        item.role,
-        item.pod ?? "-",
-        item.failMode,
-        String(item.receivedFrames),
-        String(item.sentFrames),
-        String(item.droppedFrames),
-        String(item.lostFrames + item.refusedFrames),
-      ]),
-      {
-        header: ["INTERFACE", "ROLE", "POD", "FAILS", "RECEIVED", "SENT", "DROPPED", "LOST"],
-        right: [4, 5, 6, 7],
-      },
-    ),
-  tables: (items: readonly TableItem[]) =>
-    renderTable(
-      items.map((item) => [
-        item.name,
-        String(item.generation),
-        item.since ?? "-",
-        String(item.bytes),
-        String(item.endpoints),
-        String(item.rows),
-        String(item.portSets),
-        String(item.addressClasses),
-      ]),
-      {
-        header: [
-          "TABLE",
-          "GENERATION",
-          "SINCE",
-          "BYTES",
-          "ENDPOINTS",
-          "ROWS",
-          "PORT SETS",
-          "CLASSES",
-        ],
-        right: [1, 3, 4, 5, 6, 7],
-      },
-    ),
+  endpoints: {
+    header: ["POD", "ADDRESSES", "INTERFACE", "INGRESS ISOLATED BY", "EGRESS ISOLATED BY"],
+    rowOf: ({ namespace, name, addresses, interface: link, ingress, egress }: EndpointItem) => [
+      `${namespace}/${name}`,
+      addresses.join(" "),
+      link ?? "-",
+      ingress.isolated ? policyNames(ingress.isolated_by) : "-",
+      egress.isolated ? policyNames(egress.isolated_by) : "-",
+    ],
+  },
+  policies: {
+    header: ["TIER", "POLICY", "ENDPOINTS", "WRITTEN"],
+    right: [2],
+    rowOf: ({ tier, kind, namespace, name, endpoints, file, line }: PolicyItem) => [
+      tier,
+      namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`,
+      String(endpoints),
+      filePlace({ file, line }),
+    ],
+  },
+  connections: connectionTable(),
+  interfaces: {
+    header: ["INTERFACE", "ROLE", "POD", "FAILS", "RECEIVED", "SENT", "DROPPED", "LOST"],
+    right: [4, 5, 6, 7],
+    rowOf: (item: InterfaceItem) => [
+      item.name,
+      item.role,
+      item.pod ?? "-",
+      item.failMode,
+      String(item.receivedFrames),
+      String(item.sentFrames),
+      String(item.droppedFrames),
+      String(item.lostFrames + item.refusedFrames),
+    ],
+  },
+  tables: {
+    header: ["TABLE", "GENERATION", "SINCE", "BYTES", "ENDPOINTS", "ROWS", "PORT SETS", "CLASSES"],
+    right: [1, 3, 4, 5, 6, 7],
+    rowOf: (item: TableItem) => [
+      item.name,
+      String(item.generation),
+      item.since ?? "-",
+      String(item.bytes),
+      String(item.endpoints),
+      String(item.rows),
+      String(item.portSets),
+      String(item.addressClasses),
+    ],
+  },
 };
 
 /** Lays connections out, with what is told of each beside them. */
-export function connectionTable<Item extends ConnectionItem>(
-  items: readonly Item[],
-  more?: { readonly header: string; readonly of: (item: Item) => string },
-): string {
-  return renderTable(
-    items.map((item) => [
+export function connectionTable<Item extends ConnectionItem>(more?: {
+  readonly header: string;
+  readonly of: (item: Item) => string;
+}): ItemTable<Item> {
+  return {
+    header: [
+      ...["PROTOCOL", "FROM", "TO", "STATE", "EXPIRES", "PACKETS", "BYTES"],
+      ...(more === undefined ? [] : [more.header]),
+    ],
+    right: [4, 5, 6],
+    rowOf: (item) => [
       item.protocol,
       endText(item.source),
       endText(item.destination),
@@ -115,15 +124,8 @@ export function connectionTable<Item extends ConnectionItem>(
       String(item.packets),
       String(item.bytes),
       ...(more === undefined ? [] : [more.of(item)]),
-    ]),
-    {
-      header: [
-        ...["PROTOCOL", "FROM", "TO", "STATE", "EXPIRES", "PACKETS", "BYTES"],
-        ...(more === undefined ? [] : [more.header]),
-      ],
-      right: [4, 5, 6],
-    },
-  );
+    ],
+  };
 }
 
 function endText({ address, port, pod }: ConnectionEnd): string {

@@ -69,14 +69,49 @@ export function renderTable(
   rows: readonly (readonly Cell[])[],
   options: TableOptions = {},
 ): string {
-  const all: (readonly Cell[])[] = options.header ? [options.header, ...rows] : [...rows];
-  const cells = all.map((row) =>
+  return layOut(options.header ? [options.header, ...rows] : rows, options, []);
+}
+
+/** Rows that are laid out together: what comes later may still need wider columns. */
+const rowsTogether = 1_000;
+
+/** Writes a table whose rows come one after the other, however many. */
+export class TableWriter {
+  readonly #output: Output;
+  readonly #options: TableOptions;
+  readonly #widths: number[] = [];
+  #rows: (readonly Cell[])[];
+
+  constructor(output: Output, options: TableOptions) {
+    this.#output = output;
+    this.#options = options;
+    this.#rows = options.header ? [options.header] : [];
+  }
+
+  row(cells: readonly Cell[]): void {
+    if (this.#rows.push(cells) >= rowsTogether) this.end();
+  }
+
+  /** Writes what has not been written yet. */
+  end(): void {
+    if (this.#rows.length === 0) return;
+    this.#output.write(layOut(this.#rows, this.#options, this.#widths));
+    this.#rows = [];
+  }
+}
+
+/** `widths` are the least that the columns have; they become what they have here. */
+function layOut(
+  rows: readonly (readonly Cell[])[],
+  options: TableOptions,
+  widths: number[],
+): string {
+  const cells = rows.map((row) =>
     row.map((cell) => {
       const { text, style } = typeof cell === "string" ? { text: cell, style: undefined } : cell;
       return { text: sanitize(text), style };
     }),
   );
-  const widths: number[] = [];
   for (const row of cells) {
     for (const [column, { text }] of row.entries()) {
       widths[column] = Math.max(widths[column] ?? 0, displayWidth(text));

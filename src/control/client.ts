@@ -27,6 +27,31 @@ export class ControlClient {
     return JSON.parse(await textOf(response)) as Answer;
   }
 
+  /**
+   * Reads a document with a list in it piece by piece, however long it is: `onText` gets its text, on one
+   * line in all, and `onItem` the items. Answers with the document without them.
+   *
+   * Errors: RefusalError also when the answer ends before its end.
+   */
+  async list<Item>(
+    method: "GET" | "POST",
+    path: string,
+    sink: ListSink<Item>,
+    body?: unknown,
+  ): Promise<Readonly<Record<string, unknown>>> {
+    const response = await this.#open(method, path, body);
+    const reader = new ListReader(sink);
+    try {
+      await lines(response, (line) => reader.line(line));
+    } catch (error) {
+      throw this.#unreachable(error as NodeJS.ErrnoException);
+    } finally {
+      response.destroy();
+    }
+    if (reader.document !== undefined) return reader.document;
+    throw this.#unreachable(new Error("the answer is not whole"));
+  }
+
   /** Calls `onLine` with each document of a stream until it ends, or until `signal` ends it. */
   async follow(path: string, onLine: (line: unknown) => void, signal?: AbortSignal): Promise<void> {
     const response = await this.#open("GET", path);
@@ -34,13 +59,7 @@ export class ControlClient {
     signal?.addEventListener("abort", stop, { once: true });
     if (signal?.aborted) stop();
     try {
-      let rest = "";
-      response.setEncoding("utf8");
-      for await (const chunk of response as AsyncIterable<string>) {
-        const lines = (rest + chunk).split("\n");
-        rest = lines.pop() ?? "";
-        for (const line of lines) onLine(JSON.parse(line));
-      }
+      await lines(response, (line) => onLine(JSON.parse(line)));
     } catch (error) {
       if (!signal?.aborted) throw this.#unreachable(error as NodeJS.ErrnoException);
     } finally {
@@ -69,6 +88,55 @@ export class ControlClient {
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
+}
+
+/** Where a list goes. */
+export interface ListSink<Item> {
+  readonly onText?: (text: string) => void;
+  readonly onItem?: (item: Item) => void;
+}
+
+/** Puts a document together that is laid out as ListAnswer (server.ts) says, or is all on one line. */
+class ListReader<Item> {
+  /** Without its items; undefined until its end has come. */
+  document: Readonly<Record<string, unknown>> | undefined;
+  readonly #sink: ListSink<Item>;
+  #head: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(sink: ListSink<Item>) {
+    this.#sink = sink;
+  }
+
+  line(line: string): void {
+    const { onText, onItem } = this.#sink;
+    onText?.(line);
+    if (this.#head === undefined) {
+      if (line.endsWith("[")) this.#head = JSON.parse(`${line}]}`);
+      else this.#whole(JSON.parse(line));
+    } else if (line.startsWith("]")) {
+      const { "": _list, ...tail } = JSON.parse(`{"":[${line}`);
+      this.document = { ...this.#head, ...tail };
+    } else if (onItem !== undefined) {
+      onItem(JSON.parse(line.endsWith(",") ? line.slice(0, -1) : line));
+    }
+  }
+
+  #whole(document: Readonly<Record<string, unknown>>): void {
+    this.document = document;
+    const list = Object.values(document).findLast(Array.isArray) ?? [];
+    for (const item of list) this.#sink.onItem?.(item);
+  }
+}
+
+async function lines(response: IncomingMessage, onLine: (line: string) => void): Promise<void> {
+  let rest = "";
+  response.setEncoding("utf8");
+  for await (const chunk of response as AsyncIterable<string>) {
+    const parts = (rest + chunk).split("\n");
+    rest = parts.pop() ?? "";
+    for (const line of parts) onLine(line);
+  }
+  if (rest !== "") onLine(rest);
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

@@ -1,6 +1,9 @@
-import { type ControlSubject, controlRoutes, metricsRoutes } from "./control-routes.js";
+import { lookup } from "node:dns/promises";
+import { listenTcp, type TcpListener } from "../dataplane/tcp-listener.js";
+import { type ControlSubject, controlRoutes, metricsHandlers } from "./control-routes.js";
+import { MetricsProcess } from "./metrics-process.js";
 import { RefusalError } from "./refusal.js";
-import { type Serving, serveTcp, serveUnix } from "./server.js";
+import { serveUnix } from "./server.js";
 
 /** Where a daemon listens when nobody says otherwise. */
 export const defaultSocket = "/run/sluice/sluice.sock";
@@ -11,6 +14,9 @@ export interface ControlListen {
   /** `HOST:PORT` for metrics; absent: no TCP at all. */
   readonly metricsListen?: string;
 }
+
+/** How long a port may still be held by what answered there for a process before this one. */
+const portMs = 3_000;
 
 /**
  * Opens the control socket of a process that enforces, and the metrics listener where one is asked for;
@@ -23,16 +29,16 @@ export async function openControl(
   subject: ControlSubject,
   options: ControlListen,
   tell: (line: string) => void,
-): Promise<{ close(): void }> {
-  const open: Serving[] = [];
-  const close = () => {
-    for (const serving of open) serving.close();
+): Promise<{ close(): Promise<void> }> {
+  const open: { close(): void | Promise<void> }[] = [];
+  const close = async () => {
+    await Promise.all(open.map((each) => each.close()));
   };
   try {
     const { socket, metricsListen } = options;
     if (socket !== "none") {
       try {
-        open.push(await serveUnix(socket ?? defaultSocket, 0o660, controlRoutes(subject)));
+        open.push(await serveUnix(socket ?? defaultSocket, 0o660, controlRoutes(subject), tell));
       } catch (error) {
         if (socket !== undefined || !(error instanceof RefusalError)) throw error;
         tell(`no control socket: ${error.message}`);
@@ -40,14 +46,35 @@ export async function openControl(
     }
     if (metricsListen !== undefined) {
       const { host, port } = readListen(metricsListen);
-      const serving = await serveTcp(host, port, metricsRoutes(subject));
-      open.push(serving);
-      tell(`metrics on http://${serving.at}/metrics`);
+      const listener = await listenOn(host, port);
+      open.push(
+        new MetricsProcess({ listener: listener.fd, handlers: metricsHandlers(subject), tell }),
+      );
+      tell(`metrics on http://${listener.at}/metrics`);
     }
     return { close };
   } catch (error) {
-    close();
+    await close();
     throw error;
+  }
+}
+
+/** Errors: RefusalError (environment) when the address is not ours to listen on. */
+async function listenOn(host: string, port: number): Promise<TcpListener & { at: string }> {
+  const untilMs = performance.now() + portMs;
+  for (;;) {
+    try {
+      const { address, family } = await lookup(host);
+      const listener = listenTcp(address, port);
+      const at = family === 6 ? `[${address}]` : address;
+      return { ...listener, at: `${at}:${listener.port}` };
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== "EADDRINUSE" || performance.now() > untilMs) {
+        throw new RefusalError("environment", `cannot listen on ${host} port ${port}: ${message}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 }
 

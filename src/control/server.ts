@@ -1,17 +1,30 @@
 import { chmodSync, mkdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
+import { ClientTime } from "./client-time.js";
+import {
+  type HttpHandler,
+  HttpListener,
+  type HttpReply,
+  type HttpRequest,
+  type ListenerBounds,
+  type Refused,
+} from "./http-listener.js";
 import { RefusalError, refusalOf } from "./refusal.js";
+import type { RequestHead } from "./request-head.js";
 
 /** What one request asks. */
 export interface Asked {
-  /** The JSON document that came with it; undefined without one. */
+  /** The JSON document that came with it; undefined without one. Errors: RefusalError when it is none. */
   readonly body: unknown;
+  /** The same as it came, for whoever reads it elsewhere. */
+  readonly bytes: Uint8Array;
   readonly query: URLSearchParams;
+  /** Shares the main thread with everything else: whatever takes long is cut into steps. */
+  readonly time: ClientTime;
 }
 
-/** Answers one request: with what is to be sent as JSON, or with a PlainAnswer. */
+/** Answers one request: with what is to be sent as JSON, a PlainAnswer or a ListAnswer. */
 export type Handler = (asked: Asked) => unknown;
 
 /** Text that is sent as it is. */
@@ -24,6 +37,34 @@ export class PlainAnswer {
     this.status = status;
     this.text = text;
     this.type = type;
+  }
+}
+
+/** Makes some items of a list, in a few milliseconds. */
+export type ListPiece = () => readonly unknown[];
+
+/**
+ * A JSON document with a list in it that is made and sent in pieces.
+ *
+ * Shape: the members before the list, its name and `[` are on the first line, each item is on a line of its
+ *        own, `]` and the members behind the list are on the last one: it can be read in pieces too.
+ */
+export class ListAnswer {
+  readonly head: Readonly<Record<string, unknown>>;
+  readonly pieces: Iterable<ListPiece> | AsyncIterable<ListPiece>;
+  readonly member: string;
+  /** What is known only once all pieces have been made. */
+  readonly tail: () => Readonly<Record<string, unknown>>;
+
+  constructor(
+    head: ListAnswer["head"],
+    pieces: ListAnswer["pieces"],
+    { member = "items", tail = () => ({}) }: Partial<Pick<ListAnswer, "member" | "tail">> = {},
+  ) {
+    this.head = head;
+    this.pieces = pieces;
+    this.member = member;
+    this.tail = tail;
   }
 }
 
@@ -46,6 +87,8 @@ export type Stream = (reader: StreamReader, query: URLSearchParams) => () => voi
 export interface Routes {
   readonly handlers: Readonly<Record<string, Handler>>;
   readonly streams?: Readonly<Record<string, Stream>>;
+  /** The routes that take a body, and how many bytes it may have. */
+  readonly bodies?: Readonly<Record<string, number>>;
 }
 
 export interface Serving {
@@ -54,7 +97,21 @@ export interface Serving {
   close(): void;
 }
 
-const bodyBytesMax = 256 * 1024 * 1024;
+/** Of a listener for the machine's own administrators. Their bodies are manifests. */
+const socketBounds: ListenerBounds = {
+  connectionsMax: 64,
+  connectionsPerClientMax: 64,
+  requestsPerSecond: 200,
+  requestsPerClientPerSecond: 200,
+  headMs: 5_000,
+  bodyMs: 30_000,
+  bodiesBytesMax: 128 * 1024 * 1024,
+  stallMs: 60_000,
+  lingerMs: 2_000,
+  lingerBytesMax: 8 * 1024 * 1024,
+};
+/** Lists and streams that go out at once: the other connections stay for short answers. */
+const longAnswersMax = 16;
 /** Bytes that may wait for a reader before it counts as behind. */
 const behindBytes = 256 * 1024;
 
@@ -68,7 +125,12 @@ const behindBytes = 256 * 1024;
  * Errors: RefusalError (environment) when another process listens there, or it cannot be made. What a
  *         handler throws goes to its caller as a Refusal, with status 400 for a RefusalError, else 500.
  */
-export async function serveUnix(path: string, mode: number, routes: Routes): Promise<Serving> {
+export async function serveUnix(
+  path: string,
+  mode: number,
+  routes: Routes,
+  tell: (line: string) => void = () => {},
+): Promise<Serving> {
   const folder = dirname(path);
   try {
     const isNew = statSync(folder, { throwIfNoEntry: false }) === undefined;
@@ -83,7 +145,8 @@ export async function serveUnix(path: string, mode: number, routes: Routes): Pro
       }
       unlinkSync(path);
     }
-    const server = createServer((request, response) => handle(routes, request, response));
+    const listener = new HttpListener(socketBounds, new RouteHandler(routes), tell);
+    const { server } = listener;
     // Between bind and chmod the socket has the umask's mode: nobody's but ours.
     const umask = process.umask(0o177);
     try {
@@ -91,12 +154,12 @@ export async function serveUnix(path: string, mode: number, routes: Routes): Pro
     } finally {
       process.umask(umask);
     }
+    listener.tellErrors();
     chmodSync(path, mode);
     return {
       at: path,
       close() {
-        server.close();
-        server.closeAllConnections();
+        listener.close();
         if (isNew) removeFolder(folder);
       },
     };
@@ -107,28 +170,19 @@ export async function serveUnix(path: string, mode: number, routes: Routes): Pro
 }
 
 /**
- * Serves the same on TCP, for whoever asked for it.
+ * Serves the same on a socket that listens already, within other bounds.
  *
- * Errors: RefusalError (environment) when the address is not ours to listen on.
+ * Owner: takes the descriptor.
  */
-export async function serveTcp(host: string, port: number, routes: Routes): Promise<Serving> {
-  const server = createServer((request, response) => handle(routes, request, response));
-  try {
-    await listen(server, () => server.listen(port, host));
-  } catch (error) {
-    throw new RefusalError(
-      "environment",
-      `cannot listen on ${host} port ${port}: ${(error as Error).message}`,
-    );
-  }
-  const { address, family, port: given } = server.address() as AddressInfo;
-  return {
-    at: family === "IPv6" ? `[${address}]:${given}` : `${address}:${given}`,
-    close() {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
+export async function serveDescriptor(
+  fd: number,
+  bounds: ListenerBounds,
+  routes: Routes,
+): Promise<{ close(): void }> {
+  const listener = new HttpListener(bounds, new RouteHandler(routes), () => {});
+  await listen(listener.server, () => listener.server.listen({ fd }));
+  listener.tellErrors();
+  return listener;
 }
 
 function listen(server: Server, start: () => void): Promise<void> {
@@ -162,83 +216,145 @@ function removeFolder(folder: string): void {
   }
 }
 
-function handle(routes: Routes, request: IncomingMessage, response: ServerResponse): void {
-  const { pathname, searchParams } = new URL(request.url ?? "/", "http://sluice");
-  const route = `${request.method} ${pathname}`;
-  const stream = routes.streams?.[route];
-  const handler = routes.handlers[route];
-  if (stream !== undefined) {
-    try {
-      follow(stream, searchParams, response);
-    } catch (error) {
-      refuse(response, error);
+/** Finds the route of a request and puts what it answers on the wire. */
+class RouteHandler implements HttpHandler {
+  readonly #routes: Routes;
+  readonly #time = new ClientTime();
+  #longAnswers = 0;
+
+  constructor(routes: Routes) {
+    this.#routes = routes;
+  }
+
+  admit({ method, path }: RequestHead): number | Refused {
+    const { handlers, streams = {}, bodies = {} } = this.#routes;
+    const route = `${method} ${path}`;
+    if (Object.hasOwn(handlers, route) || Object.hasOwn(streams, route)) {
+      return Object.hasOwn(bodies, route) ? (bodies[route] ?? 0) : 0;
     }
-    return;
+    const others = [...Object.keys(handlers), ...Object.keys(streams)];
+    const isThere = others.some((each) => each.endsWith(` ${path}`));
+    return { status: isThere ? 405 : 404, message: `no ${route} here` };
   }
-  if (handler === undefined) {
-    answer(response, 404, { kind: "usage", message: `no ${route} here` });
-    return;
+
+  async answer(request: HttpRequest, reply: HttpReply): Promise<void> {
+    const route = `${request.method} ${request.path}`;
+    const stream = this.#routes.streams?.[route];
+    const handler = this.#routes.handlers[route];
+    try {
+      if (stream !== undefined) {
+        this.#takeLong(reply);
+        await this.#time.step(() => follow(stream, request.query, reply));
+      } else if (handler !== undefined) {
+        const asked = askedOf(request, this.#time);
+        const result = await this.#time.step(() => handler(asked));
+        if (result instanceof ListAnswer) {
+          this.#takeLong(reply);
+          await this.#sendList(result, reply);
+        } else await this.#time.step(() => sendWhole(reply, 200, result));
+      }
+    } catch (error) {
+      refuse(reply, error);
+    }
   }
-  readBody(request)
-    .then((body) => handler({ body, query: searchParams }))
-    .then(
-      (result) => answer(response, 200, result),
-      (error) => refuse(response, error),
-    );
+
+  #takeLong(reply: HttpReply): void {
+    if (reply.isClosed) return;
+    if (this.#longAnswers >= longAnswersMax) {
+      throw new RefusalError("environment", `${longAnswersMax} others read lists or flows already`);
+    }
+    this.#longAnswers++;
+    const before = reply.onClose;
+    reply.onClose = () => {
+      this.#longAnswers--;
+      before();
+    };
+  }
+
+  /** A piece is made when the one before has been taken, and not before others have had their turn. */
+  async #sendList(list: ListAnswer, reply: HttpReply): Promise<void> {
+    const { head, pieces, member, tail } = list;
+    const first = `${JSON.stringify({ ...head, [member]: [] }).slice(0, -2)}\n`;
+    let before = first;
+    for await (const piece of pieces) {
+      if (reply.isClosed) return;
+      const text = await this.#time.step(() => {
+        let made = "";
+        for (const item of piece()) {
+          made += before + JSON.stringify(item);
+          before = ",\n";
+        }
+        return made;
+      });
+      if (text === "") continue;
+      reply.begin("application/json", false);
+      reply.write(text);
+      while (reply.waitingBytes >= behindBytes && !reply.isClosed) {
+        await new Promise<void>((resolve) => {
+          reply.onDrain = resolve;
+        });
+      }
+    }
+    reply.begin("application/json", false);
+    const rest = JSON.stringify(tail()).slice(1);
+    reply.write(`${before === first ? first : "\n"}]${rest === "}" ? "" : ","}${rest}\n`);
+    reply.end();
+  }
 }
 
-function follow(stream: Stream, query: URLSearchParams, response: ServerResponse): void {
+function askedOf({ body, query }: HttpRequest, time: ClientTime): Asked {
+  return {
+    get body() {
+      if (body.length === 0) return undefined;
+      try {
+        return JSON.parse(body.toString("utf8"));
+      } catch {
+        throw new RefusalError("usage", "the request is no JSON");
+      }
+    },
+    bytes: body,
+    query,
+    time,
+  };
+}
+
+function follow(stream: Stream, query: URLSearchParams, reply: HttpReply): void {
   const reader: StreamReader = {
-    write: (line) => {
-      begin();
-      response.write(`${JSON.stringify(line)}\n`);
+    write(line) {
+      reply.begin("application/x-ndjson", true);
+      reply.write(`${JSON.stringify(line)}\n`);
     },
     get isBehind() {
-      return response.writableLength >= behindBytes;
+      return reply.waitingBytes >= behindBytes;
     },
     onCaughtUp: () => {},
-    end: () => {
-      begin();
-      response.end();
+    end() {
+      reply.begin("application/x-ndjson", true);
+      reply.end();
     },
   };
-  const begin = () => {
-    if (response.headersSent) return;
-    response.writeHead(200, { "content-type": "application/x-ndjson" });
-    response.flushHeaders();
-  };
   const stop = stream(reader, query);
-  begin();
-  response.on("drain", () => reader.onCaughtUp());
-  response.on("error", () => {});
-  response.once("close", stop);
-}
-
-function refuse(response: ServerResponse, error: unknown): void {
-  answer(response, error instanceof RefusalError ? 400 : 500, refusalOf(error));
-}
-
-function answer(response: ServerResponse, status: number, body: unknown): void {
-  const plain = body instanceof PlainAnswer ? body : undefined;
-  response.writeHead(plain?.status ?? status, {
-    "content-type": plain?.type ?? "application/json",
-    connection: "close",
-  });
-  response.end(plain?.text ?? JSON.stringify(body));
-}
-
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > bodyBytesMax) throw new RefusalError("usage", "the request is too long");
-    chunks.push(chunk);
+  if (reply.isClosed) {
+    stop();
+    return;
   }
-  if (length === 0) return undefined;
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString("utf8"));
-  } catch {
-    throw new RefusalError("usage", "the request is no JSON");
-  }
+  reply.begin("application/x-ndjson", true);
+  reply.onDrain = () => reader.onCaughtUp();
+  const before = reply.onClose;
+  reply.onClose = () => {
+    reply.onDrain = () => {};
+    before();
+    stop();
+  };
+}
+
+/** Says why not; an answer that has begun is cut, so that nobody takes it for whole. */
+function refuse(reply: HttpReply, error: unknown): void {
+  if (reply.hasBegun) reply.cut();
+  else sendWhole(reply, error instanceof RefusalError ? 400 : 500, refusalOf(error));
+}
+
+function sendWhole(reply: HttpReply, status: number, result: unknown): void {
+  if (result instanceof PlainAnswer) reply.send(result.status, result.type, result.text);
+  else reply.send(status, "application/json", JSON.stringify(result));
 }

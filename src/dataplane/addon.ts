@@ -111,6 +111,9 @@ export interface Addon {
 
   /** See privilege.ts. Bit n of `keep` is capability n. */
   dropCapabilities(keep: bigint): void;
+  confineListener(descriptorsMax: number, dataBytesMax: number): void;
+  /** See tcp-listener.ts. Answers with the descriptor and its port. */
+  listenTcp(address: string, port: number): [fd: number, port: number];
   readableWithoutCapabilities(paths: readonly string[]): boolean;
   /** An errno for each kernel feature of privilege.ts, in their order; 0 when it works. */
   tryKernelFeatures(): number[];
@@ -220,11 +223,17 @@ export interface NativeDataplane {
   /** Fills whole FlowEvent records; returns how many. */
   drainEvents(buffer: Uint8Array): number;
   onEvents(callback: (() => void) | undefined): void;
-  /** Each starts an errand, one at a time; `keys` are ConnectionRecord keys. */
-  listConnections(): void;
+  /**
+   * Each starts an errand, one at a time; `keys` are ConnectionRecord keys. `place` says where a list begins:
+   * a worker, and an entry of its table.
+   */
+  listConnections(place: Uint32Array): void;
   forgetConnections(keys: Uint8Array): void;
-  /** Undefined while the errand is under way; then ConnectionRecords, or how many were forgotten. */
-  takeErrand(): Uint8Array | number | undefined;
+  /**
+   * Undefined while the errand is under way; then how many were forgotten, or some ConnectionRecords, and
+   * `place` says where the next ones begin. None: there are no more.
+   */
+  takeErrand(place: Uint32Array): Uint8Array | number | undefined;
   /** What another process needs to go on with a link; its descriptors stay the link's. */
   estateOf(linkId: number): NativeEstate;
   /** Goes on with what another process had; takes the descriptors, also when it fails. */

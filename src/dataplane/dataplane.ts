@@ -7,7 +7,7 @@ import {
   SavedConnection,
 } from "../layout/layout.gen.js";
 import { addon, type NativeDataplane } from "./addon.js";
-import { type Connection, connectionKeyBytes, decodeConnections } from "./connections.js";
+import { connectionKeyBytes } from "./connections.js";
 import { DataplaneError, native } from "./errors.js";
 import type { DropReasonWord } from "./events.js";
 import {
@@ -488,15 +488,23 @@ export class Dataplane {
   }
 
   /**
-   * Lists the connections, while packets flow. Those that come or go meanwhile may be missed.
+   * Lists the connections in pieces of some hundreds, while packets flow. Those that come or go meanwhile
+   * may be missed.
    *
-   * Cost: the worker takes a short step between two batches, until it has been through its table.
+   * Shape: ConnectionRecords, for `decodeConnections`; whoever iterates may take its time.
+   * Cost:  the worker takes a short step between two batches, until it has been through its table.
    */
-  async connections(): Promise<Connection[]> {
-    const records = await this.#errand("list the connections", () =>
-      this.#native.listConnections(),
-    );
-    return decodeConnections(records as Uint8Array);
+  async *connections(): AsyncGenerator<Uint8Array> {
+    const place = new Uint32Array(2);
+    for (;;) {
+      const records = await this.#errand(
+        "list the connections",
+        () => this.#native.listConnections(place),
+        place,
+      );
+      if (typeof records === "number" || records.length === 0) return;
+      yield records;
+    }
   }
 
   /**
@@ -647,11 +655,15 @@ export class Dataplane {
     return native("take up connections", () => this.#native.loadConnections(records));
   }
 
-  #errand(doing: string, start: () => void): Promise<Uint8Array | number> {
+  #errand(
+    doing: string,
+    start: () => void,
+    place = new Uint32Array(2),
+  ): Promise<Uint8Array | number> {
     const errand = this.#lastErrand.then(async () => {
       native(doing, start);
       for (;;) {
-        const answer = native(doing, () => this.#native.takeErrand());
+        const answer = native(doing, () => this.#native.takeErrand(place));
         if (answer !== undefined) return answer;
         await new Promise((resolve) => setTimeout(resolve, 1));
       }

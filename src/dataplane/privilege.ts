@@ -38,6 +38,22 @@ export function dropCapabilities(keep: readonly Capability[]): void {
   native("drop capabilities", () => addon().dropCapabilities(bits));
 }
 
+/**
+ * Leaves this process what it takes to answer on sockets that it has, and nothing else: no capability, no
+ * file by its name, no program, no other socket, no other process, and bounded descriptors and memory. There
+ * is no way back.
+ *
+ * Errors: DataplaneError.
+ */
+export function confineListener(limits: {
+  readonly descriptorsMax: number;
+  readonly dataBytesMax: number;
+}): void {
+  native("confine the listener", () =>
+    addon().confineListener(limits.descriptorsMax, limits.dataBytesMax),
+  );
+}
+
 /** Reports whether files and folders can be opened for reading by this user without any capability. */
 export function readableWithoutCapabilities(paths: readonly string[]): boolean {
   return addon().readableWithoutCapabilities(paths);

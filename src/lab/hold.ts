@@ -1,5 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { type ControlSubject, controlRoutes, controlStatus } from "../control/control-routes.js";
+import {
+  type ControlSubject,
+  controlRoutes,
+  controlStatus,
+  manifestsBytesMax,
+} from "../control/control-routes.js";
 import type { Reload } from "../control/controller.js";
 import { ManifestWatch } from "../control/manifest-watch.js";
 import { refusalOf } from "../control/refusal.js";
@@ -33,6 +38,9 @@ export interface HoldOptions {
   /** SIGHUP or `lab apply` had this effect. */
   readonly reloaded: (reload: Reload) => void;
 }
+
+/** A list of probes that a request may bring. Units: bytes. */
+const probesBytesMax = 16 * 1024 * 1024;
 
 /**
  * Holds a lab in this process until SIGTERM or SIGINT, then lets go of all of it.
@@ -99,7 +107,7 @@ async function enforce(
     reload: () => reload(),
     isBehind: () => watch?.isBehind ?? false,
   };
-  const { handlers, streams } = controlRoutes(subject);
+  const { handlers, streams, bodies } = controlRoutes(subject);
   const server = await serveUnix(socket, 0o600, {
     handlers: {
       ...handlers,
@@ -108,6 +116,11 @@ async function enforce(
       "POST /probe": ({ body }) => lab.probe((body as ProbeQuery | undefined)?.probes),
     },
     streams,
+    bodies: {
+      ...bodies,
+      "POST /apply": manifestsBytesMax,
+      "POST /probe": probesBytesMax,
+    },
   });
   try {
     signals.onHangup = () => void reload();

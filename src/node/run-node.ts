@@ -116,7 +116,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     return done;
   };
   let follower: SourceFollower | undefined;
-  let control: { close(): void } | undefined;
+  let control: { close(): Promise<void> } | undefined;
   let isLeft = false;
   const openSocket = () =>
     openControl(
@@ -181,7 +181,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     service.stopping();
     follower?.close();
     source.close();
-    control?.close();
+    const closed = control?.close();
     flows.close();
     dataplane.stop();
     if (isLeft || succession.isHeir) {
@@ -191,6 +191,8 @@ export async function runNode(run: NodeRun): Promise<boolean> {
       attachments.close();
       dataplane.close();
     }
+    // Whoever takes this place wants the port.
+    await closed;
     succession.close();
     signals.release();
   }

@@ -6,11 +6,11 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ControlClient } from "../../src/control/client.js";
 import { RefusalError } from "../../src/control/refusal.js";
 import {
+  ListAnswer,
   PlainAnswer,
   type Routes,
   type Serving,
   type StreamReader,
-  serveTcp,
   serveUnix,
 } from "../../src/control/server.js";
 
@@ -18,6 +18,7 @@ const routes: Routes = {
   handlers: {
     "GET /echo": ({ query }) => ({ word: query.get("word") }),
     "POST /echo": ({ body }) => body,
+    "POST /none": ({ body }) => ({ body: body ?? null }),
     "GET /refuse": () => {
       throw new RefusalError("input", "no such thing", "another");
     },
@@ -26,6 +27,7 @@ const routes: Routes = {
     },
     "GET /text": () => new PlainAnswer(200, "plain\n"),
   },
+  bodies: { "POST /echo": 1_000 },
 };
 
 describe("control socket", () => {
@@ -134,11 +136,53 @@ describe("control socket", () => {
     await until(() => isGone);
   });
 
-  test("listens on TCP only where it is told to", async () => {
-    const serving = await serveTcp("127.0.0.1", 0, routes);
-    open.push(serving);
-    const response = await fetch(`http://${serving.at}/text`);
-    expect(await response.text()).toBe("plain\n");
-    await expect(serveTcp("192.0.2.1", 0, routes)).rejects.toMatchObject({ kind: "environment" });
+  test("reads a list piece by piece, and hears when it is not whole", async () => {
+    const made = (count: number, fails = false): ListAnswer =>
+      new ListAnswer(
+        { kind: "List" },
+        (function* () {
+          for (let at = 0; at < count; at += 2) {
+            yield () => [{ at, text: "a\nb" }, { at: at + 1 }];
+            yield () => [];
+          }
+          if (fails) throw new Error("in the middle");
+        })(),
+        { tail: () => ({ count }) },
+      );
+    const client = await serve({
+      handlers: {
+        "GET /none": () => made(0),
+        "GET /some": () => made(4),
+        "GET /cut": () => made(4, true),
+        "GET /old": () => ({ kind: "List", items: [1, 2] }),
+      },
+    });
+    const read = async (path: string) => {
+      let text = "";
+      const items: unknown[] = [];
+      const sink = {
+        onText: (piece: string) => {
+          text += piece;
+        },
+        onItem: (item: unknown) => items.push(item),
+      };
+      const document = await client.list("GET", path, sink);
+      expect(text).not.toContain("\n");
+      expect(JSON.parse(text)).toMatchObject({ kind: "List", items });
+      return { document, items };
+    };
+    expect(await read("/none")).toEqual({
+      document: { kind: "List", items: [], count: 0 },
+      items: [],
+    });
+    const some = await read("/some");
+    const text = "a\nb";
+    expect(some.items).toEqual([{ at: 0, text }, { at: 1 }, { at: 2, text }, { at: 3 }]);
+    expect(some.document).toMatchObject({ count: 4 });
+    // As a process of an earlier version answers.
+    expect((await read("/old")).items).toEqual([1, 2]);
+    await expect(client.list("GET", "/cut", {})).rejects.toMatchObject({ kind: "environment" });
+    // Whoever knows nothing of pieces reads one document.
+    expect(await client.ask("GET", "/some")).toMatchObject({ count: 4, items: some.items });
   });
 });

@@ -2,6 +2,7 @@
 //       down does not change its meaning unnoticed.
 // Method: records made by hand, loaded, listed, saved and loaded again; the record's own definition
 //         is pinned beside its version.
+
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { compile } from "../../src/compiler/compile.js";
@@ -13,6 +14,7 @@ import {
   SavedConnection,
 } from "../../src/layout/layout.gen.js";
 import { enums, structs } from "../../src/layout/schema.js";
+import { connectionsOf } from "./connections.js";
 
 function record(last: number, generation: number): Uint8Array {
   const bytes = new Uint8Array(SavedConnection.bytes);
@@ -48,14 +50,14 @@ test("saved connections: from one data plane to another, with their generations"
   before.continueFrom(7);
   const records = [1, 2, 3].map((last) => record(last, last === 3 ? 8 : 7));
   expect(before.loadConnections(Buffer.concat([...records, records[0]!]))).toBe(3);
-  expect((await before.connections()).map((each) => each.generation).sort()).toEqual([0, 7, 7]);
+  expect((await connectionsOf(before)).map((each) => each.generation).sort()).toEqual([0, 7, 7]);
   const saved = Buffer.concat([...before.saveConnections()].map((each) => Buffer.from(each)));
   expect(saved.length).toBe(3 * SavedConnection.bytes);
   before.close();
 
   const after = Dataplane.create();
   expect(after.loadConnections(new Uint8Array(saved))).toBe(3);
-  const found = await after.connections();
+  const found = await connectionsOf(after);
   expect(found.map((each) => each.generation)).toEqual([0, 0, 0]);
   expect(new Set(found.map((each) => each.state))).toEqual(new Set(["established"]));
   after.close();

@@ -1,0 +1,59 @@
+#include "native/host/tcp-listener.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sluice {
+namespace {
+
+// Connections that wait in the kernel for whoever accepts.
+constexpr int BACKLOG = 128;
+
+struct Place {
+  sockaddr_storage bytes = {};
+  socklen_t length = 0;
+};
+
+bool placeOf(const std::string& address, uint16_t port, Place* place) noexcept {
+  auto* four = reinterpret_cast<sockaddr_in*>(&place->bytes);
+  if (inet_pton(AF_INET, address.c_str(), &four->sin_addr) == 1) {
+    four->sin_family = AF_INET;
+    four->sin_port = htons(port);
+    place->length = sizeof *four;
+    return true;
+  }
+  auto* six = reinterpret_cast<sockaddr_in6*>(&place->bytes);
+  if (inet_pton(AF_INET6, address.c_str(), &six->sin6_addr) != 1) return false;
+  six->sin6_family = AF_INET6;
+  six->sin6_port = htons(port);
+  place->length = sizeof *six;
+  return true;
+}
+
+}  // namespace
+
+Status listenTcp(const std::string& address, uint16_t* port, Descriptor* listener) noexcept {
+  Place place;
+  if (!placeOf(address, *port, &place)) return {StatusCode::Argument};
+  auto* const bytes = reinterpret_cast<sockaddr*>(&place.bytes);
+  Descriptor made(socket(place.bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made.valid()) return Status::system("socket", errno);
+  const int yes = 1;
+  if (setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0) {
+    return Status::system("SO_REUSEADDR", errno);
+  }
+  if (bind(made.get(), bytes, place.length) != 0) return Status::system("bind", errno);
+  if (listen(made.get(), BACKLOG) != 0) return Status::system("listen", errno);
+  socklen_t length = sizeof place.bytes;
+  if (getsockname(made.get(), bytes, &length) != 0) return Status::system("getsockname", errno);
+  // The port stands at the same place in both.
+  *port = ntohs(reinterpret_cast<sockaddr_in*>(&place.bytes)->sin_port);
+  *listener = std::move(made);
+  return {};
+}
+
+}  // namespace sluice

@@ -1,0 +1,423 @@
+import { STATUS_CODES } from "node:http";
+import { createServer, isIPv4, type Server, type Socket } from "node:net";
+import { HeadReader, type HeadRefusal, type RequestHead } from "./request-head.js";
+import { ClientBuckets, TokenBucket } from "./token-bucket.js";
+
+/** What a listener lets its clients have. Units: as the names say. */
+export interface ListenerBounds {
+  readonly connectionsMax: number;
+  readonly connectionsPerClientMax: number;
+  readonly requestsPerSecond: number;
+  readonly requestsPerClientPerSecond: number;
+  /** From the connection's begin until the head has come, and from there until the body has. */
+  readonly headMs: number;
+  readonly bodyMs: number;
+  /** Of all bodies that are being read. */
+  readonly bodiesBytesMax: number;
+  /** How long an answer may wait for a client that takes none of it. */
+  readonly stallMs: number;
+  /** For how long, and how much, what still comes behind an answer is thrown away. */
+  readonly lingerMs: number;
+  readonly lingerBytesMax: number;
+}
+
+export interface HttpRequest extends RequestHead {
+  /** Empty where the route takes none. */
+  readonly body: Buffer;
+}
+
+/** A request that is not answered, and why. */
+export interface Refused {
+  readonly status: number;
+  readonly message: string;
+}
+
+/** Who answers requests. Errors: what it throws closes the connection, and is told. */
+export interface HttpHandler {
+  /** Bytes that a request's body may have; or why there is no answer, which is sent instead. */
+  admit(head: RequestHead): number | Refused;
+  answer(request: HttpRequest, reply: HttpReply): void | Promise<void>;
+}
+
+/** The answer to one request. */
+export interface HttpReply {
+  /** Whether nobody is there any more to take an answer, or all of it has been given. */
+  readonly isClosed: boolean;
+  /** Whether a part of the answer has gone out. */
+  readonly hasBegun: boolean;
+  /** Bytes that wait for the client. */
+  readonly waitingBytes: number;
+  /** Sends a whole answer. */
+  send(status: number, type: string, text: string): void;
+  /** Begins an answer whose length is not known. `isFollowed`: the client may take its time. */
+  begin(type: string, isFollowed: boolean): void;
+  write(text: string): void;
+  end(): void;
+  /** Breaks the connection, so that the client knows that the answer is not whole. */
+  cut(): void;
+  /** Called when all that waited was taken, and once when the connection is closed. */
+  onDrain: () => void;
+  onClose: () => void;
+}
+
+/** How often deadlines are looked at. */
+const sweepMs = 250;
+/** Clients whose rate is remembered. */
+const clientsMax = 1_024;
+
+/**
+ * Answers one HTTP/1.1 request on each connection, and keeps every client within bounds.
+ *
+ * It is written for a process that must not be stalled or ended by whoever connects: each event costs at
+ * most one look at 64 KiB, what a client makes wait waits in the client or in the kernel, and where there
+ * is no room the connection that has shown least gives way. Only a request's first answer is given; what
+ * follows it on the connection is thrown away.
+ *
+ * Owner: `server` is closed by `close`, with every connection.
+ */
+export class HttpListener {
+  readonly server: Server;
+  readonly bounds: ListenerBounds;
+  readonly handler: HttpHandler;
+  readonly #tell: (line: string) => void;
+  readonly #connections = new Set<Connection>();
+  readonly #bucket: TokenBucket;
+  readonly #buckets: ClientBuckets;
+  readonly #sweeper: NodeJS.Timeout;
+  readonly #complaints = new TokenBucket(1 / 60, 5);
+  #bodiesBytes = 0;
+
+  constructor(bounds: ListenerBounds, handler: HttpHandler, tell: (line: string) => void) {
+    this.bounds = bounds;
+    this.handler = handler;
+    this.#tell = tell;
+    const { requestsPerSecond, requestsPerClientPerSecond } = bounds;
+    this.#bucket = new TokenBucket(requestsPerSecond, 2 * requestsPerSecond);
+    this.#buckets = new ClientBuckets(
+      clientsMax,
+      () => new TokenBucket(requestsPerClientPerSecond, 2 * requestsPerClientPerSecond),
+    );
+    // A client that has said all closes its half; the answer still comes.
+    this.server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      this.#accept(socket);
+    });
+    this.#sweeper = setInterval(() => {
+      const nowMs = performance.now();
+      for (const connection of this.#connections) connection.sweep(nowMs);
+    }, sweepMs);
+    this.#sweeper.unref();
+  }
+
+  /** Tells of accepting that fails, once it listens: the next connection is tried all the same. */
+  tellErrors(): void {
+    this.server.on("error", (error) => this.failed(error));
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper);
+    this.server.close();
+    for (const connection of this.#connections) connection.close();
+  }
+
+  /** Tells what should not have happened, a few times a minute at most. */
+  failed(error: unknown): void {
+    if (!this.#complaints.take()) return;
+    const what = error instanceof Error ? error.message : String(error);
+    this.#tell(`a listener goes on after: ${what}`);
+  }
+
+  left(connection: Connection): void {
+    this.#connections.delete(connection);
+  }
+
+  /** Whether another request may be answered; otherwise the status that says why not. */
+  admitRate(client: string): 429 | 503 | undefined {
+    if (!this.#buckets.take(client)) return 429;
+    return this.#bucket.take() ? undefined : 503;
+  }
+
+  /** Takes room for a body; false when there is none. */
+  reserve(bytes: number): boolean {
+    if (this.#bodiesBytes + bytes > this.bounds.bodiesBytesMax) return false;
+    this.#bodiesBytes += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#bodiesBytes -= bytes;
+  }
+
+  #accept(socket: Socket): void {
+    const client = clientOf(socket.remoteAddress);
+    if (!this.#makeRoom(client)) {
+      socket.on("error", () => {});
+      socket.destroy();
+      return;
+    }
+    this.#connections.add(new Connection(this, socket, client));
+  }
+
+  #makeRoom(client: string): boolean {
+    const { connectionsMax, connectionsPerClientMax } = this.bounds;
+    const counts = new Map<string, number>();
+    for (const each of this.#connections) {
+      counts.set(each.client, (counts.get(each.client) ?? 0) + 1);
+    }
+    const own = (counts.get(client) ?? 0) >= connectionsPerClientMax;
+    if (!own && this.#connections.size < connectionsMax) return true;
+    // Of whoever has most, the oldest that has not asked anything yet.
+    let victim: Connection | undefined;
+    for (const each of this.#connections) {
+      if (!each.mayGiveWay || (own && each.client !== client)) continue;
+      const most = victim === undefined ? 0 : (counts.get(victim.client) ?? 0);
+      if ((counts.get(each.client) ?? 0) > most) victim = each;
+    }
+    victim?.close();
+    return victim !== undefined;
+  }
+}
+
+/** Where a request comes from: all of a /64 is one, since one host has as many addresses there as it likes. */
+function clientOf(address: string | undefined): string {
+  if (address === undefined) return "";
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
+  if (isIPv4(mapped)) return mapped;
+  const [head = "", tail] = mapped.split("::");
+  const groups = head.split(":");
+  if (tail !== undefined) {
+    const behind = tail === "" ? [] : tail.split(":");
+    while (groups.length + behind.length < 8) groups.push("0");
+  }
+  return groups.slice(0, 4).join(":");
+}
+
+type Phase = "head" | "body" | "answer" | "linger";
+
+class Connection implements HttpReply {
+  readonly client: string;
+  onDrain: () => void = () => {};
+  onClose: () => void = () => {};
+  readonly #listener: HttpListener;
+  readonly #socket: Socket;
+  readonly #reader = new HeadReader();
+  #phase: Phase = "head";
+  #deadlineMs: number;
+  #head: RequestHead | undefined;
+  /** As long as the body will be, so that small pieces do not cost more than large ones. */
+  #body: Buffer = Buffer.alloc(0);
+  #bodyBytes = 0;
+  #reserved = 0;
+  #lingered = 0;
+  #hasBegun = false;
+  #hasEnded = false;
+  #isChunked = false;
+  #isFollowed = false;
+  /** What waited when a deadline was last looked at: an answer that moves has time. */
+  #waitedBytes = 0;
+
+  constructor(listener: HttpListener, socket: Socket, client: string) {
+    this.#listener = listener;
+    this.#socket = socket;
+    this.client = client;
+    this.#deadlineMs = performance.now() + listener.bounds.headMs;
+    socket.on("data", (piece: Buffer) => this.#contained(() => this.#take(piece)));
+    socket.on("end", () => this.#contained(() => this.#ended()));
+    socket.on("drain", () => this.#contained(() => this.onDrain()));
+    socket.on("error", () => socket.destroy());
+    socket.once("close", () => this.#contained(() => this.#closed()));
+  }
+
+  /** Whether it may be closed for another's sake. */
+  get mayGiveWay(): boolean {
+    return this.#phase === "head" || this.#phase === "linger";
+  }
+
+  get isClosed(): boolean {
+    return this.#hasEnded || this.#socket.destroyed;
+  }
+
+  get hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
+  get waitingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+    this.#listener.left(this);
+  }
+
+  sweep(nowMs: number): void {
+    if (this.#phase === "answer") {
+      const waiting = this.#socket.writableLength;
+      if (waiting === 0 || waiting !== this.#waitedBytes || this.#isFollowed) {
+        this.#waitedBytes = waiting;
+        this.#deadlineMs = nowMs + this.#listener.bounds.stallMs;
+        return;
+      }
+    }
+    if (nowMs < this.#deadlineMs) return;
+    if (this.#phase === "body") this.#refuse(408, "the request did not come in time");
+    else this.close();
+  }
+
+  send(status: number, type: string, text: string): void {
+    if (this.#hasBegun || this.isClosed) return;
+    this.#hasBegun = true;
+    const body = this.#head?.method === "HEAD" ? "" : text;
+    const length = Buffer.byteLength(text);
+    this.#finish(`${headOf(status, type, `Content-Length: ${length}\r\n`)}${body}`);
+  }
+
+  begin(type: string, isFollowed: boolean): void {
+    if (this.#hasBegun || this.isClosed) return;
+    this.#hasBegun = true;
+    this.#isFollowed = isFollowed;
+    this.#isChunked = this.#head?.minorVersion === 1;
+    const framing = this.#isChunked ? "Transfer-Encoding: chunked\r\n" : "";
+    this.#socket.write(headOf(200, type, framing));
+  }
+
+  write(text: string): void {
+    if (this.isClosed || text === "") return;
+    const bytes = Buffer.from(text);
+    if (!this.#isChunked) this.#socket.write(bytes);
+    else {
+      this.#socket.cork();
+      this.#socket.write(`${bytes.length.toString(16)}\r\n`);
+      this.#socket.write(bytes);
+      this.#socket.write("\r\n");
+      this.#socket.uncork();
+    }
+  }
+
+  end(): void {
+    if (this.isClosed) return;
+    this.#finish(this.#isChunked ? "0\r\n\r\n" : "");
+  }
+
+  cut(): void {
+    this.close();
+  }
+
+  #take(piece: Buffer): void {
+    switch (this.#phase) {
+      case "head": {
+        const head = this.#reader.push(piece);
+        if (head !== undefined) this.#heard(head);
+        return;
+      }
+      case "body":
+        this.#takeBody(piece);
+        return;
+      default:
+        this.#lingered += piece.length;
+        if (this.#lingered > this.#listener.bounds.lingerBytesMax) this.close();
+    }
+  }
+
+  #heard(head: RequestHead | HeadRefusal): void {
+    const admitted = "status" in head ? head : this.#admit(head);
+    if (typeof admitted !== "number") {
+      this.#refuse(admitted.status, admitted.message);
+      return;
+    }
+    this.#reserved = admitted;
+    this.#body = Buffer.allocUnsafe(admitted);
+    this.#phase = "body";
+    this.#deadlineMs = performance.now() + this.#listener.bounds.bodyMs;
+    const { rest } = this.#reader;
+    if (this.#head?.expectsContinue && rest.length === 0 && admitted > 0) {
+      this.#socket.write("HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    this.#takeBody(rest);
+  }
+
+  /** The bytes of the body that is to be read, for which there is room now; or why it is not. */
+  #admit(head: RequestHead): number | Refused {
+    this.#head = head;
+    const full = this.#listener.admitRate(this.client);
+    if (full !== undefined) return { status: full, message: "too many requests" };
+    const bytesMax = this.#listener.handler.admit(head);
+    if (typeof bytesMax !== "number") return bytesMax;
+    const { bodyBytes } = head;
+    if (bytesMax === 0 && bodyBytes !== 0) return { status: 413, message: "no body is taken here" };
+    if (bodyBytes === undefined) return { status: 411, message: "got no Content-Length" };
+    if (bodyBytes > bytesMax) {
+      return { status: 413, message: `want a body of at most ${bytesMax} bytes` };
+    }
+    if (this.#listener.reserve(bodyBytes)) return bodyBytes;
+    return { status: 503, message: "too many bodies at once" };
+  }
+
+  #takeBody(piece: Buffer): void {
+    const taken = piece.copy(this.#body, this.#bodyBytes);
+    this.#bodyBytes += taken;
+    if (this.#bodyBytes < this.#reserved) return;
+    this.#lingered += piece.length - taken;
+    const body = this.#body;
+    this.#body = Buffer.alloc(0);
+    this.#phase = "answer";
+    this.#deadlineMs = performance.now() + this.#listener.bounds.stallMs;
+    const head = this.#head!;
+    this.#contained(() => this.#listener.handler.answer({ ...head, body }, this));
+  }
+
+  /** The client has said all. */
+  #ended(): void {
+    // Whoever follows, and says nothing more, has left: the other half alone would show it too late.
+    const hasLeft = this.#phase === "answer" ? this.#isFollowed : this.#phase !== "linger";
+    if (hasLeft) this.close();
+  }
+
+  #closed(): void {
+    this.#listener.left(this);
+    this.#listener.release(this.#reserved);
+    this.#reserved = 0;
+    this.#body = Buffer.alloc(0);
+    this.onDrain();
+    this.onClose();
+  }
+
+  #refuse(status: number, message: string): void {
+    this.#phase = "answer";
+    const text = JSON.stringify({ kind: "usage", message });
+    this.send(status, "application/json", text);
+  }
+
+  #finish(last: string): void {
+    this.#hasEnded = true;
+    this.#socket.end(last, () => {
+      this.#phase = "linger";
+      this.#deadlineMs = performance.now() + this.#listener.bounds.lingerMs;
+    });
+  }
+
+  /** Keeps what goes wrong with one connection from all others. */
+  #contained(step: () => void | Promise<void>): void {
+    const failed = (error: unknown) => {
+      this.#listener.failed(error);
+      this.close();
+    };
+    try {
+      const done = step();
+      if (done instanceof Promise) done.catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+}
+
+function headOf(status: number, type: string, framing: string): string {
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
+    `Date: ${new Date().toUTCString()}`,
+    `Content-Type: ${type}`,
+    "Connection: close",
+    ...(status === 429 || status === 503 ? ["Retry-After: 1"] : []),
+    framing,
+    "",
+  ].join("\r\n");
+}

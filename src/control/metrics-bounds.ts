@@ -1,0 +1,16 @@
+import type { ListenerBounds } from "./http-listener.js";
+
+/** Of a listener that strangers may reach. */
+export const metricsBounds: ListenerBounds = {
+  connectionsMax: 256,
+  connectionsPerClientMax: 16,
+  requestsPerSecond: 1_000,
+  requestsPerClientPerSecond: 50,
+  headMs: 5_000,
+  bodyMs: 5_000,
+  bodiesBytesMax: 0,
+  stallMs: 10_000,
+  lingerMs: 5_000,
+  // Thrown away as it comes: a client that sends before it reads learns that way why it is refused.
+  lingerBytesMax: 1024 * 1024 * 1024,
+};

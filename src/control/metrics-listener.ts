@@ -1,0 +1,93 @@
+import { writeFileSync } from "node:fs";
+import { Socket } from "node:net";
+import { setPriority } from "node:os";
+import { confineListener } from "../dataplane/privilege.js";
+import { metricsBounds } from "./metrics-bounds.js";
+import { readAnswer } from "./metrics-channel.js";
+import { type Handler, PlainAnswer, serveDescriptor } from "./server.js";
+
+/**
+ * The process that answers on the metrics port, without any privilege: metrics-process.ts starts it.
+ *
+ * It knows nothing by itself. What a client asks it asks the process that enforces, once for all clients who
+ * ask the same meanwhile.
+ */
+
+const listenerFd = 3;
+const channelFd = 4;
+/** How long the process that enforces may take before a client is told that it does not answer. */
+const answerMs = 5_000;
+/** Memory of its own: the engine reserves a part of it that it does not use. */
+const dataBytesMax = 512 * 1024 * 1024;
+
+interface Waiting {
+  /** Asked when the question was sent: what the answer tells is younger than these. */
+  asked: ((answer: PlainAnswer) => void)[];
+  next: ((answer: PlainAnswer) => void)[];
+}
+
+/** Asks the process that enforces. */
+class Bridge {
+  readonly #channel: Socket;
+  readonly #waiting = new Map<string, Waiting>();
+  #rest = "";
+
+  constructor(channel: Socket) {
+    this.#channel = channel;
+    channel.setEncoding("utf8").on("data", (text: string) => {
+      const lines = (this.#rest + text).split("\n");
+      this.#rest = lines.pop() ?? "";
+      for (const line of lines) this.#answered(line);
+    });
+  }
+
+  ask(route: string): Promise<PlainAnswer> {
+    const waiting = this.#waiting.get(route) ?? { asked: [], next: [] };
+    this.#waiting.set(route, waiting);
+    return new Promise((resolve) => {
+      const late = setTimeout(
+        () => resolve(new PlainAnswer(503, "the process that enforces does not answer\n")),
+        answerMs,
+      );
+      waiting.next.push((answer) => {
+        clearTimeout(late);
+        resolve(answer);
+      });
+      this.#send(route, waiting);
+    });
+  }
+
+  #send(route: string, waiting: Waiting): void {
+    if (waiting.asked.length > 0 || waiting.next.length === 0) return;
+    waiting.asked = waiting.next;
+    waiting.next = [];
+    this.#channel.write(`${route}\n`);
+  }
+
+  #answered(line: string): void {
+    const { route, status, text, type } = readAnswer(line);
+    const waiting = this.#waiting.get(route);
+    if (waiting === undefined) return;
+    const answer = new PlainAnswer(status, text, type);
+    for (const give of waiting.asked.splice(0)) give(answer);
+    this.#send(route, waiting);
+  }
+}
+
+// Who is told to end is the process that enforces; this one ends with it.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+const channel = new Socket({ fd: channelFd, readable: true, writable: true });
+for (const event of ["end", "error", "close"]) channel.on(event, () => process.exit(0));
+
+// It gives way to everything else, and goes first where memory runs out.
+setPriority(15);
+try {
+  writeFileSync("/proc/self/oom_score_adj", "900");
+} catch {
+  // Where that is not to be written, the kernel chooses by size.
+}
+const bridge = new Bridge(channel);
+const handlers: Record<string, Handler> = {};
+for (const route of process.argv.slice(2)) handlers[route] = () => bridge.ask(route);
+confineListener({ descriptorsMax: metricsBounds.connectionsMax + 64, dataBytesMax });
+await serveDescriptor(listenerFd, metricsBounds, { handlers });
