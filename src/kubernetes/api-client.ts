@@ -28,6 +28,8 @@ export class ApiError extends Error {
  */
 const VALUE_BOUNDS = { bytesMax: 16 * 1024 * 1024, partsMax: 250_000 } as const;
 const ERROR_BYTES_MAX = 64 * 1024;
+/** Answers of 1xx before the one that counts. */
+const INFORMATION_MAX = 20;
 
 export interface ApiClientOptions {
   readonly access: ClusterAccess;
@@ -54,16 +56,17 @@ export class ApiClient {
   }
 
   /** Gets a JSON document of moderate size. */
-  async get(path: string, query: URLSearchParams, signal: AbortSignal): Promise<unknown> {
-    const answer = await this.#open(path, query, signal);
-    let document: unknown;
-    let count = 0;
-    await this.#read(answer, new JsonCutter("documents", VALUE_BOUNDS), signal, (value) => {
-      document = value;
-      count++;
+  get(path: string, query: URLSearchParams, signal: AbortSignal): Promise<unknown> {
+    const { listMs } = this.#options.timing;
+    const late = () => new Error(`no whole answer within ${listMs / 1_000} s`);
+    return within(listMs, signal, late, async (inner) => {
+      const answer = await this.#open(path, query, inner);
+      const documents: unknown[] = [];
+      const cutter = new JsonCutter("documents", VALUE_BOUNDS);
+      await this.#read(answer, cutter, inner, (value) => documents.push(value));
+      if (documents.length === 1) return documents[0];
+      throw new Error(`got ${documents.length} JSON documents, want one`);
     });
-    if (count !== 1) throw new Error(`got ${count} JSON documents, want one`);
-    return document;
   }
 
   /** Gets one page of a list: hands on each item, and returns all but the items. */
@@ -90,20 +93,18 @@ export class ApiClient {
     { opened, event, quietMs }: WatchCallbacks,
   ): Promise<void> {
     const answer = await this.#open(path, query, signal);
-    opened();
     const late = () => new Error(`no event and no bookmark came for ${quietMs / 1_000} s`);
-    await within(quietMs, signal, late, (inner, moved) =>
-      this.#pieces(
-        answer,
-        new JsonCutter("documents", VALUE_BOUNDS),
-        inner,
-        () => {},
-        (value) => {
+    const cutter = new JsonCutter("documents", VALUE_BOUNDS);
+    const work: BodyWork = (inner, moved) =>
+      this.#pieces(answer, cutter, inner, {
+        piece: () => {},
+        value: (value) => {
           event(value);
           moved();
         },
-      ),
-    );
+      });
+    opened();
+    await closing(answer, within(quietMs, signal, late, work));
   }
 
   /** Reads a body, of which the next piece has to come within a time. */
@@ -111,22 +112,21 @@ export class ApiClient {
     answer: IncomingMessage,
     cutter: JsonCutter,
     signal: AbortSignal,
-    take: (value: unknown) => void,
+    value: (value: unknown) => void,
   ): Promise<void> {
     const { idleMs } = this.#options.timing;
     const late = () => new Error(`nothing came for ${idleMs / 1_000} s`);
-    return within(idleMs, signal, late, (inner, moved) =>
-      this.#pieces(answer, cutter, inner, moved, take),
-    );
+    const work: BodyWork = (inner, moved) =>
+      this.#pieces(answer, cutter, inner, { piece: moved, value });
+    return closing(answer, within(idleMs, signal, late, work));
   }
 
-  /** Cuts a body into values until its end; `came` is called for each piece. */
+  /** Cuts a body into values until its end; `piece` is called for each piece of it. */
   async #pieces(
     answer: IncomingMessage,
     cutter: JsonCutter,
     signal: AbortSignal,
-    came: () => void,
-    take: (value: unknown) => void,
+    came: { readonly piece: () => void; readonly value: (value: unknown) => void },
   ): Promise<void> {
     const { pace, budget } = this.#options;
     const stop = () => void answer.destroy();
@@ -135,15 +135,15 @@ export class ApiClient {
       signal.addEventListener("abort", stop);
       if (signal.aborted) return;
       for await (const piece of answer as AsyncIterable<Buffer>) {
-        came();
+        came.piece();
         for (const value of cutter.push(piece)) {
           if (pace.isOver) await pace.turn();
           if (signal.aborted) return;
-          take(JSON.parse(value.toString("utf8")));
+          came.value(JSON.parse(value.toString("utf8")));
         }
         budget.take(cutter.heldBytes - held);
         held = cutter.heldBytes;
-        came();
+        came.piece();
       }
       if (!answer.complete) throw new Error("the connection was cut");
       cutter.end();
@@ -152,7 +152,6 @@ export class ApiClient {
     } finally {
       budget.take(-held);
       signal.removeEventListener("abort", stop);
-      if (!answer.complete) answer.destroy();
     }
   }
 
@@ -211,6 +210,10 @@ export class ApiClient {
         response.socket?.setKeepAlive(true, 30_000);
         resolve(response);
       });
+      let informed = 0;
+      request.on("information", () => {
+        if (++informed > INFORMATION_MAX) request.destroy(new Error("got 1xx again and again"));
+      });
       request.once("upgrade", ({ statusCode = 0 }, socket) => {
         socket.destroy();
         reject(new ApiError(statusCode, `${statusCode}: got another protocol, want HTTP`));
@@ -222,11 +225,22 @@ export class ApiClient {
   }
 }
 
+type BodyWork = (signal: AbortSignal, moved: () => void) => Promise<void>;
+
 export interface WatchCallbacks {
   readonly opened: () => void;
   readonly event: (value: unknown) => void;
   /** How long no event may come. Units: milliseconds. */
   readonly quietMs: number;
+}
+
+/** Waits for what reads an answer; however that ends, no answer that is not whole stays open. */
+async function closing<Result>(answer: IncomingMessage, reading: Promise<Result>): Promise<Result> {
+  try {
+    return await reading;
+  } finally {
+    if (!answer.complete) answer.destroy();
+  }
 }
 
 /** Says why a body is not read; undefined when it is. */
@@ -250,7 +264,8 @@ async function errorOf(
   let said = "";
   try {
     const late = () => new Error("late");
-    said = await within(withinMs, signal, late, (inner) => shortBody(answer, inner));
+    const body = within(withinMs, signal, late, (inner) => shortBody(answer, inner));
+    said = await closing(answer, body);
     const { message } = JSON.parse(said) as { readonly message?: unknown };
     if (typeof message === "string") said = message;
   } catch {

@@ -184,7 +184,8 @@ export class ResourceStore implements ReflectorSink {
     if (known?.isReadable === false) this.#unreadable--;
     if (!entry.isReadable) this.#unreadable++;
     // Diagnostics have been told, or are no news.
-    this.#entries.set(key, { ...entry, diagnostics: [] });
+    const isSilent = entry.diagnostics.length === 0;
+    this.#entries.set(key, isSilent ? entry : { ...entry, diagnostics: [] });
     const { object } = entry;
     if (object === undefined) {
       if (known?.object !== undefined) this.#noteRemoval(known);

@@ -1,6 +1,6 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { createServer, type Server } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import { createServer as createPlain, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer } from "node:https";
+import type { AddressInfo, Server, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { ApiObject } from "./api-objects.js";
 import { makeCertificates } from "./certificates.js";
@@ -84,16 +84,23 @@ export class ApiServer {
   #version = 1000;
   /** Versions before this one are forgotten. */
   #oldest = 0;
-  readonly #path: string | undefined;
+  #path: string | undefined;
   #port = 0;
 
-  /** `relayed`: listens on a socket file, and somebody else brings connections to that port there. */
-  constructor(relayed?: { readonly path: string; readonly port: number }) {
-    this.#path = relayed?.path;
-    this.#port = relayed?.port ?? 0;
+  /**
+   * `relayed`: listens on a socket file, and somebody else brings connections to that port there. `plain`:
+   * speaks HTTP, to somebody who stands before it.
+   */
+  constructor(relayed?: { readonly path: string; readonly port: number } | "plain") {
+    if (typeof relayed === "object") {
+      this.#path = relayed.path;
+      this.#port = relayed.port;
+    }
     const { ca, server } = makeCertificates();
     this.ca = ca;
-    this.#server = createServer(server, (request, answer) => this.#answer(request, answer));
+    const listener = (request: IncomingMessage, answer: ServerResponse) =>
+      this.#answer(request, answer);
+    this.#server = relayed === "plain" ? createPlain(listener) : createServer(server, listener);
     // Those that are still shaking hands count, too: a server that goes away does not wait for them.
     this.#server.on("connection", (socket) => {
       this.#raw.add(socket);
@@ -128,6 +135,15 @@ export class ApiServer {
 
   get url(): string {
     return `https://127.0.0.1:${this.#port}`;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Every object that it has. */
+  get objects(): ApiObject[] {
+    return [...this.#objects.values()].flatMap((objects) => [...objects.values()]);
   }
 
   get connections(): number {

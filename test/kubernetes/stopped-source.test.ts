@@ -425,11 +425,11 @@ describe.skipIf(kubernetesObstacle !== undefined)(
     });
 
     // Goal: a list of any length leaves the event loop to others.
-    // Method: a list of one page, 20,000 pods and some 50 MB; a timer that is due every 5 ms sees each stall.
-    test("a list of 20,000 pods in one page does not hold up anything else", {
+    // Method: a list of one page, 8,000 pods and some 20 MB; a timer that is due every 5 ms sees each stall.
+    test("a list of 8,000 pods in one page does not hold up anything else", {
       timeout: 120_000,
     }, async () => {
-      const items = Array.from({ length: 20_000 }, (_, each) => {
+      const items = Array.from({ length: 8_000 }, (_, each) => {
         const {
           kind: _kind,
           apiVersion: _version,
@@ -460,18 +460,20 @@ describe.skipIf(kubernetesObstacle !== undefined)(
         timing: { listMs: 60_000, idleMs: 20_000, relistMs: 90_000, steadyMs: 5_000 },
       });
       const taken = source.take();
+      const start = performance.now();
       let longestMs = 0;
-      let last = performance.now();
+      let last = start;
       const timer = setInterval(() => {
         longestMs = Math.max(longestMs, performance.now() - last);
         last = performance.now();
       }, 5);
       const { changes } = await taken;
       clearInterval(timer);
-      expect(changes.length).toBe(20_001);
-      console.log(`longest stall ${longestMs.toFixed(0)} ms`);
-      // One parse of it all takes a second or more; this bound is wide, since others may keep the machine busy.
-      expect(longestMs).toBeLessThan(500);
+      expect(changes.length).toBe(8_001);
+      const tookMs = performance.now() - start;
+      console.log(`longest stall ${longestMs.toFixed(0)} ms of ${tookMs.toFixed(0)} ms`);
+      // In one go, reading it would be most of that time, however busy the machine is.
+      expect(longestMs).toBeLessThan(tookMs / 3);
     });
   },
 );
