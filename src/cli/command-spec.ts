@@ -24,6 +24,8 @@ export interface ArgumentSpec {
   readonly description: string;
   readonly several?: boolean;
   readonly values?: readonly string[];
+  /** Other words for some of `values`, each with the one that it means. */
+  readonly aliases?: Readonly<Record<string, string>>;
   readonly completes?: Completes;
 }
 

@@ -373,7 +373,11 @@ export const root: CommandSpec = {
         filename,
         { flags: "--from <ref>", description: "namespace/pod or an address", required: true },
         { flags: "--to <ref>", description: "namespace/pod or an address", required: true },
-        { flags: "--port <port/protocol>", description: "such as 5432/tcp, 53/udp or icmp" },
+        {
+          flags: "--port <port/protocol>",
+          description:
+            "such as 5432/tcp, 53/udp, icmp, or the name of a port of the receiving pod; left out: say what passes",
+        },
         { flags: "--exit-code", description: "exit 1 when the connection is denied" },
         output("text", "tree", "json"),
       ],

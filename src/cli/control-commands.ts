@@ -65,6 +65,18 @@ export const controlCommands: readonly CommandSpec[] = [
         name: "what",
         description: "what to list",
         values: ["endpoints", "policies", "connections", "interfaces", "tables"],
+        aliases: {
+          ...{
+            endpoint: "endpoints",
+            ep: "endpoints",
+            pod: "endpoints",
+            pods: "endpoints",
+            po: "endpoints",
+          },
+          ...{ policy: "policies", networkpolicy: "policies", networkpolicies: "policies" },
+          ...{ netpol: "policies", connection: "connections", conn: "connections" },
+          ...{ interface: "interfaces", table: "tables" },
+        },
       },
     ],
     options: [...where, ...choosing, output("table", "json")],

@@ -1,38 +1,43 @@
 import { type Explanation, explain, type Question, questionText } from "../analysis/explain.js";
 import { explanationText, explanationTree } from "../analysis/explain-text.js";
+import { type Passing, passingBetween } from "../analysis/passing.js";
 import { hasPorts, parseProtocol } from "../analysis/protocols.js";
 import { PodIndex } from "../analysis/references.js";
+import { portsJson, portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
+import type { Pod } from "../manifest/objects.js";
+import { isAllPorts, isNoPorts } from "../net/port-set.js";
+import { protocolNumbers } from "../net/protocol.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ExplainOptions } from "./options.js";
 import { sanitize, styles, writeJson } from "./output.js";
 
-/** Says whether a connection is allowed, and which rule allows it or what each rule wanted. */
+/**
+ * Says whether a connection is allowed, and which rule allows it or what each rule wanted. Without a port,
+ * says what passes between the two ends.
+ */
 export async function runExplain(options: ExplainOptions, io: Io): Promise<number> {
-  const service = readService(options.port);
+  const asked = options.port === undefined ? undefined : readService(options.port);
   const compiled = await compileManifests(options, io);
   if (compiled === undefined) return exitCodes.input;
 
-  const { objects } = compiled;
+  const { objects, blob } = compiled;
   const index = new PodIndex(objects);
   const endOf = (flag: string, reference: string) => {
     const end = index.endOf(reference);
     if (typeof end === "string") throw new CommandError(exitCodes.input, `${flag}: ${end}`);
     return end;
   };
-  const question: Question = {
-    from: endOf("--from", options.from),
-    to: endOf("--to", options.to),
-    ...service,
-  };
-  const explanation = explain({ objects, compiled, table: Table.open(compiled.blob) }, question);
-  if (explanation === undefined) {
-    throw new CommandError(
-      exitCodes.input,
-      `${questionText(question)}: got ends of different address families, want both IPv4 or both IPv6`,
-    );
+  const [from, to] = [endOf("--from", options.from), endOf("--to", options.to)];
+  const table = Table.open(blob);
+  if (asked === undefined) {
+    return showPassing(passingBetween(blob, table, from, to), { from, to }, options, io);
   }
+  const service = typeof asked === "string" ? namedService(asked, index.find(options.to)) : asked;
+  const question: Question = { from, to, ...service };
+  const explanation = explain({ objects, compiled, table }, question);
+  if (explanation === undefined) throw differentFamilies(questionText(question));
   if (options.output === "json") {
     writeJson(io.stdout, explanation);
   } else {
@@ -45,6 +50,45 @@ export async function runExplain(options: ExplainOptions, io: Io): Promise<numbe
   return denied && options.exitCode ? exitCodes.negative : exitCodes.ok;
 }
 
+function differentFamilies(question: string): CommandError {
+  return new CommandError(
+    exitCodes.input,
+    `${question}: got ends of different address families, want both IPv4 or both IPv6`,
+  );
+}
+
+/** Shows what passes between two ends, for each pair of their addresses. */
+function showPassing(
+  passing: readonly Passing[],
+  { from, to }: Pick<Question, "from" | "to">,
+  { output, exitCode }: ExplainOptions,
+  io: Io,
+): number {
+  if (passing.length === 0) throw differentFamilies(`${from.label} -> ${to.label}`);
+  if (output === "json") {
+    const passes = passing.map((each) => ({ ...each, ports: portsJson(each.ports) }));
+    writeJson(io.stdout, { from: from.label, to: to.label, passes });
+  } else {
+    const { green, red } = styles(io);
+    const endText = (label: string, address: string) =>
+      label === address ? label : `${label} (${address})`;
+    for (const { from: source, to: destination, self, ports } of passing) {
+      const what = self
+        ? green("everything: a pod's traffic to itself is never judged")
+        : isNoPorts(ports)
+          ? red("nothing passes")
+          : green(
+              isAllPorts(ports) ? "everything passes" : portText(ports, Number.POSITIVE_INFINITY),
+            );
+      const ends = `${endText(from.label, source)} -> ${endText(to.label, destination)}`;
+      io.stdout.write(`${sanitize(ends)}  ${what}\n`);
+    }
+    io.stdout.write("--port says why, for one port\n");
+  }
+  const isClosed = passing.every(({ ports }) => isNoPorts(ports));
+  return isClosed && exitCode ? exitCodes.negative : exitCodes.ok;
+}
+
 /** Names come from manifests, and must not drive the terminal. */
 function printable(explanation: Explanation): Explanation {
   const clean = (_: string, value: unknown) =>
@@ -52,24 +96,42 @@ function printable(explanation: Explanation): Explanation {
   return JSON.parse(JSON.stringify(explanation), clean) as Explanation;
 }
 
-/** Reads `5432/tcp`, `80` (TCP) or `icmp`. Errors: CommandError (usage), also when there is none. */
-function readService(text: string | undefined): Pick<Question, "protocol" | "port"> {
+type Service = Pick<Question, "protocol" | "port">;
+
+/** Reads `5432/tcp`, `80` (TCP), `icmp`, or the name of a port, which comes back. Errors: CommandError (usage). */
+function readService(text: string): Service | string {
   const refuse = () =>
     new CommandError(
       exitCodes.usage,
-      `--port: got ${text === undefined ? "nothing" : `"${text}"`}, want a port and protocol such as 5432/tcp, or icmp`,
+      `--port: got "${text}", want a port and protocol such as 5432/tcp, icmp, or the name of a port`,
     );
-  if (text === undefined) throw refuse();
   const [first = "", second, ...rest] = text.split("/");
   if (rest.length > 0) throw refuse();
   const isNumber = /^\d{1,5}$/.test(first);
   if (second === undefined && !isNumber) {
     const protocol = parseProtocol(first);
-    if (protocol === undefined || hasPorts(protocol)) throw refuse();
-    return { protocol, port: null };
+    if (protocol !== undefined && !hasPorts(protocol)) return { protocol, port: null };
+    // Source: Kubernetes' IANA_SVC_NAME, of which container ports' names are.
+    if (protocol === undefined && /^(?=.*[a-z])[a-z0-9-]{1,15}$/.test(first)) return first;
+    throw refuse();
   }
   const protocol = parseProtocol(second ?? "tcp");
   const port = Number(first);
   if (!isNumber || port > 65_535 || protocol === undefined || !hasPorts(protocol)) throw refuse();
   return { protocol, port };
+}
+
+/** Looks the name of a port up on the pod that receives. Errors: CommandError (input). */
+function namedService(name: string, receiver: Pod | undefined): Service {
+  const ports = receiver?.ports ?? [];
+  const found = ports.find((each) => each.name === name);
+  if (found !== undefined) {
+    return { protocol: protocolNumbers[found.protocol]!, port: found.port };
+  }
+  const names = ports.flatMap((each) => (each.name === undefined ? [] : [each.name]));
+  const known = names.length === 0 ? "it names none" : `one of ${names.join(", ")}`;
+  throw new CommandError(
+    exitCodes.input,
+    `--port: got "${name}", want the name of a port of the pod that receives: ${known}`,
+  );
 }

@@ -1,5 +1,5 @@
-import { Argument, Command, CommanderError, Option } from "commander";
-import type { CommandSpec, Given, OptionSpec } from "./command-spec.js";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import type { ArgumentSpec, CommandSpec, Given, OptionSpec } from "./command-spec.js";
 import { commonOptions, root } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { packageVersion } from "./version.js";
@@ -126,7 +126,7 @@ function build(
       argument.several ? `<${argument.name}...>` : `<${argument.name}>`,
       argument.description,
     );
-    command.addArgument(argument.values ? made.choices(argument.values) : made);
+    command.addArgument(argument.values ? withChoices(made, argument) : made);
   }
   const optionSpecs = [...(spec.options ?? []), ...commonOptions];
   for (const option of optionSpecs) {
@@ -140,6 +140,15 @@ function build(
     await start(() => run(options as never, withColor(io, options), given));
   });
   return command;
+}
+
+function withChoices(made: Argument, { values = [], aliases = {} }: ArgumentSpec): Argument {
+  made.choices([...values]);
+  return made.argParser((text) => {
+    const value = Object.hasOwn(aliases, text) ? aliases[text]! : text;
+    if (values.includes(value)) return value;
+    throw new InvalidArgumentError(`Allowed choices are ${values.join(", ")}.`);
+  });
 }
 
 function makeOption(spec: OptionSpec): Option {

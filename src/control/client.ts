@@ -1,17 +1,26 @@
 import { type IncomingMessage, request } from "node:http";
 import { type Refusal, RefusalError } from "./refusal.js";
 
+/** How long a process may take to begin an answer. A change may have to compile a cluster first. */
+const answerWithinMsDefault = { GET: 10_000, POST: 300_000 };
+
 /**
  * The way to a process that listens on a unix socket.
  *
- * Errors: RefusalError when nobody answers there, or when it refuses; Error for a bug over there.
+ * Errors: RefusalError when nobody answers there, in time, or when it refuses; Error for a bug over there.
  */
 export class ControlClient {
+  readonly #answerWithinMs: Readonly<Record<"GET" | "POST", number>>;
   readonly #socketPath: string;
   readonly #unreachable: (reason: NodeJS.ErrnoException) => RefusalError;
 
   /** `unreachable` words what it means that nobody answers. */
-  constructor(socketPath: string, unreachable?: (reason: NodeJS.ErrnoException) => RefusalError) {
+  constructor(
+    socketPath: string,
+    unreachable?: (reason: NodeJS.ErrnoException) => RefusalError,
+    answerWithinMs: Readonly<Record<"GET" | "POST", number>> = answerWithinMsDefault,
+  ) {
+    this.#answerWithinMs = answerWithinMs;
     this.#socketPath = socketPath;
     this.#unreachable = unreachable ?? ((reason) => noAnswer(socketPath, reason));
   }
@@ -68,14 +77,23 @@ export class ControlClient {
   }
 
   #open(
-    method: string,
+    method: "GET" | "POST",
     path: string,
     body?: unknown,
     signal?: AbortSignal,
   ): Promise<IncomingMessage> {
     const options = { socketPath: this.#socketPath, method, path, ...(signal && { signal }) };
     return new Promise((resolve, reject) => {
+      const limitMs = this.#answerWithinMs[method];
+      const late = setTimeout(
+        () =>
+          call.destroy(
+            new Error(`no answer within ${limitMs / 1_000} s: the process stands still`),
+          ),
+        limitMs,
+      );
       const call = request(options, (response) => {
+        clearTimeout(late);
         if (response.statusCode === 200) return resolve(response);
         textOf(response)
           .then((text) => {
@@ -84,7 +102,10 @@ export class ControlClient {
           })
           .catch(reject);
       });
-      call.on("error", (error: NodeJS.ErrnoException) => reject(this.#unreachable(error)));
+      call.on("error", (error: NodeJS.ErrnoException) => {
+        clearTimeout(late);
+        reject(this.#unreachable(error));
+      });
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }

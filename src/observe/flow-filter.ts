@@ -1,7 +1,10 @@
+import { suggest } from "../diagnostics/suggest.js";
+import { dropReasonWords } from "../layout/layout.gen.js";
 import { type Address, parseAddress } from "../net/address.js";
 import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "../net/prefix.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { type Flow, type FlowEndpoint, flowVerdicts } from "./flow.js";
+import { hubbleReasonNames } from "./hubble.js";
 
 /** What a filter looks at; a connection has as much, without a verdict. */
 export type Filterable = Pick<Flow, "source" | "destination" | "IP" | "l4"> &
@@ -33,6 +36,8 @@ export const flowFilterFlags = [
 
 export type FlowFilterFlag = (typeof flowFilterFlags)[number];
 type Side = "source" | "destination";
+
+const reasonWords: readonly string[] = dropReasonWords.filter((word) => word !== "none");
 
 const both: readonly Side[] = ["source", "destination"];
 const sidesOf = (flag: string): readonly Side[] =>
@@ -96,8 +101,14 @@ function readOne(flag: FlowFilterFlag, text: string): FlowFilter | string {
       if (!flowVerdicts.some((each) => each === verdict)) return flowVerdicts.join(" or ");
       return (flow) => flow.verdict === verdict;
     }
-    default:
-      return (flow) => flow.ext?.reason === text || flow.drop_reason_desc === text.toUpperCase();
+    default: {
+      const name = text.toUpperCase();
+      if (!reasonWords.includes(text) && !hubbleReasonNames.has(name)) {
+        const near = suggest(text, reasonWords);
+        return `a drop reason${near === undefined ? " such as policy-ingress" : `: did you mean ${near}?`}`;
+      }
+      return (flow) => flow.ext?.reason === text || flow.drop_reason_desc === name;
+    }
   }
 }
 

@@ -73,6 +73,11 @@ const reasons: Readonly<Record<DropReasonWord, HubbleReason>> = {
   none: unknown,
 };
 
+/** Every name that a drop may have in Hubble's words. */
+export const hubbleReasonNames: ReadonlySet<string> = new Set(
+  [...Object.values(reasons), policyDeny].map(({ name }) => name),
+);
+
 /** Words a drop as Hubble does; a rule that denies is told from the lack of one that allows. */
 export function hubbleReason(reason: DropReasonWord, byRule: boolean): HubbleReason {
   const found = reasons[reason];

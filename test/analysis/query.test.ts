@@ -19,7 +19,7 @@ status: { podIPs: [{ ip: "fd00::1" }, { ip: 10.0.0.1 }] }
 apiVersion: v1
 kind: Pod
 metadata: { name: db, namespace: shop, labels: { app: db } }
-spec: { containers: [{ name: c }] }
+spec: { containers: [{ name: c, ports: [{ name: sql, containerPort: 5432 }] }] }
 status: { podIPs: [{ ip: 10.0.0.2 }] }
 ---
 apiVersion: networking.k8s.io/v1
@@ -190,15 +190,11 @@ test("compile: a folder that is not there is the environment's refusal", async (
   assert.equal(error.exitCode, 4);
 });
 
-async function runExplainOn(
-  port: string | undefined,
-  exitCode: boolean,
-): Promise<[number, string]> {
+async function runExplainOn(port: string, exitCode: boolean): Promise<[number, string]> {
   const run = newRun();
   const filename = [join(folder, "shop.yaml")];
   const ends = { from: "shop/web", to: "shop/db", exitCode };
-  const asked = port === undefined ? {} : { port };
-  const code = await runExplain({ filename, ...ends, ...asked, output: "json" }, run.io);
+  const code = await runExplain({ filename, ...ends, port, output: "json" }, run.io);
   return [code, (JSON.parse(run.out()) as { verdict: string }).verdict];
 }
 
@@ -208,7 +204,32 @@ test("explain: --exit-code makes a denial exit 1", async () => {
   assert.deepEqual(await runExplainOn("icmp", false), [0, "deny"]);
 });
 
-for (const port of [undefined, "tcp", "80/icmp", "80/tcp/x", "65536/tcp", "x/tcp", ""]) {
+test("explain: without a port, what passes between the two", async () => {
+  const run = newRun();
+  const options = { filename: [join(folder, "shop.yaml")], from: "shop/web", to: "shop/db" };
+  assert.equal(await runExplain({ ...options, exitCode: true, output: "json" }, run.io), 0);
+  const { passes } = JSON.parse(run.out());
+  assert.deepEqual(passes[0].ports, { tcp: ["5432"], udp: [], sctp: [], other: false });
+  const text = newRun();
+  await runExplain({ ...options, exitCode: false, output: "text" }, text.io);
+  assert.match(text.out(), /^shop\/web \(.*\) -> shop\/db \(.*\) {2}tcp 5432\n/);
+  const closed = newRun();
+  writeFileSync(join(folder, "closed.yaml"), manifest.replace(/ingress: \[.*/, "ingress: []"));
+  const filename = [join(folder, "closed.yaml")];
+  const none = { ...options, filename, exitCode: true, output: "text" } as const;
+  assert.equal(await runExplain(none, closed.io), 1);
+  assert.include(closed.out(), "nothing passes");
+});
+
+test("explain: a port's name is looked up on the pod that receives", async () => {
+  assert.deepEqual(await runExplainOn("sql", true), [0, "allow"]);
+  const error = await runExplainOn("sqll", false).catch((thrown: unknown) => thrown);
+  assert(error instanceof CommandError);
+  assert.equal(error.exitCode, 3);
+  assert.include(error.message, "one of sql");
+});
+
+for (const port of ["tcp", "80/icmp", "80/tcp/x", "65536/tcp", "x/tcp", ""]) {
   test(`explain: refuses --port ${port}`, async () => {
     const error = await runExplainOn(port, false).catch((thrown: unknown) => thrown);
     assert(error instanceof CommandError);

@@ -128,6 +128,7 @@ describe("usage", () => {
     ["missing argument", ["completion"], /missing required argument 'shell'/],
     ["argument that is no choice", ["completion", "csh"], /Allowed choices are bash, zsh, fish/],
     ["argument too many", ["version", "x"], /too many arguments/],
+    ["list that is none", ["get", "toString"], /Allowed choices are endpoints, policies/],
     [
       "number that is none",
       ["capture", "-i", "lo", "-f", "x", "--count", "1e3"],

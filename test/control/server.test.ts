@@ -51,6 +51,25 @@ describe("control socket", () => {
     return new ControlClient(path);
   }
 
+  test("a process that stands still is given up on", async () => {
+    const mute = createServer(() => {});
+    const socket = join(folder, "mute.sock");
+    await new Promise<void>((resolve) => mute.listen(socket, resolve));
+    try {
+      const client = new ControlClient(socket, undefined, { GET: 50, POST: 50 });
+      for (const method of ["GET", "POST"] as const) {
+        await expect(client.ask(method, "/status")).rejects.toThrow(
+          `${socket}: no answer within 0.05 s: the process stands still`,
+        );
+      }
+      await expect(client.follow("/flows", () => {})).rejects.toMatchObject({
+        kind: "environment",
+      });
+    } finally {
+      mute.close();
+    }
+  });
+
   test("is for its owner and its group, in a folder that is made for it and goes with it", async () => {
     await serve();
     expect(statSync(path).mode & 0o777).toBe(0o660);

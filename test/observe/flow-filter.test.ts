@@ -70,6 +70,8 @@ describe("readFlowFilter", () => {
     ["port", "65536"],
     ["protocol", "tpc"],
     ["verdict", "ALLOWED"],
+    ["reason", "foo"],
+    ["reason", "policy-ingres"],
   ] as const)("--%s %s is refused with what was wanted", (flag, value) => {
     const answer = readFlowFilter((each) => (each === flag ? [value] : []));
     expect(answer).toMatch(new RegExp(`^--${flag}: got "${value}", want `));

@@ -7,6 +7,8 @@ export function renderDot(graph: FlowGraph, textOf: (ports: number) => string): 
   const lines = [
     "digraph connectivity {",
     "  rankdir=LR;",
+    // Graphviz before 3 cannot rank many clusters otherwise ("trouble in init_rank").
+    "  newrank=true;",
     '  graph [fontname="sans-serif", style="rounded", color="#94a3b8", fontcolor="#475569"];',
     '  node [fontname="sans-serif", fontsize=11, shape=box, style="rounded,filled", fillcolor="#f8fafc", color="#64748b"];',
     '  edge [fontname="sans-serif", fontsize=10, color="#475569"];',
