@@ -67,6 +67,8 @@ export function weightOf(value: unknown): number {
     for (const inner of value) bytes += 32 + weightOf(inner);
     return bytes + 200;
   }
-  for (const inner of Object.values(value)) bytes += 8 + weightOf(inner);
+  for (const key of Object.keys(value)) bytes += 8 + weightOf((value as Fields)[key]);
   return bytes;
 }
+
+type Fields = Readonly<Record<string, unknown>>;

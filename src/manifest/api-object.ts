@@ -1,4 +1,5 @@
 import { type Diagnostic, diagnostic, type Span } from "../diagnostics/diagnostic.js";
+import { type Sink, TOLD_PER_FILE } from "../diagnostics/findings.js";
 import type { Prefix } from "../net/prefix.js";
 import { readPrefix } from "../net/prefix.js";
 import { Cursor } from "./cursor.js";
@@ -12,7 +13,7 @@ import type {
   NetworkPolicy,
 } from "./objects.js";
 import { kinds } from "./parse.js";
-import type { YamlMap, YamlNode } from "./yaml-node.js";
+import type { YamlEntry, YamlMap, YamlNode } from "./yaml-node.js";
 
 /** What an API server says of an object, as JSON. */
 export type ApiValue = Readonly<Record<string, unknown>>;
@@ -45,18 +46,32 @@ export function readApiObject(kind: KubernetesObject["kind"], value: ApiValue): 
   const span = noLine(typeof version === "string" ? `${place}@${version}` : place);
   const ref = { kind, namespace, name };
   const wanted = neededPart(kind, value);
-  const found: Diagnostic[] = [];
+  const found = new ObjectFindings();
   const object = read(kind, wanted, span, found);
-  const fault = found.find((each) => each.severity === "error");
-  if (object !== undefined && fault === undefined) {
-    return { object, diagnostics: found.filter((each) => each.severity === "warning") };
+  if (object !== undefined && found.fault === undefined) {
+    return { object, diagnostics: found.warnings };
   }
-  const why = fault === undefined ? "" : `: ${cut(fault.field ?? "")}: ${cut(fault.message)}`;
-  const message = `got ${place}, which is not understood${why}`;
+  const message = `got ${place}, which is not understood: ${found.fault ?? "got nothing of it"}`;
   return {
     object: closedInstead(kind, wanted, span),
     diagnostics: [diagnostic("SL1401", span, message, { object: ref })],
   };
+}
+
+/** What is found in one object: what makes it unreadable first, and warnings, as many as anybody reads. */
+class ObjectFindings implements Sink {
+  fault: string | undefined;
+  readonly warnings: Diagnostic[] = [];
+
+  get isEmpty(): boolean {
+    return this.fault === undefined && this.warnings.length === 0;
+  }
+
+  push(found: Diagnostic): void {
+    const { severity, field = "", message } = found;
+    if (severity === "error") this.fault ??= `${cut(field)}: ${cut(message)}`;
+    else if (this.warnings.length < TOLD_PER_FILE) this.warnings.push(found);
+  }
 }
 
 /**
@@ -80,10 +95,15 @@ function read(
   kind: KubernetesObject["kind"],
   value: ApiValue,
   span: Span,
-  diagnostics: Diagnostic[],
+  diagnostics: ObjectFindings,
 ): KubernetesObject | undefined {
   const { apiVersion, read: readKind } = kinds.get(kind)!;
-  const root = nodeOf(value);
+  const room = { nodes: NODES_MAX };
+  const root = nodeOf(value, room);
+  if (room.nodes < 0) {
+    diagnostics.fault = `got more than ${NODES_MAX} values`;
+    return undefined;
+  }
   const reading = {
     source: { span: () => span },
     object: { kind, ...apiNames(kind, value) },
@@ -186,7 +206,7 @@ function closedInstead(
 
 function closedNetworkPolicy(value: ApiValue, meta: Meta): NetworkPolicy {
   const { podSelector } = mapOf(value["spec"]);
-  const found: Diagnostic[] = [];
+  const found = new ObjectFindings();
   const { name, namespace } = meta;
   const bare = { metadata: { name, namespace }, spec: { podSelector } };
   const readable = read("NetworkPolicy", bare, meta.span, found) as NetworkPolicy | undefined;
@@ -194,7 +214,7 @@ function closedNetworkPolicy(value: ApiValue, meta: Meta): NetworkPolicy {
   return {
     kind: "NetworkPolicy",
     meta,
-    podSelector: found.length === 0 && readable !== undefined ? readable.podSelector : everyPod,
+    podSelector: found.isEmpty && readable !== undefined ? readable.podSelector : everyPod,
     policyTypes: new Set(["Ingress", "Egress"]),
     policyTypesGiven: true,
     ingress: [],
@@ -213,9 +233,9 @@ function readableSubject(
   const priority = kind === "BaselineAdminNetworkPolicy" ? {} : { priority: 0 };
   // The name of a baseline policy is prescribed, and no other kind minds it.
   const bare = { metadata: { name: "default" }, spec: { ...tier, ...priority, subject } };
-  const found: Diagnostic[] = [];
+  const found = new ObjectFindings();
   const readable = read(kind, bare, span, found) as ClusterPolicy | undefined;
-  return found.some((each) => each.severity === "error") ? undefined : readable?.subject;
+  return found.fault === undefined ? readable?.subject : undefined;
 }
 
 const everyAddress: readonly Prefix[] = ["0.0.0.0/0", "::/0"].flatMap((text) => {
@@ -247,29 +267,37 @@ function cut(text: string): string {
 /** How deep a value of an object may be; those of policies are less than ten deep. */
 const DEPTH_MAX = 64;
 
-/** Stands for what is too deep, where no kind has a field that may be such a number. */
-const tooDeep: YamlNode = { type: "scalar", value: Number.NaN, start: 0, end: 0 };
+/**
+ * Values of an object that are read. A server stores no more than 70,000 networks in one policy, which are fewer; of
+ * values that say nothing it stores a million, and reading them would take seconds.
+ */
+const NODES_MAX = 250_000;
 
-/** Makes a document of JSON, which has no places. */
-function nodeOf(value: ApiValue, depth = 0): YamlMap {
-  return {
-    type: "map",
-    entries: Object.entries(value).flatMap(([key, inner]) =>
-      inner === undefined
-        ? []
-        : [{ key, keyStart: 0, keyEnd: 0, value: valueNode(inner, depth + 1) }],
-    ),
-    start: 0,
-    end: 0,
-  };
+/** How many more values may be read; less than none when there were more. */
+interface Room {
+  nodes: number;
 }
 
-function valueNode(value: unknown, depth: number): YamlNode {
-  if (depth > DEPTH_MAX) return tooDeep;
+/** Stands for what is too deep or too much; no field of any kind may be such a number. */
+const notRead: YamlNode = { type: "scalar", value: Number.NaN, start: 0, end: 0 };
+
+/** Makes a document of JSON, which has no places. */
+function nodeOf(value: ApiValue, room: Room, depth = 0): YamlMap {
+  const entries: YamlEntry[] = [];
+  for (const key of Object.keys(value)) {
+    const inner = value[key];
+    if (inner === undefined) continue;
+    entries.push({ key, keyStart: 0, keyEnd: 0, value: valueNode(inner, room, depth + 1) });
+  }
+  return { type: "map", entries, start: 0, end: 0 };
+}
+
+function valueNode(value: unknown, room: Room, depth: number): YamlNode {
+  if (--room.nodes < 0 || depth > DEPTH_MAX) return notRead;
   if (Array.isArray(value)) {
-    const items = value.map((item) => valueNode(item, depth + 1));
+    const items = value.map((item) => valueNode(item, room, depth + 1));
     return { type: "sequence", items, start: 0, end: 0 };
   }
-  if (typeof value === "object" && value !== null) return nodeOf(value as ApiValue, depth);
+  if (typeof value === "object" && value !== null) return nodeOf(value as ApiValue, room, depth);
   return { type: "scalar", value: value as string | number | boolean | null, start: 0, end: 0 };
 }

@@ -327,7 +327,15 @@ export class ApiServer {
     let start = "";
     let version = this.#version;
     if (token !== null) {
-      ({ start, version } = JSON.parse(Buffer.from(token, "base64url").toString()));
+      const key = /^{"start":("[^"\\]*"),"version":(\d+)}$/.exec(
+        `${Buffer.from(token, "base64url")}`,
+      );
+      if (key === null) {
+        this.#refuse(answer, 400, "BadRequest", "continue key is not valid");
+        return;
+      }
+      start = JSON.parse(key[1]!) as string;
+      version = Number(key[2]);
       if (version < this.#oldest) {
         const message =
           "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.";

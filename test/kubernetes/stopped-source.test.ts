@@ -340,6 +340,8 @@ describe.skipIf(kubernetesObstacle !== undefined)(
         `{${meta(`,"labels":${deep(10_000)}`)}}`,
         `{${meta("")},"spec":{"podSelector":{"matchLabels":${deep(10_000)}}}}`,
         `{${meta("")},"spec":{"containers":{"ports":1},"initContainers":[null,5,{"ports":[null]}]},"status":{"podIPs":[null,{"ip":5}],"podIP":{}}}`,
+        // What a server may store, and would take seconds to read.
+        `{${meta("", "much")},"spec":{"podSelector":{},"ingress":[{"ports":[${"{},".repeat(300_000)}{}]}]}}`,
         ...words.flatMap((name) => [
           `{${meta("", name)}}`,
           `{${meta(`,"labels":{"${name}":"${name}"},"annotations":{"${name}":"x","${name}.sluice/x":"y"}`)}}`,
