@@ -2,6 +2,7 @@
 
 #include "native/binding/dataplane-binding.h"
 #include "native/binding/host-binding.h"
+#include "native/binding/interface-binding.h"
 #include "native/binding/privilege-binding.h"
 #include "native/binding/replay-binding.h"
 #include "native/binding/table-binding.h"
@@ -17,6 +18,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   defineTable(env, exports);
   defineDataplane(env, exports);
   defineHost(env, exports);
+  defineInterfaces(env, exports);
   defineReplay(env, exports);
   defineTraffic(env, exports);
   definePrivilege(env, exports);

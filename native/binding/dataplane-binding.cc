@@ -99,6 +99,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::addPacketLink>("addPacketLink"),
                         InstanceMethod<&DataplaneBinding::addXdpLink>("addXdpLink"),
                         InstanceMethod<&DataplaneBinding::removeLink>("removeLink"),
+                        InstanceMethod<&DataplaneBinding::closeLink>("closeLink"),
+                        InstanceMethod<&DataplaneBinding::interfaceOf>("interfaceOf"),
                         InstanceMethod<&DataplaneBinding::swapTable>("swapTable"),
                         InstanceMethod<&DataplaneBinding::joinWire>("joinWire"),
                         InstanceMethod<&DataplaneBinding::makeSwitch>("makeSwitch"),
@@ -190,7 +192,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       for (size_t worker = 0; worker < queues.size(); ++worker) {
         links.push_back(std::make_unique<TapLink>(queues[worker].release(), buffers_[worker]));
       }
-      status = dataplane_->addLink(std::move(links), options.mac, nullptr, &linkId);
+      status = place(info[6], std::move(links), options.mac, nullptr, &linkId);
     }
     return linkNumber(info, status, linkId);
   }
@@ -216,8 +218,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       if (status.ok()) status = addPacketLinkTo(&links, opened, wordOf(info[2]), joined);
     }
     if (status.ok()) {
-      status =
-          dataplane_->addLink(std::move(links), mac, holdOf(std::move(guard), nullptr), &linkId);
+      status = place(info[5], std::move(links), mac, holdOf(std::move(guard), nullptr), &linkId);
     }
     return linkNumber(info, status, linkId);
   }
@@ -278,10 +279,21 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     }
     if (status.ok()) status = program->attach(namespaceFd, traits.index, mode);
     if (status.ok()) {
-      status = dataplane_->addLink(std::move(links), mac,
-                                   holdOf(std::move(guard), std::move(program)), &linkId);
+      status = place(info[5], std::move(links), mac, holdOf(std::move(guard), std::move(program)),
+                     &linkId);
     }
     return linkNumber(info, status, linkId);
+  }
+
+  // Adds a link, or puts it in the place of the one whose number `into` is, unless that is NONE.
+  Status place(const Napi::Value& into, std::vector<std::unique_ptr<Link>> links,
+               const std::optional<MacAddress>& mac, std::shared_ptr<void> companion,
+               uint32_t* linkId) {
+    if (wordOf(into) == NONE) {
+      return dataplane_->addLink(std::move(links), mac, std::move(companion), linkId);
+    }
+    *linkId = wordOf(into);
+    return dataplane_->replaceLink(*linkId, std::move(links), mac, std::move(companion));
   }
 
   Status addXdpLinkTo(std::vector<std::unique_ptr<Link>>* links, int namespaceFd,
@@ -316,6 +328,15 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   void removeLink(const Napi::CallbackInfo& info) {
     if (open(info)) throwUnless(info, dataplane_->removeLink(wordOf(info[0])));
+  }
+
+  void closeLink(const Napi::CallbackInfo& info) {
+    if (open(info)) throwUnless(info, dataplane_->closeLink(wordOf(info[0])));
+  }
+
+  Napi::Value interfaceOf(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), dataplane_->interfaceOf(wordOf(info[0])));
   }
 
   Napi::Value swapTable(const Napi::CallbackInfo& info) {

@@ -1,6 +1,7 @@
 #include "native/host/netlink.h"
 
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -92,6 +93,41 @@ Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> r
     }
     return {};
   });
+}
+
+Status openInterfaceEvents(Descriptor* events) noexcept {
+  Descriptor link(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+  if (!link.valid()) return Status::system("socket AF_NETLINK", errno);
+  (void)setsockopt(link.get(), SOL_SOCKET, SO_RCVBUFFORCE, &BUFFER_BYTES, sizeof BUFFER_BYTES);
+  sockaddr_nl own = {};
+  own.nl_family = AF_NETLINK;
+  own.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (bind(link.get(), reinterpret_cast<sockaddr*>(&own), sizeof own) != 0) {
+    return Status::system("bind AF_NETLINK", errno);
+  }
+  *events = std::move(link);
+  return {};
+}
+
+Status readInterfaceEvents(int events, std::vector<uint8_t>* messages, bool* overrun) noexcept {
+  std::vector<uint8_t> datagram(DATAGRAM_BYTES_MAX);
+  for (;;) {
+    const ssize_t size = recv(events, datagram.data(), datagram.size(), 0);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == ENOBUFS) {
+      *overrun = true;
+      continue;
+    }
+    if (size < 0 && errno == EAGAIN) return {};
+    if (size < 0) return Status::system("receive AF_NETLINK", errno);
+    const std::span<const uint8_t> received(datagram.data(), static_cast<size_t>(size));
+    // One that is cut short is as good as lost.
+    if (walk(received, [](const nlmsghdr&) {})) {
+      messages->insert(messages->end(), received.begin(), received.end());
+    } else {
+      *overrun = true;
+    }
+  }
 }
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "native/host/descriptor.h"
 #include "native/packet/status.h"
 
 namespace sluice {
@@ -20,5 +21,16 @@ namespace sluice {
 // Source: man 7 netlink.
 Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> requests,
                        std::vector<uint8_t>* replies) noexcept;
+
+// Opens a socket to which the kernel tells of every change of a link or an address of this
+// process's own network namespace; reads do not wait. Errors: System.
+Status openInterfaceEvents(Descriptor* events) noexcept;
+
+// Appends all that has been told since the last call; `*overrun` when some of it was lost, so that
+// everything has to be read anew.
+//
+// Shape:  whole messages, as exchangeNetlink() gives them.
+// Errors: System.
+Status readInterfaceEvents(int events, std::vector<uint8_t>* messages, bool* overrun) noexcept;
 
 }  // namespace sluice

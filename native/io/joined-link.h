@@ -27,6 +27,9 @@ class JoinedLink final : public Link {
   size_t flush() noexcept override { return links_.front()->flush(); }
   [[nodiscard]] int descriptor() const noexcept override { return poll_; }
   [[nodiscard]] bool recover() noexcept override;
+  [[nodiscard]] uint32_t interfaceIndex() const noexcept override {
+    return links_.front()->interfaceIndex();
+  }
   [[nodiscard]] uint64_t lostFrames() noexcept override;
   [[nodiscard]] bool carriesOffload() const noexcept override {
     return links_.front()->carriesOffload();

@@ -57,6 +57,10 @@ class Link {
   // Threads: any, one at a time.
   [[nodiscard]] virtual uint64_t lostFrames() noexcept { return 0; }
 
+  // The index of the interface that frames come in by now; 0 once that has gone (deleted, or moved
+  // to another namespace), and for links that have none. Threads: any.
+  [[nodiscard]] virtual uint32_t interfaceIndex() const noexcept { return 0; }
+
   // Says what a successor needs, for each queue that frames come in by. This link may go on only
   // where nobody else has. False when it cannot be handed on (memory).
   [[nodiscard]] virtual bool appendEstate(std::vector<LinkEstate>*) const { return false; }

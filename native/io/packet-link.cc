@@ -304,6 +304,13 @@ bool PacketLink::recover() noexcept {
   return getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) == 0;
 }
 
+uint32_t PacketLink::interfaceIndex() const noexcept {
+  sockaddr_ll address = {};
+  socklen_t size = sizeof address;
+  const bool bound = getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+  return bound && address.sll_ifindex > 0 ? static_cast<uint32_t>(address.sll_ifindex) : 0;
+}
+
 uint64_t PacketLink::lostFrames() noexcept {
   tpacket_stats statistics = {};
   socklen_t size = sizeof statistics;

@@ -72,6 +72,7 @@ class PacketLink final : public Link {
   bool transmit(const Frame& frame) noexcept override;
   size_t flush() noexcept override;
   [[nodiscard]] bool recover() noexcept override;
+  [[nodiscard]] uint32_t interfaceIndex() const noexcept override;
   [[nodiscard]] uint64_t lostFrames() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override { return slots_ > 0 ? fd_ : -1; }
   [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;

@@ -407,6 +407,13 @@ Status XdpLink::watchQueues() noexcept {
 
 int XdpLink::descriptor() const noexcept { return poll_ >= 0 ? poll_ : queues_.front()->fd(); }
 
+uint32_t XdpLink::interfaceIndex() const noexcept {
+  // Asking for nothing does nothing but say whether the socket is bound still.
+  const int fd = queues_.front()->fd();
+  const ssize_t asked = recvfrom(fd, nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
+  return asked < 0 && errno == ENXIO ? 0 : options_.interfaceIndex;
+}
+
 size_t XdpLink::receive(std::span<Frame> frames) noexcept {
   size_t count = 0;
   for (size_t turn = 0; turn < queues_.size() && count < frames.size(); ++turn) {

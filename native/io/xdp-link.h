@@ -62,6 +62,7 @@ class XdpLink final : public Link {
   bool transmit(const Frame& frame) noexcept override;
   size_t flush() noexcept override;
   [[nodiscard]] bool recover() noexcept override { return false; }
+  [[nodiscard]] uint32_t interfaceIndex() const noexcept override;
   [[nodiscard]] uint64_t lostFrames() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override;
   [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;

@@ -97,6 +97,35 @@ Status Dataplane::removeLink(uint32_t linkId) noexcept {
   });
 }
 
+Status Dataplane::replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>> links,
+                              const std::optional<MacAddress>& mac,
+                              std::shared_ptr<void> companion) noexcept {
+  if (links.size() != crew_.size() || linkId >= companions_.size()) return {StatusCode::Argument};
+  return whileStopped([&]() noexcept -> Status {
+    Status status;
+    for (size_t number = 0; status.ok() && number < crew_.size(); ++number) {
+      status = crew_[number].worker->replaceLink(linkId, std::move(links[number]), mac);
+    }
+    if (status.ok()) {
+      companions_[linkId] = std::move(companion);
+    } else {
+      for (const Member& member : crew_) (void)member.worker->closeLink(linkId);
+    }
+    return status;
+  });
+}
+
+Status Dataplane::closeLink(uint32_t linkId) noexcept {
+  return whileStopped([&]() noexcept -> Status {
+    Status status;
+    for (const Member& member : crew_) {
+      if (status.ok()) status = member.worker->closeLink(linkId);
+    }
+    if (status.ok()) companions_[linkId].reset();
+    return status;
+  });
+}
+
 Status Dataplane::swapTable(std::span<const std::byte> blob,
                             std::span<const uint32_t> linkByEndpoint,
                             uint32_t* generation) noexcept {

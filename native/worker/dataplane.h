@@ -54,6 +54,17 @@ class Dataplane {
   Status addLink(std::vector<std::unique_ptr<Link>> links, const std::optional<MacAddress>& mac,
                  std::shared_ptr<void> companion, uint32_t* linkId) noexcept;
   Status removeLink(uint32_t linkId) noexcept;
+  // Puts other ways in the place of a link's, such as those to an interface that was made anew, and
+  // another companion; its wire, its connections and its counters stay.
+  Status replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>> links,
+                     const std::optional<MacAddress>& mac,
+                     std::shared_ptr<void> companion) noexcept;
+  // Lets go of a link's ways and its companion; nothing comes or goes there until replaceLink().
+  Status closeLink(uint32_t linkId) noexcept;
+  // The index of a link's interface; 0 when it has gone. See Link.
+  [[nodiscard]] uint32_t interfaceOf(uint32_t linkId) const noexcept {
+    return crew_.front().worker->interfaceOf(linkId);
+  }
 
   // Errors: what TableSlot::publish returns; the table in force stays.
   Status swapTable(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,

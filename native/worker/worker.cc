@@ -13,6 +13,7 @@
 #include <new>
 #include <utility>
 
+#include "native/io/closed-link.h"
 #include "native/worker/finish-offload.h"
 #include "native/worker/neighbour-proxy.h"
 
@@ -83,6 +84,7 @@ struct Worker::Station {
   Counter droppedFrames;
   Counter refusedFrames;
   Counter answeredFrames;
+  uint64_t lostBefore = 0;  // by the links that were here before this one
 };
 
 Worker::Worker(std::unique_ptr<Filter> filter, TableSlot* tables, size_t number,
@@ -198,6 +200,41 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
   if (linkId == uplink_) uplink_ = NONE;
   contextsStale_ = true;
   return {};
+}
+
+Status Worker::replaceLink(uint32_t linkId, std::unique_ptr<Link> link,
+                           const std::optional<MacAddress>& mac) noexcept {
+  Station* station = stationOf(linkId);
+  if (station == nullptr) return {StatusCode::Argument};
+  if (station->watched) epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
+  station->watched = station->gone = false;
+  station->lostBefore += station->link->lostFrames();
+  station->link = std::move(link);
+  station->mac = mac;
+  station->neighbour.reset();
+  station->unpolled = station->link->descriptor() < 0;
+  for (const auto& handover : inbox_) {
+    if (handover != nullptr) handover->clear();
+  }
+  contextsStale_ = true;
+  if (!station->ready) {
+    station->ready = true;
+    ready_.push_back(linkId);
+  }
+  return stations_.size() > LINKS_LOOKED_AT ? watch(*station, linkId) : Status{};
+}
+
+Status Worker::closeLink(uint32_t linkId) noexcept {
+  std::unique_ptr<Link> closed(new (std::nothrow) ClosedLink);
+  if (closed == nullptr) return {StatusCode::Limit};
+  const Station* station = stationOf(linkId);
+  const std::optional<MacAddress> mac = station != nullptr ? station->mac : std::nullopt;
+  return replaceLink(linkId, std::move(closed), mac);
+}
+
+uint32_t Worker::interfaceOf(uint32_t linkId) const noexcept {
+  const Station* station = stationOf(linkId);
+  return station != nullptr ? station->link->interfaceIndex() : 0;
 }
 
 Status Worker::joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept {
@@ -785,7 +822,7 @@ Status Worker::readLink(uint32_t linkId, LinkCounters* counters) const noexcept 
   counters->droppedFrames = station->droppedFrames.read();
   counters->refusedFrames = station->refusedFrames.read();
   counters->answeredFrames = station->answeredFrames.read();
-  counters->lostFrames = station->link->lostFrames();
+  counters->lostFrames = station->lostBefore + station->link->lostFrames();
   return {};
 }
 

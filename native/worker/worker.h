@@ -64,6 +64,15 @@ class Worker {
   // Errors: Argument when there is no such link.
   Status removeLink(uint32_t linkId) noexcept;
 
+  // Puts a link in the place of another, which may be a ClosedLink: its wire, its endpoint and its
+  // counters stay. Errors: Argument when there is no such link; System: it is closed then.
+  Status replaceLink(uint32_t linkId, std::unique_ptr<Link> link,
+                     const std::optional<MacAddress>& mac) noexcept;
+  // Puts a ClosedLink in the place of one. Errors: Argument when there is no such link; Limit.
+  Status closeLink(uint32_t linkId) noexcept;
+  // See Link. Shape: 0 when there is no such link.
+  [[nodiscard]] uint32_t interfaceOf(uint32_t linkId) const noexcept;
+
   // Joins two links to a wire, until one of them is removed. `zone` tells its connections from
   // those of other wires.
   //

@@ -72,6 +72,13 @@ export interface Addon {
   holdStack(namespaceFd: number, index: number, hold: boolean): void;
   isStackHeld(namespaceFd: number, index: number): boolean;
   tryLock(fd: number): boolean;
+  /** See interfaces.ts. `callback` is called when there is something to read. */
+  readonly NativeInterfaceEvents: new (
+    callback: () => void,
+  ) => NativeInterfaceEvents;
+  readonly NativeNameGuard: new () => NativeNameGuard;
+  listNameGuards(): readonly FoundNameGuard[];
+  releaseGuardedNames(names: readonly string[]): void;
   /** ProbeRequest records in, as many ProbeResult records out. */
   probe(requests: Uint8Array): Promise<Uint8Array>;
   /** Nanoseconds of each round trip, in the order they were made. */
@@ -155,6 +162,27 @@ export interface InterfaceTraits {
   readonly hardware: boolean;
 }
 
+export interface NativeInterfaceEvents {
+  /** Whole netlink messages; undefined when some were lost. */
+  read(): Uint8Array | undefined;
+  close(): void;
+}
+
+export interface NativeNameGuard {
+  /** Returns an errno for each family of interfaces.ts, in their order; 0 where it is in force. */
+  hold(names: readonly string[], exempt: Uint32Array): number[];
+  remove(): void;
+  table(): string;
+}
+
+/** An nftables table that guards interfaces by their names. */
+export interface FoundNameGuard {
+  readonly table: string;
+  readonly names: readonly string[];
+  /** Whether the process that made it is there. */
+  readonly live: boolean;
+}
+
 export interface NativeTable {
   /**
    * Judges `tuples` (FlowTuple records). `verdicts` gets a byte a tuple: bit 0 denied by the
@@ -179,7 +207,7 @@ export interface NativeEstate {
 }
 
 export interface NativeDataplane {
-  /** An `index` of 0 is any. */
+  /** An `index` of 0 is any; `into` is a link whose place it takes, or NONE. So below. */
   addTap(
     namespaceFd: number,
     name: string,
@@ -187,6 +215,7 @@ export interface NativeDataplane {
     mtu: number,
     lasting: boolean,
     index: number,
+    into: number,
   ): number;
   addPacketLink(
     namespaceFd: number,
@@ -194,6 +223,7 @@ export interface NativeDataplane {
     slots: number,
     mac: string,
     lasting: boolean,
+    into: number,
   ): number;
   addXdpLink(
     namespaceFd: number,
@@ -201,8 +231,13 @@ export interface NativeDataplane {
     mac: string,
     generic: boolean,
     lasting: boolean,
+    into: number,
   ): number;
   removeLink(linkId: number): void;
+  /** Lets go of its interface; nothing comes or goes there until another link takes its place. */
+  closeLink(linkId: number): void;
+  /** The index of its interface; 0 when that has gone, and for TAPs. */
+  interfaceOf(linkId: number): number;
   /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
   swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;
   /** `zone` is 0 to 255, another for each wire. */

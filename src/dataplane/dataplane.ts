@@ -81,8 +81,17 @@ export interface EndpointLinkOptions {
   readonly mtu?: number;
 }
 
+/** Where a link goes. */
+interface LinkPlace {
+  /**
+   * A link in whose place it is put: that one's number, wire, connections and counts go on. A link of its
+   * own when absent.
+   */
+  readonly into?: number;
+}
+
 /** A TAP interface to make. */
-export interface TapOptions extends Omit<EndpointLinkOptions, "namespaceFd"> {
+export interface TapOptions extends Omit<EndpointLinkOptions, "namespaceFd">, LinkPlace {
   /** The namespace to make it in; this process's own when absent. */
   readonly namespaceFd?: number;
   /**
@@ -95,7 +104,7 @@ export interface TapOptions extends Omit<EndpointLinkOptions, "namespaceFd"> {
 }
 
 /** An interface that exists. */
-export interface InterfaceOptions {
+export interface InterfaceOptions extends LinkPlace {
   readonly interface: string;
   /** The namespace it is in; this process's own when absent. */
   readonly namespaceFd?: number;
@@ -189,6 +198,8 @@ export class Dataplane {
   readonly #links = new Map<number, () => void>();
   /** Interfaces of this process's own namespace, by link. */
   readonly #names = new Map<number, string>();
+  /** Links without an interface: closed ones, and those that only keep the stack off theirs. */
+  readonly #closed = new Set<number>();
   readonly #inherited = new Map<string, LinkEstate>();
   #isHeir = false;
   /** What processes before have counted. */
@@ -242,6 +253,7 @@ export class Dataplane {
           options.mtu ?? 1_500,
           options.lasting ?? false,
           options.index ?? 0,
+          options.into ?? NONE,
         ),
         { ...options, interface: options.name },
       ),
@@ -304,6 +316,7 @@ export class Dataplane {
           options.slots ?? 256,
           options.mac ?? "",
           options.lasting ?? false,
+          options.into ?? NONE,
         ),
         options,
       ),
@@ -330,6 +343,7 @@ export class Dataplane {
           options.mac ?? "",
           options.generic ?? false,
           options.lasting ?? false,
+          options.into ?? NONE,
         ),
         options,
       ),
@@ -374,12 +388,30 @@ export class Dataplane {
     this.#names.set(linkId, name);
   }
 
+  /**
+   * Lets go of a link's interface, which has gone or is to: nothing comes or goes there until another link
+   * is put in its place.
+   */
+  closeLink(linkId: number): void {
+    native(`close link ${linkId}`, () => this.#native.closeLink(linkId));
+    this.#closed.add(linkId);
+  }
+
+  /**
+   * The index of the interface that a link has; 0 once that was deleted or moved to another namespace, and
+   * for a TAP.
+   */
+  interfaceOf(linkId: number): number {
+    return this.#native.interfaceOf(linkId);
+  }
+
   /** Takes a link out, also while frames flow. Frames to it are dropped from then on. */
   removeLink(linkId: number): void {
     native(`remove link ${linkId}`, () => this.#native.removeLink(linkId));
     this.#links.get(linkId)?.();
     this.#links.delete(linkId);
     this.#names.delete(linkId);
+    this.#closed.delete(linkId);
     this.#countsBefore.delete(linkId);
   }
 
@@ -561,18 +593,21 @@ export class Dataplane {
 
   /**
    * Says what a process that goes on with these links needs. They hold their interfaces until `close`.
+   * Links that carry nothing are left out.
    *
    * Errors: DataplaneError `state` unless it is stopped; `argument` for a link in another namespace.
    */
   estates(): LinkEstate[] {
     return native("hand the links on", () =>
-      [...this.#links.keys()].map((linkId) => {
-        const name = this.#names.get(linkId);
-        if (name === undefined) throw Object.assign(new Error("argument"), { code: "argument" });
-        const { kind, ...estate } = this.#native.estateOf(linkId);
-        const counts = this.#linkCounts(linkId);
-        return { interface: name, kind: inheritedKinds[kind] ?? "tap", ...estate, counts };
-      }),
+      [...this.#links.keys()]
+        .filter((linkId) => !this.#closed.has(linkId))
+        .map((linkId) => {
+          const name = this.#names.get(linkId);
+          if (name === undefined) throw Object.assign(new Error("argument"), { code: "argument" });
+          const { kind, ...estate } = this.#native.estateOf(linkId);
+          const counts = this.#linkCounts(linkId);
+          return { interface: name, kind: inheritedKinds[kind] ?? "tap", ...estate, counts };
+        }),
     );
   }
 
@@ -672,8 +707,11 @@ export class Dataplane {
     return errand;
   }
 
-  #added(linkId: number, { interface: name, namespaceFd }: InterfaceOptions): number {
-    this.#links.set(linkId, () => {});
+  #added(linkId: number, options: InterfaceOptions & { readonly slots?: number }): number {
+    const { interface: name, namespaceFd, slots, into } = options;
+    if (into === undefined) this.#links.set(linkId, () => {});
+    if (slots === 0) this.#closed.add(linkId);
+    else this.#closed.delete(linkId);
     if (namespaceFd === undefined) this.#names.set(linkId, name);
     return linkId;
   }

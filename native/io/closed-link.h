@@ -1,0 +1,18 @@
+#pragma once
+
+#include "native/io/link.h"
+
+namespace sluice {
+
+// Stands where there is no interface at present: nothing comes, nothing goes.
+class ClosedLink final : public Link {
+ public:
+  size_t receive(std::span<Frame>) noexcept override { return 0; }
+  void release() noexcept override {}
+  bool transmit(const Frame&) noexcept override { return false; }
+  size_t flush() noexcept override { return 0; }
+  [[nodiscard]] int descriptor() const noexcept override { return -1; }
+  [[nodiscard]] bool carriesOffload() const noexcept override { return true; }
+};
+
+}  // namespace sluice
