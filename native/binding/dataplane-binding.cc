@@ -21,6 +21,7 @@
 #include "native/host/rtnetlink.h"
 #include "native/host/steering-program.h"
 #include "native/host/xdp-program.h"
+#include "native/io/closed-link.h"
 #include "native/io/frame-buffers.h"
 #include "native/io/packet-link.h"
 #include "native/io/tap-link.h"
@@ -99,6 +100,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::addPacketLink>("addPacketLink"),
                         InstanceMethod<&DataplaneBinding::addXdpLink>("addXdpLink"),
                         InstanceMethod<&DataplaneBinding::removeLink>("removeLink"),
+                        InstanceMethod<&DataplaneBinding::addClosedLink>("addClosedLink"),
                         InstanceMethod<&DataplaneBinding::closeLink>("closeLink"),
                         InstanceMethod<&DataplaneBinding::interfaceOf>("interfaceOf"),
                         InstanceMethod<&DataplaneBinding::swapTable>("swapTable"),
@@ -328,6 +330,15 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   void removeLink(const Napi::CallbackInfo& info) {
     if (open(info)) throwUnless(info, dataplane_->removeLink(wordOf(info[0])));
+  }
+
+  Napi::Value addClosedLink(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    uint32_t linkId = NONE;
+    std::vector<std::unique_ptr<Link>> links;
+    while (links.size() < dataplane_->workers()) links.push_back(std::make_unique<ClosedLink>());
+    const Status status = dataplane_->addLink(std::move(links), std::nullopt, nullptr, &linkId);
+    return linkNumber(info, status, linkId);
   }
 
   void closeLink(const Napi::CallbackInfo& info) {

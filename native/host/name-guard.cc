@@ -36,6 +36,7 @@ constexpr uint32_t BRIDGE_PRE_ROUTING = 0;
 constexpr uint32_t BRIDGE_LOCAL_IN = 1;
 constexpr uint32_t BRIDGE_LOCAL_OUT = 3;
 constexpr uint32_t BRIDGE_POST_ROUTING = 4;
+constexpr size_t ELEMENTS_MAX = 1'024;  // that one message makes
 constexpr time_t ANSWER_SECONDS_MAX = 10;
 constexpr size_t DATAGRAM_BYTES_MAX = 1 << 16;
 
@@ -298,6 +299,12 @@ Key keyOf(uint32_t index) {
 template <typename Value>
 void putElements(Batch& batch, int message, uint8_t family, std::string_view table, const char* set,
                  std::span<const Value> values) {
+  // An attribute is 64 KiB at most.
+  if (values.size() > ELEMENTS_MAX) {
+    putElements(batch, message, family, table, set, values.first(ELEMENTS_MAX));
+    putElements(batch, message, family, table, set, values.subspan(ELEMENTS_MAX));
+    return;
+  }
   if (values.empty()) return;
   batch.begin(message, family, message == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
   batch.text(NFTA_SET_ELEM_LIST_TABLE, table);

@@ -75,12 +75,16 @@ const tables: Tables = {
   },
   connections: connectionTable(),
   interfaces: {
-    header: ["INTERFACE", "ROLE", "POD", "FAILS", "RECEIVED", "SENT", "DROPPED", "LOST"],
-    right: [4, 5, 6, 7],
+    header: [
+      ...["INTERFACE", "ROLE", "POD", "STATE", "FAILS"],
+      ...["RECEIVED", "SENT", "DROPPED", "LOST"],
+    ],
+    right: [5, 6, 7, 8],
     rowOf: (item: InterfaceItem) => [
       item.name,
       item.role,
       item.pod ?? "-",
+      item.state,
       item.failMode,
       String(item.receivedFrames),
       String(item.sentFrames),

@@ -1,10 +1,10 @@
-import type { ReloadAnswer } from "../control/control-routes.js";
+import { notAttachedText, type ReloadAnswer } from "../control/control-routes.js";
 import { controlClient } from "./control-common.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { showDiagnostics } from "./manifests.js";
 import type { ReloadOptions } from "./options.js";
-import { writeJson } from "./output.js";
+import { sanitize, writeJson } from "./output.js";
 
 /** Has a process read its manifests again, and says what came of it. */
 export async function runReload(options: ReloadOptions, io: Io): Promise<number> {
@@ -13,8 +13,11 @@ export async function runReload(options: ReloadOptions, io: Io): Promise<number>
     if (options.output === "json") writeJson(io.stdout, answer);
     else {
       showDiagnostics(answer.diagnostics, io);
-      if (answer.ok) io.stdout.write(`generation ${answer.generation} is in force\n`);
-      else {
+      if (answer.ok) {
+        const { generation, notAttached } = answer;
+        const but = notAttached.length === 0 ? "" : `, but ${notAttachedText(notAttached)}`;
+        io.stdout.write(`generation ${generation} is in force${sanitize(but)}\n`);
+      } else {
         if (answer.refused !== undefined) io.stderr.write(`sluice: ${answer.refused.message}\n`);
         io.stderr.write(
           `sluice: nothing changed, generation ${answer.generation} stays in force\n`,

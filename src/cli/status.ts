@@ -1,4 +1,4 @@
-import type { ControlStatus } from "../control/control-routes.js";
+import { type ControlStatus, notAttachedText } from "../control/control-routes.js";
 import { controlClient } from "./control-common.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
@@ -17,12 +17,24 @@ export async function runStatus(options: StatusOptions, io: Io): Promise<number>
 
 function statusText(status: ControlStatus, io: Io): string {
   const { bold, green, red } = styles(io);
-  const state = status.enforced ? green("enforced") : red("not up to date");
+  const isPartial = !status.enforced && status.lastError === null && status.notAttached.length > 0;
+  const behind = isPartial ? "not enforced everywhere" : "not up to date";
+  const state = status.enforced ? green("enforced") : red(behind);
   const lines = [
     `${bold(sanitize(status.name))}: generation ${status.generation} ${state}, since ${status.since ?? "never"}, pid ${status.pid}, sluice ${status.version}\n`,
   ];
   if (status.lastError !== null) {
     lines.push(red(`the last reload changed nothing: ${sanitize(status.lastError)}\n`));
+  }
+  if (status.notAttached.length > 0) {
+    lines.push(red(`${sanitize(notAttachedText(status.notAttached))}\n`));
+  }
+  const unguarded = status.nameGuard?.missing ?? [];
+  if (unguarded.length > 0) {
+    const families = unguarded.map(({ family, error }) => `${family}: ${error}`).join(", ");
+    lines.push(
+      red(`no guard by interface names (${families}): one made anew is open until it is taken\n`),
+    );
   }
   lines.push(
     `${status.endpoints} endpoints, ${status.connections} connections (new tables: ${status.established}; the denied: ${status.deny}), ${status.flowsLost} flow records lost\n`,

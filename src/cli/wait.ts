@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import type { ControlStatus } from "../control/control-routes.js";
+import { type ControlStatus, unreadyText } from "../control/control-routes.js";
 import { RefusalError } from "../control/refusal.js";
 import { controlClient } from "./control-common.js";
 import { readDuration } from "./duration.js";
@@ -24,12 +24,12 @@ export async function runWait(options: WaitOptions, io: Io): Promise<number> {
       const signal = AbortSignal.timeout(Math.max(1, Math.ceil(end - performance.now())));
       const client = controlClient(options, io);
       const status = await client.ask<ControlStatus>("GET", "/status", undefined, signal);
-      const { enforced, generation, lastError } = status;
+      const { enforced, generation } = status;
       if (wanted === undefined ? enforced : generation >= wanted) {
         io.stdout.write(`generation ${generation} is in force\n`);
         return exitCodes.ok;
       }
-      last = lastError ?? `generation ${generation} is in force`;
+      last = unreadyText(status);
     } catch (error) {
       if (!(error instanceof RefusalError) || error.kind !== "environment") throw error;
       last = error.message;

@@ -45,6 +45,25 @@ export interface FilteredInterface {
   readonly failMode?: "closed" | "open";
   /** Of the connections that are followed there, where it is of a wire. */
   readonly zone?: number;
+  /** Absent: attached. */
+  readonly state?: AttachedState;
+  /** What there is to say of that state. */
+  readonly note?: string;
+}
+
+/**
+ * Whether an interface is in the process's hands: `attached`; `down` when it is, but carries nothing; `absent`
+ * when there is none of its name; `waiting` when there is one that cannot be taken. Nothing passes one that
+ * is not attached.
+ */
+export type AttachedState = "attached" | "down" | "absent" | "waiting";
+
+/** What guards a process's interfaces by their names, in case they are made anew. */
+export interface NameGuardStatus {
+  /** The nftables table; null where there can be none. */
+  readonly table: string | null;
+  /** Families that it cannot be in force for, and why. */
+  readonly missing: readonly { readonly family: string; readonly error: string }[];
 }
 
 /** What a control socket tells of and acts on. */
@@ -59,6 +78,10 @@ export interface ControlSubject {
   readonly deny: Deny;
   readonly mode: Mode;
   readonly interfaces: () => readonly FilteredInterface[];
+  /** Absent where interfaces are the process's own, and never made anew by others. */
+  readonly nameGuard?: () => NameGuardStatus;
+  /** Interfaces that were made anew and taken again, since the start. */
+  readonly retaken?: () => number;
   /** Reads the manifests again. */
   readonly reload: () => Promise<Reload>;
   /** Listens for a process that takes this one's place, and says where; absent where none may. */
@@ -88,8 +111,12 @@ export interface ControlStatus extends Headed {
   readonly generation: number;
   /** When it was put in force, RFC 3339. */
   readonly since: string | null;
-  /** Whether the manifests as they are now are in force. */
+  /** Whether the manifests as they are now are in force, on all interfaces. */
   readonly enforced: boolean;
+  /** Interfaces that are not in the process's hands: nothing passes there. */
+  readonly notAttached: readonly NotAttached[];
+  /** Null where interfaces are the process's own. */
+  readonly nameGuard: NameGuardStatus | null;
   /** Why the last reload changed nothing. */
   readonly lastError: string | null;
   readonly established: Established;
@@ -107,6 +134,12 @@ export interface ControlStatus extends Headed {
   readonly audited: number;
   /** Frames dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
+}
+
+export interface NotAttached {
+  readonly name: string;
+  readonly state: AttachedState;
+  readonly note: string;
 }
 
 /** How long changes have taken, from when they were heard of until they were in force. */
@@ -177,6 +210,9 @@ export interface InterfaceItem {
   readonly name: string;
   readonly role: "endpoint" | "uplink";
   readonly pod: string | null;
+  readonly state: AttachedState;
+  /** What there is to say of that state; empty: nothing. */
+  readonly note: string;
   readonly receivedFrames: number;
   readonly receivedBytes: number;
   readonly sentFrames: number;
@@ -225,6 +261,8 @@ export interface ReloadAnswer extends Headed {
   readonly generation: number;
   readonly diagnostics: readonly Diagnostic[];
   readonly refused?: Refusal;
+  /** Interfaces on which nothing is in force, and nothing passes. */
+  readonly notAttached: readonly NotAttached[];
 }
 
 /** Where a successor is to call. */
@@ -276,7 +314,8 @@ export function metricsHandlers(subject: ControlSubject): Readonly<Record<string
     "GET /metrics": () => new PlainAnswer(200, metricsText(subject), expositionType),
     "GET /healthz": () => new PlainAnswer(200, "ok\n"),
     "GET /readyz": () => {
-      const { enforced, lastError, generation, source } = controlStatus(subject);
+      const status = controlStatus(subject);
+      const { enforced, generation, source } = status;
       if (enforced) {
         // The table in force stays right for all that is known, and a restart would know less.
         const stale = staleText(source ?? undefined);
@@ -284,10 +323,32 @@ export function metricsHandlers(subject: ControlSubject): Readonly<Record<string
         const text = `${how}: generation ${generation} is in force`;
         return new PlainAnswer(200, stale === undefined ? `${text}\n` : `${text}; ${stale}\n`);
       }
-      const why = lastError ?? "the manifests have not been read yet";
-      return new PlainAnswer(503, `not ready: ${why}\n`);
+      return new PlainAnswer(503, `not ready: ${unreadyText(status)}\n`);
     },
   };
+}
+
+/** Says what stands in the way of a process that does not enforce all. */
+export function unreadyText(
+  status: Pick<ControlStatus, "lastError" | "notAttached" | "generation">,
+): string {
+  if (status.lastError !== null) return status.lastError;
+  if (status.notAttached.length > 0) return notAttachedText(status.notAttached);
+  return status.generation === 0
+    ? "the manifests have not been read yet"
+    : `generation ${status.generation} is in force, and not the latest`;
+}
+
+/** Names the interfaces on which nothing is in force. */
+export function notAttachedText(interfaces: readonly NotAttached[]): string {
+  return `nothing passes ${interfaces.map(({ name, note }) => `${name} (${note})`).join(", ")}`;
+}
+
+/** The interfaces that are not in the process's hands. */
+export function notAttached(interfaces: readonly FilteredInterface[]): NotAttached[] {
+  return interfaces.flatMap(({ name, state = "attached", note = "" }) => {
+    return state === "absent" || state === "waiting" ? [{ name, state, note }] : [];
+  });
 }
 
 /** Tells how a process that enforces is doing. */
@@ -297,6 +358,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
   const { delay } = controller.measures;
   const counters = dataplane.counters();
   const isCurrent = lastError === undefined && pending === 0 && !subject.isBehind();
+  const missing = notAttached(subject.interfaces());
   return {
     apiVersion,
     kind: "Status",
@@ -305,7 +367,9 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     pid: process.pid,
     generation,
     since: since?.toISOString() ?? null,
-    enforced: generation > 0 && isCurrent,
+    enforced: generation > 0 && isCurrent && missing.length === 0,
+    notAttached: missing,
+    nameGuard: subject.nameGuard?.() ?? null,
     lastError: lastError ?? null,
     established,
     deny: subject.deny,
@@ -340,6 +404,7 @@ function metricsText(subject: ControlSubject): string {
       tableBytes: table?.blob.byteLength ?? 0,
       endpoints: controller.status.endpoints,
       isReady: controlStatus(subject).enforced,
+      retaken: subject.retaken?.() ?? 0,
       reloads: measures,
       compile: measures.compile,
       delay: measures.delay,
@@ -445,12 +510,15 @@ function policyPlace({ kind, namespace, name, span }: PolicySource): FlowPolicy 
 
 function interfacePieces({ dataplane, interfaces }: ControlSubject): Generator<ListPiece> {
   const { links } = dataplane.counters();
-  const itemOf = ({ name, role, pod, linkId, failMode }: FilteredInterface): InterfaceItem => {
+  const itemOf = (each: FilteredInterface): InterfaceItem => {
+    const { name, role, pod, linkId, failMode, state, note } = each;
     const counts = links.get(linkId);
     return {
       name,
       role,
       pod,
+      state: state ?? "attached",
+      note: note ?? "",
       failMode: failMode ?? "closed",
       receivedFrames: counts?.receivedFrames ?? 0,
       receivedBytes: counts?.receivedBytes ?? 0,
@@ -640,10 +708,14 @@ function readFiles(body: unknown): DryRunRequest["files"] {
   return files as DryRunRequest["files"];
 }
 
-function reloadAnswer({ controller }: ControlSubject, reload: Reload): ReloadAnswer {
+function reloadAnswer(subject: ControlSubject, reload: Reload): ReloadAnswer {
   const { ok, diagnostics } = reload;
-  const { generation } = controller.status;
-  const head = { apiVersion, kind: "Reload", ok, generation, diagnostics } as const;
+  const { generation } = subject.controller.status;
+  const missing = notAttached(subject.interfaces());
+  const head = {
+    ...({ apiVersion, kind: "Reload" } as const),
+    ...{ ok, generation, diagnostics, notAttached: missing },
+  };
   return reload.ok || reload.refused === undefined
     ? head
     : { ...head, refused: refusalOf(reload.refused) };

@@ -234,6 +234,8 @@ export interface NativeDataplane {
     into: number,
   ): number;
   removeLink(linkId: number): void;
+  /** Adds a link without an interface, in whose place another may be put. */
+  addClosedLink(): number;
   /** Lets go of its interface; nothing comes or goes there until another link takes its place. */
   closeLink(linkId: number): void;
   /** The index of its interface; 0 when that has gone, and for TAPs. */

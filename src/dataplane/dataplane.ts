@@ -388,6 +388,14 @@ export class Dataplane {
     this.#names.set(linkId, name);
   }
 
+  /** Adds a link without an interface, which carries nothing until another is put in its place. */
+  addClosedLink(): number {
+    const linkId = native("add a closed link", () => this.#native.addClosedLink());
+    this.#links.set(linkId, () => {});
+    this.#closed.add(linkId);
+    return linkId;
+  }
+
   /**
    * Lets go of a link's interface, which has gone or is to: nothing comes or goes there until another link
    * is put in its place.

@@ -1,4 +1,7 @@
 import { addon, type FoundNameGuard } from "./addon.js";
+
+export type { FoundNameGuard } from "./addon.js";
+
 import { native } from "./errors.js";
 
 /**
@@ -56,6 +59,19 @@ export function createNameGuard(): NameGuard {
     },
     remove: () => made.remove(),
   };
+}
+
+/**
+ * Tries a guard, of a name that no interface has, and leaves nothing behind. Returns the errno of each family
+ * that cannot be guarded. Errors: DataplaneError.
+ */
+export function tryNameGuard(): ReadonlyMap<GuardFamily, number> {
+  const guard = createNameGuard();
+  try {
+    return guard.hold(["sluice-try"], []);
+  } finally {
+    guard.remove();
+  }
 }
 
 /** The guards that there are, of whatever process. Errors: DataplaneError. */

@@ -34,6 +34,7 @@ export function diagnose(machine: Machine): Diagnosis {
     userNamespaceCheck(machine),
     lockedMemoryCheck(machine),
     ...failOpenCheck(machine),
+    ...nameGuardChecks(machine),
     capCheck(machine),
   ];
   const ready = (purpose: Purpose) =>
@@ -96,6 +97,29 @@ function failOpenCheck({ failOpen }: Machine): Check[] {
   const remedy =
     "traffic passes there unjudged while no sluice run holds them; a clean end of a run takes that away";
   return [check("fail open", [], failOpen.join(", "), remedy)];
+}
+
+function nameGuardChecks({ nameGuardErrors, guardsLeft }: Machine): Check[] {
+  const refused = [...(nameGuardErrors ?? [])].map(
+    ([family, errno]) => `${family}: ${getSystemErrorName(-errno)}`,
+  );
+  const guard = check(
+    "guard by name",
+    [],
+    refused.length === 0 ? "works" : refused.join(", "),
+    refused.length === 0
+      ? undefined
+      : "CAP_NET_ADMIN, and a kernel with CONFIG_NF_TABLES_INET, _ARP and _BRIDGE; without it an interface that is made anew is the kernel's own until it is taken",
+  );
+  const left = guardsLeft.map(({ table, names }) =>
+    check(
+      "guard that was left",
+      [],
+      names.join(", "),
+      `nothing passes there until the next sluice that takes these interfaces; by hand: ${["inet", "arp", "bridge"].map((family) => `nft delete table ${family} ${table}`).join("; ")}`,
+    ),
+  );
+  return [...(nameGuardErrors === undefined ? [] : [guard]), ...left];
 }
 
 function grant({ user }: Machine, name: Capability): string {

@@ -4,6 +4,12 @@ import { createRequire } from "node:module";
 import { release } from "node:os";
 import { listFailOpen } from "../dataplane/host.js";
 import {
+  type FoundNameGuard,
+  type GuardFamily,
+  listNameGuards,
+  tryNameGuard,
+} from "../dataplane/interfaces.js";
+import {
   type Capability,
   effectiveCapabilities,
   type KernelFeature,
@@ -22,6 +28,10 @@ export interface Machine {
   readonly features: Readonly<Record<KernelFeature, number>> | undefined;
   /** Interfaces of this namespace that fail open, or have; undefined when nobody could tell. */
   readonly failOpen: readonly string[] | undefined;
+  /** The errno of each family that no guard by interface names can be had in; undefined: nobody could tell. */
+  readonly nameGuardErrors: ReadonlyMap<GuardFamily, number> | undefined;
+  /** Guards in this namespace whose processes are gone. */
+  readonly guardsLeft: readonly FoundNameGuard[];
   /** Why no user namespace can be made; undefined when one can. */
   readonly userNamespaceError: string | undefined;
   /** Settings that stand against user namespaces, by their sysctl names. */
@@ -42,7 +52,12 @@ export function readMachine(): Machine {
     addonError,
     capabilities: effectiveCapabilities(),
     features: addonError === undefined ? tryKernelFeatures() : undefined,
-    failOpen: addonError === undefined ? failOpen() : undefined,
+    failOpen: addonError === undefined ? unlessRefused(listFailOpen) : undefined,
+    nameGuardErrors: addonError === undefined ? unlessRefused(tryNameGuard) : undefined,
+    guardsLeft:
+      (addonError === undefined ? unlessRefused(listNameGuards) : undefined)?.filter(
+        ({ live }) => !live,
+      ) ?? [],
     userNamespaceError: userNamespaceError(),
     userNamespaceLimits: userNamespaceLimits(),
     lockedMemoryMax: lockedMemoryMax(),
@@ -59,9 +74,9 @@ function errorOf(attempt: () => unknown): string | undefined {
   }
 }
 
-function failOpen(): readonly string[] | undefined {
+function unlessRefused<Result>(look: () => Result): Result | undefined {
   try {
-    return listFailOpen();
+    return look();
   } catch {
     return undefined; // not ours to ask
   }

@@ -6,6 +6,8 @@ import type { Histogram } from "./histogram.js";
 export interface MeasuredInterface {
   readonly name: string;
   readonly linkId: number;
+  /** Absent: attached. */
+  readonly state?: "attached" | "down" | "absent" | "waiting";
 }
 
 /** All that metrics are made from. */
@@ -18,6 +20,8 @@ export interface Measured {
   readonly endpoints: number;
   /** Whether the manifests as they are now are in force. */
   readonly isReady: boolean;
+  /** Interfaces that were made anew and taken again. */
+  readonly retaken: number;
   readonly reloads: { readonly succeeded: number; readonly failed: number };
   /** Units: seconds. */
   readonly compile: Histogram;
@@ -73,15 +77,28 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
     else for (const key of Object.keys(counts) as (keyof LinkCounts)[]) sum[key] += counts[key];
   }
   const links = [...byName];
+  const unattached = new Set(
+    interfaces.flatMap(({ name, state }) => ((state ?? "attached") === "attached" ? [] : [name])),
+  );
   const drops = Object.entries(counters.drops).sort(([a], [b]) => (a < b ? -1 : 1));
 
   return [
     gauge("sluice_build_info", "Which sluice this is; always 1.", [
       { labels: { version: measured.version, node: process.versions.node }, value: 1 },
     ]),
-    gauge("sluice_ready", "Whether the manifests as they are now are in force.", [
+    gauge("sluice_ready", "Whether the manifests as they are now are in force everywhere.", [
       { value: measured.isReady ? 1 : 0 },
     ]),
+    gauge(
+      "sluice_interface_attached",
+      "Whether an interface is there, up, and in this process's hands; nothing passes it otherwise.",
+      links.map(([name]) => labelled({ interface: name }, unattached.has(name) ? 0 : 1)),
+    ),
+    counter(
+      "sluice_interfaces_retaken_total",
+      "Interfaces that were made anew, and taken again without a reload.",
+      [{ value: measured.retaken }],
+    ),
     counter(
       "sluice_packets_total",
       "Frames by what became of them: in is taken from the interface, out given to it.",

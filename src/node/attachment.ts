@@ -2,7 +2,18 @@ import type { FilteredInterface } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { Span } from "../diagnostics/diagnostic.js";
+import type { Guarded } from "./guard.js";
 import type { PodName } from "./node-config.js";
+
+/** What an attachment opens with. */
+export interface Opening {
+  readonly dataplane: Dataplane;
+  readonly tell: (line: string) => void;
+  /** What each of its interfaces may have of PacketLinkOptions' slots. */
+  readonly slots: number;
+  /** Whether an interface of this name may be absent: it was there before, and may come again. */
+  readonly mayWait: (name: string) => boolean;
+}
 
 /**
  * A place between one pod and the network where frames can be taken: a wire, or a workload's own
@@ -29,19 +40,32 @@ export interface Attachment {
   follows?(other: Attachment): boolean;
   /**
    * Takes the interfaces. Nothing passes from then on, until the first table is in force and the ends
-   * are joined. `slots` is what each of its interfaces may have of PacketLinkOptions' slots.
+   * are joined.
    *
    * Errors: DataplaneError; everything is then as it was.
    */
-  open(dataplane: Dataplane, tell: (line: string) => void, slots: number): OpenAttachment;
+  open(opening: Opening): OpenAttachment;
 }
 
 export interface OpenAttachment {
   /** Link ids. */
   readonly inside: number;
   readonly outside: number;
-  /** As the control socket tells of them; who holds it knows the rest. */
+  /** As the control socket tells of them at this moment; who holds it knows the rest. */
   readonly interfaces: readonly Omit<FilteredInterface, "pod" | "zone">[];
+  /** What is to be guarded by name at this moment. */
+  readonly guarded: Guarded;
+  /** After its end: whether nothing may pass there, and what is guarded stays guarded. Absent: no. */
+  readonly staysClosed?: boolean;
+  /** Indexes of the interfaces that it has at this moment: changes of these are for `follow`. */
+  readonly indexes: readonly number[];
+  /**
+   * Looks whether its interfaces are as they were, after something has changed there: what has gone is let
+   * go, what is there again is taken again, for the same zone and the same links. Returns how many were.
+   */
+  follow(table: CompiledTable): number;
+  /** After how long it wants to be looked at again, also where nothing happens. Units: milliseconds. */
+  readonly retryMs?: number | undefined;
   /** Called once, when its first table is in force, before a frame passes. */
   joined?(zone: number, table: CompiledTable): void;
   /** Prepares for the process's death, once frames are judged. Errors: DataplaneError. */

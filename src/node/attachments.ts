@@ -1,9 +1,11 @@
-import type { FilteredInterface } from "../control/control-routes.js";
+import type { FilteredInterface, NameGuardStatus } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
 import { type Dataplane, zonesMax } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
 import type { ZoneEstate } from "./estate.js";
+import { Guard } from "./guard.js";
+import type { Touched } from "./interface-state.js";
 import { podText } from "./node-config.js";
 
 /** Of one AF_PACKET interface, and of all together: 7 MiB and half a gigabyte at an MTU of 1,500. */
@@ -22,6 +24,8 @@ export interface AttachmentsOptions {
   readonly tell: (line: string) => void;
   /** A table has come into force. */
   readonly swapped: (generation: number, table: CompiledTable) => void;
+  /** An interface has gone, has been taken again, or is otherwise not what it was. */
+  readonly changed?: () => void;
 }
 
 /**
@@ -43,9 +47,24 @@ export class Attachments {
   #isStarted = false;
   #slots = slotsMax;
   #nextZone = 0;
+  readonly #guard: Guard;
+  #retaken = 0;
+  /** Another process may be about to take the interfaces over: they stay as they are. */
+  #isFrozen = false;
+  #retry: NodeJS.Timeout | undefined;
 
   constructor(options: AttachmentsOptions) {
     this.#options = options;
+    this.#guard = new Guard(options.tell);
+  }
+
+  get nameGuard(): NameGuardStatus {
+    return this.#guard.status;
+  }
+
+  /** Interfaces that were taken again, since the start. */
+  get retaken(): number {
+    return this.#retaken;
   }
 
   interfaces(): readonly FilteredInterface[] {
@@ -85,6 +104,11 @@ export class Attachments {
       interfaces.some((name) => contested.has(name)),
     );
 
+    // What comes is closed by name before it is taken; what another process holds, that one guards.
+    if (!this.#options.dataplane.isHeir) {
+      const names = added.flatMap(({ interfaces }) => interfaces);
+      this.#holdGuard(before, names);
+    }
     const opened = new Map<Attachment, Held>();
     const letGo = this.#keepClosed(evicted, added);
     try {
@@ -99,10 +123,13 @@ export class Attachments {
       });
       const generation = this.#swap(next, table);
       for (const held of leave) if (!evicted.includes(held)) this.#giveBack(held);
+      this.#holdGuard(this.#held);
+      if (this.#isStarted) this.takeOverGuards();
       return generation;
     } catch (error) {
       for (const held of opened.values()) this.#giveBack(held);
       if (evicted.length > 0 || this.#judging !== this.#table) this.#restore(before, evicted);
+      this.#holdGuard(this.#held);
       throw error;
     } finally {
       letGo();
@@ -112,9 +139,50 @@ export class Attachments {
   /** Lets packets move, for the first time or after a stop. */
   start(): void {
     this.#options.dataplane.start({ wires: "joined" });
-    if (this.#isStarted) return;
-    this.#isStarted = true;
-    for (const { open } of this.#held) open.started?.();
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      for (const { open } of this.#held) open.started?.();
+      this.takeOverGuards();
+    }
+    this.#isFrozen = false;
+    this.follow();
+  }
+
+  /** Takes the names of its interfaces over from guards of processes that have gone by now. */
+  takeOverGuards(): void {
+    const { names } = guardedBy(this.#held);
+    if (names.length > 0) this.#guard.takeOver(names);
+  }
+
+  /** Leaves the interfaces as they are until `start`, whatever happens to them. */
+  freeze(): void {
+    this.#isFrozen = true;
+  }
+
+  /**
+   * Looks at the attachments whose interfaces have changed, or at all: what was deleted is let go, what is
+   * there again is taken again. Nothing passes in between, and no other one notices.
+   */
+  follow(touched?: Touched): void {
+    const table = this.#table;
+    if (table === undefined || this.#isFrozen || !this.#isStarted) return;
+    const concerned = this.#held.filter(
+      ({ wanted, open }) =>
+        touched === undefined ||
+        wanted.interfaces.some((name) => touched.names.has(name)) ||
+        open.indexes.some((index) => touched.indexes.has(index)),
+    );
+    if (concerned.length === 0) return;
+    for (const { wanted, open } of concerned) {
+      try {
+        this.#retaken += open.follow(table);
+      } catch (error) {
+        this.#options.tell(`${wanted.name}: ${(error as Error).message}: nothing passes`);
+      }
+    }
+    this.#holdGuard(this.#held);
+    this.#options.changed?.();
+    this.#retryLater();
   }
 
   /** Gives attachments of the same interfaces the zones that they had in another process, once. */
@@ -132,14 +200,34 @@ export class Attachments {
 
   /** Lets go of everything and leaves it as it is: another process holds it by now, or will. */
   leave(): void {
+    clearTimeout(this.#retry);
     this.#held = [];
   }
 
   /** Gives everything back, or leaves it closed for another process: this one ends. */
   close(): void {
+    clearTimeout(this.#retry);
     const held = this.#held;
     this.#held = [];
-    for (const each of held) this.#giveBack(each, () => (each.open.end ?? each.open.close)());
+    const stays = held.filter((each) => {
+      this.#giveBack(each, () => (each.open.end ?? each.open.close).call(each.open));
+      return each.open.staysClosed ?? false;
+    });
+    if (stays.length === 0) this.#guard.remove();
+    else this.#holdGuard(stays);
+  }
+
+  /** What could not be taken is tried again, also where no event tells that it can be. */
+  #retryLater(): void {
+    clearTimeout(this.#retry);
+    const waits = this.#held.flatMap(({ open }) => open.retryMs ?? []);
+    if (waits.length === 0) return;
+    this.#retry = setTimeout(() => this.follow(), Math.min(...waits)).unref();
+  }
+
+  #holdGuard(held: readonly Held[], more: readonly string[] = []): void {
+    const { names, exempt } = guardedBy(held);
+    this.#guard.hold({ names: [...names, ...more], exempt });
   }
 
   /**
@@ -181,7 +269,12 @@ export class Attachments {
   /** Opens an attachment in a zone that no other has, and none has had lately. */
   #open(wanted: Attachment, others: readonly Held[]): Held {
     const { dataplane, tell } = this.#options;
-    const open = wanted.open(dataplane, tell, this.#slots);
+    const open = wanted.open({
+      dataplane,
+      tell,
+      slots: this.#slots,
+      mayWait: this.#mayWait(others),
+    });
     const taken = new Set(others.map(({ zone }) => zone));
     const before = this.#inherited.find(
       ({ interfaces }) => interfaces.join() === wanted.interfaces.join(),
@@ -194,6 +287,13 @@ export class Attachments {
     const zone = this.#nextZone;
     this.#nextZone = (zone + 1) % zonesMax;
     return { wanted, open, zone };
+  }
+
+  /** Whether an interface may be absent: it was there before, here or in the process before. */
+  #mayWait(others: readonly Held[]): (name: string) => boolean {
+    const before = [...others.map(({ wanted }) => wanted), ...this.#inherited];
+    const known = new Set(before.flatMap(({ interfaces }) => interfaces));
+    return (name) => known.has(name);
   }
 
   /** Puts a table in force that is bound to these, and joins the ends of the new ones. */
@@ -219,12 +319,13 @@ export class Attachments {
   #restore(before: readonly Held[], evicted: readonly Held[]): void {
     const table = this.#table;
     if (table === undefined) return;
+    const { dataplane } = this.#options;
+    const mayWait = this.#mayWait(before);
     const again = before.flatMap((held): Held[] => {
       if (!evicted.includes(held)) return [held];
       try {
-        return [
-          { ...held, open: held.wanted.open(this.#options.dataplane, () => {}, this.#slots) },
-        ];
+        const opening = { dataplane, tell: () => {}, slots: this.#slots, mayWait };
+        return [{ ...held, open: held.wanted.open(opening) }];
       } catch (error) {
         const { message } = error as Error;
         this.#options.tell(
@@ -235,6 +336,14 @@ export class Attachments {
     });
     this.#swap(again, table);
   }
+}
+
+function guardedBy(held: readonly Held[]): { names: string[]; exempt: number[] } {
+  const each = held.map(({ open }) => open.guarded);
+  return {
+    names: each.flatMap(({ names }) => names),
+    exempt: each.flatMap(({ exempt }) => exempt),
+  };
 }
 
 /** What the rings of each interface may hold when so many attachments share the memory. */

@@ -279,6 +279,18 @@ export function strip(index: number): void {
   if (present !== undefined) tryChanges(removals(present, index));
 }
 
+/**
+ * Moves addresses and routes that somebody has put on an interface to the one that took its place; false when
+ * there are none.
+ */
+export function moveStrays(from: number, to: number): boolean {
+  const strays = readInterface(from);
+  if (strays === undefined || strays.addresses.length + strays.routes.length === 0) return false;
+  strip(from);
+  tryChanges(additions(strays, to));
+  return true;
+}
+
 /** What `a` has and `b` has not. Neighbours that are learnt come and go. */
 function difference(a: InterfaceState, b: InterfaceState): InterfaceState {
   const without = (

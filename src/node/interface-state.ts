@@ -6,8 +6,10 @@ import {
   attributesOf,
   concatenate,
   dump,
+  type Message,
   NetlinkError,
   nestedAttribute,
+  textAttribute,
   textOf,
   view,
   word,
@@ -70,8 +72,10 @@ export const IFF_LOOPBACK = 0x8;
 export const ADDR_GEN_MODE_NONE = 1;
 
 const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const RTM_NEWADDR = 20;
+const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
@@ -153,14 +157,43 @@ const NHA_OIF = 5;
 const NHA_ASKED_LAST = 8;
 const groupEntryBytes = 8;
 
-/** Reads an interface's link; undefined when there is none of that name. */
-export function readLink(name: string): (LinkState & { readonly index: number }) | undefined {
-  return readLinks().find((each) => each.name === name);
+export type Link = LinkState & { readonly index: number };
+
+/** Reads an interface's link, by its name or its index; undefined when there is none. */
+export function readLink(which: string | number): Link | undefined {
+  const head = new Uint8Array(linkBodyBytes);
+  if (typeof which === "number") view(head).setInt32(4, which, true);
+  const asked =
+    typeof which === "number" ? head : concatenate([head, textAttribute(IFLA_IFNAME, which)]);
+  const answer = ask(RTM_GETLINK, asked, RTM_NEWLINK);
+  return answer === undefined ? undefined : decodeLink(answer);
 }
 
 /** Reads the links of all interfaces. */
-export function readLinks(): (LinkState & { readonly index: number })[] {
+export function readLinks(): Link[] {
   return dump(RTM_GETLINK, new Uint8Array(linkBodyBytes), RTM_NEWLINK).map(decodeLink);
+}
+
+/** Which interfaces some events are about. */
+export interface Touched {
+  readonly indexes: ReadonlySet<number>;
+  /** Of links that are there, have gone, or have got another name. */
+  readonly names: ReadonlySet<string>;
+}
+
+/** Says which interfaces the kernel's events of links and addresses are about. */
+export function touchedBy(events: readonly Message[]): Touched {
+  const indexes = new Set<number>();
+  const names = new Set<string>();
+  for (const { type, body } of events) {
+    if (type === RTM_NEWADDR || type === RTM_DELADDR) indexes.add(wordOf(body, 4));
+    // A bridge's words on its ports are no link's.
+    if ((type !== RTM_NEWLINK && type !== RTM_DELLINK) || body[0] !== 0) continue;
+    indexes.add(wordOf(body, 4));
+    const name = attributesOf(body, linkBodyBytes).find((each) => each.type === IFLA_IFNAME);
+    if (name !== undefined) names.add(textOf(name.data));
+  }
+  return { indexes, names };
 }
 
 /**
@@ -313,7 +346,7 @@ export function familyAttributes(change: {
   return families.length === 0 ? [] : [nestedAttribute(IFLA_AF_SPEC, families)];
 }
 
-function decodeLink(body: Uint8Array): LinkState & { readonly index: number } {
+function decodeLink(body: Uint8Array): Link {
   const words = view(body);
   const found = new Map(
     attributesOf(body, linkBodyBytes).map(({ type, data }) => [type, data] as const),

@@ -134,6 +134,11 @@ export function change(requests: readonly Request[]): void {
   if (first !== undefined) throw first;
 }
 
+/** Splits what the kernel has told, which is known to be whole messages. */
+export function decodeMessages(bytes: Uint8Array): readonly Message[] {
+  return messagesOf(bytes);
+}
+
 /** Splits the attributes that stand in `bytes` from `at` on. */
 export function attributesOf(bytes: Uint8Array, at: number): Attribute[] {
   const attributes: Attribute[] = [];

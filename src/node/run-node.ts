@@ -1,13 +1,17 @@
 import { existsSync } from "node:fs";
+import { notAttached, notAttachedText } from "../control/control-routes.js";
 import { Controller, type Reload } from "../control/controller.js";
 import { type ControlListen, openControl } from "../control/open-control.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { Dataplane } from "../dataplane/dataplane.js";
+import { watchInterfaces } from "../dataplane/interfaces.js";
 import { readManifests } from "../manifest/read.js";
 import { FlowLog } from "../observe/flow-log.js";
 import { Attachments } from "./attachments.js";
+import { touchedBy } from "./interface-state.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
+import { decodeMessages } from "./netlink.js";
 import type { NodeConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
 import { openSource, UpdateTeller } from "./open-source.js";
@@ -62,6 +66,11 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     dataplane,
     tell: host.tell,
     swapped: (generation, table) => flows.useTable(generation, table),
+    changed: () => service.says(statusLine(controller, attachments)),
+  });
+  const watch = watchInterfaces(() => {
+    const told = watch.read();
+    attachments.follow(told === undefined ? undefined : touchedBy(decodeMessages(told)));
   });
   const flows = new FlowLog(dataplane, {
     interfaceName: (linkId) =>
@@ -100,9 +109,9 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   const before = (): void => service.reloading();
   const after = (done: Reload): void => {
     if (!done.ok) plans.failed();
-    tellReload(done, host);
+    tellReload(done, attachments, host);
     tellMissing();
-    service.reloaded(statusLine(controller));
+    service.reloaded(statusLine(controller, attachments));
   };
   const reload = async (): Promise<Reload> => {
     before();
@@ -132,6 +141,8 @@ export async function runNode(run: NodeRun): Promise<boolean> {
           return plans.inForce.config.mode;
         },
         interfaces: () => attachments.interfaces(),
+        nameGuard: () => attachments.nameGuard,
+        retaken: () => attachments.retaken,
         reload,
         offerPlace: () => succession.offerPlace((step) => controller.alone(step)),
         isBehind: () => source.isBehind,
@@ -159,10 +170,9 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     control ??= await openSocket();
     keepLeastPrivilege({
       files: [...new Set([...plans.files, ...files, ...read])].filter(existsSync),
-      takesInterfaces: configFile !== undefined,
     });
     host.ready();
-    service.ready(statusLine(controller), () => dataplane.rounds());
+    service.ready(statusLine(controller, attachments), () => dataplane.rounds());
     const teller = new UpdateTeller(host);
     const afterEvents = (done: Reload): void => {
       teller.update(done);
@@ -179,6 +189,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     return true;
   } finally {
     service.stopping();
+    watch.close();
     follower?.close();
     source.close();
     const closed = control?.close();
@@ -198,15 +209,21 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   }
 }
 
-function statusLine({ status }: Controller): string {
-  const inForce = `generation ${status.generation} is in force`;
+function statusLine({ status }: Controller, attachments: Attachments): string {
+  const inForce = `generation ${status.generation} is in force${exceptionText(attachments)}`;
   return status.lastError === undefined ? inForce : `${inForce}; refused: ${status.lastError}`;
 }
 
-function tellReload(reload: Reload, host: NodeHost): void {
+/** Says where nothing is in force, since there is no interface. */
+function exceptionText(attachments: Attachments): string {
+  const missing = notAttached(attachments.interfaces());
+  return missing.length === 0 ? "" : `, but ${notAttachedText(missing)}`;
+}
+
+function tellReload(reload: Reload, attachments: Attachments, host: NodeHost): void {
   host.show(reload.diagnostics);
   if (reload.ok) {
-    host.tell(`generation ${reload.generation} is in force`);
+    host.tell(`generation ${reload.generation} is in force${exceptionText(attachments)}`);
     return;
   }
   if (reload.refused !== undefined) host.tell(reload.refused.message);

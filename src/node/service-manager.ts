@@ -56,6 +56,11 @@ export class ServiceManager {
     if (this.#isReady) this.#tell("READY=1", `STATUS=${status}`);
   }
 
+  /** Something else has changed that an operator should see. */
+  says(status: string): void {
+    if (this.#isReady) this.#tell(`STATUS=${status}`);
+  }
+
   stopping(): void {
     clearInterval(this.#watchdog);
     this.#watchdog = undefined;

@@ -1,14 +1,30 @@
+import type { AttachedState, FilteredInterface } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
 import { RefusalError } from "../control/refusal.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
-import { configureInterface, createVeth } from "../dataplane/host.js";
+import {
+  configureInterface,
+  createVeth,
+  holdStack,
+  isStackHeld,
+  releaseStack,
+} from "../dataplane/host.js";
+import { listNameGuards, releaseGuardedNames } from "../dataplane/interfaces.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import { compareAddresses, formatAddress } from "../net/address.js";
 import { adoptConnections } from "./adopt.js";
-import type { Attachment, OpenAttachment } from "./attachment.js";
-import { strip } from "./interface-move.js";
-import { type InterfaceState, interfaceAddresses, readLink } from "./interface-state.js";
+import type { Attachment, OpenAttachment, Opening } from "./attachment.js";
+import type { Guarded } from "./guard.js";
+import { deleteLink, moveStrays, strip } from "./interface-move.js";
+import {
+  IFF_UP,
+  type InterfaceState,
+  interfaceAddresses,
+  type Link,
+  readInterface,
+  readLink,
+} from "./interface-state.js";
 import { type PodName, podText, type SidecarConfig } from "./node-config.js";
 import { type Found, frontName, innerName, SidecarPlace, uplinkName } from "./sidecar.js";
 
@@ -16,6 +32,15 @@ type Standing = Found & { readonly kind: "standing" };
 
 /** Superframes that may wait at a front that is a veth. */
 const innerSlots = 64;
+
+/**
+ * An interface that was made anew is taken when it has been as it is for this long: whoever makes one gives it
+ * its addresses and routes in several steps, often by its number. It is closed meanwhile.
+ */
+const quietMs = 20;
+const quietWaitMaxMs = 500;
+/** After how long what could not be taken is tried again. */
+const retryMs = 1_000;
 
 /**
  * A workload's own interface, from inside its network namespace: another one takes its name, MAC,
@@ -66,23 +91,22 @@ export class SidecarAttachment implements Attachment {
   }
 
   /** Errors: also RefusalError; NetlinkError when the kernel takes an address or a route from nobody. */
-  open(dataplane: Dataplane, tell: (line: string) => void, slots: number): OpenAttachment {
+  open(opening: Opening): OpenAttachment {
     const place = new SidecarPlace(this.#config.interface, this.#config.stateFolder);
-    return place.exclusively(() => this.#open(place, dataplane, tell, slots));
+    return place.exclusively(() => this.#open(place, opening));
   }
 
-  #open(
-    place: SidecarPlace,
-    dataplane: Dataplane,
-    tell: (line: string) => void,
-    slots: number,
-  ): OpenAttachment {
+  #open(place: SidecarPlace, opening: Opening): OpenAttachment {
+    const { dataplane, tell, mayWait } = opening;
     const found = place.find();
-    const atEnd = this.#atEnd;
-    const taking = new Taking({ config: this.#config, atEnd, place, dataplane, tell, slots });
+    const taking = new Taking(this.#config, this.#atEnd, place, opening);
+    if (found.kind === "nothing" && readLink(this.name) === undefined && mayWait(this.name)) {
+      taking.wait();
+      return taking;
+    }
     if (found.kind === "standing" && dataplane.inherits(frontLink(found))) {
       taking.succeed(found);
-      return taking.opened();
+      return taking;
     }
     if (found.kind !== "nothing" && place.isHeld(found)) {
       throw new RefusalError(
@@ -92,13 +116,13 @@ export class SidecarAttachment implements Attachment {
       );
     }
     if (found.kind !== "nothing") taking.findClosed(found.kind);
-    if (found.kind === "standing" && taking.resume(found)) return taking.opened();
+    if (found.kind === "standing" && taking.resume(found)) return taking;
     if (found.kind !== "nothing") {
       tell(`${this.name}: left half taken by a process that has gone: put right`);
       taking.tellRefused(place.giveBack(found, () => {}));
     }
     taking.take();
-    return taking.opened();
+    return taking;
   }
 }
 
@@ -122,7 +146,7 @@ function restorePlace(place: SidecarPlace, tell: (line: string) => void): boolea
   const found = place.find();
   if (found.kind === "nothing") {
     place.forget();
-    return false;
+    return releaseLeft(interfaceName);
   }
   if (place.isHeld(found)) {
     throw new RefusalError(
@@ -135,7 +159,27 @@ function restorePlace(place: SidecarPlace, tell: (line: string) => void): boolea
     tell(`${interfaceName}: not put back: ${message}`);
   }
   place.release(found.uplink.index);
+  releaseGuardedNames([interfaceName]);
   return true;
+}
+
+/** Opens an interface that is nobody's, and that a process has closed which was to take it again. */
+function releaseLeft(interfaceName: string): boolean {
+  const link = readLink(interfaceName);
+  const isLeft = link !== undefined && link.promiscuity === 0 && isStackHeld(link.index);
+  const isGuarded = listNameGuards().some(
+    ({ live, names }) => !live && names.includes(interfaceName),
+  );
+  if (isLeft) releaseStack(link.index);
+  releaseGuardedNames([interfaceName]);
+  return isLeft || isGuarded;
+}
+
+/** How an interface is, as a text that changes with it. */
+function interfaceText({ link, addresses, routes }: InterfaceState): string {
+  const { name, mac, mtu, flags } = link;
+  const entries = [...addresses, ...routes].map((each) => Buffer.from(each).toString("base64"));
+  return JSON.stringify([name, mac, mtu, flags, entries]);
 }
 
 /** The interface by which frames of a front come to us. */
@@ -144,37 +188,263 @@ function frontLink({ front, uplink }: Standing): string {
 }
 
 /** One interface on its way into our hands, in them, and out of them again. */
-class Taking {
+class Taking implements OpenAttachment {
   readonly #config: SidecarConfig;
   readonly #atEnd: "restore" | "block";
   readonly #place: SidecarPlace;
   readonly #dataplane: Dataplane;
   readonly #tell: (line: string) => void;
   readonly #slots: number;
-  #links: number[] = [];
-  #front: { readonly linkId: number; readonly kind: string } | undefined;
-  #outside = 0;
+  /** Links, of which each keeps its number when its interface is another one. */
+  #inside: number | undefined;
+  #outside: number | undefined;
+  #frontKind: "tap" | "veth" = "tap";
+  #front = 0;
   #uplink = 0;
+  #mac = "";
   #isSuccession = false;
+  /** Whether the interface is there and in our hands. */
+  #isStanding = false;
+  /** Whether it is to be put in the place of one that has gone. */
+  #isAgain = false;
+  #state: AttachedState = "attached";
+  #note = "";
+  #uplinkIsDown = false;
+  /** An interface that is to be taken again, how it is, and since when. Units: milliseconds. */
+  #seen: { readonly text: string; readonly sinceMs: number; readonly firstMs: number } | undefined;
   /** Whether nothing passes the interface if nothing comes of this. */
   #staysClosed = false;
+  #isEnding = false;
+  /** Whether nothing passes it after the end. */
+  #isLeftClosed = false;
   /** Whether a sidecar stood here until a moment ago: the workload has connections that it judged. */
   #comesAfter = false;
 
-  constructor(given: {
-    readonly config: SidecarConfig;
-    readonly atEnd: "restore" | "block";
-    readonly place: SidecarPlace;
-    readonly dataplane: Dataplane;
-    readonly tell: (line: string) => void;
-    readonly slots: number;
-  }) {
-    this.#config = given.config;
-    this.#atEnd = given.atEnd;
-    this.#place = given.place;
-    this.#dataplane = given.dataplane;
-    this.#tell = given.tell;
-    this.#slots = given.slots;
+  constructor(
+    config: SidecarConfig,
+    atEnd: "restore" | "block",
+    place: SidecarPlace,
+    { dataplane, tell, slots }: Opening,
+  ) {
+    this.#config = config;
+    this.#atEnd = atEnd;
+    this.#place = place;
+    this.#dataplane = dataplane;
+    this.#tell = tell;
+    this.#slots = slots;
+  }
+
+  get inside(): number {
+    return this.#inside ?? 0;
+  }
+
+  get outside(): number {
+    return this.#outside ?? 0;
+  }
+
+  get interfaces(): readonly Omit<FilteredInterface, "pod" | "zone">[] {
+    const note = this.#note === "" ? {} : { note: this.#note };
+    const { interface: name } = this.#config;
+    const front = {
+      name,
+      linkId: this.inside,
+      role: "endpoint",
+      state: this.#state,
+      ...note,
+    } as const;
+    if (!this.#isStanding) return [front];
+    const uplink = {
+      name: uplinkName(this.#uplink),
+      linkId: this.outside,
+      role: "uplink",
+    } as const;
+    const down = { state: "down", note: "it is down" } as const;
+    return [front, { ...uplink, ...(this.#uplinkIsDown ? down : {}) }];
+  }
+
+  get guarded(): Guarded {
+    return {
+      names: [this.#config.interface],
+      exempt: this.#isStanding ? [this.#front] : [],
+    };
+  }
+
+  get indexes(): readonly number[] {
+    return this.#isStanding ? [this.#front, this.#uplink] : this.#candidate();
+  }
+
+  get staysClosed(): boolean {
+    return this.#isLeftClosed;
+  }
+
+  get retryMs(): number | undefined {
+    if (this.#state !== "waiting") return undefined;
+    return this.#seen === undefined ? retryMs : quietMs;
+  }
+
+  /** Waits for an interface that was there before. */
+  wait(): void {
+    this.#inside = this.#dataplane.addClosedLink();
+    this.#outside = this.#dataplane.addClosedLink();
+    this.#isAgain = true;
+    this.#be("absent", "there is no such interface");
+  }
+
+  joined(zone: number, table: CompiledTable): void {
+    if (this.#isStanding) this.#joined(zone, table);
+  }
+
+  started(): void {
+    this.#staysClosed = false;
+    this.#tellEnd();
+  }
+
+  yield(): void {
+    this.#removeLinks();
+  }
+
+  close(): void {
+    this.#close(this.#config.onStop ?? "restore");
+  }
+
+  end(): void {
+    this.#close(this.#atEnd);
+  }
+
+  follow(table: CompiledTable): number {
+    if (this.#isStanding && !this.#stands()) this.#place.exclusively(() => this.#lose());
+    if (this.#isStanding) {
+      this.#look(table);
+      return 0;
+    }
+    return this.#takeAgain(table) ? 1 : 0;
+  }
+
+  /** Whether front and uplink are what they were. */
+  #stands(): boolean {
+    return (
+      this.#dataplane.interfaceOf(this.outside) === this.#uplink &&
+      readLink(this.#front) !== undefined
+    );
+  }
+
+  /**
+   * Lets go where the interface, or what took its place, has gone. The front goes with the interface that it
+   * stood for, so that there can be another of its name.
+   */
+  #lose(): void {
+    this.#isAgain = true;
+    this.#isStanding = false;
+    this.#letGo();
+    if (this.#place.hasTaken(this.#uplink)) {
+      this.#be("waiting", "somebody has taken it apart");
+      return;
+    }
+    if (readLink(this.#front) !== undefined) deleteLink(this.#front);
+    this.#place.forget();
+    this.#be("absent", "there is no such interface");
+  }
+
+  /** Sees to it that front and uplink go on as one, and tells of what cannot. */
+  #look(table: CompiledTable): void {
+    const front = readLink(this.#front);
+    const uplink = readLink(this.#uplink);
+    if (front === undefined || uplink === undefined) return; // an event tells
+    this.#uplinkIsDown = (uplink.flags & IFF_UP) === 0;
+    const { interface: name } = this.#config;
+    if (moveStrays(this.#uplink, this.#front)) {
+      this.#say("addresses and routes that were put on its uplink are moved to it");
+    }
+    if (front.mtu !== uplink.mtu) this.#setMtu(uplink.name, front.mtu);
+    const notes = [
+      ...(front.name === name ? [] : [`it is called ${front.name} now`]),
+      ...(front.mac === this.#mac
+        ? []
+        : [`its MAC is ${front.mac} now: what it sends is dropped until it is ${this.#mac} again`]),
+      ...this.#unknownAddresses(front.name, table),
+    ];
+    const isUp = (front.flags & IFF_UP) !== 0;
+    this.#be(isUp ? "attached" : "down", [...(isUp ? [] : ["it is down"]), ...notes].join("; "));
+  }
+
+  /** The workload's side says how large a packet may be. */
+  #setMtu(name: string, mtu: number): void {
+    try {
+      configureInterface(undefined, { name, mtu });
+      this.#say(`its MTU is ${mtu} now, and so is that of its uplink`);
+    } catch (error) {
+      this.#say(`its MTU is ${mtu} now, which its uplink cannot have: ${(error as Error).message}`);
+      return;
+    }
+    const guard = this.#dataplane.addPacketLink({ interface: name, slots: 0, lasting: true });
+    this.#dataplane.closeLink(this.outside);
+    try {
+      this.#openUplink();
+    } finally {
+      this.#dataplane.removeLink(guard);
+    }
+  }
+
+  #takeAgain(table: CompiledTable): boolean {
+    const present = readLink(this.#config.interface);
+    if (present === undefined && this.#state === "absent") return false;
+    if (present !== undefined && present.index !== this.#front && !this.#isQuiet(present)) {
+      this.#be("waiting", "it is being set up");
+      return false;
+    }
+    this.#seen = undefined;
+    try {
+      this.#place.exclusively(() => this.#putRight());
+    } catch (error) {
+      const isAbsent = readLink(this.#config.interface) === undefined;
+      if (isAbsent) this.#be("absent", "there is no such interface");
+      else this.#be("waiting", (error as Error).message);
+      return false;
+    }
+    this.#say("taken again");
+    this.#look(table);
+    return true;
+  }
+
+  #putRight(): void {
+    const found = this.#place.find();
+    if (found.kind === "standing") {
+      const isFront = found.record?.front === found.front.index;
+      if (isFront && this.resume(found)) return;
+      throw new Error(
+        `it is another interface, and ${found.uplink.name}, which it was, is there still: delete one of them`,
+      );
+    }
+    if (found.kind === "broken") this.tellRefused(this.#place.giveBack(found, () => {}));
+    this.take();
+  }
+
+  /** Whether an interface has been as it is for a moment. It is closed from the first look on. */
+  #isQuiet({ index }: Link): boolean {
+    const state = readInterface(index);
+    if (state === undefined) return true; // it has gone: the next step finds that out
+    const text = interfaceText(state);
+    const nowMs = performance.now();
+    if (this.#seen?.text !== text) {
+      holdStack(index);
+      this.#seen = { text, sinceMs: nowMs, firstMs: this.#seen?.firstMs ?? nowMs };
+    }
+    const { sinceMs, firstMs } = this.#seen;
+    return nowMs - sinceMs >= quietMs || nowMs - firstMs >= quietWaitMaxMs;
+  }
+
+  /** The interface that is to be taken again, where there is one. */
+  #candidate(): readonly number[] {
+    const index = readLink(this.#config.interface)?.index;
+    return index === undefined ? [] : [index];
+  }
+
+  #be(state: AttachedState, note: string): void {
+    if (state === this.#state && note === this.#note) return;
+    this.#state = state;
+    this.#note = note;
+    if (state === "attached") this.#say(note === "" ? "carries packets" : note);
+    else this.#say(`${note}: nothing passes`);
   }
 
   /**
@@ -192,17 +462,18 @@ class Taking {
     this.#uplink = state.index;
     this.#place.block(state);
     try {
-      this.#front = this.#makeFront(state);
+      this.#makeFront(state);
       const made = readLink(frontName(state.index));
       if (made === undefined) throw new Error(`${frontName(state.index)} is gone`);
       const differing = this.#place.moveToFront(state, made);
-      if (this.#front.kind === "tap") {
-        this.#dataplane.renamed(this.#front.linkId, this.#config.interface);
+      if (this.#frontKind === "tap") {
+        this.#dataplane.renamed(this.inside, this.#config.interface);
       }
       if (differing.length > 0) {
         this.#say(`could not copy ${differing.join(", ")}: /proc/sys cannot be written to`);
       }
       this.#openUplink();
+      this.#stand(made.index, state.link.mac);
     } catch (error) {
       this.#undo(error as Error);
       throw error;
@@ -212,16 +483,15 @@ class Taking {
   /** Goes on where a process was killed, or has ended; false when its front does not suit us. */
   resume(found: Standing): boolean {
     this.#uplink = found.uplink.index;
-    const front = this.#place.resume(found, () => this.#attachFront(found));
-    if (front === undefined) return false;
-    this.#front = front;
+    if (!this.#place.resume(found, () => this.#attachFront(found))) return false;
     const came = found.record?.hasEnded ? "has ended" : "was killed";
     this.#say(`goes on where a process ${came}`);
     try {
       this.#openUplink();
+      this.#stand(found.front.index, found.front.mac);
       return true;
     } catch (error) {
-      this.#removeLinks(); // closed before, closed now
+      this.#letGo(); // closed before, closed now
       throw error;
     }
   }
@@ -231,46 +501,37 @@ class Taking {
     this.#isSuccession = true;
     this.#uplink = found.uplink.index;
     try {
-      this.#front = this.#attachFront(found);
+      this.#attachFront(found);
       this.#openUplink();
+      this.#stand(found.front.index, found.front.mac);
     } catch (error) {
-      this.#removeLinks();
+      this.#letGo();
       throw error;
     }
-  }
-
-  opened(): OpenAttachment {
-    const { interface: name } = this.#config;
-    const front = this.#front;
-    if (front === undefined) throw new Error("it has not been taken");
-    return {
-      inside: front.linkId,
-      outside: this.#outside,
-      interfaces: [
-        { name, linkId: front.linkId, role: "endpoint" },
-        { name: uplinkName(this.#uplink), linkId: this.#outside, role: "uplink" },
-      ],
-      joined: (zone, table) => this.#joined(zone, table),
-      started: () => {
-        this.#staysClosed = false;
-        this.#tellEnd();
-      },
-      yield: () => this.#removeLinks(),
-      close: () => this.#close(this.#config.onStop ?? "restore"),
-      end: () => this.#close(this.#atEnd),
-    };
   }
 
   tellRefused(refused: readonly Error[]): void {
     for (const { message } of refused) this.#say(`not put back: ${message}`);
   }
 
-  #makeFront(state: InterfaceState): { linkId: number; kind: string } {
+  #stand(front: number, mac: string): void {
+    this.#front = front;
+    this.#mac = mac;
+    this.#isStanding = true;
+  }
+
+  #makeFront(state: InterfaceState): void {
     const { mac, mtu } = state.link;
     const name = frontName(state.index);
     try {
-      const linkId = this.#dataplane.addTap({ name, mac, mtu, lasting: true });
-      return this.#keep(linkId, "tap");
+      this.#inside = this.#dataplane.addTap({
+        name,
+        mac,
+        mtu,
+        lasting: true,
+        ...this.#into("inside"),
+      });
+      this.#frontKind = "tap";
     } catch (error) {
       if (!(error instanceof DataplaneError) || error.syscall !== "open /dev/net/tun") throw error;
       const inner = innerName(state.index);
@@ -279,62 +540,80 @@ class Taking {
       configureInterface(undefined, { name: inner, mtu, linkLocal: false, up: true });
       strip(readLink(inner)?.index ?? 0);
       this.#say(`its place is taken by a veth: there is no /dev/net/tun here (${error.code})`);
-      return this.#keep(this.#takeInner(inner, mac), "veth");
+      this.#takeInner(inner, mac);
     }
   }
 
-  #attachFront(found: Standing): { linkId: number; kind: string } | undefined {
+  /** False when it was made for another number of workers. */
+  #attachFront(found: Standing): boolean {
     const { kind, mac } = found.front;
     const name = frontLink(found);
-    if (kind === "veth") return this.#keep(this.#takeInner(name, mac), "veth");
+    if (kind === "veth") {
+      this.#takeInner(name, mac);
+      return true;
+    }
     try {
-      return this.#keep(this.#dataplane.addTap({ name, mac, lasting: true }), "tap");
+      this.#inside = this.#dataplane.addTap({ name, mac, lasting: true, ...this.#into("inside") });
+      this.#frontKind = "tap";
+      return true;
     } catch (error) {
-      // It was made for another number of workers.
-      if (error instanceof DataplaneError && error.code === "EINVAL") return undefined;
+      if (error instanceof DataplaneError && error.code === "EINVAL") return false;
       throw error;
     }
   }
 
-  #takeInner(name: string, mac: string): number {
-    return this.#dataplane.addPacketLink({
+  #takeInner(name: string, mac: string): void {
+    this.#inside = this.#dataplane.addPacketLink({
       interface: name,
       mac,
       lasting: true,
       slots: Math.min(innerSlots, this.#slots),
+      ...this.#into("inside"),
     });
+    this.#frontKind = "veth";
   }
 
   #openUplink(): void {
     const name = uplinkName(this.#uplink);
     const { linkId, kind, why } = this.#dataplane.addInterface(
-      { interface: name, lasting: true, slots: this.#slots },
+      { interface: name, lasting: true, slots: this.#slots, ...this.#into("outside") },
       this.#config.link,
     );
-    this.#links.push(linkId);
     this.#outside = linkId;
-    this.#say(`${this.#front?.kind}; its uplink is ${name}: ${kind} (${why})`);
+    this.#say(`${this.#frontKind}; its uplink is ${name}: ${kind} (${why})`);
+  }
+
+  /** The link in whose place one is put, where there was one. */
+  #into(side: "inside" | "outside"): { readonly into?: number } {
+    const into = side === "inside" ? this.#inside : this.#outside;
+    return into === undefined ? {} : { into };
   }
 
   #joined(zone: number, table: CompiledTable): void {
-    const { pod, adopt } = this.#config;
-    const own = interfaceAddresses(this.#config.interface);
-    const known =
-      table.ruleset.endpoints.find((endpoint) => podText(endpoint) === podText(pod))?.addresses ??
-      [];
-    const unknown = own.filter(
-      (address) => !known.some((each) => compareAddresses(each, address) === 0),
-    );
-    if (unknown.length > 0) {
-      const texts = unknown.map(formatAddress).join(", ");
-      this.#say(`has ${texts}, which ${podText(pod)} has not: what it sends from there is dropped`);
-    }
+    const { adopt, interface: name } = this.#config;
+    const notes = this.#unknownAddresses(name, table);
+    if (notes.length > 0) this.#be("attached", notes.join("; "));
     const others = this.#place.otherWays();
     if (others.length > 0) this.#say(`nobody judges what goes by ${others.join(", ")}`);
     // Whoever has stood here before knows them better than the kernel.
     if (this.#isSuccession || !(adopt || this.#comesAfter)) return;
+    const own = interfaceAddresses(name);
     const { adopted, denied } = adoptConnections(this.#dataplane, table, zone, own);
     this.#say(`${adopted} established connections adopted, ${denied} denied`);
+  }
+
+  /** Says which of the interface's addresses the manifests do not give to the pod. */
+  #unknownAddresses(name: string, table: CompiledTable): string[] {
+    const { pod } = this.#config;
+    const known =
+      table.ruleset.endpoints.find((endpoint) => podText(endpoint) === podText(pod))?.addresses ??
+      [];
+    const unknown = interfaceAddresses(name).filter(
+      (address) => !known.some((each) => compareAddresses(each, address) === 0),
+    );
+    if (unknown.length === 0) return [];
+    const texts = unknown.map(formatAddress).join(", ");
+    return [`has ${texts}, which ${podText(pod)} has not: what it sends from there is dropped`];
   }
 
   #tellEnd(): void {
@@ -350,12 +629,18 @@ class Taking {
   }
 
   #close(then: "restore" | "block"): void {
+    this.#isEnding = true;
     if (this.#isSuccession && this.#dataplane.isHeir) {
       this.#removeLinks();
       return;
     }
     if (then === "block" || this.#staysClosed) {
       this.#leaveClosed();
+      return;
+    }
+    if (!this.#isStanding) {
+      this.#removeLinks();
+      restoreInterface(this.#config.interface, this.#config.stateFolder, this.#tell);
       return;
     }
     try {
@@ -366,6 +651,7 @@ class Taking {
   }
 
   #leaveClosed(): void {
+    this.#isLeftClosed = true;
     try {
       this.#place.leave();
     } catch {
@@ -391,25 +677,34 @@ class Taking {
     try {
       const found = this.#place.find();
       if (found.kind === "nothing") throw new Error("somebody has undone it already");
-      this.tellRefused(this.#place.giveBack(found, () => this.#removeLinks()));
-      this.#place.release(found.uplink.index);
+      this.tellRefused(this.#place.giveBack(found, () => this.#letGo()));
+      // One that is to be taken again stays closed until it is.
+      if (!this.#isAgain || this.#isEnding) this.#place.release(found.uplink.index);
     } catch (error) {
       this.#giveUp(error as Error);
     }
   }
 
   #giveUp({ message }: Error): void {
-    this.#removeLinks();
+    this.#letGo();
     this.#say(`not put back: ${message}: nothing passes: try sluice sidecar --restore`);
   }
 
-  #keep(linkId: number, kind: string): { linkId: number; kind: string } {
-    this.#links.push(linkId);
-    return { linkId, kind };
+  #removeLinks(): void {
+    for (const linkId of [this.#inside, this.#outside]) {
+      if (linkId !== undefined) this.#dataplane.removeLink(linkId);
+    }
+    this.#inside = undefined;
+    this.#outside = undefined;
   }
 
-  #removeLinks(): void {
-    for (const linkId of this.#links.splice(0)) this.#dataplane.removeLink(linkId);
+  /** Lets go of the interfaces; where they are to be taken again the links stay, and carry nothing. */
+  #letGo(): void {
+    if (!this.#isAgain || this.#isEnding) {
+      this.#removeLinks();
+      return;
+    }
+    for (const linkId of [this.inside, this.outside]) this.#dataplane.closeLink(linkId);
   }
 
   #say(line: string): void {

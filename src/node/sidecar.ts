@@ -14,13 +14,12 @@ import {
   IFF_LOOPBACK,
   IFF_UP,
   type InterfaceState,
-  type LinkState,
+  type Link,
   readInterface,
+  readLink,
   readLinks,
 } from "./interface-state.js";
 import { RecordFile, type SidecarRecord } from "./sidecar-record.js";
-
-type Link = LinkState & { readonly index: number };
 
 /** What was found of a sidecar where one is to stand. */
 export type Found =
@@ -150,6 +149,11 @@ export class SidecarPlace {
       this.forget(); // nothing has been done
       throw error;
     }
+  }
+
+  /** Whether an interface that was taken is there. */
+  hasTaken(index: number): boolean {
+    return readLink(index)?.alias === this.#alias;
   }
 
   /** Drops the record of what is not there any more. */

@@ -122,6 +122,7 @@ export class Succession {
     await this.#predecessor?.gone();
     this.#predecessor?.close();
     this.#predecessor = undefined;
+    this.#options.attachments.takeOverGuards();
     this.#giveBack(this.#left);
     this.#left = [];
   }
@@ -197,6 +198,7 @@ export class Succession {
 
   #pack() {
     const { dataplane, attachments, version } = this.#options;
+    attachments.freeze();
     dataplane.stop();
     return packEstate(dataplane, { version, zones: attachments.zones() });
   }

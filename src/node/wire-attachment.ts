@@ -1,9 +1,16 @@
+import type { AttachedState, FilteredInterface } from "../control/control-routes.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
 import { clearFailOpen, setFailOpen } from "../dataplane/host.js";
+import type { LinkKind } from "../dataplane/link-choice.js";
 import type { Span } from "../diagnostics/diagnostic.js";
-import type { Attachment, OpenAttachment } from "./attachment.js";
+import type { Attachment, OpenAttachment, Opening } from "./attachment.js";
+import type { Guarded } from "./guard.js";
+import { IFF_UP, type Link, readLink } from "./interface-state.js";
 import type { PodName, WireConfig } from "./node-config.js";
+
+/** After how long what could not be taken is tried again, where no event tells that it can be. */
+const retryMs = 1_000;
 
 /** Two interfaces that were there before: a bump in the wire. */
 export class WireAttachment implements Attachment {
@@ -34,55 +41,290 @@ export class WireAttachment implements Attachment {
     return JSON.stringify(["wire", inside, outside, podMac, link, failMode]);
   }
 
-  open(dataplane: Dataplane, tell: (line: string) => void, slots: number): OpenAttachment {
-    const { inside, outside, podMac, link, failMode } = this.#wire;
-    const taken: { readonly name: string; readonly linkId: number }[] = [];
-    const take = (name: string, more: { readonly mac?: string } = {}): number => {
-      const { linkId, kind, why } = dataplane.addInterface(
-        { interface: name, slots, ...more },
-        link,
-      );
-      taken.push({ name, linkId });
-      tell(`${name}: ${kind} (${why})`);
-      // An earlier process may have died there: whether this one may is for its own config to say.
-      if (!dataplane.isHeir) clearFailOpen(undefined, name);
-      return linkId;
-    };
-    const close = () => {
-      // Before they are let go: in between, frames would pass unjudged. Another process's stays its own.
-      if (!dataplane.isHeir) {
-        for (const { name } of taken) forget(() => clearFailOpen(undefined, name));
-      }
-      for (const { linkId } of taken.splice(0)) dataplane.removeLink(linkId);
-    };
+  open(opening: Opening): OpenAttachment {
+    const { inside, outside, podMac, link } = this.#wire;
+    const ends: WireEnd[] = [];
     try {
-      const ends = {
-        inside: take(inside, podMac === undefined ? {} : { mac: podMac }),
-        outside: take(outside),
-      };
-      return {
-        ...ends,
-        interfaces: [
-          { name: inside, linkId: ends.inside, role: "endpoint", failMode },
-          { name: outside, linkId: ends.outside, role: "uplink", failMode },
-        ],
-        started() {
-          if (failMode === "closed") {
-            for (const { name } of taken) clearFailOpen(undefined, name);
-            return;
-          }
-          setFailOpen(undefined, inside, outside);
-          tell(
-            `WARNING: ${inside}, ${outside}: fail open: should this process die, everything passes between them unjudged`,
-          );
-        },
-        close,
-      };
+      ends.push(new WireEnd(inside, "endpoint", link, podMac, opening));
+      ends.push(new WireEnd(outside, "uplink", link, undefined, opening));
     } catch (error) {
-      close();
+      for (const end of ends) end.close();
       throw error;
     }
+    return new OpenWire(this.#wire, ends, opening);
   }
+}
+
+class OpenWire implements OpenAttachment {
+  readonly #wire: WireConfig;
+  readonly #ends: readonly WireEnd[];
+  readonly #tell: (line: string) => void;
+  #isStarted = false;
+
+  constructor(wire: WireConfig, ends: readonly WireEnd[], { tell }: Opening) {
+    this.#wire = wire;
+    this.#ends = ends;
+    this.#tell = tell;
+  }
+
+  get inside(): number {
+    return this.#ends[0]!.linkId;
+  }
+
+  get outside(): number {
+    return this.#ends[1]!.linkId;
+  }
+
+  get interfaces(): readonly Omit<FilteredInterface, "pod" | "zone">[] {
+    const { failMode } = this.#wire;
+    return this.#ends.map((end) => ({ ...end.told, failMode }));
+  }
+
+  get guarded(): Guarded {
+    return { names: this.#ends.flatMap(({ names }) => names), exempt: [] };
+  }
+
+  get indexes(): readonly number[] {
+    return this.#ends.flatMap(({ indexes }) => indexes);
+  }
+
+  get retryMs(): number | undefined {
+    return this.#ends.some(({ told }) => told.state === "waiting") ? retryMs : undefined;
+  }
+
+  started(): void {
+    this.#isStarted = true;
+    this.#setFailMode();
+    if (this.#wire.failMode === "closed") return;
+    const { inside, outside } = this.#wire;
+    this.#tell(
+      `WARNING: ${inside}, ${outside}: fail open: should this process die, everything passes between them unjudged`,
+    );
+  }
+
+  follow(): number {
+    const taken = this.#ends.filter((end) => end.follow()).length;
+    if (taken > 0 && this.#isStarted) this.#setFailMode();
+    return taken;
+  }
+
+  close(): void {
+    for (const end of this.#ends) end.close();
+  }
+
+  /** The way past a process that is gone leads from one interface to the other, by their numbers. */
+  #setFailMode(): void {
+    const [inside, outside] = this.#ends as [WireEnd, WireEnd];
+    if (this.#wire.failMode === "closed") {
+      for (const end of this.#ends) end.failClosed();
+    } else if (inside.presentName !== undefined && outside.presentName !== undefined) {
+      setFailOpen(undefined, inside.presentName, outside.presentName);
+    }
+  }
+}
+
+/** One interface of a wire: the one that has its name, whichever that is. */
+class WireEnd {
+  readonly linkId: number;
+  readonly #name: string;
+  readonly #role: "endpoint" | "uplink";
+  readonly #link: LinkKind | "auto";
+  readonly #mac: string | undefined;
+  readonly #dataplane: Dataplane;
+  readonly #tell: (line: string) => void;
+  readonly #slots: number;
+  /** The interface in our hands, as it was last seen. */
+  #held: Link | undefined;
+  #kind: LinkKind = "af-packet";
+  /** The MTU that its link was made for. */
+  #mtu = 0;
+  #state: AttachedState = "attached";
+  #note = "";
+  /** Links that keep the stack off interfaces which have had the name, by the interfaces' indexes. */
+  readonly #former = new Map<number, number>();
+
+  constructor(
+    name: string,
+    role: "endpoint" | "uplink",
+    link: LinkKind | "auto",
+    mac: string | undefined,
+    { dataplane, tell, slots, mayWait }: Opening,
+  ) {
+    this.#name = name;
+    this.#role = role;
+    this.#link = link;
+    this.#mac = mac;
+    this.#dataplane = dataplane;
+    this.#tell = tell;
+    this.#slots = slots;
+    try {
+      this.linkId = this.#take(undefined);
+    } catch (error) {
+      if (!isAbsent(error) || !mayWait(name)) throw error;
+      this.linkId = dataplane.addClosedLink();
+      this.#be("absent", "there is no such interface");
+      return;
+    }
+    this.#see(readLink(dataplane.interfaceOf(this.linkId)));
+  }
+
+  get told(): Omit<FilteredInterface, "pod" | "zone" | "failMode"> {
+    const { linkId } = this;
+    return {
+      name: this.#name,
+      linkId,
+      role: this.#role,
+      state: this.#state,
+      ...(this.#note === "" ? {} : { note: this.#note }),
+    };
+  }
+
+  /** What it is called now; undefined while there is none. */
+  get presentName(): string | undefined {
+    return this.#held?.name;
+  }
+
+  /** Names under which nothing passes but by us: its own, and those of interfaces that have had it. */
+  get names(): readonly string[] {
+    const former = [...this.#former.keys()].flatMap((index) => readLink(index)?.name ?? []);
+    return [this.#name, ...(this.#held === undefined ? [] : [this.#held.name]), ...former];
+  }
+
+  get indexes(): readonly number[] {
+    return [...(this.#held === undefined ? [] : [this.#held.index]), ...this.#former.keys()];
+  }
+
+  /** True when an interface was taken. */
+  follow(): boolean {
+    for (const [index, linkId] of this.#former) {
+      if (readLink(index) !== undefined) continue;
+      this.#dataplane.removeLink(linkId);
+      this.#former.delete(index);
+    }
+    const named = readLink(this.#name);
+    const index = this.#held === undefined ? 0 : this.#dataplane.interfaceOf(this.linkId);
+    if (this.#held !== undefined && (index === 0 || (named ?? this.#held).index !== index)) {
+      this.#lose(index);
+    }
+    if (this.#held !== undefined) {
+      const present = readLink(index);
+      if (present !== undefined) this.#see(present);
+      if (this.#kind === "af-packet" || (present?.mtu ?? this.#mtu) === this.#mtu) return false;
+      return this.#takeAnew(this.#held.name);
+    }
+    if (named === undefined) {
+      this.#be("absent", "there is no such interface");
+      return false;
+    }
+    return this.#takeAgain();
+  }
+
+  failClosed(): void {
+    const name = this.presentName;
+    if (name !== undefined) forget(() => clearFailOpen(undefined, name));
+  }
+
+  close(): void {
+    // Before they are let go: in between, frames would pass unjudged. Another process's stays its own.
+    if (!this.#dataplane.isHeir) this.failClosed();
+    for (const linkId of [this.linkId, ...this.#former.values()])
+      this.#dataplane.removeLink(linkId);
+    this.#former.clear();
+  }
+
+  /** Lets go of an interface that has gone, or has another name now which somebody else has got. */
+  #lose(index: number): void {
+    const former = index === 0 ? undefined : readLink(index);
+    if (former !== undefined) {
+      forget(() => clearFailOpen(undefined, former.name));
+      // Before its link goes: the kernel does not get what was ours.
+      forget(() => {
+        const options = { interface: former.name, slots: 0 };
+        this.#former.set(index, this.#dataplane.addPacketLink(options));
+      });
+    }
+    this.#dataplane.closeLink(this.linkId);
+    this.#held = undefined;
+    if (former === undefined) this.#be("absent", "there is no such interface");
+    else {
+      this.#be("waiting", `another interface has its name; it is ${former.name} now, and closed`);
+    }
+  }
+
+  #takeAgain(name = this.#name): boolean {
+    try {
+      this.#take(this.linkId, name);
+    } catch (error) {
+      const { message } = error as Error;
+      if (isAbsent(error)) this.#be("absent", "there is no such interface");
+      else this.#be("waiting", `it cannot be taken: ${message}`);
+      return false;
+    }
+    const index = this.#dataplane.interfaceOf(this.linkId);
+    const ours = this.#former.get(index);
+    if (ours !== undefined) {
+      this.#dataplane.removeLink(ours);
+      this.#former.delete(index);
+    }
+    this.#see(readLink(index));
+    return true;
+  }
+
+  /** Opens its link anew where what it was made for has changed. */
+  #takeAnew(name: string): boolean {
+    const guard = this.#dataplane.addPacketLink({ interface: name, slots: 0 });
+    try {
+      this.#dataplane.closeLink(this.linkId);
+      this.#held = undefined;
+      return this.#takeAgain(name);
+    } finally {
+      this.#dataplane.removeLink(guard);
+    }
+  }
+
+  #take(into: number | undefined, name = this.#name): number {
+    const { linkId, kind, why } = this.#dataplane.addInterface(
+      {
+        interface: name,
+        slots: this.#slots,
+        ...(this.#mac === undefined ? {} : { mac: this.#mac }),
+        ...(into === undefined ? {} : { into }),
+      },
+      this.#link,
+    );
+    this.#kind = kind;
+    this.#tell(`${name}: ${into === undefined ? "" : "taken again: "}${kind} (${why})`);
+    // An earlier process may have died there: whether this one may is for its own config to say.
+    if (!this.#dataplane.isHeir) forget(() => clearFailOpen(undefined, name));
+    this.#mtu = 0;
+    return linkId;
+  }
+
+  /** Notes how the interface in our hands is. Undefined: it has gone this moment, as an event will tell. */
+  #see(link: Link | undefined): void {
+    if (link === undefined) return;
+    this.#held = link;
+    if (this.#mtu === 0) this.#mtu = link.mtu;
+    const renamed = link.name === this.#name ? "" : `it is called ${link.name} now`;
+    if ((link.flags & IFF_UP) !== 0) this.#be("attached", renamed);
+    else this.#be("down", ["it is down", renamed].filter((each) => each !== "").join(", "));
+  }
+
+  #be(state: AttachedState, note: string): void {
+    if (state === this.#state && note === this.#note) return;
+    const wasQuiet = this.#state === "attached" && this.#note === "";
+    this.#state = state;
+    this.#note = note;
+    if (state === "attached" && (note === "" || wasQuiet)) {
+      this.#tell(`${this.#name}: ${note === "" ? "carries packets" : note}`);
+    } else if (state !== "attached") {
+      this.#tell(`${this.#name}: ${note}: nothing passes`);
+    }
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof DataplaneError && error.code === "ENODEV";
 }
 
 /** Does what may fail where an interface is gone: what was on it is gone as well. */
@@ -90,6 +332,6 @@ function forget(step: () => void): void {
   try {
     step();
   } catch (error) {
-    if (!(error instanceof DataplaneError && error.code === "ENODEV")) throw error;
+    if (!isAbsent(error)) throw error;
   }
 }

@@ -24,6 +24,8 @@ const complete: Machine = {
   capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"]),
   features: works,
   failOpen: [],
+  nameGuardErrors: new Map(),
+  guardsLeft: [],
   userNamespaceError: undefined,
   userNamespaceLimits: [],
   lockedMemoryMax: Number.POSITIVE_INFINITY,
@@ -101,6 +103,13 @@ const cases: readonly [
     /apparmor_restrict_unprivileged_userns=0/,
   ],
   ["fail open", { failOpen: ["eth1"] }, [], /a clean end of a run/],
+  ["guard by name", { nameGuardErrors: new Map([["arp", EPERM]]) }, [], /CONFIG_NF_TABLES_INET/],
+  [
+    "guard that was left",
+    { guardsLeft: [{ table: "sluice-guard-1", names: ["eth1"], live: false }] },
+    [],
+    /nft delete table inet sluice-guard-1; nft delete table arp/,
+  ],
   ["locked memory", { lockedMemoryMax: 65_536 }, ["af-xdp"], /LimitMEMLOCK=infinity/],
   ["package cap", { capError: "no" }, ["capture"], /libpcap/],
 ];

@@ -40,13 +40,21 @@ export class SidecarBench {
   readonly manifests = join(this.folder, "manifests");
   readonly state = join(this.folder, "state");
   readonly #children: ChildProcess[] = [];
+  readonly #mtu: number;
 
   constructor(mtu = 1400) {
+    this.#mtu = mtu;
     mkdirSync(this.manifests);
     for (const file of ["cluster.yaml", "policies.yaml"]) {
       copyFileSync(join(threeTier, file), join(this.manifests, file));
     }
+    this.connect();
+  }
+
+  /** Makes the pod's interface, and the network's end of it. */
+  connect(): void {
     const { pod, network } = this;
+    const mtu = this.#mtu;
     createVeth({ namespaceFd: pod, name: "eth0" }, { namespaceFd: network, name: "eth0" });
     const on = (texts: readonly string[]) =>
       texts.map((text, index) => ({ address: parseAddress(text)!, length: [24, 64][index] ?? 0 }));

@@ -51,6 +51,7 @@ function text(): string {
       tableBytes: 545_472,
       endpoints: 7,
       isReady: true,
+      retaken: 0,
       reloads: { succeeded: 2, failed: 1 },
       compile,
       delay,

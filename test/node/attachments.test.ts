@@ -25,8 +25,8 @@ test.each([
       span: commandLine,
       interfaces: [`in${index}`, `out${index}`],
       identity: String(index),
-      open(_dataplane, _tell, given) {
-        noted.push(given);
+      open(opening) {
+        noted.push(opening.slots);
         throw new Error("far enough");
       },
     }),

@@ -1,0 +1,79 @@
+import { getSystemErrorName } from "node:util";
+import type { NameGuardStatus } from "../control/control-routes.js";
+import { DataplaneError } from "../dataplane/errors.js";
+import {
+  createNameGuard,
+  guardFamilies,
+  type NameGuard,
+  releaseGuardedNames,
+} from "../dataplane/interfaces.js";
+
+/** What is to be guarded by name. */
+export interface Guarded {
+  readonly names: readonly string[];
+  /** Indexes of interfaces that have such a name and may carry what they want, such as a sidecar's front. */
+  readonly exempt: readonly number[];
+}
+
+/**
+ * This process's guard by interface names: docs/decisions/0022-interfaces-made-anew.md. Where the kernel cannot have one, the rest goes on
+ * without, and says so.
+ */
+export class Guard {
+  readonly #tell: (line: string) => void;
+  #guard: NameGuard | undefined;
+  #held: string | undefined;
+  #missing: NameGuardStatus["missing"] = [];
+
+  constructor(tell: (line: string) => void) {
+    this.#tell = tell;
+  }
+
+  get status(): NameGuardStatus {
+    return { table: this.#guard?.table ?? null, missing: this.#missing };
+  }
+
+  /** Guards these and no others. */
+  hold({ names, exempt }: Guarded): void {
+    const wanted = JSON.stringify([[...names].sort(), [...exempt].sort()]);
+    if (wanted === this.#held) return;
+    if (names.length === 0) {
+      this.remove();
+      return;
+    }
+    const before = JSON.stringify(this.#missing);
+    try {
+      this.#guard ??= createNameGuard();
+      const errors = this.#guard.hold([...new Set(names)], [...new Set(exempt)]);
+      this.#missing = [...errors].map(([family, errno]) => ({
+        family,
+        error: getSystemErrorName(-errno),
+      }));
+    } catch (error) {
+      if (!(error instanceof DataplaneError)) throw error;
+      this.#missing = guardFamilies.map((family) => ({ family, error: error.code }));
+    }
+    this.#held = wanted;
+    if (this.#missing.length === 0 || JSON.stringify(this.#missing) === before) return;
+    const families = this.#missing.map(({ family, error }) => `${family}: ${error}`).join(", ");
+    this.#tell(
+      `no guard by interface names (nf_tables, ${families}): an interface that is made anew is the kernel's own until it is taken`,
+    );
+  }
+
+  /** Takes names over from guards of processes that are gone: ours stands in their place. */
+  takeOver(names: readonly string[]): void {
+    try {
+      releaseGuardedNames(names);
+    } catch (error) {
+      if (!(error instanceof DataplaneError)) throw error;
+      this.#tell(`guards of earlier processes are not taken over: ${error.message}`);
+    }
+  }
+
+  /** Takes the guard away. */
+  remove(): void {
+    this.#guard?.remove();
+    this.#held = undefined;
+  }
+}
