@@ -4,12 +4,15 @@ import { getHeapStatistics } from "node:v8";
 /** What part of its memory a process gives to what an API server says: compiling it takes the same again. */
 const SHARE = 1 / 4;
 
+/** What part of the budget one resource may take: whoever fills it with pods does not keep policies out. */
+const RESOURCE_SHARE = 3 / 4;
+
 /** What the objects of an API server do not fit into. */
 export class MemoryBudgetError extends Error {
   constructor(limitBytes: number) {
     const mebibytes = Math.floor(limitBytes / 1024 ** 2);
     super(
-      `its objects need more memory than there is: want at most ${mebibytes} MiB for all resources together, a quarter of what this process may use (its cgroup's memory limit, or node --max-old-space-size)`,
+      `its objects need more memory than there is: want at most ${mebibytes} MiB for all resources together and three quarters of that for one, a quarter of what this process may use (its cgroup's memory limit, or node --max-old-space-size)`,
     );
     this.name = "MemoryBudgetError";
   }
@@ -28,11 +31,15 @@ export class MemoryBudget {
     return this.#usedBytes;
   }
 
-  /** Takes room, or gives it back. Errors: MemoryBudgetError, when there is none; nothing is then taken. */
-  take(bytes: number): void {
-    if (bytes > 0 && this.#usedBytes + bytes > this.limitBytes) {
-      throw new MemoryBudgetError(this.limitBytes);
-    }
+  /**
+   * Takes room, or gives it back; `ownBytes` is what whoever takes it has then.
+   *
+   * Errors: MemoryBudgetError, when there is none; nothing is then taken.
+   */
+  take(bytes: number, ownBytes = 0): void {
+    const isFull =
+      this.#usedBytes + bytes > this.limitBytes || ownBytes > this.limitBytes * RESOURCE_SHARE;
+    if (bytes > 0 && isFull) throw new MemoryBudgetError(this.limitBytes);
     this.#usedBytes += bytes;
   }
 }

@@ -214,7 +214,9 @@ export class ResourceStore implements ReflectorSink {
   #weigh(keptBytes: number, listedBytes: number): void {
     const kept = this.#keptBytes + keptBytes;
     const listed = this.#listedBytes + listedBytes;
-    this.#budget.take(Math.max(kept, listed) - Math.max(this.#keptBytes, this.#listedBytes));
+    const before = Math.max(this.#keptBytes, this.#listedBytes);
+    const after = Math.max(kept, listed);
+    this.#budget.take(after - before, after);
     this.#keptBytes = kept;
     this.#listedBytes = listed;
   }
