@@ -33,10 +33,12 @@ namespace {
 
 constexpr int NOTICE_MS = 5;
 // Beside the drops: connections, events lost, generation; connections opened, closed, cut, evicted,
-// audited; answers to what was denied.
-constexpr size_t COUNTER_WORDS_FIRST = 9;
+// audited; answers to what was denied, and to what is not known.
+constexpr size_t COUNTER_WORDS_FIRST = 10;
 // Connections that are listed at a time: JavaScript puts as many into words in some milliseconds.
 constexpr size_t LIST_RECORDS = 512;
+// Those that are written down at a time: they are only copied.
+constexpr size_t KEEP_RECORDS = 8'192;
 
 // Tells JavaScript that events wait. It looks at the rings from a thread of its own, so that a
 // worker spends nothing on waking anybody; any number of events is one call, at most one every
@@ -115,6 +117,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::drainEvents>("drainEvents"),
                         InstanceMethod<&DataplaneBinding::onEvents>("onEvents"),
                         InstanceMethod<&DataplaneBinding::listConnections>("listConnections"),
+                        InstanceMethod<&DataplaneBinding::keepConnections>("keepConnections"),
                         InstanceMethod<&DataplaneBinding::forgetConnections>("forgetConnections"),
                         InstanceMethod<&DataplaneBinding::takeErrand>("takeErrand"),
                         InstanceMethod<&DataplaneBinding::estateOf>("estateOf"),
@@ -411,6 +414,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     words[6] = dataplane_->sumOf(&FilterCounters::evicted);
     words[7] = dataplane_->sumOf(&FilterCounters::audited);
     words[8] = dataplane_->rejects();
+    words[9] = dataplane_->resets();
     for (size_t reason = 0; reason < DROP_REASON_COUNT; ++reason) {
       words[COUNTER_WORDS_FIRST + reason] = dataplane_->drops(static_cast<DropReason>(reason));
     }
@@ -453,11 +457,22 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   }
 
   void listConnections(const Napi::CallbackInfo& info) {
+    auto errand = std::make_unique<ConnErrand>();
+    errand->records.resize(LIST_RECORDS);
+    startAt(info, std::move(errand));
+  }
+
+  void keepConnections(const Napi::CallbackInfo& info) {
+    auto errand = std::make_unique<ConnErrand>();
+    errand->kind = ConnErrand::Kind::Keep;
+    errand->saved.resize(KEEP_RECORDS);
+    startAt(info, std::move(errand));
+  }
+
+  void startAt(const Napi::CallbackInfo& info, std::unique_ptr<ConnErrand> errand) {
     if (!open(info)) return;
     const auto place = wordsOf(info[0], "place");
     if (info.Env().IsExceptionPending() || place.size() != 2) return;
-    auto errand = std::make_unique<ConnErrand>();
-    errand->records.resize(LIST_RECORDS);
     errand->worker = place[0];
     errand->place = place[1];
     throwUnless(info, dataplane_->startErrand(std::move(errand)));
@@ -478,6 +493,12 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     throwUnless(info, dataplane_->startErrand(std::move(errand)));
   }
 
+  static Napi::Value copyOf(const Napi::CallbackInfo& info, std::span<const std::byte> bytes) {
+    auto copy = Napi::Uint8Array::New(info.Env(), bytes.size());
+    if (!bytes.empty()) std::memcpy(copy.Data(), bytes.data(), bytes.size());
+    return copy;
+  }
+
   // Undefined while the errand is under way; then how many were forgotten, or some records and, in
   // the argument, where the next ones begin. No records: there are no more.
   Napi::Value takeErrand(const Napi::CallbackInfo& info) {
@@ -491,11 +512,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (info.Env().IsExceptionPending() || place.size() != 2) return info.Env().Undefined();
     place[0] = errand->worker;
     place[1] = errand->place;
-    const auto* first = reinterpret_cast<const uint8_t*>(errand->records.data());
-    const size_t bytes = errand->count * sizeof(ConnectionRecord);
-    auto copy = Napi::Uint8Array::New(info.Env(), bytes);
-    if (bytes > 0) std::memcpy(copy.Data(), first, bytes);
-    return copy;
+    if (errand->kind == ConnErrand::Kind::Keep) {
+      return copyOf(info, std::as_bytes(std::span(errand->saved).first(errand->count)));
+    }
+    return copyOf(info, std::as_bytes(std::span(errand->records).first(errand->count)));
   }
 
   static Napi::Array numbersOf(Napi::Env env, std::span<const int> numbers) {

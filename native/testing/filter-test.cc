@@ -126,6 +126,65 @@ TEST("filter: UDP and ICMP timers, and only packets that pass refresh them") {
         DropReason::NoConnection);
 }
 
+// Goal: of a connection that is not known, an end hears only what policy lets it hear, and the
+// verdict is what it was. Method: segments in the middle of connections of each direction, as they
+// come after a restart.
+TEST("filter: the ends of an unknown connection are told as far as policy allows it") {
+  struct Case {
+    bool isFromPod;
+    uint8_t peer;
+    uint16_t podPort;
+    uint16_t peerPort;
+    bool resetsSender;
+    bool resetsReceiver;
+  };
+  const std::vector<Case> cases = {
+      {true, SERVER, 40'000, 5432, true, true},     // what the pod may open
+      {false, FRIEND, 8080, 40'000, true, true},    // what is open to the friend
+      {true, FRIEND, 8080, 40'000, true, true},     // an answer, where the pod may open it as well
+      {false, SERVER, 40'000, 5432, false, false},  // an answer to the pod, as a stranger could
+                                                    // forge
+      {false, FRIEND, 22, 40'000, false, false},    // what policy denies, though the pod may go out
+      {true, SERVER, 40'000, 22, false, false},     // what policy denies to the pod
+      {true, STRANGER, 8080, 40'000, false, false},
+      {false, STRANGER, 8080, 40'000, false, false},
+  };
+  const std::vector<uint8_t> kinds = {TCP_ACK, TCP_ACK | TCP_FIN, TCP_SYN | TCP_ACK, TCP_RST,
+                                      TCP_RST | TCP_ACK};
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    for (const Case& each : cases) {
+      for (const uint8_t flags : kinds) {
+        OnePod pod;
+        const TcpFields fields = {.flags = flags, .sequence = 500, .acknowledgement = 900};
+        const Judgement judgement =
+            each.isFromPod
+                ? pod.fromPod(tcpFrame(family, POD, each.podPort, each.peer, each.peerPort, fields),
+                              0)
+                : pod.fromNet(tcpFrame(family, each.peer, each.peerPort, POD, each.podPort, fields),
+                              0);
+        CHECK(judgement.reason == DropReason::NoConnection);
+        const bool isReset = (flags & TCP_RST) != 0;
+        CHECK(judgement.resetsSender == (each.resetsSender && !isReset));
+        CHECK(judgement.resetsReceiver == (each.resetsReceiver && !isReset));
+        CHECK(pod.filter->connectionCount() == 0);
+      }
+    }
+    // What went to many is answered by nobody.
+    OnePod pod;
+    auto group = tcpFrame(family, POD, 40'000, SERVER, 5432, {.flags = TCP_ACK});
+    group[0] |= 1;
+    CHECK(!pod.fromPod(group, 0).resetsSender);
+    // Whoever is known is told by nobody: its connection is there.
+    handshake(pod, 0, family);
+    CHECK(serverData(pod, 1, family).passes());
+    const Judgement blind = pod.fromNet(
+        tcpFrame(family, SERVER, 5432, POD, 40'000,
+                 {.flags = TCP_ACK, .sequence = 0x4000'0000, .acknowledgement = 0x4000'0000}),
+        2);
+    CHECK(blind.reason == DropReason::OutOfWindow && !blind.resetsSender && !blind.resetsReceiver);
+  }
+}
+
 TEST("filter: a swap cuts what the new table denies, on its next packet, unless told to keep") {
   for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
     OnePod pod;

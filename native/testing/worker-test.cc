@@ -209,7 +209,8 @@ struct TwoWires {
     if (!ok) std::abort();
   }
 
-  // The link by which a frame that arrives at `link` leaves; -1 when it does not.
+  // The link by which a frame that arrives at `link` leaves; -1 when it does not. Resets about it
+  // may leave in its stead.
   int pass(int link, std::vector<uint8_t> bytes) {
     Frame frame;
     frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
@@ -219,8 +220,10 @@ struct TwoWires {
     int left = -1;
     for (int each = 0; each < 4; ++each) {
       if (links[each] == nullptr || links[each]->sent().empty()) continue;
-      CHECK(left == -1 && links[each]->sent().size() == 1);
-      left = each;
+      CHECK(links[each]->sent().size() == 1);
+      const Frame& out = links[each]->sent()[0];
+      const auto* first = reinterpret_cast<const uint8_t*>(out.bytes);
+      if (std::equal(first, first + out.length, bytes.begin(), bytes.end())) left = each;
       links[each]->clearSent();
     }
     return left;
@@ -533,6 +536,62 @@ PacketView segmentOf(std::vector<uint8_t>& bytes) {
   return view;
 }
 
+// Goal: what is written down for a process after this one is what it can go on with.
+TEST("worker: connections that both ends use are kept, and taken up where they were") {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);  // an errand reads the clock itself
+  Setting setting(Setting::Way::Wire);
+  setting.nowUs = static_cast<uint64_t>(now.tv_sec) * SECOND_US;
+  const auto both = [&](std::vector<uint8_t> from, std::vector<uint8_t> to) {
+    setting.arrive(0, std::move(from));
+    setting.arrive(1, std::move(to));
+  };
+  both(syn(10, 11, 8080),
+       tcpFrame(4, 11, 8080, 10, 40'000,
+                {.flags = TCP_SYN | TCP_ACK, .sequence = 700, .acknowledgement = 101}));
+  const auto data = tcpFrame(4, 10, 40'000, 11, 8080,
+                             {.flags = TCP_ACK, .sequence = 101, .acknowledgement = 701});
+  setting.arrive(0, data);
+  both(udpFrame(6, 10, 5'000, 11, 53), udpFrame(6, 11, 53, 10, 5'000));
+  // Neither what nobody has answered, nor what is asked once, nor what is over.
+  setting.arrive(0, udpFrame(4, 10, 5'001, 11, 53));
+  setting.arrive(0, tcpFrame(4, 10, 40'001, 11, 8080, {.flags = TCP_SYN, .sequence = 1}));
+  both(echoFrame(4, 11, 10, false, 7), echoFrame(4, 10, 11, true, 7));
+  both(tcpFrame(4, 10, 40'002, 11, 8080, {.flags = TCP_SYN, .sequence = 100}),
+       tcpFrame(4, 11, 8080, 10, 40'002, {.flags = TCP_RST | TCP_ACK, .acknowledgement = 101}));
+  setting.leave(0);
+  setting.leave(1);
+
+  ConnErrand keep;
+  keep.kind = ConnErrand::Kind::Keep;
+  keep.saved.resize(8);
+  setting.worker->send(&keep);
+  while (setting.worker->serveErrand()) continue;
+  REQUIRE(keep.done.load() && keep.count == 2);
+
+  Setting next(Setting::Way::Wire);
+  next.nowUs = setting.nowUs;
+  for (size_t each = 0; each < keep.count; ++each) {
+    CHECK(next.worker->loadConnection(keep.saved[each], 0));
+  }
+  // Where the windows are by now is not known: whatever comes next goes on.
+  for (const uint32_t sequence : {101U, 0x7000'0000U}) {
+    next.arrive(0, tcpFrame(4, 10, 40'000, 11, 8080,
+                            {.flags = TCP_ACK, .sequence = sequence, .acknowledgement = 701}));
+    CHECK(next.leave(1).size() == 1 && next.leave(0).empty());
+  }
+  next.arrive(1, udpFrame(6, 11, 53, 10, 5'000));
+  CHECK(next.leave(0).size() == 1);
+  CHECK(next.worker->resets() == 0);
+  // Room for one is room for one.
+  ConnErrand few;
+  few.kind = ConnErrand::Kind::Keep;
+  few.saved.resize(1);
+  setting.worker->send(&few);
+  while (setting.worker->serveErrand()) continue;
+  CHECK(few.done.load() && few.count == 1);
+}
+
 TEST("worker: whoever sends what policy denies is told, and nobody else hears of it") {
   for (const auto way : {Setting::Way::Wire, Setting::Way::Switch}) {
     Setting silent(way);
@@ -569,6 +628,58 @@ TEST("worker: a flood of denied packets is answered so far and no further") {
   CHECK(answers == setting.worker->rejects());
   CHECK(answers >= RejectLimit::AT_ONCE && answers <= RejectLimit::AT_ONCE + 20);
   CHECK(setting.worker->drops(DropReason::PolicyIngress) == 2'000);
+}
+
+// Goal: neither end of a connection that is not known waits for the other.
+TEST("worker: both ends of an unknown connection that policy allows get a reset") {
+  for (const auto way : {Setting::Way::Wire, Setting::Way::Switch}) {
+    for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+      Setting setting(way);
+      const auto stray =
+          tcpFrame(family, 10, 40'000, 11, 8080,
+                   {.flags = TCP_ACK, .sequence = 500, .acknowledgement = 900, .payloadBytes = 7});
+      setting.arrive(0, stray);
+      auto back = setting.leave(0);
+      auto on = setting.leave(1);
+      REQUIRE(back.size() == 1 && on.size() == 1);
+      const PacketView toSender = segmentOf(back[0]);
+      CHECK(toSender.tcp.flags == TCP_RST && toSender.tcp.sequence == 900);
+      CHECK(toSender.key.sourcePort == 8080 && toSender.key.destinationPort == 40'000);
+      CHECK(std::equal(back[0].begin(), back[0].begin() + 6, stray.begin() + 6));
+      const PacketView toReceiver = segmentOf(on[0]);
+      CHECK(toReceiver.tcp.flags == (TCP_RST | TCP_ACK) && toReceiver.tcp.sequence == 500);
+      CHECK(toReceiver.tcp.acknowledgement == 900 && toReceiver.tcp.payloadBytes == 0);
+      CHECK(toReceiver.key.sourcePort == 40'000 && toReceiver.key.destinationPort == 8080);
+      CHECK(std::equal(on[0].begin(), on[0].begin() + 6, OnePod::PEER_MAC.begin()));
+      CHECK(setting.worker->drops(DropReason::NoConnection) == 1);
+      CHECK(setting.worker->resets() == 1 && setting.worker->rejects() == 0);
+
+      // Nor are resets answered, or what policy denies; that goes nowhere.
+      setting.arrive(0, tcpFrame(family, 10, 40'000, 11, 8080, {.flags = TCP_RST, .sequence = 1}));
+      setting.arrive(1, tcpFrame(family, 10, 40'000, 11, 22, {.flags = TCP_ACK}));
+      CHECK(setting.leave(0).empty() && setting.leave(1).empty());
+      // An answer alone is for its sender.
+      setting.publish(way == Setting::Way::Wire ? std::vector<uint32_t>{0}
+                                                : std::vector<uint32_t>{0, 1});
+      setting.arrive(0, tcpFrame(family, 10, 40'000, 11, 22, {.flags = TCP_ACK}));
+      CHECK(setting.leave(0).size() == 1 && setting.leave(1).empty());
+      CHECK(setting.worker->resets() == 2);
+    }
+  }
+}
+
+TEST("worker: a flood of segments of unknown connections is answered so far and no further") {
+  Setting setting(Setting::Way::Wire);
+  size_t answers = 0;
+  for (uint16_t port = 1; port <= 5'000; ++port) {
+    setting.arrive(0, tcpFrame(4, 10, port, 11, 8080, {.flags = TCP_ACK}));
+    answers += setting.leave(0).size();
+    CHECK(setting.leave(1).size() <= 1);
+  }
+  CHECK(answers == setting.worker->resets());
+  const uint64_t during = 5'000 * 10 / ResetLimit::EACH_US;
+  CHECK(answers >= ResetLimit::AT_ONCE && answers <= ResetLimit::AT_ONCE + during + 1);
+  CHECK(setting.worker->drops(DropReason::NoConnection) == 5'000);
 }
 
 // Goal: both ends of a connection that a swap denies get a reset that they take, whether a packet
@@ -644,6 +755,7 @@ TEST("worker: a round allocates nothing") {
       std::vector<std::vector<uint8_t>> frames = {
           udpFrame(4, 10, port, 11, 53),
           udpFrame(6, 10, port, 11, 53),
+          tcpFrame(4, 10, port, 11, 8080, {.flags = TCP_ACK}),
           tcpFrame(4, 10, port, 11, 8080, {.flags = TCP_SYN}),
           tcpFrame(4, 10, port, 11, 22, {.flags = TCP_SYN}),
           arpRequest(10, 1),

@@ -17,18 +17,21 @@ namespace sluice {
 // Owner:   whoever made it, until `done`; memory is taken before it starts.
 // Threads: the worker's from start to `done`, then the maker's again.
 struct ConnErrand {
-  enum class Kind : uint8_t { List, Forget };
+  enum class Kind : uint8_t { List, Keep, Forget };
 
   Kind kind = Kind::List;
   std::vector<ConnectionRecord> records;  // List: room for what is found; ends when it is full
+  std::vector<SavedConnection> saved;     // Keep: the same
   std::vector<ConnKey> keys;              // Forget: which ones
-  size_t count = 0;                       // listed, or forgotten
+  size_t count = 0;                       // listed, kept or forgotten
   uint32_t worker = 0;                    // whose connections; with `place`, where to go on
   uint32_t place = 0;                     // next entry of the table, or next key
   std::atomic<bool> done = false;
 
-  // Whether a list has no room for more: the rest is another errand's.
-  [[nodiscard]] bool full() const noexcept { return kind == Kind::List && count == records.size(); }
+  // Whether there is no room for more: the rest is another errand's.
+  [[nodiscard]] bool full() const noexcept {
+    return kind != Kind::Forget && count == (kind == Kind::List ? records.size() : saved.size());
+  }
 
   // Does a step; returns whether it was the last.
   bool step(Filter& filter, uint64_t nowUs) noexcept {
@@ -37,6 +40,10 @@ struct ConnErrand {
     if (kind == Kind::List) {
       count +=
           filter.list(nowUs, LIST_STEPS, {records.data() + count, records.size() - count}, &place);
+      return place == filter.connectionsMax() || full();
+    }
+    if (kind == Kind::Keep) {
+      count += filter.keep(nowUs, LIST_STEPS, {saved.data() + count, saved.size() - count}, &place);
       return place == filter.connectionsMax() || full();
     }
     for (size_t each = 0; each < FORGET_STEPS && place < keys.size(); ++each) {

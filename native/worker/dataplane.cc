@@ -295,6 +295,12 @@ uint64_t Dataplane::rejects() const noexcept {
   return sum;
 }
 
+uint64_t Dataplane::resets() const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) sum += member.worker->resets();
+  return sum;
+}
+
 uint64_t Dataplane::connectionCount() const noexcept {
   uint64_t sum = 0;
   for (const Member& member : crew_) sum += member.worker->connectionCount();

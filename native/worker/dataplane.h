@@ -129,6 +129,7 @@ class Dataplane {
   // Sums over the workers.
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
   [[nodiscard]] uint64_t rejects() const noexcept;
+  [[nodiscard]] uint64_t resets() const noexcept;
   [[nodiscard]] uint64_t connectionCount() const noexcept;
   [[nodiscard]] uint64_t sumOf(Counter FilterCounters::* counter) const noexcept;
   // Errors: Argument when there is no such link.

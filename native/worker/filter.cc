@@ -29,6 +29,21 @@ uint64_t timeoutOf(const ConnEntry& entry) {
   }
 }
 
+// Whether both ends of a connection may still have something to say after a pause.
+bool isLasting(const ConnEntry& entry) {
+  if ((entry.flags & ConnEntry::UNREPLIED) != 0) return false;
+  switch (entry.protocol()) {
+    case PROTOCOL_TCP:
+      return entry.state == ConnState::Established || entry.state == ConnState::FinWait ||
+             entry.state == ConnState::CloseWait;
+    case PROTOCOL_ICMP:
+    case PROTOCOL_ICMPV6:
+      return false;
+    default:
+      return true;
+  }
+}
+
 void deny(DeniedBy deniedBy, Judgement& judgement) {
   judgement.deniedBy = deniedBy;
   judgement.reason = policyReason(deniedBy);
@@ -462,7 +477,7 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   }
 
   if (entry == nullptr) {
-    judgeUntracked(view, foreseen, *ends, table, nowUs, judgement);
+    judgeUntracked(view, foreseen, *ends, from, table, nowUs, judgement);
   } else if (view.key.protocol == PROTOCOL_TCP) {
     judgeTcp(view, foreseen, *entry, table, nowUs, judgement);
   } else {
@@ -512,7 +527,7 @@ void Filter::judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntr
 }
 
 void Filter::judgeUntracked(const PacketView& view, const Foreseen& foreseen, const Ends& ends,
-                            const TableInForce& table, uint64_t nowUs,
+                            const LinkContext& from, const TableInForce& table, uint64_t nowUs,
                             Judgement& judgement) noexcept {
   bool opens = view.icmpRole != IcmpRole::Reply;
   if (view.key.protocol == PROTOCOL_TCP) {
@@ -521,9 +536,27 @@ void Filter::judgeUntracked(const PacketView& view, const Foreseen& foreseen, co
   }
   if (!opens) {
     judgement.reason = DropReason::NoConnection;
+    if (view.key.protocol == PROTOCOL_TCP) resetEnds(view, ends, from, table, judgement);
     return;
   }
   judgeNew(view, foreseen, nullptr, ends, table, nowUs, judgement);
+}
+
+// Says which ends of a connection that is not known here are told, so that neither waits for the
+// other: it was begun before this process came, or its time here was over. Nobody hears of what
+// policy denies. An answer, which policy allows only as one, could be a stranger's: it reaches
+// nobody, and its sender hears of it only where its address has been checked.
+void Filter::resetEnds(const PacketView& view, const Ends& ends, const LinkContext& from,
+                       const TableInForce& table, Judgement& judgement) noexcept {
+  if (!isRejectable(view, judgement)) return;
+  const FlowKey& key = view.key;
+  const auto allows = [&](uint32_t source, uint32_t destination, uint16_t port) {
+    return table.view.decide(source, destination, PROTOCOL_TCP, port) == 0;
+  };
+  judgement.resetsReceiver = allows(ends.sourceLeaf, ends.destinationLeaf, key.destinationPort);
+  judgement.resetsSender =
+      judgement.resetsReceiver || (from.role == LinkRole::Endpoint &&
+                                   allows(ends.destinationLeaf, ends.sourceLeaf, key.sourcePort));
 }
 
 void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old,
@@ -658,6 +691,20 @@ size_t Filter::save(uint64_t nowUs, std::span<SavedConnection> into, uint32_t* p
   for (; *place < connections_.entriesMax() && count < into.size(); ++*place) {
     const ConnEntry* entry = connections_.at(*place);
     if (entry != nullptr && entry->expiresUs > nowUs) saveConn(*entry, nowUs, &into[count++]);
+  }
+  return count;
+}
+
+size_t Filter::keep(uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
+                    uint32_t* place) noexcept {
+  size_t count = 0;
+  for (size_t step = 0; step < steps && *place < connections_.entriesMax(); ++step) {
+    if (count == into.size()) break;
+    const ConnEntry* entry = connections_.at((*place)++);
+    if (entry == nullptr || entry->expiresUs <= nowUs || !isLasting(*entry)) continue;
+    SavedConnection& saved = into[count++];
+    saveConn(*entry, nowUs, &saved);
+    if (entry->protocol() == PROTOCOL_TCP) saved.flags |= SAVED_NO_WINDOW;
   }
   return count;
 }

@@ -64,9 +64,13 @@ enum class FrameKind : uint8_t {
 struct Judgement {
   DropReason reason = DropReason::None;  // None: pass
   FrameKind kind = FrameKind::Unicast;
-  DeniedBy deniedBy = 0;      // when `reason` is a policy's
-  DeniedBy auditedBy = 0;     // it passes, and audited policies would have denied it: from now on
-  bool rejectable = false;    // a policy denies it, and its sender may be told
+  DeniedBy deniedBy = 0;    // when `reason` is a policy's
+  DeniedBy auditedBy = 0;   // it passes, and audited policies would have denied it: from now on
+  bool rejectable = false;  // a policy denies it, and its sender may be told
+  // A TCP segment of no connection that is known here, where the table allows the connection: these
+  // ends may be told that it is over.
+  bool resetsSender = false;
+  bool resetsReceiver = false;
   bool opened = false;        // a connection was made
   bool cut = false;           // a connection was removed: the new table denies it
   uint8_t tcpFlags = 0;       // 0 when not TCP
@@ -166,6 +170,11 @@ class Filter {
   // Writes down the connections in the places of the table from `*place` on, as far as `into` has
   // room; moves `*place` on. Returns how many it wrote.
   size_t save(uint64_t nowUs, std::span<SavedConnection> into, uint32_t* place) noexcept;
+  // As save(), of what is worth taking up by whoever comes after this process, however that ends:
+  // connections whose both ends are known to be there, and that are not over. Goes `steps` places
+  // at most. Their windows may be old by then: they are written down as unknown.
+  size_t keep(uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
+              uint32_t* place) noexcept;
   // Takes up a saved connection, whatever its bytes; false when it cannot (see restoreConn()).
   bool load(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs) noexcept {
     return restoreConn(saved, generationMax, nowUs, &connections_);
@@ -219,7 +228,10 @@ class Filter {
   void judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
                 const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeUntracked(const PacketView& view, const Foreseen& foreseen, const Ends& ends,
-                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+                      const LinkContext& from, const TableInForce& table, uint64_t nowUs,
+                      Judgement& judgement) noexcept;
+  static void resetEnds(const PacketView& view, const Ends& ends, const LinkContext& from,
+                        const TableInForce& table, Judgement& judgement) noexcept;
   void judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old, const Ends& ends,
                 const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeLaterFragment(const PacketView& view, const LinkContext& from,

@@ -137,6 +137,25 @@ bool writeReject(const Frame& denied, std::span<std::byte> into, Frame* answer) 
   return true;
 }
 
+bool writeResets(const Frame& segment, std::span<std::byte> intoToSender,
+                 std::span<std::byte> intoToReceiver, Frame* toSender, Frame* toReceiver) noexcept {
+  PacketView view;
+  if (parsePacket(segment, &view) != DropReason::None || view.kind != PacketKind::Ip ||
+      parseTransport(&view) != DropReason::None || view.key.protocol != PROTOCOL_TCP) {
+    return false;
+  }
+  writeReset(resetOf(view), intoToSender, toSender);
+  Reset onward;
+  onward.sourceMac = macAt(view.bytes + 6);
+  onward.destinationMac = macAt(view.bytes);
+  onward.key = view.key;
+  onward.sequence = view.tcp.sequence;
+  onward.acknowledges = (view.tcp.flags & TCP_ACK) != 0;
+  onward.acknowledgement = onward.acknowledges ? view.tcp.acknowledgement : 0;
+  writeReset(onward, intoToReceiver, toReceiver);
+  return true;
+}
+
 void writeReset(const Reset& reset, std::span<std::byte> into, Frame* segment) noexcept {
   const FlowKey& key = reset.key;
   auto* to = reinterpret_cast<uint8_t*>(into.data());

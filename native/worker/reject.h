@@ -30,6 +30,17 @@ inline constexpr uint32_t RESET_BYTES_MAX = ETHERNET_HEADER_BYTES + 40 + 20;
 [[nodiscard]] bool writeReject(const Frame& denied, std::span<std::byte> into,
                                Frame* answer) noexcept;
 
+// Writes what ends a connection that a segment belongs to: to its sender as the other end would
+// answer if it knew of none, to its receiver as if the segment itself had been a reset.
+//
+// Shape:  the spans have RESET_BYTES_MAX bytes, and are what the frames point to. The frame is a
+// TCP
+//         segment that has been judged; it is no reset.
+// Errors: false when the frame cannot be read.
+[[nodiscard]] bool writeResets(const Frame& segment, std::span<std::byte> intoToSender,
+                               std::span<std::byte> intoToReceiver, Frame* toSender,
+                               Frame* toReceiver) noexcept;
+
 // A segment that ends a connection.
 struct Reset {
   MacAddress sourceMac = {};
@@ -43,12 +54,13 @@ struct Reset {
 // Shape: `into` has RESET_BYTES_MAX bytes, and is what `segment` points to.
 void writeReset(const Reset& reset, std::span<std::byte> into, Frame* segment) noexcept;
 
-// How many answers may be sent: so many a second, and a number at once after a pause. Whoever
+// How many answers may be sent: one each so often, and a number at once after a pause. Whoever
 // floods us makes us no louder than this.
-class RejectLimit {
+template <uint64_t EachUs, uint64_t AtOnce>
+class AnswerLimit {
  public:
-  static constexpr uint64_t EACH_US = 1'000;
-  static constexpr uint64_t AT_ONCE = 256;
+  static constexpr uint64_t EACH_US = EachUs;
+  static constexpr uint64_t AT_ONCE = AtOnce;
 
   // Whether one more may be sent; that counts.
   [[nodiscard]] bool take(uint64_t nowUs) noexcept {
@@ -62,5 +74,9 @@ class RejectLimit {
  private:
   uint64_t fullUs_ = 0;
 };
+
+using RejectLimit = AnswerLimit<1'000, 256>;
+// After a restart every client of a busy server may have to hear it, and soon.
+using ResetLimit = AnswerLimit<100, 4'096>;
 
 }  // namespace sluice

@@ -566,6 +566,7 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
     if (reason == DropReason::None) continue;
     if (!counted) dropped_[static_cast<size_t>(reason)].add(1);
     from.droppedFrames.add(1);
+    if (judgement.resetsSender) resetUnknown(from, frame, judgement, *table, nowUs);
     if (!judgement.cut) {
       report(FlowEventKind::Dropped, from, frame, judgement, reason);
     }
@@ -592,6 +593,24 @@ void Worker::reject(Station& from, const Frame& frame, uint64_t nowUs) noexcept 
   if (!writeReject(frame, into, &answer) || !queue(from, answer)) return;
   rejectUsed_ += answer.length;
   rejects_.add(1);
+}
+
+// Tells the ends of a connection that is not known here, and that policy allows: otherwise they
+// would wait for each other, the sender until its last retransmission, the receiver maybe for ever.
+void Worker::resetUnknown(Station& from, const Frame& frame, const Judgement& judgement,
+                          const TableInForce& table, uint64_t nowUs) noexcept {
+  if (rejectUsed_ + 2 * RESET_BYTES_MAX > REJECT_SPACE_BYTES || !resetLimit_.take(nowUs)) return;
+  std::byte* const space = rejectSpace_.get() + rejectUsed_;
+  Frame toSender;
+  Frame toReceiver;
+  if (!writeResets(frame, {space, RESET_BYTES_MAX}, {space + RESET_BYTES_MAX, RESET_BYTES_MAX},
+                   &toSender, &toReceiver)) {
+    return;
+  }
+  rejectUsed_ += 2 * RESET_BYTES_MAX;
+  resets_.add(1);
+  (void)queue(from, toSender);
+  if (judgement.resetsReceiver) (void)forward(from, toReceiver, judgement, table);
 }
 
 // Reports the connections that were cut without a packet, and tells the ends of all that were cut.

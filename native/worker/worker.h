@@ -52,6 +52,8 @@ class Worker {
   // Whether the sender of what policy denies is told, and both ends of what is cut.
   void setRejecting(bool rejecting) noexcept { rejecting_ = rejecting; }
   [[nodiscard]] uint64_t rejects() const noexcept { return rejects_.read(); }
+  // Segments of connections that are not known here whose ends were told.
+  [[nodiscard]] uint64_t resets() const noexcept { return resets_.read(); }
 
   void setWaiting(const WaitPolicy& waiting) noexcept { waiting_ = waiting; }
 
@@ -148,6 +150,8 @@ class Worker {
   [[nodiscard]] bool queue(Station& to, const Frame& frame) noexcept;
   void sweep(const TableInForce& table, uint64_t nowUs) noexcept;
   void reject(Station& from, const Frame& frame, uint64_t nowUs) noexcept;
+  void resetUnknown(Station& from, const Frame& frame, const Judgement& judgement,
+                    const TableInForce& table, uint64_t nowUs) noexcept;
   void reportCuts(const TableInForce& table, uint64_t nowUs) noexcept;
   void resetEnds(const CutConn& cut, const TableInForce& table, uint64_t nowUs) noexcept;
   [[nodiscard]] bool placeReset(const CutConn& cut, size_t end, const TableInForce& table,
@@ -193,6 +197,7 @@ class Worker {
   std::unique_ptr<std::byte[]> rejectSpace_;  // answers to what is denied, and resets, of a batch
   size_t rejectUsed_ = 0;
   RejectLimit rejectLimit_;
+  ResetLimit resetLimit_;
   bool rejecting_ = false;
   bool sweeping_ = false;     // connections are being judged again
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
@@ -204,6 +209,7 @@ class Worker {
   std::atomic<ConnErrand*> errand_ = nullptr;
   Counter rounds_;
   Counter rejects_;
+  Counter resets_;
   std::array<Counter, DROP_REASON_COUNT> dropped_;  // after the filter let pass, or before it
 };
 

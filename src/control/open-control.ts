@@ -18,6 +18,12 @@ export interface ControlListen {
 /** How long a port may still be held by what answered there for a process before this one. */
 const portMs = 3_000;
 
+export interface OpenControl {
+  /** The control socket; absent: there is none. */
+  readonly socket?: string;
+  close(): Promise<void>;
+}
+
 /**
  * Opens the control socket of a process that enforces, and the metrics listener where one is asked for;
  * `tell` is told what an operator should know of it.
@@ -29,16 +35,18 @@ export async function openControl(
   subject: ControlSubject,
   options: ControlListen,
   tell: (line: string) => void,
-): Promise<{ close(): Promise<void> }> {
+): Promise<OpenControl> {
   const open: { close(): void | Promise<void> }[] = [];
   const close = async () => {
     await Promise.all(open.map((each) => each.close()));
   };
+  let at: string | undefined;
   try {
     const { socket, metricsListen } = options;
     if (socket !== "none") {
       try {
         open.push(await serveUnix(socket ?? defaultSocket, 0o660, controlRoutes(subject), tell));
+        at = socket ?? defaultSocket;
       } catch (error) {
         if (socket !== undefined || !(error instanceof RefusalError)) throw error;
         tell(`no control socket: ${error.message}`);
@@ -52,7 +60,7 @@ export async function openControl(
       );
       tell(`metrics on http://${listener.at}/metrics`);
     }
-    return { close };
+    return { close, ...(at === undefined ? {} : { socket: at }) };
   } catch (error) {
     await close();
     throw error;

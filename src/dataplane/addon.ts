@@ -265,9 +265,11 @@ export interface NativeDataplane {
    * a worker, and an entry of its table.
    */
   listConnections(place: Uint32Array): void;
+  /** The same, of SavedConnections. */
+  keepConnections(place: Uint32Array): void;
   forgetConnections(keys: Uint8Array): void;
   /**
-   * Undefined while the errand is under way; then how many were forgotten, or some ConnectionRecords, and
+   * Undefined while the errand is under way; then how many were forgotten, or some records, and
    * `place` says where the next ones begin. None: there are no more.
    */
   takeErrand(place: Uint32Array): Uint8Array | number | undefined;

@@ -46,7 +46,7 @@ const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
 const savedPieceRecords = 8_192;
 
 /** Words of `readCounters` before the drops. */
-const counterWordsFirst = 9;
+const counterWordsFirst = 10;
 
 /** What is fixed when a data plane is made. Memory is taken then, and never again. */
 export interface DataplaneOptions {
@@ -161,6 +161,7 @@ export const totalNames = [
   "eventsLost",
   "audited",
   "rejected",
+  "reset",
 ] as const;
 export type Totals = Pick<Counters, "drops" | (typeof totalNames)[number]>;
 
@@ -179,6 +180,8 @@ export interface Counters {
   readonly audited: number;
   /** Resets and ICMP errors sent since the start, for what policy denied. */
   readonly rejected: number;
+  /** TCP segments since the start whose connection is not known, and allowed: its ends were told. */
+  readonly reset: number;
   /** Events lost since nobody drained them. */
   readonly eventsLost: number;
   /** Generation of the table in force; 0 before the first. */
@@ -505,6 +508,7 @@ export class Dataplane {
       evicted: Number(words[6]) + (before?.evicted ?? 0),
       audited: Number(words[7]) + (before?.audited ?? 0),
       rejected: Number(words[8]) + (before?.rejected ?? 0),
+      reset: Number(words[9]) + (before?.reset ?? 0),
     };
   }
 
@@ -545,6 +549,29 @@ export class Dataplane {
       if (typeof records === "number" || records.length === 0) return;
       yield records;
     }
+  }
+
+  /**
+   * Writes down, while packets flow, the connections that whoever is started after this process may take
+   * up, however it ends: those whose both ends are known to be there, `max` at most.
+   *
+   * Shape: SavedConnection records, with windows unknown, in pieces.
+   * Cost:  as `connections`.
+   */
+  async lastingConnections(max: number): Promise<Uint8Array[]> {
+    const place = new Uint32Array(2);
+    const pieces: Uint8Array[] = [];
+    for (let room = max * SavedConnection.bytes; room > 0; ) {
+      const piece = await this.#errand(
+        "write the connections down",
+        () => this.#native.keepConnections(place),
+        place,
+      );
+      if (typeof piece === "number" || piece.length === 0) break;
+      pieces.push(piece.subarray(0, room));
+      room -= piece.length;
+    }
+    return pieces;
   }
 
   /**

@@ -168,6 +168,11 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       { value: counters.rejected },
     ]),
     counter(
+      "sluice_conntrack_resets_total",
+      "TCP segments of connections that policy allows and that are not known here: their ends were reset.",
+      [{ value: counters.reset }],
+    ),
+    counter(
       "sluice_conntrack_evictions_total",
       "Unreplied connections that gave way to new ones.",
       [{ value: counters.evicted }],

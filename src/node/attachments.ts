@@ -305,8 +305,9 @@ export class Attachments {
     const joined = new Set(this.#held.map(({ open }) => open));
     for (const { open, zone } of next) {
       if (joined.has(open)) continue;
-      dataplane.joinWire({ inside: open.inside, outside: open.outside, zone });
+      // Before a frame is judged: the ends of a connection that is not known yet would be told so.
       open.joined?.(zone, table);
+      dataplane.joinWire({ inside: open.inside, outside: open.outside, zone });
     }
     if (this.#isStarted) for (const { open } of next) if (!joined.has(open)) open.started?.();
     this.#held = next;

@@ -1,7 +1,12 @@
 import { existsSync } from "node:fs";
 import { notAttached, notAttachedText } from "../control/control-routes.js";
 import { Controller, type Reload } from "../control/controller.js";
-import { type ControlListen, openControl } from "../control/open-control.js";
+import {
+  type ControlListen,
+  defaultSocket,
+  type OpenControl,
+  openControl,
+} from "../control/open-control.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { Dataplane } from "../dataplane/dataplane.js";
@@ -10,6 +15,7 @@ import { readManifests } from "../manifest/read.js";
 import { FlowLog } from "../observe/flow-log.js";
 import { Attachments } from "./attachments.js";
 import { touchedBy } from "./interface-state.js";
+import { KeptConnections } from "./kept-connections.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
 import { decodeMessages } from "./netlink.js";
 import type { NodeConfig } from "./node-config.js";
@@ -76,6 +82,12 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     interfaceName: (linkId) =>
       attachments.interfaces().find((each) => each.linkId === linkId)?.name,
   });
+  const kept = new KeptConnections({
+    dataplane,
+    wires: () => attachments.zones().filter(({ stateFolder }) => stateFolder === undefined),
+    path: `${run.control.socket ?? defaultSocket}.connections`,
+    tell: host.tell,
+  });
   const succession = new Succession({
     dataplane,
     attachments,
@@ -83,6 +95,9 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     version,
     socket: run.control.socket,
     takesOver,
+    takeUp: () => {
+      if (run.control.socket !== "none") kept.load();
+    },
   });
   const controller = new Controller({
     take: () => source.take(),
@@ -125,7 +140,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     return done;
   };
   let follower: SourceFollower | undefined;
-  let control: { close(): Promise<void> } | undefined;
+  let control: OpenControl | undefined;
   let isLeft = false;
   const openSocket = () =>
     openControl(
@@ -171,6 +186,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     keepLeastPrivilege({
       files: [...new Set([...plans.files, ...files, ...read])].filter(existsSync),
     });
+    if (control.socket !== undefined) kept.start();
     host.ready();
     service.ready(statusLine(controller, attachments), () => dataplane.rounds());
     const teller = new UpdateTeller(host);
@@ -195,6 +211,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     const closed = control?.close();
     flows.close();
     dataplane.stop();
+    await kept.end(isLeft || succession.isHeir);
     if (isLeft || succession.isHeir) {
       attachments.leave();
       dataplane.leave();

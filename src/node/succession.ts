@@ -25,6 +25,8 @@ export interface SuccessionOptions {
   readonly socket: string | undefined;
   /** Whether to take the place of the process that answers there. */
   readonly takesOver: boolean;
+  /** Takes up what a process has kept that could not hand anything on. */
+  readonly takeUp: () => void;
 }
 
 /**
@@ -72,6 +74,7 @@ export class Succession {
     const left = await this.#inherit();
     if (left === undefined) {
       const generation = enforce();
+      this.#options.takeUp();
       attachments.start();
       this.#hasEntered = true;
       return generation;

@@ -31,6 +31,7 @@ const counters: Counters = {
   evicted: 0,
   audited: 2,
   rejected: 1,
+  reset: 7,
   eventsLost: 6,
   generation: 4,
 };

@@ -142,6 +142,7 @@ test("estate: generation and counts go on from where they were", () => {
       eventsLost: 3,
       audited: 4,
       rejected: 6,
+      reset: 8,
       drops: { "vlan-tag": 12 },
     },
     laterKind: 99,
@@ -151,8 +152,9 @@ test("estate: generation and counts go on from where they were", () => {
   expect(estate).toMatchObject({ generation: 0, totals: { opened: 7, drops: {} } });
   const heir = Dataplane.create();
   heir.continueFrom(41, estate.totals);
-  const { opened, closed, cut, evicted, eventsLost, audited, rejected, drops } = heir.counters();
-  expect({ opened, closed, cut, evicted, eventsLost, audited, rejected, drops }).toEqual({
+  const { opened, closed, cut, evicted, eventsLost, audited, rejected, reset, drops } =
+    heir.counters();
+  expect({ opened, closed, cut, evicted, eventsLost, audited, rejected, reset, drops }).toEqual({
     ...{
       opened: 7,
       closed: 5,
@@ -161,6 +163,7 @@ test("estate: generation and counts go on from where they were", () => {
       eventsLost: 3,
       audited: 4,
       rejected: 6,
+      reset: 8,
       drops: { "vlan-tag": 12 },
     },
   });

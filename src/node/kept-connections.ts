@@ -1,0 +1,300 @@
+import { randomBytes } from "node:crypto";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from "node:fs";
+import { open, rename, rm } from "node:fs/promises";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import { SAVED_CONNECTIONS_VERSION, SavedConnection } from "../layout/layout.gen.js";
+import type { ZoneEstate } from "./estate.js";
+
+// The file: a head of these three words, the JSON document, then SavedConnection records up to the end.
+const magic = 0x4e4f4353; // "SCON"
+const formatVersion = 1;
+const headBytes = 12;
+const jsonBytesMax = 1 << 20;
+
+/** How many connections a file holds at most: 14 MiB. */
+const keptMax = 131_072;
+/** A file that nobody has written for so long is of connections that have ended. */
+const ageMaxMs = 600_000;
+
+/** How often what has changed is written, at most and at least, and all else. */
+const roundMs = 1_000;
+const longRoundMs = 5_000;
+const refreshMs = 10_000;
+/** A pause is so many times as long as the round before it: of a large table each takes longer. */
+const pauseShare = 50;
+
+/** What becomes of a connection that was just opened is known only some rounds later. */
+const roundsAfterChange = 3;
+
+export interface KeptConnectionsOptions {
+  readonly dataplane: Dataplane;
+  /** Wires and their zones, as they are now. */
+  readonly wires: () => readonly ZoneEstate[];
+  /** The file. Its folder is there. */
+  readonly path: string;
+  readonly tell: (line: string) => void;
+}
+
+/**
+ * Connections in a file, for whoever is started after this process, however it ends: docs/restart.md.
+ *
+ * The file is written while packets flow, about once a second, and once more at a clean end. Nothing in
+ * it is believed unseen, and policy judges each connection again on its next packet.
+ */
+export class KeptConnections {
+  readonly #options: KeptConnectionsOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #saving: Promise<void> = Promise.resolve();
+  #changes = -1;
+  #roundsLeft = 0;
+  #savedAtMs = 0;
+  #failure = "";
+  #hasStarted = false;
+
+  constructor(options: KeptConnectionsOptions) {
+    this.#options = options;
+  }
+
+  /** Takes up what a process before has kept of the same interfaces; says how much. */
+  load(): void {
+    const { path, dataplane, wires, tell } = this.#options;
+    try {
+      const kept = readKept(path);
+      if (kept === undefined) return;
+      const records = ofZones(kept.records, kept.zones, wires());
+      const count = records.length / SavedConnection.bytes;
+      const taken = count === 0 ? 0 : dataplane.loadConnections(records);
+      tell(`${taken} of ${count} connections of the process before are taken up`);
+    } catch (error) {
+      tell(`${path}: connections of the process before are not taken up: ${messageOf(error)}`);
+    }
+  }
+
+  /** Writes the file from now on. */
+  start(): void {
+    this.#hasStarted = true;
+    this.#schedule(0);
+  }
+
+  /** Writes it once more, packets having stopped, and no more. Never fails. */
+  async end(isSucceeded: boolean): Promise<void> {
+    clearTimeout(this.#timer);
+    const started = this.#hasStarted;
+    this.#hasStarted = false;
+    await this.#saving;
+    if (!started) return;
+    // Whoever has taken this place writes the file by now, or knows the connections already.
+    if (!isSucceeded && this.#options.wires().length > 0) await this.#save();
+  }
+
+  #schedule(delayMs: number): void {
+    this.#timer = setTimeout(() => {
+      const from = performance.now();
+      this.#saving = this.#round().then(() => {
+        if (!this.#hasStarted) return;
+        const pauseMs = pauseShare * (performance.now() - from);
+        this.#schedule(Math.min(longRoundMs, Math.max(roundMs, pauseMs)));
+      });
+    }, delayMs);
+    this.#timer.unref();
+  }
+
+  async #round(): Promise<void> {
+    if (this.#options.wires().length === 0) return;
+    const { opened, closed, cut } = this.#options.dataplane.counters();
+    const changes = opened + closed + cut;
+    if (changes !== this.#changes) this.#roundsLeft = roundsAfterChange;
+    this.#changes = changes;
+    const isOld = performance.now() - this.#savedAtMs >= refreshMs;
+    if (this.#roundsLeft === 0 && !isOld) return;
+    if (this.#roundsLeft > 0) this.#roundsLeft--;
+    await this.#save();
+  }
+
+  async #save(): Promise<void> {
+    const { dataplane, wires, path, tell } = this.#options;
+    try {
+      const records = await dataplane.lastingConnections(keptMax);
+      await write(path, documentOf(wires()), records);
+      this.#savedAtMs = performance.now();
+      this.#failure = "";
+    } catch (error) {
+      const message = messageOf(error);
+      if (message !== this.#failure) tell(`connections are not kept for a restart: ${message}`);
+      this.#failure = message;
+    }
+  }
+}
+
+interface Document {
+  readonly boot: string;
+  /** The network namespace. */
+  readonly namespace: number;
+  /** Of the machine's monotonic clock. */
+  readonly savedAtMs: number;
+  readonly connections: { readonly version: number; readonly recordBytes: number };
+  readonly zones: readonly { readonly interfaces: readonly string[]; readonly zone: number }[];
+}
+
+function documentOf(wires: readonly ZoneEstate[]): Document {
+  return {
+    boot: bootId(),
+    namespace: namespaceId(),
+    savedAtMs: monotonicMs(),
+    connections: { version: SAVED_CONNECTIONS_VERSION, recordBytes: SavedConnection.bytes },
+    zones: wires.map(({ interfaces, zone }) => ({ interfaces, zone })),
+  };
+}
+
+/** Writes the file in one step: a reader finds the one before, or this one whole. */
+async function write(
+  path: string,
+  document: Document,
+  records: readonly Uint8Array[],
+): Promise<void> {
+  const json = new TextEncoder().encode(JSON.stringify(document));
+  const head = new DataView(new ArrayBuffer(headBytes));
+  [magic, formatVersion, json.length].forEach((word, at) => {
+    head.setUint32(at * 4, word, true);
+  });
+  const next = `${path}.${randomBytes(6).toString("hex")}`;
+  try {
+    const file = await open(next, "wx", 0o600);
+    try {
+      for (const piece of [new Uint8Array(head.buffer), json, ...records]) {
+        await file.writeFile(piece);
+      }
+    } finally {
+      await file.close();
+    }
+    await rename(next, path);
+  } catch (error) {
+    await rm(next, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * Reads the file; undefined when there is none, or one whose connections have ended.
+ *
+ * Errors: an Error that says why it cannot be used.
+ */
+function readKept(
+  path: string,
+): { readonly zones: Document["zones"]; readonly records: Uint8Array } | undefined {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  let fd: number;
+  try {
+    fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    const found = fstatSync(fd);
+    if (!found.isFile() || found.uid !== process.geteuid?.() || (found.mode & 0o022) !== 0) {
+      throw new Error("somebody else may have written it");
+    }
+    const bytesMax = headBytes + jsonBytesMax + keptMax * SavedConnection.bytes;
+    if (found.size > bytesMax) throw new Error(`got ${found.size} bytes, want ${bytesMax} at most`);
+    const bytes = new Uint8Array(found.size);
+    for (let at = 0; at < bytes.length; ) {
+      const count = readSync(fd, bytes, at, bytes.length - at, at);
+      if (count === 0) throw new Error("it has just become shorter");
+      at += count;
+    }
+    return parse(bytes);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function parse(bytes: Uint8Array): ReturnType<typeof readKept> {
+  if (bytes.length < headBytes) throw new Error("it is too short");
+  const view = new DataView(bytes.buffer);
+  const [first, format, jsonBytes = 0] = [0, 4, 8].map((at) => view.getUint32(at, true));
+  if (first !== magic) throw new Error("it is no file of connections");
+  if (format !== formatVersion) throw new Error(`got format ${format}, want ${formatVersion}`);
+  const from = headBytes + jsonBytes;
+  if (jsonBytes > jsonBytesMax || from > bytes.length) throw new Error("it is too short");
+  const document = checked(JSON.parse(new TextDecoder().decode(bytes.subarray(headBytes, from))));
+  const { version, recordBytes } = document.connections;
+  if (version !== SAVED_CONNECTIONS_VERSION || recordBytes !== SavedConnection.bytes) {
+    throw new Error(`got connections of version ${version}, want ${SAVED_CONNECTIONS_VERSION}`);
+  }
+  const ageMs = monotonicMs() - document.savedAtMs;
+  const isHere = document.boot === bootId() && document.namespace === namespaceId();
+  if (!isHere || ageMs < 0 || ageMs > ageMaxMs) return undefined;
+  const whole = bytes.length - from - ((bytes.length - from) % SavedConnection.bytes);
+  // Records are read as they stand: they begin where a word does.
+  return { zones: document.zones, records: bytes.slice(from, from + whole) };
+}
+
+/** Errors: an Error when it is no document. */
+function checked(value: unknown): Document {
+  const { boot, namespace, savedAtMs, connections, zones } = (value ?? {}) as Partial<Document>;
+  const isZone = (each: unknown): boolean => {
+    const { interfaces, zone } = (each ?? {}) as Partial<ZoneEstate>;
+    return (
+      Number.isInteger(zone) &&
+      Array.isArray(interfaces) &&
+      interfaces.every((name) => typeof name === "string")
+    );
+  };
+  const isDocument =
+    typeof boot === "string" &&
+    Number.isInteger(namespace) &&
+    Number.isFinite(savedAtMs) &&
+    typeof connections === "object" &&
+    connections !== null &&
+    Array.isArray(zones) &&
+    zones.every(isZone);
+  if (!isDocument) throw new Error("its document is not what it should be");
+  return value as Document;
+}
+
+/** The records of interfaces that stand here too, in the zones that these have now. */
+function ofZones(
+  records: Uint8Array,
+  before: Document["zones"],
+  now: readonly ZoneEstate[],
+): Uint8Array {
+  const zones = new Map(now.map(({ interfaces, zone }) => [JSON.stringify(interfaces), zone]));
+  const zoneNow = new Map(
+    before.map(({ interfaces, zone }) => [zone, zones.get(JSON.stringify(interfaces))]),
+  );
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+  let end = 0;
+  for (let at = 0; at < records.length; at += SavedConnection.bytes) {
+    const zone = zoneNow.get(view.getUint32(at + SavedConnection.zone, true));
+    if (zone === undefined) continue;
+    view.setUint32(at + SavedConnection.zone, zone, true);
+    records.copyWithin(end, at, at + SavedConnection.bytes);
+    end += SavedConnection.bytes;
+  }
+  return records.subarray(0, end);
+}
+
+function messageOf(error: unknown): string {
+  return (error as Error).message;
+}
+
+function monotonicMs(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n);
+}
+
+function namespaceId(): number {
+  return statSync("/proc/self/ns/net").ino;
+}
+
+function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+}
