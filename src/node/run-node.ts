@@ -81,6 +81,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   const flows = new FlowLog(dataplane, {
     interfaceName: (linkId) =>
       attachments.interfaces().find((each) => each.linkId === linkId)?.name,
+    tell: host.tell,
   });
   const kept = new KeptConnections({
     dataplane,

@@ -33,10 +33,16 @@ export interface FlowLogOptions {
   readonly interfaceName: (linkId: number) => string | undefined;
   /** Records to keep: 16,384 when absent. */
   readonly keep?: number;
+  /** Told once of what should not have happened; the log goes on. */
+  readonly tell?: (line: string) => void;
 }
 
-/** Records put into words at a time, so that a flood leaves JavaScript time for other things. */
+/**
+ * Records put into words at a time for all readers together, and the least for each of them, so that a flood
+ * of flows or of readers leaves JavaScript time for other things.
+ */
 const flowsAtOnce = 256;
+const flowsAtLeast = 16;
 const busyMs = 5;
 const idleMs = 250;
 /** Tables that are remembered, for records that an older one judged. */
@@ -49,8 +55,8 @@ interface Follower {
   next: number;
   /** Where to end, when it does not follow. */
   readonly end: number;
-  /** Kept flows that are still to be written. */
-  waiting: FlowLine[];
+  /** While it looks back for its first flow: how many it still wants, from before which record. */
+  seek: { wanted: number; before: number } | undefined;
   lost: number;
 }
 
@@ -79,13 +85,14 @@ export class FlowLog {
   #count = 0;
   #lost = 0;
   #isOpen = true;
+  #hasFailed = false;
 
   constructor(dataplane: Dataplane, options: FlowLogOptions) {
     this.#dataplane = dataplane;
     this.#options = options;
     this.#keep = options.keep ?? 16_384;
     this.#kept = new Uint8Array(this.#keep * FlowEvent.bytes);
-    this.#idle = setInterval(() => this.#drain(), idleMs);
+    this.#idle = setInterval(() => this.#contained(() => this.#drain()), idleMs);
     this.#idle.unref();
   }
 
@@ -115,15 +122,15 @@ export class FlowLog {
     const follower: Follower = {
       request,
       reader,
-      next: head,
+      next: wantsKept && request.last === undefined ? this.#oldest : head,
       end: request.follow ? Number.POSITIVE_INFINITY : head,
-      waiting: wantsKept ? this.#matching(request, head) : [],
+      seek: request.last === undefined ? undefined : { wanted: request.last, before: head },
       lost: 0,
     };
     this.#followers.add(follower);
-    reader.onCaughtUp = () => this.#serve(follower);
+    reader.onCaughtUp = () => this.#attend(follower);
     if (this.#followers.size === 1) this.#dataplane.onEvents(() => this.#onEvents());
-    this.#serve(follower);
+    this.#attend(follower);
     return () => this.#leave(follower);
   }
 
@@ -143,8 +150,27 @@ export class FlowLog {
   }
 
   #onEvents(): void {
-    this.#drain();
-    for (const follower of [...this.#followers]) this.#serve(follower);
+    this.#contained(() => this.#drain());
+    for (const follower of [...this.#followers]) this.#attend(follower);
+  }
+
+  /** Serves a reader; one that cannot be served leaves, and no other is worse off. */
+  #attend(follower: Follower): void {
+    if (!this.#followers.has(follower) || this.#contained(() => this.#serve(follower))) return;
+    this.#leave(follower);
+    this.#contained(() => follower.reader.end());
+  }
+
+  /** Takes a step that nobody waits for; false when it has failed. */
+  #contained(step: () => void): boolean {
+    try {
+      step();
+      return true;
+    } catch (error) {
+      if (!this.#hasFailed) this.#options.tell?.(`flows: ${(error as Error).message}`);
+      this.#hasFailed = true;
+      return false;
+    }
   }
 
   /** Moves what waits in the native ring to what is kept. */
@@ -169,24 +195,29 @@ export class FlowLog {
     return Math.max(0, this.#count - this.#keep);
   }
 
-  /** Finds kept flows from the newest back, and returns them oldest first. */
-  #matching(request: FlowRequest, head: number): FlowLine[] {
-    const wanted = request.last ?? Number.POSITIVE_INFINITY;
-    const found: FlowLine[] = [];
-    for (let end = head; end > this.#oldest && found.length < wanted; end -= flowsAtOnce) {
-      const start = Math.max(end - flowsAtOnce, this.#oldest);
-      for (const line of this.#decode(start, end).reverse()) {
-        if (found.length < wanted && isWanted(request, line)) found.push(line);
-      }
+  /**
+   * Looks for the last flows that a reader wants, from the newest back. It then begins at the oldest of them.
+   */
+  #seek(follower: Follower, seek: NonNullable<Follower["seek"]>, records: number): void {
+    const start = Math.max(seek.before - records, this.#oldest);
+    const lines = this.#decode(start, seek.before);
+    for (const [index, line] of [...lines.entries()].reverse()) {
+      if (seek.wanted === 0) break;
+      if (!isWanted(follower.request, line)) continue;
+      seek.wanted--;
+      follower.next = start + index;
     }
-    return found.reverse();
+    seek.before = Math.max(start, this.#oldest);
+    if (seek.wanted === 0 || seek.before === this.#oldest) follower.seek = undefined;
   }
 
   #serve(follower: Follower): void {
-    const { reader, request } = follower;
-    while (follower.waiting.length > 0) {
-      if (reader.isBehind) return;
-      reader.write(follower.waiting.shift()!);
+    const { reader, request, seek } = follower;
+    const records = Math.max(flowsAtLeast, Math.floor(flowsAtOnce / this.#followers.size));
+    if (seek !== undefined) this.#seek(follower, seek, records);
+    if (follower.seek !== undefined) {
+      this.#goOn();
+      return;
     }
     if (follower.next < this.#oldest) {
       const missed = this.#oldest - follower.next;
@@ -194,7 +225,7 @@ export class FlowLog {
       this.#lost += missed;
       follower.next = this.#oldest;
     }
-    const end = Math.min(this.#count, follower.end, follower.next + flowsAtOnce);
+    const end = Math.min(this.#count, follower.end, follower.next + records);
     for (const line of reader.isBehind ? [] : this.#decode(follower.next, end)) {
       if (reader.isBehind) break;
       follower.next++;
@@ -206,12 +237,15 @@ export class FlowLog {
     if (follower.next >= follower.end) {
       this.#leave(follower);
       reader.end();
-    } else if (follower.next < this.#count && !reader.isBehind) {
-      this.#busy ??= setTimeout(() => {
-        this.#busy = undefined;
-        if (this.#isOpen) this.#onEvents();
-      }, busyMs);
-    }
+    } else if (follower.next < this.#count && !reader.isBehind) this.#goOn();
+  }
+
+  /** Comes back to who has been served a part. */
+  #goOn(): void {
+    this.#busy ??= setTimeout(() => {
+      this.#busy = undefined;
+      if (this.#isOpen) this.#onEvents();
+    }, busyMs);
   }
 
   /** Puts the kept records from `start` to `end` into words. */

@@ -124,6 +124,46 @@ describe("FlowLog", () => {
     expect(ports(reader)).toEqual([2, 3, 4]);
   });
 
+  // Goal: however much is kept, a reader costs a short step at a time.
+  // Method: more than one step takes, with what it wants in the oldest record.
+  test("what is kept is looked through in steps", async () => {
+    const large = new FlowLog(ring.dataplane, { interfaceName: () => "eth0", keep: 2_048 });
+    large.useTable(1, tableOf(shop));
+    ring.push(...numbered(0, 2_000));
+    const [all2000, oldest] = [new Reader(), new Reader()];
+    large.read({ filter: all, follow: false }, all2000);
+    expect(all2000.lines.length).toBeLessThanOrEqual(256);
+    const wanted = readFlowFilter((flag) => (flag === "port" ? ["3"] : []));
+    if (typeof wanted === "string") throw new Error(wanted);
+    large.read({ filter: wanted, last: 1, follow: false }, oldest);
+    expect(oldest.hasEnded).toBe(false);
+    while (!all2000.hasEnded || !oldest.hasEnded) await settle();
+    expect(ports(all2000)).toEqual(numbered(0, 2_000).map((event) => event.sourcePort));
+    expect(ports(oldest)).toEqual([3]);
+    large.close();
+  });
+
+  test("a reader that fails leaves, and others go on", async () => {
+    const told: string[] = [];
+    const own = new FlowLog(ring.dataplane, {
+      interfaceName: () => "eth0",
+      keep,
+      tell: (line) => told.push(line),
+    });
+    own.useTable(1, tableOf(shop));
+    const [broken, whole] = [new Reader(), new Reader()];
+    broken.write = () => {
+      throw new Error("it breaks");
+    };
+    own.read({ filter: all, follow: true }, broken);
+    own.read({ filter: all, follow: true }, whole);
+    ring.push(...numbered(0, 3));
+    while (whole.lines.length < 3) await settle();
+    expect(broken.hasEnded).toBe(true);
+    expect(told).toEqual(["flows: it breaks"]);
+    own.close();
+  });
+
   // Goal: a slow reader holds up nobody, loses what was written over, and is told how much, exactly.
   // Method: two followers, one of which takes nothing while more comes than is kept.
   test("a slow reader loses records, and the next one says how many", async () => {
