@@ -12,6 +12,10 @@ const standardError = 2;
  */
 export function unblocked(io: Io): Io {
   if (io.stderr !== process.stderr) return io;
+  // Nor because whoever reads has gone, which ends every other command.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners("error").on("error", () => {});
+  }
   const fd = descriptorThatDoesNotWait();
   return fd === undefined ? io : { ...io, stderr: new Messages(fd) };
 }

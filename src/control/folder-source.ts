@@ -8,6 +8,7 @@ export interface FolderSourceOptions {
   /** Whether to look for changes: otherwise there is something new only when somebody asks. */
   readonly watch: boolean;
   /** As ManifestWatch takes them. */
+  readonly tell?: (line: string) => void;
   readonly quietMs?: number;
   readonly lookMs?: number;
 }

@@ -1,5 +1,6 @@
-import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
+import { type BigIntStats, type FSWatcher, readdirSync, statSync, watch } from "node:fs";
 import { join } from "node:path";
+import { contained } from "./boundary.js";
 
 /** Folders to watch, by what tells one from another that takes its place. */
 type Folders = Map<string, string>;
@@ -9,6 +10,8 @@ export interface ManifestWatchOptions {
   readonly paths: () => readonly string[];
   /** Something there is other than when `settled` was last called. */
   readonly changed: () => void;
+  /** Told of what goes wrong while it looks; it looks again. */
+  readonly tell?: (line: string) => void;
   /** How long files have to stay as they are before they count as written: 150 ms when absent. */
   readonly quietMs?: number;
   /** How often to look where the kernel does not tell, as on network file systems: 2 s when absent. */
@@ -36,7 +39,7 @@ export class ManifestWatch {
   constructor(options: ManifestWatchOptions) {
     this.#options = options;
     this.#settled = this.#print();
-    this.#look = setInterval(() => this.#check(), options.lookMs ?? 2_000);
+    this.#look = setInterval(() => this.#contained(() => this.#check()), options.lookMs ?? 2_000);
     this.#look.unref();
   }
 
@@ -62,13 +65,18 @@ export class ManifestWatch {
     if (!this.#isOpen || this.#settling !== undefined) return;
     const before = this.#print();
     if (before === this.#settled) return;
-    this.#settling = setTimeout(() => {
+    const settle = () => {
       this.#settling = undefined;
       // Still being written: begin to wait anew.
       if (this.#print() !== before) return this.#check();
       this.#settled = before;
       this.#options.changed();
-    }, this.#options.quietMs ?? 150);
+    };
+    this.#settling = setTimeout(() => this.#contained(settle), this.#options.quietMs ?? 150);
+  }
+
+  #contained(step: () => void): void {
+    contained(this.#options.tell ?? (() => {}), "looking for changes of manifests", step);
   }
 
   /** Writes down names, sizes and times of all files, and watches the folders they are in. */
@@ -84,9 +92,9 @@ export class ManifestWatch {
   }
 
   #visit(path: string, folders: Folders, lines: string[]): void {
-    const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
-    if (stat === undefined) {
-      lines.push(`${path} is gone`);
+    const stat = statOf(path);
+    if (typeof stat === "string") {
+      lines.push(`${path} ${stat}`);
       addFolder(folders, join(path, ".."));
       return;
     }
@@ -113,7 +121,8 @@ export class ManifestWatch {
   #watch(identity: string, folder: string): void {
     if (!this.#isOpen || this.#watchers.has(identity)) return;
     try {
-      const watcher = watch(folder, { persistent: false }, () => this.#check());
+      const look = () => this.#contained(() => this.#check());
+      const watcher = watch(folder, { persistent: false }, look);
       watcher.on("error", () => this.#forget(identity, watcher));
       this.#watchers.set(identity, watcher);
     } catch {
@@ -128,6 +137,15 @@ export class ManifestWatch {
 }
 
 function addFolder(folders: Folders, path: string): void {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat !== undefined) folders.set(`${path} ${stat.ino}`, path);
+  const stat = statOf(path);
+  if (typeof stat !== "string") folders.set(`${path} ${stat.ino}`, path);
+}
+
+/** Or why there is none: a link that leads to itself, a folder that may not be looked into. */
+function statOf(path: string): BigIntStats | string {
+  try {
+    return statSync(path, { throwIfNoEntry: false, bigint: true }) ?? "is gone";
+  } catch (error) {
+    return String((error as NodeJS.ErrnoException).code);
+  }
 }

@@ -7,6 +7,8 @@ export interface FollowerOptions {
   /** Called before and after each update that the source asked for. */
   readonly before?: () => void;
   readonly after: (reload: Reload) => void;
+  /** Told of what should not have happened; the source is followed on. */
+  readonly tell?: (line: string) => void;
   /** How long after a refusal by the machine, not by the manifests, to try again; 5 s when absent. */
   readonly retryMs?: number;
 }
@@ -50,12 +52,19 @@ export class SourceFollower {
     this.#isAsked = false;
     const { controller, before, after, retryMs = 5_000 } = this.#options;
     const start = performance.now();
-    before?.();
-    const reload = await controller.update();
+    let hasRefused = false;
+    try {
+      before?.();
+      const reload = await controller.update();
+      if (!this.#isOpen) return;
+      hasRefused = !reload.ok && reload.refused !== undefined;
+      after(reload);
+    } catch (error) {
+      this.#options.tell?.(`following the manifests: ${(error as Error).message}`);
+      hasRefused = true;
+    }
     const tookMs = performance.now() - start;
     if (!this.#isOpen) return;
-    after(reload);
-    const hasRefused = !reload.ok && reload.refused !== undefined;
     if (hasRefused) this.#isAsked = true;
     this.#timer = setTimeout(
       () => {

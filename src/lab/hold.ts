@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { contained } from "../control/boundary.js";
 import {
   type ControlSubject,
   controlRoutes,
@@ -39,6 +40,9 @@ export interface HoldOptions {
   readonly reloaded: (reload: Reload) => void;
 }
 
+/** A lab has nobody to tell but its log. */
+const tell = (line: string) => void process.stderr.write(`sluice: ${line}\n`);
+
 /** A list of probes that a request may bring. Units: bytes. */
 const probesBytesMax = 16 * 1024 * 1024;
 
@@ -63,7 +67,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
       ...(options.dataplane === undefined ? {} : { dataplane: options.dataplane }),
       ...(options.mode === undefined ? {} : { mode: options.mode }),
       report: options.report,
-      podRemoved: (ref) => void endPrograms(state.token, ref),
+      podRemoved: (ref) => contained(tell, ref, () => endPrograms(state.token, ref)),
     });
     if (!reload.ok) return reload;
     try {
@@ -100,7 +104,11 @@ async function enforce(
     return result;
   };
   const watch = options.watch
-    ? new ManifestWatch({ paths: () => paths, changed: () => void reload() })
+    ? new ManifestWatch({
+        paths: () => paths,
+        changed: () => contained(tell, "manifests", () => reload()),
+        tell,
+      })
     : undefined;
   const subject: ControlSubject = {
     ...lab.subject,
@@ -123,7 +131,7 @@ async function enforce(
     },
   });
   try {
-    signals.onHangup = () => void reload();
+    signals.onHangup = () => contained(tell, "SIGHUP", () => reload());
     options.ready(lab.status(), first);
     await signals.untilStopped;
   } finally {

@@ -19,7 +19,8 @@ export async function openSource(
   folder: FolderSourceOptions,
   { env, tell }: NodeHost,
 ): Promise<NodeSource> {
-  if (kubernetes === undefined) return { source: new FolderSource(folder), files: paths };
+  if (kubernetes === undefined)
+    return { source: new FolderSource({ ...folder, tell }), files: paths };
   const { kubeconfig, context } = kubernetes;
   const access = await findCluster({
     env,

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { contained } from "../control/boundary.js";
 import { notAttached, notAttachedText } from "../control/control-routes.js";
 import { Controller, type Reload } from "../control/controller.js";
 import {
@@ -129,16 +130,23 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     tellMissing();
     service.reloaded(statusLine(controller, attachments));
   };
-  const reload = async (): Promise<Reload> => {
+  const reloadOnce = async (): Promise<Reload> => {
     before();
-    // Files are read together with the config; an API server's events are not.
-    const take = async () => {
-      const refused = plans.reread();
+    const done = await controller.reload(async () => {
+      // Whoever asks from now on may want what is not read here.
+      nextReload = undefined;
+      // Files are read together with the config; an API server's events are not.
+      const refused = config.source.kubernetes === undefined ? undefined : plans.reread();
       return refused === undefined ? source.take() : { all: refused };
-    };
-    const done = await controller.reload(config.source.kubernetes === undefined ? undefined : take);
+    });
     after(done);
     return done;
+  };
+  let nextReload: Promise<Reload> | undefined;
+  // Those who ask before it begins share one, however many they are.
+  const reload = (): Promise<Reload> => {
+    nextReload ??= reloadOnce();
+    return nextReload;
   };
   let follower: SourceFollower | undefined;
   let control: OpenControl | undefined;
@@ -198,9 +206,10 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     follower = new SourceFollower({
       source,
       controller,
+      tell: host.tell,
       ...(config.source.kubernetes === undefined ? { before, after } : { after: afterEvents }),
     });
-    signals.onHangup = () => void reload();
+    signals.onHangup = () => contained(host.tell, "SIGHUP", reload);
     const end = await Promise.race([signals.untilStopped, succession.untilSucceeded]);
     isLeft = await succession.end(end ?? undefined);
     return true;

@@ -41,3 +41,28 @@ test("messages to a socket that nobody reads are lost and counted, not kept", as
   expect(said.length).toBeLessThan(2_000_000);
   expect(said).toMatch(/sluice: \d{4,} messages could not be written\none more\n$/);
 });
+
+// Goal: whoever reads may go, and the process stays.
+// Method: a child with the error handlers of every command, whose pipes are closed before it writes.
+test("a process whose readers have gone goes on", async () => {
+  const child = spawn(process.execPath, [
+    "--input-type=module",
+    "-e",
+    `
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => process.exit(141));
+const { unblocked } = await import(${JSON.stringify(join(root, "dist/cli/unblocked.js"))});
+unblocked({ stderr: process.stderr, stdout: process.stdout });
+process.stdin.once("data", () => {
+  process.stdout.write("ready\\n");
+  process.emitWarning("a warning of Node's own");
+  setTimeout(() => process.exit(7), 200);
+});
+`,
+  ]);
+  children.push(child);
+  child.stdout.destroy();
+  child.stderr.destroy();
+  child.stdin.write("go\n");
+  const [code] = await once(child, "exit");
+  expect(code).toBe(7);
+});

@@ -30,6 +30,7 @@ describe("FolderSource", () => {
   let reloads: Reload[];
   let source: FolderSource;
   let follower: SourceFollower;
+  let controller: Controller;
   /** Called after each file is read. */
   let meanwhile: () => void;
 
@@ -60,7 +61,7 @@ describe("FolderSource", () => {
       quietMs: 40,
       lookMs: 100,
     });
-    const controller = new Controller({
+    controller = new Controller({
       take: () => source.take(),
       local: () => "all",
       enforce: ({ objects, ruleset }) => {
@@ -137,5 +138,23 @@ describe("FolderSource", () => {
     meanwhile = () => {};
     rmSync(join(manifests, "noise.yaml"));
     expect(await source.take()).toHaveProperty("all");
+  });
+
+  test("what fails behind an update is told, and the next one is followed", async () => {
+    follower.close();
+    const told: string[] = [];
+    let updates = 0;
+    follower = new SourceFollower({
+      source,
+      controller,
+      after() {
+        if (++updates === 1) throw new Error("nobody hears it");
+      },
+      tell: (line) => told.push(line),
+      retryMs: 20,
+    });
+    writeFileSync(join(manifests, "policy.yaml"), "");
+    while (updates < 2) await pause(10);
+    expect(told).toEqual(["following the manifests: nobody hears it"]);
   });
 });

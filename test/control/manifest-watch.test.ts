@@ -55,6 +55,13 @@ describe("ManifestWatch", () => {
         renameSync(join(manifests, ".new"), join(manifests, "a.yaml"));
       },
     ],
+    [
+      "a link that leads to itself takes the folder's place",
+      () => {
+        renameSync(manifests, join(folder, "elsewhere"));
+        symlinkSync(manifests, manifests);
+      },
+    ],
     ["the folder goes", () => renameSync(manifests, join(folder, "elsewhere"))],
   ];
 
@@ -109,5 +116,31 @@ describe("ManifestWatch", () => {
     writeFileSync(join(manifests, "a.yaml"), "read by hand");
     watch.settled();
     await seen(0);
+  });
+
+  test("what goes wrong while it looks is told, and it looks again", async () => {
+    const told: string[] = [];
+    let fails = true;
+    let seen = 0;
+    const own = new ManifestWatch({
+      paths: () => [manifests],
+      changed: () => {
+        seen++;
+        if (fails) throw new Error("nobody is ready");
+      },
+      tell: (line) => told.push(line),
+      quietMs,
+      lookMs: 20,
+    });
+    try {
+      writeFileSync(join(manifests, "a.yaml"), "two");
+      while (seen < 1) await pause(10);
+      fails = false;
+      writeFileSync(join(manifests, "a.yaml"), "three times");
+      while (seen < 2) await pause(10);
+      expect(told).toEqual(["looking for changes of manifests: nobody is ready"]);
+    } finally {
+      own.close();
+    }
   });
 });

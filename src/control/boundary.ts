@@ -1,0 +1,16 @@
+/**
+ * Takes a step that something outside has caused: a signal, a change on disk, an event, a timer. What it
+ * throws, at once or later, is told and goes no further: whoever can cause a step could otherwise end the
+ * process, and with it the filter.
+ */
+export function contained(tell: (line: string) => void, what: string, step: () => unknown): void {
+  const failed = (error: unknown) => {
+    tell(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+  };
+  try {
+    const done = step();
+    if (done instanceof Promise) done.catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
