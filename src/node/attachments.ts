@@ -1,3 +1,4 @@
+import { contained } from "../control/boundary.js";
 import type { FilteredInterface, NameGuardStatus } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
 import { type Dataplane, zonesMax } from "../dataplane/dataplane.js";
@@ -180,9 +181,12 @@ export class Attachments {
         this.#options.tell(`${wanted.name}: ${(error as Error).message}: nothing passes`);
       }
     }
-    this.#holdGuard(this.#held);
-    this.#options.changed?.();
-    this.#retryLater();
+    try {
+      this.#holdGuard(this.#held);
+      this.#options.changed?.();
+    } finally {
+      this.#retryLater();
+    }
   }
 
   /** Gives attachments of the same interfaces the zones that they had in another process, once. */
@@ -222,7 +226,8 @@ export class Attachments {
     clearTimeout(this.#retry);
     const waits = this.#held.flatMap(({ open }) => open.retryMs ?? []);
     if (waits.length === 0) return;
-    this.#retry = setTimeout(() => this.follow(), Math.min(...waits)).unref();
+    const again = () => contained(this.#options.tell, "interfaces", () => this.follow());
+    this.#retry = setTimeout(again, Math.min(...waits)).unref();
   }
 
   #holdGuard(held: readonly Held[], more: readonly string[] = []): void {

@@ -75,10 +75,11 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     swapped: (generation, table) => flows.useTable(generation, table),
     changed: () => service.says(statusLine(controller, attachments)),
   });
-  const watch = watchInterfaces(() => {
+  const followInterfaces = (): void => {
     const told = watch.read();
     attachments.follow(told === undefined ? undefined : touchedBy(decodeMessages(told)));
-  });
+  };
+  const watch = watchInterfaces(() => contained(host.tell, "interfaces", followInterfaces));
   const flows = new FlowLog(dataplane, {
     interfaceName: (linkId) =>
       attachments.interfaces().find((each) => each.linkId === linkId)?.name,

@@ -107,6 +107,8 @@ export async function play(socket: Socket, steps: readonly WireStep[]): Promise<
       if (socket.writableEnded) continue;
       if (!socket.write(step.send)) await orClosed(socket, (done) => socket.once("drain", done));
     } else if (step.do === "end") socket.end();
+    // Only TCP has resets.
+    else if (socket.remoteFamily === undefined) socket.destroy();
     else socket.resetAndDestroy();
   }
 }

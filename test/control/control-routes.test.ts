@@ -1,0 +1,98 @@
+import { expect, test } from "vitest";
+import { ClientTime } from "../../src/control/client-time.js";
+import { type ControlSubject, controlRoutes } from "../../src/control/control-routes.js";
+import { Controller } from "../../src/control/controller.js";
+import { ListAnswer } from "../../src/control/server.js";
+import { Dataplane } from "../../src/dataplane/dataplane.js";
+import { ConnectionRecord, ConnState, SavedConnection } from "../../src/layout/layout.gen.js";
+import { parseManifests } from "../../src/manifest/parse.js";
+import { FlowLog } from "../../src/observe/flow-log.js";
+
+/** As a process has it before its first table. */
+function subjectOf(dataplane: Dataplane): ControlSubject {
+  return {
+    name: "test",
+    version: "0.0.0",
+    controller: new Controller({
+      take: async () => ({ all: parseManifests("", "none.yaml") }),
+      local: () => "all",
+      enforce: () => 1,
+    }),
+    dataplane,
+    flows: new FlowLog(dataplane, { interfaceName: () => undefined }),
+    established: "recheck",
+    deny: "drop",
+    mode: "enforce",
+    interfaces: () => [],
+    reload: async () => ({ ok: true, generation: 1, diagnostics: [] }),
+    isBehind: () => false,
+  };
+}
+
+function fill(dataplane: Dataplane, count: number): void {
+  const records = new Uint8Array(count * SavedConnection.bytes);
+  const view = new DataView(records.buffer);
+  for (let each = 0; each < count; each++) {
+    const at = each * SavedConnection.bytes;
+    records.set([10, 1, each >> 8, each & 255], at + SavedConnection.source);
+    records.set([10, 0, 1, 1], at + SavedConnection.destination);
+    view.setBigUint64(at + SavedConnection.remainingUs, 60_000_000n, true);
+    view.setUint16(at + SavedConnection.destinationPort, 443, true);
+    view.setUint8(at + SavedConnection.protocol, 6);
+    view.setUint8(at + SavedConnection.family, 4);
+    view.setUint8(at + SavedConnection.state, ConnState.Established);
+  }
+  expect(dataplane.loadConnections(records)).toBe(count);
+}
+
+// Goal: a list costs a bounded step at a time, however long it is, and misses nothing that stays.
+// Method: more connections than a piece holds, on two workers; the pieces are made one by one.
+test("connections are listed and flushed in pieces", async () => {
+  const dataplane = Dataplane.create({ workers: 2, connectionsMax: 16_384 });
+  const subject = subjectOf(dataplane);
+  try {
+    fill(dataplane, 5_000);
+    const { handlers } = controlRoutes(subject);
+    const asked = (query: string) => ({
+      body: undefined,
+      bytes: new Uint8Array(),
+      query: new URLSearchParams(query),
+      time: new ClientTime(),
+    });
+    const list = await handlers["GET /connections"]!(asked(""));
+    if (!(list instanceof ListAnswer)) throw new Error("got no list");
+    const sizes: number[] = [];
+    const sources = new Set<string>();
+    for await (const piece of list.pieces) {
+      const items = piece() as { source: { address: string } }[];
+      sizes.push(items.length);
+      for (const { source } of items) sources.add(source.address);
+    }
+    expect(sources.size).toBe(5_000);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(512);
+    expect(sizes.length).toBeGreaterThan(5_000 / 512);
+
+    const flushed = await handlers["POST /connections/flush"]!(asked("ip=10.1.0.0/24"));
+    expect(flushed).toMatchObject({ kind: "Flush", flushed: 256 });
+    expect(dataplane.counters().connections).toBe(4_744);
+  } finally {
+    subject.flows.close();
+    dataplane.close();
+  }
+});
+
+test("a list that nobody reads to its end holds up no other", async () => {
+  const dataplane = Dataplane.create({ connectionsMax: 4_096 });
+  try {
+    fill(dataplane, 2_000);
+    const left = dataplane.connections();
+    expect((await left.next()).done).toBe(false);
+    let listed = 0;
+    for await (const records of dataplane.connections())
+      listed += records.length / ConnectionRecord.bytes;
+    expect(listed).toBe(2_000);
+    await left.return(undefined);
+  } finally {
+    dataplane.close();
+  }
+});

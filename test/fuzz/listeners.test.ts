@@ -1,0 +1,205 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { pause } from "../kubernetes/harness.js";
+import { Random } from "../property/random.js";
+import { hostileText, leaving, play, scattered, type WireStep } from "./wire.js";
+
+const seconds = Number(process.env["FUZZ_SECONDS"] ?? 20);
+const seed = Number(process.env["FUZZ_SEED"] ?? 1);
+/** Hostile connections at once to each listener: more than it lets one client have. */
+const ATTACKERS = 24;
+/** A stall that no single step may cause, many times over what one is meant to take. */
+const STALL_MS_MAX = 1_000;
+/** How long a well-formed request may take, on a machine whose cores others keep busy. */
+const ANSWER_MS_MAX = 20_000;
+const RSS_BYTES_MAX = 400 * 1024 * 1024;
+
+const kinds = ["tcp", "unix"] as const;
+type Kind = (typeof kinds)[number];
+
+interface Report {
+  readonly longestMs: number;
+  readonly rssBytes: number;
+  readonly told: readonly string[];
+}
+
+// Goal: no bytes, order or delay of clients ends the process that enforces or the one that answers for it,
+// stalls its main thread, fills its memory, or keeps a well-formed request from its answer.
+// Method: both listeners as `run` opens them, in a process of their own, with 20,000 connections to list;
+// hostile clients, made from a seed, while an honest one asks. Twice more with a planted fault, which must be
+// found. FUZZ_SEED and FUZZ_SECONDS search elsewhere and longer.
+test(`hostile clients (FUZZ_SEED=${seed})`, { timeout: (seconds + 120) * 1_000 }, async () => {
+  const { objection, figures } = await search(seconds);
+  console.log(figures);
+  expect(objection).toBeUndefined();
+});
+
+test("a request that ends the process is found", { timeout: 120_000 }, async () => {
+  expect((await search(30, "end")).objection).toMatch(/^the process has ended/);
+});
+
+test("a request that stalls the process is found", { timeout: 120_000 }, async () => {
+  expect((await search(30, "stall")).objection).toMatch(/^the main thread worked \d+ ms/);
+});
+
+const host = "HTTP/1.1\r\nHost: x\r\n";
+const manifest = JSON.stringify({
+  files: [{ name: "a.yaml", text: "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n" }],
+});
+const paths = [
+  ...["/metrics", "/healthz", "/readyz", "/status", "/endpoints", "/policies", "/interfaces"],
+  ...["/tables", "/connections", "/connections?ip=10.1.0.0/24&port=443", "/connections?ip=x"],
+  ...["/flows?last=20", "/flows?follow=true", "/flows?since=2026-01-01T00:00:00Z", "//", "/"],
+];
+const seeds: readonly string[] = [
+  ...paths.map((path) => `GET ${path} ${host}\r\n`),
+  ...["/reload", "/take-over", "/connections/flush?ip=192.0.2.1"].map(
+    (path) => `POST ${path} ${host}Content-Length: 0\r\n\r\n`,
+  ),
+  `POST /dry-run ${host}Content-Length: ${manifest.length}\r\n\r\n${manifest}`,
+  `POST /dry-run ${host}Content-Length: 60000000\r\n\r\n{"files":[`,
+  `POST /dry-run ${host}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`,
+  `GET /healthz ${host}Content-Length: 400000\r\n\r\n${"{},".repeat(130_000)}`,
+  `HEAD /status HTTP/1.0\r\n\r\n`,
+  `GET /status ${host}\r\n`.repeat(500),
+  "",
+];
+
+/** Searches for so long; answers with what does not hold, undefined when nothing was found. */
+async function search(
+  lasts: number,
+  fault?: "end" | "stall",
+): Promise<{ objection: string | undefined; figures: string }> {
+  const file = fileURLToPath(new URL("./listeners-child.mjs", import.meta.url));
+  const manifests = fileURLToPath(new URL("../../examples/three-tier", import.meta.url));
+  const child = fork(file, [JSON.stringify({ manifests, connections: 20_000, fault })], {
+    execArgv: ["--max-old-space-size=256"],
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
+  let objection: string | undefined;
+  const object = (found: string) => {
+    objection ??= found;
+  };
+  const ended = new Promise<undefined>((resolve) => child.once("exit", () => resolve(undefined)));
+  let stderr = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  child.once("exit", (code, signal) => {
+    object(`the process has ended: ${signal ?? code}: ${stderr.slice(0, 500)}`);
+  });
+  let asked = 0;
+  let answered = 0;
+  let slowestMs = 0;
+  let worst: Report = { longestMs: 0, rssBytes: 0, told: [] };
+  try {
+    const [place] = (await once(child, "message")) as [{ socket: string; port: number }];
+    const open = (kind: Kind, localAddress: string): Socket => {
+      const { socket, port } = place;
+      return kind === "unix"
+        ? connect({ path: socket })
+        : connect({ port, host: "127.0.0.1", localAddress });
+    };
+    const until = performance.now() + lasts * 1_000;
+    const isOver = () => objection !== undefined || performance.now() > until;
+    let next = seed;
+
+    const attack = async (kind: Kind) => {
+      while (!isOver()) {
+        const random = new Random(next++);
+        const found = await attacked(open(kind, "127.0.0.2"), stepsOf(random));
+        asked++;
+        if (found !== undefined) object(`FUZZ_SEED=${next - 1}: ${kind}: ${found}`);
+        // Not more requests a second than are let through: what is refused for that tries nothing out.
+        await pause(random.below(400));
+      }
+    };
+    const behave = async (kind: Kind) => {
+      const path = kind === "tcp" ? "/readyz" : "/status";
+      while (!isOver()) {
+        const startMs = performance.now();
+        const answer = await honestly(open(kind, "127.0.0.1"), `GET ${path} ${host}\r\n`);
+        slowestMs = Math.max(slowestMs, performance.now() - startMs);
+        if (answer.startsWith("HTTP/1.1 200 ")) answered++;
+        // On the socket all are one client: a refusal for their number is an answer too.
+        else if (kind === "tcp" || !answer.startsWith("HTTP/1.1 429 ")) {
+          // That the process has ended says more, and is heard of a little later.
+          await Promise.race([ended, pause(1_000)]);
+          object(`${kind}: GET ${path} got ${JSON.stringify(answer.slice(0, 200))}`);
+        }
+        await pause(50);
+      }
+    };
+    const look = async () => {
+      while (!isOver()) {
+        const answer = new Promise<Report>((resolve) => child.once("message", resolve));
+        child.send("report", () => {});
+        const report = await Promise.race([answer, ended]);
+        if (report === undefined) return;
+        worst = report;
+        if (worst.longestMs > STALL_MS_MAX) {
+          object(`the main thread worked ${Math.round(worst.longestMs)} ms in one go`);
+        }
+        if (worst.rssBytes > RSS_BYTES_MAX) object(`${worst.rssBytes} bytes are resident`);
+        if (worst.told.length > 0) object(`it said: ${worst.told[0]}`);
+        await pause(200);
+      }
+    };
+    await Promise.all([
+      ...kinds.flatMap((kind) => Array.from({ length: ATTACKERS }, () => attack(kind))),
+      ...kinds.map(behave),
+      look(),
+    ]);
+  } finally {
+    objection ??= "";
+    if (child.connected) child.disconnect();
+    await Promise.race([ended, pause(10_000)]);
+    child.kill("SIGKILL");
+  }
+  const figures =
+    `${asked} hostile connections, ${answered} well-formed answers, the slowest after ${Math.round(slowestMs)} ms; ` +
+    `the main thread worked ${Math.round(worst.longestMs)} ms in one go at most, ${Math.round(worst.rssBytes / 1e6)} MB`;
+  return { objection: objection || undefined, figures };
+}
+
+function stepsOf(random: Random): readonly WireStep[] {
+  const text = hostileText(random, seeds);
+  const steps = scattered(random, text, 300);
+  // Some say nothing more and stay, until they are closed.
+  return random.oneIn(8) ? [...steps, { waitMs: 8_000 }] : leaving(random, steps);
+}
+
+/** Takes the steps, and reads what comes back for a while. Answers with what is wrong with that. */
+async function attacked(socket: Socket, steps: readonly WireStep[]): Promise<string | undefined> {
+  let head = "";
+  socket.on("error", () => {});
+  socket.setEncoding("latin1").on("data", (text: string) => {
+    if (head.length < 200) head += text;
+  });
+  const closed = once(socket, "close").catch(() => {});
+  await play(socket, steps);
+  await Promise.race([closed, pause(500)]);
+  socket.destroy();
+  if (head === "" || /^HTTP\/1\.1 (100|2\d\d|4\d\d|503|505) /.test(head)) return undefined;
+  return `got ${JSON.stringify(head)}`;
+}
+
+/** What a well-formed request is answered. */
+async function honestly(socket: Socket, request: string): Promise<string> {
+  let answer = "";
+  socket.on("error", (error) => {
+    answer ||= `${error}`;
+  });
+  socket.setEncoding("latin1").on("data", (text: string) => {
+    answer += text;
+  });
+  const closed = once(socket, "close").catch(() => {});
+  socket.write(request);
+  await Promise.race([closed, pause(ANSWER_MS_MAX)]);
+  if (!socket.destroyed) answer = `no end after ${ANSWER_MS_MAX} ms: ${answer}`;
+  socket.destroy();
+  return answer;
+}
