@@ -9,7 +9,6 @@ import { holdLab } from "../lab/hold.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
 import type { LabStatus } from "../lab/protocol.js";
 import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
-import { readManifests } from "../manifest/read.js";
 import { workersOf } from "./arguments.js";
 import { exitOf, runEntered, selfEnvironment, selfWords } from "./enter.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -69,7 +68,6 @@ async function hold(
       stdin,
       dataplane,
       mode,
-      read: async (paths, text) => readManifests(paths, text),
       report: (step) => teller.step(step),
       ready: (status, reload) => {
         wasReady = true;

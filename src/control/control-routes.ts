@@ -3,8 +3,7 @@ import type { Dataplane, Deny, Established } from "../dataplane/dataplane.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { type Mode, modeOf } from "../manifest/annotations.js";
-import type { ClusterPolicy, KubernetesObject, NetworkPolicy } from "../manifest/objects.js";
-import { parseTexts } from "../manifest/parse.js";
+import type { ObjectHead, PolicyHead } from "../manifest/objects.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
 import { sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
@@ -20,12 +19,7 @@ import {
 import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
 import { TableAccount } from "../observe/table-account.js";
-import {
-  type Endpoint,
-  type EndpointRules,
-  type PolicySource,
-  rulesOf,
-} from "../policy/ruleset.js";
+import type { EndpointSummary, PolicySource, RulesSummary } from "../policy/ruleset.js";
 import type { ClientTime } from "./client-time.js";
 import type { Controller, Reload } from "./controller.js";
 import type { PlainHandler } from "./metrics-process.js";
@@ -437,7 +431,10 @@ function endpointPieces({ controller, interfaces }: ControlSubject): Generator<L
   return piecesOf(endpoints, (some) => some.map((endpoint) => endpointItem(endpoint, byPod)));
 }
 
-function endpointItem(endpoint: Endpoint, byPod: ReadonlyMap<string | null, string>): EndpointItem {
+function endpointItem(
+  endpoint: EndpointSummary,
+  byPod: ReadonlyMap<string | null, string>,
+): EndpointItem {
   return {
     namespace: endpoint.namespace,
     name: endpoint.name,
@@ -448,7 +445,7 @@ function endpointItem(endpoint: Endpoint, byPod: ReadonlyMap<string | null, stri
   };
 }
 
-function directionItem(endpoint: Endpoint, side: "ingress" | "egress"): DirectionItem {
+function directionItem(endpoint: EndpointSummary, side: "ingress" | "egress"): DirectionItem {
   const audit = endpoint.audit?.[side] ?? endpoint[side];
   return {
     ...rulesItem(endpoint[side]),
@@ -456,11 +453,11 @@ function directionItem(endpoint: Endpoint, side: "ingress" | "egress"): Directio
   };
 }
 
-function rulesItem({ isolatedBy, rules }: EndpointRules): Omit<DirectionItem, "audit"> {
+function rulesItem({ isolatedBy, rules }: RulesSummary): Omit<DirectionItem, "audit"> {
   return {
     isolated: isolatedBy.length > 0,
     isolated_by: isolatedBy.map(policyPlace),
-    rules: rules.length,
+    rules,
   };
 }
 
@@ -480,7 +477,7 @@ function* policyPieces({ controller }: ControlSubject): Generator<ListPiece> {
       const source = { kind, namespace: meta.namespace, name: meta.name, span: meta.span };
       return {
         ...policyPlace(source),
-        tier: kind === "NetworkPolicy" ? "NetworkPolicy" : (policy as ClusterPolicy).tier,
+        tier: policy.tier ?? "NetworkPolicy",
         endpoints: counts.get(policyKey(source)) ?? 0,
         mode: modeOf(meta) ?? null,
       };
@@ -488,16 +485,14 @@ function* policyPieces({ controller }: ControlSubject): Generator<ListPiece> {
   );
 }
 
-function isPolicy(object: KubernetesObject): object is NetworkPolicy | ClusterPolicy {
+function isPolicy(object: ObjectHead): object is PolicyHead {
   return object.kind !== "Namespace" && object.kind !== "Node" && object.kind !== "Pod";
 }
 
-function policiesOf(endpoint: Endpoint): ReadonlySet<string> {
-  const policies = rulesOf(endpoint).flatMap(({ isolatedBy, rules }) => [
-    ...isolatedBy,
-    ...rules.map(({ policy }) => policy),
-  ]);
-  return new Set(policies.map(policyKey));
+function policiesOf({ ingress, egress, audit }: EndpointSummary): ReadonlySet<string> {
+  const sides = [ingress, egress, ...(audit === undefined ? [] : [audit.ingress, audit.egress])];
+  const concerned = sides.flatMap(({ isolatedBy, policies }) => [...isolatedBy, ...policies]);
+  return new Set(concerned.map(policyKey));
 }
 
 function policyKey({ kind, namespace, name }: PolicySource): string {
@@ -628,8 +623,7 @@ async function flush(
 /** Judges the live connections by other manifests, and changes nothing. */
 async function dryRun(subject: ControlSubject, body: unknown): Promise<DryRunAnswer | ListAnswer> {
   const { controller, dataplane, established } = subject;
-  const manifests = parseTexts(readFiles(body), "the request");
-  const candidate = await controller.check(manifests);
+  const candidate = await controller.check(readFiles(body), "the request");
   const head = {
     apiVersion,
     kind: "DryRun",

@@ -1,23 +1,15 @@
-import { type CompileStats, compile } from "../compiler/compile.js";
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { told } from "../diagnostics/findings.js";
 import type { Mode } from "../manifest/annotations.js";
-import type { KubernetesObject } from "../manifest/objects.js";
-import type { Manifests } from "../manifest/parse.js";
+import type { ObjectHead } from "../manifest/objects.js";
+import type { ManifestText } from "../manifest/parse.js";
 import { Histogram } from "../metrics/histogram.js";
 import type { LocalPods } from "../policy/resolve.js";
-import type { Ruleset } from "../policy/ruleset.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
-import type { SourceChanges, SourceUpdate } from "./source.js";
+import type { ReadManifests, SourceChanges, SourceUpdate } from "./source.js";
+import type { Checked, CompiledTable, Outcome, TableCompiler } from "./table-compiler.js";
 
-/** A table that is ready to be put in force. */
-export interface CompiledTable {
-  readonly blob: Uint8Array;
-  /** What it was made from; an endpoint's place there is its number in the table. */
-  readonly ruleset: Ruleset;
-  readonly objects: readonly KubernetesObject[];
-  readonly stats: CompileStats;
-}
+export type { CompiledTable };
 
 export interface ControllerOptions {
   /** Takes what there is or what is new; asked again at each update. */
@@ -26,12 +18,14 @@ export interface ControllerOptions {
   readonly local: () => LocalPods;
   /** Of policies that neither they nor their pod say more about: enforced when absent. */
   readonly mode?: Mode;
+  /** Compiles for it, and is the caller's to close; one of its own when absent. */
+  readonly compiler?: TableCompiler;
   /**
    * Changes the objects between reading and compiling; not for sources that tell of changes alone.
    *
    * Errors: what it throws ends the reload.
    */
-  readonly prepare?: (objects: readonly KubernetesObject[]) => readonly KubernetesObject[];
+  readonly prepare?: (objects: readonly ObjectHead[]) => readonly ObjectHead[];
   /** Puts a table in force and answers with its generation. Errors: what it throws ends the reload. */
   readonly enforce: (table: CompiledTable) => number | Promise<number>;
   /** The generation in force after an `enforce` that threw: it may have put the table before in force anew. */
@@ -43,19 +37,10 @@ export type Reload =
   | { readonly ok: true; readonly generation: number; readonly diagnostics: readonly Diagnostic[] }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[]; readonly refused?: Error };
 
-/** What a set of manifests would come to. */
-export type Candidate =
-  | {
-      readonly ok: true;
-      readonly table: CompiledTable;
-      readonly diagnostics: readonly Diagnostic[];
-    }
-  | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
-
 /** What an update came to; `isOther`: its table may judge otherwise than the one before. */
 type Step =
-  | (Extract<Candidate, { ok: true }> & { readonly isOther: boolean })
-  | Extract<Candidate, { ok: false }>;
+  | (Extract<Checked, { ok: true }> & { readonly isOther: boolean })
+  | Extract<Checked, { ok: false }>;
 
 export interface ControllerStatus {
   /** Of the table in force; 0 before the first. */
@@ -91,8 +76,7 @@ const WAITING_MAX = 1_000_000;
 export class Controller {
   readonly measures = new ReloadMeasures();
   readonly #options: ControllerOptions;
-  /** Follows what is reloaded; what is only checked does not pass through it. */
-  readonly #compiler: ManifestCompiler;
+  readonly #compiler: TableCompiler;
   #pending = 0;
   #last: Promise<unknown> = Promise.resolve();
   #table: CompiledTable | undefined;
@@ -106,7 +90,7 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.#compiler = new ManifestCompiler(options.mode);
+    this.#compiler = options.compiler ?? new ManifestCompiler(options.mode);
   }
 
   /** The table in force. */
@@ -147,17 +131,9 @@ export class Controller {
     }
   }
 
-  /**
-   * Compiles other manifests and changes nothing.
-   *
-   * Errors: what `prepare` throws.
-   */
-  check(manifests: Manifests): Promise<Candidate> {
-    const { mode = "enforce" } = this.#options;
-    const local = this.#options.local();
-    return this.alone(async () =>
-      this.#compile(manifests, (objects) => compile({ objects, local, mode })),
-    );
+  /** Compiles other manifests, the texts of files, and changes nothing. */
+  check(texts: readonly ManifestText[], place: string): Promise<Checked> {
+    return this.alone(async () => this.#compiler.check(texts, place, this.#options.local()));
   }
 
   /** Runs a step between two reloads: none begins before it has ended. */
@@ -179,7 +155,8 @@ export class Controller {
       if ("heardMs" in update && this.#waiting.length < WAITING_MAX) {
         this.#waiting = this.#waiting.concat(update.heardMs);
       }
-      const candidate = "all" in update ? this.#compileAll(update.all) : this.#change(update);
+      const step = "all" in update ? this.#compileAll(update.all) : this.#change(update);
+      const candidate = await step;
       diagnostics = candidate.diagnostics;
       if (!candidate.ok) return this.#failed(candidate);
 
@@ -212,17 +189,25 @@ export class Controller {
     }
   }
 
-  #compileAll(manifests: Manifests): Step {
-    const compiled = this.#compile(manifests, (objects) =>
+  async #compileAll(manifests: ReadManifests): Promise<Step> {
+    if (manifests.diagnostics.some(isError)) {
+      return { ok: false, diagnostics: manifests.diagnostics };
+    }
+    const objects = this.#options.prepare?.(manifests.objects) ?? manifests.objects;
+    const compiled = await this.#measured(() =>
       this.#compiler.compile(objects, this.#options.local()),
     );
-    return compiled.ok ? { ...compiled, isOther: true } : compiled;
+    const warned = told(compiled.diagnostics, manifests.sources);
+    const diagnostics = [...manifests.diagnostics, ...warned];
+    if (!compiled.ok) return { ok: false, diagnostics };
+    const { blob, ruleset, stats } = compiled;
+    return { ok: true, table: { blob, ruleset, objects, stats }, diagnostics, isOther: true };
   }
 
-  #change({ changes, diagnostics: found }: SourceChanges): Step {
-    const start = performance.now();
-    const compiled = this.#compiler.change(changes, this.#options.local());
-    this.measures.compile.observe((performance.now() - start) / 1_000);
+  async #change({ changes, diagnostics: found }: SourceChanges): Promise<Step> {
+    const compiled = await this.#measured(() =>
+      this.#compiler.change(changes, this.#options.local()),
+    );
     const diagnostics = told([...found, ...compiled.diagnostics]);
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats, effort } = compiled;
@@ -231,24 +216,11 @@ export class Controller {
     return { ok: true, table: { blob, ruleset, objects, stats }, diagnostics, isOther };
   }
 
-  #compile(
-    manifests: Manifests,
-    compileObjects: (
-      objects: readonly KubernetesObject[],
-    ) => ReturnType<typeof compile> | ReturnType<ManifestCompiler["compile"]>,
-  ): Candidate {
-    if (manifests.diagnostics.some(isError)) {
-      return { ok: false, diagnostics: manifests.diagnostics };
-    }
-    const objects = this.#options.prepare?.(manifests.objects) ?? manifests.objects;
+  async #measured(compile: () => Outcome | Promise<Outcome>): Promise<Outcome> {
     const start = performance.now();
-    const compiled = compileObjects(objects);
+    const outcome = await compile();
     this.measures.compile.observe((performance.now() - start) / 1_000);
-    const warned = told(compiled.diagnostics, manifests.sources);
-    const diagnostics = [...manifests.diagnostics, ...warned];
-    if (!compiled.ok) return { ok: false, diagnostics };
-    const { blob, ruleset, stats } = compiled;
-    return { ok: true, table: { blob, ruleset, objects, stats }, diagnostics };
+    return outcome;
   }
 
   #failed(reload: Reload & { ok: false }): Reload {

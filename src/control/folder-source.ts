@@ -1,10 +1,9 @@
-import type { Manifests } from "../manifest/parse.js";
 import { ManifestWatch } from "./manifest-watch.js";
-import type { ManifestSource, SourceStatus, SourceUpdate } from "./source.js";
+import type { ManifestSource, ReadManifests, SourceStatus, SourceUpdate } from "./source.js";
 
 export interface FolderSourceOptions {
   readonly paths: () => readonly string[];
-  readonly read: () => Manifests;
+  readonly read: () => ReadManifests | Promise<ReadManifests>;
   /** Whether to look for changes: otherwise there is something new only when somebody asks. */
   readonly watch: boolean;
   /** As ManifestWatch takes them. */
@@ -52,7 +51,7 @@ export class FolderSource implements ManifestSource {
     for (let attempt = 1; ; attempt++) {
       this.#hasNews = false;
       this.#watch?.settled();
-      const all = this.#options.read();
+      const all = await this.#options.read();
       if (this.#watch === undefined || !this.#watch.isBehind) return { all };
       if (attempt === ATTEMPTS) throw new Error("the manifests change while they are read");
       await new Promise((resolve) => setTimeout(resolve, this.#options.quietMs ?? 150));

@@ -1,8 +1,14 @@
-import { IncrementalCompiler, type IncrementalResult } from "../compiler/incremental.js";
+import { compile } from "../compiler/compile.js";
+import { IncrementalCompiler } from "../compiler/incremental.js";
+import { hasErrors } from "../diagnostics/diagnostic.js";
+import { told } from "../diagnostics/findings.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject } from "../manifest/objects.js";
+import { type ManifestText, parseTexts } from "../manifest/parse.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
+import { type Ruleset, type RulesetSummary, summarize } from "../policy/ruleset.js";
+import type { Checked, Outcome, TableCompiler } from "./table-compiler.js";
 
 /**
  * Compiles a cluster's manifests again and again, each time at the price of what has changed.
@@ -10,11 +16,12 @@ import type { ObjectChange } from "../policy/live-cluster.js";
  * Shape:  a result's blob is the caller's to keep.
  * Errors: those of the compiler; what it refused counts as seen, and the next step builds on it.
  */
-export class ManifestCompiler {
+export class ManifestCompiler implements TableCompiler {
   readonly #mode: Mode;
   #local: LocalPods | undefined;
   #compiler: IncrementalCompiler | undefined;
   #objects = new Map<string, KubernetesObject>();
+  #summary: { readonly of: Ruleset; readonly is: RulesetSummary } | undefined;
 
   constructor(mode: Mode = "enforce") {
     this.#mode = mode;
@@ -30,7 +37,7 @@ export class ManifestCompiler {
    *
    * Cost: what has changed; everything when `local` is another object than last time.
    */
-  compile(objects: readonly KubernetesObject[], local: LocalPods): IncrementalResult {
+  compile(objects: readonly KubernetesObject[], local: LocalPods): Outcome {
     // Of objects with one name the last counts, as in a full compile.
     const next = new Map(objects.map((object) => [keyOf(object.kind, object.meta), object]));
     const changes = changesBetween(this.#objects, next);
@@ -39,7 +46,7 @@ export class ManifestCompiler {
   }
 
   /** Carries out changes, and compiles what there is then. */
-  change(changes: readonly ObjectChange[], local: LocalPods): IncrementalResult {
+  change(changes: readonly ObjectChange[], local: LocalPods): Outcome {
     for (const change of changes) {
       if ("put" in change) this.#objects.set(keyOf(change.put.kind, change.put.meta), change.put);
       else this.#objects.delete(keyOf(change.remove.kind, change.remove));
@@ -47,7 +54,7 @@ export class ManifestCompiler {
     return this.#update(changes, local);
   }
 
-  #update(changes: readonly ObjectChange[], local: LocalPods): IncrementalResult {
+  #update(changes: readonly ObjectChange[], local: LocalPods): Outcome {
     const known = local === this.#local ? this.#compiler : undefined;
     const compiler = known ?? new IncrementalCompiler({ local, mode: this.#mode });
     this.#local = local;
@@ -57,11 +64,27 @@ export class ManifestCompiler {
       known === undefined ? this.objects.map((put) => ({ put })) : changes,
     );
     this.#compiler = compiler;
-    return result.ok ? { ...result, blob: result.blob.slice() } : result;
+    if (!result.ok) return result;
+    const { ruleset } = result;
+    if (this.#summary?.of !== ruleset) this.#summary = { of: ruleset, is: summarize(ruleset) };
+    return { ...result, blob: result.blob.slice(), ruleset: this.#summary.is };
   }
+
+  /** Compiles other manifests, and forgets them. */
+  check(texts: readonly ManifestText[], place: string, local: LocalPods): Checked {
+    const { objects, diagnostics: found, sources } = parseTexts(texts, place);
+    if (hasErrors(found)) return { ok: false, diagnostics: found };
+    const compiled = compile({ objects, local, mode: this.#mode });
+    const diagnostics = [...found, ...told(compiled.diagnostics, sources)];
+    if (!compiled.ok) return { ok: false, diagnostics };
+    const { blob, stats, ruleset } = compiled;
+    return { ok: true, table: { blob, stats, ruleset: summarize(ruleset), objects }, diagnostics };
+  }
+
+  close(): void {}
 }
 
-function keyOf(
+export function keyOf(
   kind: KubernetesObject["kind"],
   { namespace, name }: { readonly namespace: string; readonly name: string },
 ): string {

@@ -1,5 +1,6 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
-import type { Manifests } from "../manifest/parse.js";
+import type { Lines } from "../diagnostics/findings.js";
+import type { ObjectHead } from "../manifest/objects.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 
 /** Objects that came, changed or went since a source was last asked. */
@@ -12,8 +13,16 @@ export interface SourceChanges {
   readonly diagnostics: readonly Diagnostic[];
 }
 
+/** What was read of manifests; a compiler knows the whole of each object by its head. */
+export interface ReadManifests {
+  readonly objects: readonly ObjectHead[];
+  readonly diagnostics: readonly Diagnostic[];
+  /** The texts, where they are at hand, for what is found later. */
+  readonly sources?: ReadonlyMap<string, Lines>;
+}
+
 /** What a source has to say when it is asked: all there is, or what has become of it. */
-export type SourceUpdate = { readonly all: Manifests } | SourceChanges;
+export type SourceUpdate = { readonly all: ReadManifests } | SourceChanges;
 
 /** How a source that is not a folder is doing. */
 export interface SourceStatus {

@@ -55,6 +55,7 @@ export const catalogue = {
   SL2004: ["error", "no pod on that node"],
   SL2005: ["error", "table too large"],
   SL2006: ["warning", "no such pod yet"],
+  SL2007: ["error", "too much to compile"],
   SL3000: ["info", "no pods to lint against"],
   SL3001: ["warning", "rule that changes nothing"],
   SL3002: ["warning", "policy that selects no pod"],

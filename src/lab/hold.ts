@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { contained } from "../control/boundary.js";
+import { CompilerThread } from "../control/compiler-thread.js";
 import {
   type ControlSubject,
   controlRoutes,
@@ -13,7 +14,6 @@ import { serveUnix } from "../control/server.js";
 import { Signals } from "../control/signals.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Mode } from "../manifest/annotations.js";
-import type { Manifests } from "../manifest/parse.js";
 import { Lab } from "./lab.js";
 import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery } from "./protocol.js";
 import { claimName, endPrograms, removeRemains, socketPath } from "./state.js";
@@ -30,8 +30,6 @@ export interface HoldOptions {
   readonly stdin: string | undefined;
   readonly dataplane?: DataplaneOptions;
   readonly mode?: Mode;
-  /** Reads manifests from paths; `stdin` as above. */
-  readonly read: (paths: readonly string[], stdin: string | undefined) => Promise<Manifests>;
   /** How far the start is, a line a step. */
   readonly report: (step: string) => void;
   /** The lab enforces. */
@@ -58,12 +56,14 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
   const signals = new Signals();
   const socket = socketPath(folder, name);
   const state = await claimName(folder, name, randomBytes(12).toString("hex"));
+  const compiler = new CompilerThread(options.mode === undefined ? {} : { mode: options.mode });
   try {
     const { lab, reload } = await Lab.start({
       name,
       paths: options.paths,
       version: options.version,
-      read: () => options.read(options.paths, options.stdin),
+      read: () => compiler.read(options.paths, options.stdin),
+      compiler,
       ...(options.dataplane === undefined ? {} : { dataplane: options.dataplane }),
       ...(options.mode === undefined ? {} : { mode: options.mode }),
       report: options.report,
@@ -71,12 +71,13 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
     });
     if (!reload.ok) return reload;
     try {
-      if (!signals.stopped) await enforce(lab, socket, reload, signals, options);
+      if (!signals.stopped) await enforce(lab, compiler, socket, reload, signals, options);
     } finally {
       lab.close();
     }
     return undefined;
   } finally {
+    compiler.close();
     await removeRemains(folder, state);
     signals.release();
   }
@@ -84,6 +85,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
 
 async function enforce(
   lab: Lab,
+  compiler: CompilerThread,
   socket: string,
   first: Reload,
   signals: Signals,
@@ -95,7 +97,7 @@ async function enforce(
     const wanted = request?.paths ?? paths;
     const text = request === undefined ? stdin : request.stdin;
     watch?.settled();
-    const result = await lab.reload({ paths: wanted, read: () => options.read(wanted, text) });
+    const result = await lab.reload({ paths: wanted, read: () => compiler.read(wanted, text) });
     if (result.ok) {
       paths = wanted;
       stdin = text;

@@ -1,5 +1,7 @@
 import { type ControlSubject, controlStatus } from "../control/control-routes.js";
 import { type CompiledTable, Controller, type Reload } from "../control/controller.js";
+import type { ReadManifests } from "../control/source.js";
+import type { TableCompiler } from "../control/table-compiler.js";
 import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
 import {
   closeDescriptor,
@@ -9,8 +11,7 @@ import {
 } from "../dataplane/host.js";
 import { Table } from "../dataplane/table.js";
 import type { Mode } from "../manifest/annotations.js";
-import type { KubernetesObject } from "../manifest/objects.js";
-import type { Manifests } from "../manifest/parse.js";
+import type { ObjectHead } from "../manifest/objects.js";
 import { type Address, formatAddress, parseAddress } from "../net/address.js";
 import { FlowLog } from "../observe/flow-log.js";
 import { LabError } from "./lab-error.js";
@@ -35,7 +36,7 @@ interface Running extends PlannedPod {
 
 export interface LabOptions {
   readonly name: string;
-  readonly read: () => Promise<Manifests>;
+  readonly read: () => Promise<ReadManifests>;
   /** What the manifests were read from, for `status`. */
   readonly paths: readonly string[];
   readonly version: string;
@@ -43,6 +44,8 @@ export interface LabOptions {
   readonly dataplane?: DataplaneOptions;
   /** Of policies that neither they nor their pod say more about: enforced when absent. */
   readonly mode?: Mode;
+  /** Compiles for it; one of its own, in this thread, when absent. */
+  readonly compiler?: TableCompiler;
   /** Hears how far the start is, a line a step. */
   readonly report?: (step: string) => void;
   /** Asked to end the programs that still run in a pod that goes. */
@@ -76,6 +79,7 @@ export class Lab {
       take: async () => ({ all: await options.read() }),
       local: () => "all",
       mode: options.mode ?? "enforce",
+      ...(options.compiler === undefined ? {} : { compiler: options.compiler }),
       prepare: (objects) => this.#prepare(objects),
       enforce: (table) => this.#enforce(table),
     });
@@ -118,7 +122,7 @@ export class Lab {
 
   /** Reads the same manifests again, or others from now on; a set with errors changes nothing. */
   async reload(other?: {
-    readonly read: () => Promise<Manifests>;
+    readonly read: () => Promise<ReadManifests>;
     readonly paths: readonly string[];
   }): Promise<Reload> {
     const take = other && (async () => ({ all: await other.read() }));
@@ -180,7 +184,7 @@ export class Lab {
     this.#running.clear();
   }
 
-  #prepare(objects: readonly KubernetesObject[]): readonly KubernetesObject[] {
+  #prepare(objects: readonly ObjectHead[]): readonly ObjectHead[] {
     this.#options.report?.("planning pods");
     this.#plan = planLab(objects, [...this.#running.values()]);
     return this.#plan.objects;

@@ -1,4 +1,4 @@
-import type { KubernetesObject, Pod } from "../manifest/objects.js";
+import type { ObjectHead, Pod } from "../manifest/objects.js";
 import { type Address, addressKey, compareAddresses, formatAddress } from "../net/address.js";
 import { hostPrefix, parsePrefix, prefixCovers } from "../net/prefix.js";
 import { LabError } from "./lab-error.js";
@@ -21,7 +21,7 @@ export interface LabPlan {
   /** Sorted by `ref`. */
   readonly pods: readonly PlannedPod[];
   /** The objects that went in, pods without an address having got theirs: what is to be compiled. */
-  readonly objects: readonly KubernetesObject[];
+  readonly objects: readonly ObjectHead[];
 }
 
 /** MAC that every pod sees as its neighbour, whatever address it asks for. */
@@ -53,7 +53,7 @@ const assignedSlots = 0xfffe;
  * Errors: LabError when two live pods claim one address, or a pod claims one that cannot be a pod's.
  */
 export function planLab(
-  objects: readonly KubernetesObject[],
+  objects: readonly ObjectHead[],
   before: readonly PlannedPod[] = [],
 ): LabPlan {
   const live = new Map<string, Pod>();

@@ -185,3 +185,26 @@ export interface ClusterPolicy {
 }
 
 export type KubernetesObject = Namespace | Node | Pod | NetworkPolicy | ClusterPolicy;
+
+/** What is left to be told of an object once a table has been made of it: a policy's rules are not. */
+export type ObjectHead = Namespace | Node | Pod | PolicyHead;
+
+export interface PolicyHead {
+  readonly kind: NetworkPolicy["kind"] | ClusterPolicy["kind"];
+  readonly meta: Meta;
+  /** Of cluster policies. */
+  readonly tier?: ClusterPolicy["tier"];
+}
+
+export function headOf(object: KubernetesObject): ObjectHead {
+  switch (object.kind) {
+    case "Namespace":
+    case "Node":
+    case "Pod":
+      return object;
+    case "NetworkPolicy":
+      return { kind: object.kind, meta: object.meta };
+    default:
+      return { kind: object.kind, meta: object.meta, tier: object.tier };
+  }
+}

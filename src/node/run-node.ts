@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { contained } from "../control/boundary.js";
+import { CompilerThread } from "../control/compiler-thread.js";
 import { notAttached, notAttachedText } from "../control/control-routes.js";
 import { Controller, type Reload } from "../control/controller.js";
 import {
@@ -12,7 +13,6 @@ import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { watchInterfaces } from "../dataplane/interfaces.js";
-import { readManifests } from "../manifest/read.js";
 import { FlowLog } from "../observe/flow-log.js";
 import { Attachments } from "./attachments.js";
 import { touchedBy } from "./interface-state.js";
@@ -60,9 +60,10 @@ export interface NodeRun {
 export async function runNode(run: NodeRun): Promise<boolean> {
   const { name, version, config, configFile, stdin, host, takesOver = false } = run;
   const plans = new Plans(config, configFile, host.hasTerminal);
+  const compiler = new CompilerThread({ mode: config.mode });
   const folder = {
     paths: () => [...plans.files, ...plans.wanted.config.source.paths],
-    read: () => plans.reread() ?? readManifests(plans.wanted.config.source.paths, stdin),
+    read: () => plans.reread() ?? compiler.read(plans.wanted.config.source.paths, stdin),
     watch: config.source.watch !== "never",
   };
   const { source, files } = await openSource(config.source, folder, host);
@@ -106,6 +107,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     take: () => source.take(),
     local: () => plans.wanted.local,
     mode: config.mode,
+    compiler,
     async enforce(table) {
       const enforce = () => attachments.enforce(plans.wanted.attachments, table);
       const generation = await succession.enter(enforce);
@@ -219,6 +221,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     watch.close();
     follower?.close();
     source.close();
+    compiler.close();
     const closed = control?.close();
     flows.close();
     dataplane.stop();

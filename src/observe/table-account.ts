@@ -1,14 +1,14 @@
 import { type PolicyRecord, Provenance, type RuleRecord } from "../compiler/decode.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
-import type { KubernetesObject } from "../manifest/objects.js";
+import type { ObjectHead } from "../manifest/objects.js";
 import { type Address, addressKey } from "../net/address.js";
-import type { Ruleset } from "../policy/ruleset.js";
+import type { RulesetSummary } from "../policy/ruleset.js";
 
 /** A table that is or was in force, with what it was made from. */
 export interface TableSource {
   readonly blob: Uint8Array;
-  readonly ruleset: Ruleset;
-  readonly objects: readonly KubernetesObject[];
+  readonly ruleset: RulesetSummary;
+  readonly objects: readonly ObjectHead[];
 }
 
 /** Whose an address is. */
@@ -116,7 +116,7 @@ export class TableAccount {
   }
 }
 
-function ownersOf(objects: readonly KubernetesObject[]): Map<string, Owner> {
+function ownersOf(objects: readonly ObjectHead[]): Map<string, Owner> {
   const owners = new Map<string, Owner>();
   for (const object of objects) {
     if (object.kind !== "Pod" && object.kind !== "Node") continue;

@@ -88,3 +88,58 @@ export interface Ruleset {
   /** Sorted by namespace, then name (code unit order). */
   readonly endpoints: readonly Endpoint[];
 }
+
+/** What is told of one direction of an endpoint once a table has been made of it. */
+export interface RulesSummary {
+  readonly isolatedBy: readonly PolicySource[];
+  /** Whose rules it has. */
+  readonly policies: readonly PolicySource[];
+  /** How many rules. */
+  readonly rules: number;
+}
+
+export interface SidesSummary {
+  readonly ingress: RulesSummary;
+  readonly egress: RulesSummary;
+}
+
+export interface EndpointSummary extends SidesSummary {
+  readonly namespace: string;
+  readonly name: string;
+  readonly addresses: readonly Address[];
+  /** As if audited policies were enforced too; absent where that is the same. */
+  readonly audit?: SidesSummary;
+}
+
+export interface RulesetSummary {
+  /** As in the ruleset. */
+  readonly endpoints: readonly EndpointSummary[];
+}
+
+/** Cuts a ruleset down to what is told of it. Endpoints with the same rules share the object. */
+export function summarize({ endpoints }: Ruleset): RulesetSummary {
+  const known = new Map<EndpointRules, RulesSummary>();
+  const summaryOf = (given: EndpointRules): RulesSummary => {
+    let summary = known.get(given);
+    if (summary === undefined) {
+      const { isolatedBy, rules } = given;
+      const policies = [...new Set(rules.map(({ policy }) => policy))];
+      summary = { isolatedBy, policies, rules: rules.length };
+      known.set(given, summary);
+    }
+    return summary;
+  };
+  const sidesOf = ({ ingress, egress }: BothRules): SidesSummary => ({
+    ingress: summaryOf(ingress),
+    egress: summaryOf(egress),
+  });
+  return {
+    endpoints: endpoints.map(({ namespace, name, addresses, audit, ...both }) => ({
+      namespace,
+      name,
+      addresses,
+      ...sidesOf(both),
+      ...(audit === undefined ? {} : { audit: sidesOf(audit) }),
+    })),
+  };
+}

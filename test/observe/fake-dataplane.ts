@@ -4,6 +4,7 @@ import { DropReason, FlowEvent, FlowEventKind } from "../../src/layout/layout.ge
 import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
 import type { TableSource } from "../../src/observe/table-account.js";
+import { summarize } from "../../src/policy/ruleset.js";
 
 /** What an event says, with what it says when nothing is said. */
 export interface EventFields {
@@ -80,7 +81,7 @@ export function tableOf(text: string): TableSource {
   const { objects } = parseManifests(text, "shop.yaml");
   const compiled = compile({ objects });
   if (!compiled.ok) throw new Error("the manifests do not compile");
-  return { blob: compiled.blob, ruleset: compiled.ruleset, objects };
+  return { blob: compiled.blob, ruleset: summarize(compiled.ruleset), objects };
 }
 
 export const shop = `

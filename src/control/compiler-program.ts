@@ -1,0 +1,132 @@
+import { parentPort, workerData } from "node:worker_threads";
+import type { Lines } from "../diagnostics/findings.js";
+import { told } from "../diagnostics/findings.js";
+import { headOf, type KubernetesObject } from "../manifest/objects.js";
+import { readManifests } from "../manifest/read.js";
+import type { LocalPods } from "../policy/cluster.js";
+import type { ObjectChange } from "../policy/live-cluster.js";
+import type { RulesetSummary } from "../policy/ruleset.js";
+import { ManifestCompiler } from "./manifest-compiler.js";
+import type { Checked, Outcome } from "./table-compiler.js";
+import {
+  headParts,
+  rulesetParts,
+  type ThreadAnswer,
+  type ThreadData,
+  type ThreadPart,
+  type ThreadRequest,
+  type ThreadResult,
+} from "./thread-messages.js";
+
+/** The program of a CompilerThread. */
+
+const port = parentPort!;
+const compiler = new ManifestCompiler((workerData as ThreadData).mode);
+/** What was read last, whole. */
+let read: readonly KubernetesObject[] = [];
+let sources: ReadonlyMap<string, Lines> | undefined;
+/** What the next request is about. */
+let objects: KubernetesObject[] = [];
+let changes: ObjectChange[] = [];
+let local: LocalPods = "all";
+let lastRuleset: RulesetSummary | undefined;
+let next: () => void = () => {};
+
+port.on("message", (request: ThreadRequest) => {
+  if (request.do === "next") {
+    next();
+    return;
+  }
+  answer(request).then(
+    (done) => {
+      if (done === undefined) return;
+      port.postMessage({ done } satisfies ThreadAnswer, "blob" in done ? [bufferOf(done)] : []);
+    },
+    (error: Error) => port.postMessage({ failed: error.message } satisfies ThreadAnswer),
+  );
+});
+
+async function answer(
+  request: Exclude<ThreadRequest, { do: "next" }>,
+): Promise<ThreadResult | undefined> {
+  switch (request.do) {
+    case "take":
+      if ("objects" in request) {
+        for (const each of request.objects) objects.push(wholeOf(each));
+      } else {
+        changes.push(...request.changes);
+      }
+      return undefined;
+    case "read": {
+      const manifests = readManifests(request.paths, request.stdin);
+      read = manifests.objects;
+      sources = manifests.sources;
+      await send(headParts(read.map(headOf)));
+      return { kind: "read", diagnostics: manifests.diagnostics };
+    }
+    case "compile": {
+      local = request.local ?? local;
+      const wanted = objects;
+      objects = [];
+      return compiled(compiler.compile(wanted, local));
+    }
+    case "change": {
+      local = request.local ?? local;
+      const wanted = changes;
+      changes = [];
+      return compiled(compiler.change(wanted, local));
+    }
+    case "check":
+      return checked(compiler.check(request.texts, request.place, request.local));
+  }
+}
+
+async function compiled(outcome: Outcome): Promise<ThreadResult> {
+  const diagnostics = told(outcome.diagnostics, sources);
+  // The texts are as large as what was read, and nobody asks for a line of them again.
+  sources = undefined;
+  if (!outcome.ok) return { kind: "refused", diagnostics };
+  const { blob, stats, effort, ruleset } = outcome;
+  const hasRuleset = ruleset !== lastRuleset;
+  if (hasRuleset) await send(rulesetParts(ruleset));
+  lastRuleset = ruleset;
+  return { kind: "compiled", blob, stats, diagnostics, effort, hasRuleset };
+}
+
+async function checked(outcome: Checked): Promise<ThreadResult> {
+  const { diagnostics } = outcome;
+  if (!outcome.ok) return { kind: "refused", diagnostics };
+  const { stats, ruleset, objects: heads } = outcome.table;
+  const blob = outcome.table.blob.slice();
+  await send(headParts(heads.map((each) => headOf(each as KubernetesObject))));
+  await send(rulesetParts(ruleset));
+  return { kind: "compiled", blob, stats, diagnostics, effort: "rebuild", hasRuleset: true };
+}
+
+/** Sends parts, each when the one before has been taken. */
+async function send(parts: Iterable<ThreadPart>): Promise<void> {
+  for (const part of parts) {
+    port.postMessage({ part } satisfies ThreadAnswer);
+    await new Promise<void>((resolve) => {
+      next = resolve;
+    });
+  }
+}
+
+function wholeOf(each: object | number): KubernetesObject {
+  if (typeof each !== "number") {
+    const given = each as KubernetesObject;
+    // A policy without its rules would be one that allows nothing, or does nothing at all.
+    const isPolicy = given.kind !== "Pod" && given.kind !== "Node" && given.kind !== "Namespace";
+    if (isPolicy && !("ingress" in given))
+      throw new Error("got the head of a policy, want the whole");
+    return given;
+  }
+  const object = read[each];
+  if (object === undefined) throw new Error("what was read is not there any more");
+  return object;
+}
+
+function bufferOf({ blob }: { readonly blob: Uint8Array }): ArrayBuffer {
+  return blob.buffer as ArrayBuffer;
+}

@@ -1,0 +1,251 @@
+import { totalmem } from "node:os";
+import { Worker } from "node:worker_threads";
+import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
+import type { Mode } from "../manifest/annotations.js";
+import type { ObjectHead } from "../manifest/objects.js";
+import type { ManifestText } from "../manifest/parse.js";
+import type { LocalPods } from "../policy/cluster.js";
+import type { ObjectChange } from "../policy/live-cluster.js";
+import type { RulesetSummary } from "../policy/ruleset.js";
+import { keyOf } from "./manifest-compiler.js";
+import type { ReadManifests } from "./source.js";
+import type { Checked, Outcome, TableCompiler } from "./table-compiler.js";
+import {
+  type ObjectRef,
+  partsOf,
+  RulesetReader,
+  type ThreadAnswer,
+  type ThreadData,
+  type ThreadRequest,
+  type ThreadResult,
+} from "./thread-messages.js";
+
+export interface CompilerThreadOptions {
+  readonly mode?: Mode;
+  /** What runs in the thread; the built program when absent. */
+  readonly program?: URL;
+  /** How long it may take over one thing. */
+  readonly limitMs?: number;
+  readonly heapMebibytes?: number;
+}
+
+/** What came in parts before a result. */
+interface Gathered {
+  readonly heads: ObjectHead[];
+  readonly ruleset: RulesetReader;
+}
+
+interface Pending {
+  readonly gathered: Gathered;
+  readonly resolve: (result: ThreadResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const usualLimitMs = 120_000;
+const heapMebibytesMax = 2_048;
+
+/**
+ * Reads and compiles manifests in a thread of its own, so that nothing that is in them keeps the process
+ * from its events, its clients and its watchdog.
+ *
+ * A thread that takes too long or too much memory is ended, and a new one begins where this one began.
+ *
+ * Threads: one thing at a time, as the Controller asks.
+ * Errors:  SL2007 for what takes too long or too much; Error when the thread ends otherwise.
+ */
+export class CompilerThread implements TableCompiler {
+  readonly #options: CompilerThreadOptions;
+  #worker: Worker | undefined;
+  #pending: Pending | undefined;
+  /** Whether the thread knows `#objects`. */
+  #isInformed = false;
+  #objects = new Map<string, ObjectHead>();
+  /** Places of the heads that were read last. */
+  #places = new WeakMap<ObjectHead, number>();
+  #local: LocalPods | undefined;
+  #ruleset: RulesetSummary = { endpoints: [] };
+
+  constructor(options: CompilerThreadOptions = {}) {
+    this.#options = options;
+  }
+
+  get objects(): readonly ObjectHead[] {
+    return [...this.#objects.values()];
+  }
+
+  /** As `readManifests`. */
+  async read(paths: readonly string[], stdin: string | undefined): Promise<ReadManifests> {
+    const done = await this.#ask(this.#started(), { do: "read", paths, stdin }, paths[0] ?? "");
+    if (Array.isArray(done)) return { objects: [], diagnostics: done };
+    const { result, gathered } = done;
+    this.#places = new WeakMap(gathered.heads.map((head, place) => [head, place]));
+    return { objects: gathered.heads, diagnostics: result.diagnostics };
+  }
+
+  async compile(objects: readonly ObjectHead[], local: LocalPods): Promise<Outcome> {
+    const worker = this.#started();
+    this.#objects = new Map(objects.map((object) => [keyOf(object.kind, object.meta), object]));
+    const refs = objects.map((object): ObjectRef => this.#places.get(object) ?? object);
+    await this.#take(worker, refs, (part) => ({ do: "take", objects: part }));
+    return this.#compiled(worker, "compile", local);
+  }
+
+  async change(changes: readonly ObjectChange[], local: LocalPods): Promise<Outcome> {
+    const worker = this.#started();
+    for (const change of changes) {
+      if ("put" in change) this.#objects.set(keyOf(change.put.kind, change.put.meta), change.put);
+      else this.#objects.delete(keyOf(change.remove.kind, change.remove));
+    }
+    const told = this.#isInformed ? changes : this.#allPut();
+    this.#isInformed = true;
+    await this.#take(worker, told, (part) => ({ do: "take", changes: part }));
+    return this.#compiled(worker, "change", local);
+  }
+
+  async check(texts: readonly ManifestText[], place: string, local: LocalPods): Promise<Checked> {
+    const done = await this.#ask(this.#started(), { do: "check", texts, place, local }, place);
+    if (Array.isArray(done)) return { ok: false, diagnostics: done };
+    const { result, gathered } = done;
+    const { diagnostics } = result;
+    if (result.kind !== "compiled") return { ok: false, diagnostics };
+    const { blob, stats } = result;
+    const { heads: objects } = gathered;
+    const table = { blob, stats, objects, ruleset: gathered.ruleset.summary };
+    return { ok: true, table, diagnostics };
+  }
+
+  close(): void {
+    this.#end(new Error("the thread that compiles was closed"));
+  }
+
+  /** What a thread that knows nothing is told of: whole objects, since changes come from an API server. */
+  #allPut(): readonly ObjectChange[] {
+    return this.objects.map((put) => ({ put }) as ObjectChange);
+  }
+
+  async #compiled(worker: Worker, what: "compile" | "change", local: LocalPods): Promise<Outcome> {
+    const isKnown = local === this.#local;
+    this.#local = local;
+    const request: ThreadRequest = isKnown ? { do: what } : { do: what, local };
+    const done = await this.#ask(worker, request, "the manifests");
+    if (Array.isArray(done)) return { ok: false, diagnostics: done };
+    const { result, gathered } = done;
+    const { diagnostics } = result;
+    if (result.kind !== "compiled") return { ok: false, diagnostics };
+    const { blob, stats, effort, hasRuleset } = result;
+    if (hasRuleset) this.#ruleset = gathered.ruleset.summary;
+    return { ok: true, blob, stats, diagnostics, effort, ruleset: this.#ruleset };
+  }
+
+  /** Hands a list over in parts, and lets other things happen between two of them. */
+  async #take<Item>(
+    worker: Worker,
+    items: readonly Item[],
+    request: (part: readonly Item[]) => ThreadRequest,
+  ): Promise<void> {
+    for (const part of partsOf(items, () => 50)) {
+      worker.postMessage(request(part));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /**
+   * Asks, and answers with what is told of a limit that was exceeded.
+   *
+   * Errors: Error when this is not the thread that what came before was told to: a table is made of all or
+   *         of nothing.
+   */
+  async #ask(
+    worker: Worker,
+    request: ThreadRequest,
+    place: string,
+  ): Promise<{ readonly result: ThreadResult; readonly gathered: Gathered } | Diagnostic[]> {
+    const { limitMs = usualLimitMs } = this.#options;
+    const gathered: Gathered = { heads: [], ruleset: new RulesetReader() };
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const result = await new Promise<ThreadResult>((resolve, reject) => {
+        if (this.#worker !== worker) {
+          reject(new Error("the thread that compiles has ended"));
+          return;
+        }
+        this.#pending = { gathered, resolve, reject };
+        timer = setTimeout(() => {
+          this.#end(new Exceeded(`got no end of it in ${limitMs / 1_000} s`));
+        }, limitMs);
+        worker.postMessage(request);
+      });
+      return { result, gathered };
+    } catch (error) {
+      if (!(error instanceof Exceeded)) throw error;
+      const span = { file: place, line: 1, column: 1, endLine: 1, endColumn: 1 };
+      const want = "want fewer or simpler policies";
+      return [diagnostic("SL2007", span, `${error.message} while reading and compiling, ${want}`)];
+    } finally {
+      clearTimeout(timer);
+      this.#pending = undefined;
+    }
+  }
+
+  /** The thread, begun when there is none. */
+  #started(): Worker {
+    if (this.#worker !== undefined) return this.#worker;
+    const { program = new URL("./compiler-program.js", import.meta.url) } = this.#options;
+    const { mode = "enforce", heapMebibytes = usualHeapMebibytes() } = this.#options;
+    const worker = new Worker(program, {
+      workerData: { mode } satisfies ThreadData,
+      resourceLimits: { maxOldGenerationSizeMb: heapMebibytes },
+    });
+    // Whoever waits for it is kept by the limit of time.
+    worker.unref();
+    worker.on("message", (answer: ThreadAnswer) => {
+      if (this.#worker === worker) this.#hear(worker, answer);
+    });
+    worker.on("error", (error: NodeJS.ErrnoException) => {
+      if (this.#worker !== worker) return;
+      const isMemory = error.code === "ERR_WORKER_OUT_OF_MEMORY";
+      const message = `got no end of it in ${heapMebibytes} MiB of memory`;
+      this.#end(isMemory ? new Exceeded(message) : error);
+    });
+    worker.on("exit", () => {
+      if (this.#worker === worker) this.#end(new Error("the thread that compiles has ended"));
+    });
+    this.#worker = worker;
+    return worker;
+  }
+
+  #hear(worker: Worker, answer: ThreadAnswer): void {
+    if ("failed" in answer) {
+      // Nobody knows how far it came.
+      this.#end(new Error(answer.failed));
+    } else if ("done" in answer) {
+      this.#pending?.resolve(answer.done);
+    } else {
+      const { part } = answer;
+      if ("heads" in part) this.#pending?.gathered.heads.push(...part.heads);
+      else this.#pending?.gathered.ruleset.take(part);
+      // Not at once: messages that are there are all taken in one go, and nothing else meanwhile.
+      setImmediate(() => worker.postMessage({ do: "next" } satisfies ThreadRequest));
+    }
+  }
+
+  /** Lets go of the thread, which may be in the middle of something that does not end. */
+  #end(error: Error): void {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    this.#isInformed = false;
+    this.#local = undefined;
+    void worker?.terminate();
+    this.#pending?.reject(error);
+  }
+}
+
+/** What may be had of the thread was exceeded. */
+class Exceeded extends Error {}
+
+/** A quarter of what there is, at most. */
+function usualHeapMebibytes(): number {
+  const constrained = process.constrainedMemory() ?? 0;
+  const bytes = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  return Math.max(128, Math.min(heapMebibytesMax, Math.floor(bytes / 4 / 2 ** 20)));
+}

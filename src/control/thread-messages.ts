@@ -1,0 +1,173 @@
+import type { CompileStats } from "../compiler/compile.js";
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import type { Mode } from "../manifest/annotations.js";
+import type { KubernetesObject, ObjectHead } from "../manifest/objects.js";
+import type { ManifestText } from "../manifest/parse.js";
+import type { Address } from "../net/address.js";
+import type { LocalPods } from "../policy/cluster.js";
+import type { ObjectChange } from "../policy/live-cluster.js";
+import type { PolicySource, RulesetSummary, RulesSummary } from "../policy/ruleset.js";
+
+/**
+ * What passes between a process and its thread that reads and compiles.
+ *
+ * Lists pass in parts, and the thread sends the next one when the last has been taken: a part costs the
+ * receiver a few milliseconds, however long the list is.
+ */
+
+export interface ThreadData {
+  readonly mode: Mode;
+}
+
+/** An object to be compiled: a whole one, or the place of one among those that were read last. */
+export type ObjectRef = KubernetesObject | ObjectHead | number;
+
+export type ThreadRequest =
+  | { readonly do: "next" }
+  /** Some of the objects, or changes, that the next request is about. */
+  | { readonly do: "take"; readonly objects: readonly ObjectRef[] }
+  | { readonly do: "take"; readonly changes: readonly ObjectChange[] }
+  | { readonly do: "read"; readonly paths: readonly string[]; readonly stdin: string | undefined }
+  /** `local` is absent where it is what it was. */
+  | { readonly do: "compile" | "change"; readonly local?: LocalPods }
+  | {
+      readonly do: "check";
+      readonly texts: readonly ManifestText[];
+      readonly place: string;
+      readonly local: LocalPods;
+    };
+
+/** A ruleset's summary with numbers for what is shared. */
+export type RulesPart = readonly [isolatedBy: Uint32Array, policies: Uint32Array, rules: number];
+
+export interface EndpointPart {
+  readonly namespace: string;
+  readonly name: string;
+  readonly addresses: readonly Address[];
+  /** Numbers of rules: ingress, egress, and both of the audit where it differs. */
+  readonly rules: readonly number[];
+}
+
+export type ThreadPart =
+  | { readonly heads: readonly ObjectHead[] }
+  | { readonly policies: readonly PolicySource[] }
+  | { readonly rules: readonly RulesPart[] }
+  | { readonly endpoints: readonly EndpointPart[] };
+
+export type ThreadAnswer =
+  | { readonly part: ThreadPart }
+  | { readonly done: ThreadResult }
+  | { readonly failed: string };
+
+export type ThreadResult =
+  | { readonly kind: "read"; readonly diagnostics: readonly Diagnostic[] }
+  | { readonly kind: "refused"; readonly diagnostics: readonly Diagnostic[] }
+  | {
+      readonly kind: "compiled";
+      readonly blob: Uint8Array;
+      readonly stats: CompileStats;
+      readonly diagnostics: readonly Diagnostic[];
+      readonly effort: "none" | "patch" | "rebuild";
+      /** Whether parts have told of its ruleset; the one before holds otherwise. */
+      readonly hasRuleset: boolean;
+    };
+
+/** How much a part holds: so many objects, or so many references. */
+const partItems = 100;
+const partWeight = 5_000;
+
+export function* headParts(heads: readonly ObjectHead[]): Generator<ThreadPart> {
+  const weigh = ({ meta }: ObjectHead) => 50 + meta.labels.size + meta.annotations.size;
+  for (const part of partsOf(heads, weigh)) yield { heads: part };
+}
+
+export function* rulesetParts({ endpoints }: RulesetSummary): Generator<ThreadPart> {
+  const policies = new Numbers<PolicySource>();
+  const rules = new Numbers<RulesSummary>();
+  const told = endpoints.map(({ namespace, name, addresses, ingress, egress, audit }) => {
+    const sides = [ingress, egress, ...(audit === undefined ? [] : [audit.ingress, audit.egress])];
+    return { namespace, name, addresses, rules: sides.map((side) => rules.of(side)) };
+  });
+  const parts = rules.all.map(
+    (each): RulesPart => [
+      Uint32Array.from(each.isolatedBy, (policy) => policies.of(policy)),
+      Uint32Array.from(each.policies, (policy) => policies.of(policy)),
+      each.rules,
+    ],
+  );
+  for (const part of partsOf(policies.all, () => 20)) yield { policies: part };
+  // A number costs less than an object does.
+  const weigh = ([isolatedBy, named]: RulesPart) => 20 + (isolatedBy.length + named.length) / 100;
+  for (const part of partsOf(parts, weigh)) yield { rules: part };
+  for (const part of partsOf(told, ({ addresses }) => 20 + 10 * addresses.length)) {
+    yield { endpoints: part };
+  }
+}
+
+/** Cuts a list into parts that are about equally heavy. */
+export function* partsOf<Item>(
+  items: readonly Item[],
+  weigh: (item: Item) => number,
+): Generator<readonly Item[]> {
+  let from = 0;
+  let weight = 0;
+  for (let at = 0; at < items.length; at++) {
+    weight += weigh(items[at]!);
+    if (weight < partWeight && at + 1 - from < partItems) continue;
+    yield items.slice(from, at + 1);
+    from = at + 1;
+    weight = 0;
+  }
+  if (from < items.length) yield items.slice(from);
+}
+
+/** Puts a summary together again from its parts. */
+export class RulesetReader {
+  readonly #policies: PolicySource[] = [];
+  readonly #rules: RulesSummary[] = [];
+  readonly #endpoints: RulesetSummary["endpoints"][number][] = [];
+
+  take(part: ThreadPart): void {
+    if ("policies" in part) this.#policies.push(...part.policies);
+    else if ("rules" in part) this.#rules.push(...part.rules.map((each) => this.#rulesOf(each)));
+    else if ("endpoints" in part) {
+      for (const { rules, ...endpoint } of part.endpoints) {
+        const [ingress, egress, ...audit] = rules.map((number) => this.#rules[number]!);
+        this.#endpoints.push({
+          ...endpoint,
+          ingress: ingress!,
+          egress: egress!,
+          ...(audit.length === 0 ? {} : { audit: { ingress: audit[0]!, egress: audit[1]! } }),
+        });
+      }
+    }
+  }
+
+  get summary(): RulesetSummary {
+    return { endpoints: this.#endpoints };
+  }
+
+  #rulesOf([isolatedBy, policies, rules]: RulesPart): RulesSummary {
+    const all = this.#policies;
+    return {
+      isolatedBy: Array.from(isolatedBy, (number) => all[number]!),
+      policies: Array.from(policies, (number) => all[number]!),
+      rules,
+    };
+  }
+}
+
+/** Numbers things in the order in which they are first seen. */
+class Numbers<Thing> {
+  readonly all: Thing[] = [];
+  readonly #numbers = new Map<Thing, number>();
+
+  of(thing: Thing): number {
+    let number = this.#numbers.get(thing);
+    if (number === undefined) {
+      number = this.all.push(thing) - 1;
+      this.#numbers.set(thing, number);
+    }
+    return number;
+  }
+}
