@@ -247,5 +247,5 @@ class Exceeded extends Error {}
 function usualHeapMebibytes(): number {
   const constrained = process.constrainedMemory() ?? 0;
   const bytes = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  return Math.max(128, Math.min(heapMebibytesMax, Math.floor(bytes / 4 / 2 ** 20)));
+  return Math.max(64, Math.min(heapMebibytesMax, Math.floor(bytes / 4 / 2 ** 20)));
 }

@@ -4,7 +4,7 @@ import { suggest } from "../diagnostics/suggest.js";
 import { readClusterPolicy } from "./cluster-policy.js";
 import { readNamespace, readNode, readPod } from "./core.js";
 import { Cursor, quoted, type Reading } from "./cursor.js";
-import { limits } from "./limits.js";
+import { type Limits, limits } from "./limits.js";
 import { readNetworkPolicy } from "./network-policy.js";
 import type { KubernetesObject } from "./objects.js";
 import { SourceText } from "./source-text.js";
@@ -64,7 +64,8 @@ export function parseTexts(
     const source = new SourceText(each.name, text);
     sources.set(each.name, source);
     const objects: KubernetesObject[] = [];
-    documents += parseText(source, budget, objects, findings);
+    const room = bounds.objects - latest.size;
+    documents += parseText({ source, budget, objects, findings, bounds, room });
     for (const object of objects) {
       const { kind, meta } = object;
       const key = `${kind}\n${meta.namespace}\n${meta.name}`;
@@ -86,13 +87,20 @@ export function parseTexts(
   return { objects: [...latest.values()], diagnostics: findings.all(), sources };
 }
 
+/** One text of those that are read together. */
+interface TextReading {
+  readonly source: SourceText;
+  readonly budget: TokenBudget;
+  /** Gets what is read. */
+  readonly objects: KubernetesObject[];
+  readonly findings: Findings;
+  readonly bounds: Limits;
+  /** How many objects there may be. */
+  readonly room: number;
+}
+
 /** Reads the objects of one text; returns how many documents it has. */
-function parseText(
-  source: SourceText,
-  budget: TokenBudget,
-  objects: KubernetesObject[],
-  findings: Findings,
-): number {
+function parseText({ source, budget, objects, findings, bounds, room }: TextReading): number {
   const { text } = source;
   const sink = findings.within(source);
   const control = controlCharacter.exec(text);
@@ -103,6 +111,8 @@ function parseText(
     return 0;
   }
 
+  const errors = () => findings.errors;
+  const within: Within = { source, diagnostics: sink, errors, bounds, room };
   let documents = 0;
   for (const { root, faults } of parseYaml(text, budget)) {
     documents++;
@@ -111,7 +121,12 @@ function parseText(
       sink.push(diagnostic(code, source.span(start, end), message, about));
     }
     if (root === undefined) continue;
-    readObjects(root, {}, { source, diagnostics: sink, errors: () => findings.errors }, objects);
+    readObjects(root, {}, within, objects);
+    if (objects.length > room) {
+      const message = `got more than ${bounds.objects} objects in all, want fewer`;
+      sink.push(diagnostic("SL1012", source.span(root.start, root.start), message));
+      break;
+    }
   }
   return documents;
 }
@@ -178,6 +193,9 @@ interface Within {
   readonly diagnostics: Sink;
   /** How many errors have been found so far. */
   readonly errors: () => number;
+  readonly bounds: Limits;
+  /** How many objects there may be; one more is read, and then no further one. */
+  readonly room: number;
 }
 
 /** Reads one document, or one item of a list, and adds what it holds. */
@@ -187,7 +205,8 @@ function readObjects(
   within: Within,
   objects: KubernetesObject[],
 ): void {
-  const { source, diagnostics, errors } = within;
+  const { source, diagnostics, errors, bounds, room } = within;
+  if (objects.length > room) return;
   if (node.type !== "map") {
     const got = node.type === "sequence" ? "a list" : "a single value";
     const message = `got ${got}, want a map with apiVersion and kind`;
@@ -213,6 +232,13 @@ function readObjects(
     return;
   }
 
+  const bytes = node.end - node.start;
+  if (bytes > bounds.objectBytes) {
+    const message = `got ${bytes} characters of one object, want at most ${bounds.objectBytes}`;
+    const place = source.span(node.start, node.start);
+    diagnostics.push(diagnostic("SL1012", place, message, { object }));
+    return;
+  }
   const known = kinds.get(kind);
   if (known === undefined) {
     reportForeign(root, kind, apiVersion);

@@ -40,10 +40,11 @@ export function readManifests(
 export function readManifestTexts(
   paths: readonly string[],
   stdin?: string,
+  bounds = limits,
 ): { readonly texts: readonly ManifestText[]; readonly diagnostics: readonly Diagnostic[] } {
   const texts: ManifestText[] = [];
   const diagnostics: Diagnostic[] = [];
-  for (const read of textsOf(paths, stdin, limits)) {
+  for (const read of textsOf(paths, stdin, bounds)) {
     if ("text" in read) texts.push(read);
     else diagnostics.push(read);
   }

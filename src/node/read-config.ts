@@ -2,6 +2,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import { Findings } from "../diagnostics/findings.js";
 import { Cursor } from "../manifest/cursor.js";
+import { type Limits, limits } from "../manifest/limits.js";
 import { readManifestTexts } from "../manifest/read.js";
 import { SourceText } from "../manifest/source-text.js";
 import { parseYaml } from "../manifest/yaml.js";
@@ -26,6 +27,9 @@ export type ReadConfig =
   | { readonly ok: true; readonly config: NodeConfig; readonly diagnostics: readonly Diagnostic[] }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
+/** The main thread reads it. */
+const configLimits: Limits = { ...limits, fileBytes: 4 * 1024 * 1024 };
+
 /** A config file, which may be read again and again. */
 export class ConfigFile {
   readonly path: string;
@@ -42,7 +46,7 @@ export class ConfigFile {
    * Errors: none thrown; every mistake is a diagnostic, all of them at once.
    */
   read(): ReadConfig {
-    const { texts, diagnostics } = readManifestTexts([this.path]);
+    const { texts, diagnostics } = readManifestTexts([this.path], undefined, configLimits);
     const [first] = texts;
     if (first === undefined) return { ok: false, diagnostics };
     if (this.#last === undefined || first.text !== this.#text) {

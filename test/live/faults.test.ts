@@ -8,6 +8,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -15,6 +16,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ControlClient } from "../../src/control/client.js";
+import type { ControlStatus } from "../../src/control/control-routes.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { labObstacle, main, named, pause, until } from "./lab-harness.js";
 import { missing, restrictive, WireBench } from "./wire-bench.js";
@@ -279,20 +282,23 @@ for _ in range(20000): s.sendto(b"x" * 100, ("10.0.0.1", 53))`;
     expect(running.child.exitCode).toBe(0);
   });
 
-  test("memory that runs out: traffic stops, and the next start enforces", async () => {
+  test("manifests that take more memory than there is: the table in force stays", async () => {
     const running = run({ env: { NODE_OPTIONS: "--max-old-space-size=40" } });
     await ready(running);
     await enforces();
     const pod = (number: number) =>
-      `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p${number}","namespace":"shop","labels":{"n":"${number}"}},"status":{"podIP":"10.9.${number >> 8}.${number & 255}"}}`;
+      `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p${number}","namespace":"shop","labels":{"n":"${number}"}},"status":{"podIP":"10.${9 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}"}}`;
     const many = Array.from({ length: 40_000 }, (_, number) => pod(number)).join("\n---\n");
     writeFileSync(join(manifests, "many.yaml"), many);
-    running.child.kill("SIGHUP");
-    await until("the end", () => running.child.signalCode !== null, 60_000);
-    expect(await answers(53)).toBe(false);
-    rmSync(join(manifests, "many.yaml"));
-    await ready(run());
+    const client = new ControlClient(running.socket);
+    const lastError = async () =>
+      (await client.ask<ControlStatus>("GET", "/status")).lastError ?? "";
+    await until("a message", async () => (await lastError()).includes("of memory"), 50_000);
     await enforces();
+    writeFileSync(join(manifests, "policy.yaml"), otherPolicy);
+    rmSync(join(manifests, "many.yaml"));
+    await until("the other policy", () => answers(54), 20_000);
+    expect(running.child.exitCode).toBe(null);
   });
 
   test("a folder of manifests that vanishes and comes back", async () => {
@@ -305,6 +311,77 @@ for _ in range(20000): s.sendto(b"x" * 100, ("10.0.0.1", 53))`;
     renameSync(`${manifests}-away`, manifests);
     await until("the other policy", () => answers(54), 20_000);
     expect(await answers(53)).toBe(false);
+  });
+
+  // Goal: whoever may write into the folder of manifests can have the old table stay in force, and no more.
+  // Method: each sort of hostile file in turn. The process says where it stands, answers its clients all the
+  // while, feeds its watchdog, and takes up what is right again.
+  test("hostile files among the manifests", { timeout: 240_000 }, async () => {
+    const running = run();
+    await ready(running);
+    await enforces();
+    const client = new ControlClient(running.socket);
+    const status = () => client.ask<ControlStatus>("GET", "/status");
+    const { generation, pid } = await status();
+    let slowestMs = 0;
+    let isAsking = true;
+    const asking = (async () => {
+      while (isAsking) {
+        const start = performance.now();
+        await status();
+        slowestMs = Math.max(slowestMs, performance.now() - start);
+        await pause(20);
+      }
+    })();
+    const file = join(manifests, "x.yaml");
+    const hostile: readonly [what: string, make: () => unknown, want: RegExp][] = [
+      ["a pipe", () => spawnSync("mkfifo", [file]), /x\.yaml:1:1: got a pipe/],
+      ["a device", () => symlinkSync("/dev/zero", file), /x\.yaml:1:1: got a device/],
+      [
+        "60,000 errors",
+        () => writeFileSync(file, "kind: Pod\n---\n".repeat(60_000)),
+        /x\.yaml:1:1: got no apiVersion/,
+      ],
+      [
+        "a word of the language",
+        () => writeFileSync(file, "apiVersion: constructor\nkind: toString\n"),
+        /x\.yaml:2:7: no kind "toString" in version "constructor"/,
+      ],
+      [
+        "a huge file",
+        () => spawnSync("truncate", ["-s", "9T", file]),
+        /x\.yaml:1:1: got more than/,
+      ],
+      [
+        "20 MB that only the slow reader takes",
+        () => writeFileSync(file, `a: !x 1\n${"b: [c, d, e]\n".repeat(1_500_000)}`),
+        /x\.yaml:1:1: got more than \d+ tokens/,
+      ],
+      [
+        "two megabytes of policies that multiply",
+        () => writeFileSync(file, multiplying(4_000)),
+        /got no end of it in \d+ (s|MiB of memory) while/,
+      ],
+    ];
+    for (const [what, make, want] of hostile) {
+      make();
+      const said = async () => want.test((await status()).lastError ?? "");
+      // What multiplies is left to itself after a look: its limit is two minutes.
+      if (what.includes("multiply")) await pause(5_000);
+      else await until(`${what}: a message`, said, 60_000);
+      expect(await status(), what).toMatchObject({ generation, pid, enforced: false });
+      await enforces();
+      rmSync(file);
+    }
+    isAsking = false;
+    await asking;
+    // A third of the watchdog's patience; what is measured beside a busy machine is a few milliseconds.
+    expect(slowestMs).toBeLessThan(3_300);
+    running.child.kill("SIGTERM");
+    await ended(running);
+    expect(running.child.exitCode).toBe(0);
+    await ready(run());
+    await enforces();
   });
 
   test("a clock that jumps, forth and back, ends no connection and begins none", async () => {
@@ -367,6 +444,25 @@ for line in sys.stdin:
     };
   }
 });
+
+/** Pods and policies that each select nearly all of them, by labels that no two share. */
+function multiplying(count: number): string {
+  const text = Array.from({ length: count }, (_, index) => {
+    const selector = `{matchExpressions: [{key: app, operator: NotIn, values: [a${index}]}]}`;
+    return `---
+apiVersion: v1
+kind: Pod
+metadata: {name: m${index}, namespace: shop, labels: {app: a${index}}}
+status: {podIPs: [{ip: 10.9.${index >> 8}.${index & 255}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: m${index}, namespace: shop}
+spec: {podSelector: {}, ingress: [{from: [{podSelector: ${selector}}], ports: [{port: ${index + 1}}]}]}
+`;
+  });
+  return text.join("");
+}
 
 /** Processor time of a process so far, in hundredths of a second. */
 function cpuTicks(pid: number): number {

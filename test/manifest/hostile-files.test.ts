@@ -253,6 +253,33 @@ describe("texts that whoever writes manifests can write", () => {
     ]);
   });
 
+  test("an object larger than an API server takes, and more objects than there may be", () => {
+    const named = (name: string, more = "") =>
+      `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}${more}}\n`;
+    const texts = [
+      { name: "a", text: named("a1", `, annotations: {a: ${"x".repeat(300)}}`) },
+      { name: "b", text: ["b1", "b2", "b3"].map((name) => named(name)).join("---\n") },
+    ];
+    const places = (bounds: Partial<typeof limits>) =>
+      parseTexts(texts, "all", { ...limits, ...bounds }).diagnostics.map(
+        ({ code, span, message }) => `${code} ${span.file}:${span.line} ${message}`,
+      );
+    expect(places({ objectBytes: 200 })).toEqual([
+      expect.stringMatching(/^SL1012 a:1 got 3\d\d characters of one object, want at most 200$/),
+    ]);
+    expect(places({ objects: 3 })).toEqual([
+      "SL1012 b:9 got more than 3 objects in all, want fewer",
+    ]);
+    expect(places({ objects: 4 })).toEqual([]);
+    const item = "{kind: Pod, apiVersion: v1, metadata: {name: a}},";
+    const list = `kind: List\napiVersion: v1\nitems: [${item.repeat(50)}]`;
+    const { diagnostics } = parseTexts([{ name: "c", text: list }], "all", {
+      ...limits,
+      objects: 3,
+    });
+    expect(diagnostics.map(({ code }) => code)).toContain("SL1012");
+  });
+
   test("the excerpt is of the text that was read, whatever the file is by now", () => {
     const folder = mkdtempSync(join(tmpdir(), "sluice-excerpt-"));
     try {
