@@ -57,6 +57,8 @@ export class CompilerThread implements TableCompiler {
   readonly #options: CompilerThreadOptions;
   #worker: Worker | undefined;
   #pending: Pending | undefined;
+  /** Why the last thread was let go of. */
+  #whyEnded = new Error("the thread that compiles has ended");
   /** Whether the thread knows `#objects`. */
   #isInformed = false;
   #objects = new Map<string, ObjectHead>();
@@ -166,7 +168,7 @@ export class CompilerThread implements TableCompiler {
     try {
       const result = await new Promise<ThreadResult>((resolve, reject) => {
         if (this.#worker !== worker) {
-          reject(new Error("the thread that compiles has ended"));
+          reject(this.#whyEnded);
           return;
         }
         this.#pending = { gathered, resolve, reject };
@@ -233,6 +235,7 @@ export class CompilerThread implements TableCompiler {
   #end(error: Error): void {
     const worker = this.#worker;
     this.#worker = undefined;
+    this.#whyEnded = error;
     this.#isInformed = false;
     this.#local = undefined;
     void worker?.terminate();
