@@ -25,6 +25,12 @@ class FrameBuffers {
   // cache when it is copied out; a full batch of superframes has twice as much as a core's cache.
   static constexpr size_t BATCH_BYTES = 96 << 10;
 
+  // What a frame counts towards them. A superframe of many small segments takes longer than its
+  // bytes tell, and other links wait for the end of the batch.
+  [[nodiscard]] static size_t batchBytesOf(const Frame& frame) noexcept {
+    return frame.length + size_t{segmentsOf(frame)} * SEGMENT_BYTES;
+  }
+
   // Errors: Limit when there is no memory.
   static Status create(std::shared_ptr<FrameBuffers>* buffers) noexcept;
 
@@ -32,6 +38,8 @@ class FrameBuffers {
   [[nodiscard]] std::byte* at(size_t index) noexcept { return memory_.get() + index * STRIDE; }
 
  private:
+  static constexpr size_t SEGMENT_BYTES = 256;
+
   struct Free {
     void operator()(std::byte* memory) const noexcept;
   };

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "native/io/frame-buffers.h"
+
 namespace sluice {
 
 MemoryLink::Store::Store(size_t capacity) : bytes(capacity * FRAME_BYTES_MAX), frames(capacity) {}
@@ -28,9 +30,13 @@ void MemoryLink::clearSent() noexcept {
 }
 
 size_t MemoryLink::receive(std::span<Frame> frames) noexcept {
-  const size_t count = std::min(frames.size(), in_.count - taken_);
-  std::copy_n(in_.frames.begin() + static_cast<ptrdiff_t>(taken_), count, frames.begin());
-  taken_ += count;
+  const size_t wanted = std::min(frames.size(), in_.count - taken_);
+  size_t count = 0;
+  size_t bytes = 0;
+  while (count < wanted && bytes < FrameBuffers::BATCH_BYTES) {
+    frames[count] = in_.frames[taken_++];
+    bytes += FrameBuffers::batchBytesOf(frames[count++]);
+  }
   return count;
 }
 

@@ -250,7 +250,7 @@ size_t PacketLink::receive(std::span<Frame> frames) noexcept {
     } else {
       std::memcpy(&frame.offload, frame.bytes - sizeof(Offload), sizeof(Offload));
     }
-    bytes += frame.length;
+    bytes += FrameBuffers::batchBytesOf(frame);
     next_ = next_ + 1 == slots_ ? 0 : next_ + 1;
   }
   taken_ = static_cast<uint32_t>(count);

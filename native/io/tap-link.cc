@@ -63,7 +63,6 @@ size_t TapLink::receive(std::span<Frame> frames) noexcept {
       fulfilled_ = 0;
       return count;
     }
-    bytes += static_cast<size_t>(size);
     Frame& frame = frames[count++];
     frame = {};
     std::memcpy(&frame.offload, slot, sizeof(Offload));
@@ -72,6 +71,7 @@ size_t TapLink::receive(std::span<Frame> frames) noexcept {
     frame.length = static_cast<uint32_t>(static_cast<size_t>(size) - sizeof(Offload));
     // A read that fills the buffer may have left the rest of the frame behind.
     frame.truncated = static_cast<size_t>(size) == FrameBuffers::STRIDE;
+    bytes += FrameBuffers::batchBytesOf(frame);
   }
   if (++fulfilled_ % FULFILLED_OFTEN == 0) {
     expected_ = std::min<size_t>(expected_ * 2, BATCH_FRAMES_MAX);

@@ -34,4 +34,10 @@ struct Frame {
   bool truncated = false;   // the slot was too small: `bytes` is not the whole frame
 };
 
+// Into how many segments a frame is to be cut, at most; 0 when it is no superframe.
+[[nodiscard]] inline uint32_t segmentsOf(const Frame& frame) noexcept {
+  const Offload& offload = frame.offload;
+  return offload.gsoType == 0 || offload.gsoSize == 0 ? 0 : frame.length / offload.gsoSize + 1;
+}
+
 }  // namespace sluice

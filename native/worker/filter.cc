@@ -226,6 +226,7 @@ void Filter::foresee(size_t tracked, const TableInForce& table) noexcept {
       batch.unknown[batch.unknown.size() - ++countV6] = frame;
     }
   }
+  lookedUp_ += countV4 + countV6;
   const size_t firstV6 = batch.unknown.size() - countV6;
   for (size_t at = 0; at < countV4; ++at) {
     const FlowKey& key = batch.views[batch.unknown[at]].key;
@@ -336,9 +337,11 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
       judgeTracked(view, foreseen, from, table, nowUs, judgement);
       break;
     case Next::Related:
+      ++lookedUp_;
       judgeRelated(view, from, table, nowUs, judgement);
       break;
     case Next::Fragment:
+      ++lookedUp_;
       // Before it is noted: what is dropped leaves nothing behind.
       judgement.reason = checkOffload(frame, view);
       if (judgement.passes()) judgeLaterFragment(view, from, table, nowUs, judgement);

@@ -185,6 +185,8 @@ class Filter {
   [[nodiscard]] uint32_t connectionsMax() const noexcept { return connections_.entriesMax(); }
   [[nodiscard]] uint32_t connectionCount() const noexcept { return connections_.size(); }
   [[nodiscard]] const FilterCounters& counters() const noexcept { return counters_; }
+  // How many packets of no known connection there were: work, not verdicts. Threads: its own.
+  [[nodiscard]] uint64_t lookedUp() const noexcept { return lookedUp_; }
 
  private:
   static constexpr size_t SWEEP_STEPS = 512;
@@ -242,6 +244,7 @@ class Filter {
   ConnTable connections_;
   FragmentTable fragments_;
   FilterCounters counters_;
+  uint64_t lookedUp_ = 0;
   uint64_t timedOutSeen_ = 0;
   uint32_t sweptGeneration_ = 0;  // whose sweep is under way, or done
   uint32_t sweepPlace_ = 0;

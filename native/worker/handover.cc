@@ -3,7 +3,15 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "native/io/frame-buffers.h"
+
 namespace sluice {
+namespace {
+
+// A link's frames take at most so many times the room that is left beside them.
+constexpr uint64_t OF_WHAT_IS_LEFT = 3;
+
+}  // namespace
 
 void Handover::Free::operator()(std::byte* memory) const noexcept { std::free(memory); }
 
@@ -24,6 +32,9 @@ bool Handover::push(uint32_t linkId, const Frame& frame) noexcept {
   const uint64_t toEnd = RING_BYTES - head % RING_BYTES;
   const uint64_t skipped = wanted > toEnd ? toEnd : 0;
   if (wanted + skipped > room) return false;
+  const uint64_t waiting = pushedOf_[linkId] - releasedOf_[linkId].load(std::memory_order_relaxed);
+  if (waiting + wanted > (room - wanted - skipped) * OF_WHAT_IS_LEFT) return false;
+  pushedOf_[linkId] += wanted;
   if (skipped > 0) {
     ::new (entryAt(head)) Entry{{}, linkId, static_cast<uint32_t>(skipped), true};
     head += skipped;
@@ -38,11 +49,15 @@ bool Handover::push(uint32_t linkId, const Frame& frame) noexcept {
 size_t Handover::take(std::span<Frame> frames, uint32_t* linkId) noexcept {
   const uint64_t head = head_.load(std::memory_order_acquire);
   size_t count = 0;
+  size_t bytes = 0;
   while (taken_ != head && count < frames.size()) {
     Entry* const entry = entryAt(taken_);
     if (!entry->skip) {
-      if (count > 0 && entry->linkId != *linkId) break;
+      if (count > 0 && (entry->linkId != *linkId || bytes >= FrameBuffers::BATCH_BYTES)) break;
       *linkId = entry->linkId;
+      takenLink_ = entry->linkId;
+      takenBytes_ += entry->entryBytes;
+      bytes += FrameBuffers::batchBytesOf(entry->frame);
       Frame& frame = frames[count++];
       frame = entry->frame;
       frame.bytes = reinterpret_cast<std::byte*>(entry) + ENTRY_BYTES;
@@ -51,6 +66,22 @@ size_t Handover::take(std::span<Frame> frames, uint32_t* linkId) noexcept {
     taken_ += entry->entryBytes;
   }
   return count;
+}
+
+void Handover::release() noexcept {
+  std::atomic<uint64_t>& released = releasedOf_[takenLink_];
+  released.store(released.load(std::memory_order_relaxed) + takenBytes_, std::memory_order_relaxed);
+  takenBytes_ = 0;
+  tail_.store(taken_, std::memory_order_release);
+}
+
+void Handover::clear() noexcept {
+  taken_ = head_.load(std::memory_order_relaxed);
+  tail_.store(taken_, std::memory_order_relaxed);
+  takenBytes_ = 0;
+  for (uint32_t link = 0; link < LINKS_MAX; ++link) {
+    releasedOf_[link].store(pushedOf_[link], std::memory_order_relaxed);
+  }
 }
 
 }  // namespace sluice

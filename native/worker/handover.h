@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -24,23 +25,21 @@ class Handover {
   // Errors: Limit when there is no memory.
   static Status create(std::unique_ptr<Handover>* handover) noexcept;
 
-  // Copies a frame that came in by `linkId`; false when there is no room for it now.
+  // Copies a frame that came in by `linkId`; false when there is no room for it now. One link alone
+  // fills three quarters at most: what the others bring then still finds room.
   [[nodiscard]] bool push(uint32_t linkId, const Frame& frame) noexcept;
 
   // Takes the oldest frames that came in by one link, and which link that is; returns how many.
   // Owner: their bytes are the ring's, until release(). Call release() before the next one.
   size_t take(std::span<Frame> frames, uint32_t* linkId) noexcept;
-  void release() noexcept { tail_.store(taken_, std::memory_order_release); }
+  void release() noexcept;
 
   [[nodiscard]] bool empty() const noexcept {
     return head_.load(std::memory_order_acquire) == tail_.load(std::memory_order_relaxed);
   }
 
   // Forgets every frame.
-  void clear() noexcept {
-    taken_ = head_.load(std::memory_order_relaxed);
-    tail_.store(taken_, std::memory_order_relaxed);
-  }
+  void clear() noexcept;
 
  private:
   // Stands before each frame; the frame's bytes follow. A skip fills the ring up to its end.
@@ -64,8 +63,12 @@ class Handover {
 
   std::unique_ptr<std::byte, Free> memory_;
   alignas(64) std::atomic<uint64_t> head_ = 0;
+  std::array<uint64_t, LINKS_MAX> pushedOf_ = {};  // the pusher's: bytes of each link so far
   alignas(64) std::atomic<uint64_t> tail_ = 0;
-  uint64_t taken_ = 0;  // the taker's: up to where frames are in its hands
+  uint64_t taken_ = 0;       // the taker's: up to where frames are in its hands
+  uint64_t takenBytes_ = 0;  // the taker's: of takenLink_, since release()
+  uint32_t takenLink_ = 0;
+  std::array<std::atomic<uint64_t>, LINKS_MAX> releasedOf_ = {};  // as pushedOf_
 };
 
 }  // namespace sluice

@@ -74,6 +74,9 @@ struct Worker::Station {
   bool gone = false;      // for good: not to be polled
   bool ready = false;     // listed in ready_
   bool dirty = false;     // listed in dirty_
+  Turns::Party share;
+  RejectLimit rejectLimit;  // of what is sent by it
+  ResetLimit resetLimit;    // of what answers what came by it
   // Who sent the last frame that passed: where a reset that answers no frame goes. Kept only while
   // denied senders are told.
   std::optional<MacAddress> neighbour;
@@ -125,6 +128,7 @@ Status Worker::join(const Steering& steering, std::span<Worker* const> workers) 
   steering_ = steering;
   workers_.assign(workers.begin(), workers.end());
   inbox_.resize(workers.size());
+  handingOver_.resize(workers.size());
   for (size_t from = 0; from < workers.size(); ++from) {
     if (from == number_) continue;
     if (const Status status = Handover::create(&inbox_[from]); !status.ok()) return status;
@@ -298,8 +302,20 @@ size_t Worker::round(uint64_t nowUs) noexcept {
   }
   eventTimeUs_ = nowUs + epochOffsetUs_;
 
+  if (stations_.size() > LINKS_LOOKED_AT) askWhichAreReady(0);
+  size_t taken = takeTurns(table, nowUs);
+  // Those who wait for others waited for nothing.
+  if (turns_.endRound() && taken == 0) {
+    taken = takeTurns(table, nowUs);
+    turns_.endRound();
+  }
+  expire(nowUs);
+  if (table != nullptr) sweep(*table, nowUs);
+  return taken;
+}
+
+size_t Worker::takeTurns(const TableInForce* table, uint64_t nowUs) noexcept {
   const bool lookAtAll = stations_.size() <= LINKS_LOOKED_AT;
-  if (!lookAtAll) askWhichAreReady(0);
   size_t taken = 0;
   size_t kept = 0;
   const size_t links = lookAtAll ? stations_.size() : ready_.size();
@@ -309,9 +325,17 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     const uint32_t id = lookAtAll ? static_cast<uint32_t>(index) : ready_[index];
     Station* station = stationOf(id);
     if (station == nullptr) continue;
+    if (!turns_.mayTake(station->share)) {
+      if (!lookAtAll) ready_[kept++] = id;
+      continue;
+    }
     const size_t count = station->link->receive(frames_);
-    const size_t own = workers_.empty() ? count : handOverOthers(*station, count);
-    handleBatch(*station, own, table, nowUs);
+    if (count > 0) {
+      work_ = 0;
+      const size_t own = workers_.empty() ? count : handOverOthers(*station, count);
+      handleBatch(*station, own, table, nowUs);
+      turns_.took(station->share, work_);
+    }
     station->link->release();
     taken += count;
     if (lookAtAll) {
@@ -327,8 +351,6 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     wakeReceivers();
     taken += handleHandedOver(table, nowUs);
   }
-  expire(nowUs);
-  if (table != nullptr) sweep(*table, nowUs);
   return taken;
 }
 
@@ -425,7 +447,9 @@ size_t Worker::handOverOthers(Station& from, size_t count) noexcept {
       frames_[own++] = frame;
     } else if (workers_[to]->inbox_[number_]->push(from.context.linkId, frame)) {
       receivers_ |= uint64_t{1} << to;
+      work_ += WorkOf::HANDED_OVER + WorkOf::copied(frame.length);
     } else {
+      work_ += WorkOf::HANDED_OVER;
       from.receivedFrames.add(1);
       from.receivedBytes.add(frame.length);
       from.droppedFrames.add(1);
@@ -437,13 +461,26 @@ size_t Worker::handOverOthers(Station& from, size_t count) noexcept {
 
 size_t Worker::handleHandedOver(const TableInForce* table, uint64_t nowUs) noexcept {
   size_t taken = 0;
-  for (const auto& handover : inbox_) {
+  for (size_t from = 0; from < inbox_.size(); ++from) {
+    Handover* const handover = inbox_[from].get();
     if (handover == nullptr) continue;
-    uint32_t linkId = NONE;
-    const size_t count = handover->take(frames_, &linkId);
-    if (Station* from = stationOf(linkId); from != nullptr) handleBatch(*from, count, table, nowUs);
-    handover->release();
-    taken += count;
+    // The frames of one link after those of another, until as many as in a link's batch.
+    size_t ofThis = 0;
+    while (ofThis < BATCH_FRAMES_MAX && turns_.mayTake(handingOver_[from])) {
+      uint32_t linkId = NONE;
+      const size_t count =
+          handover->take(std::span(frames_).first(BATCH_FRAMES_MAX - ofThis), &linkId);
+      if (count == 0) break;
+      work_ = 0;
+      if (Station* station = stationOf(linkId); station != nullptr) {
+        handleBatch(*station, count, table, nowUs);
+        station->share.payMore(work_);
+      }
+      turns_.took(handingOver_[from], work_);
+      handover->release();
+      ofThis += count;
+    }
+    taken += ofThis;
   }
   return taken;
 }
@@ -528,6 +565,9 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
                          uint64_t nowUs) noexcept {
   answersUsed_ = 0;
   rejectUsed_ = 0;
+  const uint64_t bytesBefore = from.receivedBytes.read();
+  const uint64_t lookedUpBefore = filter_->lookedUp();
+  const uint64_t passedBefore = filter_->counters().passed.read();
   const bool judged = table != nullptr && (from.partner != NONE || switch_);
   if (judged) {
     filter_->judgeBatch({frames_.data(), count}, from.context, *table, nowUs, judgements_.data());
@@ -573,6 +613,10 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
   }
   if (judged && !filter_->cut().empty()) reportCuts(*table, nowUs);
   flush();
+  work_ += count * WorkOf::RECEIVED;
+  work_ += WorkOf::copied(from.receivedBytes.read() - bytesBefore);
+  work_ += (filter_->lookedUp() - lookedUpBefore) * WorkOf::LOOKED_UP;
+  work_ += (filter_->counters().passed.read() - passedBefore) * WorkOf::SENT;
 }
 
 // Ends what the table in force denies, where that is not to wait for packets.
@@ -587,19 +631,24 @@ void Worker::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
 
 // Tells the sender of a denied frame, by the way that it came.
 void Worker::reject(Station& from, const Frame& frame, uint64_t nowUs) noexcept {
-  if (rejectUsed_ + REJECT_BYTES_MAX > REJECT_SPACE_BYTES || !rejectLimit_.take(nowUs)) return;
+  if (rejectUsed_ + REJECT_BYTES_MAX > REJECT_SPACE_BYTES || !from.rejectLimit.take(nowUs)) {
+    return;
+  }
   Frame answer;
   const std::span<std::byte> into = {rejectSpace_.get() + rejectUsed_, REJECT_BYTES_MAX};
   if (!writeReject(frame, into, &answer) || !queue(from, answer)) return;
   rejectUsed_ += answer.length;
   rejects_.add(1);
+  work_ += WorkOf::REJECTED + WorkOf::SENT;
 }
 
 // Tells the ends of a connection that is not known here, and that policy allows: otherwise they
 // would wait for each other, the sender until its last retransmission, the receiver maybe for ever.
 void Worker::resetUnknown(Station& from, const Frame& frame, const Judgement& judgement,
                           const TableInForce& table, uint64_t nowUs) noexcept {
-  if (rejectUsed_ + 2 * RESET_BYTES_MAX > REJECT_SPACE_BYTES || !resetLimit_.take(nowUs)) return;
+  if (rejectUsed_ + 2 * RESET_BYTES_MAX > REJECT_SPACE_BYTES || !from.resetLimit.take(nowUs)) {
+    return;
+  }
   std::byte* const space = rejectSpace_.get() + rejectUsed_;
   Frame toSender;
   Frame toReceiver;
@@ -609,6 +658,7 @@ void Worker::resetUnknown(Station& from, const Frame& frame, const Judgement& ju
   }
   rejectUsed_ += 2 * RESET_BYTES_MAX;
   resets_.add(1);
+  work_ += 2 * (WorkOf::REJECTED + WorkOf::SENT);
   (void)queue(from, toSender);
   if (judgement.resetsReceiver) (void)forward(from, toReceiver, judgement, table);
 }
@@ -637,7 +687,8 @@ void Worker::resetEnds(const CutConn& cut, const TableInForce& table, uint64_t n
     Reset reset;
     Station* to = nullptr;
     if (!placeReset(cut, end, table, &reset, &to)) continue;
-    if (rejectUsed_ + RESET_BYTES_MAX > REJECT_SPACE_BYTES || !rejectLimit_.take(nowUs)) return;
+    if (rejectUsed_ + RESET_BYTES_MAX > REJECT_SPACE_BYTES || !to->rejectLimit.take(nowUs))
+      continue;
     // As the other end would send it now: each end takes only what continues what it has had.
     reset.sequence = cut.tcp[1 - end].sentEnd;
     reset.acknowledgement = cut.tcp[end].sentEnd;
@@ -647,6 +698,7 @@ void Worker::resetEnds(const CutConn& cut, const TableInForce& table, uint64_t n
     if (!queue(*to, segment)) continue;
     rejectUsed_ += RESET_BYTES_MAX;
     rejects_.add(1);
+    work_ += WorkOf::REJECTED + WorkOf::SENT;
   }
 }
 
@@ -729,6 +781,8 @@ DropReason Worker::send(Station& to, Frame& frame) noexcept {
     if (!completeChecksum(&frame)) return DropReason::OffloadInvalid;
   } else if (!to.link->carriesOffload()) {
     return sendSegments(to, frame) ? DropReason::None : DropReason::OffloadInvalid;
+  } else {
+    work_ += segmentsOf(frame) * WorkOf::TO_CUT;
   }
   if (queue(to, frame)) return DropReason::None;
   to.refusedFrames.add(1);
@@ -744,6 +798,7 @@ bool Worker::sendSegments(Station& to, const Frame& frame) noexcept {
   for (;;) {
     const Segmenter::Step step = segmenter.next(&segment);
     if (step == Segmenter::Step::Made) {
+      work_ += WorkOf::CUT + WorkOf::SENT;
       if (!queue(to, segment)) to.refusedFrames.add(1);
       continue;
     }

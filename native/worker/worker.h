@@ -19,6 +19,7 @@
 #include "native/worker/filter.h"
 #include "native/worker/handover.h"
 #include "native/worker/reject.h"
+#include "native/worker/turns.h"
 #include "native/worker/wait-policy.h"
 
 namespace sluice {
@@ -29,6 +30,8 @@ namespace sluice {
 // it came; there may be any number of them. A switch has a link for each endpoint: a frame goes to
 // the link of the endpoint that owns its destination, from the gateway's MAC; ARP and neighbour
 // requests are answered for everybody.
+//
+// Links share its time by what their frames cost, not by their number: see Turns.
 //
 // Threads: links and ways are set while no round runs; rounds are one thread's; counters are read
 //          from anywhere.
@@ -85,7 +88,8 @@ class Worker {
   // the MAC that was given with it.
   Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
 
-  // Handles at most one batch of each link that has frames; returns how many frames it took.
+  // Handles at most one batch of each link that has frames, and whose turn it is; returns how many
+  // frames it took. When any link has frames, some are taken.
   //
   // Units: `nowUs` never goes back; any origin.
   size_t round(uint64_t nowUs) noexcept;
@@ -134,6 +138,7 @@ class Worker {
   void askWhichAreReady(int timeoutMs) noexcept;
   void expire(uint64_t nowUs) noexcept;
   void sleep() noexcept;
+  [[nodiscard]] size_t takeTurns(const TableInForce* table, uint64_t nowUs) noexcept;
   [[nodiscard]] size_t handOverOthers(Station& from, size_t count) noexcept;
   [[nodiscard]] size_t handleHandedOver(const TableInForce* table, uint64_t nowUs) noexcept;
   void wakeReceivers() noexcept;
@@ -189,6 +194,9 @@ class Worker {
   size_t lookedFirst_ = 0;                          // where all are looked at
   std::vector<uint32_t> ready_;                     // links that had frames when last looked at
   std::vector<uint32_t> dirty_;                     // links with frames to flush
+  Turns turns_;
+  std::vector<Turns::Party> handingOver_;  // as inbox_
+  uint64_t work_ = 0;                      // of the batch at hand
   std::array<Frame, BATCH_FRAMES_MAX> frames_ = {};
   std::array<Judgement, BATCH_FRAMES_MAX> judgements_ = {};
   std::unique_ptr<std::byte[]> scratch_;  // segments of a superframe
@@ -196,8 +204,6 @@ class Worker {
   size_t answersUsed_ = 0;
   std::unique_ptr<std::byte[]> rejectSpace_;  // answers to what is denied, and resets, of a batch
   size_t rejectUsed_ = 0;
-  RejectLimit rejectLimit_;
-  ResetLimit resetLimit_;
   bool rejecting_ = false;
   bool sweeping_ = false;     // connections are being judged again
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
