@@ -40,6 +40,8 @@ class HugeArray {
     if (memory == MAP_FAILED) return false;
     // Advice that the system may not take.
     if (large) (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    // A process that is started from this one has no use for it; a shared page would fault here.
+    (void)madvise(memory, bytes, MADV_DONTFORK);
     elements_ = static_cast<Element*>(memory);
     bytes_ = bytes;
     return true;

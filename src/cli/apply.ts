@@ -1,4 +1,5 @@
-import type { CutItem, DryRunAnswer, DryRunRequest } from "../control/control-routes.js";
+import type { CutItem, DryRunAnswer } from "../control/control-routes.js";
+import type { DryRunRequest } from "../control/dry-run-judge.js";
 import { readManifestTexts } from "../manifest/read.js";
 import { filePlace } from "../observe/flow.js";
 import { controlClient } from "./control-common.js";

@@ -7,7 +7,7 @@ import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
-import type { Checked, Outcome } from "./table-compiler.js";
+import type { Outcome } from "./table-compiler.js";
 import {
   headParts,
   rulesetParts,
@@ -76,8 +76,6 @@ async function answer(
       changes = [];
       return compiled(compiler.change(wanted, local));
     }
-    case "check":
-      return checked(compiler.check(request.texts, request.place, request.local));
   }
 }
 
@@ -91,16 +89,6 @@ async function compiled(outcome: Outcome): Promise<ThreadResult> {
   if (hasRuleset) await send(rulesetParts(ruleset));
   lastRuleset = ruleset;
   return { kind: "compiled", blob, stats, diagnostics, effort, hasRuleset };
-}
-
-async function checked(outcome: Checked): Promise<ThreadResult> {
-  const { diagnostics } = outcome;
-  if (!outcome.ok) return { kind: "refused", diagnostics };
-  const { stats, ruleset, objects: heads } = outcome.table;
-  const blob = outcome.table.blob.slice();
-  await send(headParts(heads.map((each) => headOf(each as KubernetesObject))));
-  await send(rulesetParts(ruleset));
-  return { kind: "compiled", blob, stats, diagnostics, effort: "rebuild", hasRuleset: true };
 }
 
 /** Sends parts, each when the one before has been taken. */

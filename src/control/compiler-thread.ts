@@ -3,13 +3,12 @@ import { Worker } from "node:worker_threads";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { ObjectHead } from "../manifest/objects.js";
-import type { ManifestText } from "../manifest/parse.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
 import { keyOf } from "./manifest-compiler.js";
 import type { ReadManifests } from "./source.js";
-import type { Checked, Outcome, TableCompiler } from "./table-compiler.js";
+import type { Outcome, TableCompiler } from "./table-compiler.js";
 import {
   type ObjectRef,
   partsOf,
@@ -102,18 +101,6 @@ export class CompilerThread implements TableCompiler {
     this.#isInformed = true;
     await this.#take(worker, told, (part) => ({ do: "take", changes: part }));
     return this.#compiled(worker, "change", local);
-  }
-
-  async check(texts: readonly ManifestText[], place: string, local: LocalPods): Promise<Checked> {
-    const done = await this.#ask(this.#started(), { do: "check", texts, place, local }, place);
-    if (Array.isArray(done)) return { ok: false, diagnostics: done };
-    const { result, gathered } = done;
-    const { diagnostics } = result;
-    if (result.kind !== "compiled") return { ok: false, diagnostics };
-    const { blob, stats } = result;
-    const { heads: objects } = gathered;
-    const table = { blob, stats, objects, ruleset: gathered.ruleset.summary };
-    return { ok: true, table, diagnostics };
   }
 
   close(): void {

@@ -1,30 +1,30 @@
 import { type Connection, decodeConnections } from "../dataplane/connections.js";
 import type { Dataplane, Deny, Established } from "../dataplane/dataplane.js";
-import { Table, TupleBatch } from "../dataplane/table.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { ConnectionRecord } from "../layout/layout.gen.js";
 import { type Mode, modeOf } from "../manifest/annotations.js";
 import type { ObjectHead, PolicyHead } from "../manifest/objects.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
 import { sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
-import {
-  endpointOf,
-  type FlowPolicy,
-  type FlowRule,
-  flowPolicy,
-  flowRule,
-  l4Of,
-  protocolName,
-} from "../observe/flow.js";
+import { endpointOf, type FlowPolicy, l4Of, protocolName } from "../observe/flow.js";
 import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
-import { TableAccount } from "../observe/table-account.js";
 import type { EndpointSummary, PolicySource, RulesSummary } from "../policy/ruleset.js";
 import type { ClientTime } from "./client-time.js";
 import type { Controller, Reload } from "./controller.js";
+import { type Denial, hasPorts } from "./dry-run-judge.js";
+import { DryRunProcess } from "./dry-run-process.js";
 import type { PlainHandler } from "./metrics-process.js";
 import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
-import { ListAnswer, type ListPiece, PlainAnswer, type Routes, type Stream } from "./server.js";
+import {
+  type Asked,
+  ListAnswer,
+  type ListPiece,
+  PlainAnswer,
+  type Routes,
+  type Stream,
+} from "./server.js";
 import { type SourceStatus, staleText } from "./source.js";
 
 /** An interface that a process filters. */
@@ -227,17 +227,8 @@ export interface TableItem {
   readonly addressClasses: number;
 }
 
-/** Manifests whose effect is asked for: texts, since paths mean nothing to another process. */
-export interface DryRunRequest {
-  readonly files: readonly { readonly name: string; readonly text: string }[];
-}
-
 /** A connection that a change would cut, and why. */
-export interface CutItem extends ConnectionItem {
-  readonly deniedBy: readonly ("egress" | "ingress")[];
-  readonly isolated_by: readonly FlowPolicy[];
-  readonly rule: FlowRule | null;
-}
+export interface CutItem extends ConnectionItem, Omit<Denial, "index"> {}
 
 export interface DryRunAnswer extends Headed {
   readonly ok: boolean;
@@ -284,7 +275,7 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
       "GET /connections": ({ query }) =>
         list("ConnectionList", connectionPieces(subject, filterOf(query))),
       "POST /connections/flush": ({ query, time }) => flush(subject, filterOf(query), time),
-      "POST /dry-run": ({ body }) => dryRun(subject, body),
+      "POST /dry-run": (asked) => dryRun(subject, asked),
       "POST /reload": async () => reloadAnswer(subject, await subject.reload()),
       "POST /take-over": (): TakeOverAnswer => {
         if (subject.offerPlace === undefined) {
@@ -621,85 +612,34 @@ async function flush(
 }
 
 /** Judges the live connections by other manifests, and changes nothing. */
-async function dryRun(subject: ControlSubject, body: unknown): Promise<DryRunAnswer | ListAnswer> {
+async function dryRun(subject: ControlSubject, asked: Asked): Promise<DryRunAnswer | ListAnswer> {
   const { controller, dataplane, established } = subject;
-  const candidate = await controller.check(readFiles(body), "the request");
-  const head = {
-    apiVersion,
-    kind: "DryRun",
-    diagnostics: candidate.diagnostics,
-    generation: controller.status.generation,
-    established,
-  } as const;
-  if (!candidate.ok) return { ...head, ok: false, connections: 0, cut: [] };
+  const judge = new DryRunProcess(controller.dryRunTask, asked.bytes);
+  const { ok, diagnostics } = await judge.compiled();
+  const { generation } = controller.status;
+  const head = { apiVersion, kind: "DryRun", diagnostics, generation, established } as const;
+  if (!ok) return { ...head, ok, connections: 0, cut: [] };
 
-  const table = Table.open(candidate.table.blob);
-  const account = new TableAccount(0, candidate.table);
   const find = connectionFinder(subject, () => true);
   let connections = 0;
   const pieces = async function* (): AsyncGenerator<ListPiece> {
-    for await (const records of dataplane.connections()) {
-      yield () => {
-        const found = find(records);
-        connections += found.length;
+    try {
+      for await (const records of dataplane.connections()) {
+        connections += records.length / ConnectionRecord.bytes;
         // Connections that are kept whatever a new table says are not cut by one.
-        return established === "keep" ? [] : cutItems(found, table, account);
-      };
+        const denials = established === "keep" ? [] : await judge.denials(records);
+        if (denials.length === 0) continue;
+        yield () => {
+          const found = find(records);
+          return denials.map(({ index, ...why }): CutItem => ({ ...found[index]!.item, ...why }));
+        };
+      }
+    } finally {
+      judge.close();
     }
   };
-  return new ListAnswer({ ...head, ok: true }, pieces(), {
-    member: "cut",
-    tail: () => ({ connections }),
-  });
-}
-
-/** Of some connections those that a table denies, and why. */
-function cutItems(
-  found: readonly FoundConnection[],
-  table: Table,
-  account: TableAccount,
-): CutItem[] {
-  const batch = new TupleBatch(found.length);
-  for (const { connection } of found) {
-    const { source, destination, protocol } = connection;
-    batch.push(source, destination, protocol, portOf(connection));
-  }
-  const verdicts = table.classify(batch);
-  const denied = found.filter((_, index) => verdicts[index] !== 0);
-  const reasons = account.reasons(
-    denied.map(({ connection }) => ({ ...connection, port: portOf(connection) })),
-  );
-  return denied.map(({ item }, index): CutItem => {
-    const sides = (reasons[index] ?? []).filter(({ verdict }) => verdict === "deny");
-    const byRule = sides.find(({ rule }) => rule !== undefined);
-    return {
-      ...item,
-      deniedBy: sides.map(({ direction }) => direction),
-      isolated_by: sides.flatMap(({ isolatedBy }) => isolatedBy).map(flowPolicy),
-      rule: byRule?.rule === undefined ? null : flowRule(byRule.rule, byRule),
-    };
-  });
-}
-
-function portOf(connection: Connection): number {
-  return hasPorts(connection) ? connection.destinationPort : 0;
-}
-
-function hasPorts(connection: Connection): boolean {
-  const { l4 } = l4Of(connection);
-  return l4 !== undefined && ("TCP" in l4 || "UDP" in l4 || "SCTP" in l4);
-}
-
-function readFiles(body: unknown): DryRunRequest["files"] {
-  const files = (body as { readonly files?: unknown } | undefined)?.files;
-  const isFile = (each: unknown): boolean => {
-    const { name, text } = (each ?? {}) as Record<string, unknown>;
-    return typeof name === "string" && typeof text === "string";
-  };
-  if (!Array.isArray(files) || !files.every(isFile)) {
-    throw new RefusalError("usage", 'the request is not {"files":[{"name","text"}]}');
-  }
-  return files as DryRunRequest["files"];
+  const tail = () => ({ connections });
+  return new ListAnswer({ ...head, ok: true }, pieces(), { member: "cut", tail });
 }
 
 function reloadAnswer(subject: ControlSubject, reload: Reload): ReloadAnswer {

@@ -2,9 +2,9 @@ import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { told } from "../diagnostics/findings.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { ObjectHead } from "../manifest/objects.js";
-import type { ManifestText } from "../manifest/parse.js";
 import { Histogram } from "../metrics/histogram.js";
 import type { LocalPods } from "../policy/resolve.js";
+import type { DryRunTask } from "./dry-run-process.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
 import type { ReadManifests, SourceChanges, SourceUpdate } from "./source.js";
 import type { Checked, CompiledTable, Outcome, TableCompiler } from "./table-compiler.js";
@@ -131,9 +131,15 @@ export class Controller {
     }
   }
 
-  /** Compiles other manifests, the texts of files, and changes nothing. */
-  check(texts: readonly ManifestText[], place: string): Promise<Checked> {
-    return this.alone(async () => this.#compiler.check(texts, place, this.#options.local()));
+  /** What another process needs to compile manifests as they would be here. */
+  get dryRunTask(): DryRunTask {
+    const { local, mode = "enforce", prepare } = this.#options;
+    const { endpoints } = this.#table?.ruleset ?? { endpoints: [] };
+    const assigned =
+      prepare === undefined
+        ? []
+        : endpoints.map(({ namespace, name, addresses }) => ({ namespace, name, addresses }));
+    return { local: local(), mode, assigned };
   }
 
   /** Runs a step between two reloads: none begins before it has ended. */

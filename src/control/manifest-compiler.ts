@@ -1,14 +1,10 @@
-import { compile } from "../compiler/compile.js";
 import { IncrementalCompiler } from "../compiler/incremental.js";
-import { hasErrors } from "../diagnostics/diagnostic.js";
-import { told } from "../diagnostics/findings.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject } from "../manifest/objects.js";
-import { type ManifestText, parseTexts } from "../manifest/parse.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import { type Ruleset, type RulesetSummary, summarize } from "../policy/ruleset.js";
-import type { Checked, Outcome, TableCompiler } from "./table-compiler.js";
+import type { Outcome, TableCompiler } from "./table-compiler.js";
 
 /**
  * Compiles a cluster's manifests again and again, each time at the price of what has changed.
@@ -68,17 +64,6 @@ export class ManifestCompiler implements TableCompiler {
     const { ruleset } = result;
     if (this.#summary?.of !== ruleset) this.#summary = { of: ruleset, is: summarize(ruleset) };
     return { ...result, blob: result.blob.slice(), ruleset: this.#summary.is };
-  }
-
-  /** Compiles other manifests, and forgets them. */
-  check(texts: readonly ManifestText[], place: string, local: LocalPods): Checked {
-    const { objects, diagnostics: found, sources } = parseTexts(texts, place);
-    if (hasErrors(found)) return { ok: false, diagnostics: found };
-    const compiled = compile({ objects, local, mode: this.#mode });
-    const diagnostics = [...found, ...told(compiled.diagnostics, sources)];
-    if (!compiled.ok) return { ok: false, diagnostics };
-    const { blob, stats, ruleset } = compiled;
-    return { ok: true, table: { blob, stats, ruleset: summarize(ruleset), objects }, diagnostics };
   }
 
   close(): void {}

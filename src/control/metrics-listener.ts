@@ -1,10 +1,8 @@
-import { writeFileSync } from "node:fs";
 import { Socket } from "node:net";
-import { setPriority } from "node:os";
-import { confineListener } from "../dataplane/privilege.js";
 import { metricsBounds } from "./metrics-bounds.js";
 import { readAnswer } from "./metrics-channel.js";
 import { type Handler, PlainAnswer, serveDescriptor } from "./server.js";
+import { becomeUnprivileged } from "./unprivileged.js";
 
 /**
  * The process that answers on the metrics port, without any privilege: metrics-process.ts starts it.
@@ -74,20 +72,11 @@ class Bridge {
   }
 }
 
-// Who is told to end is the process that enforces; this one ends with it.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 const channel = new Socket({ fd: channelFd, readable: true, writable: true });
 for (const event of ["end", "error", "close"]) channel.on(event, () => process.exit(0));
 
-// It gives way to everything else, and goes first where memory runs out.
-setPriority(15);
-try {
-  writeFileSync("/proc/self/oom_score_adj", "900");
-} catch {
-  // Where that is not to be written, the kernel chooses by size.
-}
 const bridge = new Bridge(channel);
 const handlers: Record<string, Handler> = {};
 for (const route of process.argv.slice(2)) handlers[route] = () => bridge.ask(route);
-confineListener({ descriptorsMax: metricsBounds.connectionsMax + 64, dataBytesMax });
+becomeUnprivileged({ descriptorsMax: metricsBounds.connectionsMax + 64, dataBytesMax });
 await serveDescriptor(listenerFd, metricsBounds, { handlers });

@@ -1,7 +1,6 @@
 import type { CompileStats } from "../compiler/compile.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { ObjectHead } from "../manifest/objects.js";
-import type { ManifestText } from "../manifest/parse.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
@@ -45,11 +44,5 @@ export interface TableCompiler {
   compile(objects: readonly ObjectHead[], local: LocalPods): Outcome | Promise<Outcome>;
   /** Carries out changes, and compiles what there is then. */
   change(changes: readonly ObjectChange[], local: LocalPods): Outcome | Promise<Outcome>;
-  /** Compiles other manifests, and changes nothing. */
-  check(
-    texts: readonly ManifestText[],
-    place: string,
-    local: LocalPods,
-  ): Checked | Promise<Checked>;
   close(): void;
 }

@@ -2,7 +2,6 @@ import type { CompileStats } from "../compiler/compile.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject, ObjectHead } from "../manifest/objects.js";
-import type { ManifestText } from "../manifest/parse.js";
 import type { Address } from "../net/address.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
@@ -29,13 +28,7 @@ export type ThreadRequest =
   | { readonly do: "take"; readonly changes: readonly ObjectChange[] }
   | { readonly do: "read"; readonly paths: readonly string[]; readonly stdin: string | undefined }
   /** `local` is absent where it is what it was. */
-  | { readonly do: "compile" | "change"; readonly local?: LocalPods }
-  | {
-      readonly do: "check";
-      readonly texts: readonly ManifestText[];
-      readonly place: string;
-      readonly local: LocalPods;
-    };
+  | { readonly do: "compile" | "change"; readonly local?: LocalPods };
 
 /** A ruleset's summary with numbers for what is shared. */
 export type RulesPart = readonly [isolatedBy: Uint32Array, policies: Uint32Array, rules: number];

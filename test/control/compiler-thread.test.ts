@@ -8,7 +8,6 @@ import { compile } from "../../src/compiler/compile.js";
 import { CompilerThread, type CompilerThreadOptions } from "../../src/control/compiler-thread.js";
 import type { Outcome } from "../../src/control/table-compiler.js";
 import type { KubernetesObject } from "../../src/manifest/objects.js";
-import { parseManifests } from "../../src/manifest/parse.js";
 import { readManifests } from "../../src/manifest/read.js";
 import type { ObjectChange } from "../../src/policy/live-cluster.js";
 import { summarize } from "../../src/policy/ruleset.js";
@@ -123,24 +122,6 @@ describe("CompilerThread", () => {
       if (random.oneIn(4)) compiler.close();
       expectTable(await compiler.change(changes, "all"), [...known.values()]);
     }
-  });
-
-  test("other manifests are checked beside, and change nothing", async () => {
-    const compiler = thread();
-    const objects = parseManifests(square(3), "m").objects;
-    await compiler.change(
-      objects.map((put) => ({ put })),
-      "all",
-    );
-    const text = square(2);
-    const checked = await compiler.check([{ name: "other", text }], "the request", "all");
-    const want = compile({ objects: parseManifests(text, "other").objects });
-    if (!checked.ok || !want.ok) throw new Error("both compile");
-    expect(Buffer.from(checked.table.blob).equals(want.blob)).toBe(true);
-    expect(checked.table.objects.length).toBe(4);
-    const broken = await compiler.check([{ name: "b", text: "kind: Pod" }], "the request", "all");
-    expect(broken).toMatchObject({ ok: false, diagnostics: [{ code: "SL1013", excerpt: {} }] });
-    expectTable(await compiler.change([], "all"), objects);
   });
 
   test("a warning of the compiler shows the line that was read", async () => {

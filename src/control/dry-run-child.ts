@@ -1,0 +1,72 @@
+import { compile } from "../compiler/compile.js";
+import { hasErrors } from "../diagnostics/diagnostic.js";
+import { told } from "../diagnostics/findings.js";
+import type { KubernetesObject } from "../manifest/objects.js";
+import { parseTexts } from "../manifest/parse.js";
+import { summarize } from "../policy/ruleset.js";
+import { DryRunJudge, readDryRun } from "./dry-run-judge.js";
+import type { DryRunReply, DryRunTask } from "./dry-run-process.js";
+import { RefusalError, refusalOf } from "./refusal.js";
+import { becomeUnprivileged } from "./unprivileged.js";
+
+/**
+ * The process that compiles manifests which are only asked about, and puts connections to their table:
+ * dry-run-process.ts starts it. It has no privilege, and can do no more than read and answer.
+ */
+
+/** Memory of its own, the engine's heap among it. */
+const dataBytesMax = 3 * 1024 * 1024 * 1024;
+
+function reply(message: DryRunReply): void {
+  process.send?.(message);
+}
+
+/** The task, on a line of its own, and the request. */
+async function input(): Promise<[task: DryRunTask, request: unknown]> {
+  const pieces: Buffer[] = [];
+  for await (const piece of process.stdin as AsyncIterable<Buffer>) pieces.push(piece);
+  const bytes = Buffer.concat(pieces);
+  const end = bytes.indexOf("\n");
+  const task = JSON.parse(bytes.toString("utf8", 0, end), (key, value) =>
+    key === "bytes" ? Uint8Array.from(value) : value,
+  );
+  try {
+    return [task, JSON.parse(bytes.toString("utf8", end + 1))];
+  } catch {
+    throw new RefusalError("usage", "the request is no JSON");
+  }
+}
+
+/** Gives pods the addresses that they have been given where they run. */
+function withAddresses(
+  objects: readonly KubernetesObject[],
+  assigned: DryRunTask["assigned"],
+): readonly KubernetesObject[] {
+  const byPod = new Map(
+    assigned.map(({ namespace, name, addresses }) => [`${namespace}/${name}`, addresses]),
+  );
+  return objects.map((object) => {
+    if (object.kind !== "Pod" || object.addresses.length > 0) return object;
+    const addresses = byPod.get(`${object.meta.namespace}/${object.meta.name}`);
+    return addresses === undefined ? object : { ...object, addresses };
+  });
+}
+
+process.on("disconnect", () => process.exit(0));
+becomeUnprivileged({ descriptorsMax: 64, dataBytesMax });
+try {
+  const [{ local, mode, assigned }, request] = await input();
+  const manifests = parseTexts(readDryRun(request), "the request");
+  const { diagnostics: read } = manifests;
+  const objects = withAddresses(manifests.objects, assigned);
+  const compiled = hasErrors(read) ? undefined : compile({ objects, local, mode });
+  const diagnostics = [...read, ...told(compiled?.diagnostics ?? [], manifests.sources)];
+  if (compiled?.ok) {
+    const { blob, ruleset } = compiled;
+    const judge = new DryRunJudge({ blob, ruleset: summarize(ruleset), objects });
+    process.on("message", (records: Uint8Array) => reply({ denials: judge.denials(records) }));
+  }
+  reply({ ok: compiled?.ok ?? false, diagnostics });
+} catch (error) {
+  reply({ refused: refusalOf(error) });
+}

@@ -1,0 +1,78 @@
+import { type Connection, decodeConnections } from "../dataplane/connections.js";
+import { Table, TupleBatch } from "../dataplane/table.js";
+import { type FlowPolicy, type FlowRule, flowPolicy, flowRule, l4Of } from "../observe/flow.js";
+import { TableAccount, type TableSource } from "../observe/table-account.js";
+import { RefusalError } from "./refusal.js";
+
+/** Manifests whose effect is asked for: texts, since paths mean nothing to another process. */
+export interface DryRunRequest {
+  readonly files: readonly { readonly name: string; readonly text: string }[];
+}
+
+/** A connection that a table would cut, and why. */
+export interface Denial {
+  /** Its place among those that were asked about. */
+  readonly index: number;
+  readonly deniedBy: readonly ("egress" | "ingress")[];
+  readonly isolated_by: readonly FlowPolicy[];
+  readonly rule: FlowRule | null;
+}
+
+/** Puts live connections to a table that is not in force. */
+export class DryRunJudge {
+  readonly #table: Table;
+  readonly #account: TableAccount;
+
+  constructor(source: TableSource) {
+    this.#table = Table.open(source.blob);
+    this.#account = new TableAccount(0, source);
+  }
+
+  /** Finds those of some ConnectionRecords that the table denies. */
+  denials(records: Uint8Array): Denial[] {
+    const connections = decodeConnections(records);
+    const batch = new TupleBatch(connections.length);
+    for (const connection of connections) {
+      const { source, destination, protocol } = connection;
+      batch.push(source, destination, protocol, portOf(connection));
+    }
+    const verdicts = this.#table.classify(batch);
+    const denied = [...connections.keys()].filter((index) => verdicts[index] !== 0);
+    const reasons = this.#account.reasons(
+      denied.map((index) => ({ ...connections[index]!, port: portOf(connections[index]!) })),
+    );
+    return denied.map((index, place): Denial => {
+      const sides = (reasons[place] ?? []).filter(({ verdict }) => verdict === "deny");
+      const byRule = sides.find(({ rule }) => rule !== undefined);
+      return {
+        index,
+        deniedBy: sides.map(({ direction }) => direction),
+        isolated_by: sides.flatMap(({ isolatedBy }) => isolatedBy).map(flowPolicy),
+        rule: byRule?.rule === undefined ? null : flowRule(byRule.rule, byRule),
+      };
+    });
+  }
+}
+
+/** Reads what a request for a dry run brings. Errors: RefusalError (usage). */
+export function readDryRun(body: unknown): DryRunRequest["files"] {
+  const files = (body as { readonly files?: unknown } | undefined)?.files;
+  const isFile = (each: unknown): boolean => {
+    const { name, text } = (each ?? {}) as Record<string, unknown>;
+    return typeof name === "string" && typeof text === "string";
+  };
+  if (!Array.isArray(files) || !files.every(isFile)) {
+    throw new RefusalError("usage", 'the request is not {"files":[{"name","text"}]}');
+  }
+  return files as DryRunRequest["files"];
+}
+
+/** Whether a protocol has ports; an ICMP query's identifier stands where others have one. */
+export function hasPorts(connection: Connection): boolean {
+  const { l4 } = l4Of(connection);
+  return l4 !== undefined && ("TCP" in l4 || "UDP" in l4 || "SCTP" in l4);
+}
+
+function portOf(connection: Connection): number {
+  return hasPorts(connection) ? connection.destinationPort : 0;
+}

@@ -1,0 +1,122 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import type { Mode } from "../manifest/annotations.js";
+import type { Address } from "../net/address.js";
+import type { LocalPods } from "../policy/resolve.js";
+import type { Denial } from "./dry-run-judge.js";
+import { type Refusal, RefusalError } from "./refusal.js";
+
+/** Whose traffic is judged, and how. */
+export interface DryRunTask {
+  readonly local: LocalPods;
+  readonly mode: Mode;
+  /** The addresses of pods that have been given some here, where manifests say none. */
+  readonly assigned: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly addresses: readonly Address[];
+  }[];
+}
+
+/** What the process says: what came of the manifests first, then an answer to each piece of connections. */
+export type DryRunReply =
+  | { readonly refused: Refusal }
+  | { readonly ok: boolean; readonly diagnostics: readonly Diagnostic[] }
+  | { readonly denials: readonly Denial[] };
+
+/** How long it may take for all of it. */
+const lastMs = 300_000;
+const heapMegabytes = 2_048;
+
+/**
+ * A process that compiles manifests which are only asked about: neither their length nor what is in them costs
+ * the one that enforces any time, memory or trust.
+ *
+ * Owner:  `close` ends it.
+ * Errors: RefusalError while there is another: each may take as much memory as there is for them.
+ */
+export class DryRunProcess {
+  static #isThere = false;
+  readonly #child: ChildProcess;
+  readonly #late: NodeJS.Timeout;
+  #settle: (reply: DryRunReply) => void = () => {};
+  #fail: (error: Error) => void = () => {};
+  #gone: RefusalError | undefined;
+
+  /** `body` is the request as it came. */
+  constructor(task: DryRunTask, body: Uint8Array) {
+    if (DryRunProcess.#isThere) {
+      throw new RefusalError("environment", "another dry run is under way", "try again");
+    }
+    const script = fileURLToPath(new URL("./dry-run-child.js", import.meta.url));
+    this.#child = fork(script, {
+      cwd: "/",
+      env: {},
+      execArgv: [`--max-old-space-size=${heapMegabytes}`],
+      serialization: "advanced",
+      stdio: ["pipe", "ignore", "ignore", "ipc"],
+    });
+    DryRunProcess.#isThere = this.#child.pid !== undefined;
+    const gone = (why: string) => {
+      this.#gone ??= new RefusalError("environment", `the manifests could not be compiled: ${why}`);
+      this.#fail(this.#gone);
+    };
+    this.#child.on("message", (reply: DryRunReply) => this.#settle(reply));
+    this.#child.on("error", (error) => gone(error.message));
+    this.#child.once("exit", (code, signal) => {
+      DryRunProcess.#isThere = false;
+      gone(`their process has ended (${signal ?? `exit code ${code}`})`);
+    });
+    this.#late = setTimeout(() => {
+      gone(`it took more than ${lastMs / 1_000} s`);
+      this.close();
+    }, lastMs);
+    this.#late.unref();
+    this.#child.stdin?.on("error", () => {});
+    const text = JSON.stringify(task, (_, value) =>
+      value instanceof Uint8Array ? [...value] : value,
+    );
+    this.#child.stdin?.write(`${text}\n`);
+    this.#child.stdin?.end(body);
+  }
+
+  /** What came of the manifests; unless there is a table, it is over then. Errors: RefusalError. */
+  async compiled(): Promise<{ ok: boolean; diagnostics: readonly Diagnostic[] }> {
+    let isUsed = false;
+    try {
+      const reply = await this.#next();
+      if ("refused" in reply) {
+        const { kind, message, remedy } = reply.refused;
+        throw kind === "bug" ? new Error(message) : new RefusalError(kind, message, remedy);
+      }
+      if (!("ok" in reply)) throw new Error("got no table, want one");
+      isUsed = reply.ok;
+      return reply;
+    } finally {
+      if (!isUsed) this.close();
+    }
+  }
+
+  /** Finds those of some ConnectionRecords that the table denies. Errors: RefusalError. */
+  async denials(records: Uint8Array): Promise<readonly Denial[]> {
+    const reply = this.#next();
+    this.#child.send(records, () => {});
+    const answer = await reply;
+    if (!("denials" in answer)) throw new Error("got no verdicts, want some");
+    return answer.denials;
+  }
+
+  close(): void {
+    clearTimeout(this.#late);
+    this.#child.kill("SIGKILL");
+  }
+
+  #next(): Promise<DryRunReply> {
+    return new Promise((resolve, reject) => {
+      if (this.#gone !== undefined) return reject(this.#gone);
+      this.#settle = resolve;
+      this.#fail = reject;
+    });
+  }
+}
