@@ -37,7 +37,7 @@ const heapMegabytes = 2_048;
  * Errors: RefusalError while there is another: each may take as much memory as there is for them.
  */
 export class DryRunProcess {
-  static #isThere = false;
+  static #current: DryRunProcess | undefined;
   readonly #child: ChildProcess;
   readonly #late: NodeJS.Timeout;
   #settle: (reply: DryRunReply) => void = () => {};
@@ -46,7 +46,7 @@ export class DryRunProcess {
 
   /** `body` is the request as it came. */
   constructor(task: DryRunTask, body: Uint8Array) {
-    if (DryRunProcess.#isThere) {
+    if (DryRunProcess.#current !== undefined) {
       throw new RefusalError("environment", "another dry run is under way", "try again");
     }
     const script = fileURLToPath(new URL("./dry-run-child.js", import.meta.url));
@@ -57,15 +57,17 @@ export class DryRunProcess {
       serialization: "advanced",
       stdio: ["pipe", "ignore", "ignore", "ipc"],
     });
-    DryRunProcess.#isThere = this.#child.pid !== undefined;
+    DryRunProcess.#current = this;
     const gone = (why: string) => {
       this.#gone ??= new RefusalError("environment", `the manifests could not be compiled: ${why}`);
       this.#fail(this.#gone);
     };
     this.#child.on("message", (reply: DryRunReply) => this.#settle(reply));
-    this.#child.on("error", (error) => gone(error.message));
+    this.#child.on("error", (error) => {
+      gone(error.message);
+      this.close();
+    });
     this.#child.once("exit", (code, signal) => {
-      DryRunProcess.#isThere = false;
       gone(`their process has ended (${signal ?? `exit code ${code}`})`);
     });
     this.#late = setTimeout(() => {
@@ -108,6 +110,7 @@ export class DryRunProcess {
   }
 
   close(): void {
+    if (DryRunProcess.#current === this) DryRunProcess.#current = undefined;
     clearTimeout(this.#late);
     this.#child.kill("SIGKILL");
   }

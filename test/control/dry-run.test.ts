@@ -1,0 +1,133 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { ControlClient } from "../../src/control/client.js";
+import type { CutItem } from "../../src/control/control-routes.js";
+import { pause } from "../kubernetes/harness.js";
+
+const program = join(import.meta.dirname, "../fuzz/listeners-child.mjs");
+const manifests = join(import.meta.dirname, "../../examples/three-tier");
+const connections = 3_000;
+
+let child: ChildProcess;
+let client: ControlClient;
+
+beforeEach(async () => {
+  child = fork(program, [JSON.stringify({ manifests, connections })]);
+  const [{ socket }] = (await once(child, "message")) as [{ socket: string }];
+  client = new ControlClient(socket);
+});
+
+afterEach(async () => {
+  const ended = once(child, "exit");
+  child.disconnect();
+  await ended;
+});
+
+async function longestMs(): Promise<number> {
+  child.send("report");
+  const [report] = (await once(child, "message")) as [{ longestMs: number }];
+  return report.longestMs;
+}
+
+const light = "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n";
+
+/** Policies that take the compiler seconds: each selects by an expression, and names many peers. */
+function heavy(): string {
+  const documents = [light];
+  for (let each = 0; each < 600; each++) {
+    documents.push(`apiVersion: v1
+kind: Pod
+metadata: { name: p${each}, namespace: shop, labels: { app: a${each % 300} } }
+spec: { containers: [{ name: main, image: "example.invalid/x:1" }] }
+status: { phase: Running, podIP: 10.2.${each >> 8}.${each & 255} }
+`);
+  }
+  for (let each = 0; each < 400; each++) {
+    const peers = Array.from(
+      { length: 20 },
+      (_, peer) => `{ podSelector: { matchLabels: { app: a${(each + peer) % 300} } } }`,
+    );
+    documents.push(`apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: n${each}, namespace: shop }
+spec:
+  podSelector: { matchExpressions: [{ key: app, operator: NotIn, values: [a${each % 300}] }] }
+  ingress: [{ from: [${peers.join(", ")}], ports: [{ port: ${1 + each} }] }]
+`);
+  }
+  return documents.join("---\n");
+}
+
+const ask = (text: string, onItem: (item: CutItem) => void = () => {}) =>
+  client.list<CutItem>("POST", "/dry-run", { onItem }, { files: [{ name: "a.yaml", text }] });
+
+// Goal: manifests that are only asked about cost the process that enforces no time, however heavy they are.
+// Method: the process of the listeners' fuzzer, whose longest work in one go is asked for; a set that takes the
+// compiler seconds, while short questions are answered.
+test("a heavy dry run holds up nobody, and another one waits for its turn", async () => {
+  const text = heavy();
+  const underWay = (error: Error) => {
+    if (error.message !== "another dry run is under way") throw error;
+    return undefined;
+  };
+  const run = async () => {
+    for (;;) {
+      const document = await ask(text).catch(underWay);
+      if (document !== undefined) return document;
+      await pause(20);
+    }
+  };
+  const heavyRun = run();
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  heavyRun.then(over, over);
+  let answered = 0;
+  let refused = 0;
+  while (!isOver) {
+    await client.ask("GET", "/status");
+    answered++;
+    await pause(20);
+    if ((await ask(light).catch(underWay)) === undefined) refused++;
+  }
+  expect(await heavyRun).toMatchObject({ ok: true, connections });
+  expect(answered).toBeGreaterThan(2);
+  expect(refused).toBeGreaterThan(0);
+  expect(await longestMs()).toBeLessThan(1_000);
+});
+
+test("connections are put to the table piece by piece, and the reasons come with them", async () => {
+  const text = `
+apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: shop, labels: { app: web } }
+spec: { containers: [{ name: main, image: "example.invalid/x:1" }] }
+status: { phase: Running, podIP: 10.0.1.1 }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: some, namespace: shop }
+spec: { podSelector: {}, policyTypes: [Ingress], ingress: [{ from: [{ ipBlock: { cidr: 10.1.0.0/24 } }] }] }
+`;
+  const cut: CutItem[] = [];
+  const document = await ask(text, (item) => cut.push(item));
+  expect(document).toMatchObject({ kind: "DryRun", ok: true, connections });
+  // All come from 10.1.0.0/16 and are counted up from there; 256 of them are allowed.
+  expect(cut.length).toBe(connections - 256);
+  expect(cut[0]).toMatchObject({
+    deniedBy: ["ingress"],
+    isolated_by: [{ name: "some" }],
+    rule: null,
+  });
+});
+
+test("what cannot be compiled is refused, and the next one is taken", async () => {
+  expect(await ask("kind: Pod")).toMatchObject({ ok: false, diagnostics: [{ severity: "error" }] });
+  await expect(client.ask("POST", "/dry-run", { files: 1 })).rejects.toMatchObject({
+    kind: "usage",
+  });
+  expect(await ask(light)).toMatchObject({ ok: true, connections });
+});
