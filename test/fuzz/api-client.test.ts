@@ -89,15 +89,14 @@ async function search(options: {
     const worst = { recoveryMs: 0, longestMs: 0, rssBytes: 0, rounds: 0 };
     const end = performance.now() + options.seconds * 1_000;
     do {
-      hostile.isHonest = false;
-      hostile.cut();
+      hostile.beHostile();
       for (const until = performance.now() + HOSTILE_MS; performance.now() < until; ) {
         change(honest, random);
         await pause(20 + random.below(60));
       }
-      hostile.isHonest = true;
-      // A version of the hostile time may be one that the server has had: none of these is taken any more.
-      honest.compact();
+      // A version that was made up may be one that the server has had, or has soon: none of these is taken.
+      honest.compact(100_000);
+      hostile.beHonest();
       const start = performance.now();
       for (;;) {
         const answer = await follower.ask(honest);

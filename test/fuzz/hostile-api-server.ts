@@ -14,14 +14,16 @@ const ANSWER_MS_MAX = 30;
 
 /**
  * Stands before an honest API server and answers in its place: with any bytes, in any order, with any delay, or
- * with what the server says, changed. It can be told to be honest, and then hands new connections on; those that it has
- * misbehaved on stay as they are, and nothing more is said on them.
+ * with what the server says, changed. Once it is honest it hands new connections on; those that it has misbehaved on stay as
+ * they are, and nothing more is said on them.
  *
  * Shape: what it does with a connection depends on the seed and the number of the connection alone, but for
  *        what the honest server says and when.
  */
 export class HostileApiServer {
-  isHonest = true;
+  #isHonest = true;
+  /** Connections that were handed on. */
+  readonly #handed = new Set<Socket>();
   /** How often each kind of answer was given. */
   readonly given = new Map<string, number>();
   readonly #seed: number;
@@ -42,7 +44,7 @@ export class HostileApiServer {
 
   async stop(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.cut();
+    this.#cut();
     await closed;
   }
 
@@ -50,8 +52,22 @@ export class HostileApiServer {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Ends every connection. */
-  cut(): void {
+  /** Ends every connection, and is hostile from here on. */
+  beHostile(): void {
+    this.#isHonest = false;
+    this.#cut();
+  }
+
+  /**
+   * Is honest from here on. Connections that have been handed on end, so that whoever has believed a lie asks
+   * again from there; whoever waits on another must give it up by himself.
+   */
+  beHonest(): void {
+    this.#isHonest = true;
+    for (const socket of this.#handed) socket.destroy();
+  }
+
+  #cut(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
 
@@ -65,7 +81,7 @@ export class HostileApiServer {
   #take(socket: Socket): void {
     this.#track(socket);
     const random = new Random(this.#seed * 1_000_003 + this.#count++);
-    if (this.isHonest || random.oneIn(6)) {
+    if (this.#isHonest || random.oneIn(6)) {
       this.#handOn(socket);
       return;
     }
@@ -74,6 +90,8 @@ export class HostileApiServer {
 
   #handOn(socket: Socket): void {
     const honest = this.#track(connect(this.#honestPort, "127.0.0.1"));
+    this.#handed.add(socket);
+    socket.on("close", () => this.#handed.delete(socket));
     socket.pipe(honest);
     honest.pipe(socket);
     socket.on("close", () => honest.destroy());
@@ -94,16 +112,16 @@ export class HostileApiServer {
       const request = await nextRequest(socket);
       if (request === undefined) return;
       const steps = await this.#steps(random, request);
-      if (this.isHonest) break;
+      if (this.#isHonest) break;
       await this.#play(socket, random.oneIn(3) ? leaving(random, steps) : steps);
     }
     // Now and then it stays open and says nothing more: whoever waits must give up by itself.
-    if (!this.isHonest && !random.oneIn(3)) socket.destroy();
+    if (!this.#isHonest && !random.oneIn(3)) socket.destroy();
   }
 
   async #play(socket: Socket, steps: readonly WireStep[]): Promise<void> {
     for (const step of steps) {
-      if (this.isHonest || socket.destroyed) return;
+      if (this.#isHonest || socket.destroyed) return;
       await play(socket, [step]);
     }
   }

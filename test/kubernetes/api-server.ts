@@ -206,9 +206,10 @@ export class ApiServer {
     });
   }
 
-  /** Forgets all history: whoever watches from before now is told 410. */
-  compact(): void {
-    this.#oldest = ++this.#version;
+  /** Forgets all history: whoever watches from before now is told 410. Counts on by so many versions. */
+  compact(versions = 1): void {
+    this.#version += versions;
+    this.#oldest = this.#version;
     this.#events.clear();
   }
 
