@@ -10,12 +10,12 @@ namespace sluice {
 //
 // Units: about a nanosecond of an ordinary core; only the ratios matter (docs/decisions/0019).
 struct WorkOf {
-  static constexpr uint64_t RECEIVED = 150;   // a frame: taken, read, found, and told of if dropped
-  static constexpr uint64_t SENT = 600;       // a frame: the system call's part, and the receiver's
+  static constexpr uint64_t RECEIVED = 300;   // a frame: taken, read, found, and told of if dropped
+  static constexpr uint64_t SENT = 1'300;     // a frame: the system call's part, and the receiver's
   static constexpr uint64_t LOOKED_UP = 200;  // a frame of no known connection: the table is asked
   static constexpr uint64_t HANDED_OVER = 100;  // a frame that is copied for another worker
-  static constexpr uint64_t CUT = 150;          // a segment that is cut here, its sending apart
-  static constexpr uint64_t TO_CUT = 100;       // a segment that is left to the kernel or a card
+  static constexpr uint64_t CUT = 200;          // a segment that is cut here, its sending apart
+  static constexpr uint64_t TO_CUT = 50;        // a segment that is left to the kernel or a card
   static constexpr uint64_t REJECTED = 400;     // an answer to what is denied, its sending apart
   [[nodiscard]] static constexpr uint64_t copied(uint64_t bytes) noexcept { return bytes / 8; }
 };
@@ -34,7 +34,7 @@ struct WorkOf {
 class Turns {
  public:
   // A batch of 64 frames of 1,500 bytes, each of a new connection, costs no more.
-  static constexpr int64_t QUANTUM = 80'000;
+  static constexpr int64_t QUANTUM = 130'000;
 
   // One who shares: a link, or another worker that hands frames over.
   class Party {
