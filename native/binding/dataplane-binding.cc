@@ -113,7 +113,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::closeAll>("close"),
                         InstanceMethod<&DataplaneBinding::readCounters>("readCounters"),
                         InstanceMethod<&DataplaneBinding::readLinkCounters>("readLinkCounters"),
-                        InstanceMethod<&DataplaneBinding::readRounds>("readRounds"),
+                        InstanceMethod<&DataplaneBinding::readProgress>("readProgress"),
                         InstanceMethod<&DataplaneBinding::drainEvents>("drainEvents"),
                         InstanceMethod<&DataplaneBinding::onEvents>("onEvents"),
                         InstanceMethod<&DataplaneBinding::listConnections>("listConnections"),
@@ -431,9 +431,9 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     throwUnless(info, status);
   }
 
-  Napi::Value readRounds(const Napi::CallbackInfo& info) {
+  Napi::Value readProgress(const Napi::CallbackInfo& info) {
     if (!open(info)) return info.Env().Undefined();
-    return Napi::Number::New(info.Env(), static_cast<double>(dataplane_->rounds()));
+    return Napi::Number::New(info.Env(), static_cast<double>(dataplane_->progress()));
   }
 
   Napi::Value drainEvents(const Napi::CallbackInfo& info) {

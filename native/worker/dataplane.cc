@@ -327,10 +327,12 @@ Status Dataplane::readLink(uint32_t linkId, LinkCounters* counters) const noexce
   return {};
 }
 
-uint64_t Dataplane::rounds() const noexcept {
-  uint64_t fewest = UINT64_MAX;
-  for (const Member& member : crew_) fewest = std::min(fewest, member.worker->rounds());
-  return fewest;
+uint64_t Dataplane::progress() noexcept {
+  for (const Member& member : crew_) {
+    if (member.worker->rounds() == member.roundsSeen) return progress_;
+  }
+  for (Member& member : crew_) member.roundsSeen = member.worker->rounds();
+  return ++progress_;
 }
 
 size_t Dataplane::drainEvents(std::span<FlowEvent> into) noexcept {

@@ -135,8 +135,9 @@ class Dataplane {
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 
-  // Rounds of the worker that has had fewest: they stop going up when one of them hangs.
-  [[nodiscard]] uint64_t rounds() const noexcept;
+  // Goes up by one when every worker has made a round since it last did; so it stops as soon as one
+  // hangs, however many rounds that one was ahead of the others. Threads: the control thread.
+  [[nodiscard]] uint64_t progress() noexcept;
 
   // The events of all workers, each one's oldest first.
   size_t drainEvents(std::span<FlowEvent> into) noexcept;
@@ -153,6 +154,7 @@ class Dataplane {
     const Dataplane* dataplane = nullptr;
     Status status;  // of threadStart_, once it has started
     std::atomic<bool> started = false;
+    uint64_t roundsSeen = 0;  // when progress_ last went up
   };
 
   explicit Dataplane(const DataplaneOptions& options) noexcept
@@ -172,6 +174,7 @@ class Dataplane {
   uint32_t generation_ = 0;
   uint32_t continuedFrom_ = 0;
   size_t drains_ = 0;
+  uint64_t progress_ = 0;
   std::atomic<bool> stop_ = false;
   bool running_ = false;
   ThreadStart threadStart_ = []() noexcept -> Status { return {}; };

@@ -255,8 +255,8 @@ export interface NativeDataplane {
   readCounters(words: BigUint64Array): void;
   /** A LinkCounters record. */
   readLinkCounters(linkId: number, words: BigUint64Array): void;
-  /** The worker's rounds so far. */
-  readRounds(): number;
+  /** Goes up when every worker has made a round since it last did. */
+  readProgress(): number;
   /** Fills whole FlowEvent records; returns how many. */
   drainEvents(buffer: Uint8Array): number;
   onEvents(callback: (() => void) | undefined): void;

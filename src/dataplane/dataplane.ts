@@ -479,9 +479,12 @@ export class Dataplane {
     this.#links.clear();
   }
 
-  /** The worker's rounds so far: it goes up many times a second while the worker is well. */
-  rounds(): number {
-    return this.#native.readRounds();
+  /**
+   * Another number than when it was last asked, if every worker has gone on since: each does many times a
+   * second while it is well.
+   */
+  progress(): number {
+    return this.#native.readProgress();
   }
 
   /** Reads the counters, without stopping anything. */

@@ -200,7 +200,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     });
     if (control.socket !== undefined) kept.start();
     host.ready();
-    service.ready(statusLine(controller, attachments), () => dataplane.rounds());
+    service.ready(statusLine(controller, attachments), () => dataplane.progress());
     const teller = new UpdateTeller(host);
     const afterEvents = (done: Reload): void => {
       teller.update(done);
