@@ -189,6 +189,33 @@ TEST("worker: a wire needs two links that are there") {
   CHECK(setting.worker->drops(DropReason::NoDestination) == 1);
 }
 
+TEST(
+    "worker: a link in whose place another is put keeps its wire, its connections and its counts") {
+  Setting setting(Setting::Way::Wire);
+  setting.arrive(0, syn(10, 11, 8080));
+  CHECK(setting.leave(1).size() == 1);
+  CHECK(setting.worker->closeLink(7).code == StatusCode::Argument);
+  REQUIRE(setting.worker->closeLink(1).ok());
+  CHECK(setting.worker->interfaceOf(1) == 0);
+  setting.arrive(0, udpFrame(4, 10, 1'000, 11, 53));
+  CHECK(setting.worker->drops(DropReason::TransmitFull) == 1);
+
+  auto anew = std::make_unique<MemoryLink>(80, true);
+  setting.links[1] = anew.get();
+  REQUIRE(setting.worker->replaceLink(1, std::move(anew), OnePod::PEER_MAC).ok());
+  // The answer of a connection that began before, from where only that one may come.
+  setting.arrive(1,
+                 tcpFrame(4, 11, 8080, 10, 40'000,
+                          {.flags = TCP_SYN | TCP_ACK, .sequence = 500, .acknowledgement = 101}));
+  CHECK(setting.leave(0).size() == 1);
+  setting.arrive(0, syn(10, 11, 8080));
+  CHECK(setting.leave(1).size() == 1);
+  LinkCounters counters = {};
+  REQUIRE(setting.worker->readLink(1, &counters).ok());
+  CHECK(counters.sentFrames == 2);
+  CHECK(counters.receivedFrames == 1);
+}
+
 // Two wires in one worker: pod 10 behind the links 0 and 1, pod 11 behind 2 and 3.
 struct TwoWires {
   TwoWires() {

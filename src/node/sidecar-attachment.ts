@@ -312,7 +312,14 @@ class Taking implements OpenAttachment {
   }
 
   follow(table: CompiledTable): number {
-    if (this.#isStanding && !this.#stands()) this.#place.exclusively(() => this.#lose());
+    if (this.#isStanding && !this.#stands()) {
+      try {
+        this.#place.exclusively(() => this.#lose());
+      } catch (error) {
+        this.#be("waiting", (error as Error).message);
+        return 0;
+      }
+    }
     if (this.#isStanding) {
       this.#look(table);
       return 0;

@@ -196,6 +196,15 @@ class WireEnd {
 
   /** True when an interface was taken. */
   follow(): boolean {
+    try {
+      return this.#follow();
+    } catch (error) {
+      this.#be("waiting", (error as Error).message);
+      return false;
+    }
+  }
+
+  #follow(): boolean {
     for (const [index, linkId] of this.#former) {
       if (readLink(index) !== undefined) continue;
       this.#dataplane.removeLink(linkId);

@@ -106,14 +106,9 @@ export class NodeBench {
   constructor() {
     this.ip(this.network, "link add br0 type bridge");
     for (const name of pods) {
-      const namespaceFd = this.pods[name];
-      createVeth({ namespaceFd, name: "eth0" }, { namespaceFd: this.node, name: `in-${name}` });
+      this.connect(name);
       const outside = { namespaceFd: this.network, name: `port-${name}` };
       createVeth(outside, { namespaceFd: this.node, name: `out-${name}` });
-      const addresses = [{ address: addressOf(name), length: 24 }];
-      const mac = `02:00:00:00:00:0${hosts[name]}`;
-      configureInterface(namespaceFd, { name: "eth0", mac, addresses, up: true });
-      configureInterface(this.node, { name: `in-${name}`, up: true, linkLocal: false });
       configureInterface(this.node, { name: `out-${name}`, up: true, linkLocal: false });
       configureInterface(this.network, { name: `port-${name}`, up: true });
       this.ip(this.network, `link set port-${name} master br0`);
@@ -121,6 +116,16 @@ export class NodeBench {
     const addresses = [{ address: addressOf("peer"), length: 24 }];
     configureInterface(this.network, { name: "br0", addresses, up: true });
     writeFileSync(join(this.folder, "manifests.yaml"), manifests);
+  }
+
+  /** Makes a pod's interface, and the node's end of it. */
+  connect(name: PodName): void {
+    const namespaceFd = this.pods[name];
+    createVeth({ namespaceFd, name: "eth0" }, { namespaceFd: this.node, name: `in-${name}` });
+    const addresses = [{ address: addressOf(name), length: 24 }];
+    const mac = `02:00:00:00:00:0${hosts[name]}`;
+    configureInterface(namespaceFd, { name: "eth0", mac, addresses, up: true });
+    configureInterface(this.node, { name: `in-${name}`, up: true, linkLocal: false });
   }
 
   ip(namespace: number, words: string): string {

@@ -130,6 +130,34 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --config", obstacle), 
     await expectPolicies();
   });
 
+  test("an interface that is made anew is taken again; the other wires notice nothing", async () => {
+    const { stderr } = await bench.run(bench.configure(all));
+    let isOver = false;
+    let tries = 0;
+    const failed: string[] = [];
+    const traffic = (async () => {
+      for (; !isOver; tries++) {
+        const { outcome } = await bench.try("a", "b", 80, 2_000);
+        if (outcome !== "answered") failed.push(outcome);
+      }
+    })();
+    try {
+      for (let round = 0; round < 10; round++) {
+        bench.ip(bench.node, "link del in-c");
+        bench.connect("c");
+        await until("its traffic", () => bench.connects("c", "peer", 99, 150), 20_000);
+      }
+      expect(await bench.connects("peer", "c", 80)).toBe(false);
+    } finally {
+      isOver = true;
+      await traffic;
+    }
+    expect(failed).toEqual([]);
+    expect(tries).toBeGreaterThan(20);
+    expect(stderr().match(/in-c: taken again/g)?.length).toBeGreaterThanOrEqual(10);
+    expect(stderr()).not.toMatch(/(in|out)-[ab]: taken again/);
+  });
+
   // Goal: a wire that is taken in another way, or that cannot be taken in another way, is not open for an
   // instant, also where the node's own stack knows a way past it; and the generation told is the one in force.
   // Method: its two interfaces are in one bridge; a pod counts the datagrams of a peer that may send it none.

@@ -162,10 +162,13 @@ class RoutingNode {
     await until("the attack to be heard", () => received(this.pod) > 200);
   }
 
-  async sluice(...words: string[]): Promise<{ child: ChildProcess; said: () => string }> {
+  async sluice(
+    words: readonly string[] = [],
+    prefix: readonly string[] = [],
+  ): Promise<{ child: ChildProcess; said: () => string }> {
     const wire = ["--wire", "vp,vn", "--pod", "shop/web", "-f", this.folder];
     const command = [process.execPath, main, "run", ...wire, "--socket", this.socket, ...words];
-    const child = this.start(this.node, ...command);
+    const child = this.start(this.node, ...prefix, ...command);
     let said = "";
     let out = "";
     child.stdout?.on("data", (text) => {
@@ -238,22 +241,28 @@ describe.skipIf(obstacle !== undefined)(named("a wire's interface made anew", ob
   });
   afterEach(() => bench.close());
 
-  test.each(["af-packet", "af-xdp"])(
+  const byFilters = ["setpriv", "--bounding-set", "-bpf,-sys_admin"];
+  test.each([
+    ["af-packet", ["--link", "af-packet"], [], remakes],
+    ["af-xdp", ["--link", "af-xdp"], [], remakes],
+    ["two workers", ["--workers", "2"], [], remakes / 10],
+    ["where tc filters keep the kernel off", [], byFilters, remakes / 10],
+  ] as const)(
     "either end, again and again, under attack: %s",
     { timeout: 240_000 },
-    async (link) => {
+    async (_, words, prefix, rounds) => {
       await bench.attack();
-      const { child, said } = await bench.sluice("--link", link);
+      const { child, said } = await bench.sluice(words, prefix);
       await bench.flowsAgain();
       const before = received(bench.pod);
-      for (let round = 0; round < remakes; round++) {
+      for (let round = 0; round < rounds; round++) {
         deleteInterface(bench.node, round % 2 === 0 ? "vp" : "vn");
         if (round % 2 === 0) bench.makeInside();
         else bench.makeOutside();
         await bench.flowsAgain();
       }
       expect(received(bench.pod) - before).toBe(0);
-      expect(said().match(/taken again/g)?.length).toBeGreaterThanOrEqual(remakes);
+      expect(said().match(/taken again/g)?.length).toBeGreaterThanOrEqual(rounds);
       const status = await bench.ask<ControlStatus>("status");
       expect(status).toMatchObject({ enforced: true, notAttached: [], generation: 1 });
       child.kill("SIGTERM");
@@ -291,7 +300,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's interface made anew", ob
   });
 
   test("until it is there again all say so, and a reload does not claim otherwise", async () => {
-    const { child, said } = await bench.sluice("--metrics-listen", "127.0.0.1:0");
+    const { child, said } = await bench.sluice(["--metrics-listen", "127.0.0.1:0"]);
     await bench.flowsAgain();
     deleteInterface(bench.node, "vp");
     await until("the message", () => said().includes("vp: there is no such interface: nothing"));
@@ -351,7 +360,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's interface made anew", ob
   });
 
   test("one that fails open is open between its two interfaces, and nowhere else", async () => {
-    const run = await bench.sluice("--fail-mode", "open");
+    const run = await bench.sluice(["--fail-mode", "open"]);
     await bench.flowsAgain();
     deleteInterface(bench.node, "vp");
     bench.makeInside();
@@ -371,6 +380,54 @@ describe.skipIf(obstacle !== undefined)(named("a wire's interface made anew", ob
     const after = received(bench.pod);
     await pause(300);
     expect(received(bench.pod) - after).toBe(0);
+  });
+
+  test("a successor waits for what the process before has lost", async () => {
+    await bench.attack();
+    const first = await bench.sluice();
+    await bench.flowsAgain();
+    const before = received(bench.pod);
+    deleteInterface(bench.node, "vp");
+    await until("its loss", () => first.said().includes("vp: there is no such interface"));
+    const second = await bench.sluice(["--take-over"]);
+    await ended(first.child);
+    expect(first.child.exitCode).toBe(0);
+    expect(second.said()).toContain("vp: there is no such interface: nothing passes");
+    bench.makeInside();
+    await bench.flowsAgain();
+    expect(received(bench.pod) - before).toBe(0);
+    expect(bench.doctor("guard that was left")).toBeUndefined();
+  });
+
+  test("an AF_XDP link is opened anew for another MTU", async () => {
+    const { said } = await bench.sluice(["--link", "af-xdp"]);
+    await bench.flowsAgain();
+    const ends = [
+      [bench.pod, "eth0"],
+      [bench.peer, "eth0"],
+      [bench.node, "vp"],
+      [bench.node, "vn"],
+    ] as const;
+    for (const [namespace, name] of ends) {
+      configureInterface(namespace, { name, mtu: 3_000 });
+    }
+    await until("both links", () => said().match(/taken again: af-xdp/g)?.length === 2);
+    await bench.flowsAgain();
+    // A first segment as long as that needs frames of 3,000 bytes both ways.
+    const serve = `import socket
+s = socket.create_server(("0.0.0.0", 80)); print("listens", flush=True)
+c = s.accept()[0]
+print(len(c.recv(2900, socket.MSG_WAITALL)), flush=True)`;
+    const server = bench.start(bench.pod, "python3", "-c", serve);
+    let heard = "";
+    server.stdout?.on("data", (text) => {
+      heard += text;
+    });
+    await until("the server", () => heard === "listens\n");
+    const send = `import socket
+socket.create_connection(("${pod.text}", 80), 5).sendall(b"m" * 2900)`;
+    bench.run(bench.peer, "python3", "-c", send);
+    await until("all of it", () => heard === "listens\n2900\n");
   });
 
   test("down, renamed, moved away and back, another in its place", async () => {

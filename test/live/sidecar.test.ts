@@ -370,6 +370,7 @@ sidecars:
     expect(bench.seen()).toEqual(before);
     const load = bench.traffic(bench.network, "load", "2", ...urls);
     const denied = flood();
+    await load.say("it has begun");
     await pause(500);
     const { done, failed } = JSON.parse(await load.say("end"));
     expect(failed).toBe(0);
