@@ -1,5 +1,7 @@
-import { type BigIntStats, type FSWatcher, readdirSync, statSync, watch } from "node:fs";
+import { type BigIntStats, type FSWatcher, statSync, watch } from "node:fs";
 import { join } from "node:path";
+import { limits } from "../manifest/limits.js";
+import { type Found, isDescriptor, manifestFiles, restOf } from "../manifest/manifest-files.js";
 import { contained } from "./boundary.js";
 
 /** Folders to watch, by what tells one from another that takes its place. */
@@ -18,6 +20,9 @@ export interface ManifestWatchOptions {
   readonly lookMs?: number;
 }
 
+/** A look is followed by a rest of so many times its length. */
+const REST_OF_LOOKS = 9;
+
 /**
  * Notices when manifests change on disk.
  *
@@ -25,7 +30,7 @@ export interface ManifestWatchOptions {
  * until two in a row are equal. So a file that is being written is waited for, a folder may vanish and
  * come back, and the links that a ConfigMap volume swaps are followed.
  *
- * Cost: a `stat` of each file at each look.
+ * Cost: a `stat` of each file at each look, of as many as are read; a tenth of the time at most.
  */
 export class ManifestWatch {
   readonly #options: ManifestWatchOptions;
@@ -35,6 +40,10 @@ export class ManifestWatch {
   /** What was there when manifests were last read. */
   #settled: string;
   #isOpen = true;
+  /** How long the last print took, and the timer of a look that was put off. */
+  #printMs = 0;
+  #next: NodeJS.Timeout | undefined;
+  #lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ManifestWatchOptions) {
     this.#options = options;
@@ -57,13 +66,25 @@ export class ManifestWatch {
     this.#isOpen = false;
     clearInterval(this.#look);
     clearTimeout(this.#settling);
+    clearTimeout(this.#next);
     for (const watcher of this.#watchers.values()) watcher.close();
     this.#watchers.clear();
   }
 
+  /** Looks, but for a tenth of the time at most: whoever writes files decides how often it is told. */
   #check(): void {
-    if (!this.#isOpen || this.#settling !== undefined) return;
+    if (!this.#isOpen || this.#settling !== undefined || this.#next !== undefined) return;
+    const restMs = this.#lookedMs + REST_OF_LOOKS * this.#printMs - performance.now();
+    if (restMs > 0) {
+      const look = () => {
+        this.#next = undefined;
+        this.#check();
+      };
+      this.#next = setTimeout(() => this.#contained(look), restMs);
+      return;
+    }
     const before = this.#print();
+    this.#lookedMs = performance.now();
     if (before === this.#settled) return;
     const settle = () => {
       this.#settling = undefined;
@@ -72,7 +93,8 @@ export class ManifestWatch {
       this.#settled = before;
       this.#options.changed();
     };
-    this.#settling = setTimeout(() => this.#contained(settle), this.#options.quietMs ?? 150);
+    const quietMs = Math.max(this.#options.quietMs ?? 150, REST_OF_LOOKS * this.#printMs);
+    this.#settling = setTimeout(() => this.#contained(settle), quietMs);
   }
 
   #contained(step: () => void): void {
@@ -81,41 +103,22 @@ export class ManifestWatch {
 
   /** Writes down names, sizes and times of all files, and watches the folders they are in. */
   #print(): string {
+    const start = performance.now();
     const folders: Folders = new Map();
     const lines: string[] = [];
-    for (const path of this.#options.paths()) if (path !== "-") this.#visit(path, folders, lines);
+    const rest = restOf(limits);
+    for (const path of this.#options.paths()) {
+      if (isDescriptor(path)) continue;
+      for (const found of manifestFiles(path, rest)) lines.push(printOf(found, folders));
+      // Whatever stands there, the folder that it is in tells when something else does.
+      addFolder(folders, join(path, ".."));
+    }
     for (const [identity, watcher] of this.#watchers) {
       if (!folders.has(identity)) this.#forget(identity, watcher);
     }
     for (const [identity, folder] of folders) this.#watch(identity, folder);
+    this.#printMs = performance.now() - start;
     return lines.join("\n");
-  }
-
-  #visit(path: string, folders: Folders, lines: string[]): void {
-    const stat = statOf(path);
-    if (typeof stat === "string") {
-      lines.push(`${path} ${stat}`);
-      addFolder(folders, join(path, ".."));
-      return;
-    }
-    if (!stat.isDirectory()) {
-      lines.push(`${path} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`);
-      addFolder(folders, join(path, ".."));
-      return;
-    }
-    folders.set(`${path} ${stat.ino}`, path);
-    lines.push(path);
-    try {
-      for (const entry of readdirSync(path, { withFileTypes: true })) {
-        if (entry.name.startsWith(".")) continue;
-        const inside = join(path, entry.name);
-        if (entry.isDirectory() || /\.(yaml|yml|json)$/.test(entry.name)) {
-          this.#visit(inside, folders, lines);
-        }
-      }
-    } catch (error) {
-      lines.push(`${path}: ${(error as NodeJS.ErrnoException).code}`);
-    }
   }
 
   #watch(identity: string, folder: string): void {
@@ -134,6 +137,18 @@ export class ManifestWatch {
     watcher.close();
     if (this.#watchers.get(identity) === watcher) this.#watchers.delete(identity);
   }
+}
+
+/** Writes down one file or folder, and notes the folders. */
+function printOf(found: Found, folders: Folders): string {
+  const { path } = found;
+  if (found.is === "fault") return `${path}: ${found.fault.message}`;
+  const stat = statOf(path);
+  if (typeof stat === "string") return `${path} ${stat}`;
+  if (found.is === "folder") folders.set(`${path} ${stat.ino}`, path);
+  return found.is === "folder"
+    ? path
+    : `${path} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
 }
 
 function addFolder(folders: Folders, path: string): void {

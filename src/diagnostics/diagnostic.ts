@@ -46,6 +46,11 @@ export interface Diagnostic {
   readonly excerpt?: Excerpt;
 }
 
+/** The place of a file as a whole. */
+export function startOfFile(file: string): Span {
+  return { file, line: 1, column: 1, endLine: 1, endColumn: 1 };
+}
+
 /** Makes a diagnostic of the severity that the catalogue gives its code. */
 export function diagnostic(
   code: DiagnosticCode,

@@ -1,18 +1,13 @@
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  opendirSync,
-  openSync,
-  readlinkSync,
-  readSync,
-  statSync,
-} from "node:fs";
-import { join } from "node:path";
-import { type Diagnostic, diagnostic, type Span } from "../diagnostics/diagnostic.js";
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { type Diagnostic, diagnostic, startOfFile } from "../diagnostics/diagnostic.js";
 import { type Limits, limits } from "./limits.js";
+import {
+  isDescriptor,
+  manifestFiles,
+  type RestOfFiles,
+  restOf,
+  unreadable,
+} from "./manifest-files.js";
 import { type Manifests, type ManifestText, parseTexts } from "./parse.js";
 
 /**
@@ -52,11 +47,8 @@ export function readManifestTexts(
 }
 
 /** What is still read, of what the bounds allow. */
-interface Rest {
-  readonly bounds: Limits;
+interface Rest extends RestOfFiles {
   bytes: number;
-  files: number;
-  entries: number;
 }
 
 function* textsOf(
@@ -64,78 +56,16 @@ function* textsOf(
   stdin: string | undefined,
   bounds: Limits,
 ): Generator<ManifestText | Diagnostic> {
-  const { allBytes: bytes, files, entries } = bounds;
-  const rest: Rest = { bounds, bytes, files, entries };
+  const rest: Rest = { ...restOf(bounds), bytes: bounds.allBytes };
   const seen = new Set<string>();
   for (const path of paths) {
-    for (const file of filesOf(path, rest)) {
-      const read = typeof file === "string" ? readOnce(file, stdin, rest, seen) : file;
+    for (const found of manifestFiles(path, rest)) {
+      if (found.is === "fault") yield found.fault;
+      if (found.is !== "file") continue;
+      const read = readOnce(found.path, stdin, rest, seen);
       if (read !== undefined) yield read;
     }
   }
-}
-
-/** The files that a path stands for. */
-function* filesOf(path: string, rest: Rest): Generator<string | Diagnostic> {
-  if (isDescriptor(path)) {
-    yield path;
-    return;
-  }
-  // A stack and no recursion: folders may be as deep as a path is long.
-  const waiting = [path];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    if (rest.files-- <= 0) {
-      const message = `got more than ${rest.bounds.files} manifests and folders, want fewer`;
-      yield diagnostic("SL1012", startOf(next), message);
-      return;
-    }
-    try {
-      const stat = next === path ? statSync(next) : lstatSync(next);
-      if (stat.isDirectory()) waiting.push(...manifestsIn(next, rest).reverse());
-      else yield next;
-    } catch (error) {
-      yield unreadable(next, error);
-    }
-    if (rest.entries < 0) {
-      const message = `got folders of more than ${rest.bounds.entries} entries, want fewer`;
-      yield diagnostic("SL1012", startOf(next), message);
-      return;
-    }
-  }
-}
-
-/** Folders and manifests in a folder, in the order of their names. */
-function manifestsIn(folder: string, rest: Rest): string[] {
-  const found: string[] = [];
-  const entries = opendirSync(folder, { bufferSize: 512 });
-  try {
-    for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
-      if (rest.entries-- <= 0) break;
-      if (entry.name.startsWith(".")) continue;
-      const inside = join(folder, entry.name);
-      // Links to folders are not followed: they could lead back up.
-      const isWanted =
-        entry.isDirectory() ||
-        (/\.(yaml|yml|json)$/.test(entry.name) && !(entry.isSymbolicLink() && isFolder(inside)));
-      if (isWanted && found.length <= rest.files) found.push(inside);
-    }
-  } finally {
-    entries.closeSync();
-  }
-  return found.sort();
-}
-
-function isFolder(path: string): boolean {
-  try {
-    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  } catch {
-    return false;
-  }
-}
-
-/** Standard input, or what a shell hands over with `<(command)`: the caller's own, and no file's name. */
-function isDescriptor(path: string): boolean {
-  return path === "-" || path === "/dev/stdin" || /^\/(dev|proc\/self)\/fd\/\d+$/.test(path);
 }
 
 /** Reads a text; undefined when that was read before. */
@@ -166,7 +96,7 @@ function readOnce(
     }
   } catch (error) {
     return error instanceof Refused
-      ? diagnostic(error.code, startOf(name), error.message)
+      ? diagnostic(error.code, startOfFile(name), error.message)
       : unreadable(name, error);
   }
 }
@@ -289,33 +219,4 @@ function decode(bytes: Buffer, name: string): ManifestText | Diagnostic {
     const span = { file: name, line, column, endLine: line, endColumn: column };
     return diagnostic("SL1002", span, "got bytes that are not UTF-8, want text");
   }
-}
-
-const reasons: ReadonlyMap<string, string> = new Map([
-  ["ENOENT", "no such file or folder"],
-  ["EACCES", "a file that the system does not let us read"],
-  ["EPERM", "a file that the system does not let us read"],
-  ["EISDIR", "a folder where a file was"],
-  ["ELOOP", "links that lead in a circle"],
-  ["ENAMETOOLONG", "a path that is longer than the system takes"],
-]);
-
-function unreadable(path: string, error: unknown): Diagnostic {
-  const { code = "", message } = error as NodeJS.ErrnoException;
-  const reason = (code === "ENOENT" && deadLink(path)) || reasons.get(code);
-  const got = reason ?? message.toLowerCase();
-  return diagnostic("SL1011", startOf(path), `got ${got}, want a file, a folder or -`);
-}
-
-/** Says where a link leads when there is nothing; undefined when it is no link. */
-function deadLink(path: string): string | undefined {
-  try {
-    return `a link to "${readlinkSync(path)}", where nothing is`;
-  } catch {
-    return undefined;
-  }
-}
-
-function startOf(file: string): Span {
-  return { file, line: 1, column: 1, endLine: 1, endColumn: 1 };
 }

@@ -39,6 +39,8 @@ export interface AttachmentsOptions {
  */
 export class Attachments {
   readonly #options: AttachmentsOptions;
+  /** Of interfaces, for as long as one turn takes. */
+  #names: ReadonlyMap<number, string> | undefined;
   #inherited: readonly ZoneEstate[] = [];
   #held: readonly Held[] = [];
   #table: CompiledTable | undefined;
@@ -76,6 +78,18 @@ export class Attachments {
         pod: each.role === "endpoint" ? podText(wanted.pod) : null,
       })),
     );
+  }
+
+  /** What the interface of a link is called; asked for each flow. */
+  interfaceName(linkId: number): string | undefined {
+    if (this.#names === undefined) {
+      this.#names = new Map(this.interfaces().map((each) => [each.linkId, each.name]));
+      // Interfaces are renamed and made anew between two events, and not within one.
+      setImmediate(() => {
+        this.#names = undefined;
+      }).unref();
+    }
+    return this.#names.get(linkId);
   }
 
   /** Of the table in force. A change that has failed may have put the same one in force anew. */

@@ -82,8 +82,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   };
   const watch = watchInterfaces(() => contained(host.tell, "interfaces", followInterfaces));
   const flows = new FlowLog(dataplane, {
-    interfaceName: (linkId) =>
-      attachments.interfaces().find((each) => each.linkId === linkId)?.name,
+    interfaceName: (linkId) => attachments.interfaceName(linkId),
     tell: host.tell,
   });
   const kept = new KeptConnections({

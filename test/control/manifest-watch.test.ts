@@ -110,6 +110,20 @@ describe("ManifestWatch", () => {
     await seen(2);
   });
 
+  // Goal: whoever writes manifests decides neither what else is looked at nor how often.
+  test("a link to a folder elsewhere is not followed, and what goes on there is no change", async () => {
+    const elsewhere = join(folder, "elsewhere");
+    mkdirSync(join(elsewhere, "deep"), { recursive: true });
+    symlinkSync(elsewhere, join(manifests, "x.yaml"));
+    symlinkSync("y.yaml", join(manifests, "y.yaml"));
+    await seen(1);
+    writeFileSync(join(elsewhere, "deep", "z.yaml"), "");
+    writeFileSync(join(elsewhere, "a.yaml"), "");
+    await pause(300);
+    expect(watch.isBehind).toBe(false);
+    await seen(1);
+  });
+
   test("what is no manifest, and what was read already, is no change", async () => {
     writeFileSync(join(manifests, "notes.txt"), "x");
     writeFileSync(join(manifests, ".hidden.yaml"), "x");
