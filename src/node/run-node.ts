@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { contained } from "../control/boundary.js";
 import { CompilerThread } from "../control/compiler-thread.js";
 import { notAttached, notAttachedText } from "../control/control-routes.js";
@@ -26,6 +27,9 @@ import { missingPods, Plans } from "./plan.js";
 import type { ConfigFile } from "./read-config.js";
 import { ServiceManager } from "./service-manager.js";
 import { Succession } from "./succession.js";
+
+/** After a reload that was asked for there is as much time for other things as it took, up to this. */
+const reloadRestMs = 500;
 
 export interface NodeRun {
   /** What the control socket calls it. */
@@ -145,9 +149,23 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     return done;
   };
   let nextReload: Promise<Reload> | undefined;
+  let restUntilMs = 0;
+  const reloadAfterRest = async (): Promise<Reload> => {
+    await pause(Math.max(0, restUntilMs - performance.now()));
+    const startMs = performance.now();
+    try {
+      return await reloadOnce();
+    } catch (error) {
+      nextReload = undefined;
+      throw error;
+    } finally {
+      const endMs = performance.now();
+      restUntilMs = endMs + Math.min(endMs - startMs, reloadRestMs);
+    }
+  };
   // Those who ask before it begins share one, however many they are.
   const reload = (): Promise<Reload> => {
-    nextReload ??= reloadOnce();
+    nextReload ??= reloadAfterRest();
     return nextReload;
   };
   let follower: SourceFollower | undefined;

@@ -199,7 +199,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     expect(code).toBe(0);
     expect(stderr).toMatch(/metrics on http:\/\/127\.0\.0\.1:\d+\/metrics/);
     expect((await sluice("status")).code).toBe(4);
-    expect(existsSync(join(folder, "made"))).toBe(false);
+    expect(existsSync(socket)).toBe(false);
   });
 
   test("traffic stops when it is killed, and it can be started again", async () => {
