@@ -15,6 +15,7 @@ import type { ClientTime } from "./client-time.js";
 import type { Controller, Reload } from "./controller.js";
 import { type Denial, hasPorts } from "./dry-run-judge.js";
 import { DryRunProcess } from "./dry-run-process.js";
+import { Heartbeat } from "./heartbeat.js";
 import type { PlainHandler } from "./metrics-process.js";
 import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
 import {
@@ -295,9 +296,14 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
  * metrics port, where strangers may ask.
  */
 export function metricsHandlers(subject: ControlSubject): Readonly<Record<string, PlainHandler>> {
+  const packets = new Heartbeat(() => subject.dataplane.progress());
   return {
     "GET /metrics": () => new PlainAnswer(200, metricsText(subject), expositionType),
-    "GET /healthz": () => new PlainAnswer(200, "ok\n"),
+    "GET /healthz": () =>
+      // Before the first table there is nothing to do.
+      subject.controller.status.generation > 0 && packets.hangs
+        ? new PlainAnswer(503, "packets stand still\n")
+        : new PlainAnswer(200, "ok\n"),
     "GET /readyz": () => {
       const status = controlStatus(subject);
       const { enforced, generation, source } = status;

@@ -1,12 +1,22 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { ClientTime } from "../../src/control/client-time.js";
-import { type ControlSubject, controlRoutes } from "../../src/control/control-routes.js";
+import {
+  type ControlSubject,
+  controlRoutes,
+  metricsHandlers,
+} from "../../src/control/control-routes.js";
 import { Controller } from "../../src/control/controller.js";
 import { ListAnswer } from "../../src/control/server.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { ConnectionRecord, ConnState, SavedConnection } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
+import { until } from "../live/lab-harness.js";
+
+const manifest = `apiVersion: v1
+kind: Namespace
+metadata: { name: shop }
+`;
 
 /** As a process has it before its first table. */
 function subjectOf(dataplane: Dataplane): ControlSubject {
@@ -14,7 +24,7 @@ function subjectOf(dataplane: Dataplane): ControlSubject {
     name: "test",
     version: "0.0.0",
     controller: new Controller({
-      take: async () => ({ all: parseManifests("", "none.yaml") }),
+      take: async () => ({ all: parseManifests(manifest, "one.yaml") }),
       local: () => "all",
       enforce: () => 1,
     }),
@@ -76,6 +86,37 @@ test("connections are listed and flushed in pieces", async () => {
     expect(flushed).toMatchObject({ kind: "Flush", flushed: 256 });
     expect(dataplane.counters().connections).toBe(4_744);
   } finally {
+    subject.flows.close();
+    dataplane.close();
+  }
+});
+
+// Goal: /healthz is what a container's liveness probe needs: a packet thread that hangs is seen.
+// Method: a data plane that does not run yet stands still as one whose threads hang; a clock that the
+// test moves.
+test("packets that stand still are not healthy", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  const dataplane = Dataplane.create({ workers: 2 });
+  const subject = subjectOf(dataplane);
+  try {
+    const { "GET /healthz": healthz } = metricsHandlers(subject);
+    const status = async () => (await healthz!()).status;
+    // There is no table yet.
+    for (let asked = 0; asked < 3; asked++, vi.advanceTimersByTime(6_000)) {
+      expect(await status()).toBe(200);
+    }
+    expect(await subject.controller.reload()).toMatchObject({ ok: true });
+    expect(await status()).toBe(200);
+    vi.advanceTimersByTime(4_000);
+    expect(await status()).toBe(200);
+    vi.advanceTimersByTime(2_000);
+    expect(await status()).toBe(503);
+    dataplane.start({ switch: { gatewayMac: "02:00:00:00:00:fe" } });
+    const before = dataplane.progress();
+    await until("both threads", () => dataplane.progress() > before);
+    expect(await status()).toBe(200);
+  } finally {
+    vi.useRealTimers();
     subject.flows.close();
     dataplane.close();
   }
