@@ -5,6 +5,7 @@
 //         test:threads); what is counted must also add up.
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <thread>
@@ -271,6 +272,34 @@ TEST("threads: one worker that hangs ends the progress of all, at once") {
   }
   holds[1].wanted = false;
   goesOn();
+  dataplane->stop();
+}
+
+// Threads that are there already: no more than the workers.
+static std::atomic<uint32_t> threadsStarted = 0;
+
+TEST("threads: a change of links asks the system for no thread, which it could refuse") {
+  const auto dataplane = makeWire(1'000'000);
+  REQUIRE(dataplane != nullptr);
+  threadsStarted = 0;
+  dataplane->onThreadStart([]() noexcept -> Status {
+    return ++threadsStarted <= WORKERS ? Status{} : Status::system("pthread_create", EAGAIN);
+  });
+  REQUIRE(dataplane->start().ok());
+  for (int turn = 0; turn < 5; ++turn) {
+    uint32_t id = NONE;
+    REQUIRE(dataplane->addLink(linksOf(false, 100), OnePod::PEER_MAC, nullptr, &id).ok());
+    REQUIRE(dataplane->removeLink(id).ok());
+    const uint64_t before = dataplane->progress();
+    while (dataplane->progress() < before + 2) std::this_thread::yield();
+  }
+  CHECK(threadsStarted == WORKERS);
+  // A start that is refused leaves it as it was.
+  dataplane->stop();
+  CHECK(!dataplane->start().ok());
+  CHECK(!dataplane->start().ok());
+  threadsStarted = 0;
+  CHECK(dataplane->start().ok());
   dataplane->stop();
 }
 

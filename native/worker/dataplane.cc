@@ -69,7 +69,7 @@ Status Dataplane::addLink(std::vector<std::unique_ptr<Link>> links,
                           const std::optional<MacAddress>& mac, std::shared_ptr<void> companion,
                           uint32_t* linkId) noexcept {
   if (links.size() != crew_.size()) return {StatusCode::Argument};
-  return whileStopped([&]() noexcept -> Status {
+  return whilePaused([&]() noexcept -> Status {
     Status status;
     size_t added = 0;
     for (; status.ok() && added < crew_.size(); ++added) {
@@ -89,7 +89,7 @@ Status Dataplane::addLink(std::vector<std::unique_ptr<Link>> links,
 }
 
 Status Dataplane::removeLink(uint32_t linkId) noexcept {
-  return whileStopped([&]() noexcept -> Status {
+  return whilePaused([&]() noexcept -> Status {
     Status status;
     for (const Member& member : crew_) status = member.worker->removeLink(linkId);
     if (status.ok()) companions_[linkId].reset();
@@ -101,7 +101,7 @@ Status Dataplane::replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>
                               const std::optional<MacAddress>& mac,
                               std::shared_ptr<void> companion) noexcept {
   if (links.size() != crew_.size() || linkId >= companions_.size()) return {StatusCode::Argument};
-  return whileStopped([&]() noexcept -> Status {
+  return whilePaused([&]() noexcept -> Status {
     Status status;
     for (size_t number = 0; status.ok() && number < crew_.size(); ++number) {
       status = crew_[number].worker->replaceLink(linkId, std::move(links[number]), mac);
@@ -116,7 +116,7 @@ Status Dataplane::replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>
 }
 
 Status Dataplane::closeLink(uint32_t linkId) noexcept {
-  return whileStopped([&]() noexcept -> Status {
+  return whilePaused([&]() noexcept -> Status {
     Status status;
     for (const Member& member : crew_) {
       if (status.ok()) status = member.worker->closeLink(linkId);
@@ -135,7 +135,7 @@ Status Dataplane::swapTable(std::span<const std::byte> blob,
 }
 
 Status Dataplane::joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept {
-  return whileStopped([&]() noexcept -> Status {
+  return whilePaused([&]() noexcept -> Status {
     for (const Member& member : crew_) {
       // All have the same links and wires: the first refuses, or none.
       const Status status = member.worker->joinWire(inside, outside, zone);
@@ -157,13 +157,12 @@ Status Dataplane::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcep
 Status Dataplane::start() noexcept { return running_ ? Status{StatusCode::State} : run(); }
 
 template <typename Change>
-Status Dataplane::whileStopped(Change change) noexcept {
+Status Dataplane::whilePaused(Change change) noexcept {
   const bool wasRunning = running_;
-  stop();
+  pause();
   const Status status = change();
-  if (!wasRunning) return status;
-  const Status resumed = run();
-  return status.ok() ? resumed : status;
+  if (wasRunning) resume();
+  return status;
 }
 
 Status Dataplane::startErrand(std::unique_ptr<ConnErrand> errand) noexcept {
@@ -209,14 +208,14 @@ Status Dataplane::saveConnections(std::span<SavedConnection> into, SavePlace* pl
 }
 
 Status Dataplane::loadConnections(std::span<const SavedConnection> saved, size_t* taken) noexcept {
-  const bool wasRunning = running_;
-  stop();
   *taken = 0;
-  for (const SavedConnection& each : saved) {
-    Worker& worker = *crew_[steering_.workerOfKey(savedKeyOf(each))].worker;
-    if (worker.loadConnection(each, continuedFrom_)) ++*taken;
-  }
-  return wasRunning ? run() : Status{};
+  return whilePaused([&]() noexcept -> Status {
+    for (const SavedConnection& each : saved) {
+      Worker& worker = *crew_[steering_.workerOfKey(savedKeyOf(each))].worker;
+      if (worker.loadConnection(each, continuedFrom_)) ++*taken;
+    }
+    return {};
+  });
 }
 
 Status Dataplane::continueFrom(uint32_t generation) noexcept {
@@ -228,7 +227,7 @@ Status Dataplane::continueFrom(uint32_t generation) noexcept {
 }
 
 Status Dataplane::run() noexcept {
-  stop_.store(false, std::memory_order_release);
+  pause_.store(false, std::memory_order_release);
   running_ = true;
   for (size_t number = 0; number < crew_.size(); ++number) {
     if (const Status status = runMember(number); !status.ok()) {
@@ -244,9 +243,16 @@ Status Dataplane::runMember(size_t number) noexcept {
     auto* member = static_cast<Member*>(context);
     const Status status = member->dataplane->threadStart_();
     member->status = status;
+    if (!status.ok()) member->paused.store(true, std::memory_order_relaxed);
     member->started.store(true, std::memory_order_release);
     member->started.notify_one();
-    if (status.ok()) member->worker->run(member->dataplane->stop_);
+    while (status.ok()) {
+      member->worker->run(member->dataplane->pause_);
+      member->paused.store(true, std::memory_order_release);
+      member->paused.notify_one();
+      member->paused.wait(true, std::memory_order_acquire);
+      if (member->dataplane->end_.load(std::memory_order_acquire)) break;
+    }
     return nullptr;
   };
   pthread_attr_t attributes;
@@ -260,6 +266,7 @@ Status Dataplane::runMember(size_t number) noexcept {
   }
   Member& member = crew_[number];
   member.started.store(false, std::memory_order_relaxed);
+  member.paused.store(false, std::memory_order_relaxed);
   if (error == 0) error = pthread_create(&member.thread, &attributes, body, &member);
   pthread_attr_destroy(&attributes);
   if (error != 0)
@@ -270,17 +277,39 @@ Status Dataplane::runMember(size_t number) noexcept {
   return member.status;
 }
 
-void Dataplane::stop() noexcept {
+// Returns when no worker touches anything.
+void Dataplane::pause() noexcept {
   if (!running_) return;
-  stop_.store(true, std::memory_order_release);
+  pause_.store(true, std::memory_order_release);
   for (Member& member : crew_) {
     if (member.running) member.worker->wake();
   }
   for (Member& member : crew_) {
-    if (member.running) pthread_join(member.thread, nullptr);
-    member.running = false;
+    if (member.running) member.paused.wait(false, std::memory_order_acquire);
   }
   running_ = false;
+}
+
+void Dataplane::resume() noexcept {
+  pause_.store(false, std::memory_order_release);
+  running_ = true;
+  for (Member& member : crew_) {
+    member.paused.store(false, std::memory_order_release);
+    member.paused.notify_one();
+  }
+}
+
+void Dataplane::stop() noexcept {
+  pause();
+  end_.store(true, std::memory_order_release);
+  for (Member& member : crew_) {
+    if (!member.running) continue;
+    member.paused.store(false, std::memory_order_release);
+    member.paused.notify_one();
+    pthread_join(member.thread, nullptr);
+    member.running = false;
+  }
+  end_.store(false, std::memory_order_release);
 }
 
 uint64_t Dataplane::drops(DropReason reason) const noexcept {

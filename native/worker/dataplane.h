@@ -47,8 +47,9 @@ class Dataplane {
   using ThreadStart = Status (*)() noexcept;
   void onThreadStart(ThreadStart start) noexcept { threadStart_ = start; }
 
-  // Running workers are stopped for the time of these, and go on afterwards: about a millisecond,
-  // for which frames wait in their links. `companion` is kept as long as the link, and outlives it.
+  // Running workers pause for the time of these, and go on afterwards: about a millisecond, for
+  // which frames wait in their links. Their threads stay: going on asks the system for nothing that
+  // it could refuse. `companion` is kept as long as the link, and outlives it.
   //
   // Shape: `links` are the ways to one interface, one for each worker; emptied.
   Status addLink(std::vector<std::unique_ptr<Link>> links, const std::optional<MacAddress>& mac,
@@ -154,6 +155,7 @@ class Dataplane {
     const Dataplane* dataplane = nullptr;
     Status status;  // of threadStart_, once it has started
     std::atomic<bool> started = false;
+    std::atomic<bool> paused = false;
     uint64_t roundsSeen = 0;  // when progress_ last went up
   };
 
@@ -161,9 +163,11 @@ class Dataplane {
       : tables_(options.workers), crew_(options.workers), cpu_(options.cpu) {}
   // Makes a change that only the control thread may make, while no worker runs.
   template <typename Change>
-  Status whileStopped(Change change) noexcept;
+  Status whilePaused(Change change) noexcept;
   Status run() noexcept;
   Status runMember(size_t number) noexcept;
+  void pause() noexcept;
+  void resume() noexcept;
 
   TableSlot tables_;
   std::vector<std::shared_ptr<void>> companions_;  // by link id; go after the workers' links
@@ -175,7 +179,8 @@ class Dataplane {
   uint32_t continuedFrom_ = 0;
   size_t drains_ = 0;
   uint64_t progress_ = 0;
-  std::atomic<bool> stop_ = false;
+  std::atomic<bool> pause_ = false;
+  std::atomic<bool> end_ = false;  // of threads that pause
   bool running_ = false;
   ThreadStart threadStart_ = []() noexcept -> Status { return {}; };
 };
