@@ -67,6 +67,8 @@ describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (nam
     expect(Number(values("WatchdogSec")[0])).toBeGreaterThan(1);
     expect(values("AmbientCapabilities")).toEqual(["CAP_NET_ADMIN", "CAP_NET_RAW"]);
     expect(values("CapabilityBoundingSet")).toEqual(values("AmbientCapabilities"));
+    // Fuller pods go first when the machine has no memory left.
+    expect(Number(values("OOMScoreAdjust")[0])).toBeLessThanOrEqual(-500);
     for (const family of ["AF_UNIX", "AF_NETLINK", "AF_PACKET"]) {
       expect(values("RestrictAddressFamilies")).toContain(family);
     }
