@@ -176,7 +176,8 @@ class PlainReader {
       items.push(item);
       end = item.end;
     }
-    if (this.#column >= column) throw NOT_PLAIN;
+    // What stands in the same column goes on the map whose value this is; a list within a list refuses it.
+    if (this.#column > column) throw NOT_PLAIN;
     return { type: "sequence", items, start, end };
   }
 

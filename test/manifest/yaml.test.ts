@@ -248,21 +248,25 @@ function flowText(each: Tree): string {
   return `{${each.map.map(([key, value]) => `${key}: ${flowText(value)}`).join(", ")}}`;
 }
 
-function blockText(each: Tree, indent: string, flowAt: number): string {
+/** `flat`: lists begin in the column of their key, as kubectl writes them. */
+function blockText(each: Tree, indent: string, flowAt: number, flat: boolean): string {
   const deeper = `${indent}  `;
   if ("scalar" in each || indent.length >= flowAt) return ` ${flowText(each)}\n`;
   if ("list" in each) {
     if (each.list.length === 0) return " []\n";
-    return `\n${each.list.map((item) => `${indent}-${blockText(item, deeper, flowAt)}`).join("")}`;
+    return `\n${each.list.map((item) => `${indent}-${blockText(item, deeper, flowAt, flat)}`).join("")}`;
   }
   if (each.map.length === 0) return " {}\n";
-  return `\n${each.map.map(([key, value]) => `${indent}${key}:${blockText(value, deeper, flowAt)}`).join("")}`;
+  const inner = (value: Tree) =>
+    blockText(value, flat && "list" in value ? indent : deeper, flowAt, flat);
+  return `\n${each.map.map(([key, value]) => `${indent}${key}:${inner(value)}`).join("")}`;
 }
 
 const yamlText = fc
   .record({
     tree,
     flowAt: fc.constantFrom(2, 4, 100),
+    flat: fc.boolean(),
     edits: fc.array(
       fc.tuple(
         fc.nat(),
@@ -281,8 +285,9 @@ const yamlText = fc
       { maxLength: 3 },
     ),
   })
-  .map(({ tree: each, flowAt, edits }) => {
-    let text = `kind: x\nspec:${blockText(each, "  ", flowAt)}`;
+  .map(({ tree: each, flowAt, flat, edits }) => {
+    const indent = flat && "list" in each ? "" : "  ";
+    let text = `kind: x\nspec:${blockText(each, indent, flowAt, flat)}`;
     for (const [at, drop, insert] of edits) {
       const place = at % (text.length + 1);
       text = text.slice(0, place) + insert + text.slice(place + drop);
@@ -315,6 +320,27 @@ test("what the plain reader takes, the full reader reads alike", () => {
   );
   // A reader that took nothing would pass.
   assert.isAbove(taken, runs / 10);
+});
+
+test("the plain reader takes what kubectl prints", () => {
+  const text = `apiVersion: v1
+items:
+- metadata:
+    finalizers:
+    - a
+    name: x
+  spec:
+    egress:
+    - ports:
+      - port: 1
+        protocol: TCP
+      to:
+      - podSelector: {}
+kind: List
+`;
+  const plain = parsePlainYaml(text, 0, text.length);
+  const [full] = [...parseAnyYaml(text, 0, text.length)];
+  assert.deepEqual(placed(plain!.root!), placed(full!.root!));
 });
 
 // Goal: whatever the input, there is an answer, and every finding points into the text.
