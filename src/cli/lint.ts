@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import type { WidthLimits } from "../analysis/lint/check-blocks.js";
 import { defaultWidest, lint } from "../analysis/lint/lint.js";
 import {
@@ -12,6 +11,8 @@ import {
 import { findLintRule, type LintRuleId, lintRules } from "../analysis/lint/rules.js";
 import { lintSarif } from "../analysis/lint/sarif.js";
 import { suggest } from "../diagnostics/suggest.js";
+import { limits } from "../manifest/limits.js";
+import { readToEnd } from "../manifest/regular-file.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { LintOptions } from "./options.js";
@@ -83,7 +84,7 @@ function readRule(text: string): LintRuleId {
 async function baselineOf(path: string): Promise<ReadonlySet<unknown>> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = readToEnd(path, limits.fileBytes).toString("utf8");
   } catch (error) {
     throw new CommandError(exitCodes.input, `--baseline: ${(error as Error).message}`);
   }

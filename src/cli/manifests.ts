@@ -1,14 +1,24 @@
-import { readFile } from "node:fs/promises";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { renderDiagnostic } from "../diagnostics/render.js";
 import type { ProbeSpec } from "../lab/protocol.js";
+import { limits } from "../manifest/limits.js";
+import { readToEnd } from "../manifest/regular-file.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { styles } from "./output.js";
 
 /** Reads all of standard input, once; a later reload gets the same text again. */
 export async function readStdin(io: Io): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of io.stdin) chunks.push(Buffer.from(chunk));
+  let size = 0;
+  for await (const chunk of io.stdin) {
+    const bytes = Buffer.from(chunk);
+    size += bytes.length;
+    if (size > limits.fileBytes) {
+      const message = `<stdin>: got more than ${limits.fileBytes} bytes, want fewer`;
+      throw new CommandError(exitCodes.input, message);
+    }
+    chunks.push(bytes);
+  }
   return Buffer.concat(chunks).toString("utf8");
 }
 
@@ -32,7 +42,8 @@ export async function readProbeFile(path: string, io: Io): Promise<readonly Prob
   const refuse = (reason: string) => new CommandError(exitCodes.input, `${path}: ${reason}`);
   let probes: unknown;
   try {
-    const text = path === "-" ? await readStdin(io) : await readFile(path, "utf8");
+    const text =
+      path === "-" ? await readStdin(io) : readToEnd(path, limits.fileBytes).toString("utf8");
     probes = (JSON.parse(text) as { readonly probes?: unknown }).probes;
   } catch (error) {
     throw refuse((error as Error).message);

@@ -1,8 +1,9 @@
-import { readFileSync } from "node:fs";
 import { hasPorts, parseProtocol, serviceText } from "../analysis/protocols.js";
 import { PodIndex } from "../analysis/references.js";
 import { sidesOf } from "../dataplane/events.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
+import { limits } from "../manifest/limits.js";
+import { readToEnd } from "../manifest/regular-file.js";
 import { type Address, parseAddress } from "../net/address.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -74,7 +75,7 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
 async function probeText(path: string, io: Io): Promise<string> {
   if (path === "-") return readStdin(io);
   try {
-    return readFileSync(path, "utf8");
+    return readToEnd(path, limits.fileBytes).toString("utf8");
   } catch (error) {
     throw new CommandError(exitCodes.input, `--probes: ${(error as Error).message}`);
   }

@@ -1,9 +1,9 @@
-import { readFileSync } from "node:fs";
 import { type Capture, CaptureError, linkTypeEthernet } from "../capture/capture.js";
 import { PcapngWriter } from "../capture/pcapng.js";
 import { readCapture } from "../capture/read-capture.js";
 import { sentByPod } from "../capture/sides.js";
 import { ReplayFrames, replay, replayReasonWord } from "../dataplane/replay.js";
+import { readToEnd } from "../manifest/regular-file.js";
 import { macBytes, readMac, readPodRef } from "./arguments.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -69,10 +69,13 @@ export async function runReplay(options: ReplayOptions, io: Io): Promise<number>
   return exitCodes.ok;
 }
 
+/** A capture is read as a whole. */
+const captureBytesMax = 1024 ** 3;
+
 function openCapture(file: string): Capture {
   let bytes: Uint8Array;
   try {
-    bytes = readFileSync(file);
+    bytes = readToEnd(file, captureBytesMax);
   } catch (error) {
     throw new CommandError(exitCodes.input, `cannot read ${file}: ${(error as Error).message}`);
   }

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import type { CompiledState } from "../analysis/explain.js";
 import type { PolicyTestFile } from "../analysis/policy-test/policy-test.js";
 import { readTestFile } from "../analysis/policy-test/read-test-file.js";
@@ -10,6 +9,8 @@ import { type FileResult, runTestFile } from "../analysis/policy-test/run-tests.
 import { summarize, type TestReport } from "../analysis/policy-test/summary.js";
 import { Table } from "../dataplane/table.js";
 import { hasErrors } from "../diagnostics/diagnostic.js";
+import { limits } from "../manifest/limits.js";
+import { readToEnd } from "../manifest/regular-file.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
@@ -52,7 +53,7 @@ async function readTestFiles(
 
 async function textOf(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return readToEnd(path, limits.fileBytes).toString("utf8");
   } catch (error) {
     throw new CommandError(exitCodes.input, `${path}: ${(error as Error).message}`);
   }

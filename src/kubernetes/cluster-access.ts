@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent, type RequestOptions } from "node:https";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import { RefusalError } from "../control/refusal.js";
+import { readRegularFile } from "../manifest/regular-file.js";
 import { askPlugin, type ExecCredential } from "./exec-plugin.js";
 import { type PemSource, type ResolvedContext, readKubeconfig } from "./kubeconfig.js";
 
@@ -40,6 +41,8 @@ export interface ClusterAccess {
 
 /** How long a file of a token or a certificate counts as read. Source: client-go rereads tokens every minute. */
 const rereadMs = 60_000;
+/** Of a token, a key or a bundle of certificates. */
+const credentialBytesMax = 4 * 1024 * 1024;
 /** A plugin's credential is renewed this long before it expires. */
 const expiryMarginMs = 10_000;
 
@@ -205,7 +208,7 @@ class Access implements ClusterAccess {
     const known = this.#read.get(file);
     if (known !== undefined && Date.now() - known.atMs < rereadMs) return known.bytes;
     try {
-      const read = { bytes: readFileSync(file), atMs: Date.now() };
+      const read = { bytes: readRegularFile(file, credentialBytesMax), atMs: Date.now() };
       this.#read.set(file, read);
       return read.bytes;
     } catch (error) {

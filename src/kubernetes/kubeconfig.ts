@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { parse } from "yaml";
+import { readRegularFile } from "../manifest/regular-file.js";
 
 /** Where an API server is, and how to know it. */
 export interface ClusterEntry {
@@ -89,11 +89,7 @@ export function readKubeconfig(files: readonly string[], wanted?: string): Resol
 }
 
 function parseFile(file: string): unknown {
-  const bytes = readFileSync(file);
-  if (bytes.length > fileBytesMax) {
-    throw new Error(`got ${bytes.length} bytes, want at most ${fileBytesMax}`);
-  }
-  return parse(bytes.toString("utf8"));
+  return parse(readRegularFile(file, fileBytesMax).toString("utf8"));
 }
 
 function collect(

@@ -8,7 +8,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { readRegularFile } from "../manifest/regular-file.js";
 import { LabError } from "./lab-error.js";
+
+/** Of a state file, which holds a few words. */
+const stateBytesMax = 1024 * 1024;
 
 /** What a lab leaves on disk while it runs: how to reach its process, and how to know its children. */
 export interface LabState {
@@ -100,7 +104,9 @@ function statePath(folder: string, name: string): string {
 /** Reads a lab's state; undefined when there is none, or none that can be read. */
 export function readState(folder: string, name: string): LabState | undefined {
   try {
-    return JSON.parse(readFileSync(statePath(folder, name), "utf8")) as LabState;
+    return JSON.parse(
+      readRegularFile(statePath(folder, name), stateBytesMax).toString("utf8"),
+    ) as LabState;
   } catch {
     return undefined;
   }

@@ -16,6 +16,7 @@ import {
 import { join } from "node:path";
 import { RefusalError } from "../control/refusal.js";
 import { tryLock } from "../dataplane/host.js";
+import { readWhole, withRegularFile } from "../manifest/regular-file.js";
 import type { InterfaceState } from "./interface-state.js";
 
 /**
@@ -38,6 +39,8 @@ export interface SidecarRecord {
 }
 
 const version = 1;
+/** Of a record: addresses, routes and neighbours of one interface. */
+const recordBytesMax = 16 * 1024 * 1024;
 const entryKinds = ["addresses", "nextHops", "routes", "neighbours"] as const;
 
 /** Where records are kept when nobody says otherwise. */
@@ -67,11 +70,14 @@ export class RecordFile {
   read(): SidecarRecord | undefined {
     let text: string;
     try {
-      const found = lstatSync(this.path);
-      if (!found.isFile() || found.uid !== process.geteuid?.() || (found.mode & 0o022) !== 0) {
-        throw refusal(`${this.path} may have been written by somebody else`);
-      }
-      text = readFileSync(this.path, "utf8");
+      text = withRegularFile(this.path, (descriptor, stat) => {
+        const isOurs = Number(stat.uid) === process.geteuid?.() && (stat.mode & 0o022n) === 0n;
+        if (!isOurs || lstatSync(this.path).isSymbolicLink()) {
+          throw refusal(`${this.path} may have been written by somebody else`);
+        }
+        if (stat.size > recordBytesMax) throw refusal(`${this.path} is too large for a record`);
+        return readWhole(descriptor, stat).toString("utf8");
+      });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw error instanceof RefusalError ? error : refusal((error as Error).message);
