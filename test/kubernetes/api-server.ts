@@ -395,15 +395,21 @@ export class ApiServer {
     // Who watches from a version that is still to come is told nothing until then.
     const isDue = () => wantsBookmarks && this.#version >= from;
     const bookmarks = setInterval(() => isDue() && bookmark(), this.bookmarkMs);
-    const end = setTimeout(() => answer.end(), Number(query.get("timeoutSeconds")) * 1_000);
-    this.#timers.add(bookmarks).add(end);
-    answer.on("close", () => {
+    const over = () => {
       this.#watches.delete(watch);
       for (const timer of [bookmarks, end]) {
         clearInterval(timer);
         this.#timers.delete(timer);
       }
-    });
+    };
+    const lastMs = Number(query.get("timeoutSeconds")) * 1_000;
+    const end = setTimeout(() => {
+      // Whoever does not read keeps the connection, and is told nothing more all the same.
+      over();
+      answer.end();
+    }, lastMs);
+    this.#timers.add(bookmarks).add(end);
+    answer.on("close", over);
   }
 }
 
