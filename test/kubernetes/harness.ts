@@ -123,10 +123,3 @@ export async function eventually(what: string, holds: () => boolean): Promise<vo
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
-
-/** Why the tests against an API server cannot run here; undefined when they can. */
-export const kubernetesObstacle = await findCluster({ kubeconfig: "/dev/null", env: {} }).then(
-  () => undefined,
-  ({ kind, message }: { readonly kind: string; readonly message: string }) =>
-    kind === "environment" ? message : undefined,
-);

@@ -1,7 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { findCluster } from "../../src/kubernetes/cluster-access.js";
-import { named } from "../live/lab-harness.js";
 import {
   clusterPolicyObject,
   namespaceObject,
@@ -11,14 +10,7 @@ import {
 } from "./api-objects.js";
 import type { ApiServer, Fault, SeenRequest } from "./api-server.js";
 import { makeCertificates } from "./certificates.js";
-import {
-  eventually,
-  Followed,
-  kubernetesObstacle,
-  pause,
-  podsPath,
-  policiesPath,
-} from "./harness.js";
+import { eventually, Followed, pause, podsPath, policiesPath } from "./harness.js";
 
 const open = { podSelector: {}, policyTypes: ["Ingress"], ingress: [{}] };
 const clusterPath = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
@@ -27,386 +19,378 @@ const clusterPath = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolic
 // server's order, and until then goes on to say what it last knew.
 // Method: a real HTTPS server that speaks list and watch, and misbehaves on request; times are a real
 // server's, divided by some hundred.
-describe.skipIf(kubernetesObstacle !== undefined)(
-  named("KubernetesSource", kubernetesObstacle),
-  () => {
-    let followed: Followed;
-    let server: ApiServer;
+describe("KubernetesSource", () => {
+  let followed: Followed;
+  let server: ApiServer;
 
-    beforeEach(() => {
-      followed = new Followed();
-      server = followed.server;
-      server.put(namespaceObject("shop", { team: "a" }));
-      server.put(nodeObject("n1", "192.168.1.10"));
-      server.put(policyObject("web", open));
-      for (let each = 0; each < 10; each++) {
-        server.put(podObject(`web-${each}`, { ip: `10.1.0.${each}` }));
-      }
-    });
-    afterEach(() => followed.close());
-
-    const pods = () => followed.names("Pod");
-    const allPods = () => pods().length === 10;
-    /** Fails the first so many requests that it chooses. */
-    function failing(
-      times: number,
-      fault: Fault,
-      chooses: (request: SeenRequest) => boolean,
-    ): void {
-      let left = times;
-      server.fault = (request) => (chooses(request) && left-- > 0 ? fault : undefined);
+  beforeEach(() => {
+    followed = new Followed();
+    server = followed.server;
+    server.put(namespaceObject("shop", { team: "a" }));
+    server.put(nodeObject("n1", "192.168.1.10"));
+    server.put(policyObject("web", open));
+    for (let each = 0; each < 10; each++) {
+      server.put(podObject(`web-${each}`, { ip: `10.1.0.${each}` }));
     }
-    const podList = ({ path, isWatch }: SeenRequest) => path === podsPath && !isWatch;
-    const podWatch = ({ path, isWatch }: SeenRequest) => path === podsPath && isWatch;
+  });
+  afterEach(() => followed.close());
 
-    test("lists in pages, keeps what policy needs, and follows", async () => {
-      await followed.start({ pageItems: 3 });
-      await followed.until(allPods);
-      expect(followed.asked(podsPath, false)).toBe(4);
-      expect(followed.names("NetworkPolicy")).toEqual(["web"]);
-      expect(followed.names("Node")).toEqual(["n1"]);
-      const pod = followed.objects.get("Pod shop/web-1");
-      expect(pod).toMatchObject({
-        nodeName: "n1",
-        ports: [{ name: "http", port: 8080, protocol: "TCP" }],
-      });
-      expect(pod?.meta.labels.get("app")).toBe("web");
-      expect(pod?.meta.annotations.size).toBe(0);
-      expect(pod?.meta.span).toMatchObject({ line: 0 });
-      expect(pod?.meta.span.file).toMatch(/^Pod\/shop\/web-1@\d+$/);
-      expect(JSON.stringify(pod)).not.toMatch(/PASSWORD|managedFields|kubelet/);
+  const pods = () => followed.names("Pod");
+  const allPods = () => pods().length === 10;
+  /** Fails the first so many requests that it chooses. */
+  function failing(times: number, fault: Fault, chooses: (request: SeenRequest) => boolean): void {
+    let left = times;
+    server.fault = (request) => (chooses(request) && left-- > 0 ? fault : undefined);
+  }
+  const podList = ({ path, isWatch }: SeenRequest) => path === podsPath && !isWatch;
+  const podWatch = ({ path, isWatch }: SeenRequest) => path === podsPath && isWatch;
 
-      server.put(podObject("late", { ip: "10.1.0.99" }));
-      server.remove(podObject("web-0"));
-      await followed.until(() => pods().includes("late") && !pods().includes("web-0"));
-      expect(followed.source?.status()).toMatchObject({ connected: true, unreadable: 0 });
+  test("lists in pages, keeps what policy needs, and follows", async () => {
+    await followed.start({ pageItems: 3 });
+    await followed.until(allPods);
+    expect(followed.asked(podsPath, false)).toBe(4);
+    expect(followed.names("NetworkPolicy")).toEqual(["web"]);
+    expect(followed.names("Node")).toEqual(["n1"]);
+    const pod = followed.objects.get("Pod shop/web-1");
+    expect(pod).toMatchObject({
+      nodeName: "n1",
+      ports: [{ name: "http", port: 8080, protocol: "TCP" }],
     });
+    expect(pod?.meta.labels.get("app")).toBe("web");
+    expect(pod?.meta.annotations.size).toBe(0);
+    expect(pod?.meta.span).toMatchObject({ line: 0 });
+    expect(pod?.meta.span.file).toMatch(/^Pod\/shop\/web-1@\d+$/);
+    expect(JSON.stringify(pod)).not.toMatch(/PASSWORD|managedFields|kubelet/);
 
-    test("says nothing before everything has been listed once", async () => {
-      server.fault = ({ path }) => (path === policiesPath ? { status: 503 } : undefined);
-      const source = await followed.start();
-      let isTaken = false;
-      const first = followed.take().then(() => {
-        isTaken = true;
-      });
-      await pause(300);
-      expect(isTaken).toBe(false);
-      expect(source.isBehind).toBe(true);
-      server.fault = () => undefined;
-      await first;
-      expect(pods().length).toBe(10);
-      expect(followed.names("NetworkPolicy")).toEqual(["web"]);
+    server.put(podObject("late", { ip: "10.1.0.99" }));
+    server.remove(podObject("web-0"));
+    await followed.until(() => pods().includes("late") && !pods().includes("web-0"));
+    expect(followed.source?.status()).toMatchObject({ connected: true, unreadable: 0 });
+  });
+
+  test("says nothing before everything has been listed once", async () => {
+    server.fault = ({ path }) => (path === policiesPath ? { status: 503 } : undefined);
+    const source = await followed.start();
+    let isTaken = false;
+    const first = followed.take().then(() => {
+      isTaken = true;
     });
+    await pause(300);
+    expect(isTaken).toBe(false);
+    expect(source.isBehind).toBe(true);
+    server.fault = () => undefined;
+    await first;
+    expect(pods().length).toBe(10);
+    expect(followed.names("NetworkPolicy")).toEqual(["web"]);
+  });
 
-    test("pods that match nothing are left out, and those that come to match nothing go", async () => {
-      server.put(podObject("host", { ip: "192.168.1.10", hostNetwork: true }));
-      server.put(podObject("done", { ip: "10.1.0.77", phase: "Succeeded" }));
-      server.put(podObject("waiting"));
-      await followed.start();
-      await followed.until(allPods);
-      server.put(podObject("web-3", { ip: "10.1.0.3", phase: "Failed" }));
-      server.put(podObject("waiting", { ip: "10.1.0.50" }));
-      await followed.until(() => !pods().includes("web-3") && pods().includes("waiting"));
+  test("pods that match nothing are left out, and those that come to match nothing go", async () => {
+    server.put(podObject("host", { ip: "192.168.1.10", hostNetwork: true }));
+    server.put(podObject("done", { ip: "10.1.0.77", phase: "Succeeded" }));
+    server.put(podObject("waiting"));
+    await followed.start();
+    await followed.until(allPods);
+    server.put(podObject("web-3", { ip: "10.1.0.3", phase: "Failed" }));
+    server.put(podObject("waiting", { ip: "10.1.0.50" }));
+    await followed.until(() => !pods().includes("web-3") && pods().includes("waiting"));
+  });
+
+  // Goal: events of one resource are taken in the server's order, however they are cut into pieces.
+  test("keeps the order of events", async () => {
+    server.pieceBytes = 7;
+    await followed.start();
+    await followed.until(allPods);
+    followed.changes.length = 0;
+    for (let each = 1; each <= 60; each++) {
+      server.put(podObject("web-1", { ip: `10.2.0.${each}` }));
+      if (each % 7 === 0) await pause(3);
+      if (each % 20 === 0) server.cutWatches();
+    }
+    await followed.until(() => followed.changes.at(-1) === "Pod shop/web-1 10.2.0.60");
+    const order = followed.changes.map((change) => Number(change.split(".").at(-1)));
+    expect(order).toEqual([...order].sort((a, b) => a - b));
+    expect(new Set(order).size).toBe(order.length);
+    expect(followed.asked(podsPath, false)).toBe(1);
+  });
+
+  test("what changes nothing for policy is no change", async () => {
+    const source = await followed.start();
+    await followed.until(allPods);
+    const beats = source.status().resources.find(({ resource }) => resource === "nodes")!.events;
+    server.put(nodeObject("n1", "192.168.1.10"));
+    server.put(podObject("web-1", { ip: "10.1.0.1" }));
+    server.put(policyObject("web", open));
+    await pause(150);
+    expect((await source.take()).changes).toEqual([]);
+    const after = source.status().resources.find(({ resource }) => resource === "nodes")!.events;
+    expect(after).toBeGreaterThan(beats);
+  });
+
+  test("goes on after a bookmark where nothing else has happened", async () => {
+    await followed.start();
+    await followed.until(allPods);
+    await eventually("watches", () => server.watches === 7);
+    // History up to the bookmark goes: who did not note it would be told 410.
+    server.compact();
+    const events = () =>
+      Math.min(...followed.source!.status().resources.map((each) => each.events));
+    const before = events();
+    await eventually("a bookmark of each", () => events() > before + 1);
+    server.cutWatches();
+    server.put(podObject("late", { ip: "10.1.0.99" }));
+    await followed.until(() => pods().includes("late"));
+    expect(followed.asked(podsPath, false)).toBe(1);
+    expect(followed.asked(podsPath, true)).toBeGreaterThan(1);
+  });
+
+  test("lists anew when a watch is told that its version is gone", async () => {
+    server.bookmarkMs = 60_000;
+    await followed.start();
+    await followed.until(allPods);
+    server.fault = () => "cut";
+    server.cutWatches();
+    server.remove(podObject("web-0"));
+    server.put(podObject("late", { ip: "10.1.0.99" }));
+    server.compact();
+    server.fault = () => undefined;
+    await followed.until(() => pods().includes("late") && !pods().includes("web-0"));
+    expect(followed.asked(podsPath, false)).toBeGreaterThan(1);
+    await eventually("the policies' list", () => followed.asked(policiesPath, false) > 1);
+  });
+
+  test("lists anew when a watch is refused with 410", async () => {
+    failing(1, { status: 410, message: "too old resource version" }, podWatch);
+    await followed.start();
+    await followed.until(() => allPods() && followed.asked(podsPath, true) === 2);
+    expect(followed.asked(podsPath, false)).toBe(2);
+  });
+
+  test("begins a list anew when it expires between two pages, in the end without pages", async () => {
+    server.fault = (request) => {
+      if (podList(request) && request.query.has("continue")) server.compact();
+      return undefined;
+    };
+    await followed.start({ pageItems: 4 });
+    await followed.until(allPods);
+    const lists = server.seen.filter(podList);
+    expect(lists.at(-1)?.query.has("limit")).toBe(false);
+  });
+
+  const troubles: readonly (readonly [
+    name: string,
+    fault: Fault,
+    chooses: (request: SeenRequest) => boolean,
+  ])[] = [
+    ["a list that is cut", "cut", podList],
+    ["a list that stalls", "stall", podList],
+    ["a list that is no JSON", { body: "<html>gateway</html>" }, podList],
+    ["a list that is none", { body: '{"kind":"PodList"}' }, podList],
+    ["a list without a version", { body: '{"items":[]}' }, podList],
+    ["too many requests", { status: 429, headers: { "retry-after": "0" } }, podList],
+    ["an error of the server", { status: 500 }, podList],
+    ["a watch that is cut", "cut", podWatch],
+    ["a watch that stalls", "stall", podWatch],
+    ["a watch that is no JSON", { body: "oops\n" }, podWatch],
+    ["a watch that ends at once", { body: "" }, podWatch],
+    [
+      "an event of no object",
+      { body: '{"type":"ADDED","object":{"metadata":{"resourceVersion":"1"}}}\n' },
+      podWatch,
+    ],
+    ["an event without a version", { body: '{"type":"ADDED","object":{}}\n' }, podWatch],
+    ["an event of an unknown type", { body: '{"type":"LEFT","object":{}}\n' }, podWatch],
+    [
+      "an error within a watch",
+      { body: '{"type":"ERROR","object":{"code":500,"message":"etcdserver: leader changed"}}\n' },
+      podWatch,
+    ],
+  ];
+  test.each(troubles)("gets over %s", async (_, fault, chooses) => {
+    failing(3, fault, chooses);
+    await followed.start();
+    await followed.until(allPods);
+    server.put(podObject("late", { ip: "10.1.0.99" }));
+    await followed.until(() => pods().includes("late"));
+    expect(pods().length).toBe(11);
+  });
+
+  test("does not hammer a server that ends every watch at once, nor one that refuses", async () => {
+    server.fault = ({ isWatch }) => (isWatch ? { body: "" } : undefined);
+    await followed.start({ timing: { backoffMs: 20, backoffMaxMs: 100, steadyMs: 1_000 } });
+    await followed.until(allPods);
+    await pause(600);
+    // Unhindered, thousands would have been asked by now.
+    expect(followed.asked(podsPath, true)).toBeLessThan(30);
+    expect(followed.asked(podsPath, true)).toBeGreaterThan(3);
+  });
+
+  test("waits as long as the server asks", async () => {
+    failing(1, { status: 429, headers: { "retry-after": "1" } }, podList);
+    await followed.start({ timing: { backoffMaxMs: 1_000 } });
+    const start = Date.now();
+    await followed.until(allPods);
+    expect(Date.now() - start).toBeGreaterThan(900);
+  });
+
+  test("a right that lacks is named, with the role that grants it", async () => {
+    server.fault = ({ path }) =>
+      path === policiesPath ? { status: 403, message: "forbidden: User cannot list" } : undefined;
+    const source = await followed.start();
+    const first = followed.take();
+    await eventually("a line", () => followed.told.length > 0);
+    expect(followed.told.join("\n")).toMatch(
+      /networkpolicies\.networking\.k8s\.io: not allowed: grant list and watch of networkpolicies in apiGroup "networking\.k8s\.io".*nothing is in force yet/,
+    );
+    expect(source.status().connected).toBe(false);
+    server.fault = () => undefined;
+    await first;
+    const isWell = () => /everything is followed/.test(followed.told.at(-1) ?? "");
+    await eventually("a line that it is well", isWell);
+    expect(source.status().connected).toBe(true);
+  });
+
+  test("a right that is taken away removes nothing", async () => {
+    const source = await followed.start();
+    await followed.until(allPods);
+    server.fault = () => ({ status: 403, message: "forbidden" });
+    server.cutWatches();
+    await eventually("a line", () => /the last state stays in force/.test(followed.told.join()));
+    await pause(200);
+    await followed.take();
+    expect(source.status().connected).toBe(false);
+    expect(pods().length).toBe(10);
+  });
+
+  test("takes a new token from the kubeconfig when the old one is refused", async () => {
+    await followed.start();
+    await followed.until(allPods);
+    server.tokens.clear();
+    server.tokens.add("second-token");
+    server.cutWatches();
+    server.put(podObject("late", { ip: "10.1.0.99" }));
+    await pause(200);
+    expect(followed.told.join()).not.toMatch(/(first|second)-token/);
+    writeFileSync(followed.kubeconfig, server.kubeconfig("second-token"));
+    await followed.until(() => pods().includes("late"));
+  });
+
+  test("a server whose authority is not known is told nothing", async () => {
+    const source = await followed.start({ ca: makeCertificates().ca });
+    const first = followed.take();
+    first.catch(() => {});
+    const error = () => source.status().resources[0]?.error;
+    for (let waited = 0; error() === null && waited < 5_000; waited += 10) await pause(10);
+    expect(error()).toMatch(/certificate|signature/i);
+    await pause(200);
+    expect(server.seen).toEqual([]);
+    expect(source.status()).toMatchObject({ lastHeard: null, connected: false });
+    source.close();
+    await expect(first).rejects.toThrow(/not reached/);
+  });
+
+  test("kinds that a server does not have are waited for", async () => {
+    server.absent.add("ClusterNetworkPolicy").add("AdminNetworkPolicy");
+    const source = await followed.start();
+    await followed.until(allPods);
+    const states = () => source.status().resources.filter(({ state }) => state === "absent").length;
+    await followed.until(() => states() === 2 && source.status().connected);
+    server.absent.clear();
+    server.put(clusterPolicyObject("deny", denyAll));
+    await followed.until(() => followed.names("ClusterNetworkPolicy").length === 1);
+    await followed.until(() => server.watches === 7);
+    // Not known for a moment, as while a server starts: nothing goes.
+    failing(2, { status: 404 }, ({ path }) => path === clusterPath);
+    server.cutWatches();
+    await followed.until(() => followed.asked(clusterPath, true) > 2 && server.watches === 7);
+    expect(followed.changes.filter((each) => each.startsWith("-Cluster"))).toEqual([]);
+    // Not known for long, but to whom? A proxy whose server is away says so of every path.
+    const isProxy = ({ path }: SeenRequest) => path === clusterPath || path.startsWith("/apis");
+    server.fault = (seen) => (isProxy(seen) ? { status: 404 } : undefined);
+    server.cutWatches();
+    const asked = followed.asked(clusterPath, false);
+    await followed.until(() => followed.asked(clusterPath, false) > asked + 12);
+    expect(followed.names("ClusterNetworkPolicy")).toEqual(["deny"]);
+    // Nor is a list of something else an empty list of it.
+    const body = JSON.stringify({
+      ...{ kind: "List", apiVersion: "v1" },
+      ...{ metadata: { resourceVersion: "9" }, items: [] },
     });
+    server.fault = (seen) => (isProxy(seen) ? { body } : undefined);
+    const before = followed.asked(clusterPath, false);
+    await followed.until(() => followed.asked(clusterPath, false) > before + 2);
+    expect(followed.names("ClusterNetworkPolicy")).toEqual(["deny"]);
+    server.fault = () => undefined;
+    await followed.until(() => server.watches === 7);
+    // Not known for good: its policies are gone with the definition.
+    server.absent.add("ClusterNetworkPolicy");
+    server.cutWatches();
+    await followed.until(() => followed.names("ClusterNetworkPolicy").length === 0);
+  });
 
-    // Goal: events of one resource are taken in the server's order, however they are cut into pieces.
-    test("keeps the order of events", async () => {
-      server.pieceBytes = 7;
-      await followed.start();
-      await followed.until(allPods);
-      followed.changes.length = 0;
-      for (let each = 1; each <= 60; each++) {
-        server.put(podObject("web-1", { ip: `10.2.0.${each}` }));
-        if (each % 7 === 0) await pause(3);
-        if (each % 20 === 0) server.cutWatches();
-      }
-      await followed.until(() => followed.changes.at(-1) === "Pod shop/web-1 10.2.0.60");
-      const order = followed.changes.map((change) => Number(change.split(".").at(-1)));
-      expect(order).toEqual([...order].sort((a, b) => a - b));
-      expect(new Set(order).size).toBe(order.length);
-      expect(followed.asked(podsPath, false)).toBe(1);
+  // Goal: what is not understood fails closed, and nothing else suffers from it.
+  test("an object that is not understood closes what it speaks of, and is told of", async () => {
+    const newer = {
+      podSelector: { matchLabels: { app: "db" } },
+      ingress: [{ from: [{ someNewPeer: {} }] }],
+    };
+    server.put(policyObject("newer", newer));
+    server.put(policyObject("worse", { podSelector: { matchFuzzy: {} } }));
+    server.put(clusterPolicyObject("newest", { ...denyAll, priority: 7, ingress: [{ who: 1 }] }));
+    const source = await followed.start();
+    await followed.until(allPods);
+    expect(source.status().unreadable).toBe(3);
+    expect(followed.codes.filter((code) => code === "SL1401").length).toBe(3);
+    expect(followed.objects.get("NetworkPolicy shop/newer")).toMatchObject({
+      policyTypes: new Set(["Ingress", "Egress"]),
+      ingress: [],
+      egress: [],
+      podSelector: { requirements: [{ key: "app", values: ["db"] }] },
     });
-
-    test("what changes nothing for policy is no change", async () => {
-      const source = await followed.start();
-      await followed.until(allPods);
-      const beats = source.status().resources.find(({ resource }) => resource === "nodes")!.events;
-      server.put(nodeObject("n1", "192.168.1.10"));
-      server.put(podObject("web-1", { ip: "10.1.0.1" }));
-      server.put(policyObject("web", open));
-      await pause(150);
-      expect((await source.take()).changes).toEqual([]);
-      const after = source.status().resources.find(({ resource }) => resource === "nodes")!.events;
-      expect(after).toBeGreaterThan(beats);
+    expect(followed.objects.get("NetworkPolicy shop/worse")).toMatchObject({
+      podSelector: { requirements: [] },
     });
-
-    test("goes on after a bookmark where nothing else has happened", async () => {
-      await followed.start();
-      await followed.until(allPods);
-      await eventually("watches", () => server.watches === 7);
-      // History up to the bookmark goes: who did not note it would be told 410.
-      server.compact();
-      const events = () =>
-        Math.min(...followed.source!.status().resources.map((each) => each.events));
-      const before = events();
-      await eventually("a bookmark of each", () => events() > before + 1);
-      server.cutWatches();
-      server.put(podObject("late", { ip: "10.1.0.99" }));
-      await followed.until(() => pods().includes("late"));
-      expect(followed.asked(podsPath, false)).toBe(1);
-      expect(followed.asked(podsPath, true)).toBeGreaterThan(1);
+    expect(followed.objects.get("ClusterNetworkPolicy /newest")).toMatchObject({
+      tier: "Admin",
+      priority: 7,
+      ingress: [{ action: "Deny", peers: [{ by: "networks" }], ports: [] }],
     });
+    // It is told once, and forgotten when it is understood or gone.
+    server.put(policyObject("newer", newer));
+    server.put(policyObject("newer", open));
+    server.remove(policyObject("worse", {}));
+    server.remove(clusterPolicyObject("newest", {}));
+    await followed.until(() => source.status().unreadable === 0);
+    expect(followed.codes.filter((code) => code === "SL1401").length).toBe(3);
+  });
 
-    test("lists anew when a watch is told that its version is gone", async () => {
-      server.bookmarkMs = 60_000;
-      await followed.start();
-      await followed.until(allPods);
-      server.fault = () => "cut";
-      server.cutWatches();
-      server.remove(podObject("web-0"));
-      server.put(podObject("late", { ip: "10.1.0.99" }));
-      server.compact();
-      server.fault = () => undefined;
-      await followed.until(() => pods().includes("late") && !pods().includes("web-0"));
-      expect(followed.asked(podsPath, false)).toBeGreaterThan(1);
-      await eventually("the policies' list", () => followed.asked(policiesPath, false) > 1);
-    });
-
-    test("lists anew when a watch is refused with 410", async () => {
-      failing(1, { status: 410, message: "too old resource version" }, podWatch);
-      await followed.start();
-      await followed.until(() => allPods() && followed.asked(podsPath, true) === 2);
-      expect(followed.asked(podsPath, false)).toBe(2);
-    });
-
-    test("begins a list anew when it expires between two pages, in the end without pages", async () => {
-      server.fault = (request) => {
-        if (podList(request) && request.query.has("continue")) server.compact();
-        return undefined;
-      };
-      await followed.start({ pageItems: 4 });
-      await followed.until(allPods);
-      const lists = server.seen.filter(podList);
-      expect(lists.at(-1)?.query.has("limit")).toBe(false);
-    });
-
-    const troubles: readonly (readonly [
-      name: string,
-      fault: Fault,
-      chooses: (request: SeenRequest) => boolean,
-    ])[] = [
-      ["a list that is cut", "cut", podList],
-      ["a list that stalls", "stall", podList],
-      ["a list that is no JSON", { body: "<html>gateway</html>" }, podList],
-      ["a list that is none", { body: '{"kind":"PodList"}' }, podList],
-      ["a list without a version", { body: '{"items":[]}' }, podList],
-      ["too many requests", { status: 429, headers: { "retry-after": "0" } }, podList],
-      ["an error of the server", { status: 500 }, podList],
-      ["a watch that is cut", "cut", podWatch],
-      ["a watch that stalls", "stall", podWatch],
-      ["a watch that is no JSON", { body: "oops\n" }, podWatch],
-      ["a watch that ends at once", { body: "" }, podWatch],
-      [
-        "an event of no object",
-        { body: '{"type":"ADDED","object":{"metadata":{"resourceVersion":"1"}}}\n' },
-        podWatch,
-      ],
-      ["an event without a version", { body: '{"type":"ADDED","object":{}}\n' }, podWatch],
-      ["an event of an unknown type", { body: '{"type":"LEFT","object":{}}\n' }, podWatch],
-      [
-        "an error within a watch",
-        { body: '{"type":"ERROR","object":{"code":500,"message":"etcdserver: leader changed"}}\n' },
-        podWatch,
-      ],
-    ];
-    test.each(troubles)("gets over %s", async (_, fault, chooses) => {
-      failing(3, fault, chooses);
-      await followed.start();
-      await followed.until(allPods);
-      server.put(podObject("late", { ip: "10.1.0.99" }));
-      await followed.until(() => pods().includes("late"));
-      expect(pods().length).toBe(11);
-    });
-
-    test("does not hammer a server that ends every watch at once, nor one that refuses", async () => {
-      server.fault = ({ isWatch }) => (isWatch ? { body: "" } : undefined);
-      await followed.start({ timing: { backoffMs: 20, backoffMaxMs: 100, steadyMs: 1_000 } });
-      await followed.until(allPods);
+  // Goal: a minute without the server, here some seconds, costs nothing but being up to date.
+  test("stays while the server is away, catches up, and leaks nothing", async () => {
+    const source = await followed.start();
+    await followed.until(() => allPods() && server.watches === 7);
+    const connections = server.connections;
+    for (let round = 0; round < 3; round++) {
+      await server.stop();
+      server.remove(podObject(`web-${round}`));
+      server.put(podObject(`late-${round}`, { ip: `10.1.1.${round}` }));
+      if (round === 1) server.compact();
       await pause(600);
-      // Unhindered, thousands would have been asked by now.
-      expect(followed.asked(podsPath, true)).toBeLessThan(30);
-      expect(followed.asked(podsPath, true)).toBeGreaterThan(3);
-    });
-
-    test("waits as long as the server asks", async () => {
-      failing(1, { status: 429, headers: { "retry-after": "1" } }, podList);
-      await followed.start({ timing: { backoffMaxMs: 1_000 } });
-      const start = Date.now();
-      await followed.until(allPods);
-      expect(Date.now() - start).toBeGreaterThan(900);
-    });
-
-    test("a right that lacks is named, with the role that grants it", async () => {
-      server.fault = ({ path }) =>
-        path === policiesPath ? { status: 403, message: "forbidden: User cannot list" } : undefined;
-      const source = await followed.start();
-      const first = followed.take();
-      await eventually("a line", () => followed.told.length > 0);
-      expect(followed.told.join("\n")).toMatch(
-        /networkpolicies\.networking\.k8s\.io: not allowed: grant list and watch of networkpolicies in apiGroup "networking\.k8s\.io".*nothing is in force yet/,
-      );
-      expect(source.status().connected).toBe(false);
-      server.fault = () => undefined;
-      await first;
-      const isWell = () => /everything is followed/.test(followed.told.at(-1) ?? "");
-      await eventually("a line that it is well", isWell);
-      expect(source.status().connected).toBe(true);
-    });
-
-    test("a right that is taken away removes nothing", async () => {
-      const source = await followed.start();
-      await followed.until(allPods);
-      server.fault = () => ({ status: 403, message: "forbidden" });
-      server.cutWatches();
-      await eventually("a line", () => /the last state stays in force/.test(followed.told.join()));
-      await pause(200);
       await followed.take();
-      expect(source.status().connected).toBe(false);
+      expect(pods()).toContain(`web-${round}`);
+      await eventually("an end of the connection", () => !source.status().connected);
+      expect(source.status().ageSeconds).toBeGreaterThan(0.3);
+      await server.start();
+      await followed.until(() => pods().includes(`late-${round}`));
+      expect(pods()).not.toContain(`web-${round}`);
       expect(pods().length).toBe(10);
-    });
-
-    test("takes a new token from the kubeconfig when the old one is refused", async () => {
-      await followed.start();
-      await followed.until(allPods);
-      server.tokens.clear();
-      server.tokens.add("second-token");
-      server.cutWatches();
-      server.put(podObject("late", { ip: "10.1.0.99" }));
-      await pause(200);
-      expect(followed.told.join()).not.toMatch(/(first|second)-token/);
-      writeFileSync(followed.kubeconfig, server.kubeconfig("second-token"));
-      await followed.until(() => pods().includes("late"));
-    });
-
-    test("a server whose authority is not known is told nothing", async () => {
-      const source = await followed.start({ ca: makeCertificates().ca });
-      const first = followed.take();
-      first.catch(() => {});
-      const error = () => source.status().resources[0]?.error;
-      for (let waited = 0; error() === null && waited < 5_000; waited += 10) await pause(10);
-      expect(error()).toMatch(/certificate|signature/i);
-      await pause(200);
-      expect(server.seen).toEqual([]);
-      expect(source.status()).toMatchObject({ lastHeard: null, connected: false });
-      source.close();
-      await expect(first).rejects.toThrow(/not reached/);
-    });
-
-    test("kinds that a server does not have are waited for", async () => {
-      server.absent.add("ClusterNetworkPolicy").add("AdminNetworkPolicy");
-      const source = await followed.start();
-      await followed.until(allPods);
-      const states = () =>
-        source.status().resources.filter(({ state }) => state === "absent").length;
-      await followed.until(() => states() === 2 && source.status().connected);
-      server.absent.clear();
-      server.put(clusterPolicyObject("deny", denyAll));
-      await followed.until(() => followed.names("ClusterNetworkPolicy").length === 1);
-      await followed.until(() => server.watches === 7);
-      // Not known for a moment, as while a server starts: nothing goes.
-      failing(2, { status: 404 }, ({ path }) => path === clusterPath);
-      server.cutWatches();
-      await followed.until(() => followed.asked(clusterPath, true) > 2 && server.watches === 7);
-      expect(followed.changes.filter((each) => each.startsWith("-Cluster"))).toEqual([]);
-      // Not known for long, but to whom? A proxy whose server is away says so of every path.
-      const isProxy = ({ path }: SeenRequest) => path === clusterPath || path.startsWith("/apis");
-      server.fault = (seen) => (isProxy(seen) ? { status: 404 } : undefined);
-      server.cutWatches();
-      const asked = followed.asked(clusterPath, false);
-      await followed.until(() => followed.asked(clusterPath, false) > asked + 12);
-      expect(followed.names("ClusterNetworkPolicy")).toEqual(["deny"]);
-      // Nor is a list of something else an empty list of it.
-      const body = JSON.stringify({
-        ...{ kind: "List", apiVersion: "v1" },
-        ...{ metadata: { resourceVersion: "9" }, items: [] },
-      });
-      server.fault = (seen) => (isProxy(seen) ? { body } : undefined);
-      const before = followed.asked(clusterPath, false);
-      await followed.until(() => followed.asked(clusterPath, false) > before + 2);
-      expect(followed.names("ClusterNetworkPolicy")).toEqual(["deny"]);
-      server.fault = () => undefined;
-      await followed.until(() => server.watches === 7);
-      // Not known for good: its policies are gone with the definition.
-      server.absent.add("ClusterNetworkPolicy");
-      server.cutWatches();
-      await followed.until(() => followed.names("ClusterNetworkPolicy").length === 0);
-    });
-
-    // Goal: what is not understood fails closed, and nothing else suffers from it.
-    test("an object that is not understood closes what it speaks of, and is told of", async () => {
-      const newer = {
-        podSelector: { matchLabels: { app: "db" } },
-        ingress: [{ from: [{ someNewPeer: {} }] }],
-      };
-      server.put(policyObject("newer", newer));
-      server.put(policyObject("worse", { podSelector: { matchFuzzy: {} } }));
-      server.put(clusterPolicyObject("newest", { ...denyAll, priority: 7, ingress: [{ who: 1 }] }));
-      const source = await followed.start();
-      await followed.until(allPods);
-      expect(source.status().unreadable).toBe(3);
-      expect(followed.codes.filter((code) => code === "SL1401").length).toBe(3);
-      expect(followed.objects.get("NetworkPolicy shop/newer")).toMatchObject({
-        policyTypes: new Set(["Ingress", "Egress"]),
-        ingress: [],
-        egress: [],
-        podSelector: { requirements: [{ key: "app", values: ["db"] }] },
-      });
-      expect(followed.objects.get("NetworkPolicy shop/worse")).toMatchObject({
-        podSelector: { requirements: [] },
-      });
-      expect(followed.objects.get("ClusterNetworkPolicy /newest")).toMatchObject({
-        tier: "Admin",
-        priority: 7,
-        ingress: [{ action: "Deny", peers: [{ by: "networks" }], ports: [] }],
-      });
-      // It is told once, and forgotten when it is understood or gone.
-      server.put(policyObject("newer", newer));
-      server.put(policyObject("newer", open));
-      server.remove(policyObject("worse", {}));
-      server.remove(clusterPolicyObject("newest", {}));
-      await followed.until(() => source.status().unreadable === 0);
-      expect(followed.codes.filter((code) => code === "SL1401").length).toBe(3);
-    });
-
-    // Goal: a minute without the server, here some seconds, costs nothing but being up to date.
-    test("stays while the server is away, catches up, and leaks nothing", async () => {
-      const source = await followed.start();
-      await followed.until(() => allPods() && server.watches === 7);
-      const connections = server.connections;
-      for (let round = 0; round < 3; round++) {
-        await server.stop();
-        server.remove(podObject(`web-${round}`));
-        server.put(podObject(`late-${round}`, { ip: `10.1.1.${round}` }));
-        if (round === 1) server.compact();
-        await pause(600);
-        await followed.take();
-        expect(pods()).toContain(`web-${round}`);
-        await eventually("an end of the connection", () => !source.status().connected);
-        expect(source.status().ageSeconds).toBeGreaterThan(0.3);
-        await server.start();
-        await followed.until(() => pods().includes(`late-${round}`));
-        expect(pods()).not.toContain(`web-${round}`);
-        expect(pods().length).toBe(10);
-      }
-      await followed.until(() => source.status().connected && server.watches === 7);
-      // Seven watches, and the two idle connections that are kept for lists.
-      await eventually("few connections", () => server.connections <= Math.max(connections, 9));
-      expect(server.watches).toBe(7);
-      source.close();
-      await eventually("no connection", () => server.connections === 0);
-    });
-  },
-);
+    }
+    await followed.until(() => source.status().connected && server.watches === 7);
+    // Seven watches, and the two idle connections that are kept for lists.
+    await eventually("few connections", () => server.connections <= Math.max(connections, 9));
+    expect(server.watches).toBe(7);
+    source.close();
+    await eventually("no connection", () => server.connections === 0);
+  });
+});
 
 const denyAll = {
   tier: "Admin",
@@ -415,7 +399,7 @@ const denyAll = {
   ingress: [{ action: "Deny", from: [{ namespaces: {} }] }],
 };
 
-describe.skipIf(kubernetesObstacle !== undefined)(named("findCluster", kubernetesObstacle), () => {
+describe("findCluster", () => {
   test.each([
     ["a file that is not there", "/nonexistent/config", undefined, /ENOENT/],
     ["an empty file", "/dev/null", undefined, /./],

@@ -2,14 +2,11 @@ import { writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { podObject, policyObject } from "../kubernetes/api-objects.js";
-import { kubernetesObstacle } from "../kubernetes/harness.js";
 import { KubernetesBench, webOnly } from "./kubernetes-bench.js";
 import { labObstacle, named, until } from "./lab-harness.js";
 
 const obstacle =
-  kubernetesObstacle ??
-  labObstacle ??
-  (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
+  labObstacle ?? (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
 
 // Goal: a wire enforces what an API server says, goes on while it is away, and catches up.
 // Method: the real command between namespaces; real connections show what passes.

@@ -2,7 +2,6 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { podObject } from "../kubernetes/api-objects.js";
-import { kubernetesObstacle } from "../kubernetes/harness.js";
 import { growthOf } from "./growth.js";
 import { KubernetesBench } from "./kubernetes-bench.js";
 import { labObstacle, named, pause, until } from "./lab-harness.js";
@@ -15,9 +14,7 @@ const slackBytes = 12 * 1024 * 1024;
 const megabyte = 1024 * 1024;
 
 const obstacle =
-  kubernetesObstacle ??
-  labObstacle ??
-  (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
+  labObstacle ?? (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
 
 test("growthOf sees a leak through the saw of a collector, and none where there is none", () => {
   const saw = (leakPerSample: number) =>
