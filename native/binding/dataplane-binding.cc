@@ -638,7 +638,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (info.Env().IsExceptionPending()) return info.Env().Undefined();
     Dataplane::SavePlace place = {words[0], words[1]};
     size_t count = 0;
-    throwUnless(info, dataplane_->saveConnections(into, &place, &count));
+    const auto which = info[2].ToBoolean() ? Saved::Lasting : Saved::All;
+    throwUnless(info, dataplane_->saveConnections(which, into, &place, &count));
     words[0] = place.worker;
     words[1] = place.entry;
     return Napi::Number::New(info.Env(), static_cast<double>(count));

@@ -45,7 +45,7 @@ std::vector<SavedConnection> saveAll(OnePod& pod, uint64_t nowUs) {
   std::vector<SavedConnection> all;
   std::array<SavedConnection, 2> few;
   uint32_t place = 0;
-  while (const size_t count = pod.filter->save(nowUs, few, &place)) {
+  while (const size_t count = pod.filter->save(Saved::All, nowUs, SIZE_MAX, few, &place)) {
     all.insert(all.end(), few.begin(), few.begin() + static_cast<std::ptrdiff_t>(count));
   }
   return all;
@@ -201,7 +201,7 @@ TEST("saved connections: any bytes are safe, and never more than a connection") 
     }
     std::array<SavedConnection, 64> again;
     uint32_t place = 0;
-    CHECK(after->filter->save(nowUs, again, &place) <= 64);
+    CHECK(after->filter->save(Saved::All, nowUs, SIZE_MAX, again, &place) <= 64);
   }
   CHECK(taken > 1'000);
 }
@@ -260,7 +260,8 @@ TEST("saved connections: another number of workers takes up every one") {
     size_t written = 0;
     while (written < COUNT) {
       const size_t room = std::min<size_t>(700, COUNT - written);
-      REQUIRE(dataplane->saveConnections({saved.data() + written, room}, &place, &count).ok());
+      REQUIRE(dataplane->saveConnections(Saved::All, {saved.data() + written, room}, &place, &count)
+                  .ok());
       REQUIRE(count > 0);
       written += count;
     }

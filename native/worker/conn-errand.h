@@ -43,7 +43,8 @@ struct ConnErrand {
       return place == filter.connectionsMax() || full();
     }
     if (kind == Kind::Keep) {
-      count += filter.keep(nowUs, LIST_STEPS, {saved.data() + count, saved.size() - count}, &place);
+      count += filter.save(Saved::Lasting, nowUs, LIST_STEPS,
+                           {saved.data() + count, saved.size() - count}, &place);
       return place == filter.connectionsMax() || full();
     }
     for (size_t each = 0; each < FORGET_STEPS && place < keys.size(); ++each) {

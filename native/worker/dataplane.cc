@@ -195,13 +195,13 @@ Status Dataplane::appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) c
   return status;
 }
 
-Status Dataplane::saveConnections(std::span<SavedConnection> into, SavePlace* place,
+Status Dataplane::saveConnections(Saved which, std::span<SavedConnection> into, SavePlace* place,
                                   size_t* count) noexcept {
   if (running_) return {StatusCode::State};
   *count = 0;
   for (; place->worker < crew_.size(); ++place->worker, place->entry = 0) {
     Worker& worker = *crew_[place->worker].worker;
-    *count += worker.saveConnections(into.subspan(*count), &place->entry);
+    *count += worker.saveConnections(which, into.subspan(*count), &place->entry);
     if (*count == into.size()) break;
   }
   return {};

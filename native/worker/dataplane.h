@@ -105,7 +105,8 @@ class Dataplane {
   // when there are no more.
   //
   // Errors: State while it runs: the connections are the workers' then.
-  Status saveConnections(std::span<SavedConnection> into, SavePlace* place, size_t* count) noexcept;
+  Status saveConnections(Saved which, std::span<SavedConnection> into, SavePlace* place,
+                         size_t* count) noexcept;
 
   // Takes up connections that a process before has saved, or whoever else knows them; each goes to
   // the worker whose it is. Their next packets are judged by the table in force, as after a swap.

@@ -689,25 +689,17 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
   return count;
 }
 
-size_t Filter::save(uint64_t nowUs, std::span<SavedConnection> into, uint32_t* place) noexcept {
-  size_t count = 0;
-  for (; *place < connections_.entriesMax() && count < into.size(); ++*place) {
-    const ConnEntry* entry = connections_.at(*place);
-    if (entry != nullptr && entry->expiresUs > nowUs) saveConn(*entry, nowUs, &into[count++]);
-  }
-  return count;
-}
-
-size_t Filter::keep(uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
+size_t Filter::save(Saved which, uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
                     uint32_t* place) noexcept {
   size_t count = 0;
   for (size_t step = 0; step < steps && *place < connections_.entriesMax(); ++step) {
     if (count == into.size()) break;
     const ConnEntry* entry = connections_.at((*place)++);
-    if (entry == nullptr || entry->expiresUs <= nowUs || !isLasting(*entry)) continue;
+    if (entry == nullptr || entry->expiresUs <= nowUs) continue;
+    if (which == Saved::Lasting && !isLasting(*entry)) continue;
     SavedConnection& saved = into[count++];
     saveConn(*entry, nowUs, &saved);
-    if (entry->protocol() == PROTOCOL_TCP) saved.flags |= SAVED_NO_WINDOW;
+    if (which == Saved::Lasting && saved.protocol == PROTOCOL_TCP) saved.flags |= SAVED_NO_WINDOW;
   }
   return count;
 }

@@ -32,6 +32,13 @@ struct FilterOptions {
   std::array<uint64_t, 2> hashSecret = {};  // random: remote peers choose the keys
 };
 
+// Which connections are written down.
+enum class Saved : uint8_t {
+  All,      // for a process that goes on where this one ends
+  Lasting,  // for whoever is started later, however this one ends: those whose both ends are known
+            // to be there, and that are not over. Their windows may be old by then: unknown.
+};
+
 // The reason of a denial, the sender's side first.
 [[nodiscard]] constexpr DropReason policyReason(DeniedBy deniedBy) noexcept {
   return (deniedBy & DENIED_BY_EGRESS) != 0 ? DropReason::PolicyEgress : DropReason::PolicyIngress;
@@ -167,13 +174,8 @@ class Filter {
   // or `steps` go; moves `*place` on. Returns how many it wrote.
   size_t list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> records,
               uint32_t* place) noexcept;
-  // Writes down the connections in the places of the table from `*place` on, as far as `into` has
-  // room; moves `*place` on. Returns how many it wrote.
-  size_t save(uint64_t nowUs, std::span<SavedConnection> into, uint32_t* place) noexcept;
-  // As save(), of what is worth taking up by whoever comes after this process, however that ends:
-  // connections whose both ends are known to be there, and that are not over. Goes `steps` places
-  // at most. Their windows may be old by then: they are written down as unknown.
-  size_t keep(uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
+  // Writes them down likewise, those of them that are to be saved.
+  size_t save(Saved which, uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
               uint32_t* place) noexcept;
   // Takes up a saved connection, whatever its bytes; false when it cannot (see restoreConn()).
   bool load(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs) noexcept {

@@ -420,8 +420,9 @@ Status Worker::appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) cons
   return handed ? Status{} : Status{StatusCode::Argument};
 }
 
-size_t Worker::saveConnections(std::span<SavedConnection> into, uint32_t* place) noexcept {
-  return filter_->save(clockNs(CLOCK_MONOTONIC) / 1'000, into, place);
+size_t Worker::saveConnections(Saved which, std::span<SavedConnection> into,
+                               uint32_t* place) noexcept {
+  return filter_->save(which, clockNs(CLOCK_MONOTONIC) / 1'000, SIZE_MAX, into, place);
 }
 
 bool Worker::loadConnection(const SavedConnection& saved, uint32_t generationMax) noexcept {

@@ -110,7 +110,7 @@ class Worker {
   Status appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const;
 
   // See Filter. Threads: the control thread, while no round runs.
-  size_t saveConnections(std::span<SavedConnection> into, uint32_t* place) noexcept;
+  size_t saveConnections(Saved which, std::span<SavedConnection> into, uint32_t* place) noexcept;
   bool loadConnection(const SavedConnection& saved, uint32_t generationMax) noexcept;
 
   // Rounds so far. It goes up many times a second while the worker is well. Threads: any.

@@ -284,7 +284,7 @@ export interface NativeDataplane {
    * Fills SavedConnection records from `place` (two words, zeros to begin with), which it moves on;
    * returns how many.
    */
-  saveConnections(place: Uint32Array, into: Uint8Array): number;
+  saveConnections(place: Uint32Array, into: Uint8Array, onlyLasting: boolean): number;
   /** SavedConnection records, any bytes; returns how many were taken up. */
   loadConnections(records: Uint8Array): number;
 }

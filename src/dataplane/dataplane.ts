@@ -556,25 +556,22 @@ export class Dataplane {
 
   /**
    * Writes down, while packets flow, the connections that whoever is started after this process may take
-   * up, however it ends: those whose both ends are known to be there, `max` at most.
+   * up, however it ends: those whose both ends are known to be there, and that are not over.
    *
-   * Shape: SavedConnection records, with windows unknown, in pieces.
+   * Shape: SavedConnection records, with windows unknown, a piece at a time.
    * Cost:  as `connections`.
    */
-  async lastingConnections(max: number): Promise<Uint8Array[]> {
+  async *lastingConnections(): AsyncGenerator<Uint8Array> {
     const place = new Uint32Array(2);
-    const pieces: Uint8Array[] = [];
-    for (let room = max * SavedConnection.bytes; room > 0; ) {
+    for (;;) {
       const piece = await this.#errand(
         "write the connections down",
         () => this.#native.keepConnections(place),
         place,
       );
-      if (typeof piece === "number" || piece.length === 0) break;
-      pieces.push(piece.subarray(0, room));
-      room -= piece.length;
+      if (typeof piece === "number" || piece.length === 0) return;
+      yield piece;
     }
-    return pieces;
   }
 
   /**
@@ -699,17 +696,17 @@ export class Dataplane {
   }
 
   /**
-   * Writes down all connections, for another process to take up: SavedConnection records, a piece at a
-   * time, which holds until the next one is asked for.
+   * Writes down all connections, for another process to take up, or those of `lastingConnections`:
+   * SavedConnection records, a piece at a time, which holds until the next one is asked for.
    *
    * Errors: DataplaneError `state` unless it is stopped.
    */
-  *saveConnections(): Generator<Uint8Array> {
+  *saveConnections(which: "all" | "lasting" = "all"): Generator<Uint8Array> {
     const place = new Uint32Array(2);
     const piece = new Uint8Array(savedPieceRecords * SavedConnection.bytes);
     for (;;) {
       const count = native("save the connections", () =>
-        this.#native.saveConnections(place, piece),
+        this.#native.saveConnections(place, piece, which === "lasting"),
       );
       if (count === 0) return;
       yield piece.subarray(0, count * SavedConnection.bytes);

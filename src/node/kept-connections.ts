@@ -6,9 +6,11 @@ import {
   openSync,
   readFileSync,
   readSync,
+  renameSync,
+  rmSync,
   statSync,
+  writeSync,
 } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { SAVED_CONNECTIONS_VERSION, SavedConnection } from "../layout/layout.gen.js";
 import type { ZoneEstate } from "./estate.js";
@@ -52,7 +54,6 @@ export interface KeptConnectionsOptions {
 export class KeptConnections {
   readonly #options: KeptConnectionsOptions;
   #timer: NodeJS.Timeout | undefined;
-  #saving: Promise<void> = Promise.resolve();
   #changes = -1;
   #roundsLeft = 0;
   #savedAtMs = 0;
@@ -84,21 +85,35 @@ export class KeptConnections {
     this.#schedule(0);
   }
 
-  /** Writes it once more, packets having stopped, and no more. Never fails. */
-  async end(isSucceeded: boolean): Promise<void> {
+  /**
+   * Writes it no more; at a clean end without a successor once more before that, packets having stopped.
+   * Never fails.
+   */
+  end(isSucceeded: boolean): void {
     clearTimeout(this.#timer);
-    const started = this.#hasStarted;
+    if (!this.#hasStarted) return;
     this.#hasStarted = false;
-    await this.#saving;
-    if (!started) return;
-    // Whoever has taken this place writes the file by now, or knows the connections already.
-    if (!isSucceeded && this.#options.wires().length > 0) await this.#save();
+    const { dataplane, wires, path } = this.#options;
+    if (isSucceeded || wires().length === 0) return;
+    let file: NextFile | undefined;
+    try {
+      for (const piece of dataplane.saveConnections("lasting")) {
+        file ??= new NextFile(path, documentOf(wires()));
+        if (!file.add(piece)) break;
+      }
+      if (file === undefined) rmSync(path, { force: true });
+      else file.commit();
+    } catch (error) {
+      this.#tellFailure(error);
+    } finally {
+      file?.close();
+    }
   }
 
   #schedule(delayMs: number): void {
     this.#timer = setTimeout(() => {
       const from = performance.now();
-      this.#saving = this.#round().then(() => {
+      void this.#round().then(() => {
         if (!this.#hasStarted) return;
         const pauseMs = pauseShare * (performance.now() - from);
         this.#schedule(Math.min(longRoundMs, Math.max(roundMs, pauseMs)));
@@ -107,30 +122,50 @@ export class KeptConnections {
     this.#timer.unref();
   }
 
+  /** Writes the file if there is something to write. Never fails. */
   async #round(): Promise<void> {
-    if (this.#options.wires().length === 0) return;
-    const { opened, closed, cut } = this.#options.dataplane.counters();
-    const changes = opened + closed + cut;
-    if (changes !== this.#changes) this.#roundsLeft = roundsAfterChange;
-    this.#changes = changes;
-    const isOld = performance.now() - this.#savedAtMs >= refreshMs;
-    if (this.#roundsLeft === 0 && !isOld) return;
-    if (this.#roundsLeft > 0) this.#roundsLeft--;
-    await this.#save();
+    try {
+      if (this.#options.wires().length === 0) return;
+      const { opened, closed, cut } = this.#options.dataplane.counters();
+      const changes = opened + closed + cut;
+      if (changes !== this.#changes) this.#roundsLeft = roundsAfterChange;
+      this.#changes = changes;
+      const isOld = performance.now() - this.#savedAtMs >= refreshMs;
+      if (this.#roundsLeft === 0 && !isOld) return;
+      if (this.#roundsLeft > 0) this.#roundsLeft--;
+      await this.#save();
+    } catch (error) {
+      // Where it has ended, there is nothing to list any more.
+      if (this.#hasStarted) this.#tellFailure(error);
+    }
   }
 
   async #save(): Promise<void> {
-    const { dataplane, wires, path, tell } = this.#options;
+    const { dataplane, wires, path } = this.#options;
+    let file: NextFile | undefined;
     try {
-      const records = await dataplane.lastingConnections(keptMax);
-      await write(path, documentOf(wires()), records);
+      for await (const piece of dataplane.lastingConnections()) {
+        // It may have ended meanwhile, and written the file.
+        if (!this.#hasStarted) return;
+        file ??= new NextFile(path, documentOf(wires()));
+        if (!file.add(piece)) break;
+      }
+      if (!this.#hasStarted) return;
+      if (file === undefined) rmSync(path, { force: true });
+      else file.commit();
       this.#savedAtMs = performance.now();
       this.#failure = "";
-    } catch (error) {
-      const message = messageOf(error);
-      if (message !== this.#failure) tell(`connections are not kept for a restart: ${message}`);
-      this.#failure = message;
+    } finally {
+      file?.close();
     }
+  }
+
+  #tellFailure(error: unknown): void {
+    const message = messageOf(error);
+    if (message !== this.#failure) {
+      this.#options.tell(`connections are not kept for a restart: ${message}`);
+    }
+    this.#failure = message;
   }
 }
 
@@ -154,31 +189,54 @@ function documentOf(wires: readonly ZoneEstate[]): Document {
   };
 }
 
-/** Writes the file in one step: a reader finds the one before, or this one whole. */
-async function write(
-  path: string,
-  document: Document,
-  records: readonly Uint8Array[],
-): Promise<void> {
-  const json = new TextEncoder().encode(JSON.stringify(document));
-  const head = new DataView(new ArrayBuffer(headBytes));
-  [magic, formatVersion, json.length].forEach((word, at) => {
-    head.setUint32(at * 4, word, true);
-  });
-  const next = `${path}.${randomBytes(6).toString("hex")}`;
-  try {
-    const file = await open(next, "wx", 0o600);
+/** The file that takes the place of another in one step: a reader finds the one before, or this one whole. */
+class NextFile {
+  readonly #path: string;
+  readonly #next: string;
+  readonly #fd: number;
+  #room = keptMax * SavedConnection.bytes;
+  #isOpen = true;
+
+  constructor(path: string, document: Document) {
+    const json = new TextEncoder().encode(JSON.stringify(document));
+    const head = new DataView(new ArrayBuffer(headBytes));
+    [magic, formatVersion, json.length].forEach((word, at) => {
+      head.setUint32(at * 4, word, true);
+    });
+    this.#path = path;
+    this.#next = `${path}.${randomBytes(6).toString("hex")}`;
+    this.#fd = openSync(this.#next, "wx", 0o600);
     try {
-      for (const piece of [new Uint8Array(head.buffer), json, ...records]) {
-        await file.writeFile(piece);
-      }
-    } finally {
-      await file.close();
+      this.#write(new Uint8Array(head.buffer));
+      this.#write(json);
+    } catch (error) {
+      this.close();
+      throw error;
     }
-    await rename(next, path);
-  } catch (error) {
-    await rm(next, { force: true });
-    throw error;
+  }
+
+  /** Adds records as far as there is room; false when there is none any more. */
+  add(records: Uint8Array): boolean {
+    const fitting = records.subarray(0, this.#room);
+    this.#write(fitting);
+    this.#room -= fitting.length;
+    return this.#room > 0;
+  }
+
+  commit(): void {
+    renameSync(this.#next, this.#path);
+  }
+
+  /** Lets go of it; what has not been committed is gone. */
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    closeSync(this.#fd);
+    rmSync(this.#next, { force: true });
+  }
+
+  #write(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
   }
 }
 

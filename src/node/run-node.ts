@@ -239,10 +239,11 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     follower?.close();
     source.close();
     compiler.close();
+    dataplane.stop();
+    // Before the socket's folder goes, which stays where something is kept in it.
+    kept.end(isLeft || succession.isHeir);
     const closed = control?.close();
     flows.close();
-    dataplane.stop();
-    await kept.end(isLeft || succession.isHeir);
     if (isLeft || succession.isHeir) {
       attachments.leave();
       dataplane.leave();

@@ -28,7 +28,7 @@ using Saved = std::array<uint8_t, sizeof(SavedConnection)>;
 std::vector<SavedConnection> saveAll(Filter& filter) {
   std::vector<SavedConnection> all(CONNECTIONS_MAX);
   uint32_t place = 0;
-  all.resize(filter.save(NOW_US, all, &place));
+  all.resize(filter.save(sluice::Saved::All, NOW_US, SIZE_MAX, all, &place));
   return all;
 }
 
