@@ -33,7 +33,8 @@ namespace {
 
 constexpr int NOTICE_MS = 5;
 // Beside the drops: connections, events lost, generation; connections opened, closed, cut, evicted,
-// audited; answers to what was denied, and to what is not known.
+// audited; answers to what was denied, and to what is not known. Behind the drops, what passed
+// unjudged, by ExemptKind.
 constexpr size_t COUNTER_WORDS_FIRST = 10;
 // Connections that are listed at a time: JavaScript puts as many into words in some milliseconds.
 constexpr size_t LIST_RECORDS = 512;
@@ -369,7 +370,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     Status status;
     if (zone > UINT8_MAX) status = {StatusCode::Argument};
     if (status.ok()) {
-      status = dataplane_->joinWire(wordOf(info[0]), wordOf(info[1]), static_cast<uint8_t>(zone));
+      status = dataplane_->joinWire(wordOf(info[0]), wordOf(info[1]), static_cast<uint8_t>(zone),
+                                    info[3].ToBoolean());
     }
     throwUnless(info, status);
   }
@@ -401,7 +403,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (!open(info)) return;
     const auto words = elementsOf<uint64_t>(info[0], napi_biguint64_array, "counters");
     if (info.Env().IsExceptionPending()) return;
-    if (words.size() != COUNTER_WORDS_FIRST + DROP_REASON_COUNT) {
+    if (words.size() != COUNTER_WORDS_FIRST + DROP_REASON_COUNT + EXEMPT_KIND_COUNT) {
       throwStatus(info.Env(), {StatusCode::Argument});
       return;
     }
@@ -417,6 +419,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     words[9] = dataplane_->resets();
     for (size_t reason = 0; reason < DROP_REASON_COUNT; ++reason) {
       words[COUNTER_WORDS_FIRST + reason] = dataplane_->drops(static_cast<DropReason>(reason));
+    }
+    for (size_t kind = 0; kind < EXEMPT_KIND_COUNT; ++kind) {
+      words[COUNTER_WORDS_FIRST + DROP_REASON_COUNT + kind] =
+          dataplane_->exempt(static_cast<ExemptKind>(kind));
     }
   }
 

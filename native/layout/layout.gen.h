@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0xf932cd04u;
+inline constexpr uint32_t LAYOUT_HASH = 0x48a59bf5u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -29,6 +29,13 @@ inline constexpr uint32_t LINKS_MAX = 1024u;
 inline constexpr uint32_t EXTENSION_HEADERS_MAX = 8u;
 inline constexpr uint32_t SUPERFRAME_SEGMENTS_MAX = 128u;
 inline constexpr uint32_t SUPERFRAME_SEGMENT_BYTES_MIN = 64u;
+inline constexpr uint32_t EXEMPT_POD_BYTES_PER_SECOND = 512u;
+inline constexpr uint32_t EXEMPT_POD_BYTES_AT_ONCE = 4096u;
+inline constexpr uint32_t EXEMPT_NETWORK_BYTES_PER_SECOND = 16384u;
+inline constexpr uint32_t EXEMPT_NETWORK_BYTES_AT_ONCE = 65536u;
+inline constexpr uint32_t LISTENER_RECORDS_MAX = 32u;
+inline constexpr uint32_t LISTENER_SOURCES_MAX = 16u;
+inline constexpr uint32_t ROUTER_ADVERTISEMENT_BYTES_MAX = 512u;
 inline constexpr uint32_t SAVED_CONNECTIONS_VERSION = 1u;
 inline constexpr uint32_t SAVED_UNREPLIED = 1u;
 inline constexpr uint32_t SAVED_NO_WINDOW = 2u;
@@ -159,14 +166,39 @@ enum class FlowEventKind : uint8_t {
   Cut,
   // a frame passed that audited policies would have denied
   Audited,
+  // a message passed that no policy judges; a sample of them
+  Exempt,
 };
-inline constexpr size_t FLOW_EVENT_KIND_COUNT = 5;
-inline constexpr std::array<std::string_view, 5> flowEventKindWords = {{
+inline constexpr size_t FLOW_EVENT_KIND_COUNT = 6;
+inline constexpr std::array<std::string_view, 6> flowEventKindWords = {{
     "opened",
     "closed",
     "dropped",
     "cut",
     "audited",
+    "exempt",
+}};
+
+// A message that no policy judges: the link itself needs it.
+enum class ExemptKind : uint8_t {
+  // policy judges it
+  None,
+  // ARP for IPv4
+  Arp,
+  // neighbour and router solicitations, neighbour advertisements
+  Neighbor,
+  // multicast listener discovery
+  Listener,
+  // a router advertisement from the network
+  RouterAdvertisement,
+};
+inline constexpr size_t EXEMPT_KIND_COUNT = 5;
+inline constexpr std::array<std::string_view, 5> exemptKindWords = {{
+    "none",
+    "arp",
+    "neighbor",
+    "listener",
+    "router-advertisement",
 }};
 
 // State of a tracked connection.
@@ -243,7 +275,7 @@ enum class DropReason : uint8_t {
   L2Protocol,
   // Ethernet source is not the pod's own (from the pod), or is the pod's (to the pod)
   SpoofedMac,
-  // ARP whose sizes, types, opcode or length are not Ethernet and IPv4
+  // ARP whose sizes, types, opcode, length or hardware addresses are not those of Ethernet and IPv4
   MalformedArp,
   // ARP that claims an address or a MAC that is not the sender's
   SpoofedArp,
@@ -287,9 +319,9 @@ enum class DropReason : uint8_t {
   MalformedSctp,
   // breaks a rule of neighbour discovery: hop limit, code, options, lengths, target
   MalformedNdp,
-  // neighbour discovery that claims what is not the sender's; redirects from the pod
+  // neighbour discovery that claims what is not the sender's; redirects
   SpoofedNdp,
-  // a router advertisement, or the role of a router, from the pod
+  // a router advertisement, or the role of a router, from the pod; one from the network where none is wanted
   RouterAdvertisement,
   // a combination of flags that no TCP sends
   InvalidTcpFlags,
@@ -325,9 +357,11 @@ enum class DropReason : uint8_t {
   NoTable,
   // a superframe that would be cut into more segments than any stack makes
   OffloadSegments,
+  // more ARP, neighbour or listener messages than a link may send unjudged
+  ExemptLimit,
 };
-inline constexpr size_t DROP_REASON_COUNT = 46;
-inline constexpr std::array<std::string_view, 46> dropReasonWords = {{
+inline constexpr size_t DROP_REASON_COUNT = 47;
+inline constexpr std::array<std::string_view, 47> dropReasonWords = {{
     "none",
     "malformed-ethernet",
     "vlan-tag",
@@ -374,6 +408,7 @@ inline constexpr std::array<std::string_view, 46> dropReasonWords = {{
     "transmit-full",
     "no-table",
     "offload-segments",
+    "exempt-limit",
 }};
 
 // Where one array of the blob starts, and how many elements it has.
@@ -557,7 +592,7 @@ struct FlowEvent {
   uint16_t destinationPort;  // 0 when the protocol has none; ICMP: type << 8 | code
   uint8_t protocol;  // IP protocol number; 0 when there is no IP header
   uint8_t kind;  // FlowEventKind
-  uint8_t reason;  // DropReason
+  uint8_t reason;  // DropReason; Exempt: ExemptKind
   uint8_t family;  // 4, 6, or 0 when there is no IP header
   uint32_t generation;  // of the table that judged
   uint32_t lostBefore;  // events that found the ring full since the last record

@@ -7,9 +7,17 @@ namespace {
 
 constexpr uint8_t HOP_LIMIT_ON_LINK = 255;
 
-// ff02::1:ffXX:XXXX of an address (RFC 4291 section 2.7.1).
-AddressBytes solicitedNodeOf(const AddressBytes& address) {
-  return {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0xff, address[13], address[14], address[15]};
+bool isIcmpV6(const PacketView& view) {
+  return view.key.family == 6 && view.key.protocol == PROTOCOL_ICMPV6 && view.l4Bytes > 0;
+}
+
+bool isNeighborType(uint8_t type) {
+  return type >= ICMPV6_ROUTER_SOLICITATION && type <= ICMPV6_REDIRECT;
+}
+
+bool isListenerType(uint8_t type) {
+  return (type >= ICMPV6_LISTENER_QUERY && type <= ICMPV6_LISTENER_DONE) ||
+         type == ICMPV6_LISTENER_REPORT_2;
 }
 
 uint32_t fixedBytes(uint8_t type) {
@@ -77,23 +85,20 @@ ArpMessage readArp(const PacketView& view) noexcept {
   ArpMessage message;
   message.reply = load16(arp + 6) == 2;
   std::copy_n(arp + 8, 6, message.senderMac.begin());
+  std::copy_n(arp + 18, 6, message.targetMac.begin());
   message.senderAddress = view.key.source;
   message.targetAddress = view.key.destination;
   return message;
 }
 
+bool isLinkType(uint8_t type) noexcept { return isNeighborType(type) || isListenerType(type); }
+
 bool isNeighborDiscovery(const PacketView& view) noexcept {
-  return view.key.family == 6 && view.key.protocol == PROTOCOL_ICMPV6 && view.l4Bytes > 0 &&
-         view.l4()[0] >= ICMPV6_ROUTER_SOLICITATION && view.l4()[0] <= ICMPV6_REDIRECT;
+  return isIcmpV6(view) && isNeighborType(view.l4()[0]);
 }
 
 bool isListenerMessage(const PacketView& view) noexcept {
-  if (view.key.family != 6 || view.key.protocol != PROTOCOL_ICMPV6 || view.l4Bytes == 0) {
-    return false;
-  }
-  const uint8_t type = view.l4()[0];
-  return (type >= ICMPV6_LISTENER_QUERY && type <= ICMPV6_LISTENER_DONE) ||
-         type == ICMPV6_LISTENER_REPORT_2;
+  return isIcmpV6(view) && isListenerType(view.l4()[0]);
 }
 
 DropReason parseNeighbor(const PacketView& view, NeighborMessage* message) noexcept {
@@ -111,6 +116,14 @@ DropReason parseNeighbor(const PacketView& view, NeighborMessage* message) noexc
   const DropReason reason = readOptions(icmp + fixed, view.l4Bytes - fixed, message);
   if (reason != DropReason::None) return reason;
   return addressesFit(view, *message, icmp) ? DropReason::None : DropReason::MalformedNdp;
+}
+
+AddressBytes solicitedNodeOf(const AddressBytes& address) noexcept {
+  return {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0xff, address[13], address[14], address[15]};
+}
+
+AddressBytes linkGroup(uint8_t last) noexcept {
+  return {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last};
 }
 
 AddressBytes linkLocalOf(const MacAddress& mac) noexcept {

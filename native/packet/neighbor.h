@@ -20,6 +20,7 @@ inline constexpr uint8_t ICMPV6_LISTENER_REPORT_2 = 143;
 struct ArpMessage {
   bool reply = false;
   MacAddress senderMac = {};
+  MacAddress targetMac = {};
   AddressBytes senderAddress = {};
   AddressBytes targetAddress = {};
 };
@@ -37,6 +38,9 @@ struct NeighborMessage {
   MacAddress linkAddress = {};
 };
 
+// Whether an ICMPv6 message of this type is neighbour discovery or a multicast listener message.
+[[nodiscard]] bool isLinkType(uint8_t type) noexcept;
+
 // Whether a packet is neighbour discovery (types 133 to 137) or a multicast listener message.
 //
 // Shape: `view` is a whole packet or a first fragment, before or after parseTransport().
@@ -48,6 +52,12 @@ struct NeighborMessage {
 // Errors: MalformedNdp.
 // Source: RFC 4861 sections 6.1, 7.1 and 8.1; RFC 6980 (never fragmented).
 [[nodiscard]] DropReason parseNeighbor(const PacketView& view, NeighborMessage* message) noexcept;
+
+// The group that a host with this address listens to for solicitations (RFC 4291 section 2.7.1).
+[[nodiscard]] AddressBytes solicitedNodeOf(const AddressBytes& address) noexcept;
+
+// The group ff02::N of a link.
+[[nodiscard]] AddressBytes linkGroup(uint8_t last) noexcept;
 
 // Makes the link-local address that an interface with this MAC gives itself (RFC 4291, EUI-64).
 [[nodiscard]] AddressBytes linkLocalOf(const MacAddress& mac) noexcept;

@@ -37,8 +37,7 @@ bool isVlanTag(uint16_t etherType) {
 }
 
 DropReason parseArp(const uint8_t* arp, uint32_t bytes, PacketView* view) {
-  // Behind it only padding is honest, to the shortest frame (with a VLAN tag that has gone): ARP is
-  // no policy matter, so what it may carry must have an end.
+  // Behind it only padding is honest, to the shortest frame (with a VLAN tag that has gone).
   constexpr uint32_t PADDED_BYTES_MAX = 50;
   if (bytes < 28 || bytes > PADDED_BYTES_MAX || load16(arp) != 1 ||
       load16(arp + 2) != ETHERTYPE_IPV4 || arp[4] != 6 || arp[5] != 4 ||

@@ -1,6 +1,7 @@
 #include "native/packet/steering.h"
 
 #include "native/packet/bytes.h"
+#include "native/packet/neighbor.h"
 #include "native/packet/packet-view.h"
 #include "native/packet/quote.h"
 
@@ -23,6 +24,18 @@ uint32_t foldKey(const FlowKey& key) noexcept {
   return foldWords(key.source.data(), 16) ^ foldWords(key.destination.data(), 16);
 }
 
+// Whether an IPv6 packet, of which `bytes` are there, is a neighbour or listener message in the
+// form that may pass unjudged: behind the fixed header, or one extension header of eight bytes.
+bool isLinkMessage(const uint8_t* ip, uint32_t bytes) noexcept {
+  uint32_t at = IPV6_BYTES;
+  uint8_t next = ip[6];
+  if (next == 0 && bytes > at + 8 && ip[at + 1] == 0) {
+    next = ip[at];
+    at += 8;
+  }
+  return next == PROTOCOL_ICMPV6 && bytes > at && isLinkType(ip[at]);
+}
+
 }  // namespace
 
 uint32_t Steering::workerOf(const Frame& frame, uint32_t own) const noexcept {
@@ -30,6 +43,7 @@ uint32_t Steering::workerOf(const Frame& frame, uint32_t own) const noexcept {
   if (frame.length < ETHERNET_HEADER_BYTES + IPV4_BYTES_MIN) return own;
   const uint8_t* const ip = bytes + ETHERNET_HEADER_BYTES;
   const uint16_t etherType = load16(bytes + 12);
+  if (etherType == 0x0806) return 0;
   uint32_t folded = 0;
   bool maybeError = false;
   if (etherType == 0x0800) {
@@ -39,6 +53,7 @@ uint32_t Steering::workerOf(const Frame& frame, uint32_t own) const noexcept {
     folded = foldWords(ip + IPV6_ADDRESSES, 32);
     // Behind extension headers there may be ICMPv6 too.
     maybeError = ip[6] != PROTOCOL_TCP && ip[6] != PROTOCOL_UDP;
+    if (maybeError && isLinkMessage(ip, frame.length - ETHERNET_HEADER_BYTES)) return 0;
   } else {
     return own;
   }

@@ -11,7 +11,9 @@ namespace sluice {
 //
 // What counts is the pair of addresses, whichever is the source: both directions of a connection,
 // all its fragments and all connections between two hosts meet one worker. An ICMP error goes where
-// the packet that it quotes belongs. Frames without an IP header stay where they came in.
+// the packet that it quotes belongs. ARP, neighbour discovery and multicast listener messages are
+// the first worker's: an answer has another pair of addresses than what it answers, and how many
+// pass is counted for each link. Other frames without an IP header stay where they came in.
 //
 // The kernel is asked to hand each worker its own frames by the same sum
 // (native/host/steering-program.h); a frame that comes to another all the same is handed over.

@@ -139,7 +139,7 @@ struct Wires {
                  ->addLink(std::move(link), end == 0 ? std::optional(mac) : std::nullopt, &ids[end])
                  .ok();
       }
-      ok = ok && worker->joinWire(ids[0], ids[1], static_cast<uint8_t>(pod)).ok();
+      ok = ok && worker->joinWire(ids[0], ids[1], static_cast<uint8_t>(pod), false).ok();
     }
     uint32_t generation = 0;
     const std::vector<uint32_t> linkByEndpoint = {0, 2};

@@ -70,13 +70,38 @@ TEST("steering: later fragments go where the first one went") {
 
 TEST("steering: what has no addresses stays where it is") {
   CHECK(workerOf(FOUR, {1, 2, 3}) == 99);
-  std::vector<uint8_t> arp(60, 0);
-  arp[12] = 8;
-  arp[13] = 6;
-  CHECK(workerOf(FOUR, arp) == 99);
+  std::vector<uint8_t> other(60, 0);
+  other[12] = 0x88;
+  other[13] = 0xcc;
+  CHECK(workerOf(FOUR, other) == 99);
   std::vector<uint8_t> cut = udpFrame(6, 10, 1, 11, 2);
   cut.resize(ETHERNET_HEADER_BYTES + 30);
   CHECK(workerOf(FOUR, cut) == 99);
+}
+
+// An answer does not have the addresses of what it answers: the group of a solicitation is none of
+// them.
+TEST("steering: one worker has all that neighbours say to each other") {
+  std::vector<uint8_t> arp(60, 0);
+  arp[12] = 8;
+  arp[13] = 6;
+  CHECK(workerOf(FOUR, arp) == 0);
+  for (const uint8_t type : {133, 134, 135, 136, 137, 130, 131, 132, 143}) {
+    FrameBuilder message(6, 10, 11, PROTOCOL_ICMPV6);
+    message.payload.assign(24, 0);
+    message.payload[0] = type;
+    for (uint8_t peer = 0; peer < 100; ++peer) {
+      message.destination[15] = peer;
+      CHECK(workerOf(FOUR, message.build()) == 0);
+    }
+    message.protocol = 0;
+    message.options = {PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0};
+    CHECK(workerOf(FOUR, message.build()) == 0);
+  }
+  FrameBuilder echo(6, 10, 11, PROTOCOL_ICMPV6);
+  echo.payload = {128, 0, 0, 0, 0, 0, 0, 0};
+  echo.destination[15] = 0x12;
+  CHECK(workerOf(FOUR, echo.build()) == workerOf(FOUR, udpFrame(6, 10, 1, 12, 2)));
 }
 
 // As the kernel runs it, for the instructions that are in it.
@@ -350,7 +375,7 @@ TEST("workers: a frame is judged by the worker it belongs to, and leaves by that
       REQUIRE(all[number]->addLink(std::move(link), std::nullopt, &id).ok());
       REQUIRE(id == side);
     }
-    REQUIRE(all[number]->joinWire(0, 1, 0).ok());
+    REQUIRE(all[number]->joinWire(0, 1, 0, false).ok());
   }
 
   uint32_t generation = 0;

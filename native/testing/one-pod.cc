@@ -149,7 +149,7 @@ std::vector<uint8_t> FrameBuilder::build() const {
     bytes[l3 + 10] = static_cast<uint8_t>(sum >> 8);
     bytes[l3 + 11] = static_cast<uint8_t>(sum);
   } else {
-    append32(bytes, 0x60000000);
+    append32(bytes, 0x60000000u | flowLabel);
     append16(bytes, static_cast<uint32_t>(options.size() + payload.size()));
     bytes.push_back(protocol);
     bytes.push_back(hopLimit);

@@ -57,6 +57,7 @@ struct FrameBuilder {
   AddressBytes source = {};
   AddressBytes destination = {};
   uint8_t hopLimit = 64;
+  uint8_t flowLabel = 0;  // IPv6: its lowest bits
   uint16_t fragment = 0;  // IPv4: flags and offset, as in the header
   uint16_t identification = 0;
   std::vector<uint8_t> options;  // IPv4 options, or IPv6 extension headers

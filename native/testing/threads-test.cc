@@ -105,7 +105,7 @@ std::unique_ptr<Dataplane> makeWire(uint64_t quota) {
       return nullptr;
     }
   }
-  return dataplane->joinWire(ids[0], ids[1], 0).ok() ? std::move(dataplane) : nullptr;
+  return dataplane->joinWire(ids[0], ids[1], 0, false).ok() ? std::move(dataplane) : nullptr;
 }
 
 uint64_t allDrops(const Dataplane& dataplane) {

@@ -70,7 +70,8 @@ struct Setting {
       ok = worker->addLink(std::move(link), macs[each], &id).ok() && id == links_++;
     }
     ok = ok &&
-         (way == Way::Wire ? worker->joinWire(0, 1, 0) : worker->makeSwitch(GATEWAY, NONE)).ok();
+         (way == Way::Wire ? worker->joinWire(0, 1, 0, false) : worker->makeSwitch(GATEWAY, NONE))
+             .ok();
     if (!ok) std::abort();
     if (way == Way::Wire) publish({0});
     if (way == Way::Switch) publish({0, 1});
@@ -168,7 +169,7 @@ TEST("worker: without a table everything is dropped") {
   const MemoryLink* out = outside.get();
   REQUIRE(worker->addLink(std::move(inside), std::nullopt, &id).ok());
   REQUIRE(worker->addLink(std::move(outside), std::nullopt, &id).ok());
-  REQUIRE(worker->joinWire(0, 1, 0).ok());
+  REQUIRE(worker->joinWire(0, 1, 0, false).ok());
   std::vector<uint8_t> bytes = syn(10, 11, 8080);
   Frame frame;
   frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
@@ -181,8 +182,8 @@ TEST("worker: without a table everything is dropped") {
 
 TEST("worker: a wire needs two links that are there") {
   Setting setting(Setting::Way::Wire);
-  CHECK(setting.worker->joinWire(0, 0, 0).code == StatusCode::Argument);
-  CHECK(setting.worker->joinWire(0, 2, 0).code == StatusCode::Argument);
+  CHECK(setting.worker->joinWire(0, 0, 0, false).code == StatusCode::Argument);
+  CHECK(setting.worker->joinWire(0, 2, 0, false).code == StatusCode::Argument);
   CHECK(setting.worker->removeLink(7).code == StatusCode::Argument);
   CHECK(setting.worker->removeLink(1).ok());
   setting.arrive(0, syn(10, 11, 8080));
@@ -216,7 +217,8 @@ TEST(
   CHECK(counters.receivedFrames == 1);
 }
 
-// Two wires in one worker: pod 10 behind the links 0 and 1, pod 11 behind 2 and 3.
+// Two wires in one worker: pod 10 behind the links 0 and 1, pod 11 behind 2 and 3, which lets
+// router advertisements in.
 struct TwoWires {
   TwoWires() {
     bool ok = EventRing::create(64, &events).ok();
@@ -229,7 +231,7 @@ struct TwoWires {
       uint32_t id = NONE;
       ok = worker->addLink(std::move(link), mac, &id).ok() && id == each;
     }
-    ok = ok && worker->joinWire(0, 1, 0).ok() && worker->joinWire(2, 3, 1).ok();
+    ok = ok && worker->joinWire(0, 1, 0, false).ok() && worker->joinWire(2, 3, 1, true).ok();
     const std::vector<uint32_t> linkByEndpoint = {0, 2};
     uint32_t generation = 0;
     ok = ok && tables.publish(twoPods().bytes(), linkByEndpoint, &generation).ok();
@@ -310,7 +312,7 @@ TEST("worker: a wire takes only its own pod's frames, and only its own pod gets 
 TEST("worker: a wire that goes leaves the others as they are") {
   TwoWires wires;
   CHECK(wires.pass(0, syn(10, 12, 80)) == 1);
-  CHECK(wires.worker->joinWire(0, 3, 2).code == StatusCode::Argument);
+  CHECK(wires.worker->joinWire(0, 3, 2, false).code == StatusCode::Argument);
   REQUIRE(wires.worker->removeLink(3).ok());
   wires.links[3] = nullptr;
   CHECK(wires.pass(2, syn(11, 12, 80)) == -1);
@@ -322,8 +324,8 @@ TEST("worker: a wire that goes leaves the others as they are") {
   REQUIRE(wires.worker->addLink(std::move(link), std::nullopt, &id).ok());
   CHECK(id == 3);
   // A zone is one wire's at a time.
-  CHECK(wires.worker->joinWire(2, 3, 0).code == StatusCode::Argument);
-  REQUIRE(wires.worker->joinWire(2, 3, 1).ok());
+  CHECK(wires.worker->joinWire(2, 3, 0, false).code == StatusCode::Argument);
+  REQUIRE(wires.worker->joinWire(2, 3, 1, false).ok());
   CHECK(wires.pass(2, syn(11, 12, 80)) == 3);
 }
 
@@ -439,6 +441,54 @@ TEST("worker: the gateway of a switch answers neighbour solicitations") {
   CHECK(sum == 0xffff);
   setting.arrive(0, solicitation(0x10));  // its own address
   CHECK(setting.leave(0).empty());
+}
+
+TEST("worker: of what no policy judges, a sample is told, and nothing rides behind it") {
+  Setting setting(Setting::Way::Wire);
+  const auto told = [&setting] {
+    const auto events = setting.drain();
+    for (const FlowEvent& event : events) {
+      CHECK(event.kind == static_cast<uint8_t>(FlowEventKind::Exempt));
+    }
+    return events.size();
+  };
+  std::vector<uint8_t> padded = arpRequest(10, 11);
+  padded.resize(60, 's');
+  setting.arrive(0, padded);
+  auto out = setting.leave(1);
+  REQUIRE(out.size() == 1);
+  CHECK(out[0].size() == 60);
+  CHECK(std::equal(out[0].begin(), out[0].begin() + 42, padded.begin()));
+  CHECK(std::all_of(out[0].begin() + 42, out[0].end(), [](uint8_t byte) { return byte == 0; }));
+  const auto events = setting.drain();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].kind == static_cast<uint8_t>(FlowEventKind::Exempt));
+  CHECK(events[0].reason == static_cast<uint8_t>(ExemptKind::Arp));
+  CHECK(events[0].linkId == 0);
+  // The first of another kind, then one a second of any.
+  setting.arrive(0, solicitation(0x11));
+  CHECK(setting.leave(1).size() == 1);
+  CHECK(told() == 1);
+  for (int each = 0; each < 20; ++each) setting.arrive(0, arpRequest(10, 11));
+  CHECK(told() == 0);
+  setting.nowUs += 1'000'000;
+  for (int each = 0; each < 20; ++each) setting.arrive(0, arpRequest(10, 11));
+  CHECK(told() == 1);
+  CHECK(setting.leave(1).size() == 40);
+}
+
+TEST("worker: a wire takes router advertisements where it was joined to take them") {
+  TwoWires wires;
+  FrameBuilder frame(6, 12, 10, PROTOCOL_ICMPV6);
+  frame.sourceMac = GATEWAY;
+  frame.source = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  frame.destination = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  frame.destinationMac = {0x33, 0x33, 0, 0, 0, 1};
+  frame.hopLimit = 255;
+  frame.payload = {134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0};
+  CHECK(wires.pass(1, frame.build()) == -1);
+  CHECK(wires.worker->drops(DropReason::RouterAdvertisement) == 1);
+  CHECK(wires.pass(3, frame.build()) == 2);
 }
 
 TEST("worker: a superframe is cut for a link that cannot carry it") {

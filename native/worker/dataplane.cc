@@ -134,11 +134,12 @@ Status Dataplane::swapTable(std::span<const std::byte> blob,
   return status;
 }
 
-Status Dataplane::joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept {
+Status Dataplane::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
+                           bool routerAdvertisements) noexcept {
   return whilePaused([&]() noexcept -> Status {
     for (const Member& member : crew_) {
       // All have the same links and wires: the first refuses, or none.
-      const Status status = member.worker->joinWire(inside, outside, zone);
+      const Status status = member.worker->joinWire(inside, outside, zone, routerAdvertisements);
       if (!status.ok()) return status;
     }
     return {};
@@ -327,6 +328,14 @@ uint64_t Dataplane::rejects() const noexcept {
 uint64_t Dataplane::resets() const noexcept {
   uint64_t sum = 0;
   for (const Member& member : crew_) sum += member.worker->resets();
+  return sum;
+}
+
+uint64_t Dataplane::exempt(ExemptKind kind) const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) {
+    sum += member.worker->filterCounters().exempt[static_cast<size_t>(kind)].read();
+  }
   return sum;
 }
 

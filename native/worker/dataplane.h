@@ -72,7 +72,8 @@ class Dataplane {
                    uint32_t* generation) noexcept;
 
   // Joins two links to a wire, also while others run. Errors: what Worker::joinWire returns.
-  Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept;
+  Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
+                  bool routerAdvertisements) noexcept;
   // Errors: State when it runs; what Worker::makeSwitch returns.
   Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
   // Errors: State when it runs; System.
@@ -132,6 +133,7 @@ class Dataplane {
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
   [[nodiscard]] uint64_t rejects() const noexcept;
   [[nodiscard]] uint64_t resets() const noexcept;
+  [[nodiscard]] uint64_t exempt(ExemptKind kind) const noexcept;
   [[nodiscard]] uint64_t connectionCount() const noexcept;
   [[nodiscard]] uint64_t sumOf(Counter FilterCounters::* counter) const noexcept;
   // Errors: Argument when there is no such link.

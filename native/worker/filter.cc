@@ -8,6 +8,7 @@
 #include "native/conntrack/tcp-track.h"
 #include "native/packet/neighbor.h"
 #include "native/packet/quote.h"
+#include "native/worker/exempt-gate.h"
 #include "native/worker/source-guard.h"
 
 namespace sluice {
@@ -143,11 +144,12 @@ struct Filter::Batch {
 };
 
 Filter::Filter(const FilterOptions& options, ConnTable&& connections, FragmentTable&& fragments,
-               std::unique_ptr<Batch> batch) noexcept
+               std::unique_ptr<Batch> batch, std::unique_ptr<ExemptGate> exempt) noexcept
     : options_(options),
       connections_(std::move(connections)),
       fragments_(std::move(fragments)),
-      batch_(std::move(batch)) {}
+      batch_(std::move(batch)),
+      exempt_(std::move(exempt)) {}
 
 Filter::~Filter() = default;
 
@@ -160,8 +162,11 @@ Status Filter::create(const FilterOptions& options, std::unique_ptr<Filter>* fil
   if (!status.ok()) return status;
   std::unique_ptr<Batch> batch(new (std::nothrow) Batch);
   if (batch == nullptr) return {StatusCode::Limit};
+  std::unique_ptr<ExemptGate> exempt;
+  status = ExemptGate::create(options.hashSecret, &exempt);
+  if (!status.ok()) return status;
   filter->reset(new (std::nothrow) Filter(options, std::move(connections), std::move(fragments),
-                                          std::move(batch)));
+                                          std::move(batch), std::move(exempt)));
   return *filter != nullptr ? Status{} : Status{StatusCode::Limit};
 }
 
@@ -260,11 +265,12 @@ Filter::Next Filter::read(const Frame& frame, const LinkContext& from, const Tab
   judgement.reason = guardEthernet(view, from);
   if (!judgement.passes()) return Next::Nothing;
   if (view.kind != PacketKind::Arp) return readIp(frame, from, table, view, judgement);
-  judgement.kind = FrameKind::Arp;
   judgement.reason = guardArp(view, from, table);
   if (judgement.passes() && isMisdirected(view, from)) judgement.reason = DropReason::L2Protocol;
   if (judgement.passes()) judgement.reason = checkOffload(frame, view);
-  return Next::Nothing;
+  if (!judgement.passes()) return Next::Nothing;
+  judgement.exempt = ExemptKind::Arp;
+  return Next::Exempt;
 }
 
 Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const TableInForce& table,
@@ -288,16 +294,17 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
   bool guarded = false;
   const bool icmpV6 = view.key.protocol == PROTOCOL_ICMPV6;
   if (icmpV6 && (isNeighborDiscovery(view) || isListenerMessage(view))) {
-    bool exempt = false;
+    ExemptKind exempt = ExemptKind::None;
     judgement.reason = guardNeighbor(frame, view, from, table, &exempt);
     if (judgement.reason == DropReason::PolicyEgress) judgement.deniedBy = DENIED_BY_EGRESS;
     if (!judgement.passes()) return Next::Nothing;
-    if (exempt) {
-      judgement.kind = FrameKind::Neighbor;
+    if (exempt != ExemptKind::None) {
       judgement.reason = parseTransport(&view);
       if (judgement.passes()) judgement.reason = checkOffload(frame, view);
       judgement.icmpTypeCode = static_cast<uint16_t>(view.icmpType << 8 | view.icmpCode);
-      return Next::Nothing;
+      if (!judgement.passes()) return Next::Nothing;
+      judgement.exempt = exempt;
+      return Next::Exempt;
     }
     guarded = true;
   }
@@ -308,12 +315,18 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
   if (view.key.protocol == PROTOCOL_TCP) judgement.tcpFlags = view.tcp.flags;
   const bool stateless = view.icmpRole == IcmpRole::Other || view.icmpRole == IcmpRole::Error;
   if (transport == DropReason::None && !stateless) return Next::Tracked;
+  return judgeMessage(view, transport, guarded, from, table, judgement);
+}
 
+// Judges what leaves no entry; `found` is what is wrong with it behind its addresses.
+Filter::Next Filter::judgeMessage(const PacketView& view, DropReason found, bool guarded,
+                                  const LinkContext& from, const TableInForce& table,
+                                  Judgement& judgement) noexcept {
   const Ends ends(view.key, table.view);
   if (!guarded) {
     judgement.reason = guardSource(view.key.source, view.key.family, ends.source, from, table);
   }
-  if (judgement.passes()) judgement.reason = transport;
+  if (judgement.passes()) judgement.reason = found;
   if (judgement.passes()) ends.checkDestination(from, table, judgement);
   if (!judgement.passes()) return Next::Nothing;
   judgement.destinationEndpoint = ends.destination;
@@ -340,6 +353,9 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
       ++lookedUp_;
       judgeRelated(view, from, table, nowUs, judgement);
       break;
+    case Next::Exempt:
+      judgeExempt(view, from, table, nowUs, judgement);
+      break;
     case Next::Fragment:
       ++lookedUp_;
       // Before it is noted: what is dropped leaves nothing behind.
@@ -359,6 +375,26 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
     if (judgement.auditedBy != 0) counters_.audited.add(1);
   } else {
     counters_.dropped[static_cast<size_t>(judgement.reason)].add(1);
+  }
+}
+
+void Filter::judgeExempt(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                         uint64_t nowUs, Judgement& judgement) noexcept {
+  // A switch hands none of them on: its gateway answers.
+  const auto passage =
+      from.wire ? exempt_->admit(judgement.exempt, view, from, nowUs) : ExemptGate::Passage::Open;
+  if (passage == ExemptGate::Passage::Open) {
+    counters_.exempt[static_cast<size_t>(judgement.exempt)].add(1);
+    return;
+  }
+  judgement.exempt = ExemptKind::None;
+  if (passage == ExemptGate::Passage::Spent) {
+    judgement.reason = DropReason::ExemptLimit;
+  } else if (from.role == LinkRole::Endpoint && isLinkLocal(view.key.source)) {
+    // Its own, as has been checked, and no policy has a rule for it.
+    deny(DENIED_BY_EGRESS, judgement);
+  } else {
+    (void)judgeMessage(view, DropReason::None, false, from, table, judgement);
   }
 }
 

@@ -17,6 +17,8 @@
 
 namespace sluice {
 
+class ExemptGate;
+
 // What a table swap means for the connections that run.
 enum class Established : uint8_t {
   Recheck,  // the next packet of each is judged again, and a connection now denied is cut
@@ -58,20 +60,20 @@ struct LinkContext {
   uint8_t zone = 0;     // of the connections seen here: each wire sees a network of its own
   bool hasMac = false;  // whether `mac` is known
   MacAddress mac = {};  // Endpoint: its own; Uplink of a wire: the endpoint's behind the wire
+  bool routerAdvertisements = false;  // Uplink of a wire: whether those of the network may pass
 };
 
 enum class FrameKind : uint8_t {
-  Unicast,    // IP to one address
+  Unicast,    // IP to one address, or ARP
   Multicast,  // IP to a group or the limited broadcast
-  Arp,
-  Neighbor,  // neighbour discovery and multicast listener messages
 };
 
 // What the filter says of one frame.
 struct Judgement {
   DropReason reason = DropReason::None;  // None: pass
   FrameKind kind = FrameKind::Unicast;
-  DeniedBy deniedBy = 0;    // when `reason` is a policy's
+  ExemptKind exempt = ExemptKind::None;  // it passes, and no policy was asked
+  DeniedBy deniedBy = 0;                 // when `reason` is a policy's
   DeniedBy auditedBy = 0;   // it passes, and audited policies would have denied it: from now on
   bool rejectable = false;  // a policy denies it, and its sender may be told
   // A TCP segment of no connection that is known here, where the table allows the connection: these
@@ -110,6 +112,7 @@ struct FilterCounters {
   Counter closed;   // timed out, or begun anew; up to date after expire()
   Counter cut;      // denied by a newer table
   Counter evicted;  // unreplied ones that gave way to new ones
+  std::array<Counter, EXEMPT_KIND_COUNT> exempt;  // what passed that no policy judges
   Counter audited;  // connections, and packets that belong to none, let through by audit alone
 };
 
@@ -206,11 +209,12 @@ class Filter {
     Fragment,  // to follow its datagram's first
     First,     // it passes, and others may follow
     Related,   // an error about another packet
+    Exempt,    // a message of the link, which policy judges only where it is out of place
     Tracked,   // a connection's
   };
 
   Filter(const FilterOptions& options, ConnTable&& connections, FragmentTable&& fragments,
-         std::unique_ptr<Batch> batch) noexcept;
+         std::unique_ptr<Batch> batch, std::unique_ptr<ExemptGate> exempt) noexcept;
 
   // Reading asks the frame, its link and the table, never what earlier frames have left: a whole
   // batch may be read before any of it is finished.
@@ -218,11 +222,16 @@ class Filter {
                    PacketView& view, Judgement& judgement) noexcept;
   static Next readIp(const Frame& frame, const LinkContext& from, const TableInForce& table,
                      PacketView& view, Judgement& judgement) noexcept;
+  static Next judgeMessage(const PacketView& view, DropReason found, bool guarded,
+                           const LinkContext& from, const TableInForce& table,
+                           Judgement& judgement) noexcept;
   void foresee(size_t tracked, const TableInForce& table) noexcept;
   void finish(Next next, const Frame& frame, const PacketView& view, const Foreseen& foreseen,
               const LinkContext& from, const TableInForce& table, uint64_t nowUs,
               Judgement& judgement) noexcept;
 
+  void judgeExempt(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                   uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeRelated(const PacketView& view, const LinkContext& from, const TableInForce& table,
                     uint64_t nowUs, Judgement& judgement) noexcept;
   void admitFirst(const PacketView& view, const LinkContext& from, uint64_t nowUs,
@@ -253,6 +262,7 @@ class Filter {
   size_t cutCount_ = 0;
   std::array<CutConn, CUTS_MAX> cut_ = {};
   std::unique_ptr<Batch> batch_;
+  std::unique_ptr<ExemptGate> exempt_;
 };
 
 }  // namespace sluice

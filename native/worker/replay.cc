@@ -62,6 +62,7 @@ Status judgeCapture(const Replay& replay) noexcept {
   LinkContext outside = inside;
   outside.linkId = OUTSIDE;
   outside.role = LinkRole::Uplink;
+  outside.routerAdvertisements = true;
 
   const TableInForce& table = *slot.read(0);
   uint64_t nowUs = 0;

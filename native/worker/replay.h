@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-// A capture to be judged as if it came in now, on one wire.
+// A capture to be judged as if it came in now, on one wire that lets router advertisements pass.
 struct Replay {
   std::span<const std::byte> blob;
   uint32_t endpointId = NONE;       // the pod, which is behind the wire's inside

@@ -1,12 +1,16 @@
 #include "native/worker/source-guard.h"
 
 #include <algorithm>
-#include <utility>
+#include <iterator>
 
 #include "native/packet/neighbor.h"
 
 namespace sluice {
 namespace {
+
+constexpr uint32_t IPV6_HEADER_BYTES = 40;
+constexpr uint8_t ALL_NODES = 1;  // ff02::1
+constexpr uint8_t ALL_ROUTERS = 2;
 
 MacAddress macAt(const uint8_t* bytes) {
   MacAddress mac;
@@ -67,79 +71,188 @@ DropReason guardUplinkSource(const PacketView& view, const LinkContext& from,
   return isSomebodysHere(source, from, table) ? DropReason::SpoofedSource : DropReason::None;
 }
 
-bool isLinkGroup(const AddressBytes& address) {
-  return address[0] == 0xff && (address[1] & 0x0f) == 2;
+// Whether an IPv6 packet has no more around its message than an honest sender puts there:
+// `optionBytes` of extension headers, and behind the packet what fills the shortest frame (a VLAN
+// tag may have gone). What a pod sends has no traffic class and no flow label, and the MAC of its
+// group.
+bool isBare(const Frame& frame, const PacketView& view, const LinkContext& from,
+            uint32_t optionBytes) {
+  constexpr uint32_t PADDED_FRAME_BYTES = 64;
+  constexpr uint32_t VERSION_ALONE = 0x60000000;
+  if (view.l4Offset > ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES + optionBytes ||
+      frame.length > std::max(view.l4Offset + view.l4Bytes, PADDED_FRAME_BYTES)) {
+    return false;
+  }
+  if (from.role == LinkRole::Uplink) return true;
+  if (load32(view.bytes + ETHERNET_HEADER_BYTES) != VERSION_ALONE) return false;
+  const AddressBytes& destination = view.key.destination;
+  if (destination[0] != 0xff) return (view.bytes[0] & 1) == 0;
+  const MacAddress group = {0x33,           0x33, destination[12], destination[13], destination[14],
+                            destination[15]};
+  return macAt(view.bytes) == group;
 }
 
-// Whether a frame has no more around its message than an honest sender puts there: `optionBytes` of
-// extension headers, and behind the packet what fills the shortest frame (a VLAN tag may have
-// gone).
-bool isBare(const Frame& frame, const PacketView& view, uint32_t optionBytes) {
-  constexpr uint32_t IPV6_HEADER_BYTES = 40;
-  constexpr uint32_t PADDED_FRAME_BYTES = 64;
-  return view.l4Offset <= ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES + optionBytes &&
-         frame.length <= std::max(view.l4Offset + view.l4Bytes, PADDED_FRAME_BYTES);
+// Whether a packet to one address, from an uplink, is for the endpoint here.
+bool isForHere(const PacketView& view, const LinkContext& from, const TableInForce& table) {
+  const AddressBytes& destination = view.key.destination;
+  const bool unknownMac = isLinkLocal(destination) && !from.hasMac;
+  return unknownMac || isSomebodysHere(destination, from, table);
 }
 
 // Whether a solicitation or an advertisement goes where neighbour discovery sends it and holds what
-// that needs: a link-layer address, a nonce (RFC 7527). Options that nobody reads, or an address
-// far away, would take a pod's data past its policy.
-bool isPlainNeighbor(const Frame& frame, const PacketView& view, const NeighborMessage& message) {
-  constexpr uint8_t LINK_ADDRESSES_LAST = 2;
+// that needs: one link-layer address, or the nonce of duplicate address detection.
+bool isPlainNeighbor(const Frame& frame, const PacketView& view, const NeighborMessage& message,
+                     const LinkContext& from, const TableInForce& table) {
+  constexpr uint32_t OPTION_BYTES = 8;
+  constexpr uint8_t SOURCE_LINK_ADDRESS = 1;
+  constexpr uint8_t TARGET_LINK_ADDRESS = 2;
   constexpr uint8_t NONCE = 14;
   constexpr uint8_t ADVERTISEMENT_FLAGS = 0xe0;
   const uint8_t* icmp = view.l4();
   const AddressBytes& destination = view.key.destination;
+  const bool solicits = message.type == ICMPV6_NEIGHBOR_SOLICITATION;
   const bool advertises = message.type == ICMPV6_NEIGHBOR_ADVERTISEMENT;
-  const bool placed = isLinkGroup(destination) ||
-                      (message.hasTarget && (advertises || destination == message.target));
   const uint8_t flags = advertises ? ADVERTISEMENT_FLAGS : 0;
-  if (!placed || !isBare(frame, view, 0) || (icmp[4] & ~flags) != 0 || load32(icmp + 4) << 8 != 0) {
+  if (!isBare(frame, view, from, 0) || (icmp[4] & ~flags) != 0 || load32(icmp + 4) << 8 != 0) {
     return false;
   }
-  bool nonce = false;
-  for (uint32_t at = message.hasTarget ? 24 : 8; at < view.l4Bytes; at += icmp[at + 1] * 8u) {
-    const bool again = icmp[at] == NONCE && std::exchange(nonce, true);
-    if ((icmp[at] > LINK_ADDRESSES_LAST && icmp[at] != NONCE) || icmp[at + 1] != 1 || again) {
+  if (destination[0] == 0xff) {
+    const AddressBytes group = solicits     ? solicitedNodeOf(message.target)
+                               : advertises ? linkGroup(ALL_NODES)
+                                            : linkGroup(ALL_ROUTERS);
+    if (destination != group) return false;
+  } else {
+    if (!advertises && !(solicits && destination == message.target)) return false;
+    if (from.role == LinkRole::Uplink && !isForHere(view, from, table)) return false;
+  }
+  const uint32_t fixed = message.hasTarget ? 24 : 8;
+  if (view.l4Bytes == fixed) return true;
+  const bool detects = solicits && isUnspecified(view.key.source);
+  const uint8_t wanted = detects ? NONCE : advertises ? TARGET_LINK_ADDRESS : SOURCE_LINK_ADDRESS;
+  return view.l4Bytes == fixed + OPTION_BYTES && icmp[fixed] == wanted && icmp[fixed + 1] == 1;
+}
+
+// Whether an option of a router advertisement has one of the sizes that its kind comes in.
+bool isAdvertisementOption(uint8_t type, uint8_t words) {
+  constexpr uint8_t DOMAIN_WORDS_MAX = 16;
+  switch (type) {
+    case 1:   // source link-layer address, RFC 4861
+    case 5:   // MTU
+    case 7:   // advertisement interval, RFC 6275
+    case 26:  // more flags, RFC 5175
+      return words == 1;
+    case 3:  // prefix
+      return words == 4;
+    case 24:  // route, RFC 4191
+      return words >= 1 && words <= 3;
+    case 25:  // DNS servers, RFC 8106
+      return words >= 3 && words % 2 == 1;
+    case 31:  // DNS search list
+      return words >= 2 && words <= DOMAIN_WORDS_MAX;
+    case 38:  // NAT64 prefix, RFC 8781
+      return words == 2;
+    default:
       return false;
-    }
+  }
+}
+
+// Whether a router advertisement comes as routers send it, with options that are known.
+bool isPlainAdvertisement(const Frame& frame, const PacketView& view, const LinkContext& from,
+                          const TableInForce& table) {
+  constexpr uint32_t FIXED_BYTES = 16;
+  constexpr uint8_t ONCE[] = {1, 5, 7, 26};
+  const AddressBytes& destination = view.key.destination;
+  const bool placed =
+      destination[0] == 0xff ? destination == linkGroup(ALL_NODES) : isForHere(view, from, table);
+  if (!placed || !isBare(frame, view, from, 0) || view.l4Bytes > ROUTER_ADVERTISEMENT_BYTES_MAX) {
+    return false;
+  }
+  // parseNeighbor() has seen that options fill the message.
+  const uint8_t* icmp = view.l4();
+  uint64_t seen = 0;
+  for (uint32_t at = FIXED_BYTES; at < view.l4Bytes; at += icmp[at + 1] * 8u) {
+    if (!isAdvertisementOption(icmp[at], icmp[at + 1])) return false;
+    const uint64_t bit = uint64_t{1} << icmp[at];
+    if ((seen & bit) != 0 && std::ranges::find(ONCE, icmp[at]) != std::end(ONCE)) return false;
+    seen |= bit;
   }
   return true;
 }
 
-// Whether a multicast listener message is one of a link (RFC 3810 section 5: link-local source, or
-// none yet) and has nothing behind its records. A far sender can have a hop limit arrive as 1.
-bool isPlainListener(const Frame& frame, const PacketView& view, uint8_t type) {
-  constexpr uint32_t ROUTER_ALERT_BYTES = 8;
-  constexpr uint32_t QUERY_BYTES = 24;  // or a version 2 query's, with its sources
-  constexpr uint32_t QUERY_2_BYTES = 28;
+// Whether what stands before a listener message is nothing, or the router alert that goes with it.
+bool isRouterAlert(const PacketView& view) {
+  constexpr uint8_t ALERT_FIRST[] = {PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0};
+  constexpr uint8_t PADDING_FIRST[] = {PROTOCOL_ICMPV6, 0, 1, 0, 5, 2, 0, 0};
+  const uint8_t* ip = view.bytes + ETHERNET_HEADER_BYTES;
+  const uint8_t* header = ip + IPV6_HEADER_BYTES;
+  if (view.l4() == header) return true;
+  return ip[6] == 0 && (std::equal(std::begin(ALERT_FIRST), std::end(ALERT_FIRST), header) ||
+                        std::equal(std::begin(PADDING_FIRST), std::end(PADDING_FIRST), header));
+}
+
+// Whether the records of a version 2 report fill it, and are no more than a host has.
+bool areListenerRecords(const uint8_t* icmp, uint32_t bytes) {
   constexpr uint32_t REPORT_2_BYTES = 8;
   constexpr uint32_t RECORD_BYTES = 20;
   constexpr uint32_t SOURCE_BYTES = 16;
-  const bool near = isLinkLocal(view.key.source) || isUnspecified(view.key.source);
-  if (!near || view.key.destination[0] != 0xff || !isBare(frame, view, ROUTER_ALERT_BYTES)) {
-    return false;
-  }
-  const uint8_t* icmp = view.l4();
-  const uint32_t bytes = view.l4Bytes;
-  if (type != ICMPV6_LISTENER_REPORT_2) {
-    if (bytes == QUERY_BYTES) return true;
-    return type == ICMPV6_LISTENER_QUERY && bytes >= QUERY_2_BYTES &&
-           bytes == QUERY_2_BYTES + load16(icmp + 26) * SOURCE_BYTES;
-  }
-  if (bytes < REPORT_2_BYTES) return false;
+  constexpr uint8_t RECORD_TYPE_LAST = 6;
+  if (bytes < REPORT_2_BYTES || load16(icmp + 4) != 0) return false;
+  const uint32_t records = load16(icmp + 6);
+  if (records > LISTENER_RECORDS_MAX) return false;
   uint32_t at = REPORT_2_BYTES;
-  for (uint32_t left = load16(icmp + 6); left > 0; --left) {
-    if (bytes - at < RECORD_BYTES || icmp[at + 1] != 0 || icmp[at + 4] != 0xff) return false;
-    const uint32_t sources = load16(icmp + at + 2) * SOURCE_BYTES;
-    if (bytes - at - RECORD_BYTES < sources) return false;
-    at += RECORD_BYTES + sources;
+  uint32_t sourcesLeft = LISTENER_SOURCES_MAX;
+  for (uint32_t left = records; left > 0; --left) {
+    if (bytes - at < RECORD_BYTES || icmp[at] == 0 || icmp[at] > RECORD_TYPE_LAST ||
+        icmp[at + 1] != 0 || icmp[at + 4] != 0xff) {
+      return false;
+    }
+    const uint32_t sources = load16(icmp + at + 2);
+    if (sources > sourcesLeft || bytes - at - RECORD_BYTES < sources * SOURCE_BYTES) return false;
+    sourcesLeft -= sources;
+    at += RECORD_BYTES + sources * SOURCE_BYTES;
   }
   return at == bytes;
 }
 
+// Whether a multicast listener message is one of a link (RFC 3810 section 5: link-local source, or
+// none yet), goes where those of its kind go, and has nothing behind its records. A far sender can
+// have a hop limit arrive as 1.
+bool isPlainListener(const Frame& frame, const PacketView& view, uint8_t type,
+                     const LinkContext& from) {
+  constexpr uint32_t ROUTER_ALERT_BYTES = 8;
+  constexpr uint32_t VERSION_1_BYTES = 24;
+  constexpr uint32_t QUERY_2_BYTES = 28;
+  constexpr uint32_t SOURCE_BYTES = 16;
+  constexpr uint8_t VERSION_2_ROUTERS = 0x16;
+  const AddressBytes& destination = view.key.destination;
+  const uint8_t* icmp = view.l4();
+  const uint32_t bytes = view.l4Bytes;
+  const bool near = isLinkLocal(view.key.source) || isUnspecified(view.key.source);
+  if (!near || !isBare(frame, view, from, ROUTER_ALERT_BYTES) || !isRouterAlert(view) ||
+      bytes < 8 || icmp[1] != 0) {
+    return false;
+  }
+  if (type == ICMPV6_LISTENER_REPORT_2) {
+    return destination == linkGroup(VERSION_2_ROUTERS) && areListenerRecords(icmp, bytes);
+  }
+  if (bytes < VERSION_1_BYTES || load16(icmp + 6) != 0) return false;
+  AddressBytes group;
+  std::copy_n(icmp + 8, group.size(), group.begin());
+  if (type == ICMPV6_LISTENER_QUERY) {
+    const uint32_t sources = bytes >= QUERY_2_BYTES ? load16(icmp + 26) : 0;
+    const bool whole =
+        bytes == VERSION_1_BYTES ||
+        (sources <= LISTENER_SOURCES_MAX && bytes == QUERY_2_BYTES + sources * SOURCE_BYTES);
+    const AddressBytes to = isUnspecified(group) ? linkGroup(ALL_NODES) : group;
+    return whole && destination[0] == 0xff && destination == to;
+  }
+  const bool reports = type == ICMPV6_LISTENER_REPORT;
+  return bytes == VERSION_1_BYTES && load16(icmp + 4) == 0 && group[0] == 0xff &&
+         destination == (reports ? group : linkGroup(ALL_ROUTERS));
+}
+
 DropReason guardListener(const Frame& frame, const PacketView& view, uint8_t type,
-                         const LinkContext& from, const TableInForce& table, bool* exempt) {
+                         const LinkContext& from, const TableInForce& table, ExemptKind* exempt) {
   const bool fromEndpoint = from.role == LinkRole::Endpoint;
   const DropReason source = fromEndpoint ? guardEndpointSource(view, type, from, table)
                                          : guardUplinkSource(view, from, table);
@@ -147,12 +260,13 @@ DropReason guardListener(const Frame& frame, const PacketView& view, uint8_t typ
   if (view.hopLimit != 1 || view.hasFragmentHeader) return DropReason::MalformedNdp;
   // An endpoint that queries could become the querier of the link.
   if (fromEndpoint && type == ICMPV6_LISTENER_QUERY) return DropReason::PolicyEgress;
-  *exempt = isPlainListener(frame, view, type);
+  if (isPlainListener(frame, view, type, from)) *exempt = ExemptKind::Listener;
   return DropReason::None;
 }
 
 DropReason guardFromEndpoint(const Frame& frame, const PacketView& view, uint8_t type,
-                             const LinkContext& from, const TableInForce& table, bool* exempt) {
+                             const LinkContext& from, const TableInForce& table,
+                             ExemptKind* exempt) {
   if (type == ICMPV6_ROUTER_ADVERTISEMENT) return DropReason::RouterAdvertisement;
   DropReason reason = guardEndpointSource(view, type, from, table);
   if (reason != DropReason::None) return reason;
@@ -168,26 +282,44 @@ DropReason guardFromEndpoint(const Frame& frame, const PacketView& view, uint8_t
   const bool claims = type == ICMPV6_NEIGHBOR_ADVERTISEMENT ||
                       (type == ICMPV6_NEIGHBOR_SOLICITATION && isUnspecified(view.key.source));
   if (claims && !isOwn(message.target, view, from, table)) return DropReason::SpoofedNdp;
-  *exempt = isPlainNeighbor(frame, view, message);
+  if (isPlainNeighbor(frame, view, message, from, table)) *exempt = ExemptKind::Neighbor;
   return DropReason::None;
 }
 
 DropReason guardFromUplink(const Frame& frame, const PacketView& view, uint8_t type,
-                           const LinkContext& from, const TableInForce& table, bool* exempt) {
+                           const LinkContext& from, const TableInForce& table, ExemptKind* exempt) {
   DropReason reason = guardUplinkSource(view, from, table);
   if (reason != DropReason::None) return reason;
   NeighborMessage message;
   reason = parseNeighbor(view, &message);
   if (reason != DropReason::None) return reason;
+  // Whoever redirects a pod's traffic leads it past what the pod was set up with.
+  if (type == ICMPV6_REDIRECT) return DropReason::SpoofedNdp;
   if (message.hasLinkAddress && isPodMac(message.linkAddress, from)) return DropReason::SpoofedNdp;
   if (type == ICMPV6_NEIGHBOR_ADVERTISEMENT && isSomebodysHere(message.target, from, table)) {
     return DropReason::SpoofedNdp;
   }
-  // Nobody here is a router to solicit, and a redirect would lead a pod's traffic elsewhere.
-  *exempt = type == ICMPV6_ROUTER_ADVERTISEMENT ||
-            (type != ICMPV6_ROUTER_SOLICITATION && type != ICMPV6_REDIRECT &&
-             isPlainNeighbor(frame, view, message));
+  if (type == ICMPV6_ROUTER_ADVERTISEMENT) {
+    if (from.wire && !from.routerAdvertisements) return DropReason::RouterAdvertisement;
+    if (isPlainAdvertisement(frame, view, from, table)) *exempt = ExemptKind::RouterAdvertisement;
+    return DropReason::None;
+  }
+  // Nobody here is a router to solicit.
+  if (type != ICMPV6_ROUTER_SOLICITATION && isPlainNeighbor(frame, view, message, from, table)) {
+    *exempt = ExemptKind::Neighbor;
+  }
   return DropReason::None;
+}
+
+// Whether an ARP packet goes to one host or to all, and names no MAC as its target's but one that
+// tells nothing new: none yet, everybody's, its sender's own (an announcement) or its receiver's.
+bool hardwareAddressesFit(const PacketView& view, const ArpMessage& arp) {
+  constexpr MacAddress BROADCAST = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  const MacAddress destination = macAt(view.bytes);
+  if ((destination[0] & 1) != 0 && destination != BROADCAST) return false;
+  const MacAddress& named = arp.targetMac;
+  return named == MacAddress{} || named == BROADCAST || named == arp.senderMac ||
+         named == destination;
 }
 
 }  // namespace
@@ -219,12 +351,14 @@ DropReason guardArp(const PacketView& view, const LinkContext& from,
   if (from.role == LinkRole::Endpoint) {
     const AddressBytes& claimed = probe ? arp.targetAddress : arp.senderAddress;
     const bool sameMac = arp.senderMac == ownMac(view, from);
-    return sameMac && isOwn(claimed, view, from, table) ? DropReason::None : DropReason::SpoofedArp;
+    if (!sameMac || !isOwn(claimed, view, from, table)) return DropReason::SpoofedArp;
+  } else {
+    if (isPodMac(arp.senderMac, from)) return DropReason::SpoofedArp;
+    // Somebody who probes for a local address must be heard, or its owner cannot defend it.
+    const bool claims = !probe && isHere(endpointOf(arp.senderAddress, 4, table), from, table);
+    if (claims) return DropReason::SpoofedArp;
   }
-  if (isPodMac(arp.senderMac, from)) return DropReason::SpoofedArp;
-  // Somebody who probes for a local address must be heard, or its owner cannot defend it.
-  const bool claims = !probe && isHere(endpointOf(arp.senderAddress, 4, table), from, table);
-  return claims ? DropReason::SpoofedArp : DropReason::None;
+  return hardwareAddressesFit(view, arp) ? DropReason::None : DropReason::MalformedArp;
 }
 
 DropReason guardSource(const AddressBytes& source, uint8_t family, uint32_t endpoint,
@@ -238,15 +372,15 @@ DropReason guardSource(const AddressBytes& source, uint8_t family, uint32_t endp
 }
 
 DropReason guardNeighbor(const Frame& frame, const PacketView& view, const LinkContext& from,
-                         const TableInForce& table, bool* exempt) noexcept {
+                         const TableInForce& table, ExemptKind* exempt) noexcept {
   const uint8_t type = view.l4()[0];
   const bool fromEndpoint = from.role == LinkRole::Endpoint;
   const auto guard = !isNeighborDiscovery(view) ? guardListener
                      : fromEndpoint             ? guardFromEndpoint
                                                 : guardFromUplink;
-  *exempt = false;
+  *exempt = ExemptKind::None;
   const DropReason reason = guard(frame, view, type, from, table, exempt);
-  if (reason != DropReason::None || *exempt || !fromEndpoint) return reason;
+  if (reason != DropReason::None || *exempt != ExemptKind::None || !fromEndpoint) return reason;
   // Policy judges it then, by an address that the table knows.
   return guardSource(view.key.source, 6, endpointOf(view.key.source, 6, table), from, table);
 }

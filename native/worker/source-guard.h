@@ -24,9 +24,10 @@ namespace sluice {
 // Source: RFC 1122 section 3.3.6.
 [[nodiscard]] bool isMisdirected(const PacketView& view, const LinkContext& from) noexcept;
 
-// Checks that ARP claims no address and no MAC of the other side's.
+// Checks that ARP claims no address and no MAC of the other side's, and names no MAC that it has no
+// use for.
 //
-// Errors: SpoofedArp.
+// Errors: SpoofedArp, MalformedArp.
 // Source: RFC 5227 section 2.
 [[nodiscard]] DropReason guardArp(const PacketView& view, const LinkContext& from,
                                   const TableInForce& table) noexcept;
@@ -39,14 +40,15 @@ namespace sluice {
 [[nodiscard]] DropReason guardSource(const AddressBytes& source, uint8_t family, uint32_t endpoint,
                                      const LinkContext& from, const TableInForce& table) noexcept;
 
-// Checks a neighbour discovery or multicast listener message, and says whether policy has no say in
-// it (`*exempt`): one that goes where such messages go, and holds no more than they need. The
-// others are judged as any ICMPv6.
+// Checks a neighbour discovery or multicast listener message, and says whether it has the form in
+// which policy has no say in it: one that goes where such messages go, and holds no more than they
+// need. The others are judged as any ICMPv6.
 //
 // Errors: MalformedNdp, SpoofedNdp, SpoofedSource, MartianSource, RouterAdvertisement,
-// PolicyEgress. Source: RFC 4861, RFC 6105, RFC 4890 section 4.4.1, RFC 3810 section 5.
+// PolicyEgress. Source: RFC 4861, RFC 6105, RFC 6980, RFC 7527, RFC 4890 section 4.4.1, RFC 3810
+// section 5.
 [[nodiscard]] DropReason guardNeighbor(const Frame& frame, const PacketView& view,
                                        const LinkContext& from, const TableInForce& table,
-                                       bool* exempt) noexcept;
+                                       ExemptKind* exempt) noexcept;
 
 }  // namespace sluice

@@ -27,12 +27,16 @@ constexpr int SLEEP_MS_MAX = 10;
 constexpr size_t LINKS_LOOKED_AT = 2;
 constexpr uint64_t WAKE_TAG = UINT64_MAX;
 constexpr uint64_t EPOCH_REFRESH_US = 1'000'000;
+// A link's first message of each kind that no policy judges is reported, and one in this time.
+constexpr uint64_t EXEMPT_SAMPLE_US = 1'000'000;
 // Each connection is looked at this often, to see whether its time is over. A look touches memory
 // that packets do not, so that it goes by the clock and not by rounds, of which there may be a
 // million a second.
 constexpr uint64_t SWEEP_US = 8'000'000;
 // A round makes up for this much of what is due, and forgets the rest: frames wait meanwhile.
 constexpr uint64_t SWEEP_STEPS_MAX = 16 * BATCH_FRAMES_MAX;
+constexpr uint32_t ARP_FRAME_BYTES = 42;
+constexpr uint32_t IPV6_PAYLOAD = 54;
 // A superframe's worth of segments with headers, for any segment size that a path has.
 constexpr size_t SCRATCH_BYTES = 2 * FRAME_BYTES_MAX;
 // A batch brings an answer a frame at most, or the resets of the connection that it belonged to; a
@@ -69,11 +73,13 @@ struct Worker::Station {
   uint32_t partner = NONE;  // the other end of the wire
   bool isInside = false;
   uint8_t zone = 0;
-  bool unpolled = false;  // it has no descriptor that could tell of frames
-  bool watched = false;   // by poll_
-  bool gone = false;      // for good: not to be polled
-  bool ready = false;     // listed in ready_
-  bool dirty = false;     // listed in dirty_
+  bool routerAdvertisements = false;
+  uint8_t exemptTold = 0;  // bit: ExemptKind of which a first message has been reported
+  bool unpolled = false;   // it has no descriptor that could tell of frames
+  bool watched = false;    // by poll_
+  bool gone = false;       // for good: not to be polled
+  bool ready = false;      // listed in ready_
+  bool dirty = false;      // listed in dirty_
   Turns::Party share;
   RejectLimit rejectLimit;  // of what is sent by it
   ResetLimit resetLimit;    // of what answers what came by it
@@ -241,7 +247,8 @@ uint32_t Worker::interfaceOf(uint32_t linkId) const noexcept {
   return station != nullptr ? station->link->interfaceIndex() : 0;
 }
 
-Status Worker::joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept {
+Status Worker::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
+                        bool routerAdvertisements) noexcept {
   Station* const ends[] = {stationOf(inside), stationOf(outside)};
   if (inside == outside) return {StatusCode::Argument};
   for (const Station* end : ends) {
@@ -256,6 +263,7 @@ Status Worker::joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcep
   ends[1]->partner = inside;
   ends[1]->isInside = false;
   ends[0]->zone = ends[1]->zone = zone;
+  ends[1]->routerAdvertisements = routerAdvertisements;
   contextsStale_ = true;
   return {};
 }
@@ -288,6 +296,7 @@ void Worker::refreshContexts(const TableInForce& table) noexcept {
     station->context.zone = station->zone;
     station->context.hasMac = mac.has_value();
     station->context.mac = mac.value_or(MacAddress{});
+    station->context.routerAdvertisements = wire && uplink && station->routerAdvertisements;
   }
   contextsStale_ = false;
   contextsGeneration_ = table.generation;
@@ -589,7 +598,9 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
     }
     DropReason reason = judgement.reason;
     if (rejecting_) {
-      if (judgement.kind == FrameKind::Unicast && (judgement.passes() || judgement.cut)) {
+      const bool judgedByPolicy = judgement.exempt == ExemptKind::None;
+      if (judgement.kind == FrameKind::Unicast && judgedByPolicy &&
+          (judgement.passes() || judgement.cut)) {
         std::memcpy(from.neighbour.emplace().data(), frame.bytes + 6, 6);
       }
       const bool hasReset = judgement.cut && judgement.key.protocol == PROTOCOL_TCP;
@@ -600,6 +611,8 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
         reportAudited(from, frame, judgement);
       } else if (judgement.opened) {
         report(FlowEventKind::Opened, from, frame, judgement, DropReason::None);
+      } else if (judgement.exempt != ExemptKind::None) [[unlikely]] {
+        passExempt(from, frame, judgement, nowUs);
       }
       reason = forward(from, frame, judgement, *table);
       counted = false;
@@ -741,7 +754,7 @@ DropReason Worker::forward(Station& from, Frame& frame, const Judgement& judgeme
 
 DropReason Worker::forwardSwitched(Station& from, Frame& frame, const Judgement& judgement,
                                    const TableInForce& table) noexcept {
-  if (judgement.kind == FrameKind::Arp || judgement.kind == FrameKind::Neighbor) {
+  if (judgement.exempt != ExemptKind::None) {
     // What is no question for the gateway (announcements, listener reports) concerns nobody here.
     if (answer(from, frame, table)) from.answeredFrames.add(1);
     return DropReason::None;
@@ -860,6 +873,28 @@ void Worker::report(FlowEventKind kind, const Station& from, const Frame& frame,
   event.tcpFlags = judgement.tcpFlags;
   event.frameBytes = frame.length;
   events_->push(event);
+}
+
+// Reports a sample, and lets nothing ride behind the end of a message: what fills the shortest
+// frame is zero from here on. A sender's own filling need not be, so that to drop it would be too
+// much.
+void Worker::passExempt(Station& from, Frame& frame, const Judgement& judgement,
+                        uint64_t nowUs) noexcept {
+  const auto bit = static_cast<uint8_t>(1u << static_cast<uint8_t>(judgement.exempt));
+  if ((from.exemptTold & bit) == 0 || nowUs - exemptToldUs_ >= EXEMPT_SAMPLE_US) {
+    from.exemptTold |= bit;
+    exemptToldUs_ = nowUs;
+    FlowEvent event = eventOf(FlowEventKind::Exempt, judgement.key);
+    event.destinationPort = judgement.icmpTypeCode;
+    event.reason = static_cast<uint8_t>(judgement.exempt);
+    event.linkId = static_cast<uint16_t>(from.context.linkId);
+    event.frameBytes = frame.length;
+    events_->push(event);
+  }
+  auto* bytes = reinterpret_cast<uint8_t*>(frame.bytes);
+  const uint32_t end =
+      judgement.exempt == ExemptKind::Arp ? ARP_FRAME_BYTES : IPV6_PAYLOAD + load16(bytes + 18);
+  std::memset(bytes + end, 0, frame.length - end);
 }
 
 void Worker::reportAudited(const Station& from, const Frame& frame,

@@ -79,11 +79,12 @@ class Worker {
   [[nodiscard]] uint32_t interfaceOf(uint32_t linkId) const noexcept;
 
   // Joins two links to a wire, until one of them is removed. `zone` tells its connections from
-  // those of other wires.
+  // those of other wires; `routerAdvertisements` says whether those of the network may pass.
   //
   // Errors: Argument when a link is not there or of another wire, both are one, or another wire has
   //         the zone.
-  Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone) noexcept;
+  Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
+                  bool routerAdvertisements) noexcept;
   // Every link that is of no wire is of the switch. `uplink` is a link or NONE; frames to it go to
   // the MAC that was given with it.
   Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
@@ -166,6 +167,7 @@ class Worker {
   [[nodiscard]] FlowEvent eventOf(FlowEventKind kind, const FlowKey& key) const noexcept;
   void report(FlowEventKind kind, const Station& from, const Frame& frame,
               const Judgement& judgement, DropReason reason) noexcept;
+  void passExempt(Station& from, Frame& frame, const Judgement& judgement, uint64_t nowUs) noexcept;
   void reportAudited(const Station& from, const Frame& frame, const Judgement& judgement) noexcept;
   void reportClosed() noexcept;
   [[nodiscard]] Station* stationOf(uint32_t linkId) const noexcept;
@@ -209,6 +211,7 @@ class Worker {
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
   uint64_t epochOffsetUs_ = 0;
   uint64_t epochReadUs_ = 0;
+  uint64_t exemptToldUs_ = 0;  // when a message that no policy judges was last reported
   uint64_t connectionsMax_ = 0;
   uint64_t sweptUs_ = 0;  // up to when the sweep of the connections has kept pace
 

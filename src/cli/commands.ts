@@ -108,6 +108,13 @@ const modeOptions: readonly OptionSpec[] = [
   },
 ];
 
+const routerAdvertisements = {
+  flags: "--router-advertisements <what>",
+  description:
+    "whether router advertisements of the network reach the pod, which give it routes, addresses and DNS servers",
+  values: ["pass", "drop"],
+} satisfies OptionSpec;
+
 /** What every command that stands on interfaces is told. */
 const enforcing: readonly OptionSpec[] = [
   {
@@ -633,6 +640,7 @@ export const root: CommandSpec = {
           values: ["closed", "open"],
           default: "closed",
         },
+        { ...routerAdvertisements, default: "drop" },
         ...enforcing,
       ],
       examples: [
@@ -687,6 +695,10 @@ export const root: CommandSpec = {
           description: "where it is written down how the interface was",
           completes: "folder",
           default: "/run/sluice",
+        },
+        {
+          ...routerAdvertisements,
+          description: `${routerAdvertisements.description}; when left out they do where the interface has a route that a router told of`,
         },
         ...enforcing,
       ],

@@ -1,5 +1,6 @@
 import type { Deny, Established, PollMode } from "../dataplane/dataplane.js";
 import type { Mode } from "../manifest/annotations.js";
+import type { RouterAdvertisements } from "../node/node-config.js";
 import { CommandError, exitCodes } from "./io.js";
 
 /**
@@ -126,6 +127,7 @@ export interface RunOptions extends EnforcingOptions {
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
   readonly failMode: "closed" | "open";
+  readonly routerAdvertisements: RouterAdvertisements;
 }
 
 export interface SidecarOptions extends EnforcingOptions {
@@ -139,6 +141,8 @@ export interface SidecarOptions extends EnforcingOptions {
   /** Only puts the interface back. */
   readonly restore: boolean;
   readonly stateDir: string;
+  /** Absent: they pass where the interface has a route that a router told of. */
+  readonly routerAdvertisements?: RouterAdvertisements;
 }
 
 /** Which process a command is for. */

@@ -105,6 +105,7 @@ function configOf(options: RunOptions): NodeConfig {
         ...(options.podMac === undefined ? {} : { podMac: readMac(options.podMac, "--pod-mac") }),
         link: options.link,
         failMode: options.failMode,
+        routerAdvertisements: options.routerAdvertisements,
         span: commandLine,
       },
     ],

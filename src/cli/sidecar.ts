@@ -32,6 +32,9 @@ function configOf(options: SidecarOptions): NodeConfig {
         link: options.link,
         adopt: options.adopt,
         stateFolder: options.stateDir,
+        ...(options.routerAdvertisements === undefined
+          ? {}
+          : { routerAdvertisements: options.routerAdvertisements }),
         span: commandLine,
         ...(options.onStop === undefined ? {} : { onStop: options.onStop }),
       },

@@ -45,6 +45,11 @@ function statusText(status: ControlStatus, io: Io): string {
   if (status.audited > 0) {
     lines.push(`${status.audited} connections let through that audited policies deny\n`);
   }
+  const exempt = Object.entries(status.exempt).filter(([, count]) => count > 0);
+  if (exempt.length > 0) {
+    const counts = exempt.map(([kind, count]) => `${count} ${kind}`).join(", ");
+    lines.push(`passed, judged by no policy: ${counts}\n`);
+  }
   if (status.failOpen.length > 0) {
     const names = status.failOpen.map(sanitize).join(", ");
     lines.push(red(`fail open (unjudged when this process dies): ${names}\n`));

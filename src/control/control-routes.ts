@@ -127,6 +127,8 @@ export interface ControlStatus extends Headed {
   readonly source: SourceStatus | null;
   /** What audited policies alone would have denied, since the start. */
   readonly audited: number;
+  /** Messages that passed and no policy judges, by kind. */
+  readonly exempt: Readonly<Record<string, number>>;
   /** Frames dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
 }
@@ -379,6 +381,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     },
     source: subject.source?.() ?? null,
     audited: counters.audited,
+    exempt: counters.exempt,
     drops: counters.drops,
   };
 }

@@ -243,14 +243,15 @@ export interface NativeDataplane {
   /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
   swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;
   /** `zone` is 0 to 255, another for each wire. */
-  joinWire(inside: number, outside: number, zone: number): void;
+  joinWire(inside: number, outside: number, zone: number, routerAdvertisements: boolean): void;
   makeSwitch(gatewayMac: string, uplink: number): void;
   start(): void;
   stop(): void;
   close(): void;
   /**
    * Connections, events lost, generation; connections opened, closed, cut and evicted; what only
-   * audit let through; answers to what was denied; then a count for each DropReason.
+   * audit let through; answers to what was denied; then a count for each DropReason
+   * and each ExemptKind.
    */
   readCounters(words: BigUint64Array): void;
   /** A LinkCounters record. */

@@ -1,6 +1,7 @@
 import {
   DropReason,
   dropReasonWords,
+  exemptKindWords,
   FlowEvent,
   LinkCounters,
   NONE,
@@ -9,7 +10,7 @@ import {
 import { addon, type NativeDataplane } from "./addon.js";
 import { connectionKeyBytes } from "./connections.js";
 import { DataplaneError, native } from "./errors.js";
-import type { DropReasonWord } from "./events.js";
+import { type DropReasonWord, type ExemptKindWord, exemptKinds } from "./events.js";
 import {
   clearFailOpen,
   closeDescriptor,
@@ -133,6 +134,8 @@ export interface Wire {
   readonly outside: number;
   /** 0 to `zonesMax - 1`: tells the connections of one wire from those of another. 0 when absent. */
   readonly zone?: number;
+  /** Whether those that come in by the outside reach the inside: `drop` when absent. */
+  readonly routerAdvertisements?: "pass" | "drop";
 }
 
 /** Wires of one data plane, at most. */
@@ -163,11 +166,13 @@ export const totalNames = [
   "rejected",
   "reset",
 ] as const;
-export type Totals = Pick<Counters, "drops" | (typeof totalNames)[number]>;
+export type Totals = Pick<Counters, "drops" | "exempt" | (typeof totalNames)[number]>;
 
 export interface Counters {
   /** Frames dropped, by reason; reasons that never occurred are absent. */
   readonly drops: { readonly [Reason in DropReasonWord]?: number };
+  /** Messages that passed and no policy judges, by kind: all kinds. */
+  readonly exempt: { readonly [Kind in ExemptKindWord]: number };
   readonly links: ReadonlyMap<number, LinkCounts>;
   /** Connections tracked now. */
   readonly connections: number;
@@ -451,8 +456,10 @@ export class Dataplane {
    *
    * Errors: DataplaneError when a link is not there or of another wire, or another wire has the zone.
    */
-  joinWire({ inside, outside, zone }: Wire): void {
-    native("join the wire", () => this.#native.joinWire(inside, outside, zone ?? 0));
+  joinWire({ inside, outside, zone, routerAdvertisements }: Wire): void {
+    native("join the wire", () =>
+      this.#native.joinWire(inside, outside, zone ?? 0, routerAdvertisements === "pass"),
+    );
   }
 
   /** Starts to forward. Without a table every frame is dropped. Links may be added later too. */
@@ -489,7 +496,9 @@ export class Dataplane {
 
   /** Reads the counters, without stopping anything. */
   counters(): Counters {
-    const words = new BigUint64Array(counterWordsFirst + dropReasonWords.length);
+    const words = new BigUint64Array(
+      counterWordsFirst + dropReasonWords.length + exemptKindWords.length,
+    );
     this.#native.readCounters(words);
     const before = this.#totalsBefore;
     const drops: { [Reason in DropReasonWord]?: number } = {};
@@ -497,10 +506,18 @@ export class Dataplane {
       const count = Number(words[counterWordsFirst + reason]) + (before?.drops[word] ?? 0);
       if (reason !== DropReason.None && count > 0) drops[word] = count;
     });
+    const exemptFirst = counterWordsFirst + dropReasonWords.length;
+    const exempt = Object.fromEntries(
+      exemptKinds.map((word) => [
+        word,
+        Number(words[exemptFirst + exemptKindWords.indexOf(word)]) + (before?.exempt[word] ?? 0),
+      ]),
+    ) as Counters["exempt"];
     const links = new Map<number, LinkCounts>();
     for (const linkId of this.#links.keys()) links.set(linkId, this.#linkCounts(linkId));
     return {
       drops,
+      exempt,
       links,
       connections: Number(words[0]),
       eventsLost: Number(words[1]) + (before?.eventsLost ?? 0),

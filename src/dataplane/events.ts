@@ -1,6 +1,8 @@
 import {
   DropReason,
   dropReasonWords,
+  ExemptKind,
+  exemptKindWords,
   FlowEvent,
   FlowEventKind,
   flowEventKindWords,
@@ -9,6 +11,13 @@ import type { Address } from "../net/address.js";
 
 /** A drop reason as users see it: `policy-ingress`, `spoofed-source`, … */
 export type DropReasonWord = (typeof dropReasonWords)[number];
+
+/** What no policy judges, as users see it: `arp`, `neighbor`, … */
+export type ExemptKindWord = Exclude<(typeof exemptKindWords)[number], "none">;
+
+export const exemptKinds = exemptKindWords.filter(
+  (word): word is ExemptKindWord => word !== exemptKindWords[ExemptKind.None],
+);
 
 /** What happened to a flow, or to one frame. */
 export interface FlowEventRecord {
@@ -25,6 +34,8 @@ export interface FlowEventRecord {
   readonly protocol: number;
   /** Why it was dropped or cut; undefined when it was neither. */
   readonly reason: DropReasonWord | undefined;
+  /** What it is, when no policy was asked; undefined when one was. */
+  readonly exempt: ExemptKindWord | undefined;
   /** Of an audited frame, or the end of a connection: who would deny it if nothing were audited. */
   readonly deniedBy: readonly ("egress" | "ingress")[];
   readonly generation: number;
@@ -51,7 +62,9 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
   const view = new DataView(buffer.buffer, buffer.byteOffset + at, FlowEvent.bytes);
   const family = view.getUint8(FlowEvent.family);
   const kind = view.getUint8(FlowEvent.kind);
-  const reason = view.getUint8(FlowEvent.reason);
+  const isExempt = kind === FlowEventKind.Exempt;
+  const cause = view.getUint8(FlowEvent.reason);
+  const reason = isExempt ? DropReason.None : cause;
   const denied = view.getUint8(FlowEvent.deniedBy);
   const address = (offset: number): Address | undefined => {
     if (family !== 4 && family !== 6) return undefined;
@@ -67,6 +80,7 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     destinationPort: view.getUint16(FlowEvent.destinationPort, true),
     protocol: view.getUint8(FlowEvent.protocol),
     reason: reason === DropReason.None ? undefined : dropReasonWords[reason],
+    exempt: isExempt ? exemptKinds.find((word) => word === exemptKindWords[cause]) : undefined,
     deniedBy: sidesOf(denied),
     generation: view.getUint32(FlowEvent.generation, true),
     linkId: view.getUint16(FlowEvent.linkId, true),

@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0xf932cd04;
+export const LAYOUT_HASH = 0x48a59bf5;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -19,6 +19,13 @@ export const LINKS_MAX = 1024;
 export const EXTENSION_HEADERS_MAX = 8;
 export const SUPERFRAME_SEGMENTS_MAX = 128;
 export const SUPERFRAME_SEGMENT_BYTES_MIN = 64;
+export const EXEMPT_POD_BYTES_PER_SECOND = 512;
+export const EXEMPT_POD_BYTES_AT_ONCE = 4096;
+export const EXEMPT_NETWORK_BYTES_PER_SECOND = 16384;
+export const EXEMPT_NETWORK_BYTES_AT_ONCE = 65536;
+export const LISTENER_RECORDS_MAX = 32;
+export const LISTENER_SOURCES_MAX = 16;
+export const ROUTER_ADVERTISEMENT_BYTES_MAX = 512;
 export const SAVED_CONNECTIONS_VERSION = 1;
 export const SAVED_UNREPLIED = 1;
 export const SAVED_NO_WINDOW = 2;
@@ -154,6 +161,8 @@ export const FlowEventKind = {
   Cut: 3,
   /** a frame passed that audited policies would have denied */
   Audited: 4,
+  /** a message passed that no policy judges; a sample of them */
+  Exempt: 5,
 } as const;
 export type FlowEventKind = (typeof FlowEventKind)[keyof typeof FlowEventKind];
 /** The word for each value of FlowEventKind, by its number. */
@@ -163,6 +172,30 @@ export const flowEventKindWords = [
   "dropped",
   "cut",
   "audited",
+  "exempt",
+] as const;
+
+/** A message that no policy judges: the link itself needs it. */
+export const ExemptKind = {
+  /** policy judges it */
+  None: 0,
+  /** ARP for IPv4 */
+  Arp: 1,
+  /** neighbour and router solicitations, neighbour advertisements */
+  Neighbor: 2,
+  /** multicast listener discovery */
+  Listener: 3,
+  /** a router advertisement from the network */
+  RouterAdvertisement: 4,
+} as const;
+export type ExemptKind = (typeof ExemptKind)[keyof typeof ExemptKind];
+/** The word for each value of ExemptKind, by its number. */
+export const exemptKindWords = [
+  "none",
+  "arp",
+  "neighbor",
+  "listener",
+  "router-advertisement",
 ] as const;
 
 /** State of a tracked connection. */
@@ -241,7 +274,7 @@ export const DropReason = {
   L2Protocol: 3,
   /** Ethernet source is not the pod's own (from the pod), or is the pod's (to the pod) */
   SpoofedMac: 4,
-  /** ARP whose sizes, types, opcode or length are not Ethernet and IPv4 */
+  /** ARP whose sizes, types, opcode, length or hardware addresses are not those of Ethernet and IPv4 */
   MalformedArp: 5,
   /** ARP that claims an address or a MAC that is not the sender's */
   SpoofedArp: 6,
@@ -285,9 +318,9 @@ export const DropReason = {
   MalformedSctp: 25,
   /** breaks a rule of neighbour discovery: hop limit, code, options, lengths, target */
   MalformedNdp: 26,
-  /** neighbour discovery that claims what is not the sender's; redirects from the pod */
+  /** neighbour discovery that claims what is not the sender's; redirects */
   SpoofedNdp: 27,
-  /** a router advertisement, or the role of a router, from the pod */
+  /** a router advertisement, or the role of a router, from the pod; one from the network where none is wanted */
   RouterAdvertisement: 28,
   /** a combination of flags that no TCP sends */
   InvalidTcpFlags: 29,
@@ -323,6 +356,8 @@ export const DropReason = {
   NoTable: 44,
   /** a superframe that would be cut into more segments than any stack makes */
   OffloadSegments: 45,
+  /** more ARP, neighbour or listener messages than a link may send unjudged */
+  ExemptLimit: 46,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 /** The word for each value of DropReason, by its number. */
@@ -373,6 +408,7 @@ export const dropReasonWords = [
   "transmit-full",
   "no-table",
   "offload-segments",
+  "exempt-limit",
 ] as const;
 
 /** Where one array of the blob starts, and how many elements it has. Byte offsets of its fields. */
@@ -564,7 +600,7 @@ export const FlowEvent = {
   protocol: 44,
   /** u8: FlowEventKind */
   kind: 45,
-  /** u8: DropReason */
+  /** u8: DropReason; Exempt: ExemptKind */
   reason: 46,
   /** u8: 4, 6, or 0 when there is no IP header */
   family: 47,

@@ -55,6 +55,14 @@ export const limits = {
   EXTENSION_HEADERS_MAX: 8,
   SUPERFRAME_SEGMENTS_MAX: 128, // of any size; TCP may have more, where none is shorter than:
   SUPERFRAME_SEGMENT_BYTES_MIN: 64,
+  // What no policy judges: what a pod may tell by it, and how much may come to a pod from the network.
+  EXEMPT_POD_BYTES_PER_SECOND: 512,
+  EXEMPT_POD_BYTES_AT_ONCE: 4_096,
+  EXEMPT_NETWORK_BYTES_PER_SECOND: 16_384,
+  EXEMPT_NETWORK_BYTES_AT_ONCE: 65_536,
+  LISTENER_RECORDS_MAX: 32,
+  LISTENER_SOURCES_MAX: 16,
+  ROUTER_ADVERTISEMENT_BYTES_MAX: 512,
   SAVED_CONNECTIONS_VERSION: 1,
   SAVED_UNREPLIED: 1,
   SAVED_NO_WINDOW: 2,
@@ -275,7 +283,7 @@ export const structs: readonly Struct[] = [
       },
       { name: "protocol", type: "u8", doc: "IP protocol number; 0 when there is no IP header" },
       { name: "kind", type: "u8", doc: "FlowEventKind" },
-      { name: "reason", type: "u8", doc: "DropReason" },
+      { name: "reason", type: "u8", doc: "DropReason; Exempt: ExemptKind" },
       { name: "family", type: "u8", doc: "4, 6, or 0 when there is no IP header" },
       { name: "generation", type: "u32", doc: "of the table that judged" },
       {
@@ -581,6 +589,18 @@ export const enums: readonly Enum[] = [
       { name: "Dropped", doc: "a frame was dropped" },
       { name: "Cut", doc: "an existing connection is no longer allowed" },
       { name: "Audited", doc: "a frame passed that audited policies would have denied" },
+      { name: "Exempt", doc: "a message passed that no policy judges; a sample of them" },
+    ],
+  },
+  {
+    name: "ExemptKind",
+    doc: "A message that no policy judges: the link itself needs it.",
+    values: [
+      { name: "None", doc: "policy judges it" },
+      { name: "Arp", doc: "ARP for IPv4" },
+      { name: "Neighbor", doc: "neighbour and router solicitations, neighbour advertisements" },
+      { name: "Listener", doc: "multicast listener discovery" },
+      { name: "RouterAdvertisement", doc: "a router advertisement from the network" },
     ],
   },
   {
@@ -631,7 +651,7 @@ export const enums: readonly Enum[] = [
       },
       {
         name: "MalformedArp",
-        doc: "ARP whose sizes, types, opcode or length are not Ethernet and IPv4",
+        doc: "ARP whose sizes, types, opcode, length or hardware addresses are not those of Ethernet and IPv4",
       },
       { name: "SpoofedArp", doc: "ARP that claims an address or a MAC that is not the sender's" },
       {
@@ -694,11 +714,11 @@ export const enums: readonly Enum[] = [
       },
       {
         name: "SpoofedNdp",
-        doc: "neighbour discovery that claims what is not the sender's; redirects from the pod",
+        doc: "neighbour discovery that claims what is not the sender's; redirects",
       },
       {
         name: "RouterAdvertisement",
-        doc: "a router advertisement, or the role of a router, from the pod",
+        doc: "a router advertisement, or the role of a router, from the pod; one from the network where none is wanted",
       },
       { name: "InvalidTcpFlags", doc: "a combination of flags that no TCP sends" },
       {
@@ -731,6 +751,10 @@ export const enums: readonly Enum[] = [
       {
         name: "OffloadSegments",
         doc: "a superframe that would be cut into more segments than any stack makes",
+      },
+      {
+        name: "ExemptLimit",
+        doc: "more ARP, neighbour or listener messages than a link may send unjudged",
       },
     ],
   },

@@ -164,6 +164,11 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       "New connections, and packets of none, that passed only since the policies that deny them are audited.",
       [{ value: counters.audited }],
     ),
+    counter(
+      "sluice_exempt_packets_total",
+      "Messages that passed and no policy judges, by kind.",
+      Object.entries(counters.exempt).map(([kind, value]) => labelled({ kind }, value)),
+    ),
     counter("sluice_rejects_total", "Resets and ICMP errors sent for what policy denied.", [
       { value: counters.rejected },
     ]),

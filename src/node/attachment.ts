@@ -3,7 +3,7 @@ import type { CompiledTable } from "../control/controller.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { Guarded } from "./guard.js";
-import type { PodName } from "./node-config.js";
+import type { PodName, RouterAdvertisements } from "./node-config.js";
 
 /** What an attachment opens with. */
 export interface Opening {
@@ -51,6 +51,8 @@ export interface OpenAttachment {
   /** Link ids. */
   readonly inside: number;
   readonly outside: number;
+  /** Whether those of the network pass, from the joining of the ends on. */
+  readonly routerAdvertisements: RouterAdvertisements;
   /** As the control socket tells of them at this moment; who holds it knows the rest. */
   readonly interfaces: readonly Omit<FilteredInterface, "pod" | "zone">[];
   /** What is to be guarded by name at this moment. */

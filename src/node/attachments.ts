@@ -326,7 +326,8 @@ export class Attachments {
       if (joined.has(open)) continue;
       // Before a frame is judged: the ends of a connection that is not known yet would be told so.
       open.joined?.(zone, table);
-      dataplane.joinWire({ inside: open.inside, outside: open.outside, zone });
+      const { inside, outside, routerAdvertisements } = open;
+      dataplane.joinWire({ inside, outside, zone, routerAdvertisements });
     }
     if (this.#isStarted) for (const { open } of next) if (!joined.has(open)) open.started?.();
     this.#held = next;

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { type Dataplane, type Totals, totalNames } from "../dataplane/dataplane.js";
+import { exemptKinds } from "../dataplane/events.js";
 import { linkCountNames } from "../dataplane/link-counts.js";
 import {
   createMemoryFile,
@@ -68,12 +69,12 @@ export function packEstate(
   const links = dataplane.estates();
   const descriptors = links.flatMap(descriptorsOf);
   const numbers = new Map(descriptors.map((descriptor, place) => [descriptor, place]));
-  const { generation, drops, ...counters } = dataplane.counters();
+  const { generation, drops, exempt, ...counters } = dataplane.counters();
   const totals = Object.fromEntries(totalNames.map((name) => [name, counters[name]]));
   const document = JSON.stringify({
     ...about,
     generation,
-    totals: { ...totals, drops },
+    totals: { ...totals, drops, exempt },
     links: links.map((link) => renumbered(link, (descriptor) => numbers.get(descriptor)!)),
     connections: { version: SAVED_CONNECTIONS_VERSION, recordBytes: SavedConnection.bytes },
   });
@@ -207,6 +208,7 @@ function estateOf(document: unknown, descriptors: readonly number[]): Estate {
     totals: {
       ...countsOf(totals, totalNames),
       drops: countsOf(totals["drops"], dropReasonWords),
+      exempt: countsOf(totals["exempt"] ?? {}, exemptKinds),
     },
     zones: listOf(root["zones"]).map((value) => {
       const { interfaces, zone, stateFolder } = objectOf(value);

@@ -53,6 +53,8 @@ export interface PodName {
 /** Nothing passes, or everything, unjudged. */
 export type FailMode = "closed" | "open";
 
+export type RouterAdvertisements = "pass" | "drop";
+
 /** Two interfaces that exist, between which one pod's traffic is judged. */
 export interface WireConfig {
   readonly pod: PodName;
@@ -65,6 +67,8 @@ export interface WireConfig {
   readonly link: LinkKind | "auto";
   /** What becomes of traffic when the process is gone without a clean end. */
   readonly failMode: FailMode;
+  /** Whether those of the network reach the pod. */
+  readonly routerAdvertisements: RouterAdvertisements;
   /** Of policies that neither they nor the pod say more about; absent: the process's. */
   readonly mode?: Mode;
   /** Where it was written. */
@@ -86,6 +90,8 @@ export interface SidecarConfig {
   readonly onStop?: "restore" | "block";
   /** Where it is written down how the interface was. */
   readonly stateFolder: string;
+  /** Absent: they pass where the interface has a route that a router told of. */
+  readonly routerAdvertisements?: RouterAdvertisements;
   /** Of policies that neither they nor the pod say more about; absent: the process's. */
   readonly mode?: Mode;
   /** Where it was written. */

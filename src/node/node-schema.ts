@@ -35,6 +35,13 @@ const mode = optional(
   "the process's",
 );
 
+const routerAdvertisements = (fallback: string) =>
+  optional(
+    choice("pass", "drop"),
+    "whether router advertisements of the network reach the pod: they give it routes, addresses and DNS servers, whatever policy says",
+    fallback,
+  );
+
 const link = optional(
   choice("auto", "af-xdp", "af-packet"),
   "how packets are received and sent",
@@ -55,6 +62,7 @@ export const wireShape = map({
     "what passes when the process is gone without a clean end (kill -9): nothing, or everything, unjudged",
     "closed",
   ),
+  routerAdvertisements: routerAdvertisements("drop"),
   mode,
   link,
 });
@@ -76,6 +84,9 @@ export const sidecarShape = map({
     "restore with a terminal, else block",
   ),
   stateDir: optional(path, "where it is written down how the interface was", "/run/sluice"),
+  routerAdvertisements: routerAdvertisements(
+    "pass where the interface has a route that a router told of, drop elsewhere",
+  ),
   mode,
   link,
 });

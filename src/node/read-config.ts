@@ -162,6 +162,7 @@ function wireOf({
   podMac,
   link,
   failMode,
+  routerAdvertisements,
   mode,
   cursor,
 }: ReadWire): WireConfig {
@@ -171,15 +172,15 @@ function wireOf({
     outside,
     link: link ?? "auto",
     failMode: failMode ?? "closed",
+    routerAdvertisements: routerAdvertisements ?? "drop",
     span: cursor.field("pod").span,
     ...given({ podMac: podMac === undefined ? undefined : canonicalMac(podMac), mode }),
   };
 }
 
-function sidecarOf(
-  { pod, interface: name, link, adopt, onStop, stateDir, mode, cursor }: ReadSidecar,
-  place: (path: string) => string,
-): SidecarConfig {
+function sidecarOf(read: ReadSidecar, place: (path: string) => string): SidecarConfig {
+  const { pod, interface: name, link, adopt, onStop, stateDir, cursor } = read;
+  const { routerAdvertisements, mode } = read;
   return {
     pod: podNameOf(pod),
     interface: name,
@@ -187,7 +188,7 @@ function sidecarOf(
     adopt: adopt ?? false,
     stateFolder: place(stateDir ?? "/run/sluice"),
     span: cursor.field("pod").span,
-    ...given({ onStop, mode }),
+    ...given({ onStop, routerAdvertisements, mode }),
   };
 }
 

@@ -21,11 +21,17 @@ import {
   IFF_UP,
   type InterfaceState,
   interfaceAddresses,
+  isAdvertised,
   type Link,
   readInterface,
   readLink,
 } from "./interface-state.js";
-import { type PodName, podText, type SidecarConfig } from "./node-config.js";
+import {
+  type PodName,
+  podText,
+  type RouterAdvertisements,
+  type SidecarConfig,
+} from "./node-config.js";
 import { type Found, frontName, innerName, SidecarPlace, uplinkName } from "./sidecar.js";
 
 type Standing = Found & { readonly kind: "standing" };
@@ -80,8 +86,8 @@ export class SidecarAttachment implements Attachment {
   }
 
   get identity(): string {
-    const { interface: name, link, onStop, stateFolder } = this.#config;
-    return JSON.stringify(["sidecar", name, link, onStop, stateFolder]);
+    const { interface: name, link, onStop, stateFolder, routerAdvertisements } = this.#config;
+    return JSON.stringify(["sidecar", name, link, onStop, stateFolder, routerAdvertisements]);
   }
 
   follows(other: Attachment): boolean {
@@ -260,6 +266,13 @@ class Taking implements OpenAttachment {
     } as const;
     const down = { state: "down", note: "it is down" } as const;
     return [front, { ...uplink, ...(this.#uplinkIsDown ? down : {}) }];
+  }
+
+  /** Unless told otherwise: the workload's kernel goes on to heed routers, or to hear of none. */
+  get routerAdvertisements(): RouterAdvertisements {
+    const routes = this.#isStanding ? (readInterface(this.#front)?.routes ?? []) : [];
+    const soFar = routes.some(isAdvertised) ? "pass" : "drop";
+    return this.#config.routerAdvertisements ?? soFar;
   }
 
   get guarded(): Guarded {

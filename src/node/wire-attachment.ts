@@ -7,7 +7,7 @@ import type { Span } from "../diagnostics/diagnostic.js";
 import type { Attachment, OpenAttachment, Opening } from "./attachment.js";
 import type { Guarded } from "./guard.js";
 import { IFF_UP, type Link, readLink } from "./interface-state.js";
-import type { PodName, WireConfig } from "./node-config.js";
+import type { PodName, RouterAdvertisements, WireConfig } from "./node-config.js";
 
 /** After how long what could not be taken is tried again, where no event tells that it can be. */
 const retryMs = 1_000;
@@ -37,8 +37,8 @@ export class WireAttachment implements Attachment {
   }
 
   get identity(): string {
-    const { inside, outside, podMac, link, failMode } = this.#wire;
-    return JSON.stringify(["wire", inside, outside, podMac, link, failMode]);
+    const { inside, outside, podMac, link, failMode, routerAdvertisements } = this.#wire;
+    return JSON.stringify(["wire", inside, outside, podMac, link, failMode, routerAdvertisements]);
   }
 
   open(opening: Opening): OpenAttachment {
@@ -78,6 +78,10 @@ class OpenWire implements OpenAttachment {
   get interfaces(): readonly Omit<FilteredInterface, "pod" | "zone">[] {
     const { failMode } = this.#wire;
     return this.#ends.map((end) => ({ ...end.told, failMode }));
+  }
+
+  get routerAdvertisements(): RouterAdvertisements {
+    return this.#wire.routerAdvertisements;
   }
 
   get guarded(): Guarded {

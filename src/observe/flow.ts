@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
-import type { FlowEventRecord } from "../dataplane/events.js";
+import type { ExemptKindWord, FlowEventRecord } from "../dataplane/events.js";
 import { formatAddress } from "../net/address.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { hubbleReason } from "./hubble.js";
@@ -65,6 +65,8 @@ export interface FlowExtension {
   readonly event: FlowEventRecord["kind"];
   /** `audit`: it passed only since the policies that deny it are audited. */
   readonly mode?: "audit";
+  /** Of a message that no policy judges: what it is. A sample of them is told of. */
+  readonly exempt?: ExemptKindWord;
   /** From the catalogue of drop reasons; null when nothing was dropped, or would have been. */
   readonly reason: string | null;
   /** NetworkPolicies that isolate the side that denied, or either side of an allowed flow. */
@@ -139,7 +141,7 @@ export interface FlowContext {
 }
 
 /** Numbers of Hubble's event types: a drop, a packet passing by, a policy's verdict. */
-const eventTypes = { dropped: 1, cut: 1, closed: 4, opened: 5, audited: 5 } as const;
+const eventTypes = { dropped: 1, cut: 1, closed: 4, opened: 5, audited: 5, exempt: 4 } as const;
 
 const protocolNames = new Map(
   Object.entries(protocolNumbers).map(([name, number]) => [number, name]),
@@ -148,6 +150,7 @@ const protocolNames = new Map(
 /** Whether a table can be asked about an event: it has addresses, and policy had its say. */
 export function isJudgedByPolicy(event: FlowEventRecord): boolean {
   if (event.source === undefined || event.destination === undefined) return false;
+  if (event.kind === "exempt") return false;
   return event.kind !== "dropped" || event.deniedBy.length > 0;
 }
 
@@ -213,6 +216,7 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
     ext: {
       event: kind,
       ...(isAudited ? { mode: "audit" } : {}),
+      ...(event.exempt === undefined ? {} : { exempt: event.exempt }),
       reason: reason ?? null,
       isolated_by: unique(concerned.flatMap((side) => side.isolatedBy)).map(flowPolicy),
       rule: own,
@@ -290,6 +294,7 @@ function flagsOf(bits: number): readonly string[] {
 }
 
 function summaryOf({ kind, protocol, source, tcpFlags, ...event }: FlowEventRecord): string {
+  if (event.exempt !== undefined) return `${event.exempt}, judged by no policy`;
   const name = source === undefined && protocol === 0 ? "no IP" : protocolName(protocol);
   if (kind === "closed") {
     return `${name}, ${event.totalPackets} packets, ${event.totalBytes} bytes`;

@@ -356,9 +356,20 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
     ["net", arp(client.mac, pod.mac, 2, { mac: client.mac, v4: pod.v4 }, pod.v4), "spoofed-arp"],
   ],
   "neighbour discovery by the pod": [
+    ["pod", solicitation(pod, stranger), "pass"],
+    ["net", solicitation(stranger, pod), "pass"],
+    ["pod", neighbour(pod, stranger, 136, pod.v6, pod.mac), "pass"],
+    ["pod", neighbour(pod, stranger, 135, stranger.v6, pod.mac), "pass"],
+    ["pod", neighbour(pod, database, 135, database.v6, pod.mac), "policy-egress"],
+    ["pod", neighbour(pod, database, 136, pod.v6, pod.mac), "policy-egress"],
+    [
+      "pod",
+      neighbour(pod, stranger, 136, podLinkLocal, pod.mac, { source: podLinkLocal }),
+      "policy-egress",
+    ],
+    // To a peer that the policy allows, neither needs a cause.
     ["pod", neighbour(pod, client, 135, client.v6, pod.mac), "pass"],
     ["pod", neighbour(pod, client, 136, pod.v6, pod.mac), "pass"],
-    ["pod", neighbour(pod, client, 136, podLinkLocal, pod.mac, { source: podLinkLocal }), "pass"],
     ["pod", neighbour(pod, client, 136, stranger.v6, pod.mac), "spoofed-ndp"],
     ["pod", neighbour(pod, client, 136, pod.v6, client.mac), "spoofed-ndp"],
     ["pod", neighbour(pod, client, 135, client.v6, pod.mac, { hopLimit: 64 }), "malformed-ndp"],
@@ -366,7 +377,10 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
   ],
   "neighbour discovery to the pod": [
     ["net", neighbour(client, pod, 135, pod.v6, client.mac), "pass"],
+    ["net", neighbour(client, pod, 136, client.v6, client.mac), "policy-ingress"],
+    ["pod", solicitation(pod, client), "pass"],
     ["net", neighbour(client, pod, 136, client.v6, client.mac), "pass"],
+    ["net", neighbour(client, pod, 136, client.v6, client.mac), "policy-ingress", 6 * second],
     ["net", neighbour(client, pod, 136, pod.v6, client.mac), "spoofed-ndp"],
     ["net", neighbour(client, pod, 136, client.v6, pod.mac), "spoofed-ndp"],
   ],
@@ -391,6 +405,19 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
       "pass",
     ],
     ["net", icmp(6, client, pod, 134, new Uint8Array(12), { hopLimit: 255 }), "malformed-ndp"],
+    [
+      "net",
+      icmp(6, client, pod, 134, new Uint8Array(212), { hopLimit: 255, source: "fe80::1" }),
+      "malformed-ndp",
+    ],
+    [
+      "net",
+      icmp(6, client, pod, 137, bytesOf(u32(0), address("fe80::9"), address(client.v6)), {
+        hopLimit: 255,
+        source: "fe80::1",
+      }),
+      "spoofed-ndp",
+    ],
   ],
   "multicast listeners": [
     [
@@ -399,6 +426,7 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
         hopLimit: 1,
         source: podLinkLocal,
         destination: "ff02::16",
+        destinationMac: "33:33:00:00:00:16",
       }),
       "pass",
     ],
@@ -431,6 +459,17 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
     ],
   ],
 };
+
+/** Who has an address, asked of all whose address ends like it. */
+function solicitation(from: Host, to: Host): Uint8Array {
+  const tail = address(to.v6).subarray(13);
+  const [a, b, c] = [...tail].map((byte) => byte.toString(16).padStart(2, "0"));
+  const group = `ff02::1:ff${a}:${b}${c}`;
+  return neighbour(from, to, 135, to.v6, from.mac, {
+    destination: group,
+    destinationMac: `33:33:ff:${a}:${b}:${c}`,
+  });
+}
 
 /** A UDP packet of the pod to port 123 of the database, behind extension headers. */
 function behind(first: number, chain: Uint8Array, payload?: Uint8Array): Uint8Array {

@@ -132,6 +132,7 @@ export class WireBench {
     manifests: string,
     kind: LinkKind | "auto" = "af-packet",
     options: DataplaneOptions = {},
+    routerAdvertisements: "pass" | "drop" = "drop",
   ): Dataplane {
     const dataplane = Dataplane.create(options);
     this.dataplane = dataplane;
@@ -139,7 +140,7 @@ export class WireBench {
       dataplane.addInterface({ namespaceFd: this.middle, interface: name }, kind).linkId;
     const [inside, outside] = [add("in"), add("out")];
     dataplane.swapTable(tableOf(manifests), [[0, inside]]);
-    dataplane.start({ wire: { inside, outside } });
+    dataplane.start({ wire: { inside, outside, routerAdvertisements } });
     return dataplane;
   }
 
@@ -150,6 +151,18 @@ export class WireBench {
     for (const each of ["in", "out"]) ip("set", each, "master", "br0");
     ip("set", "br0", "up");
     return () => void ip("del", "br0");
+  }
+
+  /** Sends whole frames from the interface of a namespace, all of them so many times. */
+  inject(namespace: number, frames: readonly Uint8Array[], times = 1): void {
+    const texts = JSON.stringify(frames.map((frame) => Buffer.from(frame).toString("hex")));
+    const send = [
+      "import socket",
+      "link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+      "link.bind(('eth0', 0))",
+      `for each in ${texts} * ${times}: link.send(bytes.fromhex(each))`,
+    ];
+    this.run(namespace, "python3", "-c", send.join("\n"));
   }
 
   /** Tries a connection: from the pod to its peer, or the other way. */

@@ -19,6 +19,7 @@ const link = {
 };
 const counters: Counters = {
   drops: { "policy-ingress": 2, "spoofed-source": 1 },
+  exempt: { arp: 8, neighbor: 4, listener: 0, "router-advertisement": 0 },
   links: new Map([
     [0, link],
     [1, link],

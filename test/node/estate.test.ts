@@ -152,8 +152,17 @@ test("estate: generation and counts go on from where they were", () => {
   expect(estate).toMatchObject({ generation: 0, totals: { opened: 7, drops: {} } });
   const heir = Dataplane.create();
   heir.continueFrom(41, estate.totals);
-  const { opened, closed, cut, evicted, eventsLost, audited, rejected, reset, drops } =
+  const { opened, closed, cut, evicted, eventsLost, audited, rejected, reset, drops, exempt } =
     heir.counters();
+  // That process had no such counts yet.
+  expect(exempt).toEqual({ arp: 0, neighbor: 0, listener: 0, "router-advertisement": 0 });
+  const later = fileOf(
+    changed(packed(), (document) =>
+      Object.assign(document, { totals: { ...totals, exempt: { neighbor: 5 } } }),
+    ),
+  );
+  const counted = readEstate({ file: later, descriptors: [] }).totals.exempt;
+  expect(counted).toEqual({ ...exempt, neighbor: 5 });
   expect({ opened, closed, cut, evicted, eventsLost, audited, rejected, reset, drops }).toEqual({
     ...{
       opened: 7,

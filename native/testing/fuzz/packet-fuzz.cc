@@ -62,6 +62,34 @@ AddressBytes linkLocal(const MacAddress& mac) {
 
 bool groupV6(const AddressBytes& address) { return address[0] == 0xff; }
 
+AddressBytes linkGroupOf(uint8_t last) {
+  AddressBytes group = {0xff, 2};
+  group[15] = last;
+  return group;
+}
+
+AddressBytes solicitedGroupOf(const AddressBytes& target) {
+  AddressBytes group = {0xff, 2};
+  group[11] = 1;
+  group[12] = 0xff;
+  std::copy(target.begin() + 13, target.end(), group.begin() + 13);
+  return group;
+}
+
+AddressBytes targetOf(std::span<const uint8_t> message) {
+  AddressBytes target;
+  std::copy_n(message.begin() + 8, target.size(), target.begin());
+  return target;
+}
+
+// Whether something was noted no longer than that ago.
+template <typename Map>
+bool isFresh(const Map& times, const typename Map::key_type& what, uint64_t nowUs,
+             uint64_t livesUs) {
+  const auto found = times.find(what);
+  return found != times.end() && nowUs - found->second < livesUs;
+}
+
 // Multicast, or the broadcast on this link.
 bool isGroup(const AddressBytes& address, int family) {
   if (family == 6) return groupV6(address);
@@ -145,7 +173,8 @@ class Ledger {
                         const Moment& now, std::vector<SlowFlow>* by);
   const char* admitFragment(const SlowPacket& packet, const Moment& now, std::vector<SlowFlow> by);
   [[nodiscard]] bool exempt(const SlowPacket& packet, std::span<const uint8_t> bytes,
-                            const LinkContext& from) const;
+                            const LinkContext& from, const Moment& now) const;
+  void heed(const SlowPacket& packet, const LinkContext& from, const Moment& now);
   [[nodiscard]] bool known(const SlowFlow& flow, const Moment& now) const;
   [[nodiscard]] int ownPod(const LinkContext& from) const {
     return from.role == LinkRole::Uplink ? -1 : from.endpointId == 0 ? POD_A : POD_B;
@@ -156,6 +185,8 @@ class Ledger {
   bool keep_;
   std::map<SlowFlow, Connection> flows_;  // by their first packet
   std::map<DatagramName, Datagram> datagrams_;
+  std::map<std::tuple<bool, AddressBytes, AddressBytes>, uint64_t> asked_;  // by the pod, who, whom
+  std::map<AddressBytes, uint64_t> neighbours_;                             // of the network
 };
 
 bool Ledger::Datagram::whole() const {
@@ -194,6 +225,14 @@ const char* Ledger::admitArp(const SlowPacket& packet, std::span<const uint8_t> 
   const bool probe = arp[7] == 1 && allZero({packet.source.data(), 4});
   const AddressBytes& claimed = probe ? packet.destination : packet.source;
   if (bytes.size() > 64) return "ARP carries data";
+  const std::vector<uint8_t> everybody(6, 0xff);
+  const auto receiver = bytes.first(6);
+  const auto named = arp.subspan(18, 6);
+  if ((receiver[0] & 1) != 0 && !std::ranges::equal(receiver, everybody)) return "ARP to a group";
+  const bool tellsNothing = allZero(named) || std::ranges::equal(named, everybody) ||
+                            std::ranges::equal(named, receiver) ||
+                            std::ranges::equal(named, arp.subspan(8, 6));
+  if (!tellsNothing) return "ARP names a MAC that nobody asked about";
   if (from.role == LinkRole::Endpoint) {
     if (world_.podOf(claimed, 4) != ownPod(from)) return "a pod claims another's address by ARP";
     if (!std::ranges::equal(arp.subspan(8, 6), from.mac)) return "a pod claims another's MAC";
@@ -203,24 +242,131 @@ const char* Ledger::admitArp(const SlowPacket& packet, std::span<const uint8_t> 
   return nullptr;
 }
 
+// Whether the first `fixed` bytes of a message are followed by nothing, or by one option of eight
+// bytes.
+bool hasOneOption(std::span<const uint8_t> message, size_t fixed, int type) {
+  if (message.size() == fixed) return true;
+  return message.size() == fixed + 8 && message[fixed] == type && message[fixed + 1] == 1;
+}
+
+// Whether the options of a router advertisement are known, each of a size that it comes in.
+bool hasRoutersOptions(std::span<const uint8_t> options) {
+  std::map<int, int> seen;
+  while (!options.empty()) {
+    if (options.size() < 2 || options[1] == 0 || options.size() < options[1] * 8u) return false;
+    const int type = options[0];
+    const int words = options[1];
+    const bool single = type == 1 || type == 5 || type == 7 || type == 26;
+    if (single && (words != 1 || ++seen[type] > 1)) return false;
+    const bool sized = single || (type == 3 && words == 4) || (type == 24 && words <= 3) ||
+                       (type == 25 && words > 1 && words % 2 == 1) ||
+                       (type == 31 && words > 1 && words <= 16) || (type == 38 && words == 2);
+    if (!sized) return false;
+    options = options.subspan(words * 8u);
+  }
+  return true;
+}
+
+// Whether a listener message has no bytes but those of its groups and sources, and few of them.
+bool isListenerMessage(std::span<const uint8_t> message, const AddressBytes& destination) {
+  const auto at = [&message](size_t place) { return message[place] << 8 | message[place + 1]; };
+  const uint8_t type = message[0];
+  if (message.size() < 8 || message[1] != 0) return false;
+  if (type == 143) {
+    if (destination != linkGroupOf(0x16) || at(4) != 0 || at(6) > 32) return false;
+    size_t place = 8;
+    int sources = 0;
+    for (int record = 0; record < at(6); ++record) {
+      if (message.size() < place + 20) return false;
+      if (message[place] < 1 || message[place] > 6 || message[place + 1] != 0) return false;
+      if (message[place + 4] != 0xff) return false;
+      sources += at(place + 2);
+      place += 20 + 16u * static_cast<size_t>(at(place + 2));
+    }
+    return sources <= 16 && place == message.size();
+  }
+  if (message.size() < 24 || at(6) != 0) return false;
+  AddressBytes group;
+  std::copy_n(message.begin() + 8, 16, group.begin());
+  if (type == 130) {
+    const AddressBytes to = allZero(group) ? linkGroupOf(1) : group;
+    if (!groupV6(destination) || destination != to) return false;
+    if (message.size() == 24) return true;
+    return message.size() >= 28 && at(26) <= 16 &&
+           message.size() == 28 + 16u * static_cast<size_t>(at(26));
+  }
+  return message.size() == 24 && at(4) == 0 && groupV6(group) &&
+         destination == (type == 131 ? group : linkGroupOf(2));
+}
+
 // Neighbour discovery and multicast listener messages, which no policy is asked about: on this link
-// only, with nothing in them that could be data.
+// only, with nothing in them that could be data, and to one host only where something has led to
+// it.
 bool Ledger::exempt(const SlowPacket& packet, std::span<const uint8_t> bytes,
-                    const LinkContext& from) const {
+                    const LinkContext& from, const Moment& now) const {
   if (packet.family != 6 || packet.protocol != 58 || packet.l4.empty() || packet.fragmentHeader) {
     return false;
   }
-  const uint8_t type = packet.l4[0];
-  if (type == 134) return from.role == LinkRole::Uplink && packet.hopLimit == 255;
-  if (bytes.size() > std::max<size_t>(packet.l4Offset + packet.l4.size(), 64)) return false;
-  if (type == 133 || type == 135 || type == 136) {
-    // A message, one link-layer address of each kind, and a nonce.
-    return packet.hopLimit == 255 && !packet.extensions && packet.l4.size() <= 24 + 3 * 8;
+  const std::span<const uint8_t> message(packet.l4);
+  const bool fromPod = from.role == LinkRole::Endpoint;
+  const AddressBytes& to = packet.destination;
+  const bool group = groupV6(to);
+  if (bytes.size() > std::max<size_t>(packet.l4Offset + message.size(), 64)) return false;
+  if (fromPod && (bytes[14] != 0x60 || !allZero(bytes.subspan(15, 3)))) return false;
+  const bool groupMac = bytes[0] == 0x33 && bytes[1] == 0x33 &&
+                        std::equal(bytes.begin() + 2, bytes.begin() + 6, to.begin() + 12);
+  if (fromPod && (group ? !groupMac : (bytes[0] & 1) != 0)) return false;
+
+  const uint8_t type = message[0];
+  const bool near = packet.source[0] == 0xfe && packet.source[1] >> 6 == 2;
+  if ((type >= 130 && type <= 132) || type == 143) {
+    if (packet.extensions) {
+      const std::vector<uint8_t> header(bytes.begin() + 54, bytes.begin() + 62);
+      const bool alert = header == std::vector<uint8_t>{58, 0, 5, 2, 0, 0, 1, 0} ||
+                         header == std::vector<uint8_t>{58, 0, 1, 0, 5, 2, 0, 0};
+      if (bytes[20] != 0 || packet.l4Offset != 62 || !alert) return false;
+    }
+    return (near || allZero(packet.source)) && packet.hopLimit == 1 && !(fromPod && type == 130) &&
+           isListenerMessage(message, to);
   }
-  const bool listener = (type >= 130 && type <= 132) || type == 143;
-  const bool near =
-      allZero(packet.source) || (packet.source[0] == 0xfe && packet.source[1] >> 6 == 2);
-  return listener && near && groupV6(packet.destination);
+  if (packet.hopLimit != 255 || packet.extensions || message.size() < 8) return false;
+  const bool here = world_.podOf(to, 6) >= 0 || (from.wire && to == linkLocal(from.mac));
+  if (!fromPod && !group && !here) return false;
+  if (type == 134) {
+    return !fromPod && from.routerAdvertisements && near && message.size() >= 16 &&
+           message.size() <= 512 && (!group || to == linkGroupOf(1)) &&
+           hasRoutersOptions(message.subspan(16));
+  }
+  const uint8_t flags = type == 136 ? 0xe0 : 0;
+  if ((message[4] & ~flags) != 0 || !allZero(message.subspan(5, 3))) return false;
+  if (type == 133) {
+    return fromPod && to == linkGroupOf(2) && hasOneOption(message, 8, 1);
+  }
+  if ((type != 135 && type != 136) || message.size() < 24) return false;
+  const AddressBytes target = targetOf(message);
+  if (type == 135) {
+    if (!hasOneOption(message, 24, allZero(packet.source) ? 14 : 1)) return false;
+    if (group) return to == solicitedGroupOf(target);
+    const bool known = to[0] == 0xfe && to[1] >> 6 == 2;
+    return to == target &&
+           (!fromPod || !from.wire || known || isFresh(neighbours_, to, now.us, 3'600 * SECOND));
+  }
+  if (!hasOneOption(message, 24, 2)) return false;
+  if (group) return to == linkGroupOf(1);
+  return !from.wire || isFresh(asked_, std::tuple(!fromPod, to, target), now.us, 5 * SECOND);
+}
+
+// What follows from a neighbour message that may have passed unjudged.
+void Ledger::heed(const SlowPacket& packet, const LinkContext& from, const Moment& now) {
+  const uint8_t type = packet.l4[0];
+  if (type != 135 && type != 136) return;
+  const bool fromPod = from.role == LinkRole::Endpoint;
+  const AddressBytes target = targetOf(packet.l4);
+  if (type == 135 && !allZero(packet.source)) {
+    asked_[{fromPod, packet.source, target}] = now.us;
+    if (!fromPod) neighbours_[packet.source] = now.us;
+  }
+  if (type == 136 && !fromPod) neighbours_[target] = now.us;
 }
 
 const char* Ledger::admitError(const SlowPacket& packet, const LinkContext& from,
@@ -312,8 +458,12 @@ const char* Ledger::admit(const PacketRecord& record, std::span<const uint8_t> b
   }
   if (packet->arp) return admitArp(*packet, bytes, from);
   if (packet->hopLimit == 0) return "a packet whose way has ended";
+  if (packet->family == 6 && packet->protocol == 58 && !packet->later() && !packet->l4.empty() &&
+      packet->l4[0] == 137) {
+    return "a redirect";
+  }
 
-  const bool exempted = exempt(*packet, bytes, from);
+  const bool exempted = exempt(*packet, bytes, from, now);
   const int sender = world_.podOf(packet->source, packet->family);
   if (from.role == LinkRole::Endpoint) {
     const bool unnamed =
@@ -324,6 +474,7 @@ const char* Ledger::admit(const PacketRecord& record, std::span<const uint8_t> b
     const bool loopback = packet->family == 4 ? packet->source[0] == 127 : false;
     if (loopback || (packet->family == 4 && packet->source[0] == 0)) return "a martian source";
   }
+  if (exempted) heed(*packet, from, now);
   if (exempted) return nullptr;
   if (packet->source == packet->destination && sender >= 0) return "a pod's packet to itself";
 
@@ -345,7 +496,7 @@ const char* Ledger::checkMark(std::span<const uint8_t> bytes, const LinkContext&
   const DeniedBy marked = judgement.auditedBy;
   const auto packet = readSlowly(bytes);
   // Not all that may pass unasked does: the filter asks about some of it.
-  if (marked == 0 && exempt(*packet, bytes, from)) return nullptr;
+  if (marked == 0 && exempt(*packet, bytes, from, now)) return nullptr;
   if (packet->arp || packet->later()) {
     return marked == 0 ? nullptr : "marked, and no policy is asked about it";
   }
@@ -371,9 +522,9 @@ const char* Ledger::checkMark(std::span<const uint8_t> bytes, const LinkContext&
 }
 
 bool sameVerdict(const Judgement& one, const Judgement& other) {
-  return one.reason == other.reason && one.deniedBy == other.deniedBy &&
-         one.opened == other.opened && one.cut == other.cut && one.rejectable == other.rejectable &&
-         one.destinationEndpoint == other.destinationEndpoint;
+  return one.reason == other.reason && one.exempt == other.exempt &&
+         one.deniedBy == other.deniedBy && one.opened == other.opened && one.cut == other.cut &&
+         one.rejectable == other.rejectable && one.destinationEndpoint == other.destinationEndpoint;
 }
 
 // One run of the target.

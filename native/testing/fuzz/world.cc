@@ -149,6 +149,7 @@ World::World(bool isSwitch) : switch_(isSwitch), policies_(POLICY_COUNT) {
     links_[link].mac = link == 0 || !isSwitch ? OnePod::POD_MAC : OnePod::PEER_MAC;
     const bool pod = link == 0 || (link == 1 && isSwitch);
     links_[link].role = pod ? LinkRole::Endpoint : LinkRole::Uplink;
+    links_[link].routerAdvertisements = !isSwitch && !pod;
     // A wire's both sides know who is behind it.
     links_[link].endpointId = pod ? link : isSwitch ? NONE : 0;
   }
