@@ -15,6 +15,7 @@ import {
   RulesetReader,
   type ThreadAnswer,
   type ThreadData,
+  type ThreadPart,
   type ThreadRequest,
   type ThreadResult,
 } from "./thread-messages.js";
@@ -31,6 +32,8 @@ export interface CompilerThreadOptions {
 /** What came in parts before a result. */
 interface Gathered {
   readonly heads: ObjectHead[];
+  /** Where each of them stands. */
+  readonly places: WeakMap<ObjectHead, number>;
   readonly ruleset: RulesetReader;
 }
 
@@ -60,7 +63,9 @@ export class CompilerThread implements TableCompiler {
   #whyEnded = new Error("the thread that compiles has ended");
   /** Whether the thread knows `#objects`. */
   #isInformed = false;
+  /** What changes have come to, or what a list was. */
   #objects = new Map<string, ObjectHead>();
+  #listed: readonly ObjectHead[] | undefined;
   /** Places of the heads that were read last. */
   #places = new WeakMap<ObjectHead, number>();
   #local: LocalPods | undefined;
@@ -71,7 +76,7 @@ export class CompilerThread implements TableCompiler {
   }
 
   get objects(): readonly ObjectHead[] {
-    return [...this.#objects.values()];
+    return this.#listed ?? [...this.#objects.values()];
   }
 
   /** As `readManifests`. */
@@ -79,20 +84,25 @@ export class CompilerThread implements TableCompiler {
     const done = await this.#ask(this.#started(), { do: "read", paths, stdin }, paths[0] ?? "");
     if (Array.isArray(done)) return { objects: [], diagnostics: done };
     const { result, gathered } = done;
-    this.#places = new WeakMap(gathered.heads.map((head, place) => [head, place]));
+    this.#places = gathered.places;
     return { objects: gathered.heads, diagnostics: result.diagnostics };
   }
 
   async compile(objects: readonly ObjectHead[], local: LocalPods): Promise<Outcome> {
     const worker = this.#started();
-    this.#objects = new Map(objects.map((object) => [keyOf(object.kind, object.meta), object]));
-    const refs = objects.map((object): ObjectRef => this.#places.get(object) ?? object);
-    await this.#take(worker, refs, (part) => ({ do: "take", objects: part }));
+    this.#listed = objects;
+    const refOf = (object: ObjectHead): ObjectRef => this.#places.get(object) ?? object;
+    await this.#take(worker, objects, (part) => ({ do: "take", objects: part.map(refOf) }));
     return this.#compiled(worker, "compile", local);
   }
 
   async change(changes: readonly ObjectChange[], local: LocalPods): Promise<Outcome> {
     const worker = this.#started();
+    if (this.#listed !== undefined) {
+      const entries = this.#listed.map((each) => [keyOf(each.kind, each.meta), each] as const);
+      this.#objects = new Map(entries);
+      this.#listed = undefined;
+    }
     for (const change of changes) {
       if ("put" in change) this.#objects.set(keyOf(change.put.kind, change.put.meta), change.put);
       else this.#objects.delete(keyOf(change.remove.kind, change.remove));
@@ -150,7 +160,11 @@ export class CompilerThread implements TableCompiler {
     place: string,
   ): Promise<{ readonly result: ThreadResult; readonly gathered: Gathered } | Diagnostic[]> {
     const { limitMs = usualLimitMs } = this.#options;
-    const gathered: Gathered = { heads: [], ruleset: new RulesetReader() };
+    const gathered: Gathered = {
+      heads: [],
+      places: new WeakMap(),
+      ruleset: new RulesetReader(),
+    };
     let timer: NodeJS.Timeout | undefined;
     try {
       const result = await new Promise<ThreadResult>((resolve, reject) => {
@@ -211,8 +225,7 @@ export class CompilerThread implements TableCompiler {
       this.#pending?.resolve(answer.done);
     } else {
       const { part } = answer;
-      if ("heads" in part) this.#pending?.gathered.heads.push(...part.heads);
-      else this.#pending?.gathered.ruleset.take(part);
+      if (this.#pending !== undefined) gather(part, this.#pending.gathered);
       // Not at once: messages that are there are all taken in one go, and nothing else meanwhile.
       setImmediate(() => worker.postMessage({ do: "next" } satisfies ThreadRequest));
     }
@@ -228,6 +241,14 @@ export class CompilerThread implements TableCompiler {
     void worker?.terminate();
     this.#pending?.reject(error);
   }
+}
+
+function gather(part: ThreadPart, { heads, places, ruleset }: Gathered): void {
+  if (!("heads" in part)) {
+    ruleset.take(part);
+    return;
+  }
+  for (const head of part.heads) places.set(head, heads.push(head) - 1);
 }
 
 /** What may be had of the thread was exceeded. */
