@@ -26,6 +26,7 @@
 #include <string_view>
 #include <utility>
 
+#include "native/host/load-program.h"
 #include "native/host/namespaces.h"
 #include "native/host/rtnetlink.h"
 #include "native/host/steering-program.h"
@@ -116,7 +117,7 @@ Status attachProgram(uint32_t interfaceIndex, uint32_t attachType,
   load.instructionCount = static_cast<uint32_t>(instructions.size());
   load.instructions = reinterpret_cast<uint64_t>(instructions.data());
   load.license = reinterpret_cast<uint64_t>("Apache-2.0");
-  const Descriptor program(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load)));
+  const Descriptor program(loadProgram(&load));
   if (!program.valid()) return Status::system("BPF_PROG_LOAD", errno);
 
   LinkCreate create = {};

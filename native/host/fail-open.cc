@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "native/host/descriptor.h"
+#include "native/host/load-program.h"
 #include "native/host/namespaces.h"
 #include "native/host/rtnetlink.h"
 
@@ -35,7 +36,7 @@ Status loadRedirect(uint32_t interfaceIndex, Descriptor* program) noexcept {
   load.insn_cnt = sizeof code / sizeof code[0];
   load.insns = reinterpret_cast<uint64_t>(code);
   load.license = reinterpret_cast<uint64_t>("Apache-2.0");
-  program->reset(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load)));
+  program->reset(loadProgram(&load));
   return program->valid() ? Status{} : Status::system("BPF_PROG_LOAD", errno);
 }
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "native/host/descriptor.h"
+#include "native/host/load-program.h"
 
 namespace sluice {
 namespace {
@@ -54,8 +55,7 @@ void tryPrograms(int* load, int* attach) noexcept {
   wanted.instructionCount = 2;
   wanted.instructions = reinterpret_cast<uint64_t>(instructions);
   wanted.license = reinterpret_cast<uint64_t>("Apache-2.0");
-  const Descriptor program(
-      static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &wanted, sizeof wanted)));
+  const Descriptor program(loadProgram(&wanted));
   *load = errorOf(program);
   *attach = *load;
   if (!program.valid()) return;

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "native/host/load-program.h"
 #include "native/host/namespaces.h"
 #include "native/host/rtnetlink.h"
 
@@ -269,7 +270,7 @@ Status attach(uint32_t from, uint32_t to, bool fromOutside, const Maps& maps,
   load.insn_cnt = static_cast<uint32_t>(instructions.size());
   load.insns = reinterpret_cast<uint64_t>(instructions.data());
   load.license = reinterpret_cast<uint64_t>("Apache-2.0");
-  const Descriptor program(bpf(BPF_PROG_LOAD, &load));
+  const Descriptor program(loadProgram(&load));
   if (!program.valid()) return Status::system("BPF_PROG_LOAD", errno);
   bpf_attr link = {};
   link.link_create.prog_fd = static_cast<uint32_t>(program.get());

@@ -8,6 +8,8 @@
 
 #include <cerrno>
 
+#include "native/host/load-program.h"
+
 namespace sluice {
 namespace {
 
@@ -110,7 +112,7 @@ Status loadSteeringProgram(const Steering& steering, Descriptor* program) noexce
   load.insn_cnt = static_cast<uint32_t>(code.size());
   load.insns = reinterpret_cast<uint64_t>(code.data());
   load.license = reinterpret_cast<uint64_t>("Apache-2.0");
-  program->reset(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load)));
+  program->reset(loadProgram(&load));
   if (!program->valid()) return Status::system("BPF_PROG_LOAD", errno);
   return {};
 }

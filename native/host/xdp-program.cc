@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <new>
 
+#include "native/host/load-program.h"
 #include "native/host/namespaces.h"
 
 namespace sluice {
@@ -81,7 +82,7 @@ Status XdpProgram::load(uint32_t queues, std::unique_ptr<XdpProgram>* program) n
   load.insns = reinterpret_cast<uint64_t>(code);
   load.license = reinterpret_cast<uint64_t>("Apache-2.0");
   load.expected_attach_type = BPF_XDP;
-  made->program_.reset(bpf(BPF_PROG_LOAD, &load));
+  made->program_.reset(loadProgram(&load));
   if (!made->program_.valid()) return Status::system("BPF_PROG_LOAD", errno);
   *program = std::move(made);
   return {};

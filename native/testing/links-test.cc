@@ -1,10 +1,14 @@
 #include <linux/filter.h>
+#include <signal.h>
+#include <sys/time.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <vector>
 
+#include "native/host/descriptor.h"
 #include "native/host/steering-program.h"
 #include "native/io/memory-link.h"
 #include "native/io/xdp-link.h"
@@ -149,6 +153,29 @@ TEST("steering: the kernel is asked for the same") {
       CHECK(runFilter(code, frame) % FOUR.workers == workerOf(FOUR, frame));
     }
   }
+}
+
+// Goal: a signal does not keep a program out of the kernel.
+// Method: a timer's signals, many of which come while the kernel checks; what it refuses otherwise,
+// such as to who may load none, is no matter here.
+TEST("programs: a signal during the kernel's check is no refusal") {
+  struct sigaction quiet = {};
+  struct sigaction before = {};
+  quiet.sa_handler = [](int) {};
+  quiet.sa_flags = SA_RESTART;
+  REQUIRE(sigaction(SIGALRM, &quiet, &before) == 0);
+  const itimerval often = {{0, 500}, {0, 500}};
+  REQUIRE(setitimer(ITIMER_REAL, &often, nullptr) == 0);
+  int interrupted = 0;
+  for (int round = 0; round < 2'000; ++round) {
+    Descriptor program;
+    const Status status = loadSteeringProgram(FOUR, &program);
+    interrupted += !status.ok() && status.error == EAGAIN ? 1 : 0;
+  }
+  const itimerval never = {};
+  setitimer(ITIMER_REAL, &never, nullptr);
+  sigaction(SIGALRM, &before, nullptr);
+  CHECK(interrupted == 0);
 }
 
 TEST("handover: frames come out whole and in order, a link at a time, round after round") {
