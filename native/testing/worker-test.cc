@@ -195,15 +195,18 @@ TEST(
   Setting setting(Setting::Way::Wire);
   setting.arrive(0, syn(10, 11, 8080));
   CHECK(setting.leave(1).size() == 1);
-  CHECK(setting.worker->closeLink(7).code == StatusCode::Argument);
-  REQUIRE(setting.worker->closeLink(1).ok());
+  std::unique_ptr<Link> before;
+  CHECK(setting.worker->closeLink(7, &before).code == StatusCode::Argument);
+  REQUIRE(setting.worker->closeLink(1, &before).ok());
+  CHECK(before.get() == setting.links[1]);
   CHECK(setting.worker->interfaceOf(1) == 0);
   setting.arrive(0, udpFrame(4, 10, 1'000, 11, 53));
   CHECK(setting.worker->drops(DropReason::TransmitFull) == 1);
 
   auto anew = std::make_unique<MemoryLink>(80, true);
   setting.links[1] = anew.get();
-  REQUIRE(setting.worker->replaceLink(1, std::move(anew), OnePod::PEER_MAC).ok());
+  before = std::move(anew);
+  REQUIRE(setting.worker->replaceLink(1, &before, OnePod::PEER_MAC).ok());
   // The answer of a connection that began before, from where only that one may come.
   setting.arrive(1,
                  tcpFrame(4, 11, 8080, 10, 40'000,

@@ -97,33 +97,45 @@ Status Dataplane::removeLink(uint32_t linkId) noexcept {
   });
 }
 
+// What was there before ends when the workers run again: the kernel takes its time for that.
 Status Dataplane::replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>> links,
                               const std::optional<MacAddress>& mac,
                               std::shared_ptr<void> companion) noexcept {
   if (links.size() != crew_.size() || linkId >= companions_.size()) return {StatusCode::Argument};
-  return whilePaused([&]() noexcept -> Status {
-    Status status;
-    for (size_t number = 0; status.ok() && number < crew_.size(); ++number) {
-      status = crew_[number].worker->replaceLink(linkId, std::move(links[number]), mac);
+  std::vector<std::unique_ptr<Link>> failed(crew_.size());
+  const Status status = whilePaused([&]() noexcept -> Status {
+    Status replaced;
+    for (size_t number = 0; replaced.ok() && number < crew_.size(); ++number) {
+      replaced = crew_[number].worker->replaceLink(linkId, &links[number], mac);
     }
-    if (status.ok()) {
-      companions_[linkId] = std::move(companion);
+    if (replaced.ok()) {
+      companions_[linkId].swap(companion);
     } else {
-      for (const Member& member : crew_) (void)member.worker->closeLink(linkId);
+      for (size_t number = 0; number < crew_.size(); ++number) {
+        (void)crew_[number].worker->closeLink(linkId, &failed[number]);
+      }
     }
-    return status;
+    return replaced;
   });
+  failed.clear();
+  links.clear();
+  return status;
 }
 
 Status Dataplane::closeLink(uint32_t linkId) noexcept {
-  return whilePaused([&]() noexcept -> Status {
-    Status status;
-    for (const Member& member : crew_) {
-      if (status.ok()) status = member.worker->closeLink(linkId);
+  if (linkId >= companions_.size()) return {StatusCode::Argument};
+  std::shared_ptr<void> companion;
+  std::vector<std::unique_ptr<Link>> links(crew_.size());
+  const Status status = whilePaused([&]() noexcept -> Status {
+    Status closed;
+    for (size_t number = 0; closed.ok() && number < crew_.size(); ++number) {
+      closed = crew_[number].worker->closeLink(linkId, &links[number]);
     }
-    if (status.ok()) companions_[linkId].reset();
-    return status;
+    if (closed.ok()) companions_[linkId].swap(companion);
+    return closed;
   });
+  links.clear();
+  return status;
 }
 
 Status Dataplane::swapTable(std::span<const std::byte> blob,

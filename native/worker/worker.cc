@@ -212,14 +212,14 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
   return {};
 }
 
-Status Worker::replaceLink(uint32_t linkId, std::unique_ptr<Link> link,
+Status Worker::replaceLink(uint32_t linkId, std::unique_ptr<Link>* link,
                            const std::optional<MacAddress>& mac) noexcept {
   Station* station = stationOf(linkId);
   if (station == nullptr) return {StatusCode::Argument};
   if (station->watched) epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   station->watched = station->gone = false;
   station->lostBefore += station->link->lostFrames();
-  station->link = std::move(link);
+  station->link.swap(*link);
   station->mac = mac;
   station->neighbour.reset();
   station->unpolled = station->link->descriptor() < 0;
@@ -234,12 +234,12 @@ Status Worker::replaceLink(uint32_t linkId, std::unique_ptr<Link> link,
   return stations_.size() > LINKS_LOOKED_AT ? watch(*station, linkId) : Status{};
 }
 
-Status Worker::closeLink(uint32_t linkId) noexcept {
-  std::unique_ptr<Link> closed(new (std::nothrow) ClosedLink);
-  if (closed == nullptr) return {StatusCode::Limit};
+Status Worker::closeLink(uint32_t linkId, std::unique_ptr<Link>* link) noexcept {
+  link->reset(new (std::nothrow) ClosedLink);
+  if (*link == nullptr) return {StatusCode::Limit};
   const Station* station = stationOf(linkId);
   const std::optional<MacAddress> mac = station != nullptr ? station->mac : std::nullopt;
-  return replaceLink(linkId, std::move(closed), mac);
+  return replaceLink(linkId, link, mac);
 }
 
 uint32_t Worker::interfaceOf(uint32_t linkId) const noexcept {

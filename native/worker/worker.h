@@ -69,12 +69,14 @@ class Worker {
   // Errors: Argument when there is no such link.
   Status removeLink(uint32_t linkId) noexcept;
 
-  // Puts a link in the place of another, which may be a ClosedLink: its wire, its endpoint and its
-  // counters stay. Errors: Argument when there is no such link; System: it is closed then.
-  Status replaceLink(uint32_t linkId, std::unique_ptr<Link> link,
+  // Puts `*link` in the place of another, which is then in `*link`, for the caller to end: that may
+  // take the kernel a while. Wire, endpoint and counters stay.
+  //
+  // Errors: Argument when there is no such link; System.
+  Status replaceLink(uint32_t linkId, std::unique_ptr<Link>* link,
                      const std::optional<MacAddress>& mac) noexcept;
-  // Puts a ClosedLink in the place of one. Errors: Argument when there is no such link; Limit.
-  Status closeLink(uint32_t linkId) noexcept;
+  // Puts a ClosedLink in the place of a link, which is then in `*link`. Errors: Argument; Limit.
+  Status closeLink(uint32_t linkId, std::unique_ptr<Link>* link) noexcept;
   // See Link. Shape: 0 when there is no such link.
   [[nodiscard]] uint32_t interfaceOf(uint32_t linkId) const noexcept;
 
