@@ -163,9 +163,12 @@ export class Attachments {
     this.follow();
   }
 
-  /** Takes the names of its interfaces over from guards of processes that have gone by now. */
-  takeOverGuards(): void {
-    const { names } = guardedBy(this.#held);
+  /**
+   * Takes the names of its interfaces over from guards of processes that have gone by now, and `more`, which
+   * one of them has handed on and nobody wants any more.
+   */
+  takeOverGuards(more: readonly string[] = []): void {
+    const names = [...guardedBy(this.#held).names, ...more];
     if (names.length > 0) this.#guard.takeOver(names);
   }
 
@@ -218,6 +221,7 @@ export class Attachments {
 
   /** Lets go of everything and leaves it as it is: another process holds it by now, or will. */
   leave(): void {
+    this.#guard.leave();
     clearTimeout(this.#retry);
     this.#held = [];
   }
@@ -232,7 +236,10 @@ export class Attachments {
       return each.open.staysClosed ?? false;
     });
     if (stays.length === 0) this.#guard.remove();
-    else this.#holdGuard(stays);
+    else {
+      this.#holdGuard(stays);
+      this.#guard.leave();
+    }
   }
 
   /** What could not be taken is tried again, also where no event tells that it can be. */

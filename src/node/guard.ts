@@ -4,9 +4,14 @@ import { DataplaneError } from "../dataplane/errors.js";
 import {
   createNameGuard,
   guardFamilies,
+  listNameGuards,
   type NameGuard,
   releaseGuardedNames,
 } from "../dataplane/interfaces.js";
+
+/** How often, and after how long, a process is looked for that is about to end. */
+const looksMax = 50;
+const lookAgainMs = 200;
 
 /** What is to be guarded by name. */
 export interface Guarded {
@@ -24,6 +29,7 @@ export class Guard {
   #guard: NameGuard | undefined;
   #held: string | undefined;
   #missing: NameGuardStatus["missing"] = [];
+  #later: NodeJS.Timeout | undefined;
 
   constructor(tell: (line: string) => void) {
     this.#tell = tell;
@@ -61,10 +67,18 @@ export class Guard {
     );
   }
 
-  /** Takes names over from guards of processes that are gone: ours stands in their place. */
-  takeOver(names: readonly string[]): void {
+  /**
+   * Takes names over from guards of processes that are gone: ours stands in their place. A process that ends just
+   * now may not be gone yet: it is looked at again for a while.
+   */
+  takeOver(names: readonly string[], looks = looksMax): void {
+    clearTimeout(this.#later);
     try {
       releaseGuardedNames(names);
+      const others = listNameGuards().filter(({ table }) => table !== this.#guard?.table);
+      const isHeld = others.some((each) => each.names.some((name) => names.includes(name)));
+      if (!isHeld || looks === 0) return;
+      this.#later = setTimeout(() => this.takeOver(names, looks - 1), lookAgainMs).unref();
     } catch (error) {
       if (!(error instanceof DataplaneError)) throw error;
       this.#tell(`guards of earlier processes are not taken over: ${error.message}`);
@@ -73,7 +87,13 @@ export class Guard {
 
   /** Takes the guard away. */
   remove(): void {
+    this.leave();
     this.#guard?.remove();
     this.#held = undefined;
+  }
+
+  /** Leaves it where it is. */
+  leave(): void {
+    clearTimeout(this.#later);
   }
 }

@@ -125,8 +125,9 @@ export class Succession {
     await this.#predecessor?.gone();
     this.#predecessor?.close();
     this.#predecessor = undefined;
-    this.#options.attachments.takeOverGuards();
     this.#giveBack(this.#left);
+    const left = this.#left.flatMap(({ interfaces }) => interfaces);
+    this.#options.attachments.takeOverGuards(left);
     this.#left = [];
   }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -346,6 +346,10 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     const other = startLesser(...config(["left", "right"]));
     await until("the other", other.isReady);
     expect(await held()).toBe("");
+    const doctor = ["--", process.execPath, main, "doctor", "-o", "json"];
+    const enter = [`--net=/proc/${process.pid}/fd/${filter}`, ...doctor];
+    const left = () => String(spawnSync("nsenter", enter).stdout).includes("guard that was left");
+    await until("the guard of what is given back to go", () => !left(), 20_000);
     other.child.kill("SIGTERM");
     await until("the end", () => other.child.exitCode !== null);
     expect(other.child.exitCode).toBe(0);
