@@ -79,6 +79,8 @@ describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (nam
     expect(values("RestartKillSignal")).toEqual(["SIGTERM"]);
     expect(values("KillSignal")).toEqual(["SIGINT"]);
     expect(values("Environment")).toContain(`FDSTORE=${values("FileDescriptorStoreMax")[0]}`);
+    // What is kept for the next start outlives a kill.
+    expect(values("RuntimeDirectoryPreserve")).toEqual(["restart"]);
     // The JavaScript engine writes the code that it runs.
     expect(values("MemoryDenyWriteExecute")).not.toContain("yes");
   });
