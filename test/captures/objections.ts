@@ -91,11 +91,19 @@ export class Objections {
   }
 }
 
+/** Bytes of a neighbour message with one option, a router advertisement, and a listener message. */
+const neighbourBytesMax = 24 + 8;
+const advertisementBytesMax = 512;
+const listenerBytesMax = 8 + 32 * 20 + 16 * 16;
+
 /** Neighbour discovery and listener messages, which stay on their link and are no policy matter. */
 function isLocalMessage({ protocol, source, destination, body, hopLimit }: Packet): boolean {
   if (protocol !== 58 || source.family !== 6) return false;
   const type = body[0] ?? 0;
-  if (type >= 133 && type <= 136) return hopLimit === 255;
+  if (type >= 133 && type <= 136) {
+    const most = type === 134 ? advertisementBytesMax : neighbourBytesMax;
+    return hopLimit === 255 && body.length <= most;
+  }
   const listener = (type >= 130 && type <= 132) || type === 143;
-  return listener && destination.bytes[0] === 0xff;
+  return listener && destination.bytes[0] === 0xff && body.length <= listenerBytesMax;
 }

@@ -333,7 +333,7 @@ bool Ledger::exempt(const SlowPacket& packet, std::span<const uint8_t> bytes,
   const bool here = world_.podOf(to, 6) >= 0 || (from.wire && to == linkLocal(from.mac));
   if (!fromPod && !group && !here) return false;
   if (type == 134) {
-    return !fromPod && from.routerAdvertisements && near && message.size() >= 16 &&
+    return !fromPod && (!from.wire || from.routerAdvertisements) && near && message.size() >= 16 &&
            message.size() <= 512 && (!group || to == linkGroupOf(1)) &&
            hasRoutersOptions(message.subspan(16));
   }

@@ -113,6 +113,18 @@ FrameBuilder neighbour(uint8_t type, uint8_t from, uint8_t to, uint8_t target) {
   return frame;
 }
 
+FrameBuilder toGroup(FrameBuilder frame, const AddressBytes& group) {
+  frame.destination = group;
+  frame.destinationMac = {0x33, 0x33, group[12], group[13], group[14], group[15]};
+  return frame;
+}
+
+// The group of the target that a neighbour message names.
+AddressBytes groupOf(const FrameBuilder& message) {
+  const auto& bytes = message.payload;
+  return {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, bytes[21], bytes[22], bytes[23]};
+}
+
 Bytes arp(uint8_t operation, uint8_t from, uint8_t claimed, uint8_t to) {
   const MacAddress mac = FrameBuilder(4, from, to, 0).sourceMac;
   Bytes frame(6, 0xff);
@@ -368,6 +380,30 @@ void addPacketSeeds(std::vector<Seed>& seeds) {
           .from(INSIDE, neighbour(135, POD, SERVER, SERVER).build())
           .from(OUTSIDE, neighbour(136, SERVER, POD, SERVER).build())
           .from(INSIDE, neighbour(136, POD, SERVER, POD).build()));
+  const FrameBuilder asks = neighbour(135, POD, SERVER, SERVER);
+  const FrameBuilder asked = neighbour(135, STRANGER, POD, POD);
+  add("neighbour-found-and-asked-again",
+      Script()
+          .from(INSIDE, toGroup(asks, groupOf(asks)).build())
+          .from(OUTSIDE, neighbour(136, SERVER, POD, SERVER).build())
+          .seconds(100)
+          .from(INSIDE, asks.build())
+          .from(OUTSIDE, neighbour(136, SERVER, POD, SERVER).build()));
+  add("neighbour-that-asks-and-is-answered",
+      Script()
+          .from(OUTSIDE, toGroup(asked, groupOf(asked)).build())
+          .from(INSIDE, neighbour(136, POD, STRANGER, POD).build())
+          .from(INSIDE, neighbour(135, POD, STRANGER, STRANGER).build())
+          .seconds(6)
+          .from(INSIDE, neighbour(136, POD, STRANGER, POD).build()));
+  FrameBuilder detects = neighbour(135, POD, POD, POD);
+  detects.source = {};
+  detects.payload.resize(24);
+  detects = toGroup(detects, groupOf(detects));
+  FrameBuilder withNonce = detects;
+  withNonce.payload.insert(withNonce.payload.end(), {14, 1, 1, 2, 3, 4, 5, 6});
+  add("duplicate-address-detection",
+      Script().from(INSIDE, detects.build()).from(INSIDE, withNonce.build()));
   add("neighbour-in-a-switch",
       Script().inSwitch().from(INSIDE, neighbour(135, POD, SERVER, SERVER).build()));
   add("neighbour-that-claims-another",
@@ -376,10 +412,19 @@ void addPacketSeeds(std::vector<Seed>& seeds) {
   advertisement.hopLimit = 255;
   advertisement.source = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
   advertisement.payload.resize(16);
-  add("router-advertisement", Script().from(OUTSIDE, advertisement.build()));
+  FrameBuilder complete =
+      toGroup(advertisement, {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  for (const auto& [type, words] : std::initializer_list<std::pair<uint8_t, uint8_t>>{
+           {1, 1}, {5, 1}, {3, 4}, {24, 2}, {25, 3}, {31, 2}, {38, 2}}) {
+    complete.payload.insert(complete.payload.end(), {type, words});
+    complete.payload.resize(complete.payload.size() + words * 8u - 2);
+  }
+  add("router-advertisement",
+      Script().from(OUTSIDE, advertisement.build()).from(OUTSIDE, complete.build()));
   FrameBuilder report(6, POD, STRANGER, 0);
   report.source = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0x0a};
   report.destination = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16};
+  report.destinationMac = {0x33, 0x33, 0, 0, 0, 0x16};
   report.hopLimit = 1;
   report.options = {PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0};
   report.payload = {143, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0,    0xff, 2,
