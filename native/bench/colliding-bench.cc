@@ -37,11 +37,12 @@ class CollidingBench : public Bench {
     if (!ConnTable::create(65'536, OURS, &table_).ok()) return false;
     for (const ConnName& name : names) {
       if (table_.find(name, table_.hintOf(name), 1) != nullptr) continue;
-      ConnEntry* entry = table_.insert(name, table_.hintOf(name), 1);
+      DropReason reason;
+      ConnEntry* entry = table_.insert(name, table_.hintOf(name), {}, 1, &reason);
       if (entry == nullptr) return false;
       entry->state = ConnState::Established;
       entry->expiresUs = UINT64_MAX;
-      table_.markReplied(*entry);
+      table_.settle(*entry, ConnClass::Assured);
     }
     if (names.size() < flows) return false;
     wanted_.reserve(LOOKUPS);

@@ -53,11 +53,12 @@ class ConntrackBench : public ListBench {
     if (!ConnTable::create(flows + flows / 2 + 64, secret, &table_).ok()) return false;
     for (uint32_t flow = 0; flow < flows; ++flow) {
       const ConnName name = connNameOf(flowKeyOf(flow), IcmpRole::None, 0, 0);
-      ConnEntry* entry = table_.insert(name, table_.hintOf(name), NOW_US);
+      DropReason reason;
+      ConnEntry* entry = table_.insert(name, table_.hintOf(name), {}, NOW_US, &reason);
       if (entry == nullptr) continue;  // told by the sum of answers
       entry->state = ConnState::Established;
       entry->expiresUs = FAR_US;
-      table_.markReplied(*entry);
+      table_.settle(*entry, ConnClass::Assured);
     }
     wanted_.reserve(lookups);
     Random random;
@@ -119,7 +120,8 @@ class ConntrackBench : public ListBench {
     uint64_t opened = 0;
     for (size_t at = 0; at < count; ++at) {
       if (table_.find(names_[at], hints_[at], NOW_US) != nullptr) continue;
-      ConnEntry* entry = table_.insert(names_[at], hints_[at], NOW_US);
+      DropReason reason;
+      ConnEntry* entry = table_.insert(names_[at], hints_[at], {}, NOW_US, &reason);
       if (entry == nullptr) continue;
       entry->state = ConnState::Unreplied;
       entry->expiresUs = FAR_US;

@@ -413,7 +413,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     words[3] = dataplane_->sumOf(&FilterCounters::opened);
     words[4] = dataplane_->sumOf(&FilterCounters::closed);
     words[5] = dataplane_->sumOf(&FilterCounters::cut);
-    words[6] = dataplane_->sumOf(&FilterCounters::evicted);
+    words[6] = 0;
+    for (size_t each = 0; each < CONN_CLASS_COUNT; ++each) {
+      words[6] += dataplane_->evicted(static_cast<ConnClass>(each));
+    }
     words[7] = dataplane_->sumOf(&FilterCounters::audited);
     words[8] = dataplane_->rejects();
     words[9] = dataplane_->resets();

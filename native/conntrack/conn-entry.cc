@@ -58,10 +58,9 @@ void nameConn(const FlowKey& key, IcmpRole role, uint8_t icmpType, uint8_t zone,
   name->sender = static_cast<uint8_t>(sourceIsHigher);
 }
 
-FlowKey originalKeyOf(const ConnEntry& entry) noexcept {
-  const auto& words = entry.key.words;
-  const size_t opener = entry.opener();
-  const size_t other = 1 - opener;
+FlowKey originalKeyOf(const ConnKey& name, uint8_t opener) noexcept {
+  const auto& words = name.words;
+  const size_t other = 1u - opener;
   const auto portOf = [&words](size_t end) {
     return static_cast<uint16_t>(words[4] >> (16 * end));
   };
@@ -70,7 +69,7 @@ FlowKey originalKeyOf(const ConnEntry& entry) noexcept {
   std::memcpy(key.destination.data(), &words[2 * other], key.destination.size());
   key.sourcePort = portOf(opener);
   key.destinationPort = portOf(other);
-  key.protocol = entry.protocol();
+  key.protocol = static_cast<uint8_t>(words[4] >> 32);
   key.family = static_cast<uint8_t>(words[4] >> 40);
   return key;
 }

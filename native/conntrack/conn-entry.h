@@ -53,13 +53,15 @@ struct TcpEnd {
 
 // One tracked connection. The first cache line is all that most packets touch.
 struct alignas(64) ConnEntry {
+  static constexpr int HOME_BITS = 24;
   static constexpr uint8_t ORIGINAL_FROM_HIGHER = 1;  // end 1 opened the connection
-  static constexpr uint8_t UNREPLIED = 2;             // stands in the list of those that give way
-  static constexpr uint8_t NO_WINDOW = 4;             // picked up midway: windows are unknown
-  static constexpr uint8_t SYN_IGNORED = 8;           // `ignoredSyn…` hold a SYN let through
-  static constexpr uint8_t ACK_SEEN_LOWER = 16;       // tcp[0].ackMax is known
-  static constexpr uint8_t ACK_SEEN_HIGHER = 32;      // tcp[1].ackMax is known
-  static constexpr uint8_t AUDIT_UNTOLD = 64;         // nobody has been told of `auditedBy` yet
+  static constexpr uint8_t UNREPLIED = 2;         // nothing shows yet that the other end is there
+  static constexpr uint8_t NO_WINDOW = 4;         // picked up midway: windows are unknown
+  static constexpr uint8_t SYN_IGNORED = 8;       // `ignoredSyn…` hold a SYN let through
+  static constexpr uint8_t ACK_SEEN_LOWER = 16;   // tcp[0].ackMax is known
+  static constexpr uint8_t ACK_SEEN_HIGHER = 32;  // tcp[1].ackMax is known
+  static constexpr uint8_t AUDIT_UNTOLD = 64;     // nobody has been told of `auditedBy` yet
+  static constexpr uint8_t ASSURED = 128;         // its class is Assured: it is in no list
 
   ConnKey key;
   uint64_t expiresUs = 0;
@@ -74,12 +76,39 @@ struct alignas(64) ConnEntry {
   uint16_t ignoredSynWindow = 0;
   uint8_t ignoredSynScale = 0;
   uint8_t auditedBy = 0;     // who would deny it if audited policies were enforced: a DeniedBy
-  uint32_t home = 0;         // bucket that its hash names
-  uint32_t previous = NONE;  // in the list of unreplied connections
+  uint32_t place = 0;        // see home() and peers()
+  uint32_t previous = NONE;  // in its owner's list of its class
   uint32_t next = NONE;      // there, or in the list of free entries
   uint32_t packets = 0;      // frames that passed, both ways
   uint32_t bytesLow = 0;     // their bytes
-  uint32_t bytesHigh = 0;
+  uint16_t bytesHigh = 0;
+  uint16_t owner : 11 = 0;  // whose quota it takes: a place among ConnTable's owners
+  uint16_t standing : 2 = static_cast<uint16_t>(ConnClass::Unanswered);  // a ConnClass
+  uint16_t unused : 3 = 0;
+
+  // Makes it a new connection that nobody has answered, in no list.
+  void begin(const ConnName& name, uint32_t itsHome, uint32_t itsPeers,
+             uint16_t itsOwner) noexcept {
+    key = name.key;
+    expiresUs = 0;
+    generation = 0;
+    state = ConnState::None;
+    flags = static_cast<uint8_t>(UNREPLIED | name.sender);
+    windowScale = {};
+    endpoint = {NONE, NONE};
+    tcp = {};
+    ignoredSynEnd = 0;
+    ignoredSynWindow = 0;
+    ignoredSynScale = 0;
+    auditedBy = 0;
+    place = itsHome | itsPeers << HOME_BITS;
+    packets = 0;
+    bytesLow = 0;
+    bytesHigh = 0;
+    owner = itsOwner & 0x7ff;
+    standing = static_cast<uint16_t>(ConnClass::Unanswered);
+    unused = 0;
+  }
 
   void count(uint32_t frameBytes) noexcept {
     ++packets;
@@ -88,23 +117,46 @@ struct alignas(64) ConnEntry {
   }
   [[nodiscard]] uint64_t bytes() const noexcept { return uint64_t{bytesHigh} << 32 | bytesLow; }
 
+  // The bucket that its hash names.
+  [[nodiscard]] uint32_t home() const noexcept { return place & ((1u << HOME_BITS) - 1); }
+  // Where its remote prefix is among its owner's: see ConnTable::Owner.
+  [[nodiscard]] uint32_t peers() const noexcept { return place >> HOME_BITS; }
   // The end that opened the connection.
   [[nodiscard]] uint8_t opener() const noexcept { return flags & ORIGINAL_FROM_HIGHER; }
   [[nodiscard]] uint8_t protocol() const noexcept {
     return static_cast<uint8_t>(key.words[4] >> 32);
   }
+  [[nodiscard]] ConnClass connClass() const noexcept { return static_cast<ConnClass>(standing); }
+
+  // When a connection of another protocol than TCP began. It has no window, whose place this takes.
+  void noteOpening(uint64_t nowUs) noexcept {
+    tcp[0].sentEnd = static_cast<uint32_t>(nowUs / 1'000);
+  }
+  [[nodiscard]] uint32_t livedMs(uint64_t nowUs) const noexcept {
+    return static_cast<uint32_t>(nowUs / 1'000) - tcp[0].sentEnd;
+  }
 };
 static_assert(sizeof(ConnEntry) == 128);
 
-// The connection's first packet, as far as a table asks.
-[[nodiscard]] FlowKey originalKeyOf(const ConnEntry& entry) noexcept;
+// The first packet of a connection, which one end opened, as far as a table asks.
+[[nodiscard]] FlowKey originalKeyOf(const ConnKey& key, uint8_t opener) noexcept;
+[[nodiscard]] inline FlowKey originalKeyOf(const ConnEntry& entry) noexcept {
+  return originalKeyOf(entry.key, entry.opener());
+}
 
 // What is left of a connection that has ended.
 struct ClosedConn {
-  FlowKey key;  // of its first packet
+  ConnKey key;
   uint32_t packets = 0;
-  uint64_t bytes = 0;
+  uint32_t bytesLow = 0;
+  uint16_t bytesHigh = 0;
+  uint8_t flags = 0;  // of ConnEntry
   uint8_t auditedBy = 0;
+
+  [[nodiscard]] FlowKey firstPacket() const noexcept {
+    return originalKeyOf(key, flags & ConnEntry::ORIGINAL_FROM_HIGHER);
+  }
+  [[nodiscard]] uint64_t bytes() const noexcept { return uint64_t{bytesHigh} << 32 | bytesLow; }
 };
 
 }  // namespace sluice

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "native/conntrack/tcp-track.h"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -10,53 +12,131 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t ENTRIES_MAX = 1u << 26;
 constexpr uint32_t ROOM_SWEEP_ENTRIES = 64;
 constexpr size_t HASHES_AHEAD = 8;
+// Of an answered connection and one that is not, the answered one gives way when it has been silent
+// for so many times as long: a flood that is answered pushes out no handshake that has just begun.
+constexpr uint64_t ANSWER_WORTH = 2;
+
+// A count that other threads read.
+template <typename Count>
+void add(Count& count, Count amount) {
+  __atomic_store_n(&count, count + amount, __ATOMIC_RELAXED);
+}
 
 uint32_t tagOf(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) | 1; }
+
+// Since its last packet.
+uint64_t silenceUs(const ConnEntry& entry, uint64_t nowUs) {
+  const uint64_t activeUs = entry.expiresUs - std::min(entry.expiresUs, timeoutOf(entry));
+  return nowUs - std::min(nowUs, activeUs);
+}
+
+// A bit for each of seven words that is this one; `words` are eight, on a 32-byte boundary.
+inline uint32_t wordsThatAre(uint32_t wanted, const uint32_t* words) {
+#if defined(__SSE2__)
+  const auto* lines = reinterpret_cast<const __m128i*>(words);
+  const __m128i each = _mm_set1_epi32(static_cast<int>(wanted));
+  const __m128i low = _mm_cmpeq_epi32(_mm_load_si128(lines), each);
+  const __m128i high = _mm_cmpeq_epi32(_mm_load_si128(lines + 1), each);
+  const auto bits = [](__m128i lanes) {
+    return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(lanes)));
+  };
+  return bits(low) | (bits(high) & 7) << 4;
+#else
+  uint32_t bits = 0;
+  for (uint32_t word = 0; word < 7; ++word) {
+    bits |= static_cast<uint32_t>(words[word] == wanted) << word;
+  }
+  return bits;
+#endif
+}
 
 }  // namespace
 
 inline uint32_t ConnTable::Bucket::slotsWith(uint32_t tag) const noexcept {
-#if defined(__SSE2__)
   static_assert(BUCKET_SLOTS == 7 && offsetof(Bucket, spilled) == 28);
-  const auto* words = reinterpret_cast<const __m128i*>(this);
-  const __m128i wanted = _mm_set1_epi32(static_cast<int>(tag));
-  const __m128i low = _mm_cmpeq_epi32(_mm_load_si128(words), wanted);
-  const __m128i high = _mm_cmpeq_epi32(_mm_load_si128(words + 1), wanted);
-  const auto bits = [](__m128i lanes) {
-    return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(lanes)));
-  };
-  return bits(low) | (bits(high) & 7) << 4;  // the eighth word is no tag
-#else
-  uint32_t slots = 0;
-  for (size_t slot = 0; slot < BUCKET_SLOTS; ++slot) {
-    slots |= static_cast<uint32_t>(tags[slot] == tag) << slot;
-  }
-  return slots;
-#endif
+  return wordsThatAre(tag, tags.data());
 }
 
-Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table) noexcept {
-  if (entriesMax == 0 || entriesMax > ENTRIES_MAX) return {StatusCode::Argument};
+inline bool ConnTable::Bucket::forget(uint32_t number) noexcept {
+  static_assert(offsetof(Bucket, entries) == 32 && offsetof(Bucket, reserved) == 60);
+  for (uint32_t slots = wordsThatAre(number, entries.data()); slots != 0; slots &= slots - 1) {
+    uint32_t& tag = tags[static_cast<uint32_t>(std::countr_zero(slots))];
+    if (tag == 0) continue;
+    tag = 0;
+    return true;
+  }
+  return false;
+}
+
+Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table,
+                         uint32_t quota) noexcept {
+  if (entriesMax == 0 || entriesMax > CONNECTIONS_MAX) return {StatusCode::Argument};
   // Four entries a bucket of seven slots when it is full: next to none finds its neighbourhood
   // full.
   const uint32_t buckets = std::max(entriesMax / 4, PROBE_BUCKETS);
   ConnTable made;
-  if (!made.entries_.create(entriesMax) || !made.buckets_.create(buckets)) {
+  if (!made.entries_.create(entriesMax) || !made.buckets_.create(buckets) ||
+      !made.owners_.create(OWNERS_MAX)) {
     return {StatusCode::Limit};
   }
   made.hash_ = ConnHash(secret);
+  for (uint64_t word = 0; word < made.prefixKeys_.size(); ++word) {
+    made.prefixKeys_[word] = sipHash13(std::array<uint64_t, 2>{word, UINT64_MAX}, secret);
+  }
+  made.prefixKeys_[1] |= 1;
   made.entriesMax_ = entriesMax;
   made.bucketCount_ = buckets;
-  for (uint32_t number = entriesMax; number-- > 0;) {
-    made.entries_[number] = ConnEntry{};
-    made.entries_[number].next = made.free_;
-    made.free_ = number;
-  }
+  made.quotaWanted_ = quota;
+  made.owners_[NOBODY] = Owner{};
+  made.shareOut();
   *table = std::move(made);
   return {};
+}
+
+uint16_t ConnTable::attach() noexcept {
+  for (uint16_t number = NOBODY + 1; number < OWNERS_MAX; ++number) {
+    Owner& owner = owners_[number];
+    if (owner.attached || owner.count > 0) continue;
+    owner = Owner{};
+    owner.attached = true;
+    ownersUsed_ = std::max(ownersUsed_, static_cast<uint16_t>(number + 1));
+    ++attached_;
+    shareOut();
+    return number;
+  }
+  return NOBODY;
+}
+
+void ConnTable::detach(uint16_t owner) noexcept {
+  if (owner == NOBODY || !owners_[owner].attached) return;
+  owners_[owner].attached = false;
+  if (owners_[owner].count > 0) ++gone_;
+  --attached_;
+  shareOut();
+}
+
+void ConnTable::shareOut() noexcept {
+  share_ = std::max(entriesMax_ / std::max<uint32_t>(attached_, 1), 1u);
+  __atomic_store_n(&quota_, quotaWanted_ != 0 ? std::min(quotaWanted_, entriesMax_) : share_,
+                   __ATOMIC_RELAXED);
+  for (uint16_t number = 0; number < ownersUsed_; ++number) {
+    Owner& owner = owners_[number];
+    owner.quota = number == NOBODY ? entriesMax_ : quota_;
+  }
+}
+
+uint32_t ConnTable::shareOf(const Owner& owner) const noexcept {
+  if (owner.attached) return std::min(share_, quota_);
+  return attached_ == 0 ? entriesMax_ : 0;
+}
+
+OwnerUse ConnTable::use(uint16_t owner) const noexcept {
+  const Owner& of = owners_[owner];
+  return {__atomic_load_n(&of.count, __ATOMIC_RELAXED),
+          __atomic_load_n(&of.evicted, __ATOMIC_RELAXED),
+          __atomic_load_n(&of.refused, __ATOMIC_RELAXED)};
 }
 
 void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const noexcept {
@@ -80,8 +160,20 @@ void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const 
 }
 
 ConnEntry* ConnTable::search(const ConnKey& key, uint64_t hash, uint64_t nowUs) noexcept {
-  const uint32_t tag = tagOf(hash);
   const uint32_t home = homeOf(hash);
+  const Bucket& bucket = buckets_[home];
+  const uint32_t slots = bucket.slotsWith(tagOf(hash));
+  if (slots != 0) {
+    ConnEntry& entry = entries_[bucket.entries[static_cast<size_t>(std::countr_zero(slots))]];
+    if (entry.key == key && entry.expiresUs > nowUs) return &entry;
+  } else if (bucket.spilled == 0) {
+    return nullptr;
+  }
+  return searchFrom(home, key, tagOf(hash), nowUs);
+}
+
+ConnEntry* ConnTable::searchFrom(uint32_t home, const ConnKey& key, uint32_t tag,
+                                 uint64_t nowUs) noexcept {
   const uint32_t probes = buckets_[home].spilled == 0 ? 1 : PROBE_BUCKETS;
   for (uint32_t probe = 0; probe < probes; ++probe) {
     const Bucket& bucket = buckets_[after(home, probe)];
@@ -97,32 +189,32 @@ ConnEntry* ConnTable::search(const ConnKey& key, uint64_t hash, uint64_t nowUs) 
   return nullptr;
 }
 
-ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, uint64_t nowUs) noexcept {
-  if (free_ == NONE) makeRoom(nowUs);
-  if (free_ == NONE) return nullptr;
-  if (!index(hint.hash, free_) &&
-      (!makeRoomNear(homeOf(hint.hash), nowUs) || !index(hint.hash, free_))) {
-    return nullptr;
-  }
-  const uint32_t number = free_;
-  ConnEntry& entry = entries_[number];
-  free_ = entry.next;
-  resizeBy(1);
-
-  entry = ConnEntry{};
-  entry.key = name.key;
-  entry.home = homeOf(hint.hash);
-  entry.flags = ConnEntry::UNREPLIED;
-  if (name.sender == 1) entry.flags |= ConnEntry::ORIGINAL_FROM_HIGHER;
-  entry.previous = unrepliedNewest_;
-  if (unrepliedNewest_ != NONE) entries_[unrepliedNewest_].next = number;
-  unrepliedNewest_ = number;
-  if (unrepliedOldest_ == NONE) unrepliedOldest_ = number;
-  return &entry;
+inline void ConnTable::linkLast(ConnEntry& entry, uint32_t number, List& list) noexcept {
+  entry.previous = list.newest;
+  entry.next = NONE;
+  (list.newest == NONE ? list.oldest : entries_[list.newest].next) = number;
+  list.newest = number;
 }
 
-bool ConnTable::index(uint64_t hash, uint32_t number) noexcept {
-  const uint32_t home = homeOf(hash);
+inline void ConnTable::unlink(ConnEntry& entry, Owner& owner) noexcept {
+  if ((entry.flags & ConnEntry::ASSURED) != 0) return;
+  List& list = owner.listOf(entry.connClass(), entry.peers());
+  (entry.previous == NONE ? list.oldest : entries_[entry.previous].next) = entry.next;
+  (entry.next == NONE ? list.newest : entries_[entry.next].previous) = entry.previous;
+  if (entry.connClass() != ConnClass::Closing) --owner.loose[entry.peers()];
+}
+
+// A keyed word, multiplied by an odd key: who knows neither cannot choose prefixes that fall
+// together with somebody else's.
+inline uint32_t ConnTable::peersOf(const ConnKey& key, uint8_t remoteEnd) const noexcept {
+  constexpr uint64_t V4_PREFIX = 0xffffff;  // a /24, as it lies in memory; a /64 of IPv6 is a word
+  static_assert(PEERS == 64);
+  const bool v4 = static_cast<uint8_t>(key.words[4] >> 40) == 4;
+  const uint64_t prefix = key.words[size_t{2} * remoteEnd] & (v4 ? V4_PREFIX : UINT64_MAX);
+  return static_cast<uint32_t>((prefix ^ prefixKeys_[0]) * prefixKeys_[1] >> 58);
+}
+
+inline bool ConnTable::index(uint32_t home, uint64_t hash, uint32_t number) noexcept {
   for (uint32_t probe = 0; probe < PROBE_BUCKETS; ++probe) {
     Bucket& bucket = buckets_[after(home, probe)];
     const uint32_t free = bucket.slotsWith(0);
@@ -136,83 +228,228 @@ bool ConnTable::index(uint64_t hash, uint32_t number) noexcept {
   return false;
 }
 
+ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, ConnCharge charge,
+                             uint64_t nowUs, DropReason* reason) noexcept {
+  Owner& owner = owners_[charge.owner];
+  if (owner.count >= owner.quota && !makeRoom(owner, nowUs)) {
+    add(owner.refused, uint64_t{1});
+    *reason = owner.attached ? DropReason::ConnectionQuota : DropReason::ConntrackFull;
+    return nullptr;
+  }
+  if (free_ == NONE && placesUsed_ == entriesMax_ && !makeRoomInTable(owner, nowUs)) {
+    add(owner.refused, uint64_t{1});
+    *reason = DropReason::ConntrackFull;
+    return nullptr;
+  }
+  const uint32_t home = homeOf(hint.hash);
+  if (!index(home, hint.hash, nextFree()) &&
+      (!makeRoomNear(home, nowUs) || !index(home, hint.hash, nextFree()))) {
+    *reason = DropReason::ConntrackFull;
+    return nullptr;
+  }
+  const uint32_t number = nextFree();
+  ConnEntry& entry = entries_[number];
+  if (free_ != NONE) {
+    free_ = entry.next;
+  } else {
+    ++placesUsed_;
+  }
+  add(size_, 1u);
+  add(owner.count, 1u);
+
+  const uint32_t peers = peersOf(name.key, charge.remoteEnd);
+  entry.begin(name, home, peers, charge.owner);
+  linkLast(entry, number, owner.unanswered[peers]);
+  ++owner.loose[peers];
+  return &entry;
+}
+
 void ConnTable::remove(ConnEntry& entry) noexcept {
   const uint32_t number = numberOf(entry);
-  for (uint32_t probe = 0; probe < PROBE_BUCKETS; ++probe) {
-    Bucket& bucket = buckets_[after(entry.home, probe)];
-    size_t slot = 0;
-    while (slot < BUCKET_SLOTS && (bucket.tags[slot] == 0 || bucket.entries[slot] != number)) {
-      ++slot;
-    }
-    if (slot == BUCKET_SLOTS) continue;
-    bucket.tags[slot] = 0;
-    if (probe > 0) --buckets_[entry.home].spilled;
-    break;
+  const uint32_t home = entry.home();
+  for (uint32_t probe = 0; probe < PROBE_BUCKETS && !buckets_[after(home, probe)].forget(number);
+       ++probe) {
+    // It stands in a later bucket then.
+    if (probe == 0) --buckets_[home].spilled;
   }
-  unlinkUnreplied(entry);
+  Owner& owner = owners_[entry.owner];
+  unlink(entry, owner);
+  add(owner.count, UINT32_MAX);
+  if (owner.count == 0 && !owner.attached && entry.owner != NOBODY) --gone_;
   if (closedCount_ < CLOSED_MAX) {
-    closed_[closedCount_++] = {originalKeyOf(entry), entry.packets, entry.bytes(), entry.auditedBy};
+    closed_[closedCount_++] = {entry.key,       entry.packets, entry.bytesLow,
+                               entry.bytesHigh, entry.flags,   entry.auditedBy};
   }
   entry.state = ConnState::None;
   entry.expiresUs = 0;
   entry.next = free_;
   free_ = number;
-  resizeBy(-1);
+  add(size_, UINT32_MAX);
 }
 
-void ConnTable::markReplied(ConnEntry& entry) noexcept { unlinkUnreplied(entry); }
-
-void ConnTable::unlinkUnreplied(ConnEntry& entry) noexcept {
-  if ((entry.flags & ConnEntry::UNREPLIED) == 0) return;
-  entry.flags &= static_cast<uint8_t>(~ConnEntry::UNREPLIED);
-  uint32_t& before = entry.previous == NONE ? unrepliedOldest_ : entries_[entry.previous].next;
-  uint32_t& after = entry.next == NONE ? unrepliedNewest_ : entries_[entry.next].previous;
-  before = entry.next;
-  after = entry.previous;
-  entry.previous = NONE;
-  entry.next = NONE;
+void ConnTable::settle(ConnEntry& entry, ConnClass to) noexcept {
+  if (entry.connClass() == to) return;
+  Owner& owner = owners_[entry.owner];
+  unlink(entry, owner);
+  entry.standing = static_cast<uint16_t>(to) & 3;
+  if (to == ConnClass::Assured) {
+    entry.flags |= ConnEntry::ASSURED;
+    return;
+  }
+  entry.flags &= static_cast<uint8_t>(~ConnEntry::ASSURED);
+  linkLast(entry, numberOf(entry), owner.listOf(to, entry.peers()));
+  if (to != ConnClass::Closing) ++owner.loose[entry.peers()];
 }
 
-void ConnTable::makeRoom(uint64_t nowUs) noexcept {
-  for (uint32_t step = 0; step < std::min(ROOM_SWEEP_ENTRIES, entriesMax_); ++step) {
-    ConnEntry& entry = entries_[sweep_];
-    sweep_ = sweep_ + 1 == entriesMax_ ? 0 : sweep_ + 1;
-    if (entry.state != ConnState::None && entry.expiresUs <= nowUs) {
-      remove(entry);
-      ++timedOut_;
-      return;
+void ConnTable::settleTcp(ConnEntry& entry, uint8_t sender) noexcept {
+  // Only a finished handshake shows that the other end is there, or its answer where the start was
+  // not seen.
+  if (entry.state == ConnState::Established &&
+      ((entry.flags & ConnEntry::NO_WINDOW) == 0 || sender != entry.opener())) {
+    entry.flags &= static_cast<uint8_t>(~ConnEntry::UNREPLIED);
+  }
+  settle(entry, tcpClassOf(entry));
+}
+
+void ConnTable::settleOther(ConnEntry& entry, uint8_t sender, uint64_t nowUs) noexcept {
+  if (entry.state == ConnState::Unreplied) {
+    if (sender == entry.opener()) return;
+    entry.state = ConnState::Replied;
+    entry.flags &= static_cast<uint8_t>(~ConnEntry::UNREPLIED);
+    settle(entry, ConnClass::Unassured);
+  } else if (entry.livedMs(nowUs) > ASSURED_AFTER_MS && entry.protocol() != PROTOCOL_ICMP &&
+             entry.protocol() != PROTOCOL_ICMPV6) {
+    settle(entry, ConnClass::Assured);
+  }
+}
+
+ConnEntry* ConnTable::firstToGo(const Owner& owner, uint64_t nowUs) const noexcept {
+  if (ConnEntry* const closing = oldestOf(owner.closing); closing != nullptr) return closing;
+  const auto most = std::max_element(owner.loose.begin(), owner.loose.end());
+  const auto peers = static_cast<size_t>(most - owner.loose.begin());
+  ConnEntry* const unanswered = oldestOf(owner.unanswered[peers]);
+  ConnEntry* const answered = oldestOf(owner.unassured[peers]);
+  if (answered == nullptr) return unanswered;
+  if (unanswered == nullptr) return answered;
+  if (unanswered->expiresUs <= nowUs) return unanswered;
+  return silenceUs(*answered, nowUs) > ANSWER_WORTH * silenceUs(*unanswered, nowUs) ? answered
+                                                                                    : unanswered;
+}
+
+ConnTable::Owner* ConnTable::largestOwner(bool aboveShare) noexcept {
+  Owner* largest = nullptr;
+  for (uint16_t number = 0; number < ownersUsed_; ++number) {
+    Owner& owner = owners_[number];
+    if (aboveShare && owner.count <= shareOf(owner)) continue;
+    if (largest != nullptr && owner.count <= largest->count) continue;
+    const bool gives =
+        owner.closing.oldest != NONE || std::any_of(owner.loose.begin(), owner.loose.end(),
+                                                    [](uint32_t loose) { return loose > 0; });
+    if (gives) largest = &owner;
+  }
+  return largest;
+}
+
+ConnEntry* ConnTable::nextSwept() noexcept {
+  if (sweep_ >= placesUsed_) sweep_ = 0;
+  ConnEntry& entry = entries_[sweep_++];
+  return entry.state == ConnState::None ? nullptr : &entry;
+}
+
+bool ConnTable::isOver(const ConnEntry& entry, uint64_t nowUs) const noexcept {
+  return entry.expiresUs <= nowUs ||
+         (gone_ > 0 && entry.owner != NOBODY && !owners_[entry.owner].attached);
+}
+
+void ConnTable::removeOver(ConnEntry& entry) noexcept {
+  remove(entry);
+  ++timedOut_;
+}
+
+void ConnTable::evict(ConnEntry& entry, uint64_t nowUs) noexcept {
+  if (isOver(entry, nowUs)) {
+    removeOver(entry);
+    return;
+  }
+  add(evicted_[entry.standing], uint64_t{1});
+  add(owners_[entry.owner].evicted, uint64_t{1});
+  remove(entry);
+}
+
+bool ConnTable::makeRoom(Owner& owner, uint64_t nowUs) noexcept {
+  if (ConnEntry* const own = firstToGo(owner, nowUs); own != nullptr) {
+    evict(*own, nowUs);
+    return true;
+  }
+  for (uint32_t step = 0; step < ROOM_SWEEP_ENTRIES; ++step) {
+    ConnEntry* const entry = nextSwept();
+    if (entry == nullptr || &owners_[entry->owner] != &owner || !isOver(*entry, nowUs)) continue;
+    removeOver(*entry);
+    return true;
+  }
+  return false;
+}
+
+bool ConnTable::makeRoomInTable(Owner& owner, uint64_t nowUs) noexcept {
+  ConnEntry* lent = nullptr;
+  for (uint32_t step = 0; step < ROOM_SWEEP_ENTRIES; ++step) {
+    ConnEntry* const entry = nextSwept();
+    if (entry == nullptr) continue;
+    if (isOver(*entry, nowUs)) {
+      removeOver(*entry);
+      return true;
     }
+    const Owner& other = owners_[entry->owner];
+    if (other.attached && other.count > quota_) lent = entry;
   }
-  if (unrepliedOldest_ != NONE) {
-    remove(entries_[unrepliedOldest_]);
-    ++evicted_;
+  const bool hasShare = owner.count < shareOf(owner);
+  const Owner* from = hasShare ? largestOwner(true) : nullptr;
+  ConnEntry* gives = from != nullptr ? firstToGo(*from, nowUs) : nullptr;
+  // Assured, of an owner that had more than its quota leaves it now, before others came.
+  if (gives == nullptr && hasShare) gives = lent;
+  if (gives == nullptr) gives = firstToGo(owner, nowUs);
+  if (gives == nullptr && hasShare) {
+    from = largestOwner(false);
+    if (from != nullptr) gives = firstToGo(*from, nowUs);
   }
+  if (gives == nullptr) return false;
+  evict(*gives, nowUs);
+  return true;
 }
 
 bool ConnTable::makeRoomNear(uint32_t home, uint64_t nowUs) noexcept {
   ConnEntry* first = nullptr;
+  uint32_t firstStands = 0;
   for (uint32_t probe = 0; probe < PROBE_BUCKETS; ++probe) {
     for (const uint32_t number : buckets_[after(home, probe)].entries) {
       ConnEntry& entry = entries_[number];
-      const bool mayGo = (entry.flags & ConnEntry::UNREPLIED) != 0 || entry.expiresUs <= nowUs;
-      if (mayGo && (first == nullptr || entry.expiresUs < first->expiresUs)) first = &entry;
+      const bool over = isOver(entry, nowUs);
+      if (!over && entry.connClass() == ConnClass::Assured) continue;
+      const uint32_t stands = over ? 0 : entry.standing + 1;
+      if (first != nullptr &&
+          (stands > firstStands ||
+           (stands == firstStands && silenceUs(entry, nowUs) <= silenceUs(*first, nowUs)))) {
+        continue;
+      }
+      first = &entry;
+      firstStands = stands;
     }
   }
   if (first == nullptr) return false;
-  ++(first->expiresUs <= nowUs ? timedOut_ : evicted_);
-  remove(*first);
+  evict(*first, nowUs);
   return true;
 }
 
 size_t ConnTable::expire(uint64_t nowUs, size_t steps) noexcept {
   size_t count = 0;
-  for (size_t step = 0; step < std::min<size_t>(steps, entriesMax_); ++step) {
-    ConnEntry& entry = entries_[sweep_];
-    sweep_ = sweep_ + 1 == entriesMax_ ? 0 : sweep_ + 1;
-    if (entry.state != ConnState::None && entry.expiresUs <= nowUs) {
-      remove(entry);
-      ++count;
-    }
+  for (size_t step = std::min<size_t>(steps, placesUsed_); step > 0; --step) {
+    if (sweep_ >= placesUsed_) sweep_ = 0;
+    ConnEntry& entry = entries_[sweep_++];
+    // The time of a free place is over too.
+    if (entry.expiresUs > nowUs && gone_ == 0) continue;
+    if (entry.state == ConnState::None || !isOver(entry, nowUs)) continue;
+    remove(entry);
+    ++count;
   }
   timedOut_ += count;
   return count;

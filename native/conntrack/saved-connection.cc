@@ -58,6 +58,16 @@ bool isPossible(const SavedConnection& saved, const FlowKey& key) {
          scaleFits(saved.ignoredSynScale);
 }
 
+// Answered UDP that has no more time left than an unassured one has is taken for that: it is
+// assured again by its next packets.
+ConnClass classOf(const ConnEntry& entry, uint64_t remainingUs) {
+  if (entry.protocol() == PROTOCOL_TCP) return tcpClassOf(entry);
+  if (entry.state == ConnState::Unreplied) return ConnClass::Unanswered;
+  constexpr uint64_t UNASSURED_US = CONN_TIMEOUT_US[static_cast<size_t>(ConnState::Unreplied)];
+  return entry.protocol() == PROTOCOL_UDP && remainingUs > UNASSURED_US ? ConnClass::Assured
+                                                                        : ConnClass::Unassured;
+}
+
 void restoreTcp(const SavedConnection& saved, ConnEntry* entry) noexcept {
   for (size_t each = 0; each < 2; ++each) {
     const size_t end = each == 0 ? entry->opener() : 1u - entry->opener();
@@ -102,6 +112,7 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
   if ((entry.flags & ConnEntry::AUDIT_UNTOLD) == 0) {
     saved->flags |= static_cast<uint8_t>(entry.auditedBy << AUDITED_BY_SHIFT);
   }
+  if (key.protocol != PROTOCOL_TCP) return;
   for (size_t each = 0; each < 2; ++each) {
     const size_t end = each == 0 ? entry.opener() : 1u - entry.opener();
     saved->sentEnd[each] = entry.tcp[end].sentEnd;
@@ -128,8 +139,8 @@ FlowKey savedKeyOf(const SavedConnection& saved) noexcept {
   return key;
 }
 
-bool restoreConn(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs,
-                 ConnTable* table) noexcept {
+bool restoreConn(const SavedConnection& saved, const ConnCharge& charge, uint32_t generationMax,
+                 uint64_t nowUs, ConnTable* table) noexcept {
   const FlowKey key = savedKeyOf(saved);
   if (!isPossible(saved, key)) return false;
   // Who asks has opened: an answer never does.
@@ -137,7 +148,8 @@ bool restoreConn(const SavedConnection& saved, uint32_t generationMax, uint64_t 
   const ConnName name = connNameOf(key, role, saved.icmpKind, static_cast<uint8_t>(saved.zone));
   const ConnHint hint = table->hintOf(name);
   if (table->find(name, hint, nowUs) != nullptr) return false;
-  ConnEntry* const entry = table->insert(name, hint, nowUs);
+  DropReason reason;
+  ConnEntry* const entry = table->insert(name, hint, charge, nowUs, &reason);
   if (entry == nullptr) return false;
   entry->generation = saved.generation <= generationMax ? saved.generation : 0;
   entry->state = static_cast<ConnState>(saved.state);
@@ -146,13 +158,19 @@ bool restoreConn(const SavedConnection& saved, uint32_t generationMax, uint64_t 
   entry->bytesLow = static_cast<uint32_t>(saved.totalBytes);
   entry->bytesHigh = static_cast<uint32_t>(saved.totalBytes >> 32);
   for (const FlagNames& names : FLAGS) {
-    if (names.entry != ConnEntry::UNREPLIED && (saved.flags & names.saved) != 0) {
+    if ((saved.flags & names.saved) != 0) {
       entry->flags |= names.entry;
+    } else {
+      entry->flags &= static_cast<uint8_t>(~names.entry);
     }
   }
   entry->auditedBy = static_cast<uint8_t>((saved.flags & SAVED_AUDITED_BY) >> AUDITED_BY_SHIFT);
-  if (key.protocol == PROTOCOL_TCP) restoreTcp(saved, entry);
-  if ((saved.flags & SAVED_UNREPLIED) == 0) table->markReplied(*entry);
+  if (key.protocol == PROTOCOL_TCP) {
+    restoreTcp(saved, entry);
+  } else {
+    entry->noteOpening(nowUs);
+  }
+  table->settle(*entry, classOf(*entry, saved.remainingUs));
   return true;
 }
 

@@ -21,7 +21,7 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
 //
 // Shape:  of a generation above `generationMax` it is to be judged on its next packet.
 // Errors: false when it cannot be, when its name is taken, or when there is no room.
-[[nodiscard]] bool restoreConn(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs,
-                               ConnTable* table) noexcept;
+[[nodiscard]] bool restoreConn(const SavedConnection& saved, const ConnCharge& charge,
+                               uint32_t generationMax, uint64_t nowUs, ConnTable* table) noexcept;
 
 }  // namespace sluice

@@ -185,8 +185,8 @@ TcpStep tcpStep(bool opener, TcpEvent event, ConnState state) noexcept {
 }
 
 void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexcept {
-  constexpr uint8_t KEPT =
-      ConnEntry::ORIGINAL_FROM_HIGHER | ConnEntry::UNREPLIED | ConnEntry::AUDIT_UNTOLD;
+  constexpr uint8_t KEPT = ConnEntry::ORIGINAL_FROM_HIGHER | ConnEntry::UNREPLIED |
+                           ConnEntry::AUDIT_UNTOLD | ConnEntry::ASSURED;
   entry.flags &= KEPT;
   entry.tcp = {};
   entry.windowScale = {WINDOW_SCALE_ABSENT, WINDOW_SCALE_ABSENT};
@@ -234,6 +234,21 @@ TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment)
   advance(entry, sender, segment);
   entry.state = step.state;
   return {};
+}
+
+ConnClass tcpClassOf(const ConnEntry& entry) noexcept {
+  switch (entry.state) {
+    case ConnState::Established:
+      return (entry.flags & ConnEntry::UNREPLIED) != 0 ? ConnClass::Unanswered : ConnClass::Assured;
+    case ConnState::FinWait:
+    case ConnState::CloseWait:
+    case ConnState::LastAck:
+    case ConnState::TimeWait:
+    case ConnState::Close:
+      return ConnClass::Closing;
+    default:
+      return ConnClass::Unanswered;
+  }
 }
 
 bool quotedSequenceFits(const ConnEntry& entry, uint8_t sender, uint32_t sequence) noexcept {

@@ -52,6 +52,9 @@ void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexce
 [[nodiscard]] TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender,
                                   const TcpSegment& segment) noexcept;
 
+// Which class a TCP connection is of. The states are those that Linux drops early.
+[[nodiscard]] ConnClass tcpClassOf(const ConnEntry& entry) noexcept;
+
 // Whether end `sender` can have sent this sequence number lately, as an ICMP error claims.
 //
 // Source: RFC 5927 section 4.1.

@@ -11,7 +11,7 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0x48a59bf5u;
+inline constexpr uint32_t LAYOUT_HASH = 0xce8ef474u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -26,6 +26,11 @@ inline constexpr uint32_t NONE = 4294967295u;
 inline constexpr uint32_t BATCH_FRAMES_MAX = 64u;
 inline constexpr uint32_t FRAME_BYTES_MAX = 65568u;
 inline constexpr uint32_t LINKS_MAX = 1024u;
+inline constexpr uint32_t CONNECTIONS_MAX = 67108864u;
+inline constexpr uint32_t CONNECTIONS_DEFAULT_MIN = 65536u;
+inline constexpr uint32_t CONNECTIONS_DEFAULT_MAX = 4194304u;
+inline constexpr uint32_t FRAGMENTS_MAX = 1048576u;
+inline constexpr uint32_t FRAGMENTS_DEFAULT = 16384u;
 inline constexpr uint32_t EXTENSION_HEADERS_MAX = 8u;
 inline constexpr uint32_t SUPERFRAME_SEGMENTS_MAX = 128u;
 inline constexpr uint32_t SUPERFRAME_SEGMENT_BYTES_MIN = 64u;
@@ -244,6 +249,25 @@ inline constexpr std::array<std::string_view, 12> connStateWords = {{
     "replied",
 }};
 
+// Which connections give way first when there is no room for a new one.
+enum class ConnClass : uint8_t {
+  // TCP: closed by one end, or reset
+  Closing,
+  // nothing shows yet that the other end is there
+  Unanswered,
+  // answered, but an ICMP query, or not TCP and just begun
+  Unassured,
+  // an established TCP connection, or another that goes on
+  Assured,
+};
+inline constexpr size_t CONN_CLASS_COUNT = 4;
+inline constexpr std::array<std::string_view, 4> connClassWords = {{
+    "closing",
+    "unanswered",
+    "unassured",
+    "assured",
+}};
+
 // How a probe ended.
 enum class ProbeOutcome : uint8_t {
   // the request arrived and the answer came back
@@ -343,6 +367,8 @@ enum class DropReason : uint8_t {
   PolicyEgress,
   // the connection table is full and nothing may give way
   ConntrackFull,
+  // the endpoint has as many connections as it may, and none of its own may give way
+  ConnectionQuota,
   // too many datagrams are being reassembled
   FragmentFull,
   // longer than the receive slot, so part of it is missing
@@ -360,8 +386,8 @@ enum class DropReason : uint8_t {
   // more ARP, neighbour or listener messages than a link may send unjudged
   ExemptLimit,
 };
-inline constexpr size_t DROP_REASON_COUNT = 47;
-inline constexpr std::array<std::string_view, 47> dropReasonWords = {{
+inline constexpr size_t DROP_REASON_COUNT = 48;
+inline constexpr std::array<std::string_view, 48> dropReasonWords = {{
     "none",
     "malformed-ethernet",
     "vlan-tag",
@@ -401,6 +427,7 @@ inline constexpr std::array<std::string_view, 47> dropReasonWords = {{
     "policy-ingress",
     "policy-egress",
     "conntrack-full",
+    "connection-quota",
     "fragment-full",
     "frame-truncated",
     "offload-invalid",

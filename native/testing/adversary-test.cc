@@ -98,7 +98,7 @@ TEST("adversary: a flood of SYNs touches no established connection and keeps no 
   CHECK(served == 128);
   CHECK(allocations == 0);
   CHECK(pod.filter->connectionCount() == SIZE);
-  CHECK(pod.filter->counters().evicted.read() >= SYNS - SIZE - 1'000);
+  CHECK(pod.filter->evicted(ConnClass::Unanswered) >= SYNS - SIZE - 1'000);
   for (uint16_t port = 0; port < client; ++port) {
     CHECK(pod.fromNet(fromFriend(port, TCP_ACK, 101), SYNS).passes());
     CHECK(pod.fromPod(fromPod(port, TCP_ACK, 501), SYNS).passes());
@@ -127,7 +127,8 @@ TEST("adversary: names chosen to collide under one secret do not under another")
     ConnTable table;
     if (!ConnTable::create(65'536, secret, &table).ok()) return uint32_t{0};
     for (const ConnName& name : names) {
-      ConnEntry* entry = table.insert(name, table.hintOf(name), 1);
+      DropReason reason;
+      ConnEntry* entry = table.insert(name, table.hintOf(name), {}, 1, &reason);
       if (entry == nullptr) continue;
       entry->state = ConnState::Unreplied;
       entry->expiresUs = 10;

@@ -127,13 +127,14 @@ TEST("conn table: a hint stays good whatever comes and goes after it") {
         if (below(4) == 0) table.remove(*hinted);
         continue;
       }
-      ConnEntry* made = table.insert(names[at], hints[at], nowUs);
+      DropReason reason;
+      ConnEntry* made = table.insert(names[at], hints[at], {}, nowUs, &reason);
       REQUIRE(made != nullptr);
       made->state = ConnState::Unreplied;
       made->expiresUs = nowUs + 1 + below(300);
     }
   }
   CHECK(found > 1'000);
-  CHECK(table.evicted() > 100);
+  CHECK(table.evicted(ConnClass::Unanswered) > 100);
   CHECK(table.timedOut() > 100);
 }

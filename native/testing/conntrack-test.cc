@@ -44,7 +44,8 @@ ConnEntry* find(ConnTable& table, const ConnName& name, uint64_t nowUs) {
 
 ConnEntry* open(ConnTable& table, const FlowKey& key, uint64_t nowUs, uint64_t lifeUs) {
   const ConnName name = nameOf(key);
-  ConnEntry* entry = table.insert(name, table.hintOf(name), nowUs);
+  DropReason reason;
+  ConnEntry* entry = table.insert(name, table.hintOf(name), {}, nowUs, &reason);
   if (entry == nullptr) return nullptr;
   entry->state = ConnState::Unreplied;
   entry->expiresUs = nowUs + lifeUs;
@@ -143,15 +144,15 @@ TEST("conntrack: a full table drops the oldest unreplied connection, never an an
   for (uint32_t each = 0; each < SIZE; ++each) {
     ConnEntry* entry = open(table, flow(each), each, 1'000'000);
     REQUIRE(entry != nullptr);
-    if (each % 2 == 0) table.markReplied(*entry);
+    if (each % 2 == 0) table.settle(*entry, ConnClass::Assured);
   }
   for (uint32_t each = 0; each < SIZE / 2; ++each) {
     REQUIRE(open(table, flow(1000 + each), 200, 1'000'000) != nullptr);
     CHECK(find(table, nameOf(flow(2 * each + 1)), 200) == nullptr);
     if (each + 1 < SIZE / 2) CHECK(find(table, nameOf(flow(2 * each + 3)), 200) != nullptr);
-    table.markReplied(*find(table, nameOf(flow(1000 + each)), 200));
+    table.settle(*find(table, nameOf(flow(1000 + each)), 200), ConnClass::Assured);
   }
-  CHECK(table.evicted() == SIZE / 2);
+  CHECK(table.evicted(ConnClass::Unanswered) == SIZE / 2);
   CHECK(open(table, flow(5000), 200, 1) == nullptr);
   for (uint32_t each = 0; each < SIZE; each += 2) {
     CHECK(find(table, nameOf(flow(each)), 200) != nullptr);
@@ -170,7 +171,7 @@ TEST("conntrack: thousands of entries come, go and are found") {
       const FlowKey key = flow(round * SIZE + each, each % 2 == 0 ? 4 : 6);
       ConnEntry* entry = open(table, key, round, 100);
       REQUIRE(entry != nullptr);
-      table.markReplied(*entry);
+      table.settle(*entry, ConnClass::Assured);
     }
     CHECK(table.size() == SIZE);
     for (uint32_t each = 0; each < SIZE; ++each) {

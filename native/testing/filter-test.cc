@@ -116,9 +116,14 @@ TEST("filter: UDP and ICMP timers, and only packets that pass refresh them") {
   OnePod pod;
   CHECK(pod.fromPod(ask, 0).opened);
   CHECK(pod.fromNet(answer, 29 * SECOND).passes());
-  CHECK(!pod.fromPod(ask, 148 * SECOND).opened);
-  CHECK(pod.fromNet(answer, 267 * SECOND).passes());
-  CHECK(pod.fromNet(answer, 387 * SECOND).reason == DropReason::PolicyIngress);
+  // Answered, it has no more time than before; it has when it goes on.
+  CHECK(pod.fromNet(answer, 59 * SECOND).reason == DropReason::PolicyIngress);
+  CHECK(pod.fromPod(ask, 60 * SECOND).opened);
+  CHECK(pod.fromNet(answer, 61 * SECOND).passes());
+  CHECK(!pod.fromPod(ask, 90 * SECOND).opened);
+  CHECK(!pod.fromPod(ask, 209 * SECOND).opened);
+  CHECK(pod.fromNet(answer, 328 * SECOND).passes());
+  CHECK(pod.fromNet(answer, 448 * SECOND).reason == DropReason::PolicyIngress);
 
   CHECK(pod.fromPod(echoFrame(4, POD, FRIEND, false, 9), 0).opened);
   CHECK(pod.fromNet(echoFrame(4, FRIEND, POD, true, 9), 29 * SECOND).passes());
@@ -417,19 +422,30 @@ TEST("filter: an error that quotes TCP must quote what was sent lately") {
   CHECK(pod.fromNet(quoting(101 - 700'000), 1).reason == DropReason::OutOfWindow);
 }
 
-TEST("filter: when the table is full, answered connections stay and new ones are refused") {
+TEST("filter: when the table is full, connections that go on stay and new ones are refused") {
   constexpr uint32_t SIZE = 16;
+  constexpr uint64_t LATER = 3 * SECOND;
   OnePod pod({.connectionsMax = SIZE});
   for (uint16_t port = 0; port < SIZE; ++port) {
     CHECK(pod.fromPod(udpFrame(4, POD, port, SERVER, 53), 0).opened);
   }
   CHECK(pod.fromPod(udpFrame(4, POD, 99, SERVER, 53), 0).opened);
-  CHECK(pod.filter->counters().evicted.read() == 1);
+  CHECK(pod.filter->evicted(ConnClass::Unanswered) == 1);
   for (uint16_t port = 1; port < SIZE; ++port) {
     CHECK(pod.fromNet(udpFrame(4, SERVER, 53, POD, port), 0).passes());
   }
   CHECK(pod.fromNet(udpFrame(4, SERVER, 53, POD, 99), 0).passes());
-  CHECK(pod.fromPod(udpFrame(4, POD, 500, SERVER, 53), 0).reason == DropReason::ConntrackFull);
+  // One question and its answer may be all that there is to it.
+  CHECK(pod.fromPod(udpFrame(4, POD, 500, SERVER, 53), LATER).opened);
+  CHECK(pod.fromNet(udpFrame(4, SERVER, 53, POD, 500), LATER).passes());
+  CHECK(pod.filter->evicted(ConnClass::Unassured) == 1);
+  CHECK(pod.fromNet(udpFrame(4, SERVER, 53, POD, 1), LATER).reason == DropReason::PolicyIngress);
+  for (uint16_t port = 2; port < SIZE; ++port) {
+    CHECK(pod.fromPod(udpFrame(4, POD, port, SERVER, 53), LATER).passes());
+  }
+  CHECK(pod.fromPod(udpFrame(4, POD, 99, SERVER, 53), LATER).passes());
+  CHECK(pod.fromPod(udpFrame(4, POD, 500, SERVER, 53), 2 * LATER).passes());
+  CHECK(pod.fromPod(udpFrame(4, POD, 501, SERVER, 53), LATER).reason == DropReason::ConntrackFull);
   CHECK(pod.filter->counters().dropped[static_cast<size_t>(DropReason::ConntrackFull)].read() == 1);
 }
 
@@ -575,6 +591,10 @@ TEST("filter: wild frames neither crash it nor leave state behind when dropped")
   // Every connection that was opened is there, or is counted as gone.
   pod.filter->expire(600 * SECOND, 64);
   const FilterCounters& counters = pod.filter->counters();
-  CHECK(counters.opened.read() == pod.filter->connectionCount() + counters.closed.read() +
-                                      counters.cut.read() + counters.evicted.read());
+  uint64_t evicted = 0;
+  for (const auto each : {ConnClass::Closing, ConnClass::Unanswered, ConnClass::Unassured}) {
+    evicted += pod.filter->evicted(each);
+  }
+  CHECK(counters.opened.read() ==
+        pod.filter->connectionCount() + counters.closed.read() + counters.cut.read() + evicted);
 }

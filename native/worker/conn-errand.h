@@ -40,12 +40,12 @@ struct ConnErrand {
     if (kind == Kind::List) {
       count +=
           filter.list(nowUs, LIST_STEPS, {records.data() + count, records.size() - count}, &place);
-      return place == filter.connectionsMax() || full();
+      return place >= filter.placesUsed() || full();
     }
     if (kind == Kind::Keep) {
       count += filter.save(Saved::Lasting, nowUs, LIST_STEPS,
                            {saved.data() + count, saved.size() - count}, &place);
-      return place == filter.connectionsMax() || full();
+      return place >= filter.placesUsed() || full();
     }
     for (size_t each = 0; each < FORGET_STEPS && place < keys.size(); ++each) {
       if (filter.forget(keys[place++], nowUs)) ++count;

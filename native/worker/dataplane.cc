@@ -363,6 +363,12 @@ uint64_t Dataplane::sumOf(Counter FilterCounters::* counter) const noexcept {
   return sum;
 }
 
+uint64_t Dataplane::evicted(ConnClass each) const noexcept {
+  uint64_t sum = 0;
+  for (const Member& member : crew_) sum += member.worker->evicted(each);
+  return sum;
+}
+
 Status Dataplane::readLink(uint32_t linkId, LinkCounters* counters) const noexcept {
   constexpr size_t WORDS = sizeof(LinkCounters) / sizeof(uint64_t);
   std::array<uint64_t, WORDS> sums = {};

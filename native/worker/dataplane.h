@@ -136,6 +136,7 @@ class Dataplane {
   [[nodiscard]] uint64_t exempt(ExemptKind kind) const noexcept;
   [[nodiscard]] uint64_t connectionCount() const noexcept;
   [[nodiscard]] uint64_t sumOf(Counter FilterCounters::* counter) const noexcept;
+  [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept;
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 

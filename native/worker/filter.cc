@@ -17,19 +17,6 @@ namespace {
 // Frames whose headers are on their way while one is read.
 constexpr size_t FRAMES_AHEAD = 8;
 
-uint64_t timeoutOf(const ConnEntry& entry) {
-  switch (entry.protocol()) {
-    case PROTOCOL_TCP:
-    case PROTOCOL_UDP:
-      return CONN_TIMEOUT_US[static_cast<size_t>(entry.state)];
-    case PROTOCOL_ICMP:
-    case PROTOCOL_ICMPV6:
-      return ICMP_TIMEOUT_US;
-    default:
-      return OTHER_TIMEOUT_US;
-  }
-}
-
 // Whether both ends of a connection may still have something to say after a pause.
 bool isLasting(const ConnEntry& entry) {
   if ((entry.flags & ConnEntry::UNREPLIED) != 0) return false;
@@ -518,12 +505,9 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   if (entry == nullptr) {
     judgeUntracked(view, foreseen, *ends, from, table, nowUs, judgement);
   } else if (view.key.protocol == PROTOCOL_TCP) {
-    judgeTcp(view, foreseen, *entry, table, nowUs, judgement);
+    judgeTcp(view, foreseen, *entry, from, table, nowUs, judgement);
   } else {
-    if (sender != entry->opener() && entry->state == ConnState::Unreplied) {
-      entry->state = ConnState::Replied;
-      connections_.markReplied(*entry);
-    }
+    if ((entry->flags & ConnEntry::ASSURED) == 0) connections_.settleOther(*entry, sender, nowUs);
     entry->expiresUs = nowUs + timeoutOf(*entry);
   }
   // A connection that was just opened has counted its first packet.
@@ -542,22 +526,21 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
 }
 
 void Filter::judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
-                      const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept {
+                      const LinkContext& from, const TableInForce& table, uint64_t nowUs,
+                      Judgement& judgement) noexcept {
+  const ConnState before = entry.state;
   const TcpOutcome outcome = trackTcp(entry, foreseen.name->sender, view.tcp);
   switch (outcome.fate) {
     case TcpFate::Accepted:
-      // Only a finished handshake shows that the other end is there, or its answer where the start
-      // was not seen: the connection may then not be pushed out.
-      if (entry.state == ConnState::Established &&
-          ((entry.flags & ConnEntry::NO_WINDOW) == 0 || foreseen.name->sender != entry.opener())) {
-        connections_.markReplied(entry);
+      if (entry.state != before || (entry.flags & ConnEntry::ASSURED) == 0) {
+        connections_.settleTcp(entry, foreseen.name->sender);
       }
       entry.expiresUs = nowUs + timeoutOf(entry);
       return;
     case TcpFate::Ignored:
       return;
     case TcpFate::Reopens:
-      judgeNew(view, foreseen, &entry, Ends(view.key, table.view), table, nowUs, judgement);
+      judgeNew(view, foreseen, &entry, Ends(view.key, table.view), from, table, nowUs, judgement);
       return;
     case TcpFate::Dropped:
       judgement.reason = outcome.reason;
@@ -578,7 +561,7 @@ void Filter::judgeUntracked(const PacketView& view, const Foreseen& foreseen, co
     if (view.key.protocol == PROTOCOL_TCP) resetEnds(view, ends, from, table, judgement);
     return;
   }
-  judgeNew(view, foreseen, nullptr, ends, table, nowUs, judgement);
+  judgeNew(view, foreseen, nullptr, ends, from, table, nowUs, judgement);
 }
 
 // Says which ends of a connection that is not known here are told, so that neither waits for the
@@ -599,8 +582,8 @@ void Filter::resetEnds(const PacketView& view, const Ends& ends, const LinkConte
 }
 
 void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old,
-                      const Ends& ends, const TableInForce& table, uint64_t nowUs,
-                      Judgement& judgement) noexcept {
+                      const Ends& ends, const LinkContext& from, const TableInForce& table,
+                      uint64_t nowUs, Judgement& judgement) noexcept {
   const DeniedBy denied = table.view.decide(ends.sourceLeaf, ends.destinationLeaf,
                                             view.key.protocol, view.key.destinationPort);
   if (denied != 0) {
@@ -616,19 +599,20 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
     connections_.remove(*old);
     counters_.closed.add(1);
   }
-  const uint64_t evictedBefore = connections_.evicted();
-  ConnEntry* entry = connections_.insert(*foreseen.name, foreseen.hint, nowUs);
-  counters_.evicted.add(connections_.evicted() - evictedBefore);
-  if (entry == nullptr) {
-    judgement.reason = DropReason::ConntrackFull;
-    return;
-  }
+  ConnEntry* const entry = connections_.insert(
+      *foreseen.name, foreseen.hint, chargeOf(from, ends.destination, foreseen.name->sender, table),
+      nowUs, &judgement.reason);
+  if (entry == nullptr) return;
   const uint8_t sender = foreseen.name->sender;
   entry->generation = table.generation;
   entry->endpoint[sender] = ends.source;
   entry->endpoint[1 - sender] = ends.destination;
   entry->state = ConnState::Unreplied;
-  if (view.key.protocol == PROTOCOL_TCP) openTcp(*entry, sender, view.tcp);
+  if (view.key.protocol == PROTOCOL_TCP) {
+    openTcp(*entry, sender, view.tcp);
+  } else {
+    entry->noteOpening(nowUs);
+  }
   entry->expiresUs = nowUs + timeoutOf(*entry);
   entry->auditedBy = judgement.auditedBy;
   entry->count(judgement.frameBytes);
@@ -677,10 +661,10 @@ bool Filter::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
     sweptGeneration_ = table.generation;
     sweepPlace_ = 0;
   }
-  if (connections_.size() == 0) sweepPlace_ = connections_.entriesMax();
+  if (connections_.size() == 0) sweepPlace_ = connections_.placesUsed();
   const size_t cutsMax = std::min(cutCount_ + SWEEP_CUTS, cut_.size());
   for (size_t step = 0; step < SWEEP_STEPS && cutCount_ < cutsMax; ++step) {
-    if (sweepPlace_ >= connections_.entriesMax()) return false;
+    if (sweepPlace_ >= connections_.placesUsed()) return false;
     ConnEntry* entry = connections_.at(sweepPlace_++);
     if (entry == nullptr || entry->expiresUs <= nowUs) continue;
     if (entry->generation == table.generation) continue;
@@ -688,6 +672,25 @@ bool Filter::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
     if (!recheck(*entry, table, judgement)) cut_[cutCount_ - 1].swept = true;
   }
   return true;
+}
+
+uint16_t Filter::attachOwner(uint32_t linkId) noexcept {
+  return ownerByLink_[linkId] = connections_.attach();
+}
+
+void Filter::detachOwner(uint32_t linkId) noexcept {
+  connections_.detach(ownerByLink_[linkId]);
+  ownerByLink_[linkId] = ConnTable::NOBODY;
+}
+
+// Whoever opens pays; the destination for what comes in by an uplink.
+ConnCharge Filter::chargeOf(const LinkContext& from, uint32_t destination, uint8_t sender,
+                            const TableInForce& table) const noexcept {
+  const bool opens = from.role == LinkRole::Endpoint;
+  const auto remoteEnd = static_cast<uint8_t>(opens ? 1 - sender : sender);
+  if (opens || from.wire) return {from.owner, remoteEnd};
+  const uint32_t link = table.linkOfEndpoint(destination);
+  return {link < LINKS_MAX ? ownerByLink_[link] : ConnTable::NOBODY, remoteEnd};
 }
 
 size_t Filter::expire(uint64_t nowUs, size_t steps) noexcept {
@@ -700,7 +703,7 @@ size_t Filter::expire(uint64_t nowUs, size_t steps) noexcept {
 size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> records,
                     uint32_t* place) noexcept {
   size_t count = 0;
-  for (size_t step = 0; step < steps && *place < connections_.entriesMax(); ++step) {
+  for (size_t step = 0; step < steps && *place < connections_.placesUsed(); ++step) {
     if (count == records.size()) break;
     const ConnEntry* entry = connections_.at((*place)++);
     if (entry == nullptr || entry->expiresUs <= nowUs) continue;
@@ -728,7 +731,7 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
 size_t Filter::save(Saved which, uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
                     uint32_t* place) noexcept {
   size_t count = 0;
-  for (size_t step = 0; step < steps && *place < connections_.entriesMax(); ++step) {
+  for (size_t step = 0; step < steps && *place < connections_.placesUsed(); ++step) {
     if (count == into.size()) break;
     const ConnEntry* entry = connections_.at((*place)++);
     if (entry == nullptr || entry->expiresUs <= nowUs) continue;

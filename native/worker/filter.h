@@ -27,8 +27,8 @@ enum class Established : uint8_t {
 };
 
 struct FilterOptions {
-  uint32_t connectionsMax = 262'144;
-  uint32_t fragmentsMax = 1'024;  // datagrams in flight in fragments
+  uint32_t connectionsMax = CONNECTIONS_DEFAULT_MIN;
+  uint32_t fragmentsMax = FRAGMENTS_DEFAULT;  // datagrams in flight in fragments
   Established established = Established::Recheck;
   bool loose = false;  // an ACK may open a connection that was not seen to start
   std::array<uint64_t, 2> hashSecret = {};  // random: remote peers choose the keys
@@ -60,7 +60,8 @@ struct LinkContext {
   uint8_t zone = 0;     // of the connections seen here: each wire sees a network of its own
   bool hasMac = false;  // whether `mac` is known
   MacAddress mac = {};  // Endpoint: its own; Uplink of a wire: the endpoint's behind the wire
-  bool routerAdvertisements = false;  // Uplink of a wire: whether those of the network may pass
+  bool routerAdvertisements = false;   // Uplink of a wire: whether those of the network may pass
+  uint16_t owner = ConnTable::NOBODY;  // whose connections these are; Uplink of a switch: nobody's
 };
 
 enum class FrameKind : uint8_t {
@@ -109,9 +110,8 @@ struct FilterCounters {
   Counter passed;
   std::array<Counter, DROP_REASON_COUNT> dropped;  // by DropReason
   Counter opened;
-  Counter closed;   // timed out, or begun anew; up to date after expire()
-  Counter cut;      // denied by a newer table
-  Counter evicted;  // unreplied ones that gave way to new ones
+  Counter closed;  // timed out, or begun anew; up to date after expire()
+  Counter cut;     // denied by a newer table
   std::array<Counter, EXEMPT_KIND_COUNT> exempt;  // what passed that no policy judges
   Counter audited;  // connections, and packets that belong to none, let through by audit alone
 };
@@ -181,12 +181,24 @@ class Filter {
   size_t save(Saved which, uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
               uint32_t* place) noexcept;
   // Takes up a saved connection, whatever its bytes; false when it cannot (see restoreConn()).
-  bool load(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs) noexcept {
-    return restoreConn(saved, generationMax, nowUs, &connections_);
+  bool load(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs,
+            const ConnCharge& charge = {}) noexcept {
+    return restoreConn(saved, charge, generationMax, nowUs, &connections_);
   }
   // Removes the connection of this name; false when it is not there.
   bool forget(const ConnKey& key, uint64_t nowUs) noexcept;
 
+  // Makes what is behind a link an owner of connections, whose number LinkContext::owner takes.
+  uint16_t attachOwner(uint32_t linkId) noexcept;
+  void detachOwner(uint32_t linkId) noexcept;
+  [[nodiscard]] OwnerUse useOf(uint16_t owner) const noexcept { return connections_.use(owner); }
+  [[nodiscard]] uint32_t quota() const noexcept { return connections_.quota(); }
+  [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept {
+    return connections_.evicted(each);
+  }
+
+  // Places of the table that have ever been used: list(), save() and sweep() go so far.
+  [[nodiscard]] uint32_t placesUsed() const noexcept { return connections_.placesUsed(); }
   [[nodiscard]] uint32_t connectionsMax() const noexcept { return connections_.entriesMax(); }
   [[nodiscard]] uint32_t connectionCount() const noexcept { return connections_.size(); }
   [[nodiscard]] const FilterCounters& counters() const noexcept { return counters_; }
@@ -239,17 +251,21 @@ class Filter {
   void judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
                     const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
-                const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+                const LinkContext& from, const TableInForce& table, uint64_t nowUs,
+                Judgement& judgement) noexcept;
   void judgeUntracked(const PacketView& view, const Foreseen& foreseen, const Ends& ends,
                       const LinkContext& from, const TableInForce& table, uint64_t nowUs,
                       Judgement& judgement) noexcept;
   static void resetEnds(const PacketView& view, const Ends& ends, const LinkContext& from,
                         const TableInForce& table, Judgement& judgement) noexcept;
   void judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntry* old, const Ends& ends,
-                const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+                const LinkContext& from, const TableInForce& table, uint64_t nowUs,
+                Judgement& judgement) noexcept;
   void judgeLaterFragment(const PacketView& view, const LinkContext& from,
                           const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
+  [[nodiscard]] ConnCharge chargeOf(const LinkContext& from, uint32_t destination, uint8_t sender,
+                                    const TableInForce& table) const noexcept;
 
   FilterOptions options_;
   ConnTable connections_;
@@ -261,6 +277,7 @@ class Filter {
   uint32_t sweepPlace_ = 0;
   size_t cutCount_ = 0;
   std::array<CutConn, CUTS_MAX> cut_ = {};
+  std::array<uint16_t, LINKS_MAX> ownerByLink_ = {};
   std::unique_ptr<Batch> batch_;
   std::unique_ptr<ExemptGate> exempt_;
 };

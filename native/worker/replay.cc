@@ -12,8 +12,8 @@ namespace {
 
 constexpr uint32_t INSIDE = 0;
 constexpr uint32_t OUTSIDE = 1;
-constexpr uint32_t CONNECTIONS_MIN = 64;
-constexpr uint32_t CONNECTIONS_MAX = 262'144;
+constexpr uint32_t REPLAY_CONNECTIONS_MIN = 64;
+constexpr uint32_t REPLAY_CONNECTIONS_MAX = 262'144;
 
 Status check(const Replay& replay) noexcept {
   const bool macFits = replay.podMac.empty() || replay.podMac.size() == MacAddress{}.size();
@@ -47,7 +47,7 @@ Status judgeCapture(const Replay& replay) noexcept {
 
   FilterOptions options;
   options.connectionsMax = static_cast<uint32_t>(
-      std::clamp<size_t>(replay.frames.size(), CONNECTIONS_MIN, CONNECTIONS_MAX));
+      std::clamp<size_t>(replay.frames.size(), REPLAY_CONNECTIONS_MIN, REPLAY_CONNECTIONS_MAX));
   std::unique_ptr<Filter> filter;
   status = Filter::create(options, &filter);
   if (!status.ok()) return status;

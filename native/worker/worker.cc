@@ -74,12 +74,13 @@ struct Worker::Station {
   bool isInside = false;
   uint8_t zone = 0;
   bool routerAdvertisements = false;
-  uint8_t exemptTold = 0;  // bit: ExemptKind of which a first message has been reported
-  bool unpolled = false;   // it has no descriptor that could tell of frames
-  bool watched = false;    // by poll_
-  bool gone = false;       // for good: not to be polled
-  bool ready = false;      // listed in ready_
-  bool dirty = false;      // listed in dirty_
+  uint16_t owner = ConnTable::NOBODY;  // of connections: what is behind this link
+  uint8_t exemptTold = 0;              // bit: ExemptKind of which a first message has been reported
+  bool unpolled = false;               // it has no descriptor that could tell of frames
+  bool watched = false;                // by poll_
+  bool gone = false;                   // for good: not to be polled
+  bool ready = false;                  // listed in ready_
+  bool dirty = false;                  // listed in dirty_
   Turns::Party share;
   RejectLimit rejectLimit;  // of what is sent by it
   ResetLimit resetLimit;    // of what answers what came by it
@@ -107,7 +108,6 @@ Status Worker::create(const FilterOptions& options, TableSlot* tables, size_t nu
   std::unique_ptr<Worker> made(new (std::nothrow)
                                    Worker(std::move(filter), tables, number, events));
   if (made == nullptr) return {StatusCode::Limit};
-  made->connectionsMax_ = options.connectionsMax;
   made->stations_.reserve(LINKS_MAX);
   made->ready_.reserve(LINKS_MAX);
   made->dirty_.reserve(LINKS_MAX);
@@ -190,7 +190,7 @@ Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddres
   ready_.push_back(id);
   if (id >= stations_.size()) stations_.resize(id + 1);
   stations_[id] = std::move(station);
-  contextsStale_ = true;
+  settleOwners();
   *linkId = id;
   return {};
 }
@@ -203,12 +203,13 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
     epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   }
   if (Station* partner = stationOf(station->partner); partner != nullptr) partner->partner = NONE;
+  if (station->owner != ConnTable::NOBODY) filter_->detachOwner(linkId);
   stations_[linkId].reset();
   for (const auto& handover : inbox_) {
     if (handover != nullptr) handover->clear();
   }
   if (linkId == uplink_) uplink_ = NONE;
-  contextsStale_ = true;
+  settleOwners();
   return {};
 }
 
@@ -264,7 +265,7 @@ Status Worker::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
   ends[1]->isInside = false;
   ends[0]->zone = ends[1]->zone = zone;
   ends[1]->routerAdvertisements = routerAdvertisements;
-  contextsStale_ = true;
+  settleOwners();
   return {};
 }
 
@@ -275,8 +276,26 @@ Status Worker::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
   switch_ = true;
   uplink_ = uplink;
   gateway_ = gateway;
-  contextsStale_ = true;
+  settleOwners();
   return {};
+}
+
+// What is behind each link of an endpoint owns connections, from when the link is of a wire or of
+// the switch until it is not.
+void Worker::settleOwners() noexcept {
+  for (uint32_t id = 0; id < stations_.size(); ++id) {
+    Station* station = stationOf(id);
+    if (station == nullptr) continue;
+    const bool owns = station->partner != NONE ? station->isInside : switch_ && id != uplink_;
+    if (owns == (station->owner != ConnTable::NOBODY)) continue;
+    if (owns) {
+      station->owner = filter_->attachOwner(id);
+    } else {
+      filter_->detachOwner(id);
+      station->owner = ConnTable::NOBODY;
+    }
+  }
+  contextsStale_ = true;
 }
 
 void Worker::refreshContexts(const TableInForce& table) noexcept {
@@ -297,6 +316,7 @@ void Worker::refreshContexts(const TableInForce& table) noexcept {
     station->context.hasMac = mac.has_value();
     station->context.mac = mac.value_or(MacAddress{});
     station->context.routerAdvertisements = wire && uplink && station->routerAdvertisements;
+    station->context.owner = stationOf(inside)->owner;
   }
   contextsStale_ = false;
   contextsGeneration_ = table.generation;
@@ -367,7 +387,7 @@ size_t Worker::takeTurns(const TableInForce* table, uint64_t nowUs) noexcept {
 // reports its end.
 void Worker::expire(uint64_t nowUs) noexcept {
   const uint64_t sinceUs = std::min(nowUs - sweptUs_, SWEEP_US);
-  const uint64_t due = sinceUs * connectionsMax_ / SWEEP_US;
+  const uint64_t due = sinceUs * filter_->placesUsed() / SWEEP_US;
   if (due < BATCH_FRAMES_MAX && sinceUs < SWEEP_US) return;
   sweptUs_ = nowUs;
   for (uint64_t done = 0; done < std::min(due, SWEEP_STEPS_MAX); done += BATCH_FRAMES_MAX) {
@@ -435,7 +455,23 @@ size_t Worker::saveConnections(Saved which, std::span<SavedConnection> into,
 }
 
 bool Worker::loadConnection(const SavedConnection& saved, uint32_t generationMax) noexcept {
-  return filter_->load(saved, generationMax, clockNs(CLOCK_MONOTONIC) / 1'000);
+  return filter_->load(saved, generationMax, clockNs(CLOCK_MONOTONIC) / 1'000, chargeOf(saved));
+}
+
+// A wire's connections are those of what is behind it.
+ConnCharge Worker::chargeOf(const SavedConnection& saved) const noexcept {
+  const TableInForce* table = tables_->inForce();
+  const auto inside = std::find_if(stations_.begin(), stations_.end(), [&](const auto& station) {
+    return station != nullptr && station->partner != NONE && station->isInside &&
+           station->zone == saved.zone;
+  });
+  if (table == nullptr || inside == stations_.end()) return {};
+  const FlowKey key = savedKeyOf(saved);
+  const uint32_t leaf = table->view.leafOf(key.source.data(), key.family);
+  const bool opens =
+      table->view.leaf(leaf).endpointId == table->endpointOfLink((*inside)->context.linkId);
+  const uint8_t opener = connNameOf(key, IcmpRole::None, 0, 0).sender;
+  return {(*inside)->owner, static_cast<uint8_t>(opens ? 1 - opener : opener)};
 }
 
 void Worker::sleep() noexcept {
@@ -908,9 +944,9 @@ void Worker::reportClosed() noexcept {
   const auto closed = filter_->closed();
   if (closed.empty()) return;
   for (const ClosedConn& each : closed) {
-    FlowEvent event = eventOf(FlowEventKind::Closed, each.key);
+    FlowEvent event = eventOf(FlowEventKind::Closed, each.firstPacket());
     event.totalPackets = each.packets;
-    event.totalBytes = each.bytes;
+    event.totalBytes = each.bytes();
     event.deniedBy = each.auditedBy;
     events_->push(event);
   }

@@ -124,6 +124,7 @@ class Worker {
   [[nodiscard]] const FilterCounters& filterCounters() const noexcept {
     return filter_->counters();
   }
+  [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept { return filter_->evicted(each); }
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 
@@ -147,6 +148,8 @@ class Worker {
   void wakeReceivers() noexcept;
   [[nodiscard]] bool inboxEmpty() const noexcept;
   void refreshContexts(const TableInForce& table) noexcept;
+  void settleOwners() noexcept;
+  [[nodiscard]] ConnCharge chargeOf(const SavedConnection& saved) const noexcept;
   void handleBatch(Station& from, size_t count, const TableInForce* table, uint64_t nowUs) noexcept;
   [[nodiscard]] DropReason forward(Station& from, Frame& frame, const Judgement& judgement,
                                    const TableInForce& table) noexcept;
@@ -214,8 +217,7 @@ class Worker {
   uint64_t epochOffsetUs_ = 0;
   uint64_t epochReadUs_ = 0;
   uint64_t exemptToldUs_ = 0;  // when a message that no policy judges was last reported
-  uint64_t connectionsMax_ = 0;
-  uint64_t sweptUs_ = 0;  // up to when the sweep of the connections has kept pace
+  uint64_t sweptUs_ = 0;       // up to when the sweep of the connections has kept pace
 
   std::atomic<ConnErrand*> errand_ = nullptr;
   Counter rounds_;

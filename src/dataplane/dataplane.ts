@@ -3,11 +3,13 @@ import {
   dropReasonWords,
   exemptKindWords,
   FlowEvent,
+  FRAGMENTS_DEFAULT,
   LinkCounters,
   NONE,
   SavedConnection,
 } from "../layout/layout.gen.js";
 import { addon, type NativeDataplane } from "./addon.js";
+import { connectionsDefault } from "./capacity.js";
 import { connectionKeyBytes } from "./connections.js";
 import { DataplaneError, native } from "./errors.js";
 import { type DropReasonWord, type ExemptKindWord, exemptKinds } from "./events.js";
@@ -49,11 +51,11 @@ const savedPieceRecords = 8_192;
 /** Words of `readCounters` before the drops. */
 const counterWordsFirst = 10;
 
-/** What is fixed when a data plane is made. Memory is taken then, and never again. */
+/** What is fixed when a data plane is made. Its memory is set aside then, and never grows. */
 export interface DataplaneOptions {
-  /** Connections tracked at once: 65,536 when absent. */
+  /** Connections tracked at once: `connectionsDefault()` when absent. */
   readonly connectionsMax?: number;
-  /** Fragmented datagrams followed at once: 1,024 when absent. */
+  /** Fragmented datagrams followed at once: FRAGMENTS_DEFAULT when absent. */
   readonly fragmentsMax?: number;
   /** Events that wait to be drained: 8,192 when absent; a power of two. */
   readonly eventsMax?: number;
@@ -226,11 +228,11 @@ export class Dataplane {
   static create(options: DataplaneOptions = {}): Dataplane {
     return native("create the data plane", () => {
       const { NativeDataplane } = addon();
-      const connectionsMax = options.connectionsMax ?? 65_536;
+      const connectionsMax = options.connectionsMax ?? connectionsDefault();
       return new Dataplane(
         new NativeDataplane(
           connectionsMax,
-          options.fragmentsMax ?? 1_024,
+          options.fragmentsMax ?? FRAGMENTS_DEFAULT,
           options.eventsMax ?? 8_192,
           establishedModes.indexOf(options.established ?? "recheck"),
           options.loose ?? false,

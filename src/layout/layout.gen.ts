@@ -1,6 +1,6 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0x48a59bf5;
+export const LAYOUT_HASH = 0xce8ef474;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -16,6 +16,11 @@ export const NONE = 4294967295;
 export const BATCH_FRAMES_MAX = 64;
 export const FRAME_BYTES_MAX = 65568;
 export const LINKS_MAX = 1024;
+export const CONNECTIONS_MAX = 67108864;
+export const CONNECTIONS_DEFAULT_MIN = 65536;
+export const CONNECTIONS_DEFAULT_MAX = 4194304;
+export const FRAGMENTS_MAX = 1048576;
+export const FRAGMENTS_DEFAULT = 16384;
 export const EXTENSION_HEADERS_MAX = 8;
 export const SUPERFRAME_SEGMENTS_MAX = 128;
 export const SUPERFRAME_SEGMENT_BYTES_MIN = 64;
@@ -242,6 +247,26 @@ export const connStateWords = [
   "replied",
 ] as const;
 
+/** Which connections give way first when there is no room for a new one. */
+export const ConnClass = {
+  /** TCP: closed by one end, or reset */
+  Closing: 0,
+  /** nothing shows yet that the other end is there */
+  Unanswered: 1,
+  /** answered, but an ICMP query, or not TCP and just begun */
+  Unassured: 2,
+  /** an established TCP connection, or another that goes on */
+  Assured: 3,
+} as const;
+export type ConnClass = (typeof ConnClass)[keyof typeof ConnClass];
+/** The word for each value of ConnClass, by its number. */
+export const connClassWords = [
+  "closing",
+  "unanswered",
+  "unassured",
+  "assured",
+] as const;
+
 /** How a probe ended. */
 export const ProbeOutcome = {
   /** the request arrived and the answer came back */
@@ -342,22 +367,24 @@ export const DropReason = {
   PolicyEgress: 37,
   /** the connection table is full and nothing may give way */
   ConntrackFull: 38,
+  /** the endpoint has as many connections as it may, and none of its own may give way */
+  ConnectionQuota: 39,
   /** too many datagrams are being reassembled */
-  FragmentFull: 39,
+  FragmentFull: 40,
   /** longer than the receive slot, so part of it is missing */
-  FrameTruncated: 40,
+  FrameTruncated: 41,
   /** its offload header (checksum start, segment size) does not fit the frame */
-  OffloadInvalid: 41,
+  OffloadInvalid: 42,
   /** no link leads to the destination */
-  NoDestination: 42,
+  NoDestination: 43,
   /** the outgoing link could not take the frame */
-  TransmitFull: 43,
+  TransmitFull: 44,
   /** no table is in force */
-  NoTable: 44,
+  NoTable: 45,
   /** a superframe that would be cut into more segments than any stack makes */
-  OffloadSegments: 45,
+  OffloadSegments: 46,
   /** more ARP, neighbour or listener messages than a link may send unjudged */
-  ExemptLimit: 46,
+  ExemptLimit: 47,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 /** The word for each value of DropReason, by its number. */
@@ -401,6 +428,7 @@ export const dropReasonWords = [
   "policy-ingress",
   "policy-egress",
   "conntrack-full",
+  "connection-quota",
   "fragment-full",
   "frame-truncated",
   "offload-invalid",

@@ -52,6 +52,11 @@ export const limits = {
   BATCH_FRAMES_MAX: 64,
   FRAME_BYTES_MAX: 65_568,
   LINKS_MAX: 1_024,
+  CONNECTIONS_MAX: 67_108_864,
+  CONNECTIONS_DEFAULT_MIN: 65_536,
+  CONNECTIONS_DEFAULT_MAX: 4_194_304,
+  FRAGMENTS_MAX: 1_048_576,
+  FRAGMENTS_DEFAULT: 16_384,
   EXTENSION_HEADERS_MAX: 8,
   SUPERFRAME_SEGMENTS_MAX: 128, // of any size; TCP may have more, where none is shorter than:
   SUPERFRAME_SEGMENT_BYTES_MIN: 64,
@@ -622,6 +627,16 @@ export const enums: readonly Enum[] = [
     ],
   },
   {
+    name: "ConnClass",
+    doc: "Which connections give way first when there is no room for a new one.",
+    values: [
+      { name: "Closing", doc: "TCP: closed by one end, or reset" },
+      { name: "Unanswered", doc: "nothing shows yet that the other end is there" },
+      { name: "Unassured", doc: "answered, but an ICMP query, or not TCP and just begun" },
+      { name: "Assured", doc: "an established TCP connection, or another that goes on" },
+    ],
+  },
+  {
     name: "ProbeOutcome",
     doc: "How a probe ended.",
     values: [
@@ -739,6 +754,10 @@ export const enums: readonly Enum[] = [
       { name: "PolicyIngress", doc: "no ingress rule of the receiver allows it" },
       { name: "PolicyEgress", doc: "no egress rule of the sender allows it" },
       { name: "ConntrackFull", doc: "the connection table is full and nothing may give way" },
+      {
+        name: "ConnectionQuota",
+        doc: "the endpoint has as many connections as it may, and none of its own may give way",
+      },
       { name: "FragmentFull", doc: "too many datagrams are being reassembled" },
       { name: "FrameTruncated", doc: "longer than the receive slot, so part of it is missing" },
       {

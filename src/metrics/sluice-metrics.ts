@@ -177,11 +177,9 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       "TCP segments of connections that policy allows and that are not known here: their ends were reset.",
       [{ value: counters.reset }],
     ),
-    counter(
-      "sluice_conntrack_evictions_total",
-      "Unreplied connections that gave way to new ones.",
-      [{ value: counters.evicted }],
-    ),
+    counter("sluice_conntrack_evictions_total", "Connections that gave way to new ones.", [
+      { value: counters.evicted },
+    ]),
     gauge("sluice_table_generation", "Generation of the table in force; 0 before the first.", [
       { value: counters.generation },
     ]),

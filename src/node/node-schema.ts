@@ -1,3 +1,4 @@
+import { CONNECTIONS_MAX, FRAGMENTS_DEFAULT, FRAGMENTS_MAX } from "../layout/layout.gen.js";
 import {
   boolean,
   choice,
@@ -25,6 +26,9 @@ const podName = text(
 const port = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
 
 const path = text(/^[^\0]+$/u, "a path");
+
+/** Fewer connections than this are of no use. */
+const connectionsMin = 64;
 
 /** Wires and sidecars of one process: each has a zone of its own, and a link for each end. */
 export const wiresMax = 256;
@@ -141,8 +145,16 @@ export const nodeShape = map(
       "the CPU of the first worker; further ones take those behind it",
       "any",
     ),
-    connections: optional(whole(64, 67_108_864), "connections tracked at once", "65536"),
-    fragments: optional(whole(1, 67_108_864), "fragmented datagrams followed at once", "1024"),
+    connections: optional(
+      whole(connectionsMin, CONNECTIONS_MAX),
+      "connections tracked at once",
+      "what a 32nd of the memory has room for, at least 65536 and at most 4194304",
+    ),
+    fragments: optional(
+      whole(1, FRAGMENTS_MAX),
+      "fragmented datagrams followed at once",
+      `${FRAGMENTS_DEFAULT}`,
+    ),
     mode: optional(
       choice("enforce", "audit"),
       "enforce policy, or only tell what it would deny; annotations of policies and pods come first",

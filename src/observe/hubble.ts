@@ -59,6 +59,7 @@ const reasons: Readonly<Record<DropReasonWord, HubbleReason>> = {
   "policy-ingress": policyDenied,
   "policy-egress": policyDenied,
   "conntrack-full": { number: 155, name: "CT_MAP_INSERTION_FAILED" },
+  "connection-quota": { number: 155, name: "CT_MAP_INSERTION_FAILED" },
   "fragment-full": { number: 155, name: "CT_MAP_INSERTION_FAILED" },
   "exempt-limit": { number: 198, name: "RATE_LIMITED" },
   "frame-truncated": invalidPacket,
