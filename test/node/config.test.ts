@@ -66,7 +66,7 @@ sidecars:
       config: {
         mode: "audit",
         dataplane: { deny: "reject", established: "cut" },
-        wires: [{ mode: "enforce", failMode: "closed" }],
+        wires: [{ mode: "enforce", failMode: "closed", routerAdvertisements: "drop" }],
         sidecars: [
           {
             pod: { namespace: "shop", name: "db" },
@@ -222,6 +222,7 @@ test("the JSON Schema and the reader agree about random configs", () => {
     wires: [
       { pod: "shop/web", inside: "a", outside: "b", podMac: "2:0:0:0:0:a", link: "af-xdp" },
       { pod: "shop/db", inside: "c", outside: "d", failMode: "open", mode: "enforce" },
+      { pod: "shop/dns", inside: "e", outside: "f", routerAdvertisements: "pass" },
     ],
     sidecars: [
       {
@@ -232,6 +233,7 @@ test("the JSON Schema and the reader agree about random configs", () => {
         stateDir: "/run/sluice",
         mode: "audit",
         link: "auto",
+        routerAdvertisements: "drop",
       },
     ],
     mode: "audit",

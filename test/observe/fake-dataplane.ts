@@ -1,6 +1,6 @@
 import { compile } from "../../src/compiler/compile.js";
 import type { Dataplane } from "../../src/dataplane/dataplane.js";
-import { DropReason, FlowEvent, FlowEventKind } from "../../src/layout/layout.gen.js";
+import { DropReason, ExemptKind, FlowEvent, FlowEventKind } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
 import type { TableSource } from "../../src/observe/table-account.js";
@@ -10,6 +10,8 @@ import { summarize } from "../../src/policy/ruleset.js";
 export interface EventFields {
   readonly kind?: keyof typeof FlowEventKind;
   readonly reason?: keyof typeof DropReason;
+  /** Of an Exempt event, in the reason's place. */
+  readonly exempt?: keyof typeof ExemptKind;
   readonly source?: string;
   readonly destination?: string;
   readonly sourcePort?: number;
@@ -37,7 +39,9 @@ export function eventBytes(fields: EventFields): Uint8Array {
   view.setUint16(FlowEvent.destinationPort, fields.destinationPort ?? 80, true);
   view.setUint8(FlowEvent.protocol, fields.protocol ?? 6);
   view.setUint8(FlowEvent.kind, FlowEventKind[fields.kind ?? "Opened"]);
-  view.setUint8(FlowEvent.reason, DropReason[fields.reason ?? "None"]);
+  const reason =
+    fields.exempt === undefined ? DropReason[fields.reason ?? "None"] : ExemptKind[fields.exempt];
+  view.setUint8(FlowEvent.reason, reason);
   view.setUint8(FlowEvent.family, source.family);
   view.setUint32(FlowEvent.generation, fields.generation ?? 1, true);
   view.setUint32(FlowEvent.lostBefore, fields.lostBefore ?? 0, true);

@@ -96,6 +96,23 @@ describe("FlowLog", () => {
     });
   });
 
+  test("what no policy judges is told as what it is, and no policy is named for it", () => {
+    ring.push(
+      { kind: "Exempt", exempt: "Neighbor", protocol: 58, destinationPort: 135 << 8 },
+      { kind: "Exempt", exempt: "Arp", protocol: 0, destinationPort: 0 },
+    );
+    const reader = new Reader();
+    log.read({ filter: all, follow: false }, reader);
+    expect(reader.lines.map(({ flow }) => flow)).toMatchObject([
+      {
+        verdict: "FORWARDED",
+        Summary: "neighbor, judged by no policy",
+        ext: { event: "exempt", exempt: "neighbor", reason: null, rules: [], isolated_by: [] },
+      },
+      { Summary: "arp, judged by no policy", ext: { exempt: "arp", reason: null } },
+    ]);
+  });
+
   test("what is kept is shown oldest first: all of it, the last of it, or what is younger", () => {
     ring.push({ sourcePort: 1, timeUs: 1_000_000 }, { sourcePort: 2, timeUs: 2_000_000 });
     ring.push({ sourcePort: 3, timeUs: 3_000_000 });
