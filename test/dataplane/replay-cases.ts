@@ -121,11 +121,15 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
     ["pod", udp(4, pod, 3000, database, 123), "pass"],
     ["net", udp(4, database, 123, pod, 3000), "policy-ingress", 30 * second],
   ],
-  "UDP with an answer is kept for 120 s": [
+  "UDP with an answer is kept for 30 s, and for 120 s once it goes on": [
     ["pod", udp(4, pod, 3000, database, 123), "pass"],
     ["net", udp(4, database, 123, pod, 3000), "pass", 20 * second],
-    ["net", udp(4, database, 123, pod, 3000), "pass", 139 * second],
-    ["net", udp(4, database, 123, pod, 3000), "policy-ingress", 260 * second],
+    ["net", udp(4, database, 123, pod, 3000), "pass", 49 * second],
+    ["net", udp(4, database, 123, pod, 3000), "pass", 168 * second],
+    ["net", udp(4, database, 123, pod, 3000), "policy-ingress", 289 * second],
+    ["pod", udp(4, pod, 3000, database, 123), "pass", 300 * second],
+    ["net", udp(4, database, 123, pod, 3000), "pass", 301 * second],
+    ["net", udp(4, database, 123, pod, 3000), "policy-ingress", 332 * second],
   ],
   "the clock of a capture that goes back stands still": [
     ["pod", udp(4, pod, 3000, database, 123), "pass", 50 * second],
