@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 
 #include "native/conntrack/tcp-track.h"
 
@@ -323,10 +324,30 @@ void ConnTable::settleOther(ConnEntry& entry, uint8_t sender, uint64_t nowUs) no
   }
 }
 
-ConnEntry* ConnTable::firstToGo(const Owner& owner, uint64_t nowUs) const noexcept {
+ConnEntry* ConnTable::firstToGo(const Owner& owner, uint64_t nowUs) noexcept {
   if (ConnEntry* const closing = oldestOf(owner.closing); closing != nullptr) return closing;
-  const auto most = std::max_element(owner.loose.begin(), owner.loose.end());
-  const auto peers = static_cast<size_t>(most - owner.loose.begin());
+  const auto longest = static_cast<uint32_t>(
+      std::max_element(owner.loose.begin(), owner.loose.end()) - owner.loose.begin());
+  const uint32_t all = std::accumulate(owner.loose.begin(), owner.loose.end(), uint32_t{0});
+  // One network has more than its share.
+  if (owner.loose[longest] > all / 4) return firstOfPeers(owner, longest, nowUs);
+
+  // Nobody has: the oldest of a few lists that are not short. To look at all would take too long.
+  ConnEntry* first = nullptr;
+  uint32_t seen = 0;
+  for (uint32_t step = 0; step < PEERS && seen < LISTS_COMPARED; ++step) {
+    const uint32_t peers = (peersTurn_ + step) % PEERS;
+    if (owner.loose[peers] == 0 || owner.loose[peers] < all / (2 * PEERS)) continue;
+    ConnEntry* const each = firstOfPeers(owner, peers, nowUs);
+    if (first == nullptr || silenceUs(*each, nowUs) > silenceUs(*first, nowUs)) first = each;
+    ++seen;
+  }
+  peersTurn_ = (peersTurn_ + 1) % PEERS;
+  return first;
+}
+
+ConnEntry* ConnTable::firstOfPeers(const Owner& owner, uint32_t peers,
+                                   uint64_t nowUs) const noexcept {
   ConnEntry* const unanswered = oldestOf(owner.unanswered[peers]);
   ConnEntry* const answered = oldestOf(owner.unassured[peers]);
   if (answered == nullptr) return unanswered;

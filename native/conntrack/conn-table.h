@@ -193,8 +193,9 @@ class ConnTable {
     uint32_t newest = NONE;
   };
   // One owner's connections. Those that are unanswered or unassured stand apart by their remote
-  // prefix, hashed, so that of these the prefix with most of them loses one.
-  static constexpr size_t PEERS = 64;
+  // prefix, hashed, so that of these a prefix with more than a quarter of them loses one.
+  static constexpr uint32_t PEERS = 64;
+  static constexpr uint32_t LISTS_COMPARED = 4;
   struct alignas(64) Owner {
     std::array<uint32_t, PEERS> loose = {};  // in both lists
     std::array<List, PEERS> unanswered;
@@ -239,7 +240,10 @@ class ConnTable {
     return list.oldest == NONE ? nullptr : &entries_[list.oldest];
   }
   // The connection of an owner that gives way first, or nullptr.
-  [[nodiscard]] ConnEntry* firstToGo(const Owner& owner, uint64_t nowUs) const noexcept;
+  [[nodiscard]] ConnEntry* firstToGo(const Owner& owner, uint64_t nowUs) noexcept;
+  // The same among those of one of its remote prefixes; nullptr when these have none.
+  [[nodiscard]] ConnEntry* firstOfPeers(const Owner& owner, uint32_t peers,
+                                        uint64_t nowUs) const noexcept;
   // Of those that have more than their share, or of all, the owner with most connections of which
   // one may give way; nullptr when there is none.
   [[nodiscard]] Owner* largestOwner(bool aboveShare) noexcept;
@@ -262,7 +266,8 @@ class ConnTable {
   ConnHash hash_;
   uint32_t entriesMax_ = 0;
   uint32_t bucketCount_ = 0;
-  uint32_t size_ = 0;  // no std::atomic, so that a table can be moved
+  uint32_t peersTurn_ = 0;  // from which list on a few are compared
+  uint32_t size_ = 0;       // no std::atomic, so that a table can be moved
   uint32_t placesUsed_ = 0;
   uint32_t free_ = NONE;
   uint32_t sweep_ = 0;
