@@ -1,4 +1,5 @@
-import { type PollMode, workersMax } from "../dataplane/dataplane.js";
+import { type DataplaneOptions, workersMax } from "../dataplane/dataplane.js";
+import { CONNECTIONS_MAX, FRAGMENTS_MAX } from "../layout/layout.gen.js";
 import { canonicalMac } from "../net/mac.js";
 import { CommandError, exitCodes } from "./io.js";
 import type { WorkerOptions } from "./options.js";
@@ -30,22 +31,24 @@ export function macBytes(text: string): Uint8Array {
   return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
 }
 
-/** What the data plane is told of its threads. Errors: CommandError (usage). */
-export function workersOf(options: WorkerOptions): {
-  readonly poll?: PollMode;
-  readonly workers?: number;
-  readonly cpu?: number;
-} {
-  const { poll, workers, cpu } = options;
-  if (workers !== undefined && workers > workersMax) {
-    throw new CommandError(
-      exitCodes.usage,
-      `--workers: got ${workers}, want ${workersMax} at most`,
-    );
-  }
+/** What the data plane is told of its threads and its memory. Errors: CommandError (usage). */
+export function workersOf(
+  options: WorkerOptions,
+): Pick<DataplaneOptions, "poll" | "workers" | "cpu" | "connectionsMax" | "fragmentsMax"> {
+  const { poll, workers, cpu, connections, fragments } = options;
+  checkMost("--workers", workers, workersMax);
+  checkMost("--connections", connections, CONNECTIONS_MAX);
+  checkMost("--fragments", fragments, FRAGMENTS_MAX);
   return {
+    ...(connections === undefined ? {} : { connectionsMax: connections }),
+    ...(fragments === undefined ? {} : { fragmentsMax: fragments }),
     ...(poll === undefined ? {} : { poll }),
     ...(workers === undefined ? {} : { workers }),
     ...(cpu === undefined ? {} : { cpu }),
   };
+}
+
+function checkMost(flag: string, value: number | undefined, most: number): void {
+  if (value === undefined || value <= most) return;
+  throw new CommandError(exitCodes.usage, `${flag}: got ${value}, want ${most} at most`);
 }

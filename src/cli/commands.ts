@@ -81,6 +81,17 @@ const waiting: readonly OptionSpec[] = [
     description: "the CPU of the first of these threads; further ones take those behind it",
     parse: wholeNumber(0),
   },
+  {
+    flags: "--connections <n>",
+    description:
+      "connections tracked at once, shared equally by the endpoints; what a 32nd of the memory has room for when left out",
+    parse: wholeNumber(64),
+  },
+  {
+    flags: "--fragments <n>",
+    description: "fragmented datagrams followed at once",
+    parse: wholeNumber(1),
+  },
 ];
 
 /** How policy is taken. */

@@ -86,6 +86,10 @@ export interface WorkerOptions {
   readonly poll?: PollMode;
   readonly workers?: number;
   readonly cpu?: number;
+  /** How many are tracked at once. */
+  readonly connections?: number;
+  /** Fragmented datagrams followed at once. */
+  readonly fragments?: number;
 }
 
 export interface ConfigCheckOptions {

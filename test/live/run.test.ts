@@ -243,6 +243,12 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     ["one interface", ["--wire", "inside"], 2, "want two different interfaces"],
     ["a CPU that is not there", ["--wire", "inside,outside", "--cpu", "1000"], 4, "no such CPU"],
     ["too many workers", ["--wire", "inside,outside", "--workers", "99"], 2, "--workers"],
+    [
+      "too many connections",
+      ["--wire", "inside,outside", "--connections", "99999999"],
+      2,
+      "--connections: got 99999999, want 67108864 at most",
+    ],
   ])("refuses %s", async (_, words, code, message) => {
     const answer = await finish(run(...words));
     expect(answer).toMatchObject({ code, stdout: "" });
