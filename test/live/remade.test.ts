@@ -20,7 +20,8 @@ import { finish, ipObstacle, labObstacle, main, named, pause, until } from "./la
 import { peerAddresses, podAddresses, SidecarBench, sidecarObstacle } from "./sidecar-harness.js";
 
 const TCP = 6;
-const remakes = 100;
+/** A hundred by `npm run test:remade`. */
+const remakes = Number(process.env["SLUICE_REMAKES"] ?? 30);
 const address = (text: string) => parseAddress(text)!;
 const on = (text: string, length: number) => ({ address: address(text), length });
 
