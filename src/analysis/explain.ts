@@ -23,7 +23,7 @@ import {
   type OtherSide,
 } from "./conditions.js";
 import { protocolWord, serviceText } from "./protocols.js";
-import type { FlowEnd } from "./references.js";
+import { addressPairs, type FlowEnd } from "./references.js";
 
 export type Verdict = "allow" | "deny";
 export type Side = "egress" | "ingress";
@@ -137,7 +137,7 @@ export interface CompiledState {
  * Errors: undefined when the ends have no address family in common.
  */
 export function explain(state: CompiledState, question: Question): Explanation | undefined {
-  const pairs = addressPairs(question.from.addresses, question.to.addresses);
+  const pairs = addressPairs(question.from, question.to);
   const first = pairs[0];
   if (first === undefined) return undefined;
   const { protocol, port } = question;
@@ -209,18 +209,6 @@ interface Flow {
 
 function verdictOf(bits: number): Verdict {
   return bits === 0 ? "allow" : "deny";
-}
-
-/** Pairs of addresses of one family, in the order in which the sender has its own. */
-function addressPairs(
-  from: readonly Address[],
-  to: readonly Address[],
-): readonly { readonly source: Address; readonly destination: Address }[] {
-  return from.flatMap((source) =>
-    to
-      .filter((destination) => destination.family === source.family)
-      .map((destination) => ({ source, destination })),
-  );
 }
 
 function notJudged(direction: Side, endpoint: string): SideFinding {

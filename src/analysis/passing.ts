@@ -1,9 +1,8 @@
-import type { Table } from "../dataplane/table.js";
-import { TupleBatch } from "../dataplane/table.js";
+import { type Table, TupleBatch } from "../dataplane/table.js";
 import { type Address, formatAddress } from "../net/address.js";
 import type { PortSet } from "../net/port-set.js";
 import { Connectivity, type Site } from "./connectivity.js";
-import type { FlowEnd } from "./references.js";
+import { addressPairs, type FlowEnd } from "./references.js";
 
 /** What passes between two addresses. */
 export interface Passing {
@@ -25,11 +24,7 @@ export function passingBetween(
   from: FlowEnd,
   to: FlowEnd,
 ): readonly Passing[] {
-  const pairs = from.addresses.flatMap((source) =>
-    to.addresses
-      .filter((destination) => destination.family === source.family)
-      .map((destination) => ({ source, destination })),
-  );
+  const pairs = addressPairs(from, to);
   const batch = new TupleBatch(pairs.length);
   for (const { source, destination } of pairs) batch.push(source, destination, 0, 0);
   const leaves = table.locate(batch);

@@ -9,6 +9,18 @@ export interface FlowEnd {
   readonly addresses: readonly Address[];
 }
 
+/** Pairs the ends' addresses of one family, in the order in which the sender has its own. */
+export function addressPairs(
+  from: FlowEnd,
+  to: FlowEnd,
+): readonly { readonly source: Address; readonly destination: Address }[] {
+  return from.addresses.flatMap((source) =>
+    to.addresses
+      .filter((destination) => destination.family === source.family)
+      .map((destination) => ({ source, destination })),
+  );
+}
+
 /** Finds pods by name: what questions call `namespace/pod`. */
 export class PodIndex {
   readonly #pods = new Map<string, Pod>();

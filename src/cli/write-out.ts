@@ -2,6 +2,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  constants,
   openSync,
   readlinkSync,
   realpathSync,
@@ -69,7 +70,9 @@ export function systemReason(error: unknown): string {
 function openOut(path: string, io: Io): OutFile {
   if (isStandardOutput(path)) return standardOutput(io);
   const before = guarded(path, () => statSync(path, { throwIfNoEntry: false }));
-  return before === undefined || before.isFile() ? replacing(path, before) : inPlace(path, "r+");
+  return before === undefined || before.isFile()
+    ? replacing(path, before)
+    : inPlace(path, constants.O_WRONLY);
 }
 
 function isStandardOutput(path: string): boolean {
@@ -80,9 +83,8 @@ function standardOutput(io: Io): OutFile {
   return { write: (chunk) => void io.stdout.write(chunk), close() {}, abandon() {} };
 }
 
-function inPlace(path: string, flags: "w" | "r+"): OutFile {
-  // A FIFO and most devices cannot be opened to read and write alike.
-  const file = guarded(path, () => openSync(path, flags === "w" ? "w" : 0o1));
+function inPlace(path: string, flags: "w" | number): OutFile {
+  const file = guarded(path, () => openSync(path, flags));
   const close = () => guarded(path, () => closeSync(file));
   return { write: (chunk) => guarded(path, () => writeAll(file, chunk)), close, abandon: close };
 }

@@ -1,5 +1,5 @@
-import { totalmem } from "node:os";
 import { Worker } from "node:worker_threads";
+import { usableMemoryBytes } from "../dataplane/capacity.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { ObjectHead } from "../manifest/objects.js";
@@ -256,7 +256,6 @@ class Exceeded extends Error {}
 
 /** A quarter of what there is, at most. */
 function usualHeapMebibytes(): number {
-  const constrained = process.constrainedMemory() ?? 0;
-  const bytes = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  return Math.max(64, Math.min(heapMebibytesMax, Math.floor(bytes / 4 / 2 ** 20)));
+  const share = Math.floor(usableMemoryBytes() / 4 / 2 ** 20);
+  return Math.max(64, Math.min(heapMebibytesMax, share));
 }

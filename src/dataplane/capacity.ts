@@ -11,13 +11,13 @@ const bytesPerConnection = 128 + 16;
  * Says how many connections are tracked where nobody says: as many as a 32nd of the memory that this
  * process may use has room for, within bounds. A place takes memory only from its first use on.
  */
-export function connectionsDefault(memoryBytes: number = memoryLimit()): number {
+export function connectionsDefault(memoryBytes: number = usableMemoryBytes()): number {
   const fit = Math.floor((memoryBytes * memoryShare) / bytesPerConnection);
   return Math.min(CONNECTIONS_DEFAULT_MAX, Math.max(CONNECTIONS_DEFAULT_MIN, fit));
 }
 
 /** The machine's memory, or what the control group allows of it. Units: bytes. */
-function memoryLimit(): number {
+export function usableMemoryBytes(): number {
   const allowed = process.constrainedMemory();
   return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();
 }

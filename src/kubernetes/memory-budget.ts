@@ -1,5 +1,5 @@
-import { totalmem } from "node:os";
 import { getHeapStatistics } from "node:v8";
+import { usableMemoryBytes } from "../dataplane/capacity.js";
 
 /** What part of its memory a process gives to what an API server says: compiling it takes the same again. */
 const SHARE = 1 / 4;
@@ -46,13 +46,7 @@ export class MemoryBudget {
 
 /** What this process may use: the least of its heap's limit, its cgroup's and the machine's memory. */
 function processMemoryBytes(): number {
-  const constrained = process.constrainedMemory();
-  const heap = getHeapStatistics().heap_size_limit;
-  return Math.min(
-    totalmem(),
-    heap,
-    constrained === undefined || constrained === 0 ? heap : constrained,
-  );
+  return Math.min(getHeapStatistics().heap_size_limit, usableMemoryBytes());
 }
 
 /**
