@@ -8,6 +8,7 @@ import { findCluster } from "../../dist/kubernetes/cluster-access.js";
 import { KubernetesSource } from "../../dist/kubernetes/kubernetes-source.js";
 import { readApiObject } from "../../dist/manifest/api-object.js";
 import { hasTraffic } from "../../dist/policy/address-owners.js";
+import { watchLongestWork } from "./longest-work.mjs";
 
 const { kubeconfig, timing, pageItems } = JSON.parse(process.argv[2]);
 const access = await findCluster({ kubeconfig, env: {} });
@@ -20,18 +21,7 @@ const controller = new Controller({
 });
 void controller.reload().then(() => new SourceFollower({ source, controller, after: () => {} }));
 
-/**
- * The longest that this thread has worked in one go. Of the wall's time and the processor's the less counts, so
- * that nobody else who keeps the machine busy is taken for it.
- */
-let longestMs = 0;
-let last = { wallMs: performance.now(), cpu: process.cpuUsage() };
-setInterval(() => {
-  const wallMs = performance.now() - last.wallMs;
-  const { user, system } = process.cpuUsage(last.cpu);
-  longestMs = Math.max(longestMs, Math.min(wallMs, (user + system) / 1_000));
-  last = { wallMs: performance.now(), cpu: process.cpuUsage() };
-}, 5);
+const longestWork = watchLongestWork();
 
 /** An object as text, but for its version. */
 function textOf(object) {
@@ -60,7 +50,7 @@ process.on("message", ({ objects }) => {
   process.send({
     isCurrent: isSame && lastError === undefined && status.connected && isAlike(),
     why: JSON.stringify({ missing, extra, lastError, stale: staleText(status), status }),
-    longestMs,
+    longestMs: longestWork(),
     rssBytes: process.memoryUsage.rss(),
     generation,
   });

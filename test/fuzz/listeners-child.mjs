@@ -9,6 +9,7 @@ import { Dataplane } from "../../dist/dataplane/dataplane.js";
 import { ConnState, SavedConnection } from "../../dist/layout/layout.gen.js";
 import { readManifests } from "../../dist/manifest/read.js";
 import { FlowLog } from "../../dist/observe/flow-log.js";
+import { watchLongestWork } from "./longest-work.mjs";
 
 const { manifests, connections, fault } = JSON.parse(process.argv[2]);
 const folder = mkdtempSync(join(tmpdir(), "sluice-fuzz-"));
@@ -64,21 +65,14 @@ const socket = join(folder, "sluice.sock");
 const control = await openControl(subject, { socket, metricsListen: "127.0.0.1:0" }, tell);
 const port = Number(/:(\d+)\/metrics$/.exec(told.pop())[1]);
 
-/**
- * The longest that this thread has worked in one go. Of the wall's time and the processor's the less counts, so
- * that nobody else who keeps the machine busy is taken for it.
- */
-let longestMs = 0;
-let last = { wallMs: performance.now(), cpu: process.cpuUsage() };
-setInterval(() => {
-  const wallMs = performance.now() - last.wallMs;
-  const { user, system } = process.cpuUsage(last.cpu);
-  longestMs = Math.max(longestMs, Math.min(wallMs, (user + system) / 1_000));
-  last = { wallMs: performance.now(), cpu: process.cpuUsage() };
-}, 5);
+const longestWork = watchLongestWork();
 
 process.on("message", () => {
-  process.send({ longestMs, told: told.splice(0), rssBytes: process.memoryUsage.rss() });
+  process.send({
+    longestMs: longestWork(),
+    told: told.splice(0),
+    rssBytes: process.memoryUsage.rss(),
+  });
 });
 process.once("disconnect", async () => {
   await control.close();
