@@ -38,8 +38,8 @@ const threadTests = [
   "links-test.cc",
   "main.cc",
 ];
-/** What those use of the room that knows the host. */
-const hostHelpers = ["steering-program.cc"];
+/** What those use of the rooms that know the host. */
+const hostHelpers = ["native/attach/steering-program.cc"];
 
 function librarySources() {
   const found = rooms.flatMap((room) =>
@@ -156,7 +156,7 @@ export async function buildThreadTests() {
   const sources = [
     ...librarySources().filter((source) => !source.startsWith("native/testing/fuzz/")),
     ...threadTests.map((file) => `native/testing/${file}`),
-    ...hostHelpers.map((file) => `native/host/${file}`),
+    ...hostHelpers,
   ];
   const jobs = sources.map((source) => ({
     source,

@@ -13,19 +13,19 @@
 #include <utility>
 #include <vector>
 
+#include "native/attach/devices.h"
+#include "native/attach/steering-program.h"
+#include "native/attach/xdp-program.h"
 #include "native/binding/arguments.h"
 #include "native/binding/inherited-link.h"
-#include "native/host/devices.h"
 #include "native/host/namespaces.h"
 #include "native/host/privilege.h"
-#include "native/host/rtnetlink.h"
-#include "native/host/steering-program.h"
-#include "native/host/xdp-program.h"
 #include "native/io/closed-link.h"
 #include "native/io/frame-buffers.h"
 #include "native/io/packet-link.h"
 #include "native/io/tap-link.h"
 #include "native/io/xdp-link.h"
+#include "native/netlink/rtnetlink.h"
 #include "native/worker/dataplane.h"
 
 namespace sluice {

@@ -10,15 +10,15 @@
 #include <utility>
 #include <vector>
 
+#include "native/attach/devices.h"
+#include "native/attach/fail-open.h"
 #include "native/binding/arguments.h"
 #include "native/binding/errand.h"
-#include "native/host/devices.h"
-#include "native/host/fail-open.h"
-#include "native/host/latency.h"
 #include "native/host/namespaces.h"
-#include "native/host/netlink.h"
-#include "native/host/prober.h"
-#include "native/host/rtnetlink.h"
+#include "native/measure/latency.h"
+#include "native/measure/prober.h"
+#include "native/netlink/exchange.h"
+#include "native/netlink/rtnetlink.h"
 
 namespace sluice {
 namespace {

@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "native/attach/steering-program.h"
 #include "native/host/namespaces.h"
-#include "native/host/steering-program.h"
 #include "native/io/joined-link.h"
 #include "native/io/packet-link.h"
 #include "native/io/tap-link.h"

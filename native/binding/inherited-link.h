@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "native/attach/devices.h"
+#include "native/attach/xdp-program.h"
 #include "native/host/descriptor.h"
-#include "native/host/devices.h"
-#include "native/host/xdp-program.h"
 #include "native/io/frame-buffers.h"
 #include "native/io/link.h"
 #include "native/packet/steering.h"

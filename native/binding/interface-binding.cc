@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "native/attach/name-guard.h"
 #include "native/binding/arguments.h"
 #include "native/host/descriptor.h"
-#include "native/host/name-guard.h"
-#include "native/host/netlink.h"
+#include "native/netlink/exchange.h"
 
 namespace sluice {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "native/attach/kernel-features.h"
 #include "native/binding/arguments.h"
-#include "native/host/kernel-features.h"
 #include "native/host/privilege.h"
 #include "native/host/service-notify.h"
 #include "native/host/tcp-listener.h"

@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-// The calls of src/dataplane/take-over.ts.
+// The calls of src/dataplane/descriptor-passing.ts.
 void defineTakeOver(Napi::Env env, Napi::Object exports);
 
 }  // namespace sluice

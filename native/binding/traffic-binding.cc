@@ -8,8 +8,8 @@
 
 #include "native/binding/arguments.h"
 #include "native/binding/errand.h"
-#include "native/host/kernel-filter.h"
-#include "native/host/traffic.h"
+#include "native/measure/kernel-filter.h"
+#include "native/measure/traffic.h"
 
 namespace sluice {
 namespace {

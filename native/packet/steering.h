@@ -16,7 +16,7 @@ namespace sluice {
 // pass is counted for each link. Other frames without an IP header stay where they came in.
 //
 // The kernel is asked to hand each worker its own frames by the same sum
-// (native/host/steering-program.h); a frame that comes to another all the same is handed over.
+// (native/attach/steering-program.h); a frame that comes to another all the same is handed over.
 //
 // Threads: any; it is a value.
 struct Steering {

@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "native/attach/steering-program.h"
 #include "native/host/descriptor.h"
-#include "native/host/steering-program.h"
 #include "native/io/memory-link.h"
 #include "native/io/xdp-link.h"
 #include "native/packet/steering.h"

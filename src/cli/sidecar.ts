@@ -1,5 +1,5 @@
 import type { NodeConfig } from "../node/node-config.js";
-import { restoreInterface } from "../node/sidecar-attachment.js";
+import { restoreInterface } from "../node/sidecar/attachment.js";
 import { readPodRef } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";

@@ -11,6 +11,7 @@ import {
 import { addon, type NativeDataplane } from "./addon.js";
 import { connectionsDefault } from "./capacity.js";
 import { connectionKeyBytes } from "./connections.js";
+import { forsake, inheritedKinds, type LinkEstate } from "./descriptor-passing.js";
 import { DataplaneError, native } from "./errors.js";
 import { type DropReasonWord, type ExemptKindWord, exemptKinds } from "./events.js";
 import {
@@ -23,7 +24,6 @@ import {
 } from "./host.js";
 import { type LinkChoice, type LinkKind, suitableLink } from "./link-choice.js";
 import { type LinkCounts, linkCountNames } from "./link-counts.js";
-import { forsake, inheritedKinds, type LinkEstate } from "./take-over.js";
 
 /** How a worker waits for frames, in the order of native/worker/wait-policy.h. */
 export const pollModes = ["adaptive", "spin", "sleep"] as const;

@@ -8,7 +8,7 @@ import { native } from "./errors.js";
  * What follows the interfaces of this process's own network namespace, and what guards them by name.
  */
 
-/** The kernel's own ways past an interface that a guard closes: the order is that of native/host/name-guard.h. */
+/** The kernel's own ways past an interface that a guard closes: the order is that of native/attach/name-guard.h. */
 export const guardFamilies = ["inet", "arp", "bridge"] as const;
 export type GuardFamily = (typeof guardFamilies)[number];
 

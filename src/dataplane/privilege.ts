@@ -59,7 +59,7 @@ export function readableWithoutCapabilities(paths: readonly string[]): boolean {
   return addon().readableWithoutCapabilities(paths);
 }
 
-/** What the data plane asks of a kernel: the order is that of native/host/kernel-features.h. */
+/** What the data plane asks of a kernel: the order is that of native/attach/kernel-features.h. */
 const kernelFeatures = [
   "packetSocket",
   "xdpSocket",

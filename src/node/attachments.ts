@@ -3,10 +3,10 @@ import type { FilteredInterface, NameGuardStatus } from "../control/control-rout
 import type { CompiledTable } from "../control/controller.js";
 import { type Dataplane, zonesMax } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
+import type { Touched } from "../netlink/interface-state.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
-import type { ZoneEstate } from "./estate.js";
 import { Guard } from "./guard.js";
-import type { Touched } from "./interface-state.js";
+import type { ZoneEstate } from "./handoff/handoff-state.js";
 import { podText } from "./node-config.js";
 
 /** Of one AF_PACKET interface, and of all together: 7 MiB and half a gigabyte at an MTU of 1,500. */

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { SAVED_CONNECTIONS_VERSION, SavedConnection } from "../layout/layout.gen.js";
-import type { ZoneEstate } from "./estate.js";
+import type { ZoneEstate } from "./handoff/handoff-state.js";
 
 // The file: a head of these three words, the JSON document, then SavedConnection records up to the end.
 const magic = 0x4e4f4353; // "SCON"

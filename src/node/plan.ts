@@ -5,7 +5,7 @@ import type { LocalPods } from "../policy/resolve.js";
 import type { Attachment } from "./attachment.js";
 import { type NodeConfig, podText } from "./node-config.js";
 import type { ConfigFile } from "./read-config.js";
-import { SidecarAttachment } from "./sidecar-attachment.js";
+import { SidecarAttachment } from "./sidecar/attachment.js";
 import { WireAttachment } from "./wire-attachment.js";
 
 /** What a config asks for. */

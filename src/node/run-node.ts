@@ -14,19 +14,19 @@ import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { watchInterfaces } from "../dataplane/interfaces.js";
+import { touchedBy } from "../netlink/interface-state.js";
+import { decodeMessages } from "../netlink/messages.js";
 import { FlowLog } from "../observe/flow-log.js";
 import { Attachments } from "./attachments.js";
-import { touchedBy } from "./interface-state.js";
+import { Succession } from "./handoff/succession.js";
 import { KeptConnections } from "./kept-connections.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
-import { decodeMessages } from "./netlink.js";
 import type { NodeConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
 import { openSource, UpdateTeller } from "./open-source.js";
 import { missingPods, Plans } from "./plan.js";
 import type { ConfigFile } from "./read-config.js";
 import { ServiceManager } from "./service-manager.js";
-import { Succession } from "./succession.js";
 
 /** After a reload that was asked for there is as much time for other things as it took, up to this. */
 const reloadRestMs = 500;

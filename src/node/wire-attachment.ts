@@ -4,9 +4,9 @@ import { DataplaneError } from "../dataplane/errors.js";
 import { clearFailOpen, setFailOpen } from "../dataplane/host.js";
 import type { LinkKind } from "../dataplane/link-choice.js";
 import type { Span } from "../diagnostics/diagnostic.js";
+import { IFF_UP, type Link, readLink } from "../netlink/interface-state.js";
 import type { Attachment, OpenAttachment, Opening } from "./attachment.js";
 import type { Guarded } from "./guard.js";
-import { IFF_UP, type Link, readLink } from "./interface-state.js";
 import type { PodName, RouterAdvertisements, WireConfig } from "./node-config.js";
 
 /** After how long what could not be taken is tried again, where no event tells that it can be. */

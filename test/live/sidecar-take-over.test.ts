@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { closeDescriptor } from "../../src/dataplane/host.js";
-import { askForPlace } from "../../src/node/take-over.js";
+import { askForPlace } from "../../src/node/handoff/handshake.js";
 import { main, named, pause, until } from "./lab-harness.js";
 import { managerWords, TestManager } from "./service-manager.js";
 import {

@@ -17,8 +17,8 @@ import {
 } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { parseAddress } from "../../src/net/address.js";
-import { readEstate } from "../../src/node/estate.js";
-import { askForPlace } from "../../src/node/take-over.js";
+import { readEstate } from "../../src/node/handoff/handoff-state.js";
+import { askForPlace } from "../../src/node/handoff/handshake.js";
 import {
   finish,
   labObstacle,

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { readKubeconfig } from "../../src/kubernetes/kubeconfig.js";
 import { readState } from "../../src/lab/state.js";
 import { ConfigFile } from "../../src/node/read-config.js";
-import { RecordFile } from "../../src/node/sidecar-record.js";
+import { RecordFile } from "../../src/node/sidecar/record.js";
 
 // Goal: no file that a running process reads beside its manifests makes it wait, or take memory without end.
 // Method: a pipe that nobody writes, a device that never ends, and a file of a terabyte, in the place of

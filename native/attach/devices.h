@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "native/host/descriptor.h"
-#include "native/host/rtnetlink.h"
+#include "native/netlink/rtnetlink.h"
 #include "native/packet/bytes.h"
 #include "native/packet/status.h"
 #include "native/packet/steering.h"

@@ -5,13 +5,22 @@
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
-import { createMemoryFile, isSealed, sealMemoryFile } from "../../src/dataplane/take-over.js";
+import {
+  createMemoryFile,
+  isSealed,
+  sealMemoryFile,
+} from "../../src/dataplane/descriptor-passing.js";
 import {
   ConnState,
   SAVED_CONNECTIONS_VERSION,
   SavedConnection,
 } from "../../src/layout/layout.gen.js";
-import { EstateError, loadConnections, packEstate, readEstate } from "../../src/node/estate.js";
+import {
+  EstateError,
+  loadConnections,
+  packEstate,
+  readEstate,
+} from "../../src/node/handoff/handoff-state.js";
 import { connectionsOf } from "../dataplane/connections.js";
 import { Random } from "../property/random.js";
 

@@ -1,4 +1,4 @@
-#include "native/host/rtnetlink.h"
+#include "native/netlink/rtnetlink.h"
 
 #include <arpa/inet.h>
 #include <linux/filter.h>

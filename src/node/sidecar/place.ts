@@ -1,5 +1,5 @@
-import { RefusalError } from "../control/refusal.js";
-import { holdStack, isStackHeld, releaseStack } from "../dataplane/host.js";
+import { RefusalError } from "../../control/refusal.js";
+import { holdStack, isStackHeld, releaseStack } from "../../dataplane/host.js";
 import {
   copySysctls,
   deleteLink,
@@ -9,7 +9,7 @@ import {
   setAddressMode,
   settle,
   withLost,
-} from "./interface-move.js";
+} from "../../netlink/interface-move.js";
 import {
   IFF_LOOPBACK,
   IFF_UP,
@@ -18,8 +18,8 @@ import {
   readInterface,
   readLink,
   readLinks,
-} from "./interface-state.js";
-import { RecordFile, type SidecarRecord } from "./sidecar-record.js";
+} from "../../netlink/interface-state.js";
+import { RecordFile, type SidecarRecord } from "./record.js";
 
 /** What was found of a sidecar where one is to stand. */
 export type Found =

@@ -1,8 +1,10 @@
 import { closeSync } from "node:fs";
-import { defaultSocket } from "../control/open-control.js";
-import { RefusalError } from "../control/refusal.js";
-import type { Dataplane } from "../dataplane/dataplane.js";
-import type { Attachments } from "./attachments.js";
+import { defaultSocket } from "../../control/open-control.js";
+import { RefusalError } from "../../control/refusal.js";
+import type { Dataplane } from "../../dataplane/dataplane.js";
+import type { Attachments } from "../attachments.js";
+import type { NodeHost } from "../node-host.js";
+import { restoreInterface } from "../sidecar/attachment.js";
 import { DescriptorStore } from "./descriptor-store.js";
 import {
   type Estate,
@@ -11,10 +13,8 @@ import {
   packEstate,
   readEstate,
   type ZoneEstate,
-} from "./estate.js";
-import type { NodeHost } from "./node-host.js";
-import { restoreInterface } from "./sidecar-attachment.js";
-import { askForPlace, offerPlace, type Predecessor } from "./take-over.js";
+} from "./handoff-state.js";
+import { askForPlace, offerPlace, type Predecessor } from "./handshake.js";
 
 export interface SuccessionOptions {
   readonly dataplane: Dataplane;

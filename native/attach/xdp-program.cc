@@ -1,4 +1,4 @@
-#include "native/host/xdp-program.h"
+#include "native/attach/xdp-program.h"
 
 #include <linux/bpf.h>
 #include <linux/if_link.h>
@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <new>
 
-#include "native/host/load-program.h"
+#include "native/bpf/load-program.h"
 #include "native/host/namespaces.h"
 
 namespace sluice {

@@ -1,7 +1,7 @@
 import { closeSync } from "node:fs";
-import { awaitService, notifyService } from "../dataplane/service.js";
-import type { PackedEstate } from "./estate.js";
-import type { NodeHost } from "./node-host.js";
+import { awaitService, notifyService } from "../../dataplane/service.js";
+import type { NodeHost } from "../node-host.js";
+import type { PackedEstate } from "./handoff-state.js";
 
 const estateName = "sluice-estate";
 const linkName = /^sluice-link-(\d+)$/;

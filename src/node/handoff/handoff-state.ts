@@ -1,7 +1,5 @@
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
-import { type Dataplane, type Totals, totalNames } from "../dataplane/dataplane.js";
-import { exemptKinds } from "../dataplane/events.js";
-import { linkCountNames } from "../dataplane/link-counts.js";
+import { type Dataplane, type Totals, totalNames } from "../../dataplane/dataplane.js";
 import {
   createMemoryFile,
   descriptorsOf,
@@ -10,12 +8,14 @@ import {
   isSealed,
   type LinkEstate,
   sealMemoryFile,
-} from "../dataplane/take-over.js";
+} from "../../dataplane/descriptor-passing.js";
+import { exemptKinds } from "../../dataplane/events.js";
+import { linkCountNames } from "../../dataplane/link-counts.js";
 import {
   dropReasonWords,
   SAVED_CONNECTIONS_VERSION,
   SavedConnection,
-} from "../layout/layout.gen.js";
+} from "../../layout/layout.gen.js";
 
 /** A zone of the connection table, and the interfaces whose connections are in it. */
 export interface ZoneEstate {

@@ -1,4 +1,4 @@
-#include "native/host/traffic.h"
+#include "native/measure/traffic.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>

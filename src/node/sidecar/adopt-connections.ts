@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
-import type { CompiledTable } from "../control/controller.js";
-import type { Dataplane } from "../dataplane/dataplane.js";
-import { Table, TupleBatch } from "../dataplane/table.js";
-import { ConnState, SAVED_NO_WINDOW, SavedConnection } from "../layout/layout.gen.js";
-import { type Address, addressKey, isIpv4Mapped } from "../net/address.js";
-import { AF_INET, AF_INET6 } from "./interface-state.js";
-import { dump, NETLINK_SOCK_DIAG, view } from "./netlink.js";
+import type { CompiledTable } from "../../control/controller.js";
+import type { Dataplane } from "../../dataplane/dataplane.js";
+import { Table, TupleBatch } from "../../dataplane/table.js";
+import { ConnState, SAVED_NO_WINDOW, SavedConnection } from "../../layout/layout.gen.js";
+import { type Address, addressKey, isIpv4Mapped } from "../../net/address.js";
+import { AF_INET, AF_INET6 } from "../../netlink/interface-state.js";
+import { dump, NETLINK_SOCK_DIAG, view } from "../../netlink/messages.js";
 
 const SOCK_DIAG_BY_FAMILY = 20;
 const requestBytes = 56;

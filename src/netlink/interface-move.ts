@@ -47,7 +47,7 @@ import {
   word,
   wordAttribute,
   wordOf,
-} from "./netlink.js";
+} from "./messages.js";
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;

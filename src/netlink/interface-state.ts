@@ -14,7 +14,7 @@ import {
   view,
   word,
   wordOf,
-} from "./netlink.js";
+} from "./messages.js";
 
 /**
  * What the kernel holds of one interface, as it says it itself.

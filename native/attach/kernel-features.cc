@@ -1,4 +1,4 @@
-#include "native/host/kernel-features.h"
+#include "native/attach/kernel-features.h"
 
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -11,8 +11,8 @@
 #include <climits>
 #include <cstdint>
 
+#include "native/bpf/load-program.h"
 #include "native/host/descriptor.h"
-#include "native/host/load-program.h"
 
 namespace sluice {
 namespace {

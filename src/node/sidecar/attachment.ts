@@ -1,22 +1,19 @@
-import type { AttachedState, FilteredInterface } from "../control/control-routes.js";
-import type { CompiledTable } from "../control/controller.js";
-import { RefusalError } from "../control/refusal.js";
-import type { Dataplane } from "../dataplane/dataplane.js";
-import { DataplaneError } from "../dataplane/errors.js";
+import type { AttachedState, FilteredInterface } from "../../control/control-routes.js";
+import type { CompiledTable } from "../../control/controller.js";
+import { RefusalError } from "../../control/refusal.js";
+import type { Dataplane } from "../../dataplane/dataplane.js";
+import { DataplaneError } from "../../dataplane/errors.js";
 import {
   configureInterface,
   createVeth,
   holdStack,
   isStackHeld,
   releaseStack,
-} from "../dataplane/host.js";
-import { listNameGuards, releaseGuardedNames } from "../dataplane/interfaces.js";
-import type { Span } from "../diagnostics/diagnostic.js";
-import { compareAddresses, formatAddress } from "../net/address.js";
-import { adoptConnections } from "./adopt.js";
-import type { Attachment, OpenAttachment, Opening } from "./attachment.js";
-import type { Guarded } from "./guard.js";
-import { deleteLink, moveStrays, strip } from "./interface-move.js";
+} from "../../dataplane/host.js";
+import { listNameGuards, releaseGuardedNames } from "../../dataplane/interfaces.js";
+import type { Span } from "../../diagnostics/diagnostic.js";
+import { compareAddresses, formatAddress } from "../../net/address.js";
+import { deleteLink, moveStrays, strip } from "../../netlink/interface-move.js";
 import {
   IFF_UP,
   type InterfaceState,
@@ -25,14 +22,17 @@ import {
   type Link,
   readInterface,
   readLink,
-} from "./interface-state.js";
+} from "../../netlink/interface-state.js";
+import type { Attachment, OpenAttachment, Opening } from "../attachment.js";
+import type { Guarded } from "../guard.js";
 import {
   type PodName,
   podText,
   type RouterAdvertisements,
   type SidecarConfig,
-} from "./node-config.js";
-import { type Found, frontName, innerName, SidecarPlace, uplinkName } from "./sidecar.js";
+} from "../node-config.js";
+import { adoptConnections } from "./adopt-connections.js";
+import { type Found, frontName, innerName, SidecarPlace, uplinkName } from "./place.js";
 
 type Standing = Found & { readonly kind: "standing" };
 

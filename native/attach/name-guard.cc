@@ -1,4 +1,4 @@
-#include "native/host/name-guard.h"
+#include "native/attach/name-guard.h"
 
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>

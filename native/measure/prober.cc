@@ -1,4 +1,4 @@
-#include "native/host/prober.h"
+#include "native/measure/prober.h"
 
 #include <arpa/inet.h>
 #include <netinet/icmp6.h>

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "native/host/rtnetlink.h"
+#include "native/netlink/rtnetlink.h"
 #include "native/packet/status.h"
 
 namespace sluice {

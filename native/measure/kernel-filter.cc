@@ -1,4 +1,4 @@
-#include "native/host/kernel-filter.h"
+#include "native/measure/kernel-filter.h"
 
 #include <arpa/inet.h>
 #include <linux/bpf.h>
@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "native/host/load-program.h"
+#include "native/bpf/load-program.h"
 #include "native/host/namespaces.h"
-#include "native/host/rtnetlink.h"
+#include "native/netlink/rtnetlink.h"
 
 namespace sluice {
 namespace {

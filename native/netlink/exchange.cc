@@ -1,4 +1,4 @@
-#include "native/host/netlink.h"
+#include "native/netlink/exchange.h"
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>

@@ -1,4 +1,4 @@
-#include "native/host/steering-program.h"
+#include "native/attach/steering-program.h"
 
 #include <linux/bpf.h>
 #include <linux/filter.h>
@@ -8,7 +8,7 @@
 
 #include <cerrno>
 
-#include "native/host/load-program.h"
+#include "native/bpf/load-program.h"
 
 namespace sluice {
 namespace {

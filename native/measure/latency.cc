@@ -1,4 +1,4 @@
-#include "native/host/latency.h"
+#include "native/measure/latency.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 import { closeSync, rmSync } from "node:fs";
-import { ControlClient } from "../control/client.js";
-import type { TakeOverAnswer } from "../control/control-routes.js";
-import { RefusalError } from "../control/refusal.js";
+import { ControlClient } from "../../control/client.js";
+import type { TakeOverAnswer } from "../../control/control-routes.js";
+import { RefusalError } from "../../control/refusal.js";
 import {
   acceptProcess,
   callProcess,
@@ -9,8 +9,8 @@ import {
   passDescriptors,
   passedDescriptorsMax,
   receiveDescriptors,
-} from "../dataplane/take-over.js";
-import type { PackedEstate } from "./estate.js";
+} from "../../dataplane/descriptor-passing.js";
+import type { PackedEstate } from "./handoff-state.js";
 
 // How one running process takes the place of another. Only one of them moves packets at any time:
 //

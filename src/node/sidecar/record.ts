@@ -14,10 +14,10 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { RefusalError } from "../control/refusal.js";
-import { tryLock } from "../dataplane/host.js";
-import { readWhole, withRegularFile } from "../manifest/regular-file.js";
-import type { InterfaceState } from "./interface-state.js";
+import { RefusalError } from "../../control/refusal.js";
+import { tryLock } from "../../dataplane/host.js";
+import { readWhole, withRegularFile } from "../../manifest/regular-file.js";
+import type { InterfaceState } from "../../netlink/interface-state.js";
 
 /**
  * How far a sidecar has come, and what it found. Written before the first change, so that whoever finds

@@ -1,4 +1,4 @@
-#include "native/host/fail-open.h"
+#include "native/attach/fail-open.h"
 
 #include <linux/bpf.h>
 #include <net/if.h>
@@ -7,10 +7,10 @@
 
 #include <cerrno>
 
+#include "native/bpf/load-program.h"
 #include "native/host/descriptor.h"
-#include "native/host/load-program.h"
 #include "native/host/namespaces.h"
-#include "native/host/rtnetlink.h"
+#include "native/netlink/rtnetlink.h"
 
 namespace sluice {
 namespace {

@@ -1,4 +1,4 @@
-#include "native/host/devices.h"
+#include "native/attach/devices.h"
 
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -26,10 +26,10 @@
 #include <string_view>
 #include <utility>
 
-#include "native/host/load-program.h"
+#include "native/attach/steering-program.h"
+#include "native/bpf/load-program.h"
 #include "native/host/namespaces.h"
-#include "native/host/rtnetlink.h"
-#include "native/host/steering-program.h"
+#include "native/netlink/rtnetlink.h"
 #include "native/packet/frame.h"
 
 namespace sluice {
