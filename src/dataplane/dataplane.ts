@@ -205,7 +205,9 @@ export interface Counters {
  */
 export class Dataplane {
   readonly #native: NativeDataplane;
-  readonly #links = new Map<number, () => void>();
+  readonly #links = new Set<number>();
+  /** Descriptors of hidden namespaces that hold the other ends of veths, by link. */
+  readonly #hidden = new Map<number, number>();
   /** Interfaces of this process's own namespace, by link. */
   readonly #names = new Map<number, string>();
   /** Links without an interface: closed ones, and those that only keep the stack off theirs. */
@@ -290,7 +292,7 @@ export class Dataplane {
         slots: 64,
         mac: options.mac,
       });
-      this.#links.set(linkId, () => closeDescriptor(hidden));
+      this.#hidden.set(linkId, hidden);
       return linkId;
     } catch (error) {
       closeDescriptor(hidden);
@@ -401,7 +403,7 @@ export class Dataplane {
   /** Adds a link without an interface, which carries nothing until another is put in its place. */
   addClosedLink(): number {
     const linkId = native("add a closed link", () => this.#native.addClosedLink());
-    this.#links.set(linkId, () => {});
+    this.#links.add(linkId);
     this.#closed.add(linkId);
     return linkId;
   }
@@ -426,7 +428,7 @@ export class Dataplane {
   /** Takes a link out, also while frames flow. Frames to it are dropped from then on. */
   removeLink(linkId: number): void {
     native(`remove link ${linkId}`, () => this.#native.removeLink(linkId));
-    this.#links.get(linkId)?.();
+    this.#closeHidden(linkId);
     this.#links.delete(linkId);
     this.#names.delete(linkId);
     this.#closed.delete(linkId);
@@ -484,7 +486,7 @@ export class Dataplane {
   close(): void {
     this.onEvents(undefined);
     this.#native.close();
-    for (const release of this.#links.values()) release();
+    for (const linkId of this.#hidden.keys()) this.#closeHidden(linkId);
     this.#links.clear();
   }
 
@@ -516,7 +518,7 @@ export class Dataplane {
       ]),
     ) as Counters["exempt"];
     const links = new Map<number, LinkCounts>();
-    for (const linkId of this.#links.keys()) links.set(linkId, this.#linkCounts(linkId));
+    for (const linkId of this.#links) links.set(linkId, this.#linkCounts(linkId));
     return {
       drops,
       exempt,
@@ -653,7 +655,7 @@ export class Dataplane {
    */
   estates(): LinkEstate[] {
     return native("hand the links on", () =>
-      [...this.#links.keys()]
+      [...this.#links]
         .filter((linkId) => !this.#closed.has(linkId))
         .map((linkId) => {
           const name = this.#names.get(linkId);
@@ -763,11 +765,18 @@ export class Dataplane {
 
   #added(linkId: number, options: InterfaceOptions & { readonly slots?: number }): number {
     const { interface: name, namespaceFd, slots, into } = options;
-    if (into === undefined) this.#links.set(linkId, () => {});
+    if (into === undefined) this.#links.add(linkId);
     if (slots === 0) this.#closed.add(linkId);
     else this.#closed.delete(linkId);
     if (namespaceFd === undefined) this.#names.set(linkId, name);
     return linkId;
+  }
+
+  #closeHidden(linkId: number): void {
+    const hidden = this.#hidden.get(linkId);
+    if (hidden === undefined) return;
+    this.#hidden.delete(linkId);
+    closeDescriptor(hidden);
   }
 
   #linkCounts(linkId: number): LinkCounts {
