@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { WidthLimits } from "../analysis/lint/check-blocks.js";
 import { defaultWidest, lint } from "../analysis/lint/lint.js";
 import {
@@ -8,8 +9,9 @@ import {
   lintText,
   readBaseline,
 } from "../analysis/lint/report.js";
-import { findLintRule, type LintRuleId, lintRules } from "../analysis/lint/rules.js";
-import { lintSarif } from "../analysis/lint/sarif.js";
+import { findLintRule, type LintRuleId, lintPage, lintRules } from "../analysis/lint/rules.js";
+import { type HelpPage, lintSarif } from "../analysis/lint/sarif.js";
+import { count } from "../diagnostics/count.js";
 import { suggest } from "../diagnostics/suggest.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
@@ -41,7 +43,7 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
       writeJson(io.stdout, lintJson(findings, !failed));
       break;
     case "sarif":
-      writeJson(io.stdout, lintSarif(findings, packageVersion()));
+      writeJson(io.stdout, lintSarif(findings, packageVersion(), helpPage));
       break;
     case "github":
       io.stdout.write(lintGithub(findings));
@@ -57,10 +59,16 @@ function summary(counts: Counts, known: number, failed: boolean, io: Io): string
   const { green, red } = styles(io);
   const parts = (["error", "warning", "info"] as const)
     .filter((severity) => counts[severity] > 0)
-    .map((severity) => `${counts[severity]} ${severity}${counts[severity] === 1 ? "" : "s"}`);
+    .map((severity) => count(counts[severity], severity));
   const old = known === 0 ? "" : `, and ${known} that the baseline has`;
   const found = parts.length === 0 ? "nothing found" : `found ${parts.join(", ")}`;
   return `${failed ? red("failed") : green("passed")}: ${found}${old}\n`;
+}
+
+/** Reads a rule's page, which the package holds. */
+function helpPage(id: LintRuleId): HelpPage {
+  const url = new URL(`../../${lintPage(id)}`, import.meta.url);
+  return { uri: url.href, markdown: readFileSync(url, "utf8") };
 }
 
 function reaches(counts: Counts, failOn: LintOptions["failOn"]): boolean {

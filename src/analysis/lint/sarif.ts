@@ -1,21 +1,32 @@
 import { catalogue } from "../../diagnostics/catalogue.js";
 import type { Severity, Span } from "../../diagnostics/diagnostic.js";
 import type { Finding } from "./finding.js";
-import { lintPage, lintRuleIds, lintRules } from "./rules.js";
+import { type LintRuleId, lintRuleIds, lintRules } from "./rules.js";
 
 const levels = { error: "error", warning: "warning", info: "note" } as const satisfies Record<
   Severity,
   string
 >;
 
+/** A page about a rule. */
+export interface HelpPage {
+  /** Absolute: SARIF has no base that a help page could be relative to. */
+  readonly uri: string;
+  readonly markdown: string;
+}
+
 /**
  * Makes a SARIF log with one run.
  *
  * Shape:  all rules are listed, so that a viewer can show those that found nothing; results in the
- *         order of the findings. Help pages are relative to the repository.
+ *         order of the findings. A rule's page stands in the log, and its place as the installation's.
  * Source: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0".
  */
-export function lintSarif(findings: readonly Finding[], version: string) {
+export function lintSarif(
+  findings: readonly Finding[],
+  version: string,
+  pageOf: (id: LintRuleId) => HelpPage,
+) {
   return {
     $schema: "https://json.schemastore.org/sarif-2.1.0.json",
     version: "2.1.0",
@@ -24,14 +35,9 @@ export function lintSarif(findings: readonly Finding[], version: string) {
         tool: {
           driver: {
             name: "sluice",
+            version,
             semanticVersion: version,
-            rules: lintRuleIds.map((id) => ({
-              id,
-              name: lintRules[id].name,
-              shortDescription: { text: catalogue[id][1] },
-              helpUri: lintPage(id),
-              defaultConfiguration: { level: levels[catalogue[id][0]] },
-            })),
+            rules: lintRuleIds.map((id) => ruleEntry(id, pageOf(id))),
           },
         },
         columnKind: "utf16CodeUnits",
@@ -67,6 +73,17 @@ export function lintSarif(findings: readonly Finding[], version: string) {
         ),
       },
     ],
+  };
+}
+
+function ruleEntry(id: LintRuleId, { uri, markdown }: HelpPage) {
+  return {
+    id,
+    name: lintRules[id].name,
+    shortDescription: { text: catalogue[id][1] },
+    help: { text: markdown, markdown },
+    helpUri: uri,
+    defaultConfiguration: { level: levels[catalogue[id][0]] },
   };
 }
 

@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import { afterAll, assert, beforeAll, describe, test } from "vitest";
 import { runCli } from "../../../src/cli/frame.js";
+import { packageVersion } from "../../../src/cli/version.js";
 import { fakeIo } from "../../cli/fake-io.js";
 import { join, pod, policy } from "./lint-manifests.js";
 
@@ -89,14 +90,17 @@ describe("sluice lint", () => {
     assert.equal(log.version, "2.1.0");
     const [{ tool, results, columnKind }] = log.runs;
     assert.equal(columnKind, "utf16CodeUnits");
-    const { rules } = tool.driver;
+    const { rules, version } = tool.driver;
+    assert.equal(version, packageVersion());
     assert.equal(new Set(rules.map((rule: { id: string }) => rule.id)).size, rules.length);
     assert.lengthOf(results, 4);
     for (const result of results) {
       assert.equal(rules[result.ruleIndex].id, result.ruleId);
       assert.include(["error", "warning", "note"], result.level);
       assert.isNotEmpty(result.message.text);
-      assert.match(rules[result.ruleIndex].helpUri, /^docs\/lint\/SL30\d\d\.md$/);
+      const { helpUri, help } = rules[result.ruleIndex];
+      assert.equal(readFileSync(new URL(helpUri), "utf8"), help.markdown);
+      assert.include(help.text, `# ${result.ruleId} `);
       const [{ physicalLocation }] = result.locations;
       const { region, artifactLocation } = physicalLocation;
       assert.match(artifactLocation.uri, /^file:\/\/\/[^ ]*\.yaml$/);
