@@ -5,59 +5,70 @@ export type Paint = (text: string, as: "allowed" | "denied" | "quiet") => string
 
 const plain: Paint = (text) => text;
 
+/** A line of an explanation: 0 is the verdict, 1 what belongs to it, 2 what belongs to the line of 1 above. */
+interface Line {
+  readonly depth: 0 | 1 | 2;
+  readonly text: string;
+}
+
+const indents = ["", " ", "   "] as const;
+
 /**
  * Writes an explanation for a person: the verdict, both sides, each rule with what it wanted.
  *
- * Shape: lines, each ended by a newline; rules are counted from 1, as people do.
+ * Shape: lines, each ended by a newline; a rule is named by its path in the policy, as in JSON.
  */
 export function explanationText(explanation: Explanation, paint: Paint = plain): string {
+  return explanationLines(explanation, paint)
+    .map(({ depth, text }) => `${indents[depth]}${text}\n`)
+    .join("");
+}
+
+/** Draws the same lines as a tree. */
+export function explanationTree(explanation: Explanation, paint: Paint = plain): string {
+  const lines = explanationLines(explanation, paint);
+  /** Whether a line of this depth comes before one that is less deep. */
+  const continues = (from: number, wanted: number) =>
+    lines.slice(from + 1).find(({ depth }) => depth <= wanted)?.depth === wanted;
+  return lines
+    .map(({ depth, text }, index) => {
+      if (depth === 0) return `${text}\n`;
+      const stem = depth === 1 ? "" : continues(index, 1) ? "│  " : "   ";
+      return `${stem}${continues(index, depth) ? "├─ " : "└─ "}${text}\n`;
+    })
+    .join("");
+}
+
+function explanationLines(explanation: Explanation, paint: Paint): readonly Line[] {
   const { from, to, protocol, port, verdict, direction, nearest, differs } = explanation;
   const word = (allowed: boolean) =>
     allowed ? paint("ALLOWED", "allowed") : paint("DENIED", "denied");
   const service = port === null ? protocol : `${port}/${protocol}`;
-  const lines = [`${word(verdict === "allow")}  ${endText(from)} -> ${endText(to)} ${service}`];
-  if (explanation.self) lines.push(" a pod's traffic to itself is never judged");
+  const head = `${word(verdict === "allow")}  ${endText(from)} -> ${endText(to)} ${service}`;
+  const lines: Line[] = [{ depth: 0, text: head }];
+  const add = (depth: Line["depth"], ...texts: readonly string[]) =>
+    void lines.push(...texts.map((text) => ({ depth, text })));
+  if (explanation.self) add(1, "a pod's traffic to itself is never judged");
 
   const width = Math.max(...direction.map((side) => side.endpoint.length), 0);
   for (const side of direction) {
     const endpoint = side.endpoint.padEnd(width);
     const allowed = side.verdict === "allow";
     const padding = allowed ? "" : " ";
-    lines.push(
-      ` ${side.direction.padEnd(7)} ${endpoint}  ${word(allowed)}${padding}  ${reasonText(side)}`,
-    );
-    lines.push(...sideLines(side, paint));
+    const verdictText = `${word(allowed)}${padding}  ${reasonText(side)}`;
+    add(1, `${side.direction.padEnd(7)} ${endpoint}  ${verdictText}`);
+    add(2, ...sideTexts(side, paint));
   }
   if (nearest !== null) {
     const advice = nearest.advice === null ? "" : ` - ${nearest.advice}`;
-    lines.push(` nearest  ${nearest.ref}${advice}`);
+    add(1, `nearest  ${nearest.ref}${advice}`);
   } else if (verdict === "deny") {
-    lines.push(...noMissLines(direction));
+    add(1, ...noMissTexts(direction));
   }
   for (const other of differs) {
-    lines.push(` but ${other.from} -> ${other.to} is ${word(other.verdict === "allow")}`);
+    add(1, `but ${other.from} -> ${other.to} is ${word(other.verdict === "allow")}`);
   }
-  return lines.map((line) => `${line}\n`).join("");
-}
-
-/** Draws an explanation's lines as a tree, from their indentation. */
-export function explanationTree(text: string): string {
-  const lines = text.split("\n").slice(0, -1);
-  const depths = lines.map((line) => Math.ceil((line.length - line.trimStart().length) / 2));
-  /** Whether a line of this depth comes before one that is less deep. */
-  const continues = (from: number, depth: number) => {
-    const next = depths.findIndex((each, index) => index > from && each <= depth);
-    return next >= 0 && depths[next] === depth;
-  };
-  return lines
-    .map((line, index) => {
-      const depth = depths[index]!;
-      if (depth === 0) return `${line}\n`;
-      const stem = continues(index, 1) ? "│  " : "   ";
-      const branch = continues(index, depth) ? "├─ " : "└─ ";
-      return `${depth === 1 ? "" : stem}${branch}${line.trimStart()}\n`;
-    })
-    .join("");
+  return lines;
 }
 
 function endText({ ref, address }: Explanation["from"]): string {
@@ -77,15 +88,14 @@ function decidingText(rule: DecidingRule): string {
   return `${does} ${rule.ref}`;
 }
 
-function sideLines(side: SideFinding, paint: Paint): string[] {
-  const lines = side.isolatedBy.map(
+function sideTexts(side: SideFinding, paint: Paint): string[] {
+  const texts = side.isolatedBy.map(
     (policy) =>
-      `   isolated by  ${policy.ref}  ${placeText(policy)}  ${paint(`(policyTypes: ${policy.policyTypes.join(", ")})`, "quiet")}`,
+      `isolated by  ${policy.ref}  ${placeText(policy)}  ${paint(`(policyTypes: ${policy.policyTypes.join(", ")})`, "quiet")}`,
   );
   // An allowed side has one rule to show, and its line above shows it.
-  if (side.verdict === "allow") return lines;
-  for (const rule of side.rules) lines.push(`   ${ruleText(rule, paint)}`);
-  return lines;
+  if (side.verdict === "allow") return texts;
+  return [...texts, ...side.rules.map((rule) => ruleText(rule, paint))];
 }
 
 function ruleText(rule: RuleFinding, paint: Paint): string {
@@ -99,13 +109,13 @@ function ruleText(rule: RuleFinding, paint: Paint): string {
 }
 
 /** What to do where no rule nearly allows it. */
-function noMissLines(sides: readonly SideFinding[]): string[] {
+function noMissTexts(sides: readonly SideFinding[]): string[] {
   return sides
     .filter((side) => side.verdict === "deny")
     .map(({ direction, decidedBy }) =>
       decidedBy === null
-        ? ` nearest  no policy has any rule for ${direction}: add one`
-        : ` nearest  none - ${decidedBy.ref} denies it: change it, or add a rule before it`,
+        ? `nearest  no policy has any rule for ${direction}: add one`
+        : `nearest  none - ${decidedBy.ref} denies it: change it, or add a rule before it`,
     );
 }
 

@@ -13,6 +13,7 @@ import type {
 } from "../manifest/objects.js";
 import { type Address, compareAddresses, formatAddress } from "../net/address.js";
 import type { ClusterObjects, LivePod } from "../policy/cluster.js";
+import { ruleField, rulePath } from "../policy/ruleset.js";
 import {
   type Condition,
   checkClusterPeer,
@@ -55,7 +56,7 @@ export interface PolicyFinding extends Place {
 
 /** How one rule takes the flow. */
 export interface RuleFinding extends Place {
-  /** What a person calls it: the policy, and the rule's number counted from 1. */
+  /** What a person calls it: the policy, and the rule's path in it, such as `shop/db ingress[0]`. */
   readonly ref: string;
   readonly kind: string;
   readonly namespace: string;
@@ -84,6 +85,8 @@ export interface DecidingRule extends Place {
   readonly name: string;
   readonly tier: RuleRecord["tier"];
   readonly action: RuleRecord["action"];
+  /** As in `RuleFinding`; empty for the rule that lets a node reach its own pods. */
+  readonly field: string;
   readonly index: number;
 }
 
@@ -170,7 +173,7 @@ export function explain(state: CompiledState, question: Question): Explanation |
           endpoint: label,
           verdict: denied ? "deny" : "allow",
           judged: true,
-          decidedBy: rule === undefined ? null : decidingRule(rule),
+          decidedBy: rule === undefined ? null : decidingRule(rule, side),
           ...policyFindings(state, side, flow, isolatedBy, provenance.rulesOf(...asked)),
         };
       });
@@ -216,11 +219,12 @@ function notJudged(direction: Side, endpoint: string): SideFinding {
   return { direction, endpoint, verdict: "allow", judged: false, ...nothing };
 }
 
-function decidingRule({ policy, ...rule }: RuleRecord): DecidingRule {
+function decidingRule({ policy, ...rule }: RuleRecord, side: Side): DecidingRule {
   const { kind, namespace, name, file } = policy;
   const { tier, action, index, line, column } = rule;
-  const ref = ruleRef(policy, index);
-  return { ref, kind, namespace, name, tier, action, index, file, line, column };
+  const field = ruleField(rule, side);
+  const ref = field === "" ? policyRef(policy) : ruleRef(policy, side, index);
+  return { ref, kind, namespace, name, tier, action, field, index, file, line, column };
 }
 
 /** The policies and rules behind one side: which they are says the table, in which words the manifests. */
@@ -236,7 +240,7 @@ function policyFindings(
   const other = otherSide(objects, cluster, side === "egress" ? flow.destination : flow.source);
   const look: Look = { side, other, receiver: side === "egress" ? other.pod : own, flow };
   const matching = new Set(
-    rules.flatMap(({ rule, matches }) => (matches ? [ruleRef(rule.policy, rule.index)] : [])),
+    rules.flatMap(({ rule, matches }) => (matches ? [ruleRef(rule.policy, side, rule.index)] : [])),
   );
   const named = new Map(
     [...policies.networkPolicies, ...policies.clusterPolicies].map((policy) => [
@@ -249,7 +253,9 @@ function policyFindings(
     // A NetworkPolicy isolates also where no rule of it can match anything.
     const refs = [...(tier === "NetworkPolicy" ? isolatedBy : []), ...placed].map(policyRef);
     return [...new Set(refs)].flatMap((ref) =>
-      ruleFindings(named.get(ref), look, (index) => matching.has(`${ref} rule ${index + 1}`)),
+      ruleFindings(named.get(ref), look, (index) =>
+        matching.has(`${ref} ${rulePath(side, index)}`),
+      ),
     );
   };
   return {
@@ -292,8 +298,8 @@ function policyRef({ kind, namespace, name }: PolicyNames): string {
   return namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
 }
 
-function ruleRef(policy: PolicyNames, index: number): string {
-  return `${policyRef(policy)} rule ${index + 1}`;
+function ruleRef(policy: PolicyNames, side: Side, index: number): string {
+  return `${policyRef(policy)} ${rulePath(side, index)}`;
 }
 
 function placeOf({ file, line, column }: Span): Place {
@@ -398,12 +404,12 @@ function ruleFinding(
   const condition = failing === "peers" ? best.peer : best.port;
   const names = namesOf(policy);
   return {
-    ref: ruleRef(names, index),
+    ref: ruleRef(names, side, index),
     ...names,
     ...("policyTypes" in policy
       ? { tier: "NetworkPolicy", action: "Accept" }
       : { tier: policy.tier, action: policy[side][index]!.action }),
-    field: `spec.${side}[${index}]`,
+    field: `spec.${rulePath(side, index)}`,
     index,
     ...placeOf(span),
     peer: best.peer.holds ? "ok" : "fail",

@@ -2,6 +2,7 @@ import type { Provenance } from "../compiler/decode.js";
 import { deniedByEgress, deniedByIngress, type Table, TupleBatch } from "../dataplane/table.js";
 import { type Address, addressKey } from "../net/address.js";
 import { protocolNumbers } from "../net/protocol.js";
+import { ruleField } from "../policy/ruleset.js";
 import type { FlowView } from "./capture-decode.js";
 
 /** Why one side of a connection is judged as it is. */
@@ -11,7 +12,7 @@ export interface Because {
   /** `namespace/name` of the policies that decide; empty when none isolates the pod. */
   readonly policies: readonly string[];
   /** Where the deciding rule stands, when a rule decides. */
-  readonly rule?: { readonly index: number; readonly place: string };
+  readonly rule?: { readonly index: number; readonly field: string; readonly place: string };
 }
 
 /** What the table says of the connection that a packet belongs to. */
@@ -142,7 +143,11 @@ export class CaptureJudge {
         verdict,
         policies: policies.map(({ namespace, name }) => joinName(namespace, name)),
         ...(rule && {
-          rule: { index: rule.index, place: `${rule.policy.file}:${rule.line}:${rule.column}` },
+          rule: {
+            index: rule.index,
+            field: ruleField(rule, direction),
+            place: `${rule.policy.file}:${rule.line}:${rule.column}`,
+          },
         }),
       });
     }

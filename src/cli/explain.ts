@@ -43,8 +43,8 @@ export async function runExplain(options: ExplainOptions, io: Io): Promise<numbe
   } else {
     const { green, red, dim } = styles(io);
     const paints = { allowed: green, denied: red, quiet: dim };
-    const text = explanationText(printable(explanation), (part, as) => paints[as](part));
-    io.stdout.write(options.output === "tree" ? explanationTree(text) : text);
+    const write = options.output === "tree" ? explanationTree : explanationText;
+    io.stdout.write(write(printable(explanation), (part, as) => paints[as](part)));
   }
   const denied = explanation.verdict === "deny";
   return denied && options.exitCode ? exitCodes.negative : exitCodes.ok;

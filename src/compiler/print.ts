@@ -5,10 +5,12 @@ import { portSetKey } from "../net/port-set.js";
 import { formatPrefix } from "../net/prefix.js";
 import {
   type AddressSet,
+  type Direction,
   type EndpointRules,
   type PolicySource,
   type Rule,
   type Ruleset,
+  ruleField,
   rulesOf,
 } from "../policy/ruleset.js";
 import type { DecisionTable } from "./decision-table.js";
@@ -24,10 +26,10 @@ export function printRuleset({ endpoints }: Ruleset): string {
   for (const endpoint of endpoints) {
     const { namespace, name, addresses, ingress, egress, audit } = endpoint;
     lines.push(`endpoint ${namespace}/${name} ${addresses.map(formatAddress).join(" ")}`);
-    lines.push(...rulesLines("ingress", ingress), ...rulesLines("egress", egress));
+    lines.push(...rulesLines("", "ingress", ingress), ...rulesLines("", "egress", egress));
     if (audit !== undefined) {
-      lines.push(...rulesLines("audit ingress", audit.ingress));
-      lines.push(...rulesLines("audit egress", audit.egress));
+      lines.push(...rulesLines("audit ", "ingress", audit.ingress));
+      lines.push(...rulesLines("audit ", "egress", audit.egress));
     }
     for (const { peers } of rulesOf(endpoint).flatMap(({ rules }) => rules)) {
       if (peers !== "any") sets.set(peers.key, peers);
@@ -40,18 +42,29 @@ export function printRuleset({ endpoints }: Ruleset): string {
   return `${lines.join("\n")}\n`;
 }
 
-function rulesLines(direction: string, { isolatedBy, rules }: EndpointRules): string[] {
+function rulesLines(
+  audit: "" | "audit ",
+  direction: Lowercase<Direction>,
+  { isolatedBy, rules }: EndpointRules,
+): string[] {
   const isolation =
     isolatedBy.length === 0
       ? "not isolated"
       : `isolated by ${isolatedBy.map(policyText).join(", ")}`;
-  return [`  ${direction} ${isolation}`, ...rules.map((rule) => `    ${ruleText(rule)}`)];
+  return [
+    `  ${audit}${direction} ${isolation}`,
+    ...rules.map((rule) => `    ${ruleText(rule, direction)}`),
+  ];
 }
 
-function ruleText({ tier, policy, index, action, peers, ports, span }: Rule): string {
+function ruleText(
+  { tier, policy, index, action, peers, ports, span }: Rule,
+  direction: Lowercase<Direction>,
+): string {
   const who = peers === "any" ? "any" : peers.key;
   const where = `${span.file}:${span.line}:${span.column}`;
-  return `${tier} ${action} ${portSetKey(ports)} | ${who} | ${policyText(policy)} rule ${index} ${where}`;
+  const path = ruleField({ tier, index }, direction).replace(/^spec\./, " ");
+  return `${tier} ${action} ${portSetKey(ports)} | ${who} | ${policyText(policy)}${path} ${where}`;
 }
 
 function policyText({ kind, namespace, name }: PolicySource): string {

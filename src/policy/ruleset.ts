@@ -12,6 +12,19 @@ export type Tier = "Node" | "Admin" | "NetworkPolicy" | "Baseline";
 export type Action = "Accept" | "Deny" | "Pass";
 export type Direction = "Ingress" | "Egress";
 
+/** Names a rule by the API's path under `spec`, such as `ingress[0]`: the one way to count rules. */
+export function rulePath(direction: Direction | Lowercase<Direction>, index: number): string {
+  return `${direction.toLowerCase()}[${index}]`;
+}
+
+/** Where a rule stands in its policy's document; empty where no policy has it: a node reaches its own pods. */
+export function ruleField(
+  { tier, index }: Pick<Rule, "tier" | "index">,
+  direction: Direction | Lowercase<Direction>,
+): string {
+  return tier === "Node" ? "" : `spec.${rulePath(direction, index)}`;
+}
+
 /** A policy as provenance: enough to name it and to find it. */
 export interface PolicySource {
   readonly kind: string;

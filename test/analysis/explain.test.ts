@@ -82,12 +82,13 @@ test("explain: the rule that allows is named with its place", () => {
   assert.equal(egress?.decidedBy, null);
   assert.deepEqual(egress?.isolatedBy, []);
   assert.deepEqual(ingress?.decidedBy, {
-    ref: "shop/db rule 1",
+    ref: "shop/db ingress[0]",
     kind: "NetworkPolicy",
     namespace: "shop",
     name: "db",
     tier: "NetworkPolicy",
     action: "Accept",
+    field: "spec.ingress[0]",
     index: 0,
     file: "shop.yaml",
     line: 30,
@@ -95,7 +96,7 @@ test("explain: the rule that allows is named with its place", () => {
   });
   assert.match(
     explanationText(answer),
-    /ingress shop\/db {3}ALLOWED {2}by shop\/db rule 1 {2}shop\.yaml:30:7/,
+    /ingress shop\/db {3}ALLOWED {2}by shop\/db ingress\[0\] {2}shop\.yaml:30:7/,
   );
 });
 
@@ -182,14 +183,14 @@ test("explain: the nearest miss comes before the Deny that decides", () => {
     manifest + clusterPolicy("a", `tier: Admin, priority: 1, ingress: [ ${rules} ]`);
 
   const after = ask("shop/web", "shop/db", 6, 5433, admin(`${deny}, ${accept}`));
-  assert.equal(after.direction[1]?.decidedBy?.ref, "ClusterNetworkPolicy a rule 1");
+  assert.equal(after.direction[1]?.decidedBy?.ref, "ClusterNetworkPolicy a ingress[0]");
   assert.isNull(after.nearest);
   assert.include(
     explanationText(after),
-    " nearest  none - ClusterNetworkPolicy a rule 1 denies it: change it, or add a rule before it\n",
+    " nearest  none - ClusterNetworkPolicy a ingress[0] denies it: change it, or add a rule before it\n",
   );
   const before = ask("shop/web", "shop/db", 6, 5433, admin(`${accept}, ${deny}`));
-  assert.equal(before.nearest?.ref, "ClusterNetworkPolicy a rule 1");
+  assert.equal(before.nearest?.ref, "ClusterNetworkPolicy a ingress[0]");
   assert.include(before.nearest?.portDetail, "80/tcp");
 });
 
@@ -199,7 +200,7 @@ test("explain: a rule of a tier that was passed is no near miss", () => {
     "{ action: Accept, from: [ { namespaces: {} } ], protocols: [ { tcp: { destinationPort: { number: 80 } } } ] }";
   const text =
     manifest + clusterPolicy("a", `tier: Admin, priority: 1, ingress: [ ${pass}, ${accept} ]`);
-  assert.equal(ask("shop/web", "shop/db", 6, 5433, text).nearest?.ref, "shop/db rule 1");
+  assert.equal(ask("shop/web", "shop/db", 6, 5433, text).nearest?.ref, "shop/db ingress[0]");
 });
 
 test("explain: policies of one priority are listed in the order that the table has them", () => {
@@ -237,18 +238,30 @@ test("explain: an audited policy is no reason, and the baseline behind it is lis
   assert.deepEqual(denied?.isolatedBy, []);
   assert.deepEqual(
     denied?.rules.map(({ ref, failed }) => [ref, failed]),
-    [["ClusterNetworkPolicy base rule 1", null]],
+    [["ClusterNetworkPolicy base ingress[0]", null]],
   );
   assert.notInclude(explanationText(answer), "isolated by");
 });
 
-test("explain: as a tree, each line hangs on the one it belongs to", () => {
-  const text = "DENIED\n egress\n ingress\n   isolated\n   rule\n nearest\n";
-  assert.equal(
-    explanationTree(text),
-    "DENIED\n├─ egress\n├─ ingress\n│  ├─ isolated\n│  └─ rule\n└─ nearest\n",
-  );
-  assert.equal(explanationTree("A\n b\n   c\n"), "A\n└─ b\n   └─ c\n");
+test("explain: as a tree, each line hangs on the one it belongs to, also in colour", () => {
+  const answer = ask("shop/web", "shop/db", 6, 5433);
+  const lines = explanationText(answer).trimEnd().split("\n");
+  const tree = explanationTree(answer).trimEnd().split("\n");
+  const stems = tree.map((line, index) => line.slice(0, line.length - lines[index]!.trim().length));
+  const belongs = lines.filter((line) => line.startsWith("   ")).length;
+  assert.isAtLeast(belongs, 2);
+  assert.deepEqual(stems, [
+    "",
+    "├─ ",
+    "├─ ",
+    ...Array.from({ length: belongs - 1 }, () => "│  ├─ "),
+    "│  └─ ",
+    "├─ ",
+    "└─ ",
+  ]);
+  // Where a line belongs is not read out of its text, which a style may begin.
+  const painted = explanationTree(answer, (text) => `{${text}}`);
+  assert.equal(painted.replaceAll(/[{}]/g, ""), explanationTree(answer));
 });
 
 /** The rule that decides, by the conditions alone: first match, and Pass leaves its tier. */

@@ -74,7 +74,7 @@ describe("CaptureJudge", () => {
           direction: "ingress",
           verdict: "allow",
           policies: ["shop/db"],
-          rule: { index: 0, place: "db.yaml:14:5" },
+          rule: { index: 0, field: "spec.ingress[0]", place: "db.yaml:14:5" },
         },
       ],
     });

@@ -69,7 +69,7 @@ describe("FlowLog", () => {
       ext: {
         event: "opened",
         reason: null,
-        rule: { name: "db", direction: "ingress", index: 0, file: "shop.yaml", line: 20 },
+        rule: { name: "db", field: "spec.ingress[0]", index: 0, file: "shop.yaml", line: 20 },
         generation: 1,
         lostBefore: 0,
       },

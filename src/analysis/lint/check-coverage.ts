@@ -1,4 +1,4 @@
-import type { Rule } from "../../policy/ruleset.js";
+import { type Rule, rulePath } from "../../policy/ruleset.js";
 import { type Finding, finding, listNames, type RelatedPlace } from "./finding.js";
 import { ruleCoverage, ruleKey } from "./rule-coverage.js";
 import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
@@ -52,5 +52,5 @@ function isBehindIsolation(scope: LintScope, { policy, direction }: PlacedRule):
 }
 
 function ruleName({ policy, index }: Rule, direction: "Ingress" | "Egress"): string {
-  return `${nameOf(policy)} ${direction.toLowerCase()}[${index}]`;
+  return `${nameOf(policy)} ${rulePath(direction, index)}`;
 }

@@ -11,7 +11,7 @@ import type {
 import type { ClusterObjects, LivePod, PodGroup } from "../../policy/cluster.js";
 import { PeerSets, type PeerTerm } from "../../policy/peer-sets.js";
 import { peerTerm } from "../../policy/resolve.js";
-import type { Direction, Endpoint } from "../../policy/ruleset.js";
+import { type Direction, type Endpoint, rulePath } from "../../policy/ruleset.js";
 import { matchesSelector } from "../../policy/selectors.js";
 
 export type AnyPolicy = NetworkPolicy | ClusterPolicy;
@@ -137,7 +137,7 @@ export function rulesOf(policy: AnyPolicy, direction: Direction): readonly Place
     direction,
     index,
     rule,
-    field: `spec.${side}[${index}]`,
+    field: `spec.${rulePath(side, index)}`,
   }));
 }
 

@@ -36,7 +36,7 @@ describe("sluice test", () => {
     const { code, out } = await run(wrong);
     assert.equal(code, 1);
     assert.include(out, "shop/payment (10.1.2.20) -> shop/database (10.1.2.30) 5432/tcp");
-    assert.include(out, "by shop/database rule 1");
+    assert.include(out, "by shop/database ingress[0]");
   });
 
   test("a file without an assertion fails", async () => {
