@@ -1,5 +1,6 @@
 import type { CutItem, DryRunAnswer } from "../control/control-routes.js";
 import type { DryRunRequest } from "../control/dry-run-judge.js";
+import { count } from "../diagnostics/count.js";
 import { readManifestTexts } from "../manifest/read.js";
 import { filePlace } from "../observe/flow.js";
 import { controlClient } from "./control-common.js";
@@ -60,8 +61,8 @@ function dryRunText(
     return "nothing is cut: this process keeps its connections whatever a new table says\n";
   }
   return cut === 0
-    ? green(`none of ${connections} connections would be cut\n`)
-    : red(`${cut} of ${connections} connections would be cut\n`);
+    ? green(`none of ${count(connections, "connection")} would be cut\n`)
+    : red(`${cut} of ${count(connections, "connection")} would be cut\n`);
 }
 
 function whyText({ deniedBy, rule, isolated_by: isolatedBy }: CutItem): string {

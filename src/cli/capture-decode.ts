@@ -1,3 +1,4 @@
+import { count } from "../diagnostics/count.js";
 import { type Address, formatAddress } from "../net/address.js";
 import { protocolNumbers } from "../net/protocol.js";
 
@@ -249,14 +250,14 @@ function transportSummary(decoders: Decoders, bytes: Buffer, header: IpHeader): 
   const name = protocolName(header.protocol);
   if (header.protocol !== protocolNumbers["TCP"]) {
     const skip = header.protocol === protocolNumbers["UDP"] ? 8 : 0;
-    return `${name} ${Math.max(header.end - header.offset - skip, 0)} bytes`;
+    return `${name} ${count(Math.max(header.end - header.offset - skip, 0), "byte")}`;
   }
   const { info, offset } = decoders.TCP(bytes, header.offset);
   const flags = Object.entries(tcpFlags)
     .filter(([, bit]) => (info.flags & bit) !== 0)
     .map(([flag]) => flag.toUpperCase());
   const payload = Math.max(header.end - offset, 0);
-  return [name, flags.join(","), ...(payload > 0 ? [`${payload} bytes`] : [])].join(" ");
+  return [name, flags.join(","), ...(payload > 0 ? [count(payload, "byte")] : [])].join(" ");
 }
 
 interface IcmpWords {

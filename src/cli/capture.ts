@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { PcapngWriter } from "../capture/pcapng.js";
 import { Provenance } from "../compiler/decode.js";
 import { Table } from "../dataplane/table.js";
+import { count } from "../diagnostics/count.js";
 import { readPodRef } from "./arguments.js";
 import {
   type DecodedPacket,
@@ -258,7 +259,7 @@ function linePrinter(io: Io): Sink {
     },
     end({ packets, allow, deny, unjudged }) {
       io.stdout.write(
-        `${packets} packets: ${allow} allowed, ${deny} denied, ${unjudged} that policy has no say in\n`,
+        `${count(packets, "packet")}: ${allow} allowed, ${deny} denied, ${unjudged} that policy has no say in\n`,
       );
     },
   };
@@ -296,7 +297,7 @@ function nameEnd(address: string, pod: string | undefined): string {
 function whyText({ direction, verdict, policies, rule }: Because): string {
   const names = policies.join(", ");
   if (rule !== undefined) {
-    return `${direction}: rule ${rule.index + 1} of ${names} (${rule.place})`;
+    return `${direction}: by ${names}${rule.field.replace(/^spec\./, " ")} (${rule.place})`;
   }
   if (verdict === "allow") {
     return `${direction}: not isolated`;

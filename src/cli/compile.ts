@@ -1,5 +1,6 @@
 import { hotBytesOf } from "../compiler/hot-bytes.js";
 import { printRuleset, printTable } from "../compiler/print.js";
+import { count } from "../diagnostics/count.js";
 import { compileManifests } from "./compiled.js";
 import { exitCodes, type Io } from "./io.js";
 import type { CompileOptions } from "./options.js";
@@ -26,8 +27,9 @@ export async function runCompile(options: CompileOptions, io: Io): Promise<numbe
     const { bytes, endpoints, rows, portSets, addressClasses } = stats;
     const { ipv4, ipv6 } = hotBytesOf(blob);
     stdout.write(
-      `${endpoints} endpoints, ${rows} rows, ${addressClasses} address classes, ${portSets} port sets: ` +
-        `${bytes} bytes in ${compileMs.toFixed(1)} ms; an IPv4 packet may touch ${ipv4} of them, ` +
+      `${count(endpoints, "endpoint")}, ${count(rows, "row")}, ` +
+        `${count(addressClasses, "address class", "address classes")}, ${count(portSets, "port set")}: ` +
+        `${count(bytes, "byte")} in ${compileMs.toFixed(1)} ms; an IPv4 packet may touch ${ipv4} of them, ` +
         `an IPv6 packet ${ipv6}\n`,
     );
   }

@@ -1,4 +1,5 @@
 import type { FlushAnswer } from "../control/control-routes.js";
+import { count } from "../diagnostics/count.js";
 import { controlClient, filterQuery } from "./control-common.js";
 import { runGet } from "./get.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -25,7 +26,7 @@ export async function runConntrackFlush(options: ConntrackFlushOptions, io: Io):
     const client = controlClient(options, io);
     const answer = await client.ask<FlushAnswer>("POST", `/connections/flush?${query}`);
     if (options.output === "json") writeJson(io.stdout, answer);
-    else io.stdout.write(`${answer.flushed} connections forgotten\n`);
+    else io.stdout.write(`${count(answer.flushed, "connection")} forgotten\n`);
     return exitCodes.ok;
   });
 }

@@ -16,3 +16,25 @@ export function readDuration(text: string, flag: string): number {
   }
   return milliseconds;
 }
+
+/** Writes how long ago a time was, in its two largest units as kubectl does: `45s`, `5m12s`, `3d4h`. */
+export function ageText(since: string, nowMs = Date.now()): string {
+  let rest = Math.max(0, Math.floor((nowMs - Date.parse(since)) / 1_000));
+  const parts: string[] = [];
+  for (const [unit, seconds] of [
+    ["d", 86_400],
+    ["h", 3_600],
+    ["m", 60],
+    ["s", 1],
+  ] as const) {
+    const amount = Math.floor(rest / seconds);
+    rest -= amount * seconds;
+    if (amount > 0 || parts.length > 0) parts.push(amount === 0 ? "" : `${amount}${unit}`);
+  }
+  return parts.slice(0, 2).join("") || "0s";
+}
+
+/** Says for how long a table has been in force; `since` is null before the first. */
+export function sinceText(since: string | null): string {
+  return since === null ? "no table yet" : `for ${ageText(since)}`;
+}

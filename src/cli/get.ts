@@ -8,6 +8,7 @@ import type {
 } from "../control/control-routes.js";
 import { type FlowPolicy, filePlace } from "../observe/flow.js";
 import { controlClient, filterQuery } from "./control-common.js";
+import { ageText } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import type { GetOptions } from "./options.js";
@@ -93,12 +94,12 @@ const tables: Tables = {
     ],
   },
   tables: {
-    header: ["TABLE", "GENERATION", "SINCE", "BYTES", "ENDPOINTS", "ROWS", "PORT SETS", "CLASSES"],
+    header: ["TABLE", "GENERATION", "AGE", "BYTES", "ENDPOINTS", "ROWS", "PORT SETS", "CLASSES"],
     right: [1, 3, 4, 5, 6, 7],
     rowOf: (item: TableItem) => [
       item.name,
       String(item.generation),
-      item.since ?? "-",
+      item.since === null ? "-" : ageText(item.since),
       String(item.bytes),
       String(item.endpoints),
       String(item.rows),

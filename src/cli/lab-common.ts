@@ -1,4 +1,5 @@
 import { RefusalError } from "../control/refusal.js";
+import { count } from "../diagnostics/count.js";
 import type { LabStatus } from "../lab/protocol.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { renderTable, styles } from "./output.js";
@@ -25,7 +26,7 @@ export function readyText(status: LabStatus, io: Io): string {
     ]),
     { header: ["POD", "ADDRESSES"] },
   );
-  const head = `${bold(`lab ${status.name}`)} is ${green("up")}: ${status.pods.length} pods, generation ${status.generation} is enforced by pid ${status.pid}`;
+  const head = `${bold(`lab ${status.name}`)} is ${green("up")}: ${count(status.pods.length, "pod")}, generation ${status.generation} is enforced by pid ${status.pid}`;
   const next = `sluice lab probe${flag} · sluice lab exec${flag} ${first} -- CMD · sluice lab down${flag}`;
   return `${head}\n${pods}${dim(`next: ${next}`)}\n`;
 }

@@ -1,3 +1,4 @@
+import { count } from "../diagnostics/count.js";
 import { portText } from "../lab/probes.js";
 import type { ProbeReport, ProbeRow } from "../lab/protocol.js";
 import type { Io } from "./io.js";
@@ -15,13 +16,21 @@ export function reportProbes(report: ProbeReport, allPairs: boolean, io: Io): st
   const seconds = (report.elapsedMs / 1000).toFixed(1);
   const sum =
     wrong.length === 0
-      ? green(`all ${report.probes.length} connections behave as the table says`)
-      : red(`${wrong.length} of ${report.probes.length} connections behave otherwise`);
+      ? green(agreeText(report.probes.length))
+      : red(
+          `${wrong.length} of ${count(report.probes.length, "connection")} ${wrong.length === 1 ? "behaves" : "behave"} otherwise`,
+        );
   return [
     body,
     ...differences,
     `${bold(sum)} (generation ${report.generation}, ${seconds} s)\n`,
   ].join("");
+}
+
+function agreeText(connections: number): string {
+  return connections === 1
+    ? "the 1 connection behaves as the table says"
+    : `all ${connections} connections behave as the table says`;
 }
 
 function probeList(rows: readonly ProbeRow[], io: Io): string {

@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
 import { isAbsolute, resolve } from "node:path";
+import { count } from "../diagnostics/count.js";
 import { LabClient, takeDown } from "../lab/client.js";
 import { findPod } from "../lab/plan.js";
 import { isInOtherUserNamespace } from "../lab/privilege.js";
 import type { LabStatus, PodStatus, ProbeSpec } from "../lab/protocol.js";
 import { podVariable, stateFolder, tokenVariable } from "../lab/state.js";
+import { sinceText } from "./duration.js";
 import { waitThrough } from "./enter.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
@@ -106,8 +108,8 @@ export async function runLabProbe(options: LabProbeOptions, io: Io): Promise<num
 function statusText(status: LabStatus, io: Io): string {
   const { bold, red, dim } = styles(io);
   const lines = [
-    `${bold(`lab ${status.name}`)}: generation ${status.generation} in force since ${status.since}, ` +
-      `${status.connections} connections, pid ${status.pid}\n`,
+    `${bold(`lab ${status.name}`)}: generation ${status.generation} in force ${sinceText(status.since)}, ` +
+      `${count(status.connections, "connection")}, pid ${status.pid}\n`,
     dim(`from ${status.paths.join(" ")}\n`),
   ];
   if (status.lastError !== null) {

@@ -11,6 +11,7 @@ import { renderMermaid } from "../analysis/render/mermaid.js";
 import { portText } from "../analysis/render/port-text.js";
 import { renderSvg } from "../analysis/render/svg.js";
 import { Table } from "../dataplane/table.js";
+import { count } from "../diagnostics/count.js";
 import { noPorts, type PortSet, portRange } from "../net/port-set.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -63,8 +64,7 @@ function render(matrix: Matrix, { output, port, out }: MatrixOptions, io: Io): s
 const nowhere = { stdin: false, stdout: false, stderr: false };
 
 function titleOf({ parties, by }: Matrix, port: string | undefined): string {
-  const count = parties.filter(({ kind }) => kind !== "outside").length;
-  const what = `${count} ${by}${count === 1 ? "" : "s"}`;
+  const what = count(parties.filter(({ kind }) => kind !== "outside").length, by);
   return `Who can reach whom${port === undefined ? "" : ` on ${port}`} (${what})`;
 }
 

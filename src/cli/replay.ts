@@ -3,6 +3,7 @@ import { PcapngWriter } from "../capture/pcapng.js";
 import { readCapture } from "../capture/read-capture.js";
 import { sentByPod } from "../capture/sides.js";
 import { ReplayFrames, replay, replayReasonWord } from "../dataplane/replay.js";
+import { count } from "../diagnostics/count.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { macBytes, readMac, readPodRef } from "./arguments.js";
 import { compileManifests } from "./compiled.js";
@@ -63,7 +64,7 @@ export async function runReplay(options: ReplayOptions, io: Io): Promise<number>
   } else {
     showPackets(capture, inside, packets, reporting);
     reporting.stdout.write(
-      `${summary.packets} packets: ${summary.passed} pass, ${summary.dropped} dropped\n`,
+      `${count(summary.packets, "packet")}: ${summary.passed} pass, ${summary.dropped} dropped\n`,
     );
   }
   return exitCodes.ok;

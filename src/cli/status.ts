@@ -1,5 +1,7 @@
 import { type ControlStatus, notAttachedText } from "../control/control-routes.js";
+import { count } from "../diagnostics/count.js";
 import { controlClient } from "./control-common.js";
+import { sinceText } from "./duration.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import type { StatusOptions } from "./options.js";
@@ -21,7 +23,7 @@ function statusText(status: ControlStatus, io: Io): string {
   const behind = isPartial ? "not enforced everywhere" : "not up to date";
   const state = status.enforced ? green("enforced") : red(behind);
   const lines = [
-    `${bold(sanitize(status.name))}: generation ${status.generation} ${state}, since ${status.since ?? "never"}, pid ${status.pid}, sluice ${status.version}\n`,
+    `${bold(sanitize(status.name))}: generation ${status.generation} ${state}, ${sinceText(status.since)}, pid ${status.pid}, sluice ${status.version}\n`,
   ];
   if (status.lastError !== null) {
     lines.push(red(`the last reload changed nothing: ${sanitize(status.lastError)}\n`));
@@ -37,13 +39,15 @@ function statusText(status: ControlStatus, io: Io): string {
     );
   }
   lines.push(
-    `${status.endpoints} endpoints, ${status.connections} connections (new tables: ${status.established}; the denied: ${status.deny}), ${status.flowsLost} flow records lost\n`,
+    `${count(status.endpoints, "endpoint")}, ${count(status.connections, "connection")} (new tables: ${status.established}; the denied: ${status.deny}), ${count(status.flowsLost, "flow record")} lost\n`,
   );
   if (status.mode === "audit") {
     lines.push(red("mode audit: policies that do not say otherwise are told of, not enforced\n"));
   }
   if (status.audited > 0) {
-    lines.push(`${status.audited} connections let through that audited policies deny\n`);
+    lines.push(
+      `let through although audited policies deny it: ${count(status.audited, "connection")}\n`,
+    );
   }
   const exempt = Object.entries(status.exempt).filter(([, count]) => count > 0);
   if (exempt.length > 0) {
@@ -69,23 +73,25 @@ function sourceLines(
 ): string[] {
   if (source === null) return [];
   const age = source.ageSeconds === null ? "never" : `${source.ageSeconds.toFixed(0)} s ago`;
-  const head = `${source.kind} ${sanitize(source.server)}: ${source.objects} objects, last heard ${age}`;
+  const head = `${source.kind} ${sanitize(source.server)}: ${count(source.objects, "object")}, last heard ${age}`;
   const lines = [source.connected ? `${head}\n` : red(`${head}; not followed at present\n`)];
   for (const { resource, state, ageSeconds, stale, objects, error } of source.resources) {
     const current = ageSeconds === null ? "never" : `${ageSeconds.toFixed(0)} s ago`;
-    const line = `  ${resource}: ${state}, ${objects} objects, current ${current}`;
+    const line = `  ${resource}: ${state}, ${count(objects, "object")}, current ${current}`;
     const why = error === null ? "" : `: ${sanitize(error)}`;
     if (stale) lines.push(red(`${line}, may be out of date${why}\n`));
     else lines.push(error === null ? `${line}\n` : red(`${line}${why}\n`));
   }
   if (source.unreadable > 0) {
-    lines.push(red(`  ${source.unreadable} objects are not understood, and allow nothing\n`));
+    lines.push(
+      red(`  not understood, and allowing nothing: ${count(source.unreadable, "object")}\n`),
+    );
   }
   const { events, p50Seconds, p99Seconds } = delay;
   if (p50Seconds !== null && p99Seconds !== null) {
     const ms = (seconds: number) => `${(1_000 * seconds).toFixed(1)} ms`;
     lines.push(
-      `${events} events in force after ${ms(p50Seconds)} (p50), ${ms(p99Seconds)} (p99)\n`,
+      `${count(events, "event")} in force after ${ms(p50Seconds)} (p50), ${ms(p99Seconds)} (p99)\n`,
     );
   }
   return lines;

@@ -10,6 +10,7 @@ import {
 } from "../analysis/policy-test/run-tests.js";
 import { protocolWord } from "../analysis/protocols.js";
 import { Signals } from "../control/signals.js";
+import { count } from "../diagnostics/count.js";
 import { LabClient, takeDown } from "../lab/client.js";
 import type { ProbeRow, ProbeSpec } from "../lab/protocol.js";
 import { stateFolder } from "../lab/state.js";
@@ -53,7 +54,9 @@ export async function runLive(
   const flows = [...plans.values()].flatMap((plan) => plan.flows);
   const left = [...plans.values()].reduce((sum, plan) => sum + plan.left, 0);
   if (left > 0) {
-    io.stderr.write(`sluice: ${left} connections with addresses outside are not tried in a lab\n`);
+    io.stderr.write(
+      `sluice: not tried in a lab: ${count(left, "connection")} with addresses outside\n`,
+    );
   }
   const rows = flows.length === 0 ? [] : await probeInLab(options, flows, io);
   const rowOf = new Map(flows.map((flow, at) => [flow, rows[at]!]));

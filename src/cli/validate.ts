@@ -1,3 +1,5 @@
+import { count } from "../diagnostics/count.js";
+import { countOf } from "../diagnostics/findings.js";
 import { readManifests } from "../manifest/read.js";
 import { validationReport } from "../manifest/report.js";
 import { exitCodes, type Io } from "./io.js";
@@ -23,14 +25,10 @@ export async function runValidate(options: ValidateOptions, io: Io): Promise<num
     const verdict = report.ok ? green("valid") : red("invalid");
     const counts = [
       count(objects.length, "object"),
-      count(report.errors.length, "error"),
-      count(report.warnings.length, "warning"),
+      count(countOf(diagnostics, "error"), "error"),
+      count(countOf(diagnostics, "warning"), "warning"),
     ];
     io.stdout.write(`${verdict}: ${counts.join(", ")}\n`);
   }
   return report.ok ? exitCodes.ok : exitCodes.input;
-}
-
-function count(number: number, thing: string): string {
-  return `${number} ${thing}${number === 1 ? "" : "s"}`;
 }

@@ -42,6 +42,8 @@ export interface Diagnostic {
   readonly object?: ObjectRef;
   /** The path that the Kubernetes API server names, such as `spec.ingress[0].ports[0].endPort`. */
   readonly field?: string;
+  /** How many findings this one stands for, where they are counted and not told; absent: itself. */
+  readonly count?: number;
   /** The line that the span points at, as it was when it was read. */
   readonly excerpt?: Excerpt;
 }

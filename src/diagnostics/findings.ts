@@ -1,3 +1,4 @@
+import { count } from "./count.js";
 import {
   compareDiagnostics,
   type Diagnostic,
@@ -120,10 +121,16 @@ function further(tallies: Tallies): readonly Diagnostic[] {
     const { left, firstLeft } = tallies[severity];
     if (firstLeft === undefined) return [];
     const code = severity === "error" ? "SL1015" : "SL1306";
-    return [
-      diagnostic(code, firstLeft.span, `got ${left} more ${severity}s from here on, want none`),
-    ];
+    const message = `got ${count(left, `more ${severity}`)} from here on, want none`;
+    return [{ ...diagnostic(code, firstLeft.span, message), count: left }];
   });
+}
+
+/** Counts the findings of a severity, also those that were not told one by one. */
+export function countOf(diagnostics: readonly Diagnostic[], severity: Severity): number {
+  return diagnostics
+    .filter((each) => each.severity === severity)
+    .reduce((sum, { count: standsFor = 1 }) => sum + standsFor, 0);
 }
 
 /** Returns findings with the lines that they point at, and no more of them than a person reads. */

@@ -1,3 +1,5 @@
+import { count } from "../diagnostics/count.js";
+import { rulePath } from "../policy/ruleset.js";
 import {
   type Flow,
   type FlowEndpoint,
@@ -32,7 +34,7 @@ export function compactFlow(
 /** Says how many records are missing before one; empty when none is. */
 export function lostText({ flow }: FlowLine): string {
   const { lostBefore } = flow.ext;
-  return lostBefore === 0 ? "" : `${lostBefore} flow${lostBefore === 1 ? "" : "s"} lost here`;
+  return lostBefore === 0 ? "" : `${count(lostBefore, "flow")} lost here`;
 }
 
 function endText(flow: Flow, side: "source" | "destination"): string {
@@ -67,7 +69,7 @@ function whyText({ verdict, ext, interface: link }: Flow): string {
       : `${policy.namespace}/${policy.name}`;
   if (rule !== null) {
     if (rule.tier === "Node") return ` by the pod's own node`;
-    return ` by ${name(rule)} ${rule.direction}[${rule.index}] ${filePlace(rule)}`;
+    return ` by ${name(rule)} ${rulePath(rule.direction, rule.index)} ${filePlace(rule)}`;
   }
   if (verdict !== "FORWARDED" && isolatedBy.length > 0) {
     const policies = isolatedBy.map((policy) => `${name(policy)} ${filePlace(policy)}`);

@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
 import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
 import type { ExemptKindWord, FlowEventRecord } from "../dataplane/events.js";
+import { count } from "../diagnostics/count.js";
 import { formatAddress } from "../net/address.js";
 import { protocolNumbers } from "../net/protocol.js";
+import { ruleField } from "../policy/ruleset.js";
 import { hubbleReason } from "./hubble.js";
 import type { Owner, SideReason, TableAccount } from "./table-account.js";
 
@@ -55,6 +57,8 @@ export interface FlowRule extends FlowPolicy {
   readonly direction: "egress" | "ingress";
   readonly tier: RuleRecord["tier"];
   readonly action: RuleRecord["action"];
+  /** Where the rule stands in its policy, such as `spec.ingress[0]`; empty for the node's own. */
+  readonly field: string;
   /** 0-based, in the direction's list of the policy. */
   readonly index: number;
   readonly column: number;
@@ -297,7 +301,7 @@ function summaryOf({ kind, protocol, source, tcpFlags, ...event }: FlowEventReco
   if (event.exempt !== undefined) return `${event.exempt}, judged by no policy`;
   const name = source === undefined && protocol === 0 ? "no IP" : protocolName(protocol);
   if (kind === "closed") {
-    return `${name}, ${event.totalPackets} packets, ${event.totalBytes} bytes`;
+    return `${name}, ${count(event.totalPackets, "packet")}, ${count(event.totalBytes, "byte")}`;
   }
   return tcpFlags === 0 ? name : `TCP Flags: ${flagsOf(tcpFlags).join(", ")}`;
 }
@@ -315,7 +319,8 @@ export function flowPolicy({ kind, namespace, name, file, line }: PolicyRecord):
 /** Cuts a rule down to what a record tells of it. */
 export function flowRule(rule: RuleRecord, { direction }: SideReason): FlowRule {
   const { tier, action, index, line, column } = rule;
-  return { ...flowPolicy(rule.policy), direction, tier, action, index, line, column };
+  const field = ruleField(rule, direction);
+  return { ...flowPolicy(rule.policy), direction, tier, action, field, index, line, column };
 }
 
 function decidedBy(

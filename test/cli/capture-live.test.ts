@@ -137,7 +137,7 @@ describe.skipIf(missing !== undefined)(`sluice capture${why}`, () => {
     ]);
     expect(tcp.every((each: { verdict: string }) => each.verdict === "allow")).toBe(true);
     expect(packets.at(-1)).toMatchObject({
-      summary: "UDP 1 bytes",
+      summary: "UDP 1 byte",
       verdict: "deny",
       deniedBy: ["ingress"],
       because: [{ direction: "egress" }, { direction: "ingress", policies: ["shop/db"] }],

@@ -1,7 +1,8 @@
+import { count } from "../../diagnostics/count.js";
 import type { IpBlock } from "../../manifest/objects.js";
 import { formatAddress } from "../../net/address.js";
 import { formatPrefix, prefixContains } from "../../net/prefix.js";
-import { count, type Finding, finding, listNames } from "./finding.js";
+import { type Finding, finding, listNames } from "./finding.js";
 import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
 
 /** The shortest prefixes that are not called wide, by family. */

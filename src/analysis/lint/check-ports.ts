@@ -1,9 +1,10 @@
+import { count } from "../../diagnostics/count.js";
 import { isNoPorts } from "../../net/port-set.js";
 import type { TransportProtocol } from "../../net/protocol.js";
 import type { PodGroup } from "../../policy/cluster.js";
 import type { PeerTerm } from "../../policy/peer-sets.js";
 import { portsNamed } from "../../policy/resolve.js";
-import { count, type Finding, finding } from "./finding.js";
+import { type Finding, finding } from "./finding.js";
 import { countedRules, type LintScope, type PlacedRule, podPeers, refOf } from "./scope.js";
 
 const anyPod: PeerTerm & { readonly by: "pods" } = {

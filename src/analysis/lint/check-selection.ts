@@ -1,8 +1,9 @@
+import { count } from "../../diagnostics/count.js";
 import { formatPrefix, prefixCovers } from "../../net/prefix.js";
 import type { PodGroup } from "../../policy/cluster.js";
 import type { Direction } from "../../policy/ruleset.js";
 import { matchesSelector, selectorText } from "../../policy/selectors.js";
-import { count, type Finding, finding, listNames } from "./finding.js";
+import { type Finding, finding, listNames } from "./finding.js";
 import {
   type AnyPolicy,
   countedRules,

@@ -1,6 +1,7 @@
+import { count } from "../../diagnostics/count.js";
 import type { PolicyPeer } from "../../manifest/objects.js";
 import type { PeerTerm } from "../../policy/peer-sets.js";
-import { count, type Finding, finding } from "./finding.js";
+import { type Finding, finding } from "./finding.js";
 import { countedRules, directions, hasDirection, type LintScope, refOf, rulesOf } from "./scope.js";
 
 /** Finds two neighbouring peers, one of each selector, that look like one peer with both. SL3007. */

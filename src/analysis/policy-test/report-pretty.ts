@@ -1,3 +1,4 @@
+import { count } from "../../diagnostics/count.js";
 import type { TestResult } from "./run-tests.js";
 import { messageOf, noAssertion, summarize, type TestReport } from "./summary.js";
 
@@ -19,7 +20,7 @@ export function prettyReport(report: TestReport, paint: TestPaint): string {
     ...(failed > 0 ? [paint(`${failed} failed`, "failed")] : []),
     ...(skipped > 0 ? [paint(`${skipped} skipped`, "skipped")] : []),
   ];
-  const size = `${tests} tests, ${connections} connections, ${report.durationMs.toFixed(1)} ms`;
+  const size = `${count(tests, "test")}, ${count(connections, "connection")}, ${report.durationMs.toFixed(1)} ms`;
   lines.push(`${parts.join(", ")} ${paint(`(${size})`, "quiet")}`);
   return lines.map((line) => `${line}\n`).join("");
 }
@@ -28,7 +29,7 @@ function resultLines(file: string, result: TestResult, paint: TestPaint): readon
   const { test, status, connections, explanation } = result;
   switch (status) {
     case "passed": {
-      const size = `${connections} connection${connections === 1 ? "" : "s"}`;
+      const size = count(connections, "connection");
       return [`  ${paint("ok", "passed")}    ${test.name} ${paint(`(${size})`, "quiet")}`];
     }
     case "skipped":
