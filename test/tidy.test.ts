@@ -168,6 +168,16 @@ describe("tidy", () => {
     expect(wrong.map((file) => `${file}:1: ask the table's Provenance or the Ruleset`)).toEqual([]);
   });
 
+  test("netlink's numbers stand in one file", () => {
+    const number = /\bconst (?:RTM|IFLA|IFA|RTA|NDA|NUD|NHA|NLM)_\w+ =/g;
+    const found = references(tree, /^src\//, number, (_from, text) => text);
+    const wrong = found.filter(({ from }) => from !== "src/netlink/constants.ts");
+    expect(found.length).toBeGreaterThan(wrong.length);
+    expect(wrong.map(({ from, line }) => `${from}:${line}: use src/netlink/constants.ts`)).toEqual(
+      [],
+    );
+  });
+
   test("every file is used", () => {
     const used = new Set([...imports, ...includes].map(({ to }) => to));
     // A .cc is compiled by its folder; it is used when the header that it includes first, its own, is.

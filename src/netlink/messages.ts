@@ -1,34 +1,30 @@
 import { getSystemErrorName } from "node:util";
 import { netlinkExchange } from "../dataplane/host.js";
+import {
+  NETLINK_ROUTE,
+  NLA_F_NESTED,
+  NLM_F_ACK,
+  NLM_F_ACK_TLVS,
+  NLM_F_DUMP,
+  NLM_F_DUMP_INTR,
+  NLM_F_REQUEST,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  NLMSGERR_ATTR_MSG,
+} from "./constants.js";
 
 /**
  * The kernel's own language for interfaces: messages made of a fixed body and attributes. What is kept
  * of the kernel's answers is kept as its own bytes, so that what it says tomorrow of a route is replayed
  * whole, too.
  *
- * Source: man 7 netlink, man 7 rtnetlink; linux/rtnetlink.h, linux/netlink.h. Numbers are in the
+ * Source: man 7 netlink, man 7 rtnetlink. Numbers are in the
  * machine's order, which the layout has asserted to be little-endian.
  */
 
-export const NETLINK_ROUTE = 0;
-export const NETLINK_SOCK_DIAG = 4;
-
-const NLMSG_ERROR = 2;
-const NLMSG_DONE = 3;
-const NLM_F_REQUEST = 0x1;
-const NLM_F_ACK = 0x4;
-const NLM_F_DUMP_INTR = 0x10;
-const NLM_F_DUMP = 0x300;
-const NLM_F_ACK_TLVS = 0x200;
-export const NLM_F_REPLACE = 0x100;
-export const NLM_F_CREATE = 0x400;
-export const NLM_F_APPEND = 0x800;
-
-const NLMSGERR_ATTR_MSG = 1;
 const headerBytes = 16;
 const attributeBytes = 4;
 const attributeTypeMask = 0x3fff;
-const nested = 0x8000;
 /** Dumps that a change has broken into are asked for again, as often as this. */
 const dumpTriesMax = 20;
 
@@ -162,7 +158,7 @@ export function attribute(type: number, data: Uint8Array): Uint8Array {
 }
 
 export function nestedAttribute(type: number, parts: readonly Uint8Array[]): Uint8Array {
-  return attribute(type | nested, concatenate(parts));
+  return attribute(type | NLA_F_NESTED, concatenate(parts));
 }
 
 export function textAttribute(type: number, text: string): Uint8Array {

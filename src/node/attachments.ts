@@ -3,7 +3,7 @@ import type { FilteredInterface, NameGuardStatus } from "../control/control-rout
 import type { CompiledTable } from "../control/controller.js";
 import { type Dataplane, zonesMax } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
-import type { Touched } from "../netlink/interface-state.js";
+import type { Touched } from "../netlink/events.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
 import { Guard } from "./guard.js";
 import type { ZoneEstate } from "./handoff/handoff-state.js";

@@ -14,8 +14,7 @@ import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { Dataplane } from "../dataplane/dataplane.js";
 import { watchInterfaces } from "../dataplane/interfaces.js";
-import { touchedBy } from "../netlink/interface-state.js";
-import { decodeMessages } from "../netlink/messages.js";
+import { touchedBy } from "../netlink/events.js";
 import { FlowLog } from "../observe/flow-log.js";
 import { Attachments } from "./attachments.js";
 import { Succession } from "./handoff/succession.js";
@@ -82,7 +81,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   });
   const followInterfaces = (): void => {
     const told = watch.read();
-    attachments.follow(told === undefined ? undefined : touchedBy(decodeMessages(told)));
+    attachments.follow(told === undefined ? undefined : touchedBy(told));
   };
   const watch = watchInterfaces(() => contained(host.tell, "interfaces", followInterfaces));
   const flows = new FlowLog(dataplane, {

@@ -3,12 +3,9 @@ import type { CompiledTable } from "../../control/controller.js";
 import type { Dataplane } from "../../dataplane/dataplane.js";
 import { Table, TupleBatch } from "../../dataplane/table.js";
 import { ConnState, SAVED_NO_WINDOW, SavedConnection } from "../../layout/layout.gen.js";
-import { type Address, addressKey, isIpv4Mapped } from "../../net/address.js";
-import { AF_INET, AF_INET6 } from "../../netlink/interface-state.js";
-import { dump, NETLINK_SOCK_DIAG, view } from "../../netlink/messages.js";
+import { type Address, addressKey } from "../../net/address.js";
+import { listSockets, type Socket } from "../../netlink/sockets.js";
 
-const SOCK_DIAG_BY_FAMILY = 20;
-const requestBytes = 56;
 const TCP = 6;
 const UDP = 17;
 
@@ -28,15 +25,6 @@ const tracked: ReadonlyMap<number, readonly [state: number, seconds: number]> = 
 ]);
 const udpSeconds = 120;
 
-interface Socket {
-  readonly protocol: number;
-  readonly state: number;
-  readonly local: Address;
-  readonly localPort: number;
-  readonly remote: Address;
-  readonly remotePort: number;
-}
-
 /**
  * Takes up the connections that sockets of this network namespace have by an interface's addresses, as
  * far as the table allows them. What it allows is judged again on its next packet, as after a swap.
@@ -54,9 +42,7 @@ export function adoptConnections(
   own: readonly Address[],
 ): { readonly adopted: number; readonly denied: number } {
   const ownKeys = new Set(own.map(addressKey));
-  const sockets = [TCP, UDP].flatMap((protocol) =>
-    [AF_INET, AF_INET6].flatMap((family) => listSockets(family, protocol)),
-  );
+  const sockets = [TCP, UDP].flatMap(listSockets);
   const open = new Set(
     sockets
       .filter(({ protocol, state }) => state === (protocol === TCP ? LISTEN : UNCONNECTED))
@@ -121,7 +107,7 @@ function flowOf(socket: Socket, isServer: boolean): Flow {
 }
 
 function writeRecord(flow: Flow, zone: number, record: Uint8Array): void {
-  const words = view(record);
+  const words = new DataView(record.buffer, record.byteOffset);
   record.set(flow.source.bytes, SavedConnection.source);
   record.set(flow.destination.bytes, SavedConnection.destination);
   words.setBigUint64(SavedConnection.remainingUs, BigInt(flow.seconds) * 1_000_000n, true);
@@ -139,30 +125,4 @@ function ephemeralPorts(): readonly [first: number, last: number] {
   const text = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8");
   const [first = 0, last = 0] = text.trim().split(/\s+/).map(Number);
   return [first, last];
-}
-
-/** Has the kernel list the sockets of a family and a protocol. Source: man 7 sock_diag. */
-function listSockets(family: number, protocol: number): Socket[] {
-  const request = new Uint8Array(requestBytes);
-  request[0] = family;
-  request[1] = protocol;
-  view(request).setUint32(4, 0xffff_ffff, true); // in any state
-  return dump(SOCK_DIAG_BY_FAMILY, request, SOCK_DIAG_BY_FAMILY, NETLINK_SOCK_DIAG).map((body) => {
-    const words = view(body);
-    return {
-      protocol,
-      state: body[1] ?? 0,
-      localPort: words.getUint16(4, false),
-      remotePort: words.getUint16(6, false),
-      local: addressAt(body, 8, family),
-      remote: addressAt(body, 24, family),
-    };
-  });
-}
-
-/** An IPv4 peer of an IPv6 socket is what it is on the wire. */
-function addressAt(body: Uint8Array, at: number, family: number): Address {
-  if (family === AF_INET) return { family: 4, bytes: body.slice(at, at + 4) };
-  const address: Address = { family: 6, bytes: body.slice(at, at + 16) };
-  return isIpv4Mapped(address) ? { family: 4, bytes: address.bytes.slice(12) } : address;
 }

@@ -13,16 +13,12 @@ import {
 import { listNameGuards, releaseGuardedNames } from "../../dataplane/interfaces.js";
 import type { Span } from "../../diagnostics/diagnostic.js";
 import { compareAddresses, formatAddress } from "../../net/address.js";
-import { deleteLink, moveStrays, strip } from "../../netlink/interface-move.js";
-import {
-  IFF_UP,
-  type InterfaceState,
-  interfaceAddresses,
-  isAdvertised,
-  type Link,
-  readInterface,
-  readLink,
-} from "../../netlink/interface-state.js";
+import { interfaceAddresses } from "../../netlink/address.js";
+import { IFF_UP } from "../../netlink/constants.js";
+import { moveStrays, strip } from "../../netlink/interface-move.js";
+import { type InterfaceState, readInterface } from "../../netlink/interface-state.js";
+import { deleteLink, type Link, readLink } from "../../netlink/link.js";
+import { isAdvertised } from "../../netlink/route.js";
 import type { Attachment, OpenAttachment, Opening } from "../attachment.js";
 import type { Guarded } from "../guard.js";
 import {

@@ -1,24 +1,10 @@
 import { RefusalError } from "../../control/refusal.js";
 import { holdStack, isStackHeld, releaseStack } from "../../dataplane/host.js";
-import {
-  copySysctls,
-  deleteLink,
-  type Loser,
-  move,
-  refresh,
-  setAddressMode,
-  settle,
-  withLost,
-} from "../../netlink/interface-move.js";
-import {
-  IFF_LOOPBACK,
-  IFF_UP,
-  type InterfaceState,
-  type Link,
-  readInterface,
-  readLink,
-  readLinks,
-} from "../../netlink/interface-state.js";
+import { IFF_LOOPBACK, IFF_UP } from "../../netlink/constants.js";
+import { type Loser, move, refresh, settle } from "../../netlink/interface-move.js";
+import { type InterfaceState, readInterface, withLost } from "../../netlink/interface-state.js";
+import { deleteLink, type Link, readLink, readLinks, setAddressMode } from "../../netlink/link.js";
+import { copySysctls } from "../../netlink/sysctls.js";
 import { RecordFile, type SidecarRecord } from "./record.js";
 
 /** What was found of a sidecar where one is to stand. */

@@ -1,0 +1,120 @@
+import type { Address } from "../net/address.js";
+import {
+  AF_INET6,
+  IFA_CACHEINFO,
+  IFA_F_DADFAILED,
+  IFA_F_HOMEADDRESS,
+  IFA_F_MANAGETEMPADDR,
+  IFA_F_MCAUTOJOIN,
+  IFA_F_NODAD,
+  IFA_F_NOPREFIXROUTE,
+  IFA_F_TENTATIVE,
+  IFA_FLAGS,
+  IFA_LOCAL,
+  NLM_F_CREATE,
+  NLM_F_REPLACE,
+  RT_SCOPE_UNIVERSE,
+  RTM_DELADDR,
+  RTM_GETADDR,
+  RTM_NEWADDR,
+} from "./constants.js";
+import { type Entry, indexAt, keyWithout, rebuilt, retargetBody, SELF, sorted } from "./entry.js";
+import { readLink } from "./link.js";
+import { attributesOf, concatenate, dump, type Request, view, word, wordOf } from "./messages.js";
+
+const addressBodyBytes = 8;
+/** It was not known to be unique. */
+const unsureFlags = IFA_F_DADFAILED | IFA_F_TENTATIVE;
+/** What may be asked for. */
+const askedFlags =
+  IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_MANAGETEMPADDR | IFA_F_NOPREFIXROUTE | IFA_F_MCAUTOJOIN;
+
+/** Reads the addresses of an interface. Errors: NetlinkError. */
+export function readAddresses(index: number): Entry[] {
+  return listAddresses(index).map(comparableAddress);
+}
+
+/** The addresses of an interface that others may use, so no link-local ones. */
+export function interfaceAddresses(name: string): Address[] {
+  return listAddresses(readLink(name)?.index)
+    .filter((body) => body[3] === RT_SCOPE_UNIVERSE)
+    .flatMap((body): Address[] => {
+      const said = attributesOf(body, addressBodyBytes);
+      const bytes = (said.find(({ type }) => type === IFA_LOCAL) ?? said[0])?.data.slice();
+      return bytes === undefined ? [] : [{ family: bytes.length === 4 ? 4 : 6, bytes }];
+    });
+}
+
+/** What an address is, without how long it is for: an address is the same after an hour. */
+export function addressKey(entry: Entry): string {
+  const sure = attributesOf(entry, addressBodyBytes).map(({ type, data }) =>
+    type === IFA_FLAGS ? { type, data: word(wordOf(data) & ~unsureFlags) } : { type, data },
+  );
+  return keyWithout(rebuilt(entry, addressBodyBytes, sure), addressBodyBytes, IFA_CACHEINFO);
+}
+
+/** Puts addresses on an interface. IPv6: usable at once where they were in use before. */
+export function putAddresses(entries: readonly Entry[], index: number): Request[] {
+  return inOrderOfMaking(entries).flatMap((entry): Request[] => {
+    const body = retargetBody(entry, index);
+    const put = (bytes: Uint8Array): Request => ({
+      type: RTM_NEWADDR,
+      body: bytes,
+      flags: NLM_F_CREATE | NLM_F_REPLACE,
+      what: "add an address",
+    });
+    // The second makes it as it was in this, too.
+    const isSure = body[0] === AF_INET6 && (flagsOf(body) & unsureFlags) === 0;
+    return isSure ? [put(withoutDetection(body)), put(body)] : [put(body)];
+  });
+}
+
+/** Takes addresses off an interface, the last first: with a first one go those that depend on it. */
+export function removeAddresses(entries: readonly Entry[], index: number): Request[] {
+  return entries
+    .map((entry) => ({
+      type: RTM_DELADDR,
+      body: retargetBody(entry, index),
+      flags: 0,
+      what: "remove an address",
+      allows: "any" as const,
+    }))
+    .reverse();
+}
+
+function listAddresses(index: number | undefined): Uint8Array[] {
+  return dump(RTM_GETADDR, new Uint8Array(addressBodyBytes), RTM_NEWADDR).filter(
+    (body) => wordOf(body, indexAt) === index,
+  );
+}
+
+function comparableAddress(body: Uint8Array): Entry {
+  const head = body.slice(0, addressBodyBytes);
+  head[2] = 0;
+  view(head).setUint32(indexAt, SELF, true);
+  const attributes = attributesOf(body, addressBodyBytes).map(({ type, data }) => {
+    if (type === IFA_FLAGS) return { type, data: word(wordOf(data) & (askedFlags | unsureFlags)) };
+    // Preferred and valid seconds; not when it was made and changed.
+    if (type === IFA_CACHEINFO)
+      return { type, data: concatenate([data.slice(0, 8), word(0), word(0)]) };
+    return { type, data };
+  });
+  return rebuilt(head, addressBodyBytes, sorted(attributes));
+}
+
+/** IPv6 addresses are listed with the newest first, and a sender's choice may follow the list. */
+function inOrderOfMaking(addresses: readonly Entry[]): Entry[] {
+  const isV6 = (body: Uint8Array): boolean => body[0] === AF_INET6;
+  return [...addresses.filter((body) => !isV6(body)), ...addresses.filter(isV6).reverse()];
+}
+
+function withoutDetection(body: Uint8Array): Uint8Array {
+  const others = attributesOf(body, addressBodyBytes).filter(({ type }) => type !== IFA_FLAGS);
+  const flags = { type: IFA_FLAGS, data: word(flagsOf(body) | IFA_F_NODAD) };
+  return rebuilt(body, addressBodyBytes, [...others, flags]);
+}
+
+function flagsOf(body: Uint8Array): number {
+  const found = attributesOf(body, addressBodyBytes).find(({ type }) => type === IFA_FLAGS);
+  return found === undefined ? 0 : wordOf(found.data);
+}
