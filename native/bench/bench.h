@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 
 #include "native/bench/meter.h"
 #include "native/layout/layout.gen.h"
@@ -18,6 +19,8 @@ class Bench {
   [[nodiscard]] virtual size_t pass() noexcept { return 0; }
   // The memory of what is timed, in bytes.
   [[nodiscard]] virtual size_t memoryBytes() const noexcept = 0;
+  // What else the last run has to say, as JSON; empty when nothing.
+  [[nodiscard]] virtual std::string detail() const { return {}; }
 };
 
 // A benchmark that does the same to each batch of a list.
@@ -63,6 +66,10 @@ std::unique_ptr<Bench> makePathBench(std::span<const char* const> words);
 inline constexpr uint32_t FLOOD_ESTABLISHED = 1'000;
 inline constexpr uint32_t FLOOD_LEGITIMATE = 1'000;
 std::unique_ptr<Bench> makeFloodBench(std::span<const char* const> words);
+// `TABLE SECONDS CONNECTIONS`: many pods, each behind a wire, through so many simulated seconds of
+// floods and of what else goes on. An item is a frame; detail() says what became of whose
+// connections.
+std::unique_ptr<Bench> makeMixedFloodBench(std::span<const char* const> words);
 // `FLOWS WAY`: finds connections whose names are drawn at `random`, or `chosen` to collide under a
 // secret that is not the table's, as somebody would choose them who does not know it.
 std::unique_ptr<Bench> makeCollidingBench(std::span<const char* const> words);

@@ -2,9 +2,8 @@
 // standard input, one JSON line each on standard output, until the input ends. Whoever asks can so
 // let several programs take turns on the same work. With `count` before the name everything is done
 // once instead, for valgrind to count what happens inside countedPass.
-#include <unistd.h>
-
 #include <cstdio>
+#include <string>
 #include <string_view>
 
 #include "native/bench/bench.h"
@@ -25,6 +24,7 @@ constexpr Named BENCHES[] = {
     {"conntrack", sluice::bench::makeConntrackBench},
     {"path", sluice::bench::makePathBench},
     {"flood", sluice::bench::makeFloodBench},
+    {"mixed-flood", sluice::bench::makeMixedFloodBench},
     {"colliding", sluice::bench::makeCollidingBench},
 };
 
@@ -33,16 +33,6 @@ constexpr char COMPILER[] = "clang " __clang_version__;
 #else
 constexpr char COMPILER[] = "gcc " __VERSION__;
 #endif
-
-// Memory of this process that is in use now, in bytes; 0 where nobody tells.
-unsigned long long residentBytes() {
-  unsigned long long pages = 0;
-  std::FILE* file = std::fopen("/proc/self/statm", "r");
-  if (file == nullptr) return 0;
-  if (std::fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
-  std::fclose(file);
-  return pages * static_cast<unsigned long long>(sysconf(_SC_PAGESIZE));
-}
 
 }  // namespace
 
@@ -70,14 +60,17 @@ int main(int argc, char** argv) {
     char line[64];
     while (std::fgets(line, sizeof line, stdin) != nullptr) {
       const Measured measured = bench->run();
+      const std::string detail = bench->detail();
       std::printf(
-          "{\"ns\":%.3f,\"p50\":%.2f,\"p99\":%.2f,\"answers\":%llu,\"residentBytes\":%llu}\n",
+          "{\"ns\":%.3f,\"p50\":%.2f,\"p99\":%.2f,\"answers\":%llu,\"residentBytes\":%llu%s%s}\n",
           measured.nsPerItem, measured.p50, measured.p99,
-          static_cast<unsigned long long>(measured.answers), residentBytes());
+          static_cast<unsigned long long>(measured.answers), sluice::bench::residentBytes(),
+          detail.empty() ? "" : ",\"detail\":", detail.c_str());
       std::fflush(stdout);
     }
     return 0;
   }
-  std::fputs("usage: native_bench [count] lookup|conntrack|path|flood|colliding ...\n", stderr);
+  std::fputs("usage: native_bench [count] lookup|conntrack|path|flood|mixed-flood|colliding ...\n",
+             stderr);
   return 2;
 }

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <time.h>
+#include <unistd.h>
 
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 
 namespace sluice::bench {
 
@@ -13,6 +15,16 @@ namespace sluice::bench {
   timespec now = {};
   clock_gettime(clock, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// Memory of this process that is in use now, in bytes; 0 where nobody tells.
+[[nodiscard]] inline unsigned long long residentBytes() noexcept {
+  unsigned long long pages = 0;
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  if (std::fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
+  std::fclose(file);
+  return pages * static_cast<unsigned long long>(sysconf(_SC_PAGESIZE));
 }
 
 // Counts durations in buckets that are at most an eighth of their value wide.

@@ -48,7 +48,8 @@ export function workersOf(
   };
 }
 
-function checkMost(flag: string, value: number | undefined, most: number): void {
+/** Errors: CommandError (usage) when a flag's value is more than it may be. */
+export function checkMost(flag: string, value: number | undefined, most: number): void {
   if (value === undefined || value <= most) return;
   throw new CommandError(exitCodes.usage, `${flag}: got ${value}, want ${most} at most`);
 }

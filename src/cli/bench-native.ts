@@ -6,8 +6,10 @@ import { fileURLToPath } from "node:url";
 import { compile } from "../compiler/compile.js";
 import { hotBytesOf } from "../compiler/hot-bytes.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
-import { FlowTuple } from "../layout/layout.gen.js";
+import { CONNECTIONS_MAX, FlowTuple } from "../layout/layout.gen.js";
 import { parseManifests } from "../manifest/parse.js";
+import { checkMost } from "./arguments.js";
+import { type MixedFlood, measureMixedFlood, mixedFloodText } from "./bench-mixed-flood.js";
 import {
   compare,
   fastestOf,
@@ -18,9 +20,14 @@ import {
   type TurnTaker,
   takeTurns,
 } from "./bench-turns.js";
-import { type LookupWorkload, makeLookupWorkload, pathManifests } from "./bench-workload.js";
+import {
+  floodManifests,
+  type LookupWorkload,
+  makeLookupWorkload,
+  pathManifests,
+} from "./bench-workload.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { BenchNativeOptions } from "./options.js";
+import type { BenchFloodOptions, BenchNativeOptions } from "./options.js";
 import { renderTable, writeJson } from "./output.js";
 import { createProgress, type Progress } from "./progress.js";
 
@@ -43,8 +50,10 @@ const trackedSizes = [1_000, 100_000, 1_000_000, 10_000_000];
 /** What a tracked flow takes, ours and the peer's together, in bytes. */
 const flowBytes = 450;
 const floodSizes = [10_000_000];
-/** The connection table that a flood meets, and what native/bench/bench.h lets it meet there. */
-const floodConnectionsMax = 65_536;
+/** The connection table that a flood meets, for how long in simulated time, and who else is there. */
+const floodConnectionsUsual = 65_536;
+const floodSecondsUsual = 180;
+const floodSecondsMax = 3_600;
 const floodEstablished = 1_000;
 const floodLegitimate = 1_000;
 const collidingFlows = 5_000;
@@ -105,6 +114,7 @@ const notBuilt =
 export interface NativeReport {
   readonly rows: readonly Row[];
   readonly floods: readonly FloodOutcome[];
+  readonly mixedFlood?: MixedFlood;
   readonly tables: readonly TableMemory[];
   /** Who was not measured, and why. */
   readonly leftOut: readonly { readonly name: string; readonly reason: string }[];
@@ -123,6 +133,7 @@ interface Bench {
   readonly peers: string | undefined;
   readonly rows: Row[];
   readonly floods: FloodOutcome[];
+  mixedFlood?: MixedFlood;
   readonly tables: TableMemory[];
   readonly leftOut: { readonly name: string; readonly reason: string }[];
 }
@@ -158,12 +169,18 @@ export function runBenchConntrack(options: BenchNativeOptions, io: Io): Promise<
 
 /**
  * Times what an attacker may choose: a flood of SYNs beside established connections, and names of
- * connections that were chosen to collide.
+ * connections that were chosen to collide. Counts who loses what in several floods at once.
  */
-export function runBenchFlood(options: BenchNativeOptions, io: Io): Promise<number> {
+export async function runBenchFlood(options: BenchFloodOptions, io: Io): Promise<number> {
+  const { connections = floodConnectionsUsual, seconds = floodSecondsUsual } = options;
+  checkMost("--connections", connections, CONNECTIONS_MAX);
+  checkMost("--seconds", seconds, floodSecondsMax);
   return runNative(options, io, floodSizes, async (bench, sizes) => {
-    for (const syns of sizes) await benchFlood(bench, syns);
+    for (const syns of sizes) await benchFlood(bench, syns, connections);
     await benchColliding(bench);
+    bench.progress.update("floods of all kinds at once");
+    const table = writeTable(bench, "mixed-flood", floodManifests);
+    bench.mixedFlood = await measureMixedFlood(nativeBench, table, { seconds, connections });
   });
 }
 
@@ -529,16 +546,16 @@ async function benchTracked(bench: Bench, flows: number): Promise<void> {
   );
 }
 
-/** Writes the table of pathManifests; answers with its file. */
-function writePathTable(bench: Bench): string {
+/** Writes the table of some manifests; answers with its file. */
+function writeTable(bench: Bench, name: string, manifests: string): string {
   const nothing = { aclRules: "", prefixes: "", tuples: new Uint8Array() };
-  return writeWorkload(bench, "path", { manifests: pathManifests, ...nothing }).table;
+  return writeWorkload(bench, name, { manifests, ...nothing }).table;
 }
 
 async function benchPath(bench: Bench, flows: number): Promise<void> {
   const what = `${count(flows)} flows`;
   bench.progress.update(`whole path, ${what}`);
-  const table = writePathTable(bench);
+  const table = writeTable(bench, "path", pathManifests);
   const takers: TurnTaker[] = [];
   for (const way of ["batch", "single", "parse"]) {
     takers.push(await startTurnTaker(way, nativeBench, ["path", table, `${flows}`, way]));
@@ -560,12 +577,12 @@ async function benchPath(bench: Bench, flows: number): Promise<void> {
   );
 }
 
-async function benchFlood(bench: Bench, syns: number): Promise<void> {
+async function benchFlood(bench: Bench, syns: number, connectionsMax: number): Promise<void> {
   bench.progress.update(`flood of ${count(syns)} SYNs`);
-  const table = writePathTable(bench);
+  const table = writeTable(bench, "path", pathManifests);
   const takers = [
     await startTurnTaker("flood", nativeBench, [
-      ...["flood", table, `${syns}`, `${floodConnectionsMax}`],
+      ...["flood", table, `${syns}`, `${connectionsMax}`],
     ]),
     await startTurnTaker("path", nativeBench, ["path", table, `${floodEstablished}`, "batch"]),
   ];
@@ -577,7 +594,7 @@ async function benchFlood(bench: Bench, syns: number): Promise<void> {
   bench.floods.push({
     syns,
     synsPerSecond: Math.round(1e9 / row.value),
-    connectionsMax: floodConnectionsMax,
+    connectionsMax,
     established: floodEstablished,
     legitimate: floodLegitimate,
     served: Math.min(...flood!.turns.map(({ answers }) => answers)),
@@ -611,12 +628,16 @@ function count(value: number): string {
 }
 
 function show(
-  { rows, floods, tables, leftOut }: NativeReport,
+  { rows, floods, mixedFlood, tables, leftOut }: NativeReport,
   { output }: BenchNativeOptions,
   io: Io,
 ): void {
   if (output === "json") {
-    const others = { ...(floods.length > 0 && { floods }), ...(tables.length > 0 && { tables }) };
+    const others = {
+      ...(floods.length > 0 && { floods }),
+      ...(mixedFlood !== undefined && { mixedFlood }),
+      ...(tables.length > 0 && { tables }),
+    };
     writeJson(io.stdout, { rows, ...others, leftOut });
     return;
   }
@@ -634,6 +655,7 @@ function show(
   const header = ["what", "ratio", "against", "spread", "reached", "ours", "theirs", "p50", "p99"];
   io.stdout.write(renderTable(cells, { header, right: [1, 3, 5, 6, 7, 8] }));
   for (const flood of floods) io.stdout.write(floodText(flood));
+  if (mixedFlood !== undefined) io.stdout.write(mixedFloodText(mixedFlood));
   for (const table of tables) io.stdout.write(memoryText(table));
   for (const { name, reason } of leftOut) io.stdout.write(`left out: ${name}: ${reason}\n`);
 }

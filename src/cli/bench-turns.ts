@@ -11,6 +11,8 @@ export interface Turn {
   readonly answers: number;
   /** Memory that the program has in use afterwards, where it tells. */
   readonly residentBytes?: number;
+  /** What else it says, where it does. */
+  readonly detail?: unknown;
 }
 
 /** Something that can be measured again and again, one turn at a time. */

@@ -34,6 +34,37 @@ export const pathManifests = [
   .map((each) => JSON.stringify(each))
   .join("\n---\n");
 
+/** Pods of native/bench/mixed-flood-bench.cc. */
+const floodPods = 53;
+/** Its stranger, who may ask the pods anything. */
+const stranger = "198.51.100.7/32";
+
+/** Pods that may be reached on TCP 443 and UDP 53, and by one stranger: the table of a mixed flood. */
+export const floodManifests = [
+  { apiVersion: "v1", kind: "Namespace", metadata: { name: "bench" } },
+  ...Array.from({ length: floodPods }, (_, pod) => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: `pod-${pod}`, namespace: "bench" },
+    status: { phase: "Running", podIP: `100.64.0.${pod + 1}` },
+  })),
+  {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "services", namespace: "bench" },
+    spec: {
+      podSelector: {},
+      policyTypes: ["Ingress"],
+      ingress: [
+        { ports: [{ port: 443 }, { protocol: "UDP", port: 53 }] },
+        { from: [{ ipBlock: { cidr: stranger } }] },
+      ],
+    },
+  },
+]
+  .map((each) => JSON.stringify(each))
+  .join("\n---\n");
+
 /** Pods that a node has at most, and so the most that one table of a node judges. */
 const podsMax = 250;
 const peersOfRule = 8;

@@ -1,6 +1,7 @@
 import { type CommandSpec, type OptionSpec, output } from "./command-spec.js";
 import { controlCommands } from "./control-commands.js";
 import {
+  type BenchFloodOptions,
   type BenchNativeOptions,
   type BenchOptions,
   type CaptureOptions,
@@ -889,16 +890,33 @@ export const root: CommandSpec = {
             "time what an attacker may choose: a flood of SYNs, and connections that would collide",
           details: [
             "Says how many of the established and of the new connections were served during the flood, and what memory it took.",
+            "Then floods of all kinds at once, in simulated time: 10,000 short TCP connections a second to one pod, 4,000 echo requests and 65,000 DNS queries a second of one stranger to another, a third that opens all it can with an ally, beside 50 pods with new and established connections. Says what each of them lost, and why. See benchmarks.md.",
           ],
-          options: nativeBenchOptions("SYNs of a flood"),
-          examples: [
-            { command: "sluice bench flood", effect: "10,000,000 SYNs a round" },
+          options: [
+            ...nativeBenchOptions("SYNs of a flood"),
             {
-              command: "sluice bench flood --sizes 1000000 --rounds 3 -o json",
+              flags: "--seconds <n>",
+              description: "how long the floods at once last, in simulated time; 180 when left out",
+              parse: wholeNumber(1),
+            },
+            {
+              flags: "--connections <n>",
+              description:
+                "what the connection table of both has room for, 65536 when left out; no less than 8192",
+              parse: wholeNumber(8_192),
+            },
+          ],
+          examples: [
+            {
+              command: "sluice bench flood",
+              effect: "10,000,000 SYNs a round, then three minutes of floods at once",
+            },
+            {
+              command: "sluice bench flood --sizes 1000000 --rounds 3 --seconds 20 -o json",
               effect: "a short one, for a script",
             },
           ],
-          run: async (options: BenchNativeOptions, io) =>
+          run: async (options: BenchFloodOptions, io) =>
             (await import("./bench-native.js")).runBenchFlood(options, io),
         },
       ],

@@ -265,13 +265,21 @@ export interface BenchOptions {
   readonly output: "table" | "json" | "html";
 }
 
-/** Of `bench lookup`, `bench conntrack` and `bench flood`. */
+/** Of `bench lookup` and `bench conntrack`. */
 export interface BenchNativeOptions {
   /** Numbers of entries, flows or SYNs, with commas between them. */
   readonly sizes?: string;
   readonly rounds?: number;
   readonly withoutPeers: boolean;
   readonly output: "table" | "json";
+}
+
+/** Of `bench flood`. */
+export interface BenchFloodOptions extends BenchNativeOptions {
+  /** Simulated ones, of the floods at once. */
+  readonly seconds?: number;
+  /** What the connection table has room for. */
+  readonly connections?: number;
 }
 
 export interface CompletionOptions {

@@ -1,0 +1,118 @@
+import { startTurnTaker } from "./bench-turns.js";
+import { renderTable } from "./output.js";
+
+/** What became of the connections of one kind. */
+export interface FloodGroup {
+  readonly name: keyof typeof groupNames;
+  readonly tried: number;
+  /** Whose first packet did not pass. */
+  readonly refused: number;
+  /** Of which a later packet did not pass, before one end closed. */
+  readonly cut: number;
+  /** Of which a packet did not pass after one end had closed. */
+  readonly unclosed: number;
+}
+
+/** What became of everybody during some floods at once, in simulated time. */
+export interface MixedFlood {
+  readonly seconds: number;
+  readonly pods: number;
+  readonly frames: number;
+  /** The processor's time for a frame. */
+  readonly nsPerFrame: number;
+  readonly connectionsMax: number;
+  /** Of these, for each pod. */
+  readonly quota: number;
+  /** Connections at the end. */
+  readonly inUse: number;
+  /** Connections that gave way, by their class. */
+  readonly evicted: Readonly<Record<"closing" | "unanswered" | "unassured" | "assured", number>>;
+  /** Memory in use at the beginning, and after each sixth of the time. */
+  readonly residentBytes: readonly number[];
+  readonly groups: readonly FloodGroup[];
+  readonly reached: {
+    /** Under 0.1 % of the other pods' new connections were lost. */
+    readonly others: boolean;
+    /** None of the established ones was. */
+    readonly established: boolean;
+    /** The same after two thirds of the time and at the end; it grows until the table has been full. */
+    readonly memory: boolean;
+  };
+}
+
+const groupNames = {
+  others: "other pods: new connections",
+  established: "all pods: established connections",
+  short: "first pod: short TCP connections",
+  besideShort: "first pod: other new connections",
+  echo: "second pod: echo requests of a stranger",
+  dns: "second pod: DNS queries of the same stranger",
+  besideStranger: "second pod: other new connections",
+  ally: "third pod: connections that it and an ally keep",
+} as const;
+
+const lostShareMax = 0.001;
+
+/**
+ * Lets the filter judge some floods at once, beside other pods, for so many simulated seconds.
+ *
+ * Shape:  `program` is native_bench, `table` the file of the table of floodManifests.
+ * Errors: throws an Error with what the program said, for example when `connections` are too few.
+ */
+export async function measureMixedFlood(
+  program: string,
+  table: string,
+  { seconds, connections }: { readonly seconds: number; readonly connections: number },
+): Promise<MixedFlood> {
+  const words = ["mixed-flood", table, `${seconds}`, `${connections}`];
+  const taker = await startTurnTaker("mixed flood", program, words);
+  try {
+    const turn = await taker.turn();
+    const detail = turn.detail as RawFlood;
+    return { ...detail, nsPerFrame: Math.round(turn.ns), reached: reached(detail) };
+  } finally {
+    taker.close();
+  }
+}
+
+type RawFlood = Omit<MixedFlood, "nsPerFrame" | "reached">;
+
+function reached({ groups, residentBytes }: RawFlood): MixedFlood["reached"] {
+  const lostShare = (wanted: FloodGroup["name"]) => {
+    const group = groups.find(({ name }) => name === wanted)!;
+    return lostOf(group) / group.tried;
+  };
+  return {
+    others: lostShare("others") < lostShareMax,
+    established: lostShare("established") === 0,
+    memory: residentBytes.at(-1) === residentBytes.at(-3),
+  };
+}
+
+function lostOf({ refused, cut }: FloodGroup): number {
+  return refused + cut;
+}
+
+/** The same for a reader. */
+export function mixedFloodText(flood: MixedFlood): string {
+  const count = (value: number) => value.toLocaleString("en-US");
+  const yes = (value: boolean) => (value ? "yes" : "no");
+  const { seconds, pods, frames, nsPerFrame, connectionsMax, quota, inUse, evicted } = flood;
+  const rows = Object.entries(groupNames).map(([name, told]) => {
+    const group = flood.groups.find((each) => each.name === name)!;
+    const { tried, refused, cut, unclosed } = group;
+    const share = `${((lostOf(group) / tried) * 100).toFixed(2)} %`;
+    return [told, ...[tried, refused, cut, unclosed].map(count), share];
+  });
+  const header = ["floods at once", "tried", "refused", "cut", "not closed", "lost"];
+  const gaveWay = Object.entries(evicted).map(([name, value]) => `${count(value)} ${name}`);
+  const memory = flood.residentBytes.map((bytes) => (bytes / 1_048_576).toFixed(1));
+  return [
+    renderTable(rows, { header, right: [1, 2, 3, 4, 5] }).trimEnd(),
+    `${count(seconds)} simulated seconds, ${count(frames)} frames, ${nsPerFrame} ns each; a table of ${count(connectionsMax)} connections for ${pods} pods, ${count(quota)} for each`,
+    `  gave way: ${gaveWay.join(", ")}; in use at the end: ${count(inUse)}`,
+    `  memory: ${memory.join(", ")} MiB, at the beginning and after each sixth of the time`,
+    `  under 0.1 % of the other pods' new connections lost: ${yes(flood.reached.others)}; no established one lost: ${yes(flood.reached.established)}; memory the same in the last third: ${yes(flood.reached.memory)}`,
+    "",
+  ].join("\n");
+}
