@@ -5,6 +5,9 @@ const numbersByWord = new Map(
 );
 const wordsByNumber = new Map([...numbersByWord].map(([word, number]) => [number, word]));
 
+/** The names that `parseProtocol` reads. */
+export const protocolWords: readonly string[] = [...numbersByWord.keys()];
+
 /** Reads a protocol's name in any case, or its number; undefined when it is neither. */
 export function parseProtocol(text: string): number | undefined {
   const named = numbersByWord.get(text.toLowerCase());

@@ -1,3 +1,4 @@
+import { didYouMean } from "../diagnostics/suggest.js";
 import type { Pod } from "../manifest/objects.js";
 import { type Address, formatAddress, parseAddress } from "../net/address.js";
 import type { ClusterObjects } from "../policy/cluster.js";
@@ -42,7 +43,8 @@ export class PodIndex {
       const named = [...this.#pods.keys()].filter((key) => key.endsWith(`/${reference}`));
       if (named.length > 0) return `got "${reference}", want namespace/pod: ${named.join(" or ")}`;
     }
-    return `got "${reference}", want an address, or namespace/pod of a pod in the manifests`;
+    const meant = didYouMean(reference, this.#pods.keys());
+    return `got "${reference}", want an address, or namespace/pod of a pod in the manifests${meant}`;
   }
 
   /** Reads an address or `namespace/pod`; a text says what is wrong with it. */

@@ -4,6 +4,7 @@ import { peerNames } from "../bench/peers.js";
 import { isSluice, makeReport, type Report } from "../bench/report.js";
 import { runSuite, type SuiteOptions } from "../bench/suite.js";
 import { policiesMax } from "../bench/workload.js";
+import { didYouMean } from "../diagnostics/suggest.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
 import { withNativeFigures } from "./bench-figures.js";
 import { measureNativeFigures } from "./bench-native.js";
@@ -130,7 +131,7 @@ function readNames(text: string | undefined, known: readonly string[], flag: str
   if (strange !== undefined) {
     throw new CommandError(
       exitCodes.usage,
-      `${flag}: got "${strange}", want some of ${known.join(",")}, or none`,
+      `${flag}: got "${strange}", want some of ${known.join(",")}, or none${didYouMean(strange, known)}`,
     );
   }
   return known.filter((name) => names.includes(name));

@@ -1,6 +1,6 @@
 import type { FlushAnswer } from "../control/control-routes.js";
 import { count } from "../diagnostics/count.js";
-import { controlClient, filterQuery } from "./control-common.js";
+import { checkNames, controlClient, filterQuery } from "./control-common.js";
 import { runGet } from "./get.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
@@ -15,7 +15,8 @@ export async function runConntrackList(options: ConntrackListOptions, io: Io): P
 /** Forgets connections: their next packets are judged as if they were the first. */
 export async function runConntrackFlush(options: ConntrackFlushOptions, io: Io): Promise<number> {
   return asCommand(async () => {
-    const query = filterQuery(options).toString();
+    const filter = filterQuery(options);
+    const query = filter.toString();
     if ((query === "") !== options.all) {
       throw new CommandError(
         exitCodes.usage,
@@ -24,6 +25,7 @@ export async function runConntrackFlush(options: ConntrackFlushOptions, io: Io):
       );
     }
     const client = controlClient(options, io);
+    await checkNames(client, filter);
     const answer = await client.ask<FlushAnswer>("POST", `/connections/flush?${query}`);
     if (options.output === "json") writeJson(io.stdout, answer);
     else io.stdout.write(`${count(answer.flushed, "connection")} forgotten\n`);

@@ -1,5 +1,7 @@
 import { ControlClient } from "../control/client.js";
+import type { UnknownNamesAnswer } from "../control/control-routes.js";
 import { defaultSocket } from "../control/open-control.js";
+import { RefusalError } from "../control/refusal.js";
 import { LabClient } from "../lab/client.js";
 import { stateFolder } from "../lab/state.js";
 import { flowFilterFlags } from "../observe/flow-filter.js";
@@ -13,6 +15,37 @@ export function controlClient(options: ControlOptions, io: Io): ControlClient {
     throw new CommandError(exitCodes.usage, "got --lab and --socket, want one of them");
   }
   return LabClient.find(stateFolder(io.env), options.lab).control;
+}
+
+/**
+ * Asks a process which pods and namespaces of a filter it has none of; in words, a line each.
+ *
+ * A process that cannot say so has none.
+ */
+export async function unknownNames(
+  client: ControlClient,
+  query: URLSearchParams,
+): Promise<readonly string[]> {
+  const names = new URLSearchParams([...query].filter(([flag]) => /pod$|namespace$/.test(flag)));
+  if (names.size === 0) return [];
+  try {
+    const { unknown } = await client.ask<UnknownNamesAnswer>("GET", `/unknown-names?${names}`);
+    return unknown.map(({ flag, value, near }) => {
+      const what = flag.endsWith("pod") ? "pod" : "namespace";
+      const meant = near === null ? "" : `: did you mean ${near}?`;
+      return `--${flag}: got "${value}", want a ${what} that the process knows${meant}`;
+    });
+  } catch (error) {
+    // What is wrong with the query, its own request says; an earlier version has no such question.
+    if (error instanceof RefusalError && error.kind === "usage") return [];
+    throw error;
+  }
+}
+
+/** Errors: CommandError (usage) for names that nothing has. */
+export async function checkNames(client: ControlClient, query: URLSearchParams): Promise<void> {
+  const unknown = await unknownNames(client, query);
+  if (unknown.length > 0) throw new CommandError(exitCodes.usage, unknown.join("\nsluice: "));
 }
 
 /** Puts the flags that choose flows into a query. */

@@ -1,3 +1,4 @@
+import { didYouMean } from "../diagnostics/suggest.js";
 import { type Check, diagnose, type Purpose, purposes } from "../doctor/diagnose.js";
 import { readMachine } from "../doctor/machine.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -26,7 +27,7 @@ function readPurpose(text: string): Purpose {
   if (found !== undefined) return found;
   throw new CommandError(
     exitCodes.usage,
-    `--for: got "${text}", want one of ${purposes.join(", ")}`,
+    `--for: got "${text}", want one of ${purposes.join(", ")}${didYouMean(text, purposes)}`,
   );
 }
 

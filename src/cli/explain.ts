@@ -1,10 +1,11 @@
 import { type Explanation, explain, type Question, questionText } from "../analysis/explain.js";
 import { explanationText, explanationTree } from "../analysis/explain-text.js";
 import { type Passing, passingBetween } from "../analysis/passing.js";
-import { hasPorts, parseProtocol } from "../analysis/protocols.js";
+import { hasPorts, parseProtocol, protocolWords } from "../analysis/protocols.js";
 import { PodIndex } from "../analysis/references.js";
 import { portsJson, portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
+import { didYouMean } from "../diagnostics/suggest.js";
 import type { Pod } from "../manifest/objects.js";
 import { isAllPorts, isNoPorts } from "../net/port-set.js";
 import { protocolNumbers } from "../net/protocol.js";
@@ -100,12 +101,12 @@ type Service = Pick<Question, "protocol" | "port">;
 
 /** Reads `5432/tcp`, `80` (TCP), `icmp`, or the name of a port, which comes back. Errors: CommandError (usage). */
 function readService(text: string): Service | string {
-  const refuse = () =>
-    new CommandError(
-      exitCodes.usage,
-      `--port: got "${text}", want a port and protocol such as 5432/tcp, icmp, or the name of a port`,
-    );
   const [first = "", second, ...rest] = text.split("/");
+  const refuse = () => {
+    const want = "a port and protocol such as 5432/tcp, icmp, or the name of a port";
+    const meant = didYouMean(second ?? "", protocolWords);
+    return new CommandError(exitCodes.usage, `--port: got "${text}", want ${want}${meant}`);
+  };
   if (rest.length > 0) throw refuse();
   const isNumber = /^\d{1,5}$/.test(first);
   if (second === undefined && !isNumber) {

@@ -1,4 +1,5 @@
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { didYouMean, suggest } from "../diagnostics/suggest.js";
 import type { ArgumentSpec, CommandSpec, Given, OptionSpec } from "./command-spec.js";
 import { commonOptions, root } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -147,15 +148,26 @@ function withChoices(made: Argument, { values = [], aliases = {} }: ArgumentSpec
   return made.argParser((text) => {
     const value = Object.hasOwn(aliases, text) ? aliases[text]! : text;
     if (values.includes(value)) return value;
-    throw new InvalidArgumentError(`Allowed choices are ${values.join(", ")}.`);
+    throw new InvalidArgumentError(choicesText(text, values));
   });
+}
+
+/** Words it as commander does, and adds the choice that was likely meant. */
+function choicesText(text: string, values: readonly string[]): string {
+  const near = suggest(text, values);
+  const meant = near === undefined ? "" : ` Did you mean ${near}?`;
+  return `Allowed choices are ${values.join(", ")}.${meant}`;
 }
 
 function makeOption(spec: OptionSpec): Option {
   const text = spec.required ? `${spec.description} (required)` : spec.description;
   const option = new Option(spec.flags, text);
   if (spec.values !== undefined) {
-    option.choices(spec.values);
+    const { values } = spec;
+    option.choices(values).argParser((value) => {
+      if (values.includes(value)) return value;
+      throw new InvalidArgumentError(choicesText(value, values));
+    });
   }
   if (spec.parse !== undefined) {
     const parse = spec.parse;
@@ -216,7 +228,7 @@ function readVariable(option: Option, spec: OptionSpec, text: string): unknown {
   if (spec.values !== undefined && !spec.values.includes(text)) {
     throw new CommandError(
       exitCodes.usage,
-      `${variable}: got "${text}", want one of ${spec.values.join(", ")}`,
+      `${variable}: got "${text}", want one of ${spec.values.join(", ")}${didYouMean(text, spec.values)}`,
     );
   }
   if (option.variadic) {

@@ -1,3 +1,4 @@
+import type { ControlClient } from "../control/client.js";
 import type {
   ConnectionEnd,
   ConnectionItem,
@@ -7,7 +8,7 @@ import type {
   TableItem,
 } from "../control/control-routes.js";
 import { type FlowPolicy, filePlace } from "../observe/flow.js";
-import { controlClient, filterQuery } from "./control-common.js";
+import { checkNames, controlClient, filterQuery } from "./control-common.js";
 import { ageText } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
@@ -18,12 +19,15 @@ import { type Cell, type TableOptions, TableWriter } from "./output.js";
 export async function runGet(options: GetOptions, io: Io): Promise<number> {
   return asCommand(async () => {
     const { what } = options;
-    const query = filterQuery(options).toString();
+    const filter = filterQuery(options);
+    const query = filter.toString();
     if (query !== "" && what !== "connections") {
       throw new CommandError(exitCodes.usage, "only connections can be chosen by flags");
     }
     const path = query === "" ? `/${what}` : `/${what}?${query}`;
-    await writeList(options, io, path, tables[what]);
+    const client = controlClient(options, io);
+    await checkNames(client, filter);
+    await writeList(client, options, io, path, tables[what]);
     return exitCodes.ok;
   });
 }
@@ -35,12 +39,12 @@ export interface ItemTable<Item> extends TableOptions {
 
 /** Writes a list as it comes: it may be longer than what fits into memory. */
 async function writeList<Item>(
+  client: ControlClient,
   options: GetOptions,
   io: Io,
   path: string,
   table: ItemTable<Item>,
 ): Promise<void> {
-  const client = controlClient(options, io);
   if (options.output === "json") {
     await client.list("GET", path, { onText: (text) => void io.stdout.write(text) });
     io.stdout.write("\n");

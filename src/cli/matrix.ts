@@ -3,7 +3,7 @@ import { Matrix, type MatrixCell } from "../analysis/matrix.js";
 import { flowGraph } from "../analysis/matrix-graph.js";
 import { matrixJson } from "../analysis/matrix-json.js";
 import type { MatrixParty } from "../analysis/matrix-parties.js";
-import { parseProtocol } from "../analysis/protocols.js";
+import { parseProtocol, protocolWords } from "../analysis/protocols.js";
 import { renderCsv } from "../analysis/render/csv.js";
 import { renderDot } from "../analysis/render/dot.js";
 import { renderMarkdown } from "../analysis/render/markdown.js";
@@ -12,6 +12,7 @@ import { portText } from "../analysis/render/port-text.js";
 import { renderSvg } from "../analysis/render/svg.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
+import { didYouMean } from "../diagnostics/suggest.js";
 import { noPorts, type PortSet, portRange } from "../net/port-set.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -205,8 +206,7 @@ function readPorts(text: string): PortSet {
   ) {
     return { ...noPorts, other: true };
   }
-  throw new CommandError(
-    exitCodes.usage,
-    `--port: got "${text}", want a port and protocol such as 80/tcp, 8000-8080/udp, sctp or icmp`,
-  );
+  const want = "a port and protocol such as 80/tcp, 8000-8080/udp, sctp or icmp";
+  const meant = didYouMean(match?.[3] ?? "", protocolWords);
+  throw new CommandError(exitCodes.usage, `--port: got "${text}", want ${want}${meant}`);
 }

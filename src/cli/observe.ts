@@ -1,6 +1,6 @@
 import { compactFlow, lostText } from "../observe/compact.js";
 import type { FlowLine } from "../observe/flow.js";
-import { controlClient, filterQuery } from "./control-common.js";
+import { checkNames, controlClient, filterQuery, unknownNames } from "./control-common.js";
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
@@ -18,12 +18,24 @@ export async function runObserve(options: ObserveOptions, io: Io): Promise<numbe
     const interrupt = () => stop.abort();
     process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
     const show = options.output === "compact" ? compactWriter(io) : jsonWriter(io);
+    const client = controlClient(options, io);
+    let shown = 0;
     try {
-      await controlClient(options, io).follow(
+      if (options.follow) {
+        // They may come later.
+        const unknown = await unknownNames(client, query);
+        for (const each of unknown) io.stderr.write(`sluice: warning: ${sanitize(each)}\n`);
+      }
+      await client.follow(
         `/flows?${query}`,
-        (line) => show(line as FlowLine),
+        (line) => {
+          shown++;
+          show(line as FlowLine);
+        },
         stop.signal,
       );
+      // Flows are also kept of pods that have gone.
+      if (!options.follow && shown === 0) await checkNames(client, query);
       return exitCodes.ok;
     } finally {
       process.off("SIGINT", interrupt).off("SIGTERM", interrupt);

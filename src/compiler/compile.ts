@@ -1,4 +1,5 @@
 import { type Diagnostic, diagnostic, type Span } from "../diagnostics/diagnostic.js";
+import { didYouMean } from "../diagnostics/suggest.js";
 import type { Cluster, ClusterObjects, LocalPods, Policies } from "../policy/cluster.js";
 import { buildCluster } from "../policy/live-cluster.js";
 import { type Mode, type PeerResolution, resolvePolicies } from "../policy/resolve.js";
@@ -113,17 +114,23 @@ function noSuchEndpoint(
   cluster: Cluster,
 ): Diagnostic {
   if ("node" in local) {
-    const message = `got node "${local.node}", on which no pod with an address runs, want a spec.nodeName`;
+    const nodes = cluster.pods.flatMap(({ pod: { nodeName } }) => nodeName ?? []);
+    const meant = didYouMean(local.node, new Set([...cluster.nodes.keys(), ...nodes]));
+    const message = `got node "${local.node}", on which no pod with an address runs, want a spec.nodeName${meant}`;
     return diagnostic("SL2004", nowhere, message);
   }
   const { namespace, name } = local.pod;
   const known = cluster.findPod(namespace, name);
-  const got = `got pod "${namespace}/${name}"`;
-  return known === undefined
-    ? diagnostic("SL2003", nowhere, `${got}, want one that the manifests have`)
-    : diagnostic("SL2003", known.meta.span, `${got}, want one that runs and has its own address`, {
-        object: { kind: "Pod", namespace, name },
-      });
+  const ref = `${namespace}/${name}`;
+  if (known === undefined) {
+    const refs = cluster.pods.map(({ pod: { meta } }) => `${meta.namespace}/${meta.name}`);
+    const message = `got pod "${ref}", want one that the manifests have${didYouMean(ref, refs)}`;
+    return diagnostic("SL2003", nowhere, message);
+  }
+  const message = `got pod "${ref}", want one that runs and has its own address`;
+  return diagnostic("SL2003", known.meta.span, message, {
+    object: { kind: "Pod", namespace, name },
+  });
 }
 
 /** For a failure that lies in what was asked, not in a line of a manifest. */

@@ -10,6 +10,7 @@ import { type Address, formatAddress } from "../net/address.js";
 import { endpointOf, type FlowPolicy, l4Of, protocolName } from "../observe/flow.js";
 import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
+import { KnownNames, type UnknownName } from "../observe/known-names.js";
 import type { EndpointSummary, PolicySource, RulesSummary } from "../policy/ruleset.js";
 import type { ClientTime } from "./client-time.js";
 import type { Controller, Reload } from "./controller.js";
@@ -253,6 +254,11 @@ export interface ReloadAnswer extends Headed {
   readonly notAttached: readonly NotAttached[];
 }
 
+/** Names of a filter that no pod and no namespace has now. */
+export interface UnknownNamesAnswer extends Headed {
+  readonly unknown: readonly UnknownName[];
+}
+
 /** Where a successor is to call. */
 export interface TakeOverAnswer extends Headed {
   readonly path: string;
@@ -275,6 +281,7 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
       "GET /policies": () => list("PolicyList", policyPieces(subject)),
       "GET /interfaces": () => list("InterfaceList", interfacePieces(subject)),
       "GET /tables": () => list("TableList", [() => tableItems(subject)]),
+      "GET /unknown-names": ({ query, time }) => unknownNames(subject, query, time),
       "GET /connections": ({ query }) =>
         list("ConnectionList", connectionPieces(subject, filterOf(query))),
       "POST /connections/flush": ({ query, time }) => flush(subject, filterOf(query), time),
@@ -539,6 +546,25 @@ function filterOf(query: URLSearchParams): FlowFilter {
   const filter = readFlowFilter((flag) => query.getAll(flag));
   if (typeof filter === "string") throw new RefusalError("usage", filter);
   return filter;
+}
+
+/** Objects that are looked through for a name at a time. */
+const namesAtOnce = 4_096;
+
+async function unknownNames(
+  { controller }: ControlSubject,
+  query: URLSearchParams,
+  time: ClientTime,
+): Promise<UnknownNamesAnswer> {
+  const names = new KnownNames((flag) => query.getAll(flag));
+  const head = { apiVersion, kind: "UnknownNames" } as const;
+  const objects = controller.table?.objects;
+  // Before the first table no name is known, and none is wrong.
+  if (objects === undefined) return { ...head, unknown: [] };
+  for (let at = 0; at < objects.length && !names.isDone; at += namesAtOnce) {
+    await time.step(() => names.look(objects.slice(at, at + namesAtOnce)));
+  }
+  return { ...head, unknown: names.unknown };
 }
 
 interface FoundConnection {

@@ -20,6 +20,12 @@ export function suggest(text: string, words: Iterable<string>): string | undefin
   return best;
 }
 
+/** Ends a message about a wrong word with the one that was likely meant; empty when none is near. */
+export function didYouMean(text: string, words: Iterable<string>): string {
+  const near = suggest(text, words);
+  return near === undefined ? "" : `: did you mean ${near}?`;
+}
+
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i);

@@ -1,4 +1,5 @@
 import { ControlClient } from "../control/client.js";
+import { didYouMean } from "../diagnostics/suggest.js";
 import { LabError } from "./lab-error.js";
 import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery, ProbeReport } from "./protocol.js";
 import {
@@ -46,7 +47,7 @@ export class LabClient {
     throw new LabError(
       "environment",
       state === undefined
-        ? `no lab ${name} is up`
+        ? `no lab ${name} is up${didYouMean(name, others)}`
         : `lab ${name} has ended without being taken down`,
       others.length > 0
         ? `these are up: ${others.join(", ")} (choose one with --name)`

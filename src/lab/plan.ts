@@ -1,3 +1,4 @@
+import { didYouMean } from "../diagnostics/suggest.js";
 import type { ObjectHead, Pod } from "../manifest/objects.js";
 import { type Address, addressKey, compareAddresses, formatAddress } from "../net/address.js";
 import { hostPrefix, parsePrefix, prefixCovers } from "../net/prefix.js";
@@ -148,7 +149,11 @@ export function findPod<T extends { readonly ref: string; readonly name: string 
   if (found.length === 1) return found[0]!;
   const refs = (found.length === 0 ? pods : found).map((pod) => pod.ref);
   throw found.length === 0
-    ? new LabError("usage", `no pod ${text} in this lab`, `it has ${refs.join(", ") || "none"}`)
+    ? new LabError(
+        "usage",
+        `no pod ${text} in this lab${didYouMean(text, [...refs, ...pods.map(({ name }) => name)])}`,
+        "sluice lab status lists them",
+      )
     : new LabError("usage", `${text} could be ${refs.join(" or ")}`, "write NAMESPACE/POD");
 }
 

@@ -1,4 +1,4 @@
-import { suggest } from "../diagnostics/suggest.js";
+import { didYouMean } from "../diagnostics/suggest.js";
 import { dropReasonWords } from "../layout/layout.gen.js";
 import { type Address, parseAddress } from "../net/address.js";
 import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "../net/prefix.js";
@@ -93,19 +93,23 @@ function readOne(flag: FlowFilterFlag, text: string): FlowFilter | string {
       const names = known.filter((name) => name.toLowerCase() === text.toLowerCase());
       if (text.toLowerCase() === "icmp") names.push("ICMPv4");
       if (text.toLowerCase() === "icmpv4") names.push("ICMP");
-      if (names.length === 0) return `one of ${known.join(", ").toLowerCase()}`;
+      if (names.length === 0) {
+        const words = known.map((name) => name.toLowerCase());
+        return `one of ${words.join(", ")}${didYouMean(text, words)}`;
+      }
       return ({ l4 }) => l4 !== undefined && names.some((name) => name in l4);
     }
     case "verdict": {
       const verdict = text.toUpperCase();
-      if (!flowVerdicts.some((each) => each === verdict)) return flowVerdicts.join(" or ");
+      if (!flowVerdicts.some((each) => each === verdict)) {
+        return `${flowVerdicts.join(" or ")}${didYouMean(text, flowVerdicts)}`;
+      }
       return (flow) => flow.verdict === verdict;
     }
     default: {
       const name = text.toUpperCase();
       if (!reasonWords.includes(text) && !hubbleReasonNames.has(name)) {
-        const near = suggest(text, reasonWords);
-        return `a drop reason${near === undefined ? " such as policy-ingress" : `: did you mean ${near}?`}`;
+        return `a drop reason${didYouMean(text, reasonWords) || " such as policy-ingress"}`;
       }
       return (flow) => flow.ext?.reason === text || flow.drop_reason_desc === name;
     }

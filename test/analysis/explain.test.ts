@@ -243,6 +243,14 @@ test("explain: an audited policy is no reason, and the baseline behind it is lis
   assert.notInclude(explanationText(answer), "isolated by");
 });
 
+test("explain: an end that is nearly a pod", () => {
+  const index = new PodIndex(parseManifests(manifest, "shop.yaml").objects);
+  assert.match(
+    String(index.endOf("shop/dv")),
+    /^got "shop\/dv", want .*: did you mean shop\/db\?$/,
+  );
+});
+
 test("explain: as a tree, each line hangs on the one it belongs to, also in colour", () => {
   const answer = ask("shop/web", "shop/db", 6, 5433);
   const lines = explanationText(answer).trimEnd().split("\n");

@@ -9,6 +9,7 @@ import { TableHeader } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
 import { noPorts } from "../../src/net/port-set.js";
+import type { LocalPods } from "../../src/policy/resolve.js";
 
 const pod = (name: string, address: string, more = "", meta = ""): string => `
 apiVersion: v1
@@ -83,6 +84,19 @@ test("compile: SL2003, a pod that is not there or has no traffic of its own", ()
   const text = pod("a", "10.0.0.1") + pod("host", "192.168.0.1", ", hostNetwork: true");
   assert.deepEqual(codesOf(text, { pod: { namespace: "shop", name: "nobody" } }), ["SL2003"]);
   assert.deepEqual(codesOf(text, { pod: { namespace: "shop", name: "host" } }), ["SL2003"]);
+});
+
+test("compile: a pod or a node that is not there, and the one that was likely meant", () => {
+  const { objects } = parseManifests(pod("server", "10.0.0.1"), "one.yaml");
+  const messages = (local: LocalPods) => {
+    const result = compile({ objects, local });
+    return result.ok ? [] : result.diagnostics.map(({ message }) => message);
+  };
+  assert.match(
+    messages({ pod: { namespace: "shop", name: "sever" } })[0] ?? "",
+    /manifests have: did you mean shop\/server\?$/,
+  );
+  assert.match(messages({ node: "n11" })[0] ?? "", /spec\.nodeName: did you mean n1\?$/);
 });
 
 test("compile: SL2004, a node on which nothing runs", () => {

@@ -1,0 +1,122 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runCli } from "../../src/cli/frame.js";
+import { Controller } from "../../src/control/controller.js";
+import { openControl } from "../../src/control/open-control.js";
+import { Dataplane } from "../../src/dataplane/dataplane.js";
+import { parseManifests } from "../../src/manifest/parse.js";
+import { FlowLog } from "../../src/observe/flow-log.js";
+import { fakeIo } from "../cli/fake-io.js";
+import { until } from "../live/lab-harness.js";
+
+// Goal: a name that nothing has is told, not answered with nothing.
+// Method: the control socket of a process in this one, with a cluster of three pods; the commands themselves.
+const pod = (namespace: string, name: string, address: string) => `
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: ${namespace} }
+spec: { containers: [ { name: c } ] }
+status: { podIPs: [ { ip: ${address} } ] }
+`;
+const namespace = (name: string) => `
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: ${name} }
+`;
+const manifests = [
+  namespace("demo"),
+  namespace("empty"),
+  pod("demo", "client", "10.0.0.1"),
+  pod("demo", "server-0", "10.0.0.2"),
+  pod("demo", "server-1", "10.0.0.3"),
+].join("");
+
+let folder: string;
+let socket: string;
+let end: () => Promise<void>;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "sluice-names-"));
+  socket = join(folder, "sluice.sock");
+  const dataplane = Dataplane.create();
+  const flows = new FlowLog(dataplane, { interfaceName: () => undefined });
+  const controller = new Controller({
+    take: async () => ({ all: parseManifests(manifests, "all.yaml") }),
+    local: () => "all",
+    enforce: () => 1,
+  });
+  const control = await openControl(
+    {
+      ...{ name: "test", version: "0.0.0", controller, dataplane, flows },
+      ...{ established: "recheck", deny: "drop", mode: "enforce" },
+      interfaces: () => [],
+      reload: async () => ({ ok: true, generation: 1, diagnostics: [] }),
+      isBehind: () => false,
+    },
+    { socket },
+    () => {},
+  );
+  expect(await controller.reload()).toMatchObject({ ok: true });
+  end = async () => {
+    await control.close();
+    flows.close();
+    dataplane.close();
+  };
+});
+afterAll(async () => {
+  await end();
+  rmSync(folder, { recursive: true });
+});
+
+async function run(...words: string[]) {
+  const io = fakeIo();
+  const code = await runCli([...words, "--socket", socket], io);
+  return { code, out: io.out(), err: io.err() };
+}
+
+describe("names that nothing has", () => {
+  test.each([
+    [["observe", "--pod", "demo/clent"], "--pod", "demo/clent", "pod", "demo/client"],
+    [["observe", "--from-pod", "clent"], "--from-pod", "clent", "pod", "client"],
+    [["observe", "--to-namespace", "dmeo"], "--to-namespace", "dmeo", "namespace", "demo"],
+    [
+      ["get", "connections", "--to-pod", "demo/sever-1"],
+      "--to-pod",
+      "demo/sever-1",
+      "pod",
+      "demo/server-1",
+    ],
+    [["conntrack", "list", "--pod", "empty/x"], "--pod", "empty/x", "pod", undefined],
+    [["conntrack", "flush", "--pod", "demo/clent"], "--pod", "demo/clent", "pod", "demo/client"],
+  ] as const)("%j", async (words, flag, value, what, near) => {
+    const { code, out, err } = await run(...words);
+    const meant = near === undefined ? "" : `: did you mean ${near}?`;
+    expect(err).toBe(
+      `sluice: ${flag}: got "${value}", want a ${what} that the process knows${meant}\n`,
+    );
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+  });
+
+  test.each([
+    [["observe", "--pod", "demo/client", "server"]],
+    [["observe", "--pod", "demo/cli", "--namespace", "empty"]],
+    [["get", "connections", "--namespace", "demo"]],
+    [["conntrack", "flush", "--pod", "server-"]],
+  ])("known: %j", async (words) => {
+    expect(await run(...words)).toMatchObject({ code: 0, err: "" });
+  });
+
+  test("of flows that may still come it is a warning", async () => {
+    const io = fakeIo();
+    const ended = runCli(["observe", "--follow", "--pod", "demo/clent", "--socket", socket], io);
+    await until("the warning", () => io.err() !== "");
+    expect(io.err()).toBe(
+      'sluice: warning: --pod: got "demo/clent", want a pod that the process knows: did you mean demo/client?\n',
+    );
+    process.emit("SIGINT");
+    expect(await ended).toBe(0);
+  });
+});
