@@ -5,7 +5,7 @@
   "target_defaults": {
     "include_dirs": ["."],
     "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20", "-fno-rtti"],
-    "cflags_cc": ["-std=c++20", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-fvisibility=hidden"],
+    "cflags_cc": ["-std=c++20", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-Werror=switch", "-Werror=missing-field-initializers", "-fvisibility=hidden"],
     "cflags": ["-fPIC"],
     "conditions": [["target_arch=='x64'", {"cflags": ["-march=x86-64-v2"]}]],
     "configurations": {

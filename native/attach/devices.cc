@@ -156,7 +156,7 @@ Status attachPrograms(uint32_t interfaceIndex, Descriptor* ingress, Descriptor* 
 Status openTapQueue(const std::string& name, bool oneOfMany, uint32_t index,
                     Descriptor* queue) noexcept {
   Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-  if (!tap.valid()) return Status::system("open /dev/net/tun", errno);
+  if (!tap.valid()) return Status::system("open /dev/net/tun", errno, Fault::TunDevice);
   if (index != 0 && ioctl(tap.get(), TUNSETIFINDEX, &index) != 0) {
     return Status::system("TUNSETIFINDEX", errno);
   }

@@ -29,7 +29,7 @@ struct TapOptions {
 // Shape:  frames have an Offload header before them, both ways; reads do not wait. The kernel may
 //         hand over superframes and partial checksums. Where we may load no program the kernel
 //         chooses queues by itself, not always the worker's own.
-// Errors: System; "open /dev/net/tun" as the call when that device cannot be had.
+// Errors: System; TunDevice as the fault when /dev/net/tun cannot be had.
 Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
                std::vector<Descriptor>* queues) noexcept;
 

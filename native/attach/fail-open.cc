@@ -70,7 +70,7 @@ Status setFailOpen(int namespaceFd, uint32_t inside, uint32_t outside) noexcept 
   return inNamespace(namespaceFd, [&]() -> Status {
     StackFilters staying;
     if (findStackFilters(inside, &staying) || findStackFilters(outside, &staying)) {
-      return Status::system("hold the stack off", EOPNOTSUPP);
+      return Status::system("BPF_LINK_CREATE", EOPNOTSUPP, Fault::StackFilters);
     }
     Status status = redirect(inside, outside, false);
     if (status.ok()) status = redirect(outside, inside, true);

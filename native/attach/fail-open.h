@@ -16,7 +16,7 @@ namespace sluice {
 // It stays until clearFailOpen(), whoever calls it. The outer interface takes frames for others as
 // well from then on, as the data plane had it do.
 //
-// Errors: System; EOPNOTSUPP of "hold the stack off" where a guard is of the kind that stays:
+// Errors: System; EOPNOTSUPP and the fault StackFilters where a guard is of the kind that stays:
 // nothing would pass then; EPERM of BPF_PROG_LOAD without CAP_BPF.
 Status setFailOpen(int namespaceFd, uint32_t inside, uint32_t outside) noexcept;
 

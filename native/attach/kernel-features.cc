@@ -45,9 +45,8 @@ int trySocket(int family) noexcept {
   return errorOf(Descriptor(socket(family, SOCK_RAW | SOCK_CLOEXEC, 0)));
 }
 
-// A program of two instructions that lets everything pass. It is attached to an interface that does
-// not exist, so that all there is to learn is whether the kernel would look for one.
-void tryPrograms(int* load, int* attach) noexcept {
+// Loads a program of two instructions that lets everything pass.
+Descriptor loadPassing() noexcept {
   bpf_insn instructions[2] = {};
   instructions[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
   instructions[1].code = BPF_JMP | BPF_EXIT;
@@ -55,16 +54,20 @@ void tryPrograms(int* load, int* attach) noexcept {
   wanted.instructionCount = 2;
   wanted.instructions = reinterpret_cast<uint64_t>(instructions);
   wanted.license = reinterpret_cast<uint64_t>("Apache-2.0");
-  const Descriptor program(loadProgram(&wanted));
-  *load = errorOf(program);
-  *attach = *load;
-  if (!program.valid()) return;
+  return Descriptor(loadProgram(&wanted));
+}
+
+// The interface that it is attached to does not exist: all there is to learn is whether the kernel
+// would look for one.
+int tryAttach() noexcept {
+  const Descriptor program = loadPassing();
+  if (!program.valid()) return errno;
   LinkCreate link;
   link.programFd = static_cast<uint32_t>(program.get());
   link.targetIndex = INT_MAX;
   const int error =
       errorOf(Descriptor(static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &link, sizeof link))));
-  *attach = error == ENODEV ? 0 : error;
+  return error == ENODEV ? 0 : error;
 }
 
 int trySeccomp() noexcept {
@@ -72,18 +75,31 @@ int trySeccomp() noexcept {
   return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0 ? 0 : errno;
 }
 
+int tryFeature(KernelFeature feature) noexcept {
+  switch (feature) {
+    case KernelFeature::PacketSocket:
+      return trySocket(AF_PACKET);
+    case KernelFeature::XdpSocket:
+      return trySocket(AF_XDP);
+    case KernelFeature::Tun:
+      return errorOf(Descriptor(open("/dev/net/tun", O_RDWR | O_CLOEXEC)));
+    case KernelFeature::LoadProgram:
+      return errorOf(loadPassing());
+    case KernelFeature::AttachTcx:
+      return tryAttach();
+    case KernelFeature::Seccomp:
+      return trySeccomp();
+  }
+  __builtin_unreachable();
+}
+
 }  // namespace
 
-std::array<int, static_cast<size_t>(KernelFeature::Count)> tryKernelFeatures() noexcept {
-  std::array<int, static_cast<size_t>(KernelFeature::Count)> errors = {};
-  const auto of = [&errors](KernelFeature feature) -> int& {
-    return errors[static_cast<size_t>(feature)];
-  };
-  of(KernelFeature::PacketSocket) = trySocket(AF_PACKET);
-  of(KernelFeature::XdpSocket) = trySocket(AF_XDP);
-  of(KernelFeature::Tun) = errorOf(Descriptor(open("/dev/net/tun", O_RDWR | O_CLOEXEC)));
-  tryPrograms(&of(KernelFeature::LoadProgram), &of(KernelFeature::AttachTcx));
-  of(KernelFeature::Seccomp) = trySeccomp();
+std::array<int, KERNEL_FEATURE_COUNT> tryKernelFeatures() noexcept {
+  std::array<int, KERNEL_FEATURE_COUNT> errors = {};
+  for (size_t feature = 0; feature < KERNEL_FEATURE_COUNT; ++feature) {
+    errors[feature] = tryFeature(static_cast<KernelFeature>(feature));
+  }
   return errors;
 }
 

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -32,8 +33,22 @@ inline std::span<uint32_t> wordsOf(const Napi::Value& value, const char* what) {
   return elementsOf<uint32_t>(value, napi_uint32_array, what);
 }
 
-// Throws what `status` says: `code` is the StatusCode's name, `syscall` and `errno` where one
-// failed.
+// The record in a typed array, where it stands; nullptr with a pending error when it is none.
+template <typename Record>
+inline Record* recordOf(const Napi::Value& value, const char* what) {
+  const auto bytes = bytesOf(value, what);
+  if (value.Env().IsExceptionPending()) return nullptr;
+  if (bytes.size() == sizeof(Record) &&
+      reinterpret_cast<uintptr_t>(bytes.data()) % alignof(Record) == 0) {
+    return reinterpret_cast<Record*>(bytes.data());
+  }
+  Napi::TypeError::New(value.Env(), std::string("want one record of ") + what)
+      .ThrowAsJavaScriptException();
+  return nullptr;
+}
+
+// Throws what `status` says: `code` is the StatusCode's word; `syscall`, `errno` and the Fault's
+// word where a system call failed.
 inline void throwStatus(Napi::Env env, const Status& status) {
   const std::string word(statusCodeWords[static_cast<size_t>(status.code)]);
   Napi::Error error = Napi::Error::New(env, word);
@@ -41,6 +56,7 @@ inline void throwStatus(Napi::Env env, const Status& status) {
   if (status.code == StatusCode::System) {
     error.Set("syscall", Napi::String::New(env, status.call));
     error.Set("errno", Napi::Number::New(env, status.error));
+    error.Set("fault", std::string(faultWords[static_cast<size_t>(status.fault)]));
   }
   error.ThrowAsJavaScriptException();
 }

@@ -32,10 +32,6 @@ namespace sluice {
 namespace {
 
 constexpr int NOTICE_MS = 5;
-// Beside the drops: connections, events lost, generation; connections opened, closed, cut, evicted,
-// audited; answers to what was denied, and to what is not known. Behind the drops, what passed
-// unjudged, by ExemptKind.
-constexpr size_t COUNTER_WORDS_FIRST = 10;
 // Connections that are listed at a time: JavaScript puts as many into words in some milliseconds.
 constexpr size_t LIST_RECORDS = 512;
 // Those that are written down at a time: they are only copied.
@@ -131,19 +127,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   explicit DataplaneBinding(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<DataplaneBinding>(info) {
+    const auto* settings = recordOf<DataplaneSettings>(info[0], "DataplaneSettings");
+    if (settings == nullptr) return;
     DataplaneOptions options;
-    options.filter.connectionsMax = wordOf(info[0]);
-    options.filter.fragmentsMax = wordOf(info[1]);
-    options.eventsMax = wordOf(info[2]);
-    options.filter.established = static_cast<Established>(wordOf(info[3]));
-    options.filter.loose = info[4].ToBoolean();
-    options.workers = wordOf(info[5]);
-    options.poll = static_cast<PollMode>(wordOf(info[6]));
-    options.rejects = info[8].ToBoolean();
-    if (const int cpu = intOf(info[7]); cpu >= 0) options.cpu = static_cast<uint32_t>(cpu);
-    Status status;
-    if (options.poll > PollMode::Sleep || options.filter.established > Established::Cut)
-      status = {StatusCode::Argument};
+    Status status = optionsOf(*settings, &options);
     if (status.ok()) status = Dataplane::create(options, &dataplane_);
     buffers_.resize(status.ok() ? options.workers : 0);
     for (auto& buffers : buffers_) {
@@ -401,43 +388,14 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   void readCounters(const Napi::CallbackInfo& info) {
     if (!open(info)) return;
-    const auto words = elementsOf<uint64_t>(info[0], napi_biguint64_array, "counters");
-    if (info.Env().IsExceptionPending()) return;
-    if (words.size() != COUNTER_WORDS_FIRST + DROP_REASON_COUNT + EXEMPT_KIND_COUNT) {
-      throwStatus(info.Env(), {StatusCode::Argument});
-      return;
-    }
-    words[0] = dataplane_->connectionCount();
-    words[1] = dataplane_->eventsLost();
-    words[2] = dataplane_->generation();
-    words[3] = dataplane_->sumOf(&FilterCounters::opened);
-    words[4] = dataplane_->sumOf(&FilterCounters::closed);
-    words[5] = dataplane_->sumOf(&FilterCounters::cut);
-    words[6] = 0;
-    for (size_t each = 0; each < CONN_CLASS_COUNT; ++each) {
-      words[6] += dataplane_->evicted(static_cast<ConnClass>(each));
-    }
-    words[7] = dataplane_->sumOf(&FilterCounters::audited);
-    words[8] = dataplane_->rejects();
-    words[9] = dataplane_->resets();
-    for (size_t reason = 0; reason < DROP_REASON_COUNT; ++reason) {
-      words[COUNTER_WORDS_FIRST + reason] = dataplane_->drops(static_cast<DropReason>(reason));
-    }
-    for (size_t kind = 0; kind < EXEMPT_KIND_COUNT; ++kind) {
-      words[COUNTER_WORDS_FIRST + DROP_REASON_COUNT + kind] =
-          dataplane_->exempt(static_cast<ExemptKind>(kind));
-    }
+    auto* counters = recordOf<DataplaneCounters>(info[0], "DataplaneCounters");
+    if (counters != nullptr) dataplane_->readCounters(counters);
   }
 
   void readLinkCounters(const Napi::CallbackInfo& info) {
     if (!open(info)) return;
-    const auto words = elementsOf<uint64_t>(info[1], napi_biguint64_array, "link counters");
-    if (info.Env().IsExceptionPending()) return;
-    LinkCounters counters = {};
-    Status status = dataplane_->readLink(wordOf(info[0]), &counters);
-    if (words.size_bytes() != sizeof counters) status = {StatusCode::Argument};
-    if (status.ok()) std::memcpy(words.data(), &counters, sizeof counters);
-    throwUnless(info, status);
+    auto* counters = recordOf<LinkCounters>(info[1], "LinkCounters");
+    if (counters != nullptr) throwUnless(info, dataplane_->readLink(wordOf(info[0]), counters));
   }
 
   Napi::Value readProgress(const Napi::CallbackInfo& info) {

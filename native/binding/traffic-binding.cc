@@ -15,7 +15,6 @@ namespace sluice {
 namespace {
 
 int intOf(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
-uint32_t wordOf(const Napi::Value& value) { return value.As<Napi::Number>().Uint32Value(); }
 
 class TrafficErrand : public Errand {
  public:
@@ -41,26 +40,9 @@ class TrafficErrand : public Errand {
 };
 
 Napi::Value traffic(const Napi::CallbackInfo& info) {
-  TrafficRequest request;
-  const uint32_t kind = wordOf(info[0]);
-  request.kind = static_cast<TrafficKind>(kind);
-  request.clientNamespace = intOf(info[1]);
-  request.serverNamespace = intOf(info[3]);
-  request.port = static_cast<uint16_t>(wordOf(info[5]));
-  request.clientCpu = intOf(info[6]);
-  request.serverCpu = intOf(info[7]);
-  request.streams = wordOf(info[8]);
-  request.payloadBytes = wordOf(info[9]);
-  request.warmupMs = wordOf(info[10]);
-  request.durationMs = wordOf(info[11]);
-  request.flows = wordOf(info[12]);
-  if (kind > static_cast<uint32_t>(TrafficKind::Connections) ||
-      !parseHostAddress(info[2].As<Napi::String>().Utf8Value(), &request.client) ||
-      !parseHostAddress(info[4].As<Napi::String>().Utf8Value(), &request.server)) {
-    throwStatus(info.Env(), {StatusCode::Argument});
-    return info.Env().Undefined();
-  }
-  auto* errand = new TrafficErrand(info.Env(), request);  // the pool's end of it deletes it
+  const auto* request = recordOf<TrafficRequest>(info[0], "TrafficRequest");
+  if (request == nullptr) return info.Env().Undefined();
+  auto* errand = new TrafficErrand(info.Env(), *request);  // the pool's end of it deletes it
   errand->Queue();
   return errand->promise();
 }

@@ -15,6 +15,8 @@ namespace sluice {
 struct ConnKey {
   std::array<uint64_t, 5> words = {};
 
+  [[nodiscard]] uint8_t zone() const noexcept { return static_cast<uint8_t>(words[4] >> 56); }
+
   // Without a branch for each word: nearly every comparison is of equal keys.
   bool operator==(const ConnKey& other) const noexcept {
     uint64_t different = 0;

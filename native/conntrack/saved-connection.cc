@@ -99,7 +99,7 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
   saved->protocol = key.protocol;
   saved->family = key.family;
   saved->icmpKind = static_cast<uint8_t>(entry.key.words[4] >> 48) & ICMP_KIND_MASK;
-  saved->zone = static_cast<uint32_t>(entry.key.words[4] >> 56);
+  saved->zone = entry.key.zone();
   saved->remainingUs = entry.expiresUs > nowUs ? entry.expiresUs - nowUs : 0;
   saved->totalBytes = entry.bytes();
   saved->totalPackets = entry.packets;

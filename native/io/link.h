@@ -5,12 +5,11 @@
 #include <span>
 #include <vector>
 
+#include "native/layout/layout.gen.h"
 #include "native/packet/frame.h"
 #include "native/packet/status.h"
 
 namespace sluice {
-
-enum class LinkKind : uint8_t { Tap, Packet, Xdp };
 
 // What another process needs to go on with one of a link's ways in.
 //

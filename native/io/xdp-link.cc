@@ -30,7 +30,7 @@ constexpr uint32_t LARGE_CHUNK_BYTES = 4'096;
 constexpr uint32_t KERNEL_HEADROOM_BYTES = 256;
 constexpr uint32_t HEADROOM_BYTES = 2;
 constexpr uint32_t HEADER_BYTES_MAX = 18;  // Ethernet and a VLAN tag
-static_assert(XdpLink::MTU_MAX + HEADER_BYTES_MAX + KERNEL_HEADROOM_BYTES + HEADROOM_BYTES <=
+static_assert(XDP_MTU_MAX + HEADER_BYTES_MAX + KERNEL_HEADROOM_BYTES + HEADROOM_BYTES <=
               LARGE_CHUNK_BYTES);
 // The kernel sends 32 frames a call; each call but the last one sends some.
 constexpr int SEND_CALLS_MAX = SEND_FRAMES / 32 + 8;
@@ -164,7 +164,7 @@ Status XdpLink::Queue::open(const XdpLinkOptions& options, uint32_t queue) noexc
   address.sxdp_ifindex = options.interfaceIndex;
   address.sxdp_queue_id = queue;
   if (bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    return Status::system("bind AF_XDP", errno);
+    return Status::system("bind AF_XDP", errno, errno == EBUSY ? Fault::XdpQueueBusy : Fault::None);
   }
   return {};
 }
@@ -383,7 +383,7 @@ bool XdpLink::appendEstate(std::vector<LinkEstate>* ways) const {
 }
 
 Status XdpLink::open(std::span<const XdpSocket> sockets) noexcept {
-  if (options_.mtu > MTU_MAX) return {StatusCode::Argument};
+  if (options_.mtu > XDP_MTU_MAX) return {StatusCode::Argument};
   for (size_t index = 0; index < sockets.size(); ++index) {
     const Status status = queues_[index]->open(options_, sockets[index].queue);
     if (!status.ok()) return status;

@@ -54,9 +54,6 @@ class XdpLink final : public Link {
   XdpLink(const XdpLink&) = delete;
   XdpLink& operator=(const XdpLink&) = delete;
 
-  // The largest MTU: a frame lies in a page, behind the kernel's headroom.
-  static constexpr uint32_t MTU_MAX = 3'498;
-
   size_t receive(std::span<Frame> frames) noexcept override;
   void release() noexcept override;
   bool transmit(const Frame& frame) noexcept override;

@@ -11,7 +11,9 @@ namespace sluice {
 
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
-inline constexpr uint32_t LAYOUT_HASH = 0xce8ef474u;
+// Of what a table blob holds, and of all that TypeScript and the addon share.
+inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
+inline constexpr uint32_t LAYOUT_HASH = 0x33e026fcu;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -26,6 +28,10 @@ inline constexpr uint32_t NONE = 4294967295u;
 inline constexpr uint32_t BATCH_FRAMES_MAX = 64u;
 inline constexpr uint32_t FRAME_BYTES_MAX = 65568u;
 inline constexpr uint32_t LINKS_MAX = 1024u;
+inline constexpr uint32_t WORKERS_MAX = 16u;
+inline constexpr uint32_t ZONES_MAX = 256u;
+inline constexpr uint32_t XDP_MTU_MAX = 3498u;
+inline constexpr uint32_t EVENTS_DEFAULT = 8192u;
 inline constexpr uint32_t CONNECTIONS_MAX = 67108864u;
 inline constexpr uint32_t CONNECTIONS_DEFAULT_MIN = 65536u;
 inline constexpr uint32_t CONNECTIONS_DEFAULT_MAX = 4194304u;
@@ -41,6 +47,8 @@ inline constexpr uint32_t EXEMPT_NETWORK_BYTES_AT_ONCE = 65536u;
 inline constexpr uint32_t LISTENER_RECORDS_MAX = 32u;
 inline constexpr uint32_t LISTENER_SOURCES_MAX = 16u;
 inline constexpr uint32_t ROUTER_ADVERTISEMENT_BYTES_MAX = 512u;
+inline constexpr uint32_t DENIED_BY_EGRESS = 1u;
+inline constexpr uint32_t DENIED_BY_INGRESS = 2u;
 inline constexpr uint32_t SAVED_CONNECTIONS_VERSION = 1u;
 inline constexpr uint32_t SAVED_UNREPLIED = 1u;
 inline constexpr uint32_t SAVED_NO_WINDOW = 2u;
@@ -126,7 +134,7 @@ enum class StatusCode : uint8_t {
   TableMagic,
   // written by another version of the format
   TableVersion,
-  // written with another layout (LAYOUT_HASH differs)
+  // written with another layout (BLOB_HASH differs)
   TableLayout,
   // the checksum does not fit the bytes
   TableChecksum,
@@ -157,6 +165,120 @@ inline constexpr std::array<std::string_view, 12> statusCodeWords = {{
     "argument",
     "limit",
     "state",
+}};
+
+// What a refusal is about, where the system call and its errno do not tell.
+enum class Fault : uint8_t {
+  // they do
+  None,
+  // /dev/net/tun is not there, or not ours to open
+  TunDevice,
+  // the kernel's stack is kept off the interface by filters that outlive the process
+  StackFilters,
+  // no such CPU, or not one that this process may use
+  WorkerCpu,
+  // another program reads the interface's queue by AF_XDP
+  XdpQueueBusy,
+};
+inline constexpr size_t FAULT_COUNT = 5;
+inline constexpr std::array<std::string_view, 5> faultWords = {{
+    "none",
+    "tun-device",
+    "stack-filters",
+    "worker-cpu",
+    "xdp-queue-busy",
+}};
+
+// How a worker waits for frames.
+enum class PollMode : uint8_t {
+  // looks on for a little while where that pays, then sleeps
+  Adaptive,
+  // never sleeps: a CPU for each worker
+  Spin,
+  // always sleeps
+  Sleep,
+};
+inline constexpr size_t POLL_MODE_COUNT = 3;
+inline constexpr std::array<std::string_view, 3> pollModeWords = {{
+    "adaptive",
+    "spin",
+    "sleep",
+}};
+
+// What a table swap means for the connections that run.
+enum class Established : uint8_t {
+  // the next packet of each is judged again, and a connection now denied is cut
+  Recheck,
+  // they go on to their end
+  Keep,
+  // all are judged again at once, without waiting for their packets
+  Cut,
+};
+inline constexpr size_t ESTABLISHED_COUNT = 3;
+inline constexpr std::array<std::string_view, 3> establishedWords = {{
+    "recheck",
+    "keep",
+    "cut",
+}};
+
+// How an interface's frames come in.
+enum class LinkKind : uint8_t {
+  // a TAP interface of our own
+  Tap,
+  // an existing interface by AF_PACKET
+  Packet,
+  // an existing interface by AF_XDP
+  Xdp,
+};
+inline constexpr size_t LINK_KIND_COUNT = 3;
+inline constexpr std::array<std::string_view, 3> linkKindWords = {{
+    "tap",
+    "af-packet",
+    "af-xdp",
+}};
+
+// What is sent to measure with.
+enum class TrafficKind : uint8_t {
+  // UDP, one datagram at a time, there and back
+  RoundTrips,
+  // UDP datagrams one way, as many as go
+  Packets,
+  // TCP bytes one way, as many as go
+  Stream,
+  // TCP: connect, request, reply, close; one after the other
+  Connections,
+};
+inline constexpr size_t TRAFFIC_KIND_COUNT = 4;
+inline constexpr std::array<std::string_view, 4> trafficKindWords = {{
+    "round-trips",
+    "packets",
+    "stream",
+    "connections",
+}};
+
+// What the data plane asks of a kernel.
+enum class KernelFeature : uint8_t {
+  // AF_PACKET
+  PacketSocket,
+  // AF_XDP
+  XdpSocket,
+  // /dev/net/tun
+  Tun,
+  // bpf(BPF_PROG_LOAD) of a program for tc
+  LoadProgram,
+  // a bpf link on an interface's ingress
+  AttachTcx,
+  // a filter of system calls
+  Seccomp,
+};
+inline constexpr size_t KERNEL_FEATURE_COUNT = 6;
+inline constexpr std::array<std::string_view, 6> kernelFeatureWords = {{
+    "packetSocket",
+    "xdpSocket",
+    "tun",
+    "loadProgram",
+    "attachTcx",
+    "seccomp",
 }};
 
 // What an event tells.
@@ -451,7 +573,7 @@ static_assert(offsetof(Section, count) == 4);
 struct TableHeader {
   uint32_t magic;  // TABLE_MAGIC
   uint32_t version;  // TABLE_VERSION
-  uint32_t layoutHash;  // LAYOUT_HASH of the schema that wrote the blob
+  uint32_t layoutHash;  // BLOB_HASH of the schema that wrote the blob
   uint32_t checksum;  // of the whole blob, this field taken as zero
   uint32_t totalBytes;  // length of the blob, a multiple of 64
   uint32_t classCount;  // address classes: the width of a row
@@ -624,7 +746,7 @@ struct FlowEvent {
   uint32_t generation;  // of the table that judged
   uint32_t lostBefore;  // events that found the ring full since the last record
   uint16_t linkId;  // link that the frame came in by
-  uint8_t deniedBy;  // bit 0 egress, bit 1 ingress; Audited and Closed: who would have denied
+  uint8_t deniedBy;  // DENIED_BY_… bits; Audited and Closed: who would have denied
   uint8_t tcpFlags;  // of the frame; 0 when it is no TCP
   uint32_t frameBytes;  // length of the frame; 0 for Closed
   uint64_t totalPackets;  // Closed: frames of the connection, both ways; a superframe is one
@@ -653,7 +775,7 @@ static_assert(offsetof(FlowEvent, totalBytes) == 72);
 struct ConnectionRecord {
   uint8_t source[16];  // of the first packet, network order; IPv4 in the first four
   uint8_t destination[16];  // address, network order
-  uint64_t key[5];  // what names the connection in the table
+  uint8_t key[40];  // what names the connection in the table
   uint64_t totalPackets;  // frames so far, both ways; a superframe is one
   uint64_t totalBytes;  // their bytes
   uint32_t expiresInMs;  // how long it lives without another packet
@@ -663,9 +785,12 @@ struct ConnectionRecord {
   uint8_t protocol;  // IP protocol number
   uint8_t family;  // 4 or 6
   uint8_t state;  // ConnState
-  uint8_t flags;  // bit 0: it never gives way to a new connection; bits 1 and 2: audited policies would deny its egress, its ingress
+  uint8_t zone;  // which of the networks that may use the same addresses: a wire's; 0 in a switch
+  uint8_t assured;  // 1 when both ends are known to be there
+  uint8_t auditedBy;  // DENIED_BY_… bits: audited policies would deny its egress, its ingress
+  uint8_t reserved[6];  // zero
 };
-static_assert(sizeof(ConnectionRecord) == 104);
+static_assert(sizeof(ConnectionRecord) == 112);
 static_assert(offsetof(ConnectionRecord, source) == 0);
 static_assert(offsetof(ConnectionRecord, destination) == 16);
 static_assert(offsetof(ConnectionRecord, key) == 32);
@@ -678,7 +803,10 @@ static_assert(offsetof(ConnectionRecord, destinationPort) == 98);
 static_assert(offsetof(ConnectionRecord, protocol) == 100);
 static_assert(offsetof(ConnectionRecord, family) == 101);
 static_assert(offsetof(ConnectionRecord, state) == 102);
-static_assert(offsetof(ConnectionRecord, flags) == 103);
+static_assert(offsetof(ConnectionRecord, zone) == 103);
+static_assert(offsetof(ConnectionRecord, assured) == 104);
+static_assert(offsetof(ConnectionRecord, auditedBy) == 105);
+static_assert(offsetof(ConnectionRecord, reserved) == 106);
 
 // One tracked connection, as it goes from a process to its successor, which may be of another version: a change here, or to ConnState, needs another SAVED_CONNECTIONS_VERSION. The end that opened it comes first.
 struct SavedConnection {
@@ -730,6 +858,58 @@ static_assert(offsetof(SavedConnection, windowScale) == 106);
 static_assert(offsetof(SavedConnection, ignoredSynScale) == 108);
 static_assert(offsetof(SavedConnection, icmpKind) == 109);
 static_assert(offsetof(SavedConnection, reserved) == 110);
+
+// What is fixed when a data plane is made.
+struct DataplaneSettings {
+  uint32_t connectionsMax;  // connections tracked at once, of all workers
+  uint32_t fragmentsMax;  // fragmented datagrams followed at once, likewise
+  uint32_t eventsMax;  // events that wait in each worker; a power of two
+  uint32_t workers;  // threads that judge
+  uint32_t cpu;  // of the first worker, the next ones behind it; NONE: any
+  uint8_t established;  // Established
+  uint8_t poll;  // PollMode
+  uint8_t loose;  // 1: an ACK may open a connection
+  uint8_t rejects;  // 1: the sender of what policy denies is told
+};
+static_assert(sizeof(DataplaneSettings) == 24);
+static_assert(offsetof(DataplaneSettings, connectionsMax) == 0);
+static_assert(offsetof(DataplaneSettings, fragmentsMax) == 4);
+static_assert(offsetof(DataplaneSettings, eventsMax) == 8);
+static_assert(offsetof(DataplaneSettings, workers) == 12);
+static_assert(offsetof(DataplaneSettings, cpu) == 16);
+static_assert(offsetof(DataplaneSettings, established) == 20);
+static_assert(offsetof(DataplaneSettings, poll) == 21);
+static_assert(offsetof(DataplaneSettings, loose) == 22);
+static_assert(offsetof(DataplaneSettings, rejects) == 23);
+
+// What a data plane has counted since it was made, all workers together.
+struct DataplaneCounters {
+  uint64_t connections;  // tracked now
+  uint64_t eventsLost;  // events that found their ring full
+  uint64_t generation;  // of the table in force; 0 before the first
+  uint64_t opened;  // connections allowed
+  uint64_t closed;  // connections ended or timed out
+  uint64_t cut;  // connections that a newer table denies
+  uint64_t evicted;  // connections that gave way to others
+  uint64_t audited;  // connections, and packets of none, that audit alone let through
+  uint64_t rejected;  // resets and ICMP errors sent for what policy denied
+  uint64_t reset;  // TCP segments of no known connection, ends told
+  uint64_t drops[48];  // frames dropped, by DropReason
+  uint64_t exempt[5];  // passed unjudged, by ExemptKind
+};
+static_assert(sizeof(DataplaneCounters) == 504);
+static_assert(offsetof(DataplaneCounters, connections) == 0);
+static_assert(offsetof(DataplaneCounters, eventsLost) == 8);
+static_assert(offsetof(DataplaneCounters, generation) == 16);
+static_assert(offsetof(DataplaneCounters, opened) == 24);
+static_assert(offsetof(DataplaneCounters, closed) == 32);
+static_assert(offsetof(DataplaneCounters, cut) == 40);
+static_assert(offsetof(DataplaneCounters, evicted) == 48);
+static_assert(offsetof(DataplaneCounters, audited) == 56);
+static_assert(offsetof(DataplaneCounters, rejected) == 64);
+static_assert(offsetof(DataplaneCounters, reset) == 72);
+static_assert(offsetof(DataplaneCounters, drops) == 80);
+static_assert(offsetof(DataplaneCounters, exempt) == 464);
 
 // What has passed a link since it was added.
 struct LinkCounters {
@@ -804,6 +984,39 @@ static_assert(offsetof(ProbeResult, roundTripUs) == 0);
 static_assert(offsetof(ProbeResult, errorNumber) == 4);
 static_assert(offsetof(ProbeResult, outcome) == 8);
 static_assert(offsetof(ProbeResult, reserved) == 9);
+
+// Traffic between two sockets of real namespaces, to measure with.
+struct TrafficRequest {
+  uint8_t client[16];  // address, network order
+  uint8_t server[16];  // address, network order
+  uint32_t clientNamespace;  // descriptor of the namespace that sends
+  uint32_t serverNamespace;  // descriptor of the other one
+  uint32_t clientCpu;  // where its threads run; NONE: anywhere
+  uint32_t serverCpu;  // the same of the other end
+  uint32_t streams;  // of Stream; each has a thread at both ends
+  uint32_t payloadBytes;  // of a datagram
+  uint32_t flows;  // of Packets: connections that they take turns to belong to
+  uint32_t warmupMs;  // sent before anything is counted
+  uint32_t durationMs;  // how long it is counted
+  uint16_t port;  // where the server listens
+  uint8_t kind;  // TrafficKind
+  uint8_t family;  // 4 or 6
+};
+static_assert(sizeof(TrafficRequest) == 72);
+static_assert(offsetof(TrafficRequest, client) == 0);
+static_assert(offsetof(TrafficRequest, server) == 16);
+static_assert(offsetof(TrafficRequest, clientNamespace) == 32);
+static_assert(offsetof(TrafficRequest, serverNamespace) == 36);
+static_assert(offsetof(TrafficRequest, clientCpu) == 40);
+static_assert(offsetof(TrafficRequest, serverCpu) == 44);
+static_assert(offsetof(TrafficRequest, streams) == 48);
+static_assert(offsetof(TrafficRequest, payloadBytes) == 52);
+static_assert(offsetof(TrafficRequest, flows) == 56);
+static_assert(offsetof(TrafficRequest, warmupMs) == 60);
+static_assert(offsetof(TrafficRequest, durationMs) == 64);
+static_assert(offsetof(TrafficRequest, port) == 68);
+static_assert(offsetof(TrafficRequest, kind) == 70);
+static_assert(offsetof(TrafficRequest, family) == 71);
 
 // Array sections of a table blob.
 enum class SectionId : uint8_t {

@@ -15,10 +15,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 #include "native/host/descriptor.h"
 #include "native/host/namespaces.h"
+#include "native/netlink/rtnetlink.h"
 
 namespace sluice {
 namespace {
@@ -37,6 +39,7 @@ constexpr size_t STREAM_CHUNK_BYTES = 256 << 10;
 constexpr size_t ROUND_TRIPS_MAX = 4 << 20;
 constexpr int RECEIVE_BUFFER_BYTES = 4 << 20;
 constexpr int BACKLOG = 128;
+constexpr int ANY_CPU = -1;
 // Nothing waits for longer than this before it looks whether it should stop.
 constexpr timeval PATIENCE = {0, 200'000};
 
@@ -56,6 +59,23 @@ double idleSeconds() noexcept {
   }
   return static_cast<double>(idle + ioWait) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
+
+HostAddress addressOf(const TrafficRequest& request, const uint8_t (&bytes)[16]) noexcept {
+  HostAddress address = {request.family, 0, {}};
+  std::copy(std::begin(bytes), std::end(bytes), address.bytes.begin());
+  return address;
+}
+
+HostAddress clientOf(const TrafficRequest& request) noexcept {
+  return addressOf(request, request.client);
+}
+
+HostAddress serverOf(const TrafficRequest& request) noexcept {
+  return addressOf(request, request.server);
+}
+
+// A descriptor of a namespace, or -1, and a CPU, or ANY_CPU, as JavaScript writes them.
+int signedOf(uint32_t word) noexcept { return static_cast<int>(word); }
 
 // What both ends share. Counters stand on lines of their own: each has one writer.
 struct Shared {
@@ -125,7 +145,7 @@ Status openSocket(int type, const HostAddress& address, uint16_t port, Descripto
 
 Status connectToServer(int fd, const TrafficRequest& request) noexcept {
   sockaddr_storage storage;
-  const socklen_t size = socketAddress(request.server, request.port, &storage);
+  const socklen_t size = socketAddress(serverOf(request), request.port, &storage);
   if (connect(fd, reinterpret_cast<sockaddr*>(&storage), size) != 0) {
     return Status::system("connect", errno == EINPROGRESS ? ETIMEDOUT : errno);
   }
@@ -202,7 +222,7 @@ void sendManyFlows(Peer* self) {
   std::vector<Descriptor> clients((request.flows + ports - 1) / ports);
   for (size_t index = 0; index < clients.size(); ++index) {
     const auto port = static_cast<uint16_t>(CLIENT_PORT_FIRST + index);
-    if (!openSocket(SOCK_DGRAM, request.client, port, &clients[index]).ok()) return;
+    if (!openSocket(SOCK_DGRAM, clientOf(request), port, &clients[index]).ok()) return;
   }
   MessageBatch batch(request.payloadBytes);
   std::array<sockaddr_storage, BATCH_MESSAGES> targets;
@@ -213,7 +233,7 @@ void sendManyFlows(Peer* self) {
       const auto port = static_cast<uint16_t>(FLOW_PORT_FIRST + flow % ports);
       msghdr& header = batch.messages[index].msg_hdr;
       header.msg_name = &targets[index];
-      header.msg_namelen = socketAddress(request.server, port, &targets[index]);
+      header.msg_namelen = socketAddress(serverOf(request), port, &targets[index]);
     }
     const int count = sendmmsg(client.get(), batch.messages.data(), BATCH_MESSAGES, MSG_NOSIGNAL);
     if (count > 0) add(&self->shared->sent, static_cast<uint64_t>(count));
@@ -255,7 +275,7 @@ void makeConnections(Peer* self) {
   char bytes[64] = {};
   while (!self->stopped()) {
     Descriptor connection;
-    if (!openSocket(SOCK_STREAM, request.client, 0, &connection).ok()) continue;
+    if (!openSocket(SOCK_STREAM, clientOf(request), 0, &connection).ok()) continue;
     setOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
     if (!connectToServer(connection.get(), request).ok()) continue;
     add(&shared.sent, 1);
@@ -329,33 +349,33 @@ class Ensemble {
 };
 
 Status startDatagrams(const TrafficRequest& request, Ensemble* ensemble) noexcept {
-  const bool roundTrips = request.kind == TrafficKind::RoundTrips;
+  const bool roundTrips = static_cast<TrafficKind>(request.kind) == TrafficKind::RoundTrips;
   const bool manyFlows = !roundTrips && request.flows > 1;
-  const Status status = inNamespace(request.serverNamespace, [&]() -> Status {
+  const Status status = inNamespace(signedOf(request.serverNamespace), [&]() -> Status {
     Descriptor socket;
     // A raw socket sees the datagrams to all ports.
     const int type = manyFlows ? SOCK_RAW : SOCK_DGRAM;
-    const Status opened = openSocket(type, request.server, request.port, &socket);
+    const Status opened = openSocket(type, serverOf(request), request.port, &socket);
     if (!opened.ok()) return opened;
     setOption(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
-    return ensemble->start(std::move(socket), request.serverCpu,
+    return ensemble->start(std::move(socket), signedOf(request.serverCpu),
                            roundTrips ? echoDatagrams : receiveDatagrams);
   });
   if (!status.ok()) return status;
-  return inNamespace(request.clientNamespace, [&]() -> Status {
-    if (manyFlows) return ensemble->start(Descriptor(), request.clientCpu, sendManyFlows);
+  return inNamespace(signedOf(request.clientNamespace), [&]() -> Status {
+    if (manyFlows) return ensemble->start(Descriptor(), signedOf(request.clientCpu), sendManyFlows);
     Descriptor socket;
-    Status ready = openSocket(SOCK_DGRAM, request.client, 0, &socket);
+    Status ready = openSocket(SOCK_DGRAM, clientOf(request), 0, &socket);
     if (ready.ok()) ready = connectToServer(socket.get(), request);
     if (!ready.ok()) return ready;
-    return ensemble->start(std::move(socket), request.clientCpu,
+    return ensemble->start(std::move(socket), signedOf(request.clientCpu),
                            roundTrips ? makeRoundTrips : sendDatagrams);
   });
 }
 
 Status listenForClients(const TrafficRequest& request, Descriptor* listener) noexcept {
-  return inNamespace(request.serverNamespace, [&]() -> Status {
-    const Status opened = openSocket(SOCK_STREAM, request.server, request.port, listener);
+  return inNamespace(signedOf(request.serverNamespace), [&]() -> Status {
+    const Status opened = openSocket(SOCK_STREAM, serverOf(request), request.port, listener);
     if (!opened.ok()) return opened;
     if (listen(listener->get(), BACKLOG) != 0) return Status::system("listen", errno);
     return {};
@@ -367,16 +387,17 @@ Status startStreams(const TrafficRequest& request, Ensemble* ensemble) noexcept 
   Status status = listenForClients(request, &listener);
   for (uint32_t index = 0; status.ok() && index < request.streams; ++index) {
     Descriptor client;
-    status = inNamespace(request.clientNamespace, [&]() -> Status {
-      const Status opened = openSocket(SOCK_STREAM, request.client, 0, &client);
+    status = inNamespace(signedOf(request.clientNamespace), [&]() -> Status {
+      const Status opened = openSocket(SOCK_STREAM, clientOf(request), 0, &client);
       return opened.ok() ? connectToServer(client.get(), request) : opened;
     });
     if (!status.ok()) break;
     Descriptor server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!server.valid()) return Status::system("accept", errno == EAGAIN ? ETIMEDOUT : errno);
     setOption(server.get(), SOL_SOCKET, SO_RCVTIMEO, PATIENCE);
-    status = ensemble->start(std::move(server), request.serverCpu, receiveStream);
-    if (status.ok()) status = ensemble->start(std::move(client), request.clientCpu, sendStream);
+    status = ensemble->start(std::move(server), signedOf(request.serverCpu), receiveStream);
+    if (status.ok())
+      status = ensemble->start(std::move(client), signedOf(request.clientCpu), sendStream);
   }
   return status;
 }
@@ -385,12 +406,12 @@ Status startConnections(const TrafficRequest& request, Ensemble* ensemble) noexc
   Descriptor listener;
   Status status = listenForClients(request, &listener);
   if (status.ok()) {
-    status = ensemble->start(std::move(listener), request.serverCpu, answerConnections);
+    status = ensemble->start(std::move(listener), signedOf(request.serverCpu), answerConnections);
   }
   if (!status.ok()) return status;
   // The thread inherits the namespace of the one that starts it.
-  return inNamespace(request.clientNamespace, [&] {
-    return ensemble->start(Descriptor(), request.clientCpu, makeConnections);
+  return inNamespace(signedOf(request.clientNamespace), [&] {
+    return ensemble->start(Descriptor(), signedOf(request.clientCpu), makeConnections);
   });
 }
 
@@ -406,14 +427,16 @@ Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noex
                         request.warmupMs <= DURATION_MS_MAX && request.streams > 0 &&
                         request.streams <= STREAMS_MAX && request.payloadBytes > 0 &&
                         request.payloadBytes <= PAYLOAD_BYTES_MAX && request.flows > 0 &&
-                        request.flows <= FLOWS_MAX;
+                        request.flows <= FLOWS_MAX && request.kind < TRAFFIC_KIND_COUNT &&
+                        (request.family == 4 || request.family == 6);
   if (!sensible) return {StatusCode::Argument};
   Ensemble ensemble(request);
   Shared& shared = ensemble.shared();
-  if (request.kind == TrafficKind::RoundTrips) shared.roundTripsNs.reserve(1 << 18);
+  const auto kind = static_cast<TrafficKind>(request.kind);
+  if (kind == TrafficKind::RoundTrips) shared.roundTripsNs.reserve(1 << 18);
 
   Status status;
-  switch (request.kind) {
+  switch (kind) {
     case TrafficKind::RoundTrips:
     case TrafficKind::Packets:
       status = startDatagrams(request, &ensemble);

@@ -178,7 +178,7 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
   std::memcpy(&header, blob.data(), sizeof header);
   if (header.magic != TABLE_MAGIC) return {StatusCode::TableMagic};
   if (header.version != TABLE_VERSION) return {StatusCode::TableVersion};
-  if (header.layoutHash != LAYOUT_HASH) return {StatusCode::TableLayout};
+  if (header.layoutHash != BLOB_HASH) return {StatusCode::TableLayout};
   if (header.totalBytes != blob.size() || blob.size() % TABLE_ALIGNMENT_BYTES != 0) {
     return {StatusCode::TableTooShort};
   }

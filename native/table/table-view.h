@@ -16,8 +16,6 @@ namespace sluice {
 
 // Who denies a flow, each side judged on its own; 0 when it is allowed.
 using DeniedBy = uint8_t;
-inline constexpr DeniedBy DENIED_BY_EGRESS = 1;
-inline constexpr DeniedBy DENIED_BY_INGRESS = 2;
 
 // The slot of a port set that answers for an IP protocol number.
 [[nodiscard]] constexpr ProtocolSlot protocolSlot(uint8_t protocol) noexcept {

@@ -205,7 +205,7 @@ Blob BlobBuilder::build() const {
   TableHeader header = {};
   header.magic = TABLE_MAGIC;
   header.version = TABLE_VERSION;
-  header.layoutHash = LAYOUT_HASH;
+  header.layoutHash = BLOB_HASH;
   header.classCount = classes_;
   header.rowCount = rows_;
   header.trieV4Inner = innerCount;

@@ -559,7 +559,7 @@ TEST("worker: connections are listed, forgotten, and told of when they end") {
   }
   REQUIRE(answered != nullptr);
   const uint64_t bytes = ask.size() + udpFrame(4, 11, 53, 10, 4'000, 100).size();
-  CHECK((answered->flags & 1) == 1 && answered->totalPackets == 2 && answered->totalBytes == bytes);
+  CHECK(answered->assured == 1 && answered->totalPackets == 2 && answered->totalBytes == bytes);
   CHECK(answered->destinationPort == 53 && answered->protocol == PROTOCOL_UDP);
   CHECK(answered->state == static_cast<uint8_t>(ConnState::Replied));
   CHECK(answered->expiresInMs > 20'000 && answered->expiresInMs <= 30'000);

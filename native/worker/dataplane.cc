@@ -23,6 +23,23 @@ uint32_t cpuCount() noexcept {
 
 }  // namespace
 
+Status optionsOf(const DataplaneSettings& settings, DataplaneOptions* options) noexcept {
+  // Each by its name: a setting that is forgotten here does not compile.
+  const auto& [connectionsMax, fragmentsMax, eventsMax, workers, cpu, established, poll, loose,
+               rejects] = settings;
+  if (established >= ESTABLISHED_COUNT || poll >= POLL_MODE_COUNT) return {StatusCode::Argument};
+  options->filter.connectionsMax = connectionsMax;
+  options->filter.fragmentsMax = fragmentsMax;
+  options->filter.established = static_cast<Established>(established);
+  options->filter.loose = loose != 0;
+  options->eventsMax = eventsMax;
+  options->workers = workers;
+  options->poll = static_cast<PollMode>(poll);
+  options->rejects = rejects != 0;
+  if (cpu != NONE) options->cpu = cpu;
+  return {};
+}
+
 Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* dataplane) noexcept {
   if (options.workers == 0 || options.workers > WORKERS_MAX) return {StatusCode::Argument};
   FilterOptions& filter = options.filter;
@@ -282,8 +299,10 @@ Status Dataplane::runMember(size_t number) noexcept {
   member.paused.store(false, std::memory_order_relaxed);
   if (error == 0) error = pthread_create(&member.thread, &attributes, body, &member);
   pthread_attr_destroy(&attributes);
-  if (error != 0)
-    return Status::system(cpu_.has_value() ? "pin a worker" : "pthread_create", error);
+  if (error != 0) {
+    const Fault fault = cpu_.has_value() ? Fault::WorkerCpu : Fault::None;
+    return Status::system("pthread_create", error, fault);
+  }
   pthread_setname_np(member.thread, "sluice-worker");
   member.running = true;
   member.started.wait(false, std::memory_order_acquire);
@@ -331,42 +350,49 @@ uint64_t Dataplane::drops(DropReason reason) const noexcept {
   return sum;
 }
 
-uint64_t Dataplane::rejects() const noexcept {
-  uint64_t sum = 0;
-  for (const Member& member : crew_) sum += member.worker->rejects();
-  return sum;
-}
-
-uint64_t Dataplane::resets() const noexcept {
-  uint64_t sum = 0;
-  for (const Member& member : crew_) sum += member.worker->resets();
-  return sum;
-}
-
-uint64_t Dataplane::exempt(ExemptKind kind) const noexcept {
-  uint64_t sum = 0;
-  for (const Member& member : crew_) {
-    sum += member.worker->filterCounters().exempt[static_cast<size_t>(kind)].read();
-  }
-  return sum;
-}
-
 uint64_t Dataplane::connectionCount() const noexcept {
   uint64_t sum = 0;
   for (const Member& member : crew_) sum += member.worker->connectionCount();
   return sum;
 }
 
-uint64_t Dataplane::sumOf(Counter FilterCounters::* counter) const noexcept {
-  uint64_t sum = 0;
-  for (const Member& member : crew_) sum += (member.worker->filterCounters().*counter).read();
-  return sum;
-}
-
-uint64_t Dataplane::evicted(ConnClass each) const noexcept {
-  uint64_t sum = 0;
-  for (const Member& member : crew_) sum += member.worker->evicted(each);
-  return sum;
+void Dataplane::readCounters(DataplaneCounters* counters) const noexcept {
+  const auto sumOf = [this](auto read) {
+    uint64_t sum = 0;
+    for (const Member& member : crew_) sum += read(*member.worker);
+    return sum;
+  };
+  const auto filterSum = [&sumOf](Counter FilterCounters::* counter) {
+    return sumOf([=](const Worker& worker) { return (worker.filterCounters().*counter).read(); });
+  };
+  // Every field by its name: one that is forgotten here does not compile.
+  *counters = {
+      .connections = connectionCount(),
+      .eventsLost = eventsLost(),
+      .generation = generation_,
+      .opened = filterSum(&FilterCounters::opened),
+      .closed = filterSum(&FilterCounters::closed),
+      .cut = filterSum(&FilterCounters::cut),
+      .evicted = sumOf([](const Worker& worker) {
+        uint64_t sum = 0;
+        for (size_t each = 0; each < CONN_CLASS_COUNT; ++each) {
+          sum += worker.evicted(static_cast<ConnClass>(each));
+        }
+        return sum;
+      }),
+      .audited = filterSum(&FilterCounters::audited),
+      .rejected = sumOf([](const Worker& worker) { return worker.rejects(); }),
+      .reset = sumOf([](const Worker& worker) { return worker.resets(); }),
+      .drops = {},
+      .exempt = {},
+  };
+  for (size_t reason = 0; reason < DROP_REASON_COUNT; ++reason) {
+    counters->drops[reason] = drops(static_cast<DropReason>(reason));
+  }
+  for (size_t kind = 0; kind < EXEMPT_KIND_COUNT; ++kind) {
+    counters->exempt[kind] =
+        sumOf([kind](const Worker& worker) { return worker.filterCounters().exempt[kind].read(); });
+  }
 }
 
 Status Dataplane::readLink(uint32_t linkId, LinkCounters* counters) const noexcept {

@@ -17,13 +17,16 @@
 namespace sluice {
 
 struct DataplaneOptions {
-  FilterOptions filter;        // for all workers together; the hash secret is drawn here
-  uint32_t eventsMax = 8'192;  // of each worker
-  uint32_t workers = 1;        // at most WORKERS_MAX
+  FilterOptions filter;                 // for all workers together; the hash secret is drawn here
+  uint32_t eventsMax = EVENTS_DEFAULT;  // of each worker
+  uint32_t workers = 1;                 // at most WORKERS_MAX
   PollMode poll = PollMode::Adaptive;
   bool rejects = false;         // the sender of what policy denies is told
   std::optional<uint32_t> cpu;  // the first worker's; the others take the ones behind it
 };
+
+// Reads what JavaScript has written. Errors: Argument for a mode that is none.
+Status optionsOf(const DataplaneSettings& settings, DataplaneOptions* options) noexcept;
 
 // Workers with their threads, their table and their events, as the control side sees them.
 //
@@ -33,8 +36,6 @@ struct DataplaneOptions {
 // Threads: one control thread; readers of events and counters may be others, one each.
 class Dataplane {
  public:
-  static constexpr uint32_t WORKERS_MAX = 16;
-
   // Errors: Argument for a number of workers that cannot be; what Worker::create and
   // EventRing::create return.
   static Status create(DataplaneOptions options, std::unique_ptr<Dataplane>* dataplane) noexcept;
@@ -131,12 +132,8 @@ class Dataplane {
 
   // Sums over the workers.
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
-  [[nodiscard]] uint64_t rejects() const noexcept;
-  [[nodiscard]] uint64_t resets() const noexcept;
-  [[nodiscard]] uint64_t exempt(ExemptKind kind) const noexcept;
   [[nodiscard]] uint64_t connectionCount() const noexcept;
-  [[nodiscard]] uint64_t sumOf(Counter FilterCounters::* counter) const noexcept;
-  [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept;
+  void readCounters(DataplaneCounters* counters) const noexcept;
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 

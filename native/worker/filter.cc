@@ -1,6 +1,7 @@
 #include "native/worker/filter.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <optional>
 #include <utility>
@@ -13,6 +14,8 @@
 
 namespace sluice {
 namespace {
+
+static_assert(ESTABLISHED_COUNT == 3, "recheck() and sweep() have an answer for each mode");
 
 // Frames whose headers are on their way while one is read.
 constexpr size_t FRAMES_AHEAD = 8;
@@ -712,7 +715,8 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
     record = {};
     std::copy(key.source.begin(), key.source.end(), record.source);
     std::copy(key.destination.begin(), key.destination.end(), record.destination);
-    std::copy(entry->key.words.begin(), entry->key.words.end(), record.key);
+    static_assert(sizeof record.key == sizeof entry->key);
+    std::memcpy(record.key, &entry->key, sizeof record.key);
     record.totalPackets = entry->packets;
     record.totalBytes = entry->bytes();
     record.expiresInMs = static_cast<uint32_t>((entry->expiresUs - nowUs) / 1'000);
@@ -722,8 +726,9 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
     record.protocol = key.protocol;
     record.family = key.family;
     record.state = static_cast<uint8_t>(entry->state);
-    record.flags = static_cast<uint8_t>(((entry->flags & ConnEntry::UNREPLIED) == 0 ? 1 : 0) |
-                                        entry->auditedBy << 1);
+    record.zone = entry->key.zone();
+    record.assured = (entry->flags & ConnEntry::UNREPLIED) == 0 ? 1 : 0;
+    record.auditedBy = entry->auditedBy;
   }
   return count;
 }

@@ -19,13 +19,6 @@ namespace sluice {
 
 class ExemptGate;
 
-// What a table swap means for the connections that run.
-enum class Established : uint8_t {
-  Recheck,  // the next packet of each is judged again, and a connection now denied is cut
-  Keep,     // they go on to their end
-  Cut,      // all are judged again at once, without waiting for their packets
-};
-
 struct FilterOptions {
   uint32_t connectionsMax = CONNECTIONS_DEFAULT_MIN;
   uint32_t fragmentsMax = FRAGMENTS_DEFAULT;  // datagrams in flight in fragments

@@ -3,14 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace sluice {
+#include "native/layout/layout.gen.h"
 
-// How a worker waits for frames.
-enum class PollMode : uint8_t {
-  Adaptive,  // looks again for a little while where that pays, then sleeps
-  Spin,      // looks again and again: for a core that is the worker's own
-  Sleep,     // sleeps at once
-};
+namespace sluice {
 
 // Decides whether a worker that found no frame looks again or sleeps.
 //
@@ -104,5 +99,6 @@ class WaitPolicy {
   uint32_t vain_ = 0;
   uint32_t closedFor_ = 0;
 };
+static_assert(POLL_MODE_COUNT == 3, "lookAgain() has an answer for each mode");
 
 }  // namespace sluice

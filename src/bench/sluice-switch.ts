@@ -1,6 +1,7 @@
 import { compile } from "../compiler/compile.js";
-import { Dataplane, pollModes, type Topology } from "../dataplane/dataplane.js";
+import { Dataplane, type Topology } from "../dataplane/dataplane.js";
 import { pinThread } from "../dataplane/traffic.js";
+import { pollModeWords } from "../layout/layout.gen.js";
 import { parseManifests } from "../manifest/parse.js";
 import {
   type Contender,
@@ -21,7 +22,7 @@ export function openSwitch({ poll }: SluiceVariant, { workload }: OpenContext): 
   const endpoint = (name: string) =>
     compiled.ruleset.endpoints.findIndex((each) => each.name === name);
   return onStage((stage) => {
-    const mode = pollModes.find((each) => each === poll);
+    const mode = pollModeWords.find((each) => each === poll);
     const dataplane = Dataplane.create(mode === undefined ? {} : { poll: mode });
     try {
       const tap = (namespaceFd: number, mac: string) =>

@@ -1,5 +1,5 @@
-import { type DataplaneOptions, workersMax } from "../dataplane/dataplane.js";
-import { CONNECTIONS_MAX, FRAGMENTS_MAX } from "../layout/layout.gen.js";
+import type { DataplaneOptions } from "../dataplane/dataplane.js";
+import { CONNECTIONS_MAX, FRAGMENTS_MAX, WORKERS_MAX } from "../layout/layout.gen.js";
 import { canonicalMac } from "../net/mac.js";
 import { CommandError, exitCodes } from "./io.js";
 import type { WorkerOptions } from "./options.js";
@@ -36,7 +36,7 @@ export function workersOf(
   options: WorkerOptions,
 ): Pick<DataplaneOptions, "poll" | "workers" | "cpu" | "connectionsMax" | "fragmentsMax"> {
   const { poll, workers, cpu, connections, fragments } = options;
-  checkMost("--workers", workers, workersMax);
+  checkMost("--workers", workers, WORKERS_MAX);
   checkMost("--connections", connections, CONNECTIONS_MAX);
   checkMost("--fragments", fragments, FRAGMENTS_MAX);
   return {

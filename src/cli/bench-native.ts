@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { compile } from "../compiler/compile.js";
 import { hotBytesOf } from "../compiler/hot-bytes.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
-import { CONNECTIONS_MAX, FlowTuple } from "../layout/layout.gen.js";
+import { CONNECTIONS_MAX, FlowTuple, readFlowTuple } from "../layout/layout.gen.js";
 import { parseManifests } from "../manifest/parse.js";
 import { checkMost } from "./arguments.js";
 import { type MixedFlood, measureMixedFlood, mixedFloodText } from "./bench-mixed-flood.js";
@@ -489,21 +489,14 @@ async function benchClassify(bench: Bench, entries: number): Promise<void> {
 function classifyTurns(blob: Uint8Array, tuples: Uint8Array): TurnTaker {
   const table = Table.open(blob);
   const batches: TupleBatch[] = [];
+  const view = new DataView(tuples.buffer, tuples.byteOffset, tuples.byteLength);
+  const address = (bytes: Uint8Array) => ({ family: 4 as const, bytes: bytes.subarray(0, 4) });
   for (let first = 0; first < tuples.length; first += callTuples * FlowTuple.bytes) {
     const batch = new TupleBatch(callTuples);
     batches.push(batch);
     for (let at = first; at < first + callTuples * FlowTuple.bytes; at += FlowTuple.bytes) {
-      const view = new DataView(tuples.buffer, tuples.byteOffset + at, FlowTuple.bytes);
-      const address = (field: number) => ({
-        family: 4 as const,
-        bytes: tuples.slice(at + field, at + field + 4),
-      });
-      batch.push(
-        address(FlowTuple.source),
-        address(FlowTuple.destination),
-        view.getUint8(FlowTuple.protocol),
-        view.getUint16(FlowTuple.port, true),
-      );
+      const { source, destination, protocol, port } = readFlowTuple(view, at);
+      batch.push(address(source), address(destination), protocol, port);
     }
   }
   const calls = Math.ceil(lookupFlows / callTuples);

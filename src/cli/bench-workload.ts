@@ -1,4 +1,4 @@
-import { FlowTuple } from "../layout/layout.gen.js";
+import { FlowTuple, writeFlowTuple } from "../layout/layout.gen.js";
 
 /**
  * What `sluice bench lookup` judges, and what its peers are given of it: the same policies and the
@@ -241,11 +241,7 @@ function makeTuples(
 ): Uint8Array {
   const bytes = new Uint8Array(flows * FlowTuple.bytes);
   const view = new DataView(bytes.buffer);
-  const putAddress = (at: number, words: readonly number[]) => {
-    for (const [index, word] of words.entries()) view.setUint32(at + 4 * index, word);
-  };
   for (let flow = 0; flow < flows; flow++) {
-    const at = flow * FlowTuple.bytes;
     const fits = random.below(2) === 0;
     const { pod, peer, service } = fits
       ? random.of(entries)
@@ -257,13 +253,19 @@ function makeTuples(
       const host = kept === 32 ? 0 : 0xffff_ffff >>> kept;
       return (word | (inside[index]! & host)) >>> 0;
     });
-    putAddress(at + FlowTuple.source, source);
-    putAddress(at + FlowTuple.destination, podPeer(pod, family).words);
-    view.setUint16(at + FlowTuple.port, first + random.below(last - first + 1), true);
-    view.setUint8(at + FlowTuple.protocol, protocol);
-    view.setUint8(at + FlowTuple.family, family);
+    writeFlowTuple(view, flow * FlowTuple.bytes, {
+      source: networkOrder(source),
+      destination: networkOrder(podPeer(pod, family).words),
+      port: first + random.below(last - first + 1),
+      protocol,
+      family,
+    });
   }
   return bytes;
+}
+
+function networkOrder(words: readonly number[]): Uint8Array {
+  return Uint8Array.from(words.flatMap((word) => [24, 16, 8, 0].map((shift) => word >>> shift)));
 }
 
 function hex(word: number): string {

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { LAYOUT_HASH } from "../layout/layout.gen.js";
+import { BLOB_HASH } from "../layout/layout.gen.js";
 import type { Io } from "./io.js";
 import type { VersionOptions } from "./options.js";
 
@@ -12,7 +12,7 @@ export function packageVersion(): string {
 /** Prints which sluice this is. The layout names the table format: blobs of another are refused. */
 export async function runVersion(options: VersionOptions, io: Io): Promise<number> {
   const version = packageVersion();
-  const layout = LAYOUT_HASH.toString(16).padStart(8, "0");
+  const layout = BLOB_HASH.toString(16).padStart(8, "0");
   if (options.output === "json") {
     const { platform, arch } = process;
     const answer = { sluice: version, layout, node: process.versions.node, platform, arch };

@@ -1,9 +1,9 @@
 import {
   Action,
+  BLOB_HASH,
   Direction,
   EndpointInfo,
   EndpointRow,
-  LAYOUT_HASH,
   Leaf,
   PolicyInfo,
   RowInfo,
@@ -146,7 +146,7 @@ function assemble(
   const view = new DataView(blob.buffer);
   view.setUint32(TableHeader.magic, TABLE_MAGIC, true);
   view.setUint32(TableHeader.version, TABLE_VERSION, true);
-  view.setUint32(TableHeader.layoutHash, LAYOUT_HASH, true);
+  view.setUint32(TableHeader.layoutHash, BLOB_HASH, true);
   view.setUint32(TableHeader.totalBytes, totalBytes, true);
   view.setUint32(TableHeader.classCount, table.classCount, true);
   view.setUint32(TableHeader.rowCount, table.rows.length, true);

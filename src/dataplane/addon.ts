@@ -6,7 +6,7 @@ import { AddonError } from "./errors.js";
 /**
  * What the addon (native/binding/) offers, as it is: bytes, numbers and strings. Only this folder
  * may call it. Every call that the environment may refuse throws an Error with `code` (a
- * StatusCode's word), `syscall` and `errno`, which `DataplaneError` wraps.
+ * StatusCode's word), `syscall`, `errno` and `fault` (a Fault's word), which `DataplaneError` wraps.
  */
 export interface Addon {
   readonly layoutHash: number;
@@ -15,18 +15,8 @@ export interface Addon {
     blob: Uint8Array,
   ) => NativeTable;
   readonly NativeDataplane: new (
-    connectionsMax: number,
-    fragmentsMax: number,
-    eventsMax: number,
-    /** A place in `establishedModes`. */
-    established: number,
-    loose: boolean,
-    workers: number,
-    /** A place in `pollModes`. */
-    poll: number,
-    /** -1: any. */
-    cpu: number,
-    rejects: boolean,
+    /** A DataplaneSettings record. */
+    settings: Uint8Array,
   ) => NativeDataplane;
 
   /**
@@ -91,22 +81,8 @@ export interface Addon {
     count: number,
   ): Promise<Float64Array>;
 
-  /** See traffic.ts. `kind` is a TrafficKind's place, a CPU of -1 any. */
-  traffic(
-    kind: number,
-    clientNamespace: number,
-    client: string,
-    serverNamespace: number,
-    server: string,
-    port: number,
-    clientCpu: number,
-    serverCpu: number,
-    streams: number,
-    payloadBytes: number,
-    warmupMs: number,
-    durationMs: number,
-    flows: number,
-  ): Promise<TrafficCounts>;
+  /** A TrafficRequest record. */
+  traffic(request: Uint8Array): Promise<TrafficCounts>;
   pinThread(threadId: number, cpus: Uint32Array): void;
   /** `rules` are four words each. Returns the descriptors that keep it attached. */
   attachKernelFilter(
@@ -122,7 +98,7 @@ export interface Addon {
   /** See tcp-listener.ts. Answers with the descriptor and its port. */
   listenTcp(address: string, port: number): [fd: number, port: number];
   readableWithoutCapabilities(paths: readonly string[]): boolean;
-  /** An errno for each kernel feature of privilege.ts, in their order; 0 when it works. */
+  /** An errno by KernelFeature; 0 when it works. */
   tryKernelFeatures(): number[];
   /** See service.ts. */
   notifyService(socketPath: string, message: string, descriptors: readonly number[]): void;
@@ -195,7 +171,7 @@ export interface NativeTable {
   locate(tuples: Uint8Array, leaves: Uint32Array): void;
 }
 
-/** See take-over.ts: `kind` is a place in inheritedKinds. */
+/** See take-over.ts: `kind` is a LinkKind. */
 export interface NativeEstate {
   readonly kind: number;
   readonly ways: readonly {
@@ -248,14 +224,10 @@ export interface NativeDataplane {
   start(): void;
   stop(): void;
   close(): void;
-  /**
-   * Connections, events lost, generation; connections opened, closed, cut and evicted; what only
-   * audit let through; answers to what was denied; then a count for each DropReason
-   * and each ExemptKind.
-   */
-  readCounters(words: BigUint64Array): void;
-  /** A LinkCounters record. */
-  readLinkCounters(linkId: number, words: BigUint64Array): void;
+  /** Fills a DataplaneCounters record. */
+  readCounters(record: Uint8Array): void;
+  /** Fills a LinkCounters record. */
+  readLinkCounters(linkId: number, record: Uint8Array): void;
   /** Goes up when every worker has made a round since it last did. */
   readProgress(): number;
   /** Fills whole FlowEvent records; returns how many. */

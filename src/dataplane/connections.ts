@@ -1,4 +1,4 @@
-import { ConnectionRecord, connStateWords } from "../layout/layout.gen.js";
+import { ConnectionRecord, connStateWords, readConnectionRecord } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
 import { sidesOf } from "./events.js";
 
@@ -34,34 +34,34 @@ export function decodeConnections(bytes: Uint8Array): Connection[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const connections: Connection[] = [];
   for (let at = 0; at + ConnectionRecord.bytes <= bytes.length; at += ConnectionRecord.bytes) {
-    const family = view.getUint8(at + ConnectionRecord.family) === 4 ? 4 : 6;
-    const address = (offset: number): Address => {
-      const start = at + offset;
-      return { family, bytes: bytes.slice(start, start + (family === 4 ? 4 : 16)) };
-    };
-    const key = at + ConnectionRecord.key;
-    const flags = view.getUint8(at + ConnectionRecord.flags);
+    const {
+      source,
+      destination,
+      family,
+      state,
+      assured,
+      auditedBy,
+      totalPackets,
+      totalBytes,
+      ...same
+    } = readConnectionRecord(view, at);
     connections.push({
-      source: address(ConnectionRecord.source),
-      destination: address(ConnectionRecord.destination),
-      sourcePort: view.getUint16(at + ConnectionRecord.sourcePort, true),
-      destinationPort: view.getUint16(at + ConnectionRecord.destinationPort, true),
-      protocol: view.getUint8(at + ConnectionRecord.protocol),
-      state: connStateWords[view.getUint8(at + ConnectionRecord.state)] ?? connStateWords[0],
-      isAssured: (flags & 1) !== 0,
-      auditedBy: sidesOf(flags >> 1),
-      generation: view.getUint32(at + ConnectionRecord.generation, true),
-      expiresInMs: view.getUint32(at + ConnectionRecord.expiresInMs, true),
-      packets: Number(view.getBigUint64(at + ConnectionRecord.totalPackets, true)),
-      bytes: Number(view.getBigUint64(at + ConnectionRecord.totalBytes, true)),
-      zone: bytes[key + zoneByte] ?? 0,
-      key: bytes.slice(key, key + connectionKeyBytes),
+      ...same,
+      source: addressOf(family, source),
+      destination: addressOf(family, destination),
+      state: connStateWords[state] ?? connStateWords[0],
+      isAssured: assured !== 0,
+      auditedBy: sidesOf(auditedBy),
+      packets: totalPackets,
+      bytes: totalBytes,
     });
   }
   return connections;
 }
 
+function addressOf(family: number, bytes: Uint8Array): Address {
+  return family === 4 ? { family: 4, bytes: bytes.subarray(0, 4) } : { family: 6, bytes };
+}
+
 /** Length of `Connection.key`. */
-export const connectionKeyBytes = 40;
-/** Where the zone stands in it. Source: native/conntrack/conn-entry.h. */
-const zoneByte = 39;
+export const connectionKeyBytes = ConnectionRecord.totalPackets - ConnectionRecord.key;

@@ -1,17 +1,27 @@
 import {
+  DataplaneCounters,
+  type DataplaneCountersFields,
+  DataplaneSettings,
   DropReason,
   dropReasonWords,
+  EVENTS_DEFAULT,
+  establishedWords,
   exemptKindWords,
   FlowEvent,
   FRAGMENTS_DEFAULT,
   LinkCounters,
+  linkKindWords,
   NONE,
+  pollModeWords,
+  readDataplaneCounters,
+  readLinkCounters,
   SavedConnection,
+  writeDataplaneSettings,
 } from "../layout/layout.gen.js";
 import { addon, type NativeDataplane } from "./addon.js";
 import { connectionsDefault } from "./capacity.js";
 import { connectionKeyBytes } from "./connections.js";
-import { forsake, inheritedKinds, type LinkEstate } from "./descriptor-passing.js";
+import { forsake, type LinkEstate } from "./descriptor-passing.js";
 import { DataplaneError, native } from "./errors.js";
 import { type DropReasonWord, type ExemptKindWord, exemptKinds } from "./events.js";
 import {
@@ -25,22 +35,17 @@ import {
 import { type LinkChoice, type LinkKind, suitableLink } from "./link-choice.js";
 import { type LinkCounts, linkCountNames } from "./link-counts.js";
 
-/** How a worker waits for frames, in the order of native/worker/wait-policy.h. */
-export const pollModes = ["adaptive", "spin", "sleep"] as const;
-export type PollMode = (typeof pollModes)[number];
+/** How a worker waits for frames. */
+export type PollMode = (typeof pollModeWords)[number];
 
 /**
- * What a table swap means for connections that run, in the order of native/worker/filter.h: each is
- * judged again on its next packet, none is, or all are at once.
+ * What a table swap means for connections that run: each is judged again on its next packet, none is, or
+ * all are at once.
  */
-export const establishedModes = ["recheck", "keep", "cut"] as const;
-export type Established = (typeof establishedModes)[number];
+export type Established = (typeof establishedWords)[number];
 
 /** What the sender of a packet hears that policy denies: nothing, or a reset or an ICMP error. */
 export type Deny = "drop" | "reject";
-
-/** Threads of one data plane, at most. */
-export const workersMax = 16;
 
 /** What the kernel answers where a driver has no hook for AF_XDP. */
 const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
@@ -48,16 +53,13 @@ const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
 /** Saved connections that are handed over at a time. */
 const savedPieceRecords = 8_192;
 
-/** Words of `readCounters` before the drops. */
-const counterWordsFirst = 10;
-
 /** What is fixed when a data plane is made. Its memory is set aside then, and never grows. */
 export interface DataplaneOptions {
   /** Connections tracked at once: `connectionsDefault()` when absent. */
   readonly connectionsMax?: number;
   /** Fragmented datagrams followed at once: FRAGMENTS_DEFAULT when absent. */
   readonly fragmentsMax?: number;
-  /** Events that wait to be drained: 8,192 when absent; a power of two. */
+  /** Events that wait to be drained: EVENTS_DEFAULT when absent; a power of two. */
   readonly eventsMax?: number;
   /** What a table swap means for connections that run: `recheck` when absent. */
   readonly established?: Established;
@@ -65,7 +67,7 @@ export interface DataplaneOptions {
   readonly deny?: Deny;
   /** Takes up TCP connections whose opening was not seen. */
   readonly loose?: boolean;
-  /** Threads that judge, each its own connections: 1 when absent, at most `workersMax`. */
+  /** Threads that judge, each its own connections: 1 when absent, at most WORKERS_MAX. */
   readonly workers?: number;
   /** `adaptive` when absent: looks on for a little while where that pays, then sleeps. */
   readonly poll?: PollMode;
@@ -134,14 +136,11 @@ export interface XdpLinkOptions extends InterfaceOptions {
 export interface Wire {
   readonly inside: number;
   readonly outside: number;
-  /** 0 to `zonesMax - 1`: tells the connections of one wire from those of another. 0 when absent. */
+  /** 0 to `ZONES_MAX - 1`: tells the connections of one wire from those of another. 0 when absent. */
   readonly zone?: number;
   /** Whether those that come in by the outside reach the inside: `drop` when absent. */
   readonly routerAdvertisements?: "pass" | "drop";
 }
-
-/** Wires of one data plane, at most. */
-export const zonesMax = 256;
 
 /**
  * How frames go from link to link.
@@ -158,17 +157,22 @@ export type Topology =
   | { readonly switch: { readonly gatewayMac: string; readonly uplink?: number } };
 
 /** Counts of a data plane that another goes on with. */
-export const totalNames = [
-  "opened",
-  "closed",
-  "cut",
-  "evicted",
-  "eventsLost",
-  "audited",
-  "rejected",
-  "reset",
-] as const;
-export type Totals = Pick<Counters, "drops" | "exempt" | (typeof totalNames)[number]>;
+const totals = {
+  opened: true,
+  closed: true,
+  cut: true,
+  evicted: true,
+  eventsLost: true,
+  audited: true,
+  rejected: true,
+  reset: true,
+} as const satisfies Record<TotalName, true>;
+type TotalName = Exclude<
+  keyof DataplaneCountersFields,
+  "drops" | "exempt" | "connections" | "generation"
+>;
+export const totalNames = Object.keys(totals) as readonly TotalName[];
+export type Totals = Pick<Counters, "drops" | "exempt" | TotalName>;
 
 export interface Counters {
   /** Frames dropped, by reason; reasons that never occurred are absent. */
@@ -231,20 +235,19 @@ export class Dataplane {
     return native("create the data plane", () => {
       const { NativeDataplane } = addon();
       const connectionsMax = options.connectionsMax ?? connectionsDefault();
-      return new Dataplane(
-        new NativeDataplane(
-          connectionsMax,
-          options.fragmentsMax ?? FRAGMENTS_DEFAULT,
-          options.eventsMax ?? 8_192,
-          establishedModes.indexOf(options.established ?? "recheck"),
-          options.loose ?? false,
-          options.workers ?? 1,
-          pollModes.indexOf(options.poll ?? "adaptive"),
-          options.cpu ?? -1,
-          options.deny === "reject",
-        ),
+      const settings = new Uint8Array(DataplaneSettings.bytes);
+      writeDataplaneSettings(new DataView(settings.buffer), 0, {
         connectionsMax,
-      );
+        fragmentsMax: options.fragmentsMax ?? FRAGMENTS_DEFAULT,
+        eventsMax: options.eventsMax ?? EVENTS_DEFAULT,
+        workers: options.workers ?? 1,
+        cpu: options.cpu ?? NONE,
+        established: establishedWords.indexOf(options.established ?? "recheck"),
+        poll: pollModeWords.indexOf(options.poll ?? "adaptive"),
+        loose: Number(options.loose ?? false),
+        rejects: Number(options.deny === "reject"),
+      });
+      return new Dataplane(new NativeDataplane(settings), connectionsMax);
     });
   }
 
@@ -305,7 +308,7 @@ export class Dataplane {
     try {
       return this.addTap(options);
     } catch (error) {
-      const noTap = error instanceof DataplaneError && error.syscall === "open /dev/net/tun";
+      const noTap = error instanceof DataplaneError && error.fault === "tun-device";
       if (!noTap) throw error;
       return this.addVeth(options);
     }
@@ -500,39 +503,32 @@ export class Dataplane {
 
   /** Reads the counters, without stopping anything. */
   counters(): Counters {
-    const words = new BigUint64Array(
-      counterWordsFirst + dropReasonWords.length + exemptKindWords.length,
+    const bytes = new Uint8Array(DataplaneCounters.bytes);
+    this.#native.readCounters(bytes);
+    const { drops, exempt, connections, generation, ...counts } = readDataplaneCounters(
+      new DataView(bytes.buffer),
+      0,
     );
-    this.#native.readCounters(words);
     const before = this.#totalsBefore;
-    const drops: { [Reason in DropReasonWord]?: number } = {};
-    dropReasonWords.forEach((word, reason) => {
-      const count = Number(words[counterWordsFirst + reason]) + (before?.drops[word] ?? 0);
-      if (reason !== DropReason.None && count > 0) drops[word] = count;
-    });
-    const exemptFirst = counterWordsFirst + dropReasonWords.length;
-    const exempt = Object.fromEntries(
-      exemptKinds.map((word) => [
-        word,
-        Number(words[exemptFirst + exemptKindWords.indexOf(word)]) + (before?.exempt[word] ?? 0),
-      ]),
-    ) as Counters["exempt"];
+    const reasons = dropReasonWords.map(
+      (word, reason) => [word, drops[reason]! + (before?.drops[word] ?? 0)] as const,
+    );
     const links = new Map<number, LinkCounts>();
     for (const linkId of this.#links) links.set(linkId, this.#linkCounts(linkId));
     return {
-      drops,
-      exempt,
+      drops: Object.fromEntries(
+        reasons.filter(([, count], reason) => reason !== DropReason.None && count > 0),
+      ),
+      exempt: Object.fromEntries(
+        exemptKinds.map((word) => [
+          word,
+          exempt[exemptKindWords.indexOf(word)]! + (before?.exempt[word] ?? 0),
+        ]),
+      ) as Counters["exempt"],
       links,
-      connections: Number(words[0]),
-      eventsLost: Number(words[1]) + (before?.eventsLost ?? 0),
-      generation: Number(words[2]),
-      opened: Number(words[3]) + (before?.opened ?? 0),
-      closed: Number(words[4]) + (before?.closed ?? 0),
-      cut: Number(words[5]) + (before?.cut ?? 0),
-      evicted: Number(words[6]) + (before?.evicted ?? 0),
-      audited: Number(words[7]) + (before?.audited ?? 0),
-      rejected: Number(words[8]) + (before?.rejected ?? 0),
-      reset: Number(words[9]) + (before?.reset ?? 0),
+      connections,
+      generation,
+      ...sumOf(totalNames, counts, before),
     };
   }
 
@@ -662,7 +658,7 @@ export class Dataplane {
           if (name === undefined) throw Object.assign(new Error("argument"), { code: "argument" });
           const { kind, ...estate } = this.#native.estateOf(linkId);
           const counts = this.#linkCounts(linkId);
-          return { interface: name, kind: inheritedKinds[kind] ?? "tap", ...estate, counts };
+          return { interface: name, kind: linkKindWords[kind] ?? "tap", ...estate, counts };
         }),
     );
   }
@@ -695,7 +691,7 @@ export class Dataplane {
         this.#native.adoptLink(
           name,
           mac ?? "",
-          { ...estate, kind: inheritedKinds.indexOf(kind) },
+          { ...estate, kind: linkKindWords.indexOf(kind) },
           lasting,
         ),
         options,
@@ -780,11 +776,20 @@ export class Dataplane {
   }
 
   #linkCounts(linkId: number): LinkCounts {
-    const words = new BigUint64Array(LinkCounters.bytes / 8);
-    this.#native.readLinkCounters(linkId, words);
-    const before = this.#countsBefore.get(linkId);
-    const count = (name: keyof LinkCounts): number =>
-      Number(words[LinkCounters[name] / 8]) + (before?.[name] ?? 0);
-    return Object.fromEntries(linkCountNames.map((name) => [name, count(name)])) as LinkCounts;
+    const bytes = new Uint8Array(LinkCounters.bytes);
+    this.#native.readLinkCounters(linkId, bytes);
+    const counts = readLinkCounters(new DataView(bytes.buffer), 0);
+    return sumOf(linkCountNames, counts, this.#countsBefore.get(linkId));
   }
+}
+
+/** Adds to each count the one of the same name. */
+function sumOf<Name extends string>(
+  names: readonly Name[],
+  counts: Readonly<Record<Name, number>>,
+  more: Readonly<Record<Name, number>> | undefined,
+): Record<Name, number> {
+  return Object.fromEntries(
+    names.map((name) => [name, counts[name] + (more?.[name] ?? 0)]),
+  ) as Record<Name, number>;
 }

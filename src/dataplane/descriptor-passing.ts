@@ -1,10 +1,11 @@
+import type { linkKindWords } from "../layout/layout.gen.js";
 import { addon } from "./addon.js";
 import { native } from "./errors.js";
 import { closeDescriptor } from "./host.js";
 import type { LinkCounts } from "./link-counts.js";
 
-/** How an interface's frames come in, in the order of native/io/link.h. */
-export const inheritedKinds = ["tap", "af-packet", "af-xdp"] as const;
+/** How an interface's frames come in. */
+export type InheritedKind = (typeof linkKindWords)[number];
 
 /**
  * What one process has of an interface, for another to go on with: frames that wait there are not lost,
@@ -14,7 +15,7 @@ export const inheritedKinds = ["tap", "af-packet", "af-xdp"] as const;
  */
 export interface LinkEstate {
   readonly interface: string;
-  readonly kind: (typeof inheritedKinds)[number];
+  readonly kind: InheritedKind;
   readonly ways: readonly EstateWay[];
   readonly guard: readonly number[];
   readonly program: readonly number[];

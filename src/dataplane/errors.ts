@@ -1,10 +1,14 @@
 import { getSystemErrorName } from "node:util";
+import { faultWords } from "../layout/layout.gen.js";
+
+type FaultWord = (typeof faultWords)[number];
 
 /** What a native error carries: see `throwStatus` in native/binding/arguments.h. */
 interface NativeFailure {
   readonly code?: unknown;
   readonly syscall?: unknown;
   readonly errno?: unknown;
+  readonly fault?: unknown;
 }
 
 /** The native addon is not there, or does not fit this machine. */
@@ -25,22 +29,36 @@ export class DataplaneError extends Error {
   readonly code: string;
   readonly syscall: string | undefined;
   readonly errno: number | undefined;
+  /** What it is about, where the system call does not tell. */
+  readonly fault: FaultWord;
 
   constructor(doing: string, cause: NativeFailure) {
     const errno = typeof cause.errno === "number" ? cause.errno : undefined;
     const syscall = typeof cause.syscall === "string" ? cause.syscall : undefined;
     const code = errno === undefined ? String(cause.code) : errnoName(errno);
+    const fault = faultWords.find((word) => word === cause.fault) ?? "none";
     const where = syscall === undefined ? code : `${syscall}: ${code}`;
-    super(`${doing}: ${where}${remedy(code, syscall)}`, { cause });
+    super(`${doing}: ${where}${faultRemedies[fault] ?? remedy(code, syscall)}`, { cause });
     this.code = code;
     this.syscall = syscall;
     this.errno = errno;
+    this.fault = fault;
   }
 }
 
 function errnoName(errno: number): string {
   return getSystemErrorName(-errno);
 }
+
+/** What helps against a fault; undefined where that is what helps against its errno. */
+const faultRemedies: Readonly<Record<FaultWord, string | undefined>> = {
+  none: undefined,
+  "tun-device": undefined,
+  "stack-filters":
+    " (failing open takes CAP_BPF and Linux 6.6, for a hold that goes with the process; a filter that an earlier process left without these goes at the clean end of a run that fails closed)",
+  "worker-cpu": " (no such CPU, or not one that this process may use)",
+  "xdp-queue-busy": " (another program reads this interface by AF_XDP)",
+};
 
 function remedy(code: string, syscall: string | undefined): string {
   if (syscall?.startsWith("BPF_")) {
@@ -53,13 +71,6 @@ function remedy(code: string, syscall: string | undefined): string {
         return " (the MTU is too large for XDP on this interface: choose AF_PACKET, or a smaller one)";
     }
   }
-  if (syscall === "hold the stack off") {
-    return " (failing open takes CAP_BPF and Linux 6.6, for a hold that goes with the process; a filter that an earlier process left without these goes at the clean end of a run that fails closed)";
-  }
-  if (syscall === "bind AF_XDP" && code === "EBUSY") {
-    return " (another program reads this interface by AF_XDP)";
-  }
-  if (syscall === "pin a worker") return " (no such CPU, or not one that this process may use)";
   switch (code) {
     case "EPERM":
     case "EACCES":

@@ -1,4 +1,6 @@
 import {
+  DENIED_BY_EGRESS,
+  DENIED_BY_INGRESS,
   DropReason,
   dropReasonWords,
   ExemptKind,
@@ -6,6 +8,7 @@ import {
   FlowEvent,
   FlowEventKind,
   flowEventKindWords,
+  readFlowEvent,
 } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
 
@@ -58,48 +61,44 @@ export interface FlowEventRecord {
  * Owner: the addresses are copies; the buffer may be filled again.
  */
 export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRecord {
-  const at = index * FlowEvent.bytes;
-  const view = new DataView(buffer.buffer, buffer.byteOffset + at, FlowEvent.bytes);
-  const family = view.getUint8(FlowEvent.family);
-  const kind = view.getUint8(FlowEvent.kind);
-  const isExempt = kind === FlowEventKind.Exempt;
-  const cause = view.getUint8(FlowEvent.reason);
-  const reason = isExempt ? DropReason.None : cause;
-  const denied = view.getUint8(FlowEvent.deniedBy);
-  const address = (offset: number): Address | undefined => {
+  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  const event = readFlowEvent(view, index * FlowEvent.bytes);
+  const { family } = event;
+  const isExempt = event.kind === FlowEventKind.Exempt;
+  const reason = isExempt ? DropReason.None : event.reason;
+  const address = (bytes: Uint8Array): Address | undefined => {
     if (family !== 4 && family !== 6) return undefined;
-    const start = at + offset;
-    return { family, bytes: buffer.slice(start, start + (family === 4 ? 4 : 16)) };
+    return { family, bytes: family === 4 ? bytes.subarray(0, 4) : bytes };
   };
   return {
-    timeUs: wholeNumber(view.getBigUint64(FlowEvent.timeUs, true)),
-    kind: flowEventKindWords[kind] ?? flowEventKindWords[FlowEventKind.Dropped],
-    source: address(FlowEvent.source),
-    destination: address(FlowEvent.destination),
-    sourcePort: view.getUint16(FlowEvent.sourcePort, true),
-    destinationPort: view.getUint16(FlowEvent.destinationPort, true),
-    protocol: view.getUint8(FlowEvent.protocol),
+    timeUs: event.timeUs,
+    kind: flowEventKindWords[event.kind] ?? flowEventKindWords[FlowEventKind.Dropped],
+    source: address(event.source),
+    destination: address(event.destination),
+    sourcePort: event.sourcePort,
+    destinationPort: event.destinationPort,
+    protocol: event.protocol,
     reason: reason === DropReason.None ? undefined : dropReasonWords[reason],
-    exempt: isExempt ? exemptKinds.find((word) => word === exemptKindWords[cause]) : undefined,
-    deniedBy: sidesOf(denied),
-    generation: view.getUint32(FlowEvent.generation, true),
-    linkId: view.getUint16(FlowEvent.linkId, true),
-    frameBytes: view.getUint32(FlowEvent.frameBytes, true),
-    tcpFlags: view.getUint8(FlowEvent.tcpFlags),
-    totalPackets: wholeNumber(view.getBigUint64(FlowEvent.totalPackets, true)),
-    totalBytes: wholeNumber(view.getBigUint64(FlowEvent.totalBytes, true)),
-    lostBefore: view.getUint32(FlowEvent.lostBefore, true),
+    exempt: isExempt
+      ? exemptKinds.find((word) => word === exemptKindWords[event.reason])
+      : undefined,
+    deniedBy: sidesOf(event.deniedBy),
+    generation: event.generation,
+    linkId: event.linkId,
+    frameBytes: event.frameBytes,
+    tcpFlags: event.tcpFlags,
+    totalPackets: event.totalPackets,
+    totalBytes: event.totalBytes,
+    lostBefore: event.lostBefore,
   };
 }
 
-const sides = [[], ["egress"], ["ingress"], ["egress", "ingress"]] as const;
-
-/** Names who denies, from the bits of a verdict. */
+/** Names who denies, from the DENIED_BY_… bits of a verdict. */
 export function sidesOf(bits: number): readonly ("egress" | "ingress")[] {
-  return sides[bits & 3]!;
+  return sides[bits & (DENIED_BY_EGRESS | DENIED_BY_INGRESS)]!;
 }
 
-/** The nearest number that is exact: beyond it is no time and no count, but a broken clock. */
-function wholeNumber(value: bigint): number {
-  return Math.min(Number(value), Number.MAX_SAFE_INTEGER);
-}
+const sides: readonly (readonly ("egress" | "ingress")[])[] = [0, 1, 2, 3].map((bits) => [
+  ...((bits & DENIED_BY_EGRESS) !== 0 ? (["egress"] as const) : []),
+  ...((bits & DENIED_BY_INGRESS) !== 0 ? (["ingress"] as const) : []),
+]);

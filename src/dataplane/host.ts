@@ -4,6 +4,8 @@ import {
   ProbeRequest,
   ProbeResult,
   probeOutcomeWords,
+  readProbeResult,
+  writeProbeRequest,
 } from "../layout/layout.gen.js";
 import { type Address, formatAddress } from "../net/address.js";
 import { addon, type InterfaceTraits } from "./addon.js";
@@ -241,30 +243,25 @@ export async function probe(probes: readonly Probe[]): Promise<ProbeAnswer[]> {
     if (each.source.family !== each.destination.family) {
       throw new RangeError(`probe ${index}: source and destination are of different families`);
     }
-    const at = index * ProbeRequest.bytes;
-    requests.set(each.source.bytes, at + ProbeRequest.source);
-    requests.set(each.destination.bytes, at + ProbeRequest.destination);
-    view.setUint32(at + ProbeRequest.sourceNamespace, each.sourceNamespaceFd, true);
-    view.setUint32(
-      at + ProbeRequest.destinationNamespace,
-      each.destinationNamespaceFd ?? NONE,
-      true,
-    );
-    view.setUint16(at + ProbeRequest.port, each.port, true);
-    view.setUint8(at + ProbeRequest.protocol, each.protocol);
-    view.setUint8(at + ProbeRequest.family, each.source.family);
-    view.setUint32(at + ProbeRequest.timeoutMs, each.timeoutMs ?? 400, true);
+    writeProbeRequest(view, index * ProbeRequest.bytes, {
+      source: each.source.bytes,
+      destination: each.destination.bytes,
+      sourceNamespace: each.sourceNamespaceFd,
+      destinationNamespace: each.destinationNamespaceFd ?? NONE,
+      port: each.port,
+      protocol: each.protocol,
+      family: each.source.family,
+      timeoutMs: each.timeoutMs ?? 400,
+    });
   });
   const results = await nativeAsync("probe", () => addon().probe(requests));
   const answers = new DataView(results.buffer, results.byteOffset, results.byteLength);
   return probes.map((_, index) => {
-    const at = index * ProbeResult.bytes;
+    const result = readProbeResult(answers, index * ProbeResult.bytes);
     return {
-      outcome:
-        probeOutcomeWords[answers.getUint8(at + ProbeResult.outcome)] ??
-        probeOutcomeWords[ProbeOutcome.Failed],
-      roundTripUs: answers.getUint32(at + ProbeResult.roundTripUs, true),
-      errno: answers.getUint32(at + ProbeResult.errorNumber, true),
+      outcome: probeOutcomeWords[result.outcome] ?? probeOutcomeWords[ProbeOutcome.Failed],
+      roundTripUs: result.roundTripUs,
+      errno: result.errorNumber,
     };
   });
 }

@@ -1,7 +1,9 @@
+import { XDP_MTU_MAX } from "../layout/layout.gen.js";
 import type { InterfaceTraits } from "./addon.js";
+import type { InheritedKind } from "./descriptor-passing.js";
 
 /** How the frames of an existing interface are received and sent. */
-export type LinkKind = "af-packet" | "af-xdp";
+export type LinkKind = Exclude<InheritedKind, "tap">;
 
 export interface LinkChoice {
   readonly kind: LinkKind;
@@ -9,16 +11,13 @@ export interface LinkChoice {
   readonly why: string;
 }
 
-/** The largest MTU of an AF_XDP link: a frame lies in a page, behind the kernel's headroom. */
-const xdpMtuMax = 3_498;
-
 /**
  * Chooses the kind of link for an interface: AF_PACKET where superframes come whole, which bulk TCP
  * lives on, and AF_XDP where every packet comes by itself, since it takes half as long for each.
  */
 export function suitableLink(traits: InterfaceTraits): LinkChoice {
   const { driver, mtu, segmentation, hardware, queues } = traits;
-  if (mtu > xdpMtuMax) {
+  if (mtu > XDP_MTU_MAX) {
     return { kind: "af-packet", why: `an MTU of ${mtu} is more than AF_XDP takes` };
   }
   if (hardware) {

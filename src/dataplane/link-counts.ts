@@ -1,9 +1,7 @@
-import { LinkCounters } from "../layout/layout.gen.js";
+import { LinkCounters, type LinkCountersFields } from "../layout/layout.gen.js";
 
 /** What has passed one link. */
-export type LinkCounts = {
-  readonly [Name in Exclude<keyof typeof LinkCounters, "bytes">]: number;
-};
+export type LinkCounts = LinkCountersFields;
 
 /** The names of LinkCounts. */
 export const linkCountNames = Object.keys(LinkCounters).filter(

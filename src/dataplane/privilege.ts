@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { kernelFeatureWords } from "../layout/layout.gen.js";
 import { addon } from "./addon.js";
 import { native } from "./errors.js";
 
@@ -59,21 +60,12 @@ export function readableWithoutCapabilities(paths: readonly string[]): boolean {
   return addon().readableWithoutCapabilities(paths);
 }
 
-/** What the data plane asks of a kernel: the order is that of native/attach/kernel-features.h. */
-const kernelFeatures = [
-  "packetSocket",
-  "xdpSocket",
-  "tun",
-  "loadProgram",
-  "attachTcx",
-  "seccomp",
-] as const;
-
-export type KernelFeature = (typeof kernelFeatures)[number];
+/** What the data plane asks of a kernel. */
+export type KernelFeature = (typeof kernelFeatureWords)[number];
 
 /** Tries what the data plane asks of a kernel. Shape: the errno of each refusal, 0 when it works. */
 export function tryKernelFeatures(): Readonly<Record<KernelFeature, number>> {
   const errors = addon().tryKernelFeatures();
-  const named = kernelFeatures.map((name, index) => [name, errors[index] ?? 0]);
+  const named = kernelFeatureWords.map((name, index) => [name, errors[index] ?? 0]);
   return Object.fromEntries(named) as Record<KernelFeature, number>;
 }

@@ -1,4 +1,4 @@
-import { dropReasonWords, ReplayFrame } from "../layout/layout.gen.js";
+import { dropReasonWords, ReplayFrame, writeReplayFrame } from "../layout/layout.gen.js";
 import { addon } from "./addon.js";
 import { native } from "./errors.js";
 
@@ -58,11 +58,12 @@ export class ReplayFrames {
       readonly truncated: boolean;
     },
   ): void {
-    const at = index * ReplayFrame.bytes;
-    this.#view.setUint32(at + ReplayFrame.offset, frame.offset, true);
-    this.#view.setUint32(at + ReplayFrame.frameBytes, frame.length, true);
-    this.#view.setBigUint64(at + ReplayFrame.timeUs, BigInt(frame.timeUs), true);
-    this.#view.setUint8(at + ReplayFrame.fromOutside, frame.fromOutside ? 1 : 0);
-    this.#view.setUint8(at + ReplayFrame.truncated, frame.truncated ? 1 : 0);
+    writeReplayFrame(this.#view, index * ReplayFrame.bytes, {
+      offset: frame.offset,
+      frameBytes: frame.length,
+      timeUs: frame.timeUs,
+      fromOutside: Number(frame.fromOutside),
+      truncated: Number(frame.truncated),
+    });
   }
 }

@@ -1,10 +1,10 @@
-import { FlowTuple } from "../layout/layout.gen.js";
+import { DENIED_BY_EGRESS, DENIED_BY_INGRESS, FlowTuple } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
 import { addon, type NativeTable } from "./addon.js";
 
 /** Bits of a verdict; 0 is allowed. */
-export const deniedByEgress = 1;
-export const deniedByIngress = 2;
+export const deniedByEgress = DENIED_BY_EGRESS;
+export const deniedByIngress = DENIED_BY_INGRESS;
 
 const answersBytes = 16_384;
 

@@ -1,4 +1,10 @@
-import { type Address, formatAddress } from "../net/address.js";
+import {
+  NONE,
+  TrafficRequest as TrafficRecord,
+  trafficKindWords,
+  writeTrafficRequest,
+} from "../layout/layout.gen.js";
+import type { Address } from "../net/address.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
 import { addon, type TrafficCounts } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
@@ -8,13 +14,11 @@ import { native, nativeAsync } from "./errors.js";
  * slowest part of it.
  */
 
-const trafficKinds = ["round-trips", "packets", "stream", "connections"] as const;
-
 /**
  * `round-trips`: UDP, one datagram at a time. `packets`: UDP one way, as many as go. `stream`: TCP one
  * way. `connections`: connect, request, reply, close, one after the other.
  */
-export type TrafficKind = (typeof trafficKinds)[number];
+export type TrafficKind = (typeof trafficKindWords)[number];
 
 export interface TrafficRequest {
   readonly kind: TrafficKind;
@@ -47,23 +51,27 @@ export type { TrafficCounts };
  * Errors: DataplaneError ETIMEDOUT when nothing arrives at all.
  */
 export async function measureTraffic(request: TrafficRequest): Promise<TrafficCounts> {
-  const counts = await nativeAsync(`send ${request.kind}`, () =>
-    addon().traffic(
-      trafficKinds.indexOf(request.kind),
-      request.clientNamespaceFd,
-      formatAddress(request.client),
-      request.serverNamespaceFd,
-      formatAddress(request.server),
-      request.port,
-      request.clientCpu ?? -1,
-      request.serverCpu ?? -1,
-      request.streams ?? 1,
-      request.payloadBytes ?? 18,
-      request.warmupMs,
-      request.durationMs,
-      request.flows ?? 1,
-    ),
-  );
+  if (request.client.family !== request.server.family) {
+    throw new RangeError("client and server are of different families");
+  }
+  const record = new Uint8Array(TrafficRecord.bytes);
+  writeTrafficRequest(new DataView(record.buffer), 0, {
+    kind: trafficKindWords.indexOf(request.kind),
+    family: request.client.family,
+    client: request.client.bytes,
+    clientNamespace: request.clientNamespaceFd,
+    clientCpu: request.clientCpu ?? NONE,
+    server: request.server.bytes,
+    serverNamespace: request.serverNamespaceFd,
+    serverCpu: request.serverCpu ?? NONE,
+    port: request.port,
+    streams: request.streams ?? 1,
+    payloadBytes: request.payloadBytes ?? 18,
+    flows: request.flows ?? 1,
+    warmupMs: request.warmupMs,
+    durationMs: request.durationMs,
+  });
+  const counts = await nativeAsync(`send ${request.kind}`, () => addon().traffic(record));
   counts.roundTripsNs.sort();
   return counts;
 }

@@ -1,6 +1,9 @@
 // Generated from src/layout/schema.ts by `npm run generate`; do not edit.
 
-export const LAYOUT_HASH = 0xce8ef474;
+/** Of what a table blob holds. */
+export const BLOB_HASH = 0x2083e8b;
+/** Of all that TypeScript and the addon share. */
+export const LAYOUT_HASH = 0x33e026fc;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -16,6 +19,10 @@ export const NONE = 4294967295;
 export const BATCH_FRAMES_MAX = 64;
 export const FRAME_BYTES_MAX = 65568;
 export const LINKS_MAX = 1024;
+export const WORKERS_MAX = 16;
+export const ZONES_MAX = 256;
+export const XDP_MTU_MAX = 3498;
+export const EVENTS_DEFAULT = 8192;
 export const CONNECTIONS_MAX = 67108864;
 export const CONNECTIONS_DEFAULT_MIN = 65536;
 export const CONNECTIONS_DEFAULT_MAX = 4194304;
@@ -31,6 +38,8 @@ export const EXEMPT_NETWORK_BYTES_AT_ONCE = 65536;
 export const LISTENER_RECORDS_MAX = 32;
 export const LISTENER_SOURCES_MAX = 16;
 export const ROUTER_ADVERTISEMENT_BYTES_MAX = 512;
+export const DENIED_BY_EGRESS = 1;
+export const DENIED_BY_INGRESS = 2;
 export const SAVED_CONNECTIONS_VERSION = 1;
 export const SAVED_UNREPLIED = 1;
 export const SAVED_NO_WINDOW = 2;
@@ -120,7 +129,7 @@ export const StatusCode = {
   TableMagic: 2,
   /** written by another version of the format */
   TableVersion: 3,
-  /** written with another layout (LAYOUT_HASH differs) */
+  /** written with another layout (BLOB_HASH differs) */
   TableLayout: 4,
   /** the checksum does not fit the bytes */
   TableChecksum: 5,
@@ -152,6 +161,126 @@ export const statusCodeWords = [
   "argument",
   "limit",
   "state",
+] as const;
+
+/** What a refusal is about, where the system call and its errno do not tell. */
+export const Fault = {
+  /** they do */
+  None: 0,
+  /** /dev/net/tun is not there, or not ours to open */
+  TunDevice: 1,
+  /** the kernel's stack is kept off the interface by filters that outlive the process */
+  StackFilters: 2,
+  /** no such CPU, or not one that this process may use */
+  WorkerCpu: 3,
+  /** another program reads the interface's queue by AF_XDP */
+  XdpQueueBusy: 4,
+} as const;
+export type Fault = (typeof Fault)[keyof typeof Fault];
+/** The word for each value of Fault, by its number. */
+export const faultWords = [
+  "none",
+  "tun-device",
+  "stack-filters",
+  "worker-cpu",
+  "xdp-queue-busy",
+] as const;
+
+/** How a worker waits for frames. */
+export const PollMode = {
+  /** looks on for a little while where that pays, then sleeps */
+  Adaptive: 0,
+  /** never sleeps: a CPU for each worker */
+  Spin: 1,
+  /** always sleeps */
+  Sleep: 2,
+} as const;
+export type PollMode = (typeof PollMode)[keyof typeof PollMode];
+/** The word for each value of PollMode, by its number. */
+export const pollModeWords = [
+  "adaptive",
+  "spin",
+  "sleep",
+] as const;
+
+/** What a table swap means for the connections that run. */
+export const Established = {
+  /** the next packet of each is judged again, and a connection now denied is cut */
+  Recheck: 0,
+  /** they go on to their end */
+  Keep: 1,
+  /** all are judged again at once, without waiting for their packets */
+  Cut: 2,
+} as const;
+export type Established = (typeof Established)[keyof typeof Established];
+/** The word for each value of Established, by its number. */
+export const establishedWords = [
+  "recheck",
+  "keep",
+  "cut",
+] as const;
+
+/** How an interface's frames come in. */
+export const LinkKind = {
+  /** a TAP interface of our own */
+  Tap: 0,
+  /** an existing interface by AF_PACKET */
+  Packet: 1,
+  /** an existing interface by AF_XDP */
+  Xdp: 2,
+} as const;
+export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
+/** The word for each value of LinkKind, by its number. */
+export const linkKindWords = [
+  "tap",
+  "af-packet",
+  "af-xdp",
+] as const;
+
+/** What is sent to measure with. */
+export const TrafficKind = {
+  /** UDP, one datagram at a time, there and back */
+  RoundTrips: 0,
+  /** UDP datagrams one way, as many as go */
+  Packets: 1,
+  /** TCP bytes one way, as many as go */
+  Stream: 2,
+  /** TCP: connect, request, reply, close; one after the other */
+  Connections: 3,
+} as const;
+export type TrafficKind = (typeof TrafficKind)[keyof typeof TrafficKind];
+/** The word for each value of TrafficKind, by its number. */
+export const trafficKindWords = [
+  "round-trips",
+  "packets",
+  "stream",
+  "connections",
+] as const;
+
+/** What the data plane asks of a kernel. */
+export const KernelFeature = {
+  /** AF_PACKET */
+  PacketSocket: 0,
+  /** AF_XDP */
+  XdpSocket: 1,
+  /** /dev/net/tun */
+  Tun: 2,
+  /** bpf(BPF_PROG_LOAD) of a program for tc */
+  LoadProgram: 3,
+  /** a bpf link on an interface's ingress */
+  AttachTcx: 4,
+  /** a filter of system calls */
+  Seccomp: 5,
+} as const;
+export type KernelFeature = (typeof KernelFeature)[keyof typeof KernelFeature];
+/** The word for each value of KernelFeature, by its number. */
+export const kernelFeatureWords = [
+  "packetSocket",
+  "xdpSocket",
+  "tun",
+  "loadProgram",
+  "attachTcx",
+  "seccomp",
 ] as const;
 
 /** What an event tells. */
@@ -455,7 +584,7 @@ export const TableHeader = {
   magic: 0,
   /** u32: TABLE_VERSION */
   version: 4,
-  /** u32: LAYOUT_HASH of the schema that wrote the blob */
+  /** u32: BLOB_HASH of the schema that wrote the blob */
   layoutHash: 8,
   /** u32: of the whole blob, this field taken as zero */
   checksum: 12,
@@ -611,6 +740,40 @@ export const FlowTuple = {
   reserved: 36,
 } as const;
 
+/** The fields of a FlowTuple. */
+export interface FlowTupleFields {
+  /** address, network order; IPv4 in the first four */
+  readonly source: Uint8Array;
+  /** address, network order */
+  readonly destination: Uint8Array;
+  /** destination port; 0 when the protocol has none */
+  readonly port: number;
+  /** IP protocol number */
+  readonly protocol: number;
+  /** 4 or 6 */
+  readonly family: number;
+}
+
+/** Reads the FlowTuple at byte `at`; arrays are copies. */
+export function readFlowTuple(view: DataView, at: number): FlowTupleFields {
+  return {
+    source: bytesAt(view, at, 16),
+    destination: bytesAt(view, at + 16, 16),
+    port: u16At(view, at + 32),
+    protocol: view.getUint8(at + 34),
+    family: view.getUint8(at + 35),
+  };
+}
+
+/** Writes a FlowTuple at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeFlowTuple(view: DataView, at: number, fields: FlowTupleFields): void {
+  setBytes(view, at, 16, fields.source);
+  setBytes(view, at + 16, 16, fields.destination);
+  view.setUint16(at + 32, fields.port, true);
+  view.setUint8(at + 34, fields.protocol);
+  view.setUint8(at + 35, fields.family);
+}
+
 /** One record of the event ring. Byte offsets of its fields. */
 export const FlowEvent = {
   bytes: 80,
@@ -638,7 +801,7 @@ export const FlowEvent = {
   lostBefore: 52,
   /** u16: link that the frame came in by */
   linkId: 56,
-  /** u8: bit 0 egress, bit 1 ingress; Audited and Closed: who would have denied */
+  /** u8: DENIED_BY_… bits; Audited and Closed: who would have denied */
   deniedBy: 58,
   /** u8: of the frame; 0 when it is no TCP */
   tcpFlags: 59,
@@ -650,14 +813,75 @@ export const FlowEvent = {
   totalBytes: 72,
 } as const;
 
+/** The fields of a FlowEvent. */
+export interface FlowEventFields {
+  /** microseconds since the epoch */
+  readonly timeUs: number;
+  /** address, network order; IPv4 in the first four */
+  readonly source: Uint8Array;
+  /** address, network order */
+  readonly destination: Uint8Array;
+  /** 0 when the protocol has none */
+  readonly sourcePort: number;
+  /** 0 when the protocol has none; ICMP: type << 8 | code */
+  readonly destinationPort: number;
+  /** IP protocol number; 0 when there is no IP header */
+  readonly protocol: number;
+  /** FlowEventKind */
+  readonly kind: number;
+  /** DropReason; Exempt: ExemptKind */
+  readonly reason: number;
+  /** 4, 6, or 0 when there is no IP header */
+  readonly family: number;
+  /** of the table that judged */
+  readonly generation: number;
+  /** events that found the ring full since the last record */
+  readonly lostBefore: number;
+  /** link that the frame came in by */
+  readonly linkId: number;
+  /** DENIED_BY_… bits; Audited and Closed: who would have denied */
+  readonly deniedBy: number;
+  /** of the frame; 0 when it is no TCP */
+  readonly tcpFlags: number;
+  /** length of the frame; 0 for Closed */
+  readonly frameBytes: number;
+  /** Closed: frames of the connection, both ways; a superframe is one */
+  readonly totalPackets: number;
+  /** Closed: their bytes */
+  readonly totalBytes: number;
+}
+
+/** Reads the FlowEvent at byte `at`; arrays are copies. */
+export function readFlowEvent(view: DataView, at: number): FlowEventFields {
+  return {
+    timeUs: u64At(view, at),
+    source: bytesAt(view, at + 8, 16),
+    destination: bytesAt(view, at + 24, 16),
+    sourcePort: u16At(view, at + 40),
+    destinationPort: u16At(view, at + 42),
+    protocol: view.getUint8(at + 44),
+    kind: view.getUint8(at + 45),
+    reason: view.getUint8(at + 46),
+    family: view.getUint8(at + 47),
+    generation: u32At(view, at + 48),
+    lostBefore: u32At(view, at + 52),
+    linkId: u16At(view, at + 56),
+    deniedBy: view.getUint8(at + 58),
+    tcpFlags: view.getUint8(at + 59),
+    frameBytes: u32At(view, at + 60),
+    totalPackets: u64At(view, at + 64),
+    totalBytes: u64At(view, at + 72),
+  };
+}
+
 /** One tracked connection, as it is listed. Byte offsets of its fields. */
 export const ConnectionRecord = {
-  bytes: 104,
+  bytes: 112,
   /** 16 × u8: of the first packet, network order; IPv4 in the first four */
   source: 0,
   /** 16 × u8: address, network order */
   destination: 16,
-  /** 5 × u64: what names the connection in the table */
+  /** 40 × u8: what names the connection in the table */
   key: 32,
   /** u64: frames so far, both ways; a superframe is one */
   totalPackets: 72,
@@ -677,9 +901,70 @@ export const ConnectionRecord = {
   family: 101,
   /** u8: ConnState */
   state: 102,
-  /** u8: bit 0: it never gives way to a new connection; bits 1 and 2: audited policies would deny its egress, its ingress */
-  flags: 103,
+  /** u8: which of the networks that may use the same addresses: a wire's; 0 in a switch */
+  zone: 103,
+  /** u8: 1 when both ends are known to be there */
+  assured: 104,
+  /** u8: DENIED_BY_… bits: audited policies would deny its egress, its ingress */
+  auditedBy: 105,
+  /** 6 × u8: zero */
+  reserved: 106,
 } as const;
+
+/** The fields of a ConnectionRecord. */
+export interface ConnectionRecordFields {
+  /** of the first packet, network order; IPv4 in the first four */
+  readonly source: Uint8Array;
+  /** address, network order */
+  readonly destination: Uint8Array;
+  /** what names the connection in the table */
+  readonly key: Uint8Array;
+  /** frames so far, both ways; a superframe is one */
+  readonly totalPackets: number;
+  /** their bytes */
+  readonly totalBytes: number;
+  /** how long it lives without another packet */
+  readonly expiresInMs: number;
+  /** of the table that allowed it last */
+  readonly generation: number;
+  /** 0 when the protocol has none */
+  readonly sourcePort: number;
+  /** the same */
+  readonly destinationPort: number;
+  /** IP protocol number */
+  readonly protocol: number;
+  /** 4 or 6 */
+  readonly family: number;
+  /** ConnState */
+  readonly state: number;
+  /** which of the networks that may use the same addresses: a wire's; 0 in a switch */
+  readonly zone: number;
+  /** 1 when both ends are known to be there */
+  readonly assured: number;
+  /** DENIED_BY_… bits: audited policies would deny its egress, its ingress */
+  readonly auditedBy: number;
+}
+
+/** Reads the ConnectionRecord at byte `at`; arrays are copies. */
+export function readConnectionRecord(view: DataView, at: number): ConnectionRecordFields {
+  return {
+    source: bytesAt(view, at, 16),
+    destination: bytesAt(view, at + 16, 16),
+    key: bytesAt(view, at + 32, 40),
+    totalPackets: u64At(view, at + 72),
+    totalBytes: u64At(view, at + 80),
+    expiresInMs: u32At(view, at + 88),
+    generation: u32At(view, at + 92),
+    sourcePort: u16At(view, at + 96),
+    destinationPort: u16At(view, at + 98),
+    protocol: view.getUint8(at + 100),
+    family: view.getUint8(at + 101),
+    state: view.getUint8(at + 102),
+    zone: view.getUint8(at + 103),
+    assured: view.getUint8(at + 104),
+    auditedBy: view.getUint8(at + 105),
+  };
+}
 
 /** One tracked connection, as it goes from a process to its successor, which may be of another version: a change here, or to ConnState, needs another SAVED_CONNECTIONS_VERSION. The end that opened it comes first. Byte offsets of its fields. */
 export const SavedConnection = {
@@ -732,6 +1017,213 @@ export const SavedConnection = {
   reserved: 110,
 } as const;
 
+/** The fields of a SavedConnection. */
+export interface SavedConnectionFields {
+  /** who opened it, network order; IPv4 in the first four, then zeros */
+  readonly source: Uint8Array;
+  /** the other end, likewise */
+  readonly destination: Uint8Array;
+  /** how long it lives without another packet */
+  readonly remainingUs: number;
+  /** of its frames so far, both ways */
+  readonly totalBytes: number;
+  /** how many */
+  readonly totalPackets: number;
+  /** of the table that allowed it last; 0: to be judged on its next packet, whatever becomes of others */
+  readonly generation: number;
+  /** which of the networks that may use the same addresses */
+  readonly zone: number;
+  /** TCP: past the highest sequence number sent */
+  readonly sentEnd: readonly number[];
+  /** past the highest one that may be sent */
+  readonly limit: readonly number[];
+  /** largest window offered, scaled */
+  readonly windowMax: readonly number[];
+  /** highest acknowledgement sent */
+  readonly ackMax: readonly number[];
+  /** of a SYN that was let through */
+  readonly ignoredSynEnd: number;
+  /** likewise */
+  readonly ignoredSynWindow: number;
+  /** ICMP: the identifier */
+  readonly sourcePort: number;
+  /** the same */
+  readonly destinationPort: number;
+  /** IP protocol number */
+  readonly protocol: number;
+  /** 4 or 6 */
+  readonly family: number;
+  /** ConnState */
+  readonly state: number;
+  /** SAVED_… bits */
+  readonly flags: number;
+  /** 255: not offered */
+  readonly windowScale: Uint8Array;
+  /** likewise */
+  readonly ignoredSynScale: number;
+  /** ICMP: the type of the query */
+  readonly icmpKind: number;
+}
+
+/** Writes a SavedConnection at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeSavedConnection(view: DataView, at: number, fields: SavedConnectionFields): void {
+  setBytes(view, at, 16, fields.source);
+  setBytes(view, at + 16, 16, fields.destination);
+  view.setBigUint64(at + 32, BigInt(fields.remainingUs), true);
+  view.setBigUint64(at + 40, BigInt(fields.totalBytes), true);
+  view.setUint32(at + 48, fields.totalPackets, true);
+  view.setUint32(at + 52, fields.generation, true);
+  view.setUint32(at + 56, fields.zone, true);
+  for (let place = 0; place < 2; place++) view.setUint32(at + 60 + place * 4, fields.sentEnd[place] ?? 0, true);
+  for (let place = 0; place < 2; place++) view.setUint32(at + 68 + place * 4, fields.limit[place] ?? 0, true);
+  for (let place = 0; place < 2; place++) view.setUint32(at + 76 + place * 4, fields.windowMax[place] ?? 0, true);
+  for (let place = 0; place < 2; place++) view.setUint32(at + 84 + place * 4, fields.ackMax[place] ?? 0, true);
+  view.setUint32(at + 92, fields.ignoredSynEnd, true);
+  view.setUint16(at + 96, fields.ignoredSynWindow, true);
+  view.setUint16(at + 98, fields.sourcePort, true);
+  view.setUint16(at + 100, fields.destinationPort, true);
+  view.setUint8(at + 102, fields.protocol);
+  view.setUint8(at + 103, fields.family);
+  view.setUint8(at + 104, fields.state);
+  view.setUint8(at + 105, fields.flags);
+  setBytes(view, at + 106, 2, fields.windowScale);
+  view.setUint8(at + 108, fields.ignoredSynScale);
+  view.setUint8(at + 109, fields.icmpKind);
+}
+
+/** What is fixed when a data plane is made. Byte offsets of its fields. */
+export const DataplaneSettings = {
+  bytes: 24,
+  /** u32: connections tracked at once, of all workers */
+  connectionsMax: 0,
+  /** u32: fragmented datagrams followed at once, likewise */
+  fragmentsMax: 4,
+  /** u32: events that wait in each worker; a power of two */
+  eventsMax: 8,
+  /** u32: threads that judge */
+  workers: 12,
+  /** u32: of the first worker, the next ones behind it; NONE: any */
+  cpu: 16,
+  /** u8: Established */
+  established: 20,
+  /** u8: PollMode */
+  poll: 21,
+  /** u8: 1: an ACK may open a connection */
+  loose: 22,
+  /** u8: 1: the sender of what policy denies is told */
+  rejects: 23,
+} as const;
+
+/** The fields of a DataplaneSettings. */
+export interface DataplaneSettingsFields {
+  /** connections tracked at once, of all workers */
+  readonly connectionsMax: number;
+  /** fragmented datagrams followed at once, likewise */
+  readonly fragmentsMax: number;
+  /** events that wait in each worker; a power of two */
+  readonly eventsMax: number;
+  /** threads that judge */
+  readonly workers: number;
+  /** of the first worker, the next ones behind it; NONE: any */
+  readonly cpu: number;
+  /** Established */
+  readonly established: number;
+  /** PollMode */
+  readonly poll: number;
+  /** 1: an ACK may open a connection */
+  readonly loose: number;
+  /** 1: the sender of what policy denies is told */
+  readonly rejects: number;
+}
+
+/** Writes a DataplaneSettings at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeDataplaneSettings(view: DataView, at: number, fields: DataplaneSettingsFields): void {
+  view.setUint32(at, fields.connectionsMax, true);
+  view.setUint32(at + 4, fields.fragmentsMax, true);
+  view.setUint32(at + 8, fields.eventsMax, true);
+  view.setUint32(at + 12, fields.workers, true);
+  view.setUint32(at + 16, fields.cpu, true);
+  view.setUint8(at + 20, fields.established);
+  view.setUint8(at + 21, fields.poll);
+  view.setUint8(at + 22, fields.loose);
+  view.setUint8(at + 23, fields.rejects);
+}
+
+/** What a data plane has counted since it was made, all workers together. Byte offsets of its fields. */
+export const DataplaneCounters = {
+  bytes: 504,
+  /** u64: tracked now */
+  connections: 0,
+  /** u64: events that found their ring full */
+  eventsLost: 8,
+  /** u64: of the table in force; 0 before the first */
+  generation: 16,
+  /** u64: connections allowed */
+  opened: 24,
+  /** u64: connections ended or timed out */
+  closed: 32,
+  /** u64: connections that a newer table denies */
+  cut: 40,
+  /** u64: connections that gave way to others */
+  evicted: 48,
+  /** u64: connections, and packets of none, that audit alone let through */
+  audited: 56,
+  /** u64: resets and ICMP errors sent for what policy denied */
+  rejected: 64,
+  /** u64: TCP segments of no known connection, ends told */
+  reset: 72,
+  /** 48 × u64: frames dropped, by DropReason */
+  drops: 80,
+  /** 5 × u64: passed unjudged, by ExemptKind */
+  exempt: 464,
+} as const;
+
+/** The fields of a DataplaneCounters. */
+export interface DataplaneCountersFields {
+  /** tracked now */
+  readonly connections: number;
+  /** events that found their ring full */
+  readonly eventsLost: number;
+  /** of the table in force; 0 before the first */
+  readonly generation: number;
+  /** connections allowed */
+  readonly opened: number;
+  /** connections ended or timed out */
+  readonly closed: number;
+  /** connections that a newer table denies */
+  readonly cut: number;
+  /** connections that gave way to others */
+  readonly evicted: number;
+  /** connections, and packets of none, that audit alone let through */
+  readonly audited: number;
+  /** resets and ICMP errors sent for what policy denied */
+  readonly rejected: number;
+  /** TCP segments of no known connection, ends told */
+  readonly reset: number;
+  /** frames dropped, by DropReason */
+  readonly drops: readonly number[];
+  /** passed unjudged, by ExemptKind */
+  readonly exempt: readonly number[];
+}
+
+/** Reads the DataplaneCounters at byte `at`; arrays are copies. */
+export function readDataplaneCounters(view: DataView, at: number): DataplaneCountersFields {
+  return {
+    connections: u64At(view, at),
+    eventsLost: u64At(view, at + 8),
+    generation: u64At(view, at + 16),
+    opened: u64At(view, at + 24),
+    closed: u64At(view, at + 32),
+    cut: u64At(view, at + 40),
+    evicted: u64At(view, at + 48),
+    audited: u64At(view, at + 56),
+    rejected: u64At(view, at + 64),
+    reset: u64At(view, at + 72),
+    drops: listAt(view, at + 80, 48, u64At, 8),
+    exempt: listAt(view, at + 464, 5, u64At, 8),
+  };
+}
+
 /** What has passed a link since it was added. Byte offsets of its fields. */
 export const LinkCounters = {
   bytes: 64,
@@ -753,6 +1245,40 @@ export const LinkCounters = {
   lostFrames: 56,
 } as const;
 
+/** The fields of a LinkCounters. */
+export interface LinkCountersFields {
+  /** frames taken from the link; a superframe is one */
+  readonly receivedFrames: number;
+  /** their bytes */
+  readonly receivedBytes: number;
+  /** frames that the link took */
+  readonly sentFrames: number;
+  /** their bytes */
+  readonly sentBytes: number;
+  /** frames received here and dropped, for any reason */
+  readonly droppedFrames: number;
+  /** frames that the link could not take */
+  readonly refusedFrames: number;
+  /** ARP and neighbour requests answered for the gateway */
+  readonly answeredFrames: number;
+  /** frames that the kernel could not keep for us */
+  readonly lostFrames: number;
+}
+
+/** Reads the LinkCounters at byte `at`; arrays are copies. */
+export function readLinkCounters(view: DataView, at: number): LinkCountersFields {
+  return {
+    receivedFrames: u64At(view, at),
+    receivedBytes: u64At(view, at + 8),
+    sentFrames: u64At(view, at + 16),
+    sentBytes: u64At(view, at + 24),
+    droppedFrames: u64At(view, at + 32),
+    refusedFrames: u64At(view, at + 40),
+    answeredFrames: u64At(view, at + 48),
+    lostFrames: u64At(view, at + 56),
+  };
+}
+
 /** A captured frame, as `replay` takes it. Byte offsets of its fields. */
 export const ReplayFrame = {
   bytes: 24,
@@ -769,6 +1295,29 @@ export const ReplayFrame = {
   /** 3 × u16: zero */
   reserved: 18,
 } as const;
+
+/** The fields of a ReplayFrame. */
+export interface ReplayFrameFields {
+  /** where it starts in the buffer of all frames */
+  readonly offset: number;
+  /** captured length */
+  readonly frameBytes: number;
+  /** microseconds of the capture's clock */
+  readonly timeUs: number;
+  /** 1 when it did not come from the pod */
+  readonly fromOutside: number;
+  /** 1 when the frame was longer than what was captured */
+  readonly truncated: number;
+}
+
+/** Writes a ReplayFrame at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeReplayFrame(view: DataView, at: number, fields: ReplayFrameFields): void {
+  view.setUint32(at, fields.offset, true);
+  view.setUint32(at + 4, fields.frameBytes, true);
+  view.setBigUint64(at + 8, BigInt(fields.timeUs), true);
+  view.setUint8(at + 16, fields.fromOutside);
+  view.setUint8(at + 17, fields.truncated);
+}
 
 /** One connection for the prober to try. Byte offsets of its fields. */
 export const ProbeRequest = {
@@ -793,6 +1342,38 @@ export const ProbeRequest = {
   reserved: 48,
 } as const;
 
+/** The fields of a ProbeRequest. */
+export interface ProbeRequestFields {
+  /** address, network order; IPv4 in the first four */
+  readonly source: Uint8Array;
+  /** address, network order */
+  readonly destination: Uint8Array;
+  /** descriptor of the namespace that sends */
+  readonly sourceNamespace: number;
+  /** descriptor of the namespace that listens, or NONE */
+  readonly destinationNamespace: number;
+  /** destination port; 0 for ICMP */
+  readonly port: number;
+  /** IP protocol number: TCP, UDP, SCTP, ICMP, ICMPv6 */
+  readonly protocol: number;
+  /** 4 or 6 */
+  readonly family: number;
+  /** how long to wait for an answer */
+  readonly timeoutMs: number;
+}
+
+/** Writes a ProbeRequest at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeProbeRequest(view: DataView, at: number, fields: ProbeRequestFields): void {
+  setBytes(view, at, 16, fields.source);
+  setBytes(view, at + 16, 16, fields.destination);
+  view.setUint32(at + 32, fields.sourceNamespace, true);
+  view.setUint32(at + 36, fields.destinationNamespace, true);
+  view.setUint16(at + 40, fields.port, true);
+  view.setUint8(at + 42, fields.protocol);
+  view.setUint8(at + 43, fields.family);
+  view.setUint32(at + 44, fields.timeoutMs, true);
+}
+
 /** How a probe ended. Byte offsets of its fields. */
 export const ProbeResult = {
   bytes: 16,
@@ -805,6 +1386,108 @@ export const ProbeResult = {
   /** 7 × u8: zero */
   reserved: 9,
 } as const;
+
+/** The fields of a ProbeResult. */
+export interface ProbeResultFields {
+  /** from the first packet to the answer; 0 without one */
+  readonly roundTripUs: number;
+  /** errno, when the outcome is Failed */
+  readonly errorNumber: number;
+  /** ProbeOutcome */
+  readonly outcome: number;
+}
+
+/** Reads the ProbeResult at byte `at`; arrays are copies. */
+export function readProbeResult(view: DataView, at: number): ProbeResultFields {
+  return {
+    roundTripUs: u32At(view, at),
+    errorNumber: u32At(view, at + 4),
+    outcome: view.getUint8(at + 8),
+  };
+}
+
+/** Traffic between two sockets of real namespaces, to measure with. Byte offsets of its fields. */
+export const TrafficRequest = {
+  bytes: 72,
+  /** 16 × u8: address, network order */
+  client: 0,
+  /** 16 × u8: address, network order */
+  server: 16,
+  /** u32: descriptor of the namespace that sends */
+  clientNamespace: 32,
+  /** u32: descriptor of the other one */
+  serverNamespace: 36,
+  /** u32: where its threads run; NONE: anywhere */
+  clientCpu: 40,
+  /** u32: the same of the other end */
+  serverCpu: 44,
+  /** u32: of Stream; each has a thread at both ends */
+  streams: 48,
+  /** u32: of a datagram */
+  payloadBytes: 52,
+  /** u32: of Packets: connections that they take turns to belong to */
+  flows: 56,
+  /** u32: sent before anything is counted */
+  warmupMs: 60,
+  /** u32: how long it is counted */
+  durationMs: 64,
+  /** u16: where the server listens */
+  port: 68,
+  /** u8: TrafficKind */
+  kind: 70,
+  /** u8: 4 or 6 */
+  family: 71,
+} as const;
+
+/** The fields of a TrafficRequest. */
+export interface TrafficRequestFields {
+  /** address, network order */
+  readonly client: Uint8Array;
+  /** address, network order */
+  readonly server: Uint8Array;
+  /** descriptor of the namespace that sends */
+  readonly clientNamespace: number;
+  /** descriptor of the other one */
+  readonly serverNamespace: number;
+  /** where its threads run; NONE: anywhere */
+  readonly clientCpu: number;
+  /** the same of the other end */
+  readonly serverCpu: number;
+  /** of Stream; each has a thread at both ends */
+  readonly streams: number;
+  /** of a datagram */
+  readonly payloadBytes: number;
+  /** of Packets: connections that they take turns to belong to */
+  readonly flows: number;
+  /** sent before anything is counted */
+  readonly warmupMs: number;
+  /** how long it is counted */
+  readonly durationMs: number;
+  /** where the server listens */
+  readonly port: number;
+  /** TrafficKind */
+  readonly kind: number;
+  /** 4 or 6 */
+  readonly family: number;
+}
+
+/** Writes a TrafficRequest at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeTrafficRequest(view: DataView, at: number, fields: TrafficRequestFields): void {
+  setBytes(view, at, 16, fields.client);
+  setBytes(view, at + 16, 16, fields.server);
+  view.setUint32(at + 32, fields.clientNamespace, true);
+  view.setUint32(at + 36, fields.serverNamespace, true);
+  view.setUint32(at + 40, fields.clientCpu, true);
+  view.setUint32(at + 44, fields.serverCpu, true);
+  view.setUint32(at + 48, fields.streams, true);
+  view.setUint32(at + 52, fields.payloadBytes, true);
+  view.setUint32(at + 56, fields.flows, true);
+  view.setUint32(at + 60, fields.warmupMs, true);
+  view.setUint32(at + 64, fields.durationMs, true);
+  view.setUint16(at + 68, fields.port, true);
+  view.setUint8(at + 70, fields.kind);
+  view.setUint8(at + 71, fields.family);
+}
 
 /** Array sections of a table blob. */
 export const SectionId = {
@@ -870,3 +1553,36 @@ export const sectionElementBytes = [
   4,
   8,
 ] as const;
+
+function u16At(view: DataView, at: number): number {
+  return view.getUint16(at, true);
+}
+
+function u32At(view: DataView, at: number): number {
+  return view.getUint32(at, true);
+}
+
+/** The nearest number that is exact: beyond it is no time and no count, but a broken clock. */
+function u64At(view: DataView, at: number): number {
+  const value = view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
+  return Math.min(value, Number.MAX_SAFE_INTEGER);
+}
+
+function bytesAt(view: DataView, at: number, count: number): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset + at, count).slice();
+}
+
+function listAt(
+  view: DataView,
+  at: number,
+  count: number,
+  read: (view: DataView, at: number) => number,
+  size: number,
+): readonly number[] {
+  return Array.from({ length: count }, (_, place) => read(view, at + place * size));
+}
+
+function setBytes(view: DataView, at: number, count: number, bytes: Uint8Array): void {
+  if (bytes.length > count) throw new RangeError(`got ${bytes.length} bytes, want ${count} at most`);
+  new Uint8Array(view.buffer, view.byteOffset + at, count).set(bytes);
+}

@@ -4,6 +4,9 @@
  * Edit this file, then `npm run generate`. `generate.ts` writes `layout.gen.ts`, `layout.gen.h` and
  * the tables of `docs/format.md`. Everything is little-endian; every field is naturally aligned and
  * the fields fill the struct, so that no compiler pads.
+ *
+ * Two parts, each with a hash: what a table blob holds (`blob…`), by which stored tables are refused,
+ * and all that TypeScript and the addon tell each other, by which an addon is refused.
  */
 
 export type FieldType = "u8" | "u16" | "u32" | "u64";
@@ -11,15 +14,18 @@ export type FieldType = "u8" | "u16" | "u32" | "u64";
 export interface Field {
   readonly name: string;
   readonly type: FieldType;
-  /** How many of `type` in a row; 1 when absent. */
-  readonly count?: number;
+  /** How many of `type` in a row, or the enum that has one of them for each value; 1 when absent. */
+  readonly count?: number | string;
   readonly doc: string;
 }
 
 export interface Struct {
   readonly name: string;
-  readonly bytes: number;
+  /** What the fields must come to; absent where an enum decides. */
+  readonly bytes?: number;
   readonly doc: string;
+  /** What TypeScript does with records of this struct: a function is generated for each. */
+  readonly typescript?: readonly ("read" | "write")[];
   readonly fields: readonly Field[];
 }
 
@@ -36,8 +42,8 @@ export interface Enum {
   readonly values: readonly EnumValue[];
 }
 
-/** Numbers that both sides hold to. Units are in the name. */
-export const limits = {
+/** The numbers that a table blob is laid out by. Units are in the name. */
+export const blobLimits = {
   TABLE_MAGIC: 0x54434c53, // "SLCT"
   TABLE_VERSION: 1,
   TABLE_ALIGNMENT_BYTES: 64,
@@ -49,9 +55,17 @@ export const limits = {
   PORT_PAGE_INDEX_ENTRIES: 256,
   PORT_PAGE_WORDS: 8,
   NONE: 0xffffffff,
+} as const;
+
+/** Other numbers that both sides hold to. */
+export const limits = {
   BATCH_FRAMES_MAX: 64,
   FRAME_BYTES_MAX: 65_568,
   LINKS_MAX: 1_024,
+  WORKERS_MAX: 16,
+  ZONES_MAX: 256,
+  XDP_MTU_MAX: 3_498, // a frame lies in a page, behind the kernel's headroom
+  EVENTS_DEFAULT: 8_192,
   CONNECTIONS_MAX: 67_108_864,
   CONNECTIONS_DEFAULT_MIN: 65_536,
   CONNECTIONS_DEFAULT_MAX: 4_194_304,
@@ -68,6 +82,8 @@ export const limits = {
   LISTENER_RECORDS_MAX: 32,
   LISTENER_SOURCES_MAX: 16,
   ROUTER_ADVERTISEMENT_BYTES_MAX: 512,
+  DENIED_BY_EGRESS: 1, // bits of a verdict
+  DENIED_BY_INGRESS: 2,
   SAVED_CONNECTIONS_VERSION: 1,
   SAVED_UNREPLIED: 1,
   SAVED_NO_WINDOW: 2,
@@ -77,7 +93,7 @@ export const limits = {
   SAVED_AUDITED_BY: 96, // two bits: audited policies would deny its egress, its ingress
 } as const;
 
-export const structs: readonly Struct[] = [
+export const blobStructs: readonly Struct[] = [
   {
     name: "Section",
     bytes: 8,
@@ -94,7 +110,7 @@ export const structs: readonly Struct[] = [
     fields: [
       { name: "magic", type: "u32", doc: "TABLE_MAGIC" },
       { name: "version", type: "u32", doc: "TABLE_VERSION" },
-      { name: "layoutHash", type: "u32", doc: "LAYOUT_HASH of the schema that wrote the blob" },
+      { name: "layoutHash", type: "u32", doc: "BLOB_HASH of the schema that wrote the blob" },
       { name: "checksum", type: "u32", doc: "of the whole blob, this field taken as zero" },
       { name: "totalBytes", type: "u32", doc: "length of the blob, a multiple of 64" },
       { name: "classCount", type: "u32", doc: "address classes: the width of a row" },
@@ -249,10 +265,14 @@ export const structs: readonly Struct[] = [
       { name: "rulesCount", type: "u32", doc: "rules" },
     ],
   },
+];
+
+export const structs: readonly Struct[] = [
   {
     name: "FlowTuple",
     bytes: 40,
     doc: "The first packet of a flow, as `Table.classify` takes it.",
+    typescript: ["read", "write"],
     fields: [
       {
         name: "source",
@@ -271,6 +291,7 @@ export const structs: readonly Struct[] = [
     name: "FlowEvent",
     bytes: 80,
     doc: "One record of the event ring.",
+    typescript: ["read"],
     fields: [
       { name: "timeUs", type: "u64", doc: "microseconds since the epoch" },
       {
@@ -300,7 +321,7 @@ export const structs: readonly Struct[] = [
       {
         name: "deniedBy",
         type: "u8",
-        doc: "bit 0 egress, bit 1 ingress; Audited and Closed: who would have denied",
+        doc: "DENIED_BY_… bits; Audited and Closed: who would have denied",
       },
       { name: "tcpFlags", type: "u8", doc: "of the frame; 0 when it is no TCP" },
       { name: "frameBytes", type: "u32", doc: "length of the frame; 0 for Closed" },
@@ -314,8 +335,9 @@ export const structs: readonly Struct[] = [
   },
   {
     name: "ConnectionRecord",
-    bytes: 104,
+    bytes: 112,
     doc: "One tracked connection, as it is listed.",
+    typescript: ["read"],
     fields: [
       {
         name: "source",
@@ -324,7 +346,7 @@ export const structs: readonly Struct[] = [
         doc: "of the first packet, network order; IPv4 in the first four",
       },
       { name: "destination", type: "u8", count: 16, doc: "address, network order" },
-      { name: "key", type: "u64", count: 5, doc: "what names the connection in the table" },
+      { name: "key", type: "u8", count: 40, doc: "what names the connection in the table" },
       { name: "totalPackets", type: "u64", doc: "frames so far, both ways; a superframe is one" },
       { name: "totalBytes", type: "u64", doc: "their bytes" },
       { name: "expiresInMs", type: "u32", doc: "how long it lives without another packet" },
@@ -335,16 +357,24 @@ export const structs: readonly Struct[] = [
       { name: "family", type: "u8", doc: "4 or 6" },
       { name: "state", type: "u8", doc: "ConnState" },
       {
-        name: "flags",
+        name: "zone",
         type: "u8",
-        doc: "bit 0: it never gives way to a new connection; bits 1 and 2: audited policies would deny its egress, its ingress",
+        doc: "which of the networks that may use the same addresses: a wire's; 0 in a switch",
       },
+      { name: "assured", type: "u8", doc: "1 when both ends are known to be there" },
+      {
+        name: "auditedBy",
+        type: "u8",
+        doc: "DENIED_BY_… bits: audited policies would deny its egress, its ingress",
+      },
+      { name: "reserved", type: "u8", count: 6, doc: "zero" },
     ],
   },
   {
     name: "SavedConnection",
     bytes: 112,
     doc: "One tracked connection, as it goes from a process to its successor, which may be of another version: a change here, or to ConnState, needs another SAVED_CONNECTIONS_VERSION. The end that opened it comes first.",
+    typescript: ["write"],
     fields: [
       {
         name: "source",
@@ -381,9 +411,50 @@ export const structs: readonly Struct[] = [
     ],
   },
   {
+    name: "DataplaneSettings",
+    bytes: 24,
+    doc: "What is fixed when a data plane is made.",
+    typescript: ["write"],
+    fields: [
+      { name: "connectionsMax", type: "u32", doc: "connections tracked at once, of all workers" },
+      { name: "fragmentsMax", type: "u32", doc: "fragmented datagrams followed at once, likewise" },
+      { name: "eventsMax", type: "u32", doc: "events that wait in each worker; a power of two" },
+      { name: "workers", type: "u32", doc: "threads that judge" },
+      { name: "cpu", type: "u32", doc: "of the first worker, the next ones behind it; NONE: any" },
+      { name: "established", type: "u8", doc: "Established" },
+      { name: "poll", type: "u8", doc: "PollMode" },
+      { name: "loose", type: "u8", doc: "1: an ACK may open a connection" },
+      { name: "rejects", type: "u8", doc: "1: the sender of what policy denies is told" },
+    ],
+  },
+  {
+    name: "DataplaneCounters",
+    doc: "What a data plane has counted since it was made, all workers together.",
+    typescript: ["read"],
+    fields: [
+      { name: "connections", type: "u64", doc: "tracked now" },
+      { name: "eventsLost", type: "u64", doc: "events that found their ring full" },
+      { name: "generation", type: "u64", doc: "of the table in force; 0 before the first" },
+      { name: "opened", type: "u64", doc: "connections allowed" },
+      { name: "closed", type: "u64", doc: "connections ended or timed out" },
+      { name: "cut", type: "u64", doc: "connections that a newer table denies" },
+      { name: "evicted", type: "u64", doc: "connections that gave way to others" },
+      {
+        name: "audited",
+        type: "u64",
+        doc: "connections, and packets of none, that audit alone let through",
+      },
+      { name: "rejected", type: "u64", doc: "resets and ICMP errors sent for what policy denied" },
+      { name: "reset", type: "u64", doc: "TCP segments of no known connection, ends told" },
+      { name: "drops", type: "u64", count: "DropReason", doc: "frames dropped, by DropReason" },
+      { name: "exempt", type: "u64", count: "ExemptKind", doc: "passed unjudged, by ExemptKind" },
+    ],
+  },
+  {
     name: "LinkCounters",
     bytes: 64,
     doc: "What has passed a link since it was added.",
+    typescript: ["read"],
     fields: [
       {
         name: "receivedFrames",
@@ -411,6 +482,7 @@ export const structs: readonly Struct[] = [
     name: "ReplayFrame",
     bytes: 24,
     doc: "A captured frame, as `replay` takes it.",
+    typescript: ["write"],
     fields: [
       { name: "offset", type: "u32", doc: "where it starts in the buffer of all frames" },
       { name: "frameBytes", type: "u32", doc: "captured length" },
@@ -424,6 +496,7 @@ export const structs: readonly Struct[] = [
     name: "ProbeRequest",
     bytes: 56,
     doc: "One connection for the prober to try.",
+    typescript: ["write"],
     fields: [
       {
         name: "source",
@@ -449,6 +522,7 @@ export const structs: readonly Struct[] = [
     name: "ProbeResult",
     bytes: 16,
     doc: "How a probe ended.",
+    typescript: ["read"],
     fields: [
       {
         name: "roundTripUs",
@@ -458,6 +532,32 @@ export const structs: readonly Struct[] = [
       { name: "errorNumber", type: "u32", doc: "errno, when the outcome is Failed" },
       { name: "outcome", type: "u8", doc: "ProbeOutcome" },
       { name: "reserved", type: "u8", count: 7, doc: "zero" },
+    ],
+  },
+  {
+    name: "TrafficRequest",
+    bytes: 72,
+    doc: "Traffic between two sockets of real namespaces, to measure with.",
+    typescript: ["write"],
+    fields: [
+      { name: "client", type: "u8", count: 16, doc: "address, network order" },
+      { name: "server", type: "u8", count: 16, doc: "address, network order" },
+      { name: "clientNamespace", type: "u32", doc: "descriptor of the namespace that sends" },
+      { name: "serverNamespace", type: "u32", doc: "descriptor of the other one" },
+      { name: "clientCpu", type: "u32", doc: "where its threads run; NONE: anywhere" },
+      { name: "serverCpu", type: "u32", doc: "the same of the other end" },
+      { name: "streams", type: "u32", doc: "of Stream; each has a thread at both ends" },
+      { name: "payloadBytes", type: "u32", doc: "of a datagram" },
+      {
+        name: "flows",
+        type: "u32",
+        doc: "of Packets: connections that they take turns to belong to",
+      },
+      { name: "warmupMs", type: "u32", doc: "sent before anything is counted" },
+      { name: "durationMs", type: "u32", doc: "how long it is counted" },
+      { name: "port", type: "u16", doc: "where the server listens" },
+      { name: "kind", type: "u8", doc: "TrafficKind" },
+      { name: "family", type: "u8", doc: "4 or 6" },
     ],
   },
 ];
@@ -529,7 +629,7 @@ export const sections: readonly {
   },
 ];
 
-export const enums: readonly Enum[] = [
+export const blobEnums: readonly Enum[] = [
   {
     name: "ProtocolSlot",
     doc: "Which of a port set's page indexes answers for a protocol.",
@@ -567,6 +667,9 @@ export const enums: readonly Enum[] = [
       { name: "Egress", doc: "from the endpoint" },
     ],
   },
+];
+
+export const enums: readonly Enum[] = [
   {
     name: "StatusCode",
     doc: "How a native call ended.",
@@ -575,7 +678,7 @@ export const enums: readonly Enum[] = [
       { name: "TableTooShort", doc: "the blob is shorter than its header says" },
       { name: "TableMagic", doc: "the bytes are no table blob" },
       { name: "TableVersion", doc: "written by another version of the format" },
-      { name: "TableLayout", doc: "written with another layout (LAYOUT_HASH differs)" },
+      { name: "TableLayout", doc: "written with another layout (BLOB_HASH differs)" },
       { name: "TableChecksum", doc: "the checksum does not fit the bytes" },
       { name: "TableBounds", doc: "a section or an index points outside its array" },
       { name: "TableCycle", doc: "a trie node points at itself or upwards" },
@@ -583,6 +686,76 @@ export const enums: readonly Enum[] = [
       { name: "Argument", doc: "an argument is outside what the call accepts" },
       { name: "Limit", doc: "a fixed limit is reached" },
       { name: "State", doc: "not possible in the present state" },
+    ],
+  },
+  {
+    name: "Fault",
+    doc: "What a refusal is about, where the system call and its errno do not tell.",
+    values: [
+      { name: "None", doc: "they do" },
+      { name: "TunDevice", doc: "/dev/net/tun is not there, or not ours to open" },
+      {
+        name: "StackFilters",
+        doc: "the kernel's stack is kept off the interface by filters that outlive the process",
+      },
+      { name: "WorkerCpu", doc: "no such CPU, or not one that this process may use" },
+      { name: "XdpQueueBusy", doc: "another program reads the interface's queue by AF_XDP" },
+    ],
+  },
+  {
+    name: "PollMode",
+    doc: "How a worker waits for frames.",
+    values: [
+      { name: "Adaptive", doc: "looks on for a little while where that pays, then sleeps" },
+      { name: "Spin", doc: "never sleeps: a CPU for each worker" },
+      { name: "Sleep", doc: "always sleeps" },
+    ],
+  },
+  {
+    name: "Established",
+    doc: "What a table swap means for the connections that run.",
+    values: [
+      {
+        name: "Recheck",
+        doc: "the next packet of each is judged again, and a connection now denied is cut",
+      },
+      { name: "Keep", doc: "they go on to their end" },
+      { name: "Cut", doc: "all are judged again at once, without waiting for their packets" },
+    ],
+  },
+  {
+    name: "LinkKind",
+    doc: "How an interface's frames come in.",
+    values: [
+      { name: "Tap", doc: "a TAP interface of our own" },
+      { name: "Packet", word: "af-packet", doc: "an existing interface by AF_PACKET" },
+      { name: "Xdp", word: "af-xdp", doc: "an existing interface by AF_XDP" },
+    ],
+  },
+  {
+    name: "TrafficKind",
+    doc: "What is sent to measure with.",
+    values: [
+      { name: "RoundTrips", doc: "UDP, one datagram at a time, there and back" },
+      { name: "Packets", doc: "UDP datagrams one way, as many as go" },
+      { name: "Stream", doc: "TCP bytes one way, as many as go" },
+      { name: "Connections", doc: "TCP: connect, request, reply, close; one after the other" },
+    ],
+  },
+  {
+    name: "KernelFeature",
+    doc: "What the data plane asks of a kernel.",
+    values: [
+      { name: "PacketSocket", word: "packetSocket", doc: "AF_PACKET" },
+      { name: "XdpSocket", word: "xdpSocket", doc: "AF_XDP" },
+      { name: "Tun", doc: "/dev/net/tun" },
+      {
+        name: "LoadProgram",
+        word: "loadProgram",
+        doc: "bpf(BPF_PROG_LOAD) of a program for tc",
+      },
+      { name: "AttachTcx", word: "attachTcx", doc: "a bpf link on an interface's ingress" },
+      { name: "Seccomp", doc: "a filter of system calls" },
     ],
   },
   {
@@ -778,3 +951,21 @@ export const enums: readonly Enum[] = [
     ],
   },
 ];
+
+/** What one hash covers. */
+export interface SchemaPart {
+  readonly limits: Readonly<Record<string, number>>;
+  readonly structs: readonly Struct[];
+  readonly enums: readonly Enum[];
+}
+
+export interface Schema {
+  readonly blob: SchemaPart & { readonly sections: typeof sections };
+  /** What crosses between TypeScript and the addon besides blobs. */
+  readonly addon: SchemaPart;
+}
+
+export const schema: Schema = {
+  blob: { limits: blobLimits, structs: blobStructs, enums: blobEnums, sections },
+  addon: { limits, structs, enums },
+};

@@ -1,8 +1,9 @@
 import { contained } from "../control/boundary.js";
 import type { FilteredInterface, NameGuardStatus } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
-import { type Dataplane, zonesMax } from "../dataplane/dataplane.js";
+import type { Dataplane } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
+import { ZONES_MAX } from "../layout/layout.gen.js";
 import type { Touched } from "../netlink/events.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
 import { Guard } from "./guard.js";
@@ -305,13 +306,13 @@ export class Attachments {
     const before = this.#inherited.find(
       ({ interfaces }) => interfaces.join() === wanted.interfaces.join(),
     );
-    if (before !== undefined && before.zone < zonesMax && !taken.has(before.zone)) {
+    if (before !== undefined && before.zone < ZONES_MAX && !taken.has(before.zone)) {
       return { wanted, open, zone: before.zone };
     }
     for (const { zone } of this.#inherited) taken.add(zone);
-    while (taken.has(this.#nextZone)) this.#nextZone = (this.#nextZone + 1) % zonesMax;
+    while (taken.has(this.#nextZone)) this.#nextZone = (this.#nextZone + 1) % ZONES_MAX;
     const zone = this.#nextZone;
-    this.#nextZone = (zone + 1) % zonesMax;
+    this.#nextZone = (zone + 1) % ZONES_MAX;
     return { wanted, open, zone };
   }
 

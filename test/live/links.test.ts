@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Dataplane, type DataplaneOptions, pollModes } from "../../src/dataplane/dataplane.js";
+import { Dataplane, type DataplaneOptions } from "../../src/dataplane/dataplane.js";
 import { configureInterface, type Probe, probe } from "../../src/dataplane/host.js";
 import type { LinkKind } from "../../src/dataplane/link-choice.js";
 import { Lab } from "../../src/lab/lab.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { pollModeWords } from "../../src/layout/layout.gen.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { type Address, parseAddress } from "../../src/net/address.js";
 import { named, threeTier, until } from "./lab-harness.js";
@@ -153,7 +154,7 @@ describe.skipIf(obstacle !== undefined)(named("links of a wire", obstacle), () =
 describe.skipIf(obstacle !== undefined)(named("links of a switch", obstacle), () => {
   const variants: readonly DataplaneOptions[] = [
     ...[1, 2, 4].map((workers) => ({ workers })),
-    ...pollModes.slice(1).map((poll) => ({ poll, workers: 2 })),
+    ...pollModeWords.slice(1).map((poll) => ({ poll, workers: 2 })),
   ];
   for (const dataplane of variants) {
     test(nameOf("tap", dataplane), async () => {

@@ -4,7 +4,6 @@ import {
   createMemoryFile,
   descriptorsOf,
   type EstateWay,
-  inheritedKinds,
   isSealed,
   type LinkEstate,
   sealMemoryFile,
@@ -13,6 +12,7 @@ import { exemptKinds } from "../../dataplane/events.js";
 import { linkCountNames } from "../../dataplane/link-counts.js";
 import {
   dropReasonWords,
+  linkKindWords,
   SAVED_CONNECTIONS_VERSION,
   SavedConnection,
 } from "../../layout/layout.gen.js";
@@ -220,7 +220,7 @@ function estateOf(document: unknown, descriptors: readonly number[]): Estate {
     }),
     links: listOf(root["links"]).map((value): LinkEstate => {
       const link = objectOf(value);
-      const kind = inheritedKinds.find((each) => each === link["kind"]);
+      const kind = linkKindWords.find((each) => each === link["kind"]);
       if (kind === undefined) throw new EstateError(`got a link of kind ${link["kind"]}`);
       return {
         interface: textOf(link["interface"]),

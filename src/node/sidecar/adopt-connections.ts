@@ -2,7 +2,13 @@ import { readFileSync } from "node:fs";
 import type { CompiledTable } from "../../control/controller.js";
 import type { Dataplane } from "../../dataplane/dataplane.js";
 import { Table, TupleBatch } from "../../dataplane/table.js";
-import { ConnState, SAVED_NO_WINDOW, SavedConnection } from "../../layout/layout.gen.js";
+import {
+  ConnState,
+  SAVED_NO_WINDOW,
+  SavedConnection,
+  type SavedConnectionFields,
+  writeSavedConnection,
+} from "../../layout/layout.gen.js";
 import { type Address, addressKey } from "../../net/address.js";
 import { listSockets, type Socket } from "../../netlink/sockets.js";
 
@@ -67,8 +73,9 @@ export function adoptConnections(
   const verdicts = Table.open(table.blob).classify(batch);
   const allowed = flows.filter((_, index) => verdicts[index] === 0);
   const records = new Uint8Array(allowed.length * SavedConnection.bytes);
+  const view = new DataView(records.buffer);
   allowed.forEach((flow, index) => {
-    writeRecord(flow, zone, records.subarray(index * SavedConnection.bytes));
+    writeSavedConnection(view, index * SavedConnection.bytes, savedOf(flow, zone));
   });
   const adopted = allowed.length === 0 ? 0 : dataplane.loadConnections(records);
   return { adopted, denied: flows.length - allowed.length };
@@ -106,18 +113,32 @@ function flowOf(socket: Socket, isServer: boolean): Flow {
   return { ...ends, protocol, state, seconds };
 }
 
-function writeRecord(flow: Flow, zone: number, record: Uint8Array): void {
-  const words = new DataView(record.buffer, record.byteOffset);
-  record.set(flow.source.bytes, SavedConnection.source);
-  record.set(flow.destination.bytes, SavedConnection.destination);
-  words.setBigUint64(SavedConnection.remainingUs, BigInt(flow.seconds) * 1_000_000n, true);
-  words.setUint32(SavedConnection.zone, zone, true);
-  words.setUint16(SavedConnection.sourcePort, flow.sourcePort, true);
-  words.setUint16(SavedConnection.destinationPort, flow.destinationPort, true);
-  record[SavedConnection.protocol] = flow.protocol;
-  record[SavedConnection.family] = flow.source.family;
-  record[SavedConnection.state] = flow.state;
-  record[SavedConnection.flags] = flow.protocol === TCP ? SAVED_NO_WINDOW : 0;
+function savedOf(flow: Flow, zone: number): SavedConnectionFields {
+  return {
+    source: flow.source.bytes,
+    destination: flow.destination.bytes,
+    sourcePort: flow.sourcePort,
+    destinationPort: flow.destinationPort,
+    protocol: flow.protocol,
+    family: flow.source.family,
+    zone,
+    state: flow.state,
+    remainingUs: flow.seconds * 1_000_000,
+    flags: flow.protocol === TCP ? SAVED_NO_WINDOW : 0,
+    // Neither a table of ours nor a worker has seen any of it.
+    generation: 0,
+    totalPackets: 0,
+    totalBytes: 0,
+    sentEnd: [],
+    limit: [],
+    windowMax: [],
+    ackMax: [],
+    windowScale: new Uint8Array(),
+    ignoredSynEnd: 0,
+    ignoredSynWindow: 0,
+    ignoredSynScale: 0,
+    icmpKind: 0,
+  };
 }
 
 /** The first and the last port that the kernel gives to sockets that ask for none. */

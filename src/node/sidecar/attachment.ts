@@ -549,7 +549,7 @@ class Taking implements OpenAttachment {
       });
       this.#frontKind = "tap";
     } catch (error) {
-      if (!(error instanceof DataplaneError) || error.syscall !== "open /dev/net/tun") throw error;
+      if (!(error instanceof DataplaneError) || error.fault !== "tun-device") throw error;
       const inner = innerName(state.index);
       createVeth({ name }, { name: inner });
       configureInterface(undefined, { name, mac, mtu });
