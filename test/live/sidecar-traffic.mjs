@@ -93,14 +93,20 @@ function load(each, ...urls) {
 
 /**
  * Sends numbered datagrams, one a millisecond, and notes which are answered: as the numbers from and to
- * of each run of answers. A mark notes the number that is sent next.
+ * of each run of answers. A mark notes the number that is
+ * sent next, and is answered with that and the highest number that is answered.
  */
 function flood(address, port) {
   const udp = createSocket(address.includes(":") ? "udp6" : "udp4");
   const answered = new Set();
   const marks = {};
   let sent = 0;
-  udp.on("message", (message) => answered.add(message.readUInt32LE(0)));
+  let highest = -1;
+  udp.on("message", (message) => {
+    const number = message.readUInt32LE(0);
+    answered.add(number);
+    highest = Math.max(highest, number);
+  });
   udp.on("error", () => {});
   const timer = setInterval(() => {
     const message = Buffer.alloc(4);
@@ -110,6 +116,7 @@ function flood(address, port) {
   return {
     mark: (name) => {
       marks[name] = sent;
+      return `${sent} ${highest}`;
     },
     finish: async () => {
       clearInterval(timer);

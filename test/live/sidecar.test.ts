@@ -106,6 +106,13 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
 
   const flood = (): Running => bench.traffic(bench.network, "flood", podAddresses[0], "5433");
 
+  /** Sets a mark, and waits until a datagram that is sent after it is answered. */
+  const answeredAfter = async (mark: string, denied: Running): Promise<void> => {
+    const figures = async (name: string) => (await denied.say(name)).split(" ").map(Number);
+    const [sent = 0] = await figures(mark);
+    await until("an answer", async () => ((await figures("heard"))[1] ?? -1) >= sent);
+  };
+
   test("what a workload sees of its interface stays, and is as it was afterwards", async () => {
     bench.inPod("sh", "-ec", furniture);
     await bench.settled();
@@ -157,7 +164,7 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
   test("the denied are never answered: start, reload, kill, restart, stop", async () => {
     await bench.serve();
     const denied = flood();
-    await pause(500);
+    await answeredAfter("started", denied);
     let running = await bench.sidecar("--on-stop", "block");
     await denied.say("ready");
     running.child.kill("SIGHUP");
@@ -172,8 +179,7 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     await pause(100);
     await denied.say("stopping");
     expect(await bench.end(running)).toBe(0);
-    await denied.say("stopped");
-    await pause(500);
+    await answeredAfter("stopped", denied);
     const { marks, runs, sent }: Flood = JSON.parse(await denied.say("end"));
     const [first, last] = [runs[0], runs.at(-1)];
     expect(runs.filter(([from, to]) => to >= marks["ready"]! && from < marks["stopping"]!)).toEqual(
@@ -217,14 +223,13 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     await denied.say("closed");
     const atTerminal = bench.start(
       bench.pod,
-      ...["script", "--quiet", "--return", "--command", untold().join(" "), "/dev/null"],
+      ...["script", "--quiet", "--return", "--command", `exec ${untold().join(" ")}`, "/dev/null"],
     );
     await until("ready at a terminal", () => atTerminal.out().includes("ready\r\n"));
     expect(atTerminal.out()).toContain("it is put back as it was, and open (there is a terminal)");
     atTerminal.child.stdin?.write("\x03");
     expect(await bench.ended(atTerminal)).toBe(0);
-    await denied.say("open");
-    await pause(300);
+    await answeredAfter("open", denied);
     const { marks, runs }: Flood = JSON.parse(await denied.say("end"));
     const answered = runs.filter(([, to]) => to >= marks["ready"]!);
     expect(answered.filter(([from]) => from < marks["closed"]!)).toEqual([]);
