@@ -59,7 +59,7 @@ describe("fuzz", () => {
   }, async (context) => {
     const missing = missingForFuzz();
     if (missing !== undefined) context.skip(`fuzz: ${missing}`);
-    const { status, output } = await fuzz("--canary", "--seconds", "90", "--seed", "1");
+    const { status, output } = await fuzz("--canary", "--seconds", "180", "--seed", "1");
     for (const name of targets) expect(output).toContain(`${name}: found its fault`);
     expect(status).toBe(0);
   });
