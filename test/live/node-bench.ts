@@ -11,7 +11,7 @@ import {
   type ProbeAnswer,
   probe,
 } from "../../src/dataplane/host.js";
-import { parseAddress } from "../../src/net/address.js";
+import { formatAddress, parseAddress } from "../../src/net/address.js";
 import { type Answer, finish, main, root, until } from "./lab-harness.js";
 
 /** The pods of a node, and a host on the network behind it, by the last byte of their addresses. */
@@ -36,11 +36,14 @@ spec: { containers: [{ name: main, image: example.com/main }] }
 status: { phase: Running, podIPs: [{ ip: 10.9.0.${hosts[name]} }] }
 `;
 
-/** b is reached from a on port 80 only, c by nobody; a reaches port 80 only. */
-export const manifests = `apiVersion: v1
+/** No policy: everything passes. */
+export const allAllowed = `apiVersion: v1
 kind: Namespace
 metadata: { name: shop }
-${pods.map(pod).join("")}---
+${pods.map(pod).join("")}`;
+
+/** b is reached from a on port 80 only, c by nobody; a reaches port 80 only. */
+export const manifests = `${allAllowed}---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: { name: a, namespace: shop }
@@ -70,6 +73,7 @@ export function wire(name: PodName, more = ""): string {
   return `  - { pod: shop/${name}, inside: in-${name}, outside: out-${name}, podMac: ${mac}${more} }\n`;
 }
 
+/** A program in a namespace. */
 export interface SocketsOf {
   readonly child: ChildProcess;
   /** What has been told so far, a line each. */
@@ -78,12 +82,14 @@ export interface SocketsOf {
 
 /** Starts socket-errors.mjs behind some words. */
 export function startSockets(prefix: readonly string[], ...words: string[]): SocketsOf {
-  const [program, ...rest] = [
-    ...prefix,
-    process.execPath,
-    join(root, "test/live/socket-errors.mjs"),
-  ];
-  const child = spawn(program!, [...rest, ...words]);
+  return startTold([...prefix, process.execPath, socketErrors, ...words]);
+}
+
+const socketErrors = join(root, "test/live/socket-errors.mjs");
+
+function startTold(words: readonly string[]): SocketsOf {
+  const [program, ...rest] = words;
+  const child = spawn(program!, rest);
   let out = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     out += text;
@@ -176,10 +182,19 @@ export class NodeBench {
 
   /** Opens and watches sockets where a host is. */
   sockets(host: Host, ...words: string[]): SocketsOf {
-    const enter = [`--net=/proc/${process.pid}/fd/${this.namespaceOf(host)}`, "--"];
-    const made = startSockets(["nsenter", ...enter], ...words);
+    return this.told(host, process.execPath, socketErrors, ...words);
+  }
+
+  /** Starts a program where a host is, which tells something. */
+  told(host: Host, ...words: string[]): SocketsOf {
+    const enter = ["nsenter", `--net=/proc/${process.pid}/fd/${this.namespaceOf(host)}`, "--"];
+    const made = startTold([...enter, ...words]);
     this.#children.push(made.child);
     return made;
+  }
+
+  address(host: Host): string {
+    return formatAddress(addressOf(host));
   }
 
   namespaceOf(host: Host): number {
