@@ -53,7 +53,7 @@ export async function runDemo(_options: object, io: Io): Promise<number> {
     const { lab, reload } = await Lab.start({
       version: packageVersion(),
       name: "demo",
-      paths: before,
+      paths: () => before,
       read: async () => readManifests(shown(before)),
       report: (step) => progress.update(step),
     });
@@ -86,7 +86,7 @@ export async function runDemo(_options: object, io: Io): Promise<number> {
       );
       return isRight ? exitCodes.ok : exitCodes.negative;
     } finally {
-      lab.close();
+      await lab.close();
     }
   });
 }
@@ -130,10 +130,9 @@ async function swapUnderTraffic(lab: Lab, io: Io): Promise<boolean> {
     await Promise.all(running.map((each) => each.flowing));
     await pause(400);
     const swapStart = performance.now();
-    const reload = await lab.reload({
-      paths: after,
-      read: async () => readManifests(shown(after)),
-    });
+    const reload = await lab.enforcer.controller.reload(async () => ({
+      all: await readManifests(shown(after)),
+    }));
     const swapMs = performance.now() - swapStart;
     if (!reload.ok) throw reload.refused ?? new LabError("input", "the examples have errors");
     io.stdout.write(

@@ -72,7 +72,7 @@ export interface ControlSubject {
   readonly flows: FlowLog;
   readonly established: Established;
   readonly deny: Deny;
-  readonly mode: Mode;
+  readonly mode: () => Mode;
   readonly interfaces: () => readonly FilteredInterface[];
   /** Absent where interfaces are the process's own, and never made anew by others. */
   readonly nameGuard?: () => NameGuardStatus;
@@ -373,7 +373,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     lastError: lastError ?? null,
     established,
     deny: subject.deny,
-    mode: subject.mode,
+    mode: subject.mode(),
     endpoints,
     failOpen: subject
       .interfaces()

@@ -1,17 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { contained } from "../control/boundary.js";
 import { CompilerThread } from "../control/compiler-thread.js";
-import {
-  type ControlSubject,
-  controlRoutes,
-  controlStatus,
-  manifestsBytesMax,
-} from "../control/control-routes.js";
+import { controlRoutes, manifestsBytesMax } from "../control/control-routes.js";
 import type { Reload } from "../control/controller.js";
+import type { Enforcer } from "../control/enforcer.js";
 import { ManifestWatch } from "../control/manifest-watch.js";
 import { refusalOf } from "../control/refusal.js";
 import { serveUnix } from "../control/server.js";
 import { Signals } from "../control/signals.js";
+import type { ReadManifests } from "../control/source.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Mode } from "../manifest/annotations.js";
 import { Lab } from "./lab.js";
@@ -52,98 +49,119 @@ const probesBytesMax = 16 * 1024 * 1024;
  * Errors: LabError and DataplaneError; nothing is left behind then either.
  */
 export async function holdLab(options: HoldOptions): Promise<Reload | undefined> {
-  const { folder, name } = options;
+  const { folder, name, mode, dataplane } = options;
   const signals = new Signals();
   const socket = socketPath(folder, name);
   const state = await claimName(folder, name, randomBytes(12).toString("hex"));
-  const compiler = new CompilerThread(options.mode === undefined ? {} : { mode: options.mode });
+  const compiler = new CompilerThread(mode === undefined ? {} : { mode });
+  const manifests = new LabManifests(options, compiler);
   try {
     const { lab, reload } = await Lab.start({
       name,
-      paths: options.paths,
       version: options.version,
-      read: () => compiler.read(options.paths, options.stdin),
+      paths: () => manifests.paths,
+      read: () => manifests.read(),
+      isBehind: () => manifests.isBehind,
       compiler,
-      ...(options.dataplane === undefined ? {} : { dataplane: options.dataplane }),
-      ...(options.mode === undefined ? {} : { mode: options.mode }),
+      tell,
+      ...(dataplane === undefined ? {} : { dataplane }),
+      ...(mode === undefined ? {} : { mode }),
       report: options.report,
+      reloaded: options.reloaded,
       podRemoved: (ref) => contained(tell, ref, () => endPrograms(state.token, ref)),
     });
     if (!reload.ok) return reload;
     try {
-      if (!signals.stopped) await enforce(lab, compiler, socket, reload, signals, options);
+      if (!signals.stopped) await serveLab(lab, manifests, socket, reload, signals, options);
     } finally {
-      lab.close();
+      manifests.close();
+      await lab.close();
     }
     return undefined;
   } finally {
-    compiler.close();
     await removeRemains(folder, state);
     signals.release();
   }
 }
 
-async function enforce(
+/** What a lab is made from; `apply` changes it, and a set with errors leaves it. */
+class LabManifests {
+  readonly #compiler: CompilerThread;
+  #request: ApplyRequest;
+  #watch: ManifestWatch | undefined;
+
+  constructor({ paths, stdin }: HoldOptions, compiler: CompilerThread) {
+    this.#compiler = compiler;
+    this.#request = { paths, ...(stdin === undefined ? {} : { stdin }) };
+  }
+
+  get paths(): readonly string[] {
+    return this.#request.paths;
+  }
+
+  get isBehind(): boolean {
+    return this.#watch?.isBehind ?? false;
+  }
+
+  /** Reads them, or what is to take their place. */
+  read({ paths, stdin }: ApplyRequest = this.#request): Promise<ReadManifests> {
+    this.#watch?.settled();
+    return this.#compiler.read(paths, stdin);
+  }
+
+  /** Reads these from now on, if they can be put in force. */
+  async apply(request: ApplyRequest, { controller }: Enforcer): Promise<Reload> {
+    const result = await controller.reload(async () => ({ all: await this.read(request) }));
+    if (result.ok) this.#request = request;
+    return result;
+  }
+
+  watch(changed: () => void): void {
+    this.#watch = new ManifestWatch({ paths: () => this.paths, changed, tell });
+  }
+
+  close(): void {
+    this.#watch?.close();
+  }
+}
+
+async function serveLab(
   lab: Lab,
-  compiler: CompilerThread,
+  manifests: LabManifests,
   socket: string,
   first: Reload,
   signals: Signals,
   options: HoldOptions,
 ): Promise<void> {
-  let paths = options.paths;
-  let stdin = options.stdin;
-  const reload = async (request?: ApplyRequest): Promise<Reload> => {
-    const wanted = request?.paths ?? paths;
-    const text = request === undefined ? stdin : request.stdin;
-    watch?.settled();
-    const result = await lab.reload({ paths: wanted, read: () => compiler.read(wanted, text) });
-    if (result.ok) {
-      paths = wanted;
-      stdin = text;
-    }
-    options.reloaded(result);
-    return result;
-  };
-  const watch = options.watch
-    ? new ManifestWatch({
-        paths: () => paths,
-        changed: () => contained(tell, "manifests", () => reload()),
-        tell,
-      })
-    : undefined;
-  const subject: ControlSubject = {
-    ...lab.subject,
-    reload: () => reload(),
-    isBehind: () => watch?.isBehind ?? false,
-  };
-  const { handlers, streams, bodies } = controlRoutes(subject);
-  const server = await serveUnix(socket, 0o600, {
-    handlers: {
-      ...handlers,
-      "GET /status": (): LabStatus => ({ ...lab.status(), enforced: isEnforced(subject) }),
-      "POST /apply": async ({ body }) => applyAnswer(await reload(body as ApplyRequest), lab),
-      "POST /probe": ({ body }) => lab.probe((body as ProbeQuery | undefined)?.probes),
-    },
-    streams,
-    bodies: {
-      ...bodies,
-      "POST /apply": manifestsBytesMax,
-      "POST /probe": probesBytesMax,
-    },
-  });
-  try {
-    signals.onHangup = () => contained(tell, "SIGHUP", () => reload());
-    options.ready(lab.status(), first);
-    await signals.untilStopped;
-  } finally {
-    watch?.close();
-    server.close();
+  const { enforcer } = lab;
+  if (options.watch) {
+    manifests.watch(() => contained(tell, "manifests", () => enforcer.reload()));
   }
-}
-
-function isEnforced(subject: ControlSubject): boolean {
-  return controlStatus(subject).enforced;
+  const apply = async (request: ApplyRequest): Promise<ApplyAnswer> => {
+    const reload = await manifests.apply(request, enforcer);
+    options.reloaded(reload);
+    return applyAnswer(reload, lab);
+  };
+  await enforcer.listen((subject) => {
+    const { handlers, streams, bodies } = controlRoutes(subject);
+    return serveUnix(socket, 0o600, {
+      handlers: {
+        ...handlers,
+        "GET /status": () => lab.status(),
+        "POST /apply": ({ body }) => apply(body as ApplyRequest),
+        "POST /probe": ({ body }) => lab.probe((body as ProbeQuery | undefined)?.probes),
+      },
+      streams,
+      bodies: {
+        ...bodies,
+        "POST /apply": manifestsBytesMax,
+        "POST /probe": probesBytesMax,
+      },
+    });
+  });
+  enforcer.followSignals(signals);
+  options.ready(lab.status(), first);
+  await signals.untilStopped;
 }
 
 function applyAnswer(reload: Reload, lab: Lab): ApplyAnswer {

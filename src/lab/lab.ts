@@ -1,8 +1,9 @@
-import { type ControlSubject, controlStatus } from "../control/control-routes.js";
-import { type CompiledTable, Controller, type Reload } from "../control/controller.js";
+import { controlStatus } from "../control/control-routes.js";
+import type { CompiledTable, Reload } from "../control/controller.js";
+import { Enforcer } from "../control/enforcer.js";
 import type { ReadManifests } from "../control/source.js";
 import type { TableCompiler } from "../control/table-compiler.js";
-import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
+import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import {
   closeDescriptor,
   configureInterface,
@@ -13,7 +14,6 @@ import { Table } from "../dataplane/table.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { ObjectHead } from "../manifest/objects.js";
 import { type Address, formatAddress, parseAddress } from "../net/address.js";
-import { FlowLog } from "../observe/flow-log.js";
 import { LabError } from "./lab-error.js";
 import {
   gatewayMac,
@@ -36,20 +36,26 @@ interface Running extends PlannedPod {
 
 export interface LabOptions {
   readonly name: string;
-  readonly read: () => Promise<ReadManifests>;
-  /** What the manifests were read from, for `status`. */
-  readonly paths: readonly string[];
   readonly version: string;
+  /** Reads the manifests as they are now. */
+  readonly read: () => Promise<ReadManifests>;
+  /** What they are read from, for `status`. */
+  readonly paths: () => readonly string[];
   /** How its packets are judged. */
   readonly dataplane?: DataplaneOptions;
   /** Of policies that neither they nor their pod say more about: enforced when absent. */
   readonly mode?: Mode;
-  /** Compiles for it; one of its own, in this thread, when absent. */
+  /** Owner: closed with the lab. One of its own, in this thread, when absent. */
   readonly compiler?: TableCompiler;
   /** Hears how far the start is, a line a step. */
   readonly report?: (step: string) => void;
   /** Asked to end the programs that still run in a pod that goes. */
   readonly podRemoved?: (ref: string) => void;
+  /** A reload that was asked for had this effect. */
+  readonly reloaded?: (reload: Reload) => void;
+  /** Whether there are changes on disk that have not been read yet, as far as anybody looks. */
+  readonly isBehind?: () => boolean;
+  readonly tell?: (line: string) => void;
 }
 
 /**
@@ -61,81 +67,64 @@ export interface LabOptions {
  * Errors: LabError for input and names, DataplaneError for what the environment refuses.
  */
 export class Lab {
+  readonly enforcer: Enforcer;
   readonly #options: LabOptions;
-  readonly #dataplane: Dataplane;
-  readonly #controller: Controller;
-  /** What the lab's socket tells of. */
-  readonly subject: ControlSubject;
   #plan: LabPlan = { pods: [], objects: [] };
   #running = new Map<string, Running>();
   #table: Table | undefined;
-  #paths: readonly string[];
 
   private constructor(options: LabOptions) {
     this.#options = options;
-    this.#paths = options.paths;
-    this.#dataplane = Dataplane.create(options.dataplane);
-    this.#controller = new Controller({
-      take: async () => ({ all: await options.read() }),
-      local: () => "all",
-      mode: options.mode ?? "enforce",
-      ...(options.compiler === undefined ? {} : { compiler: options.compiler }),
-      prepare: (objects) => this.#prepare(objects),
-      enforce: (table) => this.#enforce(table),
-    });
-    const pods = () => [...this.#running.values()];
-    this.subject = {
-      name: options.name,
-      version: options.version,
-      controller: this.#controller,
-      dataplane: this.#dataplane,
+    const { name, version, compiler, tell, reloaded } = options;
+    const take = async () => ({ all: await options.read() });
+    const mode = options.mode ?? "enforce";
+    this.enforcer = new Enforcer({
+      name,
+      version,
+      dataplane: options.dataplane ?? {},
+      controller: {
+        take,
+        local: () => "all",
+        mode,
+        prepare: (objects) => this.#prepare(objects),
+        enforce: (table) => this.#enforce(table),
+      },
+      reload: { take, ...(reloaded === undefined ? {} : { after: reloaded }) },
+      mode: () => mode,
       // All pods call their interface alike, so it is the pod that tells one from another.
-      flows: new FlowLog(this.#dataplane, { interfaceName: () => podInterface }),
-      established: options.dataplane?.established ?? "recheck",
-      deny: options.dataplane?.deny ?? "drop",
-      mode: options.mode ?? "enforce",
+      interfaceName: () => podInterface,
       interfaces: () =>
-        pods().map(({ ref, linkId }) => ({
+        [...this.#running.values()].map(({ ref, linkId }) => ({
           name: podInterface,
           linkId,
           role: "endpoint",
           pod: ref,
         })),
-      reload: () => this.reload(),
-      isBehind: () => false,
-    };
+      isBehind: options.isBehind ?? (() => false),
+      ...(compiler === undefined ? {} : { compiler }),
+      ...(tell === undefined ? {} : { tell }),
+    });
   }
 
   /** Starts a lab; it enforces when this answers `ok`, and is gone again when it does not. */
   static async start(options: LabOptions): Promise<{ lab: Lab; reload: Reload }> {
     const lab = new Lab(options);
     try {
-      const reload = await lab.#controller.reload();
-      if (reload.ok) lab.#dataplane.start({ switch: { gatewayMac } });
-      else lab.close();
+      const reload = await lab.enforcer.controller.reload();
+      if (reload.ok) lab.enforcer.dataplane.start({ switch: { gatewayMac } });
+      else await lab.close();
       return { lab, reload };
     } catch (error) {
-      lab.close();
+      await lab.close();
       throw error;
     }
-  }
-
-  /** Reads the same manifests again, or others from now on; a set with errors changes nothing. */
-  async reload(other?: {
-    readonly read: () => Promise<ReadManifests>;
-    readonly paths: readonly string[];
-  }): Promise<Reload> {
-    const take = other && (async () => ({ all: await other.read() }));
-    const reload = await this.#controller.reload(take);
-    if (reload.ok && other !== undefined) this.#paths = other.paths;
-    return reload;
   }
 
   /** Tries connections between the pods. See `probePods`. */
   async probe(specs: readonly ProbeSpec[] | undefined): Promise<ProbeReport> {
     if (this.#table === undefined) throw new LabError("environment", "no table is in force yet");
     const start = performance.now();
-    const generation = this.#controller.status.generation;
+    const { generation } = this.enforcer.controller.status;
     const probes = await probePods(
       [...this.#running.values()],
       this.#table,
@@ -151,12 +140,12 @@ export class Lab {
   }
 
   status(): LabStatus {
-    const counters = this.#dataplane.counters();
-    const status = controlStatus(this.subject);
+    const counters = this.enforcer.dataplane.counters();
+    const status = controlStatus(this.enforcer.subject);
     return {
       ...status,
       since: status.since ?? "",
-      paths: this.#paths,
+      paths: this.#options.paths(),
       cwd: process.cwd(),
       pods: [...this.#running.values()].map((pod) => {
         const counts = counters.links.get(pod.linkId);
@@ -177,9 +166,8 @@ export class Lab {
   }
 
   /** Ends forwarding and lets go of every namespace. */
-  close(): void {
-    this.subject.flows.close();
-    this.#dataplane.close();
+  async close(): Promise<void> {
+    await this.enforcer.close();
     for (const pod of this.#running.values()) closeDescriptor(pod.namespaceFd);
     this.#running.clear();
   }
@@ -210,9 +198,9 @@ export class Lab {
         return pod === undefined ? [] : [[endpointId, pod.linkId] as const];
       });
       const opened = Table.open(table.blob);
-      const generation = this.#dataplane.swapTable(table.blob, bindings);
+      const generation = this.enforcer.dataplane.swapTable(table.blob, bindings);
       this.#table = opened;
-      this.subject.flows.useTable(generation, table);
+      this.enforcer.flows.useTable(generation, table);
       const gone = [...this.#running.values()].filter(
         (pod) => next.get(pod.ref)?.linkId !== pod.linkId,
       );
@@ -232,7 +220,7 @@ export class Lab {
       // Every address is a host's, with no link to share: all traffic passes the switch.
       setSysctl(namespaceFd, "ipv6/conf/default/accept_dad", "0");
       setSysctl(namespaceFd, "ipv6/conf/default/accept_ra", "0");
-      linkId = this.#dataplane.addEndpointLink({
+      linkId = this.enforcer.dataplane.addEndpointLink({
         namespaceFd,
         name: podInterface,
         mac: planned.mac,
@@ -252,7 +240,7 @@ export class Lab {
       });
       return { ...planned, namespaceFd, linkId };
     } catch (error) {
-      if (linkId !== undefined) this.#dataplane.removeLink(linkId);
+      if (linkId !== undefined) this.enforcer.dataplane.removeLink(linkId);
       closeDescriptor(namespaceFd);
       throw error;
     }
@@ -260,7 +248,7 @@ export class Lab {
 
   #takeDown(pod: Running): void {
     this.#options.podRemoved?.(pod.ref);
-    this.#dataplane.removeLink(pod.linkId);
+    this.enforcer.dataplane.removeLink(pod.linkId);
     closeDescriptor(pod.namespaceFd);
   }
 }

@@ -13,7 +13,7 @@ export interface Touched {
 /**
  * Says which interfaces the kernel's events of links and addresses are about.
  *
- * Shape: whole messages, as `InterfaceWatch.read` gives them.
+ * Shape: whole messages, as `InterfaceEvents.read` gives them.
  */
 export function touchedBy(events: Uint8Array): Touched {
   const indexes = new Set<number>();

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
-import { setTimeout as pause } from "node:timers/promises";
 import { contained } from "../control/boundary.js";
 import { CompilerThread } from "../control/compiler-thread.js";
 import { notAttached, notAttachedText } from "../control/control-routes.js";
-import { Controller, type Reload } from "../control/controller.js";
+import type { CompiledTable, Reload } from "../control/controller.js";
+import { Enforcer, type EnforcerOptions } from "../control/enforcer.js";
 import {
   type ControlListen,
   defaultSocket,
@@ -12,23 +12,18 @@ import {
 } from "../control/open-control.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
-import { Dataplane } from "../dataplane/dataplane.js";
-import { watchInterfaces } from "../dataplane/interfaces.js";
+import { type InterfaceEvents, watchInterfaces } from "../dataplane/interfaces.js";
 import { touchedBy } from "../netlink/events.js";
-import { FlowLog } from "../observe/flow-log.js";
 import { Attachments } from "./attachments.js";
 import { Succession } from "./handoff/succession.js";
 import { KeptConnections } from "./kept-connections.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
 import type { NodeConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
-import { openSource, UpdateTeller } from "./open-source.js";
+import { type NodeSource, openSource, UpdateTeller } from "./open-source.js";
 import { missingPods, Plans } from "./plan.js";
 import type { ConfigFile } from "./read-config.js";
 import { ServiceManager } from "./service-manager.js";
-
-/** After a reload that was asked for there is as much time for other things as it took, up to this. */
-const reloadRestMs = 500;
 
 export interface NodeRun {
   /** What the control socket calls it. */
@@ -59,9 +54,8 @@ export interface NodeRun {
  *
  * Errors: DataplaneError, RefusalError.
  */
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: assembles one process; the order in which it opens and closes its parts is the contract
 export async function runNode(run: NodeRun): Promise<boolean> {
-  const { name, version, config, configFile, stdin, host, takesOver = false } = run;
+  const { config, configFile, stdin, host } = run;
   const plans = new Plans(config, configFile, host.hasTerminal);
   const compiler = new CompilerThread({ mode: config.mode });
   const folder = {
@@ -69,211 +63,235 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     read: () => plans.reread() ?? compiler.read(plans.wanted.config.source.paths, stdin),
     watch: config.source.watch !== "never",
   };
-  const { source, files } = await openSource(config.source, folder, host);
-  const signals = new Signals();
-  const service = new ServiceManager(host);
-  const dataplane = Dataplane.create(config.dataplane);
-  const attachments = new Attachments({
-    dataplane,
-    tell: host.tell,
-    swapped: (generation, table) => flows.useTable(generation, table),
-    changed: () => service.says(statusLine(controller, attachments)),
-  });
-  const followInterfaces = (): void => {
-    const told = watch.read();
-    attachments.follow(told === undefined ? undefined : touchedBy(told));
-  };
-  const watch = watchInterfaces(() => contained(host.tell, "interfaces", followInterfaces));
-  const flows = new FlowLog(dataplane, {
-    interfaceName: (linkId) => attachments.interfaceName(linkId),
-    tell: host.tell,
-  });
-  const kept = new KeptConnections({
-    dataplane,
-    wires: () => attachments.zones().filter(({ stateFolder }) => stateFolder === undefined),
-    path: `${run.control.socket ?? defaultSocket}.connections`,
-    tell: host.tell,
-  });
-  const succession = new Succession({
-    dataplane,
-    attachments,
-    host,
-    version,
-    socket: run.control.socket,
-    takesOver,
-    takeUp: () => {
-      if (run.control.socket !== "none") kept.load();
-    },
-  });
-  const controller = new Controller({
-    take: () => source.take(),
-    local: () => plans.wanted.local,
-    mode: config.mode,
-    compiler,
-    async enforce(table) {
-      const enforce = () => attachments.enforce(plans.wanted.attachments, table);
-      const generation = await succession.enter(enforce);
-      const later = plans.enforced();
-      if (later.length > 0) {
-        host.tell(`${later.join(", ")}: changed; in force from the next start on`);
-      }
-      return generation;
-    },
-    generation: () => attachments.generation,
-  });
-  let missingBefore = "";
-  const tellMissing = (): void => {
-    const missing = missingPods(plans.inForce, controller);
-    const text = missing.map(({ message }) => message).join();
-    if (text !== missingBefore) host.show(missing);
-    missingBefore = text;
-  };
-  const before = (): void => service.reloading();
-  const after = (done: Reload): void => {
-    if (!done.ok) plans.failed();
-    tellReload(done, attachments, host);
-    tellMissing();
-    service.reloaded(statusLine(controller, attachments));
-  };
-  const reloadOnce = async (): Promise<Reload> => {
-    before();
-    const done = await controller.reload(async () => {
-      // Whoever asks from now on may want what is not read here.
-      nextReload = undefined;
-      // Files are read together with the config; an API server's events are not.
-      const refused = config.source.kubernetes === undefined ? undefined : plans.reread();
-      return refused === undefined ? source.take() : { all: refused };
-    });
-    after(done);
-    return done;
-  };
-  let nextReload: Promise<Reload> | undefined;
-  let restUntilMs = 0;
-  const reloadAfterRest = async (): Promise<Reload> => {
-    await pause(Math.max(0, restUntilMs - performance.now()));
-    const startMs = performance.now();
-    try {
-      return await reloadOnce();
-    } catch (error) {
-      nextReload = undefined;
-      throw error;
-    } finally {
-      const endMs = performance.now();
-      restUntilMs = endMs + Math.min(endMs - startMs, reloadRestMs);
-    }
-  };
-  // Those who ask before it begins share one, however many they are.
-  const reload = (): Promise<Reload> => {
-    nextReload ??= reloadAfterRest();
-    return nextReload;
-  };
-  let follower: SourceFollower | undefined;
-  let control: OpenControl | undefined;
-  let isLeft = false;
-  const openSocket = () =>
-    openControl(
-      {
-        name,
-        version,
-        controller,
-        dataplane,
-        flows,
-        established: config.dataplane.established,
-        deny: config.dataplane.deny,
-        get mode() {
-          return plans.inForce.config.mode;
-        },
-        interfaces: () => attachments.interfaces(),
-        nameGuard: () => attachments.nameGuard,
-        retaken: () => attachments.retaken,
-        reload,
-        offerPlace: () => succession.offerPlace((step) => controller.alone(step)),
-        isBehind: () => source.isBehind,
-        source: () => source.status(),
-      },
-      run.control,
-      host.tell,
-    );
-
+  const source = await openSource(config.source, folder, host);
+  const node = new NodeProcess(run, plans, compiler, source);
   try {
-    if (!takesOver) control = await openSocket();
+    return await node.run();
+  } finally {
+    await node.close();
+  }
+}
+
+/** An enforcer, and what a node adds to it: attachments, a source to follow, the handoff. */
+class NodeProcess {
+  readonly #run: NodeRun;
+  readonly #plans: Plans;
+  readonly #source: NodeSource;
+  readonly #signals = new Signals();
+  readonly #service: ServiceManager;
+  readonly #enforcer: Enforcer;
+  readonly #attachments: Attachments;
+  readonly #watch: InterfaceEvents;
+  readonly #kept: KeptConnections;
+  readonly #succession: Succession;
+  #follower: SourceFollower | undefined;
+  #missingBefore = "";
+  /** Another process has taken this one's place, or will. */
+  #isLeft = false;
+
+  constructor(run: NodeRun, plans: Plans, compiler: CompilerThread, source: NodeSource) {
+    const { control, host, version } = run;
+    this.#run = run;
+    this.#plans = plans;
+    this.#source = source;
+    this.#service = new ServiceManager(host);
+    this.#enforcer = new Enforcer(this.#enforcerOptions(compiler));
+    const { dataplane, flows } = this.#enforcer;
+    const attachments = new Attachments({
+      dataplane,
+      tell: host.tell,
+      swapped: (generation, table) => flows.useTable(generation, table),
+      changed: () => this.#service.says(this.#statusLine()),
+    });
+    this.#attachments = attachments;
+    this.#watch = watchInterfaces(() =>
+      contained(host.tell, "interfaces", () => this.#followInterfaces()),
+    );
+    this.#kept = new KeptConnections({
+      dataplane,
+      wires: () => attachments.zones().filter(({ stateFolder }) => stateFolder === undefined),
+      path: `${control.socket ?? defaultSocket}.connections`,
+      tell: host.tell,
+    });
+    this.#succession = new Succession({
+      dataplane,
+      attachments,
+      host,
+      version,
+      socket: control.socket,
+      takesOver: run.takesOver ?? false,
+      takeUp: () => {
+        if (control.socket !== "none") this.#kept.load();
+      },
+    });
+  }
+
+  #enforcerOptions(compiler: CompilerThread): EnforcerOptions {
+    const { name, version, config, host } = this.#run;
+    const { source } = this.#source;
+    return {
+      name,
+      version,
+      dataplane: config.dataplane,
+      compiler,
+      tell: host.tell,
+      controller: {
+        take: () => source.take(),
+        local: () => this.#plans.wanted.local,
+        mode: config.mode,
+        enforce: (table) => this.#enforce(table),
+        generation: () => this.#attachments.generation,
+      },
+      reload: {
+        // Files are read together with the config; an API server's events are not.
+        take: async () => {
+          const refused = this.#isFollowing ? this.#plans.reread() : undefined;
+          return refused === undefined ? source.take() : { all: refused };
+        },
+        before: () => this.#service.reloading(),
+        after: (done) => this.#reloaded(done),
+      },
+      mode: () => this.#plans.inForce.config.mode,
+      interfaceName: (linkId) => this.#attachments.interfaceName(linkId),
+      interfaces: () => this.#attachments.interfaces(),
+      nameGuard: () => this.#attachments.nameGuard,
+      retaken: () => this.#attachments.retaken,
+      offerPlace: () =>
+        this.#succession.offerPlace((step) => this.#enforcer.controller.alone(step)),
+      isBehind: () => source.isBehind,
+      source: () => source.status(),
+    };
+  }
+
+  /** Whether an API server tells of changes. */
+  get #isFollowing(): boolean {
+    return this.#run.config.source.kubernetes !== undefined;
+  }
+
+  /** Enforces until a signal or a successor ends it; false when the manifests have errors. */
+  async run(): Promise<boolean> {
+    const { takesOver = false, host } = this.#run;
+    const { controller, dataplane } = this.#enforcer;
+    let control = takesOver ? undefined : await this.#listen();
     // An API server may be away for long; whoever wants to stop meanwhile does not wait for it.
-    const first = await Promise.race([controller.reload(), signals.untilStopped]);
+    const first = await Promise.race([controller.reload(), this.#signals.untilStopped]);
     if (typeof first === "string") return true;
     host.show(first.diagnostics);
     if (!first.ok) {
       if (first.refused !== undefined) throw first.refused;
       return false;
     }
-    tellMissing();
-    const read = (controller.table?.objects ?? [])
-      .map((each) => each.meta.span)
-      .flatMap(({ file, line }) => (line === 0 ? [] : [file]));
-    await succession.predecessorGone();
-    control ??= await openSocket();
-    keepLeastPrivilege({
-      files: [...new Set([...plans.files, ...files, ...read])].filter(existsSync),
-    });
-    if (control.socket !== undefined) kept.start();
+    this.#tellMissing();
+    const read = this.#filesInForce();
+    await this.#succession.predecessorGone();
+    control ??= await this.#listen();
+    keepLeastPrivilege({ files: read.filter(existsSync) });
+    if (control.socket !== undefined) this.#kept.start();
     host.ready();
-    service.ready(statusLine(controller, attachments), () => dataplane.progress());
+    this.#service.ready(this.#statusLine(), () => dataplane.progress());
+    this.#follower = this.#followSource();
+    this.#enforcer.followSignals(this.#signals);
+    const end = await Promise.race([this.#signals.untilStopped, this.#succession.untilSucceeded]);
+    this.#isLeft = await this.#succession.end(end ?? undefined);
+    return true;
+  }
+
+  async close(): Promise<void> {
+    this.#service.stopping();
+    this.#watch.close();
+    this.#follower?.close();
+    this.#source.source.close();
+    const leaves = this.#isLeft || this.#succession.isSuccessor;
+    await this.#enforcer.close({
+      leaves,
+      // Before the socket's folder goes, which stays where something is kept in it.
+      stopped: () => this.#kept.end(leaves),
+      letGo: () => (leaves ? this.#attachments.leave() : this.#attachments.close()),
+    });
+    this.#succession.close();
+    this.#signals.release();
+  }
+
+  #listen(): Promise<OpenControl> {
+    const { control, host } = this.#run;
+    return this.#enforcer.listen((subject) => openControl(subject, control, host.tell));
+  }
+
+  async #enforce(table: CompiledTable): Promise<number> {
+    const { attachments } = this.#plans.wanted;
+    const generation = await this.#succession.enter(() =>
+      this.#attachments.enforce(attachments, table),
+    );
+    const later = this.#plans.enforced();
+    if (later.length > 0) {
+      this.#run.host.tell(`${later.join(", ")}: changed; in force from the next start on`);
+    }
+    return generation;
+  }
+
+  #followSource(): SourceFollower {
+    const { host } = this.#run;
     const teller = new UpdateTeller(host);
     const afterEvents = (done: Reload): void => {
       teller.update(done);
-      tellMissing();
+      this.#tellMissing();
     };
-    follower = new SourceFollower({
-      source,
-      controller,
+    return new SourceFollower({
+      source: this.#source.source,
+      controller: this.#enforcer.controller,
       tell: host.tell,
-      ...(config.source.kubernetes === undefined ? { before, after } : { after: afterEvents }),
+      ...(this.#isFollowing
+        ? { after: afterEvents }
+        : {
+            before: () => this.#service.reloading(),
+            after: (done: Reload) => this.#reloaded(done),
+          }),
     });
-    signals.onHangup = () => contained(host.tell, "SIGHUP", reload);
-    const end = await Promise.race([signals.untilStopped, succession.untilSucceeded]);
-    isLeft = await succession.end(end ?? undefined);
-    return true;
-  } finally {
-    service.stopping();
-    watch.close();
-    follower?.close();
-    source.close();
-    compiler.close();
-    dataplane.stop();
-    // Before the socket's folder goes, which stays where something is kept in it.
-    kept.end(isLeft || succession.isHeir);
-    const closed = control?.close();
-    flows.close();
-    if (isLeft || succession.isHeir) {
-      attachments.leave();
-      dataplane.leave();
+  }
+
+  #followInterfaces(): void {
+    const told = this.#watch.read();
+    this.#attachments.follow(told === undefined ? undefined : touchedBy(told));
+  }
+
+  #reloaded(done: Reload): void {
+    const { host } = this.#run;
+    if (!done.ok) this.#plans.failed();
+    host.show(done.diagnostics);
+    if (done.ok) {
+      host.tell(`generation ${done.generation} is in force${this.#exceptionText()}`);
     } else {
-      attachments.close();
-      dataplane.close();
+      if (done.refused !== undefined) host.tell(done.refused.message);
+      host.tell("nothing changed: the table in force stays");
     }
-    // Whoever takes this place wants the port.
-    await closed;
-    succession.close();
-    signals.release();
+    this.#tellMissing();
+    this.#service.reloaded(this.#statusLine());
   }
-}
 
-function statusLine({ status }: Controller, attachments: Attachments): string {
-  const inForce = `generation ${status.generation} is in force${exceptionText(attachments)}`;
-  return status.lastError === undefined ? inForce : `${inForce}; refused: ${status.lastError}`;
-}
-
-/** Says where nothing is in force, since there is no interface. */
-function exceptionText(attachments: Attachments): string {
-  const missing = notAttached(attachments.interfaces());
-  return missing.length === 0 ? "" : `, but ${notAttachedText(missing)}`;
-}
-
-function tellReload(reload: Reload, attachments: Attachments, host: NodeHost): void {
-  host.show(reload.diagnostics);
-  if (reload.ok) {
-    host.tell(`generation ${reload.generation} is in force${exceptionText(attachments)}`);
-    return;
+  #tellMissing(): void {
+    const missing = missingPods(this.#plans.inForce, this.#enforcer.controller);
+    const text = missing.map(({ message }) => message).join();
+    if (text !== this.#missingBefore) this.#run.host.show(missing);
+    this.#missingBefore = text;
   }
-  if (reload.refused !== undefined) host.tell(reload.refused.message);
-  host.tell("nothing changed: the table in force stays");
+
+  /** What is read again later: the config, the source's files, those of the manifests. */
+  #filesInForce(): readonly string[] {
+    const read = (this.#enforcer.controller.table?.objects ?? [])
+      .map((each) => each.meta.span)
+      .flatMap(({ file, line }) => (line === 0 ? [] : [file]));
+    return [...new Set([...this.#plans.files, ...this.#source.files, ...read])];
+  }
+
+  #statusLine(): string {
+    const { status } = this.#enforcer.controller;
+    const inForce = `generation ${status.generation} is in force${this.#exceptionText()}`;
+    return status.lastError === undefined ? inForce : `${inForce}; refused: ${status.lastError}`;
+  }
+
+  /** Says where nothing is in force, since there is no interface. */
+  #exceptionText(): string {
+    const missing = notAttached(this.#attachments.interfaces());
+    return missing.length === 0 ? "" : `, but ${notAttachedText(missing)}`;
+  }
 }

@@ -32,7 +32,7 @@ function subjectOf(dataplane: Dataplane): ControlSubject {
     flows: new FlowLog(dataplane, { interfaceName: () => undefined }),
     established: "recheck",
     deny: "drop",
-    mode: "enforce",
+    mode: () => "enforce",
     interfaces: () => [],
     reload: async () => ({ ok: true, generation: 1, diagnostics: [] }),
     isBehind: () => false,

@@ -51,7 +51,7 @@ beforeAll(async () => {
   const control = await openControl(
     {
       ...{ name: "test", version: "0.0.0", controller, dataplane, flows },
-      ...{ established: "recheck", deny: "drop", mode: "enforce" },
+      ...{ established: "recheck", deny: "drop", mode: () => "enforce" },
       interfaces: () => [],
       reload: async () => ({ ok: true, generation: 1, diagnostics: [] }),
       isBehind: () => false,

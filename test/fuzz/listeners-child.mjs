@@ -37,7 +37,7 @@ const subject = {
   flows,
   established: "recheck",
   deny: "drop",
-  mode: "enforce",
+  mode: () => "enforce",
   interfaces: () => [],
   reload: () => controller.reload(),
   isBehind: () => false,

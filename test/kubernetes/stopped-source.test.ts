@@ -49,7 +49,8 @@ class Surfaces {
       0o600,
       controlRoutes({
         ...{ name: "test", version: "0", controller, dataplane: surfaces.#dataplane },
-        ...{ flows: surfaces.#flows, established: "recheck", deny: "drop", mode: "enforce" },
+        ...{ flows: surfaces.#flows, established: "recheck", deny: "drop" },
+        mode: () => "enforce",
         interfaces: () => [],
         reload: () => controller.reload(),
         isBehind: () => source.isBehind,
@@ -250,11 +251,9 @@ describe("a source that has stopped", () => {
         /^200 degraded: generation 2 is in force; not known to be current: networkpolicies.networking.k8s.io for \d+ s/,
       );
       expect(await surfaces.status("table")).toMatch(
-        / {2}networkpolicies.networking.k8s.io: \w+, 1 objects, current \d+ s ago, may be out of date/,
+        / {2}networkpolicies.networking.k8s.io: \w+, 1 object, current \d+ s ago, may be out of date/,
       );
-      expect(await surfaces.status("table")).toMatch(
-        / {2}pods: \w+, 1 objects, current \d s ago\n/,
-      );
+      expect(await surfaces.status("table")).toMatch(/ {2}pods: \w+, 1 object, current \d s ago\n/);
       expect(JSON.parse(await surfaces.status("json"))).toMatchObject({
         enforced: true,
         source: { resources: expect.arrayContaining([expect.objectContaining({ stale: true })]) },

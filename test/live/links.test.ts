@@ -161,7 +161,7 @@ describe.skipIf(obstacle !== undefined)(named("links of a switch", obstacle), ()
       const { lab, reload } = await Lab.start({
         name: "links",
         version: "test",
-        paths: [threeTier],
+        paths: () => [threeTier],
         read: async () => readManifests([threeTier], undefined),
         dataplane,
       });
@@ -171,7 +171,7 @@ describe.skipIf(obstacle !== undefined)(named("links of a switch", obstacle), ()
         expect(report.probes.filter((each) => !each.agrees)).toEqual([]);
         expect(report.probes.length).toBeGreaterThan(50);
       } finally {
-        lab.close();
+        await lab.close();
       }
     });
   }

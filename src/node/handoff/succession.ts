@@ -58,7 +58,7 @@ export class Succession {
    * Whether the interfaces are somebody else's too: they have to be left as they are when this process
    * fails now.
    */
-  get isHeir(): boolean {
+  get isSuccessor(): boolean {
     return this.#options.dataplane.isHeir;
   }
 
