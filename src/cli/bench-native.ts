@@ -28,7 +28,7 @@ import {
 } from "./bench-workload.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { BenchFloodOptions, BenchNativeOptions } from "./options.js";
-import { renderTable, writeJson } from "./output.js";
+import { fitTo, renderTable, writeJson } from "./output.js";
 import { createProgress, type Progress } from "./progress.js";
 
 const packageRoot = fileURLToPath(new URL("../..", import.meta.url));
@@ -638,7 +638,7 @@ function show(
     row.name,
     `${row.ratio.toFixed(2)} ×`,
     row.against,
-    `± ${Math.round(row.spread * 100)} %`,
+    `+/- ${Math.round(row.spread * 100)} %`,
     row.reach === undefined ? "" : `${row.reached ? "yes" : "no"} (${row.reach.toFixed(2)})`,
     `${row.value} ns`,
     `${row.base} ns`,
@@ -646,7 +646,7 @@ function show(
     `${row.p99}`,
   ]);
   const header = ["what", "ratio", "against", "spread", "reached", "ours", "theirs", "p50", "p99"];
-  io.stdout.write(renderTable(cells, { header, right: [1, 3, 5, 6, 7, 8] }));
+  io.stdout.write(renderTable(cells, { header, right: [1, 3, 5, 6, 7, 8], ...fitTo(io) }));
   for (const flood of floods) io.stdout.write(floodText(flood));
   if (mixedFlood !== undefined) io.stdout.write(mixedFloodText(mixedFlood));
   for (const table of tables) io.stdout.write(memoryText(table));

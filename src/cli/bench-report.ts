@@ -2,31 +2,31 @@ import { titleOf } from "../bench/contenders.js";
 import { type Measure, pinnings } from "../bench/plan.js";
 import { isSluice, type Report, type Result, type Row } from "../bench/report.js";
 import type { Io } from "./io.js";
-import { type Cell, renderTable, type Styles, styles } from "./output.js";
+import { type Cell, fitTo, renderTable, type Styles, styles, type TableOptions } from "./output.js";
 
 /** Shows a report for reading: ratios first, absolute figures second, then what limits both. */
 export function reportText(report: Report, io: Io): string {
   const style = styles(io);
-  const columns = io.stdout.columns;
+  const fit = fitTo(io);
   const parts = [
-    `${style.bold("Ratios")} ${style.dim("(Sluice by its peer, median of the rounds; spread between rounds)")}\n${ratioTable(report.rows, style, columns)}`,
-    `${style.bold("Round trips")} ${style.dim(`(UDP, µs, ${largest(report)} policies)`)}\n${roundTripTable(report, style)}`,
-    `${style.bold("Rates")} ${style.dim(`(nothing pinned, ${largest(report)} policies)`)}\n${rateTable(report, style)}`,
+    `${style.bold("Ratios")} ${style.dim("(Sluice by its peer, median of the rounds; spread between rounds)")}\n${ratioTable(report.rows, style, fit)}`,
+    `${style.bold("Round trips")} ${style.dim(`(UDP, µs, ${largest(report)} policies)`)}\n${roundTripTable(report, style, fit)}`,
+    `${style.bold("Rates")} ${style.dim(`(nothing pinned, ${largest(report)} policies)`)}\n${rateTable(report, style, fit)}`,
   ];
-  const sizes = sizesTable(report);
+  const sizes = sizesTable(report, fit);
   if (sizes !== undefined) {
     parts.push(`${style.bold("By number of policies")} ${style.dim("(packets/s)")}\n${sizes}`);
   }
-  if (report.memory.length > 0) parts.push(`${style.bold("Memory")}\n${memoryTable(report)}`);
+  if (report.memory.length > 0) parts.push(`${style.bold("Memory")}\n${memoryTable(report, fit)}`);
   if (report.leftOut.length > 0) {
     const rows = report.leftOut.map(({ title, reason }) => [title, reason]);
-    parts.push(`${style.bold("Left out")}\n${renderTable(rows, { columns })}`);
+    parts.push(`${style.bold("Left out")}\n${renderTable(rows, fit)}`);
   }
   parts.push(noiseText(report, style));
   return `${parts.join("\n")}${style.dim(footer(report))}\n`;
 }
 
-function ratioTable(rows: readonly Row[], style: Styles, columns: number | undefined): string {
+function ratioTable(rows: readonly Row[], style: Styles, fit: TableOptions): string {
   return renderTable(
     rows.map((row): Cell[] => [
       row.name,
@@ -36,7 +36,7 @@ function ratioTable(rows: readonly Row[], style: Styles, columns: number | undef
       row.against,
       row.by,
     ]),
-    { header: ["WHAT", "RATIO", "AIM", "SPREAD", "AGAINST", "BY"], right: [1, 3], columns },
+    { header: ["WHAT", "RATIO", "AIM", "SPREAD", "AGAINST", "BY"], right: [1, 3], ...fit },
   );
 }
 
@@ -47,11 +47,11 @@ function toneOf(row: Row, style: Styles): (text: string) => string {
 }
 
 function reachText({ reach }: Row): string {
-  if (reach?.atLeast !== undefined) return `≥ ${reach.atLeast}`;
-  return reach?.atMost === undefined ? "" : `≤ ${reach.atMost}`;
+  if (reach?.atLeast !== undefined) return `>= ${reach.atLeast}`;
+  return reach?.atMost === undefined ? "" : `<= ${reach.atMost}`;
 }
 
-function roundTripTable(report: Report, style: Styles): string {
+function roundTripTable(report: Report, style: Styles, fit: TableOptions): string {
   const found = ofLargest(report).filter(({ measure }) => measure === "round-trip");
   const shown = Object.entries(pinnings).filter(([name]) =>
     found.some(({ pinning }) => pinning === name),
@@ -67,11 +67,11 @@ function roundTripTable(report: Report, style: Styles): string {
         return parts.map((each) => significant(each)).join(" / ");
       }),
     ]),
-    { header, right: shown.map((_, index) => index + 1) },
+    { header, right: shown.map((_, index) => index + 1), ...fit },
   );
 }
 
-function rateTable(report: Report, style: Styles): string {
+function rateTable(report: Report, style: Styles, fit: TableOptions): string {
   const found = ofLargest(report).filter(({ pinning }) => pinning === "free");
   const value = (contender: string, measure: Measure): Result | undefined =>
     found.find((each) => each.contender === contender && each.measure === measure);
@@ -94,11 +94,12 @@ function rateTable(report: Report, style: Styles): string {
         "CONNECTIONS/S",
       ],
       right: [1, 2, 3, 4, 5],
+      ...fit,
     },
   );
 }
 
-function sizesTable(report: Report): string | undefined {
+function sizesTable(report: Report, fit: TableOptions): string | undefined {
   const found = report.results.filter(({ measure }) => measure === "packets");
   const sizes = [...new Set(found.map(({ policies }) => policies))].sort((a, b) => a - b);
   if (sizes.length < 2) return undefined;
@@ -110,18 +111,18 @@ function sizesTable(report: Report): string | undefined {
         whole(found.find((each) => each.contender === contender && each.policies === size)?.value),
       ),
     ]),
-    { header: ["", ...sizes.map(String)], right: sizes.map((_, index) => index + 1) },
+    { header: ["", ...sizes.map(String)], right: sizes.map((_, index) => index + 1), ...fit },
   );
 }
 
-function memoryTable(report: Report): string {
+function memoryTable(report: Report, fit: TableOptions): string {
   return renderTable(
     report.memory.map(({ contender, policies, bytes }) => [
       contender,
       `${policies} policies`,
       `${whole(bytes / 2 ** 20)} MiB`,
     ]),
-    { right: [1, 2] },
+    { right: [1, 2], ...fit },
   );
 }
 

@@ -3,7 +3,7 @@ import { type Check, diagnose, type Purpose, purposes } from "../doctor/diagnose
 import { readMachine } from "../doctor/machine.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { DoctorOptions } from "./options.js";
-import { renderTable, type Styles, styles, writeJson } from "./output.js";
+import { fitTo, renderTable, type Styles, styles, writeJson } from "./output.js";
 
 /** Prints what the machine lacks, and answers whether it is ready for what it is wanted for. */
 export async function runDoctor(options: DoctorOptions, io: Io): Promise<number> {
@@ -40,7 +40,7 @@ function printChecks(checks: readonly Check[], io: Io): void {
     each.found,
   ]);
   const header = ["STATUS", "WHAT", "NEEDED FOR", "FOUND"];
-  io.stdout.write(renderTable(rows, { header, columns: io.stdout.columns }));
+  io.stdout.write(renderTable(rows, { header, ...(io.isTerminal.stdout && fitTo(io)) }));
   const cures = checks.filter((each) => each.remedy !== undefined);
   if (cures.length === 0) return;
   io.stdout.write("\nto grant what is missing:\n");

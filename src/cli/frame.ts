@@ -3,6 +3,7 @@ import { didYouMean, suggest } from "../diagnostics/suggest.js";
 import type { ArgumentSpec, CommandSpec, Given, OptionSpec } from "./command-spec.js";
 import { commonOptions, root } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
+import { inLocale } from "./locale.js";
 import { packageVersion } from "./version.js";
 
 export type { Io } from "./io.js";
@@ -30,7 +31,7 @@ export async function runCli(
       // Commander has printed it: help that was asked for is an answer, all else is a mistake.
       return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
     }
-    return report(error, io);
+    return report(error, inLocale(io));
   }
 }
 
@@ -138,7 +139,8 @@ function build(
     fillFromEnvironment(command, optionSpecs, io);
     const options = { ...command.opts(), ...argumentsByName(spec, command.processedArgs) };
     const given = givenFlags(command);
-    await start(() => run(options as never, withColor(io, options), given));
+    const shown = inLocale(withColor(io, options), options);
+    await start(() => run(options as never, shown, given));
   });
   return command;
 }

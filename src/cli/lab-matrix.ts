@@ -2,17 +2,28 @@ import { count } from "../diagnostics/count.js";
 import { portText } from "../lab/probes.js";
 import type { ProbeReport, ProbeRow } from "../lab/protocol.js";
 import type { Io } from "./io.js";
-import { type Cell, renderTable, styles } from "./output.js";
+import { type Cell, fitTo, renderTable, styles, tableWidth } from "./output.js";
 
-/** Shows a probing: a matrix when it was of all pairs, else a line a probe; then what differed. */
+/** Connections that behave otherwise and are told one by one; what is beyond is counted. */
+const differencesMax = 20;
+
+/**
+ * Shows a probing: a matrix when it was of all pairs and the terminal has room for it, else a line a probe that
+ * was asked for or counts; then what differed.
+ */
 export function reportProbes(report: ProbeReport, allPairs: boolean, io: Io): string {
   const { bold, green, red } = styles(io);
   const wrong = report.probes.filter((each) => !each.agrees);
   const body = allPairs ? probeMatrix(report.probes, io) : probeList(report.probes, io);
-  const differences = wrong.map(
-    (each) =>
-      `  ${red("differs")} ${each.id}: the table says ${each.expected}, the packets ${each.observed} (${each.outcome})\n`,
-  );
+  const differences = wrong
+    .slice(0, differencesMax)
+    .map(
+      (each) =>
+        `  ${red("differs")} ${each.id}: the table says ${each.expected}, the packets ${each.observed} (${each.outcome})\n`,
+    );
+  if (wrong.length > differencesMax) {
+    differences.push(`  and ${wrong.length - differencesMax} more; -o json has all\n`);
+  }
   const seconds = (report.elapsedMs / 1000).toFixed(1);
   const sum =
     wrong.length === 0
@@ -20,10 +31,14 @@ export function reportProbes(report: ProbeReport, allPairs: boolean, io: Io): st
       : red(
           `${wrong.length} of ${count(report.probes.length, "connection")} ${wrong.length === 1 ? "behaves" : "behave"} otherwise`,
         );
+  const end = `${bold(sum)} (generation ${report.generation}, ${seconds} s)\n`;
+  if (body !== undefined) return [body, ...differences, end].join("");
+  const right = report.probes.filter((each) => each.agrees);
+  const allowed = right.filter((each) => each.expected === "allow").length;
   return [
-    body,
     ...differences,
-    `${bold(sum)} (generation ${report.generation}, ${seconds} s)\n`,
+    `as the table says: ${allowed} allowed, ${right.length - allowed} denied (a grid would be wider than this; -o json has all)\n`,
+    end,
   ].join("");
 }
 
@@ -42,15 +57,15 @@ function probeList(rows: readonly ProbeRow[], io: Io): string {
       { text: each.observed, style: each.agrees ? (text) => text : red },
       each.deniedBy.join(", "),
     ]),
-    { header: ["PROBE", "TABLE", "PACKETS", "DENIED BY"] },
+    { header: ["PROBE", "TABLE", "PACKETS", "DENIED BY"], ...fitTo(io) },
   );
 }
 
 /**
  * Lays all pairs out with a row a receiver's port and a column a sender. A cell has the address
- * families that the table allows, `|`, and those that got through.
+ * families that the table allows, `|`, and those that got through. Undefined where there is no room for it.
  */
-export function probeMatrix(rows: readonly ProbeRow[], io: Io): string {
+function probeMatrix(rows: readonly ProbeRow[], io: Io): string | undefined {
   const { green, red, dim } = styles(io);
   const senders = [...new Set(rows.map((each) => each.src))].sort();
   const services = new Map<string, ProbeRow[]>();
@@ -73,15 +88,17 @@ export function probeMatrix(rows: readonly ProbeRow[], io: Io): string {
     const style = found.some((each) => !each.agrees) ? red : expected === "-" ? dim : green;
     return { text: `${expected}|${observed}`, style };
   };
-  const table = renderTable(
-    [...services]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([service, found]) => [
-        service,
-        ...senders.map((sender) => cell(found.filter((each) => each.src === sender))),
-      ]),
-    { header: ["TO \\ FROM", ...senders.map(shortName)] },
-  );
+  const header = ["TO \\ FROM", ...senders.map(shortName)];
+  const { columns } = fitTo(io);
+  if (tableWidth([header]) > columns) return undefined;
+  const cells = [...services]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([service, found]) => [
+      service,
+      ...senders.map((sender) => cell(found.filter((each) => each.src === sender))),
+    ]);
+  if (tableWidth([header, ...cells]) > columns) return undefined;
+  const table = renderTable(cells, { header });
   return `${table}${dim("a cell: what the table allows | what got through; 4 is IPv4, 6 is IPv6, - is neither")}\n`;
 }
 

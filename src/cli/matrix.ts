@@ -17,11 +17,17 @@ import { noPorts, type PortSet, portRange } from "../net/port-set.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { MatrixOptions } from "./options.js";
-import { type Cell, renderTable, type Styles, sanitize, styles } from "./output.js";
+import {
+  type Cell,
+  fitTo,
+  renderTable,
+  type Styles,
+  sanitize,
+  styles,
+  tableWidth,
+} from "./output.js";
 import { writeOut } from "./write-out.js";
 
-/** Columns to fill where nobody says how wide the reader's window is. */
-const COLUMNS_DEFAULT = 100;
 /** Columns of the list's last field, at least, for names to be wrapped into. */
 const NAMES_COLUMNS_MIN = 24;
 
@@ -89,13 +95,10 @@ function cellText(cell: MatrixCell | undefined, textOf: (ports: number) => strin
 
 function tableText(matrix: Matrix, textOf: (ports: number) => string, io: Io): string {
   const paint = styles(io);
-  const columns = (io.isTerminal.stdout ? io.stdout.columns : undefined) ?? COLUMNS_DEFAULT;
+  const { columns } = fitTo(io);
   const rows = grid(matrix, textOf);
   const used = rows.flat();
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => sanitize(row[column] ?? "").length)),
-  );
-  const width = widths.reduce((sum, each) => sum + each + 2, -2);
+  const width = tableWidth(rows);
   const body =
     width <= columns ? gridTable(rows, paint) : listTable(matrix, textOf, columns, paint);
   const notes = [

@@ -1,5 +1,6 @@
 import picocolors from "picocolors";
 import type { Io, Output } from "./io.js";
+import { ellipsisOf } from "./locale.js";
 
 /** Ways to show text; each is the identity where colour is off. */
 export type Styles = ReturnType<typeof picocolors.createColors>;
@@ -59,10 +60,44 @@ export interface TableOptions {
   readonly right?: readonly number[];
   /** Columns of the terminal: the widest column gives way. Absent: nothing is cut. */
   readonly columns?: number | undefined;
+  /** What stands where a text was cut. */
+  readonly ellipsis?: string;
+}
+
+/** Columns where standard output is no terminal. */
+const columnsElsewhere = 100;
+
+/** What makes a table fit where it is shown: on the terminal, or in 100 columns. */
+export function fitTo(io: Io): { readonly columns: number; readonly ellipsis: string } {
+  const columns = (io.isTerminal.stdout ? io.stdout.columns : undefined) ?? columnsElsewhere;
+  return { columns, ellipsis: ellipsisOf(io) };
 }
 
 const gap = "  ";
 const leastWidth = 8;
+
+/** Counts the columns that a table takes where nothing is cut. */
+export function tableWidth(rows: readonly (readonly Cell[])[]): number {
+  const widths: number[] = [];
+  for (const row of rows) {
+    widen(
+      widths,
+      row.map((cell) => sanitize(typeof cell === "string" ? cell : cell.text)),
+    );
+  }
+  return totalWidth(widths);
+}
+
+/** Makes columns as wide as a row needs them. */
+function widen(widths: number[], texts: readonly string[]): void {
+  for (const [column, text] of texts.entries()) {
+    widths[column] = Math.max(widths[column] ?? 0, displayWidth(text));
+  }
+}
+
+function totalWidth(widths: readonly number[]): number {
+  return widths.reduce((sum, width) => sum + width, gap.length * (widths.length - 1));
+}
 
 /** Lays rows out in columns, sanitized; one line a row, each ended by a newline. */
 export function renderTable(
@@ -113,9 +148,10 @@ function layOut(
     }),
   );
   for (const row of cells) {
-    for (const [column, { text }] of row.entries()) {
-      widths[column] = Math.max(widths[column] ?? 0, displayWidth(text));
-    }
+    widen(
+      widths,
+      row.map(({ text }) => text),
+    );
   }
   if (options.columns !== undefined) {
     narrow(widths, options.columns);
@@ -124,7 +160,7 @@ function layOut(
     row
       .map(({ text, style }, column) => {
         const width = widths[column] ?? 0;
-        const cut = shorten(text, width);
+        const cut = shorten(text, width, options.ellipsis ?? "…");
         const padding = " ".repeat(width - displayWidth(cut));
         const shown = style ? style(cut) : cut;
         return options.right?.includes(column) ? padding + shown : shown + padding;
@@ -137,8 +173,7 @@ function layOut(
 
 /** Takes from the widest column until the row fits, leaving each something to read. */
 function narrow(widths: number[], columns: number): void {
-  let excess =
-    widths.reduce((sum, width) => sum + width, gap.length * (widths.length - 1)) - columns;
+  let excess = totalWidth(widths) - columns;
   while (excess > 0) {
     const widest = widths.indexOf(Math.max(...widths));
     const width = widths[widest] ?? 0;
@@ -150,18 +185,18 @@ function narrow(widths: number[], columns: number): void {
   }
 }
 
-function shorten(text: string, width: number): string {
+function shorten(text: string, width: number, ellipsis: string): string {
   if (displayWidth(text) <= width) {
     return text;
   }
   let kept = "";
   for (const character of text) {
-    if (displayWidth(kept + character) > width - 1) {
+    if (displayWidth(kept + character) > width - ellipsis.length) {
       break;
     }
     kept += character;
   }
-  return `${kept}…`;
+  return `${kept}${ellipsis}`;
 }
 
 const wide =
