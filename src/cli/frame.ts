@@ -3,6 +3,7 @@ import { didYouMean, suggest } from "../diagnostics/suggest.js";
 import type { ArgumentSpec, CommandSpec, Given, OptionSpec } from "./command-spec.js";
 import { commonOptions, root } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
+import { errorOutput } from "./journal.js";
 import { inLocale } from "./locale.js";
 import { packageVersion } from "./version.js";
 
@@ -39,19 +40,20 @@ export async function runCli(
 export function report(error: unknown, io: Io): number {
   const debug = isSet(io.env["SLUICE_DEBUG"]);
   const thrown = error instanceof Error ? error : new Error(String(error));
+  const stderr = errorOutput(io, "error");
   if (debug) {
-    io.stderr.write(`${thrown.stack ?? thrown.message}\n`);
+    stderr.write(`${thrown.stack ?? thrown.message}\n`);
   }
   if (thrown instanceof CommandError || isRefusal(thrown)) {
     const { exitCode, remedy }: Partial<CommandError> = thrown;
-    io.stderr.write(`sluice: ${thrown.message}\n`);
+    stderr.write(`sluice: ${thrown.message}\n`);
     if (remedy !== undefined) {
-      io.stderr.write(`  try: ${remedy}\n`);
+      stderr.write(`  try: ${remedy}\n`);
     }
     return exitCode ?? exitCodes.environment;
   }
   const place = /\(?(?:file:\/\/)?\S*?\/((?:dist|src)\/\S+?:\d+:\d+)\)?/.exec(thrown.stack ?? "");
-  io.stderr.write(
+  stderr.write(
     [
       `sluice: internal error: ${thrown.message}`,
       `  at ${place?.[1] ?? "an unknown place"}, sluice ${packageVersion()}, node ${process.version}`,

@@ -16,6 +16,8 @@ export interface Io {
     readonly stdout: boolean;
     readonly stderr: boolean;
   };
+  /** Standard error is systemd's journal. */
+  readonly hasJournal?: boolean;
 }
 
 /** What a command answers to its shell. Source: design.md, "Contracts"; docs/commands.md. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { report, runCli } from "./frame.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
+import { isJournal } from "./journal.js";
 import { systemReason } from "./write-out.js";
 
 /**
@@ -19,6 +20,7 @@ const io: Io = {
     stdout: process.stdout.isTTY === true,
     stderr: process.stderr.isTTY === true,
   },
+  hasJournal: isJournal(process.env, 2),
 };
 
 /** What a program that SIGPIPE ends leaves in its shell: the reader has gone, and that is no fault. */

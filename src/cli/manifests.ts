@@ -4,6 +4,7 @@ import type { ProbeSpec } from "../lab/protocol.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
+import { errorOutput } from "./journal.js";
 import { styles } from "./output.js";
 
 /** Reads all of standard input, once; a later reload gets the same text again. */
@@ -33,7 +34,7 @@ export function showDiagnostics(diagnostics: readonly Diagnostic[], io: Io): voi
   for (const each of diagnostics) {
     if (each.severity === "info") continue;
     const text = renderDiagnostic(each, { paint: (part, as) => styleOf[as](part) });
-    io.stderr.write(`${text}\n`);
+    errorOutput(io, each.severity).write(`${text}\n`);
   }
 }
 

@@ -7,6 +7,7 @@ import { runNode } from "../node/run-node.js";
 import { readMac, readPodRef, workersOf } from "./arguments.js";
 import type { Given } from "./command-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
+import { errorOutput } from "./journal.js";
 import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { EnforcingOptions, RunOptions } from "./options.js";
@@ -46,7 +47,8 @@ export async function stand(
       host: {
         env: io.env,
         hasTerminal: io.isTerminal.stdin && io.isTerminal.stderr,
-        tell: (line) => void io.stderr.write(`sluice: ${sanitize(line)}\n`),
+        tell: (line, severity = "info") =>
+          void errorOutput(io, severity).write(`sluice: ${sanitize(line)}\n`),
         show: (diagnostics) => showDiagnostics(diagnostics, io),
         ready() {
           io.stdout.write("ready\n");

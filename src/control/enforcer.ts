@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
+import type { Tell } from "../diagnostics/tell.js";
 import { FlowLog } from "../observe/flow-log.js";
 import { contained } from "./boundary.js";
 import type { ControlSubject } from "./control-routes.js";
@@ -24,7 +25,7 @@ export interface EnforcerOptions extends Omit<ControlSubject, Made> {
   /** What the interface of a link is called; asked for each flow. */
   readonly interfaceName: (linkId: number) => string | undefined;
   /** Absent where nobody listens for what goes wrong in the background. */
-  readonly tell?: (line: string) => void;
+  readonly tell?: Tell;
 }
 
 /** What surrounds a reload that somebody has asked for. */
@@ -58,7 +59,7 @@ export class Enforcer {
   readonly subject: ControlSubject;
   readonly #compiler: TableCompiler | undefined;
   readonly #steps: ReloadSteps;
-  readonly #tell: (line: string) => void;
+  readonly #tell: Tell;
   #listening: { close(): void | Promise<void> } | undefined;
   #nextReload: Promise<Reload> | undefined;
   #restUntilMs = 0;

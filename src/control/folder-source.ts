@@ -1,3 +1,4 @@
+import type { Tell } from "../diagnostics/tell.js";
 import { ManifestWatch } from "./manifest-watch.js";
 import type { ManifestSource, ReadManifests, SourceStatus, SourceUpdate } from "./source.js";
 
@@ -7,7 +8,7 @@ export interface FolderSourceOptions {
   /** Whether to look for changes: otherwise there is something new only when somebody asks. */
   readonly watch: boolean;
   /** As ManifestWatch takes them. */
-  readonly tell?: (line: string) => void;
+  readonly tell?: Tell;
   readonly quietMs?: number;
   readonly lookMs?: number;
 }

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import { createServer, isIPv4, type Server, type Socket } from "node:net";
+import type { Tell } from "../diagnostics/tell.js";
 import { HeadReader, type HeadRefusal, type RequestHead } from "./request-head.js";
 import { ClientBuckets, TokenBucket } from "./token-bucket.js";
 
@@ -79,7 +80,7 @@ export class HttpListener {
   readonly server: Server;
   readonly bounds: ListenerBounds;
   readonly handler: HttpHandler;
-  readonly #tell: (line: string) => void;
+  readonly #tell: Tell;
   readonly #connections = new Set<Connection>();
   readonly #bucket: TokenBucket;
   readonly #buckets: ClientBuckets;
@@ -87,7 +88,7 @@ export class HttpListener {
   readonly #complaints = new TokenBucket(1 / 60, 5);
   #bodiesBytes = 0;
 
-  constructor(bounds: ListenerBounds, handler: HttpHandler, tell: (line: string) => void) {
+  constructor(bounds: ListenerBounds, handler: HttpHandler, tell: Tell) {
     this.bounds = bounds;
     this.handler = handler;
     this.#tell = tell;
@@ -123,7 +124,7 @@ export class HttpListener {
   failed(error: unknown): void {
     if (!this.#complaints.take()) return;
     const what = error instanceof Error ? error.message : String(error);
-    this.#tell(`a listener goes on after: ${what}`);
+    this.#tell(`a listener goes on after: ${what}`, "error");
   }
 
   left(connection: Connection): void {

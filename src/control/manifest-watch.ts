@@ -1,5 +1,6 @@
 import { type BigIntStats, type FSWatcher, statSync, watch } from "node:fs";
 import { join } from "node:path";
+import type { Tell } from "../diagnostics/tell.js";
 import { limits } from "../manifest/limits.js";
 import { type Found, isDescriptor, manifestFiles, restOf } from "../manifest/manifest-files.js";
 import { contained } from "./boundary.js";
@@ -13,7 +14,7 @@ export interface ManifestWatchOptions {
   /** Something there is other than when `settled` was last called. */
   readonly changed: () => void;
   /** Told of what goes wrong while it looks; it looks again. */
-  readonly tell?: (line: string) => void;
+  readonly tell?: Tell;
   /** How long files have to stay as they are before they count as written: 150 ms when absent. */
   readonly quietMs?: number;
   /** How often to look where the kernel does not tell, as on network file systems: 2 s when absent. */

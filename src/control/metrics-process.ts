@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { closeSync } from "node:fs";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
+import type { Tell } from "../diagnostics/tell.js";
 import { writeAnswer } from "./metrics-channel.js";
 import { PlainAnswer } from "./server.js";
 
@@ -14,7 +15,7 @@ export interface MetricsProcessOptions {
   readonly listener: number;
   /** By `GET /path`. */
   readonly handlers: Readonly<Record<string, PlainHandler>>;
-  readonly tell: (line: string) => void;
+  readonly tell: Tell;
   /** What the process runs; stands in for it in tests. */
   readonly program?: string;
 }
@@ -152,7 +153,7 @@ export class MetricsProcess {
     if (!this.#isOpen) return;
     if (livedMs >= steadyMs) this.#backoffMs = backoffMinMs;
     const seconds = this.#backoffMs / 1_000;
-    this.#options.tell(`the metrics listener has ended (${why}): again in ${seconds} s`);
+    this.#options.tell(`the metrics listener has ended (${why}): again in ${seconds} s`, "warning");
     this.#restart = setTimeout(() => this.#start(), this.#backoffMs);
     this.#restart.unref();
     this.#backoffMs = Math.min(2 * this.#backoffMs, backoffMaxMs);

@@ -1,5 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { listenTcp, type TcpListener } from "../dataplane/tcp-listener.js";
+import type { Tell } from "../diagnostics/tell.js";
 import { type ControlSubject, controlRoutes, metricsHandlers } from "./control-routes.js";
 import { MetricsProcess } from "./metrics-process.js";
 import { RefusalError } from "./refusal.js";
@@ -21,6 +22,8 @@ const portMs = 3_000;
 export interface OpenControl {
   /** The control socket; absent: there is none. */
   readonly socket?: string;
+  /** Where metrics are; absent: nowhere. */
+  readonly metrics?: string;
   close(): Promise<void>;
 }
 
@@ -34,13 +37,14 @@ export interface OpenControl {
 export async function openControl(
   subject: ControlSubject,
   options: ControlListen,
-  tell: (line: string) => void,
+  tell: Tell,
 ): Promise<OpenControl> {
   const open: { close(): void | Promise<void> }[] = [];
   const close = async () => {
     await Promise.all(open.map((each) => each.close()));
   };
   let at: string | undefined;
+  let metrics: string | undefined;
   try {
     const { socket, metricsListen } = options;
     if (socket !== "none") {
@@ -49,7 +53,7 @@ export async function openControl(
         at = socket ?? defaultSocket;
       } catch (error) {
         if (socket !== undefined || !(error instanceof RefusalError)) throw error;
-        tell(`no control socket: ${error.message}`);
+        tell(`no control socket: ${error.message}`, "warning");
       }
     }
     if (metricsListen !== undefined) {
@@ -58,9 +62,13 @@ export async function openControl(
       open.push(
         new MetricsProcess({ listener: listener.fd, handlers: metricsHandlers(subject), tell }),
       );
-      tell(`metrics on http://${listener.at}/metrics`);
+      metrics = `http://${listener.at}/metrics`;
     }
-    return { close, ...(at === undefined ? {} : { socket: at }) };
+    return {
+      close,
+      ...(at === undefined ? {} : { socket: at }),
+      ...(metrics === undefined ? {} : { metrics }),
+    };
   } catch (error) {
     await close();
     throw error;

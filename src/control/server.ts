@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
+import type { Tell } from "../diagnostics/tell.js";
 import { ClientTime } from "./client-time.js";
 import {
   type HttpHandler,
@@ -129,7 +130,7 @@ export async function serveUnix(
   path: string,
   mode: number,
   routes: Routes,
-  tell: (line: string) => void = () => {},
+  tell: Tell = () => {},
 ): Promise<Serving> {
   const folder = dirname(path);
   try {

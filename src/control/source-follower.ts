@@ -1,3 +1,4 @@
+import type { Tell } from "../diagnostics/tell.js";
 import type { Controller, Reload } from "./controller.js";
 import type { ManifestSource } from "./source.js";
 
@@ -8,7 +9,7 @@ export interface FollowerOptions {
   readonly before?: () => void;
   readonly after: (reload: Reload) => void;
   /** Told of what should not have happened; the source is followed on. */
-  readonly tell?: (line: string) => void;
+  readonly tell?: Tell;
   /** How long after a refusal by the machine, not by the manifests, to try again; 5 s when absent. */
   readonly retryMs?: number;
 }

@@ -1,4 +1,5 @@
 import type { ManifestSource, SourceChanges, SourceStatus } from "../control/source.js";
+import type { Tell } from "../diagnostics/tell.js";
 import { ApiClient } from "./api-client.js";
 import type { ClusterAccess } from "./cluster-access.js";
 import { MemoryBudget } from "./memory-budget.js";
@@ -12,7 +13,7 @@ import { type Timing, usualTiming } from "./timing.js";
 export interface KubernetesSourceOptions {
   readonly access: ClusterAccess;
   /** Tells an operator one line: what cannot be followed, and that it can again. */
-  readonly tell: (line: string) => void;
+  readonly tell: Tell;
   /** Absent: what suits a real server. */
   readonly timing?: Timing;
   /** Items of a page of a list; 500 when absent. */
@@ -156,7 +157,9 @@ export class KubernetesSource implements ManifestSource {
       this.#told = text;
       const { origin } = this.#options.access.server;
       const until = this.#isSynced ? "the last state stays in force" : "nothing is in force yet";
-      for (const line of lines) this.#options.tell(`kubernetes ${origin}: ${line}; ${until}`);
+      for (const line of lines) {
+        this.#options.tell(`kubernetes ${origin}: ${line}; ${until}`, "warning");
+      }
       if (lines.length === 0) this.#options.tell(`kubernetes ${origin}: everything is followed`);
     }, TELL_AFTER_MS);
   }

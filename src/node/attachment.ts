@@ -2,13 +2,14 @@ import type { FilteredInterface } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { Span } from "../diagnostics/diagnostic.js";
+import type { Tell } from "../diagnostics/tell.js";
 import type { Guarded } from "./guard.js";
 import type { PodName, RouterAdvertisements } from "./node-config.js";
 
 /** What an attachment opens with. */
 export interface Opening {
   readonly dataplane: Dataplane;
-  readonly tell: (line: string) => void;
+  readonly tell: Tell;
   /** What each of its interfaces may have of PacketLinkOptions' slots. */
   readonly slots: number;
   /** Whether an interface of this name may be absent: it was there before, and may come again. */

@@ -3,6 +3,7 @@ import type { FilteredInterface, NameGuardStatus } from "../control/control-rout
 import type { CompiledTable } from "../control/controller.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
+import type { Tell } from "../diagnostics/tell.js";
 import { ZONES_MAX } from "../layout/layout.gen.js";
 import type { Touched } from "../netlink/events.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
@@ -23,7 +24,7 @@ interface Held {
 
 export interface AttachmentsOptions {
   readonly dataplane: Dataplane;
-  readonly tell: (line: string) => void;
+  readonly tell: Tell;
   /** A table has come into force. */
   readonly swapped: (generation: number, table: CompiledTable) => void;
   /** An interface has gone, has been taken again, or is otherwise not what it was. */
@@ -196,7 +197,7 @@ export class Attachments {
       try {
         this.#retaken += open.follow(table);
       } catch (error) {
-        this.#options.tell(`${wanted.name}: ${(error as Error).message}: nothing passes`);
+        this.#options.tell(`${wanted.name}: ${(error as Error).message}: nothing passes`, "error");
       }
     }
     try {
@@ -289,7 +290,7 @@ export class Attachments {
     try {
       letGo();
     } catch (error) {
-      this.#options.tell(`${wanted.name}: not given back: ${(error as Error).message}`);
+      this.#options.tell(`${wanted.name}: not given back: ${(error as Error).message}`, "error");
     }
   }
 
@@ -359,6 +360,7 @@ export class Attachments {
         const { message } = error as Error;
         this.#options.tell(
           `${held.wanted.name}: cannot be taken again: ${message}: nothing passes`,
+          "error",
         );
         return [];
       }

@@ -8,6 +8,7 @@ import {
   type NameGuard,
   releaseGuardedNames,
 } from "../dataplane/interfaces.js";
+import type { Tell } from "../diagnostics/tell.js";
 
 /** How often, and after how long, a process is looked for that is about to end. */
 const looksMax = 50;
@@ -25,13 +26,13 @@ export interface Guarded {
  * without, and says so.
  */
 export class Guard {
-  readonly #tell: (line: string) => void;
+  readonly #tell: Tell;
   #guard: NameGuard | undefined;
   #held: string | undefined;
   #missing: NameGuardStatus["missing"] = [];
   #later: NodeJS.Timeout | undefined;
 
-  constructor(tell: (line: string) => void) {
+  constructor(tell: Tell) {
     this.#tell = tell;
   }
 
@@ -64,6 +65,7 @@ export class Guard {
     const families = this.#missing.map(({ family, error }) => `${family}: ${error}`).join(", ");
     this.#tell(
       `no guard by interface names (nf_tables, ${families}): an interface that is made anew is the kernel's own until it is taken`,
+      "warning",
     );
   }
 
@@ -81,7 +83,7 @@ export class Guard {
       this.#later = setTimeout(() => this.takeOver(names, looks - 1), lookAgainMs).unref();
     } catch (error) {
       if (!(error instanceof DataplaneError)) throw error;
-      this.#tell(`guards of earlier processes are not taken over: ${error.message}`);
+      this.#tell(`guards of earlier processes are not taken over: ${error.message}`, "warning");
     }
   }
 

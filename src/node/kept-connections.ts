@@ -12,6 +12,7 @@ import {
   writeSync,
 } from "node:fs";
 import type { Dataplane } from "../dataplane/dataplane.js";
+import type { Tell } from "../diagnostics/tell.js";
 import { SAVED_CONNECTIONS_VERSION, SavedConnection } from "../layout/layout.gen.js";
 import type { ZoneEstate } from "./handoff/handoff-state.js";
 
@@ -42,7 +43,7 @@ export interface KeptConnectionsOptions {
   readonly wires: () => readonly ZoneEstate[];
   /** The file. Its folder is there. */
   readonly path: string;
-  readonly tell: (line: string) => void;
+  readonly tell: Tell;
 }
 
 /**
@@ -75,7 +76,10 @@ export class KeptConnections {
       const taken = count === 0 ? 0 : dataplane.loadConnections(records);
       tell(`${taken} of ${count} connections of the process before are taken up`);
     } catch (error) {
-      tell(`${path}: connections of the process before are not taken up: ${messageOf(error)}`);
+      tell(
+        `${path}: connections of the process before are not taken up: ${messageOf(error)}`,
+        "warning",
+      );
     }
   }
 
@@ -163,7 +167,7 @@ export class KeptConnections {
   #tellFailure(error: unknown): void {
     const message = messageOf(error);
     if (message !== this.#failure) {
-      this.#options.tell(`connections are not kept for a restart: ${message}`);
+      this.#options.tell(`connections are not kept for a restart: ${message}`, "warning");
     }
     this.#failure = message;
   }

@@ -50,7 +50,8 @@ export class UpdateTeller {
     const refused = reload.ok ? undefined : (reload.refused?.message ?? "the objects have errors");
     if (refused !== this.#refused) {
       const stays = "nothing changed: the table in force stays";
-      this.#host.tell(refused === undefined ? "tables change again" : `${refused}; ${stays}`);
+      if (refused === undefined) this.#host.tell("tables change again");
+      else this.#host.tell(`${refused}; ${stays}`, "error");
     }
     this.#refused = refused;
   }

@@ -187,6 +187,7 @@ class NodeProcess {
     control ??= await this.#listen();
     keepLeastPrivilege({ files: read.filter(existsSync) });
     if (control.socket !== undefined) this.#kept.start();
+    if (control.metrics !== undefined) host.tell(`metrics on ${control.metrics}`);
     host.ready();
     this.#service.ready(this.#statusLine(), () => dataplane.progress());
     this.#follower = this.#followSource();
@@ -224,7 +225,10 @@ class NodeProcess {
     );
     const later = this.#plans.enforced();
     if (later.length > 0) {
-      this.#run.host.tell(`${later.join(", ")}: changed; in force from the next start on`);
+      this.#run.host.tell(
+        `${later.join(", ")}: changed; in force from the next start on`,
+        "warning",
+      );
     }
     return generation;
   }
@@ -259,10 +263,12 @@ class NodeProcess {
     if (!done.ok) this.#plans.failed();
     host.show(done.diagnostics);
     if (done.ok) {
-      host.tell(`generation ${done.generation} is in force${this.#exceptionText()}`);
+      const exception = this.#exceptionText();
+      const severity = exception === "" ? "info" : "warning";
+      host.tell(`generation ${done.generation} is in force${exception}`, severity);
     } else {
-      if (done.refused !== undefined) host.tell(done.refused.message);
-      host.tell("nothing changed: the table in force stays");
+      if (done.refused !== undefined) host.tell(done.refused.message, "error");
+      host.tell("nothing changed: the table in force stays", "warning");
     }
     this.#tellMissing();
     this.#service.reloaded(this.#statusLine());

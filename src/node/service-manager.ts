@@ -80,7 +80,7 @@ export class ServiceManager {
       this.#send?.(lines.map((line) => line.replace(/\p{Cc}/gu, " ")));
     } catch (error) {
       // Packets matter more than the manager; it draws its own conclusions from silence.
-      if (!this.#refused) this.#host.tell((error as Error).message);
+      if (!this.#refused) this.#host.tell((error as Error).message, "warning");
       this.#refused = true;
     }
   }

@@ -4,6 +4,7 @@ import { DataplaneError } from "../dataplane/errors.js";
 import { clearFailOpen, setFailOpen } from "../dataplane/host.js";
 import type { LinkKind } from "../dataplane/link-choice.js";
 import type { Span } from "../diagnostics/diagnostic.js";
+import type { Tell } from "../diagnostics/tell.js";
 import { IFF_UP } from "../netlink/constants.js";
 import { type Link, readLink } from "../netlink/link.js";
 import type { Attachment, OpenAttachment, Opening } from "./attachment.js";
@@ -59,7 +60,7 @@ export class WireAttachment implements Attachment {
 class OpenWire implements OpenAttachment {
   readonly #wire: WireConfig;
   readonly #ends: readonly WireEnd[];
-  readonly #tell: (line: string) => void;
+  readonly #tell: Tell;
   #isStarted = false;
 
   constructor(wire: WireConfig, ends: readonly WireEnd[], { tell }: Opening) {
@@ -104,6 +105,7 @@ class OpenWire implements OpenAttachment {
     const { inside, outside } = this.#wire;
     this.#tell(
       `WARNING: ${inside}, ${outside}: fail open: should this process die, everything passes between them unjudged`,
+      "warning",
     );
   }
 
@@ -136,7 +138,7 @@ class WireEnd {
   readonly #link: LinkKind | "auto";
   readonly #mac: string | undefined;
   readonly #dataplane: Dataplane;
-  readonly #tell: (line: string) => void;
+  readonly #tell: Tell;
   readonly #slots: number;
   /** The interface in our hands, as it was last seen. */
   #held: Link | undefined;
@@ -332,7 +334,7 @@ class WireEnd {
     if (state === "attached" && (note === "" || wasQuiet)) {
       this.#tell(`${this.#name}: ${note === "" ? "carries packets" : note}`);
     } else if (state !== "attached") {
-      this.#tell(`${this.#name}: ${note}: nothing passes`);
+      this.#tell(`${this.#name}: ${note}: nothing passes`, "warning");
     }
   }
 }

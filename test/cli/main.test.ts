@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, rmSync, symlinkSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -80,4 +80,36 @@ test("a reader that goes away is no crash", async () => {
   const code = await new Promise((resolve) => child.on("close", resolve));
   expect(stderr).toBe("");
   expect(code).toBe(141);
+});
+
+// Goal: the journal tells errors from what is said by the way, line by line; nobody else sees a sign of it.
+// Method: standard error is a pipe that JOURNAL_STREAM names, or not.
+test.each([
+  ["the journal", "$(stat -L -c %d:%i /proc/self/fd/2)", "<3>"],
+  ["a pipe of somebody whose parent has the journal", "1:1", ""],
+])("standard error is %s", (_name, stream, prefix) => {
+  const line = `JOURNAL_STREAM=${stream} exec "$0" "$@"`;
+  const words = [process.execPath, main, "lab", "status", "--name", "nobody-has-it"];
+  const { status, stderr } = spawnSync("/bin/sh", ["-c", line, ...words], { encoding: "utf8" });
+  expect(stderr.split("\n")).toEqual([
+    expect.stringMatching(new RegExp(`^${prefix}sluice: no lab nobody-has-it is up`)),
+    expect.stringMatching(new RegExp(`^${prefix}  try: `)),
+    "",
+  ]);
+  expect(status).toBe(4);
+});
+
+test("a start that fails promises no metrics", () => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-no-start-"));
+  try {
+    const file = join(folder, "bad.yaml");
+    writeFileSync(file, "apiVersion: v1\nkind: Pod\nmetadata: { name: Not_A_Name }\n");
+    const words = ["run", "--wire", "a,b", "--pod", "a/b", "-f", file, "--socket", "none"];
+    const { status, stderr } = sluice(...words, "--metrics-listen", "127.0.0.1:0");
+    expect(stderr).toContain("bad.yaml:3");
+    expect(stderr).not.toContain("metrics on");
+    expect(status).toBe(3);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1,5 +1,6 @@
 import { closeSync } from "node:fs";
 import { awaitService, notifyService } from "../../dataplane/service.js";
+import type { Tell } from "../../diagnostics/tell.js";
 import type { NodeHost } from "../node-host.js";
 import type { PackedEstate } from "./handoff-state.js";
 
@@ -54,7 +55,7 @@ export class DescriptorStore {
   }
 
   /** Takes what the process before has put there, as far as it is whole; else `tell` is told. */
-  async take(tell: (line: string) => void): Promise<PackedEstate | undefined> {
+  async take(tell: Tell): Promise<PackedEstate | undefined> {
     const inherited = this.#inherited();
     const links: number[] = [];
     let file: number | undefined;
@@ -67,7 +68,7 @@ export class DescriptorStore {
     if (file !== undefined && !links.includes(undefined as never)) {
       return { file, descriptors: links };
     }
-    tell("what the process before has left is not whole: connections start anew");
+    tell("what the process before has left is not whole: connections start anew", "warning");
     for (const descriptor of inherited.values()) closeSync(descriptor);
     await this.#forget([...inherited.keys()]);
     return undefined;

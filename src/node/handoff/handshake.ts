@@ -10,6 +10,7 @@ import {
   passedDescriptorsMax,
   receiveDescriptors,
 } from "../../dataplane/descriptor-passing.js";
+import type { Tell } from "../../diagnostics/tell.js";
 import type { PackedEstate } from "./handoff-state.js";
 
 // How one running process takes the place of another. Only one of them moves packets at any time:
@@ -120,14 +121,14 @@ export interface Predecessor {
  */
 export async function askForPlace(
   socketPath: string,
-  tell: (line: string) => void,
+  tell: Tell,
 ): Promise<Predecessor | undefined> {
   let path: string;
   try {
     ({ path } = await new ControlClient(socketPath).ask<TakeOverAnswer>("POST", "/take-over"));
   } catch (error) {
     if (!(error instanceof RefusalError) || error.kind !== "environment") throw error;
-    tell(`nobody to take over from: ${error.message}`);
+    tell(`nobody to take over from: ${error.message}`, "warning");
     return undefined;
   }
   const connection = callProcess(path);

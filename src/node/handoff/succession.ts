@@ -91,7 +91,10 @@ export class Succession {
       host.tell(`taken over from version ${estate.version}: ${taken} of ${saved} connections`);
     } catch (error) {
       if (!(error instanceof EstateError)) throw error;
-      host.tell(`taken over from version ${estate.version}, but connections: ${error.message}`);
+      host.tell(
+        `taken over from version ${estate.version}, but connections: ${error.message}`,
+        "warning",
+      );
     }
     await left.settle();
     dataplane.own();
@@ -112,6 +115,7 @@ export class Succession {
       } catch (error) {
         host.tell(
           `${name}: not put back: ${(error as Error).message}: nothing passes: try sluice sidecar --restore`,
+          "error",
         );
       }
     }
@@ -195,7 +199,7 @@ export class Succession {
       }
       return true;
     } catch (error) {
-      this.#options.host.tell(`connections end: ${(error as Error).message}`);
+      this.#options.host.tell(`connections end: ${(error as Error).message}`, "warning");
       return false;
     }
   }
@@ -239,7 +243,7 @@ export class Succession {
       };
     } catch (error) {
       if (!(error instanceof EstateError)) throw error;
-      host.tell(`what the process before has left cannot be used: ${error.message}`);
+      host.tell(`what the process before has left cannot be used: ${error.message}`, "warning");
       for (const descriptor of [stored.file, ...stored.descriptors]) closeSync(descriptor);
       await this.#store.clear(stored);
       return undefined;

@@ -12,6 +12,8 @@ import {
 } from "../../dataplane/host.js";
 import { listNameGuards, releaseGuardedNames } from "../../dataplane/interfaces.js";
 import type { Span } from "../../diagnostics/diagnostic.js";
+import type { Severity } from "../../diagnostics/severity.js";
+import type { Tell } from "../../diagnostics/tell.js";
 import { compareAddresses, formatAddress } from "../../net/address.js";
 import { interfaceAddresses } from "../../netlink/address.js";
 import { IFF_UP } from "../../netlink/constants.js";
@@ -134,16 +136,12 @@ export class SidecarAttachment implements Attachment {
  *
  * Errors: RefusalError while a process stands there.
  */
-export function restoreInterface(
-  interfaceName: string,
-  stateFolder: string,
-  tell: (line: string) => void,
-): boolean {
+export function restoreInterface(interfaceName: string, stateFolder: string, tell: Tell): boolean {
   const place = new SidecarPlace(interfaceName, stateFolder);
   return place.exclusively(() => restorePlace(place, tell));
 }
 
-function restorePlace(place: SidecarPlace, tell: (line: string) => void): boolean {
+function restorePlace(place: SidecarPlace, tell: Tell): boolean {
   const { name: interfaceName } = place;
   const found = place.find();
   if (found.kind === "nothing") {
@@ -195,7 +193,7 @@ class Taking implements OpenAttachment {
   readonly #atEnd: "restore" | "block";
   readonly #place: SidecarPlace;
   readonly #dataplane: Dataplane;
-  readonly #tell: (line: string) => void;
+  readonly #tell: Tell;
   readonly #slots: number;
   /** Links, of which each keeps its number when its interface is another one. */
   #inside: number | undefined;
@@ -389,7 +387,10 @@ class Taking implements OpenAttachment {
       configureInterface(undefined, { name, mtu });
       this.#say(`its MTU is ${mtu} now, and so is that of its uplink`);
     } catch (error) {
-      this.#say(`its MTU is ${mtu} now, which its uplink cannot have: ${(error as Error).message}`);
+      this.#say(
+        `its MTU is ${mtu} now, which its uplink cannot have: ${(error as Error).message}`,
+        "warning",
+      );
       return;
     }
     const guard = this.#dataplane.addPacketLink({ interface: name, slots: 0, lasting: true });
@@ -460,7 +461,7 @@ class Taking implements OpenAttachment {
     this.#state = state;
     this.#note = note;
     if (state === "attached") this.#say(note === "" ? "carries packets" : note);
-    else this.#say(`${note}: nothing passes`);
+    else this.#say(`${note}: nothing passes`, "warning");
   }
 
   /**
@@ -486,7 +487,10 @@ class Taking implements OpenAttachment {
         this.#dataplane.renamed(this.inside, this.#config.interface);
       }
       if (differing.length > 0) {
-        this.#say(`could not copy ${differing.join(", ")}: /proc/sys cannot be written to`);
+        this.#say(
+          `could not copy ${differing.join(", ")}: /proc/sys cannot be written to`,
+          "warning",
+        );
       }
       this.#openUplink();
       this.#stand(made.index, state.link.mac);
@@ -527,7 +531,7 @@ class Taking implements OpenAttachment {
   }
 
   tellRefused(refused: readonly Error[]): void {
-    for (const { message } of refused) this.#say(`not put back: ${message}`);
+    for (const { message } of refused) this.#say(`not put back: ${message}`, "error");
   }
 
   #stand(front: number, mac: string): void {
@@ -610,7 +614,7 @@ class Taking implements OpenAttachment {
     const notes = this.#unknownAddresses(name, table);
     if (notes.length > 0) this.#be("attached", notes.join("; "));
     const others = this.#place.otherWays();
-    if (others.length > 0) this.#say(`nobody judges what goes by ${others.join(", ")}`);
+    if (others.length > 0) this.#say(`nobody judges what goes by ${others.join(", ")}`, "warning");
     // Whoever has stood here before knows them better than the kernel.
     if (this.#isSuccession || !(adopt || this.#comesAfter)) return;
     const own = interfaceAddresses(name);
@@ -674,7 +678,7 @@ class Taking implements OpenAttachment {
       // It is closed all the same; the next start takes it for one that was killed.
     }
     this.#removeLinks();
-    this.#say("stays in place, and nothing passes: sluice sidecar --restore undoes it");
+    this.#say("stays in place, and nothing passes: sluice sidecar --restore undoes it", "warning");
   }
 
   #undo(cause: Error): void {
@@ -685,7 +689,7 @@ class Taking implements OpenAttachment {
     try {
       this.#giveBack();
     } catch (error) {
-      this.#say(`${cause.message}; then, on the way back: ${(error as Error).message}`);
+      this.#say(`${cause.message}; then, on the way back: ${(error as Error).message}`, "error");
     }
   }
 
@@ -703,7 +707,7 @@ class Taking implements OpenAttachment {
 
   #giveUp({ message }: Error): void {
     this.#letGo();
-    this.#say(`not put back: ${message}: nothing passes: try sluice sidecar --restore`);
+    this.#say(`not put back: ${message}: nothing passes: try sluice sidecar --restore`, "error");
   }
 
   #removeLinks(): void {
@@ -723,7 +727,7 @@ class Taking implements OpenAttachment {
     for (const linkId of [this.inside, this.outside]) this.#dataplane.closeLink(linkId);
   }
 
-  #say(line: string): void {
-    this.#tell(`${this.#config.interface}: ${line}`);
+  #say(line: string, severity: Severity = "info"): void {
+    this.#tell(`${this.#config.interface}: ${line}`, severity);
   }
 }
