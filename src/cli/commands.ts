@@ -203,7 +203,7 @@ const lab: CommandSpec = {
   ],
   group: live,
   examples: [
-    { command: "sluice lab up -f examples/three-tier", effect: "bring the lab up" },
+    { command: "sluice lab up -f manifests/", effect: "bring the lab up" },
     { command: "sluice lab probe", effect: "compare real connections with the table" },
     { command: "sluice lab down", effect: "leave nothing behind" },
   ],
@@ -223,7 +223,7 @@ const lab: CommandSpec = {
         ...waiting,
       ],
       examples: [
-        { command: "sluice lab up -f examples/three-tier", effect: "bring it up and return" },
+        { command: "sluice lab up -f manifests/", effect: "bring it up and return" },
         {
           command: "sluice lab up -f manifests/ --name mine --foreground",
           effect: "hold it in this terminal, under a name",
@@ -237,9 +237,8 @@ const lab: CommandSpec = {
       options: [filename, labName],
       examples: [
         {
-          command:
-            "sluice lab apply -f examples/three-tier/cluster.yaml examples/three-tier-incident",
-          effect: "enforce the second set; one with errors changes nothing",
+          command: "sluice lab apply -f incident/",
+          effect: "enforce other manifests; a set with errors changes nothing",
         },
       ],
       run: async (options: LabApplyOptions, io) =>
@@ -318,7 +317,7 @@ export const root: CommandSpec = {
     { command: "sluice demo", effect: "see it work, in under a minute" },
     {
       command:
-        "sluice explain -f examples/three-tier --from elsewhere/stranger --to shop/database --port 5432/tcp",
+        "sluice explain -f manifests/ --from shop/frontend --to shop/database --port 5432/tcp",
       effect: "ask why a connection is refused",
     },
   ],
@@ -439,7 +438,7 @@ export const root: CommandSpec = {
         output("table", "json", "csv", "md", "dot", "mermaid", "svg"),
       ],
       examples: [
-        { command: "sluice matrix -f examples/three-tier", effect: "for reading" },
+        { command: "sluice matrix -f manifests/", effect: "for reading" },
         {
           command: "sluice matrix -f manifests/ --by namespace -o svg --out matrix.svg",
           effect: "a picture, a box for each namespace",
@@ -475,7 +474,7 @@ export const root: CommandSpec = {
       ],
       examples: [
         {
-          command: "sluice test examples/three-tier/tests.yaml -f examples/three-tier",
+          command: "sluice test tests.yaml -f manifests/",
           effect: "for reading",
         },
         {
@@ -554,12 +553,11 @@ export const root: CommandSpec = {
       ],
       examples: [
         {
-          command: "sluice diff -f examples/three-tier -F examples/three-tier",
+          command: "sluice diff -f manifests/ -F manifests/",
           effect: "nothing changes: exit 0",
         },
         {
-          command:
-            "sluice diff -f examples/three-tier -F examples/three-tier/cluster.yaml examples/three-tier-incident",
+          command: "sluice diff -f manifests/ -F incident/",
           effect: "what an incident's policies cut off",
         },
       ],
@@ -801,7 +799,7 @@ export const root: CommandSpec = {
     },
     {
       name: "demo",
-      summary: "bring up examples/three-tier, send traffic, swap policies, and clean up",
+      summary: "bring up a lab of three tiers, send traffic, swap policies, and clean up",
       group: live,
       examples: [{ command: "sluice demo", effect: "all of it, in under a minute" }],
       run: async (options: object, io) => (await import("./demo.js")).runDemo(options, io),

@@ -81,6 +81,15 @@ describe("every command", () => {
     },
   );
 
+  test("examples name no path of a checkout, which an installed package does not have where it is called", () => {
+    const paths = [root, ...commands.map(([, spec]) => spec)].flatMap(({ examples, summary }) =>
+      [summary, ...examples.map(({ command }) => command)].filter((text) =>
+        /\b(examples|deploy|docs|test)\//.test(text),
+      ),
+    );
+    expect(paths).toEqual([]);
+  });
+
   test("examples name only commands and flags that exist", async () => {
     const known = new Map(commands);
     for (const [path, spec] of commands) {

@@ -171,6 +171,13 @@ describe("exposition", () => {
     ).toEqual([]);
   });
 
+  test("docs/runbook.md says what to do about each alert", () => {
+    const text = (file: string) => readFileSync(new URL(file, root), "utf8");
+    const alerts = text("deploy/prometheus/alerts.yaml").matchAll(/- alert: (\w+)/g);
+    const headings = text("docs/runbook.md").matchAll(/^## (\w+)\n\n\S/gm);
+    expect([...headings].map(([, name]) => name)).toEqual([...alerts].map(([, name]) => name));
+  });
+
   describe.skipIf(missingPromtool !== undefined)(
     `promtool${missingPromtool === undefined ? "" : ` (cannot run: ${missingPromtool})`}`,
     () => {

@@ -51,6 +51,21 @@ test("variables and flags of sluice run and sluice sidecar are there", () => {
   expect(found).toBeGreaterThan(8);
 });
 
+// Goal: what docs/deploy.md has typed works where it is typed.
+test("the page makes the folders that it copies into, and names the sockets of the units", () => {
+  const page = readFileSync(join(root, "docs/deploy.md"), "utf8");
+  const made = new Set(["/etc/systemd/system/"]);
+  for (const [, folder] of page.matchAll(/^mkdir -p (\S+)/gm)) made.add(`${folder}/`);
+  const targets = [...page.matchAll(/^cp (\S+) (\S+)/gm)];
+  expect(targets.length).toBeGreaterThan(1);
+  for (const [, from, to] of targets) {
+    expect(existsSync(join(root, from!)), from).toBe(true);
+    expect([...made], to).toContain(to!.slice(0, to!.lastIndexOf("/") + 1));
+  }
+  const [, socket] = /^Environment=SLUICE_SOCKET=(\S+)$/m.exec(read("systemd/sluice@.service"))!;
+  expect(page).toContain(socket!.replace("%t", "/run").replace("%i", "web"));
+});
+
 test("every file is in the package", () => {
   const { files: packed } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   expect(packed).toContain("deploy");
@@ -63,6 +78,8 @@ describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (nam
 
   test("says what sluice run does", () => {
     expect(values("Type")).toEqual(["notify"]);
+    // Else the journal calls it env, which starts it.
+    expect(values("SyslogIdentifier")).toEqual(["sluice"]);
     expect(values("Restart")).toEqual(["always"]);
     expect(Number(values("WatchdogSec")[0])).toBeGreaterThan(1);
     expect(values("AmbientCapabilities")).toEqual(["CAP_NET_ADMIN", "CAP_NET_RAW"]);
