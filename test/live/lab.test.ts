@@ -127,7 +127,7 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
     expect(await bench.exec("frontend", "no-such-program")).toMatchObject({ code: 127 });
     const none = await bench.exec("nobody", "true");
     expect(none.code).toBe(2);
-    expect(none.stderr).toContain("it has elsewhere/stranger");
+    expect(none.stderr).toContain("no pod nobody in this lab");
     const routes = await bench.exec("database", "cat", "/proc/net/route");
     expect(routes.stdout).toContain("eth0");
   });
