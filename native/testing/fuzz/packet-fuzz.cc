@@ -731,7 +731,7 @@ void Session::maintain() {
     std::ranges::copy(record.source, flow.source.begin());
     std::ranges::copy(record.destination, flow.destination.begin());
     HOLDS(world_.allows(now_.policy, flow), "what rules deny is no connection");
-    HOLDS(record.flags >> 1 == ledger_.auditedBy(flow, now_), "a connection knows what is audited");
+    HOLDS(record.auditedBy == ledger_.auditedBy(flow, now_), "a connection knows what is audited");
   }
 }
 
