@@ -73,7 +73,9 @@ inline bool ConnTable::Bucket::forget(uint32_t number) noexcept {
 
 Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table,
                          uint32_t quota) noexcept {
-  if (entriesMax == 0 || entriesMax > CONNECTIONS_MAX) return {StatusCode::Argument};
+  if (entriesMax == 0 || entriesMax > CONNECTIONS_MAX || quota > entriesMax) {
+    return {StatusCode::Argument};
+  }
   // Four entries a bucket of seven slots when it is full: next to none finds its neighbourhood
   // full.
   const uint32_t buckets = std::max(entriesMax / 4, PROBE_BUCKETS);
@@ -120,8 +122,7 @@ void ConnTable::detach(uint16_t owner) noexcept {
 
 void ConnTable::shareOut() noexcept {
   share_ = std::max(entriesMax_ / std::max<uint32_t>(attached_, 1), 1u);
-  __atomic_store_n(&quota_, quotaWanted_ != 0 ? std::min(quotaWanted_, entriesMax_) : share_,
-                   __ATOMIC_RELAXED);
+  __atomic_store_n(&quota_, quotaWanted_ != 0 ? quotaWanted_ : share_, __ATOMIC_RELAXED);
   for (uint16_t number = 0; number < ownersUsed_; ++number) {
     Owner& owner = owners_[number];
     owner.quota = number == NOBODY ? entriesMax_ : quota_;
@@ -238,7 +239,6 @@ ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, ConnCha
     return nullptr;
   }
   if (free_ == NONE && placesUsed_ == entriesMax_ && !makeRoomInTable(owner, nowUs)) {
-    add(owner.refused, uint64_t{1});
     *reason = DropReason::ConntrackFull;
     return nullptr;
   }

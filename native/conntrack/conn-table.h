@@ -63,7 +63,7 @@ struct ConnCharge {
 struct OwnerUse {
   uint32_t connections = 0;
   uint64_t evicted = 0;  // of its connections, to make room for new ones
-  uint64_t refused = 0;  // of its new connections
+  uint64_t refused = 0;  // of its new connections, since it was at its quota
 };
 
 // The connections of one worker, in memory of a fixed size.
@@ -87,7 +87,9 @@ class ConnTable {
  public:
   static constexpr uint16_t NOBODY = 0;
 
-  // Errors: Argument for a size of 0 or above CONNECTIONS_MAX, Limit when there is no memory.
+  // Errors: Argument for a size of 0 or above CONNECTIONS_MAX, and for a quota above the size;
+  // Limit
+  //         when there is no memory.
   // Shape:  `quota` of each owner; 0: an equal share.
   static Status create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table,
                        uint32_t quota = 0) noexcept;

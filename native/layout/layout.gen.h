@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x33e026fcu;
+inline constexpr uint32_t LAYOUT_HASH = 0xc9eabc9u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -862,6 +862,7 @@ static_assert(offsetof(SavedConnection, reserved) == 110);
 // What is fixed when a data plane is made.
 struct DataplaneSettings {
   uint32_t connectionsMax;  // connections tracked at once, of all workers
+  uint32_t connectionsPerEndpoint;  // those of one endpoint, of all workers; 0: an equal share
   uint32_t fragmentsMax;  // fragmented datagrams followed at once, likewise
   uint32_t eventsMax;  // events that wait in each worker; a power of two
   uint32_t workers;  // threads that judge
@@ -871,16 +872,17 @@ struct DataplaneSettings {
   uint8_t loose;  // 1: an ACK may open a connection
   uint8_t rejects;  // 1: the sender of what policy denies is told
 };
-static_assert(sizeof(DataplaneSettings) == 24);
+static_assert(sizeof(DataplaneSettings) == 28);
 static_assert(offsetof(DataplaneSettings, connectionsMax) == 0);
-static_assert(offsetof(DataplaneSettings, fragmentsMax) == 4);
-static_assert(offsetof(DataplaneSettings, eventsMax) == 8);
-static_assert(offsetof(DataplaneSettings, workers) == 12);
-static_assert(offsetof(DataplaneSettings, cpu) == 16);
-static_assert(offsetof(DataplaneSettings, established) == 20);
-static_assert(offsetof(DataplaneSettings, poll) == 21);
-static_assert(offsetof(DataplaneSettings, loose) == 22);
-static_assert(offsetof(DataplaneSettings, rejects) == 23);
+static_assert(offsetof(DataplaneSettings, connectionsPerEndpoint) == 4);
+static_assert(offsetof(DataplaneSettings, fragmentsMax) == 8);
+static_assert(offsetof(DataplaneSettings, eventsMax) == 12);
+static_assert(offsetof(DataplaneSettings, workers) == 16);
+static_assert(offsetof(DataplaneSettings, cpu) == 20);
+static_assert(offsetof(DataplaneSettings, established) == 24);
+static_assert(offsetof(DataplaneSettings, poll) == 25);
+static_assert(offsetof(DataplaneSettings, loose) == 26);
+static_assert(offsetof(DataplaneSettings, rejects) == 27);
 
 // What a data plane has counted since it was made, all workers together.
 struct DataplaneCounters {
@@ -890,28 +892,28 @@ struct DataplaneCounters {
   uint64_t opened;  // connections allowed
   uint64_t closed;  // connections ended or timed out
   uint64_t cut;  // connections that a newer table denies
-  uint64_t evicted;  // connections that gave way to others
   uint64_t audited;  // connections, and packets of none, that audit alone let through
   uint64_t rejected;  // resets and ICMP errors sent for what policy denied
   uint64_t reset;  // TCP segments of no known connection, ends told
   uint64_t drops[48];  // frames dropped, by DropReason
   uint64_t exempt[5];  // passed unjudged, by ExemptKind
+  uint64_t evictions[4];  // connections that gave way to new ones, by ConnClass
 };
-static_assert(sizeof(DataplaneCounters) == 504);
+static_assert(sizeof(DataplaneCounters) == 528);
 static_assert(offsetof(DataplaneCounters, connections) == 0);
 static_assert(offsetof(DataplaneCounters, eventsLost) == 8);
 static_assert(offsetof(DataplaneCounters, generation) == 16);
 static_assert(offsetof(DataplaneCounters, opened) == 24);
 static_assert(offsetof(DataplaneCounters, closed) == 32);
 static_assert(offsetof(DataplaneCounters, cut) == 40);
-static_assert(offsetof(DataplaneCounters, evicted) == 48);
-static_assert(offsetof(DataplaneCounters, audited) == 56);
-static_assert(offsetof(DataplaneCounters, rejected) == 64);
-static_assert(offsetof(DataplaneCounters, reset) == 72);
-static_assert(offsetof(DataplaneCounters, drops) == 80);
-static_assert(offsetof(DataplaneCounters, exempt) == 464);
+static_assert(offsetof(DataplaneCounters, audited) == 48);
+static_assert(offsetof(DataplaneCounters, rejected) == 56);
+static_assert(offsetof(DataplaneCounters, reset) == 64);
+static_assert(offsetof(DataplaneCounters, drops) == 72);
+static_assert(offsetof(DataplaneCounters, exempt) == 456);
+static_assert(offsetof(DataplaneCounters, evictions) == 496);
 
-// What has passed a link since it was added.
+// What has passed a link since it was added, and what is behind it has of the connection table.
 struct LinkCounters {
   uint64_t receivedFrames;  // frames taken from the link; a superframe is one
   uint64_t receivedBytes;  // their bytes
@@ -921,8 +923,12 @@ struct LinkCounters {
   uint64_t refusedFrames;  // frames that the link could not take
   uint64_t answeredFrames;  // ARP and neighbour requests answered for the gateway
   uint64_t lostFrames;  // frames that the kernel could not keep for us
+  uint64_t connections;  // tracked now that count for the endpoint behind the link; 0 where none is, and so below
+  uint64_t connectionQuota;  // as many as it may have
+  uint64_t evictedConnections;  // of it that gave way to new ones
+  uint64_t refusedConnections;  // new ones of it that were refused at its quota
 };
-static_assert(sizeof(LinkCounters) == 64);
+static_assert(sizeof(LinkCounters) == 96);
 static_assert(offsetof(LinkCounters, receivedFrames) == 0);
 static_assert(offsetof(LinkCounters, receivedBytes) == 8);
 static_assert(offsetof(LinkCounters, sentFrames) == 16);
@@ -931,6 +937,10 @@ static_assert(offsetof(LinkCounters, droppedFrames) == 32);
 static_assert(offsetof(LinkCounters, refusedFrames) == 40);
 static_assert(offsetof(LinkCounters, answeredFrames) == 48);
 static_assert(offsetof(LinkCounters, lostFrames) == 56);
+static_assert(offsetof(LinkCounters, connections) == 64);
+static_assert(offsetof(LinkCounters, connectionQuota) == 72);
+static_assert(offsetof(LinkCounters, evictedConnections) == 80);
+static_assert(offsetof(LinkCounters, refusedConnections) == 88);
 
 // A captured frame, as `replay` takes it.
 struct ReplayFrame {

@@ -192,6 +192,8 @@ TEST("conntrack: sizes that cannot be are refused") {
   ConnTable table;
   CHECK(ConnTable::create(0, SECRET, &table).code == StatusCode::Argument);
   CHECK(ConnTable::create(UINT32_MAX, SECRET, &table).code == StatusCode::Argument);
+  CHECK(ConnTable::create(64, SECRET, &table, 65).code == StatusCode::Argument);
+  CHECK(ConnTable::create(64, SECRET, &table, 64).ok());
 }
 
 TEST("conntrack: data inside the windows passes, outside it does not and changes nothing") {

@@ -244,6 +244,14 @@ TEST("quota: when quotas are more than the table holds, who has less takes from 
   // From there on at its own.
   CHECK(open(table, flowOf(next++, PROTOCOL_TCP), none, 2).entry != nullptr);
   CHECK(table.use(many).connections == 30 && table.use(none).connections == 20);
+  CHECK(table.use(many).evicted == 20 && table.use(none).evicted == 1);
+  // All of it assured: who is not at its quota yet is refused since the table is full.
+  for (uint32_t each = 0; each < next; ++each) {
+    ConnEntry* const entry = find(table, flowOf(each, PROTOCOL_TCP), 2);
+    if (entry != nullptr) become(table, *entry, ConnClass::Assured, 2);
+  }
+  CHECK(open(table, flowOf(next, PROTOCOL_TCP), none, 2).reason == DropReason::ConntrackFull);
+  CHECK(table.use(none).refused == 0);
   for (uint32_t each = 0; each < 50; each += 5) {
     CHECK(find(table, flowOf(each, PROTOCOL_TCP), 2) != nullptr);
   }

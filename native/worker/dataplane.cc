@@ -25,10 +25,11 @@ uint32_t cpuCount() noexcept {
 
 Status optionsOf(const DataplaneSettings& settings, DataplaneOptions* options) noexcept {
   // Each by its name: a setting that is forgotten here does not compile.
-  const auto& [connectionsMax, fragmentsMax, eventsMax, workers, cpu, established, poll, loose,
-               rejects] = settings;
+  const auto& [connectionsMax, connectionsPerEndpoint, fragmentsMax, eventsMax, workers, cpu,
+               established, poll, loose, rejects] = settings;
   if (established >= ESTABLISHED_COUNT || poll >= POLL_MODE_COUNT) return {StatusCode::Argument};
   options->filter.connectionsMax = connectionsMax;
+  options->filter.connectionsPerEndpoint = connectionsPerEndpoint;
   options->filter.fragmentsMax = fragmentsMax;
   options->filter.established = static_cast<Established>(established);
   options->filter.loose = loose != 0;
@@ -58,11 +59,17 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
   steering.multiplier |= 1;
   steering.workers = options.workers;
 
+  const uint32_t perEndpoint = filter.connectionsPerEndpoint;
   const WaitPolicy waiting(options.poll, cpuCount() > options.workers);
   std::vector<Worker*> workers;
   for (size_t number = 0; number < options.workers; ++number) {
     Member& member = made->crew_[number];
     member.dataplane = made.get();
+    if (perEndpoint > 0) {
+      // These parts are the whole together, where each can have one at least.
+      const uint64_t part = (uint64_t{perEndpoint} + number) / options.workers;
+      filter.connectionsPerEndpoint = static_cast<uint32_t>(std::max<uint64_t>(part, 1));
+    }
     Status status = EventRing::create(options.eventsMax, &member.events);
     if (status.ok()) {
       status = Worker::create(filter, &made->tables_, number, member.events.get(), &member.worker);
@@ -373,18 +380,12 @@ void Dataplane::readCounters(DataplaneCounters* counters) const noexcept {
       .opened = filterSum(&FilterCounters::opened),
       .closed = filterSum(&FilterCounters::closed),
       .cut = filterSum(&FilterCounters::cut),
-      .evicted = sumOf([](const Worker& worker) {
-        uint64_t sum = 0;
-        for (size_t each = 0; each < CONN_CLASS_COUNT; ++each) {
-          sum += worker.evicted(static_cast<ConnClass>(each));
-        }
-        return sum;
-      }),
       .audited = filterSum(&FilterCounters::audited),
       .rejected = sumOf([](const Worker& worker) { return worker.rejects(); }),
       .reset = sumOf([](const Worker& worker) { return worker.resets(); }),
       .drops = {},
       .exempt = {},
+      .evictions = {},
   };
   for (size_t reason = 0; reason < DROP_REASON_COUNT; ++reason) {
     counters->drops[reason] = drops(static_cast<DropReason>(reason));
@@ -392,6 +393,10 @@ void Dataplane::readCounters(DataplaneCounters* counters) const noexcept {
   for (size_t kind = 0; kind < EXEMPT_KIND_COUNT; ++kind) {
     counters->exempt[kind] =
         sumOf([kind](const Worker& worker) { return worker.filterCounters().exempt[kind].read(); });
+  }
+  for (size_t each = 0; each < CONN_CLASS_COUNT; ++each) {
+    counters->evictions[each] = sumOf(
+        [each](const Worker& worker) { return worker.evicted(static_cast<ConnClass>(each)); });
   }
 }
 

@@ -145,7 +145,8 @@ Filter::~Filter() = default;
 
 Status Filter::create(const FilterOptions& options, std::unique_ptr<Filter>* filter) noexcept {
   ConnTable connections;
-  Status status = ConnTable::create(options.connectionsMax, options.hashSecret, &connections);
+  Status status = ConnTable::create(options.connectionsMax, options.hashSecret, &connections,
+                                    options.connectionsPerEndpoint);
   if (!status.ok()) return status;
   FragmentTable fragments;
   status = FragmentTable::create(options.fragmentsMax, options.hashSecret, &fragments);

@@ -21,6 +21,7 @@ class ExemptGate;
 
 struct FilterOptions {
   uint32_t connectionsMax = CONNECTIONS_DEFAULT_MIN;
+  uint32_t connectionsPerEndpoint = 0;        // at most; 0: an equal share
   uint32_t fragmentsMax = FRAGMENTS_DEFAULT;  // datagrams in flight in fragments
   Established established = Established::Recheck;
   bool loose = false;  // an ACK may open a connection that was not seen to start
@@ -128,7 +129,7 @@ struct CutConn {
 // Source:  docs/architecture.md; RFC 1858, 4443, 4890, 5508, 5722, 5961, 6105, 8200, 9293.
 class Filter {
  public:
-  // Errors: Argument for a size of 0 or above 2^26, Limit when there is no memory.
+  // Errors: what ConnTable::create and FragmentTable::create return; Limit when there is no memory.
   static Status create(const FilterOptions& options, std::unique_ptr<Filter>* filter) noexcept;
   ~Filter();
 
@@ -184,6 +185,7 @@ class Filter {
   // Makes what is behind a link an owner of connections, whose number LinkContext::owner takes.
   uint16_t attachOwner(uint32_t linkId) noexcept;
   void detachOwner(uint32_t linkId) noexcept;
+  // Threads: any.
   [[nodiscard]] OwnerUse useOf(uint16_t owner) const noexcept { return connections_.use(owner); }
   [[nodiscard]] uint32_t quota() const noexcept { return connections_.quota(); }
   [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept {

@@ -969,6 +969,12 @@ Status Worker::readLink(uint32_t linkId, LinkCounters* counters) const noexcept 
   counters->refusedFrames = station->refusedFrames.read();
   counters->answeredFrames = station->answeredFrames.read();
   counters->lostFrames = station->lostBefore + station->link->lostFrames();
+  if (station->owner == ConnTable::NOBODY) return {};
+  const OwnerUse use = filter_->useOf(station->owner);
+  counters->connections = use.connections;
+  counters->connectionQuota = filter_->quota();
+  counters->evictedConnections = use.evicted;
+  counters->refusedConnections = use.refused;
   return {};
 }
 

@@ -1,3 +1,4 @@
+import { quotaMost } from "../dataplane/capacity.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import { CONNECTIONS_MAX, FRAGMENTS_MAX, WORKERS_MAX } from "../layout/layout.gen.js";
 import { canonicalMac } from "../net/mac.js";
@@ -34,13 +35,19 @@ export function macBytes(text: string): Uint8Array {
 /** What the data plane is told of its threads and its memory. Errors: CommandError (usage). */
 export function workersOf(
   options: WorkerOptions,
-): Pick<DataplaneOptions, "poll" | "workers" | "cpu" | "connectionsMax" | "fragmentsMax"> {
-  const { poll, workers, cpu, connections, fragments } = options;
+): Pick<
+  DataplaneOptions,
+  "poll" | "workers" | "cpu" | "connectionsMax" | "connectionsPerEndpoint" | "fragmentsMax"
+> {
+  const { poll, workers, cpu, connections, connectionsPerEndpoint, fragments } = options;
   checkMost("--workers", workers, WORKERS_MAX);
   checkMost("--connections", connections, CONNECTIONS_MAX);
+  const more = connections === undefined ? ", or --connections too" : " as --connections says";
+  checkMost("--connections-per-endpoint", connectionsPerEndpoint, quotaMost(connections), more);
   checkMost("--fragments", fragments, FRAGMENTS_MAX);
   return {
     ...(connections === undefined ? {} : { connectionsMax: connections }),
+    ...(connectionsPerEndpoint === undefined ? {} : { connectionsPerEndpoint }),
     ...(fragments === undefined ? {} : { fragmentsMax: fragments }),
     ...(poll === undefined ? {} : { poll }),
     ...(workers === undefined ? {} : { workers }),
@@ -48,8 +55,8 @@ export function workersOf(
   };
 }
 
-/** Errors: CommandError (usage) when a flag's value is more than it may be. */
-export function checkMost(flag: string, value: number | undefined, most: number): void {
+/** Errors: CommandError (usage) when a flag's value is more than it may be; `more` ends the message. */
+export function checkMost(flag: string, value: number | undefined, most: number, more = ""): void {
   if (value === undefined || value <= most) return;
-  throw new CommandError(exitCodes.usage, `${flag}: got ${value}, want ${most} at most`);
+  throw new CommandError(exitCodes.usage, `${flag}: got ${value}, want ${most} at most${more}`);
 }

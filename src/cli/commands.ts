@@ -85,8 +85,13 @@ const waiting: readonly OptionSpec[] = [
   {
     flags: "--connections <n>",
     description:
-      "connections tracked at once, shared equally by the endpoints; what a 32nd of the memory has room for when left out",
+      "connections tracked at once; what a 32nd of the memory has room for when left out",
     parse: wholeNumber(64),
+  },
+  {
+    flags: "--connections-per-endpoint <n>",
+    description: "connections of one endpoint at once; an equal share when left out",
+    parse: wholeNumber(1),
   },
   {
     flags: "--fragments <n>",

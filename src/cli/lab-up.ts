@@ -155,13 +155,15 @@ function reloadedText(name: string, reload: Reload): string {
 }
 
 function holdWords(options: LabUpOptions): readonly string[] {
-  const { poll, workers, cpu, connections, fragments, mode, deny, established } = options;
+  const { poll, workers, cpu, connections, connectionsPerEndpoint, fragments } = options;
+  const { mode, deny, established } = options;
   const word = (flag: string, value: string | number | undefined) =>
     value === undefined ? [] : [flag, String(value)];
   return [
     ...["lab", "up", "--foreground", "--watch", options.watch, "--name", options.name],
     ...[...word("--poll", poll), ...word("--workers", workers), ...word("--cpu", cpu)],
     ...[...word("--connections", connections), ...word("--fragments", fragments)],
+    ...word("--connections-per-endpoint", connectionsPerEndpoint),
     ...["--mode", mode, "--deny", deny, "--established", established],
     ...["--filename", ...options.filename],
   ];

@@ -88,6 +88,8 @@ export interface WorkerOptions {
   readonly cpu?: number;
   /** How many are tracked at once. */
   readonly connections?: number;
+  /** How many of them one endpoint may have. */
+  readonly connectionsPerEndpoint?: number;
   /** Fragmented datagrams followed at once. */
   readonly fragments?: number;
 }

@@ -1,4 +1,8 @@
-import { type ControlStatus, notAttachedText } from "../control/control-routes.js";
+import {
+  type ControlStatus,
+  type EndpointUse,
+  notAttachedText,
+} from "../control/control-routes.js";
 import { count } from "../diagnostics/count.js";
 import { controlClient } from "./control-common.js";
 import { sinceText } from "./duration.js";
@@ -59,11 +63,40 @@ function statusText(status: ControlStatus, io: Io): string {
     lines.push(red(`fail open (unjudged when this process dies): ${names}\n`));
   }
   lines.push(...sourceLines(status, red));
+  lines.push(...connectionLines(status));
   const drops = Object.entries(status.drops).sort(([, a], [, b]) => b - a);
   if (drops.length === 0) return [...lines, "nothing was dropped\n"].join("");
   const rows = drops.map(([reason, count]) => [reason, String(count)]);
   const table = renderTable(rows, { header: ["DROPPED BECAUSE", "FRAMES"], right: [1] });
   return [...lines, "\n", table].join("");
+}
+
+/** Endpoints that are told of one by one. */
+const endpointsShown = 10;
+
+/** What the endpoints have of the connection table, those first that have had to go without. */
+function connectionLines({ connectionsByEndpoint: all, evictions }: ControlStatus): string[] {
+  const lines: string[] = [];
+  const evicted = Object.entries(evictions).filter(([, count]) => count > 0);
+  if (evicted.length > 0) {
+    const counts = evicted.map(([each, count]) => `${count} ${each}`).join(", ");
+    lines.push(`connections that gave way to new ones: ${counts}\n`);
+  }
+  const shown = all.toSorted(byNeed).slice(0, endpointsShown);
+  if (shown.length === 0) return lines;
+  const rows = shown.map((each) => [
+    each.pod ?? each.interface,
+    ...[each.used, each.quota, each.evicted, each.refused].map(String),
+  ]);
+  const header = ["ENDPOINT", "CONNECTIONS", "QUOTA", "GAVE WAY", "REFUSED"];
+  lines.push("\n", renderTable(rows, { header, right: [1, 2, 3, 4] }));
+  const rest = all.length - shown.length;
+  if (rest > 0) lines.push(`and ${rest} more (-o json)\n`);
+  return lines;
+}
+
+function byNeed(a: EndpointUse, b: EndpointUse): number {
+  return b.refused - a.refused || b.evicted - a.evicted || b.used - a.used;
 }
 
 /** What there is to say of an API server, and of how fast what it says is in force. */

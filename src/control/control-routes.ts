@@ -1,5 +1,5 @@
 import { type Connection, decodeConnections } from "../dataplane/connections.js";
-import type { Dataplane, Deny, Established } from "../dataplane/dataplane.js";
+import type { Counters, Dataplane, Deny, Established } from "../dataplane/dataplane.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { ConnectionRecord } from "../layout/layout.gen.js";
 import { type Mode, modeOf } from "../manifest/annotations.js";
@@ -122,6 +122,10 @@ export interface ControlStatus extends Headed {
   /** Interfaces that pass everything when the process is gone without a clean end. */
   readonly failOpen: readonly string[];
   readonly connections: number;
+  /** What each endpoint has of the connection table. */
+  readonly connectionsByEndpoint: readonly EndpointUse[];
+  /** Connections since the start that gave way to new ones, by what they were. */
+  readonly evictions: Readonly<Record<string, number>>;
   readonly flowsLost: number;
   readonly implementationDelay: DelayItem;
   /** Null where the manifests are files. */
@@ -132,6 +136,19 @@ export interface ControlStatus extends Headed {
   readonly exempt: Readonly<Record<string, number>>;
   /** Frames dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
+}
+
+/** What the endpoint behind an interface has of the connection table. */
+export interface EndpointUse {
+  /** `namespace/name`; null where the pod is not known. */
+  readonly pod: string | null;
+  readonly interface: string;
+  /** Connections tracked now, and as many as there may be. */
+  readonly used: number;
+  readonly quota: number;
+  /** Since the start: connections that gave way to new ones, and new ones refused at the quota. */
+  readonly evicted: number;
+  readonly refused: number;
 }
 
 export interface NotAttached {
@@ -358,7 +375,8 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
   const { delay } = controller.measures;
   const counters = dataplane.counters();
   const isCurrent = lastError === undefined && pending === 0 && !subject.isBehind();
-  const missing = notAttached(subject.interfaces());
+  const interfaces = subject.interfaces();
+  const missing = notAttached(interfaces);
   return {
     apiVersion,
     kind: "Status",
@@ -375,11 +393,10 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     deny: subject.deny,
     mode: subject.mode(),
     endpoints,
-    failOpen: subject
-      .interfaces()
-      .filter(({ failMode }) => failMode === "open")
-      .map((each) => each.name),
+    failOpen: interfaces.filter(({ failMode }) => failMode === "open").map((each) => each.name),
     connections: counters.connections,
+    connectionsByEndpoint: endpointUses(interfaces, counters),
+    evictions: counters.evictions,
     flowsLost: counters.eventsLost + flows.lost,
     implementationDelay: {
       events: delay.count,
@@ -391,6 +408,23 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     exempt: counters.exempt,
     drops: counters.drops,
   };
+}
+
+function endpointUses(
+  interfaces: readonly FilteredInterface[],
+  { links }: Counters,
+): readonly EndpointUse[] {
+  return interfaces.flatMap(({ name, pod, linkId }) => {
+    const counts = links.get(linkId);
+    if (counts === undefined || counts.connectionQuota === 0) return [];
+    const { connections, connectionQuota, evictedConnections, refusedConnections } = counts;
+    return [
+      {
+        ...{ pod, interface: name, used: connections, quota: connectionQuota },
+        ...{ evicted: evictedConnections, refused: refusedConnections },
+      },
+    ];
+  });
 }
 
 function metricsText(subject: ControlSubject): string {

@@ -16,6 +16,14 @@ export function connectionsDefault(memoryBytes: number = usableMemoryBytes()): n
   return Math.min(CONNECTIONS_DEFAULT_MAX, Math.max(CONNECTIONS_DEFAULT_MIN, fit));
 }
 
+/**
+ * The most that one endpoint may be given of a table of this size; where nobody says how large it is, of the
+ * smallest there is, so that what one machine takes another one takes too.
+ */
+export function quotaMost(connections: number | undefined): number {
+  return connections ?? CONNECTIONS_DEFAULT_MIN;
+}
+
 /** The machine's memory, or what the control group allows of it. Units: bytes. */
 export function usableMemoryBytes(): number {
   const allowed = process.constrainedMemory();

@@ -1,4 +1,5 @@
 import {
+  connClassWords,
   DataplaneCounters,
   type DataplaneCountersFields,
   DataplaneSettings,
@@ -33,7 +34,7 @@ import {
   interfaceTraits,
 } from "./host.js";
 import { type LinkChoice, type LinkKind, suitableLink } from "./link-choice.js";
-import { type LinkCounts, linkCountNames } from "./link-counts.js";
+import { type LinkCounts, type LinkTotals, linkTotalNames } from "./link-counts.js";
 
 /** How a worker waits for frames. */
 export type PollMode = (typeof pollModeWords)[number];
@@ -57,6 +58,11 @@ const savedPieceRecords = 8_192;
 export interface DataplaneOptions {
   /** Connections tracked at once: `connectionsDefault()` when absent. */
   readonly connectionsMax?: number;
+  /**
+   * Connections of one endpoint at once, `connectionsMax` at most; an equal share when absent or 0.
+   * Each of several workers has an equal part of it, one connection at least.
+   */
+  readonly connectionsPerEndpoint?: number;
   /** Fragmented datagrams followed at once: FRAGMENTS_DEFAULT when absent. */
   readonly fragmentsMax?: number;
   /** Events that wait to be drained: EVENTS_DEFAULT when absent; a power of two. */
@@ -161,7 +167,6 @@ const totals = {
   opened: true,
   closed: true,
   cut: true,
-  evicted: true,
   eventsLost: true,
   audited: true,
   rejected: true,
@@ -169,10 +174,12 @@ const totals = {
 } as const satisfies Record<TotalName, true>;
 type TotalName = Exclude<
   keyof DataplaneCountersFields,
-  "drops" | "exempt" | "connections" | "generation"
+  "drops" | "exempt" | "evictions" | "connections" | "generation"
 >;
 export const totalNames = Object.keys(totals) as readonly TotalName[];
-export type Totals = Pick<Counters, "drops" | "exempt" | TotalName>;
+export type Totals = Pick<Counters, "drops" | "exempt" | "evictions" | TotalName>;
+
+export type ConnClassWord = (typeof connClassWords)[number];
 
 export interface Counters {
   /** Frames dropped, by reason; reasons that never occurred are absent. */
@@ -182,11 +189,12 @@ export interface Counters {
   readonly links: ReadonlyMap<number, LinkCounts>;
   /** Connections tracked now. */
   readonly connections: number;
-  /** Connections since the start: allowed, ended, denied by a newer table, and given way to others. */
+  /** Connections since the start: allowed, ended, and denied by a newer table. */
   readonly opened: number;
   readonly closed: number;
   readonly cut: number;
-  readonly evicted: number;
+  /** Connections since the start that gave way to new ones, by what they were: all classes. */
+  readonly evictions: { readonly [Class in ConnClassWord]: number };
   /** Connections, and packets of none, since the start that audited policies would have denied. */
   readonly audited: number;
   /** Resets and ICMP errors sent since the start, for what policy denied. */
@@ -220,7 +228,7 @@ export class Dataplane {
   #isHeir = false;
   /** What processes before have counted. */
   #totalsBefore: Totals | undefined;
-  readonly #countsBefore = new Map<number, LinkCounts>();
+  readonly #countsBefore = new Map<number, LinkTotals>();
   #lastErrand: Promise<unknown> = Promise.resolve();
   /** Connections that can be tracked at once. */
   readonly connectionsMax: number;
@@ -238,6 +246,7 @@ export class Dataplane {
       const settings = new Uint8Array(DataplaneSettings.bytes);
       writeDataplaneSettings(new DataView(settings.buffer), 0, {
         connectionsMax,
+        connectionsPerEndpoint: options.connectionsPerEndpoint ?? 0,
         fragmentsMax: options.fragmentsMax ?? FRAGMENTS_DEFAULT,
         eventsMax: options.eventsMax ?? EVENTS_DEFAULT,
         workers: options.workers ?? 1,
@@ -505,7 +514,7 @@ export class Dataplane {
   counters(): Counters {
     const bytes = new Uint8Array(DataplaneCounters.bytes);
     this.#native.readCounters(bytes);
-    const { drops, exempt, connections, generation, ...counts } = readDataplaneCounters(
+    const { drops, exempt, evictions, connections, generation, ...counts } = readDataplaneCounters(
       new DataView(bytes.buffer),
       0,
     );
@@ -525,6 +534,12 @@ export class Dataplane {
           exempt[exemptKindWords.indexOf(word)]! + (before?.exempt[word] ?? 0),
         ]),
       ) as Counters["exempt"],
+      evictions: Object.fromEntries(
+        connClassWords.map((word, each) => [
+          word,
+          evictions[each]! + (before?.evictions[word] ?? 0),
+        ]),
+      ) as Counters["evictions"],
       links,
       connections,
       generation,
@@ -779,7 +794,7 @@ export class Dataplane {
     const bytes = new Uint8Array(LinkCounters.bytes);
     this.#native.readLinkCounters(linkId, bytes);
     const counts = readLinkCounters(new DataView(bytes.buffer), 0);
-    return sumOf(linkCountNames, counts, this.#countsBefore.get(linkId));
+    return { ...counts, ...sumOf(linkTotalNames, counts, this.#countsBefore.get(linkId)) };
   }
 }
 

@@ -2,7 +2,7 @@ import type { linkKindWords } from "../layout/layout.gen.js";
 import { addon } from "./addon.js";
 import { native } from "./errors.js";
 import { closeDescriptor } from "./host.js";
-import type { LinkCounts } from "./link-counts.js";
+import type { LinkTotals } from "./link-counts.js";
 
 /** How an interface's frames come in. */
 export type InheritedKind = (typeof linkKindWords)[number];
@@ -19,7 +19,7 @@ export interface LinkEstate {
   readonly ways: readonly EstateWay[];
   readonly guard: readonly number[];
   readonly program: readonly number[];
-  readonly counts: LinkCounts;
+  readonly counts: LinkTotals;
 }
 
 export interface EstateWay {

@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x33e026fc;
+export const LAYOUT_HASH = 0xc9eabc9;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -1093,31 +1093,35 @@ export function writeSavedConnection(view: DataView, at: number, fields: SavedCo
 
 /** What is fixed when a data plane is made. Byte offsets of its fields. */
 export const DataplaneSettings = {
-  bytes: 24,
+  bytes: 28,
   /** u32: connections tracked at once, of all workers */
   connectionsMax: 0,
+  /** u32: those of one endpoint, of all workers; 0: an equal share */
+  connectionsPerEndpoint: 4,
   /** u32: fragmented datagrams followed at once, likewise */
-  fragmentsMax: 4,
+  fragmentsMax: 8,
   /** u32: events that wait in each worker; a power of two */
-  eventsMax: 8,
+  eventsMax: 12,
   /** u32: threads that judge */
-  workers: 12,
+  workers: 16,
   /** u32: of the first worker, the next ones behind it; NONE: any */
-  cpu: 16,
+  cpu: 20,
   /** u8: Established */
-  established: 20,
+  established: 24,
   /** u8: PollMode */
-  poll: 21,
+  poll: 25,
   /** u8: 1: an ACK may open a connection */
-  loose: 22,
+  loose: 26,
   /** u8: 1: the sender of what policy denies is told */
-  rejects: 23,
+  rejects: 27,
 } as const;
 
 /** The fields of a DataplaneSettings. */
 export interface DataplaneSettingsFields {
   /** connections tracked at once, of all workers */
   readonly connectionsMax: number;
+  /** those of one endpoint, of all workers; 0: an equal share */
+  readonly connectionsPerEndpoint: number;
   /** fragmented datagrams followed at once, likewise */
   readonly fragmentsMax: number;
   /** events that wait in each worker; a power of two */
@@ -1139,19 +1143,20 @@ export interface DataplaneSettingsFields {
 /** Writes a DataplaneSettings at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
 export function writeDataplaneSettings(view: DataView, at: number, fields: DataplaneSettingsFields): void {
   view.setUint32(at, fields.connectionsMax, true);
-  view.setUint32(at + 4, fields.fragmentsMax, true);
-  view.setUint32(at + 8, fields.eventsMax, true);
-  view.setUint32(at + 12, fields.workers, true);
-  view.setUint32(at + 16, fields.cpu, true);
-  view.setUint8(at + 20, fields.established);
-  view.setUint8(at + 21, fields.poll);
-  view.setUint8(at + 22, fields.loose);
-  view.setUint8(at + 23, fields.rejects);
+  view.setUint32(at + 4, fields.connectionsPerEndpoint, true);
+  view.setUint32(at + 8, fields.fragmentsMax, true);
+  view.setUint32(at + 12, fields.eventsMax, true);
+  view.setUint32(at + 16, fields.workers, true);
+  view.setUint32(at + 20, fields.cpu, true);
+  view.setUint8(at + 24, fields.established);
+  view.setUint8(at + 25, fields.poll);
+  view.setUint8(at + 26, fields.loose);
+  view.setUint8(at + 27, fields.rejects);
 }
 
 /** What a data plane has counted since it was made, all workers together. Byte offsets of its fields. */
 export const DataplaneCounters = {
-  bytes: 504,
+  bytes: 528,
   /** u64: tracked now */
   connections: 0,
   /** u64: events that found their ring full */
@@ -1164,18 +1169,18 @@ export const DataplaneCounters = {
   closed: 32,
   /** u64: connections that a newer table denies */
   cut: 40,
-  /** u64: connections that gave way to others */
-  evicted: 48,
   /** u64: connections, and packets of none, that audit alone let through */
-  audited: 56,
+  audited: 48,
   /** u64: resets and ICMP errors sent for what policy denied */
-  rejected: 64,
+  rejected: 56,
   /** u64: TCP segments of no known connection, ends told */
-  reset: 72,
+  reset: 64,
   /** 48 × u64: frames dropped, by DropReason */
-  drops: 80,
+  drops: 72,
   /** 5 × u64: passed unjudged, by ExemptKind */
-  exempt: 464,
+  exempt: 456,
+  /** 4 × u64: connections that gave way to new ones, by ConnClass */
+  evictions: 496,
 } as const;
 
 /** The fields of a DataplaneCounters. */
@@ -1192,8 +1197,6 @@ export interface DataplaneCountersFields {
   readonly closed: number;
   /** connections that a newer table denies */
   readonly cut: number;
-  /** connections that gave way to others */
-  readonly evicted: number;
   /** connections, and packets of none, that audit alone let through */
   readonly audited: number;
   /** resets and ICMP errors sent for what policy denied */
@@ -1204,6 +1207,8 @@ export interface DataplaneCountersFields {
   readonly drops: readonly number[];
   /** passed unjudged, by ExemptKind */
   readonly exempt: readonly number[];
+  /** connections that gave way to new ones, by ConnClass */
+  readonly evictions: readonly number[];
 }
 
 /** Reads the DataplaneCounters at byte `at`; arrays are copies. */
@@ -1215,18 +1220,18 @@ export function readDataplaneCounters(view: DataView, at: number): DataplaneCoun
     opened: u64At(view, at + 24),
     closed: u64At(view, at + 32),
     cut: u64At(view, at + 40),
-    evicted: u64At(view, at + 48),
-    audited: u64At(view, at + 56),
-    rejected: u64At(view, at + 64),
-    reset: u64At(view, at + 72),
-    drops: listAt(view, at + 80, 48, u64At, 8),
-    exempt: listAt(view, at + 464, 5, u64At, 8),
+    audited: u64At(view, at + 48),
+    rejected: u64At(view, at + 56),
+    reset: u64At(view, at + 64),
+    drops: listAt(view, at + 72, 48, u64At, 8),
+    exempt: listAt(view, at + 456, 5, u64At, 8),
+    evictions: listAt(view, at + 496, 4, u64At, 8),
   };
 }
 
-/** What has passed a link since it was added. Byte offsets of its fields. */
+/** What has passed a link since it was added, and what is behind it has of the connection table. Byte offsets of its fields. */
 export const LinkCounters = {
-  bytes: 64,
+  bytes: 96,
   /** u64: frames taken from the link; a superframe is one */
   receivedFrames: 0,
   /** u64: their bytes */
@@ -1243,6 +1248,14 @@ export const LinkCounters = {
   answeredFrames: 48,
   /** u64: frames that the kernel could not keep for us */
   lostFrames: 56,
+  /** u64: tracked now that count for the endpoint behind the link; 0 where none is, and so below */
+  connections: 64,
+  /** u64: as many as it may have */
+  connectionQuota: 72,
+  /** u64: of it that gave way to new ones */
+  evictedConnections: 80,
+  /** u64: new ones of it that were refused at its quota */
+  refusedConnections: 88,
 } as const;
 
 /** The fields of a LinkCounters. */
@@ -1263,6 +1276,14 @@ export interface LinkCountersFields {
   readonly answeredFrames: number;
   /** frames that the kernel could not keep for us */
   readonly lostFrames: number;
+  /** tracked now that count for the endpoint behind the link; 0 where none is, and so below */
+  readonly connections: number;
+  /** as many as it may have */
+  readonly connectionQuota: number;
+  /** of it that gave way to new ones */
+  readonly evictedConnections: number;
+  /** new ones of it that were refused at its quota */
+  readonly refusedConnections: number;
 }
 
 /** Reads the LinkCounters at byte `at`; arrays are copies. */
@@ -1276,6 +1297,10 @@ export function readLinkCounters(view: DataView, at: number): LinkCountersFields
     refusedFrames: u64At(view, at + 40),
     answeredFrames: u64At(view, at + 48),
     lostFrames: u64At(view, at + 56),
+    connections: u64At(view, at + 64),
+    connectionQuota: u64At(view, at + 72),
+    evictedConnections: u64At(view, at + 80),
+    refusedConnections: u64At(view, at + 88),
   };
 }
 

@@ -412,11 +412,16 @@ export const structs: readonly Struct[] = [
   },
   {
     name: "DataplaneSettings",
-    bytes: 24,
+    bytes: 28,
     doc: "What is fixed when a data plane is made.",
     typescript: ["write"],
     fields: [
       { name: "connectionsMax", type: "u32", doc: "connections tracked at once, of all workers" },
+      {
+        name: "connectionsPerEndpoint",
+        type: "u32",
+        doc: "those of one endpoint, of all workers; 0: an equal share",
+      },
       { name: "fragmentsMax", type: "u32", doc: "fragmented datagrams followed at once, likewise" },
       { name: "eventsMax", type: "u32", doc: "events that wait in each worker; a power of two" },
       { name: "workers", type: "u32", doc: "threads that judge" },
@@ -438,7 +443,6 @@ export const structs: readonly Struct[] = [
       { name: "opened", type: "u64", doc: "connections allowed" },
       { name: "closed", type: "u64", doc: "connections ended or timed out" },
       { name: "cut", type: "u64", doc: "connections that a newer table denies" },
-      { name: "evicted", type: "u64", doc: "connections that gave way to others" },
       {
         name: "audited",
         type: "u64",
@@ -448,12 +452,18 @@ export const structs: readonly Struct[] = [
       { name: "reset", type: "u64", doc: "TCP segments of no known connection, ends told" },
       { name: "drops", type: "u64", count: "DropReason", doc: "frames dropped, by DropReason" },
       { name: "exempt", type: "u64", count: "ExemptKind", doc: "passed unjudged, by ExemptKind" },
+      {
+        name: "evictions",
+        type: "u64",
+        count: "ConnClass",
+        doc: "connections that gave way to new ones, by ConnClass",
+      },
     ],
   },
   {
     name: "LinkCounters",
-    bytes: 64,
-    doc: "What has passed a link since it was added.",
+    bytes: 96,
+    doc: "What has passed a link since it was added, and what is behind it has of the connection table.",
     typescript: ["read"],
     fields: [
       {
@@ -476,6 +486,22 @@ export const structs: readonly Struct[] = [
         doc: "ARP and neighbour requests answered for the gateway",
       },
       { name: "lostFrames", type: "u64", doc: "frames that the kernel could not keep for us" },
+      {
+        name: "connections",
+        type: "u64",
+        doc: "tracked now that count for the endpoint behind the link; 0 where none is, and so below",
+      },
+      { name: "connectionQuota", type: "u64", doc: "as many as it may have" },
+      {
+        name: "evictedConnections",
+        type: "u64",
+        doc: "of it that gave way to new ones",
+      },
+      {
+        name: "refusedConnections",
+        type: "u64",
+        doc: "new ones of it that were refused at its quota",
+      },
     ],
   },
   {

@@ -59,6 +59,34 @@ const perInterface = [
   ],
 ] as const;
 
+/** Of the endpoint behind an interface: an endpoint is known by that. */
+const perEndpoint = [
+  [
+    "gauge",
+    "sluice_conntrack_endpoint_entries",
+    "connections",
+    "Connections tracked now that count for the endpoint behind the interface.",
+  ],
+  [
+    "gauge",
+    "sluice_conntrack_endpoint_entries_limit",
+    "connectionQuota",
+    "Connections that the endpoint may have.",
+  ],
+  [
+    "counter",
+    "sluice_conntrack_endpoint_evictions_total",
+    "evictedConnections",
+    "Connections of the endpoint that gave way to new ones.",
+  ],
+  [
+    "counter",
+    "sluice_conntrack_endpoint_refused_total",
+    "refusedConnections",
+    "New connections of the endpoint that were refused at its limit.",
+  ],
+] as const;
+
 /**
  * Makes every metric of a process that enforces.
  *
@@ -77,6 +105,7 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
     else for (const key of Object.keys(counts) as (keyof LinkCounts)[]) sum[key] += counts[key];
   }
   const links = [...byName];
+  const endpoints = links.filter(([, { connectionQuota }]) => connectionQuota > 0);
   const unattached = new Set(
     interfaces.flatMap(({ name, state }) => ((state ?? "attached") === "attached" ? [] : [name])),
   );
@@ -149,9 +178,18 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
     gauge("sluice_conntrack_entries_limit", "Connections that can be tracked at once.", [
       { value: measured.connectionsMax },
     ]),
-    counter("sluice_conntrack_insert_failed_total", "Connections refused for want of room.", [
-      labelled({ reason: "full" }, counters.drops["conntrack-full"] ?? 0),
-    ]),
+    counter(
+      "sluice_conntrack_insert_failed_total",
+      "New connections refused: the table is full, or their endpoint is at its quota.",
+      [
+        labelled({ reason: "full" }, counters.drops["conntrack-full"] ?? 0),
+        labelled({ reason: "quota" }, counters.drops["connection-quota"] ?? 0),
+      ],
+    ),
+    ...perEndpoint.map(([type, name, key, help]) => ({
+      ...{ name, type, help },
+      samples: endpoints.map(([link, counts]) => labelled({ interface: link }, counts[key])),
+    })),
     counter("sluice_conntrack_opened_total", "Connections allowed.", [{ value: counters.opened }]),
     counter("sluice_conntrack_closed_total", "Connections that ended or timed out.", [
       { value: counters.closed },
@@ -177,9 +215,11 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       "TCP segments of connections that policy allows and that are not known here: their ends were reset.",
       [{ value: counters.reset }],
     ),
-    counter("sluice_conntrack_evictions_total", "Connections that gave way to new ones.", [
-      { value: counters.evicted },
-    ]),
+    counter(
+      "sluice_conntrack_evictions_total",
+      "Connections that gave way to new ones, by what they were.",
+      Object.entries(counters.evictions).map(([each, value]) => labelled({ class: each }, value)),
+    ),
     gauge("sluice_table_generation", "Generation of the table in force; 0 before the first.", [
       { value: counters.generation },
     ]),

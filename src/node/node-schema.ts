@@ -1,4 +1,9 @@
-import { CONNECTIONS_MAX, FRAGMENTS_DEFAULT, FRAGMENTS_MAX } from "../layout/layout.gen.js";
+import {
+  CONNECTIONS_DEFAULT_MIN,
+  CONNECTIONS_MAX,
+  FRAGMENTS_DEFAULT,
+  FRAGMENTS_MAX,
+} from "../layout/layout.gen.js";
 import {
   boolean,
   choice,
@@ -149,6 +154,11 @@ export const nodeShape = map(
       whole(connectionsMin, CONNECTIONS_MAX),
       "connections tracked at once",
       "what a 32nd of the memory has room for, at least 65536 and at most 4194304",
+    ),
+    connectionsPerEndpoint: optional(
+      whole(1, CONNECTIONS_MAX),
+      `connections of one endpoint at once, \`connections\` at most, or ${CONNECTIONS_DEFAULT_MIN} where that is left out; each worker has its part`,
+      "an equal share",
     ),
     fragments: optional(
       whole(1, FRAGMENTS_MAX),

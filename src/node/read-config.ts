@@ -1,4 +1,5 @@
 import { dirname, isAbsolute, join } from "node:path";
+import { quotaMost } from "../dataplane/capacity.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import { Findings } from "../diagnostics/findings.js";
 import { Cursor } from "../manifest/cursor.js";
@@ -82,7 +83,10 @@ export function parseNodeConfig(given: string, file: string): ReadConfig {
   }
   const cursor = new Cursor({ source, object, diagnostics, indexed: true }, root, root);
   const read = nodeShape.read(cursor);
-  if (read !== undefined) checkPlaces(read);
+  if (read !== undefined) {
+    checkPlaces(read);
+    checkQuota(read);
+  }
   if (read === undefined || findings.errors > 0) return { ok: false, diagnostics: findings.all() };
   return { ok: true, config: configOf(read, file), diagnostics: findings.all() };
 }
@@ -109,6 +113,15 @@ function checkPlaces({ wires = [], sidecars = [], cursor }: ReadNode): void {
   }
 }
 
+/** Reports a quota that is more than the table. */
+function checkQuota({ connections, connectionsPerEndpoint, cursor }: ReadNode): void {
+  const most = quotaMost(connections);
+  if (connectionsPerEndpoint === undefined || connectionsPerEndpoint <= most) return;
+  const message = `got ${connectionsPerEndpoint}, want ${most} at most`;
+  const more = connections === undefined ? ", or connections too" : " as connections says";
+  cursor.field("connectionsPerEndpoint").report("SL1218", `${message}${more}`);
+}
+
 /** Reports texts that another place has already. */
 function reportTwice(places: readonly Cursor[], what: string): void {
   const taken = new Map<string, Cursor>();
@@ -126,6 +139,7 @@ function reportTwice(places: readonly Cursor[], what: string): void {
 function configOf(read: ReadNode, file: string): NodeConfig {
   const folder = dirname(file);
   const { watch, workers, poll, cpu, connections, fragments, established, loose } = read;
+  const { connectionsPerEndpoint } = read;
   const { socket, metrics, kubernetes, mode, deny } = read;
   const place = (path: string) => (isAbsolute(path) ? path : join(folder, path));
   return {
@@ -142,6 +156,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
       deny: deny ?? "drop",
       loose: loose ?? false,
       ...given({ workers, poll, cpu, connectionsMax: connections, fragmentsMax: fragments }),
+      ...given({ connectionsPerEndpoint }),
     },
     mode: mode ?? "enforce",
     control: given({ socket, metricsListen: metrics }),

@@ -21,3 +21,16 @@ test.each([
 ])("%s has a bound", (flag, options) => {
   expect(() => workersOf(options)).toThrow(new RegExp(`^${flag}: got \\d+, want \\d+ at most$`));
 });
+
+test("--connections-per-endpoint goes up to the size of the table", () => {
+  const options = { connections: 128, connectionsPerEndpoint: 128 };
+  expect(workersOf(options)).toEqual({ connectionsMax: 128, connectionsPerEndpoint: 128 });
+  expect(() => workersOf({ ...options, connectionsPerEndpoint: 129 })).toThrow(
+    /^--connections-per-endpoint: got 129, want 128 at most as --connections says$/,
+  );
+  // Where nobody says how large the table is, it depends on the machine: never less than this.
+  expect(workersOf({ connectionsPerEndpoint: 65_536 })).toEqual({ connectionsPerEndpoint: 65_536 });
+  expect(() => workersOf({ connectionsPerEndpoint: 65_537 })).toThrow(
+    /^--connections-per-endpoint: got 65537, want 65536 at most, or --connections too$/,
+  );
+});

@@ -73,6 +73,12 @@ export function wire(name: PodName, more = ""): string {
   return `  - { pod: shop/${name}, inside: in-${name}, outside: out-${name}, podMac: ${mac}${more} }\n`;
 }
 
+/** A process that enforces. */
+export interface Running {
+  readonly child: ChildProcess;
+  readonly stderr: () => string;
+}
+
 /** A program in a namespace. */
 export interface SocketsOf {
   readonly child: ChildProcess;
@@ -157,13 +163,19 @@ export class NodeBench {
     return path;
   }
 
-  /** Starts `sluice run --config` on the node, and waits until it enforces. */
-  async run(
-    config: string,
-    ...prefix: string[]
-  ): Promise<{ child: ChildProcess; stderr: () => string }> {
-    const enter = [`--net=/proc/${process.pid}/fd/${this.node}`, "--", ...prefix];
-    const child = spawn("nsenter", [...enter, process.execPath, main, "run", "--config", config], {
+  /** Starts `sluice run --config` on the node, behind some words, and waits until it enforces. */
+  run(config: string, ...prefix: string[]): Promise<Running> {
+    return this.#run([...prefix, process.execPath, main, "run", "--config", config]);
+  }
+
+  /** Starts one that takes the place of the one that runs. */
+  takeOver(config: string): Promise<Running> {
+    return this.#run([process.execPath, main, "run", "--config", config, "--take-over"]);
+  }
+
+  async #run(words: readonly string[]): Promise<Running> {
+    const enter = [`--net=/proc/${process.pid}/fd/${this.node}`, "--"];
+    const child = spawn("nsenter", [...enter, ...words], {
       env: { ...process.env, SLUICE_SOCKET: undefined },
     });
     this.#children.push(child);

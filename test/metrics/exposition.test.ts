@@ -16,20 +16,28 @@ const link = {
   refusedFrames: 1,
   answeredFrames: 2,
   lostFrames: 4,
+  connections: 0,
+  connectionQuota: 0,
+  evictedConnections: 0,
+  refusedConnections: 0,
+};
+const endpoint = {
+  ...{ connections: 40, connectionQuota: 100, evictedConnections: 3, refusedConnections: 5 },
 };
 const counters: Counters = {
-  drops: { "policy-ingress": 2, "spoofed-source": 1 },
+  drops: { "policy-ingress": 2, "spoofed-source": 1, "connection-quota": 15 },
   exempt: { arp: 8, neighbor: 4, listener: 0, "router-advertisement": 0 },
   links: new Map([
-    [0, link],
-    [1, link],
+    [0, { ...link, ...endpoint }],
+    [1, { ...link, ...endpoint }],
     [2, link],
+    [3, { ...link, ...endpoint }],
   ]),
   connections: 5,
   opened: 9,
   closed: 3,
   cut: 1,
-  evicted: 0,
+  evictions: { closing: 6, unanswered: 5, unassured: 4, assured: 0 },
   audited: 2,
   rejected: 1,
   reset: 7,
@@ -48,6 +56,7 @@ function text(): string {
         { name: "eth0", linkId: 0 },
         { name: "eth0", linkId: 1 },
         { name: "wan", linkId: 2 },
+        { name: "lan", linkId: 3 },
       ],
       connectionsMax: 65_536,
       tableBytes: 545_472,
@@ -138,13 +147,50 @@ describe("exposition", () => {
       ['interface="eth0",direction="out"', 1_400],
       ['interface="wan",direction="in"', 1_000],
       ['interface="wan",direction="out"', 700],
+      ['interface="lan",direction="in"', 1_000],
+      ['interface="lan",direction="out"', 700],
     ]);
     const keys = series.flatMap(({ labels }) =>
       [...labels.matchAll(/([a-z_]+)=/g)].map(([, k]) => k),
     );
     expect([...new Set(keys)].sort()).toEqual([
-      ...["direction", "interface", "kind", "le", "mode", "node", "reason", "resource", "result"],
+      ...[
+        "class",
+        "direction",
+        "interface",
+        "kind",
+        "le",
+        "mode",
+        "node",
+        "reason",
+        "resource",
+        "result",
+      ],
       ...["table", "verdict", "version"],
+    ]);
+  });
+
+  const valuesOf = (family: string) =>
+    series.filter(({ name }) => name === family).map(({ labels, value }) => [labels, value]);
+
+  test("what endpoints have of the connection table is told by their interfaces, and of no uplink", () => {
+    const families = ["entries", "entries_limit", "evictions_total", "refused_total"];
+    const ofEndpoints = families.map((each) => valuesOf(`sluice_conntrack_endpoint_${each}`));
+    expect(ofEndpoints).toEqual(
+      [40, 100, 3, 5].map((value) => [
+        ['interface="eth0"', 2 * value],
+        ['interface="lan"', value],
+      ]),
+    );
+    expect(valuesOf("sluice_conntrack_insert_failed_total")).toEqual([
+      ['reason="full"', 0],
+      ['reason="quota"', 15],
+    ]);
+    expect(valuesOf("sluice_conntrack_evictions_total")).toEqual([
+      ['class="closing"', 6],
+      ['class="unanswered"', 5],
+      ['class="unassured"', 4],
+      ['class="assured"', 0],
     ]);
   });
 

@@ -176,6 +176,21 @@ sidecars:
       `${head}wires:\n${wire}metrics: 127.0.0.1:65536\n`,
       ['6:10 SL1219 got "127.0.0.1:65536", want HOST:PORT'],
     ],
+    [
+      "a quota above the table",
+      `${head}wires:\n${wire}connections: 64\nconnectionsPerEndpoint: 65\n`,
+      ["7:25 SL1218 got 65, want 64 at most as connections says"],
+    ],
+    [
+      "a quota above the least table",
+      `${head}wires:\n${wire}connectionsPerEndpoint: 65537\n`,
+      ["6:25 SL1218 got 65537, want 65536 at most, or connections too"],
+    ],
+    [
+      "a quota of nothing",
+      `${head}wires:\n${wire}connectionsPerEndpoint: 0\n`,
+      ["6:25 SL1218 got 0, want a whole number from 1 to 67108864"],
+    ],
     ["nothing", "", ["1:1 SL1010 got nothing, want a NodeConfig"]],
     [
       "two documents",
@@ -210,7 +225,7 @@ const { default: Ajv2020 } = createRequire(import.meta.url)("ajv/dist/2020") as 
 
 // Goal: the published schema and the reader accept the same files.
 // Method: a sound config with random changes, judged by ajv and by the reader; what no schema can say
-// (a name that is used twice, SL1221) does not count.
+// (a name that is used twice, SL1221; a quota above the table) does not count.
 test("the JSON Schema and the reader agree about random configs", () => {
   const validate = new Ajv2020({ strict: true, strictRequired: false, allErrors: true }).compile(
     JSON.parse(nodeSchemaText()),
@@ -243,6 +258,7 @@ test("the JSON Schema and the reader agree about random configs", () => {
     poll: "spin",
     cpu: 0,
     connections: 65_536,
+    connectionsPerEndpoint: 64,
     fragments: 1,
     established: "keep",
     loose: true,
@@ -303,7 +319,9 @@ test("the JSON Schema and the reader agree about random configs", () => {
         Array.isArray(member) ? member.filter((item) => item !== undefined) : member,
       );
       const read = parseNodeConfig(text, "sluice.yaml").diagnostics;
-      const isRead = read.every(({ code }) => code === "SL1221");
+      const isRead = read.every(
+        ({ code, message }) => code === "SL1221" || /, want \d+ at most( as|, or)/.test(message),
+      );
       const isValid = validate(JSON.parse(text));
       if (isValid) accepted++;
       expect(isRead, `${text}\n${JSON.stringify(read)}`).toBe(isValid);

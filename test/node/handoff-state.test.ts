@@ -147,7 +147,6 @@ test("estate: generation and counts go on from where they were", () => {
       opened: 7,
       closed: 5,
       cut: 1,
-      evicted: 2,
       eventsLost: 3,
       audited: 4,
       rejected: 6,
@@ -161,23 +160,27 @@ test("estate: generation and counts go on from where they were", () => {
   expect(estate).toMatchObject({ generation: 0, totals: { opened: 7, drops: {} } });
   const heir = Dataplane.create();
   heir.continueFrom(41, estate.totals);
-  const { opened, closed, cut, evicted, eventsLost, audited, rejected, reset, drops, exempt } =
+  const { opened, closed, cut, evictions, eventsLost, audited, rejected, reset, drops, exempt } =
     heir.counters();
   // That process had no such counts yet.
   expect(exempt).toEqual({ arp: 0, neighbor: 0, listener: 0, "router-advertisement": 0 });
+  expect(evictions).toEqual({ closing: 0, unanswered: 0, unassured: 0, assured: 0 });
   const later = fileOf(
     changed(packed(), (document) =>
-      Object.assign(document, { totals: { ...totals, exempt: { neighbor: 5 } } }),
+      Object.assign(document, {
+        totals: { ...totals, exempt: { neighbor: 5 }, evictions: { closing: 9 } },
+      }),
     ),
   );
-  const counted = readEstate({ file: later, descriptors: [] }).totals.exempt;
-  expect(counted).toEqual({ ...exempt, neighbor: 5 });
-  expect({ opened, closed, cut, evicted, eventsLost, audited, rejected, reset, drops }).toEqual({
+  expect(readEstate({ file: later, descriptors: [] }).totals).toMatchObject({
+    exempt: { ...exempt, neighbor: 5 },
+    evictions: { ...evictions, closing: 9 },
+  });
+  expect({ opened, closed, cut, eventsLost, audited, rejected, reset, drops }).toEqual({
     ...{
       opened: 7,
       closed: 5,
       cut: 1,
-      evicted: 2,
       eventsLost: 3,
       audited: 4,
       rejected: 6,

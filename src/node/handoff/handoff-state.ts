@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
+
 import { type Dataplane, type Totals, totalNames } from "../../dataplane/dataplane.js";
 import {
   createMemoryFile,
@@ -9,8 +10,9 @@ import {
   sealMemoryFile,
 } from "../../dataplane/descriptor-passing.js";
 import { exemptKinds } from "../../dataplane/events.js";
-import { linkCountNames } from "../../dataplane/link-counts.js";
+import { linkTotalNames } from "../../dataplane/link-counts.js";
 import {
+  connClassWords,
   dropReasonWords,
   linkKindWords,
   SAVED_CONNECTIONS_VERSION,
@@ -69,12 +71,12 @@ export function packEstate(
   const links = dataplane.estates();
   const descriptors = links.flatMap(descriptorsOf);
   const numbers = new Map(descriptors.map((descriptor, place) => [descriptor, place]));
-  const { generation, drops, exempt, ...counters } = dataplane.counters();
+  const { generation, drops, exempt, evictions, ...counters } = dataplane.counters();
   const totals = Object.fromEntries(totalNames.map((name) => [name, counters[name]]));
   const document = JSON.stringify({
     ...about,
     generation,
-    totals: { ...totals, drops, exempt },
+    totals: { ...totals, drops, exempt, evictions },
     links: links.map((link) => renumbered(link, (descriptor) => numbers.get(descriptor)!)),
     connections: { version: SAVED_CONNECTIONS_VERSION, recordBytes: SavedConnection.bytes },
   });
@@ -209,6 +211,7 @@ function estateOf(document: unknown, descriptors: readonly number[]): Estate {
       ...countsOf(totals, totalNames),
       drops: countsOf(totals["drops"], dropReasonWords),
       exempt: countsOf(totals["exempt"] ?? {}, exemptKinds),
+      evictions: countsOf(totals["evictions"] ?? {}, connClassWords),
     },
     zones: listOf(root["zones"]).map((value) => {
       const { interfaces, zone, stateFolder } = objectOf(value);
@@ -234,7 +237,7 @@ function estateOf(document: unknown, descriptors: readonly number[]): Estate {
         }),
         guard: listOf(link["guard"]).map(descriptorOf),
         program: listOf(link["program"]).map(descriptorOf),
-        counts: countsOf(link["counts"], linkCountNames),
+        counts: countsOf(link["counts"], linkTotalNames),
       };
     }),
     connections: {
