@@ -8,6 +8,8 @@ export interface MeasuredInterface {
   readonly linkId: number;
   /** Absent: attached. */
   readonly state?: "attached" | "down" | "absent" | "waiting";
+  /** Absent: closed. */
+  readonly failMode?: "closed" | "open";
 }
 
 /** All that metrics are made from. */
@@ -106,6 +108,7 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
   }
   const links = [...byName];
   const endpoints = links.filter(([, { connectionQuota }]) => connectionQuota > 0);
+  const failModes = new Map(interfaces.map(({ name, failMode }) => [name, failMode ?? "closed"]));
   const unattached = new Set(
     interfaces.flatMap(({ name, state }) => ((state ?? "attached") === "attached" ? [] : [name])),
   );
@@ -170,7 +173,10 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       ),
     ),
     gauge("sluice_fail_mode", "What happens to traffic when this process ends; always 1.", [
-      ...links.map(([name]) => labelled({ interface: name, mode: "closed" }, 1)),
+      ...links.map(([name]) => {
+        const mode = failModes.get(name) ?? "closed";
+        return labelled({ interface: name, mode }, 1);
+      }),
     ]),
     gauge("sluice_conntrack_entries", "Connections tracked now.", [
       { value: counters.connections },

@@ -39,7 +39,10 @@ describe.skipIf(obstacle !== undefined)(named("connectionsPerEndpoint", obstacle
   afterEach(() => bench?.close());
 
   const configure = (quota: number): string =>
-    bench.configure(wire("a") + wire("b"), `connections: 512\nconnectionsPerEndpoint: ${quota}\n`);
+    bench.configure(
+      wire("a", ", failMode: open") + wire("b"),
+      `connections: 512\nconnectionsPerEndpoint: ${quota}\n`,
+    );
 
   async function uses(): Promise<ControlStatus["connectionsByEndpoint"]> {
     const { stdout } = await bench.sluice("status", "-o", "json");
@@ -84,6 +87,8 @@ describe.skipIf(obstacle !== undefined)(named("connectionsPerEndpoint", obstacle
     expect(value('sluice_conntrack_endpoint_refused_total{interface="in-a"}')).toBe(0);
     expect(value('sluice_conntrack_insert_failed_total{reason="quota"}')).toBeGreaterThan(0);
     expect(value('sluice_conntrack_insert_failed_total{reason="full"}')).toBe(0);
+    expect(value('sluice_fail_mode{interface="in-a",mode="open"}')).toBe(1);
+    expect(value('sluice_fail_mode{interface="in-b",mode="closed"}')).toBe(1);
 
     const answers = other.lines().length;
     expect(await bench.answers("peer", "a", 99)).toBe(true);

@@ -55,8 +55,8 @@ function text(): string {
       interfaces: [
         { name: "eth0", linkId: 0 },
         { name: "eth0", linkId: 1 },
-        { name: "wan", linkId: 2 },
-        { name: "lan", linkId: 3 },
+        { name: "wan", linkId: 2, failMode: "open" },
+        { name: "lan", linkId: 3, failMode: "open" },
       ],
       connectionsMax: 65_536,
       tableBytes: 545_472,
@@ -191,6 +191,14 @@ describe("exposition", () => {
       ['class="unanswered"', 5],
       ['class="unassured"', 4],
       ['class="assured"', 0],
+    ]);
+  });
+
+  test("what happens to traffic when the process ends is each interface's own", () => {
+    expect(valuesOf("sluice_fail_mode")).toEqual([
+      ['interface="eth0",mode="closed"', 1],
+      ['interface="wan",mode="open"', 1],
+      ['interface="lan",mode="open"', 1],
     ]);
   });
 
