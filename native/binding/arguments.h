@@ -11,6 +11,10 @@
 
 namespace sluice {
 
+inline uint32_t wordOf(const Napi::Value& value) { return value.As<Napi::Number>().Uint32Value(); }
+inline int intOf(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
+inline std::string textOf(const Napi::Value& value) { return value.As<Napi::String>().Utf8Value(); }
+
 // The bytes of a typed array, or an empty span with a pending TypeError.
 template <typename Element>
 inline std::span<Element> elementsOf(const Napi::Value& value, napi_typedarray_type type,
@@ -59,6 +63,10 @@ inline void throwStatus(Napi::Env env, const Status& status) {
     error.Set("fault", std::string(faultWords[static_cast<size_t>(status.fault)]));
   }
   error.ThrowAsJavaScriptException();
+}
+
+inline void throwUnless(const Napi::CallbackInfo& info, const Status& status) {
+  if (!status.ok()) throwStatus(info.Env(), status);
 }
 
 }  // namespace sluice

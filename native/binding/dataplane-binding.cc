@@ -1,11 +1,5 @@
 #include "native/binding/dataplane-binding.h"
 
-#include <poll.h>
-#include <pthread.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -13,81 +7,47 @@
 #include <utility>
 #include <vector>
 
-#include "native/attach/devices.h"
-#include "native/attach/steering-program.h"
-#include "native/attach/xdp-program.h"
+#include "native/attach/adopt-link.h"
+#include "native/attach/open-link.h"
 #include "native/binding/arguments.h"
-#include "native/binding/inherited-link.h"
-#include "native/host/namespaces.h"
+#include "native/event/notifier.h"
 #include "native/host/privilege.h"
 #include "native/io/closed-link.h"
 #include "native/io/frame-buffers.h"
-#include "native/io/packet-link.h"
-#include "native/io/tap-link.h"
-#include "native/io/xdp-link.h"
 #include "native/netlink/rtnetlink.h"
 #include "native/worker/dataplane.h"
 
 namespace sluice {
 namespace {
 
-constexpr int NOTICE_MS = 5;
 // Connections that are listed at a time: JavaScript puts as many into words in some milliseconds.
 constexpr size_t LIST_RECORDS = 512;
 // Those that are written down at a time: they are only copied.
 constexpr size_t KEEP_RECORDS = 8'192;
 
-// Tells JavaScript that events wait. It looks at the rings from a thread of its own, so that a
-// worker spends nothing on waking anybody; any number of events is one call, at most one every
-// NOTICE_MS.
-class Notifier {
+// Calls a JavaScript function when events wait.
+class EventCall {
  public:
-  Notifier(Napi::Env env, const Napi::Function& callback, const Dataplane& dataplane)
-      : dataplane_(dataplane),
-        call_(Napi::ThreadSafeFunction::New(env, callback, "sluice events", 1, 1)) {
+  EventCall(Napi::Env env, const Napi::Function& callback)
+      : call_(Napi::ThreadSafeFunction::New(env, callback, "sluice events", 1, 1)) {
     call_.Unref(env);
   }
-  Notifier(const Notifier&) = delete;
-  Notifier& operator=(const Notifier&) = delete;
-  ~Notifier() {
-    if (running_) {
-      eventfd_write(stop_.get(), 1);
-      pthread_join(thread_, nullptr);
-    }
+  EventCall(const EventCall&) = delete;
+  EventCall& operator=(const EventCall&) = delete;
+  ~EventCall() {
+    notifier_.reset();
     call_.Release();
   }
 
-  Status start() {
-    stop_.reset(eventfd(0, EFD_CLOEXEC));
-    if (!stop_.valid()) return Status::system("eventfd", errno);
-    const auto body = [](void* self) -> void* {
-      static_cast<Notifier*>(self)->watch();
-      return nullptr;
-    };
-    const int error = pthread_create(&thread_, nullptr, body, this);
-    if (error != 0) return Status::system("pthread_create", error);
-    running_ = true;
-    return {};
+  Status start(const Dataplane& dataplane) {
+    // A full queue means that a call is on its way already.
+    return Notifier::start([&dataplane] { return dataplane.eventsPushed(); },
+                           [this] { return call_.NonBlockingCall() == napi_ok; }, &notifier_);
   }
 
  private:
-  void watch() {
-    uint64_t seen = 0;
-    pollfd stop = {stop_.get(), POLLIN, 0};
-    for (;;) {
-      const int told = poll(&stop, 1, NOTICE_MS);
-      if (told > 0 || (told < 0 && errno != EINTR)) return;
-      const uint64_t pushed = dataplane_.eventsPushed();
-      // A full queue means that a call is on its way already.
-      if (pushed != seen && call_.NonBlockingCall() == napi_ok) seen = pushed;
-    }
-  }
-
-  const Dataplane& dataplane_;
   Napi::ThreadSafeFunction call_;
-  Descriptor stop_;
-  bool running_ = false;
-  pthread_t thread_ = {};
+  std::unique_ptr<Notifier> notifier_;
 };
 
 // The NativeDataplane of src/dataplane/addon.ts.
@@ -144,14 +104,6 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   }
 
  private:
-  static uint32_t wordOf(const Napi::Value& value) {
-    return value.As<Napi::Number>().Uint32Value();
-  }
-  static int intOf(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
-  static std::string textOf(const Napi::Value& value) {
-    return value.As<Napi::String>().Utf8Value();
-  }
-
   // Whether the data plane is there; throws when it has been closed.
   bool open(const Napi::CallbackInfo& info) {
     if (dataplane_ != nullptr) return true;
@@ -159,77 +111,21 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return false;
   }
 
-  static void throwUnless(const Napi::CallbackInfo& info, const Status& status) {
-    if (!status.ok()) throwStatus(info.Env(), status);
-  }
-
-  Napi::Value linkNumber(const Napi::CallbackInfo& info, const Status& status, uint32_t linkId) {
+  // Throws what went wrong, or puts what was opened in its place and answers with its number.
+  // `into` is the link whose place it takes; NONE: it gets a number of its own.
+  Napi::Value place(const Napi::CallbackInfo& info, Status status, OpenedLink opened,
+                    const std::optional<MacAddress>& mac, uint32_t into) {
+    uint32_t linkId = into;
+    if (status.ok() && into == NONE) {
+      status = dataplane_->addLink(std::move(opened.links), mac, std::move(opened.hold), &linkId);
+    } else if (status.ok()) {
+      status = dataplane_->replaceLink(into, std::move(opened.links), mac, std::move(opened.hold));
+    }
     throwUnless(info, status);
     return Napi::Number::New(info.Env(), linkId);
   }
 
-  Napi::Value addTap(const Napi::CallbackInfo& info) {
-    if (!open(info)) return info.Env().Undefined();
-    uint32_t linkId = NONE;
-    TapOptions options;
-    options.name = textOf(info[1]);
-    options.mtu = wordOf(info[3]);
-    options.lasting = info[4].ToBoolean();
-    options.index = wordOf(info[5]);
-    Status status;
-    if (!parseMac(textOf(info[2]), &options.mac)) status = {StatusCode::Argument};
-    std::vector<Descriptor> queues;
-    if (status.ok()) status = openTap(intOf(info[0]), options, dataplane_->steering(), &queues);
-    if (status.ok()) {
-      std::vector<std::unique_ptr<Link>> links;
-      for (size_t worker = 0; worker < queues.size(); ++worker) {
-        links.push_back(std::make_unique<TapLink>(queues[worker].release(), buffers_[worker]));
-      }
-      status = place(info[6], std::move(links), options.mac, nullptr, &linkId);
-    }
-    return linkNumber(info, status, linkId);
-  }
-
-  Napi::Value addPacketLink(const Napi::CallbackInfo& info) {
-    if (!open(info)) return info.Env().Undefined();
-    uint32_t linkId = NONE;
-    const int namespaceFd = intOf(info[0]);
-    const std::string interface = textOf(info[1]);
-    std::optional<MacAddress> mac;
-    Status status = macOf(info[3], &mac);
-    std::unique_ptr<StackGuard> guard;
-    std::vector<std::unique_ptr<Link>> links;
-    const std::vector<sock_filter> program = steeringFilter(dataplane_->steering());
-    FanoutGroup group = {0, program};
-    FanoutGroup* const joined = dataplane_->workers() > 1 ? &group : nullptr;
-    while (status.ok() && links.size() < dataplane_->workers()) {
-      PacketSocket opened;
-      status = openPacketSocket(namespaceFd, interface, &opened);
-      if (status.ok() && guard == nullptr) {
-        status = holdInterface(namespaceFd, opened.interfaceIndex, info[4].ToBoolean(), &guard);
-      }
-      if (status.ok()) status = addPacketLinkTo(&links, opened, wordOf(info[2]), joined);
-    }
-    if (status.ok()) {
-      status = place(info[5], std::move(links), mac, holdOf(std::move(guard), nullptr), &linkId);
-    }
-    return linkNumber(info, status, linkId);
-  }
-
-  Status holdInterface(int namespaceFd, uint32_t index, bool lasting,
-                       std::unique_ptr<StackGuard>* guard) const {
-    const Status status = StackGuard::hold(namespaceFd, index, lasting, guard);
-    if (status.ok() && shares_) (*guard)->leave();
-    return status;
-  }
-
-  static std::shared_ptr<LinkHold> holdOf(std::unique_ptr<StackGuard> guard,
-                                          std::unique_ptr<XdpProgram> program) {
-    auto hold = std::make_shared<LinkHold>();
-    hold->guard = std::move(guard);
-    hold->program = std::move(program);
-    return hold;
-  }
+  LinkWorkers linkWorkers() const { return {dataplane_->steering(), buffers_, shares_}; }
 
   static Status macOf(const Napi::Value& value, std::optional<MacAddress>* mac) {
     const std::string text = textOf(value);
@@ -237,86 +133,39 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return {StatusCode::Argument};
   }
 
-  Status addPacketLinkTo(std::vector<std::unique_ptr<Link>>* links, PacketSocket& opened,
-                         uint32_t slots, FanoutGroup* group) {
-    PacketLinkOptions options;
-    options.interfaceIndex = opened.interfaceIndex;
-    options.mtu = opened.mtu;
-    options.slots = slots;
-    if (opened.queuesSuperframes) options.largeBuffers = buffers_[links->size()];
-    std::unique_ptr<PacketLink> link;
-    const Status status = PacketLink::create(opened.fd.release(), options, group, &link);
-    if (status.ok()) links->push_back(std::move(link));
-    return status;
+  Napi::Value addTap(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    TapOptions options;
+    options.name = textOf(info[1]);
+    options.mtu = wordOf(info[3]);
+    options.lasting = info[4].ToBoolean();
+    options.index = wordOf(info[5]);
+    OpenedLink opened;
+    Status status;
+    if (!parseMac(textOf(info[2]), &options.mac)) status = {StatusCode::Argument};
+    if (status.ok()) status = openTapLink(intOf(info[0]), options, linkWorkers(), &opened);
+    return place(info, status, std::move(opened), options.mac, wordOf(info[6]));
   }
 
-  // Worker w has the queues w, w + workers, …; one that has none sends by a packet socket, and gets
-  // what belongs to it from the others.
+  Napi::Value addPacketLink(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const InterfacePlace from = {intOf(info[0]), textOf(info[1]), info[4].ToBoolean()};
+    std::optional<MacAddress> mac;
+    OpenedLink opened;
+    Status status = macOf(info[3], &mac);
+    if (status.ok()) status = openPacketLink(from, wordOf(info[2]), linkWorkers(), &opened);
+    return place(info, status, std::move(opened), mac, wordOf(info[5]));
+  }
+
   Napi::Value addXdpLink(const Napi::CallbackInfo& info) {
     if (!open(info)) return info.Env().Undefined();
-    uint32_t linkId = NONE;
-    const int namespaceFd = intOf(info[0]);
-    const std::string interface = textOf(info[1]);
+    const InterfacePlace from = {intOf(info[0]), textOf(info[1]), info[4].ToBoolean()};
     const auto mode = info[3].ToBoolean() ? XdpProgram::Mode::Generic : XdpProgram::Mode::Native;
     std::optional<MacAddress> mac;
+    OpenedLink opened;
     Status status = macOf(info[2], &mac);
-    InterfaceTraits traits;
-    if (status.ok()) status = readInterfaceTraits(namespaceFd, interface, &traits);
-    std::unique_ptr<XdpProgram> program;
-    std::unique_ptr<StackGuard> guard;
-    if (status.ok()) status = XdpProgram::load(traits.queues, &program);
-    if (status.ok()) status = holdInterface(namespaceFd, traits.index, info[4].ToBoolean(), &guard);
-    std::vector<std::unique_ptr<Link>> links;
-    for (uint32_t worker = 0; status.ok() && worker < dataplane_->workers(); ++worker) {
-      status = addXdpLinkTo(&links, namespaceFd, interface, traits, worker, program.get());
-    }
-    if (status.ok()) status = program->attach(namespaceFd, traits.index, mode);
-    if (status.ok()) {
-      status = place(info[5], std::move(links), mac, holdOf(std::move(guard), std::move(program)),
-                     &linkId);
-    }
-    return linkNumber(info, status, linkId);
-  }
-
-  // Adds a link, or puts it in the place of the one whose number `into` is, unless that is NONE.
-  Status place(const Napi::Value& into, std::vector<std::unique_ptr<Link>> links,
-               const std::optional<MacAddress>& mac, std::shared_ptr<void> companion,
-               uint32_t* linkId) {
-    if (wordOf(into) == NONE) {
-      return dataplane_->addLink(std::move(links), mac, std::move(companion), linkId);
-    }
-    *linkId = wordOf(into);
-    return dataplane_->replaceLink(*linkId, std::move(links), mac, std::move(companion));
-  }
-
-  Status addXdpLinkTo(std::vector<std::unique_ptr<Link>>* links, int namespaceFd,
-                      const std::string& interface, const InterfaceTraits& traits, uint32_t worker,
-                      XdpProgram* program) {
-    std::vector<XdpSocket> sockets;
-    for (uint32_t queue = worker; queue < traits.queues; queue += dataplane_->workers()) {
-      Descriptor opened;
-      if (const Status status = openXdpSocket(namespaceFd, &opened); !status.ok()) {
-        for (const XdpSocket& socket : sockets) ::close(socket.fd);
-        return status;
-      }
-      sockets.push_back({opened.release(), queue});
-    }
-    if (sockets.empty()) {
-      PacketSocket sender;
-      const Status status = openPacketSocket(namespaceFd, interface, &sender);
-      return status.ok() ? addPacketLinkTo(links, sender, 0, nullptr) : status;
-    }
-    XdpLinkOptions options;
-    options.interfaceIndex = traits.index;
-    options.mtu = traits.mtu;
-    options.findPartialChecksums = !traits.hardware;
-    std::unique_ptr<XdpLink> link;
-    Status status = XdpLink::create(sockets, options, &link);
-    for (const XdpSocket& socket : sockets) {
-      if (status.ok()) status = program->give(socket.queue, socket.fd);
-    }
-    if (status.ok()) links->push_back(std::move(link));
-    return status;
+    if (status.ok()) status = openXdpLink(from, mode, linkWorkers(), &opened);
+    return place(info, status, std::move(opened), mac, wordOf(info[5]));
   }
 
   void removeLink(const Napi::CallbackInfo& info) {
@@ -325,11 +174,11 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   Napi::Value addClosedLink(const Napi::CallbackInfo& info) {
     if (!open(info)) return info.Env().Undefined();
-    uint32_t linkId = NONE;
-    std::vector<std::unique_ptr<Link>> links;
-    while (links.size() < dataplane_->workers()) links.push_back(std::make_unique<ClosedLink>());
-    const Status status = dataplane_->addLink(std::move(links), std::nullopt, nullptr, &linkId);
-    return linkNumber(info, status, linkId);
+    OpenedLink none;
+    while (none.links.size() < dataplane_->workers()) {
+      none.links.push_back(std::make_unique<ClosedLink>());
+    }
+    return place(info, {}, std::move(none), std::nullopt, NONE);
   }
 
   void closeLink(const Napi::CallbackInfo& info) {
@@ -382,7 +231,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   }
 
   void closeAll(const Napi::CallbackInfo&) {
-    notifier_.reset();
+    events_.reset();
     dataplane_.reset();
   }
 
@@ -417,10 +266,10 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   }
 
   void onEvents(const Napi::CallbackInfo& info) {
-    notifier_.reset();
+    events_.reset();
     if (!info[0].IsFunction() || !open(info)) return;
-    notifier_ = std::make_unique<Notifier>(info.Env(), info[0].As<Napi::Function>(), *dataplane_);
-    throwUnless(info, notifier_->start());
+    events_ = std::make_unique<EventCall>(info.Env(), info[0].As<Napi::Function>());
+    throwUnless(info, events_->start(*dataplane_));
   }
 
   void listConnections(const Napi::CallbackInfo& info) {
@@ -555,19 +404,11 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     inherited.program = descriptorsOf(estate.Get("program"));
     if (!open(info)) return info.Env().Undefined();
 
-    uint32_t linkId = NONE;
     std::optional<MacAddress> mac;
-    std::vector<std::unique_ptr<Link>> links;
-    std::shared_ptr<LinkHold> hold;
+    OpenedLink opened;
     Status status = macOf(info[1], &mac);
-    if (status.ok()) {
-      status = adoptLinks(std::move(inherited), dataplane_->steering(), buffers_, &links, &hold);
-    }
-    if (hold != nullptr && !shares_) hold->guard->own();
-    if (status.ok()) {
-      status = dataplane_->addLink(std::move(links), mac, std::move(hold), &linkId);
-    }
-    return linkNumber(info, status, linkId);
+    if (status.ok()) status = sluice::adoptLink(std::move(inherited), linkWorkers(), &opened);
+    return place(info, status, std::move(opened), mac, NONE);
   }
 
   void share(const Napi::CallbackInfo& info) {
@@ -575,8 +416,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     shares_ = info[0].ToBoolean();
     for (uint32_t linkId = 0; linkId < LINKS_MAX; ++linkId) {
       auto* hold = static_cast<LinkHold*>(dataplane_->companionOf(linkId));
-      if (hold == nullptr || hold->guard == nullptr) continue;
-      shares_ ? hold->guard->leave() : hold->guard->own();
+      if (hold != nullptr) hold->share(shares_);
     }
   }
 
@@ -623,8 +463,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   std::vector<std::shared_ptr<FrameBuffers>> buffers_;  // by worker
   std::unique_ptr<Dataplane> dataplane_;
-  bool shares_ = false;                 // its interfaces are another process's too
-  std::unique_ptr<Notifier> notifier_;  // reads the data plane's events: goes first
+  bool shares_ = false;                // its interfaces are another process's too
+  std::unique_ptr<EventCall> events_;  // reads the data plane's events: goes first
 };
 
 }  // namespace

@@ -23,10 +23,6 @@
 namespace sluice {
 namespace {
 
-int intOf(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
-uint32_t wordOf(const Napi::Value& value) { return value.As<Napi::Number>().Uint32Value(); }
-std::string textOf(const Napi::Value& value) { return value.As<Napi::String>().Utf8Value(); }
-
 std::vector<std::string> textsOf(const Napi::Value& value) {
   const auto array = value.As<Napi::Array>();
   std::vector<std::string> texts;
@@ -34,10 +30,6 @@ std::vector<std::string> textsOf(const Napi::Value& value) {
     texts.push_back(textOf(array.Get(index)));
   }
   return texts;
-}
-
-void throwUnless(const Napi::CallbackInfo& info, const Status& status) {
-  if (!status.ok()) throwStatus(info.Env(), status);
 }
 
 Napi::Value makeNamespace(const Napi::CallbackInfo& info) {

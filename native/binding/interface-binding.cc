@@ -18,10 +18,6 @@
 namespace sluice {
 namespace {
 
-void throwUnless(const Napi::CallbackInfo& info, const Status& status) {
-  if (!status.ok()) throwStatus(info.Env(), status);
-}
-
 std::vector<std::string> textsOf(const Napi::Value& value) {
   const auto array = value.As<Napi::Array>();
   std::vector<std::string> texts;

@@ -13,10 +13,6 @@
 namespace sluice {
 namespace {
 
-void throwUnless(const Napi::CallbackInfo& info, const Status& status) {
-  if (!status.ok()) throwStatus(info.Env(), status);
-}
-
 void dropAllBut(const Napi::CallbackInfo& info) {
   bool whole = false;
   const uint64_t keep = info[0].As<Napi::BigInt>().Uint64Value(&whole);

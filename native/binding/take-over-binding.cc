@@ -13,14 +13,6 @@
 namespace sluice {
 namespace {
 
-int intOf(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
-uint32_t wordOf(const Napi::Value& value) { return value.As<Napi::Number>().Uint32Value(); }
-std::string textOf(const Napi::Value& value) { return value.As<Napi::String>().Utf8Value(); }
-
-void throwUnless(const Napi::CallbackInfo& info, const Status& status) {
-  if (!status.ok()) throwStatus(info.Env(), status);
-}
-
 // A descriptor that is JavaScript's to close.
 Napi::Value given(const Napi::CallbackInfo& info, const Status& status, Descriptor& descriptor) {
   throwUnless(info, status);

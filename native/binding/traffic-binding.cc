@@ -14,8 +14,6 @@
 namespace sluice {
 namespace {
 
-int intOf(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
-
 class TrafficErrand : public Errand {
  public:
   TrafficErrand(Napi::Env env, const TrafficRequest& request) : Errand(env), request_(request) {}

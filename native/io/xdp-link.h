@@ -36,7 +36,7 @@ struct XdpLinkOptions {
 // Some of an existing interface's queues, by AF_XDP in copy mode: rings shared with the kernel, and
 // no buffers of its own in between. Superframes never come in, and cannot go out.
 //
-// Owner:  the sockets. What leads frames to them is the XdpProgram's (native/host).
+// Owner:  the sockets. What leads frames to them is the XdpProgram's (native/attach).
 // Source: Linux Documentation/networking/af_xdp.rst.
 class XdpLink final : public Link {
  public:

@@ -2,9 +2,11 @@
 #include <sched.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 
 #include "native/event/event-ring.h"
+#include "native/event/notifier.h"
 #include "native/testing/test.h"
 
 namespace sluice {
@@ -93,6 +95,28 @@ TEST("event: a writer and a reader at the same time") {
   CHECK(inOrder);
   CHECK(received + ring->lost() == COUNT);
   CHECK(received > 0);
+}
+
+TEST(
+    "event: a notifier says that events wait, again where it could not, and is silent at the end") {
+  std::atomic<uint64_t> pushed = 0;
+  std::atomic<uint32_t> asked = 0;
+  std::atomic<uint32_t> said = 0;
+  std::unique_ptr<Notifier> notifier;
+  const auto notify = [&] {
+    if (asked++ < 2) return false;  // the queue is full
+    ++said;
+    return true;
+  };
+  REQUIRE(Notifier::start([&] { return pushed.load(); }, notify, &notifier).ok());
+  pushed = 3;
+  while (said == 0) sched_yield();
+  CHECK(asked == 3);
+  pushed = 4;
+  while (said == 1) sched_yield();
+  notifier.reset();
+  pushed = 5;
+  CHECK(said == 2 && asked == 4);
 }
 
 }  // namespace

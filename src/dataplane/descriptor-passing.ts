@@ -11,7 +11,7 @@ export type InheritedKind = (typeof linkKindWords)[number];
  * What one process has of an interface, for another to go on with: frames that wait there are not lost,
  * and nobody else gets to it in between.
  *
- * Shape: descriptors are this process's numbers; see native/binding/inherited-link.h.
+ * Shape: descriptors are this process's numbers; see native/attach/adopt-link.h.
  */
 export interface LinkEstate {
   readonly interface: string;

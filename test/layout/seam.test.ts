@@ -162,6 +162,7 @@ describe("planted on one side only", () => {
       ["a mode of waiting", "native/worker/dataplane.cc", /lookAgain\(\) has an answer/],
       ["a mode of swaps", "native/worker/filter.cc", /sweep\(\) have an answer/],
       ["a kind of traffic", "native/measure/traffic.cc", /Planted.*not handled/],
+      ["a kind of link", "native/attach/adopt-link.cc", /Planted.*not handled/],
       ["a kernel feature", "native/attach/kernel-features.cc", /Planted.*not handled/],
     ])("%s is missed in %s", (_, file, complaint) => {
       expect(complaintsOf(file)).toMatch(complaint);

@@ -1,11 +1,14 @@
-#include "native/binding/inherited-link.h"
+#include "native/attach/adopt-link.h"
 
 #include <fcntl.h>
 #include <linux/filter.h>
 
 #include <cerrno>
+#include <memory>
+#include <span>
 #include <utility>
 
+#include "native/attach/devices.h"
 #include "native/attach/steering-program.h"
 #include "native/host/namespaces.h"
 #include "native/io/joined-link.h"
@@ -18,24 +21,34 @@ namespace {
 
 using Way = InheritedLink::Way;
 
+// Descriptors of one way.
+size_t descriptorsOf(LinkKind kind) {
+  switch (kind) {
+    case LinkKind::Tap:
+    case LinkKind::Packet:
+      return 1;
+    case LinkKind::Xdp:
+      return 2;  // the socket and its memory
+  }
+  __builtin_unreachable();
+}
+
 // One interface in the course of being taken over.
 class Adoption {
  public:
-  Adoption(InheritedLink inherited, InterfaceTraits traits, const Steering& steering,
-           std::span<const std::shared_ptr<FrameBuffers>> buffers)
+  Adoption(InheritedLink inherited, InterfaceTraits traits, const LinkWorkers& workers)
       : inherited_(std::move(inherited)),
         traits_(std::move(traits)),
-        steering_(steering),
-        buffers_(buffers),
+        workers_(workers),
         // The kernel's own spreading is right only for as many as it spreads over.
-        steered_(buffers.size() > 1 && buffers.size() == inherited_.ways.size()),
+        steered_(workers.count() > 1 && workers.count() == inherited_.ways.size()),
         first_(inherited_.ways.front().descriptors.front().get()) {}
 
   Status linkOf(size_t worker, std::unique_ptr<Link>* link) {
     if (inherited_.kind == LinkKind::Xdp) return xdpLinkOf(worker, link);
     std::vector<std::unique_ptr<Link>> queues;
     Status status;
-    for (size_t way = worker; status.ok() && way < ways().size(); way += buffers_.size()) {
+    for (size_t way = worker; status.ok() && way < ways().size(); way += workers_.count()) {
       queues.emplace_back();
       const int fd = ways()[way].descriptors.front().release();
       status = adopt(fd, ways()[way].words, worker, true, &queues.back());
@@ -59,7 +72,8 @@ class Adoption {
 
   // Whose frames a TAP's queue gets goes by the process that made it, until now.
   void steerTap() const noexcept {
-    if (inherited_.kind == LinkKind::Tap && steered_) (void)steerTapQueues(first_, steering_);
+    if (inherited_.kind == LinkKind::Tap && steered_)
+      (void)steerTapQueues(first_, workers_.steering);
   }
 
  private:
@@ -70,22 +84,22 @@ class Adoption {
     if (inherited_.kind == LinkKind::Tap) {
       std::unique_ptr<TapLink> tap;
       const Status status =
-          TapLink::adopt(fd, inherited_.interface, receives, buffers_[worker], &tap);
+          TapLink::adopt(fd, inherited_.interface, receives, workers_.buffers[worker], &tap);
       *link = std::move(tap);
       return status;
     }
     std::vector<sock_filter> program;
-    if (steered_ && worker == 0) program = steeringFilter(steering_);
+    if (steered_ && worker == 0) program = steeringFilter(workers_.steering);
     std::unique_ptr<PacketLink> packet;
-    const Status status =
-        PacketLink::adopt(fd, words, traits_.index, receives, buffers_[worker], program, &packet);
+    const Status status = PacketLink::adopt(fd, words, traits_.index, receives,
+                                            workers_.buffers[worker], program, &packet);
     *link = std::move(packet);
     return status;
   }
 
   Status xdpLinkOf(size_t worker, std::unique_ptr<Link>* link) {
     std::vector<XdpQueueEstate> queues;
-    for (size_t way = worker; way < ways().size(); way += buffers_.size()) {
+    for (size_t way = worker; way < ways().size(); way += workers_.count()) {
       auto& [descriptors, words] = ways()[way];
       queues.push_back({descriptors[0].release(), descriptors[1].release(), words});
     }
@@ -113,22 +127,20 @@ class Adoption {
 
   InheritedLink inherited_;
   InterfaceTraits traits_;
-  const Steering& steering_;
-  std::span<const std::shared_ptr<FrameBuffers>> buffers_;
+  const LinkWorkers& workers_;
   bool steered_;
   int first_;  // descriptor of the first way; a link's once that is made
 };
 
 }  // namespace
 
-Status adoptLinks(InheritedLink inherited, const Steering& steering,
-                  std::span<const std::shared_ptr<FrameBuffers>> buffers,
-                  std::vector<std::unique_ptr<Link>>* links, std::shared_ptr<LinkHold>* hold) {
+Status adoptLink(InheritedLink inherited, const LinkWorkers& workers, OpenedLink* opened) {
   const LinkKind kind = inherited.kind;
-  const size_t descriptors = kind == LinkKind::Xdp ? 2 : 1;
-  if (kind > LinkKind::Xdp || inherited.ways.empty()) return {StatusCode::Argument};
+  if (static_cast<size_t>(kind) >= LINK_KIND_COUNT || inherited.ways.empty()) {
+    return {StatusCode::Argument};
+  }
   for (const Way& way : inherited.ways) {
-    if (way.descriptors.size() != descriptors) return {StatusCode::Argument};
+    if (way.descriptors.size() != descriptorsOf(kind)) return {StatusCode::Argument};
   }
   InterfaceTraits traits;
   Status status = readInterfaceTraits(OWN_NAMESPACE, inherited.interface, &traits);
@@ -138,20 +150,20 @@ Status adoptLinks(InheritedLink inherited, const Steering& steering,
     held = std::make_shared<LinkHold>();
     status = StackGuard::adopt(OWN_NAMESPACE, traits.index, inherited.lasting,
                                std::move(inherited.guard), &held->guard);
-    if (status.ok()) held->guard->leave();
+    if (status.ok()) held->share(true);
   }
   if (status.ok() && kind == LinkKind::Xdp) {
     status = XdpProgram::adopt(traits.index, std::move(inherited.program), &held->program);
   }
-  std::vector<std::unique_ptr<Link>> made(buffers.size());
-  Adoption adoption(std::move(inherited), std::move(traits), steering, buffers);
+  std::vector<std::unique_ptr<Link>> made(workers.count());
+  Adoption adoption(std::move(inherited), std::move(traits), workers);
   for (size_t worker = 0; status.ok() && worker < made.size(); ++worker) {
     status = adoption.linkOf(worker, &made[worker]);
   }
   if (!status.ok()) return status;
   adoption.steerTap();
-  *links = std::move(made);
-  *hold = std::move(held);
+  if (held != nullptr) held->share(workers.shared);
+  *opened = {std::move(made), std::move(held)};
   return {};
 }
 
