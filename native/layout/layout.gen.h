@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0xc9eabc9u;
+inline constexpr uint32_t LAYOUT_HASH = 0x72700b6u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -189,7 +189,7 @@ inline constexpr std::array<std::string_view, 5> faultWords = {{
     "xdp-queue-busy",
 }};
 
-// How a worker waits for frames.
+// How a worker waits for frames. The first is the default.
 enum class PollMode : uint8_t {
   // looks on for a little while where that pays, then sleeps
   Adaptive,
@@ -205,7 +205,7 @@ inline constexpr std::array<std::string_view, 3> pollModeWords = {{
     "sleep",
 }};
 
-// What a table swap means for the connections that run.
+// What a table swap means for the connections that run. The first is the default.
 enum class Established : uint8_t {
   // the next packet of each is judged again, and a connection now denied is cut
   Recheck,
@@ -219,6 +219,19 @@ inline constexpr std::array<std::string_view, 3> establishedWords = {{
     "recheck",
     "keep",
     "cut",
+}};
+
+// What the sender of a packet hears that policy denies. The first is the default.
+enum class Deny : uint8_t {
+  // nothing
+  Drop,
+  // a TCP reset or an ICMP error, within a rate
+  Reject,
+};
+inline constexpr size_t DENY_COUNT = 2;
+inline constexpr std::array<std::string_view, 2> denyWords = {{
+    "drop",
+    "reject",
 }};
 
 // How an interface's frames come in.
@@ -870,7 +883,7 @@ struct DataplaneSettings {
   uint8_t established;  // Established
   uint8_t poll;  // PollMode
   uint8_t loose;  // 1: an ACK may open a connection
-  uint8_t rejects;  // 1: the sender of what policy denies is told
+  uint8_t deny;  // Deny
 };
 static_assert(sizeof(DataplaneSettings) == 28);
 static_assert(offsetof(DataplaneSettings, connectionsMax) == 0);
@@ -882,7 +895,7 @@ static_assert(offsetof(DataplaneSettings, cpu) == 20);
 static_assert(offsetof(DataplaneSettings, established) == 24);
 static_assert(offsetof(DataplaneSettings, poll) == 25);
 static_assert(offsetof(DataplaneSettings, loose) == 26);
-static_assert(offsetof(DataplaneSettings, rejects) == 27);
+static_assert(offsetof(DataplaneSettings, deny) == 27);
 
 // What a data plane has counted since it was made, all workers together.
 struct DataplaneCounters {

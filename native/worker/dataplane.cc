@@ -26,8 +26,10 @@ uint32_t cpuCount() noexcept {
 Status optionsOf(const DataplaneSettings& settings, DataplaneOptions* options) noexcept {
   // Each by its name: a setting that is forgotten here does not compile.
   const auto& [connectionsMax, connectionsPerEndpoint, fragmentsMax, eventsMax, workers, cpu,
-               established, poll, loose, rejects] = settings;
-  if (established >= ESTABLISHED_COUNT || poll >= POLL_MODE_COUNT) return {StatusCode::Argument};
+               established, poll, loose, deny] = settings;
+  if (established >= ESTABLISHED_COUNT || poll >= POLL_MODE_COUNT || deny >= DENY_COUNT) {
+    return {StatusCode::Argument};
+  }
   options->filter.connectionsMax = connectionsMax;
   options->filter.connectionsPerEndpoint = connectionsPerEndpoint;
   options->filter.fragmentsMax = fragmentsMax;
@@ -36,7 +38,7 @@ Status optionsOf(const DataplaneSettings& settings, DataplaneOptions* options) n
   options->eventsMax = eventsMax;
   options->workers = workers;
   options->poll = static_cast<PollMode>(poll);
-  options->rejects = rejects != 0;
+  options->rejects = static_cast<Deny>(deny) == Deny::Reject;
   if (cpu != NONE) options->cpu = cpu;
   return {};
 }

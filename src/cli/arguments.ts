@@ -1,6 +1,6 @@
+import { settings } from "../control/settings.js";
 import { quotaMost } from "../dataplane/capacity.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
-import { CONNECTIONS_MAX, FRAGMENTS_MAX, WORKERS_MAX } from "../layout/layout.gen.js";
 import { canonicalMac } from "../net/mac.js";
 import { CommandError, exitCodes } from "./io.js";
 import type { WorkerOptions } from "./options.js";
@@ -40,11 +40,11 @@ export function workersOf(
   "poll" | "workers" | "cpu" | "connectionsMax" | "connectionsPerEndpoint" | "fragmentsMax"
 > {
   const { poll, workers, cpu, connections, connectionsPerEndpoint, fragments } = options;
-  checkMost("--workers", workers, WORKERS_MAX);
-  checkMost("--connections", connections, CONNECTIONS_MAX);
+  checkMost("--workers", workers, settings.workers.most);
+  checkMost("--connections", connections, settings.connections.most);
   const more = connections === undefined ? ", or --connections too" : " as --connections says";
   checkMost("--connections-per-endpoint", connectionsPerEndpoint, quotaMost(connections), more);
-  checkMost("--fragments", fragments, FRAGMENTS_MAX);
+  checkMost("--fragments", fragments, settings.fragments.most);
   return {
     ...(connections === undefined ? {} : { connectionsMax: connections }),
     ...(connectionsPerEndpoint === undefined ? {} : { connectionsPerEndpoint }),

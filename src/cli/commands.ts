@@ -1,3 +1,10 @@
+import {
+  defaultSocket,
+  type NumberSetting,
+  runFolder,
+  settings,
+  type WordSetting,
+} from "../control/settings.js";
 import { type CommandSpec, type OptionSpec, output } from "./command-spec.js";
 import { controlCommands } from "./control-commands.js";
 import {
@@ -44,12 +51,17 @@ const filename: OptionSpec = {
   required: true,
 };
 
-const watch: OptionSpec = {
-  flags: "--watch <when>",
-  description: "read the manifests again when they change on disk",
-  values: ["auto", "never"],
-  default: "auto",
-};
+/** The flag of a setting that has a word for each value. */
+function wordFlag(flags: string, { words, fallback, doc }: WordSetting<string>): OptionSpec {
+  return { flags, description: doc, values: words, default: fallback };
+}
+
+/** The flag of a setting that is a number. */
+function numberFlag(flags: string, { least, fallback, doc }: NumberSetting): OptionSpec {
+  return { flags, description: `${doc}; ${fallback} when left out`, parse: wholeNumber(least) };
+}
+
+const watch = wordFlag("--watch <when>", settings.watch);
 
 const labName: OptionSpec = {
   flags: "--name <name>",
@@ -65,81 +77,29 @@ const pod: OptionSpec = {
 
 /** What the threads that judge packets are told. */
 const waiting: readonly OptionSpec[] = [
-  {
-    flags: "--poll <how>",
-    description:
-      "how packets are waited for: look on for a little while where that pays, spin (for a core of its own), or sleep",
-    values: ["adaptive", "spin", "sleep"],
-    default: "adaptive",
-  },
-  {
-    flags: "--workers <n>",
-    description: "threads that judge, each its own connections; 1 when left out",
-    parse: wholeNumber(1),
-  },
-  {
-    flags: "--cpu <n>",
-    description: "the CPU of the first of these threads; further ones take those behind it",
-    parse: wholeNumber(0),
-  },
-  {
-    flags: "--connections <n>",
-    description:
-      "connections tracked at once; what a 32nd of the memory has room for when left out",
-    parse: wholeNumber(64),
-  },
-  {
-    flags: "--connections-per-endpoint <n>",
-    description: "connections of one endpoint at once; an equal share when left out",
-    parse: wholeNumber(1),
-  },
-  {
-    flags: "--fragments <n>",
-    description: "fragmented datagrams followed at once",
-    parse: wholeNumber(1),
-  },
+  wordFlag("--poll <how>", settings.poll),
+  numberFlag("--workers <n>", settings.workers),
+  numberFlag("--cpu <n>", settings.cpu),
+  numberFlag("--connections <n>", settings.connections),
+  numberFlag("--connections-per-endpoint <n>", settings.connectionsPerEndpoint),
+  numberFlag("--fragments <n>", settings.fragments),
 ];
 
 /** How policy is taken. */
 const modeOptions: readonly OptionSpec[] = [
-  {
-    flags: "--mode <mode>",
-    description:
-      "enforce policy, or only tell what it would deny (verdict AUDIT); annotations of policies and pods come first",
-    values: ["enforce", "audit"],
-    default: "enforce",
-  },
-  {
-    flags: "--deny <how>",
-    description:
-      "what the sender of a denied packet hears: nothing, or a TCP reset or an ICMP error, at most 1,000 a second",
-    values: ["drop", "reject"],
-    default: "drop",
-  },
-  {
-    flags: "--established <what>",
-    description:
-      "what a new table means for connections that run: judge each again on its next packet, keep them, or end at once those that it denies",
-    values: ["recheck", "keep", "cut"],
-    default: "recheck",
-  },
+  wordFlag("--mode <mode>", settings.mode),
+  wordFlag("--deny <how>", settings.deny),
+  wordFlag("--established <what>", settings.established),
 ];
 
-const routerAdvertisements = {
-  flags: "--router-advertisements <what>",
-  description:
-    "whether router advertisements of the network reach the pod, which give it routes, addresses and DNS servers",
-  values: ["pass", "drop"],
-} satisfies OptionSpec;
+const routerAdvertisements = wordFlag(
+  "--router-advertisements <what>",
+  settings.routerAdvertisements,
+);
 
 /** What every command that stands on interfaces is told. */
 const enforcing: readonly OptionSpec[] = [
-  {
-    flags: "--link <kind>",
-    description: "how packets are received and sent",
-    values: ["auto", "af-xdp", "af-packet"],
-    default: "auto",
-  },
+  wordFlag("--link <kind>", settings.link),
   ...waiting,
   {
     flags: "--ready-fd <fd>",
@@ -159,8 +119,7 @@ const enforcing: readonly OptionSpec[] = [
   watch,
   {
     flags: "--socket <path>",
-    description:
-      "where to answer sluice status, observe and so on; /run/sluice/sluice.sock when left out, none for no socket",
+    description: `where to answer sluice status, observe and so on; ${defaultSocket} when left out, none for no socket`,
     completes: "file",
   },
   {
@@ -648,14 +607,8 @@ export const root: CommandSpec = {
           flags: "--pod-mac <mac>",
           description: "the pod's MAC: frames from it that carry another are dropped",
         },
-        {
-          flags: "--fail-mode <mode>",
-          description:
-            "what passes when the process is gone without a clean end (kill -9): nothing (closed), or everything, unjudged (open)",
-          values: ["closed", "open"],
-          default: "closed",
-        },
-        { ...routerAdvertisements, default: "drop" },
+        wordFlag("--fail-mode <mode>", settings.failMode),
+        routerAdvertisements,
         ...enforcing,
       ],
       examples: [
@@ -709,11 +662,12 @@ export const root: CommandSpec = {
           flags: "--state-dir <folder>",
           description: "where it is written down how the interface was",
           completes: "folder",
-          default: "/run/sluice",
+          default: runFolder,
         },
         {
-          ...routerAdvertisements,
-          description: `${routerAdvertisements.description}; when left out they do where the interface has a route that a router told of`,
+          flags: routerAdvertisements.flags,
+          description: `${settings.routerAdvertisements.doc}; when left out they do where the interface has a route that a router told of`,
+          values: settings.routerAdvertisements.words,
         },
         ...enforcing,
       ],

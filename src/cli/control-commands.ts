@@ -1,3 +1,4 @@
+import { defaultSocket } from "../control/settings.js";
 import { type CommandSpec, type OptionSpec, output } from "./command-spec.js";
 import {
   type ApplyOptions,
@@ -18,7 +19,7 @@ const group = "A process that enforces";
 const where: readonly OptionSpec[] = [
   {
     flags: "--socket <path>",
-    description: "the control socket of the process; /run/sluice/sluice.sock when left out",
+    description: `the control socket of the process; ${defaultSocket} when left out`,
     completes: "file",
   },
   { flags: "--lab <name>", description: "a lab's process instead" },

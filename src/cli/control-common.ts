@@ -1,7 +1,7 @@
 import { ControlClient } from "../control/client.js";
 import type { UnknownNamesAnswer } from "../control/control-routes.js";
-import { defaultSocket } from "../control/open-control.js";
 import { RefusalError } from "../control/refusal.js";
+import { defaultSocket } from "../control/settings.js";
 import { LabClient } from "../lab/client.js";
 import { stateFolder } from "../lab/state.js";
 import { flowFilterFlags } from "../observe/flow-filter.js";

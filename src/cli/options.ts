@@ -1,6 +1,4 @@
-import type { Deny, Established, PollMode } from "../dataplane/dataplane.js";
-import type { Mode } from "../manifest/annotations.js";
-import type { RouterAdvertisements } from "../node/node-config.js";
+import type { Choice } from "../control/settings.js";
 import { CommandError, exitCodes } from "./io.js";
 
 /**
@@ -83,7 +81,7 @@ export interface ReplayOptions extends PolicyOptions {
 
 /** What the threads that judge packets are told. */
 export interface WorkerOptions {
-  readonly poll?: PollMode;
+  readonly poll?: Choice<"poll">;
   readonly workers?: number;
   readonly cpu?: number;
   /** How many are tracked at once. */
@@ -101,20 +99,20 @@ export interface ConfigCheckOptions {
 
 /** How policy is taken. */
 export interface ModeOptions {
-  readonly mode: Mode;
-  readonly deny: Deny;
-  readonly established: Established;
+  readonly mode: Choice<"mode">;
+  readonly deny: Choice<"deny">;
+  readonly established: Choice<"established">;
 }
 
 /** What every command that stands on interfaces is told. */
 export interface EnforcingOptions extends ModeOptions, WorkerOptions {
-  readonly link: "auto" | "af-xdp" | "af-packet";
+  readonly link: Choice<"link">;
   readonly readyFd?: number;
   /** Takes the place of the process that answers on the control socket. */
   readonly takeOver: boolean;
   readonly loose: boolean;
   /** Whether the manifests are read again when they change. */
-  readonly watch: "auto" | "never";
+  readonly watch: Choice<"watch">;
   readonly socket?: string;
   readonly metricsListen?: string;
 }
@@ -132,8 +130,8 @@ export interface RunOptions extends EnforcingOptions {
   readonly pod?: string;
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
-  readonly failMode: "closed" | "open";
-  readonly routerAdvertisements: RouterAdvertisements;
+  readonly failMode: Choice<"failMode">;
+  readonly routerAdvertisements: Choice<"routerAdvertisements">;
 }
 
 export interface SidecarOptions extends EnforcingOptions {
@@ -148,7 +146,7 @@ export interface SidecarOptions extends EnforcingOptions {
   readonly restore: boolean;
   readonly stateDir: string;
   /** Absent: they pass where the interface has a route that a router told of. */
-  readonly routerAdvertisements?: RouterAdvertisements;
+  readonly routerAdvertisements?: Choice<"routerAdvertisements">;
 }
 
 /** Which process a command is for. */
@@ -225,7 +223,7 @@ export interface LabOptions {
 export interface LabUpOptions extends ModeOptions, LabOptions, PolicyOptions, WorkerOptions {
   readonly foreground: boolean;
   /** Whether the manifests are read again when they change. */
-  readonly watch: "auto" | "never";
+  readonly watch: Choice<"watch">;
 }
 
 export interface LabApplyOptions extends LabOptions, PolicyOptions {}

@@ -27,6 +27,7 @@ import {
   type Routes,
   type Stream,
 } from "./server.js";
+import type { Choice } from "./settings.js";
 import { type SourceStatus, staleText } from "./source.js";
 
 /** An interface that a process filters. */
@@ -38,7 +39,7 @@ export interface FilteredInterface {
   /** `namespace/name` of the pod behind it. */
   readonly pod: string | null;
   /** What passes there when the process is gone without a clean end; absent: nothing. */
-  readonly failMode?: "closed" | "open";
+  readonly failMode?: Choice<"failMode">;
   /** Of the connections that are followed there, where it is of a wire. */
   readonly zone?: number;
   /** Absent: attached. */
@@ -221,7 +222,7 @@ export interface ConnectionEnd {
 
 export interface InterfaceItem {
   /** What passes there when the process is gone without a clean end: nothing, or everything. */
-  readonly failMode: "closed" | "open";
+  readonly failMode: Choice<"failMode">;
   readonly name: string;
   readonly role: "endpoint" | "uplink";
   readonly pod: string | null;

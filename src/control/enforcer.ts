@@ -5,6 +5,7 @@ import { FlowLog } from "../observe/flow-log.js";
 import { contained } from "./boundary.js";
 import type { ControlSubject } from "./control-routes.js";
 import { Controller, type ControllerOptions, type Reload } from "./controller.js";
+import { settings } from "./settings.js";
 import type { Signals } from "./signals.js";
 import type { SourceUpdate } from "./source.js";
 import type { TableCompiler } from "./table-compiler.js";
@@ -84,8 +85,8 @@ export class Enforcer {
       controller: this.controller,
       dataplane: this.dataplane,
       flows: this.flows,
-      established: dataplane.established ?? "recheck",
-      deny: dataplane.deny ?? "drop",
+      established: dataplane.established ?? settings.established.fallback,
+      deny: dataplane.deny ?? settings.deny.fallback,
       reload: () => this.reload(),
     };
   }

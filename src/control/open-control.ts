@@ -5,9 +5,7 @@ import { type ControlSubject, controlRoutes, metricsHandlers } from "./control-r
 import { MetricsProcess } from "./metrics-process.js";
 import { RefusalError } from "./refusal.js";
 import { serveUnix } from "./server.js";
-
-/** Where a daemon listens when nobody says otherwise. */
-export const defaultSocket = "/run/sluice/sluice.sock";
+import { defaultSocket } from "./settings.js";
 
 export interface ControlListen {
   /** Absent: the usual path, and none where that cannot be had. `none`: none. */

@@ -4,6 +4,7 @@ import {
   type DataplaneCountersFields,
   DataplaneSettings,
   DropReason,
+  denyWords,
   dropReasonWords,
   EVENTS_DEFAULT,
   establishedWords,
@@ -46,7 +47,7 @@ export type PollMode = (typeof pollModeWords)[number];
 export type Established = (typeof establishedWords)[number];
 
 /** What the sender of a packet hears that policy denies: nothing, or a reset or an ICMP error. */
-export type Deny = "drop" | "reject";
+export type Deny = (typeof denyWords)[number];
 
 /** What the kernel answers where a driver has no hook for AF_XDP. */
 const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
@@ -251,10 +252,10 @@ export class Dataplane {
         eventsMax: options.eventsMax ?? EVENTS_DEFAULT,
         workers: options.workers ?? 1,
         cpu: options.cpu ?? NONE,
-        established: establishedWords.indexOf(options.established ?? "recheck"),
-        poll: pollModeWords.indexOf(options.poll ?? "adaptive"),
+        established: placeOf(establishedWords, options.established),
+        poll: placeOf(pollModeWords, options.poll),
         loose: Number(options.loose ?? false),
-        rejects: Number(options.deny === "reject"),
+        deny: placeOf(denyWords, options.deny),
       });
       return new Dataplane(new NativeDataplane(settings), connectionsMax);
     });
@@ -796,6 +797,11 @@ export class Dataplane {
     const counts = readLinkCounters(new DataView(bytes.buffer), 0);
     return { ...counts, ...sumOf(linkTotalNames, counts, this.#countsBefore.get(linkId)) };
   }
+}
+
+/** The value of an enum that has a word; the first, which is the default, where none is given. */
+function placeOf<Word extends string>(words: readonly Word[], word: Word | undefined): number {
+  return word === undefined ? 0 : words.indexOf(word);
 }
 
 /** Adds to each count the one of the same name. */

@@ -1,6 +1,7 @@
 import { controlStatus } from "../control/control-routes.js";
 import type { CompiledTable, Reload } from "../control/controller.js";
 import { Enforcer } from "../control/enforcer.js";
+import { settings } from "../control/settings.js";
 import type { ReadManifests } from "../control/source.js";
 import type { TableCompiler } from "../control/table-compiler.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
@@ -77,7 +78,7 @@ export class Lab {
     this.#options = options;
     const { name, version, compiler, tell, reloaded } = options;
     const take = async () => ({ all: await options.read() });
-    const mode = options.mode ?? "enforce";
+    const mode = options.mode ?? settings.mode.fallback;
     this.enforcer = new Enforcer({
       name,
       version,
@@ -129,7 +130,7 @@ export class Lab {
       [...this.#running.values()],
       this.#table,
       specs,
-      this.#options.dataplane?.deny ?? "drop",
+      this.#options.dataplane?.deny ?? settings.deny.fallback,
     );
     return {
       ok: probes.every((each) => each.agrees),

@@ -8,6 +8,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { runFolder } from "../control/settings.js";
 import { readRegularFile } from "../manifest/regular-file.js";
 import { LabError } from "./lab-error.js";
 
@@ -70,7 +71,7 @@ function chooseFolder(env: Readonly<Record<string, string | undefined>>): string
   const runtime = env["XDG_RUNTIME_DIR"];
   if (runtime) return join(runtime, "sluice");
   const uid = process.getuid?.() ?? 0;
-  return uid === 0 ? "/run/sluice" : `/tmp/sluice-${uid}`;
+  return uid === 0 ? runFolder : `/tmp/sluice-${uid}`;
 }
 
 /** Errors: LabError (usage) when the name cannot be part of a file name, or the path grows too long. */

@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0xc9eabc9;
+export const LAYOUT_HASH = 0x72700b6;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -186,7 +186,7 @@ export const faultWords = [
   "xdp-queue-busy",
 ] as const;
 
-/** How a worker waits for frames. */
+/** How a worker waits for frames. The first is the default. */
 export const PollMode = {
   /** looks on for a little while where that pays, then sleeps */
   Adaptive: 0,
@@ -203,7 +203,7 @@ export const pollModeWords = [
   "sleep",
 ] as const;
 
-/** What a table swap means for the connections that run. */
+/** What a table swap means for the connections that run. The first is the default. */
 export const Established = {
   /** the next packet of each is judged again, and a connection now denied is cut */
   Recheck: 0,
@@ -218,6 +218,20 @@ export const establishedWords = [
   "recheck",
   "keep",
   "cut",
+] as const;
+
+/** What the sender of a packet hears that policy denies. The first is the default. */
+export const Deny = {
+  /** nothing */
+  Drop: 0,
+  /** a TCP reset or an ICMP error, within a rate */
+  Reject: 1,
+} as const;
+export type Deny = (typeof Deny)[keyof typeof Deny];
+/** The word for each value of Deny, by its number. */
+export const denyWords = [
+  "drop",
+  "reject",
 ] as const;
 
 /** How an interface's frames come in. */
@@ -602,6 +616,41 @@ export const TableHeader = {
   reserved: 184,
 } as const;
 
+/** The fields of a TableHeader. */
+export interface TableHeaderFields {
+  /** TABLE_MAGIC */
+  readonly magic: number;
+  /** TABLE_VERSION */
+  readonly version: number;
+  /** BLOB_HASH of the schema that wrote the blob */
+  readonly layoutHash: number;
+  /** of the whole blob, this field taken as zero */
+  readonly checksum: number;
+  /** length of the blob, a multiple of 64 */
+  readonly totalBytes: number;
+  /** address classes: the width of a row */
+  readonly classCount: number;
+  /** policy rows */
+  readonly rowCount: number;
+  /** IPv4 nodes for byte 2; those for byte 3 follow */
+  readonly trieV4Inner: number;
+  /** a Section for each value of SectionId, then zeros */
+  readonly sections: readonly number[];
+}
+
+/** Writes a TableHeader at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeTableHeader(view: DataView, at: number, fields: TableHeaderFields): void {
+  view.setUint32(at, fields.magic, true);
+  view.setUint32(at + 4, fields.version, true);
+  view.setUint32(at + 8, fields.layoutHash, true);
+  view.setUint32(at + 12, fields.checksum, true);
+  view.setUint32(at + 16, fields.totalBytes, true);
+  view.setUint32(at + 20, fields.classCount, true);
+  view.setUint32(at + 24, fields.rowCount, true);
+  view.setUint32(at + 28, fields.trieV4Inner, true);
+  for (let place = 0; place < 38; place++) view.setUint32(at + 32 + place * 4, fields.sections[place] ?? 0, true);
+}
+
 /** What the trie knows of an address. Byte offsets of its fields. */
 export const Leaf = {
   bytes: 12,
@@ -612,6 +661,32 @@ export const Leaf = {
   /** u32: class before equal columns were merged: provenance */
   originId: 8,
 } as const;
+
+/** The fields of a Leaf. */
+export interface LeafFields {
+  /** column of the cells */
+  readonly classId: number;
+  /** local endpoint that owns the address, or NONE */
+  readonly endpointId: number;
+  /** class before equal columns were merged: provenance */
+  readonly originId: number;
+}
+
+/** Reads the Leaf at byte `at`; arrays are copies. */
+export function readLeaf(view: DataView, at: number): LeafFields {
+  return {
+    classId: u32At(view, at),
+    endpointId: u32At(view, at + 4),
+    originId: u32At(view, at + 8),
+  };
+}
+
+/** Writes a Leaf at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeLeaf(view: DataView, at: number, fields: LeafFields): void {
+  view.setUint32(at, fields.classId, true);
+  view.setUint32(at + 4, fields.endpointId, true);
+  view.setUint32(at + 8, fields.originId, true);
+}
 
 /** An IPv6 node. One that branches has 256 entries at the same index in trieV6Entries; one that stands for a single prefix has none. Byte offsets of its fields. */
 export const TrieV6Node = {
@@ -632,6 +707,32 @@ export const TrieV6Node = {
   reserved: 27,
 } as const;
 
+/** The fields of a TrieV6Node. */
+export interface TrieV6NodeFields {
+  /** address bits that the path to here has, network order, then zeros */
+  readonly value: Uint8Array;
+  /** leaf of an address that differs from `value` in its first `bits` */
+  readonly missLeaf: number;
+  /** single prefix: leaf of one that does not; else missLeaf */
+  readonly hitLeaf: number;
+  /** how many bits of `value` count: of a node that branches, 8 × byteIndex */
+  readonly bits: number;
+  /** which address byte picks the entry, 2 to 15; grows with depth. TRIE_V6_PREFIX_NODE: single prefix */
+  readonly byteIndex: number;
+  /** first byte that no node above has looked at: of two addresses that agree before it, both come here or neither */
+  readonly skipFrom: number;
+}
+
+/** Writes a TrieV6Node at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeTrieV6Node(view: DataView, at: number, fields: TrieV6NodeFields): void {
+  setBytes(view, at, 16, fields.value);
+  view.setUint32(at + 16, fields.missLeaf, true);
+  view.setUint32(at + 20, fields.hitLeaf, true);
+  view.setUint8(at + 24, fields.bits);
+  view.setUint8(at + 25, fields.byteIndex);
+  view.setUint8(at + 26, fields.skipFrom);
+}
+
 /** The policy rows of a local endpoint. Byte offsets of its fields. */
 export const EndpointRow = {
   bytes: 8,
@@ -640,6 +741,20 @@ export const EndpointRow = {
   /** u32: row for packets from the endpoint */
   egressRow: 4,
 } as const;
+
+/** The fields of a EndpointRow. */
+export interface EndpointRowFields {
+  /** row for packets to the endpoint */
+  readonly ingressRow: number;
+  /** row for packets from the endpoint */
+  readonly egressRow: number;
+}
+
+/** Writes a EndpointRow at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeEndpointRow(view: DataView, at: number, fields: EndpointRowFields): void {
+  view.setUint32(at, fields.ingressRow, true);
+  view.setUint32(at + 4, fields.egressRow, true);
+}
 
 /** A page index for each ProtocolSlot: which (protocol, port) pairs are allowed. Byte offsets of its fields. */
 export const PortSet = {
@@ -666,6 +781,28 @@ export const EndpointInfo = {
   podName: 8,
 } as const;
 
+/** The fields of a EndpointInfo. */
+export interface EndpointInfoFields {
+  /** StringRef */
+  readonly namespaceName: readonly number[];
+  /** StringRef */
+  readonly podName: readonly number[];
+}
+
+/** Reads the EndpointInfo at byte `at`; arrays are copies. */
+export function readEndpointInfo(view: DataView, at: number): EndpointInfoFields {
+  return {
+    namespaceName: listAt(view, at, 2, u32At, 4),
+    podName: listAt(view, at + 8, 2, u32At, 4),
+  };
+}
+
+/** Writes a EndpointInfo at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeEndpointInfo(view: DataView, at: number, fields: EndpointInfoFields): void {
+  for (let place = 0; place < 2; place++) view.setUint32(at + place * 4, fields.namespaceName[place] ?? 0, true);
+  for (let place = 0; place < 2; place++) view.setUint32(at + 8 + place * 4, fields.podName[place] ?? 0, true);
+}
+
 /** Provenance: a policy and where it was written. Byte offsets of its fields. */
 export const PolicyInfo = {
   bytes: 40,
@@ -682,6 +819,44 @@ export const PolicyInfo = {
   /** u32: 1-based */
   column: 36,
 } as const;
+
+/** The fields of a PolicyInfo. */
+export interface PolicyInfoFields {
+  /** StringRef */
+  readonly kind: readonly number[];
+  /** StringRef, empty for cluster policies */
+  readonly namespaceName: readonly number[];
+  /** StringRef */
+  readonly name: readonly number[];
+  /** StringRef */
+  readonly file: readonly number[];
+  /** 1-based */
+  readonly line: number;
+  /** 1-based */
+  readonly column: number;
+}
+
+/** Reads the PolicyInfo at byte `at`; arrays are copies. */
+export function readPolicyInfo(view: DataView, at: number): PolicyInfoFields {
+  return {
+    kind: listAt(view, at, 2, u32At, 4),
+    namespaceName: listAt(view, at + 8, 2, u32At, 4),
+    name: listAt(view, at + 16, 2, u32At, 4),
+    file: listAt(view, at + 24, 2, u32At, 4),
+    line: u32At(view, at + 32),
+    column: u32At(view, at + 36),
+  };
+}
+
+/** Writes a PolicyInfo at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writePolicyInfo(view: DataView, at: number, fields: PolicyInfoFields): void {
+  for (let place = 0; place < 2; place++) view.setUint32(at + place * 4, fields.kind[place] ?? 0, true);
+  for (let place = 0; place < 2; place++) view.setUint32(at + 8 + place * 4, fields.namespaceName[place] ?? 0, true);
+  for (let place = 0; place < 2; place++) view.setUint32(at + 16 + place * 4, fields.name[place] ?? 0, true);
+  for (let place = 0; place < 2; place++) view.setUint32(at + 24 + place * 4, fields.file[place] ?? 0, true);
+  view.setUint32(at + 32, fields.line, true);
+  view.setUint32(at + 36, fields.column, true);
+}
 
 /** Provenance: a rule as one row applies it. Byte offsets of its fields. */
 export const RuleInfo = {
@@ -710,6 +885,60 @@ export const RuleInfo = {
   priority: 28,
 } as const;
 
+/** The fields of a RuleInfo. */
+export interface RuleInfoFields {
+  /** index into policyInfos */
+  readonly policy: number;
+  /** 0-based, in the direction's list of the policy */
+  readonly ruleIndex: number;
+  /** Tier */
+  readonly tier: number;
+  /** Action */
+  readonly action: number;
+  /** Direction */
+  readonly direction: number;
+  /** 1-based */
+  readonly line: number;
+  /** 1-based */
+  readonly column: number;
+  /** set of origin classes that the peers cover, in originSets */
+  readonly originSet: number;
+  /** index into portSets */
+  readonly portSet: number;
+  /** lower first within a tier; 0 for NetworkPolicy */
+  readonly priority: number;
+}
+
+/** Reads the RuleInfo at byte `at`; arrays are copies. */
+export function readRuleInfo(view: DataView, at: number): RuleInfoFields {
+  return {
+    policy: u32At(view, at),
+    ruleIndex: u32At(view, at + 4),
+    tier: view.getUint8(at + 8),
+    action: view.getUint8(at + 9),
+    direction: view.getUint8(at + 10),
+    line: u32At(view, at + 12),
+    column: u32At(view, at + 16),
+    originSet: u32At(view, at + 20),
+    portSet: u32At(view, at + 24),
+    priority: u32At(view, at + 28),
+  };
+}
+
+/** Writes a RuleInfo at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeRuleInfo(view: DataView, at: number, fields: RuleInfoFields): void {
+  view.setUint32(at, fields.policy, true);
+  view.setUint32(at + 4, fields.ruleIndex, true);
+  view.setUint8(at + 8, fields.tier);
+  view.setUint8(at + 9, fields.action);
+  view.setUint8(at + 10, fields.direction);
+  view.setUint32(at + 12, fields.line, true);
+  view.setUint32(at + 16, fields.column, true);
+  view.setUint32(at + 20, fields.originSet, true);
+  view.setUint32(at + 24, fields.portSet, true);
+  view.setUint32(at + 28, fields.priority, true);
+}
+
 /** Provenance: which policies isolate, and the rules in the order of evaluation. Byte offsets of its fields. */
 export const RowInfo = {
   bytes: 16,
@@ -722,6 +951,36 @@ export const RowInfo = {
   /** u32: rules */
   rulesCount: 12,
 } as const;
+
+/** The fields of a RowInfo. */
+export interface RowInfoFields {
+  /** first index into rowLists, of policies */
+  readonly isolatedByStart: number;
+  /** policies */
+  readonly isolatedByCount: number;
+  /** first index into rowLists, of rules */
+  readonly rulesStart: number;
+  /** rules */
+  readonly rulesCount: number;
+}
+
+/** Reads the RowInfo at byte `at`; arrays are copies. */
+export function readRowInfo(view: DataView, at: number): RowInfoFields {
+  return {
+    isolatedByStart: u32At(view, at),
+    isolatedByCount: u32At(view, at + 4),
+    rulesStart: u32At(view, at + 8),
+    rulesCount: u32At(view, at + 12),
+  };
+}
+
+/** Writes a RowInfo at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeRowInfo(view: DataView, at: number, fields: RowInfoFields): void {
+  view.setUint32(at, fields.isolatedByStart, true);
+  view.setUint32(at + 4, fields.isolatedByCount, true);
+  view.setUint32(at + 8, fields.rulesStart, true);
+  view.setUint32(at + 12, fields.rulesCount, true);
+}
 
 /** The first packet of a flow, as `Table.classify` takes it. Byte offsets of its fields. */
 export const FlowTuple = {
@@ -1112,8 +1371,8 @@ export const DataplaneSettings = {
   poll: 25,
   /** u8: 1: an ACK may open a connection */
   loose: 26,
-  /** u8: 1: the sender of what policy denies is told */
-  rejects: 27,
+  /** u8: Deny */
+  deny: 27,
 } as const;
 
 /** The fields of a DataplaneSettings. */
@@ -1136,8 +1395,8 @@ export interface DataplaneSettingsFields {
   readonly poll: number;
   /** 1: an ACK may open a connection */
   readonly loose: number;
-  /** 1: the sender of what policy denies is told */
-  readonly rejects: number;
+  /** Deny */
+  readonly deny: number;
 }
 
 /** Writes a DataplaneSettings at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
@@ -1151,7 +1410,7 @@ export function writeDataplaneSettings(view: DataView, at: number, fields: Datap
   view.setUint8(at + 24, fields.established);
   view.setUint8(at + 25, fields.poll);
   view.setUint8(at + 26, fields.loose);
-  view.setUint8(at + 27, fields.rejects);
+  view.setUint8(at + 27, fields.deny);
 }
 
 /** What a data plane has counted since it was made, all workers together. Byte offsets of its fields. */

@@ -107,6 +107,7 @@ export const blobStructs: readonly Struct[] = [
     name: "TableHeader",
     bytes: 192,
     doc: "The first bytes of a table blob.",
+    typescript: ["write"],
     fields: [
       { name: "magic", type: "u32", doc: "TABLE_MAGIC" },
       { name: "version", type: "u32", doc: "TABLE_VERSION" },
@@ -129,6 +130,7 @@ export const blobStructs: readonly Struct[] = [
     name: "Leaf",
     bytes: 12,
     doc: "What the trie knows of an address.",
+    typescript: ["read", "write"],
     fields: [
       { name: "classId", type: "u32", doc: "column of the cells" },
       { name: "endpointId", type: "u32", doc: "local endpoint that owns the address, or NONE" },
@@ -139,6 +141,7 @@ export const blobStructs: readonly Struct[] = [
     name: "TrieV6Node",
     bytes: 32,
     doc: "An IPv6 node. One that branches has 256 entries at the same index in trieV6Entries; one that stands for a single prefix has none.",
+    typescript: ["write"],
     fields: [
       {
         name: "value",
@@ -178,6 +181,7 @@ export const blobStructs: readonly Struct[] = [
     name: "EndpointRow",
     bytes: 8,
     doc: "The policy rows of a local endpoint.",
+    typescript: ["write"],
     fields: [
       { name: "ingressRow", type: "u32", doc: "row for packets to the endpoint" },
       { name: "egressRow", type: "u32", doc: "row for packets from the endpoint" },
@@ -209,6 +213,7 @@ export const blobStructs: readonly Struct[] = [
     name: "EndpointInfo",
     bytes: 16,
     doc: "Provenance: who a local endpoint is.",
+    typescript: ["read", "write"],
     fields: [
       { name: "namespaceName", type: "u32", count: 2, doc: "StringRef" },
       { name: "podName", type: "u32", count: 2, doc: "StringRef" },
@@ -218,6 +223,7 @@ export const blobStructs: readonly Struct[] = [
     name: "PolicyInfo",
     bytes: 40,
     doc: "Provenance: a policy and where it was written.",
+    typescript: ["read", "write"],
     fields: [
       { name: "kind", type: "u32", count: 2, doc: "StringRef" },
       {
@@ -236,6 +242,7 @@ export const blobStructs: readonly Struct[] = [
     name: "RuleInfo",
     bytes: 32,
     doc: "Provenance: a rule as one row applies it.",
+    typescript: ["read", "write"],
     fields: [
       { name: "policy", type: "u32", doc: "index into policyInfos" },
       { name: "ruleIndex", type: "u32", doc: "0-based, in the direction's list of the policy" },
@@ -258,6 +265,7 @@ export const blobStructs: readonly Struct[] = [
     name: "RowInfo",
     bytes: 16,
     doc: "Provenance: which policies isolate, and the rules in the order of evaluation.",
+    typescript: ["read", "write"],
     fields: [
       { name: "isolatedByStart", type: "u32", doc: "first index into rowLists, of policies" },
       { name: "isolatedByCount", type: "u32", doc: "policies" },
@@ -429,7 +437,7 @@ export const structs: readonly Struct[] = [
       { name: "established", type: "u8", doc: "Established" },
       { name: "poll", type: "u8", doc: "PollMode" },
       { name: "loose", type: "u8", doc: "1: an ACK may open a connection" },
-      { name: "rejects", type: "u8", doc: "1: the sender of what policy denies is told" },
+      { name: "deny", type: "u8", doc: "Deny" },
     ],
   },
   {
@@ -730,7 +738,7 @@ export const enums: readonly Enum[] = [
   },
   {
     name: "PollMode",
-    doc: "How a worker waits for frames.",
+    doc: "How a worker waits for frames. The first is the default.",
     values: [
       { name: "Adaptive", doc: "looks on for a little while where that pays, then sleeps" },
       { name: "Spin", doc: "never sleeps: a CPU for each worker" },
@@ -739,7 +747,7 @@ export const enums: readonly Enum[] = [
   },
   {
     name: "Established",
-    doc: "What a table swap means for the connections that run.",
+    doc: "What a table swap means for the connections that run. The first is the default.",
     values: [
       {
         name: "Recheck",
@@ -747,6 +755,14 @@ export const enums: readonly Enum[] = [
       },
       { name: "Keep", doc: "they go on to their end" },
       { name: "Cut", doc: "all are judged again at once, without waiting for their packets" },
+    ],
+  },
+  {
+    name: "Deny",
+    doc: "What the sender of a packet hears that policy denies. The first is the default.",
+    values: [
+      { name: "Drop", doc: "nothing" },
+      { name: "Reject", doc: "a TCP reset or an ICMP error, within a rate" },
     ],
   },
   {

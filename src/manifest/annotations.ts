@@ -1,10 +1,9 @@
 import { suggest } from "../diagnostics/suggest.js";
 import { type Cursor, quoted } from "./cursor.js";
+import { type Mode, modes } from "./mode.js";
 import type { KubernetesObject, Meta } from "./objects.js";
 
-/** Whether policy is enforced, or only told what it would have done. */
-export const modes = ["enforce", "audit"] as const;
-export type Mode = (typeof modes)[number];
+export type { Mode } from "./mode.js";
 
 /** What Sluice's own annotations are called: this, and a name of `known`. */
 const prefix = "sluice/";

@@ -1,6 +1,6 @@
 import type { ControlListen } from "../control/open-control.js";
+import type { Choice } from "../control/settings.js";
 import type { DataplaneOptions, Deny, Established } from "../dataplane/dataplane.js";
-import type { LinkKind } from "../dataplane/link-choice.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 
@@ -29,7 +29,7 @@ export interface SourceConfig {
   /** Files and folders; `-` is standard input, read once. */
   readonly paths: readonly string[];
   /** Whether they are read again when they change on disk. */
-  readonly watch: "auto" | "never";
+  readonly watch: Choice<"watch">;
   /** An API server that is followed instead; there are no paths then. */
   readonly kubernetes?: KubernetesConfig;
 }
@@ -51,9 +51,9 @@ export interface PodName {
 }
 
 /** Nothing passes, or everything, unjudged. */
-export type FailMode = "closed" | "open";
+export type FailMode = Choice<"failMode">;
 
-export type RouterAdvertisements = "pass" | "drop";
+export type RouterAdvertisements = Choice<"routerAdvertisements">;
 
 /** Two interfaces that exist, between which one pod's traffic is judged. */
 export interface WireConfig {
@@ -64,7 +64,7 @@ export interface WireConfig {
   readonly outside: string;
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
-  readonly link: LinkKind | "auto";
+  readonly link: Choice<"link">;
   /** What becomes of traffic when the process is gone without a clean end. */
   readonly failMode: FailMode;
   /** Whether those of the network reach the pod. */
@@ -80,7 +80,7 @@ export interface SidecarConfig {
   readonly pod: PodName;
   readonly interface: string;
   /** How packets are received from the network and sent to it. */
-  readonly link: LinkKind | "auto";
+  readonly link: Choice<"link">;
   /** Whether connections that the workload has already are taken up at the start. */
   readonly adopt: boolean;
   /**

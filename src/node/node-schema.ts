@@ -1,9 +1,10 @@
 import {
-  CONNECTIONS_DEFAULT_MIN,
-  CONNECTIONS_MAX,
-  FRAGMENTS_DEFAULT,
-  FRAGMENTS_MAX,
-} from "../layout/layout.gen.js";
+  defaultSocket,
+  type NumberSetting,
+  runFolder,
+  settings,
+  type WordSetting,
+} from "../control/settings.js";
 import {
   boolean,
   choice,
@@ -32,30 +33,28 @@ const port = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][
 
 const path = text(/^[^\0]+$/u, "a path");
 
-/** Fewer connections than this are of no use. */
-const connectionsMin = 64;
-
 /** Wires and sidecars of one process: each has a zone of its own, and a link for each end. */
 export const wiresMax = 256;
 
+/** The key of a setting that has a word for each value, and of one that is a number. */
+function wordKey<Word extends string>(
+  { words, fallback, doc }: WordSetting<Word>,
+  otherwise: string = fallback,
+) {
+  return optional(choice(...words), doc, otherwise);
+}
+
+function numberKey({ least, most, fallback, doc }: NumberSetting) {
+  return optional(whole(least, most), doc, fallback);
+}
+
 const mode = optional(
-  choice("enforce", "audit"),
+  choice(...settings.mode.words),
   "of policies that neither they nor the pod say more about",
   "the process's",
 );
 
-const routerAdvertisements = (fallback: string) =>
-  optional(
-    choice("pass", "drop"),
-    "whether router advertisements of the network reach the pod: they give it routes, addresses and DNS servers, whatever policy says",
-    fallback,
-  );
-
-const link = optional(
-  choice("auto", "af-xdp", "af-packet"),
-  "how packets are received and sent",
-  "auto",
-);
+const link = wordKey(settings.link);
 
 export const wireShape = map({
   pod: required(podName, "the pod whose traffic is judged, as NAMESPACE/NAME"),
@@ -66,12 +65,8 @@ export const wireShape = map({
     "the pod's MAC: frames from it that carry another are dropped",
     "not checked",
   ),
-  failMode: optional(
-    choice("closed", "open"),
-    "what passes when the process is gone without a clean end (kill -9): nothing, or everything, unjudged",
-    "closed",
-  ),
-  routerAdvertisements: routerAdvertisements("drop"),
+  failMode: wordKey(settings.failMode),
+  routerAdvertisements: wordKey(settings.routerAdvertisements),
   mode,
   link,
 });
@@ -92,8 +87,9 @@ export const sidecarShape = map({
     "at a clean end: put the interface back as it was, or leave all in place and let nothing pass",
     "restore with a terminal, else block",
   ),
-  stateDir: optional(path, "where it is written down how the interface was", "/run/sluice"),
-  routerAdvertisements: routerAdvertisements(
+  stateDir: optional(path, "where it is written down how the interface was", runFolder),
+  routerAdvertisements: wordKey(
+    settings.routerAdvertisements,
     "pass where the interface has a route that a router told of, drop elsewhere",
   ),
   mode,
@@ -129,9 +125,9 @@ export const nodeShape = map(
       "`manifests` is required",
     ),
     watch: optional(
-      choice("auto", "never"),
+      choice(...settings.watch.words),
       "read the manifests and this file again when they change on disk",
-      "auto",
+      settings.watch.fallback,
     ),
     wires: optional(
       list(wireShape, wiresMax),
@@ -143,43 +139,15 @@ export const nodeShape = map(
       "interfaces of workloads in whose network namespace this runs",
       "`wires` is required",
     ),
-    workers: optional(whole(1, 16), "threads that judge, each its own connections", "1"),
-    poll: optional(choice("adaptive", "spin", "sleep"), "how packets are waited for", "adaptive"),
-    cpu: optional(
-      whole(0, 8_191),
-      "the CPU of the first worker; further ones take those behind it",
-      "any",
-    ),
-    connections: optional(
-      whole(connectionsMin, CONNECTIONS_MAX),
-      "connections tracked at once",
-      "what a 32nd of the memory has room for, at least 65536 and at most 4194304",
-    ),
-    connectionsPerEndpoint: optional(
-      whole(1, CONNECTIONS_MAX),
-      `connections of one endpoint at once, \`connections\` at most, or ${CONNECTIONS_DEFAULT_MIN} where that is left out; each worker has its part`,
-      "an equal share",
-    ),
-    fragments: optional(
-      whole(1, FRAGMENTS_MAX),
-      "fragmented datagrams followed at once",
-      `${FRAGMENTS_DEFAULT}`,
-    ),
-    mode: optional(
-      choice("enforce", "audit"),
-      "enforce policy, or only tell what it would deny; annotations of policies and pods come first",
-      "enforce",
-    ),
-    deny: optional(
-      choice("drop", "reject"),
-      "what the sender of a denied packet hears: nothing, or a TCP reset or an ICMP error",
-      "drop",
-    ),
-    established: optional(
-      choice("recheck", "keep", "cut"),
-      "what a new table means for connections that run: judge each again on its next packet, keep them, or end at once those that it denies",
-      "recheck",
-    ),
+    workers: numberKey(settings.workers),
+    poll: wordKey(settings.poll),
+    cpu: numberKey(settings.cpu),
+    connections: numberKey(settings.connections),
+    connectionsPerEndpoint: numberKey(settings.connectionsPerEndpoint),
+    fragments: numberKey(settings.fragments),
+    mode: wordKey(settings.mode),
+    deny: wordKey(settings.deny),
+    established: wordKey(settings.established),
     loose: optional(
       boolean(),
       "let a TCP connection be picked up in its middle, not only by its SYN",
@@ -188,7 +156,7 @@ export const nodeShape = map(
     socket: optional(
       text(/^(none|\/[^\0]+)$/u, "an absolute path, or none"),
       "where to answer sluice status, observe and so on; none for no socket",
-      "/run/sluice/sluice.sock",
+      defaultSocket,
     ),
     metrics: optional(
       text(new RegExp(`^(\\[[0-9a-fA-F:]+\\]|[^:\\s]+):${port}$`, "u"), "HOST:PORT"),

@@ -1,4 +1,5 @@
 import { dirname, isAbsolute, join } from "node:path";
+import { runFolder, settings } from "../control/settings.js";
 import { quotaMost } from "../dataplane/capacity.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import { Findings } from "../diagnostics/findings.js";
@@ -145,20 +146,20 @@ function configOf(read: ReadNode, file: string): NodeConfig {
   return {
     source: {
       paths: (read.manifests ?? []).map(place),
-      watch: watch ?? "auto",
+      watch: watch ?? settings.watch.fallback,
       ...given({ kubernetes: kubernetes && kubernetesOf(kubernetes, place) }),
     },
     wires: (read.wires ?? []).map(wireOf),
     sidecars: (read.sidecars ?? []).map((each) => sidecarOf(each, place)),
     missingPods: "wait",
     dataplane: {
-      established: established ?? "recheck",
-      deny: deny ?? "drop",
+      established: established ?? settings.established.fallback,
+      deny: deny ?? settings.deny.fallback,
       loose: loose ?? false,
       ...given({ workers, poll, cpu, connectionsMax: connections, fragmentsMax: fragments }),
       ...given({ connectionsPerEndpoint }),
     },
-    mode: mode ?? "enforce",
+    mode: mode ?? settings.mode.fallback,
     control: given({ socket, metricsListen: metrics }),
   };
 }
@@ -185,9 +186,9 @@ function wireOf({
     pod: podNameOf(pod),
     inside,
     outside,
-    link: link ?? "auto",
-    failMode: failMode ?? "closed",
-    routerAdvertisements: routerAdvertisements ?? "drop",
+    link: link ?? settings.link.fallback,
+    failMode: failMode ?? settings.failMode.fallback,
+    routerAdvertisements: routerAdvertisements ?? settings.routerAdvertisements.fallback,
     span: cursor.field("pod").span,
     ...given({ podMac: podMac === undefined ? undefined : canonicalMac(podMac), mode }),
   };
@@ -199,9 +200,9 @@ function sidecarOf(read: ReadSidecar, place: (path: string) => string): SidecarC
   return {
     pod: podNameOf(pod),
     interface: name,
-    link: link ?? "auto",
+    link: link ?? settings.link.fallback,
     adopt: adopt ?? false,
-    stateFolder: place(stateDir ?? "/run/sluice"),
+    stateFolder: place(stateDir ?? runFolder),
     span: cursor.field("pod").span,
     ...given({ onStop, routerAdvertisements, mode }),
   };

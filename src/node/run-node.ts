@@ -4,12 +4,8 @@ import { CompilerThread } from "../control/compiler-thread.js";
 import { notAttached, notAttachedText } from "../control/control-routes.js";
 import type { CompiledTable, Reload } from "../control/controller.js";
 import { Enforcer, type EnforcerOptions } from "../control/enforcer.js";
-import {
-  type ControlListen,
-  defaultSocket,
-  type OpenControl,
-  openControl,
-} from "../control/open-control.js";
+import { type ControlListen, type OpenControl, openControl } from "../control/open-control.js";
+import { defaultSocket } from "../control/settings.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { type InterfaceEvents, watchInterfaces } from "../dataplane/interfaces.js";

@@ -1,6 +1,6 @@
 import { closeSync } from "node:fs";
-import { defaultSocket } from "../../control/open-control.js";
 import { RefusalError } from "../../control/refusal.js";
+import { defaultSocket } from "../../control/settings.js";
 import type { Dataplane } from "../../dataplane/dataplane.js";
 import type { Attachments } from "../attachments.js";
 import type { NodeHost } from "../node-host.js";

@@ -43,9 +43,6 @@ const version = 1;
 const recordBytesMax = 16 * 1024 * 1024;
 const entryKinds = ["addresses", "nextHops", "routes", "neighbours"] as const;
 
-/** Where records are kept when nobody says otherwise. */
-export const defaultStateFolder = "/run/sluice";
-
 /** How long a change of another process is waited for: such as one that puts everything back. */
 const lockWaitMs = 10_000;
 const lockPauseMs = 10;

@@ -1,0 +1,122 @@
+import {
+  CONNECTIONS_DEFAULT_MAX,
+  CONNECTIONS_DEFAULT_MIN,
+  CONNECTIONS_MAX,
+  denyWords,
+  establishedWords,
+  FRAGMENTS_DEFAULT,
+  FRAGMENTS_MAX,
+  LinkKind,
+  linkKindWords,
+  pollModeWords,
+  WORKERS_MAX,
+} from "../layout/layout.gen.js";
+import { modes } from "../manifest/mode.js";
+
+/**
+ * What a process that enforces may be told, each once: flags, keys of the config file, their types, their
+ * docs and what holds without them are made from this.
+ */
+
+/** Where processes keep what others look for. */
+export const runFolder = "/run/sluice";
+/** Where one answers when nobody says otherwise. */
+export const defaultSocket = `${runFolder}/sluice.sock`;
+
+/** One of some words. */
+export interface WordSetting<Word extends string> {
+  readonly words: readonly Word[];
+  /** What holds when it is left out. */
+  readonly fallback: Word;
+  readonly doc: string;
+}
+
+/** A whole number. */
+export interface NumberSetting {
+  readonly least: number;
+  readonly most: number;
+  /** What holds when it is left out, for the docs. */
+  readonly fallback: string;
+  readonly doc: string;
+}
+
+function word<const Word extends string>(
+  words: readonly Word[],
+  fallback: NoInfer<Word>,
+  doc: string,
+): WordSetting<Word> {
+  return { words, fallback, doc };
+}
+
+function whole(least: number, most: number, fallback: string, doc: string): NumberSetting {
+  return { least, most, fallback, doc };
+}
+
+export const settings = {
+  mode: word(
+    modes,
+    "enforce",
+    "enforce policy, or only tell what it would deny (verdict AUDIT); annotations of policies and pods come first",
+  ),
+  deny: word(
+    denyWords,
+    denyWords[0],
+    "what the sender of a denied packet hears: nothing, or a TCP reset or an ICMP error, at most 1,000 a second",
+  ),
+  established: word(
+    establishedWords,
+    establishedWords[0],
+    "what a new table means for connections that run: judge each again on its next packet, keep them, or end at once those that it denies",
+  ),
+  poll: word(
+    pollModeWords,
+    pollModeWords[0],
+    "how packets are waited for: look on for a little while where that pays, spin (for a core of its own), or sleep",
+  ),
+  link: word(
+    ["auto", linkKindWords[LinkKind.Xdp], linkKindWords[LinkKind.Packet]],
+    "auto",
+    "how packets are received and sent",
+  ),
+  failMode: word(
+    ["closed", "open"],
+    "closed",
+    "what passes when the process is gone without a clean end (kill -9): nothing (closed), or everything, unjudged (open)",
+  ),
+  routerAdvertisements: word(
+    ["pass", "drop"],
+    "drop",
+    "whether router advertisements of the network reach the pod: they give it routes, addresses and DNS servers, whatever policy says",
+  ),
+  watch: word(["auto", "never"], "auto", "read the manifests again when they change on disk"),
+  workers: whole(1, WORKERS_MAX, "1", "threads that judge, each its own connections"),
+  cpu: whole(
+    0,
+    8_191,
+    "any",
+    "the CPU of the first thread that judges; further ones take those behind it",
+  ),
+  // Fewer connections than the least are of no use.
+  connections: whole(
+    64,
+    CONNECTIONS_MAX,
+    `what a 32nd of the memory has room for, at least ${CONNECTIONS_DEFAULT_MIN} and at most ${CONNECTIONS_DEFAULT_MAX}`,
+    "connections tracked at once",
+  ),
+  connectionsPerEndpoint: whole(
+    1,
+    CONNECTIONS_MAX,
+    "an equal share",
+    `connections of one endpoint at once, as many as are tracked at most, or ${CONNECTIONS_DEFAULT_MIN} where that is left out; each worker has its part`,
+  ),
+  fragments: whole(
+    1,
+    FRAGMENTS_MAX,
+    `${FRAGMENTS_DEFAULT}`,
+    "fragmented datagrams followed at once",
+  ),
+} as const;
+
+/** What each setting of words may be. */
+export type Choice<Name extends keyof typeof settings> =
+  (typeof settings)[Name] extends WordSetting<infer Word> ? Word : never;
