@@ -12,6 +12,11 @@ import {
   ProtocolSlot,
   RowInfo,
   RuleInfo,
+  readEndpointInfo,
+  readLeaf,
+  readPolicyInfo,
+  readRowInfo,
+  readRuleInfo,
   Section,
   SectionId,
   type SectionName,
@@ -84,10 +89,8 @@ export class Provenance {
   /** Names the endpoint with this number. */
   endpoint(id: number): { readonly namespace: string; readonly name: string } {
     const at = this.#at("endpointInfos", id, EndpointInfo.bytes);
-    return {
-      namespace: this.#text(at + EndpointInfo.namespaceName),
-      name: this.#text(at + EndpointInfo.podName),
-    };
+    const { namespaceName, podName } = readEndpointInfo(this.#view, at);
+    return { namespace: this.#text(namespaceName), name: this.#text(podName) };
   }
 
   /** Tells what a leaf stands for; `endpointId` is undefined when nobody here owns the address. */
@@ -97,12 +100,8 @@ export class Provenance {
     readonly originId: number;
   } {
     const at = this.#at("leaves", id, Leaf.bytes);
-    const endpointId = this.#u32(at + Leaf.endpointId);
-    return {
-      classId: this.#u32(at + Leaf.classId),
-      endpointId: endpointId === NONE ? undefined : endpointId,
-      originId: this.#u32(at + Leaf.originId),
-    };
+    const { classId, endpointId, originId } = readLeaf(this.#view, at);
+    return { classId, endpointId: endpointId === NONE ? undefined : endpointId, originId };
   }
 
   /** Returns the policies that isolate an endpoint in one direction. */
@@ -183,39 +182,42 @@ export class Provenance {
     const rows = by === "audit" && this.hasAudit ? "auditRows" : "endpoints";
     const endpoint = this.#at(rows, endpointId, EndpointRow.bytes);
     const field = direction === "Ingress" ? EndpointRow.ingressRow : EndpointRow.egressRow;
-    const row = this.#at("rowInfos", this.#u32(endpoint + field), RowInfo.bytes);
+    const at = this.#at("rowInfos", this.#u32(endpoint + field), RowInfo.bytes);
+    const row = readRowInfo(this.#view, at);
     const list = (start: number, count: number) =>
-      Array.from({ length: this.#u32(row + count) }, (_, place) =>
-        this.#u32(this.#at("rowLists", this.#u32(row + start) + place, 4)),
+      Array.from({ length: count }, (_, place) =>
+        this.#u32(this.#at("rowLists", start + place, 4)),
       );
     return {
-      isolatedBy: list(RowInfo.isolatedByStart, RowInfo.isolatedByCount),
-      rules: list(RowInfo.rulesStart, RowInfo.rulesCount),
+      isolatedBy: list(row.isolatedByStart, row.isolatedByCount),
+      rules: list(row.rulesStart, row.rulesCount),
     };
   }
 
   #rule(at: number): RuleRecord {
+    const rule = readRuleInfo(this.#view, at);
     return {
-      policy: this.#policies[this.#u32(at + RuleInfo.policy)]!,
-      index: this.#u32(at + RuleInfo.ruleIndex),
-      tier: nameOf(Tier, this.#u8(at + RuleInfo.tier)),
-      action: nameOf(Action, this.#u8(at + RuleInfo.action)),
-      direction: nameOf(Direction, this.#u8(at + RuleInfo.direction)),
-      priority: this.#u32(at + RuleInfo.priority),
-      line: this.#u32(at + RuleInfo.line),
-      column: this.#u32(at + RuleInfo.column),
+      policy: this.#policies[rule.policy]!,
+      index: rule.ruleIndex,
+      tier: nameOf(Tier, rule.tier),
+      action: nameOf(Action, rule.action),
+      direction: nameOf(Direction, rule.direction),
+      priority: rule.priority,
+      line: rule.line,
+      column: rule.column,
     };
   }
 
   #policy(id: number): PolicyRecord {
     const at = this.#at("policyInfos", id, PolicyInfo.bytes);
+    const { kind, namespaceName, name, file, line, column } = readPolicyInfo(this.#view, at);
     return {
-      kind: this.#text(at + PolicyInfo.kind),
-      namespace: this.#text(at + PolicyInfo.namespaceName),
-      name: this.#text(at + PolicyInfo.name),
-      file: this.#text(at + PolicyInfo.file),
-      line: this.#u32(at + PolicyInfo.line),
-      column: this.#u32(at + PolicyInfo.column),
+      kind: this.#text(kind),
+      namespace: this.#text(namespaceName),
+      name: this.#text(name),
+      file: this.#text(file),
+      line,
+      column,
     };
   }
 
@@ -246,9 +248,10 @@ export class Provenance {
     return ((word >>> (counted & 31)) & 1) === 1;
   }
 
-  #text(at: number): string {
-    const start = this.#at("strings", this.#u32(at), 1);
-    return this.#decoder.decode(this.#bytes.subarray(start, start + this.#u32(at + 4)));
+  /** Reads what a StringRef names. */
+  #text([offset = 0, length = 0]: readonly number[]): string {
+    const start = this.#at("strings", offset, 1);
+    return this.#decoder.decode(this.#bytes.subarray(start, start + length));
   }
 
   #count(section: SectionName): number {

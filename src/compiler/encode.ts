@@ -8,7 +8,6 @@ import {
   PolicyInfo,
   RowInfo,
   RuleInfo,
-  Section,
   SectionId,
   type SectionName,
   sectionElementBytes,
@@ -20,6 +19,14 @@ import {
   TRIE_NODE_ENTRIES,
   TRIE_V6_PREFIX_NODE,
   TrieV6Node,
+  writeEndpointInfo,
+  writeEndpointRow,
+  writeLeaf,
+  writePolicyInfo,
+  writeRowInfo,
+  writeRuleInfo,
+  writeTableHeader,
+  writeTrieV6Node,
 } from "../layout/layout.gen.js";
 import { checksumOf } from "./checksum.js";
 import type { DecisionTable } from "./decision-table.js";
@@ -68,53 +75,50 @@ export function encode(
     trieV6Root: bytesOf(v6.root),
     trieV6Nodes: encodeTrieV6Nodes(v6, table.v6),
     trieV6Entries: encodeTrieV6Entries(v6),
-    leaves: records(table.leaves, Leaf.bytes, (view, at, { classId, endpointId, originId }) => {
-      view.setUint32(at + Leaf.classId, classId, true);
-      view.setUint32(at + Leaf.endpointId, endpointId, true);
-      view.setUint32(at + Leaf.originId, originId, true);
-    }),
-    endpoints: records(table.endpoints, EndpointRow.bytes, (view, at, endpoint) => {
-      view.setUint32(at + EndpointRow.ingressRow, endpoint.ingressRow, true);
-      view.setUint32(at + EndpointRow.egressRow, endpoint.egressRow, true);
-    }),
-    auditRows: records(table.auditRows, EndpointRow.bytes, (view, at, rows) => {
-      view.setUint32(at + EndpointRow.ingressRow, rows.ingressRow, true);
-      view.setUint32(at + EndpointRow.egressRow, rows.egressRow, true);
-    }),
+    leaves: records(table.leaves, Leaf.bytes, writeLeaf),
+    endpoints: records(table.endpoints, EndpointRow.bytes, writeEndpointRow),
+    auditRows: records(table.auditRows, EndpointRow.bytes, writeEndpointRow),
     cells: bytesOf(Uint16Array.from(table.cells)),
     portSets: bytesOf(ports.sets),
     portPageIndexes: bytesOf(ports.indexes),
     portPages: bytesOf(ports.pages),
     endpointInfos: records(table.endpoints, EndpointInfo.bytes, (view, at, endpoint) => {
-      strings.put(view, at + EndpointInfo.namespaceName, endpoint.namespace);
-      strings.put(view, at + EndpointInfo.podName, endpoint.name);
+      writeEndpointInfo(view, at, {
+        namespaceName: strings.put(endpoint.namespace),
+        podName: strings.put(endpoint.name),
+      });
     }),
     policyInfos: records(table.policies, PolicyInfo.bytes, (view, at, policy) => {
-      strings.put(view, at + PolicyInfo.kind, policy.kind);
-      strings.put(view, at + PolicyInfo.namespaceName, policy.namespace);
-      strings.put(view, at + PolicyInfo.name, policy.name);
-      strings.put(view, at + PolicyInfo.file, policy.span.file);
-      view.setUint32(at + PolicyInfo.line, policy.span.line, true);
-      view.setUint32(at + PolicyInfo.column, policy.span.column, true);
+      writePolicyInfo(view, at, {
+        kind: strings.put(policy.kind),
+        namespaceName: strings.put(policy.namespace),
+        name: strings.put(policy.name),
+        file: strings.put(policy.span.file),
+        line: policy.span.line,
+        column: policy.span.column,
+      });
     }),
     ruleInfos: records(table.rules, RuleInfo.bytes, (view, at, rule) => {
-      view.setUint32(at + RuleInfo.policy, rule.policy, true);
-      view.setUint32(at + RuleInfo.ruleIndex, rule.index, true);
-      view.setUint8(at + RuleInfo.tier, Tier[rule.tier]);
-      view.setUint8(at + RuleInfo.action, Action[rule.action]);
-      view.setUint8(at + RuleInfo.direction, Direction[rule.direction]);
-      view.setUint32(at + RuleInfo.line, rule.line, true);
-      view.setUint32(at + RuleInfo.column, rule.column, true);
-      const set = rule.peers === "any" ? originSets.any : originSets.places[rule.peers]!;
-      view.setUint32(at + RuleInfo.originSet, set, true);
-      view.setUint32(at + RuleInfo.portSet, rule.ports, true);
-      view.setUint32(at + RuleInfo.priority, rule.priority, true);
+      writeRuleInfo(view, at, {
+        policy: rule.policy,
+        ruleIndex: rule.index,
+        tier: Tier[rule.tier],
+        action: Action[rule.action],
+        direction: Direction[rule.direction],
+        line: rule.line,
+        column: rule.column,
+        originSet: rule.peers === "any" ? originSets.any : originSets.places[rule.peers]!,
+        portSet: rule.ports,
+        priority: rule.priority,
+      });
     }),
     rowInfos: records(table.rows, RowInfo.bytes, (view, at, row) => {
-      view.setUint32(at + RowInfo.isolatedByStart, lists.add(row.isolatedBy), true);
-      view.setUint32(at + RowInfo.isolatedByCount, row.isolatedBy.length, true);
-      view.setUint32(at + RowInfo.rulesStart, lists.add(row.rules), true);
-      view.setUint32(at + RowInfo.rulesCount, row.rules.length, true);
+      writeRowInfo(view, at, {
+        isolatedByStart: lists.add(row.isolatedBy),
+        isolatedByCount: row.isolatedBy.length,
+        rulesStart: lists.add(row.rules),
+        rulesCount: row.rules.length,
+      });
     }),
     originSets: bytesOf(originSets.words),
     // Filled while the records above were written.
@@ -144,23 +148,22 @@ function assemble(
 
   const blob = new Uint8Array(totalBytes);
   const view = new DataView(blob.buffer);
-  view.setUint32(TableHeader.magic, TABLE_MAGIC, true);
-  view.setUint32(TableHeader.version, TABLE_VERSION, true);
-  view.setUint32(TableHeader.layoutHash, BLOB_HASH, true);
-  view.setUint32(TableHeader.totalBytes, totalBytes, true);
-  view.setUint32(TableHeader.classCount, table.classCount, true);
-  view.setUint32(TableHeader.rowCount, table.rows.length, true);
-  view.setUint32(TableHeader.trieV4Inner, trieV4Inner, true);
+  writeTableHeader(view, 0, {
+    magic: TABLE_MAGIC,
+    version: TABLE_VERSION,
+    layoutHash: BLOB_HASH,
+    checksum: 0, // of the whole, this field taken as zero
+    totalBytes,
+    classCount: table.classCount,
+    rowCount: table.rows.length,
+    trieV4Inner,
+    sections: names.flatMap((name, order) => [
+      offsets[order]!,
+      sections[name].byteLength / sectionElementBytes[SectionId[name]]!,
+    ]),
+  });
   names.forEach((name, order) => {
-    const bytes = sections[name];
-    const at = TableHeader.sections + SectionId[name] * Section.bytes;
-    view.setUint32(at + Section.offset, offsets[order]!, true);
-    view.setUint32(
-      at + Section.count,
-      bytes.byteLength / sectionElementBytes[SectionId[name]]!,
-      true,
-    );
-    blob.set(bytes, offsets[order]);
+    blob.set(sections[name], offsets[order]);
   });
   view.setUint32(TableHeader.checksum, checksumOf(blob), true);
   return { blob };
@@ -189,14 +192,12 @@ function records<Item>(
 function encodeTrieV6Nodes({ nodes }: TrieV6, prefixes: PrefixList): Uint8Array {
   return records(nodes, TrieV6Node.bytes, (view, at, node) => {
     // The bits of a prefix past its length are zero.
-    for (let byte = 0; byte * 8 < node.bits; byte++) {
-      view.setUint8(at + TrieV6Node.value + byte, byteAt(prefixes, node.prefix, byte));
+    const value = new Uint8Array(Math.ceil(node.bits / 8));
+    for (let byte = 0; byte < value.length; byte++) {
+      value[byte] = byteAt(prefixes, node.prefix, byte);
     }
-    view.setUint32(at + TrieV6Node.missLeaf, node.missLeaf, true);
-    view.setUint32(at + TrieV6Node.hitLeaf, node.hitLeaf, true);
-    view.setUint8(at + TrieV6Node.bits, node.bits);
-    view.setUint8(at + TrieV6Node.byteIndex, node.byteIndex);
-    view.setUint8(at + TrieV6Node.skipFrom, node.skipFrom);
+    const { missLeaf, hitLeaf, bits, byteIndex, skipFrom } = node;
+    writeTrieV6Node(view, at, { value, missLeaf, hitLeaf, bits, byteIndex, skipFrom });
   });
 }
 
@@ -251,8 +252,8 @@ class Strings {
   readonly #encoder = new TextEncoder();
   #bytes = 0;
 
-  /** Writes a StringRef. */
-  put(view: DataView, at: number, text: string): void {
+  /** Returns a StringRef. */
+  put(text: string): readonly [offset: number, length: number] {
     let place = this.#places.get(text);
     if (place === undefined) {
       const part = this.#encoder.encode(text);
@@ -261,8 +262,7 @@ class Strings {
       this.#parts.push(part);
       this.#bytes += part.byteLength;
     }
-    view.setUint32(at, place[0], true);
-    view.setUint32(at + 4, place[1], true);
+    return place;
   }
 
   bytes(): Uint8Array {
