@@ -112,6 +112,7 @@ void fuzzConnections(std::span<const uint8_t> input) {
   const uint8_t settings = input[0];
   const uint32_t policy = settings >> POLICY_SHIFT & 3;
   const auto filter = filterOf(settings);
+  WORLD.attachOwners(*filter);
   const TableInForce table = WORLD.table(policy, GENERATION_MAX + 1);
 
   std::vector<SavedConnection> taken;

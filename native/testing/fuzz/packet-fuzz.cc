@@ -2,8 +2,9 @@
 // through the filter. What passes must be allowed by rules read one by one, or belong to what such
 // a packet has opened: a slow ledger of connections and fragments says so, from frames that a slow
 // reader has read. A batch must be judged as its frames are one by one; and what a table audits is
-// marked, and passes and stays as without it.
+// marked, and passes and stays as without it. No pod has more than its part of the table.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -527,6 +528,17 @@ bool sameVerdict(const Judgement& one, const Judgement& other) {
          one.rejectable == other.rejectable && one.destinationEndpoint == other.destinationEndpoint;
 }
 
+// Places of a table that is soon full: two for each pod of a switch.
+constexpr size_t SMALL_TABLE = 4;
+
+// Whether a connection that is listed is one that may not give way: TCP between a handshake and an
+// end, or UDP that was answered and goes on, which alone lives for longer than half a minute.
+bool isAssured(const ConnectionRecord& record) {
+  if (record.assured == 0) return false;
+  if (record.protocol == 6) return static_cast<ConnState>(record.state) == ConnState::Established;
+  return record.protocol == 17 && record.expiresInMs > 30'000;
+}
+
 // One run of the target.
 class Session {
  public:
@@ -541,6 +553,9 @@ class Session {
   void settle();
   void maintain();
   void swap(uint32_t policy, bool audits);
+  using Listed = std::array<ConnectionRecord, SMALL_TABLE>;
+  [[nodiscard]] size_t listSmall(Listed& records) const;
+  void checkParts(std::span<const ConnectionRecord> before, const Judgement& judgement) const;
 
   struct Waiting {
     Exact bytes;
@@ -552,6 +567,8 @@ class Session {
   std::unique_ptr<Filter> together_;
   std::unique_ptr<Filter> unaudited_;  // where a table audits: by tables that do not
   Established established_;
+  bool small_;
+  uint32_t pods_ = 0;
   Ledger ledger_;
   TableInForce table_;
   TableInForce tableUnaudited_;
@@ -563,9 +580,10 @@ class Session {
 Session::Session(const World& world, const PacketScript& script)
     : world_(world),
       established_(script.established),
+      small_(script.small),
       ledger_(world, script.loose, script.established) {
   FilterOptions options;
-  options.connectionsMax = script.small ? 4 : 64;
+  options.connectionsMax = script.small ? SMALL_TABLE : 64;
   options.fragmentsMax = 8;
   options.loose = script.loose;
   options.established = script.established;
@@ -573,6 +591,9 @@ Session::Session(const World& world, const PacketScript& script)
   if (!Filter::create(options, &alone_).ok() || !Filter::create(options, &together_).ok() ||
       (audits && !Filter::create(options, &unaudited_).ok())) {
     std::abort();
+  }
+  for (const auto& filter : {alone_.get(), together_.get(), unaudited_.get()}) {
+    if (filter != nullptr) pods_ = world.attachOwners(*filter);
   }
   swap(script.policy, script.audited);
 }
@@ -585,6 +606,33 @@ void Session::swap(uint32_t policy, bool audits) {
   tableUnaudited_ = world_.table(policy, now_.generation);
 }
 
+size_t Session::listSmall(Listed& records) const {
+  uint32_t place = 0;
+  return small_ ? alone_->list(now_.us, SMALL_TABLE, records, &place) : 0;
+}
+
+// No pod has more than its part of the table, and what was assured is still there, unless the table
+// in force denies it.
+void Session::checkParts(std::span<const ConnectionRecord> before,
+                         const Judgement& judgement) const {
+  for (uint16_t owner = 1; owner <= pods_; ++owner) {
+    HOLDS(alone_->useOf(owner).connections <= alone_->quota(), "a pod keeps to its part");
+  }
+  Listed after;
+  const auto left = std::span(after).first(listSmall(after));
+  for (const ConnectionRecord& each : before) {
+    if (!isAssured(each)) continue;
+    const bool wasCut = judgement.cut && std::ranges::equal(judgement.key.source, each.source) &&
+                        std::ranges::equal(judgement.key.destination, each.destination) &&
+                        judgement.key.sourcePort == each.sourcePort &&
+                        judgement.key.destinationPort == each.destinationPort;
+    const bool isThere = std::ranges::any_of(left, [&](const ConnectionRecord& other) {
+      return std::ranges::equal(other.key, each.key);
+    });
+    HOLDS(isThere || wasCut, "an assured connection gives way to nobody");
+  }
+}
+
 void Session::judge(const PacketRecord& record) {
   const LinkContext& from = world_.link(record.link);
   if (&from != waitingFrom_ || waiting_.size() == BATCH_MAX) flush();
@@ -595,7 +643,10 @@ void Session::judge(const PacketRecord& record) {
   const Steering steering{3, 0x9e3779b1};
   HOLDS(steering.workerOf(entry.frame, 1) < 3, "a worker that there is not");
   const uint32_t before = alone_->connectionCount();
+  Listed listed;
+  const auto were = std::span(listed).first(listSmall(listed));
   entry.judgement = alone_->judge(entry.frame, from, table_, now_.us);
+  checkParts(were, entry.judgement);
   Judgement judgement = entry.judgement;
   if (FUZZ_CANARY && judgement.reason == DropReason::PolicyIngress &&
       judgement.key.protocol == 17 && judgement.key.destinationPort < 53) {

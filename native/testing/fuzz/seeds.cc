@@ -323,6 +323,26 @@ void addPacketSeeds(std::vector<Seed>& seeds) {
       flood.from(INSIDE, tcpFrame(family, POD, port, SERVER, 5432, {.flags = SYN}));
     }
     both("more-connections-than-places", flood);
+    const auto goesOn = tcpFrame(family, SERVER, 5432, POD, 4000,
+                                 {.flags = ACK, .sequence = 5001, .acknowledgement = 1001});
+    Script answered;
+    answered.small().open(family, 4000);
+    for (uint16_t port = 4'001; port <= 4'006; ++port) {
+      answered.from(INSIDE, udpFrame(family, POD, port, SERVER, 53));
+      answered.from(OUTSIDE, udpFrame(family, SERVER, 53, POD, port));
+    }
+    both("more-questions-than-places-beside-tcp", answered.from(OUTSIDE, goesOn));
+    Script parts;
+    parts.policy(2).inSwitch().small().open(family, 4000);
+    for (uint16_t port = 4'001; port <= 4'004; ++port) {
+      parts.from(SECOND_POD,
+                 tcpFrame(family, FRIEND, port, SERVER, 5432, {.flags = SYN, .sequence = 1000}));
+      parts.from(OUTSIDE, tcpFrame(family, SERVER, 5432, FRIEND, port,
+                                   {.flags = SYN_ACK, .sequence = 5000, .acknowledgement = 1001}));
+      parts.from(SECOND_POD, tcpFrame(family, FRIEND, port, SERVER, 5432,
+                                      {.flags = ACK, .sequence = 1001, .acknowledgement = 5001}));
+    }
+    both("switch-of-two-of-which-one-keeps-all-it-can", parts.from(OUTSIDE, goesOn));
     both("superframe-of-tcp", Script()
                                   .open(family, 4000)
                                   .from(INSIDE,

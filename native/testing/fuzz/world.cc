@@ -150,10 +150,19 @@ World::World(bool isSwitch) : switch_(isSwitch), policies_(POLICY_COUNT) {
     const bool pod = link == 0 || (link == 1 && isSwitch);
     links_[link].role = pod ? LinkRole::Endpoint : LinkRole::Uplink;
     links_[link].routerAdvertisements = !isSwitch && !pod;
-    // A wire's both sides know who is behind it.
+    // A wire's both sides know who is behind it, and whose its connections are.
     links_[link].endpointId = pod ? link : isSwitch ? NONE : 0;
+    links_[link].owner = !isSwitch ? 1 : pod ? static_cast<uint16_t>(link + 1) : ConnTable::NOBODY;
   }
   if (isSwitch) links_[2].mac = {2, 0, 0, 0, 0, 0xfe};
+}
+
+uint32_t World::attachOwners(Filter& filter) const {
+  const uint32_t pods = switch_ ? 2 : 1;
+  for (uint32_t link = 0; link < pods; ++link) {
+    if (filter.attachOwner(link) != links_[link].owner) std::abort();
+  }
+  return pods;
 }
 
 const LinkContext& World::link(uint32_t number) const {

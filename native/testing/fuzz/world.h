@@ -28,6 +28,9 @@ class World {
   [[nodiscard]] bool isSwitch() const { return switch_; }
   // A frame's way in: 0 from pod A, 1 from pod B where there is a switch, any other the uplink.
   [[nodiscard]] const LinkContext& link(uint32_t number) const;
+  // Gives each pod its part of a new filter's connections; returns how many pods there are. Their
+  // numbers are those of `owner` in link().
+  uint32_t attachOwners(Filter& filter) const;
   // Puts a policy into force, as a table of a new generation, which may have audit rows.
   [[nodiscard]] TableInForce table(uint32_t policy, uint32_t generation,
                                    bool audited = false) const;
