@@ -63,7 +63,7 @@ if (fault === "stall") {
 }
 const socket = join(folder, "sluice.sock");
 const control = await openControl(subject, { socket, metricsListen: "127.0.0.1:0" }, tell);
-const port = Number(/:(\d+)\/metrics$/.exec(told.pop())[1]);
+const port = Number(new URL(control.metrics).port);
 
 const longestWork = watchLongestWork();
 
