@@ -65,7 +65,7 @@ function dryRunText(
     : red(`${cut} of ${count(connections, "connection")} would be cut\n`);
 }
 
-function whyText({ deniedBy, rule, isolated_by: isolatedBy }: CutItem): string {
+function whyText({ deniedBy, rule, isolatedBy }: CutItem): string {
   if (rule !== null) {
     return `${rule.direction} denied by ${rule.kind} ${rule.name} ${filePlace(rule)}`;
   }

@@ -1,5 +1,6 @@
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { didYouMean, suggest } from "../diagnostics/suggest.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import type { ArgumentSpec, CommandSpec, Given, OptionSpec } from "./command-spec.js";
 import { commonOptions, root } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -46,7 +47,7 @@ export function report(error: unknown, io: Io): number {
   }
   if (thrown instanceof CommandError || isRefusal(thrown)) {
     const { exitCode, remedy }: Partial<CommandError> = thrown;
-    stderr.write(`sluice: ${thrown.message}\n`);
+    stderr.write(`sluice: ${refusalText(thrown)}\n`);
     if (remedy !== undefined) {
       stderr.write(`  try: ${remedy}\n`);
     }
@@ -70,6 +71,14 @@ function isRefusal(error: Error): boolean {
   const { syscall, code } = error as NodeJS.ErrnoException;
   const names = ["AddonError", "DataplaneError"].includes(error.name);
   return names || typeof syscall === "string" || code === "ERR_DLOPEN_FAILED";
+}
+
+/** Words what Node itself says of the system, with the path that it is about. */
+function refusalText(error: Error): string {
+  const { errno, path } = error as NodeJS.ErrnoException;
+  // Ours are in words already.
+  if (error.name !== "Error" || errno === undefined) return error.message;
+  return `${path === undefined ? "" : `${path}: `}${systemReason(error)}`;
 }
 
 /** The variable that sets a flag: `--pod-mac` is `SLUICE_POD_MAC`. */

@@ -64,8 +64,8 @@ const tables: Tables = {
       `${namespace}/${name}`,
       addresses.join(" "),
       link ?? "-",
-      ingress.isolated ? policyNames(ingress.isolated_by) : "-",
-      egress.isolated ? policyNames(egress.isolated_by) : "-",
+      ingress.isolated ? policyNames(ingress.isolatedBy) : "-",
+      egress.isolated ? policyNames(egress.isolatedBy) : "-",
     ],
   },
   policies: {
@@ -81,16 +81,17 @@ const tables: Tables = {
   connections: connectionTable(),
   interfaces: {
     header: [
-      ...["INTERFACE", "ROLE", "POD", "STATE", "FAILS"],
+      ...["INTERFACE", "ROLE", "POD", "STATE", "FAILS", "MODE"],
       ...["RECEIVED", "SENT", "DROPPED", "LOST"],
     ],
-    right: [5, 6, 7, 8],
+    right: [6, 7, 8, 9],
     rowOf: (item: InterfaceItem) => [
       item.name,
       item.role,
       item.pod ?? "-",
       item.state,
       item.failMode,
+      item.mode,
       String(item.receivedFrames),
       String(item.sentFrames),
       String(item.droppedFrames),

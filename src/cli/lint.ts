@@ -13,6 +13,7 @@ import { findLintRule, type LintRuleId, lintPage, lintRules } from "../analysis/
 import { type HelpPage, lintSarif } from "../analysis/lint/sarif.js";
 import { count } from "../diagnostics/count.js";
 import { suggest } from "../diagnostics/suggest.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { compileManifests } from "./compiled.js";
@@ -94,7 +95,10 @@ async function baselineOf(path: string): Promise<ReadonlySet<unknown>> {
   try {
     text = readToEnd(path, limits.fileBytes).toString("utf8");
   } catch (error) {
-    throw new CommandError(exitCodes.input, `--baseline: ${(error as Error).message}`);
+    throw new CommandError(
+      exitCodes.input,
+      `--baseline: cannot read ${path}: ${systemReason(error)}`,
+    );
   }
   const known = readBaseline(text);
   if (known === undefined) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
+import { systemReason } from "../diagnostics/system-reason.js";
 import { report, runCli } from "./frame.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { isJournal } from "./journal.js";
-import { systemReason } from "./write-out.js";
 
 /**
  * The process around a command line. SIGINT and SIGTERM keep their default meaning here (the shell

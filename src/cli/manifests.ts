@@ -1,5 +1,6 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { renderDiagnostic } from "../diagnostics/render.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import type { ProbeSpec } from "../lab/protocol.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
@@ -47,7 +48,7 @@ export async function readProbeFile(path: string, io: Io): Promise<readonly Prob
       path === "-" ? await readStdin(io) : readToEnd(path, limits.fileBytes).toString("utf8");
     probes = (JSON.parse(text) as { readonly probes?: unknown }).probes;
   } catch (error) {
-    throw refuse((error as Error).message);
+    throw refuse(systemReason(error));
   }
   if (!Array.isArray(probes)) throw refuse('want {"probes":[…]}');
   probes.forEach((each: Record<string, unknown> | null, index) => {

@@ -2,6 +2,7 @@ import { hasPorts, parseProtocol, serviceText } from "../analysis/protocols.js";
 import { PodIndex } from "../analysis/references.js";
 import { sidesOf } from "../dataplane/events.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { type Address, parseAddress } from "../net/address.js";
@@ -77,7 +78,10 @@ async function probeText(path: string, io: Io): Promise<string> {
   try {
     return readToEnd(path, limits.fileBytes).toString("utf8");
   } catch (error) {
-    throw new CommandError(exitCodes.input, `--probes: ${(error as Error).message}`);
+    throw new CommandError(
+      exitCodes.input,
+      `--probes: cannot read ${path}: ${systemReason(error)}`,
+    );
   }
 }
 

@@ -4,6 +4,7 @@ import { readCapture } from "../capture/read-capture.js";
 import { sentByPod } from "../capture/sides.js";
 import { ReplayFrames, replay, replayReasonWord } from "../dataplane/replay.js";
 import { count } from "../diagnostics/count.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { macBytes, readMac, readPodRef } from "./arguments.js";
 import { compileManifests } from "./compiled.js";
@@ -78,7 +79,7 @@ function openCapture(file: string): Capture {
   try {
     bytes = readToEnd(file, captureBytesMax);
   } catch (error) {
-    throw new CommandError(exitCodes.input, `cannot read ${file}: ${(error as Error).message}`);
+    throw new CommandError(exitCodes.input, `cannot read ${file}: ${systemReason(error)}`);
   }
   try {
     const capture = readCapture(bytes);

@@ -1,6 +1,7 @@
 import { closeSync, writeSync } from "node:fs";
 import type { ControlListen } from "../control/open-control.js";
 import type { Span } from "../diagnostics/diagnostic.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import type { NodeConfig, SourceConfig } from "../node/node-config.js";
 import { ConfigFile } from "../node/read-config.js";
 import { runNode } from "../node/run-node.js";
@@ -109,6 +110,7 @@ function configOf(options: RunOptions): NodeConfig {
         failMode: options.failMode,
         routerAdvertisements: options.routerAdvertisements,
         span: commandLine,
+        places: { inside: flagPlace("--wire"), outside: flagPlace("--wire") },
       },
     ],
     sidecars: [],
@@ -163,6 +165,11 @@ function listenOf({ socket, metricsListen }: EnforcingOptions): ControlListen {
   };
 }
 
+/** What a flag has asked for has no line of a file. */
+export function flagPlace(flag: string): Span {
+  return { ...commandLine, file: flag, line: 0 };
+}
+
 export const commandLine: Span = {
   file: "<command line>",
   line: 1,
@@ -178,7 +185,7 @@ function tellReady(fd: number): void {
   } catch (error) {
     throw new CommandError(
       exitCodes.environment,
-      `--ready-fd ${fd} cannot be written to: ${(error as Error).message}`,
+      `--ready-fd ${fd} cannot be written to: ${systemReason(error)}`,
     );
   }
 }

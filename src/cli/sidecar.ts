@@ -4,7 +4,7 @@ import { readPodRef } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import type { SidecarOptions } from "./options.js";
-import { commandLine, dataplaneOf, stand } from "./run.js";
+import { commandLine, dataplaneOf, flagPlace, stand } from "./run.js";
 
 /** Stands between one workload and its network until SIGTERM or SIGINT, or undoes what one has left. */
 export async function runSidecar(options: SidecarOptions, io: Io): Promise<number> {
@@ -36,6 +36,7 @@ function configOf(options: SidecarOptions): NodeConfig {
           ? {}
           : { routerAdvertisements: options.routerAdvertisements }),
         span: commandLine,
+        place: flagPlace("--interface"),
         ...(options.onStop === undefined ? {} : { onStop: options.onStop }),
       },
     ],

@@ -48,6 +48,12 @@ function statusText(status: ControlStatus, io: Io): string {
   if (status.mode === "audit") {
     lines.push(red("mode audit: policies that do not say otherwise are told of, not enforced\n"));
   }
+  for (const { name, pod, mode } of status.otherModes) {
+    const what = mode === "audit" ? "told of, not enforced" : "enforced";
+    const where = sanitize(pod === null ? name : `${name} (${pod})`);
+    const line = `mode ${mode} on ${where}: policies that do not say otherwise are ${what}\n`;
+    lines.push(mode === "audit" ? red(line) : line);
+  }
   if (status.audited > 0) {
     lines.push(
       `let through although audited policies deny it: ${count(status.audited, "connection")}\n`,

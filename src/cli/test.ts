@@ -9,6 +9,7 @@ import { type FileResult, runTestFile } from "../analysis/policy-test/run-tests.
 import { summarize, type TestReport } from "../analysis/policy-test/summary.js";
 import { Table } from "../dataplane/table.js";
 import { hasErrors } from "../diagnostics/diagnostic.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { compileManifests } from "./compiled.js";
@@ -55,7 +56,7 @@ async function textOf(path: string): Promise<string> {
   try {
     return readToEnd(path, limits.fileBytes).toString("utf8");
   } catch (error) {
-    throw new CommandError(exitCodes.input, `${path}: ${(error as Error).message}`);
+    throw new CommandError(exitCodes.input, `cannot read ${path}: ${systemReason(error)}`);
   }
 }
 

@@ -13,7 +13,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { getSystemErrorMap } from "node:util";
+import { systemReason } from "../diagnostics/system-reason.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 
 /** Adds text or bytes to a file that is being written. */
@@ -59,12 +59,6 @@ export function openGrowing(path: string, io: Io): OutFile {
 /** Where a command reports when `path` takes its content: not among that content. */
 export function reportingIo(path: string | undefined, io: Io): Io {
   return path !== undefined && isStandardOutput(path) ? { ...io, stdout: io.stderr } : io;
-}
-
-/** Says in words why the system refused, without the error's code and the name of the call. */
-export function systemReason(error: unknown): string {
-  const { errno, message } = error as NodeJS.ErrnoException;
-  return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message;
 }
 
 function openOut(path: string, io: Io): OutFile {

@@ -1,4 +1,5 @@
 import { type IncomingMessage, request } from "node:http";
+import { systemReason } from "../diagnostics/system-reason.js";
 import { type Refusal, RefusalError } from "./refusal.js";
 
 /** How long a process may take to begin an answer. A change may have to compile a cluster first. */
@@ -177,7 +178,7 @@ function noAnswer(path: string, reason: NodeJS.ErrnoException): RefusalError {
   const isAbsent = reason.code === "ENOENT" || reason.code === "ECONNREFUSED";
   return new RefusalError(
     "environment",
-    isAbsent ? `no sluice answers on ${path}` : `${path}: ${reason.message}`,
+    isAbsent ? `no sluice answers on ${path}` : `${path}: ${systemReason(reason)}`,
     isAbsent ? "sluice run makes it; --socket names another, --lab a lab's" : undefined,
   );
 }

@@ -7,7 +7,14 @@ import type { ObjectHead, PolicyHead } from "../manifest/objects.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
 import { sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
-import { endpointOf, type FlowPolicy, l4Of, protocolName } from "../observe/flow.js";
+import {
+  endpointOf,
+  type FlowPolicy,
+  type Isolation,
+  isolationOf,
+  l4Of,
+  protocolName,
+} from "../observe/flow.js";
 import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
 import { KnownNames, type UnknownName } from "../observe/known-names.js";
@@ -40,6 +47,8 @@ export interface FilteredInterface {
   readonly pod: string | null;
   /** What passes there when the process is gone without a clean end; absent: nothing. */
   readonly failMode?: Choice<"failMode">;
+  /** Of policies that say nothing of it themselves, where that is not left to the process. */
+  readonly mode?: Mode;
   /** Of the connections that are followed there, where it is of a wire. */
   readonly zone?: number;
   /** Absent: attached. */
@@ -119,6 +128,8 @@ export interface ControlStatus extends Headed {
   readonly established: Established;
   readonly deny: Deny;
   readonly mode: Mode;
+  /** Interfaces towards pods that have another mode. */
+  readonly otherModes: readonly OtherMode[];
   readonly endpoints: number;
   /** Interfaces that pass everything when the process is gone without a clean end. */
   readonly failOpen: readonly string[];
@@ -152,6 +163,12 @@ export interface EndpointUse {
   readonly refused: number;
 }
 
+export interface OtherMode {
+  readonly name: string;
+  readonly pod: string | null;
+  readonly mode: Mode;
+}
+
 export interface NotAttached {
   readonly name: string;
   readonly state: AttachedState;
@@ -179,9 +196,8 @@ export interface EndpointItem {
   readonly egress: DirectionItem;
 }
 
-export interface DirectionItem {
+export interface DirectionItem extends Isolation {
   readonly isolated: boolean;
-  readonly isolated_by: readonly FlowPolicy[];
   readonly rules: number;
   /** What there would be if audited policies were enforced too; absent where that is the same. */
   readonly audit?: Omit<DirectionItem, "audit">;
@@ -221,6 +237,8 @@ export interface ConnectionEnd {
 }
 
 export interface InterfaceItem {
+  /** Of policies that say nothing of it themselves. */
+  readonly mode: Mode;
   /** What passes there when the process is gone without a clean end: nothing, or everything. */
   readonly failMode: Choice<"failMode">;
   readonly name: string;
@@ -369,6 +387,13 @@ export function notAttached(interfaces: readonly FilteredInterface[]): NotAttach
   });
 }
 
+function otherModes({ interfaces, mode }: ControlSubject): OtherMode[] {
+  const usual = mode();
+  return interfaces().flatMap(({ name, role, pod, mode: own = usual }) =>
+    role === "endpoint" && own !== usual ? [{ name, pod, mode: own }] : [],
+  );
+}
+
 /** Tells how a process that enforces is doing. */
 export function controlStatus(subject: ControlSubject): ControlStatus {
   const { controller, dataplane, flows, established, name, version } = subject;
@@ -393,6 +418,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     established,
     deny: subject.deny,
     mode: subject.mode(),
+    otherModes: otherModes(subject),
     endpoints,
     failOpen: interfaces.filter(({ failMode }) => failMode === "open").map((each) => each.name),
     connections: counters.connections,
@@ -498,7 +524,7 @@ function directionItem(endpoint: EndpointSummary, side: "ingress" | "egress"): D
 function rulesItem({ isolatedBy, rules }: RulesSummary): Omit<DirectionItem, "audit"> {
   return {
     isolated: isolatedBy.length > 0,
-    isolated_by: isolatedBy.map(policyPlace),
+    ...isolationOf(isolatedBy.map(policyPlace)),
     rules,
   };
 }
@@ -545,7 +571,7 @@ function policyPlace({ kind, namespace, name, span }: PolicySource): FlowPolicy 
   return { kind, namespace, name, file: span.file, line: span.line };
 }
 
-function interfacePieces({ dataplane, interfaces }: ControlSubject): Generator<ListPiece> {
+function interfacePieces({ dataplane, interfaces, mode }: ControlSubject): Generator<ListPiece> {
   const { links } = dataplane.counters();
   const itemOf = (each: FilteredInterface): InterfaceItem => {
     const { name, role, pod, linkId, failMode, state, note } = each;
@@ -557,6 +583,7 @@ function interfacePieces({ dataplane, interfaces }: ControlSubject): Generator<L
       state: state ?? "attached",
       note: note ?? "",
       failMode: failMode ?? "closed",
+      mode: each.mode ?? mode(),
       receivedFrames: counts?.receivedFrames ?? 0,
       receivedBytes: counts?.receivedBytes ?? 0,
       sentFrames: counts?.sentFrames ?? 0,

@@ -1,6 +1,13 @@
 import { type Connection, decodeConnections } from "../dataplane/connections.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
-import { type FlowPolicy, type FlowRule, flowPolicy, flowRule, l4Of } from "../observe/flow.js";
+import {
+  type FlowRule,
+  flowPolicy,
+  flowRule,
+  type Isolation,
+  isolationOf,
+  l4Of,
+} from "../observe/flow.js";
 import { TableAccount, type TableSource } from "../observe/table-account.js";
 import { RefusalError } from "./refusal.js";
 
@@ -10,11 +17,10 @@ export interface DryRunRequest {
 }
 
 /** A connection that a table would cut, and why. */
-export interface Denial {
+export interface Denial extends Isolation {
   /** Its place among those that were asked about. */
   readonly index: number;
   readonly deniedBy: readonly ("egress" | "ingress")[];
-  readonly isolated_by: readonly FlowPolicy[];
   readonly rule: FlowRule | null;
 }
 
@@ -47,7 +53,7 @@ export class DryRunJudge {
       return {
         index,
         deniedBy: sides.map(({ direction }) => direction),
-        isolated_by: sides.flatMap(({ isolatedBy }) => isolatedBy).map(flowPolicy),
+        ...isolationOf(sides.flatMap(({ isolatedBy }) => isolatedBy).map(flowPolicy)),
         rule: byRule?.rule === undefined ? null : flowRule(byRule.rule, byRule),
       };
     });

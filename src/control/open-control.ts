@@ -1,5 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { listenTcp, type TcpListener } from "../dataplane/tcp-listener.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { type ControlSubject, controlRoutes, metricsHandlers } from "./control-routes.js";
 import { MetricsProcess } from "./metrics-process.js";
@@ -83,9 +84,10 @@ async function listenOn(host: string, port: number): Promise<TcpListener & { at:
       const at = family === 6 ? `[${address}]` : address;
       return { ...listener, at: `${at}:${listener.port}` };
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
+      const { code } = error as NodeJS.ErrnoException;
       if (code !== "EADDRINUSE" || performance.now() > untilMs) {
-        throw new RefusalError("environment", `cannot listen on ${host} port ${port}: ${message}`);
+        const reason = systemReason(error);
+        throw new RefusalError("environment", `cannot listen on ${host} port ${port}: ${reason}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
+import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { ClientTime } from "./client-time.js";
 import {
@@ -166,7 +167,7 @@ export async function serveUnix(
     };
   } catch (error) {
     if (error instanceof RefusalError) throw error;
-    throw new RefusalError("environment", `cannot listen on ${path}: ${(error as Error).message}`);
+    throw new RefusalError("environment", `cannot listen on ${path}: ${systemReason(error)}`);
   }
 }
 

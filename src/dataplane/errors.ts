@@ -1,4 +1,4 @@
-import { getSystemErrorName } from "node:util";
+import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import { faultWords } from "../layout/layout.gen.js";
 
 type FaultWord = (typeof faultWords)[number];
@@ -37,8 +37,8 @@ export class DataplaneError extends Error {
     const syscall = typeof cause.syscall === "string" ? cause.syscall : undefined;
     const code = errno === undefined ? String(cause.code) : errnoName(errno);
     const fault = faultWords.find((word) => word === cause.fault) ?? "none";
-    const where = syscall === undefined ? code : `${syscall}: ${code}`;
-    super(`${doing}: ${where}${faultRemedies[fault] ?? remedy(code, syscall)}`, { cause });
+    const reason = errno === undefined ? code : (getSystemErrorMap().get(-errno)?.[1] ?? code);
+    super(`${doing}: ${reason}${faultRemedies[fault] ?? remedy(code, syscall)}`, { cause });
     this.code = code;
     this.syscall = syscall;
     this.errno = errno;
@@ -77,8 +77,6 @@ function remedy(code: string, syscall: string | undefined): string {
       return " (needs CAP_NET_ADMIN and CAP_NET_RAW: run as root, or under `unshare -Urn`)";
     case "ENODEV":
       return " (no such interface, or the kernel lacks the driver: `ip link` lists them)";
-    case "ENOENT":
-      return " (no such file or device)";
     default:
       return "";
   }

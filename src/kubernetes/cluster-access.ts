@@ -5,6 +5,7 @@ import { Agent as HttpsAgent, type RequestOptions } from "node:https";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import { RefusalError } from "../control/refusal.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import { readRegularFile } from "../manifest/regular-file.js";
 import { askPlugin, type ExecCredential } from "./exec-plugin.js";
 import { type PemSource, type ResolvedContext, readKubeconfig } from "./kubeconfig.js";
@@ -58,7 +59,7 @@ export async function findCluster(options: AccessOptions): Promise<ClusterAccess
     try {
       return read();
     } catch (error) {
-      throw new RefusalError("input", `${files.join(":")}: ${(error as Error).message}`);
+      throw new RefusalError("input", `${files.join(":")}: ${systemReason(error)}`);
     }
   };
   return new Access(load, files, options.env);

@@ -1,4 +1,4 @@
-import { getSystemErrorName } from "node:util";
+import { getSystemErrorMap, getSystemErrorName } from "node:util";
 import { netlinkExchange } from "../dataplane/host.js";
 import {
   NETLINK_ROUTE,
@@ -54,7 +54,8 @@ export class NetlinkError extends Error {
 
   constructor(what: string, errno: number, reason: string | undefined) {
     const code = getSystemErrorName(-errno);
-    super(`${what}: ${code}${reason === undefined ? "" : ` (${reason})`}`);
+    const words = getSystemErrorMap().get(-errno)?.[1] ?? code;
+    super(`${what}: ${words}${reason === undefined ? "" : ` (${reason})`}`);
     this.code = code;
   }
 }

@@ -1,10 +1,23 @@
 import type { FilteredInterface } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
+import { RefusalError, refusalOf } from "../control/refusal.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
-import type { Span } from "../diagnostics/diagnostic.js";
+import { placeText, type Span } from "../diagnostics/diagnostic.js";
 import type { Tell } from "../diagnostics/tell.js";
+import type { Mode } from "../manifest/annotations.js";
 import type { Guarded } from "./guard.js";
 import type { PodName, RouterAdvertisements } from "./node-config.js";
+
+/** Takes an interface; a refusal says where that was asked for. Errors: RefusalError. */
+export function takenAt<Taken>(span: Span, take: () => Taken): Taken {
+  try {
+    return take();
+  } catch (error) {
+    const { kind, message, remedy } = refusalOf(error);
+    if (kind === "bug") throw error;
+    throw new RefusalError(kind, `${placeText(span)}: ${message}`, remedy);
+  }
+}
 
 /** What an attachment opens with. */
 export interface Opening {
@@ -28,6 +41,8 @@ export interface Attachment {
   readonly pod: PodName;
   /** Where it was asked for. */
   readonly span: Span;
+  /** Of policies that neither they nor the pod say more about; absent: the process's. */
+  readonly mode?: Mode | undefined;
   /** Interfaces that nobody else may hold at the same time. */
   readonly interfaces: readonly string[];
   /** Where it keeps how its interfaces were, when that is not how they are. */
@@ -43,7 +58,7 @@ export interface Attachment {
    * Takes the interfaces. Nothing passes from then on, until the first table is in force and the ends
    * are joined.
    *
-   * Errors: DataplaneError; everything is then as it was.
+   * Errors: RefusalError; everything is then as it was.
    */
   open(opening: Opening): OpenAttachment;
 }

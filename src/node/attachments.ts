@@ -78,6 +78,7 @@ export class Attachments {
         ...each,
         zone,
         pod: each.role === "endpoint" ? podText(wanted.pod) : null,
+        ...(wanted.mode === undefined ? {} : { mode: wanted.mode }),
       })),
     );
   }

@@ -62,6 +62,8 @@ export interface WireConfig {
   readonly inside: string;
   /** The interface towards the network. */
   readonly outside: string;
+  /** Where each was written. */
+  readonly places: { readonly inside: Span; readonly outside: Span };
   /** Absent: the pod's frames are not held to one MAC. */
   readonly podMac?: string;
   readonly link: Choice<"link">;
@@ -79,6 +81,8 @@ export interface WireConfig {
 export interface SidecarConfig {
   readonly pod: PodName;
   readonly interface: string;
+  /** Where that was written. */
+  readonly place: Span;
   /** How packets are received from the network and sent to it. */
   readonly link: Choice<"link">;
   /** Whether connections that the workload has already are taken up at the start. */

@@ -190,6 +190,7 @@ function wireOf({
     failMode: failMode ?? settings.failMode.fallback,
     routerAdvertisements: routerAdvertisements ?? settings.routerAdvertisements.fallback,
     span: cursor.field("pod").span,
+    places: { inside: cursor.field("inside").span, outside: cursor.field("outside").span },
     ...given({ podMac: podMac === undefined ? undefined : canonicalMac(podMac), mode }),
   };
 }
@@ -204,6 +205,7 @@ function sidecarOf(read: ReadSidecar, place: (path: string) => string): SidecarC
     adopt: adopt ?? false,
     stateFolder: place(stateDir ?? runFolder),
     span: cursor.field("pod").span,
+    place: cursor.field("interface").span,
     ...given({ onStop, routerAdvertisements, mode }),
   };
 }

@@ -1,13 +1,15 @@
 import type { AttachedState, FilteredInterface } from "../control/control-routes.js";
+import { RefusalError } from "../control/refusal.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
 import { clearFailOpen, setFailOpen } from "../dataplane/host.js";
 import type { LinkKind } from "../dataplane/link-choice.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { Tell } from "../diagnostics/tell.js";
+import type { Mode } from "../manifest/annotations.js";
 import { IFF_UP } from "../netlink/constants.js";
 import { type Link, readLink } from "../netlink/link.js";
-import type { Attachment, OpenAttachment, Opening } from "./attachment.js";
+import { type Attachment, type OpenAttachment, type Opening, takenAt } from "./attachment.js";
 import type { Guarded } from "./guard.js";
 import type { PodName, RouterAdvertisements, WireConfig } from "./node-config.js";
 
@@ -34,6 +36,10 @@ export class WireAttachment implements Attachment {
     return this.#wire.span;
   }
 
+  get mode(): Mode | undefined {
+    return this.#wire.mode;
+  }
+
   get interfaces(): readonly string[] {
     return [this.#wire.inside, this.#wire.outside];
   }
@@ -44,11 +50,13 @@ export class WireAttachment implements Attachment {
   }
 
   open(opening: Opening): OpenAttachment {
-    const { inside, outside, podMac, link } = this.#wire;
+    const { inside, outside, places, podMac, link } = this.#wire;
     const ends: WireEnd[] = [];
+    const take = (place: Span, ...end: ConstructorParameters<typeof WireEnd>) =>
+      ends.push(takenAt(place, () => new WireEnd(...end)));
     try {
-      ends.push(new WireEnd(inside, "endpoint", link, podMac, opening));
-      ends.push(new WireEnd(outside, "uplink", link, undefined, opening));
+      take(places.inside, inside, "endpoint", link, podMac, opening);
+      take(places.outside, outside, "uplink", link, undefined, opening);
     } catch (error) {
       for (const end of ends) end.close();
       throw error;
@@ -167,7 +175,11 @@ class WireEnd {
     try {
       this.linkId = this.#take(undefined);
     } catch (error) {
-      if (!isAbsent(error) || !mayWait(name)) throw error;
+      if (!isAbsent(error)) throw error;
+      if (!mayWait(name)) {
+        const remedy = "`ip link` lists them; an interface is taken by the name that it has here";
+        throw new RefusalError("environment", `there is no interface ${name}`, remedy);
+      }
       this.linkId = dataplane.addClosedLink();
       this.#be("absent", "there is no such interface");
       return;

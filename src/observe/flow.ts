@@ -316,6 +316,17 @@ export function flowPolicy({ kind, namespace, name, file, line }: PolicyRecord):
   return { kind, namespace, name, file, line };
 }
 
+/** Policies that isolate, in a document that is not Hubble's. */
+export interface Isolation {
+  readonly isolatedBy: readonly FlowPolicy[];
+  /** What it was called before, for who reads that. */
+  readonly isolated_by: readonly FlowPolicy[];
+}
+
+export function isolationOf(isolatedBy: readonly FlowPolicy[]): Isolation {
+  return { isolatedBy, isolated_by: isolatedBy };
+}
+
 /** Cuts a rule down to what a record tells of it. */
 export function flowRule(rule: RuleRecord, { direction }: SideReason): FlowRule {
   const { tier, action, index, line, column } = rule;

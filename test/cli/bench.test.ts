@@ -98,7 +98,7 @@ describe.skipIf(labObstacle !== undefined)(named("sluice bench", labObstacle), (
     expect(stdout).toMatch(/direct veth +[\d.,]+ \/ [\d.,]+ \/ [\d.,]+/);
     expect(stdout).toMatch(/sluice af-packet/);
     // A user namespace may load no eBPF: that is said, not passed over.
-    expect(stdout).toMatch(/Left out\ntc-eBPF .*EPERM/);
+    expect(stdout).toMatch(/Left out\ntc-eBPF .*operation not permitted/);
   }, 60_000);
 
   test.each([

@@ -267,6 +267,14 @@ describe("report", () => {
       /^sluice: open eth9: ENODEV\n$/,
     ],
     [
+      "the system's no, as Node words it",
+      Object.assign(new Error("EACCES: permission denied, open '/etc/x'"), {
+        ...{ errno: -13, code: "EACCES", syscall: "open", path: "/etc/x" },
+      }),
+      4,
+      /^sluice: \/etc\/x: permission denied\n$/,
+    ],
+    [
       "an addon that cannot load",
       Object.assign(new Error("x.node: bad ELF"), { code: "ERR_DLOPEN_FAILED" }),
       4,

@@ -113,3 +113,23 @@ test("a start that fails promises no metrics", () => {
     rmSync(folder, { recursive: true });
   }
 });
+
+// Goal: nobody has to know the names that the kernel gives its errors.
+test.each([
+  ["a test file", ["test", "none.yaml", "-f", examples]],
+  ["a capture", ["replay", "none.pcap", "-f", examples, "--pod", "shop/database"]],
+  ["probes", ["query", "-f", examples, "--probes", "none.json"]],
+  ["a baseline", ["lint", "-f", examples, "--baseline", "none.json"]],
+])("%s that is not there is said in words", (_name, words) => {
+  const { status, stderr } = sluice(...words);
+  expect(stderr).toMatch(/^sluice: .*cannot read none\.\w+: no such file or directory\n$/);
+  expect(status).toBe(3);
+});
+
+test("a socket that cannot be listened on is said in words", () => {
+  const wire = ["run", "--wire", "a,b", "--pod", "shop/database", "-f", examples];
+  const { status, stderr } = sluice(...wire, "--socket", "/dev/null/sluice.sock");
+  expect(stderr).toContain("cannot listen on /dev/null/sluice.sock: not a directory");
+  expect(stderr).not.toMatch(/\bE[A-Z]{3,}\b/);
+  expect(status).toBe(4);
+});

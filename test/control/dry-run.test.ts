@@ -119,7 +119,7 @@ spec: { podSelector: {}, policyTypes: [Ingress], ingress: [{ from: [{ ipBlock: {
   expect(cut.length).toBe(connections - 256);
   expect(cut[0]).toMatchObject({
     deniedBy: ["ingress"],
-    isolated_by: [{ name: "some" }],
+    isolatedBy: [{ name: "some" }],
     rule: null,
   });
 });

@@ -82,7 +82,9 @@ describe("Dataplane without links", () => {
   test("errors name what was being done, the call and the errno", () => {
     const error = refusal(() => openNamespace("/proc/self/ns/none"));
     expect(error).toMatchObject({ code: "ENOENT", syscall: "open", errno: 2 });
-    expect(error.message).toContain("open the namespace /proc/self/ns/none: open: ENOENT");
+    expect(error.message).toContain(
+      "open the namespace /proc/self/ns/none: no such file or directory",
+    );
     expect(refusal(() => setSysctl(undefined, "../kernel/hostname", "x")).code).toBe("argument");
   });
 

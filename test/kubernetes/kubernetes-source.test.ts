@@ -401,7 +401,7 @@ const denyAll = {
 
 describe("findCluster", () => {
   test.each([
-    ["a file that is not there", "/nonexistent/config", undefined, /ENOENT/],
+    ["a file that is not there", "/nonexistent/config", undefined, /: no such file or directory$/],
     ["an empty file", "/dev/null", undefined, /./],
   ])("refuses %s", async (_, kubeconfig, context, message) => {
     const options = { kubeconfig, env: {}, ...(context === undefined ? {} : { context }) };

@@ -68,6 +68,15 @@ describe.skipIf(obstacle !== undefined)(named("modes of wires", obstacle), () =>
     const found = await bench.sluice("get", "connections", "-o", "json", "--to-pod", "shop/c");
     expect(JSON.parse(found.stdout).items[0]).toMatchObject({ auditedBy: ["ingress"] });
 
+    const { stdout: listed } = await bench.sluice("get", "interfaces", "-o", "json");
+    const { items } = JSON.parse(listed) as { items: { pod: string | null; mode: string }[] };
+    expect(new Set(items.map(({ pod, mode }) => pod && `${pod} ${mode}`))).toEqual(
+      new Set(["shop/b enforce", "shop/c audit", null]),
+    );
+    expect((await bench.sluice("status")).stdout).toMatch(
+      /mode audit on \S+ \(shop\/c\): policies that do not say otherwise are told of, not enforced\n/,
+    );
+
     // A mode is read again like the rest of the config.
     bench.configure(wire("b") + wire("c", ", mode: enforce"), "mode: audit\n");
     child.kill("SIGHUP");
@@ -76,7 +85,10 @@ describe.skipIf(obstacle !== undefined)(named("modes of wires", obstacle), () =>
     expect(await bench.connects("peer", "c", 80)).toBe(false);
     expect(await bench.answers("peer", "b", 81)).toBe(true);
     const status = JSON.parse((await bench.sluice("status", "-o", "json")).stdout);
-    expect(status).toMatchObject({ mode: "audit" });
+    expect(status).toMatchObject({
+      mode: "audit",
+      otherModes: [{ pod: "shop/c", mode: "enforce" }],
+    });
     expect(status.audited).toBeGreaterThan(0);
   });
 

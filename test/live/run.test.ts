@@ -167,7 +167,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
       expect(dry.code).toBe(1);
       const { cut } = JSON.parse(dry.stdout);
       expect(cut).toHaveLength(1);
-      expect(cut[0]).toMatchObject({ deniedBy: ["ingress"], isolated_by: [{ name: "nobody" }] });
+      expect(cut[0]).toMatchObject({ deniedBy: ["ingress"], isolatedBy: [{ name: "nobody" }] });
       expect((await sluice("apply", "-f", folder, "--dry-run=live")).code).toBe(0);
     } finally {
       rmSync(without, { recursive: true });

@@ -1,9 +1,15 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { commandLine } from "../../src/cli/run.js";
 import type { CompiledTable } from "../../src/control/controller.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import type { Attachment } from "../../src/node/attachment.js";
 import { Attachments } from "../../src/node/attachments.js";
+import { parseNodeConfig } from "../../src/node/read-config.js";
+import { SidecarAttachment } from "../../src/node/sidecar/attachment.js";
+import { WireAttachment } from "../../src/node/wire-attachment.js";
 
 // Goal: the memory of the rings does not grow with the number of wires.
 // Method: attachments that go no further than to note what each of their interfaces may have.
@@ -34,4 +40,44 @@ test.each([
   expect(() => attachments.enforce(wanted, {} as CompiledTable)).toThrow("far enough");
   expect(noted).toEqual([slots]);
   dataplane.close();
+});
+
+// Goal: a name that is no interface's is found in the file that has it.
+// Method: configs as users write them, opened as at a start; nothing of the machine is touched.
+test("an interface that is not there is told with its place in the config", () => {
+  const text = `apiVersion: sluice/v1
+kind: NodeConfig
+manifests: [a.yaml]
+wires:
+  - { pod: shop/web, inside: sl-none-in, outside: sl-none-out }
+sidecars:
+  - pod: shop/db
+    interface: sl-none
+`;
+  const read = parseNodeConfig(text, "etc/sluice.yaml");
+  if (!read.ok) throw new Error("got a config with errors");
+  const { wires, sidecars } = read.config;
+  const folder = mkdtempSync(join(tmpdir(), "sluice-absent-"));
+  const dataplane = Dataplane.create();
+  const opening = { dataplane, tell: () => {}, slots: 16, mayWait: () => false };
+  const told = (attachment: Attachment) => {
+    try {
+      attachment.open(opening);
+      return "it was opened";
+    } catch (error) {
+      return String((error as Error).message);
+    }
+  };
+  try {
+    expect(told(new WireAttachment(wires[0]!))).toBe(
+      "etc/sluice.yaml:5:30: there is no interface sl-none-in",
+    );
+    const sidecar = { ...sidecars[0]!, stateFolder: folder };
+    expect(told(new SidecarAttachment(sidecar, false))).toMatch(
+      /^etc\/sluice\.yaml:8:16: cannot stand before sl-none: there is no interface/,
+    );
+  } finally {
+    dataplane.close();
+    rmSync(folder, { recursive: true });
+  }
 });

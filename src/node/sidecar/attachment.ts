@@ -14,6 +14,7 @@ import { listNameGuards, releaseGuardedNames } from "../../dataplane/interfaces.
 import type { Span } from "../../diagnostics/diagnostic.js";
 import type { Severity } from "../../diagnostics/severity.js";
 import type { Tell } from "../../diagnostics/tell.js";
+import type { Mode } from "../../manifest/annotations.js";
 import { compareAddresses, formatAddress } from "../../net/address.js";
 import { interfaceAddresses } from "../../netlink/address.js";
 import { IFF_UP } from "../../netlink/constants.js";
@@ -21,7 +22,7 @@ import { moveStrays, strip } from "../../netlink/interface-move.js";
 import { type InterfaceState, readInterface } from "../../netlink/interface-state.js";
 import { deleteLink, type Link, readLink } from "../../netlink/link.js";
 import { isAdvertised } from "../../netlink/route.js";
-import type { Attachment, OpenAttachment, Opening } from "../attachment.js";
+import { type Attachment, type OpenAttachment, type Opening, takenAt } from "../attachment.js";
 import type { Guarded } from "../guard.js";
 import {
   type PodName,
@@ -75,6 +76,10 @@ export class SidecarAttachment implements Attachment {
     return this.#config.span;
   }
 
+  get mode(): Mode | undefined {
+    return this.#config.mode;
+  }
+
   get interfaces(): readonly string[] {
     return [this.#config.interface];
   }
@@ -97,7 +102,7 @@ export class SidecarAttachment implements Attachment {
   /** Errors: also RefusalError; NetlinkError when the kernel takes an address or a route from nobody. */
   open(opening: Opening): OpenAttachment {
     const place = new SidecarPlace(this.#config.interface, this.#config.stateFolder);
-    return place.exclusively(() => this.#open(place, opening));
+    return takenAt(this.#config.place, () => place.exclusively(() => this.#open(place, opening)));
   }
 
   #open(place: SidecarPlace, opening: Opening): OpenAttachment {
