@@ -62,6 +62,14 @@ export function references(
     );
 }
 
+const pathPattern =
+  /`((?:bench|deploy|docs|examples|native|schema|scripts|src|test)\/[^`\s]*|[A-Z]+\.md|package\.json)`/g;
+
+/** Finds what pages name as code and begins as a path of the repository does. */
+export function namedPaths(tree: Tree): Reference[] {
+  return references(tree, /\.md$/, pathPattern, (_from, text) => text);
+}
+
 /** Finds references from a room to one that its row does not list. */
 export function brokenRooms(found: readonly Reference[], top: string, rooms: Rooms): string[] {
   return found.flatMap(({ from, line, to }) => {

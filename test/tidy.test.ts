@@ -8,6 +8,7 @@ import {
   importsOf,
   includesOf,
   longFunctions,
+  namedPaths,
   references,
   roomOf,
   roomsOf,
@@ -46,6 +47,10 @@ const nativeFiles = filesBelow("native", /\.(cc|h)$/);
 const tree = treeOf([...sources, ...nativeFiles]);
 const imports = importsOf(tree);
 const includes = includesOf(tree);
+const pages = [
+  ...readdirSync(root).filter((file) => file.endsWith(".md")),
+  ...filesBelow("docs", /\.md$/),
+].sort();
 const architecture = readFileSync(join(root, "docs/architecture.md"), "utf8");
 
 function foldersOf(top: string): string[] {
@@ -107,6 +112,16 @@ describe("a planted fault is found", () => {
     };
     expect(longFunctions(planted(files), 70)).toEqual([
       "native/a/long.cc:2: 73 lines, want at most 70",
+    ]);
+  });
+
+  test("a path that a page names and nobody has", () => {
+    const page = "# Page\n\n1. `src/a/one.ts`, then `npm run x` and `native/a`.\n2. `GONE.md`";
+    const named = namedPaths(planted({ "HACKING.md": page }));
+    expect(named.map(({ line, to }) => `${line}: ${to}`)).toEqual([
+      "3: src/a/one.ts",
+      "3: native/a",
+      "4: GONE.md",
     ]);
   });
 });
@@ -192,7 +207,6 @@ describe("tidy", () => {
   });
 
   test("every docs page can be reached from the README", () => {
-    const pages = filesBelow("docs", /\.md$/);
     const reached = new Set<string>();
     const queue = ["README.md"];
     for (let page = queue.pop(); page !== undefined; page = queue.pop()) {
@@ -211,10 +225,14 @@ describe("tidy", () => {
     ).toEqual([]);
   });
 
+  test("paths that a guide for changes names are there", () => {
+    const named = namedPaths(treeOf(["HACKING.md"]));
+    expect(named.length).toBeGreaterThan(50);
+    const gone = named.filter(({ to }) => !existsSync(join(root, to)));
+    expect(gone.map(({ from, line, to }) => `${from}:${line}: ${to} does not exist`)).toEqual([]);
+  });
+
   test("links in documents lead somewhere", () => {
-    const pages = ["README.md", "CHANGELOG.md", ...filesBelow("docs", /\.md$/)].filter((page) =>
-      existsSync(join(root, page)),
-    );
     const broken = references(
       treeOf(pages),
       /\.md$/,
