@@ -200,16 +200,20 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return Napi::Number::New(info.Env(), generation);
   }
 
-  void joinWire(const Napi::CallbackInfo& info) {
-    if (!open(info)) return;
+  Napi::Value joinWire(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const auto known = savedOf(info, 4);
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
     const uint32_t zone = wordOf(info[2]);
+    size_t taken = 0;
     Status status;
     if (zone > UINT8_MAX) status = {StatusCode::Argument};
     if (status.ok()) {
       status = dataplane_->joinWire(wordOf(info[0]), wordOf(info[1]), static_cast<uint8_t>(zone),
-                                    info[3].ToBoolean());
+                                    info[3].ToBoolean(), known, &taken);
     }
     throwUnless(info, status);
+    return Napi::Number::New(info.Env(), static_cast<double>(taken));
   }
 
   void start(const Napi::CallbackInfo& info) {

@@ -173,13 +173,16 @@ Status Dataplane::swapTable(std::span<const std::byte> blob,
 }
 
 Status Dataplane::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
-                           bool routerAdvertisements) noexcept {
+                           bool routerAdvertisements, std::span<const SavedConnection> known,
+                           size_t* taken) noexcept {
   return whilePaused([&]() noexcept -> Status {
     for (const Member& member : crew_) {
       // All have the same links and wires: the first refuses, or none.
       const Status status = member.worker->joinWire(inside, outside, zone, routerAdvertisements);
       if (!status.ok()) return status;
     }
+    const size_t count = load(known);
+    if (taken != nullptr) *taken = count;
     return {};
   });
 }
@@ -247,14 +250,19 @@ Status Dataplane::saveConnections(Saved which, std::span<SavedConnection> into, 
 }
 
 Status Dataplane::loadConnections(std::span<const SavedConnection> saved, size_t* taken) noexcept {
-  *taken = 0;
   return whilePaused([&]() noexcept -> Status {
-    for (const SavedConnection& each : saved) {
-      Worker& worker = *crew_[steering_.workerOfKey(savedKeyOf(each))].worker;
-      if (worker.loadConnection(each, continuedFrom_)) ++*taken;
-    }
+    *taken = load(saved);
     return {};
   });
+}
+
+size_t Dataplane::load(std::span<const SavedConnection> saved) noexcept {
+  size_t taken = 0;
+  for (const SavedConnection& each : saved) {
+    Worker& worker = *crew_[steering_.workerOfKey(savedKeyOf(each))].worker;
+    if (worker.loadConnection(each, continuedFrom_)) ++taken;
+  }
+  return taken;
 }
 
 Status Dataplane::continueFrom(uint32_t generation) noexcept {

@@ -72,9 +72,12 @@ class Dataplane {
   Status swapTable(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                    uint32_t* generation) noexcept;
 
-  // Joins two links to a wire, also while others run. Errors: what Worker::joinWire returns.
-  Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
-                  bool routerAdvertisements) noexcept;
+  // Joins two links to a wire, also while others run, and takes up connections of it that are
+  // `known` already, as loadConnections() does, before a frame passes.
+  //
+  // Errors: what Worker::joinWire returns.
+  Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone, bool routerAdvertisements,
+                  std::span<const SavedConnection> known = {}, size_t* taken = nullptr) noexcept;
   // Errors: State when it runs; what Worker::makeSwitch returns.
   Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
   // Errors: State when it runs; System.
@@ -165,6 +168,7 @@ class Dataplane {
   // Makes a change that only the control thread may make, while no worker runs.
   template <typename Change>
   Status whilePaused(Change change) noexcept;
+  [[nodiscard]] size_t load(std::span<const SavedConnection> saved) noexcept;
   Status run() noexcept;
   Status runMember(size_t number) noexcept;
   void pause() noexcept;

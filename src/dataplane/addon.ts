@@ -218,8 +218,14 @@ export interface NativeDataplane {
   interfaceOf(linkId: number): number;
   /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
   swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;
-  /** `zone` is 0 to 255, another for each wire. */
-  joinWire(inside: number, outside: number, zone: number, routerAdvertisements: boolean): void;
+  /** `zone` is 0 to 255, another for each wire; `known` are as for loadConnections(). */
+  joinWire(
+    inside: number,
+    outside: number,
+    zone: number,
+    routerAdvertisements: boolean,
+    known: Uint8Array,
+  ): number;
   makeSwitch(gatewayMac: string, uplink: number): void;
   start(): void;
   stop(): void;

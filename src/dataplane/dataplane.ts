@@ -469,13 +469,19 @@ export class Dataplane {
   }
 
   /**
-   * Joins two links to a wire, also while others forward; it ends when one of them is removed.
+   * Joins two links to a wire, also while others forward; it ends when one of them is removed. Takes up
+   * connections of it that are there already, as `loadConnections` does, before a frame passes; returns
+   * how many.
    *
    * Errors: DataplaneError when a link is not there or of another wire, or another wire has the zone.
    */
-  joinWire({ inside, outside, zone, routerAdvertisements }: Wire): void {
-    native("join the wire", () =>
-      this.#native.joinWire(inside, outside, zone ?? 0, routerAdvertisements === "pass"),
+  joinWire(
+    { inside, outside, zone, routerAdvertisements }: Wire,
+    known: Uint8Array = new Uint8Array(),
+  ): number {
+    const passes = routerAdvertisements === "pass";
+    return native("join the wire", () =>
+      this.#native.joinWire(inside, outside, zone ?? 0, passes, known),
     );
   }
 

@@ -84,8 +84,13 @@ export interface OpenAttachment {
   follow(table: CompiledTable): number;
   /** After how long it wants to be looked at again, also where nothing happens. Units: milliseconds. */
   readonly retryMs?: number | undefined;
-  /** Called once, when its first table is in force, before a frame passes. */
-  joined?(zone: number, table: CompiledTable): void;
+  /**
+   * Called once, when its first table is in force, before its ends are joined. Returns the connections that
+   * are there already, as SavedConnection records, to be taken up before a frame passes.
+   */
+  joining?(zone: number, table: CompiledTable): Uint8Array | undefined;
+  /** Called once, when its ends have been joined, with how many of these were taken up. */
+  joined?(taken: number): void;
   /** Prepares for the process's death, once frames are judged. Errors: DataplaneError. */
   started?(): void;
   /** Lets go for one that follows it: all stays in place, closed. */

@@ -335,9 +335,10 @@ export class Attachments {
     for (const { open, zone } of next) {
       if (joined.has(open)) continue;
       // Before a frame is judged: the ends of a connection that is not known yet would be told so.
-      open.joined?.(zone, table);
+      const known = open.joining?.(zone, table);
       const { inside, outside, routerAdvertisements } = open;
-      dataplane.joinWire({ inside, outside, zone, routerAdvertisements });
+      const taken = dataplane.joinWire({ inside, outside, zone, routerAdvertisements }, known);
+      open.joined?.(taken);
     }
     if (this.#isStarted) for (const { open } of next) if (!joined.has(open)) open.started?.();
     this.#held = next;

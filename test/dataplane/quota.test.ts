@@ -3,6 +3,7 @@ import { compile } from "../../src/compiler/compile.js";
 import { Dataplane, type DataplaneOptions } from "../../src/dataplane/dataplane.js";
 import { ConnState, SavedConnection } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
+import { recordsOf } from "./strangers.js";
 
 const pods = [1, 2]
   .map(
@@ -15,24 +16,6 @@ status: { phase: Running, podIPs: [{ ip: 10.9.0.${last} }] }
 `,
   )
   .join("");
-
-/** Established connections of strangers to a pod. */
-function recordsOf(zone: number, pod: number, count: number): Uint8Array {
-  const records = new Uint8Array(count * SavedConnection.bytes);
-  const view = new DataView(records.buffer);
-  for (let each = 0; each < count; each++) {
-    const at = each * SavedConnection.bytes;
-    records.set([198, 18, each >> 8, each & 255], at + SavedConnection.source);
-    records.set([10, 9, 0, pod], at + SavedConnection.destination);
-    view.setBigUint64(at + SavedConnection.remainingUs, 60_000_000n, true);
-    view.setUint32(at + SavedConnection.zone, zone, true);
-    view.setUint16(at + SavedConnection.destinationPort, 443, true);
-    view.setUint8(at + SavedConnection.protocol, 6);
-    view.setUint8(at + SavedConnection.family, 4);
-    view.setUint8(at + SavedConnection.state, ConnState.Established);
-  }
-  return records;
-}
 
 // Goal: an endpoint has as many connections as it may, over all workers together; what it has, and what it
 // had to go without, is told of it and of no other.
@@ -88,6 +71,21 @@ describe("connectionsPerEndpoint", () => {
       drops: {},
       evictions: { closing: 0, unanswered: 0, unassured: 0, assured: 0 },
     });
+  });
+
+  // Goal: what is known of a wire before its first frame counts for its endpoint, as all that comes later.
+  test.each([1, 2])("connections that a wire is joined with (%s workers)", (workers) => {
+    const { dataplane } = twoWires({ workers, connectionsMax: 300, connectionsPerEndpoint: 40 });
+    const [inside, outside] = [dataplane.addClosedLink(), dataplane.addClosedLink()];
+    const known = recordsOf(2, 1, 200);
+    expect(dataplane.joinWire({ inside, outside, zone: 2 }, known)).toBe(40);
+    const { links, connections } = dataplane.counters();
+    expect(links.get(inside)).toMatchObject({ connections: 40, refusedConnections: 160 });
+    expect(connections).toBe(40);
+    const spoilt = known.subarray(1);
+    dataplane.removeLink(inside);
+    const again = { inside: dataplane.addClosedLink(), outside, zone: 2 };
+    expect(() => dataplane.joinWire(again, spoilt)).toThrow("argument");
   });
 
   test("what gives way to a new one is told by endpoint and by class", () => {

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import {
   closeSync,
   copyFileSync,
@@ -11,7 +11,7 @@ import {
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { tryLock } from "../../src/dataplane/host.js";
-import { main, named, pause, until } from "./lab-harness.js";
+import { finish, main, named, pause, until } from "./lab-harness.js";
 import {
   podAddresses,
   type Running,
@@ -249,8 +249,12 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     const allowed4 = await hold("tcp", podAddresses[0], "5434");
     const allowed6 = await hold("tcp", podAddresses[1], "5434");
     const denied = await hold("tcp", podAddresses[0], "5433");
-    const running = await bench.sidecar("--adopt", "--established", "keep");
+    const socket = join(bench.folder, "control.sock");
+    const running = await bench.sidecar("--adopt", "--established", "keep", "--socket", socket);
     expect(running.err()).toContain("2 established connections adopted, 1 denied");
+    const asked = spawn(process.execPath, [main, "status", "-o", "json", "--socket", socket]);
+    const { connectionsByEndpoint } = JSON.parse((await finish(asked)).stdout);
+    expect(connectionsByEndpoint).toMatchObject([{ pod: "shop/database", used: 2 }]);
     for (const each of [allowed4, allowed6, denied]) await each.say("during");
     const results = async (...all: Running[]): Promise<unknown[]> =>
       Promise.all(all.map(async (each) => JSON.parse(await each.say("end"))));

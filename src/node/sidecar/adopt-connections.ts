@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import type { CompiledTable } from "../../control/controller.js";
-import type { Dataplane } from "../../dataplane/dataplane.js";
 import { Table, TupleBatch } from "../../dataplane/table.js";
 import {
   ConnState,
@@ -32,8 +31,8 @@ const tracked: ReadonlyMap<number, readonly [state: number, seconds: number]> = 
 const udpSeconds = 120;
 
 /**
- * Takes up the connections that sockets of this network namespace have by an interface's addresses, as
- * far as the table allows them. What it allows is judged again on its next packet, as after a swap.
+ * Reads the connections that sockets of this network namespace have by an interface's addresses, as far as
+ * the table allows them: SavedConnection records. How many it denies is told beside them.
  *
  * The kernel does not say who opened a connection. The other end did where something here listens on the
  * port, or where the port is none that the kernel gives to those who ask for none: its server may have
@@ -41,12 +40,11 @@ const udpSeconds = 120;
  *
  * Errors: NetlinkError when the kernel does not list its sockets.
  */
-export function adoptConnections(
-  dataplane: Dataplane,
+export function connectionsOfSockets(
   table: CompiledTable,
   zone: number,
   own: readonly Address[],
-): { readonly adopted: number; readonly denied: number } {
+): { readonly records: Uint8Array; readonly denied: number } {
   const ownKeys = new Set(own.map(addressKey));
   const sockets = [TCP, UDP].flatMap(listSockets);
   const open = new Set(
@@ -77,8 +75,7 @@ export function adoptConnections(
   allowed.forEach((flow, index) => {
     writeSavedConnection(view, index * SavedConnection.bytes, savedOf(flow, zone));
   });
-  const adopted = allowed.length === 0 ? 0 : dataplane.loadConnections(records);
-  return { adopted, denied: flows.length - allowed.length };
+  return { records, denied: flows.length - allowed.length };
 }
 
 interface Flow {

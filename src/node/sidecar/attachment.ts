@@ -30,7 +30,7 @@ import {
   type RouterAdvertisements,
   type SidecarConfig,
 } from "../node-config.js";
-import { adoptConnections } from "./adopt-connections.js";
+import { connectionsOfSockets } from "./adopt-connections.js";
 import { type Found, frontName, innerName, SidecarPlace, uplinkName } from "./place.js";
 
 type Standing = Found & { readonly kind: "standing" };
@@ -224,6 +224,8 @@ class Taking implements OpenAttachment {
   #isLeftClosed = false;
   /** Whether a sidecar stood here until a moment ago: the workload has connections that it judged. */
   #comesAfter = false;
+  /** Connections of the workload that are not adopted, since the table denies them. */
+  #denied: number | undefined;
 
   constructor(
     config: SidecarConfig,
@@ -302,8 +304,13 @@ class Taking implements OpenAttachment {
     this.#be("absent", "there is no such interface");
   }
 
-  joined(zone: number, table: CompiledTable): void {
-    if (this.#isStanding) this.#joined(zone, table);
+  joining(zone: number, table: CompiledTable): Uint8Array | undefined {
+    return this.#isStanding ? this.#joining(zone, table) : undefined;
+  }
+
+  joined(taken: number): void {
+    if (this.#denied === undefined) return;
+    this.#say(`${taken} established connections adopted, ${this.#denied} denied`);
   }
 
   started(): void {
@@ -614,17 +621,17 @@ class Taking implements OpenAttachment {
     return into === undefined ? {} : { into };
   }
 
-  #joined(zone: number, table: CompiledTable): void {
+  #joining(zone: number, table: CompiledTable): Uint8Array | undefined {
     const { adopt, interface: name } = this.#config;
     const notes = this.#unknownAddresses(name, table);
     if (notes.length > 0) this.#be("attached", notes.join("; "));
     const others = this.#place.otherWays();
     if (others.length > 0) this.#say(`nobody judges what goes by ${others.join(", ")}`, "warning");
     // Whoever has stood here before knows them better than the kernel.
-    if (this.#isSuccession || !(adopt || this.#comesAfter)) return;
-    const own = interfaceAddresses(name);
-    const { adopted, denied } = adoptConnections(this.#dataplane, table, zone, own);
-    this.#say(`${adopted} established connections adopted, ${denied} denied`);
+    if (this.#isSuccession || !(adopt || this.#comesAfter)) return undefined;
+    const { records, denied } = connectionsOfSockets(table, zone, interfaceAddresses(name));
+    this.#denied = denied;
+    return records;
   }
 
   /** Says which of the interface's addresses the manifests do not give to the pod. */
