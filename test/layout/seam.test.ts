@@ -15,7 +15,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { placeSchema } from "../../src/layout/place.js";
 import { renderCpp } from "../../src/layout/render-cpp.js";
 import { renderTypescript } from "../../src/layout/render-typescript.js";
-import { type Enum, type Schema, type Struct, schema } from "../../src/layout/schema.js";
+import {
+  type Enum,
+  type Field,
+  type Schema,
+  type Struct,
+  schema,
+} from "../../src/layout/schema.js";
 
 // Goal: what is added to the schema and forgotten on one side fails that side's build; what a stored table does
 // not hold leaves it readable.
@@ -27,7 +33,13 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 /** A schema whose addon part has a value more in some enums, and a field more in some structs. */
 function planted(enums: readonly string[], structs: readonly string[]): Schema {
   const value = { name: "Planted", doc: "nobody knows it" };
-  const field = { name: "planted", type: "u64", doc: "nobody knows it" } as const;
+  // As wide as the widest there is, so that nothing is padded.
+  const field = (fields: readonly Field[]): Field => {
+    const [type] = fields
+      .map((each) => each.type)
+      .sort((a, b) => Number(b.slice(1)) - Number(a.slice(1)));
+    return { name: "planted", type: type!, doc: "nobody knows it" };
+  };
   const { addon } = schema;
   return {
     ...schema,
@@ -37,7 +49,8 @@ function planted(enums: readonly string[], structs: readonly string[]): Schema {
         return enums.includes(each.name) ? { ...each, values: [...each.values, value] } : each;
       }),
       structs: addon.structs.map(({ bytes, ...each }): Struct => {
-        if (structs.includes(each.name)) return { ...each, fields: [...each.fields, field] };
+        if (structs.includes(each.name))
+          return { ...each, fields: [...each.fields, field(each.fields)] };
         return bytes === undefined ? each : { ...each, bytes };
       }),
     },
