@@ -1,10 +1,10 @@
 #include <napi.h>
 
+#include "native/binding/capture-binding.h"
 #include "native/binding/dataplane-binding.h"
 #include "native/binding/host-binding.h"
 #include "native/binding/interface-binding.h"
 #include "native/binding/privilege-binding.h"
-#include "native/binding/replay-binding.h"
 #include "native/binding/table-binding.h"
 #include "native/binding/take-over-binding.h"
 #include "native/binding/traffic-binding.h"
@@ -19,7 +19,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   defineDataplane(env, exports);
   defineHost(env, exports);
   defineInterfaces(env, exports);
-  defineReplay(env, exports);
+  defineCapture(env, exports);
   defineTraffic(env, exports);
   definePrivilege(env, exports);
   defineTakeOver(env, exports);

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x72700b6u;
+inline constexpr uint32_t LAYOUT_HASH = 0x861e2c6u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -955,22 +955,77 @@ static_assert(offsetof(LinkCounters, connectionQuota) == 72);
 static_assert(offsetof(LinkCounters, evictedConnections) == 80);
 static_assert(offsetof(LinkCounters, refusedConnections) == 88);
 
-// A captured frame, as `replay` takes it.
-struct ReplayFrame {
+// A captured frame, as `replay` and `capture` have it judged.
+struct CapturedFrame {
   uint32_t offset;  // where it starts in the buffer of all frames
   uint32_t frameBytes;  // captured length
   uint64_t timeUs;  // microseconds of the capture's clock
   uint8_t fromOutside;  // 1 when it did not come from the pod
   uint8_t truncated;  // 1 when the frame was longer than what was captured
-  uint16_t reserved[3];  // zero
+  uint8_t bareIp;  // 1 when it starts at its IP header
+  uint8_t reserved[5];  // zero
 };
-static_assert(sizeof(ReplayFrame) == 24);
-static_assert(offsetof(ReplayFrame, offset) == 0);
-static_assert(offsetof(ReplayFrame, frameBytes) == 4);
-static_assert(offsetof(ReplayFrame, timeUs) == 8);
-static_assert(offsetof(ReplayFrame, fromOutside) == 16);
-static_assert(offsetof(ReplayFrame, truncated) == 17);
-static_assert(offsetof(ReplayFrame, reserved) == 18);
+static_assert(sizeof(CapturedFrame) == 24);
+static_assert(offsetof(CapturedFrame, offset) == 0);
+static_assert(offsetof(CapturedFrame, frameBytes) == 4);
+static_assert(offsetof(CapturedFrame, timeUs) == 8);
+static_assert(offsetof(CapturedFrame, fromOutside) == 16);
+static_assert(offsetof(CapturedFrame, truncated) == 17);
+static_assert(offsetof(CapturedFrame, bareIp) == 18);
+static_assert(offsetof(CapturedFrame, reserved) == 19);
+
+// What a captured frame is, and what the filter says of it.
+struct JudgedFrame {
+  uint8_t source[16];  // address, network order; IPv4 in the first four; ARP: the sender's
+  uint8_t destination[16];  // likewise; ARP: the target's
+  uint8_t sourceMac[6];  // zero where there is no Ethernet header
+  uint8_t destinationMac[6];  // likewise
+  uint16_t etherType;  // likewise
+  uint16_t sourcePort;  // 0 when the protocol has none
+  uint16_t destinationPort;  // likewise
+  uint16_t typeCode;  // ICMP: type << 8 | code; ARP: the operation
+  uint16_t firstPort;  // destination port of its connection's first packet
+  uint8_t protocol;  // IP protocol number; 0 for ARP
+  uint8_t firstProtocol;  // of its connection
+  uint32_t payloadBytes;  // behind the header of TCP or UDP; others: with it
+  uint32_t leaves[2];  // of its connection's first packet: leaf numbers of source and destination
+  uint8_t family;  // 4, 6, or 0 when there is no header that could be read
+  uint8_t reason;  // DropReason
+  uint8_t deniedBy;  // DENIED_BY_… bits
+  uint8_t exempt;  // ExemptKind: it passes, and no policy was asked
+  uint8_t tcpFlags;  // of the frame; 0 when it is no TCP
+  uint8_t transport;  // 1 when what follows the IP header was read
+  uint8_t laterFragment;  // 1 when it is no first fragment: it has no ports
+  uint8_t reply;  // 1 when it goes against its connection's first packet
+  uint8_t quoted;  // 1 for an ICMP error: its connection is that of the packet that it quotes
+  uint8_t joined;  // 1 when its connection was not seen to start
+  uint8_t reserved[2];  // zero
+};
+static_assert(sizeof(JudgedFrame) == 80);
+static_assert(offsetof(JudgedFrame, source) == 0);
+static_assert(offsetof(JudgedFrame, destination) == 16);
+static_assert(offsetof(JudgedFrame, sourceMac) == 32);
+static_assert(offsetof(JudgedFrame, destinationMac) == 38);
+static_assert(offsetof(JudgedFrame, etherType) == 44);
+static_assert(offsetof(JudgedFrame, sourcePort) == 46);
+static_assert(offsetof(JudgedFrame, destinationPort) == 48);
+static_assert(offsetof(JudgedFrame, typeCode) == 50);
+static_assert(offsetof(JudgedFrame, firstPort) == 52);
+static_assert(offsetof(JudgedFrame, protocol) == 54);
+static_assert(offsetof(JudgedFrame, firstProtocol) == 55);
+static_assert(offsetof(JudgedFrame, payloadBytes) == 56);
+static_assert(offsetof(JudgedFrame, leaves) == 60);
+static_assert(offsetof(JudgedFrame, family) == 68);
+static_assert(offsetof(JudgedFrame, reason) == 69);
+static_assert(offsetof(JudgedFrame, deniedBy) == 70);
+static_assert(offsetof(JudgedFrame, exempt) == 71);
+static_assert(offsetof(JudgedFrame, tcpFlags) == 72);
+static_assert(offsetof(JudgedFrame, transport) == 73);
+static_assert(offsetof(JudgedFrame, laterFragment) == 74);
+static_assert(offsetof(JudgedFrame, reply) == 75);
+static_assert(offsetof(JudgedFrame, quoted) == 76);
+static_assert(offsetof(JudgedFrame, joined) == 77);
+static_assert(offsetof(JudgedFrame, reserved) == 78);
 
 // One connection for the prober to try.
 struct ProbeRequest {

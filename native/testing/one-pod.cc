@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "native/testing/blob-builder.h"
 #include "native/testing/test.h"
 
 namespace sluice::testing {
@@ -65,6 +64,8 @@ AddressBytes addressOf(uint8_t family, uint8_t last) {
 uint8_t icmpOf(uint8_t family) { return family == 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6; }
 
 }  // namespace
+
+Blob onePodBlob() { return blobOf(OnePod::Policy::Usual); }
 
 OnePod::OnePod(const FilterOptions& options) {
   if (!Filter::create(options, &filter).ok()) std::abort();

@@ -8,6 +8,7 @@
 
 #include "native/packet/packet-view.h"
 #include "native/table/table-slot.h"
+#include "native/testing/blob-builder.h"
 #include "native/worker/filter.h"
 
 namespace sluice::testing {
@@ -43,6 +44,9 @@ struct OnePod {
   Judgement judge(std::vector<uint8_t>& bytes, const LinkContext& from, uint64_t nowUs,
                   Offload offload);
 };
+
+// The usual policy as a table.
+Blob onePodBlob();
 
 // A frame under construction: Ethernet, then IPv4 or IPv6, then a payload. Lengths and the IPv4
 // checksum are filled in by build(), unless set before.

@@ -49,10 +49,12 @@ bool isRejectable(const PacketView& view, const Judgement& judgement) {
 }
 
 // Tells of what a newer table audits on the first packet that passes: one that is dropped is
-// reported as that, and a sweep has none.
-void tellAudit(ConnEntry& entry, Judgement& judgement) {
+// reported as that, and a sweep has none. What is watched is told of on every packet.
+void tellAudit(ConnEntry& entry, const LinkContext& from, Judgement& judgement) {
   if ((entry.flags & ConnEntry::AUDIT_UNTOLD) == 0) return;
-  entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNTOLD);
+  if (from.role != LinkRole::Watched) {
+    entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNTOLD);
+  }
   judgement.auditedBy = entry.auditedBy;
   judgement.key = originalKeyOf(entry);
 }
@@ -95,7 +97,7 @@ struct Filter::Ends {
     if (from.role == LinkRole::Endpoint) {
       // An endpoint's traffic to itself stays inside it: on a link it is forged.
       if (destination == from.endpointId) judgement.reason = DropReason::MartianSource;
-    } else if (!isHere(destination, from, table)) {
+    } else if (from.role == LinkRole::Uplink && !isHere(destination, from, table)) {
       if (from.wire) {
         deny(DENIED_BY_INGRESS, judgement);
       } else {
@@ -431,10 +433,10 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     judgement.reason = DropReason::OutOfWindow;
     return;
   }
-  if (view.fragmented) {
+  if (view.fragmented && !(from.role == LinkRole::Watched && entry.auditedBy != 0)) {
     admitFirst(view, from, nowUs, {.generation = table.generation, .related = true}, judgement);
   }
-  if (judgement.passes()) tellAudit(entry, judgement);
+  if (judgement.passes()) tellAudit(entry, from, judgement);
 }
 
 // Lets the later fragments of a datagram follow, whose first one passes.
@@ -517,9 +519,10 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   // A connection that was just opened has counted its first packet.
   if (entry != nullptr && judgement.passes() && !judgement.opened) {
     entry->count(judgement.frameBytes);
-    tellAudit(*entry, judgement);
+    tellAudit(*entry, from, judgement);
   }
-  if (view.fragmented && judgement.passes()) {
+  if (view.fragmented && judgement.passes() &&
+      !(from.role == LinkRole::Watched && judgement.auditedBy != 0)) {
     const bool answers = isReply && !judgement.opened;
     fragments_.admit(view, from.zone, nowUs, datagram,
                      {.generation = table.generation,
@@ -590,12 +593,17 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
                       uint64_t nowUs, Judgement& judgement) noexcept {
   const DeniedBy denied = table.view.decide(ends.sourceLeaf, ends.destinationLeaf,
                                             view.key.protocol, view.key.destinationPort);
-  if (denied != 0) {
+  const bool watched = from.role == LinkRole::Watched;
+  // Of a denied connection that is watched, what follows belongs to it. One that was not seen to
+  // start may have been opened by its other end: that one is judged, too, when it sends.
+  const bool begins = view.key.protocol != PROTOCOL_TCP || (view.tcp.flags & TCP_SYN) != 0;
+  if (denied != 0 && !(watched && begins)) {
     deny(denied, judgement);
     judgement.rejectable = isRejectable(view, judgement);
     return;
   }
-  judgement.auditedBy = ends.auditedBy(table.view, view.key.protocol, view.key.destinationPort);
+  judgement.auditedBy =
+      watched ? denied : ends.auditedBy(table.view, view.key.protocol, view.key.destinationPort);
   // What answers a group answers from its own address: there is nothing to remember.
   if (judgement.kind == FrameKind::Multicast) return;
 
@@ -606,7 +614,11 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   ConnEntry* const entry = connections_.insert(
       *foreseen.name, foreseen.hint, chargeOf(from, ends.destination, foreseen.name->sender, table),
       nowUs, &judgement.reason);
-  if (entry == nullptr) return;
+  if (entry == nullptr) {
+    // What cannot be remembered here would be elsewhere.
+    if (watched) judgement.reason = DropReason::None;
+    return;
+  }
   const uint8_t sender = foreseen.name->sender;
   entry->generation = table.generation;
   entry->endpoint[sender] = ends.source;
@@ -619,6 +631,7 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   }
   entry->expiresUs = nowUs + timeoutOf(*entry);
   entry->auditedBy = judgement.auditedBy;
+  if (watched && denied != 0) entry->flags |= ConnEntry::AUDIT_UNTOLD;
   entry->count(judgement.frameBytes);
   judgement.opened = true;
   counters_.opened.add(1);

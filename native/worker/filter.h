@@ -43,6 +43,7 @@ enum class Saved : uint8_t {
 enum class LinkRole : uint8_t {
   Endpoint,  // one endpoint is behind it: its addresses and its MAC, nobody else's
   Uplink,    // the rest of the world
+  Watched,   // an interface where frames go both ways and are only looked at, not held up
 };
 
 // Where a frame came in. The worker makes one for each link, and again after a table swap.
@@ -69,7 +70,8 @@ struct Judgement {
   FrameKind kind = FrameKind::Unicast;
   ExemptKind exempt = ExemptKind::None;  // it passes, and no policy was asked
   DeniedBy deniedBy = 0;                 // when `reason` is a policy's
-  DeniedBy auditedBy = 0;   // it passes, and audited policies would have denied it: from now on
+  DeniedBy auditedBy = 0;   // it passes, and audited policies would have denied it: from now on.
+                            // Watched: it passes, and policy denies it
   bool rejectable = false;  // a policy denies it, and its sender may be told
   // A TCP segment of no connection that is known here, where the table allows the connection: these
   // ends may be told that it is over.
@@ -136,6 +138,9 @@ class Filter {
   // Says whether `frame`, which came in by `from`, may go on. A dropped frame changes nothing, but
   // that a connection which the table in force denies is removed.
   //
+  // What is watched goes on whatever policy says: a connection that it denies passes, and stands in
+  // the table with who denies it as its `auditedBy`. There is no source guard.
+  //
   // Units: `nowUs` never goes back.
   [[nodiscard]] Judgement judge(const Frame& frame, const LinkContext& from,
                                 const TableInForce& table, uint64_t nowUs) noexcept;
@@ -178,6 +183,10 @@ class Filter {
   bool load(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs,
             const ConnCharge& charge = {}) noexcept {
     return restoreConn(saved, charge, generationMax, nowUs, &connections_);
+  }
+  // The connection of a frame that has just been judged, or nullptr.
+  [[nodiscard]] const ConnEntry* connectionOf(const ConnName& name, uint64_t nowUs) noexcept {
+    return connections_.find(name, connections_.hintOf(name), nowUs);
   }
   // Removes the connection of this name; false when it is not there.
   bool forget(const ConnKey& key, uint64_t nowUs) noexcept;

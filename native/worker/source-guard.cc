@@ -83,7 +83,7 @@ bool isBare(const Frame& frame, const PacketView& view, const LinkContext& from,
       frame.length > std::max(view.l4Offset + view.l4Bytes, PADDED_FRAME_BYTES)) {
     return false;
   }
-  if (from.role == LinkRole::Uplink) return true;
+  if (from.role != LinkRole::Endpoint) return true;
   if (load32(view.bytes + ETHERNET_HEADER_BYTES) != VERSION_ALONE) return false;
   const AddressBytes& destination = view.key.destination;
   if (destination[0] != 0xff) return (view.bytes[0] & 1) == 0;
@@ -94,6 +94,7 @@ bool isBare(const Frame& frame, const PacketView& view, const LinkContext& from,
 
 // Whether a packet to one address, from an uplink, is for the endpoint here.
 bool isForHere(const PacketView& view, const LinkContext& from, const TableInForce& table) {
+  if (from.role == LinkRole::Watched) return true;
   const AddressBytes& destination = view.key.destination;
   const bool unknownMac = isLinkLocal(destination) && !from.hasMac;
   return unknownMac || isSomebodysHere(destination, from, table);
@@ -123,7 +124,7 @@ bool isPlainNeighbor(const Frame& frame, const PacketView& view, const NeighborM
     if (destination != group) return false;
   } else {
     if (!advertises && !(solicits && destination == message.target)) return false;
-    if (from.role == LinkRole::Uplink && !isForHere(view, from, table)) return false;
+    if (from.role != LinkRole::Endpoint && !isForHere(view, from, table)) return false;
   }
   const uint32_t fixed = message.hasTarget ? 24 : 8;
   if (view.l4Bytes == fixed) return true;
@@ -304,8 +305,9 @@ DropReason guardFromUplink(const Frame& frame, const PacketView& view, uint8_t t
     if (isPlainAdvertisement(frame, view, from, table)) *exempt = ExemptKind::RouterAdvertisement;
     return DropReason::None;
   }
-  // Nobody here is a router to solicit.
-  if (type != ICMPV6_ROUTER_SOLICITATION && isPlainNeighbor(frame, view, message, from, table)) {
+  // Nobody here is a router to solicit, but where all that goes by is watched.
+  const bool known = type != ICMPV6_ROUTER_SOLICITATION || from.role == LinkRole::Watched;
+  if (known && isPlainNeighbor(frame, view, message, from, table)) {
     *exempt = ExemptKind::Neighbor;
   }
   return DropReason::None;
@@ -337,7 +339,7 @@ DropReason guardEthernet(const PacketView& view, const LinkContext& from) noexce
 }
 
 bool isMisdirected(const PacketView& view, const LinkContext& from) noexcept {
-  if (from.role == LinkRole::Endpoint) return false;
+  if (from.role != LinkRole::Uplink) return false;
   if ((view.bytes[0] & 1) != 0) {
     return view.kind == PacketKind::Ip && !isGroupAddress(view.key.destination, view.key.family);
   }
@@ -367,6 +369,7 @@ DropReason guardSource(const AddressBytes& source, uint8_t family, uint32_t endp
     const bool own = endpoint != NONE && endpoint == from.endpointId;
     return own ? DropReason::None : DropReason::SpoofedSource;
   }
+  if (from.role == LinkRole::Watched) return DropReason::None;
   if (isMartianSource(source, family)) return DropReason::MartianSource;
   return isHere(endpoint, from, table) ? DropReason::SpoofedSource : DropReason::None;
 }

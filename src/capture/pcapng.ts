@@ -21,13 +21,15 @@ const optionCodes = {
   timeOffset: 14,
 } as const;
 const byteOrderMagic = 0x1a2b3c4d;
+/** An option has a length of 16 bits, of three bytes a character at most; nobody reads more than this. */
+const commentMax = 4096;
 const blockBytesMin = 12;
 const versionMajor = 1;
 
 export function isPcapng(bytes: Uint8Array): boolean {
   return (
     bytes.length >= 4 &&
-    new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) === blockTypes.section
+    new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true) === blockTypes.section
   );
 }
 
@@ -282,7 +284,10 @@ export class PcapngWriter {
     return this.#interfaces++;
   }
 
-  /** Units: `timeUs` in microseconds since the epoch. `comment` is shown beside the packet. */
+  /**
+   * Units: `timeUs` in microseconds since the epoch. `comment` is shown beside the packet; of a long one
+   * its first 4,096 characters.
+   */
   addPacket(
     interfaceId: number,
     timeUs: number,
@@ -300,7 +305,7 @@ export class PcapngWriter {
       comment === undefined
         ? []
         : [
-            ...option(optionCodes.comment, new TextEncoder().encode(comment)),
+            ...option(optionCodes.comment, new TextEncoder().encode(comment.slice(0, commentMax))),
             ...option(optionCodes.end, new Uint8Array()),
           ];
     this.#block(blockTypes.packet, [asBytes(body), ...padded(bytes), ...options]);

@@ -1,32 +1,25 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { FrameRulings, type Ruling, rulingText } from "../analysis/frame-ruling.js";
+import type { CaptureRecord } from "../capture/live/records.js";
+import { type Batch, type LinkType, WatchError, watch } from "../capture/live/watch.js";
 import { PcapngWriter } from "../capture/pcapng.js";
-import { Provenance } from "../compiler/decode.js";
-import { Table } from "../dataplane/table.js";
+import { describeFrame, type FrameWords } from "../capture/summary.js";
+import { CapturedFrames, CaptureJudge, decodeJudgedFrame } from "../dataplane/capture-judge.js";
 import { count } from "../diagnostics/count.js";
+import { capRemedy } from "../doctor/cap-package.js";
 import { readPodRef } from "./arguments.js";
-import {
-  type DecodedPacket,
-  type Decoders,
-  decodePacket,
-  type LinkType,
-} from "./capture-decode.js";
-import { type Because, CaptureJudge, type Ruling } from "./capture-judge.js";
-import { type CaptureRecord, RecordReader } from "./capture-records.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { CaptureOptions } from "./options.js";
 import { type Styles, sanitize, styles } from "./output.js";
 import { openGrowing, reportingIo } from "./write-out.js";
 
-/** A packet that was seen, and what the table says of it; no ruling where policy has no say. */
+/** A packet that was seen, and what the filter says of it; no ruling where policy has no say. */
 interface Watched {
   readonly timeMs: number;
   readonly frame: Buffer;
   /** The end of the frame was cut off. */
   readonly cut: boolean;
-  readonly packet: DecodedPacket;
+  readonly packet: FrameWords;
   readonly ruling: Ruling | undefined;
 }
 
@@ -45,25 +38,22 @@ interface Counts {
 }
 
 /**
- * Watches an interface, and prints each packet beside the verdict of the table.
+ * Watches an interface, and prints each packet beside the verdict of the filter.
  *
- * The package cap reads the packets, in a process of its own (src/cli/capture-child.ts); this one
- * decodes and judges them, a batch at a time. Ends at `--count`, or at Ctrl-C, which is its ordinary
- * end and exits 0.
+ * The package cap reads the packets, in a process of its own (src/capture/live); the native filter
+ * judges them here, a batch at a time. Ends at `--count`, or at Ctrl-C, which is its ordinary end and
+ * exits 0.
  */
 export async function runCapture(options: CaptureOptions, io: Io): Promise<number> {
   const local = options.pod === undefined ? "all" : { pod: readPodRef(options.pod, "--pod") };
-  const decoders = loadDecoders();
   const compiled = await compileManifests(options, io, local);
   if (compiled === undefined) {
     return exitCodes.input;
   }
-  const { blob } = compiled;
-  const judge = new CaptureJudge(Table.open(blob), new Provenance(blob));
-
+  const judge = new WatchJudge(compiled.blob);
   const counts: Counts = { packets: 0, allow: 0, deny: 0, unjudged: 0 };
   const sinks: Sink[] = [];
-  for await (const { link, records } of watch(options)) {
+  for await (const { link, records } of batches(options)) {
     if (sinks.length === 0) {
       if (options.write !== undefined) {
         sinks.push(fileWriter(options.write, options.interface, link, io));
@@ -75,19 +65,11 @@ export async function runCapture(options: CaptureOptions, io: Io): Promise<numbe
       io.stderr.write(`sluice: watching ${options.interface}; Ctrl-C ends it\n`);
     }
     const wanted = records.slice(0, (options.count ?? Number.POSITIVE_INFINITY) - counts.packets);
-    const packets = wanted.map(({ payload }) => decodePacket(decoders, link, payload));
-    const rulings = judge.judge(packets.map(({ flow }) => flow));
-    for (const [place, packet] of packets.entries()) {
-      const record = wanted[place];
-      const ruling = rulings[place];
-      if (record !== undefined) {
-        const { timeMs, payload: frame, kind } = record;
-        counts.packets++;
-        counts[ruling?.verdict ?? "unjudged"]++;
-        const watched = { timeMs, frame, cut: kind === "cut", packet, ruling };
-        for (const sink of sinks) {
-          sink.packet(watched);
-        }
+    for (const watched of judge.judge(link, wanted)) {
+      counts.packets++;
+      counts[watched.ruling?.verdict ?? "unjudged"]++;
+      for (const sink of sinks) {
+        sink.packet(watched);
       }
     }
     if (counts.packets === options.count) {
@@ -100,104 +82,65 @@ export async function runCapture(options: CaptureOptions, io: Io): Promise<numbe
   return exitCodes.ok;
 }
 
-function loadDecoders(): Decoders {
+/** Has the native filter judge what the capturing process sends. */
+class WatchJudge {
+  readonly #judge: CaptureJudge;
+  readonly #rulings: FrameRulings;
+
+  constructor(blob: Uint8Array) {
+    this.#judge = CaptureJudge.watching(blob);
+    this.#rulings = new FrameRulings(blob);
+  }
+
+  judge(link: LinkType, records: readonly CaptureRecord[]): Watched[] {
+    const frames = new CapturedFrames(records.length);
+    let offset = 0;
+    for (const [index, { timeMs, payload, kind }] of records.entries()) {
+      frames.set(index, {
+        offset,
+        length: payload.length,
+        timeUs: Math.round(timeMs * 1000),
+        truncated: kind === "cut",
+        bareIp: link === "RAW",
+      });
+      offset += payload.length;
+    }
+    const judged = this.#judge.judge(Buffer.concat(records.map(({ payload }) => payload)), frames);
+    return records.map(({ timeMs, payload, kind }, index) => {
+      const frame = decodeJudgedFrame(judged, index);
+      const [packet, ruling] = [describeFrame(frame), this.#rulings.of(frame)];
+      return { timeMs, frame: payload, cut: kind === "cut", packet, ruling };
+    });
+  }
+}
+
+/** What is seen on the interface. Errors: CommandError (environment). */
+async function* batches({ interface: device, filter = "" }: CaptureOptions): AsyncGenerator<Batch> {
   try {
-    return createRequire(import.meta.url)("cap/lib/Decoders.js") as Decoders;
+    yield* watch(device, filter);
   } catch (error) {
-    throw capMissing((error as Error).message);
+    if (!(error instanceof WatchError)) throw error;
+    const reason = error.message.split("\n", 1)[0];
+    const said =
+      error.kind === "package"
+        ? `the package cap cannot be loaded: ${reason}`
+        : `cannot watch ${device}: ${error.message}`;
+    throw new CommandError(exitCodes.environment, said, remedyOf(error));
   }
 }
 
-function capMissing(reason: string): CommandError {
-  return new CommandError(
-    exitCodes.environment,
-    `the package cap cannot be loaded: ${reason.split("\n", 1)[0]}`,
-    "install libpcap's headers (Debian: libpcap-dev) and a C++ compiler, then `npm install cap` (--global where sluice is)",
-  );
-}
-
-interface Batch {
-  readonly link: LinkType;
-  /** Empty in the first batch, which only says that the watch has begun. */
-  readonly records: readonly CaptureRecord[];
-}
-
-/**
- * Starts the process that captures, and hands on what it sends until Ctrl-C or the caller's `break`.
- *
- * Errors: CommandError (environment): the package, the interface or the privilege is missing.
- */
-async function* watch(options: CaptureOptions): AsyncGenerator<Batch> {
-  const script = fileURLToPath(new URL("./capture-child.js", import.meta.url));
-  const child = spawn(process.execPath, [script, options.interface, options.filter ?? ""], {
-    stdio: ["pipe", "pipe", "pipe"],
-  });
-  const errors = collectErrors(child);
-  const stop = () => child.kill("SIGTERM");
-  process.on("SIGINT", stop).on("SIGTERM", stop);
-  const reader = new RecordReader();
-  let link: LinkType | undefined;
-  try {
-    for await (const chunk of child.stdout) {
-      const records = reader.read(chunk as Buffer);
-      if (link === undefined) {
-        const first = records.shift();
-        if (first === undefined) {
-          continue;
-        }
-        link = linkOf(first, options.interface);
-      }
-      yield { link, records };
-    }
-    if (link === undefined) {
-      const reason = errors() || "the capturing process ended at once";
-      throw new CommandError(exitCodes.environment, `cannot watch ${options.interface}: ${reason}`);
-    }
-  } finally {
-    process.off("SIGINT", stop).off("SIGTERM", stop);
-    stop();
+function remedyOf({ kind }: WatchError): string | undefined {
+  switch (kind) {
+    case "package":
+      return capRemedy();
+    case "permission":
+      return "run as root, or in a namespace of your own: `unshare -Urn`";
+    case "argument":
+      return "`ip link` lists the interfaces; `man pcap-filter` tells what --filter takes";
+    default:
+      return undefined;
   }
 }
-
-/** Reads the child's first record. */
-function linkOf(record: CaptureRecord, device: string): LinkType {
-  const said = JSON.parse(record.payload.toString()) as {
-    readonly link?: string;
-    readonly missing?: boolean;
-    readonly message?: string;
-  };
-  if (record.kind === "failed") {
-    const message = said.message ?? "";
-    if (said.missing) {
-      throw capMissing(message);
-    }
-    const remedy = /permission|permitted/i.test(message)
-      ? "run as root, or in a namespace of your own: `unshare -Urn`"
-      : "`ip link` lists the interfaces; `man pcap-filter` tells what --filter takes";
-    throw new CommandError(exitCodes.environment, `cannot watch ${device}: ${message}`, remedy);
-  }
-  if (said.link !== "ETHERNET" && said.link !== "RAW") {
-    throw new CommandError(
-      exitCodes.environment,
-      `cannot watch ${device}: its frames are of kind ${said.link}, want Ethernet or bare IP`,
-    );
-  }
-  return said.link;
-}
-
-const errorTextMax = 4096;
-
-/** Keeps the beginning of what a child says on standard error, so that it neither shows nor waits. */
-function collectErrors(child: ChildProcess): () => string {
-  let text = "";
-  child.stderr?.on("data", (chunk: Buffer) => {
-    text = (text + chunk.toString()).slice(0, errorTextMax);
-  });
-  return () => text.trim();
-}
-
-// An option of pcapng has a length of 16 bits; this is what anybody reads.
-const commentMax = 4096;
 
 /** Writes packets to a pcapng file as they come. Errors: CommandError (environment). */
 function fileWriter(path: string, device: string, link: LinkType, io: Io): Sink {
@@ -212,8 +155,7 @@ function fileWriter(path: string, device: string, link: LinkType, io: Io): Sink 
   const interfaceId = writer.addInterface(device);
   return {
     packet({ timeMs, frame, cut, ruling }) {
-      const because = (ruling?.because ?? []).map(whyText).join("; ");
-      const comment = ruling && `sluice: ${ruling.verdict}; ${because}`.slice(0, commentMax);
+      const comment = ruling && `sluice: ${ruling.verdict}; ${rulingText(ruling)}`;
       // How much longer a cut frame was, nobody knows.
       const originalLength = frame.length + (cut ? 1 : 0);
       writer.addPacket(interfaceId, Math.round(timeMs * 1000), frame, originalLength, comment);
@@ -284,7 +226,7 @@ function line({ timeMs, packet, ruling }: Watched, style: Styles): string {
     verdict,
     sanitize(shown),
     sanitize(packet.summary),
-    style.dim(sanitize((ruling?.because ?? []).map(whyText).join("; "))),
+    style.dim(sanitize(ruling ? rulingText(ruling) : "")),
   ]
     .join("  ")
     .trimEnd();
@@ -292,15 +234,4 @@ function line({ timeMs, packet, ruling }: Watched, style: Styles): string {
 
 function nameEnd(address: string, pod: string | undefined): string {
   return pod === undefined ? address : `${address} (${pod})`;
-}
-
-function whyText({ direction, verdict, policies, rule }: Because): string {
-  const names = policies.join(", ");
-  if (rule !== undefined) {
-    return `${direction}: by ${names}${rule.field.replace(/^spec\./, " ")} (${rule.place})`;
-  }
-  if (verdict === "allow") {
-    return `${direction}: not isolated`;
-  }
-  return `${direction}: no rule of ${names} allows it`;
 }

@@ -542,8 +542,13 @@ export const root: CommandSpec = {
         { flags: "--pod-interface <name>", description: "the pcapng interface on the pod's side" },
         {
           flags: "-w, --write <file>",
-          description: "write the packets that pass to a pcapng file",
+          description: "write the packets to a pcapng file, each with its verdict as a comment",
           completes: "file",
+        },
+        {
+          flags: "--write-packets <which>",
+          description: "which packets -w writes; all when left out",
+          values: ["all", "passed", "dropped"],
         },
         output("table", "json"),
       ],
@@ -554,8 +559,8 @@ export const root: CommandSpec = {
         },
         {
           command:
-            "sluice replay traffic.pcap -f manifests/ --pod shop/database -w passed.pcapng -o json",
-          effect: "keep what passes",
+            "sluice replay traffic.pcap -f manifests/ --pod shop/database -w dropped.pcapng --write-packets dropped",
+          effect: "what is dropped, to look at in Wireshark",
         },
       ],
       run: async (options: ReplayOptions, io) =>
@@ -718,7 +723,7 @@ export const root: CommandSpec = {
       name: "capture",
       summary: "watch an interface, each packet beside the verdict of the table",
       details: [
-        "A reply carries the verdict of the connection that it belongs to. Nothing is dropped: this only watches. Needs the optional package cap. Ctrl-C ends it with a summary.",
+        "The packet filter of sluice run judges what goes by, both ways and without a source guard. Nothing is dropped: this only watches. A reply carries the verdict of the connection that it belongs to. A connection that began before is joined midway, as with --loose: whoever sends first is taken for its opener. Needs the optional package cap. Ctrl-C ends it with a summary.",
       ],
       group: live,
       options: [

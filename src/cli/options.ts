@@ -76,6 +76,7 @@ export interface ReplayOptions extends PolicyOptions {
   readonly podMac?: string;
   readonly podInterface?: string;
   readonly write?: string;
+  readonly writePackets?: "all" | "passed" | "dropped";
   readonly output: "table" | "json";
 }
 

@@ -1,25 +1,24 @@
+import { FrameRulings, policiesText, type Ruling, rulingText } from "../analysis/frame-ruling.js";
 import { type Capture, CaptureError, linkTypeEthernet } from "../capture/capture.js";
 import { PcapngWriter } from "../capture/pcapng.js";
 import { readCapture } from "../capture/read-capture.js";
-import { sentByPod } from "../capture/sides.js";
-import { ReplayFrames, replay, replayReasonWord } from "../dataplane/replay.js";
+import { describeFrame, protocolName } from "../capture/summary.js";
+import {
+  CapturedFrames,
+  CaptureJudge,
+  decodeJudgedFrame,
+  type JudgedFrameRecord,
+} from "../dataplane/capture-judge.js";
 import { count } from "../diagnostics/count.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { readToEnd } from "../manifest/regular-file.js";
+import { formatAddress } from "../net/address.js";
 import { macBytes, readMac, readPodRef } from "./arguments.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ReplayOptions } from "./options.js";
-import { renderTable, styles, writeJson } from "./output.js";
+import { styles, TableWriter } from "./output.js";
 import { reportingIo, type Write, writeOut } from "./write-out.js";
-
-/** What became of one packet. */
-interface Replayed {
-  readonly index: number;
-  readonly verdict: "pass" | "drop";
-  /** A drop reason's word; null for a packet that passes. */
-  readonly reason: string | null;
-}
 
 const podInterfaceName = "pod";
 const writeChunkBytes = 1 << 20;
@@ -27,6 +26,9 @@ const writeChunkBytes = 1 << 20;
 /** Sends a capture through the packet filter, with one pod behind it, and tells what passes. */
 export async function runReplay(options: ReplayOptions, io: Io): Promise<number> {
   const pod = readPodRef(options.pod, "--pod");
+  if (options.write === undefined && options.writePackets !== undefined) {
+    throw new CommandError(exitCodes.usage, "got --write-packets without -w, want a file for them");
+  }
   const mac =
     options.podMac === undefined ? undefined : macBytes(readMac(options.podMac, "--pod-mac"));
   const capture = openCapture(options.file);
@@ -38,37 +40,81 @@ export async function runReplay(options: ReplayOptions, io: Io): Promise<number>
       `sluice: ${options.file} ends inside a packet, at byte ${capture.cutAt}: the rest is replayed\n`,
     );
   }
-
-  const addresses = compiled.ruleset.endpoints[0]?.addresses ?? [];
-  const inside = sentByPod(capture, { mac, addresses, interfaceId });
-  const frames = new ReplayFrames(capture.packets.length);
-  for (const [index, packet] of capture.packets.entries()) {
-    const { offset, length, originalLength, timeUs } = packet;
-    const fromOutside = inside[index] !== true;
-    frames.set(index, { offset, length, timeUs, fromOutside, truncated: length < originalLength });
-  }
-  const { blob } = compiled;
-  const reasons = replay({ blob, endpointId: 0, podMac: mac, bytes: capture.bytes, frames });
-  const packets = Array.from(reasons, (code, index): Replayed => {
-    const reason = replayReasonWord(code);
-    return { index, verdict: reason === undefined ? "pass" : "drop", reason: reason ?? null };
-  });
+  const replayed = new Replayed(capture, compiled.blob, mac, interfaceId);
 
   const { write: path } = options;
   if (path !== undefined) {
-    writeOut(path, io, (write) => writePassed(write, capture, inside, packets));
+    const which = options.writePackets ?? "all";
+    writeOut(path, io, (write) => writePackets(write, replayed, which));
   }
   const reporting = reportingIo(path, io);
-  const summary = summarize(packets, inside);
   if (options.output === "json") {
-    writeJson(reporting.stdout, { packets, summary });
+    showJson(replayed, reporting);
   } else {
-    showPackets(capture, inside, packets, reporting);
-    reporting.stdout.write(
-      `${count(summary.packets, "packet")}: ${summary.passed} pass, ${summary.dropped} dropped\n`,
-    );
+    showPackets(replayed, reporting);
   }
   return exitCodes.ok;
+}
+
+/** What became of one packet. */
+interface ReplayedPacket {
+  readonly frame: JudgedFrameRecord;
+  readonly fromPod: boolean;
+  readonly verdict: "pass" | "drop";
+  /** Undefined where policy has no say. */
+  readonly ruling: Ruling | undefined;
+}
+
+/** A capture, and what became of its packets. */
+class Replayed {
+  readonly capture: Capture;
+  readonly #frames: CapturedFrames;
+  readonly #judged: Uint8Array;
+  readonly #rulings: FrameRulings;
+
+  constructor(
+    capture: Capture,
+    blob: Uint8Array,
+    mac: Uint8Array | undefined,
+    interfaceId: number | undefined,
+  ) {
+    this.capture = capture;
+    const { bytes, packets } = capture;
+    this.#frames = new CapturedFrames(packets.length);
+    for (const [index, packet] of packets.entries()) {
+      const { offset, length, originalLength, timeUs } = packet;
+      const fromOutside = packet.interfaceId !== interfaceId;
+      const truncated = length < originalLength;
+      this.#frames.set(index, { offset, length, timeUs, fromOutside, truncated });
+    }
+    const judge = CaptureJudge.onWire(blob, 0, mac, packets.length);
+    if (interfaceId === undefined) judge.findSides(bytes, this.#frames);
+    this.#judged = judge.judge(bytes, this.#frames);
+    this.#rulings = new FrameRulings(blob);
+  }
+
+  packet(index: number): ReplayedPacket {
+    const frame = decodeJudgedFrame(this.#judged, index);
+    return {
+      frame,
+      fromPod: !this.#frames.isFromOutside(index),
+      verdict: frame.reason === undefined ? "pass" : "drop",
+      ruling: this.#rulings.of(frame),
+    };
+  }
+
+  summary() {
+    const packets = this.capture.packets.length;
+    const reasons: Record<string, number> = {};
+    let [fromPod, passed] = [0, 0];
+    for (let index = 0; index < packets; index++) {
+      const { frame, fromPod: isFromPod } = this.packet(index);
+      if (isFromPod) fromPod++;
+      if (frame.reason === undefined) passed++;
+      else reasons[frame.reason] = (reasons[frame.reason] ?? 0) + 1;
+    }
+    return { packets, fromPod, passed, dropped: packets - passed, reasons };
+  }
 }
 
 /** A capture is read as a whole. */
@@ -114,46 +160,74 @@ function findPodInterface(capture: Capture, options: ReplayOptions): number | un
   );
 }
 
-function summarize(packets: readonly Replayed[], inside: readonly boolean[]) {
-  const reasons: Record<string, number> = {};
-  for (const { reason } of packets) {
-    if (reason !== null) reasons[reason] = (reasons[reason] ?? 0) + 1;
+/** One JSON document, a packet a line. */
+function showJson(replayed: Replayed, io: Io): void {
+  let waiting = '{"packets":[';
+  for (const index of replayed.capture.packets.keys()) {
+    waiting += `${index === 0 ? "" : ","}\n${JSON.stringify(jsonPacket(replayed, index))}`;
+    if (waiting.length >= writeChunkBytes) {
+      io.stdout.write(waiting);
+      waiting = "";
+    }
   }
-  const passed = packets.filter(({ verdict }) => verdict === "pass").length;
-  const fromPod = inside.filter(Boolean).length;
-  return { packets: packets.length, fromPod, passed, dropped: packets.length - passed, reasons };
+  io.stdout.write(`${waiting}\n],"summary":${JSON.stringify(replayed.summary())}}\n`);
 }
 
-function showPackets(
-  capture: Capture,
-  inside: readonly boolean[],
-  packets: readonly Replayed[],
-  io: Io,
-): void {
+function jsonPacket(replayed: Replayed, index: number): object {
+  const { frame, fromPod, verdict, ruling } = replayed.packet(index);
+  const { kind, source, destination, protocol } = frame;
+  return {
+    index,
+    number: index + 1,
+    verdict,
+    reason: frame.reason ?? null,
+    from: fromPod ? "pod" : "network",
+    source: source === undefined ? null : formatAddress(source),
+    sourcePort: frame.sourcePort ?? null,
+    destination: destination === undefined ? null : formatAddress(destination),
+    destinationPort: frame.destinationPort ?? null,
+    protocol: kind === "arp" ? "ARP" : protocol === undefined ? null : protocolName(protocol),
+    deniedBy: frame.deniedBy,
+    because: ruling?.because ?? [],
+  };
+}
+
+function showPackets(replayed: Replayed, io: Io): void {
   const { green, red } = styles(io);
-  const started = capture.packets[0]?.timeUs ?? 0;
-  const rows = packets.map(({ index, verdict, reason }) => {
-    const packet = capture.packets[index];
-    return [
-      `${index}`,
-      (((packet?.timeUs ?? started) - started) / 1e6).toFixed(6),
-      inside[index] === true ? "pod" : "network",
-      `${packet?.originalLength ?? 0}`,
-      { text: verdict, style: verdict === "pass" ? green : red },
-      reason ?? "",
-    ];
+  const { packets } = replayed.capture;
+  const started = packets[0]?.timeUs ?? 0;
+  const table = new TableWriter(io.stdout, {
+    header: [
+      ...["packet", "seconds", "from", "source", "destination", "info", "bytes"],
+      ...["verdict", "reason", "policy"],
+    ],
+    right: [0, 1, 6],
+    columns: io.stdout.columns,
   });
-  const header = ["packet", "seconds", "from", "bytes", "verdict", "reason"];
-  io.stdout.write(renderTable(rows, { header, right: [0, 1, 3], columns: io.stdout.columns }));
+  for (const [index, { timeUs, originalLength }] of packets.entries()) {
+    const { frame, fromPod, verdict, ruling } = replayed.packet(index);
+    const { source, destination, summary } = describeFrame(frame);
+    table.row([
+      `${index + 1}`,
+      ((timeUs - started) / 1e6).toFixed(6),
+      fromPod ? "pod" : "network",
+      source,
+      destination,
+      summary,
+      `${originalLength}`,
+      { text: verdict, style: verdict === "pass" ? green : red },
+      frame.reason ?? "",
+      ruling ? policiesText(ruling) : "",
+    ]);
+  }
+  table.end();
+  const { packets: all, passed, dropped } = replayed.summary();
+  io.stdout.write(`${count(all, "packet")}: ${passed} pass, ${dropped} dropped\n`);
 }
 
-/** Writes the packets that pass, as a pcapng file. */
-function writePassed(
-  write: Write,
-  capture: Capture,
-  inside: readonly boolean[],
-  packets: readonly Replayed[],
-): void {
+/** Writes packets as a pcapng file, each with what became of it as its comment. */
+function writePackets(write: Write, replayed: Replayed, which: "all" | "passed" | "dropped"): void {
+  const { capture } = replayed;
   let waiting: Uint8Array[] = [];
   let waitingBytes = 0;
   const flush = () => {
@@ -170,12 +244,16 @@ function writePassed(
   const sides = capture.format === "pcap" ? [podInterfaceName, "net"] : undefined;
   const names = sides ?? capture.interfaces.map(({ name }, id) => name ?? `interface-${id}`);
   for (const name of names) writer.addInterface(name);
-  for (const { index, verdict } of packets) {
-    const packet = capture.packets[index];
-    if (packet === undefined || verdict === "drop") continue;
+  for (const [index, packet] of capture.packets.entries()) {
+    const { fromPod, verdict, ruling } = replayed.packet(index);
+    if (which !== "all" && which !== writtenAs[verdict]) continue;
     const { offset, length, originalLength, timeUs } = packet;
-    const id = sides === undefined ? packet.interfaceId : inside[index] === true ? 0 : 1;
-    writer.addPacket(id, timeUs, capture.bytes.subarray(offset, offset + length), originalLength);
+    const id = sides === undefined ? packet.interfaceId : fromPod ? 0 : 1;
+    const bytes = capture.bytes.subarray(offset, offset + length);
+    const why = ruling ? rulingText(ruling) : "policy has no say";
+    writer.addPacket(id, timeUs, bytes, originalLength, `sluice: ${verdict}; ${why}`);
   }
   flush();
 }
+
+const writtenAs = { pass: "passed", drop: "dropped" } as const;

@@ -19,18 +19,13 @@ export interface Addon {
     settings: Uint8Array,
   ) => NativeDataplane;
 
-  /**
-   * Judges a capture. `podMac` is six bytes or empty; `bytes` holds the frames, `frames` a
-   * ReplayFrame record for each; `reasons` gets a DropReason byte a frame.
-   */
-  replay(
+  /** See capture-judge.ts. `endpointId` is NONE where an interface is watched, `podMac` six bytes or empty. */
+  readonly NativeCaptureJudge: new (
     blob: Uint8Array,
     endpointId: number,
     podMac: Uint8Array,
-    bytes: Uint8Array,
-    frames: Uint8Array,
-    reasons: Uint8Array,
-  ): void;
+    connectionsMax: number,
+  ) => NativeCaptureJudge;
 
   /** Namespaces are descriptors, -1 the process's own. See host.ts for what each call does. */
   createNamespace(): number;
@@ -157,6 +152,13 @@ export interface FoundNameGuard {
   readonly names: readonly string[];
   /** Whether the process that made it is there. */
   readonly live: boolean;
+}
+
+/** `bytes` holds the frames, `frames` a CapturedFrame record for each. */
+export interface NativeCaptureJudge {
+  findSides(bytes: Uint8Array, frames: Uint8Array): void;
+  /** `judged` gets a JudgedFrame record a frame. */
+  judge(bytes: Uint8Array, frames: Uint8Array, judged: Uint8Array): void;
 }
 
 export interface NativeTable {

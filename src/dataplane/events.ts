@@ -79,9 +79,7 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     destinationPort: event.destinationPort,
     protocol: event.protocol,
     reason: reason === DropReason.None ? undefined : dropReasonWords[reason],
-    exempt: isExempt
-      ? exemptKinds.find((word) => word === exemptKindWords[event.reason])
-      : undefined,
+    exempt: isExempt ? exemptKindOf(event.reason) : undefined,
     deniedBy: sidesOf(event.deniedBy),
     generation: event.generation,
     linkId: event.linkId,
@@ -91,6 +89,11 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     totalBytes: event.totalBytes,
     lostBefore: event.lostBefore,
   };
+}
+
+/** Names an ExemptKind; undefined where policy judges. */
+export function exemptKindOf(kind: number): ExemptKindWord | undefined {
+  return exemptKinds.find((word) => word === exemptKindWords[kind]);
 }
 
 /** Names who denies, from the DENIED_BY_… bits of a verdict. */

@@ -1,5 +1,6 @@
 import { getSystemErrorName } from "node:util";
 import type { Capability, KernelFeature } from "../dataplane/privilege.js";
+import { capRemedy } from "./cap-package.js";
 import type { Machine } from "./machine.js";
 
 /** What a machine may be wanted for. */
@@ -231,7 +232,5 @@ function lockedMemoryCheck({ lockedMemoryMax: most, capabilities }: Machine): Ch
 }
 
 function capCheck({ capError }: Machine): Check {
-  const remedy =
-    "apt-get install libpcap-dev g++ make python3, then npm install cap (--global where sluice is)";
-  return check("package cap", ["capture"], capError ?? "loads", capError && remedy);
+  return check("package cap", ["capture"], capError ?? "loads", capError && capRemedy());
 }

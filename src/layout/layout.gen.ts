@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x72700b6;
+export const LAYOUT_HASH = 0x861e2c6;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -1563,8 +1563,8 @@ export function readLinkCounters(view: DataView, at: number): LinkCountersFields
   };
 }
 
-/** A captured frame, as `replay` takes it. Byte offsets of its fields. */
-export const ReplayFrame = {
+/** A captured frame, as `replay` and `capture` have it judged. Byte offsets of its fields. */
+export const CapturedFrame = {
   bytes: 24,
   /** u32: where it starts in the buffer of all frames */
   offset: 0,
@@ -1576,12 +1576,14 @@ export const ReplayFrame = {
   fromOutside: 16,
   /** u8: 1 when the frame was longer than what was captured */
   truncated: 17,
-  /** 3 × u16: zero */
-  reserved: 18,
+  /** u8: 1 when it starts at its IP header */
+  bareIp: 18,
+  /** 5 × u8: zero */
+  reserved: 19,
 } as const;
 
-/** The fields of a ReplayFrame. */
-export interface ReplayFrameFields {
+/** The fields of a CapturedFrame. */
+export interface CapturedFrameFields {
   /** where it starts in the buffer of all frames */
   readonly offset: number;
   /** captured length */
@@ -1592,15 +1594,150 @@ export interface ReplayFrameFields {
   readonly fromOutside: number;
   /** 1 when the frame was longer than what was captured */
   readonly truncated: number;
+  /** 1 when it starts at its IP header */
+  readonly bareIp: number;
 }
 
-/** Writes a ReplayFrame at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
-export function writeReplayFrame(view: DataView, at: number, fields: ReplayFrameFields): void {
+/** Writes a CapturedFrame at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeCapturedFrame(view: DataView, at: number, fields: CapturedFrameFields): void {
   view.setUint32(at, fields.offset, true);
   view.setUint32(at + 4, fields.frameBytes, true);
   view.setBigUint64(at + 8, BigInt(fields.timeUs), true);
   view.setUint8(at + 16, fields.fromOutside);
   view.setUint8(at + 17, fields.truncated);
+  view.setUint8(at + 18, fields.bareIp);
+}
+
+/** What a captured frame is, and what the filter says of it. Byte offsets of its fields. */
+export const JudgedFrame = {
+  bytes: 80,
+  /** 16 × u8: address, network order; IPv4 in the first four; ARP: the sender's */
+  source: 0,
+  /** 16 × u8: likewise; ARP: the target's */
+  destination: 16,
+  /** 6 × u8: zero where there is no Ethernet header */
+  sourceMac: 32,
+  /** 6 × u8: likewise */
+  destinationMac: 38,
+  /** u16: likewise */
+  etherType: 44,
+  /** u16: 0 when the protocol has none */
+  sourcePort: 46,
+  /** u16: likewise */
+  destinationPort: 48,
+  /** u16: ICMP: type << 8 | code; ARP: the operation */
+  typeCode: 50,
+  /** u16: destination port of its connection's first packet */
+  firstPort: 52,
+  /** u8: IP protocol number; 0 for ARP */
+  protocol: 54,
+  /** u8: of its connection */
+  firstProtocol: 55,
+  /** u32: behind the header of TCP or UDP; others: with it */
+  payloadBytes: 56,
+  /** 2 × u32: of its connection's first packet: leaf numbers of source and destination */
+  leaves: 60,
+  /** u8: 4, 6, or 0 when there is no header that could be read */
+  family: 68,
+  /** u8: DropReason */
+  reason: 69,
+  /** u8: DENIED_BY_… bits */
+  deniedBy: 70,
+  /** u8: ExemptKind: it passes, and no policy was asked */
+  exempt: 71,
+  /** u8: of the frame; 0 when it is no TCP */
+  tcpFlags: 72,
+  /** u8: 1 when what follows the IP header was read */
+  transport: 73,
+  /** u8: 1 when it is no first fragment: it has no ports */
+  laterFragment: 74,
+  /** u8: 1 when it goes against its connection's first packet */
+  reply: 75,
+  /** u8: 1 for an ICMP error: its connection is that of the packet that it quotes */
+  quoted: 76,
+  /** u8: 1 when its connection was not seen to start */
+  joined: 77,
+  /** 2 × u8: zero */
+  reserved: 78,
+} as const;
+
+/** The fields of a JudgedFrame. */
+export interface JudgedFrameFields {
+  /** address, network order; IPv4 in the first four; ARP: the sender's */
+  readonly source: Uint8Array;
+  /** likewise; ARP: the target's */
+  readonly destination: Uint8Array;
+  /** zero where there is no Ethernet header */
+  readonly sourceMac: Uint8Array;
+  /** likewise */
+  readonly destinationMac: Uint8Array;
+  /** likewise */
+  readonly etherType: number;
+  /** 0 when the protocol has none */
+  readonly sourcePort: number;
+  /** likewise */
+  readonly destinationPort: number;
+  /** ICMP: type << 8 | code; ARP: the operation */
+  readonly typeCode: number;
+  /** destination port of its connection's first packet */
+  readonly firstPort: number;
+  /** IP protocol number; 0 for ARP */
+  readonly protocol: number;
+  /** of its connection */
+  readonly firstProtocol: number;
+  /** behind the header of TCP or UDP; others: with it */
+  readonly payloadBytes: number;
+  /** of its connection's first packet: leaf numbers of source and destination */
+  readonly leaves: readonly number[];
+  /** 4, 6, or 0 when there is no header that could be read */
+  readonly family: number;
+  /** DropReason */
+  readonly reason: number;
+  /** DENIED_BY_… bits */
+  readonly deniedBy: number;
+  /** ExemptKind: it passes, and no policy was asked */
+  readonly exempt: number;
+  /** of the frame; 0 when it is no TCP */
+  readonly tcpFlags: number;
+  /** 1 when what follows the IP header was read */
+  readonly transport: number;
+  /** 1 when it is no first fragment: it has no ports */
+  readonly laterFragment: number;
+  /** 1 when it goes against its connection's first packet */
+  readonly reply: number;
+  /** 1 for an ICMP error: its connection is that of the packet that it quotes */
+  readonly quoted: number;
+  /** 1 when its connection was not seen to start */
+  readonly joined: number;
+}
+
+/** Reads the JudgedFrame at byte `at`; arrays are copies. */
+export function readJudgedFrame(view: DataView, at: number): JudgedFrameFields {
+  return {
+    source: bytesAt(view, at, 16),
+    destination: bytesAt(view, at + 16, 16),
+    sourceMac: bytesAt(view, at + 32, 6),
+    destinationMac: bytesAt(view, at + 38, 6),
+    etherType: u16At(view, at + 44),
+    sourcePort: u16At(view, at + 46),
+    destinationPort: u16At(view, at + 48),
+    typeCode: u16At(view, at + 50),
+    firstPort: u16At(view, at + 52),
+    protocol: view.getUint8(at + 54),
+    firstProtocol: view.getUint8(at + 55),
+    payloadBytes: u32At(view, at + 56),
+    leaves: listAt(view, at + 60, 2, u32At, 4),
+    family: view.getUint8(at + 68),
+    reason: view.getUint8(at + 69),
+    deniedBy: view.getUint8(at + 70),
+    exempt: view.getUint8(at + 71),
+    tcpFlags: view.getUint8(at + 72),
+    transport: view.getUint8(at + 73),
+    laterFragment: view.getUint8(at + 74),
+    reply: view.getUint8(at + 75),
+    quoted: view.getUint8(at + 76),
+    joined: view.getUint8(at + 77),
+  };
 }
 
 /** One connection for the prober to try. Byte offsets of its fields. */

@@ -11,6 +11,12 @@ import { fakeIo } from "../cli/fake-io.js";
 import { udp } from "../dataplane/frames.js";
 import { database, pod, replayPolicy, stranger } from "../dataplane/replay-cases.js";
 
+interface Replayed {
+  readonly index: number;
+  readonly verdict: string;
+  readonly reason: string | null;
+}
+
 let folder = "";
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "sluice-replay-"));
@@ -56,33 +62,93 @@ async function refusal(given: Partial<ReplayOptions>): Promise<CommandError> {
 test("replay: the JSON contract", async () => {
   const { code, io } = await replayed();
   assert.equal(code, 0);
-  assert.deepEqual(JSON.parse(io.out()), {
-    packets: [
+  const { packets, summary } = JSON.parse(io.out());
+  assert.deepEqual(
+    packets.map(({ index, verdict, reason }: Replayed) => ({ index, verdict, reason })),
+    [
       { index: 0, verdict: "pass", reason: null },
       { index: 1, verdict: "pass", reason: null },
       { index: 2, verdict: "drop", reason: "policy-egress" },
       { index: 3, verdict: "drop", reason: "spoofed-source" },
     ],
-    summary: {
-      packets: 4,
-      fromPod: 2,
-      passed: 2,
-      dropped: 2,
-      reasons: { "policy-egress": 1, "spoofed-source": 1 },
-    },
+  );
+  assert.deepEqual(packets[2], {
+    index: 2,
+    number: 3,
+    verdict: "drop",
+    reason: "policy-egress",
+    from: "pod",
+    source: pod.v4,
+    sourcePort: 3000,
+    destination: stranger.v4,
+    destinationPort: 123,
+    protocol: "UDP",
+    deniedBy: ["egress"],
+    because: [{ direction: "egress", verdict: "deny", policies: ["yard/pod"] }],
   });
+  assert.deepEqual(packets[1].because, [
+    {
+      direction: "egress",
+      verdict: "allow",
+      policies: ["yard/pod"],
+      rule: { index: 0, field: "spec.egress[0]", place: `${join(folder, "policy.yaml")}:40:7` },
+    },
+  ]);
+  assert.deepEqual(packets[3].because, []);
+  assert.deepEqual(
+    { summary },
+    {
+      summary: {
+        packets: 4,
+        fromPod: 2,
+        passed: 2,
+        dropped: 2,
+        reasons: { "policy-egress": 1, "spoofed-source": 1 },
+      },
+    },
+  );
 });
 
 test("replay: the table for people", async () => {
   const { io } = await replayed({ output: "table" });
-  assert.match(io.out(), /2 +0\.002000 +pod +54 +drop +policy-egress/);
+  assert.match(
+    io.out(),
+    /3 +0\.002000 +pod +10\.77\.1\.5:3000 +10\.77\.1\.8:123 +UDP 12 bytes +54 +drop +policy-egress +egress: no rule of yard\/pod allows it\n/,
+  );
+  assert.match(
+    io.out(),
+    /\n +1 .* pass +egress: by yard\/pod egress\[0\] \(.*policy\.yaml:40:7\)\n/,
+  );
   assert.match(io.out(), /4 packets: 2 pass, 2 dropped/);
 });
 
-// Goal: --write keeps what passes, and its answer is the same again.
+// Goal: what is dropped is there to be looked at, with the reason, and the answer is the same again.
+test("replay: packets are written with their verdicts", async () => {
+  const write = join(folder, "judged.pcapng");
+  await replayed({ write });
+  const bytes = readFileSync(write);
+  assert.equal(readCapture(bytes).packets.length, 4);
+  for (const comment of [
+    "sluice: pass; egress: by yard/pod egress[0]",
+    "sluice: drop; egress: no rule of yard/pod allows it",
+    "sluice: drop; spoofed-source",
+  ]) {
+    assert(bytes.includes(comment), comment);
+  }
+  const { io } = await replayed({ file: write });
+  assert.equal(JSON.parse(io.out()).summary.dropped, 2);
+
+  const dropped = join(folder, "dropped.pcapng");
+  await replayed({ write: dropped, writePackets: "dropped" });
+  const times = readCapture(readFileSync(dropped)).packets.map(({ timeUs }) => timeUs);
+  assert.deepEqual(times, [3000, 4000]);
+  assert.equal((await refusal({ writePackets: "dropped" })).exitCode, 2);
+});
+
+// Goal: what passes can be kept alone, and its answer is the same again.
 test("replay: what passes is written", async () => {
   const write = join(folder, "passed.pcapng");
-  await replayed({ write });
+  await replayed({ write, writePackets: "passed" });
   const capture = readCapture(readFileSync(write));
   assert.deepEqual(
     capture.packets.map(({ interfaceId, timeUs }) => [

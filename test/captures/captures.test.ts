@@ -7,10 +7,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildPrograms, missingForFuzz } from "../../scripts/fuzz-build.mjs";
 import { type Capture, CaptureError, linkTypeEthernet } from "../../src/capture/capture.js";
 import { readCapture } from "../../src/capture/read-capture.js";
-import { sentByPod } from "../../src/capture/sides.js";
 import { runReplay } from "../../src/cli/replay.js";
 import { compile } from "../../src/compiler/compile.js";
-import { ReplayFrames, replayReasonWord } from "../../src/dataplane/replay.js";
+import {
+  CapturedFrames,
+  CaptureJudge,
+  decodeJudgedFrame,
+} from "../../src/dataplane/capture-judge.js";
+import { NONE } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { type Address, addressKey, formatAddress } from "../../src/net/address.js";
 import { fakeIo } from "../cli/fake-io.js";
@@ -142,19 +146,31 @@ function mutate(bytes: Uint8Array, name: string, number: number): Uint8Array | u
   return copy;
 }
 
-/** Judges a capture in the sanitized program: a word a frame. Errors: its report. */
-function judgeSanitized(
-  capture: Capture,
-  inside: readonly boolean[],
-  blob: Uint8Array,
-): readonly string[] {
-  const frames = new ReplayFrames(capture.packets.length);
+/** The frames of a capture, with the side that each comes from. */
+function framesOf(capture: Capture, blob: Uint8Array): CapturedFrames {
+  const frames = new CapturedFrames(capture.packets.length);
+  const named = capture.interfaces.findIndex((each) => each.name === "pod");
   for (const [index, packet] of capture.packets.entries()) {
     const { offset, length, originalLength, timeUs } = packet;
-    const fromOutside = inside[index] !== true;
+    const fromOutside = packet.interfaceId !== named;
     frames.set(index, { offset, length, timeUs, fromOutside, truncated: length < originalLength });
   }
-  const head = new Uint32Array([blob.length, 0, 0, frames.count, capture.bytes.length]);
+  const judge = CaptureJudge.onWire(blob, 0, undefined, frames.count);
+  if (named < 0) judge.findSides(capture.bytes, frames);
+  return frames;
+}
+
+/**
+ * Judges a capture in the sanitized program, with a pod behind a wire or watched: JudgedFrame records.
+ * Errors: its report.
+ */
+function judgeSanitized(
+  capture: Capture,
+  frames: CapturedFrames,
+  blob: Uint8Array,
+  endpointId: number,
+): Uint8Array {
+  const head = new Uint32Array([blob.length, endpointId, 0, frames.count, capture.bytes.length]);
   const input = Buffer.concat([new Uint8Array(head.buffer), blob, frames.records, capture.bytes]);
   const { status, stdout, stderr } = spawnSync(judgeCaptures, [], {
     input,
@@ -162,7 +178,7 @@ function judgeSanitized(
     env: { ...process.env, UBSAN_OPTIONS: "print_stacktrace=1" },
   });
   if (status !== 0) throw new Error(`the sanitized program ended with ${status}:\n${stderr}`);
-  return Array.from(stdout, (reason) => replayReasonWord(reason) ?? "pass");
+  return stdout;
 }
 
 interface Counts {
@@ -213,26 +229,27 @@ async function check(
   const { objects, diagnostics } = parseManifests(text, manifest);
   const compiled = compile({ objects, local: { pod: { namespace: "captured", name: "pod" } } });
   if (!compiled.ok) return [`${name}: ${JSON.stringify(diagnostics)}`];
-  const interfaceId = capture.interfaces.findIndex((each) => each.name === "pod");
-  const side = {
-    mac: undefined,
-    addresses: pod,
-    interfaceId: interfaceId < 0 ? undefined : interfaceId,
-  };
-  const inside = sentByPod(capture, side);
-  const sanitized = judgeSanitized(capture, inside, compiled.blob);
+  const { blob } = compiled;
+  const frames = framesOf(capture, blob);
+  const sanitized = judgeSanitized(capture, frames, blob, 0);
+  const watched = CaptureJudge.watching(blob).judge(capture.bytes, frames);
+  // With another secret the hashes differ, and nothing that is told may.
+  if (Buffer.compare(watched, judgeSanitized(capture, frames, blob, NONE)) !== 0) {
+    wrong.push(`${name}: watched, the sanitized program says otherwise`);
+  }
   const objections = new Objections(objects, pod);
   for (const [index, { verdict, reason }] of packets.entries()) {
     counts.frames += 1;
-    if ((reason ?? "pass") !== sanitized[index]) {
-      wrong.push(`${name}: frame ${index}: ${reason ?? "pass"}, sanitized ${sanitized[index]}`);
+    const { reason: again = "pass" } = decodeJudgedFrame(sanitized, index);
+    if ((reason ?? "pass") !== again) {
+      wrong.push(`${name}: frame ${index}: ${reason ?? "pass"}, sanitized ${again}`);
     }
     if (verdict !== "pass") continue;
     counts.passed += 1;
     const packet = capture.packets[index];
     if (packet === undefined) continue;
     const frame = capture.bytes.subarray(packet.offset, packet.offset + packet.length);
-    const objection = objections.against(frame, inside[index] === true);
+    const objection = objections.against(frame, !frames.isFromOutside(index));
     if (objection !== undefined) wrong.push(`${name}: frame ${index} passes: ${objection}`);
   }
   counts.captures += 1;

@@ -2,16 +2,11 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { assert, describe, test } from "vitest";
 import { compile } from "../../src/compiler/compile.js";
-import { ReplayFrames, replay, replayReasonWord } from "../../src/dataplane/replay.js";
+import { CapturedFrames, CaptureJudge } from "../../src/dataplane/capture-judge.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { mac } from "./frames.js";
+import { type Captured, judgeFrames } from "./judged.js";
 import { pod, replayCases, replayPolicy } from "./replay-cases.js";
-
-interface ReplayInput {
-  readonly side: "pod" | "net";
-  readonly bytes: Uint8Array;
-  readonly timeUs: number;
-}
 
 function compileFor(text: string, namespace: string, name: string): Uint8Array {
   const { objects, diagnostics } = parseManifests(text, "policy.yaml");
@@ -25,18 +20,10 @@ function compileFor(text: string, namespace: string, name: string): Uint8Array {
 function replayWords(
   blob: Uint8Array,
   podMac: Uint8Array | undefined,
-  inputs: readonly ReplayInput[],
+  inputs: readonly Captured[],
 ): string[] {
-  const frames = new ReplayFrames(inputs.length);
-  let offset = 0;
-  for (const [index, { side, bytes, timeUs }] of inputs.entries()) {
-    const fromOutside = side === "net";
-    frames.set(index, { offset, length: bytes.length, timeUs, fromOutside, truncated: false });
-    offset += bytes.length;
-  }
-  const bytes = Buffer.concat(inputs.map((input) => input.bytes));
-  const reasons = replay({ blob, endpointId: 0, podMac, bytes, frames });
-  return Array.from(reasons, (reason) => replayReasonWord(reason) ?? "pass");
+  const judge = CaptureJudge.onWire(blob, 0, podMac, inputs.length);
+  return judgeFrames(judge, inputs).map(({ reason }) => reason ?? "pass");
 }
 
 // Goal: the filter judges as RFCs, design and policy say.
@@ -65,11 +52,9 @@ test("replay: a cut frame is dropped", () => {
   const step = replayCases["fragments follow the first one"]?.[0];
   assert(step !== undefined);
   const [, bytes] = step;
-  const frames = new ReplayFrames(1);
-  const frame = { offset: 0, length: bytes.length, timeUs: 0, fromOutside: false };
-  frames.set(0, { ...frame, truncated: true });
-  const [reason] = replay({ blob, endpointId: 0, podMac: undefined, bytes, frames });
-  assert.equal(replayReasonWord(reason ?? 0), "frame-truncated");
+  const judge = CaptureJudge.onWire(blob, 0, undefined, 1);
+  const [judged] = judgeFrames(judge, [{ side: "pod", bytes, timeUs: 0, truncated: true }]);
+  assert.equal(judged?.reason, "frame-truncated");
 });
 
 // Goal: what the seam is handed wrongly is refused, not read.
@@ -81,13 +66,15 @@ test("replay: frames outside the buffer are refused", () => {
     [4_294_967_295, 100],
     [50, 4_294_967_295],
   ] as const) {
-    const frames = new ReplayFrames(1);
-    frames.set(0, { offset, length, timeUs: 0, fromOutside: false, truncated: false });
-    const bytes = new Uint8Array(100);
-    const input = { blob, endpointId: 0, podMac: undefined, bytes, frames };
-    assert.throws(() => replay(input), /argument/);
-    assert.throws(() => replay({ ...input, endpointId: 9 }), /argument/);
+    const frames = new CapturedFrames(1);
+    frames.set(0, { offset, length, timeUs: 0, truncated: false });
+    const judge = CaptureJudge.onWire(blob, 0, undefined, 1);
+    assert.throws(() => judge.judge(new Uint8Array(100), frames), /argument/);
+    assert.throws(() => judge.findSides(new Uint8Array(100), frames), /argument/);
   }
+  assert.throws(() => CaptureJudge.onWire(blob, 9, undefined, 1), /argument/);
+  assert.throws(() => CaptureJudge.onWire(blob, 0, new Uint8Array(5), 1), /argument/);
+  assert.throws(() => CaptureJudge.watching(new Uint8Array(10)), /table/);
 });
 
 interface CorpusFrame {

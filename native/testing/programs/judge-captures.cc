@@ -1,16 +1,18 @@
-// Judges captures under the sanitizers: jobs on standard input, a DropReason a frame on standard
+// Judges captures under the sanitizers: jobs on standard input, a JudgedFrame a frame on standard
 // output. Between two frames lies memory that must not be read.
 //
-// Shape: a job is five u32 (bytes of the blob, the endpoint, bytes of the MAC: 0 or 6, how many
-//        frames, bytes of all frames), the blob, the MAC, the ReplayFrame records and the bytes.
+// Shape: a job is five u32 (bytes of the blob, the endpoint or NONE, bytes of the MAC: 0 or 6, how
+// many
+//        frames, bytes of all frames), the blob, the MAC, the CapturedFrame records and the bytes.
 #include <sanitizer/asan_interface.h>
 
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <vector>
 
-#include "native/worker/replay.h"
+#include "native/worker/capture-judge.h"
 
 using namespace sluice;
 
@@ -25,12 +27,12 @@ bool readAll(std::vector<Element>& into) {
 
 // Copies frames apart from each other, and forbids what lies between them.
 std::vector<std::byte> spread(const std::vector<std::byte>& bytes,
-                              std::vector<ReplayFrame>& frames) {
+                              std::vector<CapturedFrame>& frames) {
   size_t total = GAP_BYTES;
-  for (const ReplayFrame& frame : frames) total += frame.frameBytes + 2 * GAP_BYTES;
+  for (const CapturedFrame& frame : frames) total += frame.frameBytes + 2 * GAP_BYTES;
   std::vector<std::byte> apart(total);
   size_t at = GAP_BYTES;
-  for (ReplayFrame& frame : frames) {
+  for (CapturedFrame& frame : frames) {
     std::memcpy(apart.data() + at, bytes.data() + frame.offset, frame.frameBytes);
     frame.offset = static_cast<uint32_t>(at);
     const size_t end = at + frame.frameBytes;
@@ -50,30 +52,28 @@ int main() {
     const auto [blobBytes, endpoint, macBytes, frameCount, byteCount] = head;
     std::vector<std::byte> blob(blobBytes);
     std::vector<uint8_t> mac(macBytes);
-    std::vector<ReplayFrame> frames(frameCount);
+    std::vector<CapturedFrame> frames(frameCount);
     std::vector<std::byte> bytes(byteCount);
     if (!readAll(blob) || !readAll(mac) || !readAll(frames) || !readAll(bytes)) {
       std::fprintf(stderr, "job %d is cut\n", job);
       return 2;
     }
     std::fprintf(stderr, "job %d\n", job);
-    for (const ReplayFrame& frame : frames) {
+    for (const CapturedFrame& frame : frames) {
       if (frame.offset > byteCount || frame.frameBytes > byteCount - frame.offset) return 2;
     }
     std::vector<std::byte> apart = spread(bytes, frames);
-    std::vector<uint8_t> reasons(frameCount);
-    const Status status = judgeCapture({.blob = blob,
-                                        .endpointId = endpoint,
-                                        .podMac = mac,
-                                        .bytes = apart,
-                                        .frames = frames,
-                                        .reasons = reasons});
+    std::vector<JudgedFrame> judged(frameCount);
+    std::unique_ptr<CaptureJudge> judge;
+    Status status =
+        CaptureJudge::create({.blob = blob, .endpointId = endpoint, .podMac = mac}, &judge);
+    if (status.ok()) status = judge->judge(apart, frames, judged);
     ASAN_UNPOISON_MEMORY_REGION(apart.data(), apart.size());
     if (!status.ok()) {
       std::fprintf(stderr, "job %d: %s\n", job,
                    statusCodeWords[static_cast<size_t>(status.code)].data());
       return 2;
     }
-    std::fwrite(reasons.data(), 1, reasons.size(), stdout);
+    std::fwrite(judged.data(), sizeof(JudgedFrame), judged.size(), stdout);
   }
 }

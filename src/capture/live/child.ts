@@ -1,12 +1,12 @@
 import type { EventEmitter } from "node:events";
 import { writeSync } from "node:fs";
 import { createRequire } from "node:module";
-import { encodeRecord, type RecordKind } from "./capture-records.js";
+import { encodeRecord, type RecordKind } from "./records.js";
 
 /**
  * The process that holds the package cap. It reads packets in a loop that lets nothing else of its
  * process run while packets come, so it has one to itself, and writes records to standard output
- * (src/cli/capture-records.ts). Writing waits for the reader; what comes meanwhile is for libpcap's
+ * (records.ts). Writing waits for the reader; what comes meanwhile is for libpcap's
  * buffer to hold, or to lose. It ends when its standard input does.
  */
 
