@@ -107,6 +107,29 @@ export function circles(found: readonly Reference[]): string[] {
 }
 
 /**
+ * Finds where commands and captures begin to read packets themselves, which the native filter does: a number in
+ * network order, an ethertype, another's decoder.
+ */
+export function packetReaders(tree: Tree): string[] {
+  const signs =
+    /(read(?:Big)?U?Int(?:16|32|64)BE|get(?:Big)?U?int(?:16|32|64)\([^,()]+\)|0x0?80[06]\b|0x86dd\b|0x8100\b|cap\/lib)/gi;
+  return references(tree, /^src\/(cli|capture)\//, signs, (_from, text) => text).map(
+    ({ from, line, to }) => `${from}:${line}: ${to}: have the native filter read frames`,
+  );
+}
+
+/** Finds the files that have frames judged and also ask a table about packets: a second tracker. */
+export function secondJudges(imports: readonly Reference[]): string[] {
+  const importers = (pattern: RegExp) =>
+    imports.filter(({ to }) => pattern.test(to)).map(({ from }) => from);
+  const asking = new Set(importers(/^src\/dataplane\/table\.ts$/));
+  const judging = importers(/^src\/(dataplane\/capture-judge|capture\/.*)\.ts$/);
+  return [...new Set(judging)]
+    .filter((file) => asking.has(file))
+    .map((file) => `${file}:1: the judge of frames knows their connections, Table does not`);
+}
+
+/**
  * Finds C++ functions of more than `linesMax` lines, by what clang-format makes of them: a lone `}` ends what the
  * last line at its indentation has begun. src/ has a lint rule for the same.
  */

@@ -9,9 +9,11 @@ import {
   includesOf,
   longFunctions,
   namedPaths,
+  packetReaders,
   references,
   roomOf,
   roomsOf,
+  secondJudges,
   type Tree,
 } from "./tidy-rules.js";
 
@@ -104,6 +106,33 @@ describe("a planted fault is found", () => {
     ).toHaveLength(1);
   });
 
+  test("a command that reads packets, or keeps connections beside the filter", () => {
+    const files = {
+      "src/cli/one.ts": "const port = bytes.readUInt16BE(offset + 2);",
+      "src/cli/two.ts": "\nif (type === 0x0800 || type === 0x86DD) {",
+      "src/capture/three.ts": 'const decoders = require("cap/lib/Decoders.js");',
+      "src/capture/four.ts": "const length = view.getUint16(at + 2);\nview.getUint16(at, little);",
+      "src/net/five.ts": "bytes.readUInt16BE(0);",
+    };
+    expect(packetReaders(planted(files)).map((each) => each.split(": have")[0])).toEqual([
+      "src/cli/one.ts:1: readUInt16BE",
+      "src/cli/two.ts:2: 0x0800",
+      "src/cli/two.ts:2: 0x86DD",
+      "src/capture/three.ts:1: cap/lib",
+      "src/capture/four.ts:1: getUint16(at + 2)",
+    ]);
+    const asks = 'import { Table } from "../dataplane/table.js";\n';
+    const judges = 'import { CaptureJudge } from "../dataplane/capture-judge.js";';
+    const importing = {
+      "src/cli/a.ts": asks,
+      "src/cli/b.ts": judges,
+      "src/cli/c.ts": asks + judges,
+    };
+    expect(secondJudges(importsOf(planted(importing))).map((each) => each.split(":")[0])).toEqual([
+      "src/cli/c.ts",
+    ]);
+  });
+
   test("a long function", () => {
     const body = "  step();\n".repeat(70);
     const files = {
@@ -191,6 +220,11 @@ describe("tidy", () => {
     expect(wrong.map(({ from, line }) => `${from}:${line}: use src/netlink/constants.ts`)).toEqual(
       [],
     );
+  });
+
+  test("commands and captures read no packets, and keep no connections", () => {
+    expect(packetReaders(tree)).toEqual([]);
+    expect(secondJudges(imports)).toEqual([]);
   });
 
   test("every file is used", () => {
