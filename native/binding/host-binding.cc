@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,15 +24,6 @@
 namespace sluice {
 namespace {
 
-std::vector<std::string> textsOf(const Napi::Value& value) {
-  const auto array = value.As<Napi::Array>();
-  std::vector<std::string> texts;
-  for (uint32_t index = 0; index < array.Length(); ++index) {
-    texts.push_back(textOf(array.Get(index)));
-  }
-  return texts;
-}
-
 Napi::Value makeNamespace(const Napi::CallbackInfo& info) {
   int fd = -1;
   throwUnless(info, createNamespace(&fd));
@@ -46,77 +38,121 @@ Napi::Value openNamespaceFile(const Napi::CallbackInfo& info) {
 
 void closeDescriptor(const Napi::CallbackInfo& info) { close(intOf(info[0])); }
 
-// What configureInterface() is asked to do, as it came from JavaScript.
+// What configureInterface() is asked to do, as it came from JavaScript: see src/dataplane/addon.ts.
 struct Configuration {
+  struct Route {
+    std::optional<std::string> destination;
+    std::optional<std::string> gateway;
+  };
+  struct Neighbour {
+    std::string address;
+    std::string mac;
+  };
   std::string name;
-  std::string rename;
-  std::string mac;
-  uint32_t mtu = 0;
+  std::optional<std::string> rename;
+  std::optional<std::string> mac;
+  std::optional<uint32_t> mtu;
   std::vector<std::string> addresses;
-  int up = -1;
-  std::vector<std::string> routes;      // destination or empty, gateway or empty
-  std::vector<std::string> neighbours;  // address, MAC
-  int linkLocal = -1;
+  std::optional<bool> up;
+  std::optional<bool> linkLocal;
+  std::vector<Route> routes;
+  std::vector<Neighbour> neighbours;
 };
 
-Status addRoutes(uint32_t index, const std::vector<std::string>& routes) {
-  for (size_t at = 0; at + 1 < routes.size(); at += 2) {
-    HostAddress destination;
-    HostAddress gateway;
-    const bool viaGateway = !routes[at + 1].empty();
-    if (viaGateway && !parseHostAddress(routes[at + 1], &gateway)) return {StatusCode::Argument};
-    if (routes[at].empty()) {
-      destination.family = gateway.family;  // the default route
-    } else if (!parseHostAddress(routes[at], &destination)) {
-      return {StatusCode::Argument};
-    }
-    if (destination.family == 0) return {StatusCode::Argument};
-    const Status status = addRoute(index, destination, viaGateway ? &gateway : nullptr);
-    if (!status.ok()) return status;
-  }
-  return {};
+// The value of a key, read by `read`; nothing where it is undefined.
+template <typename Read>
+auto optionalOf(const Napi::Object& object, const char* key, Read read)
+    -> std::optional<decltype(read(object.Get(key)))> {
+  const Napi::Value value = object.Get(key);
+  if (value.IsUndefined()) return std::nullopt;
+  return read(value);
 }
 
-Status addNeighbours(uint32_t index, const std::vector<std::string>& neighbours) {
-  for (size_t at = 0; at + 1 < neighbours.size(); at += 2) {
-    HostAddress address;
-    MacAddress mac;
-    if (!parseHostAddress(neighbours[at], &address) || !parseMac(neighbours[at + 1], &mac)) {
-      return {StatusCode::Argument};
-    }
-    if (const Status status = addNeighbour(index, address, mac); !status.ok()) return status;
+template <typename Read>
+auto listOf(const Napi::Value& value, Read read) -> std::vector<decltype(read(value))> {
+  const auto array = value.As<Napi::Array>();
+  std::vector<decltype(read(value))> items;
+  for (uint32_t index = 0; index < array.Length(); ++index) items.push_back(read(array.Get(index)));
+  return items;
+}
+
+Configuration configurationOf(const Napi::Object& from) {
+  const auto flagOf = [](const Napi::Value& value) -> bool { return value.ToBoolean(); };
+  const auto routeOf = [](const Napi::Value& value) -> Configuration::Route {
+    const auto route = value.As<Napi::Object>();
+    return {optionalOf(route, "destination", textOf), optionalOf(route, "gateway", textOf)};
+  };
+  const auto neighbourOf = [](const Napi::Value& value) -> Configuration::Neighbour {
+    const auto neighbour = value.As<Napi::Object>();
+    return {textOf(neighbour.Get("address")), textOf(neighbour.Get("mac"))};
+  };
+  return {
+      .name = textOf(from.Get("name")),
+      .rename = optionalOf(from, "rename", textOf),
+      .mac = optionalOf(from, "mac", textOf),
+      .mtu = optionalOf(from, "mtu", wordOf),
+      .addresses = listOf(from.Get("addresses"), textOf),
+      .up = optionalOf(from, "up", flagOf),
+      .linkLocal = optionalOf(from, "linkLocal", flagOf),
+      .routes = listOf(from.Get("routes"), routeOf),
+      .neighbours = listOf(from.Get("neighbours"), neighbourOf),
+  };
+}
+
+Status putRoute(uint32_t index, const Configuration::Route& route) {
+  HostAddress destination;
+  HostAddress gateway;
+  if (route.gateway && !parseHostAddress(*route.gateway, &gateway)) return {StatusCode::Argument};
+  destination.family = gateway.family;  // the default route
+  if (route.destination && !parseHostAddress(*route.destination, &destination)) {
+    return {StatusCode::Argument};
   }
-  return {};
+  if (destination.family == 0) return {StatusCode::Argument};
+  return addRoute(index, destination, route.gateway ? &gateway : nullptr);
+}
+
+Status putNeighbour(uint32_t index, const Configuration::Neighbour& neighbour) {
+  HostAddress address;
+  MacAddress mac;
+  if (!parseHostAddress(neighbour.address, &address) || !parseMac(neighbour.mac, &mac)) {
+    return {StatusCode::Argument};
+  }
+  return addNeighbour(index, address, mac);
+}
+
+Status putMac(uint32_t index, const std::string& text) {
+  MacAddress mac;
+  return parseMac(text, &mac) ? setInterfaceMac(index, mac) : Status{StatusCode::Argument};
+}
+
+Status putAddress(uint32_t index, const std::string& text) {
+  HostAddress address;
+  return parseHostAddress(text, &address) ? addAddress(index, address)
+                                          : Status{StatusCode::Argument};
 }
 
 Status configure(const Configuration& wanted) {
   uint32_t index = 0;
   Status status = interfaceIndex(wanted.name.c_str(), &index);
-  if (status.ok() && !wanted.rename.empty()) status = renameInterface(index, wanted.rename.c_str());
-  if (status.ok() && !wanted.mac.empty()) {
-    MacAddress mac;
-    if (!parseMac(wanted.mac, &mac)) return {StatusCode::Argument};
-    status = setInterfaceMac(index, mac);
+  if (status.ok() && wanted.rename) status = renameInterface(index, wanted.rename->c_str());
+  if (status.ok() && wanted.mac) status = putMac(index, *wanted.mac);
+  if (status.ok() && wanted.mtu) status = setInterfaceMtu(index, *wanted.mtu);
+  if (status.ok() && wanted.linkLocal) status = setInterfaceLinkLocal(index, *wanted.linkLocal);
+  for (const std::string& address : wanted.addresses) {
+    if (status.ok()) status = putAddress(index, address);
   }
-  if (status.ok() && wanted.mtu != 0) status = setInterfaceMtu(index, wanted.mtu);
-  if (status.ok() && wanted.linkLocal >= 0) {
-    status = setInterfaceLinkLocal(index, wanted.linkLocal != 0);
+  if (status.ok() && wanted.up) status = setInterfaceUp(index, *wanted.up);
+  for (const auto& route : wanted.routes) {
+    if (status.ok()) status = putRoute(index, route);
   }
-  for (const std::string& text : wanted.addresses) {
-    HostAddress address;
-    if (!parseHostAddress(text, &address)) return {StatusCode::Argument};
-    if (status.ok()) status = addAddress(index, address);
+  for (const auto& neighbour : wanted.neighbours) {
+    if (status.ok()) status = putNeighbour(index, neighbour);
   }
-  if (status.ok() && wanted.up >= 0) status = setInterfaceUp(index, wanted.up != 0);
-  if (status.ok()) status = addRoutes(index, wanted.routes);
-  if (status.ok()) status = addNeighbours(index, wanted.neighbours);
   return status;
 }
 
 void configureInterface(const Napi::CallbackInfo& info) {
-  const Configuration wanted = {textOf(info[1]),  textOf(info[2]),  textOf(info[3]),
-                                wordOf(info[4]),  textsOf(info[5]), intOf(info[6]),
-                                textsOf(info[7]), textsOf(info[8]), intOf(info[9])};
+  const Configuration wanted = configurationOf(info[1].As<Napi::Object>());
   throwUnless(info, inNamespace(intOf(info[0]), [&wanted] { return configure(wanted); }));
 }
 

@@ -31,18 +31,23 @@ export interface Addon {
   createNamespace(): number;
   openNamespace(path: string): number;
   closeDescriptor(fd: number): void;
-  /** Empty strings, 0 and -1 for yes or no leave things as they are; routes and neighbours are pairs. */
+  /** What is undefined stays as it is. Addresses are `ADDRESS/LENGTH`, gateways without a length. */
   configureInterface(
     namespaceFd: number,
-    name: string,
-    rename: string,
-    mac: string,
-    mtu: number,
-    addresses: readonly string[],
-    up: number,
-    routes: readonly string[],
-    neighbours: readonly string[],
-    linkLocal: number,
+    config: {
+      readonly name: string;
+      readonly rename: string | undefined;
+      readonly mac: string | undefined;
+      readonly mtu: number | undefined;
+      readonly addresses: readonly string[];
+      readonly up: boolean | undefined;
+      readonly linkLocal: boolean | undefined;
+      readonly routes: readonly {
+        readonly destination: string | undefined;
+        readonly gateway: string | undefined;
+      }[];
+      readonly neighbours: readonly { readonly address: string; readonly mac: string }[];
+    },
   ): void;
   createVeth(namespaceA: number, nameA: string, namespaceB: number, nameB: string): void;
   deleteInterface(namespaceFd: number, name: string): void;

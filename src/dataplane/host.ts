@@ -82,24 +82,25 @@ export interface InterfaceConfig {
 export function configureInterface(namespaceFd: number | undefined, config: InterfaceConfig): void {
   const prefix = (each: InterfaceAddress): string =>
     `${formatAddress(each.address)}/${each.length}`;
-  const choice = (wanted: boolean | undefined): number =>
-    wanted === undefined ? -1 : Number(wanted);
-  native(`configure the interface ${config.name}`, () =>
-    addon().configureInterface(
-      namespaceFd ?? -1,
-      config.name,
-      config.rename ?? "",
-      config.mac ?? "",
-      config.mtu ?? 0,
-      (config.addresses ?? []).map(prefix),
-      choice(config.up),
-      (config.routes ?? []).flatMap((route) => [
-        route.destination === undefined ? "" : prefix(route.destination),
-        route.gateway === undefined ? "" : formatAddress(route.gateway),
-      ]),
-      (config.neighbours ?? []).flatMap((each) => [formatAddress(each.address), each.mac]),
-      choice(config.linkLocal),
-    ),
+  const { name, rename, mac, mtu, up, linkLocal } = config;
+  native(`configure the interface ${name}`, () =>
+    addon().configureInterface(namespaceFd ?? -1, {
+      name,
+      rename,
+      mac,
+      mtu,
+      addresses: (config.addresses ?? []).map(prefix),
+      up,
+      linkLocal,
+      routes: (config.routes ?? []).map(({ destination, gateway }) => ({
+        destination: destination && prefix(destination),
+        gateway: gateway && formatAddress(gateway),
+      })),
+      neighbours: (config.neighbours ?? []).map((each) => ({
+        address: formatAddress(each.address),
+        mac: each.mac,
+      })),
+    }),
   );
 }
 
