@@ -394,6 +394,7 @@ export class Dataplane {
         ? suitableLink(interfaceTraits(options.namespaceFd, options.interface))
         : { kind: wanted, why: "asked for" };
     if (choice.kind === "af-packet") return { ...choice, linkId: this.addPacketLink(options) };
+    choice.kind satisfies "af-xdp";
     try {
       return { ...choice, linkId: this.addXdpLink(options) };
     } catch (error) {
