@@ -70,6 +70,22 @@ export function namedPaths(tree: Tree): Reference[] {
   return references(tree, /\.md$/, pathPattern, (_from, text) => text);
 }
 
+/**
+ * Finds lines of pages that are too long to be read side by side with a change of them. Tables cannot be
+ * broken, nor can what stands between fences: it is what a program prints.
+ */
+export function longLines(tree: Tree, columnsMax: number): string[] {
+  return [...tree].flatMap(([file, content]) => {
+    let fenced = false;
+    return content.split("\n").flatMap((text, index) => {
+      const isFence = /^\s*```/.test(text);
+      if (isFence) fenced = !fenced;
+      if (isFence || fenced || text.startsWith("|") || text.length <= columnsMax) return [];
+      return [`${file}:${index + 1}: ${text.length} columns, want at most ${columnsMax}`];
+    });
+  });
+}
+
 /** Finds references from a room to one that its row does not list. */
 export function brokenRooms(found: readonly Reference[], top: string, rooms: Rooms): string[] {
   return found.flatMap(({ from, line, to }) => {

@@ -8,6 +8,7 @@ import {
   importsOf,
   includesOf,
   longFunctions,
+  longLines,
   namedPaths,
   packetReaders,
   references,
@@ -144,6 +145,15 @@ describe("a planted fault is found", () => {
     ]);
   });
 
+  test("a long line of a page, but for tables and what a program prints", () => {
+    const long = "word ".repeat(25);
+    const page = `# Page\n${long}\n| ${long} |\n\`\`\`\n${long}\n\`\`\`\n- ${long}`;
+    expect(longLines(planted({ "docs/page.md": page }), 120)).toEqual([
+      "docs/page.md:2: 125 columns, want at most 120",
+      "docs/page.md:7: 127 columns, want at most 120",
+    ]);
+  });
+
   test("a path that a page names and nobody has", () => {
     const page = "# Page\n\n1. `src/a/one.ts`, then `npm run x` and `native/a`.\n2. `GONE.md`";
     const named = namedPaths(planted({ "HACKING.md": page }));
@@ -257,6 +267,10 @@ describe("tidy", () => {
     expect(
       pages.filter((page) => !reached.has(page)).map((page) => `${page}:1: no page links here`),
     ).toEqual([]);
+  });
+
+  test("lines of documents have 120 columns at most", () => {
+    expect(longLines(treeOf(pages), 120)).toEqual([]);
   });
 
   test("paths that a guide for changes names are there", () => {

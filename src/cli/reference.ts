@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { folded } from "../layout/render-docs.js";
 import type { Fields } from "../node/config-shape.js";
 import {
   kubernetesShape,
@@ -68,7 +69,7 @@ function describe(spec: CommandSpec, path: readonly string[], lines: string[]): 
     const summary = `${spec.summary.charAt(0).toUpperCase()}${spec.summary.slice(1)}.`;
     lines.push(`## sluice ${path.join(" ")}`, "", `\`${usage.join(" ")}\``, "", summary, "");
     for (const paragraph of spec.details ?? []) {
-      lines.push(paragraph, "");
+      lines.push(folded(paragraph), "");
     }
     describeParts(spec, lines);
     lines.push("```sh");

@@ -14,12 +14,17 @@ export function renderDocs(schema: PlacedSchema, page: string): string {
   );
 }
 
+/** Breaks a paragraph into lines that are read side by side with a change of them. */
+export function folded(paragraph: string): string {
+  return paragraph.replace(/(.{1,108})(?: |$)/g, "$1\n").trimEnd();
+}
+
 function tablesOf({ limits, structs, enums, sections }: PlacedSchema): Record<string, string> {
   const structText = structs.map(({ name, bytes, doc, fields }) =>
     [
       `### ${name} (${bytes} bytes)`,
       "",
-      doc,
+      folded(doc),
       "",
       table(
         ["offset", "type", "field", "meaning"],
@@ -31,7 +36,7 @@ function tablesOf({ limits, structs, enums, sections }: PlacedSchema): Record<st
     [
       `### ${name}`,
       "",
-      doc,
+      folded(doc),
       "",
       table(
         ["value", "name", "word", "meaning"],
