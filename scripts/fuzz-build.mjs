@@ -39,7 +39,7 @@ const threadTests = [
   "main.cc",
 ];
 /** What those use of the rooms that know the host. */
-const hostHelpers = ["native/attach/steering-program.cc"];
+const hostHelpers = ["attach/steering-program.cc", "bpf/call.cc", "bpf/program.cc"];
 
 function librarySources() {
   const found = rooms.flatMap((room) =>
@@ -156,7 +156,7 @@ export async function buildThreadTests() {
   const sources = [
     ...librarySources().filter((source) => !source.startsWith("native/testing/fuzz/")),
     ...threadTests.map((file) => `native/testing/${file}`),
-    ...hostHelpers,
+    ...hostHelpers.map((file) => `native/${file}`),
   ];
   const jobs = sources.map((source) => ({
     source,

@@ -222,6 +222,13 @@ describe("tidy", () => {
     expect(wrong.map((file) => `${file}:1: ask the table's Provenance or the Ruleset`)).toEqual([]);
   });
 
+  test("only native/bpf makes the bpf() call", () => {
+    const found = references(tree, /^native\//, /\bsyscall\(SYS_bpf\b/g, (_from, text) => text);
+    const wrong = found.filter(({ from }) => roomOf(from) !== "bpf");
+    expect(found.length).toBeGreaterThan(wrong.length);
+    expect(wrong.map(({ from, line }) => `${from}:${line}: use native/bpf`)).toEqual([]);
+  });
+
   test("netlink's numbers stand in one file", () => {
     const number = /\bconst (?:RTM|IFLA|IFA|RTA|NDA|NUD|NHA|NLM)_\w+ =/g;
     const found = references(tree, /^src\//, number, (_from, text) => text);

@@ -8,8 +8,10 @@
 #include <span>
 #include <utility>
 
-#include "native/attach/devices.h"
+#include "native/attach/interface-traits.h"
+#include "native/attach/packet-socket.h"
 #include "native/attach/steering-program.h"
+#include "native/attach/tap.h"
 #include "native/host/namespaces.h"
 #include "native/io/joined-link.h"
 #include "native/io/packet-link.h"

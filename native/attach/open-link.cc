@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "native/attach/interface-traits.h"
+#include "native/attach/packet-socket.h"
 #include "native/attach/steering-program.h"
 #include "native/io/packet-link.h"
 #include "native/io/tap-link.h"

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string>
 
-#include "native/attach/devices.h"
 #include "native/attach/opened-link.h"
+#include "native/attach/tap.h"
 #include "native/attach/xdp-program.h"
 #include "native/packet/status.h"
 

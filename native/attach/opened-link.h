@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "native/attach/devices.h"
+#include "native/attach/stack-guard.h"
 #include "native/attach/xdp-program.h"
 #include "native/io/frame-buffers.h"
 #include "native/io/link.h"

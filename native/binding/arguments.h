@@ -52,7 +52,7 @@ inline Record* recordOf(const Napi::Value& value, const char* what) {
 }
 
 // Throws what `status` says: `code` is the StatusCode's word; `syscall`, `errno` and the Fault's
-// word where a system call failed.
+// word where a system call failed, and `detail` where the kernel says more.
 inline void throwStatus(Napi::Env env, const Status& status) {
   const std::string word(statusCodeWords[static_cast<size_t>(status.code)]);
   Napi::Error error = Napi::Error::New(env, word);
@@ -61,6 +61,7 @@ inline void throwStatus(Napi::Env env, const Status& status) {
     error.Set("syscall", Napi::String::New(env, status.call));
     error.Set("errno", Napi::Number::New(env, status.error));
     error.Set("fault", std::string(faultWords[static_cast<size_t>(status.fault)]));
+    if (*status.detail != '\0') error.Set("detail", Napi::String::New(env, status.detail));
   }
   error.ThrowAsJavaScriptException();
 }

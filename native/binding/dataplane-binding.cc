@@ -14,7 +14,7 @@
 #include "native/host/privilege.h"
 #include "native/io/closed-link.h"
 #include "native/io/frame-buffers.h"
-#include "native/netlink/rtnetlink.h"
+#include "native/netlink/links.h"
 #include "native/worker/dataplane.h"
 
 namespace sluice {

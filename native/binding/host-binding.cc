@@ -11,15 +11,16 @@
 #include <utility>
 #include <vector>
 
-#include "native/attach/devices.h"
 #include "native/attach/fail-open.h"
+#include "native/attach/interface-traits.h"
+#include "native/attach/stack-guard.h"
 #include "native/binding/arguments.h"
 #include "native/binding/errand.h"
 #include "native/host/namespaces.h"
 #include "native/measure/latency.h"
 #include "native/measure/prober.h"
 #include "native/netlink/exchange.h"
-#include "native/netlink/rtnetlink.h"
+#include "native/netlink/links.h"
 
 namespace sluice {
 namespace {

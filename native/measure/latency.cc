@@ -12,6 +12,7 @@
 
 #include "native/host/descriptor.h"
 #include "native/host/namespaces.h"
+#include "native/measure/socket-address.h"
 
 namespace sluice {
 namespace {
@@ -25,23 +26,6 @@ double nowNs() noexcept {
   return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
 
-socklen_t socketAddress(const HostAddress& address, uint16_t port,
-                        sockaddr_storage* storage) noexcept {
-  *storage = {};
-  if (address.family == 4) {
-    auto* v4 = reinterpret_cast<sockaddr_in*>(storage);
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(port);
-    std::memcpy(&v4->sin_addr, address.bytes.data(), 4);
-    return sizeof *v4;
-  }
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(storage);
-  v6->sin6_family = AF_INET6;
-  v6->sin6_port = htons(port);
-  std::memcpy(&v6->sin6_addr, address.bytes.data(), 16);
-  return sizeof *v6;
-}
-
 Status openSocket(int namespaceFd, const HostAddress& address, uint16_t port,
                   Descriptor* fd) noexcept {
   return inNamespace(namespaceFd, [&]() -> Status {
@@ -50,9 +34,8 @@ Status openSocket(int namespaceFd, const HostAddress& address, uint16_t port,
     if (!fd->valid()) return Status::system("socket", errno);
     const timeval limit = {ANSWER_SECONDS_MAX, 0};
     setsockopt(fd->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    sockaddr_storage storage;
-    const socklen_t size = socketAddress(address, port, &storage);
-    if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+    const SocketAddress own(address, port);
+    if (bind(fd->get(), own.get(), own.size) != 0) {
       return Status::system("bind", errno);
     }
     return {};
@@ -103,9 +86,8 @@ Status measureLatency(const LatencyRequest& request, std::vector<double>* sample
   Status status = openSocket(request.serverNamespace, request.server, request.port, &serverSocket);
   if (status.ok()) status = openSocket(request.clientNamespace, request.client, 0, &client);
   if (!status.ok()) return status;
-  sockaddr_storage storage;
-  const socklen_t size = socketAddress(request.server, request.port, &storage);
-  if (connect(client.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+  const SocketAddress to(request.server, request.port);
+  if (connect(client.get(), to.get(), to.size) != 0) {
     return Status::system("connect", errno);
   }
   Server server = {serverSocket.get()};

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "native/netlink/rtnetlink.h"
+#include "native/netlink/host-address.h"
 #include "native/packet/status.h"
 
 namespace sluice {

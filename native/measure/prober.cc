@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "native/host/descriptor.h"
+#include "native/measure/socket-address.h"
 #include "native/packet/bytes.h"
 
 namespace sluice {
@@ -38,31 +39,6 @@ uint64_t nowUs() noexcept {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1'000;
 }
-
-// A socket address of either family.
-struct SocketAddress {
-  sockaddr_storage storage = {};
-  socklen_t size = 0;
-
-  SocketAddress(uint8_t family, const uint8_t* bytes, uint16_t port) noexcept {
-    if (family == 4) {
-      auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
-      v4->sin_family = AF_INET;
-      v4->sin_port = htons(port);
-      std::memcpy(&v4->sin_addr, bytes, 4);
-      size = sizeof *v4;
-    } else {
-      auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
-      v6->sin6_family = AF_INET6;
-      v6->sin6_port = htons(port);
-      std::memcpy(&v6->sin6_addr, bytes, 16);
-      size = sizeof *v6;
-    }
-  }
-  [[nodiscard]] const sockaddr* get() const noexcept {
-    return reinterpret_cast<const sockaddr*>(&storage);
-  }
-};
 
 struct Message {
   std::array<uint8_t, 64> bytes = {};

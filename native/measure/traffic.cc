@@ -20,7 +20,8 @@
 
 #include "native/host/descriptor.h"
 #include "native/host/namespaces.h"
-#include "native/netlink/rtnetlink.h"
+#include "native/measure/socket-address.h"
+#include "native/netlink/host-address.h"
 
 namespace sluice {
 namespace {
@@ -103,23 +104,6 @@ struct Peer {
   }
 };
 
-socklen_t socketAddress(const HostAddress& address, uint16_t port,
-                        sockaddr_storage* storage) noexcept {
-  *storage = {};
-  if (address.family == 4) {
-    auto* v4 = reinterpret_cast<sockaddr_in*>(storage);
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(port);
-    std::memcpy(&v4->sin_addr, address.bytes.data(), 4);
-    return sizeof *v4;
-  }
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(storage);
-  v6->sin6_family = AF_INET6;
-  v6->sin6_port = htons(port);
-  std::memcpy(&v6->sin6_addr, address.bytes.data(), 16);
-  return sizeof *v6;
-}
-
 template <typename Value>
 void setOption(int fd, int level, int option, const Value& value) noexcept {
   setsockopt(fd, level, option, &value, sizeof value);
@@ -135,18 +119,16 @@ Status openSocket(int type, const HostAddress& address, uint16_t port, Descripto
   setOption(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1);
   // A TCP client leaves its port to connect(), which knows which ones are free for this server.
   setOption(fd->get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-  sockaddr_storage storage;
-  const socklen_t size = socketAddress(address, port, &storage);
-  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+  const SocketAddress own(address, port);
+  if (bind(fd->get(), own.get(), own.size) != 0) {
     return Status::system("bind", errno);
   }
   return {};
 }
 
 Status connectToServer(int fd, const TrafficRequest& request) noexcept {
-  sockaddr_storage storage;
-  const socklen_t size = socketAddress(serverOf(request), request.port, &storage);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+  const SocketAddress to(serverOf(request), request.port);
+  if (connect(fd, to.get(), to.size) != 0) {
     return Status::system("connect", errno == EINPROGRESS ? ETIMEDOUT : errno);
   }
   return {};
@@ -225,15 +207,16 @@ void sendManyFlows(Peer* self) {
     if (!openSocket(SOCK_DGRAM, clientOf(request), port, &clients[index]).ok()) return;
   }
   MessageBatch batch(request.payloadBytes);
-  std::array<sockaddr_storage, BATCH_MESSAGES> targets;
+  std::array<SocketAddress, BATCH_MESSAGES> targets;
   uint64_t flow = nextFlow.load(std::memory_order_relaxed);
   while (!self->stopped()) {
     const Descriptor& client = clients[flow / ports % clients.size()];
     for (size_t index = 0; index < BATCH_MESSAGES; ++index, ++flow) {
       const auto port = static_cast<uint16_t>(FLOW_PORT_FIRST + flow % ports);
       msghdr& header = batch.messages[index].msg_hdr;
-      header.msg_name = &targets[index];
-      header.msg_namelen = socketAddress(serverOf(request), port, &targets[index]);
+      targets[index] = SocketAddress(serverOf(request), port);
+      header.msg_name = &targets[index].storage;
+      header.msg_namelen = targets[index].size;
     }
     const int count = sendmmsg(client.get(), batch.messages.data(), BATCH_MESSAGES, MSG_NOSIGNAL);
     if (count > 0) add(&self->shared->sent, static_cast<uint64_t>(count));

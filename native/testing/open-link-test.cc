@@ -9,7 +9,7 @@
 #include "native/attach/adopt-link.h"
 #include "native/host/descriptor.h"
 #include "native/host/namespaces.h"
-#include "native/netlink/rtnetlink.h"
+#include "native/netlink/links.h"
 #include "native/testing/test.h"
 
 namespace sluice {

@@ -9,6 +9,7 @@ interface NativeFailure {
   readonly syscall?: unknown;
   readonly errno?: unknown;
   readonly fault?: unknown;
+  readonly detail?: unknown;
 }
 
 /** The native addon is not there, or does not fit this machine. */
@@ -38,7 +39,10 @@ export class DataplaneError extends Error {
     const code = errno === undefined ? String(cause.code) : errnoName(errno);
     const fault = faultWords.find((word) => word === cause.fault) ?? "none";
     const reason = errno === undefined ? code : (getSystemErrorMap().get(-errno)?.[1] ?? code);
-    super(`${doing}: ${reason}${faultRemedies[fault] ?? remedy(code, syscall)}`, { cause });
+    // What the kernel says of it in words, as why it refuses a BPF program.
+    const detail = typeof cause.detail === "string" ? `: ${cause.detail}` : "";
+    const cure = faultRemedies[fault] ?? remedy(code, syscall);
+    super(`${doing}: ${reason}${detail}${cure}`, { cause });
     this.code = code;
     this.syscall = syscall;
     this.errno = errno;

@@ -1,0 +1,93 @@
+#include "native/attach/tap.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "native/attach/steering-program.h"
+#include "native/host/namespaces.h"
+#include "native/netlink/links.h"
+#include "native/packet/frame.h"
+
+namespace sluice {
+namespace {
+
+// Named here since the headers of an older kernel lack them; the running kernel may know them.
+constexpr unsigned TUN_OFFLOAD_USO4 = 0x20;
+constexpr unsigned TUN_OFFLOAD_USO6 = 0x40;
+
+// Opens one queue of a TAP, the first one makes it, with the index `index` unless that is 0.
+Status openTapQueue(const std::string& name, bool oneOfMany, uint32_t index,
+                    Descriptor* queue) noexcept {
+  Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!tap.valid()) return Status::system("open /dev/net/tun", errno, Fault::TunDevice);
+  if (index != 0 && ioctl(tap.get(), TUNSETIFINDEX, &index) != 0) {
+    return Status::system("TUNSETIFINDEX", errno);
+  }
+  ifreq request = {};
+  std::memcpy(request.ifr_name, name.c_str(), name.size() + 1);
+  request.ifr_flags =
+      static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (oneOfMany ? IFF_MULTI_QUEUE : 0));
+  if (ioctl(tap.get(), TUNSETIFF, &request) != 0) return Status::system("TUNSETIFF", errno);
+  int headerBytes = sizeof(Offload);
+  if (ioctl(tap.get(), TUNSETVNETHDRSZ, &headerBytes) != 0) {
+    return Status::system("TUNSETVNETHDRSZ", errno);
+  }
+  const unsigned long base = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+  if (ioctl(tap.get(), TUNSETOFFLOAD, base | TUN_OFFLOAD_USO4 | TUN_OFFLOAD_USO6) != 0 &&
+      ioctl(tap.get(), TUNSETOFFLOAD, base) != 0) {
+    return Status::system("TUNSETOFFLOAD", errno);
+  }
+  *queue = std::move(tap);
+  return {};
+}
+
+}  // namespace
+
+Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
+               std::vector<Descriptor>* queues) noexcept {
+  if (options.name.empty() || options.name.size() >= IFNAMSIZ) return {StatusCode::Argument};
+  return inNamespace(namespaceFd, [&]() -> Status {
+    std::vector<Descriptor> opened(steering.workers);
+    uint32_t index = 0;
+    const bool found = options.lasting && interfaceIndex(options.name.c_str(), &index).ok();
+    Status status;
+    for (size_t queue = 0; status.ok() && queue < opened.size(); ++queue) {
+      const uint32_t wanted = found || queue > 0 ? 0 : options.index;
+      status = openTapQueue(options.name, opened.size() > 1, wanted, &opened[queue]);
+      if (!status.ok() && status.error == EBUSY && wanted != 0) {
+        status = openTapQueue(options.name, opened.size() > 1, 0, &opened[queue]);
+      }
+    }
+    if (!status.ok()) return status;
+    if (opened.size() > 1) status = steerTapQueues(opened[0].get(), steering);
+    if (!status.ok()) return status;
+    if (!found) {
+      status = interfaceIndex(options.name.c_str(), &index);
+      if (status.ok()) status = setInterfaceMac(index, options.mac);
+      if (status.ok()) status = setInterfaceMtu(index, options.mtu);
+    }
+    if (status.ok() && options.lasting && ioctl(opened[0].get(), TUNSETPERSIST, 1) != 0) {
+      return Status::system("TUNSETPERSIST", errno);
+    }
+    if (status.ok()) *queues = std::move(opened);
+    return status;
+  });
+}
+
+Status steerTapQueues(int tap, const Steering& steering) noexcept {
+  Descriptor program;
+  if (!loadSteeringProgram(steering, &program).ok()) return {};
+  int programFd = program.get();
+  if (ioctl(tap, TUNSETSTEERINGEBPF, &programFd) != 0) {
+    return Status::system("TUNSETSTEERINGEBPF", errno);
+  }
+  return {};
+}
+
+}  // namespace sluice

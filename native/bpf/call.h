@@ -1,0 +1,26 @@
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <cstdint>
+
+namespace sluice {
+
+// Attributes of which none is set. All bytes are zero, also those of other commands: the kernel
+// refuses what it does not know.
+[[nodiscard]] bpf_attr noAttributes() noexcept;
+
+// Makes the system call. Returns what it returns: a descriptor or 0, or -1 with errno.
+int callBpf(bpf_cmd command, bpf_attr* attributes) noexcept;
+
+// Reads what the kernel tells of a map, a program or a link; false when it tells nothing.
+template <typename Info>
+bool readBpfInfo(int fd, Info* info) noexcept {
+  bpf_attr query = noAttributes();
+  query.info.bpf_fd = static_cast<uint32_t>(fd);
+  query.info.info_len = sizeof *info;
+  query.info.info = reinterpret_cast<uint64_t>(info);
+  return callBpf(BPF_OBJ_GET_INFO_BY_FD, &query) == 0;
+}
+
+}  // namespace sluice

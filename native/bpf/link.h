@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include "native/host/descriptor.h"
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// Where a program runs. The numbers stand here since the headers of an older kernel lack some; the
+// running kernel may know them.
+enum class BpfHook : uint32_t { Xdp = 37, TcxIngress = 46, TcxEgress = 47 };
+
+// Before the programs that are attached to a tcx hook already (BPF_F_BEFORE).
+constexpr uint32_t BPF_LINK_FIRST = 1u << 3;
+
+// Attaches a program to an interface of the calling thread's namespace; it is detached when
+// `*attached` closes. `flags` are the hook's: BPF_LINK_FIRST, XDP_FLAGS_….
+//
+// Errors: System, "BPF_LINK_CREATE".
+Status attachProgram(int program, uint32_t interfaceIndex, BpfHook hook, uint32_t flags,
+                     Descriptor* attached) noexcept;
+
+// Whether a descriptor keeps a program attached to this interface, at this hook.
+[[nodiscard]] bool isAttached(int fd, uint32_t interfaceIndex, BpfHook hook) noexcept;
+
+}  // namespace sluice

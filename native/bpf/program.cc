@@ -1,0 +1,83 @@
+#include "native/bpf/program.h"
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "native/bpf/call.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t LOG_BYTES = 64 << 10;
+constexpr size_t DETAIL_LINES = 2;
+constexpr size_t DETAIL_BYTES_MAX = 300;
+constexpr size_t DETAILS_MAX = 16;
+
+// The kernel gives up on checking a program when a signal is pending for the thread, and says
+// EAGAIN: a child that ends, a reload or a profiler at the wrong moment is no reason to do without
+// an interface.
+int load(bpf_attr* attributes) noexcept {
+  constexpr int TRIES_MAX = 100;
+  for (int tries = 1;; ++tries) {
+    const int made = callBpf(BPF_PROG_LOAD, attributes);
+    if (made >= 0 || errno != EAGAIN || tries == TRIES_MAX) return made;
+  }
+}
+
+// The last lines of a log but for the verifier's own statistics: why it refused the program.
+std::string endOf(std::string_view log) {
+  std::string end;
+  for (size_t lines = 0; lines < DETAIL_LINES && !log.empty();) {
+    while (!log.empty() && log.back() == '\n') log.remove_suffix(1);
+    const size_t start = log.find_last_of('\n') + 1;  // 0 when there is no other
+    const std::string_view line = log.substr(start);
+    log.remove_suffix(line.size());
+    if (line.empty() || line.starts_with("processed ") || line.starts_with("verification time ")) {
+      continue;
+    }
+    end = end.empty() ? std::string(line) : std::string(line) + "; " + end;
+    ++lines;
+  }
+  return end.size() > DETAIL_BYTES_MAX ? end.substr(end.size() - DETAIL_BYTES_MAX) : end;
+}
+
+// Keeps a text for as long as the process: a Status only points to it. There are as many as
+// programs that are refused, each time in the same words.
+const char* kept(std::string text) {
+  static std::mutex mutex;
+  static auto* const texts = new std::set<std::string>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (texts->size() >= DETAILS_MAX && !texts->contains(text)) return "";
+  return texts->insert(std::move(text)).first->c_str();
+}
+
+}  // namespace
+
+Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions,
+                   Descriptor* program) noexcept {
+  bpf_attr attributes = noAttributes();
+  attributes.prog_type = type;
+  attributes.insn_cnt = static_cast<uint32_t>(instructions.size());
+  attributes.insns = reinterpret_cast<uint64_t>(instructions.data());
+  attributes.license = reinterpret_cast<uint64_t>("Apache-2.0");
+  if (type == BPF_PROG_TYPE_XDP) attributes.expected_attach_type = BPF_XDP;
+  program->reset(load(&attributes));
+  if (program->valid()) return {};
+
+  Status refused = Status::system("BPF_PROG_LOAD", errno);
+  // Once more for the log, which costs memory: most programs need none.
+  std::vector<char> log(LOG_BYTES);
+  attributes.log_level = 1;
+  attributes.log_buf = reinterpret_cast<uint64_t>(log.data());
+  attributes.log_size = LOG_BYTES;
+  const Descriptor logged(load(&attributes));
+  refused.detail = kept(endOf(std::string_view(log.data(), strnlen(log.data(), log.size()))));
+  return refused;
+}
+
+}  // namespace sluice

@@ -1,0 +1,169 @@
+#include "native/netlink/tc-filters.h"
+
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+
+#include <cerrno>
+#include <span>
+
+#include "native/netlink/request.h"
+
+namespace sluice {
+namespace {
+
+// tc's coordinates of an interface's two hooks.
+tcmsg stackHook(uint32_t index) noexcept {
+  tcmsg message = {};
+  message.tcm_ifindex = static_cast<int>(index);
+  message.tcm_parent = TC_H_CLSACT;
+  message.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
+  return message;
+}
+
+// And of our filters on it. The handle tells a later process whether the hook was ours as well.
+constexpr uint32_t FILTER_PRIORITY = 1;
+constexpr uint32_t FILTER_HANDLE = 0x51ce0000;
+enum class Hook : uint32_t { In = TC_H_MIN_INGRESS, Out = TC_H_MIN_EGRESS };
+
+tcmsg stackFilter(uint32_t index, const StackFilters& filters, Hook hook) noexcept {
+  tcmsg message = {};
+  message.tcm_ifindex = static_cast<int>(index);
+  message.tcm_parent = TC_H_MAKE(TC_H_CLSACT, static_cast<uint32_t>(hook));
+  message.tcm_handle = FILTER_HANDLE + (filters.hookMade ? 1 : 2);
+  message.tcm_info = TC_H_MAKE(FILTER_PRIORITY << 16, htons(ETH_P_ALL));
+  return message;
+}
+
+Status addStackFilter(uint32_t index, const StackFilters& filters, Hook hook,
+                      std::span<const sock_filter> program) noexcept {
+  NetlinkRequest request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
+  request.body(stackFilter(index, filters, hook));
+  request.text(TCA_KIND, "bpf");
+  const size_t options = request.begin(TCA_OPTIONS);
+  request.number(TCA_BPF_OPS_LEN, static_cast<uint16_t>(program.size()));
+  request.attribute(TCA_BPF_OPS, program.data(), program.size_bytes());
+  request.number<uint32_t>(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+  request.end(options);
+  const Status status = request.send("RTM_NEWTFILTER bpf");
+  return status.error == EEXIST ? Status{} : status;
+}
+
+constexpr uint32_t REDIRECT_PRIORITY = 2;
+constexpr uint32_t REDIRECT_HANDLE = 0x51cf0001;
+
+tcmsg redirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
+  tcmsg message = {};
+  message.tcm_ifindex = static_cast<int>(index);
+  message.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+  message.tcm_handle =
+      REDIRECT_HANDLE + (filter.hookMade ? 1 : 0) + (filter.promiscuousMade ? 2 : 0);
+  message.tcm_info = TC_H_MAKE(REDIRECT_PRIORITY << 16, htons(ETH_P_ALL));
+  return message;
+}
+
+}  // namespace
+
+std::optional<StackFilters> findStackFilters(uint32_t index) noexcept {
+  for (const bool hookMade : {true, false}) {
+    const StackFilters candidate = {hookMade};
+    NetlinkRequest request(RTM_GETTFILTER, 0);
+    request.body(stackFilter(index, candidate, Hook::In));
+    request.text(TCA_KIND, "bpf");
+    if (request.send("RTM_GETTFILTER").ok()) return candidate;
+  }
+  return {};
+}
+
+Status addStackFilters(uint32_t index, uint32_t mark,
+                       std::optional<StackFilters>* filters) noexcept {
+  StackFilters made = filters->value_or(StackFilters{});
+  if (!filters->has_value()) {
+    NetlinkRequest hook(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+    hook.body(stackHook(index));
+    hook.text(TCA_KIND, "clsact");
+    const Status hooked = hook.send("RTM_NEWQDISC clsact");
+    if (!hooked.ok() && hooked.error != EEXIST) return hooked;
+    made.hookMade = hooked.ok();
+  }
+  const sock_filter dropAll[] = {{BPF_RET | BPF_K, 0, 0, TC_ACT_SHOT}};
+  const sock_filter dropUnmarked[] = {
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_MARK)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, mark},
+      {BPF_RET | BPF_K, 0, 0, static_cast<uint32_t>(TC_ACT_UNSPEC)},
+      {BPF_RET | BPF_K, 0, 0, TC_ACT_SHOT},
+  };
+  Status status = addStackFilter(index, made, Hook::In, dropAll);
+  if (status.ok()) status = addStackFilter(index, made, Hook::Out, dropUnmarked);
+  if (status.ok()) {
+    *filters = made;
+  } else if (!filters->has_value()) {
+    (void)removeStackFilters(index, made);  // an interface that was closed before stays closed
+  }
+  return status;
+}
+
+Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept {
+  if (filters.hookMade) {
+    NetlinkRequest request(RTM_DELQDISC, 0);
+    request.body(stackHook(index));
+    return request.send("RTM_DELQDISC clsact");
+  }
+  Status status;
+  for (const Hook hook : {Hook::In, Hook::Out}) {
+    NetlinkRequest request(RTM_DELTFILTER, 0);
+    request.body(stackFilter(index, filters, hook));
+    request.text(TCA_KIND, "bpf");
+    const Status removed = request.send("RTM_DELTFILTER bpf");
+    if (!removed.ok()) status = removed;
+  }
+  return status;
+}
+
+std::optional<RedirectFilter> findRedirectFilter(uint32_t index) noexcept {
+  for (const bool hookMade : {true, false}) {
+    for (const bool promiscuousMade : {true, false}) {
+      const RedirectFilter candidate = {hookMade, promiscuousMade};
+      NetlinkRequest request(RTM_GETTFILTER, 0);
+      request.body(redirectFilter(index, candidate));
+      request.text(TCA_KIND, "bpf");
+      if (request.send("RTM_GETTFILTER").ok()) return candidate;
+    }
+  }
+  return {};
+}
+
+Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) noexcept {
+  NetlinkRequest hook(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+  hook.body(stackHook(index));
+  hook.text(TCA_KIND, "clsact");
+  const Status hooked = hook.send("RTM_NEWQDISC clsact");
+  if (!hooked.ok() && hooked.error != EEXIST) return hooked;
+  filter.hookMade = hooked.ok();
+  NetlinkRequest request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
+  request.body(redirectFilter(index, filter));
+  request.text(TCA_KIND, "bpf");
+  const size_t options = request.begin(TCA_OPTIONS);
+  request.number<uint32_t>(TCA_BPF_FD, static_cast<uint32_t>(programFd));
+  request.text(TCA_BPF_NAME, "sluice_fail_open");
+  request.number<uint32_t>(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+  request.end(options);
+  const Status status = request.send("RTM_NEWTFILTER bpf");
+  if (!status.ok()) (void)removeRedirectFilter(index, filter);
+  return status;
+}
+
+Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
+  NetlinkRequest request(filter.hookMade ? RTM_DELQDISC : RTM_DELTFILTER, 0);
+  if (filter.hookMade) {
+    request.body(stackHook(index));
+    return request.send("RTM_DELQDISC clsact");
+  }
+  request.body(redirectFilter(index, filter));
+  request.text(TCA_KIND, "bpf");
+  return request.send("RTM_DELTFILTER bpf");
+}
+
+}  // namespace sluice
