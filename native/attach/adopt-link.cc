@@ -21,9 +21,9 @@
 namespace sluice {
 namespace {
 
-using Way = InheritedLink::Way;
+using Queue = InheritedLink::Queue;
 
-// Descriptors of one way.
+// Descriptors of one queue.
 size_t descriptorsOf(LinkKind kind) {
   switch (kind) {
     case LinkKind::Tap:
@@ -43,31 +43,31 @@ class Adoption {
         traits_(std::move(traits)),
         workers_(workers),
         // The kernel's own spreading is right only for as many as it spreads over.
-        steered_(workers.count() > 1 && workers.count() == inherited_.ways.size()),
-        first_(inherited_.ways.front().descriptors.front().get()) {}
+        steered_(workers.count() > 1 && workers.count() == inherited_.queues.size()),
+        first_(inherited_.queues.front().descriptors.front().get()) {}
 
   Status linkOf(size_t worker, std::unique_ptr<Link>* link) {
     if (inherited_.kind == LinkKind::Xdp) return xdpLinkOf(worker, link);
-    std::vector<std::unique_ptr<Link>> queues;
+    std::vector<std::unique_ptr<Link>> parts;
     Status status;
-    for (size_t way = worker; status.ok() && way < ways().size(); way += workers_.count()) {
-      queues.emplace_back();
-      const int fd = ways()[way].descriptors.front().release();
-      status = adopt(fd, ways()[way].words, worker, true, &queues.back());
+    for (size_t queue = worker; status.ok() && queue < queues().size(); queue += workers_.count()) {
+      parts.emplace_back();
+      const int fd = queues()[queue].descriptors.front().release();
+      status = adopt(fd, queues()[queue].words, worker, true, &parts.back());
     }
-    if (status.ok() && queues.empty()) {
-      queues.emplace_back();
+    if (status.ok() && parts.empty()) {
+      parts.emplace_back();
       const int copy = fcntl(first_, F_DUPFD_CLOEXEC, 0);
       if (copy < 0) return Status::system("dup", errno);
-      status = adopt(copy, {}, worker, false, &queues.back());
+      status = adopt(copy, {}, worker, false, &parts.back());
     }
     if (!status.ok()) return status;
-    if (queues.size() == 1) {
-      *link = std::move(queues.front());
+    if (parts.size() == 1) {
+      *link = std::move(parts.front());
       return {};
     }
     std::unique_ptr<JoinedLink> joined;
-    status = JoinedLink::create(std::move(queues), &joined);
+    status = JoinedLink::create(std::move(parts), &joined);
     if (status.ok()) *link = std::move(joined);
     return status;
   }
@@ -79,7 +79,7 @@ class Adoption {
   }
 
  private:
-  std::vector<Way>& ways() noexcept { return inherited_.ways; }
+  std::vector<Queue>& queues() noexcept { return inherited_.queues; }
 
   Status adopt(int fd, std::span<const uint32_t> words, size_t worker, bool receives,
                std::unique_ptr<Link>* link) {
@@ -100,12 +100,12 @@ class Adoption {
   }
 
   Status xdpLinkOf(size_t worker, std::unique_ptr<Link>* link) {
-    std::vector<XdpQueueEstate> queues;
-    for (size_t way = worker; way < ways().size(); way += workers_.count()) {
-      auto& [descriptors, words] = ways()[way];
-      queues.push_back({descriptors[0].release(), descriptors[1].release(), words});
+    std::vector<XdpQueueHandoff> left;
+    for (size_t queue = worker; queue < queues().size(); queue += workers_.count()) {
+      auto& [descriptors, words] = queues()[queue];
+      left.push_back({descriptors[0].release(), descriptors[1].release(), words});
     }
-    if (queues.empty()) {
+    if (left.empty()) {
       PacketSocket sender;
       const Status status = openPacketSocket(OWN_NAMESPACE, inherited_.interface, &sender);
       if (!status.ok()) return status;
@@ -122,7 +122,7 @@ class Adoption {
     options.mtu = traits_.mtu;
     options.findPartialChecksums = !traits_.hardware;
     std::unique_ptr<XdpLink> xdp;
-    const Status status = XdpLink::adopt(queues, options, &xdp);
+    const Status status = XdpLink::adopt(left, options, &xdp);
     *link = std::move(xdp);
     return status;
   }
@@ -131,18 +131,18 @@ class Adoption {
   InterfaceTraits traits_;
   const LinkWorkers& workers_;
   bool steered_;
-  int first_;  // descriptor of the first way; a link's once that is made
+  int first_;  // descriptor of the first queue; a link's once that is made
 };
 
 }  // namespace
 
 Status adoptLink(InheritedLink inherited, const LinkWorkers& workers, OpenedLink* opened) {
   const LinkKind kind = inherited.kind;
-  if (static_cast<size_t>(kind) >= LINK_KIND_COUNT || inherited.ways.empty()) {
+  if (static_cast<size_t>(kind) >= LINK_KIND_COUNT || inherited.queues.empty()) {
     return {StatusCode::Argument};
   }
-  for (const Way& way : inherited.ways) {
-    if (way.descriptors.size() != descriptorsOf(kind)) return {StatusCode::Argument};
+  for (const Queue& queue : inherited.queues) {
+    if (queue.descriptors.size() != descriptorsOf(kind)) return {StatusCode::Argument};
   }
   InterfaceTraits traits;
   Status status = readInterfaceTraits(OWN_NAMESPACE, inherited.interface, &traits);

@@ -2,11 +2,11 @@
 
 #include "native/binding/capture-binding.h"
 #include "native/binding/dataplane-binding.h"
+#include "native/binding/descriptor-passing-binding.h"
 #include "native/binding/host-binding.h"
 #include "native/binding/interface-binding.h"
 #include "native/binding/privilege-binding.h"
 #include "native/binding/table-binding.h"
-#include "native/binding/take-over-binding.h"
 #include "native/binding/traffic-binding.h"
 #include "native/layout/layout.gen.h"
 
@@ -22,7 +22,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   defineCapture(env, exports);
   defineTraffic(env, exports);
   definePrivilege(env, exports);
-  defineTakeOver(env, exports);
+  defineDescriptorPassing(env, exports);
   return exports;
 }
 

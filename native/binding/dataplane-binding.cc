@@ -76,8 +76,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::listConnections>("listConnections"),
                         InstanceMethod<&DataplaneBinding::keepConnections>("keepConnections"),
                         InstanceMethod<&DataplaneBinding::forgetConnections>("forgetConnections"),
-                        InstanceMethod<&DataplaneBinding::takeErrand>("takeErrand"),
-                        InstanceMethod<&DataplaneBinding::estateOf>("estateOf"),
+                        InstanceMethod<&DataplaneBinding::takeJob>("takeJob"),
+                        InstanceMethod<&DataplaneBinding::handoffOf>("handoffOf"),
                         InstanceMethod<&DataplaneBinding::adoptLink>("adoptLink"),
                         InstanceMethod<&DataplaneBinding::share>("share"),
                         InstanceMethod<&DataplaneBinding::continueFrom>("continueFrom"),
@@ -277,25 +277,25 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   }
 
   void listConnections(const Napi::CallbackInfo& info) {
-    auto errand = std::make_unique<ConnErrand>();
-    errand->records.resize(LIST_RECORDS);
-    startAt(info, std::move(errand));
+    auto job = std::make_unique<ConnJob>();
+    job->records.resize(LIST_RECORDS);
+    startAt(info, std::move(job));
   }
 
   void keepConnections(const Napi::CallbackInfo& info) {
-    auto errand = std::make_unique<ConnErrand>();
-    errand->kind = ConnErrand::Kind::Keep;
-    errand->saved.resize(KEEP_RECORDS);
-    startAt(info, std::move(errand));
+    auto job = std::make_unique<ConnJob>();
+    job->kind = ConnJob::Kind::Keep;
+    job->saved.resize(KEEP_RECORDS);
+    startAt(info, std::move(job));
   }
 
-  void startAt(const Napi::CallbackInfo& info, std::unique_ptr<ConnErrand> errand) {
+  void startAt(const Napi::CallbackInfo& info, std::unique_ptr<ConnJob> job) {
     if (!open(info)) return;
     const auto place = wordsOf(info[0], "place");
     if (info.Env().IsExceptionPending() || place.size() != 2) return;
-    errand->worker = place[0];
-    errand->place = place[1];
-    throwUnless(info, dataplane_->startErrand(std::move(errand)));
+    job->worker = place[0];
+    job->place = place[1];
+    throwUnless(info, dataplane_->startJob(std::move(job)));
   }
 
   void forgetConnections(const Napi::CallbackInfo& info) {
@@ -306,11 +306,11 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
       throwStatus(info.Env(), {StatusCode::Argument});
       return;
     }
-    auto errand = std::make_unique<ConnErrand>();
-    errand->kind = ConnErrand::Kind::Forget;
-    errand->keys.resize(bytes.size() / sizeof(ConnKey));
-    if (!bytes.empty()) std::memcpy(errand->keys.data(), bytes.data(), bytes.size());
-    throwUnless(info, dataplane_->startErrand(std::move(errand)));
+    auto job = std::make_unique<ConnJob>();
+    job->kind = ConnJob::Kind::Forget;
+    job->keys.resize(bytes.size() / sizeof(ConnKey));
+    if (!bytes.empty()) std::memcpy(job->keys.data(), bytes.data(), bytes.size());
+    throwUnless(info, dataplane_->startJob(std::move(job)));
   }
 
   static Napi::Value copyOf(const Napi::CallbackInfo& info, std::span<const std::byte> bytes) {
@@ -319,23 +319,23 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return copy;
   }
 
-  // Undefined while the errand is under way; then how many were forgotten, or some records and, in
+  // Undefined while the job is under way; then how many were forgotten, or some records and, in
   // the argument, where the next ones begin. No records: there are no more.
-  Napi::Value takeErrand(const Napi::CallbackInfo& info) {
-    if (!open(info) || !dataplane_->errandDone()) return info.Env().Undefined();
-    const ConnErrand* errand = dataplane_->errand();
-    if (errand == nullptr) return info.Env().Undefined();
-    if (errand->kind == ConnErrand::Kind::Forget) {
-      return Napi::Number::New(info.Env(), static_cast<double>(errand->count));
+  Napi::Value takeJob(const Napi::CallbackInfo& info) {
+    if (!open(info) || !dataplane_->jobDone()) return info.Env().Undefined();
+    const ConnJob* job = dataplane_->job();
+    if (job == nullptr) return info.Env().Undefined();
+    if (job->kind == ConnJob::Kind::Forget) {
+      return Napi::Number::New(info.Env(), static_cast<double>(job->count));
     }
     const auto place = wordsOf(info[0], "place");
     if (info.Env().IsExceptionPending() || place.size() != 2) return info.Env().Undefined();
-    place[0] = errand->worker;
-    place[1] = errand->place;
-    if (errand->kind == ConnErrand::Kind::Keep) {
-      return copyOf(info, std::as_bytes(std::span(errand->saved).first(errand->count)));
+    place[0] = job->worker;
+    place[1] = job->place;
+    if (job->kind == ConnJob::Kind::Keep) {
+      return copyOf(info, std::as_bytes(std::span(job->saved).first(job->count)));
     }
-    return copyOf(info, std::as_bytes(std::span(errand->records).first(errand->count)));
+    return copyOf(info, std::as_bytes(std::span(job->records).first(job->count)));
   }
 
   static Napi::Array numbersOf(Napi::Env env, std::span<const int> numbers) {
@@ -356,56 +356,56 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return descriptors;
   }
 
-  Napi::Value estateOf(const Napi::CallbackInfo& info) {
+  Napi::Value handoffOf(const Napi::CallbackInfo& info) {
     if (!open(info)) return info.Env().Undefined();
     const uint32_t linkId = wordOf(info[0]);
-    std::vector<LinkEstate> estates;
-    if (const Status status = dataplane_->appendEstate(linkId, &estates);
-        !status.ok() || estates.empty()) {
+    std::vector<LinkHandoff> handoffs;
+    if (const Status status = dataplane_->appendHandoff(linkId, &handoffs);
+        !status.ok() || handoffs.empty()) {
       throwStatus(info.Env(), status.ok() ? Status{StatusCode::Argument} : status);
       return info.Env().Undefined();
     }
-    auto ways = Napi::Array::New(info.Env(), estates.size());
-    for (uint32_t index = 0; index < estates.size(); ++index) {
+    auto ways = Napi::Array::New(info.Env(), handoffs.size());
+    for (uint32_t index = 0; index < handoffs.size(); ++index) {
       auto way = Napi::Object::New(info.Env());
-      const auto& words = estates[index].words;
+      const auto& words = handoffs[index].words;
       auto copy = Napi::Array::New(info.Env(), words.size());
       for (uint32_t word = 0; word < words.size(); ++word) copy.Set(word, words[word]);
-      way.Set("descriptors", numbersOf(info.Env(), estates[index].descriptors));
+      way.Set("descriptors", numbersOf(info.Env(), handoffs[index].descriptors));
       way.Set("words", copy);
       ways.Set(index, way);
     }
-    const auto* hold = static_cast<const LinkHold*>(dataplane_->companionOf(linkId));
+    const auto* hold = static_cast<const LinkHold*>(dataplane_->attachedTo(linkId));
     std::vector<int> guard;
     std::vector<int> program;
     if (hold != nullptr && hold->guard != nullptr) guard = hold->guard->descriptors();
     if (hold != nullptr && hold->program != nullptr) program = hold->program->descriptors();
-    auto estate = Napi::Object::New(info.Env());
-    estate.Set("kind", static_cast<uint32_t>(estates.front().kind));
-    estate.Set("ways", ways);
-    estate.Set("guard", numbersOf(info.Env(), guard));
-    estate.Set("program", numbersOf(info.Env(), program));
-    return estate;
+    auto handoff = Napi::Object::New(info.Env());
+    handoff.Set("kind", static_cast<uint32_t>(handoffs.front().kind));
+    handoff.Set("ways", ways);
+    handoff.Set("guard", numbersOf(info.Env(), guard));
+    handoff.Set("program", numbersOf(info.Env(), program));
+    return handoff;
   }
 
   Napi::Value adoptLink(const Napi::CallbackInfo& info) {
-    const auto estate = info[2].As<Napi::Object>();
+    const auto handoff = info[2].As<Napi::Object>();
     InheritedLink inherited;
-    inherited.kind = static_cast<LinkKind>(wordOf(estate.Get("kind")));
+    inherited.kind = static_cast<LinkKind>(wordOf(handoff.Get("kind")));
     inherited.interface = textOf(info[0]);
     inherited.lasting = info[3].ToBoolean();
-    const auto listed = estate.Get("ways").As<Napi::Array>();
+    const auto listed = handoff.Get("ways").As<Napi::Array>();
     for (uint32_t index = 0; index < listed.Length(); ++index) {
       const auto way = listed.Get(index).As<Napi::Object>();
       const auto words = way.Get("words").As<Napi::Array>();
-      auto& [descriptors, copied] = inherited.ways.emplace_back();
+      auto& [descriptors, copied] = inherited.queues.emplace_back();
       descriptors = descriptorsOf(way.Get("descriptors"));
       for (uint32_t word = 0; word < words.Length(); ++word) {
         copied.push_back(wordOf(words.Get(word)));
       }
     }
-    inherited.guard = descriptorsOf(estate.Get("guard"));
-    inherited.program = descriptorsOf(estate.Get("program"));
+    inherited.guard = descriptorsOf(handoff.Get("guard"));
+    inherited.program = descriptorsOf(handoff.Get("program"));
     if (!open(info)) return info.Env().Undefined();
 
     std::optional<MacAddress> mac;
@@ -419,7 +419,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (!open(info)) return;
     shares_ = info[0].ToBoolean();
     for (uint32_t linkId = 0; linkId < LINKS_MAX; ++linkId) {
-      auto* hold = static_cast<LinkHold*>(dataplane_->companionOf(linkId));
+      auto* hold = static_cast<LinkHold*>(dataplane_->attachedTo(linkId));
       if (hold != nullptr) hold->share(shares_);
     }
   }

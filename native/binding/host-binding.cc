@@ -15,7 +15,7 @@
 #include "native/attach/interface-traits.h"
 #include "native/attach/stack-guard.h"
 #include "native/binding/arguments.h"
-#include "native/binding/errand.h"
+#include "native/binding/job.h"
 #include "native/host/namespaces.h"
 #include "native/measure/latency.h"
 #include "native/measure/prober.h"
@@ -254,10 +254,10 @@ Napi::Value tryLock(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), result == 0);
 }
 
-class ProbeErrand : public Errand {
+class ProbeJob : public Job {
  public:
-  ProbeErrand(Napi::Env env, std::span<const uint8_t> requests)
-      : Errand(env), requests_(requests.size() / sizeof(ProbeRequest)), results_(requests_.size()) {
+  ProbeJob(Napi::Env env, std::span<const uint8_t> requests)
+      : Job(env), requests_(requests.size() / sizeof(ProbeRequest)), results_(requests_.size()) {
     if (!requests_.empty()) {
       std::memcpy(requests_.data(), requests.data(), requests_.size() * sizeof(ProbeRequest));
     }
@@ -276,9 +276,9 @@ class ProbeErrand : public Errand {
   std::vector<ProbeResult> results_;
 };
 
-class LatencyErrand : public Errand {
+class LatencyJob : public Job {
  public:
-  LatencyErrand(Napi::Env env, const LatencyRequest& request) : Errand(env), request_(request) {}
+  LatencyJob(Napi::Env env, const LatencyRequest& request) : Job(env), request_(request) {}
 
  protected:
   Status work() override { return measureLatency(request_, &samples_); }
@@ -296,10 +296,10 @@ class LatencyErrand : public Errand {
 Napi::Value probe(const Napi::CallbackInfo& info) {
   const auto requests = bytesOf(info[0], "requests");
   if (info.Env().IsExceptionPending()) return info.Env().Undefined();
-  // The pool's end of an errand deletes it.
-  auto* errand = new ProbeErrand(info.Env(), requests);
-  errand->Queue();
-  return errand->promise();
+  // The pool's end of a job deletes it.
+  auto* job = new ProbeJob(info.Env(), requests);
+  job->Queue();
+  return job->promise();
 }
 
 Napi::Value latency(const Napi::CallbackInfo& info) {
@@ -313,9 +313,9 @@ Napi::Value latency(const Napi::CallbackInfo& info) {
     throwStatus(info.Env(), {StatusCode::Argument});
     return info.Env().Undefined();
   }
-  auto* errand = new LatencyErrand(info.Env(), request);
-  errand->Queue();
-  return errand->promise();
+  auto* job = new LatencyJob(info.Env(), request);
+  job->Queue();
+  return job->promise();
 }
 
 }  // namespace

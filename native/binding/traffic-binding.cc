@@ -7,16 +7,16 @@
 #include <vector>
 
 #include "native/binding/arguments.h"
-#include "native/binding/errand.h"
+#include "native/binding/job.h"
 #include "native/measure/kernel-filter.h"
 #include "native/measure/traffic.h"
 
 namespace sluice {
 namespace {
 
-class TrafficErrand : public Errand {
+class TrafficJob : public Job {
  public:
-  TrafficErrand(Napi::Env env, const TrafficRequest& request) : Errand(env), request_(request) {}
+  TrafficJob(Napi::Env env, const TrafficRequest& request) : Job(env), request_(request) {}
 
  protected:
   Status work() override { return measureTraffic(request_, &result_); }
@@ -40,9 +40,9 @@ class TrafficErrand : public Errand {
 Napi::Value traffic(const Napi::CallbackInfo& info) {
   const auto* request = recordOf<TrafficRequest>(info[0], "TrafficRequest");
   if (request == nullptr) return info.Env().Undefined();
-  auto* errand = new TrafficErrand(info.Env(), *request);  // the pool's end of it deletes it
-  errand->Queue();
-  return errand->promise();
+  auto* job = new TrafficJob(info.Env(), *request);  // the pool's end of it deletes it
+  job->Queue();
+  return job->promise();
 }
 
 void pin(const Napi::CallbackInfo& info) {

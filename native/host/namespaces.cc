@@ -17,19 +17,19 @@
 namespace sluice {
 namespace {
 
-struct Errand {
+struct Job {
   int namespaceFd;
   Status (*work)(void*);
   void* context;
   Status status;
 };
 
-void* runErrand(void* argument) {
-  auto* errand = static_cast<Errand*>(argument);
-  if (setns(errand->namespaceFd, CLONE_NEWNET) != 0) {
-    errand->status = Status::system("setns", errno);
+void* runJob(void* argument) {
+  auto* job = static_cast<Job*>(argument);
+  if (setns(job->namespaceFd, CLONE_NEWNET) != 0) {
+    job->status = Status::system("setns", errno);
   } else {
-    errand->status = errand->work(errand->context);
+    job->status = job->work(job->context);
   }
   return nullptr;
 }
@@ -84,9 +84,9 @@ Status openNamespace(const char* path, int* fd) noexcept {
 
 Status runInNamespace(int namespaceFd, Status (*work)(void*), void* context) noexcept {
   if (namespaceFd == OWN_NAMESPACE) return work(context);
-  Errand errand = {namespaceFd, work, context, {}};
-  if (const Status status = runOnThread(runErrand, &errand); !status.ok()) return status;
-  return errand.status;
+  Job job = {namespaceFd, work, context, {}};
+  if (const Status status = runOnThread(runJob, &job); !status.ok()) return status;
+  return job.status;
 }
 
 Status setSysctl(int namespaceFd, const char* key, const char* value) noexcept {

@@ -49,9 +49,9 @@ uint64_t JoinedLink::lostFrames() noexcept {
   return lost;
 }
 
-bool JoinedLink::appendEstate(std::vector<LinkEstate>* ways) const {
+bool JoinedLink::appendHandoff(std::vector<LinkHandoff>* queues) const {
   return std::all_of(links_.begin(), links_.end(),
-                     [ways](auto& link) { return link->appendEstate(ways); });
+                     [queues](auto& link) { return link->appendHandoff(queues); });
 }
 
 }  // namespace sluice

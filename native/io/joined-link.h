@@ -8,7 +8,7 @@
 
 namespace sluice {
 
-// Several ways into one interface as one link, which sends by the first: for a worker that goes on
+// Several queues of one interface as one link, which sends by the first: for a worker that goes on
 // with what several had.
 //
 // Shape: a receive() is of one of them, so that they may share frame buffers.
@@ -34,7 +34,7 @@ class JoinedLink final : public Link {
   [[nodiscard]] bool carriesOffload() const noexcept override {
     return links_.front()->carriesOffload();
   }
-  [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;
+  [[nodiscard]] bool appendHandoff(std::vector<LinkHandoff>* queues) const override;
 
  private:
   explicit JoinedLink(std::vector<std::unique_ptr<Link>> links) noexcept

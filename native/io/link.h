@@ -11,12 +11,12 @@
 
 namespace sluice {
 
-// What another process needs to go on with one of a link's ways in.
+// What another process needs to go on with one of a link's queues.
 //
 // Shape: `words` are the link's own affair: how it shares memory with the kernel, and how far it
 //        has got there.
 // Owner: the descriptors stay the link's; whoever goes on has copies.
-struct LinkEstate {
+struct LinkHandoff {
   LinkKind kind = LinkKind::Tap;
   std::vector<int> descriptors;
   std::vector<uint32_t> words;
@@ -62,7 +62,7 @@ class Link {
 
   // Says what a successor needs, for each queue that frames come in by. This link may go on only
   // where nobody else has. False when it cannot be handed on (memory).
-  [[nodiscard]] virtual bool appendEstate(std::vector<LinkEstate>*) const { return false; }
+  [[nodiscard]] virtual bool appendHandoff(std::vector<LinkHandoff>*) const { return false; }
 
   // Whether transmit() takes frames with an Offload (partial checksum, superframes). Where it does
   // not, the worker finishes the work in software first.

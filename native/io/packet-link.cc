@@ -118,10 +118,10 @@ Status PacketLink::adopt(int fd, std::span<const uint32_t> words, uint32_t inter
   return status;
 }
 
-bool PacketLink::appendEstate(std::vector<LinkEstate>* ways) const {
+bool PacketLink::appendHandoff(std::vector<LinkHandoff>* queues) const {
   if (slots_ == 0) return true;
   const uint32_t large = largeBuffers_ != nullptr ? 1 : 0;
-  ways->push_back({LinkKind::Packet, {fd_}, {BLOCK_BYTES, slotBytes_, slots_, next_, large}});
+  queues->push_back({LinkKind::Packet, {fd_}, {BLOCK_BYTES, slotBytes_, slots_, next_, large}});
   return true;
 }
 

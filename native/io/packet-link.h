@@ -75,7 +75,7 @@ class PacketLink final : public Link {
   [[nodiscard]] uint32_t interfaceIndex() const noexcept override;
   [[nodiscard]] uint64_t lostFrames() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override { return slots_ > 0 ? fd_ : -1; }
-  [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;
+  [[nodiscard]] bool appendHandoff(std::vector<LinkHandoff>* queues) const override;
   [[nodiscard]] bool carriesOffload() const noexcept override { return true; }
 
  private:

@@ -45,8 +45,8 @@ Status TapLink::adopt(int fd, const std::string& interface, bool receives,
 
 TapLink::~TapLink() { close(fd_); }
 
-bool TapLink::appendEstate(std::vector<LinkEstate>* ways) const {
-  if (receives_) ways->push_back({LinkKind::Tap, {fd_}, {}});
+bool TapLink::appendHandoff(std::vector<LinkHandoff>* queues) const {
+  if (receives_) queues->push_back({LinkKind::Tap, {fd_}, {}});
   return true;
 }
 

@@ -36,7 +36,7 @@ class TapLink final : public Link {
   size_t flush() noexcept override { return 0; }
   [[nodiscard]] bool recover() noexcept override { return false; }
   [[nodiscard]] int descriptor() const noexcept override { return receives_ ? fd_ : -1; }
-  [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;
+  [[nodiscard]] bool appendHandoff(std::vector<LinkHandoff>* queues) const override;
   [[nodiscard]] bool carriesOffload() const noexcept override { return true; }
 
  private:

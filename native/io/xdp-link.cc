@@ -116,7 +116,7 @@ class XdpLink::Queue {
 
   Status open(const XdpLinkOptions& options, uint32_t queue) noexcept;
   Status adopt(std::span<const uint32_t> words) noexcept;
-  [[nodiscard]] LinkEstate estate() const;
+  [[nodiscard]] LinkHandoff handoff() const;
   size_t receive(std::span<Frame> frames) noexcept;
   void release() noexcept;
   bool transmit(const Frame& frame) noexcept;
@@ -169,12 +169,12 @@ Status XdpLink::Queue::open(const XdpLinkOptions& options, uint32_t queue) noexc
   return {};
 }
 
-LinkEstate XdpLink::Queue::estate() const {
-  LinkEstate estate = {LinkKind::Xdp, {fd_, memoryFd_}, {RING_FRAMES, chunkBytes_, queue_}};
+LinkHandoff XdpLink::Queue::handoff() const {
+  LinkHandoff handoff = {LinkKind::Xdp, {fd_, memoryFd_}, {RING_FRAMES, chunkBytes_, queue_}};
   for (const uint64_t chunk : free_) {
-    estate.words.push_back(static_cast<uint32_t>(chunk / chunkBytes_));
+    handoff.words.push_back(static_cast<uint32_t>(chunk / chunkBytes_));
   }
-  return estate;
+  return handoff;
 }
 
 // The kernel has filled or will fill what stands in the rings; what is free to send from is in
@@ -362,23 +362,23 @@ Status XdpLink::create(std::span<const XdpSocket> sockets, const XdpLinkOptions&
   return status;
 }
 
-Status XdpLink::adopt(std::span<const XdpQueueEstate> queues, const XdpLinkOptions& options,
+Status XdpLink::adopt(std::span<const XdpQueueHandoff> queues, const XdpLinkOptions& options,
                       std::unique_ptr<XdpLink>* link) noexcept {
   std::unique_ptr<XdpLink> made(new (std::nothrow) XdpLink(options));
   if (made == nullptr || queues.empty()) return {StatusCode::Argument};
   Status status;
-  for (const XdpQueueEstate& estate : queues) {
-    made->queues_.emplace_back(new (std::nothrow) Queue(estate.fd, estate.memory));
+  for (const XdpQueueHandoff& handoff : queues) {
+    made->queues_.emplace_back(new (std::nothrow) Queue(handoff.fd, handoff.memory));
     if (made->queues_.back() == nullptr) status = {StatusCode::Limit};
-    if (status.ok()) status = made->queues_.back()->adopt(estate.words);
+    if (status.ok()) status = made->queues_.back()->adopt(handoff.words);
   }
   if (status.ok()) status = made->watchQueues();
   if (status.ok()) *link = std::move(made);
   return status;
 }
 
-bool XdpLink::appendEstate(std::vector<LinkEstate>* ways) const {
-  for (const auto& queue : queues_) ways->push_back(queue->estate());
+bool XdpLink::appendHandoff(std::vector<LinkHandoff>* queues) const {
+  for (const auto& queue : queues_) queues->push_back(queue->handoff());
   return true;
 }
 

@@ -18,7 +18,7 @@ struct XdpSocket {
 };
 
 // What an XdpLink of another process had of a queue.
-struct XdpQueueEstate {
+struct XdpQueueHandoff {
   int fd = -1;
   int memory = -1;
   std::vector<uint32_t> words;
@@ -48,7 +48,7 @@ class XdpLink final : public Link {
   //
   // Owner:  takes the descriptors, also when it fails.
   // Errors: Argument when they are no such sockets, or the words are not its own; System.
-  static Status adopt(std::span<const XdpQueueEstate> queues, const XdpLinkOptions& options,
+  static Status adopt(std::span<const XdpQueueHandoff> queues, const XdpLinkOptions& options,
                       std::unique_ptr<XdpLink>* link) noexcept;
   ~XdpLink() override;
   XdpLink(const XdpLink&) = delete;
@@ -62,7 +62,7 @@ class XdpLink final : public Link {
   [[nodiscard]] uint32_t interfaceIndex() const noexcept override;
   [[nodiscard]] uint64_t lostFrames() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override;
-  [[nodiscard]] bool appendEstate(std::vector<LinkEstate>* ways) const override;
+  [[nodiscard]] bool appendHandoff(std::vector<LinkHandoff>* queues) const override;
   [[nodiscard]] bool carriesOffload() const noexcept override { return false; }
 
  private:

@@ -434,7 +434,7 @@ class Prober {
   uint32_t entered_ = NONE;
 };
 
-struct Errand {
+struct Job {
   Prober prober;
   Status status;
 };
@@ -443,17 +443,17 @@ struct Errand {
 
 Status probe(std::span<const ProbeRequest> requests, std::span<ProbeResult> results) noexcept {
   if (requests.size() != results.size()) return {StatusCode::Argument};
-  Errand errand = {Prober(requests, results), {}};
+  Job job = {Prober(requests, results), {}};
   const auto body = [](void* context) -> void* {
-    auto* work = static_cast<Errand*>(context);
+    auto* work = static_cast<Job*>(context);
     work->status = work->prober.run();
     return nullptr;
   };
   pthread_t thread;
-  const int error = pthread_create(&thread, nullptr, body, &errand);
+  const int error = pthread_create(&thread, nullptr, body, &job);
   if (error != 0) return Status::system("pthread_create", error);
   pthread_join(thread, nullptr);
-  return errand.status;
+  return job.status;
 }
 
 }  // namespace sluice

@@ -109,12 +109,12 @@ TEST("open link: a TAP has a queue for each worker, and nobody to hold off") {
 
 TEST("adopt link: what cannot be a link is refused before anything is touched") {
   const Buffers buffers;
-  const auto refused = [&](LinkKind kind, size_t ways, size_t descriptors) {
+  const auto refused = [&](LinkKind kind, size_t queues, size_t descriptors) {
     InheritedLink inherited;
     inherited.kind = kind;
     inherited.interface = "lo";
-    for (size_t way = 0; way < ways; ++way) {
-      inherited.ways.emplace_back().descriptors.resize(descriptors);
+    for (size_t queue = 0; queue < queues; ++queue) {
+      inherited.queues.emplace_back().descriptors.resize(descriptors);
     }
     OpenedLink opened;
     const Status status = adoptLink(std::move(inherited), buffers.workers(), &opened);

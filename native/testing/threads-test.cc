@@ -1,6 +1,6 @@
 // Goal: whatever threads do at once, they do without a race: workers that hand frames to each
 // other,
-//       swaps, events and counters read meanwhile, errands, links that come and go, stop and start.
+//       swaps, events and counters read meanwhile, jobs, links that come and go, stop and start.
 // Method: a data plane on links that make their own frames. The proof is ThreadSanitizer's (npm run
 //         test:threads); what is counted must also add up.
 #include <array>
@@ -132,7 +132,7 @@ TEST("threads: a planted race, where SLUICE_PLANT_RACE asks for it") {
   CHECK(raced <= 2'000);
 }
 
-TEST("threads: swaps, events, counters and errands while two workers hand frames over") {
+TEST("threads: swaps, events, counters and jobs while two workers hand frames over") {
   constexpr int SWAPS = 200;
   constexpr uint64_t QUOTA = 20'000;  // of each way
   const auto dataplane = makeWire(QUOTA);
@@ -170,16 +170,16 @@ TEST("threads: swaps, events, counters and errands while two workers hand frames
     uint32_t worker = 0;
     uint32_t place = 0;
     for (size_t listed = 64; listed > 0;) {
-      auto errand = std::make_unique<ConnErrand>();
-      errand->records.resize(64);
-      errand->worker = worker;
-      errand->place = place;
-      REQUIRE(dataplane->startErrand(std::move(errand)).ok());
-      while (!dataplane->errandDone()) std::this_thread::yield();
-      listed = dataplane->errand()->count;
+      auto job = std::make_unique<ConnJob>();
+      job->records.resize(64);
+      job->worker = worker;
+      job->place = place;
+      REQUIRE(dataplane->startJob(std::move(job)).ok());
+      while (!dataplane->jobDone()) std::this_thread::yield();
+      listed = dataplane->job()->count;
       CHECK(listed <= 64);
-      worker = dataplane->errand()->worker;
-      place = dataplane->errand()->place;
+      worker = dataplane->job()->worker;
+      place = dataplane->job()->place;
     }
     CHECK(worker == 1);
   }

@@ -536,7 +536,7 @@ TEST("worker: what the outgoing link cannot take is dropped and counted") {
 TEST("worker: connections are listed, forgotten, and told of when they end") {
   Setting setting(Setting::Way::Switch);
   timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);  // an errand reads the clock itself
+  clock_gettime(CLOCK_MONOTONIC, &now);  // a job reads the clock itself
   setting.nowUs = static_cast<uint64_t>(now.tv_sec) * SECOND_US;
   const auto ask = udpFrame(4, 10, 4'000, 11, 53);
   for (uint16_t port = 4'000; port < 4'003; ++port) {
@@ -547,10 +547,10 @@ TEST("worker: connections are listed, forgotten, and told of when they end") {
     CHECK(event.kind == static_cast<uint8_t>(FlowEventKind::Opened));
   }
 
-  ConnErrand list;
+  ConnJob list;
   list.records.resize(8);
   setting.worker->send(&list);
-  while (setting.worker->serveErrand()) continue;
+  while (setting.worker->serveJob()) continue;
   CHECK(list.done.load());
   REQUIRE(list.count == 3);
   const ConnectionRecord* answered = nullptr;
@@ -568,24 +568,24 @@ TEST("worker: connections are listed, forgotten, and told of when they end") {
   size_t piecewise = 0;
   uint32_t place = 0;
   for (size_t pieces = 0; pieces < 4; ++pieces) {
-    ConnErrand piece;
+    ConnJob piece;
     piece.records.resize(2);
     piece.place = place;
     setting.worker->send(&piece);
-    while (setting.worker->serveErrand()) continue;
+    while (setting.worker->serveJob()) continue;
     piecewise += piece.count;
     place = piece.place;
     CHECK(piece.full() == (pieces == 0));
   }
   CHECK(piecewise == 3);
 
-  ConnErrand forget;
-  forget.kind = ConnErrand::Kind::Forget;
+  ConnJob forget;
+  forget.kind = ConnJob::Kind::Forget;
   ConnKey key;
   std::memcpy(key.words.data(), answered->key, sizeof key.words);
   forget.keys = {key, key};
   setting.worker->send(&forget);
-  while (setting.worker->serveErrand()) continue;
+  while (setting.worker->serveJob()) continue;
   CHECK(forget.count == 1);
   CHECK(setting.worker->connectionCount() == 2);
   auto events = setting.drain();
@@ -619,7 +619,7 @@ PacketView segmentOf(std::vector<uint8_t>& bytes) {
 // Goal: what is written down for a process after this one is what it can go on with.
 TEST("worker: connections that both ends use are kept, and taken up where they were") {
   timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);  // an errand reads the clock itself
+  clock_gettime(CLOCK_MONOTONIC, &now);  // a job reads the clock itself
   Setting setting(Setting::Way::Wire);
   setting.nowUs = static_cast<uint64_t>(now.tv_sec) * SECOND_US;
   const auto both = [&](std::vector<uint8_t> from, std::vector<uint8_t> to) {
@@ -642,11 +642,11 @@ TEST("worker: connections that both ends use are kept, and taken up where they w
   setting.leave(0);
   setting.leave(1);
 
-  ConnErrand keep;
-  keep.kind = ConnErrand::Kind::Keep;
+  ConnJob keep;
+  keep.kind = ConnJob::Kind::Keep;
   keep.saved.resize(8);
   setting.worker->send(&keep);
-  while (setting.worker->serveErrand()) continue;
+  while (setting.worker->serveJob()) continue;
   REQUIRE(keep.done.load() && keep.count == 2);
 
   Setting next(Setting::Way::Wire);
@@ -664,11 +664,11 @@ TEST("worker: connections that both ends use are kept, and taken up where they w
   CHECK(next.leave(0).size() == 1);
   CHECK(next.worker->resets() == 0);
   // Room for one is room for one.
-  ConnErrand few;
-  few.kind = ConnErrand::Kind::Keep;
+  ConnJob few;
+  few.kind = ConnJob::Kind::Keep;
   few.saved.resize(1);
   setting.worker->send(&few);
-  while (setting.worker->serveErrand()) continue;
+  while (setting.worker->serveJob()) continue;
   CHECK(few.done.load() && few.count == 1);
 }
 

@@ -92,7 +92,7 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
 Dataplane::~Dataplane() { stop(); }
 
 Status Dataplane::addLink(std::vector<std::unique_ptr<Link>> links,
-                          const std::optional<MacAddress>& mac, std::shared_ptr<void> companion,
+                          const std::optional<MacAddress>& mac, std::shared_ptr<void> attached,
                           uint32_t* linkId) noexcept {
   if (links.size() != crew_.size()) return {StatusCode::Argument};
   return whilePaused([&]() noexcept -> Status {
@@ -103,8 +103,8 @@ Status Dataplane::addLink(std::vector<std::unique_ptr<Link>> links,
       status = crew_[added].worker->addLink(std::move(links[added]), mac, linkId);
     }
     if (status.ok()) {
-      if (*linkId >= companions_.size()) companions_.resize(*linkId + 1);
-      companions_[*linkId] = std::move(companion);
+      if (*linkId >= attached_.size()) attached_.resize(*linkId + 1);
+      attached_[*linkId] = std::move(attached);
     } else {
       for (size_t number = 0; number + 1 < added; ++number) {
         (void)crew_[number].worker->removeLink(*linkId);
@@ -118,7 +118,7 @@ Status Dataplane::removeLink(uint32_t linkId) noexcept {
   return whilePaused([&]() noexcept -> Status {
     Status status;
     for (const Member& member : crew_) status = member.worker->removeLink(linkId);
-    if (status.ok()) companions_[linkId].reset();
+    if (status.ok()) attached_[linkId].reset();
     return status;
   });
 }
@@ -126,8 +126,8 @@ Status Dataplane::removeLink(uint32_t linkId) noexcept {
 // What was there before ends when the workers run again: the kernel takes its time for that.
 Status Dataplane::replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>> links,
                               const std::optional<MacAddress>& mac,
-                              std::shared_ptr<void> companion) noexcept {
-  if (links.size() != crew_.size() || linkId >= companions_.size()) return {StatusCode::Argument};
+                              std::shared_ptr<void> attached) noexcept {
+  if (links.size() != crew_.size() || linkId >= attached_.size()) return {StatusCode::Argument};
   std::vector<std::unique_ptr<Link>> failed(crew_.size());
   const Status status = whilePaused([&]() noexcept -> Status {
     Status replaced;
@@ -135,7 +135,7 @@ Status Dataplane::replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>
       replaced = crew_[number].worker->replaceLink(linkId, &links[number], mac);
     }
     if (replaced.ok()) {
-      companions_[linkId].swap(companion);
+      attached_[linkId].swap(attached);
     } else {
       for (size_t number = 0; number < crew_.size(); ++number) {
         (void)crew_[number].worker->closeLink(linkId, &failed[number]);
@@ -149,15 +149,15 @@ Status Dataplane::replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>
 }
 
 Status Dataplane::closeLink(uint32_t linkId) noexcept {
-  if (linkId >= companions_.size()) return {StatusCode::Argument};
-  std::shared_ptr<void> companion;
+  if (linkId >= attached_.size()) return {StatusCode::Argument};
+  std::shared_ptr<void> attached;
   std::vector<std::unique_ptr<Link>> links(crew_.size());
   const Status status = whilePaused([&]() noexcept -> Status {
     Status closed;
     for (size_t number = 0; closed.ok() && number < crew_.size(); ++number) {
       closed = crew_[number].worker->closeLink(linkId, &links[number]);
     }
-    if (closed.ok()) companions_[linkId].swap(companion);
+    if (closed.ok()) attached_[linkId].swap(attached);
     return closed;
   });
   links.clear();
@@ -207,32 +207,32 @@ Status Dataplane::whilePaused(Change change) noexcept {
   return status;
 }
 
-Status Dataplane::startErrand(std::unique_ptr<ConnErrand> errand) noexcept {
-  if (errand_ != nullptr && !errandDone()) return {StatusCode::State};
-  if (errand->worker >= crew_.size()) return {StatusCode::Argument};
-  errand_ = std::move(errand);
-  crew_[errand_->worker].worker->send(errand_.get());
+Status Dataplane::startJob(std::unique_ptr<ConnJob> job) noexcept {
+  if (job_ != nullptr && !jobDone()) return {StatusCode::State};
+  if (job->worker >= crew_.size()) return {StatusCode::Argument};
+  job_ = std::move(job);
+  crew_[job_->worker].worker->send(job_.get());
   return {};
 }
 
-bool Dataplane::errandDone() noexcept {
-  if (errand_ == nullptr) return true;
+bool Dataplane::jobDone() noexcept {
+  if (job_ == nullptr) return true;
   for (;;) {
     // A worker that does not run leaves its connections to the control thread.
-    while (!running_ && crew_[errand_->worker].worker->serveErrand()) continue;
-    if (!errand_->done.load(std::memory_order_acquire)) return false;
-    if (errand_->full() || errand_->worker + 1 == crew_.size()) return true;
-    errand_->place = 0;
-    errand_->done.store(false, std::memory_order_relaxed);
-    crew_[++errand_->worker].worker->send(errand_.get());
+    while (!running_ && crew_[job_->worker].worker->serveJob()) continue;
+    if (!job_->done.load(std::memory_order_acquire)) return false;
+    if (job_->full() || job_->worker + 1 == crew_.size()) return true;
+    job_->place = 0;
+    job_->done.store(false, std::memory_order_relaxed);
+    crew_[++job_->worker].worker->send(job_.get());
   }
 }
 
-Status Dataplane::appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const {
+Status Dataplane::appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const {
   if (running_) return {StatusCode::State};
   Status status;
   for (const Member& member : crew_) {
-    if (status.ok()) status = member.worker->appendEstate(linkId, ways);
+    if (status.ok()) status = member.worker->appendHandoff(linkId, queues);
   }
   return status;
 }

@@ -50,18 +50,18 @@ class Dataplane {
 
   // Running workers pause for the time of these, and go on afterwards: about a millisecond, for
   // which frames wait in their links. Their threads stay: going on asks the system for nothing that
-  // it could refuse. `companion` is kept as long as the link, and outlives it.
+  // it could refuse. `attached` is a resource that is kept as long as the link, and outlives it.
   //
-  // Shape: `links` are the ways to one interface, one for each worker; emptied.
+  // Shape: `links` are the queues of one interface, one for each worker; emptied.
   Status addLink(std::vector<std::unique_ptr<Link>> links, const std::optional<MacAddress>& mac,
-                 std::shared_ptr<void> companion, uint32_t* linkId) noexcept;
+                 std::shared_ptr<void> attached, uint32_t* linkId) noexcept;
   Status removeLink(uint32_t linkId) noexcept;
-  // Puts other ways in the place of a link's, such as those to an interface that was made anew, and
-  // another companion; its wire, its connections and its counters stay.
+  // Puts other queues in the place of a link's, such as those to an interface that was made anew,
+  // and another attached resource; its wire, its connections and its counters stay.
   Status replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>> links,
-                     const std::optional<MacAddress>& mac,
-                     std::shared_ptr<void> companion) noexcept;
-  // Lets go of a link's ways and its companion; nothing comes or goes there until replaceLink().
+                     const std::optional<MacAddress>& mac, std::shared_ptr<void> attached) noexcept;
+  // Lets go of a link's queues and its attached resource; nothing comes or goes there until
+  // replaceLink().
   Status closeLink(uint32_t linkId) noexcept;
   // The index of a link's interface; 0 when it has gone. See Link.
   [[nodiscard]] uint32_t interfaceOf(uint32_t linkId) const noexcept {
@@ -84,21 +84,21 @@ class Dataplane {
   Status start() noexcept;
   void stop() noexcept;
 
-  // Starts an errand, which goes from worker to worker, beginning where it says; errandDone() says
-  // when it is finished, and errand() what came of it and where it has stopped.
+  // Starts a job, which goes from worker to worker, beginning where it says; jobDone() says
+  // when it is finished, and job() what came of it and where it has stopped.
   //
   // Errors: State when another is under way; Argument when there is no such worker.
-  Status startErrand(std::unique_ptr<ConnErrand> errand) noexcept;
-  [[nodiscard]] bool errandDone() noexcept;
-  [[nodiscard]] const ConnErrand* errand() const noexcept { return errand_.get(); }
+  Status startJob(std::unique_ptr<ConnJob> job) noexcept;
+  [[nodiscard]] bool jobDone() noexcept;
+  [[nodiscard]] const ConnJob* job() const noexcept { return job_.get(); }
 
   // Says what a successor needs to go on with a link, for each queue that frames come in by.
   //
   // Errors: State while it runs; Argument when there is no such link, or it cannot be handed on.
-  Status appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const;
+  Status appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const;
   // What was given with a link; nullptr when that was nothing.
-  [[nodiscard]] void* companionOf(uint32_t linkId) const noexcept {
-    return linkId < companions_.size() ? companions_[linkId].get() : nullptr;
+  [[nodiscard]] void* attachedTo(uint32_t linkId) const noexcept {
+    return linkId < attached_.size() ? attached_[linkId].get() : nullptr;
   }
 
   // Where saveConnections() has got to.
@@ -175,8 +175,8 @@ class Dataplane {
   void resume() noexcept;
 
   TableSlot tables_;
-  std::vector<std::shared_ptr<void>> companions_;  // by link id; go after the workers' links
-  std::unique_ptr<ConnErrand> errand_;             // outlives the workers
+  std::vector<std::shared_ptr<void>> attached_;  // by link id; go after the workers' links
+  std::unique_ptr<ConnJob> job_;                 // outlives the workers
   std::vector<Member> crew_;
   Steering steering_;
   std::optional<uint32_t> cpu_;

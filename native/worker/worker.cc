@@ -403,14 +403,14 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
   bool slept = false;
   while (!stop.load(std::memory_order_acquire)) {
     rounds_.add(1);
-    const bool onErrand = serveErrand();
+    const bool onJob = serveJob();
     const uint64_t nowNs = clockNs(CLOCK_MONOTONIC);
     if (yieldedNs != 0 && waiting_.yielded(nowNs - yieldedNs, nowNs) && !goToAnotherCpu()) {
       waiting_.stays();
     }
     yieldedNs = 0;
     const size_t taken = round(nowNs / 1'000);
-    if (taken > 0 || onErrand || sweeping_) {
+    if (taken > 0 || onJob || sweeping_) {
       if (looks > 0) waiting_.found(slept, nowNs - idleSinceNs);
       looks = 0;
       slept = false;
@@ -431,21 +431,21 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
   tables_->idle(number_);
 }
 
-bool Worker::serveErrand() noexcept {
-  ConnErrand* const errand = errand_.load(std::memory_order_acquire);
-  if (errand == nullptr) return false;
-  const bool last = errand->step(*filter_, clockNs(CLOCK_MONOTONIC) / 1'000);
+bool Worker::serveJob() noexcept {
+  ConnJob* const job = job_.load(std::memory_order_acquire);
+  if (job == nullptr) return false;
+  const bool last = job->step(*filter_, clockNs(CLOCK_MONOTONIC) / 1'000);
   reportClosed();
   if (last) {
-    errand_.store(nullptr, std::memory_order_relaxed);
-    errand->done.store(true, std::memory_order_release);
+    job_.store(nullptr, std::memory_order_relaxed);
+    job->done.store(true, std::memory_order_release);
   }
   return true;
 }
 
-Status Worker::appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const {
+Status Worker::appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const {
   const Station* station = stationOf(linkId);
-  const bool handed = station != nullptr && station->link->appendEstate(ways);
+  const bool handed = station != nullptr && station->link->appendHandoff(queues);
   return handed ? Status{} : Status{StatusCode::Argument};
 }
 

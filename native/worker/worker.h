@@ -15,7 +15,7 @@
 #include "native/packet/status.h"
 #include "native/packet/steering.h"
 #include "native/table/table-slot.h"
-#include "native/worker/conn-errand.h"
+#include "native/worker/conn-job.h"
 #include "native/worker/filter.h"
 #include "native/worker/handover.h"
 #include "native/worker/reject.h"
@@ -33,7 +33,8 @@ namespace sluice {
 //
 // Links share its time by what their frames cost, not by their number: see Turns.
 //
-// Threads: links and ways are set while no round runs; rounds are one thread's; counters are read
+// Threads: links and their queues are set while no round runs; rounds are one thread's; counters
+// are read
 //          from anywhere.
 // Cost:    nothing is allocated and no lock taken in a round.
 class Worker {
@@ -102,15 +103,15 @@ class Worker {
   // Ends a sleep. Threads: any.
   void wake() noexcept;
 
-  // Gives it an errand; its `done` tells when it is finished. One at a time. Threads: any.
-  void send(ConnErrand* errand) noexcept {
-    errand_.store(errand, std::memory_order_release);
+  // Gives it a job; its `done` tells when it is finished. One at a time. Threads: any.
+  void send(ConnJob* job) noexcept {
+    job_.store(job, std::memory_order_release);
     wake();
   }
-  // Takes a step of the errand; false when there is none.
-  bool serveErrand() noexcept;
+  // Takes a step of the job; false when there is none.
+  bool serveJob() noexcept;
   // See Link. Errors: Argument when there is no such link, or it cannot be handed on.
-  Status appendEstate(uint32_t linkId, std::vector<LinkEstate>* ways) const;
+  Status appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const;
 
   // See Filter. Threads: the control thread, while no round runs.
   size_t saveConnections(Saved which, std::span<SavedConnection> into, uint32_t* place) noexcept;
@@ -219,7 +220,7 @@ class Worker {
   uint64_t exemptToldUs_ = 0;  // when a message that no policy judges was last reported
   uint64_t sweptUs_ = 0;       // up to when the sweep of the connections has kept pace
 
-  std::atomic<ConnErrand*> errand_ = nullptr;
+  std::atomic<ConnJob*> job_ = nullptr;
   Counter rounds_;
   Counter rejects_;
   Counter resets_;

@@ -179,7 +179,7 @@ export interface NativeTable {
 }
 
 /** See take-over.ts: `kind` is a LinkKind. */
-export interface NativeEstate {
+export interface NativeHandoff {
   readonly kind: number;
   readonly ways: readonly {
     readonly descriptors: readonly number[];
@@ -247,7 +247,7 @@ export interface NativeDataplane {
   drainEvents(buffer: Uint8Array): number;
   onEvents(callback: (() => void) | undefined): void;
   /**
-   * Each starts an errand, one at a time; `keys` are ConnectionRecord keys. `place` says where a list begins:
+   * Each starts a job, one at a time; `keys` are ConnectionRecord keys. `place` says where a list begins:
    * a worker, and an entry of its table.
    */
   listConnections(place: Uint32Array): void;
@@ -255,14 +255,14 @@ export interface NativeDataplane {
   keepConnections(place: Uint32Array): void;
   forgetConnections(keys: Uint8Array): void;
   /**
-   * Undefined while the errand is under way; then how many were forgotten, or some records, and
+   * Undefined while the job is under way; then how many were forgotten, or some records, and
    * `place` says where the next ones begin. None: there are no more.
    */
-  takeErrand(place: Uint32Array): Uint8Array | number | undefined;
+  takeJob(place: Uint32Array): Uint8Array | number | undefined;
   /** What another process needs to go on with a link; its descriptors stay the link's. */
-  estateOf(linkId: number): NativeEstate;
+  handoffOf(linkId: number): NativeHandoff;
   /** Goes on with what another process had; takes the descriptors, also when it fails. */
-  adoptLink(name: string, mac: string, estate: NativeEstate, lasting: boolean): number;
+  adoptLink(name: string, mac: string, handoff: NativeHandoff, lasting: boolean): number;
   /** Whether what guards the links, also those to come, stays when they go. */
   share(isShared: boolean): void;
   continueFrom(generation: number): void;

@@ -23,7 +23,7 @@ import {
 import { addon, type NativeDataplane } from "./addon.js";
 import { connectionsDefault } from "./capacity.js";
 import { connectionKeyBytes } from "./connections.js";
-import { forsake, type LinkEstate } from "./descriptor-passing.js";
+import { closeHandoff, type LinkHandoff } from "./descriptor-passing.js";
 import { DataplaneError, native } from "./errors.js";
 import { type DropReasonWord, type ExemptKindWord, exemptKinds } from "./events.js";
 import {
@@ -225,12 +225,12 @@ export class Dataplane {
   readonly #names = new Map<number, string>();
   /** Links without an interface: closed ones, and those that only keep the stack off theirs. */
   readonly #closed = new Set<number>();
-  readonly #inherited = new Map<string, LinkEstate>();
-  #isHeir = false;
+  readonly #inherited = new Map<string, LinkHandoff>();
+  #isSuccessor = false;
   /** What processes before have counted. */
   #totalsBefore: Totals | undefined;
   readonly #countsBefore = new Map<number, LinkTotals>();
-  #lastErrand: Promise<unknown> = Promise.resolve();
+  #lastJob: Promise<unknown> = Promise.resolve();
   /** Connections that can be tracked at once. */
   readonly connectionsMax: number;
 
@@ -584,7 +584,7 @@ export class Dataplane {
   async *connections(): AsyncGenerator<Uint8Array> {
     const place = new Uint32Array(2);
     for (;;) {
-      const records = await this.#errand(
+      const records = await this.#job(
         "list the connections",
         () => this.#native.listConnections(place),
         place,
@@ -604,7 +604,7 @@ export class Dataplane {
   async *lastingConnections(): AsyncGenerator<Uint8Array> {
     const place = new Uint32Array(2);
     for (;;) {
-      const piece = await this.#errand(
+      const piece = await this.#job(
         "write the connections down",
         () => this.#native.keepConnections(place),
         place,
@@ -623,7 +623,7 @@ export class Dataplane {
     keys.forEach((key, index) => {
       bytes.set(key, index * connectionKeyBytes);
     });
-    const count = await this.#errand("forget connections", () =>
+    const count = await this.#job("forget connections", () =>
       this.#native.forgetConnections(bytes),
     );
     return count as number;
@@ -635,15 +635,15 @@ export class Dataplane {
    *
    * Owner: takes the descriptors.
    */
-  inherit(estates: readonly LinkEstate[]): void {
-    this.#isHeir = true;
+  inherit(handoffs: readonly LinkHandoff[]): void {
+    this.#isSuccessor = true;
     this.#native.share(true);
-    for (const estate of estates) this.#inherited.set(estate.interface, estate);
+    for (const handoff of handoffs) this.#inherited.set(handoff.interface, handoff);
   }
 
   /** Whether its interfaces are another process's too: whoever takes one must leave it as it is then. */
-  get isHeir(): boolean {
-    return this.#isHeir;
+  get isSuccessor(): boolean {
+    return this.#isSuccessor;
   }
 
   /** Whether there is something of this interface, of this process's own namespace, to take over. */
@@ -656,7 +656,7 @@ export class Dataplane {
    * nobody wants any more. What guards one is let go of only by whoever holds it, so each is taken first.
    */
   own(): void {
-    this.#isHeir = false;
+    this.#isSuccessor = false;
     this.#native.share(false);
     for (const { interface: name, kind } of [...this.#inherited.values()]) {
       const taken = this.#adopt({ interface: name }, [kind]);
@@ -672,16 +672,16 @@ export class Dataplane {
    *
    * Errors: DataplaneError `state` unless it is stopped; `argument` for a link in another namespace.
    */
-  estates(): LinkEstate[] {
+  handoffs(): LinkHandoff[] {
     return native("hand the links on", () =>
       [...this.#links]
         .filter((linkId) => !this.#closed.has(linkId))
         .map((linkId) => {
           const name = this.#names.get(linkId);
           if (name === undefined) throw Object.assign(new Error("argument"), { code: "argument" });
-          const { kind, ...estate } = this.#native.estateOf(linkId);
+          const { kind, ...handoff } = this.#native.handoffOf(linkId);
           const counts = this.#linkCounts(linkId);
-          return { interface: name, kind: linkKindWords[kind] ?? "tap", ...estate, counts };
+          return { interface: name, kind: linkKindWords[kind] ?? "tap", ...handoff, counts };
         }),
     );
   }
@@ -698,23 +698,23 @@ export class Dataplane {
   /** Goes on with what another process had of an interface; undefined where there is nothing. */
   #adopt(
     options: InterfaceOptions,
-    kinds: readonly LinkEstate["kind"][],
-  ): { readonly kind: LinkEstate["kind"]; readonly linkId: number } | undefined {
+    kinds: readonly LinkHandoff["kind"][],
+  ): { readonly kind: LinkHandoff["kind"]; readonly linkId: number } | undefined {
     const { interface: name, namespaceFd, mac, lasting = false } = options;
-    const estate = namespaceFd === undefined ? this.#inherited.get(name) : undefined;
-    if (estate === undefined) return undefined;
+    const handoff = namespaceFd === undefined ? this.#inherited.get(name) : undefined;
+    if (handoff === undefined) return undefined;
     this.#inherited.delete(name);
-    if (!kinds.includes(estate.kind)) {
-      forsake(estate);
+    if (!kinds.includes(handoff.kind)) {
+      closeHandoff(handoff);
       return undefined;
     }
-    const { kind, counts } = estate;
+    const { kind, counts } = handoff;
     return native(`take over ${name}`, () => {
       const linkId = this.#added(
         this.#native.adoptLink(
           name,
           mac ?? "",
-          { ...estate, kind: linkKindWords.indexOf(kind) },
+          { ...handoff, kind: linkKindWords.indexOf(kind) },
           lasting,
         ),
         options,
@@ -765,21 +765,17 @@ export class Dataplane {
     return native("take up connections", () => this.#native.loadConnections(records));
   }
 
-  #errand(
-    doing: string,
-    start: () => void,
-    place = new Uint32Array(2),
-  ): Promise<Uint8Array | number> {
-    const errand = this.#lastErrand.then(async () => {
+  #job(doing: string, start: () => void, place = new Uint32Array(2)): Promise<Uint8Array | number> {
+    const job = this.#lastJob.then(async () => {
       native(doing, start);
       for (;;) {
-        const answer = native(doing, () => this.#native.takeErrand(place));
+        const answer = native(doing, () => this.#native.takeJob(place));
         if (answer !== undefined) return answer;
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
     });
-    this.#lastErrand = errand.catch(() => {});
-    return errand;
+    this.#lastJob = job.catch(() => {});
+    return job;
   }
 
   #added(linkId: number, options: InterfaceOptions & { readonly slots?: number }): number {

@@ -13,28 +13,28 @@ export type InheritedKind = (typeof linkKindWords)[number];
  *
  * Shape: descriptors are this process's numbers; see native/attach/adopt-link.h.
  */
-export interface LinkEstate {
+export interface LinkHandoff {
   readonly interface: string;
   readonly kind: InheritedKind;
-  readonly ways: readonly EstateWay[];
+  readonly ways: readonly QueueHandoff[];
   readonly guard: readonly number[];
   readonly program: readonly number[];
   readonly counts: LinkTotals;
 }
 
-export interface EstateWay {
+export interface QueueHandoff {
   readonly descriptors: readonly number[];
   readonly words: readonly number[];
 }
 
-/** All descriptors of an estate. */
-export function descriptorsOf({ ways, guard, program }: LinkEstate): number[] {
+/** All descriptors of a handoff state. */
+export function descriptorsOf({ ways, guard, program }: LinkHandoff): number[] {
   return [...ways.flatMap(({ descriptors }) => descriptors), ...guard, ...program];
 }
 
-/** Gives up an estate: what it held is let go as when its process ends. */
-export function forsake(estate: LinkEstate): void {
-  for (const descriptor of descriptorsOf(estate)) closeDescriptor(descriptor);
+/** Gives up a handoff state: what it held is let go as when its process ends. */
+export function closeHandoff(handoff: LinkHandoff): void {
+  for (const descriptor of descriptorsOf(handoff)) closeDescriptor(descriptor);
 }
 
 /** Descriptors that one message carries at most. */

@@ -88,7 +88,7 @@ export class Lab {
         local: () => "all",
         mode,
         prepare: (objects) => this.#prepare(objects),
-        enforce: (table) => this.#enforce(table),
+        enforce: (table) => this.#swapTo(table),
       },
       reload: { take, ...(reloaded === undefined ? {} : { after: reloaded }) },
       mode: () => mode,
@@ -179,7 +179,7 @@ export class Lab {
     return this.#plan.objects;
   }
 
-  #enforce(table: CompiledTable): number {
+  #swapTo(table: CompiledTable): number {
     const added: Running[] = [];
     const next = new Map<string, Running>();
     try {

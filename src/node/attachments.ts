@@ -8,7 +8,7 @@ import { ZONES_MAX } from "../layout/layout.gen.js";
 import type { Touched } from "../netlink/events.js";
 import type { Attachment, OpenAttachment } from "./attachment.js";
 import { Guard } from "./guard.js";
-import type { ZoneEstate } from "./handoff/handoff-state.js";
+import type { ZoneHandoff } from "./handoff/handoff-state.js";
 import { podText } from "./node-config.js";
 
 /** Of one AF_PACKET interface, and of all together: 7 MiB and half a gigabyte at an MTU of 1,500. */
@@ -43,7 +43,7 @@ export class Attachments {
   readonly #options: AttachmentsOptions;
   /** Of interfaces, for as long as one turn takes. */
   #names: ReadonlyMap<number, string> | undefined;
-  #inherited: readonly ZoneEstate[] = [];
+  #inherited: readonly ZoneHandoff[] = [];
   #held: readonly Held[] = [];
   #table: CompiledTable | undefined;
   /** What the data plane judges by: another than `#table` while a change is under way. */
@@ -106,7 +106,7 @@ export class Attachments {
    *
    * Errors: what opening one throws, or what the swap throws; everything is then as it was.
    */
-  enforce(wanted: readonly Attachment[], table: CompiledTable): number {
+  swapTo(wanted: readonly Attachment[], table: CompiledTable): number {
     const before = this.#held;
     this.#slots = slotsOf(wanted.length);
     this.#inherited = this.#inherited.filter((each) =>
@@ -123,7 +123,7 @@ export class Attachments {
     );
 
     // What comes is closed by name before it is taken; what another process holds, that one guards.
-    if (!this.#options.dataplane.isHeir) {
+    if (!this.#options.dataplane.isSuccessor) {
       const names = added.flatMap(({ interfaces }) => interfaces);
       this.#holdGuard(before, names);
     }
@@ -210,11 +210,11 @@ export class Attachments {
   }
 
   /** Gives attachments of the same interfaces the zones that they had in another process, once. */
-  inherit(zones: readonly ZoneEstate[]): void {
+  inherit(zones: readonly ZoneHandoff[]): void {
     this.#inherited = zones;
   }
 
-  zones(): readonly ZoneEstate[] {
+  zones(): readonly ZoneHandoff[] {
     return this.#held.map(({ wanted: { interfaces, stateFolder }, zone }) => ({
       interfaces,
       zone,

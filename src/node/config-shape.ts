@@ -41,7 +41,7 @@ export function optional<Value>(
 export function text(pattern: RegExp, want: string): Shape<string> {
   return {
     read(cursor) {
-      if (cursor.absent) return nothing(cursor, want);
+      if (cursor.absent) return reportMissing(cursor, want);
       const value = cursor.string();
       if (value === undefined || pattern.test(value)) return value;
       cursor.report("SL1219", `got ${quoted(value)}, want ${want}`);
@@ -55,7 +55,7 @@ export function text(pattern: RegExp, want: string): Shape<string> {
 export function choice<const Word extends string>(...words: readonly Word[]): Shape<Word> {
   return {
     read: (cursor) =>
-      cursor.absent ? nothing(cursor, `one of ${words.join(", ")}`) : cursor.oneOf(words),
+      cursor.absent ? reportMissing(cursor, `one of ${words.join(", ")}`) : cursor.oneOf(words),
     schema: () => (words.length === 1 ? { const: words[0] } : { enum: [...words] }),
   };
 }
@@ -64,7 +64,7 @@ export function whole(least: number, most: number): Shape<number> {
   const want = `a whole number from ${least} to ${most}`;
   return {
     read(cursor) {
-      if (cursor.absent) return nothing(cursor, want);
+      if (cursor.absent) return reportMissing(cursor, want);
       const value = cursor.integer(64);
       if (value === undefined || (value >= least && value <= most)) return value;
       cursor.report("SL1218", `got ${value}, want ${want}`);
@@ -76,7 +76,7 @@ export function whole(least: number, most: number): Shape<number> {
 
 export function boolean(): Shape<boolean> {
   return {
-    read: (cursor) => (cursor.absent ? nothing(cursor, "true or false") : cursor.boolean()),
+    read: (cursor) => (cursor.absent ? reportMissing(cursor, "true or false") : cursor.boolean()),
     schema: () => ({ type: "boolean" }),
   };
 }
@@ -85,7 +85,7 @@ export function boolean(): Shape<boolean> {
 export function list<Value>(item: Shape<Value>, most: number): Shape<readonly Value[]> {
   return {
     read(cursor) {
-      if (cursor.absent) return nothing(cursor, "a list");
+      if (cursor.absent) return reportMissing(cursor, "a list");
       const items = cursor.items();
       if (items === undefined) return undefined;
       if (items.length === 0 || items.length > most) {
@@ -127,7 +127,7 @@ export function map<const Of extends Fields>(
   return {
     fields,
     read(cursor) {
-      if (cursor.absent) return nothing(cursor, `a map of ${known.join(", ")}`);
+      if (cursor.absent) return reportMissing(cursor, `a map of ${known.join(", ")}`);
       if (!cursor.isMap()) return undefined;
       cursor.onlyFields(known);
       const there = new Set(cursor.fields().map(([key]) => key));
@@ -180,6 +180,6 @@ function checkChoices(
   }
 }
 
-function nothing(cursor: Cursor, want: string): undefined {
+function reportMissing(cursor: Cursor, want: string): undefined {
   cursor.missing(want);
 }

@@ -14,7 +14,7 @@ import {
 import type { Dataplane } from "../dataplane/dataplane.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { SAVED_CONNECTIONS_VERSION, SavedConnection } from "../layout/layout.gen.js";
-import type { ZoneEstate } from "./handoff/handoff-state.js";
+import type { ZoneHandoff } from "./handoff/handoff-state.js";
 
 // The file: a head of these three words, the JSON document, then SavedConnection records up to the end.
 const magic = 0x4e4f4353; // "SCON"
@@ -40,7 +40,7 @@ const roundsAfterChange = 3;
 export interface KeptConnectionsOptions {
   readonly dataplane: Dataplane;
   /** Wires and their zones, as they are now. */
-  readonly wires: () => readonly ZoneEstate[];
+  readonly wires: () => readonly ZoneHandoff[];
   /** The file. Its folder is there. */
   readonly path: string;
   readonly tell: Tell;
@@ -183,7 +183,7 @@ interface Document {
   readonly zones: readonly { readonly interfaces: readonly string[]; readonly zone: number }[];
 }
 
-function documentOf(wires: readonly ZoneEstate[]): Document {
+function documentOf(wires: readonly ZoneHandoff[]): Document {
   return {
     boot: bootId(),
     namespace: namespaceId(),
@@ -304,7 +304,7 @@ function parse(bytes: Uint8Array): ReturnType<typeof readKept> {
 function checked(value: unknown): Document {
   const { boot, namespace, savedAtMs, connections, zones } = (value ?? {}) as Partial<Document>;
   const isZone = (each: unknown): boolean => {
-    const { interfaces, zone } = (each ?? {}) as Partial<ZoneEstate>;
+    const { interfaces, zone } = (each ?? {}) as Partial<ZoneHandoff>;
     return (
       Number.isInteger(zone) &&
       Array.isArray(interfaces) &&
@@ -327,7 +327,7 @@ function checked(value: unknown): Document {
 function ofZones(
   records: Uint8Array,
   before: Document["zones"],
-  now: readonly ZoneEstate[],
+  now: readonly ZoneHandoff[],
 ): Uint8Array {
   const zones = new Map(now.map(({ interfaces, zone }) => [JSON.stringify(interfaces), zone]));
   const zoneNow = new Map(

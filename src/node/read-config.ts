@@ -147,7 +147,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
     source: {
       paths: (read.manifests ?? []).map(place),
       watch: watch ?? settings.watch.fallback,
-      ...given({ kubernetes: kubernetes && kubernetesOf(kubernetes, place) }),
+      ...definedOnly({ kubernetes: kubernetes && kubernetesOf(kubernetes, place) }),
     },
     wires: (read.wires ?? []).map(wireOf),
     sidecars: (read.sidecars ?? []).map((each) => sidecarOf(each, place)),
@@ -156,11 +156,11 @@ function configOf(read: ReadNode, file: string): NodeConfig {
       established: established ?? settings.established.fallback,
       deny: deny ?? settings.deny.fallback,
       loose: loose ?? false,
-      ...given({ workers, poll, cpu, connectionsMax: connections, fragmentsMax: fragments }),
-      ...given({ connectionsPerEndpoint }),
+      ...definedOnly({ workers, poll, cpu, connectionsMax: connections, fragmentsMax: fragments }),
+      ...definedOnly({ connectionsPerEndpoint }),
     },
     mode: mode ?? settings.mode.fallback,
-    control: given({ socket, metricsListen: metrics }),
+    control: definedOnly({ socket, metricsListen: metrics }),
   };
 }
 
@@ -168,7 +168,7 @@ function kubernetesOf(
   { kubeconfig, context, node }: MapOf<typeof kubernetesShape.fields>,
   place: (path: string) => string,
 ): KubernetesConfig {
-  return given({ kubeconfig: kubeconfig && place(kubeconfig), context, node });
+  return definedOnly({ kubeconfig: kubeconfig && place(kubeconfig), context, node });
 }
 
 function wireOf({
@@ -191,7 +191,7 @@ function wireOf({
     routerAdvertisements: routerAdvertisements ?? settings.routerAdvertisements.fallback,
     span: cursor.field("pod").span,
     places: { inside: cursor.field("inside").span, outside: cursor.field("outside").span },
-    ...given({ podMac: podMac === undefined ? undefined : canonicalMac(podMac), mode }),
+    ...definedOnly({ podMac: podMac === undefined ? undefined : canonicalMac(podMac), mode }),
   };
 }
 
@@ -206,7 +206,7 @@ function sidecarOf(read: ReadSidecar, place: (path: string) => string): SidecarC
     stateFolder: place(stateDir ?? runFolder),
     span: cursor.field("pod").span,
     place: cursor.field("interface").span,
-    ...given({ onStop, routerAdvertisements, mode }),
+    ...definedOnly({ onStop, routerAdvertisements, mode }),
   };
 }
 
@@ -217,7 +217,7 @@ function podNameOf(text: string): PodName {
 }
 
 /** Leaves out what is undefined. */
-function given<Values extends object>(
+function definedOnly<Values extends object>(
   values: Values,
 ): { [Key in keyof Values]?: Exclude<Values[Key], undefined> } {
   const entries = Object.entries(values).filter(([, value]) => value !== undefined);

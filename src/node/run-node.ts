@@ -135,7 +135,7 @@ class NodeProcess {
         take: () => source.take(),
         local: () => this.#plans.wanted.local,
         mode: config.mode,
-        enforce: (table) => this.#enforce(table),
+        enforce: (table) => this.#applyPlan(table),
         generation: () => this.#attachments.generation,
       },
       reload: {
@@ -214,10 +214,10 @@ class NodeProcess {
     return this.#enforcer.listen((subject) => openControl(subject, control, host.tell));
   }
 
-  async #enforce(table: CompiledTable): Promise<number> {
+  async #applyPlan(table: CompiledTable): Promise<number> {
     const { attachments } = this.#plans.wanted;
     const generation = await this.#succession.enter(() =>
-      this.#attachments.enforce(attachments, table),
+      this.#attachments.swapTo(attachments, table),
     );
     const later = this.#plans.enforced();
     if (later.length > 0) {

@@ -254,7 +254,7 @@ class WireEnd {
 
   close(): void {
     // Before they are let go: in between, frames would pass unjudged. Another process's stays its own.
-    if (!this.#dataplane.isHeir) this.failClosed();
+    if (!this.#dataplane.isSuccessor) this.failClosed();
     for (const linkId of [this.linkId, ...this.#former.values()])
       this.#dataplane.removeLink(linkId);
     this.#former.clear();
@@ -323,7 +323,7 @@ class WireEnd {
     this.#kind = kind;
     this.#tell(`${name}: ${into === undefined ? "" : "taken again: "}${kind} (${why})`);
     // An earlier process may have died there: whether this one may is for its own config to say.
-    if (!this.#dataplane.isHeir) forget(() => clearFailOpen(undefined, name));
+    if (!this.#dataplane.isSuccessor) forget(() => clearFailOpen(undefined, name));
     this.#mtu = 0;
     return linkId;
   }

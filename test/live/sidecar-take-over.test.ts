@@ -84,7 +84,7 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
       await reload(running);
       // One that comes, and does not take it.
       const guest = await askForPlace(socket, () => {});
-      for (const descriptor of guest!.estate.descriptors) closeDescriptor(descriptor);
+      for (const descriptor of guest!.handoff.descriptors) closeDescriptor(descriptor);
       guest!.close();
       await until("the one before", () => running.err().includes("going on"));
       const workers = round % 2 === 0 ? "1" : "2";

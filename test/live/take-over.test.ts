@@ -17,7 +17,7 @@ import {
 } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { parseAddress } from "../../src/net/address.js";
-import { readEstate } from "../../src/node/handoff/handoff-state.js";
+import { readHandoff } from "../../src/node/handoff/handoff-state.js";
 import { askForPlace } from "../../src/node/handoff/handshake.js";
 import {
   finish,
@@ -228,14 +228,14 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     const resumes = () => before.said.text.split("going on").length - 1;
     for (let round = 1; round <= rounds; round++) {
       const predecessor = await askForPlace(socket, () => {});
-      const estate = readEstate(predecessor!.estate);
-      expect(estate.links.map((each) => each.interface).sort()).toEqual(["inside", "outside"]);
+      const handoff = readHandoff(predecessor!.handoff);
+      expect(handoff.links.map((each) => each.interface).sort()).toEqual(["inside", "outside"]);
       // It has stopped, and waits.
       await pause(50);
       const bytes = going.bytes();
       await pause(100);
       expect(going.bytes()).toBe(bytes);
-      for (const descriptor of predecessor!.estate.descriptors) closeDescriptor(descriptor);
+      for (const descriptor of predecessor!.handoff.descriptors) closeDescriptor(descriptor);
       predecessor!.close();
       await until("the one before", () => resumes() === round);
       await until("traffic", () => going.bytes() > bytes);
@@ -273,7 +273,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     const before = await first("--fail-mode", "open");
     const going = await transfer(1);
     const predecessor = await askForPlace(socket, () => {});
-    for (const descriptor of predecessor!.estate.descriptors) closeDescriptor(descriptor);
+    for (const descriptor of predecessor!.handoff.descriptors) closeDescriptor(descriptor);
     predecessor!.close();
     await until("the one before", () => before.said.text.includes("going on"));
     const opens = async () => (await ask<ControlStatus>("status")).failOpen;
@@ -361,7 +361,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
       await until("the first", before.isReady);
       const filters = await held();
       const guest = await askForPlace(socket, () => {});
-      for (const descriptor of guest!.estate.descriptors) closeDescriptor(descriptor);
+      for (const descriptor of guest!.handoff.descriptors) closeDescriptor(descriptor);
       before.child.kill("SIGTERM");
       await pause(300);
       expect(before.child.exitCode).toBe(null);

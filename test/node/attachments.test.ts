@@ -37,7 +37,7 @@ test.each([
       },
     }),
   );
-  expect(() => attachments.enforce(wanted, {} as CompiledTable)).toThrow("far enough");
+  expect(() => attachments.swapTo(wanted, {} as CompiledTable)).toThrow("far enough");
   expect(noted).toEqual([slots]);
   dataplane.close();
 });

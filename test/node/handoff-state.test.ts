@@ -1,6 +1,6 @@
 // Goal: what one process leaves can be read by the next, whatever version either is of, and nothing that
 //       it was not.
-// Method: an estate packed by a real data plane; then its bytes changed at random and its versions raised.
+// Method: a handoff state packed by a real data plane; then its bytes changed at random and its versions raised.
 
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
@@ -16,10 +16,10 @@ import {
   SavedConnection,
 } from "../../src/layout/layout.gen.js";
 import {
-  EstateError,
+  HandoffError,
   loadConnections,
-  packEstate,
-  readEstate,
+  packHandoff,
+  readHandoff,
 } from "../../src/node/handoff/handoff-state.js";
 import { connectionsOf } from "../dataplane/connections.js";
 import { Random } from "../property/random.js";
@@ -56,7 +56,7 @@ function packed(): Uint8Array {
     writeRecord(record, port, zone);
     expect(dataplane.loadConnections(record)).toBe(1);
   }
-  const { file, descriptors } = packEstate(dataplane, {
+  const { file, descriptors } = packHandoff(dataplane, {
     version: "1.2.3",
     zones: [
       { interfaces: ["a", "b"], zone: 0 },
@@ -94,18 +94,21 @@ function changed(
   return new Uint8Array(Buffer.concat([head, json, bytes.subarray(12 + length)]));
 }
 
-test("estate: what was packed is read, and its connections are taken up by zone", async () => {
+test("handoff: what was packed is read, and its connections are taken up by zone", async () => {
   const file = fileOf(packed());
-  const estate = readEstate({ file, descriptors: [] });
-  expect(estate).toMatchObject({ version: "1.2.3", links: [], zones: [{ zone: 0 }, { zone: 7 }] });
-  const heir = Dataplane.create();
-  expect(loadConnections(file, estate, new Set([7]), heir)).toEqual({ saved: 4, taken: 1 });
-  expect(loadConnections(file, estate, new Set([0, 7]), heir)).toEqual({ saved: 4, taken: 3 });
-  expect(await connectionsOf(heir)).toHaveLength(4);
-  heir.close();
+  const handoff = readHandoff({ file, descriptors: [] });
+  expect(handoff).toMatchObject({ version: "1.2.3", links: [], zones: [{ zone: 0 }, { zone: 7 }] });
+  const successor = Dataplane.create();
+  expect(loadConnections(file, handoff, new Set([7]), successor)).toEqual({ saved: 4, taken: 1 });
+  expect(loadConnections(file, handoff, new Set([0, 7]), successor)).toEqual({
+    saved: 4,
+    taken: 3,
+  });
+  expect(await connectionsOf(successor)).toHaveLength(4);
+  successor.close();
 });
 
-test("estate: more connections than are written at once", () => {
+test("handoff: more connections than are written at once", () => {
   const count = 20_000;
   const before = Dataplane.create();
   const records = new Uint8Array(count * SavedConnection.bytes);
@@ -113,35 +116,38 @@ test("estate: more connections than are written at once", () => {
     writeRecord(records.subarray(each * SavedConnection.bytes), each, 0);
   }
   expect(before.loadConnections(records)).toBe(count);
-  const { file } = packEstate(before, { version: "1", zones: [{ interfaces: ["a"], zone: 0 }] });
+  const { file } = packHandoff(before, { version: "1", zones: [{ interfaces: ["a"], zone: 0 }] });
   open.push(file);
   before.close();
-  const heir = Dataplane.create();
-  const estate = readEstate({ file, descriptors: [] });
-  expect(loadConnections(file, estate, new Set([0]), heir)).toEqual({ saved: count, taken: count });
-  heir.close();
+  const successor = Dataplane.create();
+  const handoff = readHandoff({ file, descriptors: [] });
+  expect(loadConnections(file, handoff, new Set([0]), successor)).toEqual({
+    saved: count,
+    taken: count,
+  });
+  successor.close();
 });
 
-test("estate: another version of the program is none of its business; of the records, it is", () => {
-  const heir = Dataplane.create();
+test("handoff: another version of the program is none of its business; of the records, it is", () => {
+  const successor = Dataplane.create();
   const newer = fileOf(
     changed(packed(), (document) => Object.assign(document, { version: "99.0.0", also: ["new"] })),
   );
-  const estate = readEstate({ file: newer, descriptors: [] });
-  expect(loadConnections(newer, estate, new Set([0]), heir)).toEqual({ saved: 4, taken: 3 });
+  const handoff = readHandoff({ file: newer, descriptors: [] });
+  expect(loadConnections(newer, handoff, new Set([0]), successor)).toEqual({ saved: 4, taken: 3 });
   const other = fileOf(
     changed(packed(), (document) => {
       document["connections"] = { version: SAVED_CONNECTIONS_VERSION + 1, recordBytes: 112 };
     }),
   );
-  const unknown = readEstate({ file: other, descriptors: [] });
-  expect(() => loadConnections(other, unknown, new Set([0]), heir)).toThrow(
+  const unknown = readHandoff({ file: other, descriptors: [] });
+  expect(() => loadConnections(other, unknown, new Set([0]), successor)).toThrow(
     "connections are of version 2, want 1",
   );
-  heir.close();
+  successor.close();
 });
 
-test("estate: generation and counts go on from where they were", () => {
+test("handoff: generation and counts go on from where they were", () => {
   const totals = {
     ...{
       opened: 7,
@@ -156,12 +162,12 @@ test("estate: generation and counts go on from where they were", () => {
     laterKind: 99,
   };
   const file = fileOf(changed(packed(), (document) => Object.assign(document, { totals })));
-  const estate = readEstate({ file, descriptors: [] });
-  expect(estate).toMatchObject({ generation: 0, totals: { opened: 7, drops: {} } });
-  const heir = Dataplane.create();
-  heir.continueFrom(41, estate.totals);
+  const handoff = readHandoff({ file, descriptors: [] });
+  expect(handoff).toMatchObject({ generation: 0, totals: { opened: 7, drops: {} } });
+  const successor = Dataplane.create();
+  successor.continueFrom(41, handoff.totals);
   const { opened, closed, cut, evictions, eventsLost, audited, rejected, reset, drops, exempt } =
-    heir.counters();
+    successor.counters();
   // That process had no such counts yet.
   expect(exempt).toEqual({ arp: 0, neighbor: 0, listener: 0, "router-advertisement": 0 });
   expect(evictions).toEqual({ closing: 0, unanswered: 0, unassured: 0, assured: 0 });
@@ -172,7 +178,7 @@ test("estate: generation and counts go on from where they were", () => {
       }),
     ),
   );
-  expect(readEstate({ file: later, descriptors: [] }).totals).toMatchObject({
+  expect(readHandoff({ file: later, descriptors: [] }).totals).toMatchObject({
     exempt: { ...exempt, neighbor: 5 },
     evictions: { ...evictions, closing: 9 },
   });
@@ -188,15 +194,15 @@ test("estate: generation and counts go on from where they were", () => {
       drops: { "vlan-tag": 12 },
     },
   });
-  heir.close();
+  successor.close();
 });
 
-test("estate: what others can still change, or is none, is refused with the reason", () => {
+test("handoff: what others can still change, or is none, is refused with the reason", () => {
   const reasonOf = (bytes: Uint8Array, isToSeal = true, descriptors: number[] = []): string => {
     try {
-      readEstate({ file: fileOf(bytes, isToSeal), descriptors });
+      readHandoff({ file: fileOf(bytes, isToSeal), descriptors });
     } catch (error) {
-      expect(error).toBeInstanceOf(EstateError);
+      expect(error).toBeInstanceOf(HandoffError);
       return (error as Error).message;
     }
     return "";
@@ -205,7 +211,7 @@ test("estate: what others can still change, or is none, is refused with the reas
   expect(reasonOf(good, false)).toBe("it can still be changed by others");
   expect(reasonOf(good.subarray(0, 11))).toBe("too short");
   expect(reasonOf(good.subarray(0, 40))).toBe("too short");
-  expect(reasonOf(new Uint8Array(100))).toBe("it is no estate");
+  expect(reasonOf(new Uint8Array(100))).toBe("it is no handoff state");
   const later = good.slice();
   later[4] = 9;
   expect(reasonOf(later)).toBe("got format 9, want 1");
@@ -224,9 +230,9 @@ test("estate: what others can still change, or is none, is refused with the reas
   expect(reasonOf(linked({}), true, [99])).toBe("");
 });
 
-test("estate: any bytes are read or refused, and never more than connections", () => {
+test("handoff: any bytes are read or refused, and never more than connections", () => {
   const random = new Random(1);
-  const heir = Dataplane.create();
+  const successor = Dataplane.create();
   const good = packed();
   let read = 0;
   for (let round = 0; round < 400; round++) {
@@ -236,13 +242,15 @@ test("estate: any bytes are read or refused, and never more than connections", (
     }
     const file = fileOf(bytes);
     try {
-      const estate = readEstate({ file, descriptors: [] });
+      const handoff = readHandoff({ file, descriptors: [] });
       read++;
-      expect(loadConnections(file, estate, new Set([0, 7]), heir).taken).toBeLessThanOrEqual(4);
+      expect(loadConnections(file, handoff, new Set([0, 7]), successor).taken).toBeLessThanOrEqual(
+        4,
+      );
     } catch (error) {
-      expect(error).toBeInstanceOf(EstateError);
+      expect(error).toBeInstanceOf(HandoffError);
     }
   }
   expect(read).toBeGreaterThan(50);
-  heir.close();
+  successor.close();
 });

@@ -2,9 +2,9 @@ import { closeSync } from "node:fs";
 import { awaitService, notifyService } from "../../dataplane/service.js";
 import type { Tell } from "../../diagnostics/tell.js";
 import type { NodeHost } from "../node-host.js";
-import type { PackedEstate } from "./handoff-state.js";
+import type { PackedHandoff } from "./handoff-state.js";
 
-const estateName = "sluice-estate";
+const storeName = "sluice-estate";
 const linkName = /^sluice-link-(\d+)$/;
 const firstDescriptor = 3;
 /** What the manager may take to have read everything. */
@@ -35,19 +35,19 @@ export class DescriptorStore {
   }
 
   /**
-   * Puts an estate there. The file comes last: without it the rest is worth nothing.
+   * Puts a handoff state there. The file comes last: without it the rest is worth nothing.
    *
    * Errors: DataplaneError when the manager does not take it, RangeError when it has too little room; it
    *         may then have some.
    */
-  async put({ file, descriptors }: PackedEstate): Promise<void> {
+  async put({ file, descriptors }: PackedHandoff): Promise<void> {
     if (descriptors.length + 1 > this.#roomMax) {
       throw new RangeError(
         `the service manager keeps ${this.#roomMax} descriptors, want ${descriptors.length + 1}: raise FileDescriptorStoreMax=`,
       );
     }
     const named: [string, number][] = descriptors.map((each, at) => [`sluice-link-${at}`, each]);
-    for (const [name, descriptor] of [...named, [estateName, file] as const]) {
+    for (const [name, descriptor] of [...named, [storeName, file] as const]) {
       // An interface that goes down is no reason for the manager to forget its socket.
       notifyService(this.#socket, ["FDSTORE=1", `FDNAME=${name}`, "FDPOLL=0"], [descriptor]);
     }
@@ -55,14 +55,14 @@ export class DescriptorStore {
   }
 
   /** Takes what the process before has put there, as far as it is whole; else `tell` is told. */
-  async take(tell: Tell): Promise<PackedEstate | undefined> {
+  async take(tell: Tell): Promise<PackedHandoff | undefined> {
     const inherited = this.#inherited();
     const links: number[] = [];
     let file: number | undefined;
     for (const [name, descriptor] of inherited) {
       const number = linkName.exec(name)?.[1];
       if (number !== undefined) links[Number(number)] = descriptor;
-      if (name === estateName) file = descriptor;
+      if (name === storeName) file = descriptor;
     }
     if (inherited.size === 0) return undefined;
     if (file !== undefined && !links.includes(undefined as never)) {
@@ -75,8 +75,8 @@ export class DescriptorStore {
   }
 
   /** Empties it: whoever starts next must not take up what has gone on here. */
-  clear(estate: PackedEstate): Promise<void> {
-    return this.#forget([...estate.descriptors.map((_, at) => `sluice-link-${at}`), estateName]);
+  clear(handoff: PackedHandoff): Promise<void> {
+    return this.#forget([...handoff.descriptors.map((_, at) => `sluice-link-${at}`), storeName]);
   }
 
   /** Waits for it: until then the manager holds the interfaces. */
@@ -96,7 +96,7 @@ export class DescriptorStore {
       names
         .slice(0, count)
         .map((name, at) => [name, firstDescriptor + at] as const)
-        .filter(([name]) => name === estateName || linkName.test(name)),
+        .filter(([name]) => name === storeName || linkName.test(name)),
     );
   }
 }

@@ -4,9 +4,9 @@ import { type Dataplane, type Totals, totalNames } from "../../dataplane/datapla
 import {
   createMemoryFile,
   descriptorsOf,
-  type EstateWay,
   isSealed,
-  type LinkEstate,
+  type LinkHandoff,
+  type QueueHandoff,
   sealMemoryFile,
 } from "../../dataplane/descriptor-passing.js";
 import { exemptKinds } from "../../dataplane/events.js";
@@ -20,7 +20,7 @@ import {
 } from "../../layout/layout.gen.js";
 
 /** A zone of the connection table, and the interfaces whose connections are in it. */
-export interface ZoneEstate {
+export interface ZoneHandoff {
   readonly interfaces: readonly string[];
   readonly zone: number;
   /** Of a sidecar: where it keeps how its interface was. */
@@ -28,31 +28,31 @@ export interface ZoneEstate {
 }
 
 /** What a process leaves to its successor. docs/restart.md describes it. */
-export interface Estate {
+export interface HandoffState {
   /** The program's version that left it. */
   readonly version: string;
   /** Of the table that was in force last. */
   readonly generation: number;
   readonly totals: Totals;
-  readonly zones: readonly ZoneEstate[];
-  readonly links: readonly LinkEstate[];
+  readonly zones: readonly ZoneHandoff[];
+  readonly links: readonly LinkHandoff[];
   readonly connections: { readonly version: number; readonly recordBytes: number };
 }
 
-/** An estate as descriptors: a file in memory, and those of the links, which stay theirs. */
-export interface PackedEstate {
+/** A handoff state as descriptors: a file in memory, and those of the links, which stay theirs. */
+export interface PackedHandoff {
   /** Owner: who packed it closes it. */
   readonly file: number;
   readonly descriptors: readonly number[];
 }
 
-/** An estate that cannot be entered upon, and why. */
-export class EstateError extends Error {
-  override readonly name = "EstateError";
+/** A handoff state that cannot be taken up, and why. */
+export class HandoffError extends Error {
+  override readonly name = "HandoffError";
 }
 
 // The file: these two words and the length of the JSON document behind them, the document, then
-// SavedConnection records up to the end. Descriptors are numbered as they stand in PackedEstate.
+// SavedConnection records up to the end. Descriptors are numbered as they stand in PackedHandoff.
 const magic = 0x54534553; // "SEST"
 const formatVersion = 1;
 const headBytes = 12;
@@ -64,11 +64,11 @@ const pieceRecords = 8_192;
  *
  * Errors: DataplaneError; `state` unless the data plane is stopped.
  */
-export function packEstate(
+export function packHandoff(
   dataplane: Dataplane,
-  about: Pick<Estate, "version" | "zones">,
-): PackedEstate {
-  const links = dataplane.estates();
+  about: Pick<HandoffState, "version" | "zones">,
+): PackedHandoff {
+  const links = dataplane.handoffs();
   const descriptors = links.flatMap(descriptorsOf);
   const numbers = new Map(descriptors.map((descriptor, place) => [descriptor, place]));
   const { generation, drops, exempt, evictions, ...counters } = dataplane.counters();
@@ -103,41 +103,41 @@ export function packEstate(
  * Reads what another process has left. Nothing in it is believed unseen: links are checked again when
  * they are added, connections when they are loaded.
  *
- * Errors: EstateError.
+ * Errors: HandoffError.
  */
-export function readEstate({ file, descriptors }: PackedEstate): Estate {
+export function readHandoff({ file, descriptors }: PackedHandoff): HandoffState {
   const size = fstatSync(file).size;
-  if (!isSealed(file)) throw new EstateError("it can still be changed by others");
+  if (!isSealed(file)) throw new HandoffError("it can still be changed by others");
   const head = new DataView(new ArrayBuffer(headBytes));
   if (readAt(file, new Uint8Array(head.buffer), 0) !== headBytes)
-    throw new EstateError("too short");
+    throw new HandoffError("too short");
   const [first, format, jsonBytes] = [0, 4, 8].map((at) => head.getUint32(at, true));
-  if (first !== magic) throw new EstateError("it is no estate");
+  if (first !== magic) throw new HandoffError("it is no handoff state");
   if (format !== formatVersion) {
-    throw new EstateError(`got format ${format}, want ${formatVersion}`);
+    throw new HandoffError(`got format ${format}, want ${formatVersion}`);
   }
   if (jsonBytes! > jsonBytesMax || headBytes + jsonBytes! > size)
-    throw new EstateError("too short");
+    throw new HandoffError("too short");
   const json = new Uint8Array(jsonBytes!);
   readAt(file, json, headBytes);
   let document: unknown;
   try {
     document = JSON.parse(new TextDecoder().decode(json));
   } catch {
-    throw new EstateError("its document is no JSON");
+    throw new HandoffError("its document is no JSON");
   }
-  return estateOf(document, descriptors);
+  return handoffOf(document, descriptors);
 }
 
 /**
- * Takes up the connections of an estate whose zones are among `zones`; returns how many there were and how
+ * Takes up the connections of a handoff state whose zones are among `zones`; returns how many there were and how
  * many were taken.
  *
- * Errors: EstateError when they are of a version that is not known here.
+ * Errors: HandoffError when they are of a version that is not known here.
  */
 export function loadConnections(
   file: number,
-  { connections }: Estate,
+  { connections }: HandoffState,
   zones: ReadonlySet<number>,
   dataplane: Dataplane,
 ): { readonly saved: number; readonly taken: number } {
@@ -145,7 +145,7 @@ export function loadConnections(
     connections.version !== SAVED_CONNECTIONS_VERSION ||
     connections.recordBytes !== SavedConnection.bytes
   ) {
-    throw new EstateError(
+    throw new HandoffError(
       `connections are of version ${connections.version}, want ${SAVED_CONNECTIONS_VERSION}`,
     );
   }
@@ -178,7 +178,7 @@ function keepZones(records: Uint8Array, zones: ReadonlySet<number>): Uint8Array 
   return records.subarray(0, end);
 }
 
-function renumbered(link: LinkEstate, numberOf: (descriptor: number) => number): LinkEstate {
+function renumbered(link: LinkHandoff, numberOf: (descriptor: number) => number): LinkHandoff {
   return {
     ...link,
     ways: link.ways.map(({ descriptors, words }) => ({
@@ -191,13 +191,13 @@ function renumbered(link: LinkEstate, numberOf: (descriptor: number) => number):
 }
 
 /** Reads the document, and puts this process's descriptors for their numbers. */
-function estateOf(document: unknown, descriptors: readonly number[]): Estate {
+function handoffOf(document: unknown, descriptors: readonly number[]): HandoffState {
   const used = new Set<number>();
   const descriptorOf = (value: unknown): number => {
     const place = wordOf(value);
     const descriptor = descriptors[place];
     if (descriptor === undefined || used.has(place))
-      throw new EstateError("descriptors are missing");
+      throw new HandoffError("descriptors are missing");
     used.add(place);
     return descriptor;
   };
@@ -221,14 +221,14 @@ function estateOf(document: unknown, descriptors: readonly number[]): Estate {
         ...(stateFolder === undefined ? {} : { stateFolder: textOf(stateFolder) }),
       };
     }),
-    links: listOf(root["links"]).map((value): LinkEstate => {
+    links: listOf(root["links"]).map((value): LinkHandoff => {
       const link = objectOf(value);
       const kind = linkKindWords.find((each) => each === link["kind"]);
-      if (kind === undefined) throw new EstateError(`got a link of kind ${link["kind"]}`);
+      if (kind === undefined) throw new HandoffError(`got a link of kind ${link["kind"]}`);
       return {
         interface: textOf(link["interface"]),
         kind,
-        ways: listOf(link["ways"]).map((each): EstateWay => {
+        ways: listOf(link["ways"]).map((each): QueueHandoff => {
           const way = objectOf(each);
           return {
             descriptors: listOf(way["descriptors"]).map(descriptorOf),
@@ -249,23 +249,23 @@ function estateOf(document: unknown, descriptors: readonly number[]): Estate {
 
 function objectOf(value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
-  throw new EstateError("its document is not what it should be");
+  throw new HandoffError("its document is not what it should be");
 }
 
 function listOf(value: unknown): readonly unknown[] {
   if (Array.isArray(value)) return value;
-  throw new EstateError("its document is not what it should be");
+  throw new HandoffError("its document is not what it should be");
 }
 
 function textOf(value: unknown): string {
   if (typeof value === "string") return value;
-  throw new EstateError("its document is not what it should be");
+  throw new HandoffError("its document is not what it should be");
 }
 
 function wordOf(value: unknown): number {
   if (Number.isInteger(value) && Number(value) >= 0 && Number(value) < 2 ** 32)
     return Number(value);
-  throw new EstateError("its document is not what it should be");
+  throw new HandoffError("its document is not what it should be");
 }
 
 /** Counts by name; those that the other version did not know begin at 0. */
@@ -277,7 +277,7 @@ function countsOf<Name extends string>(
   const count = (name: Name): number => {
     const got = counts[name] ?? 0;
     if (Number.isSafeInteger(got) && Number(got) >= 0) return Number(got);
-    throw new EstateError("its document is not what it should be");
+    throw new HandoffError("its document is not what it should be");
   };
   return Object.fromEntries(names.map((name) => [name, count(name)])) as {
     readonly [Each in Name]: number;

@@ -11,7 +11,7 @@ import {
   receiveDescriptors,
 } from "../../dataplane/descriptor-passing.js";
 import type { Tell } from "../../diagnostics/tell.js";
-import type { PackedEstate } from "./handoff-state.js";
+import type { PackedHandoff } from "./handoff-state.js";
 
 // How one running process takes the place of another. Only one of them moves packets at any time:
 //
@@ -37,8 +37,8 @@ const answerMs = adoptMs + 5_000;
 export interface Place {
   /** Runs a step while nothing else changes. */
   alone<Result>(step: () => Promise<Result>): Promise<Result>;
-  /** Stops the packets and packs the estate. */
-  stop(): PackedEstate;
+  /** Stops the packets and packs the handoff state. */
+  stop(): PackedHandoff;
   /** Lets them go on: nobody took it. */
   resume(): void;
   /** It is taken: no packet moves here any more. */
@@ -101,7 +101,7 @@ async function handOver(
 
 /** A predecessor that has stopped, and waits to hear whether its place is taken. */
 export interface Predecessor {
-  readonly estate: PackedEstate;
+  readonly handoff: PackedHandoff;
   /**
    * Says that all is ready. When this returns the place is ours: packets may move.
    *
@@ -142,14 +142,15 @@ export async function askForPlace(
     const first = await receiveDescriptors(connection, answerMs);
     const wanted = Number(/^estate (\d+)$/.exec(first.text)?.[1] ?? Number.NaN);
     file = first.descriptors[0];
-    if (Number.isNaN(wanted) || file === undefined) throw refusal("it could not pack its estate");
+    if (Number.isNaN(wanted) || file === undefined)
+      throw refusal("it could not pack its handoff state");
     while (descriptors.length < wanted) {
       const { text, descriptors: more } = await receiveDescriptors(connection, answerMs);
       if (text !== "links" || more.length === 0) throw refusal("it has gone in the middle of it");
       descriptors.push(...more);
     }
     return {
-      estate: { file, descriptors },
+      handoff: { file, descriptors },
       close,
       async taken() {
         let text = "";

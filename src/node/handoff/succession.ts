@@ -7,12 +7,12 @@ import type { NodeHost } from "../node-host.js";
 import { restoreInterface } from "../sidecar/attachment.js";
 import { DescriptorStore } from "./descriptor-store.js";
 import {
-  type Estate,
-  EstateError,
+  HandoffError,
+  type HandoffState,
   loadConnections,
-  packEstate,
-  readEstate,
-  type ZoneEstate,
+  packHandoff,
+  readHandoff,
+  type ZoneHandoff,
 } from "./handoff-state.js";
 import { askForPlace, offerPlace, type Predecessor } from "./handshake.js";
 
@@ -42,7 +42,7 @@ export class Succession {
   #isSucceeded = false;
   /** Ends when whoever is just taking this place has, or has not. */
   #handing: Promise<unknown> = Promise.resolve();
-  #left: readonly ZoneEstate[] = [];
+  #left: readonly ZoneHandoff[] = [];
   #settle: () => void = () => {};
   /** Another process has taken this one's place. */
   readonly untilSucceeded = new Promise<void>((resolve) => {
@@ -59,7 +59,7 @@ export class Succession {
    * fails now.
    */
   get isSuccessor(): boolean {
-    return this.#options.dataplane.isHeir;
+    return this.#options.dataplane.isSuccessor;
   }
 
   /**
@@ -79,32 +79,32 @@ export class Succession {
       this.#hasEntered = true;
       return generation;
     }
-    const { estate, file } = left;
-    dataplane.continueFrom(estate.generation, estate.totals);
-    dataplane.inherit(estate.links);
-    attachments.inherit(estate.zones);
+    const { handoff, file } = left;
+    dataplane.continueFrom(handoff.generation, handoff.totals);
+    dataplane.inherit(handoff.links);
+    attachments.inherit(handoff.zones);
     const generation = enforce();
     attachments.inherit([]);
-    const zones = zonesOfBoth(estate.zones, attachments.zones());
+    const zones = zonesOfBoth(handoff.zones, attachments.zones());
     try {
-      const { saved, taken } = loadConnections(file, estate, zones, dataplane);
-      host.tell(`taken over from version ${estate.version}: ${taken} of ${saved} connections`);
+      const { saved, taken } = loadConnections(file, handoff, zones, dataplane);
+      host.tell(`taken over from version ${handoff.version}: ${taken} of ${saved} connections`);
     } catch (error) {
-      if (!(error instanceof EstateError)) throw error;
+      if (!(error instanceof HandoffError)) throw error;
       host.tell(
-        `taken over from version ${estate.version}, but connections: ${error.message}`,
+        `taken over from version ${handoff.version}, but connections: ${error.message}`,
         "warning",
       );
     }
     await left.settle();
     dataplane.own();
-    this.#left = estate.zones;
+    this.#left = handoff.zones;
     attachments.start();
     this.#hasEntered = true;
     return generation;
   }
 
-  #giveBack(zones: readonly ZoneEstate[]): void {
+  #giveBack(zones: readonly ZoneHandoff[]): void {
     const { attachments, host } = this.#options;
     const held = new Set(attachments.zones().flatMap(({ interfaces }) => interfaces));
     for (const { interfaces, stateFolder } of zones) {
@@ -208,12 +208,12 @@ export class Succession {
     const { dataplane, attachments, version } = this.#options;
     attachments.freeze();
     dataplane.stop();
-    return packEstate(dataplane, { version, zones: attachments.zones() });
+    return packHandoff(dataplane, { version, zones: attachments.zones() });
   }
 
   /** What a process before has left, and how to say that it is ours. */
   async #inherit(): Promise<
-    { readonly estate: Estate; readonly file: number; settle(): Promise<void> } | undefined
+    { readonly handoff: HandoffState; readonly file: number; settle(): Promise<void> } | undefined
   > {
     const { host, takesOver, socket } = this.#options;
     if (takesOver && socket !== "none") {
@@ -221,20 +221,24 @@ export class Succession {
     }
     if (this.#predecessor !== undefined) {
       const predecessor = this.#predecessor;
-      const { file } = predecessor.estate;
+      const { file } = predecessor.handoff;
       try {
-        return { estate: readEstate(predecessor.estate), file, settle: () => predecessor.taken() };
+        return {
+          handoff: readHandoff(predecessor.handoff),
+          file,
+          settle: () => predecessor.taken(),
+        };
       } catch (error) {
-        if (!(error instanceof EstateError)) throw error;
+        if (!(error instanceof HandoffError)) throw error;
         throw new RefusalError("environment", `cannot take over: ${error.message}`);
       }
     }
     const stored = await this.#store.take(host.tell);
     if (stored === undefined) return undefined;
     try {
-      const estate = readEstate(stored);
+      const handoff = readHandoff(stored);
       return {
-        estate,
+        handoff,
         file: stored.file,
         settle: async () => {
           await this.#store.clear(stored);
@@ -242,7 +246,7 @@ export class Succession {
         },
       };
     } catch (error) {
-      if (!(error instanceof EstateError)) throw error;
+      if (!(error instanceof HandoffError)) throw error;
       host.tell(`what the process before has left cannot be used: ${error.message}`, "warning");
       for (const descriptor of [stored.file, ...stored.descriptors]) closeSync(descriptor);
       await this.#store.clear(stored);
@@ -253,10 +257,10 @@ export class Succession {
 
 /** Zones that the same interfaces have in both processes. */
 function zonesOfBoth(
-  before: readonly ZoneEstate[],
-  now: readonly ZoneEstate[],
+  before: readonly ZoneHandoff[],
+  now: readonly ZoneHandoff[],
 ): ReadonlySet<number> {
-  const textOf = ({ interfaces, zone }: ZoneEstate) => JSON.stringify([interfaces, zone]);
+  const textOf = ({ interfaces, zone }: ZoneHandoff) => JSON.stringify([interfaces, zone]);
   const known = new Set(before.map(textOf));
   return new Set(now.filter((each) => known.has(textOf(each))).map(({ zone }) => zone));
 }

@@ -662,7 +662,7 @@ class Taking implements OpenAttachment {
 
   #close(then: "restore" | "block"): void {
     this.#isEnding = true;
-    if (this.#isSuccession && this.#dataplane.isHeir) {
+    if (this.#isSuccession && this.#dataplane.isSuccessor) {
       this.#removeLinks();
       return;
     }

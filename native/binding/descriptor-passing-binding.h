@@ -5,6 +5,6 @@
 namespace sluice {
 
 // The calls of src/dataplane/descriptor-passing.ts.
-void defineTakeOver(Napi::Env env, Napi::Object exports);
+void defineDescriptorPassing(Napi::Env env, Napi::Object exports);
 
 }  // namespace sluice

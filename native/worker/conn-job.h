@@ -16,7 +16,7 @@ namespace sluice {
 //
 // Owner:   whoever made it, until `done`; memory is taken before it starts.
 // Threads: the worker's from start to `done`, then the maker's again.
-struct ConnErrand {
+struct ConnJob {
   enum class Kind : uint8_t { List, Keep, Forget };
 
   Kind kind = Kind::List;
@@ -28,7 +28,7 @@ struct ConnErrand {
   uint32_t place = 0;                     // next entry of the table, or next key
   std::atomic<bool> done = false;
 
-  // Whether there is no room for more: the rest is another errand's.
+  // Whether there is no room for more: the rest is another job's.
   [[nodiscard]] bool full() const noexcept {
     return kind != Kind::Forget && count == (kind == Kind::List ? records.size() : saved.size());
   }

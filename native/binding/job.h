@@ -8,9 +8,9 @@
 namespace sluice {
 
 // Work for a thread of the pool, whose end settles a promise.
-class Errand : public Napi::AsyncWorker {
+class Job : public Napi::AsyncWorker {
  public:
-  explicit Errand(Napi::Env env)
+  explicit Job(Napi::Env env)
       : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)) {}
   [[nodiscard]] Napi::Promise promise() const { return deferred_.Promise(); }
 

@@ -1,4 +1,4 @@
-#include "native/binding/take-over-binding.h"
+#include "native/binding/descriptor-passing-binding.h"
 
 #include <cstring>
 #include <string>
@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "native/binding/arguments.h"
-#include "native/binding/errand.h"
+#include "native/binding/job.h"
 #include "native/host/descriptor-passing.h"
 #include "native/host/service-notify.h"
 
@@ -54,10 +54,10 @@ void pass(const Napi::CallbackInfo& info) {
   throwUnless(info, passDescriptors(intOf(info[0]), std::as_bytes(bytes), descriptors));
 }
 
-class AcceptErrand : public Errand {
+class AcceptJob : public Job {
  public:
-  AcceptErrand(Napi::Env env, int listener, uint32_t timeoutMs)
-      : Errand(env), listener_(listener), timeoutMs_(timeoutMs) {}
+  AcceptJob(Napi::Env env, int listener, uint32_t timeoutMs)
+      : Job(env), listener_(listener), timeoutMs_(timeoutMs) {}
 
  protected:
   Status work() override { return acceptProcess(listener_, timeoutMs_, &connection_); }
@@ -69,10 +69,10 @@ class AcceptErrand : public Errand {
   Descriptor connection_;
 };
 
-class ReceiveErrand : public Errand {
+class ReceiveJob : public Job {
  public:
-  ReceiveErrand(Napi::Env env, int connection, uint32_t timeoutMs)
-      : Errand(env), connection_(connection), timeoutMs_(timeoutMs) {}
+  ReceiveJob(Napi::Env env, int connection, uint32_t timeoutMs)
+      : Job(env), connection_(connection), timeoutMs_(timeoutMs) {}
 
  protected:
   Status work() override { return receiveDescriptors(connection_, timeoutMs_, &message_); }
@@ -97,10 +97,10 @@ class ReceiveErrand : public Errand {
   PassedMessage message_;
 };
 
-class AwaitErrand : public Errand {
+class AwaitJob : public Job {
  public:
-  AwaitErrand(Napi::Env env, std::string socketPath, uint32_t timeoutMs)
-      : Errand(env), socketPath_(std::move(socketPath)), timeoutMs_(timeoutMs) {}
+  AwaitJob(Napi::Env env, std::string socketPath, uint32_t timeoutMs)
+      : Job(env), socketPath_(std::move(socketPath)), timeoutMs_(timeoutMs) {}
 
  protected:
   Status work() override { return awaitService(socketPath_, timeoutMs_); }
@@ -112,28 +112,28 @@ class AwaitErrand : public Errand {
 };
 
 Napi::Value awaitManager(const Napi::CallbackInfo& info) {
-  auto* errand = new AwaitErrand(info.Env(), textOf(info[0]), wordOf(info[1]));
-  const auto promise = errand->promise();
-  errand->Queue();
+  auto* job = new AwaitJob(info.Env(), textOf(info[0]), wordOf(info[1]));
+  const auto promise = job->promise();
+  job->Queue();
   return promise;
 }
 
 template <typename Waiting>
 Napi::Value start(const Napi::CallbackInfo& info) {
-  auto* errand = new Waiting(info.Env(), intOf(info[0]), wordOf(info[1]));
-  const auto promise = errand->promise();
-  errand->Queue();
+  auto* job = new Waiting(info.Env(), intOf(info[0]), wordOf(info[1]));
+  const auto promise = job->promise();
+  job->Queue();
   return promise;
 }
 
 }  // namespace
 
-void defineTakeOver(Napi::Env env, Napi::Object exports) {
+void defineDescriptorPassing(Napi::Env env, Napi::Object exports) {
   exports.Set("listenForProcess", Napi::Function::New<listen>(env));
-  exports.Set("acceptProcess", Napi::Function::New<start<AcceptErrand>>(env));
+  exports.Set("acceptProcess", Napi::Function::New<start<AcceptJob>>(env));
   exports.Set("callProcess", Napi::Function::New<call>(env));
   exports.Set("passDescriptors", Napi::Function::New<pass>(env));
-  exports.Set("receiveDescriptors", Napi::Function::New<start<ReceiveErrand>>(env));
+  exports.Set("receiveDescriptors", Napi::Function::New<start<ReceiveJob>>(env));
   exports.Set("awaitService", Napi::Function::New<awaitManager>(env));
   exports.Set("createMemoryFile", Napi::Function::New<makeFile>(env));
   exports.Set("sealMemoryFile", Napi::Function::New<sealFile>(env));
