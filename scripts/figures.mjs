@@ -19,7 +19,7 @@ import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 /** How much of a figure one merge may add without a line of its own. */
-const spreads = { instructions: 0.01, lines: 0.03, bytes: 0.03 };
+const spreads = { instructions: 0.01, lines: 0.05, bytes: 0.05 };
 
 function output(command, ...args) {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8" });
@@ -60,7 +60,6 @@ function testSeconds() {
 function figuresNow() {
   const golden = readFileSync(join(root, "bench/instructions/golden.json"), "utf8");
   return {
-    commit: output("git", "rev-parse", "--short=12", "HEAD").trim(),
     compiler: output("c++", "--version").split("\n", 1)[0],
     instructions: JSON.parse(golden).instructionsPerItem,
     lines: { src: linesBelow("src", /\.ts$/), native: linesBelow("native", /\.(cc|h)$/) },
@@ -98,7 +97,8 @@ const { values: flags } = parseArgs({
 });
 const now = figuresNow();
 if (flags.append) {
-  appendFileSync(flags.file, `${JSON.stringify(now)}\n`);
+  const commit = output("git", "rev-parse", "--short=12", "HEAD").trim();
+  appendFileSync(flags.file, `${JSON.stringify({ commit, ...now })}\n`);
 } else {
   const last = readFileSync(flags.file, "utf8").trimEnd().split("\n").at(-1);
   if (compare(now, JSON.parse(last)) > 0) {
