@@ -85,10 +85,7 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
     return {StatusCode::Limit};
   }
   made.hash_ = ConnHash(secret);
-  for (uint64_t word = 0; word < made.prefixKeys_.size(); ++word) {
-    made.prefixKeys_[word] = sipHash13(std::array<uint64_t, 2>{word, UINT64_MAX}, secret);
-  }
-  made.prefixKeys_[1] |= 1;
+  made.addressHash_ = AddressHash(secret);
   made.entriesMax_ = entriesMax;
   made.bucketCount_ = buckets;
   made.quotaWanted_ = quota;
@@ -206,14 +203,10 @@ inline void ConnTable::unlink(ConnEntry& entry, Owner& owner) noexcept {
   if (entry.connClass() != ConnClass::Closing) --owner.loose[entry.peers()];
 }
 
-// A keyed word, multiplied by an odd key: who knows neither cannot choose prefixes that fall
-// together with somebody else's.
 inline uint32_t ConnTable::peersOf(const ConnKey& key, uint8_t remoteEnd) const noexcept {
-  constexpr uint64_t V4_PREFIX = 0xffffff;  // a /24, as it lies in memory; a /64 of IPv6 is a word
   static_assert(PEERS == 64);
   const bool v4 = static_cast<uint8_t>(key.words[4] >> 40) == 4;
-  const uint64_t prefix = key.words[size_t{2} * remoteEnd] & (v4 ? V4_PREFIX : UINT64_MAX);
-  return static_cast<uint32_t>((prefix ^ prefixKeys_[0]) * prefixKeys_[1] >> 58);
+  return static_cast<uint32_t>(addressHash_.ofNetwork(key.words[size_t{2} * remoteEnd], v4) >> 58);
 }
 
 inline bool ConnTable::index(uint32_t home, uint64_t hash, uint32_t number) noexcept {

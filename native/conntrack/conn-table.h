@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "native/conntrack/address-hash.h"
 #include "native/conntrack/conn-entry.h"
 #include "native/conntrack/conn-hash.h"
 #include "native/conntrack/huge-array.h"
@@ -86,6 +87,7 @@ struct OwnerUse {
 class ConnTable {
  public:
   static constexpr uint16_t NOBODY = 0;
+  static constexpr uint32_t OWNERS_MAX = 2 * LINKS_MAX;
 
   // Errors: Argument for a size of 0 or above CONNECTIONS_MAX, and for a quota above the size;
   // Limit
@@ -173,7 +175,6 @@ class ConnTable {
  private:
   static constexpr size_t BUCKET_SLOTS = 7;
   static constexpr uint32_t PROBE_BUCKETS = 8;
-  static constexpr uint32_t OWNERS_MAX = 2 * LINKS_MAX;
   static_assert(CONNECTIONS_MAX / 4 <= 1u << ConnEntry::HOME_BITS);
 
   struct alignas(64) Bucket {
@@ -264,7 +265,7 @@ class ConnTable {
   HugeArray<ConnEntry> entries_;
   HugeArray<Bucket> buckets_;
   HugeArray<Owner> owners_;
-  std::array<uint64_t, 2> prefixKeys_ = {};  // see peersOf()
+  AddressHash addressHash_;
   ConnHash hash_;
   uint32_t entriesMax_ = 0;
   uint32_t bucketCount_ = 0;

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <new>
 
 namespace sluice {
 namespace {
 
-constexpr uint32_t DATAGRAMS_MAX = 1u << 20;
 constexpr size_t RANGES_MAX = 8;
 constexpr uint32_t LENGTH_UNKNOWN = UINT32_MAX;
 
@@ -27,14 +25,26 @@ Range rangeOf(const PacketView& view) {
 
 struct alignas(64) FragmentTable::Datagram {
   Key key;
-  uint64_t expiresUs = 0;  // 0: free
-  uint32_t totalBytes = LENGTH_UNKNOWN;
-  uint8_t rangeCount = 0;
-  bool overlapped = false;
+  uint64_t expiresUs = 0;
   FragmentVerdict verdict;
+  uint32_t totalBytes = LENGTH_UNKNOWN;
   Range first;
   Range last;  // the fragment that came last, to know a copy of it
   std::array<Range, RANGES_MAX> ranges = {};
+  uint32_t chained = 0;  // the next of its chain; of a free place, the next free one
+  uint32_t older = 0;    // of its owner and remote network
+  uint32_t newer = 0;
+  uint16_t owner = ConnTable::NOBODY;
+  uint8_t network = 0;
+  uint8_t rangeCount = 0;
+  bool localSends = true;
+  bool overlapped = false;
+
+  [[nodiscard]] bool isV4() const { return static_cast<uint8_t>(key.words[4] >> 40) == 4; }
+
+  [[nodiscard]] uint64_t startedUs() const {
+    return expiresUs - (isV4() ? FRAGMENT_TIMEOUT_V4_US : FRAGMENT_TIMEOUT_V6_US);
+  }
 
   [[nodiscard]] bool isCopy(Range range) const { return range == first || range == last; }
 
@@ -82,15 +92,33 @@ FragmentTable& FragmentTable::operator=(FragmentTable&&) noexcept = default;
 
 Status FragmentTable::create(uint32_t datagramsMax, const HashSecret& secret,
                              FragmentTable* table) noexcept {
-  if (datagramsMax == 0 || datagramsMax > DATAGRAMS_MAX) return {StatusCode::Argument};
-  const uint32_t slots = std::max(std::bit_ceil(datagramsMax), SET_SIZE);
+  static_assert(sizeof(Datagram) == 128);
+  if (datagramsMax == 0 || datagramsMax > FRAGMENTS_MAX) return {StatusCode::Argument};
+  const uint32_t chains = std::bit_ceil(datagramsMax);
   FragmentTable made;
-  made.datagrams_.reset(new (std::nothrow) Datagram[slots]);
-  if (made.datagrams_ == nullptr) return {StatusCode::Limit};
+  if (!made.datagrams_.create(datagramsMax + 1) || !made.chains_.create(chains) ||
+      !made.owners_.create(ConnTable::OWNERS_MAX) || !made.forgotten_.create()) {
+    return {StatusCode::Limit};
+  }
   made.secret_ = secret;
-  made.setMask_ = slots / SET_SIZE - 1;
+  made.addressHash_ = AddressHash(secret);
+  made.datagramsMax_ = datagramsMax;
+  made.chainMask_ = chains - 1;
   *table = std::move(made);
   return {};
+}
+
+void FragmentTable::attach(uint16_t owner) noexcept {
+  if (owner == ConnTable::NOBODY || owners_[owner].attached) return;
+  owners_[owner].attached = true;
+  ownersUsed_ = std::max(ownersUsed_, static_cast<uint16_t>(owner + 1));
+  ++attached_;
+}
+
+void FragmentTable::detach(uint16_t owner) noexcept {
+  if (!owners_[owner].attached) return;
+  owners_[owner].attached = false;
+  --attached_;
 }
 
 FragmentTable::Key FragmentTable::keyOf(const PacketView& view, uint8_t zone) noexcept {
@@ -105,60 +133,157 @@ FragmentTable::Key FragmentTable::keyOf(const PacketView& view, uint8_t zone) no
   return key;
 }
 
-FragmentTable::Datagram* FragmentTable::setOf(const Key& key) noexcept {
-  const uint64_t hash = sipHash13(key.words, secret_);
-  return &datagrams_[(static_cast<uint32_t>(hash) & setMask_) * SET_SIZE];
+uint32_t& FragmentTable::chainOf(const Key& key) noexcept {
+  return chains_[static_cast<uint32_t>(sipHash13(key.words, secret_)) & chainMask_];
 }
 
-FragmentTable::Datagram* FragmentTable::find(const Key& key, uint64_t nowUs) noexcept {
-  Datagram* set = setOf(key);
-  Datagram* found = std::find_if(set, set + SET_SIZE, [&](const Datagram& datagram) {
-    return datagram.expiresUs > nowUs && datagram.key.words == key.words;
-  });
-  return found == set + SET_SIZE ? nullptr : found;
-}
-
-DropReason FragmentTable::reserve(const PacketView& view, uint8_t zone, uint64_t nowUs,
-                                  Datagram** datagram) noexcept {
+FragmentTable::Datagram* FragmentTable::find(const PacketView& view, uint8_t zone,
+                                             uint64_t nowUs) noexcept {
   const Key key = keyOf(view, zone);
-  if (Datagram* underWay = find(key, nowUs); underWay != nullptr) {
-    // A copy of a fragment is dropped alone; anything else could replace what was judged.
-    if (!underWay->isCopy(rangeOf(view))) underWay->overlapped = true;
-    return DropReason::FragmentOverlap;
+  for (uint32_t number = chainOf(key); number != 0; number = datagrams_[number].chained) {
+    Datagram& datagram = datagrams_[number];
+    if (datagram.key != key) continue;
+    if (datagram.expiresUs > nowUs) return &datagram;
+    remove(datagram);
+    return nullptr;
   }
-  Datagram* set = setOf(key);
-  Datagram* room = std::find_if(set, set + SET_SIZE,
-                                [nowUs](const Datagram& each) { return each.expiresUs <= nowUs; });
-  if (room == set + SET_SIZE) return DropReason::FragmentFull;
-  *datagram = room;
-  return DropReason::None;
+  return nullptr;
 }
 
-void FragmentTable::admit(const PacketView& view, uint8_t zone, uint64_t nowUs, Datagram* datagram,
-                          const FragmentVerdict& verdict) noexcept {
-  *datagram = Datagram{};
-  datagram->verdict = verdict;
-  datagram->key = keyOf(view, zone);
-  datagram->expiresUs =
+DropReason FragmentTable::checkFirst(const PacketView& view, uint8_t zone,
+                                     uint64_t nowUs) noexcept {
+  Datagram* const underWay = find(view, zone, nowUs);
+  if (underWay == nullptr) return DropReason::None;
+  // A copy of a fragment is dropped alone; anything else could replace what was judged.
+  if (!underWay->isCopy(rangeOf(view))) underWay->overlapped = true;
+  return DropReason::FragmentOverlap;
+}
+
+uint32_t FragmentTable::shareOf(uint16_t owner) const noexcept {
+  if (attached_ == 0) return datagramsMax_;
+  return owners_[owner].attached ? std::max(datagramsMax_ / attached_, 1u) : 0;
+}
+
+FragmentTable::Datagram& FragmentTable::firstToGo(const Owner& owner) noexcept {
+  const auto longest = static_cast<size_t>(
+      std::max_element(owner.counts.begin(), owner.counts.end()) - owner.counts.begin());
+  // One network has more than its share.
+  if (owner.counts[longest] > owner.count / 4) return datagrams_[owner.oldest[longest]];
+
+  // Nobody has: the oldest of a few lists that are not short.
+  Datagram* first = nullptr;
+  uint32_t seen = 0;
+  for (uint32_t step = 0; step < NETWORKS && seen < LISTS_COMPARED; ++step) {
+    const uint32_t network = (listsTurn_ + step) % NETWORKS;
+    if (owner.counts[network] == 0 || owner.counts[network] < owner.count / (2 * NETWORKS)) {
+      continue;
+    }
+    Datagram& each = datagrams_[owner.oldest[network]];
+    if (first == nullptr || each.startedUs() < first->startedUs()) first = &each;
+    ++seen;
+  }
+  listsTurn_ = (listsTurn_ + 1) % NETWORKS;
+  return *first;
+}
+
+// Shape: the table is not empty.
+uint16_t FragmentTable::mostAboveShare() const noexcept {
+  const auto above = [this](uint16_t owner) {
+    return int64_t{owners_[owner].count} - int64_t{shareOf(owner)};
+  };
+  uint16_t most = ConnTable::NOBODY;
+  for (uint16_t owner = ConnTable::NOBODY; owner < ownersUsed_; ++owner) {
+    if (owners_[owner].count == 0) continue;
+    if (owners_[most].count == 0 || above(owner) > above(most)) most = owner;
+  }
+  return most;
+}
+
+void FragmentTable::makeRoom(uint16_t owner, uint64_t nowUs) noexcept {
+  const uint32_t count = owners_[owner].count;
+  const bool atShare = owners_[owner].attached && count >= shareOf(owner);
+  if (!atShare && size_ < datagramsMax_) return;
+  // Who has none takes one, though it may have no share.
+  const bool below = count == 0 || count < shareOf(owner);
+  Datagram& gives = firstToGo(owners_[below ? mostAboveShare() : owner]);
+  if (gives.expiresUs <= nowUs) {
+    remove(gives);
+    return;
+  }
+  __atomic_store_n(&evicted_, evicted_ + 1, __ATOMIC_RELAXED);
+  forget(gives, nowUs);
+}
+
+void FragmentTable::admit(const PacketView& view, uint8_t zone, uint64_t nowUs,
+                          FragmentCharge charge, const FragmentVerdict& verdict) noexcept {
+  makeRoom(charge.owner, nowUs);
+  const uint32_t number = free_ != 0 ? free_ : ++placesUsed_;
+  Datagram& datagram = datagrams_[number];
+  if (free_ != 0) free_ = datagram.chained;
+  datagram = Datagram{};
+  datagram.key = keyOf(view, zone);
+  datagram.expiresUs =
       nowUs + (view.key.family == 4 ? FRAGMENT_TIMEOUT_V4_US : FRAGMENT_TIMEOUT_V6_US);
-  datagram->first = rangeOf(view);
-  datagram->last = datagram->first;
-  datagram->ranges[0] = datagram->first;
-  datagram->rangeCount = 1;
+  datagram.verdict = verdict;
+  datagram.first = rangeOf(view);
+  datagram.last = datagram.first;
+  datagram.ranges[0] = datagram.first;
+  datagram.rangeCount = 1;
+  datagram.owner = charge.owner;
+  datagram.localSends = charge.localSends;
+  const uint64_t remote = datagram.key.words[charge.localSends ? 2 : 0];
+  static_assert(NETWORKS == 64);
+  datagram.network =
+      static_cast<uint8_t>(addressHash_.ofNetwork(remote, view.key.family == 4) >> 58);
+
+  uint32_t& chain = chainOf(datagram.key);
+  datagram.chained = chain;
+  chain = number;
+  Owner& owner = owners_[charge.owner];
+  uint32_t& newest = owner.newest[datagram.network];
+  datagram.older = newest;
+  (newest == 0 ? owner.oldest[datagram.network] : datagrams_[newest].newer) = number;
+  newest = number;
+  ++owner.counts[datagram.network];
+  ++owner.count;
+  ++size_;
 }
 
-FragmentVerdict* FragmentTable::verdictOf(const PacketView& view, uint8_t zone,
-                                          uint64_t nowUs) noexcept {
-  Datagram* datagram = find(keyOf(view, zone), nowUs);
-  return datagram != nullptr ? &datagram->verdict : nullptr;
+void FragmentTable::remove(Datagram& datagram) noexcept {
+  const auto number = static_cast<uint32_t>(&datagram - datagrams_.get());
+  uint32_t* link = &chainOf(datagram.key);
+  while (*link != number) link = &datagrams_[*link].chained;
+  *link = datagram.chained;
+  Owner& owner = owners_[datagram.owner];
+  (datagram.older == 0 ? owner.oldest[datagram.network] : datagrams_[datagram.older].newer) =
+      datagram.newer;
+  (datagram.newer == 0 ? owner.newest[datagram.network] : datagrams_[datagram.newer].older) =
+      datagram.older;
+  --owner.counts[datagram.network];
+  --owner.count;
+  --size_;
+  datagram.chained = free_;
+  free_ = number;
 }
 
-void FragmentTable::seal(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept {
-  if (Datagram* datagram = find(keyOf(view, zone), nowUs)) datagram->overlapped = true;
+void FragmentTable::forget(Datagram& datagram, uint64_t nowUs) noexcept {
+  const auto [source, destination] = hashesOf(datagram.key);
+  const bool sends = datagram.localSends;
+  forgotten_.note(ForgottenDatagrams::placeOf(sends ? source : destination,
+                                              sends ? destination : source, sends),
+                  datagram.verdict, datagram.expiresUs, nowUs);
+  remove(datagram);
 }
 
-DropReason FragmentTable::follow(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept {
-  Datagram* datagram = find(keyOf(view, zone), nowUs);
+FragmentVerdict& FragmentTable::verdictOf(Datagram& datagram) noexcept { return datagram.verdict; }
+
+void FragmentTable::seal(Datagram& datagram) noexcept {
+  datagram.overlapped = true;
+  datagram.verdict.once = true;
+}
+
+DropReason FragmentTable::follow(const PacketView& view, Datagram* datagram,
+                                 uint64_t nowUs) noexcept {
   // TCP at offset 8 would rewrite the flags of the first one, or hide them from whoever judged it.
   if (view.key.protocol == PROTOCOL_TCP && view.fragmentOffset == 8) {
     if (datagram != nullptr) datagram->overlapped = true;
@@ -180,7 +305,7 @@ DropReason FragmentTable::follow(const PacketView& view, uint8_t zone, uint64_t 
   if (!datagram->add(range)) return DropReason::FragmentFull;
   datagram->last = range;
   if (!view.moreFragments) datagram->totalBytes = range.end;
-  if (datagram->whole()) datagram->expiresUs = 0;
+  if (datagram->whole()) forget(*datagram, nowUs);
   return DropReason::None;
 }
 

@@ -2,9 +2,11 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 
-#include "native/conntrack/siphash.h"
+#include "native/conntrack/address-hash.h"
+#include "native/conntrack/conn-table.h"
+#include "native/conntrack/forgotten-datagrams.h"
+#include "native/conntrack/huge-array.h"
 #include "native/packet/packet-view.h"
 #include "native/packet/status.h"
 
@@ -13,26 +15,30 @@ namespace sluice {
 inline constexpr uint64_t FRAGMENT_TIMEOUT_V4_US = 30'000'000;
 inline constexpr uint64_t FRAGMENT_TIMEOUT_V6_US = 60'000'000;
 
-// By what a datagram's first fragment was let through: enough to judge it again.
-struct FragmentVerdict {
-  uint32_t generation = 0;  // of the table that judged
-  uint16_t port = 0;        // destination port of its connection's first packet
-  uint8_t protocol = 0;
-  bool isReply = false;  // it goes against that packet
-  bool related = false;  // it is an error about another packet
+// Who a datagram counts for.
+struct FragmentCharge {
+  uint16_t owner = ConnTable::NOBODY;
+  bool localSends = true;  // the owner's address is the source
 };
 
 // Datagrams of which an allowed first fragment has passed, so that the later ones may follow.
 //
-// Shape:   sets of eight by keyed hash; a full set refuses new datagrams until one times out.
+// Each counts for one owner, a local endpoint, which may have an equal share of the table. At its
+// share a new datagram takes the place of one of its own: one of the remote network that has more
+// than a quarter of them, or else of the oldest ones. When the table is full, who has less than a
+// share takes from who has most above it.
+//
+// Shape:   chains by keyed hash; a list of each owner's datagrams by remote network, hashed, oldest
+//          first. All are linked by entry numbers, of which 0 is none.
 // Threads: one.
-// Cost:    a set is searched; no allocation after create().
+// Cost:    a chain is searched; no allocation after create(). Memory is touched when it is first
+//          used.
 // Source:  RFC 1858, RFC 3128, RFC 5722 (overlaps), RFC 8200 section 4.5.
 class FragmentTable {
  public:
   struct Datagram;
 
-  // Errors: Argument for a size of 0 or above 2^20, Limit when there is no memory.
+  // Errors: Argument for a size of 0 or above FRAGMENTS_MAX, Limit when there is no memory.
   static Status create(uint32_t datagramsMax, const HashSecret& secret,
                        FragmentTable* table) noexcept;
   FragmentTable() noexcept;
@@ -40,47 +46,109 @@ class FragmentTable {
   FragmentTable(FragmentTable&&) noexcept;
   FragmentTable& operator=(FragmentTable&&) noexcept;
 
-  // Finds room for the datagram of a first fragment. Nothing is noted before admit().
-  //
-  // Errors: FragmentOverlap when the datagram is under way already, FragmentFull.
-  [[nodiscard]] DropReason reserve(const PacketView& view, uint8_t zone, uint64_t nowUs,
-                                   Datagram** datagram) noexcept;
+  // Takes in or lets go an owner by its number in the connection table. Datagrams that it leaves
+  // behind go first.
+  void attach(uint16_t owner) noexcept;
+  void detach(uint16_t owner) noexcept;
 
-  // Notes that the first fragment, for which `datagram` was reserved, has passed.
-  void admit(const PacketView& view, uint8_t zone, uint64_t nowUs, Datagram* datagram,
+  // The datagram of a fragment, when its first one has passed and it is not whole; or nullptr.
+  [[nodiscard]] Datagram* find(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept;
+
+  // Whether a datagram may begin with this first fragment. Nothing else is noted before admit().
+  //
+  // Errors: FragmentOverlap when it is under way already; but for a plain copy its rest is refused
+  //         then.
+  [[nodiscard]] DropReason checkFirst(const PacketView& view, uint8_t zone,
+                                      uint64_t nowUs) noexcept;
+
+  // Whether the table of this generation, by `allows(question)`, allows whatever its receiver may
+  // still have of a datagram of this fragment's name that is forgotten here.
+  template <typename Allows>
+  [[nodiscard]] bool allowsForgotten(const PacketView& view, uint32_t generation, uint64_t nowUs,
+                                     const Allows& allows) const noexcept {
+    // Whose address is local may have changed since.
+    const auto [source, destination] = hashesOf(keyOf(view, 0));
+    const size_t sent = ForgottenDatagrams::placeOf(source, destination, true);
+    const size_t received = ForgottenDatagrams::placeOf(destination, source, false);
+    return forgotten_.allAllowed(sent, generation, nowUs, allows) &&
+           forgotten_.allAllowed(received, generation, nowUs, allows);
+  }
+
+  // Notes that a first fragment has passed, which checkFirst() has found nothing against.
+  void admit(const PacketView& view, uint8_t zone, uint64_t nowUs, FragmentCharge charge,
              const FragmentVerdict& verdict) noexcept;
 
-  // By what the datagram of a later fragment was let through, to be brought up to date; nullptr
-  // when it is not known.
-  [[nodiscard]] FragmentVerdict* verdictOf(const PacketView& view, uint8_t zone,
-                                           uint64_t nowUs) noexcept;
+  // By what a datagram was let through, to be brought up to date.
+  [[nodiscard]] static FragmentVerdict& verdictOf(Datagram& datagram) noexcept;
 
   // Lets nothing more of a datagram through, nor another first fragment in its place: who has its
-  // start could put what follows that one behind it.
-  void seal(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept;
+  // start could put what follows that one behind it. For one that a newer table denies.
+  static void seal(Datagram& datagram) noexcept;
 
-  // Says whether a later fragment may follow, and notes it. When its datagram is whole, it is
-  // forgotten.
+  // Says whether a later fragment may follow, and notes it; `datagram` is what find() said. When it
+  // is whole, it is forgotten.
   //
   // Errors: FragmentOrphan, FragmentTiny for TCP at offset 8, FragmentFull when it leaves more gaps
   //         than are kept, FragmentOverlap. After an overlap (but for a plain copy) and after
   //         FragmentTiny the rest of the datagram is refused too.
-  [[nodiscard]] DropReason follow(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept;
+  [[nodiscard]] DropReason follow(const PacketView& view, Datagram* datagram,
+                                  uint64_t nowUs) noexcept;
+
+  // Datagrams that gave way to new ones. Threads: any.
+  [[nodiscard]] uint64_t evicted() const noexcept {
+    return __atomic_load_n(&evicted_, __ATOMIC_RELAXED);
+  }
 
  private:
   struct Key {
-    std::array<uint64_t, 5> words = {};
+    std::array<uint64_t, 5> words = {};  // source, destination, the rest
     bool operator==(const Key&) const = default;
   };
-  static constexpr uint32_t SET_SIZE = 8;
+  struct AddressHashes {
+    uint64_t source;
+    uint64_t destination;
+  };
+  // One owner's datagrams, by remote network.
+  static constexpr uint32_t NETWORKS = 64;
+  static constexpr uint32_t LISTS_COMPARED = 4;
+  struct alignas(64) Owner {
+    std::array<uint32_t, NETWORKS> counts;
+    std::array<uint32_t, NETWORKS> oldest;
+    std::array<uint32_t, NETWORKS> newest;
+    uint32_t count;
+    bool attached;
+  };
 
   static Key keyOf(const PacketView& view, uint8_t zone) noexcept;
-  [[nodiscard]] Datagram* setOf(const Key& key) noexcept;
-  [[nodiscard]] Datagram* find(const Key& key, uint64_t nowUs) noexcept;
+  [[nodiscard]] AddressHashes hashesOf(const Key& key) const noexcept {
+    return {addressHash_.ofAddress(key.words[0], key.words[1]),
+            addressHash_.ofAddress(key.words[2], key.words[3])};
+  }
+  [[nodiscard]] uint32_t& chainOf(const Key& key) noexcept;
+  // What each owner can have at the same time as all others.
+  [[nodiscard]] uint32_t shareOf(uint16_t owner) const noexcept;
+  [[nodiscard]] Datagram& firstToGo(const Owner& owner) noexcept;
+  [[nodiscard]] uint16_t mostAboveShare() const noexcept;
+  void makeRoom(uint16_t owner, uint64_t nowUs) noexcept;
+  void remove(Datagram& datagram) noexcept;
+  // Removes a datagram whose receiver may not have finished it.
+  void forget(Datagram& datagram, uint64_t nowUs) noexcept;
 
-  std::unique_ptr<Datagram[]> datagrams_;
+  HugeArray<Datagram> datagrams_;
+  HugeArray<uint32_t> chains_;
+  HugeArray<Owner> owners_;
+  ForgottenDatagrams forgotten_;
   HashSecret secret_ = {};
-  uint32_t setMask_ = 0;
+  AddressHash addressHash_;
+  uint64_t evicted_ = 0;
+  uint32_t datagramsMax_ = 0;
+  uint32_t chainMask_ = 0;
+  uint32_t placesUsed_ = 0;
+  uint32_t free_ = 0;
+  uint32_t size_ = 0;
+  uint32_t listsTurn_ = 0;  // from which list on a few are compared
+  uint32_t attached_ = 0;   // owners
+  uint16_t ownersUsed_ = 1;
 };
 
 }  // namespace sluice

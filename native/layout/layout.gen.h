@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x861e2c6u;
+inline constexpr uint32_t LAYOUT_HASH = 0x59083e12u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -462,7 +462,7 @@ enum class DropReason : uint8_t {
   FragmentTiny,
   // an IPv6 first fragment without the whole header chain
   FragmentIncompleteChain,
-  // overlaps an earlier fragment, or its datagram had an overlap
+  // overlaps an earlier fragment, its datagram had an overlap, or it could complete one that is denied now
   FragmentOverlap,
   // would make a datagram of more than 65,535 bytes
   FragmentOversize,
@@ -504,7 +504,7 @@ enum class DropReason : uint8_t {
   ConntrackFull,
   // the endpoint has as many connections as it may, and none of its own may give way
   ConnectionQuota,
-  // too many datagrams are being reassembled
+  // it leaves more gaps in its datagram than are kept
   FragmentFull,
   // longer than the receive slot, so part of it is missing
   FrameTruncated,
@@ -908,11 +908,12 @@ struct DataplaneCounters {
   uint64_t audited;  // connections, and packets of none, that audit alone let through
   uint64_t rejected;  // resets and ICMP errors sent for what policy denied
   uint64_t reset;  // TCP segments of no known connection, ends told
+  uint64_t fragmentsEvicted;  // unfinished fragmented datagrams that gave way to new ones
   uint64_t drops[48];  // frames dropped, by DropReason
   uint64_t exempt[5];  // passed unjudged, by ExemptKind
   uint64_t evictions[4];  // connections that gave way to new ones, by ConnClass
 };
-static_assert(sizeof(DataplaneCounters) == 528);
+static_assert(sizeof(DataplaneCounters) == 536);
 static_assert(offsetof(DataplaneCounters, connections) == 0);
 static_assert(offsetof(DataplaneCounters, eventsLost) == 8);
 static_assert(offsetof(DataplaneCounters, generation) == 16);
@@ -922,9 +923,10 @@ static_assert(offsetof(DataplaneCounters, cut) == 40);
 static_assert(offsetof(DataplaneCounters, audited) == 48);
 static_assert(offsetof(DataplaneCounters, rejected) == 56);
 static_assert(offsetof(DataplaneCounters, reset) == 64);
-static_assert(offsetof(DataplaneCounters, drops) == 72);
-static_assert(offsetof(DataplaneCounters, exempt) == 456);
-static_assert(offsetof(DataplaneCounters, evictions) == 496);
+static_assert(offsetof(DataplaneCounters, fragmentsEvicted) == 72);
+static_assert(offsetof(DataplaneCounters, drops) == 80);
+static_assert(offsetof(DataplaneCounters, exempt) == 464);
+static_assert(offsetof(DataplaneCounters, evictions) == 504);
 
 // What has passed a link since it was added, and what is behind it has of the connection table.
 struct LinkCounters {

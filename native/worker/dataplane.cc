@@ -393,6 +393,7 @@ void Dataplane::readCounters(DataplaneCounters* counters) const noexcept {
       .audited = filterSum(&FilterCounters::audited),
       .rejected = sumOf([](const Worker& worker) { return worker.rejects(); }),
       .reset = sumOf([](const Worker& worker) { return worker.resets(); }),
+      .fragmentsEvicted = sumOf([](const Worker& worker) { return worker.fragmentsEvicted(); }),
       .drops = {},
       .exempt = {},
       .evictions = {},

@@ -91,6 +91,14 @@ struct Filter::Ends {
     return view.hasAudit() ? view.audit(sourceLeaf, destinationLeaf, protocol, port) : DeniedBy{0};
   }
 
+  // Who denies a datagram between these ends, of which no fragment has the header.
+  [[nodiscard]] DeniedBy denyDatagram(const TableView& view,
+                                      const FragmentQuestion& question) const noexcept {
+    const uint32_t from = question.isReply ? destinationLeaf : sourceLeaf;
+    const uint32_t to = question.isReply ? sourceLeaf : destinationLeaf;
+    return view.decide(from, to, question.protocol, question.port);
+  }
+
   // Whether a packet from a link may be for this destination at all.
   void checkDestination(const LinkContext& from, const TableInForce& table,
                         Judgement& judgement) const noexcept {
@@ -356,7 +364,8 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
       if (judgement.passes()) judgeLaterFragment(view, from, table, nowUs, judgement);
       break;
     case Next::First:
-      admitFirst(view, from, nowUs, {.generation = table.generation, .protocol = view.key.protocol},
+      admitFirst(view, from, table, nowUs,
+                 {.generation = table.generation, .question = {.protocol = view.key.protocol}},
                  judgement);
       break;
     case Next::Nothing:
@@ -434,17 +443,46 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     return;
   }
   if (view.fragmented && !(from.role == LinkRole::Watched && entry.auditedBy != 0)) {
-    admitFirst(view, from, nowUs, {.generation = table.generation, .related = true}, judgement);
+    admitFirst(view, from, table, nowUs,
+               {.generation = table.generation, .question = {}, .once = true}, judgement);
   }
   if (judgement.passes()) tellAudit(entry, from, judgement);
 }
 
 // Lets the later fragments of a datagram follow, whose first one passes.
-void Filter::admitFirst(const PacketView& view, const LinkContext& from, uint64_t nowUs,
-                        const FragmentVerdict& verdict, Judgement& judgement) noexcept {
-  FragmentTable::Datagram* datagram = nullptr;
-  judgement.reason = fragments_.reserve(view, from.zone, nowUs, &datagram);
-  if (judgement.passes()) fragments_.admit(view, from.zone, nowUs, datagram, verdict);
+void Filter::admitFirst(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                        uint64_t nowUs, const FragmentVerdict& verdict,
+                        Judgement& judgement) noexcept {
+  checkFirst(view, from, table, nowUs, judgement);
+  if (judgement.passes()) noteFirst(view, from, table, nowUs, verdict, judgement);
+}
+
+void Filter::checkFirst(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                        uint64_t nowUs, Judgement& judgement) noexcept {
+  judgement.reason = fragments_.checkFirst(view, from.zone, nowUs);
+  if (judgement.passes() && !allowsForgotten(view, table, nowUs)) {
+    judgement.reason = DropReason::FragmentOverlap;
+  }
+}
+
+void Filter::noteFirst(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                       uint64_t nowUs, const FragmentVerdict& verdict,
+                       const Judgement& judgement) noexcept {
+  fragments_.admit(view, from.zone, nowUs,
+                   {.owner = ownerOf(from, judgement.destinationEndpoint, table),
+                    .localSends = from.role == LinkRole::Endpoint},
+                   verdict);
+}
+
+// Whether nothing that is denied now could be completed by this fragment: whoever receives it may
+// have another start of its datagram.
+bool Filter::allowsForgotten(const PacketView& view, const TableInForce& table,
+                             uint64_t nowUs) const noexcept {
+  if (options_.established == Established::Keep) return true;
+  return fragments_.allowsForgotten(
+      view, table.generation, nowUs, [&](const FragmentQuestion& question) {
+        return Ends(view.key, table.view).denyDatagram(table.view, question) == 0;
+      });
 }
 
 // Its datagram's first fragment was judged when that came, maybe by a table that is no longer in
@@ -452,24 +490,26 @@ void Filter::admitFirst(const PacketView& view, const LinkContext& from, uint64_
 void Filter::judgeLaterFragment(const PacketView& view, const LinkContext& from,
                                 const TableInForce& table, uint64_t nowUs,
                                 Judgement& judgement) noexcept {
-  FragmentVerdict* verdict = fragments_.verdictOf(view, from.zone, nowUs);
-  const bool stale = verdict != nullptr && verdict->generation != table.generation;
-  if (stale && options_.established != Established::Keep) {
-    Ends ends(view.key, table.view);
-    ends.checkDestination(from, table, judgement);
-    if (verdict->isReply) std::swap(ends.sourceLeaf, ends.destinationLeaf);
-    const DeniedBy denied =
-        table.view.decide(ends.sourceLeaf, ends.destinationLeaf, verdict->protocol, verdict->port);
-    if (judgement.passes() && denied != 0) deny(denied, judgement);
-    // Which connection an error was about is not known any more.
-    if (judgement.passes() && verdict->related) judgement.reason = DropReason::FragmentOrphan;
-    if (!judgement.passes()) {
-      fragments_.seal(view, from.zone, nowUs);
-      return;
+  FragmentTable::Datagram* datagram = fragments_.find(view, from.zone, nowUs);
+  if (datagram != nullptr && options_.established != Established::Keep) {
+    FragmentVerdict& verdict = FragmentTable::verdictOf(*datagram);
+    if (verdict.generation != table.generation) {
+      const Ends ends(view.key, table.view);
+      ends.checkDestination(from, table, judgement);
+      const DeniedBy denied = ends.denyDatagram(table.view, verdict.question);
+      if (judgement.passes() && denied != 0) deny(denied, judgement);
+      if (judgement.passes() && verdict.once) judgement.reason = DropReason::FragmentOrphan;
+      if (judgement.passes() && !allowsForgotten(view, table, nowUs)) {
+        judgement.reason = DropReason::FragmentOverlap;
+      }
+      if (!judgement.passes()) {
+        FragmentTable::seal(*datagram);
+        return;
+      }
+      verdict.generation = table.generation;
     }
-    verdict->generation = table.generation;
   }
-  judgement.reason = fragments_.follow(view, from.zone, nowUs);
+  judgement.reason = fragments_.follow(view, datagram, nowUs);
 }
 
 void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
@@ -497,9 +537,8 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   }
   if (!judgement.passes()) return;
 
-  FragmentTable::Datagram* datagram = nullptr;
   if (view.fragmented) {
-    judgement.reason = fragments_.reserve(view, from.zone, nowUs, &datagram);
+    checkFirst(view, from, table, nowUs, judgement);
     if (!judgement.passes()) return;
   }
   const bool isReply = entry != nullptr && sender != entry->opener();
@@ -524,11 +563,12 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   if (view.fragmented && judgement.passes() &&
       !(from.role == LinkRole::Watched && judgement.auditedBy != 0)) {
     const bool answers = isReply && !judgement.opened;
-    fragments_.admit(view, from.zone, nowUs, datagram,
-                     {.generation = table.generation,
-                      .port = answers ? view.key.sourcePort : view.key.destinationPort,
-                      .protocol = view.key.protocol,
-                      .isReply = answers});
+    const uint16_t port = answers ? view.key.sourcePort : view.key.destinationPort;
+    const FragmentQuestion question = {
+        static_cast<uint16_t>(TableView::slotPort(view.key.protocol, port)), view.key.protocol,
+        answers};
+    noteFirst(view, from, table, nowUs, {.generation = table.generation, .question = question},
+              judgement);
   }
 }
 
@@ -692,11 +732,14 @@ bool Filter::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
 }
 
 uint16_t Filter::attachOwner(uint32_t linkId) noexcept {
-  return ownerByLink_[linkId] = connections_.attach();
+  ownerByLink_[linkId] = connections_.attach();
+  fragments_.attach(ownerByLink_[linkId]);
+  return ownerByLink_[linkId];
 }
 
 void Filter::detachOwner(uint32_t linkId) noexcept {
   connections_.detach(ownerByLink_[linkId]);
+  fragments_.detach(ownerByLink_[linkId]);
   ownerByLink_[linkId] = ConnTable::NOBODY;
 }
 
@@ -704,10 +747,14 @@ void Filter::detachOwner(uint32_t linkId) noexcept {
 ConnCharge Filter::chargeOf(const LinkContext& from, uint32_t destination, uint8_t sender,
                             const TableInForce& table) const noexcept {
   const bool opens = from.role == LinkRole::Endpoint;
-  const auto remoteEnd = static_cast<uint8_t>(opens ? 1 - sender : sender);
-  if (opens || from.wire) return {from.owner, remoteEnd};
+  return {ownerOf(from, destination, table), static_cast<uint8_t>(opens ? 1 - sender : sender)};
+}
+
+uint16_t Filter::ownerOf(const LinkContext& from, uint32_t destination,
+                         const TableInForce& table) const noexcept {
+  if (from.role == LinkRole::Endpoint || from.wire) return from.owner;
   const uint32_t link = table.linkOfEndpoint(destination);
-  return {link < LINKS_MAX ? ownerByLink_[link] : ConnTable::NOBODY, remoteEnd};
+  return link < LINKS_MAX ? ownerByLink_[link] : ConnTable::NOBODY;
 }
 
 size_t Filter::expire(uint64_t nowUs, size_t steps) noexcept {

@@ -200,6 +200,8 @@ class Filter {
   [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept {
     return connections_.evicted(each);
   }
+  // Datagrams that gave way to new ones before they were whole. Threads: any.
+  [[nodiscard]] uint64_t fragmentsEvicted() const noexcept { return fragments_.evicted(); }
 
   // Places of the table that have ever been used: list(), save() and sweep() go so far.
   [[nodiscard]] uint32_t placesUsed() const noexcept { return connections_.placesUsed(); }
@@ -250,8 +252,15 @@ class Filter {
                    uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeRelated(const PacketView& view, const LinkContext& from, const TableInForce& table,
                     uint64_t nowUs, Judgement& judgement) noexcept;
-  void admitFirst(const PacketView& view, const LinkContext& from, uint64_t nowUs,
-                  const FragmentVerdict& verdict, Judgement& judgement) noexcept;
+  void admitFirst(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                  uint64_t nowUs, const FragmentVerdict& verdict, Judgement& judgement) noexcept;
+  void checkFirst(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                  uint64_t nowUs, Judgement& judgement) noexcept;
+  void noteFirst(const PacketView& view, const LinkContext& from, const TableInForce& table,
+                 uint64_t nowUs, const FragmentVerdict& verdict,
+                 const Judgement& judgement) noexcept;
+  [[nodiscard]] bool allowsForgotten(const PacketView& view, const TableInForce& table,
+                                     uint64_t nowUs) const noexcept;
   void judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
                     const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   void judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
@@ -270,6 +279,8 @@ class Filter {
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
   [[nodiscard]] ConnCharge chargeOf(const LinkContext& from, uint32_t destination, uint8_t sender,
                                     const TableInForce& table) const noexcept;
+  [[nodiscard]] uint16_t ownerOf(const LinkContext& from, uint32_t destination,
+                                 const TableInForce& table) const noexcept;
 
   FilterOptions options_;
   ConnTable connections_;

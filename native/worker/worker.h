@@ -126,6 +126,7 @@ class Worker {
     return filter_->counters();
   }
   [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept { return filter_->evicted(each); }
+  [[nodiscard]] uint64_t fragmentsEvicted() const noexcept { return filter_->fragmentsEvicted(); }
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 

@@ -81,12 +81,16 @@ function statusText(status: ControlStatus, io: Io): string {
 const endpointsShown = 10;
 
 /** What the endpoints have of the connection table, those first that have had to go without. */
-function connectionLines({ connectionsByEndpoint: all, evictions }: ControlStatus): string[] {
+function connectionLines(status: ControlStatus): string[] {
+  const { connectionsByEndpoint: all, evictions, fragmentsEvicted } = status;
   const lines: string[] = [];
   const evicted = Object.entries(evictions).filter(([, count]) => count > 0);
   if (evicted.length > 0) {
     const counts = evicted.map(([each, count]) => `${count} ${each}`).join(", ");
     lines.push(`connections that gave way to new ones: ${counts}\n`);
+  }
+  if (fragmentsEvicted > 0) {
+    lines.push(`fragmented datagrams that gave way to new ones: ${fragmentsEvicted}\n`);
   }
   const shown = all.toSorted(byNeed).slice(0, endpointsShown);
   if (shown.length === 0) return lines;

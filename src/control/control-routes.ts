@@ -138,6 +138,8 @@ export interface ControlStatus extends Headed {
   readonly connectionsByEndpoint: readonly EndpointUse[];
   /** Connections since the start that gave way to new ones, by what they were. */
   readonly evictions: Readonly<Record<string, number>>;
+  /** Fragmented datagrams since the start that gave way to new ones. */
+  readonly fragmentsEvicted: number;
   readonly flowsLost: number;
   readonly implementationDelay: DelayItem;
   /** Null where the manifests are files. */
@@ -424,6 +426,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     connections: counters.connections,
     connectionsByEndpoint: endpointUses(interfaces, counters),
     evictions: counters.evictions,
+    fragmentsEvicted: counters.fragmentsEvicted,
     flowsLost: counters.eventsLost + flows.lost,
     implementationDelay: {
       events: delay.count,

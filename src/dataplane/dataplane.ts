@@ -172,6 +172,7 @@ const totals = {
   audited: true,
   rejected: true,
   reset: true,
+  fragmentsEvicted: true,
 } as const satisfies Record<TotalName, true>;
 type TotalName = Exclude<
   keyof DataplaneCountersFields,
@@ -202,6 +203,8 @@ export interface Counters {
   readonly rejected: number;
   /** TCP segments since the start whose connection is not known, and allowed: its ends were told. */
   readonly reset: number;
+  /** Fragmented datagrams since the start that gave way to new ones before they were whole. */
+  readonly fragmentsEvicted: number;
   /** Events lost since nobody drained them. */
   readonly eventsLost: number;
   /** Generation of the table in force; 0 before the first. */

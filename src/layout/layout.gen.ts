@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x861e2c6;
+export const LAYOUT_HASH = 0x59083e12;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -470,7 +470,7 @@ export const DropReason = {
   FragmentTiny: 17,
   /** an IPv6 first fragment without the whole header chain */
   FragmentIncompleteChain: 18,
-  /** overlaps an earlier fragment, or its datagram had an overlap */
+  /** overlaps an earlier fragment, its datagram had an overlap, or it could complete one that is denied now */
   FragmentOverlap: 19,
   /** would make a datagram of more than 65,535 bytes */
   FragmentOversize: 20,
@@ -512,7 +512,7 @@ export const DropReason = {
   ConntrackFull: 38,
   /** the endpoint has as many connections as it may, and none of its own may give way */
   ConnectionQuota: 39,
-  /** too many datagrams are being reassembled */
+  /** it leaves more gaps in its datagram than are kept */
   FragmentFull: 40,
   /** longer than the receive slot, so part of it is missing */
   FrameTruncated: 41,
@@ -1415,7 +1415,7 @@ export function writeDataplaneSettings(view: DataView, at: number, fields: Datap
 
 /** What a data plane has counted since it was made, all workers together. Byte offsets of its fields. */
 export const DataplaneCounters = {
-  bytes: 528,
+  bytes: 536,
   /** u64: tracked now */
   connections: 0,
   /** u64: events that found their ring full */
@@ -1434,12 +1434,14 @@ export const DataplaneCounters = {
   rejected: 56,
   /** u64: TCP segments of no known connection, ends told */
   reset: 64,
+  /** u64: unfinished fragmented datagrams that gave way to new ones */
+  fragmentsEvicted: 72,
   /** 48 × u64: frames dropped, by DropReason */
-  drops: 72,
+  drops: 80,
   /** 5 × u64: passed unjudged, by ExemptKind */
-  exempt: 456,
+  exempt: 464,
   /** 4 × u64: connections that gave way to new ones, by ConnClass */
-  evictions: 496,
+  evictions: 504,
 } as const;
 
 /** The fields of a DataplaneCounters. */
@@ -1462,6 +1464,8 @@ export interface DataplaneCountersFields {
   readonly rejected: number;
   /** TCP segments of no known connection, ends told */
   readonly reset: number;
+  /** unfinished fragmented datagrams that gave way to new ones */
+  readonly fragmentsEvicted: number;
   /** frames dropped, by DropReason */
   readonly drops: readonly number[];
   /** passed unjudged, by ExemptKind */
@@ -1482,9 +1486,10 @@ export function readDataplaneCounters(view: DataView, at: number): DataplaneCoun
     audited: u64At(view, at + 48),
     rejected: u64At(view, at + 56),
     reset: u64At(view, at + 64),
-    drops: listAt(view, at + 72, 48, u64At, 8),
-    exempt: listAt(view, at + 456, 5, u64At, 8),
-    evictions: listAt(view, at + 496, 4, u64At, 8),
+    fragmentsEvicted: u64At(view, at + 72),
+    drops: listAt(view, at + 80, 48, u64At, 8),
+    exempt: listAt(view, at + 464, 5, u64At, 8),
+    evictions: listAt(view, at + 504, 4, u64At, 8),
   };
 }
 

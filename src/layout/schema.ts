@@ -458,6 +458,11 @@ export const structs: readonly Struct[] = [
       },
       { name: "rejected", type: "u64", doc: "resets and ICMP errors sent for what policy denied" },
       { name: "reset", type: "u64", doc: "TCP segments of no known connection, ends told" },
+      {
+        name: "fragmentsEvicted",
+        type: "u64",
+        doc: "unfinished fragmented datagrams that gave way to new ones",
+      },
       { name: "drops", type: "u64", count: "DropReason", doc: "frames dropped, by DropReason" },
       { name: "exempt", type: "u64", count: "ExemptKind", doc: "passed unjudged, by ExemptKind" },
       {
@@ -972,7 +977,7 @@ export const enums: readonly Enum[] = [
       },
       {
         name: "FragmentOverlap",
-        doc: "overlaps an earlier fragment, or its datagram had an overlap",
+        doc: "overlaps an earlier fragment, its datagram had an overlap, or it could complete one that is denied now",
       },
       { name: "FragmentOversize", doc: "would make a datagram of more than 65,535 bytes" },
       {
@@ -1024,7 +1029,7 @@ export const enums: readonly Enum[] = [
         name: "ConnectionQuota",
         doc: "the endpoint has as many connections as it may, and none of its own may give way",
       },
-      { name: "FragmentFull", doc: "too many datagrams are being reassembled" },
+      { name: "FragmentFull", doc: "it leaves more gaps in its datagram than are kept" },
       { name: "FrameTruncated", doc: "longer than the receive slot, so part of it is missing" },
       {
         name: "OffloadInvalid",

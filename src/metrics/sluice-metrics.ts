@@ -226,6 +226,11 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       "Connections that gave way to new ones, by what they were.",
       Object.entries(counters.evictions).map(([each, value]) => labelled({ class: each }, value)),
     ),
+    counter(
+      "sluice_fragment_evictions_total",
+      "Fragmented datagrams that gave way to new ones before they were whole.",
+      [{ value: counters.fragmentsEvicted }],
+    ),
     gauge("sluice_table_generation", "Generation of the table in force; 0 before the first.", [
       { value: counters.generation },
     ]),

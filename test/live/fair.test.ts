@@ -12,9 +12,10 @@ import {
 } from "../../src/dataplane/host.js";
 import type { LinkKind } from "../../src/dataplane/link-choice.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { FRAGMENTS_DEFAULT } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
-import { named, until } from "./lab-harness.js";
+import { finish, named, until } from "./lab-harness.js";
 import { missing } from "./wire-bench.js";
 
 const obstacle = mayMakeNamespaces()
@@ -79,6 +80,13 @@ describe.skipIf(obstacle !== undefined)(named("two wires and a flood on one", ob
     },
     120_000,
   );
+
+  // Goal: nor does it cost another wire its fragmented datagrams.
+  // Method: more of them begin on one wire than the table holds, and none ends.
+  test("fragmented datagrams", async () => {
+    bench.wires("af-packet", "af-packet");
+    await bench.expectDatagrams();
+  }, 120_000);
 
   test("by TAPs of a switch", async () => {
     bench.taps();
@@ -185,16 +193,46 @@ class FairBench {
     }
   }
 
+  async expectDatagrams(): Promise<void> {
+    const [count, bytes] = [20, 4_000];
+    const flood = this.#flood("datagrams");
+    await until("the table to be full many times over", () => {
+      return this.#counts("flooder").receivedFrames > 4 * FRAGMENTS_DEFAULT;
+    });
+    const server = this.#python("server", echoProgram);
+    let heard = "";
+    server.stdout?.on("data", (text) => {
+      heard += text;
+    });
+    await until("the echo", () => heard.includes("listening"));
+    const before = this.#counts("sink").sentFrames;
+    const client = this.#python("client", askProgram, String(count), String(bytes));
+    expect((await finish(client)).stdout.trim()).toBe(String(count));
+    // Meanwhile the flood went on, and was let through.
+    expect(this.#counts("sink").sentFrames).toBeGreaterThan(before);
+    const { drops, fragmentsEvicted } = this.#dataplane.counters();
+    expect(fragmentsEvicted).toBeGreaterThan(FRAGMENTS_DEFAULT);
+    expect(drops["fragment-full"] ?? 0).toBe(0);
+    flood.kill("SIGKILL");
+  }
+
   #counts(host: Host) {
     return this.#dataplane.counters().links.get(this.#links.get(host)!)!;
   }
 
-  #flood(kind: (typeof floods)[number]): ChildProcess {
-    const path = (host: Host) => `/proc/${process.pid}/fd/${this.#namespaces[host]}`;
+  #flood(kind: (typeof floods)[number] | "datagrams"): ChildProcess {
+    return this.#python("flooder", floodProgram, kind, this.#pathOf("sink"));
+  }
+
+  #pathOf(host: Host): string {
+    return `/proc/${process.pid}/fd/${this.#namespaces[host]}`;
+  }
+
+  #python(host: Host, program: string, ...words: string[]): ChildProcess {
     const child = spawn(
       "nsenter",
-      [`--net=${path("flooder")}`, "--", "python3", "-c", floodProgram, kind, path("sink")],
-      { stdio: ["ignore", "ignore", "inherit"] },
+      [`--net=${this.#pathOf(host)}`, "--", "python3", "-c", program, ...words],
+      { stdio: ["ignore", "pipe", "inherit"] },
     );
     this.#children.push(child);
     return child;
@@ -206,6 +244,28 @@ class FairBench {
     for (const fd of [...Object.values(this.#namespaces), this.#middle]) closeDescriptor(fd);
   }
 }
+
+const echoProgram = `import socket
+link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+link.bind(("10.0.0.4", 7100))
+print("listening", flush=True)
+while True:
+    data, sender = link.recvfrom(65535)
+    link.sendto(data, sender)
+`;
+
+/** Prints how many datagrams came back whole. */
+const askProgram = `import socket, sys
+count, size = map(int, sys.argv[1:])
+link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+link.settimeout(2)
+whole = 0
+for each in range(count):
+    link.sendto(bytes(size), ("10.0.0.4", 7100))
+    try: whole += len(link.recv(65535)) == size
+    except TimeoutError: pass
+print(whole)
+`;
 
 // A minute at most, should nobody end it.
 const floodProgram = `import ctypes, os, socket, struct, sys, time
@@ -221,8 +281,8 @@ def total(data):
     return s
 a, b = socket.inet_aton("10.0.0.1"), socket.inet_aton("10.0.0.2")
 macs = [bytes.fromhex("02000000000%d" % each) for each in (2, 1)]
-def ip(source, to, protocol, payload, place=0):
-    head = struct.pack("!BBHHHBB", 0x45, 0, 20 + len(payload), 7, place, 64, protocol)
+def ip(source, to, protocol, payload, place=0, id=7):
+    head = struct.pack("!BBHHHBB", 0x45, 0, 20 + len(payload), id, place, 64, protocol)
     ends = source + to
     mac = macs[0] + macs[1] if source == a else macs[1] + macs[0]
     return mac + b"\\x08\\0" + head + struct.pack("!H", ~total(head + b"\\0\\0" + ends) & 65535) + ends + payload
@@ -251,6 +311,9 @@ if kind == "superframes":
     frames = [struct.pack("<BBHHHH", 1, 1, 54, 1, 34, 16) + tcp(a, b, (1000, 80), 2, 101, 16, bytes_of(128))]
 elif kind == "connections":
     frames = [plain + udp(port, 18) for port in range(1024, 65536, 3)]
+elif kind == "datagrams":
+    start = struct.pack("!HHHH", 4000, 9, 1000, 0)
+    frames = [plain + ip(a, b, 17, start, 0x2000, id) for id in range(20000)]
 elif kind == "fragments":
     frames = [plain + ip(a, b, 17, bytes_of(800), 0x2000 | 100)]
 else:

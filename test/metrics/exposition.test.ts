@@ -41,6 +41,7 @@ const counters: Counters = {
   audited: 2,
   rejected: 1,
   reset: 7,
+  fragmentsEvicted: 12,
   eventsLost: 6,
   generation: 4,
 };
@@ -186,6 +187,7 @@ describe("exposition", () => {
       ['reason="full"', 0],
       ['reason="quota"', 15],
     ]);
+    expect(valuesOf("sluice_fragment_evictions_total")).toEqual([["", 12]]);
     expect(valuesOf("sluice_conntrack_evictions_total")).toEqual([
       ['class="closing"', 6],
       ['class="unanswered"', 5],

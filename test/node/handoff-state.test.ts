@@ -157,6 +157,7 @@ test("handoff: generation and counts go on from where they were", () => {
       audited: 4,
       rejected: 6,
       reset: 8,
+      fragmentsEvicted: 10,
       drops: { "vlan-tag": 12 },
     },
     laterKind: 99,
@@ -168,6 +169,7 @@ test("handoff: generation and counts go on from where they were", () => {
   successor.continueFrom(41, handoff.totals);
   const { opened, closed, cut, evictions, eventsLost, audited, rejected, reset, drops, exempt } =
     successor.counters();
+  const { fragmentsEvicted } = successor.counters();
   // That process had no such counts yet.
   expect(exempt).toEqual({ arp: 0, neighbor: 0, listener: 0, "router-advertisement": 0 });
   expect(evictions).toEqual({ closing: 0, unanswered: 0, unassured: 0, assured: 0 });
@@ -182,7 +184,8 @@ test("handoff: generation and counts go on from where they were", () => {
     exempt: { ...exempt, neighbor: 5 },
     evictions: { ...evictions, closing: 9 },
   });
-  expect({ opened, closed, cut, eventsLost, audited, rejected, reset, drops }).toEqual({
+  const summed = { opened, closed, cut, eventsLost, audited, rejected, reset, fragmentsEvicted };
+  expect({ ...summed, drops }).toEqual({
     ...{
       opened: 7,
       closed: 5,
@@ -191,6 +194,7 @@ test("handoff: generation and counts go on from where they were", () => {
       audited: 4,
       rejected: 6,
       reset: 8,
+      fragmentsEvicted: 10,
       drops: { "vlan-tag": 12 },
     },
   });

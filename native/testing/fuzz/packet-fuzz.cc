@@ -127,6 +127,7 @@ struct Moment {
   bool audits = false;
   uint32_t generation = 0;
   uint64_t us = SECOND;
+  uint64_t fragmentsEvicted = 0;
 };
 
 // What has passed, kept the slow way.
@@ -161,8 +162,9 @@ class Ledger {
     std::vector<std::pair<size_t, size_t>> ranges;
     size_t end = SIZE_MAX;  // of the whole, once its last fragment was there
     uint64_t startedUs = 0;
-    uint32_t generation = 0;   // in force when its first fragment passed
-    std::vector<SlowFlow> by;  // first packets by which that may have passed
+    uint32_t generation = 0;        // in force when its first fragment passed
+    uint64_t fragmentsEvicted = 0;  // by then
+    std::vector<SlowFlow> by;       // first packets by which that may have passed
     [[nodiscard]] bool whole() const;
   };
   using DatagramName = std::tuple<int, AddressBytes, AddressBytes, uint32_t, int>;
@@ -185,7 +187,9 @@ class Ledger {
   bool loose_;
   bool keep_;
   std::map<SlowFlow, Connection> flows_;  // by their first packet
-  std::map<DatagramName, Datagram> datagrams_;
+  // Of each name all that a receiver may still have, the newest last: the filter has let go of the
+  // others to make room, or since they were whole, and the receiver may have missed something.
+  std::map<DatagramName, std::vector<Datagram>> datagrams_;
   std::map<std::tuple<bool, AddressBytes, AddressBytes>, uint64_t> asked_;  // by the pod, who, whom
   std::map<AddressBytes, uint64_t> neighbours_;                             // of the network
 };
@@ -421,19 +425,24 @@ const char* Ledger::admitFragment(const SlowPacket& packet, const Moment& now,
   const DatagramName name = {packet.family, packet.source, packet.destination, packet.id,
                              packet.family == 4 ? packet.protocol : 0};
   const uint64_t livesUs = (packet.family == 4 ? 30 : 60) * SECOND;
-  const auto found = datagrams_.find(name);
-  const bool running = found != datagrams_.end() && now.us - found->second.startedUs < livesUs &&
-                       !found->second.whole();
+  std::vector<Datagram>& held = datagrams_[name];
+  std::erase_if(held, [&](const Datagram& each) { return now.us - each.startedUs >= livesUs; });
+  const bool running = !held.empty() && !held.back().whole();
   if (packet.later() && !running) return "a fragment without its first one";
-  if (!packet.later() && running) return "a first fragment for the second time";
-  if (!packet.later()) datagrams_[name] = {{}, SIZE_MAX, now.us, now.generation, std::move(by)};
-  Datagram& datagram = datagrams_[name];
-  // Errors are by nobody: which connection they were about is not known any more.
-  const bool denied = std::ranges::none_of(
-      datagram.by, [&](const SlowFlow& flow) { return world_.allows(now.policy, flow); });
-  if (!keep_ && datagram.generation != now.generation && denied) {
-    return "a fragment of a datagram that is denied now";
+  if (!packet.later()) {
+    if (running && held.back().fragmentsEvicted == now.fragmentsEvicted) {
+      return "a first fragment for the second time";
+    }
+    held.push_back({{}, SIZE_MAX, now.us, now.generation, now.fragmentsEvicted, std::move(by)});
   }
+  // Errors are by nobody: which connection they were about is not known any more.
+  const bool denied = std::ranges::any_of(held, [&](const Datagram& each) {
+    return each.generation != now.generation &&
+           std::ranges::none_of(
+               each.by, [&](const SlowFlow& flow) { return world_.allows(now.policy, flow); });
+  });
+  if (!keep_ && denied) return "a fragment of what may be a datagram that is denied now";
+  Datagram& datagram = held.back();
   const size_t start = packet.offset;
   const size_t stop = start + packet.l4.size();
   for (const auto& [first, last] : datagram.ranges) {
@@ -584,7 +593,7 @@ Session::Session(const World& world, const PacketScript& script)
       ledger_(world, script.loose, script.established) {
   FilterOptions options;
   options.connectionsMax = script.small ? SMALL_TABLE : 64;
-  options.fragmentsMax = 8;
+  options.fragmentsMax = script.small ? 2 : 8;
   options.loose = script.loose;
   options.established = script.established;
   const bool audits = script.audited || std::ranges::any_of(script.records, &PacketRecord::audited);
@@ -646,6 +655,7 @@ void Session::judge(const PacketRecord& record) {
   Listed listed;
   const auto were = std::span(listed).first(listSmall(listed));
   entry.judgement = alone_->judge(entry.frame, from, table_, now_.us);
+  now_.fragmentsEvicted = alone_->fragmentsEvicted();
   checkParts(were, entry.judgement);
   Judgement judgement = entry.judgement;
   if (FUZZ_CANARY && judgement.reason == DropReason::PolicyIngress &&

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "native/conntrack/huge-array.h"
+
+namespace sluice {
+
+// What a table is asked about a datagram: about its first fragment, or the first packet of the
+// connection that this is part of.
+struct FragmentQuestion {
+  uint16_t port = 0;  // destination port; 0 where the protocol has none
+  uint8_t protocol = 0;
+  bool isReply = false;  // the datagram goes against that packet
+  bool operator==(const FragmentQuestion&) const = default;
+};
+
+// By what a datagram's first fragment was let through: enough to judge it again.
+struct FragmentVerdict {
+  uint32_t generation = 0;  // of the table that judged
+  FragmentQuestion question;
+  // It cannot be judged again: an error about another packet, or denied by a newer table already.
+  bool once = false;
+};
+
+// What was let through of datagrams that are forgotten here and may be unfinished at their
+// receivers. Such a start could be completed by what follows another start of the same name, which
+// a newer table allows and the old one not. So the newer table is asked about both.
+//
+// Shape:   a place for each local address, direction and other address, by hash. It holds a few
+//          questions; to what does not fit, and what cannot be asked again, a newer table's answer
+//          is taken to be no. That others share a place makes it stricter, never looser. A local
+//          address has its places in one region of many, whatever others do.
+// Source:  docs/decisions/0028-forgotten-datagrams.md.
+class ForgottenDatagrams {
+ public:
+  static constexpr size_t QUESTIONS_MAX = 4;
+
+  // False when there is no memory.
+  [[nodiscard]] bool create() noexcept { return places_.create(REGIONS * REGION_PLACES); }
+
+  // Where a datagram belongs. Shape: AddressHash::ofAddress() of both ends.
+  [[nodiscard]] static size_t placeOf(uint64_t local, uint64_t remote, bool localSends) noexcept {
+    static_assert(REGIONS == 1u << (64 - 55) && REGION_PLACES == 2u << (64 - 59));
+    return ((local >> 55) << 1 | (localSends ? 1u : 0u)) << (64 - 59) | remote >> 59;
+  }
+
+  // Notes a datagram that its receiver may have the start of until `untilUs`.
+  void note(size_t place, const FragmentVerdict& verdict, uint64_t untilUs,
+            uint64_t nowUs) noexcept;
+
+  // Whether the table of this generation, by `allows(question)`, allows all that is noted.
+  template <typename Allows>
+  [[nodiscard]] bool allAllowed(size_t place, uint32_t generation, uint64_t nowUs,
+                                const Allows& allows) const noexcept {
+    const Place& noted = places_[place];
+    const uint32_t nowS = secondsOf(nowUs);
+    const auto concerns = [=](const Term& term) {
+      return term.untilS > nowS && term.generation != generation;
+    };
+    return !concerns(noted.rest) &&
+           std::all_of(noted.known.begin(), noted.known.end(), [&](const Known& each) {
+             return !concerns(each.term) || allows(each.question);
+           });
+  }
+
+ private:
+  static constexpr size_t REGIONS = 512;
+  static constexpr size_t REGION_PLACES = 64;
+
+  // For how long what was let through by which table may be somewhere: the oldest table of several.
+  struct Term {
+    uint32_t generation;
+    uint32_t untilS;
+
+    void extend(uint32_t by, uint32_t untilS_, uint32_t nowS) noexcept {
+      generation = untilS > nowS ? std::min(generation, by) : by;
+      untilS = std::max(untilS, untilS_);
+    }
+  };
+  struct Known {
+    Term term;
+    FragmentQuestion question;
+  };
+  struct alignas(64) Place {
+    std::array<Known, QUESTIONS_MAX> known;
+    Term rest;
+  };
+  static_assert(sizeof(Place) == 64);
+
+  [[nodiscard]] static uint32_t secondsOf(uint64_t us) noexcept {
+    return static_cast<uint32_t>(us / 1'000'000);
+  }
+
+  HugeArray<Place> places_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,234 @@
+// Goal: no fragment passes that completes, at whoever receives it, a datagram that the table in
+// force denies: whatever has been forgotten here, in any order of fragments and swaps.
+// Method: all short sequences and many long ones, beside a receiver that keeps every start it has
+// had for as long as it may, and has missed whatever would have completed it.
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "native/testing/one-pod.h"
+#include "native/testing/test.h"
+
+namespace sluice::testing {
+namespace {
+
+constexpr uint64_t SECOND = 1'000'000;
+constexpr uint16_t ALLOWED = 53;  // by the usual policy
+constexpr uint16_t DENIED = 54;   // by that, and not by the one that allows all
+
+// A part of a UDP datagram from the pod to the server.
+std::vector<uint8_t> part(uint8_t family, uint16_t id, uint32_t offset, bool more, uint16_t port) {
+  FrameBuilder frame(family, 10, 12, PROTOCOL_UDP);
+  frame.payload.assign(64, 0);
+  if (offset == 0) {
+    frame.payload[0] = 0x10;
+    frame.payload[2] = static_cast<uint8_t>(port >> 8);
+    frame.payload[3] = static_cast<uint8_t>(port);
+    frame.payload[4] = 0x10;
+  }
+  const uint32_t units = offset / 8;
+  if (family == 4) {
+    frame.identification = id;
+    frame.fragment = static_cast<uint16_t>(units | (more ? 0x2000 : 0));
+  } else {
+    frame.options = {PROTOCOL_UDP, 0};
+    append16(frame.options, units << 3 | (more ? 1 : 0));
+    append32(frame.options, id);
+    frame.protocol = 44;
+  }
+  return frame.build();
+}
+
+// One datagram's name, everything that may happen around it, and what its receiver has.
+class Play {
+ public:
+  static constexpr uint32_t ACTS = 9;
+  static constexpr uint32_t START_DENIED = 1;
+
+  explicit Play(uint8_t family, Established established)
+      : pod_({.connectionsMax = 64, .fragmentsMax = 1, .established = established}),
+        family_(family) {}
+
+  // From here on nobody has anything.
+  void begin() {
+    nowUs_ += 1'000 * SECOND;
+    starts_.clear();
+    if (!allowsAll_) swap();
+  }
+
+  // False: what must not pass has.
+  bool act(uint32_t number) {
+    switch (number) {
+      case 0:
+        return start(ALLOWED);
+      case START_DENIED:
+        return start(DENIED);
+      case 2:
+        return follow(64, true);
+      case 3:
+        return follow(128, true);
+      case 4:
+        return follow(64, false);
+      case 5:
+        return follow(128, false);
+      case 6:
+        // Another one takes the only place.
+        (void)pod_.fromPod(part(family_, ++otherId_ | 0x8000, 0, true, ALLOWED), nowUs_);
+        return true;
+      case 7:
+        swap();
+        return true;
+      default:
+        nowUs_ += 20 * SECOND;
+        return true;
+    }
+  }
+
+ private:
+  struct Start {
+    uint16_t port;
+    uint64_t untilUs;
+  };
+
+  void swap() {
+    allowsAll_ = !allowsAll_;
+    pod_.publish(allowsAll_ ? OnePod::Policy::AllowAll : OnePod::Policy::Usual);
+  }
+  bool start(uint16_t port) {
+    const bool passes = pod_.fromPod(part(family_, 1, 0, true, port), nowUs_).passes();
+    if (passes) starts_.push_back({port, nowUs_ + (family_ == 4 ? 30 : 60) * SECOND});
+    return !passes || isRight();
+  }
+  bool follow(uint32_t offset, bool more) {
+    const bool passes = pod_.fromPod(part(family_, 1, offset, more, 0), nowUs_).passes();
+    return !passes || (!starts_.empty() && isRight());
+  }
+  bool isRight() {
+    std::erase_if(starts_, [this](const Start& each) { return each.untilUs <= nowUs_; });
+    return std::ranges::all_of(
+        starts_, [this](const Start& each) { return allowsAll_ || each.port == ALLOWED; });
+  }
+
+  OnePod pod_;
+  uint8_t family_;
+  uint64_t nowUs_ = 0;
+  uint16_t otherId_ = 0;
+  bool allowsAll_ = false;
+  std::vector<Start> starts_;
+};
+
+constexpr std::array FAMILIES = {uint8_t{4}, uint8_t{6}};
+
+}  // namespace
+
+TEST("fragments and swaps: nothing completes what is denied, in any short order") {
+  constexpr uint32_t LENGTH = 4;
+  for (const uint8_t family : FAMILIES) {
+    Play play(family, Established::Recheck);
+    uint32_t count = 1;
+    for (uint32_t each = 0; each < LENGTH; ++each) count *= Play::ACTS;
+    for (uint32_t order = 0; order < count; ++order) {
+      // Before the first start there is nothing to complete.
+      if (order % Play::ACTS > Play::START_DENIED) continue;
+      play.begin();
+      for (uint32_t left = order, at = 0; at < LENGTH; ++at, left /= Play::ACTS) {
+        if (play.act(left % Play::ACTS)) continue;
+        std::fprintf(stderr, "order %u of IPv%u, act %u\n", order, family, at);
+        REQUIRE(false);
+      }
+    }
+  }
+}
+
+TEST("fragments and swaps: nor in a long one") {
+  uint64_t random = 1;
+  for (const auto established : {Established::Recheck, Established::Cut}) {
+    for (const uint8_t family : FAMILIES) {
+      Play play(family, established);
+      for (uint32_t round = 0; round < 250; ++round) {
+        play.begin();
+        for (uint32_t at = 0; at < 20; ++at) {
+          random = random * 6'364'136'223'846'793'005 + 1'442'695'040'888'963'407;
+          if (play.act(static_cast<uint32_t>(random >> 33) % Play::ACTS)) continue;
+          std::fprintf(stderr, "round %u of IPv%u, act %u\n", round, family, at);
+          REQUIRE(false);
+        }
+      }
+    }
+  }
+}
+
+TEST("fragments and swaps: one that gave way to others opens no other after a swap") {
+  for (const uint8_t family : FAMILIES) {
+    const uint64_t life = (family == 4 ? 30 : 60) * SECOND;
+    OnePod pod({.fragmentsMax = 1});
+    pod.publish(OnePod::Policy::AllowAll);
+    CHECK(pod.fromPod(part(family, 1, 0, true, DENIED), 0).passes());
+    CHECK(pod.fromPod(part(family, 2, 0, true, ALLOWED), 0).passes());
+    CHECK(pod.fromPod(part(family, 1, 64, false, 0), 0).reason == DropReason::FragmentOrphan);
+    pod.publish();
+    CHECK(pod.fromPod(part(family, 1, 0, true, ALLOWED), 1).reason == DropReason::FragmentOverlap);
+    CHECK(pod.fromPod(part(family, 1, 64, false, 0), 1).reason == DropReason::FragmentOrphan);
+    CHECK(pod.fromPod(part(family, 1, 0, true, ALLOWED), life + SECOND).passes());
+    CHECK(pod.fromPod(part(family, 1, 64, false, 0), life + SECOND).passes());
+  }
+}
+
+TEST("fragments and swaps: nor does one that was whole here, and has begun anew before the swap") {
+  for (const uint8_t family : FAMILIES) {
+    OnePod pod;
+    pod.publish(OnePod::Policy::AllowAll);
+    CHECK(pod.fromPod(part(family, 1, 0, true, DENIED), 0).passes());
+    CHECK(pod.fromPod(part(family, 1, 64, false, 0), 0).passes());
+    CHECK(pod.fromPod(part(family, 1, 0, true, ALLOWED), 0).passes());
+    pod.publish();
+    CHECK(pod.fromPod(part(family, 1, 64, false, 0), 1).reason == DropReason::FragmentOverlap);
+    CHECK(pod.fromPod(part(family, 1, 128, false, 0), 1).reason != DropReason::None);
+  }
+}
+
+TEST("fragments and swaps: what a swap has denied stays shut when it has given way to others") {
+  OnePod pod({.fragmentsMax = 1});
+  pod.publish(OnePod::Policy::AllowAll);
+  CHECK(pod.fromPod(part(4, 1, 0, true, DENIED), 0).passes());
+  pod.publish();
+  CHECK(pod.fromPod(part(4, 1, 64, true, 0), 1).reason == DropReason::PolicyEgress);
+  CHECK(pod.fromPod(part(4, 2, 0, true, ALLOWED), 2).passes());
+  pod.publish(OnePod::Policy::AllowAll);
+  CHECK(pod.fromPod(part(4, 1, 0, true, ALLOWED), 3).reason == DropReason::FragmentOverlap);
+  CHECK(pod.fromPod(part(4, 1, 0, true, ALLOWED), 31 * SECOND).passes());
+}
+
+TEST("fragments and swaps: what is still allowed goes on, with one port and with a few") {
+  OnePod pod;
+  const auto whole = [&pod](uint16_t id, uint16_t port, uint64_t nowUs) {
+    return pod.fromPod(part(4, id, 0, true, port), nowUs).passes() &&
+           pod.fromPod(part(4, id, 64, false, 0), nowUs).passes();
+  };
+  // Others come and go meanwhile.
+  uint64_t nowUs = 0;
+  for (uint16_t round = 0; round < 20; ++round, nowUs += 20 * SECOND) {
+    pod.publish(OnePod::Policy::AllowAll);
+    for (uint16_t id = 0; id < 100; ++id) {
+      CHECK(whole(id, static_cast<uint16_t>(50 + id % 2), nowUs));
+    }
+    CHECK(whole(100, static_cast<uint16_t>(100 + round), nowUs));
+  }
+  // From the fifth on a newer table's answer is taken to be no, until what it is about is over.
+  for (uint16_t port = 200; port < 210; ++port) CHECK(whole(1, port, nowUs));
+  pod.publish(OnePod::Policy::AllowAll);
+  CHECK(!whole(1, 50, nowUs));
+  CHECK(whole(1, 50, nowUs + 31 * SECOND));
+}
+
+TEST("fragments and swaps: where connections are kept, so is what followed one of theirs") {
+  OnePod pod({.fragmentsMax = 1, .established = Established::Keep});
+  pod.publish(OnePod::Policy::AllowAll);
+  CHECK(pod.fromPod(part(4, 1, 0, true, DENIED), 0).passes());
+  CHECK(pod.fromPod(part(4, 2, 0, true, ALLOWED), 0).passes());
+  pod.publish();
+  CHECK(pod.fromPod(part(4, 1, 0, true, ALLOWED), 1).passes());
+  CHECK(pod.fromPod(part(4, 1, 64, false, 0), 1).passes());
+}
+
+}  // namespace sluice::testing
