@@ -119,6 +119,24 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
     }
   });
 
+  // Goal: what was applied stays, whoever asks for a reload meanwhile.
+  // Method: SIGHUP without a pause while `lab apply` changes the paths; then all reloads end.
+  test("a reload that waits behind an apply reads what was applied", async () => {
+    const { pid } = await bench.status();
+    let isApplied = false;
+    const applied = bench.run("lab", "apply", ...incident).finally(() => {
+      isApplied = true;
+    });
+    while (!isApplied) {
+      process.kill(pid, "SIGHUP");
+      await pause(10);
+    }
+    expect(await applied).toMatchObject({ code: 0 });
+    await until("no reload is left", async () => (await bench.status()).enforced);
+    expect((await bench.status()).paths).toEqual(incident.filter((word) => word !== "-f"));
+    expect(await bench.run("lab", "apply", "-f", threeTier)).toMatchObject({ code: 0 });
+  });
+
   test("exec gives the program's output and exit code", async () => {
     const link = await bench.exec("shop/frontend", "cat", "/sys/class/net/lo/address");
     expect(link.code).toBe(0);
