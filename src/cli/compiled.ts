@@ -1,5 +1,6 @@
 import { type CompileResult, compile } from "../compiler/compile.js";
 import { told } from "../diagnostics/findings.js";
+import type { SkippedKind } from "../manifest/foreign.js";
 import { readManifests } from "../manifest/read.js";
 import { validationReport } from "../manifest/report.js";
 import type { ClusterObjects } from "../policy/cluster.js";
@@ -13,8 +14,19 @@ import { createProgress } from "./progress.js";
 export type Compiled = Extract<CompileResult, { ok: true }> & {
   /** The manifests, as they were read. */
   readonly objects: ClusterObjects;
+  /** Policies of other products that the manifests hold, and no answer counts in. */
+  readonly notEnforced: readonly SkippedKind[];
   readonly compileMs: number;
 };
+
+/** Adds to a document of JSON which policies it does not count in, where there are any. */
+export function withNotEnforced<Document extends object>(
+  document: Document,
+  ...states: readonly Pick<Compiled, "notEnforced">[]
+): Document & { readonly notEnforced?: readonly SkippedKind[] } {
+  const notEnforced = states.flatMap((each) => each.notEnforced);
+  return notEnforced.length === 0 ? document : { ...document, notEnforced };
+}
 
 /**
  * Reads the manifests of `-f` and compiles them; what is found goes to standard error.
@@ -30,7 +42,7 @@ export async function compileManifests(
   const progress = createProgress(io);
   progress.update("reading manifests");
   const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-  const { objects, diagnostics, sources } = readManifests(options.filename, stdin);
+  const { objects, diagnostics, sources, skipped = [] } = readManifests(options.filename, stdin);
   const valid = !diagnostics.some((each) => each.severity === "error");
   let compiled: CompileResult | undefined;
   let compileMs = 0;
@@ -43,7 +55,10 @@ export async function compileManifests(
   progress.finish();
   const found = [...diagnostics, ...told(compiled?.diagnostics ?? [], sources)];
   showDiagnostics(found, io);
-  if (compiled?.ok) return { ...compiled, objects, compileMs };
-  if (options.output === "json") writeJson(io.stdout, validationReport(found));
+  if (compiled?.ok) {
+    const notEnforced = skipped.filter(({ isPolicy }) => isPolicy);
+    return { ...compiled, objects, notEnforced, compileMs };
+  }
+  if (options.output === "json") writeJson(io.stdout, validationReport(found, skipped));
   return undefined;
 }

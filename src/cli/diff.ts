@@ -7,7 +7,7 @@ import { serviceText } from "../analysis/protocols.js";
 import { portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
 import { isNoPorts } from "../net/port-set.js";
-import { type Compiled, compileManifests } from "./compiled.js";
+import { type Compiled, compileManifests, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { DiffOptions } from "./options.js";
 import { type Styles, sanitize, styles, writeJson } from "./output.js";
@@ -31,8 +31,9 @@ export async function runDiff(options: DiffOptions, io: Io): Promise<number> {
 
   const state = ({ blob }: Compiled) => ({ blob, table: Table.open(blob) });
   const diff = diffConnectivity(state(before), state(after));
-  if (output === "json") writeJson(io.stdout, diffJson(diff));
-  else io.stdout.write(diffText(diff, podsByNamespace([before, after]), styles(io)));
+  if (output === "json") {
+    writeJson(io.stdout, withNotEnforced(diffJson(diff), before, after));
+  } else io.stdout.write(diffText(diff, podsByNamespace([before, after]), styles(io)));
   return diff.equivalent ? exitCodes.ok : exitCodes.negative;
 }
 

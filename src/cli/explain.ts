@@ -9,7 +9,7 @@ import { didYouMean } from "../diagnostics/suggest.js";
 import type { Pod } from "../manifest/objects.js";
 import { isAllPorts, isNoPorts } from "../net/port-set.js";
 import { protocolNumbers } from "../net/protocol.js";
-import { compileManifests } from "./compiled.js";
+import { type Compiled, compileManifests, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ExplainOptions } from "./options.js";
 import { sanitize, styles, writeJson } from "./output.js";
@@ -33,14 +33,15 @@ export async function runExplain(options: ExplainOptions, io: Io): Promise<numbe
   const [from, to] = [endOf("--from", options.from), endOf("--to", options.to)];
   const table = Table.open(blob);
   if (asked === undefined) {
-    return showPassing(passingBetween(blob, table, from, to), { from, to }, options, io);
+    const passing = passingBetween(blob, table, from, to);
+    return showPassing(passing, { from, to, notEnforced: compiled.notEnforced }, options, io);
   }
   const service = typeof asked === "string" ? namedService(asked, index.find(options.to)) : asked;
   const question: Question = { from, to, ...service };
   const explanation = explain({ objects, compiled, table }, question);
   if (explanation === undefined) throw differentFamilies(questionText(question));
   if (options.output === "json") {
-    writeJson(io.stdout, explanation);
+    writeJson(io.stdout, withNotEnforced(explanation, compiled));
   } else {
     const { green, red, dim } = styles(io);
     const paints = { allowed: green, denied: red, quiet: dim };
@@ -61,14 +62,15 @@ function differentFamilies(question: string): CommandError {
 /** Shows what passes between two ends, for each pair of their addresses. */
 function showPassing(
   passing: readonly Passing[],
-  { from, to }: Pick<Question, "from" | "to">,
+  { from, to, notEnforced }: Pick<Question, "from" | "to"> & Pick<Compiled, "notEnforced">,
   { output, exitCode }: ExplainOptions,
   io: Io,
 ): number {
   if (passing.length === 0) throw differentFamilies(`${from.label} -> ${to.label}`);
   if (output === "json") {
     const passes = passing.map((each) => ({ ...each, ports: portsJson(each.ports) }));
-    writeJson(io.stdout, { from: from.label, to: to.label, passes });
+    const document = { from: from.label, to: to.label, passes };
+    writeJson(io.stdout, withNotEnforced(document, { notEnforced }));
   } else {
     const { green, red } = styles(io);
     const endText = (label: string, address: string) =>

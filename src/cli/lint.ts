@@ -16,7 +16,7 @@ import { suggest } from "../diagnostics/suggest.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
-import { compileManifests } from "./compiled.js";
+import { compileManifests, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { LintOptions } from "./options.js";
 import { styles, writeJson } from "./output.js";
@@ -41,7 +41,7 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
   const inActions = !["", "false"].includes(io.env["GITHUB_ACTIONS"] ?? "");
   switch (options.output ?? (inActions ? "github" : "text")) {
     case "json":
-      writeJson(io.stdout, lintJson(findings, !failed));
+      writeJson(io.stdout, withNotEnforced(lintJson(findings, !failed), compiled));
       break;
     case "sarif":
       writeJson(io.stdout, lintSarif(findings, packageVersion(), helpPage));

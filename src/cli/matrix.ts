@@ -14,7 +14,7 @@ import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { noPorts, type PortSet, portRange } from "../net/port-set.js";
-import { compileManifests } from "./compiled.js";
+import { type Compiled, compileManifests, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { MatrixOptions } from "./options.js";
 import {
@@ -42,17 +42,22 @@ export async function runMatrix(options: MatrixOptions, io: Io): Promise<number>
     by: options.by,
     ...(ports === undefined ? {} : { ports }),
   });
-  const text = render(matrix, options, io);
+  const text = render(matrix, compiled, options, io);
   if (options.out === undefined) io.stdout.write(text);
   else writeOut(options.out, io, (write) => write(text));
   return exitCodes.ok;
 }
 
-function render(matrix: Matrix, { output, port, out }: MatrixOptions, io: Io): string {
+function render(
+  matrix: Matrix,
+  compiled: Compiled,
+  { output, port, out }: MatrixOptions,
+  io: Io,
+): string {
   const textOf = (ports: number) => portText(matrix.pool.get(ports));
   switch (output) {
     case "json":
-      return `${JSON.stringify(matrixJson(matrix, port))}\n`;
+      return `${JSON.stringify(withNotEnforced(matrixJson(matrix, port), compiled))}\n`;
     case "csv":
       return renderCsv(grid(matrix, textOf));
     case "md":

@@ -6,7 +6,7 @@ import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { type Address, parseAddress } from "../net/address.js";
-import { compileManifests } from "./compiled.js";
+import { compileManifests, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin } from "./manifests.js";
 import type { QueryOptions } from "./options.js";
@@ -51,7 +51,7 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
     return { id, verdict, deniedBy, ...(audit.length === 0 ? {} : { audit }) };
   });
   if (options.output === "json") {
-    writeJson(io.stdout, { verdicts: answers });
+    writeJson(io.stdout, withNotEnforced({ verdicts: answers }, compiled));
     return exitCodes.ok;
   }
   const { green, red, yellow } = styles(io);

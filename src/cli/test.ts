@@ -12,7 +12,7 @@ import { hasErrors } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
-import { compileManifests } from "./compiled.js";
+import { type Compiled, compileManifests, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
 import type { TestOptions } from "./options.js";
@@ -32,7 +32,7 @@ export async function runTest(options: TestOptions, io: Io): Promise<number> {
   let results: readonly FileResult[] = files.map((file) => runTestFile(state, file, now));
   if (options.live) results = await runLive(options, state, files, results, io);
   const report: TestReport = { files: results, durationMs: performance.now() - started };
-  write(report, options.reporter, io);
+  write(report, compiled, options.reporter, io);
   return summarize(report).ok ? exitCodes.ok : exitCodes.negative;
 }
 
@@ -60,10 +60,15 @@ async function textOf(path: string): Promise<string> {
   }
 }
 
-function write(report: TestReport, reporter: TestOptions["reporter"], io: Io): void {
+function write(
+  report: TestReport,
+  compiled: Compiled,
+  reporter: TestOptions["reporter"],
+  io: Io,
+): void {
   switch (reporter) {
     case "json":
-      writeJson(io.stdout, jsonReport(report));
+      writeJson(io.stdout, withNotEnforced(jsonReport(report), compiled));
       break;
     case "tap":
       io.stdout.write(tapReport(report));

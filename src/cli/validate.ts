@@ -13,10 +13,10 @@ export async function runValidate(options: ValidateOptions, io: Io): Promise<num
   const progress = createProgress(io);
   progress.update("reading manifests");
   const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-  const { objects, diagnostics } = readManifests(options.filename, stdin);
+  const { objects, diagnostics, skipped } = readManifests(options.filename, stdin);
   progress.finish();
 
-  const report = validationReport(diagnostics);
+  const report = validationReport(diagnostics, skipped);
   if (options.output === "json") {
     writeJson(io.stdout, report);
   } else {

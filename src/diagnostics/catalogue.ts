@@ -48,6 +48,7 @@ export const catalogue = {
   SL1304: ["warning", "block has host bits"],
   SL1305: ["warning", "annotation of Sluice without effect"],
   SL1306: ["warning", "further warnings"],
+  SL1307: ["warning", "policy of another product"],
   SL1401: ["warning", "object of the API server not understood"],
   SL2001: ["warning", "two pods with one address"],
   SL2002: ["warning", "domain names are not looked up"],

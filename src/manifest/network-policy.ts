@@ -15,7 +15,8 @@ import { readSelector } from "./selector.js";
  * Source: conformance rules 2 to 6 and 19, after the API's own validation.
  */
 export function readNetworkPolicy(root: Cursor): NetworkPolicy {
-  root.onlyFields(["apiVersion", "kind", "metadata", "spec"]);
+  // Servers of Kubernetes 1.24 to 1.27 print a status, which says nothing of policy.
+  root.onlyFields(["apiVersion", "kind", "metadata", "spec", "status"]);
   const meta = readMetadata(root, { namespaced: true, wantName: wantDnsSubdomain });
   const spec = root.field("spec");
   if (spec.isMap()) spec.onlyFields(["podSelector", "policyTypes", "ingress", "egress"]);

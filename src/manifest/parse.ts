@@ -4,6 +4,7 @@ import { suggest } from "../diagnostics/suggest.js";
 import { readClusterPolicy } from "./cluster-policy.js";
 import { readNamespace, readNode, readPod } from "./core.js";
 import { Cursor, quoted, type Reading } from "./cursor.js";
+import { groupOf, isKubernetesGroup, type SkippedKind, SkippedKinds } from "./foreign.js";
 import { type Limits, limits } from "./limits.js";
 import { readNetworkPolicy } from "./network-policy.js";
 import type { KubernetesObject } from "./objects.js";
@@ -19,6 +20,8 @@ export interface Manifests {
   readonly diagnostics: readonly Diagnostic[];
   /** The texts, by the names that spans carry, for whoever finds something later. */
   readonly sources?: ReadonlyMap<string, Lines>;
+  /** Kinds that were passed over, policies of other products first. */
+  readonly skipped?: readonly SkippedKind[];
 }
 
 /** A text, and the name that its spans carry. */
@@ -52,6 +55,7 @@ export function parseTexts(
   const budget = new TokenBudget(bounds.tokens);
   const sources = new Map<string, SourceText>();
   const latest = new Map<string, KubernetesObject>();
+  const skipped = new SkippedKinds();
   let documents = 0;
   let isWhole = true;
   for (const each of texts) {
@@ -65,7 +69,7 @@ export function parseTexts(
     sources.set(each.name, source);
     const objects: KubernetesObject[] = [];
     const room = bounds.objects - latest.size;
-    documents += parseText({ source, budget, objects, findings, bounds, room });
+    documents += parseText({ source, budget, objects, findings, skipped, bounds, room });
     for (const object of objects) {
       const { kind, meta } = object;
       const key = `${kind}\n${meta.namespace}\n${meta.name}`;
@@ -80,11 +84,17 @@ export function parseTexts(
       latest.set(key, object);
     }
   }
+  skipped.warn();
   if (documents === 0 && isWhole && findings.errors === 0) {
     const span = { file: place, line: 1, column: 1, endLine: 1, endColumn: 1 };
     findings.push(diagnostic("SL1010", span, "got no document, want Kubernetes objects"));
   }
-  return { objects: [...latest.values()], diagnostics: findings.all(), sources };
+  return {
+    objects: [...latest.values()],
+    diagnostics: findings.all(),
+    sources,
+    skipped: skipped.list(),
+  };
 }
 
 /** One text of those that are read together. */
@@ -94,13 +104,15 @@ interface TextReading {
   /** Gets what is read. */
   readonly objects: KubernetesObject[];
   readonly findings: Findings;
+  readonly skipped: SkippedKinds;
   readonly bounds: Limits;
   /** How many objects there may be. */
   readonly room: number;
 }
 
 /** Reads the objects of one text; returns how many documents it has. */
-function parseText({ source, budget, objects, findings, bounds, room }: TextReading): number {
+function parseText(reading: TextReading): number {
+  const { source, budget, objects, findings, skipped, bounds, room } = reading;
   const { text } = source;
   const sink = findings.within(source);
   const control = controlCharacter.exec(text);
@@ -112,7 +124,7 @@ function parseText({ source, budget, objects, findings, bounds, room }: TextRead
   }
 
   const errors = () => findings.errors;
-  const within: Within = { source, diagnostics: sink, errors, bounds, room };
+  const within: Within = { source, diagnostics: sink, errors, skipped, bounds, room };
   let documents = 0;
   for (const { root, faults } of parseYaml(text, budget)) {
     documents++;
@@ -134,26 +146,35 @@ function parseText({ source, budget, objects, findings, bounds, room }: TextRead
 /** Characters that neither YAML nor JSON lets stand in a text. Source: YAML 1.2.2, section 5.1. */
 const controlCharacter = /(?![\t\n\r\u0085])[\p{Cc}\ufffe\uffff]/u;
 
+/** The group of the cluster-wide policies, of which nothing is passed over. */
+const POLICY_GROUP = "policy.networking.k8s.io";
+
 type Reader = (root: Cursor) => KubernetesObject | undefined;
 
-/** The kinds that are read, with the one API version of each. */
-export const kinds: ReadonlyMap<string, { readonly apiVersion: string; readonly read: Reader }> =
-  new Map<string, { readonly apiVersion: string; readonly read: Reader }>([
-    ["Namespace", { apiVersion: "v1", read: readNamespace }],
-    ["Node", { apiVersion: "v1", read: readNode }],
-    ["Pod", { apiVersion: "v1", read: readPod }],
-    ["NetworkPolicy", { apiVersion: "networking.k8s.io/v1", read: readNetworkPolicy }],
-    ...(["ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"] as const).map(
-      (kind) => {
-        const version = kind === "ClusterNetworkPolicy" ? "v1alpha2" : "v1alpha1";
-        const apiVersion = `policy.networking.k8s.io/${version}`;
-        return [
-          kind,
-          { apiVersion, read: (root: Cursor) => readClusterPolicy(kind, root) },
-        ] as const;
-      },
-    ),
-  ]);
+interface KnownKind {
+  readonly apiVersion: string;
+  /** A later version of the same schema. */
+  readonly later?: string;
+  readonly read: Reader;
+}
+
+/** The kinds that are read. A kind is told by its group and its name: other groups have kinds of these names. */
+export const kinds: ReadonlyMap<string, KnownKind> = new Map<string, KnownKind>([
+  ["Namespace", { apiVersion: "v1", read: readNamespace }],
+  ["Node", { apiVersion: "v1", read: readNode }],
+  ["Pod", { apiVersion: "v1", read: readPod }],
+  ["NetworkPolicy", { apiVersion: "networking.k8s.io/v1", read: readNetworkPolicy }],
+  ...(["ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"] as const).map(
+    (kind) => {
+      const versions =
+        kind === "ClusterNetworkPolicy"
+          ? { apiVersion: `${POLICY_GROUP}/v1alpha2`, later: `${POLICY_GROUP}/v1beta1` }
+          : { apiVersion: `${POLICY_GROUP}/v1alpha1` };
+      const read = (root: Cursor) => readClusterPolicy(kind, root);
+      return [kind, { ...versions, read }] as const;
+    },
+  ),
+]);
 
 /** Kinds that stand beside ours in the groups that we know wholly. */
 const neighbours: ReadonlyMap<string, readonly string[]> = new Map([
@@ -177,8 +198,6 @@ const neighbours: ReadonlyMap<string, readonly string[]> = new Map([
     ],
   ],
   ["networking.k8s.io/v1", ["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"]],
-  ["policy.networking.k8s.io/v1alpha1", []],
-  ["policy.networking.k8s.io/v1alpha2", []],
 ]);
 
 /** What items of a list such as PodList take from it. */
@@ -193,6 +212,7 @@ interface Within {
   readonly diagnostics: Sink;
   /** How many errors have been found so far. */
   readonly errors: () => number;
+  readonly skipped: SkippedKinds;
   readonly bounds: Limits;
   /** How many objects there may be; one more is read, and then no further one. */
   readonly room: number;
@@ -222,7 +242,7 @@ function readObjects(
   if (kind === undefined || apiVersion === undefined) return;
 
   const itemKind = kind.slice(0, -"List".length);
-  if (kind === "List" || (kind.endsWith("List") && kinds.has(itemKind))) {
+  if (kind === "List" || (kind.endsWith("List") && knownKind(itemKind, apiVersion) !== undefined)) {
     const passedOn = kind === "List" ? {} : { kind: itemKind, apiVersion };
     root.field("items").items();
     const items = entryOf(node, "items")?.value;
@@ -232,6 +252,11 @@ function readObjects(
     return;
   }
 
+  const known = knownKind(kind, apiVersion);
+  if (known === undefined) {
+    skipForeign(root, node, { kind, apiVersion }, within);
+    return;
+  }
   const bytes = node.end - node.start;
   if (bytes > bounds.objectBytes) {
     const message = `got ${bytes} characters of one object, want at most ${bounds.objectBytes}`;
@@ -239,12 +264,7 @@ function readObjects(
     diagnostics.push(diagnostic("SL1012", place, message, { object }));
     return;
   }
-  const known = kinds.get(kind);
-  if (known === undefined) {
-    reportForeign(root, kind, apiVersion);
-    return;
-  }
-  if (known.apiVersion !== apiVersion) {
+  if (apiVersion !== known.apiVersion && apiVersion !== known.later) {
     const message = `no kind ${kind} in version ${quoted(apiVersion)}, want ${known.apiVersion}`;
     root.field("apiVersion").report("SL1014", message);
     return;
@@ -252,6 +272,14 @@ function readObjects(
   const custom = apiVersion.startsWith("policy.");
   const read = known.read(custom ? rootCursor({ ...reading, indexed: true }, node) : root);
   if (read !== undefined && errors() === errorsBefore) objects.push(read);
+}
+
+/** Finds a kind that is read. Groups of Kubernetes' own have no other kind of that name: there it is misplaced. */
+function knownKind(kind: string, apiVersion: string): KnownKind | undefined {
+  const known = kinds.get(kind);
+  if (known === undefined) return undefined;
+  const group = groupOf(apiVersion);
+  return group === groupOf(known.apiVersion) || isKubernetesGroup(group) ? known : undefined;
 }
 
 function rootCursor(reading: Reading, node: YamlMap): Cursor {
@@ -285,21 +313,46 @@ function aboutField(
 }
 
 /** Passes over a kind of no concern, unless it was likely meant to be one that is. */
-function reportForeign(root: Cursor, kind: string, apiVersion: string): void {
-  // Without a slash it is of the core group, which has one version.
-  const known = neighbours.get(apiVersion) ?? (apiVersion.includes("/") ? undefined : []);
-  const group = known?.flatMap((each) => [each, `${each}List`]);
-  const near = [...kinds.keys()].find(
-    (each) => each.toLowerCase() === kind.toLowerCase().replace(/ies$/, "y"),
-  );
-  if ((group === undefined || group.includes(kind)) && near === undefined) {
-    root.field("kind").report("SL1303", `got ${quoted(kind)}, which does not bear on policy`);
+function skipForeign(
+  root: Cursor,
+  node: YamlMap,
+  { kind, apiVersion }: Required<Inherited>,
+  { skipped, diagnostics }: Within,
+): void {
+  const group = groupOf(apiVersion);
+  if (isKubernetesGroup(group) && isMisspelt(kind, apiVersion)) {
+    const guess = meantKind(kind) ?? suggest(kind, kinds.keys());
+    const hint = guess === undefined ? "" : `, did you mean ${guess}?`;
+    const message = `no kind ${quoted(kind)} in version ${quoted(apiVersion)}${hint}`;
+    root.field("kind").report("SL1014", message);
     return;
   }
-  const guess = near ?? suggest(kind, kinds.keys());
-  const hint = guess === undefined ? "" : `, did you mean ${guess}?`;
-  const message = `no kind ${quoted(kind)} in version ${quoted(apiVersion)}${hint}`;
-  root.field("kind").report("SL1014", message);
+  const items = kind.endsWith("List") ? entryOf(node, "items")?.value : undefined;
+  const isList = items?.type === "sequence";
+  const each = isList ? kind.slice(0, -"List".length) : kind;
+  skipped.add(apiVersion, each, isList ? items.items.length : 1, {
+    span: root.field("kind").span,
+    sink: diagnostics,
+    isOursElsewhere: kinds.has(each),
+  });
+  root.field("kind").report("SL1303", `got ${quoted(kind)}, of which no table is made`);
+}
+
+/** Finds the kind that a name in other case or in the plural stands for. */
+function meantKind(kind: string): string | undefined {
+  const singular = kind.toLowerCase().replace(/ies$/, "y");
+  return [...kinds.keys()].find((each) => each.toLowerCase() === singular);
+}
+
+/** Reports whether a kind of one of Kubernetes' groups is there by mistake: policy may hang on it. */
+function isMisspelt(kind: string, apiVersion: string): boolean {
+  if (meantKind(kind) !== undefined || groupOf(apiVersion) === POLICY_GROUP) return true;
+  // Without a slash it is of the core group, which has one version.
+  const known = neighbours.get(apiVersion) ?? (apiVersion.includes("/") ? undefined : []);
+  if (known === undefined || known.some((each) => kind === each || kind === `${each}List`)) {
+    return false;
+  }
+  return suggest(kind, kinds.keys()) !== undefined;
 }
 
 /** What an object calls itself, as far as it can be made out. */

@@ -1,4 +1,5 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import type { SkippedKind } from "./foreign.js";
 
 /** One finding, as `sluice validate -o json` prints it. */
 export interface ReportedFinding {
@@ -18,13 +19,19 @@ export interface ValidationReport {
   readonly ok: boolean;
   readonly errors: readonly ReportedFinding[];
   readonly warnings: readonly ReportedFinding[];
+  /** Kinds of which no table is made, policies of other products first; absent for what holds no objects. */
+  readonly skipped?: readonly SkippedKind[];
 }
 
 /** Makes the report of `sluice validate` from what reading and compiling found. */
-export function validationReport(diagnostics: readonly Diagnostic[]): ValidationReport {
+export function validationReport(
+  diagnostics: readonly Diagnostic[],
+  skipped?: readonly SkippedKind[],
+): ValidationReport {
   const errors = diagnostics.filter((each) => each.severity === "error").map(reported);
   const warnings = diagnostics.filter((each) => each.severity === "warning").map(reported);
-  return { ok: errors.length === 0, errors, warnings };
+  const ok = errors.length === 0;
+  return { ok, errors, warnings, ...(skipped === undefined ? {} : { skipped }) };
 }
 
 function reported({ span, code, message, object, field }: Diagnostic): ReportedFinding {
