@@ -2,6 +2,7 @@ import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { renderDiagnostic } from "../diagnostics/render.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { ProbeSpec } from "../lab/protocol.js";
+import { decodeText } from "../manifest/decode.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -21,7 +22,10 @@ export async function readStdin(io: Io): Promise<string> {
     }
     chunks.push(bytes);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  const text = decodeText(Buffer.concat(chunks));
+  if (typeof text === "string") return text;
+  const message = `<stdin>:${text.line}:${text.column}: got bytes that are neither UTF-8 nor marked as UTF-16, want text`;
+  throw new CommandError(exitCodes.input, message);
 }
 
 /**

@@ -49,6 +49,7 @@ export const catalogue = {
   SL1305: ["warning", "annotation of Sluice without effect"],
   SL1306: ["warning", "further warnings"],
   SL1307: ["warning", "policy of another product"],
+  SL1308: ["warning", "key set twice in an object of no concern"],
   SL1401: ["warning", "object of the API server not understood"],
   SL2001: ["warning", "two pods with one address"],
   SL2002: ["warning", "domain names are not looked up"],

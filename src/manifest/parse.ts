@@ -64,7 +64,7 @@ export function parseTexts(
       isWhole = false;
       continue;
     }
-    const text = each.text.startsWith("\ufeff") ? each.text.slice(1) : each.text;
+    const text = withLineFeeds(each.text.startsWith("\ufeff") ? each.text.slice(1) : each.text);
     const source = new SourceText(each.name, text);
     sources.set(each.name, source);
     const objects: KubernetesObject[] = [];
@@ -95,6 +95,11 @@ export function parseTexts(
     sources,
     skipped: skipped.list(),
   };
+}
+
+/** Ends lines as the readers of YAML expect it: a carriage return alone ends one too. Places stay. */
+function withLineFeeds(text: string): string {
+  return text.includes("\r") ? text.replace(/\r(?!\n)/g, "\n") : text;
 }
 
 /** One text of those that are read together. */
@@ -129,8 +134,11 @@ function parseText(reading: TextReading): number {
   for (const { root, faults } of parseYaml(text, budget)) {
     documents++;
     for (const { code, start, end, message, field } of faults) {
-      const about = aboutField(root, field);
-      sink.push(diagnostic(code, source.span(start, end), message, about));
+      const { isForeign, ...about } = aboutField(root, field);
+      // In an object of no concern the later value counts, and a tag is nothing to us, as for kubectl.
+      if (isForeign && code === "SL1008") continue;
+      const told = isForeign && code === "SL1007" ? "SL1308" : code;
+      sink.push(diagnostic(told, source.span(start, end), message, about));
     }
     if (root === undefined) continue;
     readObjects(root, {}, within, objects);
@@ -302,14 +310,30 @@ function readTypeName(
 function aboutField(
   root: YamlNode | undefined,
   field: string | undefined,
-): { readonly object: ObjectRef | undefined; readonly field: string | undefined } {
-  if (root?.type !== "map") return { object: undefined, field };
-  const ref = refOf(root);
-  const within = ref.kind.endsWith("List") ? /^items\[(\d+)\]\./.exec(field ?? "") : null;
+): {
+  readonly object: ObjectRef | undefined;
+  readonly field: string | undefined;
+  /** Whether the object, whatever is wrong with this field, is of no concern. */
+  readonly isForeign: boolean;
+} {
+  if (root?.type !== "map") return { object: undefined, field, isForeign: false };
+  const object = refOf(root);
+  const decides = field === "kind" || field === "apiVersion";
+  const isForeign = !decides && isOfNoConcern(object.kind, textOf(root, "apiVersion"));
+  const isList = object.kind.endsWith("List") && !isForeign;
+  const within = isList ? /^items\[(\d+)\]\./.exec(field ?? "") : null;
   const items = within === null ? undefined : entryOf(root, "items")?.value;
   const item = items?.type === "sequence" ? items.items[Number(within![1])] : undefined;
-  if (item === undefined) return { object: ref, field };
+  if (item === undefined) return { object, field, isForeign };
   return aboutField(item, field!.slice(within![0].length));
+}
+
+function isOfNoConcern(kind: string, apiVersion: string): boolean {
+  if (kind === "" || kind === "List" || apiVersion === "") return false;
+  if (knownKind(kind, apiVersion) !== undefined) return false;
+  return (
+    !kind.endsWith("List") || knownKind(kind.slice(0, -"List".length), apiVersion) === undefined
+  );
 }
 
 /** Passes over a kind of no concern, unless it was likely meant to be one that is. */
@@ -358,13 +382,15 @@ function isMisspelt(kind: string, apiVersion: string): boolean {
 /** What an object calls itself, as far as it can be made out. */
 function refOf(node: YamlMap, inheritedKind = ""): ObjectRef {
   const metadata = entryOf(node, "metadata")?.value;
-  const text = (map: YamlNode | undefined, key: string) => {
-    const value = map?.type === "map" ? entryOf(map, key)?.value : undefined;
-    return value?.type === "scalar" && typeof value.value === "string" ? value.value : "";
-  };
   return {
-    kind: text(node, "kind") || inheritedKind,
-    namespace: text(metadata, "namespace"),
-    name: text(metadata, "name"),
+    kind: textOf(node, "kind") || inheritedKind,
+    namespace: textOf(metadata, "namespace"),
+    name: textOf(metadata, "name"),
   };
+}
+
+/** The text of a field; empty where that is none. */
+function textOf(map: YamlNode | undefined, key: string): string {
+  const value = map?.type === "map" ? entryOf(map, key)?.value : undefined;
+  return value?.type === "scalar" && typeof value.value === "string" ? value.value : "";
 }

@@ -1,4 +1,5 @@
 import { type Diagnostic, diagnostic, startOfFile } from "../diagnostics/diagnostic.js";
+import { decodeText } from "./decode.js";
 import { type Limits, limits } from "./limits.js";
 import {
   isDescriptor,
@@ -113,14 +114,13 @@ function takeBytes(size: number, rest: Rest): void {
 }
 
 function decode(bytes: Buffer, name: string): ManifestText | Diagnostic {
-  try {
-    // A byte order mark in front is dropped by the decoder.
-    return { name, text: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
-  } catch {
-    const before = new TextDecoder("utf-8").decode(bytes).split("\ufffd", 1)[0] ?? "";
-    const line = before.split("\n").length;
-    const column = before.length - before.lastIndexOf("\n");
-    const span = { file: name, line, column, endLine: line, endColumn: column };
-    return diagnostic("SL1002", span, "got bytes that are not UTF-8, want text");
-  }
+  const text = decodeText(bytes);
+  if (typeof text === "string") return { name, text };
+  const { line, column } = text;
+  const span = { file: name, line, column, endLine: line, endColumn: column };
+  return diagnostic(
+    "SL1002",
+    span,
+    "got bytes that are neither UTF-8 nor marked as UTF-16, want text",
+  );
 }

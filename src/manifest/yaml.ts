@@ -44,7 +44,16 @@ export interface YamlDocument {
  * Errors: none; faults are in the documents, one syntax fault for each at most.
  */
 export function* parseYaml(text: string, budget = new TokenBudget()): Generator<YamlDocument> {
-  for (const [start, end] of splitDocuments(text)) {
+  for (const [start, end] of splitDocuments(text)) yield* parseDocument(text, start, end, budget);
+}
+
+function* parseDocument(
+  text: string,
+  from: number,
+  to: number,
+  budget: TokenBudget,
+): Generator<YamlDocument> {
+  for (const [start, end] of splitObjects(text, from, to)) {
     const plain = parsePlainYaml(text, start, end);
     if (plain !== undefined) {
       if (plain.root !== undefined) yield { root: plain.root, faults: [] };
@@ -104,7 +113,7 @@ function* compose(text: string, base: number, budget: TokenBudget): Generator<Do
   Object.assign(composer, { onError });
 
   const parser = new Parser();
-  for (const lexeme of new Lexer().lex(text)) {
+  for (const lexeme of makeLexer().lex(text)) {
     if (budget.left-- <= 0) {
       const message = `got more than ${budget.tokens} tokens in documents of involved style, want JSON or plain YAML`;
       throw new Stop(fault("SL1012", base, base, message));
@@ -119,6 +128,31 @@ function* compose(text: string, base: number, budget: TokenBudget): Generator<Do
   }
   for (const token of parser.end()) yield* composed(composer, token, onError);
   yield* composer.end(false, text.length) as Generator<Document.Parsed>;
+}
+
+/** What is touched of a lexer that the package does not make public. */
+type LexerParts = { indentNext: number } & Record<string, () => Generator<string, unknown>>;
+
+/**
+ * Makes a lexer for which quoted text and flow style go on at any indentation: YAML asks for more than that of
+ * the key, libyaml and its ports, and so kubectl, do not.
+ */
+function makeLexer(): Lexer {
+  const lexer = new Lexer();
+  // Private to the package; should a later version ignore this, such texts are refused.
+  const parts = lexer as unknown as LexerParts;
+  for (const name of ["parseQuotedScalar", "parseFlowCollection"]) {
+    const parse = parts[name];
+    if (parse === undefined) continue;
+    parts[name] = function* () {
+      const { indentNext } = parts;
+      parts.indentNext = 0;
+      const next = yield* parse.call(lexer);
+      parts.indentNext = indentNext;
+      return next;
+    };
+  }
+  return lexer;
 }
 
 function* composed(
@@ -149,6 +183,64 @@ function* splitDocuments(text: string): Generator<readonly [number, number]> {
   yield [start, text.length];
 }
 
+/**
+ * Cuts a document of JSON objects in a row, as `jq .items[]` writes them, into these objects.
+ *
+ * Anything else is one: a text is cut only where what stands before the cut is JSON, whole and by itself.
+ */
+function* splitObjects(
+  text: string,
+  start: number,
+  end: number,
+): Generator<readonly [number, number]> {
+  let from = start;
+  for (;;) {
+    const close = endOfObject(text, from, end);
+    const next = close === undefined ? end : skipBlanks(text, close, end);
+    if (close === undefined || next >= end || text[next] !== "{") break;
+    if (!isJson(text.slice(from, close))) break;
+    yield [from, close];
+    from = next;
+  }
+  yield [from, end];
+}
+
+/** Finds where an object of JSON ends; undefined where none begins, or it does not end. */
+function endOfObject(text: string, start: number, end: number): number | undefined {
+  let at = skipBlanks(text, start, end);
+  if (text[at] !== "{") return undefined;
+  let depth = 0;
+  for (; at < end; at++) {
+    const each = text[at];
+    if (each === '"') at = endOfString(text, at, end);
+    else if (each === "{") depth++;
+    else if (each === "}" && --depth === 0) return at + 1;
+  }
+  return undefined;
+}
+
+/** Finds the quote that ends a string; the end of the text where none does. */
+function endOfString(text: string, start: number, end: number): number {
+  let at = start + 1;
+  while (at < end && text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  return at;
+}
+
+function skipBlanks(text: string, start: number, end: number): number {
+  let at = start;
+  while (at < end && " \t\r\n".includes(text[at]!)) at++;
+  return at;
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function readDocument(document: Document.Parsed, base: number): YamlDocument | undefined {
   const error = document.errors[0];
   if (error !== undefined) {
@@ -160,6 +252,9 @@ function readDocument(document: Document.Parsed, base: number): YamlDocument | u
   try {
     const root = converter.convert(document.contents as Node);
     if (root.type === "scalar" && root.value === null) return undefined;
+    const tag = converter.faults.find(({ code }) => code === "SL1008");
+    // An alias may carry the value to where it bears on policy.
+    if (tag !== undefined && converter.hasAliases) throw new Stop(tag);
     return { root, faults: converter.faults };
   } catch (stop) {
     if (stop instanceof Stop) return { root: undefined, faults: [...converter.faults, stop.fault] };
@@ -223,6 +318,10 @@ class Converter {
   readonly #path: (string | number)[] = [];
   #size = 0;
   #aliased = false;
+
+  get hasAliases(): boolean {
+    return this.#aliased;
+  }
 
   constructor(base: number) {
     this.#base = base;
@@ -297,8 +396,16 @@ class Converter {
         );
       }
       default:
-        throw new Stop(fault("SL1008", start, end, `got tag ${node.tag}, want none`));
+        this.#reportTag(node.tag, start, end);
+        return { type: "scalar", value: text, start, end };
     }
+  }
+
+  /** Reports a tag that nothing is made of: a fault, but where it stands in an object of no concern. */
+  #reportTag(tag: string, start: number, end: number): void {
+    this.faults.push(
+      fault("SL1008", start, end, `got tag ${tag}, want none`, pathText(this.#path)),
+    );
   }
 
   #sequence(
@@ -307,9 +414,7 @@ class Converter {
     start: number,
     end: number,
   ): YamlSequence {
-    if (tag !== undefined && tag !== "tag:yaml.org,2002:seq") {
-      throw new Stop(fault("SL1008", start, end, `got tag ${tag}, want none`));
-    }
+    if (tag !== undefined && tag !== "tag:yaml.org,2002:seq") this.#reportTag(tag, start, end);
     const converted = items.map((item, index) => {
       this.#path.push(index);
       const node = this.convert(item);
@@ -320,20 +425,13 @@ class Converter {
   }
 
   #map(pairs: readonly Pair[], tag: string | undefined, start: number, end: number): YamlMap {
-    if (tag !== undefined && tag !== "tag:yaml.org,2002:map") {
-      throw new Stop(fault("SL1008", start, end, `got tag ${tag}, want none`));
-    }
+    if (tag !== undefined && tag !== "tag:yaml.org,2002:map") this.#reportTag(tag, start, end);
     const entries = new Map<string, YamlEntry>();
     const merged: YamlEntry[] = [];
     for (const pair of pairs) {
       const keyNode = pair.key as Node;
       const [keyStart, keyEnd] = this.#range(keyNode);
-      if (
-        isScalar(keyNode) &&
-        keyNode.type === "PLAIN" &&
-        keyNode.source === "<<" &&
-        !keyNode.tag
-      ) {
+      if (isMergeKey(keyNode)) {
         this.#merge(pair.value as Node | null, keyStart, keyEnd, merged);
         continue;
       }
@@ -352,7 +450,8 @@ class Converter {
           ? { type: "scalar", value: null, start: keyEnd, end: keyEnd }
           : this.convert(pair.value as Node);
       this.#path.pop();
-      if (!entries.has(key)) entries.set(key, { key, keyStart, keyEnd, value });
+      // Of two the later counts, as it does for kubectl.
+      entries.set(key, { key, keyStart, keyEnd, value });
     }
     for (const entry of merged) if (!entries.has(entry.key)) entries.set(entry.key, entry);
     return { type: "map", entries: [...entries.values()], start, end };
@@ -373,6 +472,12 @@ class Converter {
       for (const entry of each.entries) into.push(entry);
     }
   }
+}
+
+/** `<<`, plain or so tagged. */
+function isMergeKey(node: Node): boolean {
+  if (!isScalar(node) || node.source !== "<<") return false;
+  return node.tag === undefined ? node.type === "PLAIN" : node.tag === "tag:yaml.org,2002:merge";
 }
 
 function fault(

@@ -243,8 +243,19 @@ describe("texts that whoever writes manifests can write", () => {
     expect(parseManifests(bomb, "m.yaml").diagnostics).toMatchObject([{ code: "SL1005" }]);
   });
 
+  test("objects in a row that do not end, and strings that do not", () => {
+    for (const text of [
+      '{"a":{}}'.repeat(100_000),
+      `{"a":1}${'{"a":'.repeat(1_000_000)}`,
+      `{"a":1}{"${'\\"'.repeat(1_000_000)}`,
+      `{"a":1}{${'"'.repeat(1_000_001)}`,
+    ]) {
+      expect(parseManifests(text, "m.json").diagnostics.length).toBeGreaterThan(0);
+    }
+  });
+
   test("more of involved style than a tree may be made of", () => {
-    const texts = ["a", "b", "c"].map((name) => ({ name, text: `a: !x 1\n${"#\n".repeat(30)}` }));
+    const texts = ["a", "b", "c"].map((name) => ({ name, text: `a: !!int x\n${"#\n".repeat(30)}` }));
     const { diagnostics } = parseTexts(texts, "all", { ...limits, tokens: 100 });
     expect(diagnostics.map(({ code, span }) => `${code} ${span.file}:${span.line}`)).toEqual([
       "SL1008 a:1",

@@ -71,6 +71,17 @@ test("a byte order mark is passed over", () => {
   assert.deepEqual(read(write("a.yaml", `\ufeff${podText("a")}`)), { names: ["a"], codes: [] });
 });
 
+test("UTF-16 with a byte order mark is text, broken UTF-16 is none", () => {
+  const little = Buffer.from(`\ufeff${podText("p")}`, "utf16le");
+  assert.deepEqual(read(write("a.yaml", little)), { names: ["p"], codes: [] });
+  assert.deepEqual(read(write("b.yaml", Buffer.from(little).swap16())), {
+    names: ["p"],
+    codes: [],
+  });
+  const half = Buffer.concat([Buffer.from("\ufeffa: 1\nb: ", "utf16le"), Buffer.from([0, 0xd8])]);
+  assert.deepEqual(read(write("c.yaml", half)).codes, ["SL1002 /c.yaml:2"]);
+});
+
 test("an empty file beside others is nothing; an empty set is an error", () => {
   const empty = write("empty.yaml", "");
   const file = write("a.yaml", podText("a"));

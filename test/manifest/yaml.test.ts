@@ -4,7 +4,7 @@ import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAnyYaml, parseYaml } from "../../src/manifest/yaml.js";
 import type { YamlNode } from "../../src/manifest/yaml-node.js";
 import { parsePlainYaml } from "../../src/manifest/yaml-plain.js";
-import { findings, only } from "./helpers.js";
+import { findings, only, podText, policyText } from "./helpers.js";
 
 /** The content of a node, as JSON has it. */
 function content(node: YamlNode): unknown {
@@ -157,13 +157,19 @@ describe("broken texts are answered with one fault each, at its place", () => {
     ["101 levels, closed", `${deep("[", 101)}${"]".repeat(101)}`, ["SL1006 -"]],
     ["a million closing brackets", deep("]", 1_000_000), ["SL1001 -"]],
     ["100,000 commas", `a: [${",".repeat(100_000)}]`, ["SL1001 -"]],
-    ["custom tag", "a: !secret b\n", ["SL1008 -"]],
-    ["binary", "a: !!binary aGk=\n", ["SL1008 -"]],
     ["tag that does not fit", "a: !!int b\n", ["SL1008 -"]],
   ];
   test.each(cases)("%s", (_name, text, want) => {
     assert.deepEqual(findings(text), want);
   });
+
+  test.each(["!!binary aGk=", "!secret b", "!x [b]", "!x {b: c}"])(
+    "tag in a policy: %s",
+    (value) => {
+      const text = policyText(`{podSelector: {matchLabels: {a: ${value}}}}`);
+      assert.include(findings(text), "SL1008 spec.podSelector.matchLabels.a");
+    },
+  );
 
   test("a doubled key is named by its path, and the rest of the document is read", () => {
     const text = `apiVersion: networking.k8s.io/v1
@@ -195,9 +201,109 @@ spec:
     assert.deepEqual(findings(text(", k99999: v")), ["SL1007 metadata.labels.k99999"]);
   });
 
+  test("kind and apiVersion are not taken from a key that is doubled, whatever the kind", () => {
+    const text = "apiVersion: v1\nkind: NetworkPolicy\nkind: Secret\n";
+    assert.deepEqual(findings(text), ["SL1007 kind"]);
+    assert.deepEqual(findings("apiVersion: v1\nkind: Secret\nkind: ConfigMap\n"), ["SL1007 kind"]);
+    assert.deepEqual(findings("apiVersion: v1\nkind: List\nitems: []\nitems: []\n"), [
+      "SL1007 items",
+    ]);
+  });
+
   test("empty input is an error", () => {
     assert.deepEqual(findings(""), ["SL1010 -"]);
     assert.deepEqual(findings("# nothing\n---\n"), ["SL1010 -"]);
+  });
+});
+
+// What kubectl takes: its decoder reads objects of JSON in a row, and libyaml's rules are in places wider than YAML's.
+describe("text as kubectl takes it", () => {
+  const cases: readonly [name: string, text: string, want: unknown[]][] = [
+    [
+      "JSON objects in a row",
+      '{"a":1}\n{\n "b": "}{\\""\n}{"c":[{}]}\n',
+      [{ a: 1 }, { b: '}{"' }, { c: [{}] }],
+    ],
+    [
+      "JSON objects in a row, in one of several documents",
+      '---\n{"a":1} {"b":2}\n---\nc: 3\n',
+      [{ a: 1 }, { b: 2 }, { c: 3 }],
+    ],
+    [
+      "single-quoted text goes on in its key's column",
+      "a:\n  b: 'c\n  d'\n",
+      [{ a: { b: "c d" } }],
+    ],
+    [
+      "double-quoted text goes on in its key's column",
+      'a:\n  b: "c\n  d"\ne: 1\n',
+      [{ a: { b: "c d" }, e: 1 }],
+    ],
+    [
+      "quoted text goes on in the first column",
+      "a:\n  b: \"{\n'c': 1\n}\"\n  d: 2\n",
+      [{ a: { b: "{ 'c': 1 }", d: 2 } }],
+    ],
+    [
+      "a list ends in its key's column",
+      "a:\n  b: [\n    c,\n    d\n  ]\n  e: 1\n",
+      [{ a: { b: ["c", "d"], e: 1 } }],
+    ],
+    [
+      "a map goes on in the first column",
+      "a:\n  b: {\nc: 1,\nd: 2\n}\n  e: 1\n",
+      [{ a: { b: { c: 1, d: 2 }, e: 1 } }],
+    ],
+    [
+      "a merge key with its tag",
+      "a: &x {b: 1}\nc: {!!merge <<: *x, d: 2}\n",
+      [{ a: { b: 1 }, c: { d: 2, b: 1 } }],
+    ],
+  ];
+  test.each(cases)("%s", (_name, text, want) => {
+    assert.deepEqual(contents(text), want);
+  });
+
+  test("two flow maps in a row that are no JSON stay a fault", () => {
+    assert.deepEqual(findings("{a: 1}\n{b: 2}\n"), ["SL1001 -"]);
+    assert.deepEqual(findings('{"a": 1,}\n{"b": 2}\n'), ["SL1001 -"]);
+  });
+
+  test("a carriage return alone ends a line, that of a comment too", () => {
+    const text = "# a pod\rapiVersion: v1\rkind: Pod\rmetadata:\r  name: p\r  labels: {a: 1}\r";
+    assert.deepEqual(findings(text), ["SL1101 metadata.labels"]);
+    assert.equal(parseManifests(text, "m").diagnostics[0]!.span.line, 6);
+  });
+
+  const secret = (rest: string) => `apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n${rest}\n`;
+  const foreign: readonly [name: string, text: string, want: string[]][] = [
+    ["a doubled key", secret("type: a\ntype: b"), ["SL1308 type"]],
+    ["binary", secret("data: {a: !!binary aGk=}"), []],
+    ["tags of other programs", secret("data: {a: !x b, c: !y [d], e: !z {f: g}}"), []],
+    [
+      "a doubled key in a list",
+      `apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, type: a, type: b}\n`,
+      ["SL1308 items[0].type"],
+    ],
+  ];
+  test.each(foreign)("in a kind of no concern, %s refuses nothing", (_name, text, want) => {
+    const read = parseManifests(`${text}---\n${podText("{}")}`, "m");
+    const found = read.diagnostics.filter(({ severity }) => severity !== "info");
+    assert.deepEqual(
+      found.map(({ code, field }) => `${code} ${field}`),
+      want.map((each) => each.replace("items[0].", "")),
+    );
+    assert.equal(read.objects.length, 1);
+  });
+
+  test("a value whose tag is passed over does not get into a policy by an alias", () => {
+    const text = `apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Secret, data: {a: &a !!binary aGk=}}
+- {apiVersion: v1, kind: Pod, metadata: {name: p, labels: {a: *a}}}
+`;
+    assert.include(findings(text).join(), "SL1008");
   });
 });
 
