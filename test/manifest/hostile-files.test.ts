@@ -255,7 +255,10 @@ describe("texts that whoever writes manifests can write", () => {
   });
 
   test("more of involved style than a tree may be made of", () => {
-    const texts = ["a", "b", "c"].map((name) => ({ name, text: `a: !!int x\n${"#\n".repeat(30)}` }));
+    const texts = ["a", "b", "c"].map((name) => ({
+      name,
+      text: `a: !!int x\n${"#\n".repeat(30)}`,
+    }));
     const { diagnostics } = parseTexts(texts, "all", { ...limits, tokens: 100 });
     expect(diagnostics.map(({ code, span }) => `${code} ${span.file}:${span.line}`)).toEqual([
       "SL1008 a:1",
