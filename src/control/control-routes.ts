@@ -647,11 +647,11 @@ function connectionFinder(
   const byZone = new Map(
     interfaces().map(({ zone, role, name }) => [role === "endpoint" ? zone : undefined, name]),
   );
-  const { account } = flows;
+  const { snapshot } = flows;
   return (records) =>
     decodeConnections(records).flatMap((connection) => {
       const { source, destination } = connection;
-      const owners = [account?.ownerOf(source), account?.ownerOf(destination)] as const;
+      const owners = [snapshot?.ownerOf(source), snapshot?.ownerOf(destination)] as const;
       const isWanted = filter({
         source: endpointOf(owners[0]),
         destination: endpointOf(owners[1]),

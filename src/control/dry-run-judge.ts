@@ -8,7 +8,7 @@ import {
   isolationOf,
   l4Of,
 } from "../observe/flow.js";
-import { TableAccount, type TableSource } from "../observe/table-account.js";
+import { TableSnapshot, type TableSource } from "../observe/table-snapshot.js";
 import { RefusalError } from "./refusal.js";
 
 /** Manifests whose effect is asked for: texts, since paths mean nothing to another process. */
@@ -27,11 +27,11 @@ export interface Denial extends Isolation {
 /** Puts live connections to a table that is not in force. */
 export class DryRunJudge {
   readonly #table: Table;
-  readonly #account: TableAccount;
+  readonly #snapshot: TableSnapshot;
 
   constructor(source: TableSource) {
     this.#table = Table.open(source.blob);
-    this.#account = new TableAccount(0, source);
+    this.#snapshot = new TableSnapshot(0, source);
   }
 
   /** Finds those of some ConnectionRecords that the table denies. */
@@ -44,7 +44,7 @@ export class DryRunJudge {
     }
     const verdicts = this.#table.classify(batch);
     const denied = [...connections.keys()].filter((index) => verdicts[index] !== 0);
-    const reasons = this.#account.reasons(
+    const reasons = this.#snapshot.reasons(
       denied.map((index) => ({ ...connections[index]!, port: portOf(connections[index]!) })),
     );
     return denied.map((index, place): Denial => {

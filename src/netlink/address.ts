@@ -23,9 +23,9 @@ import { readLink } from "./link.js";
 import { attributesOf, concatenate, dump, type Request, view, word, wordOf } from "./messages.js";
 
 const addressBodyBytes = 8;
-/** It was not known to be unique. */
+/** Flags of an address that was not known to be unique. */
 const unsureFlags = IFA_F_DADFAILED | IFA_F_TENTATIVE;
-/** What may be asked for. */
+/** Flags that a request may set. */
 const askedFlags =
   IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_MANAGETEMPADDR | IFA_F_NOPREFIXROUTE | IFA_F_MCAUTOJOIN;
 
@@ -34,7 +34,7 @@ export function readAddresses(index: number): Entry[] {
   return listAddresses(index).map(comparableAddress);
 }
 
-/** The addresses of an interface that others may use, so no link-local ones. */
+/** The addresses of an interface, without link-local ones. */
 export function interfaceAddresses(name: string): Address[] {
   return listAddresses(readLink(name)?.index)
     .filter((body) => body[3] === RT_SCOPE_UNIVERSE)
@@ -45,7 +45,7 @@ export function interfaceAddresses(name: string): Address[] {
     });
 }
 
-/** What an address is, without how long it is for: an address is the same after an hour. */
+/** Identifies an address, without its lifetimes, which change all the time. */
 export function addressKey(entry: Entry): string {
   const sure = attributesOf(entry, addressBodyBytes).map(({ type, data }) =>
     type === IFA_FLAGS ? { type, data: word(wordOf(data) & ~unsureFlags) } : { type, data },
@@ -53,7 +53,9 @@ export function addressKey(entry: Entry): string {
   return keyWithout(rebuilt(entry, addressBodyBytes, sure), addressBodyBytes, IFA_CACHEINFO);
 }
 
-/** Puts addresses on an interface. IPv6: usable at once where they were in use before. */
+/**
+ * Requests that add addresses to an interface. IPv6 ones that were in use before are usable at once.
+ */
 export function putAddresses(entries: readonly Entry[], index: number): Request[] {
   return inOrderOfMaking(entries).flatMap((entry): Request[] => {
     const body = retargetBody(entry, index);
@@ -63,13 +65,13 @@ export function putAddresses(entries: readonly Entry[], index: number): Request[
       flags: NLM_F_CREATE | NLM_F_REPLACE,
       what: "add an address",
     });
-    // The second makes it as it was in this, too.
+    // The first request skips duplicate detection (IFA_F_NODAD); the second restores the address's own flags.
     const isSure = body[0] === AF_INET6 && (flagsOf(body) & unsureFlags) === 0;
     return isSure ? [put(withoutDetection(body)), put(body)] : [put(body)];
   });
 }
 
-/** Takes addresses off an interface, the last first: with a first one go those that depend on it. */
+/** Requests that remove addresses, the last first: with a primary address its secondary ones go. */
 export function removeAddresses(entries: readonly Entry[], index: number): Request[] {
   return entries
     .map((entry) => ({
@@ -94,7 +96,7 @@ function comparableAddress(body: Uint8Array): Entry {
   view(head).setUint32(indexAt, SELF, true);
   const attributes = attributesOf(body, addressBodyBytes).map(({ type, data }) => {
     if (type === IFA_FLAGS) return { type, data: word(wordOf(data) & (askedFlags | unsureFlags)) };
-    // Preferred and valid seconds; not when it was made and changed.
+    // Keeps the preferred and valid seconds, and clears the times of creation and change.
     if (type === IFA_CACHEINFO)
       return { type, data: concatenate([data.slice(0, 8), word(0), word(0)]) };
     return { type, data };
@@ -102,7 +104,9 @@ function comparableAddress(body: Uint8Array): Entry {
   return rebuilt(head, addressBodyBytes, sorted(attributes));
 }
 
-/** IPv6 addresses are listed with the newest first, and a sender's choice may follow the list. */
+/**
+ * Oldest first. The kernel lists IPv6 addresses newest first, and source selection may follow that order.
+ */
 function inOrderOfMaking(addresses: readonly Entry[]): Entry[] {
   const isV6 = (body: Uint8Array): boolean => body[0] === AF_INET6;
   return [...addresses.filter((body) => !isV6(body)), ...addresses.filter(isV6).reverse()];

@@ -2,19 +2,19 @@ import { RTNH_F_ONLINK, RTNH_F_PERVASIVE } from "./constants.js";
 import { type Attribute, attribute, attributesOf, concatenate, view } from "./messages.js";
 
 /**
- * An entry is the body of a netlink message, made comparable: what only the kernel can say (ages,
- * counters, dead next hops) is left out, and the interface's own index is `SELF`, so that it can be given
- * to another interface.
+ * The body of a netlink message in a comparable form. What only the kernel sets (ages, counters, dead next
+ * hops) is left out. The interface's own index is replaced by `SELF`, so that the entry can be given to
+ * another interface.
  */
 export type Entry = Uint8Array;
 
 /** Stands for the interface's own index in an entry. */
 export const SELF = 0;
 
-/** Flags of a next hop that may be asked for. */
+/** Flags of a next hop that a request may set. */
 export const nextHopFlags = RTNH_F_PERVASIVE | RTNH_F_ONLINK;
 
-/** Where the bodies of links, addresses and neighbours have the index of their interface. */
+/** Offset of the interface index in the bodies of links, addresses and neighbours. */
 export const indexAt = 4;
 
 /** Gives an entry whose body names its interface to the interface `to`. */
@@ -24,7 +24,7 @@ export function retargetBody(entry: Entry, to: number): Uint8Array {
   return copy;
 }
 
-/** Puts a body together again. */
+/** Rebuilds a message's body from its head and attributes. */
 export function rebuilt(
   body: Uint8Array,
   bodyBytes: number,
@@ -40,7 +40,7 @@ export function sorted(attributes: readonly Attribute[]): Attribute[] {
   return [...attributes].sort((a, b) => a.type - b.type);
 }
 
-/** What two entries are compared by: all of it, or all but one attribute. */
+/** The key that compares two entries: the whole entry, or all but one attribute. */
 export function entryKey(entry: Entry): string {
   return Buffer.from(entry).toString("base64");
 }

@@ -3,15 +3,15 @@ import { indexAt } from "./entry.js";
 import { linkBodyBytes } from "./link.js";
 import { attributesOf, decodeMessages, textOf, wordOf } from "./messages.js";
 
-/** Which interfaces some events are about. */
+/** The interfaces that a set of events concerns. */
 export interface Touched {
   readonly indexes: ReadonlySet<number>;
-  /** Of links that are there, have gone, or have got another name. */
+  /** Names of links that were added, changed, deleted or renamed. */
   readonly names: ReadonlySet<string>;
 }
 
 /**
- * Says which interfaces the kernel's events of links and addresses are about.
+ * Lists the interfaces that the kernel's link and address events concern.
  *
  * Shape: whole messages, as `InterfaceEvents.read` gives them.
  */
@@ -20,7 +20,7 @@ export function touchedBy(events: Uint8Array): Touched {
   const names = new Set<string>();
   for (const { type, body } of decodeMessages(events)) {
     if (type === RTM_NEWADDR || type === RTM_DELADDR) indexes.add(wordOf(body, indexAt));
-    // A bridge's words on its ports are no link's.
+    // A bridge's messages about its ports (AF_BRIDGE) are not about a link.
     if ((type !== RTM_NEWLINK && type !== RTM_DELLINK) || body[0] !== 0) continue;
     indexes.add(wordOf(body, indexAt));
     const name = attributesOf(body, linkBodyBytes).find((each) => each.type === IFLA_IFNAME);

@@ -33,10 +33,10 @@ import { putNeighbours, removeNeighbours } from "./neighbour.js";
 import { putNextHops } from "./next-hop.js";
 import { putRoutes, removeRoutes } from "./route.js";
 
-/** Flags that somebody chose. */
+/** Flags that a user sets. */
 const chosenFlags = IFF_NOARP | IFF_PROMISC | IFF_ALLMULTI | IFF_MULTICAST;
 
-/** Rounds in which what the kernel made or left by itself is put right. */
+/** Rounds to correct what the kernel added or removed by itself. */
 const roundsMax = 4;
 
 export interface Loser {
@@ -46,25 +46,27 @@ export interface Loser {
   readonly alias: string;
 }
 
-/** A move of all that an interface has, its name first of all, to another. */
+/** A move of an interface's name and settings to another interface. */
 export interface Move {
-  /** What is moved: how the interface was that has it, or had it before a move that broke off. */
+  /** The settings to move: as the interface has them, or had them before an interrupted move. */
   readonly state: InterfaceState;
-  /** Index of the one that gets it. */
+  /** Index of the interface that gets them. */
   readonly to: number;
-  /** Which loses it, what that is called afterwards, and whether it is up; absent when it is gone. */
+  /**
+   * The interface that loses them, its name afterwards, and whether it is up; absent when it is deleted.
+   */
   readonly from?: Loser;
-  /** Whether a name can change while the interface is up: as the kernel has it when absent. */
+  /** Whether the interface can be renamed while it is up; absent: as this kernel allows. */
   readonly renameUp?: boolean;
 }
 
 /**
- * Moves name, addresses, routes and neighbours from one interface to another, in one system call: a
- * process that is killed has done all of it or nothing. What the kernel adds by itself is then taken out
- * again, and what it has lost is put back.
+ * Moves name, addresses, routes and neighbours from one interface to another in one system call, so a killed
+ * process has done all of it or nothing. Then it removes what the kernel added by itself, and adds what the
+ * kernel dropped.
  *
- * Neither interface lets packets through meanwhile; that is the caller's to see to. Returns what the
- * kernel has refused: the move is then half done, and a move back with the same state undoes it.
+ * The caller must make sure that no packet passes either interface meanwhile. Returns the kernel's refusals:
+ * the move is then half done, and a move back with the same state undoes it.
  */
 export function move(request: Move): NetlinkError[] {
   const refused = tryChanges(moveRequests(request));
@@ -140,8 +142,8 @@ function mayRenameUp(): boolean {
 }
 
 /**
- * Makes an interface's addresses, routes and standing neighbours what they were to be. Returns what the
- * kernel refuses.
+ * Makes an interface's addresses, routes and static neighbours equal to `wanted`. Returns the kernel's
+ * refusals.
  */
 export function settle(index: number, wanted: InterfaceState): NetlinkError[] {
   for (let round = 1; ; round++) {
@@ -156,21 +158,23 @@ export function settle(index: number, wanted: InterfaceState): NetlinkError[] {
   }
 }
 
-/** Gives an interface again what it has lost with its carrier, once it has one. */
+/** Restores what an interface lost with its carrier, once the carrier is back. */
 export function refresh(index: number, before: InterfaceState): void {
   const present = readInterface(index);
   if (present !== undefined) tryChanges(additions(lostOf(present, before), index));
 }
 
-/** Takes every address and route off an interface, such as the kernel makes when one comes up. */
+/**
+ * Removes every address and route from an interface, such as those that the kernel adds when it comes up.
+ */
 export function strip(index: number): void {
   const present = readInterface(index, "with");
   if (present !== undefined) tryChanges(removals(present, index));
 }
 
 /**
- * Moves addresses and routes that somebody has put on an interface to the one that took its place; false when
- * there are none.
+ * Moves addresses and routes that were added to an interface to the one that replaced it; false when there
+ * are none.
  */
 export function moveStrays(from: number, to: number): boolean {
   const strays = readInterface(from);
@@ -180,7 +184,9 @@ export function moveStrays(from: number, to: number): boolean {
   return true;
 }
 
-/** What takes the entries of `state` off an interface; next hop objects go with their link. */
+/**
+ * Requests that remove the entries of `state` from an interface; next hop objects go with their link.
+ */
 function removals(state: InterfaceState, index: number): Request[] {
   return [
     ...removeRoutes(state.routes, index),
@@ -189,7 +195,7 @@ function removals(state: InterfaceState, index: number): Request[] {
   ];
 }
 
-/** What puts the entries of `state` on an interface. */
+/** Requests that add the entries of `state` to an interface. */
 function additions(state: InterfaceState, index: number): Request[] {
   return [
     ...putAddresses(state.addresses, index),

@@ -5,7 +5,7 @@ import { isStatic, readNeighbours } from "./neighbour.js";
 import { readNextHops } from "./next-hop.js";
 import { readRoutes, routeKey, usesNextHop } from "./route.js";
 
-/** What the kernel holds of one interface, as it says it itself. */
+/** The kernel's state of one interface, in its own encoding. */
 export interface InterfaceState {
   readonly index: number;
   readonly link: LinkState;
@@ -16,8 +16,8 @@ export interface InterfaceState {
 }
 
 /**
- * Reads all of one interface; undefined when there is none of that index. What the kernel adds to its
- * table of local addresses is left out unless it is asked for.
+ * Reads the state of one interface; undefined when the index has none. Routes that the kernel adds to its
+ * local table are left out unless `routesOfKernel` asks for them.
  */
 export function readInterface(
   index: number,
@@ -37,7 +37,7 @@ export function readInterface(
   };
 }
 
-/** What `a` has and `b` has not. Neighbours that are learnt come and go. */
+/** The entries of `a` that `b` lacks. Learnt neighbours do not count: they come and go. */
 export function difference(a: InterfaceState, b: InterfaceState): InterfaceState {
   const without = (
     kind: "addresses" | "routes" | "neighbours" | "nextHops",
@@ -60,15 +60,15 @@ export function isEmpty({ addresses, routes, nextHops, neighbours }: InterfaceSt
 }
 
 /**
- * Finds what the kernel has taken from an interface that has lost its carrier: next hop objects, what
- * hangs on them, and neighbours.
+ * Finds what the kernel removed when an interface lost its carrier: next hop objects, their routes, and
+ * neighbours.
  */
 export function lostOf(present: InterfaceState, before: InterfaceState): InterfaceState {
   const { nextHops, routes, neighbours } = difference(before, present);
   return { ...before, addresses: [], nextHops, routes: routes.filter(usesNextHop), neighbours };
 }
 
-/** What an interface has, and what it has lost with its carrier. */
+/** The present state, plus what was lost with the carrier. */
 export function withLost(present: InterfaceState, before: InterfaceState): InterfaceState {
   const lost = lostOf(present, before);
   return {

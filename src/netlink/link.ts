@@ -48,12 +48,12 @@ export interface LinkState {
   readonly name: string;
   /** ARPHRD_…; 1 is Ethernet. */
   readonly type: number;
-  /** Whether something is there to take its frames. */
+  /** Whether the link has a carrier. */
   readonly carrier: boolean;
   readonly mac: string;
   readonly mtu: number;
   readonly flags: number;
-  /** How many want to see all frames that come in. */
+  /** How many users have made it promiscuous. */
   readonly promiscuity: number;
   readonly queueLength: number;
   readonly group: number;
@@ -61,9 +61,9 @@ export interface LinkState {
   readonly altNames: readonly string[];
   /** Index of the interface that it is part of (bridge, bond, VRF); 0: none. */
   readonly master: number;
-  /** Index of the interface that it stands on; 0: none. */
+  /** Index of the interface that it is stacked on; 0: none. */
   readonly lower: number;
-  /** As rtnetlink names it: `veth`, `macvlan`, `tun`; empty for a device's own. */
+  /** The rtnetlink kind: `veth`, `macvlan`, `tun`; empty for a hardware device. */
   readonly kind: string;
   /** The `conf` sysctls of IPv4, in the kernel's order; empty without IPv4. */
   readonly ipv4Conf: readonly number[];
@@ -90,7 +90,7 @@ export function readLinks(): Link[] {
   return dump(RTM_GETLINK, linkBody(0), RTM_NEWLINK).map(decodeLink);
 }
 
-/** Changes what the attributes say, and of the flags those in `mask`. */
+/** A request that sets the attributes, and the flags that `mask` selects. */
 export function changeLink(
   index: number,
   what: string,
@@ -105,7 +105,7 @@ export function setLinkUp(index: number, isUp: boolean, what: string): Request {
   return changeLink(index, what, [], { flags: isUp ? IFF_UP : 0, mask: IFF_UP });
 }
 
-/** Gives an interface alternative names, or takes them; those that are so already are no error. */
+/** Requests that add or remove alternative names; a name that is already so is no error. */
 export function changeAltNames(
   step: "add" | "remove",
   index: number,
@@ -125,7 +125,9 @@ export function changeAltNames(
   ];
 }
 
-/** Says how an interface's IPv6 link-local address is made; it is not made now. Errors: NetlinkError. */
+/**
+ * Sets how an interface's IPv6 link-local address will be made; makes none now. Errors: NetlinkError.
+ */
 export function setAddressMode(index: number, addressMode: number | undefined): void {
   const attributes = familyAttributes({ addressMode });
   if (attributes.length > 0) change([changeLink(index, "set its address mode", attributes)]);
@@ -144,7 +146,7 @@ export function deleteLink(index: number): void {
   ]);
 }
 
-/** Writes the IPv4 sysctls and the IPv6 address mode as a link's change holds them. */
+/** Encodes the IPv4 sysctls and the IPv6 address mode as attributes of a link change. */
 export function familyAttributes(change: {
   readonly ipv4Conf?: ReadonlyMap<number, number>;
   readonly addressMode?: number | undefined;

@@ -14,9 +14,8 @@ import {
 } from "./constants.js";
 
 /**
- * The kernel's own language for interfaces: messages made of a fixed body and attributes. What is kept
- * of the kernel's answers is kept as its own bytes, so that what it says tomorrow of a route is replayed
- * whole, too.
+ * Netlink messages: a fixed body, then attributes. Answers are kept as the kernel's own bytes, so that
+ * attributes of a later kernel, which this code does not know, are replayed too.
  *
  * Source: man 7 netlink, man 7 rtnetlink. Numbers are in the
  * machine's order, which the layout has asserted to be little-endian.
@@ -25,7 +24,7 @@ import {
 const headerBytes = 16;
 const attributeBytes = 4;
 const attributeTypeMask = 0x3fff;
-/** Dumps that a change has broken into are asked for again, as often as this. */
+/** How many times to repeat a dump that a change interrupted. */
 const dumpTriesMax = 20;
 
 export interface Attribute {
@@ -38,15 +37,15 @@ export interface Message {
   readonly body: Uint8Array;
 }
 
-/** A change to ask for, and what to call it when it is refused. */
+/** A change to request, with its description for errors. */
 export interface Request extends Message {
   readonly flags: number;
   readonly what: string;
-  /** Refusals that mean "it is so already". */
+  /** Refusals that are no error, such as "exists already". */
   readonly allows?: readonly string[] | "any";
 }
 
-/** What the kernel has refused. */
+/** The kernel refused a request. */
 export class NetlinkError extends Error {
   override readonly name = "NetlinkError";
   readonly code: string;
@@ -61,7 +60,7 @@ export class NetlinkError extends Error {
 }
 
 /**
- * Has the kernel list something. Shape: the bodies of its messages of type `answer`.
+ * Requests a dump. Shape: the bodies of the kernel's messages of type `answer`.
  *
  * Errors: NetlinkError; DataplaneError.
  */
@@ -88,7 +87,7 @@ export function dump(
   }
 }
 
-/** Has the kernel answer a question about one thing. Shape: the body; undefined when there is none. */
+/** Requests one object. Shape: its body; undefined when it does not exist. */
 export function ask(type: number, body: Uint8Array, answer: number): Uint8Array | undefined {
   const request = encodeMessage({ type, body }, NLM_F_REQUEST | NLM_F_ACK, 1);
   for (const message of messagesOf(netlinkExchange(NETLINK_ROUTE, request))) {
@@ -98,14 +97,14 @@ export function ask(type: number, body: Uint8Array, answer: number): Uint8Array 
 }
 
 /**
- * Has the kernel make changes, one after the other, in one system call. All are tried, also after one
- * that is refused. Returns the refusals.
+ * Requests changes in one system call; the kernel makes them in order. All are tried, even after a refusal.
+ * Returns the refusals.
  */
 export function tryChanges(requests: readonly Request[]): NetlinkError[] {
   if (requests.length === 0) return [];
   const last = requests.length - 1;
   const bytes = requests.map((request, index) =>
-    // Refusals come without being asked for.
+    // Only the last asks for an acknowledgement: the kernel reports refusals in any case.
     encodeMessage(
       request,
       NLM_F_REQUEST | request.flags | (index === last ? NLM_F_ACK : 0),
@@ -125,18 +124,18 @@ export function tryChanges(requests: readonly Request[]): NetlinkError[] {
   return refused;
 }
 
-/** The same, for changes of which none may be refused. Errors: NetlinkError, the first refusal. */
+/** The same, for changes that must all succeed. Errors: NetlinkError, the first refusal. */
 export function change(requests: readonly Request[]): void {
   const [first] = tryChanges(requests);
   if (first !== undefined) throw first;
 }
 
-/** Splits what the kernel has told, which is known to be whole messages. */
+/** Splits bytes from the kernel, which are whole messages. */
 export function decodeMessages(bytes: Uint8Array): readonly Message[] {
   return messagesOf(bytes);
 }
 
-/** Splits the attributes that stand in `bytes` from `at` on. */
+/** Splits the attributes in `bytes` from `at` on. */
 export function attributesOf(bytes: Uint8Array, at: number): Attribute[] {
   const attributes: Attribute[] = [];
   const words = view(bytes);
@@ -215,7 +214,7 @@ interface Received extends Message {
   readonly sequence: number;
 }
 
-/** Splits an answer, which is known to be whole messages. */
+/** Splits an answer, which consists of whole messages. */
 function messagesOf(bytes: Uint8Array): Received[] {
   const words = view(bytes);
   const messages: Received[] = [];
@@ -232,10 +231,10 @@ function messagesOf(bytes: Uint8Array): Received[] {
   return messages;
 }
 
-/** The words in which the kernel says why it refuses; undefined when it gives none. */
+/** The kernel's text for a refusal; undefined when it gives none. */
 function reasonOf(body: Uint8Array, flags: number): string | undefined {
   if ((flags & NLM_F_ACK_TLVS) === 0) return undefined;
-  // Behind the errno and the header of the request; the request itself has been left out.
+  // The attributes follow the errno and the request's header; the request's body is not repeated.
   const found = attributesOf(body, 4 + headerBytes).find(({ type }) => type === NLMSGERR_ATTR_MSG);
   return found === undefined ? undefined : textOf(found.data);
 }

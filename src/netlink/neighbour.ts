@@ -19,7 +19,7 @@ import { type Entry, indexAt, rebuilt, retargetBody, SELF, sorted } from "./entr
 import { attributesOf, dump, type Request, view, wordOf } from "./messages.js";
 
 const neighbourBodyBytes = 12;
-/** In which its hardware address is known. */
+/** States in which a neighbour's hardware address is known. */
 const knownStates = NUD_REACHABLE | NUD_STALE | NUD_NOARP | NUD_PERMANENT;
 
 /** Reads an interface's neighbours, proxied ones too. Errors: NetlinkError. */
@@ -32,25 +32,25 @@ export function readNeighbours(index: number): Entry[] {
     .flatMap((body) => comparableNeighbour(body) ?? []);
 }
 
-/** Whether a neighbour was written down by somebody, and not learnt. */
+/** Whether a neighbour was configured, not learnt. */
 export function isStatic(neighbour: Entry): boolean {
   const state = view(neighbour).getUint16(8, true);
   return (state & (NUD_PERMANENT | NUD_NOARP)) !== 0 || isProxy(neighbour);
 }
 
-/** Gives neighbours to an interface. */
+/** Requests that add neighbours to an interface. */
 export function putNeighbours(entries: readonly Entry[], index: number): Request[] {
   return entries.map((entry) => ({
     type: RTM_NEWNEIGH,
     body: retargetBody(entry, index),
     flags: NLM_F_CREATE | NLM_F_REPLACE,
     what: "add a neighbour",
-    // A learnt one can be learnt again.
+    // A refusal is no error for a learnt neighbour: the kernel learns it again.
     ...(isStatic(entry) ? {} : { allows: "any" as const }),
   }));
 }
 
-/** Takes neighbours from an interface; what has gone with the link is no error. */
+/** Requests that remove neighbours; those that went with the link are no error. */
 export function removeNeighbours(entries: readonly Entry[], index: number): Request[] {
   return entries
     .map((entry) => ({
@@ -63,7 +63,7 @@ export function removeNeighbours(entries: readonly Entry[], index: number): Requ
     .reverse();
 }
 
-/** Undefined for what the kernel makes by itself, and for what it has not found out. */
+/** The comparable entry; none for entries that the kernel makes by itself or has not resolved. */
 function comparableNeighbour(body: Uint8Array): Entry[] | undefined {
   const head = body.slice(0, neighbourBodyBytes);
   const words = view(head);

@@ -12,7 +12,9 @@ import { type Entry, nextHopFlags, rebuilt, SELF } from "./entry.js";
 import { attributesOf, dump, NetlinkError, type Request, view, word, wordOf } from "./messages.js";
 
 const nextHopBodyBytes = 8;
-/** What follows is said, or a group's that is not of the usual kind. */
+/**
+ * The last attribute that a request may set; later ones are read-only, or of unusual kinds of groups.
+ */
 const askedLast = NHA_ENCAP;
 const groupEntryBytes = 8;
 
@@ -67,7 +69,7 @@ function listNextHops(): Uint8Array[] {
   try {
     return dump(RTM_GETNEXTHOP, new Uint8Array(nextHopBodyBytes), RTM_NEWNEXTHOP);
   } catch (error) {
-    // Before Linux 5.3 there are none.
+    // Linux before 5.3 has no next hop objects.
     if (error instanceof NetlinkError) return [];
     throw error;
   }

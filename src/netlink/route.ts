@@ -37,9 +37,9 @@ import {
 } from "./messages.js";
 
 const routeBodyBytes = 12;
-/** Said, never asked for. */
+/** Attributes that the kernel reports and no request may set. */
 const saidOnly = new Set([RTA_IIF, RTA_CACHEINFO, RTA_MARK, RTA_EXPIRES, RTA_UID]);
-/** What a next hop object has instead. */
+/** Attributes that the next hop object has instead of the route. */
 const ofNextHop = new Set([
   RTA_OIF,
   RTA_GATEWAY,
@@ -48,20 +48,24 @@ const ofNextHop = new Set([
   RTA_ENCAP_TYPE,
   RTA_ENCAP,
 ]);
-/** Routes with one of these can be made only when another route or a next hop object is there. */
+/**
+ * A route with one of these attributes can be added only after the route or next hop object that it needs.
+ */
 const dependent = new Set([RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_NH_ID]);
 const hopHeadBytes = 8;
 const clockTicksPerSecond = 100;
 
-/** Behind the metric that the kernel gives to routes of router advertisements, 1024 unless told otherwise. */
+/**
+ * Above the kernel's default metric for routes from router advertisements, 1024, so the kernel's route wins.
+ */
 const COPIES_METRIC = 1_025;
 
 /**
- * Reads the routes of all tables that lead out of an interface or by one of the next hop objects. Those
- * with several next hops have others' indexes in them, too.
+ * Reads the routes of all tables that use an interface or one of the next hop objects. Routes with several
+ * next hops also contain other interfaces' indexes.
  *
- * What the kernel adds to its table of local addresses comes and goes with addresses, and is left out
- * unless it is asked for. Errors: NetlinkError.
+ * The kernel adds routes to its local table, which come and go with addresses. They are left out unless
+ * `routesOfKernel` asks for them. Errors: NetlinkError.
  */
 export function readRoutes(
   index: number,
@@ -78,7 +82,9 @@ export function readRoutes(
     .filter((body) => routesOfKernel === "with" || !followsAddress(body));
 }
 
-/** What a route is, without how long it is for; of one that a router told of, also without its metric. */
+/**
+ * Identifies a route, without its lifetime; for one from a router advertisement also without its metric.
+ */
 export function routeKey(entry: Entry): string {
   const kept = isAdvertised(entry)
     ? rebuilt(entry, routeBodyBytes, withoutAttribute(entry, RTA_PRIORITY))
@@ -86,17 +92,17 @@ export function routeKey(entry: Entry): string {
   return keyWithout(kept, routeBodyBytes, RTA_EXPIRES);
 }
 
-/** Whether a route stems from a router advertisement. */
+/** Whether a route is from a router advertisement. */
 export function isAdvertised(route: Entry): boolean {
   return route[0] === AF_INET6 && route[5] === RTPROT_RA;
 }
 
-/** Whether a route leads by a next hop object. */
+/** Whether a route uses a next hop object. */
 export function usesNextHop(route: Entry): boolean {
   return attributesOf(route, routeBodyBytes).some(({ type }) => type === RTA_NH_ID);
 }
 
-/** Puts routes on an interface. Those that lead by way of others come last. */
+/** Requests that add routes to an interface. Routes that depend on others come last. */
 export function putRoutes(entries: readonly Entry[], index: number): Request[] {
   return behindTheKernels(entries)
     .sort((a, b) => Number(isDependent(a)) - Number(isDependent(b)))
@@ -109,7 +115,7 @@ export function putRoutes(entries: readonly Entry[], index: number): Request[] {
     }));
 }
 
-/** Takes routes off an interface; what has gone with the link is no error. */
+/** Requests that remove routes from an interface; routes that went with the link are no error. */
 export function removeRoutes(entries: readonly Entry[], index: number): Request[] {
   return entries
     .map((entry) => ({
@@ -206,7 +212,7 @@ function retargetRoute(body: Uint8Array, from: number, to: number): Uint8Array {
   );
 }
 
-/** Calls `visit` with the place of each next hop of a route that has several. */
+/** Calls `visit` with the offset of each next hop in RTA_MULTIPATH. */
 function eachHop(data: Uint8Array, visit: (at: number) => void): void {
   for (let at = 0; at + hopHeadBytes <= data.length; ) {
     visit(at);

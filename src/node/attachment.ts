@@ -8,7 +8,10 @@ import type { Mode } from "../manifest/annotations.js";
 import type { Guarded } from "./guard.js";
 import type { PodName, RouterAdvertisements } from "./node-config.js";
 
-/** Takes an interface; a refusal says where that was asked for. Errors: RefusalError. */
+/**
+ * Runs `take`; a refusal gets the place in the config (`span`) that asked for the interface. Errors:
+ * RefusalError.
+ */
 export function takenAt<Taken>(span: Span, take: () => Taken): Taken {
   try {
     return take();
@@ -19,21 +22,22 @@ export function takenAt<Taken>(span: Span, take: () => Taken): Taken {
   }
 }
 
-/** What an attachment opens with. */
+/** What an attachment needs to open. */
 export interface Opening {
   readonly dataplane: Dataplane;
   readonly tell: Tell;
-  /** What each of its interfaces may have of PacketLinkOptions' slots. */
+  /** The `slots` of PacketLinkOptions for each of its interfaces. */
   readonly slots: number;
-  /** Whether an interface of this name may be absent: it was there before, and may come again. */
+  /**
+   * Whether an interface of this name may be absent, because it existed before and may be created again.
+   */
   readonly mayWait: (name: string) => boolean;
 }
 
 /**
- * A place between one pod and the network where frames can be taken: a wire, or a workload's own
- * interface.
+ * A place between one pod and the network where Sluice takes frames: a wire, or a workload's own interface.
  *
- * It is made from a config alone, and does nothing until it is opened.
+ * The constructor only reads the config; nothing happens before `open`.
  */
 export interface Attachment {
   /** What users call it: the interface towards the pod. */
@@ -41,22 +45,24 @@ export interface Attachment {
   readonly pod: PodName;
   /** Where it was asked for. */
   readonly span: Span;
-  /** Of policies that neither they nor the pod say more about; absent: the process's. */
+  /** Mode of a policy when neither the policy nor its pod sets one; absent: the process's mode. */
   readonly mode?: Mode | undefined;
-  /** Interfaces that nobody else may hold at the same time. */
+  /** Interfaces that no other attachment may hold at the same time. */
   readonly interfaces: readonly string[];
-  /** Where it keeps how its interfaces were, when that is not how they are. */
+  /**
+   * The folder of the record with the interfaces' original state; only when `open` changes that state.
+   */
   readonly stateFolder?: string;
   /**
-   * Tells whether another attachment would stand in the same place in the same way: one that does goes on
-   * in its stead, also for another pod.
+   * Two attachments with the same text use the same interfaces in the same way. The running one is then kept,
+   * also for another pod.
    */
   readonly identity: string;
-  /** Whether it can go on in the place of another that has yielded. */
+  /** Whether it can continue in the place of `other` after `other.yield`. */
   follows?(other: Attachment): boolean;
   /**
-   * Takes the interfaces. Nothing passes from then on, until the first table is in force and the ends
-   * are joined.
+   * Takes the interfaces. From then on nothing passes until the first table is in force and the ends are
+   * joined.
    *
    * Errors: RefusalError; everything is then as it was.
    */
@@ -67,36 +73,42 @@ export interface OpenAttachment {
   /** Link ids. */
   readonly inside: number;
   readonly outside: number;
-  /** Whether those of the network pass, from the joining of the ends on. */
+  /** Whether router advertisements from the network pass, once the ends are joined. */
   readonly routerAdvertisements: RouterAdvertisements;
-  /** As the control socket tells of them at this moment; who holds it knows the rest. */
+  /**
+   * The present state of the interfaces, for the control socket. The owner of the attachment adds the rest.
+   */
   readonly interfaces: readonly Omit<FilteredInterface, "pod" | "zone">[];
-  /** What is to be guarded by name at this moment. */
+  /** What the name guard must cover now. */
   readonly guarded: Guarded;
-  /** After its end: whether nothing may pass there, and what is guarded stays guarded. Absent: no. */
+  /** After its end: whether the interface stays closed and its names stay guarded. Absent: no. */
   readonly staysClosed?: boolean;
-  /** Indexes of the interfaces that it has at this moment: changes of these are for `follow`. */
+  /** Indexes of the interfaces that it has now. When one of them changes, `follow` is called. */
   readonly indexes: readonly number[];
   /**
-   * Looks whether its interfaces are as they were, after something has changed there: what has gone is let
-   * go, what is there again is taken again, for the same zone and the same links. Returns how many were.
+   * Checks its interfaces after a change. It releases an interface that was deleted, and takes one that was
+   * created again, for the same zone and the same links. Returns how many interfaces it took.
    */
   follow(table: CompiledTable): number;
-  /** After how long it wants to be looked at again, also where nothing happens. Units: milliseconds. */
+  /** When to call `follow` again even if no event comes. Units: milliseconds. */
   readonly retryMs?: number | undefined;
   /**
    * Called once, when its first table is in force, before its ends are joined. Returns the connections that
-   * are there already, as SavedConnection records, to be taken up before a frame passes.
+   * exist already, as SavedConnection records. They are loaded before a frame passes.
    */
   joining?(zone: number, table: CompiledTable): Uint8Array | undefined;
-  /** Called once, when its ends have been joined, with how many of these were taken up. */
+  /**
+   * Called once, when its ends have been joined. `taken` is how many of these connections were loaded.
+   */
   joined?(taken: number): void;
-  /** Prepares for the process's death, once frames are judged. Errors: DataplaneError. */
+  /**
+   * Sets what the kernel does if this process dies. Called once frames are judged. Errors: DataplaneError.
+   */
   started?(): void;
-  /** Lets go for one that follows it: all stays in place, closed. */
+  /** Releases the interfaces for the attachment that follows; they stay in place, closed. */
   yield?(): void;
-  /** Puts everything back as it was: it is not wanted any more. */
+  /** Restores the interfaces: the config does not want this attachment any more. */
   close(): void;
-  /** The process ends, and another may come after it. Absent: as `close`. */
+  /** The process ends, and a successor may start. Absent: as `close`. */
   end?(): void;
 }

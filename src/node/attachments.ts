@@ -11,7 +11,9 @@ import { Guard } from "./guard.js";
 import type { ZoneHandoff } from "./handoff/handoff-state.js";
 import { podText } from "./node-config.js";
 
-/** Of one AF_PACKET interface, and of all together: 7 MiB and half a gigabyte at an MTU of 1,500. */
+/**
+ * The most for one AF_PACKET interface and for all together: 7 MiB and half a gigabyte at an MTU of 1,500.
+ */
 const slotsMax = 256;
 const slotsTotal = 64 * slotsMax;
 const slotsMin = 16;
@@ -27,26 +29,26 @@ export interface AttachmentsOptions {
   readonly tell: Tell;
   /** A table has come into force. */
   readonly swapped: (generation: number, table: CompiledTable) => void;
-  /** An interface has gone, has been taken again, or is otherwise not what it was. */
+  /** An interface was deleted, was taken again, or changed in another way. */
   readonly changed?: () => void;
 }
 
 /**
  * The attachments of one data plane.
  *
- * A change takes the new ones, then puts a table in force that knows them, then joins their ends, then
- * gives back what is not wanted any more: at no time does a frame pass unjudged, and those that stay
- * notice nothing. Only where a new one wants an interface that an old one holds does the old one go first;
- * the kernel's own stack is kept off that interface meanwhile.
+ * A change has four steps: it takes the new attachments, puts a table in force that knows them, joins their
+ * ends, and gives back the attachments that are not wanted any more. In this order no frame passes unjudged,
+ * and the attachments that stay are not disturbed. Only when a new attachment wants an interface that an old
+ * one holds, the old one goes first; the kernel stack is blocked on that interface meanwhile.
  */
 export class Attachments {
   readonly #options: AttachmentsOptions;
-  /** Of interfaces, for as long as one turn takes. */
+  /** Interface names by link, cached for one turn of the event loop. */
   #names: ReadonlyMap<number, string> | undefined;
   #inherited: readonly ZoneHandoff[] = [];
   #held: readonly Held[] = [];
   #table: CompiledTable | undefined;
-  /** What the data plane judges by: another than `#table` while a change is under way. */
+  /** The table that the data plane judges by. During a change it differs from `#table`. */
   #judging: CompiledTable | undefined;
   #generation = 0;
   #isStarted = false;
@@ -54,7 +56,7 @@ export class Attachments {
   #nextZone = 0;
   readonly #guard: Guard;
   #retaken = 0;
-  /** Another process may be about to take the interfaces over: they stay as they are. */
+  /** A successor may be taking the interfaces over: leave them as they are. */
   #isFrozen = false;
   #retry: NodeJS.Timeout | undefined;
 
@@ -83,7 +85,7 @@ export class Attachments {
     );
   }
 
-  /** What the interface of a link is called; asked for each flow. */
+  /** The name of a link's interface. Called for each flow, so names are cached. */
   interfaceName(linkId: number): string | undefined {
     if (this.#names === undefined) {
       this.#names = new Map(this.interfaces().map((each) => [each.linkId, each.name]));
@@ -95,7 +97,9 @@ export class Attachments {
     return this.#names.get(linkId);
   }
 
-  /** Of the table in force. A change that has failed may have put the same one in force anew. */
+  /**
+   * Generation of the table in force. A failed change may have put the same table in force again.
+   */
   get generation(): number {
     return this.#generation;
   }
@@ -122,7 +126,8 @@ export class Attachments {
       interfaces.some((name) => contested.has(name)),
     );
 
-    // What comes is closed by name before it is taken; what another process holds, that one guards.
+    // New interfaces are closed by name before they are taken. A predecessor guards the interfaces that it
+    // holds.
     if (!this.#options.dataplane.isSuccessor) {
       const names = added.flatMap(({ interfaces }) => interfaces);
       this.#holdGuard(before, names);
@@ -154,7 +159,7 @@ export class Attachments {
     }
   }
 
-  /** Lets packets move, for the first time or after a stop. */
+  /** Starts forwarding, for the first time or after a stop. */
   start(): void {
     this.#options.dataplane.start({ wires: "joined" });
     if (!this.#isStarted) {
@@ -167,22 +172,23 @@ export class Attachments {
   }
 
   /**
-   * Takes the names of its interfaces over from guards of processes that have gone by now, and `more`, which
-   * one of them has handed on and nobody wants any more.
+   * Takes over the names of its interfaces from the guards of processes that have ended, and the names in
+   * `more`: interfaces of a predecessor that this config does not want.
    */
   takeOverGuards(more: readonly string[] = []): void {
     const names = [...guardedBy(this.#held).names, ...more];
     if (names.length > 0) this.#guard.takeOver(names);
   }
 
-  /** Leaves the interfaces as they are until `start`, whatever happens to them. */
+  /** Ignores every change of the interfaces until `start`. */
   freeze(): void {
     this.#isFrozen = true;
   }
 
   /**
-   * Looks at the attachments whose interfaces have changed, or at all: what was deleted is let go, what is
-   * there again is taken again. Nothing passes in between, and no other one notices.
+   * Calls `follow` on the attachments whose interfaces have changed, or on all. They release deleted
+   * interfaces and take those that were created again. Nothing passes in between, and no other attachment is
+   * disturbed.
    */
   follow(touched?: Touched): void {
     const table = this.#table;
@@ -209,7 +215,7 @@ export class Attachments {
     }
   }
 
-  /** Gives attachments of the same interfaces the zones that they had in another process, once. */
+  /** The next attachments of these interfaces get the zones that the predecessor used for them. */
   inherit(zones: readonly ZoneHandoff[]): void {
     this.#inherited = zones;
   }
@@ -222,14 +228,16 @@ export class Attachments {
     }));
   }
 
-  /** Lets go of everything and leaves it as it is: another process holds it by now, or will. */
+  /**
+   * Releases all attachments without a change to the interfaces: a successor holds them, or will.
+   */
   leave(): void {
     this.#guard.leave();
     clearTimeout(this.#retry);
     this.#held = [];
   }
 
-  /** Gives everything back, or leaves it closed for another process: this one ends. */
+  /** This process ends: restores each interface, or leaves it closed for a successor. */
   close(): void {
     clearTimeout(this.#retry);
     const held = this.#held;
@@ -245,7 +253,7 @@ export class Attachments {
     }
   }
 
-  /** What could not be taken is tried again, also where no event tells that it can be. */
+  /** Retries interfaces that could not be taken, even if no event comes. */
   #retryLater(): void {
     clearTimeout(this.#retry);
     const waits = this.#held.flatMap(({ open }) => open.retryMs ?? []);
@@ -260,8 +268,8 @@ export class Attachments {
   }
 
   /**
-   * Keeps the kernel's own stack off the interfaces that go from one attachment to another: it may know a
-   * way between them, by a bridge or a route. Returns what ends that.
+   * Blocks the kernel stack on the interfaces that move from one attachment to another; the kernel might
+   * forward between them by a bridge or a route. Returns the function that unblocks them.
    */
   #keepClosed(evicted: readonly Held[], added: readonly Attachment[]): () => void {
     const { dataplane } = this.#options;
@@ -286,7 +294,9 @@ export class Attachments {
     return letGo;
   }
 
-  /** Closes one of several: what goes wrong with it concerns no other. */
+  /**
+   * Closes one attachment; reports an error instead of throwing it, so that the others are closed too.
+   */
   #giveBack({ wanted, open }: Held, letGo = () => open.close()): void {
     try {
       letGo();
@@ -295,7 +305,7 @@ export class Attachments {
     }
   }
 
-  /** Opens an attachment in a zone that no other has, and none has had lately. */
+  /** Opens an attachment in a zone that no other attachment has or had recently. */
   #open(wanted: Attachment, others: readonly Held[]): Held {
     const { dataplane, tell } = this.#options;
     const open = wanted.open({
@@ -318,14 +328,16 @@ export class Attachments {
     return { wanted, open, zone };
   }
 
-  /** Whether an interface may be absent: it was there before, here or in the process before. */
+  /** Whether an interface may be absent, because this process or its predecessor had it. */
   #mayWait(others: readonly Held[]): (name: string) => boolean {
     const before = [...others.map(({ wanted }) => wanted), ...this.#inherited];
     const known = new Set(before.flatMap(({ interfaces }) => interfaces));
     return (name) => known.has(name);
   }
 
-  /** Puts a table in force that is bound to these, and joins the ends of the new ones. */
+  /**
+   * Puts a table in force that is bound to these attachments, and joins the ends of the new ones.
+   */
   #swap(next: readonly Held[], table: CompiledTable): number {
     const { dataplane, swapped } = this.#options;
     const generation = dataplane.swapTable(table.blob, bindings(next, table));
@@ -334,7 +346,7 @@ export class Attachments {
     const joined = new Set(this.#held.map(({ open }) => open));
     for (const { open, zone } of next) {
       if (joined.has(open)) continue;
-      // Before a frame is judged: the ends of a connection that is not known yet would be told so.
+      // Before a frame is judged: a TCP segment of a connection that is not loaded yet would be reset.
       const known = open.joining?.(zone, table);
       const { inside, outside, routerAdvertisements } = open;
       const taken = dataplane.joinWire({ inside, outside, zone, routerAdvertisements }, known);
@@ -347,7 +359,9 @@ export class Attachments {
     return generation;
   }
 
-  /** Takes again what had to go for what could not come, and judges by the table before. */
+  /**
+   * Undoes a failed change: takes the evicted attachments again, and judges by the previous table.
+   */
   #restore(before: readonly Held[], evicted: readonly Held[]): void {
     const table = this.#table;
     if (table === undefined) return;
@@ -379,18 +393,20 @@ function guardedBy(held: readonly Held[]): { names: string[]; exempt: number[] }
   };
 }
 
-/** What the rings of each interface may hold when so many attachments share the memory. */
+/** Slots for each interface's ring when this many attachments share the memory. */
 function slotsOf(attachments: number): number {
   const share = Math.floor(slotsTotal / Math.max(1, 2 * attachments));
   return Math.min(slotsMax, Math.max(slotsMin, share));
 }
 
-/** Whether one of those that come takes over the place of one that goes. */
+/** Whether one of the new attachments continues in the place of `old`. */
 function isFollowed(old: Attachment, added: readonly Attachment[]): boolean {
   return added.some((each) => each.follows?.(old) ?? false);
 }
 
-/** A link that carries nothing, and keeps the stack off; undefined where there is no such interface. */
+/**
+ * A link that carries nothing and blocks the kernel stack; undefined when there is no such interface.
+ */
 function closedLink(dataplane: Dataplane, name: string): number | undefined {
   try {
     return dataplane.addPacketLink({ interface: name, slots: 0 });
@@ -400,7 +416,9 @@ function closedLink(dataplane: Dataplane, name: string): number | undefined {
   }
 }
 
-/** Says which link leads to which endpoint of a table; a pod that is not there has none. */
+/**
+ * Pairs of an endpoint in the table and its link; a pod that the table does not have gets no pair.
+ */
 function bindings(held: readonly Held[], { ruleset }: CompiledTable): [number, number][] {
   const ids = new Map(ruleset.endpoints.map((endpoint, id) => [podText(endpoint), id]));
   return held.flatMap(({ wanted, open }): [number, number][] => {

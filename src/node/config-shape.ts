@@ -2,13 +2,12 @@ import type { Cursor } from "../manifest/cursor.js";
 import { quoted } from "../manifest/cursor.js";
 
 /**
- * What a config may hold, said once: a file is read by it, and JSON Schema and the table of the docs are
- * made from it.
+ * What a config may hold, declared once: the reader, the JSON Schema and the table in the docs all use it.
  *
- * A key without a value counts as a mistake, not as a key that is not there.
+ * A key without a value is an error; it does not count as absent.
  */
 export interface Shape<Value> {
-  /** Reads a value; undefined when it is not such a one, which has been reported. */
+  /** Reads a value; undefined when it is invalid, which has then been reported. */
   read(cursor: Cursor): Value | undefined;
   /** As JSON Schema, draft 2020-12. */
   schema(): JsonSchema;
@@ -21,7 +20,7 @@ export interface Field<Value, Optional extends boolean> {
   readonly shape: Shape<Value>;
   readonly isOptional: Optional;
   readonly doc: string;
-  /** What it is when left out, for the docs. */
+  /** The default when the key is absent, for the docs. */
   readonly fallback: string | undefined;
 }
 
@@ -37,7 +36,7 @@ export function optional<Value>(
   return { shape, isOptional: true, doc, fallback };
 }
 
-/** A text of some form; `want` says which. */
+/** A text that matches `pattern`; `want` describes it in errors. */
 export function text(pattern: RegExp, want: string): Shape<string> {
   return {
     read(cursor) {
@@ -99,7 +98,7 @@ export function list<Value>(item: Shape<Value>, most: number): Shape<readonly Va
 
 export type Fields = { readonly [key: string]: Field<unknown, boolean> };
 
-/** What a map of these fields is read into; `cursor` for the places of its values. */
+/** The type that a map of these fields is read into; `cursor` gives the places of its values. */
 export type MapOf<Of extends Fields> = {
   readonly [Key in keyof Of]: Of[Key] extends Field<infer Value, infer Optional>
     ? Optional extends true
@@ -112,7 +111,7 @@ export interface MapShape<Of extends Fields> extends Shape<MapOf<Of>> {
   readonly fields: Of;
 }
 
-/** Keys of which one has to be there: exactly one, or at least one. */
+/** Groups of keys: `oneOf` needs exactly one of them, `anyOf` at least one. */
 export interface Choices<Key> {
   readonly oneOf?: readonly Key[];
   readonly anyOf?: readonly Key[];

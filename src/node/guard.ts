@@ -10,20 +10,22 @@ import {
 } from "../dataplane/interfaces.js";
 import type { Tell } from "../diagnostics/tell.js";
 
-/** How often, and after how long, a process is looked for that is about to end. */
+/**
+ * How many times `takeOver` checks for a process that is ending, and the pause between two checks.
+ */
 const looksMax = 50;
 const lookAgainMs = 200;
 
 /** What is to be guarded by name. */
 export interface Guarded {
   readonly names: readonly string[];
-  /** Indexes of interfaces that have such a name and may carry what they want, such as a sidecar's front. */
+  /** Indexes of interfaces that have such a name and are not guarded, such as a sidecar's front. */
   readonly exempt: readonly number[];
 }
 
 /**
- * This process's guard by interface names: docs/decisions/0022-interfaces-made-anew.md. Where the kernel cannot have one, the rest goes on
- * without, and says so.
+ * This process's guard by interface names: docs/decisions/0022-interfaces-made-anew.md. If the kernel does
+ * not support it, the process runs without a guard and warns.
  */
 export class Guard {
   readonly #tell: Tell;
@@ -40,7 +42,7 @@ export class Guard {
     return { table: this.#guard?.table ?? null, missing: this.#missing };
   }
 
-  /** Guards these and no others. */
+  /** Guards these names and no others. */
   hold({ names, exempt }: Guarded): void {
     const wanted = JSON.stringify([[...names].sort(), [...exempt].sort()]);
     if (wanted === this.#held) return;
@@ -70,8 +72,8 @@ export class Guard {
   }
 
   /**
-   * Takes names over from guards of processes that are gone: ours stands in their place. A process that ends just
-   * now may not be gone yet: it is looked at again for a while.
+   * Removes the names from guards of processes that have ended: our guard covers them. A process that is just
+   * ending may still exist, so this is repeated for a while.
    */
   takeOver(names: readonly string[], looks = looksMax): void {
     clearTimeout(this.#later);
@@ -87,14 +89,14 @@ export class Guard {
     }
   }
 
-  /** Takes the guard away. */
+  /** Removes the guard. */
   remove(): void {
     this.leave();
     this.#guard?.remove();
     this.#held = undefined;
   }
 
-  /** Leaves it where it is. */
+  /** Leaves the guard in the kernel. */
   leave(): void {
     clearTimeout(this.#later);
   }

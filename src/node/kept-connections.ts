@@ -24,17 +24,19 @@ const jsonBytesMax = 1 << 20;
 
 /** How many connections a file holds at most: 14 MiB. */
 const keptMax = 131_072;
-/** A file that nobody has written for so long is of connections that have ended. */
+/** Connections in a file older than this have timed out. */
 const ageMaxMs = 600_000;
 
-/** How often what has changed is written, at most and at least, and all else. */
+/** Shortest and longest pause between two writes of changes, and between two whole writes. */
 const roundMs = 1_000;
 const longRoundMs = 5_000;
 const refreshMs = 10_000;
-/** A pause is so many times as long as the round before it: of a large table each takes longer. */
+/** A pause lasts this many times the previous round; a round takes longer for a larger table. */
 const pauseShare = 50;
 
-/** What becomes of a connection that was just opened is known only some rounds later. */
+/**
+ * Rounds to write after a change: whether a new connection lasts is known only some rounds later.
+ */
 const roundsAfterChange = 3;
 
 export interface KeptConnectionsOptions {
@@ -47,10 +49,10 @@ export interface KeptConnectionsOptions {
 }
 
 /**
- * Connections in a file, for whoever is started after this process, however it ends: docs/restart.md.
+ * Saves connections to a file for the next process, however this one ends: docs/restart.md.
  *
- * The file is written while packets flow, about once a second, and once more at a clean end. Nothing in
- * it is believed unseen, and policy judges each connection again on its next packet.
+ * The file is written while packets flow, about once a second, and once more at a clean end. A reader checks
+ * everything in it, and policy judges each connection again on its next packet.
  */
 export class KeptConnections {
   readonly #options: KeptConnectionsOptions;
@@ -65,7 +67,9 @@ export class KeptConnections {
     this.#options = options;
   }
 
-  /** Takes up what a process before has kept of the same interfaces; says how much. */
+  /**
+   * Loads the connections that a previous process saved for the same interfaces; reports how many.
+   */
   load(): void {
     const { path, dataplane, wires, tell } = this.#options;
     try {
@@ -74,23 +78,23 @@ export class KeptConnections {
       const records = ofZones(kept.records, kept.zones, wires());
       const count = records.length / SavedConnection.bytes;
       const taken = count === 0 ? 0 : dataplane.loadConnections(records);
-      tell(`${taken} of ${count} connections of the process before are taken up`);
+      tell(`${taken} of ${count} connections of the previous process are taken up`);
     } catch (error) {
       tell(
-        `${path}: connections of the process before are not taken up: ${messageOf(error)}`,
+        `${path}: connections of the previous process are not taken up: ${messageOf(error)}`,
         "warning",
       );
     }
   }
 
-  /** Writes the file from now on. */
+  /** Starts to write the file regularly. */
   start(): void {
     this.#hasStarted = true;
     this.#schedule(0);
   }
 
   /**
-   * Writes it no more; at a clean end without a successor once more before that, packets having stopped.
+   * Stops writing. At a clean end without a successor it writes once more first, after packets have stopped.
    * Never fails.
    */
   end(isSucceeded: boolean): void {
@@ -139,7 +143,7 @@ export class KeptConnections {
       if (this.#roundsLeft > 0) this.#roundsLeft--;
       await this.#save();
     } catch (error) {
-      // Where it has ended, there is nothing to list any more.
+      // After `end` the data plane has nothing to list, so an error means nothing.
       if (this.#hasStarted) this.#tellFailure(error);
     }
   }
@@ -149,7 +153,7 @@ export class KeptConnections {
     let file: NextFile | undefined;
     try {
       for await (const piece of dataplane.lastingConnections()) {
-        // It may have ended meanwhile, and written the file.
+        // `end` may have run meanwhile, and written the file.
         if (!this.#hasStarted) return;
         file ??= new NextFile(path, documentOf(wires()));
         if (!file.add(piece)) break;
@@ -177,7 +181,7 @@ interface Document {
   readonly boot: string;
   /** The network namespace. */
   readonly namespace: number;
-  /** Of the machine's monotonic clock. */
+  /** On the machine's monotonic clock. */
   readonly savedAtMs: number;
   readonly connections: { readonly version: number; readonly recordBytes: number };
   readonly zones: readonly { readonly interfaces: readonly string[]; readonly zone: number }[];
@@ -193,7 +197,9 @@ function documentOf(wires: readonly ZoneHandoff[]): Document {
   };
 }
 
-/** The file that takes the place of another in one step: a reader finds the one before, or this one whole. */
+/**
+ * A file that replaces another by a rename: a reader sees the whole old file or the whole new one.
+ */
 class NextFile {
   readonly #path: string;
   readonly #next: string;
@@ -219,7 +225,7 @@ class NextFile {
     }
   }
 
-  /** Adds records as far as there is room; false when there is none any more. */
+  /** Adds records up to the file's limit; false when the limit is reached. */
   add(records: Uint8Array): boolean {
     const fitting = records.subarray(0, this.#room);
     this.#write(fitting);
@@ -231,7 +237,7 @@ class NextFile {
     renameSync(this.#next, this.#path);
   }
 
-  /** Lets go of it; what has not been committed is gone. */
+  /** Closes the file; without `commit` its content is lost. */
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -245,9 +251,9 @@ class NextFile {
 }
 
 /**
- * Reads the file; undefined when there is none, or one whose connections have ended.
+ * Reads the file; undefined when there is none, or its connections have timed out.
  *
- * Errors: an Error that says why it cannot be used.
+ * Errors: an Error that says why the file cannot be used.
  */
 function readKept(
   path: string,
@@ -296,11 +302,11 @@ function parse(bytes: Uint8Array): ReturnType<typeof readKept> {
   const isHere = document.boot === bootId() && document.namespace === namespaceId();
   if (!isHere || ageMs < 0 || ageMs > ageMaxMs) return undefined;
   const whole = bytes.length - from - ((bytes.length - from) % SavedConnection.bytes);
-  // Records are read as they stand: they begin where a word does.
+  // A copy, so that the records begin on a word boundary and can be read in place.
   return { zones: document.zones, records: bytes.slice(from, from + whole) };
 }
 
-/** Errors: an Error when it is no document. */
+/** Checks the JSON document. Errors: an Error when it is malformed. */
 function checked(value: unknown): Document {
   const { boot, namespace, savedAtMs, connections, zones } = (value ?? {}) as Partial<Document>;
   const isZone = (each: unknown): boolean => {
@@ -323,7 +329,7 @@ function checked(value: unknown): Document {
   return value as Document;
 }
 
-/** The records of interfaces that stand here too, in the zones that these have now. */
+/** The records of interfaces that this process has too, with their present zones. */
 function ofZones(
   records: Uint8Array,
   before: Document["zones"],

@@ -5,11 +5,11 @@ import {
 } from "../dataplane/privilege.js";
 
 /**
- * Gives up every privilege that a running filter does not need any more, for good.
+ * Drops, for good, every privilege that a running filter does not need.
  *
- * CAP_NET_ADMIN stays, to put interfaces back as they were at the end. CAP_DAC_READ_SEARCH stays only
- * where the files that are read again cannot be read without it, such as in another user's home. What
- * opens packet sockets and loads programs stays, to take an interface that is made anew.
+ * CAP_NET_ADMIN stays, to restore the interfaces at the end. CAP_DAC_READ_SEARCH stays only if the files to
+ * reload cannot be read without it, such as in another user's home. The capabilities to open packet sockets
+ * and to load programs stay, to take an interface that is created again.
  *
  * Errors: DataplaneError.
  */

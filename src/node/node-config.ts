@@ -5,21 +5,21 @@ import type { Span } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 
 /**
- * What stands on a node's interfaces, and by which manifests it judges.
+ * Which interfaces of a node Sluice takes, and which manifests it enforces.
  *
- * `run --wire`, `run --config` and `sidecar` are three ways to one of these.
+ * `run --wire`, `run --config` and `sidecar` each make one.
  */
 export interface NodeConfig {
   readonly source: SourceConfig;
   readonly wires: readonly WireConfig[];
   readonly sidecars: readonly SidecarConfig[];
-  /** What becomes of a pod that the manifests do not have: no start, or an attachment that passes nothing. */
+  /** When the manifests lack an attachment's pod: refuse to start, or attach and pass nothing. */
   readonly missingPods: "refuse" | "wait";
   readonly dataplane: DataplaneOptions & {
     readonly established: Established;
     readonly deny: Deny;
   };
-  /** Of policies that neither they nor their pod nor its attachment say more about. */
+  /** Mode of a policy when neither the policy, its pod nor the attachment sets one. */
   readonly mode: Mode;
   readonly control: ControlListen;
 }
@@ -30,7 +30,7 @@ export interface SourceConfig {
   readonly paths: readonly string[];
   /** Whether they are read again when they change on disk. */
   readonly watch: Choice<"watch">;
-  /** An API server that is followed instead; there are no paths then. */
+  /** An API server to follow instead; `paths` is then empty. */
   readonly kubernetes?: KubernetesConfig;
 }
 
@@ -40,7 +40,7 @@ export interface KubernetesConfig {
   readonly kubeconfig?: string;
   /** Absent: the kubeconfig's current one. */
   readonly context?: string;
-  /** Pods count as there only while they run on this node; absent: wherever they run. */
+  /** Only pods that run on this node count; absent: pods on any node. */
   readonly node?: string;
 }
 
@@ -50,7 +50,7 @@ export interface PodName {
   readonly name: string;
 }
 
-/** Nothing passes, or everything, unjudged. */
+/** After a crash nothing passes (`closed`), or everything passes unjudged (`open`). */
 export type FailMode = Choice<"failMode">;
 
 export type RouterAdvertisements = Choice<"routerAdvertisements">;
@@ -64,12 +64,12 @@ export interface WireConfig {
   readonly outside: string;
   /** Where each was written. */
   readonly places: { readonly inside: Span; readonly outside: Span };
-  /** Absent: the pod's frames are not held to one MAC. */
+  /** Absent: the source MAC of the pod's frames is not checked. */
   readonly podMac?: string;
   readonly link: Choice<"link">;
-  /** What becomes of traffic when the process is gone without a clean end. */
+  /** What passes when the process is gone without a clean end. */
   readonly failMode: FailMode;
-  /** Whether those of the network reach the pod. */
+  /** Whether the network's router advertisements reach the pod. */
   readonly routerAdvertisements: RouterAdvertisements;
   /** Of policies that neither they nor the pod say more about; absent: the process's. */
   readonly mode?: Mode;
@@ -85,16 +85,16 @@ export interface SidecarConfig {
   readonly place: Span;
   /** How packets are received from the network and sent to it. */
   readonly link: Choice<"link">;
-  /** Whether connections that the workload has already are taken up at the start. */
+  /** Whether the workload's existing connections are adopted at the start. */
   readonly adopt: boolean;
   /**
-   * At a clean end: all is put back as it was; or it stays in place, and nothing passes. Absent: the
-   * first where the process has a terminal, else the second.
+   * At a clean end: `restore` puts the interface back as it was; `block` leaves all in place, and nothing
+   * passes. Absent: `restore` when the process has a terminal, else `block`.
    */
   readonly onStop?: "restore" | "block";
-  /** Where it is written down how the interface was. */
+  /** The folder of the record with the interface's original state. */
   readonly stateFolder: string;
-  /** Absent: they pass where the interface has a route that a router told of. */
+  /** Absent: they pass if the interface has a route from a router advertisement. */
   readonly routerAdvertisements?: RouterAdvertisements;
   /** Of policies that neither they nor the pod say more about; absent: the process's. */
   readonly mode?: Mode;
@@ -102,7 +102,7 @@ export interface SidecarConfig {
   readonly span: Span;
 }
 
-/** Writes a pod as users do. */
+/** `namespace/name`, as users write a pod. */
 export function podText({ namespace, name }: PodName): string {
   return `${namespace}/${name}`;
 }

@@ -9,11 +9,11 @@ import type { NodeHost } from "./node-host.js";
 
 export interface NodeSource {
   readonly source: ManifestSource;
-  /** What it reads again later: files and folders. */
+  /** Files and folders that it reads again at a reload. */
   readonly files: readonly string[];
 }
 
-/** Makes the source that a config names; `folder` is what there is when it names files. */
+/** Opens the config's source of manifests; `folder` holds the options of a source of files. */
 export async function openSource(
   { paths, kubernetes }: SourceConfig,
   folder: FolderSourceOptions,
@@ -31,8 +31,8 @@ export async function openSource(
 }
 
 /**
- * Tells what updates come to, where they come by the dozen: what is wrong once, when it begins to be, and
- * nothing of those that went well.
+ * Reports the results of frequent updates: each fault once, when it begins, and nothing for updates that
+ * succeed.
  */
 export class UpdateTeller {
   readonly #host: NodeHost;

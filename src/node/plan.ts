@@ -12,11 +12,11 @@ import { WireAttachment } from "./wire-attachment.js";
 export interface Plan {
   readonly config: NodeConfig;
   readonly attachments: readonly Attachment[];
-  /** One object for as long as the pods are the same: what is compiled hangs on it. */
+  /** The same object while the pods are the same: compiled results are cached by it. */
   readonly local: LocalPods;
 }
 
-/** The plan in force, and the one that is to take its place. */
+/** The plan in force, and the plan to replace it. */
 export class Plans {
   readonly #started: NodeConfig;
   readonly #file: ConfigFile | undefined;
@@ -45,7 +45,9 @@ export class Plans {
     return this.#file === undefined ? [] : [this.#file.path];
   }
 
-  /** Reads the config again, and wants what it asks for; returns what is wrong with it, if anything is. */
+  /**
+   * Reads the config again and makes it the wanted plan. Returns its findings, if it has errors.
+   */
   reread(): Manifests | undefined {
     const again = this.#file?.read();
     if (again?.ok === false) return { objects: [], diagnostics: again.diagnostics };
@@ -54,14 +56,14 @@ export class Plans {
     return undefined;
   }
 
-  /** What is wanted has come into force; returns the keys that a running process cannot change. */
+  /** The wanted plan is in force. Returns the changed keys that need a restart. */
   enforced(): readonly string[] {
     const isOther = this.#wanted !== this.#inForce;
     this.#inForce = this.#wanted;
     return isOther ? laterThanNow(this.#started, this.#wanted.config) : [];
   }
 
-  /** What is wanted could not be. */
+  /** The wanted plan failed; the plan in force stays. */
   failed(): void {
     this.#wanted = this.#inForce;
   }
@@ -88,7 +90,7 @@ function planOf(config: NodeConfig, hasTerminal: boolean): Plan {
   return { config, attachments, local };
 }
 
-/** Whether a pod has to be there from the start; a cluster's come and go. */
+/** Whether a pod must exist from the start; the pods of a cluster come and go. */
 function isStrict({ missingPods, source }: NodeConfig): boolean {
   return missingPods === "refuse" && source.kubernetes === undefined;
 }

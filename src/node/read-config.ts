@@ -29,10 +29,10 @@ export type ReadConfig =
   | { readonly ok: true; readonly config: NodeConfig; readonly diagnostics: readonly Diagnostic[] }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
-/** The main thread reads it. */
+/** Smaller than for manifests: the main thread reads the config. */
 const configLimits: Limits = { ...limits, fileBytes: 4 * 1024 * 1024 };
 
-/** A config file, which may be read again and again. */
+/** A config file that can be read repeatedly. */
 export class ConfigFile {
   readonly path: string;
   #text: string | undefined;
@@ -43,9 +43,9 @@ export class ConfigFile {
   }
 
   /**
-   * Reads the file; what has not changed is the same object again.
+   * Reads the file. Parts that have not changed are the same objects as before.
    *
-   * Errors: none thrown; every mistake is a diagnostic, all of them at once.
+   * Errors: throws none; every mistake is a diagnostic, and all are returned together.
    */
   read(): ReadConfig {
     const { texts, diagnostics } = readManifestTexts([this.path], undefined, configLimits);
@@ -59,7 +59,9 @@ export class ConfigFile {
   }
 }
 
-/** Reads the text of a config file; `file` is what places name, and where relative paths begin. */
+/**
+ * Reads the text of a config file. `file` is the name in diagnostics; relative paths start at its folder.
+ */
 export function parseNodeConfig(given: string, file: string): ReadConfig {
   const source = new SourceText(file, given.replace(/^\ufeff/, ""));
   const object = { kind: "NodeConfig", namespace: "", name: "" };
@@ -96,7 +98,7 @@ type ReadNode = MapOf<typeof nodeShape.fields>;
 type ReadWire = MapOf<typeof wireShape.fields>;
 type ReadSidecar = MapOf<typeof sidecarShape.fields>;
 
-/** Reports interfaces and pods that are named twice: each has one place in a process. */
+/** Reports interfaces and pods that are named twice: each may have one attachment. */
 function checkPlaces({ wires = [], sidecars = [], cursor }: ReadNode): void {
   const interfaces = [
     ...wires.flatMap((wire) => [wire.cursor.field("inside"), wire.cursor.field("outside")]),
@@ -114,7 +116,7 @@ function checkPlaces({ wires = [], sidecars = [], cursor }: ReadNode): void {
   }
 }
 
-/** Reports a quota that is more than the table. */
+/** Reports a quota larger than the connection table. */
 function checkQuota({ connections, connectionsPerEndpoint, cursor }: ReadNode): void {
   const most = quotaMost(connections);
   if (connectionsPerEndpoint === undefined || connectionsPerEndpoint <= most) return;
@@ -123,7 +125,7 @@ function checkQuota({ connections, connectionsPerEndpoint, cursor }: ReadNode): 
   cursor.field("connectionsPerEndpoint").report("SL1218", `${message}${more}`);
 }
 
-/** Reports texts that another place has already. */
+/** Reports each text that an earlier place has already. */
 function reportTwice(places: readonly Cursor[], what: string): void {
   const taken = new Map<string, Cursor>();
   for (const place of places) {

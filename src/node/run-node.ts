@@ -26,27 +26,27 @@ export interface NodeRun {
   readonly name: string;
   readonly version: string;
   readonly config: NodeConfig;
-  /** Where to listen, whatever the config says. */
+  /** Where to listen; overrides the config. */
   readonly control: ControlListen;
-  /** Where the config came from, to be read again with the manifests; absent where flags made it. */
+  /** The config's file, to be read again with the manifests; absent when flags made the config. */
   readonly configFile?: ConfigFile;
-  /** Standard input's text, where the config names `-`. */
+  /** The text of standard input, when the config names `-`. */
   readonly stdin: string | undefined;
   readonly host: NodeHost;
-  /** Takes the place of the process that answers on the control socket, where one does. */
+  /** Takes over from the process that answers on the control socket, if one does. */
   readonly takesOver?: boolean;
 }
 
 /**
- * Stands on a node's interfaces and enforces, until SIGTERM or SIGINT. False when the manifests have
+ * Takes a node's interfaces and enforces policy until SIGTERM or SIGINT. False when the manifests have
  * errors, which have been shown.
  *
- * The interfaces are touched only after the manifests have compiled, and are as they were again when
- * this ends; a sidecar's where its config says so. Until the first table is in force, and when the process is killed, nothing passes. Once it
- * enforces, it gives up every privilege that it does not need any more.
+ * The interfaces are taken only after the manifests have compiled, and are restored when this ends; a
+ * sidecar's interface only if its config says so. Nothing passes until the first table is in force, nor after
+ * the process is killed. Once it enforces, it drops every privilege that it does not need.
  *
- * It ends also when another process has taken its place; the interfaces are that one's then. At SIGTERM it
- * leaves them to its successor where the service manager keeps descriptors, see docs/restart.md.
+ * It also ends when a successor has taken over; the interfaces are then the successor's. At SIGTERM it leaves
+ * them to its successor if the service manager stores descriptors: docs/restart.md.
  *
  * Errors: DataplaneError, RefusalError.
  */
@@ -68,7 +68,7 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   }
 }
 
-/** An enforcer, and what a node adds to it: attachments, a source to follow, the handoff. */
+/** The enforcer of a node, with its attachments, its source of manifests and the handoff. */
 class NodeProcess {
   readonly #run: NodeRun;
   readonly #plans: Plans;
@@ -82,7 +82,7 @@ class NodeProcess {
   readonly #succession: Succession;
   #follower: SourceFollower | undefined;
   #missingBefore = "";
-  /** Another process has taken this one's place, or will. */
+  /** A successor has taken over, or will. */
   #isLeft = false;
 
   constructor(run: NodeRun, plans: Plans, compiler: CompilerThread, source: NodeSource) {
@@ -139,7 +139,7 @@ class NodeProcess {
         generation: () => this.#attachments.generation,
       },
       reload: {
-        // Files are read together with the config; an API server's events are not.
+        // The config is read again together with files; an API server's events do not reload it.
         take: async () => {
           const refused = this.#isFollowing ? this.#plans.reread() : undefined;
           return refused === undefined ? source.take() : { all: refused };
@@ -159,7 +159,7 @@ class NodeProcess {
     };
   }
 
-  /** Whether an API server tells of changes. */
+  /** Whether changes come from an API server. */
   get #isFollowing(): boolean {
     return this.#run.config.source.kubernetes !== undefined;
   }
@@ -169,7 +169,7 @@ class NodeProcess {
     const { takesOver = false, host } = this.#run;
     const { controller, dataplane } = this.#enforcer;
     let control = takesOver ? undefined : await this.#listen();
-    // An API server may be away for long; whoever wants to stop meanwhile does not wait for it.
+    // An API server may be unreachable for long; a signal ends this wait.
     const first = await Promise.race([controller.reload(), this.#signals.untilStopped]);
     if (typeof first === "string") return true;
     host.show(first.diagnostics);
@@ -201,7 +201,7 @@ class NodeProcess {
     const leaves = this.#isLeft || this.#succession.isSuccessor;
     await this.#enforcer.close({
       leaves,
-      // Before the socket's folder goes, which stays where something is kept in it.
+      // Runs before the socket's folder is removed: the folder stays if the file is in it.
       stopped: () => this.#kept.end(leaves),
       letGo: () => (leaves ? this.#attachments.leave() : this.#attachments.close()),
     });
@@ -277,7 +277,7 @@ class NodeProcess {
     this.#missingBefore = text;
   }
 
-  /** What is read again later: the config, the source's files, those of the manifests. */
+  /** The files to read again: the config, the source's own, and the manifests. */
   #filesInForce(): readonly string[] {
     const read = (this.#enforcer.controller.table?.objects ?? [])
       .map((each) => each.meta.span)
@@ -291,7 +291,7 @@ class NodeProcess {
     return status.lastError === undefined ? inForce : `${inForce}; refused: ${status.lastError}`;
   }
 
-  /** Says where nothing is in force, since there is no interface. */
+  /** Names the attachments where nothing is enforced, because an interface is missing. */
   #exceptionText(): string {
     const missing = notAttached(this.#attachments.interfaces());
     return missing.length === 0 ? "" : `, but ${notAttachedText(missing)}`;

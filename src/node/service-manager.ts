@@ -1,15 +1,14 @@
 import { notifyService } from "../dataplane/service.js";
 import type { NodeHost } from "./node-host.js";
 
-/** Where messages to the service manager go; throws when they cannot. */
+/** Sends messages to the service manager; throws when that fails. */
 export type Send = (lines: readonly string[]) => void;
 
 /**
- * Tells systemd how a service of `Type=notify` fares, where NOTIFY_SOCKET says that it listens; else
- * does nothing.
+ * Reports the state of a `Type=notify` service to systemd, if NOTIFY_SOCKET is set; else does nothing.
  *
- * The watchdog is fed only while `progress` goes on to grow: a packet thread that hangs gets the service
- * restarted, also when JavaScript is well.
+ * The watchdog is fed only while `progress` grows. So systemd restarts the service when a packet thread
+ * hangs, even if JavaScript still runs.
  *
  * Source: man 3 sd_notify, man 3 sd_watchdog_enabled.
  */
@@ -27,7 +26,7 @@ export class ServiceManager {
     this.#send = socket === "" ? undefined : (send ?? ((lines) => notifyService(socket, lines)));
   }
 
-  /** Says that the service does its work, and feeds the watchdog from now on. */
+  /** Reports the service as ready, and feeds the watchdog from now on. */
   ready(status: string, progress: () => number): void {
     this.#isReady = true;
     this.#tell("READY=1", `STATUS=${status}`, `MAINPID=${process.pid}`);
@@ -44,19 +43,19 @@ export class ServiceManager {
     this.#watchdog.unref();
   }
 
-  /** Before ready() a reload is part of the start, and nothing is said of it. */
+  /** Reports the start of a reload; before `ready` it reports nothing. */
   reloading(): void {
     if (!this.#isReady) return;
     const nowUs = process.hrtime.bigint() / 1000n;
     this.#tell("RELOADING=1", `MONOTONIC_USEC=${nowUs}`, "STATUS=reading the manifests again");
   }
 
-  /** Ends a reload, whatever came of it: the service goes on. */
+  /** Reports the end of a reload, successful or not. */
   reloaded(status: string): void {
     if (this.#isReady) this.#tell("READY=1", `STATUS=${status}`);
   }
 
-  /** Something else has changed that an operator should see. */
+  /** Reports another change that an operator should see. */
   says(status: string): void {
     if (this.#isReady) this.#tell(`STATUS=${status}`);
   }
@@ -67,7 +66,7 @@ export class ServiceManager {
     this.#tell("STOPPING=1");
   }
 
-  /** A third of what the manager waits, so that one late message ends nothing. */
+  /** A third of the manager's timeout, so that one late message does no harm. */
   #watchdogMs(): number | undefined {
     const timeoutUs = Number(this.#host.env["WATCHDOG_USEC"] ?? "");
     const meant = this.#host.env["WATCHDOG_PID"] ?? String(process.pid);
@@ -76,10 +75,10 @@ export class ServiceManager {
 
   #tell(...lines: string[]): void {
     try {
-      // A line's end would begin another message: a file's name or a label may hold one.
+      // File names and labels may hold a newline, which would begin another message.
       this.#send?.(lines.map((line) => line.replace(/\p{Cc}/gu, " ")));
     } catch (error) {
-      // Packets matter more than the manager; it draws its own conclusions from silence.
+      // Packets matter more than the report: the process continues. The manager times out by itself.
       if (!this.#refused) this.#host.tell((error as Error).message, "warning");
       this.#refused = true;
     }

@@ -13,10 +13,10 @@ import { type Attachment, type OpenAttachment, type Opening, takenAt } from "./a
 import type { Guarded } from "./guard.js";
 import type { PodName, RouterAdvertisements, WireConfig } from "./node-config.js";
 
-/** After how long what could not be taken is tried again, where no event tells that it can be. */
+/** How long to wait before trying again to take an interface when no event comes. */
 const retryMs = 1_000;
 
-/** Two interfaces that were there before: a bump in the wire. */
+/** Two existing interfaces: a bump in the wire. */
 export class WireAttachment implements Attachment {
   readonly #wire: WireConfig;
 
@@ -127,7 +127,9 @@ class OpenWire implements OpenAttachment {
     for (const end of this.#ends) end.close();
   }
 
-  /** The way past a process that is gone leads from one interface to the other, by their numbers. */
+  /**
+   * Fail-open forwards from one interface to the other by index, so it is set again for a new interface.
+   */
   #setFailMode(): void {
     const [inside, outside] = this.#ends as [WireEnd, WireEnd];
     if (this.#wire.failMode === "closed") {
@@ -138,7 +140,7 @@ class OpenWire implements OpenAttachment {
   }
 }
 
-/** One interface of a wire: the one that has its name, whichever that is. */
+/** One end of a wire: whichever interface has the configured name. */
 class WireEnd {
   readonly linkId: number;
   readonly #name: string;
@@ -148,14 +150,16 @@ class WireEnd {
   readonly #dataplane: Dataplane;
   readonly #tell: Tell;
   readonly #slots: number;
-  /** The interface in our hands, as it was last seen. */
+  /** The interface that we hold, as last read. */
   #held: Link | undefined;
   #kind: LinkKind = "af-packet";
-  /** The MTU that its link was made for. */
+  /** The MTU that the link was made for. */
   #mtu = 0;
   #state: AttachedState = "attached";
   #note = "";
-  /** Links that keep the stack off interfaces which have had the name, by the interfaces' indexes. */
+  /**
+   * Links that block the kernel stack on interfaces that had the name before, by interface index.
+   */
   readonly #former = new Map<number, number>();
 
   constructor(
@@ -198,12 +202,14 @@ class WireEnd {
     };
   }
 
-  /** What it is called now; undefined while there is none. */
+  /** The interface's present name; undefined while there is none. */
   get presentName(): string | undefined {
     return this.#held?.name;
   }
 
-  /** Names under which nothing passes but by us: its own, and those of interfaces that have had it. */
+  /**
+   * The names to guard: the configured one, and the present names of interfaces that had it before.
+   */
   get names(): readonly string[] {
     const former = [...this.#former.keys()].flatMap((index) => readLink(index)?.name ?? []);
     return [this.#name, ...(this.#held === undefined ? [] : [this.#held.name]), ...former];
@@ -213,7 +219,7 @@ class WireEnd {
     return [...(this.#held === undefined ? [] : [this.#held.index]), ...this.#former.keys()];
   }
 
-  /** True when an interface was taken. */
+  /** Checks the interface after an event. True when an interface was taken. */
   follow(): boolean {
     try {
       return this.#follow();
@@ -253,19 +259,22 @@ class WireEnd {
   }
 
   close(): void {
-    // Before they are let go: in between, frames would pass unjudged. Another process's stays its own.
+    // Before the interfaces are released: otherwise frames would pass unjudged. A predecessor's setting
+    // stays.
     if (!this.#dataplane.isSuccessor) this.failClosed();
     for (const linkId of [this.linkId, ...this.#former.values()])
       this.#dataplane.removeLink(linkId);
     this.#former.clear();
   }
 
-  /** Lets go of an interface that has gone, or has another name now which somebody else has got. */
+  /**
+   * Releases an interface that was deleted, or that was renamed while another interface got its name.
+   */
   #lose(index: number): void {
     const former = index === 0 ? undefined : readLink(index);
     if (former !== undefined) {
       forget(() => clearFailOpen(undefined, former.name));
-      // Before its link goes: the kernel does not get what was ours.
+      // Before its link is removed, so that the kernel stack never gets the interface.
       forget(() => {
         const options = { interface: former.name, slots: 0 };
         this.#former.set(index, this.#dataplane.addPacketLink(options));
@@ -298,7 +307,7 @@ class WireEnd {
     return true;
   }
 
-  /** Opens its link anew where what it was made for has changed. */
+  /** Opens the link again when the MTU that it was made for has changed. */
   #takeAnew(name: string): boolean {
     const guard = this.#dataplane.addPacketLink({ interface: name, slots: 0 });
     try {
@@ -322,13 +331,13 @@ class WireEnd {
     );
     this.#kind = kind;
     this.#tell(`${name}: ${into === undefined ? "" : "taken again: "}${kind} (${why})`);
-    // An earlier process may have died there: whether this one may is for its own config to say.
+    // An earlier process may have left it failing open: this process's own config decides.
     if (!this.#dataplane.isSuccessor) forget(() => clearFailOpen(undefined, name));
     this.#mtu = 0;
     return linkId;
   }
 
-  /** Notes how the interface in our hands is. Undefined: it has gone this moment, as an event will tell. */
+  /** Updates the state from the interface. Undefined: it was just deleted; an event will follow. */
   #see(link: Link | undefined): void {
     if (link === undefined) return;
     this.#held = link;
@@ -355,7 +364,9 @@ function isAbsent(error: unknown): boolean {
   return error instanceof DataplaneError && error.code === "ENODEV";
 }
 
-/** Does what may fail where an interface is gone: what was on it is gone as well. */
+/**
+ * Runs a cleanup step and ignores its failure when the interface is deleted: its settings are gone too.
+ */
 function forget(step: () => void): void {
   try {
     step();

@@ -5,7 +5,7 @@ import { FlowEvent } from "../layout/layout.gen.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { type FlowLine, flowOf, isAuditedEvent, isJudgedByPolicy } from "./flow.js";
 import type { FlowFilter } from "./flow-filter.js";
-import { type FlowQuestion, TableAccount, type TableSource } from "./table-account.js";
+import { type FlowQuestion, TableSnapshot, type TableSource } from "./table-snapshot.js";
 
 /** What a reader of flows wants. */
 export interface FlowRequest {
@@ -46,7 +46,7 @@ const flowsAtLeast = 16;
 const busyMs = 5;
 const idleMs = 250;
 /** Tables that are remembered, for records that an older one judged. */
-const accountsKept = 3;
+const snapshotsKept = 3;
 
 interface Follower {
   readonly request: FlowRequest;
@@ -80,7 +80,7 @@ export class FlowLog {
   readonly #nodeName = hostname();
   readonly #idle: NodeJS.Timeout;
   #busy: NodeJS.Timeout | undefined;
-  #accounts: TableAccount[] = [];
+  #snapshots: TableSnapshot[] = [];
   /** Records that have come, in all. */
   #count = 0;
   #lost = 0;
@@ -104,13 +104,13 @@ export class FlowLog {
   /** Asks this table about events that it judged, from now on. */
   useTable(generation: number, table: TableSource): void {
     this.#drain();
-    this.#accounts = [new TableAccount(generation, table), ...this.#accounts];
-    this.#accounts.length = Math.min(this.#accounts.length, accountsKept);
+    this.#snapshots = [new TableSnapshot(generation, table), ...this.#snapshots];
+    this.#snapshots.length = Math.min(this.#snapshots.length, snapshotsKept);
   }
 
   /** The table in force, for whoever asks whose an address is. */
-  get account(): TableAccount | undefined {
-    return this.#accounts[0];
+  get snapshot(): TableSnapshot | undefined {
+    return this.#snapshots[0];
   }
 
   /** Hands flows to a reader; returns what ends that. */
@@ -262,15 +262,15 @@ export class FlowLog {
       else places.push(index);
     });
     for (const [generation, places] of byGeneration) {
-      const account = this.#accounts.find((each) => each.generation === generation);
+      const snapshot = this.#snapshots.find((each) => each.generation === generation);
       const judged = places.filter((place) => isJudgedByPolicy(events[place]!));
-      const answers = account?.reasons(judged.map((place) => questionOf(events[place]!))) ?? [];
+      const answers = snapshot?.reasons(judged.map((place) => questionOf(events[place]!))) ?? [];
       const reasons = new Map(judged.map((place, index) => [place, answers[index] ?? []]));
       for (const place of places) {
         const event = events[place]!;
         lines[place] = flowOf(event, {
           // Names outlive the table that judged: who owns an address now is the best there is.
-          account: account ?? this.#accounts.at(-1),
+          snapshot: snapshot ?? this.#snapshots.at(-1),
           reasons: reasons.get(place) ?? [],
           interfaceName:
             event.kind === "closed" ? undefined : this.#options.interfaceName(event.linkId),

@@ -6,7 +6,7 @@ import { formatAddress } from "../net/address.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { ruleField } from "../policy/ruleset.js";
 import { hubbleReason } from "./hubble.js";
-import type { Owner, SideReason, TableAccount } from "./table-account.js";
+import type { Owner, SideReason, TableSnapshot } from "./table-snapshot.js";
 
 /** One end of a flow, as Hubble has it. */
 export interface FlowEndpoint {
@@ -138,7 +138,7 @@ export interface FlowLine {
 /** What is known beside the event itself. */
 export interface FlowContext {
   /** The table that judged; undefined when it is gone. */
-  readonly account: TableAccount | undefined;
+  readonly snapshot: TableSnapshot | undefined;
   readonly reasons: readonly SideReason[];
   readonly interfaceName: string | undefined;
   readonly nodeName: string;
@@ -165,14 +165,14 @@ export function isAuditedEvent({ kind, deniedBy }: FlowEventRecord): boolean {
 
 /** Puts an event into Hubble's words. */
 export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
-  const { account, reasons, interfaceName, nodeName } = context;
+  const { snapshot, reasons, interfaceName, nodeName } = context;
   const { kind, reason, source, destination } = event;
   const time = timeText(event.timeUs);
   const owners = {
-    source: source && account?.ownerOf(source),
-    destination: destination && account?.ownerOf(destination),
+    source: source && snapshot?.ownerOf(source),
+    destination: destination && snapshot?.ownerOf(destination),
   };
-  const direction = directionOf(event, account, owners.source, owners.destination);
+  const direction = directionOf(event, snapshot, owners.source, owners.destination);
   const denied = reasons.filter((side) => event.deniedBy.includes(side.direction));
   const concerned = denied.length > 0 ? denied : reasons;
   const rules = concerned.flatMap((side) => (side.rule ? [flowRule(side.rule, side)] : []));
@@ -245,13 +245,13 @@ function timeText(timeUs: number): string {
 
 function directionOf(
   event: FlowEventRecord,
-  account: TableAccount | undefined,
+  snapshot: TableSnapshot | undefined,
   source: Owner | undefined,
   destination: Owner | undefined,
 ): "egress" | "ingress" | undefined {
   if (event.deniedBy.length > 0) return event.deniedBy[0];
-  if (account?.isEndpoint(source)) return "egress";
-  return account?.isEndpoint(destination) ? "ingress" : undefined;
+  if (snapshot?.isEndpoint(source)) return "egress";
+  return snapshot?.isEndpoint(destination) ? "ingress" : undefined;
 }
 
 /** Words one end as Hubble does. */

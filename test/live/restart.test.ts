@@ -219,7 +219,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's restart", obstacle), () 
     for (const round of ["first", "second"]) {
       await end(running, signal);
       running = await run("--link", link);
-      expect(running.lines.join("\n")).toContain("2 of 2 connections of the process before");
+      expect(running.lines.join("\n")).toContain("2 of 2 connections of the previous process");
       for (const each of held) expect(await ask(each, round)).toBe(`answer ${round}`);
     }
   });
@@ -234,7 +234,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's restart", obstacle), () 
       await end(running, "SIGKILL");
       rmSync(`${socket}.connections`);
       const next = await run("--link", link);
-      expect(next.lines.join("\n")).not.toContain("connections of the process before");
+      expect(next.lines.join("\n")).not.toContain("connections of the previous process");
       for (const each of held) expect(await ask(each, "after")).toBe("ECONNRESET");
       await until("the server's ends", () => count(server, "ECONNRESET") === 2, soonMs);
       // Who comes anew is served.
@@ -308,7 +308,9 @@ spec: { podSelector: {}, policyTypes: [Ingress, Egress] }
     const path = `${socket}.connections`;
     writeFileSync(path, change(readFileSync(path)));
     const next = await run();
-    expect(next.lines.join("\n")).toMatch(/connections of the process before are not taken|0 of /);
+    expect(next.lines.join("\n")).toMatch(
+      /connections of the previous process are not taken|0 of /,
+    );
     for (const each of held) expect(await ask(each, "after")).toBe("ECONNRESET");
     await until("the server's ends", () => count(server, "ECONNRESET") === 2, soonMs);
   });

@@ -150,7 +150,7 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
     await service.stop("SIGTERM");
     await service.drop("sluice-estate");
     await service.start();
-    expect(service.said).toContain("what the process before has left is not whole");
+    expect(service.said).toContain("what the previous process left is incomplete");
     await pause(300);
     await going.done();
     await service.stop("SIGINT");

@@ -444,7 +444,7 @@ sidecars:
     const first = await bench.sidecar();
     const second = bench.start(bench.pod, ...bench.words());
     expect(await bench.ended(second)).toBe(4);
-    expect(second.err()).toContain("another process stands before eth0");
+    expect(second.err()).toContain("another process is attached in front of eth0");
     const restore = bench.start(bench.pod, ...bench.words("--restore"));
     expect(await bench.ended(restore)).toBe(4);
     expect(await bench.end(first)).toBe(0);

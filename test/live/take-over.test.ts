@@ -421,7 +421,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     await service.stop("SIGTERM");
     await service.drop("sluice-estate");
     await service.start();
-    expect(service.said).toContain("what the process before has left is not whole");
+    expect(service.said).toContain("what the previous process left is incomplete");
     expect(service.stored).toBe(0);
     await service.kill();
     await service.start();

@@ -74,7 +74,7 @@ sidecars:
     );
     const sidecar = { ...sidecars[0]!, stateFolder: folder };
     expect(told(new SidecarAttachment(sidecar, false))).toMatch(
-      /^etc\/sluice\.yaml:8:16: cannot stand before sl-none: there is no interface/,
+      /^etc\/sluice\.yaml:8:16: cannot attach in front of sl-none: there is no interface/,
     );
   } finally {
     dataplane.close();

@@ -3,7 +3,7 @@ import type { Dataplane } from "../../src/dataplane/dataplane.js";
 import { DropReason, ExemptKind, FlowEvent, FlowEventKind } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
-import type { TableSource } from "../../src/observe/table-account.js";
+import type { TableSource } from "../../src/observe/table-snapshot.js";
 import { summarize } from "../../src/policy/ruleset.js";
 
 /** What an event says, with what it says when nothing is said. */

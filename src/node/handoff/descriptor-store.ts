@@ -7,12 +7,13 @@ import type { PackedHandoff } from "./handoff-state.js";
 const storeName = "sluice-estate";
 const linkName = /^sluice-link-(\d+)$/;
 const firstDescriptor = 3;
-/** What the manager may take to have read everything. */
+/** How long the service manager may take to read all messages. */
 const storeMs = 5_000;
 
 /**
- * The service manager's store of descriptors, which outlives the process: what is put there at the end of
- * one is given to the next at its start. In between nobody reads the links: frames wait, then are lost.
+ * The service manager's descriptor store, which outlives the process: what one process stores at its end, the
+ * next receives at its start. In between no process reads the links: frames queue, and are lost when the
+ * queue is full.
  *
  * Source: man 3 sd_notify (FDSTORE), man 3 sd_listen_fds, systemd's docs/FILE_DESCRIPTOR_STORE.
  */
@@ -25,7 +26,7 @@ export class DescriptorStore {
     this.#socket = env["NOTIFY_SOCKET"] ?? "";
   }
 
-  /** Whether there is one. */
+  /** Whether the service manager offers a store. */
   get isOffered(): boolean {
     return this.#socket !== "" && this.#roomMax > 0;
   }
@@ -37,8 +38,8 @@ export class DescriptorStore {
   /**
    * Puts a handoff state there. The file comes last: without it the rest is worth nothing.
    *
-   * Errors: DataplaneError when the manager does not take it, RangeError when it has too little room; it
-   *         may then have some.
+   * Errors: DataplaneError when the manager refuses it, RangeError when the store is too small. Some
+   *         descriptors may then be in the store.
    */
   async put({ file, descriptors }: PackedHandoff): Promise<void> {
     if (descriptors.length + 1 > this.#roomMax) {
@@ -48,13 +49,15 @@ export class DescriptorStore {
     }
     const named: [string, number][] = descriptors.map((each, at) => [`sluice-link-${at}`, each]);
     for (const [name, descriptor] of [...named, [storeName, file] as const]) {
-      // An interface that goes down is no reason for the manager to forget its socket.
+      // FDPOLL=0: otherwise the manager would close the socket when its interface goes down.
       notifyService(this.#socket, ["FDSTORE=1", `FDNAME=${name}`, "FDPOLL=0"], [descriptor]);
     }
     await awaitService(this.#socket, storeMs);
   }
 
-  /** Takes what the process before has put there, as far as it is whole; else `tell` is told. */
+  /**
+   * Takes what the previous process stored. When that is incomplete, it warns by `tell` and closes all of it.
+   */
   async take(tell: Tell): Promise<PackedHandoff | undefined> {
     const inherited = this.#inherited();
     const links: number[] = [];
@@ -68,25 +71,27 @@ export class DescriptorStore {
     if (file !== undefined && !links.includes(undefined as never)) {
       return { file, descriptors: links };
     }
-    tell("what the process before has left is not whole: connections start anew", "warning");
+    tell("what the previous process left is incomplete: connections start anew", "warning");
     for (const descriptor of inherited.values()) closeSync(descriptor);
     await this.#forget([...inherited.keys()]);
     return undefined;
   }
 
-  /** Empties it: whoever starts next must not take up what has gone on here. */
+  /** Empties the store: this process went on, so the stored state is stale for the next one. */
   clear(handoff: PackedHandoff): Promise<void> {
     return this.#forget([...handoff.descriptors.map((_, at) => `sluice-link-${at}`), storeName]);
   }
 
-  /** Waits for it: until then the manager holds the interfaces. */
+  /**
+   * Removes entries and waits until the manager has closed them: until then it holds the interfaces.
+   */
   async #forget(names: readonly string[]): Promise<void> {
     if (this.#socket === "") return;
     for (const name of names) notifyService(this.#socket, ["FDSTOREREMOVE=1", `FDNAME=${name}`]);
     await awaitService(this.#socket, storeMs);
   }
 
-  /** Ours among the descriptors that the manager has given, by name. */
+  /** The descriptors from the manager that are Sluice's, by name. */
   #inherited(): ReadonlyMap<string, number> {
     const env = this.#env;
     const count = Number(env["LISTEN_FDS"] ?? 0);

@@ -23,15 +23,15 @@ import {
 export interface ZoneHandoff {
   readonly interfaces: readonly string[];
   readonly zone: number;
-  /** Of a sidecar: where it keeps how its interface was. */
+  /** Of a sidecar: the folder of the record with its interface's original state. */
   readonly stateFolder?: string;
 }
 
 /** What a process leaves to its successor. docs/restart.md describes it. */
 export interface HandoffState {
-  /** The program's version that left it. */
+  /** Version of the program that wrote it. */
   readonly version: string;
-  /** Of the table that was in force last. */
+  /** Generation of the last table in force. */
   readonly generation: number;
   readonly totals: Totals;
   readonly zones: readonly ZoneHandoff[];
@@ -39,20 +39,22 @@ export interface HandoffState {
   readonly connections: { readonly version: number; readonly recordBytes: number };
 }
 
-/** A handoff state as descriptors: a file in memory, and those of the links, which stay theirs. */
+/**
+ * A handoff state as descriptors: a file in memory, and those of the links, which still own them.
+ */
 export interface PackedHandoff {
-  /** Owner: who packed it closes it. */
+  /** Owner: the caller of `packHandoff` closes it. */
   readonly file: number;
   readonly descriptors: readonly number[];
 }
 
-/** A handoff state that cannot be taken up, and why. */
+/** A handoff state cannot be used; the message says why. */
 export class HandoffError extends Error {
   override readonly name = "HandoffError";
 }
 
-// The file: these two words and the length of the JSON document behind them, the document, then
-// SavedConnection records up to the end. Descriptors are numbered as they stand in PackedHandoff.
+// The file: these two words, the length of the JSON document, the document, then SavedConnection records up
+// to the end. A descriptor's number is its position in PackedHandoff.
 const magic = 0x54534553; // "SEST"
 const formatVersion = 1;
 const headBytes = 12;
@@ -60,7 +62,7 @@ const jsonBytesMax = 64 << 20;
 const pieceRecords = 8_192;
 
 /**
- * Writes down all that a successor needs.
+ * Saves all that a successor needs.
  *
  * Errors: DataplaneError; `state` unless the data plane is stopped.
  */
@@ -89,7 +91,7 @@ export function packHandoff(
   try {
     writeAll(file, new Uint8Array(head.buffer));
     writeAll(file, json);
-    // Each piece is gone with the next one.
+    // The next piece overwrites this one.
     for (const piece of dataplane.saveConnections()) writeAll(file, piece);
     sealMemoryFile(file);
     return { file, descriptors };
@@ -100,8 +102,8 @@ export function packHandoff(
 }
 
 /**
- * Reads what another process has left. Nothing in it is believed unseen: links are checked again when
- * they are added, connections when they are loaded.
+ * Reads a predecessor's state without trusting it: links are checked again when they are added, connections
+ * when they are loaded.
  *
  * Errors: HandoffError.
  */
@@ -130,10 +132,10 @@ export function readHandoff({ file, descriptors }: PackedHandoff): HandoffState 
 }
 
 /**
- * Takes up the connections of a handoff state whose zones are among `zones`; returns how many there were and how
- * many were taken.
+ * Loads the connections of a handoff state whose zones are in `zones`. Returns how many it had (`saved`) and
+ * how many were loaded (`taken`).
  *
- * Errors: HandoffError when they are of a version that is not known here.
+ * Errors: HandoffError when their version is unknown.
  */
 export function loadConnections(
   file: number,
@@ -190,7 +192,7 @@ function renumbered(link: LinkHandoff, numberOf: (descriptor: number) => number)
   };
 }
 
-/** Reads the document, and puts this process's descriptors for their numbers. */
+/** Reads the document, and replaces descriptor numbers by this process's descriptors. */
 function handoffOf(document: unknown, descriptors: readonly number[]): HandoffState {
   const used = new Set<number>();
   const descriptorOf = (value: unknown): number => {
@@ -268,7 +270,7 @@ function wordOf(value: unknown): number {
   throw new HandoffError("its document is not what it should be");
 }
 
-/** Counts by name; those that the other version did not know begin at 0. */
+/** Counts by name; a count that the other version did not have is 0. */
 function countsOf<Name extends string>(
   value: unknown,
   names: readonly Name[],
@@ -288,7 +290,9 @@ function writeAll(file: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
 }
 
-/** Fills `bytes` as far as the file goes; returns how far. */
+/**
+ * Reads from `position` until `bytes` is full or the file ends. Returns how many bytes were read.
+ */
 function readAt(file: number, bytes: Uint8Array, position: number): number {
   let at = 0;
   while (at < bytes.length) {

@@ -24,32 +24,34 @@ import type { PackedHandoff } from "./handoff-state.js";
 //            ◀───────── "yours"  never moves another packet
 //   moves packets
 //
-// A successor that hangs up or is silent before "taken" was no successor: the other goes on, and says
-// "mine" to whoever still listens. A predecessor that is gone has nothing to say: the successor goes on.
+// If the successor closes the connection or is silent before "taken", the predecessor continues, and sends
+// "mine" in case the successor still listens. If the predecessor is dead, the successor continues.
 
-/** What a predecessor waits for a successor to come, and then to be ready. */
+/** How long a predecessor waits for a successor to connect, and then to be ready. */
 const comeMs = 5_000;
 const adoptMs = 10_000;
-/** What a successor waits for each answer: longer than any that is still to come. */
+/**
+ * How long a successor waits for each answer: longer than the predecessor needs for any of them.
+ */
 const answerMs = adoptMs + 5_000;
 
-/** A running process, as far as its place can be taken. */
+/** The steps of a running process that a successor can replace. */
 export interface Place {
-  /** Runs a step while nothing else changes. */
+  /** Runs a step while no other change runs. */
   alone<Result>(step: () => Promise<Result>): Promise<Result>;
   /** Stops the packets and packs the handoff state. */
   stop(): PackedHandoff;
-  /** Lets them go on: nobody took it. */
+  /** Restarts the packets: no successor took the place. */
   resume(): void;
-  /** It is taken: no packet moves here any more. */
+  /** The successor has the place: this process moves no packet any more. */
   taken(): void;
 }
 
 /**
- * Offers a running process's place to the first trusted process that asks at `path`, which is there when
- * this returns; the promise tells whether one has taken it.
+ * Offers a running process's place to the first trusted process that connects to `path`. The socket exists
+ * when this returns; the promise says whether a process has taken the place.
  *
- * Errors: DataplaneError; from the promise ETIMEDOUT when nobody came.
+ * Errors: DataplaneError; the promise rejects with ETIMEDOUT when no process connects.
  */
 export function offerPlace(path: string, { alone, ...place }: Place): Promise<boolean> {
   rmSync(path, { force: true });
@@ -84,10 +86,10 @@ async function handOver(
     if (text !== "taken") throw new Error("the successor has gone");
     passDescriptors(connection, "yours");
     taken();
-    // It stays open until this process ends: that is what the successor waits for then.
+    // The connection stays open until this process ends; the successor waits for that.
     return true;
   } catch {
-    // Before packets move again: who hears this must not start.
+    // Sent before packets move again: a successor that receives "mine" must not start.
     try {
       passDescriptors(connection, "mine");
     } catch {
@@ -99,23 +101,23 @@ async function handOver(
   }
 }
 
-/** A predecessor that has stopped, and waits to hear whether its place is taken. */
+/** A predecessor that has stopped its packets and waits for "taken". */
 export interface Predecessor {
   readonly handoff: PackedHandoff;
   /**
-   * Says that all is ready. When this returns the place is ours: packets may move.
+   * Sends "taken". When this returns, the place is ours and packets may move.
    *
-   * Errors: RefusalError when the other has gone on instead.
+   * Errors: RefusalError when the predecessor has continued instead.
    */
   taken(): Promise<void>;
-  /** Waits until the other has let go of what can only be had once. */
+  /** Waits until the predecessor has released what only one process can have. */
   gone(): Promise<void>;
-  /** Hangs up: before `taken` the other goes on. */
+  /** Closes the connection; before `taken` the predecessor then continues. */
   close(): void;
 }
 
 /**
- * Asks the process behind a control socket for its place; undefined when nobody answers there.
+ * Asks the process behind a control socket for its place; undefined when no process answers.
  *
  * Errors: RefusalError, DataplaneError.
  */
@@ -158,7 +160,7 @@ export async function askForPlace(
           passDescriptors(connection, "taken");
           ({ text } = await receiveDescriptors(connection, answerMs));
         } catch {
-          // It has hung up. Whether it said something before is in the line still.
+          // It has closed the connection. A message that it sent before is still in the socket.
           ({ text } = await receiveDescriptors(connection, answerMs));
         }
         if (text === "mine") throw refusal("it has gone on: this took too long");

@@ -21,17 +21,17 @@ export interface SuccessionOptions {
   readonly attachments: Attachments;
   readonly host: NodeHost;
   readonly version: string;
-  /** The control socket's path; `none`: there is none, and nobody can take over. */
+  /** The control socket's path; `none`: no socket, so no process can take over. */
   readonly socket: string | undefined;
-  /** Whether to take the place of the process that answers there. */
+  /** Whether to take over from the process that answers there. */
   readonly takesOver: boolean;
-  /** Takes up what a process has kept that could not hand anything on. */
+  /** Loads the connections that a previous process saved to a file, when there is no handoff. */
   readonly takeUp: () => void;
 }
 
 /**
- * How this process comes after another, and another after this one, without a connection lost or a packet
- * that nobody has judged: docs/restart.md.
+ * How this process succeeds another, and another succeeds this one, with no connection lost and no packet
+ * unjudged: docs/restart.md.
  */
 export class Succession {
   readonly #options: SuccessionOptions;
@@ -40,11 +40,11 @@ export class Succession {
   #hasEntered = false;
   #isEnding = false;
   #isSucceeded = false;
-  /** Ends when whoever is just taking this place has, or has not. */
+  /** Settles when a handoff to a successor has succeeded or failed. */
   #handing: Promise<unknown> = Promise.resolve();
   #left: readonly ZoneHandoff[] = [];
   #settle: () => void = () => {};
-  /** Another process has taken this one's place. */
+  /** Resolves when a successor has taken this process's place. */
   readonly untilSucceeded = new Promise<void>((resolve) => {
     this.#settle = resolve;
   });
@@ -55,18 +55,18 @@ export class Succession {
   }
 
   /**
-   * Whether the interfaces are somebody else's too: they have to be left as they are when this process
-   * fails now.
+   * Whether the predecessor still holds the interfaces. If this process fails now, it must leave them as they
+   * are.
    */
   get isSuccessor(): boolean {
     return this.#options.dataplane.isSuccessor;
   }
 
   /**
-   * Puts the first table in force by `enforce`, with what a process before has left, and lets packets
-   * move; later ones as they come.
+   * For the first table: takes over the predecessor's state, puts the table in force by `enforce`, and starts
+   * forwarding. For later tables: only calls `enforce`.
    *
-   * Errors: what `enforce` throws, RefusalError; a process that was to be succeeded then goes on.
+   * Errors: what `enforce` throws, RefusalError; the predecessor then continues.
    */
   async enter(enforce: () => number): Promise<number> {
     if (this.#hasEntered) return enforce();
@@ -122,8 +122,8 @@ export class Succession {
   }
 
   /**
-   * Waits until the process before has let go of what can only be had once, such as its socket, and puts
-   * interfaces back before which it stood, and this one does not.
+   * Waits until the predecessor has released what only one process can have, such as its socket. Then
+   * restores the interfaces that the predecessor had as a sidecar and this process does not use.
    */
   async predecessorGone(): Promise<void> {
     await this.#predecessor?.gone();
@@ -135,13 +135,13 @@ export class Succession {
     this.#left = [];
   }
 
-  /** Gives up succeeding: whoever is there goes on. */
+  /** Gives up the takeover: the predecessor continues. */
   close(): void {
     this.#predecessor?.close();
     this.#predecessor = undefined;
   }
 
-  /** Listens for a successor, and says where. Errors: DataplaneError. */
+  /** Listens for a successor; returns the socket's path. Errors: DataplaneError. */
   offerPlace(alone: <Result>(step: () => Promise<Result>) => Promise<Result>): string {
     const { socket, host } = this.#options;
     const path = `${socket ?? defaultSocket}.next`;
@@ -175,8 +175,8 @@ export class Succession {
   }
 
   /**
-   * Nobody takes this place from now on. True when the interfaces are somebody else's by now, or whom the
-   * service manager starts next: they have to be left as they are.
+   * Ends the offers: no process can take over from now on. True when the interfaces belong to a successor, or
+   * are in the service manager's store for the next process. They must then be left as they are.
    */
   async end(signal: NodeJS.Signals | undefined): Promise<boolean> {
     this.#isEnding = true;
@@ -185,8 +185,8 @@ export class Succession {
   }
 
   /**
-   * Leaves everything to whom the service manager starts next, where it keeps descriptors. False when it
-   * does not, or cannot: then the interfaces have to be given back.
+   * Puts the handoff state into the service manager's store, for the next process. False when there is no
+   * store, or it failed: the interfaces must then be given back.
    */
   async #storeAll(): Promise<boolean> {
     if (!this.#hasEntered || !this.#store.isOffered) return false;
@@ -211,7 +211,9 @@ export class Succession {
     return packHandoff(dataplane, { version, zones: attachments.zones() });
   }
 
-  /** What a process before has left, and how to say that it is ours. */
+  /**
+   * The predecessor's state, and `settle`, which tells the predecessor or the store that we have it.
+   */
   async #inherit(): Promise<
     { readonly handoff: HandoffState; readonly file: number; settle(): Promise<void> } | undefined
   > {
@@ -247,7 +249,7 @@ export class Succession {
       };
     } catch (error) {
       if (!(error instanceof HandoffError)) throw error;
-      host.tell(`what the process before has left cannot be used: ${error.message}`, "warning");
+      host.tell(`what the previous process left cannot be used: ${error.message}`, "warning");
       for (const descriptor of [stored.file, ...stored.descriptors]) closeSync(descriptor);
       await this.#store.clear(stored);
       return undefined;
@@ -255,7 +257,7 @@ export class Succession {
   }
 }
 
-/** Zones that the same interfaces have in both processes. */
+/** Zones whose interfaces are the same in both processes. */
 function zonesOfBoth(
   before: readonly ZoneHandoff[],
   now: readonly ZoneHandoff[],

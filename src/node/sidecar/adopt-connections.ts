@@ -19,7 +19,7 @@ const ESTABLISHED = 1;
 const UNCONNECTED = 7;
 const LISTEN = 10;
 
-/** What a connection is to us in each of the kernel's states in which it lives, and for how long. */
+/** The kernel's states of a live connection, each with our state and its lifetime. */
 const tracked: ReadonlyMap<number, readonly [state: number, seconds: number]> = new Map([
   [ESTABLISHED, [ConnState.Established, 5 * 24 * 3_600]],
   [4, [ConnState.FinWait, 120]], // FIN_WAIT1
@@ -31,14 +31,14 @@ const tracked: ReadonlyMap<number, readonly [state: number, seconds: number]> = 
 const udpSeconds = 120;
 
 /**
- * Reads the connections that sockets of this network namespace have by an interface's addresses, as far as
- * the table allows them: SavedConnection records. How many it denies is told beside them.
+ * Lists the connections of this network namespace's sockets that use an interface's addresses. `records` has
+ * those that the table allows, as SavedConnection records; `denied` counts the others.
  *
- * The kernel does not say who opened a connection. The other end did where something here listens on the
- * port, or where the port is none that the kernel gives to those who ask for none: its server may have
- * closed the door behind it.
+ * The kernel does not say who opened a connection. The other end opened it if a local socket listens on the
+ * port, or the local port is outside the ephemeral range: a server may have closed its listening socket after
+ * accepting.
  *
- * Errors: NetlinkError when the kernel does not list its sockets.
+ * Errors: NetlinkError when the kernel refuses to list sockets.
  */
 export function connectionsOfSockets(
   table: CompiledTable,
@@ -122,7 +122,7 @@ function savedOf(flow: Flow, zone: number): SavedConnectionFields {
     state: flow.state,
     remainingUs: flow.seconds * 1_000_000,
     flags: flow.protocol === TCP ? SAVED_NO_WINDOW : 0,
-    // Neither a table of ours nor a worker has seen any of it.
+    // No table has judged it yet, and no worker has seen a packet of it.
     generation: 0,
     totalPackets: 0,
     totalBytes: 0,
@@ -138,7 +138,7 @@ function savedOf(flow: Flow, zone: number): SavedConnectionFields {
   };
 }
 
-/** The first and the last port that the kernel gives to sockets that ask for none. */
+/** The first and the last port of the kernel's ephemeral range. */
 function ephemeralPorts(): readonly [first: number, last: number] {
   const text = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8");
   const [first = 0, last = 0] = text.trim().split(/\s+/).map(Number);

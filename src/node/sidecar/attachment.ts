@@ -35,30 +35,32 @@ import { type Found, frontName, innerName, SidecarPlace, uplinkName } from "./pl
 
 type Standing = Found & { readonly kind: "standing" };
 
-/** Superframes that may wait at a front that is a veth. */
+/** Superframes that may queue at a veth front. */
 const innerSlots = 64;
 
 /**
- * An interface that was made anew is taken when it has been as it is for this long: whoever makes one gives it
- * its addresses and routes in several steps, often by its number. It is closed meanwhile.
+ * An interface that was created again is taken when it has not changed for this long: its creator adds
+ * addresses and routes in several steps, often by index. It is closed meanwhile.
  */
 const quietMs = 20;
 const quietWaitMaxMs = 500;
-/** After how long what could not be taken is tried again. */
+/** How long to wait before trying again to take an interface. */
 const retryMs = 1_000;
 
 /**
- * A workload's own interface, from inside its network namespace: another one takes its name, MAC,
- * addresses and routes, and what it was becomes the uplink.
+ * A workload's own interface, taken from inside its network namespace. A new interface, the front, gets its
+ * name, MAC, addresses and routes; the original becomes the uplink.
  *
- * What takes its place outlives this process: when that is killed, the workload keeps its interface,
- * through which nothing passes until the next start.
+ * The front outlives this process: after a kill, the workload keeps its interface, and nothing passes it
+ * until the next start.
  */
 export class SidecarAttachment implements Attachment {
   readonly #config: SidecarConfig;
   readonly #atEnd: "restore" | "block";
 
-  /** `hasTerminal`: whether somebody is there to see it open when the process has ended. */
+  /**
+   * `hasTerminal`: whether an operator can see that the interface is open after the process has ended.
+   */
   constructor(config: SidecarConfig, hasTerminal: boolean) {
     this.#config = config;
     this.#atEnd = config.onStop ?? (hasTerminal ? "restore" : "block");
@@ -99,7 +101,7 @@ export class SidecarAttachment implements Attachment {
     return name === this.#config.interface && stateFolder === this.#config.stateFolder;
   }
 
-  /** Errors: also RefusalError; NetlinkError when the kernel takes an address or a route from nobody. */
+  /** Errors: also RefusalError; NetlinkError when the kernel refuses an address or a route. */
   open(opening: Opening): OpenAttachment {
     const place = new SidecarPlace(this.#config.interface, this.#config.stateFolder);
     return takenAt(this.#config.place, () => place.exclusively(() => this.#open(place, opening)));
@@ -120,7 +122,7 @@ export class SidecarAttachment implements Attachment {
     if (found.kind !== "nothing" && place.isHeld(found)) {
       throw new RefusalError(
         "environment",
-        `another process stands before ${this.name}`,
+        `another process is attached in front of ${this.name}`,
         "stop that one first",
       );
     }
@@ -136,10 +138,10 @@ export class SidecarAttachment implements Attachment {
 }
 
 /**
- * Puts the interface back as it was before any sidecar, also where one was killed in the middle of its
- * work. Returns whether there was anything to do.
+ * Restores the interface to its state before any sidecar, even if one was killed in the middle of a change.
+ * Returns whether there was anything to do.
  *
- * Errors: RefusalError while a process stands there.
+ * Errors: RefusalError while a process is attached there.
  */
 export function restoreInterface(interfaceName: string, stateFolder: string, tell: Tell): boolean {
   const place = new SidecarPlace(interfaceName, stateFolder);
@@ -156,7 +158,7 @@ function restorePlace(place: SidecarPlace, tell: Tell): boolean {
   if (place.isHeld(found)) {
     throw new RefusalError(
       "environment",
-      `a process stands before ${interfaceName}`,
+      `a process is attached in front of ${interfaceName}`,
       "stop it: it puts the interface back itself",
     );
   }
@@ -168,7 +170,9 @@ function restorePlace(place: SidecarPlace, tell: Tell): boolean {
   return true;
 }
 
-/** Opens an interface that is nobody's, and that a process has closed which was to take it again. */
+/**
+ * Opens an interface that no process holds, and that an earlier process closed to take it again.
+ */
 function releaseLeft(interfaceName: string): boolean {
   const link = readLink(interfaceName);
   const isLeft = link !== undefined && link.promiscuity === 0 && isStackHeld(link.index);
@@ -180,19 +184,19 @@ function releaseLeft(interfaceName: string): boolean {
   return isLeft || isGuarded;
 }
 
-/** How an interface is, as a text that changes with it. */
+/** The state of an interface as a text, to detect changes. */
 function interfaceText({ link, addresses, routes }: InterfaceState): string {
   const { name, mac, mtu, flags } = link;
   const entries = [...addresses, ...routes].map((each) => Buffer.from(each).toString("base64"));
   return JSON.stringify([name, mac, mtu, flags, entries]);
 }
 
-/** The interface by which frames of a front come to us. */
+/** The interface on which this process receives a front's frames. */
 function frontLink({ front, uplink }: Standing): string {
   return front.kind === "veth" ? innerName(uplink.index) : front.name;
 }
 
-/** One interface on its way into our hands, in them, and out of them again. */
+/** One interface, from its taking to its release. */
 class Taking implements OpenAttachment {
   readonly #config: SidecarConfig;
   readonly #atEnd: "restore" | "block";
@@ -200,7 +204,7 @@ class Taking implements OpenAttachment {
   readonly #dataplane: Dataplane;
   readonly #tell: Tell;
   readonly #slots: number;
-  /** Links, of which each keeps its number when its interface is another one. */
+  /** Link ids; each stays the same when the link gets another interface. */
   #inside: number | undefined;
   #outside: number | undefined;
   #frontKind: "tap" | "veth" = "tap";
@@ -208,23 +212,26 @@ class Taking implements OpenAttachment {
   #uplink = 0;
   #mac = "";
   #isSuccession = false;
-  /** Whether the interface is there and in our hands. */
+  /** Whether the interface exists and we hold it. */
   #isStanding = false;
-  /** Whether it is to be put in the place of one that has gone. */
+  /** Whether the next interface that is taken replaces one that was deleted. */
   #isAgain = false;
   #state: AttachedState = "attached";
   #note = "";
   #uplinkIsDown = false;
-  /** An interface that is to be taken again, how it is, and since when. Units: milliseconds. */
+  /**
+   * An interface to take again: its state, since when it has had that, and when it was first seen. Units:
+   * milliseconds.
+   */
   #seen: { readonly text: string; readonly sinceMs: number; readonly firstMs: number } | undefined;
-  /** Whether nothing passes the interface if nothing comes of this. */
+  /** Whether the interface stays closed if it cannot be taken. */
   #staysClosed = false;
   #isEnding = false;
-  /** Whether nothing passes it after the end. */
+  /** Whether the interface is left closed after the end. */
   #isLeftClosed = false;
-  /** Whether a sidecar stood here until a moment ago: the workload has connections that it judged. */
+  /** Whether a sidecar was here just before: the workload then has connections that it judged. */
   #comesAfter = false;
-  /** Connections of the workload that are not adopted, since the table denies them. */
+  /** Connections of the workload that were not adopted because the table denies them. */
   #denied: number | undefined;
 
   constructor(
@@ -269,7 +276,9 @@ class Taking implements OpenAttachment {
     return [front, { ...uplink, ...(this.#uplinkIsDown ? down : {}) }];
   }
 
-  /** Unless told otherwise: the workload's kernel goes on to heed routers, or to hear of none. */
+  /**
+   * Unless configured: as before, router advertisements reach the workload only if its kernel has used one.
+   */
   get routerAdvertisements(): RouterAdvertisements {
     const routes = this.#isStanding ? (readInterface(this.#front)?.routes ?? []) : [];
     const soFar = routes.some(isAdvertised) ? "pass" : "drop";
@@ -296,7 +305,7 @@ class Taking implements OpenAttachment {
     return this.#seen === undefined ? retryMs : quietMs;
   }
 
-  /** Waits for an interface that was there before. */
+  /** Waits for an interface that existed before. */
   wait(): void {
     this.#inside = this.#dataplane.addClosedLink();
     this.#outside = this.#dataplane.addClosedLink();
@@ -346,7 +355,7 @@ class Taking implements OpenAttachment {
     return this.#takeAgain(table) ? 1 : 0;
   }
 
-  /** Whether front and uplink are what they were. */
+  /** Whether front and uplink are still the same interfaces. */
   #stands(): boolean {
     return (
       this.#dataplane.interfaceOf(this.outside) === this.#uplink &&
@@ -355,8 +364,8 @@ class Taking implements OpenAttachment {
   }
 
   /**
-   * Lets go where the interface, or what took its place, has gone. The front goes with the interface that it
-   * stood for, so that there can be another of its name.
+   * Releases both interfaces when the uplink or the front was deleted. If the uplink is gone, the front is
+   * deleted too, so that its name is free for a new interface.
    */
   #lose(): void {
     this.#isAgain = true;
@@ -371,7 +380,7 @@ class Taking implements OpenAttachment {
     this.#be("absent", "there is no such interface");
   }
 
-  /** Sees to it that front and uplink go on as one, and tells of what cannot. */
+  /** Keeps front and uplink in step, and reports what differs. */
   #look(table: CompiledTable): void {
     const front = readLink(this.#front);
     const uplink = readLink(this.#uplink);
@@ -393,7 +402,7 @@ class Taking implements OpenAttachment {
     this.#be(isUp ? "attached" : "down", [...(isUp ? [] : ["it is down"]), ...notes].join("; "));
   }
 
-  /** The workload's side says how large a packet may be. */
+  /** Copies the front's MTU to the uplink. */
   #setMtu(name: string, mtu: number): void {
     try {
       configureInterface(undefined, { name, mtu });
@@ -448,10 +457,10 @@ class Taking implements OpenAttachment {
     this.take();
   }
 
-  /** Whether an interface has been as it is for a moment. It is closed from the first look on. */
+  /** Whether an interface has not changed for `quietMs`. The first call closes it. */
   #isQuiet({ index }: Link): boolean {
     const state = readInterface(index);
-    if (state === undefined) return true; // it has gone: the next step finds that out
+    if (state === undefined) return true; // deleted: the next step reports it
     const text = interfaceText(state);
     const nowMs = performance.now();
     if (this.#seen?.text !== text) {
@@ -462,7 +471,7 @@ class Taking implements OpenAttachment {
     return nowMs - sinceMs >= quietMs || nowMs - firstMs >= quietWaitMaxMs;
   }
 
-  /** The interface that is to be taken again, where there is one. */
+  /** The interface to take again, if there is one. */
   #candidate(): readonly number[] {
     const index = readLink(this.#config.interface)?.index;
     return index === undefined ? [] : [index];
@@ -477,15 +486,18 @@ class Taking implements OpenAttachment {
   }
 
   /**
-   * Notes that a process has left the interface closed. Should this one not come to judge anything, it is not
-   * for it to open what nobody has opened.
+   * Notes that an earlier process left the interface closed. If this process fails before it enforces, the
+   * interface stays closed.
    */
   findClosed(kind: "standing" | "broken"): void {
     this.#staysClosed = true;
     this.#comesAfter = kind === "standing";
   }
 
-  /** Takes an interface as it was before any sidecar. Errors: it is then so again, or closed as it was found. */
+  /**
+   * Takes an interface that has no sidecar. On an error it is restored, or left closed if it was found
+   * closed.
+   */
   take(): void {
     const state = this.#place.candidate();
     this.#uplink = state.index;
@@ -512,7 +524,9 @@ class Taking implements OpenAttachment {
     }
   }
 
-  /** Goes on where a process was killed, or has ended; false when its front does not suit us. */
+  /**
+   * Continues with the front of a process that was killed or has ended; false when that front does not fit.
+   */
   resume(found: Standing): boolean {
     this.#uplink = found.uplink.index;
     if (!this.#place.resume(found, () => this.#attachFront(found))) return false;
@@ -523,12 +537,14 @@ class Taking implements OpenAttachment {
       this.#stand(found.front.index, found.front.mac);
       return true;
     } catch (error) {
-      this.#letGo(); // closed before, closed now
+      this.#letGo(); // it was closed and stays so
       throw error;
     }
   }
 
-  /** Goes on where another process stands, which leaves it as it is. Errors: it is so still. */
+  /**
+   * Takes over from a running predecessor, which leaves the interfaces unchanged; so does this on an error.
+   */
   succeed(found: Standing): void {
     this.#isSuccession = true;
     this.#uplink = found.uplink.index;
@@ -576,7 +592,7 @@ class Taking implements OpenAttachment {
     }
   }
 
-  /** False when it was made for another number of workers. */
+  /** Attaches the existing front; false when it was made for another number of workers. */
   #attachFront(found: Standing): boolean {
     const { kind, mac } = found.front;
     const name = frontLink(found);
@@ -615,7 +631,7 @@ class Taking implements OpenAttachment {
     this.#say(`${this.#frontKind}; its uplink is ${name}: ${kind} (${why})`);
   }
 
-  /** The link in whose place one is put, where there was one. */
+  /** The link to replace, if there was one. */
   #into(side: "inside" | "outside"): { readonly into?: number } {
     const into = side === "inside" ? this.#inside : this.#outside;
     return into === undefined ? {} : { into };
@@ -627,14 +643,14 @@ class Taking implements OpenAttachment {
     if (notes.length > 0) this.#be("attached", notes.join("; "));
     const others = this.#place.otherWays();
     if (others.length > 0) this.#say(`nobody judges what goes by ${others.join(", ")}`, "warning");
-    // Whoever has stood here before knows them better than the kernel.
+    // The predecessor hands its connections on; it knows them better than the kernel.
     if (this.#isSuccession || !(adopt || this.#comesAfter)) return undefined;
     const { records, denied } = connectionsOfSockets(table, zone, interfaceAddresses(name));
     this.#denied = denied;
     return records;
   }
 
-  /** Says which of the interface's addresses the manifests do not give to the pod. */
+  /** Notes for the interface's addresses that the manifests do not give to the pod. */
   #unknownAddresses(name: string, table: CompiledTable): string[] {
     const { pod } = this.#config;
     const known =
@@ -687,7 +703,7 @@ class Taking implements OpenAttachment {
     try {
       this.#place.leave();
     } catch {
-      // It is closed all the same; the next start takes it for one that was killed.
+      // The interface is closed all the same; the next start treats this process as killed.
     }
     this.#removeLinks();
     this.#say("stays in place, and nothing passes: sluice sidecar --restore undoes it", "warning");
@@ -710,7 +726,7 @@ class Taking implements OpenAttachment {
       const found = this.#place.find();
       if (found.kind === "nothing") throw new Error("somebody has undone it already");
       this.tellRefused(this.#place.giveBack(found, () => this.#letGo()));
-      // One that is to be taken again stays closed until it is.
+      // An interface that will be taken again stays closed until then.
       if (!this.#isAgain || this.#isEnding) this.#place.release(found.uplink.index);
     } catch (error) {
       this.#giveUp(error as Error);
@@ -730,7 +746,7 @@ class Taking implements OpenAttachment {
     this.#outside = undefined;
   }
 
-  /** Lets go of the interfaces; where they are to be taken again the links stay, and carry nothing. */
+  /** Releases the interfaces. If they will be taken again, the links stay and carry nothing. */
   #letGo(): void {
     if (!this.#isAgain || this.#isEnding) {
       this.#removeLinks();

@@ -7,10 +7,10 @@ import { deleteLink, type Link, readLink, readLinks, setAddressMode } from "../.
 import { copySysctls } from "../../netlink/sysctls.js";
 import { RecordFile, type SidecarRecord } from "./record.js";
 
-/** What was found of a sidecar where one is to stand. */
+/** What a sidecar left at an interface. */
 export type Found =
   | { readonly kind: "nothing" }
-  /** In the workload's hands is the front; the interface that was there first is the uplink. */
+  /** The workload uses the front; the original interface is the uplink. */
   | {
       readonly kind: "standing";
       readonly uplink: Link;
@@ -21,18 +21,18 @@ export type Found =
   | { readonly kind: "broken"; readonly uplink: Link; readonly record: SidecarRecord };
 
 const ETHERNET = 1;
-/** What stands upon an interface and would go on past us. */
+/** Kinds of interfaces that are stacked on another and would bypass the sidecar. */
 const stackedKinds = new Set(["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"]);
 const frontKinds = new Set(["tun", "veth"]);
 
 const aliasStart = "sluice: uplink of ";
 
-/** What an interface that was there first is called while another has its name: 15 letters at most. */
+/** Name of the original interface while the front has its name: 15 letters at most. */
 export function uplinkName(index: number): string {
   return `sluice-up${shortNumber(index)}`;
 }
 
-/** What the front is called before it has the interface's name, and after. */
+/** Name of the front before it gets the interface's name, and after it loses it. */
 export function frontName(index: number): string {
   return `sluice-fr${shortNumber(index)}`;
 }
@@ -43,9 +43,8 @@ export function innerName(index: number): string {
 }
 
 /**
- * The interface of a workload while a sidecar stands before it: how it is taken, and how it is given
- * back. Judging is not its business; it only sees to it that from the first change to the last nothing
- * passes the uplink but what our links send.
+ * Takes a workload's interface for a sidecar, and gives it back. It does not judge packets. From its first
+ * change to its last, nothing passes the uplink except what our links send.
  */
 export class SidecarPlace {
   readonly name: string;
@@ -56,12 +55,12 @@ export class SidecarPlace {
     this.#file = new RecordFile(stateFolder, interfaceName);
   }
 
-  /** Does something while no other process changes this place. Errors: RefusalError. */
+  /** Runs `act` while no other process changes this interface. Errors: RefusalError. */
   exclusively<Result>(act: () => Result): Result {
     return this.#file.exclusively(act);
   }
 
-  /** Looks what is there. Errors: RefusalError when the record cannot be trusted. */
+  /** Finds what a sidecar left here. Errors: RefusalError when the record cannot be trusted. */
   find(): Found {
     const links = readLinks();
     const kept = this.#file.read();
@@ -85,7 +84,7 @@ export class SidecarPlace {
     );
   }
 
-  /** Reads the interface to take, and says why it cannot be. Errors: RefusalError. */
+  /** Reads the interface to take. Errors: RefusalError says why it cannot be taken. */
   candidate(): InterfaceState {
     const links = readLinks();
     const link = links.find(({ name }) => name === this.name);
@@ -120,7 +119,7 @@ export class SidecarPlace {
     return state;
   }
 
-  /** Closes the interface: from here on nothing passes it, whatever becomes of this process. */
+  /** Closes the interface: from here on nothing passes it, even if this process dies. */
   block(state: InterfaceState): void {
     this.#file.write({
       phase: "taking",
@@ -137,20 +136,20 @@ export class SidecarPlace {
     }
   }
 
-  /** Whether an interface that was taken is there. */
+  /** Whether the interface of this index exists and was taken. */
   hasTaken(index: number): boolean {
     return readLink(index)?.alias === this.#alias;
   }
 
-  /** Drops the record of what is not there any more. */
+  /** Deletes the record. */
   forget(): void {
     this.#file.remove();
   }
 
   /**
-   * Moves all that the blocked interface has to the front. Returns the sysctls that could not be copied.
+   * Moves all settings of the blocked interface to the front. Returns the sysctls that could not be copied.
    *
-   * Errors: NetlinkError, what the kernel has refused first; `giveBack` undoes what was done.
+   * Errors: NetlinkError, the kernel's first refusal; `giveBack` undoes what was done.
    */
   moveToFront(state: InterfaceState, front: Link): string[] {
     const made = readInterface(front.index);
@@ -176,15 +175,15 @@ export class SidecarPlace {
     return differing;
   }
 
-  /** Notes that this process ends cleanly and leaves all in place. Errors: RefusalError. */
+  /** Records that this process ends cleanly and leaves all in place. Errors: RefusalError. */
   leave(): void {
     const record = this.#file.read();
     if (record?.phase === "standing") this.#file.write({ ...record, hasEnded: true });
   }
 
   /**
-   * Takes over a place that a process has left: nothing passes, all else is as it was. `attach`
-   * is called once the uplink is surely blocked, and makes the front work.
+   * Continues with the interfaces that a process left; nothing passes yet. `attach` is called once the uplink
+   * is certainly blocked, and attaches the front.
    */
   resume<Result>(found: Found & { readonly kind: "standing" }, attach: () => Result): Result {
     holdStack(found.uplink.index);
@@ -197,7 +196,7 @@ export class SidecarPlace {
     return result;
   }
 
-  /** Interfaces of this namespace that carry frames and have no sidecar. */
+  /** Other interfaces of this namespace that carry frames without a sidecar. */
   otherWays(): string[] {
     const links = readLinks();
     const taken = new Set(
@@ -217,7 +216,7 @@ export class SidecarPlace {
       .map(({ name }) => name);
   }
 
-  /** Whether a process that lives has taken the frames of what was found. */
+  /** Whether a live process holds these interfaces. */
   isHeld(found: Exclude<Found, { kind: "nothing" }>): boolean {
     const links = readLinks();
     const front =
@@ -230,8 +229,8 @@ export class SidecarPlace {
   }
 
   /**
-   * Gives the uplink its name, its addresses and all else back; nothing passes yet. `detach` is called
-   * when the front is not needed any more. Returns what the kernel has refused.
+   * Restores the uplink's name, addresses and other settings; nothing passes yet. `detach` is called when the
+   * front is not needed any more. Returns the kernel's refusals.
    */
   giveBack(found: Exclude<Found, { kind: "nothing" }>, detach: () => void): Error[] {
     const { uplink, record } = found;
@@ -257,7 +256,7 @@ export class SidecarPlace {
       const longAgo = record?.state.link.queueLength;
       refused.push(
         ...move({
-          // A front's queue has a length, also where the interface's has none.
+          // A front always has a queue length; the original interface may have had none.
           state: longAgo === 0 ? { ...state, link: { ...state.link, queueLength: 0 } } : state,
           to: uplink.index,
           ...(from === undefined ? {} : { from }),
@@ -269,13 +268,13 @@ export class SidecarPlace {
     return refused;
   }
 
-  /** Opens an interface that has been given back: it is as if nobody had been here. */
+  /** Opens an interface after `giveBack`, and deletes the record. */
   release(uplink: number): void {
     releaseStack(uplink);
     this.forget();
   }
 
-  /** Notes that the front is about to lose what it has; says what that is. */
+  /** Records that the front's settings are about to be moved back; returns them. */
   #returning({ front, record, ...found }: Found & { readonly kind: "standing" }): InterfaceState {
     const present = readInterface(front.index);
     if (present === undefined) throw this.#refuse("it has just gone", "try again");
@@ -292,8 +291,8 @@ export class SidecarPlace {
   }
 
   /**
-   * Whether an interface that a record speaks of is the one that was taken. It may be one that has never
-   * been: namespaces and interfaces get the numbers of those that have gone.
+   * Whether the interface in a record is the one that was taken. It may be another: the kernel gives numbers
+   * of deleted namespaces and interfaces to new ones.
    */
   #isTaken({ alias, index }: Link): boolean {
     return alias === this.#alias || isStackHeld(index);
@@ -304,13 +303,17 @@ export class SidecarPlace {
     return named && link.index !== uplink.index && frontKinds.has(link.kind);
   }
 
-  /** On the uplink, where it outlives the record. */
+  /** Set on the uplink, where it outlives the record. */
   get #alias(): string {
     return `${aliasStart}${this.name}`;
   }
 
   #refuse(reason: string, remedy: string): RefusalError {
-    return new RefusalError("environment", `cannot stand before ${this.name}: ${reason}`, remedy);
+    return new RefusalError(
+      "environment",
+      `cannot attach in front of ${this.name}: ${reason}`,
+      remedy,
+    );
   }
 }
 

@@ -20,30 +20,29 @@ import { readWhole, withRegularFile } from "../../manifest/regular-file.js";
 import type { InterfaceState } from "../../netlink/interface-state.js";
 
 /**
- * How far a sidecar has come, and what it found. Written before the first change, so that whoever finds
- * the work half done knows how it was.
+ * A sidecar's progress and the interface's original state. It is written before the first change, so that the
+ * next process can undo a half-done one.
  *
- * While it stands, the interface in the workload's hands tells how things are; while one becomes the
- * other, `state` does.
+ * In phase `standing` the front has the present settings; in the other phases `state` has them.
  */
 export interface SidecarRecord {
   readonly phase: "taking" | "standing" | "returning";
   readonly interface: string;
-  /** Index of the interface that was there first. */
+  /** Index of the original interface. */
   readonly uplink: number;
-  /** Index of the one in its place; 0: not made yet. */
+  /** Index of the front; 0: not made yet. */
   readonly front: number;
   readonly state: InterfaceState;
-  /** The process has ended cleanly and left all in place; absent: it stands, or was killed. */
+  /** The process has ended cleanly and left all in place; absent: it runs, or was killed. */
   readonly hasEnded?: true;
 }
 
 const version = 1;
-/** Of a record: addresses, routes and neighbours of one interface. */
+/** Enough for the addresses, routes and neighbours of one interface. */
 const recordBytesMax = 16 * 1024 * 1024;
 const entryKinds = ["addresses", "nextHops", "routes", "neighbours"] as const;
 
-/** How long a change of another process is waited for: such as one that puts everything back. */
+/** How long to wait for another process's change, such as a restore. */
 const lockWaitMs = 10_000;
 const lockPauseMs = 10;
 
@@ -60,9 +59,9 @@ export class RecordFile {
   }
 
   /**
-   * Reads the record; undefined when there is none, or one of a machine's life before.
+   * Reads the record; undefined when there is none, or the record is from a previous boot.
    *
-   * Errors: RefusalError when somebody else could have written it, or it cannot be read.
+   * Errors: RefusalError when another user could have written it, or it cannot be read.
    */
   read(): SidecarRecord | undefined {
     let text: string;
@@ -106,10 +105,10 @@ export class RecordFile {
   }
 
   /**
-   * Does something while no other process does anything to the same interface: two that start at once, or
-   * one that starts while another ends, would undo each other's steps. A process that is killed lets go.
+   * Runs `act` while no other process changes the same interface: two processes that start at once, or one
+   * that starts while another ends, would undo each other's steps. The lock of a killed process is released.
    *
-   * Errors: RefusalError when another one does not come to an end.
+   * Errors: RefusalError when the other process does not finish in time.
    */
   exclusively<Result>(act: () => Result): Result {
     const path = `${this.path}.lock`;
@@ -122,7 +121,7 @@ export class RecordFile {
     }
   }
 
-  /** Returns the descriptor of a lock that is ours until it is closed. */
+  /** Returns a descriptor; we hold the lock until it is closed. */
   #lock(path: string): number {
     const { O_CREAT, O_RDWR, O_NOFOLLOW } = constants;
     for (let waitedMs = 0; ; waitedMs += lockPauseMs) {
@@ -133,7 +132,7 @@ export class RecordFile {
       } catch (error) {
         throw this.#cannotKeep(error as Error);
       }
-      // Whoever had it before may have removed the file: then it is nobody's lock any more.
+      // The previous holder may have removed the file: a lock on a removed file excludes no one.
       if (tryLock(fd) && fstatSync(fd).ino === statSync(path, { throwIfNoEntry: false })?.ino) {
         return fd;
       }
@@ -200,7 +199,7 @@ function refusal(reason: string): RefusalError {
   );
 }
 
-/** Tells this network namespace from any other that lives. */
+/** An id of this network namespace, unique among those that exist now. */
 function namespaceId(): number {
   return statSync("/proc/self/ns/net").ino;
 }

@@ -50,7 +50,7 @@ const noReasons: readonly SideReason[] = [];
  *        blob.
  * Owner: keeps the objects; the blob may be changed by who made it.
  */
-export class TableAccount {
+export class TableSnapshot {
   readonly generation: number;
   readonly #source: TableSource;
   #owners: Map<string, Owner> | undefined;
