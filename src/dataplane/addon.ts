@@ -4,9 +4,9 @@ import { LAYOUT_HASH } from "../layout/layout.gen.js";
 import { AddonError } from "./errors.js";
 
 /**
- * What the addon (native/binding/) offers, as it is: bytes, numbers and strings. Only this folder
- * may call it. Every call that the environment may refuse throws an Error with `code` (a
- * StatusCode's word), `syscall`, `errno` and `fault` (a Fault's word), which `DataplaneError` wraps.
+ * The addon's functions (native/binding/): they take and return bytes, numbers and strings. Only this folder
+ * may call them. A call that the environment can refuse throws an Error with `code` (a StatusCode's word),
+ * `syscall`, `errno` and `fault` (a Fault's word), which `DataplaneError` wraps.
  */
 export interface Addon {
   readonly layoutHash: number;
@@ -27,11 +27,11 @@ export interface Addon {
     connectionsMax: number,
   ) => NativeCaptureJudge;
 
-  /** Namespaces are descriptors, -1 the process's own. See host.ts for what each call does. */
+  /** A namespace is a descriptor; -1 is the process's own. host.ts says what each call does. */
   createNamespace(): number;
   openNamespace(path: string): number;
   closeDescriptor(fd: number): void;
-  /** What is undefined stays as it is. Addresses are `ADDRESS/LENGTH`, gateways without a length. */
+  /** Undefined settings stay unchanged. Addresses are `ADDRESS/LENGTH`, gateways have no length. */
   configureInterface(
     namespaceFd: number,
     config: {
@@ -58,11 +58,11 @@ export interface Addon {
   interfaceTraits(namespaceFd: number, name: string): InterfaceTraits;
   /** Whole netlink messages in and out. */
   netlink(namespaceFd: number, protocol: number, requests: Uint8Array): Uint8Array;
-  /** Whether the kernel's own stack is kept off an interface, by what outlives this process. */
+  /** Blocks or unblocks the kernel stack on an interface, by filters that outlive this process. */
   holdStack(namespaceFd: number, index: number, hold: boolean): void;
   isStackHeld(namespaceFd: number, index: number): boolean;
   tryLock(fd: number): boolean;
-  /** See interfaces.ts. `callback` is called when there is something to read. */
+  /** See interfaces.ts. Calls `callback` when there is something to read. */
   readonly NativeInterfaceEvents: new (
     callback: () => void,
   ) => NativeInterfaceEvents;
@@ -71,7 +71,7 @@ export interface Addon {
   releaseGuardedNames(names: readonly string[]): void;
   /** ProbeRequest records in, as many ProbeResult records out. */
   probe(requests: Uint8Array): Promise<Uint8Array>;
-  /** Nanoseconds of each round trip, in the order they were made. */
+  /** Nanoseconds of each round trip, in order. */
   latency(
     clientNamespace: number,
     client: string,
@@ -84,7 +84,7 @@ export interface Addon {
   /** A TrafficRequest record. */
   traffic(request: Uint8Array): Promise<TrafficCounts>;
   pinThread(threadId: number, cpus: Uint32Array): void;
-  /** `rules` are four words each. Returns the descriptors that keep it attached. */
+  /** `rules` are four words each. Returns the descriptors that keep the filter attached. */
   attachKernelFilter(
     namespaceFd: number,
     inside: string,
@@ -125,21 +125,21 @@ export interface TrafficCounts {
   readonly roundTripsNs: Float32Array;
 }
 
-/** What tells which kind of link suits an interface. */
+/** The properties of an interface that decide which kind of link suits it. */
 export interface InterfaceTraits {
-  /** As ethtool names it: `veth`, `virtio_net`; empty when it has none. */
+  /** The driver's name as in ethtool: `veth`, `virtio_net`; empty when there is none. */
   readonly driver: string;
   readonly mtu: number;
-  /** Queues that frames come in by. */
+  /** Receive queues. */
   readonly queues: number;
-  /** It takes TCP superframes; the peer of a veth then sends them. */
+  /** TCP segmentation offload is on; a veth's peer then sends superframes. */
   readonly segmentation: boolean;
-  /** A device stands behind it. */
+  /** It is a hardware device. */
   readonly hardware: boolean;
 }
 
 export interface NativeInterfaceEvents {
-  /** Whole netlink messages; undefined when some were lost. */
+  /** Returns whole netlink messages; undefined when some were lost. */
   read(): Uint8Array | undefined;
   close(): void;
 }
@@ -155,26 +155,26 @@ export interface NativeNameGuard {
 export interface FoundNameGuard {
   readonly table: string;
   readonly names: readonly string[];
-  /** Whether the process that made it is there. */
+  /** Whether the process that made it still runs. */
   readonly live: boolean;
 }
 
-/** `bytes` holds the frames, `frames` a CapturedFrame record for each. */
+/** `bytes` holds the frames; `frames` has a CapturedFrame record for each. */
 export interface NativeCaptureJudge {
   findSides(bytes: Uint8Array, frames: Uint8Array): void;
-  /** `judged` gets a JudgedFrame record a frame. */
+  /** Writes one JudgedFrame record per frame to `judged`. */
   judge(bytes: Uint8Array, frames: Uint8Array, judged: Uint8Array): void;
 }
 
 export interface NativeTable {
   /**
-   * Judges `tuples` (FlowTuple records). `verdicts` gets a byte a tuple: bit 0 denied by the
-   * sender's egress, bit 1 by the receiver's ingress; 0 is allowed.
+   * Judges `tuples` (FlowTuple records). Writes one byte per tuple to `verdicts`: bit 0: denied by the
+   * sender's egress; bit 1: by the receiver's ingress; 0: allowed.
    */
   classify(tuples: Uint8Array, verdicts: Uint8Array): void;
-  /** The same as if audited policies were enforced too. */
+  /** As `classify`, with audited policies enforced too. */
   audit(tuples: Uint8Array, verdicts: Uint8Array): void;
-  /** Leaf numbers of each tuple's source and destination, two a tuple. */
+  /** Writes the leaf numbers of source and destination, two per tuple. */
   locate(tuples: Uint8Array, leaves: Uint32Array): void;
 }
 
@@ -190,7 +190,9 @@ export interface NativeHandoff {
 }
 
 export interface NativeDataplane {
-  /** An `index` of 0 is any; `into` is a link whose place it takes, or NONE. So below. */
+  /**
+   * `index` 0 means any; `into` is the link to replace, or NONE. The same for the next two calls.
+   */
   addTap(
     namespaceFd: number,
     name: string,
@@ -217,15 +219,15 @@ export interface NativeDataplane {
     into: number,
   ): number;
   removeLink(linkId: number): void;
-  /** Adds a link without an interface, in whose place another may be put. */
+  /** Adds a link without an interface, which another link may replace. */
   addClosedLink(): number;
-  /** Lets go of its interface; nothing comes or goes there until another link takes its place. */
+  /** Releases the link's interface; the link carries nothing until another replaces it. */
   closeLink(linkId: number): void;
-  /** The index of its interface; 0 when that has gone, and for TAPs. */
+  /** The index of its interface; 0 when that was deleted, and for TAPs. */
   interfaceOf(linkId: number): number;
   /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
   swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;
-  /** `zone` is 0 to 255, another for each wire; `known` are as for loadConnections(). */
+  /** `zone` is 0 to 255, unique to the wire; `known` as for loadConnections(). */
   joinWire(
     inside: number,
     outside: number,
@@ -241,7 +243,7 @@ export interface NativeDataplane {
   readCounters(record: Uint8Array): void;
   /** Fills a LinkCounters record. */
   readLinkCounters(linkId: number, record: Uint8Array): void;
-  /** Goes up when every worker has made a round since it last did. */
+  /** Increases when every worker has made a round since the last increase. */
   readProgress(): number;
   /** Fills whole FlowEvent records; returns how many. */
   drainEvents(buffer: Uint8Array): number;
@@ -255,23 +257,26 @@ export interface NativeDataplane {
   keepConnections(place: Uint32Array): void;
   forgetConnections(keys: Uint8Array): void;
   /**
-   * Undefined while the job is under way; then how many were forgotten, or some records, and
-   * `place` says where the next ones begin. None: there are no more.
+   * Undefined while the job runs. Then the number of forgotten connections, or some records, with `place` set
+   * to where the next ones begin. An empty result: there are no more.
    */
   takeJob(place: Uint32Array): Uint8Array | number | undefined;
-  /** What another process needs to go on with a link; its descriptors stay the link's. */
+  /** What a successor needs to continue a link; the link still owns the descriptors. */
   handoffOf(linkId: number): NativeHandoff;
-  /** Goes on with what another process had; takes the descriptors, also when it fails. */
+  /** Continues a predecessor's link. Takes ownership of the descriptors, even when it fails. */
   adoptLink(name: string, mac: string, handoff: NativeHandoff, lasting: boolean): number;
-  /** Whether what guards the links, also those to come, stays when they go. */
+  /**
+   * Whether filters and programs on the links' interfaces stay when the links are removed; holds for later
+   * links too.
+   */
   share(isShared: boolean): void;
   continueFrom(generation: number): void;
   /**
-   * Fills SavedConnection records from `place` (two words, zeros to begin with), which it moves on;
-   * returns how many.
+   * Writes SavedConnection records from `place` on (two words, at first 0), and advances it; returns how
+   * many.
    */
   saveConnections(place: Uint32Array, into: Uint8Array, onlyLasting: boolean): number;
-  /** SavedConnection records, any bytes; returns how many were taken up. */
+  /** SavedConnection records, which may be any bytes; returns how many were loaded. */
   loadConnections(records: Uint8Array): number;
 }
 

@@ -12,14 +12,14 @@ import { addon, type NativeCaptureJudge } from "./addon.js";
 import { native } from "./errors.js";
 import { type DropReasonWord, type ExemptKindWord, exemptKindOf, sidesOf } from "./events.js";
 
-/** How many connections are remembered: of a file no more than it has frames. */
+/** Limits of tracked connections; for a file, no more than it has frames. */
 const connections = { least: 64, most: 262_144, live: 65_536 } as const;
 
 /**
- * Judges captured frames by a packet filter that it keeps: those of a file, on their own clock, or
- * those that are seen on an interface.
+ * Judges captured frames by a native packet filter that it keeps open: frames of a file by their own
+ * timestamps, or frames seen on an interface.
  *
- * Cost: memory of a fixed size, however many frames come.
+ * Cost: memory of a fixed size, for any number of frames.
  */
 export class CaptureJudge {
   readonly #native: NativeCaptureJudge;
@@ -29,7 +29,7 @@ export class CaptureJudge {
   }
 
   /**
-   * Judges as on a wire with one pod behind its inside, that lets router advertisements pass.
+   * Judges as on a wire with one pod at its inside, on which router advertisements pass.
    *
    * Shape:  `endpointId` is the pod's in the table; `podMac` six bytes, without which MAC addresses
    *         are not guarded; `frames` how many will come.
@@ -46,8 +46,8 @@ export class CaptureJudge {
   }
 
   /**
-   * Judges what is seen on an interface, whichever way it goes: there is no source guard. What belongs
-   * to a connection that policy denies is denied with it, and one that was not seen to start is joined
+   * Judges what is seen on an interface, in both directions and without a source guard. A frame of a
+   * connection that policy denies is denied too. A connection whose start was not seen is picked up midway,
    * as with `--loose`.
    *
    * Errors: DataplaneError when the blob is no table.
@@ -66,8 +66,8 @@ export class CaptureJudge {
   }
 
   /**
-   * Finds out which frames the pod sent, and sets `fromOutside` of all: those whose source is the
-   * pod's MAC or one of its addresses. A MAC that is not known is learnt from the first of these.
+   * Finds the frames that the pod sent, by its MAC or its addresses as source, and sets `fromOutside` of
+   * every frame. An unknown MAC is learnt from the first frame with one of its addresses.
    *
    * Errors: DataplaneError when a frame lies outside `bytes`.
    */
@@ -76,7 +76,7 @@ export class CaptureJudge {
   }
 
   /**
-   * Judges frames, which follow those of the call before.
+   * Judges frames that follow those of the previous call.
    *
    * Shape:  JudgedFrame records, for `decodeJudgedFrame`.
    * Errors: DataplaneError when a frame lies outside `bytes`.
@@ -129,7 +129,7 @@ export class CapturedFrames {
   }
 }
 
-/** The first packet of a connection, as a table is asked about it. */
+/** The first packet of a connection, as the key of a table look-up. */
 export interface FirstPacket {
   readonly protocol: number;
   /** Destination port; 0 where the protocol has none. */
@@ -139,7 +139,7 @@ export interface FirstPacket {
   readonly destination: number;
 }
 
-/** What a captured frame is, and what the filter says of it. */
+/** A captured frame's fields and its verdict. */
 export interface JudgedFrameRecord {
   /** `arp` or `ip`; undefined when no header behind Ethernet's could be read. */
   readonly kind: "arp" | "ip" | undefined;
@@ -164,15 +164,17 @@ export interface JudgedFrameRecord {
   /** Why it is dropped; undefined when it passes. */
   readonly reason: DropReasonWord | undefined;
   readonly deniedBy: readonly ("egress" | "ingress")[];
-  /** It passes, and policy has no say in it. */
+  /** Set when the frame passes without a policy verdict: its kind. */
   readonly exempt: ExemptKindWord | undefined;
-  /** Of the connection that it belongs to or would begin; undefined when it shows none. */
+  /**
+   * First packet of the connection that the frame belongs to or would begin; undefined when it has none.
+   */
   readonly first: FirstPacket | undefined;
-  /** It goes against that first packet. */
+  /** The frame goes in the direction opposite to that first packet. */
   readonly isReply: boolean;
-  /** An ICMP error: the connection is that of the packet it quotes. */
+  /** An ICMP error: the connection is that of the quoted packet. */
   readonly isQuoted: boolean;
-  /** Of a connection that was not seen to start. */
+  /** The connection's start was not seen. */
   readonly isJoined: boolean;
 }
 

@@ -12,20 +12,20 @@ export interface Connection {
   /** IP protocol number. */
   readonly protocol: number;
   readonly state: (typeof connStateWords)[number];
-  /** Whether both ends are known to be there: it then never gives way to a new connection. */
+  /** Whether both ends are confirmed to exist: it is then never evicted for a new connection. */
   readonly isAssured: boolean;
-  /** Who would deny it if audited policies were enforced; it runs all the same. */
+  /** The sides that would deny it if audited policies were enforced; it is allowed. */
   readonly auditedBy: readonly ("egress" | "ingress")[];
-  /** Of the table that allowed it last. */
+  /** Generation of the table that allowed it last. */
   readonly generation: number;
-  /** How long it lives without another packet. */
+  /** Time until it expires without another packet. */
   readonly expiresInMs: number;
   /** Frames so far, both ways; a superframe is one. Later fragments are not counted. */
   readonly packets: number;
   readonly bytes: number;
-  /** Of the wire that it crosses; 0 in a switch. */
+  /** Zone of its wire; 0 in a switch. */
   readonly zone: number;
-  /** What names it in the connection table. */
+  /** Its key in the connection table. */
   readonly key: Uint8Array;
 }
 

@@ -41,53 +41,57 @@ import { type LinkCounts, type LinkTotals, linkTotalNames } from "./link-counts.
 export type PollMode = (typeof pollModeWords)[number];
 
 /**
- * What a table swap means for connections that run: each is judged again on its next packet, none is, or
- * all are at once.
+ * What a table swap does to existing connections: each is judged again on its next packet, none is, or all
+ * are at once.
  */
 export type Established = (typeof establishedWords)[number];
 
-/** What the sender of a packet hears that policy denies: nothing, or a reset or an ICMP error. */
+/** What the sender of a denied packet receives: nothing, or a reset or an ICMP error. */
 export type Deny = (typeof denyWords)[number];
 
-/** What the kernel answers where a driver has no hook for AF_XDP. */
+/** The kernel's errors when a driver has no native AF_XDP mode. */
 const noNativeMode = new Set(["EOPNOTSUPP", "EINVAL"]);
 
-/** Saved connections that are handed over at a time. */
+/** Saved connections per piece. */
 const savedPieceRecords = 8_192;
 
-/** What is fixed when a data plane is made. Its memory is set aside then, and never grows. */
+/**
+ * Settings that are fixed when a data plane is made. Its memory is reserved then and never grows.
+ */
 export interface DataplaneOptions {
   /** Connections tracked at once: `connectionsDefault()` when absent. */
   readonly connectionsMax?: number;
   /**
-   * Connections of one endpoint at once, `connectionsMax` at most; an equal share when absent or 0.
-   * Each of several workers has an equal part of it, one connection at least.
+   * Connections of one endpoint at once, at most `connectionsMax`; an equal share when absent or 0. Several
+   * workers each have an equal part of it, at least one connection.
    */
   readonly connectionsPerEndpoint?: number;
   /** Fragmented datagrams followed at once: FRAGMENTS_DEFAULT when absent. */
   readonly fragmentsMax?: number;
   /** Events that wait to be drained: EVENTS_DEFAULT when absent; a power of two. */
   readonly eventsMax?: number;
-  /** What a table swap means for connections that run: `recheck` when absent. */
+  /** What a table swap does to existing connections: `recheck` when absent. */
   readonly established?: Established;
-  /** What the sender of a packet hears that policy denies: nothing (`drop`) when absent. */
+  /** What the sender of a denied packet receives: nothing (`drop`) when absent. */
   readonly deny?: Deny;
   /** Takes up TCP connections whose opening was not seen. */
   readonly loose?: boolean;
-  /** Threads that judge, each its own connections: 1 when absent, at most WORKERS_MAX. */
+  /**
+   * Threads that judge packets, each with its own connections: 1 when absent, at most WORKERS_MAX.
+   */
   readonly workers?: number;
-  /** `adaptive` when absent: looks on for a little while where that pays, then sleeps. */
+  /** `adaptive` when absent: polls for a short time when that pays, then sleeps. */
   readonly poll?: PollMode;
-  /** The CPU of the first worker; further ones take those behind it. Any when absent. */
+  /** The CPU of the first worker; the others take the CPUs after it. Any when absent. */
   readonly cpu?: number;
 }
 
-/** An interface to make in a pod's namespace, whose other side is this process. */
+/** An interface to make in a pod's namespace; this process has its other end. */
 export interface EndpointLinkOptions {
   readonly namespaceFd: number;
   /** Name in the namespace, for example `eth0`. */
   readonly name: string;
-  /** The endpoint's MAC; frames to it carry it, and frames from it must. */
+  /** The endpoint's MAC: frames to the endpoint carry it, and frames from it must. */
   readonly mac: string;
   /** 1,500 when absent. */
   readonly mtu?: number;
@@ -96,8 +100,7 @@ export interface EndpointLinkOptions {
 /** Where a link goes. */
 interface LinkPlace {
   /**
-   * A link in whose place it is put: that one's number, wire, connections and counts go on. A link of its
-   * own when absent.
+   * The link that it replaces: number, wire, connections and counts continue. A new link when absent.
    */
   readonly into?: number;
 }
@@ -107,8 +110,8 @@ export interface TapOptions extends Omit<EndpointLinkOptions, "namespaceFd">, Li
   /** The namespace to make it in; this process's own when absent. */
   readonly namespaceFd?: number;
   /**
-   * It outlives this data plane, without a carrier, and keeps all that was put on it; where one of this
-   * name is left so, it is taken as it is.
+   * The interface outlives this data plane, without a carrier, and keeps its settings. If an earlier process
+   * left one of this name, it is used as it is.
    */
   readonly lasting?: boolean;
   /** The interface index to ask for; the kernel's choice when absent or taken. */
@@ -122,48 +125,50 @@ export interface InterfaceOptions extends LinkPlace {
   readonly namespaceFd?: number;
   /** The MAC of the endpoint behind the link, where it is known. */
   readonly mac?: string;
-  /** The kernel's stack stays off when the link goes, until `releaseStack`. */
+  /** The kernel stack stays blocked after the link is removed, until `releaseStack`. */
   readonly lasting?: boolean;
 }
 
 export interface PacketLinkOptions extends InterfaceOptions {
   /**
-   * Superframes that may wait to be taken: 256 when absent. Ordinary frames have 16 times as many
-   * places of their own, but in a user namespace, where each place takes 66 KiB and any frame.
+   * Superframes that can queue: 256 when absent. Ordinary frames have 16 times as many slots of their own. In
+   * a user namespace there is one kind of slot, of 66 KiB, for any frame.
    */
   readonly slots?: number;
 }
 
 export interface XdpLinkOptions extends InterfaceOptions {
-  /** Above the driver, for drivers that have no hook of their own. */
+  /** XDP's generic mode, for drivers without a native one. */
   readonly generic?: boolean;
 }
 
-/** Two links, of which what passes leaves by the other one unchanged. */
+/** Two links: a frame that passes leaves by the other link, unchanged. */
 export interface Wire {
   readonly inside: number;
   readonly outside: number;
-  /** 0 to `ZONES_MAX - 1`: tells the connections of one wire from those of another. 0 when absent. */
+  /**
+   * 0 to `ZONES_MAX - 1`: separates the connections of this wire from those of others. 0 when absent.
+   */
   readonly zone?: number;
-  /** Whether those that come in by the outside reach the inside: `drop` when absent. */
+  /** Whether router advertisements from the outside reach the inside: `drop` when absent. */
   readonly routerAdvertisements?: "pass" | "drop";
 }
 
 /**
  * How frames go from link to link.
  *
- * Wires stand beside each other: each sees a network of its own. A switch has a link for
- * each endpoint: frames go to the link of the endpoint that owns the destination address, from the
- * gateway's MAC; the gateway answers ARP and neighbour requests for everybody; what has no endpoint
- * here goes to the uplink, where there is one.
+ * Wires are independent: each has a network of its own. A switch has a link for each endpoint. It sends a
+ * frame to the link of the endpoint that owns the destination address, with the gateway's MAC as source. The
+ * gateway answers ARP and neighbour requests for every address. A frame to an address without an endpoint
+ * goes to the uplink, if there is one.
  */
 export type Topology =
   | { readonly wire: Wire }
-  /** Those that `joinWire` has made, or is going to make. */
+  /** The wires that `joinWire` makes, before or after the start. */
   | { readonly wires: "joined" }
   | { readonly switch: { readonly gatewayMac: string; readonly uplink?: number } };
 
-/** Counts of a data plane that another goes on with. */
+/** Counts that a successor's data plane continues. */
 const totals = {
   opened: true,
   closed: true,
@@ -186,7 +191,7 @@ export type ConnClassWord = (typeof connClassWords)[number];
 export interface Counters {
   /** Frames dropped, by reason; reasons that never occurred are absent. */
   readonly drops: { readonly [Reason in DropReasonWord]?: number };
-  /** Messages that passed and no policy judges, by kind: all kinds. */
+  /** Messages that passed because no policy judges them, by kind: all kinds. */
   readonly exempt: { readonly [Kind in ExemptKindWord]: number };
   readonly links: ReadonlyMap<number, LinkCounts>;
   /** Connections tracked now. */
@@ -195,17 +200,21 @@ export interface Counters {
   readonly opened: number;
   readonly closed: number;
   readonly cut: number;
-  /** Connections since the start that gave way to new ones, by what they were: all classes. */
+  /** Connections since the start that were evicted for new ones, by class: all classes. */
   readonly evictions: { readonly [Class in ConnClassWord]: number };
-  /** Connections, and packets of none, since the start that audited policies would have denied. */
+  /**
+   * Connections, and packets without a connection, since the start that audited policies would have denied.
+   */
   readonly audited: number;
   /** Resets and ICMP errors sent since the start, for what policy denied. */
   readonly rejected: number;
-  /** TCP segments since the start whose connection is not known, and allowed: its ends were told. */
+  /**
+   * TCP segments since the start of unknown connections that policy allows: both ends got a reset.
+   */
   readonly reset: number;
   /** Fragmented datagrams since the start that gave way to new ones before they were whole. */
   readonly fragmentsEvicted: number;
-  /** Events lost since nobody drained them. */
+  /** Events lost because they were not drained in time. */
   readonly eventsLost: number;
   /** Generation of the table in force; 0 before the first. */
   readonly generation: number;
@@ -214,9 +223,8 @@ export interface Counters {
 /**
  * The native data plane: links, a worker thread that judges and forwards, and the table in force.
  *
- * Owner:   `close` ends the thread and the links; a TAP's interface goes with it, and an existing
- *          interface is as it was before.
- * Threads: packets are handled in a thread of its own, and never wait for JavaScript.
+ * Owner:   `close` ends the threads and the links. A TAP's interface is deleted; an existing interface is
+ *          restored. Threads: packets are handled in worker threads, and never wait for JavaScript.
  * Errors:  DataplaneError for what the environment refuses.
  */
 export class Dataplane {
@@ -224,13 +232,15 @@ export class Dataplane {
   readonly #links = new Set<number>();
   /** Descriptors of hidden namespaces that hold the other ends of veths, by link. */
   readonly #hidden = new Map<number, number>();
-  /** Interfaces of this process's own namespace, by link. */
+  /** Names of interfaces in this process's own namespace, by link. */
   readonly #names = new Map<number, string>();
-  /** Links without an interface: closed ones, and those that only keep the stack off theirs. */
+  /**
+   * Links that carry nothing: closed ones, and those that only block the kernel stack on their interface.
+   */
   readonly #closed = new Set<number>();
   readonly #inherited = new Map<string, LinkHandoff>();
   #isSuccessor = false;
-  /** What processes before have counted. */
+  /** Counts of the predecessors. */
   #totalsBefore: Totals | undefined;
   readonly #countsBefore = new Map<number, LinkTotals>();
   #lastJob: Promise<unknown> = Promise.resolve();
@@ -242,7 +252,7 @@ export class Dataplane {
     this.connectionsMax = connectionsMax;
   }
 
-  /** Makes a data plane without links, which enforces nothing until `start`. */
+  /** Makes a data plane without links; it handles no packet until `start`. */
   static create(options: DataplaneOptions = {}): Dataplane {
     return native("create the data plane", () => {
       const { NativeDataplane } = addon();
@@ -265,9 +275,10 @@ export class Dataplane {
   }
 
   /**
-   * Makes a TAP interface, down, in a namespace. It exists as long as this data plane, or longer.
+   * Makes a TAP interface, down, in a namespace. It exists as long as this data plane, or longer if
+   * `lasting`.
    *
-   * Errors: DataplaneError ENOENT or EACCES where /dev/net/tun is not there or not ours to open.
+   * Errors: DataplaneError ENOENT or EACCES when /dev/net/tun is absent or may not be opened.
    */
   addTap(options: TapOptions): number {
     const inherited = this.#adopt({ ...options, interface: options.name }, ["tap"]);
@@ -289,8 +300,8 @@ export class Dataplane {
   }
 
   /**
-   * Makes a veth pair, down, between the namespace and a hidden one that only this process knows, and
-   * reads the hidden end by AF_PACKET. For where there is no /dev/net/tun.
+   * Makes a veth pair, down, between the namespace and a hidden namespace of this process, and reads the
+   * hidden end by AF_PACKET. For machines without /dev/net/tun.
    */
   addVeth(options: EndpointLinkOptions): number {
     const hidden = createNamespace();
@@ -316,7 +327,7 @@ export class Dataplane {
     }
   }
 
-  /** Makes an interface in a pod's namespace: a TAP, or a veth where there can be no TAP. */
+  /** Makes an interface in a pod's namespace: a TAP, or a veth if no TAP can be made. */
   addEndpointLink(options: EndpointLinkOptions): number {
     try {
       return this.addTap(options);
@@ -328,8 +339,8 @@ export class Dataplane {
   }
 
   /**
-   * Takes over an existing interface: sees every frame that comes in, and keeps the kernel's own
-   * stack from seeing or sending any. Given back by `removeLink` and `close`.
+   * Takes an existing interface by AF_PACKET: receives every frame, and blocks the kernel stack there in both
+   * directions. `removeLink` and `close` give it back.
    *
    * Errors: DataplaneError ENODEV when there is no such interface.
    */
@@ -352,9 +363,9 @@ export class Dataplane {
   }
 
   /**
-   * Takes over an existing interface by AF_XDP: frames come to this process before the kernel has
-   * made anything of them. For packet rate; superframes do not come through, so that a veth's peer
-   * is kept from sending them for that time. Given back by `removeLink` and `close`.
+   * Takes an existing interface by AF_XDP: frames come to this process before the kernel stack handles them.
+   * For packet rate: superframes do not pass, so a veth's peer is kept from sending them meanwhile.
+   * `removeLink` and `close` give it back.
    *
    * Errors: DataplaneError EPERM without CAP_BPF (as in a user namespace), EOPNOTSUPP where the
    *         driver has no native mode, EBUSY when another XDP program is attached, ERANGE or
@@ -379,10 +390,10 @@ export class Dataplane {
   }
 
   /**
-   * Takes over an existing interface by the kind of link that is asked for, or by the one that suits
-   * it; says which that was and why.
+   * Takes an existing interface by the requested kind of link, or with `auto` by the one that suits it.
+   * Returns the kind and the reason.
    *
-   * Errors: DataplaneError; with `auto` none that AF_PACKET would not have too.
+   * Errors: DataplaneError; with `auto` only errors of AF_PACKET: if AF_XDP fails, AF_PACKET is tried.
    */
   addInterface(
     options: PacketLinkOptions,
@@ -412,12 +423,12 @@ export class Dataplane {
     }
   }
 
-  /** An interface of this process's own namespace, which has been added, has another name now. */
+  /** Notes the new name of an added interface in this process's own namespace. */
   renamed(linkId: number, name: string): void {
     this.#names.set(linkId, name);
   }
 
-  /** Adds a link without an interface, which carries nothing until another is put in its place. */
+  /** Adds a link without an interface, which carries nothing until another replaces it. */
   addClosedLink(): number {
     const linkId = native("add a closed link", () => this.#native.addClosedLink());
     this.#links.add(linkId);
@@ -426,8 +437,8 @@ export class Dataplane {
   }
 
   /**
-   * Lets go of a link's interface, which has gone or is to: nothing comes or goes there until another link
-   * is put in its place.
+   * Releases a link's interface, which was deleted or will be. The link carries nothing until another
+   * replaces it.
    */
   closeLink(linkId: number): void {
     native(`close link ${linkId}`, () => this.#native.closeLink(linkId));
@@ -435,14 +446,13 @@ export class Dataplane {
   }
 
   /**
-   * The index of the interface that a link has; 0 once that was deleted or moved to another namespace, and
-   * for a TAP.
+   * The index of a link's interface; 0 after it was deleted or moved to another namespace, and for a TAP.
    */
   interfaceOf(linkId: number): number {
     return this.#native.interfaceOf(linkId);
   }
 
-  /** Takes a link out, also while frames flow. Frames to it are dropped from then on. */
+  /** Removes a link; frames may flow meanwhile. Frames to it are dropped from then on. */
   removeLink(linkId: number): void {
     native(`remove link ${linkId}`, () => this.#native.removeLink(linkId));
     this.#closeHidden(linkId);
@@ -453,7 +463,7 @@ export class Dataplane {
   }
 
   /**
-   * Puts a table in force, between two batches of packets.
+   * Puts a table in force between two batches of packets; returns its generation.
    *
    * Shape:  `bindings` are pairs of an endpoint of the table and the link that leads to it.
    * Errors: DataplaneError table-magic, table-bounds, …; the table in force stays.
@@ -473,11 +483,11 @@ export class Dataplane {
   }
 
   /**
-   * Joins two links to a wire, also while others forward; it ends when one of them is removed. Takes up
-   * connections of it that are there already, as `loadConnections` does, before a frame passes; returns
-   * how many.
+   * Joins two links to a wire; other links may forward meanwhile. The wire ends when one of them is removed.
+   * Loads the wire's existing connections, as `loadConnections` does, before a frame passes; returns how
+   * many.
    *
-   * Errors: DataplaneError when a link is not there or of another wire, or another wire has the zone.
+   * Errors: DataplaneError when a link does not exist or is in another wire, or another wire has the zone.
    */
   joinWire(
     { inside, outside, zone, routerAdvertisements }: Wire,
@@ -489,7 +499,7 @@ export class Dataplane {
     );
   }
 
-  /** Starts to forward. Without a table every frame is dropped. Links may be added later too. */
+  /** Starts forwarding. Without a table every frame is dropped. Links may be added later too. */
   start(topology: Topology): void {
     if ("wire" in topology) this.joinWire(topology.wire);
     native("start the worker", () => {
@@ -500,7 +510,7 @@ export class Dataplane {
     });
   }
 
-  /** Ends forwarding; connections and counters stay. */
+  /** Stops forwarding; connections and counters stay. */
   stop(): void {
     this.#native.stop();
   }
@@ -514,8 +524,8 @@ export class Dataplane {
   }
 
   /**
-   * Another number than when it was last asked, if every worker has gone on since: each does many times a
-   * second while it is well.
+   * A number that changes when every worker has made a round since the last call. A healthy worker makes many
+   * rounds a second.
    */
   progress(): number {
     return this.#native.readProgress();
@@ -562,7 +572,7 @@ export class Dataplane {
    * Copies waiting events into `buffer`, oldest first; returns how many. Read them with
    * `decodeFlowEvent`.
    *
-   * Shape: `buffer` holds as many FlowEvent records as fit; use one again and again.
+   * Shape: `buffer` gets as many FlowEvent records as fit; reuse one buffer.
    */
   drainEvents(buffer: Uint8Array): number {
     if (buffer.length < FlowEvent.bytes) throw new RangeError("the buffer holds no event");
@@ -570,19 +580,19 @@ export class Dataplane {
   }
 
   /**
-   * Calls `callback` when events wait: once for any number of them, at most once every few
-   * milliseconds, until it is replaced. The callback drains.
+   * Calls `callback` when events wait: once for any number of them, at most once every few milliseconds. The
+   * callback must drain them. A later call replaces it.
    */
   onEvents(callback: (() => void) | undefined): void {
     this.#native.onEvents(callback);
   }
 
   /**
-   * Lists the connections in pieces of some hundreds, while packets flow. Those that come or go meanwhile
-   * may be missed.
+   * Lists the connections in pieces of some hundreds, while packets flow. It may miss connections that open
+   * or close meanwhile.
    *
-   * Shape: ConnectionRecords, for `decodeConnections`; whoever iterates may take its time.
-   * Cost:  the worker takes a short step between two batches, until it has been through its table.
+   * Shape: ConnectionRecords, for `decodeConnections`; the reader may be slow.
+   * Cost:  each worker does a short step between two batches, until it has listed its table.
    */
   async *connections(): AsyncGenerator<Uint8Array> {
     const place = new Uint32Array(2);
@@ -598,8 +608,8 @@ export class Dataplane {
   }
 
   /**
-   * Writes down, while packets flow, the connections that whoever is started after this process may take
-   * up, however it ends: those whose both ends are known to be there, and that are not over.
+   * Saves, while packets flow, the connections that the next process may load, however this one ends: those
+   * whose both ends are confirmed to exist and that are not over.
    *
    * Shape: SavedConnection records, with windows unknown, a piece at a time.
    * Cost:  as `connections`.
@@ -618,8 +628,8 @@ export class Dataplane {
   }
 
   /**
-   * Forgets connections, by the keys that `connections` gave: their next packets are judged as if they
-   * were the first. Returns how many were there.
+   * Forgets connections by their keys from `connections`: their next packet is judged as a first one. Returns
+   * how many existed.
    */
   async forget(keys: readonly Uint8Array[]): Promise<number> {
     const bytes = new Uint8Array(keys.length * connectionKeyBytes);
@@ -633,10 +643,10 @@ export class Dataplane {
   }
 
   /**
-   * Keeps what another process has left of its interfaces until somebody adds them here: they are then
-   * taken over instead of opened. Until `own` the interfaces are that one's too.
+   * Keeps a predecessor's links until their interfaces are added here: these are then taken over instead of
+   * opened. Until `own` the predecessor holds the interfaces too.
    *
-   * Owner: takes the descriptors.
+   * Owner: takes ownership of the descriptors.
    */
   inherit(handoffs: readonly LinkHandoff[]): void {
     this.#isSuccessor = true;
@@ -644,19 +654,21 @@ export class Dataplane {
     for (const handoff of handoffs) this.#inherited.set(handoff.interface, handoff);
   }
 
-  /** Whether its interfaces are another process's too: whoever takes one must leave it as it is then. */
+  /** Whether a predecessor holds the interfaces too: their settings must then stay unchanged. */
   get isSuccessor(): boolean {
     return this.#isSuccessor;
   }
 
-  /** Whether there is something of this interface, of this process's own namespace, to take over. */
+  /**
+   * Whether a predecessor's link of this interface, in this process's own namespace, waits to be taken over.
+   */
   inherits(name: string): boolean {
     return this.#inherited.has(name);
   }
 
   /**
-   * The other process has gone for good. Gives back what was inherited and not added: interfaces that
-   * nobody wants any more. What guards one is let go of only by whoever holds it, so each is taken first.
+   * The predecessor has ended. Gives back inherited interfaces that were not added, since the config does not
+   * want them. Each is taken first, because only its holder can remove its filters.
    */
   own(): void {
     this.#isSuccessor = false;
@@ -670,8 +682,8 @@ export class Dataplane {
   }
 
   /**
-   * Says what a process that goes on with these links needs. They hold their interfaces until `close`.
-   * Links that carry nothing are left out.
+   * Returns what a successor needs to continue these links. They hold their interfaces until `close`. Links
+   * that carry nothing are left out.
    *
    * Errors: DataplaneError `state` unless it is stopped; `argument` for a link in another namespace.
    */
@@ -690,15 +702,14 @@ export class Dataplane {
   }
 
   /**
-   * Stops and lets go of every link, but leaves each interface as it is: another process holds it by now,
-   * or will.
+   * Stops and releases every link, but leaves each interface unchanged: a successor holds it, or will.
    */
   leave(): void {
     this.#native.share(true);
     this.close();
   }
 
-  /** Goes on with what another process had of an interface; undefined where there is nothing. */
+  /** Takes over a predecessor's link of an interface; undefined when there is none. */
   #adopt(
     options: InterfaceOptions,
     kinds: readonly LinkHandoff["kind"][],
@@ -728,8 +739,7 @@ export class Dataplane {
   }
 
   /**
-   * Goes on with the generations of a process before, the next table has a later one, and with what it
-   * has counted.
+   * Continues the predecessor's generations, so that the next table gets a higher one, and its counts.
    *
    * Errors: DataplaneError `state` when a table is in force already.
    */
@@ -739,8 +749,8 @@ export class Dataplane {
   }
 
   /**
-   * Writes down all connections, for another process to take up, or those of `lastingConnections`:
-   * SavedConnection records, a piece at a time, which holds until the next one is asked for.
+   * Saves all connections for a successor, or those of `lastingConnections`. Yields SavedConnection records
+   * in pieces; the next piece overwrites the previous one.
    *
    * Errors: DataplaneError `state` unless it is stopped.
    */
@@ -757,12 +767,12 @@ export class Dataplane {
   }
 
   /**
-   * Takes up connections; returns how many. The table in force judges each on its next packet, as after a
-   * swap. Records of a generation that this data plane does not continue are judged whatever becomes
-   * of others, so that whoever knows of a connection may offer it.
+   * Loads connections; returns how many. The table in force judges each on its next packet, as after a swap.
+   * Records of a generation that this data plane does not continue are always judged again, so any source of
+   * connections can be used.
    *
-   * Shape: whole SavedConnection records; what cannot be a connection is left out.
-   * Cost:  the workers stop for the time of it.
+   * Shape: whole SavedConnection records; invalid ones are left out.
+   * Cost: the workers stop meanwhile.
    */
   loadConnections(records: Uint8Array): number {
     return native("take up connections", () => this.#native.loadConnections(records));
@@ -805,7 +815,7 @@ export class Dataplane {
   }
 }
 
-/** The value of an enum that has a word; the first, which is the default, where none is given. */
+/** The value of an enum's word; without a word the first, which is the default. */
 function placeOf<Word extends string>(words: readonly Word[], word: Word | undefined): number {
   return word === undefined ? 0 : words.indexOf(word);
 }

@@ -4,12 +4,12 @@ import { native } from "./errors.js";
 import { closeDescriptor } from "./host.js";
 import type { LinkTotals } from "./link-counts.js";
 
-/** How an interface's frames come in. */
+/** How an interface's frames are received. */
 export type InheritedKind = (typeof linkKindWords)[number];
 
 /**
- * What one process has of an interface, for another to go on with: frames that wait there are not lost,
- * and nobody else gets to it in between.
+ * Everything a successor needs to keep using an interface: queued frames are not lost, and no other process
+ * gets them in between.
  *
  * Shape: descriptors are this process's numbers; see native/attach/adopt-link.h.
  */
@@ -27,24 +27,24 @@ export interface QueueHandoff {
   readonly words: readonly number[];
 }
 
-/** All descriptors of a handoff state. */
+/** All descriptors of a link. */
 export function descriptorsOf({ ways, guard, program }: LinkHandoff): number[] {
   return [...ways.flatMap(({ descriptors }) => descriptors), ...guard, ...program];
 }
 
-/** Gives up a handoff state: what it held is let go as when its process ends. */
+/** Closes a link's descriptors: the kernel releases what they held, as when their process ends. */
 export function closeHandoff(handoff: LinkHandoff): void {
   for (const descriptor of descriptorsOf(handoff)) closeDescriptor(descriptor);
 }
 
-/** Descriptors that one message carries at most. */
+/** The most descriptors in one message. */
 export const passedDescriptorsMax = 200;
 
-/** Another process, on this machine and of this user or root, and the way to it. */
+/** A message from another process on this machine, of this user or root. */
 export interface PassedMessage {
-  /** Empty when it has hung up, or is gone. */
+  /** Empty when the other process has closed the connection or ended. */
   readonly text: string;
-  /** The receiver's to close. */
+  /** Owner: the receiver closes them. */
   readonly descriptors: readonly number[];
 }
 
@@ -53,12 +53,12 @@ export function listenForProcess(path: string): number {
   return native(`listen on ${path}`, () => addon().listenForProcess(path));
 }
 
-/** Waits for it. Errors: DataplaneError ETIMEDOUT. */
+/** Waits for the process to connect; returns a descriptor. Errors: DataplaneError ETIMEDOUT. */
 export function acceptProcess(listener: number, timeoutMs: number): Promise<number> {
   return native("wait for the other process", () => addon().acceptProcess(listener, timeoutMs));
 }
 
-/** Calls the process that listens. Errors: DataplaneError; EPERM when it is another user's. */
+/** Connects to the listening process. Errors: DataplaneError; EPERM when another user owns it. */
 export function callProcess(path: string): number {
   return native(`call ${path}`, () => addon().callProcess(path));
 }
@@ -86,17 +86,17 @@ export async function receiveDescriptors(
   return { text: new TextDecoder().decode(bytes), descriptors };
 }
 
-/** Makes a file that is nowhere but in memory. Owner: the caller closes it. */
+/** Makes a file in memory (memfd). Owner: the caller closes it. */
 export function createMemoryFile(name: string): number {
   return native("make a file in memory", () => addon().createMemoryFile(name));
 }
 
-/** From now on nobody can change it. */
+/** Seals the file: no process can change it from now on. */
 export function sealMemoryFile(file: number): void {
   native("seal a file in memory", () => addon().sealMemoryFile(file));
 }
 
-/** Whether nobody can change a file any more. */
+/** Whether a file is sealed against every change. */
 export function isSealed(file: number): boolean {
   return addon().isSealed(file);
 }

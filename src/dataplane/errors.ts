@@ -12,7 +12,7 @@ interface NativeFailure {
   readonly detail?: unknown;
 }
 
-/** The native addon is not there, or does not fit this machine. */
+/** The native addon is absent, or does not fit this machine. */
 export class AddonError extends Error {
   override readonly name = "AddonError";
   readonly remedy = "npm run setup, in a checkout with g++, make and python3";
@@ -23,14 +23,16 @@ export class AddonError extends Error {
   }
 }
 
-/** A refusal of the environment: no privilege, no such interface, a kernel that cannot. */
+/**
+ * The environment refused a call: no privilege, no such interface, a kernel without the feature.
+ */
 export class DataplaneError extends Error {
   override readonly name = "DataplaneError";
   /** `EPERM`, `ENODEV`, … when a system call failed, else a StatusCode's word. */
   readonly code: string;
   readonly syscall: string | undefined;
   readonly errno: number | undefined;
-  /** What it is about, where the system call does not tell. */
+  /** The cause, when the system call and errno do not tell it. */
   readonly fault: FaultWord;
 
   constructor(doing: string, cause: NativeFailure) {
@@ -54,7 +56,7 @@ function errnoName(errno: number): string {
   return getSystemErrorName(-errno);
 }
 
-/** What helps against a fault; undefined where that is what helps against its errno. */
+/** The remedy for each fault; undefined when the remedy for its errno fits. */
 const faultRemedies: Readonly<Record<FaultWord, string | undefined>> = {
   none: undefined,
   "tun-device": undefined,
@@ -87,9 +89,9 @@ function remedy(code: string, syscall: string | undefined): string {
 }
 
 /**
- * Runs a native call, and turns what it throws into a DataplaneError that says what was being done.
+ * Runs a native call, and wraps its error in a DataplaneError; `doing` says what failed.
  *
- * Errors: anything that is not the environment's refusal (a TypeError of ours) passes unchanged.
+ * Errors: an error that is not the environment's refusal (such as a TypeError) is not wrapped.
  */
 export function native<Result>(doing: string, call: () => Result): Result {
   try {
@@ -99,7 +101,7 @@ export function native<Result>(doing: string, call: () => Result): Result {
   }
 }
 
-/** The same for a call that answers later. */
+/** The same for a call that returns a promise. */
 export async function nativeAsync<Result>(
   doing: string,
   call: () => Promise<Result>,

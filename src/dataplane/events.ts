@@ -12,10 +12,10 @@ import {
 } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
 
-/** A drop reason as users see it: `policy-ingress`, `spoofed-source`, … */
+/** A drop reason as shown to users: `policy-ingress`, `spoofed-source`, … */
 export type DropReasonWord = (typeof dropReasonWords)[number];
 
-/** What no policy judges, as users see it: `arp`, `neighbor`, … */
+/** A kind of message that no policy judges, as shown to users: `arp`, `neighbor`, … */
 export type ExemptKindWord = Exclude<(typeof exemptKindWords)[number], "none">;
 
 export const exemptKinds = exemptKindWords.filter(
@@ -37,21 +37,23 @@ export interface FlowEventRecord {
   readonly protocol: number;
   /** Why it was dropped or cut; undefined when it was neither. */
   readonly reason: DropReasonWord | undefined;
-  /** What it is, when no policy was asked; undefined when one was. */
+  /** Its kind, when no policy judges it; undefined when policy did. */
   readonly exempt: ExemptKindWord | undefined;
-  /** Of an audited frame, or the end of a connection: who would deny it if nothing were audited. */
+  /**
+   * Of an audited frame, or the end of a connection: the sides that would deny it without audit mode.
+   */
   readonly deniedBy: readonly ("egress" | "ingress")[];
   readonly generation: number;
-  /** Link that the frame came in by. */
+  /** Link that received the frame. */
   readonly linkId: number;
   /** 0 when a connection ends. */
   readonly frameBytes: number;
-  /** Of the frame; 0 when it is no TCP. */
+  /** The frame's TCP flags; 0 for other protocols. */
   readonly tcpFlags: number;
-  /** When a connection ends: frames that went over it both ways, and their bytes. */
+  /** When a connection ends: its frames in both directions, and their bytes. */
   readonly totalPackets: number;
   readonly totalBytes: number;
-  /** Events that were lost just before this one, since nobody drained the ring. */
+  /** Events lost just before this one, because the ring was full. */
   readonly lostBefore: number;
 }
 
@@ -91,12 +93,12 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
   };
 }
 
-/** Names an ExemptKind; undefined where policy judges. */
+/** Names an ExemptKind; undefined when policy judges. */
 export function exemptKindOf(kind: number): ExemptKindWord | undefined {
   return exemptKinds.find((word) => word === exemptKindWords[kind]);
 }
 
-/** Names who denies, from the DENIED_BY_… bits of a verdict. */
+/** The sides that deny, from the DENIED_BY_… bits of a verdict. */
 export function sidesOf(bits: number): readonly ("egress" | "ingress")[] {
   return sides[bits & (DENIED_BY_EGRESS | DENIED_BY_INGRESS)]!;
 }

@@ -12,16 +12,16 @@ import { addon, type InterfaceTraits } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
 
 /**
- * Network namespaces and what stands in them, by system calls of our own: no iproute2 is needed, and
- * nothing appears under /run/netns, so that nothing stays when the process is killed.
+ * Network namespaces and their interfaces, by direct system calls. iproute2 is not needed. Nothing is created
+ * under /run/netns, so nothing stays when the process is killed.
  *
  * A namespace is a file descriptor. `undefined` means the namespace of this process.
  */
 
 /**
- * Makes a network namespace with its loopback up; returns a descriptor that keeps it alive.
+ * Makes a network namespace with its loopback up. Returns a descriptor that keeps the namespace alive.
  *
- * Owner:  the caller closes it with `closeDescriptor`; the namespace goes with its last user.
+ * Owner:  the caller closes it with `closeDescriptor`; the kernel deletes the namespace with its last user.
  * Errors: DataplaneError EPERM without CAP_SYS_ADMIN.
  */
 export function createNamespace(): number {
@@ -46,7 +46,7 @@ export interface InterfaceAddress {
 export interface Route {
   /** Absent: the default route of the gateway's family. */
   readonly destination?: InterfaceAddress;
-  /** Absent: everything under `destination` is on the link. */
+  /** Absent: `destination` is on-link. */
   readonly gateway?: Address;
 }
 
@@ -55,14 +55,14 @@ export interface Neighbour {
   readonly mac: string;
 }
 
-/** What an interface is to become; what is absent stays as it is. */
+/** Settings for an interface; absent ones stay unchanged. */
 export interface InterfaceConfig {
   readonly name: string;
   readonly rename?: string;
   /** `02:00:00:00:00:01`; set while the interface is down. */
   readonly mac?: string;
   readonly mtu?: number;
-  /** Put on without duplicate address detection: usable at once. */
+  /** Added without duplicate address detection: usable at once. */
   readonly addresses?: readonly InterfaceAddress[];
   /** Set after the interface is up. A gateway need not be within any address's prefix. */
   readonly routes?: readonly Route[];
@@ -74,10 +74,10 @@ export interface InterfaceConfig {
 }
 
 /**
- * Configures an interface in a namespace: name, MAC, MTU, addresses, up, routes, neighbours, in this
- * order. Addresses, routes and neighbours that are there already are left.
+ * Configures an interface in a namespace: name, MAC, MTU, addresses, up, routes, neighbours, in this order.
+ * Existing addresses, routes and neighbours stay.
  *
- * Errors: DataplaneError; what came before the failing step has been done.
+ * Errors: DataplaneError; the steps before the failing one have been done.
  */
 export function configureInterface(namespaceFd: number | undefined, config: InterfaceConfig): void {
   const prefix = (each: InterfaceAddress): string =>
@@ -122,33 +122,32 @@ export function deleteInterface(namespaceFd: number | undefined, name: string): 
 }
 
 /**
- * Sends netlink requests in one datagram, which the kernel works through without a break, and returns
- * all that it answers.
+ * Sends netlink requests in one datagram, which the kernel handles without interruption. Returns all answers.
  *
  * Shape:  whole messages; the last request asks for a dump or an acknowledgement.
- * Errors: DataplaneError when nothing could be asked; what was refused stands in the answer.
+ * Errors: DataplaneError when sending fails; the kernel's refusals are in the answer.
  */
 export function netlinkExchange(protocol: number, requests: Uint8Array): Uint8Array {
   return native("ask the kernel by netlink", () => addon().netlink(-1, protocol, requests));
 }
 
 /**
- * Keeps the kernel's own stack off an interface, in both directions, by tc filters that nothing but
- * `releaseStack` takes out: whatever ends this process, the interface carries nothing afterwards. Links
- * that are `lasting` go through.
+ * Blocks the kernel stack on an interface, in both directions, by tc filters that only `releaseStack`
+ * removes. So the interface carries nothing after this process ends, in whatever way. Frames of `lasting`
+ * links pass.
  */
 export function holdStack(interfaceIndex: number): void {
   native(`hold the interface ${interfaceIndex}`, () => addon().holdStack(-1, interfaceIndex, true));
 }
 
-/** Undoes `holdStack`, whoever did it. */
+/** Undoes `holdStack`, also another process's. */
 export function releaseStack(interfaceIndex: number): void {
   native(`release the interface ${interfaceIndex}`, () =>
     addon().holdStack(-1, interfaceIndex, false),
   );
 }
 
-/** Says whether an interface is held by tc filters, whoever did it. */
+/** Whether `holdStack` filters are on an interface, also another process's. */
 export function isStackHeld(interfaceIndex: number): boolean {
   return native(`look at the filters of the interface ${interfaceIndex}`, () =>
     addon().isStackHeld(-1, interfaceIndex),
@@ -160,7 +159,9 @@ export function tryLock(fd: number): boolean {
   return native("lock a file", () => addon().tryLock(fd));
 }
 
-/** Asks what an interface can do. Errors: DataplaneError ENODEV when there is none of that name. */
+/**
+ * Reads an interface's properties. Errors: DataplaneError ENODEV when there is none of that name.
+ */
 export function interfaceTraits(namespaceFd: number | undefined, name: string): InterfaceTraits {
   return native(`look at the interface ${name}`, () =>
     addon().interfaceTraits(namespaceFd ?? -1, name),
@@ -168,11 +169,11 @@ export function interfaceTraits(namespaceFd: number | undefined, name: string): 
 }
 
 /**
- * Has the kernel pass everything between two interfaces that a data plane holds, unjudged, from the moment
- * that its process is gone without having given them back. Stays until `clearFailOpen`.
+ * Makes the kernel forward everything, unjudged, between two interfaces of a data plane if its process dies
+ * without giving them back. Stays until `clearFailOpen`.
  *
- * Errors: DataplaneError EPERM without CAP_BPF; EOPNOTSUPP where the interfaces are held by filters that
- *         outlive the process.
+ * Errors: DataplaneError EPERM without CAP_BPF; EOPNOTSUPP when filters that outlive the process block the
+ *         interfaces.
  */
 export function setFailOpen(
   namespaceFd: number | undefined,
@@ -184,12 +185,12 @@ export function setFailOpen(
   );
 }
 
-/** Takes that away again, where it is: also what a process that is gone has left. */
+/** Undoes `setFailOpen` if it is set, also by an earlier process. */
 export function clearFailOpen(namespaceFd: number | undefined, name: string): void {
   native(`let ${name} fail closed`, () => addon().clearFailOpen(namespaceFd ?? -1, name));
 }
 
-/** The interfaces of a namespace that fail open, or have. */
+/** The interfaces of a namespace that are set to fail open, or are failing open now. */
 export function listFailOpen(namespaceFd?: number): readonly string[] {
   return native("look for interfaces that fail open", () =>
     addon().listFailOpen(namespaceFd ?? -1),
@@ -206,8 +207,8 @@ export interface Probe {
   readonly sourceNamespaceFd: number;
   readonly source: Address;
   /**
-   * Where a listener is opened for the time of the probing. Absent: nobody is made to listen. Where
-   * a process listens on the port already, a TCP connection counts as answered.
+   * The namespace in which a listener is opened during the probe. Absent: none is opened. If a process
+   * already listens on the port, a TCP connection counts as answered.
    */
   readonly destinationNamespaceFd?: number;
   readonly destination: Address;
@@ -215,12 +216,12 @@ export interface Probe {
   readonly protocol: number;
   /** Ignored for ICMP. */
   readonly port: number;
-  /** How long to wait for an answer: 400 when absent. Costs nothing when the answer comes. */
+  /** How long to wait for an answer: 400 when absent. An answer ends the wait. */
   readonly timeoutMs?: number;
 }
 
 export interface ProbeAnswer {
-  /** `refused`: a reset or an ICMP error came back, which policy sends only where denied senders are told. */
+  /** `refused`: a reset or an ICMP error came back; policy sends these only with `deny: reject`. */
   readonly outcome: (typeof probeOutcomeWords)[number];
   /** From the first packet to the answer; 0 without one. */
   readonly roundTripUs: number;
@@ -232,9 +233,9 @@ export interface ProbeAnswer {
  * Tries every connection with real packets: TCP connects and exchanges a token; UDP, ICMP echo and
  * SCTP send a token twice (the second time halfway through the timeout) and wait for it to come back.
  *
- * Shape:   one answer a probe, in order.
- * Cost:    about a millisecond each, a few hundred at a time; one timeout for all that are denied.
- * Threads: one helper thread a call; the event loop stays free.
+ * Shape: one answer per probe, in order.
+ * Cost:    about a millisecond each, a few hundred at a time; the denied ones share one timeout. Threads: one
+ *          helper thread per call; the event loop is not blocked.
  * Errors:  a probe that cannot be tried is `failed`; the others go on.
  */
 export async function probe(probes: readonly Probe[]): Promise<ProbeAnswer[]> {
@@ -279,8 +280,8 @@ export interface LatencyRequest {
 }
 
 /**
- * Times round trips from the client's socket to the server's and back, each side a thread of its own
- * that sleeps in `recv`, as real programs do.
+ * Times round trips from the client's socket to the server's and back. Each side is a thread that sleeps in
+ * `recv`, as real programs do.
  *
  * Shape:  nanoseconds of each round trip, ascending.
  * Errors: DataplaneError ETIMEDOUT when an answer takes longer than a second.

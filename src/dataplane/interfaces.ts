@@ -5,22 +5,22 @@ export type { FoundNameGuard } from "./addon.js";
 import { native } from "./errors.js";
 
 /**
- * What follows the interfaces of this process's own network namespace, and what guards them by name.
+ * Events of the interfaces in this process's own network namespace, and the guard by interface names.
  */
 
-/** The kernel's own ways past an interface that a guard closes: the order is that of native/attach/name-guard.h. */
+/** The nftables families that a guard needs. The order is that of native/attach/name-guard.h. */
 export const guardFamilies = ["inet", "arp", "bridge"] as const;
 export type GuardFamily = (typeof guardFamilies)[number];
 
-/** Changes of links and addresses, as the kernel tells of them. */
+/** The kernel's events about links and addresses. */
 export interface InterfaceEvents {
-  /** Takes what was told since the last call: netlink messages; undefined when some were lost. */
+  /** Returns the netlink messages since the last call; undefined when some were lost. */
   read(): Uint8Array | undefined;
   close(): void;
 }
 
 /**
- * Calls `callback` soon after each change of a link or an address; one call for any number of them.
+ * Calls `callback` soon after a change of links or addresses, once for any number of changes.
  *
  * Errors: DataplaneError.
  */
@@ -29,21 +29,21 @@ export function watchInterfaces(callback: () => void): InterfaceEvents {
 }
 
 /**
- * Keeps the kernel's own stack off interfaces by their names, so that one which is made anew is closed from
- * its first frame on. It outlives this process, whatever ends that.
+ * Blocks the kernel stack on interfaces by name, so that an interface that is created again is closed from
+ * its first frame on. It outlives this process, even when that is killed.
  */
 export interface NameGuard {
   /** The nftables table, in each of the families. */
   readonly table: string;
   /**
-   * Guards these names and no others, but for interfaces of the indexes `exempt`. Returns the errno of each
-   * family that it cannot be in force for.
+   * Guards exactly these names, except on interfaces whose index is in `exempt`. Returns the errno of each
+   * family that failed.
    */
   hold(names: readonly string[], exempt: readonly number[]): ReadonlyMap<GuardFamily, number>;
   remove(): void;
 }
 
-/** Makes a guard, of nothing yet. Errors: DataplaneError. */
+/** Makes a guard, at first without names. Errors: DataplaneError. */
 export function createNameGuard(): NameGuard {
   const made = native("guard interfaces by name", () => new (addon().NativeNameGuard)());
   return {
@@ -62,8 +62,8 @@ export function createNameGuard(): NameGuard {
 }
 
 /**
- * Tries a guard, of a name that no interface has, and leaves nothing behind. Returns the errno of each family
- * that cannot be guarded. Errors: DataplaneError.
+ * Tests a guard with a name that no interface has, and removes it. Returns the errno of each family that
+ * failed. Errors: DataplaneError.
  */
 export function tryNameGuard(): ReadonlyMap<GuardFamily, number> {
   const guard = createNameGuard();
@@ -74,12 +74,12 @@ export function tryNameGuard(): ReadonlyMap<GuardFamily, number> {
   }
 }
 
-/** The guards that there are, of whatever process. Errors: DataplaneError. */
+/** All existing guards, of any process. Errors: DataplaneError. */
 export function listNameGuards(): readonly FoundNameGuard[] {
   return native("list guards by name", () => addon().listNameGuards());
 }
 
-/** Takes names off the guards of processes that are gone. Errors: DataplaneError. */
+/** Removes names from the guards of processes that have ended. Errors: DataplaneError. */
 export function releaseGuardedNames(names: readonly string[]): void {
   native("release guards by name", () => addon().releaseGuardedNames(names));
 }

@@ -7,13 +7,13 @@ export type LinkKind = Exclude<InheritedKind, "tap">;
 
 export interface LinkChoice {
   readonly kind: LinkKind;
-  /** For the user. */
+  /** The reason, to show to the user. */
   readonly why: string;
 }
 
 /**
- * Chooses the kind of link for an interface: AF_PACKET where superframes come whole, which bulk TCP
- * lives on, and AF_XDP where every packet comes by itself, since it takes half as long for each.
+ * Chooses the kind of link for an interface. AF_PACKET if it receives superframes whole, which bulk TCP
+ * needs. AF_XDP if each packet comes alone, since AF_XDP takes half the time per packet.
  */
 export function suitableLink(traits: InterfaceTraits): LinkChoice {
   const { driver, mtu, segmentation, hardware, queues } = traits;

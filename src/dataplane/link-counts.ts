@@ -1,9 +1,9 @@
 import { LinkCounters, type LinkCountersFields } from "../layout/layout.gen.js";
 
-/** What has passed one link, and what the endpoint behind it has of the connection table. */
+/** The traffic counts of one link, and its endpoint's use of the connection table. */
 export type LinkCounts = LinkCountersFields;
 
-/** What of it counts from the start, so that another process can go on with it. */
+/** The counts since the start, which a successor continues. */
 export type LinkTotals = Omit<LinkCounts, "connections" | "connectionQuota">;
 
 /** The names of LinkTotals. */

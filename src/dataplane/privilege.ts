@@ -3,7 +3,7 @@ import { kernelFeatureWords } from "../layout/layout.gen.js";
 import { addon } from "./addon.js";
 import { native } from "./errors.js";
 
-/** The capabilities that somebody here asks about, by their numbers. Source: man 7 capabilities. */
+/** The capabilities that this program uses, by number. Source: man 7 capabilities. */
 export const capabilities = {
   CAP_DAC_READ_SEARCH: 2,
   CAP_NET_ADMIN: 12,
@@ -18,8 +18,8 @@ export type Capability = keyof typeof capabilities;
 /**
  * Reads which of these capabilities this process has in effect.
  *
- * The user is not asked: root in a container may have none, and the first user of a user namespace has
- * all that count there.
+ * The user id does not tell it: root in a container may have none, and the first user of a user namespace has
+ * all of them there.
  */
 export function effectiveCapabilities(): Set<Capability> {
   const status = readFileSync("/proc/self/status", "utf8");
@@ -29,8 +29,8 @@ export function effectiveCapabilities(): Set<Capability> {
 }
 
 /**
- * Takes every capability but those in `keep` from all threads of this process, and sets no_new_privs:
- * no program that it starts can have more. There is no way back.
+ * Drops every capability except `keep` in all threads of this process, and sets no_new_privs: no program that
+ * it starts can gain more. It cannot be undone.
  *
  * Errors: DataplaneError.
  */
@@ -40,9 +40,8 @@ export function dropCapabilities(keep: readonly Capability[]): void {
 }
 
 /**
- * Leaves this process what it takes to answer on sockets that it has, and nothing else: no capability, no
- * file by its name, no program, no other socket, no other process, and bounded descriptors and memory. There
- * is no way back.
+ * Limits this process to answering on the sockets that it has: no capability, no file by name, no program, no
+ * new socket, no other process, and bounded descriptors and memory. It cannot be undone.
  *
  * Errors: DataplaneError.
  */
@@ -60,10 +59,10 @@ export function readableWithoutCapabilities(paths: readonly string[]): boolean {
   return addon().readableWithoutCapabilities(paths);
 }
 
-/** What the data plane asks of a kernel. */
+/** A kernel feature that the data plane uses. */
 export type KernelFeature = (typeof kernelFeatureWords)[number];
 
-/** Tries what the data plane asks of a kernel. Shape: the errno of each refusal, 0 when it works. */
+/** Tests each kernel feature that the data plane uses. Shape: its errno, 0 when it works. */
 export function tryKernelFeatures(): Readonly<Record<KernelFeature, number>> {
   const errors = addon().tryKernelFeatures();
   const named = kernelFeatureWords.map((name, index) => [name, errors[index] ?? 0]);

@@ -2,9 +2,9 @@ import { addon } from "./addon.js";
 import { native } from "./errors.js";
 
 /**
- * Sends a message to the service manager, with descriptors when it is to keep some.
+ * Sends a message to the service manager, with descriptors for it to store, if any.
  *
- * Shape:  `socketPath` is what NOTIFY_SOCKET says; `lines` are such as `READY=1`.
+ * Shape: `socketPath` is the value of NOTIFY_SOCKET; `lines` are such as `READY=1`.
  * Errors: DataplaneError.
  * Source: man 3 sd_notify.
  */
@@ -19,7 +19,7 @@ export function notifyService(
 }
 
 /**
- * Waits until the service manager has seen all that was sent before.
+ * Waits until the service manager has read all earlier messages.
  *
  * Errors: DataplaneError; ETIMEDOUT.
  * Source: man 3 sd_notify_barrier.

@@ -9,7 +9,7 @@ export const deniedByIngress = DENIED_BY_INGRESS;
 const answersBytes = 16_384;
 
 /**
- * A compiled table, opened by the native checker, that judges the first packets of flows.
+ * A compiled table, checked and opened by the addon, which judges the first packets of flows.
  *
  * Owner: the bytes are copied; the caller may reuse the blob.
  */
@@ -31,8 +31,8 @@ export class Table {
   /**
    * Judges every tuple in one native call.
    *
-   * Shape: a byte a tuple, in order: `deniedByEgress` | `deniedByIngress`, 0 when allowed.
-   * Owner: the caller; nobody writes to it again, but other answers may share its `buffer`.
+   * Shape: one byte per tuple, in order: `deniedByEgress` | `deniedByIngress`, 0 when allowed.
+   * Owner: the caller. It is not written again, but other answers may share its `buffer`.
    */
   classify(batch: TupleBatch): Uint8Array {
     const verdicts = this.#answer(batch.count);
@@ -47,7 +47,9 @@ export class Table {
     return verdicts;
   }
 
-  /** Takes bytes for answers: small ones lie side by side, since memory of its own costs more to get. */
+  /**
+   * Reserves bytes for an answer. Small answers share one buffer, since a buffer each would cost more.
+   */
   #answer(bytes: number): Uint8Array {
     if (bytes > answersBytes / 4) return new Uint8Array(bytes);
     if (this.#answersUsed + bytes > this.#answers.byteLength) {
@@ -59,7 +61,7 @@ export class Table {
     return answer;
   }
 
-  /** Finds the leaf numbers of each tuple's addresses: two a tuple, source first. */
+  /** Finds the leaf numbers of each tuple's addresses: two per tuple, source first. */
   locate(batch: TupleBatch): Uint32Array {
     const leaves = new Uint32Array(batch.count * 2);
     this.#native.locate(batch.bytes, leaves);
@@ -67,7 +69,7 @@ export class Table {
   }
 }
 
-/** FlowTuple records for `Table.classify`, in a buffer that grows and can be filled again. */
+/** FlowTuple records for `Table.classify`, in a growing, reusable buffer. */
 export class TupleBatch {
   #bytes: Uint8Array;
   #count = 0;

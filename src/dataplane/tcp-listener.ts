@@ -1,7 +1,7 @@
 import { addon } from "./addon.js";
 import { native } from "./errors.js";
 
-/** A TCP socket that listens, for whoever is to accept: nothing in this process does. */
+/** A listening TCP socket; this process accepts nothing on it, another one does. */
 export interface TcpListener {
   readonly fd: number;
   readonly port: number;

@@ -10,8 +10,7 @@ import { addon, type TrafficCounts } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
 
 /**
- * Traffic to measure with, between real sockets, from native threads: JavaScript would be the
- * slowest part of it.
+ * Traffic for measurements, between real sockets, from native threads: JavaScript would be the bottleneck.
  */
 
 /**
@@ -27,14 +26,14 @@ export interface TrafficRequest {
   readonly serverNamespaceFd: number;
   readonly server: Address;
   readonly port: number;
-  /** Where the threads of each end run; anywhere when absent. */
+  /** CPUs of the threads of each end; any when absent. */
   readonly clientCpu?: number;
   readonly serverCpu?: number;
   /** TCP connections of a `stream`: 1 when absent. */
   readonly streams?: number;
   /** Of a datagram: 18 when absent, which makes a frame of 64 bytes. */
   readonly payloadBytes?: number;
-  /** Connections that `packets` take turns to belong to: 1 when absent. */
+  /** Number of connections that `packets` cycles through: 1 when absent. */
   readonly flows?: number;
   /** Sent before anything is counted. */
   readonly warmupMs: number;
@@ -46,8 +45,8 @@ export type { TrafficCounts };
 /**
  * Sends traffic of one kind for a while and counts what arrived.
  *
- * Units:  datagrams, bytes, connections or round trips; `busySeconds` is the time that all CPUs of the
- *         machine were not idle.
+ * Units:  datagrams, bytes, connections or round trips; `busySeconds` is the busy time of all CPUs of the
+ *         machine together.
  * Errors: DataplaneError ETIMEDOUT when nothing arrives at all.
  */
 export async function measureTraffic(request: TrafficRequest): Promise<TrafficCounts> {
@@ -76,7 +75,9 @@ export async function measureTraffic(request: TrafficRequest): Promise<TrafficCo
   return counts;
 }
 
-/** Binds a thread, of any process of ours, to CPUs; none named are all. Errors: DataplaneError. */
+/**
+ * Binds a thread, of any process of this user, to CPUs; an empty list means all. Errors: DataplaneError.
+ */
 export function pinThread(threadId: number, cpus: readonly number[]): void {
   native(`pin thread ${threadId}`, () => addon().pinThread(threadId, Uint32Array.from(cpus)));
 }
@@ -91,8 +92,8 @@ export interface KernelFilterRule {
 }
 
 /**
- * Joins two interfaces by eBPF programs of our own: connections that are known in an LRU map, else a
- * longest-prefix trie and a hash of ports. The bound of what the kernel's own path can do.
+ * Joins two interfaces by eBPF programs: known connections are in an LRU map; else a longest-prefix trie and
+ * a hash of ports decide. It shows the most that a filter in the kernel's path can do.
  *
  * Owner:  the caller closes the descriptors with `closeDescriptor`; the programs go with them.
  * Errors: DataplaneError; EPERM in a user namespace, EINVAL before Linux 6.6.

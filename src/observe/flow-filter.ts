@@ -6,16 +6,16 @@ import { protocolNumbers } from "../net/protocol.js";
 import { type Flow, type FlowEndpoint, flowVerdicts } from "./flow.js";
 import { hubbleReasonNames } from "./hubble.js";
 
-/** What a filter looks at; a connection has as much, without a verdict. */
+/** The fields that a filter uses; a connection has them too, except the verdict. */
 export type Filterable = Pick<Flow, "source" | "destination" | "IP" | "l4"> &
   Partial<Pick<Flow, "verdict" | "drop_reason_desc">> & {
     readonly ext?: Pick<Flow["ext"], "reason">;
   };
 
-/** Says whether a flow is wanted. */
+/** Whether a flow is wanted. */
 export type FlowFilter = (flow: Filterable) => boolean;
 
-/** Texts by flag, as Hubble has them: values of one flag are alternatives, flags must all hold. */
+/** Flags as in Hubble: the values of one flag are alternatives, and all flags must match. */
 export const flowFilterFlags = [
   "pod",
   "from-pod",
@@ -46,9 +46,9 @@ const sidesOf = (flag: string): readonly Side[] =>
 /**
  * Makes a filter from what a user asked for.
  *
- * Shape:  a pod is `namespace/name` or `name`, and stands for all whose names begin so; an address
+ * Shape:  a pod is `namespace/name` or `name`, and matches every pod whose name begins with it; an address
  *         may be a block.
- * Errors: the text says what is wrong with a value.
+ * Errors: a returned text says what is wrong with a value.
  */
 export function readFlowFilter(
   values: (flag: FlowFilterFlag) => readonly string[],
@@ -66,7 +66,7 @@ export function readFlowFilter(
   return (flow) => filters.every((each) => each(flow));
 }
 
-/** Reads one value of one flag; a text says what was wanted. */
+/** Reads one value of one flag. A returned text says which values are valid. */
 function readOne(flag: FlowFilterFlag, text: string): FlowFilter | string {
   const sides = sidesOf(flag);
   const field = flag.replace(/^(from|to)-/, "");

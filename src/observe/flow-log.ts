@@ -7,22 +7,24 @@ import { type FlowLine, flowOf, isAuditedEvent, isJudgedByPolicy } from "./flow.
 import type { FlowFilter } from "./flow-filter.js";
 import { type FlowQuestion, TableSnapshot, type TableSource } from "./table-snapshot.js";
 
-/** What a reader of flows wants. */
+/** The flows that a reader wants. */
 export interface FlowRequest {
   readonly filter: FlowFilter;
-  /** Begins with as many of the kept ones as match; all of them when absent and not following. */
+  /**
+   * Begins with this many of the kept flows that match; all of them when absent and not following.
+   */
   readonly last?: number;
   /** Leaves out what is older, in microseconds since the epoch. */
   readonly sinceUs?: number;
   readonly untilUs?: number;
-  /** Goes on with what comes. */
+  /** Continues with new flows. */
   readonly follow: boolean;
 }
 
-/** Where flows go. */
+/** Receives flows. */
 export interface FlowReader {
   write(line: FlowLine): void;
-  /** Whether it should be left to catch up. */
+  /** Whether to send nothing until it has caught up. */
   readonly isBehind: boolean;
   onCaughtUp: () => void;
   end(): void;
@@ -33,19 +35,19 @@ export interface FlowLogOptions {
   readonly interfaceName: (linkId: number) => string | undefined;
   /** Records to keep: 16,384 when absent. */
   readonly keep?: number;
-  /** Told once of what should not have happened; the log goes on. */
+  /** Gets the first internal error as a line; the log continues. */
   readonly tell?: (line: string) => void;
 }
 
 /**
- * Records put into words at a time for all readers together, and the least for each of them, so that a flood
- * of flows or of readers leaves JavaScript time for other things.
+ * Records decoded at a time for all readers together, and the minimum for each. A flood of flows or readers
+ * then leaves JavaScript time for other work.
  */
 const flowsAtOnce = 256;
 const flowsAtLeast = 16;
 const busyMs = 5;
 const idleMs = 250;
-/** Tables that are remembered, for records that an older one judged. */
+/** Tables kept, for records that an older table judged. */
 const snapshotsKept = 3;
 
 interface Follower {
@@ -53,22 +55,24 @@ interface Follower {
   readonly reader: FlowReader;
   /** Number of the next record to look at. */
   next: number;
-  /** Where to end, when it does not follow. */
+  /** Where to stop, when it does not follow. */
   readonly end: number;
-  /** While it looks back for its first flow: how many it still wants, from before which record. */
+  /**
+   * While it searches back for its first flow: how many flows it still wants, and before which record.
+   */
   seek: { wanted: number; before: number } | undefined;
   lost: number;
 }
 
 /**
- * Keeps the data plane's last events, and puts them into words for whoever reads.
+ * Keeps the data plane's last events, and decodes them for readers.
  *
- * Records are kept as the bytes they came in; only what somebody reads is decoded. A reader has a
- * place in what is kept: when it is so slow that its place has been written over, the records in
- * between are lost to it, and the next one says how many. The data plane waits for nobody.
+ * Records are kept as raw bytes and decoded only when read. Each reader has a position. When a reader is so
+ * slow that its position is overwritten, it loses the records in between, and the next record says how many.
+ * The data plane never waits for a reader.
  *
- * Cost: a copy of each record; decoding is some 10 microseconds a record and reader, a few tens of
- *       thousands a second at most.
+ * Cost: a copy of each record; decoding takes some 10 microseconds per record and reader: a few tens of
+ *       thousands per second at most.
  */
 export class FlowLog {
   readonly #dataplane: Dataplane;
@@ -81,7 +85,7 @@ export class FlowLog {
   readonly #idle: NodeJS.Timeout;
   #busy: NodeJS.Timeout | undefined;
   #snapshots: TableSnapshot[] = [];
-  /** Records that have come, in all. */
+  /** Records received in all. */
   #count = 0;
   #lost = 0;
   #isOpen = true;
@@ -101,19 +105,19 @@ export class FlowLog {
     return this.#lost;
   }
 
-  /** Asks this table about events that it judged, from now on. */
+  /** From now on, uses this table to explain the events that it judged. */
   useTable(generation: number, table: TableSource): void {
     this.#drain();
     this.#snapshots = [new TableSnapshot(generation, table), ...this.#snapshots];
     this.#snapshots.length = Math.min(this.#snapshots.length, snapshotsKept);
   }
 
-  /** The table in force, for whoever asks whose an address is. */
+  /** The table in force, for questions about the owner of an address. */
   get snapshot(): TableSnapshot | undefined {
     return this.#snapshots[0];
   }
 
-  /** Hands flows to a reader; returns what ends that. */
+  /** Hands flows to a reader; returns the function that stops it. */
   read(request: FlowRequest, reader: FlowReader): () => void {
     this.#drain();
     const head = this.#count;
@@ -154,14 +158,14 @@ export class FlowLog {
     for (const follower of [...this.#followers]) this.#attend(follower);
   }
 
-  /** Serves a reader; one that cannot be served leaves, and no other is worse off. */
+  /** Serves a reader. A reader that fails is removed; the others are not affected. */
   #attend(follower: Follower): void {
     if (!this.#followers.has(follower) || this.#contained(() => this.#serve(follower))) return;
     this.#leave(follower);
     this.#contained(() => follower.reader.end());
   }
 
-  /** Takes a step that nobody waits for; false when it has failed. */
+  /** Runs a step and reports its first error; false when it failed. */
   #contained(step: () => void): boolean {
     try {
       step();
@@ -173,7 +177,7 @@ export class FlowLog {
     }
   }
 
-  /** Moves what waits in the native ring to what is kept. */
+  /** Moves waiting events from the native ring to the kept records. */
   #drain(): void {
     if (!this.#isOpen) return;
     for (let moved = 0; moved < this.#keep; ) {
@@ -196,7 +200,8 @@ export class FlowLog {
   }
 
   /**
-   * Looks for the last flows that a reader wants, from the newest back. It then begins at the oldest of them.
+   * Searches back from the newest record for the last flows that a reader wants. The reader then begins at
+   * the oldest of them.
    */
   #seek(follower: Follower, seek: NonNullable<Follower["seek"]>, records: number): void {
     const start = Math.max(seek.before - records, this.#oldest);
@@ -240,7 +245,7 @@ export class FlowLog {
     } else if (follower.next < this.#count && !reader.isBehind) this.#goOn();
   }
 
-  /** Comes back to who has been served a part. */
+  /** Schedules the next part for readers that were served only in part. */
   #goOn(): void {
     this.#busy ??= setTimeout(() => {
       this.#busy = undefined;
@@ -248,7 +253,7 @@ export class FlowLog {
     }, busyMs);
   }
 
-  /** Puts the kept records from `start` to `end` into words. */
+  /** Decodes the kept records from `start` to `end`. */
   #decode(start: number, end: number): FlowLine[] {
     const events: FlowEventRecord[] = [];
     for (let number = start; number < end; number++) {
@@ -269,7 +274,7 @@ export class FlowLog {
       for (const place of places) {
         const event = events[place]!;
         lines[place] = flowOf(event, {
-          // Names outlive the table that judged: who owns an address now is the best there is.
+          // If the table that judged is gone, the oldest kept table's names are the best available.
           snapshot: snapshot ?? this.#snapshots.at(-1),
           reasons: reasons.get(place) ?? [],
           interfaceName:

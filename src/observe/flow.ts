@@ -12,7 +12,7 @@ import type { Owner, SideReason, TableSnapshot } from "./table-snapshot.js";
 export interface FlowEndpoint {
   readonly namespace?: string;
   readonly pod_name?: string;
-  /** With where they come from: `k8s:app=web`, `reserved:world`. */
+  /** With their origin: `k8s:app=web`, `reserved:world`. */
   readonly labels: readonly string[];
 }
 
@@ -48,7 +48,7 @@ export interface FlowPolicy {
   readonly line: number;
 }
 
-/** Writes where a policy stands; what an API server has stands in no line. */
+/** The place of a policy; an object of an API server has no line. */
 export function filePlace({ file, line }: Pick<FlowPolicy, "file" | "line">): string {
   return line === 0 ? file : `${file}:${line}`;
 }
@@ -57,43 +57,45 @@ export interface FlowRule extends FlowPolicy {
   readonly direction: "egress" | "ingress";
   readonly tier: RuleRecord["tier"];
   readonly action: RuleRecord["action"];
-  /** Where the rule stands in its policy, such as `spec.ingress[0]`; empty for the node's own. */
+  /**
+   * The rule's field in its policy, such as `spec.ingress[0]`; empty for the rule for the pod's own node.
+   */
   readonly field: string;
   /** 0-based, in the direction's list of the policy. */
   readonly index: number;
   readonly column: number;
 }
 
-/** What Hubble has no word for. */
+/** Fields that Hubble does not have. */
 export interface FlowExtension {
   readonly event: FlowEventRecord["kind"];
-  /** `audit`: it passed only since the policies that deny it are audited. */
+  /** `audit`: it passed only because the policies that deny it are in audit mode. */
   readonly mode?: "audit";
-  /** Of a message that no policy judges: what it is. A sample of them is told of. */
+  /** The kind of a message that no policy judges; only a sample of them is reported. */
   readonly exempt?: ExemptKindWord;
-  /** From the catalogue of drop reasons; null when nothing was dropped, or would have been. */
+  /** From the catalogue of drop reasons; null when nothing was or would have been dropped. */
   readonly reason: string | null;
   /** NetworkPolicies that isolate the side that denied, or either side of an allowed flow. */
   readonly isolated_by: readonly FlowPolicy[];
   /** The rule that decided; null when isolation, or its absence, did. */
   readonly rule: FlowRule | null;
-  /** Every rule that had a say: an allowed flow between two judged pods has one at each end. */
+  /** Every rule that took part: an allowed flow between two judged pods has one at each end. */
   readonly rules: readonly FlowRule[];
-  /** Of the table that judged. */
+  /** Generation of the table that judged. */
   readonly generation: number;
-  /** Of the frame; null for the end of a connection. */
+  /** Size of the frame; null for the end of a connection. */
   readonly bytes: number | null;
   /** Records that were lost just before this one. */
   readonly lostBefore: number;
-  /** At the end of a connection: what went over it, both ways together. */
+  /** At the end of a connection: its traffic in both directions together. */
   readonly total?: { readonly packets: number; readonly bytes: number };
 }
 
-/** `AUDIT`: it passed, and would have been dropped if nothing were audited. */
+/** `AUDIT`: it passed, and would have been dropped without audit mode. */
 export const flowVerdicts = ["FORWARDED", "DROPPED", "AUDIT"] as const;
 export type FlowVerdict = (typeof flowVerdicts)[number];
 
-/** A flow in Hubble's JSON, with what is ours under `ext`. */
+/** A flow in Hubble's JSON, with Sluice's own fields under `ext`. */
 export interface Flow {
   readonly time: string;
   readonly uuid: string;
@@ -135,9 +137,9 @@ export interface FlowLine {
   readonly time: string;
 }
 
-/** What is known beside the event itself. */
+/** Facts about an event from outside its record. */
 export interface FlowContext {
-  /** The table that judged; undefined when it is gone. */
+  /** The table that judged, or the nearest one kept; undefined when there is none. */
   readonly snapshot: TableSnapshot | undefined;
   readonly reasons: readonly SideReason[];
   readonly interfaceName: string | undefined;
@@ -151,19 +153,21 @@ const protocolNames = new Map(
   Object.entries(protocolNumbers).map(([name, number]) => [number, name]),
 );
 
-/** Whether a table can be asked about an event: it has addresses, and policy had its say. */
+/** Whether a table can explain an event: the event has addresses, and policy judged it. */
 export function isJudgedByPolicy(event: FlowEventRecord): boolean {
   if (event.source === undefined || event.destination === undefined) return false;
   if (event.kind === "exempt") return false;
   return event.kind !== "dropped" || event.deniedBy.length > 0;
 }
 
-/** Whether an event is of what passed only since the policies that deny it are audited. */
+/**
+ * Whether an event is about traffic that passed only because the policies that deny it are in audit mode.
+ */
 export function isAuditedEvent({ kind, deniedBy }: FlowEventRecord): boolean {
   return kind === "audited" || (kind === "closed" && deniedBy.length > 0);
 }
 
-/** Puts an event into Hubble's words. */
+/** Converts an event to Hubble's form. */
 export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
   const { snapshot, reasons, interfaceName, nodeName } = context;
   const { kind, reason, source, destination } = event;
@@ -254,7 +258,7 @@ function directionOf(
   return snapshot?.isEndpoint(destination) ? "ingress" : undefined;
 }
 
-/** Words one end as Hubble does. */
+/** Converts one end to Hubble's form. */
 export function endpointOf(owner: Owner | undefined): FlowEndpoint {
   if (owner === undefined) return { labels: ["reserved:world"] };
   const labels = owner.labels.map((label) => `k8s:${label}`);
@@ -262,7 +266,7 @@ export function endpointOf(owner: Owner | undefined): FlowEndpoint {
   return { namespace: owner.namespace, pod_name: owner.name, labels };
 }
 
-/** Words the transport as Hubble does; empty for protocols that it has no word for. */
+/** Converts the transport to Hubble's form; empty for protocols that Hubble does not know. */
 export function l4Of({
   protocol,
   sourcePort,
@@ -311,15 +315,15 @@ export function protocolName(protocol: number): string {
   return protocolNames.get(protocol) ?? `protocol ${protocol}`;
 }
 
-/** Cuts a policy down to what a record tells of it. */
+/** The fields of a policy that a record shows. */
 export function flowPolicy({ kind, namespace, name, file, line }: PolicyRecord): FlowPolicy {
   return { kind, namespace, name, file, line };
 }
 
-/** Policies that isolate, in a document that is not Hubble's. */
+/** The isolating policies, in a document that is not Hubble's. */
 export interface Isolation {
   readonly isolatedBy: readonly FlowPolicy[];
-  /** What it was called before, for who reads that. */
+  /** The older name of the same field, for existing readers. */
   readonly isolated_by: readonly FlowPolicy[];
 }
 
@@ -327,7 +331,7 @@ export function isolationOf(isolatedBy: readonly FlowPolicy[]): Isolation {
   return { isolatedBy, isolated_by: isolatedBy };
 }
 
-/** Cuts a rule down to what a record tells of it. */
+/** The fields of a rule that a record shows. */
 export function flowRule(rule: RuleRecord, { direction }: SideReason): FlowRule {
   const { tier, action, index, line, column } = rule;
   const field = ruleField(rule, direction);

@@ -1,6 +1,6 @@
 import type { DropReasonWord } from "../dataplane/events.js";
 
-/** A drop reason in Hubble's words: its number and its name. */
+/** A Hubble drop reason: number and name. */
 export interface HubbleReason {
   readonly number: number;
   readonly name: string;
@@ -16,7 +16,7 @@ const invalidState: HubbleReason = { number: 163, name: "UNKNOWN_CONNECTION_TRAC
 const policyDeny: HubbleReason = { number: 181, name: "POLICY_DENY" };
 
 /**
- * The nearest word that Hubble has for each of ours, so that its users' queries go on working.
+ * The nearest Hubble reason for each of ours, so that queries written for Hubble work.
  *
  * Source: enum DropReason of Hubble's flow.proto.
  */
@@ -70,17 +70,17 @@ const reasons: Readonly<Record<DropReasonWord, HubbleReason>> = {
     number: 165,
     name: "NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION",
   },
-  // Hubble has no word for these.
+  // Hubble has no reason for these.
   "transmit-full": unknown,
   none: unknown,
 };
 
-/** Every name that a drop may have in Hubble's words. */
+/** Every Hubble name that a drop can have. */
 export const hubbleReasonNames: ReadonlySet<string> = new Set(
   [...Object.values(reasons), policyDeny].map(({ name }) => name),
 );
 
-/** Words a drop as Hubble does; a rule that denies is told from the lack of one that allows. */
+/** The Hubble reason of a drop. `byRule`: a rule denies it; else no rule allows it. */
 export function hubbleReason(reason: DropReasonWord, byRule: boolean): HubbleReason {
   const found = reasons[reason];
   return found === policyDenied && byRule ? policyDeny : found;

@@ -2,11 +2,11 @@ import { suggest } from "../diagnostics/suggest.js";
 import type { ObjectHead } from "../manifest/objects.js";
 import { type FlowFilterFlag, flowFilterFlags } from "./flow-filter.js";
 
-/** A name that a filter asks for and nothing has. */
+/** A name in a filter that no object has. */
 export interface UnknownName {
   readonly flag: FlowFilterFlag;
   readonly value: string;
-  /** The name that was likely meant; null when none is near. */
+  /** The name that was probably meant; null when none is similar. */
   readonly near: string | null;
 }
 
@@ -18,10 +18,10 @@ interface Asked {
 }
 
 /**
- * Finds out which pods and namespaces of a filter are none that a cluster has.
+ * Finds the pods and namespaces of a filter that do not exist in a cluster.
  *
- * Shape: a pod is known when a pod's name begins as the filter's, as `readFlowFilter` takes it. Objects are
- *        shown in pieces of any size: a cluster may be large.
+ * Shape: a pod is known when some pod's name begins with the filter's, as in `readFlowFilter`. Objects come
+ *        in pieces of any size: a cluster may be large.
  */
 export class KnownNames {
   readonly #asked: readonly Asked[];
@@ -34,7 +34,7 @@ export class KnownNames {
       );
   }
 
-  /** Whether nothing is left to find. */
+  /** Whether every name has been found. */
   get isDone(): boolean {
     return this.#asked.every((each) => each.isKnown);
   }
@@ -49,7 +49,7 @@ export class KnownNames {
         ? names.some((name) => name.startsWith(asked.value))
         : names.includes(asked.value);
       if (asked.isKnown) continue;
-      // What was near in an earlier piece competes again.
+      // The best suggestion from earlier pieces competes again.
       asked.near = suggest(asked.value, asked.near === undefined ? names : [asked.near, ...names]);
     }
   }

@@ -11,7 +11,7 @@ export interface TableSource {
   readonly objects: readonly ObjectHead[];
 }
 
-/** Whose an address is. */
+/** The owner of an address. */
 export interface Owner {
   readonly kind: "pod" | "node";
   /** Empty for a node. */
@@ -21,7 +21,7 @@ export interface Owner {
   readonly labels: readonly string[];
 }
 
-/** The first packet of a flow, as a table is asked about it. */
+/** The first packet of a flow, as the key of a table look-up. */
 export interface FlowQuestion {
   readonly source: Address;
   readonly destination: Address;
@@ -32,23 +32,22 @@ export interface FlowQuestion {
   readonly by?: "enforced" | "audit";
 }
 
-/** Why one side of a flow is judged as it is. */
+/** Why one side of a flow has its verdict. */
 export interface SideReason {
   readonly direction: "egress" | "ingress";
   readonly verdict: "allow" | "deny";
   readonly isolatedBy: readonly PolicyRecord[];
-  /** The rule that decides; undefined when isolation or its absence does. */
+  /** The rule that decides; undefined when isolation or the lack of it decides. */
   readonly rule: RuleRecord | undefined;
 }
 
 const noReasons: readonly SideReason[] = [];
 
 /**
- * What one table says of flows: whose the addresses are, and which rules decide.
+ * A copy of one table that explains flows: the owners of their addresses, and the rules that decide.
  *
- * Cost:  a copy of the blob; when asked for the first time, a pass over the objects and one over the
- *        blob.
- * Owner: keeps the objects; the blob may be changed by who made it.
+ * Cost:  a copy of the blob; at the first question, one pass over the objects and one over the blob.
+ * Owner: keeps a reference to the objects; the caller may change the blob.
  */
 export class TableSnapshot {
   readonly generation: number;
@@ -68,7 +67,7 @@ export class TableSnapshot {
     return this.#owners.get(addressKey(address));
   }
 
-  /** Whether this is a pod whose traffic is judged here. */
+  /** Whether the owner is a pod whose traffic this table judges. */
   isEndpoint(owner: Owner | undefined): boolean {
     this.#endpoints ??= new Set(
       this.#source.ruleset.endpoints.map(({ namespace, name }) => `${namespace}/${name}`),
@@ -77,9 +76,9 @@ export class TableSnapshot {
   }
 
   /**
-   * Finds out why each flow is judged as it is.
+   * Explains each flow's verdict.
    *
-   * Shape: an answer a flow, in order: a reason for each end that is judged here, the sender first.
+   * Shape: one answer per flow, in order: a reason for each end that this table judges, the sender first.
    */
   reasons(flows: readonly FlowQuestion[]): readonly (readonly SideReason[])[] {
     if (flows.length === 0) return [];
