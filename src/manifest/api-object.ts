@@ -3,14 +3,15 @@ import { type Sink, TOLD_PER_FILE } from "../diagnostics/findings.js";
 import type { Prefix } from "../net/prefix.js";
 import { readPrefix } from "../net/prefix.js";
 import { Cursor } from "./cursor.js";
+import { groupOf } from "./foreign.js";
 import type {
   ClusterPolicy,
   ClusterRule,
   ClusterSubject,
   KubernetesObject,
-  LabelSelector,
   Meta,
   NetworkPolicy,
+  PolicyRule,
 } from "./objects.js";
 import { kinds } from "./parse.js";
 import type { YamlEntry, YamlMap, YamlNode } from "./yaml-node.js";
@@ -29,12 +30,13 @@ export interface ApiReading {
 /**
  * Reads an object that an API server has stored.
  *
- * Such an object is valid, whatever we make of it, and there is nobody to send it back to. Fields that
- * do not bear on policy are left out before they are read, so that those of a newer Kubernetes are in
- * nobody's way. What bears on policy and is not understood fails closed: a NetworkPolicy isolates what it
- * selects and allows nothing, a cluster-wide policy denies its subject everything, any other object is
- * not there.
+ * Such an object is valid, whatever we make of it, and there is nobody to send it back to: forms that servers
+ * of another release ask for are not asked for. Fields that do not bear on policy are left out before they are
+ * read, so that those of a newer Kubernetes are in nobody's way. What bears on policy and is not understood fails
+ * closed, rule by rule. Where it is of the whole policy, a NetworkPolicy isolates what it selects and allows
+ * nothing, and a cluster-wide policy denies its subject everything; any other object is not there.
  *
+ * Source: network-policy-api v0.2.0, ClusterNetworkPolicyIngressPeer, for rules that are not understood.
  * Shape:  `value` has a `metadata.name`; items of a list need no kind. Spans have no line, and name kind,
  *         namespace, name and `resourceVersion`.
  * Errors: none.
@@ -45,6 +47,14 @@ export function readApiObject(kind: KubernetesObject["kind"], value: ApiValue): 
   const version = mapOf(value["metadata"])["resourceVersion"];
   const span = noLine(typeof version === "string" ? `${place}@${version}` : place);
   const ref = { kind, namespace, name };
+  const foreign = foreignGroup(kind, value);
+  if (foreign !== undefined) {
+    const message = `got ${place} of ${foreign}, which is another kind of that name`;
+    return {
+      object: undefined,
+      diagnostics: [diagnostic("SL1307", span, message, { object: ref })],
+    };
+  }
   const wanted = neededPart(kind, value);
   const found = new ObjectFindings();
   const object = read(kind, wanted, span, found);
@@ -58,14 +68,18 @@ export function readApiObject(kind: KubernetesObject["kind"], value: ApiValue): 
   };
 }
 
+/** The group of an object that is of another group than the kind which is read; undefined where it says none. */
+function foreignGroup(kind: KubernetesObject["kind"], value: ApiValue): string | undefined {
+  const { apiVersion } = value;
+  if (typeof apiVersion !== "string") return undefined;
+  const group = groupOf(apiVersion);
+  return group === groupOf(kinds.get(kind)!.apiVersion) ? undefined : group;
+}
+
 /** What is found in one object: what makes it unreadable first, and warnings, as many as anybody reads. */
 class ObjectFindings implements Sink {
   fault: string | undefined;
   readonly warnings: Diagnostic[] = [];
-
-  get isEmpty(): boolean {
-    return this.fault === undefined && this.warnings.length === 0;
-  }
 
   push(found: Diagnostic): void {
     const { severity, field = "", message } = found;
@@ -109,6 +123,7 @@ function read(
     object: { kind, ...apiNames(kind, value) },
     diagnostics,
     indexed: apiVersion.startsWith("policy."),
+    stored: true,
   };
   return readKind(new Cursor(reading, root, root));
 }
@@ -174,52 +189,142 @@ function closedInstead(
   span: Span,
 ): KubernetesObject | undefined {
   if (kind === "Namespace" || kind === "Node" || kind === "Pod") return undefined;
-  const { name, namespace } = apiNames(kind, value);
-  const meta: Meta = { name, namespace, labels: new Map(), annotations: new Map(), span };
-  if (kind === "NetworkPolicy") return closedNetworkPolicy(value, meta);
+  // A policy of more values than are read is not looked into a second time.
+  const room = { nodes: NODES_MAX };
+  nodeOf(value, room);
+  const isRead = room.nodes >= 0;
+  return kind === "NetworkPolicy"
+    ? closedNetworkPolicy(value, span, isRead)
+    : closedClusterPolicy(kind, value, span, isRead);
+}
 
-  const spec = mapOf(value["spec"]);
-  const { priority } = spec;
-  const isPriority = Number.isInteger(priority) && Number(priority) >= 0;
-  const isBaseline = kind === "BaselineAdminNetworkPolicy" || spec["tier"] === "Baseline";
-  const rule: ClusterRule = {
-    name: "",
-    action: "Deny",
-    peers: [{ by: "networks", networks: everyAddress, span }],
-    ports: [],
-    span,
-  };
+/** Reads a part of an object as if it were all of it; undefined when that is not understood. */
+function readAlone<Kind extends KubernetesObject["kind"]>(
+  kind: Kind,
+  value: ApiValue,
+  span: Span,
+): Extract<KubernetesObject, { kind: Kind }> | undefined {
+  const found = new ObjectFindings();
+  const object = read(kind, value, span, found);
+  if (found.fault !== undefined || object?.kind !== kind) return undefined;
+  return object as Extract<KubernetesObject, { kind: Kind }>;
+}
+
+function metaOf(kind: KubernetesObject["kind"], value: ApiValue, span: Span): Meta {
+  return { ...apiNames(kind, value), labels: new Map(), annotations: new Map(), span };
+}
+
+function closedNetworkPolicy(value: ApiValue, span: Span, isRead: boolean): NetworkPolicy {
+  const kind = "NetworkPolicy";
+  const { ingress, egress, ...rest } = mapOf(value["spec"]);
+  const { metadata } = value;
+  const base = isRead ? readAlone(kind, { metadata, spec: rest }, span) : undefined;
+  if (base === undefined) {
+    const { podSelector } = rest;
+    const bare = { metadata: { name: "p" }, spec: { podSelector } };
+    const selected = readAlone(kind, bare, span)?.podSelector;
+    return {
+      kind,
+      meta: metaOf(kind, value, span),
+      podSelector: selected ?? { requirements: [], span },
+      policyTypes: new Set(["Ingress", "Egress"]),
+      policyTypesGiven: true,
+      ingress: [],
+      egress: [],
+    };
+  }
+  const rulesOf = (direction: "ingress" | "egress", rules: unknown) =>
+    listOf(rules).map((rule): PolicyRule => {
+      const alone = { metadata: { name: "p" }, spec: { podSelector: {}, [direction]: [rule] } };
+      return readAlone(kind, alone, span)?.[direction][0] ?? ruleOfNobody(span);
+    });
+  const types = new Set(base.policyTypes);
+  // Without types of its own, a policy isolates egress where it has rules for it, whatever they say.
+  const hasEgress = Array.isArray(egress) ? egress.length > 0 : (egress ?? null) !== null;
+  if (!base.policyTypesGiven && hasEgress) types.add("Egress");
   return {
-    kind,
-    meta,
-    tier: isBaseline ? "Baseline" : "Admin",
-    priority: kind !== "BaselineAdminNetworkPolicy" && isPriority ? Number(priority) : 0,
-    subject: readableSubject(kind, value, span) ?? {
-      by: "namespaces",
-      selector: { requirements: [], span },
-      span,
-    },
-    ingress: [rule],
-    egress: [rule],
+    ...base,
+    policyTypes: types,
+    ingress: rulesOf("ingress", ingress),
+    egress: rulesOf("egress", egress),
   };
 }
 
-function closedNetworkPolicy(value: ApiValue, meta: Meta): NetworkPolicy {
-  const { podSelector } = mapOf(value["spec"]);
-  const found = new ObjectFindings();
-  const { name, namespace } = meta;
-  const bare = { metadata: { name, namespace }, spec: { podSelector } };
-  const readable = read("NetworkPolicy", bare, meta.span, found) as NetworkPolicy | undefined;
-  const everyPod: LabelSelector = { requirements: [], span: meta.span };
-  return {
-    kind: "NetworkPolicy",
-    meta,
-    podSelector: found.isEmpty && readable !== undefined ? readable.podSelector : everyPod,
-    policyTypes: new Set(["Ingress", "Egress"]),
-    policyTypesGiven: true,
-    ingress: [],
-    egress: [],
-  };
+/** A rule that allows nothing, where one that is not understood stood: those after it keep their places. */
+function ruleOfNobody(span: Span): PolicyRule {
+  const nobody = { key: "", operator: "In", values: [], span } as const;
+  return { peers: [{ podSelector: { requirements: [nobody], span }, span }], ports: [], span };
+}
+
+function closedClusterPolicy(
+  kind: ClusterPolicy["kind"],
+  value: ApiValue,
+  span: Span,
+  isRead: boolean,
+): ClusterPolicy {
+  const { ingress, egress, ...rest } = mapOf(value["spec"]);
+  const { metadata } = value;
+  const subject = readableSubject(kind, value, span);
+  const spec = { ...rest, subject: subject === undefined ? everyNamespace : rest["subject"] };
+  const base = isRead ? readAlone(kind, { metadata, spec }, span) : undefined;
+  if (base === undefined) {
+    const { tier, priority } = rest;
+    const isPriority = Number.isInteger(priority) && Number(priority) >= 0;
+    const isBaseline = kind === "BaselineAdminNetworkPolicy" || tier === "Baseline";
+    return {
+      kind,
+      meta: metaOf(kind, value, span),
+      tier: isBaseline ? "Baseline" : "Admin",
+      priority: kind !== "BaselineAdminNetworkPolicy" && isPriority ? Number(priority) : 0,
+      subject: subject ?? { by: "namespaces", selector: { requirements: [], span }, span },
+      ingress: [closedRule("Deny", span)],
+      egress: [closedRule("Deny", span)],
+    };
+  }
+  const rulesOf = (direction: "ingress" | "egress", rules: unknown) =>
+    rules === undefined || rules === null || Array.isArray(rules)
+      ? listOf(rules).map((rule) =>
+          ruleOrClosed(kind, direction, rule, subject !== undefined, span),
+        )
+      : [closedRule("Deny", span)];
+  return { ...base, ingress: rulesOf("ingress", ingress), egress: rulesOf("egress", egress) };
+}
+
+/**
+ * Reads one rule of a cluster-wide policy by itself.
+ *
+ * Shape: `isSubjectRead`: where the subject is not understood, the rule holds for every pod, and so what it lets
+ *        through is let through to none.
+ */
+function ruleOrClosed(
+  kind: ClusterPolicy["kind"],
+  direction: "ingress" | "egress",
+  rule: unknown,
+  isSubjectRead: boolean,
+  span: Span,
+): ClusterRule {
+  const alone = { ...bareSpec(kind), subject: everyNamespace, [direction]: [rule] };
+  const read = readAlone(kind, { metadata: { name: "default" }, spec: alone }, span);
+  const understood = read?.[direction][0];
+  if (understood !== undefined && (isSubjectRead || understood.action === "Deny"))
+    return understood;
+  const { action } = mapOf(rule);
+  const accepts = action === (kind === "ClusterNetworkPolicy" ? "Accept" : "Allow");
+  return closedRule(accepts ? "Accept" : "Deny", span);
+}
+
+/** A rule that accepts nothing, or denies everything. */
+function closedRule(action: "Accept" | "Deny", span: Span): ClusterRule {
+  const networks = action === "Accept" ? [] : everyAddress;
+  return { name: "", action, peers: [{ by: "networks", networks, span }], ports: [], span };
+}
+
+const everyNamespace: ApiValue = { namespaces: {} };
+
+/** The fields beside the subject that a spec of a kind has to have. */
+function bareSpec(kind: ClusterPolicy["kind"]): ApiValue {
+  const tier = kind === "ClusterNetworkPolicy" ? { tier: "Admin" } : {};
+  return kind === "BaselineAdminNetworkPolicy" ? {} : { ...tier, priority: 0 };
 }
 
 /** Reads the subject of a cluster-wide policy that is not understood otherwise. */
@@ -229,13 +334,9 @@ function readableSubject(
   span: Span,
 ): ClusterSubject | undefined {
   const { subject } = mapOf(value["spec"]);
-  const tier = kind === "ClusterNetworkPolicy" ? { tier: "Admin" } : {};
-  const priority = kind === "BaselineAdminNetworkPolicy" ? {} : { priority: 0 };
   // The name of a baseline policy is prescribed, and no other kind minds it.
-  const bare = { metadata: { name: "default" }, spec: { ...tier, ...priority, subject } };
-  const found = new ObjectFindings();
-  const readable = read(kind, bare, span, found) as ClusterPolicy | undefined;
-  return found.fault === undefined ? readable?.subject : undefined;
+  const bare = { metadata: { name: "default" }, spec: { ...bareSpec(kind), subject } };
+  return readAlone(kind, bare, span)?.subject;
 }
 
 const everyAddress: readonly Prefix[] = ["0.0.0.0/0", "::/0"].flatMap((text) => {

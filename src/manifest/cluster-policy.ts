@@ -22,6 +22,8 @@ interface Dialect {
   readonly listMax: number;
   /** Whether pods need a namespaceSelector beside their podSelector. */
   readonly wantsNamespaces: boolean;
+  /** Whether egress peers may be domain names. */
+  readonly hasDomainNames: boolean;
   /** The name of a rule's list of ports. */
   readonly ports: "protocols" | "ports";
   readonly actions: Readonly<Record<string, ClusterRule["action"]>>;
@@ -32,6 +34,7 @@ const older = {
   rulesMax: 100,
   listMax: 100,
   wantsNamespaces: true,
+  hasDomainNames: true,
   ports: "ports",
   readPort: readOlderPort,
 } as const;
@@ -42,6 +45,7 @@ const dialects: Readonly<Record<Kind, Dialect>> = {
     rulesMax: 25,
     listMax: 25,
     wantsNamespaces: false,
+    hasDomainNames: true,
     ports: "protocols",
     actions: { Accept: "Accept", Deny: "Deny", Pass: "Pass" },
     readPort: readProtocol,
@@ -54,6 +58,7 @@ const dialects: Readonly<Record<Kind, Dialect>> = {
   BaselineAdminNetworkPolicy: {
     ...older,
     specFields: ["subject", "ingress", "egress"],
+    hasDomainNames: false,
     actions: { Allow: "Accept", Deny: "Deny" },
   },
 };
@@ -62,7 +67,8 @@ const dialects: Readonly<Record<Kind, Dialect>> = {
  * Reads a ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2), or one of the two kinds of
  * v1alpha1 that it replaces, which is answered with a warning.
  *
- * Source: the schemas of the network-policy-api custom resources, experimental fields included.
+ * Source: the schemas of the network-policy-api custom resources, v0.1.7 for v1alpha1 and v0.2.0 for v1alpha2, which
+ *         is that of v1beta1. Fields of the experimental channel are read; what that channel alone forbids is not.
  */
 export function readClusterPolicy(kind: Kind, root: Cursor): ClusterPolicy | undefined {
   const dialect = dialects[kind];
@@ -159,7 +165,9 @@ function readItems(cursor: Cursor, min: number, max: number): readonly Cursor[] 
   if (!cursor.absent && items.length < min) {
     cursor.report("SL1215", `got ${items.length} items, want ${min} at least`);
   }
-  if (items.length > max) cursor.report("SL1215", `got ${items.length} items, want at most ${max}`);
+  // A longer list says what it says: some server has taken it.
+  if (items.length > max && !cursor.isStored)
+    cursor.report("SL1215", `got ${items.length} items, want at most ${max}`);
   return items;
 }
 
@@ -194,8 +202,7 @@ function readRule(
     (item) => readPeer(item, peersName, dialect) ?? [],
   );
 
-  const portsMin = dialect.ports === "protocols" ? 1 : 0;
-  const ports = readItems(cursor.field(dialect.ports), portsMin, dialect.listMax).flatMap(
+  const ports = readItems(cursor.field(dialect.ports), 1, dialect.listMax).flatMap(
     (item) => dialect.readPort(item) ?? [],
   );
 
@@ -212,10 +219,13 @@ function checkRule(
   if (action !== "Accept" && peers.some((peer) => peer.by === "domainNames")) {
     cursor.report("SL1220", `got domainNames in a rule of ${action}, want them beside Accept only`);
   }
-  const nameless = peers.find((peer) => peer.by !== "namespaces" && peer.by !== "pods");
-  if (nameless !== undefined && ports.some((port) => port.by === "name")) {
-    const message = `got a named port beside ${nameless.by}, want port numbers: ${nameless.by} have no port names`;
-    cursor.report("SL1220", message);
+  if (!ports.some((port) => port.by === "name")) return;
+  for (const by of ["networks", "nodes", "domainNames"] as const) {
+    if (!peers.some((peer) => peer.by === by)) continue;
+    const message = `got a named port beside ${by}, want port numbers: ${by} have no port names`;
+    // Of these the standard channel has networks alone, and does not forbid it.
+    cursor.report(by === "networks" || cursor.isStored ? "SL1311" : "SL1220", message);
+    return;
   }
 }
 
@@ -227,7 +237,8 @@ function readPeer(
   const { span } = cursor;
   if (cursor.absent) cursor.missing("a peer");
   const inside = ["namespaces", "pods"] as const;
-  const anywhere = [...inside, "nodes", "networks", "domainNames"] as const;
+  const domainNames = dialect.hasDomainNames ? (["domainNames"] as const) : [];
+  const anywhere = [...inside, "nodes", "networks", ...domainNames] as const;
   const chosen = readChoice<(typeof anywhere)[number]>(
     cursor,
     peersName === "from" ? inside : anywhere,
@@ -293,7 +304,14 @@ function readProtocol(cursor: Cursor): ClusterPort | undefined {
   const match = readChoice(chosen.value, ["destinationPort"]);
   const port = match === undefined ? undefined : readChoice(match.value, ["number", "range"]);
   if (port === undefined) return undefined;
-  if (port.by === "range") return readRange(port.value, protocol, ["start", "end"], span);
+  if (port.by === "range") {
+    const range = readRange(port.value, protocol, ["start", "end"], span);
+    if (range !== undefined && range.start >= range.end) {
+      const message = `got range ${range.start} to ${range.end}, want start to be less than end`;
+      port.value.report("SL1004", message);
+    }
+    return range;
+  }
   const number = port.value.integer();
   if (number === undefined) return undefined;
   checkPortNumber(port.value, number);
@@ -309,7 +327,15 @@ function readOlderPort(cursor: Cursor): ClusterPort | undefined {
   if (by === "namedPort") return readNamedPort(value, span);
   if (!value.isMap()) return undefined;
   const protocol = value.field("protocol").oneOf(transportProtocols) ?? "TCP";
-  if (by === "portRange") return readRange(value, protocol, ["protocol", "start", "end"], span);
+  if (by === "portRange") {
+    // The schema of v1alpha1 compares the two with nothing.
+    const range = readRange(value, protocol, ["protocol", "start", "end"], span);
+    if (range !== undefined && range.start > range.end) {
+      const message = `got range ${range.start} to ${range.end}, want start not to be above end: it has no port`;
+      value.report("SL1309", message);
+    }
+    return range;
+  }
   value.onlyFields(["protocol", "port"]);
   const number = readPortNumber(value.field("port"));
   if (number === undefined) return undefined;
@@ -335,14 +361,11 @@ function readRange(
   protocol: TransportProtocol,
   fields: readonly string[],
   span: ClusterPort["span"],
-): ClusterPort | undefined {
+): Extract<ClusterPort, { by: "number" }> | undefined {
   if (!cursor.isMap()) return undefined;
   cursor.onlyFields(fields);
   const start = readPortNumber(cursor.field("start"));
   const end = readPortNumber(cursor.field("end"));
   if (start === undefined || end === undefined) return undefined;
-  if (start >= end) {
-    cursor.report("SL1004", `got range ${start} to ${end}, want start to be less than end`);
-  }
   return { by: "number", protocol, start, end, span };
 }

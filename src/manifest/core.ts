@@ -1,4 +1,4 @@
-import { type Address, isIpv4Mapped, parseAddress } from "../net/address.js";
+import { type Address, addressInTodaysForm, isIpv4Mapped, parseAddress } from "../net/address.js";
 import { transportProtocols } from "../net/protocol.js";
 import { type Cursor, quoted } from "./cursor.js";
 import { readMetadata } from "./metadata.js";
@@ -31,7 +31,8 @@ export function readNode(root: Cursor): Node {
     if (!item.isMap()) continue;
     const type = item.field("type").string();
     if (type !== "InternalIP" && type !== "ExternalIP") continue;
-    const address = readAddress(item.field("address"));
+    // The server takes any text here: one that is no address costs no other.
+    const address = readAddress(item.field("address"), "SL1310");
     if (address !== undefined) addresses.push(address);
   }
   return { kind: "Node", meta, addresses };
@@ -107,20 +108,27 @@ function readPodAddresses(status: Cursor): Address[] {
   const addresses: Address[] = [];
   for (const item of status.field("podIPs").items() ?? []) {
     if (!item.isMap()) continue;
-    const address = readAddress(item.field("ip"));
+    const address = readAddress(item.field("ip"), faultOf(item));
     if (address !== undefined) addresses.push(address);
   }
-  const first = readAddress(status.field("podIP"));
+  const first = readAddress(status.field("podIP"), faultOf(status));
   return addresses.length === 0 && first !== undefined ? [first] : addresses;
 }
 
-function readAddress(cursor: Cursor): Address | undefined {
+function faultOf(cursor: Cursor): "SL1216" | "SL1310" {
+  return cursor.isStored ? "SL1310" : "SL1216";
+}
+
+function readAddress(cursor: Cursor, fault: "SL1216" | "SL1310"): Address | undefined {
   const text = cursor.string() ?? "";
   if (text === "") return undefined;
-  const address = parseAddress(text);
+  const address = parseAddress(cursor.isStored ? addressInTodaysForm(text) : text);
   if (address !== undefined && !isIpv4Mapped(address)) return address;
+  if (address !== undefined && cursor.isStored) {
+    return { family: 4, bytes: address.bytes.slice(12) };
+  }
   const want =
     address === undefined ? "an IPv4 or IPv6 address" : "an IPv4 address in its IPv4 form";
-  cursor.report("SL1216", `got ${quoted(text)}, want ${want}`);
+  cursor.report(fault, `got ${quoted(text)}, want ${want}`);
   return undefined;
 }

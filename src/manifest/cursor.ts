@@ -15,7 +15,22 @@ export interface Reading {
    * custom resources, which a schema checks, and not for built-in ones, which a decoder does.
    */
   readonly indexed: boolean;
+  /** Whether a server has stored the object: it is valid, whatever the form that servers ask for today. */
+  readonly stored?: boolean;
 }
+
+/**
+ * Faults of form: of names, keys, texts and limits that servers have asked for or not, release by release. The
+ * value at fault is what it says, so of a stored object they are none.
+ */
+const formCodes: ReadonlySet<DiagnosticCode> = new Set([
+  "SL1202",
+  "SL1204",
+  "SL1208",
+  "SL1218",
+  "SL1219",
+  "SL1221",
+]);
 
 /**
  * One value of an object, with its place and path, to be read as one type or another.
@@ -51,6 +66,11 @@ export class Cursor {
     return this.#node === undefined;
   }
 
+  /** Whether a server has stored the object. */
+  get isStored(): boolean {
+    return this.#reading.stored === true;
+  }
+
   /** The kind of the object that this is part of. */
   get kind(): string {
     return this.#reading.object.kind;
@@ -70,6 +90,7 @@ export class Cursor {
 
   /** Reports a fault of this value; `indexed` false where the API server's path has no indexes. */
   report(code: DiagnosticCode, message: string, { indexed = true } = {}): void {
+    if (this.isStored && formCodes.has(code)) return;
     const { object, diagnostics } = this.#reading;
     diagnostics.push(diagnostic(code, this.span, message, { object, field: this.path(indexed) }));
   }

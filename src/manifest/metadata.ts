@@ -185,6 +185,7 @@ export function readStrings(cursor: Cursor): ReadonlyMap<string, string> {
 /** Reads labels; their faults are reported at the map, where the API server has them. */
 export function readLabels(cursor: Cursor): ReadonlyMap<string, string> {
   const labels = readStrings(cursor);
+  if (cursor.isStored) return labels;
   for (const [key, value] of labels) {
     const wantKey = wantLabelKey(key);
     if (wantKey !== undefined) {
@@ -207,7 +208,7 @@ function readAnnotations(cursor: Cursor): ReadonlyMap<string, string> {
   let bytes = 0;
   for (const [key, value] of annotations) {
     const want = wantLabelKey(key.toLowerCase());
-    if (want !== undefined) {
+    if (want !== undefined && !cursor.isStored) {
       cursor.reportAt(key, "SL1203", `got annotation key ${quoted(key)}, want ${want}`);
     }
     bytes += Buffer.byteLength(key) + Buffer.byteLength(value);

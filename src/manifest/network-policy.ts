@@ -1,4 +1,4 @@
-import { type Prefix, prefixCovers, readPrefix } from "../net/prefix.js";
+import { formatPrefix, type Prefix, prefixCovers, readPrefix } from "../net/prefix.js";
 import { type TransportProtocol, transportProtocols } from "../net/protocol.js";
 import { type Cursor, quoted } from "./cursor.js";
 import { readMetadata } from "./metadata.js";
@@ -108,10 +108,16 @@ function readIpBlock(cursor: Cursor): IpBlock | undefined {
 }
 
 function readCidr(cursor: Cursor, text: string): Prefix | undefined {
-  const read = readPrefix(text);
-  if ("prefix" in read) return read.prefix;
-  cursor.report("SL1211", `got ${read.fault.got}, want ${read.fault.want}`);
-  return undefined;
+  const read = readPrefix(text, cursor.isStored ? "stored" : "refuse");
+  if ("fault" in read) {
+    cursor.report("SL1211", `got ${read.fault.got}, want ${read.fault.want}`);
+    return undefined;
+  }
+  if (cursor.isStored && "fault" in readPrefix(text)) {
+    const message = `got ${quoted(text)}, which servers of today refuse, read as ${formatPrefix(read.prefix)}`;
+    cursor.report("SL1304", message);
+  }
+  return read.prefix;
 }
 
 function readPort(cursor: Cursor): PolicyPort {

@@ -149,7 +149,7 @@ export type ClusterPort =
   | {
       readonly by: "number";
       readonly protocol: TransportProtocol;
-      /** Inclusive; equal for a single port. */
+      /** Inclusive; equal for a single port. A start above the end is a range of no port. */
       readonly start: number;
       readonly end: number;
       readonly span: Span;

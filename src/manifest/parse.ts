@@ -243,7 +243,9 @@ function readObjects(
   }
   const object = refOf(node, inherited.kind);
   const errorsBefore = errors();
-  const reading = { source, object, diagnostics };
+  // Only what a server has stored has a version of its own.
+  const stored = textOf(entryOf(node, "metadata")?.value, "resourceVersion") !== "";
+  const reading = { source, object, diagnostics, stored };
   const root = rootCursor({ ...reading, indexed: false }, node);
   const kind = readTypeName(root, "kind", inherited.kind);
   const apiVersion = readTypeName(root, "apiVersion", inherited.apiVersion);

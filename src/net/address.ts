@@ -24,6 +24,11 @@ export function parseAddress(text: string): Address | undefined {
   return readIpv4(text, 0, bytes, 0) ? { family: 4, bytes } : undefined;
 }
 
+/** Writes octets without leading zeros: until 1.36, servers took them, and took them for decimal. */
+export function addressInTodaysForm(text: string): string {
+  return /^\d{1,9}(\.\d{1,9}){3}$/.test(text) ? text.split(".").map(Number).join(".") : text;
+}
+
 /** Formats an address in the one canonical way. Source: RFC 5952. */
 export function formatAddress(address: Address): string {
   const { family, bytes } = address;

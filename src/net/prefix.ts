@@ -1,5 +1,6 @@
 import {
   type Address,
+  addressInTodaysForm,
   compareAddresses,
   formatAddress,
   isIpv4Mapped,
@@ -33,12 +34,15 @@ export function parsePrefix(text: string): Prefix | undefined {
 /**
  * Parses `address/length`, or says what is wrong with it.
  *
- * Shape: with `hostBits` "mask" they are cleared instead of refused, as some APIs want it.
+ * Shape: with `hostBits` "mask" they are cleared instead of refused, as some APIs want it; with "stored" the text
+ *        is one that some API server has taken, which until 1.36 read leading zeros as decimal, and an IPv4-mapped
+ *        block as the IPv4 block that it is.
  */
 export function readPrefix(
   text: string,
-  hostBits: "refuse" | "mask" = "refuse",
+  hostBits: "refuse" | "mask" | "stored" = "refuse",
 ): { readonly prefix: Prefix } | { readonly fault: PrefixFault } {
+  if (hostBits === "stored") return readPrefix(inTodaysForm(text), "mask");
   const shown = text.length > 64 ? `"${text.slice(0, 64)}…"` : `"${text}"`;
   const fault = (got: string, want: string) => ({ fault: { got, want } });
 
@@ -67,6 +71,20 @@ export function readPrefix(
     return fault(`${shown} with bits set beyond the prefix length`, formatPrefix(prefix));
   }
   return { prefix };
+}
+
+/** Writes a block that a server has stored as servers want it today, but for its host bits. */
+function inTodaysForm(text: string): string {
+  const [addressText = "", lengthText = "", ...rest] = text.split("/");
+  if (rest.length > 0) return text;
+  const plain = addressInTodaysForm(addressText);
+  const length = lengthText.replace(/^0+(?=\d)/, "");
+  const mapped = parseAddress(plain);
+  if (mapped === undefined || !isIpv4Mapped(mapped) || !(Number(length) >= 96)) {
+    return `${plain}/${length}`;
+  }
+  const inner = formatAddress({ family: 4, bytes: mapped.bytes.subarray(12) });
+  return `${inner}/${Number(length) - 96}`;
 }
 
 /** Formats a prefix as `address/length`, the address in its canonical form. */

@@ -508,7 +508,8 @@ function clusterPortTerms(ports: readonly ClusterPort[]): PortTerms {
   const names: { readonly name: string }[] = [];
   for (const port of ports) {
     if (port.by === "name") names.push({ name: port.name });
-    else numbers = unionPorts(numbers, portRange(port.protocol, port.start, port.end));
+    else if (port.start <= port.end)
+      numbers = unionPorts(numbers, portRange(port.protocol, port.start, port.end));
   }
   return { numbers, names };
 }

@@ -341,8 +341,8 @@ describe("KubernetesSource", () => {
     expect(source.status().unreadable).toBe(3);
     expect(followed.codes.filter((code) => code === "SL1401").length).toBe(3);
     expect(followed.objects.get("NetworkPolicy shop/newer")).toMatchObject({
-      policyTypes: new Set(["Ingress", "Egress"]),
-      ingress: [],
+      policyTypes: new Set(["Ingress"]),
+      ingress: [{ peers: [{ podSelector: { requirements: [{ operator: "In", values: [] }] } }] }],
       egress: [],
       podSelector: { requirements: [{ key: "app", values: ["db"] }] },
     });

@@ -207,13 +207,13 @@ const policyCases: readonly [name: string, text: string, findings: string[]][] =
   [
     "key missing",
     subject("{matchExpressions: [{operator: Exists}]}"),
-    ["SL1203 spec.podSelector.matchExpressions[0].key"],
+    ["SL1201 spec.podSelector.matchExpressions[0].key"],
   ],
   [
     "requirement null",
     subject("{matchExpressions: [null]}"),
     [
-      "SL1203 spec.podSelector.matchExpressions[0].key",
+      "SL1201 spec.podSelector.matchExpressions[0].key",
       "SL1205 spec.podSelector.matchExpressions[0].operator",
     ],
   ],
@@ -423,7 +423,7 @@ const podCases: readonly [name: string, text: string, findings: string[]][] = [
   [
     "node address",
     "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: n1}]}\n",
-    ["SL1216 status.addresses[0].address"],
+    ["SL1310 status.addresses[0].address"],
   ],
   [
     "fields that we know nothing of",
@@ -552,7 +552,7 @@ const cnpCases: readonly [name: string, text: string, findings: string[]][] = [
     rule(
       "{action: Deny, to: [{networks: [10.0.0.0/8]}], protocols: [{destinationNamedPort: web}]}",
     ),
-    ["SL1220 spec.egress[0]"],
+    ["SL1311 spec.egress[0]"],
   ],
   [
     "protocols empty",
@@ -589,6 +589,35 @@ const cnpCases: readonly [name: string, text: string, findings: string[]][] = [
     "older kind, a warning",
     clusterText("{priority: 1, subject: {namespaces: {}}}", "AdminNetworkPolicy"),
     ["SL1302 kind"],
+  ],
+  [
+    "range of one in v1alpha1, whose schema does not compare, and of none",
+    clusterText(
+      "{priority: 1, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}], ports: [{portRange: {start: 5, end: 5}}, {portRange: {start: 6, end: 5}}]}]}",
+      "AdminNetworkPolicy",
+    ),
+    ["SL1302 kind", "SL1309 spec.ingress[0].ports[1].portRange"],
+  ],
+  [
+    "no ports in v1alpha1",
+    clusterText(
+      "{priority: 1, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}], ports: []}]}",
+      "AdminNetworkPolicy",
+    ),
+    ["SL1302 kind", "SL1215 spec.ingress[0].ports"],
+  ],
+  [
+    "domain names in the baseline of v1alpha1",
+    clusterText(
+      "{subject: {namespaces: {}}, egress: [{action: Allow, to: [{domainNames: [a.example]}]}]}",
+      "BaselineAdminNetworkPolicy",
+    ),
+    ["SL1302 kind", "SL1217 spec.egress[0].to[0]", "SL1103 spec.egress[0].to[0].domainNames"],
+  ],
+  [
+    "named port beside nodes",
+    rule("{action: Deny, to: [{nodes: {}}], protocols: [{destinationNamedPort: a}]}"),
+    ["SL1220 spec.egress[0]"],
   ],
   [
     "the baseline is called default",
