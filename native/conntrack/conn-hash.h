@@ -9,18 +9,18 @@
 
 namespace sluice {
 
-// Where a name stands, or would: what finding it can start from.
+// Where a name is or would be stored: the start of a search for it.
 struct ConnHint {
   uint64_t hash = 0;
-  ConnEntry* likely = nullptr;  // has the name's tag; nullptr: its bucket had no such entry
+  ConnEntry* likely = nullptr;  // an entry with the name's tag; nullptr: its bucket had none
 };
 
-// Hashes connection names with a secret, since remote peers choose the names: nobody without the
-// secret can choose names that collide.
+// Hashes connection names with a secret. Remote peers choose the names, and cannot choose colliding
+// ones without the secret.
 //
-// AES rounds where the processor has them: each 16 bytes of the name, under a key of their own, go
-// through three rounds, after which the best differential has less than one chance in 2^54; the sum
-// goes through two more. SipHash-1-3 elsewhere. The hashes of the two differ.
+// Uses AES rounds if the processor has them, otherwise SipHash-1-3; the two give different hashes.
+// AES: each 16 bytes of the name go through three rounds under a key of their own, after which the
+// best differential has a probability below 2^-54. The sum goes through two more rounds.
 //
 // Source: Aumasson and Bernstein, 2012; Keliher and Sui, "Exact maximum expected differential and
 //         linear probability for two-round AES", 2007; FIPS 197.
@@ -48,7 +48,7 @@ class ConnHash {
   [[nodiscard]] uint64_t oneAes(const ConnKey& key) const noexcept;
   void manyAes(std::span<const ConnName> names, ConnHint* hints) const noexcept;
 
-  // Two words a round key: three to start with, three rounds, two rounds of the sum.
+  // Two words for each round key: three keys to start with, three rounds, two rounds of the sum.
   alignas(16) std::array<uint64_t, 2 * AES_KEYS> aesKeys_ = {};
   HashSecret secret_;
   Way way_;

@@ -9,32 +9,34 @@
 
 namespace sluice {
 
-// What a table is asked about a datagram: about its first fragment, or the first packet of the
-// connection that this is part of.
+// The question to a table about a datagram: the key of its first fragment, or of the first packet
+// of the fragment's connection.
 struct FragmentQuestion {
   uint16_t port = 0;  // destination port; 0 where the protocol has none
   uint8_t protocol = 0;
-  bool isReply = false;  // the datagram goes against that packet
+  bool isReply = false;  // the datagram goes the other way than that packet
   bool operator==(const FragmentQuestion&) const = default;
 };
 
-// By what a datagram's first fragment was let through: enough to judge it again.
+// The question and the table that let a datagram's first fragment pass: enough to judge the
+// datagram again.
 struct FragmentVerdict {
   uint32_t generation = 0;  // of the table that judged
   FragmentQuestion question;
-  // It cannot be judged again: an error about another packet, or denied by a newer table already.
+  // It cannot be judged again: it is an ICMP error about another packet, or a newer table has
+  // denied it already.
   bool once = false;
 };
 
-// What was let through of datagrams that are forgotten here and may be unfinished at their
-// receivers. Such a start could be completed by what follows another start of the same name, which
-// a newer table allows and the old one not. So the newer table is asked about both.
+// Datagrams that passed in part, are forgotten here, and may be unfinished at their receivers. Such
+// a start could be completed by the later fragments of another datagram of the same name that a
+// newer table allows. So the newer table is asked about both datagrams.
 //
-// Shape:   a place for each local address, direction and other address, by hash. It holds a few
-//          questions; to what does not fit, and what cannot be asked again, a newer table's answer
-//          is taken to be no. That others share a place makes it stricter, never looser. A local
-//          address has its places in one region of many, whatever others do.
-// Source:  docs/decisions/0028-forgotten-datagrams.md.
+// Shape:  a place for each local address, direction and remote address, by hash. A place holds a
+//         few questions. For a question that does not fit, or cannot be asked again, a newer
+//         table's answer counts as "denied". Hash collisions make a place stricter, never looser.
+//         All places of a local address lie in one of many regions, whatever other addresses do.
+// Source: docs/decisions/0028-forgotten-datagrams.md.
 class ForgottenDatagrams {
  public:
   static constexpr size_t QUESTIONS_MAX = 4;
@@ -42,13 +44,13 @@ class ForgottenDatagrams {
   // False when there is no memory.
   [[nodiscard]] bool create() noexcept { return places_.create(REGIONS * REGION_PLACES); }
 
-  // Where a datagram belongs. Shape: AddressHash::ofAddress() of both ends.
+  // The place of a datagram. Shape: AddressHash::ofAddress() of both ends.
   [[nodiscard]] static size_t placeOf(uint64_t local, uint64_t remote, bool localSends) noexcept {
     static_assert(REGIONS == 1u << (64 - 55) && REGION_PLACES == 2u << (64 - 59));
     return ((local >> 55) << 1 | (localSends ? 1u : 0u)) << (64 - 59) | remote >> 59;
   }
 
-  // Notes a datagram that its receiver may have the start of until `untilUs`.
+  // Notes a datagram whose start its receiver may keep until `untilUs`.
   void note(size_t place, const FragmentVerdict& verdict, uint64_t untilUs,
             uint64_t nowUs) noexcept;
 
@@ -71,7 +73,8 @@ class ForgottenDatagrams {
   static constexpr size_t REGIONS = 512;
   static constexpr size_t REGION_PLACES = 64;
 
-  // For how long what was let through by which table may be somewhere: the oldest table of several.
+  // How long a receiver may keep what passed, and the table that let it pass: the oldest of
+  // several.
   struct Term {
     uint32_t generation;
     uint32_t untilS;

@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-// Stands where there is no interface at present: nothing comes, nothing goes.
+// A placeholder for a link without an interface: it receives no frame and sends none.
 class ClosedLink final : public Link {
  public:
   size_t receive(std::span<Frame>) noexcept override { return 0; }

@@ -12,8 +12,8 @@ namespace sluice {
 
 // Memory for one batch of frames of any size, each with its Offload header before it.
 //
-// One worker handles one batch at a time, so all its links may share this: hundreds of TAPs then
-// need no memory of their own.
+// One worker handles one batch at a time, so all its links may share these buffers. Hundreds of
+// TAPs then need no buffers of their own.
 //
 // Threads: the worker's.
 class FrameBuffers {
@@ -21,12 +21,13 @@ class FrameBuffers {
   // Bytes from one frame's Offload header to the next; IP headers fall on a multiple of 8.
   static constexpr size_t STRIDE = (sizeof(Offload) + FRAME_BYTES_MAX + 63) / 64 * 64;
 
-  // A batch ends with the frame that reaches this. What was just copied in is then still in the
-  // cache when it is copied out; a full batch of superframes has twice as much as a core's cache.
+  // A batch ends with the frame that reaches this size. Its bytes are then still in the cache when
+  // they are copied out. A full batch of superframes would be twice the size of a core's cache.
   static constexpr size_t BATCH_BYTES = 96 << 10;
 
-  // What a frame counts towards them. A superframe of many small segments takes longer than its
-  // bytes tell, and other links wait for the end of the batch.
+  // What a frame counts towards BATCH_BYTES. Each segment adds SEGMENT_BYTES: a superframe of many
+  // small segments takes longer than its size suggests, and other links wait for the end of the
+  // batch.
   [[nodiscard]] static size_t batchBytesOf(const Frame& frame) noexcept {
     return frame.length + size_t{segmentsOf(frame)} * SEGMENT_BYTES;
   }
@@ -34,7 +35,7 @@ class FrameBuffers {
   // Errors: Limit when there is no memory.
   static Status create(std::shared_ptr<FrameBuffers>* buffers) noexcept;
 
-  // Where the Offload header of frame `index` stands, below BATCH_FRAMES_MAX.
+  // The address of frame `index`'s Offload header. Shape: `index` is below BATCH_FRAMES_MAX.
   [[nodiscard]] std::byte* at(size_t index) noexcept { return memory_.get() + index * STRIDE; }
 
  private:

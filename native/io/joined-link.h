@@ -8,10 +8,10 @@
 
 namespace sluice {
 
-// Several queues of one interface as one link, which sends by the first: for a worker that goes on
-// with what several had.
+// Several queues of one interface as one link, which sends by the first queue. For a worker that
+// takes over the queues of several workers.
 //
-// Shape: a receive() is of one of them, so that they may share frame buffers.
+// Shape: one receive() takes frames of one queue only, so the queues may share frame buffers.
 class JoinedLink final : public Link {
  public:
   // Errors: System.

@@ -11,18 +11,18 @@
 
 namespace sluice {
 
-// What another process needs to go on with one of a link's queues.
+// Handoff state of one queue of a link: what a successor process needs to continue with it.
 //
-// Shape: `words` are the link's own affair: how it shares memory with the kernel, and how far it
-//        has got there.
-// Owner: the descriptors stay the link's; whoever goes on has copies.
+// Shape: only the kind of link knows the meaning of `words`: the layout of the memory that it
+//        shares with the kernel, and its position there.
+// Owner: the link keeps the descriptors; the successor gets copies.
 struct LinkHandoff {
   LinkKind kind = LinkKind::Tap;
   std::vector<int> descriptors;
   std::vector<uint32_t> words;
 };
 
-// An interface that frames come in by and go out by: TAP, AF_PACKET, AF_XDP, memory.
+// An interface that frames arrive on and leave by: TAP, AF_PACKET, AF_XDP, memory.
 //
 // Threads: one thread at a time; a Worker owns its links while it runs.
 // Cost:    no allocation and no lock in any of these calls.
@@ -31,41 +31,43 @@ class Link {
   virtual ~Link() = default;
 
   // Takes up to frames.size() frames that have arrived, without waiting; returns how many.
-  // Owner: their bytes are the link's, valid until release(). Call release() before the next one.
+  // Owner: the link owns the frames' bytes, which are valid until release(). Call release() before
+  //        the next receive().
   virtual size_t receive(std::span<Frame> frames) noexcept = 0;
 
   // Gives every frame of the last receive() back to the link.
   virtual void release() noexcept = 0;
 
-  // Queues `frame`; false when the link cannot take it now (full, down).
-  // Owner: its bytes stay as they are until flush(): a link may copy them then, and not before.
+  // Queues `frame` for sending; false when the link cannot take it now (full, down).
+  // Owner: the caller leaves its bytes unchanged until flush(), which may be when the link copies
+  //        them.
   virtual bool transmit(const Frame& frame) noexcept = 0;
 
-  // Hands what was queued to the kernel: one system call a batch where the kernel allows it.
-  // Returns how many queued frames were refused after all.
+  // Hands the queued frames to the kernel, a batch in one system call where the kernel allows it.
+  // Returns how many queued frames the kernel refused.
   virtual size_t flush() noexcept = 0;
 
   // The descriptor to poll for POLLIN, or -1 (memory).
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
 
-  // Clears the error that polling the descriptor reported; false when the link is gone for good,
-  // and is not to be polled any more.
+  // Clears the error that polling the descriptor reported; false when the link is gone for good and
+  // must not be polled any more.
   [[nodiscard]] virtual bool recover() noexcept { return true; }
 
-  // Frames that arrived and that the kernel could not keep until receive().
+  // Frames that the kernel lost before receive() could take them.
   // Threads: any, one at a time.
   [[nodiscard]] virtual uint64_t lostFrames() noexcept { return 0; }
 
-  // The index of the interface that frames come in by now; 0 once that has gone (deleted, or moved
-  // to another namespace), and for links that have none. Threads: any.
+  // The index of the interface that frames arrive on now. 0 once the interface is gone (deleted, or
+  // moved to another namespace), and for links without one. Threads: any.
   [[nodiscard]] virtual uint32_t interfaceIndex() const noexcept { return 0; }
 
-  // Says what a successor needs, for each queue that frames come in by. This link may go on only
-  // where nobody else has. False when it cannot be handed on (memory).
+  // Appends the handoff state of each receive queue. Afterwards this link may continue only if no
+  // successor does. False when this kind of link cannot be handed over (memory).
   [[nodiscard]] virtual bool appendHandoff(std::vector<LinkHandoff>*) const { return false; }
 
-  // Whether transmit() takes frames with an Offload (partial checksum, superframes). Where it does
-  // not, the worker finishes the work in software first.
+  // Whether transmit() takes frames with an Offload (partial checksum, superframes). If not, the
+  // worker does that work in software first.
   [[nodiscard]] virtual bool carriesOffload() const noexcept = 0;
 };
 

@@ -8,17 +8,17 @@
 
 namespace sluice {
 
-// A link whose other side is the caller: frames are put in and taken out by hand. For tests, and
-// for frames that come from a file.
+// A link whose other side is the caller, who puts frames in and takes them out. For tests, and for
+// frames from a file.
 class MemoryLink final : public Link {
  public:
   // Takes memory for `capacity` frames each way, of FRAME_BYTES_MAX each.
   MemoryLink(size_t capacity, bool carriesOffload);
 
-  // Makes a copy of `frame` arrive; false when it would be one too many.
+  // Makes a copy of `frame` arrive; false when `capacity` frames are waiting already.
   bool arrive(const Frame& frame) noexcept;
 
-  // Frames that were flushed and not yet taken, oldest first. Owner: valid until clearSent().
+  // Frames flushed since clearSent(), oldest first. Owner: valid until clearSent().
   [[nodiscard]] std::span<const Frame> sent() const noexcept {
     return {out_.frames.data(), flushed_};
   }

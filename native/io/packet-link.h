@@ -19,46 +19,47 @@ namespace sluice {
 // Several PacketLinks of one interface, each of which gets a share of the frames.
 struct FanoutGroup {
   uint16_t id = 0;                            // 0: not made yet
-  std::span<const sock_filter> program = {};  // says whose a frame is, modulo the links
+  std::span<const sock_filter> program = {};  // returns a frame's link, modulo their number
 };
 
 struct PacketLinkOptions {
   uint32_t interfaceIndex = 0;
   uint32_t mtu = 1'500;
-  // Superframes that may wait; many times as many ordinary frames where `largeBuffers` are given.
+  // Superframes that may wait in the ring; with `largeBuffers`, many times as many ordinary frames.
   // 0: the link only sends.
   uint32_t slots = 0;
-  // For superframes, where the socket may queue them beside the ring: its slots are then no larger
-  // than an ordinary frame. Else each slot holds a superframe.
+  // Buffers for superframes, when the socket may queue them beside the ring: a slot then holds an
+  // ordinary frame only. Without them each slot holds a superframe.
   std::shared_ptr<FrameBuffers> largeBuffers;
 };
 
-// An existing interface, by AF_PACKET: frames come in by a ring shared with the kernel, and go out
-// from where they lie, a batch a system call.
+// An existing interface, by AF_PACKET. Frames arrive in a ring shared with the kernel. They are
+// sent from the memory where they lie, a batch in one system call.
 //
-// A slot that holds any frame takes 64 KiB, of which an ordinary frame uses a fortieth, and a few
-// hundred of them overflow when such frames come in bursts. So the slots are small where we may
-// have a queue beside them, from which a superframe costs one more system call.
+// A slot that holds any frame takes 64 KiB, of which an ordinary frame uses a fortieth, and a burst
+// of ordinary frames overflows a few hundred such slots. So the slots are small if the socket may
+// queue superframes beside the ring; each of these costs one more system call.
 //
-// There is no transmit ring: over veth the kernel copies from a ring as well as from user memory,
-// so it would only add a copy of ours, 64 KiB for a superframe (docs/decisions/0007).
+// There is no transmit ring. Over veth the kernel copies from a ring just as from user memory, so a
+// ring would only add a copy of our own, 64 KiB for a superframe (docs/decisions/0007).
 //
-// Owner:  the socket; what it changed at the interface (promiscuous mode) goes with it.
+// Owner:  the socket; the promiscuous mode that it set ends with it.
 // Source: Linux Documentation/networking/packet_mmap.rst, TPACKET_V2.
 class PacketLink final : public Link {
  public:
-  // Shape:  `fd` is a TPACKET_V2 socket with Offload headers, not bound. With `group` it takes its
-  //         share, in the order of creation; the first link makes the group.
+  // Shape:  `fd` is a TPACKET_V2 socket with Offload headers, not bound. With `group` it joins the
+  //         group and gets its share; links are numbered in the order of creation. The first link
+  //         makes the group.
   // Owner:  takes `fd`, also when it fails.
   // Errors: System.
   static Status create(int fd, const PacketLinkOptions& options, FanoutGroup* group,
                        std::unique_ptr<PacketLink>* link) noexcept;
-  // Goes on where another process's link has got to. Unless it `receives`, it only sends, beside
-  // another link with a copy of the descriptor. A `program` replaces what the group goes by.
+  // Continues where a predecessor's link stopped. Without `receives` it only sends; another link
+  // has a copy of the descriptor and receives. A `program` replaces the group's program.
   //
   // Owner:  takes `fd`, also when it fails.
-  // Errors: Argument when it is no such socket of this interface, or the words are not its own;
-  //         System.
+  // Errors: Argument when `fd` is no such socket of this interface, or `words` are not a
+  //         PacketLink's; System.
   static Status adopt(int fd, std::span<const uint32_t> words, uint32_t interfaceIndex,
                       bool receives, std::shared_ptr<FrameBuffers> largeBuffers,
                       std::span<const sock_filter> program,
@@ -100,7 +101,7 @@ class PacketLink final : public Link {
   uint32_t slotsPerBlock_ = 0;
   uint32_t slots_ = 0;
   uint32_t next_ = 0;   // slot that the kernel fills next
-  uint32_t taken_ = 0;  // slots before it that are ours until release()
+  uint32_t taken_ = 0;  // slots before it that we hold until release()
   uint64_t lost_ = 0;
 
   size_t queued_ = 0;

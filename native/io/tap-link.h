@@ -8,21 +8,21 @@
 
 namespace sluice {
 
-// A TAP interface, by its descriptor: a frame a system call, superframes whole.
+// A TAP interface, by its descriptor: one frame a system call; superframes stay whole.
 //
-// Asking for a frame that is not there costs as much as half a frame. So it asks for as many as
-// came last time, and for more when there were as many several times in a row.
+// A read that finds no frame costs as much as half a frame. So receive() asks for as many frames as
+// came last time, and for more when that many came several times in a row.
 //
 // Owner: the descriptor; the interface goes with it.
 class TapLink final : public Link {
  public:
   // Shape: `fd` does not block, and has an Offload header before every frame.
   TapLink(int fd, std::shared_ptr<FrameBuffers> buffers) noexcept;
-  // Goes on with a queue of a TAP named `interface`. Unless it `receives`, it leaves what comes in
-  // to another link with a copy of the descriptor.
+  // Continues with a queue of a TAP named `interface`. Without `receives` it only sends; another
+  // link has a copy of the descriptor and receives.
   //
   // Owner:  takes `fd`, also when it fails.
-  // Errors: Argument when that is not what the descriptor is.
+  // Errors: Argument when `fd` is not such a queue.
   static Status adopt(int fd, const std::string& interface, bool receives,
                       std::shared_ptr<FrameBuffers> buffers,
                       std::unique_ptr<TapLink>* link) noexcept;
@@ -44,7 +44,7 @@ class TapLink final : public Link {
   bool receives_ = true;
   std::shared_ptr<FrameBuffers> buffers_;
   size_t expected_ = 1;     // frames that the next receive() asks for
-  uint32_t fulfilled_ = 0;  // times in a row that there were as many
+  uint32_t fulfilled_ = 0;  // times in a row that all of them came
 };
 
 }  // namespace sluice

@@ -11,13 +11,13 @@
 
 namespace sluice {
 
-// One of an interface's queues and the AF_XDP socket for it, not bound.
+// A queue of an interface, and an AF_XDP socket for it that is not bound yet.
 struct XdpSocket {
   int fd = -1;
   uint32_t queue = 0;
 };
 
-// What an XdpLink of another process had of a queue.
+// Handoff state of one queue, from an XdpLink of another process.
 struct XdpQueueHandoff {
   int fd = -1;
   int memory = -1;
@@ -27,27 +27,28 @@ struct XdpQueueHandoff {
 struct XdpLinkOptions {
   uint32_t interfaceIndex = 0;
   uint32_t mtu = 1'500;
-  // Whether frames may come straight from a stack on this machine, which leaves their checksums to
-  // a card that is not there. AF_XDP does not say which; they are found by what stands in the
-  // field.
+  // Whether frames may come straight from a network stack on this machine. Such a stack leaves
+  // partial checksums for a card that does not exist. AF_XDP does not mark these frames, so they
+  // are found by the value of the checksum field.
   bool findPartialChecksums = false;
 };
 
-// Some of an existing interface's queues, by AF_XDP in copy mode: rings shared with the kernel, and
-// no buffers of its own in between. Superframes never come in, and cannot go out.
+// Queues of an existing interface, by AF_XDP in copy mode: rings shared with the kernel, without
+// buffers in between. Superframes never arrive and cannot be sent.
 //
-// Owner:  the sockets. What leads frames to them is the XdpProgram's (native/attach).
+// Owner:  the sockets. The XdpProgram (native/attach) directs frames to them.
 // Source: Linux Documentation/networking/af_xdp.rst.
 class XdpLink final : public Link {
  public:
   // Owner:  takes the descriptors, also when it fails.
-  // Errors: Argument for an MTU that no frame of ours holds; System.
+  // Errors: Argument for an MTU larger than our frames; System.
   static Status create(std::span<const XdpSocket> sockets, const XdpLinkOptions& options,
                        std::unique_ptr<XdpLink>* link) noexcept;
-  // Goes on with another process's queues.
+  // Continues with a predecessor's queues.
   //
   // Owner:  takes the descriptors, also when it fails.
-  // Errors: Argument when they are no such sockets, or the words are not its own; System.
+  // Errors: Argument when the descriptors are no such sockets, or the words are not an XdpLink's;
+  //         System.
   static Status adopt(std::span<const XdpQueueHandoff> queues, const XdpLinkOptions& options,
                       std::unique_ptr<XdpLink>* link) noexcept;
   ~XdpLink() override;
@@ -74,13 +75,13 @@ class XdpLink final : public Link {
 
   XdpLinkOptions options_;
   std::vector<std::unique_ptr<Queue>> queues_;  // sends by the first
-  size_t nextQueue_ = 0;                        // that is asked first
-  int poll_ = -1;                               // of all queues, when there are several
+  size_t nextQueue_ = 0;                        // asked first by receive()
+  int poll_ = -1;                               // epoll set, when there are several queues
 };
 
-// Makes a frame's Offload say that its checksum is partial, when the field holds the sum of the
-// pseudo header, as a stack leaves it there. A whole checksum that happens to be the same number
-// comes out of completing it unchanged.
+// Marks a frame's checksum as partial in its Offload when the checksum field holds the sum of the
+// pseudo header, as a network stack leaves it. A complete checksum may have the same value by
+// chance; completing it again does not change it.
 //
 // Shape: TCP and UDP right behind an IPv4 header or a bare IPv6 header; others are left alone.
 void findPartialChecksum(Frame* frame) noexcept;

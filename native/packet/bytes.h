@@ -9,7 +9,7 @@ namespace sluice {
 
 using MacAddress = std::array<uint8_t, 6>;
 
-// Reads a number in network order, wherever it stands.
+// Reads a number in network order, at any alignment.
 [[nodiscard]] inline uint16_t load16(const uint8_t* bytes) noexcept {
   return static_cast<uint16_t>(bytes[0] << 8 | bytes[1]);
 }

@@ -8,7 +8,7 @@ namespace sluice {
 // An address of either family. IPv4 stands in the first four bytes, the others are zero.
 using AddressBytes = std::array<uint8_t, 16>;
 
-// What names a flow, as the packet has it.
+// The key of a flow, in the direction of the packet.
 //
 // Units: ports are in host order; for ICMP and ICMPv6 echo both hold the identifier.
 struct FlowKey {

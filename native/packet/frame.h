@@ -5,7 +5,8 @@
 
 namespace sluice {
 
-// A frame's offload header: what is left to do to it, or what a network card would do.
+// A frame's offload header: the work that is still to do on the frame, in software or by a network
+// card.
 //
 // Shape:  the layout of struct virtio_net_hdr (10 bytes), little-endian.
 // Source: Virtual I/O Device (VIRTIO) 1.1, section 5.1.6.
@@ -29,12 +30,12 @@ struct Frame {
   uint32_t length = 0;
   Offload offload = {};
   uint16_t vlanTci = 0;
-  bool vlanTagged = false;  // the tag was taken out of the frame and stands in vlanTci
-  bool headroom = false;    // room for an Offload before `bytes`, to write into as into them
+  bool vlanTagged = false;  // the tag was taken out of the frame and is in vlanTci
+  bool headroom = false;    // writable room for an Offload before `bytes`
   bool truncated = false;   // the slot was too small: `bytes` is not the whole frame
 };
 
-// Into how many segments a frame is to be cut, at most; 0 when it is no superframe.
+// The highest number of segments that a superframe is cut into; 0 for other frames.
 [[nodiscard]] inline uint32_t segmentsOf(const Frame& frame) noexcept {
   const Offload& offload = frame.offload;
   return offload.gsoType == 0 || offload.gsoSize == 0 ? 0 : frame.length / offload.gsoSize + 1;

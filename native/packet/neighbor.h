@@ -53,13 +53,14 @@ struct NeighborMessage {
 // Source: RFC 4861 sections 6.1, 7.1 and 8.1; RFC 6980 (never fragmented).
 [[nodiscard]] DropReason parseNeighbor(const PacketView& view, NeighborMessage* message) noexcept;
 
-// The group that a host with this address listens to for solicitations (RFC 4291 section 2.7.1).
+// The multicast group for solicitations of this address (RFC 4291 section 2.7.1).
 [[nodiscard]] AddressBytes solicitedNodeOf(const AddressBytes& address) noexcept;
 
 // The group ff02::N of a link.
 [[nodiscard]] AddressBytes linkGroup(uint8_t last) noexcept;
 
-// Makes the link-local address that an interface with this MAC gives itself (RFC 4291, EUI-64).
+// Makes the link-local address that an interface with this MAC assigns to itself (RFC 4291,
+// EUI-64).
 [[nodiscard]] AddressBytes linkLocalOf(const MacAddress& mac) noexcept;
 
 [[nodiscard]] inline bool isLinkLocal(const AddressBytes& address) noexcept {

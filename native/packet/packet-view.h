@@ -24,21 +24,21 @@ inline constexpr uint8_t TCP_PSH = 0x08;
 inline constexpr uint8_t TCP_ACK = 0x10;
 inline constexpr uint8_t TCP_URG = 0x20;
 
-// `windowScale` of a segment that carries no such option.
+// `windowScale` of a segment without that option.
 inline constexpr uint8_t WINDOW_SCALE_ABSENT = 0xff;
 
 enum class PacketKind : uint8_t { Arp, Ip };
 
-// What an ICMP or ICMPv6 message is to connection tracking.
+// The role of an ICMP or ICMPv6 message in connection tracking.
 enum class IcmpRole : uint8_t {
-  None,     // the packet is no ICMP of its family
+  None,     // the packet is not ICMP (IPv4) or ICMPv6 (IPv6)
   Request,  // opens a query: echo, timestamp, information, address mask
   Reply,    // answers one
-  Error,    // quotes the packet it is about
+  Error,    // quotes the packet that it reports
   Other,    // neither: neighbour discovery, multicast listeners, unassigned
 };
 
-// What the window tracking needs of a TCP segment.
+// The fields of a TCP segment for window tracking.
 struct TcpSegment {
   uint32_t sequence = 0;
   uint32_t acknowledgement = 0;
@@ -46,10 +46,10 @@ struct TcpSegment {
   uint16_t window = 0;
   uint8_t flags = 0;
   uint8_t windowScale = WINDOW_SCALE_ABSENT;  // read from SYN segments only
-  bool partial = false;                       // a first fragment: the payload goes on in later ones
+  bool partial = false;                       // a first fragment: later ones have the rest
 };
 
-// A frame that has been checked, and where its parts are.
+// The parts of a checked frame.
 //
 // Shape: every offset counts from the start of the frame; [l4Offset, l4Offset + l4Bytes) lies
 //        inside it and holds no Ethernet padding. ARP: only `bytes` and `key` (sender and target
@@ -89,16 +89,16 @@ struct PacketView {
 // Errors: the drop reason.
 [[nodiscard]] DropReason parseTransport(PacketView* view) noexcept;
 
-// Checks that what the offload header asks for can neither reach outside the frame nor change what
-// has been judged, and is no more work than a real sender makes. Call it after parseTransport().
+// Checks that the offload header's work stays inside the frame, changes nothing that has been
+// judged, and is no more than a real sender asks for. Call it after parseTransport().
 //
 // Errors: OffloadInvalid, OffloadSegments.
 [[nodiscard]] DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept;
 
-// What a message of this type is, in ICMP (family 4) or ICMPv6 (family 6).
+// The role of a message type in ICMP (family 4) or ICMPv6 (family 6).
 [[nodiscard]] IcmpRole icmpRoleOf(uint8_t family, uint8_t type) noexcept;
 
-// Whether an address is a group's: multicast, or the limited broadcast.
+// Whether an address is a group address: multicast, or the limited broadcast.
 [[nodiscard]] inline bool isGroupAddress(const AddressBytes& address, uint8_t family) noexcept {
   if (family == 4) {
     return (address[0] & 0xf0) == 0xe0 || load32(address.data()) == 0xffffffff;
@@ -106,7 +106,7 @@ struct PacketView {
   return address[0] == 0xff;
 }
 
-// Whether an address can be no packet's source: unspecified, loopback, group, IPv4-mapped.
+// Whether an address cannot be a packet's source: unspecified, loopback, group, IPv4-mapped.
 [[nodiscard]] bool isMartianSource(const AddressBytes& address, uint8_t family) noexcept;
 
 }  // namespace sluice

@@ -4,9 +4,9 @@
 
 namespace sluice {
 
-// How a call ended. `code` is Ok, or says what went wrong; `call` and `error` name the system call
-// and its errno when `code` is System, `fault` what it is about where they do not tell, and
-// `detail` what the kernel says of it in words, where it does.
+// The result of a call. `code` is Ok or the kind of error. When `code` is System, `call` and
+// `error` are the system call and its errno. `fault` is the cause when call and errno do not show
+// it. `detail` is the kernel's error text, if it gives one.
 struct [[nodiscard]] Status {
   StatusCode code = StatusCode::Ok;
   int error = 0;

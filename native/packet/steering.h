@@ -7,23 +7,24 @@
 
 namespace sluice {
 
-// Says which of several workers a frame belongs to, so that each connection has one.
+// Assigns frames to workers, so that each connection belongs to one worker.
 //
-// What counts is the pair of addresses, whichever is the source: both directions of a connection,
-// all its fragments and all connections between two hosts meet one worker. An ICMP error goes where
-// the packet that it quotes belongs. ARP, neighbour discovery and multicast listener messages are
-// the first worker's: an answer has another pair of addresses than what it answers, and how many
-// pass is counted for each link. Other frames without an IP header stay where they came in.
+// The worker follows from the pair of addresses, whichever is the source. So both directions of a
+// connection, all its fragments and all connections between two hosts go to one worker. An ICMP
+// error goes to the worker of the packet that it quotes. ARP, neighbour discovery and multicast
+// listener messages go to the first worker: an answer has another pair of addresses than its
+// question, and their rate is counted for each link. Other frames without an IP header stay with
+// the worker that received them.
 //
-// The kernel is asked to hand each worker its own frames by the same sum
-// (native/attach/steering-program.h); a frame that comes to another all the same is handed over.
+// The kernel distributes frames by the same sum (native/attach/steering-program.h). A worker that
+// still gets another worker's frame hands it over.
 //
 // Threads: any; it is a value.
 struct Steering {
   uint32_t workers = 1;
   uint32_t multiplier = 1;  // odd and random: a remote host chooses its addresses
 
-  // The worker of `frame`; `own`, who asks, when any would do.
+  // The worker of `frame`; `own`, the calling worker, when any worker would do.
   //
   // Cost: a few loads; ICMP and IPv6 extension headers are parsed once more.
   [[nodiscard]] uint32_t workerOf(const Frame& frame, uint32_t own) const noexcept;

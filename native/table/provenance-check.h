@@ -8,11 +8,12 @@
 
 namespace sluice {
 
-// Checks the cold sections of a blob, which are read for events and questions: every text, list and
-// number in them leads to what is there.
+// Checks the cold sections of a blob, which are read only for events and questions: every reference
+// in them to a text, list or number is valid.
 //
-// Shape:  the header has been checked, and that each section lies inside the blob.
-// Cost:   one pass over them; row lists share no elements, so that no blob makes it longer.
+// Shape:  the caller has checked the header, and that each section lies inside the blob.
+// Cost:   one pass over these sections. Row lists may not share elements, so no blob can make the
+//         pass longer.
 // Errors: TableBounds.
 [[nodiscard]] StatusCode checkProvenance(std::span<const std::byte> blob,
                                          const TableHeader& header) noexcept;

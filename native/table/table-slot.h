@@ -16,8 +16,8 @@ namespace sluice {
 // A copy of a blob in memory that starts on a 64-byte boundary.
 class TableBytes {
  public:
-  // Memory that `bytes` already has is used again where it suffices: its pages are there, which is
-  // most of the cost.
+  // Reuses the memory of `bytes` if it is large enough: its pages are mapped already, and mapping
+  // them is most of the cost.
   // Errors: Limit when there is no memory.
   static Status copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept;
 
@@ -32,7 +32,7 @@ class TableBytes {
   size_t capacity_ = 0;
 };
 
-// A table together with what binds it to this process, so that a swap replaces both at once.
+// A table together with its bindings to this process's links, so that a swap replaces both at once.
 struct TableInForce {
   TableBytes bytes;
   TableView view;
@@ -44,7 +44,7 @@ struct TableInForce {
     return endpointId < linkByEndpoint.size() ? linkByEndpoint[endpointId] : NONE;
   }
 
-  // The endpoint behind a link, or NONE. Kept the other way round too, for the source guard.
+  // The endpoint behind a link, or NONE. Kept for the source guard.
   [[nodiscard]] uint32_t endpointOfLink(uint32_t linkId) const noexcept {
     return linkId < endpointByLink.size() ? endpointByLink[linkId] : NONE;
   }
@@ -64,15 +64,17 @@ class TableSlot {
   TableSlot(const TableSlot&) = delete;
   TableSlot& operator=(const TableSlot&) = delete;
 
-  // Checks `blob` and puts it in force. `linkByEndpoint[i]` is the link of endpoint i, or NONE.
+  // Checks `blob` and makes it the table in force. `linkByEndpoint[i]` is the link of endpoint i,
+  // or NONE.
   //
-  // Cost:   a copy and a check of the blob, on the calling thread; frees what no worker reads.
+  // Cost:   a copy and a check of the blob, on the calling thread; frees tables that no worker
+  //         reads any more.
   // Errors: what TableView::open and TableBytes::copy return, or Argument when the bindings do not
   //         fit the table; the table in force stays.
   Status publish(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                  uint32_t* generation) noexcept;
 
-  // Numbers the tables to come behind those of a process before, if that is further on.
+  // Continues the predecessor's numbering, if its generation is the higher one.
   // Threads: the control thread.
   void continueFrom(uint32_t generation) noexcept {
     if (generation > generation_) generation_ = generation;
@@ -82,7 +84,8 @@ class TableSlot {
   // read(); call it once a batch, and idle() before waiting.
   [[nodiscard]] const TableInForce* read(size_t worker) noexcept {
     // Note the epoch before loading the table. A publisher that still sees the older epoch keeps
-    // what this may load; one that sees the newer epoch has stored its table already.
+    // the table that this load may return; one that sees the newer epoch has stored its table
+    // already.
     passed_[worker].epoch.store(epoch_.load(std::memory_order_seq_cst), std::memory_order_seq_cst);
     return current_.load(std::memory_order_seq_cst);
   }
@@ -98,7 +101,7 @@ class TableSlot {
  private:
   struct Retired {
     std::unique_ptr<TableInForce> table;
-    uint64_t epoch;  // may be freed when every worker has noted this epoch or a later one
+    uint64_t epoch;  // freed once every worker has noted this epoch or a later one
   };
   struct alignas(64) Passed {
     std::atomic<uint64_t> epoch = UINT64_MAX;

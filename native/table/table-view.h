@@ -14,10 +14,10 @@
 
 namespace sluice {
 
-// Who denies a flow, each side judged on its own; 0 when it is allowed.
+// The sides that deny a flow, each judged on its own; 0 when the flow is allowed.
 using DeniedBy = uint8_t;
 
-// The slot of a port set that answers for an IP protocol number.
+// The slot of a port set for an IP protocol number.
 [[nodiscard]] constexpr ProtocolSlot protocolSlot(uint8_t protocol) noexcept {
   switch (protocol) {
     case 6:
@@ -31,7 +31,7 @@ using DeniedBy = uint8_t;
   }
 }
 
-// What counts of an address under a prefix of so many bits.
+// By prefix length: the mask of the address bits that a prefix covers.
 inline constexpr auto PREFIX_MASKS = [] {
   std::array<AddressBytes, 129> masks = {};
   for (size_t bits = 0; bits < masks.size(); ++bits) {
@@ -42,9 +42,9 @@ inline constexpr auto PREFIX_MASKS = [] {
   return masks;
 }();
 
-// A table blob that has been checked once, and is read from then on without checks.
+// A table blob. open() checks it once; reads need no checks afterwards.
 //
-// Owner:   whoever opened it keeps the bytes alive for longer than any copy of the view.
+// Owner:   the opener keeps the bytes alive longer than any copy of the view.
 // Threads: reads from any number at once.
 // Source:  docs/format.md, "Table blob".
 class TableView {
@@ -57,7 +57,7 @@ class TableView {
   //         TableCycle; `*view` is then left as it was.
   static Status open(std::span<const std::byte> blob, TableView* view) noexcept;
 
-  // Finds what the table knows of an address: its class and the local endpoint that owns it.
+  // Finds an address's leaf: its class and the local endpoint that owns it.
   //
   // Shape: `family` is 4 or 6; IPv4 stands in the first four bytes.
   // Cost:  three loads for IPv4; at most 15 nodes for IPv6.
@@ -76,7 +76,7 @@ class TableView {
     return decideBy(endpoints_, sourceLeaf, destinationLeaf, protocol, port);
   }
 
-  // Whether policies are audited: whether audit() can differ from decide().
+  // Whether any policy is audited, so that audit() can differ from decide().
   [[nodiscard]] bool hasAudit() const noexcept { return !auditRows_.empty(); }
 
   // Judges like decide(), as if the audited policies were enforced too.
@@ -92,8 +92,8 @@ class TableView {
                   key.protocol, key.destinationPort);
   }
 
-  // Looks up many IPv4 addresses at once: their misses overlap, and eight go together where the
-  // processor gathers.
+  // Looks up many IPv4 addresses at once: their cache misses overlap, and eight addresses go
+  // together if the processor has gather instructions.
   //
   // Shape: addresses in host order; as many leaves as addresses.
   void leavesOfV4(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept {
@@ -107,7 +107,7 @@ class TableView {
 
   // Judges many flows at once, each as decide() does.
   //
-  // Shape: as many of each array as `denied` has; `ports` holds slotPort() of each.
+  // Shape: each array has as many elements as `denied`; `ports` holds slotPort() of each flow.
   void decideBatch(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                    const uint32_t* ports, std::span<DeniedBy> denied) const noexcept {
     decideBatch(sourceLeaves, destinationLeaves, ports, denied, fastestWay());
@@ -119,9 +119,9 @@ class TableView {
     return static_cast<uint32_t>(slot) << 16 | (slot == ProtocolSlot::Other ? 0u : port);
   }
 
-  // How a batch is worked on. Both give the same answers; tests hold one against the other.
+  // The implementations of a batch. Both give the same answers; tests compare them.
   enum class Way : uint8_t { Scalar, Avx2 };
-  // Avx2 where the processor has it.
+  // Avx2 if the processor has it.
   [[nodiscard]] static Way fastestWay() noexcept;
   // Shape: `way` is one that the processor has.
   void leavesOfV4(std::span<const uint32_t> addresses, uint32_t* leaves, Way way) const noexcept;
@@ -166,7 +166,7 @@ class TableView {
     return entry;
   }
 
-  // Whether an address lies under a node.
+  // Whether an address lies under a node's prefix.
   [[nodiscard]] static bool holds(const TrieV6Node& node, const uint8_t* address) noexcept {
     uint64_t bits[2];
     uint64_t value[2];
@@ -201,10 +201,10 @@ class TableView {
   void leavesOfV4Scalar(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept;
   void decideScalar(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                     const uint32_t* ports, std::span<DeniedBy> denied) const noexcept;
-  // These take eighths of a batch: the first multiple of eight elements. They return how many.
+  // These handle a multiple of eight elements at the start of a batch; they return how many.
   size_t leavesOfV4Avx2(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept;
   size_t leavesOfV6Avx2(std::span<const AddressBytes> addresses, uint32_t* leaves) const noexcept;
-  // The leaf of an address that came to a node without looking, and is not under it.
+  // The leaf of an address that reached a node without comparisons and is not under its prefix.
   [[nodiscard]] uint32_t leafOfDiffering(const TrieV6Node& node,
                                          const AddressBytes& address) const noexcept;
   size_t decideAvx2(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
@@ -215,7 +215,7 @@ class TableView {
   std::span<const uint32_t> trieV4Nodes_;
   std::span<const uint32_t> trieV6Root_;
   std::span<const TrieV6Node> trieV6Nodes_;
-  // How many nodes look at this byte or at one before it.
+  // By byte: how many nodes look at this byte or an earlier one.
   std::array<uint32_t, 16> trieV6LevelEnds_ = {};
   std::span<const uint32_t> trieV6Entries_;
   std::span<const Leaf> leaves_;

@@ -14,41 +14,39 @@ namespace sluice {
 
 struct CaptureJudgeOptions {
   std::span<const std::byte> blob;
-  // The pod behind the inside of a wire that lets router advertisements pass; NONE: an interface is
-  // watched (LinkRole::Watched), and connections are joined midway.
+  // The pod behind the inside of a wire that lets router advertisements pass. NONE: the interface
+  // is watched (LinkRole::Watched), and connections may be picked up midway.
   uint32_t endpointId = NONE;
-  std::span<const uint8_t> podMac;  // six bytes, or none when it is not known
+  std::span<const uint8_t> podMac;  // six bytes; empty when unknown
   uint32_t connectionsMax = CONNECTIONS_DEFAULT_MIN;
-  std::array<uint64_t, 2> hashSecret = {};  // of what is seen live: random
+  std::array<uint64_t, 2> hashSecret = {};  // random for live traffic
 };
 
-// Judges captured frames, in batches, by a filter that it keeps between them.
+// Judges captured frames in batches. The filter keeps its state between batches.
 //
-// The frames' clock is the filter's; where it goes back, time stands still.
+// The frames' timestamps are the filter's clock. When they go back, the clock stands still.
 //
 // Threads: one.
-// Cost:    memory for its connections and fragments; no more, however many frames come.
+// Cost:    memory for connections and fragments, allocated once; more frames need no more.
 class CaptureJudge {
  public:
   // Errors: what TableSlot::publish returns; Argument for an endpoint that is not in the table, or
-  // a
-  //         MAC that is not six bytes.
+  //         for a MAC that is not six bytes.
   static Status create(const CaptureJudgeOptions& options,
                        std::unique_ptr<CaptureJudge>* judge) noexcept;
 
-  // Says which frames the pod sent: those with its MAC or one of its addresses as their source. A
-  // MAC that is not known is that of the first frame with such an address.
+  // Finds the frames that the pod sent: those whose source is its MAC or one of its addresses. When
+  // the MAC is not known, it is taken from the first frame with such a source address.
   //
-  // Shape:  sets `fromOutside` of each; `bytes` holds all frames, and is not written.
+  // Shape:  sets `fromOutside` of each frame; `bytes` holds all frames and is not written to.
   // Errors: Argument when a frame lies outside `bytes`.
   Status findSides(std::span<std::byte> bytes, std::span<CapturedFrame> frames) const noexcept;
 
-  // Judges frames, which follow those of the call before.
+  // Judges the frames that follow those of the previous call.
   //
-  // Shape:  `judged` has as many as `frames`. The end of a frame that is truncated is not known: on
-  // a
-  //         wire it is dropped; watched, it is judged by its headers, as if zeros followed.
-  // Errors: Argument when a frame lies outside `bytes`, or the spans do not fit each other.
+  // Shape:  `judged` has as many elements as `frames`. A truncated frame is dropped on a wire. On a
+  //         watched interface it is judged by its headers, as if zeros followed.
+  // Errors: Argument when a frame lies outside `bytes`, or the spans differ in size.
   Status judge(std::span<std::byte> bytes, std::span<const CapturedFrame> frames,
                std::span<JudgedFrame> judged) noexcept;
 

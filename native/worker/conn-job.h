@@ -11,29 +11,29 @@
 
 namespace sluice {
 
-// Something to be done with all connections of a running worker: it takes a short step between two
-// rounds, so that no packet waits long, and the connections stay the worker's alone.
+// Work on all connections of a running worker. The worker makes a short step of it between two
+// rounds. So no packet waits long, and no other thread touches the connections.
 //
-// Owner:   whoever made it, until `done`; memory is taken before it starts.
+// Owner:   the maker, who keeps it until `done`; its memory is allocated before it starts.
 // Threads: the worker's from start to `done`, then the maker's again.
 struct ConnJob {
   enum class Kind : uint8_t { List, Keep, Forget };
 
   Kind kind = Kind::List;
-  std::vector<ConnectionRecord> records;  // List: room for what is found; ends when it is full
+  std::vector<ConnectionRecord> records;  // List: room for the result; the job ends when it is full
   std::vector<SavedConnection> saved;     // Keep: the same
-  std::vector<ConnKey> keys;              // Forget: which ones
+  std::vector<ConnKey> keys;              // Forget: the connections to remove
   size_t count = 0;                       // listed, kept or forgotten
-  uint32_t worker = 0;                    // whose connections; with `place`, where to go on
-  uint32_t place = 0;                     // next entry of the table, or next key
+  uint32_t worker = 0;                    // with `place`, where the job is: the worker
+  uint32_t place = 0;                     // and its next table entry, or the next key
   std::atomic<bool> done = false;
 
-  // Whether there is no room for more: the rest is another job's.
+  // Whether there is no room for more: the caller needs another job for the rest.
   [[nodiscard]] bool full() const noexcept {
     return kind != Kind::Forget && count == (kind == Kind::List ? records.size() : saved.size());
   }
 
-  // Does a step; returns whether it was the last.
+  // Makes one step; returns whether it was the last.
   bool step(Filter& filter, uint64_t nowUs) noexcept {
     constexpr size_t LIST_STEPS = 1'024;
     constexpr size_t FORGET_STEPS = 64;

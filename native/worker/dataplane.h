@@ -21,49 +21,50 @@ struct DataplaneOptions {
   uint32_t eventsMax = EVENTS_DEFAULT;  // of each worker
   uint32_t workers = 1;                 // at most WORKERS_MAX
   PollMode poll = PollMode::Adaptive;
-  bool rejects = false;         // the sender of what policy denies is told
+  bool rejects = false;         // answer the sender of a packet that policy denies
   std::optional<uint32_t> cpu;  // the first worker's; the others take the ones behind it
 };
 
-// Reads what JavaScript has written. Errors: Argument for a mode that is none.
+// Reads the settings that JavaScript wrote. Errors: Argument for an unknown mode.
 Status optionsOf(const DataplaneSettings& settings, DataplaneOptions* options) noexcept;
 
-// Workers with their threads, their table and their events, as the control side sees them.
+// The workers with their threads, table and events, as the control side sees them.
 //
-// Several workers share nothing but the table: each connection belongs to one of them, which alone
+// The workers share only the table. Each connection belongs to one worker, and only that worker
 // tracks it (see Steering).
 //
 // Threads: one control thread; readers of events and counters may be others, one each.
 class Dataplane {
  public:
-  // Errors: Argument for a number of workers that cannot be; what Worker::create and
-  // EventRing::create return.
+  // Errors: Argument for a number of workers outside 1 to WORKERS_MAX; what Worker::create and
+  //         EventRing::create return.
   static Status create(DataplaneOptions options, std::unique_ptr<Dataplane>* dataplane) noexcept;
   ~Dataplane();
   Dataplane(const Dataplane&) = delete;
   Dataplane& operator=(const Dataplane&) = delete;
 
-  // What each worker's thread does before its first round, such as giving up what it does not need.
-  // Where it fails, all of them end, and the call that wanted them to run returns why.
+  // Each worker's thread calls this before its first round, for example to drop privileges. If the
+  // call fails on one thread, all worker threads end, and the call that started them returns the
+  // error.
   using ThreadStart = Status (*)() noexcept;
   void onThreadStart(ThreadStart start) noexcept { threadStart_ = start; }
 
-  // Running workers pause for the time of these, and go on afterwards: about a millisecond, for
-  // which frames wait in their links. Their threads stay: going on asks the system for nothing that
-  // it could refuse. `attached` is a resource that is kept as long as the link, and outlives it.
+  // The next calls pause running workers for about a millisecond; frames wait in their links
+  // meanwhile. The threads are kept, so resuming needs nothing that the system could refuse.
+  // `attached` is a resource of the link: it is kept as long as the link and destroyed after it.
   //
   // Shape: `links` are the queues of one interface, one for each worker; emptied.
   Status addLink(std::vector<std::unique_ptr<Link>> links, const std::optional<MacAddress>& mac,
                  std::shared_ptr<void> attached, uint32_t* linkId) noexcept;
   Status removeLink(uint32_t linkId) noexcept;
-  // Puts other queues in the place of a link's, such as those to an interface that was made anew,
-  // and another attached resource; its wire, its connections and its counters stay.
+  // Replaces a link's queues and its attached resource, for example after its interface was created
+  // again. The link keeps its wire, connections and counters.
   Status replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>> links,
                      const std::optional<MacAddress>& mac, std::shared_ptr<void> attached) noexcept;
-  // Lets go of a link's queues and its attached resource; nothing comes or goes there until
+  // Closes a link's queues and its attached resource. The link carries no frames until
   // replaceLink().
   Status closeLink(uint32_t linkId) noexcept;
-  // The index of a link's interface; 0 when it has gone. See Link.
+  // The index of a link's interface; 0 when the interface is gone. See Link.
   [[nodiscard]] uint32_t interfaceOf(uint32_t linkId) const noexcept {
     return crew_.front().worker->interfaceOf(linkId);
   }
@@ -72,8 +73,8 @@ class Dataplane {
   Status swapTable(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                    uint32_t* generation) noexcept;
 
-  // Joins two links to a wire, also while others run, and takes up connections of it that are
-  // `known` already, as loadConnections() does, before a frame passes.
+  // Joins two links to a wire, also while the workers run. Loads the `known` connections of the
+  // wire, as loadConnections() does, before its first frame passes.
   //
   // Errors: what Worker::joinWire returns.
   Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone, bool routerAdvertisements,
@@ -84,52 +85,55 @@ class Dataplane {
   Status start() noexcept;
   void stop() noexcept;
 
-  // Starts a job, which goes from worker to worker, beginning where it says; jobDone() says
-  // when it is finished, and job() what came of it and where it has stopped.
+  // Starts a job. The job goes from worker to worker, from the worker and place that it names.
+  // jobDone() says whether the job has finished; job() has its result and the place where it
+  // stopped.
   //
-  // Errors: State when another is under way; Argument when there is no such worker.
+  // Errors: State when another job is running; Argument when there is no such worker.
   Status startJob(std::unique_ptr<ConnJob> job) noexcept;
   [[nodiscard]] bool jobDone() noexcept;
   [[nodiscard]] const ConnJob* job() const noexcept { return job_.get(); }
 
-  // Says what a successor needs to go on with a link, for each queue that frames come in by.
+  // Appends the handoff state of a link: what a successor needs for each receive queue.
   //
-  // Errors: State while it runs; Argument when there is no such link, or it cannot be handed on.
+  // Errors: State while the data plane runs; Argument when there is no such link, or its kind
+  //         cannot be handed over.
   Status appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const;
-  // What was given with a link; nullptr when that was nothing.
+  // The attached resource of a link, or nullptr.
   [[nodiscard]] void* attachedTo(uint32_t linkId) const noexcept {
     return linkId < attached_.size() ? attached_[linkId].get() : nullptr;
   }
 
-  // Where saveConnections() has got to.
+  // The position of saveConnections().
   struct SavePlace {
     uint32_t worker = 0;
     uint32_t entry = 0;
   };
-  // Writes down as many connections as `into` has room for, from `*place` on, and moves it on; none
-  // when there are no more.
+  // Saves connections from `*place` on, as many as fit in `into`, and advances `*place`. `*count`
+  // is 0 when no connections are left.
   //
-  // Errors: State while it runs: the connections are the workers' then.
+  // Errors: State while the data plane runs: the workers own the connections then.
   Status saveConnections(Saved which, std::span<SavedConnection> into, SavePlace* place,
                          size_t* count) noexcept;
 
-  // Takes up connections that a process before has saved, or whoever else knows them; each goes to
-  // the worker whose it is. Their next packets are judged by the table in force, as after a swap.
-  // Running workers are stopped for the time of it.
+  // Loads connections that a predecessor saved or another source knows. Each goes to the worker
+  // that owns it. The table in force judges their next packets, as after a swap. Running workers
+  // pause during the call.
   //
-  // Shape:  any bytes: what cannot be a connection is left out. `taken` counts the others.
+  // Shape: any bytes: records that cannot be a connection are skipped. `taken` counts the loaded
+  //        ones.
   Status loadConnections(std::span<const SavedConnection> saved, size_t* taken) noexcept;
 
-  // Goes on with the generations of a process before: the next table has a later one, and
-  // connections that are loaded keep theirs. Those of later generations are as if none had judged
-  // them.
+  // Continues the predecessor's numbering: the next table gets a higher generation than
+  // `generation`, and loaded connections keep theirs. A loaded connection from a newer generation
+  // is judged again on its next packet.
   //
-  // Errors: State when there is a table already, whose generation could be mistaken for another's;
-  //         Argument for generations that are about to end.
+  // Errors: State when a table is in force already: its generation could equal one of the
+  //         predecessor's. Argument when the generations are about to run out.
   Status continueFrom(uint32_t generation) noexcept;
 
   [[nodiscard]] uint32_t workers() const noexcept { return static_cast<uint32_t>(crew_.size()); }
-  // By which the kernel is asked to give each worker its own frames.
+  // The rule by which the kernel gives each worker its own frames.
   [[nodiscard]] const Steering& steering() const noexcept { return steering_; }
   [[nodiscard]] uint32_t generation() const noexcept { return generation_; }
 
@@ -140,8 +144,8 @@ class Dataplane {
   // Errors: Argument when there is no such link.
   Status readLink(uint32_t linkId, LinkCounters* counters) const noexcept;
 
-  // Goes up by one when every worker has made a round since it last did; so it stops as soon as one
-  // hangs, however many rounds that one was ahead of the others. Threads: the control thread.
+  // Rises by one once every worker has made a round since the last rise. So it stops as soon as one
+  // worker hangs, even if that worker was rounds ahead. Threads: the control thread.
   [[nodiscard]] uint64_t progress() noexcept;
 
   // The events of all workers, each one's oldest first.
@@ -150,7 +154,7 @@ class Dataplane {
   [[nodiscard]] uint64_t eventsLost() const noexcept;
 
  private:
-  // One worker and what is its own.
+  // One worker, its thread and its events.
   struct Member {
     std::unique_ptr<EventRing> events;
     std::unique_ptr<Worker> worker;
@@ -165,7 +169,7 @@ class Dataplane {
 
   explicit Dataplane(const DataplaneOptions& options) noexcept
       : tables_(options.workers), crew_(options.workers), cpu_(options.cpu) {}
-  // Makes a change that only the control thread may make, while no worker runs.
+  // Calls `change` on the control thread while no worker runs.
   template <typename Change>
   Status whilePaused(Change change) noexcept;
   [[nodiscard]] size_t load(std::span<const SavedConnection> saved) noexcept;
@@ -175,7 +179,7 @@ class Dataplane {
   void resume() noexcept;
 
   TableSlot tables_;
-  std::vector<std::shared_ptr<void>> attached_;  // by link id; go after the workers' links
+  std::vector<std::shared_ptr<void>> attached_;  // by link id; destroyed after the workers' links
   std::unique_ptr<ConnJob> job_;                 // outlives the workers
   std::vector<Member> crew_;
   Steering steering_;

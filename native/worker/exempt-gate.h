@@ -12,12 +12,13 @@
 
 namespace sluice {
 
-// Decides which of the messages that no policy judges may pass a wire: those that answer or follow
-// what was seen before, and only so many.
+// Decides which messages that no policy judges may pass a wire: those that answer or follow an
+// earlier message, within a rate limit.
 //
-// It remembers, for each wire and each of its sides, who has solicited whom, and who has shown
-// itself to be a neighbour. An entry is a keyed hash of the addresses. The memory is fixed and each
-// side of a wire has its own part: whoever fills it forgets only what came by the same side.
+// For each wire and each of its sides, the gate remembers who has solicited whom, and who has
+// proved to be a neighbour. An entry is a keyed hash of the addresses. The memory is fixed, and
+// each side of a wire has its own part: a sender that fills it displaces only entries of its own
+// side.
 //
 // Threads: one.
 // Cost:    create() allocates; admit() computes at most three hashes.
@@ -26,22 +27,23 @@ class ExemptGate {
  public:
   enum class Passage : uint8_t {
     Open,
-    Unasked,  // nobody has asked for it, or its receiver is not known to be on the link
-    Spent,    // the link has sent too much
+    Unasked,  // unsolicited, or its receiver is not known to be on the link
+    Spent,    // the link is over its rate limit
   };
 
   // Errors: Limit when there is no memory.
   static Status create(const std::array<uint64_t, 2>& secret,
                        std::unique_ptr<ExemptGate>* gate) noexcept;
 
-  // Says whether a message may pass that has the form of its kind, and remembers one that may.
+  // Decides whether a message that has the form of its kind may pass, and remembers a message that
+  // passes.
   //
   // Units: `nowUs` never goes back.
   [[nodiscard]] Passage admit(ExemptKind kind, const PacketView& view, const LinkContext& from,
                               uint64_t nowUs) noexcept;
 
  private:
-  // What an entry says, and of whom: the endpoint behind the wire, or somebody of the network.
+  // What an entry records, and about whom: the endpoint behind the wire, or a host of the network.
   enum class Fact : uint8_t { PodAsks, NetworkAsks, NetworkNeighbor };
   static constexpr size_t FACTS = 3;
   static constexpr size_t ZONES = 256;
@@ -72,7 +74,7 @@ class ExemptGate {
             uint64_t untilUs) noexcept;
 
   std::array<uint64_t, 2> secret_;
-  // When what each link has sent will have been made up for.
+  // When each link's rate limit is fully restored.
   std::array<uint64_t, LINKS_MAX> evenAtUs_ = {};
   std::unique_ptr<Entry[], Free> entries_;  // zone, fact, set, way
 };

@@ -24,14 +24,14 @@ struct FilterOptions {
   uint32_t connectionsPerEndpoint = 0;        // at most; 0: an equal share
   uint32_t fragmentsMax = FRAGMENTS_DEFAULT;  // datagrams in flight in fragments
   Established established = Established::Recheck;
-  bool loose = false;  // an ACK may open a connection that was not seen to start
+  bool loose = false;                       // an ACK may open a connection whose start was not seen
   std::array<uint64_t, 2> hashSecret = {};  // random: remote peers choose the keys
 };
 
-// Which connections are written down.
+// Which connections to save.
 enum class Saved : uint8_t {
-  All,      // for a process that goes on where this one ends
-  Lasting,  // for whoever is started later, however this one ends: those whose both ends are known
+  All,      // for a successor that continues at once
+  Lasting,  // for a process started later, also after a crash: connections whose two ends are known
             // to be there, and that are not over. Their windows may be old by then: unknown.
 };
 
@@ -42,21 +42,22 @@ enum class Saved : uint8_t {
 
 enum class LinkRole : uint8_t {
   Endpoint,  // one endpoint is behind it: its addresses and its MAC, nobody else's
-  Uplink,    // the rest of the world
-  Watched,   // an interface where frames go both ways and are only looked at, not held up
+  Uplink,    // everything beyond the node's own endpoints
+  Watched,   // an interface whose frames, both ways, are only observed and never held up
 };
 
-// Where a frame came in. The worker makes one for each link, and again after a table swap.
+// The link that a frame arrived on. The worker makes one context for each link, and makes it again
+// after a table swap.
 struct LinkContext {
   uint32_t linkId = 0;
-  uint32_t endpointId = NONE;  // its own; Uplink of a wire: the one behind the wire; others: NONE
+  uint32_t endpointId = NONE;  // Endpoint: its own; Uplink of a wire: the pod; others: NONE
   LinkRole role = LinkRole::Endpoint;
-  bool wire = false;    // the other side of this link is one link, whatever the destination
-  uint8_t zone = 0;     // of the connections seen here: each wire sees a network of its own
+  bool wire = false;    // frames leave by one other link, whatever their destination
+  uint8_t zone = 0;     // of this link's connections: each wire sees a network of its own
   bool hasMac = false;  // whether `mac` is known
   MacAddress mac = {};  // Endpoint: its own; Uplink of a wire: the endpoint's behind the wire
-  bool routerAdvertisements = false;   // Uplink of a wire: whether those of the network may pass
-  uint16_t owner = ConnTable::NOBODY;  // whose connections these are; Uplink of a switch: nobody's
+  bool routerAdvertisements = false;   // Uplink of a wire: they may pass
+  uint16_t owner = ConnTable::NOBODY;  // the owner of its connections; Uplink of a switch: NOBODY
 };
 
 enum class FrameKind : uint8_t {
@@ -64,17 +65,16 @@ enum class FrameKind : uint8_t {
   Multicast,  // IP to a group or the limited broadcast
 };
 
-// What the filter says of one frame.
+// The filter's verdict on one frame.
 struct Judgement {
   DropReason reason = DropReason::None;  // None: pass
   FrameKind kind = FrameKind::Unicast;
-  ExemptKind exempt = ExemptKind::None;  // it passes, and no policy was asked
-  DeniedBy deniedBy = 0;                 // when `reason` is a policy's
+  ExemptKind exempt = ExemptKind::None;  // not None: it passes and no policy judged it
+  DeniedBy deniedBy = 0;                 // which sides deny, when `reason` is a policy's
   DeniedBy auditedBy = 0;   // it passes, and audited policies would have denied it: from now on.
                             // Watched: it passes, and policy denies it
-  bool rejectable = false;  // a policy denies it, and its sender may be told
-  // A TCP segment of no connection that is known here, where the table allows the connection: these
-  // ends may be told that it is over.
+  bool rejectable = false;  // a policy denies it, and its sender may get an answer
+  // For a TCP segment of an unknown connection that the table allows: these ends may get a reset.
   bool resetsSender = false;
   bool resetsReceiver = false;
   bool opened = false;        // a connection was made
@@ -83,14 +83,14 @@ struct Judgement {
   uint16_t icmpTypeCode = 0;  // type << 8 | code; 0 when not ICMP
   uint32_t frameBytes = 0;
   uint32_t destinationEndpoint = NONE;
-  // Family 0 when there was no IP header to read; ARP: see PacketView. Where a connection was cut,
-  // or is audited from now on: that of its first packet.
+  // Family 0 when there was no IP header to read; ARP: see PacketView. When a connection was cut,
+  // or is audited from now on, this is the key of its first packet.
   FlowKey key = {};
 
   [[nodiscard]] bool passes() const noexcept { return reason == DropReason::None; }
 };
 
-// A count that its one writer raises and anybody reads at any time.
+// A counter with one writer. Any thread may read it at any time.
 class Counter {
  public:
   void add(uint64_t amount) noexcept {
@@ -106,25 +106,25 @@ struct FilterCounters {
   Counter passed;
   std::array<Counter, DROP_REASON_COUNT> dropped;  // by DropReason
   Counter opened;
-  Counter closed;  // timed out, or begun anew; up to date after expire()
+  Counter closed;  // timed out, or opened again; up to date after expire()
   Counter cut;     // denied by a newer table
-  std::array<Counter, EXEMPT_KIND_COUNT> exempt;  // what passed that no policy judges
-  Counter audited;  // connections, and packets that belong to none, let through by audit alone
+  std::array<Counter, EXEMPT_KIND_COUNT> exempt;  // passed without a policy's judgement
+  Counter audited;  // connections, and packets of none, that only audit mode lets pass
 };
 
-// A connection that a newer table denies, as it was when it was removed.
+// A connection that was removed because a newer table denies it; its state at that time.
 struct CutConn {
   FlowKey key;  // of its first packet
   DeniedBy deniedBy = 0;
-  bool swept = false;  // no packet was there
-  uint8_t opener = 0;  // index of that packet's sender
+  bool swept = false;  // found by sweep(), without a packet
+  uint8_t opener = 0;  // index of the end that sent that packet
   ConnState state = ConnState::None;
   std::array<TcpEnd, 2> tcp = {};                   // TCP: what each end has sent
   std::array<uint32_t, 2> endpoint = {NONE, NONE};  // of each end, by the newer table
 };
 
-// Judges frames: what passes, and why what does not is dropped. Knows the connections and the
-// fragments of one worker; forwarding is the worker's.
+// Judges frames: whether each passes, and the reason when it is dropped. Holds the connections and
+// fragments of one worker. The worker forwards.
 //
 // Threads: one; counters() may be read from any.
 // Cost:    create() allocates all memory; after that nothing allocates, locks or calls the system.
@@ -135,29 +135,29 @@ class Filter {
   static Status create(const FilterOptions& options, std::unique_ptr<Filter>* filter) noexcept;
   ~Filter();
 
-  // Says whether `frame`, which came in by `from`, may go on. A dropped frame changes nothing, but
-  // that a connection which the table in force denies is removed.
+  // Judges `frame`, which arrived on `from`. A dropped frame changes no state, with one exception:
+  // a connection that the table in force denies is removed.
   //
-  // What is watched goes on whatever policy says: a connection that it denies passes, and stands in
-  // the table with who denies it as its `auditedBy`. There is no source guard.
+  // Watched links: every packet passes, whatever policy says. A denied connection is entered in the
+  // table, and its `auditedBy` names the sides that deny it. There is no source guard.
   //
   // Units: `nowUs` never goes back.
   [[nodiscard]] Judgement judge(const Frame& frame, const LinkContext& from,
                                 const TableInForce& table, uint64_t nowUs) noexcept;
 
-  // Judges a batch from one link: `judgements` gets what judge() would have said of each frame, one
-  // after the other, and the filter is afterwards as it would have been. What a lone packet waits
-  // for, memory and unforeseen branches, a batch waits for together.
+  // Judges a batch from one link. The judgements and the filter's state afterwards are the same as
+  // if judge() had judged the frames one after the other. A batch is faster: its cache misses and
+  // mispredicted branches overlap.
   //
   // Shape: BATCH_FRAMES_MAX frames at most, as many judgements.
   void judgeBatch(std::span<const Frame> frames, const LinkContext& from, const TableInForce& table,
                   uint64_t nowUs, Judgement* judgements) noexcept;
 
-  // With Established::Cut, judges the connections that an older table has judged among the next few
-  // of the table. False when there are no more.
+  // With Established::Cut, looks at the next few connections and judges again those that an older
+  // table judged. False when the sweep is complete.
   bool sweep(const TableInForce& table, uint64_t nowUs) noexcept;
 
-  // Connections that have been cut since forgetCut(). Those of a batch and one sweep() fit.
+  // Connections cut since forgetCut(). There is room for those of one batch and one sweep().
   [[nodiscard]] std::span<const CutConn> cut() const noexcept { return {cut_.data(), cutCount_}; }
   void forgetCut() noexcept { cutCount_ = 0; }
 
@@ -165,21 +165,21 @@ class Filter {
   // how many. Call it once a batch.
   size_t expire(uint64_t nowUs, size_t steps) noexcept;
 
-  // Connections that have ended since forgetClosed(), for whatever cause. A batch and one expire()
-  // of as many steps fit.
+  // Connections that have ended since forgetClosed(), for any cause. There is room for those of one
+  // batch and one expire() of as many steps.
   [[nodiscard]] std::span<const ClosedConn> closed() const noexcept {
     return connections_.closed();
   }
   void forgetClosed() noexcept { connections_.forgetClosed(); }
 
-  // Lists the connections in the places of the table from `*place` on, as far as `records` has room
-  // or `steps` go; moves `*place` on. Returns how many it wrote.
+  // Lists connections from place `*place` of the table on: at most `steps` places, and as many as
+  // fit in `records`. Advances `*place`; returns the number of records written.
   size_t list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> records,
               uint32_t* place) noexcept;
-  // Writes them down likewise, those of them that are to be saved.
+  // The same for saving: writes those connections that `which` selects.
   size_t save(Saved which, uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
               uint32_t* place) noexcept;
-  // Takes up a saved connection, whatever its bytes; false when it cannot (see restoreConn()).
+  // Loads a saved connection from any bytes; false when restoreConn() refuses them.
   bool load(const SavedConnection& saved, uint32_t generationMax, uint64_t nowUs,
             const ConnCharge& charge = {}) noexcept {
     return restoreConn(saved, charge, generationMax, nowUs, &connections_);
@@ -191,7 +191,8 @@ class Filter {
   // Removes the connection of this name; false when it is not there.
   bool forget(const ConnKey& key, uint64_t nowUs) noexcept;
 
-  // Makes what is behind a link an owner of connections, whose number LinkContext::owner takes.
+  // Makes the endpoint behind a link an owner of connections. Returns the number for
+  // LinkContext::owner.
   uint16_t attachOwner(uint32_t linkId) noexcept;
   void detachOwner(uint32_t linkId) noexcept;
   // Threads: any.
@@ -208,7 +209,8 @@ class Filter {
   [[nodiscard]] uint32_t connectionsMax() const noexcept { return connections_.entriesMax(); }
   [[nodiscard]] uint32_t connectionCount() const noexcept { return connections_.size(); }
   [[nodiscard]] const FilterCounters& counters() const noexcept { return counters_; }
-  // How many packets of no known connection there were: work, not verdicts. Threads: its own.
+  // Packets of unknown connections so far: a measure of work, not of verdicts. Threads: the
+  // filter's.
   [[nodiscard]] uint64_t lookedUp() const noexcept { return lookedUp_; }
 
  private:
@@ -220,22 +222,22 @@ class Filter {
   struct Foreseen;
   struct Batch;
 
-  // What is left to do for a frame once it has been read.
+  // The step that a frame needs after it has been read.
   enum class Next : uint8_t {
-    Unread,    // it is no packet: there is no key either
-    Nothing,   // the judgement stands
-    Fragment,  // to follow its datagram's first
-    First,     // it passes, and others may follow
-    Related,   // an error about another packet
-    Exempt,    // a message of the link, which policy judges only where it is out of place
-    Tracked,   // a connection's
+    Unread,    // it could not be read as a packet: it has no key either
+    Nothing,   // the judgement is final
+    Fragment,  // a later fragment: follows its datagram's first
+    First,     // a first fragment: if it passes, later ones may follow
+    Related,   // an ICMP error about another packet
+    Exempt,    // a link-local control message; policy judges it only when it is out of place
+    Tracked,   // a packet of a connection
   };
 
   Filter(const FilterOptions& options, ConnTable&& connections, FragmentTable&& fragments,
          std::unique_ptr<Batch> batch, std::unique_ptr<ExemptGate> exempt) noexcept;
 
-  // Reading asks the frame, its link and the table, never what earlier frames have left: a whole
-  // batch may be read before any of it is finished.
+  // Reading depends on the frame, its link and the table, never on the state that earlier frames
+  // left. So a whole batch may be read before any frame of it is finished.
   static Next read(const Frame& frame, const LinkContext& from, const TableInForce& table,
                    PacketView& view, Judgement& judgement) noexcept;
   static Next readIp(const Frame& frame, const LinkContext& from, const TableInForce& table,
@@ -288,7 +290,7 @@ class Filter {
   FilterCounters counters_;
   uint64_t lookedUp_ = 0;
   uint64_t timedOutSeen_ = 0;
-  uint32_t sweptGeneration_ = 0;  // whose sweep is under way, or done
+  uint32_t sweptGeneration_ = 0;  // of the table whose sweep is running or done
   uint32_t sweepPlace_ = 0;
   size_t cutCount_ = 0;
   std::array<CutConn, CUTS_MAX> cut_ = {};

@@ -8,11 +8,11 @@
 
 namespace sluice {
 
-// Finishes in software what a frame's offload header asks for, where the outgoing link cannot.
+// Does the work of a frame's offload header in software, when the outgoing link cannot.
 //
 // Source: RFC 1071 (checksum), RFC 9293, RFC 768.
 
-// Completes a partial checksum in place, if there is one, in a frame that is no superframe.
+// Completes a frame's partial checksum in place, if it has one. Not for superframes.
 //
 // Errors: false when the header points outside the frame; nothing is changed then.
 [[nodiscard]] bool completeChecksum(Frame* frame) noexcept;
@@ -35,7 +35,7 @@ class Segmenter {
 
   enum class Step { Made, NoRoom, Done };
 
-  // Makes the next segment, checksums and all. NoRoom: hand on what has been made, call reuse(),
+  // Makes the next segment with its checksums. NoRoom: send the segments made so far, call reuse(),
   // and try again.
   [[nodiscard]] Step next(Frame* segment) noexcept;
   void reuse() noexcept { used_ = 0; }
@@ -46,7 +46,7 @@ class Segmenter {
   Frame whole_;
   uint32_t l4Offset_ = 0;
   uint32_t headerBytes_ = 0;
-  uint32_t done_ = 0;  // payload bytes that are in segments
+  uint32_t done_ = 0;  // payload bytes in segments so far
   uint32_t index_ = 0;
   bool v4_ = false;
   bool tcp_ = false;

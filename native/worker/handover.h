@@ -13,8 +13,8 @@
 
 namespace sluice {
 
-// Frames on their way from the worker that received them to the one they belong to: copies, in a
-// ring of fixed memory.
+// A ring of fixed size with copies of frames, from the worker that received them to the worker that
+// they belong to.
 //
 // Threads: one pushes, one takes, at the same time; clear() while neither does.
 class Handover {
@@ -25,11 +25,12 @@ class Handover {
   // Errors: Limit when there is no memory.
   static Status create(std::unique_ptr<Handover>* handover) noexcept;
 
-  // Copies a frame that came in by `linkId`; false when there is no room for it now. One link alone
-  // fills three quarters at most: what the others bring then still finds room.
+  // Copies a frame that arrived on `linkId`; false when there is no room now. One link can fill at
+  // most three quarters of the ring, so frames of other links still find room.
   [[nodiscard]] bool push(uint32_t linkId, const Frame& frame) noexcept;
 
-  // Takes the oldest frames that came in by one link, and which link that is; returns how many.
+  // Takes the oldest frames, all from one link, and stores its id in `*linkId`; returns the number
+  // of frames.
   // Owner: their bytes are the ring's, until release(). Call release() before the next one.
   size_t take(std::span<Frame> frames, uint32_t* linkId) noexcept;
   void release() noexcept;
@@ -42,11 +43,12 @@ class Handover {
   void clear() noexcept;
 
  private:
-  // Stands before each frame; the frame's bytes follow. A skip fills the ring up to its end.
+  // The header of each frame in the ring; the frame's bytes follow it. A skip entry fills the rest
+  // of the ring up to its end.
   struct Entry {
     Frame frame;  // `bytes` is set when it is taken
     uint32_t linkId;
-    uint32_t entryBytes;  // this, the frame and what aligns the next
+    uint32_t entryBytes;  // header, frame and padding
     bool skip;
   };
   static constexpr size_t ENTRY_ALIGNMENT = 64;
@@ -63,9 +65,9 @@ class Handover {
 
   std::unique_ptr<std::byte, Free> memory_;
   alignas(64) std::atomic<uint64_t> head_ = 0;
-  std::array<uint64_t, LINKS_MAX> pushedOf_ = {};  // the pusher's: bytes of each link so far
+  std::array<uint64_t, LINKS_MAX> pushedOf_ = {};  // the pusher's: bytes pushed of each link
   alignas(64) std::atomic<uint64_t> tail_ = 0;
-  uint64_t taken_ = 0;       // the taker's: up to where frames are in its hands
+  uint64_t taken_ = 0;       // the taker's: end of the frames that it holds
   uint64_t takenBytes_ = 0;  // the taker's: of takenLink_, since release()
   uint32_t takenLink_ = 0;
   std::array<std::atomic<uint64_t>, LINKS_MAX> releasedOf_ = {};  // as pushedOf_

@@ -9,21 +9,21 @@
 
 namespace sluice {
 
-// The questions of ARP and neighbour discovery that the gateway of a switch answers: an endpoint
-// reaches every address by the gateway's MAC.
+// ARP and neighbour discovery requests that the gateway of a switch answers: an endpoint reaches
+// every address through the gateway's MAC.
 //
 // Source: RFC 826, RFC 4861 sections 4.3 and 4.4, RFC 4389.
 
 inline constexpr uint32_t NEIGHBOUR_REPLY_BYTES_MAX = 86;
 
-// Who is asked for. An ARP probe and duplicate address detection ask whether an address is free:
-// they come without a sender's address and are no question here.
+// The address that is asked for. ARP probes and duplicate address detection are not questions here:
+// they carry no sender address and only ask whether an address is free.
 struct NeighbourQuestion {
   AddressBytes target = {};
   uint8_t family = 0;
 };
 
-// Reads the question out of a frame that the filter has let pass; false when it is none.
+// Reads the question from a frame that the filter has passed; false when the frame asks none.
 [[nodiscard]] bool readNeighbourQuestion(const Frame& frame, NeighbourQuestion* question) noexcept;
 
 // Writes the answer "it is at `mac`" to a frame whose question has been read.

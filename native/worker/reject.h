@@ -12,17 +12,17 @@
 
 namespace sluice {
 
-// Answers to what policy denies, so that its sender need not wait for a timeout.
+// Answers to packets that policy denies, so that the sender need not wait for a timeout.
 //
-// Source: RFC 9293 section 3.10.7.1 (resets), RFC 792 and RFC 1812 section 5.2.7.1 (code 13),
-//         RFC 4443 section 3.1 (code 1).
+// Source: RFC 9293 section 3.10.7.1 (resets), RFC 792 and RFC 1812 section 5.2.7.1 (code 13), RFC
+//         4443 section 3.1 (code 1).
 
 // An ICMPv6 error may not exceed the smallest MTU.
 inline constexpr uint32_t REJECT_BYTES_MAX = ETHERNET_HEADER_BYTES + 1'280;
 inline constexpr uint32_t RESET_BYTES_MAX = ETHERNET_HEADER_BYTES + 40 + 20;
 
-// Writes the answer to a denied frame, from the one it was for: a reset for TCP, else "prohibited
-// by the administrator", which quotes as much of it as fits.
+// Writes the answer to a denied frame, with the frame's destination as the sender: a reset for TCP,
+// otherwise ICMP "administratively prohibited", which quotes as much of the frame as fits.
 //
 // Shape:  `into` has REJECT_BYTES_MAX bytes, and is what `answer` points to. The frame has been
 //         judged; it is no fragment, no ICMP error and no reset.
@@ -30,12 +30,12 @@ inline constexpr uint32_t RESET_BYTES_MAX = ETHERNET_HEADER_BYTES + 40 + 20;
 [[nodiscard]] bool writeReject(const Frame& denied, std::span<std::byte> into,
                                Frame* answer) noexcept;
 
-// Writes what ends a connection that a segment belongs to: to its sender as the other end would
-// answer if it knew of none, to its receiver as if the segment itself had been a reset.
+// Writes two resets that end the connection of a segment. The one to the sender is what the other
+// end would answer if it did not know the connection. The one to the receiver is the segment
+// itself, as a reset.
 //
 // Shape:  the spans have RESET_BYTES_MAX bytes, and are what the frames point to. The frame is a
-// TCP
-//         segment that has been judged; it is no reset.
+//         TCP segment that has been judged and is no reset.
 // Errors: false when the frame cannot be read.
 [[nodiscard]] bool writeResets(const Frame& segment, std::span<std::byte> intoToSender,
                                std::span<std::byte> intoToReceiver, Frame* toSender,
@@ -54,15 +54,15 @@ struct Reset {
 // Shape: `into` has RESET_BYTES_MAX bytes, and is what `segment` points to.
 void writeReset(const Reset& reset, std::span<std::byte> into, Frame* segment) noexcept;
 
-// How many answers may be sent: one each so often, and a number at once after a pause. Whoever
-// floods us makes us no louder than this.
+// A rate limit for answers, a token bucket: one answer each EACH_US, and up to AT_ONCE in a row
+// after a pause. A flood gets no more answers than this.
 template <uint64_t EachUs, uint64_t AtOnce>
 class AnswerLimit {
  public:
   static constexpr uint64_t EACH_US = EachUs;
   static constexpr uint64_t AT_ONCE = AtOnce;
 
-  // Whether one more may be sent; that counts.
+  // Whether one more may be sent; if so, counts it.
   [[nodiscard]] bool take(uint64_t nowUs) noexcept {
     // The time at which the bucket would be full again.
     const uint64_t fullUs = fullUs_ > nowUs ? fullUs_ : nowUs;
@@ -76,7 +76,7 @@ class AnswerLimit {
 };
 
 using RejectLimit = AnswerLimit<1'000, 256>;
-// After a restart every client of a busy server may have to hear it, and soon.
+// Higher: after a restart every client of a busy server may need a reset soon.
 using ResetLimit = AnswerLimit<100, 4'096>;
 
 }  // namespace sluice

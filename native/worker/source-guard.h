@@ -8,31 +8,32 @@
 namespace sluice {
 
 // Whether a local endpoint is on this side of an uplink: behind its wire, or on any link of a
-// switch. Other wires' endpoints are far away, and what they send comes in by the uplink like
-// anybody's.
+// switch. Endpoints of other wires count as remote: their packets arrive by the uplink like any
+// other host's.
 [[nodiscard]] bool isHere(uint32_t endpoint, const LinkContext& from,
                           const TableInForce& table) noexcept;
 
-// Checks the Ethernet source against what is behind the link.
+// Checks the Ethernet source against the MAC behind the link.
 //
 // Errors: SpoofedMac.
 [[nodiscard]] DropReason guardEthernet(const PacketView& view, const LinkContext& from) noexcept;
 
-// Whether a frame from an uplink is for another host than the one behind the wire, or has the IP
-// destination of one host and the Ethernet destination of a group.
+// Whether a frame from an uplink is for a host other than the one behind the wire, or combines a
+// unicast IP destination with a group Ethernet destination.
 //
 // Source: RFC 1122 section 3.3.6.
 [[nodiscard]] bool isMisdirected(const PacketView& view, const LinkContext& from) noexcept;
 
-// Checks that ARP claims no address and no MAC of the other side's, and names no MAC that it has no
-// use for.
+// Checks that an ARP packet claims no address and no MAC of the other side, and carries no other
+// MAC than it needs.
 //
 // Errors: SpoofedArp, MalformedArp.
 // Source: RFC 5227 section 2.
 [[nodiscard]] DropReason guardArp(const PacketView& view, const LinkContext& from,
                                   const TableInForce& table) noexcept;
 
-// Checks an IP source address: an endpoint sends from its own, an uplink from nobody's here.
+// Checks an IP source address: an endpoint sends from its own address, an uplink never from a local
+// endpoint's.
 //
 // Shape:  `endpoint` is the local endpoint that owns `source`, or NONE.
 // Errors: SpoofedSource, MartianSource.
@@ -40,13 +41,13 @@ namespace sluice {
 [[nodiscard]] DropReason guardSource(const AddressBytes& source, uint8_t family, uint32_t endpoint,
                                      const LinkContext& from, const TableInForce& table) noexcept;
 
-// Checks a neighbour discovery or multicast listener message, and says whether it has the form in
-// which policy has no say in it: one that goes where such messages go, and holds no more than they
-// need. The others are judged as any ICMPv6.
+// Checks a neighbour discovery or multicast listener message. Sets `*exempt` when the message has
+// the form that is exempt from policy: the usual destination of its type, and no more content than
+// its type needs. Policy judges other forms as any ICMPv6.
 //
 // Errors: MalformedNdp, SpoofedNdp, SpoofedSource, MartianSource, RouterAdvertisement,
-// PolicyEgress. Source: RFC 4861, RFC 6105, RFC 6980, RFC 7527, RFC 4890 section 4.4.1, RFC 3810
-// section 5.
+//         PolicyEgress.
+// Source: RFC 4861, RFC 6105, RFC 6980, RFC 7527, RFC 4890 section 4.4.1, RFC 3810 section 5.
 [[nodiscard]] DropReason guardNeighbor(const Frame& frame, const PacketView& view,
                                        const LinkContext& from, const TableInForce& table,
                                        ExemptKind* exempt) noexcept;

@@ -6,26 +6,26 @@
 
 namespace sluice {
 
-// What handling frames costs, for sharing a worker's time.
+// The cost of handling frames, for sharing a worker's time.
 //
 // Units: about a nanosecond of an ordinary core; only the ratios matter (docs/decisions/0019).
 struct WorkOf {
-  static constexpr uint64_t RECEIVED = 300;   // a frame: taken, read, found, and told of if dropped
+  static constexpr uint64_t RECEIVED = 300;   // a frame: taken, read, found; reported if dropped
   static constexpr uint64_t SENT = 1'300;     // a frame: the system call's part, and the receiver's
-  static constexpr uint64_t LOOKED_UP = 200;  // a frame of no known connection: the table is asked
+  static constexpr uint64_t LOOKED_UP = 200;  // a frame of an unknown connection: table lookup
   static constexpr uint64_t HANDED_OVER = 100;  // a frame that is copied for another worker
-  static constexpr uint64_t CUT = 200;          // a segment that is cut here, its sending apart
+  static constexpr uint64_t CUT = 200;          // a segment that is cut here, without its sending
   static constexpr uint64_t TO_CUT = 50;        // a segment that is left to the kernel or a card
-  static constexpr uint64_t REJECTED = 400;     // an answer to what is denied, its sending apart
+  static constexpr uint64_t REJECTED = 400;     // an answer to a denied frame, without its sending
   [[nodiscard]] static constexpr uint64_t copied(uint64_t bytes) noexcept { return bytes / 8; }
 };
 
-// Deficit round robin: whose turn it is, among parties that each have an equal share of a thread.
+// Deficit round robin: gives each party an equal share of a thread.
 //
-// A party may take a batch while it has credit, and pays for it afterwards, when its cost is known:
-// an expensive batch leaves it with a debt. It then waits until those who still have frames have
-// used up their credit too; a new cycle gives everybody a quantum. Credit that is not used is not
-// saved up. When nobody else has frames a new cycle begins at once: nobody waits for nothing.
+// A party may take a batch while it has credit. It pays afterwards, when the cost is known, so an
+// expensive batch leaves a debt. It then waits until all parties with frames have used up their
+// credit. A new cycle then gives every party a quantum. Unused credit is not saved. When no other
+// party has frames, a new cycle begins at once, so no party waits while the thread is idle.
 //
 // Units:  WorkOf's.
 // Cost:   constant for each call, whatever the number of parties.
@@ -36,10 +36,10 @@ class Turns {
   // A batch of 64 frames of 1,500 bytes, each of a new connection, costs no more.
   static constexpr int64_t QUANTUM = 130'000;
 
-  // One who shares: a link, or another worker that hands frames over.
+  // A party: a link, or another worker that hands frames over.
   class Party {
    public:
-    // Makes it pay for what was done for it out of turn, a quantum of debt at most.
+    // Charges the party for work done outside its turn; this adds debt up to one quantum.
     void payMore(uint64_t work) noexcept {
       const int64_t left = credit_ - static_cast<int64_t>(work);
       credit_ = std::max(left, std::min(credit_, -QUANTUM));
@@ -48,7 +48,7 @@ class Turns {
    private:
     friend class Turns;
     int64_t credit_ = QUANTUM;
-    uint64_t cycle_ = 0;  // whose quantum it has had
+    uint64_t cycle_ = 0;  // the cycle whose quantum it has got
   };
 
   // Whether it may take a batch now.
@@ -63,7 +63,7 @@ class Turns {
     return false;
   }
 
-  // It has taken frames, and there may be more.
+  // The party has taken frames and may have more.
   void took(Party& party, uint64_t work) noexcept {
     party.credit_ -= static_cast<int64_t>(work);
     if (party.credit_ > 0) {
@@ -73,7 +73,8 @@ class Turns {
     }
   }
 
-  // Everybody has been asked once. True when there is somebody in debt, who may now have credit.
+  // Ends a round, in which every party was asked once. True when a party was in debt, which may
+  // have credit now.
   bool endRound() noexcept {
     const bool somebodyOwes = owed_ != NOBODY_OWES;
     if (!someMayGoOn_) cycle_ += somebodyOwes ? static_cast<uint64_t>(owed_ / QUANTUM) + 1 : 1;
@@ -88,7 +89,7 @@ class Turns {
 
   uint64_t cycle_ = 0;
   bool someMayGoOn_ = false;
-  int64_t owed_ = NOBODY_OWES;  // by whoever owes least
+  int64_t owed_ = NOBODY_OWES;  // the smallest debt
 };
 
 }  // namespace sluice

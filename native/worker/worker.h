@@ -24,18 +24,18 @@
 
 namespace sluice {
 
-// The packet loop: takes batches from links, has them judged, and hands on what passes.
+// The packet loop: takes batches from links, has the filter judge them, and forwards what passes.
 //
-// Two ways to go. A wire has an inside and an outside, and what passes leaves by the other one as
-// it came; there may be any number of them. A switch has a link for each endpoint: a frame goes to
-// the link of the endpoint that owns its destination, from the gateway's MAC; ARP and neighbour
-// requests are answered for everybody.
+// Two topologies. Wire: an inside and an outside link; a frame that passes leaves by the other
+// link, unchanged. There may be any number of wires. Switch: one link for each endpoint; a frame
+// goes to the link of the endpoint that owns its destination address, with the gateway's MAC as its
+// source. The worker answers ARP and neighbour requests for all addresses.
 //
-// Links share its time by what their frames cost, not by their number: see Turns.
+// Links share the worker's time by the cost of their frames, not by the number of frames: see
+// Turns.
 //
-// Threads: links and their queues are set while no round runs; rounds are one thread's; counters
-// are read
-//          from anywhere.
+// Threads: links and their queues are set while no round runs; one thread makes all rounds; any
+//          thread may read counters.
 // Cost:    nothing is allocated and no lock taken in a round.
 class Worker {
  public:
@@ -47,77 +47,83 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Makes this one of several workers, itself among them, in the order of their numbers: a frame
-  // that belongs to another one is handed over to it. All have the same links under the same ids.
+  // Makes this worker one of several. `workers` includes this worker and is ordered by number. A
+  // frame that belongs to another worker is handed over to it. All workers have the same links
+  // under the same ids.
   //
   // Errors: Limit when there is no memory.
   Status join(const Steering& steering, std::span<Worker* const> workers) noexcept;
 
-  // Whether the sender of what policy denies is told, and both ends of what is cut.
+  // Whether to answer the sender of a packet that policy denies, and to reset both ends of a
+  // connection that is cut.
   void setRejecting(bool rejecting) noexcept { rejecting_ = rejecting; }
   [[nodiscard]] uint64_t rejects() const noexcept { return rejects_.read(); }
-  // Segments of connections that are not known here whose ends were told.
+  // Segments of unknown connections that were answered with resets.
   [[nodiscard]] uint64_t resets() const noexcept { return resets_.read(); }
 
   void setWaiting(const WaitPolicy& waiting) noexcept { waiting_ = waiting; }
 
-  // Takes a link. `mac` is that of the endpoint behind it, where it is known.
+  // Adds a link. `mac` is the MAC of the endpoint behind it, if known.
   //
   // Errors: Limit when there are LINKS_MAX; System.
   Status addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
                  uint32_t* linkId) noexcept;
-  // Frames that other workers have handed over are forgotten: the id may come to mean another link.
+  // Removes a link and drops all frames that other workers have handed over: a later link may get
+  // the same id.
   // Errors: Argument when there is no such link.
   Status removeLink(uint32_t linkId) noexcept;
 
-  // Puts `*link` in the place of another, which is then in `*link`, for the caller to end: that may
-  // take the kernel a while. Wire, endpoint and counters stay.
+  // Swaps `*link` with the link of that id. The caller destroys the old link, now in `*link`: the
+  // kernel may take a while for that. The wire, the endpoint and the counters stay.
   //
   // Errors: Argument when there is no such link; System.
   Status replaceLink(uint32_t linkId, std::unique_ptr<Link>* link,
                      const std::optional<MacAddress>& mac) noexcept;
-  // Puts a ClosedLink in the place of a link, which is then in `*link`. Errors: Argument; Limit.
+  // Replaces a link with a ClosedLink and returns the old link in `*link`. Errors: Argument; Limit.
   Status closeLink(uint32_t linkId, std::unique_ptr<Link>* link) noexcept;
   // See Link. Shape: 0 when there is no such link.
   [[nodiscard]] uint32_t interfaceOf(uint32_t linkId) const noexcept;
 
-  // Joins two links to a wire, until one of them is removed. `zone` tells its connections from
-  // those of other wires; `routerAdvertisements` says whether those of the network may pass.
+  // Joins two links to a wire, until one of them is removed. `zone` keeps the wire's connections
+  // apart from those of other wires. `routerAdvertisements`: whether router advertisements from the
+  // network may pass.
   //
-  // Errors: Argument when a link is not there or of another wire, both are one, or another wire has
-  //         the zone.
+  // Errors: Argument when a link does not exist or belongs to another wire, when both are the same
+  //         link, or when another wire has the zone.
   Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
                   bool routerAdvertisements) noexcept;
-  // Every link that is of no wire is of the switch. `uplink` is a link or NONE; frames to it go to
-  // the MAC that was given with it.
+  // Makes every link that belongs to no wire a link of the switch. `uplink` is a link or NONE.
+  // Frames sent by the uplink go to the MAC that addLink() got with it.
   Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
 
-  // Handles at most one batch of each link that has frames, and whose turn it is; returns how many
-  // frames it took. When any link has frames, some are taken.
+  // Handles at most one batch from each link that has frames and whose turn it is; returns the
+  // number of frames taken. It takes some whenever any link has frames.
   //
-  // Units: `nowUs` never goes back; any origin.
+  // Units: `nowUs` in microseconds, from any origin; never goes back.
   size_t round(uint64_t nowUs) noexcept;
 
-  // Rounds until `stop` is set; waits as its WaitPolicy says, asleep for 10 ms at most.
+  // Makes rounds until `stop` is set. Waits between them as the WaitPolicy says; a sleep lasts at
+  // most 10 ms.
   void run(const std::atomic<bool>& stop) noexcept;
   // Ends a sleep. Threads: any.
   void wake() noexcept;
 
-  // Gives it a job; its `done` tells when it is finished. One at a time. Threads: any.
+  // Gives the worker a job. The job's `done` is set when the job has finished. One job at a time.
+  // Threads: any.
   void send(ConnJob* job) noexcept {
     job_.store(job, std::memory_order_release);
     wake();
   }
-  // Takes a step of the job; false when there is none.
+  // Makes one step of the job; false when there is no job.
   bool serveJob() noexcept;
-  // See Link. Errors: Argument when there is no such link, or it cannot be handed on.
+  // See Link. Errors: Argument when there is no such link, or its kind cannot be handed over.
   Status appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const;
 
   // See Filter. Threads: the control thread, while no round runs.
   size_t saveConnections(Saved which, std::span<SavedConnection> into, uint32_t* place) noexcept;
   bool loadConnection(const SavedConnection& saved, uint32_t generationMax) noexcept;
 
-  // Rounds so far. It goes up many times a second while the worker is well. Threads: any.
+  // Rounds so far. Rises many times a second unless the worker hangs. Threads: any.
   [[nodiscard]] uint64_t rounds() const noexcept { return rounds_.read(); }
 
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
@@ -183,14 +189,14 @@ class Worker {
   TableSlot* tables_;
   size_t number_;
   EventRing* events_;
-  int poll_ = -1;  // of many links
+  int poll_ = -1;  // epoll set, when there are many links
   int wake_ = -1;
   WaitPolicy waiting_;
 
   Steering steering_;
   std::vector<Worker*> workers_;                  // empty when this is the only one
-  std::vector<std::unique_ptr<Handover>> inbox_;  // by who hands over; none of its own
-  uint64_t receivers_ = 0;                        // bit: worker that was handed a frame this round
+  std::vector<std::unique_ptr<Handover>> inbox_;  // by sending worker; none from itself
+  uint64_t receivers_ = 0;                        // bit n: worker n was handed a frame this round
   alignas(64) std::atomic<bool> asleep_ = false;
 
   bool switch_ = false;
@@ -200,7 +206,7 @@ class Worker {
   uint32_t contextsGeneration_ = 0;  // 0: no table yet
 
   std::vector<std::unique_ptr<Station>> stations_;  // by link id
-  size_t lookedFirst_ = 0;                          // where all are looked at
+  size_t lookedFirst_ = 0;                          // where a look at all links starts
   std::vector<uint32_t> ready_;                     // links that had frames when last looked at
   std::vector<uint32_t> dirty_;                     // links with frames to flush
   Turns turns_;
@@ -214,18 +220,18 @@ class Worker {
   std::unique_ptr<std::byte[]> rejectSpace_;  // answers to what is denied, and resets, of a batch
   size_t rejectUsed_ = 0;
   bool rejecting_ = false;
-  bool sweeping_ = false;     // connections are being judged again
+  bool sweeping_ = false;     // a sweep judges connections again
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
   uint64_t epochOffsetUs_ = 0;
   uint64_t epochReadUs_ = 0;
   uint64_t exemptToldUs_ = 0;  // when a message that no policy judges was last reported
-  uint64_t sweptUs_ = 0;       // up to when the sweep of the connections has kept pace
+  uint64_t sweptUs_ = 0;       // the time that the expiry of connections has reached
 
   std::atomic<ConnJob*> job_ = nullptr;
   Counter rounds_;
   Counter rejects_;
   Counter resets_;
-  std::array<Counter, DROP_REASON_COUNT> dropped_;  // after the filter let pass, or before it
+  std::array<Counter, DROP_REASON_COUNT> dropped_;  // before the filter, or after it
 };
 
 }  // namespace sluice
