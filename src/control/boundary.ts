@@ -1,8 +1,8 @@
 import type { Tell } from "../diagnostics/tell.js";
 /**
- * Takes a step that something outside has caused: a signal, a change on disk, an event, a timer. What it
- * throws, at once or later, is told and goes no further: whoever can cause a step could otherwise end the
- * process, and with it the filter.
+ * Runs a step that an outside cause started: a signal, a change on disk, an event, a timer. An error, thrown
+ * now or later, is reported and not propagated. Otherwise anyone who can start a step could end the process,
+ * and with it the filter.
  */
 export function contained(tell: Tell, what: string, step: () => unknown): void {
   const failed = (error: unknown) => {

@@ -5,19 +5,19 @@ interface Step {
 }
 
 /**
- * Shares the main thread between clients and everything else: what is done for clients is done in short
- * steps, one at a time, and takes at most half of the time.
+ * Shares the main thread between clients and all other work. Work for clients runs in short steps, one at a
+ * time, and takes at most half of the time.
  *
- * After each step the thread is left to others for as long as the step took. A table, an event or the
- * watchdog therefore waits for one step, however many clients ask and however much.
+ * After each step the thread is free for as long as the step took. So a table, an event or the watchdog waits
+ * for at most one step, for any number of clients and requests.
  *
- * Shape: a step is meant to take some milliseconds; whoever has more to do cuts it into several.
+ * Shape: a step should take some milliseconds; callers split longer work into several.
  */
 export class ClientTime {
   readonly #waiting: Step[] = [];
   #isBusy = false;
 
-  /** Takes a step when it is its turn. Errors: what `work` throws. */
+  /** Runs a step when its turn comes. Errors: what `work` throws. */
   step<Result>(work: () => Result): Promise<Awaited<Result>> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ work, resolve: resolve as Step["resolve"], reject });

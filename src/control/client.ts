@@ -6,16 +6,17 @@ import { type Refusal, RefusalError } from "./refusal.js";
 const answerWithinMsDefault = { GET: 10_000, POST: 300_000 };
 
 /**
- * The way to a process that listens on a unix socket.
+ * A client of a process that listens on a unix socket.
  *
- * Errors: RefusalError when nobody answers there, in time, or when it refuses; Error for a bug over there.
+ * Errors: RefusalError when no process answers, or not in time, or when it refuses; Error for a bug in that
+ *         process.
  */
 export class ControlClient {
   readonly #answerWithinMs: Readonly<Record<"GET" | "POST", number>>;
   readonly #socketPath: string;
   readonly #unreachable: (reason: NodeJS.ErrnoException) => RefusalError;
 
-  /** `unreachable` words what it means that nobody answers. */
+  /** `unreachable` makes the error for a process that does not answer. */
   constructor(
     socketPath: string,
     unreachable?: (reason: NodeJS.ErrnoException) => RefusalError,
@@ -26,7 +27,7 @@ export class ControlClient {
     this.#unreachable = unreachable ?? ((reason) => noAnswer(socketPath, reason));
   }
 
-  /** Asks one thing; `signal` gives up on it. */
+  /** Sends one request; `signal` cancels it. */
   async ask<Answer>(
     method: "GET" | "POST",
     path: string,
@@ -38,10 +39,10 @@ export class ControlClient {
   }
 
   /**
-   * Reads a document with a list in it piece by piece, however long it is: `onText` gets its text, on one
-   * line in all, and `onItem` the items. Answers with the document without them.
+   * Reads a document with a list, of any length, piece by piece. `onText` gets the document's text, as one
+   * line in all; `onItem` gets the items. Returns the document without its items.
    *
-   * Errors: RefusalError also when the answer ends before its end.
+   * Errors: also RefusalError when the answer is cut off.
    */
   async list<Item>(
     method: "GET" | "POST",
@@ -112,15 +113,15 @@ export class ControlClient {
   }
 }
 
-/** Where a list goes. */
+/** Receives a list. */
 export interface ListSink<Item> {
   readonly onText?: (text: string) => void;
   readonly onItem?: (item: Item) => void;
 }
 
-/** Puts a document together that is laid out as ListAnswer (server.ts) says, or is all on one line. */
+/** Parses a document in the layout of ListAnswer (server.ts), or all on one line. */
 class ListReader<Item> {
-  /** Without its items; undefined until its end has come. */
+  /** The document without its items; undefined until it is complete. */
   document: Readonly<Record<string, unknown>> | undefined;
   readonly #sink: ListSink<Item>;
   #head: Readonly<Record<string, unknown>> | undefined;

@@ -22,10 +22,10 @@ import {
 
 const port = parentPort!;
 const compiler = new ManifestCompiler((workerData as ThreadData).mode);
-/** What was read last, whole. */
+/** The objects of the last read, whole. */
 let read: readonly KubernetesObject[] = [];
 let sources: ReadonlyMap<string, Lines> | undefined;
-/** What the next request is about. */
+/** The objects of the next request. */
 let objects: KubernetesObject[] = [];
 let changes: ObjectChange[] = [];
 let local: LocalPods = "all";
@@ -81,7 +81,7 @@ async function answer(
 
 async function compiled(outcome: Outcome): Promise<ThreadResult> {
   const diagnostics = told(outcome.diagnostics, sources);
-  // The texts are as large as what was read, and nobody asks for a line of them again.
+  // The texts are as large as the files, and no line of them is needed again.
   sources = undefined;
   if (!outcome.ok) return { kind: "refused", diagnostics };
   const { blob, stats, effort, ruleset } = outcome;
@@ -91,7 +91,7 @@ async function compiled(outcome: Outcome): Promise<ThreadResult> {
   return { kind: "compiled", blob, stats, diagnostics, effort, hasRuleset };
 }
 
-/** Sends parts, each when the one before has been taken. */
+/** Sends parts, each after the receiver has taken the previous one. */
 async function send(parts: Iterable<ThreadPart>): Promise<void> {
   for (const part of parts) {
     port.postMessage({ part } satisfies ThreadAnswer);
@@ -104,7 +104,7 @@ async function send(parts: Iterable<ThreadPart>): Promise<void> {
 function wholeOf(each: object | number): KubernetesObject {
   if (typeof each !== "number") {
     const given = each as KubernetesObject;
-    // A policy without its rules would be one that allows nothing, or does nothing at all.
+    // A policy without its rules would allow nothing, or do nothing.
     const isPolicy = given.kind !== "Pod" && given.kind !== "Node" && given.kind !== "Namespace";
     if (isPolicy && !("ingress" in given))
       throw new Error("got the head of a policy, want the whole");

@@ -22,17 +22,17 @@ import {
 
 export interface CompilerThreadOptions {
   readonly mode?: Mode;
-  /** What runs in the thread; the built program when absent. */
+  /** The program of the thread; the built one when absent. */
   readonly program?: URL;
-  /** How long it may take over one thing. */
+  /** Time limit of one request. */
   readonly limitMs?: number;
   readonly heapMebibytes?: number;
 }
 
-/** What came in parts before a result. */
+/** The parts that arrived before a result. */
 interface Gathered {
   readonly heads: ObjectHead[];
-  /** Where each of them stands. */
+  /** The position of each object in the thread's list. */
   readonly places: WeakMap<ObjectHead, number>;
   readonly ruleset: RulesetReader;
 }
@@ -47,26 +47,26 @@ const usualLimitMs = 120_000;
 const heapMebibytesMax = 2_048;
 
 /**
- * Reads and compiles manifests in a thread of its own, so that nothing that is in them keeps the process
- * from its events, its clients and its watchdog.
+ * Reads and compiles manifests in a separate thread, so that no manifest can delay the process's events,
+ * clients and watchdog.
  *
- * A thread that takes too long or too much memory is ended, and a new one begins where this one began.
+ * A thread that takes too long or too much memory is terminated; a new one starts from the same state.
  *
- * Threads: one thing at a time, as the Controller asks.
- * Errors:  SL2007 for what takes too long or too much; Error when the thread ends otherwise.
+ * Threads: one request at a time, as the Controller sends them.
+ * Errors: SL2007 when a limit of time or memory is exceeded; Error when the thread ends otherwise.
  */
 export class CompilerThread implements TableCompiler {
   readonly #options: CompilerThreadOptions;
   #worker: Worker | undefined;
   #pending: Pending | undefined;
-  /** Why the last thread was let go of. */
+  /** Why the last thread was terminated. */
   #whyEnded = new Error("the thread that compiles has ended");
-  /** Whether the thread knows `#objects`. */
+  /** Whether the thread has `#objects`. */
   #isInformed = false;
-  /** What changes have come to, or what a list was. */
+  /** The objects after all changes, or the last list. */
   #objects = new Map<string, ObjectHead>();
   #listed: readonly ObjectHead[] | undefined;
-  /** Places of the heads that were read last. */
+  /** Positions of the heads of the last read. */
   #places = new WeakMap<ObjectHead, number>();
   #local: LocalPods | undefined;
   #ruleset: RulesetSummary = { endpoints: [] };
@@ -117,7 +117,7 @@ export class CompilerThread implements TableCompiler {
     this.#end(new Error("the thread that compiles was closed"));
   }
 
-  /** What a thread that knows nothing is told of: whole objects, since changes come from an API server. */
+  /** What a new thread gets: whole objects, since changes come from an API server. */
   #allPut(): readonly ObjectChange[] {
     return this.objects.map((put) => ({ put }) as ObjectChange);
   }
@@ -136,7 +136,7 @@ export class CompilerThread implements TableCompiler {
     return { ok: true, blob, stats, diagnostics, effort, ruleset: this.#ruleset };
   }
 
-  /** Hands a list over in parts, and lets other things happen between two of them. */
+  /** Sends a list in parts; other work runs between two of them. */
   async #take<Item>(
     worker: Worker,
     items: readonly Item[],
@@ -149,10 +149,10 @@ export class CompilerThread implements TableCompiler {
   }
 
   /**
-   * Asks, and answers with what is told of a limit that was exceeded.
+   * Sends a request. When a limit is exceeded, returns the diagnostics for it.
    *
-   * Errors: Error when this is not the thread that what came before was told to: a table is made of all or
-   *         of nothing.
+   * Errors: Error when `worker` is not the thread that got the earlier parts: a table is made of all parts or
+   *         none.
    */
   async #ask(
     worker: Worker,
@@ -190,7 +190,7 @@ export class CompilerThread implements TableCompiler {
     }
   }
 
-  /** The thread, begun when there is none. */
+  /** The thread; starts one when there is none. */
   #started(): Worker {
     if (this.#worker !== undefined) return this.#worker;
     const { program = new URL("./compiler-program.js", import.meta.url) } = this.#options;
@@ -199,7 +199,7 @@ export class CompilerThread implements TableCompiler {
       workerData: { mode } satisfies ThreadData,
       resourceLimits: { maxOldGenerationSizeMb: heapMebibytes },
     });
-    // Whoever waits for it is kept by the limit of time.
+    // A pending request keeps the process alive by the timer of its time limit.
     worker.unref();
     worker.on("message", (answer: ThreadAnswer) => {
       if (this.#worker === worker) this.#hear(worker, answer);
@@ -219,19 +219,19 @@ export class CompilerThread implements TableCompiler {
 
   #hear(worker: Worker, answer: ThreadAnswer): void {
     if ("failed" in answer) {
-      // Nobody knows how far it came.
+      // Its state after a failure is unknown.
       this.#end(new Error(answer.failed));
     } else if ("done" in answer) {
       this.#pending?.resolve(answer.done);
     } else {
       const { part } = answer;
       if (this.#pending !== undefined) gather(part, this.#pending.gathered);
-      // Not at once: messages that are there are all taken in one go, and nothing else meanwhile.
+      // Deferred: Node delivers all queued messages in one turn, and other work would wait.
       setImmediate(() => worker.postMessage({ do: "next" } satisfies ThreadRequest));
     }
   }
 
-  /** Lets go of the thread, which may be in the middle of something that does not end. */
+  /** Terminates the thread, which may be in an endless step. */
   #end(error: Error): void {
     const worker = this.#worker;
     this.#worker = undefined;
@@ -251,10 +251,10 @@ function gather(part: ThreadPart, { heads, places, ruleset }: Gathered): void {
   for (const head of part.heads) places.set(head, heads.push(head) - 1);
 }
 
-/** What may be had of the thread was exceeded. */
+/** A limit of the thread was exceeded. */
 class Exceeded extends Error {}
 
-/** A quarter of what there is, at most. */
+/** At most a quarter of the memory. */
 function usualHeapMebibytes(): number {
   const share = Math.floor(usableMemoryBytes() / 4 / 2 ** 20);
   return Math.max(64, Math.min(heapMebibytesMax, share));

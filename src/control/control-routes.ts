@@ -47,32 +47,32 @@ export interface FilteredInterface {
   readonly pod: string | null;
   /** What passes there when the process is gone without a clean end; absent: nothing. */
   readonly failMode?: Choice<"failMode">;
-  /** Of policies that say nothing of it themselves, where that is not left to the process. */
+  /** Mode of policies that do not set one, if it differs from the process's setting. */
   readonly mode?: Mode;
-  /** Of the connections that are followed there, where it is of a wire. */
+  /** Zone of the interface's connections, if it belongs to a wire. */
   readonly zone?: number;
   /** Absent: attached. */
   readonly state?: AttachedState;
-  /** What there is to say of that state. */
+  /** A note on that state. */
   readonly note?: string;
 }
 
 /**
- * Whether an interface is in the process's hands: `attached`; `down` when it is, but carries nothing; `absent`
- * when there is none of its name; `waiting` when there is one that cannot be taken. Nothing passes one that
- * is not attached.
+ * Whether the process holds an interface. `attached`: it does. `down`: it does, but the interface is down.
+ * `absent`: there is no interface of the name. `waiting`: there is one that cannot be taken. Nothing passes
+ * an interface that is not attached.
  */
 export type AttachedState = "attached" | "down" | "absent" | "waiting";
 
-/** What guards a process's interfaces by their names, in case they are made anew. */
+/** The guard of a process's interfaces by name, for interfaces that are created again. */
 export interface NameGuardStatus {
-  /** The nftables table; null where there can be none. */
+  /** The nftables table; null when the kernel supports none. */
   readonly table: string | null;
-  /** Families that it cannot be in force for, and why. */
+  /** Families that the guard does not cover, with the error. */
   readonly missing: readonly { readonly family: string; readonly error: string }[];
 }
 
-/** What a control socket tells of and acts on. */
+/** What a control socket reports and controls. */
 export interface ControlSubject {
   /** `run`, or a lab's name. */
   readonly name: string;
@@ -84,21 +84,25 @@ export interface ControlSubject {
   readonly deny: Deny;
   readonly mode: () => Mode;
   readonly interfaces: () => readonly FilteredInterface[];
-  /** Absent where interfaces are the process's own, and never made anew by others. */
+  /**
+   * Absent when the process makes the interfaces itself, so that no one else creates them again.
+   */
   readonly nameGuard?: () => NameGuardStatus;
-  /** Interfaces that were made anew and taken again, since the start. */
+  /** Interfaces that were created and taken again, since the start. */
   readonly retaken?: () => number;
   /** Reads the manifests again. */
   readonly reload: () => Promise<Reload>;
-  /** Listens for a process that takes this one's place, and says where; absent where none may. */
+  /**
+   * Listens for a successor, and returns the path; absent when the process cannot be taken over.
+   */
   readonly offerPlace?: () => string;
-  /** Whether there are changes on disk that have not been read yet, as far as anybody looks. */
+  /** Whether changes on disk are known that have not been read yet. */
   readonly isBehind: () => boolean;
-  /** How the source of the manifests is doing, where it is no folder. */
+  /** The state of the source of manifests, if it is not a folder. */
   readonly source?: () => SourceStatus | undefined;
 }
 
-/** Heads every document, so that a reader can tell what it is and whether it knows it. */
+/** The head of every document: tells a reader its kind and version. */
 interface Headed {
   readonly apiVersion: typeof apiVersion;
   readonly kind: string;
@@ -113,30 +117,30 @@ export interface ControlStatus extends Headed {
   readonly name: string;
   readonly version: string;
   readonly pid: number;
-  /** Of the table in force; 0 before the first. */
+  /** Generation of the table in force; 0 before the first. */
   readonly generation: number;
   /** When it was put in force, RFC 3339. */
   readonly since: string | null;
-  /** Whether the manifests as they are now are in force, on all interfaces. */
+  /** Whether the current manifests are in force on all interfaces. */
   readonly enforced: boolean;
-  /** Interfaces that are not in the process's hands: nothing passes there. */
+  /** Interfaces that the process does not hold: nothing passes there. */
   readonly notAttached: readonly NotAttached[];
-  /** Null where interfaces are the process's own. */
+  /** Null when the process makes the interfaces itself. */
   readonly nameGuard: NameGuardStatus | null;
   /** Why the last reload changed nothing. */
   readonly lastError: string | null;
   readonly established: Established;
   readonly deny: Deny;
   readonly mode: Mode;
-  /** Interfaces towards pods that have another mode. */
+  /** Interfaces towards pods whose mode differs from the process's. */
   readonly otherModes: readonly OtherMode[];
   readonly endpoints: number;
   /** Interfaces that pass everything when the process is gone without a clean end. */
   readonly failOpen: readonly string[];
   readonly connections: number;
-  /** What each endpoint has of the connection table. */
+  /** Each endpoint's use of the connection table. */
   readonly connectionsByEndpoint: readonly EndpointUse[];
-  /** Connections since the start that gave way to new ones, by what they were. */
+  /** Connections since the start that were evicted for new ones, by class. */
   readonly evictions: Readonly<Record<string, number>>;
   /** Fragmented datagrams since the start that gave way to new ones. */
   readonly fragmentsEvicted: number;
@@ -144,23 +148,23 @@ export interface ControlStatus extends Headed {
   readonly implementationDelay: DelayItem;
   /** Null where the manifests are files. */
   readonly source: SourceStatus | null;
-  /** What audited policies alone would have denied, since the start. */
+  /** What only policies in audit mode would have denied, since the start. */
   readonly audited: number;
-  /** Messages that passed and no policy judges, by kind. */
+  /** Messages that passed because no policy judges them, by kind. */
   readonly exempt: Readonly<Record<string, number>>;
   /** Frames dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
 }
 
-/** What the endpoint behind an interface has of the connection table. */
+/** The use of the connection table by the endpoint behind an interface. */
 export interface EndpointUse {
   /** `namespace/name`; null where the pod is not known. */
   readonly pod: string | null;
   readonly interface: string;
-  /** Connections tracked now, and as many as there may be. */
+  /** Connections tracked now, and their limit. */
   readonly used: number;
   readonly quota: number;
-  /** Since the start: connections that gave way to new ones, and new ones refused at the quota. */
+  /** Since the start: connections evicted for new ones, and new ones refused at the quota. */
   readonly evicted: number;
   readonly refused: number;
 }
@@ -177,7 +181,7 @@ export interface NotAttached {
   readonly note: string;
 }
 
-/** How long changes have taken, from when they were heard of until they were in force. */
+/** How long changes took, from their event until they were in force. */
 export interface DelayItem {
   readonly events: number;
   /** Units: seconds; null while there are no events. */
@@ -201,27 +205,30 @@ export interface EndpointItem {
 export interface DirectionItem extends Isolation {
   readonly isolated: boolean;
   readonly rules: number;
-  /** What there would be if audited policies were enforced too; absent where that is the same. */
+  /** The same with audited policies enforced too; absent when there is no difference. */
   readonly audit?: Omit<DirectionItem, "audit">;
 }
 
 export interface PolicyItem extends FlowPolicy {
   readonly tier: "Admin" | "NetworkPolicy" | "Baseline";
-  /** Pods judged here whose traffic it has a say in, enforced or audited. */
+  /** Pods judged here whose traffic the policy affects, enforced or audited. */
   readonly endpoints: number;
-  /** What its annotation says; null where the pod or the process decides. */
+  /** The value of its annotation; null when the pod or the process decides. */
   readonly mode: Mode | null;
 }
 
 export interface ConnectionItem {
-  /** The pod's side of the wire that it crosses; null in a lab. One that crosses two is there twice. */
+  /**
+   * The interface towards the pod, on the wire that the connection crosses; null in a lab. A connection that
+   * crosses two wires is listed twice.
+   */
   readonly interface: string | null;
   readonly protocol: string;
   readonly state: string;
   readonly source: ConnectionEnd;
   readonly destination: ConnectionEnd;
   readonly assured: boolean;
-  /** Who would deny it if audited policies were enforced. */
+  /** The sides that would deny it if audited policies were enforced. */
   readonly auditedBy: readonly ("egress" | "ingress")[];
   readonly generation: number;
   readonly expiresInMs: number;
@@ -234,12 +241,12 @@ export interface ConnectionEnd {
   readonly address: string;
   /** 0 when the protocol has none. */
   readonly port: number;
-  /** `namespace/name`, or null for an address that is no pod's. */
+  /** `namespace/name`, or null when no pod has the address. */
   readonly pod: string | null;
 }
 
 export interface InterfaceItem {
-  /** Of policies that say nothing of it themselves. */
+  /** Mode of policies that do not set one. */
   readonly mode: Mode;
   /** What passes there when the process is gone without a clean end: nothing, or everything. */
   readonly failMode: Choice<"failMode">;
@@ -247,7 +254,7 @@ export interface InterfaceItem {
   readonly role: "endpoint" | "uplink";
   readonly pod: string | null;
   readonly state: AttachedState;
-  /** What there is to say of that state; empty: nothing. */
+  /** A note on that state; may be empty. */
   readonly note: string;
   readonly receivedFrames: number;
   readonly receivedBytes: number;
@@ -275,10 +282,10 @@ export interface CutItem extends ConnectionItem, Omit<Denial, "index"> {}
 export interface DryRunAnswer extends Headed {
   readonly ok: boolean;
   readonly diagnostics: readonly Diagnostic[];
-  /** Generation that the connections are judged by now. */
+  /** Generation of the table that judges the connections now. */
   readonly generation: number;
   readonly established: Established;
-  /** Connections looked at. */
+  /** Connections checked. */
   readonly connections: number;
   readonly cut: readonly CutItem[];
 }
@@ -292,12 +299,12 @@ export interface ReloadAnswer extends Headed {
   readonly notAttached: readonly NotAttached[];
 }
 
-/** Names of a filter that no pod and no namespace has now. */
+/** Names in a filter that no pod or namespace has now. */
 export interface UnknownNamesAnswer extends Headed {
   readonly unknown: readonly UnknownName[];
 }
 
-/** Where a successor is to call. */
+/** Where a successor must connect. */
 export interface TakeOverAnswer extends Headed {
   readonly path: string;
 }
@@ -307,7 +314,7 @@ export interface FlushAnswer extends Headed {
 }
 
 /**
- * Makes the routes that every process which enforces answers on its control socket.
+ * Makes the routes of every enforcing process's control socket.
  *
  * They are described in docs/control.md.
  */
@@ -339,15 +346,15 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
 }
 
 /**
- * Makes the routes for Prometheus and for whoever watches over the process: on the control socket, and on the
- * metrics port, where strangers may ask.
+ * Makes the routes for Prometheus and for health checks. They are on the control socket, and on the metrics
+ * port, which untrusted clients may reach.
  */
 export function metricsHandlers(subject: ControlSubject): Readonly<Record<string, PlainHandler>> {
   const packets = new Heartbeat(() => subject.dataplane.progress());
   return {
     "GET /metrics": () => new PlainAnswer(200, metricsText(subject), expositionType),
     "GET /healthz": () =>
-      // Before the first table there is nothing to do.
+      // Before the first table no packet moves, so a still worker is no fault.
       subject.controller.status.generation > 0 && packets.hangs
         ? new PlainAnswer(503, "packets stand still\n")
         : new PlainAnswer(200, "ok\n"),
@@ -355,7 +362,7 @@ export function metricsHandlers(subject: ControlSubject): Readonly<Record<string
       const status = controlStatus(subject);
       const { enforced, generation, source } = status;
       if (enforced) {
-        // The table in force stays right for all that is known, and a restart would know less.
+        // Still healthy: the table in force is the best known, and a restart would know less.
         const stale = staleText(source ?? undefined);
         const how = stale === undefined ? "ok" : "degraded";
         const text = `${how}: generation ${generation} is in force`;
@@ -366,7 +373,7 @@ export function metricsHandlers(subject: ControlSubject): Readonly<Record<string
   };
 }
 
-/** Says what stands in the way of a process that does not enforce all. */
+/** Says why a process does not enforce everything. */
 export function unreadyText(
   status: Pick<ControlStatus, "lastError" | "notAttached" | "generation">,
 ): string {
@@ -382,7 +389,7 @@ export function notAttachedText(interfaces: readonly NotAttached[]): string {
   return `nothing passes ${interfaces.map(({ name, note }) => `${name} (${note})`).join(", ")}`;
 }
 
-/** The interfaces that are not in the process's hands. */
+/** The interfaces that the process does not hold. */
 export function notAttached(interfaces: readonly FilteredInterface[]): NotAttached[] {
   return interfaces.flatMap(({ name, state = "attached", note = "" }) => {
     return state === "absent" || state === "waiting" ? [{ name, state, note }] : [];
@@ -396,7 +403,7 @@ function otherModes({ interfaces, mode }: ControlSubject): OtherMode[] {
   );
 }
 
-/** Tells how a process that enforces is doing. */
+/** The status of an enforcing process. */
 export function controlStatus(subject: ControlSubject): ControlStatus {
   const { controller, dataplane, flows, established, name, version } = subject;
   const { generation, since, lastError, endpoints, pending } = controller.status;
@@ -479,14 +486,14 @@ function metricsText(subject: ControlSubject): string {
   );
 }
 
-/** Items that are put into words at a time. */
+/** Items formatted at a time. */
 const itemsAtOnce = 128;
 
 function list(kind: string, pieces: ListAnswer["pieces"]): ListAnswer {
   return new ListAnswer({ apiVersion, kind }, pieces);
 }
 
-/** Goes through a list a few items at a time; `itemOf` is called when their turn has come. */
+/** Formats a list a few items at a time; `itemOf` is called only for the piece at hand. */
 function* piecesOf<Each>(
   all: readonly Each[],
   itemsOf: (some: readonly Each[]) => readonly unknown[],
@@ -613,7 +620,7 @@ function filterOf(query: URLSearchParams): FlowFilter {
   return filter;
 }
 
-/** Objects that are looked through for a name at a time. */
+/** Objects searched for a name at a time. */
 const namesAtOnce = 4_096;
 
 async function unknownNames(
@@ -624,7 +631,7 @@ async function unknownNames(
   const names = new KnownNames((flag) => query.getAll(flag));
   const head = { apiVersion, kind: "UnknownNames" } as const;
   const objects = controller.table?.objects;
-  // Before the first table no name is known, and none is wrong.
+  // Before the first table no name is known, so none is reported.
   if (objects === undefined) return { ...head, unknown: [] };
   for (let at = 0; at < objects.length && !names.isDone; at += namesAtOnce) {
     await time.step(() => names.look(objects.slice(at, at + namesAtOnce)));
@@ -666,7 +673,7 @@ function connectionFinder(
       const end = (address: Address, port: number, side: 0 | 1): ConnectionEnd => {
         const owner = owners[side];
         const pod = owner?.kind === "pod" ? `${owner.namespace}/${owner.name}` : null;
-        // An ICMP query's identifier stands where others have a port.
+        // An ICMP query has its identifier in place of a port.
         return { address: formatAddress(address), port: hasPorts(connection) ? port : 0, pod };
       };
       const item: ConnectionItem = {
@@ -711,7 +718,7 @@ async function flush(
   return { apiVersion, kind: "Flush", flushed };
 }
 
-/** Judges the live connections by other manifests, and changes nothing. */
+/** Judges the live connections by other manifests, without changing anything. */
 async function dryRun(subject: ControlSubject, asked: Asked): Promise<DryRunAnswer | ListAnswer> {
   const { controller, dataplane, established } = subject;
   const judge = new DryRunProcess(controller.dryRunTask, asked.bytes);
@@ -726,7 +733,7 @@ async function dryRun(subject: ControlSubject, asked: Asked): Promise<DryRunAnsw
     try {
       for await (const records of dataplane.connections()) {
         connections += records.length / ConnectionRecord.bytes;
-        // Connections that are kept whatever a new table says are not cut by one.
+        // With `established: keep` a new table cuts no connection.
         const denials = established === "keep" ? [] : await judge.denials(records);
         if (denials.length === 0) continue;
         yield () => {

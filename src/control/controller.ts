@@ -12,32 +12,36 @@ import type { Checked, CompiledTable, Outcome, TableCompiler } from "./table-com
 export type { CompiledTable };
 
 export interface ControllerOptions {
-  /** Takes what there is or what is new; asked again at each update. */
+  /** Returns all objects, or the changes since the last call; called at each update. */
   readonly take: () => Promise<SourceUpdate>;
-  /** Whose traffic is judged; asked at each reload. What has not changed is the same object. */
+  /**
+   * The pods whose traffic is judged; called at each reload. Returns the same object if nothing has changed.
+   */
   readonly local: () => LocalPods;
-  /** Of policies that neither they nor their pod say more about: enforced when absent. */
+  /** Mode of a policy when neither it nor its pod sets one: enforced when absent. */
   readonly mode?: Mode;
-  /** Compiles for it, and is the caller's to close; one of its own when absent. */
+  /** The compiler; the caller closes it. The controller makes its own when absent. */
   readonly compiler?: TableCompiler;
   /**
-   * Changes the objects between reading and compiling; not for sources that tell of changes alone.
+   * Changes the objects between reading and compiling; not called for sources that report only changes.
    *
    * Errors: what it throws ends the reload.
    */
   readonly prepare?: (objects: readonly ObjectHead[]) => readonly ObjectHead[];
-  /** Puts a table in force and answers with its generation. Errors: what it throws ends the reload. */
+  /** Puts a table in force and returns its generation. Errors: what it throws ends the reload. */
   readonly enforce: (table: CompiledTable) => number | Promise<number>;
-  /** The generation in force after an `enforce` that threw: it may have put the table before in force anew. */
+  /**
+   * The generation in force after an `enforce` that threw: it may have put the previous table in force again.
+   */
   readonly generation?: () => number;
 }
 
-/** How a reload ended. `refused` is what was thrown on the way, when it was no diagnostic. */
+/** How a reload ended. `refused` is the thrown error, when it was not a diagnostic. */
 export type Reload =
   | { readonly ok: true; readonly generation: number; readonly diagnostics: readonly Diagnostic[] }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[]; readonly refused?: Error };
 
-/** What an update came to; `isOther`: its table may judge otherwise than the one before. */
+/** The result of an update; `isOther`: its table may judge differently from the previous one. */
 type Step =
   | (Extract<Checked, { ok: true }> & { readonly isOther: boolean })
   | Extract<Checked, { ok: false }>;
@@ -54,13 +58,13 @@ export interface ControllerStatus {
   readonly pending: number;
 }
 
-/** What reloads have taken, since the start. */
+/** Durations of reloads, since the start. */
 export class ReloadMeasures {
   succeeded = 0;
   failed = 0;
   /** Units: seconds, of the compiler alone. */
   readonly compile = new Histogram();
-  /** Units: seconds, from when a reload was asked for, or an event heard of, until it was in force. */
+  /** Units: seconds, from the request of a reload, or from an event, until it was in force. */
   readonly delay = new Histogram();
 }
 
@@ -70,8 +74,8 @@ const WAITING_MAX = 1_000_000;
 /**
  * Keeps the table in force equal to the manifests: reads, compiles, swaps.
  *
- * A reload that fails anywhere leaves the table in force as it was; `status` says why. Reloads never
- * overlap: one that is asked for while another runs starts after it, with what there is then.
+ * A reload that fails at any step leaves the table in force; `status` says why. Reloads never overlap: one
+ * that is requested while another runs starts after it, with the manifests of that moment.
  */
 export class Controller {
   readonly measures = new ReloadMeasures();
@@ -83,9 +87,9 @@ export class Controller {
   #generation = 0;
   #since: Date | undefined;
   #lastError: string | undefined;
-  /** Whether what was compiled last could not be put in force. */
+  /** Whether the last compiled table could not be put in force. */
   #isBehind = false;
-  /** When the events were heard of that are not in force yet. Units: milliseconds. */
+  /** Arrival times of the events that are not in force yet. Units: milliseconds. */
   #waiting: readonly number[] = [];
 
   constructor(options: ControllerOptions) {
@@ -108,12 +112,14 @@ export class Controller {
     };
   }
 
-  /** Takes what there is or what is new, here or by `take`, and puts its table in force. */
+  /**
+   * Calls `take`, by default the option of that name, compiles its objects, and puts the table in force.
+   */
   reload(take: () => Promise<SourceUpdate> = this.#options.take): Promise<Reload> {
     return this.#next(take, true);
   }
 
-  /** Does the same, but leaves the table in force where the new one would judge alike. */
+  /** The same, but keeps the table in force if the new one would judge alike. */
   update(): Promise<Reload> {
     return this.#next(this.#options.take, false);
   }
@@ -131,7 +137,7 @@ export class Controller {
     }
   }
 
-  /** What another process needs to compile manifests as they would be here. */
+  /** What another process needs to compile manifests as this one would. */
   get dryRunTask(): DryRunTask {
     const { local, mode = "enforce", prepare } = this.#options;
     const { endpoints } = this.#table?.ruleset ?? { endpoints: [] };
@@ -142,7 +148,7 @@ export class Controller {
     return { local: local(), mode, assigned };
   }
 
-  /** Runs a step between two reloads: none begins before it has ended. */
+  /** Runs a step between two reloads: none begins before the step has ended. */
   alone<Result>(step: () => Promise<Result>): Promise<Result> {
     const done = this.#last.then(step);
     this.#last = done.catch(() => {});
@@ -157,7 +163,7 @@ export class Controller {
     let diagnostics: readonly Diagnostic[] = [];
     try {
       const update = await take();
-      // Whoever waits for events waits until they are in force, however many attempts that takes.
+      // The delay of an event ends when it is in force, after any number of attempts.
       if ("heardMs" in update && this.#waiting.length < WAITING_MAX) {
         this.#waiting = this.#waiting.concat(update.heardMs);
       }

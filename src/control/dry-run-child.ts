@@ -10,11 +10,11 @@ import { RefusalError, refusalOf } from "./refusal.js";
 import { becomeUnprivileged } from "./unprivileged.js";
 
 /**
- * The process that compiles manifests which are only asked about, and puts connections to their table:
- * dry-run-process.ts starts it. It has no privilege, and can do no more than read and answer.
+ * The process of a dry run, started by dry-run-process.ts: it compiles manifests and judges connections by
+ * their table. It has no privilege, and can only read requests and answer.
  */
 
-/** Memory of its own, the engine's heap among it. */
+/** Limit of its memory, including the engine's heap. */
 const dataBytesMax = 3 * 1024 * 1024 * 1024;
 
 function reply(message: DryRunReply): void {
@@ -37,7 +37,7 @@ async function input(): Promise<[task: DryRunTask, request: unknown]> {
   }
 }
 
-/** Gives pods the addresses that they have been given where they run. */
+/** Gives pods the addresses that the enforcing process assigned to them. */
 function withAddresses(
   objects: readonly KubernetesObject[],
   assigned: DryRunTask["assigned"],

@@ -11,20 +11,20 @@ import {
 import { TableSnapshot, type TableSource } from "../observe/table-snapshot.js";
 import { RefusalError } from "./refusal.js";
 
-/** Manifests whose effect is asked for: texts, since paths mean nothing to another process. */
+/** The manifests of a dry run, as texts: another process may not see the paths. */
 export interface DryRunRequest {
   readonly files: readonly { readonly name: string; readonly text: string }[];
 }
 
 /** A connection that a table would cut, and why. */
 export interface Denial extends Isolation {
-  /** Its place among those that were asked about. */
+  /** Its index in the request. */
   readonly index: number;
   readonly deniedBy: readonly ("egress" | "ingress")[];
   readonly rule: FlowRule | null;
 }
 
-/** Puts live connections to a table that is not in force. */
+/** Judges live connections by a table that is not in force. */
 export class DryRunJudge {
   readonly #table: Table;
   readonly #snapshot: TableSnapshot;
@@ -34,7 +34,7 @@ export class DryRunJudge {
     this.#snapshot = new TableSnapshot(0, source);
   }
 
-  /** Finds those of some ConnectionRecords that the table denies. */
+  /** Finds the connections (ConnectionRecords) that the table denies. */
   denials(records: Uint8Array): Denial[] {
     const connections = decodeConnections(records);
     const batch = new TupleBatch(connections.length);
@@ -60,7 +60,7 @@ export class DryRunJudge {
   }
 }
 
-/** Reads what a request for a dry run brings. Errors: RefusalError (usage). */
+/** Reads the body of a dry run's request. Errors: RefusalError (usage). */
 export function readDryRun(body: unknown): DryRunRequest["files"] {
   const files = (body as { readonly files?: unknown } | undefined)?.files;
   const isFile = (each: unknown): boolean => {
@@ -73,7 +73,7 @@ export function readDryRun(body: unknown): DryRunRequest["files"] {
   return files as DryRunRequest["files"];
 }
 
-/** Whether a protocol has ports; an ICMP query's identifier stands where others have one. */
+/** Whether a protocol has ports; an ICMP query has its identifier in that place. */
 export function hasPorts(connection: Connection): boolean {
   const { l4 } = l4Of(connection);
   return l4 !== undefined && ("TCP" in l4 || "UDP" in l4 || "SCTP" in l4);

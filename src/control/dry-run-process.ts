@@ -7,11 +7,11 @@ import type { LocalPods } from "../policy/resolve.js";
 import type { Denial } from "./dry-run-judge.js";
 import { type Refusal, RefusalError } from "./refusal.js";
 
-/** Whose traffic is judged, and how. */
+/** The pods whose traffic is judged, and how. */
 export interface DryRunTask {
   readonly local: LocalPods;
   readonly mode: Mode;
-  /** The addresses of pods that have been given some here, where manifests say none. */
+  /** Addresses that this process assigned to pods whose manifests have none. */
   readonly assigned: readonly {
     readonly namespace: string;
     readonly name: string;
@@ -19,22 +19,24 @@ export interface DryRunTask {
   }[];
 }
 
-/** What the process says: what came of the manifests first, then an answer to each piece of connections. */
+/**
+ * The process's answers: first the result of the manifests, then one for each piece of connections.
+ */
 export type DryRunReply =
   | { readonly refused: Refusal }
   | { readonly ok: boolean; readonly diagnostics: readonly Diagnostic[] }
   | { readonly denials: readonly Denial[] };
 
-/** How long it may take for all of it. */
+/** Time limit of the whole dry run. */
 const lastMs = 300_000;
 const heapMegabytes = 2_048;
 
 /**
- * A process that compiles manifests which are only asked about: neither their length nor what is in them costs
- * the one that enforces any time, memory or trust.
+ * A separate process for a dry run, so that the manifests, whatever their size and content, cost the
+ * enforcing process no time, memory or trust.
  *
  * Owner:  `close` ends it.
- * Errors: RefusalError while there is another: each may take as much memory as there is for them.
+ * Errors: RefusalError while another dry run is under way: each may use all the memory that dry runs have.
  */
 export class DryRunProcess {
   static #current: DryRunProcess | undefined;
@@ -44,7 +46,7 @@ export class DryRunProcess {
   #fail: (error: Error) => void = () => {};
   #gone: RefusalError | undefined;
 
-  /** `body` is the request as it came. */
+  /** `body` is the unparsed request. */
   constructor(task: DryRunTask, body: Uint8Array) {
     if (DryRunProcess.#current !== undefined) {
       throw new RefusalError("environment", "another dry run is under way", "try again");
@@ -83,7 +85,7 @@ export class DryRunProcess {
     this.#child.stdin?.end(body);
   }
 
-  /** What came of the manifests; unless there is a table, it is over then. Errors: RefusalError. */
+  /** The result of the manifests; without a table the process has ended. Errors: RefusalError. */
   async compiled(): Promise<{ ok: boolean; diagnostics: readonly Diagnostic[] }> {
     let isUsed = false;
     try {

@@ -10,53 +10,53 @@ import type { Signals } from "./signals.js";
 import type { SourceUpdate } from "./source.js";
 import type { TableCompiler } from "./table-compiler.js";
 
-/** After a reload that was asked for there is as much time for other things as it took, up to this. */
+/** After a requested reload, other work gets as much time as the reload took, up to this. */
 const restMaxMs = 500;
 
-/** What the enforcer makes by itself of what its control socket tells of. */
+/** The members of ControlSubject that the enforcer makes itself. */
 type Made = "controller" | "dataplane" | "flows" | "established" | "deny" | "reload";
 
 export interface EnforcerOptions extends Omit<ControlSubject, Made> {
   readonly dataplane: DataplaneOptions;
-  /** How a table comes to be, and how it is put in force. */
+  /** How a table is made and put in force. */
   readonly controller: Omit<ControllerOptions, "compiler">;
-  /** Owner: closed with the enforcer. One of its own, in this thread, when absent. */
+  /** Owner: closed with the enforcer. When absent, it compiles in this thread. */
   readonly compiler?: TableCompiler;
   readonly reload: ReloadSteps;
-  /** What the interface of a link is called; asked for each flow. */
+  /** The name of a link's interface; called for each flow. */
   readonly interfaceName: (linkId: number) => string | undefined;
-  /** Absent where nobody listens for what goes wrong in the background. */
+  /** Reports errors in the background; absent: they are not reported. */
   readonly tell?: Tell;
 }
 
-/** What surrounds a reload that somebody has asked for. */
+/** The steps around a requested reload. */
 export interface ReloadSteps {
-  /** Takes what there is now. */
+  /** Returns the current objects. */
   readonly take: () => Promise<SourceUpdate>;
   readonly before?: () => void;
   readonly after?: (reload: Reload) => void;
 }
 
-/** What is to be done at the end, between the enforcer's own steps. */
+/** Steps at the end, between the enforcer's own. */
 export interface EnforcerEnd {
-  /** No frame moves any more, and the connections can still be read. */
+  /** Called when no frame moves any more and the connections can still be read. */
   readonly stopped?: () => void;
-  /** Gives the interfaces back, or leaves them to another process. */
+  /** Gives the interfaces back, or leaves them to a successor. */
   readonly letGo?: () => void;
-  /** Whether the interfaces are another process's by now, and stay as they are. */
+  /** Whether the interfaces belong to a successor and stay unchanged. */
   readonly leaves?: boolean;
 }
 
 /**
- * What every process that enforces has, whatever its interfaces are: a data plane, the controller of its
- * table, the flows it tells of, the control socket and the reloads that are asked for there or by SIGHUP.
- * A node adds attachments and the handoff to this, a lab namespaces.
+ * The common part of every enforcing process: a data plane, the controller of its table, the flow log, the
+ * control socket, and the reloads that are requested there or by SIGHUP. A node adds attachments and the
+ * handoff, a lab adds namespaces.
  */
 export class Enforcer {
   readonly dataplane: Dataplane;
   readonly flows: FlowLog;
   readonly controller: Controller;
-  /** What the control socket tells of and acts on. */
+  /** What the control socket reports and controls. */
   readonly subject: ControlSubject;
   readonly #compiler: TableCompiler | undefined;
   readonly #steps: ReloadSteps;
@@ -105,7 +105,7 @@ export class Enforcer {
     signals.onHangup = () => contained(this.#tell, "SIGHUP", () => this.reload());
   }
 
-  /** Reads the manifests again. Those who ask before it begins share one, however many they are. */
+  /** Reads the manifests again. All requests before a reload begins share that reload. */
   reload(): Promise<Reload> {
     this.#nextReload ??= this.#reloadAfterRest();
     return this.#nextReload;
@@ -118,7 +118,7 @@ export class Enforcer {
     try {
       before?.();
       const done = await this.controller.reload(() => {
-        // Whoever asks from now on may want what is not read here.
+        // A later request may want manifests that this reload does not read.
         this.#nextReload = undefined;
         return take();
       });
@@ -134,8 +134,8 @@ export class Enforcer {
   }
 
   /**
-   * Ends, in this order: no table is compiled, no frame moves, nobody is answered, no flow is told of, the
-   * interfaces are let go of, the data plane ends. Resolves when the socket and its port are free.
+   * Ends, in this order: the compiler, forwarding, the control socket, the flow log, the attachments' hold on
+   * the interfaces, the data plane. Resolves when the socket and its port are free.
    */
   async close({ stopped, letGo, leaves = false }: EnforcerEnd = {}): Promise<void> {
     this.#compiler?.close();

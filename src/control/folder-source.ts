@@ -5,7 +5,7 @@ import type { ManifestSource, ReadManifests, SourceStatus, SourceUpdate } from "
 export interface FolderSourceOptions {
   readonly paths: () => readonly string[];
   readonly read: () => ReadManifests | Promise<ReadManifests>;
-  /** Whether to look for changes: otherwise there is something new only when somebody asks. */
+  /** Whether to watch for changes; if not, only a request reads the manifests again. */
   readonly watch: boolean;
   /** As ManifestWatch takes them. */
   readonly tell?: Tell;
@@ -13,7 +13,7 @@ export interface FolderSourceOptions {
   readonly lookMs?: number;
 }
 
-/** How often manifests are read again because they changed under the reader. */
+/** How many times to read again because manifests changed during the read. */
 const ATTEMPTS = 20;
 
 /** Manifests in files and folders. */
@@ -21,7 +21,7 @@ export class FolderSource implements ManifestSource {
   readonly #options: FolderSourceOptions;
   readonly #watch: ManifestWatch | undefined;
   #changed: () => void = () => {};
-  /** Whether there is something that nobody has taken since it was noticed. */
+  /** Whether a noticed change has not been taken yet. */
   #hasNews = false;
 
   constructor(options: FolderSourceOptions) {
@@ -41,12 +41,12 @@ export class FolderSource implements ManifestSource {
   }
 
   /**
-   * Reads all files as they were at one moment.
+   * Reads a consistent state of all files.
    *
-   * A ConfigMap volume swaps all its files at once, and `kubectl apply` of files has no such swap: what
-   * was read of both the old and the new would be a policy that nobody wrote.
+   * A ConfigMap volume swaps all its files at once; other writers do not. A mix of old and new files would be
+   * a policy that no one wrote.
    *
-   * Errors: Error, when they do not stand still.
+   * Errors: Error when the files keep changing.
    */
   async take(): Promise<SourceUpdate> {
     for (let attempt = 1; ; attempt++) {

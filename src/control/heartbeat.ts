@@ -1,10 +1,10 @@
-/** How long packet threads may stand still; each goes on many times a second while it is well. */
+/** How long packet threads may make no progress; a healthy one makes some many times a second. */
 const stillMsMax = 5_000;
 
 /**
- * Tells packet threads that hang from those that go on, for whoever asks now and then.
+ * Detects packet threads that hang. The caller polls `hangs`.
  *
- * `progress` is another number than before when all have gone on since.
+ * `progress` returns a changed number when all threads have made progress.
  */
 export class Heartbeat {
   readonly #progress: () => number;
@@ -15,7 +15,7 @@ export class Heartbeat {
     this.#progress = progress;
   }
 
-  /** Whether one has stood still since somebody asked, for as long as none does. */
+  /** Whether a thread has made no progress for `stillMsMax` since an earlier call. */
   get hangs(): boolean {
     const now = this.#progress();
     const nowMs = performance.now();

@@ -7,10 +7,10 @@ import { type Ruleset, type RulesetSummary, summarize } from "../policy/ruleset.
 import type { Outcome, TableCompiler } from "./table-compiler.js";
 
 /**
- * Compiles a cluster's manifests again and again, each time at the price of what has changed.
+ * Compiles a cluster's manifests repeatedly; the cost is proportional to the change.
  *
- * Shape:  a result's blob is the caller's to keep.
- * Errors: those of the compiler; what it refused counts as seen, and the next step builds on it.
+ * Owner: the caller may keep a result's blob.
+ * Errors: those of the compiler. Refused objects count as seen; the next step builds on them.
  */
 export class ManifestCompiler implements TableCompiler {
   readonly #mode: Mode;
@@ -23,25 +23,25 @@ export class ManifestCompiler implements TableCompiler {
     this.#mode = mode;
   }
 
-  /** What has been seen and not been removed. */
+  /** The objects that were seen and not removed. */
   get objects(): readonly KubernetesObject[] {
     return [...this.#objects.values()];
   }
 
   /**
-   * Compiles these objects for `local`, whatever there was before.
+   * Compiles these objects for `local`, independent of earlier ones.
    *
    * Cost: what has changed; everything when `local` is another object than last time.
    */
   compile(objects: readonly KubernetesObject[], local: LocalPods): Outcome {
-    // Of objects with one name the last counts, as in a full compile.
+    // Of objects with the same name the last counts, as in a full compile.
     const next = new Map(objects.map((object) => [keyOf(object.kind, object.meta), object]));
     const changes = changesBetween(this.#objects, next);
     this.#objects = next;
     return this.#update(changes, local);
   }
 
-  /** Carries out changes, and compiles what there is then. */
+  /** Applies changes, and compiles the resulting objects. */
   change(changes: readonly ObjectChange[], local: LocalPods): Outcome {
     for (const change of changes) {
       if ("put" in change) this.#objects.set(keyOf(change.put.kind, change.put.meta), change.put);
@@ -54,7 +54,7 @@ export class ManifestCompiler implements TableCompiler {
     const known = local === this.#local ? this.#compiler : undefined;
     const compiler = known ?? new IncrementalCompiler({ local, mode: this.#mode });
     this.#local = local;
-    // Should the update throw, nobody knows how far it came: the next one starts anew.
+    // If the update throws, its state is unknown, so the next one starts from scratch.
     this.#compiler = undefined;
     const result = compiler.update(
       known === undefined ? this.objects.map((put) => ({ put })) : changes,
@@ -76,7 +76,7 @@ export function keyOf(
   return `${kind} ${namespace}/${name}`;
 }
 
-/** Finds what turns one set of objects into another. A place in a file is part of an object. */
+/** Finds the changes between two sets of objects. An object's place in a file is part of it. */
 export function changesBetween(
   before: ReadonlyMap<string, KubernetesObject>,
   after: ReadonlyMap<string, KubernetesObject>,

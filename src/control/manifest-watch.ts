@@ -5,43 +5,43 @@ import { limits } from "../manifest/limits.js";
 import { type Found, isDescriptor, manifestFiles, restOf } from "../manifest/manifest-files.js";
 import { contained } from "./boundary.js";
 
-/** Folders to watch, by what tells one from another that takes its place. */
+/** Folders to watch, with an identity that changes when another folder replaces one. */
 type Folders = Map<string, string>;
 
 export interface ManifestWatchOptions {
-  /** Files and folders, as `readManifests` takes them; `-` is passed over. */
+  /** Files and folders, as `readManifests` takes them; `-` is ignored. */
   readonly paths: () => readonly string[];
-  /** Something there is other than when `settled` was last called. */
+  /** Called when something differs from the last `settled`. */
   readonly changed: () => void;
-  /** Told of what goes wrong while it looks; it looks again. */
+  /** Reports errors of a check; it checks again later. */
   readonly tell?: Tell;
-  /** How long files have to stay as they are before they count as written: 150 ms when absent. */
+  /** How long files must stay unchanged to count as written: 150 ms when absent. */
   readonly quietMs?: number;
-  /** How often to look where the kernel does not tell, as on network file systems: 2 s when absent. */
+  /** How often to check without kernel events, as on network file systems: 2 s when absent. */
   readonly lookMs?: number;
 }
 
-/** A look is followed by a rest of so many times its length. */
+/** The pause after a check, in multiples of its duration. */
 const REST_OF_LOOKS = 9;
 
 /**
  * Notices when manifests change on disk.
  *
- * The kernel's notices only say when to look; what counts is a print of names, sizes and times, taken
- * until two in a row are equal. So a file that is being written is waited for, a folder may vanish and
- * come back, and the links that a ConfigMap volume swaps are followed.
+ * The kernel's events only say when to check. A check takes fingerprints of names, sizes and times until two
+ * in a row are equal. So it waits for a file that is being written, a folder may vanish and come back, and
+ * the links that a ConfigMap volume swaps are followed.
  *
- * Cost: a `stat` of each file at each look, of as many as are read; a tenth of the time at most.
+ * Cost: a `stat` of each manifest file at each check; at most a tenth of the time.
  */
 export class ManifestWatch {
   readonly #options: ManifestWatchOptions;
   readonly #watchers = new Map<string, FSWatcher>();
   readonly #look: NodeJS.Timeout;
   #settling: NodeJS.Timeout | undefined;
-  /** What was there when manifests were last read. */
+  /** The fingerprint when manifests were last read. */
   #settled: string;
   #isOpen = true;
-  /** How long the last print took, and the timer of a look that was put off. */
+  /** How long the last fingerprint took, and the timer of a delayed check. */
   #printMs = 0;
   #next: NodeJS.Timeout | undefined;
   #lookedMs = Number.NEGATIVE_INFINITY;
@@ -53,12 +53,12 @@ export class ManifestWatch {
     this.#look.unref();
   }
 
-  /** Whether there is something that has not been read: what changed is still settling. */
+  /** Whether a change has not been read because it is still settling. */
   get isBehind(): boolean {
     return this.#print() !== this.#settled;
   }
 
-  /** Takes what is there now as known. Call it just before manifests are read, for whatever cause. */
+  /** Marks the present state as known. Call it just before manifests are read, for any reason. */
   settled(): void {
     this.#settled = this.#print();
   }
@@ -72,7 +72,7 @@ export class ManifestWatch {
     this.#watchers.clear();
   }
 
-  /** Looks, but for a tenth of the time at most: whoever writes files decides how often it is told. */
+  /** Checks, for at most a tenth of the time: a writer of files decides how many events come. */
   #check(): void {
     if (!this.#isOpen || this.#settling !== undefined || this.#next !== undefined) return;
     const restMs = this.#lookedMs + REST_OF_LOOKS * this.#printMs - performance.now();
@@ -89,7 +89,7 @@ export class ManifestWatch {
     if (before === this.#settled) return;
     const settle = () => {
       this.#settling = undefined;
-      // Still being written: begin to wait anew.
+      // Still being written: start the wait again.
       if (this.#print() !== before) return this.#check();
       this.#settled = before;
       this.#options.changed();
@@ -102,7 +102,7 @@ export class ManifestWatch {
     contained(this.#options.tell ?? (() => {}), "looking for changes of manifests", step);
   }
 
-  /** Writes down names, sizes and times of all files, and watches the folders they are in. */
+  /** Takes a fingerprint of names, sizes and times of all files, and watches their folders. */
   #print(): string {
     const start = performance.now();
     const folders: Folders = new Map();
@@ -111,7 +111,7 @@ export class ManifestWatch {
     for (const path of this.#options.paths()) {
       if (isDescriptor(path)) continue;
       for (const found of manifestFiles(path, rest)) lines.push(printOf(found, folders));
-      // Whatever stands there, the folder that it is in tells when something else does.
+      // The parent folder reports when something else takes this path.
       addFolder(folders, join(path, ".."));
     }
     for (const [identity, watcher] of this.#watchers) {
@@ -130,7 +130,7 @@ export class ManifestWatch {
       watcher.on("error", () => this.#forget(identity, watcher));
       this.#watchers.set(identity, watcher);
     } catch {
-      // Out of watches, or gone by now: the look that comes every so often has to do.
+      // Out of watches, or the folder is gone: the periodic check must suffice.
     }
   }
 
@@ -140,7 +140,7 @@ export class ManifestWatch {
   }
 }
 
-/** Writes down one file or folder, and notes the folders. */
+/** The fingerprint of one file or folder; adds its folders. */
 function printOf(found: Found, folders: Folders): string {
   const { path } = found;
   if (found.is === "fault") return `${path}: ${found.fault.message}`;
@@ -157,7 +157,7 @@ function addFolder(folders: Folders, path: string): void {
   if (typeof stat !== "string") folders.set(`${path} ${stat.ino}`, path);
 }
 
-/** Or why there is none: a link that leads to itself, a folder that may not be looked into. */
+/** The stat, or the reason that there is none: a link to itself, or a folder without permission. */
 function statOf(path: string): BigIntStats | string {
   try {
     return statSync(path, { throwIfNoEntry: false, bigint: true }) ?? "is gone";

@@ -1,6 +1,6 @@
 import type { ListenerBounds } from "./http-listener.js";
 
-/** Of a listener that strangers may reach. */
+/** Bounds of a listener that untrusted clients may reach. */
 export const metricsBounds: ListenerBounds = {
   connectionsMax: 256,
   connectionsPerClientMax: 16,
@@ -11,6 +11,6 @@ export const metricsBounds: ListenerBounds = {
   bodiesBytesMax: 0,
   stallMs: 10_000,
   lingerMs: 5_000,
-  // Thrown away as it comes: a client that sends before it reads learns that way why it is refused.
+  // Discarded as it comes: so a client that sends before it reads still learns why it is refused.
   lingerBytesMax: 1024 * 1024 * 1024,
 };

@@ -7,24 +7,24 @@ import { becomeUnprivileged } from "./unprivileged.js";
 /**
  * The process that answers on the metrics port, without any privilege: metrics-process.ts starts it.
  *
- * It knows nothing by itself. What a client asks it asks the process that enforces, once for all clients who
- * ask the same meanwhile.
+ * It has no data of its own. It forwards a client's request to the enforcing process, once for all clients
+ * that send the same request meanwhile.
  */
 
 const listenerFd = 3;
 const channelFd = 4;
-/** How long the process that enforces may take before a client is told that it does not answer. */
+/** How long the enforcing process may take before a client gets an error. */
 const answerMs = 5_000;
-/** Memory of its own: the engine reserves a part of it that it does not use. */
+/** Limit of its memory; the engine reserves more than it uses. */
 const dataBytesMax = 512 * 1024 * 1024;
 
 interface Waiting {
-  /** Asked when the question was sent: what the answer tells is younger than these. */
+  /** Requests from before the question was sent: the answer is newer than they are. */
   asked: ((answer: PlainAnswer) => void)[];
   next: ((answer: PlainAnswer) => void)[];
 }
 
-/** Asks the process that enforces. */
+/** Forwards requests to the enforcing process. */
 class Bridge {
   readonly #channel: Socket;
   readonly #waiting = new Map<string, Waiting>();

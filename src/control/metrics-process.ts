@@ -16,32 +16,32 @@ export interface MetricsProcessOptions {
   /** By `GET /path`. */
   readonly handlers: Readonly<Record<string, PlainHandler>>;
   readonly tell: Tell;
-  /** What the process runs; stands in for it in tests. */
+  /** The program of the process; tests replace it. */
   readonly program?: string;
 }
 
 /** The least time between two answers of one route, and the share of this thread that they may take. */
 const spacingMs = 250;
 const shareMax = 0.1;
-/** Longer than any route. What the process sends is taken from nobody's friend. */
+/** Longer than any route. The process is not trusted, so its questions are bounded. */
 const questionBytesMax = 256;
 const backoffMinMs = 250;
 const backoffMaxMs = 30_000;
-/** A process that has lived for so long starts again at once. */
+/** A process that ran this long is restarted at once. */
 const steadyMs = 60_000;
 const endMs = 2_000;
-/** What is kept of its last words. */
+/** How much of its last error output is kept. */
 const complaintLength = 2_000;
 const heapMegabytes = 64;
 
 /**
- * Keeps the process that answers on the metrics port, see metrics-listener.ts: starts it, answers what it
- * asks, and starts it again when it dies.
+ * Runs the process that answers on the metrics port (metrics-listener.ts): starts it, answers its questions,
+ * and restarts it when it dies.
  *
- * Whatever is sent to the port costs this thread a few answers a second and no more. The process has the
- * listening socket and a pipe to here, and nothing else.
+ * Any traffic to the port costs this thread only a few answers a second. The process has the listening socket
+ * and a pipe to this one, and nothing else.
  *
- * Owner: takes the listening socket.
+ * Owner: takes ownership of the listening socket.
  */
 export class MetricsProcess {
   readonly #options: MetricsProcessOptions;
@@ -55,12 +55,12 @@ export class MetricsProcess {
     this.#start();
   }
 
-  /** Its number; undefined while there is none. */
+  /** Its pid; undefined while there is none. */
   get pid(): number | undefined {
     return this.#child?.pid;
   }
 
-  /** Ends it; the port is free when this is done. */
+  /** Ends the process; the port is free when this resolves. */
   async close(): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -91,7 +91,7 @@ export class MetricsProcess {
     try {
       child = spawn(process.execPath, [...heap, script, ...Object.keys(handlers)], {
         cwd: "/",
-        // Nothing of what this process was told is any business of that one.
+        // No variable of this process's environment is passed on.
         env: libraryPath(),
         stdio: ["ignore", "ignore", "pipe", listener, "pipe"],
       });
@@ -113,7 +113,7 @@ export class MetricsProcess {
     if (channel) this.#listen(channel, child, timers);
   }
 
-  /** Answers what the process asks, and no more often than is right. */
+  /** Answers the process's questions, at a bounded rate. */
   #listen(channel: Socket, child: ChildProcess, timers: Set<NodeJS.Timeout>): void {
     const { handlers } = this.#options;
     const pending = new Set<string>();
@@ -127,7 +127,8 @@ export class MetricsProcess {
       if (!channel.destroyed) channel.write(writeAnswer(route, given));
     };
     const ask = (route: string) => {
-      // One question at a time, and only what there is: whatever asks otherwise is not what was started.
+      // One question per route at a time, and only for existing routes: a process that breaks this is not the
+      // one we started.
       if (!Object.hasOwn(handlers, route) || pending.has(route)) return false;
       pending.add(route);
       const timer = setTimeout(
@@ -172,7 +173,7 @@ function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, " ").slice(0, 200);
 }
 
-/** What a Node that is not where its libraries are expected needs to start. */
+/** The variables that Node needs to find its libraries in an unusual place. */
 function libraryPath(): NodeJS.ProcessEnv {
   const path = process.env["LD_LIBRARY_PATH"];
   return path === undefined ? {} : { LD_LIBRARY_PATH: path };

@@ -9,29 +9,29 @@ import { serveUnix } from "./server.js";
 import { defaultSocket } from "./settings.js";
 
 export interface ControlListen {
-  /** Absent: the usual path, and none where that cannot be had. `none`: none. */
+  /** Absent: the default path, or no socket if that cannot be opened. `none`: no socket. */
   readonly socket?: string;
   /** `HOST:PORT` for metrics; absent: no TCP at all. */
   readonly metricsListen?: string;
 }
 
-/** How long a port may still be held by what answered there for a process before this one. */
+/** How long the metrics process of a predecessor may still hold the port. */
 const portMs = 3_000;
 
 export interface OpenControl {
-  /** The control socket; absent: there is none. */
+  /** The control socket's path; absent: there is none. */
   readonly socket?: string;
-  /** Where metrics are; absent: nowhere. */
+  /** Where metrics are served; absent: nowhere. */
   readonly metrics?: string;
   close(): Promise<void>;
 }
 
 /**
- * Opens the control socket of a process that enforces, and the metrics listener where one is asked for;
- * `tell` is told what an operator should know of it.
+ * Opens the control socket of an enforcing process, and the metrics listener if configured. Warnings for the
+ * operator go to `tell`.
  *
- * Errors: RefusalError when what was asked for by name cannot be had. Without the usual socket it goes
- *         on, and says so.
+ * Errors: RefusalError when a configured socket or port cannot be opened. Without the default socket it
+ *         continues, and warns.
  */
 export async function openControl(
   subject: ControlSubject,
@@ -74,7 +74,7 @@ export async function openControl(
   }
 }
 
-/** Errors: RefusalError (environment) when the address is not ours to listen on. */
+/** Errors: RefusalError (environment) when it cannot listen on the address. */
 async function listenOn(host: string, port: number): Promise<TcpListener & { at: string }> {
   const untilMs = performance.now() + portMs;
   for (;;) {

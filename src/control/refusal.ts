@@ -1,4 +1,4 @@
-/** What kind of refusal it is; the command line makes its exit code of it. */
+/** The kind of refusal; it decides the exit code of the command line. */
 export type RefusalKind = "usage" | "input" | "environment";
 
 /** What a failed request carries over a socket. */
@@ -8,7 +8,7 @@ export interface Refusal {
   readonly remedy?: string;
 }
 
-/** Something that cannot be done as asked: one line, and one thing to try. */
+/** A request that cannot be fulfilled: one line with the reason, and one remedy. */
 export class RefusalError extends Error {
   readonly kind: RefusalKind;
   readonly remedy: string | undefined;
@@ -21,7 +21,7 @@ export class RefusalError extends Error {
   }
 }
 
-/** Puts an error into the words that go over the socket. */
+/** Converts an error to the form that goes over the socket. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof RefusalError) {
     const { kind, message, remedy } = error;

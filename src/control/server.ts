@@ -19,17 +19,17 @@ import type { RequestHead } from "./request-head.js";
 export interface Asked {
   /** The JSON document that came with it; undefined without one. Errors: RefusalError when it is none. */
   readonly body: unknown;
-  /** The same as it came, for whoever reads it elsewhere. */
+  /** The unparsed body, for handlers that pass it on. */
   readonly bytes: Uint8Array;
   readonly query: URLSearchParams;
-  /** Shares the main thread with everything else: whatever takes long is cut into steps. */
+  /** Shares the main thread: a handler must split long work into steps. */
   readonly time: ClientTime;
 }
 
-/** Answers one request: with what is to be sent as JSON, a PlainAnswer or a ListAnswer. */
+/** Answers one request: returns a value to send as JSON, a PlainAnswer or a ListAnswer. */
 export type Handler = (asked: Asked) => unknown;
 
-/** Text that is sent as it is. */
+/** Text that is sent unchanged. */
 export class PlainAnswer {
   readonly status: number;
   readonly text: string;
@@ -55,7 +55,7 @@ export class ListAnswer {
   readonly head: Readonly<Record<string, unknown>>;
   readonly pieces: Iterable<ListPiece> | AsyncIterable<ListPiece>;
   readonly member: string;
-  /** What is known only once all pieces have been made. */
+  /** Members that are known only after all pieces. */
   readonly tail: () => Readonly<Record<string, unknown>>;
 
   constructor(
@@ -70,19 +70,19 @@ export class ListAnswer {
   }
 }
 
-/** Who follows a stream. */
+/** A reader of a stream. */
 export interface StreamReader {
   /** Sends one document on a line of its own. */
   write(line: unknown): void;
-  /** Whether it has taken so little of what was sent that no more should be. */
+  /** Whether so much waits for the reader that no more should be sent. */
   readonly isBehind: boolean;
-  /** Called once each time it has caught up. */
+  /** Called once each time the reader has caught up. */
   onCaughtUp: () => void;
-  /** Ends the stream from this side. */
+  /** Ends the stream. */
   end(): void;
 }
 
-/** Streams to one reader; the returned function is called when the reader hangs up. */
+/** Streams to one reader; the returned function is called when the reader disconnects. */
 export type Stream = (reader: StreamReader, query: URLSearchParams) => () => void;
 
 /** Handlers and streams by `METHOD /path`. */
@@ -99,7 +99,7 @@ export interface Serving {
   close(): void;
 }
 
-/** Of a listener for the machine's own administrators. Their bodies are manifests. */
+/** Bounds for the machine's administrators, whose bodies are manifests. */
 const socketBounds: ListenerBounds = {
   connectionsMax: 64,
   connectionsPerClientMax: 64,
@@ -112,16 +112,16 @@ const socketBounds: ListenerBounds = {
   lingerMs: 2_000,
   lingerBytesMax: 8 * 1024 * 1024,
 };
-/** Lists and streams that go out at once: the other connections stay for short answers. */
+/** Lists and streams at the same time: the other connections are reserved for short answers. */
 const longAnswersMax = 16;
-/** Bytes that may wait for a reader before it counts as behind. */
+/** Bytes that may queue for a reader before it counts as behind. */
 const behindBytes = 256 * 1024;
 
 /**
  * Serves HTTP on a unix socket, with JSON both ways.
  *
- * A socket that a dead process left is replaced, one that answers is not. The folder is made when it
- * is not there; both are removed again by `close`.
+ * A dead process's socket is replaced; a socket that answers is not. The folder is made if needed; `close`
+ * removes both.
  *
  * Shape:  `mode` is the socket's: 0o600 for its owner, 0o660 for a group too.
  * Errors: RefusalError (environment) when another process listens there, or it cannot be made. What a
@@ -149,7 +149,7 @@ export async function serveUnix(
     }
     const listener = new HttpListener(socketBounds, new RouteHandler(routes), tell);
     const { server } = listener;
-    // Between bind and chmod the socket has the umask's mode: nobody's but ours.
+    // Until the chmod, the umask gives the socket's mode: only this user may connect.
     const umask = process.umask(0o177);
     try {
       await listen(server, () => server.listen(path));
@@ -172,9 +172,9 @@ export async function serveUnix(
 }
 
 /**
- * Serves the same on a socket that listens already, within other bounds.
+ * The same on a socket that already listens, with other bounds.
  *
- * Owner: takes the descriptor.
+ * Owner: takes ownership of the descriptor.
  */
 export async function serveDescriptor(
   fd: number,
@@ -214,11 +214,11 @@ function removeFolder(folder: string): void {
   try {
     rmdirSync(folder);
   } catch {
-    // Somebody else keeps something there by now.
+    // Another process keeps files in the folder.
   }
 }
 
-/** Finds the route of a request and puts what it answers on the wire. */
+/** Finds the route of a request and sends its answer. */
 class RouteHandler implements HttpHandler {
   readonly #routes: Routes;
   readonly #time = new ClientTime();
@@ -273,7 +273,7 @@ class RouteHandler implements HttpHandler {
     };
   }
 
-  /** A piece is made when the one before has been taken, and not before others have had their turn. */
+  /** Makes a piece only after the client has taken the previous one and other work had its turn. */
   async #sendList(list: ListAnswer, reply: HttpReply): Promise<void> {
     const { head, pieces, member, tail } = list;
     const first = `${JSON.stringify({ ...head, [member]: [] }).slice(0, -2)}\n`;
@@ -350,7 +350,9 @@ function follow(stream: Stream, query: URLSearchParams, reply: HttpReply): void 
   };
 }
 
-/** Says why not; an answer that has begun is cut, so that nobody takes it for whole. */
+/**
+ * Sends the refusal. An answer that has begun is cut, so that the client does not take it as complete.
+ */
 function refuse(reply: HttpReply, error: unknown): void {
   if (reply.hasBegun) reply.cut();
   else sendWhole(reply, error instanceof RefusalError ? 400 : 500, refusalOf(error));

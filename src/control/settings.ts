@@ -14,19 +14,19 @@ import {
 import { modes } from "../manifest/mode.js";
 
 /**
- * What a process that enforces may be told, each once: flags, keys of the config file, their types, their
- * docs and what holds without them are made from this.
+ * The settings of an enforcing process, each declared once. Flags, config keys, their types, docs and
+ * defaults are made from this.
  */
 
-/** Where processes keep what others look for. */
+/** The folder for sockets and state that other processes look up. */
 export const runFolder = "/run/sluice";
-/** Where one answers when nobody says otherwise. */
+/** The default control socket. */
 export const defaultSocket = `${runFolder}/sluice.sock`;
 
 /** One of some words. */
 export interface WordSetting<Word extends string> {
   readonly words: readonly Word[];
-  /** What holds when it is left out. */
+  /** The default. */
   readonly fallback: Word;
   readonly doc: string;
 }
@@ -35,7 +35,7 @@ export interface WordSetting<Word extends string> {
 export interface NumberSetting {
   readonly least: number;
   readonly most: number;
-  /** What holds when it is left out, for the docs. */
+  /** The default, for the docs. */
   readonly fallback: string;
   readonly doc: string;
 }
@@ -96,7 +96,7 @@ export const settings = {
     "any",
     "the CPU of the first thread that judges; further ones take those behind it",
   ),
-  // Fewer connections than the least are of no use.
+  // A smaller table than this is of no use.
   connections: whole(
     64,
     CONNECTIONS_MAX,

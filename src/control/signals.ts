@@ -1,4 +1,4 @@
-/** The signals of a process that holds something: one to read again, two to end. */
+/** The signals of a long-running process: SIGHUP to reload, SIGTERM and SIGINT to end. */
 export class Signals {
   readonly untilStopped: Promise<NodeJS.Signals>;
   stopped: NodeJS.Signals | undefined;

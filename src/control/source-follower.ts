@@ -5,25 +5,27 @@ import type { ManifestSource } from "./source.js";
 export interface FollowerOptions {
   readonly source: ManifestSource;
   readonly controller: Controller;
-  /** Called before and after each update that the source asked for. */
+  /** Called before and after each update that the source triggered. */
   readonly before?: () => void;
   readonly after: (reload: Reload) => void;
-  /** Told of what should not have happened; the source is followed on. */
+  /** Reports internal errors; the source is still followed. */
   readonly tell?: Tell;
-  /** How long after a refusal by the machine, not by the manifests, to try again; 5 s when absent. */
+  /**
+   * How long to wait before a retry when the machine, not the manifests, caused the failure; 5 s when absent.
+   */
   readonly retryMs?: number;
 }
 
-/** Bounds of the rest between two updates. What arrives meanwhile shares a table. */
+/** Bounds of the pause between two updates. Events that arrive meanwhile share a table. */
 const REST_MIN_MS = 25;
 const REST_MAX_MS = 500;
 
 /**
- * Keeps a controller up with its source.
+ * Keeps a controller up to date with its source.
  *
- * Updates never overlap. Between two it rests for as long as the last one took, and a little in any case,
- * since every table has every connection judged again: under a storm of events at most half of the time
- * goes into tables. An event after a rest is not kept waiting.
+ * Updates never overlap. Between two it pauses for as long as the last one took, and at least for
+ * REST_MIN_MS, since every table makes every connection be judged again. Under a storm of events, at most
+ * half of the time goes into tables. An event after the pause is handled at once.
  */
 export class SourceFollower {
   readonly #options: FollowerOptions;

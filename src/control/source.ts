@@ -3,43 +3,45 @@ import type { Lines } from "../diagnostics/findings.js";
 import type { ObjectHead } from "../manifest/objects.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 
-/** Objects that came, changed or went since a source was last asked. */
+/** Objects that were added, changed or removed since the last take. */
 export interface SourceChanges {
-  /** In the order in which they were heard of; of changes to one object the last may stand for all. */
+  /** In order of arrival; the last change of an object may replace its earlier ones. */
   readonly changes: readonly ObjectChange[];
-  /** When each event that led to them was heard of. Units: milliseconds, as `performance.now()`. */
+  /** Arrival time of each event behind the changes. Units: milliseconds, as `performance.now()`. */
   readonly heardMs: readonly number[];
-  /** What is newly wrong with them. None is an error: what cannot be read has been made harmless. */
+  /**
+   * New findings. None is an error: unreadable objects have been replaced by ones that allow nothing.
+   */
   readonly diagnostics: readonly Diagnostic[];
 }
 
-/** What was read of manifests; a compiler knows the whole of each object by its head. */
+/** Manifests that were read; a compiler finds each whole object by its head. */
 export interface ReadManifests {
   readonly objects: readonly ObjectHead[];
   readonly diagnostics: readonly Diagnostic[];
-  /** The texts, where they are at hand, for what is found later. */
+  /** The texts, if available, for later findings. */
   readonly sources?: ReadonlyMap<string, Lines>;
 }
 
-/** What a source has to say when it is asked: all there is, or what has become of it. */
+/** A source's answer: all objects, or the changes. */
 export type SourceUpdate = { readonly all: ReadManifests } | SourceChanges;
 
-/** How a source that is not a folder is doing. */
+/** The state of a source that is not a folder. */
 export interface SourceStatus {
   readonly kind: "kubernetes";
-  /** Where it reads from. */
+  /** The server's address. */
   readonly server: string;
-  /** Whether everything that is asked of it is being followed at this moment. */
+  /** Whether every resource is being followed now. */
   readonly connected: boolean;
-  /** When it last said anything; null when it never did. RFC 3339. */
+  /** When the server last sent anything; null: never. RFC 3339. */
   readonly lastHeard: string | null;
-  /** Units: seconds since then; null when it never did. */
+  /** Units: seconds since then; null: never. */
   readonly ageSeconds: number | null;
-  /** What its objects take, and what they may take all together. Units: bytes, estimated. */
+  /** Memory of its objects, and their limit together. Units: bytes, estimated. */
   readonly memoryBytes: number;
   readonly memoryLimitBytes: number;
   readonly objects: number;
-  /** Objects that could not be read, and stand for nothing allowed. */
+  /** Objects that could not be read; each counts as allowing nothing. */
   readonly unreadable: number;
   readonly resources: readonly ResourceStatus[];
 }
@@ -48,40 +50,42 @@ export interface ResourceStatus {
   /** As in a role: `pods`, `networkpolicies.networking.k8s.io`. */
   readonly resource: string;
   readonly state: "starting" | "following" | "waiting" | "absent";
-  /** Units: seconds since it was last proved that what is known of it is current; null before that. */
+  /** Units: seconds since the resource was last proved current; null before that. */
   readonly ageSeconds: number | null;
-  /** Whether that is so long ago that what is known may be out of date. */
+  /** Whether that is so long ago that the objects may be out of date. */
   readonly stale: boolean;
   readonly objects: number;
   /** Events followed, and whole lists read, since the start. */
   readonly events: number;
   readonly lists: number;
-  /** What went wrong last; null when nothing has since it was last followed. */
+  /** The last error; null when there was none since it was last followed. */
   readonly error: string | null;
 }
 
 /** Where manifests come from. */
 export interface ManifestSource {
   /**
-   * Begins to tell when there is something to take. It is told once; again only after a take.
+   * Starts to call `changed` when there is something to take: once, then again only after a take.
    *
    * Threads: `changed` is never called from within `follow` or `take`.
    */
   follow(changed: () => void): void;
   /**
-   * Takes what there is, or what is new.
+   * Returns all objects, or the changes.
    *
-   * Errors: what it throws ends an update, and leaves the table in force.
+   * Errors: an error ends the update, and the table in force stays.
    */
   take(): Promise<SourceUpdate>;
-  /** Whether there is something that has not been taken, as far as it knows. */
+  /** Whether it knows of something that has not been taken. */
   readonly isBehind: boolean;
-  /** How it is doing; undefined where there is nothing to tell but what its updates say. */
+  /** Its state; undefined when its updates already say everything. */
   status(): SourceStatus | undefined;
   close(): void;
 }
 
-/** Says which resources of a source may be out of date, and why; undefined when none is. */
+/**
+ * Names the resources of a source that may be out of date, and why; undefined when there are none.
+ */
 export function staleText(source: SourceStatus | undefined): string | undefined {
   const stale = (source?.resources ?? []).filter((each) => each.stale);
   if (stale.length === 0) return undefined;

@@ -8,13 +8,13 @@ import type { RulesetSummary } from "../policy/ruleset.js";
 /** A table that is ready to be put in force. */
 export interface CompiledTable {
   readonly blob: Uint8Array;
-  /** What it was made from; an endpoint's place there is its number in the table. */
+  /** The ruleset that it was made from; an endpoint's index there is its number in the table. */
   readonly ruleset: RulesetSummary;
   readonly objects: readonly ObjectHead[];
   readonly stats: CompileStats;
 }
 
-/** What came of a compilation. `effort` as in IncrementalCompiler. */
+/** The result of a compilation. `effort` as in IncrementalCompiler. */
 export type Outcome =
   | (Omit<CompiledTable, "objects"> & {
       readonly ok: true;
@@ -23,7 +23,7 @@ export type Outcome =
     })
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
-/** What a set of manifests would come to. */
+/** The result of compiling manifests without enforcing them. */
 export type Checked =
   | {
       readonly ok: true;
@@ -33,16 +33,16 @@ export type Checked =
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
 /**
- * Compiles a cluster's manifests again and again. One thing at a time is asked of it.
+ * Compiles a cluster's manifests repeatedly. Callers send one request at a time.
  *
- * Errors: those of the compiler; what it refused counts as seen.
+ * Errors: those of the compiler; refused objects count as seen.
  */
 export interface TableCompiler {
-  /** What has been seen and not been removed. */
+  /** The objects that were seen and not removed. */
   readonly objects: readonly ObjectHead[];
-  /** Compiles these objects, as they were read, whatever there was before. */
+  /** Compiles these objects, as read, independent of earlier ones. */
   compile(objects: readonly ObjectHead[], local: LocalPods): Outcome | Promise<Outcome>;
-  /** Carries out changes, and compiles what there is then. */
+  /** Applies changes, and compiles the resulting objects. */
   change(changes: readonly ObjectChange[], local: LocalPods): Outcome | Promise<Outcome>;
   close(): void;
 }

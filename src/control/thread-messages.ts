@@ -8,36 +8,36 @@ import type { ObjectChange } from "../policy/live-cluster.js";
 import type { PolicySource, RulesetSummary, RulesSummary } from "../policy/ruleset.js";
 
 /**
- * What passes between a process and its thread that reads and compiles.
+ * Messages between a process and its compiler thread.
  *
- * Lists pass in parts, and the thread sends the next one when the last has been taken: a part costs the
- * receiver a few milliseconds, however long the list is.
+ * Lists are sent in parts; the thread sends the next part after the last has been taken. So a list of any
+ * length costs the receiver only a few milliseconds at a time.
  */
 
 export interface ThreadData {
   readonly mode: Mode;
 }
 
-/** An object to be compiled: a whole one, or the place of one among those that were read last. */
+/** An object to compile: a whole one, or the position of one in the last read. */
 export type ObjectRef = KubernetesObject | ObjectHead | number;
 
 export type ThreadRequest =
   | { readonly do: "next" }
-  /** Some of the objects, or changes, that the next request is about. */
+  /** A part of the objects, or changes, of the next request. */
   | { readonly do: "take"; readonly objects: readonly ObjectRef[] }
   | { readonly do: "take"; readonly changes: readonly ObjectChange[] }
   | { readonly do: "read"; readonly paths: readonly string[]; readonly stdin: string | undefined }
-  /** `local` is absent where it is what it was. */
+  /** `local` is absent when it is unchanged. */
   | { readonly do: "compile" | "change"; readonly local?: LocalPods };
 
-/** A ruleset's summary with numbers for what is shared. */
+/** A ruleset's summary, with numbers for shared items. */
 export type RulesPart = readonly [isolatedBy: Uint32Array, policies: Uint32Array, rules: number];
 
 export interface EndpointPart {
   readonly namespace: string;
   readonly name: string;
   readonly addresses: readonly Address[];
-  /** Numbers of rules: ingress, egress, and both of the audit where it differs. */
+  /** Numbers of rules: ingress, egress, and both for audit mode if different. */
   readonly rules: readonly number[];
 }
 
@@ -61,11 +61,11 @@ export type ThreadResult =
       readonly stats: CompileStats;
       readonly diagnostics: readonly Diagnostic[];
       readonly effort: "none" | "patch" | "rebuild";
-      /** Whether parts have told of its ruleset; the one before holds otherwise. */
+      /** Whether parts contained its ruleset; if not, the previous one still holds. */
       readonly hasRuleset: boolean;
     };
 
-/** How much a part holds: so many objects, or so many references. */
+/** The size of a part, in objects or in references. */
 const partItems = 100;
 const partWeight = 5_000;
 
@@ -114,7 +114,7 @@ export function* partsOf<Item>(
   if (from < items.length) yield items.slice(from);
 }
 
-/** Puts a summary together again from its parts. */
+/** Rebuilds a summary from its parts. */
 export class RulesetReader {
   readonly #policies: PolicySource[] = [];
   readonly #rules: RulesSummary[] = [];

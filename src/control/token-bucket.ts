@@ -1,4 +1,4 @@
-/** Lets as much through as a rate allows, and a burst before it. */
+/** A token bucket: a rate and a burst. */
 export class TokenBucket {
   readonly #perSecond: number;
   readonly #burst: number;
@@ -11,7 +11,7 @@ export class TokenBucket {
     this.#tokens = burst;
   }
 
-  /** Takes one; false when there is none left. */
+  /** Takes a token; false when there is none. */
   take(): boolean {
     const nowMs = performance.now();
     const gained = ((nowMs - this.#filledMs) / 1_000) * this.#perSecond;
@@ -23,7 +23,7 @@ export class TokenBucket {
   }
 }
 
-/** A bucket for each client; of those who have not come for longest none is kept. */
+/** A bucket for each client; the least recent clients are dropped. */
 export class ClientBuckets {
   readonly #make: () => TokenBucket;
   readonly #clientsMax: number;

@@ -3,20 +3,20 @@ import { setPriority } from "node:os";
 import { confineListener } from "../dataplane/privilege.js";
 
 /**
- * Makes this process one that only works for the process that enforces, and for nobody's harm: it gives way to
- * everything else, goes first where memory runs out, ends with the other and not by itself, and can reach nothing
- * but what it has open.
+ * Turns this process into a harmless helper of the enforcing process. It has the lowest CPU priority, is the
+ * first that the kernel kills when memory runs out, ends with the enforcing process and not by signals, and
+ * can use only its open descriptors.
  *
  * Errors: DataplaneError.
  */
 export function becomeUnprivileged(limits: Parameters<typeof confineListener>[0]): void {
-  // Who is told to end, by a terminal or a service manager, is the other.
+  // A terminal or service manager signals both processes; only the enforcing one must act on it.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
   setPriority(15);
   try {
     writeFileSync("/proc/self/oom_score_adj", "900");
   } catch {
-    // Where that is not to be written, the kernel chooses by size.
+    // If it cannot be written, the kernel chooses by size.
   }
   confineListener(limits);
 }

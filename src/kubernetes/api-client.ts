@@ -6,11 +6,11 @@ import type { MemoryBudget } from "./memory-budget.js";
 import type { Pace } from "./pace.js";
 import { type Timing, within } from "./timing.js";
 
-/** An answer that is no success. */
+/** The API server answered with an error. */
 export class ApiError extends Error {
-  /** Of HTTP, or of a `Status` in a watch. */
+  /** The HTTP status, or the code of a `Status` in a watch. */
   readonly status: number;
-  /** How long the server asks to wait; 0 when it does not. */
+  /** How long the server asks to wait (Retry-After); 0 when it does not. */
   readonly retryAfterMs: number;
 
   constructor(status: number, message: string, retryAfterMs = 0) {
@@ -22,12 +22,12 @@ export class ApiError extends Error {
 }
 
 /**
- * What one object, event or document may be. A server takes an object of 3 MB at most, which may have a million
- * parts; it parses in a tenth of a second.
+ * Limits of one object, event or document. A server accepts objects of at most 3 MB, which may have a million
+ * parts; such an object parses in a tenth of a second.
  */
 const VALUE_BOUNDS = { bytesMax: 16 * 1024 * 1024, partsMax: 2_000_000 } as const;
 const ERROR_BYTES_MAX = 64 * 1024;
-/** Answers of 1xx before the one that counts. */
+/** 1xx answers that are accepted before the final one. */
 const INFORMATION_MAX = 20;
 
 export interface ApiClientOptions {
@@ -38,14 +38,14 @@ export interface ApiClientOptions {
 }
 
 /**
- * Gets from an API server: documents, lists item by item, and watches event by event.
+ * Reads from an API server: documents, lists item by item, and watches event by event.
  *
- * Every call settles, whatever the server sends or does not send: until the headers are there a time limit
- * of its own holds, then one between two pieces of a body, or two events of a watch. Long answers are taken
- * in small steps, between which the event loop goes on.
+ * Every call settles, for any behaviour of the server. One time limit holds until the headers have arrived;
+ * then another one holds between two pieces of a body, or between two events of a watch. Long answers are
+ * read in small steps, and the event loop runs between them.
  *
- * Errors: ApiError; Error when time is up, `signal` says so, the connection or a document breaks, an answer
- *         is not JSON; what a callback throws. The connection is then closed.
+ * Errors: ApiError; Error when a time limit is exceeded, `signal` aborts, the connection breaks, or an answer
+ *         is incomplete or not JSON; what a callback throws. The connection is then closed.
  */
 export class ApiClient {
   readonly #options: ApiClientOptions;
@@ -68,7 +68,9 @@ export class ApiClient {
     });
   }
 
-  /** Gets one page of a list: hands on each item, and returns all but the items. */
+  /**
+   * Reads one page of a list: passes each item to the callback, and returns the rest of the document.
+   */
   async list(
     path: string,
     query: URLSearchParams,
@@ -82,8 +84,9 @@ export class ApiClient {
   }
 
   /**
-   * Follows a watch until the server ends it, `signal` does, or no event has come for `quietMs`. Each event is
-   * handed on as soon as it is whole; `opened` is called before, when the server has agreed.
+   * Follows a watch until the server ends it, `signal` aborts, or no event has come for `quietMs`. Each event
+   * is passed on as soon as it is complete. `opened` is called before the first, when the server has accepted
+   * the watch.
    */
   async watch(
     path: string,
@@ -106,7 +109,7 @@ export class ApiClient {
     await closing(answer, within(quietMs, signal, late, work));
   }
 
-  /** Reads a body, of which the next piece has to come within a time. */
+  /** Reads a body; the next piece must come within a time limit. */
   #read(
     answer: IncomingMessage,
     cutter: JsonCutter,
@@ -154,7 +157,7 @@ export class ApiClient {
     }
   }
 
-  /** Sends a request; credentials that the server does not take are read anew, once. */
+  /** Sends a request. If the server refuses the credentials, they are read again, once. */
   async #open(
     path: string,
     query: URLSearchParams,
@@ -164,7 +167,7 @@ export class ApiClient {
     const { access, timing } = this.#options;
     const { answerMs } = timing;
     const late = () => new Error(`no answer within ${answerMs / 1_000} s`);
-    // They have time limits of their own.
+    // Reading credentials has time limits of its own.
     const { options, version } = await access.credentials();
     const answer = await within(answerMs, signal, late, (inner) =>
       this.#send(path, query, options, inner),
@@ -182,7 +185,7 @@ export class ApiClient {
     return this.#open(path, query, signal, true);
   }
 
-  /** Settles with whatever comes first: an answer, another protocol, an error, the end of the connection. */
+  /** Settles at the first of: an answer, another protocol, an error, the end of the connection. */
   #send(
     path: string,
     query: URLSearchParams,
@@ -205,7 +208,7 @@ export class ApiClient {
         },
       });
       request.once("response", (response) => {
-        // A connection whose other end has vanished without a word is noticed by the system in time.
+        // TCP keepalive detects a server that vanished without closing the connection.
         response.socket?.setKeepAlive(true, 30_000);
         resolve(response);
       });
@@ -229,11 +232,13 @@ type BodyWork = (signal: AbortSignal, moved: () => void) => Promise<void>;
 export interface WatchCallbacks {
   readonly opened: () => void;
   readonly event: (value: unknown) => void;
-  /** How long no event may come. Units: milliseconds. */
+  /** The longest time without an event. Units: milliseconds. */
   readonly quietMs: number;
 }
 
-/** Waits for what reads an answer; however that ends, no answer that is not whole stays open. */
+/**
+ * Waits for a reader of an answer, and then closes the answer if it is incomplete, even after an error.
+ */
 async function closing<Result>(answer: IncomingMessage, reading: Promise<Result>): Promise<Result> {
   try {
     return await reading;
@@ -242,16 +247,16 @@ async function closing<Result>(answer: IncomingMessage, reading: Promise<Result>
   }
 }
 
-/** Says why a body is not read; undefined when it is. */
+/** Why a body is not read; undefined when it is read. */
 function unwantedBody({ headers }: IncomingMessage): string | undefined {
   const { "content-type": type, "content-encoding": encoding = "identity" } = headers;
   if (encoding !== "identity") return `got content-encoding ${printable(encoding)}, want none`;
-  // Who stands before a server may answer with a page of its own. No type is as good as the right one.
+  // A proxy in front of the server may answer with its own page. A missing type counts as JSON.
   if (type === undefined || /^application\/json\b/i.test(type)) return undefined;
   return `got content-type ${printable(type)}, want application/json`;
 }
 
-/** Reads what a server says of its refusal, in the time that there is. */
+/** Reads the server's explanation of an error, within a time limit. */
 async function errorOf(
   answer: IncomingMessage,
   withinMs: number,
@@ -268,12 +273,12 @@ async function errorOf(
     const { message } = JSON.parse(said) as { readonly message?: unknown };
     if (typeof message === "string") said = message;
   } catch {
-    // What is not a Status of Kubernetes is shown as it is; often it says most.
+    // A body that is not a Kubernetes Status is shown unchanged; often it explains the error.
   }
   return new ApiError(statusCode, `${statusCode}: ${printable(said)}`, retryAfterMs);
 }
 
-/** Reads a body as text, up to a bound; what lies behind is not read. */
+/** Reads a body as text, up to a limit. */
 async function shortBody(answer: IncomingMessage, signal: AbortSignal): Promise<string> {
   const stop = () => void answer.destroy();
   signal.addEventListener("abort", stop);
@@ -287,7 +292,7 @@ async function shortBody(answer: IncomingMessage, signal: AbortSignal): Promise<
   return Buffer.concat(parts).toString("utf8");
 }
 
-/** Makes a server's words harmless to a terminal, and short. */
+/** Makes a server's text safe for a terminal, and short. */
 export function printable(text: string): string {
   return text
     .slice(0, 300)

@@ -20,38 +20,40 @@ export interface AccessOptions {
   readonly accountFolder?: string;
 }
 
-/** What a request needs beside its path. */
+/** What a request needs in addition to its path. */
 export interface Credentials {
   readonly options: RequestOptions;
-  /** Which credentials these are; grows each time they are read anew. */
+  /** Version of the credentials; grows each time they are read again. */
   readonly version: number;
 }
 
-/** The way to an API server: its address, whom to trust, and who we are. */
+/** How to reach an API server: its address, the trusted authority, and our credentials. */
 export interface ClusterAccess {
   readonly server: URL;
   /** Files that are read again later, when credentials change. */
   readonly files: readonly string[];
   /** Errors: Error, when a file or a credential plugin fails. */
   credentials(): Promise<Credentials>;
-  /** Reads credentials anew, unless somebody has since those of this version. */
+  /** Reads credentials again, unless another caller already has since `version`. */
   renew(version: number): Promise<void>;
   /** Ends idle and open connections. */
   close(): void;
 }
 
-/** How long a file of a token or a certificate counts as read. Source: client-go rereads tokens every minute. */
+/**
+ * How long a token's or certificate's file is cached. Source: client-go rereads tokens every minute.
+ */
 const rereadMs = 60_000;
-/** Of a token, a key or a bundle of certificates. */
+/** Limit of a token, a key or a bundle of certificates. */
 const credentialBytesMax = 4 * 1024 * 1024;
 /** A plugin's credential is renewed this long before it expires. */
 const expiryMarginMs = 10_000;
 
 /**
- * Finds the way to a cluster as kubectl does: kubeconfig files, contexts, client certificates, tokens and
- * files of tokens, credential plugins, HTTP proxies, and a pod's service account.
+ * Finds a cluster and its credentials as kubectl does: kubeconfig files, contexts, client certificates,
+ * tokens and files of tokens, credential plugins, HTTP proxies, and a pod's service account.
  *
- * Errors: RefusalError (input: a kubeconfig that leads nowhere, or names what is not read here).
+ * Errors: RefusalError (input: an incomplete kubeconfig, or one with a feature that is not supported).
  */
 export async function findCluster(options: AccessOptions): Promise<ClusterAccess> {
   const { read, files } = originOf(options);
@@ -65,10 +67,10 @@ export async function findCluster(options: AccessOptions): Promise<ClusterAccess
   return new Access(load, files, options.env);
 }
 
-/** Where a pod finds its service account. */
+/** The service account's folder in a pod. */
 const accountFolderDefault = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/** Where the context is read from, and by which files. */
+/** How to read the context, and from which files. */
 function originOf({
   kubeconfig,
   context,
@@ -147,7 +149,8 @@ class Access implements ClusterAccess {
       cert: plugin?.certificate ?? this.#pem(user.certificate),
       key: plugin?.key ?? this.#pem(user.key),
       servername: cluster.serverName,
-      // Never left to NODE_TLS_REJECT_UNAUTHORIZED: only a kubeconfig may say so.
+      // Set in any case, so that NODE_TLS_REJECT_UNAUTHORIZED has no effect: only a kubeconfig may turn
+      // verification off.
       rejectUnauthorized: !cluster.skipsVerification,
     });
     const { password, impersonation } = user;
@@ -180,7 +183,7 @@ class Access implements ClusterAccess {
     this.#agent = undefined;
   }
 
-  /** Runs the credential plugin once for all who ask until its answer expires. */
+  /** Runs the credential plugin; its answer is shared by all callers until it expires. */
   #askPlugin(authority: Buffer | undefined): Promise<ExecCredential> | undefined {
     const { cluster, user } = this.#context;
     if (user.exec === undefined) return undefined;
@@ -204,7 +207,9 @@ class Access implements ClusterAccess {
     return "pem" in source ? source.pem : this.#bytesOf(source.file);
   }
 
-  /** Reads a file, at most once a minute; a file that cannot be read any more is as it was last. */
+  /**
+   * Reads a file, at most once a minute. If it cannot be read any more, returns its last content.
+   */
   #bytesOf(file: string): Buffer {
     const known = this.#read.get(file);
     if (known !== undefined && Date.now() - known.atMs < rereadMs) return known.bytes;
@@ -219,8 +224,8 @@ class Access implements ClusterAccess {
   }
 
   /**
-   * What a request through a proxy needs of TLS: the proxy's agent takes it from each request, and asks a
-   * certificate for "localhost" where the server has an address for a name.
+   * TLS options of a request through a proxy. The proxy's agent takes them from each request; without a
+   * server name it would check the certificate for "localhost" if the server's host is an IP address.
    */
   #throughProxy(tls: object, serverName: string | undefined): object {
     const name = serverName ?? this.server.hostname.replace(/^\[|\]$/g, "");
@@ -229,7 +234,9 @@ class Access implements ClusterAccess {
     return { ...tls, checkServerIdentity: check };
   }
 
-  /** Returns the agent of these credentials; connections that were made with others are ended. */
+  /**
+   * Returns the agent for these credentials; connections made with other credentials are closed.
+   */
   #agentFor(tls: object, proxy: string | undefined): HttpAgent {
     const print = createHash("sha256")
       .update(JSON.stringify([tls, proxy]))

@@ -1,12 +1,12 @@
 import { execFile } from "node:child_process";
 import type { ClusterEntry, ExecEntry } from "./kubeconfig.js";
 
-/** What a credential plugin answers. */
+/** A credential plugin's answer. */
 export interface ExecCredential {
   readonly token: string | undefined;
   readonly certificate: string | undefined;
   readonly key: string | undefined;
-  /** Milliseconds since the epoch; undefined: until the server refuses it. */
+  /** Milliseconds since the epoch; undefined: valid until the server refuses it. */
   readonly expiresMs: number | undefined;
 }
 
@@ -17,8 +17,8 @@ const errorTextMax = 300;
 /**
  * Runs a credential plugin and reads its ExecCredential.
  *
- * Errors: Error that names the command: it is not there, fails, takes more than 30 s, or answers
- *         something else. What it prints on standard output is never repeated: it may be a secret.
+ * Errors: Error that names the command: it does not exist, fails, takes more than 30 s, or answers something
+ *         else. Its standard output is never repeated, because it may be a secret.
  * Source: kubernetes.io, "Authenticating", "client-go credential plugins".
  */
 export async function askPlugin(

@@ -1,8 +1,10 @@
-/** How much a document of a server may hold. */
+/** Limits of a server's document. */
 export interface CutBounds {
-  /** Of one value. */
+  /** Bytes of one value. */
   readonly bytesMax: number;
-  /** Commas and opening brackets of one value: what its parse costs grows with them, not with its bytes. */
+  /**
+   * Commas and opening brackets of one value: the cost of parsing grows with them, not with its bytes.
+   */
   readonly partsMax: number;
 }
 
@@ -13,20 +15,20 @@ const BACKSLASH = 0x5c;
 const [OPEN_LIST, CLOSE_LIST, OPEN_MAP, CLOSE_MAP] = [0x5b, 0x5d, 0x7b, 0x7d];
 const itemsKey = Buffer.from("items");
 
-/** The depth at which the items of a list stand: within a map and a list. */
+/** The depth of a list's items: within a map and a list. */
 const ITEMS_DEPTH = 2;
 
 /**
- * Cuts a stream of bytes into the JSON values that it is made of, so that a long answer is neither held in
- * memory nor parsed in one go.
+ * Splits a stream of bytes into its JSON values, so that a long answer is never held in memory or parsed as a
+ * whole.
  *
- * `documents`: maps that follow each other, as a watch sends them. `items`: one map, whose field `items` is a
- * list; each of its items is a value, and all the rest is the envelope, with an empty list in their place.
+ * `documents`: consecutive maps, as a watch sends them. `items`: one map whose field `items` is a list. Each
+ * of its items is a value; the rest is the envelope, with an empty list in place of the items.
  *
- * It only counts brackets and knows strings; whoever parses a value learns whether it is JSON.
+ * It only counts brackets and skips strings; parsing a value shows whether it is valid JSON.
  *
- * Cost:   one look at each byte.
- * Errors: Error, when a value is larger than the bounds, or there is something that cannot be one.
+ * Cost: one pass over the bytes.
+ * Errors: Error when a value exceeds the bounds, or the bytes cannot be JSON values.
  */
 export class JsonCutter {
   readonly #mode: "documents" | "items";
@@ -34,12 +36,12 @@ export class JsonCutter {
   #depth = 0;
   #isString = false;
   #isEscaped = false;
-  /** Whether the items are being read, or have been. */
+  /** Whether the position is before, within or after the items. */
   #items: "before" | "within" | "after" = "before";
-  /** How many bytes of a string at depth 1 are those of `items`; -1 when it is another. */
+  /** How many bytes of a string at depth 1 match `items`; -1 when it differs. */
   #matched = -1;
   #isItemsKey = false;
-  /** What is held of the value, and of the envelope, that is not whole yet. */
+  /** The parts so far of the incomplete value, and of the envelope. */
   #value: Buffer[] = [];
   #valueBytes = 0;
   #parts = 0;
@@ -52,15 +54,15 @@ export class JsonCutter {
     this.#bounds = bounds;
   }
 
-  /** Bytes that are held since what they belong to is not whole. */
+  /** Bytes held of incomplete values. */
   get heldBytes(): number {
     return this.#valueBytes + this.#envelopeBytes;
   }
 
-  /** Takes the next bytes, and returns the values that are whole with them. */
+  /** Takes the next bytes, and returns the values that they complete. */
   *push(piece: Buffer): Generator<Buffer> {
     const isItems = this.#mode === "items";
-    /** Where that begins which has not been put away. */
+    /** Start of the bytes that have not been stored yet. */
     let from = 0;
     for (let at = 0; at < piece.length; at++) {
       const byte = piece[at]!;
@@ -120,7 +122,7 @@ export class JsonCutter {
     if (this.#isInValue || isItems) this.#putAway(piece, from, piece.length);
   }
 
-  /** Returns the envelope. Errors: Error, when a value has begun and not ended. */
+  /** Returns the envelope. Errors: Error when a value is incomplete. */
   end(): Buffer {
     if (this.#isInValue || this.#items === "within")
       throw new Error("got a document without its end");
@@ -131,7 +133,7 @@ export class JsonCutter {
     return this.#items === "within" && this.#depth === ITEMS_DEPTH;
   }
 
-  /** Goes on in a string, and returns the place of its end, or of the last byte. */
+  /** Skips a string; returns the position of its end, or of the last byte. */
   #skipString(piece: Buffer, start: number): number {
     let isEscaped = this.#isEscaped;
     let matched = this.#matched;

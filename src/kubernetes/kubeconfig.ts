@@ -2,30 +2,30 @@ import { dirname, isAbsolute, resolve } from "node:path";
 import { parse } from "yaml";
 import { readRegularFile } from "../manifest/regular-file.js";
 
-/** Where an API server is, and how to know it. */
+/** An API server's address, and how to verify it. */
 export interface ClusterEntry {
   readonly server: string;
   readonly certificateAuthority: PemSource | undefined;
   readonly skipsVerification: boolean;
-  /** The name in the server's certificate, where it is not the URL's. */
+  /** The name in the server's certificate, if it differs from the URL's host. */
   readonly serverName: string | undefined;
   readonly proxyUrl: string | undefined;
 }
 
-/** Who we are to an API server. */
+/** The credentials for an API server. */
 export interface UserEntry {
   readonly certificate: PemSource | undefined;
   readonly key: PemSource | undefined;
   readonly token: string | undefined;
-  /** Wins over `token`, and is read again as time goes by. */
+  /** Overrides `token`, and is read again regularly. */
   readonly tokenFile: string | undefined;
   readonly password: { readonly username: string; readonly password: string } | undefined;
   readonly exec: ExecEntry | undefined;
-  /** Headers that ask to act as somebody else. */
+  /** Headers for impersonation of another user. */
   readonly impersonation: Readonly<Record<string, string | string[]>>;
 }
 
-/** A certificate or a key: what the kubeconfig holds, or the file that it names. */
+/** A certificate or a key: inline in the kubeconfig, or in a file that it names. */
 export type PemSource = { readonly pem: Buffer } | { readonly file: string };
 
 /** A credential plugin. Source: client.authentication.k8s.io/v1 ExecCredential. */
@@ -38,7 +38,7 @@ export interface ExecEntry {
   readonly installHint: string | undefined;
 }
 
-/** What one context of a kubeconfig leads to. */
+/** The cluster and user of one context. */
 export interface ResolvedContext {
   readonly cluster: ClusterEntry;
   readonly user: UserEntry;
@@ -46,7 +46,7 @@ export interface ResolvedContext {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** A named entry, and the folder that its relative paths begin at. */
+/** A named entry, and the folder of its relative paths. */
 interface Entry {
   readonly fields: Fields;
   readonly folder: string;
@@ -56,11 +56,10 @@ const fileBytesMax = 8 << 20;
 const execVersions = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
 /**
- * Reads what a context of kubeconfig files leads to; absent: the current context.
+ * Reads the cluster and user of a context in kubeconfig files; absent: the current context.
  *
- * Shape:  several files are merged as kubectl does: of entries with one name the first counts.
- * Errors: Error with what was got and what is wanted. OIDC, other auth providers and SOCKS proxies are
- *         named as not read.
+ * Shape:  several files are merged as in kubectl: of entries with the same name the first counts.
+ * Errors: Error with "got …, want …". It names OIDC, other auth providers and SOCKS proxies as unsupported.
  * Source: kubernetes.io, "Organizing Cluster Access Using kubeconfig Files".
  */
 export function readKubeconfig(files: readonly string[], wanted?: string): ResolvedContext {
@@ -164,7 +163,7 @@ function execEntry(fields: Fields, folder: string): ExecEntry {
   }
   return {
     apiVersion,
-    // A bare name is looked up in PATH; a path is the kubeconfig's.
+    // A bare name is looked up in PATH; a path is relative to the kubeconfig.
     command: command.includes("/") && !isAbsolute(command) ? resolve(folder, command) : command,
     args: listOf(fields, "args").map(String),
     env,
@@ -190,7 +189,7 @@ function impersonationOf(fields: Fields): Record<string, string | string[]> {
   return headers;
 }
 
-/** `KEY-data` in base64 wins over the file that KEY names. */
+/** `KEY-data` in base64 overrides the file that KEY names. */
 function pemSource(fields: Fields, key: string, folder: string): PemSource | undefined {
   const data = textOf(fields, `${key}-data`);
   if (data !== undefined) return { pem: Buffer.from(data, "base64") };
@@ -205,7 +204,7 @@ function fieldsOf(value: unknown, what: string): Fields {
   return value as Fields;
 }
 
-/** Absent, null and empty text are one. */
+/** Absent, null and empty text mean the same. */
 function textOf(fields: Fields | undefined, key: string): string | undefined {
   const value = fields?.[key];
   return value === undefined || value === null || value === "" ? undefined : String(value);

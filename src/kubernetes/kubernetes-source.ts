@@ -12,27 +12,29 @@ import { type Timing, usualTiming } from "./timing.js";
 
 export interface KubernetesSourceOptions {
   readonly access: ClusterAccess;
-  /** Tells an operator one line: what cannot be followed, and that it can again. */
+  /** Reports to the operator when a resource cannot be followed, and when it can again. */
   readonly tell: Tell;
-  /** Absent: what suits a real server. */
+  /** Absent: timing for a real server. */
   readonly timing?: Timing;
   /** Items of a page of a list; 500 when absent. */
   readonly pageItems?: number;
-  /** What its objects may take; absent: a quarter of what the process may use. Units: bytes. */
+  /** Memory limit of its objects; absent: a quarter of the process's memory. Units: bytes. */
   readonly memoryBytes?: number;
 }
 
-/** How long to gather what goes wrong before it is told: when a server goes away, all of it does. */
+/**
+ * How long to collect errors before a report: when a server is lost, all resources fail together.
+ */
 const TELL_AFTER_MS = 300;
 
 /**
  * Manifests from a Kubernetes API server: lists them, then follows every change.
  *
- * Nothing is given out before every resource has been listed once: pods without their policies would
- * be pods without isolation. From then on, what was said last holds for as long as the server is away.
+ * It returns nothing before every resource has been listed once: pods without their policies would not be
+ * isolated. After that, the last known state holds while the server is unreachable.
  *
- * Shape:  objects hold what bears on policy and no more; pods that match nothing are left out.
- * Owner:  of the connections; the access is closed with it.
+ * Shape:  objects hold only fields that matter to policy; pods that nothing can match are left out.
+ * Owner: owns the connections; the access is closed with it.
  */
 export class KubernetesSource implements ManifestSource {
   readonly #options: KubernetesSourceOptions;
@@ -75,7 +77,7 @@ export class KubernetesSource implements ManifestSource {
     this.#noteChange();
   }
 
-  /** Errors: Error, when it is closed before everything has been listed once. */
+  /** Errors: Error when it is closed before every resource has been listed once. */
   async take(): Promise<SourceChanges> {
     this.#begin();
     if (!this.#isSynced) {
@@ -125,7 +127,7 @@ export class KubernetesSource implements ManifestSource {
     this.#options.access.close();
   }
 
-  /** Nobody is asked for anything before somebody wants it. */
+  /** Connects only when a caller first needs objects. */
   #begin(): void {
     if (this.#isBegun) return;
     this.#isBegun = true;
@@ -142,7 +144,7 @@ export class KubernetesSource implements ManifestSource {
     });
   }
 
-  /** Tells what goes wrong, once for all resources that it goes wrong with. */
+  /** Reports each error once, for all resources that have it. */
   #gather(): void {
     if (this.#stop.signal.aborted) return;
     this.#teller ??= setTimeout(() => {

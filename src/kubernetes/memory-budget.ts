@@ -1,13 +1,15 @@
 import { getHeapStatistics } from "node:v8";
 import { usableMemoryBytes } from "../dataplane/capacity.js";
 
-/** What part of its memory a process gives to what an API server says: compiling it takes the same again. */
+/**
+ * The share of its memory that a process gives to objects of an API server; compiling takes as much again.
+ */
 const SHARE = 1 / 4;
 
-/** What part of the budget one resource may take: whoever fills it with pods does not keep policies out. */
+/** The share of the budget for one resource, so that too many pods cannot keep policies out. */
 const RESOURCE_SHARE = 3 / 4;
 
-/** What the objects of an API server do not fit into. */
+/** The objects of an API server exceed the memory budget. */
 export class MemoryBudgetError extends Error {
   constructor(limitBytes: number) {
     const mebibytes = Math.floor(limitBytes / 1024 ** 2);
@@ -18,7 +20,9 @@ export class MemoryBudgetError extends Error {
   }
 }
 
-/** Bytes that all resources of an API server may take together: what is kept of them, and what is being read. */
+/**
+ * The memory limit for all resources of an API server together: kept objects, and those being read.
+ */
 export class MemoryBudget {
   readonly limitBytes: number;
   #usedBytes = 0;
@@ -32,9 +36,9 @@ export class MemoryBudget {
   }
 
   /**
-   * Takes room, or gives it back; `ownBytes` is what whoever takes it has then.
+   * Reserves memory, or with negative `bytes` frees it; `ownBytes` is what the caller has afterwards.
    *
-   * Errors: MemoryBudgetError, when there is none; nothing is then taken.
+   * Errors: MemoryBudgetError when the budget is exceeded; nothing is then reserved.
    */
   take(bytes: number, ownBytes = 0): void {
     const isFull =
@@ -44,15 +48,18 @@ export class MemoryBudget {
   }
 }
 
-/** What this process may use: the least of its heap's limit, its cgroup's and the machine's memory. */
+/**
+ * The memory that this process may use: the least of its heap limit, its cgroup's limit and the machine's
+ * memory.
+ */
 function processMemoryBytes(): number {
   return Math.min(getHeapStatistics().heap_size_limit, usableMemoryBytes());
 }
 
 /**
- * Estimates what a plain object takes on the heap, with all it holds.
+ * Estimates the heap size of a plain object with its contents. Units: bytes.
  *
- * Shape:  what one object holds twice counts twice.
+ * Shape:  a value that is referenced twice counts twice.
  * Source: layouts of V8 with 64-bit pointers.
  */
 export function weightOf(value: unknown): number {

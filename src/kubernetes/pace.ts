@@ -1,12 +1,12 @@
 import { performance } from "node:perf_hooks";
 
-/** How long work that can wait may keep the event loop in one go. Units: milliseconds. */
+/** How long deferrable work may block the event loop at a time. Units: milliseconds. */
 const SLICE_MS = 10;
 
 /**
- * Shares the event loop: whoever has much to do asks between two small steps whether to wait a turn.
+ * Shares the event loop: long work checks between small steps whether to wait for the next turn.
  *
- * All who ask the same object share one slice of each turn, however many they are.
+ * All users of one object share one slice of each turn.
  */
 export class Pace {
   #sinceMs: number | undefined;

@@ -2,11 +2,11 @@ import type { SourceChanges } from "../control/source.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 
-/** Diagnostics, and times of events, that are kept between two takes; what is more is not noted. */
+/** Limits of diagnostics, and of event times, between two takes; more are not kept. */
 const DIAGNOSTICS_MAX = 100;
 const TIMES_MAX = 1_000_000;
 
-/** What has changed since it was last taken. */
+/** The changes since the last take. */
 export class PendingChanges {
   #changes = new Map<string, ObjectChange>();
   #heardMs: number[] = [];
@@ -17,16 +17,16 @@ export class PendingChanges {
     return this.#changes.size;
   }
 
-  /** Notes a change; one to the same object before it need not be carried out any more. */
+  /** Notes a change; it replaces an earlier change of the same object. */
   note(key: string, change: ObjectChange): void {
     this.#changes.delete(key);
-    // What went before anybody took anything was never there.
+    // An object that is removed before the first take need not be reported.
     if ("put" in change || !this.#isFirst) this.#changes.set(key, change);
-    // What was there before us has no delay that means anything.
+    // Objects of the first list have no meaningful delay.
     if (!this.#isFirst && this.#heardMs.length < TIMES_MAX) this.#heardMs.push(performance.now());
   }
 
-  /** Keeps diagnostics as far as there is room: they are for a reader, and `unreadable` counts all. */
+  /** Keeps diagnostics up to the limit: a person reads them, and `unreadable` counts all. */
   report(diagnostics: readonly Diagnostic[]): void {
     const room = DIAGNOSTICS_MAX - this.#diagnostics.length;
     if (room > 0) this.#diagnostics.push(...diagnostics.slice(0, room));

@@ -5,17 +5,21 @@ import { MemoryBudgetError } from "./memory-budget.js";
 import { type Resource, resourceName } from "./resources.js";
 import { Backoff, pause, type Timing, within } from "./timing.js";
 
-/** Where what a server says of one resource goes. Errors: MemoryBudgetError, where it does not fit. */
+/**
+ * Receives one resource's objects from a server. Errors: MemoryBudgetError when they do not fit.
+ */
 export interface ReflectorSink {
   listBegins(): void;
   listed(value: ApiValue): void;
-  /** The list has broken off: what it has named is forgotten. */
+  /** The list failed midway: its items are discarded. */
   listBreaks(): void;
-  /** The list is whole: what it has not named does not exist. Until here it has changed nothing. */
+  /**
+   * The list is complete: objects that it lacks do not exist. Only now does the list take effect.
+   */
   listEnds(): void;
   put(value: ApiValue): void;
   remove(value: ApiValue): void;
-  /** The state or the error of the reflector is another. */
+  /** The state or the error of the reflector has changed. */
   stateChanged(): void;
 }
 
@@ -28,40 +32,45 @@ export interface ReflectorOptions {
   readonly pageItems: number;
 }
 
-/** Failed watches in a row after which it is no longer believed that the server still has their version. */
+/**
+ * Failed watches in a row after which a new list is read: the server may not have their version any more.
+ */
 const RELIST_AFTER = 5;
-/** How often in a row a custom kind must be missing that was there: a server may not know it yet. */
+/**
+ * How many times in a row a known custom kind must be missing to count as absent: a restarted server may not
+ * know it yet.
+ */
 const ABSENT_AFTER = 5;
 
-/** Longer ones are no server's; they would be sent back to it. */
+/** No server uses longer versions; the limit bounds what is sent back to it. */
 const VERSION_LENGTH_MAX = 128;
 const CONTINUE_LENGTH_MAX = 16 * 1024;
 
 /**
- * Follows one resource for as long as it is let: lists it, then watches it from there on, and starts
- * anew from whatever goes wrong.
+ * Follows one resource until it is stopped: lists it, then watches it from that version on, and recovers from
+ * every error.
  *
- * What has been said stays true until something else is said: nothing that fails removes an object. A
- * resource is current as of its last proof: an event, a bookmark, a finished list, a watch that the server
- * ended when its time was up, its word that it has no such kind. Where none comes for long, it is listed.
+ * A known object stays until the server reports otherwise: no failure removes one. A resource is current as
+ * of its last proof: an event, a bookmark, a finished list, a watch that the server ended on time, or the
+ * server's answer that it has no such kind. Without a proof for long, it is listed again.
  *
  * Source: "Efficient detection of changes" in the Kubernetes API concepts.
  */
 export class Reflector {
   readonly #options: ReflectorOptions;
   readonly #backoff: Backoff;
-  /** Where to go on; undefined when the next step is a list. */
+  /** The version to watch from; undefined when the next step is a list. */
   #version: string | undefined;
   #state: ResourceStatus["state"] = "starting";
   #error: string | null = null;
   #events = 0;
   #lists = 0;
-  /** When the server last said anything, and when it last proved this resource current. */
+  /** When the server last sent anything, and when it last proved this resource current. */
   #heardMs: number | undefined;
   #provedMs: number | undefined;
   #missing = 0;
   #wasThere = false;
-  /** Whether pages are asked for: not once their continuation has expired twice. */
+  /** How many lists expired between pages; after two, lists are read without pages. */
   #expiredPages = 0;
 
   constructor(options: ReflectorOptions) {
@@ -82,17 +91,17 @@ export class Reflector {
     };
   }
 
-  /** How long ago the server last said anything. Units: milliseconds. */
+  /** Time since the server last sent anything. Units: milliseconds. */
   get silenceMs(): number | undefined {
     return this.#heardMs === undefined ? undefined : performance.now() - this.#heardMs;
   }
 
-  /** How long ago it was last proved that this is current. Units: milliseconds. */
+  /** Time since the resource was last proved current. Units: milliseconds. */
   get #ageMs(): number | undefined {
     return this.#provedMs === undefined ? undefined : performance.now() - this.#provedMs;
   }
 
-  /** Follows until the signal says otherwise. Errors: none. */
+  /** Follows the resource until `signal` aborts. Errors: none. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -102,7 +111,7 @@ export class Reflector {
         try {
           await this.#recover(error as Error, signal);
         } catch (another) {
-          // Nothing that a server sends may end this; it is told, and tried again.
+          // No server answer may end this loop: the error is reported, and the step tried again.
           this.#become("waiting", printable(`${another}`));
           await pause(this.#options.timing.backoffMaxMs, signal);
         }
@@ -118,7 +127,7 @@ export class Reflector {
     if (this.#version === undefined) await this.#list(signal);
     if (signal.aborted || this.#version === undefined) return;
     await this.#watch(this.#version, signal);
-    // A watch ends by itself when its time is up. One that ends at once has not worked.
+    // The server ends a watch after its requested time. A watch that ends at once has failed.
     if (signal.aborted || performance.now() - start >= steadyMs) return;
     await pause(this.#events === events ? this.#backoff.failed() : backoffMs, signal);
   }
@@ -144,7 +153,7 @@ export class Reflector {
     this.#proved();
   }
 
-  /** Reads the pages of a list, and returns the version that it is of. */
+  /** Reads the pages of a list, and returns its version. */
   async #pages(signal: AbortSignal): Promise<string> {
     const { client, resource, sink, pageItems } = this.#options;
     const query = this.#query();
@@ -156,7 +165,7 @@ export class Reflector {
       const page = mapOf(await client.list(resource.path, query, signal, item));
       this.#heard();
       const wanted = `${resource.kind}List`;
-      // An empty list is believed, so it has to be a list of this.
+      // An empty list removes every object, so it must be a list of this kind.
       if (page["kind"] !== wanted) throw new Error(`got ${textOf(page["kind"])}, want ${wanted}`);
       const { items } = page;
       // Its items have been handed on, whatever stands here for them.
@@ -184,11 +193,11 @@ export class Reflector {
     query.set("allowWatchBookmarks", "true");
     query.set("resourceVersion", version);
     query.set("timeoutSeconds", String(Math.ceil(lastMs / 1_000)));
-    // Where other watches have shown nothing either, it is time for a list.
+    // If earlier watches brought no proof either, the time until a new list is shorter.
     const quietMs = Math.min(watchIdleMs, Math.max(relistMs - (this.#ageMs ?? 0), steadyMs));
     const start = performance.now();
     let steady: NodeJS.Timeout | undefined;
-    // Should the server not end it in time, nobody knows whether it still listens.
+    // If the server does not end the watch on time, the connection may be dead.
     const over = new Error("the watch has not ended in time");
     try {
       await within(
@@ -236,11 +245,11 @@ export class Reflector {
     this.#backoff.worked();
   }
 
-  /** Decides where to go on after a failure, and waits. */
+  /** Decides how to continue after a failure, and waits. */
   async #recover(error: Error, signal: AbortSignal): Promise<void> {
     const { resource, sink, timing } = this.#options;
     if (error instanceof MemoryBudgetError) {
-      // Asking again at once would only be more work for everybody.
+      // An immediate retry would only add load.
       this.#become("waiting", error.message);
       return pause(timing.absentMs * (0.5 + Math.random() / 2), signal);
     }
@@ -272,8 +281,8 @@ export class Reflector {
   }
 
   /**
-   * Whether the server itself says that it does not serve this kind: "not found" may come from whoever
-   * stands before it, and would take policies that deny out of force.
+   * Whether the server itself says that it does not serve this kind. A "not found" may come from a proxy in
+   * front of it, and would remove policies that deny.
    */
   async #isAbsent(signal: AbortSignal): Promise<boolean> {
     const { client, resource } = this.#options;
@@ -294,7 +303,7 @@ export class Reflector {
       const { resources } = await ask(versionPath, "APIResourceList");
       return Array.isArray(resources) && !listOf(resources).some(({ name }) => name === plural);
     } catch {
-      return false; // what it was asked first is what is told
+      return false; // the error of the first request is reported
     }
   }
 
@@ -339,14 +348,14 @@ function mapOf(value: unknown): ApiValue {
     : {};
 }
 
-/** Returns the version that metadata names; undefined where there is none to go on from. */
+/** The resourceVersion in metadata; undefined when there is none to continue from. */
 function versionOf(metadata: ApiValue): string | undefined {
   const version = metadata["resourceVersion"];
   if (typeof version !== "string" || version === "") return undefined;
   return version.length <= VERSION_LENGTH_MAX ? version : undefined;
 }
 
-/** Shows what should have been a text. */
+/** Describes a value that should have been a text. */
 function textOf(value: unknown): string {
   return typeof value === "string" ? printable(value) : `a ${typeof value}`;
 }

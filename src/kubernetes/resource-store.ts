@@ -8,11 +8,11 @@ import type { PendingChanges } from "./pending-changes.js";
 import type { ReflectorSink } from "./reflector.js";
 import type { Resource } from "./resources.js";
 
-/** Who wants to know of a store. */
+/** Listens to the changes of a store. */
 export interface StoreListener {
   /** A change has been noted. */
   noted(): void;
-  /** Following it goes otherwise than before. */
+  /** The state of following the resource has changed. */
   stateChanged(): void;
 }
 
@@ -21,40 +21,43 @@ interface Names {
   readonly name: string;
 }
 
-/** What is kept of an object: that which matters, or that it could not be read. */
+/** What is kept of an object: the fields that matter, or that it could not be read. */
 interface Entry extends Names {
   readonly object: KubernetesObject | undefined;
   readonly isReadable: boolean;
   readonly diagnostics: readonly Diagnostic[];
-  /** What it takes of the memory. Units: bytes. */
+  /** Its estimated memory. Units: bytes. */
   readonly weight: number;
 }
 
-/** What an entry takes beside its object. Units: bytes. */
+/** Memory of an entry without its object. Units: bytes. */
 const ENTRY_BYTES = 300;
-/** The longest names that a server takes. */
+/** The longest name that a server accepts. */
 const NAME_LENGTH_MAX = 253;
 const NAMESPACE_LENGTH_MAX = 63;
 
 /**
- * The objects of one resource, as far as they matter.
+ * The objects of one resource, reduced to the fields that matter.
  *
- * Errors: MemoryBudgetError, where what is listed or put does not fit; what is kept stays as it was.
+ * Errors: MemoryBudgetError when a listed or changed object does not fit; the kept objects stay unchanged.
  */
 export class ResourceStore implements ReflectorSink {
   readonly resource: Resource;
-  /** Settles when it has been listed for the first time. */
+  /** Settles after the first complete list. */
   readonly synced: Promise<void>;
   readonly #pending: PendingChanges;
   readonly #budget: MemoryBudget;
   readonly #told: StoreListener;
   readonly #entries = new Map<string, Entry>();
   #unreadable = 0;
-  /** Objects without a name to know them by, since the last list began. */
+  /** Objects without a valid name, since the last list began. */
   #nameless = 0;
-  /** What a list that is under way has named; entries that are as before are the same. */
+  /** The entries of the list under way; unchanged objects share their kept entry. */
   #listed = new Map<string, Entry>();
-  /** Weights of what is kept and of what is listed. The one takes the place of the other: the larger counts. */
+  /**
+   * Weights of the kept and of the listed entries. The list will replace the kept ones, so only the larger
+   * counts.
+   */
   #keptBytes = 0;
   #listedBytes = 0;
   #markSynced: () => void = () => {};
@@ -74,7 +77,7 @@ export class ResourceStore implements ReflectorSink {
     });
   }
 
-  /** Objects that are kept; those that stand for one that could not be read are among them. */
+  /** Number of kept objects, including unreadable ones. */
   get size(): number {
     let size = 0;
     for (const { object } of this.#entries.values()) if (object !== undefined) size++;
@@ -145,14 +148,16 @@ export class ResourceStore implements ReflectorSink {
     if (known !== undefined) this.#forget(key, known);
   }
 
-  /** Returns what an object is called; undefined, and counted, when that is no name of a server's. */
+  /**
+   * Returns an object's names; counts it and returns undefined when no server could have given them.
+   */
   #namesOf(value: ApiValue): Names | undefined {
     const names = apiNames(this.resource.kind, value);
     const { namespace, name } = names;
     const isName =
       name !== "" && name.length <= NAME_LENGTH_MAX && namespace.length <= NAMESPACE_LENGTH_MAX;
     if (isName && !name.includes("/") && !namespace.includes("/")) return names;
-    // Nobody can say which object that is; one more or less of it changes nothing.
+    // Such an object cannot be identified, so it is left out.
     if (this.#nameless++ === 0) {
       const { kind } = this.resource;
       const message = `got a ${kind} without a name that a server could give it; it is left out`;
@@ -162,7 +167,7 @@ export class ResourceStore implements ReflectorSink {
     return undefined;
   }
 
-  /** Returns what there is to keep of an object; undefined when that is nothing. */
+  /** Returns the entry to keep for an object; undefined when nothing is to be kept. */
   #read(names: Names, value: ApiValue): Entry | undefined {
     const { object, diagnostics } = readApiObject(this.resource.kind, value);
     const isReadable = diagnostics.every(({ code }) => code !== "SL1401");
@@ -173,17 +178,17 @@ export class ResourceStore implements ReflectorSink {
     return { ...names, object: kept, isReadable, diagnostics, weight };
   }
 
-  /** Puts an entry in the place of the one before. */
+  /** Replaces an object's entry. */
   #keep(key: string, entry: Entry): void {
     const known = this.#entries.get(key);
     if (known === entry) return;
     this.#weigh(entry.weight - (known?.weight ?? 0), 0);
-    // Heartbeats of a node would otherwise say the same of its policy time and again.
+    // Otherwise each update, such as a node's heartbeat, would report the same findings again.
     const isNew = known === undefined || known.isReadable !== entry.isReadable;
     if (isNew) this.#pending.report(entry.diagnostics);
     if (known?.isReadable === false) this.#unreadable--;
     if (!entry.isReadable) this.#unreadable++;
-    // Diagnostics have been told, or are no news.
+    // Its diagnostics are dropped: they have been reported, or are not new.
     const isSilent = entry.diagnostics.length === 0;
     this.#entries.set(key, isSilent ? entry : { ...entry, diagnostics: [] });
     const { object } = entry;
@@ -203,14 +208,14 @@ export class ResourceStore implements ReflectorSink {
     if (entry.object !== undefined) this.#noteRemoval(entry);
   }
 
-  /** Forgets what the list that is under way has said of one object. */
+  /** Removes an object from the list under way. */
   #unlist(key: string): void {
     const entry = this.#listed.get(key);
     this.#listed.delete(key);
     if (entry !== undefined) this.#weigh(0, -entry.weight);
   }
 
-  /** Takes room for more, or gives it back. Errors: MemoryBudgetError; nothing is then taken. */
+  /** Reserves or frees memory. Errors: MemoryBudgetError; nothing is then reserved. */
   #weigh(keptBytes: number, listedBytes: number): void {
     const kept = this.#keptBytes + keptBytes;
     const listed = this.#listedBytes + listedBytes;
@@ -232,7 +237,7 @@ function keyOf({ namespace, name }: Names): string {
   return `${namespace}/${name}`;
 }
 
-/** Reports whether two entries are alike to every policy. */
+/** Whether two entries are equal for every policy. */
 function isSame(a: Entry, b: Entry): boolean {
   return a.isReadable === b.isReadable && isEqual(a.object, b.object, "span");
 }

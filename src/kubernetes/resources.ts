@@ -7,9 +7,11 @@ export interface Resource {
   /** Empty for the core group. */
   readonly group: string;
   readonly plural: string;
-  /** What is asked for, of all there is. */
+  /** Limits the request to matching objects. */
   readonly fieldSelector?: string;
-  /** Whether a server may not have it: it is of no Kubernetes release, but a CustomResourceDefinition. */
+  /**
+   * Whether a server may lack it, because it is a CustomResourceDefinition and in no Kubernetes release.
+   */
   readonly isCustom: boolean;
 }
 
@@ -20,14 +22,14 @@ function custom(kind: KubernetesObject["kind"], version: string, plural: string)
   return { kind, path, group: policyGroup, plural, isCustom: true };
 }
 
-/** All that policy depends on. */
+/** Every kind that policy depends on. */
 export const resources: readonly Resource[] = [
   {
     kind: "Pod",
     path: "/api/v1/pods",
     group: "",
     plural: "pods",
-    // Pods that have ended match nothing; one that ends is told of as deleted.
+    // Ended pods match no policy; the server reports a pod that ends as deleted.
     fieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
     isCustom: false,
   },
@@ -51,7 +53,7 @@ export const resources: readonly Resource[] = [
   custom("BaselineAdminNetworkPolicy", "v1alpha1", "baselineadminnetworkpolicies"),
 ];
 
-/** Names a resource as roles and `kubectl auth can-i` do. */
+/** The name of a resource as in roles and `kubectl auth can-i`. */
 export function resourceName({ plural, group }: Resource): string {
   return group === "" ? plural : `${plural}.${group}`;
 }

@@ -1,25 +1,29 @@
-/** How long things may take, and how long to wait. Units: milliseconds. Tests have shorter ones. */
+/** Time limits and pauses. Units: milliseconds. Tests use shorter ones. */
 export interface Timing {
-  /** Until a connection stands, TLS included, and the headers of an answer have come. */
+  /** Until the connection, including TLS, is set up and the headers of an answer have come. */
   readonly answerMs: number;
   /** Between two pieces of a list. */
   readonly idleMs: number;
-  /** For a list, all its pages together: a server forgets after five minutes how to go on with one. */
+  /**
+   * For all pages of a list together: a server drops the continuation of a list after five minutes.
+   */
   readonly listMs: number;
   /** Between two events of a watch: a server sends a bookmark about once a minute. */
   readonly watchIdleMs: number;
-  /** How long nothing may have shown that a resource is current before it is listed anew. */
+  /** A resource without proof of being current for this long is listed again. */
   readonly relistMs: number;
-  /** How long nothing may have shown that, before it is said to be stale. */
+  /** A resource without such proof for this long is reported as stale. */
   readonly staleMs: number;
-  /** How long a watch is asked to last: between this and twice this, so that not all end at once. */
+  /**
+   * The requested duration of a watch: between this and twice this, so that not all end at once.
+   */
   readonly watchMs: number;
-  /** A watch that lasted this long, or said something, has worked. */
+  /** A watch that lasted this long, or sent something, has worked. */
   readonly steadyMs: number;
-  /** The first wait after a failure; it doubles with each that follows, up to the second. */
+  /** The first wait after a failure, and the longest; each further failure doubles the wait. */
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
-  /** How often to look whether a kind that the server does not have has come. */
+  /** How often to check whether the server now has a kind that it lacked. */
   readonly absentMs: number;
 }
 
@@ -37,7 +41,7 @@ export const usualTiming: Timing = {
   absentMs: 60_000,
 };
 
-/** Waits that double, each shortened by chance so that many clients do not come back together. */
+/** Waits that double, each shortened at random so that many clients do not retry together. */
 export class Backoff {
   readonly #timing: Timing;
   #failures = 0;
@@ -54,7 +58,7 @@ export class Backoff {
     this.#failures = 0;
   }
 
-  /** Notes a failure and returns how long to wait, which is at least what the server asked for. */
+  /** Notes a failure. Returns how long to wait: at least what the server asked for. */
   failed(retryAfterMs = 0): number {
     const { backoffMs, backoffMaxMs } = this.#timing;
     const waitMs = Math.min(backoffMaxMs, backoffMs * 2 ** Math.min(this.#failures++, 20));
@@ -63,7 +67,7 @@ export class Backoff {
   }
 }
 
-/** Waits; ends early, without an error, when the signal says so. */
+/** Waits; returns early, without an error, when `signal` aborts. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();

@@ -12,17 +12,17 @@ import {
   socketPath,
 } from "./state.js";
 
-/** How long a lab may take to end by itself before it is made to. */
+/** How long a lab may take to end by itself before it is killed. */
 const downTimeoutMs = 10_000;
 
 /**
- * The way to a lab that runs in another process.
+ * A client of a lab that runs in another process.
  *
- * Errors: LabError when it does not run, or when it refuses.
+ * Errors: LabError when the lab does not run, or when it refuses.
  */
 export class LabClient {
   readonly state: LabState;
-  /** The way to the lab's socket, for what every process that enforces answers. */
+  /** A client for the routes that every enforcing process has. */
   readonly control: ControlClient;
 
   private constructor(state: LabState, socket: string) {
@@ -69,7 +69,7 @@ export class LabClient {
 }
 
 /**
- * Ends a lab and removes what it left, also when its process is long gone.
+ * Ends a lab and removes its remains, even if its process has already ended.
  *
  * Shape: `ended` when it ran, `repaired` when only remains were there, `none` when there was nothing.
  */

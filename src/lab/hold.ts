@@ -23,11 +23,11 @@ export interface HoldOptions {
   /** Reads the manifests again when they change on disk. */
   readonly watch: boolean;
   readonly version: string;
-  /** What `-` among the paths stands for. */
+  /** The text of standard input, for the path `-`. */
   readonly stdin: string | undefined;
   readonly dataplane?: DataplaneOptions;
   readonly mode?: Mode;
-  /** How far the start is, a line a step. */
+  /** Reports the progress of the start, one line per step. */
   readonly report: (step: string) => void;
   /** The lab enforces. */
   readonly ready: (status: LabStatus, reload: Reload) => void;
@@ -35,18 +35,18 @@ export interface HoldOptions {
   readonly reloaded: (reload: Reload) => void;
 }
 
-/** A lab has nobody to tell but its log. */
+/** A lab reports to its log only. */
 const tell = (line: string) => void process.stderr.write(`sluice: ${line}\n`);
 
-/** A list of probes that a request may bring. Units: bytes. */
+/** The largest list of probes in a request. Units: bytes. */
 const probesBytesMax = 16 * 1024 * 1024;
 
 /**
- * Holds a lab in this process until SIGTERM or SIGINT, then lets go of all of it.
+ * Runs a lab in this process until SIGTERM or SIGINT, then removes all of it.
  *
- * Shape:  answers with the reload that failed when the manifests have errors, and with undefined
- *         when the lab was up and has ended.
- * Errors: LabError and DataplaneError; nothing is left behind then either.
+ * Shape:  returns the failed reload when the manifests have errors, and undefined when the lab was up and has
+ *         ended.
+ * Errors: LabError and DataplaneError; nothing is left behind.
  */
 export async function holdLab(options: HoldOptions): Promise<Reload | undefined> {
   const { folder, name, mode, dataplane } = options;
@@ -84,7 +84,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
   }
 }
 
-/** What a lab is made from; `apply` changes it, and a set with errors leaves it. */
+/** The manifests of a lab. `apply` replaces them; a set with errors changes nothing. */
 class LabManifests {
   readonly #compiler: CompilerThread;
   #request: ApplyRequest;
@@ -103,13 +103,13 @@ class LabManifests {
     return this.#watch?.isBehind ?? false;
   }
 
-  /** Reads them, or what is to take their place. */
+  /** Reads the present manifests, or those of a new request. */
   read({ paths, stdin }: ApplyRequest = this.#request): Promise<ReadManifests> {
     this.#watch?.settled();
     return this.#compiler.read(paths, stdin);
   }
 
-  /** Reads these from now on, if they can be put in force. */
+  /** Switches to the manifests of a request, if they can be put in force. */
   async apply(request: ApplyRequest, { controller }: Enforcer): Promise<Reload> {
     const result = await controller.reload(async () => ({ all: await this.read(request) }));
     if (result.ok) this.#request = request;

@@ -1,4 +1,4 @@
 import { RefusalError } from "../control/refusal.js";
 
-/** A lab that cannot do what was asked, in one line and one thing to try. */
+/** A lab cannot do what was requested: one line with the reason, and one remedy. */
 export class LabError extends RefusalError {}

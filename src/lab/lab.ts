@@ -38,23 +38,23 @@ interface Running extends PlannedPod {
 export interface LabOptions {
   readonly name: string;
   readonly version: string;
-  /** Reads the manifests as they are now. */
+  /** Reads the current manifests. */
   readonly read: () => Promise<ReadManifests>;
-  /** What they are read from, for `status`. */
+  /** The paths of the manifests, for `status`. */
   readonly paths: () => readonly string[];
   /** How its packets are judged. */
   readonly dataplane?: DataplaneOptions;
-  /** Of policies that neither they nor their pod say more about: enforced when absent. */
+  /** Mode of a policy when neither it nor its pod sets one: enforced when absent. */
   readonly mode?: Mode;
-  /** Owner: closed with the lab. One of its own, in this thread, when absent. */
+  /** Owner: closed with the lab. When absent, it compiles in this thread. */
   readonly compiler?: TableCompiler;
-  /** Hears how far the start is, a line a step. */
+  /** Reports the progress of the start, one line per step. */
   readonly report?: (step: string) => void;
-  /** Asked to end the programs that still run in a pod that goes. */
+  /** Called to end the programs that still run in a removed pod. */
   readonly podRemoved?: (ref: string) => void;
-  /** A reload that was asked for had this effect. */
+  /** Called with the result of a requested reload. */
   readonly reloaded?: (reload: Reload) => void;
-  /** Whether there are changes on disk that have not been read yet, as far as anybody looks. */
+  /** Whether changes on disk are known that have not been read yet. */
   readonly isBehind?: () => boolean;
   readonly tell?: (line: string) => void;
 }
@@ -62,8 +62,8 @@ export interface LabOptions {
 /**
  * A namespace for each pod of a set of manifests, wired through one data plane that enforces them.
  *
- * Namespaces are held by descriptors of this process and interfaces by its links, so all of it goes
- * when the process goes, however it ends. Nothing is forwarded before a table is in force.
+ * This process holds the namespaces by descriptors and the interfaces by its links. So the kernel removes all
+ * of them when the process ends, even when it is killed. Nothing is forwarded before a table is in force.
  *
  * Errors: LabError for input and names, DataplaneError for what the environment refuses.
  */
@@ -92,7 +92,7 @@ export class Lab {
       },
       reload: { take, ...(reloaded === undefined ? {} : { after: reloaded }) },
       mode: () => mode,
-      // All pods call their interface alike, so it is the pod that tells one from another.
+      // The interface has the same name in every pod; the pod's name distinguishes them.
       interfaceName: () => podInterface,
       interfaces: () =>
         [...this.#running.values()].map(({ ref, linkId }) => ({
@@ -107,7 +107,7 @@ export class Lab {
     });
   }
 
-  /** Starts a lab; it enforces when this answers `ok`, and is gone again when it does not. */
+  /** Starts a lab. With `ok` it enforces; otherwise it has been removed again. */
   static async start(options: LabOptions): Promise<{ lab: Lab; reload: Reload }> {
     const lab = new Lab(options);
     try {
@@ -166,7 +166,7 @@ export class Lab {
     };
   }
 
-  /** Ends forwarding and lets go of every namespace. */
+  /** Stops forwarding and releases every namespace. */
   async close(): Promise<void> {
     await this.enforcer.close();
     for (const pod of this.#running.values()) closeDescriptor(pod.namespaceFd);
@@ -218,7 +218,8 @@ export class Lab {
     const namespaceFd = createNamespace();
     let linkId: number | undefined;
     try {
-      // Every address is a host's, with no link to share: all traffic passes the switch.
+      // Every address is a host address (/32, /128), without an on-link prefix: all traffic passes the
+      // switch.
       setSysctl(namespaceFd, "ipv6/conf/default/accept_dad", "0");
       setSysctl(namespaceFd, "ipv6/conf/default/accept_ra", "0");
       linkId = this.enforcer.dataplane.addEndpointLink({

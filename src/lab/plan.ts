@@ -10,7 +10,7 @@ export interface PlannedPod {
   readonly ref: string;
   readonly namespace: string;
   readonly name: string;
-  /** From the manifest, or assigned; one or two a family are usual, none impossible. */
+  /** From the manifest, or assigned; there is at least one. */
   readonly addresses: readonly Address[];
   readonly assigned: boolean;
   /** Locally administered, made from `ref`. */
@@ -21,11 +21,11 @@ export interface PlannedPod {
 export interface LabPlan {
   /** Sorted by `ref`. */
   readonly pods: readonly PlannedPod[];
-  /** The objects that went in, pods without an address having got theirs: what is to be compiled. */
+  /** The objects to compile: the given ones, with addresses assigned to pods that had none. */
   readonly objects: readonly ObjectHead[];
 }
 
-/** MAC that every pod sees as its neighbour, whatever address it asks for. */
+/** The MAC that the switch answers for every address. */
 export const gatewayMac = "02:53:4c:00:00:01";
 export const gatewayV4 = "169.254.1.1";
 export const gatewayV6 = "fe80::1";
@@ -45,13 +45,13 @@ const unusable = [
 const assignedSlots = 0xfffe;
 
 /**
- * Plans a namespace for each live pod: who, which addresses, which MAC.
+ * Plans a namespace for each live pod, with addresses and MAC.
  *
- * Pods that the manifests give no address get 10.99.x.y and fd99::xxyy. Where they land depends on
- * their name, so that a pod keeps its address when others come and go; `before` keeps it even where
- * two names would collide.
+ * Pods without an address in the manifests get 10.99.x.y and fd99::xxyy. A hash of the pod's name decides
+ * which, so that a pod keeps its address when others come and go. `before` keeps the address even if two
+ * names collide.
  *
- * Errors: LabError when two live pods claim one address, or a pod claims one that cannot be a pod's.
+ * Errors: LabError when two live pods have the same address, or a pod has one that no pod of a lab can have.
  */
 export function planLab(
   objects: readonly ObjectHead[],
@@ -137,7 +137,7 @@ export function planLab(
 }
 
 /**
- * Finds the planned pod that a user means by `namespace/name`, or by `name` where only one has it.
+ * Finds a planned pod by `namespace/name`, or by `name` if only one pod has it.
  *
  * Errors: LabError when there is none, or more than one.
  */

@@ -1,7 +1,10 @@
 import { readlinkSync } from "node:fs";
 import { effectiveCapabilities } from "../dataplane/privilege.js";
 
-/** Set on what `unshare` starts, so that a kernel that gives no capabilities there is not asked twice. */
+/**
+ * Set for the program that `unshare` starts, so that it does not call `unshare` again if the kernel gives no
+ * capabilities there.
+ */
 export const enteredVariable = "SLUICE_LAB_ENTERED";
 
 /** Reports whether this process may make network namespaces and interfaces. */
@@ -10,7 +13,9 @@ export function mayMakeNamespaces(): boolean {
   return has.has("CAP_NET_ADMIN") && has.has("CAP_SYS_ADMIN");
 }
 
-/** The words that start a program as root of a user and a network namespace of its own. */
+/**
+ * The command that starts a program as root of a new user namespace and a new network namespace.
+ */
 export const enterUserNamespace: readonly string[] = [
   "unshare",
   "--user",

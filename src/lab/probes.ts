@@ -24,17 +24,19 @@ interface PlannedProbe {
   readonly port: number | null;
 }
 
-/** An allowed connection that got no answer is given this long, once: the machine may be busy. */
+/**
+ * An allowed connection without an answer is tried once more with this timeout: the machine may be busy.
+ */
 const secondTimeoutMs = 2_000;
 
 /**
- * Tries connections with real packets and compares each with what the table says.
+ * Tries connections with real packets and compares each result with the table's verdict.
  *
- * `deny` is what the sender of a denied packet hears: where it is told, a refusal is a denial; where
- * it is not, a refusal can only have come from the other end, so the packet got there.
+ * `deny` is the lab's answer to denied packets. With `reject`, a refusal counts as denied. With `drop`, a
+ * refusal can only come from the other end, so the packet was allowed.
  *
- * Shape:  a row a probe, in order; without `specs` every ordered pair of pods, both families, ICMP
- *         and each port that the receiver's containers declare.
+ * Shape: one row per probe, in order. Without `specs`: every ordered pair of pods, both families, ICMP and
+ *        each port that the receiver's containers declare.
  * Errors: LabError when a spec names what the lab does not have.
  */
 export async function probePods(
@@ -187,7 +189,7 @@ function protocolNumber({ protocol, source }: PlannedProbe): number {
   return protocolNumbers[protocol]!;
 }
 
-/** `5432/tcp`, or `icmp` for what has no ports. */
+/** `5432/tcp`, or `icmp` for a protocol without ports. */
 export function portText(protocol: string, port: number | null): string {
   return port === null ? protocol.toLowerCase() : `${port}/${protocol.toLowerCase()}`;
 }

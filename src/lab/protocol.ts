@@ -3,10 +3,10 @@ import type { Refusal } from "../control/refusal.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 
 /**
- * What goes over a lab's socket: HTTP/1.1 with one JSON document each way, so that `curl` can ask too.
+ * The protocol of a lab's socket: HTTP/1.1 with one JSON document each way, so that `curl` works too.
  *
- * Beside what every control socket answers (`controlRoutes`): `GET /status` → LabStatus · `POST /apply`
- * ApplyRequest → ApplyAnswer · `POST /probe` ProbeQuery → ProbeReport. A lab is ended by SIGTERM and
+ * In addition to the routes of every control socket (`controlRoutes`): `GET /status` → LabStatus · `POST
+ * /apply` ApplyRequest → ApplyAnswer · `POST /probe` ProbeQuery → ProbeReport. A lab is ended by SIGTERM and
  * reads its manifests again at SIGHUP.
  */
 
@@ -15,7 +15,7 @@ export interface PodStatus {
   readonly name: string;
   readonly addresses: readonly string[];
   readonly mac: string;
-  /** Whether the addresses were chosen by the lab. */
+  /** Whether the lab assigned the addresses. */
   readonly assigned: boolean;
   /** Descriptor of the pod's network namespace in the lab's process. */
   readonly namespaceFd: number;
@@ -29,7 +29,7 @@ export interface PodStatus {
 export interface LabStatus extends ControlStatus {
   readonly since: string;
   readonly paths: readonly string[];
-  /** Where relative paths are read from. */
+  /** The folder of relative paths. */
   readonly cwd: string;
   readonly pods: readonly PodStatus[];
 }
@@ -71,10 +71,10 @@ export interface ProbeRow {
   readonly dstIP: string;
   readonly protocol: string;
   readonly port: number | null;
-  /** What the table says. */
+  /** The table's verdict. */
   readonly expected: "allow" | "deny";
   readonly deniedBy: readonly ("egress" | "ingress")[];
-  /** What the packets did; `error` when the probe could not be made. */
+  /** The result with real packets; `error` when the probe could not be made. */
   readonly observed: "allow" | "deny" | "error";
   /** `answered`, `timed-out`, `refused`, or the error's name. */
   readonly outcome: string;

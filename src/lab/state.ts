@@ -12,14 +12,14 @@ import { runFolder } from "../control/settings.js";
 import { readRegularFile } from "../manifest/regular-file.js";
 import { LabError } from "./lab-error.js";
 
-/** Of a state file, which holds a few words. */
+/** Limit of a state file, which is small. */
 const stateBytesMax = 1024 * 1024;
 
-/** What a lab leaves on disk while it runs: how to reach its process, and how to know its children. */
+/** A running lab's state on disk: how to reach its process, and how to identify its children. */
 export interface LabState {
   readonly name: string;
   readonly pid: number;
-  /** Field 22 of /proc/PID/stat, since a pid alone may by now be somebody else's. */
+  /** Field 22 of /proc/PID/stat: the kernel may have given the pid to another process. */
   readonly startTicks: string;
   /** In the environment of every program that `lab exec` starts. */
   readonly token: string;
@@ -29,16 +29,16 @@ export interface LabState {
 export const tokenVariable = "SLUICE_LAB_TOKEN";
 /** Variable that carries `namespace/name` of the pod a program runs in. */
 export const podVariable = "SLUICE_LAB_POD";
-/** Variable that names the state folder, where the usual ones will not do. */
+/** Variable that sets the state folder instead of the defaults. */
 export const stateVariable = "SLUICE_STATE_DIR";
 
 const socketPathBytesMax = 107;
 
 /**
- * Finds the folder for state files, and makes it when it is not there.
+ * Finds the folder for state files, and makes it if needed.
  *
- * Errors: LabError when it belongs to another user or others may write to it: a lab is root's
- *         business or a user's, and a socket that others can replace would give it away.
+ * Errors: LabError when it belongs to another user or others may write to it: another user who replaces the
+ *         socket could control the lab.
  */
 export function stateFolder(env: Readonly<Record<string, string | undefined>>): string {
   const folder = chooseFolder(env);
@@ -93,7 +93,7 @@ export function socketPath(folder: string, name: string): string {
   return path;
 }
 
-/** Where a lab in the background writes what it would say. */
+/** The log file of a lab in the background. */
 export function logPath(folder: string, name: string): string {
   return join(folder, `lab-${name}.log`);
 }
@@ -102,7 +102,7 @@ function statePath(folder: string, name: string): string {
   return join(folder, `lab-${name}.json`);
 }
 
-/** Reads a lab's state; undefined when there is none, or none that can be read. */
+/** Reads a lab's state; undefined when there is none or it is unreadable. */
 export function readState(folder: string, name: string): LabState | undefined {
   try {
     return JSON.parse(
@@ -126,7 +126,7 @@ export function isRunning(state: LabState): boolean {
 /**
  * Claims a name for this process.
  *
- * A claim whose process has gone is repaired first: its socket removed, its programs ended.
+ * If an earlier claim's process has ended, its socket and programs are removed first.
  *
  * Errors: LabError when a lab of that name runs.
  */
@@ -138,7 +138,7 @@ export async function claimName(folder: string, name: string, token: string): Pr
   try {
     for (;;) {
       try {
-        // A link is made whole or not at all, and never over another.
+        // link() is atomic and never replaces a file.
         linkSync(mine, path);
         return state;
       } catch (error) {
@@ -161,10 +161,11 @@ export async function claimName(folder: string, name: string, token: string): Pr
 }
 
 /**
- * Removes what a lab's process leaves when it ends: programs that `lab exec` started, socket, state.
+ * Removes what a lab's process leaves at its end: the programs that `lab exec` started, the socket, the
+ * state.
  *
- * Namespaces and interfaces need no removal: the process held them by descriptors, so they went
- * with it, or go with the last program inside.
+ * Namespaces and interfaces need no removal: the process held them by descriptors. The kernel removes them
+ * with the process, or with the last program inside.
  */
 export async function removeRemains(folder: string, state: LabState): Promise<void> {
   await endPrograms(state.token);
@@ -174,8 +175,8 @@ export async function removeRemains(folder: string, state: LabState): Promise<vo
 }
 
 /**
- * Ends the programs that `lab exec` started, all of a lab's or one pod's: asks first, then insists.
- * They are known by their environment, which their own children inherit.
+ * Ends the programs that `lab exec` started, all of a lab's or one pod's: SIGTERM first, then SIGKILL. They
+ * are found by their environment, which their children inherit.
  */
 export async function endPrograms(token: string, pod?: string): Promise<void> {
   for (const signal of ["SIGTERM", "SIGKILL"] as const) {
@@ -202,7 +203,7 @@ function programsOf(token: string, pod: string | undefined): number[] {
   });
 }
 
-/** Sends a signal; a process that has gone meanwhile is what was wanted. */
+/** Sends a signal; a process that has already ended is no error. */
 export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
