@@ -60,12 +60,13 @@ describe("connectionsPerEndpoint", () => {
       ...{ workers, connectionsMax: 900, connectionsPerEndpoint: 120 },
     });
     expect(dataplane.loadConnections(recordsOf(0, 1, 700))).toBe(120);
-    const other = dataplane.loadConnections(recordsOf(1, 2, 60));
-    expect(other).toBe(60);
+    // A worker alone has room for these: which has how many of them is left to chance.
+    const other = dataplane.loadConnections(recordsOf(1, 2, 40));
+    expect(other).toBe(40);
     const { links, drops, evictions } = dataplane.counters();
     expect(inside.map((link) => links.get(link))).toMatchObject([
       { connections: 120, connectionQuota: 120, evictedConnections: 0, refusedConnections: 580 },
-      { connections: 60, connectionQuota: 120, evictedConnections: 0, refusedConnections: 0 },
+      { connections: 40, connectionQuota: 120, evictedConnections: 0, refusedConnections: 0 },
     ]);
     expect({ drops, evictions }).toEqual({
       drops: {},

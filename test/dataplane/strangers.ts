@@ -6,7 +6,10 @@ export function recordsOf(zone: number, pod: number, count: number): Uint8Array 
   const view = new DataView(records.buffer);
   for (let each = 0; each < count; each++) {
     const at = each * SavedConnection.bytes;
-    records.set([198, 18, each >> 8, each & 255], at + SavedConnection.source);
+    // Without a fixed step from one to the next: workers share addresses by a random factor, and a few
+    // factors would give most of such a row to one worker.
+    const spread = (each * each * 7) >> 3;
+    records.set([11, spread & 255, each >> 8, each & 255], at + SavedConnection.source);
     records.set([10, 9, 0, pod], at + SavedConnection.destination);
     view.setBigUint64(at + SavedConnection.remainingUs, 60_000_000n, true);
     view.setUint32(at + SavedConnection.zone, zone, true);
