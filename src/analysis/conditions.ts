@@ -17,24 +17,24 @@ import { portsNamed } from "../policy/resolve.js";
 import { matchesSelector, meetsRequirement, requirementText } from "../policy/selectors.js";
 import { protocolWord, serviceText } from "./protocols.js";
 
-/** The other side of a flow, as a rule's peers see it. */
+/** The other end of a flow, as rules' peers are matched against it. */
 export interface OtherSide {
   readonly address: Address;
   /** The pod that selectors may match; undefined for all other addresses. */
   readonly pod: LivePod | undefined;
   /** Labels of the nodes that have the address. */
   readonly nodeLabels: readonly ReadonlyMap<string, string>[];
-  /** Why no selector can match, for an address that is not a selectable pod's. */
+  /** Why no selector can match an address that belongs to no selectable pod. */
   readonly notSelectable: string;
 }
 
-/** Whether one condition of a rule holds, and in words why, or why not. */
+/** Whether one condition of a rule holds, and the reason in words. */
 export interface Condition {
   readonly holds: boolean;
   readonly detail: string;
   /** What would make it hold. */
   readonly advice?: string;
-  /** The more of it holds, the nearer the miss: 0 to 3. */
+  /** How nearly it holds: 0 to 3, higher is nearer. */
   readonly closeness: number;
 }
 
@@ -44,7 +44,7 @@ const failed = (closeness: number, detail: string, advice?: string): Condition =
     ? { holds: false, detail, closeness }
     : { holds: false, detail, closeness, advice };
 
-/** Puts one peer of a NetworkPolicy to the other side. */
+/** Tests one peer of a NetworkPolicy against the other end. */
 export function checkPeer(peer: PolicyPeer, ownNamespace: string, other: OtherSide): Condition {
   if (peer.ipBlock !== undefined) return checkBlock(peer.ipBlock, other.address);
   const { namespaceSelector, podSelector } = peer;
@@ -62,7 +62,7 @@ export function checkPeer(peer: PolicyPeer, ownNamespace: string, other: OtherSi
   return checkSelectors(namespaceSelector, podSelector, other.pod);
 }
 
-/** Puts one peer of a cluster policy to the other side. */
+/** Tests one peer of a cluster policy against the other end. */
 export function checkClusterPeer(peer: ClusterPeer, other: OtherSide): Condition {
   switch (peer.by) {
     case "namespaces":
@@ -91,7 +91,9 @@ export function checkClusterPeer(peer: ClusterPeer, other: OtherSide): Condition
   }
 }
 
-/** Puts a NetworkPolicy's ports to a packet. `named` are the ports among which names are found. */
+/**
+ * Tests a NetworkPolicy's ports against a packet. `named` are the ports in which names are looked up.
+ */
 export function checkPorts(
   ports: readonly PolicyPort[],
   named: NamedPorts,
@@ -106,7 +108,7 @@ export function checkPorts(
   );
 }
 
-/** Puts a cluster policy's ports to a packet. */
+/** Tests a cluster policy's ports against a packet. */
 export function checkClusterPorts(
   ports: readonly ClusterPort[],
   named: NamedPorts,
@@ -121,18 +123,18 @@ export function checkClusterPorts(
   );
 }
 
-/** Where port names are looked up, and how to speak of that place. */
+/** Where port names are looked up, and the words for that place. */
 export interface NamedPorts {
   readonly ports: readonly ContainerPort[];
   readonly owner: string;
 }
 
-/** One entry of a rule's ports: which packets it takes, and its words. */
+/** One entry of a rule's ports: the packets that it matches, and its text. */
 interface Want {
   readonly matches: (protocol: number, port: number) => boolean;
   /** As the rule names it. */
   readonly name: string;
-  /** The name, with what it comes to here. */
+  /** The name, with the port number that it means here. */
   readonly text: string;
 }
 

@@ -9,8 +9,8 @@ import {
 } from "../net/port-set.js";
 
 /**
- * Port sets by number, equal ones once, with the algebra remembered: a table has few distinct sets,
- * and every pair of parties asks for the same few combinations of them.
+ * Port sets by number, equal ones once, with cached set operations: a table has few distinct sets, and every
+ * pair of parties needs the same few combinations.
  */
 export class PortSetPool {
   /** Number of the empty set. */

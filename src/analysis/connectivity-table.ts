@@ -18,8 +18,8 @@ import type { PortRange, PortSet } from "../net/port-set.js";
 import { type AddressRanges, AddressRangesBuilder } from "./connectivity-ranges.js";
 
 /**
- * Reads the hot sections of a table blob as a whole: where `Table` answers for one packet, this
- * lists what the very same bytes answer for every packet.
+ * Reads the hot sections of a table blob as a whole. `Table` gives the verdict of one packet; this lists the
+ * verdicts of all packets from the same bytes.
  *
  * Owner: keeps a reference to the blob, which must not change and which `Table.open` has accepted.
  * Source: docs/format.md, "How a packet is judged".
@@ -123,7 +123,7 @@ export class TableContents {
     return builder.ranges();
   }
 
-  /** Visits the entries of a root; of neighbours that are one leaf, the first. */
+  /** Visits the entries of a root; of neighbours with the same leaf only the first. */
   #eachRootRun(
     section: "trieV4Root" | "trieV6Root",
     visit: (entry: number, high: number) => void,

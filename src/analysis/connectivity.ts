@@ -12,11 +12,11 @@ import {
 } from "./connectivity-ranges.js";
 import { TableContents } from "./connectivity-table.js";
 
-/** Where a packet may come from or go to, as the table sees it: all that its verdict depends on. */
+/** An end of a packet as the table sees it: everything that the verdict depends on. */
 export interface Site {
   readonly family: 4 | 6;
   readonly classId: number;
-  /** Absent where no endpoint has the address: nothing is judged there. */
+  /** Absent when no endpoint has the address: nothing is judged there. */
   readonly rows?: { readonly ingressRow: number; readonly egressRow: number };
 }
 
@@ -35,23 +35,23 @@ export interface ConnectedPod {
   readonly sites: readonly PodSite[];
 }
 
-/** Addresses that are no pod's and that every row treats alike. */
+/** Addresses that no pod has and that every row treats alike. */
 export interface OutsideClass {
   readonly classId: number;
   readonly name: string;
-  /** All of its addresses; those of pods, which are not meant, may lie in the blocks. */
+  /** Blocks of its addresses; they may contain pods' addresses, which do not count. */
   readonly blocks: readonly AddressBlock[];
   /** A site for each family that has such addresses. */
   readonly sites: readonly Site[];
 }
 
 /**
- * Answers who can reach whom, for all parties at once, out of one table.
+ * Computes who can reach whom, for all parties, from one table.
  *
- * What `Table.classify` decides for a packet is here the set of all packets that it lets through: the
- * sender's egress cell and the receiver's ingress cell, intersected.
+ * `Table.classify` decides one packet. Here the answer is the set of all allowed packets: the intersection of
+ * the sender's egress cell and the receiver's ingress cell.
  *
- * Cost: one pass over the blob; then a question takes two loads and a remembered intersection.
+ * Cost: one pass over the blob; then a question takes two loads and a cached intersection.
  */
 export class Connectivity {
   /** Port sets are answered by their number in here. */
@@ -194,7 +194,7 @@ function nameBlocks(blocks: readonly AddressBlock[], amongOthers: boolean): stri
   return parts.join(", ") + (rest.length > 2 ? ` and ${rest.length - 2} more` : "");
 }
 
-/** Gives the second party of a name, and later ones, a number behind it. */
+/** Appends a number to the names of the second and later parties with the same name. */
 class UniqueNames {
   readonly #used = new Map<string, number>();
 

@@ -19,7 +19,7 @@ export interface RawChange {
   readonly closed: number;
 }
 
-/** Changes with equal ports between ends that were put together. */
+/** Changes with equal ports between merged ends. */
 export interface MergedChange {
   readonly from: DiffSide;
   readonly to: DiffSide;
@@ -44,8 +44,7 @@ interface Draft {
 }
 
 /**
- * Puts changes together that say the same: of both families, then to several receivers, then from
- * several senders.
+ * Merges equal changes: of both families, then to several receivers, then from several senders.
  *
  * Shape: exact: a merged change stands for all pairs of its ends, and each of them is one of `raw`.
  */
@@ -63,7 +62,7 @@ export function mergeChanges(
   );
   const ports = ({ sample }: Draft) => `${sample.opened} ${sample.closed}`;
   const families = (draft: Draft) =>
-    // An outside address says by itself of which family it is.
+    // An outside address shows its family by itself.
     draft.from.isOutside || draft.to.isOutside ? "" : [...draft.families].sort().join();
   const bothFamilies = joinEqual(
     drafts,

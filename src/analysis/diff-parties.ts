@@ -47,8 +47,8 @@ export interface DiffParties {
 }
 
 /**
- * Finds what two tables have in common to be compared: pods by their names, and the addresses that
- * are no pod's in either.
+ * Finds the parties of two tables to compare: pods by name, and the addresses that no pod has in either
+ * table.
  *
  * Shape: both read with one PortSetPool.
  */
@@ -136,7 +136,7 @@ function pairedSites(
   });
 }
 
-/** Which pair of classes each address of a family is in that is no pod's in either state. */
+/** For each address of a family that no pod has in either state, its pair of classes. */
 export class OutsideMap {
   readonly family: 4 | 6;
   readonly parties: readonly DiffParty[];

@@ -6,7 +6,7 @@ import { addressFromBits, addressToBits } from "./connectivity-ranges.js";
 import type { RawChange } from "./diff-merge.js";
 import type { DiffParties, DiffParty, PodMember } from "./diff-parties.js";
 
-/** What a native table says of a packet. */
+/** A native table's verdict of a packet. */
 export interface WitnessVerdict {
   readonly verdict: "allow" | "deny";
   readonly deniedBy: readonly ("egress" | "ingress")[];
@@ -14,7 +14,7 @@ export interface WitnessVerdict {
   readonly destination: string;
 }
 
-/** A packet that both tables were asked about. */
+/** A packet that both tables have judged. */
 export interface Witness {
   /** `namespace/name`, or the address. */
   readonly from: string;
@@ -30,13 +30,13 @@ export interface Witness {
 
 /** Addresses that stand for "somewhere outside": those set aside for examples. */
 const exampleAddresses = ["198.51.100.1", "203.0.113.1", "192.0.2.1", "2001:db8::1"];
-/** Ports that a reader knows at once. */
+/** Well-known ports, which a reader recognises. */
 const familiarPorts = [80, 443, 53, 22, 8080, 5432];
 
 /**
  * Makes a packet for what opens and one for what closes, and has both native tables judge it.
  *
- * Errors: throws when they do not judge as the change says, which would be a bug.
+ * Errors: throws when their verdicts contradict the change, which is a bug.
  */
 export function findWitnesses(
   change: RawChange,

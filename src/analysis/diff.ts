@@ -31,7 +31,7 @@ export interface DiffChange {
 }
 
 export interface ConnectivityDiff {
-  /** The same pods at the same addresses, and no packet between them or the outside is judged otherwise. */
+  /** Both states have the same pods at the same addresses, and judge every packet alike. */
   readonly equivalent: boolean;
   readonly added: readonly string[];
   readonly removed: readonly string[];

@@ -27,7 +27,7 @@ export function explanationText(explanation: Explanation, paint: Paint = plain):
 /** Draws the same lines as a tree. */
 export function explanationTree(explanation: Explanation, paint: Paint = plain): string {
   const lines = explanationLines(explanation, paint);
-  /** Whether a line of this depth comes before one that is less deep. */
+  /** Whether a line of this depth follows before the next line of a smaller depth. */
   const continues = (from: number, wanted: number) =>
     lines.slice(from + 1).find(({ depth }) => depth <= wanted)?.depth === wanted;
   return lines

@@ -46,7 +46,7 @@ export interface Place {
 }
 
 export interface PolicyFinding extends Place {
-  /** What a person calls it: `namespace/name`, or kind and name. */
+  /** Its name for people: `namespace/name`, or kind and name. */
   readonly ref: string;
   readonly kind: string;
   readonly namespace: string;
@@ -54,9 +54,9 @@ export interface PolicyFinding extends Place {
   readonly policyTypes: readonly string[];
 }
 
-/** How one rule takes the flow. */
+/** How one rule treats the flow. */
 export interface RuleFinding extends Place {
-  /** What a person calls it: the policy, and the rule's path in it, such as `shop/db ingress[0]`. */
+  /** Its name for people: the policy, and the rule's path in it, such as `shop/db ingress[0]`. */
   readonly ref: string;
   readonly kind: string;
   readonly namespace: string;
@@ -116,7 +116,7 @@ export interface Explanation {
   readonly direction: readonly SideFinding[];
   /** The rule that would have allowed it with the least change. */
   readonly nearest: (RuleFinding & { readonly direction: Side }) | null;
-  /** Other pairs of the ends' addresses that are judged otherwise. */
+  /** Other pairs of the ends' addresses that have a different verdict. */
   readonly differs: readonly {
     readonly from: string;
     readonly to: string;
@@ -124,7 +124,7 @@ export interface Explanation {
   }[];
 }
 
-/** Manifests, and the table that was made of them. */
+/** Manifests, and the table compiled from them. */
 export interface CompiledState {
   readonly objects: ClusterObjects;
   readonly compiled: CompileResult & { readonly ok: true };
@@ -227,7 +227,9 @@ function decidingRule({ policy, ...rule }: RuleRecord, side: Side): DecidingRule
   return { ref, kind, namespace, name, tier, action, field, index, file, line, column };
 }
 
-/** The policies and rules behind one side: which they are says the table, in which words the manifests. */
+/**
+ * The policies and rules behind one side. The table says which they are; the manifests give their words.
+ */
 function policyFindings(
   { compiled, objects }: CompiledState,
   side: Side,
@@ -250,7 +252,7 @@ function policyFindings(
   );
   const ofTier = (tier: RuleFinding["tier"]) => {
     const placed = rules.flatMap(({ rule }) => (rule.tier === tier ? [rule.policy] : []));
-    // A NetworkPolicy isolates also where no rule of it can match anything.
+    // A NetworkPolicy isolates even if none of its rules can match anything.
     const refs = [...(tier === "NetworkPolicy" ? isolatedBy : []), ...placed].map(policyRef);
     return [...new Set(refs)].flatMap((ref) =>
       ruleFindings(named.get(ref), look, (index) =>
@@ -333,7 +335,7 @@ function otherSide(
   };
 }
 
-/** What a rule is put to. */
+/** The flow that a rule is tested against. */
 interface Look {
   readonly side: Side;
   readonly other: OtherSide;
@@ -342,7 +344,7 @@ interface Look {
   readonly flow: Flow;
 }
 
-/** How one peer of a rule, and the rule's ports as that peer has them, take the flow. */
+/** How one peer of a rule, with the rule's ports for that peer, matches the flow. */
 interface PeerOutcome {
   readonly peer: Condition;
   readonly port: Condition;
@@ -376,7 +378,7 @@ function clusterPeers({ peers, ports }: ClusterRule, look: Look): readonly PeerO
 
 const anyPeer: Condition = { holds: true, detail: "any", closeness: 3 };
 
-/** Egress to an address that is named as a block finds no port names there. */
+/** Port names cannot be looked up for egress to an address block. */
 function namedPorts({ side, receiver }: Look, byAddress: boolean): NamedPorts {
   if (side === "egress" && byAddress) return { ports: [], owner: "an address of a block" };
   if (receiver === undefined) return { ports: [], owner: "an address outside" };
@@ -384,7 +386,7 @@ function namedPorts({ side, receiver }: Look, byAddress: boolean): NamedPorts {
   return { ports: receiver.group.ports, owner: `${namespace}/${name}` };
 }
 
-/** Sums up a rule by the peer that comes nearest. Whether it matches, the table has said. */
+/** Sums up a rule by its nearest peer. The table has already said whether the rule matches. */
 function ruleFinding(
   policy: NetworkPolicy | ClusterPolicy,
   span: Span,
@@ -422,7 +424,9 @@ function ruleFinding(
   };
 }
 
-/** Finds the rule that would allow a denied flow with the least change, among those whose turn comes. */
+/**
+ * Finds the rule that would allow a denied flow with the least change, among the rules that are evaluated.
+ */
 function nearestMiss(sides: readonly SideFinding[]): Explanation["nearest"] {
   const misses = sides
     .filter((side) => side.verdict === "deny")

@@ -3,7 +3,7 @@ import type { FirstPacket, JudgedFrameRecord } from "../dataplane/capture-judge.
 import type { DropReasonWord } from "../dataplane/events.js";
 import { ruleField } from "../policy/ruleset.js";
 
-/** Why one side of a connection is judged as it is. */
+/** Why one side of a connection has its verdict. */
 export interface Because {
   readonly direction: "egress" | "ingress";
   readonly verdict: "allow" | "deny";
@@ -13,20 +13,20 @@ export interface Because {
   readonly rule?: { readonly index: number; readonly field: string; readonly place: string };
 }
 
-/** What the filter says of a captured frame, and by which policies. */
+/** The filter's verdict of a captured frame, and the policies behind it. */
 export interface Ruling {
   readonly verdict: "allow" | "deny";
   /** A drop reason's word; null for a frame that passes. */
   readonly reason: DropReasonWord | null;
   readonly deniedBy: readonly ("egress" | "ingress")[];
-  /** `namespace/name` of the packet's own ends, where they are pods judged here. */
+  /** `namespace/name` of the packet's own ends, if they are pods judged here. */
   readonly sourcePod?: string;
   readonly destinationPod?: string;
-  /** The packet flows against the direction in which the connection was opened. */
+  /** The packet goes in the opposite direction to the connection's opening. */
   readonly reply: boolean;
   /** Of a connection that was not seen to start. */
   readonly joined: boolean;
-  /** Empty where something other than policy decides. */
+  /** Empty when something other than policy decides. */
   readonly because: readonly Because[];
 }
 
@@ -35,9 +35,9 @@ type Reasons = Pick<Ruling, "because" | "sourcePod" | "destinationPod">;
 const reasonsMax = 65_536;
 
 /**
- * Says of judged frames which policies and rules of a table have decided.
+ * Finds the policies and rules of a table behind the verdicts of judged frames.
  *
- * Shape: remembers the answers for 65,536 kinds of first packets at most.
+ * Shape: caches the answers for at most 65,536 kinds of first packets.
  */
 export class FrameRulings {
   readonly #provenance: Provenance;
@@ -47,7 +47,7 @@ export class FrameRulings {
     this.#provenance = new Provenance(blob);
   }
 
-  /** Returns undefined for a frame in which policy has no say. */
+  /** Returns undefined for a frame that no policy judges. */
   of(frame: JudgedFrameRecord): Ruling | undefined {
     if (frame.exempt !== undefined) return undefined;
     const { reason = null, deniedBy, isReply, isJoined } = frame;
@@ -57,7 +57,7 @@ export class FrameRulings {
       verdict: reason === null ? "allow" : "deny",
       reason,
       deniedBy,
-      // Any router on the way may have sent an error.
+      // Any router on the path may have sent an ICMP error, so its sender is no end of the connection.
       ...(known && !frame.isQuoted && podsOf(known, isReply)),
       reply: isReply,
       joined: isJoined,
@@ -119,7 +119,7 @@ export class FrameRulings {
   }
 }
 
-/** Says in words why a frame is judged as it is. */
+/** The reason for a frame's verdict, in words. */
 export function rulingText(ruling: Ruling): string {
   const { because, reason, joined } = ruling;
   const parts = because.length === 0 && reason !== null ? [reason] : because.map(whyText);
@@ -142,7 +142,7 @@ function whyText({ direction, verdict, policies, rule }: Because): string {
   return `${direction}: no rule of ${names} allows it`;
 }
 
-/** Names a packet's own ends, of which a reply's are those of its connection turned round. */
+/** The packet's own ends; for a reply, the connection's ends swapped. */
 function podsOf(
   { sourcePod, destinationPod }: Reasons,
   isReply: boolean,

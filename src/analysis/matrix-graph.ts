@@ -2,7 +2,7 @@ import { formatPrefix } from "../net/prefix.js";
 import type { Matrix } from "./matrix.js";
 import { type MatrixParty, podsParty } from "./matrix-parties.js";
 
-/** Parties of one namespace that every rule treats alike, drawn as one. */
+/** Parties of one namespace that every rule treats alike, drawn as one box. */
 export interface FlowBox {
   readonly kind: MatrixParty["kind"];
   /** Empty for the outside, and where each box is a namespace. */
@@ -29,8 +29,8 @@ export interface FlowEdge {
 /**
  * A matrix as a picture shows it: few boxes, and an arrow only for what is special.
  *
- * A connection is possible where an arrow says so, or where what the sender may send to anyone and
- * what the receiver accepts from anyone meet. So pods that no policy covers need no arrows.
+ * A connection is possible if an arrow shows it, or on ports that the sender may send to any address and the
+ * receiver accepts from any address. So pods that no policy covers need no arrows.
  */
 export interface FlowGraph {
   readonly boxes: readonly FlowBox[];

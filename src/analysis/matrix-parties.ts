@@ -2,7 +2,7 @@ import { compareText } from "../net/order.js";
 import type { ConnectedPod, Connectivity, OutsideClass, Site } from "./connectivity.js";
 import type { AddressBlock } from "./connectivity-ranges.js";
 
-/** What the pods of a matrix are put together by. */
+/** How the pods of a matrix are grouped. */
 export type Grouping = "pod" | "workload" | "namespace";
 
 /** A row and a column of the matrix. */
@@ -96,7 +96,7 @@ function partyName({ namespace, name }: ConnectedPod, grouping: Grouping): strin
   return `${namespace}/${grouping === "pod" ? name : workloadName(name)}`;
 }
 
-/** Letters and digits that Kubernetes makes random names of: no vowels, nothing alike. */
+/** The letters and digits of Kubernetes' random names: no vowels, no look-alikes. */
 const randomSuffix =
   /^(.+?)(?:-[bcdfghjklmnpqrstvwxz2456789]{6,10})?-[bcdfghjklmnpqrstvwxz2456789]{5}$/;
 const ordinalSuffix = /^(.+)-\d+$/;

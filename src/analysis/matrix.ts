@@ -18,14 +18,14 @@ export interface MatrixCell {
 
 export interface MatrixOptions {
   readonly by: Grouping;
-  /** Only these ports are of interest; all when left out. */
+  /** Only these ports count; all when absent. */
   readonly ports?: PortSet;
 }
 
 /**
  * Who can reach whom.
  *
- * Cost: a cell asks once for each pair of *kinds* of address in its parties, not for each pair of pods.
+ * Cost: per cell, one question for each pair of *kinds* of address in its parties, not for each pair of pods.
  */
 export class Matrix {
   readonly by: Grouping;

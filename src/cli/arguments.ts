@@ -32,7 +32,7 @@ export function macBytes(text: string): Uint8Array {
   return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
 }
 
-/** What the data plane is told of its threads and its memory. Errors: CommandError (usage). */
+/** The data plane's settings of threads and memory. Errors: CommandError (usage). */
 export function workersOf(
   options: WorkerOptions,
 ): Pick<

@@ -1,7 +1,7 @@
 import { type Report, type Row, spreadMax } from "../bench/report.js";
 import type { NativeReport } from "./bench-native.js";
 
-/** Adds what was timed of native structures alone to what was measured with packets. */
+/** Adds the timings of native structures to the measurements with packets. */
 export function withNativeFigures(
   report: Report,
   { rows, leftOut }: Pick<NativeReport, "rows" | "leftOut">,

@@ -1,19 +1,19 @@
 import { startTurnTaker } from "./bench-turns.js";
 import { renderTable } from "./output.js";
 
-/** What became of the connections of one kind. */
+/** The outcome of one kind of connections. */
 export interface FloodGroup {
   readonly name: keyof typeof groupNames;
   readonly tried: number;
-  /** Whose first packet did not pass. */
+  /** Connections whose first packet did not pass. */
   readonly refused: number;
-  /** Of which a later packet did not pass, before one end closed. */
+  /** Connections of which a later packet did not pass, before one end closed. */
   readonly cut: number;
-  /** Of which a packet did not pass after one end had closed. */
+  /** Connections of which a packet did not pass after one end had closed. */
   readonly unclosed: number;
 }
 
-/** What became of everybody during some floods at once, in simulated time. */
+/** The outcome for all parties during several simultaneous floods, in simulated time. */
 export interface MixedFlood {
   readonly seconds: number;
   readonly pods: number;
@@ -25,7 +25,7 @@ export interface MixedFlood {
   readonly quota: number;
   /** Connections at the end. */
   readonly inUse: number;
-  /** Connections that gave way, by their class. */
+  /** Evicted connections, by class. */
   readonly evicted: Readonly<Record<"closing" | "unanswered" | "unassured" | "assured", number>>;
   /** Memory in use at the beginning, and after each sixth of the time. */
   readonly residentBytes: readonly number[];

@@ -57,12 +57,12 @@ const floodSecondsMax = 3_600;
 const floodEstablished = 1_000;
 const floodLegitimate = 1_000;
 const collidingFlows = 5_000;
-/** A path of more flows than this says nothing new, and its frames alone fill the caches. */
+/** More flows than this give no new figure: their frames alone fill the caches. */
 const pathFlowsMax = 1_000_000;
 
 const mebibyte = 1_048_576;
 
-/** What is aimed at: ours by theirs, at most; bytes. */
+/** The targets: the ratio of ours to theirs, at most; bytes. */
 const reach = {
   table: new Map([
     [1_000, 1 / 3],
@@ -80,17 +80,19 @@ const reach = {
   hotBytes: new Map([[100_000, 2 * mebibyte]]),
 };
 
-/** What became of everybody else during a flood. */
+/** The outcome for all other connections during a flood. */
 interface FloodOutcome {
   readonly syns: number;
   readonly synsPerSecond: number;
   /** Connections that the table has room for. */
   readonly connectionsMax: number;
-  /** Established before the flood, and those of them that went on behind it, in the worst round. */
+  /**
+   * Connections established before the flood, and how many of them continued after it, in the worst round.
+   */
   readonly established: number;
   /** New clients during the flood; a handshake takes some thousand packets of the flood. */
   readonly legitimate: number;
-  /** Those of both that got what they wanted, in the worst round. */
+  /** How many of both succeeded, in the worst round. */
   readonly served: number;
   /** Memory in use after the first flood, and after the last. */
   readonly residentBytes: readonly [first: number, last: number];
@@ -102,7 +104,7 @@ interface TableMemory {
   readonly family: 4 | 6;
   readonly bytes: number;
   readonly hotBytes: number;
-  /** The hot part that is aimed at, at most. */
+  /** The target size of the hot part, at most. */
   readonly reach?: number;
   readonly reached?: boolean;
 }
@@ -116,17 +118,17 @@ export interface NativeReport {
   readonly floods: readonly FloodOutcome[];
   readonly mixedFlood?: MixedFlood;
   readonly tables: readonly TableMemory[];
-  /** Who was not measured, and why. */
+  /** The peers that were not measured, and why. */
   readonly leftOut: readonly { readonly name: string; readonly reason: string }[];
 }
 
 /** What all steps of a command share. */
 interface Bench {
-  /** For tables and packets; gone when the command ends. */
+  /** A folder for tables and packets; removed when the command ends. */
   readonly folder: string;
   readonly rounds: number;
   readonly progress: Progress;
-  /** Only what a figure is aimed at, in little time. */
+  /** Measures only figures that have a target, in little time. */
   readonly short: boolean;
   readonly signal?: AbortSignal;
   /** The program of DPDK's structures, or why there is none. */
@@ -168,8 +170,8 @@ export function runBenchConntrack(options: BenchNativeOptions, io: Io): Promise<
 }
 
 /**
- * Times what an attacker may choose: a flood of SYNs beside established connections, and names of
- * connections that were chosen to collide. Counts who loses what in several floods at once.
+ * Times what an attacker may choose: a flood of SYNs beside established connections, and names of connections
+ * that were chosen to collide. Counts the losses of each party in several simultaneous floods.
  */
 export async function runBenchFlood(options: BenchFloodOptions, io: Io): Promise<number> {
   const { connections = floodConnectionsUsual, seconds = floodSecondsUsual } = options;
@@ -608,7 +610,7 @@ async function benchColliding(bench: Bench): Promise<void> {
   bench.rows.push(compare(name, chosen!, against, reach.colliding));
 }
 
-/** A benchmark whose sides answer differently compares nothing. */
+/** Throws when the sides answer differently: such a benchmark compares nothing. */
 function sameAnswers(measured: readonly Measured[]): void {
   const answers = new Set(measured.flatMap(({ turns }) => turns.map((turn) => turn.answers)));
   if (answers.size === 1) return;

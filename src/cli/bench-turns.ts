@@ -2,16 +2,18 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { median, spreadOf } from "../bench/statistics.js";
 
-/** What one turn gives: nanoseconds of an item on average, in the median batch, in the 99th percentile. */
+/**
+ * The result of one turn: nanoseconds per item, as mean, in the median batch, in the 99th percentile.
+ */
 export interface Turn {
   readonly ns: number;
   readonly p50: number;
   readonly p99: number;
-  /** A sum over all answers: equal wherever the same question was answered alike. */
+  /** A checksum over all answers: equal for all programs that answer the same questions alike. */
   readonly answers: number;
-  /** Memory that the program has in use afterwards, where it tells. */
+  /** Memory that the program uses afterwards, if it reports that. */
   readonly residentBytes?: number;
-  /** What else it says, where it does. */
+  /** Other output of the program, if any. */
   readonly detail?: unknown;
 }
 
@@ -77,8 +79,8 @@ export interface Measured {
 }
 
 /**
- * Lets everybody take a turn in each round, each round another one first, after a round to warm up.
- * Closes them all, also when `signal` aborts.
+ * After a warm-up round, each program takes one turn in each round; every round starts with another program.
+ * Closes all of them, also when `signal` aborts.
  */
 export async function takeTurns(
   takers: readonly TurnTaker[],
@@ -119,7 +121,7 @@ export interface Row {
   readonly unit: "ns";
   readonly p50: number;
   readonly p99: number;
-  /** The ratio that is aimed at, at most. */
+  /** The target ratio, at most. */
   readonly reach?: number;
   readonly reached?: boolean;
 }

@@ -19,8 +19,8 @@ import { createProgress } from "./progress.js";
 import { reportingIo, writeOut } from "./write-out.js";
 
 const presets = {
-  // Where the scheduler puts the threads of a measurement tells more than how long it lasts: so
-  // many short ones.
+  // The scheduler's placement of threads matters more than the duration of a measurement, so there are many
+  // short ones.
   quick: { policies: [10, 1_000, 10_000], rounds: 7, seconds: 0.12, withinSeconds: 108 },
   full: { policies: [10, 100, 1_000, 10_000], rounds: 7, seconds: 0.6 },
 } as const;
@@ -29,9 +29,9 @@ const presets = {
 const labLink = "tap";
 
 /**
- * Measures Sluice beside the kernel's own ways from one interface to another, in namespaces of its own.
+ * Measures Sluice and the kernel's own forwarding paths between two interfaces, in temporary namespaces.
  *
- * Everything it makes goes with its process, however that ends.
+ * The kernel removes everything that it makes when its process ends, even after a kill.
  */
 export async function runBench(options: BenchOptions, io: Io): Promise<number> {
   const plan = readPlan(options);
@@ -118,7 +118,7 @@ function readPlan(options: BenchOptions): Plan {
     policies: options.policies === undefined ? preset.policies : readSizes(options.policies),
     rounds: options.rounds ?? preset.rounds,
     seconds: options.seconds ?? preset.seconds,
-    // Who says how much to measure gets all of it.
+    // If the user sets how much to measure, all of it is measured.
     ...(options.rounds === undefined && options.seconds === undefined ? limits : {}),
   };
 }

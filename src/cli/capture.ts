@@ -13,7 +13,7 @@ import type { CaptureOptions } from "./options.js";
 import { type Styles, sanitize, styles } from "./output.js";
 import { openGrowing, reportingIo } from "./write-out.js";
 
-/** A packet that was seen, and what the filter says of it; no ruling where policy has no say. */
+/** A captured packet and the filter's verdict; no ruling if no policy judges it. */
 interface Watched {
   readonly timeMs: number;
   readonly frame: Buffer;
@@ -23,7 +23,7 @@ interface Watched {
   readonly ruling: Ruling | undefined;
 }
 
-/** Where packets go, one by one as they come. */
+/** Receives packets one by one as they come. */
 interface Sink {
   packet(watched: Watched): void;
   end(counts: Counts): void;
@@ -33,7 +33,7 @@ interface Counts {
   packets: number;
   allow: number;
   deny: number;
-  /** Packets that policy has no say in. */
+  /** Packets that no policy judges. */
   unjudged: number;
 }
 
@@ -156,7 +156,7 @@ function fileWriter(path: string, device: string, link: LinkType, io: Io): Sink 
   return {
     packet({ timeMs, frame, cut, ruling }) {
       const comment = ruling && `sluice: ${ruling.verdict}; ${rulingText(ruling)}`;
-      // How much longer a cut frame was, nobody knows.
+      // The original length of a cut frame is unknown.
       const originalLength = frame.length + (cut ? 1 : 0);
       writer.addPacket(interfaceId, Math.round(timeMs * 1000), frame, originalLength, comment);
     },

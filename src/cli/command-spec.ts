@@ -38,7 +38,7 @@ export interface CommandSpec {
   readonly name: string;
   /** One line, lower case. */
   readonly summary: string;
-  /** What the options do not say: paragraphs for the help and the docs. */
+  /** More than the options' own texts: paragraphs for the help and the docs. */
   readonly details?: readonly string[];
   readonly group?: string;
   readonly arguments?: readonly ArgumentSpec[];

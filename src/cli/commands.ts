@@ -75,7 +75,7 @@ const pod: OptionSpec = {
   required: true,
 };
 
-/** What the threads that judge packets are told. */
+/** Options of the threads that judge packets. */
 const waiting: readonly OptionSpec[] = [
   wordFlag("--poll <how>", settings.poll),
   numberFlag("--workers <n>", settings.workers),
@@ -85,7 +85,7 @@ const waiting: readonly OptionSpec[] = [
   numberFlag("--fragments <n>", settings.fragments),
 ];
 
-/** How policy is taken. */
+/** Options of how policy is applied. */
 const modeOptions: readonly OptionSpec[] = [
   wordFlag("--mode <mode>", settings.mode),
   wordFlag("--deny <how>", settings.deny),
@@ -97,7 +97,7 @@ const routerAdvertisements = wordFlag(
   settings.routerAdvertisements,
 );
 
-/** What every command that stands on interfaces is told. */
+/** Options of every command that takes interfaces. */
 const enforcing: readonly OptionSpec[] = [
   wordFlag("--link <kind>", settings.link),
   ...waiting,

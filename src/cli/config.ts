@@ -7,7 +7,7 @@ import { showDiagnostics } from "./manifests.js";
 import type { ConfigCheckOptions } from "./options.js";
 import { writeJson } from "./output.js";
 
-/** Checks a config file, without touching what it names. */
+/** Checks a config file, without touching the interfaces that it names. */
 export async function runConfigCheck(options: ConfigCheckOptions, io: Io): Promise<number> {
   const read = new ConfigFile(options.file).read();
   const { diagnostics } = read;

@@ -5,7 +5,7 @@ import { CommandError, exitCodes, type Io } from "./io.js";
 import type { DoctorOptions } from "./options.js";
 import { fitTo, renderTable, type Styles, styles, writeJson } from "./output.js";
 
-/** Prints what the machine lacks, and answers whether it is ready for what it is wanted for. */
+/** Prints what the machine lacks; returns whether it is ready for the intended use. */
 export async function runDoctor(options: DoctorOptions, io: Io): Promise<number> {
   const wanted = (options.for ?? ["lab", "run"]).map(readPurpose);
   const machine = readMachine();

@@ -6,10 +6,10 @@ import { enteredVariable, enterUserNamespace, mayMakeNamespaces } from "../lab/p
 import type { Io } from "./io.js";
 
 /**
- * The words that start this program again: where it lacks the capabilities for network namespaces,
- * as root of a user namespace of its own.
+ * The command line that starts this program again. If the process lacks the capabilities for network
+ * namespaces, it starts as root of a new user namespace.
  *
- * Errors: LabError (environment) when that has been tried, and did not give the capabilities.
+ * Errors: LabError (environment) when a user namespace was tried and did not give the capabilities.
  */
 export function selfWords(words: readonly string[], io: Io): [program: string, ...string[]] {
   const main = fileURLToPath(new URL("./main.js", import.meta.url));
@@ -25,7 +25,7 @@ export function selfWords(words: readonly string[], io: Io): [program: string, .
   return [...enterUserNamespace, ...node] as [string, ...string[]];
 }
 
-/** What the program started again is to find in its environment. */
+/** The environment of the restarted program. */
 export function selfEnvironment(
   io: Io,
   more: Readonly<Record<string, string>> = {},

@@ -66,17 +66,19 @@ export function report(error: unknown, io: Io): number {
   return exitCodes.bug;
 }
 
-/** Reports whether the system, not Sluice, said no: Node's own errors and DataplaneError name the call. */
+/**
+ * Whether the system refused, not Sluice: Node's own errors and DataplaneError name the system call.
+ */
 function isRefusal(error: Error): boolean {
   const { syscall, code } = error as NodeJS.ErrnoException;
   const names = ["AddonError", "DataplaneError"].includes(error.name);
   return names || typeof syscall === "string" || code === "ERR_DLOPEN_FAILED";
 }
 
-/** Words what Node itself says of the system, with the path that it is about. */
+/** The text of one of Node's system errors, with its path. */
 function refusalText(error: Error): string {
   const { errno, path } = error as NodeJS.ErrnoException;
-  // Ours are in words already.
+  // Sluice's own errors have a text already.
   if (error.name !== "Error" || errno === undefined) return error.message;
   return `${path === undefined ? "" : `${path}: `}${systemReason(error)}`;
 }
@@ -131,7 +133,7 @@ function build(
     return command;
   }
   if (spec.commands !== undefined) {
-    // What stands behind the name of a command under this one is that command's.
+    // Words after a subcommand's name belong to the subcommand.
     command.enablePositionalOptions();
   }
   for (const argument of spec.arguments ?? []) {

@@ -15,7 +15,7 @@ import { asCommand } from "./lab-common.js";
 import type { GetOptions } from "./options.js";
 import { type Cell, type TableOptions, TableWriter } from "./output.js";
 
-/** Lists what a process that enforces knows of. */
+/** Lists the objects of an enforcing process. */
 export async function runGet(options: GetOptions, io: Io): Promise<number> {
   return asCommand(async () => {
     const { what } = options;
@@ -37,7 +37,7 @@ export interface ItemTable<Item> extends TableOptions {
   readonly rowOf: (item: Item) => readonly Cell[];
 }
 
-/** Writes a list as it comes: it may be longer than what fits into memory. */
+/** Writes a list while it arrives: it may not fit into memory. */
 async function writeList<Item>(
   client: ControlClient,
   options: GetOptions,
@@ -114,7 +114,7 @@ const tables: Tables = {
   },
 };
 
-/** Lays connections out, with what is told of each beside them. */
+/** Formats connections as a table, with extra columns beside each. */
 export function connectionTable<Item extends ConnectionItem>(more?: {
   readonly header: string;
   readonly of: (item: Item) => string;

@@ -5,7 +5,7 @@ export interface Output {
   readonly columns?: number;
 }
 
-/** All that a command body may touch of its process, so that a test can stand in for it. */
+/** The only parts of the process that a command body may use, so that a test can replace them. */
 export interface Io {
   readonly stdout: Output;
   readonly stderr: Output;
@@ -20,7 +20,7 @@ export interface Io {
   readonly hasJournal?: boolean;
 }
 
-/** What a command answers to its shell. Source: design.md, "Contracts"; docs/commands.md. */
+/** A command's exit codes. Source: design.md, "Contracts"; docs/commands.md. */
 export const exitCodes = {
   ok: 0,
   negative: 1,
@@ -28,13 +28,13 @@ export const exitCodes = {
   input: 3,
   environment: 4,
   bug: 5,
-  /** What was waited for did not come in time. Source: timeout(1). */
+  /** The wait timed out. Source: timeout(1). */
   timeout: 124,
 } as const;
 
 /**
- * A refusal that a command body throws when there is nothing more to say than one line and one
- * thing to try. Findings about manifests are diagnostics, not this.
+ * A refusal that a command body throws: one line with the reason, and one remedy. Findings about manifests
+ * are diagnostics, not this.
  */
 export class CommandError extends Error {
   readonly exitCode: number;

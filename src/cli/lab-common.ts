@@ -4,7 +4,7 @@ import type { LabStatus } from "../lab/protocol.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { renderTable, styles } from "./output.js";
 
-/** Runs a step over a socket or of a lab, and puts its refusals into the command line's words. */
+/** Runs a step of a lab or over a socket, and converts its refusals to CommandErrors. */
 export async function asCommand<Result>(step: () => Promise<Result> | Result): Promise<Result> {
   try {
     return await step();
@@ -14,7 +14,7 @@ export async function asCommand<Result>(step: () => Promise<Result> | Result): P
   }
 }
 
-/** Says that a lab enforces, who is in it, and what to do next. */
+/** Prints that a lab enforces, its pods, and what to do next. */
 export function readyText(status: LabStatus, io: Io): string {
   const { bold, green, dim } = styles(io);
   const flag = status.name === "default" ? "" : ` --name ${status.name}`;

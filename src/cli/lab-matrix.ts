@@ -4,12 +4,12 @@ import type { ProbeReport, ProbeRow } from "../lab/protocol.js";
 import type { Io } from "./io.js";
 import { type Cell, fitTo, renderTable, styles, tableWidth } from "./output.js";
 
-/** Connections that behave otherwise and are told one by one; what is beyond is counted. */
+/** The most differing connections that are listed one by one; more are only counted. */
 const differencesMax = 20;
 
 /**
- * Shows a probing: a matrix when it was of all pairs and the terminal has room for it, else a line a probe that
- * was asked for or counts; then what differed.
+ * Shows probe results: a matrix if they cover all pairs and the terminal is wide enough; else a line for each
+ * requested probe, or counts. Then the differences.
  */
 export function reportProbes(report: ProbeReport, allPairs: boolean, io: Io): string {
   const { bold, green, red } = styles(io);
@@ -62,8 +62,8 @@ function probeList(rows: readonly ProbeRow[], io: Io): string {
 }
 
 /**
- * Lays all pairs out with a row a receiver's port and a column a sender. A cell has the address
- * families that the table allows, `|`, and those that got through. Undefined where there is no room for it.
+ * Formats all pairs with one row per receiver's port and one column per sender. A cell has the address
+ * families that the table allows, `|`, and those that got through. Undefined when the terminal is too narrow.
  */
 function probeMatrix(rows: readonly ProbeRow[], io: Io): string | undefined {
   const { green, red, dim } = styles(io);

@@ -19,11 +19,13 @@ import { sanitize } from "./output.js";
 import { createProgress } from "./progress.js";
 import { packageVersion } from "./version.js";
 
-/** Names the descriptor on which a lab in the background tells its starter how it gets on. */
+/**
+ * Variable with the descriptor on which a lab in the background reports its progress to its starter.
+ */
 const reportVariable = "SLUICE_LAB_REPORT_FD";
 const interrupted = 130;
 
-/** What it tells, a JSON document a line. */
+/** The report: one JSON document per line. */
 type Report =
   | { readonly step: string }
   | { readonly ready: LabStatus; readonly diagnostics: readonly Diagnostic[] }
@@ -123,7 +125,7 @@ function tellStarter(fd: number, io: Io): Teller {
     try {
       writeSync(fd, `${JSON.stringify(report)}\n`);
     } catch {
-      // The starter has gone; the lab stays, and its log says what there is to say.
+      // The starter has ended; the lab stays, and its log has the report.
     }
   };
   return {

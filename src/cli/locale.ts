@@ -1,13 +1,13 @@
 import type { Io, Output } from "./io.js";
 
-/** What text is written with where the locale has ASCII alone; as wide, but for the ellipsis. */
+/** ASCII replacements for a locale with ASCII only; of the same width, except the ellipsis. */
 const plain: Readonly<Record<string, string>> = {
   ...{ "…": "...", "·": "-", "×": "x", µ: "u", "–": "-" },
   ...{ "│": "|", "├": "|", "└": "`", "─": "-" },
 };
 const marks = new RegExp(`[${Object.keys(plain).join("")}]`, "g");
 
-/** Formats that are read by people; every other one is a document, which no locale changes. */
+/** Formats for people; every other format is a document, which the locale does not change. */
 const textFormats: readonly unknown[] = [undefined, "text", "table", "tree", "compact", "pretty"];
 
 /** Whether a terminal's locale is C or POSIX. Without one nobody has asked for ASCII. */
@@ -16,12 +16,12 @@ function hasAsciiOnly({ env }: Io): boolean {
   return locale === "C" || locale === "POSIX";
 }
 
-/** What stands where a text was cut. */
+/** The mark where a text was cut. */
 export function ellipsisOf(io: Io): string {
   return hasAsciiOnly(io) ? "..." : "…";
 }
 
-/** Writes our own marks in ASCII where the locale has nothing else. */
+/** Writes Sluice's own marks in ASCII if the locale has only ASCII. */
 export function inLocale(io: Io, options: Readonly<Record<string, unknown>> = {}): Io {
   if (!hasAsciiOnly(io)) return io;
   const isText = [options["output"], options["reporter"]].every((each) =>

@@ -23,10 +23,14 @@ const io: Io = {
   hasJournal: isJournal(process.env, 2),
 };
 
-/** What a program that SIGPIPE ends leaves in its shell: the reader has gone, and that is no fault. */
+/**
+ * The exit code of a program that SIGPIPE ends: the reader has closed the pipe, which is no error.
+ */
 const readerGone = 141;
 
-/** Picks the exit code for output that could not be written, and says why where that is a fault. */
+/**
+ * Picks the exit code for output that could not be written, and prints the reason if it is an error.
+ */
 function unwritten(error: NodeJS.ErrnoException): number {
   if (error.code === "EPIPE") return readerGone;
   return report(
@@ -41,7 +45,7 @@ for (const stream of [process.stdout, process.stderr]) {
 process.on("uncaughtException", (error) => process.exit(report(error, io)));
 
 const exitCode = await runCli(process.argv.slice(2), io);
-// A pipe takes what was written in its own time; exit only when it has all of it, or refuses it.
+// A pipe may take output slowly: exit only after it has taken all of it, or failed.
 process.stdout.write("", (refused) => {
   // After a failed write, each later one only says that the stream is closed.
   const error = process.stdout.errored ?? refused;

@@ -31,7 +31,7 @@ export async function readStdin(io: Io): Promise<string> {
 /**
  * Prints findings on standard error, each with the line it points at.
  *
- * Shape: infos are left out: nobody who starts something asked for them.
+ * Shape: infos are not printed: a user who starts something did not ask for them.
  */
 export function showDiagnostics(diagnostics: readonly Diagnostic[], io: Io): void {
   const { red, yellow, cyan, bold, dim } = styles(io, "stderr");

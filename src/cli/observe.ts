@@ -7,10 +7,10 @@ import { asCommand } from "./lab-common.js";
 import type { ObserveOptions } from "./options.js";
 import { sanitize, styles } from "./output.js";
 
-/** As many flows as Hubble shows when nobody says which. */
+/** The default number of flows, as in Hubble. */
 const lastByDefault = 20;
 
-/** Shows flows of a process that enforces: its last ones, those of a time, or those that come. */
+/** Shows flows of an enforcing process: its last ones, those since a time, or new ones. */
 export async function runObserve(options: ObserveOptions, io: Io): Promise<number> {
   return asCommand(async () => {
     const query = flowQuery(options);

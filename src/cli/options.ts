@@ -80,7 +80,7 @@ export interface ReplayOptions extends PolicyOptions {
   readonly output: "table" | "json";
 }
 
-/** What the threads that judge packets are told. */
+/** Options of the threads that judge packets. */
 export interface WorkerOptions {
   readonly poll?: Choice<"poll">;
   readonly workers?: number;
@@ -98,18 +98,18 @@ export interface ConfigCheckOptions {
   readonly output: "text" | "json";
 }
 
-/** How policy is taken. */
+/** Options of how policy is applied. */
 export interface ModeOptions {
   readonly mode: Choice<"mode">;
   readonly deny: Choice<"deny">;
   readonly established: Choice<"established">;
 }
 
-/** What every command that stands on interfaces is told. */
+/** Options of every command that takes interfaces. */
 export interface EnforcingOptions extends ModeOptions, WorkerOptions {
   readonly link: Choice<"link">;
   readonly readyFd?: number;
-  /** Takes the place of the process that answers on the control socket. */
+  /** Takes over from the process that answers on the control socket. */
   readonly takeOver: boolean;
   readonly loose: boolean;
   /** Whether the manifests are read again when they change. */
@@ -129,7 +129,7 @@ export interface RunOptions extends EnforcingOptions {
   /** `INSIDE,OUTSIDE`. */
   readonly wire?: string;
   readonly pod?: string;
-  /** Absent: the pod's frames are not held to one MAC. */
+  /** Absent: the source MAC of the pod's frames is not checked. */
   readonly podMac?: string;
   readonly failMode: Choice<"failMode">;
   readonly routerAdvertisements: Choice<"routerAdvertisements">;
@@ -137,16 +137,16 @@ export interface RunOptions extends EnforcingOptions {
 
 export interface SidecarOptions extends EnforcingOptions {
   readonly interface: string;
-  /** Needed but to restore. */
+  /** Required, except with `--restore`. */
   readonly pod?: string;
   readonly filename?: readonly string[];
   readonly adopt: boolean;
-  /** Absent: as the terminal says. */
+  /** Absent: decided by whether there is a terminal. */
   readonly onStop?: "restore" | "block";
   /** Only puts the interface back. */
   readonly restore: boolean;
   readonly stateDir: string;
-  /** Absent: they pass where the interface has a route that a router told of. */
+  /** Absent: they pass if the interface has a route from a router advertisement. */
   readonly routerAdvertisements?: Choice<"routerAdvertisements">;
 }
 
@@ -156,7 +156,7 @@ export interface ControlOptions {
   readonly lab?: string;
 }
 
-/** Each may be given several times: any of its values will do. */
+/** Each may be given several times: one matching value is enough. */
 export interface FlowFilterOptions {
   readonly pod?: readonly string[];
   readonly fromPod?: readonly string[];
@@ -288,7 +288,7 @@ export interface CompletionOptions {
 }
 
 export interface DoctorOptions {
-  /** What the machine is wanted for. */
+  /** The intended use of the machine. */
   readonly for?: readonly string[];
   readonly output: "table" | "json";
 }

@@ -51,23 +51,23 @@ export function writeJson(output: Output, value: unknown): void {
   output.write(`${JSON.stringify(value)}\n`);
 }
 
-/** What a table shows in one place: plain text, or text to be shown in a style. */
+/** A cell of a table: plain text, or text with a style. */
 export type Cell = string | { readonly text: string; readonly style: (text: string) => string };
 
 export interface TableOptions {
   readonly header?: readonly string[];
   /** Columns whose text is set to the right. */
   readonly right?: readonly number[];
-  /** Columns of the terminal: the widest column gives way. Absent: nothing is cut. */
+  /** Width of the terminal: the widest column is cut. Absent: nothing is cut. */
   readonly columns?: number | undefined;
-  /** What stands where a text was cut. */
+  /** The mark where a text was cut. */
   readonly ellipsis?: string;
 }
 
-/** Columns where standard output is no terminal. */
+/** Width when standard output is not a terminal. */
 const columnsElsewhere = 100;
 
-/** What makes a table fit where it is shown: on the terminal, or in 100 columns. */
+/** The limits of a table's width: the terminal's, or 100 columns. */
 export function fitTo(io: Io): { readonly columns: number; readonly ellipsis: string } {
   const columns = (io.isTerminal.stdout ? io.stdout.columns : undefined) ?? columnsElsewhere;
   return { columns, ellipsis: ellipsisOf(io) };

@@ -1,7 +1,7 @@
 import type { Io } from "./io.js";
 import { sanitize, styles } from "./output.js";
 
-/** One line on standard error that says what goes on, and is gone when the work is done. */
+/** A progress line on standard error, which is cleared when the work is done. */
 export interface Progress {
   /** Names the step; a `detail`, such as a count, may follow many times. */
   update(step: string, detail?: string): void;
@@ -12,7 +12,7 @@ export interface Progress {
 const drawEveryMs = 80;
 
 /**
- * Shows progress where somebody watches: standard error is a terminal, and no CI log.
+ * Shows progress only if standard error is a terminal and not a CI log.
  *
  * Cost: a new step is drawn at once, its details at most each 80 ms.
  */

@@ -139,8 +139,8 @@ class ProbeReader {
   }
 
   /**
-   * The packet's address where the probe gives it, and the reference is then for people alone; else
-   * all addresses of the pod.
+   * The packet's address if the probe gives one; the pod's reference is then only shown. Else all addresses
+   * of the pod.
    */
   #end(
     probe: RawProbe,

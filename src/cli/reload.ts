@@ -6,7 +6,7 @@ import { showDiagnostics } from "./manifests.js";
 import type { ReloadOptions } from "./options.js";
 import { sanitize, writeJson } from "./output.js";
 
-/** Has a process read its manifests again, and says what came of it. */
+/** Tells a process to read its manifests again, and prints the result. */
 export async function runReload(options: ReloadOptions, io: Io): Promise<number> {
   return asCommand(async () => {
     const answer = await controlClient(options, io).ask<ReloadAnswer>("POST", "/reload");

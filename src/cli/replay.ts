@@ -23,7 +23,7 @@ import { reportingIo, type Write, writeOut } from "./write-out.js";
 const podInterfaceName = "pod";
 const writeChunkBytes = 1 << 20;
 
-/** Sends a capture through the packet filter, with one pod behind it, and tells what passes. */
+/** Sends a capture through the packet filter, with one pod behind it, and prints what passes. */
 export async function runReplay(options: ReplayOptions, io: Io): Promise<number> {
   const pod = readPodRef(options.pod, "--pod");
   if (options.write === undefined && options.writePackets !== undefined) {
@@ -56,16 +56,16 @@ export async function runReplay(options: ReplayOptions, io: Io): Promise<number>
   return exitCodes.ok;
 }
 
-/** What became of one packet. */
+/** The outcome of one packet. */
 interface ReplayedPacket {
   readonly frame: JudgedFrameRecord;
   readonly fromPod: boolean;
   readonly verdict: "pass" | "drop";
-  /** Undefined where policy has no say. */
+  /** Undefined when no policy judges it. */
   readonly ruling: Ruling | undefined;
 }
 
-/** A capture, and what became of its packets. */
+/** A capture, and the outcome of its packets. */
 class Replayed {
   readonly capture: Capture;
   readonly #frames: CapturedFrames;
@@ -225,7 +225,7 @@ function showPackets(replayed: Replayed, io: Io): void {
   io.stdout.write(`${count(all, "packet")}: ${passed} pass, ${dropped} dropped\n`);
 }
 
-/** Writes packets as a pcapng file, each with what became of it as its comment. */
+/** Writes packets as a pcapng file, each with its outcome as comment. */
 function writePackets(write: Write, replayed: Replayed, which: "all" | "passed" | "dropped"): void {
   const { capture } = replayed;
   let waiting: Uint8Array[] = [];

@@ -17,8 +17,7 @@ import { unblocked } from "./unblocked.js";
 import { packageVersion } from "./version.js";
 
 /**
- * Stands between interfaces and enforces, until SIGTERM or SIGINT: a config from a file, or from flags,
- * and off it goes.
+ * Builds the config from the file or the flags, then enforces it until SIGTERM or SIGINT.
  */
 export async function runRun(options: RunOptions, io: Io, given: Given): Promise<number> {
   const file = options.config === undefined ? undefined : new ConfigFile(options.config);
@@ -26,7 +25,7 @@ export async function runRun(options: RunOptions, io: Io, given: Given): Promise
   return config === undefined ? exitCodes.input : stand("run", config, options, io, file);
 }
 
-/** Does what a config says until it is told to end; `name` is what the control socket calls it. */
+/** Runs a config until a signal ends it; `name` is its name on the control socket. */
 export async function stand(
   name: string,
   config: NodeConfig,
@@ -61,7 +60,7 @@ export async function stand(
   return ran ? exitCodes.ok : exitCodes.input;
 }
 
-/** Flags that may stand beside --config: they say how this process is run, not what it enforces. */
+/** Flags that are allowed with --config: they set how this process runs, not what it enforces. */
 const besideConfig = new Set(
   "--config --socket --metrics-listen --ready-fd --take-over --color".split(" "),
 );
@@ -121,7 +120,7 @@ function configOf(options: RunOptions): NodeConfig {
   };
 }
 
-/** What `run` and `sidecar` are told alike. Errors: CommandError (usage). */
+/** The config from the options that `run` and `sidecar` share. Errors: CommandError (usage). */
 export function dataplaneOf(options: EnforcingOptions): NodeConfig["dataplane"] {
   return {
     established: options.established,
@@ -131,7 +130,7 @@ export function dataplaneOf(options: EnforcingOptions): NodeConfig["dataplane"] 
   };
 }
 
-/** Says where the manifests come from. Errors: CommandError (usage). */
+/** The source of the manifests. Errors: CommandError (usage). */
 function sourceOf(options: RunOptions): SourceConfig {
   const { source, filename, watch, kubeconfig, context, node } = options;
   if (source === "files") {
@@ -157,7 +156,9 @@ function sourceOf(options: RunOptions): SourceConfig {
   };
 }
 
-/** Where to listen, as far as flags say so: they win over a config, as they may be the environment's. */
+/**
+ * Where to listen, from the flags: they override a config, since they may come from the environment.
+ */
 function listenOf({ socket, metricsListen }: EnforcingOptions): ControlListen {
   return {
     ...(socket === undefined ? {} : { socket }),
@@ -165,7 +166,7 @@ function listenOf({ socket, metricsListen }: EnforcingOptions): ControlListen {
   };
 }
 
-/** What a flag has asked for has no line of a file. */
+/** The place of a value from a flag, which has no line in a file. */
 export function flagPlace(flag: string): Span {
   return { ...commandLine, file: flag, line: 0 };
 }

@@ -6,7 +6,9 @@ import { asCommand } from "./lab-common.js";
 import type { SidecarOptions } from "./options.js";
 import { commandLine, dataplaneOf, flagPlace, stand } from "./run.js";
 
-/** Stands between one workload and its network until SIGTERM or SIGINT, or undoes what one has left. */
+/**
+ * Filters one workload's interface until SIGTERM or SIGINT, or restores an interface that a sidecar left.
+ */
 export async function runSidecar(options: SidecarOptions, io: Io): Promise<number> {
   if (!options.restore) return stand("sidecar", configOf(options), options, io);
   const tell = (line: string) => void io.stderr.write(`sluice: ${line}\n`);

@@ -11,7 +11,7 @@ import { asCommand } from "./lab-common.js";
 import type { StatusOptions } from "./options.js";
 import { renderTable, sanitize, styles, writeJson } from "./output.js";
 
-/** Shows how a process that enforces is doing. */
+/** Shows the status of an enforcing process. */
 export async function runStatus(options: StatusOptions, io: Io): Promise<number> {
   return asCommand(async () => {
     const status = await controlClient(options, io).ask<ControlStatus>("GET", "/status");
@@ -77,10 +77,10 @@ function statusText(status: ControlStatus, io: Io): string {
   return [...lines, "\n", table].join("");
 }
 
-/** Endpoints that are told of one by one. */
+/** The most endpoints that are listed one by one. */
 const endpointsShown = 10;
 
-/** What the endpoints have of the connection table, those first that have had to go without. */
+/** The endpoints' use of the connection table, those with refused or evicted connections first. */
 function connectionLines(status: ControlStatus): string[] {
   const { connectionsByEndpoint: all, evictions, fragmentsEvicted } = status;
   const lines: string[] = [];
@@ -109,7 +109,7 @@ function byNeed(a: EndpointUse, b: EndpointUse): number {
   return b.refused - a.refused || b.evicted - a.evicted || b.used - a.used;
 }
 
-/** What there is to say of an API server, and of how fast what it says is in force. */
+/** The state of an API server, and the delay until its changes are in force. */
 function sourceLines(
   { source, implementationDelay: delay }: ControlStatus,
   red: (text: string) => string,

@@ -24,10 +24,10 @@ import { createProgress } from "./progress.js";
 const interrupted = 130;
 
 /**
- * Tries the connections of the tests that the table passes with real packets, in a lab of its own.
+ * Tries the connections of passed tests with real packets, in a temporary lab.
  *
- * Shape: connections to addresses outside cannot be tried: a test that has no others is skipped, and
- *        of the rest standard error tells how many were left out.
+ * Shape: connections with outside addresses cannot be tried. A test with no others is skipped; for the rest,
+ *        standard error says how many were left out.
  */
 export async function runLive(
   options: TestOptions,

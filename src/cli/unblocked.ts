@@ -4,15 +4,15 @@ import type { Io, Output } from "./io.js";
 const standardError = 2;
 
 /**
- * Makes messages that nobody waits for: what a full pipe, a stopped terminal or a full disk does not
- * take is lost, and the next message that is taken says how many were.
+ * Writes messages without waiting. A message that a full pipe, a stopped terminal or a full disk does not
+ * take is lost; the next message that is written says how many were lost.
  *
- * A process that enforces must not stand still, or end, because nobody reads what it says. Node writes
- * to a pipe and waits until it has been read.
+ * An enforcing process must not block or end because no one reads its messages. Node would write to a pipe
+ * and wait until it has been read.
  */
 export function unblocked(io: Io): Io {
   if (io.stderr !== process.stderr) return io;
-  // Nor because whoever reads has gone, which ends every other command.
+  // Nor may it end because the reader has closed the pipe, which ends every other command.
   for (const stream of [process.stdout, process.stderr]) {
     stream.removeAllListeners("error").on("error", () => {});
   }
@@ -20,14 +20,14 @@ export function unblocked(io: Io): Io {
   return fd === undefined ? io : { ...io, stderr: new Messages(fd) };
 }
 
-/** Undefined where there is none: what is written then waits in Node's memory. */
+/** Undefined when there is none: messages then queue in Node's memory. */
 function descriptorThatDoesNotWait(): number | undefined {
   const kind = fstatSync(standardError);
   // A socket, such as the journal's, does not wait since `process.stderr` has been made of it.
   if (kind.isFile() || kind.isSocket()) return standardError;
   if (!kind.isFIFO() && !kind.isCharacterDevice()) return undefined;
   try {
-    // Opened anew, so that whoever shares the old descriptor goes on waiting as it did.
+    // Opened again: a flag on the old descriptor would affect every process that shares it.
     return openSync(`/proc/self/fd/${standardError}`, constants.O_WRONLY | constants.O_NONBLOCK);
   } catch {
     return undefined;
@@ -36,7 +36,7 @@ function descriptorThatDoesNotWait(): number | undefined {
 
 class Messages implements Output {
   readonly #fd: number;
-  /** The end of a message whose beginning has been taken. */
+  /** The rest of a message that was written in part. */
   #rest: Uint8Array = new Uint8Array();
   #lost = 0;
 

@@ -8,7 +8,7 @@ import type { ValidateOptions } from "./options.js";
 import { styles, writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
 
-/** Checks manifests, and tells all that is wrong with them. Exit 3 when something is. */
+/** Checks manifests, and prints all findings. Exit 3 on an error. */
 export async function runValidate(options: ValidateOptions, io: Io): Promise<number> {
   const progress = createProgress(io);
   progress.update("reading manifests");

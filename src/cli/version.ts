@@ -9,7 +9,9 @@ export function packageVersion(): string {
   return (JSON.parse(text) as { readonly version: string }).version;
 }
 
-/** Prints which sluice this is. The layout names the table format: blobs of another are refused. */
+/**
+ * Prints the version. The layout identifies the table format: blobs of another layout are refused.
+ */
 export async function runVersion(options: VersionOptions, io: Io): Promise<number> {
   const version = packageVersion();
   const layout = BLOB_HASH.toString(16).padStart(8, "0");

@@ -12,7 +12,7 @@ const askEveryMs = 50;
 /**
  * Waits until a process enforces its manifests as they are now, or a generation of its table.
  *
- * Shape: exit 124 when that does not come in time. A process that is not there yet is waited for too.
+ * Shape: exit 124 on a timeout. It also waits for a process that does not run yet.
  */
 export async function runWait(options: WaitOptions, io: Io): Promise<number> {
   const wanted = readCondition(options.for);
@@ -20,7 +20,7 @@ export async function runWait(options: WaitOptions, io: Io): Promise<number> {
   let last = "nothing has been heard";
   do {
     try {
-      // A process that hangs must not make this hang too.
+      // A process that hangs must not block this command.
       const signal = AbortSignal.timeout(Math.max(1, Math.ceil(end - performance.now())));
       const client = controlClient(options, io);
       const status = await client.ask<ControlStatus>("GET", "/status", undefined, signal);

@@ -10,14 +10,14 @@ import { LINE_WORDS, lineTerm, lineValue } from "./checksum.js";
 const sectionCount = Object.keys(SectionId).length;
 
 /**
- * A table blob that words are changed in and elements are put into, with its checksum kept.
+ * A table blob in which words are changed and elements inserted, with its checksum kept up to date.
  *
  * Shape: the same bytes as if they had been laid out anew, in a buffer with room to grow.
  * Cost:  a changed word costs its line; an element put in or taken out moves what stands behind it.
  */
 export class BlobEditor {
   #words: Uint32Array<ArrayBuffer>;
-  /** What each line comes to in the checksum, but for those in `#changed`. */
+  /** Each line's share of the checksum, except for lines in `#changed`. */
   #values: Int32Array;
   #lines: number;
   readonly #changed = new Set<number>();
@@ -63,7 +63,7 @@ export class BlobEditor {
     this.#splice(section, index * elements, elements);
   }
 
-  /** Takes out what `insert` would have put there. */
+  /** Removes an element: the inverse of `insert`. */
   remove(section: SectionName, index: number, elements = 1): void {
     this.#splice(section, index * elements, -elements);
   }

@@ -23,7 +23,7 @@ export function checksumOf(blob: Uint8Array): number {
   return sum >>> 0;
 }
 
-/** Returns what one line comes to, wherever in the blob it stands. */
+/** Returns one line's value, independent of its position in the blob. */
 export function lineValue(words: Uint32Array, line: number): number {
   const start = line * LINE_WORDS;
   let value = 0;

@@ -11,7 +11,7 @@ import {
 } from "./prefix-list.js";
 import { NO_SETS, Signatures } from "./signatures.js";
 
-/** Which addresses no rule of the ruleset can tell apart. */
+/** The classes of addresses that no rule of the ruleset distinguishes. */
 export interface AddressClasses {
   /** Sets that some rule names, in the order of their keys; rules refer to them by place. */
   readonly sets: readonly AddressSet[];
@@ -25,15 +25,15 @@ export interface AddressClasses {
   readonly v6: PrefixList;
   /** What prefixes refer to. The first ones are those of the origin classes, without endpoint. */
   readonly leaves: readonly { readonly originId: number; readonly endpointId: number }[];
-  /** How the classes came about, for whoever wants to move single addresses between them. */
+  /** How the classes were computed, for moving single addresses between them. */
   readonly signatures: Signatures;
 }
 
 /**
  * Partitions both address families into classes that all rules treat alike.
  *
- * A sweep over the sorted prefixes keeps the stack of those that enclose the present one, so that
- * each prefix is placed once; sets of sets are stored once, and pods of a group share theirs.
+ * A sweep over the sorted prefixes keeps a stack of the prefixes that enclose the present one, so each prefix
+ * is placed once. Equal sets of sets are stored once, and pods of a group share theirs.
  *
  * Shape: prefixes ascend, the wider first; one that would change nothing is left out.
  * Cost:  O(n) for n prefixes; the bits of a signature are looked at once a group and block.

@@ -14,7 +14,7 @@ export interface CompileInput {
   readonly objects: ClusterObjects;
   /** Whose traffic the table judges; every pod's when left out. */
   readonly local?: LocalPods;
-  /** Of policies that neither they nor their pod say more about; enforced when left out. */
+  /** Mode of a policy when neither it nor its pod sets one; enforced when absent. */
   readonly mode?: Mode;
 }
 
@@ -34,7 +34,7 @@ export type CompileResult =
       readonly stats: CompileStats;
       /** Warnings. */
       readonly diagnostics: readonly Diagnostic[];
-      /** The steps on the way, for `--stage`, `explain` and whoever asks what was meant. */
+      /** The intermediate results, for `--stage`, `explain` and lint. */
       readonly cluster: Cluster;
       readonly policies: Policies;
       readonly ruleset: Ruleset;
@@ -46,9 +46,8 @@ export type CompileResult =
  * Compiles manifests to a table blob.
  *
  * Shape:  equal states give equal bytes, whatever the order of the objects.
- * Errors: SL2003: the pod that was asked for has no traffic of its own. SL2004: no pod runs on the
- *         node that was asked for. SL2005: the table exceeds a limit of the format. Warnings of
- *         buildCluster and resolvePolicies.
+ * Errors: SL2003: the requested pod has no traffic of its own. SL2004: no pod runs on the requested node.
+ *         SL2005: the table exceeds a limit of the format. Warnings of buildCluster and resolvePolicies.
  */
 export function compile({ objects, local = "all", mode }: CompileInput): CompileResult {
   const { cluster, policies, diagnostics: findings } = buildCluster(objects);
@@ -57,7 +56,7 @@ export function compile({ objects, local = "all", mode }: CompileInput): Compile
   return { ...compiled, diagnostics };
 }
 
-/** What the steps from a cluster to its blob leave behind. */
+/** The results of the steps from a cluster to its blob. */
 export type CompiledCluster =
   | (Omit<CompileResult & { ok: true }, "diagnostics"> & {
       readonly diagnostics: readonly Diagnostic[];
@@ -133,5 +132,5 @@ function noSuchEndpoint(
   });
 }
 
-/** For a failure that lies in what was asked, not in a line of a manifest. */
+/** For a fault of the request, not of a line in a manifest. */
 const nowhere: Span = { file: "<command line>", line: 1, column: 1, endLine: 1, endColumn: 1 };

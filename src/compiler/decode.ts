@@ -48,19 +48,21 @@ export interface RuleRecord {
   readonly column: number;
 }
 
-/** Why one side of a flow is judged as it is. */
+/** Why one side of a flow has its verdict. */
 export interface Reason {
   readonly verdict: "allow" | "deny";
   /** NetworkPolicies that isolate the endpoint in this direction. */
   readonly isolatedBy: readonly PolicyRecord[];
-  /** The rule that decides; undefined when none matches, and isolation or its absence does. */
+  /**
+   * The rule that decides; undefined when no rule matches, and isolation or the lack of it decides.
+   */
   readonly rule: RuleRecord | undefined;
 }
 
 /**
  * Reads the provenance of a table blob: who is judged, by which policies, and which rule decides.
  *
- * Verdicts are the native table's to give; this says why, from the cold sections.
+ * The native table gives the verdicts; this gives the reasons, from the cold sections.
  *
  * Owner: keeps a reference to the blob, which must not change.
  */

@@ -39,7 +39,7 @@ import { buildTrieV6, type TrieV6 } from "./trie-v6.js";
 const PORT_SETS_MAX = 65_536;
 const BLOB_BYTES_MAX = 0xffff_ffff;
 
-/** A limit of the format that a table does not fit. */
+/** A table exceeds a limit of the format. */
 export interface EncodeRefusal {
   readonly got: string;
   readonly want: string;

@@ -12,9 +12,9 @@ import type { EndpointRules, Rule } from "../policy/ruleset.js";
 /**
  * Finds what the rules allow from, or to, addresses of one class.
  *
- * Tiers come in the order Node, Admin, NetworkPolicy, Baseline. In all but NetworkPolicy the first
- * rule that matches decides, and Pass goes on with the next tier. NetworkPolicy allows the union of
- * its rules, and is final where it isolates; what nobody decides is allowed.
+ * Tiers come in the order Node, Admin, NetworkPolicy, Baseline. In all but NetworkPolicy the first rule that
+ * matches decides, and Pass goes on with the next tier. NetworkPolicy allows the union of its rules, and is
+ * final if it isolates; a flow that no tier decides is allowed.
  *
  * Shape:  `matching` are those of `rules.rules` whose peers hold the class, in their order.
  * Source: network-policy-api, "ClusterNetworkPolicy"; conformance/policy/README.md.
@@ -36,7 +36,7 @@ export function allowedPorts(rules: EndpointRules, matching: readonly Rule[]): P
 }
 
 /**
- * Finds the rule that decides one flow: what allowedPorts() says of a set, for a single member of it.
+ * Finds the rule that decides one flow, as allowedPorts() does for a whole set of ports.
  *
  * Shape:  `rules` in the order of evaluation, as EndpointRules has them; `matches` is asked only of
  *         rules whose turn comes. The rule is undefined where none decides: isolation, or its absence, does.

@@ -19,7 +19,7 @@ const behindThem = [
   "portPages",
 ] as const;
 
-/** What of a table packets may touch: what had better stay near the processor. */
+/** The bytes of a table that packets may read, which should fit into the processor's caches. */
 export interface HotBytes {
   readonly ipv4: number;
   readonly ipv6: number;

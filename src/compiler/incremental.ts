@@ -15,17 +15,17 @@ export type IncrementalResult =
       /** Warnings. */
       readonly diagnostics: readonly Diagnostic[];
       readonly ruleset: Ruleset;
-      /** What it took: nothing in the blob changed, addresses moved, or it was laid out anew. */
+      /** The work done: nothing in the blob changed, addresses moved, or the blob was rebuilt. */
       readonly effort: "none" | "patch" | "rebuild";
     }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
 /**
- * Compiles a cluster that objects come to and go from, without compiling the world each time.
+ * Compiles a cluster whose objects change, without compiling everything each time.
  *
- * The cluster is kept and indexed. Pods that are judged elsewhere come and go by a patch of the blob,
- * as long as they fall into classes that it has. What changes endpoints, rules or classes runs the
- * steps of `compile` from the policies on, with the cluster as it stands.
+ * The cluster is kept and indexed. A pod that is judged elsewhere is added or removed by a patch of the blob,
+ * if its class exists. A change of endpoints, rules or classes runs the steps of `compile` from the policies
+ * on, with the present cluster.
  *
  * Shape:  the blob is byte for byte what `compile` makes of the same objects.
  * Errors: those of `compile`; the changes are kept, and the next update may do better.
@@ -45,7 +45,7 @@ export class IncrementalCompiler {
     this.#mode = options.mode ?? "enforce";
   }
 
-  /** Carries out changes and returns the table of what is then there. */
+  /** Applies changes and returns the table of the resulting objects. */
   update(changes: readonly ObjectChange[]): IncrementalResult {
     const done = this.#cluster.apply(changes);
     if (this.#compiled === undefined || this.#touchesEndpoints(done)) return this.#rebuild();

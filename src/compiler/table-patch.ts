@@ -20,8 +20,8 @@ interface Move {
 /**
  * Moves addresses of pods that are judged elsewhere between the classes of a blob.
  *
- * It holds for as long as endpoints, rules and classes stay what they are; `apply` says when they do
- * not, and the blob must then be made anew.
+ * It is valid while endpoints, rules and classes stay the same. `apply` returns false when they do not; the
+ * blob must then be rebuilt.
  */
 export class TablePatch {
   readonly #peers: PeerResolution;
@@ -46,7 +46,7 @@ export class TablePatch {
   /**
    * Carries out changes of pods and namespaces, none of which touches an endpoint.
    *
-   * Shape: false when the blob must be made anew; the patch is then of no use any more.
+   * Shape: false when the blob must be rebuilt; the patch is then invalid.
    * Cost:  in proportion to the pods that changed, and to the nodes of a trie where one comes or goes.
    */
   apply(changes: ClusterChanges): boolean {
@@ -75,7 +75,7 @@ export class TablePatch {
     };
     const setsOf = ({ group }: LivePod) => this.#signatures.setsOfGroup(group);
     for (const pod of podsIn(relabelled)) note(pod, setsOf(pod));
-    // An address that came is nobody's before, unless it came from one that is noted next.
+    // A new address had no owner before, unless it came from a pod that is noted next.
     for (const { after } of pods) if (after !== undefined) note(after, NO_SETS);
     for (const { before } of pods) if (before !== undefined) note(before, setsOf(before));
     return moves;
@@ -111,7 +111,7 @@ export class TablePatch {
     for (const { after } of pods) if (after !== undefined) noteAfter(after);
   }
 
-  /** Counts the moves; false when a class came into being or ceased to be. */
+  /** Counts the moves; false when a class appeared or disappeared. */
   #count(moves: readonly Move[]): boolean {
     const touched = new Map<number, number>();
     const count = (signature: number, by: number): void => {

@@ -40,7 +40,7 @@ export function buildTrieV4(prefixes: PrefixList): TrieV4 {
 
   const nodes = new Uint32Array((inner.length + outer.length) * TRIE_NODE_ENTRIES);
   inner.forEach((node, number) => {
-    // Only now is it known how many inner nodes stand before the outer ones.
+    // Only now the number of inner nodes is known, which precede the outer ones.
     const placed = node.map((entry) => (entry >= TRIE_CHILD_BIT ? entry + inner.length : entry));
     nodes.set(placed, number * TRIE_NODE_ENTRIES);
   });

@@ -67,7 +67,7 @@ export class TrieV6Editor {
     }
   }
 
-  /** Walks to the node in which a prefix ends, and learns who leads to whom on the way. */
+  /** Walks to the node in which a prefix ends, and notes each node's parent on the way. */
   #countEnd(list: PrefixList, index: number): void {
     const last = lastByteOf(list.lengths[index]!);
     if (last < 2) return;
@@ -90,7 +90,7 @@ export class TrieV6Editor {
     }
   }
 
-  /** Finds the node that knows the leaf of an address alone, making it when there is none. */
+  /** Finds the node that holds the leaf of this address alone; makes it if there is none. */
   #nodeFor(bytes: Uint8Array): number {
     let parent = ROOT;
     let slot = (bytes[0]! << 8) | bytes[1]!;

@@ -3,7 +3,7 @@ import { type Finding, finding, listNames, type RelatedPlace } from "./finding.j
 import { ruleCoverage, ruleKey } from "./rule-coverage.js";
 import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
 
-/** Finds rules that the table would be the same without. SL3001, SL3013. */
+/** Finds rules whose removal would not change the table. SL3001, SL3013. */
 export function checkCoverage(scope: LintScope): readonly Finding[] {
   const coverage = ruleCoverage(scope.compiled);
   return countedRules(scope.policies).flatMap((placed) => {

@@ -97,7 +97,7 @@ function takesAll(length: number, except: readonly Parameters<typeof prefixCover
   return parts === 1n << 128n;
 }
 
-/** Finds pods that no policy speaks of in a direction. SL3004. */
+/** Finds pods that no policy covers in a direction. SL3004. */
 export function checkUncovered(scope: LintScope): readonly Finding[] {
   const covered = new Map<PodGroup, Set<Direction>>(
     scope.groups.map((group) => [group, new Set()]),
@@ -132,7 +132,7 @@ function speaksOf(policy: AnyPolicy, direction: Direction): boolean {
   return rulesOf(policy, direction).length > 0;
 }
 
-/** Says at which step a term comes to nothing. */
+/** Says at which step a term matches nothing. */
 function whyNone(scope: LintScope, term: ReturnType<typeof subjectTerm>): string {
   const { namespaces, pods } = term;
   const wanted = pods === undefined ? "" : ` with ${selectorText(pods)}`;

@@ -12,16 +12,16 @@ import { type LintRuleId, lintRules } from "./rules.js";
 import { LintScope, refOf } from "./scope.js";
 
 export interface LintOptions {
-  /** Rules that are not asked. */
+  /** Rules that are turned off. */
   readonly disabled?: ReadonlySet<LintRuleId>;
   readonly widest?: WidthLimits;
 }
 
-/** What is called wide when nobody says otherwise: more than a /8, or more than a /16 of IPv6. */
+/** The default for a wide block: larger than a /8, or than a /16 of IPv6. */
 export const defaultWidest: WidthLimits = { v4: 8, v6: 16 };
 
 /**
- * Looks for what is likely a mistake in manifests that are valid.
+ * Finds likely mistakes in valid manifests.
  *
  * What a finding claims is computed on the compiled table and the resolved selectors, not guessed
  * from the text. It holds for the pods, namespaces and nodes that the manifests have: where they

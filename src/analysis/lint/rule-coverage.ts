@@ -25,9 +25,12 @@ export interface RuleCoverage {
   readonly meets: boolean;
   /** Whether some packet matches it and no rule that comes before has decided that packet. */
   readonly reached: boolean;
-  /** Whether some cell would change if the rule were taken out and all else left. */
+  /** Whether some cell would change if only this rule were removed. */
   readonly needed: boolean;
-  /** For a rule that is not needed: others that decide its packets alike; one, where one is enough. */
+  /**
+   * For a rule that is not needed: the other rules that decide its packets alike; a single one if that
+   * suffices.
+   */
   readonly coveredBy: readonly Rule[];
 }
 
@@ -41,12 +44,11 @@ export function ruleKey(
 }
 
 /**
- * Finds out, for each rule that matches anything, whether the table would be another without it.
+ * Determines, for each rule that matches anything, whether the table would change without it.
  *
- * Each row is evaluated once more for each rule in it, without that rule, over the address classes
- * that hold an address of a family that the row's endpoints have; the rule is needed when the
- * allowed ports differ anywhere. A class all of whose addresses longer prefixes take away counts
- * for nothing.
+ * Each row is evaluated once more for each rule in it, without that rule, over the address classes that hold
+ * an address of a family that the row's endpoints have; the rule is needed when the allowed ports differ
+ * anywhere. A class is ignored when longer prefixes cover all of its addresses.
  *
  * Shape: a rule that has no peer, no port or no endpoint is not in the map.
  * Cost:  for each row and each distinct list of rules that meet at a class, the square of the
@@ -182,8 +184,8 @@ function* trials(
 }
 
 /**
- * Finds the packets that come as far as a rule: those whose fate would follow the rule's action.
- * All NetworkPolicy rules of an endpoint stand side by side; of other tiers the earlier rule decides.
+ * Finds the packets that reach a rule: those whose verdict would follow the rule's action. All NetworkPolicy
+ * rules of an endpoint stand side by side; of other tiers the earlier rule decides.
  */
 function arrivingPorts(
   row: EndpointRules,
@@ -224,7 +226,7 @@ function record(tallies: Map<string, Tally>, { key, reached, needed, cell }: Tri
   tally.cells.push(cell);
 }
 
-/** Picks one rule that covers every cell, where there is one, or else all that cover some of them. */
+/** Picks one rule that covers every cell if there is one, else all rules that cover some cells. */
 function fewest(cells: readonly CoveredCell[]): readonly Rule[] {
   const candidates = new Map<string, Rule[]>();
   for (const rule of new Set(cells.flatMap((cell) => cell.others))) {

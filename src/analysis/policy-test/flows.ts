@@ -5,7 +5,7 @@ import { hasPorts } from "../protocols.js";
 import type { PolicyTest, Service } from "./policy-test.js";
 import { isIn, portsOf, type Site, SiteIndex } from "./sites.js";
 
-/** One connection to be judged. It stands for `count` that the table cannot tell from it. */
+/** One connection to judge. It represents `count` connections that the table treats alike. */
 export interface Flow {
   readonly from: Site;
   readonly to: Site;
@@ -28,8 +28,8 @@ const transports = [6, 17, 132] as const;
  * Finds the connections that tests select, few enough to be judged one by one and enough to answer
  * for all of them.
  *
- * Ends that have the same row and the same address class, and that the tests treat alike, are one;
- * of ports, those are taken at which some port set of the table, or some test, begins or ends.
+ * Ends with the same row and the same address class, which the tests treat alike, count as one. Of the ports,
+ * those are chosen at which a port set of the table, or of a test, begins or ends.
  */
 export class FlowFinder {
   readonly #state: CompiledState;
@@ -87,7 +87,7 @@ export class FlowFinder {
         continue;
       }
       bucket.members.push(site);
-      // Two pods are enough, so that there is always another one.
+      // Two pods are kept, so that each has another one to connect to.
       if (bucket.sites.length < 2 && bucket.sites[0]!.endpointId !== site.endpointId) {
         bucket.sites.push(site);
       }
@@ -105,7 +105,7 @@ export class FlowFinder {
       .map((point) => ({ ...pair, ...point }));
   }
 
-  /** Protocols and ports that answer for all of a service, as received by `to`. */
+  /** Protocols and ports that represent a whole service, as received by `to`. */
   #points(service: Service, to: Site): readonly Pick<Flow, "protocol" | "port">[] {
     const icmp = to.address.family === 4 ? protocolNumbers["ICMP"]! : protocolNumbers["ICMPv6"]!;
     const range = (protocol: number, first: number, last: number) =>
@@ -133,10 +133,10 @@ export class FlowFinder {
   }
 }
 
-/** Sites that nothing tells apart: one, or two that are not of one pod. */
+/** Sites that are treated alike: one, or two of different pods. */
 interface Bucket {
   readonly sites: readonly Site[];
-  /** All that it stands for. */
+  /** All sites that it represents. */
   readonly members: readonly Site[];
 }
 
@@ -218,7 +218,7 @@ function holds(service: Service, to: Site, protocol: number, port: number | null
   }
 }
 
-/** Ports at which anything that is known of a protocol can change, ascending. */
+/** Ports at which a verdict of a protocol can change, ascending. */
 function portBounds(
   { compiled }: CompiledState,
   tests: readonly PolicyTest[],

@@ -3,7 +3,7 @@ import type { Address } from "../../net/address.js";
 import type { Prefix } from "../../net/prefix.js";
 import type { TransportProtocol } from "../../net/protocol.js";
 
-/** Whom one end of an assertion stands for. */
+/** The parties of one end of an assertion. */
 export type Party =
   | { readonly by: "pod"; readonly namespace: string; readonly name: string }
   /** Pods of one namespace, or of all, that have all of the labels. */
@@ -17,7 +17,7 @@ export type Party =
   /** Every pod and every address outside. */
   | { readonly by: "any" };
 
-/** Which packets to the receiving end are meant. */
+/** The packets to the receiving end. */
 export type Service =
   /** Every port of the protocol; of every protocol when it is left out. */
   | { readonly by: "all"; readonly protocol: TransportProtocol | "ICMP" | undefined }
@@ -39,7 +39,7 @@ export const allowReasons = ["allowed-by-rule", "not-isolated"] as const;
 export const denyReasons = ["no-matching-rule", "denied-by-rule"] as const;
 export type TestReason = (typeof allowReasons)[number] | (typeof denyReasons)[number];
 
-/** One assertion: what is to become of every connection that it selects. */
+/** One assertion: the expected verdict of every connection that it selects. */
 export interface PolicyTest {
   /** Unique within its file. */
   readonly name: string;
@@ -47,7 +47,7 @@ export interface PolicyTest {
   readonly to: Party;
   readonly service: Service;
   readonly expect: "allow" | "deny";
-  /** The policy that has to be the reason: `namespace/name`, or the name of a cluster policy. */
+  /** The policy that must be the reason: `namespace/name`, or the name of a cluster policy. */
   readonly via: string | undefined;
   readonly reason: TestReason | undefined;
   /** Tests of the same file whose connections do not count here. */

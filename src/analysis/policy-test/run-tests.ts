@@ -10,7 +10,7 @@ import type { Site } from "./sites.js";
 
 export type TestStatus = "passed" | "failed" | "skipped";
 
-/** A connection that is not as a test says. */
+/** A connection whose verdict contradicts a test. */
 export interface Counterexample {
   readonly from: string;
   readonly fromAddress: string;
@@ -24,18 +24,18 @@ export interface Counterexample {
 export interface TestResult {
   readonly test: PolicyTest;
   readonly status: TestStatus;
-  /** Failed because it selects nothing, so that it would hold whatever the policies said. */
+  /** Failed because it selects nothing, so that it would pass with any policies. */
   readonly vacuous: boolean;
   /**
-   * How many connections it speaks of: each pair of pod addresses, a class of addresses outside once,
-   * times the ports at which something may change.
+   * The number of connections it covers: pairs of pod addresses, each class of outside addresses once, times
+   * the ports at which a verdict may change.
    */
   readonly connections: number;
   readonly durationMs: number;
   /** Why it failed or was skipped; empty when it passed. */
   readonly message: string;
   readonly counterexample?: Counterexample;
-  /** What `sluice explain` says of the counterexample. */
+  /** The output of `sluice explain` for the counterexample. */
   readonly explanation?: string;
 }
 
@@ -199,7 +199,7 @@ function wrongReason(
 
 type JudgedSide = Reason & { readonly side: Side };
 
-/** Why each end that is a pod judges the flow as it does. */
+/** The reason of each end that is a pod. */
 function sidesOf(provenance: Provenance, flow: Flow): readonly JudgedSide[] {
   const { from, to, protocol, port } = flow;
   const sideOf = (side: Side, own: Site, other: Site): JudgedSide[] => {
