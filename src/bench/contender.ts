@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { Stage } from "./stage.js";
 import type { Workload } from "./workload.js";
 
-/** What stands between a client and a server, and can be measured at once. */
+/** A forwarding path between a client and a server, ready to be measured. */
 export interface Contender {
   readonly clientNamespaceFd: number;
   readonly serverNamespaceFd: number;
@@ -15,7 +15,7 @@ export interface Contender {
   close(): Promise<void>;
 }
 
-/** How Sluice is to run. */
+/** How to run Sluice. */
 export interface SluiceVariant {
   /** A value of `sluice run --link`, or `tap` for the switch of a lab. */
   readonly link: string;
@@ -25,7 +25,7 @@ export interface SluiceVariant {
 
 export interface OpenContext {
   readonly workload: Workload;
-  /** The words that start this program again. */
+  /** The command line that starts this program again. */
   readonly sluice: readonly string[];
 }
 

@@ -5,7 +5,7 @@ import { startSluice } from "./sluice-process.js";
 import { openSwitch } from "./sluice-switch.js";
 import { LeftOut } from "./stage.js";
 
-/** Who is to be measured: a peer by its name, or Sluice in one of its ways. */
+/** A program to measure: a peer by its name, or one variant of Sluice. */
 export type ContenderRef = string | SluiceVariant;
 
 /** The name by which a contender stands in results. */
@@ -14,7 +14,7 @@ export function nameOf(ref: ContenderRef): string {
   return ["sluice", ref.link, ref.poll].filter((part) => part !== undefined).join(" ");
 }
 
-/** What people call it. */
+/** Its name for people. */
 export function titleOf(name: string): string {
   return peers[name]?.title ?? name;
 }
@@ -22,7 +22,7 @@ export function titleOf(name: string): string {
 /**
  * Builds a contender on a stage of its own.
  *
- * Errors: LeftOut when this machine cannot have it.
+ * Errors: LeftOut when this machine does not support it.
  */
 export async function openContender(ref: ContenderRef, context: OpenContext): Promise<Contender> {
   try {

@@ -17,7 +17,7 @@ const fillsMax = 12;
 /** Before it is asked whether the rest will do. */
 const fillsTried = 3;
 const fullEnough = 0.95;
-/** Entries wait out their time beside those that are in use. */
+/** Room for entries that wait to expire beside those in use. */
 const headroom = 1.25;
 
 /**

@@ -39,7 +39,9 @@ export const pinnings = {
 } as const;
 export type Pinning = keyof typeof pinnings;
 
-/** Contenders that do the same work in turn, so that the machine's moods hit all alike. */
+/**
+ * Contenders that do the same work in turn, so that disturbances of the machine affect all alike.
+ */
 export interface Block {
   readonly measure: Measure;
   readonly pinning: Pinning;

@@ -6,7 +6,7 @@ import { type Measure, measures, type Pinning, pinnings } from "./plan.js";
 import { median, spreadOf } from "./statistics.js";
 import type { Sample, Series, SuiteResult } from "./suite.js";
 
-/** What Sluice is to reach, as a ratio to a peer in the same run. */
+/** A target of Sluice, as a ratio to a peer in the same run. */
 interface Figure {
   readonly name: string;
   readonly measure: Measure;
@@ -85,7 +85,7 @@ const figures: readonly Figure[] = [
 
 /** Ratios that vary by more than this from round to round say little. */
 export const spreadMax = 0.3;
-/** More of other programs' work than this, in CPUs, is felt. */
+/** More load of other programs than this, in CPUs, affects the results. */
 const backgroundMax = 0.15;
 
 /** One ratio: the median over the rounds of Sluice's value by its peer's in the same round. */
@@ -104,7 +104,7 @@ export interface Row {
   /** Absent where no packets went past policies. */
   readonly policies?: number;
   readonly noisy: boolean;
-  /** What is aimed at; only of figures. */
+  /** The target; only for figures. */
   readonly reach?: { readonly atLeast?: number; readonly atMost?: number };
   readonly reached?: boolean;
 }

@@ -15,7 +15,7 @@ const readyWithinMs = 60_000;
 const endWithinMs = 3_000;
 
 /**
- * Starts `sluice run` between two veths, the way anybody would.
+ * Starts `sluice run` between two veths, as a user would.
  *
  * While it rests the process is stopped by a signal: one that spins would take the CPU from the others.
  */
@@ -90,7 +90,7 @@ function untilReady(child: ChildProcess, manifests: string): Promise<void> {
   });
 }
 
-/** Ends a child politely, and then not. */
+/** Ends a child with SIGTERM, then SIGKILL. */
 function endOf(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
   return new Promise((resolve) => {

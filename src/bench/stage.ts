@@ -9,7 +9,7 @@ import {
 import { type Address, parseAddress } from "../net/address.js";
 import { client, server } from "./workload.js";
 
-/** Why something is not measured here: a program or a kernel that is not there. */
+/** Why something is not measured here: a program or a kernel feature is missing. */
 export class LeftOut extends Error {
   override readonly name = "LeftOut";
 }
@@ -18,7 +18,7 @@ export const clientMac = "02:00:00:00:00:01";
 export const serverMac = "02:00:00:00:00:02";
 const gatewayMacs = { outside: "02:00:00:00:00:11", inside: "02:00:00:00:00:12" } as const;
 const gateways = { outside: gateway("10.0.1.1"), inside: gateway("10.0.2.1") } as const;
-/** The same ports come round again, so that a long run fills nobody's connection table. */
+/** Ports are reused in a cycle, so that a long run fills no connection table. */
 const clientPorts = "10000\t42000";
 const pathWithAdmin = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
 
@@ -155,7 +155,7 @@ function gateway(text: string): Address {
   return parseAddress(text) as Address;
 }
 
-/** Words before a program that make the kernel end it when this process ends. */
+/** The command prefix that makes the kernel kill a program when this process ends. */
 function untilWeDie(): string[] {
   return isInstalled("setpriv") ? ["setpriv", "--pdeathsig", "KILL", "--"] : [];
 }

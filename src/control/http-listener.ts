@@ -4,75 +4,79 @@ import type { Tell } from "../diagnostics/tell.js";
 import { HeadReader, type HeadRefusal, type RequestHead } from "./request-head.js";
 import { ClientBuckets, TokenBucket } from "./token-bucket.js";
 
-/** What a listener lets its clients have. Units: as the names say. */
+/** A listener's limits for its clients. Units: as the names say. */
 export interface ListenerBounds {
   readonly connectionsMax: number;
   readonly connectionsPerClientMax: number;
   readonly requestsPerSecond: number;
   readonly requestsPerClientPerSecond: number;
-  /** From the connection's begin until the head has come, and from there until the body has. */
+  /**
+   * From the start of the connection until the head is complete, and from there until the body is.
+   */
   readonly headMs: number;
   readonly bodyMs: number;
-  /** Of all bodies that are being read. */
+  /** Memory of all bodies that are being read. */
   readonly bodiesBytesMax: number;
-  /** How long an answer may wait for a client that takes none of it. */
+  /** How long an answer may wait while the client reads none of it. */
   readonly stallMs: number;
-  /** For how long, and how much, what still comes behind an answer is thrown away. */
+  /**
+   * After an answer, further input is read and discarded for this long, and up to this many bytes.
+   */
   readonly lingerMs: number;
   readonly lingerBytesMax: number;
 }
 
 export interface HttpRequest extends RequestHead {
-  /** Empty where the route takes none. */
+  /** Empty when the route takes no body. */
   readonly body: Buffer;
 }
 
-/** A request that is not answered, and why. */
+/** A refused request: the status and the reason. */
 export interface Refused {
   readonly status: number;
   readonly message: string;
 }
 
-/** Who answers requests. Errors: what it throws closes the connection, and is told. */
+/** Answers requests. Errors: what it throws closes the connection, and is reported. */
 export interface HttpHandler {
-  /** Bytes that a request's body may have; or why there is no answer, which is sent instead. */
+  /** The limit of a request's body in bytes; or the refusal to send. */
   admit(head: RequestHead): number | Refused;
   answer(request: HttpRequest, reply: HttpReply): void | Promise<void>;
 }
 
 /** The answer to one request. */
 export interface HttpReply {
-  /** Whether nobody is there any more to take an answer, or all of it has been given. */
+  /** Whether the client is gone, or the answer is complete. */
   readonly isClosed: boolean;
-  /** Whether a part of the answer has gone out. */
+  /** Whether a part of the answer has been sent. */
   readonly hasBegun: boolean;
   /** Bytes that wait for the client. */
   readonly waitingBytes: number;
   /** Sends a whole answer. */
   send(status: number, type: string, text: string): void;
-  /** Begins an answer whose length is not known. `isFollowed`: the client may take its time. */
+  /** Begins an answer of unknown length. `isFollowed`: the client may read slowly. */
   begin(type: string, isFollowed: boolean): void;
   write(text: string): void;
   end(): void;
-  /** Breaks the connection, so that the client knows that the answer is not whole. */
+  /** Breaks the connection, so that the client knows that the answer is incomplete. */
   cut(): void;
-  /** Called when all that waited was taken, and once when the connection is closed. */
+  /** Called when the client has taken all queued bytes, and once when the connection is closed. */
   onDrain: () => void;
   onClose: () => void;
 }
 
-/** How often deadlines are looked at. */
+/** How often deadlines are checked. */
 const sweepMs = 250;
-/** Clients whose rate is remembered. */
+/** The most clients whose rate is tracked. */
 const clientsMax = 1_024;
 
 /**
  * Answers one HTTP/1.1 request on each connection, and keeps every client within bounds.
  *
- * It is written for a process that must not be stalled or ended by whoever connects: each event costs at
- * most one look at 64 KiB, what a client makes wait waits in the client or in the kernel, and where there
- * is no room the connection that has shown least gives way. Only a request's first answer is given; what
- * follows it on the connection is thrown away.
+ * No client can stall or end the process. Each event costs at most one pass over 64 KiB. Data that cannot be
+ * handled yet waits in the client or in the kernel. When all connections are taken, one without a complete
+ * request, or one already answered, is closed for a new one. Only the first request of a connection is
+ * answered; input after it is discarded.
  *
  * Owner: `server` is closed by `close`, with every connection.
  */
@@ -98,7 +102,7 @@ export class HttpListener {
       clientsMax,
       () => new TokenBucket(requestsPerClientPerSecond, 2 * requestsPerClientPerSecond),
     );
-    // A client that has said all closes its half; the answer still comes.
+    // A client may close its half after the request; the answer is still sent.
     this.server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       this.#accept(socket);
     });
@@ -109,7 +113,7 @@ export class HttpListener {
     this.#sweeper.unref();
   }
 
-  /** Tells of accepting that fails, once it listens: the next connection is tried all the same. */
+  /** Reports failures of accept() from now on; the next connection is still accepted. */
   tellErrors(): void {
     this.server.on("error", (error) => this.failed(error));
   }
@@ -120,7 +124,7 @@ export class HttpListener {
     for (const connection of this.#connections) connection.close();
   }
 
-  /** Tells what should not have happened, a few times a minute at most. */
+  /** Reports an internal error, at most a few times a minute. */
   failed(error: unknown): void {
     if (!this.#complaints.take()) return;
     const what = error instanceof Error ? error.message : String(error);
@@ -137,7 +141,7 @@ export class HttpListener {
     return this.#bucket.take() ? undefined : 503;
   }
 
-  /** Takes room for a body; false when there is none. */
+  /** Reserves memory for a body; false when there is none. */
   reserve(bytes: number): boolean {
     if (this.#bodiesBytes + bytes > this.bounds.bodiesBytesMax) return false;
     this.#bodiesBytes += bytes;
@@ -166,7 +170,7 @@ export class HttpListener {
     }
     const own = (counts.get(client) ?? 0) >= connectionsPerClientMax;
     if (!own && this.#connections.size < connectionsMax) return true;
-    // Of whoever has most, the oldest that has not asked anything yet.
+    // Of the client with the most connections, the oldest that may give way.
     let victim: Connection | undefined;
     for (const each of this.#connections) {
       if (!each.mayGiveWay || (own && each.client !== client)) continue;
@@ -178,7 +182,9 @@ export class HttpListener {
   }
 }
 
-/** Where a request comes from: all of a /64 is one, since one host has as many addresses there as it likes. */
+/**
+ * The client of an address. A whole /64 is one client, since one host can use any address in it.
+ */
 function clientOf(address: string | undefined): string {
   if (address === undefined) return "";
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
@@ -204,7 +210,7 @@ class Connection implements HttpReply {
   #phase: Phase = "head";
   #deadlineMs: number;
   #head: RequestHead | undefined;
-  /** As long as the body will be, so that small pieces do not cost more than large ones. */
+  /** Allocated for the whole body, so that small pieces do not cost more than large ones. */
   #body: Buffer = Buffer.alloc(0);
   #bodyBytes = 0;
   #reserved = 0;
@@ -213,7 +219,7 @@ class Connection implements HttpReply {
   #hasEnded = false;
   #isChunked = false;
   #isFollowed = false;
-  /** What waited when a deadline was last looked at: an answer that moves has time. */
+  /** Bytes that waited at the last check of deadlines: an answer that progresses gets more time. */
   #waitedBytes = 0;
 
   constructor(listener: HttpListener, socket: Socket, client: string) {
@@ -228,7 +234,7 @@ class Connection implements HttpReply {
     socket.once("close", () => this.#contained(() => this.#closed()));
   }
 
-  /** Whether it may be closed for another's sake. */
+  /** Whether it may be closed for a new connection. */
   get mayGiveWay(): boolean {
     return this.#phase === "head" || this.#phase === "linger";
   }
@@ -336,7 +342,7 @@ class Connection implements HttpReply {
     this.#takeBody(rest);
   }
 
-  /** The bytes of the body that is to be read, for which there is room now; or why it is not. */
+  /** The length of the body to read, with memory reserved for it; or the refusal. */
   #admit(head: RequestHead): number | Refused {
     this.#head = head;
     const full = this.#listener.admitRate(this.client);
@@ -366,9 +372,9 @@ class Connection implements HttpReply {
     this.#contained(() => this.#listener.handler.answer({ ...head, body }, this));
   }
 
-  /** The client has said all. */
+  /** The client has closed its half. */
   #ended(): void {
-    // Whoever follows, and says nothing more, has left: the other half alone would show it too late.
+    // A client that follows and closes its half has left: the other half would show it too late.
     const hasLeft = this.#phase === "answer" ? this.#isFollowed : this.#phase !== "linger";
     if (hasLeft) this.close();
   }
@@ -396,7 +402,7 @@ class Connection implements HttpReply {
     });
   }
 
-  /** Keeps what goes wrong with one connection from all others. */
+  /** Confines an error to its connection. */
   #contained(step: () => void | Promise<void>): void {
     const failed = (error: unknown) => {
       this.#listener.failed(error);

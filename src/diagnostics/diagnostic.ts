@@ -6,7 +6,7 @@ export type { Severity } from "./severity.js";
 /**
  * Where something was written. Lines and columns are 1-based; columns count UTF-16 units.
  *
- * What an API server says was written nowhere: its line is 0.
+ * An object of an API server has no place in a file: its line is 0.
  */
 export interface Span {
   /** Path as the user gave it, or `<stdin>`, or an object such as `NetworkPolicy/shop/web@4711`. */
@@ -25,7 +25,7 @@ export interface Excerpt {
   readonly from: number;
 }
 
-/** The object a diagnostic speaks of; empty strings where it has none. */
+/** The object that a diagnostic is about; empty strings when there is none. */
 export interface ObjectRef {
   readonly kind: string;
   readonly namespace: string;
@@ -42,7 +42,7 @@ export interface Diagnostic {
   readonly object?: ObjectRef;
   /** The path that the Kubernetes API server names, such as `spec.ingress[0].ports[0].endPort`. */
   readonly field?: string;
-  /** How many findings this one stands for, where they are counted and not told; absent: itself. */
+  /** How many unreported findings this one stands for; absent: only itself. */
   readonly count?: number;
   /** The line that the span points at, as it was when it was read. */
   readonly excerpt?: Excerpt;
@@ -71,7 +71,7 @@ export function diagnostic(
   };
 }
 
-/** Writes a place as `file:line:column`, as far as it has these. */
+/** Writes a place as `file:line:column`, without the parts that it lacks. */
 export function placeText({ file, line, column }: Span): string {
   return line === 0 ? file : `${file}:${line}:${column}`;
 }

@@ -8,23 +8,23 @@ import {
   type Span,
 } from "./diagnostic.js";
 
-/** Errors, and warnings, of one file that are told; what is beyond is counted. */
+/** The most errors, and warnings, that are reported of one file; more are only counted. */
 export const TOLD_PER_FILE = 100;
 
 /** The same, of all files together. */
 export const TOLD_IN_ALL = 1_000;
 
-/** Finds the line that a span points at, in the text that the span is of. */
+/** Finds the line that a span points at, in the span's text. */
 export interface Lines {
   excerpt(span: Span): Excerpt | undefined;
 }
 
-/** Where findings go. */
+/** Receives findings. */
 export interface Sink {
   push(found: Diagnostic): unknown;
 }
 
-/** Findings that are told, of one file or of all, and how many are not. */
+/** Counts of reported findings, of one file or of all, and of unreported ones. */
 interface Tally {
   told: number;
   left: number;
@@ -39,9 +39,9 @@ interface FileFindings {
 type Tallies = { readonly [Each in Severity]: Tally };
 
 /**
- * Collects findings, as many as a person reads and memory has room for.
+ * Collects findings, up to limits of a reader's patience and of memory.
  *
- * Whoever writes a manifest decides how many mistakes are in it: a megabyte holds a hundred thousand.
+ * The author of a manifest controls the number of mistakes: a megabyte can hold a hundred thousand.
  *
  * Shape: SL1015 and SL1306 say how many errors and warnings were left out, at the place of the first.
  */
@@ -50,7 +50,7 @@ export class Findings implements Sink {
   readonly #inAll = emptyTallies();
   #errors = 0;
 
-  /** Errors found, those included that are not told. */
+  /** Errors found, including unreported ones. */
   get errors(): number {
     return this.#errors;
   }
@@ -64,7 +64,9 @@ export class Findings implements Sink {
     return { push: (found) => this.#add(found, lines) };
   }
 
-  /** Returns what is told, file by file in the order of the first findings, each in the order of places. */
+  /**
+   * Returns the reported findings: files in the order of their first finding, each sorted by place.
+   */
   all(): readonly Diagnostic[] {
     const byFile = [...this.#files.values()].flatMap(({ told, tallies }) => [
       ...told.sort(compareDiagnostics),
@@ -94,7 +96,7 @@ export class Findings implements Sink {
     file.told.push(excerpt === undefined ? found : { ...found, excerpt });
   }
 
-  /** What there is of a file; a new one only where that is room for. */
+  /** The entry of a file; makes one only if there is room. */
   #fileOf(name: string, hasRoom: boolean): FileFindings | undefined {
     let file = this.#files.get(name);
     if (file === undefined && hasRoom) {
@@ -115,7 +117,7 @@ function leaveOut(tally: Tally, found: Diagnostic): void {
   tally.firstLeft ??= found;
 }
 
-/** Says how many were left out. Infos are not missed: nobody is shown them. */
+/** Says how many were left out. Infos do not count: they are not shown. */
 function further(tallies: Tallies): readonly Diagnostic[] {
   return (["error", "warning"] as const).flatMap((severity) => {
     const { left, firstLeft } = tallies[severity];
@@ -126,14 +128,14 @@ function further(tallies: Tallies): readonly Diagnostic[] {
   });
 }
 
-/** Counts the findings of a severity, also those that were not told one by one. */
+/** Counts the findings of a severity, including unreported ones. */
 export function countOf(diagnostics: readonly Diagnostic[], severity: Severity): number {
   return diagnostics
     .filter((each) => each.severity === severity)
     .reduce((sum, { count: standsFor = 1 }) => sum + standsFor, 0);
 }
 
-/** Returns findings with the lines that they point at, and no more of them than a person reads. */
+/** Returns findings with the lines that they point at, up to the limits. */
 export function told(
   found: readonly Diagnostic[],
   sources?: ReadonlyMap<string, Lines>,

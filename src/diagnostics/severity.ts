@@ -1,2 +1,2 @@
-/** How much a finding weighs: an error keeps a set of manifests from being enforced. */
+/** The severity of a finding: an error prevents a set of manifests from being enforced. */
 export type Severity = "error" | "warning" | "info";

@@ -1,5 +1,5 @@
 /**
- * Finds the word that `text` was likely meant to be, or undefined when none is near.
+ * Finds the word that `text` was probably meant to be; undefined when none is similar.
  *
  * Near is: equal but for case, or at most a third of the letters added, dropped, changed or swapped.
  * Source:  the restricted Damerau-Levenshtein distance.

@@ -1,4 +1,4 @@
 import type { Severity } from "./severity.js";
 
-/** Tells an operator one line; `info` where nothing is said of how much it weighs. */
+/** Reports one line to the operator; the severity is `info` when absent. */
 export type Tell = (line: string, severity?: Severity) => void;

@@ -3,14 +3,14 @@ import type { Capability, KernelFeature } from "../dataplane/privilege.js";
 import { capRemedy } from "./cap-package.js";
 import type { Machine } from "./machine.js";
 
-/** What a machine may be wanted for. */
+/** The intended uses of a machine. */
 export const purposes = ["lab", "run", "af-xdp", "capture"] as const;
 export type Purpose = (typeof purposes)[number];
 
-/** One thing that was looked at. */
+/** One check. */
 export interface Check {
   readonly name: string;
-  /** `missing` stands in the way of `neededFor`; `limited` only makes something less good. */
+  /** `missing` prevents `neededFor`; `limited` only makes something less good. */
   readonly status: "ok" | "missing" | "limited";
   readonly neededFor: readonly Purpose[];
   readonly found: string;
@@ -26,7 +26,7 @@ export interface Diagnosis {
 /** Frames of two interfaces in AF_XDP's own memory. */
 const lockedMemoryWanted = 32 << 20;
 
-/** Says what a machine is ready for, and what stands in the way of the rest. */
+/** Says which uses a machine is ready for, and what prevents the others. */
 export function diagnose(machine: Machine): Diagnosis {
   const checks = [
     addonCheck(machine),
@@ -72,7 +72,7 @@ function addonCheck({ addonError, node }: Machine): Check {
   );
 }
 
-/** Root of a lab's own user namespace has what it takes: so these are not needed for one. */
+/** A lab's own user namespace gives these capabilities, so they are not needed for a lab. */
 function capabilityChecks(machine: Machine): Check[] {
   const wanted: readonly [Capability, readonly Purpose[]][] = [
     ["CAP_NET_ADMIN", ["run", "af-xdp"]],
@@ -80,7 +80,7 @@ function capabilityChecks(machine: Machine): Check[] {
     ["CAP_BPF", ["af-xdp"]],
   ];
   return wanted.map(([name, neededFor]) => {
-    // CAP_SYS_ADMIN held all of CAP_BPF before there was one, and still does.
+    // CAP_SYS_ADMIN includes CAP_BPF, on older kernels and on new ones.
     const stand = name === "CAP_BPF" && machine.capabilities.has("CAP_SYS_ADMIN");
     const has = stand || machine.capabilities.has(name);
     return check(
@@ -92,7 +92,7 @@ function capabilityChecks(machine: Machine): Check[] {
   });
 }
 
-/** Said only where there are any: it is a choice, and one to remember. */
+/** Shown only if there are any: failing open is a choice that an operator should remember. */
 function failOpenCheck({ failOpen }: Machine): Check[] {
   if (failOpen === undefined || failOpen.length === 0) return [];
   const remedy =
@@ -136,7 +136,7 @@ function kernelChecks({ features, user }: Machine): Check[] {
     features[feature] === 0 ? "works" : getSystemErrorName(-features[feature]);
   const refused = (feature: KernelFeature, remedy: string): string | undefined =>
     features[feature] === 0 ? undefined : remedy;
-  /** Where the refusal is one of privilege, a capability above has its own line. */
+  /** If privilege is missing, the line of the capability above says so. */
   const lacking = (feature: KernelFeature, driver: string): string | undefined =>
     refused(feature, ["EPERM", "EACCES"].includes(word(feature)) ? "see the capabilities" : driver);
   const nobody = user === 0 ? "" : "sudo ";
@@ -197,7 +197,7 @@ function kernelChecks({ features, user }: Machine): Check[] {
   ];
 }
 
-/** Not needed by whoever may make namespaces without one. */
+/** Not needed by a process that can make network namespaces without a user namespace. */
 function userNamespaceCheck(machine: Machine): Check {
   const { capabilities, userNamespaceError: error, userNamespaceLimits: limits } = machine;
   const privileged = capabilities.has("CAP_NET_ADMIN") && capabilities.has("CAP_SYS_ADMIN");

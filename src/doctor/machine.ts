@@ -16,7 +16,7 @@ import {
   tryKernelFeatures,
 } from "../dataplane/privilege.js";
 
-/** What is asked about a machine, as it was found. */
+/** The facts about a machine. */
 export interface Machine {
   readonly kernel: string;
   readonly node: string;
@@ -26,15 +26,19 @@ export interface Machine {
   readonly capabilities: ReadonlySet<Capability>;
   /** The errno of each refusal, 0 when it works; undefined without the addon. */
   readonly features: Readonly<Record<KernelFeature, number>> | undefined;
-  /** Interfaces of this namespace that fail open, or have; undefined when nobody could tell. */
+  /**
+   * Interfaces of this namespace that are set to fail open, or are failing open; undefined when unknown.
+   */
   readonly failOpen: readonly string[] | undefined;
-  /** The errno of each family that no guard by interface names can be had in; undefined: nobody could tell. */
+  /**
+   * The errno of each family that does not support the guard by interface names; undefined: unknown.
+   */
   readonly nameGuardErrors: ReadonlyMap<GuardFamily, number> | undefined;
   /** Guards in this namespace whose processes are gone. */
   readonly guardsLeft: readonly FoundNameGuard[];
   /** Why no user namespace can be made; undefined when one can. */
   readonly userNamespaceError: string | undefined;
-  /** Settings that stand against user namespaces, by their sysctl names. */
+  /** Settings that forbid user namespaces, by their sysctl names. */
   readonly userNamespaceLimits: readonly string[];
   /** Bytes of memory that this process may lock: Infinity when there is no limit. */
   readonly lockedMemoryMax: number;
@@ -42,7 +46,7 @@ export interface Machine {
   readonly capError: string | undefined;
 }
 
-/** Looks at the machine that this process runs on; leaves nothing behind. */
+/** Examines this machine; leaves nothing behind. */
 export function readMachine(): Machine {
   const addonError = errorOf(() => tryKernelFeatures());
   return {

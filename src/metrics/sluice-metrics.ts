@@ -20,9 +20,9 @@ export interface Measured {
   readonly connectionsMax: number;
   readonly tableBytes: number;
   readonly endpoints: number;
-  /** Whether the manifests as they are now are in force. */
+  /** Whether the current manifests are in force. */
   readonly isReady: boolean;
-  /** Interfaces that were made anew and taken again. */
+  /** Interfaces that were created and taken again. */
   readonly retaken: number;
   readonly reloads: { readonly succeeded: number; readonly failed: number };
   /** Units: seconds. */
@@ -61,7 +61,7 @@ const perInterface = [
   ],
 ] as const;
 
-/** Of the endpoint behind an interface: an endpoint is known by that. */
+/** Counts of the endpoint behind an interface, which identifies the endpoint. */
 const perEndpoint = [
   [
     "gauge",
@@ -312,7 +312,7 @@ function sourceMetrics(source: MeasuredSource | undefined): readonly Family[] {
   ];
 }
 
-/** What Prometheus' own client libraries tell of every process. */
+/** The metrics of every process that Prometheus' client libraries export too. */
 function processMetrics(): readonly Family[] {
   const { user, system } = process.cpuUsage();
   return [
