@@ -75,6 +75,7 @@ export const catalogue = {
   SL3011: ["error", "rules that are ignored"],
   SL3012: ["error", "only pods on the host's network"],
   SL3013: ["warning", "rule that is never reached"],
+  SL3014: ["error", "two policies of one priority contradict each other"],
   SL3101: ["error", "no policy test"],
   SL3102: ["error", "two tests of one name"],
   SL3103: ["error", "no such test"],

@@ -7,6 +7,7 @@ import { checkDns } from "./check-dns.js";
 import { checkPortNames } from "./check-ports.js";
 import { checkPeers, checkSubjects, checkUncovered } from "./check-selection.js";
 import { checkIgnoredRules, checkPolicyTypes, checkSplitPeers } from "./check-shape.js";
+import { checkTies } from "./check-ties.js";
 import { type Finding, finding } from "./finding.js";
 import { type LintRuleId, lintRules } from "./rules.js";
 import { LintScope, refOf } from "./scope.js";
@@ -49,6 +50,7 @@ export function lint(
 function podChecks(scope: LintScope, widest: WidthLimits): readonly Finding[] {
   return [
     ...checkCoverage(scope),
+    ...checkTies(scope),
     ...checkSubjects(scope),
     ...checkPeers(scope),
     ...checkUncovered(scope),

@@ -25,6 +25,7 @@ export const lintRules: Readonly<
   SL3011: { name: "ignored-rules", needsPods: false },
   SL3012: { name: "host-network-only", needsPods: true },
   SL3013: { name: "unreachable-rule", needsPods: true },
+  SL3014: { name: "contradicting-priorities", needsPods: true },
 };
 
 export const lintRuleIds = Object.keys(lintRules) as LintRuleId[];

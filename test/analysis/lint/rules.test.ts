@@ -438,8 +438,84 @@ const cases: readonly Case[] = [
   },
 ];
 
+const denyAll = { action: "Deny", from: [{ namespaces: {} }] };
+const acceptOps = {
+  action: "Accept",
+  from: [{ namespaces: { matchLabels: { team: "ops" } } }],
+  protocols: [{ tcp: { destinationPort: { number: 443 } } }],
+};
+
+const ties: readonly Case[] = [
+  {
+    name: "one priority, and a packet that the one denies and the other accepts",
+    code: "SL3014",
+    manifests: join(
+      db,
+      monitor,
+      ops,
+      clusterPolicy("a", 5, "Admin", [denyAll]),
+      clusterPolicy("b", 5, "Admin", [acceptOps]),
+    ),
+    want: ["SL3014 b spec.ingress[0]"],
+  },
+  {
+    name: "the pairs of three, each once",
+    code: "SL3014",
+    manifests: join(
+      db,
+      monitor,
+      ops,
+      clusterPolicy("a", 5, "Baseline", [acceptOps]),
+      clusterPolicy("b", 5, "Baseline", [denyAll]),
+      clusterPolicy("c", 5, "Baseline", [acceptOps, denyAll]),
+    ),
+    want: ["SL3014 b spec.ingress[0]", "SL3014 c spec.ingress[0]"],
+  },
+  {
+    name: "two priorities, two tiers, one verdict, packets that another decides, and no packet of both",
+    code: "SL3014",
+    manifests: join(
+      db,
+      monitor,
+      ops,
+      clusterPolicy("a", 5, "Admin", [denyAll]),
+      clusterPolicy("b", 6, "Admin", [acceptOps]),
+      clusterPolicy("c", 5, "Baseline", [acceptOps]),
+      clusterPolicy("d", 5, "Admin", [{ ...denyAll, action: "Deny" }]),
+      clusterPolicy("e", 7, "Admin", [denyAll]),
+      clusterPolicy("f", 7, "Admin", [acceptOps]),
+    ),
+    want: [],
+  },
+  {
+    name: "rules that pass what would be allowed anyway",
+    code: "SL3014",
+    manifests: join(
+      db,
+      monitor,
+      ops,
+      clusterPolicy("a", 5, "Admin", [{ ...acceptOps, action: "Pass" }]),
+      clusterPolicy("b", 5, "Admin", [acceptOps]),
+    ),
+    want: [],
+  },
+  {
+    name: "the baseline of pods that NetworkPolicies isolate",
+    code: "SL3014",
+    manifests: join(
+      db,
+      monitor,
+      ops,
+      policy("p", { ...onDb, policyTypes: ["Ingress"] }),
+      clusterPolicy("a", 5, "Baseline", [denyAll]),
+      clusterPolicy("b", 5, "Baseline", [acceptOps]),
+    ),
+    want: [],
+  },
+];
+
 describe("lint rules", () => {
-  for (const { name, code, manifests, want } of cases) {
+  for (const { name, code, manifests, want } of [...cases, ...ties]) {
     test(`${code} ${want.length > 0 ? "finds" : "is silent about"} ${name}`, () => {
       assert.deepEqual(briefly(lintText(manifests), code).sort(), [...want]);
     });
@@ -447,7 +523,7 @@ describe("lint rules", () => {
 
   test("every rule has a case that it finds and one that it does not", () => {
     for (const id of lintRuleIds) {
-      const own = cases.filter((each) => each.code === id);
+      const own = [...cases, ...ties].filter((each) => each.code === id);
       assert(
         own.some((each) => each.want.length > 0) && own.some((each) => each.want.length === 0),
         id,
@@ -469,6 +545,15 @@ describe("lint rules", () => {
         `| [${id}](${id}.md) | ${lintRules[id].name} | ${severity} | ${title} |`,
       );
     }
+  });
+
+  test("a contradiction is told with a packet, which the table judges by the order of names", () => {
+    const [found] = lintText(ties[0]!.manifests).filter(({ code }) => code === "SL3014");
+    assert.include(
+      found!.message,
+      "a ingress[0] has, which denies ops/monitor (10.0.1.1) -> shop/db (10.0.0.2) 443/tcp, and this rule allows it",
+    );
+    assert.equal(found!.related.length, 1);
   });
 
   test("disabled rules are silent, and what is wide can be chosen", () => {
