@@ -23,14 +23,16 @@ constexpr uint32_t ROOM = 64;  // connections
 struct Watch {
   Watch() {
     const auto blob = testing::onePodBlob();
-    if (!CaptureJudge::create({.blob = blob.bytes(), .connectionsMax = ROOM}, &judge).ok()) {
-      std::abort();
-    }
+    CaptureJudgeOptions options;
+    options.blob = blob.bytes();
+    options.connectionsMax = ROOM;
+    if (!CaptureJudge::create(options, &judge).ok()) std::abort();
   }
 
   JudgedFrame see(std::vector<uint8_t> bytes) {
-    const CapturedFrame frame = {.frameBytes = static_cast<uint32_t>(bytes.size()),
-                                 .timeUs = ++timeUs};
+    CapturedFrame frame = {};
+    frame.frameBytes = static_cast<uint32_t>(bytes.size());
+    frame.timeUs = ++timeUs;
     JudgedFrame judged = {};
     CHECK(judge->judge(std::as_writable_bytes(std::span(bytes)), {&frame, 1}, {&judged, 1}).ok());
     return judged;
