@@ -5,6 +5,9 @@ import type { AddressBlock } from "./connectivity-ranges.js";
 /** How the pods of a matrix are grouped. */
 export type Grouping = "pod" | "workload" | "namespace";
 
+/** Names the workload of a pod; undefined when nobody knows. */
+export type WorkloadOf = (pod: Pick<ConnectedPod, "namespace" | "name">) => string | undefined;
+
 /** A row and a column of the matrix. */
 export interface MatrixParty {
   readonly kind: Grouping | "outside";
@@ -35,11 +38,12 @@ export interface PartySite {
 export function matrixParties(
   connectivity: Connectivity,
   grouping: Grouping,
+  workloadOf: WorkloadOf = () => undefined,
 ): readonly MatrixParty[] {
   const groups = new Map<string, ConnectedPod[]>();
   for (const pod of connectivity.pods) {
     if (pod.sites.length === 0) continue;
-    const name = partyName(pod, grouping);
+    const name = partyName(pod, grouping, workloadOf);
     const group = groups.get(name);
     if (group === undefined) groups.set(name, [pod]);
     else group.push(pod);
@@ -91,9 +95,10 @@ function whole({ blocks }: OutsideClass): number {
   return blocks.some(({ cidr }) => cidr.length === 0) ? 1 : 0;
 }
 
-function partyName({ namespace, name }: ConnectedPod, grouping: Grouping): string {
+function partyName(pod: ConnectedPod, grouping: Grouping, workloadOf: WorkloadOf): string {
+  const { namespace, name } = pod;
   if (grouping === "namespace") return namespace;
-  return `${namespace}/${grouping === "pod" ? name : workloadName(name)}`;
+  return `${namespace}/${grouping === "pod" ? name : (workloadOf(pod) ?? workloadName(name))}`;
 }
 
 /** The letters and digits of Kubernetes' random names: no vowels, no look-alikes. */

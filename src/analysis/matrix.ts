@@ -6,6 +6,7 @@ import {
   type MatrixParty,
   matrixParties,
   type PartySite,
+  type WorkloadOf,
 } from "./matrix-parties.js";
 
 /** What may pass from one party to another, as numbers of the matrix's pool. */
@@ -20,6 +21,8 @@ export interface MatrixOptions {
   readonly by: Grouping;
   /** Only these ports count; all when absent. */
   readonly ports?: PortSet;
+  /** The workload of a pod, where it is known; it is guessed otherwise. */
+  readonly workloadOf?: WorkloadOf;
 }
 
 /**
@@ -34,9 +37,9 @@ export class Matrix {
   readonly #connectivity: Connectivity;
   readonly #wanted: number;
 
-  constructor(connectivity: Connectivity, { by, ports }: MatrixOptions) {
+  constructor(connectivity: Connectivity, { by, ports, workloadOf }: MatrixOptions) {
     this.by = by;
-    this.parties = matrixParties(connectivity, by);
+    this.parties = matrixParties(connectivity, by, workloadOf);
     this.pool = connectivity.pool;
     this.#connectivity = connectivity;
     this.#wanted = ports === undefined ? this.pool.all : this.pool.idOf(ports);

@@ -5,6 +5,9 @@ import {
   settings,
   type WordSetting,
 } from "../control/settings.js";
+import { formatPrefix } from "../net/prefix.js";
+import { usualRanges } from "../workloads/assign-addresses.js";
+import { usualReplicas } from "../workloads/expand.js";
 import { type CommandSpec, type OptionSpec, output } from "./command-spec.js";
 import { controlCommands } from "./control-commands.js";
 import {
@@ -29,6 +32,8 @@ import {
   type QueryOptions,
   type ReplayOptions,
   type RunOptions,
+  readNamespaceName,
+  readPodRanges,
   type SidecarOptions,
   seconds,
   type TestOptions,
@@ -50,6 +55,25 @@ const filename: OptionSpec = {
   completes: "file",
   required: true,
 };
+
+/** What is made of manifests, where no real traffic hangs on them. */
+const making: readonly OptionSpec[] = [
+  {
+    flags: "-n, --namespace <name>",
+    description: "the namespace of objects that name none; default when left out",
+    parse: readNamespaceName,
+  },
+  {
+    flags: "--replicas <n>",
+    description: `pods that stand for a workload at most; ${usualReplicas} when left out`,
+    parse: wholeNumber(1),
+  },
+  {
+    flags: "--pod-cidr <ranges>",
+    description: `where pods without addresses get theirs, one range of each family at most; ${usualRanges.map(formatPrefix).join(",")} when left out`,
+    parse: readPodRanges,
+  },
+];
 
 /** The flag of a setting that has a word for each value. */
 function wordFlag(flags: string, { words, fallback, doc }: WordSetting<string>): OptionSpec {
@@ -177,6 +201,7 @@ const lab: CommandSpec = {
       summary: "make a namespace for each pod, wired through one process that enforces",
       options: [
         filename,
+        ...making,
         labName,
         {
           flags: "--foreground",
@@ -293,7 +318,7 @@ export const root: CommandSpec = {
         "Every error at once, each with its file, line, column and the field that the API server names. Exit 3 when there is one.",
       ],
       group: offline,
-      options: [filename, output("text", "json")],
+      options: [filename, ...making, output("text", "json")],
       examples: [
         { command: "sluice validate -f manifests/", effect: "a folder" },
         { command: "kubectl get netpol -A -o yaml | sluice validate -f -", effect: "a cluster's" },
@@ -329,6 +354,7 @@ export const root: CommandSpec = {
       group: offline,
       options: [
         filename,
+        ...making,
         {
           flags: "--probes <file>",
           description:
@@ -353,8 +379,17 @@ export const root: CommandSpec = {
       group: offline,
       options: [
         filename,
-        { flags: "--from <ref>", description: "namespace/pod or an address", required: true },
-        { flags: "--to <ref>", description: "namespace/pod or an address", required: true },
+        ...making,
+        {
+          flags: "--from <ref>",
+          description: "namespace/pod, namespace/workload or an address",
+          required: true,
+        },
+        {
+          flags: "--to <ref>",
+          description: "namespace/pod, namespace/workload or an address",
+          required: true,
+        },
         {
           flags: "--port <port/protocol>",
           description:
@@ -387,10 +422,11 @@ export const root: CommandSpec = {
       group: offline,
       options: [
         filename,
+        ...making,
         {
           flags: "--by <what>",
           description:
-            "what rows and columns are; a workload is guessed from the names of its pods",
+            "what rows and columns are; the workload of a pod that names no owner is guessed from its name",
           values: ["pod", "workload", "namespace"],
           default: "pod",
         },
@@ -425,6 +461,7 @@ export const root: CommandSpec = {
       arguments: [{ name: "file", description: "test files", several: true, completes: "file" }],
       options: [
         filename,
+        ...making,
         {
           flags: "--live",
           description: "make the connections with real packets, in a lab that is brought up for it",
@@ -457,6 +494,7 @@ export const root: CommandSpec = {
       group: offline,
       options: [
         filename,
+        ...making,
         {
           flags: "--fail-on <severity>",
           description: "the least grave finding that makes the command fail",
@@ -508,6 +546,7 @@ export const root: CommandSpec = {
       group: offline,
       options: [
         { ...filename, description: `the old ${filename.description}` },
+        ...making,
         {
           ...filename,
           flags: "-F, --new <path...>",

@@ -1,18 +1,23 @@
 import { type CompileResult, compile } from "../compiler/compile.js";
+import { count } from "../diagnostics/count.js";
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { told } from "../diagnostics/findings.js";
 import type { SkippedKind } from "../manifest/foreign.js";
+import type { Manifests } from "../manifest/parse.js";
 import { readManifests } from "../manifest/read.js";
 import { validationReport } from "../manifest/report.js";
 import type { ClusterObjects } from "../policy/cluster.js";
 import type { LocalPods } from "../policy/resolve.js";
-import type { Io } from "./io.js";
+import { RangesFull } from "../workloads/assign-addresses.js";
+import { assumedText, completePods } from "../workloads/input-pods.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
-import type { PolicyOptions } from "./options.js";
+import type { PodOptions, PolicyOptions } from "./options.js";
 import { writeJson } from "./output.js";
-import { createProgress } from "./progress.js";
+import { createProgress, type Progress } from "./progress.js";
 
 export type Compiled = Extract<CompileResult, { ok: true }> & {
-  /** The manifests, as they were read. */
+  /** The manifests, as they were read, with what was made of them. */
   readonly objects: ClusterObjects;
   /** Policies of other products that the manifests hold, and no answer counts in. */
   readonly notEnforced: readonly SkippedKind[];
@@ -28,37 +33,112 @@ export function withNotEnforced<Document extends object>(
   return notEnforced.length === 0 ? document : { ...document, notEnforced };
 }
 
+type Printing = { readonly output?: string };
+
 /**
- * Reads the manifests of `-f` and compiles them; what is found goes to standard error.
+ * Reads the manifests of `-f` and compiles them as they are, for real traffic; what is found goes to
+ * standard error.
  *
  * Errors: undefined when the input is invalid: the command then exits 3. Where `output` is json, the
  *         report of `sluice validate` is then the one document on standard output.
  */
 export async function compileManifests(
-  options: PolicyOptions & { readonly output?: string },
+  options: PolicyOptions & Printing,
   io: Io,
   local: LocalPods = "all",
 ): Promise<Compiled | undefined> {
   const progress = createProgress(io);
+  const manifests = await read(options, io, progress);
+  return compiled(manifests, manifests.objects, local, options, { io, progress });
+}
+
+/**
+ * The same for questions that no real traffic hangs on: pods are made of workloads, and pods without addresses get
+ * some. A line on standard error says so, once for all that `noted` is given for.
+ */
+export async function compilePods(
+  options: PodOptions & Printing,
+  io: Io,
+  noted: Set<string> = new Set(),
+): Promise<Compiled | undefined> {
+  const progress = createProgress(io);
+  const manifests = await read(options, io, progress);
+  const { objects, assumed } = completed(manifests, options);
+  const result = compiled(manifests, objects, "all", options, { io, progress });
+  const note = assumedText(assumed, options.podCidr);
+  if (result !== undefined && note !== undefined && !noted.has(note)) {
+    noted.add(note);
+    io.stderr.write(`sluice: ${note} (docs/workloads.md)\n`);
+  }
+  return result;
+}
+
+/** Says that a question has nothing to be put to, and what there is instead. Exit 3. */
+export function nothingTo(what: string, states: readonly Compiled[]): CommandError {
+  const objects = states.flatMap((each) => each.objects);
+  const policies = objects.filter(({ kind }) => kind.endsWith("Policy")).length;
+  const pods = objects.filter(({ kind }) => kind === "Pod").length;
+  const got = `${count(policies, "policy", "policies")} and ${count(pods, "pod")}`;
+  const idle = pods === 0 ? "" : ", none with a network of its own";
+  return new CommandError(
+    exitCodes.input,
+    `nothing to ${what}: got ${got}${idle}, want pods, or workloads that want some`,
+    "sluice validate -f PATH says what was read, and what was passed over",
+  );
+}
+
+/** Makes pods of what was read. Errors: CommandError (input) when there are too many. */
+export function completed(
+  manifests: Pick<Manifests, "objects" | "workloads">,
+  { replicas, podCidr }: Pick<PodOptions, "replicas" | "podCidr">,
+): ReturnType<typeof completePods> {
+  try {
+    return completePods(manifests, {
+      ...(replicas === undefined ? {} : { replicas }),
+      ...(podCidr === undefined ? {} : { ranges: podCidr }),
+    });
+  } catch (error) {
+    if (!(error instanceof RangesFull)) throw error;
+    throw new CommandError(exitCodes.input, error.message, "--pod-cidr with more addresses");
+  }
+}
+
+async function read(
+  { filename, namespace }: PodOptions,
+  io: Io,
+  progress: Progress,
+): Promise<Manifests> {
   progress.update("reading manifests");
-  const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-  const { objects, diagnostics, sources, skipped = [] } = readManifests(options.filename, stdin);
+  const stdin = filename.includes("-") ? await readStdin(io) : undefined;
+  return readManifests(filename, stdin, undefined, namespace);
+}
+
+function compiled(
+  { diagnostics, sources, skipped = [] }: Manifests,
+  objects: ClusterObjects,
+  local: LocalPods,
+  { output }: Printing,
+  { io, progress }: { readonly io: Io; readonly progress: Progress },
+): Compiled | undefined {
   const valid = !diagnostics.some((each) => each.severity === "error");
-  let compiled: CompileResult | undefined;
+  let result: CompileResult | undefined;
   let compileMs = 0;
   if (valid) {
     progress.update("compiling", `${objects.length} objects`);
     const started = performance.now();
-    compiled = compile({ objects, local });
+    result = compile({ objects, local });
     compileMs = performance.now() - started;
   }
   progress.finish();
-  const found = [...diagnostics, ...told(compiled?.diagnostics ?? [], sources)];
+  const found: readonly Diagnostic[] = [
+    ...diagnostics,
+    ...told(result?.diagnostics ?? [], sources),
+  ];
   showDiagnostics(found, io);
-  if (compiled?.ok) {
+  if (result?.ok) {
     const notEnforced = skipped.filter(({ isPolicy }) => isPolicy);
-    return { ...compiled, objects, notEnforced, compileMs };
+    return { ...result, objects, notEnforced, compileMs };
   }
-  if (options.output === "json") writeJson(io.stdout, validationReport(found, skipped));
+  if (output === "json") writeJson(io.stdout, validationReport(found, skipped));
   return undefined;
 }

@@ -7,7 +7,7 @@ import { serviceText } from "../analysis/protocols.js";
 import { portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
 import { isNoPorts } from "../net/port-set.js";
-import { type Compiled, compileManifests, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, nothingTo, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { DiffOptions } from "./options.js";
 import { type Styles, sanitize, styles, writeJson } from "./output.js";
@@ -21,49 +21,65 @@ export async function runDiff(options: DiffOptions, io: Io): Promise<number> {
     throw new CommandError(exitCodes.usage, "got - twice, want -f or -F on standard input");
   }
   // Both are read, so that a user sees the errors of both at once.
-  const before = await compileManifests(options, io);
-  const { output } = options;
-  const after = await compileManifests(
-    { filename: options.new, ...(before === undefined ? {} : { output }) },
+  const noted = new Set<string>();
+  const before = await compilePods(options, io, noted);
+  const { output, ...rest } = options;
+  const after = await compilePods(
+    { ...rest, filename: options.new, ...(before === undefined ? {} : { output }) },
     io,
+    noted,
   );
   if (before === undefined || after === undefined) return exitCodes.input;
 
+  if (before.cluster.pods.length + after.cluster.pods.length === 0) {
+    throw nothingTo("compare", [before, after]);
+  }
   const state = ({ blob }: Compiled) => ({ blob, table: Table.open(blob) });
   const diff = diffConnectivity(state(before), state(after));
   if (output === "json") {
     writeJson(io.stdout, withNotEnforced(diffJson(diff), before, after));
-  } else io.stdout.write(diffText(diff, podsByNamespace([before, after]), styles(io)));
+  } else io.stdout.write(diffText(diff, namesOf([before, after]), styles(io)));
   return diff.equivalent ? exitCodes.ok : exitCodes.negative;
 }
 
-/** All pods of each namespace, in either state. */
-function podsByNamespace(states: readonly Compiled[]): ReadonlyMap<string, ReadonlySet<string>> {
-  const found = new Map<string, Set<string>>();
-  for (const { pod } of states.flatMap(({ cluster }) => cluster.pods)) {
-    const { namespace, name } = pod.meta;
-    found.set(namespace, (found.get(namespace) ?? new Set()).add(`${namespace}/${name}`));
-  }
-  return found;
+/** What pods are called where many are told of. */
+interface Names {
+  /** All pods of each namespace, in either state. */
+  readonly namespaces: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Pods that were made, with the workload of each. */
+  readonly workloads: ReadonlyMap<string, string>;
 }
 
-function diffText(
-  diff: ConnectivityDiff,
-  namespaces: ReadonlyMap<string, ReadonlySet<string>>,
-  paint: Styles,
-): string {
+function namesOf(states: readonly Compiled[]): Names {
+  const namespaces = new Map<string, Set<string>>();
+  const workloads = new Map<string, string>();
+  for (const { pod } of states.flatMap(({ cluster }) => cluster.pods)) {
+    const { namespace, name, owner } = pod.meta;
+    const ref = `${namespace}/${name}`;
+    namespaces.set(namespace, (namespaces.get(namespace) ?? new Set()).add(ref));
+    if (pod.isMade && owner !== undefined) workloads.set(ref, `${namespace}/${owner.name}`);
+  }
+  return { namespaces, workloads };
+}
+
+/** Calls pods that were made by their workload, once. */
+function called(pods: Iterable<string>, { workloads }: Names): readonly string[] {
+  return [...new Set([...pods].map((pod) => workloads.get(pod) ?? pod))];
+}
+
+function diffText(diff: ConnectivityDiff, names: Names, paint: Styles): string {
   const { equivalent, added, removed, readdressed, changes } = diff;
   if (equivalent) return `${paint.green("equivalent")}: every packet is judged as before\n`;
   const lines: string[] = [
-    ...added.map((pod) => `${paint.green("pod added")}    ${sanitize(pod)}`),
-    ...removed.map((pod) => `${paint.red("pod removed")}  ${sanitize(pod)}`),
+    ...called(added, names).map((pod) => `${paint.green("pod added")}    ${sanitize(pod)}`),
+    ...called(removed, names).map((pod) => `${paint.red("pod removed")}  ${sanitize(pod)}`),
     ...readdressed.map(
       ({ pod, before, after }) =>
         `${paint.yellow("pod moved")}    ${sanitize(pod)}  ${before.join(" ")} -> ${after.join(" ")}`,
     ),
   ];
   const bothFamilies = changes.some(({ families }) => families.length === 2);
-  for (const change of changes) lines.push(...changeLines(change, namespaces, bothFamilies, paint));
+  for (const change of changes) lines.push(...changeLines(change, names, bothFamilies, paint));
   const opened = changes.filter((change) => !isNoPorts(change.opened)).length;
   const closed = changes.filter((change) => !isNoPorts(change.closed)).length;
   lines.push(`${opened} opened, ${closed} closed${podNote(diff)}`);
@@ -78,11 +94,11 @@ function podNote({ added, removed }: ConnectivityDiff): string {
 
 function changeLines(
   { from, to, families, opened, closed, witnesses }: DiffChange,
-  namespaces: ReadonlyMap<string, ReadonlySet<string>>,
+  names: Names,
   bothFamilies: boolean,
   paint: Styles,
 ): readonly string[] {
-  const ends = `${sideText(from, namespaces)} -> ${sideText(to, namespaces)}`;
+  const ends = `${sideText(from, names)} -> ${sideText(to, names)}`;
   const pods = from.pods.length > 0 && to.pods.length > 0;
   const only = pods && bothFamilies && families.length === 1 ? `  (IPv${families[0]} only)` : "";
   const kinds = [
@@ -95,12 +111,16 @@ function changeLines(
       `${word}  ${sanitize(ends)}  ${paint.bold(portText(ports))}${only}`,
       ...witnesses
         .filter(({ after }) => (after.verdict === "allow") === allowedAfter)
-        .map((witness) => paint.dim(`        ${sanitize(witnessText(witness))}`)),
+        .map((witness) => paint.dim(`        ${sanitize(witnessText(witness, names))}`)),
     ]);
 }
 
-function witnessText({ from, to, protocol, port, before, after }: Witness): string {
-  const packet = `${nameWith(from, before.source)} -> ${nameWith(to, before.destination)} ${serviceText(protocol, port)}`;
+function witnessText(
+  { from, to, protocol, port, before, after }: Witness,
+  { workloads }: Names,
+): string {
+  const end = (name: string, address: string) => nameWith(workloads.get(name) ?? name, address);
+  const packet = `${end(from, before.source)} -> ${end(to, before.destination)} ${serviceText(protocol, port)}`;
   return `for example ${packet}: ${verdictText(before)} before, ${verdictText(after)} after`;
 }
 
@@ -113,18 +133,16 @@ function verdictText({ verdict, deniedBy }: WitnessVerdict): string {
 }
 
 /** Names a side; `shop/*` is every pod of a namespace. */
-function sideText(
-  { pods, blocks }: DiffSide,
-  namespaces: ReadonlyMap<string, ReadonlySet<string>>,
-): string {
-  const names = blocks.map(formatBlock);
+function sideText({ pods, blocks }: DiffSide, names: Names): string {
+  const shownNames = blocks.map(formatBlock);
   const rest = new Set(pods);
-  for (const [namespace, all] of namespaces) {
+  for (const [namespace, all] of names.namespaces) {
     if (all.size < 2 || ![...all].every((pod) => rest.has(pod))) continue;
-    names.push(`${namespace}/* (${all.size} pods)`);
+    shownNames.push(`${namespace}/* (${all.size} pods)`);
     for (const pod of all) rest.delete(pod);
   }
-  names.push(...rest);
-  const shown = names.slice(0, NAMES_SHOWN).join(", ");
-  return names.length > NAMES_SHOWN ? `${shown} and ${names.length - NAMES_SHOWN} more` : shown;
+  shownNames.push(...called(rest, names));
+  const shown = shownNames.slice(0, NAMES_SHOWN).join(", ");
+  const more = shownNames.length - NAMES_SHOWN;
+  return more > 0 ? `${shown} and ${more} more` : shown;
 }

@@ -2,14 +2,14 @@ import { type Explanation, explain, type Question, questionText } from "../analy
 import { explanationText, explanationTree } from "../analysis/explain-text.js";
 import { type Passing, passingBetween } from "../analysis/passing.js";
 import { hasPorts, parseProtocol, protocolWords } from "../analysis/protocols.js";
-import { PodIndex } from "../analysis/references.js";
+import { type FlowEnd, PodIndex } from "../analysis/references.js";
 import { portsJson, portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { Pod } from "../manifest/objects.js";
 import { isAllPorts, isNoPorts } from "../net/port-set.js";
 import { protocolNumbers } from "../net/protocol.js";
-import { type Compiled, compileManifests, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ExplainOptions } from "./options.js";
 import { sanitize, styles, writeJson } from "./output.js";
@@ -20,23 +20,24 @@ import { sanitize, styles, writeJson } from "./output.js";
  */
 export async function runExplain(options: ExplainOptions, io: Io): Promise<number> {
   const asked = options.port === undefined ? undefined : readService(options.port);
-  const compiled = await compileManifests(options, io);
+  const compiled = await compilePods(options, io);
   if (compiled === undefined) return exitCodes.input;
 
   const { objects, blob } = compiled;
   const index = new PodIndex(objects);
-  const endOf = (flag: string, reference: string) => {
-    const end = index.endOf(reference);
+  const ends = index.endsOf(options.from, options.to);
+  const known = (flag: string, end: FlowEnd | string) => {
     if (typeof end === "string") throw new CommandError(exitCodes.input, `${flag}: ${end}`);
     return end;
   };
-  const [from, to] = [endOf("--from", options.from), endOf("--to", options.to)];
+  const [from, to] = [known("--from", ends.from), known("--to", ends.to)];
   const table = Table.open(blob);
   if (asked === undefined) {
     const passing = passingBetween(blob, table, from, to);
     return showPassing(passing, { from, to, notEnforced: compiled.notEnforced }, options, io);
   }
-  const service = typeof asked === "string" ? namedService(asked, index.find(options.to)) : asked;
+  const service =
+    typeof asked === "string" ? namedService(asked, index.members(options.to)[0]) : asked;
   const question: Question = { from, to, ...service };
   const explanation = explain({ objects, compiled, table }, question);
   if (explanation === undefined) throw differentFamilies(questionText(question));

@@ -25,6 +25,7 @@ export function reportProbes(report: ProbeReport, allPairs: boolean, io: Io): st
     differences.push(`  and ${wrong.length - differencesMax} more; -o json has all\n`);
   }
   const seconds = (report.elapsedMs / 1000).toFixed(1);
+  if (report.probes.length === 0) return nothingText(allPairs, io);
   const sum =
     wrong.length === 0
       ? green(agreeText(report.probes.length))
@@ -40,6 +41,11 @@ export function reportProbes(report: ProbeReport, allPairs: boolean, io: Io): st
     `as the table says: ${allowed} allowed, ${right.length - allowed} denied (a grid would be wider than this; -o json has all)\n`,
     end,
   ].join("");
+}
+
+function nothingText(allPairs: boolean, io: Io): string {
+  const want = allPairs ? "two pods with addresses of one family at least" : "one probe at least";
+  return `${styles(io).red("nothing was tried")}: want ${want}\n`;
 }
 
 function agreeText(connections: number): string {

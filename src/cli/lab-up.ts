@@ -9,6 +9,7 @@ import { holdLab } from "../lab/hold.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
 import type { LabStatus } from "../lab/protocol.js";
 import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
+import { formatPrefix } from "../net/prefix.js";
 import { workersOf } from "./arguments.js";
 import { exitOf, runEntered, selfEnvironment, selfWords } from "./enter.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -55,7 +56,7 @@ async function hold(
   stdin: string | undefined,
   io: Io,
 ): Promise<number> {
-  const { established, deny, mode } = options;
+  const { established, deny, mode, namespace, replicas, podCidr } = options;
   const dataplane = { ...workersOf(options), established, deny };
   const fd = io.env[reportVariable];
   const teller = fd === undefined ? tellUser(options, io) : tellStarter(Number(fd), io);
@@ -70,6 +71,9 @@ async function hold(
       stdin,
       dataplane,
       mode,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(replicas === undefined ? {} : { replicas }),
+      ...(podCidr === undefined ? {} : { ranges: podCidr }),
       report: (step) => teller.step(step),
       ready: (status, reload) => {
         wasReady = true;
@@ -166,6 +170,8 @@ function holdWords(options: LabUpOptions): readonly string[] {
     ...[...word("--poll", poll), ...word("--workers", workers), ...word("--cpu", cpu)],
     ...[...word("--connections", connections), ...word("--fragments", fragments)],
     ...word("--connections-per-endpoint", connectionsPerEndpoint),
+    ...[...word("--namespace", options.namespace), ...word("--replicas", options.replicas)],
+    ...word("--pod-cidr", options.podCidr?.map(formatPrefix).join(",")),
     ...["--mode", mode, "--deny", deny, "--established", established],
     ...["--filename", ...options.filename],
   ];

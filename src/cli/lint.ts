@@ -16,7 +16,7 @@ import { suggest } from "../diagnostics/suggest.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
-import { compileManifests, withNotEnforced } from "./compiled.js";
+import { compilePods, nothingTo, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { LintOptions } from "./options.js";
 import { styles, writeJson } from "./output.js";
@@ -26,8 +26,12 @@ import { packageVersion } from "./version.js";
 export async function runLint(options: LintOptions, io: Io): Promise<number> {
   const disabled = new Set((options.disable ?? []).map(readRule));
   const known = options.baseline === undefined ? new Set() : await baselineOf(options.baseline);
-  const compiled = await compileManifests(options, io);
+  const compiled = await compilePods(options, io);
   if (compiled === undefined) return exitCodes.input;
+
+  const { policies, cluster } = compiled;
+  const isBare = policies.networkPolicies.length + policies.clusterPolicies.length === 0;
+  if (isBare && cluster.pods.length === 0) throw nothingTo("lint", [compiled]);
 
   const widest: WidthLimits = {
     v4: options.widestV4 ?? defaultWidest.v4,

@@ -13,8 +13,9 @@ import { renderSvg } from "../analysis/render/svg.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
 import { didYouMean } from "../diagnostics/suggest.js";
+import { workloadOf } from "../manifest/workload.js";
 import { noPorts, type PortSet, portRange } from "../net/port-set.js";
-import { type Compiled, compileManifests, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, nothingTo, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { MatrixOptions } from "./options.js";
 import {
@@ -34,12 +35,17 @@ const NAMES_COLUMNS_MIN = 24;
 /** Prints who can reach whom, out of the table that would enforce it. */
 export async function runMatrix(options: MatrixOptions, io: Io): Promise<number> {
   const ports = options.port === undefined ? undefined : readPorts(options.port);
-  const compiled = await compileManifests(options, io);
+  const compiled = await compilePods(options, io);
   if (compiled === undefined) return exitCodes.input;
+  if (compiled.cluster.pods.length === 0) throw nothingTo("show", [compiled]);
   // Accepted by the native checker: from here on the blob may be read without checks.
   Table.open(compiled.blob);
   const matrix = new Matrix(new Connectivity(compiled.blob), {
     by: options.by,
+    workloadOf: ({ namespace, name }) => {
+      const pod = compiled.cluster.findPod(namespace, name);
+      return pod === undefined ? undefined : workloadOf(pod)?.name;
+    },
     ...(ports === undefined ? {} : { ports }),
   });
   const text = render(matrix, compiled, options, io);

@@ -1,4 +1,7 @@
 import type { Choice } from "../control/settings.js";
+import { wantDnsLabel } from "../manifest/names.js";
+import { formatPrefix, readPrefix } from "../net/prefix.js";
+import { type PodRanges, usualRanges, whyNoRange } from "../workloads/assign-addresses.js";
 import { CommandError, exitCodes } from "./io.js";
 
 /**
@@ -11,7 +14,17 @@ export interface PolicyOptions {
   readonly filename: readonly string[];
 }
 
-export interface ValidateOptions extends PolicyOptions {
+/** What is made of the manifests, where no real traffic hangs on them. */
+export interface PodOptions extends PolicyOptions {
+  /** Of objects that name none. */
+  readonly namespace?: string;
+  /** Pods of a workload at most. */
+  readonly replicas?: number;
+  /** Where pods without addresses get theirs: one range of a family at most. */
+  readonly podCidr?: PodRanges;
+}
+
+export interface ValidateOptions extends PodOptions {
   readonly output: "text" | "json";
 }
 
@@ -22,12 +35,12 @@ export interface CompileOptions extends PolicyOptions {
   readonly output: "text" | "json";
 }
 
-export interface QueryOptions extends PolicyOptions {
+export interface QueryOptions extends PodOptions {
   readonly probes: string;
   readonly output: "table" | "json";
 }
 
-export interface ExplainOptions extends PolicyOptions {
+export interface ExplainOptions extends PodOptions {
   readonly from: string;
   readonly to: string;
   /** `NUMBER/PROTOCOL`, or a protocol alone, as the user wrote it. */
@@ -37,7 +50,7 @@ export interface ExplainOptions extends PolicyOptions {
   readonly output: "text" | "tree" | "json";
 }
 
-export interface MatrixOptions extends PolicyOptions {
+export interface MatrixOptions extends PodOptions {
   readonly by: "pod" | "workload" | "namespace";
   /** Only these ports, as the user wrote them. */
   readonly port?: string;
@@ -45,13 +58,13 @@ export interface MatrixOptions extends PolicyOptions {
   readonly output: "table" | "json" | "csv" | "md" | "dot" | "mermaid" | "svg";
 }
 
-export interface DiffOptions extends PolicyOptions {
+export interface DiffOptions extends PodOptions {
   /** Each `-F`: what `filename` is compared with. */
   readonly new: readonly string[];
   readonly output: "table" | "json";
 }
 
-export interface LintOptions extends PolicyOptions {
+export interface LintOptions extends PodOptions {
   readonly failOn: "error" | "warning" | "info" | "never";
   /** Rules by id or name. */
   readonly disable?: readonly string[];
@@ -62,7 +75,7 @@ export interface LintOptions extends PolicyOptions {
   readonly output?: "text" | "json" | "sarif" | "github";
 }
 
-export interface TestOptions extends PolicyOptions {
+export interface TestOptions extends PodOptions {
   /** The test files. */
   readonly file: readonly string[];
   readonly live: boolean;
@@ -221,7 +234,7 @@ export interface LabOptions {
   readonly name: string;
 }
 
-export interface LabUpOptions extends ModeOptions, LabOptions, PolicyOptions, WorkerOptions {
+export interface LabUpOptions extends ModeOptions, LabOptions, PodOptions, WorkerOptions {
   readonly foreground: boolean;
   /** Whether the manifests are read again when they change. */
   readonly watch: Choice<"watch">;
@@ -309,6 +322,31 @@ export function wholeNumber(least: number): (text: string, flag: string) => numb
     }
     return value;
   };
+}
+
+/** Reads the name of a namespace. Errors: CommandError (usage). */
+export function readNamespaceName(text: string, flag: string): string {
+  const want = wantDnsLabel(text);
+  if (want === undefined) return text;
+  throw new CommandError(exitCodes.usage, `${flag}: got "${text}", want ${want}`);
+}
+
+/** Reads a range, or one of each family with a comma between them. Errors: CommandError (usage). */
+export function readPodRanges(text: string, flag: string): PodRanges {
+  const refuse = (got: string, reason: string) =>
+    new CommandError(exitCodes.usage, `${flag}: got "${got}", ${reason}`);
+  const ranges = text.split(",").map((each) => {
+    const read = readPrefix(each);
+    if (!("prefix" in read))
+      throw refuse(each, `want a range such as ${usualRanges.map(formatPrefix).join(" or ")}`);
+    const why = whyNoRange(read.prefix);
+    if (why !== undefined) throw refuse(each, `which ${why}`);
+    return read.prefix;
+  });
+  if (new Set(ranges.map(({ address }) => address.family)).size < ranges.length) {
+    throw refuse(text, "want one range of each family at most");
+  }
+  return ranges;
 }
 
 /** Reads a number of seconds, parts of one too. Errors: CommandError (usage). */

@@ -6,7 +6,7 @@ import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { type Address, parseAddress } from "../net/address.js";
-import { compileManifests, withNotEnforced } from "./compiled.js";
+import { compilePods, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin } from "./manifests.js";
 import type { QueryOptions } from "./options.js";
@@ -33,7 +33,7 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
       "got - twice, want manifests or probes on standard input",
     );
   }
-  const compiled = await compileManifests(options, io);
+  const compiled = await compilePods(options, io);
   if (compiled === undefined) return exitCodes.input;
 
   const probes = readProbes(await probeText(options.probes, io), options.probes, compiled.objects);
@@ -101,6 +101,9 @@ function readProbes(
   }
   if (typeof document !== "object" || document === null || !Array.isArray(document.probes)) {
     throw new CommandError(exitCodes.input, `${file}: got no list, want {"probes":[…]}`);
+  }
+  if (document.probes.length === 0) {
+    throw new CommandError(exitCodes.input, `${file}: got no probe, want one at least`);
   }
   const reader = new ProbeReader(new PodIndex(objects));
   return document.probes.map((probe: unknown, index) => {

@@ -84,10 +84,13 @@ async function probeInLab(
     throw new CommandError(interrupted, "interrupted: the lab is taken down");
   });
   try {
-    const { filename } = options;
+    const { filename, namespace, replicas, podCidr } = options;
     const code = await runLabUp(
       {
         filename,
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(replicas === undefined ? {} : { replicas }),
+        ...(podCidr === undefined ? {} : { podCidr }),
         name,
         foreground: false,
         watch: "never",

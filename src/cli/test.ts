@@ -12,7 +12,7 @@ import { hasErrors } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
-import { type Compiled, compileManifests, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
 import type { TestOptions } from "./options.js";
@@ -22,7 +22,7 @@ import { runLive } from "./test-live.js";
 /** Runs assertions about who may reach whom. Exit 1 when one fails, 3 when a file is invalid. */
 export async function runTest(options: TestOptions, io: Io): Promise<number> {
   const files = await readTestFiles(options.file, io);
-  const compiled = await compileManifests(options, io);
+  const compiled = await compilePods(options, io);
   if (files === undefined || compiled === undefined) return exitCodes.input;
 
   const { objects } = compiled;

@@ -1,11 +1,13 @@
 import { count } from "../diagnostics/count.js";
 import { countOf } from "../diagnostics/findings.js";
+import type { Manifests } from "../manifest/parse.js";
 import { readManifests } from "../manifest/read.js";
 import { validationReport } from "../manifest/report.js";
+import { completed } from "./compiled.js";
 import { exitCodes, type Io } from "./io.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import type { ValidateOptions } from "./options.js";
-import { styles, writeJson } from "./output.js";
+import { sanitize, styles, writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
 
 /** Checks manifests, and prints all findings. Exit 3 on an error. */
@@ -13,22 +15,43 @@ export async function runValidate(options: ValidateOptions, io: Io): Promise<num
   const progress = createProgress(io);
   progress.update("reading manifests");
   const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-  const { objects, diagnostics, skipped } = readManifests(options.filename, stdin);
+  const manifests = readManifests(options.filename, stdin, undefined, options.namespace);
+  const { objects, workloads, diagnostics, skipped } = manifests;
   progress.finish();
 
   const report = validationReport(diagnostics, skipped);
   if (options.output === "json") {
-    writeJson(io.stdout, report);
+    const made = report.ok ? { assumed: completed(manifests, options).assumed } : {};
+    writeJson(io.stdout, { ...report, ...made });
   } else {
     showDiagnostics(diagnostics, io);
     const { green, red } = styles(io);
     const verdict = report.ok ? green("valid") : red("invalid");
     const counts = [
-      count(objects.length, "object"),
+      count(objects.length + workloads.length, "object"),
       count(countOf(diagnostics, "error"), "error"),
       count(countOf(diagnostics, "warning"), "warning"),
     ];
     io.stdout.write(`${verdict}: ${counts.join(", ")}\n`);
+    if (report.ok) io.stdout.write(madeText(manifests, options));
   }
   return report.ok ? exitCodes.ok : exitCodes.input;
+}
+
+/** Says what would be asked about, and how many of each kind were passed over. */
+function madeText(manifests: Manifests, options: ValidateOptions): string {
+  const { workloads, skipped = [] } = manifests;
+  const { assumed } = completed(manifests, options);
+  const stand = assumed.pods === 1 ? "stands" : "stand";
+  const lines = [
+    ...(workloads.length === 0
+      ? []
+      : [
+          `${count(assumed.pods, "pod")} ${stand} for ${assumed.workloads} of ${count(workloads.length, "workload")}`,
+        ]),
+    ...(skipped.length === 0
+      ? []
+      : [`passed over: ${skipped.map((each) => `${each.count} ${each.kind}`).join(", ")}`]),
+  ];
+  return lines.map((line) => `${sanitize(line)}\n`).join("");
 }

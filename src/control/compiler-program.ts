@@ -6,6 +6,7 @@ import { readManifests } from "../manifest/read.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
+import { expandWorkloads } from "../workloads/expand.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
 import type { Outcome } from "./table-compiler.js";
 import {
@@ -21,7 +22,8 @@ import {
 /** The program of a CompilerThread. */
 
 const port = parentPort!;
-const compiler = new ManifestCompiler((workerData as ThreadData).mode);
+const { mode, making } = workerData as ThreadData;
+const compiler = new ManifestCompiler(mode);
 /** The objects of the last read, whole. */
 let read: readonly KubernetesObject[] = [];
 let sources: ReadonlyMap<string, Lines> | undefined;
@@ -58,8 +60,11 @@ async function answer(
       }
       return undefined;
     case "read": {
-      const manifests = readManifests(request.paths, request.stdin);
-      read = manifests.objects;
+      const { paths, stdin } = request;
+      const manifests = readManifests(paths, stdin, undefined, making?.namespace);
+      const { objects: given, workloads } = manifests;
+      read =
+        making === undefined ? given : expandWorkloads(given, workloads, making.replicas).objects;
       sources = manifests.sources;
       await send(headParts(read.map(headOf)));
       return { kind: "read", diagnostics: manifests.diagnostics };

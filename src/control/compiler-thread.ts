@@ -10,6 +10,7 @@ import { keyOf } from "./manifest-compiler.js";
 import type { ReadManifests } from "./source.js";
 import type { Outcome, TableCompiler } from "./table-compiler.js";
 import {
+  type MakingOptions,
   type ObjectRef,
   partsOf,
   RulesetReader,
@@ -22,6 +23,8 @@ import {
 
 export interface CompilerThreadOptions {
   readonly mode?: Mode;
+  /** Makes pods of workloads when present. When absent, what was read is all there is. */
+  readonly making?: MakingOptions;
   /** The program of the thread; the built one when absent. */
   readonly program?: URL;
   /** Time limit of one request. */
@@ -194,9 +197,9 @@ export class CompilerThread implements TableCompiler {
   #started(): Worker {
     if (this.#worker !== undefined) return this.#worker;
     const { program = new URL("./compiler-program.js", import.meta.url) } = this.#options;
-    const { mode = "enforce", heapMebibytes = usualHeapMebibytes() } = this.#options;
+    const { mode = "enforce", making, heapMebibytes = usualHeapMebibytes() } = this.#options;
     const worker = new Worker(program, {
-      workerData: { mode } satisfies ThreadData,
+      workerData: { mode, ...(making === undefined ? {} : { making }) } satisfies ThreadData,
       resourceLimits: { maxOldGenerationSizeMb: heapMebibytes },
     });
     // A pending request keeps the process alive by the timer of its time limit.

@@ -16,6 +16,15 @@ import type { PolicySource, RulesetSummary, RulesSummary } from "../policy/rules
 
 export interface ThreadData {
   readonly mode: Mode;
+  readonly making?: MakingOptions;
+}
+
+/** What is made of manifests as they are read. Never where traffic of others passes: see docs/workloads.md. */
+export interface MakingOptions {
+  /** Of objects that name none. */
+  readonly namespace?: string;
+  /** Pods of a workload at most. */
+  readonly replicas?: number;
 }
 
 /** An object to compile: a whole one, or the position of one in the last read. */

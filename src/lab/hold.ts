@@ -11,6 +11,7 @@ import { Signals } from "../control/signals.js";
 import type { ReadManifests } from "../control/source.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Mode } from "../manifest/annotations.js";
+import type { PodRanges } from "../workloads/assign-addresses.js";
 import { Lab } from "./lab.js";
 import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery } from "./protocol.js";
 import { claimName, endPrograms, removeRemains, socketPath } from "./state.js";
@@ -27,6 +28,12 @@ export interface HoldOptions {
   readonly stdin: string | undefined;
   readonly dataplane?: DataplaneOptions;
   readonly mode?: Mode;
+  /** Namespace of objects that name none. */
+  readonly namespace?: string;
+  /** The most pods of a workload. */
+  readonly replicas?: number;
+  /** Ranges for pods without addresses. */
+  readonly ranges?: PodRanges;
   /** Reports the progress of the start, one line per step. */
   readonly report: (step: string) => void;
   /** The lab enforces. */
@@ -53,7 +60,14 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
   const signals = new Signals();
   const socket = socketPath(folder, name);
   const state = await claimName(folder, name, randomBytes(12).toString("hex"));
-  const compiler = new CompilerThread(mode === undefined ? {} : { mode });
+  const { namespace, replicas, ranges } = options;
+  const compiler = new CompilerThread({
+    ...(mode === undefined ? {} : { mode }),
+    making: {
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(replicas === undefined ? {} : { replicas }),
+    },
+  });
   const manifests = new LabManifests(options, compiler);
   try {
     const { lab, reload } = await Lab.start({
@@ -66,6 +80,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
       tell,
       ...(dataplane === undefined ? {} : { dataplane }),
       ...(mode === undefined ? {} : { mode }),
+      ...(ranges === undefined ? {} : { ranges }),
       report: options.report,
       reloaded: options.reloaded,
       podRemoved: (ref) => contained(tell, ref, () => endPrograms(state.token, ref)),

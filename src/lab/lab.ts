@@ -12,9 +12,11 @@ import {
   setSysctl,
 } from "../dataplane/host.js";
 import { Table } from "../dataplane/table.js";
+import { count } from "../diagnostics/count.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { ObjectHead } from "../manifest/objects.js";
 import { type Address, formatAddress, parseAddress } from "../net/address.js";
+import type { PodRanges } from "../workloads/assign-addresses.js";
 import { LabError } from "./lab-error.js";
 import {
   gatewayMac,
@@ -46,6 +48,8 @@ export interface LabOptions {
   readonly dataplane?: DataplaneOptions;
   /** Mode of a policy when neither it nor its pod sets one: enforced when absent. */
   readonly mode?: Mode;
+  /** Ranges for pods without addresses; `usualRanges` when absent. */
+  readonly ranges?: PodRanges;
   /** Owner: closed with the lab. When absent, it compiles in this thread. */
   readonly compiler?: TableCompiler;
   /** Reports the progress of the start, one line per step. */
@@ -133,7 +137,7 @@ export class Lab {
       this.#options.dataplane?.deny ?? settings.deny.fallback,
     );
     return {
-      ok: probes.every((each) => each.agrees),
+      ok: probes.length > 0 && probes.every((each) => each.agrees),
       generation,
       elapsedMs: Math.round(performance.now() - start),
       probes,
@@ -175,7 +179,9 @@ export class Lab {
 
   #prepare(objects: readonly ObjectHead[]): readonly ObjectHead[] {
     this.#options.report?.("planning pods");
-    this.#plan = planLab(objects, [...this.#running.values()]);
+    const plan = planLab(objects, [...this.#running.values()], this.#options.ranges);
+    if (plan.pods.length === 0) throw nothingToRun(objects);
+    this.#plan = plan;
     return this.#plan.objects;
   }
 
@@ -253,6 +259,17 @@ export class Lab {
     this.enforcer.dataplane.removeLink(pod.linkId);
     closeDescriptor(pod.namespaceFd);
   }
+}
+
+function nothingToRun(objects: readonly ObjectHead[]): LabError {
+  const pods = objects.filter(({ kind }) => kind === "Pod").length;
+  const policies = objects.filter(({ kind }) => kind.endsWith("Policy")).length;
+  const got = `${count(policies, "policy", "policies")} and ${count(pods, "pod")}`;
+  return new LabError(
+    "input",
+    `got ${got}${pods === 0 ? "" : ", none with a network of its own"}, want pods to run, or workloads that want some`,
+    "sluice validate -f PATH says what was read, and what was passed over",
+  );
 }
 
 /** A pod whose address has changed is another pod, as in Kubernetes: it gets a new namespace. */

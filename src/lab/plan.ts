@@ -1,7 +1,17 @@
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { ObjectHead, Pod } from "../manifest/objects.js";
 import { type Address, addressKey, compareAddresses, formatAddress } from "../net/address.js";
-import { hostPrefix, parsePrefix, prefixCovers } from "../net/prefix.js";
+import { hostPrefix, prefixCovers } from "../net/prefix.js";
+import {
+  assignAddresses,
+  firstFree,
+  isNetworked,
+  type PodRanges,
+  podRef,
+  RangesFull,
+  unusable,
+  withAddresses,
+} from "../workloads/assign-addresses.js";
 import { LabError } from "./lab-error.js";
 
 /** A pod that gets a network namespace. */
@@ -30,36 +40,21 @@ export const gatewayMac = "02:53:4c:00:00:01";
 export const gatewayV4 = "169.254.1.1";
 export const gatewayV6 = "fe80::1";
 
-/** Blocks that no pod of a lab may have an address in. */
-const unusable = [
-  "0.0.0.0/8",
-  "127.0.0.0/8",
-  "169.254.1.1/32",
-  "224.0.0.0/3",
-  "::/127",
-  "::ffff:0:0/96",
-  "fe80::/10",
-  "ff00::/8",
-].flatMap((text) => parsePrefix(text) ?? []);
-
-const assignedSlots = 0xfffe;
-
 /**
  * Plans a namespace for each live pod, with addresses and MAC.
  *
- * Pods without an address in the manifests get 10.99.x.y and fd99::xxyy. A hash of the pod's name decides
- * which, so that a pod keeps its address when others come and go. `before` keeps the address even if two
- * names collide.
+ * Pods without an address in the manifests get one of each of `ranges`, as everywhere. `before` keeps the address.
  *
  * Errors: LabError when two live pods have the same address, or a pod has one that no pod of a lab can have.
  */
 export function planLab(
   objects: readonly ObjectHead[],
   before: readonly PlannedPod[] = [],
+  ranges?: PodRanges,
 ): LabPlan {
   const live = new Map<string, Pod>();
   for (const object of objects) {
-    if (object.kind === "Pod" && isLive(object)) live.set(refOf(object), object);
+    if (object.kind === "Pod" && isNetworked(object)) live.set(podRef(object), object);
   }
   const refs = [...live.keys()].sort();
   const owners = new Map<string, string>();
@@ -89,51 +84,37 @@ export function planLab(
     }
   }
 
-  const addressesOf = new Map<string, readonly Address[]>();
-  const wanting = refs.filter((ref) => live.get(ref)!.addresses.length === 0);
   const kept = new Map(before.filter((pod) => pod.assigned).map((pod) => [pod.ref, pod.addresses]));
-  const isFree = (addresses: readonly Address[]) =>
-    addresses.every((address) => !owners.has(addressKey(address)));
-  for (const ref of wanting) {
-    const addresses = kept.get(ref);
-    if (addresses !== undefined && isFree(addresses)) {
-      for (const address of addresses) claim(ref, address);
-      addressesOf.set(ref, addresses);
-    }
-  }
-  for (const ref of wanting) {
-    if (addressesOf.has(ref)) continue;
-    const addresses = firstFree(ref, assignedSlots, assignedAddresses, isFree);
-    for (const address of addresses) claim(ref, address);
-    addressesOf.set(ref, addresses);
-  }
-
+  const assigned = assignedOf(objects, ranges, kept);
   const macs = new Set(before.filter((pod) => live.has(pod.ref)).map((pod) => pod.mac));
   const keptMacs = new Map(before.map((pod) => [pod.ref, pod.mac]));
   const pods = refs.map((ref): PlannedPod => {
     const pod = live.get(ref)!;
     const mac =
       keptMacs.get(ref) ?? firstFree(ref, 0xff_ffff, podMac, (candidate) => !macs.has(candidate));
+    if (mac === undefined) throw new LabError("input", `no MAC left for ${ref}`, "use fewer pods");
     macs.add(mac);
     return {
       ref,
       namespace: pod.meta.namespace,
       name: pod.meta.name,
-      addresses: [...(addressesOf.get(ref) ?? pod.addresses)].sort(compareAddresses),
-      assigned: addressesOf.has(ref),
+      addresses: [...(assigned.get(ref) ?? pod.addresses)].sort(compareAddresses),
+      assigned: assigned.has(ref),
       mac,
       ports: pod.ports,
     };
   });
 
-  return {
-    pods,
-    objects: objects.map((object) => {
-      if (object.kind !== "Pod" || !isLive(object)) return object;
-      const addresses = addressesOf.get(refOf(object));
-      return addresses === undefined ? object : { ...object, addresses };
-    }),
-  };
+  return { pods, objects: withAddresses(objects, assigned) };
+}
+
+function assignedOf(...given: Parameters<typeof assignAddresses>) {
+  try {
+    return assignAddresses(...given);
+  } catch (error) {
+    if (!(error instanceof RangesFull)) throw error;
+    throw new LabError("input", error.message, "use fewer pods, or --pod-cidr with more addresses");
+  }
 }
 
 /**
@@ -157,52 +138,8 @@ export function findPod<T extends { readonly ref: string; readonly name: string 
     : new LabError("usage", `${text} could be ${refs.join(" or ")}`, "write NAMESPACE/POD");
 }
 
-function isLive(pod: Pod): boolean {
-  return !pod.hostNetwork && pod.phase !== "Succeeded" && pod.phase !== "Failed";
-}
-
-function refOf(pod: Pod): string {
-  return `${pod.meta.namespace}/${pod.meta.name}`;
-}
-
-/** Tries the slot that `name` hashes to, then the next ones; slot 0 is never used. */
-function firstFree<T>(
-  name: string,
-  slots: number,
-  make: (slot: number) => T,
-  isFree: (candidate: T) => boolean,
-): T {
-  const start = hash(name);
-  for (let step = 0; step < slots; step++) {
-    const candidate = make(1 + ((start + step) % slots));
-    if (isFree(candidate)) return candidate;
-  }
-  throw new LabError("input", `no address left for ${name}`, "use fewer pods");
-}
-
-function assignedAddresses(slot: number): readonly Address[] {
-  const high = slot >>> 8;
-  const low = slot & 0xff;
-  const v6 = new Uint8Array(16);
-  v6.set([0xfd, 0x99]);
-  v6.set([high, low], 14);
-  return [
-    { family: 4, bytes: Uint8Array.of(10, 99, high, low) },
-    { family: 6, bytes: v6 },
-  ];
-}
-
 function podMac(slot: number): string {
   // 02:53:4c:00:00:01 is the gateway's; pods are under 02:53:4d.
   const bytes = [0x02, 0x53, 0x4d, slot >>> 16, (slot >>> 8) & 0xff, slot & 0xff];
   return bytes.map((byte) => byte.toString(16).padStart(2, "0")).join(":");
-}
-
-/** FNV-1a: spreads names over slots; nothing depends on its strength. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) {
-    value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  }
-  return value;
 }

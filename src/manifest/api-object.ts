@@ -131,13 +131,15 @@ function read(
 /** Leaves out what does not bear on policy: most of an object. */
 function neededPart(kind: KubernetesObject["kind"], value: ApiValue): ApiValue {
   const metadata = mapOf(value["metadata"]);
-  const { name, namespace, labels, annotations, creationTimestamp } = metadata;
+  const { name, namespace, labels, annotations, creationTimestamp, ownerReferences } = metadata;
   const meta = {
     name,
     namespace,
     labels,
     annotations: ourAnnotations(annotations),
-    ...(kind === "Pod" ? { creationTimestamp } : {}),
+    ...(kind === "Pod"
+      ? { creationTimestamp, ownerReferences: controllerIn(ownerReferences) }
+      : {}),
   };
   const spec = mapOf(value["spec"]);
   const status = mapOf(value["status"]);
@@ -163,6 +165,17 @@ function neededPart(kind: KubernetesObject["kind"], value: ApiValue): ApiValue {
     default:
       return { metadata: meta, spec: value["spec"] };
   }
+}
+
+/** Whose pod it is decides nothing, so that what is odd about owners takes no pod away. */
+function controllerIn(owners: unknown): ApiValue[] {
+  const needed = listOf(owners).map((owner) => {
+    const { apiVersion, kind, name, uid, controller } = mapOf(owner);
+    return { apiVersion, kind, name, uid, controller };
+  });
+  const isWhole = ({ controller, ...texts }: (typeof needed)[number]) =>
+    controller === true && Object.values(texts).every((text) => typeof text === "string" && text);
+  return needed.filter(isWhole).slice(0, 1);
 }
 
 function neededContainer(container: unknown): ApiValue {

@@ -51,10 +51,7 @@ export function readPod(root: Cursor): Pod {
     hostNetwork: spec.field("hostNetwork").boolean() ?? false,
     phase: status.field("phase").string() || "Running",
     addresses: readPodAddresses(status),
-    ports: [
-      ...readContainerPorts(spec.field("containers"), () => true),
-      ...readContainerPorts(spec.field("initContainers"), keepsRunning),
-    ],
+    ports: readPorts(spec),
     created: root.field("metadata").field("creationTimestamp").string() ?? "",
   };
 }
@@ -64,6 +61,14 @@ function mapField(root: Cursor, name: string): Cursor {
   const cursor = root.field(name);
   cursor.isMap();
   return cursor;
+}
+
+/** Reads the ports of all containers of a pod's `spec` that keep running. */
+export function readPorts(spec: Cursor): readonly ContainerPort[] {
+  return [
+    ...readContainerPorts(spec.field("containers"), () => true),
+    ...readContainerPorts(spec.field("initContainers"), keepsRunning),
+  ];
 }
 
 /** Reports whether an init container stays beside the others, and serves its ports as they do. */

@@ -17,6 +17,8 @@ export interface Reading {
   readonly indexed: boolean;
   /** Whether a server has stored the object: it is valid, whatever the form that servers ask for today. */
   readonly stored?: boolean;
+  /** Namespace of an object that names none; `default` when absent. */
+  readonly namespace?: string;
 }
 
 /**
@@ -74,6 +76,11 @@ export class Cursor {
   /** The kind of the object that this is part of. */
   get kind(): string {
     return this.#reading.object.kind;
+  }
+
+  /** The namespace of an object that names none. */
+  get usualNamespace(): string {
+    return this.#reading.namespace ?? "default";
   }
 
   /** The place of the value; of its key when it has none; of its parent when the key is missing. */

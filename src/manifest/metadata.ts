@@ -2,7 +2,7 @@ import type { Span } from "../diagnostics/diagnostic.js";
 import { checkOwnAnnotations } from "./annotations.js";
 import { type Cursor, quoted } from "./cursor.js";
 import { wantDnsLabel, wantLabelKey, wantLabelValue } from "./names.js";
-import type { Meta } from "./objects.js";
+import type { Meta, Owner } from "./objects.js";
 
 /** Bytes that the keys and values of all annotations of an object may have together. */
 const ANNOTATIONS_MAX = 256 * 1024;
@@ -16,7 +16,6 @@ const serverFields: Readonly<Record<string, (cursor: Cursor) => void>> = {
   creationTimestamp: readTimestamp,
   deletionTimestamp: readTimestamp,
   deletionGracePeriodSeconds: (cursor) => cursor.integer(64),
-  ownerReferences: readOwnerReferences,
   finalizers: readFinalizers,
   managedFields: readManagedFields,
 };
@@ -27,6 +26,7 @@ const metadataFields = [
   "namespace",
   "labels",
   "annotations",
+  "ownerReferences",
   ...Object.keys(serverFields),
 ];
 
@@ -39,13 +39,15 @@ export interface MetadataRules {
 /**
  * Reads `metadata` of an object whose root is `root`.
  *
- * A namespace left out is `default`; one that a cluster-wide object names is dropped, as the API
+ * A namespace left out is what the reader was told, or `default`; one that a cluster-wide object names is dropped, as the API
  * server drops it. A name that the server would generate is made of where the object stands.
  */
 export function readMetadata(root: Cursor, rules: MetadataRules): Meta {
   const metadata = root.field("metadata");
+  let owner: Owner | undefined;
   if (metadata.isMap()) {
     metadata.onlyFields(metadataFields);
+    owner = readOwnerReferences(metadata.field("ownerReferences"));
     for (const [key, value] of metadata.fields()) {
       if (Object.hasOwn(serverFields, key)) serverFields[key]!(value);
     }
@@ -55,7 +57,7 @@ export function readMetadata(root: Cursor, rules: MetadataRules): Meta {
   const namespaceField = metadata.field("namespace");
   let namespace = namespaceField.string() ?? "";
   if (!rules.namespaced) namespace = "";
-  else if (namespace === "") namespace = "default";
+  else if (namespace === "") namespace = root.usualNamespace;
   const wantNamespace = namespace === "" ? undefined : wantDnsLabel(namespace);
   if (wantNamespace !== undefined) {
     namespaceField.report("SL1202", `got namespace ${quoted(namespace)}, want ${wantNamespace}`);
@@ -66,6 +68,7 @@ export function readMetadata(root: Cursor, rules: MetadataRules): Meta {
     namespace,
     labels: readLabels(metadata.field("labels")),
     annotations: readAnnotations(metadata.field("annotations")),
+    ...(owner === undefined ? {} : { owner }),
     span: firstLine(root.span),
   };
 }
@@ -96,10 +99,15 @@ function readName(root: Cursor, metadata: Cursor, wantName: MetadataRules["wantN
 const NAME_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789";
 const PREFIX_MAX = 58;
 
-/** Makes a name that is the same each time, and another for each place (FNV-1a). */
+/** Makes a name that is the same each time, and another for each place. */
 function generatedName(prefix: string, { file, line, column }: Span): string {
+  return completedName(prefix, `${file}:${line}:${column}`);
+}
+
+/** Completes a prefix as the API server does, with characters that depend on `seed` alone (FNV-1a). */
+export function completedName(prefix: string, seed: string): string {
   let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(`${file}:${line}:${column}`)) {
+  for (const byte of Buffer.from(seed)) {
     hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   }
   let suffix = "";
@@ -125,9 +133,10 @@ function readTimestamp(cursor: Cursor): void {
   cursor.report("SL1219", `got ${quoted(text)}, want a time such as 2026-01-31T12:00:00Z`);
 }
 
-/** Faults of owners have no index in the API server's paths. */
-function readOwnerReferences(cursor: Cursor): void {
+/** Returns the owner that is the controller. Faults of owners have no index in the API server's paths. */
+function readOwnerReferences(cursor: Cursor): Owner | undefined {
   let controllers = 0;
+  let controller: Owner | undefined;
   for (const owner of cursor.items() ?? []) {
     if (!owner.absent && !owner.isMap()) continue;
     owner.onlyFields(["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"]);
@@ -138,12 +147,17 @@ function readOwnerReferences(cursor: Cursor): void {
         field.report("SL1201", `got no ${key} of an owner, want one`, { indexed: false });
       }
     }
-    if (owner.field("controller").boolean() === true) controllers++;
+    if (owner.field("controller").boolean() === true) {
+      controllers++;
+      const kind = owner.field("kind").textOrNothing() ?? "";
+      controller = { kind, name: owner.field("name").textOrNothing() ?? "" };
+    }
     owner.field("blockOwnerDeletion").boolean();
   }
   if (controllers > 1) {
     cursor.report("SL1220", `got ${controllers} owners that are the controller, want at most one`);
   }
+  return controller;
 }
 
 /** Faults of finalizers are reported at their list, where the API server has them. */
@@ -203,7 +217,8 @@ export function readLabels(cursor: Cursor): ReadonlyMap<string, string> {
   return labels;
 }
 
-function readAnnotations(cursor: Cursor): ReadonlyMap<string, string> {
+/** Reads annotations, and says which of ours are wrong. */
+export function readAnnotations(cursor: Cursor): ReadonlyMap<string, string> {
   const annotations = readStrings(cursor);
   let bytes = 0;
   for (const [key, value] of annotations) {

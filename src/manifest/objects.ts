@@ -14,7 +14,15 @@ export interface Meta {
   readonly namespace: string;
   readonly labels: ReadonlyMap<string, string>;
   readonly annotations: ReadonlyMap<string, string>;
+  /** The one of `ownerReferences` that is the controller. */
+  readonly owner?: Owner;
   readonly span: Span;
+}
+
+/** What made an object and keeps it, in the same namespace. */
+export interface Owner {
+  readonly kind: string;
+  readonly name: string;
 }
 
 export interface Namespace {
@@ -49,6 +57,41 @@ export interface Pod {
   readonly ports: readonly ContainerPort[];
   /** `metadata.creationTimestamp` as text, empty when absent. */
   readonly created: string;
+  /** Made here of its owner's template: in a cluster there may be more like it, with other names. */
+  readonly isMade?: true;
+  /** Its addresses were chosen here, and say nothing about those that it would have in a cluster. */
+  readonly isAssigned?: true;
+}
+
+/** What pods are made of. */
+export interface Workload {
+  readonly kind: WorkloadKind;
+  readonly meta: Meta;
+  /** How people call it: `meta.name`, or the `generateName` that a server would complete. */
+  readonly title: string;
+  /** Pods wanted at once; of a DaemonSet, on each node. */
+  readonly replicas: number;
+  /** Ordinal of the first pod, where pods are numbered. */
+  readonly firstOrdinal: number;
+  /** Absent where the manifest has none, as that of a Rollout that refers to a Deployment. */
+  readonly template?: PodTemplate;
+}
+
+export type WorkloadKind =
+  | "CronJob"
+  | "DaemonSet"
+  | "Deployment"
+  | "DeploymentConfig"
+  | "Job"
+  | "ReplicaSet"
+  | "ReplicationController"
+  | "Rollout"
+  | "StatefulSet";
+
+/** What the pods of a workload have in common. */
+export interface PodTemplate extends Pick<Pod, "hostNetwork" | "nodeName" | "ports"> {
+  readonly labels: Meta["labels"];
+  readonly annotations: Meta["annotations"];
 }
 
 export type SelectorOperator = "In" | "NotIn" | "Exists" | "DoesNotExist";
@@ -194,6 +237,8 @@ export interface PolicyHead {
   readonly meta: Meta;
   /** Of cluster policies. */
   readonly tier?: ClusterPolicy["tier"];
+  /** Single addresses that its blocks name: what stands there is no pod of ours to make. */
+  readonly hosts?: readonly Address[];
 }
 
 export function headOf(object: KubernetesObject): ObjectHead {
@@ -203,8 +248,23 @@ export function headOf(object: KubernetesObject): ObjectHead {
     case "Pod":
       return object;
     case "NetworkPolicy":
-      return { kind: object.kind, meta: object.meta };
+      return { kind: object.kind, meta: object.meta, ...hostsOf(object) };
     default:
-      return { kind: object.kind, meta: object.meta, tier: object.tier };
+      return { kind: object.kind, meta: object.meta, tier: object.tier, ...hostsOf(object) };
   }
+}
+
+function hostsOf({ ingress, egress }: NetworkPolicy | ClusterPolicy): Pick<PolicyHead, "hosts"> {
+  const peers = [...ingress, ...egress].flatMap(
+    (rule): readonly (PolicyPeer | ClusterPeer)[] => rule.peers,
+  );
+  const hosts = peers
+    .flatMap((peer): readonly Prefix[] => {
+      if (!("by" in peer))
+        return peer.ipBlock === undefined ? [] : [peer.ipBlock.cidr, ...peer.ipBlock.except];
+      return peer.by === "networks" ? peer.networks : [];
+    })
+    .filter(({ address, length }) => length === address.bytes.length * 8)
+    .map(({ address }) => address);
+  return hosts.length === 0 ? {} : { hosts };
 }

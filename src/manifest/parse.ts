@@ -7,8 +7,9 @@ import { Cursor, quoted, type Reading } from "./cursor.js";
 import { groupOf, isKubernetesGroup, type SkippedKind, SkippedKinds } from "./foreign.js";
 import { type Limits, limits } from "./limits.js";
 import { readNetworkPolicy } from "./network-policy.js";
-import type { KubernetesObject } from "./objects.js";
+import type { KubernetesObject, Workload, WorkloadKind } from "./objects.js";
 import { SourceText } from "./source-text.js";
+import { readWorkload, workloadKinds } from "./workload.js";
 import { parseYaml, TokenBudget } from "./yaml.js";
 import { entryOf, type YamlMap, type YamlNode } from "./yaml-node.js";
 
@@ -16,6 +17,8 @@ import { entryOf, type YamlMap, type YamlNode } from "./yaml-node.js";
 export interface Manifests {
   /** Those without errors, in the order written; of two of one name only the later. */
   readonly objects: readonly KubernetesObject[];
+  /** What pods can be made of, likewise; no part of what is enforced. */
+  readonly workloads: readonly Workload[];
   /** In the order of their places, file by file; as many as are told. */
   readonly diagnostics: readonly Diagnostic[];
   /** The texts, by the names that spans carry, for whoever finds something later. */
@@ -44,17 +47,18 @@ export function parseManifests(text: string, file: string): Manifests {
 /**
  * Reads the objects of several texts; what could not be read is passed as what is wrong with it.
  *
- * Shape: `place` is what to name when they hold nothing.
+ * Shape: `place` is what to name when they hold nothing; `namespace` is that of objects that name none.
  */
 export function parseTexts(
   texts: Iterable<ManifestText | Diagnostic>,
   place: string,
   bounds = limits,
+  namespace?: string,
 ): Manifests {
   const findings = new Findings();
   const budget = new TokenBudget(bounds.tokens);
   const sources = new Map<string, SourceText>();
-  const latest = new Map<string, KubernetesObject>();
+  const latest = new Map<string, ReadObject>();
   const skipped = new SkippedKinds();
   let documents = 0;
   let isWhole = true;
@@ -67,9 +71,9 @@ export function parseTexts(
     const text = withLineFeeds(each.text.startsWith("\ufeff") ? each.text.slice(1) : each.text);
     const source = new SourceText(each.name, text);
     sources.set(each.name, source);
-    const objects: KubernetesObject[] = [];
+    const objects: ReadObject[] = [];
     const room = bounds.objects - latest.size;
-    documents += parseText({ source, budget, objects, findings, skipped, bounds, room });
+    documents += parseText({ source, budget, objects, findings, skipped, bounds, room, namespace });
     for (const object of objects) {
       const { kind, meta } = object;
       const key = `${kind}\n${meta.namespace}\n${meta.name}`;
@@ -89,8 +93,10 @@ export function parseTexts(
     const span = { file: place, line: 1, column: 1, endLine: 1, endColumn: 1 };
     findings.push(diagnostic("SL1010", span, "got no document, want Kubernetes objects"));
   }
+  const read = [...latest.values()];
   return {
-    objects: [...latest.values()],
+    objects: read.filter((each): each is KubernetesObject => !isWorkload(each)),
+    workloads: read.filter(isWorkload),
     diagnostics: findings.all(),
     sources,
     skipped: skipped.list(),
@@ -102,22 +108,30 @@ function withLineFeeds(text: string): string {
   return text.includes("\r") ? text.replace(/\r(?!\n)/g, "\n") : text;
 }
 
+type ReadObject = KubernetesObject | Workload;
+
+function isWorkload(object: ReadObject): object is Workload {
+  return workloadKinds.has(object.kind);
+}
+
 /** One text of those that are read together. */
 interface TextReading {
   readonly source: SourceText;
   readonly budget: TokenBudget;
   /** Gets what is read. */
-  readonly objects: KubernetesObject[];
+  readonly objects: ReadObject[];
   readonly findings: Findings;
   readonly skipped: SkippedKinds;
   readonly bounds: Limits;
   /** How many objects there may be. */
   readonly room: number;
+  /** Of objects that name none. */
+  readonly namespace: string | undefined;
 }
 
 /** Reads the objects of one text; returns how many documents it has. */
 function parseText(reading: TextReading): number {
-  const { source, budget, objects, findings, skipped, bounds, room } = reading;
+  const { source, budget, objects, findings, skipped, bounds, room, namespace } = reading;
   const { text } = source;
   const sink = findings.within(source);
   const control = controlCharacter.exec(text);
@@ -129,7 +143,7 @@ function parseText(reading: TextReading): number {
   }
 
   const errors = () => findings.errors;
-  const within: Within = { source, diagnostics: sink, errors, skipped, bounds, room };
+  const within: Within = { source, diagnostics: sink, errors, skipped, bounds, room, namespace };
   let documents = 0;
   for (const { root, faults } of parseYaml(text, budget)) {
     documents++;
@@ -198,7 +212,6 @@ const neighbours: ReadonlyMap<string, readonly string[]> = new Map([
       "PersistentVolume",
       "PersistentVolumeClaim",
       "PodTemplate",
-      "ReplicationController",
       "ResourceQuota",
       "Secret",
       "Service",
@@ -224,6 +237,7 @@ interface Within {
   readonly bounds: Limits;
   /** How many objects there may be; one more is read, and then no further one. */
   readonly room: number;
+  readonly namespace: string | undefined;
 }
 
 /** Reads one document, or one item of a list, and adds what it holds. */
@@ -231,9 +245,9 @@ function readObjects(
   node: YamlNode,
   inherited: Inherited,
   within: Within,
-  objects: KubernetesObject[],
+  objects: ReadObject[],
 ): void {
-  const { source, diagnostics, errors, bounds, room } = within;
+  const { source, diagnostics, errors, bounds, room, namespace } = within;
   if (objects.length > room) return;
   if (node.type !== "map") {
     const got = node.type === "sequence" ? "a list" : "a single value";
@@ -245,14 +259,16 @@ function readObjects(
   const errorsBefore = errors();
   // Only what a server has stored has a version of its own.
   const stored = textOf(entryOf(node, "metadata")?.value, "resourceVersion") !== "";
-  const reading = { source, object, diagnostics, stored };
+  const given = namespace === undefined ? {} : { namespace };
+  const reading = { source, object, diagnostics, stored, ...given };
   const root = rootCursor({ ...reading, indexed: false }, node);
   const kind = readTypeName(root, "kind", inherited.kind);
   const apiVersion = readTypeName(root, "apiVersion", inherited.apiVersion);
   if (kind === undefined || apiVersion === undefined) return;
 
   const itemKind = kind.slice(0, -"List".length);
-  if (kind === "List" || (kind.endsWith("List") && knownKind(itemKind, apiVersion) !== undefined)) {
+  const isOurs = isWorkloadKind(itemKind, apiVersion) || knownKind(itemKind, apiVersion);
+  if (kind === "List" || (kind.endsWith("List") && isOurs)) {
     const passedOn = kind === "List" ? {} : { kind: itemKind, apiVersion };
     root.field("items").items();
     const items = entryOf(node, "items")?.value;
@@ -263,7 +279,7 @@ function readObjects(
   }
 
   const known = knownKind(kind, apiVersion);
-  if (known === undefined) {
+  if (known === undefined && !isWorkloadKind(kind, apiVersion)) {
     skipForeign(root, node, { kind, apiVersion }, within);
     return;
   }
@@ -274,6 +290,11 @@ function readObjects(
     diagnostics.push(diagnostic("SL1012", place, message, { object }));
     return;
   }
+  if (known === undefined) {
+    const workload = readWorkload(kind as WorkloadKind, root);
+    if (errors() === errorsBefore) objects.push(workload);
+    return;
+  }
   if (apiVersion !== known.apiVersion && apiVersion !== known.later) {
     const message = `no kind ${kind} in version ${quoted(apiVersion)}, want ${known.apiVersion}`;
     root.field("apiVersion").report("SL1014", message);
@@ -282,6 +303,10 @@ function readObjects(
   const custom = apiVersion.startsWith("policy.");
   const read = known.read(custom ? rootCursor({ ...reading, indexed: true }, node) : root);
   if (read !== undefined && errors() === errorsBefore) objects.push(read);
+}
+
+function isWorkloadKind(kind: string, apiVersion: string): boolean {
+  return workloadKinds.get(kind) === apiVersion;
 }
 
 /** Finds a kind that is read. Groups of Kubernetes' own have no other kind of that name: there it is misplaced. */

@@ -16,16 +16,18 @@ import { FileRefusal, readToEnd, readWhole, withRegularFile } from "./regular-fi
  *
  * Shape:  folders are searched to the bottom for .yaml, .yml and .json, in the order of their names;
  *         names that begin with a dot are passed over. A file that is named twice is read once.
- *         `stdin` is standard input's text where somebody has read it already.
+ *         `stdin` is standard input's text where somebody has read it already; `namespace` is that
+ *         of objects that name none.
  * Errors: none thrown; SL1002, SL1010, SL1011, SL1012 beside those of `parseManifests`.
  */
 export function readManifests(
   paths: readonly string[],
   stdin?: string,
   bounds = limits,
+  namespace?: string,
 ): Manifests {
   const place = paths.map((path) => (path === "-" ? "<stdin>" : path)).join(",");
-  return parseTexts(textsOf(paths, stdin, bounds), place, bounds);
+  return parseTexts(textsOf(paths, stdin, bounds), place, bounds, namespace);
 }
 
 /**

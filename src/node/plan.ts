@@ -1,6 +1,6 @@
 import type { Controller } from "../control/controller.js";
+import type { ReadManifests } from "../control/source.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
-import type { Manifests } from "../manifest/parse.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Attachment } from "./attachment.js";
 import { type NodeConfig, podText } from "./node-config.js";
@@ -48,7 +48,7 @@ export class Plans {
   /**
    * Reads the config again and makes it the wanted plan. Returns its findings, if it has errors.
    */
-  reread(): Manifests | undefined {
+  reread(): ReadManifests | undefined {
     const again = this.#file?.read();
     if (again?.ok === false) return { objects: [], diagnostics: again.diagnostics };
     const isSame = again === undefined || again.config === this.#inForce.config;

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
 import type { ExemptKindWord, FlowEventRecord } from "../dataplane/events.js";
 import { count } from "../diagnostics/count.js";
+import type { Owner as PodOwner } from "../manifest/objects.js";
 import { formatAddress } from "../net/address.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { ruleField } from "../policy/ruleset.js";
@@ -12,6 +13,8 @@ import type { Owner, SideReason, TableSnapshot } from "./table-snapshot.js";
 export interface FlowEndpoint {
   readonly namespace?: string;
   readonly pod_name?: string;
+  /** The workload of the pod, where its owner is known. */
+  readonly workloads?: readonly PodOwner[];
   /** With their origin: `k8s:app=web`, `reserved:world`. */
   readonly labels: readonly string[];
 }
@@ -263,7 +266,9 @@ export function endpointOf(owner: Owner | undefined): FlowEndpoint {
   if (owner === undefined) return { labels: ["reserved:world"] };
   const labels = owner.labels.map((label) => `k8s:${label}`);
   if (owner.kind === "node") return { labels: ["reserved:host", ...labels] };
-  return { namespace: owner.namespace, pod_name: owner.name, labels };
+  const { namespace, name, workload } = owner;
+  const workloads = workload === undefined ? {} : { workloads: [workload] };
+  return { namespace, pod_name: name, ...workloads, labels };
 }
 
 /** Converts the transport to Hubble's form; empty for protocols that Hubble does not know. */

@@ -1,6 +1,7 @@
 import { type PolicyRecord, Provenance, type RuleRecord } from "../compiler/decode.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
-import type { ObjectHead } from "../manifest/objects.js";
+import type { ObjectHead, Owner as PodOwner } from "../manifest/objects.js";
+import { workloadOf } from "../manifest/workload.js";
 import { type Address, addressKey } from "../net/address.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
 
@@ -19,6 +20,8 @@ export interface Owner {
   readonly name: string;
   /** `key=value`, sorted. */
   readonly labels: readonly string[];
+  /** Of a pod whose owner is known. */
+  readonly workload?: PodOwner;
 }
 
 /** The first packet of a flow, as the key of a table look-up. */
@@ -121,11 +124,13 @@ function ownersOf(objects: readonly ObjectHead[]): Map<string, Owner> {
     if (object.kind !== "Pod" && object.kind !== "Node") continue;
     if (object.kind === "Pod" && object.hostNetwork) continue;
     const { namespace, name, labels } = object.meta;
+    const workload = object.kind === "Pod" ? workloadOf(object) : undefined;
     const owner: Owner = {
       kind: object.kind === "Pod" ? "pod" : "node",
       namespace,
       name,
       labels: [...labels].map(([key, value]) => `${key}=${value}`).sort(),
+      ...(workload === undefined ? {} : { workload }),
     };
     for (const address of object.addresses) owners.set(addressKey(address), owner);
   }

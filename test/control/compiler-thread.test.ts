@@ -87,6 +87,21 @@ describe("CompilerThread", () => {
     }
   });
 
+  // Goal: pods are made for the lab alone; what enforces takes what it is given.
+  test("pods of workloads are made only where that was asked for", async () => {
+    const path = write(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
+`);
+    expect((await thread().read([path], undefined)).objects).toEqual([]);
+    const making = thread({ making: { namespace: "shop", replicas: 3 } });
+    const { objects } = await making.read([path], undefined);
+    expect(objects.map(({ kind, meta }) => [kind, meta.namespace])).toEqual(
+      Array.from({ length: 3 }, () => ["Pod", "shop"]),
+    );
+  });
+
   test("objects that were changed since they were read", async () => {
     const compiler = thread();
     const path = join(root, "test/golden/tiers/policy.yaml");

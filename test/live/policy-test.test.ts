@@ -34,6 +34,63 @@ describe.skipIf(labObstacle !== undefined)(named("sluice test --live", labObstac
     expect(stderr).toContain("connections with addresses outside are not tried in a lab");
   });
 
+  // Goal: the lab gives pods of workloads the addresses that the offline answer had.
+  test("workloads without a pod or an address are tried as they are asked about", async () => {
+    const file = join(folder, "tests.yaml");
+    const manifests = join(folder, "mill.yaml");
+    const deployment = (name: string) => `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: ${name}}
+spec:
+  replicas: 2
+  template:
+    metadata: {labels: {app: ${name}}}
+    spec: {containers: [{name: c, image: x, ports: [{name: web, containerPort: 8080}]}]}
+---
+`;
+    writeFileSync(
+      manifests,
+      `${deployment("baker")}${deployment("silo")}${denyAll.replace("elsewhere", "mill").replace("podSelector: {}", "podSelector: {matchLabels: {app: silo}}")}`,
+    );
+    writeFileSync(
+      file,
+      `apiVersion: sluice/v1
+kind: PolicyTest
+tests:
+  - {name: among, from: {workload: mill/baker}, to: {workload: mill/baker, port: web}, expect: allow}
+  - {name: shut, from: {any: true}, to: {workload: mill/silo}, expect: deny, except: [own]}
+  - {name: own, from: {workload: mill/silo}, to: {workload: mill/silo, port: web}, expect: deny}
+`,
+    );
+    const making = ["-n", "mill", "--pod-cidr", "192.168.7.0/24,fd07::/64"];
+    const words = ["test", file, "-f", manifests, "--live", "--reporter", "json", ...making];
+    const { code, stdout, stderr } = await bench.run(...words);
+    expect(code, stderr + stdout).toBe(0);
+    expect(JSON.parse(stdout).summary).toMatchObject({ tests: 3, passed: 3 });
+    expect(stderr).toContain("4 pods given addresses of 192.168.7.0/24 and fd07::/64");
+  });
+
+  test("a lab of nothing does not come up", async () => {
+    const manifests = join(folder, "policies.yaml");
+    writeFileSync(manifests, denyAll);
+    const { code, stderr } = await bench.run("lab", "up", "-f", manifests);
+    expect(code).toBe(3);
+    expect(stderr).toContain("got 1 policy and 0 pods, want pods to run");
+  });
+
+  test("a probe that could try nothing is no success", async () => {
+    const manifests = join(folder, "pod.yaml");
+    writeFileSync(manifests, "apiVersion: v1\nkind: Pod\nmetadata: {name: alone}\n");
+    expect((await bench.run("lab", "up", "-f", manifests)).code).toBe(0);
+    try {
+      const { code, stdout } = await bench.run("lab", "probe");
+      expect(code).toBe(1);
+      expect(stdout).toContain("nothing was tried: want two pods");
+    } finally {
+      await bench.run("lab", "down");
+    }
+  });
+
   test("Ctrl-C while connections are tried takes the lab down", async () => {
     const file = join(folder, "tests.yaml");
     const slow = "{name: x, from: {any: true}, to: {pod: elsewhere/stranger}, expect: deny}";

@@ -30,6 +30,7 @@ export function checkBlocksWithPods(scope: LintScope, widest: WidthLimits): read
     // Of a wide block without exceptions that is plain, and SL3006 says enough.
     if (isWide(block, widest) && block.except.length === 0) return [];
     const held = scope.compiled.cluster.pods.flatMap(({ pod, addresses }) => {
+      if (pod.isAssigned) return [];
       const address = addresses.find(
         (each) =>
           prefixContains(block.cidr, each) &&

@@ -5,7 +5,7 @@ import type { PodGroup } from "../../policy/cluster.js";
 import { eachRange } from "../connectivity-ranges.js";
 import { TableContents } from "../connectivity-table.js";
 import { type Finding, finding, listNames } from "./finding.js";
-import { type LintScope, nameOf } from "./scope.js";
+import { type LintScope, nameOf, podName } from "./scope.js";
 
 const dnsPort = 53;
 
@@ -21,13 +21,13 @@ export function checkDns(scope: LintScope): readonly Finding[] {
   const servers = groups.filter(looksLikeDns);
   const classes = serverClasses(scope, servers.length === 0 ? groups : servers);
 
-  const findings = new Map<object, { readonly pods: string[]; readonly silent: boolean }>();
+  const findings = new Map<object, { readonly pods: Set<string>; readonly silent: boolean }>();
   ruleset.endpoints.forEach((endpoint, id) => {
     const { egress } = endpoint;
     if (egress.isolatedBy.length === 0 && egress.rules.length === 0) return;
     const known = findings.get(egress);
     if (known !== undefined) {
-      known.pods.push(nameOf(endpoint));
+      known.pods.add(calledBy(scope, endpoint));
       return;
     }
     const row = table.endpoints[id]!.egressRow;
@@ -39,7 +39,7 @@ export function checkDns(scope: LintScope): readonly Finding[] {
     const silent = Array.from({ length: table.classCount }, (_, id) => id).every((classId) =>
       isNoPorts(cell(classId)),
     );
-    findings.set(egress, { pods: [nameOf(endpoint)], silent });
+    findings.set(egress, { pods: new Set([calledBy(scope, endpoint)]), silent });
   });
 
   const rows = new Set(ruleset.endpoints.map((endpoint) => endpoint.egress));
@@ -51,9 +51,17 @@ export function checkDns(scope: LintScope): readonly Finding[] {
     const { kind, namespace, name, span } = source;
     const reach = found.silent ? "nobody at all" : "no name server";
     const place = { span, object: { kind, namespace, name }, field: "" };
-    const message = `got pods that may ask ${reach} on port 53: ${listNames(found.pods)}; want an egress rule for UDP and TCP 53`;
+    const message = `got pods that may ask ${reach} on port 53: ${listNames([...found.pods])}; want an egress rule for UDP and TCP 53`;
     return [finding("SL3005", place, message)];
   });
+}
+
+function calledBy(
+  { compiled }: LintScope,
+  endpoint: { readonly namespace: string; readonly name: string },
+): string {
+  const pod = compiled.cluster.findPod(endpoint.namespace, endpoint.name);
+  return pod === undefined ? nameOf(endpoint) : podName(pod);
 }
 
 function looksLikeDns({ labels, pods }: PodGroup): boolean {

@@ -10,8 +10,8 @@ import {
   directions,
   hasDirection,
   type LintScope,
-  nameOf,
   type PlacedRule,
+  podName,
   podPeers,
   refOf,
   rulesOf,
@@ -29,7 +29,7 @@ export function checkSubjects(scope: LintScope): readonly Finding[] {
       object: refOf(policy),
       field: isNetworkPolicy ? "spec.podSelector" : "spec.subject",
     };
-    const hosts = scope.hostPods(term).map(({ meta }) => nameOf(meta));
+    const hosts = [...new Set(scope.hostPods(term).map(podName))];
     if (hosts.length > 0) {
       const message = `got a policy for ${listNames(hosts)} alone, which the host's network serves: no policy applies there`;
       return [finding("SL3012", place, message)];
@@ -48,7 +48,7 @@ export function checkPeers(scope: LintScope): readonly Finding[] {
         object: refOf(placed.policy),
         field: `${placed.field}.${peer.field}`,
       };
-      const hosts = scope.hostPods(peer.term).map(({ meta }) => nameOf(meta));
+      const hosts = [...new Set(scope.hostPods(peer.term).map(podName))];
       if (hosts.length > 0) {
         const message = `got a peer for ${listNames(hosts)} alone, which the host's network serves: no selector matches there, name the node's address`;
         return [finding("SL3012", place, message)];
@@ -108,16 +108,24 @@ export function checkUncovered(scope: LintScope): readonly Finding[] {
       for (const direction of counted) covered.get(group)!.add(direction);
     }
   }
+  // Numbered pods of one workload differ by a label, and the manifests have the workload alone.
+  const said = new Set<string>();
   return scope.groups.flatMap((group) => {
     const open = directions.filter((direction) => !covered.get(group)!.has(direction));
     if (open.length === 0) return [];
-    const { meta } = group.pods[0]!.pod;
-    const alike = group.pods.length - 1;
-    const who = alike === 0 ? nameOf(meta) : `${nameOf(meta)} and ${count(alike, "pod")} like it`;
+    const { pod } = group.pods[0]!;
+    const { meta } = pod;
+    const kind = (pod.isMade && meta.owner?.kind) || "Pod";
+    const name = podName(pod);
+    const sentence = `${open.join()} ${kind} ${name}`;
+    if (said.has(sentence)) return [];
+    if (pod.isMade) said.add(sentence);
+    const alike = group.pods.filter((other) => podName(other.pod) !== name).length;
+    const who = alike === 0 ? name : `${name} and ${count(alike, "pod")} like it`;
     const what = open.map((direction) => direction.toLowerCase()).join(" and ");
     const place = {
       span: meta.span,
-      object: { kind: "Pod", namespace: meta.namespace, name: meta.name },
+      object: { kind, namespace: meta.namespace, name: name.slice(meta.namespace.length + 1) },
       field: "",
     };
     return [

@@ -119,6 +119,11 @@ export function refOf({ kind, meta }: AnyPolicy | Pod): ObjectRef {
   return { kind, namespace: meta.namespace, name: meta.name };
 }
 
+/** Calls a pod by its name, and one that was made of a workload by the workload's: that is what the manifests have. */
+export function podName({ meta, isMade }: Pod): string {
+  return isMade && meta.owner !== undefined ? `${meta.namespace}/${meta.owner.name}` : nameOf(meta);
+}
+
 /** `namespace/name`, or the name of an object that has no namespace. */
 export function nameOf({ namespace, name }: { readonly namespace: string; readonly name: string }) {
   return namespace === "" ? name : `${namespace}/${name}`;

@@ -5,7 +5,7 @@ import type { TransportProtocol } from "../../net/protocol.js";
 
 /** The parties of one end of an assertion. */
 export type Party =
-  | { readonly by: "pod"; readonly namespace: string; readonly name: string }
+  | { readonly by: "pod" | "workload"; readonly namespace: string; readonly name: string }
   /** Pods of one namespace, or of all, that have all of the labels. */
   | {
       readonly by: "pods";

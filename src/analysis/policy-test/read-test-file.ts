@@ -18,7 +18,7 @@ import {
   type TestReason,
 } from "./policy-test.js";
 
-const partyFields = ["pod", "namespace", "labels", "cidr", "ip", "any"] as const;
+const partyFields = ["pod", "workload", "namespace", "labels", "cidr", "ip", "any"] as const;
 const serviceFields = ["port", "endPort", "protocol"] as const;
 const testFields = ["name", "from", "to", "expect", "via", "reason", "except"] as const;
 
@@ -108,16 +108,21 @@ function readParty(cursor: Cursor, beside: readonly string[]): Party | undefined
   cursor.onlyFields([...partyFields, ...beside]);
   const given = partyFields.filter((name) => !cursor.field(name).absent);
   const ways = new Set(given.map((name) => (name === "labels" ? "namespace" : name)));
-  // A pod's namespace may stand beside its name.
-  if (ways.has("pod")) ways.delete("namespace");
+  // The namespace may stand beside the name.
+  if (ways.has("pod") || ways.has("workload")) ways.delete("namespace");
   if (ways.size !== 1) {
     const got = given.length === 0 ? "none" : given.join(" and ");
-    cursor.report("SL1217", `got ${got}, want one of pod, namespace with labels, cidr, ip, any`);
+    cursor.report(
+      "SL1217",
+      `got ${got}, want one of pod, workload, namespace with labels, cidr, ip, any`,
+    );
     return undefined;
   }
   switch ([...ways][0]) {
     case "pod":
-      return readPod(cursor);
+      return readNamed(cursor, "pod");
+    case "workload":
+      return readNamed(cursor, "workload");
     case "namespace":
       return {
         by: "pods",
@@ -136,13 +141,13 @@ function readParty(cursor: Cursor, beside: readonly string[]): Party | undefined
   }
 }
 
-function readPod(cursor: Cursor): Party | undefined {
-  const field = cursor.field("pod");
+function readNamed(cursor: Cursor, by: "pod" | "workload"): Party | undefined {
+  const field = cursor.field(by);
   const text = field.string();
   if (text === undefined) return undefined;
   const namespaceField = cursor.field("namespace");
   if (!cursor.field("labels").absent) {
-    cursor.field("labels").report("SL1220", "got labels beside pod, want one of them");
+    cursor.field("labels").report("SL1220", `got labels beside ${by}, want one of them`);
   }
   const parts = text.split("/");
   const [namespace, name] =
@@ -152,9 +157,9 @@ function readPod(cursor: Cursor): Party | undefined {
     return undefined;
   }
   if (parts.length === 2 && !namespaceField.absent && namespaceField.string() !== namespace) {
-    namespaceField.report("SL1220", `got a second namespace for pod ${quoted(text)}, want one`);
+    namespaceField.report("SL1220", `got a second namespace for ${by} ${quoted(text)}, want one`);
   }
-  return { by: "pod", namespace, name };
+  return { by, namespace, name };
 }
 
 function readCidr(cursor: Cursor): Party | undefined {

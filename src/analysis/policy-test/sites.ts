@@ -1,4 +1,5 @@
 import type { ContainerPort, Pod } from "../../manifest/objects.js";
+import { workloadOf } from "../../manifest/workload.js";
 import { type Address, compareAddresses, formatAddress } from "../../net/address.js";
 import { type Prefix, prefixContains } from "../../net/prefix.js";
 import type { LivePod } from "../../policy/cluster.js";
@@ -90,6 +91,14 @@ export class SiteIndex {
         const ref = `${party.namespace}/${party.name}`;
         return pod === undefined ? `there is no pod ${ref}` : `${ref} ${whyNoTraffic(pod)}`;
       }
+      case "workload": {
+        const members = pods.filter((pod) => isOf(party, pod));
+        const ref = `${party.namespace}/${party.name}`;
+        const [first] = members;
+        return first === undefined
+          ? `there is no pod of a workload ${ref}`
+          : `${podName(first)}, which is of ${ref}, ${whyNoTraffic(first)}`;
+      }
       case "pods": {
         const labels = [...party.labels].map(([key, value]) => `${key}=${value}`).join(",");
         const wanted = labels === "" ? "a pod" : `a pod with ${labels}`;
@@ -153,9 +162,19 @@ export function isIn(party: Party, { address, pod }: Site): boolean {
       const meta = pod?.pod.meta;
       return meta?.namespace === party.namespace && meta.name === party.name;
     }
+    case "workload":
+      return pod !== undefined && isOf(party, pod.pod);
     case "pods":
       return pod !== undefined && holdsLabels(party, pod.pod.meta.namespace, pod.pod.meta.labels);
   }
+}
+
+function isOf(party: Party & { readonly by: "pod" | "workload" }, pod: Pod): boolean {
+  return pod.meta.namespace === party.namespace && workloadOf(pod)?.name === party.name;
+}
+
+function podName({ meta }: Pod): string {
+  return `${meta.namespace}/${meta.name}`;
 }
 
 function holdsLabels(

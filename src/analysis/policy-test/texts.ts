@@ -6,6 +6,7 @@ import type { Party, PolicyTest, Service } from "./policy-test.js";
 export function partyText(party: Party): string {
   switch (party.by) {
     case "pod":
+    case "workload":
       return `${party.namespace}/${party.name}`;
     case "pods": {
       const labels = [...party.labels].map(([key, value]) => `${key}=${value}`).join(",");

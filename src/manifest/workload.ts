@@ -1,0 +1,116 @@
+import { readPorts } from "./core.js";
+import type { Cursor } from "./cursor.js";
+import { readAnnotations, readLabels, readMetadata } from "./metadata.js";
+import { wantDnsSubdomain } from "./names.js";
+import type { Owner, Pod, PodTemplate, Workload, WorkloadKind } from "./objects.js";
+
+/** The kinds that pods are made of, with the API version of each. A kind of another group is another kind. */
+export const workloadKinds: ReadonlyMap<string, string> = new Map<WorkloadKind, string>([
+  ["CronJob", "batch/v1"],
+  ["DaemonSet", "apps/v1"],
+  ["Deployment", "apps/v1"],
+  ["DeploymentConfig", "apps.openshift.io/v1"],
+  ["Job", "batch/v1"],
+  ["ReplicaSet", "apps/v1"],
+  ["ReplicationController", "v1"],
+  ["Rollout", "argoproj.io/v1alpha1"],
+  ["StatefulSet", "apps/v1"],
+]);
+
+/**
+ * Reads a workload, for its pods: the parts that a pod's are read of, as strictly as those of a Pod.
+ *
+ * Source: the defaults are those of the API server; a Job never runs more pods than it has to complete.
+ */
+export function readWorkload(kind: WorkloadKind, root: Cursor): Workload {
+  const meta = readMetadata(root, { namespaced: true, wantName: wantDnsSubdomain });
+  const metadata = root.field("metadata");
+  const prefix = metadata.field("generateName").textOrNothing() ?? "";
+  const isNamed = (metadata.field("name").textOrNothing() ?? "") !== "";
+  const spec = mapOf(root, "spec");
+  const job = kind === "CronJob" ? mapOf(mapOf(spec, "jobTemplate"), "spec") : spec;
+  const template = readTemplate(job.field("template"));
+  return {
+    kind,
+    meta,
+    title: isNamed ? meta.name : prefix.replace(/-+$/, "") || meta.name,
+    replicas: readReplicas(kind, spec, job),
+    firstOrdinal: spec.field("ordinals").isMap()
+      ? (spec.field("ordinals").field("start").integer() ?? 0)
+      : 0,
+    ...(template === undefined ? {} : { template }),
+  };
+}
+
+function mapOf(cursor: Cursor, name: string): Cursor {
+  const field = cursor.field(name);
+  field.isMap();
+  return field;
+}
+
+function readReplicas(kind: WorkloadKind, spec: Cursor, job: Cursor): number {
+  switch (kind) {
+    case "CronJob":
+    case "Job": {
+      const isSuspended = [spec, job].some((each) => each.field("suspend").boolean() === true);
+      const parallelism = readCount(job.field("parallelism")) ?? 1;
+      const completions = readCount(job.field("completions")) ?? parallelism;
+      return isSuspended ? 0 : Math.min(parallelism, completions);
+    }
+    case "DaemonSet":
+      return 1;
+    default:
+      return readCount(spec.field("replicas")) ?? 1;
+  }
+}
+
+function readCount(cursor: Cursor): number | undefined {
+  const wanted = cursor.integer();
+  if (wanted === undefined || wanted >= 0) return wanted;
+  cursor.report("SL1218", `got ${wanted}, want 0 or more`);
+  return undefined;
+}
+
+function readTemplate(template: Cursor): PodTemplate | undefined {
+  if (!template.isMap()) return undefined;
+  const metadata = mapOf(template, "metadata");
+  const spec = mapOf(template, "spec");
+  return {
+    labels: readLabels(metadata.field("labels")),
+    annotations: readAnnotations(metadata.field("annotations")),
+    nodeName: spec.field("nodeName").string() ?? "",
+    hostNetwork: spec.field("hostNetwork").boolean() ?? false,
+    ports: readPorts(spec),
+  };
+}
+
+/** Labels by which controllers tell the ReplicaSets that they make apart, with what makes them. */
+const templateHashes = [
+  ["pod-template-hash", "Deployment"],
+  ["rollouts-pod-template-hash", "Rollout"],
+] as const;
+
+/**
+ * Finds the workload that a pod is of, behind what a controller made for it: the Deployment behind a
+ * ReplicaSet, the CronJob behind a Job. Undefined for pods that nobody controls, and for a kubelet's own.
+ *
+ * Source: the names that the controllers of Kubernetes give; a CronJob appends the time in minutes.
+ */
+export function workloadOf({ meta }: Pick<Pod, "meta">): Owner | undefined {
+  const { owner, labels } = meta;
+  if (owner === undefined || owner.kind === "Node") return undefined;
+  if (owner.kind === "ReplicaSet") {
+    for (const [label, kind] of templateHashes) {
+      const end = `-${labels.get(label) ?? ""}`;
+      if (end === "-" || !owner.name.endsWith(end)) continue;
+      return { kind, name: owner.name.slice(0, -end.length) };
+    }
+  }
+  const scheduled = owner.kind === "Job" ? /^(.+)-\d{8,10}$/.exec(owner.name) : null;
+  if (scheduled !== null) return { kind: "CronJob", name: scheduled[1]! };
+  const configured = labels.get("deploymentconfig");
+  if (owner.kind === "ReplicationController" && configured !== undefined) {
+    return { kind: "DeploymentConfig", name: configured };
+  }
+  return owner;
+}

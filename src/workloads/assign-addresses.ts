@@ -1,0 +1,152 @@
+import type { ObjectHead, Pod } from "../manifest/objects.js";
+import { type Address, addressKey } from "../net/address.js";
+import { formatPrefix, type Prefix, parsePrefix, prefixCovers } from "../net/prefix.js";
+
+/** Where pods without addresses get theirs; one of each family at most, one at least. */
+export type PodRanges = readonly Prefix[];
+
+export const usualRanges: PodRanges = ["10.99.0.0/16", "fd99::/112"].flatMap(
+  (text) => parsePrefix(text) ?? [],
+);
+
+/** Blocks in which no pod of a lab may have an address. */
+export const unusable: readonly Prefix[] = [
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.1.1/32",
+  "224.0.0.0/3",
+  "::/127",
+  "::ffff:0:0/96",
+  "fe80::/10",
+  "ff00::/8",
+].flatMap((text) => parsePrefix(text) ?? []);
+
+/** There are more pods than addresses for them. */
+export class RangesFull extends Error {}
+
+/** Addresses of one range that are used at most; names spread over them. */
+const slotsMax = 0xff_ffff;
+
+/**
+ * Gives pods addresses that have none: one of each range.
+ *
+ * Where they land depends on the pod's name, so that a pod keeps its addresses when others come and go, and
+ * every command gives it the same. None is one that a pod or a node has, nor one that a policy names alone.
+ *
+ * Shape:  `namespace/name` to addresses, for pods that have traffic of their own. `before` says who had which,
+ *         and may keep them while they are free, even where two names would collide.
+ * Errors: RangesFull.
+ */
+export function assignAddresses(
+  objects: readonly ObjectHead[],
+  ranges: PodRanges = usualRanges,
+  before: ReadonlyMap<string, readonly Address[]> = new Map(),
+): ReadonlyMap<string, readonly Address[]> {
+  const wanting = new Set<string>();
+  const taken = new Set<string>();
+  for (const object of objects) {
+    if (object.kind === "Namespace") continue;
+    const known = "addresses" in object ? object.addresses : (object.hosts ?? []);
+    for (const address of known) taken.add(addressKey(address));
+    if (object.kind === "Pod" && wantsAddress(object)) wanting.add(podRef(object));
+  }
+  const isFree = (addresses: readonly Address[]) =>
+    addresses.every((address) => !taken.has(addressKey(address)));
+  const found = new Map<string, readonly Address[]>();
+  const give = (ref: string, addresses: readonly Address[]) => {
+    for (const address of addresses) taken.add(addressKey(address));
+    found.set(ref, addresses);
+  };
+
+  const refs = [...wanting].sort();
+  for (const ref of refs) {
+    const kept = before.get(ref);
+    if (kept !== undefined && isFree(kept)) give(ref, kept);
+  }
+  const slots = Math.min(...ranges.map(slotsOf));
+  for (const ref of refs) {
+    if (found.has(ref)) continue;
+    const addresses = firstFree(
+      ref,
+      slots,
+      (slot) => ranges.map((range) => addressAt(range, slot)),
+      isFree,
+    );
+    if (addresses === undefined) {
+      const all = ranges.map(formatPrefix).join(" and ");
+      throw new RangesFull(
+        `got ${wanting.size} pods without addresses, want fewer: ${all} have no more`,
+      );
+    }
+    give(ref, addresses);
+  }
+  return found;
+}
+
+/** Puts addresses that were assigned into the pods. */
+export function withAddresses<Any extends ObjectHead>(
+  objects: readonly Any[],
+  assigned: ReadonlyMap<string, readonly Address[]>,
+): readonly Any[] {
+  return objects.map((object) => {
+    if (object.kind !== "Pod" || !wantsAddress(object)) return object;
+    const addresses = assigned.get(podRef(object));
+    return addresses === undefined ? object : { ...object, addresses, isAssigned: true };
+  });
+}
+
+/** Reports whether a pod is to have a network of its own. */
+export function isNetworked(pod: Pod): boolean {
+  return !pod.hostNetwork && pod.phase !== "Succeeded" && pod.phase !== "Failed";
+}
+
+export function podRef({ meta }: Pod): string {
+  return `${meta.namespace}/${meta.name}`;
+}
+
+function wantsAddress(pod: Pod): boolean {
+  return isNetworked(pod) && pod.addresses.length === 0;
+}
+
+/** Says why pods cannot have addresses of a range; undefined when they can. */
+export function whyNoRange(range: Prefix): string | undefined {
+  const bad = unusable.find((block) => prefixCovers(block, range) || prefixCovers(range, block));
+  if (bad !== undefined) return `has addresses of ${formatPrefix(bad)}, which no pod has`;
+  return slotsOf(range) < 1 ? "has no address for a pod" : undefined;
+}
+
+/** The first address of a range is no host's, nor is the last of an IPv4 range. */
+function slotsOf({ address, length }: Prefix): number {
+  const bits = address.bytes.length * 8 - length;
+  return Math.min(2 ** bits - 2, slotsMax);
+}
+
+function addressAt({ address: { family, bytes } }: Prefix, slot: number): Address {
+  const made = Uint8Array.from(bytes);
+  for (let at = made.length - 1, rest = slot; rest > 0; at--, rest >>>= 8) made[at]! |= rest & 0xff;
+  return { family, bytes: made };
+}
+
+/** Tries the slot that `name` hashes to, then the next ones; slot 0 is never used. Undefined when all are taken. */
+export function firstFree<T>(
+  name: string,
+  slots: number,
+  make: (slot: number) => T,
+  isFree: (candidate: T) => boolean,
+): T | undefined {
+  const start = hash(name);
+  for (let step = 0; step < slots; step++) {
+    const candidate = make(1 + ((start + step) % slots));
+    if (isFree(candidate)) return candidate;
+  }
+  return undefined;
+}
+
+/** FNV-1a: spreads names over slots; nothing depends on its strength. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  }
+  return value;
+}

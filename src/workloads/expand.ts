@@ -1,0 +1,188 @@
+import { completedName } from "../manifest/metadata.js";
+import type { KubernetesObject, Node, Owner, Pod, Workload } from "../manifest/objects.js";
+import { workloadOf } from "../manifest/workload.js";
+
+/** Pods that stand for a workload which wants more, when nobody says otherwise: members, and talk among them. */
+export const usualReplicas = 2;
+
+export interface Expanded {
+  /** Those that were given, pods with the workload that they are of, and then the pods that were made. */
+  readonly objects: readonly KubernetesObject[];
+  readonly made: number;
+  /** Workloads that they were made for. */
+  readonly workloads: number;
+}
+
+/**
+ * Makes pods of workloads, as their controllers would.
+ *
+ * A workload has none where it wants none, and where its pods, or what controls it, are among what was given.
+ * Nothing is scheduled: which nodes a DaemonSet would leave out is not looked at.
+ *
+ * Shape: two pods at most for a workload, or `replicas`; one a node for a DaemonSet, one where there is no node.
+ *        Names depend on kind, namespace, name and number alone, and are no other pod's.
+ */
+export function expandWorkloads(
+  given: readonly KubernetesObject[],
+  workloads: readonly Workload[],
+  replicas = usualReplicas,
+): Expanded {
+  const lineage = new Lineage(workloads);
+  const objects = given.map((object) => {
+    if (object.kind !== "Pod" || object.meta.owner === undefined) return object;
+    const owner = lineage.topOf(object);
+    return owner === undefined ? object : { ...object, meta: { ...object.meta, owner } };
+  });
+  const nodes = given.filter((object): object is Node => object.kind === "Node");
+  const pods = given.filter((object) => object.kind === "Pod");
+  const names = new Set(pods.map(({ meta }) => `${meta.namespace}/${meta.name}`));
+  const made: Pod[] = [];
+  let expanded = 0;
+  for (const workload of workloads) {
+    if (lineage.hasPods(workload) || lineage.isControlled(workload)) continue;
+    const before = made.length;
+    const wanted = Math.min(workload.replicas, replicas);
+    if (workload.kind === "DaemonSet") {
+      const places = nodes.length === 0 ? [""] : nodes.map(({ meta }) => meta.name);
+      for (const place of places) made.push(...podsOf(workload, place, 0, names));
+    } else {
+      for (let number = 0; number < wanted; number++) {
+        made.push(...podsOf(workload, "", number, names));
+      }
+    }
+    if (made.length > before) expanded++;
+  }
+  return { objects: [...objects, ...made], made: made.length, workloads: expanded };
+}
+
+/** Who controls whom, as far as the manifests say. */
+class Lineage {
+  readonly #workloads: ReadonlyMap<string, Workload>;
+  readonly #withPods = new Set<string>();
+
+  constructor(workloads: readonly Workload[]) {
+    this.#workloads = new Map(
+      workloads.map((each) => [
+        keyOf(each.meta.namespace, { kind: each.kind, name: each.meta.name }),
+        each,
+      ]),
+    );
+  }
+
+  /** Finds the workload that a pod is of; what lies between counts as having pods from now on. */
+  topOf({ meta }: Pod): Owner | undefined {
+    const { namespace } = meta;
+    const seen = new Set<string>();
+    let owner = meta.owner;
+    let top: Owner | undefined;
+    while (owner !== undefined && !seen.has(keyOf(namespace, owner))) {
+      const key = keyOf(namespace, owner);
+      seen.add(key);
+      this.#withPods.add(key);
+      const workload = this.#workloads.get(key);
+      top = workload === undefined ? owner : { kind: owner.kind, name: workload.title };
+      owner = workload?.meta.owner;
+    }
+    // A list of pods does not say what stands behind a ReplicaSet; its labels do.
+    const told = seen.size > 1 ? undefined : workloadOf({ meta });
+    if (told !== undefined) this.#withPods.add(keyOf(namespace, told));
+    if (meta.owner?.kind === "Node") return undefined;
+    return told === undefined || isSame(told, meta.owner) ? top : told;
+  }
+
+  hasPods({ kind, meta }: Workload): boolean {
+    return this.#withPods.has(keyOf(meta.namespace, { kind, name: meta.name }));
+  }
+
+  isControlled({ meta }: Workload): boolean {
+    return meta.owner !== undefined && this.#workloads.has(keyOf(meta.namespace, meta.owner));
+  }
+}
+
+function isSame(a: Owner, b: Owner | undefined): boolean {
+  return a.kind === b?.kind && a.name === b.name;
+}
+
+function keyOf(namespace: string, { kind, name }: Owner): string {
+  return `${kind} ${namespace}/${name}`;
+}
+
+/** Makes a pod; none where there is no template, or where a StatefulSet's pod is there already. */
+function podsOf(
+  workload: Workload,
+  place: string,
+  number: number,
+  names: Set<string>,
+): readonly Pod[] {
+  const { kind, meta, title, template } = workload;
+  if (template === undefined) return [];
+  const { namespace, span } = meta;
+  const isNumbered = kind === "StatefulSet";
+  const ordinal = workload.firstOrdinal + number;
+  let name = isNumbered ? `${meta.name}-${ordinal}` : "";
+  if (isNumbered && names.has(`${namespace}/${name}`)) return [];
+  for (let attempt = 0; name === "" || names.has(`${namespace}/${name}`); attempt++) {
+    name = completedName(
+      prefixOf(workload),
+      `${kind} ${namespace}/${meta.name} ${place} ${number} ${attempt}`,
+    );
+  }
+  names.add(`${namespace}/${name}`);
+  return [
+    {
+      kind: "Pod",
+      meta: {
+        name,
+        namespace,
+        labels: new Map([...template.labels, ...ownLabels(workload, name, ordinal)]),
+        annotations: template.annotations,
+        owner: { kind, name: title },
+        span,
+      },
+      nodeName: template.nodeName || place,
+      hostNetwork: template.hostNetwork,
+      phase: "Running",
+      addresses: [],
+      ports: template.ports,
+      created: "",
+      isMade: true,
+    },
+  ];
+}
+
+/** What stands in front of the random part of a pod's name. Of a CronJob's, the time of a run that never was. */
+function prefixOf({ kind, meta: { namespace, name } }: Workload): string {
+  switch (kind) {
+    case "Deployment":
+    case "Rollout":
+      return `${completedName(completedName(`${name}-`, `${namespace}/${name}`), name)}-`;
+    case "DeploymentConfig":
+      return `${name}-1-`;
+    case "CronJob":
+      return `${name}-10000000-`;
+    default:
+      return `${name}-`;
+  }
+}
+
+/** Labels that a controller adds, as far as they are known beforehand and policies select by them. */
+function ownLabels(
+  { kind, meta }: Workload,
+  pod: string,
+  ordinal: number,
+): readonly [string, string][] {
+  switch (kind) {
+    case "StatefulSet":
+      return [
+        ["statefulset.kubernetes.io/pod-name", pod],
+        ["apps.kubernetes.io/pod-index", `${ordinal}`],
+      ];
+    case "Job":
+      return [
+        ["batch.kubernetes.io/job-name", meta.name],
+        ["job-name", meta.name],
+      ];
+    default:
+      return [];
+  }
+}
