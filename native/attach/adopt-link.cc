@@ -35,14 +35,14 @@ size_t descriptorsOf(LinkKind kind) {
   __builtin_unreachable();
 }
 
-// One interface in the course of being taken over.
+// One interface while it is taken over.
 class Adoption {
  public:
   Adoption(InheritedLink inherited, InterfaceTraits traits, const LinkWorkers& workers)
       : inherited_(std::move(inherited)),
         traits_(std::move(traits)),
         workers_(workers),
-        // The kernel's own spreading is right only for as many as it spreads over.
+        // The kernel's distribution is right only when there are as many queues as workers.
         steered_(workers.count() > 1 && workers.count() == inherited_.queues.size()),
         first_(inherited_.queues.front().descriptors.front().get()) {}
 
@@ -72,7 +72,7 @@ class Adoption {
     return status;
   }
 
-  // Whose frames a TAP's queue gets goes by the process that made it, until now.
+  // Until now a TAP's queues get frames by the steering of the process that made it.
   void steerTap() const noexcept {
     if (inherited_.kind == LinkKind::Tap && steered_)
       (void)steerTapQueues(first_, workers_.steering);

@@ -11,7 +11,7 @@
 
 namespace sluice {
 
-// An interface of this process's own namespace, as another process has left it.
+// An interface in this process's own namespace, as its predecessor left it.
 struct InheritedLink {
   struct Queue {
     std::vector<Descriptor> descriptors;
@@ -25,12 +25,12 @@ struct InheritedLink {
   std::vector<Descriptor> program;  // see XdpProgram::descriptors()
 };
 
-// Makes links that go on where those of another process have stopped: frames that wait there are
-// received here. Worker w gets the queues w, w + workers, …; one that gets none only sends, and is
-// handed its frames by the others.
+// Makes links that continue where the predecessor's have stopped: frames that wait in them are
+// received here. Worker w gets the queues w, w + workers, …; a worker without a queue only sends,
+// and the others hand its frames over to it.
 //
-// Errors: Argument when the descriptors are not what they should be; System. What guards the
-//         interface is left where it is then.
+// Errors: Argument when the descriptors are not of the expected kinds; System. On an error the
+//         interface's guard stays in place.
 Status adoptLink(InheritedLink inherited, const LinkWorkers& workers, OpenedLink* opened);
 
 }  // namespace sluice

@@ -16,7 +16,7 @@
 namespace sluice {
 namespace {
 
-// Loads `return bpf_redirect(interface, 0)`: out by that interface.
+// Loads `return bpf_redirect(interface, 0)`: sends the frame out of that interface.
 Status loadRedirect(uint32_t interfaceIndex, Descriptor* program) noexcept {
   Assembler code;
   code.set(R1, static_cast<int32_t>(interfaceIndex));
@@ -33,7 +33,7 @@ Status redirect(uint32_t from, uint32_t to, bool promiscuous) noexcept {
   const std::optional<RedirectFilter> found = findRedirectFilter(from);
   if (found.has_value()) status = removeRedirectFilter(from, *found);
   RedirectFilter filter = found.value_or(RedirectFilter{});
-  // What a process that is gone has switched on is ours to switch off.
+  // If an earlier process set promiscuous mode, clearFailOpen() must unset it.
   if (status.ok() && promiscuous && !filter.promiscuousMade) {
     status = setInterfacePromiscuous(from, true, &filter.promiscuousMade);
   }

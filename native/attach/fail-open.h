@@ -8,22 +8,22 @@
 
 namespace sluice {
 
-// Has the kernel hand everything that comes in by one of two interfaces out by the other, unjudged,
-// whenever no program of ours stands before that: while a data plane holds both by StackGuards of
-// the kind that goes with the process, their programs come first and drop. So a wire that shall
-// fail open does so the moment its process is gone, whatever ended it.
+// Makes the kernel forward every frame that arrives on one of two interfaces out of the other,
+// unjudged, as long as no Sluice program runs first at the same hook. While a data plane guards
+// both interfaces by programs that end with the process (see StackGuard), these run first and drop.
+// So the wire fails open at the moment when its process ends, whatever ended it.
 //
-// It stays until clearFailOpen(), whoever calls it. The outer interface takes frames for others as
-// well from then on, as the data plane had it do.
+// The setting stays until any process calls clearFailOpen(). The outer interface is in promiscuous
+// mode meanwhile, as under the data plane.
 //
-// Errors: System; EOPNOTSUPP and the fault StackFilters where a guard is of the kind that stays:
-// nothing would pass then; EPERM of BPF_PROG_LOAD without CAP_BPF.
+// Errors: System; EOPNOTSUPP with the fault StackFilters when a guard is by tc filters, which
+//         outlive the process: nothing would pass then; EPERM of BPF_PROG_LOAD without CAP_BPF.
 Status setFailOpen(int namespaceFd, uint32_t inside, uint32_t outside) noexcept;
 
-// Takes that away again, where it is. Errors: System.
+// Undoes setFailOpen() if it is set. Errors: System.
 Status clearFailOpen(int namespaceFd, uint32_t interfaceIndex) noexcept;
 
-// The interfaces of a namespace for which it is set. Errors: System.
+// Lists the interfaces of a namespace that fail open. Errors: System.
 Status listFailOpen(int namespaceFd, std::vector<std::string>* names) noexcept;
 
 }  // namespace sluice

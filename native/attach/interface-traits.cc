@@ -17,7 +17,7 @@
 namespace sluice {
 namespace {
 
-// Asks about an interface by one of ethtool's commands; false when it has no answer.
+// Asks the kernel about an interface by an ethtool command; false when there is no answer.
 template <typename Answer>
 bool askDriver(int fd, const std::string& interface, uint32_t command, Answer* answer) noexcept {
   *answer = {};
@@ -45,7 +45,7 @@ Status readInterfaceTraits(int namespaceFd, const std::string& interface,
     ethtool_drvinfo driver;
     if (askDriver(any.get(), interface, ETHTOOL_GDRVINFO, &driver)) {
       traits->driver.assign(driver.driver, strnlen(driver.driver, sizeof driver.driver));
-      // Virtual interfaces have no bus, or name one that is none.
+      // Virtual interfaces have no bus, or name one that does not exist.
       traits->hardware = std::strchr(driver.bus_info, ':') != nullptr ||
                          std::strncmp(driver.bus_info, "virtio", 6) == 0;
     }

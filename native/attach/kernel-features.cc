@@ -18,7 +18,7 @@
 namespace sluice {
 namespace {
 
-// Named here since the headers of an older kernel lack it; the running kernel may know it.
+// Defined here since the headers of an older kernel lack it; the running kernel may know it.
 #ifndef AF_XDP
 constexpr int AF_XDP = 44;
 #endif
@@ -42,8 +42,7 @@ int tryLoad() noexcept {
   return loadPassing(&program).error;
 }
 
-// The interface that it is attached to does not exist: all there is to learn is whether the kernel
-// would look for one.
+// Attaches to an interface that does not exist: the errno shows whether the kernel knows the call.
 int tryAttach() noexcept {
   Descriptor program;
   Status status = loadPassing(&program);

@@ -7,9 +7,10 @@
 
 namespace sluice {
 
-// Tries what the data plane would ask of this kernel, in this process, and leaves nothing behind.
+// Tries each kernel feature that the data plane would use, in this process, and leaves nothing
+// behind.
 //
-// Shape: by KernelFeature: 0 when it works, else the errno of the refusal.
+// Shape: by KernelFeature: 0 when it works, otherwise the errno.
 // Cost:  a few system calls each.
 std::array<int, KERNEL_FEATURE_COUNT> tryKernelFeatures() noexcept;
 

@@ -24,19 +24,19 @@ namespace {
 constexpr std::string_view TABLE_START = "sluice-guard-";
 constexpr const char* NAMES_SET = "held";
 constexpr const char* EXEMPT_SET = "exempt";
-// What nft calls the types of the sets' keys; for whoever lists them.
+// nft's numbers for the types of the sets' keys, so that nft can list them.
 constexpr uint32_t TYPE_INTERFACE_INDEX = 20;
 constexpr uint32_t TYPE_INTERFACE_NAME = 41;
-// Named here since the headers of an older kernel lack it; the running kernel may know it.
+// Defined here since the headers of an older kernel lack it; the running kernel may know it.
 constexpr uint32_t TABLE_PERSISTS = 0x4;
-// The hooks of ARP and of bridges; the headers that name them cannot stand beside net/if.h.
+// The hooks of ARP and of bridges; the headers that define them cannot be included with net/if.h.
 constexpr uint32_t ARP_IN = 0;
 constexpr uint32_t ARP_OUT = 1;
 constexpr uint32_t BRIDGE_PRE_ROUTING = 0;
 constexpr uint32_t BRIDGE_LOCAL_IN = 1;
 constexpr uint32_t BRIDGE_LOCAL_OUT = 3;
 constexpr uint32_t BRIDGE_POST_ROUTING = 4;
-constexpr size_t ELEMENTS_MAX = 1'024;  // that one message makes
+constexpr size_t ELEMENTS_MAX = 1'024;  // added by one message
 constexpr time_t ANSWER_SECONDS_MAX = 10;
 constexpr size_t DATAGRAM_BYTES_MAX = 1 << 16;
 
@@ -49,8 +49,8 @@ struct Family {
   uint8_t number;
   std::span<const Hook> hooks;
 };
-// What is routed or local passes the first and the last hook of IP; a bridge has frames for itself
-// that pass neither of those.
+// Routed and local packets pass the first and the last hook of IP. A bridge also has frames for
+// itself that pass neither of its first and last hook.
 constexpr Hook INET_HOOKS[] = {{"in", NF_INET_PRE_ROUTING, true},
                                {"out", NF_INET_POST_ROUTING, false}};
 constexpr Hook ARP_HOOKS[] = {{"in", ARP_IN, true}, {"out", ARP_OUT, false}};
@@ -61,8 +61,7 @@ constexpr Hook BRIDGE_HOOKS[] = {{"in", BRIDGE_PRE_ROUTING, true},
 constexpr Family FAMILIES[] = {
     {NFPROTO_INET, INET_HOOKS}, {NFPROTO_ARP, ARP_HOOKS}, {NFPROTO_BRIDGE, BRIDGE_HOOKS}};
 
-// nf_tables messages under construction; what makes or changes stands between batch marks, which
-// the kernel commits as a whole.
+// Builds nf_tables messages. Changes go between batch marks; the kernel commits them as a whole.
 class Batch {
  public:
   Batch() { mark(NFNL_MSG_BATCH_BEGIN); }
@@ -172,7 +171,8 @@ Status receiveFrom(const Descriptor& link, std::vector<uint8_t>* buffer, Visit&&
   return {};
 }
 
-// Has the kernel commit a batch: all of it or nothing. Answers with the errno of the first refusal.
+// Makes the kernel commit a batch: all of it or nothing. Returns the errno of the first refusal, or
+// 0.
 int commit(const Descriptor& link, Batch& batch) noexcept {
   if (const Status status = sendTo(link, batch.finish()); !status.ok()) return status.error;
   std::vector<uint8_t> buffer;
@@ -186,7 +186,7 @@ int commit(const Descriptor& link, Batch& batch) noexcept {
       std::memcpy(&code, body.data(), sizeof code);
       ++answers;
       if (code != 0 && error == 0) error = -code;
-      // The first mark is answered only where the kernel has no nf_tables, and nothing else then.
+      // The first mark gets a reply only if the kernel has no nf_tables; then it is the only reply.
       isWhole = isWhole || header.nlmsg_seq == 1;
     });
     if (!status.ok()) return error != 0 ? error : status.error;
@@ -210,8 +210,8 @@ std::string textOf(std::span<const uint8_t> bytes) {
   return std::string(text, strnlen(text, bytes.size()));
 }
 
-// A question outside of a batch: a list of `message` in `family`, of a set's elements where `table`
-// and `set` are given.
+// A dump request, outside of a batch: lists `message` in `family`; with `table` and `set`, the
+// elements of that set.
 std::vector<uint8_t> question(int message, uint8_t family, std::string_view table,
                               const char* set) {
   std::vector<uint8_t> bytes(NLMSG_LENGTH(sizeof(nfgenmsg)));
@@ -237,7 +237,7 @@ std::vector<uint8_t> question(int message, uint8_t family, std::string_view tabl
   return bytes;
 }
 
-// Asks, and calls `visit(family, attributes)` for each entry of the answer.
+// Sends a request and calls `visit(family, attributes)` for each entry of the reply.
 template <typename Visit>
 Status ask(const Descriptor& link, std::span<const uint8_t> asked, Visit&& visit) noexcept {
   if (const Status status = sendTo(link, asked); !status.ok()) return status;
@@ -276,7 +276,7 @@ void putSet(Batch& batch, uint8_t family, std::string_view table, const char* se
   batch.number(NFTA_SET_KEY_TYPE, type);
   batch.number(NFTA_SET_KEY_LEN, keyBytes);
   batch.number(NFTA_SET_ID, id);
-  // For nft, which shows the keys otherwise wrongly: type, length, and "as the host has numbers".
+  // For nft, which otherwise shows the keys wrongly: type, length, and "host byte order".
   const uint8_t order[] = {0, 4, 1, 0, 0, 0};
   batch.attribute(NFTA_SET_USERDATA, order, sizeof order);
   batch.end();
@@ -299,7 +299,7 @@ Key keyOf(uint32_t index) {
 template <typename Value>
 void putElements(Batch& batch, int message, uint8_t family, std::string_view table, const char* set,
                  std::span<const Value> values) {
-  // An attribute is 64 KiB at most.
+  // An attribute holds at most 64 KiB.
   if (values.size() > ELEMENTS_MAX) {
     putElements(batch, message, family, table, set, values.first(ELEMENTS_MAX));
     putElements(batch, message, family, table, set, values.subspan(ELEMENTS_MAX));
@@ -322,7 +322,7 @@ void putElements(Batch& batch, int message, uint8_t family, std::string_view tab
   batch.end();
 }
 
-// An expression of a rule, whose own attributes `put` appends.
+// Appends an expression of a rule; `put` appends the expression's own attributes.
 template <typename Put>
 void putExpression(Batch& batch, const char* name, Put&& put) {
   const size_t element = batch.open(NFTA_LIST_ELEM);
@@ -345,7 +345,8 @@ void putMatch(Batch& batch, uint32_t meta, const char* set, uint32_t flags) {
   });
 }
 
-// A chain before all others at its hook, and its one rule: `iifname @held iif != @exempt drop`.
+// A chain that runs before all others at its hook, and its one rule: `iifname @held iif != @exempt
+// drop`.
 void putChain(Batch& batch, uint8_t family, std::string_view table, const Hook& hook) {
   batch.begin(NFT_MSG_NEWCHAIN, family, NLM_F_CREATE);
   batch.text(NFTA_CHAIN_TABLE, table);
@@ -376,7 +377,7 @@ void putChain(Batch& batch, uint8_t family, std::string_view table, const Hook& 
   batch.end();
 }
 
-// All of a table, in the place of what there is of that name.
+// A whole table, which replaces any table of that name.
 void putGuard(Batch& batch, const Family& family, std::string_view table, uint32_t flags,
               std::span<const std::string> names, std::span<const uint32_t> exempt) {
   putTable(batch, NFT_MSG_NEWTABLE, family.number, table, flags);
@@ -389,7 +390,8 @@ void putGuard(Batch& batch, const Family& family, std::string_view table, uint32
   for (const Hook& hook : family.hooks) putChain(batch, family.number, table, hook);
 }
 
-// A socket that nobody else in this namespace can bind to while it is open. Errors: EADDRINUSE.
+// A lock: a socket whose name no other process in this namespace can bind while it is open. Errors:
+// EADDRINUSE.
 Status lockTable(std::string_view table, Descriptor* lock) noexcept {
   Descriptor made(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!made.valid()) return Status::system("socket AF_UNIX", errno);
@@ -405,7 +407,7 @@ Status lockTable(std::string_view table, Descriptor* lock) noexcept {
   return {};
 }
 
-// The tables of guards, with the families that each is in.
+// The tables of the guards, with the families of each.
 struct Placed {
   std::string table;
   std::vector<uint8_t> families;
@@ -524,7 +526,7 @@ Status releaseGuardedNames(std::span<const std::string> names) noexcept {
   if (status.ok()) status = findTables(link, &placed);
   if (!status.ok()) return status;
   for (const Placed& each : placed) {
-    // The lock keeps another process from the same work meanwhile.
+    // The lock keeps other processes from doing the same at the same time.
     Descriptor lock;
     if (!lockTable(each.table, &lock).ok()) continue;
     Batch batch;

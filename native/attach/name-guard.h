@@ -13,34 +13,35 @@
 
 namespace sluice {
 
-// The kernel's own ways past an interface that a guard closes: routed and local IP, ARP, bridges.
+// The kernel's own paths through an interface that a guard closes: routed and local IP, ARP,
+// bridges.
 enum class GuardFamily : uint8_t { Inet, Arp, Bridge, Count };
 
 // The errno of each family, 0 where the guard is in force.
 using GuardErrors = std::array<int, static_cast<size_t>(GuardFamily::Count)>;
 
-// Keeps the kernel's own stack off interfaces by their names, so that one which is made anew under
-// a name is closed from its first frame on, before anybody has taken it.
+// Blocks the kernel stack on interfaces by name. So an interface that is created again under a
+// guarded name is closed from its first frame on, before a data plane has opened it.
 //
-// One nftables table in each family, in this process's own network namespace: it drops what comes
-// in or goes out by an interface of one of the names. Packet sockets, AF_XDP, tc and XDP programs
-// are not concerned: they come before, or go around. Where the kernel knows how, nobody but this
-// process can change the tables while it lives (so that `nft flush ruleset` leaves them).
+// One nftables table in each family, in this process's own network namespace: it drops packets that
+// enter or leave by an interface with one of the names. Packet sockets, AF_XDP, tc and XDP programs
+// are not affected: they run earlier or bypass nftables. If the kernel supports it, only this
+// process can change the tables while it lives (so `nft flush ruleset` leaves them).
 //
 // Owner: the tables stay when this process ends, whatever ended it, until remove() or, later,
-//        releaseGuardedNames() of another process. A lock that goes with the process, an abstract
-//        Unix socket in the same namespace, tells others that the tables are in use.
+//        another process's releaseGuardedNames(). A lock shows others that the tables are in use:
+//        an abstract Unix socket in the same namespace, which ends with the process.
 class NameGuard {
  public:
   // Makes no table yet. Errors: System.
   static Status create(std::unique_ptr<NameGuard>* guard) noexcept;
 
-  // Guards these names and no others; interfaces with the indexes `exempt` are let through whatever
-  // they are called. A change is in force as a whole, or not at all.
+  // Guards exactly these names. Interfaces with the indexes `exempt` pass whatever their name. A
+  // change takes effect as a whole or not at all.
   [[nodiscard]] GuardErrors hold(std::span<const std::string> names,
                                  std::span<const uint32_t> exempt) noexcept;
 
-  // Takes the tables away.
+  // Removes the tables.
   void remove() noexcept;
 
   [[nodiscard]] const std::string& table() const noexcept { return table_; }
@@ -52,20 +53,20 @@ class NameGuard {
   Descriptor lock_;
   Descriptor link_;  // owns the tables
   std::array<bool, static_cast<size_t>(GuardFamily::Count)> made_ = {};
-  bool owns_ = true;  // the kernel knows of tables that have an owner and outlive it
+  bool owns_ = true;  // the kernel supports owned tables that outlive their owner
 };
 
 struct FoundGuard {
   std::string table;
   std::vector<std::string> names;
-  bool live = false;  // its process is there
+  bool live = false;  // its process is running
 };
 
 // The guards of this process's own network namespace. Errors: System.
 Status listNameGuards(std::vector<FoundGuard>* guards) noexcept;
 
-// Takes these names off the guards of processes that are gone; a guard without names goes as a
-// whole. Errors: System.
+// Removes these names from the guards of processes that have ended; a guard without names is
+// removed as a whole. Errors: System.
 Status releaseGuardedNames(std::span<const std::string> names) noexcept;
 
 }  // namespace sluice

@@ -22,7 +22,7 @@ Status holdInterface(const InterfacePlace& place, uint32_t index, bool shared, L
   return status;
 }
 
-// Adds the next worker's link. With no `slots` it only sends.
+// Adds the next worker's link. With 0 `slots` it only sends.
 Status addPacketLink(PacketSocket& socket, uint32_t slots, FanoutGroup* group,
                      const LinkWorkers& workers, std::vector<std::unique_ptr<Link>>* links) {
   PacketLinkOptions options;
@@ -36,7 +36,7 @@ Status addPacketLink(PacketSocket& socket, uint32_t slots, FanoutGroup* group,
   return status;
 }
 
-// The sockets of the queues that are a worker's, not bound yet.
+// Opens the sockets of one worker's queues, not bound yet.
 Status openXdpSockets(int namespaceFd, size_t first, size_t step, uint32_t queues,
                       std::vector<Descriptor>* opened, std::vector<XdpSocket>* sockets) {
   for (size_t queue = first; queue < queues; queue += step) {

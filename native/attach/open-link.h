@@ -10,26 +10,26 @@
 
 namespace sluice {
 
-// An existing interface to take.
+// An existing interface to open.
 struct InterfacePlace {
   int namespaceFd = -1;  // -1: this process's own
   std::string interface;
   bool lasting = false;  // see StackGuard::hold()
 };
 
-// Makes a TAP, or takes one that was left. Errors: what openTap() returns.
+// Makes a TAP, or opens a lasting one that exists. Errors: what openTap() returns.
 Status openTapLink(int namespaceFd, const TapOptions& options, const LinkWorkers& workers,
                    OpenedLink* opened);
 
-// Takes an interface by AF_PACKET, with a socket for each worker: the kernel spreads the frames.
-// `slots`: see PacketLinkOptions.
+// Opens an interface by AF_PACKET, with a socket for each worker; the kernel distributes the
+// frames. `slots`: see PacketLinkOptions.
 //
 // Errors: System; "SIOCGIFINDEX" with ENODEV when there is no such interface.
 Status openPacketLink(const InterfacePlace& place, uint32_t slots, const LinkWorkers& workers,
                       OpenedLink* opened);
 
-// Takes an interface by AF_XDP. Worker w gets the queues w, w + workers, …; one that gets none
-// sends by a packet socket, and is handed what belongs to it by the others.
+// Opens an interface by AF_XDP. Worker w gets the queues w, w + workers, …; a worker without a
+// queue sends by a packet socket, and the others hand its frames over to it.
 //
 // Errors: what XdpProgram and XdpLink return; "SIOCGIFINDEX" with ENODEV as above.
 Status openXdpLink(const InterfacePlace& place, XdpProgram::Mode mode, const LinkWorkers& workers,

@@ -17,26 +17,26 @@ namespace sluice {
 struct LinkWorkers {
   const Steering& steering;
   std::span<const std::shared_ptr<FrameBuffers>> buffers;  // one a worker
-  bool shared = false;  // the interface is another process's too: see LinkHold::share()
+  bool shared = false;  // another process uses the interface, too: see LinkHold::share()
 
   [[nodiscard]] size_t count() const noexcept { return buffers.size(); }
 };
 
-// What keeps everybody else off an interface for as long as its link is there.
+// Keeps the kernel stack and other programs off an interface as long as its link exists.
 struct LinkHold {
   std::unique_ptr<StackGuard> guard;
   std::unique_ptr<XdpProgram> program;  // AF_XDP only
 
-  // While the interface is another process's too, what guards it stays where it is when this goes.
+  // While another process uses the interface, too, the guard stays in place when this is destroyed.
   void share(bool shared) noexcept {
     if (guard != nullptr) shared ? guard->leave() : guard->own();
   }
 };
 
-// An interface that has been taken: the ways to it, one for each worker, and what holds it.
+// An open interface: its queues, one link for each worker, and its hold.
 struct OpenedLink {
   std::vector<std::unique_ptr<Link>> links;
-  std::shared_ptr<LinkHold> hold;  // nullptr for a TAP, which nobody else has
+  std::shared_ptr<LinkHold> hold;  // nullptr for a TAP: no other program uses it
 };
 
 }  // namespace sluice

@@ -15,9 +15,10 @@
 namespace sluice {
 namespace {
 
-// Room for what the outgoing interface has not sent yet: superframes count for more than 64 KiB.
+// Room for frames that the outgoing interface has not sent yet. A superframe counts for more than
+// 64 KiB.
 constexpr int SEND_BUFFER_BYTES = 16 << 20;
-// The same for superframes that wait to be taken.
+// The same for superframes that wait to be received.
 constexpr int RECEIVE_BUFFER_BYTES = 32 << 20;
 
 template <typename Value>
@@ -53,13 +54,14 @@ Status openPacketSocket(int namespaceFd, const std::string& interface,
     if (setsockopt(fd, SOL_SOCKET, SO_MARK, &FRAME_MARK, sizeof FRAME_MARK) != 0) {
       return Status::system("SO_MARK", errno);
     }
-    // Beyond the system's limit where we may; else as much as it allows.
+    // Beyond the system's limit if we may; otherwise as much as it allows.
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &SEND_BUFFER_BYTES, sizeof SEND_BUFFER_BYTES) !=
             0 &&
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &SEND_BUFFER_BYTES, sizeof SEND_BUFFER_BYTES) != 0) {
       return Status::system("SO_SNDBUF", errno);
     }
-    // Only beyond the system's limit, which holds two superframes: not in a user namespace.
+    // Only if we may exceed the system's limit, which holds two superframes: not in a user
+    // namespace.
     made.queuesSuperframes = setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &RECEIVE_BUFFER_BYTES,
                                         sizeof RECEIVE_BUFFER_BYTES) == 0;
     *opened = std::move(made);

@@ -8,14 +8,15 @@
 
 namespace sluice {
 
-// Frames of our packet sockets carry it, so that they pass where the stack's own do not.
+// The mark on frames of our packet sockets, so that they pass where the kernel stack's frames do
+// not.
 constexpr uint32_t FRAME_MARK = 0x51ce51ce;
 
 struct PacketSocket {
   Descriptor fd;
   uint32_t interfaceIndex = 0;
   uint32_t mtu = 0;
-  bool queuesSuperframes = false;  // it may queue as many bytes as a burst of superframes has
+  bool queuesSuperframes = false;  // its queue has room for a burst of superframes
 };
 
 // Opens a packet socket in a namespace for one of its interfaces: TPACKET_V2 with Offload headers,

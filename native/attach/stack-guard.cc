@@ -36,7 +36,7 @@ Status attachFirst(uint32_t interfaceIndex, BpfHook hook, Assembler& code,
 }
 
 // Attaches "drop everything" to an interface's ingress, and to its egress "drop what is not
-// marked"; the mark is taken off, for whoever looks at marks later.
+// marked"; the mark is removed, so that later readers of marks do not see it.
 Status attachPrograms(uint32_t interfaceIndex, Descriptor* ingress, Descriptor* egress) noexcept {
   constexpr int16_t MARK = offsetof(__sk_buff, mark);
   Assembler dropAll;
@@ -57,15 +57,15 @@ Status attachPrograms(uint32_t interfaceIndex, Descriptor* ingress, Descriptor* 
   return attachFirst(interfaceIndex, BpfHook::TcxEgress, dropUnmarked, egress);
 }
 
-// The guards of this process that rely on an interface's filters: while an interface goes from one
-// link to another there are two, and only the last takes the filters out.
+// Counts the guards of this process that rely on an interface's filters. While an interface moves
+// from one link to another there are two guards, and only the last one removes the filters.
 class FilterHolders {
  public:
   static void add(uint64_t namespaceNumber, uint32_t index) {
     const std::lock_guard<std::mutex> lock(mutex());
     ++counts()[{namespaceNumber, index}];
   }
-  // Whether that was the last one.
+  // Returns whether it was the last one.
   static bool remove(uint64_t namespaceNumber, uint32_t index) {
     const std::lock_guard<std::mutex> lock(mutex());
     const auto found = counts().find({namespaceNumber, index});
@@ -85,8 +85,8 @@ class FilterHolders {
   }
 };
 
-// The number in "net:[4026531840]", which is what that link says; 0 where it cannot be read. Not by
-// stat(): the addon could not be loaded where the C library is older than 2.33 then.
+// The number in "net:[4026531840]", the text of that link; 0 when it cannot be read. Not by stat():
+// with it the addon would need a C library of 2.33 or later.
 uint64_t ownNamespaceNumber() noexcept {
   constexpr std::string_view START = "net:[";
   char text[64];

@@ -11,16 +11,16 @@
 
 namespace sluice {
 
-// Takes an interface that a packet socket reads from the kernel's own stack, in both directions:
-// else a denied packet would find its way around the filter, through the stack, or from the host, a
-// bridge or a route straight to the pod. Only what our packet sockets send goes out.
+// Blocks the kernel stack on an interface that a packet socket reads, in both directions. Otherwise
+// a denied packet could bypass the filter: through the stack, or from the host, a bridge or a route
+// straight to the pod. Only frames of our packet sockets go out.
 //
-// Programs attached through descriptors where we may load them (they go with the process, whatever
-// ends it), else tc filters, which stay after a kill: traffic has then stopped for good, until the
-// next hold() of the interface takes the filters over.
+// The guard is BPF programs attached by descriptors, if we may load them: they end with the
+// process, whatever ends it. Otherwise it is tc filters, which stay after a kill: traffic then
+// stops until the next hold() of the interface takes over the filters.
 //
-// Owner: released by the destructor: the interface is then as it was. Filters that holdStack() has
-//        made are left to releaseStack().
+// Owner: the destructor restores the interface. Filters made by holdStack() stay until
+//        releaseStack().
 class StackGuard {
  public:
   explicit StackGuard(uint32_t interfaceIndex) noexcept : interfaceIndex_(interfaceIndex) {}
@@ -30,43 +30,46 @@ class StackGuard {
 
   // `lasting`: holdStack() guards the interface already, or does it now.
   //
-  // Errors: System, when neither way is open.
+  // Errors: System, when neither programs nor filters can be attached.
   static Status hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
                      std::unique_ptr<StackGuard>* guard) noexcept;
 
-  // Goes on with another process's guard by what descriptors() gave there; where they are none, or
-  // not what they should be, holds the interface like any other. Takes over filters that are there.
+  // Continues with the predecessor's guard, from the descriptors that its descriptors() returned.
+  // If there are none, or they are not of the expected kind, guards the interface like hold().
+  // Takes over existing filters.
   //
   // Owner: takes the descriptors.
   static Status adopt(int namespaceFd, uint32_t interfaceIndex, bool lasting,
                       std::vector<Descriptor> descriptors,
                       std::unique_ptr<StackGuard>* guard) noexcept;
-  // What keeps the programs attached; none where there are filters. They stay ours.
+  // The descriptors that keep the programs attached; empty when the guard is filters. The guard
+  // still owns them.
   [[nodiscard]] std::vector<int> descriptors() const;
-  // Leaves the filters where they are when this goes, since the interface is another process's too,
-  // until own().
+  // Until own(), the destructor leaves the filters in place: another process uses the interface,
+  // too.
   void leave() noexcept { owned_ = false; }
   void own() noexcept { owned_ = true; }
 
  private:
-  Descriptor namespace_;  // our own copy; none for the process's own
+  Descriptor namespace_;  // our own copy; invalid for the process's own namespace
   uint32_t interfaceIndex_;
   Descriptor ingress_;  // the attached programs' links
   Descriptor egress_;
-  std::optional<StackFilters> filters_;  // that are there instead
+  std::optional<StackFilters> filters_;  // in place of the programs
   uint64_t namespaceNumber_ = 0;
-  bool owned_ = true;  // the filters are ours to take out
+  bool owned_ = true;  // the destructor removes the filters
 };
 
-// Takes an interface from the kernel's own stack by the tc filters, which nothing but
-// releaseStack() takes out: whatever ends this process, the interface carries nothing afterwards.
-// Both may be called again.
+// Blocks the kernel stack on an interface by the tc filters, which only releaseStack() removes:
+// whatever ends this process, the interface carries nothing afterwards. Both may be called
+// repeatedly.
 //
 // Errors: System.
 Status holdStack(int namespaceFd, uint32_t interfaceIndex) noexcept;
 Status releaseStack(int namespaceFd, uint32_t interfaceIndex) noexcept;
 
-// Says whether an interface is held by tc filters, whoever did it. Errors: System.
+// Reports whether tc filters block the kernel stack on an interface, whichever process added them.
+// Errors: System.
 Status isStackHeld(int namespaceFd, uint32_t interfaceIndex, bool* held) noexcept;
 
 }  // namespace sluice

@@ -21,7 +21,7 @@ sock_filter classic(uint32_t code, uint32_t value) {
   return {static_cast<uint16_t>(code), 0, 0, value};
 }
 
-// Folds `words` words at `offset` of the IP header, and answers.
+// Folds `words` words at `offset` of the IP header, and returns the sum.
 void answerClassic(uint32_t offset, uint32_t words, const Steering& steering,
                    std::vector<sock_filter>* code) {
   const uint32_t network = static_cast<uint32_t>(SKF_NET_OFF) + offset;

@@ -11,8 +11,8 @@ struct sock_filter;
 
 namespace sluice {
 
-// The sum of Steering::workerOf for the kernel: of the addresses alone, so that it may differ for
-// ICMP errors. It answers with a number of which the kernel takes the remainder by the workers.
+// The sum of Steering::workerOf for the kernel. It uses the addresses alone, so it may differ for
+// ICMP errors. The kernel takes the program's result modulo the number of workers.
 
 // In classic BPF, for packet sockets: needs no privilege of its own.
 [[nodiscard]] std::vector<sock_filter> steeringFilter(const Steering& steering);

@@ -17,11 +17,12 @@
 namespace sluice {
 namespace {
 
-// Named here since the headers of an older kernel lack them; the running kernel may know them.
+// Defined here since the headers of an older kernel lack them; the running kernel may know them.
 constexpr unsigned TUN_OFFLOAD_USO4 = 0x20;
 constexpr unsigned TUN_OFFLOAD_USO6 = 0x40;
 
-// Opens one queue of a TAP, the first one makes it, with the index `index` unless that is 0.
+// Opens one queue of a TAP. The first one makes the interface, with the index `index` unless that
+// is 0.
 Status openTapQueue(const std::string& name, bool oneOfMany, uint32_t index,
                     Descriptor* queue) noexcept {
   Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));

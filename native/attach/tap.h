@@ -16,23 +16,23 @@ struct TapOptions {
   MacAddress mac = {};
   uint32_t mtu = 1500;
   bool lasting = false;
-  uint32_t index = 0;  // that a new interface asks for; any when 0, or when it is taken
+  uint32_t index = 0;  // for a new interface; 0, or an index in use: any
 };
 
-// Makes a TAP interface, down, in a namespace, with a queue for each worker. It goes with the last
-// of `*queues`; a lasting one stays, without a carrier and with all that was put on it, and a later
-// call with its name gets it as it is then: EINVAL when that has one queue and this wants many, or
-// the other way round.
+// Makes a TAP interface, which is down, in a namespace, with a queue for each worker. It ends with
+// the last of `*queues`. A lasting one stays, without a carrier, with its addresses and routes; a
+// later call with its name opens it as it is. EINVAL when one has a single queue and the other
+// several.
 //
 // Shape:  frames have an Offload header before them, both ways; reads do not wait. The kernel may
-//         hand over superframes and partial checksums. Where we may load no program the kernel
-//         chooses queues by itself, not always the worker's own.
-// Errors: System; TunDevice as the fault when /dev/net/tun cannot be had.
+//         hand over superframes and partial checksums. If we may not load programs, the kernel
+//         chooses the queues, and not always the queue of a frame's worker.
+// Errors: System; the fault TunDevice when /dev/net/tun cannot be opened.
 Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
                std::vector<Descriptor>* queues) noexcept;
 
-// Has the kernel choose a TAP's queues by `steering`, where we may load programs. `tap` is the
-// first of as many queues as there are workers. Errors: System.
+// Makes the kernel choose a TAP's queues by `steering`, if we may load programs. `tap` is the first
+// of as many queues as there are workers. Errors: System.
 Status steerTapQueues(int tap, const Steering& steering) noexcept;
 
 }  // namespace sluice

@@ -17,7 +17,7 @@
 namespace sluice {
 namespace {
 
-// As many frames as a batch may be, twice the size that a small one takes as kernel memory.
+// Room for a batch of frames, at twice the kernel memory that a small frame takes.
 constexpr int SEND_BUFFER_BYTES = 4 << 20;
 
 }  // namespace

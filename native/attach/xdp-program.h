@@ -13,21 +13,21 @@ namespace sluice {
 // Opens an AF_XDP socket in a namespace. Errors: System, EPERM without CAP_NET_RAW.
 Status openXdpSocket(int namespaceFd, Descriptor* fd) noexcept;
 
-// Leads everything that comes in by an interface to AF_XDP sockets, a queue each, and drops what
-// comes in by a queue without one: the kernel's own stack sees nothing.
+// Directs every frame that arrives on an interface to AF_XDP sockets, one for each queue, and drops
+// frames of a queue without a socket: the kernel stack sees nothing.
 //
-// Owner: attached by a descriptor, so that the interface is as it was when this goes or the
-//        process ends, whatever ends it.
+// Owner: attached by a descriptor. The interface is restored when this is destroyed or the process
+//        ends, whatever ends it.
 class XdpProgram {
  public:
   // Loads the program. Errors: System; EPERM without CAP_BPF, in a user namespace for example.
   static Status load(uint32_t queues, std::unique_ptr<XdpProgram>* program) noexcept;
 
-  // Gives a queue to a bound socket. Errors: System.
+  // Directs a queue to a bound socket. Errors: System.
   Status give(uint32_t queue, int socketFd) noexcept;
 
   enum class Mode {
-    Native,   // in the driver, before the kernel has made anything of the frame
+    Native,   // in the driver, before the kernel processes the frame
     Generic,  // for drivers that have no such hook
   };
 
@@ -35,13 +35,13 @@ class XdpProgram {
   // attached, ERANGE when the MTU is too large for a veth.
   Status attach(int namespaceFd, uint32_t interfaceIndex, Mode mode) noexcept;
 
-  // Goes on with another process's program by what descriptors() gave there.
+  // Continues with the predecessor's program, from the descriptors that its descriptors() returned.
   //
   // Owner:  takes the descriptors.
-  // Errors: Argument when they are not what they should be, or not of this interface.
+  // Errors: Argument when they are not of the expected kind, or not of this interface.
   static Status adopt(uint32_t interfaceIndex, std::vector<Descriptor> descriptors,
                       std::unique_ptr<XdpProgram>* program) noexcept;
-  // The map and what keeps the program attached. They stay ours.
+  // The map, and the descriptor that keeps the program attached. The object still owns them.
   [[nodiscard]] std::vector<int> descriptors() const { return {map_.get(), attached_.get()}; }
 
  private:

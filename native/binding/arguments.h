@@ -37,7 +37,8 @@ inline std::span<uint32_t> wordsOf(const Napi::Value& value, const char* what) {
   return elementsOf<uint32_t>(value, napi_uint32_array, what);
 }
 
-// The record in a typed array, where it stands; nullptr with a pending error when it is none.
+// The record in a typed array, without a copy; nullptr with a pending error when the array does not
+// hold one.
 template <typename Record>
 inline Record* recordOf(const Napi::Value& value, const char* what) {
   const auto bytes = bytesOf(value, what);
@@ -51,8 +52,8 @@ inline Record* recordOf(const Napi::Value& value, const char* what) {
   return nullptr;
 }
 
-// Throws what `status` says: `code` is the StatusCode's word; `syscall`, `errno` and the Fault's
-// word where a system call failed, and `detail` where the kernel says more.
+// Throws `status` as an error: `code` is the StatusCode's word; `syscall`, `errno` and the Fault's
+// word are set when a system call failed, and `detail` when the kernel says more.
 inline void throwStatus(Napi::Env env, const Status& status) {
   const std::string word(statusCodeWords[static_cast<size_t>(status.code)]);
   Napi::Error error = Napi::Error::New(env, word);

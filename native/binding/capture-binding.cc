@@ -32,7 +32,8 @@ class CaptureJudgeBinding : public Napi::ObjectWrap<CaptureJudgeBinding> {
     options.podMac = mac;
     options.connectionsMax = info[3].ToNumber().Uint32Value();
     Status status;
-    // A file is judged alike every time; what comes in live may be made to fill one bucket.
+    // A file gets a fixed secret, so that it is judged the same every time. A live sender could
+    // make its connections fill one bucket, so live traffic gets a random secret.
     const bool isLive = options.endpointId == NONE;
     if (isLive && getrandom(options.hashSecret.data(), sizeof options.hashSecret, 0) !=
                       static_cast<ssize_t>(sizeof options.hashSecret)) {
@@ -43,7 +44,7 @@ class CaptureJudgeBinding : public Napi::ObjectWrap<CaptureJudgeBinding> {
       throwStatus(info.Env(), status);
       return;
     }
-    // The collector does not see this memory, and would let many judges lie about.
+    // The garbage collector does not see this memory and would otherwise keep many unused judges.
     constexpr int64_t FRAGMENTS_AND_REST_BYTES = 4 << 20;
     memoryBytes_ =
         int64_t{options.connectionsMax} * int64_t{sizeof(ConnEntry)} + FRAGMENTS_AND_REST_BYTES;

@@ -20,9 +20,9 @@
 namespace sluice {
 namespace {
 
-// Connections that are listed at a time: JavaScript puts as many into words in some milliseconds.
+// Connections listed at a time: JavaScript turns this many into text in a few milliseconds.
 constexpr size_t LIST_RECORDS = 512;
-// Those that are written down at a time: they are only copied.
+// Connections saved at a time: they are only copied.
 constexpr size_t KEEP_RECORDS = 8'192;
 
 // Calls a JavaScript function when events wait.
@@ -104,15 +104,15 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   }
 
  private:
-  // Whether the data plane is there; throws when it has been closed.
+  // Whether the data plane is open; throws when it has been closed.
   bool open(const Napi::CallbackInfo& info) {
     if (dataplane_ != nullptr) return true;
     throwStatus(info.Env(), {StatusCode::State});
     return false;
   }
 
-  // Throws what went wrong, or puts what was opened in its place and answers with its number.
-  // `into` is the link whose place it takes; NONE: it gets a number of its own.
+  // Throws the error of `status`, or adds the opened link and returns its id. `into` is the link
+  // that it replaces; NONE: it gets a new id.
   Napi::Value place(const Napi::CallbackInfo& info, Status status, OpenedLink opened,
                     const std::optional<MacAddress>& mac, uint32_t into) {
     uint32_t linkId = into;
@@ -319,8 +319,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return copy;
   }
 
-  // Undefined while the job is under way; then how many were forgotten, or some records and, in
-  // the argument, where the next ones begin. No records: there are no more.
+  // Undefined while the job runs. Then the number of forgotten connections, or some records and, in
+  // the argument, the place where the next ones begin. No records: there are no more.
   Napi::Value takeJob(const Napi::CallbackInfo& info) {
     if (!open(info) || !dataplane_->jobDone()) return info.Env().Undefined();
     const ConnJob* job = dataplane_->job();
@@ -346,7 +346,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return array;
   }
 
-  // The descriptors in an array, which are this function's from then on.
+  // Takes ownership of the descriptors in an array.
   static std::vector<Descriptor> descriptorsOf(const Napi::Value& value) {
     const auto array = value.As<Napi::Array>();
     std::vector<Descriptor> descriptors;
@@ -428,7 +428,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (open(info)) throwUnless(info, dataplane_->continueFrom(wordOf(info[0])));
   }
 
-  // The SavedConnection records of a typed array, where they stand; none with a pending error.
+  // The SavedConnection records of a typed array, without a copy; empty with a pending error.
   static std::span<SavedConnection> savedOf(const Napi::CallbackInfo& info, size_t argument) {
     const auto bytes = bytesOf(info[argument], "saved connections");
     if (info.Env().IsExceptionPending()) return {};
@@ -467,8 +467,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   std::vector<std::shared_ptr<FrameBuffers>> buffers_;  // by worker
   std::unique_ptr<Dataplane> dataplane_;
-  bool shares_ = false;                // its interfaces are another process's too
-  std::unique_ptr<EventCall> events_;  // reads the data plane's events: goes first
+  bool shares_ = false;                // another process uses its interfaces, too
+  std::unique_ptr<EventCall> events_;  // reads the data plane's events: destroyed first
 };
 
 }  // namespace

@@ -13,7 +13,7 @@
 namespace sluice {
 namespace {
 
-// A descriptor that is JavaScript's to close.
+// A descriptor that JavaScript must close.
 Napi::Value given(const Napi::CallbackInfo& info, const Status& status, Descriptor& descriptor) {
   throwUnless(info, status);
   return Napi::Number::New(info.Env(), descriptor.release());

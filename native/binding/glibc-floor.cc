@@ -1,12 +1,11 @@
 // Lets an addon that was built on a new glibc load on an old one (2.31, Debian 11 and
 // Ubuntu 20.04).
 //
-// Two things would raise the floor though nothing here needs a new glibc. Since 2.34 the threads
-// live in libc itself, under new versions of the same functions: the linker hands calls to them to
-// the
-// __wrap_ functions below (binding.gyp), which ask for the old versions; every glibc still has
-// those. And the static libstdc++ and libgcc of a new compiler use three names that an old glibc
-// lacks: what stands for them here is what those libraries themselves did before the names existed.
+// Two things would require a new glibc although our code does not. First, since 2.34 the thread
+// functions are in libc itself, under new symbol versions. The linker redirects calls to the
+// __wrap_ functions below (binding.gyp), which use the old versions; every glibc still has those.
+// Second, the static libstdc++ and libgcc of a new compiler use three names that an old glibc
+// lacks. The replacements here do what those libraries did before the names existed.
 //
 // Source: test/package/pack.test.ts reads the versions out of the addon.
 
@@ -62,8 +61,8 @@ int __wrap_pthread_attr_setaffinity_np(pthread_attr_t* attributes, size_t size,
 // Never single-threaded: reference counts are always atomic.
 SLUICE_HIDDEN char __libc_single_threaded = 0;
 
-// No unwind table is found: whatever libstdc++ throws ends the process, as it does in code that is
-// compiled without exceptions anyway.
+// Finds no unwind table: an exception from libstdc++ ends the process, as it does in code compiled
+// without exceptions anyway.
 SLUICE_HIDDEN int _dl_find_object(void*, void*) { return -1; }
 
 SLUICE_HIDDEN uint32_t arc4random() {

@@ -39,7 +39,7 @@ Napi::Value openNamespaceFile(const Napi::CallbackInfo& info) {
 
 void closeDescriptor(const Napi::CallbackInfo& info) { close(intOf(info[0])); }
 
-// What configureInterface() is asked to do, as it came from JavaScript: see src/dataplane/addon.ts.
+// The arguments of configureInterface() from JavaScript: see src/dataplane/addon.ts.
 struct Configuration {
   struct Route {
     std::optional<std::string> destination;
@@ -240,8 +240,8 @@ Napi::Value isInterfaceHeld(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), held);
 }
 
-// Locks an open file against every other process, until the descriptor closes; false when another
-// has it.
+// Locks an open file against other processes until the descriptor closes; false when another
+// process has the lock.
 Napi::Value tryLock(const Napi::CallbackInfo& info) {
   int result = 0;
   do {
@@ -296,7 +296,7 @@ class LatencyJob : public Job {
 Napi::Value probe(const Napi::CallbackInfo& info) {
   const auto requests = bytesOf(info[0], "requests");
   if (info.Env().IsExceptionPending()) return info.Env().Undefined();
-  // The pool's end of a job deletes it.
+  // The thread pool deletes the job at its end.
   auto* job = new ProbeJob(info.Env(), requests);
   job->Queue();
   return job->promise();

@@ -33,7 +33,7 @@ Napi::Array arrayOf(Napi::Env env, const std::vector<std::string>& texts) {
   return array;
 }
 
-// The NativeInterfaceEvents of src/dataplane/addon.ts: a thread waits, and calls when there is
+// The NativeInterfaceEvents of src/dataplane/addon.ts: a thread waits and calls back when there is
 // something to read; one call for any number of events.
 class InterfaceEvents : public Napi::ObjectWrap<InterfaceEvents> {
  public:
@@ -75,7 +75,7 @@ class InterfaceEvents : public Napi::ObjectWrap<InterfaceEvents> {
     if (!poll_.valid()) return Status::system("epoll_create1", errno);
     for (const Descriptor* each : {&events_, &stop_}) {
       epoll_event event = {};
-      // Told of once: who is called reads all there is.
+      // Edge-triggered: one report is enough, since the callback reads all messages.
       event.events = EPOLLIN | EPOLLET;
       event.data.fd = each->get();
       if (epoll_ctl(poll_.get(), EPOLL_CTL_ADD, each->get(), &event) != 0) {

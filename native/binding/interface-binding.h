@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-// Adds what follows interfaces, and what guards them by their names, to the addon.
+// Adds the classes that follow interfaces and guard them by name to the addon.
 void defineInterfaces(Napi::Env env, Napi::Object exports);
 
 }  // namespace sluice

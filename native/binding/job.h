@@ -7,7 +7,7 @@
 
 namespace sluice {
 
-// Work for a thread of the pool, whose end settles a promise.
+// Work for a thread of the pool; its end settles a promise.
 class Job : public Napi::AsyncWorker {
  public:
   explicit Job(Napi::Env env)

@@ -26,7 +26,7 @@ void confine(const Napi::CallbackInfo& info) {
   throwUnless(info, confineListener(limits));
 }
 
-// The descriptor, and the port that it became.
+// Returns the descriptor and the port in use.
 Napi::Value listenOnTcp(const Napi::CallbackInfo& info) {
   auto port = static_cast<uint16_t>(info[1].As<Napi::Number>().Uint32Value());
   Descriptor listener;

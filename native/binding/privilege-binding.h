@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-// Adds what a process may ask about its privileges, and its service manager.
+// Adds the calls for privileges and for the service manager.
 void definePrivilege(Napi::Env env, Napi::Object exports);
 
 }  // namespace sluice

@@ -30,7 +30,7 @@ class TableBinding : public Napi::ObjectWrap<TableBinding> {
   }
 
  private:
-  // The tuples of info[0], once it is known that info[1] holds `perTuple` results for each.
+  // The tuples of info[0], after checking that info[1] holds `perTuple` results for each.
   template <typename Element>
   std::span<const FlowTuple> tuplesOf(const Napi::CallbackInfo& info, std::span<Element> results,
                                       size_t perTuple) {

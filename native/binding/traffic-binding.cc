@@ -40,7 +40,7 @@ class TrafficJob : public Job {
 Napi::Value traffic(const Napi::CallbackInfo& info) {
   const auto* request = recordOf<TrafficRequest>(info[0], "TrafficRequest");
   if (request == nullptr) return info.Env().Undefined();
-  auto* job = new TrafficJob(info.Env(), *request);  // the pool's end of it deletes it
+  auto* job = new TrafficJob(info.Env(), *request);  // deleted by the thread pool at its end
   job->Queue();
   return job->promise();
 }

@@ -10,8 +10,8 @@
 
 namespace sluice {
 
-// Registers of a BPF program: R0 is what a call or the program answers, R1 to R5 are what a call
-// takes, FP is the top of the stack.
+// Registers of a BPF program: R0 is the result of a call or of the program, R1 to R5 are the
+// arguments of a call, FP is the top of the stack.
 enum BpfRegister : uint8_t { R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP };
 
 // A place in a program.
@@ -27,7 +27,7 @@ class Assembler {
   void set(BpfRegister to, int32_t value) { emit(BPF_ALU64 | BPF_MOV | BPF_K, to, R0, 0, value); }
   void add(BpfRegister to, int32_t value) { emit(BPF_ALU64 | BPF_ADD | BPF_K, to, R0, 0, value); }
   void mask(BpfRegister to, int32_t value) { emit(BPF_ALU64 | BPF_AND | BPF_K, to, R0, 0, value); }
-  // Of the lower halves; the upper half of the result is 0.
+  // 32-bit operations on the lower halves; the upper half of the result is 0.
   void move32(BpfRegister to, BpfRegister from) { emit(BPF_ALU | BPF_MOV | BPF_X, to, from, 0, 0); }
   void set32(BpfRegister to, uint32_t value) { emit32(BPF_MOV, to, value); }
   void multiply32(BpfRegister to, uint32_t value) { emit32(BPF_MUL, to, value); }
@@ -45,8 +45,8 @@ class Assembler {
   void storeValue(uint8_t size, BpfRegister to, int16_t at, int32_t value) {
     emit(static_cast<uint8_t>(BPF_ST | BPF_MEM | size), to, R0, at, value);
   }
-  // Loads a number of the frame at `at` into R0, in host order; R6 holds the context. A frame that
-  // is too short ends the program with 0.
+  // Loads a number at offset `at` of the frame into R0, in host order; R6 holds the context. If the
+  // frame is too short, the program ends with result 0.
   void loadFrame(uint8_t size, uint32_t at) {
     emit(static_cast<uint8_t>(BPF_LD | BPF_ABS | size), R0, R0, 0, static_cast<int32_t>(at));
   }
@@ -62,7 +62,7 @@ class Assembler {
   void call(int32_t helper) { emit(BPF_JMP | BPF_CALL, R0, R0, 0, helper); }
   void exit() { emit(BPF_JMP | BPF_EXIT, R0, R0, 0, 0); }
 
-  // A label that place() is still to put somewhere.
+  // A new label, which place() sets later.
   [[nodiscard]] BpfLabel label() {
     places_.push_back(0);
     return BpfLabel{places_.size() - 1};
@@ -80,7 +80,7 @@ class Assembler {
     branch(static_cast<uint8_t>(BPF_JMP | operation | BPF_X), left, right, 0, label);
   }
 
-  // The program, good until the next call.
+  // The program; valid until the next call of the assembler.
   [[nodiscard]] std::span<const bpf_insn> finish() {
     for (const auto& [at, label] : jumps_) {
       const size_t target = places_[static_cast<size_t>(label)];

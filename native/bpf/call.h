@@ -6,14 +6,14 @@
 
 namespace sluice {
 
-// Attributes of which none is set. All bytes are zero, also those of other commands: the kernel
-// refuses what it does not know.
+// Empty attributes. All bytes are zero, also those for other commands: the kernel refuses unknown
+// bytes that are set.
 [[nodiscard]] bpf_attr noAttributes() noexcept;
 
-// Makes the system call. Returns what it returns: a descriptor or 0, or -1 with errno.
+// Makes the system call and returns its result: a descriptor or 0, or -1 with errno.
 int callBpf(bpf_cmd command, bpf_attr* attributes) noexcept;
 
-// Reads what the kernel tells of a map, a program or a link; false when it tells nothing.
+// Reads the kernel's information about a map, a program or a link; false when it gives none.
 template <typename Info>
 bool readBpfInfo(int fd, Info* info) noexcept {
   bpf_attr query = noAttributes();

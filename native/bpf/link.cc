@@ -30,7 +30,7 @@ Status attachProgram(int program, uint32_t interfaceIndex, BpfHook hook, uint32_
 bool isAttached(int fd, uint32_t interfaceIndex, BpfHook hook) noexcept {
   bpf_link_info info = {};
   if (!readBpfInfo(fd, &info)) return false;
-  // An interface's index and, of a tcx link, the hook: older headers know only the first.
+  // An interface's index and, for a tcx link, the hook: older headers have only the first field.
   struct {
     uint32_t interfaceIndex;
     uint32_t hook;

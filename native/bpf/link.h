@@ -7,8 +7,8 @@
 
 namespace sluice {
 
-// Where a program runs. The numbers stand here since the headers of an older kernel lack some; the
-// running kernel may know them.
+// Where a program runs. The numbers are defined here since the headers of an older kernel lack
+// some; the running kernel may know them.
 enum class BpfHook : uint32_t { Xdp = 37, TcxIngress = 46, TcxEgress = 47 };
 
 // Before the programs that are attached to a tcx hook already (BPF_F_BEFORE).

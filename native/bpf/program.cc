@@ -18,9 +18,9 @@ constexpr size_t DETAIL_LINES = 2;
 constexpr size_t DETAIL_BYTES_MAX = 300;
 constexpr size_t DETAILS_MAX = 16;
 
-// The kernel gives up on checking a program when a signal is pending for the thread, and says
-// EAGAIN: a child that ends, a reload or a profiler at the wrong moment is no reason to do without
-// an interface.
+// Retries on EAGAIN: the kernel stops verifying a program when a signal is pending for the thread.
+// A child that ends, a reload or a profiler can cause that at any moment, and must not cost us an
+// interface.
 int load(bpf_attr* attributes) noexcept {
   constexpr int TRIES_MAX = 100;
   for (int tries = 1;; ++tries) {
@@ -29,7 +29,8 @@ int load(bpf_attr* attributes) noexcept {
   }
 }
 
-// The last lines of a log but for the verifier's own statistics: why it refused the program.
+// The last lines of a log, without the verifier's statistics: the reason why it refused the
+// program.
 std::string endOf(std::string_view log) {
   std::string end;
   for (size_t lines = 0; lines < DETAIL_LINES && !log.empty();) {
@@ -46,8 +47,8 @@ std::string endOf(std::string_view log) {
   return end.size() > DETAIL_BYTES_MAX ? end.substr(end.size() - DETAIL_BYTES_MAX) : end;
 }
 
-// Keeps a text for as long as the process: a Status only points to it. There are as many as
-// programs that are refused, each time in the same words.
+// Keeps a text until the process ends: a Status only points to it. Each refused program adds at
+// most one text, since its words are always the same.
 const char* kept(std::string text) {
   static std::mutex mutex;
   static auto* const texts = new std::set<std::string>;
@@ -70,7 +71,8 @@ Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions,
   if (program->valid()) return {};
 
   Status refused = Status::system("BPF_PROG_LOAD", errno);
-  // Once more for the log, which costs memory: most programs need none.
+  // Loads the program again with a log buffer. The first attempt has none, since most programs need
+  // no log.
   std::vector<char> log(LOG_BYTES);
   attributes.log_level = 1;
   attributes.log_buf = reinterpret_cast<uint64_t>(log.data());

@@ -11,9 +11,8 @@ namespace sluice {
 
 // Loads a program.
 //
-// Errors: System, "BPF_PROG_LOAD"; where the verifier has refused it, `detail` is the end of what
-// it
-//         says. EPERM without CAP_BPF, in a user namespace for example.
+// Errors: System, "BPF_PROG_LOAD"; when the verifier refuses the program, `detail` is the end of
+//         its log. EPERM without CAP_BPF, in a user namespace for example.
 Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions,
                    Descriptor* program) noexcept;
 

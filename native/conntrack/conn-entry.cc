@@ -30,8 +30,8 @@ void nameConn(const FlowKey& key, IcmpRole role, uint8_t icmpType, uint8_t zone,
   const uint64_t source[] = {loadWord(key.source.data()), loadWord(key.source.data() + 8)};
   const uint64_t destination[] = {loadWord(key.destination.data()),
                                   loadWord(key.destination.data() + 8)};
-  // Which end is the higher is a coin toss: it is reckoned, never branched on. A mispredicted
-  // branch costs more than all of this.
+  // Which end is the higher is random, so it is computed without a branch. A mispredicted branch
+  // costs more than all of this.
   const auto sourceIsHigher = static_cast<uint64_t>(
       (source[0] > destination[0]) |
       ((source[0] == destination[0]) &

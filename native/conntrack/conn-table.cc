@@ -15,11 +15,12 @@ namespace {
 
 constexpr uint32_t ROOM_SWEEP_ENTRIES = 64;
 constexpr size_t HASHES_AHEAD = 8;
-// Of an answered connection and one that is not, the answered one gives way when it has been silent
-// for so many times as long: a flood that is answered pushes out no handshake that has just begun.
+// Between an answered connection and an unanswered one, the answered one is evicted if it has been
+// silent this many times as long. So an answered flood does not evict a handshake that has just
+// begun.
 constexpr uint64_t ANSWER_WORTH = 2;
 
-// A count that other threads read.
+// Adds to a count that other threads read.
 template <typename Count>
 void add(Count& count, Count amount) {
   __atomic_store_n(&count, count + amount, __ATOMIC_RELAXED);
@@ -27,13 +28,14 @@ void add(Count& count, Count amount) {
 
 uint32_t tagOf(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) | 1; }
 
-// Since its last packet.
+// Time since the connection's last packet.
 uint64_t silenceUs(const ConnEntry& entry, uint64_t nowUs) {
   const uint64_t activeUs = entry.expiresUs - std::min(entry.expiresUs, timeoutOf(entry));
   return nowUs - std::min(nowUs, activeUs);
 }
 
-// A bit for each of seven words that is this one; `words` are eight, on a 32-byte boundary.
+// A bit mask of the words, among the first seven, that equal `wanted`. `words` are eight, on a
+// 32-byte boundary.
 inline uint32_t wordsThatAre(uint32_t wanted, const uint32_t* words) {
 #if defined(__SSE2__)
   const auto* lines = reinterpret_cast<const __m128i*>(words);
@@ -76,8 +78,8 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
   if (entriesMax == 0 || entriesMax > CONNECTIONS_MAX || quota > entriesMax) {
     return {StatusCode::Argument};
   }
-  // Four entries a bucket of seven slots when it is full: next to none finds its neighbourhood
-  // full.
+  // A full table has four entries for each bucket of seven slots. So almost no new entry finds its
+  // home bucket and the next ones full.
   const uint32_t buckets = std::max(entriesMax / 4, PROBE_BUCKETS);
   ConnTable made;
   if (!made.entries_.create(entriesMax) || !made.buckets_.create(buckets) ||
@@ -139,7 +141,7 @@ OwnerUse ConnTable::use(uint16_t owner) const noexcept {
 }
 
 void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const noexcept {
-  // A few at a time: their buckets are on the way while the next are hashed.
+  // A few at a time: their buckets are prefetched while the next names are hashed.
   for (size_t first = 0; first < names.size(); first += HASHES_AHEAD) {
     const size_t count = std::min(HASHES_AHEAD, names.size() - first);
     hash_.many(names.subspan(first, count), hints + first);
@@ -263,7 +265,7 @@ void ConnTable::remove(ConnEntry& entry) noexcept {
   const uint32_t home = entry.home();
   for (uint32_t probe = 0; probe < PROBE_BUCKETS && !buckets_[after(home, probe)].forget(number);
        ++probe) {
-    // It stands in a later bucket then.
+    // The entry is in a later bucket then.
     if (probe == 0) --buckets_[home].spilled;
   }
   Owner& owner = owners_[entry.owner];
@@ -296,8 +298,8 @@ void ConnTable::settle(ConnEntry& entry, ConnClass to) noexcept {
 }
 
 void ConnTable::settleTcp(ConnEntry& entry, uint8_t sender) noexcept {
-  // Only a finished handshake shows that the other end is there, or its answer where the start was
-  // not seen.
+  // Only a finished handshake proves that the other end is there; if the start was not seen, its
+  // answer does.
   if (entry.state == ConnState::Established &&
       ((entry.flags & ConnEntry::NO_WINDOW) == 0 || sender != entry.opener())) {
     entry.flags &= static_cast<uint8_t>(~ConnEntry::UNREPLIED);
@@ -322,10 +324,11 @@ ConnEntry* ConnTable::firstToGo(const Owner& owner, uint64_t nowUs) noexcept {
   const auto longest = static_cast<uint32_t>(
       std::max_element(owner.loose.begin(), owner.loose.end()) - owner.loose.begin());
   const uint32_t all = std::accumulate(owner.loose.begin(), owner.loose.end(), uint32_t{0});
-  // One network has more than its share.
+  // One remote prefix has more than its share.
   if (owner.loose[longest] > all / 4) return firstOfPeers(owner, longest, nowUs);
 
-  // Nobody has: the oldest of a few lists that are not short. To look at all would take too long.
+  // No prefix has: evict the oldest entry of a few longer lists. Comparing all lists would take too
+  // long.
   ConnEntry* first = nullptr;
   uint32_t seen = 0;
   for (uint32_t step = 0; step < PEERS && seen < LISTS_COMPARED; ++step) {
@@ -419,7 +422,8 @@ bool ConnTable::makeRoomInTable(Owner& owner, uint64_t nowUs) noexcept {
   const bool hasShare = owner.count < shareOf(owner);
   const Owner* from = hasShare ? largestOwner(true) : nullptr;
   ConnEntry* gives = from != nullptr ? firstToGo(*from, nowUs) : nullptr;
-  // Assured, of an owner that had more than its quota leaves it now, before others came.
+  // An assured connection, of an owner that got more than its present quota before other owners
+  // joined.
   if (gives == nullptr && hasShare) gives = lent;
   if (gives == nullptr) gives = firstToGo(owner, nowUs);
   if (gives == nullptr && hasShare) {
@@ -459,7 +463,7 @@ size_t ConnTable::expire(uint64_t nowUs, size_t steps) noexcept {
   for (size_t step = std::min<size_t>(steps, placesUsed_); step > 0; --step) {
     if (sweep_ >= placesUsed_) sweep_ = 0;
     ConnEntry& entry = entries_[sweep_++];
-    // The time of a free place is over too.
+    // A free place counts as timed out, too.
     if (entry.expiresUs > nowUs && gone_ == 0) continue;
     if (entry.state == ConnState::None || !isOver(entry, nowUs)) continue;
     remove(entry);

@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-// What a flag of an entry is called in a saved connection. The ends' flags depend on who opened.
+// The saved form of each entry flag. The flags of the ends depend on which end opened.
 struct FlagNames {
   uint8_t entry;
   uint8_t saved;
@@ -58,8 +58,8 @@ bool isPossible(const SavedConnection& saved, const FlowKey& key) {
          scaleFits(saved.ignoredSynScale);
 }
 
-// Answered UDP that has no more time left than an unassured one has is taken for that: it is
-// assured again by its next packets.
+// Answered UDP with no more time left than an unassured connection has is loaded as unassured. Its
+// next packets make it assured again.
 ConnClass classOf(const ConnEntry& entry, uint64_t remainingUs) {
   if (entry.protocol() == PROTOCOL_TCP) return tcpClassOf(entry);
   if (entry.state == ConnState::Unreplied) return ConnClass::Unanswered;
@@ -77,7 +77,7 @@ void restoreTcp(const SavedConnection& saved, ConnEntry* entry) noexcept {
     const uint8_t seen = each == 0 ? SAVED_ACK_SEEN_OPENER : SAVED_ACK_SEEN_OTHER;
     if ((saved.flags & seen) != 0) entry->flags |= ackSeenFlag(end);
   }
-  // Only before the answer to a SYN may a scale be unsettled: windows are shifted by it.
+  // A scale may be unsettled only before the answer to a SYN: windows are shifted by it.
   auto& scale = entry->windowScale;
   const bool settled = entry->state != ConnState::SynSent;
   const bool absent = scale[0] == WINDOW_SCALE_ABSENT || scale[1] == WINDOW_SCALE_ABSENT;
@@ -108,7 +108,7 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
   for (const FlagNames& names : FLAGS) {
     if ((entry.flags & names.entry) != 0) saved->flags |= names.saved;
   }
-  // What has not been told of is left for whoever takes it up to find, and tell.
+  // An audit that is not reported yet is left to the successor, which finds and reports it.
   if ((entry.flags & ConnEntry::AUDIT_UNTOLD) == 0) {
     saved->flags |= static_cast<uint8_t>(entry.auditedBy << AUDITED_BY_SHIFT);
   }
@@ -143,7 +143,7 @@ bool restoreConn(const SavedConnection& saved, const ConnCharge& charge, uint32_
                  uint64_t nowUs, ConnTable* table) noexcept {
   const FlowKey key = savedKeyOf(saved);
   if (!isPossible(saved, key)) return false;
-  // Who asks has opened: an answer never does.
+  // The end that asks is the opener: a reply never opens a connection.
   const IcmpRole role = isQuery(key) ? IcmpRole::Request : IcmpRole::None;
   const ConnName name = connNameOf(key, role, saved.icmpKind, static_cast<uint8_t>(saved.zone));
   const ConnHint hint = table->hintOf(name);

@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-// How far behind an acknowledgement, or a quoted packet, may be when windows are small.
+// How many bytes an acknowledgement, or a quoted packet, may lag behind when windows are small.
 constexpr uint32_t STALE_BYTES_MIN = 66'000;
 
 constexpr uint8_t NO = static_cast<uint8_t>(ConnState::None);
@@ -20,7 +20,7 @@ constexpr uint8_t TW = static_cast<uint8_t>(ConnState::TimeWait);
 constexpr uint8_t CL = static_cast<uint8_t>(ConnState::Close);
 constexpr uint8_t S2 = static_cast<uint8_t>(ConnState::SynSent2);
 constexpr uint8_t IV = 0xfe;  // invalid: drop
-constexpr uint8_t IG = 0xff;  // pass, and stay
+constexpr uint8_t IG = 0xff;  // pass, keep the state
 static_assert(NO == 0 && S2 + 1 == TCP_STATE_COUNT);
 
 using StepTable = std::array<std::array<uint8_t, TCP_STATE_COUNT>, TCP_EVENT_COUNT>;
@@ -44,7 +44,8 @@ constexpr StepTable FROM_OTHER = {{
 }};
 // clang-format on
 
-// Sequence numbers wrap: `a` is behind `b` when the way forward from `a` to `b` is the shorter one.
+// Sequence numbers wrap: `a` is before `b` when the distance from `a` forward to `b` is the shorter
+// one.
 bool before(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; }
 bool after(uint32_t a, uint32_t b) { return before(b, a); }
 
@@ -60,14 +61,14 @@ uint32_t endOf(const TcpSegment& segment) {
 }
 
 uint32_t windowOf(const ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
-  // Of a connection that was reset before it was answered, scaling is not settled.
+  // Scaling is not settled if the connection was reset before it was answered.
   const uint8_t scale = entry.windowScale[sender];
   const bool scaled = !has(segment, TCP_SYN) && scale != WINDOW_SCALE_ABSENT;
   return scaled ? uint32_t{segment.window} << scale : segment.window;
 }
 
-// Notes an end's first SYN. `peerWindow` is the room that the other end has offered, 0 when that is
-// not known; then nothing but the SYN itself may be acknowledged so far.
+// Records an end's first SYN. `peerWindow` is the window that the other end has offered. When it is
+// 0, unknown, only the SYN itself may be acknowledged so far.
 void startEnd(ConnEntry& entry, uint8_t sender, const TcpSegment& segment, uint32_t peerWindow) {
   TcpEnd& end = entry.tcp[sender];
   end.sentEnd = endOf(segment);
@@ -76,7 +77,7 @@ void startEnd(ConnEntry& entry, uint8_t sender, const TcpSegment& segment, uint3
   entry.windowScale[sender] = segment.windowScale;
 }
 
-// Settles scaling once both SYNs are seen: it is used only when both offered it.
+// Settles window scaling once both SYNs are seen: it is used only when both ends offered it.
 void settleScale(ConnEntry& entry) {
   auto& scale = entry.windowScale;
   if (scale[0] == WINDOW_SCALE_ABSENT || scale[1] == WINDOW_SCALE_ABSENT) scale = {0, 0};
@@ -95,7 +96,7 @@ bool acknowledgementFits(const TcpEnd& from, const TcpEnd& to, uint32_t acknowle
   return !after(acknowledgement, to.sentEnd) && !before(acknowledgement, to.sentEnd - stale - 1);
 }
 
-// Notes what a segment that fits tells of both ends.
+// Updates both ends from a segment that passed the window checks.
 void advance(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
   TcpEnd& from = entry.tcp[sender];
   TcpEnd& to = entry.tcp[1 - sender];
@@ -112,7 +113,7 @@ void advance(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
     from.ackMax = segment.acknowledgement;
     entry.flags |= seen;
   }
-  // A closed window still lets one byte through, to ask whether it has opened.
+  // A closed window still lets one byte pass, as a window probe.
   const uint32_t limit = segment.acknowledgement + std::max<uint32_t>(window, 1);
   if (after(limit, to.limit)) to.limit = limit;
 }
@@ -125,7 +126,8 @@ TcpOutcome reset(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
   bool exact = true;
   if ((entry.flags & ConnEntry::NO_WINDOW) == 0) {
     if (from.windowMax == 0) {
-      // A refusal: its sequence number means nothing, so it must acknowledge the SYN.
+      // A refused connection: the reset's sequence number means nothing, so it must acknowledge the
+      // SYN.
       if (!has(segment, TCP_ACK) || !acknowledgesSyn(to, segment.acknowledgement)) {
         return dropped(DropReason::OutOfWindow);
       }
@@ -142,9 +144,9 @@ TcpOutcome reset(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
   return {};
 }
 
-// Handles what passes without moving the connection. An opener that has lost its state begins anew
-// with a SYN; when the other end has lost it too, it answers that SYN, and only then is it known
-// that the old connection is gone.
+// Handles segments that pass without changing the connection's state. An opener that has lost its
+// state starts again with a SYN. If the other end has lost its state too, it answers that SYN; only
+// this answer proves that the old connection is gone.
 TcpOutcome ignore(ConnEntry& entry, uint8_t sender, TcpEvent event, const TcpSegment& segment) {
   const uint8_t opener = entry.opener();
   if (event == TcpEvent::Syn && sender == opener) {
@@ -219,7 +221,7 @@ TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment)
   TcpEnd& from = entry.tcp[sender];
   const TcpEnd& to = entry.tcp[1 - sender];
   if (from.windowMax == 0) {
-    // The other end's first: the answer to the SYN, or a SYN that crosses it.
+    // The other end's first segment: the answer to the SYN, or a SYN that crosses it.
     if (event == TcpEvent::SynAck && !acknowledgesSyn(to, segment.acknowledgement)) {
       return dropped(DropReason::OutOfWindow);
     }

@@ -11,8 +11,8 @@
 
 namespace sluice {
 
-// Events on their way from a worker to whoever drains them. A full ring never stops the worker: the
-// event is lost, counted, and the next one that fits carries the count.
+// A queue of events from one worker to its reader. A full ring never stops the worker: the event is
+// lost and counted, and the next event that fits carries the count.
 //
 // Threads: one pushes, one drains, at the same time.
 class EventRing {
@@ -50,7 +50,7 @@ class EventRing {
     return count;
   }
 
-  // Events pushed so far, those lost not counted. Threads: any.
+  // Events pushed so far, without lost ones. Threads: any.
   [[nodiscard]] uint64_t pushed() const noexcept { return head_.load(std::memory_order_acquire); }
 
   // Events lost so far. Threads: any.
@@ -61,7 +61,8 @@ class EventRing {
 
   const uint64_t capacity_;
   std::unique_ptr<FlowEvent[]> events_;
-  // The writer's line and the reader's are apart, so that neither waits for the other's cache.
+  // The writer and the reader have separate cache lines, so that neither waits for the other's
+  // cache.
   alignas(64) std::atomic<uint64_t> head_ = 0;
   uint64_t tailSeen_ = 0;
   uint32_t lostSince_ = 0;

@@ -11,16 +11,16 @@
 
 namespace sluice {
 
-// Says that events wait. It looks at their number from a thread of its own, so that a worker spends
-// nothing on waking anybody; any number of events is one notice, at most one every few
+// Notifies the reader that events wait. A thread of its own polls the number of events, so a worker
+// spends no time on wake-ups. Any number of events gives one notification, at most one every few
 // milliseconds.
 //
-// Owner:   the destructor ends the thread; nothing is called any more after it.
+// Owner:   the destructor ends the thread; there are no calls after it.
 // Threads: both calls come from that thread.
 class Notifier {
  public:
-  // `pushed` counts the events so far. `notify` returns whether it could say so: where it could
-  // not, it is asked again.
+  // `pushed` returns the number of events so far. `notify` returns whether it could notify; if not,
+  // it is called again.
   using Pushed = std::function<uint64_t()>;
   using Notify = std::function<bool()>;
 

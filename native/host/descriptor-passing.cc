@@ -18,7 +18,7 @@
 namespace sluice {
 namespace {
 
-// That a message waits for the other process to read those before it.
+// How long a message waits until the other process has read the messages before it.
 constexpr uint64_t ROOM_MS_MAX = 2'000;
 constexpr int SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
@@ -36,7 +36,8 @@ Status addressOf(const std::string& path, sockaddr_un* address) noexcept {
   return {};
 }
 
-// Whoever takes over holds every packet of the workload: the same user, or root.
+// The process that takes over sees every packet of the workload: it must be of the same user or
+// root.
 bool isTrusted(int connection) noexcept {
   ucred peer = {};
   socklen_t size = sizeof peer;
@@ -63,7 +64,7 @@ Status listenForProcess(const std::string& path, Descriptor* listener) noexcept 
   if (const Status status = addressOf(path, &address); !status.ok()) return status;
   Descriptor made(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!made.valid()) return Status::system("socket AF_UNIX", errno);
-  // The mode of the socket itself, so that there is no moment in which others may connect.
+  // The mode of the socket itself, set before bind(): others can connect at no moment.
   if (fchmod(made.get(), 0600) != 0) return Status::system("fchmod", errno);
   if (bind(made.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     return Status::system("bind AF_UNIX", errno);
@@ -141,7 +142,8 @@ Status receiveDescriptors(int connection, uint32_t timeoutMs, PassedMessage* mes
   header.msg_control = control.data();
   header.msg_controllen = control.size();
   ssize_t size = recvmsg(connection, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  // Gone without having read what we sent: told once, and before what it has said.
+  // The other process ended without reading all that we sent. The kernel reports this once, before
+  // the data that the process sent.
   if (size < 0 && errno == ECONNRESET) {
     size = recvmsg(connection, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   }

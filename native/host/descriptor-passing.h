@@ -11,45 +11,48 @@
 
 namespace sluice {
 
-// Most descriptors that one message carries.
+// The most descriptors in one message.
 inline constexpr size_t PASSED_DESCRIPTORS_MAX = 200;
-// Longest message.
+// The most bytes in one message.
 inline constexpr size_t PASSED_BYTES_MAX = 4'096;
 
-// Listens for one process of this user's, or root's, on this machine, at a path that only this user
-// may connect to.
+// Listens at a path for one process on this machine, of the same user or of root. Only this user
+// may connect to the path.
 //
 // Owner:  the caller unlinks the path.
 // Errors: Argument for a path that is too long; System.
 Status listenForProcess(const std::string& path, Descriptor* listener) noexcept;
 
-// Waits for that process. Whoever else calls is hung up on, and counts as nobody.
+// Waits for that process. Connections of other users are closed and ignored.
 //
-// Errors: System; ETIMEDOUT when nobody has come.
+// Errors: System; ETIMEDOUT when no process has connected.
 Status acceptProcess(int listener, uint32_t timeoutMs, Descriptor* connection) noexcept;
 
-// Calls the process that listens at a path. Errors: System; EPERM when it is another user's.
+// Connects to the process that listens at a path. Errors: System; EPERM when it belongs to another
+// user.
 Status callProcess(const std::string& path, Descriptor* connection) noexcept;
 
-// Sends one message, with copies of some descriptors.
+// Sends one message with copies of `descriptors`.
 //
-// Errors: Argument for one that is too long, or empty; System, ETIMEDOUT when nobody reads.
+// Errors: Argument for a message that is too long or empty; System, ETIMEDOUT when the other
+//         process does not read.
 Status passDescriptors(int connection, std::span<const std::byte> bytes,
                        std::span<const int> descriptors) noexcept;
 
 struct PassedMessage {
-  std::vector<std::byte> bytes;  // empty: the other process has hung up, or is gone
+  std::vector<std::byte> bytes;  // empty: the other process has closed the connection or ended
   std::vector<Descriptor> descriptors;
 };
 
-// Waits for one message. Errors: System; ETIMEDOUT; Argument for one that is too long.
+// Waits for one message. Errors: System; ETIMEDOUT; Argument for a message that is too long.
 Status receiveDescriptors(int connection, uint32_t timeoutMs, PassedMessage* message) noexcept;
 
-// Makes a file that is nowhere but in memory; its last descriptor takes it along.
+// Makes a file in memory only. It is freed when its last descriptor is closed.
 Status createMemoryFile(const char* name, Descriptor* file) noexcept;
-// From now on nobody can change it, not even who has it already. Errors: System.
+// Seals the file: no process can change it any more, even if it holds a descriptor already. Errors:
+// System.
 Status sealMemoryFile(int file) noexcept;
-// Whether that has been done.
+// Whether the file is sealed.
 [[nodiscard]] bool isSealed(int file) noexcept;
 
 }  // namespace sluice

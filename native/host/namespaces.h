@@ -6,7 +6,7 @@
 
 namespace sluice {
 
-// A namespace is a descriptor; this stands for the one that the process is in.
+// Namespaces are given as descriptors; this value means the process's own namespace.
 inline constexpr int OWN_NAMESPACE = -1;
 
 // Makes a network namespace whose loopback is up.
@@ -18,11 +18,12 @@ Status createNamespace(int* fd) noexcept;
 // Opens a namespace file such as /proc/123/ns/net. Owner: the caller closes `*fd`.
 Status openNamespace(const char* path, int* fd) noexcept;
 
-// Writes /proc/sys/net/<key> as seen in a namespace. Errors: Argument (a key that leads elsewhere).
+// Writes /proc/sys/net/<key> as seen in a namespace. Errors: Argument for a key that leads outside
+// that directory.
 Status setSysctl(int namespaceFd, const char* key, const char* value) noexcept;
 
-// Runs `work(context)` on a thread of its own inside a namespace, and waits for it to end. What the
-// thread opens there stays there: a socket belongs to the namespace it was made in.
+// Runs `work(context)` on a new thread inside a namespace and waits for it to end. Sockets that the
+// thread opens stay in that namespace.
 //
 // Errors: System, when the namespace cannot be entered; else what `work` returns.
 Status runInNamespace(int namespaceFd, Status (*work)(void*), void* context) noexcept;

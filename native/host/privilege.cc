@@ -34,7 +34,7 @@ constexpr uint32_t ARCHITECTURE = AUDIT_ARCH_X86_64;
 constexpr uint32_t ARCHITECTURE = AUDIT_ARCH_AARCH64;
 #endif
 
-// What a packet thread calls, with or without a vDSO, and what its end takes.
+// The system calls of a packet thread, with or without a vDSO, and of its end.
 constexpr uint32_t ALLOWED_CALLS[] = {
     // Frames.
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_recvfrom,
@@ -50,17 +50,17 @@ constexpr uint32_t ALLOWED_CALLS[] = {
 #endif
     // Clocks and places.
     SYS_clock_gettime, SYS_gettimeofday, SYS_getcpu, SYS_getpid, SYS_gettid, SYS_sched_getaffinity,
-    // Memory that was given before, given back.
+    // Freeing memory that was allocated before.
     SYS_munmap, SYS_madvise, SYS_brk,
-    // Signals, a crash that is reported, and the end.
+    // Signals, crash reports, and the end of the thread.
     SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_sigaltstack, SYS_tgkill, SYS_set_robust_list,
     SYS_exit, SYS_exit_group};
 
-// Memory may be had, but none that can be run.
+// Allowed unless they ask for executable memory.
 constexpr uint32_t MEMORY_CALLS[] = {SYS_mmap, SYS_mprotect};
 constexpr size_t PROTECTION_ARGUMENT = 2;
 
-// What a process that answers on sockets never has to do.
+// System calls that a process that only serves sockets never needs.
 constexpr uint32_t LISTENER_DENIED_CALLS[] = {
     // Files by their names.
     SYS_openat, SYS_openat2, SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_unlinkat,
@@ -77,9 +77,9 @@ constexpr uint32_t LISTENER_DENIED_CALLS[] = {
 #ifdef SYS_fork
     SYS_fork, SYS_vfork,
 #endif
-    // Sockets but those that it accepts.
+    // New sockets, except those that it accepts.
     SYS_socket, SYS_socketpair, SYS_connect, SYS_bind,
-    // Who it is, and where.
+    // Its user, capabilities and namespaces.
     SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setgroups,
     SYS_capset, SYS_setns, SYS_unshare, SYS_personality,
     // The machine.
@@ -94,8 +94,8 @@ constexpr uint32_t WORD_ARCHITECTURE = offsetof(seccomp_data, arch);
 constexpr uint32_t WORD_PROTECTION = offsetof(seccomp_data, args) + PROTECTION_ARGUMENT * 8;
 constexpr uint32_t REFUSE = SECCOMP_RET_ERRNO | EPERM;
 
-// A filter, as instructions of classic BPF. It ends where the architecture is another; the number
-// of the call is loaded then.
+// A seccomp filter in classic BPF. It starts with a check of the architecture and then loads the
+// number of the call.
 template <size_t CODE_MAX>
 class CallFilter {
  public:
@@ -126,18 +126,18 @@ class CallFilter {
   }
 
  private:
-  // The four of the head are counted here.
+  // The four instructions of the head are added here.
   sock_filter code_[CODE_MAX + 4] = {};
   unsigned short count_ = 0;
 };
 
-// Of a packet thread: an allowed call answers at once, in a chain of comparisons that the kernel
-// runs ahead and keeps as a bitmap.
+// The filter of a packet thread. It allows each call by number alone, in a chain of comparisons;
+// the kernel evaluates these once and caches the result as a bitmap.
 class PacketFilter : public CallFilter<2 * std::size(ALLOWED_CALLS) + std::size(MEMORY_CALLS) + 5> {
  public:
   PacketFilter() noexcept {
     for (const uint32_t call : ALLOWED_CALLS) when(call, SECCOMP_RET_ALLOW);
-    // Past the two memory calls, to the refusal; else to the question about their protection.
+    // Not one of the two memory calls: jump to the refusal. Otherwise check the protection flags.
     constexpr size_t count = std::size(MEMORY_CALLS);
     for (size_t index = 0; index < count; ++index) {
       jump(BPF_JEQ, MEMORY_CALLS[index], static_cast<uint8_t>(count - index), 0);
@@ -163,7 +163,7 @@ class ListenerFilter : public CallFilter<2 * std::size(LISTENER_DENIED_CALLS) + 
   }
 };
 
-// Async-signal-safe, as all that follows up to the broadcast.
+// Async-signal-safe, like all functions from here to the broadcast.
 long keepCapabilities(uint64_t keep) noexcept {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
@@ -181,12 +181,12 @@ long restrictThread(uint64_t keep) noexcept {
   return failed != 0 ? failed : keepCapabilities(keep);
 }
 
-// The signal with which glibc itself makes threads change their user: the only one that no thread
-// can have blocked, since sigfillset() leaves it out. It is ours only during a broadcast.
+// The signal by which glibc itself changes the user of all threads. It is the only signal that no
+// thread can have blocked, since sigfillset() leaves it out. We use it only during a broadcast.
 constexpr int BROADCAST_SIGNAL = 33;
 constexpr int64_t BROADCAST_MS_MAX = 2'000;
 
-// As the kernel wants it; glibc's own calls refuse the signal.
+// The kernel's form of a signal action: glibc's own calls refuse this signal.
 struct KernelAction {
   void (*handler)(int) = nullptr;
   unsigned long flags = 0;
@@ -206,8 +206,8 @@ long setAction(int number, const KernelAction* wanted, KernelAction* old) noexce
   return syscall(SYS_rt_sigaction, number, wanted, old, sizeof(uint64_t));
 }
 
-// The handler for BROADCAST_SIGNAL, with the way back to the kernel that glibc gives to its
-// handlers: read from a signal that it does let us set.
+// The action for BROADCAST_SIGNAL. Its restorer, which returns to the kernel, is glibc's own: it is
+// read from the action of a signal that glibc lets us set.
 bool makeAction(KernelAction* action) noexcept {
   struct sigaction ours = {};
   struct sigaction before = {};
@@ -236,7 +236,7 @@ bool isRestricted(pid_t thread, uint64_t keep, bool* restricted) noexcept {
   return true;
 }
 
-// Signals every thread that has more than `keep`. Answers how many there were, or -1.
+// Signals every thread that has more than `keep`. Returns the number of such threads, or -1.
 int signalUnrestricted(uint64_t keep) noexcept {
   DIR* tasks = opendir("/proc/self/task");
   if (tasks == nullptr) return -1;
@@ -258,8 +258,8 @@ int64_t nowMs() noexcept {
   return static_cast<int64_t>(now.tv_sec) * 1'000 + now.tv_nsec / 1'000'000;
 }
 
-// Two looks in a row that find nobody: a thread that was started in the middle of the first by one
-// that still had everything is seen by the second.
+// Done when two scans in a row find no such thread. During the first scan a thread with all
+// capabilities may have started another one; the second scan finds it.
 Status restrictOthers(uint64_t keep) noexcept {
   const int64_t deadlineMs = nowMs() + BROADCAST_MS_MAX;
   for (int clean = 0; clean < 2;) {
@@ -295,7 +295,8 @@ Status confinePacketThread() noexcept {
   if (restrictThread(0) != 0) return Status::system("capset", errno);
   PacketFilter filter;
   sock_fprog program = filter.program();
-  // The kernel's own precaution for sandboxed threads costs each branch; nobody's code runs here.
+  // Without this flag the kernel slows down each branch of sandboxed threads, as a precaution
+  // against untrusted code; a packet thread runs none.
   const unsigned flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
   if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) == 0 || errno == ENOSYS) {
     return {};
@@ -331,7 +332,7 @@ Status confineListener(const ListenerLimits& limits) noexcept {
   const long left =
       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
   if (left == 0 || (left < 0 && errno == ENOSYS)) return {};
-  // Above 0: the thread that could not be made to follow.
+  // Above 0: the id of the thread that could not be synchronized.
   return Status::system("seccomp", left > 0 ? ESRCH : errno);
 }
 

@@ -8,40 +8,41 @@
 
 namespace sluice {
 
-// Takes from the calling thread what a packet thread never needs: every capability, what an exec
-// could give back, and every system call but those that move frames, wait, read clocks and end a
-// thread. A call that is not on the list fails with EPERM. There is no way back.
+// Restricts the calling thread to what a packet thread needs. It loses every capability, any way to
+// regain one by an exec, and every system call except those that move frames, wait, read clocks and
+// end a thread. Other calls fail with EPERM. This cannot be undone.
 //
-// What a link needs of the kernel it is given when it is made, by another thread.
+// Another thread makes the links, so this one needs no more for them.
 //
-// Errors: System. A kernel without seccomp is none: the capabilities are gone there all the same.
+// Errors: System. A kernel without seccomp is no error: the capabilities are dropped there all the
+//         same.
 // Source: man 2 seccomp, man 7 capabilities.
 Status confinePacketThread() noexcept;
 
-// Takes all capabilities but those in `keep` from every thread of the process, and sets
-// no_new_privs on each. There is no way back.
+// Drops all capabilities except those in `keep` from every thread of the process, and sets
+// no_new_privs on each. This cannot be undone.
 //
-// Shape:   bit n of `keep` is capability n; those the process lacks stay lacking.
+// Shape:   bit n of `keep` is capability n; capabilities that the process does not have are not
+//          added.
 // Threads: one call at a time. Other threads are interrupted for a moment: their sleeps may end
-// early. Errors:  System; ETIMEDOUT when a thread cannot be reached: it then has more than the
-// others.
+//          early.
+// Errors:  System; ETIMEDOUT when a thread cannot be reached: it then keeps more than the others.
 Status dropCapabilities(uint64_t keep) noexcept;
 
-// What a process may have that talks to strangers. Units: as the names say.
+// Resource limits of a process that serves untrusted clients.
 struct ListenerLimits {
   uint32_t descriptorsMax = 0;
-  uint64_t dataBytesMax = 0;  // memory of its own, shared libraries not counted
+  uint64_t dataBytesMax = 0;  // private memory, without shared libraries
 };
 
-// Takes from a process that only answers on sockets it has, and reads from those, everything else:
-// every capability, and on all of its threads the system calls that name a file, run a program,
-// make a socket, or touch another process or the machine. They fail with EPERM. There is no way
-// back.
+// Restricts a process that only serves sockets that it has already. It loses every capability. On
+// all of its threads, the system calls that name a file, run a program, make a socket, or act on
+// another process or the machine fail with EPERM. This cannot be undone.
 //
-// What JavaScript's engine asks of the kernel beside these differs from version to version, so they
-// are left to it.
+// All other system calls stay allowed: those that the JavaScript engine needs differ from version
+// to version.
 //
-// Errors: System. A kernel without seccomp is none, as above.
+// Errors:  System. A kernel without seccomp is no error, as above.
 // Threads: as dropCapabilities().
 Status confineListener(const ListenerLimits& limits) noexcept;
 

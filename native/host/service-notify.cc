@@ -54,7 +54,7 @@ Status notifyService(const std::string& socketPath, const std::string& message,
   return {};
 }
 
-// It closes the pipe's end that it is sent.
+// The service manager closes the pipe end that it receives.
 Status awaitService(const std::string& socketPath, uint32_t timeoutMs) noexcept {
   std::array<int, 2> ends = {-1, -1};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return Status::system("pipe2", errno);

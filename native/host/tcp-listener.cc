@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-// Connections that wait in the kernel for whoever accepts.
+// Connections that may wait in the kernel to be accepted.
 constexpr int BACKLOG = 128;
 
 struct Place {
@@ -50,7 +50,7 @@ Status listenTcp(const std::string& address, uint16_t* port, Descriptor* listene
   if (listen(made.get(), BACKLOG) != 0) return Status::system("listen", errno);
   socklen_t length = sizeof place.bytes;
   if (getsockname(made.get(), bytes, &length) != 0) return Status::system("getsockname", errno);
-  // The port stands at the same place in both.
+  // The port is at the same offset in IPv4 and IPv6 socket addresses.
   *port = ntohs(reinterpret_cast<sockaddr_in*>(&place.bytes)->sin_port);
   *listener = std::move(made);
   return {};

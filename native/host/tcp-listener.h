@@ -8,10 +8,10 @@
 
 namespace sluice {
 
-// Listens on TCP at a numeric address, in the process's own network namespace, for whoever gets the
-// descriptor to accept. `port` 0 asks for any; it says which one it became.
+// Listens on TCP at a numeric address, in the process's own network namespace. The owner of the
+// descriptor accepts connections. `*port` 0 asks for any free port; it is set to the port in use.
 //
-// Errors: Argument for text that is no address; System.
+// Errors: Argument for text that is not an address; System.
 Status listenTcp(const std::string& address, uint16_t* port, Descriptor* listener) noexcept;
 
 }  // namespace sluice

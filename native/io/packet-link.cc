@@ -14,19 +14,20 @@
 namespace sluice {
 namespace {
 
-// Before a frame in its slot: the ring's header, the Offload header, and alignment.
+// Bytes before a frame in its slot: the ring's header, the Offload header, and alignment.
 constexpr uint32_t SLOT_HEAD_BYTES = 128;
-// Behind the MTU: an Ethernet header with a VLAN tag.
+// Bytes beyond the MTU: an Ethernet header with a VLAN tag.
 constexpr uint32_t LINK_HEAD_BYTES = 18;
-// The kernel allocates block by block; larger ones waste less behind their last slot.
+// The kernel allocates block by block; larger blocks waste less memory after their last slot.
 constexpr uint32_t BLOCK_BYTES = 1 << 20;
-// Ordinary frames that may wait for each superframe that may.
+// Slots for ordinary frames for each superframe that may wait.
 constexpr uint32_t SMALL_SLOTS = 16;
 static_assert(BLOCK_BYTES > SLOT_HEAD_BYTES + FRAME_BYTES_MAX + TPACKET_ALIGNMENT);
-// Named here since older headers lack it: a group does not look at its members' own option.
+// Defined here since older headers lack it. The group needs this flag: it ignores its members' own
+// PACKET_IGNORE_OUTGOING.
 constexpr int FANOUT_IGNORE_OUTGOING = 0x4000;
 
-// The word that says whose a slot is: written by the kernel while we look.
+// The word that says whether a slot is ours or the kernel's. The kernel may write it at any time.
 uint32_t statusOf(std::byte* slot) noexcept {
   auto* header = reinterpret_cast<tpacket2_hdr*>(slot);
   return std::atomic_ref<uint32_t>(header->tp_status).load(std::memory_order_acquire);
@@ -59,7 +60,8 @@ Status PacketLink::open(const PacketLinkOptions& options, FanoutGroup* group) no
   if (options.slots == 0) return bindTo(interfaceIndex, 0);
   if (const Status status = makeRing(options); !status.ok()) return status;
 
-  // All frames, whomever they are for, and of every protocol: what we do not see is not judged.
+  // All frames, for any destination and of every protocol: frames that we do not see are not
+  // judged.
   packet_mreq membership = {};
   membership.mr_ifindex = static_cast<int>(interfaceIndex);
   membership.mr_type = PACKET_MR_PROMISC;
@@ -67,7 +69,7 @@ Status PacketLink::open(const PacketLinkOptions& options, FanoutGroup* group) no
     return Status::system("PACKET_ADD_MEMBERSHIP", errno);
   }
   if (group == nullptr) return bindTo(interfaceIndex, ETH_P_ALL);
-  // Between bind() and its place in the group it would get every frame, and so some twice.
+  // Between bind() and joining the group the socket would get every frame, so some frames twice.
   sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
   const sock_fprog closed = {1, &nothing};
   if (setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &closed, sizeof closed) != 0) {
@@ -125,7 +127,7 @@ bool PacketLink::appendHandoff(std::vector<LinkHandoff>* queues) const {
   return true;
 }
 
-// The kernel maps a ring of this size or none.
+// Wrong sizes in `words` do no harm: the kernel maps a ring of exactly its own size or none.
 Status PacketLink::adoptRing(std::span<const uint32_t> words) noexcept {
   if (words.size() != 5 || words[0] != BLOCK_BYTES || words[1] <= SLOT_HEAD_BYTES ||
       words[1] % TPACKET_ALIGNMENT != 0 || words[1] > BLOCK_BYTES) {
@@ -138,7 +140,7 @@ Status PacketLink::adoptRing(std::span<const uint32_t> words) noexcept {
   if (slots == 0 || slots % slotsPerBlock_ != 0 || slots > 1u << 24 || next_ >= slots) {
     return {StatusCode::Argument};
   }
-  // Without buffers of ours what the kernel queues beside the ring could not be fetched.
+  // Superframes that the kernel queues beside the ring could not be received without buffers.
   if (words[4] == 0) {
     largeBuffers_.reset();
   } else if (largeBuffers_ == nullptr) {
@@ -257,7 +259,7 @@ size_t PacketLink::receive(std::span<Frame> frames) noexcept {
   return count;
 }
 
-// Takes the frame that was queued beside the ring, of which the slot holds the first bytes.
+// Receives the frame that was queued beside the ring; the slot holds its first bytes.
 void PacketLink::receiveLarge(size_t index, Frame* frame) noexcept {
   std::byte* const place = largeBuffers_->at(index);
   const ssize_t size = recv(fd_, place, FrameBuffers::STRIDE, MSG_DONTWAIT);
@@ -314,7 +316,7 @@ uint32_t PacketLink::interfaceIndex() const noexcept {
 uint64_t PacketLink::lostFrames() noexcept {
   tpacket_stats statistics = {};
   socklen_t size = sizeof statistics;
-  // Reading them sets the kernel's counts to zero.
+  // Reading the statistics sets the kernel's counts to zero.
   if (getsockopt(fd_, SOL_PACKET, PACKET_STATISTICS, &statistics, &size) == 0) {
     lost_ += statistics.tp_drops;
   }

@@ -69,7 +69,7 @@ size_t TapLink::receive(std::span<Frame> frames) noexcept {
     frame.bytes = slot + sizeof(Offload);
     frame.headroom = true;
     frame.length = static_cast<uint32_t>(static_cast<size_t>(size) - sizeof(Offload));
-    // A read that fills the buffer may have left the rest of the frame behind.
+    // A read that fills the buffer may have lost the rest of the frame.
     frame.truncated = static_cast<size_t>(size) == FrameBuffers::STRIDE;
     bytes += FrameBuffers::batchBytesOf(frame);
   }

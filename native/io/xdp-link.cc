@@ -17,22 +17,21 @@
 namespace sluice {
 namespace {
 
-// Frames that may wait to be taken: those of four milliseconds, for which a thread that shares the
-// worker's core may keep it, at a million a second.
+// Frames that may wait to be received: four milliseconds' worth, at a million frames a second. A
+// thread that shares the worker's core may keep it that long.
 constexpr uint32_t RING_FRAMES = 4'096;
-// Frames that may be on their way out.
+// Frames that may wait to be sent.
 constexpr uint32_t SEND_FRAMES = 2'048;
 static_assert(SEND_FRAMES <= RING_FRAMES);
 constexpr uint32_t SMALL_CHUNK_BYTES = 2'048;
 constexpr uint32_t LARGE_CHUNK_BYTES = 4'096;
-// The kernel's headroom before a frame, and two bytes of ours: IP headers then stand on a multiple
-// of 16.
+// The kernel's headroom before a frame, and two bytes of ours that align IP headers to 16 bytes.
 constexpr uint32_t KERNEL_HEADROOM_BYTES = 256;
 constexpr uint32_t HEADROOM_BYTES = 2;
 constexpr uint32_t HEADER_BYTES_MAX = 18;  // Ethernet and a VLAN tag
 static_assert(XDP_MTU_MAX + HEADER_BYTES_MAX + KERNEL_HEADROOM_BYTES + HEADROOM_BYTES <=
               LARGE_CHUNK_BYTES);
-// The kernel sends 32 frames a call; each call but the last one sends some.
+// The kernel sends at most 32 frames a call; every call but the last one sends some.
 constexpr int SEND_CALLS_MAX = SEND_FRAMES / 32 + 8;
 
 constexpr uint8_t TCP_CHECKSUM_OFFSET = 16;
@@ -58,11 +57,11 @@ class Ring {
     return {};
   }
 
-  // Goes on where another process has got to, as the producer or the consumer.
+  // Continues at the position of a predecessor, as the producer or the consumer.
   void resumeProducing() noexcept { at_ = *producer_; }
   void resumeConsuming() noexcept { at_ = *consumer_; }
 
-  // The consumer's side: how many items wait, at most `wanted`; item(0) is the oldest.
+  // Consumer: the number of items that wait, at most `wanted`; item(0) is the oldest.
   [[nodiscard]] uint32_t waiting(uint32_t wanted) noexcept {
     const uint32_t produced = std::atomic_ref(*producer_).load(std::memory_order_acquire);
     return std::min(produced - at_, wanted);
@@ -75,7 +74,7 @@ class Ring {
     std::atomic_ref(*consumer_).store(at_, std::memory_order_release);
   }
 
-  // The producer's side. There are never more items than places: nobody asks for room.
+  // Producer. There are never more items than places, so put() does not check for room.
   void put(const Item& item) noexcept { items_[at_++ % RING_FRAMES] = item; }
   void publish() noexcept { std::atomic_ref(*producer_).store(at_, std::memory_order_release); }
   [[nodiscard]] bool allConsumed() const noexcept {
@@ -102,7 +101,7 @@ uint64_t addWords(uint64_t sum, const uint8_t* bytes, uint32_t count) noexcept {
 
 }  // namespace
 
-// A queue's socket, its rings and the memory its frames lie in.
+// A queue's socket, its rings and the memory of its frames.
 class XdpLink::Queue {
  public:
   explicit Queue(int fd, int memoryFd = -1) noexcept : fd_(fd), memoryFd_(memoryFd) {}
@@ -146,7 +145,7 @@ class XdpLink::Queue {
   std::array<uint64_t, BATCH_FRAMES_MAX> taken_ = {};  // chunks in the caller's hands
   uint32_t takenCount_ = 0;
   std::vector<uint64_t> free_;  // chunks to send from
-  bool pending_ = false;        // frames are in the ring that the kernel was not told of
+  bool pending_ = false;        // frames in the ring that the kernel was not asked to send
 };
 
 Status XdpLink::Queue::open(const XdpLinkOptions& options, uint32_t queue) noexcept {
@@ -177,8 +176,8 @@ LinkHandoff XdpLink::Queue::handoff() const {
   return handoff;
 }
 
-// The kernel has filled or will fill what stands in the rings; what is free to send from is in
-// none of them, and only the process before knows it.
+// The rings list the chunks that the kernel has filled or will fill. The chunks that are free for
+// sending are in no ring: only the predecessor knows them.
 Status XdpLink::Queue::adopt(std::span<const uint32_t> words) noexcept {
   int domain = 0;
   socklen_t size = sizeof domain;
@@ -190,7 +189,7 @@ Status XdpLink::Queue::adopt(std::span<const uint32_t> words) noexcept {
   }
   chunkBytes_ = words[1];
   queue_ = words[2];
-  // Not fstat(): the addon could not be loaded where the C library is older than 2.33 then.
+  // Not fstat(): with it the addon would need a C library of 2.33 or later.
   if (lseek(memoryFd_, 0, SEEK_END) != static_cast<off_t>(memoryBytes())) {
     return {StatusCode::Argument};
   }
@@ -308,7 +307,7 @@ bool XdpLink::Queue::transmit(const Frame& frame) noexcept {
   return true;
 }
 
-// What the kernel does not take now stays in the ring, and goes with the next frames.
+// Frames that the kernel does not take now stay in the ring and are sent with the next ones.
 size_t XdpLink::Queue::flush() noexcept {
   size_t refused = 0;
   if (pending_) {
@@ -408,7 +407,7 @@ Status XdpLink::watchQueues() noexcept {
 int XdpLink::descriptor() const noexcept { return poll_ >= 0 ? poll_ : queues_.front()->fd(); }
 
 uint32_t XdpLink::interfaceIndex() const noexcept {
-  // Asking for nothing does nothing but say whether the socket is bound still.
+  // A send of no frames only shows whether the socket is still bound.
   const int fd = queues_.front()->fd();
   const ssize_t asked = recvfrom(fd, nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
   return asked < 0 && errno == ENXIO ? 0 : options_.interfaceIndex;

@@ -21,7 +21,7 @@ namespace {
 
 constexpr uint32_t FLOWS_MAX = 65'536;
 
-// Where the headers of a frame are, and what our programs ask of them.
+// Offsets in a frame's headers, and the values that our programs compare.
 constexpr int16_t ETHERTYPE_AT = 12;
 constexpr int16_t VERSION_AT = 14;
 constexpr int16_t FRAGMENT_AT = 20;
@@ -50,13 +50,13 @@ struct PortKey {
   uint16_t portBe;
   uint16_t protocol;
 };
-// Places on that stack, from its top.
+// Offsets on that stack, from its top.
 constexpr int16_t FLOW_KEY = -16;
 constexpr int16_t PREFIX_KEY = -24;
 constexpr int16_t PORT_KEY = -32;
 constexpr int16_t VALUE = -40;
 
-// Where a frame's way through a program ends.
+// The exits of a program.
 struct Ends {
   BpfLabel forward;
   BpfLabel drop;
@@ -89,7 +89,8 @@ Status fillMaps(std::span<const KernelFilterRule> rules, Maps* maps) noexcept {
   return status;
 }
 
-// Leaves the frame's connection at FLOW_KEY, both directions alike; frames without one jump away.
+// Stores the key of the frame's connection at FLOW_KEY, the same for both directions; for frames
+// without a connection it jumps to an exit.
 void readFlow(Assembler& code, bool fromOutside, const Ends& ends) {
   code.load(BPF_W, R2, R6, offsetof(__sk_buff, data));
   code.load(BPF_W, R3, R6, offsetof(__sk_buff, data_end));
@@ -125,7 +126,7 @@ void lookUp(Assembler& code, const Descriptor& map, int16_t key) {
   code.call(BPF_FUNC_map_lookup_elem);
 }
 
-// Drops what no rule lets in.
+// Drops packets that no rule allows.
 void judgeNewFlow(Assembler& code, const Maps& maps, const Ends& ends) {
   code.storeValue(BPF_W, FP, PREFIX_KEY + int{offsetof(PrefixKey, length)}, 32);
   code.load(BPF_W, R5, FP, FLOW_KEY + int{offsetof(FlowMapKey, outsideBe)});

@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-// Who may reach the inside: addresses under a prefix, on one port. In host order.
+// A rule: addresses under a prefix may reach the inside on one port. Units: host byte order.
 struct KernelFilterRule {
   uint32_t prefix = 0;
   uint32_t length = 0;
@@ -22,11 +22,11 @@ struct KernelFilter {
   std::array<Descriptor, 2> attachments;
 };
 
-// Joins two interfaces of a namespace by eBPF programs on their ingress, which let the outside open
-// connections to the inside where a rule says so, and everything that the inside opens. What stands
-// between is an LRU map of connections before a longest-prefix trie and a hash of ports: the policy
-// of a benchmark in the kernel's own path, with no TCP states and no IPv6, so a bound for any
-// filter that has them.
+// Joins two interfaces of a namespace by eBPF programs on their ingress. The outside may open
+// connections to the inside that a rule allows; the inside may open any. The programs look up an
+// LRU map of connections, then a longest-prefix trie and a hash of ports. This is a benchmark's
+// policy in the kernel's own path. It has no TCP states and no IPv6, so a filter that has them
+// cannot be faster.
 //
 // Shape:  prefixes that repeat share their rules' ports.
 // Errors: System; BPF_LINK_CREATE on kernels before 6.6, EPERM in a user namespace.

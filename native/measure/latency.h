@@ -19,9 +19,9 @@ struct LatencyRequest {
 
 // Times UDP round trips between two sockets, each with a thread that sleeps in recv().
 //
-// Units:  nanoseconds, in the order they were made; a tenth as many go before them untimed.
+// Units:  nanoseconds, in order; first come a tenth as many round trips that are not timed.
 // Cost:   blocks for `count` round trips.
-// Errors: System; ETIMEDOUT when an answer takes longer than a second.
+// Errors: System; ETIMEDOUT when a reply takes longer than a second.
 Status measureLatency(const LatencyRequest& request, std::vector<double>* samples) noexcept;
 
 }  // namespace sluice

@@ -60,8 +60,8 @@ void put16(uint8_t* bytes, uint16_t value) noexcept {
   bytes[1] = static_cast<uint8_t>(value);
 }
 
-// An SCTP packet of one INIT or INIT ACK chunk. `tag` is what the other side is to put in its
-// packets' verification tag: our token. Source: RFC 9260 sections 3.1, 3.3.2, 3.3.3.
+// An SCTP packet of one INIT or INIT ACK chunk. `tag` is our token: the other side puts it in the
+// verification tag of its packets. Source: RFC 9260 sections 3.1, 3.3.2, 3.3.3.
 Message sctpMessage(uint8_t chunk, uint16_t sourcePort, uint16_t destinationPort,
                     uint32_t verificationTag, uint32_t tag) noexcept {
   Message message;
@@ -87,7 +87,7 @@ Message sctpMessage(uint8_t chunk, uint16_t sourcePort, uint16_t destinationPort
   return message;
 }
 
-// Where the message starts in what a raw socket of the family received: IPv4 keeps its header on.
+// The offset of the message in what a raw socket received: IPv4 sockets deliver the IP header, too.
 size_t rawOffset(uint8_t family, const uint8_t* bytes, size_t size) noexcept {
   return family == 4 && size > 0 ? (bytes[0] & 0x0fu) * 4u : 0;
 }
@@ -118,7 +118,7 @@ class Prober {
     Descriptor fd;
     uint8_t protocol = 0;
     uint8_t family = 0;
-    int error = 0;  // why it could not be opened
+    int error = 0;  // errno when it could not be opened
   };
   struct Attempt {
     Descriptor fd;
@@ -197,7 +197,7 @@ class Prober {
     const ProbeRequest& request = requests_[index];
     Attempt& attempt = attempts_[index];
     const int listenerError = attempt.listener == SIZE_MAX ? 0 : listeners_[attempt.listener].error;
-    // Somebody else's TCP server will do as well as ours.
+    // Another program's TCP server serves as well as ours.
     if (listenerError != 0 && !(listenerError == EADDRINUSE && request.protocol == IPPROTO_TCP)) {
       return end(index, ProbeOutcome::Failed, listenerError);
     }
@@ -311,7 +311,7 @@ class Prober {
     }
   }
 
-  // What a received message says of an attempt; TimedOut when it says nothing.
+  // The outcome of an attempt by a received message; TimedOut when the message shows none.
   ProbeOutcome readAnswer(size_t index, const uint8_t* bytes, size_t size) const noexcept {
     const ProbeRequest& request = requests_[index];
     const bool raw = isIcmp(request.protocol) || request.protocol == IPPROTO_SCTP;
@@ -351,7 +351,7 @@ class Prober {
       const ssize_t received =
           recvfrom(fd, bytes, sizeof bytes, 0, reinterpret_cast<sockaddr*>(&from), &fromSize);
       if (received < 0) {
-        // An ICMP error about an answer of ours is the sender's affair.
+        // Ignores an ICMP error about a reply of ours: the sender of the request handles it.
         if (errno == EAGAIN) return;
         continue;
       }

@@ -29,8 +29,8 @@ namespace {
 constexpr uint32_t STREAMS_MAX = 64;
 constexpr uint32_t PAYLOAD_BYTES_MAX = 1400;
 constexpr uint32_t FLOWS_MAX = 16 << 20;
-// Many flows are these ports of the server, times as many ports of the client as it takes: always
-// the same ones, so that one request after another belongs to the same connections.
+// Many flows are these ports of the server times as many ports of the client as needed. The ports
+// are always the same, so that later requests use the same connections.
 constexpr uint32_t FLOW_PORT_FIRST = 2'000;
 constexpr uint32_t FLOW_PORTS = 60'000;
 constexpr uint32_t CLIENT_PORT_FIRST = 20'000;
@@ -41,7 +41,7 @@ constexpr size_t ROUND_TRIPS_MAX = 4 << 20;
 constexpr int RECEIVE_BUFFER_BYTES = 4 << 20;
 constexpr int BACKLOG = 128;
 constexpr int ANY_CPU = -1;
-// Nothing waits for longer than this before it looks whether it should stop.
+// The longest wait before a thread checks whether it should stop.
 constexpr timeval PATIENCE = {0, 200'000};
 
 double nowSeconds() noexcept {
@@ -50,7 +50,7 @@ double nowSeconds() noexcept {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-// Seconds that the CPUs have been idle, all together.
+// Idle seconds of all CPUs together.
 double idleSeconds() noexcept {
   const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen("/proc/stat", "re"), std::fclose);
   unsigned long long user = 0, nice = 0, system = 0, idle = 0, ioWait = 0;
@@ -78,14 +78,14 @@ HostAddress serverOf(const TrafficRequest& request) noexcept {
 // A descriptor of a namespace, or -1, and a CPU, or ANY_CPU, as JavaScript writes them.
 int signedOf(uint32_t word) noexcept { return static_cast<int>(word); }
 
-// What both ends share. Counters stand on lines of their own: each has one writer.
+// State that both ends share. Each counter has one writer and a cache line of its own.
 struct Shared {
   const TrafficRequest* request = nullptr;
   std::atomic<bool> stop = false;
   std::atomic<bool> measuring = false;
   alignas(64) std::atomic<uint64_t> sent = 0;
   alignas(64) std::atomic<uint64_t> received = 0;
-  alignas(64) std::vector<float> roundTripsNs;  // the client's alone
+  alignas(64) std::vector<float> roundTripsNs;  // used by the client only
 };
 
 void add(std::atomic<uint64_t>* counter, uint64_t amount) noexcept {
@@ -170,7 +170,7 @@ void makeRoundTrips(Peer* self) {
   }
 }
 
-// Messages that all use the same bytes: what they carry is of no interest.
+// Messages that all use the same bytes: their content does not matter.
 struct MessageBatch {
   std::array<char, PAYLOAD_BYTES_MAX> bytes = {};
   iovec part = {};
@@ -194,9 +194,9 @@ void sendDatagrams(Peer* self) {
   }
 }
 
-// Each batch goes from one port of the client to the next ports of the server. A request goes on
-// with the flow behind the last one of the request before it: one that ends before all flows had
-// their turn would else leave out the same ones each time.
+// Each batch goes from one port of the client to the next ports of the server. A request continues
+// with the flow after the last one of the previous request. Otherwise requests that end before all
+// flows had their turn would skip the same flows each time.
 void sendManyFlows(Peer* self) {
   static std::atomic<uint64_t> nextFlow = 0;
   const TrafficRequest& request = *self->shared->request;
@@ -251,7 +251,7 @@ void receiveStream(Peer* self) {
   }
 }
 
-// Each connection is a socket of its own, made in the namespace that the thread was started in.
+// Makes each connection with a new socket, in the namespace that the thread was started in.
 void makeConnections(Peer* self) {
   Shared& shared = *self->shared;
   const TrafficRequest& request = *shared.request;
@@ -268,8 +268,8 @@ void makeConnections(Peer* self) {
   }
 }
 
-// Answers and closes first, as a server of short requests does; so the client's ports are free
-// again.
+// Answers and closes first, as a server of short requests does, so that the client's ports become
+// free again.
 void answerConnections(Peer* self) {
   char bytes[64];
   while (!self->stopped()) {
@@ -294,7 +294,7 @@ void* runPeer(void* context) {
   return nullptr;
 }
 
-// The threads of both ends, which end with it.
+// The threads of both ends; the destructor ends them.
 class Ensemble {
  public:
   explicit Ensemble(const TrafficRequest& request) noexcept { shared_.request = &request; }
@@ -304,7 +304,7 @@ class Ensemble {
 
   Shared& shared() noexcept { return shared_; }
 
-  // Starts a thread of the calling thread's namespace.
+  // Starts a thread in the calling thread's namespace.
   Status start(Descriptor socket, int cpu, void (*work)(Peer*)) noexcept {
     auto peer = std::make_unique<Peer>();
     peer->shared = &shared_;

@@ -10,21 +10,21 @@
 namespace sluice {
 
 struct TrafficResult {
-  double seconds = 0;      // that the counts below are about
+  double seconds = 0;      // the time that the counts below cover
   double sent = 0;         // what the client handed to its kernel: datagrams, bytes or connections
-  double received = 0;     // what reached the other program: the same, or answers
-  double busySeconds = 0;  // of all CPUs together, in that time
+  double received = 0;     // what reached the other program: the same units, or replies
+  double busySeconds = 0;  // CPU time of all CPUs together, in that time
   std::vector<float> roundTripsNs;  // of RoundTrips, in the order they were made
 };
 
-// Sends traffic of one kind for `warmupMs` and then for `durationMs`, and counts the latter.
+// Sends traffic of one kind for `warmupMs`, then for `durationMs`, and counts only the second part.
 //
-// Cost:    blocks for both times and up to a second; two threads a stream.
+// Cost:    blocks for both times and up to a second more; uses two threads for each stream.
 // Threads: clients and servers run in threads of their own, on the CPUs that are named.
 // Errors:  System; ETIMEDOUT when nothing arrives in the measured time.
 Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noexcept;
 
-// Binds a thread of any process to CPUs; no CPUs are all of them. Errors: System.
+// Binds a thread of any process to CPUs; an empty list means all CPUs. Errors: System.
 Status pinThread(int threadId, std::span<const uint32_t> cpus) noexcept;
 
 }  // namespace sluice

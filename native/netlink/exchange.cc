@@ -26,7 +26,7 @@ nlmsghdr headerAt(const uint8_t* bytes) noexcept {
   return header;
 }
 
-// Calls `visit(header)` for each message; false when they are not whole.
+// Calls `visit(header)` for each message; false when a message is cut short.
 template <typename Visit>
 bool walk(std::span<const uint8_t> messages, Visit&& visit) noexcept {
   for (size_t at = 0; at < messages.size();) {
@@ -42,7 +42,7 @@ bool walk(std::span<const uint8_t> messages, Visit&& visit) noexcept {
 Status openNetlink(int protocol, Descriptor* opened) noexcept {
   Descriptor link(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   if (!link.valid()) return Status::system("socket AF_NETLINK", errno);
-  // Larger buffers, short acknowledgements and reasons in words, as far as the kernel gives them.
+  // Larger buffers, short acknowledgements and error texts, as far as the kernel supports them.
   const int yes = 1;
   (void)setsockopt(link.get(), SOL_SOCKET, SO_SNDBUFFORCE, &BUFFER_BYTES, sizeof BUFFER_BYTES);
   (void)setsockopt(link.get(), SOL_SOCKET, SO_RCVBUFFORCE, &BUFFER_BYTES, sizeof BUFFER_BYTES);
@@ -121,7 +121,7 @@ Status readInterfaceEvents(int events, std::vector<uint8_t>* messages, bool* ove
     if (size < 0 && errno == EAGAIN) return {};
     if (size < 0) return Status::system("receive AF_NETLINK", errno);
     const std::span<const uint8_t> received(datagram.data(), static_cast<size_t>(size));
-    // One that is cut short is as good as lost.
+    // A datagram that is cut short counts as lost.
     if (walk(received, [](const nlmsghdr&) {})) {
       messages->insert(messages->end(), received.begin(), received.end());
     } else {

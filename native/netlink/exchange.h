@@ -9,25 +9,25 @@
 
 namespace sluice {
 
-// Sends netlink requests in one datagram and gathers all that the kernel answers to them.
+// Sends netlink requests in one datagram and collects all of the kernel's replies.
 //
-// The kernel works through a datagram in one system call: a process that is killed meanwhile ends
-// after the last request, never between two.
+// The kernel handles all requests of a datagram in one system call: a process that is killed
+// meanwhile ends after the last request, never between two.
 //
 // Shape:  whole messages, each at a multiple of four bytes; the last asks for a dump or an
 //         acknowledgement, and ends the exchange. `*replies` are whole messages too.
-// Errors: System; ETIMEDOUT when the end of the answer does not come within seconds. What the
-//         kernel refuses stands in the replies.
+// Errors: System; ETIMEDOUT when the end of the reply does not come within seconds. Requests that
+//         the kernel refuses have an error in the replies.
 // Source: man 7 netlink.
 Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> requests,
                        std::vector<uint8_t>* replies) noexcept;
 
-// Opens a socket to which the kernel tells of every change of a link or an address of this
-// process's own network namespace; reads do not wait. Errors: System.
+// Opens a socket on which the kernel reports every change of a link or an address in this process's
+// own network namespace; reads do not wait. Errors: System.
 Status openInterfaceEvents(Descriptor* events) noexcept;
 
-// Appends all that has been told since the last call; `*overrun` when some of it was lost, so that
-// everything has to be read anew.
+// Appends all messages since the last call. Sets `*overrun` when some were lost: the caller must
+// then read all state again.
 //
 // Shape:  whole messages, as exchangeNetlink() gives them.
 // Errors: System.

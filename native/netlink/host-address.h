@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-// An address with a prefix length, as it is written: the host bits count.
+// An address with a prefix length. Its host bits are kept.
 struct HostAddress {
   uint8_t family = 0;  // 4 or 6
   uint8_t length = 0;
@@ -18,7 +18,7 @@ struct HostAddress {
   [[nodiscard]] size_t size() const noexcept { return family == 4 ? 4 : 16; }
 };
 
-// Reads `10.0.0.1/24` or `fd00::1`; without a length it is the whole address.
+// Reads `10.0.0.1/24` or `fd00::1`. Without a length the prefix is the whole address.
 [[nodiscard]] bool parseHostAddress(const std::string& text, HostAddress* address) noexcept;
 
 // Reads `02:00:00:00:00:01`.

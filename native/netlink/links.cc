@@ -36,7 +36,7 @@ uint8_t addressFamily(const HostAddress& address) noexcept {
   return address.family == 4 ? AF_INET : AF_INET6;
 }
 
-// `name` here, `peerName` in the namespace `peerNamespace`.
+// Makes `name` in this namespace and `peerName` in `peerNamespace`.
 Status addVethPair(const char* name, const char* peerName, int peerNamespace) noexcept {
   if (!goodName(name) || !goodName(peerName)) return {StatusCode::Argument};
   NetlinkRequest request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
@@ -161,7 +161,7 @@ Status addNeighbour(uint32_t index, const HostAddress& address, const MacAddress
 
 Status createVethPair(int namespaceA, const std::string& nameA, int namespaceB,
                       const std::string& nameB) noexcept {
-  // The kernel wants a descriptor for the peer's namespace, the process's own too.
+  // The kernel needs a descriptor for the peer's namespace, even if it is the process's own.
   Descriptor own;
   if (namespaceB == OWN_NAMESPACE) {
     int fd = -1;

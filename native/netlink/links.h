@@ -21,18 +21,18 @@ Status setInterfaceUp(uint32_t index, bool up) noexcept;
 Status setInterfaceLinkLocal(uint32_t index, bool automatic) noexcept;
 Status deleteInterface(uint32_t index) noexcept;
 
-// Without duplicate address detection, so that it can be used at once.
+// Adds an address without duplicate address detection, so that it can be used at once.
 Status addAddress(uint32_t index, const HostAddress& address) noexcept;
 
-// `gateway` may be null: the destination is on the link then. A gateway counts as on the link too.
+// With a null `gateway` the destination is on the link. A gateway counts as on the link, too.
 Status addRoute(uint32_t index, const HostAddress& destination,
                 const HostAddress* gateway) noexcept;
 Status addNeighbour(uint32_t index, const HostAddress& address, const MacAddress& mac) noexcept;
 
-// Whether an interface takes frames that are for others; `*changed` is set when it was otherwise.
+// Switches promiscuous mode on or off; `*changed` is set when the mode was the other one before.
 Status setInterfacePromiscuous(uint32_t index, bool on, bool* changed) noexcept;
 
-// Makes a veth pair, down, one end in each namespace. Errors: System.
+// Makes a veth pair, which is down, with one end in each namespace. Errors: System.
 Status createVethPair(int namespaceA, const std::string& nameA, int namespaceB,
                       const std::string& nameB) noexcept;
 

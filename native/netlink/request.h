@@ -11,7 +11,7 @@
 
 namespace sluice {
 
-// A request to rtnetlink under construction. Nested attributes are closed by end().
+// Builds an rtnetlink request. end() closes a nested attribute.
 class NetlinkRequest {
  public:
   NetlinkRequest(uint16_t type, uint16_t flags) noexcept {

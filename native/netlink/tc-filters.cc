@@ -14,7 +14,7 @@
 namespace sluice {
 namespace {
 
-// tc's coordinates of an interface's two hooks.
+// tc's names for an interface's two hooks.
 tcmsg stackHook(uint32_t index) noexcept {
   tcmsg message = {};
   message.tcm_ifindex = static_cast<int>(index);
@@ -23,7 +23,8 @@ tcmsg stackHook(uint32_t index) noexcept {
   return message;
 }
 
-// And of our filters on it. The handle tells a later process whether the hook was ours as well.
+// tc's names for our filters on the hook. The handle tells a later process whether we made the
+// hook, too.
 constexpr uint32_t FILTER_PRIORITY = 1;
 constexpr uint32_t FILTER_HANDLE = 0x51ce0000;
 enum class Hook : uint32_t { In = TC_H_MIN_INGRESS, Out = TC_H_MIN_EGRESS };

@@ -11,33 +11,34 @@ namespace sluice {
 //
 // Errors: System, with the message type as the call.
 
-// Two tc filters that take an interface from the kernel's own stack: what comes in is dropped after
-// packet sockets have seen it, what goes out is dropped unless a socket of ours has marked it; and
-// whether the hook they hang on was made for them.
+// Two tc filters that block the kernel stack on an interface, and whether their hook was made for
+// them. Ingress: every frame is dropped after packet sockets have seen it. Egress: frames without
+// the mark of our sockets are dropped.
 struct StackFilters {
   bool hookMade = false;
 };
 
-// Finds the filters that addStackFilters() made, here or in a process that is gone.
+// Finds the filters that addStackFilters() made, in this process or an earlier one.
 [[nodiscard]] std::optional<StackFilters> findStackFilters(uint32_t index) noexcept;
-// Adds what is missing; `*filters` is what findStackFilters() found, and what there is afterwards.
+// Adds the missing filters. `*filters` is the result of findStackFilters() before, and the present
+// state afterwards.
 Status addStackFilters(uint32_t index, uint32_t mark,
                        std::optional<StackFilters>* filters) noexcept;
-// Takes the filters out, and the hook too when it was made for them.
+// Removes the filters, and the hook if it was made for them.
 Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept;
 
-// A tc filter that hands what comes in by an interface to a program, behind all that is attached by
-// descriptors; and what else was changed for it.
+// A tc filter that runs a program on frames that arrive on an interface, after all programs that
+// are attached by descriptors; and what else was changed for it.
 struct RedirectFilter {
   bool hookMade = false;
   bool promiscuousMade = false;
 };
 
-// Finds the filter that addRedirectFilter() made, here or in a process that is gone.
+// Finds the filter that addRedirectFilter() made, in this process or an earlier one.
 [[nodiscard]] std::optional<RedirectFilter> findRedirectFilter(uint32_t index) noexcept;
-// Makes the hook too where there is none; `filter` says what else is to be undone with it.
+// Adds the filter, and the hook if there is none. `filter` says what else is to be undone with it.
 Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) noexcept;
-// Takes the filter out, and the hook too when it was made for it.
+// Removes the filter, and the hook if it was made for it.
 Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexcept;
 
 }  // namespace sluice

@@ -46,7 +46,7 @@ DropReason readOptions(const uint8_t* options, uint32_t bytes, NeighborMessage* 
       return DropReason::MalformedNdp;
     }
     if (options[at] == wanted) {
-      // A second one could name another MAC than the one that is checked.
+      // A second option could name another MAC than the checked one.
       if (message->hasLinkAddress) return DropReason::MalformedNdp;
       message->hasLinkAddress = true;
       std::copy_n(options + at + 2, 6, message->linkAddress.begin());

@@ -37,7 +37,8 @@ bool isVlanTag(uint16_t etherType) {
 }
 
 DropReason parseArp(const uint8_t* arp, uint32_t bytes, PacketView* view) {
-  // Behind it only padding is honest, to the shortest frame (with a VLAN tag that has gone).
+  // An honest frame has only padding after the ARP packet, up to the shortest frame (whose VLAN tag
+  // may have been removed).
   constexpr uint32_t PADDED_BYTES_MAX = 50;
   if (bytes < 28 || bytes > PADDED_BYTES_MAX || load16(arp) != 1 ||
       load16(arp + 2) != ETHERTYPE_IPV4 || arp[4] != 6 || arp[5] != 4 ||
@@ -51,8 +52,8 @@ DropReason parseArp(const uint8_t* arp, uint32_t bytes, PacketView* view) {
   return DropReason::None;
 }
 
-// The ones' complement sum is the same in either byte order, but for the order of its bytes, and of
-// all ones there is only one (RFC 1071 section 2).
+// The ones' complement sum of the swapped words is the swapped sum, and all ones is the same in
+// both byte orders (RFC 1071 section 2). So no word is swapped.
 bool headerChecksumFits(const uint8_t* header, uint32_t bytes) {
   uint64_t sum = 0;
   for (uint32_t at = 0; at < bytes; at += 4) {
@@ -66,8 +67,8 @@ bool headerChecksumFits(const uint8_t* header, uint32_t bytes) {
   return sum == 0xffff;
 }
 
-// Puts an IPv4 address in its place, in one store as wide as what reads it next: the naming of its
-// connection takes eight bytes at once.
+// Stores an IPv4 address with one eight-byte store: nameConn() reads eight bytes at once next, and
+// would wait for narrower stores.
 void putAddress(const uint8_t* bytes, AddressBytes* address) {
   uint32_t valueBe = 0;
   std::memcpy(&valueBe, bytes, 4);
@@ -98,8 +99,8 @@ DropReason checkIpv4Options(const uint8_t* options, uint32_t bytes) {
   return DropReason::None;
 }
 
-// Checks what a fragment's place in its datagram may be. `headerBytes` is what stands before the
-// data in the whole datagram, as far as the 65,535 count it.
+// Checks a fragment's offset and length. `headerBytes` is the part of the whole datagram's headers
+// that counts towards its 65,535 bytes.
 DropReason checkFragment(const PacketView& view, uint32_t headerBytes) {
   if ((view.moreFragments && view.l4Bytes % 8 != 0) || view.l4Bytes == 0) {
     return DropReason::MalformedFragment;
@@ -179,7 +180,7 @@ DropReason parseIpv6(const uint8_t* ip, uint32_t bytes, PacketView* view) {
                         next == NEXT_DESTINATION_OPTIONS;
     if (!walked || view->fragmentOffset != 0) break;
     if (headers == EXTENSION_HEADERS_MAX) return DropReason::ExtHeaderLimit;
-    // Hop-by-hop options are the first header or an error (RFC 8200 section 4.1).
+    // Hop-by-hop options must be the first header (RFC 8200 section 4.1).
     if (next == NEXT_HOP_BY_HOP && at != IPV6_HEADER_BYTES) return DropReason::MalformedIpv6;
 
     const uint32_t left = end - at;
@@ -230,7 +231,7 @@ constexpr uint64_t VALID_TCP_FLAGS = [] {
   return valid;
 }();
 
-// Finds the window scale among a SYN's options. Errors: MalformedTcp.
+// Finds the window scale in a SYN's options. Errors: MalformedTcp.
 DropReason parseSynOptions(const uint8_t* options, uint32_t bytes, uint8_t* windowScale) {
   constexpr uint8_t END = 0;
   constexpr uint8_t NO_OPERATION = 1;
@@ -313,7 +314,7 @@ DropReason parseSctp(PacketView* view) {
   return DropReason::None;
 }
 
-// The bytes that an ICMP or ICMPv6 message of a type has at least.
+// The minimum size of an ICMP or ICMPv6 message of a type.
 uint32_t icmpBytesMin(uint8_t family, uint8_t type) {
   if (family == 4) {
     switch (type) {
@@ -352,8 +353,8 @@ DropReason parseIcmp(PacketView* view) {
   return DropReason::None;
 }
 
-// Checks what a superframe that is sound otherwise would make (docs/decisions/0018). Apart, so that
-// the many frames that are none do not save registers for it.
+// Checks the segments that a superframe would be cut into (docs/decisions/0018). Not inlined: the
+// many other frames then save no registers for it.
 [[gnu::noinline]] DropReason checkSegments(uint32_t segmentBytes, const PacketView& view) {
   const bool tcp = view.key.protocol == PROTOCOL_TCP;
   const uint32_t payloadBytes = tcp ? view.tcp.payloadBytes : view.l4Bytes - UDP_HEADER_BYTES;
@@ -372,7 +373,7 @@ DropReason parsePacket(const Frame& frame, PacketView* view) noexcept {
   const uint16_t etherType = load16(bytes + 12);
   if (frame.vlanTagged || isVlanTag(etherType)) return DropReason::VlanTag;
 
-  new (view) PacketView;  // an assignment would make one elsewhere first
+  new (view) PacketView;  // in place: an assignment would build a copy first
   view->bytes = bytes;
   const uint8_t* l3 = bytes + ETHERNET_HEADER_BYTES;
   const uint32_t l3Bytes = frame.length - ETHERNET_HEADER_BYTES;
@@ -418,8 +419,8 @@ DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept {
   const uint8_t protocol = view.key.protocol;
   const uint32_t end = view.l4Offset + view.l4Bytes;
   if (partialChecksum) {
-    // Whoever finishes the checksum writes at this place: it must be the checksum, or lie behind
-    // the header that was judged (a packet inside a tunnel).
+    // Completing the checksum writes at this offset. It must be the checksum field, or lie after
+    // the judged header (in a packet inside a tunnel).
     const uint32_t start = offload.checksumStart;
     const uint32_t field = start + offload.checksumOffset;
     if (start < view.l4Offset || field + 2 > end) return DropReason::OffloadInvalid;
@@ -440,9 +441,10 @@ DropReason checkOffload(const Frame& frame, const PacketView& view) noexcept {
   const bool fits = (gsoType == GSO_TCP_V4 && protocol == PROTOCOL_TCP && view.key.family == 4) ||
                     (gsoType == GSO_TCP_V6 && protocol == PROTOCOL_TCP && view.key.family == 6) ||
                     (offload.gsoType == GSO_UDP && protocol == PROTOCOL_UDP);
-  // Segmentation starts at the checksum's place: a tunnel's inner header would be cut, not ours.
+  // Segmentation starts at checksumStart: elsewhere, the header of an inner packet in a tunnel
+  // would be cut instead of the judged one.
   const bool placed = partialChecksum && offload.checksumStart == view.l4Offset;
-  // Bytes behind the packet would become part of its segments.
+  // Bytes after the packet would become part of its segments.
   const bool whole = placed && offload.gsoSize != 0 && end == frame.length;
   if (!fits || !whole) return DropReason::OffloadInvalid;
   return checkSegments(offload.gsoSize, view);

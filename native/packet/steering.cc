@@ -19,13 +19,14 @@ uint32_t foldWords(const uint8_t* bytes, uint32_t count) noexcept {
   return folded;
 }
 
-// The addresses of a key are 16 bytes each; an IPv4 address stands in the first four, then zeros.
+// The addresses of a key are 16 bytes each; an IPv4 address is in the first four, then zeros.
 uint32_t foldKey(const FlowKey& key) noexcept {
   return foldWords(key.source.data(), 16) ^ foldWords(key.destination.data(), 16);
 }
 
-// Whether an IPv6 packet, of which `bytes` are there, is a neighbour or listener message in the
-// form that may pass unjudged: behind the fixed header, or one extension header of eight bytes.
+// Whether an IPv6 packet of `bytes` bytes is a neighbour or listener message in the form that
+// policy does not judge: right after the fixed header, or after one extension header of eight
+// bytes.
 bool isLinkMessage(const uint8_t* ip, uint32_t bytes) noexcept {
   uint32_t at = IPV6_BYTES;
   uint8_t next = ip[6];
@@ -51,7 +52,7 @@ uint32_t Steering::workerOf(const Frame& frame, uint32_t own) const noexcept {
     maybeError = ip[9] == PROTOCOL_ICMP;
   } else if (etherType == 0x86dd && frame.length >= ETHERNET_HEADER_BYTES + IPV6_BYTES) {
     folded = foldWords(ip + IPV6_ADDRESSES, 32);
-    // Behind extension headers there may be ICMPv6 too.
+    // ICMPv6 may follow extension headers, too.
     maybeError = ip[6] != PROTOCOL_TCP && ip[6] != PROTOCOL_UDP;
     if (maybeError && isLinkMessage(ip, frame.length - ETHERNET_HEADER_BYTES)) return 0;
   } else {

@@ -42,7 +42,7 @@ void classify(const TableView& view, std::span<const FlowTuple> tuples,
   std::array<uint32_t, BLOCK> destinations;
   std::array<uint32_t, BLOCK> ports;
   while (!tuples.empty()) {
-    // Runs of one family: mostly everything is.
+    // Runs of one family: usually all tuples are of one.
     const bool isV4 = tuples[0].family == 4;
     size_t count = 0;
     while (count < std::min(BLOCK, tuples.size()) && (tuples[count].family == 4) == isV4) {

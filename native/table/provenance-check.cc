@@ -15,7 +15,7 @@ std::span<const Element> sectionOf(std::span<const std::byte> blob, const TableH
           header.sections[place + 1]};
 }
 
-// Whether `count` elements from `start` on are among `limit`.
+// Whether `count` elements from `start` on lie below `limit`.
 bool fits(uint64_t start, uint64_t count, size_t limit) noexcept { return start + count <= limit; }
 
 bool textFits(const uint32_t (&text)[2], size_t strings) noexcept {

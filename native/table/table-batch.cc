@@ -11,7 +11,7 @@
 namespace sluice {
 namespace {
 
-// Addresses or flows that are worked on side by side.
+// Addresses or flows that are handled side by side.
 constexpr size_t LANES = BATCH_FRAMES_MAX;
 
 }  // namespace
@@ -23,8 +23,9 @@ void TableView::leavesOfV4Scalar(std::span<const uint32_t> addresses,
     for (size_t at = 0; at < addresses.size(); ++at) leaves[at] = root[addresses[at] >> 16];
     return;
   }
-  // A leaf steps to itself by way of node 0: which addresses stop early is nothing that a branch
-  // could foresee, and a mispredicted one costs more than all three loads.
+  // An address that has its leaf already steps to the same leaf through node 0, without a branch.
+  // Which addresses stop early is unpredictable, and a mispredicted branch costs more than all
+  // three loads.
   const uint32_t* const nodes = trieV4Nodes_.data();
   const auto step = [nodes](uint32_t entry, uint32_t byte) {
     const auto child = static_cast<uint32_t>(static_cast<int32_t>(entry) >> 31);
@@ -45,7 +46,7 @@ void TableView::decideScalar(const uint32_t* sourceLeaves, const uint32_t* desti
     uint32_t classId;
     uint32_t flow;
   };
-  // Which flows have a local end is sorted out first, so that no later step branches on it.
+  // The flows with a local end are selected first, so that no later step branches on it.
   std::array<Question, LANES + 1> egress;
   std::array<Question, LANES + 1> ingress;
   for (size_t first = 0; first < denied.size(); first += LANES) {
@@ -103,9 +104,9 @@ void TableView::decideBatch(const uint32_t* sourceLeaves, const uint32_t* destin
 
 namespace {
 
-// A zero that the compiler makes anew wherever it stands. A gather merges into its destination, and
-// so waits for whatever was in that register: the chains of loads of one round would wait for those
-// of the round before.
+// A zero that the compiler makes again at each use. A gather merges into its destination register
+// and waits for the register's last value. Without a fresh zero, the loads of one round would wait
+// for those of the round before.
 SLUICE_AVX2 inline __m256i freshZero() {
   __m256i zero = _mm256_setzero_si256();
   asm volatile("" : "+x"(zero));
@@ -117,8 +118,8 @@ SLUICE_AVX2 inline __m256i gather(const void* table, __m256i index, __m256i mask
   return _mm256_mask_i32gather_epi32(freshZero(), static_cast<const int*>(table), index, mask, 4);
 }
 
-// The same from a table of 16-bit numbers. A gather reads whole words; the one around the last
-// number of a section still lies in the section's last line.
+// The same from a table of 16-bit numbers. A gather reads whole words; the word at the last number
+// of a section still lies in the section's last 64-byte line.
 SLUICE_AVX2 inline __m256i gatherHalves(const void* table, __m256i index, __m256i mask) {
   const __m256i pair = gather(table, _mm256_srli_epi32(index, 1), mask);
   const __m256i half = _mm256_slli_epi32(_mm256_and_si256(index, _mm256_set1_epi32(1)), 4);
@@ -152,8 +153,8 @@ SLUICE_AVX2 size_t TableView::leavesOfV4Avx2(std::span<const uint32_t> addresses
   for (; at + 8 <= addresses.size(); at += 8) {
     const __m256i address = load(&addresses[at]);
     __m256i entry = gather(trieV4Root_.data(), _mm256_srli_epi32(address, 16), all);
-    // The child bit is the top bit, which is what a masked gather looks at; a shift by eight
-    // makes room for the entry's number and drops the bit.
+    // The child bit is the top bit, which a masked gather uses as its mask. A shift by eight makes
+    // room for the entry's number and drops the bit.
     const __m256i bytes[] = {_mm256_and_si256(_mm256_srli_epi32(address, 8), low),
                              _mm256_and_si256(address, low)};
     for (const __m256i byte : bytes) {
@@ -168,10 +169,10 @@ SLUICE_AVX2 size_t TableView::leavesOfV4Avx2(std::span<const uint32_t> addresses
   return at;
 }
 
-// Goes through the bytes of all addresses one after the other: which of them a node looks at
-// follows from its number, so that a step waits for the entry before it and for nothing else. It
-// walks without comparing: every node repeats the path to it, so when an address agrees with the
-// last node of its walk it has agreed with all of them.
+// Walks byte by byte for all addresses together. A node's number says which byte it looks at, so a
+// step depends only on the entry before it. The walk makes no comparisons: every node repeats the
+// whole path to it, so an address that agrees with the last node of its walk agrees with all of
+// them.
 SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addresses,
                                              uint32_t* leaves) const noexcept {
   constexpr size_t WIDTH = 8;
@@ -179,7 +180,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
   const __m256i low = _mm256_set1_epi32(255);
 
   static_assert(sizeof(TrieV6Node) == 8 * sizeof(uint32_t));
-  if (trieV6Nodes_.empty()) return 0;  // a root alone is read as fast one by one
+  if (trieV6Nodes_.empty()) return 0;  // without nodes, one by one is as fast
   const size_t whole = addresses.size() / WIDTH * WIDTH;
   for (size_t first = 0; first < whole; first += LANES) {
     const size_t vectors = std::min(LANES, whole - first) / WIDTH;
@@ -211,8 +212,8 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
       const uint32_t levelEnd = trieV6LevelEnds_[byte];
       if (levelEnd == levelStart) continue;
       levelStart = levelEnd;
-      // As signed numbers children are less than leaves, and those of this byte less than the
-      // others.
+      // As signed numbers, children are less than leaves, and the children of this byte are less
+      // than the others.
       const __m256i end = _mm256_set1_epi32(static_cast<int>(TRIE_CHILD_BIT + levelEnd));
       const __m128i shift = _mm_cvtsi32_si128(static_cast<int>(byte % 4 * 8));
       for (size_t at = 0; at < vectors; ++at) {
@@ -227,7 +228,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
       }
     }
     for (size_t at = 0; at < vectors; ++at) {
-      // Who still is at a node is at one that stands for a single prefix.
+      // A lane that is still at a node is at a single-prefix node.
       const __m256i entry = entries[at];
       last[at] = _mm256_blendv_epi8(last[at], entry, _mm256_srai_epi32(entry, 31));
       const __m256i record = _mm256_slli_epi32(last[at], 3);  // in words; drops the child bit
@@ -239,7 +240,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
                           _mm256_andnot_si256(_mm256_set1_epi32(INT32_MIN), last[at]));
       uint32_t differing = 0;
       for (size_t lane = 0; lane < WIDTH; ++lane) {
-        // A lane that was at no node has number 0, whose path says nothing of it.
+        // A lane that was at no node has number 0, but the path of node 0 does not apply to it.
         const TrieV6Node& node = trieV6Nodes_[lastOf[lane]];
         const __m128i difference =
             _mm_xor_si128(load16(addresses[first + at * WIDTH + lane].data()), load16(node.value));
@@ -257,8 +258,9 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
   return whole;
 }
 
-// What differs first in the bytes that the node skips has agreed with all nodes above: the node's
-// answer is right. Otherwise one of those has another answer, and the walk begins anew.
+// If the first difference is in the bytes that this node skips, the address agrees with all nodes
+// above, and this node's miss leaf is right. Otherwise a node above has the answer, and the walk
+// starts again.
 SLUICE_AVX2 uint32_t TableView::leafOfDiffering(const TrieV6Node& node,
                                                 const AddressBytes& address) const noexcept {
   const __m128i difference =
@@ -270,8 +272,8 @@ SLUICE_AVX2 uint32_t TableView::leafOfDiffering(const TrieV6Node& node,
   return firstByte >= node.skipFrom ? node.missLeaf : leafOfV6(address.data());
 }
 
-// Goes step by step over a whole block rather than flow by flow to the end: the processor sees too
-// few instructions ahead to overlap chains of eight gathers, but every gather of one step is ready
+// Makes each step for a whole block before the next step, not flow by flow. The processor sees too
+// few instructions ahead to overlap chains of eight gathers, but all gathers of one step are ready
 // at once.
 SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
                                          const uint32_t* destinationLeaves, const uint32_t* ports,
@@ -373,7 +375,7 @@ SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
       ask(vectors, ports + first, byIngress, ingressRow, sourceLeaf, DENIED_BY_INGRESS, answer);
     }
     for (size_t at = 0; at < vectors; ++at) {
-      // Eight words to eight bytes.
+      // Packs eight words into eight bytes.
       const __m256i halves = _mm256_packus_epi32(answer[at], answer[at]);
       const __m256i packed = _mm256_packus_epi16(halves, halves);
       const auto lower = static_cast<uint32_t>(_mm256_extract_epi32(packed, 0));

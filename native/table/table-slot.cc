@@ -21,8 +21,8 @@ void TableBytes::Free::operator()(std::byte* bytes) const noexcept { std::free(b
 
 Status TableBytes::copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept {
   if (bytes->bytes_ == nullptr || bytes->capacity_ < blob.size()) {
-    // A walk through a large table meets a page after the other: huge ones, when the system has
-    // any to give, need next to no translations. Advice that it may not take.
+    // A walk through a large table touches many pages. Huge pages need far fewer address
+    // translations. The system may ignore this advice.
     const bool large = blob.size() >= HUGE_PAGE_BYTES;
     const size_t unit = large ? HUGE_PAGE_BYTES : TABLE_ALIGNMENT_BYTES;
     const size_t capacity = std::max(roundUp(blob.size(), unit), unit);

@@ -21,7 +21,7 @@ constexpr auto COLUMN_FACTORS = [] {
   return factors;
 }();
 
-// The checksum of docs/format.md: no line waits for another, so that the compiler can use vectors.
+// The checksum of docs/format.md. The lines are independent, so the compiler can use vectors.
 uint32_t checksumOf(std::span<const std::byte> blob) noexcept {
   uint32_t sum = 0;
   for (size_t line = 0; line < blob.size() / TABLE_ALIGNMENT_BYTES; ++line) {
@@ -38,7 +38,7 @@ uint32_t checksumOf(std::span<const std::byte> blob) noexcept {
   return sum;
 }
 
-// Without a branch in the loop, so that the compiler can use vectors.
+// No branch in the loop, so the compiler can use vectors.
 template <typename Number>
 bool allBelow(std::span<const Number> values, size_t limit) noexcept {
   Number largest = 0;
@@ -55,8 +55,7 @@ std::span<const Element> sectionOf(std::span<const std::byte> blob, SectionId id
   return {reinterpret_cast<const Element*>(blob.data() + section.offset), section.count};
 }
 
-// Checks that each section starts on its boundary, ends inside the blob, and is made of whole
-// groups.
+// Checks that each section is aligned, ends inside the blob, and consists of whole groups.
 bool sectionsFit(std::span<const std::byte> blob) noexcept {
   for (size_t id = 0; id < SECTION_COUNT; ++id) {
     Section section;
@@ -75,8 +74,8 @@ bool sectionsFit(std::span<const std::byte> blob) noexcept {
 // Checks a trie entry: a leaf below `leafLimit`, or a child in [childFirst, childLimit).
 StatusCode checkEntries(std::span<const uint32_t> entries, size_t leafLimit, size_t childFirst,
                         size_t childLimit) noexcept {
-  // As signed numbers children are negative: the largest entry is a leaf, where there is one, and
-  // the smallest a child. Most blocks of entries are settled by these two.
+  // As signed numbers, children are negative: the largest entry is a leaf, if there is one, and the
+  // smallest a child. These two settle most blocks of entries.
   int32_t largest = INT32_MIN;
   int32_t smallest = INT32_MAX;
   for (const uint32_t entry : entries) {
@@ -94,8 +93,8 @@ StatusCode checkEntries(std::span<const uint32_t> entries, size_t leafLimit, siz
   return StatusCode::Ok;
 }
 
-// IPv4: the root leads to inner nodes (byte 2), those to outer nodes (byte 3), those to leaves
-// only.
+// IPv4: the root leads to inner nodes (byte 2), inner nodes lead to outer nodes (byte 3), and outer
+// nodes lead to leaves only.
 StatusCode checkTrieV4(std::span<const uint32_t> root, std::span<const uint32_t> nodes,
                        size_t innerCount, size_t leafCount) noexcept {
   const size_t nodeCount = nodes.size() / TRIE_NODE_ENTRIES;
@@ -110,9 +109,9 @@ StatusCode checkTrieV4(std::span<const uint32_t> root, std::span<const uint32_t>
   return StatusCode::Ok;
 }
 
-// Whether a node repeats the whole path to its parent: an address under the one is under the other.
-// And whether it says rightly where its own bytes begin, by which a batch tells an address that
-// differs there from one that should not have come.
+// Whether a node repeats the whole path to its parent, so that an address under the child is under
+// the parent. Also checks `skipFrom`, the start of the child's own bytes: a batch uses it to tell a
+// miss at this node from an address that should not have reached it.
 bool liesUnder(const TrieV6Node& child, const TrieV6Node& parent) noexcept {
   if (child.byteIndex <= parent.byteIndex || child.skipFrom <= parent.byteIndex ||
       child.bits < parent.bits) {
@@ -126,8 +125,8 @@ bool liesUnder(const TrieV6Node& child, const TrieV6Node& parent) noexcept {
   return true;
 }
 
-// Counts the nodes that look at each byte or at one before it, and checks that they stand in that
-// order and have what their kind has.
+// Counts, for each byte, the nodes that look at it or at an earlier one. Checks that the nodes are
+// in that order and that each has the fields of its kind.
 StatusCode checkNodesV6(std::span<const TrieV6Node> nodes, size_t leafCount,
                         std::span<uint32_t> levelEnds) noexcept {
   uint32_t last = 2;
@@ -145,8 +144,8 @@ StatusCode checkNodesV6(std::span<const TrieV6Node> nodes, size_t leafCount,
   return StatusCode::Ok;
 }
 
-// IPv6: children look at a later byte and stand behind all nodes of their parent's, so every walk
-// ends.
+// IPv6: a child looks at a later byte than its parent and comes after all nodes of the parent's
+// byte, so every walk ends.
 StatusCode checkTrieV6(std::span<const uint32_t> root, std::span<const TrieV6Node> nodes,
                        std::span<const uint32_t> entries, size_t leafCount,
                        std::span<uint32_t> levelEnds) noexcept {

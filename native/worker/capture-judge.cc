@@ -21,7 +21,7 @@ bool framesFit(std::span<std::byte> bytes, std::span<const CapturedFrame> frames
   });
 }
 
-// The Ethernet source; nothing where it is cut off.
+// The Ethernet source; nothing when the frame ends before it.
 std::optional<MacAddress> sourceMacOf(std::span<std::byte> bytes, const CapturedFrame& frame) {
   constexpr size_t SOURCE = 6;
   MacAddress mac;
@@ -31,7 +31,7 @@ std::optional<MacAddress> sourceMacOf(std::span<std::byte> bytes, const Captured
   return mac;
 }
 
-// Tells what parsePacket() has read. Returns whether layer 4 was read, too.
+// Copies what parsePacket() has read to `judged`. Returns whether layer 4 was read, too.
 bool tellHeaders(PacketView& view, JudgedFrame& judged) {
   std::copy(view.key.source.begin(), view.key.source.end(), judged.source);
   std::copy(view.key.destination.begin(), view.key.destination.end(), judged.destination);
@@ -155,11 +155,11 @@ Frame CaptureJudge::frameOf(std::span<std::byte> bytes, const CapturedFrame& cap
   if (captured.bareIp == 0 && !(cut && isWatching())) {
     return {.bytes = start, .length = captured.frameBytes, .truncated = cut};
   }
-  // Zeros where nothing is put: the MACs, and the end of a frame that is cut.
+  // Zeros for the parts that are not copied: the MACs, and the end of a truncated frame.
   std::fill(scratch_.begin(), cut ? scratch_.end() : scratch_.begin() + 12, std::byte{0});
   size_t head = 0;
   if (captured.bareIp != 0) {
-    // An Ethernet header as its sender's driver would have made it, between nobodies.
+    // An Ethernet header as the sender's driver would have made it, with no addresses.
     constexpr std::byte VERSION_6{0x60};
     constexpr std::byte VERSION_BITS{0xf0};
     head = ETHERNET_HEADER_BYTES;
@@ -193,7 +193,7 @@ void CaptureJudge::tellConnection(const PacketView& view, JudgedFrame& judged) n
   FlowKey first = view.key;
   const bool tcp = view.key.protocol == PROTOCOL_TCP;
   const bool starts = (view.tcp.flags & TCP_SYN) != 0;
-  // Who denies a segment of no known connection has judged it as the first one.
+  // A side that denies a segment of an unknown connection has judged it as a first packet.
   bool joined = tcp && !starts && judged.deniedBy != 0;
   ConnName name;
   Quote quote;
@@ -209,7 +209,7 @@ void CaptureJudge::tellConnection(const PacketView& view, JudgedFrame& judged) n
     first = originalKeyOf(*entry);
     const bool sentByOpener = name.sender == entry->opener();
     const bool quoted = view.icmpRole == IcmpRole::Error;
-    // What an error quotes went the other way than the error itself.
+    // The quoted packet went the other way than the error itself.
     if (sentByOpener == quoted) judged.reply = 1;
     if (quoted) judged.quoted = 1;
     joined = (entry->flags & ConnEntry::NO_WINDOW) != 0;

@@ -16,7 +16,7 @@ namespace {
 uint32_t cpuCount() noexcept {
   cpu_set_t set;
   CPU_ZERO(&set);
-  // More CPUs than the set has room for are more than enough.
+  // The call fails when the machine has more CPUs than the set holds.
   if (sched_getaffinity(0, sizeof set, &set) != 0) return CPU_SETSIZE;
   return static_cast<uint32_t>(CPU_COUNT(&set));
 }
@@ -24,7 +24,8 @@ uint32_t cpuCount() noexcept {
 }  // namespace
 
 Status optionsOf(const DataplaneSettings& settings, DataplaneOptions* options) noexcept {
-  // Each by its name: a setting that is forgotten here does not compile.
+  // The structured binding names every field, so a new setting that is missing here does not
+  // compile.
   const auto& [connectionsMax, connectionsPerEndpoint, fragmentsMax, eventsMax, workers, cpu,
                established, poll, loose, deny] = settings;
   if (established >= ESTABLISHED_COUNT || poll >= POLL_MODE_COUNT || deny >= DENY_COUNT) {
@@ -50,7 +51,7 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
   filter.fragmentsMax = (filter.fragmentsMax + options.workers - 1) / options.workers;
   std::unique_ptr<Dataplane> made(new (std::nothrow) Dataplane(options));
   if (made == nullptr) return {StatusCode::Limit};
-  // Whoever can guess the hash can fill one bucket of the connection table.
+  // An attacker who could guess the hash could fill one bucket of the connection table.
   Steering& steering = made->steering_;
   if (getrandom(filter.hashSecret.data(), sizeof filter.hashSecret, 0) !=
           static_cast<ssize_t>(sizeof filter.hashSecret) ||
@@ -68,7 +69,7 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
     Member& member = made->crew_[number];
     member.dataplane = made.get();
     if (perEndpoint > 0) {
-      // These parts are the whole together, where each can have one at least.
+      // The parts sum up to the whole if each worker can have at least one.
       const uint64_t part = (uint64_t{perEndpoint} + number) / options.workers;
       filter.connectionsPerEndpoint = static_cast<uint32_t>(std::max<uint64_t>(part, 1));
     }
@@ -99,7 +100,7 @@ Status Dataplane::addLink(std::vector<std::unique_ptr<Link>> links,
     Status status;
     size_t added = 0;
     for (; status.ok() && added < crew_.size(); ++added) {
-      // The same number for all: their links came and went together.
+      // All workers give the same id: their links were added and removed together.
       status = crew_[added].worker->addLink(std::move(links[added]), mac, linkId);
     }
     if (status.ok()) {
@@ -123,7 +124,7 @@ Status Dataplane::removeLink(uint32_t linkId) noexcept {
   });
 }
 
-// What was there before ends when the workers run again: the kernel takes its time for that.
+// The old queues are closed after the workers have resumed: closing takes the kernel a while.
 Status Dataplane::replaceLink(uint32_t linkId, std::vector<std::unique_ptr<Link>> links,
                               const std::optional<MacAddress>& mac,
                               std::shared_ptr<void> attached) noexcept {
@@ -177,7 +178,7 @@ Status Dataplane::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
                            size_t* taken) noexcept {
   return whilePaused([&]() noexcept -> Status {
     for (const Member& member : crew_) {
-      // All have the same links and wires: the first refuses, or none.
+      // All workers have the same links and wires: either the first one refuses, or none.
       const Status status = member.worker->joinWire(inside, outside, zone, routerAdvertisements);
       if (!status.ok()) return status;
     }
@@ -218,7 +219,7 @@ Status Dataplane::startJob(std::unique_ptr<ConnJob> job) noexcept {
 bool Dataplane::jobDone() noexcept {
   if (job_ == nullptr) return true;
   for (;;) {
-    // A worker that does not run leaves its connections to the control thread.
+    // While workers do not run, the control thread makes the job's steps.
     while (!running_ && crew_[job_->worker].worker->serveJob()) continue;
     if (!job_->done.load(std::memory_order_acquire)) return false;
     if (job_->full() || job_->worker + 1 == crew_.size()) return true;
@@ -382,7 +383,7 @@ void Dataplane::readCounters(DataplaneCounters* counters) const noexcept {
   const auto filterSum = [&sumOf](Counter FilterCounters::* counter) {
     return sumOf([=](const Worker& worker) { return (worker.filterCounters().*counter).read(); });
   };
-  // Every field by its name: one that is forgotten here does not compile.
+  // Every field is named, so one that is missing here does not compile.
   *counters = {
       .connections = connectionCount(),
       .eventsLost = eventsLost(),
@@ -434,7 +435,8 @@ uint64_t Dataplane::progress() noexcept {
 }
 
 size_t Dataplane::drainEvents(std::span<FlowEvent> into) noexcept {
-  // Another first each time, so that a busy worker's events do not keep the others' out.
+  // Starts with another worker each time, so that a busy worker's events do not keep out the
+  // others'.
   size_t count = 0;
   ++drains_;
   for (size_t turn = 0; turn < crew_.size(); ++turn) {

@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t SECOND = 1'000'000;
 // A solicitation is answered at once, by a proxy or an anycast host within a second.
 constexpr uint64_t ANSWER_US = 5 * SECOND;
-// A neighbour that is forgotten is solicited by multicast again.
+// A forgotten neighbour is solicited by multicast again.
 constexpr uint64_t NEIGHBOR_US = 3'600 * SECOND;
 
 constexpr uint32_t ARP_BYTES = 28;
@@ -23,9 +23,9 @@ AddressBytes targetOf(const PacketView& view) {
   return target;
 }
 
-// How many bytes of a pod's message its sender may choose: an address that it asks for, a nonce,
-// the groups of a report. One that could say nothing still tells by being there, and by a checksum
-// that nobody verifies.
+// How many bytes of a pod's message its sender may choose: the address that it asks for, a nonce,
+// the groups of a report. Even a message without such bytes can carry information: by its presence,
+// and by a checksum that nobody verifies.
 uint32_t toldByPod(ExemptKind kind, const PacketView& view) {
   constexpr uint32_t LEAST = 2;
   if (kind == ExemptKind::Arp) return 4;
@@ -41,7 +41,7 @@ Status ExemptGate::create(const std::array<uint64_t, 2>& secret,
                           std::unique_ptr<ExemptGate>* gate) noexcept {
   std::unique_ptr<ExemptGate> made(new (std::nothrow) ExemptGate(secret));
   if (made == nullptr) return {StatusCode::Limit};
-  // Pages come into being with the first entry of a wire.
+  // The kernel allocates the pages with the first entry of a wire.
   made->entries_.reset(
       static_cast<Entry*>(std::calloc(ZONES * FACTS * SETS * WAYS, sizeof(Entry))));
   if (made->entries_ == nullptr) return {StatusCode::Limit};
@@ -63,8 +63,8 @@ ExemptGate::Passage ExemptGate::admit(ExemptKind kind, const PacketView& view,
 }
 
 // Whether a neighbour message to one host has a reason to go there. A router would forward it to a
-// host far away; what arrives with a hop limit of 255 comes from the link, so that nobody far away
-// can give it one.
+// remote host. A message that arrives with a hop limit of 255 comes from the link, so no remote
+// host can have caused it.
 bool ExemptGate::isPlaced(const PacketView& view, const LinkContext& from,
                           uint64_t nowUs) const noexcept {
   const AddressBytes& destination = view.key.destination;
@@ -74,7 +74,7 @@ bool ExemptGate::isPlaced(const PacketView& view, const LinkContext& from,
     const Fact asked = fromPod ? Fact::NetworkAsks : Fact::PodAsks;
     return holds(asked, from.zone, destination, targetOf(view), nowUs);
   }
-  // A solicitation that comes from the network goes to the pod, as has been checked.
+  // A solicitation from the network goes to the pod; the guard has checked that.
   return !fromPod || isLinkLocal(destination) ||
          holds(Fact::NetworkNeighbor, from.zone, destination, destination, nowUs);
 }

@@ -17,10 +17,10 @@ namespace {
 
 static_assert(ESTABLISHED_COUNT == 3, "recheck() and sweep() have an answer for each mode");
 
-// Frames whose headers are on their way while one is read.
+// Frames whose headers are prefetched while one is read.
 constexpr size_t FRAMES_AHEAD = 8;
 
-// Whether both ends of a connection may still have something to say after a pause.
+// Whether both ends of a connection may still send after a pause.
 bool isLasting(const ConnEntry& entry) {
   if ((entry.flags & ConnEntry::UNREPLIED) != 0) return false;
   switch (entry.protocol()) {
@@ -40,16 +40,18 @@ void deny(DeniedBy deniedBy, Judgement& judgement) {
   judgement.reason = policyReason(deniedBy);
 }
 
-// Whether the sender of a packet that policy denies may be told so. An answer to what is itself an
-// answer, to a part, or to what went to many, would do harm (RFC 1122 section 3.2.2, RFC 4443 2.4).
+// Whether the sender of a packet that policy denies may get an answer. No answer goes to an ICMP
+// error or a reset, to a fragment, or to a group packet: it would do harm (RFC 1122 section 3.2.2,
+// RFC 4443 section 2.4).
 bool isRejectable(const PacketView& view, const Judgement& judgement) {
   const bool toMany = judgement.kind != FrameKind::Unicast || (view.bytes[0] & 1) != 0;
   return !toMany && !view.fragmented && view.icmpRole != IcmpRole::Error &&
          (judgement.tcpFlags & TCP_RST) == 0;
 }
 
-// Tells of what a newer table audits on the first packet that passes: one that is dropped is
-// reported as that, and a sweep has none. What is watched is told of on every packet.
+// Reports a connection that a newer table audits, on its first packet that passes. A dropped packet
+// is reported as a drop, and a sweep has no packet. A watched connection is reported on every
+// packet.
 void tellAudit(ConnEntry& entry, const LinkContext& from, Judgement& judgement) {
   if ((entry.flags & ConnEntry::AUDIT_UNTOLD) == 0) return;
   if (from.role != LinkRole::Watched) {
@@ -59,8 +61,8 @@ void tellAudit(ConnEntry& entry, const LinkContext& from, Judgement& judgement) 
   judgement.key = originalKeyOf(entry);
 }
 
-// The errors that tell a sender what became of its packet. Redirects and source quench would
-// steer it instead, and nobody sends them any more (RFC 6633, RFC 1812 section 5.2.7.2).
+// The ICMP errors that report the fate of a packet to its sender. Redirects and source quench would
+// steer the sender instead, and nobody sends them any more (RFC 6633, RFC 1812 section 5.2.7.2).
 bool reportsFate(const PacketView& view) {
   if (view.key.family == 6) return view.icmpType >= 1 && view.icmpType <= 4;
   return view.icmpType == 3 || view.icmpType == 11 || view.icmpType == 12;
@@ -68,7 +70,7 @@ bool reportsFate(const PacketView& view) {
 
 }  // namespace
 
-// What the table says of both ends of a packet.
+// The table's leaves and endpoints for both ends of a packet.
 struct Filter::Ends {
   uint32_t sourceLeaf;
   uint32_t destinationLeaf;
@@ -85,13 +87,14 @@ struct Filter::Ends {
       : Ends(view.leafOf(key.source.data(), key.family),
              view.leafOf(key.destination.data(), key.family), view) {}
 
-  // Who denies a packet between these ends only because of audited policies, which let it pass.
+  // The sides that only audited policies deny: the packet passes.
   [[nodiscard]] DeniedBy auditedBy(const TableView& view, uint8_t protocol,
                                    uint16_t port) const noexcept {
     return view.hasAudit() ? view.audit(sourceLeaf, destinationLeaf, protocol, port) : DeniedBy{0};
   }
 
-  // Who denies a datagram between these ends, of which no fragment has the header.
+  // The sides that deny a datagram between these ends, when no fragment of it has the transport
+  // header.
   [[nodiscard]] DeniedBy denyDatagram(const TableView& view,
                                       const FragmentQuestion& question) const noexcept {
     const uint32_t from = question.isReply ? destinationLeaf : sourceLeaf;
@@ -99,11 +102,11 @@ struct Filter::Ends {
     return view.decide(from, to, question.protocol, question.port);
   }
 
-  // Whether a packet from a link may be for this destination at all.
+  // Drops a packet from a link that cannot have this destination.
   void checkDestination(const LinkContext& from, const TableInForce& table,
                         Judgement& judgement) const noexcept {
     if (from.role == LinkRole::Endpoint) {
-      // An endpoint's traffic to itself stays inside it: on a link it is forged.
+      // An endpoint's traffic to itself never reaches a link: here it is forged.
       if (destination == from.endpointId) judgement.reason = DropReason::MartianSource;
     } else if (from.role == LinkRole::Uplink && !isHere(destination, from, table)) {
       if (from.wire) {
@@ -115,11 +118,11 @@ struct Filter::Ends {
   }
 };
 
-// What is known of a packet before its turn comes: nothing that an earlier packet could change.
+// What can be computed for a packet before its turn: nothing that an earlier packet could change.
 struct Filter::Foreseen {
   const ConnName* name;
   ConnHint hint;
-  bool hasLeaves;  // the table has been asked already
+  bool hasLeaves;  // the leaves have been looked up
   uint32_t sourceLeaf;
   uint32_t destinationLeaf;
 };
@@ -131,12 +134,12 @@ struct Filter::Batch {
   PerFrame<PacketView> views;
   PerFrame<Next> next;
   PerFrame<Foreseen> foreseen;
-  // Of tracked packets only: which frame, its connection, and where that is.
+  // For tracked packets only: the frame, its connection's name, and where that is stored.
   PerFrame<uint8_t> frameOf;
   PerFrame<ConnName> names;
   PerFrame<ConnHint> hints;
-  // Of those whose connection is not there: which frame, IPv4 from the front and IPv6 from the
-  // back; and a family's addresses, sources first.
+  // For packets of unknown connections: the frame, IPv4 from the front and IPv6 from the back; and
+  // the addresses of one family, sources first.
   PerFrame<uint8_t> unknown;
   std::array<uint32_t, 2 * BATCH_FRAMES_MAX> addressesV4;
   std::array<AddressBytes, 2 * BATCH_FRAMES_MAX> addressesV6;
@@ -209,12 +212,12 @@ void Filter::judgeBatch(std::span<const Frame> frames, const LinkContext& from,
   }
 }
 
-// Asks for the connections of a batch's tracked packets, and asks the table about those that are
-// not there.
+// Prefetches the connections of a batch's tracked packets, and looks up the addresses of those that
+// have none.
 void Filter::foresee(size_t tracked, const TableInForce& table) noexcept {
   Batch& batch = *batch_;
   connections_.prepare({batch.names.data(), tracked}, batch.hints.data());
-  // Those that are not there, one family from the front of the list and one from its back.
+  // Unknown connections: IPv4 from the front of the list, IPv6 from its back.
   size_t countV4 = 0;
   size_t countV6 = 0;
   for (size_t at = 0; at < tracked; ++at) {
@@ -224,7 +227,7 @@ void Filter::foresee(size_t tracked, const TableInForce& table) noexcept {
     foreseen.hint = batch.hints[at];
     foreseen.hasLeaves = false;
     if (foreseen.hint.likely != nullptr) {
-      // What a TCP end has sent stands in the entry's second line.
+      // The state of the TCP ends is in the entry's second cache line.
       __builtin_prefetch(&foreseen.hint.likely->tcp);
     } else if (batch.views[frame].key.family == 4) {
       batch.unknown[countV4++] = frame;
@@ -319,7 +322,7 @@ Filter::Next Filter::readIp(const Frame& frame, const LinkContext& from, const T
   return judgeMessage(view, transport, guarded, from, table, judgement);
 }
 
-// Judges what leaves no entry; `found` is what is wrong with it behind its addresses.
+// Judges a message that leaves no entry; `found` is the drop reason from its transport header.
 Filter::Next Filter::judgeMessage(const PacketView& view, DropReason found, bool guarded,
                                   const LinkContext& from, const TableInForce& table,
                                   Judgement& judgement) noexcept {
@@ -332,7 +335,7 @@ Filter::Next Filter::judgeMessage(const PacketView& view, DropReason found, bool
   if (!judgement.passes()) return Next::Nothing;
   judgement.destinationEndpoint = ends.destination;
   if (view.icmpRole == IcmpRole::Error) return Next::Related;
-  // Neither asks nor answers nor reports: every message is judged as if it were the first.
+  // The message is no request, reply or error: each one is judged as if it were the first.
   const DeniedBy denied =
       table.view.decide(ends.sourceLeaf, ends.destinationLeaf, view.key.protocol, 0);
   if (denied != 0) deny(denied, judgement);
@@ -343,8 +346,8 @@ Filter::Next Filter::judgeMessage(const PacketView& view, DropReason found, bool
 void Filter::finish(Next next, const Frame& frame, const PacketView& view, const Foreseen& foreseen,
                     const LinkContext& from, const TableInForce& table, uint64_t nowUs,
                     Judgement& judgement) noexcept {
-  // Only now, when the parser's narrow stores have long reached the cache: a wide copy right behind
-  // them would wait for each.
+  // Copied late, when the parser's narrow stores have reached the cache: a wide copy right after
+  // them would wait for each store.
   if (next != Next::Unread) judgement.key = view.key;
   switch (next) {
     case Next::Tracked:
@@ -359,7 +362,7 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
       break;
     case Next::Fragment:
       ++lookedUp_;
-      // Before it is noted: what is dropped leaves nothing behind.
+      // Before the packet is tracked: a dropped packet leaves no state.
       judgement.reason = checkOffload(frame, view);
       if (judgement.passes()) judgeLaterFragment(view, from, table, nowUs, judgement);
       break;
@@ -382,7 +385,7 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
 
 void Filter::judgeExempt(const PacketView& view, const LinkContext& from, const TableInForce& table,
                          uint64_t nowUs, Judgement& judgement) noexcept {
-  // A switch hands none of them on: its gateway answers.
+  // A switch forwards none of them: its gateway answers.
   const auto passage =
       from.wire ? exempt_->admit(judgement.exempt, view, from, nowUs) : ExemptGate::Passage::Open;
   if (passage == ExemptGate::Passage::Open) {
@@ -393,7 +396,7 @@ void Filter::judgeExempt(const PacketView& view, const LinkContext& from, const 
   if (passage == ExemptGate::Passage::Spent) {
     judgement.reason = DropReason::ExemptLimit;
   } else if (from.role == LinkRole::Endpoint && isLinkLocal(view.key.source)) {
-    // Its own, as has been checked, and no policy has a rule for it.
+    // Its own address, as the source guard has checked; no policy has a rule for it.
     deny(DENIED_BY_EGRESS, judgement);
   } else {
     (void)judgeMessage(view, DropReason::None, false, from, table, judgement);
@@ -414,7 +417,7 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     judgement.reason = DropReason::RelatedMismatch;
     return;
   }
-  // An error about an error, or about what is not tracked, belongs to nothing.
+  // An error about an error, or about an untracked packet, belongs to no connection.
   if (quote.icmpRole == IcmpRole::Error || quote.icmpRole == IcmpRole::Other) {
     judgement.reason = DropReason::RelatedUnknown;
     return;
@@ -428,8 +431,8 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
   ConnEntry& entry = *found;
   if (entry.generation != table.generation && !recheck(entry, table, judgement)) return;
 
-  // An endpoint reports of packets sent to it and of no others; the world reports of packets sent
-  // to the world, from any router on the way.
+  // An endpoint may report only packets that were sent to it. From the uplink, any router on the
+  // way may report packets that were sent there.
   const uint32_t quotedPeer = entry.endpoint[1 - name.sender];
   const bool placed = from.role == LinkRole::Endpoint ? quotedPeer == from.endpointId
                                                       : !isHere(quotedPeer, from, table);
@@ -449,7 +452,7 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
   if (judgement.passes()) tellAudit(entry, from, judgement);
 }
 
-// Lets the later fragments of a datagram follow, whose first one passes.
+// Lets the later fragments of a datagram follow when its first one passes.
 void Filter::admitFirst(const PacketView& view, const LinkContext& from, const TableInForce& table,
                         uint64_t nowUs, const FragmentVerdict& verdict,
                         Judgement& judgement) noexcept {
@@ -474,8 +477,8 @@ void Filter::noteFirst(const PacketView& view, const LinkContext& from, const Ta
                    verdict);
 }
 
-// Whether nothing that is denied now could be completed by this fragment: whoever receives it may
-// have another start of its datagram.
+// Whether this fragment cannot complete a datagram that is denied now: its receiver may hold the
+// start of another datagram of the same name.
 bool Filter::allowsForgotten(const PacketView& view, const TableInForce& table,
                              uint64_t nowUs) const noexcept {
   if (options_.established == Established::Keep) return true;
@@ -485,7 +488,7 @@ bool Filter::allowsForgotten(const PacketView& view, const TableInForce& table,
       });
 }
 
-// Its datagram's first fragment was judged when that came, maybe by a table that is no longer in
+// The datagram's first fragment was judged when it came, perhaps by a table that is no longer in
 // force.
 void Filter::judgeLaterFragment(const PacketView& view, const LinkContext& from,
                                 const TableInForce& table, uint64_t nowUs,
@@ -518,7 +521,7 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   ConnEntry* entry = connections_.find(*foreseen.name, foreseen.hint, nowUs);
   const uint8_t sender = foreseen.name->sender;
 
-  // An entry of this generation has been through the table: it knows whose its addresses are.
+  // An entry of this generation has the endpoints of its addresses.
   const bool current = entry != nullptr && entry->generation == table.generation;
   std::optional<Ends> ends;
   if (current) {
@@ -555,7 +558,7 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
     if ((entry->flags & ConnEntry::ASSURED) == 0) connections_.settleOther(*entry, sender, nowUs);
     entry->expiresUs = nowUs + timeoutOf(*entry);
   }
-  // A connection that was just opened has counted its first packet.
+  // A connection that was just opened has counted this packet already.
   if (entry != nullptr && judgement.passes() && !judgement.opened) {
     entry->count(judgement.frameBytes);
     tellAudit(*entry, from, judgement);
@@ -611,10 +614,11 @@ void Filter::judgeUntracked(const PacketView& view, const Foreseen& foreseen, co
   judgeNew(view, foreseen, nullptr, ends, from, table, nowUs, judgement);
 }
 
-// Says which ends of a connection that is not known here are told, so that neither waits for the
-// other: it was begun before this process came, or its time here was over. Nobody hears of what
-// policy denies. An answer, which policy allows only as one, could be a stranger's: it reaches
-// nobody, and its sender hears of it only where its address has been checked.
+// Decides which ends of an unknown connection get a reset, so that neither waits for the other. The
+// connection began before this process did, or it has timed out here. No end gets a reset for a
+// packet that policy denies. A packet that policy allows only as a reply could come from a
+// stranger: its receiver gets no reset, and its sender gets one only if its address has been
+// checked.
 void Filter::resetEnds(const PacketView& view, const Ends& ends, const LinkContext& from,
                        const TableInForce& table, Judgement& judgement) noexcept {
   if (!isRejectable(view, judgement)) return;
@@ -634,8 +638,8 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   const DeniedBy denied = table.view.decide(ends.sourceLeaf, ends.destinationLeaf,
                                             view.key.protocol, view.key.destinationPort);
   const bool watched = from.role == LinkRole::Watched;
-  // Of a denied connection that is watched, what follows belongs to it. One that was not seen to
-  // start may have been opened by its other end: that one is judged, too, when it sends.
+  // Later packets of a denied connection on a watched link belong to it. If its start was not seen,
+  // the other end may have opened it: that end is judged, too, when it sends.
   const bool begins = view.key.protocol != PROTOCOL_TCP || (view.tcp.flags & TCP_SYN) != 0;
   if (denied != 0 && !(watched && begins)) {
     deny(denied, judgement);
@@ -644,7 +648,7 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   }
   judgement.auditedBy =
       watched ? denied : ends.auditedBy(table.view, view.key.protocol, view.key.destinationPort);
-  // What answers a group answers from its own address: there is nothing to remember.
+  // An answer to a group packet comes from another address: there is nothing to track.
   if (judgement.kind == FrameKind::Multicast) return;
 
   if (old != nullptr) {
@@ -655,7 +659,7 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
       *foreseen.name, foreseen.hint, chargeOf(from, ends.destination, foreseen.name->sender, table),
       nowUs, &judgement.reason);
   if (entry == nullptr) {
-    // What cannot be remembered here would be elsewhere.
+    // No room here does not mean that the watched host has none: the packet passes.
     if (watched) judgement.reason = DropReason::None;
     return;
   }
@@ -680,7 +684,7 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
 bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept {
   const FlowKey key = originalKeyOf(entry);
   const Ends ends(key, table.view);
-  // One that no table of ours has judged is not ours to keep.
+  // Keep does not apply to a connection that no table of this process has judged.
   if (options_.established != Established::Keep || entry.generation == 0) {
     const DeniedBy denied =
         table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol, key.destinationPort);
@@ -743,7 +747,7 @@ void Filter::detachOwner(uint32_t linkId) noexcept {
   ownerByLink_[linkId] = ConnTable::NOBODY;
 }
 
-// Whoever opens pays; the destination for what comes in by an uplink.
+// The opener is charged; for packets from an uplink, the destination is.
 ConnCharge Filter::chargeOf(const LinkContext& from, uint32_t destination, uint8_t sender,
                             const TableInForce& table) const noexcept {
   const bool opens = from.role == LinkRole::Endpoint;

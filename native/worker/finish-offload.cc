@@ -32,7 +32,7 @@ void store32(uint8_t* bytes, uint32_t value) noexcept {
   store16(bytes + 2, static_cast<uint16_t>(value));
 }
 
-// Adds bytes to a ones' complement sum: in the machine's order, which the sum does not mind.
+// Adds bytes to a ones' complement sum, in the machine's byte order: the sum does not depend on it.
 uint64_t addTo(uint64_t sum, const uint8_t* bytes, size_t count) noexcept {
   for (; count >= 4; count -= 4, bytes += 4) {
     uint32_t word = 0;
@@ -46,7 +46,7 @@ uint64_t addTo(uint64_t sum, const uint8_t* bytes, size_t count) noexcept {
   return sum + word;
 }
 
-// Folds a sum and complements it; the result is stored as it is, without swapping.
+// Folds a sum and complements it. The result is stored without a byte swap.
 uint16_t folded(uint64_t sum) noexcept {
   sum = (sum & 0xffffffff) + (sum >> 32);
   sum = (sum & 0xffffffff) + (sum >> 32);
@@ -79,7 +79,7 @@ bool completeChecksum(Frame* frame) noexcept {
   auto* bytes = reinterpret_cast<uint8_t*>(frame->bytes);
   // The field holds the sum of the pseudo header already.
   uint16_t checksum = folded(addTo(0, bytes + start, frame->length - start));
-  // UDP's zero means "no checksum"; its other form is the same number to everybody.
+  // In UDP, zero means "no checksum"; 0xffff is the same number in ones' complement.
   if (checksum == 0 && offload.checksumOffset == UDP_CHECKSUM_OFFSET) checksum = 0xffff;
   storeChecksum(bytes + start + offload.checksumOffset, checksum);
   frame->offload = {};

@@ -8,7 +8,7 @@
 namespace sluice {
 namespace {
 
-// A link's frames take at most so many times the room that is left beside them.
+// A link's frames take at most this many times the room that is left free.
 constexpr uint64_t OF_WHAT_IS_LEFT = 3;
 
 }  // namespace

@@ -12,7 +12,8 @@ constexpr uint32_t IPV4_HEADER_BYTES = 20;
 constexpr uint32_t IPV6_HEADER_BYTES = 40;
 constexpr uint32_t TCP_HEADER_BYTES = 20;
 constexpr uint32_t ICMP_HEADER_BYTES = 8;
-// What RFC 1812 section 4.3.2.3 and RFC 4443 section 2.4 allow, their headers included.
+// The packet sizes that RFC 1812 section 4.3.2.3 and RFC 4443 section 2.4 allow, minus the IP
+// header.
 constexpr uint32_t ICMP_BYTES_MAX = 576 - IPV4_HEADER_BYTES;
 constexpr uint32_t ICMPV6_BYTES_MAX = 1'280 - IPV6_HEADER_BYTES;
 constexpr uint8_t HOP_LIMIT = 64;
@@ -47,7 +48,7 @@ uint8_t* writeHeaders(const MacAddress& sourceMac, const MacAddress& destination
     std::memset(ip, 0, IPV4_HEADER_BYTES);
     ip[0] = 0x45;
     store16(ip + 2, IPV4_HEADER_BYTES + messageBytes);
-    ip[6] = 0x40;  // it is not to be fragmented, and needs no identification (RFC 6864)
+    ip[6] = 0x40;  // don't fragment; needs no identification then (RFC 6864)
     ip[8] = HOP_LIMIT;
     ip[9] = key.protocol;
     std::memcpy(ip + 12, key.source.data(), 4);
@@ -75,7 +76,7 @@ MacAddress macAt(const uint8_t* bytes) noexcept {
   return mac;
 }
 
-// What answers a segment of no connection.
+// The reset that answers a segment of an unknown connection.
 Reset resetOf(const PacketView& view) noexcept {
   Reset reset;
   reset.sourceMac = macAt(view.bytes);

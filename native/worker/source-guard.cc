@@ -24,18 +24,18 @@ uint32_t endpointOf(const AddressBytes& address, uint8_t family, const TableInFo
   return table.view.leaf(table.view.leafOf(address.data(), family)).endpointId;
 }
 
-// Whether the MAC of the endpoint behind a wire is what `mac` is, seen from its uplink.
+// Whether `mac` is the MAC of the endpoint behind the wire, seen from the wire's uplink.
 bool isPodMac(const MacAddress& mac, const LinkContext& from) {
   return from.wire && from.hasMac && mac == from.mac;
 }
 
-// The sending endpoint's MAC, or what it says of itself where that is not known.
+// The sending endpoint's MAC; if that is not known, the frame's source MAC.
 MacAddress ownMac(const PacketView& view, const LinkContext& from) {
   return from.hasMac ? from.mac : ethernetSource(view);
 }
 
-// Whether an address is the sending endpoint's own: one of the table's, or for IPv6 the link-local
-// one that its MAC gives.
+// Whether an address is the sending endpoint's own: one that the table has for it, or the IPv6
+// link-local address made from its MAC.
 bool isOwn(const AddressBytes& address, const PacketView& view, const LinkContext& from,
            const TableInForce& table) {
   const uint8_t family = view.key.family;
@@ -72,9 +72,9 @@ DropReason guardUplinkSource(const PacketView& view, const LinkContext& from,
 }
 
 // Whether an IPv6 packet has no more around its message than an honest sender puts there:
-// `optionBytes` of extension headers, and behind the packet what fills the shortest frame (a VLAN
-// tag may have gone). What a pod sends has no traffic class and no flow label, and the MAC of its
-// group.
+// `optionBytes` of extension headers, and after the packet only the padding of the shortest frame
+// (a VLAN tag may have been removed). A pod's packet must also have no traffic class, no flow
+// label, and the MAC of its destination group.
 bool isBare(const Frame& frame, const PacketView& view, const LinkContext& from,
             uint32_t optionBytes) {
   constexpr uint32_t PADDED_FRAME_BYTES = 64;
@@ -92,7 +92,7 @@ bool isBare(const Frame& frame, const PacketView& view, const LinkContext& from,
   return macAt(view.bytes) == group;
 }
 
-// Whether a packet to one address, from an uplink, is for the endpoint here.
+// Whether a unicast packet from an uplink is for the endpoint here.
 bool isForHere(const PacketView& view, const LinkContext& from, const TableInForce& table) {
   if (from.role == LinkRole::Watched) return true;
   const AddressBytes& destination = view.key.destination;
@@ -100,8 +100,8 @@ bool isForHere(const PacketView& view, const LinkContext& from, const TableInFor
   return unknownMac || isSomebodysHere(destination, from, table);
 }
 
-// Whether a solicitation or an advertisement goes where neighbour discovery sends it and holds what
-// that needs: one link-layer address, or the nonce of duplicate address detection.
+// Whether a solicitation or an advertisement goes where neighbour discovery sends it and holds only
+// what it needs: one link-layer address, or the nonce of duplicate address detection.
 bool isPlainNeighbor(const Frame& frame, const PacketView& view, const NeighborMessage& message,
                      const LinkContext& from, const TableInForce& table) {
   constexpr uint32_t OPTION_BYTES = 8;
@@ -133,7 +133,7 @@ bool isPlainNeighbor(const Frame& frame, const PacketView& view, const NeighborM
   return view.l4Bytes == fixed + OPTION_BYTES && icmp[fixed] == wanted && icmp[fixed + 1] == 1;
 }
 
-// Whether an option of a router advertisement has one of the sizes that its kind comes in.
+// Whether an option of a router advertisement has a valid size for its type.
 bool isAdvertisementOption(uint8_t type, uint8_t words) {
   constexpr uint8_t DOMAIN_WORDS_MAX = 16;
   switch (type) {
@@ -157,7 +157,7 @@ bool isAdvertisementOption(uint8_t type, uint8_t words) {
   }
 }
 
-// Whether a router advertisement comes as routers send it, with options that are known.
+// Whether a router advertisement has the form that routers send, with known options only.
 bool isPlainAdvertisement(const Frame& frame, const PacketView& view, const LinkContext& from,
                           const TableInForce& table) {
   constexpr uint32_t FIXED_BYTES = 16;
@@ -168,7 +168,7 @@ bool isPlainAdvertisement(const Frame& frame, const PacketView& view, const Link
   if (!placed || !isBare(frame, view, from, 0) || view.l4Bytes > ROUTER_ADVERTISEMENT_BYTES_MAX) {
     return false;
   }
-  // parseNeighbor() has seen that options fill the message.
+  // parseNeighbor() has checked that options fill the message exactly.
   const uint8_t* icmp = view.l4();
   uint64_t seen = 0;
   for (uint32_t at = FIXED_BYTES; at < view.l4Bytes; at += icmp[at + 1] * 8u) {
@@ -180,7 +180,7 @@ bool isPlainAdvertisement(const Frame& frame, const PacketView& view, const Link
   return true;
 }
 
-// Whether what stands before a listener message is nothing, or the router alert that goes with it.
+// Whether a listener message has no extension header, or only the usual router alert.
 bool isRouterAlert(const PacketView& view) {
   constexpr uint8_t ALERT_FIRST[] = {PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0};
   constexpr uint8_t PADDING_FIRST[] = {PROTOCOL_ICMPV6, 0, 1, 0, 5, 2, 0, 0};
@@ -191,7 +191,7 @@ bool isRouterAlert(const PacketView& view) {
                         std::equal(std::begin(PADDING_FIRST), std::end(PADDING_FIRST), header));
 }
 
-// Whether the records of a version 2 report fill it, and are no more than a host has.
+// Whether the records of a version 2 report fill it exactly, and are no more than a host has.
 bool areListenerRecords(const uint8_t* icmp, uint32_t bytes) {
   constexpr uint32_t REPORT_2_BYTES = 8;
   constexpr uint32_t RECORD_BYTES = 20;
@@ -215,9 +215,9 @@ bool areListenerRecords(const uint8_t* icmp, uint32_t bytes) {
   return at == bytes;
 }
 
-// Whether a multicast listener message is one of a link (RFC 3810 section 5: link-local source, or
-// none yet), goes where those of its kind go, and has nothing behind its records. A far sender can
-// have a hop limit arrive as 1.
+// Whether a multicast listener message has a link-local source or none yet (RFC 3810 section 5),
+// goes to the usual destination of its type, and has nothing after its records. The hop limit of 1
+// proves nothing: a remote sender can make it arrive as 1.
 bool isPlainListener(const Frame& frame, const PacketView& view, uint8_t type,
                      const LinkContext& from) {
   constexpr uint32_t ROUTER_ALERT_BYTES = 8;
@@ -259,7 +259,7 @@ DropReason guardListener(const Frame& frame, const PacketView& view, uint8_t typ
                                          : guardUplinkSource(view, from, table);
   if (source != DropReason::None) return source;
   if (view.hopLimit != 1 || view.hasFragmentHeader) return DropReason::MalformedNdp;
-  // An endpoint that queries could become the querier of the link.
+  // An endpoint that sends queries could become the querier of the link.
   if (fromEndpoint && type == ICMPV6_LISTENER_QUERY) return DropReason::PolicyEgress;
   if (isPlainListener(frame, view, type, from)) *exempt = ExemptKind::Listener;
   return DropReason::None;
@@ -294,7 +294,7 @@ DropReason guardFromUplink(const Frame& frame, const PacketView& view, uint8_t t
   NeighborMessage message;
   reason = parseNeighbor(view, &message);
   if (reason != DropReason::None) return reason;
-  // Whoever redirects a pod's traffic leads it past what the pod was set up with.
+  // A redirect would send a pod's traffic another way than the pod was set up with.
   if (type == ICMPV6_REDIRECT) return DropReason::SpoofedNdp;
   if (message.hasLinkAddress && isPodMac(message.linkAddress, from)) return DropReason::SpoofedNdp;
   if (type == ICMPV6_NEIGHBOR_ADVERTISEMENT && isSomebodysHere(message.target, from, table)) {
@@ -305,7 +305,8 @@ DropReason guardFromUplink(const Frame& frame, const PacketView& view, uint8_t t
     if (isPlainAdvertisement(frame, view, from, table)) *exempt = ExemptKind::RouterAdvertisement;
     return DropReason::None;
   }
-  // Nobody here is a router to solicit, but where all that goes by is watched.
+  // No endpoint here is a router that could be solicited, except on a watched interface, which sees
+  // all traffic.
   const bool known = type != ICMPV6_ROUTER_SOLICITATION || from.role == LinkRole::Watched;
   if (known && isPlainNeighbor(frame, view, message, from, table)) {
     *exempt = ExemptKind::Neighbor;
@@ -313,8 +314,8 @@ DropReason guardFromUplink(const Frame& frame, const PacketView& view, uint8_t t
   return DropReason::None;
 }
 
-// Whether an ARP packet goes to one host or to all, and names no MAC as its target's but one that
-// tells nothing new: none yet, everybody's, its sender's own (an announcement) or its receiver's.
+// Whether an ARP packet goes to one host or to all, and its target MAC carries no information:
+// zero, broadcast, the sender's own (an announcement) or the receiver's.
 bool hardwareAddressesFit(const PacketView& view, const ArpMessage& arp) {
   constexpr MacAddress BROADCAST = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
   const MacAddress destination = macAt(view.bytes);
@@ -356,7 +357,7 @@ DropReason guardArp(const PacketView& view, const LinkContext& from,
     if (!sameMac || !isOwn(claimed, view, from, table)) return DropReason::SpoofedArp;
   } else {
     if (isPodMac(arp.senderMac, from)) return DropReason::SpoofedArp;
-    // Somebody who probes for a local address must be heard, or its owner cannot defend it.
+    // A probe for a local address must pass, or the owner cannot defend the address.
     const bool claims = !probe && isHere(endpointOf(arp.senderAddress, 4, table), from, table);
     if (claims) return DropReason::SpoofedArp;
   }
@@ -384,7 +385,7 @@ DropReason guardNeighbor(const Frame& frame, const PacketView& view, const LinkC
   *exempt = ExemptKind::None;
   const DropReason reason = guard(frame, view, type, from, table, exempt);
   if (reason != DropReason::None || *exempt != ExemptKind::None || !fromEndpoint) return reason;
-  // Policy judges it then, by an address that the table knows.
+  // Policy judges the message then, by a source address that the table knows.
   return guardSource(view.key.source, 6, endpointOf(view.key.source, 6, table), from, table);
 }
 

@@ -21,26 +21,26 @@ namespace sluice {
 namespace {
 
 constexpr int SLEEP_MS_MAX = 10;
-// Up to this many links, looking at each costs less than asking the kernel which is ready. Nor does
-// an epoll stand by for them, which the kernel would have to tell of every frame, on the sender's
-// time, while the worker is awake and looks anyway.
+// Up to this many links, looking at each costs less than asking the kernel which is ready. For so
+// few links no epoll set is registered: the kernel would update it on every frame, on the sender's
+// CPU, although the worker is awake and looks anyway.
 constexpr size_t LINKS_LOOKED_AT = 2;
 constexpr uint64_t WAKE_TAG = UINT64_MAX;
 constexpr uint64_t EPOCH_REFRESH_US = 1'000'000;
-// A link's first message of each kind that no policy judges is reported, and one in this time.
+// Of messages that no policy judges, each link's first of each kind is reported, and one in this
+// time.
 constexpr uint64_t EXEMPT_SAMPLE_US = 1'000'000;
-// Each connection is looked at this often, to see whether its time is over. A look touches memory
-// that packets do not, so that it goes by the clock and not by rounds, of which there may be a
-// million a second.
+// Each connection is checked for its timeout this often. A check touches memory that packets do
+// not, so its rate follows the clock and not the rounds, of which there may be a million a second.
 constexpr uint64_t SWEEP_US = 8'000'000;
-// A round makes up for this much of what is due, and forgets the rest: frames wait meanwhile.
+// A round makes up for at most this many overdue steps and skips the rest: frames wait meanwhile.
 constexpr uint64_t SWEEP_STEPS_MAX = 16 * BATCH_FRAMES_MAX;
 constexpr uint32_t ARP_FRAME_BYTES = 42;
 constexpr uint32_t IPV6_PAYLOAD = 54;
 // A superframe's worth of segments with headers, for any segment size that a path has.
 constexpr size_t SCRATCH_BYTES = 2 * FRAME_BYTES_MAX;
-// A batch brings an answer a frame at most, or the resets of the connection that it belonged to; a
-// sweep brings resets only.
+// A batch needs at most one answer a frame, or the resets of the frame's connection; a sweep needs
+// resets only.
 constexpr size_t REJECT_SPACE_BYTES = BATCH_FRAMES_MAX * REJECT_BYTES_MAX;
 static_assert(4 * RESET_BYTES_MAX <= REJECT_BYTES_MAX);
 
@@ -50,9 +50,9 @@ uint64_t clockNs(clockid_t clock) noexcept {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-// Leaves this CPU for another one that the thread may run on; false when there is none. The kernel
-// moves a thread that may not stay where it is at once, and by itself only when it has waited for
-// long. Where it may run is afterwards as it was.
+// Moves the thread to another CPU that it may run on; false when there is none. The thread's
+// affinity is narrowed for a moment, since the kernel then moves it at once; by itself the kernel
+// moves a thread only after a long wait. The affinity is restored afterwards.
 bool goToAnotherCpu() noexcept {
   cpu_set_t allowed;
   const int cpu = sched_getcpu();
@@ -65,7 +65,7 @@ bool goToAnotherCpu() noexcept {
 
 }  // namespace
 
-// A link in the worker's hands.
+// A link and its state in this worker.
 struct Worker::Station {
   std::unique_ptr<Link> link;
   LinkContext context;
@@ -74,18 +74,18 @@ struct Worker::Station {
   bool isInside = false;
   uint8_t zone = 0;
   bool routerAdvertisements = false;
-  uint16_t owner = ConnTable::NOBODY;  // of connections: what is behind this link
-  uint8_t exemptTold = 0;              // bit: ExemptKind of which a first message has been reported
-  bool unpolled = false;               // it has no descriptor that could tell of frames
+  uint16_t owner = ConnTable::NOBODY;  // of the connections of the endpoint behind this link
+  uint8_t exemptTold = 0;              // bit n: a first message of ExemptKind n has been reported
+  bool unpolled = false;               // it has no descriptor to poll
   bool watched = false;                // by poll_
   bool gone = false;                   // for good: not to be polled
   bool ready = false;                  // listed in ready_
   bool dirty = false;                  // listed in dirty_
   Turns::Party share;
-  RejectLimit rejectLimit;  // of what is sent by it
-  ResetLimit resetLimit;    // of what answers what came by it
-  // Who sent the last frame that passed: where a reset that answers no frame goes. Kept only while
-  // denied senders are told.
+  RejectLimit rejectLimit;  // of answers sent on it
+  ResetLimit resetLimit;    // of resets for frames that arrived on it
+  // The source MAC of the last frame that passed: the destination of a reset that answers no frame.
+  // Kept only while rejecting_ is set.
   std::optional<MacAddress> neighbour;
   Counter receivedFrames;
   Counter receivedBytes;
@@ -94,7 +94,7 @@ struct Worker::Station {
   Counter droppedFrames;
   Counter refusedFrames;
   Counter answeredFrames;
-  uint64_t lostBefore = 0;  // by the links that were here before this one
+  uint64_t lostBefore = 0;  // by the links that this one replaced
 };
 
 Worker::Worker(std::unique_ptr<Filter> filter, TableSlot* tables, size_t number,
@@ -166,8 +166,8 @@ Worker::Station* Worker::stationOf(uint32_t linkId) const noexcept {
 
 Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddress>& mac,
                        uint32_t* linkId) noexcept {
-  // An id that a table still binds may be that of a link which was removed: whoever got it would be
-  // taken for the endpoint that was there.
+  // A table may still bind the id of a removed link. A new link with that id would be taken for the
+  // old link's endpoint.
   const TableInForce* table = tables_->inForce();
   uint32_t id = 0;
   while (stationOf(id) != nullptr || (table != nullptr && table->endpointOfLink(id) != NONE)) ++id;
@@ -185,7 +185,7 @@ Status Worker::addLink(std::unique_ptr<Link> link, const std::optional<MacAddres
   station->mac = mac;
   station->context.linkId = id;
   station->unpolled = station->link->descriptor() < 0;
-  // What arrived before it was watched has raised no event.
+  // Frames that arrived before the link was watched have raised no event.
   station->ready = true;
   ready_.push_back(id);
   if (id >= stations_.size()) stations_.resize(id + 1);
@@ -280,8 +280,8 @@ Status Worker::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
   return {};
 }
 
-// What is behind each link of an endpoint owns connections, from when the link is of a wire or of
-// the switch until it is not.
+// The endpoint behind a link owns connections as long as the link belongs to a wire or to the
+// switch.
 void Worker::settleOwners() noexcept {
   for (uint32_t id = 0; id < stations_.size(); ++id) {
     Station* station = stationOf(id);
@@ -333,7 +333,7 @@ size_t Worker::round(uint64_t nowUs) noexcept {
 
   if (stations_.size() > LINKS_LOOKED_AT) askWhichAreReady(0);
   size_t taken = takeTurns(table, nowUs);
-  // Those who wait for others waited for nothing.
+  // Parties in debt waited although no other party had frames.
   if (turns_.endRound() && taken == 0) {
     taken = takeTurns(table, nowUs);
     turns_.endRound();
@@ -368,7 +368,7 @@ size_t Worker::takeTurns(const TableInForce* table, uint64_t nowUs) noexcept {
     station->link->release();
     taken += count;
     if (lookAtAll) {
-      // An answer comes by another link than what it answers.
+      // An answer arrives on another link than its question, so look there first.
       if (count > 0) lookedFirst_ = index + 1 == links ? 0 : index + 1;
       continue;
     }
@@ -383,8 +383,7 @@ size_t Worker::takeTurns(const TableInForce* table, uint64_t nowUs) noexcept {
   return taken;
 }
 
-// A connection whose time is over is not found any more; this is what returns its place, and
-// reports its end.
+// A timed-out connection is not found any more. This call frees its place and reports its end.
 void Worker::expire(uint64_t nowUs) noexcept {
   const uint64_t sinceUs = std::min(nowUs - sweptUs_, SWEEP_US);
   const uint64_t due = sinceUs * filter_->placesUsed() / SWEEP_US;
@@ -458,7 +457,7 @@ bool Worker::loadConnection(const SavedConnection& saved, uint32_t generationMax
   return filter_->load(saved, generationMax, clockNs(CLOCK_MONOTONIC) / 1'000, chargeOf(saved));
 }
 
-// A wire's connections are those of what is behind it.
+// The endpoint behind a wire is charged for the wire's connections.
 ConnCharge Worker::chargeOf(const SavedConnection& saved) const noexcept {
   const TableInForce* table = tables_->inForce();
   const auto inside = std::find_if(stations_.begin(), stations_.end(), [&](const auto& station) {
@@ -476,14 +475,15 @@ ConnCharge Worker::chargeOf(const SavedConnection& saved) const noexcept {
 
 void Worker::sleep() noexcept {
   tables_->idle(number_);
-  // Announced before the last look: whoever hands over after that look sees it, and wakes us.
+  // Set before the last look: a worker that hands over a frame after that look sees it, and wakes
+  // this one.
   asleep_.store(true, std::memory_order_seq_cst);
   if (inboxEmpty()) wait(SLEEP_MS_MAX);
   asleep_.store(false, std::memory_order_relaxed);
 }
 
-// Hands over the frames of a batch that belong to other workers; returns how many are left, first
-// in frames_.
+// Hands over the frames of a batch that belong to other workers. Moves the others to the front of
+// frames_ and returns their number.
 size_t Worker::handOverOthers(Station& from, size_t count) noexcept {
   size_t own = 0;
   for (size_t index = 0; index < count; ++index) {
@@ -510,7 +510,7 @@ size_t Worker::handleHandedOver(const TableInForce* table, uint64_t nowUs) noexc
   for (size_t from = 0; from < inbox_.size(); ++from) {
     Handover* const handover = inbox_[from].get();
     if (handover == nullptr) continue;
-    // The frames of one link after those of another, until as many as in a link's batch.
+    // Takes the frames of one link after those of another, up to the size of one link's batch.
     size_t ofThis = 0;
     while (ofThis < BATCH_FRAMES_MAX && turns_.mayTake(handingOver_[from])) {
       uint32_t linkId = NONE;
@@ -536,7 +536,7 @@ bool Worker::inboxEmpty() const noexcept {
                      [](const auto& handover) { return handover == nullptr || handover->empty(); });
 }
 
-// Once a round, whatever was handed over in it.
+// Called once a round, however many frames were handed over in it.
 void Worker::wakeReceivers() noexcept {
   if (receivers_ == 0) return;
   std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -551,7 +551,7 @@ void Worker::wake() noexcept {
   [[maybe_unused]] const ssize_t written = write(wake_, &one, sizeof one);
 }
 
-// Sleeps until a link has frames, or somebody wakes it.
+// Sleeps until a link has frames or wake() is called.
 void Worker::wait(int timeoutMs) noexcept {
   if (stations_.size() <= LINKS_LOOKED_AT) {
     waitForFew(timeoutMs);
@@ -628,7 +628,7 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
     from.receivedFrames.add(1);
     from.receivedBytes.add(frame.length);
     const Judgement& judgement = judgements_[index];
-    bool counted = judged;  // in the filter's own counters
+    bool counted = judged;  // the filter has counted it
     if (judgement.cut) {
       report(FlowEventKind::Cut, from, frame, judgement, judgement.reason);
     }
@@ -669,7 +669,7 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
   work_ += (filter_->counters().passed.read() - passedBefore) * WorkOf::SENT;
 }
 
-// Ends what the table in force denies, where that is not to wait for packets.
+// Cuts connections that the table in force denies, without waiting for their next packets.
 void Worker::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
   sweeping_ = filter_->sweep(table, nowUs);
   if (filter_->cut().empty()) return;
@@ -679,7 +679,7 @@ void Worker::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
   flush();
 }
 
-// Tells the sender of a denied frame, by the way that it came.
+// Answers the sender of a denied frame, on the link that the frame arrived on.
 void Worker::reject(Station& from, const Frame& frame, uint64_t nowUs) noexcept {
   if (rejectUsed_ + REJECT_BYTES_MAX > REJECT_SPACE_BYTES || !from.rejectLimit.take(nowUs)) {
     return;
@@ -692,8 +692,8 @@ void Worker::reject(Station& from, const Frame& frame, uint64_t nowUs) noexcept 
   work_ += WorkOf::REJECTED + WorkOf::SENT;
 }
 
-// Tells the ends of a connection that is not known here, and that policy allows: otherwise they
-// would wait for each other, the sender until its last retransmission, the receiver maybe for ever.
+// Sends resets to the ends of an unknown connection that policy allows. Otherwise they would wait
+// for each other: the sender until its last retransmission, the receiver perhaps for ever.
 void Worker::resetUnknown(Station& from, const Frame& frame, const Judgement& judgement,
                           const TableInForce& table, uint64_t nowUs) noexcept {
   if (rejectUsed_ + 2 * RESET_BYTES_MAX > REJECT_SPACE_BYTES || !from.resetLimit.take(nowUs)) {
@@ -713,7 +713,8 @@ void Worker::resetUnknown(Station& from, const Frame& frame, const Judgement& ju
   if (judgement.resetsReceiver) (void)forward(from, toReceiver, judgement, table);
 }
 
-// Reports the connections that were cut without a packet, and tells the ends of all that were cut.
+// Reports connections that were cut without a packet, and sends resets to the ends of all that were
+// cut.
 void Worker::reportCuts(const TableInForce& table, uint64_t nowUs) noexcept {
   for (const CutConn& cut : filter_->cut()) {
     if (cut.swept) {
@@ -739,7 +740,8 @@ void Worker::resetEnds(const CutConn& cut, const TableInForce& table, uint64_t n
     if (!placeReset(cut, end, table, &reset, &to)) continue;
     if (rejectUsed_ + RESET_BYTES_MAX > REJECT_SPACE_BYTES || !to->rejectLimit.take(nowUs))
       continue;
-    // As the other end would send it now: each end takes only what continues what it has had.
+    // The sequence number that the other end would send next: an end accepts only a reset that
+    // continues what it has received.
     reset.sequence = cut.tcp[1 - end].sentEnd;
     reset.acknowledgement = cut.tcp[end].sentEnd;
     reset.acknowledges = true;
@@ -752,8 +754,7 @@ void Worker::resetEnds(const CutConn& cut, const TableInForce& table, uint64_t n
   }
 }
 
-// Finds by which link, and between which MACs, one end of a connection is reached; false when that
-// is not known.
+// Finds the link and the MACs that lead to one end of a connection; false when they are not known.
 bool Worker::placeReset(const CutConn& cut, size_t end, const TableInForce& table, Reset* reset,
                         Station** to) const noexcept {
   reset->key = cut.key;
@@ -791,7 +792,7 @@ DropReason Worker::forward(Station& from, Frame& frame, const Judgement& judgeme
 DropReason Worker::forwardSwitched(Station& from, Frame& frame, const Judgement& judgement,
                                    const TableInForce& table) noexcept {
   if (judgement.exempt != ExemptKind::None) {
-    // What is no question for the gateway (announcements, listener reports) concerns nobody here.
+    // Other messages (announcements, listener reports) need no answer and are not forwarded.
     if (answer(from, frame, table)) from.answeredFrames.add(1);
     return DropReason::None;
   }
@@ -806,8 +807,8 @@ DropReason Worker::forwardSwitched(Station& from, Frame& frame, const Judgement&
   return send(*to, frame);
 }
 
-// Answers a neighbour question for the gateway: an endpoint's for any address but its own, the
-// uplink's for the endpoints' addresses.
+// Answers a neighbour question for the gateway: from an endpoint, for any address but its own; from
+// the uplink, for the endpoints' addresses.
 bool Worker::answer(Station& from, const Frame& frame, const TableInForce& table) noexcept {
   NeighbourQuestion question;
   if (!readNeighbourQuestion(frame, &question)) return false;
@@ -823,9 +824,9 @@ bool Worker::answer(Station& from, const Frame& frame, const TableInForce& table
   return queue(from, reply);
 }
 
-// A partial checksum is completed even where the link would carry it: whoever looks at the frames
-// behind us sees right ones, for less than a nanosecond a byte. Superframes stay as they are where
-// the link carries them; the kernel takes none with a complete checksum.
+// A partial checksum is completed even if the link would carry it: programs that look at the frames
+// after us see correct checksums, for less than a nanosecond a byte. Superframes stay as they are
+// if the link carries them: the kernel takes none with a complete checksum.
 DropReason Worker::send(Station& to, Frame& frame) noexcept {
   if (frame.offload.gsoType == 0) {
     if (!completeChecksum(&frame)) return DropReason::OffloadInvalid;
@@ -839,8 +840,8 @@ DropReason Worker::send(Station& to, Frame& frame) noexcept {
   return DropReason::TransmitFull;
 }
 
-// Segments that the link cannot take are counted as refused there; the superframe as a whole is not
-// dropped then. False when it cannot be cut.
+// Segments that the link cannot take are counted as refused there; the superframe itself does not
+// count as dropped. False when it cannot be cut.
 bool Worker::sendSegments(Station& to, const Frame& frame) noexcept {
   Segmenter segmenter({scratch_.get(), SCRATCH_BYTES});
   if (!segmenter.start(frame)) return false;
@@ -911,9 +912,8 @@ void Worker::report(FlowEventKind kind, const Station& from, const Frame& frame,
   events_->push(event);
 }
 
-// Reports a sample, and lets nothing ride behind the end of a message: what fills the shortest
-// frame is zero from here on. A sender's own filling need not be, so that to drop it would be too
-// much.
+// Reports a sample, and zeroes the padding after the message, so that it carries no hidden data. An
+// honest sender's padding need not be zero, so such a frame is not dropped.
 void Worker::passExempt(Station& from, Frame& frame, const Judgement& judgement,
                         uint64_t nowUs) noexcept {
   const auto bit = static_cast<uint8_t>(1u << static_cast<uint8_t>(judgement.exempt));
