@@ -14,16 +14,16 @@ class Bench {
  public:
   virtual ~Bench() = default;
   [[nodiscard]] virtual Measured run() noexcept = 0;
-  // Does everything once without looking at a clock, for who counts instructions. Returns how many
-  // items that were; 0 when this benchmark cannot.
+  // Runs once without reading the clock, for instruction counting. Returns the number of items; 0
+  // when this benchmark cannot do so.
   [[nodiscard]] virtual size_t pass() noexcept { return 0; }
-  // The memory of what is timed, in bytes.
+  // The memory of the timed structure, in bytes.
   [[nodiscard]] virtual size_t memoryBytes() const noexcept = 0;
-  // What else the last run has to say, as JSON; empty when nothing.
+  // Further results of the last run, as JSON; empty when there are none.
   [[nodiscard]] virtual std::string detail() const { return {}; }
 };
 
-// A benchmark that does the same to each batch of a list.
+// A benchmark that handles a list in batches, all the same way.
 class ListBench : public Bench {
  public:
   [[nodiscard]] Measured run() noexcept final {
@@ -45,33 +45,33 @@ class ListBench : public Bench {
   uint64_t answers_ = 0;
 };
 
-// A benchmark by its name, from the words after it. nullptr when they do not fit; the reason has
-// then been printed.
+// Makes a benchmark from the words after its name. nullptr when they are invalid; the reason has
+// been printed then.
 using MakeBench = std::unique_ptr<Bench> (*)(std::span<const char* const> words);
 
 // `TABLE TUPLES WAY`: verdicts of a table. WAY: single, scalar, avx2, fastest or
 // classify, which takes the tuples as JavaScript hands them over.
 std::unique_ptr<Bench> makeLookupBench(std::span<const char* const> words);
-// `FLOWS WAY [LOOKUPS]`: finds in a connection table, WAY: single or batch; what a new connection
-// takes (found missing, inserted, removed), WAY: open; or looks for those that have timed out where
-// none has, WAY: sweep.
+// `FLOWS WAY [LOOKUPS]`: work on a connection table. WAY single or batch: finds connections. WAY
+// open: a new connection (not found, inserted, removed). WAY sweep: looks for timed-out connections
+// when there are none.
 std::unique_ptr<Bench> makeConntrackBench(std::span<const char* const> words);
 // `TABLE FLOWS WAY [FRAMES]`: the filter over frames of established connections to the table's only
 // endpoint, 100.64.0.1, which may be reached on TCP 443. WAY: parse, single or batch.
 std::unique_ptr<Bench> makePathBench(std::span<const char* const> words);
 // `TABLE SYNS CONNECTIONS`: a flood of SYNs, each of a connection of its own, to the endpoint of
 // makePathBench's table; the filter tracks CONNECTIONS at most. An item is a SYN of the flood. The
-// answer counts the established connections that it left alone and the new ones that came to be
-// meanwhile: FLOOD_ESTABLISHED and FLOOD_LEGITIMATE when none was lost.
+// answer counts the established connections that survived and the new ones that opened meanwhile:
+// FLOOD_ESTABLISHED and FLOOD_LEGITIMATE when none was lost.
 inline constexpr uint32_t FLOOD_ESTABLISHED = 1'000;
 inline constexpr uint32_t FLOOD_LEGITIMATE = 1'000;
 std::unique_ptr<Bench> makeFloodBench(std::span<const char* const> words);
-// `TABLE SECONDS CONNECTIONS`: many pods, each behind a wire, through so many simulated seconds of
-// floods and of what else goes on. An item is a frame; detail() says what became of whose
+// `TABLE SECONDS CONNECTIONS`: many pods, each behind a wire, for SECONDS of simulated time, with
+// floods and ordinary traffic. An item is a frame; detail() gives the fate of each pod's
 // connections.
 std::unique_ptr<Bench> makeMixedFloodBench(std::span<const char* const> words);
-// `FLOWS WAY`: finds connections whose names are drawn at `random`, or `chosen` to collide under a
-// secret that is not the table's, as somebody would choose them who does not know it.
+// `FLOWS WAY`: finds connections whose names are drawn at `random`, or `chosen` to collide under
+// another secret than the table's, as an attacker without the secret would choose them.
 std::unique_ptr<Bench> makeCollidingBench(std::span<const char* const> words);
 
 }  // namespace sluice::bench

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t BATCH = BATCH_FRAMES_MAX;
 constexpr size_t LOOKUPS = 1'000'000;
 constexpr uint32_t FLOWS_COLLIDING_MAX = 8'000;
-// Names are chosen by these bits of the hash, which say where in the table a name stands.
+// Names are chosen by these bits of the hash, which give a name's place in the table.
 constexpr uint64_t CHOSEN_BITS = 0x7ff;
 constexpr int CHOSEN_SHIFT = 21;
 

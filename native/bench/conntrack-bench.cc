@@ -15,14 +15,14 @@ namespace {
 
 constexpr size_t BATCH = BATCH_FRAMES_MAX;
 constexpr long LOOKUPS = 1'000'000;
-// The part of all flows that the table is not filled with, for new connections.
+// The flows from here on are not in the table: they are the new connections.
 constexpr uint32_t NEW_FIRST = FLOWS_MAX / 2;
 constexpr uint64_t NOW_US = 1;
 constexpr uint64_t FAR_US = UINT64_MAX;
 
-// What to look for, in the 16 bytes that an IPv4 flow needs: names are made from it a batch at a
-// time, as the filter makes them from frames, so that reading the list costs no more than it costs
-// a peer with keys of 16 bytes.
+// A flow to find, in the 16 bytes that an IPv4 flow needs. Names are made from these a batch at a
+// time, as the filter makes them from frames. So reading the list costs no more than in a compared
+// program with 16-byte keys.
 struct Wanted {
   uint32_t lower;
   uint32_t higher;
@@ -46,16 +46,16 @@ class ConntrackBench : public ListBench {
  public:
   explicit ConntrackBench(TrackWay way) : way_(way) {}
 
-  // Fills the table, and draws what to look for: tracked connections, each with the same chance.
+  // Fills the table, and draws the connections to find, each with the same probability.
   bool fill(uint32_t flows, size_t lookups) {
-    // Half as much room again: a table that is run full is one that refuses.
+    // Half as much room again: a full table would refuse connections.
     const HashSecret secret = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
     if (!ConnTable::create(flows + flows / 2 + 64, secret, &table_).ok()) return false;
     for (uint32_t flow = 0; flow < flows; ++flow) {
       const ConnName name = connNameOf(flowKeyOf(flow), IcmpRole::None, 0, 0);
       DropReason reason;
       ConnEntry* entry = table_.insert(name, table_.hintOf(name), {}, NOW_US, &reason);
-      if (entry == nullptr) continue;  // told by the sum of answers
+      if (entry == nullptr) continue;  // shows in the sum of answers
       entry->state = ConnState::Established;
       entry->expiresUs = FAR_US;
       table_.settle(*entry, ConnClass::Assured);
@@ -112,8 +112,8 @@ class ConntrackBench : public ListBench {
     return found;
   }
 
-  // A batch that is not there: each connection comes to be, and goes at once, so that the table
-  // stays as it is.
+  // A batch of unknown connections: each is inserted and removed at once, so that the table stays
+  // the same.
   uint64_t open(size_t first, size_t count) noexcept {
     for (size_t at = 0; at < count; ++at) unpack(wanted_[first + at], &names_[at]);
     table_.prepare({names_.data(), count}, hints_.data());

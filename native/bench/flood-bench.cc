@@ -14,7 +14,7 @@ namespace sluice::bench {
 namespace {
 
 constexpr size_t BATCH = BATCH_FRAMES_MAX;
-// Packets of the flood between a new client's SYN and the answer to it: some milliseconds of it.
+// Packets of the flood between a new client's SYN and its answer: a few milliseconds' worth.
 constexpr uint32_t ANSWER_AFTER = 8'192;
 
 class FloodBench : public Bench {
@@ -65,7 +65,7 @@ class FloodBench : public Bench {
     for (uint32_t flow = 0; flow < FLOOD_ESTABLISHED; ++flow) {
       measured.answers += goesOn(flow) ? 1 : 0;
     }
-    // So that the next run's new clients are new ones: only the first thousand stay.
+    // Gives the next run other new clients: only the first thousand stay.
     round_ = (round_ + 1) % ROUNDS;
     measured.nsPerItem = static_cast<double>(floodNs) / static_cast<double>(syns_);
     measured.p50 = static_cast<double>(histogram.percentile(0.5)) / BATCH;
@@ -103,7 +103,7 @@ class FloodBench : public Bench {
            passes(key, outside_, TCP_ACK, 1'001, 5'001);
   }
 
-  // Sends a batch and lets the table tidy up, as a worker's round does. Returns what it took.
+  // Sends a batch and expires connections, as a worker's round does. Returns the time that it took.
   uint64_t flood(Histogram& histogram) noexcept {
     std::array<Frame, BATCH> frames;
     for (size_t at = 0; at < BATCH; ++at) {

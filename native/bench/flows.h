@@ -10,7 +10,7 @@ namespace sluice::bench {
 
 inline constexpr uint32_t FLOWS_MAX = 20'000'000;
 
-// A small generator, the same on every machine and in every program that takes turns.
+// A small random number generator, the same on every machine and in every compared program.
 //
 // Source: Marsaglia, "Xorshift RNGs", 2003.
 class Random {
@@ -54,8 +54,8 @@ class Random {
   return back;
 }
 
-// Asks for the list of what to look for a batch ahead, as a worker asks for frames: how fast memory
-// hands over the list is no part of the question.
+// Prefetches the list of items to find one batch ahead, as a worker prefetches frames: the speed of
+// reading the list is not to be measured.
 template <typename Element>
 void askAhead(const Element* list, size_t size, size_t first, size_t count) noexcept {
   constexpr size_t LINE_BYTES = 64;

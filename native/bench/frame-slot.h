@@ -15,7 +15,7 @@ namespace sluice::bench {
 struct alignas(64) FrameSlot {
   std::array<uint8_t, 64> bytes = {};
 
-  // With a TCP header and no payload: what a SYN or a bare acknowledgement is.
+  // A frame with a TCP header and no payload: a SYN or a bare acknowledgement.
   static constexpr uint32_t LENGTH = 54;
   static constexpr uint32_t PAYLOAD_MAX = 64 - LENGTH;
 

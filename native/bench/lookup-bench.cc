@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t BATCH = BATCH_FRAMES_MAX;
 
-// Addresses as the parser has them and ports as the filter makes them: arrays of one field each.
+// Addresses in the parser's form and ports in the filter's form: one array for each field.
 struct Flows {
   std::vector<uint32_t> sourcesV4;
   std::vector<uint32_t> destinationsV4;
@@ -107,7 +107,7 @@ class LookupBench : public ListBench {
   TableView::Way way_;
 };
 
-// Records as JavaScript hands them over, as many a call as it does.
+// Records as JavaScript passes them, as many in one call as it passes.
 class ClassifyBench : public ListBench {
  public:
   static constexpr size_t CALL = 256;
@@ -122,7 +122,7 @@ class ClassifyBench : public ListBench {
 
   [[nodiscard]] size_t items() const noexcept override { return ITEMS; }
   [[nodiscard]] size_t batch() const noexcept override { return CALL; }
-  // Over and over: this is about the call, not about how fast memory hands over new tuples.
+  // The same tuples again and again: this measures the call, not the speed of reading new tuples.
   uint64_t work(size_t first, size_t count) noexcept override {
     const std::span tuples(reinterpret_cast<const FlowTuple*>(records_.data()),
                            records_.size() / sizeof(FlowTuple));

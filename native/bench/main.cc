@@ -1,7 +1,7 @@
 // Times native structures on request: set up once from the arguments, then a run for every line of
-// standard input, one JSON line each on standard output, until the input ends. Whoever asks can so
-// let several programs take turns on the same work. With `count` before the name everything is done
-// once instead, for valgrind to count what happens inside countedPass.
+// standard input, one JSON line each on standard output, until the input ends. So a caller can let
+// several programs take turns on the same work. With `count` before the name it makes one pass
+// instead, so that valgrind can count the instructions inside countedPass.
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -36,7 +36,7 @@ constexpr char COMPILER[] = "gcc " __VERSION__;
 
 }  // namespace
 
-// Has a name that a profiler can be told, and a frame of its own.
+// Has a name that a profiler can select, and a stack frame of its own.
 extern "C" [[gnu::noinline]] size_t countedPass(Bench& bench) { return bench.pass(); }
 
 int main(int argc, char** argv) {

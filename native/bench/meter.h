@@ -17,7 +17,7 @@ namespace sluice::bench {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-// Memory of this process that is in use now, in bytes; 0 where nobody tells.
+// Resident memory of this process now, in bytes; 0 when the system does not report it.
 [[nodiscard]] inline unsigned long long residentBytes() noexcept {
   unsigned long long pages = 0;
   std::FILE* file = std::fopen("/proc/self/statm", "r");
@@ -66,17 +66,17 @@ class Histogram {
   uint64_t total_ = 0;
 };
 
-// What one run of a benchmark gives.
+// The result of one run of a benchmark.
 struct Measured {
   double nsPerItem = 0;
   double p50 = 0;  // of an item, in the median batch
   double p99 = 0;
-  uint64_t answers = 0;  // a sum over all answers: equal wherever the work was equal
+  uint64_t answers = 0;  // a sum over all answers: equal for equal work
 };
 
-// Times `items` items in batches: once without a pause for the mean, in the thread's own time, so
-// that a neighbour who takes the core away does not count; once with a look at the clock after each
-// batch for the percentiles.
+// Times `items` items in batches, twice. For the mean: without a pause, in the thread's CPU time,
+// so that time taken by other threads does not count. For the percentiles: reading the clock after
+// each batch.
 //
 // Shape: work(first, count) handles a batch and returns a sum of its answers.
 template <typename Work>

@@ -19,7 +19,7 @@ namespace {
 constexpr size_t BATCH = BATCH_FRAMES_MAX;
 constexpr uint32_t TICK_US = 1'000;
 constexpr uint32_t TICKS_A_SECOND = 1'000;
-// All places of the table are looked at for what is over within as long as a worker takes.
+// One pass over all places of the table for timed-out connections takes as long as a worker's.
 constexpr uint32_t SWEEP_TICKS = 8'000;
 
 // The pods are 100.64.0.1 and so on; the first three have floods, the others none.
@@ -30,7 +30,7 @@ constexpr uint32_t OTHERS_FIRST = 3;
 constexpr uint32_t OTHERS = 50;
 constexpr uint32_t PODS = OTHERS_FIRST + OTHERS;
 constexpr uint32_t ESTABLISHED_EACH = 20;
-// A pod's part has to hold what is established and what is under way.
+// A pod's part must hold its established connections and its handshakes.
 constexpr uint32_t CONNECTIONS_MIN = PODS * 128;
 constexpr uint32_t SECONDS_MAX = 3'600;
 constexpr size_t MEMORY_SAMPLES = 6;
@@ -39,11 +39,11 @@ using V4 = std::array<uint8_t, 4>;
 constexpr V4 STRANGER = {198, 51, 100, 7};
 constexpr V4 ALLY = {192, 0, 2, 9};
 
-// What is lost of a connection with one of its packets.
+// What a connection loses when one of its packets is dropped.
 enum Loss : uint8_t {
-  REFUSED,   // all: it does not begin
-  CUT,       // what it was for
-  UNCLOSED,  // that both ends know of its end
+  REFUSED,   // everything: it does not begin
+  CUT,       // its data
+  UNCLOSED,  // its orderly end
   LOSSES,
 };
 
@@ -93,7 +93,7 @@ Flow flowTo(uint32_t pod, uint8_t protocol, const V4& from, uint32_t port, uint1
   return flow;
 }
 
-// A client of a network of its own; of every second pod, a server that the pod asks.
+// A flow from a client in a network of its own; for every second pod, from the pod to a server.
 Flow ordinary(uint32_t pod, uint8_t network, uint32_t number) {
   const V4 peer = {network, static_cast<uint8_t>(number >> 8), static_cast<uint8_t>(number), 5};
   Flow flow = flowTo(pod, PROTOCOL_TCP, peer, 40'000 + (number >> 16), 443);
@@ -104,7 +104,7 @@ Flow ordinary(uint32_t pod, uint8_t network, uint32_t number) {
 }
 
 Flow shortFlow(uint32_t number) {
-  // A few clients, which use their ports again.
+  // A few clients, which reuse their ports.
   const V4 client = {10, 1, 0, static_cast<uint8_t>(number % 8 + 1)};
   return flowTo(SHORT_POD, PROTOCOL_TCP, client, 32'768 + number / 8 % 28'000, 443);
 }
@@ -164,7 +164,7 @@ class MixedFloodBench : public Bench {
   MixedFloodBench(uint32_t seconds, uint32_t connections)
       : openTicks_(uint64_t{seconds} * TICKS_A_SECOND), connections_(connections) {}
 
-  // Returns why it cannot be; nullptr when it can.
+  // Returns the reason when the blob cannot be used; otherwise nullptr.
   const char* open(std::span<const std::byte> blob) {
     std::vector<uint32_t> links;
     for (uint32_t pod = 0; pod < PODS; ++pod) links.push_back(2 * pod);
@@ -178,7 +178,7 @@ class MixedFloodBench : public Bench {
 
   Measured run() noexcept override {
     Measured measured;
-    if (!begin()) std::abort();  // it could before
+    if (!begin()) std::abort();  // it succeeded before
     resident_ = {residentBytes()};
     uint64_t life = 0;
     for (const Group& group : groups_) life = std::max<uint64_t>(life, group.lifeTicks());
@@ -234,7 +234,7 @@ class MixedFloodBench : public Bench {
   std::array<Wire, PODS> wires_;
   std::vector<Group> groups_;
   Group established_;
-  // Those that wait for their batch, all from one link.
+  // The frames that wait for their batch, all from one link.
   const LinkContext* from_ = nullptr;
   size_t waiting_ = 0;
   std::array<FrameSlot, BATCH> slots_;
@@ -243,7 +243,7 @@ class MixedFloodBench : public Bench {
   std::array<Judgement, BATCH> judgements_;
 };
 
-// Makes everything anew, and what is established.
+// Makes all state again, and opens the established connections.
 bool MixedFloodBench::begin() {
   filter_.reset();
   FilterOptions options;
@@ -301,14 +301,14 @@ void MixedFloodBench::step(Group& group, uint64_t tick) noexcept {
         ++group.tried;
         group.lostAt(number) = 0;
       } else if (group.lostAt(number) != 0) {
-        continue;  // nobody sends anything again
+        continue;  // there are no retransmissions
       }
       send(group, number, group.flowOf(number), each);
     }
   }
 }
 
-// Each established connection says something once a second and is answered.
+// Each established connection sends one packet a second and gets an answer.
 void MixedFloodBench::exchange(uint64_t tick) noexcept {
   const auto round = static_cast<uint32_t>(tick / TICKS_A_SECOND);
   const uint32_t count = PODS * ESTABLISHED_EACH;
@@ -332,7 +332,7 @@ void MixedFloodBench::send(Group& group, uint32_t number, const Flow& flow,
   FrameSlot& slot = slots_[waiting_];
   uint32_t length = sizeof slot.bytes;
   if (key.protocol == PROTOCOL_TCP) {
-    // Who uses a port again begins further on.
+    // A reused port starts at a higher sequence number.
     slot.write(key, step.flags, number * 64 + step.sequence,
                step.acknowledgement + ((step.flags & TCP_ACK) != 0 ? number * 64 : 0),
                step.payload);

@@ -29,7 +29,7 @@ struct alignas(64) FragmentTable::Datagram {
   FragmentVerdict verdict;
   uint32_t totalBytes = LENGTH_UNKNOWN;
   Range first;
-  Range last;  // the fragment that came last, to know a copy of it
+  Range last;  // the last fragment, to recognize a copy of it
   std::array<Range, RANGES_MAX> ranges = {};
   uint32_t chained = 0;  // the next of its chain; of a free place, the next free one
   uint32_t older = 0;    // of its owner and remote network
@@ -62,7 +62,8 @@ struct alignas(64) FragmentTable::Datagram {
     return end;
   }
 
-  // Adds a range that overlaps none, joined to its neighbours. False: no room for another gap.
+  // Adds a range that overlaps no other and joins it to its neighbours; false when there is no room
+  // for another gap.
   bool add(Range range) {
     size_t kept = 0;
     for (size_t each = 0; each < rangeCount; ++each) {
@@ -154,7 +155,7 @@ DropReason FragmentTable::checkFirst(const PacketView& view, uint8_t zone,
                                      uint64_t nowUs) noexcept {
   Datagram* const underWay = find(view, zone, nowUs);
   if (underWay == nullptr) return DropReason::None;
-  // A copy of a fragment is dropped alone; anything else could replace what was judged.
+  // An exact copy is dropped alone; any other overlap could replace bytes that were judged.
   if (!underWay->isCopy(rangeOf(view))) underWay->overlapped = true;
   return DropReason::FragmentOverlap;
 }
@@ -167,10 +168,10 @@ uint32_t FragmentTable::shareOf(uint16_t owner) const noexcept {
 FragmentTable::Datagram& FragmentTable::firstToGo(const Owner& owner) noexcept {
   const auto longest = static_cast<size_t>(
       std::max_element(owner.counts.begin(), owner.counts.end()) - owner.counts.begin());
-  // One network has more than its share.
+  // One remote network has more than its share.
   if (owner.counts[longest] > owner.count / 4) return datagrams_[owner.oldest[longest]];
 
-  // Nobody has: the oldest of a few lists that are not short.
+  // No network has: evict the oldest entry of a few longer lists.
   Datagram* first = nullptr;
   uint32_t seen = 0;
   for (uint32_t step = 0; step < NETWORKS && seen < LISTS_COMPARED; ++step) {
@@ -203,7 +204,7 @@ void FragmentTable::makeRoom(uint16_t owner, uint64_t nowUs) noexcept {
   const uint32_t count = owners_[owner].count;
   const bool atShare = owners_[owner].attached && count >= shareOf(owner);
   if (!atShare && size_ < datagramsMax_) return;
-  // Who has none takes one, though it may have no share.
+  // An owner without datagrams may have one, even if its share is 0.
   const bool below = count == 0 || count < shareOf(owner);
   Datagram& gives = firstToGo(owners_[below ? mostAboveShare() : owner]);
   if (gives.expiresUs <= nowUs) {
@@ -284,7 +285,8 @@ void FragmentTable::seal(Datagram& datagram) noexcept {
 
 DropReason FragmentTable::follow(const PacketView& view, Datagram* datagram,
                                  uint64_t nowUs) noexcept {
-  // TCP at offset 8 would rewrite the flags of the first one, or hide them from whoever judged it.
+  // A TCP fragment at offset 8 would overwrite the flags of the first fragment, or hide the flags
+  // from its judge.
   if (view.key.protocol == PROTOCOL_TCP && view.fragmentOffset == 8) {
     if (datagram != nullptr) datagram->overlapped = true;
     return DropReason::FragmentTiny;

@@ -15,24 +15,25 @@ namespace sluice {
 inline constexpr uint64_t FRAGMENT_TIMEOUT_V4_US = 30'000'000;
 inline constexpr uint64_t FRAGMENT_TIMEOUT_V6_US = 60'000'000;
 
-// Who a datagram counts for.
+// The owner that a datagram counts for.
 struct FragmentCharge {
   uint16_t owner = ConnTable::NOBODY;
   bool localSends = true;  // the owner's address is the source
 };
 
-// Datagrams of which an allowed first fragment has passed, so that the later ones may follow.
+// Datagrams whose first fragment was allowed and has passed, so that the later fragments may
+// follow.
 //
-// Each counts for one owner, a local endpoint, which may have an equal share of the table. At its
-// share a new datagram takes the place of one of its own: one of the remote network that has more
-// than a quarter of them, or else of the oldest ones. When the table is full, who has less than a
-// share takes from who has most above it.
+// Each datagram counts for one owner, a local endpoint, which may have an equal share of the table.
+// At its share, an owner's new datagram evicts one of its own: one of the remote network that has
+// more than a quarter of them, otherwise one of the oldest. When the table is full, an owner below
+// its share evicts from the owner that is most above its own.
 //
 // Shape:   chains by keyed hash; a list of each owner's datagrams by remote network, hashed, oldest
 //          first. All are linked by entry numbers, of which 0 is none.
 // Threads: one.
-// Cost:    a chain is searched; no allocation after create(). Memory is touched when it is first
-//          used.
+// Cost:    a call searches one chain; no allocation after create(). Memory is touched when it is
+//          first used.
 // Source:  RFC 1858, RFC 3128, RFC 5722 (overlaps), RFC 8200 section 4.5.
 class FragmentTable {
  public:
@@ -46,27 +47,29 @@ class FragmentTable {
   FragmentTable(FragmentTable&&) noexcept;
   FragmentTable& operator=(FragmentTable&&) noexcept;
 
-  // Takes in or lets go an owner by its number in the connection table. Datagrams that it leaves
-  // behind go first.
+  // Adds or removes an owner by its number in the connection table. The datagrams of a removed
+  // owner are evicted first.
   void attach(uint16_t owner) noexcept;
   void detach(uint16_t owner) noexcept;
 
-  // The datagram of a fragment, when its first one has passed and it is not whole; or nullptr.
+  // The datagram of a fragment, if its first fragment has passed and it is incomplete; otherwise
+  // nullptr.
   [[nodiscard]] Datagram* find(const PacketView& view, uint8_t zone, uint64_t nowUs) noexcept;
 
-  // Whether a datagram may begin with this first fragment. Nothing else is noted before admit().
+  // Whether a datagram may begin with this first fragment. Otherwise changes no state; admit()
+  // records the datagram.
   //
-  // Errors: FragmentOverlap when it is under way already; but for a plain copy its rest is refused
-  //         then.
+  // Errors: FragmentOverlap when the datagram has begun already. Unless the fragment is an exact
+  //         copy, the rest of the datagram is refused then.
   [[nodiscard]] DropReason checkFirst(const PacketView& view, uint8_t zone,
                                       uint64_t nowUs) noexcept;
 
-  // Whether the table of this generation, by `allows(question)`, allows whatever its receiver may
-  // still have of a datagram of this fragment's name that is forgotten here.
+  // Whether the table of this generation, by `allows(question)`, allows every datagram of this
+  // fragment's name that is forgotten here and that its receiver may still hold in part.
   template <typename Allows>
   [[nodiscard]] bool allowsForgotten(const PacketView& view, uint32_t generation, uint64_t nowUs,
                                      const Allows& allows) const noexcept {
-    // Whose address is local may have changed since.
+    // Which of the addresses is local may have changed since.
     const auto [source, destination] = hashesOf(keyOf(view, 0));
     const size_t sent = ForgottenDatagrams::placeOf(source, destination, true);
     const size_t received = ForgottenDatagrams::placeOf(destination, source, false);
@@ -74,27 +77,27 @@ class FragmentTable {
            forgotten_.allAllowed(received, generation, nowUs, allows);
   }
 
-  // Notes that a first fragment has passed, which checkFirst() has found nothing against.
+  // Records a first fragment that has passed. checkFirst() must have allowed it.
   void admit(const PacketView& view, uint8_t zone, uint64_t nowUs, FragmentCharge charge,
              const FragmentVerdict& verdict) noexcept;
 
-  // By what a datagram was let through, to be brought up to date.
+  // The verdict that let a datagram pass; the caller may update it.
   [[nodiscard]] static FragmentVerdict& verdictOf(Datagram& datagram) noexcept;
 
-  // Lets nothing more of a datagram through, nor another first fragment in its place: who has its
-  // start could put what follows that one behind it. For one that a newer table denies.
+  // Blocks the rest of a datagram that a newer table denies, and any other first fragment of its
+  // name: a receiver that holds the denied start could append to it what follows the other one.
   static void seal(Datagram& datagram) noexcept;
 
-  // Says whether a later fragment may follow, and notes it; `datagram` is what find() said. When it
-  // is whole, it is forgotten.
+  // Decides whether a later fragment may follow, and records it. `datagram` is the result of
+  // find(). A complete datagram is forgotten.
   //
   // Errors: FragmentOrphan, FragmentTiny for TCP at offset 8, FragmentFull when it leaves more gaps
-  //         than are kept, FragmentOverlap. After an overlap (but for a plain copy) and after
-  //         FragmentTiny the rest of the datagram is refused too.
+  //         than are kept, FragmentOverlap. After an overlap (except by an exact copy) and after
+  //         FragmentTiny the rest of the datagram is refused, too.
   [[nodiscard]] DropReason follow(const PacketView& view, Datagram* datagram,
                                   uint64_t nowUs) noexcept;
 
-  // Datagrams that gave way to new ones. Threads: any.
+  // Datagrams evicted for new ones. Threads: any.
   [[nodiscard]] uint64_t evicted() const noexcept {
     return __atomic_load_n(&evicted_, __ATOMIC_RELAXED);
   }
@@ -125,7 +128,7 @@ class FragmentTable {
             addressHash_.ofAddress(key.words[2], key.words[3])};
   }
   [[nodiscard]] uint32_t& chainOf(const Key& key) noexcept;
-  // What each owner can have at the same time as all others.
+  // The part of the table that each owner can have while all others have theirs.
   [[nodiscard]] uint32_t shareOf(uint16_t owner) const noexcept;
   [[nodiscard]] Datagram& firstToGo(const Owner& owner) noexcept;
   [[nodiscard]] uint16_t mostAboveShare() const noexcept;
@@ -146,7 +149,7 @@ class FragmentTable {
   uint32_t placesUsed_ = 0;
   uint32_t free_ = 0;
   uint32_t size_ = 0;
-  uint32_t listsTurn_ = 0;  // from which list on a few are compared
+  uint32_t listsTurn_ = 0;  // the next few lists to compare start here
   uint32_t attached_ = 0;   // owners
   uint16_t ownersUsed_ = 1;
 };

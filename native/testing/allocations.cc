@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <new>
 
-// Replaces the global operators for the whole test program; the sanitizers still see malloc and
-// free.
+// Replaces the global operators new and delete for the whole test program; the sanitizers still see
+// malloc and free.
 namespace {
 
 thread_local uint64_t allocations = 0;

@@ -18,7 +18,7 @@ struct TrieV6 {
   std::vector<uint32_t> entries;
 };
 
-// What may lead to a node: an entry of the root, or one of another node.
+// A reference to a node: an entry of the root, or of another node.
 struct Way {
   size_t node;  // NO_NODE: the root
   size_t entry;
@@ -30,8 +30,8 @@ struct Built {
   Way way;
 };
 
-// Makes the nodes for addresses that agree in all bytes before `skipFrom`, parents first: one that
-// stands alone where there is one address, else one that branches where they first differ.
+// Makes the nodes for addresses that agree in all bytes before `skipFrom`, parents first: a
+// single-prefix node for one address, otherwise a node that branches where they first differ.
 void addNodes(std::span<const Mapped> mapped, uint8_t skipFrom, uint32_t missLeaf, Way way,
               std::vector<Built>& built) {
   const Address& first = mapped.front().first;
@@ -72,7 +72,7 @@ TrieV6 buildTrieV6(const std::map<Address, uint32_t>& map, uint32_t defaultLeaf)
     first = end;
   }
 
-  // They were made in the order of their values.
+  // The nodes were made in the order of their values.
   std::vector<size_t> order(built.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&built](size_t left, size_t right) {

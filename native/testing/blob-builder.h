@@ -14,7 +14,7 @@
 
 namespace sluice::testing {
 
-// A blob that starts on a 64-byte boundary and can be spoilt.
+// A blob that starts on a 64-byte boundary and can be damaged.
 class Blob {
  public:
   explicit Blob(size_t bytes) : words_(bytes / 64) {}
@@ -43,7 +43,7 @@ class BlobBuilder {
     uint16_t last;
   };
 
-  // Each call returns the number of what it added.
+  // Each call returns the number of the element that it added.
   uint32_t addPortSet(const std::vector<Ports>& ports);
   uint32_t addLeaf(Leaf leaf);
   uint32_t addEndpoint(EndpointRow endpoint);

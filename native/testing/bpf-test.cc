@@ -1,4 +1,5 @@
-// Goal: a program is what its author wrote, and one that the kernel refuses says why.
+// Goal:   a program has the instructions that its author wrote, and a refused program gives the
+//         kernel's reason.
 // Method: jumps are read back from the instructions; programs are loaded where this process may.
 #include <cerrno>
 #include <cstring>
@@ -13,7 +14,7 @@ using namespace sluice;
 
 namespace {
 
-// Loads a socket filter; EPERM where this process may load none.
+// Loads a socket filter; EPERM when this process may not load any.
 Status loaded(Assembler& code) {
   Descriptor program;
   const Status status = loadProgram(BPF_PROG_TYPE_SOCKET_FILTER, code.finish(), &program);

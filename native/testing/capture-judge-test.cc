@@ -1,5 +1,5 @@
 // Goal: captured frames are judged as a worker's filter judges them, from one call to the next;
-// what is watched is told as policy says, whatever memory there is.
+//       frames of a watched interface are reported by policy, however little memory there is.
 #include "native/worker/capture-judge.h"
 
 #include <cstdlib>

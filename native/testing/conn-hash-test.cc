@@ -1,7 +1,8 @@
-// Goal: hashes do not depend on how many are made at once, spread whatever a peer may choose, and
-//       share nothing between secrets; a hint stays good whatever comes and goes after it.
-// Method: both ways that a processor may have; names that differ in one field only, which is what
-//         somebody who wants collisions sends; a table worked on at random between hint and find.
+// Goal:   hashes do not depend on the batch size, are evenly spread for any names that a peer may
+//         choose, and are unrelated under different secrets; a hint stays valid whatever is added
+//         or removed after it.
+// Method: both implementations; names that differ in one field only, as an attacker who wants
+//         collisions would send them; random changes of the table between hint and find.
 #include <algorithm>
 #include <array>
 #include <bit>

@@ -1,6 +1,5 @@
-// Goal: descriptors get to the process that listens and nowhere else; whoever waits is told when
-// the
-//       other is gone; what was sealed stays as it is.
+// Goal:   descriptors reach only the process that listens; a waiting process learns when the other
+//         one ends; a sealed file stays unchanged.
 // Method: both ends in this process, over a socket in a folder of its own.
 #include "native/host/descriptor-passing.h"
 

@@ -1,7 +1,7 @@
-// Goal: what floods one link costs another link at most its share of the worker, whatever the
-// frames. Method: links that make their own frames, without end or so many a round; what is sent,
-// counted
-//         after a number of rounds, stands for the time. No clock: every run is the same.
+// Goal:   a flood on one link costs another link at most its share of the worker, whatever the
+//         frames.
+// Method: links that make their own frames, endlessly or a number in each round. The frames sent
+//         after a number of rounds measure the time. No clock is read, so every run is the same.
 #include <algorithm>
 #include <array>
 #include <cstdlib>

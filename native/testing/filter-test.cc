@@ -131,9 +131,9 @@ TEST("filter: UDP and ICMP timers, and only packets that pass refresh them") {
         DropReason::NoConnection);
 }
 
-// Goal: of a connection that is not known, an end hears only what policy lets it hear, and the
-// verdict is what it was. Method: segments in the middle of connections of each direction, as they
-// come after a restart.
+// Goal:   an end of an unknown connection gets a reset only if policy allows it, and the verdict
+//         does not change.
+// Method: segments from the middle of connections in each direction, as they come after a restart.
 TEST("filter: the ends of an unknown connection are told as far as policy allows it") {
   struct Case {
     bool isFromPod;

@@ -1,7 +1,7 @@
-// Goal: when there is no room, the oldest datagram of who has too many gives way, and nobody
-// else's.
+// Goal:   when there is no room, the oldest datagram of the owner with too many is evicted, and no
+//         other owner's.
 // Method: named cases, then random operations, after each of which at most one datagram may be
-// gone: whose, is known.
+//         gone: whose, is known.
 #include <algorithm>
 #include <array>
 #include <vector>

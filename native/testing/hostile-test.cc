@@ -1,7 +1,6 @@
-// Goal: what a pod or a host that means harm sends past the policy does not get through.
+// Goal:   a malicious pod or host gets no packet past the policy.
 // Method: one pod behind a wire that may not reach the stranger, nor be reached by it; messages
-// that
-//         no policy judges are bent until they carry data, or go where data would go.
+//         that no policy judges are bent until they carry data, or go where data would go.
 #include <algorithm>
 #include <functional>
 #include <iterator>

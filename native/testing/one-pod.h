@@ -27,7 +27,7 @@ struct OnePod {
   explicit OnePod(const FilterOptions& options = {});
 
   enum class Policy { Usual, DenyAll, AllowAll, Audited };
-  // Publishes the policy, or another: one that enforces nothing and audits the usual one. The
+  // Publishes the usual policy, or one that enforces nothing and audits the usual one. The
   // generation grows.
   void publish(Policy policy = Policy::Usual);
 

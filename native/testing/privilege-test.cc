@@ -22,7 +22,8 @@
 namespace sluice {
 namespace {
 
-// What a confined thread was answered; it waits until somebody has looked at it from outside.
+// The results of a confined thread's calls. The thread waits until the test has read its status
+// from outside.
 struct Confined {
   Status status;
   int told[2] = {-1, -1};
@@ -76,8 +77,10 @@ bool has(const std::string& text, const char* line) { return text.find(line) != 
 
 }  // namespace
 
-// Goal: a packet thread keeps its calls and loses all others; the rest of the process keeps its
-// own. Method: a thread confines itself and tries; its status is read from outside while it waits.
+// Goal:   a packet thread keeps its system calls and loses all others; the rest of the process
+//         keeps all of them.
+// Method: a thread confines itself and tries calls; the test reads its status from outside while it
+//         waits.
 TEST("privilege: a confined thread moves bytes and waits, and can do nothing else") {
   Confined confined;
   REQUIRE(pipe2(confined.told, O_CLOEXEC) == 0 && pipe2(confined.go, O_CLOEXEC) == 0);
@@ -110,8 +113,9 @@ TEST("privilege: a confined thread moves bytes and waits, and can do nothing els
   }
 }
 
-// Goal: a process that answers on sockets keeps what it has open, and can have nothing new.
-// Method: a child confines itself, with a second thread there already, tries from both, and tells.
+// Goal:   a process that serves sockets keeps its open descriptors and can open nothing new.
+// Method: a child process with a second thread confines itself, tries calls from both threads, and
+//         reports the results.
 TEST("privilege: a confined listener reads and writes what it has, and reaches nothing else") {
   struct Told {
     bool ok;

@@ -51,7 +51,7 @@ struct Answer {
              parseTransport(&view) == DropReason::None;
   }
 
-  // Whether the checksums are those that the bytes ask for, told by another sum than the writer's.
+  // Whether the checksums fit the bytes, by other code than the writer's.
   [[nodiscard]] bool isSound() const {
     const uint8_t* ip = bytes.data() + ETHERNET_HEADER_BYTES;
     const uint32_t headerBytes = view.key.family == 4 ? 20 : 40;

@@ -1,5 +1,6 @@
-// Goal: a connection that is saved and taken up elsewhere goes on as if nothing had happened; what
-//       no table here has judged is judged before it passes; any bytes may be offered.
+// Goal:   a connection that is saved and loaded in another process continues unchanged; a
+//         connection that no table of that process has judged is judged before it passes; any bytes
+//         may be loaded.
 // Method: conversations begun in one filter and ended in another with other secrets; then bytes at
 //         random, and saved connections with bytes changed, followed by packets, under sanitizers.
 #include <array>

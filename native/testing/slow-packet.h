@@ -10,8 +10,8 @@
 
 namespace sluice::testing {
 
-// A frame read the slow and obvious way, by code that shares nothing with native/packet: what a
-// receiver would make of it, to hold the filter's verdicts against.
+// A frame read in a slow and obvious way, by code that shares nothing with native/packet. It shows
+// what a receiver would read; tests compare the filter's verdicts with it.
 struct SlowPacket {
   bool arp = false;
   int family = 0;
@@ -32,13 +32,13 @@ struct SlowPacket {
   [[nodiscard]] bool later() const { return offset > 0; }
 };
 
-// Nothing where the frame's lengths, versions or checksum contradict themselves.
+// Nothing when the frame's lengths, versions or checksum are inconsistent.
 [[nodiscard]] std::optional<SlowPacket> readSlowly(std::span<const uint8_t> frame);
-// The same from the IP header on; what ICMP quotes may be `cut` anywhere.
+// The same from the IP header on; a packet quoted by ICMP may be `cut` anywhere.
 [[nodiscard]] std::optional<SlowPacket> readSlowIp(std::span<const uint8_t> ip, int family,
                                                    bool cut);
 
-// What two packets of one connection share, from the sender of this one.
+// The key that all packets of a connection share, seen from the sender of this one.
 struct SlowFlow {
   int family = 0;
   AddressBytes source = {};
@@ -54,7 +54,7 @@ struct SlowFlow {
 
 enum class SlowRole {
   Opens,   // may be a connection's first
-  Goes,    // belongs to one or is nothing: TCP without a lone SYN, an answer to a query
+  Goes,    // only part of one: TCP that is no lone SYN, a query's answer
   Error,   // ICMP about another packet
   Single,  // ICMP that is neither
 };

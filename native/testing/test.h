@@ -44,7 +44,7 @@ inline void fail(const char* file, int line, const char* text) {
   static const sluice::testing::Registration SLUICE_JOIN(registered, __LINE__)(name, body); \
   static void body()
 
-// Records a failure and goes on.
+// Records a failure and continues.
 #define CHECK(condition)                                                     \
   do {                                                                       \
     if (!(condition)) sluice::testing::fail(__FILE__, __LINE__, #condition); \

@@ -1,6 +1,5 @@
-// Goal: whatever threads do at once, they do without a race: workers that hand frames to each
-// other,
-//       swaps, events and counters read meanwhile, jobs, links that come and go, stop and start.
+// Goal:   threads that run at the same time do not race: workers that hand frames to each other,
+//         swaps, reads of events and counters, jobs, links added and removed, stop and start.
 // Method: a data plane on links that make their own frames. The proof is ThreadSanitizer's (npm run
 //         test:threads); what is counted must also add up.
 #include <array>
@@ -210,7 +209,7 @@ TEST("threads: swaps, events, counters and jobs while two workers hand frames ov
   CHECK(told <= dataplane->eventsLost());
 }
 
-// A link that keeps its worker, as a fault would, until it is told to let go.
+// A link that blocks its worker, as a fault would, until the test releases it.
 class HoldingLink final : public Link {
  public:
   struct Hold {
@@ -236,7 +235,7 @@ class HoldingLink final : public Link {
   Hold* hold_;
 };
 
-// What the watchdog goes by: the worker that hangs may be far ahead of the one that goes on.
+// What the watchdog reads: the worker that hangs may be far ahead of the one that continues.
 TEST("threads: one worker that hangs ends the progress of all, at once") {
   DataplaneOptions options;
   options.filter.connectionsMax = 256;

@@ -616,7 +616,7 @@ PacketView segmentOf(std::vector<uint8_t>& bytes) {
   return view;
 }
 
-// Goal: what is written down for a process after this one is what it can go on with.
+// Goal: connections saved for a later process are those that it can continue.
 TEST("worker: connections that both ends use are kept, and taken up where they were") {
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);  // a job reads the clock itself
@@ -762,8 +762,8 @@ TEST("worker: a flood of segments of unknown connections is answered so far and 
   CHECK(setting.worker->drops(DropReason::NoConnection) == 5'000);
 }
 
-// Goal: both ends of a connection that a swap denies get a reset that they take, whether a packet
-// shows it first or, with Cut, nobody sends any more; without rejecting they get nothing.
+// Goal: both ends of a connection that a swap denies get a reset that they accept, after a packet
+//       or, with Cut, without one; without rejecting they get none.
 TEST("worker: both ends of a connection that is cut are told, if senders are told") {
   for (const auto way : {Setting::Way::Wire, Setting::Way::Switch}) {
     for (const bool rejecting : {true, false}) {

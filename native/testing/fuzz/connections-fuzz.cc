@@ -1,6 +1,6 @@
-// Target "connections": saved connections that a process takes up, from any bytes. What is taken up
-// is no more than a connection: it can be saved again and is the same; and after it nothing passes
-// but what the rules allow, unless a table of ours had judged it and such connections are kept.
+// Target "connections": loads saved connections from any bytes. A loaded connection is only a
+// connection: saved again, it is the same. After the load only packets pass that the rules allow,
+// unless a table of this process had judged the connection and such connections are kept.
 #include <algorithm>
 #include <array>
 #include <cstring>

@@ -6,9 +6,9 @@
 #include <cstdlib>
 #include <span>
 
-// What may be fuzzed. Each target takes any bytes whatever and aborts when one of its properties
-// does not hold; native/testing/programs/fuzz-main.cc makes a libFuzzer program of one, and
-// corpus-test.cc sends the committed corpus through all.
+// The fuzz targets. Each target takes any bytes and aborts when one of its properties does not
+// hold; native/testing/programs/fuzz-main.cc makes a libFuzzer program of one, and corpus-test.cc
+// sends the committed corpus through all.
 namespace sluice::testing {
 
 void fuzzPacket(std::span<const uint8_t> input);

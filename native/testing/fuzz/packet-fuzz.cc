@@ -28,7 +28,7 @@ namespace {
 constexpr uint64_t SECOND = 1'000'000;
 constexpr size_t BATCH_MAX = 16;
 
-// Bytes of exactly their length on the heap, so that a read behind them is seen.
+// A heap copy of exactly the bytes' length, so that a read past the end is found.
 class Exact {
  public:
   explicit Exact(std::span<const uint8_t> bytes)
@@ -121,7 +121,7 @@ SlowFlow slowFlowOf(const FlowKey& key) {
           key.destinationPort, -1};
 }
 
-// What is in force, and when.
+// The table in force, and the time.
 struct Moment {
   uint32_t policy = 0;
   bool audits = false;
@@ -130,13 +130,13 @@ struct Moment {
   uint64_t fragmentsEvicted = 0;
 };
 
-// What has passed, kept the slow way.
+// A slow record of all that has passed.
 class Ledger {
  public:
   Ledger(const World& world, bool loose, Established established)
       : world_(world), loose_(loose), keep_(established == Established::Keep) {}
 
-  // Whether a frame may have passed; notes what follows from its having done so.
+  // Checks whether a frame may pass, and records what may follow from it.
   const char* admit(const PacketRecord& record, std::span<const uint8_t> bytes,
                     const LinkContext& from, const Moment& now);
   // Whether a frame that has been admitted is marked as it should be.

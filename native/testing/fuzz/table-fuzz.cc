@@ -82,7 +82,7 @@ Blob onePart() {
   return builder.build();
 }
 
-// Memory behind which there is none, as far as an index of 32 bits can lead.
+// Memory followed by unmapped pages, as far as a 32-bit index can reach.
 class Cliff {
  public:
   explicit Cliff(size_t bytes)
@@ -383,7 +383,7 @@ void fuzzTable(std::span<const uint8_t> input) {
   }
   if (!TableView::open(blob, &view).ok()) return;
   if (FUZZ_CANARY && count > 0) {
-    // As if the checker had not looked at one kind of section.
+    // Acts as if the checker had skipped one kind of section.
     const Section cells = sectionOf(blob, static_cast<size_t>(SectionId::cells));
     for (const Edit& edit : made) {
       if (edit.where % PLACES != static_cast<uint8_t>(SectionId::cells) || cells.count == 0)
