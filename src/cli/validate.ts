@@ -32,8 +32,8 @@ export async function runValidate(options: ValidateOptions, io: Io): Promise<num
       count(countOf(diagnostics, "error"), "error"),
       count(countOf(diagnostics, "warning"), "warning"),
     ];
-    io.stdout.write(`${verdict}: ${counts.join(", ")}\n`);
-    if (report.ok) io.stdout.write(madeText(manifests, options));
+    const made = report.ok ? madeText(manifests, options) : "";
+    io.stdout.write(`${verdict}: ${counts.join(", ")}\n${made}`);
   }
   return report.ok ? exitCodes.ok : exitCodes.input;
 }

@@ -8,6 +8,7 @@ import type { DryRunTask } from "./dry-run-process.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
 import type { ReadManifests, SourceChanges, SourceUpdate } from "./source.js";
 import type { Checked, CompiledTable, Outcome, TableCompiler } from "./table-compiler.js";
+import type { MakingOptions } from "./thread-messages.js";
 
 export type { CompiledTable };
 
@@ -28,6 +29,8 @@ export interface ControllerOptions {
    * Errors: what it throws ends the reload.
    */
   readonly prepare?: (objects: readonly ObjectHead[]) => readonly ObjectHead[];
+  /** What the source makes of manifests as it reads them, for whoever reads others in its place. */
+  readonly making?: MakingOptions;
   /** Puts a table in force and returns its generation. Errors: what it throws ends the reload. */
   readonly enforce: (table: CompiledTable) => number | Promise<number>;
   /**
@@ -139,13 +142,13 @@ export class Controller {
 
   /** What another process needs to compile manifests as this one would. */
   get dryRunTask(): DryRunTask {
-    const { local, mode = "enforce", prepare } = this.#options;
+    const { local, mode = "enforce", prepare, making } = this.#options;
     const { endpoints } = this.#table?.ruleset ?? { endpoints: [] };
     const assigned =
       prepare === undefined
         ? []
         : endpoints.map(({ namespace, name, addresses }) => ({ namespace, name, addresses }));
-    return { local: local(), mode, assigned };
+    return { local: local(), mode, assigned, ...(making === undefined ? {} : { making }) };
   }
 
   /** Runs a step between two reloads: none begins before the step has ended. */

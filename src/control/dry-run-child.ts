@@ -4,6 +4,7 @@ import { told } from "../diagnostics/findings.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import { parseTexts } from "../manifest/parse.js";
 import { summarize } from "../policy/ruleset.js";
+import { expandWorkloads } from "../workloads/expand.js";
 import { DryRunJudge, readDryRun } from "./dry-run-judge.js";
 import type { DryRunReply, DryRunTask } from "./dry-run-process.js";
 import { RefusalError, refusalOf } from "./refusal.js";
@@ -55,10 +56,12 @@ function withAddresses(
 process.on("disconnect", () => process.exit(0));
 becomeUnprivileged({ descriptorsMax: 64, dataBytesMax });
 try {
-  const [{ local, mode, assigned }, request] = await input();
-  const manifests = parseTexts(readDryRun(request), "the request");
-  const { diagnostics: read } = manifests;
-  const objects = withAddresses(manifests.objects, assigned);
+  const [{ local, mode, assigned, making }, request] = await input();
+  const manifests = parseTexts(readDryRun(request), "the request", undefined, making?.namespace);
+  const { diagnostics: read, objects: given, workloads } = manifests;
+  const pods =
+    making === undefined ? given : expandWorkloads(given, workloads, making.replicas).objects;
+  const objects = withAddresses(pods, assigned);
   const compiled = hasErrors(read) ? undefined : compile({ objects, local, mode });
   const diagnostics = [...read, ...told(compiled?.diagnostics ?? [], manifests.sources)];
   if (compiled?.ok) {

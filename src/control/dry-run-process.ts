@@ -6,6 +6,7 @@ import type { Address } from "../net/address.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Denial } from "./dry-run-judge.js";
 import { type Refusal, RefusalError } from "./refusal.js";
+import type { MakingOptions } from "./thread-messages.js";
 
 /** The pods whose traffic is judged, and how. */
 export interface DryRunTask {
@@ -17,6 +18,8 @@ export interface DryRunTask {
     readonly name: string;
     readonly addresses: readonly Address[];
   }[];
+  /** What this process makes of manifests as it reads them. */
+  readonly making?: MakingOptions;
 }
 
 /**

@@ -61,13 +61,11 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
   const socket = socketPath(folder, name);
   const state = await claimName(folder, name, randomBytes(12).toString("hex"));
   const { namespace, replicas, ranges } = options;
-  const compiler = new CompilerThread({
-    ...(mode === undefined ? {} : { mode }),
-    making: {
-      ...(namespace === undefined ? {} : { namespace }),
-      ...(replicas === undefined ? {} : { replicas }),
-    },
-  });
+  const making = {
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(replicas === undefined ? {} : { replicas }),
+  };
+  const compiler = new CompilerThread({ ...(mode === undefined ? {} : { mode }), making });
   const manifests = new LabManifests(options, compiler);
   try {
     const { lab, reload } = await Lab.start({
@@ -77,6 +75,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
       read: () => manifests.read(),
       isBehind: () => manifests.isBehind,
       compiler,
+      making,
       tell,
       ...(dataplane === undefined ? {} : { dataplane }),
       ...(mode === undefined ? {} : { mode }),

@@ -4,6 +4,7 @@ import { Enforcer } from "../control/enforcer.js";
 import { settings } from "../control/settings.js";
 import type { ReadManifests } from "../control/source.js";
 import type { TableCompiler } from "../control/table-compiler.js";
+import type { MakingOptions } from "../control/thread-messages.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import {
   closeDescriptor,
@@ -50,6 +51,8 @@ export interface LabOptions {
   readonly mode?: Mode;
   /** Ranges for pods without addresses; `usualRanges` when absent. */
   readonly ranges?: PodRanges;
+  /** What `read` makes of manifests. */
+  readonly making?: MakingOptions;
   /** Owner: closed with the lab. When absent, it compiles in this thread. */
   readonly compiler?: TableCompiler;
   /** Reports the progress of the start, one line per step. */
@@ -92,6 +95,7 @@ export class Lab {
         local: () => "all",
         mode,
         prepare: (objects) => this.#prepare(objects),
+        ...(options.making === undefined ? {} : { making: options.making }),
         enforce: (table) => this.#swapTo(table),
       },
       reload: { take, ...(reloaded === undefined ? {} : { after: reloaded }) },
