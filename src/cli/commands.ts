@@ -704,13 +704,13 @@ export const root: CommandSpec = {
         },
         {
           flags: "--state-dir <folder>",
-          description: "where it is written down how the interface was",
+          description: "folder of the record with the interface's original state",
           completes: "folder",
           default: runFolder,
         },
         {
           flags: routerAdvertisements.flags,
-          description: `${settings.routerAdvertisements.doc}; when left out they do where the interface has a route that a router told of`,
+          description: `${settings.routerAdvertisements.doc}; when left out, they do if the interface has a route from a router advertisement`,
           values: settings.routerAdvertisements.words,
         },
         ...enforcing,

@@ -46,12 +46,12 @@ function statusText(status: ControlStatus, io: Io): string {
     `${count(status.endpoints, "endpoint")}, ${count(status.connections, "connection")} (new tables: ${status.established}; the denied: ${status.deny}), ${count(status.flowsLost, "flow record")} lost\n`,
   );
   if (status.mode === "audit") {
-    lines.push(red("mode audit: policies that do not say otherwise are told of, not enforced\n"));
+    lines.push(red("mode audit: policies that do not set a mode are reported, not enforced\n"));
   }
   for (const { name, pod, mode } of status.otherModes) {
-    const what = mode === "audit" ? "told of, not enforced" : "enforced";
+    const what = mode === "audit" ? "reported, not enforced" : "enforced";
     const where = sanitize(pod === null ? name : `${name} (${pod})`);
-    const line = `mode ${mode} on ${where}: policies that do not say otherwise are ${what}\n`;
+    const line = `mode ${mode} on ${where}: policies that do not set a mode are ${what}\n`;
     lines.push(mode === "audit" ? red(line) : line);
   }
   if (status.audited > 0) {

@@ -56,22 +56,22 @@ export const settings = {
   mode: word(
     modes,
     "enforce",
-    "enforce policy, or only tell what it would deny (verdict AUDIT); annotations of policies and pods come first",
+    "enforce policy, or only report what it would deny (verdict AUDIT); annotations of policies and pods override this",
   ),
   deny: word(
     denyWords,
     denyWords[0],
-    "what the sender of a denied packet hears: nothing, or a TCP reset or an ICMP error, at most 1,000 a second",
+    "what the sender of a denied packet gets: nothing, or a TCP reset or an ICMP error, at most 1,000 a second",
   ),
   established: word(
     establishedWords,
     establishedWords[0],
-    "what a new table means for connections that run: judge each again on its next packet, keep them, or end at once those that it denies",
+    "what a new table does to existing connections: judge each again on its next packet, keep them, or end at once those that it denies",
   ),
   poll: word(
     pollModeWords,
     pollModeWords[0],
-    "how packets are waited for: look on for a little while where that pays, spin (for a core of its own), or sleep",
+    "how a worker waits for packets: poll for a short time when that pays, spin (on a core of its own), or sleep",
   ),
   link: word(
     ["auto", linkKindWords[LinkKind.Xdp], linkKindWords[LinkKind.Packet]],
@@ -86,28 +86,28 @@ export const settings = {
   routerAdvertisements: word(
     ["pass", "drop"],
     "drop",
-    "whether router advertisements of the network reach the pod: they give it routes, addresses and DNS servers, whatever policy says",
+    "whether the network's router advertisements reach the pod: they give it routes, addresses and DNS servers, and no policy judges them",
   ),
   watch: word(["auto", "never"], "auto", "read the manifests again when they change on disk"),
-  workers: whole(1, WORKERS_MAX, "1", "threads that judge, each its own connections"),
+  workers: whole(1, WORKERS_MAX, "1", "threads that judge packets, each with its own connections"),
   cpu: whole(
     0,
     8_191,
     "any",
-    "the CPU of the first thread that judges; further ones take those behind it",
+    "the CPU of the first such thread; the others take the CPUs after it",
   ),
   // A smaller table than this is of no use.
   connections: whole(
     64,
     CONNECTIONS_MAX,
-    `what a 32nd of the memory has room for, at least ${CONNECTIONS_DEFAULT_MIN} and at most ${CONNECTIONS_DEFAULT_MAX}`,
+    `what fits into 1/32 of the memory, at least ${CONNECTIONS_DEFAULT_MIN} and at most ${CONNECTIONS_DEFAULT_MAX}`,
     "connections tracked at once",
   ),
   connectionsPerEndpoint: whole(
     1,
     CONNECTIONS_MAX,
     "an equal share",
-    `connections of one endpoint at once, as many as are tracked at most, or ${CONNECTIONS_DEFAULT_MIN} where that is left out; each worker has its part`,
+    `connections of one endpoint at once; at most as many as are tracked, or ${CONNECTIONS_DEFAULT_MIN} when that is left out; each worker has an equal part`,
   ),
   fragments: whole(
     1,

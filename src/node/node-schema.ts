@@ -50,7 +50,7 @@ function numberKey({ least, most, fallback, doc }: NumberSetting) {
 
 const mode = optional(
   choice(...settings.mode.words),
-  "of policies that neither they nor the pod say more about",
+  "mode of a policy when neither the policy nor the pod sets one",
   "the process's",
 );
 
@@ -87,10 +87,10 @@ export const sidecarShape = map({
     "at a clean end: put the interface back as it was, or leave all in place and let nothing pass",
     "restore with a terminal, else block",
   ),
-  stateDir: optional(path, "where it is written down how the interface was", runFolder),
+  stateDir: optional(path, "folder of the record with the interface's original state", runFolder),
   routerAdvertisements: wordKey(
     settings.routerAdvertisements,
-    "pass where the interface has a route that a router told of, drop elsewhere",
+    "pass if the interface has a route from a router advertisement, else drop",
   ),
   mode,
   link,

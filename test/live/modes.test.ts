@@ -74,7 +74,7 @@ describe.skipIf(obstacle !== undefined)(named("modes of wires", obstacle), () =>
       new Set(["shop/b enforce", "shop/c audit", null]),
     );
     expect((await bench.sluice("status")).stdout).toMatch(
-      /mode audit on \S+ \(shop\/c\): policies that do not say otherwise are told of, not enforced\n/,
+      /mode audit on \S+ \(shop\/c\): policies that do not set a mode are reported, not enforced\n/,
     );
 
     // A mode is read again like the rest of the config.
