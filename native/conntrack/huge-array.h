@@ -9,8 +9,8 @@
 
 namespace sluice {
 
-// An array of a fixed size that lies on huge pages when the system has any to give, since a table
-// of millions of entries is otherwise a miss in the address translation for every entry.
+// An array of a fixed size, on huge pages if the system has any. On small pages, each access to a
+// table of millions of entries would miss the TLB.
 //
 // Shape: all bytes start as zero; no element is constructed or destroyed.
 template <typename Element>
@@ -38,9 +38,9 @@ class HugeArray {
         large ? (wanted + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES : wanted;
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return false;
-    // Advice that the system may not take.
+    // The system may ignore this advice.
     if (large) (void)madvise(memory, bytes, MADV_HUGEPAGE);
-    // A process that is started from this one has no use for it; a shared page would fault here.
+    // A child process does not use it, and pages shared with a child would fault here.
     (void)madvise(memory, bytes, MADV_DONTFORK);
     elements_ = static_cast<Element*>(memory);
     bytes_ = bytes;

@@ -8,19 +8,20 @@
 
 namespace sluice {
 
-// Writes a connection down, for a process that goes on where this one ends.
+// Saves a connection for a successor process.
 //
 // Units: `nowUs` on the clock of the table's timers.
 void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) noexcept;
 
-// A saved connection's first packet. Any bytes will do.
+// The key of a saved connection's first packet. Shape: any bytes.
 [[nodiscard]] FlowKey savedKeyOf(const SavedConnection& saved) noexcept;
 
-// Takes up a saved connection. Any bytes may be offered: what cannot be a connection is refused,
-// and what can be is no more than a connection.
+// Loads a saved connection from any bytes. Bytes that cannot be a connection are refused; others
+// can do no more than add one connection.
 //
-// Shape:  of a generation above `generationMax` it is to be judged on its next packet.
-// Errors: false when it cannot be, when its name is taken, or when there is no room.
+// Shape:  a connection of a generation above `generationMax` is judged again on its next packet.
+// Errors: false when the bytes cannot be a connection, when its name is taken, or when there is no
+//         room.
 [[nodiscard]] bool restoreConn(const SavedConnection& saved, const ConnCharge& charge,
                                uint32_t generationMax, uint64_t nowUs, ConnTable* table) noexcept;
 

@@ -10,7 +10,8 @@ namespace sluice {
 
 using HashSecret = std::array<uint64_t, 2>;
 
-// Hashes whole words with a secret, so that who chooses the words cannot choose collisions.
+// Hashes whole words with a secret. A party that chooses the words cannot choose collisions without
+// it.
 //
 // Shape:  the message is the words' bytes; one and three rounds.
 // Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012.

@@ -139,7 +139,7 @@ TcpOutcome reset(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
       exact = segment.sequence == from.sentEnd || (acknowledged && segment.sequence == to.ackMax);
     }
   }
-  if (!exact) return {TcpFate::Ignored};  // the receiver answers with a challenge, and goes on
+  if (!exact) return {TcpFate::Ignored};  // the receiver answers with a challenge ACK
   entry.state = ConnState::Close;
   return {};
 }

@@ -8,12 +8,12 @@
 
 namespace sluice {
 
-// The kinds of segment that the state machine tells apart.
+// The kinds of segment that the state machine distinguishes.
 enum class TcpEvent : uint8_t { Syn, SynAck, Fin, Ack, Rst };
 inline constexpr size_t TCP_EVENT_COUNT = 5;
 inline constexpr size_t TCP_STATE_COUNT = 10;  // None to SynSent2
 
-// What the state machine makes of a segment, its sequence numbers aside.
+// The state machine's result for a segment, without its sequence numbers.
 struct TcpStep {
   enum class Kind : uint8_t { Enter, Ignore, Invalid };
   Kind kind;
@@ -27,10 +27,10 @@ struct TcpStep {
 
 [[nodiscard]] TcpEvent tcpEventOf(uint8_t flags) noexcept;
 
-// What became of a segment of a tracked connection.
+// The result for a segment of a tracked connection.
 enum class TcpFate : uint8_t {
   Accepted,  // it moved the connection on
-  Ignored,   // it passes, but the connection is as it was: its timer too
+  Ignored,   // it passes; the connection and its timer do not change
   Reopens,   // a SYN for a connection that is over: to be judged as a new one; nothing has changed
   Dropped,   // `reason` says why; nothing has changed
 };
@@ -40,8 +40,8 @@ struct TcpOutcome {
   DropReason reason = DropReason::None;
 };
 
-// Starts tracking from a connection's first segment, sent by end `sender`. One that is no SYN
-// (loose start) leaves the windows unknown.
+// Starts tracking with a connection's first segment, sent by end `sender`. If it is no SYN (loose
+// start), the windows stay unknown.
 void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexcept;
 
 // Takes a segment of end `sender` through the state machine and the window checks.
@@ -52,10 +52,10 @@ void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexce
 [[nodiscard]] TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender,
                                   const TcpSegment& segment) noexcept;
 
-// Which class a TCP connection is of. The states are those that Linux drops early.
+// The class of a TCP connection. The closing states are those that Linux drops early.
 [[nodiscard]] ConnClass tcpClassOf(const ConnEntry& entry) noexcept;
 
-// Whether end `sender` can have sent this sequence number lately, as an ICMP error claims.
+// Whether end `sender` can have sent this sequence number recently, as an ICMP error claims.
 //
 // Source: RFC 5927 section 4.1.
 [[nodiscard]] bool quotedSequenceFits(const ConnEntry& entry, uint8_t sender,
