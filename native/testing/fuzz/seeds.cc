@@ -96,8 +96,9 @@ FrameBuilder icmp(uint8_t family, uint8_t from, uint8_t to, uint8_t type, uint8_
 
 Bytes errorAbout(uint8_t family, uint8_t by, uint8_t to, const Bytes& about, size_t quoted) {
   FrameBuilder frame = icmp(family, by, to, family == 4 ? 3 : 2, family == 4 ? 4 : 0);
+  const size_t end = std::min(about.size(), 14 + quoted);
   frame.payload.insert(frame.payload.end(), about.begin() + 14,
-                       about.begin() + static_cast<ptrdiff_t>(14 + quoted));
+                       about.begin() + static_cast<ptrdiff_t>(end));
   return frame.build();
 }
 
