@@ -31,7 +31,7 @@
       "ldflags": ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"],
       "conditions": [
         # See native/binding/glibc-floor.cc.
-        ["target_arch=='x64'", {
+        ["target_arch=='x64' or target_arch=='arm64'", {
           "ldflags": [
             "-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=pthread_once",
             "-Wl,--wrap=__pthread_key_create,--wrap=pthread_setname_np",

@@ -1,22 +1,28 @@
 // Builds the addon and the native benchmarks with node-gyp; with --sanitize the unit tests, under
-// AddressSanitizer and UBSan instead.
+// AddressSanitizer and UBSan instead; with --arm64 the addon for arm64, by Debian's cross compiler, and
+// with --arm64 --tests its unit tests too.
 // Headers come from beside the running Node where they are, so that nothing is downloaded.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, rmdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, rmdirSync, statSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { arm64 } from "./cross.mjs";
 import { nodeHeaders } from "./node-headers.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const sanitize = process.argv.includes("--sanitize");
 const verbose = process.argv.includes("--verbose");
+const cross = process.argv.includes("--arm64");
+const place = cross ? arm64.place : root;
+const env = cross ? { ...process.env, ...arm64.compilers } : process.env;
 
 function run(command, args) {
   const result = spawnSync(command, args, {
-    cwd: root,
+    cwd: place,
     encoding: "utf8",
+    env,
     stdio: verbose ? "inherit" : "pipe",
   });
   if (result.status === 0) return;
@@ -27,7 +33,7 @@ function run(command, args) {
 }
 
 // Two builds in one folder would spoil each other: the second waits for the first.
-const lock = join(root, "build.lock");
+const lock = join(place, "build.lock");
 function acquire() {
   for (let waitedMs = 0; ; waitedMs += 200) {
     try {
@@ -45,22 +51,39 @@ function release() {
   if (existsSync(lock)) rmdirSync(lock);
 }
 
+/** node-gyp builds in the folder `build` beside binding.gyp alone: so another processor has such a place of its own. */
+function linkSources() {
+  for (const name of ["binding.gyp", "native", "scripts"]) {
+    const link = join(place, name);
+    if (!existsSync(link)) symlinkSync(join("../..", name), link);
+  }
+}
+
+function targets() {
+  if (sanitize) return ["native_test"];
+  if (!cross) return ["dataplane", "native_bench"];
+  return process.argv.includes("--tests") ? ["dataplane", "native_test"] : ["dataplane"];
+}
+
 const nodeGyp = createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");
 const headers = nodeHeaders();
 const nodedir = headers === undefined ? [] : [`--nodedir=${headers}`];
+const processor = cross ? ["--arch=arm64"] : [];
 const configuration = sanitize ? "Debug" : "Release";
 
+mkdirSync(place, { recursive: true });
 acquire();
 try {
-  run(process.execPath, [nodeGyp, "configure", ...nodedir, ...(sanitize ? ["--debug"] : [])]);
-  const targets = sanitize ? ["native_test"] : ["dataplane", "native_bench"];
+  if (cross) linkSources();
+  const debug = sanitize ? ["--debug"] : [];
+  run(process.execPath, [nodeGyp, "configure", ...nodedir, ...processor, ...debug]);
   run("make", [
     "-C",
     "build",
     `BUILDTYPE=${configuration}`,
     `-j${availableParallelism()}`,
     "-s",
-    ...targets,
+    ...targets(),
   ]);
 } finally {
   release();

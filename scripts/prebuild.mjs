@@ -1,9 +1,11 @@
-// Makes what the package carries: dist/ from the sources of now, and the addon under prebuilds/, where
-// node-gyp-build finds it. `npm pack` runs it, so that nobody packs what was built before.
+// Makes what the package carries: dist/ from the sources of now, and the addons under prebuilds/, where
+// node-gyp-build finds them: this machine's, and with Debian's cross compiler that for arm64. `npm pack`
+// runs it, so that nobody packs what was built before.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { arm64, missingPackages } from "./cross.mjs";
 import { obstaclesOf } from "./elf.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -14,12 +16,54 @@ function run(command, ...args) {
   if (status !== 0) fail(`${command} ${args.join(" ")} failed${error ? `: ${error.message}` : ""}`);
 }
 
-function fail(text) {
+function say(text) {
   process.stderr.write(`prebuild: ${text}\n`);
+}
+
+function fail(text) {
+  say(text);
   process.exit(1);
 }
 
-run(process.execPath, "scripts/build-native.mjs");
+/** Copies a built addon to where node-gyp-build looks: Node-API, so for every Node; glibc, so not for musl. */
+function take(processor, built, strip) {
+  const folder = join(root, `prebuilds/linux-${processor}`);
+  const addon = join(folder, "node.napi.glibc.node");
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(join(built, "dataplane.node"), addon);
+  run(strip, "--strip-unneeded", addon);
+  const obstacles = obstaclesOf(readFileSync(addon));
+  if (obstacles.length > 0) {
+    fail(`the addon for ${processor} would not load on glibc 2.31: ${obstacles.join(", ")}`);
+  }
+  say(addon.slice(root.length));
+}
+
+/** Builds for a processor; undefined when this machine can, else what it lacks. */
+function build(processor) {
+  if (processor === process.arch) {
+    run(process.execPath, "scripts/build-native.mjs");
+    take(processor, join(root, "build/Release"), "strip");
+    return undefined;
+  }
+  if (processor !== "arm64") return `a machine with ${processor}`;
+  const missing = missingPackages({ run: false });
+  if (missing.length > 0) return `apt-get install ${missing.join(" ")}`;
+  run(process.execPath, "scripts/build-native.mjs", "--arm64");
+  take(processor, arm64.built, arm64.strip);
+  return undefined;
+}
+
+// Nothing that was built before is packed.
+rmSync(join(root, "prebuilds"), { recursive: true, force: true });
+for (const processor of JSON.parse(readFileSync(join(root, "package.json"), "utf8")).cpu) {
+  const lacking = build(processor);
+  if (lacking === undefined) continue;
+  // For a machine of one's own; scripts/release.mjs looks into the tarball and takes no such package.
+  const text = `no addon for ${processor}: the package will not work there (it takes: ${lacking})`;
+  if (process.env.npm_command === "publish") fail(text);
+  say(text);
+}
 run(process.execPath, "node_modules/typescript/bin/tsc", "-p", "tsconfig.json");
 
 // The compiler leaves what it made from a file that has gone since.
@@ -27,13 +71,3 @@ for (const file of readdirSync(join(root, "dist"), { recursive: true, encoding: 
   const source = join(root, "src", file.replace(/\.(d\.ts|js|js\.map)$/, ".ts"));
   if (/\.(d\.ts|js|js\.map)$/.test(file) && !existsSync(source)) rmSync(join(root, "dist", file));
 }
-
-// Named as node-gyp-build reads it: Node-API, so for every Node; glibc, so not for musl.
-const folder = join(root, `prebuilds/linux-${process.arch}`);
-const addon = join(folder, "node.napi.glibc.node");
-mkdirSync(folder, { recursive: true });
-copyFileSync(join(root, "build/Release/dataplane.node"), addon);
-run("strip", "--strip-unneeded", addon);
-const obstacles = obstaclesOf(readFileSync(addon));
-if (obstacles.length > 0) fail(`the addon would not load on glibc 2.31: ${obstacles.join(", ")}`);
-process.stderr.write(`prebuild: ${addon.slice(root.length)}\n`);

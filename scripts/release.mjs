@@ -101,13 +101,24 @@ function withVersion(file, version) {
   return text;
 }
 
+/** Refuses a package without an addon for each processor that package.json says it is for. */
+function checkAddons(files) {
+  for (const processor of JSON.parse(read("package.json")).cpu) {
+    const addon = `prebuilds/linux-${processor}/node.napi.glibc.node`;
+    if (files.includes(addon)) continue;
+    throw new ReleaseError(`the package has no ${addon}: RELEASING.md says what builds it`, 4);
+  }
+}
+
 /** Writes, packs (which builds first: scripts/prebuild.mjs), commits and tags. Returns the tarball. */
 function release(version, texts) {
   const before = git("rev-parse", "HEAD");
   let tarball;
   try {
     for (const [index, file] of written.entries()) writeFileSync(join(root, file), texts[index]);
-    tarball = JSON.parse(run("npm", "pack", "--json", "--offline"))[0].filename;
+    const [packed] = JSON.parse(run("npm", "pack", "--json", "--offline"));
+    tarball = packed.filename;
+    checkAddons(packed.files.map(({ path }) => path));
     const changed = git("diff", "--name-only", "HEAD").split("\n");
     const others = changed.filter((file) => file !== "" && !written.includes(file));
     if (others.length > 0) {

@@ -16,9 +16,14 @@
 #include <stdint.h>
 #include <sys/random.h>
 
-#if defined(__GLIBC__) && defined(__x86_64__)
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
 
+// The version that a function had on x86-64; on arm64 all have that of the first glibc for it.
+#if defined(__x86_64__)
 #define SLUICE_OLD(name, version) __asm__(".symver old_" #name ", " #name "@GLIBC_" version)
+#else
+#define SLUICE_OLD(name, version) __asm__(".symver old_" #name ", " #name "@GLIBC_2.17")
+#endif
 SLUICE_OLD(pthread_create, "2.2.5");
 SLUICE_OLD(pthread_join, "2.2.5");
 SLUICE_OLD(pthread_once, "2.2.5");

@@ -3,6 +3,10 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define SLUICE_AES __attribute__((target("aes")))
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#include <sys/auxv.h>
+#define SLUICE_AES __attribute__((target("+crypto")))
 #endif
 
 namespace sluice {
@@ -29,39 +33,81 @@ void ConnHash::many(std::span<const ConnName> names, ConnHint* hints) const noex
   for (size_t at = 0; at < names.size(); ++at) hints[at].hash = oneSip(names[at].key);
 }
 
-#if defined(__x86_64__)
+#if defined(SLUICE_AES)
 
 namespace {
 
-SLUICE_AES inline uint64_t hashAes(const ConnKey& key, const __m128i* keys) {
-  const auto* blocks = reinterpret_cast<const __m128i*>(key.words.data());
-  __m128i lower = _mm_xor_si128(_mm_loadu_si128(blocks), keys[0]);
-  __m128i higher = _mm_xor_si128(_mm_loadu_si128(blocks + 1), keys[1]);
-  __m128i rest = _mm_xor_si128(_mm_loadl_epi64(blocks + 2), keys[2]);
+// What differs between the processors. A round is x86's: shift, substitute and mix, then the key.
+#if defined(__x86_64__)
+
+using Block = __m128i;
+
+bool hasAes() noexcept { return __builtin_cpu_supports("aes"); }
+
+SLUICE_AES inline Block blockAt(const uint64_t* words) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(words));
+}
+SLUICE_AES inline Block halfBlockAt(const uint64_t* words) {
+  return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(words));
+}
+SLUICE_AES inline Block sumOf(Block one, Block other) { return _mm_xor_si128(one, other); }
+SLUICE_AES inline Block roundOf(Block block, Block key) { return _mm_aesenc_si128(block, key); }
+SLUICE_AES inline uint64_t lowWordOf(Block block) {
+  return static_cast<uint64_t>(_mm_cvtsi128_si64(block));
+}
+
+#else
+
+using Block = uint8x16_t;
+
+bool hasAes() noexcept { return (getauxval(AT_HWCAP) & HWCAP_AES) != 0; }
+
+SLUICE_AES inline Block blockAt(const uint64_t* words) {
+  return vreinterpretq_u8_u64(vld1q_u64(words));
+}
+SLUICE_AES inline Block halfBlockAt(const uint64_t* words) {
+  return vreinterpretq_u8_u64(vcombine_u64(vld1_u64(words), vdup_n_u64(0)));
+}
+SLUICE_AES inline Block sumOf(Block one, Block other) { return veorq_u8(one, other); }
+// This processor adds its key before the substitution: it gets none, and the key comes after.
+SLUICE_AES inline Block roundOf(Block block, Block key) {
+  return sumOf(vaesmcq_u8(vaeseq_u8(block, vdupq_n_u8(0))), key);
+}
+SLUICE_AES inline uint64_t lowWordOf(Block block) {
+  return vgetq_lane_u64(vreinterpretq_u64_u8(block), 0);
+}
+
+#endif
+
+SLUICE_AES inline uint64_t hashAes(const ConnKey& key, const uint64_t* keys) {
+  const uint64_t* words = key.words.data();
+  Block lower = sumOf(blockAt(words), blockAt(keys));
+  Block higher = sumOf(blockAt(words + 2), blockAt(keys + 2));
+  Block rest = sumOf(halfBlockAt(words + 4), blockAt(keys + 4));
   for (size_t round = 3; round < 6; ++round) {
-    lower = _mm_aesenc_si128(lower, keys[round]);
-    higher = _mm_aesenc_si128(higher, keys[round]);
-    rest = _mm_aesenc_si128(rest, keys[round]);
+    const Block roundKey = blockAt(keys + 2 * round);
+    lower = roundOf(lower, roundKey);
+    higher = roundOf(higher, roundKey);
+    rest = roundOf(rest, roundKey);
   }
-  __m128i sum = _mm_xor_si128(_mm_xor_si128(lower, higher), rest);
-  sum = _mm_aesenc_si128(sum, keys[6]);
-  sum = _mm_aesenc_si128(sum, keys[7]);
-  return static_cast<uint64_t>(_mm_cvtsi128_si64(sum));
+  Block sum = sumOf(sumOf(lower, higher), rest);
+  sum = roundOf(sum, blockAt(keys + 12));
+  sum = roundOf(sum, blockAt(keys + 14));
+  return lowWordOf(sum);
 }
 
 }  // namespace
 
-ConnHash::Way ConnHash::fastestWay() noexcept {
-  return __builtin_cpu_supports("aes") ? Way::Aes : Way::Sip;
-}
+ConnHash::Way ConnHash::fastestWay() noexcept { return hasAes() ? Way::Aes : Way::Sip; }
 
 SLUICE_AES uint64_t ConnHash::oneAes(const ConnKey& key) const noexcept {
-  return hashAes(key, reinterpret_cast<const __m128i*>(aesKeys_.data()));
+  return hashAes(key, aesKeys_.data());
 }
 
 SLUICE_AES void ConnHash::manyAes(std::span<const ConnName> names, ConnHint* hints) const noexcept {
-  const auto* keys = reinterpret_cast<const __m128i*>(aesKeys_.data());
-  for (size_t at = 0; at < names.size(); ++at) hints[at].hash = hashAes(names[at].key, keys);
+  for (size_t at = 0; at < names.size(); ++at) {
+    hints[at].hash = hashAes(names[at].key, aesKeys_.data());
+  }
 }
 
 #else

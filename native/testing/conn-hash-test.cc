@@ -16,6 +16,8 @@ using namespace sluice;
 namespace {
 
 constexpr HashSecret SECRET = {0x0123456789abcdef, 0xfedcba9876543210};
+constexpr uint64_t SIP_OF_SEVEN = 0xe6c9a181a4ebe2da;
+constexpr uint64_t AES_OF_SEVEN = 0xe521ed88cac1804c;
 
 FlowKey flowOf(uint32_t number, uint8_t family) {
   FlowKey key;
@@ -54,6 +56,14 @@ TEST("conn hash: many at once are each as one by one, and another secret changes
       }
     }
   }
+}
+
+// The constant of the AES rounds was computed from the steps of FIPS 197, byte by byte.
+TEST("conn hash: each way gives the same on every processor") {
+  const ConnKey key = connNameOf(flowOf(7, 6), IcmpRole::None, 0, 0).key;
+  CHECK(ConnHash(SECRET, ConnHash::Way::Sip).one(key) == SIP_OF_SEVEN);
+  if (ConnHash::fastestWay() != ConnHash::Way::Aes) return;
+  CHECK(ConnHash(SECRET, ConnHash::Way::Aes).one(key) == AES_OF_SEVEN);
 }
 
 TEST("conn hash: names that differ in little spread evenly, in the bits that are used") {

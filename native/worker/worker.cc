@@ -475,9 +475,9 @@ ConnCharge Worker::chargeOf(const SavedConnection& saved) const noexcept {
 
 void Worker::sleep() noexcept {
   tables_->idle(number_);
-  // Announced before the last look: whoever hands over after that look sees it, and wakes us. A
-  // fence here and one in wakeReceivers(): of two threads that each write and then read what the
-  // other wrote, at least one then sees it, on processors that reorder too.
+  // Set before the last look: a worker that hands over a frame after that look sees it, and wakes
+  // this one. The fences here and in wakeReceivers() keep each thread's store before its load; a
+  // processor could swap them otherwise, and a frame would wait for the end of the sleep.
   asleep_.store(true, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (inboxEmpty()) wait(SLEEP_MS_MAX);

@@ -12,10 +12,14 @@ interface NativeFailure {
   readonly detail?: unknown;
 }
 
+/** What helps where the addon cannot be loaded: what the package has addons for, and what else there is. */
+export const addonRemedy =
+  "install the package on Linux with x86-64 or arm64 and glibc 2.31 or later, or run `npm run setup` in a checkout";
+
 /** The native addon is absent, or does not fit this machine. */
 export class AddonError extends Error {
   override readonly name = "AddonError";
-  readonly remedy = "npm run setup, in a checkout with g++, make and python3";
+  readonly remedy = addonRemedy;
 
   constructor(reason: string) {
     const [first] = reason.split("\n", 1);

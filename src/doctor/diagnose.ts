@@ -1,4 +1,5 @@
 import { getSystemErrorName } from "node:util";
+import { addonRemedy } from "../dataplane/errors.js";
 import type { Capability, KernelFeature } from "../dataplane/privilege.js";
 import { capRemedy } from "./cap-package.js";
 import type { Machine } from "./machine.js";
@@ -66,9 +67,7 @@ function addonCheck({ addonError, node }: Machine): Check {
     "native addon",
     ["lab", "run", "af-xdp", "capture"],
     addonError ?? `loads in node ${node}`,
-    addonError === undefined
-      ? undefined
-      : "install the package on Linux with glibc 2.31 or later, or run `npm run setup` in a checkout",
+    addonError === undefined ? undefined : addonRemedy,
   );
 }
 

@@ -60,7 +60,9 @@ test("a machine without an addon: exit 4, and what to do", () => {
       encoding: "utf8",
     });
     expect(result.stderr).toMatch(/^sluice: the native addon cannot be loaded on linux-\w+: .+\n/);
-    expect(result.stderr).toContain("  try: npm run setup");
+    expect(result.stderr).toContain(
+      "  try: install the package on Linux with x86-64 or arm64 and glibc",
+    );
     expect(result.stderr).not.toContain("internal error");
     expect(result.status).toBe(4);
   } finally {

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -24,15 +24,17 @@ const folder = mkdtempSync(join(tmpdir(), "sluice-pack-"));
 const versions = (process.env["SLUICE_PACKAGE_NODES"] ?? "").split(",").filter((each) => each);
 let tarball = "";
 let files: string[] = [];
+let said = "";
+const canCross = onPath("aarch64-linux-gnu-g++") !== undefined;
 
 beforeAll(() => {
   const words = ["pack", "--json", "--pack-destination", folder];
-  const [packed] = JSON.parse(
-    execFileSync("npm", words, { cwd: root, encoding: "utf8", stdio: "pipe" }),
-  );
+  const { stdout, stderr } = spawnSync("npm", words, { cwd: root, encoding: "utf8" });
+  said = stderr;
+  const [packed] = JSON.parse(stdout);
   tarball = join(folder, packed.filename);
   files = packed.files.map((file: { path: string }) => file.path);
-}, 300_000);
+}, 600_000);
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -78,7 +80,12 @@ describe("npm pack", () => {
     for (const file of ["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "LICENSE"]) {
       expect(files).toContain(file);
     }
-    expect(files).toContain(`prebuilds/linux-${process.arch}/node.napi.glibc.node`);
+    // This machine's always; that of arm64 where the cross compiler is. A release has to have both.
+    const addons = new Set([process.arch, ...(canCross ? ["arm64"] : [])]);
+    expect(files.filter((file) => file.startsWith("prebuilds/"))).toEqual(
+      [...addons].sort().map((processor) => `prebuilds/linux-${processor}/node.napi.glibc.node`),
+    );
+    if (!addons.has("arm64")) expect(said).toContain("prebuild: no addon for arm64");
     expect(files.filter((file) => /^(native|src|test|build)\/|\.gyp$|\.map$/.test(file))).toEqual(
       [],
     );
@@ -97,11 +104,22 @@ describe("npm pack", () => {
     expect(manifest).toMatchObject({ type: "module", gypfile: false });
   });
 
-  test("the addon loads on glibc 2.31 and without libstdc++", () => {
-    const addon = join(root, `prebuilds/linux-${process.arch}/node.napi.glibc.node`);
-    const bytes = readFileSync(addon);
-    expect(requirementsOf(bytes).versions).toContain("GLIBC_2.4");
-    expect(obstaclesOf(bytes)).toEqual([]);
+  test("names what its addons are for, so that npm refuses it elsewhere", () => {
+    const names = { os: ["linux"], cpu: ["x64", "arm64"], libc: ["glibc"] };
+    const read = (file: string) => JSON.parse(readFileSync(join(root, file), "utf8"));
+    const packed = execFileSync("tar", ["xzOf", tarball, "package/package.json"]).toString();
+    expect(JSON.parse(packed)).toMatchObject(names);
+    expect(read("package-lock.json").packages[""]).toMatchObject(names);
+  });
+
+  test("each addon loads on glibc 2.31 and without libstdc++", () => {
+    const addons = files.filter((file) => file.startsWith("prebuilds/"));
+    for (const addon of addons) {
+      const bytes = readFileSync(join(root, addon));
+      expect(bytes.readUInt16LE(18), addon).toBe(addon.includes("arm64") ? 183 : 62);
+      expect(requirementsOf(bytes).versions.length).toBeGreaterThan(0);
+      expect(obstaclesOf(bytes)).toEqual([]);
+    }
     // The same question about a program that does need more.
     expect(obstaclesOf(readFileSync(process.execPath)).join()).toMatch(/libstdc\+\+|GLIBCXX/);
   });

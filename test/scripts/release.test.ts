@@ -48,10 +48,19 @@ function writeLayout(hash: string, connections: number): void {
   write("src/layout/layout.gen.ts", text);
 }
 
+/** The command that stands for building the addon of a processor. */
+function built(processor: string): string {
+  const place = `prebuilds/linux-${processor}`;
+  return `mkdir -p ${place} && touch ${place}/node.napi.glibc.node`;
+}
+
+const builtAll = `${built("x64")} && ${built("arm64")}`;
+
 function writePackage(build: string): void {
   const version = { name: "sluice", version: "0.1.0" };
   const scripts = { prepack: build };
-  write("package.json", `${JSON.stringify({ ...version, scripts }, null, 2)}\n`);
+  const processors = { cpu: ["x64", "arm64"], files: ["prebuilds"] };
+  write("package.json", `${JSON.stringify({ ...version, ...processors, scripts }, null, 2)}\n`);
   const lock = { ...version, lockfileVersion: 3, packages: { "": version } };
   write("package-lock.json", `${JSON.stringify(lock, null, 2)}\n`);
 }
@@ -65,10 +74,10 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "sluice-release-"));
   mkdirSync(join(folder, "scripts"));
   cpSync(script, join(folder, "scripts/release.mjs"));
-  write(".gitignore", "*.tgz\nbuilt\n.npm\n");
+  write(".gitignore", "*.tgz\nprebuilds\n.npm\n");
   write("CHANGELOG.md", "# Changelog\n\n## Unreleased\n\n### Added\n\n- Something.\n");
   writeLayout("0x1", 1);
-  writePackage("touch built");
+  writePackage(builtAll);
   git("init", "--quiet", "--initial-branch", "main");
   commit();
 });
@@ -79,7 +88,7 @@ test("one commit and one tag, with the package beside them", () => {
   expect(status, stderr).toBe(0);
   expect(stdout).toContain("nothing was pushed or published");
   expect(existsSync(join(folder, "sluice-0.1.0.tgz"))).toBe(true);
-  expect(existsSync(join(folder, "built"))).toBe(true);
+  expect(existsSync(join(folder, "prebuilds/linux-x64/node.napi.glibc.node"))).toBe(true);
 
   write("CHANGELOG.md", read("CHANGELOG.md").replace("Unreleased\n", "Unreleased\n\n- More.\n"));
   commit();
@@ -151,7 +160,12 @@ describe("refused", () => {
 
   test.each([
     ["fails", "exit 1", "npm pack"],
-    ["changes a file of the repository", "echo >> .gitignore", "the build changed .gitignore"],
+    ["leaves a processor out", built("x64"), "no prebuilds/linux-arm64/node.napi.glibc.node"],
+    [
+      "changes a file of the repository",
+      `${builtAll} && echo >> .gitignore`,
+      "the build changed .gitignore",
+    ],
   ])("a build that %s: all is as before", (_name, build, says) => {
     writePackage(build);
     commit();
