@@ -103,9 +103,13 @@ export function parseTexts(
   };
 }
 
-/** Ends lines as the readers of YAML expect it: a carriage return alone ends one too. Places stay. */
+/**
+ * Ends lines as the readers of YAML expect it: for kubectl's, a carriage return alone ends one, and so do the line
+ * ends of Unicode, which JSON takes as text. Places stay.
+ */
 function withLineFeeds(text: string): string {
-  return text.includes("\r") ? text.replace(/\r(?!\n)/g, "\n") : text;
+  const isJson = /^\s*[{[]/.test(text);
+  return text.replace(isJson ? /\r(?!\n)/g : /\r(?!\n)|[\u0085\u2028\u2029]/g, "\n");
 }
 
 type ReadObject = KubernetesObject | Workload;

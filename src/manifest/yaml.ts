@@ -44,7 +44,12 @@ export interface YamlDocument {
  * Errors: none; faults are in the documents, one syntax fault for each at most.
  */
 export function* parseYaml(text: string, budget = new TokenBudget()): Generator<YamlDocument> {
-  for (const [start, end] of splitDocuments(text)) yield* parseDocument(text, start, end, budget);
+  for (const [start, end] of splitDocuments(text)) {
+    // Files that were joined have a byte order mark each.
+    const mark = /(?:\r?\n)?\ufeff/y;
+    mark.lastIndex = start;
+    yield* parseDocument(text, mark.test(text) ? mark.lastIndex : start, end, budget);
+  }
 }
 
 function* parseDocument(
@@ -169,13 +174,14 @@ function* composed(
  * more than one is in memory as a syntax tree.
  */
 function* splitDocuments(text: string): Generator<readonly [number, number]> {
-  // Directives and explicit ends tie documents together; they are rare.
-  if (/^(%|\.\.\.(\s|$))/m.test(text)) {
+  // Directives and explicit ends tie documents together; they are rare. What begins a line is asked for in this way
+  // since ^ finds Unicode's line ends too, which are text in JSON.
+  if (/(?<![^\n])(%|\.\.\.(\s|$))/m.test(text)) {
     yield [0, text.length];
     return;
   }
   let start = 0;
-  for (const marker of text.matchAll(/^---(?=\s|$)(?:([ \t]*(?:#.*)?\r?$)|)/gm)) {
+  for (const marker of text.matchAll(/(?<![^\n])---(?=\s|$)(?:([ \t]*(?:#.*)?\r?$)|)/gm)) {
     yield [start, marker.index];
     // What stands beside the marker belongs to the document, and then so does the marker.
     start = marker[1] === undefined ? marker.index : marker.index + marker[0].length;

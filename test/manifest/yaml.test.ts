@@ -264,6 +264,20 @@ describe("text as kubectl takes it", () => {
     assert.deepEqual(contents(text), want);
   });
 
+  test("line ends of Unicode end lines, and are text in JSON", () => {
+    for (const end of ["\u0085", "\u2028", "\u2029"]) {
+      const text = `# hidden${end}apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n`;
+      assert.equal(only(text).meta.name, "p");
+    }
+    const json =
+      '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","annotations":{"a":"b\u2028--- c"}}}';
+    assert.equal(only(json).meta.annotations.get("a"), "b\u2028--- c");
+  });
+
+  test("a byte order mark in front of a later document is passed over", () => {
+    assert.deepEqual(contents("a: 1\n---\n\ufeffb: 2\n"), [{ a: 1 }, { b: 2 }]);
+  });
+
   test("two flow maps in a row that are no JSON stay a fault", () => {
     assert.deepEqual(findings("{a: 1}\n{b: 2}\n"), ["SL1001 -"]);
     assert.deepEqual(findings('{"a": 1,}\n{"b": 2}\n'), ["SL1001 -"]);
