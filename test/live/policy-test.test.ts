@@ -70,9 +70,10 @@ tests:
     expect(stderr).toContain("4 pods given addresses of 192.168.7.0/24 and fd07::/64");
   });
 
-  // Goal: a dry run reads manifests as the lab does. A pod that it took for gone would cut its connections.
-  test("a dry run of a lab's own workloads finds pods, and cuts nothing", async () => {
+  // Goal: a dry run reads manifests as the lab does. Without the lab's pods it would judge nobody, and cut nothing.
+  test("a dry run of a lab's own workloads says what a policy would cut", async () => {
     const manifests = join(folder, "mill.yaml");
+    const closed = join(folder, "closed.yaml");
     writeFileSync(
       manifests,
       `apiVersion: apps/v1
@@ -83,19 +84,22 @@ spec:
   template:
     metadata: {labels: {app: baker}}
     spec: {containers: [{name: c, image: x, ports: [{containerPort: 8080}]}]}
----
-${denyAll.replace("elsewhere", "mill").replace("spec: {podSelector: {}}", "spec: {podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: baker}}}]}]}")}`,
+`,
     );
+    writeFileSync(closed, denyAll.replace("elsewhere", "mill"));
     expect((await bench.run("lab", "up", "-f", manifests, "-n", "mill")).code).toBe(0);
     try {
       expect((await bench.run("lab", "probe")).code).toBe(0);
-      const words = ["apply", "-f", manifests, "--dry-run=live", "-o", "json"];
-      words.push("--socket", join(bench.folder, "lab-default.sock"));
-      const { code, stdout, stderr } = await bench.run(...words);
-      expect(code, stderr).toBe(0);
-      const { cut, connections } = JSON.parse(stdout);
-      expect(connections).toBeGreaterThan(0);
-      expect(cut).toEqual([]);
+      const dryRun = async (...paths: string[]) => {
+        const socket = ["--socket", join(bench.folder, "lab-default.sock")];
+        const words = ["--dry-run=live", "-o", "json", ...socket, "-f", ...paths];
+        const { code, stdout, stderr } = await bench.run("apply", ...words);
+        return { code, stderr, cut: JSON.parse(stdout).cut };
+      };
+      expect(await dryRun(manifests)).toMatchObject({ code: 0, cut: [] });
+      const { code, cut, stderr } = await dryRun(manifests, closed);
+      expect(code, stderr).toBe(1);
+      expect(cut).not.toEqual([]);
     } finally {
       await bench.run("lab", "down");
     }
