@@ -49,7 +49,7 @@ export const catalogue = {
   SL1305: ["warning", "annotation of Sluice without effect"],
   SL1306: ["warning", "further warnings"],
   SL1307: ["warning", "policy of another product"],
-  SL1308: ["warning", "key set twice in an object of no concern"],
+  SL1308: ["warning", "key set twice in an object that is no policy"],
   SL1309: ["warning", "range of no port"],
   SL1310: ["warning", "address left out"],
   SL1311: ["warning", "port name beside peers without names"],

@@ -152,10 +152,10 @@ function parseText(reading: TextReading): number {
   for (const { root, faults } of parseYaml(text, budget)) {
     documents++;
     for (const { code, start, end, message, field } of faults) {
-      const { isForeign, ...about } = aboutField(root, field);
-      // In an object of no concern the later value counts, and a tag is nothing to us, as for kubectl.
-      if (isForeign && code === "SL1008") continue;
-      const told = isForeign && code === "SL1007" ? "SL1308" : code;
+      const { concern, ...about } = aboutField(root, field);
+      // What is no policy is read as kubectl reads it: the later value counts, and a tag is nothing to us.
+      if (concern === "none" && code === "SL1008") continue;
+      const told = concern !== "policy" && code === "SL1007" ? "SL1308" : code;
       sink.push(diagnostic(told, source.span(start, end), message, about));
     }
     if (root === undefined) continue;
@@ -344,27 +344,30 @@ function aboutField(
 ): {
   readonly object: ObjectRef | undefined;
   readonly field: string | undefined;
-  /** Whether the object, whatever is wrong with this field, is of no concern. */
-  readonly isForeign: boolean;
+  readonly concern: Concern;
 } {
-  if (root?.type !== "map") return { object: undefined, field, isForeign: false };
+  if (root?.type !== "map") return { object: undefined, field, concern: "policy" };
   const object = refOf(root);
   const decides = field === "kind" || field === "apiVersion";
-  const isForeign = !decides && isOfNoConcern(object.kind, textOf(root, "apiVersion"));
-  const isList = object.kind.endsWith("List") && !isForeign;
+  const concern = decides ? "policy" : concernOf(object.kind, textOf(root, "apiVersion"));
+  const isList = object.kind.endsWith("List") && concern !== "none";
   const within = isList ? /^items\[(\d+)\]\./.exec(field ?? "") : null;
   const items = within === null ? undefined : entryOf(root, "items")?.value;
   const item = items?.type === "sequence" ? items.items[Number(within![1])] : undefined;
-  if (item === undefined) return { object, field, isForeign };
+  if (item === undefined) return { object, field, concern };
   return aboutField(item, field!.slice(within![0].length));
 }
 
-function isOfNoConcern(kind: string, apiVersion: string): boolean {
-  if (kind === "" || kind === "List" || apiVersion === "") return false;
-  if (knownKind(kind, apiVersion) !== undefined) return false;
-  return (
-    !kind.endsWith("List") || knownKind(kind.slice(0, -"List".length), apiVersion) === undefined
-  );
+/** What hangs on an object: verdicts, which pods there are, or nothing. */
+type Concern = "policy" | "workload" | "none";
+
+function concernOf(kind: string, apiVersion: string): Concern {
+  if (kind === "" || kind === "List" || apiVersion === "") return "policy";
+  const single = kind.endsWith("List") ? kind.slice(0, -"List".length) : kind;
+  if (knownKind(kind, apiVersion) !== undefined) return "policy";
+  if (knownKind(single, apiVersion) !== undefined) return "policy";
+  const isWorkload = isWorkloadKind(kind, apiVersion) || isWorkloadKind(single, apiVersion);
+  return isWorkload ? "workload" : "none";
 }
 
 /** Passes over a kind of no concern, unless it was likely meant to be one that is. */

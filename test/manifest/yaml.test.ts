@@ -310,6 +310,19 @@ describe("text as kubectl takes it", () => {
     assert.equal(read.objects.length, 1);
   });
 
+  test("a workload's doubled key is a warning, the later value counts, and a tag is an error", () => {
+    const text = (labels: string) =>
+      `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d, namespace: web}
+spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: ${labels}}, spec: {containers: []}}}
+`;
+    const read = parseManifests(text("{a: c, a: b}"), "m");
+    assert.deepEqual(findings(text("{a: c, a: b}")), ["SL1308 spec.template.metadata.labels.a"]);
+    assert.equal(read.workloads.length, 1);
+    assert.include(JSON.stringify(findings(text("{a: !!binary Yg==}"))), "SL1008 spec.template");
+  });
+
   test("a value whose tag is passed over does not get into a policy by an alias", () => {
     const text = `apiVersion: v1
 kind: List
