@@ -104,8 +104,7 @@ function readContainerPort(cursor: Cursor, names: Set<string>): ContainerPort | 
   const portField = cursor.field("containerPort");
   if (portField.absent) portField.missing("a port number");
   const port = portField.integer();
-  if (port === undefined) return undefined;
-  checkPortNumber(portField, port);
+  if (port === undefined || !checkPortNumber(portField, port)) return undefined;
   return { name, port, protocol };
 }
 

@@ -156,10 +156,11 @@ function readPort(cursor: Cursor): PolicyPort {
   };
 }
 
-export function checkPortNumber(cursor: Cursor, port: number): void {
-  if (port < 1 || port > 65535) {
-    cursor.report("SL1207", `got port ${port}, want a number between 1 and 65535`);
-  }
+/** Returns whether the number is that of a port; reports one that is not. */
+export function checkPortNumber(cursor: Cursor, port: number): boolean {
+  if (port >= 1 && port <= 65535) return true;
+  cursor.report("SL1207", `got port ${port}, want a number between 1 and 65535`);
+  return false;
 }
 
 export function checkPortName(cursor: Cursor, name: string): void {

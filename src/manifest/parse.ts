@@ -295,8 +295,10 @@ function readObjects(
     return;
   }
   if (known === undefined) {
-    const workload = readWorkload(kind as WorkloadKind, root);
-    if (errors() === errorsBefore) objects.push(workload);
+    const sink: Sink = { push: (found) => diagnostics.push(asOfWorkload(found)) };
+    const workloadRoot = rootCursor({ ...reading, diagnostics: sink, indexed: false }, node);
+    const workload = readWorkload(kind as WorkloadKind, workloadRoot);
+    if (errors() === errorsBefore && workload.meta.name !== "") objects.push(workload);
     return;
   }
   if (apiVersion !== known.apiVersion && apiVersion !== known.later) {
@@ -308,6 +310,18 @@ function readObjects(
   const read = known.read(custom ? rootCursor({ ...reading, indexed: true }, node) : root);
   if (read !== undefined && errors() === errorsBefore) objects.push(read);
 }
+
+/**
+ * Makes a warning of what a server refuses in a workload and a decoder takes. Folders hold patches, which look
+ * like workloads and are parts of them; no verdict for a pod that exists depends on one.
+ */
+function asOfWorkload(found: Diagnostic): Diagnostic {
+  if (found.severity !== "error" || decodeCodes.has(found.code)) return found;
+  return diagnostic("SL1312", found.span, found.message, found);
+}
+
+/** Faults that a decoder refuses: a value of another type, or a number too large. */
+const decodeCodes: ReadonlySet<string> = new Set(["SL1101", "SL1102"]);
 
 function isWorkloadKind(kind: string, apiVersion: string): boolean {
   return workloadKinds.get(kind) === apiVersion;

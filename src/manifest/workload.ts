@@ -18,7 +18,7 @@ export const workloadKinds: ReadonlyMap<string, string> = new Map<WorkloadKind, 
 ]);
 
 /**
- * Reads a workload, for its pods: the parts that a pod's are read of, as strictly as those of a Pod.
+ * Reads a workload, for its pods: the parts that a pod's are read of.
  *
  * Source: the defaults are those of the API server; a Job never runs more pods than it has to complete.
  */

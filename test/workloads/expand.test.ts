@@ -269,7 +269,10 @@ test("what a pod is read of is checked in a template too", () => {
     ),
   });
   const { workloads, diagnostics } = parseManifests(JSON.stringify(bad), "shop.yaml");
-  assert.deepEqual(workloads, []);
+  assert.deepEqual(
+    workloads.map(({ replicas, template: read }) => [replicas, read?.ports]),
+    [[1, []]],
+  );
   assert.deepEqual(diagnostics.map(({ field }) => field).sort(), [
     "spec.replicas",
     "spec.template.metadata.labels",
