@@ -5,6 +5,7 @@ import { defaultSocket } from "../control/settings.js";
 import { LabClient } from "../lab/client.js";
 import { stateFolder } from "../lab/state.js";
 import { flowFilterFlags } from "../observe/flow-filter.js";
+import { namesMax, type UnknownName } from "../observe/known-names.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ControlOptions, FlowFilterOptions } from "./options.js";
 
@@ -26,10 +27,14 @@ export async function unknownNames(
   client: ControlClient,
   query: URLSearchParams,
 ): Promise<readonly string[]> {
-  const names = new URLSearchParams([...query].filter(([flag]) => /pod$|namespace$/.test(flag)));
-  if (names.size === 0) return [];
+  const names = [...query].filter(([flag]) => /pod$|namespace$/.test(flag));
+  const unknown: UnknownName[] = [];
   try {
-    const { unknown } = await client.ask<UnknownNamesAnswer>("GET", `/unknown-names?${names}`);
+    for (let at = 0; at < names.length; at += namesMax) {
+      const some = new URLSearchParams(names.slice(at, at + namesMax));
+      const answer = await client.ask<UnknownNamesAnswer>("GET", `/unknown-names?${some}`);
+      unknown.push(...answer.unknown);
+    }
     return unknown.map(({ flag, value, near }) => {
       const what = flag.endsWith("pod") ? "pod" : "namespace";
       const meant = near === null ? "" : `: did you mean ${near}?`;

@@ -17,7 +17,7 @@ import {
 } from "../observe/flow.js";
 import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
-import { KnownNames, type UnknownName } from "../observe/known-names.js";
+import { KnownNames, namesMax, type UnknownName } from "../observe/known-names.js";
 import type { EndpointSummary, PolicySource, RulesSummary } from "../policy/ruleset.js";
 import type { ClientTime } from "./client-time.js";
 import type { Controller, Reload } from "./controller.js";
@@ -620,22 +620,21 @@ function filterOf(query: URLSearchParams): FlowFilter {
   return filter;
 }
 
-/** Objects searched for a name at a time. */
-const namesAtOnce = 4_096;
-
 async function unknownNames(
   { controller }: ControlSubject,
   query: URLSearchParams,
   time: ClientTime,
 ): Promise<UnknownNamesAnswer> {
   const names = new KnownNames((flag) => query.getAll(flag));
+  if (names.size > namesMax) {
+    const got = `got ${names.size} names of pods and namespaces`;
+    throw new RefusalError("usage", `${got}, want at most ${namesMax} in a request`);
+  }
   const head = { apiVersion, kind: "UnknownNames" } as const;
   const objects = controller.table?.objects;
   // Before the first table no name is known, so none is reported.
   if (objects === undefined) return { ...head, unknown: [] };
-  for (let at = 0; at < objects.length && !names.isDone; at += namesAtOnce) {
-    await time.step(() => names.look(objects.slice(at, at + namesAtOnce)));
-  }
+  for (const step of names.steps(objects)) await time.step(step);
   return { ...head, unknown: names.unknown };
 }
 

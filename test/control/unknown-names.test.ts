@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../src/cli/frame.js";
+import { ControlClient } from "../../src/control/client.js";
 import { Controller } from "../../src/control/controller.js";
 import { openControl } from "../../src/control/open-control.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
@@ -107,6 +108,27 @@ describe("names that nothing has", () => {
     [["conntrack", "flush", "--pod", "server-"]],
   ])("known: %j", async (words) => {
     expect(await run(...words)).toMatchObject({ code: 0, err: "" });
+  });
+
+  test("more than a request may ask for are asked for in several", async () => {
+    const words = Array.from({ length: 40 }, (_, i) => ["--pod", `x${i}`]).flat();
+    const { code, err } = await run("conntrack", "list", ...words);
+    expect(code).toBe(2);
+    expect(err.match(/want a pod that the process knows/g)).toHaveLength(40);
+  });
+
+  test("a request asks for 16 at most", async () => {
+    const client = new ControlClient(socket);
+    const ask = (count: number) => {
+      const names = new URLSearchParams();
+      for (let i = 0; i < count; i++) names.append(i % 2 ? "pod" : "namespace", `x${i}`);
+      return client.ask("GET", `/unknown-names?${names}`);
+    };
+    expect(await ask(16)).toMatchObject({ kind: "UnknownNames", unknown: { length: 16 } });
+    await expect(ask(17)).rejects.toMatchObject({
+      kind: "usage",
+      message: "got 17 names of pods and namespaces, want at most 16 in a request",
+    });
   });
 
   test("of flows that may still come it is a warning", async () => {
