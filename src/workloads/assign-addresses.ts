@@ -97,7 +97,12 @@ export function withAddresses<Any extends ObjectHead>(
 
 /** Reports whether a pod is to have a network of its own. */
 export function isNetworked(pod: Pod): boolean {
-  return !pod.hostNetwork && pod.phase !== "Succeeded" && pod.phase !== "Failed";
+  return !pod.hostNetwork && !hasEnded(pod);
+}
+
+/** Reports whether all containers of a pod have ended, for good: it has no traffic any more. */
+export function hasEnded({ phase }: Pod): boolean {
+  return phase === "Succeeded" || phase === "Failed";
 }
 
 export function podRef({ meta }: Pod): string {

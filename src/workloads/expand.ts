@@ -1,12 +1,16 @@
 import { completedName } from "../manifest/metadata.js";
 import type { KubernetesObject, Node, Owner, Pod, Workload } from "../manifest/objects.js";
 import { workloadOf } from "../manifest/workload.js";
+import { hasEnded, podRef } from "./assign-addresses.js";
 
 /** Pods that stand for a workload which wants more, when nobody says otherwise: members, and talk among them. */
 export const usualReplicas = 2;
 
 export interface Expanded {
-  /** Those that were given, pods with the workload that they are of, and then the pods that were made. */
+  /**
+   * Those that were given, pods with the workload that they are of, and then the pods that were made. A pod
+   * that has ended is left out where one of its name was made.
+   */
   readonly objects: readonly KubernetesObject[];
   readonly made: number;
   /** Workloads that they were made for. */
@@ -16,7 +20,8 @@ export interface Expanded {
 /**
  * Makes pods of workloads, as their controllers would.
  *
- * A workload has none where it wants none, and where its pods, or what controls it, are among what was given.
+ * A workload has none where it wants none, and where its pods, or what controls it, are among what was given;
+ * pods that have ended do not count, since another takes their place.
  * Nothing is scheduled: which nodes a DaemonSet would leave out is not looked at.
  *
  * Shape: two pods at most for a workload, or `replicas`; one a node for a DaemonSet, one where there is no node.
@@ -34,8 +39,8 @@ export function expandWorkloads(
     return owner === undefined ? object : { ...object, meta: { ...object.meta, owner } };
   });
   const nodes = given.filter((object): object is Node => object.kind === "Node");
-  const pods = given.filter((object) => object.kind === "Pod");
-  const names = new Set(pods.map(({ meta }) => `${meta.namespace}/${meta.name}`));
+  const pods = given.filter((object): object is Pod => object.kind === "Pod" && !hasEnded(object));
+  const names = new Set(pods.map(podRef));
   const made: Pod[] = [];
   let expanded = 0;
   for (const workload of workloads) {
@@ -52,7 +57,9 @@ export function expandWorkloads(
     }
     if (made.length > before) expanded++;
   }
-  return { objects: [...objects, ...made], made: made.length, workloads: expanded };
+  const refs = new Set(made.map(podRef));
+  const kept = objects.filter((each) => each.kind !== "Pod" || !refs.has(podRef(each)));
+  return { objects: [...kept, ...made], made: made.length, workloads: expanded };
 }
 
 /** Who controls whom, as far as the manifests say. */
@@ -69,23 +76,28 @@ class Lineage {
     );
   }
 
-  /** Finds the workload that a pod is of; what lies between counts as having pods from now on. */
-  topOf({ meta }: Pod): Owner | undefined {
+  /**
+   * Finds the workload that a pod is of. It and what lies between count as having pods from now on, unless the
+   * pod has ended.
+   */
+  topOf(pod: Pod): Owner | undefined {
+    const { meta } = pod;
     const { namespace } = meta;
+    const isLive = !hasEnded(pod);
     const seen = new Set<string>();
     let owner = meta.owner;
     let top: Owner | undefined;
     while (owner !== undefined && !seen.has(keyOf(namespace, owner))) {
       const key = keyOf(namespace, owner);
       seen.add(key);
-      this.#withPods.add(key);
+      if (isLive) this.#withPods.add(key);
       const workload = this.#workloads.get(key);
       top = workload === undefined ? owner : { kind: owner.kind, name: workload.title };
       owner = workload?.meta.owner;
     }
     // A list of pods does not say what stands behind a ReplicaSet; its labels do.
     const told = seen.size > 1 ? undefined : workloadOf({ meta });
-    if (told !== undefined) this.#withPods.add(keyOf(namespace, told));
+    if (told !== undefined && isLive) this.#withPods.add(keyOf(namespace, told));
     if (meta.owner?.kind === "Node") return undefined;
     return told === undefined || isSame(told, meta.owner) ? top : told;
   }

@@ -249,6 +249,42 @@ describe("pods that are there already", () => {
     assert.equal(expand([...ring, pod(owned("ReplicaSet", "a"))]).made, 0);
   });
 
+  const ended = (metadata: Fields, phase: string) => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "web-0", namespace: "shop", ...metadata },
+    spec: { containers: [{ name: "main", image: "x" }] },
+    status: { phase },
+  });
+  const cronJob = workload("batch/v1", "CronJob", {
+    jobTemplate: { spec: { template: template() } },
+  });
+  const job = workload(
+    "batch/v1",
+    "Job",
+    { template: template() },
+    { name: "web-28391234", ...owned("CronJob", "web") },
+  );
+  test.each([
+    ["a CronJob", [cronJob], owned("Job", "web-28391234"), "Succeeded"],
+    ["a CronJob with its Job", [cronJob, job], owned("Job", "web-28391234"), "Succeeded"],
+    ["a Deployment", [deployment, set], owned("ReplicaSet", "web-6d4b75cb6d"), "Failed"],
+  ])("%s of which a pod has ended has others", (_name, workloads, metadata, phase) => {
+    const { made, names } = expand([...workloads, ended(metadata, phase)]);
+    assert.deepEqual([made, names.length], [1, 2]);
+    assert.equal(expand([...workloads, ended(metadata, "Running")]).made, 0);
+  });
+
+  test("a StatefulSet's pod takes the place of one of its name that has ended", () => {
+    const numbered = workload("apps/v1", "StatefulSet", { replicas: 1, template: template() });
+    const { made, pods } = expand([numbered, ended(owned("StatefulSet", "web"), "Failed")]);
+    assert.equal(made, 1);
+    assert.deepEqual(
+      pods.map(({ meta, phase }) => [meta.name, phase]),
+      [["web-0", "Running"]],
+    );
+  });
+
   test("a name that a pod has is no other's", () => {
     const [taken] = expand([deployment]).names;
     const bare = { apiVersion: "v1", kind: "Pod", metadata: { name: taken, namespace: "shop" } };
