@@ -1,6 +1,7 @@
 import type { Span } from "../diagnostics/diagnostic.js";
 import { checkOwnAnnotations } from "./annotations.js";
 import { type Cursor, quoted } from "./cursor.js";
+import { groupOf } from "./foreign.js";
 import { wantDnsLabel, wantLabelKey, wantLabelValue } from "./names.js";
 import type { Meta, Owner } from "./objects.js";
 
@@ -149,8 +150,10 @@ function readOwnerReferences(cursor: Cursor): Owner | undefined {
     }
     if (owner.field("controller").boolean() === true) {
       controllers++;
-      const kind = owner.field("kind").textOrNothing() ?? "";
-      controller = { kind, name: owner.field("name").textOrNothing() ?? "" };
+      const [apiVersion, kind, name] = ["apiVersion", "kind", "name"].map(
+        (key) => owner.field(key).textOrNothing() ?? "",
+      ) as [string, string, string];
+      controller = { group: groupOf(apiVersion), kind, name };
     }
     owner.field("blockOwnerDeletion").boolean();
   }

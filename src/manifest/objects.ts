@@ -21,6 +21,8 @@ export interface Meta {
 
 /** What made an object and keeps it, in the same namespace. */
 export interface Owner {
+  /** API group of `kind`; empty for the core group. */
+  readonly group: string;
   readonly kind: string;
   readonly name: string;
 }

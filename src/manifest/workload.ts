@@ -1,5 +1,6 @@
 import { readPorts } from "./core.js";
 import type { Cursor } from "./cursor.js";
+import { groupOf } from "./foreign.js";
 import { readAnnotations, readLabels, readMetadata } from "./metadata.js";
 import { wantDnsSubdomain } from "./names.js";
 import type { Owner, Pod, PodTemplate, Workload, WorkloadKind } from "./objects.js";
@@ -16,6 +17,11 @@ export const workloadKinds: ReadonlyMap<string, string> = new Map<WorkloadKind, 
   ["Rollout", "argoproj.io/v1alpha1"],
   ["StatefulSet", "apps/v1"],
 ]);
+
+/** The API group of a kind that pods are made of. */
+export function workloadGroup(kind: WorkloadKind): string {
+  return groupOf(workloadKinds.get(kind)!);
+}
 
 /**
  * Reads a workload, for its pods: the parts that a pod's are read of.
@@ -99,18 +105,23 @@ const templateHashes = [
 export function workloadOf({ meta }: Pick<Pod, "meta">): Owner | undefined {
   const { owner, labels } = meta;
   if (owner === undefined || owner.kind === "Node") return undefined;
+  // A kind of another group has a controller of its own, with names of its own.
+  if (owner.group !== groupOf(workloadKinds.get(owner.kind) ?? "")) return owner;
   if (owner.kind === "ReplicaSet") {
     for (const [label, kind] of templateHashes) {
       const end = `-${labels.get(label) ?? ""}`;
       if (end === "-" || !owner.name.endsWith(end)) continue;
-      return { kind, name: owner.name.slice(0, -end.length) };
+      return { group: workloadGroup(kind), kind, name: owner.name.slice(0, -end.length) };
     }
   }
   const scheduled = owner.kind === "Job" ? /^(.+)-\d{8,10}$/.exec(owner.name) : null;
-  if (scheduled !== null) return { kind: "CronJob", name: scheduled[1]! };
+  if (scheduled !== null) {
+    return { group: workloadGroup("CronJob"), kind: "CronJob", name: scheduled[1]! };
+  }
   const configured = labels.get("deploymentconfig");
   if (owner.kind === "ReplicationController" && configured !== undefined) {
-    return { kind: "DeploymentConfig", name: configured };
+    const kind = "DeploymentConfig";
+    return { group: workloadGroup(kind), kind, name: configured };
   }
   return owner;
 }

@@ -14,7 +14,7 @@ export interface FlowEndpoint {
   readonly namespace?: string;
   readonly pod_name?: string;
   /** The workload of the pod, where its owner is known. */
-  readonly workloads?: readonly PodOwner[];
+  readonly workloads?: readonly Pick<PodOwner, "kind" | "name">[];
   /** With their origin: `k8s:app=web`, `reserved:world`. */
   readonly labels: readonly string[];
 }

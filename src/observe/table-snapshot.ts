@@ -21,7 +21,7 @@ export interface Owner {
   /** `key=value`, sorted. */
   readonly labels: readonly string[];
   /** Of a pod whose owner is known. */
-  readonly workload?: PodOwner;
+  readonly workload?: Pick<PodOwner, "kind" | "name">;
 }
 
 /** The first packet of a flow, as the key of a table look-up. */
@@ -130,7 +130,7 @@ function ownersOf(objects: readonly ObjectHead[]): Map<string, Owner> {
       namespace,
       name,
       labels: [...labels].map(([key, value]) => `${key}=${value}`).sort(),
-      ...(workload === undefined ? {} : { workload }),
+      ...(workload === undefined ? {} : { workload: { kind: workload.kind, name: workload.name } }),
     };
     for (const address of object.addresses) owners.set(addressKey(address), owner);
   }

@@ -1,6 +1,6 @@
 import { completedName } from "../manifest/metadata.js";
 import type { KubernetesObject, Node, Owner, Pod, Workload } from "../manifest/objects.js";
-import { workloadOf } from "../manifest/workload.js";
+import { workloadGroup, workloadOf } from "../manifest/workload.js";
 import { hasEnded, podRef } from "./assign-addresses.js";
 
 /** Pods that stand for a workload which wants more, when nobody says otherwise: members, and talk among them. */
@@ -68,12 +68,7 @@ class Lineage {
   readonly #withPods = new Set<string>();
 
   constructor(workloads: readonly Workload[]) {
-    this.#workloads = new Map(
-      workloads.map((each) => [
-        keyOf(each.meta.namespace, { kind: each.kind, name: each.meta.name }),
-        each,
-      ]),
-    );
+    this.#workloads = new Map(workloads.map((each) => [ownKey(each), each]));
   }
 
   /**
@@ -92,7 +87,7 @@ class Lineage {
       seen.add(key);
       if (isLive) this.#withPods.add(key);
       const workload = this.#workloads.get(key);
-      top = workload === undefined ? owner : { kind: owner.kind, name: workload.title };
+      top = workload === undefined ? owner : { ...owner, name: workload.title };
       owner = workload?.meta.owner;
     }
     // A list of pods does not say what stands behind a ReplicaSet; its labels do.
@@ -102,21 +97,29 @@ class Lineage {
     return told === undefined || isSame(told, meta.owner) ? top : told;
   }
 
-  hasPods({ kind, meta }: Workload): boolean {
-    return this.#withPods.has(keyOf(meta.namespace, { kind, name: meta.name }));
+  hasPods(workload: Workload): boolean {
+    return this.#withPods.has(ownKey(workload));
   }
 
-  isControlled({ meta }: Workload): boolean {
-    return meta.owner !== undefined && this.#workloads.has(keyOf(meta.namespace, meta.owner));
+  /** Whether another workload controls it; one that names itself as its owner is its own. */
+  isControlled(workload: Workload): boolean {
+    const { namespace, owner } = workload.meta;
+    if (owner === undefined) return false;
+    const key = keyOf(namespace, owner);
+    return key !== ownKey(workload) && this.#workloads.has(key);
   }
 }
 
 function isSame(a: Owner, b: Owner | undefined): boolean {
-  return a.kind === b?.kind && a.name === b.name;
+  return a.group === b?.group && a.kind === b.kind && a.name === b.name;
 }
 
-function keyOf(namespace: string, { kind, name }: Owner): string {
-  return `${kind} ${namespace}/${name}`;
+function ownKey({ kind, meta: { namespace, name } }: Workload): string {
+  return keyOf(namespace, { group: workloadGroup(kind), kind, name });
+}
+
+function keyOf(namespace: string, { group, kind, name }: Owner): string {
+  return `${kind}.${group} ${namespace}/${name}`;
 }
 
 /** Makes a pod; none where there is no template, or where a StatefulSet's pod is there already. */
@@ -148,7 +151,7 @@ function podsOf(
         namespace,
         labels: new Map([...template.labels, ...ownLabels(workload, name, ordinal)]),
         annotations: template.annotations,
-        owner: { kind, name: title },
+        owner: { group: workloadGroup(kind), kind, name: title },
         span,
       },
       nodeName: template.nodeName || place,

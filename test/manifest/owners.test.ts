@@ -1,7 +1,7 @@
 import { assert, describe, test } from "vitest";
 import { readApiObject } from "../../src/manifest/api-object.js";
 import type { Pod } from "../../src/manifest/objects.js";
-import { workloadOf } from "../../src/manifest/workload.js";
+import { workloadKinds, workloadOf } from "../../src/manifest/workload.js";
 import { parseAddress } from "../../src/net/address.js";
 import { endpointOf } from "../../src/observe/flow.js";
 import { TableSnapshot } from "../../src/observe/table-snapshot.js";
@@ -14,8 +14,13 @@ function stored(ownerReferences: unknown, labels: Record<string, string> = {}): 
   return object as Pod;
 }
 
-const owner = (kind: string, name: string, controller: unknown = true) => ({
-  apiVersion: "apps/v1",
+const owner = (
+  kind: string,
+  name: string,
+  controller: unknown = true,
+  apiVersion = workloadKinds.get(kind) ?? "v1",
+) => ({
+  apiVersion,
   kind,
   name,
   uid: "1",
@@ -27,37 +32,53 @@ describe("the workload of a pod that an API server has", () => {
     ["none", undefined, {}, undefined],
     ["a kubelet's own", [owner("Node", "node-a")], {}, undefined],
     ["an owner that is no controller", [owner("Deployment", "web", false)], {}, undefined],
-    ["a StatefulSet", [owner("StatefulSet", "db")], {}, { kind: "StatefulSet", name: "db" }],
+    [
+      "a StatefulSet",
+      [owner("StatefulSet", "db")],
+      {},
+      { group: "apps", kind: "StatefulSet", name: "db" },
+    ],
     [
       "a second owner",
       [owner("A", "a", false), owner("Job", "load")],
       {},
-      { kind: "Job", name: "load" },
+      { group: "batch", kind: "Job", name: "load" },
     ],
     [
       "a Deployment behind a ReplicaSet",
       [owner("ReplicaSet", "web-6d4b75cb6d")],
       { "pod-template-hash": "6d4b75cb6d" },
-      { kind: "Deployment", name: "web" },
+      { group: "apps", kind: "Deployment", name: "web" },
     ],
     [
       "a Rollout behind a ReplicaSet",
       [owner("ReplicaSet", "web-6d4b75cb6d")],
       { "rollouts-pod-template-hash": "6d4b75cb6d" },
-      { kind: "Rollout", name: "web" },
+      { group: "argoproj.io", kind: "Rollout", name: "web" },
     ],
-    ["a ReplicaSet alone", [owner("ReplicaSet", "web")], {}, { kind: "ReplicaSet", name: "web" }],
+    [
+      "a ReplicaSet alone",
+      [owner("ReplicaSet", "web")],
+      {},
+      { group: "apps", kind: "ReplicaSet", name: "web" },
+    ],
     [
       "a CronJob behind a Job",
       [owner("Job", "sweep-28391234")],
       {},
-      { kind: "CronJob", name: "sweep" },
+      { group: "batch", kind: "CronJob", name: "sweep" },
     ],
     [
       "a DeploymentConfig",
       [owner("ReplicationController", "web-1")],
       { deploymentconfig: "web" },
-      { kind: "DeploymentConfig", name: "web" },
+      { group: "apps.openshift.io", kind: "DeploymentConfig", name: "web" },
+    ],
+    [
+      "a Job of another group, whatever its name looks like",
+      [owner("Job", "sweep-28391234", true, "batch.volcano.sh/v1alpha1")],
+      {},
+      { group: "batch.volcano.sh", kind: "Job", name: "sweep-28391234" },
     ],
     // Whose a pod is decides no packet: it must not be taken away for that.
     ["owners of no form", [7, { controller: true, kind: 1 }], {}, undefined],

@@ -2,6 +2,7 @@ import { assert, describe, test } from "vitest";
 import { workloadName } from "../../src/analysis/matrix-parties.js";
 import type { Pod } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
+import { workloadKinds } from "../../src/manifest/workload.js";
 import { expandWorkloads } from "../../src/workloads/expand.js";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -15,8 +16,8 @@ function workload(apiVersion: string, kind: string, spec: Fields, metadata: Fiel
   return { apiVersion, kind, metadata: { name: "web", namespace: "shop", ...metadata }, spec };
 }
 
-const owned = (kind: string, name: string) => ({
-  ownerReferences: [{ apiVersion: "apps/v1", kind, name, uid: "1", controller: true }],
+const owned = (kind: string, name: string, apiVersion = workloadKinds.get(kind)) => ({
+  ownerReferences: [{ apiVersion, kind, name, uid: "1", controller: true }],
 });
 
 function expand(objects: readonly Fields[], replicas?: number) {
@@ -147,7 +148,7 @@ describe("what a pod is like", () => {
       ],
     );
     assert.isTrue(pod!.hostNetwork);
-    assert.deepEqual(pod!.meta.owner, { kind: "Deployment", name: "web" });
+    assert.deepEqual(pod!.meta.owner, { group: "apps", kind: "Deployment", name: "web" });
     assert.equal(pod!.meta.span.line, 1);
   });
 
@@ -202,7 +203,7 @@ describe("pods that are there already", () => {
   test("a Deployment whose ReplicaSet and pods are given makes none, and the pod is its", () => {
     const { made, pods } = expand([deployment, set, pod(owned("ReplicaSet", "web-6d4b75cb6d"))]);
     assert.equal(made, 0);
-    assert.deepEqual(pods[0]!.meta.owner, { kind: "Deployment", name: "web" });
+    assert.deepEqual(pods[0]!.meta.owner, { group: "apps", kind: "Deployment", name: "web" });
   });
 
   test("nor does one whose ReplicaSet only the pod's labels tell of", () => {
@@ -211,7 +212,7 @@ describe("pods that are there already", () => {
       pod(owned("ReplicaSet", "web-6d4b75cb6d"), { "pod-template-hash": "6d4b75cb6d" }),
     ]);
     assert.equal(made, 0);
-    assert.deepEqual(pods[0]!.meta.owner, { kind: "Deployment", name: "web" });
+    assert.deepEqual(pods[0]!.meta.owner, { group: "apps", kind: "Deployment", name: "web" });
   });
 
   test("a ReplicaSet whose Deployment is given makes none beside it", () => {
@@ -229,6 +230,24 @@ describe("pods that are there already", () => {
       ]).made,
       1,
     );
+  });
+
+  test("a workload of another group is another", () => {
+    const job = workload("batch/v1", "Job", { template: template() });
+    const volcano = owned("Job", "web", "batch.volcano.sh/v1alpha1");
+    assert.equal(expand([job, pod(volcano)]).made, 1);
+    assert.equal(expand([job, pod(owned("Job", "web"))]).made, 0);
+    const child = workload("apps/v1", "StatefulSet", { template: template() }, volcano);
+    assert.equal(expand([job, child]).made, 2);
+  });
+
+  test("a workload that names itself as its owner makes its pods", () => {
+    const own = {
+      ...deployment,
+      metadata: { ...(deployment["metadata"] as Fields), ...owned("Deployment", "web") },
+    };
+    assert.equal(expand([own]).made, 1);
+    assert.equal(expand([own, pod(owned("Deployment", "web"))]).made, 0);
   });
 
   test("owners that own each other end", () => {
