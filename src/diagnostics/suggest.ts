@@ -20,6 +20,12 @@ export function suggest(text: string, words: Iterable<string>): string | undefin
   return best;
 }
 
+/** Reports whether two words are equal but for case and at most `edits` letters. */
+export function isWithin(edits: number, text: string, word: string): boolean {
+  if (Math.abs(text.length - word.length) > edits) return false;
+  return editDistance(text.toLowerCase(), word.toLowerCase()) <= edits;
+}
+
 /** Ends a message about a wrong word with the one that was likely meant; empty when none is near. */
 export function didYouMean(text: string, words: Iterable<string>): string {
   const near = suggest(text, words);

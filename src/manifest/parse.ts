@@ -1,6 +1,6 @@
 import { type Diagnostic, diagnostic, type ObjectRef } from "../diagnostics/diagnostic.js";
 import { Findings, type Lines, type Sink } from "../diagnostics/findings.js";
-import { suggest } from "../diagnostics/suggest.js";
+import { isWithin, suggest } from "../diagnostics/suggest.js";
 import { readClusterPolicy } from "./cluster-policy.js";
 import { readNamespace, readNode, readPod } from "./core.js";
 import { Cursor, quoted, type Reading } from "./cursor.js";
@@ -108,8 +108,12 @@ export function parseTexts(
  * ends of Unicode, which JSON takes as text. Places stay.
  */
 function withLineFeeds(text: string): string {
+  // Behind the first document of a text that begins as JSON, kubectl reads YAML.
   const isJson = /^\s*[{[]/.test(text);
-  return text.replace(isJson ? /\r(?!\n)/g : /\r(?!\n)|[\u0085\u2028\u2029]/g, "\n");
+  const next = isJson ? text.search(/[\r\n]---/) : 0;
+  const yaml = next < 0 ? text.length : next;
+  const json = text.slice(0, yaml).replace(/\r(?!\n)/g, "\n");
+  return json + text.slice(yaml).replace(/\r(?!\n)|[\u0085\u2028\u2029]/g, "\n");
 }
 
 type ReadObject = KubernetesObject | Workload;
@@ -174,6 +178,9 @@ const controlCharacter = /(?![\t\n\r\u0085])[\p{Cc}\ufffe\uffff]/u;
 
 /** The group of the cluster-wide policies, of which nothing is passed over. */
 const POLICY_GROUP = "policy.networking.k8s.io";
+
+/** The groups that have kinds of policies. */
+const policyGroups = ["networking.k8s.io", POLICY_GROUP];
 
 type Reader = (root: Cursor) => KubernetesObject | undefined;
 
@@ -275,16 +282,17 @@ function readObjects(
   if (kind === "List" || (kind.endsWith("List") && isOurs)) {
     const passedOn = kind === "List" ? {} : { kind: itemKind, apiVersion };
     root.field("items").items();
-    const items = entryOf(node, "items")?.value;
-    for (const item of items?.type === "sequence" ? items.items : []) {
-      readObjects(item, passedOn, within, objects);
-    }
+    for (const item of itemsOf(node)) readObjects(item, passedOn, within, objects);
     return;
   }
 
   const known = knownKind(kind, apiVersion);
   if (known === undefined && !isWorkloadKind(kind, apiVersion)) {
     skipForeign(root, node, { kind, apiVersion }, within);
+    // kubectl takes whatever has items for a list, and applies those.
+    for (const item of itemsOf(node)) {
+      if (namesItself(item)) readObjects(item, {}, within, objects);
+    }
     return;
   }
   const bytes = node.end - node.start;
@@ -302,8 +310,7 @@ function readObjects(
     return;
   }
   if (apiVersion !== known.apiVersion && apiVersion !== known.later) {
-    const message = `no kind ${kind} in version ${quoted(apiVersion)}, want ${known.apiVersion}`;
-    root.field("apiVersion").report("SL1014", message);
+    reportVersion(root, kind, apiVersion, known);
     return;
   }
   const custom = apiVersion.startsWith("policy.");
@@ -323,6 +330,11 @@ function asOfWorkload(found: Diagnostic): Diagnostic {
 /** Faults that a decoder refuses: a value of another type, or a number too large. */
 const decodeCodes: ReadonlySet<string> = new Set(["SL1101", "SL1102"]);
 
+function reportVersion(root: Cursor, kind: string, apiVersion: string, known: KnownKind): void {
+  const message = `no kind ${kind} in version ${quoted(apiVersion)}, want ${known.apiVersion}`;
+  root.field("apiVersion").report("SL1014", message);
+}
+
 function isWorkloadKind(kind: string, apiVersion: string): boolean {
   return workloadKinds.get(kind) === apiVersion;
 }
@@ -333,6 +345,16 @@ function knownKind(kind: string, apiVersion: string): KnownKind | undefined {
   if (known === undefined) return undefined;
   const group = groupOf(apiVersion);
   return group === groupOf(known.apiVersion) || isKubernetesGroup(group) ? known : undefined;
+}
+
+function itemsOf(node: YamlMap): readonly YamlNode[] {
+  const items = entryOf(node, "items")?.value;
+  return items?.type === "sequence" ? items.items : [];
+}
+
+/** Reports whether an item of a list says itself what it is. */
+function namesItself(item: YamlNode): boolean {
+  return textOf(item, "kind") !== "" && textOf(item, "apiVersion") !== "";
 }
 
 function rootCursor(reading: Reading, node: YamlMap): Cursor {
@@ -364,11 +386,10 @@ function aboutField(
   const object = refOf(root);
   const decides = field === "kind" || field === "apiVersion";
   const concern = decides ? "policy" : concernOf(object.kind, textOf(root, "apiVersion"));
+  const within = /^items\[(\d+)\]\./.exec(field ?? "");
+  const item = within === null ? undefined : itemsOf(root)[Number(within[1])];
   const isList = object.kind.endsWith("List") && concern !== "none";
-  const within = isList ? /^items\[(\d+)\]\./.exec(field ?? "") : null;
-  const items = within === null ? undefined : entryOf(root, "items")?.value;
-  const item = items?.type === "sequence" ? items.items[Number(within![1])] : undefined;
-  if (item === undefined) return { object, field, concern };
+  if (item === undefined || !(isList || namesItself(item))) return { object, field, concern };
   return aboutField(item, field!.slice(within![0].length));
 }
 
@@ -391,18 +412,22 @@ function skipForeign(
   { kind, apiVersion }: Required<Inherited>,
   { skipped, diagnostics }: Within,
 ): void {
-  const group = groupOf(apiVersion);
-  if (isKubernetesGroup(group) && isMisspelt(kind, apiVersion)) {
+  if (isMisplaced(kind, apiVersion)) {
+    const ours = kinds.get(kind);
+    if (ours !== undefined) {
+      reportVersion(root, kind, apiVersion, ours);
+      return;
+    }
     const guess = meantKind(kind) ?? suggest(kind, kinds.keys());
     const hint = guess === undefined ? "" : `, did you mean ${guess}?`;
     const message = `no kind ${quoted(kind)} in version ${quoted(apiVersion)}${hint}`;
     root.field("kind").report("SL1014", message);
     return;
   }
-  const items = kind.endsWith("List") ? entryOf(node, "items")?.value : undefined;
-  const isList = items?.type === "sequence";
+  const isList = kind.endsWith("List") && entryOf(node, "items")?.value.type === "sequence";
   const each = isList ? kind.slice(0, -"List".length) : kind;
-  skipped.add(apiVersion, each, isList ? items.items.length : 1, {
+  const items = isList ? itemsOf(node).filter((item) => !namesItself(item)).length : 1;
+  skipped.add(apiVersion, each, items, {
     span: root.field("kind").span,
     sink: diagnostics,
     isOursElsewhere: kinds.has(each),
@@ -416,7 +441,17 @@ function meantKind(kind: string): string | undefined {
   return [...kinds.keys()].find((each) => each.toLowerCase() === singular);
 }
 
-/** Reports whether a kind of one of Kubernetes' groups is there by mistake: policy may hang on it. */
+/** Reports whether an object was likely meant to be of a kind that is read: policy may hang on it. */
+function isMisplaced(kind: string, apiVersion: string): boolean {
+  const group = groupOf(apiVersion);
+  if (isKubernetesGroup(group)) return isMisspelt(kind, apiVersion);
+  const isNear = policyGroups.some(
+    (each) => isWithin(2, group, each) || `${each}.`.startsWith(`${group.toLowerCase()}.`),
+  );
+  return isNear && (meantKind(kind) ?? suggest(kind, kinds.keys())) !== undefined;
+}
+
+/** Reports whether a kind of one of Kubernetes' groups is there by mistake. */
 function isMisspelt(kind: string, apiVersion: string): boolean {
   if (meantKind(kind) !== undefined || groupOf(apiVersion) === POLICY_GROUP) return true;
   // Without a slash it is of the core group, which has one version.

@@ -433,12 +433,12 @@ class Converter {
   #map(pairs: readonly Pair[], tag: string | undefined, start: number, end: number): YamlMap {
     if (tag !== undefined && tag !== "tag:yaml.org,2002:map") this.#reportTag(tag, start, end);
     const entries = new Map<string, YamlEntry>();
-    const merged: YamlEntry[] = [];
+    const own = new Set<string>();
     for (const pair of pairs) {
       const keyNode = pair.key as Node;
       const [keyStart, keyEnd] = this.#range(keyNode);
       if (isMergeKey(keyNode)) {
-        this.#merge(pair.value as Node | null, keyStart, keyEnd, merged);
+        this.#merge(pair.value as Node | null, keyStart, keyEnd, entries);
         continue;
       }
       const read = this.convert(keyNode);
@@ -447,7 +447,7 @@ class Converter {
         throw new Stop(fault("SL1001", keyStart, keyEnd, "got a key that is no text"));
       }
       this.#path.push(key);
-      if (entries.has(key)) {
+      if (own.has(key)) {
         const message = `key "${key}" is already set in map, want each key once`;
         this.faults.push(fault("SL1007", keyStart, keyEnd, message, pathText(this.#path)));
       }
@@ -456,17 +456,20 @@ class Converter {
           ? { type: "scalar", value: null, start: keyEnd, end: keyEnd }
           : this.convert(pair.value as Node);
       this.#path.pop();
+      own.add(key);
       // Of two the later counts, as it does for kubectl.
       entries.set(key, { key, keyStart, keyEnd, value });
     }
-    for (const entry of merged) if (!entries.has(entry.key)) entries.set(entry.key, entry);
     return { type: "map", entries: [...entries.values()], start, end };
   }
 
-  /** Adds the entries that `<<` brings in; of two with one key, the first counts. */
-  #merge(value: Node | null, start: number, end: number, into: YamlEntry[]): void {
+  /**
+   * Sets the entries that `<<` brings in. They take the place of those set so far, and of several maps the
+   * first counts, as for kubectl.
+   */
+  #merge(value: Node | null, start: number, end: number, into: Map<string, YamlEntry>): void {
     const node = value === null ? undefined : this.convert(value);
-    for (const each of node?.type === "sequence" ? node.items : [node]) {
+    for (const each of node?.type === "sequence" ? node.items.toReversed() : [node]) {
       if (each?.type !== "map") {
         throw new Stop(
           fault("SL1001", start, end, "got << beside no map, want a map or a list of maps"),
@@ -475,7 +478,7 @@ class Converter {
       this.#size += each.entries.length;
       this.#aliased = true;
       this.#checkSize(start, end);
-      for (const entry of each.entries) into.push(entry);
+      for (const entry of each.entries) into.set(entry.key, entry);
     }
   }
 }

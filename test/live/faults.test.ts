@@ -344,8 +344,9 @@ for _ in range(20000): s.sendto(b"x" * 100, ("10.0.0.1", 53))`;
       ],
       [
         "a word of the language",
-        () => writeFileSync(file, "apiVersion: constructor\nkind: toString\n"),
-        /x\.yaml:2:7: no kind "toString" in version "constructor"/,
+        () =>
+          writeFileSync(file, "apiVersion: policy.networking.k8s.io/constructor\nkind: toString\n"),
+        /x\.yaml:2:7: no kind "toString" in version "policy\.networking\.k8s\.io\/constructor"/,
       ],
       [
         "a huge file",

@@ -43,6 +43,12 @@ describe("a kind is told by its group and its name", () => {
     ["networking.k8s.io/v1", "networkpolicies", "SL1014 kind"],
     ["policy.networking.k8s.io/v1alpha3", "ClusterNetworkPolicy", "SL1014 apiVersion"],
     ["policy.networking.k8s.io/v1alpha2", "EgressPolicy", "SL1014 kind"],
+    // A group that differs by a letter or two is no other product's.
+    ["networking.k8s.oi/v1", "NetworkPolicy", "SL1014 apiVersion"],
+    ["networking.k8.io/v1", "NetworkPolicy", "SL1014 apiVersion"],
+    ["networking.k8s/v1", "NetworkPolicy", "SL1014 apiVersion"],
+    ["Networking.k8s.IO/v1", "NetworkPolcy", "SL1014 kind"],
+    ["policy.networking.k8s.oi/v1alpha2", "ClusterNetworkPolicy", "SL1014 apiVersion"],
   ];
   test.each(refused)("%s %s is likely a mistake", (apiVersion, kind, want) => {
     assert.deepEqual(findings(bare(apiVersion, kind)), [want]);
@@ -94,6 +100,26 @@ describe("policies of other products", () => {
     ["example.org/v1", "AuthorizationPolicy"],
   ])("%s %s decides nothing of the network", (apiVersion, kind) => {
     assert.deepEqual(messages(bare(apiVersion, kind)), []);
+  });
+
+  test("a policy among the items of another kind's object is read, as kubectl applies it", () => {
+    const item = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: x}, ";
+    for (const kind of ["ThingList", "Thing"]) {
+      const list = (spec: string) =>
+        `apiVersion: example.com/v1\nkind: ${kind}\nitems: [${item}spec: ${spec}}, {a: b}]\n`;
+      const { objects, skipped } = parseManifests(list("{podSelector: {}}"), "m");
+      assert.deepEqual(
+        objects.map(({ meta }) => meta.name),
+        ["x"],
+      );
+      assert.deepEqual(
+        skipped?.map((each) => each.kind),
+        ["Thing"],
+      );
+      assert.deepEqual(findings(list("{podSelector: {}, podSelector: {}}")), [
+        "SL1007 spec.podSelector",
+      ]);
+    }
   });
 
   test("those in lists count too", () => {

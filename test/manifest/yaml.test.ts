@@ -272,6 +272,22 @@ describe("text as kubectl takes it", () => {
     const json =
       '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","annotations":{"a":"b\u2028--- c"}}}';
     assert.equal(only(json).meta.annotations.get("a"), "b\u2028--- c");
+    // Behind JSON, kubectl goes on as YAML.
+    const pod = "# hidden\u2028apiVersion: v1\nkind: Pod\nmetadata: {name: q}\n";
+    const both = parseManifests(`${json}\n---\n${pod}`, "m");
+    assert.deepEqual(
+      both.objects.map(({ meta }) => meta.name),
+      ["p", "q"],
+    );
+  });
+
+  test("<< overwrites what stands before it, and a later one an earlier", () => {
+    const base = "x: &x {a: 1, b: 1}\ny: &y {a: 2, c: 2}\n";
+    const merged = (text: string) => (contents(base + text)[0] as { z: unknown }).z;
+    assert.deepEqual(merged("z: {a: 0, <<: *x}\n"), { a: 1, b: 1 });
+    assert.deepEqual(merged("z: {<<: *x, a: 0}\n"), { a: 0, b: 1 });
+    assert.deepEqual(merged("z: {<<: *x, <<: *y}\n"), { a: 2, b: 1, c: 2 });
+    assert.deepEqual(merged("z: {<<: [*x, *y]}\n"), { a: 1, b: 1, c: 2 });
   });
 
   test("a byte order mark in front of a later document is passed over", () => {
