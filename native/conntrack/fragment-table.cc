@@ -116,7 +116,13 @@ void FragmentTable::attach(uint16_t owner) noexcept {
   ++attached_;
 }
 
-void FragmentTable::detach(uint16_t owner) noexcept {
+void FragmentTable::detach(uint16_t owner, uint64_t nowUs) noexcept {
+  for (const uint32_t& oldest : owners_[owner].oldest) {
+    while (oldest != 0) {
+      Datagram& each = datagrams_[oldest];
+      each.expiresUs > nowUs ? forget(each, nowUs) : remove(each);
+    }
+  }
   if (!owners_[owner].attached) return;
   owners_[owner].attached = false;
   --attached_;

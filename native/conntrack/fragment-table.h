@@ -48,9 +48,10 @@ class FragmentTable {
   FragmentTable& operator=(FragmentTable&&) noexcept;
 
   // Adds or removes an owner by its number in the connection table. The datagrams of a removed
-  // owner are evicted first.
+  // owner, or of nobody, are forgotten: its wire may come back in another zone, where they would
+  // not be found.
   void attach(uint16_t owner) noexcept;
-  void detach(uint16_t owner) noexcept;
+  void detach(uint16_t owner, uint64_t nowUs) noexcept;
 
   // The datagram of a fragment, if its first fragment has passed and it is incomplete; otherwise
   // nullptr.

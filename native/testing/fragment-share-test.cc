@@ -113,7 +113,7 @@ TEST("fragment share: a flood of one pod's leaves another's alone") {
   for (uint32_t id = 0; id < SIZE / 2; ++id) CHECK(isThere(table, {id, 0, 2}, nowUs));
 }
 
-TEST("fragment share: what a pod that is gone has left goes first") {
+TEST("fragment share: a pod that is gone leaves its places") {
   constexpr uint32_t SIZE = 64;
   FragmentTable table;
   REQUIRE(FragmentTable::create(SIZE, SECRET, &table).ok());
@@ -121,11 +121,12 @@ TEST("fragment share: what a pod that is gone has left goes first") {
   for (uint32_t id = 0; id < SIZE / 2; ++id) {
     CHECK(begins(table, {id, 0, 1}, 1, 1) && begins(table, {id, 0, 2}, 2, 1));
   }
-  table.detach(1);
+  table.detach(1, 2);
   for (uint32_t id = SIZE / 2; id < SIZE; ++id) CHECK(begins(table, {id, 0, 2}, 2, 2));
   for (uint32_t id = 0; id < SIZE; ++id) {
     CHECK(isThere(table, {id, 0, 2}, 2) && !isThere(table, {id, 0, 1}, 2));
   }
+  CHECK(table.evicted() == 0);
 }
 
 TEST("fragment share: one remote network's flood takes its own places") {
@@ -194,7 +195,10 @@ TEST("fragment share: random operations; at most one gives way, to who has less"
     nowUs += below(10) == 0 ? below(4) * SECOND : 1;
     if (const auto owner = static_cast<uint16_t>(1 + below(OWNERS)); below(500) == 0) {
       attached[owner] = !attached[owner];
-      attached[owner] ? table.attach(owner) : table.detach(owner);
+      attached[owner] ? table.attach(owner) : table.detach(owner, nowUs);
+      if (!attached[owner]) {
+        std::erase_if(held, [owner](const Held& each) { return each.owner == owner; });
+      }
     }
     // To look for one that is over removes it.
     std::erase_if(held, [&](const Held& each) {

@@ -42,12 +42,14 @@ std::vector<uint8_t> part(uint8_t family, uint16_t id, uint32_t offset, bool mor
 // One datagram's name, everything that may happen around it, and what its receiver has.
 class Play {
  public:
-  static constexpr uint32_t ACTS = 9;
+  static constexpr uint32_t ACTS = 10;
   static constexpr uint32_t START_DENIED = 1;
 
   explicit Play(uint8_t family, Established established)
       : pod_({.connectionsMax = 64, .fragmentsMax = 1, .established = established}),
-        family_(family) {}
+        family_(family) {
+    comeBack();
+  }
 
   // From here on nobody has anything.
   void begin() {
@@ -78,6 +80,11 @@ class Play {
       case 7:
         swap();
         return true;
+      case 8:
+        // The wire goes and comes back.
+        pod_.filter->detachOwner(0, nowUs_);
+        comeBack();
+        return true;
       default:
         nowUs_ += 20 * SECOND;
         return true;
@@ -90,6 +97,11 @@ class Play {
     uint64_t untilUs;
   };
 
+  // In another zone, as an attachment that is opened anew.
+  void comeBack() {
+    pod_.inside.owner = pod_.outside.owner = pod_.filter->attachOwner(0);
+    pod_.outside.zone = ++pod_.inside.zone;
+  }
   void swap() {
     allowsAll_ = !allowsAll_;
     pod_.publish(allowsAll_ ? OnePod::Policy::AllowAll : OnePod::Policy::Usual);

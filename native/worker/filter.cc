@@ -741,9 +741,9 @@ uint16_t Filter::attachOwner(uint32_t linkId) noexcept {
   return ownerByLink_[linkId];
 }
 
-void Filter::detachOwner(uint32_t linkId) noexcept {
+void Filter::detachOwner(uint32_t linkId, uint64_t nowUs) noexcept {
   connections_.detach(ownerByLink_[linkId]);
-  fragments_.detach(ownerByLink_[linkId]);
+  fragments_.detach(ownerByLink_[linkId], nowUs);
   ownerByLink_[linkId] = ConnTable::NOBODY;
 }
 

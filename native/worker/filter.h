@@ -194,7 +194,8 @@ class Filter {
   // Makes the endpoint behind a link an owner of connections. Returns the number for
   // LinkContext::owner.
   uint16_t attachOwner(uint32_t linkId) noexcept;
-  void detachOwner(uint32_t linkId) noexcept;
+  // Ends that. Of a link without a number, it forgets the unfinished datagrams that are nobody's.
+  void detachOwner(uint32_t linkId, uint64_t nowUs) noexcept;
   // Threads: any.
   [[nodiscard]] OwnerUse useOf(uint16_t owner) const noexcept { return connections_.use(owner); }
   [[nodiscard]] uint32_t quota() const noexcept { return connections_.quota(); }

@@ -203,7 +203,8 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
     epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   }
   if (Station* partner = stationOf(station->partner); partner != nullptr) partner->partner = NONE;
-  if (station->owner != ConnTable::NOBODY) filter_->detachOwner(linkId);
+  // Also when all numbers were taken and its wire's datagrams are nobody's.
+  filter_->detachOwner(linkId, clockNs(CLOCK_MONOTONIC) / 1'000);
   stations_[linkId].reset();
   for (const auto& handover : inbox_) {
     if (handover != nullptr) handover->clear();
@@ -291,7 +292,7 @@ void Worker::settleOwners() noexcept {
     if (owns) {
       station->owner = filter_->attachOwner(id);
     } else {
-      filter_->detachOwner(id);
+      filter_->detachOwner(id, clockNs(CLOCK_MONOTONIC) / 1'000);
       station->owner = ConnTable::NOBODY;
     }
   }
