@@ -84,10 +84,10 @@ TEST("fragment share: those that are whole or over leave their places and nobody
   }
   for (uint32_t id = 0; id < SIZE; ++id) CHECK(begins(table, {id}, ConnTable::NOBODY, 0));
   for (uint32_t id = 0; id < SIZE; ++id) {
-    CHECK(begins(table, {SIZE + id}, ConnTable::NOBODY, 30 * SECOND));
+    CHECK(begins(table, {SIZE + id}, ConnTable::NOBODY, 34 * SECOND));
   }
   CHECK(table.evicted() == 0);
-  for (uint32_t id = 0; id < SIZE; ++id) CHECK(isThere(table, {SIZE + id}, 30 * SECOND));
+  for (uint32_t id = 0; id < SIZE; ++id) CHECK(isThere(table, {SIZE + id}, 34 * SECOND));
 }
 
 TEST("fragment share: a flood of one pod's leaves another's alone") {
@@ -235,7 +235,7 @@ TEST("fragment share: random operations; at most one gives way, to who has less"
                  : countOf(gone->owner) > shareOf(gone->owner) || countOf(owner) == 0));
       held.erase(gone);
     }
-    held.push_back({name, owner, nowUs + (name.family == 4 ? 30 : 60) * SECOND});
+    held.push_back({name, owner, nowUs + (name.family == 4 ? 34 : 68) * SECOND});
     REQUIRE(std::ranges::all_of(
         held, [&](const Held& each) { return isThere(table, each.name, nowUs); }));
     REQUIRE(table.evicted() == evicted && held.size() <= SIZE);

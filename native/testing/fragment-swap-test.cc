@@ -108,7 +108,7 @@ class Play {
   }
   bool start(uint16_t port) {
     const bool passes = pod_.fromPod(part(family_, 1, 0, true, port), nowUs_).passes();
-    if (passes) starts_.push_back({port, nowUs_ + (family_ == 4 ? 30 : 60) * SECOND});
+    if (passes) starts_.push_back({port, nowUs_ + (family_ == 4 ? 34 : 68) * SECOND});
     return !passes || isRight();
   }
   bool follow(uint32_t offset, bool more) {
@@ -172,7 +172,7 @@ TEST("fragments and swaps: nor in a long one") {
 
 TEST("fragments and swaps: one that gave way to others opens no other after a swap") {
   for (const uint8_t family : FAMILIES) {
-    const uint64_t life = (family == 4 ? 30 : 60) * SECOND;
+    const uint64_t life = (family == 4 ? 34 : 68) * SECOND;
     OnePod pod({.fragmentsMax = 1});
     pod.publish(OnePod::Policy::AllowAll);
     CHECK(pod.fromPod(part(family, 1, 0, true, DENIED), 0).passes());
@@ -208,7 +208,7 @@ TEST("fragments and swaps: what a swap has denied stays shut when it has given w
   CHECK(pod.fromPod(part(4, 2, 0, true, ALLOWED), 2).passes());
   pod.publish(OnePod::Policy::AllowAll);
   CHECK(pod.fromPod(part(4, 1, 0, true, ALLOWED), 3).reason == DropReason::FragmentOverlap);
-  CHECK(pod.fromPod(part(4, 1, 0, true, ALLOWED), 31 * SECOND).passes());
+  CHECK(pod.fromPod(part(4, 1, 0, true, ALLOWED), 35 * SECOND).passes());
 }
 
 TEST("fragments and swaps: what is still allowed goes on, with one port and with a few") {
@@ -230,7 +230,7 @@ TEST("fragments and swaps: what is still allowed goes on, with one port and with
   for (uint16_t port = 200; port < 210; ++port) CHECK(whole(1, port, nowUs));
   pod.publish(OnePod::Policy::AllowAll);
   CHECK(!whole(1, 50, nowUs));
-  CHECK(whole(1, 50, nowUs + 31 * SECOND));
+  CHECK(whole(1, 50, nowUs + 35 * SECOND));
 }
 
 TEST("fragments and swaps: where connections are kept, so is what followed one of theirs") {

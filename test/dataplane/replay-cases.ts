@@ -277,9 +277,9 @@ export const replayCases: Readonly<Record<string, readonly Step[]>> = {
     ["pod", fragmentOf(0x2000, 33), "malformed-fragment"],
     ["pod", fragmentOf(0x1fff, 64), "fragment-oversize"],
   ],
-  "fragments are forgotten after 30 s": [
+  "fragments are forgotten after 34 s": [
     ["pod", fragmentOf(0x2000, 32), "pass"],
-    ["pod", fragmentOf(4, 16), "fragment-orphan", 31 * second],
+    ["pod", fragmentOf(4, 16), "fragment-orphan", 35 * second],
   ],
   "an IPv6 first fragment without the whole chain": [
     [

@@ -424,7 +424,7 @@ const char* Ledger::admitFragment(const SlowPacket& packet, const Moment& now,
                                   std::vector<SlowFlow> by) {
   const DatagramName name = {packet.family, packet.source, packet.destination, packet.id,
                              packet.family == 4 ? packet.protocol : 0};
-  const uint64_t livesUs = (packet.family == 4 ? 30 : 60) * SECOND;
+  const uint64_t livesUs = (packet.family == 4 ? 34 : 68) * SECOND;
   std::vector<Datagram>& held = datagrams_[name];
   std::erase_if(held, [&](const Datagram& each) { return now.us - each.startedUs >= livesUs; });
   const bool running = !held.empty() && !held.back().whole();
