@@ -21,7 +21,7 @@ import { peerAddresses, podAddresses, SidecarBench, sidecarObstacle } from "./si
 
 const TCP = 6;
 /** A hundred by `npm run test:remade`. */
-const remakes = Number(process.env["SLUICE_REMAKES"] ?? 30);
+const remakes = Number(process.env["SLUICE_REMAKES"] ?? 20);
 const address = (text: string) => parseAddress(text)!;
 const on = (text: string, length: number) => ({ address: address(text), length });
 
