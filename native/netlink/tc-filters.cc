@@ -23,6 +23,16 @@ tcmsg stackHook(uint32_t index) noexcept {
   return message;
 }
 
+// Makes an interface's two hooks; `made` tells whether they were not there.
+Status makeHook(uint32_t index, bool* made) noexcept {
+  NetlinkRequest request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+  request.body(stackHook(index));
+  request.text(TCA_KIND, "clsact");
+  const Status status = request.send("RTM_NEWQDISC clsact");
+  *made = status.ok();
+  return status.error == EEXIST ? Status{} : status;
+}
+
 // tc's names for our filters on the hook. The handle tells a later process whether we made the
 // hook, too.
 constexpr uint32_t FILTER_PRIORITY = 1;
@@ -82,12 +92,8 @@ Status addStackFilters(uint32_t index, uint32_t mark,
                        std::optional<StackFilters>* filters) noexcept {
   StackFilters made = filters->value_or(StackFilters{});
   if (!filters->has_value()) {
-    NetlinkRequest hook(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
-    hook.body(stackHook(index));
-    hook.text(TCA_KIND, "clsact");
-    const Status hooked = hook.send("RTM_NEWQDISC clsact");
-    if (!hooked.ok() && hooked.error != EEXIST) return hooked;
-    made.hookMade = hooked.ok();
+    const Status hooked = makeHook(index, &made.hookMade);
+    if (!hooked.ok()) return hooked;
   }
   const sock_filter dropAll[] = {{BPF_RET | BPF_K, 0, 0, TC_ACT_SHOT}};
   const sock_filter dropUnmarked[] = {
@@ -137,12 +143,8 @@ std::optional<RedirectFilter> findRedirectFilter(uint32_t index) noexcept {
 }
 
 Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) noexcept {
-  NetlinkRequest hook(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
-  hook.body(stackHook(index));
-  hook.text(TCA_KIND, "clsact");
-  const Status hooked = hook.send("RTM_NEWQDISC clsact");
-  if (!hooked.ok() && hooked.error != EEXIST) return hooked;
-  filter.hookMade = hooked.ok();
+  const Status hooked = makeHook(index, &filter.hookMade);
+  if (!hooked.ok()) return hooked;
   NetlinkRequest request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
   request.body(redirectFilter(index, filter));
   request.text(TCA_KIND, "bpf");

@@ -20,7 +20,16 @@ import {
 } from "./constants.js";
 import { type Entry, indexAt, keyWithout, rebuilt, retargetBody, SELF, sorted } from "./entry.js";
 import { readLink } from "./link.js";
-import { attributesOf, concatenate, dump, type Request, view, word, wordOf } from "./messages.js";
+import {
+  attributesOf,
+  concatenate,
+  dump,
+  type Request,
+  removals,
+  view,
+  word,
+  wordOf,
+} from "./messages.js";
 
 const addressBodyBytes = 8;
 /** Flags of an address that was not known to be unique. */
@@ -73,15 +82,8 @@ export function putAddresses(entries: readonly Entry[], index: number): Request[
 
 /** Requests that remove addresses, the last first: with a primary address its secondary ones go. */
 export function removeAddresses(entries: readonly Entry[], index: number): Request[] {
-  return entries
-    .map((entry) => ({
-      type: RTM_DELADDR,
-      body: retargetBody(entry, index),
-      flags: 0,
-      what: "remove an address",
-      allows: "any" as const,
-    }))
-    .reverse();
+  const bodies = entries.map((entry) => retargetBody(entry, index));
+  return removals(RTM_DELADDR, "remove an address", bodies);
 }
 
 function listAddresses(index: number | undefined): Uint8Array[] {

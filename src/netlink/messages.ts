@@ -45,6 +45,11 @@ export interface Request extends Message {
   readonly allows?: readonly string[] | "any";
 }
 
+/** Requests of one type that remove objects, the last first; an object that went with its link is no error. */
+export function removals(type: number, what: string, bodies: readonly Uint8Array[]): Request[] {
+  return bodies.map((body) => ({ type, body, flags: 0, what, allows: "any" as const })).reverse();
+}
+
 /** The kernel refused a request. */
 export class NetlinkError extends Error {
   override readonly name = "NetlinkError";

@@ -16,7 +16,7 @@ import {
   RTN_UNICAST,
 } from "./constants.js";
 import { type Entry, indexAt, rebuilt, retargetBody, SELF, sorted } from "./entry.js";
-import { attributesOf, dump, type Request, view, wordOf } from "./messages.js";
+import { attributesOf, dump, type Request, removals, view, wordOf } from "./messages.js";
 
 const neighbourBodyBytes = 12;
 /** States in which a neighbour's hardware address is known. */
@@ -52,15 +52,8 @@ export function putNeighbours(entries: readonly Entry[], index: number): Request
 
 /** Requests that remove neighbours; those that went with the link are no error. */
 export function removeNeighbours(entries: readonly Entry[], index: number): Request[] {
-  return entries
-    .map((entry) => ({
-      type: RTM_DELNEIGH,
-      body: retargetBody(entry, index),
-      flags: 0,
-      what: "remove a neighbour",
-      allows: "any" as const,
-    }))
-    .reverse();
+  const bodies = entries.map((entry) => retargetBody(entry, index));
+  return removals(RTM_DELNEIGH, "remove a neighbour", bodies);
 }
 
 /** The comparable entry; none for entries that the kernel makes by itself or has not resolved. */

@@ -31,6 +31,7 @@ import {
   attributesOf,
   dump,
   type Request,
+  removals,
   view,
   word,
   wordOf,
@@ -117,15 +118,8 @@ export function putRoutes(entries: readonly Entry[], index: number): Request[] {
 
 /** Requests that remove routes from an interface; routes that went with the link are no error. */
 export function removeRoutes(entries: readonly Entry[], index: number): Request[] {
-  return entries
-    .map((entry) => ({
-      type: RTM_DELROUTE,
-      body: retargetRoute(entry, SELF, index),
-      flags: 0,
-      what: "remove a route",
-      allows: "any" as const,
-    }))
-    .reverse();
+  const bodies = entries.map((entry) => retargetRoute(entry, SELF, index));
+  return removals(RTM_DELROUTE, "remove a route", bodies);
 }
 
 /**
