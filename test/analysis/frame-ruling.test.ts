@@ -1,8 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { FrameRulings, type Ruling, rulingText } from "../../src/analysis/frame-ruling.js";
-import { compile } from "../../src/compiler/compile.js";
 import { CaptureJudge } from "../../src/dataplane/capture-judge.js";
-import { parseManifests } from "../../src/manifest/parse.js";
+import { compiledText } from "../compiled.js";
 import {
   arp,
   bytesOf,
@@ -39,10 +38,7 @@ spec:
 `;
 
 function watch(): (...frames: Uint8Array[]) => (Ruling | undefined)[] {
-  const { objects, diagnostics } = parseManifests(manifest, "db.yaml");
-  expect(diagnostics).toEqual([]);
-  const compiled = compile({ objects });
-  if (!compiled.ok) throw new Error("the manifest of this test does not compile");
+  const compiled = compiledText(manifest, "db.yaml");
   const judge = CaptureJudge.watching(compiled.blob);
   const rulings = new FrameRulings(compiled.blob);
   let timeUs = 0;
@@ -205,9 +201,7 @@ describe("what is watched", () => {
 
   // Goal: a frame that the capture cut is judged by its headers; so long frames have all of them.
   test("a cut frame is judged by what is there", () => {
-    const { objects } = parseManifests(manifest, "db.yaml");
-    const compiled = compile({ objects });
-    if (!compiled.ok) throw new Error("the manifest of this test does not compile");
+    const compiled = compiledText(manifest, "db.yaml");
     const judge = CaptureJudge.watching(compiled.blob);
     const whole = udp(4, web, 1, other, 2, { payloadBytes: 60_000 });
     const bytes = whole.subarray(0, 50_000);

@@ -1,9 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { describeFrame } from "../../src/capture/summary.js";
-import { compile } from "../../src/compiler/compile.js";
 import { CaptureJudge, type JudgedFrameRecord } from "../../src/dataplane/capture-judge.js";
-import { parseManifests } from "../../src/manifest/parse.js";
+import { compiledText } from "../compiled.js";
 import {
   arp,
   bytesOf,
@@ -27,10 +26,7 @@ const two: Host = { mac: "02:00:00:00:00:02", v4: "10.0.0.2", v6: "fd00::2" };
 const { syn, ack, psh } = tcpFlags;
 
 const pod = `{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, status: {podIP: 10.0.0.1}}`;
-const { objects } = parseManifests(pod, "pod.yaml");
-const compiled = compile({ objects });
-if (!compiled.ok) throw new Error("the test's manifest does not compile");
-const judge = CaptureJudge.watching(compiled.blob);
+const judge = CaptureJudge.watching(compiledText(pod, "pod.yaml").blob);
 
 function read(bytes: Uint8Array, bareIp = false): JudgedFrameRecord {
   return judgeFrames(judge, [{ side: "pod", bytes, timeUs: 0, bareIp }])[0]!;

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { compile } from "../../src/compiler/compile.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { DataplaneError } from "../../src/dataplane/errors.js";
 import {
@@ -12,8 +11,8 @@ import {
   setSysctl,
 } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
-import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
+import { compiledText } from "../compiled.js";
 
 const obstacle = mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN";
 
@@ -27,9 +26,7 @@ status: { phase: Running, podIPs: [{ ip: 10.9.0.${last} }, { ip: "fd09::${last}"
 
 function tableOf(pods: number): Uint8Array {
   const names = Array.from({ length: pods }, (_, index) => pod(`pod-${index}`, index + 1));
-  const result = compile({ objects: parseManifests(names.join(""), "pods.yaml").objects });
-  if (!result.ok) throw new Error("the pods do not compile");
-  return result.blob;
+  return compiledText(names.join(""), "pods.yaml").blob;
 }
 
 function refusal(call: () => unknown): DataplaneError {

@@ -1,8 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { compile } from "../../src/compiler/compile.js";
 import { Dataplane, type DataplaneOptions } from "../../src/dataplane/dataplane.js";
 import { ConnState, SavedConnection } from "../../src/layout/layout.gen.js";
-import { parseManifests } from "../../src/manifest/parse.js";
+import { compiledText } from "../compiled.js";
 import { recordsOf } from "./strangers.js";
 
 const pods = [1, 2]
@@ -28,8 +27,7 @@ describe("connectionsPerEndpoint", () => {
     const made = Dataplane.create(options);
     dataplane = made;
     const ends = Array.from({ length: 4 }, () => made.addClosedLink());
-    const table = compile({ objects: parseManifests(pods, "pods.yaml").objects });
-    if (!table.ok) throw new Error("the pods do not compile");
+    const table = compiledText(pods, "pods.yaml");
     const inside = [ends[0]!, ends[2]!];
     made.swapTable(table.blob, [
       [0, inside[0]!],

@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { compile } from "../../src/compiler/compile.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import {
   closeDescriptor,
@@ -13,8 +12,8 @@ import {
 import type { LinkKind } from "../../src/dataplane/link-choice.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { FRAGMENTS_DEFAULT } from "../../src/layout/layout.gen.js";
-import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
+import { compiledText } from "../compiled.js";
 import { finish, named, until } from "./lab-harness.js";
 import { missing } from "./wire-bench.js";
 
@@ -151,9 +150,7 @@ class FairBench {
   }
 
   #swap(local: readonly Host[]): void {
-    const { objects } = parseManifests(manifests, "fair.yaml");
-    const compiled = compile({ objects });
-    if (!compiled.ok) throw new Error("the test's manifests do not compile");
+    const compiled = compiledText(manifests, "fair.yaml");
     const ids = compiled.ruleset.endpoints.map(({ name }) => name);
     this.#dataplane.swapTable(
       compiled.blob,

@@ -1,10 +1,9 @@
-import { compile } from "../../src/compiler/compile.js";
 import type { Dataplane } from "../../src/dataplane/dataplane.js";
 import { DropReason, ExemptKind, FlowEvent, FlowEventKind } from "../../src/layout/layout.gen.js";
-import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
 import type { TableSource } from "../../src/observe/table-snapshot.js";
 import { summarize } from "../../src/policy/ruleset.js";
+import { compiledText } from "../compiled.js";
 
 /** What an event says, with what it says when nothing is said. */
 export interface EventFields {
@@ -82,10 +81,8 @@ export class FakeRing {
 
 /** Compiles manifests to what a FlowLog names things by. */
 export function tableOf(text: string): TableSource {
-  const { objects } = parseManifests(text, "shop.yaml");
-  const compiled = compile({ objects });
-  if (!compiled.ok) throw new Error("the manifests do not compile");
-  return { blob: compiled.blob, ruleset: summarize(compiled.ruleset), objects };
+  const { blob, ruleset, objects } = compiledText(text, "shop.yaml");
+  return { blob, ruleset: summarize(ruleset), objects };
 }
 
 export const shop = `
