@@ -118,10 +118,7 @@ void FragmentTable::attach(uint16_t owner) noexcept {
 
 void FragmentTable::detach(uint16_t owner, uint64_t nowUs) noexcept {
   for (const uint32_t& oldest : owners_[owner].oldest) {
-    while (oldest != 0) {
-      Datagram& each = datagrams_[oldest];
-      each.expiresUs > nowUs ? forget(each, nowUs) : remove(each);
-    }
+    while (oldest != 0) forget(datagrams_[oldest], nowUs);
   }
   if (!owners_[owner].attached) return;
   owners_[owner].attached = false;
@@ -213,11 +210,7 @@ void FragmentTable::makeRoom(uint16_t owner, uint64_t nowUs) noexcept {
   // An owner without datagrams may have one, even if its share is 0.
   const bool below = count == 0 || count < shareOf(owner);
   Datagram& gives = firstToGo(owners_[below ? mostAboveShare() : owner]);
-  if (gives.expiresUs <= nowUs) {
-    remove(gives);
-    return;
-  }
-  __atomic_store_n(&evicted_, evicted_ + 1, __ATOMIC_RELAXED);
+  if (gives.expiresUs > nowUs) __atomic_store_n(&evicted_, evicted_ + 1, __ATOMIC_RELAXED);
   forget(gives, nowUs);
 }
 
@@ -274,11 +267,13 @@ void FragmentTable::remove(Datagram& datagram) noexcept {
 }
 
 void FragmentTable::forget(Datagram& datagram, uint64_t nowUs) noexcept {
-  const auto [source, destination] = hashesOf(datagram.key);
-  const bool sends = datagram.localSends;
-  forgotten_.note(ForgottenDatagrams::placeOf(sends ? source : destination,
-                                              sends ? destination : source, sends),
-                  datagram.verdict, datagram.expiresUs, nowUs);
+  if (datagram.expiresUs > nowUs) {
+    const auto [source, destination] = hashesOf(datagram.key);
+    const bool sends = datagram.localSends;
+    forgotten_.note(ForgottenDatagrams::placeOf(sends ? source : destination,
+                                                sends ? destination : source, sends),
+                    datagram.verdict, datagram.expiresUs, nowUs);
+  }
   remove(datagram);
 }
 

@@ -137,7 +137,7 @@ class FragmentTable {
   [[nodiscard]] uint16_t mostAboveShare() const noexcept;
   void makeRoom(uint16_t owner, uint64_t nowUs) noexcept;
   void remove(Datagram& datagram) noexcept;
-  // Removes a datagram whose receiver may not have finished it.
+  // Removes a datagram, and notes it while its receiver may not have finished it.
   void forget(Datagram& datagram, uint64_t nowUs) noexcept;
 
   HugeArray<Datagram> datagrams_;
