@@ -1,9 +1,9 @@
 import { compile } from "../compiler/compile.js";
 import { hasErrors } from "../diagnostics/diagnostic.js";
 import { told } from "../diagnostics/findings.js";
-import type { KubernetesObject } from "../manifest/objects.js";
 import { parseTexts } from "../manifest/parse.js";
 import { summarize } from "../policy/ruleset.js";
+import { withAddresses } from "../workloads/assign-addresses.js";
 import { expandWorkloads } from "../workloads/expand.js";
 import { DryRunJudge, readDryRun } from "./dry-run-judge.js";
 import type { DryRunReply, DryRunTask } from "./dry-run-process.js";
@@ -38,21 +38,6 @@ async function input(): Promise<[task: DryRunTask, request: unknown]> {
   }
 }
 
-/** Gives pods the addresses that the enforcing process assigned to them. */
-function withAddresses(
-  objects: readonly KubernetesObject[],
-  assigned: DryRunTask["assigned"],
-): readonly KubernetesObject[] {
-  const byPod = new Map(
-    assigned.map(({ namespace, name, addresses }) => [`${namespace}/${name}`, addresses]),
-  );
-  return objects.map((object) => {
-    if (object.kind !== "Pod" || object.addresses.length > 0) return object;
-    const addresses = byPod.get(`${object.meta.namespace}/${object.meta.name}`);
-    return addresses === undefined ? object : { ...object, addresses };
-  });
-}
-
 process.on("disconnect", () => process.exit(0));
 becomeUnprivileged({ descriptorsMax: 64, dataBytesMax });
 try {
@@ -61,7 +46,8 @@ try {
   const { diagnostics: read, objects: given, workloads } = manifests;
   const pods =
     making === undefined ? given : expandWorkloads(given, workloads, making.replicas).objects;
-  const objects = withAddresses(pods, assigned);
+  const addresses = assigned.map((pod) => [`${pod.namespace}/${pod.name}`, pod.addresses] as const);
+  const objects = withAddresses(pods, new Map(addresses));
   const compiled = hasErrors(read) ? undefined : compile({ objects, local, mode });
   const diagnostics = [...read, ...told(compiled?.diagnostics ?? [], manifests.sources)];
   if (compiled?.ok) {

@@ -112,8 +112,7 @@ export class SiteIndex {
             ? `${where} has ${wanted}`
             : `${where} has no pod with ${labels}`;
         }
-        const { meta } = matching[0]!;
-        return `${meta.namespace}/${meta.name} ${whyNoTraffic(matching[0]!)}`;
+        return `${podName(matching[0]!)} ${whyNoTraffic(matching[0]!)}`;
       }
       default:
         return "there is no such address";
