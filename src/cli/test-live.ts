@@ -83,6 +83,8 @@ async function probeInLab(
   const stopped = signals.untilStopped.then((): never => {
     throw new CommandError(interrupted, "interrupted: the lab is taken down");
   });
+  // While the lab comes up nothing waits for this yet: an unhandled rejection would end the process at once.
+  stopped.catch(() => {});
   try {
     const { filename, namespace, replicas, podCidr } = options;
     const code = await runLabUp(
