@@ -61,6 +61,7 @@ const heapMebibytesMax = 2_048;
 export class CompilerThread implements TableCompiler {
   readonly #options: CompilerThreadOptions;
   #worker: Worker | undefined;
+  #isClosed = false;
   #pending: Pending | undefined;
   /** Why the last thread was terminated. */
   #whyEnded = new Error("the thread that compiles has ended");
@@ -116,7 +117,9 @@ export class CompilerThread implements TableCompiler {
     return this.#compiled(worker, "change", local);
   }
 
+  /** Every request from here on is an error; so is the one under way. */
   close(): void {
+    this.#isClosed = true;
     this.#end(new Error("the thread that compiles was closed"));
   }
 
@@ -193,9 +196,10 @@ export class CompilerThread implements TableCompiler {
     }
   }
 
-  /** The thread; starts one when there is none. */
+  /** The thread; starts one when there is none. Errors: Error after `close`. */
   #started(): Worker {
     if (this.#worker !== undefined) return this.#worker;
+    if (this.#isClosed) throw this.#whyEnded;
     const { program = new URL("./compiler-program.js", import.meta.url) } = this.#options;
     const { mode = "enforce", making, heapMebibytes = usualHeapMebibytes() } = this.#options;
     const worker = new Worker(program, {

@@ -6,6 +6,7 @@ import { Histogram } from "../metrics/histogram.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { DryRunTask } from "./dry-run-process.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
+import { RefusalError } from "./refusal.js";
 import type { ReadManifests, SourceChanges, SourceUpdate } from "./source.js";
 import type { Checked, CompiledTable, Outcome, TableCompiler } from "./table-compiler.js";
 import type { MakingOptions } from "./thread-messages.js";
@@ -86,6 +87,9 @@ export class Controller {
   readonly #compiler: TableCompiler;
   #pending = 0;
   #last: Promise<unknown> = Promise.resolve();
+  /** Settles when the table that is being put in force is in force, or was refused. */
+  #enforcing: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
   #table: CompiledTable | undefined;
   #generation = 0;
   #since: Date | undefined;
@@ -158,6 +162,15 @@ export class Controller {
     return done;
   }
 
+  /**
+   * Puts no table in force from here on: a reload under way or waiting ends as refused. Resolves when one that
+   * was being put in force has ended.
+   */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#enforcing;
+  }
+
   async #reload(
     take: () => Promise<SourceUpdate>,
     isAsked: boolean,
@@ -165,6 +178,7 @@ export class Controller {
   ): Promise<Reload> {
     let diagnostics: readonly Diagnostic[] = [];
     try {
+      this.#mustBeOpen();
       const update = await take();
       // The delay of an event ends when it is in force, after any number of attempts.
       if ("heardMs" in update && this.#waiting.length < WAITING_MAX) {
@@ -176,6 +190,7 @@ export class Controller {
       if (!candidate.ok) return this.#failed(candidate);
 
       if (candidate.isOther || isAsked || this.#isBehind) {
+        this.#mustBeOpen();
         this.#isBehind = true;
         this.#generation = await this.#enforce(candidate.table);
         this.#isBehind = false;
@@ -189,15 +204,22 @@ export class Controller {
       this.#waiting = [];
       return { ok: true, generation: this.#generation, diagnostics };
     } catch (thrown) {
-      const refused = thrown instanceof Error ? thrown : new Error(String(thrown));
+      const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+      const refused = this.#isClosed ? endingError() : error;
       return this.#failed({ ok: false, diagnostics, refused });
     }
+  }
+
+  #mustBeOpen(): void {
+    if (this.#isClosed) throw endingError();
   }
 
   async #enforce(table: CompiledTable): Promise<number> {
     const { enforce, generation } = this.#options;
     try {
-      return await enforce(table);
+      const enforced = (async () => enforce(table))();
+      this.#enforcing = enforced.catch(() => {});
+      return await enforced;
     } catch (error) {
       this.#generation = generation?.() ?? this.#generation;
       throw error;
@@ -247,6 +269,10 @@ export class Controller {
         : `${placeText(first.span)}: ${first.message}`);
     return reload;
   }
+}
+
+function endingError(): RefusalError {
+  return new RefusalError("environment", "the process is ending");
 }
 
 function isError(diagnostic: Diagnostic): boolean {

@@ -63,6 +63,7 @@ export class Enforcer {
   readonly #tell: Tell;
   #listening: { close(): void | Promise<void> } | undefined;
   #nextReload: Promise<Reload> | undefined;
+  readonly #ending = new AbortController();
   #restUntilMs = 0;
 
   /** Errors: DataplaneError. */
@@ -112,17 +113,19 @@ export class Enforcer {
   }
 
   async #reloadAfterRest(): Promise<Reload> {
-    await pause(Math.max(0, this.#restUntilMs - performance.now()));
+    const { signal } = this.#ending;
+    const restMs = Math.max(0, this.#restUntilMs - performance.now());
+    await pause(restMs, undefined, { signal }).catch(() => {});
     const startMs = performance.now();
     const { take, before, after } = this.#steps;
     try {
-      before?.();
+      if (!signal.aborted) before?.();
       const done = await this.controller.reload(() => {
         // A later request may want manifests that this reload does not read.
         this.#nextReload = undefined;
         return take();
       });
-      after?.(done);
+      if (!signal.aborted) after?.(done);
       return done;
     } catch (error) {
       this.#nextReload = undefined;
@@ -134,11 +137,21 @@ export class Enforcer {
   }
 
   /**
-   * Ends, in this order: the compiler, forwarding, the control socket, the flow log, the attachments' hold on
+   * Ends the compiler, and with it every reload: one that runs or waits, now or later, ends as refused. Resolves
+   * when no table comes into force any more.
+   */
+  async endReloads(): Promise<void> {
+    this.#ending.abort();
+    this.#compiler?.close();
+    await this.controller.close();
+  }
+
+  /**
+   * Ends, in this order: the reloads, forwarding, the control socket, the flow log, the attachments' hold on
    * the interfaces, the data plane. Resolves when the socket and its port are free.
    */
   async close({ stopped, letGo, leaves = false }: EnforcerEnd = {}): Promise<void> {
-    this.#compiler?.close();
+    await this.endReloads();
     this.dataplane.stop();
     stopped?.();
     const closed = this.#listening?.close();

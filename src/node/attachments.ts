@@ -56,6 +56,7 @@ export class Attachments {
   #nextZone = 0;
   readonly #guard: Guard;
   #retaken = 0;
+  #hasEnded = false;
   /** A successor may be taking the interfaces over: leave them as they are. */
   #isFrozen = false;
   #retry: NodeJS.Timeout | undefined;
@@ -108,9 +109,11 @@ export class Attachments {
    * Puts a table in force, by which these attachments and no others are judged; returns its generation.
    * Packets move from `start` on.
    *
-   * Errors: what opening one throws, or what the swap throws; everything is then as it was.
+   * Errors: what opening one throws, or what the swap throws; everything is then as it was. After `leave` or
+   *         `close`, Error: the interfaces, and the guard of their names, are a successor's or the kernel's.
    */
   swapTo(wanted: readonly Attachment[], table: CompiledTable): number {
+    if (this.#hasEnded) throw new Error("the interfaces have been released");
     const before = this.#held;
     this.#slots = slotsOf(wanted.length);
     this.#inherited = this.#inherited.filter((each) =>
@@ -232,6 +235,7 @@ export class Attachments {
    * Releases all attachments without a change to the interfaces: a successor holds them, or will.
    */
   leave(): void {
+    this.#hasEnded = true;
     this.#guard.leave();
     clearTimeout(this.#retry);
     this.#held = [];
@@ -239,6 +243,7 @@ export class Attachments {
 
   /** This process ends: restores each interface, or leaves it closed for a successor. */
   close(): void {
+    this.#hasEnded = true;
     clearTimeout(this.#retry);
     const held = this.#held;
     this.#held = [];

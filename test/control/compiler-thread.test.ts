@@ -113,11 +113,18 @@ spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
   });
 
   // Goal: no table is ever made of a part of what was told.
-  // Method: random changes; before some of them the thread is taken away, as a limit of time does.
+  // Method: random changes; before some of them the thread ends, as at a limit of memory.
   test("changes: the table of all of them, also when the thread was lost in between", async () => {
     const seed = Number(process.env["SEED"] ?? 1);
     const random = new Random(seed);
-    const compiler = thread();
+    const mortal = join(folder, "mortal.mjs");
+    writeFileSync(
+      mortal,
+      `import { parentPort } from "node:worker_threads";
+      import ${JSON.stringify(program.href)};
+      parentPort.on("message", (request) => request.do === "read" && process.exit());`,
+    );
+    const compiler = thread({ program: pathToFileURL(mortal) });
     const known = new Map<string, KubernetesObject>();
     const keyOf = ({ kind, meta }: KubernetesObject) => `${kind} ${meta.namespace}/${meta.name}`;
     for (let round = 0; round < 30; round++) {
@@ -134,9 +141,20 @@ spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
         if ("put" in change) known.set(keyOf(change.put), change.put);
         else known.delete(`${change.remove.kind} ${change.remove.namespace}/${change.remove.name}`);
       }
-      if (random.oneIn(4)) compiler.close();
+      if (random.oneIn(4)) await expect(compiler.read([], undefined)).rejects.toThrow("ended");
       expectTable(await compiler.change(changes, "all"), [...known.values()]);
     }
+  });
+
+  test("after its end no thread starts any more", async () => {
+    const compiler = thread();
+    const path = join(root, "test/golden/tiers/policy.yaml");
+    const { objects } = await compiler.read([path], undefined);
+    const compiled = compiler.compile(objects, "all");
+    compiler.close();
+    await expect(compiled).rejects.toThrow("closed");
+    await expect(compiler.read([path], undefined)).rejects.toThrow("closed");
+    await expect(compiler.change([], "all")).rejects.toThrow("closed");
   });
 
   test("a warning of the compiler shows the line that was read", async () => {

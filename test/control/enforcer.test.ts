@@ -69,6 +69,69 @@ test("ends step by step", async () => {
   expect(steps.at(-1)).toBe("closed");
 });
 
+// Goal: after its end no table comes into force, whatever a reload was doing, and its owner is not called.
+// Method: close while one rests, while one reads, and while one is being put in force.
+test("its end is final: a reload that waits or runs ends as refused", async () => {
+  const steps: string[] = [];
+  let goOn = () => {};
+  const held = () =>
+    new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+  const reload = {
+    async take() {
+      steps.push("take");
+      if (steps.length > 1) await held();
+      return nothing;
+    },
+    before: () => void steps.push("before"),
+    after: () => void steps.push("after"),
+  };
+  const refused = { ok: false, refused: { kind: "environment", message: "the process is ending" } };
+
+  const resting = enforcerOf({ reload: { ...reload, take: async () => nothing } });
+  expect(await resting.reload()).toMatchObject({ ok: true });
+  steps.length = 0;
+  const waits = resting.reload();
+  await resting.close();
+  expect(await waits).toMatchObject(refused);
+  expect(await resting.reload()).toMatchObject(refused);
+  expect(steps).toEqual([]);
+
+  const reading = enforcerOf({ reload });
+  const reads = reading.reload();
+  await expect.poll(() => steps).toEqual(["before", "take"]);
+  const next = reading.reload();
+  await reading.close();
+  goOn();
+  expect(await Promise.all([reads, next])).toMatchObject([refused, refused]);
+  expect(steps).toEqual(["before", "take"]);
+  expect(reading.controller.status.generation).toBe(0);
+
+  steps.length = 0;
+  const enforcing: Enforcer = enforcerOf({
+    reload: { take: async () => nothing },
+    controller: {
+      take: async () => nothing,
+      local: () => "all",
+      async enforce(table) {
+        steps.push("enforce");
+        await held();
+        return enforcing.dataplane.swapTable(table.blob, []);
+      },
+    },
+  });
+  const enforces = enforcing.reload();
+  await expect.poll(() => steps).toEqual(["enforce"]);
+  const closed = enforcing.close({ stopped: () => void steps.push("stopped") });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(steps).toEqual(["enforce"]);
+  goOn();
+  await closed;
+  expect(steps).toEqual(["enforce", "stopped"]);
+  expect(await enforces).toMatchObject({ ok: true, generation: 1 });
+});
+
 // Goal: a crowd that asks for reloads costs one, and whoever asks after its reading gets another.
 // Method: ask before it reads, while it reads, and after one that failed.
 test("shares a reload among those who ask before it reads", async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { commandLine } from "../../src/cli/run.js";
+import { compile } from "../../src/compiler/compile.js";
 import type { CompiledTable } from "../../src/control/controller.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import type { Attachment } from "../../src/node/attachment.js";
@@ -10,6 +11,7 @@ import { Attachments } from "../../src/node/attachments.js";
 import { parseNodeConfig } from "../../src/node/read-config.js";
 import { SidecarAttachment } from "../../src/node/sidecar/attachment.js";
 import { WireAttachment } from "../../src/node/wire-attachment.js";
+import { summarize } from "../../src/policy/ruleset.js";
 
 // Goal: the memory of the rings does not grow with the number of wires.
 // Method: attachments that go no further than to note what each of their interfaces may have.
@@ -39,6 +41,20 @@ test.each([
   );
   expect(() => attachments.swapTo(wanted, {} as CompiledTable)).toThrow("far enough");
   expect(noted).toEqual([slots]);
+  dataplane.close();
+});
+
+// Goal: what was left to a successor is not taken back, and the guard of its names stays.
+test.each(["leave", "close"] as const)("after `%s` no table is put in force", (end) => {
+  const dataplane = Dataplane.create();
+  const attachments = new Attachments({ dataplane, tell: () => {}, swapped: () => {} });
+  const compiled = compile({ objects: [] });
+  if (!compiled.ok) throw new Error("got no table");
+  const table = { ...compiled, objects: [], ruleset: summarize(compiled.ruleset) };
+  expect(attachments.swapTo([], table)).toBe(1);
+  attachments[end]();
+  expect(() => attachments.swapTo([], table)).toThrow("released");
+  expect(attachments.generation).toBe(1);
   dataplane.close();
 });
 
