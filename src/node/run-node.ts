@@ -119,6 +119,7 @@ class NodeProcess {
       takeUp: () => {
         if (control.socket !== "none") this.#kept.load();
       },
+      endReloads: () => this.#enforcer.endReloads(),
     });
   }
 
@@ -171,7 +172,10 @@ class NodeProcess {
     let control = takesOver ? undefined : await this.#listen();
     // An API server may be unreachable for long; a signal ends this wait.
     const first = await Promise.race([controller.reload(), this.#signals.untilStopped]);
-    if (typeof first === "string") return true;
+    if (typeof first === "string") {
+      this.#isLeft = await this.#succession.end(first);
+      return true;
+    }
     host.show(first.diagnostics);
     if (!first.ok) {
       if (first.refused !== undefined) throw first.refused;

@@ -1,5 +1,13 @@
+import { readdirSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  acceptProcess,
+  listenForProcess,
+  passDescriptors,
+  receiveDescriptors,
+} from "../../src/dataplane/descriptor-passing.js";
 import { closeDescriptor } from "../../src/dataplane/host.js";
 import { askForPlace } from "../../src/node/handoff/handshake.js";
 import { main, named, pause, until } from "./lab-harness.js";
@@ -123,6 +131,67 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
     expect(bench.interfaces()).toEqual(["eth0", "left", "lo", "right"]);
     expect(bench.seen()).toEqual(before);
     expect(await bench.end(next)).toBe(0);
+  });
+
+  // Goal: whenever one is told to end that takes another's place, one of the two has the interface, and the
+  // workload gets it back.
+  // Method: this process stands between them, so that each step is held until the signal has come.
+  test.each([
+    ["before it has the place: the other goes on", false],
+    ["while it gets the place: it has it, and puts the interface back", true],
+  ])("one is told to end %s", async (_, isAsked) => {
+    await bench.settled();
+    const before = bench.seen();
+    const running = await bench.sidecar("--socket", socket);
+    const between = join(bench.folder, "between.sock");
+    const next = `${between}.next`;
+    const server = createServer((_request, response) =>
+      response.end(JSON.stringify({ path: next })),
+    );
+    const listener = listenForProcess(next);
+    try {
+      await new Promise<void>((resolve) => server.listen(between, resolve));
+      const words = bench.words("--socket", between, "--take-over");
+      const successor = bench.start(bench.pod, ...words);
+      const connection = await acceptProcess(listener, 20_000);
+      const guest = (await askForPlace(socket, () => {}))!;
+      const { file, descriptors } = guest.handoff;
+      const giveWhatItWants = () => {
+        passDescriptors(connection, `estate ${descriptors.length}`, [file]);
+        passDescriptors(connection, "links", descriptors);
+        for (const descriptor of descriptors) closeDescriptor(descriptor);
+      };
+      if (isAsked) {
+        giveWhatItWants();
+        expect((await receiveDescriptors(connection, 20_000)).text).toBe("taken");
+        successor.child.kill("SIGTERM");
+        // It cannot be seen waiting; an end that does not wait would come meanwhile.
+        await pause(300);
+        await guest.taken();
+        passDescriptors(connection, "yours");
+        await guest.gone();
+      } else {
+        const threads = () => readdirSync(`/proc/${successor.child.pid}/task`).length;
+        const count = threads();
+        successor.child.kill("SIGTERM");
+        await until("the end of the thread that compiles", () => threads() < count);
+        giveWhatItWants();
+        expect((await receiveDescriptors(connection, 20_000)).text).toBe("");
+      }
+      guest.close();
+      closeDescriptor(connection);
+      expect(await bench.ended(successor), successor.err()).toBe(0);
+      if (!isAsked) {
+        await until("the one before", () => running.err().includes("going on"));
+        expect(await bench.end(running)).toBe(0);
+      }
+      expect(await bench.ended(running)).toBe(0);
+      expect(bench.interfaces()).toEqual(["eth0", "lo"]);
+      expect(bench.seen()).toEqual(before);
+    } finally {
+      closeDescriptor(listener);
+      server.close();
+    }
   });
 
   test("a service manager restarts it: nothing fails, and a stop puts everything back", async () => {

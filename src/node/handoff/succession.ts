@@ -27,6 +27,8 @@ export interface SuccessionOptions {
   readonly takesOver: boolean;
   /** Loads the connections that a previous process saved to a file, when there is no handoff. */
   readonly takeUp: () => void;
+  /** Ends every reload; resolves when `enter` has ended, and none comes any more. */
+  readonly endReloads: () => Promise<void>;
 }
 
 /**
@@ -39,10 +41,15 @@ export class Succession {
   #predecessor: Predecessor | undefined;
   #hasEntered = false;
   #isEnding = false;
+  #end: () => void = () => {};
+  readonly #untilEnding = new Promise<undefined>((resolve) => {
+    this.#end = () => resolve(undefined);
+  });
   #isSucceeded = false;
   /** Settles when a handoff to a successor has succeeded or failed. */
   #handing: Promise<unknown> = Promise.resolve();
-  #left: readonly ZoneHandoff[] = [];
+  /** What the predecessor had, until `predecessorGone`. */
+  #left: readonly ZoneHandoff[] | undefined;
   #settle: () => void = () => {};
   /** Resolves when a successor has taken this process's place. */
   readonly untilSucceeded = new Promise<void>((resolve) => {
@@ -66,12 +73,16 @@ export class Succession {
    * For the first table: takes over the predecessor's state, puts the table in force by `enforce`, and starts
    * forwarding. For later tables: only calls `enforce`.
    *
-   * Errors: what `enforce` throws, RefusalError; the predecessor then continues.
+   * Errors: what `enforce` throws, RefusalError; the predecessor then continues. Also when `end` is called
+   *         before the predecessor is asked to end; after that this process takes the place, and then ends.
    */
   async enter(enforce: () => number): Promise<number> {
+    this.#mustStay();
     if (this.#hasEntered) return enforce();
     const { dataplane, attachments, host } = this.#options;
-    const left = await this.#inherit();
+    // A predecessor that does not answer does not hold up the end.
+    const left = await Promise.race([this.#inherit(), this.#untilEnding]);
+    this.#mustStay();
     if (left === undefined) {
       const generation = enforce();
       this.#options.takeUp();
@@ -104,6 +115,11 @@ export class Succession {
     return generation;
   }
 
+  #mustStay(): void {
+    if (this.#isEnding) throw new RefusalError("environment", "the process is ending");
+    if (this.#isSucceeded) throw new RefusalError("environment", "another process has taken over");
+  }
+
   #giveBack(zones: readonly ZoneHandoff[]): void {
     const { attachments, host } = this.#options;
     const held = new Set(attachments.zones().flatMap(({ interfaces }) => interfaces));
@@ -126,13 +142,14 @@ export class Succession {
    * restores the interfaces that the predecessor had as a sidecar and this process does not use.
    */
   async predecessorGone(): Promise<void> {
+    const left = this.#left;
+    if (left === undefined) return;
+    this.#left = undefined;
     await this.#predecessor?.gone();
     this.#predecessor?.close();
     this.#predecessor = undefined;
-    this.#giveBack(this.#left);
-    const left = this.#left.flatMap(({ interfaces }) => interfaces);
-    this.#options.attachments.takeOverGuards(left);
-    this.#left = [];
+    this.#giveBack(left);
+    this.#options.attachments.takeOverGuards(left.flatMap(({ interfaces }) => interfaces));
   }
 
   /** Gives up the takeover: the predecessor continues. */
@@ -145,6 +162,7 @@ export class Succession {
   offerPlace(alone: <Result>(step: () => Promise<Result>) => Promise<Result>): string {
     const { socket, host } = this.#options;
     const path = `${socket ?? defaultSocket}.next`;
+    this.#mustStay();
     if (!this.#hasEntered) throw new RefusalError("environment", "nothing is in force yet");
     offerPlace(path, {
       alone: (step) =>
@@ -175,12 +193,16 @@ export class Succession {
   }
 
   /**
-   * Ends the offers: no process can take over from now on. True when the interfaces belong to a successor, or
+   * Ends the reloads and the offers: no table comes into force and no process can take over from now on. A
+   * take-over under way, from a predecessor or by a successor, ends first, so that it is clear whose the
+   * interfaces are. True when the interfaces belong to a successor, or
    * are in the service manager's store for the next process. They must then be left as they are.
    */
   async end(signal: NodeJS.Signals | undefined): Promise<boolean> {
     this.#isEnding = true;
-    await this.#handing;
+    this.#end();
+    await Promise.all([this.#handing, this.#options.endReloads()]);
+    await this.predecessorGone();
     return this.#isSucceeded || (signal === "SIGTERM" && (await this.#storeAll()));
   }
 
