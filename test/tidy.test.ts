@@ -180,6 +180,19 @@ describe("tidy", () => {
     expect(circles([...importsOf(tree, "static"), ...includes])).toEqual([]);
   });
 
+  // Every start of sluice loads all of them.
+  test("a command's spec imports little before its command runs", () => {
+    const light = /^src\/(cli\/(command-spec|shared-options|readers)|control\/settings)\.ts$/;
+    const early = importsOf(tree, "static").filter(({ from }) =>
+      /^src\/cli\/.*-spec\.ts$/.test(from),
+    );
+    const wrong = early.filter(
+      ({ from, to }) => from !== "src/cli/command-spec.ts" && !light.test(to),
+    );
+    expect(early.length).toBeGreaterThan(wrong.length);
+    expect(wrong.map(({ from, line, to }) => `${from}:${line}: import ${to} in run`)).toEqual([]);
+  });
+
   test("C++ functions have 70 lines at most", () => {
     const long = longFunctions(tree, 70);
     expect(long.filter((each) => !excused.some((file) => each.startsWith(file)))).toEqual([]);

@@ -3,12 +3,12 @@ import type { DryRunRequest } from "../control/dry-run-judge.js";
 import { count } from "../diagnostics/count.js";
 import { readManifestTexts } from "../manifest/read.js";
 import { filePlace } from "../observe/flow.js";
+import type { ApplyOptions } from "./apply-spec.js";
 import { controlClient } from "./control-common.js";
 import { connectionTable } from "./get.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
-import type { ApplyOptions } from "./options.js";
 import { styles, TableWriter } from "./output.js";
 
 /** Says which live connections other manifests would cut. Exit 1 when there are some. */

@@ -3,7 +3,7 @@ import { quotaMost } from "../dataplane/capacity.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import { canonicalMac } from "../net/mac.js";
 import { CommandError, exitCodes } from "./io.js";
-import type { WorkerOptions } from "./options.js";
+import type { WorkerOptions } from "./shared-options.js";
 
 /** Reads `NAMESPACE/NAME`. Errors: CommandError (usage). */
 export function readPodRef(
@@ -34,7 +34,7 @@ export function macBytes(text: string): Uint8Array {
 
 /** The data plane's settings of threads and memory. Errors: CommandError (usage). */
 export function workersOf(
-  options: WorkerOptions,
+  options: Partial<WorkerOptions>,
 ): Pick<
   DataplaneOptions,
   "poll" | "workers" | "cpu" | "connectionsMax" | "connectionsPerEndpoint" | "fragmentsMax"

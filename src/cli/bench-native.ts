@@ -10,6 +10,7 @@ import { CONNECTIONS_MAX, FlowTuple, readFlowTuple } from "../layout/layout.gen.
 import { parseManifests } from "../manifest/parse.js";
 import { checkMost } from "./arguments.js";
 import { type MixedFlood, measureMixedFlood, mixedFloodText } from "./bench-mixed-flood.js";
+import type { BenchFloodOptions, BenchNativeOptions } from "./bench-spec.js";
 import {
   compare,
   fastestOf,
@@ -27,7 +28,6 @@ import {
   pathManifests,
 } from "./bench-workload.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { BenchFloodOptions, BenchNativeOptions } from "./options.js";
 import { fitTo, renderTable, writeJson } from "./output.js";
 import { createProgress, type Progress } from "./progress.js";
 

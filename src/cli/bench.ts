@@ -4,16 +4,16 @@ import { peerNames } from "../bench/peers.js";
 import { isSluice, makeReport, type Report } from "../bench/report.js";
 import { runSuite, type SuiteOptions } from "../bench/suite.js";
 import { policiesMax } from "../bench/workload.js";
+import { settings } from "../control/settings.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
 import { withNativeFigures } from "./bench-figures.js";
 import { measureNativeFigures } from "./bench-native.js";
 import { reportText } from "./bench-report.js";
-import { root } from "./commands.js";
+import type { BenchOptions } from "./bench-spec.js";
 import { runEntered, selfWords } from "./enter.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
-import type { BenchOptions } from "./options.js";
 import { writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
 import { reportingIo, writeOut } from "./write-out.js";
@@ -103,16 +103,13 @@ type Plan = Omit<SuiteOptions, "sluice" | "report" | "signal">;
 
 function readPlan(options: BenchOptions): Plan {
   const preset = options.quick ? presets.quick : presets.full;
-  const run = root.commands?.find(({ name }) => name === "run");
-  const valuesOf = (flag: string): readonly string[] =>
-    run?.options?.find(({ flags }) => flags.startsWith(`${flag} `))?.values ?? [];
-  const links = [...valuesOf("--link").filter((link) => link !== "auto"), labLink];
+  const links = [...settings.link.words.filter((link) => link !== "auto"), labLink];
   const { rounds: _, seconds: __, policies: ___, ...limits } = preset;
   return {
     quick: options.quick,
     peers: readNames(options.peers, peerNames, "--peers"),
     links: readNames(options.links, links, "--links"),
-    polls: valuesOf("--poll"),
+    polls: settings.poll.words,
     // Where links or peers are picked, only those are asked about.
     manyFlows: options.links === undefined && options.peers === undefined,
     policies: options.policies === undefined ? preset.policies : readSizes(options.policies),

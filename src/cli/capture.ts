@@ -7,9 +7,9 @@ import { CapturedFrames, CaptureJudge, decodeJudgedFrame } from "../dataplane/ca
 import { count } from "../diagnostics/count.js";
 import { capRemedy } from "../doctor/cap-package.js";
 import { readPodRef } from "./arguments.js";
+import type { CaptureOptions } from "./capture-spec.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { CaptureOptions } from "./options.js";
 import { type Styles, sanitize, styles } from "./output.js";
 import { openGrowing, reportingIo } from "./write-out.js";
 

@@ -47,19 +47,82 @@ export interface CommandSpec {
   readonly commands?: readonly CommandSpec[];
   /** Words after the first argument belong to another program. */
   readonly passThrough?: boolean;
-  /** Absent where there are `commands`. Takes the options type of options.ts that is its own. */
+  /** Absent where there are `commands`. Takes what `OptionsOf` makes of `options` and `arguments`. */
   readonly run?: (options: never, io: Io, given: Given) => Promise<number>;
 }
 
 /** The flags that the user gave (`--mode`), each with the word that gave it: the flag, or its variable. */
 export type Given = ReadonlyMap<string, string>;
 
-/** How a command prints its answer; the first format is the default. */
-export function output(...values: [string, ...string[]]): OptionSpec {
-  return {
-    flags: "-o, --output <format>",
-    description: "how to print the answer; json is one document",
-    values,
-    default: values[0],
-  };
+/** Declares a command that can be run: its body takes what its options and arguments make. */
+export function command<
+  const Options extends readonly OptionSpec[] = [],
+  const Arguments extends readonly ArgumentSpec[] = [],
+>(
+  spec: CommandSpec & {
+    readonly options?: Options & Known<Options, OptionSpec>;
+    readonly arguments?: Arguments & Known<Arguments, ArgumentSpec>;
+    readonly run: (options: OptionsOf<Options, Arguments>, io: Io, given: Given) => Promise<number>;
+  },
+): CommandSpec {
+  return spec;
 }
+
+/** Refuses a key that nobody reads: a list that stands apart is not checked for such. */
+type Known<List extends readonly unknown[], Spec> = {
+  readonly [At in keyof List]: { readonly [Key in Exclude<keyof List[At], keyof Spec>]: never };
+};
+
+/**
+ * What the body of a command is given: flags by their long name in camelCase, arguments by their own name. A flag
+ * that takes a value, has no default and is not required is absent when the user did not say.
+ */
+export type OptionsOf<
+  Options extends readonly OptionSpec[],
+  Arguments extends readonly ArgumentSpec[] = [],
+> = Flat<
+  { readonly [Each in Options[number] as NameOf<Each, "present">]: ValueOf<Each> } & {
+    readonly [Each in Options[number] as NameOf<Each, "optional">]?: ValueOf<Each>;
+  } & { readonly [Each in Arguments[number] as Each["name"]]: WordsOf<Each> }
+>;
+
+type NameOf<Option extends OptionSpec, When extends string> =
+  When extends Presence<Option> ? Camel<LongName<Option["flags"]>> : never;
+
+type Presence<Option extends OptionSpec> = Option extends { required: true } | { default: string }
+  ? "present"
+  : Option extends TakesValue
+    ? "optional"
+    : "present";
+
+type TakesValue = { flags: `${string} <${string}>` };
+
+type ValueOf<Option extends OptionSpec> = Option extends { parse: (...text: never) => infer Value }
+  ? Value
+  : Option extends { values: readonly (infer Word)[] }
+    ? Word
+    : Option extends { flags: `${string}...>` }
+      ? readonly string[]
+      : Option extends TakesValue
+        ? string
+        : boolean;
+
+type WordsOf<Argument extends ArgumentSpec> = Argument extends { several: true }
+  ? readonly string[]
+  : Argument extends { values: readonly (infer Word)[] }
+    ? Word
+    : string;
+
+/** `pod-mac` of `--pod-mac <mac>`. */
+type LongName<Flags extends string> = Flags extends `${string}--${infer Long}`
+  ? Long extends `${infer Name} <${string}`
+    ? Name
+    : Long
+  : never;
+
+type Camel<Name extends string> = Name extends `${infer Word}-${infer Rest}`
+  ? `${Word}${Capitalize<Camel<Rest>>}`
+  : Name;
+
+/** One object in place of an intersection. */
+type Flat<Type> = { [Key in keyof Type]: Type[Key] };

@@ -1,9 +1,9 @@
 import { hotBytesOf } from "../compiler/hot-bytes.js";
 import { printRuleset, printTable } from "../compiler/print.js";
 import { count } from "../diagnostics/count.js";
+import type { CompileOptions } from "./compile-spec.js";
 import { compileManifests } from "./compiled.js";
 import { exitCodes, type Io } from "./io.js";
-import type { CompileOptions } from "./options.js";
 import { writeJson } from "./output.js";
 import { reportingIo, writeOut } from "./write-out.js";
 

@@ -12,9 +12,9 @@ import { RangesFull } from "../workloads/assign-addresses.js";
 import { assumedText, completePods } from "../workloads/input-pods.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
-import type { PodOptions, PolicyOptions } from "./options.js";
 import { writeJson } from "./output.js";
 import { createProgress, type Progress } from "./progress.js";
+import type { PodOptions, PolicyOptions } from "./shared-options.js";
 
 export type Compiled = Extract<CompileResult, { ok: true }> & {
   /** The manifests, as they were read, with what was made of them. */

@@ -1,17 +1,21 @@
 import type { ArgumentSpec, CommandSpec, Completes, OptionSpec } from "./command-spec.js";
-import { commonOptions, root } from "./commands.js";
+import type { CompletionOptions } from "./completion-spec.js";
 import type { Io } from "./io.js";
-import type { CompletionOptions } from "./options.js";
+import { commonOptions } from "./shared-options.js";
 
 /** Prints the completion script of a shell. */
-export async function runCompletion(options: CompletionOptions, io: Io): Promise<number> {
-  io.stdout.write(completionScript(options.shell));
+export async function runCompletion(
+  options: CompletionOptions,
+  io: Io,
+  tree: CommandSpec,
+): Promise<number> {
+  io.stdout.write(completionScript(options.shell, tree));
   return 0;
 }
 
 /** Writes a shell's completion script from the command tree: it needs no call of sluice to answer. */
-export function completionScript(shell: CompletionOptions["shell"]): string {
-  const commands = listCommands(root, []);
+export function completionScript(shell: CompletionOptions["shell"], tree: CommandSpec): string {
+  const commands = listCommands(tree, []);
   return { bash: bashScript, zsh: zshScript, fish: fishScript }[shell](commands);
 }
 

@@ -2,9 +2,9 @@ import { validationReport } from "../manifest/report.js";
 import { podText, type SourceConfig } from "../node/node-config.js";
 import { nodeSchemaText } from "../node/node-schema.js";
 import { ConfigFile } from "../node/read-config.js";
+import type { ConfigCheckOptions } from "./config-spec.js";
 import { exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
-import type { ConfigCheckOptions } from "./options.js";
 import { writeJson } from "./output.js";
 
 /** Checks a config file, without touching the interfaces that it names. */

@@ -1,10 +1,10 @@
 import type { FlushAnswer } from "../control/control-routes.js";
 import { count } from "../diagnostics/count.js";
+import type { ConntrackFlushOptions, ConntrackListOptions } from "./conntrack-spec.js";
 import { checkNames, controlClient, filterQuery } from "./control-common.js";
 import { runGet } from "./get.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
-import type { ConntrackFlushOptions, ConntrackListOptions } from "./options.js";
 import { writeJson } from "./output.js";
 
 /** Lists tracked connections. */

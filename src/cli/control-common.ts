@@ -7,7 +7,7 @@ import { stateFolder } from "../lab/state.js";
 import { flowFilterFlags } from "../observe/flow-filter.js";
 import { namesMax, type UnknownName } from "../observe/known-names.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { ControlOptions, FlowFilterOptions } from "./options.js";
+import type { ControlOptions, FlowFilterOptions } from "./shared-options.js";
 
 /** Finds the process that a command is for: a daemon by its socket, or a lab by its name. */
 export function controlClient(options: ControlOptions, io: Io): ControlClient {

@@ -8,8 +8,8 @@ import { portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
 import { isNoPorts } from "../net/port-set.js";
 import { type Compiled, compilePods, nothingTo, withNotEnforced } from "./compiled.js";
+import type { DiffOptions } from "./diff-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { DiffOptions } from "./options.js";
 import { type Styles, sanitize, styles, writeJson } from "./output.js";
 
 /** Names of one side that are written out; the rest is counted. */

@@ -1,8 +1,8 @@
 import { didYouMean } from "../diagnostics/suggest.js";
 import { type Check, diagnose, type Purpose, purposes } from "../doctor/diagnose.js";
 import { readMachine } from "../doctor/machine.js";
+import type { DoctorOptions } from "./doctor-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { DoctorOptions } from "./options.js";
 import { fitTo, renderTable, type Styles, styles, writeJson } from "./output.js";
 
 /** Prints what the machine lacks; returns whether it is ready for the intended use. */

@@ -10,8 +10,8 @@ import type { Pod } from "../manifest/objects.js";
 import { isAllPorts, isNoPorts } from "../net/port-set.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
+import type { ExplainOptions } from "./explain-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { ExplainOptions } from "./options.js";
 import { sanitize, styles, writeJson } from "./output.js";
 
 /**

@@ -2,10 +2,11 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import { didYouMean, suggest } from "../diagnostics/suggest.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { ArgumentSpec, CommandSpec, Given, OptionSpec } from "./command-spec.js";
-import { commonOptions, root } from "./commands.js";
+import { commandTree } from "./commands.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { errorOutput } from "./journal.js";
 import { inLocale } from "./locale.js";
+import { commonOptions } from "./shared-options.js";
 import { packageVersion } from "./version.js";
 
 export type { Io } from "./io.js";
@@ -19,10 +20,10 @@ export type { Io } from "./io.js";
 export async function runCli(
   words: readonly string[],
   io: Io,
-  tree: CommandSpec = root,
+  tree?: CommandSpec,
 ): Promise<number> {
   let exitCode: number = exitCodes.ok;
-  const program = build(tree, undefined, io, async (run) => {
+  const program = build(tree ?? (await commandTree(words[0])), undefined, io, async (run) => {
     exitCode = await run();
   });
   try {

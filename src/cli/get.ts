@@ -10,9 +10,9 @@ import type {
 import { type FlowPolicy, filePlace } from "../observe/flow.js";
 import { checkNames, controlClient, filterQuery } from "./control-common.js";
 import { ageText } from "./duration.js";
+import type { GetOptions } from "./get-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
-import type { GetOptions } from "./options.js";
 import { type Cell, type TableOptions, TableWriter } from "./output.js";
 
 /** Lists the objects of an enforcing process. */

@@ -11,14 +11,14 @@ import { waitThrough } from "./enter.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { reportProbes } from "./lab-matrix.js";
-import { readProbeFile, readStdin, showDiagnostics } from "./manifests.js";
 import type {
   LabApplyOptions,
   LabExecOptions,
   LabOptions,
   LabProbeOptions,
   LabStatusOptions,
-} from "./options.js";
+} from "./lab-spec.js";
+import { readProbeFile, readStdin, showDiagnostics } from "./manifests.js";
 import { renderTable, sanitize, styles, writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
 

@@ -18,7 +18,7 @@ import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { compilePods, nothingTo, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { LintOptions } from "./options.js";
+import type { LintOptions } from "./lint-spec.js";
 import { styles, writeJson } from "./output.js";
 import { packageVersion } from "./version.js";
 

@@ -17,7 +17,7 @@ import { workloadOf } from "../manifest/workload.js";
 import { noPorts, type PortSet, portRange } from "../net/port-set.js";
 import { type Compiled, compilePods, nothingTo, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { MatrixOptions } from "./options.js";
+import type { MatrixOptions } from "./matrix-spec.js";
 import {
   type Cell,
   fitTo,

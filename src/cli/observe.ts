@@ -4,7 +4,7 @@ import { checkNames, controlClient, filterQuery, unknownNames } from "./control-
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
-import type { ObserveOptions } from "./options.js";
+import type { ObserveOptions } from "./observe-spec.js";
 import { sanitize, styles } from "./output.js";
 
 /** The default number of flows, as in Hubble. */

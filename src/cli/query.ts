@@ -9,8 +9,8 @@ import { type Address, parseAddress } from "../net/address.js";
 import { compilePods, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin } from "./manifests.js";
-import type { QueryOptions } from "./options.js";
 import { renderTable, styles, writeJson } from "./output.js";
+import type { QueryOptions } from "./query-spec.js";
 
 /** A probe as the file has it, before anything is checked. */
 type RawProbe = Readonly<Record<string, unknown>>;

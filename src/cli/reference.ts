@@ -10,12 +10,15 @@ import {
   wireShape,
 } from "../node/node-schema.js";
 import type { CommandSpec, OptionSpec } from "./command-spec.js";
-import { commonOptions, root } from "./commands.js";
+import { commandTree } from "./commands.js";
+import { commonOptions } from "./shared-options.js";
 
 /**
  * Writes docs/commands.md from the command tree, and docs/config.md and the JSON Schema from the keys of a
  * config file. `npm run docs -- --check` only compares.
  */
+
+const root = await commandTree();
 
 /** The files, by their paths, and what makes their texts. */
 export const generated: Readonly<Record<string, () => string>> = {
@@ -29,7 +32,7 @@ export function commandReference(): string {
   const lines = [
     "# Commands",
     "",
-    "Generated from src/cli/commands.ts by `npm run docs`; edit there. The rules that hold for all of",
+    "Generated from the specs in src/cli by `npm run docs`; edit there. The rules that hold for all of",
     "them are in [architecture.md](architecture.md).",
     "",
     "PATH is a file, a folder (recursive: `.yaml` `.yml` `.json`) or `-` for standard input.",

@@ -3,8 +3,8 @@ import { controlClient } from "./control-common.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
 import { showDiagnostics } from "./manifests.js";
-import type { ReloadOptions } from "./options.js";
 import { sanitize, writeJson } from "./output.js";
+import type { ReloadOptions } from "./reload-spec.js";
 
 /** Tells a process to read its manifests again, and prints the result. */
 export async function runReload(options: ReloadOptions, io: Io): Promise<number> {

@@ -16,8 +16,8 @@ import { formatAddress } from "../net/address.js";
 import { macBytes, readMac, readPodRef } from "./arguments.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { ReplayOptions } from "./options.js";
 import { styles, TableWriter } from "./output.js";
+import type { ReplayOptions } from "./replay-spec.js";
 import { reportingIo, type Write, writeOut } from "./write-out.js";
 
 const podInterfaceName = "pod";

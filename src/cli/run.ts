@@ -11,8 +11,9 @@ import { CommandError, exitCodes, type Io } from "./io.js";
 import { errorOutput } from "./journal.js";
 import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
-import type { EnforcingOptions, RunOptions } from "./options.js";
 import { sanitize } from "./output.js";
+import type { RunOptions } from "./run-spec.js";
+import type { EnforcingOptions } from "./shared-options.js";
 import { unblocked } from "./unblocked.js";
 import { packageVersion } from "./version.js";
 

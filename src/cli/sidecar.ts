@@ -3,8 +3,8 @@ import { restoreInterface } from "../node/sidecar/attachment.js";
 import { readPodRef } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
-import type { SidecarOptions } from "./options.js";
 import { commandLine, dataplaneOf, flagPlace, stand } from "./run.js";
+import type { SidecarOptions } from "./sidecar-spec.js";
 
 /**
  * Filters one workload's interface until SIGTERM or SIGINT, or restores an interface that a sidecar left.

@@ -8,8 +8,8 @@ import { controlClient } from "./control-common.js";
 import { sinceText } from "./duration.js";
 import { exitCodes, type Io } from "./io.js";
 import { asCommand } from "./lab-common.js";
-import type { StatusOptions } from "./options.js";
 import { renderTable, sanitize, styles, writeJson } from "./output.js";
+import type { StatusOptions } from "./status-spec.js";
 
 /** Shows the status of an enforcing process. */
 export async function runStatus(options: StatusOptions, io: Io): Promise<number> {

@@ -9,6 +9,7 @@ import {
   type TestResult,
 } from "../analysis/policy-test/run-tests.js";
 import { protocolWord } from "../analysis/protocols.js";
+import { settings } from "../control/settings.js";
 import { Signals } from "../control/signals.js";
 import { count } from "../diagnostics/count.js";
 import { LabClient, takeDown } from "../lab/client.js";
@@ -18,8 +19,8 @@ import { formatAddress } from "../net/address.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { runLabUp } from "./lab.js";
 import { asCommand } from "./lab-common.js";
-import type { TestOptions } from "./options.js";
 import { createProgress } from "./progress.js";
+import type { TestOptions } from "./test-spec.js";
 
 const interrupted = 130;
 
@@ -96,6 +97,7 @@ async function probeInLab(
         name,
         foreground: false,
         watch: "never",
+        poll: settings.poll.fallback,
         mode: "enforce",
         deny: "drop",
         established: "recheck",

@@ -15,9 +15,9 @@ import { readToEnd } from "../manifest/regular-file.js";
 import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
-import type { TestOptions } from "./options.js";
 import { sanitize, styles, writeJson } from "./output.js";
 import { runLive } from "./test-live.js";
+import type { TestOptions } from "./test-spec.js";
 
 /** Runs assertions about who may reach whom. Exit 1 when one fails, 3 when a file is invalid. */
 export async function runTest(options: TestOptions, io: Io): Promise<number> {

@@ -6,9 +6,9 @@ import { validationReport } from "../manifest/report.js";
 import { completed } from "./compiled.js";
 import { exitCodes, type Io } from "./io.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
-import type { ValidateOptions } from "./options.js";
 import { sanitize, styles, writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
+import type { ValidateOptions } from "./validate-spec.js";
 
 /** Checks manifests, and prints all findings. Exit 3 on an error. */
 export async function runValidate(options: ValidateOptions, io: Io): Promise<number> {

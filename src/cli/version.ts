@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { BLOB_HASH } from "../layout/layout.gen.js";
 import type { Io } from "./io.js";
-import type { VersionOptions } from "./options.js";
+import type { VersionOptions } from "./version-spec.js";
 
 /** Reads the version from package.json, which is the one place that holds it. */
 export function packageVersion(): string {

@@ -4,8 +4,8 @@ import { RefusalError } from "../control/refusal.js";
 import { controlClient } from "./control-common.js";
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { WaitOptions } from "./options.js";
 import { sanitize } from "./output.js";
+import type { WaitOptions } from "./wait-spec.js";
 
 const askEveryMs = 50;
 

@@ -9,6 +9,9 @@ export const usualRanges: PodRanges = ["10.99.0.0/16", "fd99::/112"].flatMap(
   (text) => parsePrefix(text) ?? [],
 );
 
+/** Pods that stand for a workload which wants more, when nobody says otherwise: members, and talk among them. */
+export const usualReplicas = 2;
+
 /** Blocks in which no pod of a lab may have an address. */
 export const unusable: readonly Prefix[] = [
   "0.0.0.0/8",

@@ -1,10 +1,7 @@
 import { completedName } from "../manifest/metadata.js";
 import type { KubernetesObject, Node, Owner, Pod, Workload } from "../manifest/objects.js";
 import { workloadGroup, workloadOf } from "../manifest/workload.js";
-import { hasEnded, podRef } from "./assign-addresses.js";
-
-/** Pods that stand for a workload which wants more, when nobody says otherwise: members, and talk among them. */
-export const usualReplicas = 2;
+import { hasEnded, podRef, usualReplicas } from "./assign-addresses.js";
 
 export interface Expanded {
   /**

@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, assert, describe, test } from "vitest";
 import { runDiff } from "../../src/cli/diff.js";
+import type { DiffOptions } from "../../src/cli/diff-spec.js";
 import { runMatrix } from "../../src/cli/matrix.js";
-import type { DiffOptions, MatrixOptions } from "../../src/cli/options.js";
+import type { MatrixOptions } from "../../src/cli/matrix-spec.js";
 import { fakeIo } from "../cli/fake-io.js";
 
 /** Where a refusal was wanted. */

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { runBenchFlood } from "../../src/cli/bench-native.js";
-import type { BenchFloodOptions } from "../../src/cli/options.js";
+import type { BenchFloodOptions } from "../../src/cli/bench-spec.js";
 import { CONNECTIONS_MAX } from "../../src/layout/layout.gen.js";
 import { fakeIo } from "./fake-io.js";
 

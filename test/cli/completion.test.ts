@@ -4,10 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { CommandSpec } from "../../src/cli/command-spec.js";
-import { root } from "../../src/cli/commands.js";
+import { commandTree } from "../../src/cli/commands.js";
 import { completionScript } from "../../src/cli/completion.js";
 
 const shells = ["bash", "zsh", "fish"] as const;
+
+const root = await commandTree();
 
 const installed = shells.filter(
   (shell) => spawnSync(shell, ["-c", ":"], { stdio: "ignore" }).error === undefined,
@@ -21,14 +23,14 @@ test.each(installed)("completion %s: the shell can read it", (shell) => {
   const folder = mkdtempSync(join(tmpdir(), "sluice-completion-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const script = join(folder, `completion.${shell}`);
-  writeFileSync(script, completionScript(shell));
+  writeFileSync(script, completionScript(shell, root));
   const result = spawnSync(shell, ["-n", script], { encoding: "utf8" });
   expect(result.stderr).toBe("");
   expect(result.status).toBe(0);
 });
 
 describe.each(shells)("completion %s", (shell) => {
-  const script = completionScript(shell);
+  const script = completionScript(shell, root);
 
   test("knows every command, flag and choice", () => {
     const visit = (spec: CommandSpec): void => {
@@ -49,7 +51,7 @@ describe.each(shells)("completion %s", (shell) => {
 /** What bash offers after these words; the last is the one being typed. */
 function offered(...words: string[]): string[] {
   const driver = `
-${completionScript("bash")}
+${completionScript("bash", root)}
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
 _sluice
 printf '%s\\n' "\${COMPREPLY[@]}"`;

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
 import type { CommandSpec, Given } from "../../src/cli/command-spec.js";
-import { root } from "../../src/cli/commands.js";
+import { commandTree } from "../../src/cli/commands.js";
 import { report, runCli, variableOf } from "../../src/cli/frame.js";
 import { CommandError, exitCodes } from "../../src/cli/io.js";
 import { fakeIo } from "./fake-io.js";
+
+const root = await commandTree();
 
 /** Every command that can be run, with the words that lead to it. */
 function leaves(spec: CommandSpec, path: readonly string[]): [string, CommandSpec][] {

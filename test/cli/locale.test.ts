@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import type { CommandSpec } from "../../src/cli/command-spec.js";
-import { output } from "../../src/cli/command-spec.js";
 import { runCli } from "../../src/cli/frame.js";
 import type { Io } from "../../src/cli/io.js";
 import { fitTo, renderTable } from "../../src/cli/output.js";
+import { output } from "../../src/cli/shared-options.js";
 import { fakeIo } from "./fake-io.js";
 
 const tree: CommandSpec = {

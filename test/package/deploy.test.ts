@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import type { CommandSpec } from "../../src/cli/command-spec.js";
-import { commonOptions, root as tree } from "../../src/cli/commands.js";
+import { commandTree } from "../../src/cli/commands.js";
 import { variableOf } from "../../src/cli/frame.js";
+import { commonOptions } from "../../src/cli/shared-options.js";
 import { resourceName, resources } from "../../src/kubernetes/resources.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { root } from "../live/lab-harness.js";
@@ -15,6 +16,7 @@ import { root } from "../live/lab-harness.js";
 // Method: every flag and variable there is looked up in the command tree; the unit and the manifests are
 // read as what they are.
 
+const tree = await commandTree();
 const folder = join(root, "deploy");
 const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter(
   (file) => /\.\w+$/.test(file) || file.endsWith("Dockerfile"),

@@ -1,5 +1,5 @@
 import { assert, describe, test } from "vitest";
-import { readPodRanges } from "../../src/cli/options.js";
+import { readPodRanges } from "../../src/cli/readers.js";
 import { headOf } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { formatAddress } from "../../src/net/address.js";

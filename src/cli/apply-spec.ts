@@ -1,0 +1,38 @@
+import { command, type OptionsOf } from "./command-spec.js";
+import { enforcer, output, where } from "./shared-options.js";
+
+const flags = [
+  ...where,
+  {
+    flags: "-f, --filename <path...>",
+    description: "the manifests as they would be; like those of every command",
+    completes: "file",
+    required: true,
+  },
+  {
+    flags: "--dry-run <what>",
+    description: "live: judge the connections that are there now",
+    values: ["live"],
+    required: true,
+  },
+  output("table", "json"),
+] as const;
+
+export type ApplyOptions = OptionsOf<typeof flags>;
+
+export const apply = command({
+  name: "apply",
+  summary: "say which live connections a change of manifests would cut, before it is made",
+  details: [
+    "Give all manifests as they would be, not only those that change. Exit 1 when a connection would be cut. Nothing is changed: a process takes its manifests from where it was told to.",
+  ],
+  group: enforcer,
+  options: flags,
+  examples: [
+    {
+      command: "sluice apply -f manifests/ --dry-run live",
+      effect: "before the files are copied",
+    },
+  ],
+  run: async (options, io) => (await import("./apply.js")).runApply(options, io),
+});

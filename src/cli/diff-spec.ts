@@ -1,0 +1,36 @@
+import { command, type OptionsOf } from "./command-spec.js";
+import { filename, making, offline, output } from "./shared-options.js";
+
+const flags = [
+  { ...filename, description: `the old ${filename.description}` },
+  ...making,
+  {
+    ...filename,
+    flags: "-F, --new <path...>",
+    description: "the new manifests, given in the same ways",
+  },
+  output("table", "json"),
+] as const;
+
+export type DiffOptions = OptionsOf<typeof flags>;
+
+export const diff = command({
+  name: "diff",
+  summary: "show which connections two sets of manifests judge otherwise, with a packet for each",
+  details: [
+    "Exact over addresses, protocols and ports. Pods are compared by their names. Exit 0 when the two are equivalent, 1 when they differ, 3 when one of them is invalid. See diff.md.",
+  ],
+  group: offline,
+  options: flags,
+  examples: [
+    {
+      command: "sluice diff -f manifests/ -F manifests/",
+      effect: "nothing changes: exit 0",
+    },
+    {
+      command: "sluice diff -f manifests/ -F incident/",
+      effect: "what an incident's policies cut off",
+    },
+  ],
+  run: async (options, io) => (await import("./diff.js")).runDiff(options, io),
+});

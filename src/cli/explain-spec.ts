@@ -1,0 +1,46 @@
+import { command, type OptionsOf } from "./command-spec.js";
+import { filename, making, offline, output } from "./shared-options.js";
+
+const flags = [
+  filename,
+  ...making,
+  {
+    flags: "--from <ref>",
+    description: "namespace/pod, namespace/workload or an address",
+    required: true,
+  },
+  {
+    flags: "--to <ref>",
+    description: "namespace/pod, namespace/workload or an address",
+    required: true,
+  },
+  {
+    flags: "--port <port/protocol>",
+    description:
+      "such as 5432/tcp, 53/udp, icmp, or the name of a port of the receiving pod; left out: say what passes",
+  },
+  { flags: "--exit-code", description: "exit 1 when the connection is denied" },
+  output("text", "tree", "json"),
+] as const;
+
+export type ExplainOptions = OptionsOf<typeof flags>;
+
+export const explain = command({
+  name: "explain",
+  summary: "say which rule allows a connection, or why each rule does not",
+  group: offline,
+  options: flags,
+  examples: [
+    {
+      command:
+        "sluice explain -f manifests/ --from shop/frontend --to shop/database --port 5432/tcp",
+      effect: "between two pods",
+    },
+    {
+      command:
+        "sluice explain -f manifests/ --from 192.0.2.7 --to shop/frontend --port 80/tcp --exit-code",
+      effect: "from outside, as a check in a script",
+    },
+  ],
+  run: async (options, io) => (await import("./explain.js")).runExplain(options, io),
+});

@@ -1,0 +1,59 @@
+import { command, type OptionsOf } from "./command-spec.js";
+import { wholeNumber } from "./readers.js";
+import { filename, making, offline } from "./shared-options.js";
+
+const flags = [
+  filename,
+  ...making,
+  {
+    flags: "--fail-on <severity>",
+    description: "the least grave finding that makes the command fail",
+    values: ["error", "warning", "info", "never"],
+    default: "error",
+  },
+  { flags: "--disable <rule...>", description: "rules not to ask, by id or name" },
+  {
+    flags: "--baseline <file>",
+    description: "leave out what an earlier -o json document has",
+    completes: "file",
+  },
+  {
+    flags: "--widest-v4 <bits>",
+    description: "the shortest IPv4 prefix that is not called wide; 8 when left out",
+    parse: wholeNumber(0),
+  },
+  {
+    flags: "--widest-v6 <bits>",
+    description: "the shortest IPv6 prefix that is not called wide; 16 when left out",
+    parse: wholeNumber(0),
+  },
+  {
+    flags: "-o, --output <format>",
+    description: "how to print the findings; text, or github inside a GitHub workflow",
+    values: ["text", "json", "sarif", "github"],
+  },
+] as const;
+
+export type LintOptions = OptionsOf<typeof flags>;
+
+export const lint = command({
+  name: "lint",
+  summary: "find likely mistakes in valid policies",
+  details: [
+    "Findings are computed on the compiled table: a rule that is said to change nothing changes nothing. The rules are described in lint/README.md. Exit 1 when a finding is as grave as --fail-on says.",
+  ],
+  group: offline,
+  options: flags,
+  examples: [
+    { command: "sluice lint -f manifests/", effect: "one finding a line" },
+    {
+      command: "sluice lint -f manifests/ -o sarif --fail-on never > lint.sarif",
+      effect: "for code scanning",
+    },
+    {
+      command: "sluice lint -f manifests/ --disable SL3004 --baseline known.json",
+      effect: "only what is new",
+    },
+  ],
+  run: async (options, io) => (await import("./lint.js")).runLint(options, io),
+});

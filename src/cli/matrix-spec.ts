@@ -1,0 +1,44 @@
+import { command, type OptionsOf } from "./command-spec.js";
+import { filename, making, offline, output } from "./shared-options.js";
+
+const flags = [
+  filename,
+  ...making,
+  {
+    flags: "--by <what>",
+    description:
+      "what rows and columns are; the workload of a pod that names no owner is guessed from its name",
+    values: ["pod", "workload", "namespace"],
+    default: "pod",
+  },
+  {
+    flags: "--port <ports/protocol>",
+    description: "only these ports, such as 80/tcp, 8000-8080/udp, sctp or icmp",
+  },
+  { flags: "--out <file>", description: "write to a file instead", completes: "file" },
+  output("table", "json", "csv", "md", "dot", "mermaid", "svg"),
+] as const;
+
+export type MatrixOptions = OptionsOf<typeof flags>;
+
+export const matrix = command({
+  name: "matrix",
+  summary: "show who can reach whom, as a table, a graph or a picture",
+  details: [
+    "Read out of the compiled table, so it is what would be enforced. The outside stands in it by the address blocks that policies tell apart. See matrix.md.",
+  ],
+  group: offline,
+  options: flags,
+  examples: [
+    { command: "sluice matrix -f manifests/", effect: "for reading" },
+    {
+      command: "sluice matrix -f manifests/ --by namespace -o svg --out matrix.svg",
+      effect: "a picture, a box for each namespace",
+    },
+    {
+      command: "sluice matrix -f manifests/ --port 5432/tcp -o csv",
+      effect: "who can reach a database, for a spreadsheet",
+    },
+  ],
+  run: async (options, io) => (await import("./matrix.js")).runMatrix(options, io),
+});

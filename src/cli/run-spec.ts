@@ -1,0 +1,79 @@
+import { settings } from "../control/settings.js";
+import { command, type OptionsOf } from "./command-spec.js";
+import {
+  enforcing,
+  filename,
+  live,
+  pod,
+  routerAdvertisements,
+  wordFlag,
+} from "./shared-options.js";
+
+const flags = [
+  {
+    flags: "--config <file>",
+    description:
+      "a config file, instead of the flags that say what to stand on and how; see docs/node.md",
+    completes: "file",
+  },
+  {
+    flags: "--wire <inside,outside>",
+    description: "the interface towards the pod, and the one towards the network",
+    completes: "interface",
+  },
+  { ...filename, required: false },
+  {
+    flags: "--source <kind>",
+    description: "where the manifests come from: files (-f), or a Kubernetes API server",
+    values: ["files", "kubernetes"],
+    default: "files",
+  },
+  {
+    flags: "--kubeconfig <file>",
+    description:
+      "how to reach the API server; KUBECONFIG, the pod's service account or ~/.kube/config when left out",
+    completes: "file",
+  },
+  {
+    flags: "--context <name>",
+    description: "a context of the kubeconfig; its current one when left out",
+  },
+  {
+    flags: "--node <name>",
+    description: "the API server's name of this node: pods count only while they run on it",
+  },
+  { ...pod, required: false },
+  {
+    flags: "--pod-mac <mac>",
+    description: "the pod's MAC: frames from it that carry another are dropped",
+  },
+  wordFlag("--fail-mode <mode>", settings.failMode),
+  routerAdvertisements,
+  ...enforcing,
+] as const;
+
+export type RunOptions = OptionsOf<typeof flags>;
+
+export const run = command({
+  name: "run",
+  summary: "stand between interfaces and enforce",
+  details: [
+    "A config file names any number of wires; --wire, --pod and -f are the short way to one of them.",
+    "Prints ready on standard output once it enforces. SIGHUP reads the config and the manifests again and changes nothing when they have errors; SIGTERM and Ctrl-C end it. When the process ends, traffic stops, unless it was told to fail open and did not end cleanly.",
+  ],
+  group: live,
+  options: flags,
+  examples: [
+    {
+      command: "sluice run --wire veth-pod,veth-net -f manifests/ --pod shop/database",
+      effect: "enforce for one pod",
+    },
+    {
+      command:
+        "sluice run --wire veth-pod,veth-net --source kubernetes --node $(hostname) --pod shop/database",
+      effect: "follow a cluster's policies",
+    },
+    { command: "sluice run --config /etc/sluice/sluice.yaml", effect: "for several" },
+  ],
+  run: async (options, io, given) => (await import("./run.js")).runRun(options, io, given),
+});

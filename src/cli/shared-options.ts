@@ -1,0 +1,196 @@
+import {
+  defaultSocket,
+  type NumberSetting,
+  settings,
+  type WordSetting,
+} from "../control/settings.js";
+import { formatPrefix } from "../net/prefix.js";
+import { usualRanges, usualReplicas } from "../workloads/assign-addresses.js";
+import type { OptionSpec, OptionsOf } from "./command-spec.js";
+import { readNamespaceName, readPodRanges, wholeNumber } from "./readers.js";
+
+/** Options that several commands have, and the headings that the help puts commands under. */
+
+export const offline = "Answers without root, daemon or network";
+export const live = "Real packets";
+export const enforcer = "A process that enforces";
+export const other = "Help";
+
+/** Options that every command has. `--help` comes from the parser. */
+export const commonOptions: readonly OptionSpec[] = [
+  {
+    flags: "--color <when>",
+    description: "colour the output; NO_COLOR and FORCE_COLOR are heard too",
+    values: ["auto", "always", "never"],
+    default: "auto",
+  },
+];
+
+export const filename = {
+  flags: "-f, --filename <path...>",
+  description:
+    "manifests: a file, a folder (recursive: .yaml .yml .json) or - for standard input; repeatable",
+  completes: "file",
+  required: true,
+} as const;
+
+export type PolicyOptions = OptionsOf<[typeof filename]>;
+
+/** What is made of manifests, where no real traffic hangs on them. */
+export const making = [
+  {
+    flags: "-n, --namespace <name>",
+    description: "the namespace of objects that name none; default when left out",
+    parse: readNamespaceName,
+  },
+  {
+    flags: "--replicas <n>",
+    description: `pods that stand for a workload at most; ${usualReplicas} when left out`,
+    parse: wholeNumber(1),
+  },
+  {
+    flags: "--pod-cidr <ranges>",
+    description: `where pods without addresses get theirs, one range of each family at most; ${usualRanges.map(formatPrefix).join(",")} when left out`,
+    parse: readPodRanges,
+  },
+] as const;
+
+export type PodOptions = OptionsOf<[typeof filename, ...typeof making]>;
+
+/** How a command prints its answer; the first format is the default. */
+export function output<const Formats extends readonly [string, ...string[]]>(...values: Formats) {
+  return {
+    flags: "-o, --output <format>",
+    description: "how to print the answer; json is one document",
+    values,
+    default: values[0],
+  } as const;
+}
+
+/** The flag of a setting that has a word for each value. */
+export function wordFlag<const Flags extends string, Word extends string>(
+  flags: Flags,
+  { words, fallback, doc }: WordSetting<Word>,
+) {
+  return { flags, description: doc, values: words, default: fallback } as const;
+}
+
+/** The flag of a setting that is a number. */
+function numberFlag<const Flags extends string>(
+  flags: Flags,
+  { least, fallback, doc }: NumberSetting,
+) {
+  const description = `${doc}; ${fallback} when left out`;
+  return { flags, description, parse: wholeNumber(least) } as const;
+}
+
+export const watch = wordFlag("--watch <when>", settings.watch);
+
+export const pod = {
+  flags: "--pod <namespace/name>",
+  description: "the pod whose traffic is judged",
+  required: true,
+} as const;
+
+/** Options of the threads that judge packets. */
+export const waiting = [
+  wordFlag("--poll <how>", settings.poll),
+  numberFlag("--workers <n>", settings.workers),
+  numberFlag("--cpu <n>", settings.cpu),
+  numberFlag("--connections <n>", settings.connections),
+  numberFlag("--connections-per-endpoint <n>", settings.connectionsPerEndpoint),
+  numberFlag("--fragments <n>", settings.fragments),
+] as const;
+
+export type WorkerOptions = OptionsOf<typeof waiting>;
+
+/** Options of how policy is applied. */
+export const modeOptions = [
+  wordFlag("--mode <mode>", settings.mode),
+  wordFlag("--deny <how>", settings.deny),
+  wordFlag("--established <what>", settings.established),
+] as const;
+
+export const routerAdvertisements = wordFlag(
+  "--router-advertisements <what>",
+  settings.routerAdvertisements,
+);
+
+/** Options of every command that takes interfaces. */
+export const enforcing = [
+  wordFlag("--link <kind>", settings.link),
+  ...waiting,
+  {
+    flags: "--ready-fd <fd>",
+    description: "also write ready to this file descriptor, and close it",
+    parse: wholeNumber(0),
+  },
+  {
+    flags: "--take-over",
+    description:
+      "take the place of the process that answers on --socket: its connections go on (docs/restart.md)",
+  },
+  ...modeOptions,
+  {
+    flags: "--loose",
+    description: "let a TCP connection be picked up in its middle, not only by its SYN",
+  },
+  watch,
+  {
+    flags: "--socket <path>",
+    description: `where to answer sluice status, observe and so on; ${defaultSocket} when left out, none for no socket`,
+    completes: "file",
+  },
+  {
+    flags: "--metrics-listen <address>",
+    description:
+      "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
+  },
+] as const;
+
+export type EnforcingOptions = OptionsOf<typeof enforcing>;
+
+/** Which process that enforces a command is for. */
+export const where = [
+  {
+    flags: "--socket <path>",
+    description: `the control socket of the process; ${defaultSocket} when left out`,
+    completes: "file",
+  },
+  { flags: "--lab <name>", description: "a lab's process instead" },
+] as const;
+
+export type ControlOptions = OptionsOf<typeof where>;
+
+/**
+ * A flag that chooses what is listed or shown. No variable sets it: SLUICE_POD is the pod of a container that
+ * filters.
+ */
+function choice<const Flags extends string>(flags: Flags, description: string) {
+  return { flags, description, variable: false } as const;
+}
+
+export const choosing = [
+  choice("--pod <pod...>", "from or to pods: [namespace/]name, or how the name begins"),
+  choice("--from-pod <pod...>", "from these pods"),
+  choice("--to-pod <pod...>", "to these pods"),
+  choice("--namespace <name...>", "from or to pods of this namespace"),
+  choice("--from-namespace <name...>", "from pods of this namespace"),
+  choice("--to-namespace <name...>", "to pods of this namespace"),
+  choice("--ip <address...>", "from or to an address or a block"),
+  choice("--from-ip <address...>", "from an address or a block"),
+  choice("--to-ip <address...>", "to an address or a block"),
+  choice("--port <port...>", "from or to this port"),
+  choice("--from-port <port...>", "from this port"),
+  choice("--to-port <port...>", "to this port"),
+  choice("--protocol <protocol...>", "tcp, udp, sctp, icmp or icmpv6"),
+] as const;
+
+/** What flows have that connections have not. */
+export const choosingFlows = [
+  choice("--verdict <verdict...>", "FORWARDED, DROPPED or AUDIT"),
+  choice("--reason <reason...>", "dropped for this reason"),
+] as const;
+
+/** Each may be given several times: one matching value is enough. */
+export type FlowFilterOptions = OptionsOf<[...typeof choosing, ...typeof choosingFlows]>;

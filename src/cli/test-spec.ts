@@ -1,0 +1,45 @@
+import { command, type OptionsOf } from "./command-spec.js";
+import { filename, making, offline } from "./shared-options.js";
+
+const args = [
+  { name: "file", description: "test files", several: true, completes: "file" },
+] as const;
+
+const flags = [
+  filename,
+  ...making,
+  {
+    flags: "--live",
+    description: "make the connections with real packets, in a lab that is brought up for it",
+  },
+  {
+    flags: "--reporter <format>",
+    description: "how to print the results",
+    values: ["pretty", "tap", "junit", "json"],
+    default: "pretty",
+  },
+] as const;
+
+export type TestOptions = OptionsOf<typeof flags, typeof args>;
+
+export const test = command({
+  name: "test",
+  summary: "check assertions about who may reach whom",
+  details: [
+    "Assertions are YAML files of kind PolicyTest (see testing.md). Every connection that an assertion selects is judged by the native table; one that selects nothing fails. Exit 1 when an assertion fails, 3 when a file cannot be read.",
+  ],
+  group: offline,
+  arguments: args,
+  options: flags,
+  examples: [
+    {
+      command: "sluice test tests.yaml -f manifests/",
+      effect: "for reading",
+    },
+    {
+      command: "sluice test tests/*.yaml -f manifests/ --reporter junit > results.xml",
+      effect: "for a CI server",
+    },
+  ],
+  run: async (options, io) => (await import("./test.js")).runTest(options, io),
+});

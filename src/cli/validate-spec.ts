@@ -1,0 +1,21 @@
+import { command, type OptionsOf } from "./command-spec.js";
+import { filename, making, offline, output } from "./shared-options.js";
+
+const flags = [filename, ...making, output("text", "json")] as const;
+
+export type ValidateOptions = OptionsOf<typeof flags>;
+
+export const validate = command({
+  name: "validate",
+  summary: "check manifests as the Kubernetes API server does",
+  details: [
+    "Every error at once, each with its file, line, column and the field that the API server names. Exit 3 when there is one.",
+  ],
+  group: offline,
+  options: flags,
+  examples: [
+    { command: "sluice validate -f manifests/", effect: "a folder" },
+    { command: "kubectl get netpol -A -o yaml | sluice validate -f -", effect: "a cluster's" },
+  ],
+  run: async (options, io) => (await import("./validate.js")).runValidate(options, io),
+});
