@@ -17,8 +17,15 @@ export { Dataplane } from "./dataplane/dataplane.js";
 export { deniedByEgress, deniedByIngress, Table, TupleBatch } from "./dataplane/table.js";
 export type { Diagnostic, ObjectRef, Severity, Span } from "./diagnostics/diagnostic.js";
 export { renderDiagnostic, renderDiagnosticLine } from "./diagnostics/render.js";
-export type { KubernetesObject } from "./manifest/objects.js";
+export type { KubernetesObject, ServiceObject } from "./manifest/objects.js";
 export { type Manifests, parseManifests } from "./manifest/parse.js";
 export { readManifests } from "./manifest/read.js";
 export { type Address, formatAddress, parseAddress } from "./net/address.js";
 export type { LocalPods } from "./policy/resolve.js";
+export { assignServiceAddresses } from "./services/assign-addresses.js";
+export {
+  type Backend,
+  type ResolvedPort,
+  type ResolvedService,
+  resolveServices,
+} from "./services/resolve.js";

@@ -16,7 +16,7 @@ export async function runValidate(options: ValidateOptions, io: Io): Promise<num
   progress.update("reading manifests");
   const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
   const manifests = readManifests(options.filename, stdin, undefined, options.namespace);
-  const { objects, workloads, diagnostics, skipped } = manifests;
+  const { objects, workloads, services, diagnostics, skipped } = manifests;
   progress.finish();
 
   const report = validationReport(diagnostics, skipped);
@@ -28,7 +28,7 @@ export async function runValidate(options: ValidateOptions, io: Io): Promise<num
     const { green, red } = styles(io);
     const verdict = report.ok ? green("valid") : red("invalid");
     const counts = [
-      count(objects.length + workloads.length, "object"),
+      count(objects.length + workloads.length + services.length, "object"),
       count(countOf(diagnostics, "error"), "error"),
       count(countOf(diagnostics, "warning"), "warning"),
     ];

@@ -54,6 +54,7 @@ export const catalogue = {
   SL1310: ["warning", "address left out"],
   SL1311: ["warning", "port name beside peers without names"],
   SL1312: ["warning", "workload that a server would refuse"],
+  SL1313: ["warning", "Service that a server would refuse"],
   SL1401: ["warning", "object of the API server not understood"],
   SL2001: ["warning", "two pods with one address"],
   SL2002: ["warning", "domain names are not looked up"],

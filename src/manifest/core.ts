@@ -57,7 +57,7 @@ export function readPod(root: Cursor): Pod {
 }
 
 /** Returns a field that has to be a map if it is there, having reported it if it is not. */
-function mapField(root: Cursor, name: string): Cursor {
+export function mapField(root: Cursor, name: string): Cursor {
   const cursor = root.field(name);
   cursor.isMap();
   return cursor;
@@ -123,7 +123,8 @@ function faultOf(cursor: Cursor): "SL1216" | "SL1310" {
   return cursor.isStored ? "SL1310" : "SL1216";
 }
 
-function readAddress(cursor: Cursor, fault: "SL1216" | "SL1310"): Address | undefined {
+/** Reads an address; undefined, having reported `fault`, for a text that is none. The empty text is nothing. */
+export function readAddress(cursor: Cursor, fault: "SL1216" | "SL1310"): Address | undefined {
   const text = cursor.string() ?? "";
   if (text === "") return undefined;
   const address = parseAddress(cursor.isStored ? addressInTodaysForm(text) : text);

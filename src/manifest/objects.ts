@@ -96,6 +96,90 @@ export interface PodTemplate extends Pick<Pod, "hostNetwork" | "nodeName" | "por
   readonly annotations: Meta["annotations"];
 }
 
+export const serviceTypes = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] as const;
+export type ServiceType = (typeof serviceTypes)[number];
+
+/** A name and addresses that stand for pods. Policies see the pods. */
+export interface Service {
+  readonly kind: "Service";
+  readonly meta: Meta;
+  readonly type: ServiceType;
+  /** `clusterIP: None`: the name stands for the pods' own addresses, and no port is translated. */
+  readonly isHeadless: boolean;
+  /** One of each family at most; empty where the server is still to choose. */
+  readonly clusterIPs: readonly Address[];
+  /** Those that `ipFamilies` asks for; empty where it asks for none. */
+  readonly families: readonly Address["family"][];
+  /** Addresses from outside that lead to it as well: `externalIPs`, and the load balancer's. */
+  readonly externalIPs: readonly Address[];
+  /** Of type ExternalName; empty otherwise. */
+  readonly externalName: string;
+  /** Labels of its pods; undefined where objects of their own say what is behind it. */
+  readonly selector?: ReadonlyMap<string, string>;
+  readonly ports: readonly ServicePort[];
+  readonly publishNotReadyAddresses: boolean;
+  readonly sessionAffinity: "None" | "ClientIP";
+}
+
+export interface ServicePort {
+  /** Empty where a Service's only port has none. */
+  readonly name: string;
+  readonly protocol: TransportProtocol;
+  readonly port: number;
+  /** A text is the name of a port of each pod's own. */
+  readonly targetPort: number | string;
+  /** Where every node answers for it; absent when none was chosen. */
+  readonly nodePort?: number;
+  readonly span: Span;
+}
+
+/** What is behind a Service, one by one: an EndpointSlice, or the older Endpoints. */
+export interface ServiceEndpoints {
+  readonly kind: "EndpointSlice" | "Endpoints";
+  readonly meta: Meta;
+  /** Name of the Service, in the same namespace; empty where it says none. */
+  readonly service: string;
+  readonly subsets: readonly EndpointSubset[];
+}
+
+/** Endpoints with equal ports. */
+export interface EndpointSubset {
+  readonly endpoints: readonly ServiceEndpoint[];
+  /** By the names of the Service's ports; one without a number is every port. */
+  readonly ports: readonly {
+    readonly name: string;
+    readonly protocol: TransportProtocol;
+    readonly port?: number;
+  }[];
+}
+
+export interface ServiceEndpoint {
+  readonly addresses: readonly Address[];
+  readonly isReady: boolean;
+}
+
+/** Which Services are offered to the outside, by a controller that opens connections to their pods. */
+export interface Ingress {
+  readonly kind: "Ingress";
+  readonly meta: Meta;
+  /** `spec.ingressClassName`, or the annotation from before; empty where it names none. */
+  readonly className: string;
+  readonly backends: readonly IngressBackend[];
+}
+
+export interface IngressBackend {
+  /** Of the same namespace. */
+  readonly service: string;
+  /** A port of the Service: its number, or its name. */
+  readonly port: number | string;
+  /** Such as `spec.rules[0].http.paths[0].backend`. */
+  readonly field: string;
+  readonly span: Span;
+}
+
+/** What gives pods names and addresses of a second sort. No table is made of it. */
+export type ServiceObject = Service | ServiceEndpoints | Ingress;
+
 export type SelectorOperator = "In" | "NotIn" | "Exists" | "DoesNotExist";
 
 export interface SelectorRequirement {

@@ -7,7 +7,8 @@ import { Cursor, quoted, type Reading } from "./cursor.js";
 import { groupOf, isKubernetesGroup, type SkippedKind, SkippedKinds } from "./foreign.js";
 import { type Limits, limits } from "./limits.js";
 import { readNetworkPolicy } from "./network-policy.js";
-import type { KubernetesObject, Workload, WorkloadKind } from "./objects.js";
+import type { KubernetesObject, ServiceObject, Workload, WorkloadKind } from "./objects.js";
+import { readServiceObject, serviceKinds } from "./service.js";
 import { SourceText } from "./source-text.js";
 import { readWorkload, workloadKinds } from "./workload.js";
 import { parseYaml, TokenBudget } from "./yaml.js";
@@ -19,6 +20,8 @@ export interface Manifests {
   readonly objects: readonly KubernetesObject[];
   /** What pods can be made of, likewise; no part of what is enforced. */
   readonly workloads: readonly Workload[];
+  /** Services and what stands behind them, likewise. */
+  readonly services: readonly ServiceObject[];
   /** In the order of their places, file by file; as many as are told. */
   readonly diagnostics: readonly Diagnostic[];
   /** The texts, by the names that spans carry, for whoever finds something later. */
@@ -95,8 +98,9 @@ export function parseTexts(
   }
   const read = [...latest.values()];
   return {
-    objects: read.filter((each): each is KubernetesObject => !isWorkload(each)),
-    workloads: read.filter(isWorkload),
+    objects: read.filter((each): each is KubernetesObject => kinds.has(each.kind)),
+    workloads: read.filter((each): each is Workload => workloadKinds.has(each.kind)),
+    services: read.filter((each): each is ServiceObject => serviceKinds.has(each.kind)),
     diagnostics: findings.all(),
     sources,
     skipped: skipped.list(),
@@ -116,11 +120,7 @@ function withLineFeeds(text: string): string {
   return json + text.slice(yaml).replace(/\r(?!\n)|[\u0085\u2028\u2029]/g, "\n");
 }
 
-type ReadObject = KubernetesObject | Workload;
-
-function isWorkload(object: ReadObject): object is Workload {
-  return workloadKinds.has(object.kind);
-}
+type ReadObject = KubernetesObject | Workload | ServiceObject;
 
 /** One text of those that are read together. */
 interface TextReading {
@@ -217,7 +217,6 @@ const neighbours: ReadonlyMap<string, readonly string[]> = new Map([
       "Binding",
       "ComponentStatus",
       "ConfigMap",
-      "Endpoints",
       "Event",
       "LimitRange",
       "PersistentVolume",
@@ -225,11 +224,10 @@ const neighbours: ReadonlyMap<string, readonly string[]> = new Map([
       "PodTemplate",
       "ResourceQuota",
       "Secret",
-      "Service",
       "ServiceAccount",
     ],
   ],
-  ["networking.k8s.io/v1", ["Ingress", "IngressClass", "IPAddress", "ServiceCIDR"]],
+  ["networking.k8s.io/v1", ["IngressClass", "IPAddress", "ServiceCIDR"]],
 ]);
 
 /** What items of a list such as PodList take from it. */
@@ -278,7 +276,7 @@ function readObjects(
   if (kind === undefined || apiVersion === undefined) return;
 
   const itemKind = kind.slice(0, -"List".length);
-  const isOurs = isWorkloadKind(itemKind, apiVersion) || knownKind(itemKind, apiVersion);
+  const isOurs = isBesidePolicy(itemKind, apiVersion) || knownKind(itemKind, apiVersion);
   if (kind === "List" || (kind.endsWith("List") && isOurs)) {
     const passedOn = kind === "List" ? {} : { kind: itemKind, apiVersion };
     root.field("items").items();
@@ -287,7 +285,7 @@ function readObjects(
   }
 
   const known = knownKind(kind, apiVersion);
-  if (known === undefined && !isWorkloadKind(kind, apiVersion)) {
+  if (known === undefined && !isBesidePolicy(kind, apiVersion)) {
     skipForeign(root, node, { kind, apiVersion }, within);
     // kubectl takes whatever has items for a list, and applies those.
     for (const item of itemsOf(node)) {
@@ -303,10 +301,11 @@ function readObjects(
     return;
   }
   if (known === undefined) {
-    const sink: Sink = { push: (found) => diagnostics.push(asOfWorkload(found)) };
-    const workloadRoot = rootCursor({ ...reading, diagnostics: sink, indexed: false }, node);
-    const workload = readWorkload(kind as WorkloadKind, workloadRoot);
-    if (errors() === errorsBefore && workload.meta.name !== "") objects.push(workload);
+    const asOf = workloadKinds.has(kind) ? asOfWorkload : asOfService;
+    const sink: Sink = { push: (found) => diagnostics.push(asOf(found)) };
+    const besideRoot = rootCursor({ ...reading, diagnostics: sink, indexed: false }, node);
+    const read = readBesidePolicy(kind, besideRoot);
+    if (errors() === errorsBefore && read.meta.name !== "") objects.push(read);
     return;
   }
   if (apiVersion !== known.apiVersion && apiVersion !== known.later) {
@@ -327,6 +326,12 @@ function asOfWorkload(found: Diagnostic): Diagnostic {
   return diagnostic("SL1312", found.span, found.message, found);
 }
 
+/** The same for a Service and what is behind it: nothing that is enforced depends on them, so no fault is an error. */
+function asOfService(found: Diagnostic): Diagnostic {
+  if (found.severity !== "error") return found;
+  return diagnostic("SL1313", found.span, found.message, found);
+}
+
 /** Faults that a decoder refuses: a value of another type, or a number too large. */
 const decodeCodes: ReadonlySet<string> = new Set(["SL1101", "SL1102"]);
 
@@ -335,8 +340,15 @@ function reportVersion(root: Cursor, kind: string, apiVersion: string, known: Kn
   root.field("apiVersion").report("SL1014", message);
 }
 
-function isWorkloadKind(kind: string, apiVersion: string): boolean {
-  return workloadKinds.get(kind) === apiVersion;
+/** Reports whether a kind is read beside those of policy: for the pods that are made of it, or what stands for pods. */
+function isBesidePolicy(kind: string, apiVersion: string): boolean {
+  return workloadKinds.get(kind) === apiVersion || serviceKinds.get(kind) === apiVersion;
+}
+
+function readBesidePolicy(kind: string, root: Cursor): Workload | ServiceObject {
+  return workloadKinds.has(kind)
+    ? readWorkload(kind as WorkloadKind, root)
+    : readServiceObject(kind as ServiceObject["kind"], root);
 }
 
 /** Finds a kind that is read. Groups of Kubernetes' own have no other kind of that name: there it is misplaced. */
@@ -393,16 +405,16 @@ function aboutField(
   return aboutField(item, field!.slice(within![0].length));
 }
 
-/** What hangs on an object: verdicts, which pods there are, or nothing. */
-type Concern = "policy" | "workload" | "none";
+/** What hangs on an object: verdicts; which pods there are, and what they are called; or nothing. */
+type Concern = "policy" | "beside" | "none";
 
 function concernOf(kind: string, apiVersion: string): Concern {
   if (kind === "" || kind === "List" || apiVersion === "") return "policy";
   const single = kind.endsWith("List") ? kind.slice(0, -"List".length) : kind;
   if (knownKind(kind, apiVersion) !== undefined) return "policy";
   if (knownKind(single, apiVersion) !== undefined) return "policy";
-  const isWorkload = isWorkloadKind(kind, apiVersion) || isWorkloadKind(single, apiVersion);
-  return isWorkload ? "workload" : "none";
+  const isBeside = isBesidePolicy(kind, apiVersion) || isBesidePolicy(single, apiVersion);
+  return isBeside ? "beside" : "none";
 }
 
 /** Passes over a kind of no concern, unless it was likely meant to be one that is. */

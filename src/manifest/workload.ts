@@ -1,4 +1,4 @@
-import { readPorts } from "./core.js";
+import { mapField, readPorts } from "./core.js";
 import type { Cursor } from "./cursor.js";
 import { groupOf } from "./foreign.js";
 import { readAnnotations, readLabels, readMetadata } from "./metadata.js";
@@ -33,8 +33,8 @@ export function readWorkload(kind: WorkloadKind, root: Cursor): Workload {
   const metadata = root.field("metadata");
   const prefix = metadata.field("generateName").textOrNothing() ?? "";
   const isNamed = (metadata.field("name").textOrNothing() ?? "") !== "";
-  const spec = mapOf(root, "spec");
-  const job = kind === "CronJob" ? mapOf(mapOf(spec, "jobTemplate"), "spec") : spec;
+  const spec = mapField(root, "spec");
+  const job = kind === "CronJob" ? mapField(mapField(spec, "jobTemplate"), "spec") : spec;
   const template = readTemplate(job.field("template"));
   return {
     kind,
@@ -46,12 +46,6 @@ export function readWorkload(kind: WorkloadKind, root: Cursor): Workload {
       : 0,
     ...(template === undefined ? {} : { template }),
   };
-}
-
-function mapOf(cursor: Cursor, name: string): Cursor {
-  const field = cursor.field(name);
-  field.isMap();
-  return field;
 }
 
 function readReplicas(kind: WorkloadKind, spec: Cursor, job: Cursor): number {
@@ -79,8 +73,8 @@ function readCount(cursor: Cursor): number | undefined {
 
 function readTemplate(template: Cursor): PodTemplate | undefined {
   if (!template.isMap()) return undefined;
-  const metadata = mapOf(template, "metadata");
-  const spec = mapOf(template, "spec");
+  const metadata = mapField(template, "metadata");
+  const spec = mapField(template, "spec");
   return {
     labels: readLabels(metadata.field("labels")),
     annotations: readAnnotations(metadata.field("annotations")),

@@ -45,43 +45,55 @@ export function assignAddresses(
   ranges: PodRanges = usualRanges,
   before: ReadonlyMap<string, readonly Address[]> = new Map(),
 ): ReadonlyMap<string, readonly Address[]> {
-  const wanting = new Set<string>();
-  const taken = new Set<string>();
-  for (const object of objects) {
-    if (object.kind === "Namespace") continue;
-    const known = "addresses" in object ? object.addresses : (object.hosts ?? []);
-    for (const address of known) taken.add(addressKey(address));
-    if (object.kind === "Pod" && wantsAddress(object)) wanting.add(podRef(object));
-  }
+  const pods = objects.filter((object): object is Pod => object.kind === "Pod");
+  const wanting = new Set(pods.filter(wantsAddress).map(podRef));
+  const found = spreadAddresses([...wanting].sort(), takenAddresses(objects), ranges, before);
+  if (found !== undefined) return found;
+  const all = ranges.map(formatPrefix).join(" and ");
+  throw new RangesFull(
+    `got ${wanting.size} pods without addresses, want fewer: ${all} have no more`,
+  );
+}
+
+/** Keys of the addresses that pods and nodes have, and of those that a policy names alone. */
+export function takenAddresses(objects: readonly ObjectHead[]): Set<string> {
+  const known = objects.flatMap((object) => {
+    if (object.kind === "Namespace") return [];
+    return "addresses" in object ? object.addresses : (object.hosts ?? []);
+  });
+  return new Set(known.map(addressKey));
+}
+
+/**
+ * Gives each name one address of each range, at the place that the name hashes to or the next that is free.
+ *
+ * Shape: `names` are sorted; `taken` has the keys of addresses that are not free, and gets those given.
+ *        Undefined when the ranges are full.
+ */
+export function spreadAddresses(
+  names: readonly string[],
+  taken: Set<string>,
+  ranges: readonly Prefix[],
+  before: ReadonlyMap<string, readonly Address[]> = new Map(),
+): ReadonlyMap<string, readonly Address[]> | undefined {
   const isFree = (addresses: readonly Address[]) =>
     addresses.every((address) => !taken.has(addressKey(address)));
   const found = new Map<string, readonly Address[]>();
-  const give = (ref: string, addresses: readonly Address[]) => {
+  const give = (name: string, addresses: readonly Address[]) => {
     for (const address of addresses) taken.add(addressKey(address));
-    found.set(ref, addresses);
+    found.set(name, addresses);
   };
-
-  const refs = [...wanting].sort();
-  for (const ref of refs) {
-    const kept = before.get(ref);
-    if (kept !== undefined && isFree(kept)) give(ref, kept);
+  for (const name of names) {
+    const kept = before.get(name);
+    if (kept !== undefined && isFree(kept)) give(name, kept);
   }
   const slots = Math.min(...ranges.map(slotsOf));
-  for (const ref of refs) {
-    if (found.has(ref)) continue;
-    const addresses = firstFree(
-      ref,
-      slots,
-      (slot) => ranges.map((range) => addressAt(range, slot)),
-      isFree,
-    );
-    if (addresses === undefined) {
-      const all = ranges.map(formatPrefix).join(" and ");
-      throw new RangesFull(
-        `got ${wanting.size} pods without addresses, want fewer: ${all} have no more`,
-      );
-    }
-    give(ref, addresses);
+  const make = (slot: number) => ranges.map((range) => addressAt(range, slot));
+  for (const name of names) {
+    if (found.has(name)) continue;
+    const addresses = firstFree(name, slots, make, isFree);
+    if (addresses === undefined) return undefined;
+    give(name, addresses);
   }
   return found;
 }
