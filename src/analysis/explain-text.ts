@@ -83,7 +83,11 @@ function reasonText(side: SideFinding): string {
 }
 
 function decidingText(rule: DecidingRule): string {
-  if (rule.tier === "Node") return `the pod's own node, ${rule.name}, always reaches it`;
+  if (rule.nodeAddress !== undefined) {
+    const { address, guessed } = rule.nodeAddress;
+    const why = guessed ? ", the first of its podCIDR" : "";
+    return `the pod's own node, ${rule.name}, by ${address}${why}`;
+  }
   const does = rule.action === "Accept" ? "by" : "denied by";
   return `${does} ${rule.ref}`;
 }

@@ -88,6 +88,8 @@ export interface DecidingRule extends Place {
   /** As in `RuleFinding`; empty for the rule that lets a node reach its own pods. */
   readonly field: string;
   readonly index: number;
+  /** By which of its addresses a node reaches its own pods, and whether that is a guess from `spec.podCIDRs`. */
+  readonly nodeAddress?: { readonly address: string; readonly guessed: boolean };
 }
 
 /** One side's judgement, which stands on its own. */
@@ -173,7 +175,7 @@ export function explain(state: CompiledState, question: Question): Explanation |
           endpoint: label,
           verdict: denied ? "deny" : "allow",
           judged: true,
-          decidedBy: rule === undefined ? null : decidingRule(rule, side),
+          decidedBy: rule === undefined ? null : decidingRule(state, rule, side, first.source),
           ...policyFindings(state, side, flow, isolatedBy, provenance.rulesOf(...asked)),
         };
       });
@@ -219,12 +221,21 @@ function notJudged(direction: Side, endpoint: string): SideFinding {
   return { direction, endpoint, verdict: "allow", judged: false, ...nothing };
 }
 
-function decidingRule({ policy, ...rule }: RuleRecord, side: Side): DecidingRule {
+function decidingRule(
+  { compiled }: CompiledState,
+  { policy, ...rule }: RuleRecord,
+  side: Side,
+  source: Address,
+): DecidingRule {
   const { kind, namespace, name, file } = policy;
   const { tier, action, index, line, column } = rule;
   const field = ruleField(rule, side);
   const ref = field === "" ? policyRef(policy) : ruleRef(policy, side, index);
-  return { ref, kind, namespace, name, tier, action, field, index, file, line, column };
+  const deciding = { ref, kind, namespace, name, tier, action, field, index, file, line, column };
+  if (tier !== "Node") return deciding;
+  const named = compiled.cluster.nodes.get(name)?.addresses ?? [];
+  const guessed = named.every((each) => compareAddresses(each, source) !== 0);
+  return { ...deciding, nodeAddress: { address: formatAddress(source), guessed } };
 }
 
 /**

@@ -1,6 +1,8 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { type Address, addressKey } from "../net/address.js";
 import { isLocal, type LocalPods, type PodGroup } from "../policy/cluster.js";
 import { type ClusterChanges, LiveCluster, type ObjectChange } from "../policy/live-cluster.js";
+import { addressesOfNode } from "../policy/own-node.js";
 import { isolates, type Mode, subjectMatches, unresolvedDomains } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
 import { type CompiledCluster, type CompileStats, compileCluster } from "./compile.js";
@@ -31,7 +33,7 @@ export type IncrementalResult =
  * Errors: those of `compile`; the changes are kept, and the next update may do better.
  */
 export class IncrementalCompiler {
-  readonly #local: LocalPods;
+  #local: LocalPods;
   readonly #mode: Mode;
   readonly #cluster = new LiveCluster();
   #compiled: (CompiledCluster & { ok: true }) | undefined;
@@ -45,10 +47,13 @@ export class IncrementalCompiler {
     this.#mode = options.mode ?? "enforce";
   }
 
-  /** Applies changes and returns the table of the resulting objects. */
-  update(changes: readonly ObjectChange[]): IncrementalResult {
+  /** Applies changes and returns the table of the resulting objects; for other pods than before, when `local` is given. */
+  update(changes: readonly ObjectChange[], local = this.#local): IncrementalResult {
     const done = this.#cluster.apply(changes);
-    if (this.#compiled === undefined || this.#touchesEndpoints(done)) return this.#rebuild();
+    const isSame = local === this.#local;
+    this.#local = local;
+    if (this.#compiled === undefined || !isSame || this.#touchesEndpoints(done))
+      return this.#rebuild();
     const isQuiet = done.pods.length + done.relabelled.length === 0;
     if (isQuiet) return this.#result(this.#compiled, "none");
     const { blob, classes, peers } = this.#compiled;
@@ -75,7 +80,19 @@ export class IncrementalCompiler {
       relabelled.some((namespace) => isSelected((group) => group.namespace === namespace)) ||
       nodes
         .flatMap(versions)
-        .some(({ meta }) => this.#compiled?.peers.namesNodes || this.#nodes.has(meta.name))
+        .some(({ meta }) => this.#compiled?.peers.namesNodes || this.#nodes.has(meta.name)) ||
+      this.#touchesOwnNodes(changes)
+    );
+  }
+
+  /** Reports whether an address that an endpoint's node has becomes, or no longer is, somebody else's too. */
+  #touchesOwnNodes({ pods, nodes }: ClusterChanges): boolean {
+    const own = this.#compiled?.peers.nodeAddresses ?? new Set();
+    if (own.size === 0) return false;
+    const isOwn = (address: Address) => own.has(addressKey(address));
+    return (
+      pods.flatMap(versions).some(({ addresses }) => addresses.some(isOwn)) ||
+      nodes.flatMap(versions).some((node) => addressesOfNode(node).some(isOwn))
     );
   }
 

@@ -28,9 +28,11 @@ async function input(): Promise<[task: DryRunTask, request: unknown]> {
   for await (const piece of process.stdin as AsyncIterable<Buffer>) pieces.push(piece);
   const bytes = Buffer.concat(pieces);
   const end = bytes.indexOf("\n");
-  const task = JSON.parse(bytes.toString("utf8", 0, end), (key, value) =>
-    key === "bytes" ? Uint8Array.from(value) : value,
-  );
+  const task = JSON.parse(bytes.toString("utf8", 0, end), (key, value) => {
+    if (key === "bytes") return Uint8Array.from(value);
+    if (key === "pods") return new Set(value);
+    return key === "modes" ? new Map(value) : value;
+  });
   try {
     return [task, JSON.parse(bytes.toString("utf8", end + 1))];
   } catch {

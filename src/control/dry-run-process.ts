@@ -81,8 +81,11 @@ export class DryRunProcess {
     }, lastMs);
     this.#late.unref();
     this.#child.stdin?.on("error", () => {});
+    // As lists; the other end knows by their keys what they were.
     const text = JSON.stringify(task, (_, value) =>
-      value instanceof Uint8Array ? [...value] : value,
+      value instanceof Uint8Array || value instanceof Set || value instanceof Map
+        ? [...value]
+        : value,
     );
     this.#child.stdin?.write(`${text}\n`);
     this.#child.stdin?.end(body);

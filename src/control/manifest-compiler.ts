@@ -14,7 +14,6 @@ import type { Outcome, TableCompiler } from "./table-compiler.js";
  */
 export class ManifestCompiler implements TableCompiler {
   readonly #mode: Mode;
-  #local: LocalPods | undefined;
   #compiler: IncrementalCompiler | undefined;
   #objects = new Map<string, KubernetesObject>();
   #summary: { readonly of: Ruleset; readonly is: RulesetSummary } | undefined;
@@ -31,7 +30,7 @@ export class ManifestCompiler implements TableCompiler {
   /**
    * Compiles these objects for `local`, independent of earlier ones.
    *
-   * Cost: what has changed; everything when `local` is another object than last time.
+   * Cost: what has changed; all steps from the policies on when `local` is another object than last time.
    */
   compile(objects: readonly KubernetesObject[], local: LocalPods): Outcome {
     // Of objects with the same name the last counts, as in a full compile.
@@ -51,13 +50,13 @@ export class ManifestCompiler implements TableCompiler {
   }
 
   #update(changes: readonly ObjectChange[], local: LocalPods): Outcome {
-    const known = local === this.#local ? this.#compiler : undefined;
+    const known = this.#compiler;
     const compiler = known ?? new IncrementalCompiler({ local, mode: this.#mode });
-    this.#local = local;
     // If the update throws, its state is unknown, so the next one starts from scratch.
     this.#compiler = undefined;
     const result = compiler.update(
       known === undefined ? this.objects.map((put) => ({ put })) : changes,
+      local,
     );
     this.#compiler = compiler;
     if (!result.ok) return result;

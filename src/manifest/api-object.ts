@@ -147,7 +147,11 @@ function neededPart(kind: KubernetesObject["kind"], value: ApiValue): ApiValue {
     case "Namespace":
       return { metadata: meta };
     case "Node":
-      return { metadata: meta, status: { addresses: status["addresses"] } };
+      return {
+        metadata: meta,
+        spec: { podCIDR: spec["podCIDR"], podCIDRs: spec["podCIDRs"] },
+        status: { addresses: status["addresses"] },
+      };
     case "Pod": {
       const { nodeName, hostNetwork, containers, initContainers } = spec;
       const { phase, podIP, podIPs } = status;

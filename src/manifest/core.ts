@@ -1,4 +1,5 @@
 import { type Address, addressInTodaysForm, isIpv4Mapped, parseAddress } from "../net/address.js";
+import { comparePrefixes, type Prefix, readPrefix } from "../net/prefix.js";
 import { transportProtocols } from "../net/protocol.js";
 import { type Cursor, quoted } from "./cursor.js";
 import { readMetadata } from "./metadata.js";
@@ -22,7 +23,7 @@ export function readNamespace(root: Cursor): Namespace {
   };
 }
 
-/** Reads a Node, for its labels and addresses. */
+/** Reads a Node, for its labels, its addresses and the ranges of its pods. */
 export function readNode(root: Cursor): Node {
   root.onlyFields(topFields);
   const meta = readMetadata(root, { namespaced: false, wantName: wantDnsSubdomain });
@@ -35,7 +36,24 @@ export function readNode(root: Cursor): Node {
     const address = readAddress(item.field("address"), "SL1310");
     if (address !== undefined) addresses.push(address);
   }
-  return { kind: "Node", meta, addresses };
+  return { kind: "Node", meta, addresses, podCidrs: readPodCidrs(mapField(root, "spec")) };
+}
+
+/** Where the two fields differ, servers heed the older one. */
+function readPodCidrs(spec: Cursor): readonly Prefix[] {
+  const given = readPodCidr(spec.field("podCIDR"));
+  const [first, ...others] = (spec.field("podCIDRs").items() ?? []).map(readPodCidr);
+  const differs = given !== undefined && first !== undefined && comparePrefixes(given, first) !== 0;
+  return [given ?? first, ...(differs ? [] : others)].filter((each) => each !== undefined);
+}
+
+function readPodCidr(cursor: Cursor): Prefix | undefined {
+  const text = cursor.string() ?? "";
+  if (text === "") return undefined;
+  const read = readPrefix(text, "stored");
+  if ("prefix" in read) return read.prefix;
+  cursor.report("SL1310", `got ${read.fault.got}, want ${read.fault.want}`);
+  return undefined;
 }
 
 /** Reads a Pod, for its labels, addresses and named ports. */

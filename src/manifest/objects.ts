@@ -37,6 +37,8 @@ export interface Node {
   readonly meta: Meta;
   /** InternalIP and ExternalIP entries of `status.addresses`. */
   readonly addresses: readonly Address[];
+  /** `spec.podCIDRs`, or `spec.podCIDR` where that is all there is or says otherwise. */
+  readonly podCidrs: readonly Prefix[];
 }
 
 export interface ContainerPort {

@@ -113,6 +113,17 @@ export function hostPrefix(address: Address): Prefix {
   return { address, length: address.bytes.length * 8 };
 }
 
+/**
+ * Returns the first address of a block that a host may have, which is the one after the block's own; undefined where
+ * that would leave none for another: in blocks of two addresses or one.
+ */
+export function firstHost({ address: { family, bytes }, length }: Prefix): Address | undefined {
+  if (bytes.length * 8 - length < 2) return undefined;
+  const first = Uint8Array.from(bytes);
+  first[first.length - 1]! |= 1;
+  return { family, bytes: first };
+}
+
 /** Returns the prefix of `length` bits that `address` lies in. */
 export function prefixOf(address: Address, length: number): Prefix {
   return { address: maskAddress(address, length), length };

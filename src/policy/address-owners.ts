@@ -55,6 +55,10 @@ export class AddressOwners {
     return this.#owners.get(addressKey(address)) === pod;
   }
 
+  isOwned(address: Address): boolean {
+    return this.#owners.has(addressKey(address));
+  }
+
   /** Returns the pods that claim an address, when there are several. */
   rivals(address: Address): Iterable<Pod> {
     if (this.#contested.size === 0) return [];

@@ -41,14 +41,30 @@ export type ClusterObjects = readonly KubernetesObject[];
 export type LocalPods =
   | "all"
   | { readonly node: string }
-  | { readonly pod: { readonly namespace: string; readonly name: string } }
+  | {
+      readonly pod: { readonly namespace: string; readonly name: string };
+      readonly ownNode?: OwnNode;
+    }
   /** As `namespace/name`; only while they run on a node, when one is named. Absent ones are waited for. */
   | {
       readonly pods: ReadonlySet<string>;
       readonly node?: string;
       /** Of pods that say nothing themselves; of those that are not in it, everybody's. */
       readonly modes?: ReadonlyMap<string, Mode>;
+      readonly ownNode?: OwnNode;
     };
+
+/** The node on which all local pods run, as it is found there. */
+export interface OwnNode {
+  readonly addresses: readonly Address[];
+  /** Whether its interfaces were read: then there are no others, and nothing is guessed from its pods' ranges. */
+  readonly isWhole: boolean;
+}
+
+/** What is known of the local pods' node from the node itself. */
+export function ownNodeOf(local: LocalPods): OwnNode | undefined {
+  return typeof local === "object" && "ownNode" in local ? local.ownNode : undefined;
+}
 
 /** What exists, indexed for selectors. */
 export interface Cluster {
@@ -60,6 +76,8 @@ export interface Cluster {
   local(which: LocalPods): readonly LivePod[];
   /** Returns a pod whether it has traffic or not. */
   findPod(namespace: string, name: string): Pod | undefined;
+  /** Reports whether a pod with traffic of its own has an address. */
+  isPods(address: Address): boolean;
 }
 
 /** Reports whether a pod is one of those. */

@@ -99,6 +99,10 @@ export class LiveCluster implements Cluster {
     return this.#pods.get(podKey({ namespace, name }));
   }
 
+  isPods(address: Address): boolean {
+    return this.#owners.isOwned(address);
+  }
+
   /** Returns what is to be said about the present state. */
   diagnostics(): readonly Diagnostic[] {
     return this.#owners.diagnostics();

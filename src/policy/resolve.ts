@@ -20,9 +20,9 @@ import {
   portSetKey,
   unionPorts,
 } from "../net/port-set.js";
-import { hostPrefix } from "../net/prefix.js";
 import type { TransportProtocol } from "../net/protocol.js";
 import type { Cluster, LivePod, LocalPods, PodGroup, Policies } from "./cluster.js";
+import { OwnNodes } from "./own-node.js";
 import { PeerSets, type PeerTerm, termsHold } from "./peer-sets.js";
 import { remember } from "./remember.js";
 import type {
@@ -87,6 +87,8 @@ export interface PeerResolution {
   readonly isOutdated: boolean;
   /** Whether some rule names nodes as peers. */
   readonly namesNodes: boolean;
+  /** Keys of addresses that change rules when a pod or a node gets or loses them: see `OwnNodes`. */
+  readonly nodeAddresses: ReadonlySet<string>;
 }
 
 /** Reports the domain names in rules, which cannot be resolved here. */
@@ -186,7 +188,6 @@ interface NamedPortsAsked {
 }
 
 class Resolver implements PeerResolution {
-  readonly #cluster: Cluster;
   readonly #policies: Policies;
   readonly #mode: Mode;
   readonly #modes: ReadonlyMap<string, Mode> | undefined;
@@ -198,7 +199,7 @@ class Resolver implements PeerResolution {
   readonly #sharedRules = new Map<string, EndpointRules>();
   readonly #egressRules = new Map<RuleTerms, readonly Rule[]>();
   readonly #ingressRules = new Map<RuleTerms, Map<string, readonly Rule[]>>();
-  readonly #nodeRules = new Map<string, Rule>();
+  readonly #ownNodes: OwnNodes;
   readonly #asked: NamedPortsAsked[] = [];
   readonly #ids = new Map<object, number>();
   #unknownNumbers = false;
@@ -206,9 +207,9 @@ class Resolver implements PeerResolution {
   constructor(cluster: Cluster, policies: Policies, { local, mode }: ResolveOptions) {
     this.#mode = mode ?? "enforce";
     this.#modes = typeof local === "object" && "pods" in local ? local.modes : undefined;
-    this.#cluster = cluster;
     this.#policies = policies;
     this.#peers = new PeerSets(cluster);
+    this.#ownNodes = new OwnNodes(cluster, local);
     const ordered = [...policies.clusterPolicies].sort(compareClusterPolicies);
     this.#clusterPolicies = {
       Ingress: ordered.map((policy) => clusterPolicyTerms(policy, "Ingress")),
@@ -218,6 +219,10 @@ class Resolver implements PeerResolution {
 
   get namesNodes(): boolean {
     return this.#peers.hasNodes;
+  }
+
+  get nodeAddresses(): ReadonlySet<string> {
+    return this.#ownNodes.considered;
   }
 
   get isOutdated(): boolean {
@@ -238,9 +243,10 @@ class Resolver implements PeerResolution {
   }
 
   endpoint({ pod, addresses, group }: LivePod): Endpoint {
+    const node = this.#ownNodes.ruleFor(pod);
     const both = (counted: Counted): BothRules => ({
-      ingress: this.#rulesFor(group, "Ingress", pod.nodeName, counted),
-      egress: this.#rulesFor(group, "Egress", "", counted),
+      ingress: this.#rulesFor(group, "Ingress", node, counted),
+      egress: this.#rulesFor(group, "Egress", undefined, counted),
     });
     const { namespace, name } = pod.meta;
     const nearest = modeOf(pod.meta) ?? this.#modes?.get(`${namespace}/${name}`);
@@ -259,13 +265,14 @@ class Resolver implements PeerResolution {
   #rulesFor(
     group: PodGroup,
     direction: Direction,
-    nodeName: string,
+    node: Rule | undefined,
     counted: Counted,
   ): EndpointRules {
-    const key = `${direction};${counted};${nodeName};${group.key}`;
+    const from = node === undefined ? "" : this.#idOf(node);
+    const key = `${direction};${counted};${from};${group.key}`;
     let rules = this.#groupRules.get(key);
     if (rules === undefined) {
-      rules = this.#share(direction, this.#collect(group, direction, nodeName, counted));
+      rules = this.#share(direction, this.#collect(group, direction, node, counted));
       this.#groupRules.set(key, rules);
     }
     return rules;
@@ -274,7 +281,7 @@ class Resolver implements PeerResolution {
   #collect(
     group: PodGroup,
     direction: Direction,
-    nodeName: string,
+    node: Rule | undefined,
     counted: Counted,
   ): EndpointRules {
     const counts = (policy: PolicyTerms) =>
@@ -295,7 +302,6 @@ class Resolver implements PeerResolution {
     ];
     const isolatedBy = isolating.map((policy) => policy.source);
     if (rules.length === 0 && isolatedBy.length === 0) return unrestricted;
-    const node = this.#nodeRule(nodeName);
     return { isolatedBy, rules: node === undefined ? rules : [node, ...rules] };
   }
 
@@ -321,29 +327,6 @@ class Resolver implements PeerResolution {
     const id = this.#ids.get(object) ?? this.#ids.size;
     this.#ids.set(object, id);
     return id;
-  }
-
-  /** The rule that lets a node reach its own pods, whatever policy says (conformance rule 12). */
-  #nodeRule(name: string): Rule | undefined {
-    const node = this.#cluster.nodes.get(name);
-    if (node === undefined || node.addresses.length === 0) return undefined;
-    let rule = this.#nodeRules.get(name);
-    if (rule === undefined) {
-      const { span } = node.meta;
-      const blocks = node.addresses.map((address) => ({ prefix: hostPrefix(address), except: [] }));
-      rule = {
-        policy: { kind: "Node", namespace: "", name, span },
-        index: 0,
-        tier: "Node",
-        priority: 0,
-        action: "Accept",
-        span,
-        peers: { key: `node ${name}`, groups: [], blocks },
-        ports: allPorts,
-      };
-      this.#nodeRules.set(name, rule);
-    }
-    return rule;
   }
 
   #resolve(terms: RuleTerms, direction: Direction, subject: PodGroup): readonly Rule[] {

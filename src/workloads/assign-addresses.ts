@@ -1,6 +1,6 @@
 import type { ObjectHead, Pod } from "../manifest/objects.js";
 import { type Address, addressKey } from "../net/address.js";
-import { formatPrefix, type Prefix, parsePrefix, prefixCovers } from "../net/prefix.js";
+import { firstHost, formatPrefix, type Prefix, parsePrefix, prefixCovers } from "../net/prefix.js";
 
 /** Where pods without addresses get theirs; one of each family at most, one at least. */
 export type PodRanges = readonly Prefix[];
@@ -34,7 +34,8 @@ const slotsMax = 0xff_ffff;
  * Gives pods addresses that have none: one of each range.
  *
  * Where they land depends on the pod's name, so that a pod keeps its addresses when others come and go, and
- * every command gives it the same. None is one that a pod or a node has, nor one that a policy names alone.
+ * every command gives it the same. None is one that a pod or a node has, nor one that a policy names alone, nor the
+ * first of the range of a node's pods, which counts as the node's.
  *
  * Shape:  `namespace/name` to addresses, for pods that have traffic of their own. `before` says who had which,
  *         and may keep them while they are free, even where two names would collide.
@@ -57,11 +58,7 @@ export function assignAddresses(
 
 /** Keys of the addresses that pods and nodes have, and of those that a policy names alone. */
 export function takenAddresses(objects: readonly ObjectHead[]): Set<string> {
-  const known = objects.flatMap((object) => {
-    if (object.kind === "Namespace") return [];
-    return "addresses" in object ? object.addresses : (object.hosts ?? []);
-  });
-  return new Set(known.map(addressKey));
+  return new Set(objects.flatMap(namedAddresses).map(addressKey));
 }
 
 /**
@@ -96,6 +93,20 @@ export function spreadAddresses(
     give(name, addresses);
   }
   return found;
+}
+
+/** Addresses that are somebody's already. */
+function namedAddresses(object: ObjectHead): readonly Address[] {
+  switch (object.kind) {
+    case "Namespace":
+      return [];
+    case "Pod":
+      return object.addresses;
+    case "Node":
+      return [...object.addresses, ...object.podCidrs.flatMap((range) => firstHost(range) ?? [])];
+    default:
+      return object.hosts ?? [];
+  }
 }
 
 /** Puts addresses that were assigned into the pods. */

@@ -126,6 +126,43 @@ test("explain: the other family is mentioned where it is judged otherwise", () =
   ]);
 });
 
+const onNode = `${manifest}---
+apiVersion: v1
+kind: Node
+metadata: { name: n1 }
+spec: { podCIDRs: [ 10.4.1.0/24, "fd00:4::/64" ] }
+status: { addresses: [ { type: InternalIP, address: 192.168.9.1 } ] }
+---
+apiVersion: v1
+kind: Node
+metadata: { name: n2 }
+spec: { podCIDR: 10.4.2.0/24 }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: ledger, namespace: bank }
+spec: { nodeName: n1 }
+status: { podIPs: [ { ip: 10.4.1.5 }, { ip: "fd00:4::5" } ] }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: shut, namespace: bank }
+spec: { podSelector: {} }
+`;
+
+test("explain: the pod's own node is named with the address, and a guess is called one", () => {
+  const by = (from: string) => ask(from, "bank/ledger", 6, 80, onNode);
+  const known = by("192.168.9.1");
+  assert.deepInclude(known.direction[1]?.decidedBy?.nodeAddress, { guessed: false });
+  assert.include(explanationText(known), "ALLOWED  the pod's own node, n1, by 192.168.9.1  ");
+  for (const address of ["10.4.1.1", "fd00:4::1"]) {
+    const guess = by(address);
+    assert.deepEqual(guess.direction[1]?.decidedBy?.nodeAddress, { address, guessed: true });
+    assert.include(explanationText(guess), `n1, by ${address}, the first of its podCIDR`);
+  }
+  assert.equal(by("10.4.2.1").verdict, "deny");
+});
+
 test("explain: a selector never matches an address outside, nor the host's network", () => {
   const outside = ask("203.0.113.1", "shop/db", 6, 5432);
   assert.equal(

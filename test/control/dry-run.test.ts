@@ -1,9 +1,13 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, assert, beforeEach, expect, test } from "vitest";
 import { ControlClient } from "../../src/control/client.js";
 import type { CutItem } from "../../src/control/control-routes.js";
+import type * as DryRun from "../../src/control/dry-run-process.js";
+import { ConnectionRecord } from "../../src/layout/layout.gen.js";
+import type { Mode } from "../../src/manifest/annotations.js";
+import { parseAddress } from "../../src/net/address.js";
 import { pause } from "../kubernetes/harness.js";
 
 const program = join(import.meta.dirname, "../fuzz/listeners-child.mjs");
@@ -130,4 +134,55 @@ test("what cannot be compiled is refused, and the next one is taken", async () =
     kind: "usage",
   });
   expect(await ask(light)).toMatchObject({ ok: true, connections });
+});
+
+/** A ConnectionRecord of an open connection to port 80. */
+function connection(from: string, to: string): Uint8Array {
+  const record = new Uint8Array(ConnectionRecord.bytes);
+  const view = new DataView(record.buffer);
+  record.set(parseAddress(from)!.bytes, ConnectionRecord.source);
+  record.set(parseAddress(to)!.bytes, ConnectionRecord.destination);
+  view.setUint16(ConnectionRecord.sourcePort, 40_000, true);
+  view.setUint16(ConnectionRecord.destinationPort, 80, true);
+  record[ConnectionRecord.protocol] = 6;
+  record[ConnectionRecord.family] = 4;
+  return record;
+}
+
+// Goal: a dry run judges for the pods of a node's config, with the modes and the addresses that they have there.
+// Method: the program itself, asked as the controller asks it, about an open connection from the node to its pod.
+test("a dry run judges by the pods, the modes and the node of the process", async () => {
+  const built = join(import.meta.dirname, "../../dist/control/dry-run-process.js");
+  const { DryRunProcess } = (await import(built)) as typeof DryRun;
+  const text = `apiVersion: v1
+kind: Pod
+metadata: { name: a, namespace: shop }
+status: { podIP: 10.0.0.1 }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: shut, namespace: shop }
+spec: { podSelector: {} }
+`;
+  const denials = async (mode: Mode, node: string) => {
+    const local = {
+      pods: new Set(["shop/a"]),
+      modes: new Map<string, Mode>([["shop/a", mode]]),
+      ownNode: { addresses: [parseAddress(node)!], isWhole: true },
+    };
+    const request = { files: [{ name: "a.yaml", text }] };
+    const run = new DryRunProcess(
+      { local, mode: "enforce", assigned: [] },
+      Buffer.from(JSON.stringify(request)),
+    );
+    try {
+      assert.isTrue((await run.compiled()).ok);
+      return (await run.denials(connection("10.9.0.1", "10.0.0.1"))).length;
+    } finally {
+      run.close();
+    }
+  };
+  assert.equal(await denials("enforce", "10.9.0.2"), 1);
+  assert.equal(await denials("enforce", "10.9.0.1"), 0);
+  assert.equal(await denials("audit", "10.9.0.2"), 0);
 });

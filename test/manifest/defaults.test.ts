@@ -126,6 +126,23 @@ test("a pod's addresses are podIPs, or podIP alone", () => {
   assert.deepEqual(texts("{podIP: '', podIPs: []}"), []);
 });
 
+test("a node's ranges are podCIDRs, or podCIDR alone, which counts where they differ", () => {
+  const texts = (spec: string) => {
+    const { objects } = parseManifests(
+      `apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec: ${spec}\n`,
+      "node.yaml",
+    );
+    return objects.flatMap((each) => (each.kind === "Node" ? each.podCidrs.map(formatPrefix) : []));
+  };
+  const both = "podCIDRs: [10.1.0.0/24, 'fd00:1::/64']";
+  assert.deepEqual(texts(`{podCIDR: 10.1.0.0/24, ${both}}`), ["10.1.0.0/24", "fd00:1::/64"]);
+  assert.deepEqual(texts(`{${both}}`), ["10.1.0.0/24", "fd00:1::/64"]);
+  assert.deepEqual(texts("{podCIDR: 10.1.0.7/24}"), ["10.1.0.0/24"]);
+  assert.deepEqual(texts(`{podCIDR: 10.2.0.0/24, ${both}}`), ["10.2.0.0/24"]);
+  assert.deepEqual(texts("{podCIDR: '', podCIDRs: []}"), []);
+  assert.deepEqual(texts("{podCIDRs: [10.1.0.0, 'fd00:1::/64']}"), ["fd00:1::/64"]);
+});
+
 test("a pod's ports are those of its containers and of init containers that keep running", () => {
   const { ports, nodeName, hostNetwork, phase } = pod(
     `{nodeName: n1, hostNetwork: true,

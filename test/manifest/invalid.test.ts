@@ -426,6 +426,11 @@ const podCases: readonly [name: string, text: string, findings: string[]][] = [
     ["SL1310 status.addresses[0].address"],
   ],
   [
+    "node's range of pods",
+    "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec: {podCIDRs: [10.1.0.0/24, x]}\n",
+    ["SL1310 spec.podCIDRs[1]"],
+  ],
+  [
     "fields that we know nothing of",
     podText("{schedulerName: s, whatever: {a: [1]}}", "{qosClass: x}"),
     [],

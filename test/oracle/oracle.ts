@@ -74,11 +74,26 @@ function sideAllows(
   return tierDecides(objects, "Baseline", side, pod, probe) ?? true;
 }
 
+/** An address that a pod has is the pod's alone, and a guess that another node has that node's. */
 function isOwnNode(objects: readonly KubernetesObject[], pod: Pod, address: Address): boolean {
-  const node = objects.find(
-    (object): object is Node => object.kind === "Node" && object.meta.name === pod.nodeName,
+  if (podOf(objects, address) !== undefined) return false;
+  const nodes = objects.filter((object): object is Node => object.kind === "Node");
+  const isNamed = (node: Node) => node.addresses.some((each) => same(each, address));
+  const isGuessed = (node: Node) => node.podCidrs.some((range) => isFirstHost(range, address));
+  return nodes.some(
+    (node) =>
+      node.meta.name === pod.nodeName &&
+      (isNamed(node) ||
+        (isGuessed(node) &&
+          !nodes.some((other) => other !== node && (isNamed(other) || isGuessed(other))))),
   );
-  return node?.addresses.some((each) => same(each, address)) ?? false;
+}
+
+/** The network's address and one more; ranges of one or two addresses have no room for a bridge and a pod. */
+function isFirstHost({ address, length }: Prefix, asked: Address): boolean {
+  const number = ({ bytes }: Address) => BigInt(`0x${Buffer.from(bytes).toString("hex")}`);
+  const room = address.bytes.length * 8 - length;
+  return room > 1 && address.family === asked.family && number(asked) === number(address) + 1n;
 }
 
 /** True or false when a rule of the tier decides; undefined when none does, or one says Pass. */

@@ -319,7 +319,7 @@ interface Probe {
 
 /** Those of what a server has stored; the others have tests of their own. */
 const sharedCases = existsSync(shared)
-  ? readdirSync(shared).filter((each) => /^(01|02|04|05|09|10|11)-/.test(each))
+  ? readdirSync(shared).filter((each) => /^(01|02|04|05|09|10|11|14)-/.test(each))
   : [];
 
 describe.skipIf(sharedCases.length === 0)("shared cases", () => {

@@ -3,7 +3,8 @@ import { compile } from "../../src/compiler/compile.js";
 import { IncrementalCompiler } from "../../src/compiler/incremental.js";
 import { Table } from "../../src/dataplane/table.js";
 import type { KubernetesObject } from "../../src/manifest/objects.js";
-import type { LocalPods } from "../../src/policy/cluster.js";
+import { parseAddress } from "../../src/net/address.js";
+import type { LocalPods, OwnNode } from "../../src/policy/cluster.js";
 import type { ObjectChange } from "../../src/policy/live-cluster.js";
 import { Random } from "./random.js";
 import { randomCluster, randomObject } from "./random-cluster.js";
@@ -31,6 +32,12 @@ function randomChanges(
   });
 }
 
+function randomOwnNode(random: Random): OwnNode {
+  const texts = ["10.9.0.1", "10.0.0.2", "fe80::1", "192.168.0.1"];
+  const addresses = texts.filter(() => random.oneIn(2)).map((text) => parseAddress(text)!);
+  return { addresses, isWhole: random.oneIn(2) };
+}
+
 function carryOut(state: Map<string, KubernetesObject>, changes: readonly ObjectChange[]): void {
   for (const change of changes) {
     if ("put" in change) state.set(keyOf(change.put), change.put);
@@ -45,20 +52,26 @@ test(`increments give the bytes of a full compile (SEED=${seed})`, () => {
   const efforts = { none: 0, patch: 0, rebuild: 0, refused: 0 };
   for (let round = 0; round < SEQUENCES; round++) {
     const random = new Random(seed + round);
-    const local = random.pick<LocalPods>([
+    const given = random.pick<LocalPods>([
       { node: "n1" },
       { node: "n1" },
       { node: "n1" },
       { pod: { namespace: "default", name: "pod-1" } },
+      { pods: new Set(["default/pod-1", "blue/pod-2", "red/pod-3"]) },
       "all",
     ]);
+    let local = given;
     const objects = randomCluster(random);
     const state = new Map(objects.map((object) => [keyOf(object), object]));
     const compiler = new IncrementalCompiler({ local });
     let changes: readonly ObjectChange[] = objects.map((put) => ({ put }));
     for (let event = 0; event <= EVENTS; event++) {
       const hint = `SEED=${seed + round} event ${event}`;
-      const got = compiler.update(changes);
+      // Where the node is the machine that this runs on, its interfaces come and go too.
+      if (typeof local === "object" && "pods" in local && random.oneIn(3)) {
+        local = { ...local, ownNode: randomOwnNode(random) };
+      }
+      const got = compiler.update(changes, local);
       const want = compile({ objects: [...state.values()], local });
       assert.deepEqual(
         got.diagnostics.map(({ code, message }) => `${code} ${message}`).sort(),

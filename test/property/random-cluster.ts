@@ -50,13 +50,7 @@ export function randomCluster(random: Random): KubernetesObject[] {
     if (random.oneIn(6)) continue;
     objects.push({ kind: "Namespace", meta: meta(random, name, "") });
   }
-  const nodes = ["n1", "n2"].map(
-    (name, index): Node => ({
-      kind: "Node",
-      meta: meta(random, name, ""),
-      addresses: [address(`192.168.0.${index + 1}`), address(`fd00:100::${index + 1}`)],
-    }),
-  );
+  const nodes = [1, 2].map((number) => randomNode(random, number));
   objects.push(...random.some(nodes, 1).filter(() => !random.oneIn(4)));
   objects.push(...random.list(3, 14, (index) => randomPod(random, index)));
   const policyCount = random.below(9);
@@ -72,11 +66,8 @@ export function randomObject(random: Random): KubernetesObject {
   switch (random.below(12)) {
     case 0:
       return { kind: "Namespace", meta: meta(random, random.pick(namespaceNames), "") };
-    case 1: {
-      const number = 1 + random.below(2);
-      const addresses = [address(`192.168.0.${number}`), address(`fd00:100::${number}`)];
-      return { kind: "Node", meta: meta(random, `n${number}`, ""), addresses };
-    }
+    case 1:
+      return randomNode(random, 1 + random.below(2));
     case 2:
       return randomPolicy(random, random.below(9));
     case 3:
@@ -113,8 +104,12 @@ export function randomProbes(
 export function addressesIn(object: KubernetesObject): Address[] {
   switch (object.kind) {
     case "Pod":
-    case "Node":
       return [...object.addresses, ...object.addresses];
+    case "Node":
+      return [
+        ...object.addresses,
+        ...object.podCidrs.flatMap((range) => [moved(range.address, 1), ...boundsOf(range)]),
+      ];
     case "Namespace":
       return [];
     case "NetworkPolicy":
@@ -159,6 +154,31 @@ function meta(random: Random, name: string, namespace: string): Meta {
   for (const key of random.some(labelKeys)) labels.set(key, random.pick(labelValues));
   if (random.oneIn(10)) labels.set("kubernetes.io/metadata.name", random.pick(namespaceNames));
   return { name, namespace, labels, annotations: new Map(), span: nextSpan() };
+}
+
+/** Ranges whose first address is nobody's, some pod's, a node's, or that have none. */
+const podRanges = [
+  "10.9.0.0/24",
+  "10.9.1.0/24",
+  "10.0.0.0/24",
+  "fd00:9::/64",
+  "fd00::/64",
+  "192.168.0.0/30",
+  "10.9.2.0/31",
+  "10.9.2.4/32",
+].map((text) => parsePrefix(text)!);
+
+function randomNode(random: Random, number: number): Node {
+  return {
+    kind: "Node",
+    meta: meta(random, `n${number}`, ""),
+    // Now and then an address that a pod has too.
+    addresses: [
+      address(random.oneIn(6) ? "10.0.1.2" : `192.168.0.${number}`),
+      address(`fd00:100::${number}`),
+    ],
+    podCidrs: random.list(0, 3, () => random.pick(podRanges)),
+  };
 }
 
 function randomPod(random: Random, index: number): Pod {

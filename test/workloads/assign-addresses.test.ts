@@ -35,6 +35,13 @@ describe("addresses of pods that have none", () => {
     assert.equal(assigned(texts).size, 0);
   });
 
+  test("never the first of the range of a node's pods, which counts as the node's", () => {
+    const node =
+      "apiVersion: v1\nkind: Node\nmetadata: {name: node-a}\nspec: {podCIDR: 10.1.0.0/24}";
+    const got = assigned([podText("a"), node], "10.1.0.0/30").get("shop/a");
+    assert.deepEqual(got, ["10.1.0.2"]);
+  });
+
   // Method: whatever pod a gets, something else has already; it must then get another one.
   test.each([
     ["a pod has", (ip: string) => podText("z", `status: {podIP: "${ip}"}`)],
