@@ -1,5 +1,7 @@
 import { constants } from "node:os";
 import { reportHtml } from "../bench/html.js";
+import { withNativeFigures } from "../bench/native/figures.js";
+import { measureNativeFigures } from "../bench/native/measure.js";
 import { peerNames } from "../bench/peers.js";
 import { isSluice, makeReport, type Report } from "../bench/report.js";
 import { runSuite, type SuiteOptions } from "../bench/suite.js";
@@ -7,8 +9,6 @@ import { policiesMax } from "../bench/workload.js";
 import { settings } from "../control/settings.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
-import { withNativeFigures } from "./bench-figures.js";
-import { measureNativeFigures } from "./bench-native.js";
 import { reportText } from "./bench-report.js";
 import type { BenchOptions } from "./bench-spec.js";
 import { runEntered, selfWords } from "./enter.js";
@@ -44,7 +44,7 @@ export async function runBench(options: BenchOptions, io: Io): Promise<number> {
     const started = performance.now();
     try {
       const native = plan.manyFlows
-        ? await measureNativeFigures(progress, stop.signal)
+        ? await measureNativeFigures(progress.update, stop.signal)
         : { rows: [], leftOut: [] };
       const nativeSeconds = (performance.now() - started) / 1_000;
       const result = await runSuite({

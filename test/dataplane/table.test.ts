@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { pathManifests } from "../../src/cli/bench-workload.js";
+import { pathManifests } from "../../src/bench/native/workload.js";
 import { compile } from "../../src/compiler/compile.js";
 import { Table, TupleBatch } from "../../src/dataplane/table.js";
 import { TableHeader } from "../../src/layout/layout.gen.js";

@@ -1,4 +1,4 @@
-import { FlowTuple, writeFlowTuple } from "../layout/layout.gen.js";
+import { FlowTuple, writeFlowTuple } from "../../layout/layout.gen.js";
 
 /**
  * What `sluice bench lookup` judges, and what its peers are given of it: the same policies and the

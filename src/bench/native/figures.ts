@@ -1,5 +1,5 @@
-import { type Report, type Row, spreadMax } from "../bench/report.js";
-import type { NativeReport } from "./bench-native.js";
+import { type Report, type Row, spreadMax } from "../report.js";
+import type { NativeReport } from "./report.js";
 
 /** Adds the timings of native structures to the measurements with packets. */
 export function withNativeFigures(

@@ -1,6 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { median, spreadOf } from "../bench/statistics.js";
+import { median, spreadOf } from "../statistics.js";
 
 /**
  * The result of one turn: nanoseconds per item, as mean, in the median batch, in the 99th percentile.

@@ -1,5 +1,4 @@
-import { startTurnTaker } from "./bench-turns.js";
-import { renderTable } from "./output.js";
+import { startTurnTaker } from "./turns.js";
 
 /** The outcome of one kind of connections. */
 export interface FloodGroup {
@@ -40,7 +39,7 @@ export interface MixedFlood {
   };
 }
 
-const groupNames = {
+export const groupNames = {
   others: "other pods: new connections",
   established: "all pods: established connections",
   short: "first pod: short TCP connections",
@@ -89,30 +88,6 @@ function reached({ groups, residentBytes }: RawFlood): MixedFlood["reached"] {
   };
 }
 
-function lostOf({ refused, cut }: FloodGroup): number {
+export function lostOf({ refused, cut }: FloodGroup): number {
   return refused + cut;
-}
-
-/** The same for a reader. */
-export function mixedFloodText(flood: MixedFlood): string {
-  const count = (value: number) => value.toLocaleString("en-US");
-  const yes = (value: boolean) => (value ? "yes" : "no");
-  const { seconds, pods, frames, nsPerFrame, connectionsMax, quota, inUse, evicted } = flood;
-  const rows = Object.entries(groupNames).map(([name, told]) => {
-    const group = flood.groups.find((each) => each.name === name)!;
-    const { tried, refused, cut, unclosed } = group;
-    const share = `${((lostOf(group) / tried) * 100).toFixed(2)} %`;
-    return [told, ...[tried, refused, cut, unclosed].map(count), share];
-  });
-  const header = ["floods at once", "tried", "refused", "cut", "not closed", "lost"];
-  const gaveWay = Object.entries(evicted).map(([name, value]) => `${count(value)} ${name}`);
-  const memory = flood.residentBytes.map((bytes) => (bytes / 1_048_576).toFixed(1));
-  return [
-    renderTable(rows, { header, right: [1, 2, 3, 4, 5] }).trimEnd(),
-    `${count(seconds)} simulated seconds, ${count(frames)} frames, ${nsPerFrame} ns each; a table of ${count(connectionsMax)} connections for ${pods} pods, ${count(quota)} for each`,
-    `  gave way: ${gaveWay.join(", ")}; in use at the end: ${count(inUse)}`,
-    `  memory: ${memory.join(", ")} MiB, at the beginning and after each sixth of the time`,
-    `  under 0.1 % of the other pods' new connections lost: ${yes(flood.reached.others)}; no established one lost: ${yes(flood.reached.established)}; memory the same in the last third: ${yes(flood.reached.memory)}`,
-    "",
-  ].join("\n");
 }
