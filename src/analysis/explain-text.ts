@@ -3,7 +3,7 @@ import type { DecidingRule, Explanation, Place, RuleFinding, SideFinding } from 
 /** Wraps words for a terminal. */
 export type Paint = (text: string, as: "allowed" | "denied" | "quiet") => string;
 
-const plain: Paint = (text) => text;
+export const plain: Paint = (text) => text;
 
 /** A line of an explanation: 0 is the verdict, 1 what belongs to it, 2 what belongs to the line of 1 above. */
 interface Line {

@@ -14,6 +14,7 @@ import type {
 import { type Address, compareAddresses, formatAddress } from "../net/address.js";
 import type { ClusterObjects, LivePod } from "../policy/cluster.js";
 import { ruleField, rulePath } from "../policy/ruleset.js";
+import type { ServiceIndex } from "../services/service-index.js";
 import {
   type Condition,
   checkClusterPeer,
@@ -131,6 +132,8 @@ export interface CompiledState {
   readonly objects: ClusterObjects;
   readonly compiled: CompileResult & { readonly ok: true };
   readonly table: Table;
+  /** Those that questions may name; absent when they name none. */
+  readonly services?: ServiceIndex;
 }
 
 /**

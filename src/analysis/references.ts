@@ -80,12 +80,17 @@ export class PodIndex {
     from: string,
     to: string,
   ): { readonly from: FlowEnd | string; readonly to: FlowEnd | string } {
-    const [senders, receivers] = [this.members(from), this.members(to)];
-    const end = (pods: readonly Pod[], reference: string) =>
-      pods.length === 0 ? this.endOf(reference) : endOfPods(different(pods), reference);
-    if (from !== to || senders.length < 2)
-      return { from: end(senders, from), to: end(receivers, to) };
-    return { from: end(senders.slice(0, 1), from), to: end(receivers.slice(1), to) };
+    const members = this.members(from);
+    if (from !== to || members.length < 2)
+      return { from: this.endWithWorkloads(from), to: this.endWithWorkloads(to) };
+    const end = (pods: readonly Pod[]) => endOfPods(different(pods), from);
+    return { from: end(members.slice(0, 1)), to: end(members.slice(1)) };
+  }
+
+  /** Reads one end, where the name of a workload may stand for its pods. */
+  endWithWorkloads(reference: string): FlowEnd | string {
+    const pods = this.members(reference);
+    return pods.length === 0 ? this.endOf(reference) : endOfPods(different(pods), reference);
   }
 }
 

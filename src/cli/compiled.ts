@@ -3,6 +3,7 @@ import { count } from "../diagnostics/count.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { told } from "../diagnostics/findings.js";
 import type { SkippedKind } from "../manifest/foreign.js";
+import type { ServiceObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
 import { readManifests } from "../manifest/read.js";
 import { validationReport } from "../manifest/report.js";
@@ -19,6 +20,8 @@ import type { PodOptions, PolicyOptions } from "./shared-options.js";
 export type Compiled = Extract<CompileResult, { ok: true }> & {
   /** The manifests, as they were read, with what was made of them. */
   readonly objects: ClusterObjects;
+  /** Services of the manifests, and what stands behind them. */
+  readonly services: readonly ServiceObject[];
   /** Policies of other products that the manifests hold, and no answer counts in. */
   readonly notEnforced: readonly SkippedKind[];
   readonly compileMs: number;
@@ -114,7 +117,7 @@ async function read(
 }
 
 function compiled(
-  { diagnostics, sources, skipped = [] }: Manifests,
+  { services, diagnostics, sources, skipped = [] }: Manifests,
   objects: ClusterObjects,
   local: LocalPods,
   { output }: Printing,
@@ -137,7 +140,7 @@ function compiled(
   showDiagnostics(found, io);
   if (result?.ok) {
     const notEnforced = skipped.filter(({ isPolicy }) => isPolicy);
-    return { ...result, objects, notEnforced, compileMs };
+    return { ...result, objects, services, notEnforced, compileMs };
   }
   if (output === "json") writeJson(io.stdout, validationReport(found, skipped));
   return undefined;

@@ -11,15 +11,19 @@ const flags = [
   },
   {
     flags: "--to <ref>",
-    description: "namespace/pod, namespace/workload or an address",
+    description:
+      "namespace/pod, namespace/workload, svc/namespace/name of a Service, or an address (a Service's too)",
     required: true,
   },
   {
     flags: "--port <port/protocol>",
     description:
-      "such as 5432/tcp, 53/udp, icmp, or the name of a port of the receiving pod; left out: say what passes",
+      "such as 5432/tcp, 53/udp, icmp, or the name of a port of the receiving pod or the Service; left out: say what passes",
   },
-  { flags: "--exit-code", description: "exit 1 when the connection is denied" },
+  {
+    flags: "--exit-code",
+    description: "exit 1 when the connection is denied, to a Service by any of its pods",
+  },
   output("text", "tree", "json"),
 ] as const;
 
@@ -35,6 +39,10 @@ export const explain = command({
       command:
         "sluice explain -f manifests/ --from shop/frontend --to shop/database --port 5432/tcp",
       effect: "between two pods",
+    },
+    {
+      command: "sluice explain -f manifests/ --from shop/frontend --to svc/shop/payment --port 80",
+      effect: "to the pods behind a Service, at their own port",
     },
     {
       command:

@@ -1,44 +1,49 @@
-import { type Explanation, explain, type Question, questionText } from "../analysis/explain.js";
+import { explain, type Question, questionText } from "../analysis/explain.js";
 import { explanationText, explanationTree } from "../analysis/explain-text.js";
 import { type Passing, passingBetween } from "../analysis/passing.js";
 import { hasPorts, parseProtocol, protocolWords } from "../analysis/protocols.js";
-import { type FlowEnd, PodIndex } from "../analysis/references.js";
+import { PodIndex } from "../analysis/references.js";
 import { portsJson, portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { Pod } from "../manifest/objects.js";
+import { type Address, parseAddress } from "../net/address.js";
 import { isAllPorts, isNoPorts } from "../net/port-set.js";
 import { protocolNumbers } from "../net/protocol.js";
+import type { ResolvedService } from "../services/resolve.js";
+import { ServiceIndex, serviceName } from "../services/service-index.js";
 import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
+import { explainToService } from "./explain-service.js";
 import type { ExplainOptions } from "./explain-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { sanitize, styles, writeJson } from "./output.js";
+import { sanitize, sanitizeAll, styles, writeJson } from "./output.js";
 
 /**
  * Says whether a connection is allowed, and which rule allows it or what each rule wanted. Without a port,
  * says what passes between the two ends.
  */
 export async function runExplain(options: ExplainOptions, io: Io): Promise<number> {
-  const asked = options.port === undefined ? undefined : readService(options.port);
+  const asked = options.port === undefined ? undefined : readPort(options.port);
   const compiled = await compilePods(options, io);
   if (compiled === undefined) return exitCodes.input;
 
   const { objects, blob } = compiled;
   const index = new PodIndex(objects);
-  const ends = index.endsOf(options.from, options.to);
-  const known = (flag: string, end: FlowEnd | string) => {
-    if (typeof end === "string") throw new CommandError(exitCodes.input, `${flag}: ${end}`);
-    return end;
-  };
-  const [from, to] = [known("--from", ends.from), known("--to", ends.to)];
   const table = Table.open(blob);
+  const service = askedService(options, index, compiled);
+  if (service !== undefined) {
+    const from = known("--from", index.endWithWorkloads(options.from));
+    return explainToService({ from, ...service, asked }, { objects, compiled, table }, options, io);
+  }
+  const ends = index.endsOf(options.from, options.to);
+  const [from, to] = [known("--from", ends.from), known("--to", ends.to)];
   if (asked === undefined) {
     const passing = passingBetween(blob, table, from, to);
     return showPassing(passing, { from, to, notEnforced: compiled.notEnforced }, options, io);
   }
-  const service =
-    typeof asked === "string" ? namedService(asked, index.members(options.to)[0]) : asked;
-  const question: Question = { from, to, ...service };
+  const receiver = index.members(options.to)[0];
+  const what = typeof asked === "string" ? namedPort(asked, receiver) : asked;
+  const question: Question = { from, to, ...what };
   const explanation = explain({ objects, compiled, table }, question);
   if (explanation === undefined) throw differentFamilies(questionText(question));
   if (options.output === "json") {
@@ -47,10 +52,38 @@ export async function runExplain(options: ExplainOptions, io: Io): Promise<numbe
     const { green, red, dim } = styles(io);
     const paints = { allowed: green, denied: red, quiet: dim };
     const write = options.output === "tree" ? explanationTree : explanationText;
-    io.stdout.write(write(printable(explanation), (part, as) => paints[as](part)));
+    io.stdout.write(write(sanitizeAll(explanation), (part, as) => paints[as](part)));
   }
   const denied = explanation.verdict === "deny";
   return denied && options.exitCode ? exitCodes.negative : exitCodes.ok;
+}
+
+/** Errors: CommandError (input) with what is wrong with an end. */
+function known<End extends object>(flag: string, end: End | string): End {
+  if (typeof end === "string") throw new CommandError(exitCodes.input, `${flag}: ${end}`);
+  return end;
+}
+
+/**
+ * Finds the Service that `--to` asks for, by name or by an address that it has; undefined for another end. A pod
+ * in a namespace called svc goes before. Errors: CommandError (input).
+ */
+function askedService(
+  { from, to }: ExplainOptions,
+  pods: PodIndex,
+  { objects, services }: Compiled,
+): { readonly service: ResolvedService; readonly family?: Address["family"] } | undefined {
+  const isService = (end: string) =>
+    serviceName(end) !== undefined && pods.members(end).length === 0;
+  if (isService(from)) {
+    const why = `got "${from}", want who opens the connection: a Service does not`;
+    throw new CommandError(exitCodes.input, `--from: ${why}`);
+  }
+  const index = new ServiceIndex(objects, services);
+  if (isService(to)) return { service: known("--to", index.find(serviceName(to)!)) };
+  const address = parseAddress(to);
+  const service = address === undefined ? undefined : index.at(address);
+  return service === undefined ? undefined : { service, family: address!.family };
 }
 
 function differentFamilies(question: string): CommandError {
@@ -93,17 +126,11 @@ function showPassing(
   return isClosed && exitCode ? exitCodes.negative : exitCodes.ok;
 }
 
-/** Names come from manifests, and must not drive the terminal. */
-function printable(explanation: Explanation): Explanation {
-  const clean = (_: string, value: unknown) =>
-    typeof value === "string" ? sanitize(value) : value;
-  return JSON.parse(JSON.stringify(explanation), clean) as Explanation;
-}
-
-type Service = Pick<Question, "protocol" | "port">;
+/** A port with its protocol, or a protocol without ports. */
+type AskedPort = Pick<Question, "protocol" | "port">;
 
 /** Reads `5432/tcp`, `80` (TCP), `icmp`, or the name of a port, which comes back. Errors: CommandError (usage). */
-function readService(text: string): Service | string {
+function readPort(text: string): AskedPort | string {
   const [first = "", second, ...rest] = text.split("/");
   const refuse = () => {
     const want = "a port and protocol such as 5432/tcp, icmp, or the name of a port";
@@ -126,7 +153,7 @@ function readService(text: string): Service | string {
 }
 
 /** Looks the name of a port up on the pod that receives. Errors: CommandError (input). */
-function namedService(name: string, receiver: Pod | undefined): Service {
+function namedPort(name: string, receiver: Pod | undefined): AskedPort {
   const ports = receiver?.ports ?? [];
   const found = ports.find((each) => each.name === name);
   if (found !== undefined) {

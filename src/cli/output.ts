@@ -42,6 +42,13 @@ export function sanitize(text: string): string {
   });
 }
 
+/** Sanitizes every text of a document: names come from manifests. */
+export function sanitizeAll<Document>(document: Document): Document {
+  const clean = (_: string, value: unknown) =>
+    typeof value === "string" ? sanitize(value) : value;
+  return JSON.parse(JSON.stringify(document), clean) as Document;
+}
+
 function hex(code: number, digits: number): string {
   return code.toString(16).padStart(digits, "0");
 }

@@ -1,12 +1,23 @@
+import type { Side } from "../analysis/explain.js";
+import { backendRef } from "../analysis/explain-service.js";
 import { hasPorts, parseProtocol, serviceText } from "../analysis/protocols.js";
-import { PodIndex } from "../analysis/references.js";
+import { type FlowEnd, PodIndex } from "../analysis/references.js";
 import { sidesOf } from "../dataplane/events.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { type Address, parseAddress } from "../net/address.js";
-import { compilePods, withNotEnforced } from "./compiled.js";
+import { isTransportProtocol, protocolNumbers } from "../net/protocol.js";
+import { serviceRef } from "../services/resolve.js";
+import {
+  type AskedPort,
+  findPort,
+  ServiceIndex,
+  serviceName,
+  whyNobody,
+} from "../services/service-index.js";
+import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin } from "./manifests.js";
 import { renderTable, styles, writeJson } from "./output.js";
@@ -17,12 +28,36 @@ type RawProbe = Readonly<Record<string, unknown>>;
 
 interface ReadProbe {
   readonly id: unknown;
-  readonly source: Address;
-  readonly destination: Address;
   readonly protocol: number;
   readonly port: number | null;
   readonly from: string;
   readonly to: string;
+  readonly isService: boolean;
+  /** One; to a Service, one for each place behind it. */
+  readonly flows: readonly ProbeFlow[];
+}
+
+interface ProbeFlow {
+  readonly source: Address;
+  readonly destination: Address;
+  /** Where it ends, by name. */
+  readonly ref: string;
+  readonly port: number | null;
+}
+
+interface Answer {
+  readonly id: unknown;
+  /** To a Service: `deny` where any place behind it is closed. */
+  readonly verdict: "allow" | "deny";
+  readonly deniedBy: readonly Side[];
+  /** What policies that are only audited would deny. */
+  readonly audit?: readonly Side[];
+  readonly backends?: readonly {
+    readonly ref: string;
+    readonly port: number | null;
+    readonly verdict: "allow" | "deny";
+    readonly deniedBy: readonly Side[];
+  }[];
 }
 
 /** Judges a list of probes with the native table, each the first packet of a new flow. */
@@ -36,20 +71,8 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
   const compiled = await compilePods(options, io);
   if (compiled === undefined) return exitCodes.input;
 
-  const probes = readProbes(await probeText(options.probes, io), options.probes, compiled.objects);
-  const batch = new TupleBatch(probes.length);
-  for (const { source, destination, protocol, port } of probes) {
-    batch.push(source, destination, protocol, port ?? 0);
-  }
-  const table = Table.open(compiled.blob);
-  const verdicts = table.classify(batch);
-  const audits = compiled.table.auditRows.length > 0 ? table.audit(batch) : undefined;
-  const answers = probes.map(({ id }, index) => {
-    const deniedBy = sidesOf(verdicts[index]!);
-    const audit = deniedBy.length > 0 ? [] : sidesOf(audits?.[index] ?? 0);
-    const verdict = deniedBy.length === 0 ? "allow" : "deny";
-    return { id, verdict, deniedBy, ...(audit.length === 0 ? {} : { audit }) };
-  });
+  const probes = readProbes(await probeText(options.probes, io), options.probes, compiled);
+  const answers = judge(probes, compiled);
   if (options.output === "json") {
     writeJson(io.stdout, withNotEnforced({ verdicts: answers }, compiled));
     return exitCodes.ok;
@@ -73,6 +96,43 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
   return exitCodes.ok;
 }
 
+/** Judges all probes in one call. */
+function judge(probes: readonly ReadProbe[], { blob, table }: Compiled): readonly Answer[] {
+  const batch = new TupleBatch(probes.length);
+  for (const { protocol, flows } of probes) {
+    for (const { source, destination, port } of flows) {
+      batch.push(source, destination, protocol, port ?? 0);
+    }
+  }
+  const native = Table.open(blob);
+  const verdicts = native.classify(batch);
+  const audits = table.auditRows.length > 0 ? native.audit(batch) : undefined;
+  let at = 0;
+  return probes.map(({ id, isService, flows: own }): Answer => {
+    const backends = own.map(({ ref, port }) => {
+      const deniedBy = sidesOf(verdicts[at]!);
+      const audit = deniedBy.length > 0 ? [] : sidesOf(audits?.[at] ?? 0);
+      at++;
+      return { ref, port, verdict: verdictOf(deniedBy), deniedBy, audit };
+    });
+    const both = (side: "deniedBy" | "audit") => [
+      ...new Set(backends.flatMap((backend) => backend[side])),
+    ];
+    const [deniedBy, audit] = [both("deniedBy"), both("audit")];
+    return {
+      id,
+      verdict: verdictOf(deniedBy),
+      deniedBy,
+      ...(audit.length === 0 || deniedBy.length > 0 ? {} : { audit }),
+      ...(isService ? { backends: backends.map(({ audit: _, ...backend }) => backend) } : {}),
+    };
+  });
+}
+
+function verdictOf(deniedBy: readonly Side[]): Answer["verdict"] {
+  return deniedBy.length === 0 ? "allow" : "deny";
+}
+
 async function probeText(path: string, io: Io): Promise<string> {
   if (path === "-") return readStdin(io);
   try {
@@ -89,7 +149,7 @@ async function probeText(path: string, io: Io): Promise<string> {
 function readProbes(
   text: string,
   file: string,
-  objects: ConstructorParameters<typeof PodIndex>[0],
+  { objects, services }: Compiled,
 ): readonly ReadProbe[] {
   const refuse = (place: string, message: string) =>
     new CommandError(exitCodes.input, `${file}: ${place}: ${message}`);
@@ -105,7 +165,7 @@ function readProbes(
   if (document.probes.length === 0) {
     throw new CommandError(exitCodes.input, `${file}: got no probe, want one at least`);
   }
-  const reader = new ProbeReader(new PodIndex(objects));
+  const reader = new ProbeReader(new PodIndex(objects), new ServiceIndex(objects, services));
   return document.probes.map((probe: unknown, index) => {
     const place = `probes[${index}]`;
     if (typeof probe !== "object" || probe === null) throw refuse(place, "want an object");
@@ -118,38 +178,74 @@ function readProbes(
 /** Reads probes one by one; what is wrong with one is a text. */
 class ProbeReader {
   readonly #pods: PodIndex;
+  readonly #services: ServiceIndex;
   readonly #addresses = new Map<string, Address>();
 
-  constructor(pods: PodIndex) {
+  constructor(pods: PodIndex, services: ServiceIndex) {
     this.#pods = pods;
+    this.#services = services;
   }
 
   read(probe: RawProbe, index: number): ReadProbe | string {
     const from = this.#end(probe, "src", "srcIP");
     if (typeof from === "string") return from;
+    const name =
+      (probe["dstIP"] ?? undefined) === undefined ? this.#serviceName(probe["dst"]) : undefined;
+    if (name !== undefined) return this.#toService(probe, index, from, name);
     const to = this.#end(probe, "dst", "dstIP");
     if (typeof to === "string") return to;
-    const service = readService(probe);
-    if (typeof service === "string") return service;
-
-    for (const source of from.addresses) {
-      const destination = to.addresses.find((each) => each.family === source.family);
-      if (destination === undefined) continue;
-      const labels = { from: from.label, to: to.label };
-      return { id: probe["id"] ?? index, source, destination, ...service, ...labels };
+    const port = readPort(probe);
+    if (typeof port === "string") return port;
+    const flow = pairOf(from, to);
+    if (flow === undefined) {
+      return `got ${from.label} and ${to.label}, which have no address family in common`;
     }
-    return `got ${from.label} and ${to.label}, which have no address family in common`;
+    const flows = [{ ...flow, ref: to.label, port: port.port }];
+    const labels = { from: from.label, to: to.label };
+    return { id: probe["id"] ?? index, ...port, ...labels, isService: false, flows };
+  }
+
+  /** The Service that a reference names; undefined where it names a pod, or nothing. */
+  #serviceName(reference: unknown): string | undefined {
+    if (typeof reference !== "string") return undefined;
+    return this.#pods.find(reference) === undefined ? serviceName(reference) : undefined;
+  }
+
+  #toService(probe: RawProbe, index: number, from: FlowEnd, name: string): ReadProbe | string {
+    const service = this.#services.find(name);
+    if (typeof service === "string") return `dst: ${service}`;
+    const asked = readAsked(probe);
+    if (typeof asked === "string") return asked;
+    const port = findPort(service, asked);
+    if (typeof port === "string") return `dst: ${port}`;
+    const flows = port.backends.flatMap((backend): readonly ProbeFlow[] => {
+      const ref = backendRef(backend);
+      const flow = pairOf(from, { label: ref, addresses: backend.addresses });
+      return flow === undefined ? [] : [{ ...flow, ref, port: backend.port }];
+    });
+    const to = `svc/${serviceRef(service)}`;
+    if (flows.length === 0) {
+      const why =
+        port.backends.length === 0 ? whyNobody(service, port) : "no address family in common";
+      return `dst: ${to} leads nowhere: ${why}`;
+    }
+    const protocol = protocolNumbers[port.protocol]!;
+    const labels = { from: from.label, to };
+    return {
+      id: probe["id"] ?? index,
+      protocol,
+      port: port.port,
+      ...labels,
+      isService: true,
+      flows,
+    };
   }
 
   /**
    * The packet's address if the probe gives one; the pod's reference is then only shown. Else all addresses
    * of the pod.
    */
-  #end(
-    probe: RawProbe,
-    podField: string,
-    addressField: string,
-  ): { readonly label: string; readonly addresses: readonly Address[] } | string {
+  #end(probe: RawProbe, podField: string, addressField: string): FlowEnd | string {
     const reference = probe[podField] ?? undefined;
     const text = probe[addressField] ?? undefined;
     if (reference !== undefined && typeof reference !== "string") {
@@ -176,7 +272,30 @@ class ProbeReader {
   }
 }
 
-function readService(
+/** The first addresses of one family. */
+function pairOf(from: FlowEnd, to: FlowEnd): Pick<ProbeFlow, "source" | "destination"> | undefined {
+  for (const source of from.addresses) {
+    const destination = to.addresses.find((each) => each.family === source.family);
+    if (destination !== undefined) return { source, destination };
+  }
+  return undefined;
+}
+
+/** Reads which port of a Service is asked for: its number, or its name. */
+function readAsked(probe: RawProbe): AskedPort | string {
+  const { port, protocol } = probe;
+  const word = `${protocol ?? "TCP"}`.toUpperCase();
+  if (!isTransportProtocol(word)) {
+    return `protocol: got ${JSON.stringify(protocol)}, want TCP, UDP or SCTP for a Service`;
+  }
+  if (typeof port === "string") {
+    return { name: port, ...(protocol === undefined ? {} : { protocol: word }) };
+  }
+  const read = readPort(probe);
+  return typeof read === "string" ? read : { port: read.port!, protocol: word };
+}
+
+function readPort(
   probe: RawProbe,
 ): { readonly protocol: number; readonly port: number | null } | string {
   const name = probe["protocol"] ?? "TCP";

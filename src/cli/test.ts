@@ -12,6 +12,7 @@ import { hasErrors } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
+import { ServiceIndex } from "../services/service-index.js";
 import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
@@ -26,7 +27,8 @@ export async function runTest(options: TestOptions, io: Io): Promise<number> {
   if (files === undefined || compiled === undefined) return exitCodes.input;
 
   const { objects } = compiled;
-  const state: CompiledState = { objects, compiled, table: Table.open(compiled.blob) };
+  const services = new ServiceIndex(objects, compiled.services);
+  const state: CompiledState = { objects, compiled, table: Table.open(compiled.blob), services };
   const started = performance.now();
   const now = () => performance.now();
   let results: readonly FileResult[] = files.map((file) => runTestFile(state, file, now));

@@ -66,4 +66,12 @@ describe.skipIf(!existsSync(cases))("inputs of others", () => {
   test("04: a matrix of nothing is refused", async () => {
     assert.equal((await sluice("matrix", "-f", input("04"))).code, 3);
   });
+
+  test("18: an answer for the pods behind a Service", async () => {
+    const asked = ["--from", "quay/crane", "--to", "svc/quay/ledger", "--port", "80"];
+    assert.match(
+      (await sluice("explain", "-f", input("18"), ...asked)).out,
+      /^DENIED: Service quay\/ledger 80 -> quay\/ledger:8080, which ingress denies$/m,
+    );
+  });
 });

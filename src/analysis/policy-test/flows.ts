@@ -1,8 +1,10 @@
+import { addressKey } from "../../net/address.js";
 import { type PortRange, type PortSet, rangesOf } from "../../net/port-set.js";
 import { protocolNumbers } from "../../net/protocol.js";
 import type { CompiledState } from "../explain.js";
 import { hasPorts } from "../protocols.js";
-import type { PolicyTest, Service } from "./policy-test.js";
+import type { Place, Places, PolicyTest, Service } from "./policy-test.js";
+import { type PlacedTest, withPlaces } from "./service-places.js";
 import { isIn, portsOf, type Site, SiteIndex } from "./sites.js";
 
 /** One connection to judge. It represents `count` connections that the table treats alike. */
@@ -34,19 +36,25 @@ const transports = [6, 17, 132] as const;
 export class FlowFinder {
   readonly #state: CompiledState;
   readonly #sites: SiteIndex;
-  readonly #tests: ReadonlyMap<string, PolicyTest>;
+  readonly #tests: ReadonlyMap<string, PlacedTest>;
   readonly #bounds: Readonly<Record<(typeof transports)[number], readonly number[]>>;
 
-  constructor(state: CompiledState, tests: readonly PolicyTest[]) {
+  constructor(state: CompiledState, given: readonly PolicyTest[]) {
     this.#state = state;
+    this.#tests = new Map(given.map((test) => [test.name, withPlaces(test, state.services)]));
+    const tests = [...this.#tests.values()].flatMap((placed) =>
+      "test" in placed ? placed.test : [],
+    );
     this.#sites = new SiteIndex(state, tests);
-    this.#tests = new Map(tests.map((test) => [test.name, test]));
     const boundsOf = (protocol: number) => portBounds(state, tests, protocol);
     this.#bounds = { 6: boundsOf(6), 17: boundsOf(17), 132: boundsOf(132) };
   }
 
   /** Selects the connections of a test. */
-  select(test: PolicyTest): SelectedFlows {
+  select({ name }: PolicyTest): SelectedFlows {
+    const placed = this.#tests.get(name)!;
+    if ("nothing" in placed) return { nothing: `to selects nothing: ${placed.nothing}` };
+    const { test } = placed;
     const sources = this.#sites.select(test.from);
     if ("nothing" in sources) return { nothing: `from selects nothing: ${sources.nothing}` };
     const destinations = this.#sites.select(test.to);
@@ -55,7 +63,10 @@ export class FlowFinder {
     const unnamed = missingName(test.service, destinations.sites);
     if (unnamed !== undefined) return { nothing: unnamed };
 
-    const excepted = test.except.flatMap((name) => this.#tests.get(name) ?? []);
+    const excepted = test.except.flatMap((other) => {
+      const found = this.#tests.get(other);
+      return found !== undefined && "test" in found ? found.test : [];
+    });
     const from = this.#buckets(sources.sites, "egressRow", (site) =>
       excepted.map(({ from }) => (isIn(from, site) ? "1" : "0")).join(""),
     );
@@ -125,6 +136,8 @@ export class FlowFinder {
           protocol: protocolNumbers[protocol]!,
           port,
         }));
+      case "places":
+        return portsAt(service.places, to);
     }
   }
 
@@ -190,7 +203,17 @@ function missingName(service: Service, to: readonly Site[]): string | undefined 
   return `${without.label} has no ${what}`;
 }
 
+/** The ports of one of the places behind a Service. */
+function portsAt(places: Places, { address }: Site): Place["ports"] {
+  return places.get(addressKey(address))?.ports ?? [];
+}
+
 function servicesKey(service: Service, site: Site): string {
+  if (service.by === "places") {
+    return portsAt(service.places, site)
+      .map(({ protocol, port }) => `${protocol} ${port}`)
+      .join();
+  }
   if (service.by !== "name") return "+";
   return portsOf(site, service.name, service.protocol)
     .map(({ protocol, port }) => `${protocol}${port}`)
@@ -215,6 +238,10 @@ function holds(service: Service, to: Site, protocol: number, port: number | null
       return portsOf(to, service.name, service.protocol).some(
         (each) => protocolNumbers[each.protocol] === protocol && each.port === port,
       );
+    case "places":
+      return portsAt(service.places, to).some(
+        (each) => each.protocol === protocol && each.port === port,
+      );
   }
 }
 
@@ -226,9 +253,13 @@ function portBounds(
 ): readonly number[] {
   const ranges = [
     ...compiled.table.portSets.flatMap((set: PortSet) => rangesOf(set, protocol) ?? []),
-    ...tests.flatMap(({ service }): PortRange[] =>
-      service.by === "range" ? [[service.first, service.last]] : [],
-    ),
+    ...tests.flatMap(({ service }): PortRange[] => {
+      if (service.by === "range") return [[service.first, service.last]];
+      if (service.by !== "places") return [];
+      return [...service.places.values()].flatMap(({ ports }) =>
+        ports.map(({ port }): PortRange => [port, port]),
+      );
+    }),
     ...compiled.cluster.pods.flatMap(({ group }) =>
       group.ports.map(({ port }): PortRange => [port, port]),
     ),

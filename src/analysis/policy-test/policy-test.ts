@@ -15,7 +15,21 @@ export type Party =
   | { readonly by: "cidr"; readonly cidr: Prefix }
   | { readonly by: "ip"; readonly address: Address }
   /** Every pod and every address outside. */
-  | { readonly by: "any" };
+  | { readonly by: "any" }
+  /** The pods behind a Service; only `to`, and the ports beside it are the Service's. */
+  | { readonly by: "service"; readonly namespace: string; readonly name: string }
+  /** What such a Service leads to. No file has it: `readTestFile` knows of no pods. */
+  | { readonly by: "places"; readonly places: Places };
+
+/** Where connections to a Service end, by `addressKey`. */
+export type Places = ReadonlyMap<string, Place>;
+
+export interface Place {
+  readonly address: Address;
+  readonly isPod: boolean;
+  /** Ports there, with IP protocol numbers. */
+  readonly ports: readonly { readonly protocol: number; readonly port: number }[];
+}
 
 /** The packets to the receiving end. */
 export type Service =
@@ -33,7 +47,9 @@ export type Service =
       readonly by: "name";
       readonly name: string;
       readonly protocol: TransportProtocol | undefined;
-    };
+    }
+  /** The ports of the places. */
+  | { readonly by: "places"; readonly protocol: undefined; readonly places: Places };
 
 export const allowReasons = ["allowed-by-rule", "not-isolated"] as const;
 export const denyReasons = ["no-matching-rule", "denied-by-rule"] as const;

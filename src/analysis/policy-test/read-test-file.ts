@@ -19,6 +19,8 @@ import {
 } from "./policy-test.js";
 
 const partyFields = ["pod", "workload", "namespace", "labels", "cidr", "ip", "any"] as const;
+/** A Service opens no connection. */
+const receiverFields = [...partyFields, "service"] as const;
 const serviceFields = ["port", "endPort", "protocol"] as const;
 const testFields = ["name", "from", "to", "expect", "via", "reason", "except"] as const;
 
@@ -84,8 +86,8 @@ function readTest(test: Cursor): PolicyTest | undefined {
   }
   test.onlyFields(testFields);
   const name = test.field("name").requiredString("a name for the test");
-  const from = readParty(test.field("from"), []);
-  const to = readParty(test.field("to"), serviceFields);
+  const from = readParty(test.field("from"), partyFields, []);
+  const to = readParty(test.field("to"), receiverFields, serviceFields);
   const service = readService(test.field("to"));
   const expectField = test.field("expect");
   if (expectField.absent) expectField.missing("allow or deny");
@@ -101,28 +103,34 @@ function readTest(test: Cursor): PolicyTest | undefined {
   return { name, from, to, service, expect, via, reason, except, span: firstLine(test.span) };
 }
 
-/** Reads a party; `beside` are fields of the same map that others read. */
-function readParty(cursor: Cursor, beside: readonly string[]): Party | undefined {
-  if (cursor.absent) cursor.missing(`one of ${partyFields.join(", ")}`);
+/** Reads a party, said by one of some fields; `beside` are fields of the same map that others read. */
+function readParty(
+  cursor: Cursor,
+  fields: typeof partyFields | typeof receiverFields,
+  beside: readonly string[],
+): Party | undefined {
+  if (cursor.absent) cursor.missing(`one of ${fields.join(", ")}`);
   if (!cursor.isMap()) return undefined;
-  cursor.onlyFields([...partyFields, ...beside]);
-  const given = partyFields.filter((name) => !cursor.field(name).absent);
+  cursor.onlyFields([...fields, ...beside]);
+  const given = fields.filter((name) => !cursor.field(name).absent);
   const ways = new Set(given.map((name) => (name === "labels" ? "namespace" : name)));
   // The namespace may stand beside the name.
-  if (ways.has("pod") || ways.has("workload")) ways.delete("namespace");
+  if (named.some((name) => ways.has(name))) ways.delete("namespace");
   if (ways.size !== 1) {
     const got = given.length === 0 ? "none" : given.join(" and ");
+    const want = fields.filter((name) => name !== "namespace").join(", ");
     cursor.report(
       "SL1217",
-      `got ${got}, want one of pod, workload, namespace with labels, cidr, ip, any`,
+      `got ${got}, want one of ${want.replace("labels", "namespace with labels")}`,
     );
     return undefined;
   }
-  switch ([...ways][0]) {
+  const [way] = ways;
+  switch (way) {
     case "pod":
-      return readNamed(cursor, "pod");
     case "workload":
-      return readNamed(cursor, "workload");
+    case "service":
+      return readNamed(cursor, way);
     case "namespace":
       return {
         by: "pods",
@@ -141,7 +149,9 @@ function readParty(cursor: Cursor, beside: readonly string[]): Party | undefined
   }
 }
 
-function readNamed(cursor: Cursor, by: "pod" | "workload"): Party | undefined {
+const named = ["pod", "workload", "service"] as const;
+
+function readNamed(cursor: Cursor, by: (typeof named)[number]): Party | undefined {
   const field = cursor.field(by);
   const text = field.string();
   if (text === undefined) return undefined;

@@ -1,7 +1,7 @@
 import type { ContainerPort, Pod } from "../../manifest/objects.js";
 import { workloadOf } from "../../manifest/workload.js";
-import { type Address, compareAddresses, formatAddress } from "../../net/address.js";
-import { type Prefix, prefixContains } from "../../net/prefix.js";
+import { type Address, addressKey, compareAddresses, formatAddress } from "../../net/address.js";
+import { hostPrefix, type Prefix, prefixContains } from "../../net/prefix.js";
 import type { LivePod } from "../../policy/cluster.js";
 import { addressBits, addressFromBits, addressToBits, eachRange } from "../connectivity-ranges.js";
 import { TableContents } from "../connectivity-table.js";
@@ -127,9 +127,18 @@ function whyNoTraffic(pod: Pod): string {
 }
 
 function blockOf(party: Party): readonly Prefix[] {
-  if (party.by === "cidr") return [party.cidr];
-  if (party.by !== "ip") return [];
-  return [{ address: party.address, length: addressBits(party.address.family) }];
+  switch (party.by) {
+    case "cidr":
+      return [party.cidr];
+    case "ip":
+      return [hostPrefix(party.address)];
+    case "places":
+      return [...party.places.values()].flatMap(({ address, isPod }) =>
+        isPod ? [] : [hostPrefix(address)],
+      );
+    default:
+      return [];
+  }
 }
 
 /** Addresses inside a range at which some block begins or has just ended. */
@@ -165,6 +174,10 @@ export function isIn(party: Party, { address, pod }: Site): boolean {
       return pod !== undefined && isOf(party, pod.pod);
     case "pods":
       return pod !== undefined && holdsLabels(party, pod.pod.meta.namespace, pod.pod.meta.labels);
+    case "places":
+      return party.places.has(addressKey(address));
+    case "service":
+      return false;
   }
 }
 

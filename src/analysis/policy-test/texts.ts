@@ -18,6 +18,10 @@ export function partyText(party: Party): string {
       return formatAddress(party.address);
     case "any":
       return "any";
+    case "service":
+      return `svc/${party.namespace}/${party.name}`;
+    case "places":
+      return [...party.places.values()].map(({ address }) => formatAddress(address)).join();
   }
 }
 
@@ -34,6 +38,8 @@ export function serviceName(service: Service): string {
     }
     case "name":
       return `${service.name}${suffix}`;
+    case "places":
+      return "its ports";
   }
 }
 
