@@ -1,4 +1,5 @@
 import { type Rule, rulePath } from "../../policy/ruleset.js";
+import { hasOwnPort } from "./check-ports.js";
 import { type Finding, finding, listNames, type RelatedPlace } from "./finding.js";
 import { ruleCoverage, ruleKey } from "./rule-coverage.js";
 import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
@@ -44,10 +45,11 @@ export function checkCoverage(scope: LintScope): readonly Finding[] {
   });
 }
 
-/** Reports whether a rule is of the tier Baseline, and all of its pods are isolated. */
-function isBehindIsolation(scope: LintScope, { policy, direction }: PlacedRule): boolean {
+/** Reports whether a rule is of the tier Baseline, and all pods that it could decide for are isolated. */
+function isBehindIsolation(scope: LintScope, placed: PlacedRule): boolean {
+  const { policy, direction } = placed;
   if (policy.kind === "NetworkPolicy" || policy.tier !== "Baseline") return false;
-  const subjects = scope.subjects(policy);
+  const subjects = scope.subjects(policy).filter((group) => hasOwnPort(placed, group));
   return subjects.length > 0 && subjects.every((group) => scope.isIsolated(group, direction));
 }
 

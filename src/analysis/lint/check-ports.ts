@@ -26,7 +26,7 @@ export function checkPortNames(scope: LintScope): readonly Finding[] {
     const { receivers, noun } = receiversOf(scope, placed, subjects);
     if (receivers === undefined) return [];
     return names.flatMap(({ name, protocol, span, field }): Finding[] => {
-      if (receivers.some((group) => !isNoPorts(portsNamed(group.ports, name, protocol)))) return [];
+      if (receivers.some((group) => hasName(group, { name, protocol }))) return [];
       const pods = receivers.reduce((sum, group) => sum + group.pods.length, 0);
       const what = protocol === undefined ? `"${name}"` : `"${name}" (${protocol})`;
       const who = pods === 0 ? "blocks have no port names" : `none of ${count(pods, noun)} has it`;
@@ -52,13 +52,25 @@ function receiversOf(
   return { receivers: receivers.length === 0 && onlySelectors ? undefined : receivers, noun };
 }
 
+/** Reports whether a rule has a port on a pod that its policy is for: an ingress rule's names may all be others'. */
+export function hasOwnPort(placed: PlacedRule, subject: PodGroup): boolean {
+  const names = placed.direction === "Ingress" ? portNames(placed) : [];
+  const onlyNames = names.length > 0 && names.length === placed.rule.ports.length;
+  return !onlyNames || names.some((each) => hasName(subject, each));
+}
+
+interface PortName {
+  readonly name: string;
+  /** Undefined: any. */
+  readonly protocol: TransportProtocol | undefined;
+}
+
+function hasName(group: PodGroup, { name, protocol }: PortName): boolean {
+  return !isNoPorts(portsNamed(group.ports, name, protocol));
+}
+
 function portNames({ policy, rule }: PlacedRule) {
-  type Name = {
-    readonly name: string;
-    readonly protocol: TransportProtocol | undefined;
-    readonly span: PlacedRule["rule"]["span"];
-    readonly field: string;
-  };
+  type Name = PortName & { readonly span: PlacedRule["rule"]["span"]; readonly field: string };
   const list = policy.kind === "ClusterNetworkPolicy" ? "protocols" : "ports";
   return rule.ports.flatMap((port, index): Name[] => {
     const { span } = port;

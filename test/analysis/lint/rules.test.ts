@@ -31,12 +31,18 @@ const tcp = (port: number | string, endPort?: number) => ({
   ...(endPort === undefined ? {} : { endPort }),
 });
 
-function clusterPolicy(name: string, priority: number, tier: string, ingress: readonly object[]) {
+function clusterPolicy(
+  name: string,
+  priority: number,
+  tier: string,
+  ingress: readonly object[],
+  pods: { readonly podSelector: object } = onDb,
+) {
   return JSON.stringify({
     apiVersion: "policy.networking.k8s.io/v1alpha2",
     kind: "ClusterNetworkPolicy",
     metadata: { name },
-    spec: { tier, priority, subject: { pods: onAll(onDb) }, ingress },
+    spec: { tier, priority, subject: { pods: onAll(pods) }, ingress },
   });
 }
 
@@ -424,6 +430,34 @@ const cases: readonly Case[] = [
       clusterPolicy("last", 3, "Baseline", [{ action: "Deny", from: [{ namespaces: {} }] }]),
     ),
     want: ["SL3013 last spec.ingress[0]", "SL3013 second spec.ingress[0]"],
+  },
+  {
+    name: "a baseline behind isolation, on the only pods that have its port by name",
+    code: "SL3013",
+    manifests: join(
+      web,
+      db,
+      policy("p", { ...onDb, ingress: [] }),
+      clusterPolicy(
+        "last",
+        3,
+        "Baseline",
+        [
+          {
+            action: "Deny",
+            from: [{ namespaces: {} }],
+            protocols: [{ destinationNamedPort: "sql" }],
+          },
+          {
+            action: "Deny",
+            from: [{ namespaces: {} }],
+            protocols: [{ destinationNamedPort: "http" }],
+          },
+        ],
+        { podSelector: {} },
+      ),
+    ),
+    want: ["SL3013 last spec.ingress[0]"],
   },
   {
     name: "a cluster rule before a wider one",
