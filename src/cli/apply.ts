@@ -7,9 +7,9 @@ import type { ApplyOptions } from "./apply-spec.js";
 import { controlClient } from "./control-common.js";
 import { connectionTable } from "./get.js";
 import { exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import { styles, TableWriter } from "./output.js";
+import { asCommand } from "./refusals.js";
 
 /** Says which live connections other manifests would cut. Exit 1 when there are some. */
 export async function runApply(options: ApplyOptions, io: Io): Promise<number> {

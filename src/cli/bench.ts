@@ -13,9 +13,9 @@ import { reportText } from "./bench-report.js";
 import type { BenchOptions } from "./bench-spec.js";
 import { runEntered, selfWords } from "./enter.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import { writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
+import { asCommand } from "./refusals.js";
 import { reportingIo, writeOut } from "./write-out.js";
 
 const presets = {

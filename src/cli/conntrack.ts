@@ -4,8 +4,8 @@ import type { ConntrackFlushOptions, ConntrackListOptions } from "./conntrack-sp
 import { checkNames, controlClient, filterQuery } from "./control-common.js";
 import { runGet } from "./get.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import { writeJson } from "./output.js";
+import { asCommand } from "./refusals.js";
 
 /** Lists tracked connections. */
 export async function runConntrackList(options: ConntrackListOptions, io: Io): Promise<number> {

@@ -19,10 +19,10 @@ import { readManifests } from "../manifest/read.js";
 import { type Address, parseAddress } from "../net/address.js";
 import { runEntered } from "./enter.js";
 import { exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import { reportProbes } from "./lab-matrix.js";
 import { styles } from "./output.js";
 import { createProgress } from "./progress.js";
+import { asCommand } from "./refusals.js";
 import { packageVersion } from "./version.js";
 
 const examples = fileURLToPath(new URL("../../examples", import.meta.url));

@@ -12,8 +12,8 @@ import { checkNames, controlClient, filterQuery } from "./control-common.js";
 import { ageText } from "./duration.js";
 import type { GetOptions } from "./get-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import { type Cell, type TableOptions, TableWriter } from "./output.js";
+import { asCommand } from "./refusals.js";
 
 /** Lists the objects of an enforcing process. */
 export async function runGet(options: GetOptions, io: Io): Promise<number> {

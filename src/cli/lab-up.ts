@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { Reload } from "../control/controller.js";
 import { type Refusal, refusalOf } from "../control/refusal.js";
+import { count } from "../diagnostics/count.js";
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { holdLab } from "../lab/hold.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
@@ -13,11 +14,11 @@ import { formatPrefix } from "../net/prefix.js";
 import { workersOf } from "./arguments.js";
 import { exitOf, runEntered, selfEnvironment, selfWords } from "./enter.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { asCommand, readyText } from "./lab-common.js";
 import type { LabUpOptions } from "./lab-spec.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
-import { sanitize } from "./output.js";
+import { renderTable, sanitize, styles } from "./output.js";
 import { createProgress } from "./progress.js";
+import { asCommand } from "./refusals.js";
 import { packageVersion } from "./version.js";
 
 /**
@@ -119,6 +120,23 @@ function tellUser(options: LabUpOptions, io: Io): Teller {
       if (refused !== undefined) throw refused;
     },
   };
+}
+
+/** Prints that a lab enforces, its pods, and what to do next. */
+function readyText(status: LabStatus, io: Io): string {
+  const { bold, green, dim } = styles(io);
+  const flag = status.name === "default" ? "" : ` --name ${status.name}`;
+  const first = status.pods[0]?.ref ?? "POD";
+  const pods = renderTable(
+    status.pods.map((pod) => [
+      pod.ref,
+      pod.addresses.join(" ") + (pod.assigned ? " (assigned)" : ""),
+    ]),
+    { header: ["POD", "ADDRESSES"] },
+  );
+  const head = `${bold(`lab ${status.name}`)} is ${green("up")}: ${count(status.pods.length, "pod")}, generation ${status.generation} is enforced by pid ${status.pid}`;
+  const next = `sluice lab probe${flag} · sluice lab exec${flag} ${first} -- CMD · sluice lab down${flag}`;
+  return `${head}\n${pods}${dim(`next: ${next}`)}\n`;
 }
 
 function tellStarter(fd: number, io: Io): Teller {

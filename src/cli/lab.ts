@@ -9,7 +9,6 @@ import { podVariable, stateFolder, tokenVariable } from "../lab/state.js";
 import { sinceText } from "./duration.js";
 import { waitThrough } from "./enter.js";
 import { exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import { reportProbes } from "./lab-matrix.js";
 import type {
   LabApplyOptions,
@@ -21,6 +20,7 @@ import type {
 import { readProbeFile, readStdin, showDiagnostics } from "./manifests.js";
 import { renderTable, sanitize, styles, writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
+import { asCommand } from "./refusals.js";
 
 export { runLabUp } from "./lab-up.js";
 

@@ -3,9 +3,9 @@ import type { FlowLine } from "../observe/flow.js";
 import { checkNames, controlClient, filterQuery, unknownNames } from "./control-common.js";
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import type { ObserveOptions } from "./observe-spec.js";
 import { sanitize, styles } from "./output.js";
+import { asCommand } from "./refusals.js";
 
 /** The default number of flows, as in Hubble. */
 const lastByDefault = 20;

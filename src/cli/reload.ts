@@ -1,9 +1,9 @@
 import { notAttachedText, type ReloadAnswer } from "../control/control-routes.js";
 import { controlClient } from "./control-common.js";
 import { exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import { showDiagnostics } from "./manifests.js";
 import { sanitize, writeJson } from "./output.js";
+import { asCommand } from "./refusals.js";
 import type { ReloadOptions } from "./reload-spec.js";
 
 /** Tells a process to read its manifests again, and prints the result. */

@@ -2,7 +2,7 @@ import type { NodeConfig } from "../node/node-config.js";
 import { restoreInterface } from "../node/sidecar/attachment.js";
 import { readPodRef } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
+import { asCommand } from "./refusals.js";
 import { commandLine, dataplaneOf, flagPlace, stand } from "./run.js";
 import type { SidecarOptions } from "./sidecar-spec.js";
 

@@ -7,8 +7,8 @@ import { count } from "../diagnostics/count.js";
 import { controlClient } from "./control-common.js";
 import { sinceText } from "./duration.js";
 import { exitCodes, type Io } from "./io.js";
-import { asCommand } from "./lab-common.js";
 import { renderTable, sanitize, styles, writeJson } from "./output.js";
+import { asCommand } from "./refusals.js";
 import type { StatusOptions } from "./status-spec.js";
 
 /** Shows the status of an enforcing process. */

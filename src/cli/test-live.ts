@@ -18,8 +18,8 @@ import { stateFolder } from "../lab/state.js";
 import { formatAddress } from "../net/address.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { runLabUp } from "./lab.js";
-import { asCommand } from "./lab-common.js";
 import { createProgress } from "./progress.js";
+import { asCommand } from "./refusals.js";
 import type { TestOptions } from "./test-spec.js";
 
 const interrupted = 130;
