@@ -115,6 +115,7 @@ function configOf(options: RunOptions): NodeConfig {
     ],
     sidecars: [],
     missingPods: "refuse",
+    nodeAddresses: [],
     dataplane: dataplaneOf(options),
     mode: options.mode,
     control: {},

@@ -43,6 +43,7 @@ function configOf(options: SidecarOptions): NodeConfig {
       },
     ],
     missingPods: "refuse",
+    nodeAddresses: [],
     dataplane: dataplaneOf(options),
     mode: options.mode,
     control: {},

@@ -47,13 +47,15 @@ export class IncrementalCompiler {
     this.#mode = options.mode ?? "enforce";
   }
 
-  /** Applies changes and returns the table of the resulting objects; for other pods than before, when `local` is given. */
+  /**
+   * Applies changes and returns the table of the resulting objects; from now on of the pods `local`, when that is given.
+   */
   update(changes: readonly ObjectChange[], local = this.#local): IncrementalResult {
     const done = this.#cluster.apply(changes);
-    const isSame = local === this.#local;
+    const isMoved = local !== this.#local;
     this.#local = local;
-    if (this.#compiled === undefined || !isSame || this.#touchesEndpoints(done))
-      return this.#rebuild();
+    if (this.#compiled === undefined || this.#touchesEndpoints(done)) return this.#rebuild();
+    if (isMoved) return this.#rebuildUnlessSame();
     const isQuiet = done.pods.length + done.relabelled.length === 0;
     if (isQuiet) return this.#result(this.#compiled, "none");
     const { blob, classes, peers } = this.#compiled;
@@ -94,6 +96,14 @@ export class IncrementalCompiler {
       pods.flatMap(versions).some(({ addresses }) => addresses.some(isOwn)) ||
       nodes.flatMap(versions).some((node) => addressesOfNode(node).some(isOwn))
     );
+  }
+
+  /** Other pods, or another node of theirs, may come to the same: then nothing is to be judged again. */
+  #rebuildUnlessSame(): IncrementalResult {
+    const before = this.#patch?.blob() ?? this.#compiled?.blob ?? new Uint8Array();
+    const result = this.#rebuild();
+    const isSame = result.ok && Buffer.compare(before, result.blob) === 0;
+    return isSame ? { ...result, effort: "none" } : result;
   }
 
   #rebuild(): IncrementalResult {

@@ -97,6 +97,7 @@ export class CompilerThread implements TableCompiler {
     this.#listed = objects;
     const refOf = (object: ObjectHead): ObjectRef => this.#places.get(object) ?? object;
     await this.#take(worker, objects, (part) => ({ do: "take", objects: part.map(refOf) }));
+    this.#isInformed = true;
     return this.#compiled(worker, "compile", local);
   }
 
@@ -123,7 +124,10 @@ export class CompilerThread implements TableCompiler {
     this.#end(new Error("the thread that compiles was closed"));
   }
 
-  /** What a new thread gets: whole objects, since changes come from an API server. */
+  /**
+   * What a new thread gets: whole objects, where changes come from an API server. Of files only the heads are kept.
+   * Errors: the thread's, of a policy without its rules.
+   */
   #allPut(): readonly ObjectChange[] {
     return this.objects.map((put) => ({ put }) as ObjectChange);
   }

@@ -131,6 +131,11 @@ export class Controller {
     return this.#next(this.#options.take, false);
   }
 
+  /** Compiles what is known for the pods that are judged now; see `local`. */
+  recompile(): Promise<Reload> {
+    return this.#next(async () => ({ changes: [], heardMs: [], diagnostics: [] }), false);
+  }
+
   async #next(take: () => Promise<SourceUpdate>, isAsked: boolean): Promise<Reload> {
     const start = performance.now();
     this.#pending++;

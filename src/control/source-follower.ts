@@ -8,6 +8,8 @@ export interface FollowerOptions {
   /** Called before and after each update that the source triggered. */
   readonly before?: () => void;
   readonly after: (reload: Reload) => void;
+  /** Called after each one that `recompile` triggered. */
+  readonly recompiled?: (reload: Reload) => void;
   /** Reports internal errors; the source is still followed. */
   readonly tell?: Tell;
   /**
@@ -31,6 +33,7 @@ export class SourceFollower {
   readonly #options: FollowerOptions;
   #isOpen = true;
   #isAsked = false;
+  #isToRecompile = false;
   #isBusy = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -44,24 +47,32 @@ export class SourceFollower {
     clearTimeout(this.#timer);
   }
 
+  /** Has what is known compiled again, for the pods that are judged now. */
+  recompile(): void {
+    this.#isToRecompile = true;
+    void this.#run();
+  }
+
   #ask(): void {
     this.#isAsked = true;
     void this.#run();
   }
 
   async #run(): Promise<void> {
-    if (this.#isBusy || !this.#isAsked || !this.#isOpen) return;
+    const isAsked = this.#isAsked;
+    if (this.#isBusy || !(isAsked || this.#isToRecompile) || !this.#isOpen) return;
     this.#isBusy = true;
     this.#isAsked = false;
-    const { controller, before, after, retryMs = 5_000 } = this.#options;
+    this.#isToRecompile = false;
+    const { controller, before, after, recompiled, retryMs = 5_000 } = this.#options;
     const start = performance.now();
     let hasRefused = false;
     try {
-      before?.();
-      const reload = await controller.update();
+      if (isAsked) before?.();
+      const reload = await (isAsked ? controller.update() : controller.recompile());
       if (!this.#isOpen) return;
       hasRefused = !reload.ok && reload.refused !== undefined;
-      after(reload);
+      (isAsked ? after : recompiled)?.(reload);
     } catch (error) {
       this.#options.tell?.(`following the manifests: ${(error as Error).message}`);
       hasRefused = true;

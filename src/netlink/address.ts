@@ -1,4 +1,5 @@
 import type { Address } from "../net/address.js";
+import { type Prefix, parsePrefix, prefixContains } from "../net/prefix.js";
 import {
   AF_INET6,
   IFA_CACHEINFO,
@@ -13,13 +14,14 @@ import {
   IFA_LOCAL,
   NLM_F_CREATE,
   NLM_F_REPLACE,
+  RT_SCOPE_LINK,
   RT_SCOPE_UNIVERSE,
   RTM_DELADDR,
   RTM_GETADDR,
   RTM_NEWADDR,
 } from "./constants.js";
 import { type Entry, indexAt, keyWithout, rebuilt, retargetBody, SELF, sorted } from "./entry.js";
-import { readLink } from "./link.js";
+import { readLink, readLinks } from "./link.js";
 import {
   attributesOf,
   concatenate,
@@ -47,11 +49,37 @@ export function readAddresses(index: number): Entry[] {
 export function interfaceAddresses(name: string): Address[] {
   return listAddresses(readLink(name)?.index)
     .filter((body) => body[3] === RT_SCOPE_UNIVERSE)
-    .flatMap((body): Address[] => {
-      const said = attributesOf(body, addressBodyBytes);
-      const bytes = (said.find(({ type }) => type === IFA_LOCAL) ?? said[0])?.data.slice();
-      return bytes === undefined ? [] : [{ family: bytes.length === 4 ? 4 : 6, bytes }];
-    });
+    .flatMap(addressIn);
+}
+
+/**
+ * Every address from which the kernel of this network namespace may send, link-local ones too. Not those that are not
+ * known to be its own (duplicate detection has failed, or has not ended), nor loopback ones, which leave no machine,
+ * nor the link-local ones of interfaces in `held`, from which the kernel's stack is kept off.
+ *
+ * Shape:  in no order; one that several interfaces have is there as often.
+ * Errors: NetlinkError.
+ */
+export function namespaceAddresses(held: ReadonlySet<string>): Address[] {
+  const links = readLinks().filter(({ name }) => held.has(name));
+  const heldIndexes = new Set(links.map(({ index }) => index));
+  const isBound = (body: Uint8Array) =>
+    body[3] === RT_SCOPE_LINK && heldIndexes.has(wordOf(body, indexAt));
+  return dumpAddresses()
+    .filter((body) => (flagsOf(body) & unsureFlags) === 0 && !isBound(body))
+    .flatMap(addressIn)
+    .filter((address) => !loopback.some((block) => prefixContains(block, address)));
+}
+
+const loopback: readonly Prefix[] = ["127.0.0.0/8", "::1/128"].flatMap(
+  (text) => parsePrefix(text) ?? [],
+);
+
+/** What a message says the address is: of a point-to-point interface the near end's. */
+function addressIn(body: Uint8Array): Address[] {
+  const said = attributesOf(body, addressBodyBytes);
+  const bytes = (said.find(({ type }) => type === IFA_LOCAL) ?? said[0])?.data.slice();
+  return bytes === undefined ? [] : [{ family: bytes.length === 4 ? 4 : 6, bytes }];
 }
 
 /** Identifies an address, without its lifetimes, which change all the time. */
@@ -87,9 +115,11 @@ export function removeAddresses(entries: readonly Entry[], index: number): Reque
 }
 
 function listAddresses(index: number | undefined): Uint8Array[] {
-  return dump(RTM_GETADDR, new Uint8Array(addressBodyBytes), RTM_NEWADDR).filter(
-    (body) => wordOf(body, indexAt) === index,
-  );
+  return dumpAddresses().filter((body) => wordOf(body, indexAt) === index);
+}
+
+function dumpAddresses(): Uint8Array[] {
+  return dump(RTM_GETADDR, new Uint8Array(addressBodyBytes), RTM_NEWADDR);
 }
 
 function comparableAddress(body: Uint8Array): Entry {

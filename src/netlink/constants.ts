@@ -100,6 +100,7 @@ export const RTN_UNICAST = 1;
 export const RTPROT_KERNEL = 2;
 export const RTPROT_RA = 9;
 export const RT_SCOPE_UNIVERSE = 0;
+export const RT_SCOPE_LINK = 253;
 export const RT_TABLE_LOCAL = 255;
 
 export const NDA_CACHEINFO = 3;

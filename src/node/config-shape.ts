@@ -1,5 +1,7 @@
 import type { Cursor } from "../manifest/cursor.js";
 import { quoted } from "../manifest/cursor.js";
+import { type Address, parseAddress } from "../net/address.js";
+import { type Prefix, parsePrefix, prefixContains } from "../net/prefix.js";
 
 /**
  * What a config may hold, declared once: the reader, the JSON Schema and the table in the docs all use it.
@@ -49,6 +51,35 @@ export function text(pattern: RegExp, want: string): Shape<string> {
     schema: () => ({ type: "string", pattern: pattern.source }),
   };
 }
+
+/** An address that a packet of some machine may come from, in any form that is read. */
+export function sourceAddress(): Shape<Address> {
+  const want = "an IPv4 or IPv6 address that a machine may send from";
+  return {
+    read(cursor) {
+      if (cursor.absent) return reportMissing(cursor, want);
+      const value = cursor.string();
+      if (value === undefined) return undefined;
+      const address = parseAddress(value);
+      if (address !== undefined && !noSource.some((block) => prefixContains(block, address)))
+        return address;
+      cursor.report("SL1219", `got ${quoted(value)}, want ${want}`);
+      return undefined;
+    },
+    // What it says in full no pattern does.
+    schema: () => ({ type: "string", pattern: "^[0-9a-fA-F:.]{2,45}$" }),
+  };
+}
+
+/** Addresses that are nobody's on a network: unspecified, loopback, IPv4-mapped and multicast ones. */
+const noSource: readonly Prefix[] = [
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "224.0.0.0/3",
+  "::/127",
+  "::ffff:0:0/96",
+  "ff00::/8",
+].flatMap((text) => parsePrefix(text) ?? []);
 
 /** One of some words. */
 export function choice<const Word extends string>(...words: readonly Word[]): Shape<Word> {

@@ -3,6 +3,7 @@ import type { Choice } from "../control/settings.js";
 import type { DataplaneOptions, Deny, Established } from "../dataplane/dataplane.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
+import type { Address } from "../net/address.js";
 
 /**
  * Which interfaces of a node Sluice takes, and which manifests it enforces.
@@ -15,6 +16,8 @@ export interface NodeConfig {
   readonly sidecars: readonly SidecarConfig[];
   /** When the manifests lack an attachment's pod: refuse to start, or attach and pass nothing. */
   readonly missingPods: "refuse" | "wait";
+  /** Addresses of the node beside those of its interfaces and of its Node object. */
+  readonly nodeAddresses: readonly Address[];
   readonly dataplane: DataplaneOptions & {
     readonly established: Established;
     readonly deny: Deny;

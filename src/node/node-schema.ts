@@ -13,6 +13,7 @@ import {
   map,
   optional,
   required,
+  sourceAddress,
   text,
   whole,
 } from "./config-shape.js";
@@ -138,6 +139,11 @@ export const nodeShape = map(
       list(sidecarShape, wiresMax),
       "interfaces of workloads in whose network namespace this runs",
       "`wires` is required",
+    ),
+    nodeAddresses: optional(
+      list(sourceAddress(), 1_000),
+      "addresses by which the node reaches its own pods, whatever policy says, beside those that it is known to have",
+      "its interfaces' and its Node object's",
     ),
     workers: numberKey(settings.workers),
     poll: wordKey(settings.poll),

@@ -89,6 +89,9 @@ export function parseNodeConfig(given: string, file: string): ReadConfig {
   if (read !== undefined) {
     checkPlaces(read);
     checkQuota(read);
+    // Only where all are texts: reading one that is none would report it again.
+    if (findings.errors === 0)
+      reportTwice(read.cursor.field("nodeAddresses").items() ?? [], "address");
   }
   if (read === undefined || findings.errors > 0) return { ok: false, diagnostics: findings.all() };
   return { ok: true, config: configOf(read, file), diagnostics: findings.all() };
@@ -142,7 +145,7 @@ function reportTwice(places: readonly Cursor[], what: string): void {
 function configOf(read: ReadNode, file: string): NodeConfig {
   const folder = dirname(file);
   const { watch, workers, poll, cpu, connections, fragments, established, loose } = read;
-  const { connectionsPerEndpoint } = read;
+  const { connectionsPerEndpoint, nodeAddresses } = read;
   const { socket, metrics, kubernetes, mode, deny } = read;
   const place = (path: string) => (isAbsolute(path) ? path : join(folder, path));
   return {
@@ -154,6 +157,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
     wires: (read.wires ?? []).map(wireOf),
     sidecars: (read.sidecars ?? []).map((each) => sidecarOf(each, place)),
     missingPods: "wait",
+    nodeAddresses: nodeAddresses ?? [],
     dataplane: {
       established: established ?? settings.established.fallback,
       deny: deny ?? settings.deny.fallback,

@@ -17,6 +17,7 @@ import { keepLeastPrivilege } from "./least-privilege.js";
 import type { NodeConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
 import { type NodeSource, openSource, UpdateTeller } from "./open-source.js";
+import { OwnNodeWatch } from "./own-node.js";
 import { missingPods, Plans } from "./plan.js";
 import type { ConfigFile } from "./read-config.js";
 import { ServiceManager } from "./service-manager.js";
@@ -80,6 +81,7 @@ class NodeProcess {
   readonly #watch: InterfaceEvents;
   readonly #kept: KeptConnections;
   readonly #succession: Succession;
+  readonly #ownNode = new OwnNodeWatch();
   #follower: SourceFollower | undefined;
   #missingBefore = "";
   /** A successor has taken over, or will. */
@@ -134,7 +136,7 @@ class NodeProcess {
       tell: host.tell,
       controller: {
         take: () => source.take(),
-        local: () => this.#plans.wanted.local,
+        local: () => this.#ownNode.localOf(this.#plans.wanted),
         mode: config.mode,
         enforce: (table) => this.#applyPlan(table),
         generation: () => this.#attachments.generation,
@@ -191,6 +193,7 @@ class NodeProcess {
     host.ready();
     this.#service.ready(this.#statusLine(), () => dataplane.progress());
     this.#follower = this.#followSource();
+    this.#followOwnNode();
     this.#enforcer.followSignals(this.#signals);
     const end = await Promise.race([this.#signals.untilStopped, this.#succession.untilSucceeded]);
     this.#isLeft = await this.#succession.end(end ?? undefined);
@@ -245,10 +248,11 @@ class NodeProcess {
       controller: this.#enforcer.controller,
       tell: host.tell,
       ...(this.#isFollowing
-        ? { after: afterEvents }
+        ? { after: afterEvents, recompiled: afterEvents }
         : {
             before: () => this.#service.reloading(),
             after: (done: Reload) => this.#reloaded(done),
+            recompiled: (done: Reload) => this.#recompiled(done),
           }),
     });
   }
@@ -256,6 +260,19 @@ class NodeProcess {
   #followInterfaces(): void {
     const told = this.#watch.read();
     this.#attachments.follow(told === undefined ? undefined : touchedBy(told));
+    this.#followOwnNode();
+  }
+
+  /** The table follows the addresses that the node gets and loses. */
+  #followOwnNode(): void {
+    if (this.#ownNode.isOutdated(this.#plans.inForce)) this.#follower?.recompile();
+  }
+
+  #recompiled(done: Reload): void {
+    if (done.ok) return;
+    const why = done.refused?.message ?? "the manifests have errors";
+    const then = "the table in force stays, and the manifests are read again";
+    this.#run.host.tell(`the node's addresses have changed: ${why}; ${then}`, "warning");
   }
 
   #reloaded(done: Reload): void {

@@ -140,6 +140,37 @@ export class NodeBench {
     configureInterface(this.node, { name: `in-${name}`, up: true, linkLocal: false });
   }
 
+  /** Gives the node an interface of its own on the network, as the bridge of a network plugin is. */
+  standOnNetwork(): void {
+    const outside = { namespaceFd: this.network, name: "port-node" };
+    createVeth(outside, { namespaceFd: this.node, name: "cni0" });
+    configureInterface(this.network, { name: "port-node", up: true });
+    configureInterface(this.node, { name: "cni0", up: true, linkLocal: false });
+    this.ip(this.network, "link set port-node master br0");
+  }
+
+  /** Tries a TCP connection from an address of the node itself. */
+  nodeReaches(from: string, to: PodName, port: number, timeoutMs?: number): Promise<boolean> {
+    return this.#reaches(this.node, from, to, port, timeoutMs);
+  }
+
+  /** The same from an address that the network's host has. */
+  hostReaches(from: string, to: PodName, port: number, timeoutMs?: number): Promise<boolean> {
+    return this.#reaches(this.network, from, to, port, timeoutMs);
+  }
+
+  async #reaches(
+    sourceNamespaceFd: number,
+    from: string,
+    to: PodName,
+    port: number,
+    timeoutMs = deniedMs,
+  ): Promise<boolean> {
+    const request = this.#request("peer", to, port, timeoutMs);
+    const [answer] = await probe([{ ...request, sourceNamespaceFd, source: parseAddress(from)! }]);
+    return answer!.outcome === "answered";
+  }
+
   ip(namespace: number, words: string): string {
     return this.inNamespace(namespace, "ip", ...words.split(" "));
   }

@@ -266,4 +266,37 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --config", obstacle), 
     child.kill("SIGKILL");
     await until("the end", () => child.signalCode !== null);
   }
+
+  // Method: what the node itself sends goes out of an interface of its own, as kubelet's probes go out of the bridge of
+  // a network plugin; its addresses come and go while Sluice runs, and the manifests say nothing of a Node.
+  test("the node reaches its pods by every address that it has at the moment", async () => {
+    bench.standOnNetwork();
+    bench.ip(bench.node, "addr add 10.9.0.70/24 dev cni0");
+    const { child, stderr } = await bench.run(bench.configure(all, "nodeAddresses: [10.9.0.72]\n"));
+    const reaches = (last: number, timeoutMs?: number) =>
+      bench.nodeReaches(`10.9.0.${last}`, "c", 80, timeoutMs);
+    expect(await reaches(70, 10_000)).toBe(true);
+    expect(await bench.connects("peer", "c", 80)).toBe(false);
+    expect(await bench.connects("a", "c", 80)).toBe(false);
+
+    bench.ip(bench.node, "addr add 10.9.0.71/24 dev cni0");
+    await until("the new address counts", () => reaches(71));
+    bench.ip(bench.node, "addr del 10.9.0.71/24 dev cni0");
+    // The network has it now: it is a stranger's.
+    bench.ip(bench.network, "addr add 10.9.0.71/24 dev br0");
+    const stranger = () => bench.hostReaches("10.9.0.71", "c", 80);
+    await until("the old address counts no more", async () => !(await stranger()));
+    // One that the config names counts wherever it is.
+    bench.ip(bench.network, "addr add 10.9.0.72/24 dev br0");
+    expect(await bench.hostReaches("10.9.0.72", "c", 80, 10_000)).toBe(true);
+
+    // An address that a pod has is the pod's alone.
+    bench.ip(bench.node, "addr add 10.9.0.1/32 dev lo");
+    await bench.sluice("reload");
+    expect(await bench.connects("a", "c", 80)).toBe(false);
+    expect(await reaches(70, 10_000)).toBe(true);
+    expect(stderr()).not.toMatch(/error/);
+    child.kill("SIGTERM");
+    await until("the end", () => child.exitCode !== null);
+  }, 60_000);
 });

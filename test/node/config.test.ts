@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { formatAddress } from "../../src/net/address.js";
 import { nodeSchemaText } from "../../src/node/node-schema.js";
 import { parseNodeConfig } from "../../src/node/read-config.js";
 
@@ -25,6 +26,28 @@ function errorsOf(text: string): string[] {
 }
 
 describe("parseNodeConfig", () => {
+  test("addresses of the node are addresses, each once", () => {
+    const wires = `wires:\n${wire}`;
+    const read = parseNodeConfig(`${head}nodeAddresses: [10.4.1.1, fe80::1]\n${wires}`, "a.yaml");
+    expect(read.ok && read.config.nodeAddresses.map(formatAddress)).toEqual([
+      "10.4.1.1",
+      "fe80::1",
+    ]);
+    expect(
+      errorsOf(`${head}nodeAddresses: [10.0.0.0/8, 127.0.0.1, 10.4.1.1, 0]\n${wires}`),
+    ).toEqual([
+      '4:17 SL1219 got "10.0.0.0/8", want an IPv4 or IPv6 address that a machine may send from',
+      '4:29 SL1219 got "127.0.0.1", want an IPv4 or IPv6 address that a machine may send from',
+      "4:50 SL1101 got number 0, want text in quotes",
+    ]);
+    expect(errorsOf(`${head}nodeAddresses: [10.4.1.1, 10.4.1.1]\n${wires}`)).toEqual([
+      '4:27 SL1221 got "10.4.1.1", which nodeAddresses[0] has already, want another address',
+    ]);
+    expect(errorsOf(`${head}nodeAddresses: []\n${wires}`)).toEqual([
+      "4:16 SL1215 got 0 items, want 1 to 1000",
+    ]);
+  });
+
   test("reads the example; relative paths begin at the file", () => {
     const read = parseNodeConfig(
       example.replace("[/etc/sluice/manifests]", "[manifests, /a]"),
