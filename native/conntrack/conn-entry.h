@@ -58,13 +58,13 @@ struct TcpEnd {
 struct alignas(64) ConnEntry {
   static constexpr int HOME_BITS = 24;
   static constexpr uint8_t ORIGINAL_FROM_HIGHER = 1;  // end 1 opened the connection
-  static constexpr uint8_t UNREPLIED = 2;         // nothing proves yet that the other end is there
-  static constexpr uint8_t NO_WINDOW = 4;         // picked up midway: windows are unknown
-  static constexpr uint8_t SYN_IGNORED = 8;       // `ignoredSyn…` hold a SYN let through
-  static constexpr uint8_t ACK_SEEN_LOWER = 16;   // tcp[0].ackMax is known
-  static constexpr uint8_t ACK_SEEN_HIGHER = 32;  // tcp[1].ackMax is known
-  static constexpr uint8_t AUDIT_UNTOLD = 64;     // `auditedBy` is not reported yet
-  static constexpr uint8_t ASSURED = 128;         // its class is Assured; it is in no list
+  static constexpr uint8_t UNREPLIED = 2;          // nothing proves yet that the other end is there
+  static constexpr uint8_t NO_WINDOW = 4;          // picked up midway: windows are unknown
+  static constexpr uint8_t SYN_IGNORED = 8;        // `ignoredSyn…` hold a SYN let through
+  static constexpr uint8_t ACK_SEEN_LOWER = 16;    // tcp[0].ackMax is known
+  static constexpr uint8_t ACK_SEEN_HIGHER = 32;   // tcp[1].ackMax is known
+  static constexpr uint8_t AUDIT_UNREPORTED = 64;  // `auditedBy` is not reported yet
+  static constexpr uint8_t ASSURED = 128;          // its class is Assured; it is in no list
 
   ConnKey key;
   uint64_t expiresUs = 0;

@@ -109,7 +109,7 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
     if ((entry.flags & names.entry) != 0) saved->flags |= names.saved;
   }
   // An audit that is not reported yet is left to the successor, which finds and reports it.
-  if ((entry.flags & ConnEntry::AUDIT_UNTOLD) == 0) {
+  if ((entry.flags & ConnEntry::AUDIT_UNREPORTED) == 0) {
     saved->flags |= static_cast<uint8_t>(entry.auditedBy << AUDITED_BY_SHIFT);
   }
   if (key.protocol != PROTOCOL_TCP) return;

@@ -188,7 +188,7 @@ TcpStep tcpStep(bool opener, TcpEvent event, ConnState state) noexcept {
 
 void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexcept {
   constexpr uint8_t KEPT = ConnEntry::ORIGINAL_FROM_HIGHER | ConnEntry::UNREPLIED |
-                           ConnEntry::AUDIT_UNTOLD | ConnEntry::ASSURED;
+                           ConnEntry::AUDIT_UNREPORTED | ConnEntry::ASSURED;
   entry.flags &= KEPT;
   entry.tcp = {};
   entry.windowScale = {WINDOW_SCALE_ABSENT, WINDOW_SCALE_ABSENT};

@@ -26,7 +26,7 @@ AddressBytes targetOf(const PacketView& view) {
 // How many bytes of a pod's message its sender may choose: the address that it asks for, a nonce,
 // the groups of a report. Even a message without such bytes can carry information: by its presence,
 // and by a checksum that nobody verifies.
-uint32_t toldByPod(ExemptKind kind, const PacketView& view) {
+uint32_t chosenBytes(ExemptKind kind, const PacketView& view) {
   constexpr uint32_t LEAST = 2;
   if (kind == ExemptKind::Arp) return 4;
   if (kind == ExemptKind::Listener) return view.l4Bytes;
@@ -54,7 +54,7 @@ ExemptGate::Passage ExemptGate::admit(ExemptKind kind, const PacketView& view,
   const bool neighbor = kind == ExemptKind::Neighbor;
   if (neighbor && !isPlaced(view, from, nowUs)) return Passage::Unasked;
   const bool fromPod = from.role == LinkRole::Endpoint;
-  const uint32_t bytes = fromPod                   ? toldByPod(kind, view)
+  const uint32_t bytes = fromPod                   ? chosenBytes(kind, view)
                          : kind == ExemptKind::Arp ? ARP_BYTES
                                                    : view.l4Bytes;
   if (!take(bytes, from, nowUs)) return Passage::Spent;

@@ -52,10 +52,10 @@ bool isRejectable(const PacketView& view, const Judgement& judgement) {
 // Reports a connection that a newer table audits, on its first packet that passes. A dropped packet
 // is reported as a drop, and a sweep has no packet. A watched connection is reported on every
 // packet.
-void tellAudit(ConnEntry& entry, const LinkContext& from, Judgement& judgement) {
-  if ((entry.flags & ConnEntry::AUDIT_UNTOLD) == 0) return;
+void noteAudit(ConnEntry& entry, const LinkContext& from, Judgement& judgement) {
+  if ((entry.flags & ConnEntry::AUDIT_UNREPORTED) == 0) return;
   if (from.role != LinkRole::Watched) {
-    entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNTOLD);
+    entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNREPORTED);
   }
   judgement.auditedBy = entry.auditedBy;
   judgement.key = originalKeyOf(entry);
@@ -449,7 +449,7 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     admitFirst(view, from, table, nowUs,
                {.generation = table.generation, .question = {}, .once = true}, judgement);
   }
-  if (judgement.passes()) tellAudit(entry, from, judgement);
+  if (judgement.passes()) noteAudit(entry, from, judgement);
 }
 
 // Lets the later fragments of a datagram follow when its first one passes.
@@ -561,7 +561,7 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   // A connection that was just opened has counted this packet already.
   if (entry != nullptr && judgement.passes() && !judgement.opened) {
     entry->count(judgement.frameBytes);
-    tellAudit(*entry, from, judgement);
+    noteAudit(*entry, from, judgement);
   }
   if (view.fragmented && judgement.passes() &&
       !(from.role == LinkRole::Watched && judgement.auditedBy != 0)) {
@@ -675,7 +675,7 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   }
   entry->expiresUs = nowUs + timeoutOf(*entry);
   entry->auditedBy = judgement.auditedBy;
-  if (watched && denied != 0) entry->flags |= ConnEntry::AUDIT_UNTOLD;
+  if (watched && denied != 0) entry->flags |= ConnEntry::AUDIT_UNREPORTED;
   entry->count(judgement.frameBytes);
   judgement.opened = true;
   counters_.opened.add(1);
@@ -704,9 +704,9 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
     }
     const DeniedBy audited = ends.auditedBy(table.view, key.protocol, key.destinationPort);
     if (audited == 0) {
-      entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNTOLD);
+      entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNREPORTED);
     } else if (audited != entry.auditedBy) {
-      entry.flags |= ConnEntry::AUDIT_UNTOLD;
+      entry.flags |= ConnEntry::AUDIT_UNREPORTED;
     }
     entry.auditedBy = audited;
   }

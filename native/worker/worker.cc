@@ -75,7 +75,7 @@ struct Worker::Station {
   uint8_t zone = 0;
   bool routerAdvertisements = false;
   uint16_t owner = ConnTable::NOBODY;  // of the connections of the endpoint behind this link
-  uint8_t exemptTold = 0;              // bit n: a first message of ExemptKind n has been reported
+  uint8_t exemptReported = 0;          // bit n: a first message of ExemptKind n has been reported
   bool unpolled = false;               // it has no descriptor to poll
   bool watched = false;                // by poll_
   bool gone = false;                   // for good: not to be polled
@@ -920,9 +920,9 @@ void Worker::report(FlowEventKind kind, const Station& from, const Frame& frame,
 void Worker::passExempt(Station& from, Frame& frame, const Judgement& judgement,
                         uint64_t nowUs) noexcept {
   const auto bit = static_cast<uint8_t>(1u << static_cast<uint8_t>(judgement.exempt));
-  if ((from.exemptTold & bit) == 0 || nowUs - exemptToldUs_ >= EXEMPT_SAMPLE_US) {
-    from.exemptTold |= bit;
-    exemptToldUs_ = nowUs;
+  if ((from.exemptReported & bit) == 0 || nowUs - exemptReportedUs_ >= EXEMPT_SAMPLE_US) {
+    from.exemptReported |= bit;
+    exemptReportedUs_ = nowUs;
     FlowEvent event = eventOf(FlowEventKind::Exempt, judgement.key);
     event.destinationPort = judgement.icmpTypeCode;
     event.reason = static_cast<uint8_t>(judgement.exempt);

@@ -224,8 +224,8 @@ class Worker {
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
   uint64_t epochOffsetUs_ = 0;
   uint64_t epochReadUs_ = 0;
-  uint64_t exemptToldUs_ = 0;  // when a message that no policy judges was last reported
-  uint64_t sweptUs_ = 0;       // the time that the expiry of connections has reached
+  uint64_t exemptReportedUs_ = 0;  // when a message that no policy judges was last reported
+  uint64_t sweptUs_ = 0;           // the time that the expiry of connections has reached
 
   std::atomic<ConnJob*> job_ = nullptr;
   Counter rounds_;

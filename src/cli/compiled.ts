@@ -1,7 +1,7 @@
 import { type CompileResult, compile } from "../compiler/compile.js";
 import { count } from "../diagnostics/count.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
-import { told } from "../diagnostics/findings.js";
+import { reported } from "../diagnostics/findings.js";
 import type { SkippedKind } from "../manifest/foreign.js";
 import type { ServiceObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
@@ -135,7 +135,7 @@ function compiled(
   progress.finish();
   const found: readonly Diagnostic[] = [
     ...diagnostics,
-    ...told(result?.diagnostics ?? [], sources),
+    ...reported(result?.diagnostics ?? [], sources),
   ];
   showDiagnostics(found, io);
   if (result?.ok) {

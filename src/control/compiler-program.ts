@@ -1,6 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Lines } from "../diagnostics/findings.js";
-import { told } from "../diagnostics/findings.js";
+import { reported } from "../diagnostics/findings.js";
 import { headOf, type KubernetesObject } from "../manifest/objects.js";
 import { readManifests } from "../manifest/read.js";
 import type { LocalPods } from "../policy/cluster.js";
@@ -85,7 +85,7 @@ async function answer(
 }
 
 async function compiled(outcome: Outcome): Promise<ThreadResult> {
-  const diagnostics = told(outcome.diagnostics, sources);
+  const diagnostics = reported(outcome.diagnostics, sources);
   // The texts are as large as the files, and no line of them is needed again.
   sources = undefined;
   if (!outcome.ok) return { kind: "refused", diagnostics };

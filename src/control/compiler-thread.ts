@@ -112,9 +112,9 @@ export class CompilerThread implements TableCompiler {
       if ("put" in change) this.#objects.set(keyOf(change.put.kind, change.put.meta), change.put);
       else this.#objects.delete(keyOf(change.remove.kind, change.remove));
     }
-    const told = this.#isInformed ? changes : this.#allPut();
+    const sent = this.#isInformed ? changes : this.#allPut();
     this.#isInformed = true;
-    await this.#take(worker, told, (part) => ({ do: "take", changes: part }));
+    await this.#take(worker, sent, (part) => ({ do: "take", changes: part }));
     return this.#compiled(worker, "change", local);
   }
 

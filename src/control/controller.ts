@@ -1,5 +1,5 @@
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
-import { told } from "../diagnostics/findings.js";
+import { reported } from "../diagnostics/findings.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { ObjectHead } from "../manifest/objects.js";
 import { Histogram } from "../metrics/histogram.js";
@@ -239,7 +239,7 @@ export class Controller {
     const compiled = await this.#measured(() =>
       this.#compiler.compile(objects, this.#options.local()),
     );
-    const warned = told(compiled.diagnostics, manifests.sources);
+    const warned = reported(compiled.diagnostics, manifests.sources);
     const diagnostics = [...manifests.diagnostics, ...warned];
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats } = compiled;
@@ -250,7 +250,7 @@ export class Controller {
     const compiled = await this.#measured(() =>
       this.#compiler.change(changes, this.#options.local()),
     );
-    const diagnostics = told([...found, ...compiled.diagnostics]);
+    const diagnostics = reported([...found, ...compiled.diagnostics]);
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats, effort } = compiled;
     const { objects } = this.#compiler;

@@ -1,6 +1,6 @@
 import { compile } from "../compiler/compile.js";
 import { hasErrors } from "../diagnostics/diagnostic.js";
-import { told } from "../diagnostics/findings.js";
+import { reported } from "../diagnostics/findings.js";
 import { parseTexts } from "../manifest/parse.js";
 import { summarize } from "../policy/ruleset.js";
 import { withAddresses } from "../workloads/assign-addresses.js";
@@ -51,7 +51,7 @@ try {
   const addresses = assigned.map((pod) => [`${pod.namespace}/${pod.name}`, pod.addresses] as const);
   const objects = withAddresses(pods, new Map(addresses));
   const compiled = hasErrors(read) ? undefined : compile({ objects, local, mode });
-  const diagnostics = [...read, ...told(compiled?.diagnostics ?? [], manifests.sources)];
+  const diagnostics = [...read, ...reported(compiled?.diagnostics ?? [], manifests.sources)];
   if (compiled?.ok) {
     const { blob, ruleset } = compiled;
     const judge = new DryRunJudge({ blob, ruleset: summarize(ruleset), objects });

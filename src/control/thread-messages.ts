@@ -86,7 +86,7 @@ export function* headParts(heads: readonly ObjectHead[]): Generator<ThreadPart> 
 export function* rulesetParts({ endpoints }: RulesetSummary): Generator<ThreadPart> {
   const policies = new Numbers<PolicySource>();
   const rules = new Numbers<RulesSummary>();
-  const told = endpoints.map(({ namespace, name, addresses, ingress, egress, audit }) => {
+  const summaries = endpoints.map(({ namespace, name, addresses, ingress, egress, audit }) => {
     const sides = [ingress, egress, ...(audit === undefined ? [] : [audit.ingress, audit.egress])];
     return { namespace, name, addresses, rules: sides.map((side) => rules.of(side)) };
   });
@@ -101,7 +101,7 @@ export function* rulesetParts({ endpoints }: RulesetSummary): Generator<ThreadPa
   // A number costs less than an object does.
   const weigh = ([isolatedBy, named]: RulesPart) => 20 + (isolatedBy.length + named.length) / 100;
   for (const part of partsOf(parts, weigh)) yield { rules: part };
-  for (const part of partsOf(told, ({ addresses }) => 20 + 10 * addresses.length)) {
+  for (const part of partsOf(summaries, ({ addresses }) => 20 + 10 * addresses.length)) {
     yield { endpoints: part };
   }
 }

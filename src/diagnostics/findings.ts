@@ -9,10 +9,10 @@ import {
 } from "./diagnostic.js";
 
 /** The most errors, and warnings, that are reported of one file; more are only counted. */
-export const TOLD_PER_FILE = 100;
+export const REPORTED_PER_FILE = 100;
 
 /** The same, of all files together. */
-export const TOLD_IN_ALL = 1_000;
+export const REPORTED_IN_ALL = 1_000;
 
 /** Finds the line that a span points at, in the span's text. */
 export interface Lines {
@@ -26,13 +26,13 @@ export interface Sink {
 
 /** Counts of reported findings, of one file or of all, and of unreported ones. */
 interface Tally {
-  told: number;
+  reported: number;
   left: number;
   firstLeft: Diagnostic | undefined;
 }
 
 interface FileFindings {
-  readonly told: Diagnostic[];
+  readonly reported: Diagnostic[];
   readonly tallies: Tallies;
 }
 
@@ -68,8 +68,8 @@ export class Findings implements Sink {
    * Returns the reported findings: files in the order of their first finding, each sorted by place.
    */
   all(): readonly Diagnostic[] {
-    const byFile = [...this.#files.values()].flatMap(({ told, tallies }) => [
-      ...told.sort(compareDiagnostics),
+    const byFile = [...this.#files.values()].flatMap(({ reported, tallies }) => [
+      ...reported.sort(compareDiagnostics),
       ...further(tallies),
     ]);
     return [...byFile, ...further(this.#inAll)];
@@ -79,28 +79,28 @@ export class Findings implements Sink {
     const { severity, span } = found;
     if (severity === "error") this.#errors++;
     const inAll = this.#inAll[severity];
-    const file = this.#fileOf(span.file, inAll.told < TOLD_IN_ALL);
+    const file = this.#fileOf(span.file, inAll.reported < REPORTED_IN_ALL);
     const inFile = file?.tallies[severity];
     if (
       file === undefined ||
       inFile === undefined ||
-      inFile.told >= TOLD_PER_FILE ||
-      inAll.told >= TOLD_IN_ALL
+      inFile.reported >= REPORTED_PER_FILE ||
+      inAll.reported >= REPORTED_IN_ALL
     ) {
       leaveOut(inFile ?? inAll, found);
       return;
     }
-    inFile.told++;
-    inAll.told++;
+    inFile.reported++;
+    inAll.reported++;
     const excerpt = lines?.excerpt(span);
-    file.told.push(excerpt === undefined ? found : { ...found, excerpt });
+    file.reported.push(excerpt === undefined ? found : { ...found, excerpt });
   }
 
   /** The entry of a file; makes one only if there is room. */
   #fileOf(name: string, hasRoom: boolean): FileFindings | undefined {
     let file = this.#files.get(name);
     if (file === undefined && hasRoom) {
-      file = { told: [], tallies: emptyTallies() };
+      file = { reported: [], tallies: emptyTallies() };
       this.#files.set(name, file);
     }
     return file;
@@ -108,7 +108,7 @@ export class Findings implements Sink {
 }
 
 function emptyTallies(): Tallies {
-  const empty = (): Tally => ({ told: 0, left: 0, firstLeft: undefined });
+  const empty = (): Tally => ({ reported: 0, left: 0, firstLeft: undefined });
   return { error: empty(), warning: empty(), info: empty() };
 }
 
@@ -136,7 +136,7 @@ export function countOf(diagnostics: readonly Diagnostic[], severity: Severity):
 }
 
 /** Returns findings with the lines that they point at, up to the limits. */
-export function told(
+export function reported(
   found: readonly Diagnostic[],
   sources?: ReadonlyMap<string, Lines>,
 ): readonly Diagnostic[] {

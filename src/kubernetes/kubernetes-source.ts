@@ -47,9 +47,9 @@ export class KubernetesSource implements ManifestSource {
   #isBegun = false;
   #isSynced = false;
   #changed: (() => void) | undefined;
-  #isTold = false;
+  #isReported = false;
   #teller: NodeJS.Timeout | undefined;
-  #told = "";
+  #reportedErrors = "";
 
   constructor(options: KubernetesSourceOptions) {
     this.#options = options;
@@ -92,7 +92,7 @@ export class KubernetesSource implements ManifestSource {
         });
       });
     }
-    this.#isTold = false;
+    this.#isReported = false;
     return this.#pending.take();
   }
 
@@ -136,9 +136,9 @@ export class KubernetesSource implements ManifestSource {
 
   #noteChange(): void {
     const changed = this.#changed;
-    if (changed === undefined || this.#isTold || !this.#isSynced || this.#pending.size === 0)
+    if (changed === undefined || this.#isReported || !this.#isSynced || this.#pending.size === 0)
       return;
-    this.#isTold = true;
+    this.#isReported = true;
     setImmediate(() => {
       if (!this.#stop.signal.aborted) changed();
     });
@@ -155,8 +155,8 @@ export class KubernetesSource implements ManifestSource {
       }
       const lines = [...byError].map(([error, names]) => `${names.join(", ")}: ${error}`);
       const text = lines.sort().join("\n");
-      if (text === this.#told) return;
-      this.#told = text;
+      if (text === this.#reportedErrors) return;
+      this.#reportedErrors = text;
       const { origin } = this.#options.access.server;
       const until = this.#isSynced ? "the last state stays in force" : "nothing is in force yet";
       for (const line of lines) {

@@ -47,7 +47,7 @@ export class ResourceStore implements ReflectorSink {
   readonly synced: Promise<void>;
   readonly #pending: PendingChanges;
   readonly #budget: MemoryBudget;
-  readonly #told: StoreListener;
+  readonly #listener: StoreListener;
   readonly #entries = new Map<string, Entry>();
   #unreadable = 0;
   /** Objects without a valid name, since the last list began. */
@@ -66,12 +66,12 @@ export class ResourceStore implements ReflectorSink {
     resource: Resource,
     pending: PendingChanges,
     budget: MemoryBudget,
-    told: StoreListener,
+    listener: StoreListener,
   ) {
     this.resource = resource;
     this.#pending = pending;
     this.#budget = budget;
-    this.#told = told;
+    this.#listener = listener;
     this.synced = new Promise((resolve) => {
       this.#markSynced = resolve;
     });
@@ -89,7 +89,7 @@ export class ResourceStore implements ReflectorSink {
   }
 
   stateChanged(): void {
-    this.#told.stateChanged();
+    this.#listener.stateChanged();
   }
 
   listBegins(): void {
@@ -198,7 +198,7 @@ export class ResourceStore implements ReflectorSink {
     }
     if (known?.object !== undefined && isEqual(known.object, object, "span")) return;
     this.#pending.note(`${object.kind} ${key}`, { put: object });
-    this.#told.noted();
+    this.#listener.noted();
   }
 
   #forget(key: string, entry: Entry): void {
@@ -229,7 +229,7 @@ export class ResourceStore implements ReflectorSink {
   #noteRemoval({ namespace, name }: Names): void {
     const { kind } = this.resource;
     this.#pending.note(`${kind} ${namespace}/${name}`, { remove: { kind, namespace, name } });
-    this.#told.noted();
+    this.#listener.noted();
   }
 }
 

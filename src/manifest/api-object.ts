@@ -1,5 +1,5 @@
 import { type Diagnostic, diagnostic, type Span } from "../diagnostics/diagnostic.js";
-import { type Sink, TOLD_PER_FILE } from "../diagnostics/findings.js";
+import { REPORTED_PER_FILE, type Sink } from "../diagnostics/findings.js";
 import type { Prefix } from "../net/prefix.js";
 import { readPrefix } from "../net/prefix.js";
 import { Cursor } from "./cursor.js";
@@ -84,7 +84,7 @@ class ObjectFindings implements Sink {
   push(found: Diagnostic): void {
     const { severity, field = "", message } = found;
     if (severity === "error") this.fault ??= `${cut(field)}: ${cut(message)}`;
-    else if (this.warnings.length < TOLD_PER_FILE) this.warnings.push(found);
+    else if (this.warnings.length < REPORTED_PER_FILE) this.warnings.push(found);
   }
 }
 

@@ -1,6 +1,11 @@
 import { expect, test } from "vitest";
 import { type Diagnostic, diagnostic } from "../../src/diagnostics/diagnostic.js";
-import { Findings, TOLD_IN_ALL, TOLD_PER_FILE, told } from "../../src/diagnostics/findings.js";
+import {
+  Findings,
+  REPORTED_IN_ALL,
+  REPORTED_PER_FILE,
+  reported,
+} from "../../src/diagnostics/findings.js";
 import { SourceText } from "../../src/manifest/source-text.js";
 
 function at(file: string, line: number, code: "SL1001" | "SL1301" | "SL1303"): Diagnostic {
@@ -11,18 +16,18 @@ function at(file: string, line: number, code: "SL1001" | "SL1301" | "SL1303"): D
   );
 }
 
-test("of many errors of a file a hundred are told, and the others are counted at the first of them", () => {
+test("of many errors of a file a hundred are reported, and the others are counted at the first of them", () => {
   const findings = new Findings();
   for (let line = 1_000; line > 0; line--) findings.push(at("a", line, "SL1001"));
-  for (let line = 1; line <= TOLD_PER_FILE; line++) findings.push(at("b", line, "SL1301"));
+  for (let line = 1; line <= REPORTED_PER_FILE; line++) findings.push(at("b", line, "SL1301"));
   const all = findings.all();
   expect(findings.errors).toBe(1_000);
   expect(all.map(({ span }) => span.file)).toEqual([
-    ...new Array(TOLD_PER_FILE + 1).fill("a"),
-    ...new Array(TOLD_PER_FILE).fill("b"),
+    ...new Array(REPORTED_PER_FILE + 1).fill("a"),
+    ...new Array(REPORTED_PER_FILE).fill("b"),
   ]);
   expect(all[0]?.span.line).toBe(901);
-  expect(all[TOLD_PER_FILE]).toMatchObject({
+  expect(all[REPORTED_PER_FILE]).toMatchObject({
     code: "SL1015",
     message: "got 900 more errors from here on, want none",
     span: { line: 900 },
@@ -34,28 +39,28 @@ test("errors leave room for warnings, and are counted apart from them", () => {
   const found = lines.flatMap((line) =>
     (["SL1001", "SL1301", "SL1303"] as const).map((code) => at("a", line, code)),
   );
-  const count = (code: string) => told(found).filter((each) => each.code === code).length;
+  const count = (code: string) => reported(found).filter((each) => each.code === code).length;
   expect(["SL1001", "SL1301", "SL1303", "SL1015", "SL1306"].map(count)).toEqual([
-    TOLD_PER_FILE,
-    TOLD_PER_FILE,
-    TOLD_PER_FILE,
+    REPORTED_PER_FILE,
+    REPORTED_PER_FILE,
+    REPORTED_PER_FILE,
     1,
     1,
   ]);
 });
 
-test("of many files with errors as many are told as a person reads", () => {
+test("of many files with errors as many are reported as a person reads", () => {
   const found = Array.from({ length: 5_000 }, (_, file) => at(`file ${file}`, 1, "SL1001"));
-  const all = told(found);
-  expect(all.filter(({ code }) => code === "SL1001").length).toBe(TOLD_IN_ALL);
-  expect(all.slice(TOLD_IN_ALL)).toMatchObject([
+  const all = reported(found);
+  expect(all.filter(({ code }) => code === "SL1001").length).toBe(REPORTED_IN_ALL);
+  expect(all.slice(REPORTED_IN_ALL)).toMatchObject([
     { code: "SL1015", message: "got 4000 more errors from here on, want none" },
   ]);
 });
 
 test("a finding takes along the line that it points at", () => {
   const source = new SourceText("a", "one\r\ntwo\n");
-  const [first, second, third] = told(
+  const [first, second, third] = reported(
     [1, 2, 9].map((line) => at("a", line, "SL1001")),
     new Map([["a", source]]),
   );
