@@ -24,7 +24,8 @@ export const apply = command({
   name: "apply",
   summary: "say which live connections a change of manifests would cut, before it is made",
   details: [
-    "Give all manifests as they would be, not only those that change. Exit 1 when a connection would be cut. Nothing is changed: a process takes its manifests from where it was told to.",
+    "Give all manifests as they would be, not only those that change.",
+    "Nothing is changed: a process reads its manifests only from its own source. Exit 1 if a connection would be cut.",
   ],
   group: enforcer,
   options: flags,

@@ -3,7 +3,7 @@ import { seconds, wholeNumber } from "./readers.js";
 import { live, output } from "./shared-options.js";
 
 const nativeBench =
-  "Needs a checkout. Peers are measured where DPDK's headers are (apt-get install libdpdk-dev). A ratio is Sluice's time by the other's.";
+  "Needs a checkout. Peers are measured if DPDK's headers are installed (apt-get install libdpdk-dev). A ratio is Sluice's time divided by the peer's.";
 
 function nativeBenchFlags(sizesOf: string) {
   return [
@@ -77,7 +77,9 @@ export const bench = command({
   name: "bench",
   summary: "measure Sluice beside the kernel's own ways, in namespaces of its own",
   details: [
-    "Round trips, packets a second, bulk TCP, connections a second, CPU time and memory, for Sluice, a bare veth, a bridge, nftables, iptables and an eBPF filter that enforce the same policy. Everything is measured in rounds, one behind the other, and shown as ratios first. See benchmarks.md.",
+    "Measures round trips, packets a second, bulk TCP, connections a second, CPU time and memory.",
+    "The contenders are Sluice, a bare veth, a bridge, nftables, iptables and an eBPF filter. All filters enforce the same policy.",
+    "The contenders take turns in rounds. The report shows ratios first. See benchmarks.md.",
   ],
   group: live,
   options: flags,
@@ -122,8 +124,9 @@ export const bench = command({
       summary:
         "time what an attacker may choose: a flood of SYNs, and connections that would collide",
       details: [
-        "Says how many of the established and of the new connections were served during the flood, and what memory it took.",
-        "Then floods of all kinds at once, in simulated time: 10,000 short TCP connections a second to one pod, 4,000 echo requests and 65,000 DNS queries a second of one stranger to another, a third that opens all it can with an ally, beside 50 pods with new and established connections. Says what each of them lost, and why. See benchmarks.md.",
+        "Reports how many of the established and of the new connections were served during the flood, and how much memory it took.",
+        "Then measures several floods at once, in simulated time. One pod gets 10,000 short TCP connections a second. Another gets 4,000 echo requests and 65,000 DNS queries a second from one stranger. A third opens all the connections it can, to an ally. 50 other pods have new and established connections.",
+        "Reports what each of them lost, and why. See benchmarks.md.",
       ],
       options: benchFloodFlags,
       examples: [

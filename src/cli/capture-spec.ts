@@ -31,7 +31,9 @@ export const capture = command({
   name: "capture",
   summary: "watch an interface, each packet beside the verdict of the table",
   details: [
-    "The packet filter of sluice run judges what goes by, both ways and without a source guard. Nothing is dropped: this only watches. A reply carries the verdict of the connection that it belongs to. A connection that began before is joined midway, as with --loose: whoever sends first is taken for its opener. Needs the optional package cap. Ctrl-C ends it with a summary.",
+    "The packet filter of sluice run judges the packets of both directions, without a source guard. It only watches: nothing is dropped.",
+    "A reply has the verdict of its connection. A connection that was open before is picked up midway, as with --loose: the first sender counts as its opener.",
+    "Needs the optional package cap. Ctrl-C ends it with a summary.",
   ],
   group: live,
   options: flags,

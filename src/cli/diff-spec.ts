@@ -18,7 +18,8 @@ export const diff = command({
   name: "diff",
   summary: "show which connections two sets of manifests judge otherwise, with a packet for each",
   details: [
-    "Exact over addresses, protocols and ports. Pods are compared by their names. Exit 0 when the two are equivalent, 1 when they differ, 3 when one of them is invalid. See diff.md.",
+    "The comparison is exact for all addresses, protocols and ports. Pods are compared by name. See diff.md.",
+    "Exit 0 if the two are equivalent, 1 if they differ, 3 if one of them is invalid.",
   ],
   group: offline,
   options: flags,

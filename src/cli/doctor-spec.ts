@@ -16,7 +16,8 @@ export const doctor = command({
   name: "doctor",
   summary: "say what this machine lacks, and the line that grants it",
   details: [
-    "Tries what the data plane asks of the kernel, and leaves nothing behind. Exit 0 when the machine is ready for everything that --for names, 4 when something is missing. See deploy.md.",
+    "Tries each kernel feature that the data plane needs, and leaves nothing behind. See deploy.md.",
+    "Exit 0 if the machine is ready for every purpose of --for, 4 if something is missing.",
   ],
   group: live,
   options: flags,

@@ -58,7 +58,7 @@ export const lab: CommandSpec = {
   name: "lab",
   summary: "turn manifests into network namespaces with real traffic between them",
   details: [
-    "One process holds a network namespace for each pod and enforces the policies between them. Without root it works in a user namespace of its own.",
+    "One process holds a network namespace for each pod and enforces the policies between them. Without root it works in its own user namespace.",
   ],
   group: live,
   examples: [
@@ -127,7 +127,8 @@ export const lab: CommandSpec = {
       name: "probe",
       summary: "try real connections between pods and compare them with the table",
       details: [
-        "Without --probes, every pair of pods is tried with ICMP and with each port that a container declares, over both address families. Exit 1 when one connection behaves otherwise than the table says.",
+        "Without --probes, it tries every pair of pods, with ICMP and with each port that a container declares, over both address families.",
+        "Exit 1 if the result of a connection differs from the table.",
       ],
       options: probeFlags,
       examples: [

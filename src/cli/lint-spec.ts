@@ -40,7 +40,8 @@ export const lint = command({
   name: "lint",
   summary: "find likely mistakes in valid policies",
   details: [
-    "Findings are computed on the compiled table: a rule that is said to change nothing changes nothing. The rules are described in lint/README.md. Exit 1 when a finding is as grave as --fail-on says.",
+    "Findings are computed on the compiled table: without a rule that changes nothing, the table is the same. lint/README.md describes each rule.",
+    "Exit 1 if a finding has the severity of --fail-on, or a higher one.",
   ],
   group: offline,
   options: flags,

@@ -25,7 +25,8 @@ export const matrix = command({
   name: "matrix",
   summary: "show who can reach whom, as a table, a graph or a picture",
   details: [
-    "Read out of the compiled table, so it is what would be enforced. The outside stands in it by the address blocks that policies tell apart. See matrix.md.",
+    "The answer is read from the compiled table, so it is what would be enforced.",
+    "Addresses outside are shown by the blocks that policies distinguish. See matrix.md.",
   ],
   group: offline,
   options: flags,

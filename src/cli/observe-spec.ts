@@ -28,7 +28,9 @@ export const observe = command({
   name: "observe",
   summary: "show flows as they are allowed, dropped, cut and ended",
   details: [
-    "Flags and JSON are Hubble's, with what it has no word for under ext. Values of one flag are alternatives; all flags must hold. A reader that is too slow loses records, and the next one says how many; packets never wait. See observe.md.",
+    "Flags and JSON are Hubble's. Fields that Hubble does not have are under ext. See observe.md.",
+    "Several values of one flag are alternatives. All flags must match.",
+    "A reader that is too slow loses records, and the next record says how many. Packets never wait for a reader.",
   ],
   group: enforcer,
   options: flags,

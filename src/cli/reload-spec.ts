@@ -8,7 +8,7 @@ export type ReloadOptions = OptionsOf<typeof flags>;
 export const reload = command({
   name: "reload",
   summary: "have a process read its manifests again",
-  details: ["Exit 3 when they have errors; the old table stays in force then."],
+  details: ["Exit 3 if they have errors; the old table then stays in force."],
   group: enforcer,
   options: flags,
   examples: [{ command: "sluice reload", effect: "the same as SIGHUP, with an answer" }],

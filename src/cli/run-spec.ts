@@ -58,8 +58,9 @@ export const run = command({
   name: "run",
   summary: "stand between interfaces and enforce",
   details: [
-    "A config file names any number of wires; --wire, --pod and -f are the short way to one of them.",
-    "Prints ready on standard output once it enforces. SIGHUP reads the config and the manifests again and changes nothing when they have errors; SIGTERM and Ctrl-C end it. When the process ends, traffic stops, unless it was told to fail open and did not end cleanly.",
+    "A config file names any number of wires. --wire, --pod and -f are the short form for one wire.",
+    "Prints ready on standard output once it enforces. SIGHUP reads the config and the manifests again; if they have errors, nothing changes. SIGTERM and Ctrl-C end the process.",
+    "When the process ends, traffic stops. It passes only if --fail-mode is open and the process did not end cleanly.",
   ],
   group: live,
   options: flags,

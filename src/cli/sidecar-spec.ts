@@ -19,7 +19,7 @@ const flags = [
   {
     flags: "--on-stop <what>",
     description:
-      "at a clean end: put the interface back as it was, or leave all in place and let nothing pass, as for a restart; when left out: restore where standard input and standard error are a terminal, else block",
+      "at a clean end: restore the interface, or leave all in place and block all traffic until a restart; when left out: restore if standard input and standard error are a terminal, otherwise block",
     values: ["restore", "block"],
   },
   {
@@ -34,7 +34,7 @@ const flags = [
   },
   {
     flags: routerAdvertisements.flags,
-    description: `${settings.routerAdvertisements.doc}; when left out, they do if the interface has a route from a router advertisement`,
+    description: `${settings.routerAdvertisements.doc}; when left out: pass if the interface has a route from a router advertisement, otherwise drop`,
     values: settings.routerAdvertisements.words,
   },
   ...enforcing,
@@ -46,8 +46,9 @@ export const sidecar = command({
   name: "sidecar",
   summary: "stand between one workload and its network, inside its network namespace",
   details: [
-    "Another interface takes the name, MAC, MTU, addresses, routes and neighbour entries of the workload's own, which becomes the uplink: the workload notices nothing. Starts before the workload or after it. Prints ready on standard output once it enforces; SIGHUP reads the manifests again; SIGTERM and Ctrl-C end it: --on-stop says what becomes of the interface then.",
-    "When the process is killed, traffic stops: the workload keeps its interface, and the next start goes on with it. With --restore the command only puts back what a killed process has left.",
+    "A new interface takes the name, MAC, MTU, addresses, routes and neighbour entries of the workload's interface, which becomes the uplink. The workload notices nothing. Start it before or after the workload.",
+    "Prints ready on standard output once it enforces. SIGHUP reads the manifests again. SIGTERM and Ctrl-C end the process; --on-stop says what happens to the interface.",
+    "When the process is killed, traffic stops, and the workload keeps its interface. The next start takes it over. With --restore, the command only restores the interface that a killed process has left.",
   ],
   group: live,
   options: flags,

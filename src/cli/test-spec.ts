@@ -26,7 +26,9 @@ export const test = command({
   name: "test",
   summary: "check assertions about who may reach whom",
   details: [
-    "Assertions are YAML files of kind PolicyTest (see testing.md). Every connection that an assertion selects is judged by the native table; one that selects nothing fails. Exit 1 when an assertion fails, 3 when a file cannot be read.",
+    "A test file is YAML of kind PolicyTest. See testing.md.",
+    "The native table judges every connection that a test selects. A test that selects none fails.",
+    "Exit 1 if a test fails, 3 if a file has errors.",
   ],
   group: offline,
   arguments: args,

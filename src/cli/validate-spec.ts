@@ -9,7 +9,8 @@ export const validate = command({
   name: "validate",
   summary: "check manifests as the Kubernetes API server does",
   details: [
-    "Every error at once, each with its file, line, column and the field that the API server names. Exit 3 when there is one.",
+    "Reports all errors at once, each with its file, line, column and the field that the API server names.",
+    "Exit 3 if there is an error.",
   ],
   group: offline,
   options: flags,

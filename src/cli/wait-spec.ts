@@ -16,7 +16,7 @@ export type WaitOptions = OptionsOf<typeof flags>;
 export const wait = command({
   name: "wait",
   summary: "wait until the manifests as they are now are in force",
-  details: ["Exit 124 when that does not come in time."],
+  details: ["Exit 124 if that does not happen in time."],
   group: enforcer,
   options: flags,
   examples: [

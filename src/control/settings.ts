@@ -107,7 +107,7 @@ export const settings = {
     1,
     CONNECTIONS_MAX,
     "an equal share",
-    `connections of one endpoint at once; at most as many as are tracked, or ${CONNECTIONS_DEFAULT_MIN} when that is left out; each worker has an equal part`,
+    `connections of one endpoint at once; at most the number of tracked connections, or ${CONNECTIONS_DEFAULT_MIN} where that is not set; each worker has an equal part`,
   ),
   fragments: whole(
     1,
