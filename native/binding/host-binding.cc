@@ -227,6 +227,48 @@ Napi::Value netlink(const Napi::CallbackInfo& info) {
   return array;
 }
 
+class NetlinkJob : public Job {
+ public:
+  NetlinkJob(Napi::Env env, std::span<const uint32_t> namespaceFds, int protocol,
+             std::span<const uint8_t> requests)
+      : Job(env),
+        namespaceFds_(namespaceFds.begin(), namespaceFds.end()),
+        protocol_(protocol),
+        requests_(requests.begin(), requests.end()) {}
+
+ protected:
+  Status work() override {
+    return exchangeNetlinkEach(namespaceFds_, protocol_, requests_, &replies_);
+  }
+  Napi::Value result() override {
+    auto array = Napi::Array::New(Env(), replies_.size());
+    for (uint32_t index = 0; index < replies_.size(); ++index) {
+      const std::vector<uint8_t>& reply = replies_[index];
+      auto bytes = Napi::Uint8Array::New(Env(), reply.size());
+      if (!reply.empty()) std::memcpy(bytes.Data(), reply.data(), reply.size());
+      array.Set(index, bytes);
+    }
+    return array;
+  }
+
+ private:
+  std::vector<uint32_t> namespaceFds_;
+  int protocol_;
+  std::vector<uint8_t> requests_;
+  std::vector<std::vector<uint8_t>> replies_;
+};
+
+Napi::Value netlinkEach(const Napi::CallbackInfo& info) {
+  const auto namespaceFds = wordsOf(info[0], "namespaces");
+  if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+  const auto requests = bytesOf(info[2], "requests");
+  if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+  auto* job = new NetlinkJob(info.Env(), namespaceFds, intOf(info[1]), requests);
+  const auto promise = job->promise();
+  job->Queue();
+  return promise;
+}
+
 void holdInterface(const Napi::CallbackInfo& info) {
   const int namespaceFd = intOf(info[0]);
   const uint32_t index = wordOf(info[1]);
@@ -333,6 +375,7 @@ void defineHost(Napi::Env env, Napi::Object exports) {
   exports.Set("listFailOpen", Napi::Function::New<failingOpen>(env));
   exports.Set("setSysctl", Napi::Function::New<writeSysctl>(env));
   exports.Set("netlink", Napi::Function::New<netlink>(env));
+  exports.Set("netlinkEach", Napi::Function::New<netlinkEach>(env));
   exports.Set("holdStack", Napi::Function::New<holdInterface>(env));
   exports.Set("isStackHeld", Napi::Function::New<isInterfaceHeld>(env));
   exports.Set("tryLock", Napi::Function::New<tryLock>(env));

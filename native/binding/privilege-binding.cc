@@ -7,8 +7,8 @@
 #include "native/attach/kernel-features.h"
 #include "native/binding/arguments.h"
 #include "native/host/privilege.h"
+#include "native/host/server-sockets.h"
 #include "native/host/service-notify.h"
-#include "native/host/tcp-listener.h"
 
 namespace sluice {
 namespace {
@@ -28,14 +28,23 @@ void confine(const Napi::CallbackInfo& info) {
 
 // Returns the descriptor and the port in use.
 Napi::Value listenOnTcp(const Napi::CallbackInfo& info) {
-  auto port = static_cast<uint16_t>(info[1].As<Napi::Number>().Uint32Value());
+  auto port = static_cast<uint16_t>(info[2].As<Napi::Number>().Uint32Value());
   Descriptor listener;
-  const Status status = listenTcp(info[0].As<Napi::String>().Utf8Value(), &port, &listener);
+  const Status status = listenTcp(info[0].As<Napi::Number>().Int32Value(),
+                                  info[1].As<Napi::String>().Utf8Value(), &port, &listener);
   throwUnless(info, status);
   auto array = Napi::Array::New(info.Env(), 2);
   array.Set(0u, Napi::Number::New(info.Env(), listener.release()));
   array.Set(1u, Napi::Number::New(info.Env(), port));
   return array;
+}
+
+Napi::Value bindToUdp(const Napi::CallbackInfo& info) {
+  const auto port = static_cast<uint16_t>(info[2].As<Napi::Number>().Uint32Value());
+  Descriptor bound;
+  throwUnless(info, bindUdp(info[0].As<Napi::Number>().Int32Value(),
+                            info[1].As<Napi::String>().Utf8Value(), port, &bound));
+  return Napi::Number::New(info.Env(), bound.release());
 }
 
 Napi::Value readable(const Napi::CallbackInfo& info) {
@@ -72,6 +81,7 @@ void definePrivilege(Napi::Env env, Napi::Object exports) {
   exports.Set("dropCapabilities", Napi::Function::New<dropAllBut>(env));
   exports.Set("confineListener", Napi::Function::New<confine>(env));
   exports.Set("listenTcp", Napi::Function::New<listenOnTcp>(env));
+  exports.Set("bindUdp", Napi::Function::New<bindToUdp>(env));
   exports.Set("readableWithoutCapabilities", Napi::Function::New<readable>(env));
   exports.Set("notifyService", Napi::Function::New<notify>(env));
   exports.Set("tryKernelFeatures", Napi::Function::New<tryFeatures>(env));

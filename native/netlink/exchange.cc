@@ -2,10 +2,13 @@
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -19,6 +22,7 @@ namespace {
 constexpr int BUFFER_BYTES = 32 << 20;
 constexpr time_t ANSWER_SECONDS_MAX = 10;
 constexpr size_t DATAGRAM_BYTES_MAX = 1 << 18;
+constexpr size_t THREADS_MAX = 32;
 
 nlmsghdr headerAt(const uint8_t* bytes) noexcept {
   nlmsghdr header;
@@ -93,6 +97,40 @@ Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> r
     }
     return {};
   });
+}
+
+Status exchangeNetlinkEach(std::span<const uint32_t> namespaceFds, int protocol,
+                           std::span<const uint8_t> requests,
+                           std::vector<std::vector<uint8_t>>* replies) noexcept {
+  std::vector<Status> statuses(namespaceFds.size());
+  replies->assign(namespaceFds.size(), {});
+  std::atomic<size_t> next{0};
+  const auto exchangeSome = [&] {
+    for (size_t index = next++; index < namespaceFds.size(); index = next++) {
+      statuses[index] = exchangeNetlink(static_cast<int>(namespaceFds[index]), protocol, requests,
+                                        &(*replies)[index]);
+    }
+  };
+  const auto body = [](void* work) -> void* {
+    (*static_cast<decltype(exchangeSome)*>(work))();
+    return nullptr;
+  };
+  std::vector<pthread_t> threads;
+  while (threads.size() + 1 < std::min(THREADS_MAX, namespaceFds.size())) {
+    pthread_t thread;
+    // Where there are too few threads, the others do more.
+    if (pthread_create(&thread, nullptr, body,
+                       const_cast<void*>(static_cast<const void*>(&exchangeSome))) != 0) {
+      break;
+    }
+    threads.push_back(thread);
+  }
+  exchangeSome();
+  for (const pthread_t thread : threads) pthread_join(thread, nullptr);
+  for (const Status& status : statuses) {
+    if (!status.ok()) return status;
+  }
+  return {};
 }
 
 Status openInterfaceEvents(Descriptor* events) noexcept {

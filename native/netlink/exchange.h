@@ -22,6 +22,14 @@ namespace sluice {
 Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> requests,
                        std::vector<uint8_t>* replies) noexcept;
 
+// Sends the same requests in several namespaces, many at a time: the kernel waits for milliseconds
+// in some of them, without doing anything. `*replies` has an entry for each namespace.
+//
+// Errors: as exchangeNetlink(), the first in the order of the namespaces; the others were tried.
+Status exchangeNetlinkEach(std::span<const uint32_t> namespaceFds, int protocol,
+                           std::span<const uint8_t> requests,
+                           std::vector<std::vector<uint8_t>>* replies) noexcept;
+
 // Opens a socket on which the kernel reports every change of a link or an address in this process's
 // own network namespace; reads do not wait. Errors: System.
 Status openInterfaceEvents(Descriptor* events) noexcept;

@@ -17,6 +17,11 @@ const upFlags = [
     flags: "--foreground",
     description: "stay, and take the lab down at Ctrl-C, instead of leaving it running",
   },
+  {
+    flags: "--serve",
+    description:
+      "answer at every port that a container declares: HTTP over TCP and echo over UDP, with the pod's name",
+  },
   { ...watch, default: "never" },
   ...modeOptions,
   ...waiting,
@@ -77,6 +82,10 @@ export const lab: CommandSpec = {
           command: "sluice lab up -f manifests/ --name mine --foreground",
           effect: "hold it in this terminal, under a name",
         },
+        {
+          command: "sluice lab up -f manifests/ --serve",
+          effect: "try a repository without its images",
+        },
       ],
       run: async (options, io) => (await import("./lab.js")).runLabUp(options, io),
     }),
@@ -112,6 +121,9 @@ export const lab: CommandSpec = {
     command({
       name: "exec",
       summary: "run a program in a pod's network namespace, and exit as it does",
+      details: [
+        "The program finds names as in a cluster: the pod's own, and those of Services. It has its own /etc/resolv.conf and /etc/hosts; the machine's stay as they are.",
+      ],
       arguments: execArguments,
       options: [labName],
       passThrough: true,
@@ -119,6 +131,10 @@ export const lab: CommandSpec = {
         {
           command: "sluice lab exec shop/frontend -- ping -c 1 10.1.2.20",
           effect: "one echo request from a pod",
+        },
+        {
+          command: "sluice lab exec shop/frontend -- curl http://payment:9000/",
+          effect: "a request to a Service by its name",
         },
       ],
       run: async (options, io) => (await import("./lab.js")).runLabExec(options, io),

@@ -8,7 +8,7 @@ import { count } from "../diagnostics/count.js";
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { holdLab } from "../lab/hold.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
-import type { LabStatus } from "../lab/protocol.js";
+import type { LabStatus, PodStatus } from "../lab/protocol.js";
 import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
 import { formatPrefix } from "../net/prefix.js";
 import { workersOf } from "./arguments.js";
@@ -74,6 +74,7 @@ async function hold(
       mode,
       ...(namespace === undefined ? {} : { namespace }),
       ...(replicas === undefined ? {} : { replicas }),
+      isServing: options.serve,
       ...(podCidr === undefined ? {} : { ranges: podCidr }),
       report: (step) => teller.step(step),
       ready: (status, reload) => {
@@ -107,7 +108,7 @@ function tellUser(options: LabUpOptions, io: Io): Teller {
     ready(status, reload) {
       progress.finish();
       showDiagnostics(reload.diagnostics, io);
-      io.stdout.write(readyText(status, io));
+      tellReady(status, io);
       io.stdout.write("Ctrl-C takes it down\n");
     },
     reloaded(reload) {
@@ -122,21 +123,32 @@ function tellUser(options: LabUpOptions, io: Io): Teller {
   };
 }
 
-/** Prints that a lab enforces, its pods, and what to do next. */
+/** Tells of a lab that has come up: what enforces, its pods, and what to do next; and what it lacks. */
+function tellReady(status: LabStatus, io: Io): void {
+  const { names } = status;
+  if (names !== null && !names.translation.isOn) {
+    io.stderr.write(`sluice: ${sanitize(names.translation.reason)}\n`);
+  }
+  io.stdout.write(readyText(status, io));
+}
+
 function readyText(status: LabStatus, io: Io): string {
   const { bold, green, dim } = styles(io);
   const flag = status.name === "default" ? "" : ` --name ${status.name}`;
-  const first = status.pods[0]?.ref ?? "POD";
+  const given = status.pods.filter(({ isOwn }) => !isOwn);
+  const first = given[0]?.ref ?? "POD";
   const pods = renderTable(
-    status.pods.map((pod) => [
-      pod.ref,
-      pod.addresses.join(" ") + (pod.assigned ? " (assigned)" : ""),
-    ]),
+    status.pods.map((pod) => [pod.ref, pod.addresses.join(" ") + noteOf(pod)]),
     { header: ["POD", "ADDRESSES"] },
   );
-  const head = `${bold(`lab ${status.name}`)} is ${green("up")}: ${count(status.pods.length, "pod")}, generation ${status.generation} is enforced by pid ${status.pid}`;
+  const head = `${bold(`lab ${status.name}`)} is ${green("up")}: ${count(given.length, "pod")}, generation ${status.generation} is enforced by pid ${status.pid}`;
   const next = `sluice lab probe${flag} · sluice lab exec${flag} ${first} -- CMD · sluice lab down${flag}`;
   return `${head}\n${pods}${dim(`next: ${next}`)}\n`;
+}
+
+function noteOf({ isOwn, assigned }: PodStatus): string {
+  if (isOwn) return " (the lab's own, for DNS)";
+  return assigned ? " (assigned)" : "";
 }
 
 function tellStarter(fd: number, io: Io): Teller {
@@ -190,6 +202,7 @@ function holdWords(options: LabUpOptions): readonly string[] {
     ...word("--connections-per-endpoint", connectionsPerEndpoint),
     ...[...word("--namespace", options.namespace), ...word("--replicas", options.replicas)],
     ...word("--pod-cidr", options.podCidr?.map(formatPrefix).join(",")),
+    ...(options.serve ? ["--serve"] : []),
     ...["--mode", mode, "--deny", deny, "--established", established],
     ...["--filename", ...options.filename],
   ];
@@ -232,7 +245,7 @@ async function startInBackground(
       showDiagnostics(report.diagnostics, io);
       if ("ready" in report) {
         child.unref();
-        io.stdout.write(readyText(report.ready, io));
+        tellReady(report.ready, io);
         return exitCodes.ok;
       }
       await exited;

@@ -19,6 +19,7 @@ import type {
 } from "./lab-spec.js";
 import { readProbeFile, readStdin, showDiagnostics } from "./manifests.js";
 import { renderTable, sanitize, styles, writeJson } from "./output.js";
+import { withPodView } from "./pod-view.js";
 import { createProgress } from "./progress.js";
 import { asCommand } from "./refusals.js";
 
@@ -84,7 +85,7 @@ export async function runLabExec(options: LabExecOptions, io: Io): Promise<numbe
     const lab = client(options, io);
     const status = await lab.status();
     const pod = findPod(status.pods, options.pod);
-    return runInPod(status.pid, pod, lab.state.token, options.command, io);
+    return runInPod(status, pod, lab.state.token, options.command, io);
   });
 }
 
@@ -133,7 +134,30 @@ function statusText(status: LabStatus, io: Io): string {
           reasons.map(([reason, count]) => [reason, String(count)]),
           { header: ["DROPPED BECAUSE", "FRAMES"], right: [1] },
         );
-  return [...lines, "\n", pods, "\n", drops].join("");
+  return [...lines, "\n", pods, "\n", ...namesText(status), drops].join("");
+}
+
+/** Says how programs in the pods find each other. */
+function namesText({ names }: LabStatus): readonly string[] {
+  if (names === null) return [];
+  const { services, nameservers, dnsPods, translation, isServing } = names;
+  const table = renderTable(
+    services.map(({ ref, addresses, ports, pods }) => [
+      ref,
+      addresses.join(" "),
+      ports.join(" "),
+      String(pods),
+    ]),
+    { header: ["SERVICE", "ADDRESSES", "PORTS", "PODS"], right: [3] },
+  );
+  return [
+    `names are answered by ${dnsPods.join(", ")}, asked at ${nameservers.join(" and ")}\n`,
+    translation.isOn ? "addresses of Services lead to pods\n" : `${sanitize(translation.reason)}\n`,
+    ...(isServing ? ["at every declared port the lab itself answers\n"] : []),
+    "\n",
+    table,
+    "\n",
+  ];
 }
 
 /**
@@ -142,7 +166,7 @@ function statusText(status: LabStatus, io: Io): string {
  * Shape: answers with the program's exit code, or 128 and the number of the signal that ended it.
  */
 async function runInPod(
-  pid: number,
+  status: LabStatus,
   pod: PodStatus,
   token: string,
   command: readonly string[],
@@ -150,11 +174,11 @@ async function runInPod(
 ): Promise<number> {
   const words = [
     `--net=${pod.namespacePath}`,
-    ...(isInOtherUserNamespace(pid)
-      ? [`--user=/proc/${pid}/ns/user`, "--preserve-credentials"]
+    ...(isInOtherUserNamespace(status.pid)
+      ? [`--user=/proc/${status.pid}/ns/user`, "--preserve-credentials"]
       : []),
     "--",
-    ...command,
+    ...withPodView(pod, status, command),
   ];
   const child = spawn("nsenter", words, {
     stdio: "inherit",

@@ -96,6 +96,7 @@ async function probeInLab(
         ...(podCidr === undefined ? {} : { podCidr }),
         name,
         foreground: false,
+        serve: false,
         watch: "never",
         poll: settings.poll.fallback,
         mode: "enforce",

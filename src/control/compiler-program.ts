@@ -12,6 +12,7 @@ import type { Outcome } from "./table-compiler.js";
 import {
   headParts,
   rulesetParts,
+  serviceParts,
   type ThreadAnswer,
   type ThreadData,
   type ThreadPart,
@@ -67,6 +68,8 @@ async function answer(
         making === undefined ? given : expandWorkloads(given, workloads, making.replicas).objects;
       sources = manifests.sources;
       await send(headParts(read.map(headOf)));
+      // Only who makes pods gives them names.
+      if (making !== undefined) await send(serviceParts(manifests.services));
       return { kind: "read", diagnostics: manifests.diagnostics };
     }
     case "compile": {

@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import { usableMemoryBytes } from "../dataplane/capacity.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
-import type { ObjectHead } from "../manifest/objects.js";
+import type { ObjectHead, ServiceObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
@@ -35,6 +35,7 @@ export interface CompilerThreadOptions {
 /** The parts that arrived before a result. */
 interface Gathered {
   readonly heads: ObjectHead[];
+  readonly services: ServiceObject[];
   /** The position of each object in the thread's list. */
   readonly places: WeakMap<ObjectHead, number>;
   readonly ruleset: RulesetReader;
@@ -89,7 +90,8 @@ export class CompilerThread implements TableCompiler {
     if (Array.isArray(done)) return { objects: [], diagnostics: done };
     const { result, gathered } = done;
     this.#places = gathered.places;
-    return { objects: gathered.heads, diagnostics: result.diagnostics };
+    const { heads: objects, services } = gathered;
+    return { objects, services, diagnostics: result.diagnostics };
   }
 
   async compile(objects: readonly ObjectHead[], local: LocalPods): Promise<Outcome> {
@@ -172,6 +174,7 @@ export class CompilerThread implements TableCompiler {
     const { limitMs = usualLimitMs } = this.#options;
     const gathered: Gathered = {
       heads: [],
+      services: [],
       places: new WeakMap(),
       ruleset: new RulesetReader(),
     };
@@ -254,12 +257,10 @@ export class CompilerThread implements TableCompiler {
   }
 }
 
-function gather(part: ThreadPart, { heads, places, ruleset }: Gathered): void {
-  if (!("heads" in part)) {
-    ruleset.take(part);
-    return;
-  }
-  for (const head of part.heads) places.set(head, heads.push(head) - 1);
+function gather(part: ThreadPart, { heads, services, places, ruleset }: Gathered): void {
+  if ("services" in part) services.push(...part.services);
+  else if (!("heads" in part)) ruleset.take(part);
+  else for (const head of part.heads) places.set(head, heads.push(head) - 1);
 }
 
 /** A limit of the thread was exceeded. */

@@ -29,7 +29,7 @@ export interface ControllerOptions {
    *
    * Errors: what it throws ends the reload.
    */
-  readonly prepare?: (objects: readonly ObjectHead[]) => readonly ObjectHead[];
+  readonly prepare?: (read: ReadManifests) => readonly ObjectHead[];
   /** What the source makes of manifests as it reads them, for whoever reads others in its place. */
   readonly making?: MakingOptions;
   /** Puts a table in force and returns its generation. Errors: what it throws ends the reload. */
@@ -235,7 +235,7 @@ export class Controller {
     if (manifests.diagnostics.some(isError)) {
       return { ok: false, diagnostics: manifests.diagnostics };
     }
-    const objects = this.#options.prepare?.(manifests.objects) ?? manifests.objects;
+    const objects = this.#options.prepare?.(manifests) ?? manifests.objects;
     const compiled = await this.#measured(() =>
       this.#compiler.compile(objects, this.#options.local()),
     );

@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import { listenTcp, type TcpListener } from "../dataplane/tcp-listener.js";
+import { listenTcp, type TcpListener } from "../dataplane/server-sockets.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { type ControlSubject, controlRoutes, metricsHandlers } from "./control-routes.js";

@@ -1,6 +1,6 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { Lines } from "../diagnostics/findings.js";
-import type { ObjectHead } from "../manifest/objects.js";
+import type { ObjectHead, ServiceObject } from "../manifest/objects.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 
 /** Objects that were added, changed or removed since the last take. */
@@ -18,6 +18,8 @@ export interface SourceChanges {
 /** Manifests that were read; a compiler finds each whole object by its head. */
 export interface ReadManifests {
   readonly objects: readonly ObjectHead[];
+  /** Services and what is behind them, for whoever gives pods names. */
+  readonly services?: readonly ServiceObject[];
   readonly diagnostics: readonly Diagnostic[];
   /** The texts, if available, for later findings. */
   readonly sources?: ReadonlyMap<string, Lines>;

@@ -1,7 +1,7 @@
 import type { CompileStats } from "../compiler/compile.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
-import type { KubernetesObject, ObjectHead } from "../manifest/objects.js";
+import type { KubernetesObject, ObjectHead, ServiceObject } from "../manifest/objects.js";
 import type { Address } from "../net/address.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
@@ -52,6 +52,7 @@ export interface EndpointPart {
 
 export type ThreadPart =
   | { readonly heads: readonly ObjectHead[] }
+  | { readonly services: readonly ServiceObject[] }
   | { readonly policies: readonly PolicySource[] }
   | { readonly rules: readonly RulesPart[] }
   | { readonly endpoints: readonly EndpointPart[] };
@@ -81,6 +82,12 @@ const partWeight = 5_000;
 export function* headParts(heads: readonly ObjectHead[]): Generator<ThreadPart> {
   const weigh = ({ meta }: ObjectHead) => 50 + meta.labels.size + meta.annotations.size;
   for (const part of partsOf(heads, weigh)) yield { heads: part };
+}
+
+export function* serviceParts(services: readonly ServiceObject[]): Generator<ThreadPart> {
+  const weigh = (each: ServiceObject) =>
+    50 + ("subsets" in each ? each.subsets.flatMap(({ endpoints }) => endpoints).length * 10 : 0);
+  for (const part of partsOf(services, weigh)) yield { services: part };
 }
 
 export function* rulesetParts({ endpoints }: RulesetSummary): Generator<ThreadPart> {

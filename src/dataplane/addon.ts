@@ -58,6 +58,12 @@ export interface Addon {
   interfaceTraits(namespaceFd: number, name: string): InterfaceTraits;
   /** Whole netlink messages in and out. */
   netlink(namespaceFd: number, protocol: number, requests: Uint8Array): Uint8Array;
+  /** The same requests in several namespaces; an answer of each. */
+  netlinkEach(
+    namespaceFds: Uint32Array,
+    protocol: number,
+    requests: Uint8Array,
+  ): Promise<Uint8Array[]>;
   /** Blocks or unblocks the kernel stack on an interface, by filters that outlive this process. */
   holdStack(namespaceFd: number, index: number, hold: boolean): void;
   isStackHeld(namespaceFd: number, index: number): boolean;
@@ -95,8 +101,9 @@ export interface Addon {
   /** See privilege.ts. Bit n of `keep` is capability n. */
   dropCapabilities(keep: bigint): void;
   confineListener(descriptorsMax: number, dataBytesMax: number): void;
-  /** See tcp-listener.ts. Answers with the descriptor and its port. */
-  listenTcp(address: string, port: number): [fd: number, port: number];
+  /** See server-sockets.ts. Answers with the descriptor and its port. */
+  listenTcp(namespaceFd: number, address: string, port: number): [fd: number, port: number];
+  bindUdp(namespaceFd: number, address: string, port: number): number;
   readableWithoutCapabilities(paths: readonly string[]): boolean;
   /** An errno by KernelFeature; 0 when it works. */
   tryKernelFeatures(): number[];

@@ -132,6 +132,21 @@ export function netlinkExchange(protocol: number, requests: Uint8Array): Uint8Ar
 }
 
 /**
+ * Sends the same netlink requests in several namespaces, many at a time. Returns the answers in that order.
+ *
+ * Errors: as of `netlinkExchange`; all namespaces have been tried.
+ */
+export function netlinkExchangeEach(
+  namespaceFds: readonly number[],
+  protocol: number,
+  requests: Uint8Array,
+): Promise<Uint8Array[]> {
+  return nativeAsync("ask the kernel by netlink", () =>
+    addon().netlinkEach(Uint32Array.from(namespaceFds), protocol, requests),
+  );
+}
+
+/**
  * Blocks the kernel stack on an interface, in both directions, by tc filters that only `releaseStack`
  * removes. So the interface carries nothing after this process ends, in whatever way. Frames of `lasting`
  * links pass.

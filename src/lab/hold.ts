@@ -32,6 +32,8 @@ export interface HoldOptions {
   readonly namespace?: string;
   /** The most pods of a workload. */
   readonly replicas?: number;
+  /** Answers at every port that a container declares. */
+  readonly isServing?: boolean;
   /** Ranges for pods without addresses. */
   readonly ranges?: PodRanges;
   /** Reports the progress of the start, one line per step. */
@@ -77,6 +79,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
       compiler,
       making,
       tell,
+      programs: { isServing: options.isServing ?? false },
       ...(dataplane === undefined ? {} : { dataplane }),
       ...(mode === undefined ? {} : { mode }),
       ...(ranges === undefined ? {} : { ranges }),

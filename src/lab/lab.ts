@@ -27,6 +27,7 @@ import {
   type PlannedPod,
   planLab,
 } from "./plan.js";
+import { PodPrograms } from "./pod-programs.js";
 import { probePods } from "./probes.js";
 import type { LabStatus, ProbeReport, ProbeSpec } from "./protocol.js";
 
@@ -64,6 +65,8 @@ export interface LabOptions {
   /** Whether changes on disk are known that have not been read yet. */
   readonly isBehind?: () => boolean;
   readonly tell?: (line: string) => void;
+  /** Gives pods names and Services; the lab answers at declared ports with `isServing`. Absent: neither. */
+  readonly programs?: { readonly isServing: boolean };
 }
 
 /**
@@ -77,13 +80,17 @@ export interface LabOptions {
 export class Lab {
   readonly enforcer: Enforcer;
   readonly #options: LabOptions;
+  readonly #programs: PodPrograms | undefined;
   #plan: LabPlan = { pods: [], objects: [] };
   #running = new Map<string, Running>();
   #table: Table | undefined;
 
   private constructor(options: LabOptions) {
     this.#options = options;
-    const { name, version, compiler, tell, reloaded } = options;
+    const { name, version, compiler, tell, reloaded, programs } = options;
+    if (programs !== undefined) {
+      this.#programs = new PodPrograms(programs.isServing, tell ?? (() => {}));
+    }
     const take = async () => ({ all: await options.read() });
     const mode = options.mode ?? settings.mode.fallback;
     this.enforcer = new Enforcer({
@@ -94,7 +101,7 @@ export class Lab {
         take,
         local: () => "all",
         mode,
-        prepare: (objects) => this.#prepare(objects),
+        prepare: (read) => this.#prepare(read),
         ...(options.making === undefined ? {} : { making: options.making }),
         enforce: (table) => this.#swapTo(table),
       },
@@ -134,12 +141,13 @@ export class Lab {
     if (this.#table === undefined) throw new LabError("environment", "no table is in force yet");
     const start = performance.now();
     const { generation } = this.enforcer.controller.status;
-    const probes = await probePods(
-      [...this.#running.values()],
-      this.#table,
-      specs,
-      this.#options.dataplane?.deny ?? settings.deny.fallback,
-    );
+    const pods = [...this.#running.values()].map((pod) => ({
+      ...pod,
+      isServed: (address: Address, protocol: string, port: number) =>
+        this.#programs?.answersAt(pod, formatAddress(address), protocol, port) ?? false,
+    }));
+    const deny = this.#options.dataplane?.deny ?? settings.deny.fallback;
+    const probes = await probePods(pods, this.#table, specs, deny);
     return {
       ok: probes.length > 0 && probes.every((each) => each.agrees),
       generation,
@@ -164,6 +172,9 @@ export class Lab {
           addresses: pod.addresses.map(formatAddress),
           mac: pod.mac,
           assigned: pod.assigned,
+          isOwn: pod.isOwn,
+          hostname: pod.hostname,
+          subdomain: pod.subdomain,
           namespaceFd: pod.namespaceFd,
           namespacePath: `/proc/${process.pid}/fd/${pod.namespaceFd}`,
           packetsOut: counts?.receivedFrames ?? 0,
@@ -171,25 +182,40 @@ export class Lab {
           dropped: counts?.droppedFrames ?? 0,
         };
       }),
+      names: this.#programs?.status ?? null,
     };
   }
 
   /** Stops forwarding and releases every namespace. */
   async close(): Promise<void> {
+    await this.#programs?.close();
     await this.enforcer.close();
     for (const pod of this.#running.values()) closeDescriptor(pod.namespaceFd);
     this.#running.clear();
   }
 
-  #prepare(objects: readonly ObjectHead[]): readonly ObjectHead[] {
+  #prepare({ objects, services = [] }: ReadManifests): readonly ObjectHead[] {
     this.#options.report?.("planning pods");
-    const plan = planLab(objects, [...this.#running.values()], this.#options.ranges);
+    const { ranges } = this.#options;
+    const names =
+      this.#programs === undefined ? undefined : { services, before: this.#plan.services };
+    const plan = planLab(objects, [...this.#running.values()], ranges, names);
     if (plan.pods.length === 0) throw nothingToRun(objects);
     this.#plan = plan;
     return this.#plan.objects;
   }
 
-  #swapTo(table: CompiledTable): number {
+  async #swapTo(table: CompiledTable): Promise<number> {
+    const { services } = this.#plan;
+    const { generation, added } = this.#swapPods(table);
+    if (services !== undefined) {
+      this.#options.report?.("giving pods names");
+      await this.#programs?.follow(services, [...this.#running.values()], added);
+    }
+    return generation;
+  }
+
+  #swapPods(table: CompiledTable): { generation: number; added: ReadonlySet<string> } {
     const added: Running[] = [];
     const next = new Map<string, Running>();
     try {
@@ -217,7 +243,7 @@ export class Lab {
       );
       this.#running = next;
       for (const pod of gone) this.#takeDown(pod);
-      return generation;
+      return { generation, added: new Set(added.map(({ ref }) => ref)) };
     } catch (error) {
       for (const pod of added) this.#takeDown(pod);
       throw error;

@@ -1,5 +1,5 @@
 import { didYouMean } from "../diagnostics/suggest.js";
-import type { ObjectHead, Pod } from "../manifest/objects.js";
+import type { ObjectHead, Pod, ServiceObject } from "../manifest/objects.js";
 import { type Address, addressKey, compareAddresses, formatAddress } from "../net/address.js";
 import { hostPrefix, prefixCovers } from "../net/prefix.js";
 import {
@@ -12,7 +12,9 @@ import {
   unusable,
   withAddresses,
 } from "../workloads/assign-addresses.js";
+import { dnsPod, withDnsService } from "./kube-dns.js";
 import { LabError } from "./lab-error.js";
+import { ServicePlan } from "./service-plan.js";
 
 /** A pod that gets a network namespace. */
 export interface PlannedPod {
@@ -26,6 +28,12 @@ export interface PlannedPod {
   /** Locally administered, made from `ref`. */
   readonly mac: string;
   readonly ports: Pod["ports"];
+  /** Its name within itself. */
+  readonly hostname: string;
+  /** The Service below whose name it has one; empty when there is none. */
+  readonly subdomain: string;
+  /** The lab's own, for DNS: the manifests do not have it. */
+  readonly isOwn: boolean;
 }
 
 export interface LabPlan {
@@ -33,6 +41,14 @@ export interface LabPlan {
   readonly pods: readonly PlannedPod[];
   /** The objects to compile: the given ones, with addresses assigned to pods that had none. */
   readonly objects: readonly ObjectHead[];
+  /** Absent in a lab without names. */
+  readonly services?: ServicePlan;
+}
+
+/** What gives the pods names: the Services of the manifests, and the plan that was in force. */
+export interface NamesToPlan {
+  readonly services: readonly ServiceObject[];
+  readonly before?: ServicePlan | undefined;
 }
 
 /** The MAC that the switch answers for every address. */
@@ -41,16 +57,34 @@ export const gatewayV4 = "169.254.1.1";
 export const gatewayV6 = "fe80::1";
 
 /**
- * Plans a namespace for each live pod, with addresses and MAC.
+ * Plans a namespace for each live pod, with addresses and MAC; and with `names` the Services, and a pod that answers
+ * for names where the manifests have none.
  *
  * Pods without an address in the manifests get one of each of `ranges`, as everywhere. `before` keeps the address.
  *
  * Errors: LabError when two live pods have the same address, or a pod has one that no pod of a lab can have.
  */
 export function planLab(
-  objects: readonly ObjectHead[],
+  given: readonly ObjectHead[],
   before: readonly PlannedPod[] = [],
   ranges?: PodRanges,
+  names?: NamesToPlan,
+): LabPlan {
+  const plan = planPods(given, before, ranges);
+  if (names === undefined || plan.pods.length === 0) return plan;
+  const services = withDnsService(names.services, plan.objects);
+  const dns = dnsPod(plan.objects, services);
+  // Last, so that it takes no address that another command would give to a pod of the manifests.
+  const { pods, objects } =
+    dns === undefined ? plan : planPods([...plan.objects, dns], before, ranges, podRef(dns));
+  return { pods, objects, services: new ServicePlan(objects, services, names.before) };
+}
+
+function planPods(
+  objects: readonly ObjectHead[],
+  before: readonly PlannedPod[],
+  ranges: PodRanges | undefined,
+  ownRef?: string,
 ): LabPlan {
   const live = new Map<string, Pod>();
   for (const object of objects) {
@@ -99,13 +133,21 @@ export function planLab(
       namespace: pod.meta.namespace,
       name: pod.meta.name,
       addresses: [...(assigned.get(ref) ?? pod.addresses)].sort(compareAddresses),
-      assigned: assigned.has(ref),
+      assigned: assigned.has(ref) || pod.isAssigned === true,
       mac,
       ports: pod.ports,
+      hostname: hostnameOf(pod),
+      subdomain: pod.subdomain ?? "",
+      isOwn: ref === ownRef,
     };
   });
 
   return { pods, objects: withAddresses(objects, assigned) };
+}
+
+/** A host's name is no longer than a label; kubelet cuts it there. */
+function hostnameOf({ hostname, meta }: Pod): string {
+  return (hostname ?? meta.name).slice(0, 63).replace(/[-.]+$/, "");
 }
 
 function assignedOf(...given: Parameters<typeof assignAddresses>) {

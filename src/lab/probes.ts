@@ -11,6 +11,8 @@ import type { ProbeRow, ProbeSpec } from "./protocol.js";
 /** A pod that is up. */
 export interface RunningPod extends PlannedPod {
   readonly namespaceFd: number;
+  /** Whether the lab itself answers at a port of one of its addresses, and gives a token back. */
+  readonly isServed: (address: Address, protocol: string, port: number) => boolean;
 }
 
 /** One connection with everything resolved. */
@@ -35,8 +37,8 @@ const secondTimeoutMs = 2_000;
  * `deny` is the lab's answer to denied packets. With `reject`, a refusal counts as denied. With `drop`, a
  * refusal can only come from the other end, so the packet was allowed.
  *
- * Shape: one row per probe, in order. Without `specs`: every ordered pair of pods, both families, ICMP and
- *        each port that the receiver's containers declare.
+ * Shape: one row per probe, in order. Without `specs`: every ordered pair of the manifests' pods, both families,
+ *        ICMP and each port that the receiver's containers declare.
  * Errors: LabError when a spec names what the lab does not have.
  */
 export async function probePods(
@@ -45,7 +47,10 @@ export async function probePods(
   specs: readonly ProbeSpec[] | undefined,
   deny: Deny,
 ): Promise<ProbeRow[]> {
-  const planned = specs === undefined ? allPairs(pods) : specs.map((spec) => plan(spec, pods));
+  const planned =
+    specs === undefined
+      ? allPairs(pods.filter(({ isOwn }) => !isOwn))
+      : specs.map((spec) => plan(spec, pods));
   const batch = new TupleBatch(planned.length);
   for (const each of planned) {
     batch.push(each.source, each.destination, protocolNumber(each), each.port ?? 0);
@@ -66,11 +71,13 @@ export async function probePods(
 }
 
 function request(planned: PlannedProbe, timeoutMs?: number): Probe {
+  const { to, destination, protocol, port } = planned;
+  const isServed = port !== null && to.isServed(destination, protocol, port);
   return {
     sourceNamespaceFd: planned.from.namespaceFd,
     source: planned.source,
-    destinationNamespaceFd: planned.to.namespaceFd,
-    destination: planned.destination,
+    ...(isServed ? {} : { destinationNamespaceFd: to.namespaceFd }),
+    destination,
     protocol: protocolNumber(planned),
     port: planned.port ?? 0,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),

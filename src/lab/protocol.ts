@@ -17,6 +17,11 @@ export interface PodStatus {
   readonly mac: string;
   /** Whether the lab assigned the addresses. */
   readonly assigned: boolean;
+  /** The lab's own pod, for DNS: the manifests do not have it. */
+  readonly isOwn: boolean;
+  /** Its name within itself, and the Service below whose name it has one. */
+  readonly hostname: string;
+  readonly subdomain: string;
   /** Descriptor of the pod's network namespace in the lab's process. */
   readonly namespaceFd: number;
   /** The same for other tools, such as `nsenter --net=`. */
@@ -32,6 +37,30 @@ export interface LabStatus extends ControlStatus {
   /** The folder of relative paths. */
   readonly cwd: string;
   readonly pods: readonly PodStatus[];
+  /** Null in a lab without names. */
+  readonly names: NamesStatus | null;
+}
+
+/** How programs in the pods find each other. */
+export interface NamesStatus {
+  /** One of each family at most. */
+  readonly nameservers: readonly string[];
+  /** Pods in which the lab answers for names. */
+  readonly dnsPods: readonly string[];
+  /** Whether addresses of Services lead to pods; one line that says why not, and what holds instead. */
+  readonly translation: { readonly isOn: true } | { readonly isOn: false; readonly reason: string };
+  readonly services: readonly ServiceStatus[];
+  /** Whether the lab answers at every port that a container declares. */
+  readonly isServing: boolean;
+}
+
+export interface ServiceStatus {
+  readonly ref: string;
+  readonly addresses: readonly string[];
+  /** Such as `80/tcp`. */
+  readonly ports: readonly string[];
+  /** How many pods it selects. */
+  readonly pods: number;
 }
 
 export interface ApplyRequest {

@@ -70,6 +70,7 @@ export function readPod(root: Cursor): Pod {
     phase: status.field("phase").string() || "Running",
     addresses: readPodAddresses(status),
     ports: readPorts(spec),
+    ...readHostname(spec),
     created: root.field("metadata").field("creationTimestamp").string() ?? "",
   };
 }
@@ -87,6 +88,16 @@ export function readPorts(spec: Cursor): readonly ContainerPort[] {
     ...readContainerPorts(spec.field("containers"), () => true),
     ...readContainerPorts(spec.field("initContainers"), keepsRunning),
   ];
+}
+
+/** Reads the names that a pod's `spec` asks for beside its own. */
+export function readHostname(spec: Cursor): Pick<Pod, "hostname" | "subdomain"> {
+  const hostname = spec.field("hostname").textOrNothing() ?? "";
+  const subdomain = spec.field("subdomain").textOrNothing() ?? "";
+  return {
+    ...(hostname === "" ? {} : { hostname }),
+    ...(subdomain === "" ? {} : { subdomain }),
+  };
 }
 
 /** Reports whether an init container stays beside the others, and serves its ports as they do. */

@@ -59,6 +59,9 @@ export interface Pod {
   readonly addresses: readonly Address[];
   /** Ports of all containers (and of init containers that keep running), named or not. */
   readonly ports: readonly ContainerPort[];
+  /** Its name within itself, and below a headless Service of the name `subdomain`; absent: its own name, and none. */
+  readonly hostname?: string;
+  readonly subdomain?: string;
   /** `metadata.creationTimestamp` as text, empty when absent. */
   readonly created: string;
   /** Made here of its owner's template: in a cluster there may be more like it, with other names. */
@@ -77,6 +80,8 @@ export interface Workload {
   readonly replicas: number;
   /** Ordinal of the first pod, where pods are numbered. */
   readonly firstOrdinal: number;
+  /** The Service below which numbered pods have names; empty when there is none. */
+  readonly serviceName: string;
   /** Absent where the manifest has none, as that of a Rollout that refers to a Deployment. */
   readonly template?: PodTemplate;
 }
@@ -93,7 +98,8 @@ export type WorkloadKind =
   | "StatefulSet";
 
 /** What the pods of a workload have in common. */
-export interface PodTemplate extends Pick<Pod, "hostNetwork" | "nodeName" | "ports"> {
+export interface PodTemplate
+  extends Pick<Pod, "hostNetwork" | "nodeName" | "ports" | "hostname" | "subdomain"> {
   readonly labels: Meta["labels"];
   readonly annotations: Meta["annotations"];
 }

@@ -1,4 +1,4 @@
-import { mapField, readPorts } from "./core.js";
+import { mapField, readHostname, readPorts } from "./core.js";
 import type { Cursor } from "./cursor.js";
 import { groupOf } from "./foreign.js";
 import { readAnnotations, readLabels, readMetadata } from "./metadata.js";
@@ -44,6 +44,7 @@ export function readWorkload(kind: WorkloadKind, root: Cursor): Workload {
     firstOrdinal: spec.field("ordinals").isMap()
       ? (spec.field("ordinals").field("start").integer() ?? 0)
       : 0,
+    serviceName: spec.field("serviceName").textOrNothing() ?? "",
     ...(template === undefined ? {} : { template }),
   };
 }
@@ -81,6 +82,7 @@ function readTemplate(template: Cursor): PodTemplate | undefined {
     nodeName: spec.field("nodeName").string() ?? "",
     hostNetwork: spec.field("hostNetwork").boolean() ?? false,
     ports: readPorts(spec),
+    ...readHostname(spec),
   };
 }
 

@@ -2,11 +2,13 @@
  * The kernel's numbers, by the names that its headers give them.
  *
  * Source: linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h,
- * linux/nexthop.h, linux/sock_diag.h.
+ * linux/nexthop.h, linux/sock_diag.h, linux/netfilter.h, linux/netfilter/nfnetlink.h,
+ * linux/netfilter/nf_tables.h.
  */
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_SOCK_DIAG = 4;
+export const NETLINK_NETFILTER = 12;
 
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
@@ -117,3 +119,83 @@ export const NHA_ID = 1;
 export const NHA_GROUP = 2;
 export const NHA_OIF = 5;
 export const NHA_ENCAP = 8;
+
+export const NFNL_MSG_BATCH_BEGIN = 16;
+export const NFNL_MSG_BATCH_END = 17;
+export const NFNL_SUBSYS_NFTABLES = 10;
+export const NFT_MSG_NEWTABLE = 0;
+export const NFT_MSG_NEWCHAIN = 3;
+export const NFT_MSG_NEWRULE = 6;
+export const NFT_MSG_DELRULE = 8;
+export const NFT_MSG_NEWSET = 9;
+export const NFT_MSG_DELSET = 11;
+export const NFT_MSG_NEWSETELEM = 12;
+
+export const NF_INET_LOCAL_OUT = 3;
+export const NFTA_LIST_ELEM = 1;
+export const NFTA_TABLE_NAME = 1;
+export const NFTA_CHAIN_TABLE = 1;
+export const NFTA_CHAIN_NAME = 3;
+export const NFTA_CHAIN_HOOK = 4;
+export const NFTA_CHAIN_TYPE = 7;
+export const NFTA_HOOK_HOOKNUM = 1;
+export const NFTA_HOOK_PRIORITY = 2;
+export const NFTA_RULE_TABLE = 1;
+export const NFTA_RULE_CHAIN = 2;
+export const NFTA_RULE_EXPRESSIONS = 4;
+export const NFT_SET_MAP = 0x8;
+export const NFTA_SET_TABLE = 1;
+export const NFTA_SET_NAME = 2;
+export const NFTA_SET_FLAGS = 3;
+export const NFTA_SET_KEY_TYPE = 4;
+export const NFTA_SET_KEY_LEN = 5;
+export const NFTA_SET_DATA_TYPE = 6;
+export const NFTA_SET_DATA_LEN = 7;
+export const NFTA_SET_DESC = 9;
+export const NFTA_SET_ID = 10;
+export const NFTA_SET_DESC_SIZE = 1;
+export const NFTA_SET_ELEM_KEY = 1;
+export const NFTA_SET_ELEM_DATA = 2;
+export const NFTA_SET_ELEM_LIST_TABLE = 1;
+export const NFTA_SET_ELEM_LIST_SET = 2;
+export const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
+export const NFTA_DATA_VALUE = 1;
+export const NFTA_EXPR_NAME = 1;
+export const NFTA_EXPR_DATA = 2;
+export const NFTA_PAYLOAD_DREG = 1;
+export const NFTA_PAYLOAD_BASE = 2;
+export const NFTA_PAYLOAD_OFFSET = 3;
+export const NFTA_PAYLOAD_LEN = 4;
+export const NFT_PAYLOAD_NETWORK_HEADER = 1;
+export const NFT_PAYLOAD_TRANSPORT_HEADER = 2;
+export const NFTA_META_DREG = 1;
+export const NFTA_META_KEY = 2;
+export const NFT_META_L4PROTO = 16;
+export const NFTA_LOOKUP_SET = 1;
+export const NFTA_LOOKUP_SREG = 2;
+export const NFTA_LOOKUP_DREG = 3;
+export const NFTA_LOOKUP_SET_ID = 4;
+export const NFTA_NG_DREG = 1;
+export const NFTA_NG_MODULUS = 2;
+export const NFTA_NG_TYPE = 3;
+export const NFT_NG_RANDOM = 1;
+export const NFTA_HASH_SREG = 1;
+export const NFTA_HASH_DREG = 2;
+export const NFTA_HASH_LEN = 3;
+export const NFTA_HASH_MODULUS = 4;
+export const NFTA_HASH_SEED = 5;
+export const NFTA_NAT_TYPE = 1;
+export const NFTA_NAT_FAMILY = 2;
+export const NFTA_NAT_REG_ADDR_MIN = 3;
+export const NFTA_NAT_REG_PROTO_MIN = 5;
+export const NFT_NAT_DNAT = 1;
+export const NFTA_REJECT_TYPE = 1;
+export const NFTA_REJECT_ICMP_CODE = 2;
+export const NFT_REJECT_ICMP_UNREACH = 0;
+export const NFT_REJECT_TCP_RST = 1;
+export const NFTA_CMP_SREG = 1;
+export const NFTA_CMP_OP = 2;
+export const NFTA_CMP_DATA = 3;
+export const NFT_CMP_EQ = 0;
+/** The first of sixteen registers of four bytes. */
+export const NFT_REG32_00 = 8;

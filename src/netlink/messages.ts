@@ -203,7 +203,12 @@ export function view(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function encodeMessage({ type, body }: Message, flags: number, sequence: number): Uint8Array {
+/** Encodes a message with its head. */
+export function encodeMessage(
+  { type, body }: Message,
+  flags: number,
+  sequence: number,
+): Uint8Array {
   const bytes = new Uint8Array(aligned(headerBytes + body.length));
   const words = view(bytes);
   words.setUint32(0, headerBytes + body.length, true);

@@ -1,5 +1,12 @@
 import { completedName } from "../manifest/metadata.js";
-import type { KubernetesObject, Node, Owner, Pod, Workload } from "../manifest/objects.js";
+import type {
+  KubernetesObject,
+  Node,
+  Owner,
+  Pod,
+  PodTemplate,
+  Workload,
+} from "../manifest/objects.js";
 import { workloadGroup, workloadOf } from "../manifest/workload.js";
 import { hasEnded, podRef, usualReplicas } from "./assign-addresses.js";
 
@@ -156,10 +163,24 @@ function podsOf(
       phase: "Running",
       addresses: [],
       ports: template.ports,
+      ...hostnameOf(workload, template, name),
       created: "",
       isMade: true,
     },
   ];
+}
+
+/** A numbered pod is called by its own name, below the Service that the workload names for it. */
+function hostnameOf(
+  { kind, serviceName }: Workload,
+  { hostname, subdomain }: PodTemplate,
+  pod: string,
+): Pick<Pod, "hostname" | "subdomain"> {
+  if (kind === "StatefulSet") return { hostname: pod, subdomain: serviceName };
+  return {
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(subdomain === undefined ? {} : { subdomain }),
+  };
 }
 
 /** What stands in front of the random part of a pod's name. Of a CronJob's, the time of a run that never was. */

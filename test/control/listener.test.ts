@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ControlClient } from "../../src/control/client.js";
 import type { ListenerBounds } from "../../src/control/http-listener.js";
 import { ListAnswer, type Routes, serveDescriptor, serveUnix } from "../../src/control/server.js";
-import { listenTcp } from "../../src/dataplane/tcp-listener.js";
+import { listenTcp } from "../../src/dataplane/server-sockets.js";
 
 // Goal: whatever is asked of a listener, it answers 4xx or 503 or hangs up, within its bounds of time, memory
 // and connections, and answers the next well-formed request.

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { MetricsProcess, type PlainHandler } from "../../src/control/metrics-process.js";
 import { PlainAnswer } from "../../src/control/server.js";
-import { listenTcp } from "../../src/dataplane/tcp-listener.js";
+import { listenTcp } from "../../src/dataplane/server-sockets.js";
 
 const program = join(import.meta.dirname, "../../dist/control/metrics-listener.js");
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,5 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -27,7 +35,7 @@ function installFor(everybody: string): void {
   const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     readonly dependencies: Record<string, string>;
   };
-  const packages = Object.keys(dependencies).map((name) => `node_modules/${name}`);
+  const packages = [...withTheirs(Object.keys(dependencies))].map((name) => `node_modules/${name}`);
   for (const part of [
     "package.json",
     "dist",
@@ -38,6 +46,18 @@ function installFor(everybody: string): void {
     cpSync(join(root, part), join(everybody, part), { recursive: true });
   }
   chmodSync(everybody, 0o755);
+}
+
+/** Packages, and those that they need. */
+function withTheirs(names: readonly string[], found = new Set<string>()): ReadonlySet<string> {
+  for (const name of names) {
+    if (found.has(name)) continue;
+    found.add(name);
+    const text = readFileSync(join(root, `node_modules/${name}/package.json`), "utf8");
+    const { dependencies = {} } = JSON.parse(text) as { readonly dependencies?: object };
+    withTheirs(Object.keys(dependencies), found);
+  }
+  return found;
 }
 
 // Goal: all of a lab works for a user without any privilege.
@@ -79,6 +99,41 @@ describe.skipIf(obstacle !== undefined)(named("lab without root", obstacle), () 
     expect(await bench.run("lab", "up", "-f", threeTier)).toMatchObject({ code: 0 });
     expect(await bench.run("lab", "down")).toMatchObject({ code: 0 });
     expect(bench.left()).toEqual([]);
+  });
+
+  test("names and Services, and the machine's files as they are", async () => {
+    const file = join(bench.folder, "manifests.json");
+    const pod = (name: string) => ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name, namespace: "quay", labels: { app: name } },
+      spec: { containers: [{ name: "c", image: "i", ports: [{ containerPort: 8080 }] }] },
+    });
+    const service = {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "ledger", namespace: "quay" },
+      spec: { selector: { app: "ledger" }, ports: [{ port: 80, targetPort: 8080 }] },
+    };
+    const items = [pod("crane"), pod("ledger"), service];
+    writeFileSync(file, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
+    const before = readFileSync("/etc/hosts", "utf8");
+    const up = await bench.run("lab", "up", "--serve", "-f", file);
+    expect(up, up.stderr).toMatchObject({ code: 0, stderr: "" });
+    const client = join(home, "pod-client.mjs");
+    cpSync(join(root, "test/live/pod-client.mjs"), client);
+    const words = ["http4:http://ledger/", "http6:http://ledger/", "http:http://ledger:81/"];
+    const got = await bench.exec("crane", process.execPath, client, ...words, "hostname");
+    expect(got.stderr).toBe("");
+    expect(JSON.parse(got.stdout)).toEqual([
+      { got: "quay/ledger\n" },
+      { got: "quay/ledger\n" },
+      { failed: "ECONNREFUSED" },
+      { got: "crane" },
+    ]);
+    expect(readFileSync("/etc/hosts", "utf8")).toBe(before);
+    expect(await bench.run("lab", "down")).toMatchObject({ code: 0 });
+    expect(bench.left()).toEqual(["manifests.json"]);
   });
 
   test("in the foreground, until SIGTERM", async () => {

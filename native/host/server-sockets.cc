@@ -1,0 +1,82 @@
+#include "native/host/server-sockets.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace sluice {
+namespace {
+
+// Connections that may wait in the kernel to be accepted.
+constexpr int BACKLOG = 128;
+
+struct Place {
+  sockaddr_storage bytes = {};
+  socklen_t length = 0;
+};
+
+bool placeOf(const std::string& address, uint16_t port, Place* place) noexcept {
+  auto* four = reinterpret_cast<sockaddr_in*>(&place->bytes);
+  if (inet_pton(AF_INET, address.c_str(), &four->sin_addr) == 1) {
+    four->sin_family = AF_INET;
+    four->sin_port = htons(port);
+    place->length = sizeof *four;
+    return true;
+  }
+  auto* six = reinterpret_cast<sockaddr_in6*>(&place->bytes);
+  if (inet_pton(AF_INET6, address.c_str(), &six->sin6_addr) != 1) return false;
+  six->sin6_family = AF_INET6;
+  six->sin6_port = htons(port);
+  place->length = sizeof *six;
+  return true;
+}
+
+// Opens a socket bound to a place, in this thread's namespace.
+Status openAt(const Place& place, int type, Descriptor* opened) noexcept {
+  Descriptor made(socket(place.bytes.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made.valid()) return Status::system("socket", errno);
+  const int yes = 1;
+  if (type == SOCK_STREAM &&
+      setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0) {
+    return Status::system("SO_REUSEADDR", errno);
+  }
+  if (bind(made.get(), reinterpret_cast<const sockaddr*>(&place.bytes), place.length) != 0) {
+    return Status::system("bind", errno);
+  }
+  *opened = std::move(made);
+  return {};
+}
+
+}  // namespace
+
+Status listenTcp(int namespaceFd, const std::string& address, uint16_t* port,
+                 Descriptor* listener) noexcept {
+  Place place;
+  if (!placeOf(address, *port, &place)) return {StatusCode::Argument};
+  return inNamespace(namespaceFd, [&]() -> Status {
+    Descriptor made;
+    if (const Status status = openAt(place, SOCK_STREAM, &made); !status.ok()) return status;
+    if (listen(made.get(), BACKLOG) != 0) return Status::system("listen", errno);
+    socklen_t length = sizeof place.bytes;
+    if (getsockname(made.get(), reinterpret_cast<sockaddr*>(&place.bytes), &length) != 0) {
+      return Status::system("getsockname", errno);
+    }
+    // The port is at the same offset in IPv4 and IPv6 socket addresses.
+    *port = ntohs(reinterpret_cast<sockaddr_in*>(&place.bytes)->sin_port);
+    *listener = std::move(made);
+    return {};
+  });
+}
+
+Status bindUdp(int namespaceFd, const std::string& address, uint16_t port,
+               Descriptor* bound) noexcept {
+  Place place;
+  if (!placeOf(address, port, &place)) return {StatusCode::Argument};
+  return inNamespace(namespaceFd, [&] { return openAt(place, SOCK_DGRAM, bound); });
+}
+
+}  // namespace sluice

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "native/host/descriptor.h"
+#include "native/host/namespaces.h"
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// Listens on TCP at a numeric address, in a network namespace. The owner of the descriptor accepts
+// connections, from any namespace. `*port` 0 asks for any free port; it is set to the port in use.
+//
+// Errors: Argument for text that is not an address; System.
+Status listenTcp(int namespaceFd, const std::string& address, uint16_t* port,
+                 Descriptor* listener) noexcept;
+
+// Takes a UDP port of a numeric address, in a network namespace; no other socket can have it too.
+//
+// Errors: as listenTcp().
+Status bindUdp(int namespaceFd, const std::string& address, uint16_t port,
+               Descriptor* bound) noexcept;
+
+}  // namespace sluice

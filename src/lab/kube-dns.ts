@@ -1,0 +1,109 @@
+import type { Span } from "../diagnostics/diagnostic.js";
+import type {
+  Meta,
+  ObjectHead,
+  Pod,
+  Service,
+  ServiceObject,
+  ServicePort,
+} from "../manifest/objects.js";
+import { type Address, addressKey, parseAddress } from "../net/address.js";
+import { type ResolvedService, resolveServices } from "../services/resolve.js";
+import { isNetworked, takenAddresses } from "../workloads/assign-addresses.js";
+
+/** Where a cluster's names are answered, by the names that every cluster has for it. */
+const namespace = "kube-system";
+const name = "kube-dns";
+export const dnsRef = `${namespace}/${name}`;
+const dnsPort = 53;
+/** The address that most clusters give it. */
+const usualAddresses = ["10.96.0.10", "fd96::a"].map((text) => parseAddress(text)!);
+
+const nowhere: Span = { file: "the lab", line: 1, column: 1, endLine: 1, endColumn: 1 };
+
+/** Adds the Service of a cluster's DNS where the manifests have none. */
+export function withDnsService(
+  services: readonly ServiceObject[],
+  objects: readonly ObjectHead[],
+): readonly ServiceObject[] {
+  if (services.some(isDnsService)) return services;
+  const taken = takenAddresses(objects);
+  for (const each of services) {
+    if (each.kind !== "Service") continue;
+    for (const address of [...each.clusterIPs, ...each.externalIPs]) taken.add(addressKey(address));
+  }
+  const isFree = (address: Address) => !taken.has(addressKey(address));
+  const port = (portName: string, protocol: ServicePort["protocol"]): ServicePort => ({
+    name: portName,
+    protocol,
+    port: dnsPort,
+    targetPort: dnsPort,
+    span: nowhere,
+  });
+  const service: Service = {
+    kind: "Service",
+    meta: metaOf(new Map([["k8s-app", name]])),
+    type: "ClusterIP",
+    isHeadless: false,
+    clusterIPs: usualAddresses.every(isFree) ? usualAddresses : [],
+    families: [],
+    externalIPs: [],
+    externalName: "",
+    selector: new Map([["k8s-app", name]]),
+    ports: [port("dns", "UDP"), port("dns-tcp", "TCP")],
+    publishNotReadyAddresses: false,
+    sessionAffinity: "None",
+  };
+  return [...services, service];
+}
+
+/**
+ * Makes the pod that answers for names, where none of the manifests' pods is behind the Service for it.
+ *
+ * Shape: undefined when one is there. It has what the Service selects by and leads to, and always the labels and
+ *        ports by which policies let DNS through.
+ */
+export function dnsPod(
+  objects: readonly ObjectHead[],
+  services: readonly ServiceObject[],
+): Pod | undefined {
+  const service = services.find(isDnsService)!;
+  const [resolved] = resolveServices(objects, [service]);
+  if (resolved === undefined || resolved.pods.some(isNetworked)) return undefined;
+  const ports = dnsPorts(service).map(({ protocol, targetPort }) => ({
+    name: typeof targetPort === "string" ? targetPort : protocol === "UDP" ? "dns" : "dns-tcp",
+    port: typeof targetPort === "string" ? dnsPort : targetPort,
+    protocol,
+  }));
+  return {
+    kind: "Pod",
+    meta: metaOf(new Map([["k8s-app", name], ...(service.selector ?? [])])),
+    nodeName: "",
+    hostNetwork: false,
+    phase: "Running",
+    addresses: [],
+    ports,
+    created: "",
+    isMade: true,
+  };
+}
+
+/** The ports of a Service at which names are asked for. */
+export function dnsPorts<Port extends ServicePort>({
+  ports,
+}: {
+  readonly ports: readonly Port[];
+}): readonly Port[] {
+  return ports.filter(({ port, protocol }) => port === dnsPort && protocol !== "SCTP");
+}
+
+/** Finds the Service of a cluster's DNS. */
+export function isDnsService(
+  each: ServiceObject | ResolvedService,
+): each is (Service | ResolvedService) & { readonly kind: "Service" } {
+  return each.kind === "Service" && each.meta.namespace === namespace && each.meta.name === name;
+}
+
+function metaOf(labels: Meta["labels"]): Meta {
+  return { name, namespace, labels, annotations: new Map(), span: nowhere };
+}
