@@ -58,14 +58,17 @@ export async function compileManifests(
 /**
  * The same for questions that no real traffic hangs on: pods are made of workloads, and pods without addresses get
  * some. A line on standard error says so, once for all that `noted` is given for.
+ *
+ * Shape: `complete` adds to what was read.
  */
 export async function compilePods(
   options: PodOptions & Printing,
   io: Io,
   noted: Set<string> = new Set(),
+  complete: (manifests: Manifests) => Manifests = (manifests) => manifests,
 ): Promise<Compiled | undefined> {
   const progress = createProgress(io);
-  const manifests = await read(options, io, progress);
+  const manifests = complete(await read(options, io, progress));
   const { objects, assumed } = completed(manifests, options);
   const result = compiled(manifests, objects, "all", options, { io, progress });
   const note = assumedText(assumed, options.podCidr);

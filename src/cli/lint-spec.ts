@@ -1,5 +1,5 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { wholeNumber } from "./readers.js";
+import { readPodRanges, wholeNumber } from "./readers.js";
 import { filename, making, offline } from "./shared-options.js";
 
 const flags = [
@@ -26,6 +26,18 @@ const flags = [
     flags: "--widest-v6 <bits>",
     description: "the shortest IPv6 prefix that is not called wide; 16 when left out",
     parse: wholeNumber(0),
+  },
+  {
+    flags: "--stand-ins <path...>",
+    description:
+      "manifests of what is somewhere else, such as an ingress controller's pods: peers, in which nothing is found",
+    completes: "file",
+  },
+  {
+    flags: "--service-cidr <ranges>",
+    description:
+      "where Services have their addresses, one range of each family at most; left out, 10.96.0.0/16 is taken for such",
+    parse: readPodRanges,
   },
   {
     flags: "-o, --output <format>",

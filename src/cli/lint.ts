@@ -11,10 +11,14 @@ import {
 } from "../analysis/lint/report.js";
 import { findLintRule, type LintRuleId, lintPage, lintRules } from "../analysis/lint/rules.js";
 import { type HelpPage, lintSarif } from "../analysis/lint/sarif.js";
+import { withStandIns } from "../analysis/lint/stand-ins.js";
 import { count } from "../diagnostics/count.js";
 import { suggest } from "../diagnostics/suggest.js";
 import { systemReason } from "../diagnostics/system-reason.js";
+import { groupOf, isKubernetesGroup } from "../manifest/foreign.js";
 import { limits } from "../manifest/limits.js";
+import type { Manifests } from "../manifest/parse.js";
+import { readManifests } from "../manifest/read.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { compilePods, nothingTo, withNotEnforced } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -26,10 +30,19 @@ import { packageVersion } from "./version.js";
 export async function runLint(options: LintOptions, io: Io): Promise<number> {
   const disabled = new Set((options.disable ?? []).map(readRule));
   const known = options.baseline === undefined ? new Set() : await baselineOf(options.baseline);
-  const compiled = await compilePods(options, io);
+  const { standIns: paths = [], namespace, serviceCidr } = options;
+  const others = paths.map((path) => readManifests([path], undefined, undefined, namespace));
+  let standIns: ReadonlySet<string> = new Set();
+  let hasCustomObjects = false;
+  const compiled = await compilePods(options, io, undefined, (manifests) => {
+    const surrounded = withStandIns(manifests, others);
+    standIns = surrounded.standIns;
+    hasCustomObjects = hasCustomKinds(manifests);
+    return surrounded.manifests;
+  });
   if (compiled === undefined) return exitCodes.input;
 
-  const { policies, cluster } = compiled;
+  const { policies, cluster, services } = compiled;
   const isBare = policies.networkPolicies.length + policies.clusterPolicies.length === 0;
   if (isBare && cluster.pods.length === 0) throw nothingTo("lint", [compiled]);
 
@@ -37,7 +50,14 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
     v4: options.widestV4 ?? defaultWidest.v4,
     v6: options.widestV6 ?? defaultWidest.v6,
   };
-  const all = lint(compiled.objects, compiled, { disabled, widest });
+  const all = lint(compiled.objects, compiled, {
+    disabled,
+    widest,
+    services,
+    standIns,
+    hasCustomObjects,
+    ...(serviceCidr === undefined ? {} : { serviceRanges: serviceCidr }),
+  });
   const findings = all.filter((each) => !known.has(each.fingerprint));
   const counts = countFindings(findings);
   const failed = reaches(counts, options.failOn);
@@ -58,6 +78,13 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
       io.stdout.write(summary(counts, all.length - findings.length, failed, io));
   }
   return failed ? exitCodes.negative : exitCodes.ok;
+}
+
+/** Reports whether there are objects of others' kinds, of which an operator may make pods. */
+function hasCustomKinds({ skipped = [] }: Manifests): boolean {
+  return skipped.some(
+    ({ apiVersion, isPolicy }) => !isPolicy && !isKubernetesGroup(groupOf(apiVersion)),
+  );
 }
 
 function summary(counts: Counts, known: number, failed: boolean, io: Io): string {

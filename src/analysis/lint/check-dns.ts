@@ -1,13 +1,17 @@
 import { NONE } from "../../layout/layout.gen.js";
+import type { PolicyPort } from "../../manifest/objects.js";
 import { containsPort, isNoPorts } from "../../net/port-set.js";
 import { protocolNumbers } from "../../net/protocol.js";
 import type { PodGroup } from "../../policy/cluster.js";
+import type { Endpoint } from "../../policy/ruleset.js";
 import { eachRange } from "../connectivity-ranges.js";
 import { TableContents } from "../connectivity-table.js";
 import { type Finding, finding, listNames } from "./finding.js";
-import { type LintScope, nameOf, podName } from "./scope.js";
+import { countedRules, type LintScope, nameOf, podName, podPeers } from "./scope.js";
 
 const dnsPort = 53;
+/** What name servers in a cluster listen on: behind a Service, not all on the port that is asked. */
+const dnsPorts = [dnsPort, 5353, 8053];
 
 /**
  * Finds pods that may not ask any name server. SL3005.
@@ -30,6 +34,7 @@ export function checkDns(scope: LintScope): readonly Finding[] {
       known.pods.add(calledBy(scope, endpoint));
       return;
     }
+    if (asksElsewhere(scope, endpoint)) return;
     const row = table.endpoints[id]!.egressRow;
     const cell = (classId: number) =>
       table.portSets[table.cells[row * table.classCount + classId]!]!;
@@ -54,6 +59,26 @@ export function checkDns(scope: LintScope): readonly Finding[] {
     const message = `got pods that may ask ${reach} on port 53: ${listNames([...found.pods])}; want an egress rule for UDP and TCP 53`;
     return [finding("SL3005", place, message)];
   });
+}
+
+/** Reports whether a pod may ask a name server in a namespace of which the manifests have nothing. */
+function asksElsewhere(scope: LintScope, { egress }: Endpoint): boolean {
+  const names = new Set(egress.isolatedBy.map(nameOf));
+  return countedRules(scope.policies).some((placed) => {
+    const { policy, direction, rule } = placed;
+    if (direction !== "Egress" || policy.kind !== "NetworkPolicy") return false;
+    if (!names.has(nameOf(policy.meta))) return false;
+    const isDns =
+      rule.ports.length === 0 || rule.ports.some((port) => isDnsPort(port as PolicyPort));
+    return isDns && podPeers(placed).some(({ term }) => scope.isElsewhere(term));
+  });
+}
+
+/** Reports whether a name server may be asked by a port of a rule: its pods have another number, or a name. */
+function isDnsPort({ port, endPort }: PolicyPort): boolean {
+  if (port === undefined) return true;
+  if (typeof port === "string") return /dns/.test(port);
+  return dnsPorts.some((each) => port <= each && each <= (endPort ?? port));
 }
 
 function calledBy(

@@ -38,7 +38,7 @@ export function checkSubjects(scope: LintScope): readonly Finding[] {
   });
 }
 
-/** Finds peers that stand for no address. SL3003, SL3012. */
+/** Finds peers that stand for no address. SL3003, SL3012, SL3019. */
 export function checkPeers(scope: LintScope): readonly Finding[] {
   return countedRules(scope.policies).flatMap((placed) => [
     ...podPeers(placed).flatMap((peer): Finding[] => {
@@ -53,8 +53,10 @@ export function checkPeers(scope: LintScope): readonly Finding[] {
         const message = `got a peer for ${listNames(hosts)} alone, which the host's network serves: no selector matches there, name the node's address`;
         return [finding("SL3012", place, message)];
       }
-      const message = `got a peer that matches no pod: ${whyNone(scope, peer.term)}`;
-      return [finding("SL3003", place, message)];
+      const why = whyNone(scope, peer.term);
+      return scope.isElsewhere(peer.term)
+        ? [finding("SL3019", place, `got a peer that is not here: ${why}`)]
+        : [finding("SL3003", place, `got a peer that matches no pod: ${why}`)];
     }),
     ...checkAddressPeers(scope, placed),
   ]);
@@ -115,6 +117,7 @@ export function checkUncovered(scope: LintScope): readonly Finding[] {
     if (open.length === 0) return [];
     const { pod } = group.pods[0]!;
     const { meta } = pod;
+    if (scope.isStandIn(meta.span)) return [];
     const kind = (pod.isMade && meta.owner?.kind) || "Pod";
     const name = podName(pod);
     const sentence = `${open.join()} ${kind} ${name}`;

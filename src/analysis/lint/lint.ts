@@ -1,18 +1,26 @@
 import type { CompileResult } from "../../compiler/compile.js";
 import { compareDiagnostics } from "../../diagnostics/diagnostic.js";
 import type { ClusterObjects } from "../../policy/cluster.js";
-import { checkBlocksWithPods, checkWideBlocks, type WidthLimits } from "./check-blocks.js";
+import {
+  checkBlocksOfServices,
+  checkBlocksWithPods,
+  checkWideBlocks,
+  type WidthLimits,
+} from "./check-blocks.js";
 import { checkCoverage } from "./check-coverage.js";
 import { checkDns } from "./check-dns.js";
+import { checkIngresses } from "./check-ingresses.js";
 import { checkPortNames } from "./check-ports.js";
 import { checkPeers, checkSubjects, checkUncovered } from "./check-selection.js";
+import { checkServicePorts } from "./check-service-ports.js";
+import { checkServices } from "./check-services.js";
 import { checkIgnoredRules, checkPolicyTypes, checkSplitPeers } from "./check-shape.js";
 import { checkTies } from "./check-ties.js";
 import { type Finding, finding } from "./finding.js";
 import { type LintRuleId, lintRules } from "./rules.js";
-import { LintScope, refOf } from "./scope.js";
+import { LintScope, refOf, type Surroundings } from "./scope.js";
 
-export interface LintOptions {
+export interface LintOptions extends Surroundings {
   /** Rules that are turned off. */
   readonly disabled?: ReadonlySet<LintRuleId>;
   readonly widest?: WidthLimits;
@@ -35,7 +43,7 @@ export function lint(
   compiled: CompileResult & { readonly ok: true },
   options: LintOptions = {},
 ): readonly Finding[] {
-  const scope = new LintScope(objects, compiled);
+  const scope = new LintScope(objects, compiled, options);
   const { disabled = new Set(), widest = defaultWidest } = options;
   const findings = [
     ...checkWideBlocks(scope, widest),
@@ -44,7 +52,9 @@ export function lint(
     ...checkIgnoredRules(scope),
     ...(scope.hasPods ? podChecks(scope, widest) : noPods(scope)),
   ];
-  return findings.filter((each) => !disabled.has(each.code)).sort(compareDiagnostics);
+  return findings
+    .filter(({ code, span }) => !disabled.has(code) && !scope.isStandIn(span))
+    .sort(compareDiagnostics);
 }
 
 function podChecks(scope: LintScope, widest: WidthLimits): readonly Finding[] {
@@ -57,6 +67,10 @@ function podChecks(scope: LintScope, widest: WidthLimits): readonly Finding[] {
     ...checkDns(scope),
     ...checkBlocksWithPods(scope, widest),
     ...checkPortNames(scope),
+    ...checkServicePorts(scope),
+    ...checkBlocksOfServices(scope),
+    ...checkServices(scope),
+    ...checkIngresses(scope),
   ];
 }
 

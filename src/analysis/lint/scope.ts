@@ -1,5 +1,8 @@
 import type { CompileResult } from "../../compiler/compile.js";
+import { sidesOf } from "../../dataplane/events.js";
+import { Table, TupleBatch } from "../../dataplane/table.js";
 import type { ObjectRef, Span } from "../../diagnostics/diagnostic.js";
+import { suggest } from "../../diagnostics/suggest.js";
 import type {
   ClusterPolicy,
   ClusterRule,
@@ -7,16 +10,32 @@ import type {
   NetworkPolicy,
   Pod,
   PolicyRule,
+  ServiceObject,
 } from "../../manifest/objects.js";
+import type { Address } from "../../net/address.js";
+import type { Prefix } from "../../net/prefix.js";
+import { protocolNumbers, type TransportProtocol } from "../../net/protocol.js";
 import type { ClusterObjects, LivePod, PodGroup } from "../../policy/cluster.js";
 import { PeerSets, type PeerTerm } from "../../policy/peer-sets.js";
 import { peerTerm } from "../../policy/resolve.js";
 import { type Direction, type Endpoint, rulePath } from "../../policy/ruleset.js";
 import { matchesSelector } from "../../policy/selectors.js";
+import { ServiceIndex } from "../../services/service-index.js";
+import { hasEnded } from "../../workloads/assign-addresses.js";
+import type { Side } from "../explain.js";
 
 export type AnyPolicy = NetworkPolicy | ClusterPolicy;
 
 export const directions = ["Ingress", "Egress"] as const;
+
+/** A connection to a port. */
+export interface Connection {
+  readonly source: Address;
+  /** Of the same family. */
+  readonly destination: Address;
+  readonly protocol: TransportProtocol;
+  readonly port: number;
+}
 
 /** One rule of a policy, with its place. */
 export interface PlacedRule {
@@ -36,6 +55,17 @@ export interface PodPeer {
   readonly field: string;
 }
 
+/** What stands beside the policies and pods. */
+export interface Surroundings {
+  readonly services?: readonly ServiceObject[];
+  /** Blocks in which Services have their addresses, as far as the user said. */
+  readonly serviceRanges?: readonly Prefix[];
+  /** Names of files whose objects are somewhere else: they count as peers, and nothing is found in them. */
+  readonly standIns?: ReadonlySet<string>;
+  /** Whether there are objects of kinds that are not Kubernetes' own, of which an operator may make pods. */
+  readonly hasCustomObjects?: boolean;
+}
+
 /** What all checks look at. */
 export class LintScope {
   readonly compiled: CompileResult & { readonly ok: true };
@@ -45,9 +75,19 @@ export class LintScope {
   readonly #peers: PeerSets;
   readonly #endpoints: ReadonlyMap<string, Endpoint>;
   readonly #hostPods: readonly Pod[];
+  readonly surroundings: Surroundings;
+  #services: ServiceIndex | undefined;
+  #table: Table | undefined;
+  readonly #objects: ClusterObjects;
 
-  constructor(objects: ClusterObjects, compiled: CompileResult & { readonly ok: true }) {
+  constructor(
+    objects: ClusterObjects,
+    compiled: CompileResult & { readonly ok: true },
+    surroundings: Surroundings = {},
+  ) {
     this.compiled = compiled;
+    this.surroundings = surroundings;
+    this.#objects = objects;
     const { networkPolicies, clusterPolicies } = compiled.policies;
     this.policies = [...networkPolicies, ...clusterPolicies];
     this.groups = [...new Set(compiled.cluster.pods.map((live) => live.group))];
@@ -56,17 +96,56 @@ export class LintScope {
       compiled.ruleset.endpoints.map((endpoint) => [nameOf(endpoint), endpoint]),
     );
     this.#hostPods = objects.filter(
-      (object): object is Pod =>
-        object.kind === "Pod" &&
-        object.hostNetwork &&
-        object.phase !== "Succeeded" &&
-        object.phase !== "Failed",
+      (object): object is Pod => object.kind === "Pod" && object.hostNetwork && !hasEnded(object),
     );
   }
 
   /** Whether the manifests say anything about pods. */
   get hasPods(): boolean {
-    return this.groups.length > 0 || this.#hostPods.length > 0;
+    const live = this.compiled.cluster.pods.map(({ pod }) => pod);
+    return [...live, ...this.#hostPods].some(({ meta }) => !this.isStandIn(meta.span));
+  }
+
+  /** Services, with the pods behind them. */
+  get services(): ServiceIndex {
+    this.#services ??= new ServiceIndex(this.#objects, this.surroundings.services ?? []);
+    return this.#services;
+  }
+
+  /** Whether something stands for what is somewhere else. */
+  isStandIn({ file }: Span): boolean {
+    return this.surroundings.standIns?.has(file) ?? false;
+  }
+
+  /** Pods of a namespace, on their hosts' network too. */
+  podsIn(namespace: string): readonly Pod[] {
+    return this.#objects.filter(
+      (object): object is Pod =>
+        object.kind === "Pod" && object.meta.namespace === namespace && !hasEnded(object),
+    );
+  }
+
+  /** Says who denies the first packet of a connection, by the table; nobody where it is allowed. */
+  deniedBy(connection: Connection): readonly Side[] {
+    const { source, destination, protocol, port } = connection;
+    this.#table ??= Table.open(this.compiled.blob);
+    const batch = new TupleBatch(1);
+    batch.push(source, destination, protocolNumbers[protocol]!, port);
+    return sidesOf(this.#table.classify(batch)[0]!);
+  }
+
+  /**
+   * Reports whether a term names namespaces of which the manifests have nothing, so that its pods may be somewhere
+   * else. A name that is here under another key, or that is nearly here, is a mistake.
+   */
+  isElsewhere({ namespaces }: PeerTerm & { readonly by: "pods" }): boolean {
+    if (typeof namespaces === "string" || this.namespacesOf(namespaces).length > 0) return false;
+    const all = [...this.compiled.cluster.namespaces.values()];
+    return namespaces.requirements.every(({ key, operator, values }) => {
+      if (operator !== "In") return true;
+      const known = all.flatMap(({ name, labels }) => [name, ...(labels.get(key) ?? [])]);
+      return values.every((value) => suggest(value, known) === undefined);
+    });
   }
 
   /** The groups that a policy is for. */
@@ -115,7 +194,7 @@ export class LintScope {
   }
 }
 
-export function refOf({ kind, meta }: AnyPolicy | Pod): ObjectRef {
+export function refOf({ kind, meta }: AnyPolicy | Pod | ServiceObject): ObjectRef {
   return { kind, namespace: meta.namespace, name: meta.name };
 }
 

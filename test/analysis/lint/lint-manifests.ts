@@ -6,7 +6,7 @@ import { parseManifests } from "../../../src/manifest/parse.js";
 
 /** Lints manifests that have to be valid. */
 export function lintText(text: string, options: LintOptions = {}): readonly Finding[] {
-  const { objects, diagnostics } = parseManifests(text, "lint.yaml");
+  const { objects, services, diagnostics } = parseManifests(text, "lint.yaml");
   assert.deepEqual(
     diagnostics.filter((each) => each.severity === "error"),
     [],
@@ -14,7 +14,7 @@ export function lintText(text: string, options: LintOptions = {}): readonly Find
   );
   const compiled = compile({ objects });
   assert(compiled.ok, "compiles");
-  return lint(objects, compiled, options);
+  return lint(objects, compiled, { services, ...options });
 }
 
 /** Writes a pod. `ports` are `name:port/protocol`. */

@@ -4,6 +4,7 @@ import { assert, describe, test } from "vitest";
 import { lintPage, lintRuleIds, lintRules } from "../../../src/analysis/lint/rules.js";
 import { catalogue } from "../../../src/diagnostics/catalogue.js";
 import { briefly, join, lintText, pod, policy } from "./lint-manifests.js";
+import { serviceCases } from "./service-cases.js";
 
 interface Case {
   readonly name: string;
@@ -549,7 +550,7 @@ const ties: readonly Case[] = [
 ];
 
 describe("lint rules", () => {
-  for (const { name, code, manifests, want } of [...cases, ...ties]) {
+  for (const { name, code, manifests, want } of [...cases, ...ties, ...serviceCases]) {
     test(`${code} ${want.length > 0 ? "finds" : "is silent about"} ${name}`, () => {
       assert.deepEqual(briefly(lintText(manifests), code).sort(), [...want]);
     });
@@ -557,7 +558,7 @@ describe("lint rules", () => {
 
   test("every rule has a case that it finds and one that it does not", () => {
     for (const id of lintRuleIds) {
-      const own = [...cases, ...ties].filter((each) => each.code === id);
+      const own = [...cases, ...ties, ...serviceCases].filter((each) => each.code === id);
       assert(
         own.some((each) => each.want.length > 0) && own.some((each) => each.want.length === 0),
         id,
