@@ -37,7 +37,7 @@ const benchFloodFlags = [
 
 export type BenchFloodOptions = OptionsOf<typeof benchFloodFlags>;
 
-const flags = [
+export const benchFlags = [
   { flags: "--quick", description: "fewer and shorter rounds: within two minutes" },
   {
     flags: "--peers <names>",
@@ -71,7 +71,7 @@ const flags = [
   output("table", "json", "html"),
 ] as const;
 
-export type BenchOptions = OptionsOf<typeof flags>;
+export type BenchOptions = OptionsOf<typeof benchFlags>;
 
 export const bench = command({
   name: "bench",
@@ -82,7 +82,7 @@ export const bench = command({
     "The contenders take turns in rounds. The report shows ratios first. See benchmarks.md.",
   ],
   group: live,
-  options: flags,
+  options: benchFlags,
   examples: [
     { command: "sluice bench --quick", effect: "a first look" },
     {

@@ -10,8 +10,9 @@ import { settings } from "../control/settings.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
 import { reportText } from "./bench-report.js";
-import type { BenchOptions } from "./bench-spec.js";
+import { type BenchOptions, benchFlags } from "./bench-spec.js";
 import { runEntered, selfWords } from "./enter.js";
+import { flagWords } from "./flag-words.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
@@ -36,7 +37,7 @@ const labLink = "tap";
 export async function runBench(options: BenchOptions, io: Io): Promise<number> {
   const plan = readPlan(options);
   return asCommand(async () => {
-    if (!mayMakeNamespaces()) return runEntered(wordsOf(options), io);
+    if (!mayMakeNamespaces()) return runEntered(["bench", ...flagWords(benchFlags, options)], io);
     const stop = new AbortController();
     const abort = (signal: NodeJS.Signals) => stop.abort(signal);
     process.on("SIGINT", abort).on("SIGTERM", abort).on("SIGHUP", abort);
@@ -143,18 +144,4 @@ function readSizes(text: string): number[] {
     );
   }
   return [...new Set(sizes)].sort((a, b) => a - b);
-}
-
-/** The command line that asks for the same again. */
-function wordsOf(options: BenchOptions): string[] {
-  const { quick, output, ...others } = options;
-  const flags = ["peers", "links", "policies", "rounds", "seconds", "out"] as const;
-  return [
-    "bench",
-    ...(quick ? ["--quick"] : []),
-    ...flags.flatMap((flag) =>
-      others[flag] === undefined ? [] : [`--${flag}`, String(others[flag])],
-    ),
-    ...["--output", output],
-  ];
 }

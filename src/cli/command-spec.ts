@@ -17,6 +17,8 @@ export interface OptionSpec {
   readonly variable?: boolean;
   /** Turns the text into a value. Errors: CommandError (usage). */
   readonly parse?: (text: string, flag: string) => unknown;
+  /** The text that `parse` reads as this value, where String() does not give it. */
+  readonly format?: (value: never) => string;
 }
 
 export interface ArgumentSpec {

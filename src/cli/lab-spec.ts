@@ -9,7 +9,7 @@ const labName = {
 
 export type LabOptions = OptionsOf<[typeof labName]>;
 
-const upFlags = [
+export const upFlags = [
   filename,
   ...making,
   labName,

@@ -10,11 +10,11 @@ import { holdLab } from "../lab/hold.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
 import type { LabStatus, PodStatus } from "../lab/protocol.js";
 import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
-import { formatPrefix } from "../net/prefix.js";
 import { workersOf } from "./arguments.js";
 import { exitOf, runEntered, selfEnvironment, selfWords } from "./enter.js";
+import { flagWords } from "./flag-words.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import type { LabUpOptions } from "./lab-spec.js";
+import { type LabUpOptions, upFlags } from "./lab-spec.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
 import { renderTable, sanitize, styles } from "./output.js";
 import { createProgress } from "./progress.js";
@@ -191,21 +191,7 @@ function reloadedText(name: string, reload: Reload): string {
 }
 
 function holdWords(options: LabUpOptions): readonly string[] {
-  const { poll, workers, cpu, connections, connectionsPerEndpoint, fragments } = options;
-  const { mode, deny, established } = options;
-  const word = (flag: string, value: string | number | undefined) =>
-    value === undefined ? [] : [flag, String(value)];
-  return [
-    ...["lab", "up", "--foreground", "--watch", options.watch, "--name", options.name],
-    ...[...word("--poll", poll), ...word("--workers", workers), ...word("--cpu", cpu)],
-    ...[...word("--connections", connections), ...word("--fragments", fragments)],
-    ...word("--connections-per-endpoint", connectionsPerEndpoint),
-    ...[...word("--namespace", options.namespace), ...word("--replicas", options.replicas)],
-    ...word("--pod-cidr", options.podCidr?.map(formatPrefix).join(",")),
-    ...(options.serve ? ["--serve"] : []),
-    ...["--mode", mode, "--deny", deny, "--established", established],
-    ...["--filename", ...options.filename],
-  ];
+  return ["lab", "up", ...flagWords(upFlags, { ...options, foreground: true })];
 }
 
 async function startInBackground(

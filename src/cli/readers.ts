@@ -44,6 +44,11 @@ export function readPodRanges(text: string, flag: string): PodRanges {
   return ranges;
 }
 
+/** The text of ranges that `readPodRanges` reads. */
+export function formatPodRanges(ranges: PodRanges): string {
+  return ranges.map(formatPrefix).join(",");
+}
+
 /** Reads a number of seconds, parts of one too. Errors: CommandError (usage). */
 export function seconds(least: number, most: number): (text: string, flag: string) => number {
   return (text, flag) => {

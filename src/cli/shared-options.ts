@@ -4,10 +4,9 @@ import {
   settings,
   type WordSetting,
 } from "../control/settings.js";
-import { formatPrefix } from "../net/prefix.js";
 import { usualRanges, usualReplicas } from "../workloads/assign-addresses.js";
 import type { OptionSpec, OptionsOf } from "./command-spec.js";
-import { readNamespaceName, readPodRanges, wholeNumber } from "./readers.js";
+import { formatPodRanges, readNamespaceName, readPodRanges, wholeNumber } from "./readers.js";
 
 /** Options that several commands have, and the headings that the help puts commands under. */
 
@@ -50,8 +49,9 @@ export const making = [
   },
   {
     flags: "--pod-cidr <ranges>",
-    description: `where pods without addresses get theirs, one range of each family at most; ${usualRanges.map(formatPrefix).join(",")} when left out`,
+    description: `where pods without addresses get theirs, one range of each family at most; ${formatPodRanges(usualRanges)} when left out`,
     parse: readPodRanges,
+    format: formatPodRanges,
   },
 ] as const;
 

@@ -87,13 +87,11 @@ async function probeInLab(
   // While the lab comes up nothing waits for this yet: an unhandled rejection would end the process at once.
   stopped.catch(() => {});
   try {
-    const { filename, namespace, replicas, podCidr } = options;
+    // What is left says what pods are made of, as for a lab.
+    const { file: _, live: __, reporter: ___, ...making } = options;
     const code = await runLabUp(
       {
-        filename,
-        ...(namespace === undefined ? {} : { namespace }),
-        ...(replicas === undefined ? {} : { replicas }),
-        ...(podCidr === undefined ? {} : { podCidr }),
+        ...making,
         name,
         foreground: false,
         serve: false,
