@@ -17,6 +17,7 @@ import { mayMakeNamespaces } from "../lab/privilege.js";
 import type { PodStatus } from "../lab/protocol.js";
 import { readManifests } from "../manifest/read.js";
 import { type Address, parseAddress } from "../net/address.js";
+import { showRepository } from "./demo-repository.js";
 import { runEntered } from "./enter.js";
 import { exitCodes, type Io } from "./io.js";
 import { reportProbes } from "./lab-matrix.js";
@@ -38,7 +39,7 @@ const roundTripsEach = 2_000;
 
 /**
  * Shows what Sluice does with real packets: a lab, a matrix, a denial explained, a swap under traffic,
- * and what the filter costs. Everything it makes is gone when it ends, also by Ctrl-C.
+ * and what the filter costs; then a repository, whose programs find each other by name. Everything it makes is gone when it ends, also by Ctrl-C.
  *
  * Shape: exit 1 when anything behaved otherwise than the policies say.
  */
@@ -48,47 +49,52 @@ export async function runDemo(_options: object, io: Io): Promise<number> {
     const { bold, dim } = styles(io);
     const heading = (text: string) => io.stdout.write(`\n${bold(text)}\n`);
     const started = performance.now();
-    const progress = createProgress(io);
-
-    const { lab, reload } = await Lab.start({
-      version: packageVersion(),
-      name: "demo",
-      paths: () => before,
-      read: async () => readManifests(shown(before)),
-      report: (step) => progress.update(step),
-    });
-    progress.finish();
-    if (!reload.ok) throw reload.refused ?? new LabError("input", "the examples have errors");
-    try {
-      const status = lab.status();
-      heading(`1. ${status.pods.length} pods of examples/three-tier, each in a network namespace`);
-      for (const pod of status.pods) {
-        io.stdout.write(`   ${pod.ref.padEnd(20)} ${dim(pod.addresses.join("  "))}\n`);
-      }
-
-      heading("2. Every pair of pods, real connections beside what the table says");
-      const report = await lab.probe(undefined);
-      io.stdout.write(reportProbes(report, true, io));
-
-      heading("3. Why the frontend may not reach the database");
-      await explainDenial(io);
-
-      heading("4. Other policies, while connections run");
-      const isSwapRight = await swapUnderTraffic(lab, io);
-
-      heading("5. What the filter adds to a round trip");
-      await compareLatency(lab, io);
-
-      const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      const isRight = report.ok && isSwapRight;
-      io.stdout.write(
-        dim(`\nDone in ${seconds} s; namespaces and interfaces go with this process.\n`),
-      );
-      return isRight ? exitCodes.ok : exitCodes.negative;
-    } finally {
-      await lab.close();
-    }
+    const isFirstRight = await showPolicies(heading, io);
+    const isSecondRight = await showRepository(heading, io);
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    io.stdout.write(
+      dim(`\nDone in ${seconds} s; namespaces and interfaces go with this process.\n`),
+    );
+    return isFirstRight && isSecondRight ? exitCodes.ok : exitCodes.negative;
   });
+}
+
+/** A lab of pods, its policies and what they cost. Returns whether all behaved as the policies say. */
+async function showPolicies(heading: (text: string) => void, io: Io): Promise<boolean> {
+  const { dim } = styles(io);
+  const progress = createProgress(io);
+  const { lab, reload } = await Lab.start({
+    version: packageVersion(),
+    name: "demo",
+    paths: () => before,
+    read: async () => readManifests(shown(before)),
+    report: (step) => progress.update(step),
+  });
+  progress.finish();
+  if (!reload.ok) throw reload.refused ?? new LabError("input", "the examples have errors");
+  try {
+    const status = lab.status();
+    heading(`1. ${status.pods.length} pods of examples/three-tier, each in a network namespace`);
+    for (const pod of status.pods) {
+      io.stdout.write(`   ${pod.ref.padEnd(20)} ${dim(pod.addresses.join("  "))}\n`);
+    }
+
+    heading("2. Every pair of pods, real connections beside what the table says");
+    const report = await lab.probe(undefined);
+    io.stdout.write(reportProbes(report, true, io));
+
+    heading("3. Why the frontend may not reach the database");
+    await explainDenial(io);
+
+    heading("4. Other policies, while connections run");
+    const isSwapRight = await swapUnderTraffic(lab, io);
+
+    heading("5. What the filter adds to a round trip");
+    await compareLatency(lab, io);
+    return report.ok && isSwapRight;
+  } finally {
+    await lab.close();
+  }
 }
 
 /** Paths as they are shortest from here, since they are printed. */

@@ -13,13 +13,15 @@ const script = `
 hostname "$1" 2>/dev/null
 shift
 lay() {
+  umask 022
   mount --make-rslave / || return
-  for at in /tmp /run /mnt /var; do [ -d "$at" ] && break; done
+  # Where nothing is that is needed meanwhile.
+  for at in /mnt /media /srv /tmp; do [ -d "$at" ] && break; done
   mount -t tmpfs -o mode=0755,size=4m sluice "$at" || return
   number=0
   while [ "$1" != -- ]; do
     number=$((number + 1))
-    printf %s "$2" >"$at/$number" && chmod 0644 "$at/$number" && mount --bind "$at/$number" "$1" || { umount -l "$at"; return 1; }
+    printf %s "$2" >"$at/$number" && mount --bind "$at/$number" "$1" || { umount -l "$at"; return 1; }
     shift 2
   done
   umount -l "$at"
