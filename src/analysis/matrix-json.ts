@@ -17,6 +17,8 @@ export interface MatrixJson {
     /** `namespace/name`. */
     readonly pods: readonly string[];
     readonly blocks: readonly BlockJson[];
+    /** Present where the pods are in no manifest, and stand for others. */
+    readonly standIn?: true;
   }[];
   /** Pairs between which something passes. Where there is none, nothing does, or nothing is judged. */
   readonly cells: readonly {
@@ -57,12 +59,13 @@ export function matrixJson(matrix: Matrix, port: string | undefined): MatrixJson
     schemaVersion: 1,
     by: matrix.by,
     port: port ?? null,
-    parties: parties.map(({ name, kind, namespace, pods, blocks }) => ({
+    parties: parties.map(({ name, kind, namespace, pods, blocks, standIn }) => ({
       name,
       kind,
       namespace,
-      pods: pods.map((pod) => `${pod.namespace}/${pod.name}`),
+      pods: standIn ? [] : pods.map((pod) => `${pod.namespace}/${pod.name}`),
       blocks: blocks.map(blockJson),
+      ...(standIn ? { standIn: true as const } : {}),
     })),
     cells,
   };

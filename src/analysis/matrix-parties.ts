@@ -5,6 +5,16 @@ import type { AddressBlock } from "./connectivity-ranges.js";
 /** How the pods of a matrix are grouped. */
 export type Grouping = "pod" | "workload" | "namespace";
 
+/** Pods that stand for others, by `namespace/name`. */
+export type StandInPods = ReadonlyMap<string, StandInPod>;
+
+export interface StandInPod {
+  /** Both pods of a sort have the same. */
+  readonly name: string;
+  /** Whether some policy is for it; else it is there as a peer. */
+  readonly isSelected: boolean;
+}
+
 /** Names the workload of a pod; undefined when nobody knows. */
 export type WorkloadOf = (pod: Pick<ConnectedPod, "namespace" | "name">) => string | undefined;
 
@@ -20,6 +30,8 @@ export interface MatrixParty {
   /** Its addresses; empty where there are pods. */
   readonly blocks: readonly AddressBlock[];
   readonly sites: readonly PartySite[];
+  /** Pods that are in no manifest and stand for others; they are parties of their own however pods are grouped. */
+  readonly standIn?: StandInPod;
 }
 
 /** Addresses of a party that no verdict can tell apart. */
@@ -39,18 +51,23 @@ export function matrixParties(
   connectivity: Connectivity,
   grouping: Grouping,
   workloadOf: WorkloadOf = () => undefined,
+  standIns: StandInPods = new Map(),
 ): readonly MatrixParty[] {
+  const standInOf = ({ namespace, name }: ConnectedPod) => standIns.get(`${namespace}/${name}`);
   const groups = new Map<string, ConnectedPod[]>();
   for (const pod of connectivity.pods) {
     if (pod.sites.length === 0) continue;
-    const name = partyName(pod, grouping, workloadOf);
+    const name = standInOf(pod)?.name ?? partyName(pod, grouping, workloadOf);
     const group = groups.get(name);
     if (group === undefined) groups.set(name, [pod]);
     else group.push(pod);
   }
   const inside = [...groups]
     .sort(([a], [b]) => compareText(a, b))
-    .map(([name, pods]) => podsParty(grouping, name, pods));
+    .map(([name, pods]) => {
+      const standIn = standInOf(pods[0]!);
+      return { ...podsParty(grouping, name, pods), ...(standIn === undefined ? {} : { standIn }) };
+    });
   const outside = [...connectivity.outside].sort((a, b) => whole(a) - whole(b));
   return [...inside, ...outside.map(outsideParty)];
 }

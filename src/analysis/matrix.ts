@@ -6,6 +6,7 @@ import {
   type MatrixParty,
   matrixParties,
   type PartySite,
+  type StandInPods,
   type WorkloadOf,
 } from "./matrix-parties.js";
 
@@ -23,6 +24,8 @@ export interface MatrixOptions {
   readonly ports?: PortSet;
   /** The workload of a pod, where it is known; it is guessed otherwise. */
   readonly workloadOf?: WorkloadOf;
+  /** When present, only what passes to or from what is not in the manifests counts: the outside, and these. */
+  readonly standIns?: StandInPods;
 }
 
 /**
@@ -34,12 +37,15 @@ export class Matrix {
   readonly by: Grouping;
   readonly parties: readonly MatrixParty[];
   readonly pool: PortSetPool;
+  /** Whether it is only about what the manifests do not have. */
+  readonly isExposure: boolean;
   readonly #connectivity: Connectivity;
   readonly #wanted: number;
 
-  constructor(connectivity: Connectivity, { by, ports, workloadOf }: MatrixOptions) {
+  constructor(connectivity: Connectivity, { by, ports, workloadOf, standIns }: MatrixOptions) {
     this.by = by;
-    this.parties = matrixParties(connectivity, by, workloadOf);
+    this.isExposure = standIns !== undefined;
+    this.parties = matrixParties(connectivity, by, workloadOf, standIns);
     this.pool = connectivity.pool;
     this.#connectivity = connectivity;
     this.#wanted = ports === undefined ? this.pool.all : this.pool.idOf(ports);
@@ -47,10 +53,12 @@ export class Matrix {
 
   /**
    * Returns what may pass from one party to another; undefined where there is nothing to judge:
-   * between outside addresses, from a lone pod to itself, between different address families.
+   * between outside addresses, from a lone pod to itself, between different address families; and, of
+   * exposure, among the pods of the manifests, or where no policy is for either.
    */
   cell(from: MatrixParty, to: MatrixParty): MatrixCell | undefined {
     if (from.kind === "outside" && to.kind === "outside") return undefined;
+    if (this.isExposure && !isExposure(from, to)) return undefined;
     let cell: MatrixCell | undefined;
     for (const source of from.sites) {
       for (const destination of to.sites) {
@@ -83,6 +91,18 @@ export class Matrix {
   #ask(source: Site, destination: Site): number {
     return this.pool.intersect(this.#connectivity.portsBetween(source, destination), this.#wanted);
   }
+}
+
+/** Reports whether one of two parties is in no manifest, and a policy may be for the other. */
+function isExposure(a: MatrixParty, b: MatrixParty): boolean {
+  const isElsewhere = ({ kind, standIn }: MatrixParty) =>
+    kind === "outside" || standIn !== undefined;
+  return (isElsewhere(a) || isElsewhere(b)) && (isSubject(a) || isSubject(b));
+}
+
+/** Reports whether a party is of pods that the manifests have, or that stand for those which a policy is for. */
+export function isSubject({ kind, standIn }: MatrixParty): boolean {
+  return kind !== "outside" && standIn?.isSelected !== false;
 }
 
 /** Reports whether both belong to one and the same pod, whose traffic to itself is not judged. */

@@ -80,7 +80,11 @@ export async function compilePods(
 }
 
 /** Says that a question has nothing to be put to, and what there is instead. Exit 3. */
-export function nothingTo(what: string, states: readonly Compiled[]): CommandError {
+export function nothingTo(
+  what: string,
+  states: readonly Compiled[],
+  remedy = "sluice validate -f PATH says what was read, and what was passed over",
+): CommandError {
   const objects = states.flatMap((each) => each.objects);
   const policies = objects.filter(({ kind }) => kind.endsWith("Policy")).length;
   const pods = objects.filter(({ kind }) => kind === "Pod").length;
@@ -89,7 +93,7 @@ export function nothingTo(what: string, states: readonly Compiled[]): CommandErr
   return new CommandError(
     exitCodes.input,
     `nothing to ${what}: got ${got}${idle}, want pods, or workloads that want some`,
-    "sluice validate -f PATH says what was read, and what was passed over",
+    remedy,
   );
 }
 

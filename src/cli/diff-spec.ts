@@ -18,7 +18,7 @@ export const diff = command({
   name: "diff",
   summary: "show which connections two sets of manifests judge otherwise, with a packet for each",
   details: [
-    "The comparison is exact for all addresses, protocols and ports. Pods are compared by name. See diff.md.",
+    "The comparison is exact for all addresses, protocols and ports. Pods are compared by name. Pods stand for the selectors of policies that select none here. See diff.md.",
     "Exit 0 if the two are equivalent, 1 if they differ, 3 if one of them is invalid.",
   ],
   group: offline,

@@ -6,11 +6,13 @@ import type { Witness, WitnessVerdict } from "../analysis/diff-witness.js";
 import { serviceText } from "../analysis/protocols.js";
 import { portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
+import { count } from "../diagnostics/count.js";
 import { isNoPorts } from "../net/port-set.js";
 import { type Compiled, compilePods, nothingTo, withNotEnforced } from "./compiled.js";
 import type { DiffOptions } from "./diff-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { type Styles, sanitize, styles, writeJson } from "./output.js";
+import { type StoodIn, standInFor, standInNote, standInsJson } from "./stand-ins.js";
 
 /** Names of one side that are written out; the rest is counted. */
 const NAMES_SHOWN = 8;
@@ -31,15 +33,79 @@ export async function runDiff(options: DiffOptions, io: Io): Promise<number> {
   );
   if (before === undefined || after === undefined) return exitCodes.input;
 
-  if (before.cluster.pods.length + after.cluster.pods.length === 0) {
-    throw nothingTo("compare", [before, after]);
-  }
-  const state = ({ blob }: Compiled) => ({ blob, table: Table.open(blob) });
-  const diff = diffConnectivity(state(before), state(after));
+  const { diff, stoodIn } = compare([before, after], options);
+  const isAsked = stoodIn !== undefined && (stoodIn.idle.length > 0 || !diff.equivalent);
+  if (isAsked) io.stderr.write(`sluice: ${standInNote(stoodIn)}\n`);
   if (output === "json") {
-    writeJson(io.stdout, withNotEnforced(diffJson(diff), before, after));
-  } else io.stdout.write(diffText(diff, namesOf([before, after]), styles(io)));
+    const standIns = stoodIn === undefined ? {} : { standIns: standInsJson(stoodIn) };
+    writeJson(io.stdout, withNotEnforced({ ...diffJson(diff), ...standIns }, before, after));
+  } else {
+    const claim = diff.equivalent ? claimText([before, after], stoodIn) : "";
+    io.stdout.write(diffText(diff, claim, namesOf([before, after]), styles(io)));
+  }
   return diff.equivalent ? exitCodes.ok : exitCodes.negative;
+}
+
+/**
+ * Compares two states, also by pods that stand for those which policies select and which are not there.
+ *
+ * Pods that peers name and that are not there are asked only where nothing else differs: their part is then all that
+ * there is to say.
+ *
+ * Errors: CommandError (input) where there is nothing to compare.
+ */
+function compare(
+  states: readonly [Compiled, Compiled],
+  options: DiffOptions,
+): { readonly diff: ConnectivityDiff; readonly stoodIn: StoodIn | undefined } {
+  const idle = standInFor(states, options, { alsoPeers: false });
+  if (idle === undefined && states.every(({ cluster }) => cluster.pods.length === 0)) {
+    throw nothingTo("compare", states);
+  }
+  const diff = diffWith(idle, states);
+  if (!diff.equivalent) return { diff, stoodIn: idle };
+  const all = standInFor(states, options, { alsoPeers: true });
+  const isMore = (all?.each.length ?? 0) > (idle?.each.length ?? 0);
+  return isMore ? { diff: diffWith(all, states), stoodIn: all } : { diff, stoodIn: idle };
+}
+
+/** Compares the states as they are with stand-ins, of which there are two each, under one name. */
+function diffWith(
+  stoodIn: StoodIn | undefined,
+  given: readonly [Compiled, Compiled],
+): ConnectivityDiff {
+  const [before, after] = stoodIn === undefined ? given : stoodIn.states;
+  const state = ({ blob }: Compiled) => ({ blob, table: Table.open(blob) });
+  const diff = diffConnectivity(state(before!), state(after!));
+  if (stoodIn === undefined) return diff;
+  const called = (name: string) => stoodIn.names.get(name) ?? name;
+  const side = ({ pods, blocks }: DiffSide) => ({ pods: [...new Set(pods.map(called))], blocks });
+  return {
+    ...diff,
+    changes: diff.changes.map((change) => ({
+      ...change,
+      from: side(change.from),
+      to: side(change.to),
+      witnesses: change.witnesses.map((witness) => ({
+        ...witness,
+        from: called(witness.from),
+        to: called(witness.to),
+      })),
+    })),
+  };
+}
+
+/** Says of whom it is true that nothing differs. */
+function claimText(states: readonly Compiled[], stoodIn: StoodIn | undefined): string {
+  if (stoodIn === undefined || states.some(({ cluster }) => cluster.pods.length > 0)) {
+    return "every packet is judged as before";
+  }
+  const { each, limits } = stoodIn;
+  const asked = `${count(each.length, "stand-in")} asked`;
+  if (limits.length === 0) {
+    return `every packet of every pod there may be is judged as before (${asked})`;
+  }
+  return `of pods that stand for the selectors, every packet is judged as before (${asked}); not compared: ${limits.join("; ")}`;
 }
 
 /** What pods are called where many are told of. */
@@ -67,9 +133,10 @@ function called(pods: Iterable<string>, { workloads }: Names): readonly string[]
   return [...new Set([...pods].map((pod) => workloads.get(pod) ?? pod))];
 }
 
-function diffText(diff: ConnectivityDiff, names: Names, paint: Styles): string {
+/** `claim` says of what the answer is true that nothing differs. */
+function diffText(diff: ConnectivityDiff, claim: string, names: Names, paint: Styles): string {
   const { equivalent, added, removed, readdressed, changes } = diff;
-  if (equivalent) return `${paint.green("equivalent")}: every packet is judged as before\n`;
+  if (equivalent) return `${paint.green("equivalent")}: ${claim}\n`;
   const lines: string[] = [
     ...called(added, names).map((pod) => `${paint.green("pod added")}    ${sanitize(pod)}`),
     ...called(removed, names).map((pod) => `${paint.red("pod removed")}  ${sanitize(pod)}`),

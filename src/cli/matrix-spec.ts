@@ -15,6 +15,11 @@ const flags = [
     flags: "--port <ports/protocol>",
     description: "only these ports, such as 80/tcp, 8000-8080/udp, sctp or icmp",
   },
+  {
+    flags: "--exposure",
+    description:
+      "what passes to and from all that the manifests do not have: addresses outside, and pods that stand for selectors; not what passes among their own pods",
+  },
   { flags: "--out <file>", description: "write to a file instead", completes: "file" },
   output("table", "json", "csv", "md", "dot", "mermaid", "svg"),
 ] as const;
@@ -35,6 +40,10 @@ export const matrix = command({
     {
       command: "sluice matrix -f manifests/ --by namespace -o svg --out matrix.svg",
       effect: "a picture, a box for each namespace",
+    },
+    {
+      command: "sluice matrix -f manifests/ --by workload --exposure",
+      effect: "who from elsewhere may reach each workload, and what each may reach there",
     },
     {
       command: "sluice matrix -f manifests/ --port 5432/tcp -o csv",

@@ -1,5 +1,5 @@
 import { Connectivity } from "../analysis/connectivity.js";
-import { Matrix, type MatrixCell } from "../analysis/matrix.js";
+import { isSubject, Matrix, type MatrixCell } from "../analysis/matrix.js";
 import { flowGraph } from "../analysis/matrix-graph.js";
 import { matrixJson } from "../analysis/matrix-json.js";
 import type { MatrixParty } from "../analysis/matrix-parties.js";
@@ -27,6 +27,7 @@ import {
   styles,
   tableWidth,
 } from "./output.js";
+import { type StoodIn, standInFor, standInNote, standInPods, standInsJson } from "./stand-ins.js";
 import { writeOut } from "./write-out.js";
 
 /** Columns of the list's last field, at least, for names to be wrapped into. */
@@ -35,9 +36,16 @@ const NAMES_COLUMNS_MIN = 24;
 /** Prints who can reach whom, out of the table that would enforce it. */
 export async function runMatrix(options: MatrixOptions, io: Io): Promise<number> {
   const ports = options.port === undefined ? undefined : readPorts(options.port);
-  const compiled = await compilePods(options, io);
-  if (compiled === undefined) return exitCodes.input;
-  if (compiled.cluster.pods.length === 0) throw nothingTo("show", [compiled]);
+  const read = await compilePods(options, io);
+  if (read === undefined) return exitCodes.input;
+  const stoodIn = options.exposure ? standInFor([read], options, { alsoPeers: true }) : undefined;
+  if (read.cluster.pods.length === 0 && stoodIn === undefined) {
+    const hasPolicies = read.objects.some(({ kind }) => kind.endsWith("Policy"));
+    const remedy = "--exposure asks pods that stand for the selectors of policies";
+    throw nothingTo("show", [read], hasPolicies && !options.exposure ? remedy : undefined);
+  }
+  if (stoodIn !== undefined) io.stderr.write(`sluice: ${standInNote(stoodIn)}\n`);
+  const compiled = stoodIn?.states[0] ?? read;
   // Accepted by the native checker: from here on the blob may be read without checks.
   Table.open(compiled.blob);
   const matrix = new Matrix(new Connectivity(compiled.blob), {
@@ -47,8 +55,11 @@ export async function runMatrix(options: MatrixOptions, io: Io): Promise<number>
       return pod === undefined ? undefined : workloadOf(pod)?.name;
     },
     ...(ports === undefined ? {} : { ports }),
+    ...(options.exposure
+      ? { standIns: stoodIn === undefined ? new Map() : standInPods(stoodIn) }
+      : {}),
   });
-  const text = render(matrix, compiled, options, io);
+  const text = render(matrix, compiled, stoodIn, options, io);
   if (options.out === undefined) io.stdout.write(text);
   else writeOut(options.out, io, (write) => write(text));
   return exitCodes.ok;
@@ -57,13 +68,22 @@ export async function runMatrix(options: MatrixOptions, io: Io): Promise<number>
 function render(
   matrix: Matrix,
   compiled: Compiled,
+  stoodIn: StoodIn | undefined,
   { output, port, out }: MatrixOptions,
   io: Io,
 ): string {
   const textOf = (ports: number) => portText(matrix.pool.get(ports));
   switch (output) {
     case "json":
-      return `${JSON.stringify(withNotEnforced(matrixJson(matrix, port), compiled))}\n`;
+      return `${JSON.stringify(
+        withNotEnforced(
+          {
+            ...matrixJson(matrix, port),
+            ...(stoodIn === undefined ? {} : { standIns: standInsJson(stoodIn) }),
+          },
+          compiled,
+        ),
+      )}\n`;
     case "csv":
       return renderCsv(grid(matrix, textOf));
     case "md":
@@ -108,17 +128,13 @@ function tableText(matrix: Matrix, textOf: (ports: number) => string, io: Io): s
   const paint = styles(io);
   const { columns } = fitTo(io);
   const rows = grid(matrix, textOf);
-  const used = rows.flat();
-  const width = tableWidth(rows);
-  const body =
-    width <= columns ? gridTable(rows, paint) : listTable(matrix, textOf, columns, paint);
+  const isGrid = !matrix.isExposure && tableWidth(rows) <= columns;
+  const body = isGrid ? gridTable(rows, paint) : listTable(matrix, textOf, columns, paint);
   const notes = [
-    ...(used.some((text) => text.startsWith("~"))
+    ...(rows.flat().some((text) => text.startsWith("~"))
       ? ["~  for some of the pods or address families only (-o json has both)"]
       : []),
-    ...(width <= columns
-      ? [".  nothing to judge: outside addresses, a pod to itself, two families"]
-      : []),
+    ...(isGrid ? [".  nothing to judge: outside addresses, a pod to itself, two families"] : []),
     ...outsideNotes(matrix.parties),
   ];
   return `${body}${notes.map((note) => `${paint.dim(sanitize(note))}\n`).join("")}`;
@@ -137,6 +153,13 @@ function portsCell(text: string, paint: Styles): Cell {
   return { text, style: text.startsWith("~") ? paint.yellow : paint.green };
 }
 
+/** A line of a list: on which ports a party has to do with others, all under one heading. */
+interface ListEntry {
+  readonly heading: string;
+  readonly ports: string;
+  readonly names: readonly string[];
+}
+
 /** A line for each sender and port set, with all who are reached so: for many parties. */
 function listTable(
   matrix: Matrix,
@@ -144,44 +167,60 @@ function listTable(
   columns: number,
   paint: Styles,
 ): string {
-  const entries = matrix.parties.flatMap((from) => {
-    const byPorts = new Map<string, string[]>();
-    let judged = 0;
-    for (const to of matrix.parties) {
-      const cell = matrix.cell(from, to);
-      if (cell === undefined) continue;
-      judged++;
-      const text = cellText(cell, textOf);
-      if (text === "-") continue;
-      const names = byPorts.get(text);
-      if (names === undefined) byPorts.set(text, [to.name]);
-      else names.push(to.name);
-    }
-    const found = [...byPorts].map(([ports, names]) => ({
-      from: from.name,
-      ports,
-      names: names.length === judged && judged > 1 ? ["everyone"] : names,
-    }));
-    if (found.length > 0 || judged === 0) return found;
-    return [{ from: from.name, ports: "-", names: ["no one"] }];
-  });
-  const fixed = (["from", "ports"] as const).reduce(
-    (sum, key) => sum + Math.max(...entries.map((entry) => entry[key].length), key.length) + 2,
+  const { parties } = matrix;
+  const reached = (from: MatrixParty) => (to: MatrixParty) => matrix.cell(from, to);
+  const entries = matrix.isExposure
+    ? parties
+        .filter(isSubject)
+        .flatMap((party) => [
+          ...entriesOf(`${party.name} from`, parties, (from) => matrix.cell(from, party), textOf),
+          ...entriesOf(`${party.name} to`, parties, reached(party), textOf),
+        ])
+    : parties.flatMap((from) => entriesOf(from.name, parties, reached(from), textOf));
+  const header = matrix.isExposure ? ["WHO", "PORTS", "WHOM"] : ["FROM", "PORTS", "TO"];
+  const fixed = (["heading", "ports"] as const).reduce(
+    (sum, key) =>
+      sum + Math.max(...entries.map((entry) => entry[key].length), header[0]!.length, 5) + 2,
     0,
   );
   const room = Math.max(columns - fixed, NAMES_COLUMNS_MIN);
   let last = "";
-  const rows = entries.flatMap(({ from, ports, names }) =>
+  const rows = entries.flatMap(({ heading, ports, names }) =>
     wrapped(names, room).map((line, at): Cell[] => {
-      const name = at > 0 || from === last ? "" : from;
-      last = from;
+      const name = at > 0 || heading === last ? "" : heading;
+      last = heading;
       return [name, at > 0 ? "" : portsCell(ports, paint), line];
     }),
   );
-  return renderTable(rows, {
-    header: ["FROM", "PORTS", "TO"],
-    columns: Math.max(columns, fixed + room),
-  });
+  return renderTable(rows, { header, columns: Math.max(columns, fixed + room) });
+}
+
+/** What a party has to do with the others, those together with whom it has the same. */
+function entriesOf(
+  heading: string,
+  others: readonly MatrixParty[],
+  cellWith: (other: MatrixParty) => MatrixCell | undefined,
+  textOf: (ports: number) => string,
+): readonly ListEntry[] {
+  const byPorts = new Map<string, string[]>();
+  let judged = 0;
+  for (const other of others) {
+    const cell = cellWith(other);
+    if (cell === undefined) continue;
+    judged++;
+    const text = cellText(cell, textOf);
+    if (text === "-") continue;
+    const names = byPorts.get(text);
+    if (names === undefined) byPorts.set(text, [other.name]);
+    else names.push(other.name);
+  }
+  const found = [...byPorts].map(([ports, names]) => ({
+    heading,
+    ports,
+    names: names.length === judged && judged > 1 ? ["everyone"] : names,
+  }));
+  if (found.length > 0 || judged === 0) return found;
+  return [{ heading, ports: "-", names: ["no one"] }];
 }
 
 /** Joins names by commas into lines of at most `room` columns, where a name fits at all. */

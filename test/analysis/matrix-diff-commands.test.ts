@@ -20,7 +20,10 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 async function matrix(options: Partial<MatrixOptions>) {
   const io = fakeIo();
-  const code = await runMatrix({ filename: shop, by: "pod", output: "table", ...options }, io);
+  const code = await runMatrix(
+    { filename: shop, by: "pod", output: "table", exposure: false, ...options },
+    io,
+  );
   return { code, out: io.out(), err: io.err() };
 }
 

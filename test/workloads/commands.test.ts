@@ -232,10 +232,12 @@ spec:
 });
 
 describe("an answer about nothing is no yes", () => {
+  const empty = file("apiVersion: v1\nkind: Namespace\nmetadata: {name: mill}\n");
   test.each([
     ["matrix", ["matrix", "-f", bare]],
-    ["diff", ["diff", "-f", bare, "-F", file(policy("other"))]],
-    ["lint", ["lint", "-f", file("apiVersion: v1\nkind: Namespace\nmetadata: {name: mill}\n")]],
+    ["matrix --exposure", ["matrix", "-f", empty, "--exposure"]],
+    ["diff", ["diff", "-f", empty, "-F", empty]],
+    ["lint", ["lint", "-f", empty]],
     ["query", ["query", "-f", whole, "--probes", file('{"probes":[]}')]],
     [
       "matrix of workloads that want no pod",

@@ -1,0 +1,75 @@
+import type {
+  ClusterPeer,
+  ClusterPolicy,
+  LabelSelector,
+  NetworkPolicy,
+} from "../../manifest/objects.js";
+import type { Cluster, Policies } from "../../policy/cluster.js";
+import { type PeerTerm, termsHold } from "../../policy/peer-sets.js";
+import { peerTerm } from "../../policy/resolve.js";
+
+/** Pods that a policy names: those that it is for, or peers of its rules. */
+export type PodsTerm = Extract<PeerTerm, { readonly by: "pods" }>;
+
+/** The label that a server gives each namespace. */
+export const namespaceNameLabel = "kubernetes.io/metadata.name";
+
+type AnyPolicy = NetworkPolicy | ClusterPolicy;
+
+/** What exists and what is asked, of one set of manifests. */
+export interface AskedState {
+  readonly cluster: Cluster;
+  readonly policies: Policies;
+}
+
+/** Policies of which nothing shows, since pods are missing. */
+export interface Unasked {
+  /** Those that are for no pod that is there. */
+  readonly idle: readonly AnyPolicy[];
+  /** Pods that these name, and, of the others, the peers that are not there. */
+  readonly terms: readonly PodsTerm[];
+}
+
+/**
+ * Finds which of a state's policies select no pod of it, and the pods that they name.
+ *
+ * Shape: `alsoPeers`: peers that are not there count too, of policies that do select pods.
+ */
+export function unaskedOf({ cluster, policies }: AskedState, alsoPeers: boolean): Unasked {
+  const groups = [...cluster.namespaces.values()].flatMap((each) => each.groups);
+  const isThere = (term: PodsTerm) => groups.some((group) => termsHold([term], group));
+  const all: readonly AnyPolicy[] = [...policies.networkPolicies, ...policies.clusterPolicies];
+  const idle = all.filter((policy) => !isThere(subjectTerm(policy)));
+  const idleTerms = idle.flatMap((policy) => [subjectTerm(policy), ...peerTerms(policy)]);
+  if (!alsoPeers) return { idle, terms: idleTerms };
+  const missing = all.flatMap(peerTerms).filter((term) => !isThere(term));
+  return { idle, terms: [...idleTerms, ...missing] };
+}
+
+function subjectTerm(policy: AnyPolicy): PodsTerm {
+  if ("podSelector" in policy) {
+    return { by: "pods", namespaces: policy.meta.namespace, pods: policy.podSelector };
+  }
+  return clusterTerm(policy.subject)!;
+}
+
+function peerTerms(policy: AnyPolicy): readonly PodsTerm[] {
+  if ("podSelector" in policy) {
+    return [...policy.ingress, ...policy.egress]
+      .flatMap((rule) => rule.peers)
+      .map((peer) => peerTerm(peer, policy.meta.namespace))
+      .filter((term) => term.by === "pods");
+  }
+  return [...policy.ingress, ...policy.egress]
+    .flatMap((rule) => rule.peers)
+    .flatMap((peer) => clusterTerm(peer) ?? []);
+}
+
+function clusterTerm(peer: ClusterPeer): PodsTerm | undefined {
+  if (peer.by === "namespaces") return podsTerm(peer.selector, undefined);
+  return peer.by === "pods" ? podsTerm(peer.namespaceSelector, peer.podSelector) : undefined;
+}
+
+function podsTerm(namespaces: LabelSelector, pods: LabelSelector | undefined): PodsTerm {
+  return { by: "pods", namespaces, pods };
+}
