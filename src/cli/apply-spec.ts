@@ -1,14 +1,17 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { enforcer, output, where } from "./shared-options.js";
+import { enforcer, folders, output, rendering, where } from "./shared-options.js";
 
 const flags = [
   ...where,
   {
-    flags: "-f, --filename <path...>",
+    flags: "-f, --filename <path>",
+    repeatable: true,
     description: "the manifests as they would be; like those of every command",
     completes: "file",
     required: true,
   },
+  ...folders,
+  ...rendering,
   {
     flags: "--dry-run <what>",
     description: "live: judge the connections that are there now",

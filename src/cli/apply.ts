@@ -1,25 +1,23 @@
 import type { CutItem, DryRunAnswer } from "../control/control-routes.js";
 import type { DryRunRequest } from "../control/dry-run-judge.js";
 import { count } from "../diagnostics/count.js";
-import { readManifestTexts } from "../manifest/read.js";
+import { hasErrors } from "../diagnostics/diagnostic.js";
 import { filePlace } from "../observe/flow.js";
 import type { ApplyOptions } from "./apply-spec.js";
 import { controlClient } from "./control-common.js";
 import { connectionTable } from "./get.js";
+import { readTextsOf } from "./input.js";
 import { exitCodes, type Io } from "./io.js";
-import { readStdin, showDiagnostics } from "./manifests.js";
+import { showDiagnostics } from "./manifests.js";
 import { styles, TableWriter } from "./output.js";
 import { asCommand } from "./refusals.js";
 
 /** Says which live connections other manifests would cut. Exit 1 when there are some. */
 export async function runApply(options: ApplyOptions, io: Io): Promise<number> {
   return asCommand(async () => {
-    const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-    const { texts, diagnostics } = readManifestTexts(options.filename, stdin);
-    if (diagnostics.length > 0) {
-      showDiagnostics(diagnostics, io);
-      return exitCodes.input;
-    }
+    const { texts, diagnostics } = await readTextsOf(options, io);
+    showDiagnostics(diagnostics, io);
+    if (hasErrors(diagnostics)) return exitCodes.input;
     const request: DryRunRequest = { files: texts };
     const client = controlClient(options, io);
     let cut = 0;

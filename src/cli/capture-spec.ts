@@ -1,6 +1,6 @@
 import { command, type OptionsOf } from "./command-spec.js";
 import { wholeNumber } from "./readers.js";
-import { filename, live, output } from "./shared-options.js";
+import { live, output, reading } from "./shared-options.js";
 
 const flags = [
   {
@@ -9,7 +9,7 @@ const flags = [
     completes: "interface",
     required: true,
   },
-  filename,
+  ...reading,
   { flags: "--pod <namespace/name>", description: "judge for this pod alone" },
   {
     flags: "-c, --count <n>",

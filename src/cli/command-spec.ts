@@ -8,6 +8,11 @@ export type Completes = "file" | "folder" | "interface" | "command";
 export interface OptionSpec {
   /** As `-o, --output <format>`; `...` in the value takes several, no value is a switch. */
   readonly flags: string;
+  /**
+   * It may be given several times, with one value each. A command without arguments takes the words behind it
+   * as further values, as a shell makes them of `*.yaml`.
+   */
+  readonly repeatable?: boolean;
   readonly description: string;
   readonly values?: readonly string[];
   readonly completes?: Completes;
@@ -99,15 +104,17 @@ type Presence<Option extends OptionSpec> = Option extends { required: true } | {
 
 type TakesValue = { flags: `${string} <${string}>` };
 
-type ValueOf<Option extends OptionSpec> = Option extends { parse: (...text: never) => infer Value }
-  ? Value
-  : Option extends { values: readonly (infer Word)[] }
-    ? Word
-    : Option extends { flags: `${string}...>` }
-      ? readonly string[]
-      : Option extends TakesValue
-        ? string
-        : boolean;
+type ValueOf<Option extends OptionSpec> = Option extends { repeatable: true }
+  ? readonly string[]
+  : Option extends { parse: (...text: never) => infer Value }
+    ? Value
+    : Option extends { values: readonly (infer Word)[] }
+      ? Word
+      : Option extends { flags: `${string}...>` }
+        ? readonly string[]
+        : Option extends TakesValue
+          ? string
+          : boolean;
 
 type WordsOf<Argument extends ArgumentSpec> = Argument extends { several: true }
   ? readonly string[]

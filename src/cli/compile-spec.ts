@@ -1,8 +1,8 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { filename, offline, output } from "./shared-options.js";
+import { offline, output, reading } from "./shared-options.js";
 
 const flags = [
-  filename,
+  ...reading,
   { flags: "--node <name>", description: "only pods on this node are judged here" },
   { flags: "--out <file>", description: "write the table to a file", completes: "file" },
   {

@@ -5,17 +5,18 @@ import { reported } from "../diagnostics/findings.js";
 import type { SkippedKind } from "../manifest/foreign.js";
 import type { ServiceObject } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
-import { readManifests } from "../manifest/read.js";
+import type { PassedOver } from "../manifest/passed-over.js";
 import { validationReport } from "../manifest/report.js";
 import type { ClusterObjects } from "../policy/cluster.js";
 import type { LocalPods } from "../policy/resolve.js";
 import { RangesFull } from "../workloads/assign-addresses.js";
 import { assumedText, completePods } from "../workloads/input-pods.js";
+import { readManifestsOf } from "./input.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { readStdin, showDiagnostics } from "./manifests.js";
+import { showDiagnostics } from "./manifests.js";
 import { writeJson } from "./output.js";
-import { createProgress, type Progress } from "./progress.js";
-import type { PodOptions, PolicyOptions } from "./shared-options.js";
+import { createProgress } from "./progress.js";
+import type { PodOptions, ReadingOptions } from "./shared-options.js";
 
 export type Compiled = Extract<CompileResult, { ok: true }> & {
   /** The manifests, as they were read, with what was made of them. */
@@ -24,16 +25,25 @@ export type Compiled = Extract<CompileResult, { ok: true }> & {
   readonly services: readonly ServiceObject[];
   /** Policies of other products that the manifests hold, and no answer counts in. */
   readonly notEnforced: readonly SkippedKind[];
+  /** Files of the input that are not in the answer. */
+  readonly passedOver: readonly PassedOver[];
   readonly compileMs: number;
 };
 
-/** Adds to a document of JSON which policies it does not count in, where there are any. */
-export function withNotEnforced<Document extends object>(
+type LeftOut = Pick<Compiled, "notEnforced" | "passedOver">;
+
+/** Adds to a document of JSON which policies and files it does not count in, where there are any. */
+export function withLeftOut<Document extends object>(
   document: Document,
-  ...states: readonly Pick<Compiled, "notEnforced">[]
-): Document & { readonly notEnforced?: readonly SkippedKind[] } {
+  ...states: readonly LeftOut[]
+): Document & Partial<LeftOut> {
   const notEnforced = states.flatMap((each) => each.notEnforced);
-  return notEnforced.length === 0 ? document : { ...document, notEnforced };
+  const passedOver = states.flatMap((each) => each.passedOver);
+  return {
+    ...document,
+    ...(notEnforced.length === 0 ? {} : { notEnforced }),
+    ...(passedOver.length === 0 ? {} : { passedOver }),
+  };
 }
 
 type Printing = { readonly output?: string };
@@ -46,13 +56,12 @@ type Printing = { readonly output?: string };
  *         report of `sluice validate` is then the one document on standard output.
  */
 export async function compileManifests(
-  options: PolicyOptions & Printing,
+  options: ReadingOptions & Printing,
   io: Io,
   local: LocalPods = "all",
 ): Promise<Compiled | undefined> {
-  const progress = createProgress(io);
-  const manifests = await read(options, io, progress);
-  return compiled(manifests, manifests.objects, local, options, { io, progress });
+  const manifests = await readManifestsOf(options, io, "careful");
+  return compiled(manifests, manifests.objects, local, options, io);
 }
 
 /**
@@ -67,10 +76,9 @@ export async function compilePods(
   noted: Set<string> = new Set(),
   complete: (manifests: Manifests) => Manifests = (manifests) => manifests,
 ): Promise<Compiled | undefined> {
-  const progress = createProgress(io);
-  const manifests = complete(await read(options, io, progress));
+  const manifests = complete(await readManifestsOf(options, io, "lenient"));
   const { objects, assumed } = completed(manifests, options);
-  const result = compiled(manifests, objects, "all", options, { io, progress });
+  const result = compiled(manifests, objects, "all", options, io);
   const note = assumedText(assumed, options.podCidr);
   if (result !== undefined && note !== undefined && !noted.has(note)) {
     noted.add(note);
@@ -113,23 +121,14 @@ export function completed(
   }
 }
 
-async function read(
-  { filename, namespace }: PodOptions,
-  io: Io,
-  progress: Progress,
-): Promise<Manifests> {
-  progress.update("reading manifests");
-  const stdin = filename.includes("-") ? await readStdin(io) : undefined;
-  return readManifests(filename, stdin, undefined, namespace);
-}
-
 function compiled(
-  { services, diagnostics, sources, skipped = [] }: Manifests,
+  { services, diagnostics, sources, skipped = [], passedOver = [] }: Manifests,
   objects: ClusterObjects,
   local: LocalPods,
   { output }: Printing,
-  { io, progress }: { readonly io: Io; readonly progress: Progress },
+  io: Io,
 ): Compiled | undefined {
+  const progress = createProgress(io);
   const valid = !diagnostics.some((each) => each.severity === "error");
   let result: CompileResult | undefined;
   let compileMs = 0;
@@ -147,8 +146,8 @@ function compiled(
   showDiagnostics(found, io);
   if (result?.ok) {
     const notEnforced = skipped.filter(({ isPolicy }) => isPolicy);
-    return { ...result, objects, services, notEnforced, compileMs };
+    return { ...result, objects, services, notEnforced, passedOver, compileMs };
   }
-  if (output === "json") writeJson(io.stdout, validationReport(found, skipped));
+  if (output === "json") writeJson(io.stdout, validationReport(found, skipped, passedOver));
   return undefined;
 }

@@ -33,13 +33,15 @@ interface Flag {
   readonly long: string;
   readonly description: string;
   readonly takes: "nothing" | "one" | "several";
+  /** It may be given several times, with one value each. */
+  readonly repeats: boolean;
   readonly values: readonly string[] | undefined;
   readonly completes: Completes | undefined;
 }
 
 function listCommands(spec: CommandSpec, path: readonly string[]): Entry[] {
   const own = spec.run === undefined ? [] : [...(spec.options ?? []), ...commonOptions];
-  const flags = [...own.map(toFlag), helpFlag];
+  const flags = [...own.map((option) => toFlag(option, spec)), helpFlag];
   const children = (spec.commands ?? []).flatMap((child) =>
     listCommands(child, [...path, child.name]),
   );
@@ -51,18 +53,23 @@ const helpFlag: Flag = {
   long: "help",
   description: "print the help",
   takes: "nothing",
+  repeats: false,
   values: undefined,
   completes: undefined,
 };
 
-function toFlag(option: OptionSpec): Flag {
+function toFlag(option: OptionSpec, { arguments: own }: CommandSpec): Flag {
+  const repeats = option.repeatable === true;
   const [, short, long = "", value] =
     /^(?:-(\w), )?--([\w-]+)(?: <([^>]+)>)?$/.exec(option.flags) ?? [];
+  // As the parser has it: a command without arguments takes further words as values.
+  const takesWords = (text: string) => text.endsWith("...") || (repeats && own === undefined);
   return {
     short,
     long,
     description: option.description,
-    takes: value === undefined ? "nothing" : value.endsWith("...") ? "several" : "one",
+    takes: value === undefined ? "nothing" : takesWords(value) ? "several" : "one",
+    repeats,
     values: option.values,
     completes: option.completes,
   };
@@ -232,7 +239,7 @@ function zshFlag(flag: Flag, spelling: string): string {
     case "nothing":
       return `${spelling}${text}`;
     case "one":
-      return `${spelling}${text}:${value}`;
+      return `${flag.repeats ? "*" : ""}${spelling}${text}:${value}`;
     case "several":
       return `*${spelling}${text}:${value}`;
   }

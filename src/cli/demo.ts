@@ -113,6 +113,9 @@ async function explainDenial(io: Io): Promise<void> {
   await runExplain(
     {
       filename: shown(before),
+      render: "never",
+      strict: true,
+      verbose: false,
       from: "shop/frontend",
       to: "shop/database",
       port: "5432/tcp",

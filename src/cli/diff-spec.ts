@@ -1,14 +1,16 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { filename, making, offline, output } from "./shared-options.js";
+import { filename, folders, making, offline, output, rendering } from "./shared-options.js";
 
 const flags = [
   { ...filename, description: `the old ${filename.description}` },
-  ...making,
   {
     ...filename,
-    flags: "-F, --new <path...>",
+    flags: "-F, --new <path>",
     description: "the new manifests, given in the same ways",
   },
+  ...folders,
+  ...rendering,
+  ...making,
   output("table", "json"),
 ] as const;
 

@@ -8,7 +8,7 @@ import { portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
 import { isNoPorts } from "../net/port-set.js";
-import { type Compiled, compilePods, nothingTo, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, nothingTo, withLeftOut } from "./compiled.js";
 import type { DiffOptions } from "./diff-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { type Styles, sanitize, styles, writeJson } from "./output.js";
@@ -38,7 +38,7 @@ export async function runDiff(options: DiffOptions, io: Io): Promise<number> {
   if (isAsked) io.stderr.write(`sluice: ${standInNote(stoodIn)}\n`);
   if (output === "json") {
     const standIns = stoodIn === undefined ? {} : { standIns: standInsJson(stoodIn) };
-    writeJson(io.stdout, withNotEnforced({ ...diffJson(diff), ...standIns }, before, after));
+    writeJson(io.stdout, withLeftOut({ ...diffJson(diff), ...standIns }, before, after));
   } else {
     const claim = diff.equivalent ? claimText([before, after], stoodIn) : "";
     io.stdout.write(diffText(diff, claim, namesOf([before, after]), styles(io)));

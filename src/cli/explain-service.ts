@@ -14,7 +14,7 @@ import {
   whyNobody,
   whyOutside,
 } from "../services/service-index.js";
-import { type Compiled, withNotEnforced } from "./compiled.js";
+import { type Compiled, withLeftOut } from "./compiled.js";
 import type { ExplainOptions } from "./explain-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { sanitize, sanitizeAll, styles, writeJson } from "./output.js";
@@ -47,7 +47,7 @@ export function explainToService(
   const explanation = explainPort(state, from, service, port, family);
   if (typeof explanation === "string") throw refuse(explanation);
   if (output === "json") {
-    writeJson(io.stdout, withNotEnforced(explanation, state.compiled));
+    writeJson(io.stdout, withLeftOut(explanation, state.compiled));
   } else {
     io.stdout.write(serviceExplanationText(sanitizeAll(explanation), output, paintOf(io)));
   }
@@ -72,7 +72,7 @@ function showPorts(
         ? [{ portName: name, port, protocol: protocol.toLowerCase(), reason: answer }]
         : [],
     );
-    writeJson(io.stdout, withNotEnforced({ from: from.label, ports, nowhere }, state.compiled));
+    writeJson(io.stdout, withLeftOut({ from: from.label, ports, nowhere }, state.compiled));
   } else {
     const paint = paintOf(io);
     for (const { answer } of answers) {

@@ -12,7 +12,7 @@ import { isAllPorts, isNoPorts } from "../net/port-set.js";
 import { protocolNumbers } from "../net/protocol.js";
 import type { ResolvedService } from "../services/resolve.js";
 import { ServiceIndex, serviceName } from "../services/service-index.js";
-import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, withLeftOut } from "./compiled.js";
 import { explainToService } from "./explain-service.js";
 import type { ExplainOptions } from "./explain-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -39,7 +39,7 @@ export async function runExplain(options: ExplainOptions, io: Io): Promise<numbe
   const [from, to] = [known("--from", ends.from), known("--to", ends.to)];
   if (asked === undefined) {
     const passing = passingBetween(blob, table, from, to);
-    return showPassing(passing, { from, to, notEnforced: compiled.notEnforced }, options, io);
+    return showPassing(passing, { from, to, compiled }, options, io);
   }
   const receiver = index.members(options.to)[0];
   const what = typeof asked === "string" ? namedPort(asked, receiver) : asked;
@@ -47,7 +47,7 @@ export async function runExplain(options: ExplainOptions, io: Io): Promise<numbe
   const explanation = explain({ objects, compiled, table }, question);
   if (explanation === undefined) throw differentFamilies(questionText(question));
   if (options.output === "json") {
-    writeJson(io.stdout, withNotEnforced(explanation, compiled));
+    writeJson(io.stdout, withLeftOut(explanation, compiled));
   } else {
     const { green, red, dim } = styles(io);
     const paints = { allowed: green, denied: red, quiet: dim };
@@ -96,7 +96,7 @@ function differentFamilies(question: string): CommandError {
 /** Shows what passes between two ends, for each pair of their addresses. */
 function showPassing(
   passing: readonly Passing[],
-  { from, to, notEnforced }: Pick<Question, "from" | "to"> & Pick<Compiled, "notEnforced">,
+  { from, to, compiled }: Pick<Question, "from" | "to"> & { readonly compiled: Compiled },
   { output, exitCode }: ExplainOptions,
   io: Io,
 ): number {
@@ -104,7 +104,7 @@ function showPassing(
   if (output === "json") {
     const passes = passing.map((each) => ({ ...each, ports: portsJson(each.ports) }));
     const document = { from: from.label, to: to.label, passes };
-    writeJson(io.stdout, withNotEnforced(document, { notEnforced }));
+    writeJson(io.stdout, withLeftOut(document, compiled));
   } else {
     const { green, red } = styles(io);
     const endText = (label: string, address: string) =>

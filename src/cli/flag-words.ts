@@ -9,12 +9,13 @@ export function flagWords<const Options extends readonly OptionSpec[]>(
   options: OptionsOf<Options>,
 ): readonly string[] {
   const values: Readonly<Record<string, unknown>> = options;
-  return specs.flatMap(({ flags, format = String }) => {
+  return specs.flatMap(({ flags, repeatable, format = String }) => {
     const flag = /--[\w-]+/.exec(flags)?.[0] ?? "";
     const value =
       values[flag.slice(2).replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())];
     if (value === undefined || value === false) return [];
     if (value === true) return [flag];
+    if (repeatable === true) return (value as readonly string[]).flatMap((each) => [flag, each]);
     return flags.endsWith("...>")
       ? [flag, ...(value as readonly string[])]
       : [flag, format(value as never)];

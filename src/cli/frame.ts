@@ -146,7 +146,7 @@ function build(
   }
   const optionSpecs = [...(spec.options ?? []), ...commonOptions];
   for (const option of optionSpecs) {
-    command.addOption(makeOption(option));
+    command.addOption(makeOption(option, spec));
   }
   command.passThroughOptions(spec.passThrough === true);
   command.action(async () => {
@@ -175,9 +175,13 @@ function choicesText(text: string, values: readonly string[]): string {
   return `Allowed choices are ${values.join(", ")}.${meant}`;
 }
 
-function makeOption(spec: OptionSpec): Option {
+function makeOption(spec: OptionSpec, { arguments: own }: CommandSpec): Option {
   const text = spec.required ? `${spec.description} (required)` : spec.description;
-  const option = new Option(spec.flags, text);
+  const takesWords = spec.repeatable === true && own === undefined;
+  const option = new Option(takesWords ? spec.flags.replace(/>$/, "...>") : spec.flags, text);
+  if (spec.repeatable === true && !takesWords) {
+    option.argParser((value, before: readonly string[] = []) => [...before, value]);
+  }
   if (spec.values !== undefined) {
     const { values } = spec;
     option.choices(values).argParser((value) => {
@@ -247,8 +251,9 @@ function readVariable(option: Option, spec: OptionSpec, text: string): unknown {
       `${variable}: got "${text}", want one of ${spec.values.join(", ")}${didYouMean(text, spec.values)}`,
     );
   }
-  if (option.variadic) {
-    return text.split(":").filter((each) => each !== "");
+  if (option.variadic || spec.repeatable === true) {
+    // The colons of an address divide nothing: behind its scheme, and before its port.
+    return text.match(/https?:\/\/[^:/]*(:\d+)?[^:]*|[^:]+/g) ?? [];
   }
   return spec.parse?.(text, variable) ?? text;
 }

@@ -1,5 +1,5 @@
 import { type CommandSpec, command, type OptionsOf } from "./command-spec.js";
-import { filename, live, making, modeOptions, output, waiting, watch } from "./shared-options.js";
+import { live, making, modeOptions, output, reading, waiting, watch } from "./shared-options.js";
 
 const labName = {
   flags: "--name <name>",
@@ -10,7 +10,7 @@ const labName = {
 export type LabOptions = OptionsOf<[typeof labName]>;
 
 export const upFlags = [
-  filename,
+  ...reading,
   ...making,
   labName,
   {
@@ -29,7 +29,9 @@ export const upFlags = [
 
 export type LabUpOptions = OptionsOf<typeof upFlags>;
 
-export type LabApplyOptions = OptionsOf<[typeof filename, typeof labName]>;
+const applyFlags = [...reading, labName] as const;
+
+export type LabApplyOptions = OptionsOf<typeof applyFlags>;
 
 const statusFlags = [labName, output("table", "json")] as const;
 
@@ -92,7 +94,7 @@ export const lab: CommandSpec = {
     command({
       name: "apply",
       summary: "swap the lab to other manifests while its connections run",
-      options: [filename, labName],
+      options: applyFlags,
       examples: [
         {
           command: "sluice lab apply -f incident/",

@@ -8,7 +8,7 @@ import { count } from "../diagnostics/count.js";
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { holdLab } from "../lab/hold.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
-import type { LabStatus, PodStatus } from "../lab/protocol.js";
+import type { ApplyRequest, LabStatus, PodStatus } from "../lab/protocol.js";
 import { logPath, readState, stateFolder, stateVariable } from "../lab/state.js";
 import { workersOf } from "./arguments.js";
 import { exitOf, runEntered, selfEnvironment, selfWords } from "./enter.js";
@@ -19,6 +19,7 @@ import { readStdin, showDiagnostics } from "./manifests.js";
 import { renderTable, sanitize, styles } from "./output.js";
 import { createProgress } from "./progress.js";
 import { asCommand } from "./refusals.js";
+import type { ReadingOptions } from "./shared-options.js";
 import { packageVersion } from "./version.js";
 
 /**
@@ -30,6 +31,7 @@ const interrupted = 130;
 /** The report: one JSON document per line. */
 type Report =
   | { readonly step: string }
+  | { readonly note: string }
   | { readonly ready: LabStatus; readonly diagnostics: readonly Diagnostic[] }
   | { readonly diagnostics: readonly Diagnostic[]; readonly refused?: Refusal };
 
@@ -66,10 +68,10 @@ async function hold(
     const failed = await holdLab({
       folder,
       name: options.name,
-      paths: options.filename,
+      request: labRequest(options, stdin),
       watch: options.watch === "auto",
       version: packageVersion(),
-      stdin,
+      env: io.env,
       dataplane,
       mode,
       ...(namespace === undefined ? {} : { namespace }),
@@ -77,6 +79,7 @@ async function hold(
       isServing: options.serve,
       ...(podCidr === undefined ? {} : { ranges: podCidr }),
       report: (step) => teller.step(step),
+      note: (line) => teller.note(line),
       ready: (status, reload) => {
         wasReady = true;
         teller.ready(status, reload);
@@ -94,8 +97,25 @@ async function hold(
   }
 }
 
+/** What a lab is to read, of the flags that say so. */
+export function labRequest(
+  { filename, ignore, strict, render, values, verbose }: ReadingOptions,
+  stdin: string | undefined,
+): ApplyRequest {
+  return {
+    paths: filename,
+    strict,
+    render,
+    verbose,
+    ...(ignore === undefined ? {} : { ignore }),
+    ...(values === undefined ? {} : { values }),
+    ...(stdin === undefined ? {} : { stdin }),
+  };
+}
+
 interface Teller {
   step(step: string): void;
+  note(line: string): void;
   ready(status: LabStatus, reload: Reload): void;
   reloaded(reload: Reload): void;
   failed(diagnostics: readonly Diagnostic[], refused: unknown): void;
@@ -105,6 +125,10 @@ function tellUser(options: LabUpOptions, io: Io): Teller {
   const progress = createProgress(io);
   return {
     step: (step) => progress.update(step),
+    note(line) {
+      progress.finish();
+      io.stderr.write(`sluice: ${sanitize(line)}\n`);
+    },
     ready(status, reload) {
       progress.finish();
       showDiagnostics(reload.diagnostics, io);
@@ -164,6 +188,7 @@ function tellStarter(fd: number, io: Io): Teller {
   };
   return {
     step: (step) => tell({ step }),
+    note: (note) => tell({ note }),
     ready(status, { diagnostics }) {
       tell({ ready: status, diagnostics });
       isHeard = false;
@@ -223,6 +248,11 @@ async function startInBackground(
   try {
     for await (const line of createInterface({ input: child.stdio[3] as Readable })) {
       const report = JSON.parse(line) as Report;
+      if ("note" in report) {
+        progress.finish();
+        io.stderr.write(`sluice: ${sanitize(report.note)}\n`);
+        continue;
+      }
       if ("step" in report) {
         progress.update(report.step);
         continue;

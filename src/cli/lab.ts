@@ -6,6 +6,7 @@ import { findPod } from "../lab/plan.js";
 import { isInOtherUserNamespace } from "../lab/privilege.js";
 import type { LabStatus, PodStatus, ProbeSpec } from "../lab/protocol.js";
 import { podVariable, stateFolder, tokenVariable } from "../lab/state.js";
+import { isUrl } from "../manifest/manifest-files.js";
 import { sinceText } from "./duration.js";
 import { waitThrough } from "./enter.js";
 import { exitCodes, type Io } from "./io.js";
@@ -17,6 +18,7 @@ import type {
   LabProbeOptions,
   LabStatusOptions,
 } from "./lab-spec.js";
+import { labRequest } from "./lab-up.js";
 import { readProbeFile, readStdin, showDiagnostics } from "./manifests.js";
 import { renderTable, sanitize, styles, writeJson } from "./output.js";
 import { withPodView } from "./pod-view.js";
@@ -36,12 +38,17 @@ export async function runLabApply(options: LabApplyOptions, io: Io): Promise<num
     const status = await lab.status();
     const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
     // The lab reads the files itself; relative paths stay as written where it stands in the same place.
+    const isSame = status.cwd === process.cwd();
     const here = (path: string) =>
-      path === "-" || isAbsolute(path) || status.cwd === process.cwd() ? path : resolve(path);
-    const answer = await lab.apply({
-      paths: options.filename.map(here),
-      ...(stdin === undefined ? {} : { stdin }),
-    });
+      isSame || path === "-" || isUrl(path) || isAbsolute(path) ? path : resolve(path);
+    const { values, ...reading } = options;
+    const moved = values === undefined ? {} : { values: values.map(here) };
+    const request = labRequest(
+      { ...reading, ...moved, filename: options.filename.map(here) },
+      stdin,
+    );
+    const answer = await lab.apply(request);
+    for (const line of answer.notes) io.stderr.write(`sluice: ${sanitize(line)}\n`);
     showDiagnostics(answer.diagnostics, io);
     if (answer.ok) {
       io.stdout.write(`lab ${options.name}: generation ${answer.generation} is in force\n`);

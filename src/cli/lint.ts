@@ -18,9 +18,9 @@ import { systemReason } from "../diagnostics/system-reason.js";
 import { groupOf, isKubernetesGroup } from "../manifest/foreign.js";
 import { limits } from "../manifest/limits.js";
 import type { Manifests } from "../manifest/parse.js";
-import { readManifests } from "../manifest/read.js";
 import { readToEnd } from "../manifest/regular-file.js";
-import { compilePods, nothingTo, withNotEnforced } from "./compiled.js";
+import { compilePods, nothingTo, withLeftOut } from "./compiled.js";
+import { readManifestsOf } from "./input.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { LintOptions } from "./lint-spec.js";
 import { styles, writeJson } from "./output.js";
@@ -30,8 +30,11 @@ import { packageVersion } from "./version.js";
 export async function runLint(options: LintOptions, io: Io): Promise<number> {
   const disabled = new Set((options.disable ?? []).map(readRule));
   const known = options.baseline === undefined ? new Set() : await baselineOf(options.baseline);
-  const { standIns: paths = [], namespace, serviceCidr } = options;
-  const others = paths.map((path) => readManifests([path], undefined, undefined, namespace));
+  const { standIns: paths = [], serviceCidr } = options;
+  const others: Manifests[] = [];
+  for (const path of paths) {
+    others.push(await readManifestsOf({ ...options, filename: [path] }, io, "lenient"));
+  }
   let standIns: ReadonlySet<string> = new Set();
   let hasCustomObjects = false;
   const compiled = await compilePods(options, io, undefined, (manifests) => {
@@ -65,7 +68,7 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
   const inActions = !["", "false"].includes(io.env["GITHUB_ACTIONS"] ?? "");
   switch (options.output ?? (inActions ? "github" : "text")) {
     case "json":
-      writeJson(io.stdout, withNotEnforced(lintJson(findings, !failed), compiled));
+      writeJson(io.stdout, withLeftOut(lintJson(findings, !failed), compiled));
       break;
     case "sarif":
       writeJson(io.stdout, lintSarif(findings, packageVersion(), helpPage));

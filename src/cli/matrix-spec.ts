@@ -1,8 +1,8 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { filename, making, offline, output } from "./shared-options.js";
+import { making, offline, output, reading } from "./shared-options.js";
 
 const flags = [
-  filename,
+  ...reading,
   ...making,
   {
     flags: "--by <what>",

@@ -15,7 +15,7 @@ import { count } from "../diagnostics/count.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { workloadOf } from "../manifest/workload.js";
 import { noPorts, type PortSet, portRange } from "../net/port-set.js";
-import { type Compiled, compilePods, nothingTo, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, nothingTo, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { MatrixOptions } from "./matrix-spec.js";
 import {
@@ -76,7 +76,7 @@ function render(
   switch (output) {
     case "json":
       return `${JSON.stringify(
-        withNotEnforced(
+        withLeftOut(
           {
             ...matrixJson(matrix, port),
             ...(stoodIn === undefined ? {} : { standIns: standInsJson(stoodIn) }),

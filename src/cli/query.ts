@@ -17,7 +17,7 @@ import {
   serviceName,
   whyNobody,
 } from "../services/service-index.js";
-import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin } from "./manifests.js";
 import { renderTable, styles, writeJson } from "./output.js";
@@ -74,7 +74,7 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
   const probes = readProbes(await probeText(options.probes, io), options.probes, compiled);
   const answers = judge(probes, compiled);
   if (options.output === "json") {
-    writeJson(io.stdout, withNotEnforced({ verdicts: answers }, compiled));
+    writeJson(io.stdout, withLeftOut({ verdicts: answers }, compiled));
     return exitCodes.ok;
   }
   const { green, red, yellow } = styles(io);

@@ -3,6 +3,7 @@ import { command, type OptionsOf } from "./command-spec.js";
 import {
   enforcing,
   filename,
+  folders,
   live,
   pod,
   routerAdvertisements,
@@ -22,6 +23,7 @@ const flags = [
     completes: "interface",
   },
   { ...filename, required: false },
+  ...folders,
   {
     flags: "--source <kind>",
     description: "where the manifests come from: files (-f), or a Kubernetes API server",

@@ -2,9 +2,11 @@ import { closeSync, writeSync } from "node:fs";
 import type { ControlListen } from "../control/open-control.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
+import { isUrl } from "../manifest/manifest-files.js";
 import type { NodeConfig, SourceConfig } from "../node/node-config.js";
 import { ConfigFile } from "../node/read-config.js";
 import { runNode } from "../node/run-node.js";
+import { shownUrl } from "../sources/fetch-url.js";
 import { readMac, readPodRef, workersOf } from "./arguments.js";
 import type { Given } from "./command-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -134,7 +136,7 @@ export function dataplaneOf(options: EnforcingOptions): NodeConfig["dataplane"] 
 
 /** The source of the manifests. Errors: CommandError (usage). */
 function sourceOf(options: RunOptions): SourceConfig {
-  const { source, filename, watch, kubeconfig, context, node } = options;
+  const { source, filename, watch, ignore, strict, kubeconfig, context, node } = options;
   if (source === "files") {
     const odd = Object.entries({ kubeconfig, context, node }).find(([, value]) => value);
     if (odd !== undefined) {
@@ -142,7 +144,7 @@ function sourceOf(options: RunOptions): SourceConfig {
     }
     if (filename === undefined)
       throw new CommandError(exitCodes.usage, "missing --filename, or --config");
-    return { paths: filename, watch };
+    return { paths: filesOf(filename), watch, strict, ...(ignore === undefined ? {} : { ignore }) };
   }
   if (filename !== undefined) {
     throw new CommandError(exitCodes.usage, "got --filename and --source kubernetes, want one");
@@ -156,6 +158,20 @@ function sourceOf(options: RunOptions): SourceConfig {
       ...(node === undefined ? {} : { node }),
     },
   };
+}
+
+/**
+ * Returns paths that are no addresses. A process that enforces fetches nothing: its policies would be whatever an
+ * address gives at the next reload. Errors: CommandError (usage).
+ */
+export function filesOf(paths: readonly string[]): readonly string[] {
+  const address = paths.find(isUrl);
+  if (address === undefined) return paths;
+  throw new CommandError(
+    exitCodes.usage,
+    `-f: got the address ${shownUrl(address)}, want a file or a folder where traffic is judged`,
+    "fetch it to a file first",
+  );
 }
 
 /**

@@ -26,14 +26,54 @@ export const commonOptions: readonly OptionSpec[] = [
 ];
 
 export const filename = {
-  flags: "-f, --filename <path...>",
+  flags: "-f, --filename <path>",
+  repeatable: true,
   description:
-    "manifests: a file, a folder (recursive: .yaml .yml .json) or - for standard input; repeatable",
+    "manifests: a file, a folder (to the bottom: .yaml .yml .json, charts, kustomizations), an address such as https://…, or - for standard input; repeatable",
   completes: "file",
   required: true,
 } as const;
 
-export type PolicyOptions = OptionsOf<[typeof filename]>;
+/** Which files of folders are read. */
+export const folders = [
+  {
+    flags: "--ignore <glob>",
+    repeatable: true,
+    description:
+      "files and folders to leave out of every folder, as in a .gitignore; repeatable, and a .sluiceignore says the same",
+  },
+  {
+    flags: "--strict",
+    description:
+      "pass over nothing: a file that is no manifest is an error, as if it had been named",
+  },
+] as const;
+
+/** How charts and kustomizations are rendered. */
+export const rendering = [
+  {
+    flags: "--render <when>",
+    description:
+      "charts by helm, kustomizations by kustomize or kubectl, where they are there: auto or never",
+    values: ["auto", "never"],
+    default: "auto",
+  },
+  {
+    flags: "--values <file>",
+    repeatable: true,
+    description: "values for the charts; repeatable",
+    completes: "file",
+  },
+  {
+    flags: "-v, --verbose",
+    description: "list the files that were passed over",
+  },
+] as const;
+
+/** What is read, and how: of every command that reads and ends. */
+export const reading = [filename, ...folders, ...rendering] as const;
+
+export type ReadingOptions = OptionsOf<typeof reading>;
 
 /** What is made of manifests, where no real traffic hangs on them. */
 export const making = [
@@ -55,7 +95,7 @@ export const making = [
   },
 ] as const;
 
-export type PodOptions = OptionsOf<[typeof filename, ...typeof making]>;
+export type PodOptions = OptionsOf<[...typeof reading, ...typeof making]>;
 
 /** How a command prints its answer; the first format is the default. */
 export function output<const Formats extends readonly [string, ...string[]]>(...values: Formats) {

@@ -1,6 +1,6 @@
 import { runFolder, settings } from "../control/settings.js";
 import { command, type OptionsOf } from "./command-spec.js";
-import { enforcing, filename, live, pod, routerAdvertisements } from "./shared-options.js";
+import { enforcing, filename, folders, live, pod, routerAdvertisements } from "./shared-options.js";
 
 const flags = [
   {
@@ -10,6 +10,7 @@ const flags = [
     required: true,
   },
   { ...filename, required: false },
+  ...folders,
   { ...pod, required: false },
   {
     flags: "--adopt",

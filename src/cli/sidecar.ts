@@ -3,7 +3,7 @@ import { restoreInterface } from "../node/sidecar/attachment.js";
 import { readPodRef } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./refusals.js";
-import { commandLine, dataplaneOf, flagPlace, stand } from "./run.js";
+import { commandLine, dataplaneOf, filesOf, flagPlace, stand } from "./run.js";
 import type { SidecarOptions } from "./sidecar-spec.js";
 
 /**
@@ -19,13 +19,18 @@ export async function runSidecar(options: SidecarOptions, io: Io): Promise<numbe
 
 /** Makes a config of one sidecar from the flags. Errors: CommandError (usage). */
 function configOf(options: SidecarOptions): NodeConfig {
-  const { pod, filename } = options;
+  const { pod, filename, ignore, strict } = options;
   if (pod === undefined || filename === undefined) {
     const missing = pod === undefined ? "--pod" : "--filename";
     throw new CommandError(exitCodes.usage, `missing ${missing}`, "sluice sidecar --help");
   }
   return {
-    source: { paths: filename, watch: options.watch },
+    source: {
+      paths: filesOf(filename),
+      watch: options.watch,
+      strict,
+      ...(ignore === undefined ? {} : { ignore }),
+    },
     wires: [],
     sidecars: [
       {

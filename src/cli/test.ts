@@ -13,7 +13,7 @@ import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { ServiceIndex } from "../services/service-index.js";
-import { type Compiled, compilePods, withNotEnforced } from "./compiled.js";
+import { type Compiled, compilePods, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
 import { sanitize, styles, writeJson } from "./output.js";
@@ -70,7 +70,7 @@ function write(
 ): void {
   switch (reporter) {
     case "json":
-      writeJson(io.stdout, withNotEnforced(jsonReport(report), compiled));
+      writeJson(io.stdout, withLeftOut(jsonReport(report), compiled));
       break;
     case "tap":
       io.stdout.write(tapReport(report));

@@ -1,25 +1,20 @@
 import { count } from "../diagnostics/count.js";
 import { countOf } from "../diagnostics/findings.js";
 import type { Manifests } from "../manifest/parse.js";
-import { readManifests } from "../manifest/read.js";
 import { validationReport } from "../manifest/report.js";
 import { completed } from "./compiled.js";
+import { readManifestsOf } from "./input.js";
 import { exitCodes, type Io } from "./io.js";
-import { readStdin, showDiagnostics } from "./manifests.js";
+import { showDiagnostics } from "./manifests.js";
 import { sanitize, styles, writeJson } from "./output.js";
-import { createProgress } from "./progress.js";
 import type { ValidateOptions } from "./validate-spec.js";
 
 /** Checks manifests, and prints all findings. Exit 3 on an error. */
 export async function runValidate(options: ValidateOptions, io: Io): Promise<number> {
-  const progress = createProgress(io);
-  progress.update("reading manifests");
-  const stdin = options.filename.includes("-") ? await readStdin(io) : undefined;
-  const manifests = readManifests(options.filename, stdin, undefined, options.namespace);
-  const { objects, workloads, services, diagnostics, skipped } = manifests;
-  progress.finish();
+  const manifests = await readManifestsOf(options, io, "lenient");
+  const { objects, workloads, services, diagnostics, skipped, passedOver } = manifests;
 
-  const report = validationReport(diagnostics, skipped);
+  const report = validationReport(diagnostics, skipped, passedOver);
   if (options.output === "json") {
     const made = report.ok ? { assumed: completed(manifests, options).assumed } : {};
     writeJson(io.stdout, { ...report, ...made });

@@ -61,8 +61,8 @@ async function answer(
       }
       return undefined;
     case "read": {
-      const { paths, stdin } = request;
-      const manifests = readManifests(paths, stdin, undefined, making?.namespace);
+      const { paths, ...options } = request.request;
+      const manifests = readManifests(paths, { ...options, namespace: making?.namespace });
       const { objects: given, workloads } = manifests;
       read =
         making === undefined ? given : expandWorkloads(given, workloads, making.replicas).objects;
@@ -70,7 +70,8 @@ async function answer(
       await send(headParts(read.map(headOf)));
       // Only who makes pods gives them names.
       if (making !== undefined) await send(serviceParts(manifests.services));
-      return { kind: "read", diagnostics: manifests.diagnostics };
+      const { diagnostics, passedOver = [] } = manifests;
+      return { kind: "read", diagnostics, passedOver };
     }
     case "compile": {
       local = request.local ?? local;

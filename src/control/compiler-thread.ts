@@ -3,6 +3,7 @@ import { usableMemoryBytes } from "../dataplane/capacity.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { ObjectHead, ServiceObject } from "../manifest/objects.js";
+import type { ReadRequest } from "../manifest/read.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
@@ -85,13 +86,16 @@ export class CompilerThread implements TableCompiler {
   }
 
   /** As `readManifests`. */
-  async read(paths: readonly string[], stdin: string | undefined): Promise<ReadManifests> {
-    const done = await this.#ask(this.#started(), { do: "read", paths, stdin }, paths[0] ?? "");
+  async read(request: ReadRequest): Promise<ReadManifests> {
+    const place = request.paths[0] ?? "";
+    const done = await this.#ask(this.#started(), { do: "read", request }, place);
     if (Array.isArray(done)) return { objects: [], diagnostics: done };
     const { result, gathered } = done;
     this.#places = gathered.places;
+    const { diagnostics } = result;
+    const passedOver = result.kind === "read" ? result.passedOver : [];
     const { heads: objects, services } = gathered;
-    return { objects, services, diagnostics: result.diagnostics };
+    return { objects, services, diagnostics, passedOver };
   }
 
   async compile(objects: readonly ObjectHead[], local: LocalPods): Promise<Outcome> {

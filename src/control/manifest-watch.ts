@@ -2,7 +2,14 @@ import { type BigIntStats, type FSWatcher, statSync, watch } from "node:fs";
 import { join } from "node:path";
 import type { Tell } from "../diagnostics/tell.js";
 import { limits } from "../manifest/limits.js";
-import { type Found, isDescriptor, manifestFiles, restOf } from "../manifest/manifest-files.js";
+import {
+  everyFile,
+  type Found,
+  isDescriptor,
+  isUrl,
+  manifestFiles,
+  restOf,
+} from "../manifest/manifest-files.js";
 import { contained } from "./boundary.js";
 
 /** Folders to watch, with an identity that changes when another folder replaces one. */
@@ -11,6 +18,10 @@ type Folders = Map<string, string>;
 export interface ManifestWatchOptions {
   /** Files and folders, as `readManifests` takes them; `-` is ignored. */
   readonly paths: () => readonly string[];
+  /** Patterns of files that are left out of folders. */
+  readonly ignore?: () => readonly string[];
+  /** Folders of which every file counts, since something is rendered from them. */
+  readonly rendered?: () => readonly string[];
   /** Called when something differs from the last `settled`. */
   readonly changed: () => void;
   /** Reports errors of a check; it checks again later. */
@@ -107,12 +118,15 @@ export class ManifestWatch {
     const start = performance.now();
     const folders: Folders = new Map();
     const lines: string[] = [];
-    const rest = restOf(limits);
+    const rest = restOf(limits, this.#options.ignore?.());
     for (const path of this.#options.paths()) {
-      if (isDescriptor(path)) continue;
+      if (isDescriptor(path) || isUrl(path)) continue;
       for (const found of manifestFiles(path, rest)) lines.push(printOf(found, folders));
       // The parent folder reports when something else takes this path.
       addFolder(folders, join(path, ".."));
+    }
+    for (const path of this.#options.rendered?.() ?? []) {
+      for (const found of everyFile(path, rest)) lines.push(printOf(found, folders));
     }
     for (const [identity, watcher] of this.#watchers) {
       if (!folders.has(identity)) this.#forget(identity, watcher);
@@ -146,10 +160,11 @@ function printOf(found: Found, folders: Folders): string {
   if (found.is === "fault") return `${path}: ${found.fault.message}`;
   const stat = statOf(path);
   if (typeof stat === "string") return `${path} ${stat}`;
-  if (found.is === "folder") folders.set(`${path} ${stat.ino}`, path);
-  return found.is === "folder"
-    ? path
-    : `${path} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  if (found.is === "file") {
+    return `${path} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  }
+  folders.set(`${path} ${stat.ino}`, path);
+  return `${path} ${found.is}`;
 }
 
 function addFolder(folders: Folders, path: string): void {

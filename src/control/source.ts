@@ -1,6 +1,7 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { Lines } from "../diagnostics/findings.js";
 import type { ObjectHead, ServiceObject } from "../manifest/objects.js";
+import type { PassedOver } from "../manifest/passed-over.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 
 /** Objects that were added, changed or removed since the last take. */
@@ -21,6 +22,8 @@ export interface ReadManifests {
   /** Services and what is behind them, for whoever gives pods names. */
   readonly services?: readonly ServiceObject[];
   readonly diagnostics: readonly Diagnostic[];
+  /** Files that are not among them. */
+  readonly passedOver?: readonly PassedOver[];
   /** The texts, if available, for later findings. */
   readonly sources?: ReadonlyMap<string, Lines>;
 }

@@ -2,6 +2,8 @@ import type { CompileStats } from "../compiler/compile.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject, ObjectHead, ServiceObject } from "../manifest/objects.js";
+import type { PassedOver } from "../manifest/passed-over.js";
+import type { ReadRequest } from "../manifest/read.js";
 import type { Address } from "../net/address.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
@@ -35,7 +37,7 @@ export type ThreadRequest =
   /** A part of the objects, or changes, of the next request. */
   | { readonly do: "take"; readonly objects: readonly ObjectRef[] }
   | { readonly do: "take"; readonly changes: readonly ObjectChange[] }
-  | { readonly do: "read"; readonly paths: readonly string[]; readonly stdin: string | undefined }
+  | { readonly do: "read"; readonly request: ReadRequest }
   /** `local` is absent when it is unchanged. */
   | { readonly do: "compile" | "change"; readonly local?: LocalPods };
 
@@ -63,7 +65,11 @@ export type ThreadAnswer =
   | { readonly failed: string };
 
 export type ThreadResult =
-  | { readonly kind: "read"; readonly diagnostics: readonly Diagnostic[] }
+  | {
+      readonly kind: "read";
+      readonly diagnostics: readonly Diagnostic[];
+      readonly passedOver: readonly PassedOver[];
+    }
   | { readonly kind: "refused"; readonly diagnostics: readonly Diagnostic[] }
   | {
       readonly kind: "compiled";

@@ -11,6 +11,8 @@ import { Signals } from "../control/signals.js";
 import type { ReadManifests } from "../control/source.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Mode } from "../manifest/annotations.js";
+import { passedOverLines } from "../manifest/passed-over.js";
+import { gatherInput } from "../sources/read-input.js";
 import type { PodRanges } from "../workloads/assign-addresses.js";
 import { Lab } from "./lab.js";
 import type { ApplyAnswer, ApplyRequest, LabStatus, ProbeQuery } from "./protocol.js";
@@ -20,12 +22,13 @@ export interface HoldOptions {
   /** From `stateFolder`. */
   readonly folder: string;
   readonly name: string;
-  readonly paths: readonly string[];
+  /** The manifests. */
+  readonly request: ApplyRequest;
   /** Reads the manifests again when they change on disk. */
   readonly watch: boolean;
   readonly version: string;
-  /** The text of standard input, for the path `-`. */
-  readonly stdin: string | undefined;
+  /** Of this process, for what renders and fetches. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly dataplane?: DataplaneOptions;
   readonly mode?: Mode;
   /** Namespace of objects that name none. */
@@ -38,6 +41,8 @@ export interface HoldOptions {
   readonly ranges?: PodRanges;
   /** Reports the progress of the start, one line per step. */
   readonly report: (step: string) => void;
+  /** Says what ran to render the manifests, and what of them was passed over. */
+  readonly note: (line: string) => void;
   /** The lab enforces. */
   readonly ready: (status: LabStatus, reload: Reload) => void;
   /** SIGHUP or `lab apply` had this effect. */
@@ -74,7 +79,7 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
       name,
       version: options.version,
       paths: () => manifests.paths,
-      read: () => manifests.read(),
+      read: () => manifests.read(undefined, manifests.isUp ? tell : options.note),
       isBehind: () => manifests.isBehind,
       compiler,
       making,
@@ -103,13 +108,19 @@ export async function holdLab(options: HoldOptions): Promise<Reload | undefined>
 
 /** The manifests of a lab. `apply` replaces them; a set with errors changes nothing. */
 class LabManifests {
+  readonly #options: HoldOptions;
   readonly #compiler: CompilerThread;
   #request: ApplyRequest;
   #watch: ManifestWatch | undefined;
+  /** Folders that the last read rendered. */
+  #rendered: readonly string[] = [];
+  /** Whether the lab has begun: its log is told then, and nobody who waits. */
+  isUp = false;
 
-  constructor({ paths, stdin }: HoldOptions, compiler: CompilerThread) {
+  constructor(options: HoldOptions, compiler: CompilerThread) {
+    this.#options = options;
     this.#compiler = compiler;
-    this.#request = { paths, ...(stdin === undefined ? {} : { stdin }) };
+    this.#request = options.request;
   }
 
   get paths(): readonly string[] {
@@ -120,21 +131,45 @@ class LabManifests {
     return this.#watch?.isBehind ?? false;
   }
 
-  /** Reads the present manifests, or those of a new request. */
-  read({ paths, stdin }: ApplyRequest = this.#request): Promise<ReadManifests> {
+  /**
+   * Reads the present manifests, or those of a new request. Charts and kustomizations are rendered in this thread,
+   * which can end their programs when it is told to end itself.
+   */
+  async read(
+    request: ApplyRequest = this.#request,
+    note: (line: string) => void = tell,
+  ): Promise<ReadManifests> {
     this.#watch?.settled();
-    return this.#compiler.read(paths, stdin);
+    const { paths, strict = false, render = "auto", verbose = false, ...rest } = request;
+    const { env, version, namespace } = this.#options;
+    const options = { ...rest, leniency: strict ? "strict" : "lenient" } as const;
+    const gathering = { ...options, render, env, namespace, userAgent: `sluice/${version}` };
+    const { survey, made } = await gatherInput(paths, { ...gathering, tell: note });
+    this.#rendered = [...survey.rendered, ...(request.values ?? [])];
+    const read = await this.#compiler.read({ ...options, paths, made });
+    for (const line of passedOverLines(read.passedOver ?? [], verbose)) note(line);
+    return read;
   }
 
   /** Switches to the manifests of a request, if they can be put in force. */
-  async apply(request: ApplyRequest, { controller }: Enforcer): Promise<Reload> {
-    const result = await controller.reload(async () => ({ all: await this.read(request) }));
+  async apply(
+    request: ApplyRequest,
+    { controller }: Enforcer,
+    note: (line: string) => void,
+  ): Promise<Reload> {
+    const result = await controller.reload(async () => ({ all: await this.read(request, note) }));
     if (result.ok) this.#request = request;
     return result;
   }
 
   watch(changed: () => void): void {
-    this.#watch = new ManifestWatch({ paths: () => this.paths, changed, tell });
+    this.#watch = new ManifestWatch({
+      paths: () => this.paths,
+      ignore: () => this.#request.ignore ?? [],
+      rendered: () => this.#rendered,
+      changed,
+      tell,
+    });
   }
 
   close(): void {
@@ -151,13 +186,15 @@ async function serveLab(
   options: HoldOptions,
 ): Promise<void> {
   const { enforcer } = lab;
+  manifests.isUp = true;
   if (options.watch) {
     manifests.watch(() => contained(tell, "manifests", () => enforcer.reload()));
   }
   const apply = async (request: ApplyRequest): Promise<ApplyAnswer> => {
-    const reload = await manifests.apply(request, enforcer);
+    const notes: string[] = [];
+    const reload = await manifests.apply(request, enforcer, (line) => void notes.push(line));
     options.reloaded(reload);
-    return applyAnswer(reload, lab);
+    return { ...applyAnswer(reload, lab), notes };
   };
   await enforcer.listen((subject) => {
     const { handlers, streams, bodies } = controlRoutes(subject);
@@ -181,7 +218,7 @@ async function serveLab(
   await signals.untilStopped;
 }
 
-function applyAnswer(reload: Reload, lab: Lab): ApplyAnswer {
+function applyAnswer(reload: Reload, lab: Lab): Omit<ApplyAnswer, "notes"> {
   const { generation } = lab.status();
   const { ok, diagnostics } = reload;
   return reload.ok || reload.refused === undefined

@@ -63,16 +63,26 @@ export interface ServiceStatus {
   readonly pods: number;
 }
 
+/** What a lab reads, and how: see `SourceOptions`. */
 export interface ApplyRequest {
   readonly paths: readonly string[];
   /** What `-` stands for. */
   readonly stdin?: string;
+  readonly ignore?: readonly string[];
+  readonly strict?: boolean;
+  /** `auto` when absent. */
+  readonly render?: "auto" | "never";
+  readonly values?: readonly string[];
+  /** Whether each file that was passed over is told. */
+  readonly verbose?: boolean;
 }
 
 export interface ApplyAnswer {
   readonly ok: boolean;
   readonly generation: number;
   readonly diagnostics: readonly Diagnostic[];
+  /** What ran, and what was passed over. */
+  readonly notes: readonly string[];
   readonly refused?: Refusal;
 }
 

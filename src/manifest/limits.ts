@@ -8,6 +8,8 @@ export interface Limits {
   readonly files: number;
   /** Entries of all folders together, whatever they are. */
   readonly entries: number;
+  /** Lines of all .sluiceignore files that are patterns. */
+  readonly patterns: number;
   /** Objects of all files together; Kubernetes is made for 150,000 pods. */
   readonly objects: number;
   /** Bytes of one object: what the API server takes in a request. */
@@ -26,6 +28,7 @@ export const limits: Limits = {
   allBytes: 256 * 1024 * 1024,
   files: 10_000,
   entries: 100_000,
+  patterns: 500,
   objects: 250_000,
   objectBytes: 3 * 1024 * 1024,
   tokens: 4_000_000,

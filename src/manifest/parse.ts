@@ -8,6 +8,8 @@ import { groupOf, isKubernetesGroup, type SkippedKind, SkippedKinds } from "./fo
 import { type Limits, limits } from "./limits.js";
 import { readNetworkPolicy } from "./network-policy.js";
 import type { KubernetesObject, ServiceObject, Workload, WorkloadKind } from "./objects.js";
+import { type PassedOver, toldReasons } from "./passed-over.js";
+import { templatePlace } from "./recognize.js";
 import { readServiceObject, serviceKinds } from "./service.js";
 import { SourceText } from "./source-text.js";
 import { readWorkload, workloadKinds } from "./workload.js";
@@ -28,12 +30,16 @@ export interface Manifests {
   readonly sources?: ReadonlyMap<string, Lines>;
   /** Kinds that were passed over, policies of other products first. */
   readonly skipped?: readonly SkippedKind[];
+  /** Files that are not in the answer. */
+  readonly passedOver?: readonly PassedOver[];
 }
 
 /** A text, and the name that its spans carry. */
 export interface ManifestText {
   readonly name: string;
   readonly text: string;
+  /** It was found in a folder, and a template among such is a warning. */
+  readonly isPassable?: boolean;
 }
 
 /**
@@ -63,12 +69,13 @@ export function parseTexts(
   const sources = new Map<string, SourceText>();
   const latest = new Map<string, ReadObject>();
   const skipped = new SkippedKinds();
+  const passedOver: PassedOver[] = [];
   let documents = 0;
   let isWhole = true;
   for (const each of texts) {
     if (!("text" in each)) {
       findings.push(each);
-      isWhole = false;
+      if (each.severity === "error") isWhole = false;
       continue;
     }
     const text = withLineFeeds(each.text.startsWith("\ufeff") ? each.text.slice(1) : each.text);
@@ -76,7 +83,14 @@ export function parseTexts(
     sources.set(each.name, source);
     const objects: ReadObject[] = [];
     const room = bounds.objects - latest.size;
-    documents += parseText({ source, budget, objects, findings, skipped, bounds, room, namespace });
+    const reading = { source, budget, objects, findings, skipped, bounds, room, namespace };
+    const template = templateIn(reading, each.isPassable === true);
+    if (template !== undefined) {
+      findings.within(source).push(template);
+      passedOver.push({ file: each.name, why: toldReasons.template });
+      continue;
+    }
+    documents += parseText(reading);
     for (const object of objects) {
       const { kind, meta } = object;
       const key = `${kind}\n${meta.namespace}\n${meta.name}`;
@@ -104,7 +118,24 @@ export function parseTexts(
     diagnostics: findings.all(),
     sources,
     skipped: skipped.list(),
+    passedOver,
   };
+}
+
+/** What to say of a text that cannot be read because it is a template; undefined where it is none. */
+function templateIn(reading: TextReading, isPassable: boolean): Diagnostic | undefined {
+  const { source, budget, room } = reading;
+  const place = /\{[{%]/.test(source.text) ? templatePlace(source.text) : undefined;
+  if (place === undefined) return undefined;
+  // Manifests hold text of other templates too: whether this one can be read decides.
+  const [findings, skipped] = [new Findings(), new SkippedKinds()];
+  const tokens = new TokenBudget(budget.left);
+  parseText({ ...reading, budget: tokens, objects: [], findings, skipped, room });
+  if (findings.errors === 0) return undefined;
+  budget.left = tokens.left;
+  const code = isPassable ? "SL1320" : "SL1016";
+  const message = `got a template, want what its program makes of it`;
+  return diagnostic(code, source.span(place, place + 2), message);
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { SkippedKind } from "./foreign.js";
+import type { PassedOver } from "./passed-over.js";
 
 /** One finding, as `sluice validate -o json` prints it. */
 export interface ReportedFinding {
@@ -21,17 +22,26 @@ export interface ValidationReport {
   readonly warnings: readonly ReportedFinding[];
   /** Kinds of which no table is made, policies of other products first; absent for what holds no objects. */
   readonly skipped?: readonly SkippedKind[];
+  /** Files that were passed over; absent where there are none. */
+  readonly passedOver?: readonly PassedOver[];
 }
 
 /** Makes the report of `sluice validate` from what reading and compiling found. */
 export function validationReport(
   diagnostics: readonly Diagnostic[],
   skipped?: readonly SkippedKind[],
+  passedOver: readonly PassedOver[] = [],
 ): ValidationReport {
   const errors = diagnostics.filter((each) => each.severity === "error").map(reported);
   const warnings = diagnostics.filter((each) => each.severity === "warning").map(reported);
   const ok = errors.length === 0;
-  return { ok, errors, warnings, ...(skipped === undefined ? {} : { skipped }) };
+  return {
+    ok,
+    errors,
+    warnings,
+    ...(skipped === undefined ? {} : { skipped }),
+    ...(passedOver.length === 0 ? {} : { passedOver }),
+  };
 }
 
 function reported({ span, code, message, object, field }: Diagnostic): ReportedFinding {

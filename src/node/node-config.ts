@@ -31,6 +31,10 @@ export interface NodeConfig {
 export interface SourceConfig {
   /** Files and folders; `-` is standard input, read once. */
   readonly paths: readonly string[];
+  /** Patterns of files to leave out of folders. */
+  readonly ignore?: readonly string[];
+  /** Whether nothing in a folder is passed over. */
+  readonly strict?: boolean;
   /** Whether they are read again when they change on disk. */
   readonly watch: Choice<"watch">;
   /** An API server to follow instead; `paths` is then empty. */

@@ -120,6 +120,16 @@ export const nodeShape = map(
       "files and folders of manifests; relative ones begin at this file's folder",
       "`kubernetes` is required",
     ),
+    ignore: optional(
+      list(text(/^[^\0\n]+$/u, "a pattern as in a .gitignore"), 100),
+      "files and folders to leave out of the folders of manifests; a .sluiceignore there says the same",
+      "none",
+    ),
+    strict: optional(
+      boolean(),
+      "pass over no file of these folders: one that is no manifest is an error",
+      "false",
+    ),
     kubernetes: optional(
       kubernetesShape,
       "an API server that is followed instead",

@@ -7,6 +7,7 @@ import { Cursor } from "../manifest/cursor.js";
 import { type Limits, limits } from "../manifest/limits.js";
 import { readManifestTexts } from "../manifest/read.js";
 import { SourceText } from "../manifest/source-text.js";
+import { surveyInput } from "../manifest/survey.js";
 import { parseYaml } from "../manifest/yaml.js";
 import { canonicalMac } from "../net/mac.js";
 import type { MapOf } from "./config-shape.js";
@@ -48,7 +49,8 @@ export class ConfigFile {
    * Errors: throws none; every mistake is a diagnostic, and all are returned together.
    */
   read(): ReadConfig {
-    const { texts, diagnostics } = readManifestTexts([this.path], undefined, configLimits);
+    const options = { bounds: configLimits };
+    const { texts, diagnostics } = readManifestTexts(surveyInput([this.path], options), options);
     const [first] = texts;
     if (first === undefined) return { ok: false, diagnostics };
     if (this.#last === undefined || first.text !== this.#text) {
@@ -152,6 +154,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
     source: {
       paths: (read.manifests ?? []).map(place),
       watch: watch ?? settings.watch.fallback,
+      ...definedOnly({ ignore: read.ignore, strict: read.strict }),
       ...definedOnly({ kubernetes: kubernetes && kubernetesOf(kubernetes, place) }),
     },
     wires: (read.wires ?? []).map(wireOf),

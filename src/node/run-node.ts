@@ -9,6 +9,7 @@ import { defaultSocket } from "../control/settings.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { type InterfaceEvents, watchInterfaces } from "../dataplane/interfaces.js";
+import { type PassedOver, passedOverLines } from "../manifest/passed-over.js";
 import { touchedBy } from "../netlink/events.js";
 import { Attachments } from "./attachments.js";
 import { Succession } from "./handoff/succession.js";
@@ -55,9 +56,19 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   const { config, configFile, stdin, host } = run;
   const plans = new Plans(config, configFile, host.hasTerminal);
   const compiler = new CompilerThread({ mode: config.mode });
+  const told = new LastTold(host);
   const folder = {
     paths: () => [...plans.files, ...plans.wanted.config.source.paths],
-    read: () => plans.reread() ?? compiler.read(plans.wanted.config.source.paths, stdin),
+    ignore: () => plans.wanted.config.source.ignore ?? [],
+    read: async () => {
+      const refused = plans.reread();
+      if (refused !== undefined) return refused;
+      const { paths, ignore, strict } = plans.wanted.config.source;
+      const leniency = strict === true ? "strict" : "careful";
+      const read = await compiler.read({ paths, stdin, leniency, ...(ignore && { ignore }) });
+      told.passedOver(read.passedOver);
+      return read;
+    },
     watch: config.source.watch !== "never",
   };
   const source = await openSource(config.source, folder, host);
@@ -66,6 +77,23 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     return await node.run();
   } finally {
     await node.close();
+  }
+}
+
+/** Says which files of folders are no manifests, once until that changes. */
+class LastTold {
+  readonly #host: NodeHost;
+  #lines = "";
+
+  constructor(host: NodeHost) {
+    this.#host = host;
+  }
+
+  passedOver(passedOver: readonly PassedOver[] = []): void {
+    const lines = passedOverLines(passedOver);
+    if (lines.join("\n") === this.#lines) return;
+    this.#lines = lines.join("\n");
+    for (const line of lines) this.#host.tell(line);
   }
 }
 

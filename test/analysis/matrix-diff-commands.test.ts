@@ -6,7 +6,7 @@ import { runDiff } from "../../src/cli/diff.js";
 import type { DiffOptions } from "../../src/cli/diff-spec.js";
 import { runMatrix } from "../../src/cli/matrix.js";
 import type { MatrixOptions } from "../../src/cli/matrix-spec.js";
-import { fakeIo } from "../cli/fake-io.js";
+import { fakeIo, reading } from "../cli/fake-io.js";
 
 /** Where a refusal was wanted. */
 function unexpected(): never {
@@ -21,7 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 async function matrix(options: Partial<MatrixOptions>) {
   const io = fakeIo();
   const code = await runMatrix(
-    { filename: shop, by: "pod", output: "table", exposure: false, ...options },
+    { ...reading, filename: shop, by: "pod", output: "table", exposure: false, ...options },
     io,
   );
   return { code, out: io.out(), err: io.err() };
@@ -29,7 +29,10 @@ async function matrix(options: Partial<MatrixOptions>) {
 
 async function diff(options: Partial<DiffOptions>) {
   const io = fakeIo();
-  const code = await runDiff({ filename: shop, new: shop, output: "table", ...options }, io);
+  const code = await runDiff(
+    { ...reading, filename: shop, new: shop, output: "table", ...options },
+    io,
+  );
   return { code, out: io.out(), err: io.err() };
 }
 

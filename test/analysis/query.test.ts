@@ -8,6 +8,7 @@ import { runExplain } from "../../src/cli/explain.js";
 import { CommandError, type Io } from "../../src/cli/io.js";
 import { runQuery } from "../../src/cli/query.js";
 import { Table } from "../../src/dataplane/table.js";
+import { reading } from "../cli/fake-io.js";
 
 const manifest = `
 apiVersion: v1
@@ -66,7 +67,7 @@ async function query(probes: unknown): Promise<{ verdicts: Record<string, unknow
   writeFileSync(path, JSON.stringify({ probes }));
   const { io, out } = newRun();
   const filename = [join(folder, "shop.yaml")];
-  assert.equal(await runQuery({ filename, probes: path, output: "json" }, io), 0);
+  assert.equal(await runQuery({ ...reading, filename, probes: path, output: "json" }, io), 0);
   return JSON.parse(out()) as { verdicts: Record<string, unknown>[] };
 }
 
@@ -125,7 +126,7 @@ for (const [what, probe, message] of refused) {
 test("query: manifests with errors are not answered from", async () => {
   const { io, out, err } = newRun();
   const filename = [join(folder, "missing.yaml")];
-  assert.equal(await runQuery({ filename, probes: "p.json", output: "json" }, io), 3);
+  assert.equal(await runQuery({ ...reading, filename, probes: "p.json", output: "json" }, io), 3);
   const report = JSON.parse(out()) as { ok: boolean; errors: { code: string }[] };
   assert.isFalse(report.ok);
   assert.deepEqual(
@@ -138,14 +139,14 @@ test("query: manifests with errors are not answered from", async () => {
 test("query: a table for people says nothing on standard output when manifests are wrong", async () => {
   const { io, out } = newRun();
   const filename = [join(folder, "missing.yaml")];
-  assert.equal(await runQuery({ filename, probes: "p.json", output: "table" }, io), 3);
+  assert.equal(await runQuery({ ...reading, filename, probes: "p.json", output: "table" }, io), 3);
   assert.equal(out(), "");
 });
 
 test("compile: writes a whole file that opens, and nothing beside it", async () => {
   const out = join(folder, "out.tbl");
   const run = newRun(manifest);
-  assert.equal(await runCompile({ filename: ["-"], out, output: "json" }, run.io), 0);
+  assert.equal(await runCompile({ ...reading, filename: ["-"], out, output: "json" }, run.io), 0);
   const stats = JSON.parse(run.out());
   assert.hasAllKeys(stats, [
     "bytes",
@@ -175,7 +176,7 @@ test("compile: prints a step", async () => {
   ] as const) {
     const run = newRun();
     const filename = [join(folder, "shop.yaml")];
-    assert.equal(await runCompile({ filename, stage, output: "text" }, run.io), 0);
+    assert.equal(await runCompile({ ...reading, filename, stage, output: "text" }, run.io), 0);
     assert.include(run.out(), line);
   }
 });
@@ -183,9 +184,10 @@ test("compile: prints a step", async () => {
 test("compile: a folder that is not there is the environment's refusal", async () => {
   const run = newRun(manifest);
   const out = join(folder, "no", "out.tbl");
-  const error = await runCompile({ filename: ["-"], out, output: "text" }, run.io).catch(
-    (thrown: unknown) => thrown,
-  );
+  const error = await runCompile(
+    { ...reading, filename: ["-"], out, output: "text" },
+    run.io,
+  ).catch((thrown: unknown) => thrown);
   assert(error instanceof CommandError);
   assert.equal(error.exitCode, 4);
 });
@@ -194,7 +196,7 @@ async function runExplainOn(port: string, exitCode: boolean): Promise<[number, s
   const run = newRun();
   const filename = [join(folder, "shop.yaml")];
   const ends = { from: "shop/web", to: "shop/db", exitCode };
-  const code = await runExplain({ filename, ...ends, port, output: "json" }, run.io);
+  const code = await runExplain({ ...reading, filename, ...ends, port, output: "json" }, run.io);
   return [code, (JSON.parse(run.out()) as { verdict: string }).verdict];
 }
 
@@ -206,7 +208,12 @@ test("explain: --exit-code makes a denial exit 1", async () => {
 
 test("explain: without a port, what passes between the two", async () => {
   const run = newRun();
-  const options = { filename: [join(folder, "shop.yaml")], from: "shop/web", to: "shop/db" };
+  const options = {
+    ...reading,
+    filename: [join(folder, "shop.yaml")],
+    from: "shop/web",
+    to: "shop/db",
+  };
   assert.equal(await runExplain({ ...options, exitCode: true, output: "json" }, run.io), 0);
   const { passes } = JSON.parse(run.out());
   assert.deepEqual(passes[0].ports, { tcp: ["5432"], udp: [], sctp: [], other: false });

@@ -7,7 +7,7 @@ import { readCapture } from "../../src/capture/read-capture.js";
 import { CommandError } from "../../src/cli/io.js";
 import { runReplay } from "../../src/cli/replay.js";
 import type { ReplayOptions } from "../../src/cli/replay-spec.js";
-import { fakeIo } from "../cli/fake-io.js";
+import { fakeIo, reading } from "../cli/fake-io.js";
 import { udp } from "../dataplane/frames.js";
 import { database, pod, replayPolicy, stranger } from "../dataplane/replay-cases.js";
 
@@ -36,6 +36,7 @@ async function replayed(given: Partial<ReplayOptions> = {}) {
   const io = fakeIo();
   const code = await runReplay(
     {
+      ...reading,
       filename: [join(folder, "policy.yaml")],
       file: join(folder, "traffic.pcapng"),
       pod: "yard/pod",

@@ -17,7 +17,7 @@ import {
 import { NONE } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { type Address, addressKey, formatAddress } from "../../src/net/address.js";
-import { fakeIo } from "../cli/fake-io.js";
+import { fakeIo, reading } from "../cli/fake-io.js";
 import { Random } from "../property/random.js";
 import { Objections } from "./objections.js";
 import { readPacket } from "./packet.js";
@@ -217,7 +217,13 @@ async function check(
   const manifest = join(work, "policy.yaml");
   writeFileSync(file, bytes);
   writeFileSync(manifest, text);
-  const options = { file, filename: [manifest], pod: "captured/pod", output: "json" } as const;
+  const options = {
+    ...reading,
+    file,
+    filename: [manifest],
+    pod: "captured/pod",
+    output: "json",
+  } as const;
   const outputs: string[] = [];
   for (const _turn of [1, 2]) {
     const io = fakeIo();

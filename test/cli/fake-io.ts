@@ -7,6 +7,9 @@ export interface FakeIo extends Io {
   readonly err: () => string;
 }
 
+/** How manifests are read where a test says nothing of it. */
+export const reading = { render: "never", strict: false, verbose: false } as const;
+
 export interface FakeIoOptions {
   readonly env?: Record<string, string>;
   readonly stdin?: string;

@@ -17,8 +17,9 @@ const texts: Readonly<Record<string, string>> = {
   "<path...>": "one.yaml",
 };
 
-function given({ flags, values }: OptionSpec): readonly string[] {
+function given({ flags, values, repeatable }: OptionSpec): readonly string[] {
   const [place] = /<.*>$/.exec(flags) ?? [];
+  if (repeatable === true) return ["one.yaml", /--[\w-]+/.exec(flags)![0], "-"];
   if (place === undefined) return [];
   return [values?.at(-1) ?? texts[place] ?? "word", ...(place.endsWith("...>") ? ["-"] : [])];
 }

@@ -77,7 +77,7 @@ describe("CompilerThread", () => {
     for (const name of [...golden, ...golden]) {
       const path = join(root, `test/golden/${name}/policy.yaml`);
       const { objects, diagnostics } = readManifests([path]);
-      const read = await compiler.read([path], undefined);
+      const read = await compiler.read({ paths: [path] });
       expect(read.diagnostics).toEqual(diagnostics);
       expect(read.objects.map(({ kind, meta }) => [kind, meta])).toEqual(
         objects.map(({ kind, meta }) => [kind, meta]),
@@ -94,9 +94,9 @@ kind: Deployment
 metadata: {name: web}
 spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
 `);
-    expect((await thread().read([path], undefined)).objects).toEqual([]);
+    expect((await thread().read({ paths: [path] })).objects).toEqual([]);
     const making = thread({ making: { namespace: "shop", replicas: 3 } });
-    const { objects } = await making.read([path], undefined);
+    const { objects } = await making.read({ paths: [path] });
     expect(objects.map(({ kind, meta }) => [kind, meta.namespace])).toEqual(
       Array.from({ length: 3 }, () => ["Pod", "shop"]),
     );
@@ -105,7 +105,7 @@ spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
   test("objects that were changed since they were read", async () => {
     const compiler = thread();
     const path = join(root, "test/golden/tiers/policy.yaml");
-    const { objects } = await compiler.read([path], undefined);
+    const { objects } = await compiler.read({ paths: [path] });
     const moved = <Of extends { readonly kind: string }>(each: Of): Of =>
       each.kind === "Pod" ? { ...each, nodeName: "elsewhere" } : each;
     const outcome = await compiler.compile(objects.map(moved), "all");
@@ -141,7 +141,7 @@ spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
         if ("put" in change) known.set(keyOf(change.put), change.put);
         else known.delete(`${change.remove.kind} ${change.remove.namespace}/${change.remove.name}`);
       }
-      if (random.oneIn(4)) await expect(compiler.read([], undefined)).rejects.toThrow("ended");
+      if (random.oneIn(4)) await expect(compiler.read({ paths: [] })).rejects.toThrow("ended");
       expectTable(await compiler.change(changes, "all"), [...known.values()]);
     }
   });
@@ -149,18 +149,18 @@ spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
   test("after its end no thread starts any more", async () => {
     const compiler = thread();
     const path = join(root, "test/golden/tiers/policy.yaml");
-    const { objects } = await compiler.read([path], undefined);
+    const { objects } = await compiler.read({ paths: [path] });
     const compiled = compiler.compile(objects, "all");
     compiler.close();
     await expect(compiled).rejects.toThrow("closed");
-    await expect(compiler.read([path], undefined)).rejects.toThrow("closed");
+    await expect(compiler.read({ paths: [path] })).rejects.toThrow("closed");
     await expect(compiler.change([], "all")).rejects.toThrow("closed");
   });
 
   test("a warning of the compiler shows the line that was read", async () => {
     const compiler = thread();
     const path = write(square(2).replaceAll(/ip: [\d.]+/g, "ip: 10.0.0.1"));
-    const { objects } = await compiler.read([path], undefined);
+    const { objects } = await compiler.read({ paths: [path] });
     writeFileSync(path, "something else");
     const { diagnostics } = await compiler.compile(objects, "all");
     expect(diagnostics).toMatchObject([{ code: "SL2001", excerpt: { text: "apiVersion: v1" } }]);
@@ -183,7 +183,7 @@ spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
     const compiler = thread({ limitMs: 1_500 });
     const path = write(square(1_500));
     const slow = async () => {
-      const read = await compiler.read([path], undefined);
+      const read = await compiler.read({ paths: [path] });
       return read.diagnostics.length > 0
         ? read.diagnostics
         : (await compiler.compile(read.objects, "all")).diagnostics;
@@ -196,18 +196,18 @@ spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
   test("what takes too much memory is refused, and the next thing is done", async () => {
     const compiler = thread({ heapMebibytes: 48 });
     const path = write(square(20_000));
-    const { result } = await watched(compiler.read([path], undefined));
+    const { result } = await watched(compiler.read({ paths: [path] }));
     expect(result).toMatchObject({
       objects: [],
       diagnostics: [{ code: "SL2007", span: { file: path, line: 1, column: 1 } }],
     });
-    const small = await compiler.read([write(square(2))], undefined);
+    const small = await compiler.read({ paths: [write(square(2))] });
     expectTable(await compiler.compile(small.objects, "all"), readManifests([path]).objects);
   });
 
   test("a pipe among the manifests", async () => {
     execFileSync("mkfifo", [join(folder, "x.yaml")]);
-    const { diagnostics } = await thread().read([folder], undefined);
+    const { diagnostics } = await thread().read({ paths: [folder] });
     expect(diagnostics).toMatchObject([
       { code: "SL1011", message: "got a pipe, want a regular file" },
     ]);
@@ -215,11 +215,11 @@ spec: {replicas: 9, template: {metadata: {labels: {app: web}}}}
 
   test("the head of a policy is never compiled as if it were the whole", async () => {
     const compiler = thread();
-    const first = await compiler.read([write(square(2))], undefined);
-    await compiler.read([write(square(3))], undefined);
+    const first = await compiler.read({ paths: [write(square(2))] });
+    await compiler.read({ paths: [write(square(3))] });
     await expect(compiler.compile(first.objects, "all")).rejects.toThrow(/head of a policy/);
     const path = write(square(2));
-    const again = await compiler.read([path], undefined);
+    const again = await compiler.read({ paths: [path] });
     expectTable(await compiler.compile(again.objects, "all"), readManifests([path]).objects);
   });
 });

@@ -39,7 +39,7 @@ describe("files that whoever writes manifests can make", () => {
 
   const at = (name: string) => join(folder, name);
   function found(bounds = limits): string[] {
-    const { objects, diagnostics } = readManifests([folder], undefined, bounds);
+    const { objects, diagnostics } = readManifests([folder], { bounds });
     expect(objects.map(({ meta }) => meta.name)).toEqual(["good"]);
     return diagnostics.map(({ code, span, message }) => {
       expect([span.line, span.column]).toEqual([1, 1]);
@@ -153,7 +153,7 @@ describe("files that whoever writes manifests can make", () => {
     rmSync(at("good.yaml"));
     for (let each = 0; each < 20; each++) writeFileSync(at(`z${each}.txt`), "");
     expect(
-      readManifests([folder], undefined, { ...limits, entries: 10 }).diagnostics,
+      readManifests([folder], { bounds: { ...limits, entries: 10 } }).diagnostics,
     ).toMatchObject([
       { code: "SL1012", message: "got folders of more than 10 entries, want fewer" },
     ]);

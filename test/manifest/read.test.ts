@@ -107,7 +107,7 @@ test("objects of one name in two files: the later file counts, with a warning th
 });
 
 test("standard input that was read before is one of the texts", () => {
-  const { objects } = readManifests(["-"], podText("given"));
+  const { objects } = readManifests(["-"], { stdin: podText("given") });
   assert.deepEqual(
     objects.map((each) => [each.meta.name, each.meta.span.file]),
     [["given", "<stdin>"]],

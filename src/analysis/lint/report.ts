@@ -1,5 +1,6 @@
 import type { Severity } from "../../diagnostics/diagnostic.js";
 import { renderDiagnosticLine } from "../../diagnostics/render.js";
+import { renderedFrom } from "../../manifest/rendered-name.js";
 import type { Finding } from "./finding.js";
 import { lintPage, lintRules } from "./rules.js";
 
@@ -67,12 +68,17 @@ export function lintGithub(findings: readonly Finding[]): string {
     .map(({ code, severity, span, message }) => {
       const command = severity === "info" ? "notice" : severity;
       const isRange = span.endLine > span.line || span.endColumn > span.column;
-      const properties = Object.entries({
-        file: span.file,
+      const source = renderedFrom(span.file);
+      const place = {
         line: span.line,
         ...(isRange ? { endLine: span.endLine } : {}),
         col: span.column,
         ...(isRange ? { endColumn: span.endColumn } : {}),
+      };
+      const properties = Object.entries({
+        file: source ?? span.file,
+        // The lines of what was rendered are not the file's.
+        ...(source === undefined ? place : {}),
         title: `${code} ${lintRules[code].name}`,
       }).map(([key, value]) => `${key}=${escapeProperty(String(value))}`);
       return `::${command} ${properties.join(",")}::${escapeData(message)}\n`;

@@ -1,5 +1,6 @@
 import { catalogue } from "../../diagnostics/catalogue.js";
 import type { Severity, Span } from "../../diagnostics/diagnostic.js";
+import { renderedFrom } from "../../manifest/rendered-name.js";
 import type { Finding } from "./finding.js";
 import { type LintRuleId, lintRuleIds, lintRules } from "./rules.js";
 
@@ -88,6 +89,9 @@ function ruleEntry(id: LintRuleId, { uri, markdown }: HelpPage) {
 }
 
 function physicalLocation({ file, line, column, endLine, endColumn }: Span) {
+  const source = renderedFrom(file);
+  // The lines of what was rendered are not the file's.
+  if (source !== undefined) return { artifactLocation: { uri: fileUri(source) } };
   const known = endLine > line || endColumn > column;
   return {
     artifactLocation: { uri: fileUri(file) },

@@ -46,7 +46,7 @@ function networkPolicies(random: Random): NetworkPolicy[] {
 function stateOf(objects: readonly KubernetesObject[]): Compiled {
   const result = compile({ objects });
   assert(result.ok);
-  return { ...result, objects, services: [], notEnforced: [], compileMs: 0 };
+  return { ...result, objects, services: [], notEnforced: [], passedOver: [], compileMs: 0 };
 }
 
 /** Something that may or may not change what policies mean. */
