@@ -33,6 +33,29 @@ Status makeHook(uint32_t index, bool* made) noexcept {
   return status.error == EEXIST ? Status{} : status;
 }
 
+// Removes the hooks, with all filters on them.
+Status removeHook(uint32_t index) noexcept {
+  NetlinkRequest request(RTM_DELQDISC, 0);
+  request.body(stackHook(index));
+  return request.send("RTM_DELQDISC clsact");
+}
+
+// A request about the one filter that `message` names.
+NetlinkRequest filterRequest(uint16_t type, uint16_t flags, const tcmsg& message) noexcept {
+  NetlinkRequest request(type, flags);
+  request.body(message);
+  request.text(TCA_KIND, "bpf");
+  return request;
+}
+
+bool hasFilter(const tcmsg& message) noexcept {
+  return filterRequest(RTM_GETTFILTER, 0, message).send("RTM_GETTFILTER").ok();
+}
+
+Status removeFilter(const tcmsg& message) noexcept {
+  return filterRequest(RTM_DELTFILTER, 0, message).send("RTM_DELTFILTER bpf");
+}
+
 // tc's names for our filters on the hook. The handle tells a later process whether we made the
 // hook, too.
 constexpr uint32_t FILTER_PRIORITY = 1;
@@ -50,9 +73,8 @@ tcmsg stackFilter(uint32_t index, const StackFilters& filters, Hook hook) noexce
 
 Status addStackFilter(uint32_t index, const StackFilters& filters, Hook hook,
                       std::span<const sock_filter> program) noexcept {
-  NetlinkRequest request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
-  request.body(stackFilter(index, filters, hook));
-  request.text(TCA_KIND, "bpf");
+  NetlinkRequest request =
+      filterRequest(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, stackFilter(index, filters, hook));
   const size_t options = request.begin(TCA_OPTIONS);
   request.number(TCA_BPF_OPS_LEN, static_cast<uint16_t>(program.size()));
   request.attribute(TCA_BPF_OPS, program.data(), program.size_bytes());
@@ -80,10 +102,7 @@ tcmsg redirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
 std::optional<StackFilters> findStackFilters(uint32_t index) noexcept {
   for (const bool hookMade : {true, false}) {
     const StackFilters candidate = {hookMade};
-    NetlinkRequest request(RTM_GETTFILTER, 0);
-    request.body(stackFilter(index, candidate, Hook::In));
-    request.text(TCA_KIND, "bpf");
-    if (request.send("RTM_GETTFILTER").ok()) return candidate;
+    if (hasFilter(stackFilter(index, candidate, Hook::In))) return candidate;
   }
   return {};
 }
@@ -113,30 +132,22 @@ Status addStackFilters(uint32_t index, uint32_t mark,
 }
 
 Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept {
-  if (filters.hookMade) {
-    NetlinkRequest request(RTM_DELQDISC, 0);
-    request.body(stackHook(index));
-    return request.send("RTM_DELQDISC clsact");
-  }
+  if (filters.hookMade) return removeHook(index);
   Status status;
   for (const Hook hook : {Hook::In, Hook::Out}) {
-    NetlinkRequest request(RTM_DELTFILTER, 0);
-    request.body(stackFilter(index, filters, hook));
-    request.text(TCA_KIND, "bpf");
-    const Status removed = request.send("RTM_DELTFILTER bpf");
+    const Status removed = removeFilter(stackFilter(index, filters, hook));
     if (!removed.ok()) status = removed;
   }
   return status;
 }
 
+// Asks for each handle that the filter may have. A dump would be one request, but its answer is of
+// several parts, which nothing else here has to read.
 std::optional<RedirectFilter> findRedirectFilter(uint32_t index) noexcept {
   for (const bool hookMade : {true, false}) {
     for (const bool promiscuousMade : {true, false}) {
       const RedirectFilter candidate = {hookMade, promiscuousMade};
-      NetlinkRequest request(RTM_GETTFILTER, 0);
-      request.body(redirectFilter(index, candidate));
-      request.text(TCA_KIND, "bpf");
-      if (request.send("RTM_GETTFILTER").ok()) return candidate;
+      if (hasFilter(redirectFilter(index, candidate))) return candidate;
     }
   }
   return {};
@@ -145,9 +156,8 @@ std::optional<RedirectFilter> findRedirectFilter(uint32_t index) noexcept {
 Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) noexcept {
   const Status hooked = makeHook(index, &filter.hookMade);
   if (!hooked.ok()) return hooked;
-  NetlinkRequest request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
-  request.body(redirectFilter(index, filter));
-  request.text(TCA_KIND, "bpf");
+  NetlinkRequest request =
+      filterRequest(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, redirectFilter(index, filter));
   const size_t options = request.begin(TCA_OPTIONS);
   request.number<uint32_t>(TCA_BPF_FD, static_cast<uint32_t>(programFd));
   request.text(TCA_BPF_NAME, "sluice_fail_open");
@@ -159,14 +169,7 @@ Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) n
 }
 
 Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
-  NetlinkRequest request(filter.hookMade ? RTM_DELQDISC : RTM_DELTFILTER, 0);
-  if (filter.hookMade) {
-    request.body(stackHook(index));
-    return request.send("RTM_DELQDISC clsact");
-  }
-  request.body(redirectFilter(index, filter));
-  request.text(TCA_KIND, "bpf");
-  return request.send("RTM_DELTFILTER bpf");
+  return filter.hookMade ? removeHook(index) : removeFilter(redirectFilter(index, filter));
 }
 
 }  // namespace sluice
