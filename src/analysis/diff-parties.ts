@@ -137,7 +137,7 @@ function pairedSites(
 }
 
 /** For each address of a family that no pod has in either state, its pair of classes. */
-export class OutsideMap {
+class OutsideMap {
   readonly family: 4 | 6;
   readonly parties: readonly DiffParty[];
   readonly #pairs: AddressRanges<number>;

@@ -28,7 +28,7 @@ export const generated: Readonly<Record<string, () => string>> = {
 };
 
 /** Makes the text of docs/commands.md. */
-export function commandReference(): string {
+function commandReference(): string {
   const lines = [
     "# Commands",
     "",
@@ -119,7 +119,7 @@ function escapeCell(text: string): string {
 }
 
 /** Makes the text of docs/config.md. */
-export function configReference(): string {
+function configReference(): string {
   return `# Config file
 
 Generated from src/node/node-schema.ts by \`npm run docs\`; edit there. [node.md](node.md) says what to do with

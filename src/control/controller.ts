@@ -63,7 +63,7 @@ export interface ControllerStatus {
 }
 
 /** Durations of reloads, since the start. */
-export class ReloadMeasures {
+class ReloadMeasures {
   succeeded = 0;
   failed = 0;
   /** Units: seconds, of the compiler alone. */

@@ -76,7 +76,7 @@ export function keyOf(
 }
 
 /** Finds the changes between two sets of objects. An object's place in a file is part of it. */
-export function changesBetween(
+function changesBetween(
   before: ReadonlyMap<string, KubernetesObject>,
   after: ReadonlyMap<string, KubernetesObject>,
 ): readonly ObjectChange[] {

@@ -43,7 +43,7 @@ export interface Enum {
 }
 
 /** The numbers that a table blob is laid out by. Units are in the name. */
-export const blobLimits = {
+const blobLimits = {
   TABLE_MAGIC: 0x54434c53, // "SLCT"
   TABLE_VERSION: 1,
   TABLE_ALIGNMENT_BYTES: 64,
@@ -93,7 +93,7 @@ export const limits = {
   SAVED_AUDITED_BY: 96, // two bits: audited policies would deny its egress, its ingress
 } as const;
 
-export const blobStructs: readonly Struct[] = [
+const blobStructs: readonly Struct[] = [
   {
     name: "Section",
     bytes: 8,
@@ -719,7 +719,7 @@ export const sections: readonly {
   },
 ];
 
-export const blobEnums: readonly Enum[] = [
+const blobEnums: readonly Enum[] = [
   {
     name: "ProtocolSlot",
     doc: "Which of a port set's page indexes answers for a protocol.",

@@ -436,7 +436,7 @@ function sourceOf({ kind, meta }: NetworkPolicy | ClusterPolicy): PolicySource {
 }
 
 /** Lower priority first; the names settle a tie, which the API leaves open. */
-export function compareClusterPolicies(a: ClusterPolicy, b: ClusterPolicy): number {
+function compareClusterPolicies(a: ClusterPolicy, b: ClusterPolicy): number {
   return (
     a.priority - b.priority || compareText(a.kind, b.kind) || compareText(a.meta.name, b.meta.name)
   );

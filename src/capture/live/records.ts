@@ -4,7 +4,7 @@
  * Shape: u32 payload length, u8 kind, f64 time in ms since the epoch, payload; little-endian.
  *        `opened` and `failed` carry JSON, the others a frame.
  */
-export const recordKinds = ["opened", "failed", "packet", "cut"] as const;
+const recordKinds = ["opened", "failed", "packet", "cut"] as const;
 export type RecordKind = (typeof recordKinds)[number];
 
 export interface CaptureRecord {
