@@ -1,6 +1,9 @@
 import type { ResourceStatus } from "../control/source.js";
 import type { ApiValue } from "../manifest/api-object.js";
 import { type ApiClient, ApiError, printable } from "./api-client.js";
+import { mapOf, textOf } from "./api-values.js";
+import { findServed, type Served, unknownVersionText } from "./discovery.js";
+import { listPages, versionOf } from "./list-pages.js";
 import { MemoryBudgetError } from "./memory-budget.js";
 import { type Resource, resourceName } from "./resources.js";
 import { Backoff, pause, type Timing, within } from "./timing.js";
@@ -42,10 +45,6 @@ const RELIST_AFTER = 5;
  */
 const ABSENT_AFTER = 5;
 
-/** No server uses longer versions; the limit bounds what is sent back to it. */
-const VERSION_LENGTH_MAX = 128;
-const CONTINUE_LENGTH_MAX = 16 * 1024;
-
 /**
  * Follows one resource until it is stopped: lists it, then watches it from that version on, and recovers from
  * every error.
@@ -59,6 +58,9 @@ const CONTINUE_LENGTH_MAX = 16 * 1024;
 export class Reflector {
   readonly #options: ReflectorOptions;
   readonly #backoff: Backoff;
+  /** Where the server serves it, as far as is known, and whether that has changed since the last proof. */
+  #path: string;
+  #hasMoved = false;
   /** The version to watch from; undefined when the next step is a list. */
   #version: string | undefined;
   #state: ResourceStatus["state"] = "starting";
@@ -76,6 +78,7 @@ export class Reflector {
   constructor(options: ReflectorOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.timing);
+    this.#path = options.resource.paths[0];
   }
 
   get status(): Omit<ResourceStatus, "objects"> {
@@ -154,38 +157,19 @@ export class Reflector {
   }
 
   /** Reads the pages of a list, and returns its version. */
-  async #pages(signal: AbortSignal): Promise<string> {
+  #pages(signal: AbortSignal): Promise<string> {
     const { client, resource, sink, pageItems } = this.#options;
     const query = this.#query();
     if (this.#expiredPages < 2) query.set("limit", String(pageItems));
-    const item = (value: unknown) => {
-      if (!signal.aborted) sink.listed(mapOf(value));
-    };
-    for (;;) {
-      const page = mapOf(await client.list(resource.path, query, signal, item));
-      this.#heard();
-      const wanted = `${resource.kind}List`;
-      // An empty list removes every object, so it must be a list of this kind.
-      if (page["kind"] !== wanted) throw new Error(`got ${textOf(page["kind"])}, want ${wanted}`);
-      const { items } = page;
-      // Its items have been handed on, whatever stands here for them.
-      if (items !== null && !(Array.isArray(items) && items.length === 0)) {
-        throw new Error("got a list without items");
-      }
-      const metadata = mapOf(page["metadata"]);
-      const next = metadata["continue"];
-      if (typeof next !== "string" || next === "") {
-        const version = versionOf(metadata);
-        if (version === undefined) throw new Error("got a list without a resourceVersion");
-        return version;
-      }
-      if (next.length > CONTINUE_LENGTH_MAX) throw new Error("got a continue of more than 16 kB");
-      query.set("continue", next);
-    }
+    const { kind } = resource;
+    const listed = (value: ApiValue) => sink.listed(value);
+    return listPages(client, { kind, path: this.#path }, query, signal, listed, () =>
+      this.#heard(),
+    );
   }
 
   async #watch(version: string, signal: AbortSignal): Promise<void> {
-    const { client, resource, timing } = this.#options;
+    const { client, timing } = this.#options;
     const { idleMs, relistMs, steadyMs, watchIdleMs, watchMs } = timing;
     const lastMs = watchMs * (1 + Math.random());
     const query = this.#query();
@@ -205,7 +189,7 @@ export class Reflector {
         signal,
         () => over,
         (inner) =>
-          client.watch(resource.path, query, inner, {
+          client.watch(this.#path, query, inner, {
             opened: () => {
               this.#heard();
               this.#become("following", null);
@@ -262,10 +246,20 @@ export class Reflector {
     } else if (this.#backoff.failures + 1 >= RELIST_AFTER) {
       this.#version = undefined;
     }
-    if (status === 404 && resource.isCustom) {
+    const served = status === 404 && resource.isCustom ? await this.#served(signal) : undefined;
+    if (served !== undefined) {
       this.#version = undefined;
+      // Another version of the same objects: what is known of them stays.
+      if (served !== "absent" && "path" in served && served.path !== this.#path) {
+        this.#path = served.path;
+        // Once between two proofs without a pause: a server may contradict itself.
+        if (!this.#hasMoved) {
+          this.#hasMoved = true;
+          return;
+        }
+      }
       const isLong = !this.#wasThere || ++this.#missing >= ABSENT_AFTER;
-      if (isLong && (await this.#isAbsent(signal))) {
+      if (isLong && served === "absent") {
         sink.listBegins();
         sink.listEnds();
         this.#wasThere = false;
@@ -276,34 +270,21 @@ export class Reflector {
       }
     }
     const waitMs = this.#backoff.failed(error instanceof ApiError ? error.retryAfterMs : 0);
-    this.#become("waiting", this.#explain(error, status));
+    const isUnknown = typeof served === "object" && "unknownVersions" in served;
+    const why = isUnknown
+      ? unknownVersionText(resource, served.unknownVersions)
+      : this.#explain(error, status);
+    this.#become("waiting", why);
     await pause(waitMs, signal);
   }
 
-  /**
-   * Whether the server itself says that it does not serve this kind. A "not found" may come from a proxy in
-   * front of it, and would remove policies that deny.
-   */
-  async #isAbsent(signal: AbortSignal): Promise<boolean> {
+  /** What the server itself says; undefined where it does not: the error of the first request is reported then. */
+  async #served(signal: AbortSignal): Promise<Served | undefined> {
     const { client, resource } = this.#options;
-    const { group, plural, path } = resource;
-    const ask = async (place: string, kind: string): Promise<ApiValue> => {
-      const answer = mapOf(await client.get(place, new URLSearchParams(), signal));
-      if (answer["kind"] !== kind) throw new Error(`got no ${kind} from ${place}`);
-      return answer;
-    };
     try {
-      const { groups } = await ask("/apis", "APIGroupList");
-      const served = listOf(groups).find(({ name }) => name === group);
-      const versionPath = path.slice(0, path.lastIndexOf("/"));
-      const isServed = listOf(served?.["versions"]).some(
-        ({ groupVersion }) => `/apis/${groupVersion}` === versionPath,
-      );
-      if (!isServed) return Array.isArray(groups);
-      const { resources } = await ask(versionPath, "APIResourceList");
-      return Array.isArray(resources) && !listOf(resources).some(({ name }) => name === plural);
+      return await findServed(client, resource, signal);
     } catch {
-      return false; // the error of the first request is reported
+      return undefined;
     }
   }
 
@@ -327,6 +308,7 @@ export class Reflector {
   #proved(): void {
     this.#heard();
     this.#provedMs = this.#heardMs;
+    this.#hasMoved = false;
   }
 
   #become(state: ResourceStatus["state"], error: string | null): void {
@@ -340,26 +322,4 @@ export class Reflector {
     const { fieldSelector } = this.#options.resource;
     return new URLSearchParams(fieldSelector === undefined ? {} : { fieldSelector });
   }
-}
-
-function mapOf(value: unknown): ApiValue {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as ApiValue)
-    : {};
-}
-
-/** The resourceVersion in metadata; undefined when there is none to continue from. */
-function versionOf(metadata: ApiValue): string | undefined {
-  const version = metadata["resourceVersion"];
-  if (typeof version !== "string" || version === "") return undefined;
-  return version.length <= VERSION_LENGTH_MAX ? version : undefined;
-}
-
-/** Describes a value that should have been a text. */
-function textOf(value: unknown): string {
-  return typeof value === "string" ? printable(value) : `a ${typeof value}`;
-}
-
-function listOf(value: unknown): readonly ApiValue[] {
-  return Array.isArray(value) ? value.map(mapOf) : [];
 }

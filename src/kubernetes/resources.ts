@@ -3,7 +3,8 @@ import type { KubernetesObject } from "../manifest/objects.js";
 /** One kind of object, as an API server serves it. */
 export interface Resource {
   readonly kind: KubernetesObject["kind"];
-  readonly path: string;
+  /** Where it is served, one path for each version that is read, the newest first. */
+  readonly paths: readonly [string, ...string[]];
   /** Empty for the core group. */
   readonly group: string;
   readonly plural: string;
@@ -17,16 +18,22 @@ export interface Resource {
 
 const policyGroup = "policy.networking.k8s.io";
 
-function custom(kind: KubernetesObject["kind"], version: string, plural: string): Resource {
-  const path = `/apis/${policyGroup}/${version}/${plural}`;
-  return { kind, path, group: policyGroup, plural, isCustom: true };
+function custom(
+  kind: KubernetesObject["kind"],
+  plural: string,
+  ...versions: readonly [string, ...string[]]
+): Resource {
+  const pathOf = (version: string) => `/apis/${policyGroup}/${version}/${plural}`;
+  const [newest, ...older] = versions;
+  const paths = [pathOf(newest), ...older.map(pathOf)] as const;
+  return { kind, paths, group: policyGroup, plural, isCustom: true };
 }
 
 /** Every kind that policy depends on. */
 export const resources: readonly Resource[] = [
   {
     kind: "Pod",
-    path: "/api/v1/pods",
+    paths: ["/api/v1/pods"],
     group: "",
     plural: "pods",
     // Ended pods match no policy; the server reports a pod that ends as deleted.
@@ -35,22 +42,22 @@ export const resources: readonly Resource[] = [
   },
   {
     kind: "Namespace",
-    path: "/api/v1/namespaces",
+    paths: ["/api/v1/namespaces"],
     group: "",
     plural: "namespaces",
     isCustom: false,
   },
-  { kind: "Node", path: "/api/v1/nodes", group: "", plural: "nodes", isCustom: false },
+  { kind: "Node", paths: ["/api/v1/nodes"], group: "", plural: "nodes", isCustom: false },
   {
     kind: "NetworkPolicy",
-    path: "/apis/networking.k8s.io/v1/networkpolicies",
+    paths: ["/apis/networking.k8s.io/v1/networkpolicies"],
     group: "networking.k8s.io",
     plural: "networkpolicies",
     isCustom: false,
   },
-  custom("ClusterNetworkPolicy", "v1alpha2", "clusternetworkpolicies"),
-  custom("AdminNetworkPolicy", "v1alpha1", "adminnetworkpolicies"),
-  custom("BaselineAdminNetworkPolicy", "v1alpha1", "baselineadminnetworkpolicies"),
+  custom("ClusterNetworkPolicy", "clusternetworkpolicies", "v1beta1", "v1alpha2"),
+  custom("AdminNetworkPolicy", "adminnetworkpolicies", "v1alpha1"),
+  custom("BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies", "v1alpha1"),
 ];
 
 /** The name of a resource as in roles and `kubectl auth can-i`. */

@@ -66,6 +66,8 @@ export class ApiServer {
   readonly tokens = new Set(["first-token"]);
   /** Kinds that it does not have. */
   readonly absent = new Set<string>();
+  /** Where each kind is served at present, which may be as another version. */
+  readonly paths: Record<string, string> = { ...paths };
   /** Decides on each request, before it is answered. */
   fault: (request: SeenRequest) => Fault | undefined = () => undefined;
   /** Bookmarks are sent this often, where they are asked for. */
@@ -261,7 +263,7 @@ export class ApiServer {
     this.seen.push(seen);
     const fault = this.fault(seen);
     const [scheme, token] = (request.headers.authorization ?? "").split(" ");
-    const kind = Object.keys(paths).find((each) => paths[each] === url.pathname);
+    const kind = Object.keys(this.paths).find((each) => this.paths[each] === url.pathname);
     if (this.#spoiled.has(request.socket)) request.socket.destroy();
     else if (typeof fault === "function") {
       // Node's server knows nothing of what is written there, and would have the next answer wait for it.
@@ -281,7 +283,7 @@ export class ApiServer {
 
   /** Says what is served: all groups, or one version of one. */
   #discover(path: string, answer: ServerResponse): void {
-    const served = Object.entries(paths)
+    const served = Object.entries(this.paths)
       .filter(([kind, each]) => each.startsWith("/apis/") && !this.absent.has(kind))
       .map(([, each]) => each.split("/"));
     const versions = [...new Set(served.map(([, , group, version]) => `${group}/${version}`))];

@@ -327,6 +327,49 @@ describe("KubernetesSource", () => {
     await followed.until(() => followed.names("ClusterNetworkPolicy").length === 0);
   });
 
+  // Goal: policies are read as whatever version a server has them, and never taken for none.
+  // Method: a server that moves from one version to the next, and to one that nobody here knows.
+  test("cluster-wide policies are read in the newest version that is known and served", async () => {
+    const at = (version: string) => {
+      const path = `/apis/policy.networking.k8s.io/${version}/clusternetworkpolicies`;
+      server.paths["ClusterNetworkPolicy"] = path;
+      return path;
+    };
+    const beta = at("v1beta1");
+    server.put(clusterPolicyObject("deny", denyAll));
+    const source = await followed.start();
+    await followed.until(() => followed.names("ClusterNetworkPolicy").length === 1);
+    await followed.until(() => server.watches === 7 && followed.asked(beta, true) > 0);
+    const alpha = at("v1alpha2");
+    server.cutWatches();
+    await followed.until(() => followed.asked(alpha, true) > 0 && server.watches === 7);
+    at("v1");
+    server.cutWatches();
+    const state = () =>
+      source.status().resources.find(({ resource }) => resource.startsWith("clusternetwork"));
+    await followed.until(() => state()?.error?.includes("does not know") === true);
+    expect(state()?.error).toMatch(
+      /^clusternetworkpolicies\.policy\.networking\.k8s\.io is served as v1 alone/,
+    );
+    expect(followed.changes.filter((each) => each.startsWith("-Cluster"))).toEqual([]);
+    at("v1beta1");
+    await followed.until(() => server.watches === 7);
+    expect(followed.names("ClusterNetworkPolicy")).toEqual(["deny"]);
+  });
+
+  test("a version that nobody here knows is not taken for no policy at the start", async () => {
+    server.paths["AdminNetworkPolicy"] = "/apis/policy.networking.k8s.io/v2/adminnetworkpolicies";
+    const source = await followed.start();
+    const first = source.take();
+    first.catch(() => {});
+    await eventually("the error", () =>
+      followed.told.some((line) => line.includes("is served as v2 alone")),
+    );
+    expect(followed.told.join()).toMatch(/nothing is in force yet/);
+    source.close();
+    await expect(first).rejects.toThrow(/not reached/);
+  });
+
   // Goal: what is not understood fails closed, and nothing else suffers from it.
   test("an object that is not understood closes what it speaks of, and is told of", async () => {
     const newer = {
