@@ -9,7 +9,7 @@ import type {
 } from "../manifest/objects.js";
 import { type Address, addressKey, parseAddress } from "../net/address.js";
 import { type ResolvedService, resolveServices } from "../services/resolve.js";
-import { isNetworked, takenAddresses } from "../workloads/assign-addresses.js";
+import { isNetworked, podFamilies, takenAddresses } from "../workloads/assign-addresses.js";
 
 /** Where a cluster's names are answered, by the names that every cluster has for it. */
 const namespace = "kube-system";
@@ -32,6 +32,8 @@ export function withDnsService(
     if (each.kind !== "Service") continue;
     for (const address of [...each.clusterIPs, ...each.externalIPs]) taken.add(addressKey(address));
   }
+  const families = podFamilies(objects);
+  const addresses = usualAddresses.filter(({ family }) => families.has(family));
   const isFree = (address: Address) => !taken.has(addressKey(address));
   const port = (portName: string, protocol: ServicePort["protocol"]): ServicePort => ({
     name: portName,
@@ -45,7 +47,7 @@ export function withDnsService(
     meta: metaOf(new Map([["k8s-app", name]])),
     type: "ClusterIP",
     isHeadless: false,
-    clusterIPs: usualAddresses.every(isFree) ? usualAddresses : [],
+    clusterIPs: addresses.every(isFree) ? addresses : [],
     families: [],
     externalIPs: [],
     externalName: "",

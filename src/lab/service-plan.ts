@@ -1,13 +1,14 @@
 import type { Node, ObjectHead, ServiceObject } from "../manifest/objects.js";
 import { type Address, addressKey, formatAddress } from "../net/address.js";
-import { assignServiceAddresses } from "../services/assign-addresses.js";
+import type { Prefix } from "../net/prefix.js";
+import { assignServiceAddresses, usualServiceRanges } from "../services/assign-addresses.js";
 import {
   type ResolvedPort,
   type ResolvedService,
   resolveServices,
   serviceRef,
 } from "../services/resolve.js";
-import { podRef, RangesFull } from "../workloads/assign-addresses.js";
+import { podFamilies, podRef, RangesFull } from "../workloads/assign-addresses.js";
 import { dnsPorts, isDnsService } from "./kube-dns.js";
 import { LabError } from "./lab-error.js";
 import type { NamedEndpoint, NamedService } from "./names/zone.js";
@@ -32,7 +33,9 @@ export class ServicePlan {
     const kept = new Map(
       before?.services.map((each) => [serviceRef(each), each.clusterIPs] as const),
     );
-    this.services = resolveServices(objects, assigned(given, objects, kept));
+    const families = podFamilies(objects);
+    const ranges = usualServiceRanges.filter(({ address }) => families.has(address.family));
+    this.services = resolveServices(objects, assigned(given, objects, ranges, kept));
     this.#nodes = objects.filter((object): object is Node => object.kind === "Node");
   }
 
@@ -120,10 +123,11 @@ export class ServicePlan {
 function assigned(
   given: readonly ServiceObject[],
   objects: readonly ObjectHead[],
+  ranges: readonly Prefix[],
   kept: ReadonlyMap<string, readonly Address[]>,
 ): readonly ServiceObject[] {
   try {
-    return assignServiceAddresses(given, objects, undefined, kept);
+    return assignServiceAddresses(given, objects, ranges, kept);
   } catch (error) {
     if (!(error instanceof RangesFull)) throw error;
     throw new LabError("input", error.message, "use fewer Services");

@@ -121,6 +121,12 @@ export function withAddresses<Any extends ObjectHead>(
   });
 }
 
+/** Finds the families of pods' addresses. */
+export function podFamilies(objects: readonly ObjectHead[]): ReadonlySet<Address["family"]> {
+  const pods = objects.filter((object) => object.kind === "Pod");
+  return new Set(pods.flatMap(({ addresses }) => addresses.map(({ family }) => family)));
+}
+
 /** Reports whether a pod is to have a network of its own. */
 export function isNetworked(pod: Pod): boolean {
   return !pod.hostNetwork && !hasEnded(pod);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ProbeReport } from "../../src/lab/protocol.js";
-import { Bench, labObstacle, named, root } from "./lab-harness.js";
+import { Bench, labObstacle, named, root, until } from "./lab-harness.js";
 
 const client = join(root, "test/live/pod-client.mjs");
 
@@ -58,6 +58,12 @@ const base = [
   // Behind the same Service, with the port of that name elsewhere.
   pod("quay", "ledger-old", selector, [web(9090)]),
   pod("quay", "crane", { app: "crane" }),
+  object({
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name: "node-1" },
+    status: { addresses: [{ type: "InternalIP", address: "172.30.0.1" }] },
+  }),
   pod("yard", "stranger", {}),
   service("quay", "ledger", { selector, ports: [{ name: "web", port: 80, targetPort: "web" }] }),
   service("quay", "echo", {
@@ -68,6 +74,16 @@ const base = [
     clusterIP: "None",
     selector,
     ports: [{ name: "web", port: 8080, targetPort: "web" }],
+  }),
+  service("quay", "sticky", {
+    type: "NodePort",
+    sessionAffinity: "ClientIP",
+    selector,
+    ports: [{ port: 80, targetPort: "web", nodePort: 30080 }],
+  }),
+  service("quay", "stream", {
+    selector: { "statefulset.kubernetes.io/pod-name": "ledger-0" },
+    ports: [{ port: 80, targetPort: 5000 }],
   }),
   service("quay", "empty", { selector: { app: "nobody" }, ports: [{ port: 80 }] }),
   service("quay", "mirror", { type: "ExternalName", externalName: "mirror.example.org" }),
@@ -187,6 +203,14 @@ describe.skipIf(labObstacle !== undefined)(named("names in a lab", labObstacle),
     expect([denied, deniedSix]).toEqual([{ failed: "TIMEOUT" }, { failed: "TIMEOUT" }]);
   });
 
+  test("a client that a Service keeps gets the same pod each time, also at a node's port", async () => {
+    const urls = ["http4:http://sticky/", "http:http://172.30.0.1:30080/"];
+    const many = Array.from({ length: 8 }, () => urls).flat();
+    const got = await inPod(bench, "crane", ...many);
+    expect(new Set(got.map((each) => each.got)).size).toBe(1);
+    expect(ledgers).toContain(got[0]?.got);
+  });
+
   test("UDP, a port that a Service does not have, and a Service without pods", async () => {
     const [echo, port, empty, emptyUdp] = await inPod(
       bench,
@@ -268,7 +292,17 @@ describe.skipIf(labObstacle !== undefined)(named("names in a lab", labObstacle),
     expect(after).toEqual({ failed: "ENOTFOUND" });
   });
 
+  // Goal: what Services lead to can change under connections through others, which go on.
+  // Method: a stream to a ClusterIP with a checksum; meanwhile Services come, go and get other pods.
   test("a Service's pods may change while clients run; existing pods translate anew", async () => {
+    const { names } = await bench.status();
+    const address = names!.services.find(({ ref }) => ref === "quay/stream")!.addresses[0]!;
+    const { pods } = await bench.status();
+    const own = pods.find(({ name }) => name === "ledger-0")!.addresses[0]!;
+    const receiver = bench.peer("ledger-0", "serve", own, "5000");
+    await until("it listens", () => receiver.lines.length > 0);
+    const sender = bench.peer("crane", "send", address, "80", "32", "6");
+    await until("bytes flow", () => (receiver.lines.at(-1)?.bytes ?? 0) > 0);
     await apply(base + guard + service("yard", "late", { selector, ports: [{ port: 80 }] }));
     const moved = service("quay", "ledger", {
       selector: { app: "ledger", "statefulset.kubernetes.io/pod-name": "ledger-1" },
@@ -279,6 +313,8 @@ describe.skipIf(labObstacle !== undefined)(named("names in a lab", labObstacle),
     const got = await inPod(bench, "crane", ...many);
     expect(new Set(got.map((each) => each.got))).toEqual(new Set(["quay/ledger-1\n"]));
     await apply(base + guard);
+    await until("all arrived", () => sender.lines.some((line) => line.done), 40_000);
+    expect(sender.lines.at(-1)).toMatchObject({ done: true, intact: true });
   });
 
   test("probe agrees beside what answers; the lab's own pod is tried when it is named", async () => {
@@ -347,6 +383,28 @@ describe.skipIf(labObstacle !== undefined)(named("names, elsewhere", labObstacle
     } finally {
       await bench.close();
       rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  test("IPv6 alone", async () => {
+    const bench = new Bench();
+    try {
+      const file = join(bench.folder, "manifests.yaml");
+      writeFileSync(file, base + guard);
+      const up = await bench.run("lab", "up", "--serve", "--pod-cidr", "fd01::/112", "-f", file);
+      expect(up, up.stderr).toMatchObject({ code: 0 });
+      const [resolv, four, found] = await inPod(
+        bench,
+        "crane",
+        "file:/etc/resolv.conf",
+        "A:ledger.quay.svc.cluster.local",
+        "http:http://ledger/",
+      );
+      expect(resolv?.got).toMatch(/^nameserver fd96::a\n/);
+      expect(four).toEqual({ failed: "ENODATA" });
+      expect(ledgers).toContain(found?.got);
+    } finally {
+      await bench.close();
     }
   });
 

@@ -86,6 +86,7 @@ export class PodServers {
     worker.on("exit", () => {
       this.#worker = undefined;
       this.#settle();
+      this.#failed.clear();
       this.#restart = setTimeout(() => {
         this.#start();
         void this.#ask({ names: this.#names });
