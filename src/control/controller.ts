@@ -1,7 +1,7 @@
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { reported } from "../diagnostics/findings.js";
 import type { Mode } from "../manifest/annotations.js";
-import type { ObjectHead } from "../manifest/objects.js";
+import type { ObjectHead, Pod } from "../manifest/objects.js";
 import { Histogram } from "../metrics/histogram.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { DryRunTask } from "./dry-run-process.js";
@@ -30,6 +30,8 @@ export interface ControllerOptions {
    * Errors: what it throws ends the reload.
    */
   readonly prepare?: (read: ReadManifests) => readonly ObjectHead[];
+  /** Pods that `prepare` has added to those of the manifests in force. */
+  readonly added?: () => readonly Pod[];
   /** What the source makes of manifests as it reads them, for whoever reads others in its place. */
   readonly making?: MakingOptions;
   /** Puts a table in force and returns its generation. Errors: what it throws ends the reload. */
@@ -151,13 +153,17 @@ export class Controller {
 
   /** What another process needs to compile manifests as this one would. */
   get dryRunTask(): DryRunTask {
-    const { local, mode = "enforce", prepare, making } = this.#options;
+    const { local, mode = "enforce", prepare, making, added } = this.#options;
     const { endpoints } = this.#table?.ruleset ?? { endpoints: [] };
     const assigned =
       prepare === undefined
         ? []
         : endpoints.map(({ namespace, name, addresses }) => ({ namespace, name, addresses }));
-    return { local: local(), mode, assigned, ...(making === undefined ? {} : { making }) };
+    const more = {
+      ...(making === undefined ? {} : { making }),
+      ...(added === undefined ? {} : { added: added() }),
+    };
+    return { local: local(), mode, assigned, ...more };
   }
 
   /** Runs a step between two reloads: none begins before the step has ended. */

@@ -3,7 +3,7 @@ import { hasErrors } from "../diagnostics/diagnostic.js";
 import { reported } from "../diagnostics/findings.js";
 import { parseTexts } from "../manifest/parse.js";
 import { summarize } from "../policy/ruleset.js";
-import { withAddresses } from "../workloads/assign-addresses.js";
+import { podRef, withAddresses } from "../workloads/assign-addresses.js";
 import { expandWorkloads } from "../workloads/expand.js";
 import { DryRunJudge, readDryRun } from "./dry-run-judge.js";
 import type { DryRunReply, DryRunTask } from "./dry-run-process.js";
@@ -22,6 +22,9 @@ function reply(message: DryRunReply): void {
   process.send?.(message);
 }
 
+/** Keys of what is a map in a task. */
+const maps = new Set(["modes", "labels", "annotations"]);
+
 /** The task, on a line of its own, and the request. */
 async function input(): Promise<[task: DryRunTask, request: unknown]> {
   const pieces: Buffer[] = [];
@@ -31,7 +34,7 @@ async function input(): Promise<[task: DryRunTask, request: unknown]> {
   const task = JSON.parse(bytes.toString("utf8", 0, end), (key, value) => {
     if (key === "bytes") return Uint8Array.from(value);
     if (key === "pods") return new Set(value);
-    return key === "modes" ? new Map(value) : value;
+    return maps.has(key) ? new Map(value) : value;
   });
   try {
     return [task, JSON.parse(bytes.toString("utf8", end + 1))];
@@ -43,13 +46,15 @@ async function input(): Promise<[task: DryRunTask, request: unknown]> {
 process.on("disconnect", () => process.exit(0));
 becomeUnprivileged({ descriptorsMax: 64, dataBytesMax });
 try {
-  const [{ local, mode, assigned, making }, request] = await input();
+  const [{ local, mode, assigned, making, added = [] }, request] = await input();
   const manifests = parseTexts(readDryRun(request), "the request", undefined, making?.namespace);
   const { diagnostics: read, objects: given, workloads } = manifests;
   const pods =
     making === undefined ? given : expandWorkloads(given, workloads, making.replicas).objects;
   const addresses = assigned.map((pod) => [`${pod.namespace}/${pod.name}`, pod.addresses] as const);
-  const objects = withAddresses(pods, new Map(addresses));
+  const refs = new Set(pods.filter((each) => each.kind === "Pod").map(podRef));
+  const more = added.filter((pod) => !refs.has(podRef(pod)));
+  const objects = withAddresses([...pods, ...more], new Map(addresses));
   const compiled = hasErrors(read) ? undefined : compile({ objects, local, mode });
   const diagnostics = [...read, ...reported(compiled?.diagnostics ?? [], manifests.sources)];
   if (compiled?.ok) {

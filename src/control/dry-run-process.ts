@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
+import type { Pod } from "../manifest/objects.js";
 import type { Address } from "../net/address.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Denial } from "./dry-run-judge.js";
@@ -20,6 +21,8 @@ export interface DryRunTask {
   }[];
   /** What this process makes of manifests as it reads them. */
   readonly making?: MakingOptions;
+  /** Pods that it adds to those of the manifests, unless they have one of the name. */
+  readonly added?: readonly Pod[];
 }
 
 /**

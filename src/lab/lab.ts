@@ -81,7 +81,7 @@ export class Lab {
   readonly enforcer: Enforcer;
   readonly #options: LabOptions;
   readonly #programs: PodPrograms | undefined;
-  #plan: LabPlan = { pods: [], objects: [] };
+  #plan: LabPlan = { pods: [], objects: [], own: [] };
   #running = new Map<string, Running>();
   #table: Table | undefined;
 
@@ -102,6 +102,7 @@ export class Lab {
         local: () => "all",
         mode,
         prepare: (read) => this.#prepare(read),
+        added: () => this.#plan.own,
         ...(options.making === undefined ? {} : { making: options.making }),
         enforce: (table) => this.#swapTo(table),
       },

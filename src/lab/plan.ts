@@ -41,6 +41,8 @@ export interface LabPlan {
   readonly pods: readonly PlannedPod[];
   /** The objects to compile: the given ones, with addresses assigned to pods that had none. */
   readonly objects: readonly ObjectHead[];
+  /** Those that the lab has added. */
+  readonly own: readonly Pod[];
   /** Absent in a lab without names. */
   readonly services?: ServicePlan;
 }
@@ -75,16 +77,15 @@ export function planLab(
   const services = withDnsService(names.services, plan.objects);
   const dns = dnsPod(plan.objects, services);
   // Last, so that it takes no address that another command would give to a pod of the manifests.
-  const { pods, objects } =
-    dns === undefined ? plan : planPods([...plan.objects, dns], before, ranges, podRef(dns));
-  return { pods, objects, services: new ServicePlan(objects, services, names.before) };
+  const whole = dns === undefined ? plan : planPods([...plan.objects, dns], before, ranges, dns);
+  return { ...whole, services: new ServicePlan(whole.objects, services, names.before) };
 }
 
 function planPods(
   objects: readonly ObjectHead[],
   before: readonly PlannedPod[],
   ranges: PodRanges | undefined,
-  ownRef?: string,
+  own?: Pod,
 ): LabPlan {
   const live = new Map<string, Pod>();
   for (const object of objects) {
@@ -138,11 +139,14 @@ function planPods(
       ports: pod.ports,
       hostname: hostnameOf(pod),
       subdomain: pod.subdomain ?? "",
-      isOwn: ref === ownRef,
+      isOwn: own !== undefined && ref === podRef(own),
     };
   });
 
-  return { pods, objects: withAddresses(objects, assigned) };
+  const placed = withAddresses(objects, assigned);
+  const isOwn = (object: ObjectHead): object is Pod =>
+    own !== undefined && object.kind === "Pod" && podRef(object) === podRef(own);
+  return { pods, objects: placed, own: placed.filter(isOwn) };
 }
 
 /** A host's name is no longer than a label; kubelet cuts it there. */

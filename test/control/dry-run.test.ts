@@ -7,6 +7,7 @@ import type { CutItem } from "../../src/control/control-routes.js";
 import type * as DryRun from "../../src/control/dry-run-process.js";
 import { ConnectionRecord } from "../../src/layout/layout.gen.js";
 import type { Mode } from "../../src/manifest/annotations.js";
+import type { Pod } from "../../src/manifest/objects.js";
 import { parseAddress } from "../../src/net/address.js";
 import { pause } from "../kubernetes/harness.js";
 
@@ -162,9 +163,9 @@ status: { podIP: 10.0.0.1 }
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: { name: shut, namespace: shop }
-spec: { podSelector: {} }
+spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: { role: own } } }] }] }
 `;
-  const denials = async (mode: Mode, node: string) => {
+  const denials = async (mode: Mode, node: string, added: readonly Pod[] = []) => {
     const local = {
       pods: new Set(["shop/a"]),
       modes: new Map<string, Mode>([["shop/a", mode]]),
@@ -172,7 +173,7 @@ spec: { podSelector: {} }
     };
     const request = { files: [{ name: "a.yaml", text }] };
     const run = new DryRunProcess(
-      { local, mode: "enforce", assigned: [] },
+      { local, mode: "enforce", assigned: [], added },
       Buffer.from(JSON.stringify(request)),
     );
     try {
@@ -185,4 +186,22 @@ spec: { podSelector: {} }
   assert.equal(await denials("enforce", "10.9.0.2"), 1);
   assert.equal(await denials("enforce", "10.9.0.1"), 0);
   assert.equal(await denials("audit", "10.9.0.2"), 0);
+  // A pod that the process has added is one of the pods that policies select.
+  const own: Pod = {
+    kind: "Pod",
+    meta: {
+      name: "own",
+      namespace: "shop",
+      labels: new Map([["role", "own"]]),
+      annotations: new Map(),
+      span: { file: "", line: 1, column: 1, endLine: 1, endColumn: 1 },
+    },
+    nodeName: "",
+    hostNetwork: false,
+    phase: "Running",
+    addresses: [parseAddress("10.9.0.1")!],
+    ports: [],
+    created: "",
+  };
+  assert.equal(await denials("enforce", "10.9.0.2", [own]), 0);
 });
