@@ -68,8 +68,7 @@ async function answer(
         making === undefined ? given : expandWorkloads(given, workloads, making.replicas).objects;
       sources = manifests.sources;
       await send(headParts(read.map(headOf)));
-      // Only who makes pods gives them names.
-      if (making !== undefined) await send(serviceParts(manifests.services));
+      await send(serviceParts(manifests.services));
       const { diagnostics, passedOver = [] } = manifests;
       return { kind: "read", diagnostics, passedOver };
     }

@@ -249,7 +249,9 @@ export class Controller {
     const diagnostics = [...manifests.diagnostics, ...warned];
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats } = compiled;
-    return { ok: true, table: { blob, ruleset, objects, stats }, diagnostics, isOther: true };
+    const { services = [] } = manifests;
+    const table = { blob, ruleset, objects, services, stats };
+    return { ok: true, table, diagnostics, isOther: true };
   }
 
   async #change({ changes, diagnostics: found }: SourceChanges): Promise<Step> {

@@ -19,7 +19,7 @@ export interface SourceChanges {
 /** Manifests that were read; a compiler finds each whole object by its head. */
 export interface ReadManifests {
   readonly objects: readonly ObjectHead[];
-  /** Services and what is behind them, for whoever gives pods names. */
+  /** Services and what is behind them: names for pods, of which no table is made. */
   readonly services?: readonly ServiceObject[];
   readonly diagnostics: readonly Diagnostic[];
   /** Files that are not among them. */

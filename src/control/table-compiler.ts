@@ -1,6 +1,6 @@
 import type { CompileStats } from "../compiler/compile.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
-import type { ObjectHead } from "../manifest/objects.js";
+import type { ObjectHead, ServiceObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
@@ -11,12 +11,14 @@ export interface CompiledTable {
   /** The ruleset that it was made from; an endpoint's index there is its number in the table. */
   readonly ruleset: RulesetSummary;
   readonly objects: readonly ObjectHead[];
+  /** Those that were read with the objects; absent where the source has none. */
+  readonly services?: readonly ServiceObject[];
   readonly stats: CompileStats;
 }
 
 /** The result of a compilation. `effort` as in IncrementalCompiler. */
 export type Outcome =
-  | (Omit<CompiledTable, "objects"> & {
+  | (Omit<CompiledTable, "objects" | "services"> & {
       readonly ok: true;
       readonly diagnostics: readonly Diagnostic[];
       readonly effort: "none" | "patch" | "rebuild";

@@ -238,7 +238,8 @@ export class Lab {
       const opened = Table.open(table.blob);
       const generation = this.enforcer.dataplane.swapTable(table.blob, bindings);
       this.#table = opened;
-      this.enforcer.flows.useTable(generation, table);
+      const { given: services = table.services ?? [] } = this.#plan.services ?? {};
+      this.enforcer.flows.useTable(generation, { ...table, services });
       const gone = [...this.#running.values()].filter(
         (pod) => next.get(pod.ref)?.linkId !== pod.linkId,
       );

@@ -18,6 +18,8 @@ import type { Frontend, Translation } from "./translation.js";
 /** The Services of a lab, with their addresses and what is behind them. */
 export class ServicePlan {
   readonly services: readonly ResolvedService[];
+  /** What they are made of, with the addresses that they got. */
+  readonly given: readonly ServiceObject[];
   readonly #nodes: readonly Node[];
 
   /**
@@ -35,7 +37,8 @@ export class ServicePlan {
     );
     const families = podFamilies(objects);
     const ranges = usualServiceRanges.filter(({ address }) => families.has(address.family));
-    this.services = resolveServices(objects, assigned(given, objects, ranges, kept));
+    this.given = assigned(given, objects, ranges, kept);
+    this.services = resolveServices(objects, this.given);
     this.#nodes = objects.filter((object): object is Node => object.kind === "Node");
   }
 

@@ -27,8 +27,9 @@ export function compactFlow(
   const destination = clean(endText(flow, "destination"));
   const type = clean(ext.reason === null ? ext.event : `${ext.event} ${ext.reason}`);
   const word = paint(verdict, verdict.toLowerCase() as Lowercase<FlowVerdict>);
+  const service = clean(serviceText(flow));
   const why = paint(whyText(flow), "quiet");
-  return `${timeText(time)}: ${source} -> ${destination} ${type} ${word} (${clean(Summary)})${why}`;
+  return `${timeText(time)}: ${source} -> ${destination} ${type} ${word} (${clean(Summary)})${service}${why}`;
 }
 
 /** Says how many records are missing before one; empty when none is. */
@@ -46,6 +47,13 @@ function endText(flow: Flow, side: "source" | "destination"): string {
   const name = nameText(flow[side]);
   if (name !== undefined) return `${name}${port}`;
   return address.includes(":") && port !== "" ? `[${address}]${port}` : `${address}${port}`;
+}
+
+/** Names the Service that the destination is, or those behind which it is. */
+function serviceText({ destination_service: own, ext: { services = [] } }: Flow): string {
+  if (own !== undefined) return ` to svc/${own.namespace}/${own.name}`;
+  const names = services.map(({ namespace, name, port }) => `svc/${namespace}/${name}:${port}`);
+  return names.length === 0 ? "" : ` behind ${names.join(", ")}`;
 }
 
 function nameText(end: FlowEndpoint | undefined): string | undefined {

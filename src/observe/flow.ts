@@ -6,6 +6,8 @@ import type { Owner as PodOwner } from "../manifest/objects.js";
 import { formatAddress } from "../net/address.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { ruleField } from "../policy/ruleset.js";
+import type { ResolvedService } from "../services/resolve.js";
+import type { ServicePortRef } from "../services/service-index.js";
 import { hubbleReason } from "./hubble.js";
 import type { Owner, SideReason, TableSnapshot } from "./table-snapshot.js";
 
@@ -69,6 +71,16 @@ export interface FlowRule extends FlowPolicy {
   readonly column: number;
 }
 
+/** A port of a Service. */
+export interface FlowService {
+  readonly namespace: string;
+  readonly name: string;
+  /** The Service's own. */
+  readonly port: number;
+  /** Absent when it has none. */
+  readonly port_name?: string;
+}
+
 /** Fields that Hubble does not have. */
 export interface FlowExtension {
   readonly event: FlowEventRecord["kind"];
@@ -84,6 +96,8 @@ export interface FlowExtension {
   readonly rule: FlowRule | null;
   /** Every rule that took part: an allowed flow between two judged pods has one at each end. */
   readonly rules: readonly FlowRule[];
+  /** Services behind which the destination is; absent where it is behind none that is known. */
+  readonly services?: readonly FlowService[];
   /** Generation of the table that judged. */
   readonly generation: number;
   /** Size of the frame; null for the end of a connection. */
@@ -113,6 +127,8 @@ export interface Flow {
   readonly l4?: FlowL4;
   readonly source?: FlowEndpoint;
   readonly destination?: FlowEndpoint;
+  /** The Service whose ClusterIP the destination is; absent where it is none's. */
+  readonly destination_service?: { readonly namespace: string; readonly name: string };
   readonly Type: "L3_L4";
   readonly node_name: string;
   readonly event_type: { readonly type: number };
@@ -185,6 +201,8 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
   const rules = concerned.flatMap((side) => (side.rule ? [flowRule(side.rule, side)] : []));
   const isDropped = kind === "dropped" || kind === "cut";
   const isAudited = isAuditedEvent(event);
+  const services =
+    destination && snapshot?.servicesOf(destination, event.protocol, event.destinationPort);
   const own = rules.find((rule) => rule.direction === direction) ?? rules[0] ?? null;
   const word =
     isDropped &&
@@ -210,6 +228,7 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
           source: endpointOf(owners.source),
           destination: endpointOf(owners.destination),
         }),
+    ...(services?.at === undefined ? {} : { destination_service: namesOf(services.at) }),
     ...withFlags(l4Of(event), event.tcpFlags),
     Type: "L3_L4",
     node_name: nodeName,
@@ -232,6 +251,9 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
       isolated_by: unique(concerned.flatMap((side) => side.isolatedBy)).map(flowPolicy),
       rule: own,
       rules,
+      ...(services === undefined || services.behind.length === 0
+        ? {}
+        : { services: services.behind.map(flowService) }),
       generation: event.generation,
       bytes: kind === "closed" ? null : event.frameBytes,
       ...(kind === "closed"
@@ -241,6 +263,14 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
     },
   };
   return { flow, node_name: nodeName, time };
+}
+
+function namesOf({ meta }: ResolvedService): { readonly namespace: string; readonly name: string } {
+  return { namespace: meta.namespace, name: meta.name };
+}
+
+function flowService({ service, port: { name, port } }: ServicePortRef): FlowService {
+  return { ...namesOf(service), port, ...(name === "" ? {} : { port_name: name }) };
 }
 
 /** RFC 3339, to the microsecond. */

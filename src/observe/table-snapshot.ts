@@ -1,15 +1,28 @@
 import { type PolicyRecord, Provenance, type RuleRecord } from "../compiler/decode.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
-import type { ObjectHead, Owner as PodOwner } from "../manifest/objects.js";
+import type { ObjectHead, Owner as PodOwner, ServiceObject } from "../manifest/objects.js";
 import { workloadOf } from "../manifest/workload.js";
 import { type Address, addressKey } from "../net/address.js";
+import { protocolNumbers, transportProtocols } from "../net/protocol.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
+import type { ResolvedService } from "../services/resolve.js";
+import { ServiceIndex, type ServicePortRef } from "../services/service-index.js";
 
 /** A table that is or was in force, with what it was made from. */
 export interface TableSource {
   readonly blob: Uint8Array;
   readonly ruleset: RulesetSummary;
   readonly objects: readonly ObjectHead[];
+  /** Names for its pods. */
+  readonly services?: readonly ServiceObject[];
+}
+
+/** The Services that a destination is known by. */
+export interface KnownServices {
+  /** The one whose ClusterIP it is. */
+  readonly at: ResolvedService | undefined;
+  /** Those behind a port of which it is: a connection may have been made to one of them, or to the pod. */
+  readonly behind: readonly ServicePortRef[];
 }
 
 /** The owner of an address. */
@@ -49,7 +62,7 @@ const noReasons: readonly SideReason[] = [];
 /**
  * A copy of one table that explains flows: the owners of their addresses, and the rules that decide.
  *
- * Cost:  a copy of the blob; at the first question, one pass over the objects and one over the blob.
+ * Cost:  a copy of the blob; at the first question, one pass over the objects, the Services and the blob.
  * Owner: keeps a reference to the objects; the caller may change the blob.
  */
 export class TableSnapshot {
@@ -57,6 +70,7 @@ export class TableSnapshot {
   readonly #source: TableSource;
   #owners: Map<string, Owner> | undefined;
   #endpoints: Set<string> | undefined;
+  #services: ServiceIndex | undefined;
   #opened: { readonly table: Table; readonly provenance: Provenance } | undefined;
   readonly #batch = new TupleBatch();
 
@@ -68,6 +82,15 @@ export class TableSnapshot {
   ownerOf(address: Address): Owner | undefined {
     this.#owners ??= ownersOf(this.#source.objects);
     return this.#owners.get(addressKey(address));
+  }
+
+  /** Finds the Services of a destination; none for protocols that no Service takes. */
+  servicesOf(destination: Address, protocol: number, port: number): KnownServices {
+    const { objects, services = [] } = this.#source;
+    this.#services ??= new ServiceIndex(objects, services);
+    const word = transportProtocols.find((each) => protocolNumbers[each] === protocol);
+    const behind = word === undefined ? [] : this.#services.behind(destination, word, port);
+    return { at: this.#services.at(destination), behind };
   }
 
   /** Whether the owner is a pod whose traffic this table judges. */

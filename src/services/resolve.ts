@@ -52,7 +52,9 @@ export function resolveServices(
   objects: readonly ObjectHead[],
   services: readonly ServiceObject[],
 ): readonly ResolvedService[] {
-  const pods = new PodsBehind(objects);
+  const named = services.filter((each) => each.kind === "Service");
+  if (named.length === 0) return [];
+  const pods = new PodsBehind(objects, named);
   const listed = new Map<string, ServiceEndpoints[]>();
   for (const each of services) {
     if (each.kind !== "EndpointSlice" && each.kind !== "Endpoints") continue;
@@ -61,8 +63,7 @@ export function resolveServices(
     if (others === undefined) listed.set(key, [each]);
     else others.push(each);
   }
-  return services
-    .filter((each) => each.kind === "Service")
+  return named
     .sort((a, b) => compareText(serviceRef(a), serviceRef(b)))
     .map((service) => {
       const { selector, meta } = service;
@@ -143,16 +144,18 @@ class PodsBehind {
   readonly #byLabel = new Map<string, Pod[]>();
   readonly #byAddress = new Map<string, Pod>();
 
-  constructor(objects: readonly ObjectHead[]) {
+  /** `services` are those that are asked for: other labels than theirs are not kept. */
+  constructor(objects: readonly ObjectHead[], services: readonly Service[]) {
+    for (const { meta, selector = [] } of services) {
+      for (const [key, value] of selector)
+        this.#byLabel.set(`${meta.namespace} ${key}=${value}`, []);
+    }
     const pods = objects
       .filter((object): object is Pod => object.kind === "Pod" && !hasEnded(object))
       .sort((a, b) => compareText(podRef(a), podRef(b)));
     for (const pod of pods) {
       for (const [key, value] of pod.meta.labels) {
-        const label = `${pod.meta.namespace} ${key}=${value}`;
-        const members = this.#byLabel.get(label);
-        if (members === undefined) this.#byLabel.set(label, [pod]);
-        else members.push(pod);
+        this.#byLabel.get(`${pod.meta.namespace} ${key}=${value}`)?.push(pod);
       }
       if (pod.hostNetwork) continue;
       for (const address of pod.addresses) this.#byAddress.set(addressKey(address), pod);

@@ -9,6 +9,7 @@ export class ServiceIndex {
   readonly services: readonly ResolvedService[];
   readonly #byRef = new Map<string, ResolvedService>();
   readonly #byAddress = new Map<string, ResolvedService>();
+  #byEnd: ReadonlyMap<string, readonly ServicePortRef[]> | undefined;
 
   constructor(objects: readonly ObjectHead[], services: readonly ServiceObject[]) {
     this.services = resolveServices(objects, services);
@@ -21,6 +22,16 @@ export class ServiceIndex {
   /** Finds the Service whose ClusterIP an address is. Its other addresses may be a node's, with ports of its own. */
   at(address: Address): ResolvedService | undefined {
     return this.#byAddress.get(addressKey(address));
+  }
+
+  /** Lists the ports of Services behind which a port of an address is: a connection there may be to one of them. */
+  behind(
+    address: Address,
+    protocol: ServicePort["protocol"],
+    port: number,
+  ): readonly ServicePortRef[] {
+    this.#byEnd ??= endsOf(this.services);
+    return this.#byEnd.get(endKey(address, protocol, port)) ?? [];
   }
 
   /** Finds `namespace/name`, or `name` where one Service has it. A text says what is wrong with another. */
@@ -43,6 +54,35 @@ export class ServiceIndex {
     );
     return `${got}, want svc/namespace/name of a Service in the manifests${meant}`;
   }
+}
+
+/** A port of a Service. */
+export interface ServicePortRef {
+  readonly service: ResolvedService;
+  readonly port: ResolvedPort;
+}
+
+function endsOf(
+  services: readonly ResolvedService[],
+): ReadonlyMap<string, readonly ServicePortRef[]> {
+  const ends = new Map<string, ServicePortRef[]>();
+  for (const service of services) {
+    for (const port of service.ports) {
+      for (const { addresses, port: own } of port.backends) {
+        for (const address of addresses) {
+          const key = endKey(address, port.protocol, own);
+          const known = ends.get(key);
+          if (known === undefined) ends.set(key, [{ service, port }]);
+          else known.push({ service, port });
+        }
+      }
+    }
+  }
+  return ends;
+}
+
+function endKey(address: Address, protocol: string, port: number): string {
+  return `${addressKey(address)} ${protocol} ${port}`;
 }
 
 /** Returns what stands behind `svc/` in a reference; undefined for a reference to something else. */

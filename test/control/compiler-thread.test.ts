@@ -72,6 +72,17 @@ describe("CompilerThread", () => {
   }
 
   const golden = ["and-or-peers", "named-ports", "own-node", "tiers"];
+  test("Services are read with the objects, for who names pods", async () => {
+    const path = write(`apiVersion: v1
+kind: Service
+metadata: {name: ledger, namespace: quay}
+spec: {clusterIP: 10.96.0.7, selector: {role: ledger}, ports: [{port: 80, targetPort: http}]}
+`);
+    const { services, diagnostics } = await thread().read({ paths: [path] });
+    expect(diagnostics).toEqual([]);
+    expect(services).toEqual(readManifests([path]).services);
+  });
+
   test("files: the same table, the same findings, and all that is told of the objects", async () => {
     const compiler = thread();
     for (const name of [...golden, ...golden]) {

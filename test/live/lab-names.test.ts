@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ProbeReport } from "../../src/lab/protocol.js";
-import { Bench, labObstacle, named, root, until } from "./lab-harness.js";
+import { Bench, labObstacle, main, named, root, until } from "./lab-harness.js";
 
 const client = join(root, "test/live/pod-client.mjs");
 
@@ -209,6 +209,26 @@ describe.skipIf(labObstacle !== undefined)(named("names in a lab", labObstacle),
     const got = await inPod(bench, "crane", ...many);
     expect(new Set(got.map((each) => each.got)).size).toBe(1);
     expect(ledgers).toContain(got[0]?.got);
+  });
+
+  test("observe names the Services that a flow may have been for", async () => {
+    await inPod(bench, "crane", "http:http://ledger-0.ledgers/", "udp:echo:7000:ahoy");
+    const words = ["observe", "--lab", "default", "--to-pod", "quay/ledger-0", "-o", "json"];
+    const shown = spawnSync(process.execPath, [main, ...words, "--last", "50"], {
+      encoding: "utf8",
+      env: { ...bench.env, SLUICE_SOCKET: undefined },
+    });
+    expect(shown).toMatchObject({ status: 0, stderr: "" });
+    const flows = shown.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).flow);
+    const named = flows.map(({ l4, ext }) => [
+      l4.TCP?.destination_port ?? l4.UDP?.destination_port,
+      ext.services?.map(({ name, port }: { name: string; port: number }) => `${name}:${port}`),
+    ]);
+    expect(named).toContainEqual([8080, expect.arrayContaining(["ledger:80", "ledgers:8080"])]);
+    expect(named).toContainEqual([7000, ["echo:7000"]]);
   });
 
   test("UDP, a port that a Service does not have, and a Service without pods", async () => {

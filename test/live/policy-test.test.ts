@@ -150,4 +150,44 @@ spec:
     expect(code).toBe(1);
     expect(stdout).toContain("expected allow, got deny");
   });
+
+  test("a test to a Service is tried at the ports of its pods", async () => {
+    const file = join(folder, "tests.yaml");
+    const manifests = join(folder, "mill.yaml");
+    const one = (name: string, port: number) => `apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, namespace: mill, labels: {app: ${name.split("-")[0]}}}
+spec: {containers: [{name: c, image: x, ports: [{name: web, containerPort: ${port}}]}]}
+---
+`;
+    writeFileSync(
+      manifests,
+      `${one("baker", 1)}${one("silo-a", 8080)}${one("silo-b", 9090)}${denyAll
+        .replace("elsewhere", "mill")
+        .replace(
+          "{podSelector: {}}",
+          "{podSelector: {matchLabels: {app: silo}}, ingress: [{ports: [{port: web}]}]}",
+        )}---
+apiVersion: v1
+kind: Service
+metadata: {name: silo, namespace: mill}
+spec: {selector: {app: silo}, ports: [{port: 80, targetPort: web}, {name: no, port: 81, targetPort: 80}]}
+`,
+    );
+    writeFileSync(
+      file,
+      `apiVersion: sluice/v1
+kind: PolicyTest
+tests:
+  - {name: open, from: {pod: mill/baker}, to: {service: mill/silo, port: 80}, expect: allow}
+  - {name: shut, from: {pod: mill/baker}, to: {service: mill/silo, port: 81}, expect: deny}
+`,
+    );
+    const words = ["test", file, "-f", manifests, "--live", "--reporter", "json"];
+    const { code, stdout, stderr } = await bench.run(...words);
+    expect(code, stderr + stdout).toBe(0);
+    const { summary, files } = JSON.parse(stdout);
+    expect(summary).toMatchObject({ tests: 2, passed: 2 });
+    for (const { connections } of files[0].tests) expect(connections).toBe(4);
+  });
 });
