@@ -48,6 +48,7 @@ Status openNetlink(int protocol, Descriptor* opened) noexcept {
   if (!link.valid()) return Status::system("socket AF_NETLINK", errno);
   // Larger buffers, short acknowledgements and error texts, as far as the kernel supports them.
   const int yes = 1;
+  (void)setsockopt(link.get(), SOL_SOCKET, SO_SNDBUF, &BUFFER_BYTES, sizeof BUFFER_BYTES);
   (void)setsockopt(link.get(), SOL_SOCKET, SO_SNDBUFFORCE, &BUFFER_BYTES, sizeof BUFFER_BYTES);
   (void)setsockopt(link.get(), SOL_SOCKET, SO_RCVBUFFORCE, &BUFFER_BYTES, sizeof BUFFER_BYTES);
   (void)setsockopt(link.get(), SOL_NETLINK, NETLINK_CAP_ACK, &yes, sizeof yes);

@@ -9,12 +9,11 @@ import type {
 } from "../manifest/objects.js";
 import { type Address, addressKey, parseAddress } from "../net/address.js";
 import { type ResolvedService, resolveServices } from "../services/resolve.js";
-import { isNetworked, podFamilies, takenAddresses } from "../workloads/assign-addresses.js";
+import { isNetworked, podFamilies, podRef, takenAddresses } from "../workloads/assign-addresses.js";
 
 /** Where a cluster's names are answered, by the names that every cluster has for it. */
 const namespace = "kube-system";
 const name = "kube-dns";
-export const dnsRef = `${namespace}/${name}`;
 const dnsPort = 53;
 /** The address that most clusters give it. */
 const usualAddresses = ["10.96.0.10", "fd96::a"].map((text) => parseAddress(text)!);
@@ -62,7 +61,7 @@ export function withDnsService(
 /**
  * Makes the pod that answers for names, where none of the manifests' pods is behind the Service for it.
  *
- * Shape: undefined when one is there. It has what the Service selects by and leads to, and always the labels and
+ * Shape: undefined when one is there. Another pod of its name keeps it. It has what the Service selects by and leads to, and always the labels and
  *        ports by which policies let DNS through.
  */
 export function dnsPod(
@@ -77,9 +76,13 @@ export function dnsPod(
     port: typeof targetPort === "string" ? dnsPort : targetPort,
     protocol,
   }));
+  const labels = new Map([["k8s-app", name], ...(service.selector ?? [])]);
+  const taken = new Set(objects.flatMap((each) => (each.kind === "Pod" ? [podRef(each)] : [])));
+  let free = name;
+  for (let number = 1; taken.has(`${namespace}/${free}`); number++) free = `${name}-${number}`;
   return {
     kind: "Pod",
-    meta: metaOf(new Map([["k8s-app", name], ...(service.selector ?? [])])),
+    meta: { ...metaOf(labels), name: free },
     nodeName: "",
     hostNetwork: false,
     phase: "Running",

@@ -49,6 +49,7 @@ export class ServicePlan {
         service.ports.flatMap((port) => this.#frontends(service, port)),
       ),
       addresses: this.services.flatMap(({ clusterIPs }) => clusterIPs),
+      nodes: this.#nodes.flatMap(({ addresses }) => addresses),
     };
   }
 
@@ -98,28 +99,25 @@ export class ServicePlan {
   }
 
   #frontends(service: ResolvedService, port: ResolvedPort): readonly Frontend[] {
-    const { protocol, backends } = port;
-    const places = [
-      ...[...service.clusterIPs, ...service.externalIPs].map(
-        (address) => [address, port.port] as const,
-      ),
-      ...(port.nodePort === undefined
-        ? []
-        : this.#nodes.flatMap(({ addresses }) =>
-            addresses.map((address) => [address, port.nodePort!] as const),
-          )),
-    ];
-    return places.map(([address, number]) => ({
-      address,
-      protocol,
+    const isSticky = service.sessionAffinity === "ClientIP";
+    const frontend = (family: Address["family"], number: number, address?: Address): Frontend => ({
+      family,
+      ...(address === undefined ? {} : { address }),
+      protocol: port.protocol,
       port: number,
-      isSticky: service.sessionAffinity === "ClientIP",
-      backends: backends.flatMap((backend) =>
+      isSticky,
+      backends: port.backends.flatMap((backend) =>
         backend.addresses
-          .filter(({ family }) => family === address.family)
+          .filter((each) => each.family === family)
           .map((each) => ({ address: each, port: backend.port })),
       ),
-    }));
+    });
+    const addresses = [...service.clusterIPs, ...service.externalIPs];
+    const { nodePort } = port;
+    return [
+      ...addresses.map((address) => frontend(address.family, port.port, address)),
+      ...(nodePort === undefined ? [] : ([4, 6] as const).map((each) => frontend(each, nodePort))),
+    ];
   }
 }
 

@@ -1,5 +1,4 @@
-import type { Address } from "../net/address.js";
-import { addressKey } from "../net/address.js";
+import { type Address, addressKey } from "../net/address.js";
 import { protocolNumbers, type TransportProtocol } from "../net/protocol.js";
 import {
   type Chain,
@@ -20,21 +19,25 @@ import {
   translateTo,
 } from "../netlink/nftables.js";
 
-/** An address and port at which a Service is reached, with what is behind it. */
+/** A port at which a Service is reached, with what is behind it. */
 export interface Frontend {
-  readonly address: Address;
+  readonly family: Address["family"];
+  /** Undefined: every address of a node. */
+  readonly address?: Address;
   readonly protocol: TransportProtocol;
   readonly port: number;
-  /** Of the same family; empty where connections are to be refused. */
+  /** Of the family; empty where connections are to be refused. */
   readonly backends: readonly { readonly address: Address; readonly port: number }[];
   /** A client is led to the same backend each time. */
   readonly isSticky: boolean;
 }
 
 export interface Translation {
+  /** Of two for the same place the first counts. */
   readonly frontends: readonly Frontend[];
   /** Addresses that are of Services alone: what is sent there and to no frontend is refused. */
   readonly addresses: readonly Address[];
+  readonly nodes: readonly Address[];
 }
 
 const tableName = "sluice";
@@ -47,7 +50,7 @@ const refusePriority = -90;
  * whoever judges them sees pods' addresses and ports, as behind kube-proxy.
  *
  * A new connection draws one of the backends; its later packets follow. There is one rule for each number of
- * backends, and a table look-up does the rest, so that a packet's cost does not grow with the number of Services.
+ * backends, and a look-up does the rest, so that a packet's cost does not grow with the number of Services.
  *
  * Shape: for `loadTables`; the same bytes for every namespace.
  */
@@ -55,67 +58,96 @@ export function encodeTranslation(next: Translation, before?: Translation): Uint
   return encodeTables(tablesOf(next), before === undefined ? [] : tablesOf(before));
 }
 
-function tablesOf({ frontends, addresses }: Translation): readonly NatTable[] {
+function tablesOf({ frontends, addresses, nodes }: Translation): readonly NatTable[] {
   return ([4, 6] as const).map((family) =>
     tableOf(
       family,
-      frontends.filter(({ address }) => address.family === family),
-      addresses.filter((address) => address.family === family),
+      frontends.filter((each) => each.family === family && each.backends.length > 0),
+      addressSet(family, "services", addresses),
+      addressSet(family, "nodes", nodes),
     ),
   );
+}
+
+function addressSet(family: 4 | 6, name: string, addresses: readonly Address[]): NamedSet {
+  const own = addresses.filter((each) => each.family === family);
+  const keys = new Map(own.map((each) => [addressKey(each), { key: each.bytes }]));
+  return { name, key: [addressPart(family)], elements: [...keys.values()] };
+}
+
+function addressPart(family: 4 | 6): Part {
+  return family === 4 ? "ipv4_addr" : "ipv6_addr";
+}
+
+/** Frontends that one rule is for. */
+interface Kind {
+  readonly name: string;
+  readonly isNode: boolean;
+  readonly isSticky: boolean;
+  readonly backends: number;
+  readonly members: Frontend[];
+}
+
+function kindsOf(frontends: readonly Frontend[]): readonly Kind[] {
+  const seen = new Set<string>();
+  const kinds = new Map<string, Kind>();
+  for (const each of frontends) {
+    const place = keyOf(each).join();
+    if (seen.has(place)) continue;
+    seen.add(place);
+    const { isSticky, backends } = each;
+    const isNode = each.address === undefined;
+    const name = `${isNode ? "node-" : ""}${isSticky ? "sticky" : "drawn"}-${backends.length}`;
+    const kind = kinds.get(name) ?? {
+      ...{ name, isNode, isSticky, backends: backends.length },
+      members: [],
+    };
+    kind.members.push(each);
+    kinds.set(name, kind);
+  }
+  return [...kinds.values()];
 }
 
 function tableOf(
   family: 4 | 6,
   frontends: readonly Frontend[],
-  addresses: readonly Address[],
+  services: NamedSet,
+  nodes: NamedSet,
 ): NatTable {
-  const addressPart: Part = family === 4 ? "ipv4_addr" : "ipv6_addr";
-  const key = [addressPart, "inet_proto", "inet_service"] as const;
-  const byKind = new Map<string, Frontend[]>();
-  for (const each of frontends) {
-    if (each.backends.length === 0) continue;
-    const kind = `${each.isSticky ? "sticky" : "drawn"}-${each.backends.length}`;
-    byKind.set(kind, [...(byKind.get(kind) ?? []), each]);
-  }
-  const kinds = [...byKind].map(
-    ([name, members]): NamedSet => ({
-      name,
-      key,
-      elements: members.map((each) => ({ key: keyOf(each) })),
-    }),
-  );
-  const backends = [...byKind.values()].flat().flatMap((frontend) =>
-    frontend.backends.map(({ address, port }, at) => ({
-      key: Uint8Array.of(...keyOf(frontend), ...little(at)),
-      data: Uint8Array.of(...address.bytes, ...portBytes(port)),
-    })),
-  );
+  const kinds = kindsOf(frontends);
+  const port = ["inet_proto", "inet_service"] as const;
+  const partsOf = (isNode: boolean) => (isNode ? port : [addressPart(family), ...port]);
+  const backends = (isNode: boolean): NamedSet => ({
+    name: isNode ? "node-backends" : "backends",
+    key: [...partsOf(isNode), "mark"],
+    data: [addressPart(family), "inet_service"],
+    elements: kinds
+      .filter((kind) => kind.isNode === isNode)
+      .flatMap(({ members }) => members.flatMap(backendElements)),
+  });
   const toService = [loadDestination(family, 0), lookUp("services", 0)];
-  const refused = new Map(addresses.map((address) => [addressKey(address), address]));
   return {
     name: tableName,
     family,
     sets: [
-      ...kinds,
-      {
-        name: "backends",
-        key: [...key, "mark"],
-        data: [addressPart, "inet_service"],
-        elements: backends,
-      },
-      {
-        name: "services",
-        key: [addressPart],
-        elements: [...refused.values()].map(({ bytes }) => ({ key: bytes })),
-      },
+      ...kinds.map(
+        ({ name, isNode, members }): NamedSet => ({
+          name,
+          key: partsOf(isNode),
+          elements: members.map((each) => ({ key: keyOf(each) })),
+        }),
+      ),
+      backends(false),
+      backends(true),
+      services,
+      nodes,
     ],
     chains: [
       {
         name: "translate",
         type: "nat",
         priority: translatePriority,
-        rules: [...byKind].map(([name, [first]]) => translatingRule(family, name, first!)),
+        rules: kinds.map((kind) => translatingRule(family, kind)),
       },
       {
         name: "refuse",
@@ -131,31 +163,39 @@ function tableOf(
   };
 }
 
-/** The rule for all frontends of one kind; which they are is in the map of that name. */
+/** The rule for all frontends of one kind; which they are is in the set of its name. */
 function translatingRule(
   family: 4 | 6,
-  kind: string,
-  { isSticky, backends }: Frontend,
+  { name, isNode, isSticky, backends }: Kind,
 ): Chain["rules"][number] {
   const words = family === 4 ? 1 : 4;
-  const number = words + 2;
+  const protocol = isNode ? 0 : words;
+  const number = protocol + 2;
   const found = 8;
   return [
     loadDestination(family, 0),
-    loadProtocol(words),
-    loadDestinationPort(words + 1),
-    lookUp(kind, 0),
+    ...(isNode ? [lookUp("nodes", 0)] : []),
+    loadProtocol(protocol),
+    loadDestinationPort(protocol + 1),
+    lookUp(name, 0),
     ...(isSticky
-      ? [loadSource(family, found), hashNumber(found, words * 4, backends.length, number)]
-      : [drawNumber(backends.length, number)]),
-    lookUp("backends", 0, found),
+      ? [loadSource(family, found), hashNumber(found, words * 4, backends, number)]
+      : [drawNumber(backends, number)]),
+    lookUp(isNode ? "node-backends" : "backends", 0, found),
     translateTo(family, found, found + words),
   ];
 }
 
+function backendElements(frontend: Frontend): NamedSet["elements"] {
+  return frontend.backends.map(({ address, port }, at) => ({
+    key: Uint8Array.of(...keyOf(frontend), ...little(at)),
+    data: Uint8Array.of(...address.bytes, ...portBytes(port)),
+  }));
+}
+
 function keyOf({ address, protocol, port }: Frontend): Uint8Array {
   const number = protocolNumbers[protocol]!;
-  return Uint8Array.of(...address.bytes, number, 0, 0, 0, ...portBytes(port));
+  return Uint8Array.of(...(address?.bytes ?? []), number, 0, 0, 0, ...portBytes(port));
 }
 
 /** A port as the kernel loads it: as on the wire, in a register of its own. */

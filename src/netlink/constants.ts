@@ -174,7 +174,6 @@ export const NFT_META_L4PROTO = 16;
 export const NFTA_LOOKUP_SET = 1;
 export const NFTA_LOOKUP_SREG = 2;
 export const NFTA_LOOKUP_DREG = 3;
-export const NFTA_LOOKUP_SET_ID = 4;
 export const NFTA_NG_DREG = 1;
 export const NFTA_NG_MODULUS = 2;
 export const NFTA_NG_TYPE = 3;

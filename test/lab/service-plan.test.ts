@@ -33,9 +33,10 @@ spec: ${spec}
 function frontends({ services }: LabPlan): string[] {
   return services!.translation.frontends
     .filter(({ port }) => port !== 53)
-    .map(({ address, port, protocol, backends, isSticky }) => {
+    .map(({ family, address, port, protocol, backends, isSticky }) => {
       const behind = backends.map((each) => `${formatAddress(each.address)} ${each.port}`);
-      return `${formatAddress(address)} ${port} ${protocol}${isSticky ? " sticky" : ""} -> ${behind.join(", ")}`;
+      const place = address === undefined ? `node IPv${family}` : formatAddress(address);
+      return `${place} ${port} ${protocol}${isSticky ? " sticky" : ""} -> ${behind.join(", ")}`;
     });
 }
 
@@ -72,8 +73,10 @@ describe("Services of a lab", () => {
     expect(frontends(made)).toEqual([
       "10.96.9.9 80 SCTP sticky -> 10.1.0.1 80",
       "203.0.113.7 80 SCTP sticky -> 10.1.0.1 80",
-      "172.30.0.1 30080 SCTP sticky -> 10.1.0.1 80",
+      "node IPv4 30080 SCTP sticky -> 10.1.0.1 80",
+      "node IPv6 30080 SCTP sticky -> ",
     ]);
+    expect(made.services!.translation.nodes.map(formatAddress)).toEqual(["172.30.0.1"]);
     expect(made.services!.translation.addresses.map(formatAddress)).toContain("10.96.9.9");
     expect(made.services!.translation.addresses.map(formatAddress)).not.toContain("203.0.113.7");
   });
@@ -119,6 +122,15 @@ describe("the pod that answers for names", () => {
     expect(made.services!.dnsListeners.map(({ ref, port }) => `${ref} ${port}`)).toEqual([
       "kube-system/coredns 53",
       "kube-system/coredns 53",
+    ]);
+  });
+
+  test("leaves its name to another pod that has it", () => {
+    const other = pod("kube-dns").replace("namespace: quay", "namespace: kube-system");
+    const made = plan(other);
+    expect(made.pods.map(({ ref, isOwn }) => [ref, isOwn])).toEqual([
+      ["kube-system/kube-dns", false],
+      ["kube-system/kube-dns-1", true],
     ]);
   });
 

@@ -85,6 +85,13 @@ const base = [
     selector: { "statefulset.kubernetes.io/pod-name": "ledger-0" },
     ports: [{ port: 80, targetPort: 5000 }],
   }),
+  // Two Services at one place: the first has it, and neither stops the others.
+  service("quay", "outer", {
+    externalIPs: ["203.0.113.7"],
+    selector,
+    ports: [{ port: 80, targetPort: "web" }],
+  }),
+  service("yard", "outer", { externalIPs: ["203.0.113.7"], selector, ports: [{ port: 80 }] }),
   service("quay", "empty", { selector: { app: "nobody" }, ports: [{ port: 80 }] }),
   service("quay", "mirror", { type: "ExternalName", externalName: "mirror.example.org" }),
 ].join("");
@@ -203,7 +210,9 @@ describe.skipIf(labObstacle !== undefined)(named("names in a lab", labObstacle),
     expect([denied, deniedSix]).toEqual([{ failed: "TIMEOUT" }, { failed: "TIMEOUT" }]);
   });
 
-  test("a client that a Service keeps gets the same pod each time, also at a node's port", async () => {
+  test("outer addresses, nodes' ports, and a client that a Service keeps", async () => {
+    const [outer] = await inPod(bench, "crane", "http:http://203.0.113.7/");
+    expect(ledgers).toContain(outer?.got);
     const urls = ["http4:http://sticky/", "http:http://172.30.0.1:30080/"];
     const many = Array.from({ length: 8 }, () => urls).flat();
     const got = await inPod(bench, "crane", ...many);

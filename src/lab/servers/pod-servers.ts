@@ -48,7 +48,7 @@ export class PodServers {
    */
   async setListeners(listeners: readonly PodListener[]): Promise<void> {
     const next = new Map(listeners.map((each) => [listenerKey(each), each]));
-    const open = listeners.filter((each) => !this.#listeners.has(listenerKey(each)));
+    const open = [...next].filter(([key]) => !this.#listeners.has(key)).map(([, each]) => each);
     const close = [...this.#listeners.keys()].filter((key) => !next.has(key));
     this.#listeners = next;
     for (const key of close) this.#failed.delete(key);
