@@ -1,7 +1,7 @@
 import type { ServiceType } from "../manifest/objects.js";
 import { type Address, formatAddress } from "../net/address.js";
 import { protocolNumbers } from "../net/protocol.js";
-import type { Backend, ResolvedPort, ResolvedService } from "../services/resolve.js";
+import { backendRef, type ResolvedPort, type ResolvedService } from "../services/resolve.js";
 import { type CompiledState, type Explanation, explain, type Side } from "./explain.js";
 import type { FlowEnd } from "./references.js";
 
@@ -81,13 +81,6 @@ export function explainService(
     backends,
     notAsked: port.backends.filter(({ addresses }) => addresses.length === 0).map(backendRef),
   };
-}
-
-/** Names where a connection ends: the pod, or the address of what is none. */
-export function backendRef({ pod, addresses }: Backend): string {
-  return pod === undefined
-    ? formatAddress(addresses[0]!)
-    : `${pod.meta.namespace}/${pod.meta.name}`;
 }
 
 /** Writes on which sides a connection is denied, such as `which ingress denies`. */

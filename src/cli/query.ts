@@ -1,5 +1,4 @@
 import type { Side } from "../analysis/explain.js";
-import { backendRef } from "../analysis/explain-service.js";
 import { hasPorts, parseProtocol, serviceText } from "../analysis/protocols.js";
 import { type FlowEnd, PodIndex } from "../analysis/references.js";
 import { sidesOf } from "../dataplane/events.js";
@@ -9,7 +8,7 @@ import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { type Address, parseAddress } from "../net/address.js";
 import { isTransportProtocol, protocolNumbers } from "../net/protocol.js";
-import { serviceRef } from "../services/resolve.js";
+import { backendRef, serviceRef } from "../services/resolve.js";
 import {
   type AskedPort,
   findPort,

@@ -7,7 +7,7 @@ import type {
   ServiceObject,
   ServicePort,
 } from "../manifest/objects.js";
-import { type Address, addressKey } from "../net/address.js";
+import { type Address, addressKey, formatAddress } from "../net/address.js";
 import { compareText } from "../net/order.js";
 import { hasEnded, podRef } from "../workloads/assign-addresses.js";
 
@@ -85,6 +85,13 @@ export function resolveServices(
 /** `namespace/name`. */
 export function serviceRef({ meta }: Pick<Service, "meta">): string {
   return `${meta.namespace}/${meta.name}`;
+}
+
+/** Names where a connection ends: the pod, or the address of what is none. */
+export function backendRef({ pod, addresses }: Backend): string {
+  return pod === undefined
+    ? formatAddress(addresses[0]!)
+    : `${pod.meta.namespace}/${pod.meta.name}`;
 }
 
 /** The number of a pod's own port that a port of a Service leads to; undefined when the pod has none of the name. */

@@ -10,8 +10,7 @@ import {
   readSurveyed,
 } from "../manifest/read.js";
 import { type Renderable, type Survey, surveyInput } from "../manifest/survey.js";
-import { fetchUrl, shownUrl } from "./fetch-url.js";
-import { type RenderOptions, renderAll } from "./render.js";
+import type { RenderOptions } from "./render.js";
 
 /** What of an input is not in files, and how it is got. */
 export interface SourceOptions
@@ -61,6 +60,9 @@ export async function gatherInput(
     if (options.render === "auto") toRender.push(item);
     else if (item.refused === undefined) made.set(item.path, { absent: "as --render says" });
   }
+  if (toRender.length === 0) return { survey, made };
+  // Loaded only here, and fetch-url.ts below: they load much that few inputs need.
+  const { renderAll } = await import("./render.js");
   const rendered = await renderAll(toRender, { ...options, leniency: survey.leniency });
   return { survey, made: new Map([...made, ...rendered]) };
 }
@@ -69,6 +71,7 @@ async function fetched(
   address: string,
   { env, userAgent, bounds = limits }: SourceOptions,
 ): Promise<Made> {
+  const { fetchUrl, shownUrl } = await import("./fetch-url.js");
   const name = shownUrl(address);
   const span = startOfFile(name);
   const got = await fetchUrl(address, { env, userAgent, bytesMax: bounds.fileBytes });

@@ -8,8 +8,7 @@ import {
   prefixContains,
   prefixCovers,
 } from "../../net/prefix.js";
-import { type ResolvedService, serviceRef } from "../../services/resolve.js";
-import { backendRef } from "../explain-service.js";
+import { backendRef, type ResolvedService, serviceRef } from "../../services/resolve.js";
 import { type Finding, finding, listNames } from "./finding.js";
 import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
 
