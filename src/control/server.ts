@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
+import { chmodSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
 import { systemReason } from "../diagnostics/system-reason.js";
@@ -12,6 +12,7 @@ import {
   type ListenerBounds,
   type Refused,
 } from "./http-listener.js";
+import { makeFolder } from "./make-folder.js";
 import { RefusalError, refusalOf } from "./refusal.js";
 import type { RequestHead } from "./request-head.js";
 
@@ -136,7 +137,7 @@ export async function serveUnix(
   const folder = dirname(path);
   try {
     const isNew = statSync(folder, { throwIfNoEntry: false }) === undefined;
-    if (isNew) mkdirSync(folder, { recursive: true, mode: 0o750 });
+    if (isNew) makeFolder(folder, 0o750);
     if (statSync(path, { throwIfNoEntry: false })?.isSocket()) {
       if (await isAnswered(path)) {
         throw new RefusalError(

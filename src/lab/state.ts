@@ -1,13 +1,6 @@
-import {
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { linkSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../control/make-folder.js";
 import { runFolder } from "../control/settings.js";
 import { readRegularFile } from "../manifest/regular-file.js";
 import { LabError } from "./lab-error.js";
@@ -43,7 +36,7 @@ const socketPathBytesMax = 107;
 export function stateFolder(env: Readonly<Record<string, string | undefined>>): string {
   const folder = chooseFolder(env);
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, 0o700);
     const found = lstatSync(folder);
     const isOurs = found.isDirectory() && found.uid === process.getuid?.();
     if (!isOurs || (found.mode & 0o022) !== 0) {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ControlClient } from "../../src/control/client.js";
+import { makeFolder } from "../../src/control/make-folder.js";
 import { RefusalError } from "../../src/control/refusal.js";
 import {
   ListAnswer,
@@ -104,6 +105,20 @@ describe("control socket", () => {
     renameSync(`${dead}.kept`, dead);
     open.push(await serveUnix(dead, 0o600, routes));
     expect(await new ControlClient(dead).ask("GET", "/echo")).toEqual({ word: null });
+  });
+
+  // Goal: what the kernel refuses is told, also in folders where it says that nothing is there.
+  test("refuses a folder that cannot be made", async () => {
+    const path = "/proc/sluice-none/made/sluice.sock";
+    await expect(serveUnix(path, 0o600, routes)).rejects.toMatchObject({ kind: "environment" });
+    expect(() => makeFolder("/proc/sluice-none", 0o755)).toThrow("ENOENT");
+    const deep = join(folder, "a/b/c");
+    makeFolder(deep, 0o750);
+    makeFolder(deep, 0o700);
+    expect(statSync(deep).mode & 0o777).toBe(0o750);
+    writeFileSync(join(deep, "file"), "");
+    expect(() => makeFolder(join(deep, "file"), 0o755)).toThrow("EEXIST");
+    expect(() => makeFolder(join(deep, "file/d"), 0o755)).toThrow("ENOTDIR");
   });
 
   test("leaves a file that is no socket alone", async () => {

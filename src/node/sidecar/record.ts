@@ -5,7 +5,6 @@ import {
   fstatSync,
   fsyncSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -14,6 +13,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../../control/make-folder.js";
 import { RefusalError } from "../../control/refusal.js";
 import { tryLock } from "../../dataplane/host.js";
 import { readWhole, withRegularFile } from "../../manifest/regular-file.js";
@@ -85,7 +85,7 @@ export class RecordFile {
   write(record: SidecarRecord): void {
     const next = `${this.path}.${randomBytes(6).toString("hex")}`;
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
+      makeFolder(this.#folder, 0o755);
       const fd = openSync(next, "wx", 0o600);
       try {
         writeSync(fd, encode(record));
@@ -127,7 +127,7 @@ export class RecordFile {
     for (let waitedMs = 0; ; waitedMs += lockPauseMs) {
       let fd: number;
       try {
-        mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
+        makeFolder(this.#folder, 0o755);
         fd = openSync(path, O_CREAT | O_RDWR | O_NOFOLLOW, 0o600);
       } catch (error) {
         throw this.#cannotKeep(error as Error);
