@@ -11,12 +11,28 @@ import { renderTable, sanitize, styles, writeJson } from "./output.js";
 import { asCommand } from "./refusals.js";
 import type { StatusOptions } from "./status-spec.js";
 
-/** Shows the status of an enforcing process. */
+/** What a process of an earlier version does not answer: it has nothing of that. */
+const unanswered = {
+  notAttached: [],
+  nameGuard: null,
+  lastError: null,
+  otherModes: [],
+  failOpen: [],
+  connectionsByEndpoint: [],
+  evictions: {},
+  fragmentsEvicted: 0,
+  source: null,
+  audited: 0,
+  exempt: {},
+  drops: {},
+} as const satisfies Partial<ControlStatus>;
+
+/** Shows the status of an enforcing process, which may be of another version. */
 export async function runStatus(options: StatusOptions, io: Io): Promise<number> {
   return asCommand(async () => {
     const status = await controlClient(options, io).ask<ControlStatus>("GET", "/status");
     if (options.output === "json") writeJson(io.stdout, status);
-    else io.stdout.write(statusText(status, io));
+    else io.stdout.write(statusText({ ...unanswered, ...status }, io));
     return exitCodes.ok;
   });
 }

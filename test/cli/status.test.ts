@@ -81,3 +81,31 @@ test("status shows the endpoints that need it most", async () => {
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+// Goal: whoever upgrades first the command and then the process is told what the old process knows.
+test("status of an earlier version shows what it answers", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-status-"));
+  const socket = join(folder, "control.sock");
+  const answer = {
+    ...{ apiVersion: "sluice/v1", kind: "Status", name: "run", version: "0.0.9", pid: 7 },
+    ...{ generation: 3, since: new Date().toISOString(), enforced: true, endpoints: 2 },
+    ...{ established: "recheck", deny: "drop", mode: "enforce", connections: 5, flowsLost: 0 },
+  };
+  const serving = await serveUnix(socket, 0o600, { handlers: { "GET /status": () => answer } });
+  try {
+    const io = fakeIo();
+    expect(await runStatus({ socket, output: "table" }, io)).toBe(0);
+    expect(io.out().split("\n")).toEqual([
+      expect.stringMatching(/^run: generation 3 enforced, .*, pid 7, sluice 0\.0\.9$/),
+      "2 endpoints, 5 connections (new tables: recheck; the denied: drop), 0 flow records lost",
+      "nothing was dropped",
+      "",
+    ]);
+    const json = fakeIo();
+    await runStatus({ socket, output: "json" }, json);
+    expect(JSON.parse(json.out())).toEqual(answer);
+  } finally {
+    serving.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
