@@ -35,7 +35,8 @@ struct FragmentVerdict {
 // Shape:  a place for each local address, direction and remote address, by hash. A place holds a
 //         few questions. For a question that does not fit, or cannot be asked again, a newer
 //         table's answer counts as "denied". Hash collisions make a place stricter, never looser.
-//         All places of a local address lie in one of many regions, whatever other addresses do.
+//         A question is kept once, with the groups of remote addresses that it was noted for. All
+//         places of a local address lie in one of many regions, whatever other addresses do.
 // Source: docs/decisions/0028-forgotten-datagrams.md.
 class ForgottenDatagrams {
  public:
@@ -44,44 +45,57 @@ class ForgottenDatagrams {
   // False when there is no memory.
   [[nodiscard]] bool create() noexcept { return places_.create(REGIONS * REGION_PLACES); }
 
-  // The place of a datagram. Shape: AddressHash::ofAddress() of both ends.
-  [[nodiscard]] static size_t placeOf(uint64_t local, uint64_t remote, bool localSends) noexcept {
+  // Where a datagram is noted.
+  struct Spot {
+    size_t place;
+    uint8_t group;  // a bit for its remote address's
+  };
+
+  // Shape: AddressHash::ofAddress() of both ends.
+  [[nodiscard]] static Spot spotOf(uint64_t local, uint64_t remote, bool localSends) noexcept {
     static_assert(REGIONS == 1u << (64 - 55) && REGION_PLACES == 2u << (64 - 59));
-    return ((local >> 55) << 1 | (localSends ? 1u : 0u)) << (64 - 59) | remote >> 59;
+    return {.place = ((local >> 55) << 1 | (localSends ? 1u : 0u)) << (64 - 59) | remote >> 59,
+            .group = static_cast<uint8_t>(1u << (remote >> 56 & 7))};
   }
 
   // Notes a datagram whose start its receiver may keep until `untilUs`.
-  void note(size_t place, const FragmentVerdict& verdict, uint64_t untilUs,
-            uint64_t nowUs) noexcept;
+  void note(Spot spot, const FragmentVerdict& verdict, uint64_t untilUs, uint64_t nowUs) noexcept;
 
-  // Whether the table of this generation, by `allows(question)`, allows all that is noted.
+  // Whether the table of this generation, by `allows(question)`, allows all that is noted. Shape:
+  // no note is of a newer table.
   template <typename Allows>
-  [[nodiscard]] bool allAllowed(size_t place, uint32_t generation, uint64_t nowUs,
+  [[nodiscard]] bool allAllowed(Spot spot, uint32_t generation, uint64_t nowUs,
                                 const Allows& allows) const noexcept {
-    const Place& noted = places_[place];
+    const Place& noted = places_[spot.place];
     const uint32_t nowS = secondsOf(nowUs);
+    const bool isOlder = noted.generation != generation;
     const auto concerns = [=](const Term& term) {
-      return term.untilS > nowS && term.generation != generation;
+      return term.olderUntilS > nowS || (isOlder && term.untilS > nowS);
     };
-    return !concerns(noted.rest) &&
-           std::all_of(noted.known.begin(), noted.known.end(), [&](const Known& each) {
-             return !concerns(each.term) || allows(each.question);
-           });
+    if (concerns(noted.rest)) return false;
+    for (size_t each = 0; each < QUESTIONS_MAX; ++each) {
+      if (!concerns(noted.known[each].term) || (noted.groups[each] & spot.group) == 0) continue;
+      if (!allows(noted.known[each].question)) return false;
+    }
+    return true;
   }
 
  private:
   static constexpr size_t REGIONS = 512;
   static constexpr size_t REGION_PLACES = 64;
 
-  // How long a receiver may keep what passed, and the table that let it pass: the oldest of
-  // several.
+  // How long a receiver may keep what passed by the place's newest table, and by older ones. Apart,
+  // so that what passes now does not prolong what passed before a swap.
   struct Term {
-    uint32_t generation;
     uint32_t untilS;
+    uint32_t olderUntilS;
 
-    void extend(uint32_t by, uint32_t untilS_, uint32_t nowS) noexcept {
-      generation = untilS > nowS ? std::min(generation, by) : by;
-      untilS = std::max(untilS, untilS_);
+    [[nodiscard]] bool isOver(uint32_t nowS) const noexcept {
+      return untilS <= nowS && olderUntilS <= nowS;
+    }
+    void grow() noexcept {
+      olderUntilS = std::max(olderUntilS, untilS);
+      untilS = 0;
     }
   };
   struct Known {
@@ -90,7 +104,9 @@ class ForgottenDatagrams {
   };
   struct alignas(64) Place {
     std::array<Known, QUESTIONS_MAX> known;
+    std::array<uint8_t, QUESTIONS_MAX> groups;  // of each known question
     Term rest;
+    uint32_t generation;  // the newest that has noted anything
   };
   static_assert(sizeof(Place) == 64);
 

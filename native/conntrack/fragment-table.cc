@@ -270,8 +270,8 @@ void FragmentTable::forget(Datagram& datagram, uint64_t nowUs) noexcept {
   if (datagram.expiresUs > nowUs) {
     const auto [source, destination] = hashesOf(datagram.key);
     const bool sends = datagram.localSends;
-    forgotten_.note(ForgottenDatagrams::placeOf(sends ? source : destination,
-                                                sends ? destination : source, sends),
+    forgotten_.note(ForgottenDatagrams::spotOf(sends ? source : destination,
+                                               sends ? destination : source, sends),
                     datagram.verdict, datagram.expiresUs, nowUs);
   }
   remove(datagram);

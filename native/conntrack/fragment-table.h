@@ -74,8 +74,8 @@ class FragmentTable {
                                      const Allows& allows) const noexcept {
     // Which of the addresses is local may have changed since.
     const auto [source, destination] = hashesOf(keyOf(view, 0));
-    const size_t sent = ForgottenDatagrams::placeOf(source, destination, true);
-    const size_t received = ForgottenDatagrams::placeOf(destination, source, false);
+    const auto sent = ForgottenDatagrams::spotOf(source, destination, true);
+    const auto received = ForgottenDatagrams::spotOf(destination, source, false);
     return forgotten_.allAllowed(sent, generation, nowUs, allows) &&
            forgotten_.allAllowed(received, generation, nowUs, allows);
   }

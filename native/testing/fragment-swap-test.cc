@@ -4,8 +4,11 @@
 // had for as long as it may, and has missed whatever would have completed it.
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <vector>
 
+#include "native/conntrack/address-hash.h"
+#include "native/conntrack/forgotten-datagrams.h"
 #include "native/testing/one-pod.h"
 #include "native/testing/test.h"
 
@@ -16,9 +19,13 @@ constexpr uint64_t SECOND = 1'000'000;
 constexpr uint16_t ALLOWED = 53;  // by the usual policy
 constexpr uint16_t DENIED = 54;   // by that, and not by the one that allows all
 
-// A part of a UDP datagram from the pod to the server.
-std::vector<uint8_t> part(uint8_t family, uint16_t id, uint32_t offset, bool more, uint16_t port) {
-  FrameBuilder frame(family, 10, 12, PROTOCOL_UDP);
+constexpr uint8_t FRIEND = 11;  // any port is allowed
+constexpr uint8_t SERVER = 12;
+
+// A part of a UDP datagram from the pod.
+std::vector<uint8_t> part(uint8_t family, uint16_t id, uint32_t offset, bool more, uint16_t port,
+                          uint8_t to = SERVER) {
+  FrameBuilder frame(family, 10, to, PROTOCOL_UDP);
   frame.payload.assign(64, 0);
   if (offset == 0) {
     frame.payload[0] = 0x10;
@@ -131,6 +138,22 @@ class Play {
 
 constexpr std::array FAMILIES = {uint8_t{4}, uint8_t{6}};
 
+// A secret by which notes about friend and server are in one place, and in one group or not.
+HashSecret secretOf(bool oneGroup) {
+  const auto spotOf = [](const HashSecret& secret, uint8_t last) {
+    const AddressBytes address = {10, 10, 0, last};
+    std::array<uint64_t, 2> words = {};
+    std::memcpy(words.data(), address.data(), sizeof words);
+    const uint64_t remote = AddressHash(secret).ofAddress(words[0], words[1]);
+    return ForgottenDatagrams::spotOf(0, remote, true);
+  };
+  for (HashSecret secret = {1, 1};; ++secret[0]) {
+    const auto one = spotOf(secret, FRIEND);
+    const auto other = spotOf(secret, SERVER);
+    if (one.place == other.place && (one.group == other.group) == oneGroup) return secret;
+  }
+}
+
 }  // namespace
 
 TEST("fragments and swaps: nothing completes what is denied, in any short order") {
@@ -231,6 +254,82 @@ TEST("fragments and swaps: what is still allowed goes on, with one port and with
   pod.publish(OnePod::Policy::AllowAll);
   CHECK(!whole(1, 50, nowUs));
   CHECK(whole(1, 50, nowUs + 35 * SECOND));
+}
+
+TEST("fragments and swaps: one peer's notes concern another for as long as they are old at most") {
+  for (const bool oneGroup : {false, true}) {
+    OnePod pod({.hashSecret = secretOf(oneGroup)});
+    const auto whole = [&pod](uint16_t port, uint8_t to, uint64_t nowUs) {
+      return pod.fromPod(part(4, 1, 0, true, port, to), nowUs).passes() &&
+             pod.fromPod(part(4, 1, 64, false, 0, to), nowUs).passes();
+    };
+    pod.publish(OnePod::Policy::AllowAll);
+    CHECK(whole(DENIED, FRIEND, 0));
+    pod.publish();
+    for (uint64_t nowUs = 0; nowUs < 200 * SECOND; nowUs += 10 * SECOND) {
+      CHECK(whole(DENIED, FRIEND, nowUs));
+      CHECK(whole(ALLOWED, SERVER, nowUs) == (!oneGroup || nowUs >= 35 * SECOND));
+    }
+  }
+}
+
+// Goal: a note is lost to no other, and counts for no longer than it has to.
+// Method: random notes, beside a list of all of them.
+TEST("forgotten datagrams: random notes; what is denied is refused, and what is over is not") {
+  constexpr uint16_t PORTS = 6;  // of which a table allows some: one bit each
+  struct Noted {
+    ForgottenDatagrams::Spot spot;
+    FragmentVerdict verdict;
+    uint64_t untilUs;
+  };
+  ForgottenDatagrams notes;
+  REQUIRE(notes.create());
+  std::vector<Noted> all;
+  uint64_t random = 1;
+  const auto below = [&random](uint32_t bound) {
+    random = random * 6'364'136'223'846'793'005 + 1'442'695'040'888'963'407;
+    return static_cast<uint32_t>((random >> 33) % bound);
+  };
+  uint32_t generation = 1;
+  uint32_t allowed = 0;
+  uint32_t passed = 0;
+  uint32_t refused = 0;
+  uint64_t nowUs = 0;
+  for (uint32_t step = 0; step < 100'000; ++step) {
+    nowUs += below(4) * SECOND;
+    if (below(20) == 0) {
+      ++generation;
+      allowed = below(1u << PORTS);
+    }
+    std::erase_if(all, [nowUs](const Noted& each) { return each.untilUs + SECOND <= nowUs; });
+    const auto spot = ForgottenDatagrams::spotOf(0, uint64_t{below(16)} << 57, true);
+    const auto isOld = [&](const Noted& each) {
+      return each.spot.place == spot.place && each.verdict.generation != generation;
+    };
+    const bool denied = std::ranges::any_of(all, [&](const Noted& each) {
+      return isOld(each) && each.untilUs > nowUs &&
+             (each.verdict.once ||
+              (each.spot.group == spot.group && (allowed >> each.verdict.question.port & 1) == 0));
+    });
+    const bool passes =
+        notes.allAllowed(spot, generation, nowUs, [allowed](const FragmentQuestion& question) {
+          return (allowed >> question.port & 1) != 0;
+        });
+    CHECK(!(passes && denied));
+    CHECK(passes || std::ranges::any_of(all, isOld));
+    ++(passes ? passed : refused);
+    if (!passes) continue;
+    // Some are older than the table in force, or cannot be asked again.
+    const uint32_t age = below(4) == 0 ? below(std::min(generation, 3u)) : 0;
+    const FragmentVerdict verdict = {
+        .generation = generation - age,
+        .question = {.port = static_cast<uint16_t>(below(PORTS)), .protocol = PROTOCOL_UDP},
+        .once = below(50) == 0};
+    const uint64_t untilUs = nowUs + (1 + below(34)) * SECOND;
+    notes.note(spot, verdict, untilUs, nowUs);
+    all.push_back({spot, verdict, untilUs});
+  }
+  CHECK(passed > 10'000 && refused > 10'000);
 }
 
 TEST("fragments and swaps: where connections are kept, so is what followed one of theirs") {
