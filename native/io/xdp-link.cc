@@ -345,30 +345,39 @@ XdpLink::~XdpLink() {
   if (poll_ >= 0) close(poll_);
 }
 
+Status XdpLink::take(XdpLink* link, int fd, int memoryFd) noexcept {
+  std::unique_ptr<Queue> queue(link == nullptr ? nullptr : new (std::nothrow) Queue(fd, memoryFd));
+  if (queue == nullptr) {
+    close(fd);
+    if (memoryFd >= 0) close(memoryFd);
+    return {StatusCode::Limit};
+  }
+  link->queues_.push_back(std::move(queue));
+  return {};
+}
+
 Status XdpLink::create(std::span<const XdpSocket> sockets, const XdpLinkOptions& options,
                        std::unique_ptr<XdpLink>* link) noexcept {
+  if (sockets.empty()) return {StatusCode::Argument};
   std::unique_ptr<XdpLink> made(new (std::nothrow) XdpLink(options));
+  Status status;
   for (const XdpSocket& socket : sockets) {
-    if (made != nullptr) made->queues_.emplace_back(new (std::nothrow) Queue(socket.fd));
-    if (made == nullptr || made->queues_.back() == nullptr) {
-      close(socket.fd);
-      return {StatusCode::Limit};
-    }
+    const Status taken = take(made.get(), socket.fd, -1);
+    if (status.ok()) status = taken;
   }
-  if (made == nullptr || sockets.empty()) return {StatusCode::Argument};
-  const Status status = made->open(sockets);
+  if (status.ok()) status = made->open(sockets);
   if (status.ok()) *link = std::move(made);
   return status;
 }
 
 Status XdpLink::adopt(std::span<const XdpQueueHandoff> queues, const XdpLinkOptions& options,
                       std::unique_ptr<XdpLink>* link) noexcept {
+  if (queues.empty()) return {StatusCode::Argument};
   std::unique_ptr<XdpLink> made(new (std::nothrow) XdpLink(options));
-  if (made == nullptr || queues.empty()) return {StatusCode::Argument};
   Status status;
   for (const XdpQueueHandoff& handoff : queues) {
-    made->queues_.emplace_back(new (std::nothrow) Queue(handoff.fd, handoff.memory));
-    if (made->queues_.back() == nullptr) status = {StatusCode::Limit};
+    const Status taken = take(made.get(), handoff.fd, handoff.memory);
+    if (status.ok()) status = taken;
     if (status.ok()) status = made->queues_.back()->adopt(handoff.words);
   }
   if (status.ok()) status = made->watchQueues();

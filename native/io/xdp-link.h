@@ -41,14 +41,14 @@ struct XdpLinkOptions {
 class XdpLink final : public Link {
  public:
   // Owner:  takes the descriptors, also when it fails.
-  // Errors: Argument for an MTU larger than our frames; System.
+  // Errors: Argument for an MTU larger than our frames; Limit when there is no memory; System.
   static Status create(std::span<const XdpSocket> sockets, const XdpLinkOptions& options,
                        std::unique_ptr<XdpLink>* link) noexcept;
   // Continues with a predecessor's queues.
   //
   // Owner:  takes the descriptors, also when it fails.
   // Errors: Argument when the descriptors are no such sockets, or the words are not an XdpLink's;
-  //         System.
+  //         Limit when there is no memory; System.
   static Status adopt(std::span<const XdpQueueHandoff> queues, const XdpLinkOptions& options,
                       std::unique_ptr<XdpLink>* link) noexcept;
   ~XdpLink() override;
@@ -70,6 +70,8 @@ class XdpLink final : public Link {
   class Queue;
 
   explicit XdpLink(const XdpLinkOptions& options) noexcept;
+  // Gives a link one more queue. Without a link, or memory, it closes the descriptors.
+  static Status take(XdpLink* link, int fd, int memoryFd) noexcept;
   Status open(std::span<const XdpSocket> sockets) noexcept;
   Status watchQueues() noexcept;
 

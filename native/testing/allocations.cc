@@ -8,6 +8,9 @@
 namespace {
 
 thread_local uint64_t allocations = 0;
+thread_local uint64_t mayFailLeft = UINT64_MAX;  // calls until there is no memory
+
+bool isOut() noexcept { return mayFailLeft == 0 || (--mayFailLeft, false); }
 
 void* counted(std::size_t size) noexcept {
   ++allocations;
@@ -29,8 +32,12 @@ void* orAbort(void* memory) noexcept {
 
 void* operator new(std::size_t size) { return orAbort(counted(size)); }
 void* operator new[](std::size_t size) { return orAbort(counted(size)); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return counted(size); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return counted(size); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return isOut() ? nullptr : counted(size);
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return isOut() ? nullptr : counted(size);
+}
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return orAbort(countedAligned(size, alignment));
 }
@@ -38,10 +45,10 @@ void* operator new[](std::size_t size, std::align_val_t alignment) {
   return orAbort(countedAligned(size, alignment));
 }
 void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return countedAligned(size, alignment);
+  return isOut() ? nullptr : countedAligned(size, alignment);
 }
 void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return countedAligned(size, alignment);
+  return isOut() ? nullptr : countedAligned(size, alignment);
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
@@ -55,5 +62,8 @@ void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { s
 namespace sluice::testing {
 
 uint64_t allocationsOfThread() noexcept { return allocations; }
+
+OutOfMemory::OutOfMemory(uint64_t number) noexcept { mayFailLeft = number; }
+OutOfMemory::~OutOfMemory() { mayFailLeft = UINT64_MAX; }
 
 }  // namespace sluice::testing
