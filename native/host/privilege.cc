@@ -56,6 +56,9 @@ constexpr uint32_t ALLOWED_CALLS[] = {
     SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_sigaltstack, SYS_tgkill, SYS_set_robust_list,
     SYS_exit, SYS_exit_group};
 
+// Allowed for the thread itself alone: a worker leaves a CPU that another thread keeps.
+constexpr uint32_t OWN_CALL = SYS_sched_setaffinity;
+
 // Allowed unless they ask for executable memory.
 constexpr uint32_t MEMORY_CALLS[] = {SYS_mmap, SYS_mprotect};
 constexpr size_t PROTECTION_ARGUMENT = 2;
@@ -91,6 +94,7 @@ constexpr uint32_t LISTENER_DENIED_CALLS[] = {
 
 constexpr uint32_t WORD_CALL = offsetof(seccomp_data, nr);
 constexpr uint32_t WORD_ARCHITECTURE = offsetof(seccomp_data, arch);
+constexpr uint32_t WORD_THREAD = offsetof(seccomp_data, args);
 constexpr uint32_t WORD_PROTECTION = offsetof(seccomp_data, args) + PROTECTION_ARGUMENT * 8;
 constexpr uint32_t REFUSE = SECCOMP_RET_ERRNO | EPERM;
 
@@ -131,12 +135,17 @@ class CallFilter {
   unsigned short count_ = 0;
 };
 
-// The filter of a packet thread. It allows each call by number alone, in a chain of comparisons;
-// the kernel evaluates these once and caches the result as a bitmap.
-class PacketFilter : public CallFilter<2 * std::size(ALLOWED_CALLS) + std::size(MEMORY_CALLS) + 5> {
+// The filter of a packet thread. It allows the calls that frames need by number alone, in a chain
+// of comparisons; the kernel evaluates these once and caches the result as a bitmap.
+class PacketFilter
+    : public CallFilter<2 * std::size(ALLOWED_CALLS) + std::size(MEMORY_CALLS) + 10> {
  public:
   PacketFilter() noexcept {
     for (const uint32_t call : ALLOWED_CALLS) when(call, SECCOMP_RET_ALLOW);
+    jump(BPF_JEQ, OWN_CALL, 0, 4);
+    load(WORD_THREAD);
+    when(0, SECCOMP_RET_ALLOW);
+    answer(REFUSE);
     // Not one of the two memory calls: jump to the refusal. Otherwise check the protection flags.
     constexpr size_t count = std::size(MEMORY_CALLS);
     for (size_t index = 0; index < count; ++index) {

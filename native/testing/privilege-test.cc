@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -33,6 +34,8 @@ struct Confined {
   int socketError = 0;
   int cloneError = 0;
   int executableError = 0;
+  int moveError = 0;
+  int moveOtherError = 0;
   bool mapped = false;
   bool clockRead = false;
 };
@@ -54,6 +57,11 @@ void* beConfined(void* argument) {
     return syscall(SYS_mmap, nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   };
   self->executableError = errorOf([&] { return map(PROT_READ | PROT_EXEC); });
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  (void)sched_getaffinity(0, sizeof cpus, &cpus);
+  self->moveError = errorOf([&] { return sched_setaffinity(0, sizeof cpus, &cpus); });
+  self->moveOtherError = errorOf([&] { return sched_setaffinity(getpid(), sizeof cpus, &cpus); });
   const long memory = map(PROT_READ | PROT_WRITE);
   self->mapped = memory > 0 && syscall(SYS_munmap, memory, 4096) == 0;
   timespec now = {};
@@ -101,6 +109,8 @@ TEST("privilege: a confined thread moves bytes and waits, and can do nothing els
   CHECK(confined.socketError == EPERM);
   CHECK(confined.cloneError == EPERM);
   CHECK(confined.executableError == EPERM);
+  CHECK(confined.moveError == 0);
+  CHECK(confined.moveOtherError == EPERM);
   CHECK(confined.mapped);
   CHECK(confined.clockRead);
 
