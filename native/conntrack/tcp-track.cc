@@ -245,6 +245,7 @@ ConnClass tcpClassOf(const ConnEntry& entry) noexcept {
     case ConnState::FinWait:
     case ConnState::CloseWait:
     case ConnState::LastAck:
+      return ConnClass::Unassured;
     case ConnState::TimeWait:
     case ConnState::Close:
       return ConnClass::Closing;

@@ -52,7 +52,8 @@ void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexce
 [[nodiscard]] TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender,
                                   const TcpSegment& segment) noexcept;
 
-// The class of a TCP connection. The closing states are those that Linux drops early.
+// The class of a TCP connection. Linux drops a connection early once one end has closed; here it
+// may finish first.
 [[nodiscard]] ConnClass tcpClassOf(const ConnEntry& entry) noexcept;
 
 // Whether end `sender` can have sent this sequence number recently, as an ICMP error claims.

@@ -386,11 +386,11 @@ inline constexpr std::array<std::string_view, 12> connStateWords = {{
 
 // Which connections give way first when there is no room for a new one.
 enum class ConnClass : uint8_t {
-  // TCP: closed by one end, or reset
+  // TCP: closed by both ends, which know it, or reset
   Closing,
   // nothing shows yet that the other end is there
   Unanswered,
-  // answered, but an ICMP query, or not TCP and just begun
+  // answered, but an ICMP query, not TCP and just begun, or TCP that is being closed
   Unassured,
   // an established TCP connection, or another that goes on
   Assured,

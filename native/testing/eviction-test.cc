@@ -172,6 +172,32 @@ TEST("eviction: echo requests that are answered keep no TCP connection from begi
   CHECK(goesOn(pod, 1, nowUs));
 }
 
+TEST("eviction: what one end has closed goes on until the other has, also in a flood") {
+  constexpr uint32_t SIZE = 64;
+  OnePod pod({.connectionsMax = SIZE});
+  uint64_t nowUs = 0;
+  uint16_t identifier = 0;
+  const auto flood = [&](uint32_t count) {
+    for (uint32_t each = 0; each < count; ++each, nowUs += 250) {
+      CHECK(pod.fromPod(echoFrame(4, POD, FRIEND, false, ++identifier), nowUs).opened);
+      CHECK(pod.fromNet(echoFrame(4, FRIEND, POD, true, identifier), nowUs).passes());
+    }
+  };
+  for (uint16_t client = 100; client < 150; ++client) {
+    flood(2 * SIZE);
+    CHECK(establishes(pod, client, nowUs));
+    CHECK(pod.fromNet(tcp(client, false, TCP_FIN | TCP_ACK, 101, 501), nowUs).passes());
+    flood(SIZE / 3);
+    CHECK(pod.fromPod(tcp(client, true, TCP_ACK, 501, 102), nowUs).passes());
+    flood(SIZE / 3);
+    CHECK(pod.fromPod(tcp(client, true, TCP_FIN | TCP_ACK, 501, 102), nowUs).passes());
+    CHECK(pod.fromNet(tcp(client, false, TCP_ACK, 102, 502), nowUs).passes());
+    // Now nobody needs it any more.
+    flood(SIZE / 3);
+    CHECK(!goesOn(pod, client, nowUs));
+  }
+}
+
 TEST("eviction: UDP is assured when it is answered and has gone on for two seconds") {
   OnePod pod({.connectionsMax = 2});
   constexpr uint64_t SECOND = 1'000'000;

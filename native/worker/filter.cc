@@ -601,14 +601,14 @@ void Filter::judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntr
 void Filter::judgeUntracked(const PacketView& view, const Foreseen& foreseen, const Ends& ends,
                             const LinkContext& from, const TableInForce& table, uint64_t nowUs,
                             Judgement& judgement) noexcept {
-  bool opens = view.icmpRole != IcmpRole::Reply;
-  if (view.key.protocol == PROTOCOL_TCP) {
-    const TcpEvent event = tcpEventOf(view.tcp.flags);
-    opens = event == TcpEvent::Syn || (options_.loose && event == TcpEvent::Ack);
-  }
+  const bool isTcp = view.key.protocol == PROTOCOL_TCP;
+  const TcpEvent event = isTcp ? tcpEventOf(view.tcp.flags) : TcpEvent::Syn;
+  const bool opens = isTcp ? event == TcpEvent::Syn || (options_.loose && event == TcpEvent::Ack)
+                           : view.icmpRole != IcmpRole::Reply;
   if (!opens) {
     judgement.reason = DropReason::NoConnection;
-    if (view.key.protocol == PROTOCOL_TCP) resetEnds(view, ends, from, table, judgement);
+    // A handshake goes on by itself when its opener sends the SYN again; a reset would end it.
+    if (isTcp && event != TcpEvent::SynAck) resetEnds(view, ends, from, table, judgement);
     return;
   }
   judgeNew(view, foreseen, nullptr, ends, from, table, nowUs, judgement);

@@ -392,11 +392,11 @@ export const connStateWords = [
 
 /** Which connections give way first when there is no room for a new one. */
 export const ConnClass = {
-  /** TCP: closed by one end, or reset */
+  /** TCP: closed by both ends, which know it, or reset */
   Closing: 0,
   /** nothing shows yet that the other end is there */
   Unanswered: 1,
-  /** answered, but an ICMP query, or not TCP and just begun */
+  /** answered, but an ICMP query, not TCP and just begun, or TCP that is being closed */
   Unassured: 2,
   /** an established TCP connection, or another that goes on */
   Assured: 3,

@@ -901,9 +901,12 @@ export const enums: readonly Enum[] = [
     name: "ConnClass",
     doc: "Which connections give way first when there is no room for a new one.",
     values: [
-      { name: "Closing", doc: "TCP: closed by one end, or reset" },
+      { name: "Closing", doc: "TCP: closed by both ends, which know it, or reset" },
       { name: "Unanswered", doc: "nothing shows yet that the other end is there" },
-      { name: "Unassured", doc: "answered, but an ICMP query, or not TCP and just begun" },
+      {
+        name: "Unassured",
+        doc: "answered, but an ICMP query, not TCP and just begun, or TCP that is being closed",
+      },
       { name: "Assured", doc: "an established TCP connection, or another that goes on" },
     ],
   },
