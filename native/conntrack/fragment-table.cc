@@ -17,6 +17,12 @@ struct Range {
   bool operator==(const Range&) const = default;
 };
 
+// Other threads read what is counted.
+template <typename Count>
+void add(Count& count, Count amount) noexcept {
+  __atomic_store_n(&count, static_cast<Count>(count + amount), __ATOMIC_RELAXED);
+}
+
 Range rangeOf(const PacketView& view) {
   return {view.fragmentOffset, static_cast<uint16_t>(view.fragmentOffset + view.l4Bytes)};
 }
@@ -122,7 +128,14 @@ void FragmentTable::detach(uint16_t owner, uint64_t nowUs) noexcept {
   }
   if (!owners_[owner].attached) return;
   owners_[owner].attached = false;
+  owners_[owner].evicted = 0;  // the next owner of this number has lost nothing
   --attached_;
+}
+
+FragmentUse FragmentTable::use(uint16_t owner) const noexcept {
+  const Owner& of = owners_[owner];
+  return {__atomic_load_n(&of.count, __ATOMIC_RELAXED), shareOf(owner),
+          __atomic_load_n(&of.evicted, __ATOMIC_RELAXED)};
 }
 
 FragmentTable::Key FragmentTable::keyOf(const PacketView& view, uint8_t zone) noexcept {
@@ -210,7 +223,10 @@ void FragmentTable::makeRoom(uint16_t owner, uint64_t nowUs) noexcept {
   // An owner without datagrams may have one, even if its share is 0.
   const bool below = count == 0 || count < shareOf(owner);
   Datagram& gives = firstToGo(owners_[below ? mostAboveShare() : owner]);
-  if (gives.expiresUs > nowUs) __atomic_store_n(&evicted_, evicted_ + 1, __ATOMIC_RELAXED);
+  if (gives.expiresUs > nowUs) {
+    add(evicted_, uint64_t{1});
+    add(owners_[gives.owner].evicted, uint64_t{1});
+  }
   forget(gives, nowUs);
 }
 
@@ -245,7 +261,7 @@ void FragmentTable::admit(const PacketView& view, uint8_t zone, uint64_t nowUs,
   (newest == 0 ? owner.oldest[datagram.network] : datagrams_[newest].newer) = number;
   newest = number;
   ++owner.counts[datagram.network];
-  ++owner.count;
+  add(owner.count, 1u);
   ++size_;
 }
 
@@ -260,7 +276,7 @@ void FragmentTable::remove(Datagram& datagram) noexcept {
   (datagram.newer == 0 ? owner.newest[datagram.network] : datagrams_[datagram.newer].older) =
       datagram.older;
   --owner.counts[datagram.network];
-  --owner.count;
+  add(owner.count, UINT32_MAX);
   --size_;
   datagram.chained = free_;
   free_ = number;

@@ -23,6 +23,13 @@ struct FragmentCharge {
   bool localSends = true;  // the owner's address is the source
 };
 
+// Usage of one owner.
+struct FragmentUse {
+  uint32_t datagrams = 0;
+  uint32_t share = 0;
+  uint64_t evicted = 0;  // its datagrams that gave way to new ones
+};
+
 // Datagrams whose first fragment was allowed and has passed, so that the later fragments may
 // follow.
 //
@@ -33,7 +40,7 @@ struct FragmentCharge {
 //
 // Shape:   chains by keyed hash; a list of each owner's datagrams by remote network, hashed, oldest
 //          first. All are linked by entry numbers, of which 0 is none.
-// Threads: one.
+// Threads: one; use() and evicted() also from others, while no owner comes or goes.
 // Cost:    a call searches one chain; no allocation after create(). Memory is touched when it is
 //          first used.
 // Source:  RFC 1858, RFC 3128, RFC 5722 (overlaps), RFC 8200 section 4.5.
@@ -100,7 +107,8 @@ class FragmentTable {
   [[nodiscard]] DropReason follow(const PacketView& view, Datagram* datagram,
                                   uint64_t nowUs) noexcept;
 
-  // Datagrams evicted for new ones. Threads: any.
+  [[nodiscard]] FragmentUse use(uint16_t owner) const noexcept;
+  // Datagrams evicted for new ones.
   [[nodiscard]] uint64_t evicted() const noexcept {
     return __atomic_load_n(&evicted_, __ATOMIC_RELAXED);
   }
@@ -123,6 +131,7 @@ class FragmentTable {
     std::array<uint32_t, NETWORKS> newest;
     uint32_t count;
     bool attached;
+    uint64_t evicted;
   };
 
   static Key keyOf(const PacketView& view, uint8_t zone) noexcept;

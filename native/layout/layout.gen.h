@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x59083e12u;
+inline constexpr uint32_t LAYOUT_HASH = 0x3a1bcc78u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -928,7 +928,7 @@ static_assert(offsetof(DataplaneCounters, drops) == 80);
 static_assert(offsetof(DataplaneCounters, exempt) == 464);
 static_assert(offsetof(DataplaneCounters, evictions) == 504);
 
-// What has passed a link since it was added, and what is behind it has of the connection table.
+// What has passed a link since it was added, and what the endpoint behind it has of the tables of connections and of fragmented datagrams.
 struct LinkCounters {
   uint64_t receivedFrames;  // frames taken from the link; a superframe is one
   uint64_t receivedBytes;  // their bytes
@@ -942,8 +942,11 @@ struct LinkCounters {
   uint64_t connectionQuota;  // as many as it may have
   uint64_t evictedConnections;  // of it that gave way to new ones
   uint64_t refusedConnections;  // new ones of it that were refused at its quota
+  uint64_t fragments;  // fragmented datagrams of it that have begun and are not whole
+  uint64_t fragmentShare;  // its share of the table of these
+  uint64_t evictedFragments;  // of these that gave way to new ones
 };
-static_assert(sizeof(LinkCounters) == 96);
+static_assert(sizeof(LinkCounters) == 120);
 static_assert(offsetof(LinkCounters, receivedFrames) == 0);
 static_assert(offsetof(LinkCounters, receivedBytes) == 8);
 static_assert(offsetof(LinkCounters, sentFrames) == 16);
@@ -956,6 +959,9 @@ static_assert(offsetof(LinkCounters, connections) == 64);
 static_assert(offsetof(LinkCounters, connectionQuota) == 72);
 static_assert(offsetof(LinkCounters, evictedConnections) == 80);
 static_assert(offsetof(LinkCounters, refusedConnections) == 88);
+static_assert(offsetof(LinkCounters, fragments) == 96);
+static_assert(offsetof(LinkCounters, fragmentShare) == 104);
+static_assert(offsetof(LinkCounters, evictedFragments) == 112);
 
 // A captured frame, as `replay` and `capture` have it judged.
 struct CapturedFrame {

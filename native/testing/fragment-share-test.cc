@@ -111,6 +111,13 @@ TEST("fragment share: a flood of one pod's leaves another's alone") {
     CHECK(goesOn(table, {id, 0, 2}, nowUs));
   }
   for (uint32_t id = 0; id < SIZE / 2; ++id) CHECK(isThere(table, {id, 0, 2}, nowUs));
+  const FragmentUse other = table.use(OTHER);
+  CHECK(other.datagrams == SIZE / 2 && other.share == SIZE / 2 && other.evicted == 0);
+  const FragmentUse greedy = table.use(GREEDY);
+  CHECK(greedy.datagrams == SIZE / 2 && greedy.evicted == table.evicted());
+  table.detach(GREEDY, nowUs);
+  table.attach(GREEDY);
+  CHECK(table.use(GREEDY).datagrams == 0 && table.use(GREEDY).evicted == 0);
 }
 
 TEST("fragment share: a pod that is gone leaves its places") {
@@ -127,6 +134,27 @@ TEST("fragment share: a pod that is gone leaves its places") {
     CHECK(isThere(table, {id, 0, 2}, 2) && !isThere(table, {id, 0, 1}, 2));
   }
   CHECK(table.evicted() == 0);
+}
+
+TEST("fragment share: nobody's datagrams leave notes when they are forgotten, as a pod's do") {
+  for (const uint16_t owner : {ConnTable::NOBODY, uint16_t{1}}) {
+    FragmentTable table;
+    REQUIRE(FragmentTable::create(1, SECRET, &table).ok());
+    const auto mayBegin = [&table](const Name& name, uint32_t generation, uint64_t nowUs) {
+      return table.allowsForgotten(pieceOf(name, true), generation, nowUs,
+                                   [](const FragmentQuestion&) { return false; });
+    };
+    // One of a wire that goes, and one that gives way.
+    for (const bool goes : {true, false}) {
+      const uint64_t nowUs = goes ? 0 : 100 * SECOND;
+      CHECK(begins(table, {1}, owner, nowUs) && mayBegin({1}, 2, nowUs));
+      if (goes) table.detach(owner, nowUs);
+      if (!goes) CHECK(begins(table, {2, 0, 2}, owner, nowUs));
+      CHECK(!isThere(table, {1}, nowUs));
+      CHECK(!mayBegin({1}, 2, nowUs) && !mayBegin({1}, 2, nowUs + 33 * SECOND));
+      CHECK(mayBegin({1}, 1, nowUs) && mayBegin({1}, 2, nowUs + 35 * SECOND));
+    }
+  }
 }
 
 TEST("fragment share: one remote network's flood takes its own places") {
@@ -239,6 +267,7 @@ TEST("fragment share: random operations; at most one gives way, to who has less"
     REQUIRE(std::ranges::all_of(
         held, [&](const Held& each) { return isThere(table, each.name, nowUs); }));
     REQUIRE(table.evicted() == evicted && held.size() <= SIZE);
+    REQUIRE(table.use(owner).datagrams == countOf(owner));
   }
   CHECK(evicted > 1'000);
 }

@@ -225,7 +225,8 @@ TEST(
 struct TwoWires {
   TwoWires() {
     bool ok = EventRing::create(64, &events).ok();
-    ok = ok && Worker::create({.connectionsMax = 64}, &tables, 0, events.get(), &worker).ok();
+    const FilterOptions options = {.connectionsMax = 64, .fragmentsMax = 16};
+    ok = ok && Worker::create(options, &tables, 0, events.get(), &worker).ok();
     for (uint32_t each = 0; ok && each < 4; ++each) {
       auto link = std::make_unique<MemoryLink>(80, true);
       links[each] = link.get();
@@ -330,6 +331,40 @@ TEST("worker: a wire that goes leaves the others as they are") {
   CHECK(wires.worker->joinWire(2, 3, 0, false).code == StatusCode::Argument);
   REQUIRE(wires.worker->joinWire(2, 3, 1, false).ok());
   CHECK(wires.pass(2, syn(11, 12, 80)) == 3);
+}
+
+TEST("worker: a wire that goes leaves its share of the fragmented datagrams to the others") {
+  constexpr uint16_t SHARE = 8;  // of the 16 that there are
+  TwoWires wires;
+  const auto begins = [&wires](int inside, uint8_t pod, uint16_t count) {
+    static uint16_t id = 0;
+    for (uint16_t each = 0; each < count; ++each) {
+      FrameBuilder frame(4, pod, 12, PROTOCOL_UDP);
+      frame.identification = ++id;
+      frame.fragment = 0x2000;
+      frame.payload.assign(64, 0);
+      frame.payload[4] = 0x10;  // the datagram's length
+      CHECK(wires.pass(inside, frame.build()) == inside + 1);
+    }
+  };
+  begins(2, 11, SHARE);
+  begins(0, 10, SHARE);
+  CHECK(wires.worker->fragmentsEvicted() == 0);
+  begins(0, 10, 1);
+  CHECK(wires.worker->fragmentsEvicted() == 1);
+  const auto isUsed = [&wires](uint32_t link, uint64_t share, uint64_t evicted) {
+    LinkCounters counters = {};
+    return wires.worker->readLink(link, &counters).ok() && counters.fragments == SHARE &&
+           counters.fragmentShare == share && counters.evictedFragments == evicted;
+  };
+  CHECK(isUsed(0, SHARE, 1) && isUsed(2, SHARE, 0));
+  REQUIRE(wires.worker->removeLink(3).ok());
+  CHECK(isUsed(0, 2 * SHARE, 1));
+  wires.links[3] = nullptr;
+  begins(0, 10, SHARE);
+  CHECK(wires.worker->fragmentsEvicted() == 1);
+  begins(0, 10, 1);
+  CHECK(wires.worker->fragmentsEvicted() == 2);
 }
 
 TEST("worker: a new link is nobody's until a table says whose") {

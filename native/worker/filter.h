@@ -198,6 +198,9 @@ class Filter {
   void detachOwner(uint32_t linkId, uint64_t nowUs) noexcept;
   // Threads: any.
   [[nodiscard]] OwnerUse useOf(uint16_t owner) const noexcept { return connections_.use(owner); }
+  [[nodiscard]] FragmentUse fragmentUseOf(uint16_t owner) const noexcept {
+    return fragments_.use(owner);
+  }
   [[nodiscard]] uint32_t quota() const noexcept { return connections_.quota(); }
   [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept {
     return connections_.evicted(each);

@@ -978,6 +978,10 @@ Status Worker::readLink(uint32_t linkId, LinkCounters* counters) const noexcept 
   counters->connectionQuota = filter_->quota();
   counters->evictedConnections = use.evicted;
   counters->refusedConnections = use.refused;
+  const FragmentUse fragments = filter_->fragmentUseOf(station->owner);
+  counters->fragments = fragments.datagrams;
+  counters->fragmentShare = fragments.share;
+  counters->evictedFragments = fragments.evicted;
   return {};
 }
 

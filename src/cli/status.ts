@@ -21,6 +21,7 @@ const unanswered = {
   connectionsByEndpoint: [],
   evictions: {},
   fragmentsEvicted: 0,
+  fragmentsByEndpoint: [],
   source: null,
   audited: 0,
   exempt: {},
@@ -106,7 +107,8 @@ function connectionLines(status: ControlStatus): string[] {
     lines.push(`connections that gave way to new ones: ${counts}\n`);
   }
   if (fragmentsEvicted > 0) {
-    lines.push(`fragmented datagrams that gave way to new ones: ${fragmentsEvicted}\n`);
+    const where = evictedFragments(status);
+    lines.push(`fragmented datagrams that gave way to new ones: ${fragmentsEvicted}${where}\n`);
   }
   const shown = all.toSorted(byNeed).slice(0, endpointsShown);
   if (shown.length === 0) return lines;
@@ -119,6 +121,15 @@ function connectionLines(status: ControlStatus): string[] {
   const rest = all.length - shown.length;
   if (rest > 0) lines.push(`and ${rest} more (-o json)\n`);
   return lines;
+}
+
+/** The endpoints with evicted datagrams, those with most first. */
+function evictedFragments({ fragmentsByEndpoint }: ControlStatus): string {
+  const all = fragmentsByEndpoint.filter(({ evicted }) => evicted > 0);
+  const shown = all.toSorted((a, b) => b.evicted - a.evicted).slice(0, endpointsShown);
+  const texts = shown.map(({ pod, interface: name, evicted }) => `${pod ?? name} ${evicted}`);
+  if (all.length > shown.length) texts.push(`${all.length - shown.length} more`);
+  return texts.length === 0 ? "" : ` (${sanitize(texts.join(", "))})`;
 }
 
 function byNeed(a: EndpointUse, b: EndpointUse): number {

@@ -144,6 +144,7 @@ export interface ControlStatus extends Headed {
   readonly evictions: Readonly<Record<string, number>>;
   /** Fragmented datagrams since the start that gave way to new ones. */
   readonly fragmentsEvicted: number;
+  readonly fragmentsByEndpoint: readonly FragmentUse[];
   readonly flowsLost: number;
   readonly implementationDelay: DelayItem;
   /** Null where the manifests are files. */
@@ -167,6 +168,18 @@ export interface EndpointUse {
   /** Since the start: connections evicted for new ones, and new ones refused at the quota. */
   readonly evicted: number;
   readonly refused: number;
+}
+
+/** The fragmented datagrams of the endpoint behind an interface. */
+export interface FragmentUse {
+  /** `namespace/name`; null where the pod is not known. */
+  readonly pod: string | null;
+  readonly interface: string;
+  /** Datagrams that have begun and are not whole, and the endpoint's share of their table. */
+  readonly used: number;
+  readonly share: number;
+  /** Since the start: datagrams that gave way to new ones. */
+  readonly evicted: number;
 }
 
 export interface OtherMode {
@@ -434,6 +447,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     connectionsByEndpoint: endpointUses(interfaces, counters),
     evictions: counters.evictions,
     fragmentsEvicted: counters.fragmentsEvicted,
+    fragmentsByEndpoint: fragmentUses(interfaces, counters),
     flowsLost: counters.eventsLost + flows.lost,
     implementationDelay: {
       events: delay.count,
@@ -461,6 +475,19 @@ function endpointUses(
         ...{ evicted: evictedConnections, refused: refusedConnections },
       },
     ];
+  });
+}
+
+function fragmentUses(
+  interfaces: readonly FilteredInterface[],
+  { links }: Counters,
+): readonly FragmentUse[] {
+  return interfaces.flatMap(({ name, pod, linkId }) => {
+    const counts = links.get(linkId);
+    if (counts === undefined || counts.fragmentShare === 0) return [];
+    const { fragments, fragmentShare, evictedFragments } = counts;
+    const use = { used: fragments, share: fragmentShare, evicted: evictedFragments };
+    return [{ pod, interface: name, ...use }];
   });
 }
 

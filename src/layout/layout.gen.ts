@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x59083e12;
+export const LAYOUT_HASH = 0x3a1bcc78;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -1493,9 +1493,9 @@ export function readDataplaneCounters(view: DataView, at: number): DataplaneCoun
   };
 }
 
-/** What has passed a link since it was added, and what is behind it has of the connection table. Byte offsets of its fields. */
+/** What has passed a link since it was added, and what the endpoint behind it has of the tables of connections and of fragmented datagrams. Byte offsets of its fields. */
 export const LinkCounters = {
-  bytes: 96,
+  bytes: 120,
   /** u64: frames taken from the link; a superframe is one */
   receivedFrames: 0,
   /** u64: their bytes */
@@ -1520,6 +1520,12 @@ export const LinkCounters = {
   evictedConnections: 80,
   /** u64: new ones of it that were refused at its quota */
   refusedConnections: 88,
+  /** u64: fragmented datagrams of it that have begun and are not whole */
+  fragments: 96,
+  /** u64: its share of the table of these */
+  fragmentShare: 104,
+  /** u64: of these that gave way to new ones */
+  evictedFragments: 112,
 } as const;
 
 /** The fields of a LinkCounters. */
@@ -1548,6 +1554,12 @@ export interface LinkCountersFields {
   readonly evictedConnections: number;
   /** new ones of it that were refused at its quota */
   readonly refusedConnections: number;
+  /** fragmented datagrams of it that have begun and are not whole */
+  readonly fragments: number;
+  /** its share of the table of these */
+  readonly fragmentShare: number;
+  /** of these that gave way to new ones */
+  readonly evictedFragments: number;
 }
 
 /** Reads the LinkCounters at byte `at`; arrays are copies. */
@@ -1565,6 +1577,9 @@ export function readLinkCounters(view: DataView, at: number): LinkCountersFields
     connectionQuota: u64At(view, at + 72),
     evictedConnections: u64At(view, at + 80),
     refusedConnections: u64At(view, at + 88),
+    fragments: u64At(view, at + 96),
+    fragmentShare: u64At(view, at + 104),
+    evictedFragments: u64At(view, at + 112),
   };
 }
 

@@ -475,8 +475,8 @@ export const structs: readonly Struct[] = [
   },
   {
     name: "LinkCounters",
-    bytes: 96,
-    doc: "What has passed a link since it was added, and what is behind it has of the connection table.",
+    bytes: 120,
+    doc: "What has passed a link since it was added, and what the endpoint behind it has of the tables of connections and of fragmented datagrams.",
     typescript: ["read"],
     fields: [
       {
@@ -514,6 +514,17 @@ export const structs: readonly Struct[] = [
         name: "refusedConnections",
         type: "u64",
         doc: "new ones of it that were refused at its quota",
+      },
+      {
+        name: "fragments",
+        type: "u64",
+        doc: "fragmented datagrams of it that have begun and are not whole",
+      },
+      { name: "fragmentShare", type: "u64", doc: "its share of the table of these" },
+      {
+        name: "evictedFragments",
+        type: "u64",
+        doc: "of these that gave way to new ones",
       },
     ],
   },

@@ -87,6 +87,24 @@ const perEndpoint = [
     "refusedConnections",
     "New connections of the endpoint that were refused at its limit.",
   ],
+  [
+    "gauge",
+    "sluice_fragment_endpoint_entries",
+    "fragments",
+    "Fragmented datagrams of the endpoint that have begun and are not whole.",
+  ],
+  [
+    "gauge",
+    "sluice_fragment_endpoint_entries_limit",
+    "fragmentShare",
+    "Fragmented datagrams that the endpoint may have.",
+  ],
+  [
+    "counter",
+    "sluice_fragment_endpoint_evictions_total",
+    "evictedFragments",
+    "Fragmented datagrams of the endpoint that gave way to new ones.",
+  ],
 ] as const;
 
 /**

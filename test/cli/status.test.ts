@@ -68,7 +68,12 @@ test("status shows the endpoints that need it most", async () => {
 
     const json = fakeIo();
     await runStatus({ socket, output: "json" }, json);
-    const { connectionsByEndpoint, evictions } = JSON.parse(json.out());
+    const { connectionsByEndpoint, fragmentsByEndpoint, evictions } = JSON.parse(json.out());
+    // Twelve share 16,384.
+    expect(fragmentsByEndpoint).toHaveLength(12);
+    expect(fragmentsByEndpoint[3]).toEqual({
+      ...{ pod: "shop/p3", interface: "in-3", used: 0, share: 1365, evicted: 0 },
+    });
     expect(connectionsByEndpoint).toHaveLength(12);
     expect(connectionsByEndpoint[11]).toEqual({
       ...{ pod: "shop/p11", interface: "in-11", used: 20, quota: 20, evicted: 0, refused: 5 },
@@ -82,16 +87,18 @@ test("status shows the endpoints that need it most", async () => {
   }
 });
 
+/** What a process of the first version answers. */
+const short = {
+  ...{ apiVersion: "sluice/v1", kind: "Status", name: "run", version: "0.0.9", pid: 7 },
+  ...{ generation: 3, since: new Date().toISOString(), enforced: true, endpoints: 2 },
+  ...{ established: "recheck", deny: "drop", mode: "enforce", connections: 5, flowsLost: 0 },
+};
+
 // Goal: whoever upgrades first the command and then the process is told what the old process knows.
 test("status of an earlier version shows what it answers", async () => {
   const folder = mkdtempSync(join(tmpdir(), "sluice-status-"));
   const socket = join(folder, "control.sock");
-  const answer = {
-    ...{ apiVersion: "sluice/v1", kind: "Status", name: "run", version: "0.0.9", pid: 7 },
-    ...{ generation: 3, since: new Date().toISOString(), enforced: true, endpoints: 2 },
-    ...{ established: "recheck", deny: "drop", mode: "enforce", connections: 5, flowsLost: 0 },
-  };
-  const serving = await serveUnix(socket, 0o600, { handlers: { "GET /status": () => answer } });
+  const serving = await serveUnix(socket, 0o600, { handlers: { "GET /status": () => short } });
   try {
     const io = fakeIo();
     expect(await runStatus({ socket, output: "table" }, io)).toBe(0);
@@ -103,7 +110,27 @@ test("status of an earlier version shows what it answers", async () => {
     ]);
     const json = fakeIo();
     await runStatus({ socket, output: "json" }, json);
-    expect(JSON.parse(json.out())).toEqual(answer);
+    expect(JSON.parse(json.out())).toEqual(short);
+  } finally {
+    serving.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("status names the endpoints whose fragmented datagrams gave way", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-status-"));
+  const socket = join(folder, "control.sock");
+  const fragmentsByEndpoint = [1, 0, 30].map((evicted, at) => ({
+    ...{ pod: at === 0 ? null : `shop/p${at}`, interface: `in-${at}`, used: 0, share: 8, evicted },
+  }));
+  const answer = { ...short, fragmentsEvicted: 31, fragmentsByEndpoint };
+  const serving = await serveUnix(socket, 0o600, { handlers: { "GET /status": () => answer } });
+  try {
+    const io = fakeIo();
+    await runStatus({ socket, output: "table" }, io);
+    expect(io.out()).toContain(
+      "fragmented datagrams that gave way to new ones: 31 (shop/p2 30, in-0 1)\n",
+    );
   } finally {
     serving.close();
     rmSync(folder, { recursive: true, force: true });

@@ -20,9 +20,13 @@ const link = {
   connectionQuota: 0,
   evictedConnections: 0,
   refusedConnections: 0,
+  fragments: 0,
+  fragmentShare: 0,
+  evictedFragments: 0,
 };
 const endpoint = {
   ...{ connections: 40, connectionQuota: 100, evictedConnections: 3, refusedConnections: 5 },
+  ...{ fragments: 6, fragmentShare: 8, evictedFragments: 9 },
 };
 const counters: Counters = {
   drops: { "policy-ingress": 2, "spoofed-source": 1, "connection-quota": 15 },
