@@ -6,6 +6,7 @@ import { placeText, type Span } from "../diagnostics/diagnostic.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { Guarded } from "./guard.js";
+import type { ZoneHandoff } from "./handoff/handoff-state.js";
 import type { PodName, RouterAdvertisements } from "./node-config.js";
 
 /**
@@ -32,6 +33,8 @@ export interface Opening {
    * Whether an interface of this name may be absent, because it existed before and may be created again.
    */
   readonly mayWait: (name: string) => boolean;
+  /** Indexes of interfaces that had this name in a predecessor's time: they must stay closed. */
+  readonly former: (name: string) => readonly number[];
 }
 
 /**
@@ -107,6 +110,8 @@ export interface OpenAttachment {
   started?(): void;
   /** Releases the interfaces for the attachment that follows; they stay in place, closed. */
   yield?(): void;
+  /** What a successor must keep closed, as ZoneHandoff has it. */
+  former?(): ZoneHandoff["former"];
   /** Restores the interfaces: the config does not want this attachment any more. */
   close(): void;
   /** The process ends, and a successor may start. Absent: as `close`. */

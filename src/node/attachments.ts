@@ -231,6 +231,14 @@ export class Attachments {
     }));
   }
 
+  /** The same for a successor, with what it must keep closed. */
+  zonesToHandOn(): readonly ZoneHandoff[] {
+    return this.zones().map((zone, at) => {
+      const former = this.#held[at]?.open.former?.();
+      return former === undefined ? zone : { ...zone, former };
+    });
+  }
+
   /**
    * Releases all attachments without a change to the interfaces: a successor holds them, or will.
    */
@@ -318,6 +326,7 @@ export class Attachments {
       tell,
       slots: this.#slots,
       mayWait: this.#mayWait(others),
+      former: (name) => this.#inherited.flatMap(({ former }) => former?.[name] ?? []),
     });
     const taken = new Set(others.map(({ zone }) => zone));
     const before = this.#inherited.find(
@@ -375,7 +384,10 @@ export class Attachments {
     const again = before.flatMap((held): Held[] => {
       if (!evicted.includes(held)) return [held];
       try {
-        const opening = { dataplane, tell: () => {}, slots: this.#slots, mayWait };
+        const opening = {
+          ...{ dataplane, tell: () => {}, slots: this.#slots, mayWait },
+          former: () => [],
+        };
         return [{ ...held, open: held.wanted.open(opening) }];
       } catch (error) {
         const { message } = error as Error;

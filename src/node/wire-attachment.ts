@@ -11,6 +11,7 @@ import { IFF_UP } from "../netlink/constants.js";
 import { type Link, readLink } from "../netlink/link.js";
 import { type Attachment, type OpenAttachment, type Opening, takenAt } from "./attachment.js";
 import type { Guarded } from "./guard.js";
+import type { ZoneHandoff } from "./handoff/handoff-state.js";
 import type { PodName, RouterAdvertisements, WireConfig } from "./node-config.js";
 
 /** How long to wait before trying again to take an interface when no event comes. */
@@ -123,6 +124,10 @@ class OpenWire implements OpenAttachment {
     return taken;
   }
 
+  former(): ZoneHandoff["former"] {
+    return Object.fromEntries(this.#ends.map(({ told: { name }, former }) => [name, former]));
+  }
+
   close(): void {
     for (const end of this.#ends) end.close();
   }
@@ -167,7 +172,7 @@ class WireEnd {
     role: "endpoint" | "uplink",
     link: LinkKind | "auto",
     mac: string | undefined,
-    { dataplane, tell, slots, mayWait }: Opening,
+    { dataplane, tell, slots, mayWait, former }: Opening,
   ) {
     this.#name = name;
     this.#role = role;
@@ -186,9 +191,11 @@ class WireEnd {
       }
       this.linkId = dataplane.addClosedLink();
       this.#be("absent", "there is no such interface");
+      this.#keepClosed(former(name));
       return;
     }
     this.#see(readLink(dataplane.interfaceOf(this.linkId)));
+    this.#keepClosed(former(name));
   }
 
   get told(): Omit<FilteredInterface, "pod" | "zone" | "failMode"> {
@@ -217,6 +224,26 @@ class WireEnd {
 
   get indexes(): readonly number[] {
     return [...(this.#held === undefined ? [] : [this.#held.index]), ...this.#former.keys()];
+  }
+
+  /** Interfaces that had its name before, and are this process's still. */
+  get former(): readonly number[] {
+    const held = this.#held;
+    const renamed = held === undefined || held.name === this.#name ? [] : [held.index];
+    return [...renamed, ...this.#former.keys()];
+  }
+
+  /** Blocks the kernel stack on interfaces that a predecessor has closed. */
+  #keepClosed(indexes: readonly number[]): void {
+    for (const index of indexes) {
+      const name = readLink(index)?.name;
+      if (name === undefined || name === this.#name) continue;
+      forget(() => {
+        const linkId = this.#dataplane.addPacketLink({ interface: name, slots: 0 });
+        this.#former.set(index, linkId);
+        this.#tell(`${name}: it was ${this.#name} before, and stays closed`);
+      });
+    }
   }
 
   /** Checks the interface after an event. True when an interface was taken. */

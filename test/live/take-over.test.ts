@@ -355,6 +355,34 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     expect(other.child.exitCode).toBe(0);
   });
 
+  // Goal: an interface that was a wire's, and whose name another has now, is never the kernel's own.
+  test("what is closed under another name stays so", async () => {
+    const ip = (words: string) => finish(enter(filter, "ip", ...words.split(" ")));
+    const filtersOf = async (name: string) =>
+      (await finish(enter(filter, "tc", "filter", "show", "dev", name, "ingress"))).stdout;
+    const before = startLesser(...flags([]));
+    await until("the first", before.isReady);
+    await ip("link set outside name moved");
+    await ip("link add outside type veth peer name far");
+    await ip("link set outside up");
+    await until("the other one", () => before.said.text.includes("outside: taken again"));
+    await ip("link set inside name else");
+    await until("the other name", () => before.said.text.includes("it is called else now"));
+    const closed = [await filtersOf("moved"), await filtersOf("else")];
+    expect(closed).not.toContain("");
+
+    const next = startLesser(...flags(["--take-over"]));
+    await until("the next", next.isReady);
+    await until("the end of the first", () => before.child.exitCode !== null);
+    expect([await filtersOf("moved"), await filtersOf("else")]).toEqual(closed);
+    await ip("link set else name inside");
+    await until("its name", () => next.said.text.includes("inside: taken again"));
+    next.child.kill("SIGTERM");
+    await until("the end", () => next.child.exitCode !== null);
+    expect(await filtersOf("moved")).toBe("");
+    expect(await held()).toBe("");
+  });
+
   test("one that is told to end while another takes its place ends when it is clear whose that is", async () => {
     for (const isTaken of [false, true]) {
       const before = startLesser(...flags([]));

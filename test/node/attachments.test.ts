@@ -75,7 +75,10 @@ sidecars:
   const { wires, sidecars } = read.config;
   const folder = mkdtempSync(join(tmpdir(), "sluice-absent-"));
   const dataplane = Dataplane.create();
-  const opening = { dataplane, tell: () => {}, slots: 16, mayWait: () => false };
+  const opening = {
+    ...{ dataplane, tell: () => {}, slots: 16 },
+    ...{ mayWait: () => false, former: () => [] },
+  };
   const told = (attachment: Attachment) => {
     try {
       attachment.open(opening);

@@ -25,6 +25,8 @@ export interface ZoneHandoff {
   readonly zone: number;
   /** Of a sidecar: the folder of the record with its interface's original state. */
   readonly stateFolder?: string;
+  /** By configured name: the indexes of interfaces that had it before, and must stay closed. */
+  readonly former?: Readonly<Record<string, readonly number[]>>;
 }
 
 /** What a process leaves to its successor. docs/restart.md describes it. */
@@ -216,11 +218,12 @@ function handoffOf(document: unknown, descriptors: readonly number[]): HandoffSt
       evictions: countsOf(totals["evictions"] ?? {}, connClassWords),
     },
     zones: listOf(root["zones"]).map((value) => {
-      const { interfaces, zone, stateFolder } = objectOf(value);
+      const { interfaces, zone, stateFolder, former } = objectOf(value);
       return {
         interfaces: listOf(interfaces).map(textOf),
         zone: wordOf(zone),
         ...(stateFolder === undefined ? {} : { stateFolder: textOf(stateFolder) }),
+        ...(former === undefined ? {} : { former: indexesOf(former) }),
       };
     }),
     links: listOf(root["links"]).map((value): LinkHandoff => {
@@ -262,6 +265,11 @@ function listOf(value: unknown): readonly unknown[] {
 function textOf(value: unknown): string {
   if (typeof value === "string") return value;
   throw new HandoffError("its document is not what it should be");
+}
+
+function indexesOf(value: unknown): Readonly<Record<string, readonly number[]>> {
+  const names = Object.entries(objectOf(value));
+  return Object.fromEntries(names.map(([name, all]) => [name, listOf(all).map(wordOf)]));
 }
 
 function wordOf(value: unknown): number {

@@ -230,7 +230,7 @@ export class Succession {
     const { dataplane, attachments, version } = this.#options;
     attachments.freeze();
     dataplane.stop();
-    return packHandoff(dataplane, { version, zones: attachments.zones() });
+    return packHandoff(dataplane, { version, zones: attachments.zonesToHandOn() });
   }
 
   /**
