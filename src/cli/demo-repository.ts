@@ -2,18 +2,24 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { hasErrors } from "../diagnostics/diagnostic.js";
 import { Lab } from "../lab/lab.js";
 import { LabError } from "../lab/lab-error.js";
-import type { LabStatus } from "../lab/protocol.js";
+import type { LabStatus, PodStatus } from "../lab/protocol.js";
+import type { Manifests } from "../manifest/parse.js";
 import { readManifests } from "../manifest/read.js";
+import { readInput } from "../sources/read-input.js";
 import { expandWorkloads } from "../workloads/expand.js";
 import type { Io } from "./io.js";
 import { styles } from "./output.js";
 import { withPodView } from "./pod-view.js";
 import { packageVersion } from "./version.js";
 
-const base = fileURLToPath(new URL("../../examples/bakery/base", import.meta.url));
-const files = ["apps.yaml", "services.yaml", "policies.yaml"].map((name) => join(base, name));
+const folder = fileURLToPath(new URL("../../examples/bakery", import.meta.url));
+/** What needs nothing to be rendered. */
+const plain = ["apps.yaml", "services.yaml", "policies.yaml"].map((name) =>
+  join(folder, "base", name),
+);
 
 /** How long to wait for an answer: silence is a denial, but a busy machine is silent too. Units: seconds. */
 const allowedSeconds = 10;
@@ -28,7 +34,9 @@ interface Request {
   readonly passes: boolean;
 }
 
+/** Those of pods that are not there are left out: the stall is of the kustomization. */
 const requests: readonly Request[] = [
+  { from: "stall", url: "http://orders/", passes: true },
   { from: "window", url: "http://orders/", passes: true },
   { from: "orders", url: "http://ledger-0.ledger:7070/", passes: true },
   { from: "window", url: "http://ledger-0.ledger:7070/", passes: false },
@@ -43,12 +51,12 @@ const requests: readonly Request[] = [
  */
 export async function showRepository(heading: (text: string) => void, io: Io): Promise<boolean> {
   const { dim, green, red } = styles(io);
+  const { manifests, about } = await readRepository(io);
   const { lab, reload } = await Lab.start({
     version: packageVersion(),
     name: "demo-repository",
-    paths: () => files,
+    paths: () => [folder],
     read: async () => {
-      const manifests = readManifests(files);
       const { objects } = expandWorkloads(manifests.objects, manifests.workloads);
       return { ...manifests, objects };
     },
@@ -58,7 +66,7 @@ export async function showRepository(heading: (text: string) => void, io: Io): P
   if (!reload.ok) throw reload.refused ?? new LabError("input", "the examples have errors");
   try {
     const status = lab.status();
-    heading("6. A repository: pods of the Deployments of examples/bakery, and its Services");
+    heading(`6. A repository: Deployments and Services of examples/bakery, ${about}`);
     const line = (name: string, addresses: readonly string[]) =>
       io.stdout.write(`   ${name.padEnd(32)} ${dim(addresses.join("  ") || "(its pods')")}\n`);
     for (const { ref, addresses } of status.pods) line(ref, addresses);
@@ -66,7 +74,8 @@ export async function showRepository(heading: (text: string) => void, io: Io): P
     const client = clientOf(io);
     heading(`7. ${client.name} in the pods, by the names of Services`);
     const outcomes: boolean[] = [];
-    for (const request of requests) {
+    const isThere = ({ from }: Request) => podOf(status, from) !== undefined;
+    for (const request of requests.filter(isThere)) {
       const { code, text } = await ask(request, status, client.words, io);
       const isRight = code === (request.passes ? 0 : timedOut);
       const mark = isRight ? green("ok") : red("WRONG");
@@ -80,6 +89,33 @@ export async function showRepository(heading: (text: string) => void, io: Io): P
   } finally {
     await lab.close();
   }
+}
+
+/** Renders the kustomization where a program for it is there; else takes the files that it is made of. */
+async function readRepository(
+  io: Io,
+): Promise<{ readonly manifests: Manifests; readonly about: string }> {
+  let ran = "";
+  const manifests = await readInput([folder], {
+    leniency: "careful",
+    render: "auto",
+    env: io.env,
+    userAgent: `sluice/${packageVersion()}`,
+    namespace: undefined,
+    stdin: undefined,
+    // Such as `ran kubectl kustomize FOLDER`.
+    tell: (line) => {
+      ran = line;
+    },
+  });
+  const isRendered = ran !== "" && !hasErrors(manifests.diagnostics);
+  return isRendered && manifests.workloads.length > 0
+    ? { manifests, about: `by ${ran.split(" ").slice(1, 3).join(" ")}` }
+    : { manifests: readManifests(plain), about: "its plain files" };
+}
+
+function podOf({ pods }: LabStatus, workload: string): PodStatus | undefined {
+  return pods.find(({ name }) => name.startsWith(`${workload}-`));
 }
 
 interface Client {
@@ -118,7 +154,7 @@ function ask(
   words: Client["words"],
   io: Io,
 ): Promise<{ readonly code: number | null; readonly text: string }> {
-  const pod = status.pods.find(({ name }) => name.startsWith(`${from}-`))!;
+  const pod = podOf(status, from)!;
   const command = words(url, passes ? allowedSeconds : deniedSeconds);
   const child = spawn(
     "nsenter",

@@ -40,6 +40,9 @@ describe.skipIf(labObstacle !== undefined)(named("demo", labObstacle), () => {
       const poor = new Bench([join(folder, "env"), `PATH=${folder}`]);
       const { code, stdout, stderr } = await poor.run("demo").finally(() => poor.close());
       expect(code, stdout + stderr).toBe(0);
+      expect(stdout).toContain(
+        "6. A repository: Deployments and Services of examples/bakery, its plain files",
+      );
       expect(stdout).toContain("7. a client of Node in the pods");
       expect(stdout).toMatch(/ok {2}orders -> \S+ +allowed: bakery\/ledger-0 answers/);
     } finally {
