@@ -672,7 +672,7 @@ const typeCases: readonly [name: string, text: string, findings: string[]][] = [
   ],
   [
     "foreign kinds",
-    "apiVersion: apps/v1\nkind: ControllerRevision\nspec: 1\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\n",
+    "apiVersion: apps/v1\nkind: ControllerRevision\nspec: 1\n---\napiVersion: networking.k8s.io/v1\nkind: IngressClass\n",
     [],
   ],
 ];
