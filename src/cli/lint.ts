@@ -47,7 +47,8 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
 
   const { policies, cluster, services } = compiled;
   const isBare = policies.networkPolicies.length + policies.clusterPolicies.length === 0;
-  if (isBare && cluster.pods.length === 0) throw nothingTo("lint", [compiled]);
+  const isEmpty = cluster.pods.every(({ pod }) => standIns.has(pod.meta.span.file));
+  if (isBare && isEmpty) throw nothingTo("lint", [compiled]);
 
   const widest: WidthLimits = {
     v4: options.widestV4 ?? defaultWidest.v4,

@@ -166,6 +166,41 @@ describe("what is somewhere else", () => {
     );
   });
 
+  test("a stand-in does not make its namespace known", async () => {
+    // The label is one that people used to give, and only a Namespace of the manifests could say.
+    const dns = "podSelector: {matchLabels: {k8s-app: kube-dns}}";
+    const egress = (peer: string) =>
+      onWeb(`policyTypes: [Egress], egress: [{to: [${peer}], ports: [{port: 53, protocol: UDP}]}]`);
+    for (const peer of [
+      `{namespaceSelector: {matchLabels: {name: kube-system}}, ${dns}}`,
+      `{namespaceSelector: {}, ${dns}}, {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: node-local-dns}}}`,
+    ]) {
+      const found = await lint("-f", file(`${web}${egress(peer)}`));
+      assert.deepEqual(
+        found.map((each) => each.slice(0, 11)),
+        ["info SL3019"],
+      );
+    }
+  });
+
+  test("a label that is nearly a namespace's is a mistake", async () => {
+    const ops =
+      "apiVersion: v1\nkind: Namespace\nmetadata: {name: harbour, labels: {team: operations}}\n---\n";
+    const peer = (team: string) =>
+      onWeb(`ingress: [{from: [{namespaceSelector: {matchLabels: {team: ${team}}}}]}]`);
+    const rules = async (team: string) =>
+      (await lint("-f", file(`${ops}${web}${peer(team)}`))).map((each) => each.split(" ")[1]);
+    assert.deepEqual(await rules("operatoins"), ["SL3003"]);
+    assert.deepEqual(await rules("o"), ["SL3019"]);
+  });
+
+  test("stand-ins alone are nothing to lint", async () => {
+    const io = fakeIo();
+    const empty = file("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
+    assert.equal(await runCli(["lint", "-f", empty, "--stand-ins", controller], io), 3);
+    assert.include(io.err(), "nothing to lint");
+  });
+
   test("nothing is found in stand-ins, and what is here is not stood in for", async () => {
     assert.deepEqual(await lint("-f", file(web), "--stand-ins", controller), []);
     const other = file(web.replace("app: web", "app: other"));

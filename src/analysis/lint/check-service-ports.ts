@@ -37,10 +37,10 @@ export function checkServicePorts(scope: LintScope): readonly Finding[] {
     const numbers = portNumbers(placed);
     const receivers = numbers.length === 0 ? [] : receiversOf(scope, placed);
     const pods = receivers.flatMap((group) => group.pods.map(({ pod }) => pod));
+    const behind = pods.flatMap((pod) =>
+      (translations.get(nameOf(pod.meta)) ?? []).map((translation) => ({ pod, ...translation })),
+    );
     return numbers.flatMap(({ port, protocol, span, field }): Finding[] => {
-      const behind = pods.flatMap((pod) =>
-        (translations.get(nameOf(pod.meta)) ?? []).map((translation) => ({ pod, ...translation })),
-      );
       const isPods = (own: number, of: TransportProtocol) => own === port && of === protocol;
       if (pods.some((pod) => pod.ports.some((each) => isPods(each.port, each.protocol)))) return [];
       if (behind.some((each) => isPods(each.own, each.port.protocol))) return [];

@@ -17,6 +17,7 @@ import type { Prefix } from "../../net/prefix.js";
 import { protocolNumbers, type TransportProtocol } from "../../net/protocol.js";
 import type { ClusterObjects, LivePod, PodGroup } from "../../policy/cluster.js";
 import { PeerSets, type PeerTerm } from "../../policy/peer-sets.js";
+import { remember } from "../../policy/remember.js";
 import { peerTerm } from "../../policy/resolve.js";
 import { type Direction, type Endpoint, rulePath } from "../../policy/ruleset.js";
 import { matchesSelector } from "../../policy/selectors.js";
@@ -78,6 +79,8 @@ export class LintScope {
   readonly surroundings: Surroundings;
   #services: ServiceIndex | undefined;
   #table: Table | undefined;
+  #podsIn: Map<string, Pod[]> | undefined;
+  #here: ReadonlySet<string> | undefined;
   readonly #objects: ClusterObjects;
 
   constructor(
@@ -117,12 +120,16 @@ export class LintScope {
     return this.surroundings.standIns?.has(file) ?? false;
   }
 
-  /** Pods of a namespace, on their hosts' network too. */
+  /** Pods of a namespace that have not ended, on their hosts' network too. */
   podsIn(namespace: string): readonly Pod[] {
-    return this.#objects.filter(
-      (object): object is Pod =>
-        object.kind === "Pod" && object.meta.namespace === namespace && !hasEnded(object),
-    );
+    if (this.#podsIn === undefined) {
+      this.#podsIn = new Map();
+      for (const object of this.#objects) {
+        if (object.kind !== "Pod" || hasEnded(object)) continue;
+        remember(this.#podsIn, object.meta.namespace, () => [] as Pod[]).push(object);
+      }
+    }
+    return this.#podsIn.get(namespace) ?? [];
   }
 
   /** Says who denies the first packet of a connection, by the table; nobody where it is allowed. */
@@ -139,13 +146,28 @@ export class LintScope {
    * else. A name that is here under another key, or that is nearly here, is a mistake.
    */
   isElsewhere({ namespaces }: PeerTerm & { readonly by: "pods" }): boolean {
-    if (typeof namespaces === "string" || this.namespacesOf(namespaces).length > 0) return false;
-    const all = [...this.compiled.cluster.namespaces.values()];
+    if (typeof namespaces === "string") return false;
+    const here = this.#namespacesHere();
+    if (this.namespacesOf(namespaces).some((name) => here.has(name))) return false;
     return namespaces.requirements.every(({ key, operator, values }) => {
       if (operator !== "In") return true;
-      const known = all.flatMap(({ name, labels }) => [name, ...(labels.get(key) ?? [])]);
+      const known = [...here].flatMap((name) => {
+        const label = this.compiled.cluster.namespaces.get(name)?.labels.get(key);
+        return label === undefined ? [name] : [name, label];
+      });
       return values.every((value) => suggest(value, known) === undefined);
     });
+  }
+
+  /** Namespaces of which there is more than stand-ins. */
+  #namespacesHere(): ReadonlySet<string> {
+    this.#here ??= new Set(
+      this.#objects.flatMap(({ kind, meta }) => {
+        if (this.isStandIn(meta.span)) return [];
+        return kind === "Namespace" ? [meta.name] : [meta.namespace];
+      }),
+    );
+    return this.#here;
   }
 
   /** The groups that a policy is for. */
