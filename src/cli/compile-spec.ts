@@ -1,8 +1,8 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { offline, output, reading } from "./shared-options.js";
+import { input, offline, output } from "./shared-options.js";
 
 const flags = [
-  ...reading,
+  ...input,
   { flags: "--node <name>", description: "only pods on this node are judged here" },
   { flags: "--out <file>", description: "write the table to a file", completes: "file" },
   {

@@ -16,7 +16,7 @@ import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
 import { writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
-import type { PodOptions, ReadingOptions } from "./shared-options.js";
+import type { InputOptions, PodOptions } from "./shared-options.js";
 
 export type Compiled = Extract<CompileResult, { ok: true }> & {
   /** The manifests, as they were read, with what was made of them. */
@@ -56,7 +56,7 @@ type Printing = { readonly output?: string };
  *         report of `sluice validate` is then the one document on standard output.
  */
 export async function compileManifests(
-  options: ReadingOptions & Printing,
+  options: InputOptions & Printing,
   io: Io,
   local: LocalPods = "all",
 ): Promise<Compiled | undefined> {

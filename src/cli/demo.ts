@@ -113,6 +113,7 @@ async function explainDenial(io: Io): Promise<void> {
   await runExplain(
     {
       filename: shown(before),
+      cluster: false,
       render: "never",
       strict: true,
       verbose: false,

@@ -1,13 +1,27 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { filename, folders, making, offline, output, rendering } from "./shared-options.js";
+import {
+  cluster,
+  filename,
+  folders,
+  making,
+  offline,
+  output,
+  rendering,
+} from "./shared-options.js";
 
 const flags = [
-  { ...filename, description: `the old ${filename.description}` },
+  {
+    ...filename,
+    description: `the old ${filename.description}`,
+    required: false,
+    unless: "--cluster",
+  },
   {
     ...filename,
     flags: "-F, --new <path>",
-    description: "the new manifests, given in the same ways",
+    description: "the new manifests, given in the same ways; with --cluster, what is applied to it",
   },
+  ...cluster,
   ...folders,
   ...rendering,
   ...making,
@@ -33,6 +47,10 @@ export const diff = command({
     {
       command: "sluice diff -f manifests/ -F incident/",
       effect: "what an incident's policies cut off",
+    },
+    {
+      command: "sluice diff --cluster -F manifests/",
+      effect: "what kubectl apply -f manifests/ would open and close",
     },
   ],
   run: async (options, io) => (await import("./diff.js")).runDiff(options, io),

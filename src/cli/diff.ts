@@ -7,7 +7,9 @@ import { serviceText } from "../analysis/protocols.js";
 import { portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
+import type { Manifests } from "../manifest/parse.js";
 import { isNoPorts } from "../net/port-set.js";
+import { appliedTo } from "../workloads/apply-to.js";
 import { type Compiled, compilePods, nothingTo, withLeftOut } from "./compiled.js";
 import type { DiffOptions } from "./diff-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -19,17 +21,22 @@ const NAMES_SHOWN = 8;
 
 /** Prints what changes in connectivity from the one set of manifests to the other. */
 export async function runDiff(options: DiffOptions, io: Io): Promise<number> {
-  if (options.filename.includes("-") && options.new.includes("-")) {
+  if (options.filename?.includes("-") && options.new.includes("-")) {
     throw new CommandError(exitCodes.usage, "got - twice, want -f or -F on standard input");
   }
   // Both are read, so that a user sees the errors of both at once.
   const noted = new Set<string>();
-  const before = await compilePods(options, io, noted);
-  const { output, ...rest } = options;
+  let running: Manifests | undefined;
+  const before = await compilePods(options, io, noted, (manifests) => {
+    if (options.cluster) running = manifests;
+    return manifests;
+  });
+  const { output, kubeconfig: _, context: __, ...rest } = options;
   const after = await compilePods(
-    { ...rest, filename: options.new, ...(before === undefined ? {} : { output }) },
+    { ...rest, cluster: false, filename: options.new, ...(before === undefined ? {} : { output }) },
     io,
     noted,
+    (manifests) => (running === undefined ? manifests : appliedTo(running, manifests)),
   );
   if (before === undefined || after === undefined) return exitCodes.input;
 

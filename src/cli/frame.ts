@@ -216,15 +216,33 @@ function fillFromEnvironment(command: Command, specs: readonly OptionSpec[], io:
     const name = option.attributeName();
     const text = spec.variable === false ? undefined : io.env[variableOf(flag)];
     const given = command.getOptionValueSource(name) === "cli";
+    const isReplaced = spec.unless !== undefined && isSwitchedOn(command, specs, spec.unless, io);
+    if (!given && isReplaced) continue;
     if (!given && text !== undefined && text !== "") {
       command.setOptionValueWithSource(name, readVariable(option, spec, text), "env");
-    } else if (!given && spec.required) {
-      missing.push(`${option.flags} (or ${variableOf(flag)})`);
+    } else if (!given && (spec.required || spec.unless !== undefined)) {
+      const other = spec.unless === undefined ? "" : `, or ${spec.unless}`;
+      missing.push(`${option.flags} (or ${variableOf(flag)}${other})`);
     }
   }
   if (missing.length > 0) {
     command.error(`error: missing ${missing.join(" and ")}`);
   }
+}
+
+/** Reports whether a switch is on, by a word or by its variable. */
+function isSwitchedOn(
+  command: Command,
+  specs: readonly OptionSpec[],
+  flag: string,
+  io: Io,
+): boolean {
+  const at = command.options.findIndex(({ long }) => long === flag);
+  const [option, spec] = [command.options[at], specs[at]];
+  if (option === undefined || spec === undefined) return false;
+  if (command.getOptionValueSource(option.attributeName()) === "cli") return true;
+  const text = io.env[variableOf(flag)] ?? "";
+  return text !== "" && readVariable(option, spec, text) === true;
 }
 
 /** The flags that the user gave, each with the word that gave it: the flag, or its variable. */

@@ -1,9 +1,9 @@
 import { command, type OptionsOf } from "./command-spec.js";
 import { readPodRanges, wholeNumber } from "./readers.js";
-import { making, offline, reading } from "./shared-options.js";
+import { input, making, offline } from "./shared-options.js";
 
 const flags = [
-  ...reading,
+  ...input,
   ...making,
   {
     flags: "--fail-on <severity>",

@@ -33,7 +33,9 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
   const { standIns: paths = [], serviceCidr } = options;
   const others: Manifests[] = [];
   for (const path of paths) {
-    others.push(await readManifestsOf({ ...options, filename: [path] }, io, "lenient"));
+    others.push(
+      await readManifestsOf({ ...options, cluster: false, filename: [path] }, io, "lenient"),
+    );
   }
   let standIns: ReadonlySet<string> = new Set();
   let hasCustomObjects = false;

@@ -1,8 +1,8 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { making, offline, output, reading } from "./shared-options.js";
+import { input, making, offline, output } from "./shared-options.js";
 
 const flags = [
-  ...reading,
+  ...input,
   ...making,
   {
     flags: "--by <what>",

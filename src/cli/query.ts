@@ -61,7 +61,7 @@ interface Answer {
 
 /** Judges a list of probes with the native table, each the first packet of a new flow. */
 export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
-  if (options.probes === "-" && options.filename.includes("-")) {
+  if (options.probes === "-" && options.filename?.includes("-")) {
     throw new CommandError(
       exitCodes.usage,
       "got - twice, want manifests or probes on standard input",

@@ -111,6 +111,7 @@ function row(
 }
 
 function fallback(option: OptionSpec): string {
+  if (option.unless !== undefined) return `required, or \`${option.unless}\``;
   return option.required ? "required" : option.default ? `\`${option.default}\`` : "";
 }
 

@@ -1,10 +1,10 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { offline, output, pod, reading } from "./shared-options.js";
+import { input, offline, output, pod } from "./shared-options.js";
 
 const args = [{ name: "file", description: "a pcap or pcapng file", completes: "file" }] as const;
 
 const flags = [
-  ...reading,
+  ...input,
   pod,
   { flags: "--pod-mac <mac>", description: "the pod's MAC, where the capture has one" },
   { flags: "--pod-interface <name>", description: "the pcapng interface on the pod's side" },

@@ -70,8 +70,41 @@ export const rendering = [
   },
 ] as const;
 
+/** What a cluster has, in the place of manifests. */
+export const cluster = [
+  {
+    flags: "--cluster",
+    description:
+      "what the cluster has, listed once, in the place of -f; it takes the right to list what policy depends on",
+  },
+  {
+    flags: "--kubeconfig <file>",
+    description: "how to reach the API server of --cluster; as kubectl does when left out",
+    completes: "file",
+  },
+  {
+    flags: "--context <name>",
+    description: "a context of the kubeconfig; its current one when left out",
+  },
+] as const;
+
+export type ClusterOptions = Omit<OptionsOf<typeof cluster>, "cluster">;
+
 /** What is read, and how: of every command that reads and ends. */
 export const reading = [filename, ...folders, ...rendering] as const;
+
+/** The same, where the input may be a cluster. */
+export const input = [
+  { ...filename, required: false, unless: "--cluster" },
+  ...cluster,
+  ...folders,
+  ...rendering,
+] as const;
+
+/** Some commands take no cluster. */
+export type InputOptions = Omit<OptionsOf<typeof input>, "cluster"> & {
+  readonly cluster?: boolean;
+};
 
 export type ReadingOptions = OptionsOf<typeof reading>;
 
@@ -95,7 +128,7 @@ export const making = [
   },
 ] as const;
 
-export type PodOptions = OptionsOf<[...typeof reading, ...typeof making]>;
+export type PodOptions = OptionsOf<[...typeof input, ...typeof making]>;
 
 /** How a command prints its answer; the first format is the default. */
 export function output<const Formats extends readonly [string, ...string[]]>(...values: Formats) {

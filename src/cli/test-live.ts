@@ -18,6 +18,7 @@ import { stateFolder } from "../lab/state.js";
 import { formatAddress } from "../net/address.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { runLabUp } from "./lab.js";
+import type { LabUpOptions } from "./lab-spec.js";
 import { createProgress } from "./progress.js";
 import { asCommand } from "./refusals.js";
 import type { TestOptions } from "./test-spec.js";
@@ -37,7 +38,8 @@ export async function runLive(
   offline: readonly FileResult[],
   io: Io,
 ): Promise<readonly FileResult[]> {
-  if (options.filename.includes("-")) {
+  const { filename } = options;
+  if (filename === undefined || filename.includes("-")) {
     throw new CommandError(exitCodes.usage, "--live reads the manifests twice, want files for -f");
   }
   const plans = new Map(
@@ -59,7 +61,7 @@ export async function runLive(
       `sluice: not tried in a lab: ${count(left, "connection")} with addresses outside\n`,
     );
   }
-  const rows = flows.length === 0 ? [] : await probeInLab(options, flows, io);
+  const rows = flows.length === 0 ? [] : await probeInLab({ ...options, filename }, flows, io);
   const rowOf = new Map(flows.map((flow, at) => [flow, rows[at]!]));
   return offline.map(({ file, results }) => ({
     file,
@@ -72,7 +74,7 @@ export async function runLive(
 
 /** Brings a lab up, tries the connections, and takes it down whatever happens. */
 async function probeInLab(
-  options: TestOptions,
+  options: TestOptions & Pick<LabUpOptions, "filename">,
   flows: readonly Flow[],
   io: Io,
 ): Promise<readonly ProbeRow[]> {

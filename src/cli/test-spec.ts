@@ -1,12 +1,12 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { making, offline, reading } from "./shared-options.js";
+import { input, making, offline } from "./shared-options.js";
 
 const args = [
   { name: "file", description: "test files", several: true, completes: "file" },
 ] as const;
 
 const flags = [
-  ...reading,
+  ...input,
   ...making,
   {
     flags: "--live",

@@ -1,7 +1,7 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { making, offline, output, reading } from "./shared-options.js";
+import { input, making, offline, output } from "./shared-options.js";
 
-const flags = [...reading, ...making, output("text", "json")] as const;
+const flags = [...input, ...making, output("text", "json")] as const;
 
 export type ValidateOptions = OptionsOf<typeof flags>;
 

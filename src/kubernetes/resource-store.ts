@@ -6,7 +6,7 @@ import { hasTraffic } from "../policy/address-owners.js";
 import { type MemoryBudget, weightOf } from "./memory-budget.js";
 import type { PendingChanges } from "./pending-changes.js";
 import type { ReflectorSink } from "./reflector.js";
-import type { Resource } from "./resources.js";
+import type { PolicyResource } from "./resources.js";
 
 /** Listens to the changes of a store. */
 export interface StoreListener {
@@ -42,7 +42,7 @@ const NAMESPACE_LENGTH_MAX = 63;
  * Errors: MemoryBudgetError when a listed or changed object does not fit; the kept objects stay unchanged.
  */
 export class ResourceStore implements ReflectorSink {
-  readonly resource: Resource;
+  readonly resource: PolicyResource;
   /** Settles after the first complete list. */
   readonly synced: Promise<void>;
   readonly #pending: PendingChanges;
@@ -63,7 +63,7 @@ export class ResourceStore implements ReflectorSink {
   #markSynced: () => void = () => {};
 
   constructor(
-    resource: Resource,
+    resource: PolicyResource,
     pending: PendingChanges,
     budget: MemoryBudget,
     listener: StoreListener,

@@ -1,8 +1,8 @@
 import type { KubernetesObject } from "../manifest/objects.js";
 
 /** One kind of object, as an API server serves it. */
-export interface Resource {
-  readonly kind: KubernetesObject["kind"];
+export interface Resource<Kind extends string = string> {
+  readonly kind: Kind;
   /** Where it is served, one path for each version that is read, the newest first. */
   readonly paths: readonly [string, ...string[]];
   /** Empty for the core group. */
@@ -16,13 +16,16 @@ export interface Resource {
   readonly isCustom: boolean;
 }
 
+/** A kind that policy depends on. */
+export type PolicyResource = Resource<KubernetesObject["kind"]>;
+
 const policyGroup = "policy.networking.k8s.io";
 
 function custom(
   kind: KubernetesObject["kind"],
   plural: string,
   ...versions: readonly [string, ...string[]]
-): Resource {
+): PolicyResource {
   const pathOf = (version: string) => `/apis/${policyGroup}/${version}/${plural}`;
   const [newest, ...older] = versions;
   const paths = [pathOf(newest), ...older.map(pathOf)] as const;
@@ -30,7 +33,7 @@ function custom(
 }
 
 /** Every kind that policy depends on. */
-export const resources: readonly Resource[] = [
+export const resources: readonly PolicyResource[] = [
   {
     kind: "Pod",
     paths: ["/api/v1/pods"],
@@ -58,6 +61,31 @@ export const resources: readonly Resource[] = [
   custom("ClusterNetworkPolicy", "clusternetworkpolicies", "v1beta1", "v1alpha2"),
   custom("AdminNetworkPolicy", "adminnetworkpolicies", "v1alpha1"),
   custom("BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies", "v1alpha1"),
+];
+
+/** Kinds that say what stands behind a name; no policy depends on them. */
+export const serviceResources: readonly Resource[] = [
+  {
+    kind: "Service",
+    paths: ["/api/v1/services"],
+    group: "",
+    plural: "services",
+    isCustom: false,
+  },
+  {
+    kind: "EndpointSlice",
+    paths: ["/apis/discovery.k8s.io/v1/endpointslices"],
+    group: "discovery.k8s.io",
+    plural: "endpointslices",
+    isCustom: false,
+  },
+  {
+    kind: "Ingress",
+    paths: ["/apis/networking.k8s.io/v1/ingresses"],
+    group: "networking.k8s.io",
+    plural: "ingresses",
+    isCustom: false,
+  },
 ];
 
 /** The name of a resource as in roles and `kubectl auth can-i`. */

@@ -8,7 +8,7 @@ export interface FakeIo extends Io {
 }
 
 /** How manifests are read where a test says nothing of it. */
-export const reading = { render: "never", strict: false, verbose: false } as const;
+export const reading = { cluster: false, render: "never", strict: false, verbose: false } as const;
 
 export interface FakeIoOptions {
   readonly env?: Record<string, string>;

@@ -51,6 +51,9 @@ const paths: Readonly<Record<string, string>> = {
   AdminNetworkPolicy: "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies",
   BaselineAdminNetworkPolicy:
     "/apis/policy.networking.k8s.io/v1alpha1/baselineadminnetworkpolicies",
+  Service: "/api/v1/services",
+  EndpointSlice: "/apis/discovery.k8s.io/v1/endpointslices",
+  Ingress: "/apis/networking.k8s.io/v1/ingresses",
 };
 
 /**
