@@ -70,12 +70,13 @@ export function parseTexts(
   const latest = new Map<string, ReadObject>();
   const skipped = new SkippedKinds();
   const passedOver: PassedOver[] = [];
+  const replaced = new Replaced();
   let documents = 0;
   let isWhole = true;
   for (const each of texts) {
     if (!("text" in each)) {
       findings.push(each);
-      if (each.severity === "error") isWhole = false;
+      if (each.severity === "error" || each.code === "SL1322") isWhole = false;
       continue;
     }
     const text = withLineFeeds(each.text.startsWith("\ufeff") ? each.text.slice(1) : each.text);
@@ -83,8 +84,10 @@ export function parseTexts(
     sources.set(each.name, source);
     const objects: ReadObject[] = [];
     const room = bounds.objects - latest.size;
-    const reading = { source, budget, objects, findings, skipped, bounds, room, namespace };
-    const template = templateIn(reading, each.isPassable === true);
+    const isPassable = each.isPassable === true;
+    const where = { source, budget, objects, findings, skipped, bounds, room, namespace };
+    const reading: TextReading = { ...where, isPassable };
+    const template = templateIn(reading, isPassable);
     if (template !== undefined) {
       findings.within(source).push(template);
       passedOver.push({ file: each.name, why: toldReasons.template });
@@ -96,16 +99,14 @@ export function parseTexts(
       const key = `${kind}\n${meta.namespace}\n${meta.name}`;
       const earlier = latest.get(key);
       if (earlier !== undefined) {
-        const { file, line } = earlier.meta.span;
-        const message = `got a second ${kind} of this name, which replaces that of ${file}:${line}`;
-        const ref = { kind, namespace: meta.namespace, name: meta.name };
-        findings.within(source).push(diagnostic("SL1301", meta.span, message, { object: ref }));
+        replaced.add(source, object, earlier);
         latest.delete(key);
       }
       latest.set(key, object);
     }
   }
   skipped.warn();
+  replaced.warn(findings);
   if (documents === 0 && isWhole && findings.errors === 0) {
     const span = { file: place, line: 1, column: 1, endLine: 1, endColumn: 1 };
     findings.push(diagnostic("SL1010", span, "got no document, want Kubernetes objects"));
@@ -120,6 +121,42 @@ export function parseTexts(
     skipped: skipped.list(),
     passedOver,
   };
+}
+
+/** Objects that a later one of the same name replaces: those of one file by those of another are told at once. */
+class Replaced {
+  readonly #groups = new Map<
+    string,
+    {
+      readonly source: SourceText;
+      readonly message: string;
+      readonly first: ReadObject;
+      more: number;
+    }
+  >();
+
+  add(source: SourceText, object: ReadObject, earlier: ReadObject): void {
+    const { file, line } = earlier.meta.span;
+    const { span } = object.meta;
+    const within = file === span.file ? `${span.line}` : "";
+    const key = `${span.file}\n${file}\n${within}`;
+    const group = this.#groups.get(key);
+    if (group !== undefined) {
+      group.more++;
+      return;
+    }
+    const message = `got a second ${object.kind} of this name, which replaces that of ${file}:${line}`;
+    this.#groups.set(key, { source, message, first: object, more: 0 });
+  }
+
+  warn(findings: Findings): void {
+    for (const { source, message, first, more } of this.#groups.values()) {
+      const { kind, meta } = first;
+      const all = more === 0 ? message : `${message}; so do ${more} more of these two files`;
+      const object = { kind, namespace: meta.namespace, name: meta.name };
+      findings.within(source).push(diagnostic("SL1301", meta.span, all, { object }));
+    }
+  }
 }
 
 /** What to say of a text that cannot be read because it is a template; undefined where it is none. */
@@ -166,11 +203,14 @@ interface TextReading {
   readonly room: number;
   /** Of objects that name none. */
   readonly namespace: string | undefined;
+  /** Found in a folder that a question is put to: see `clusterKinds`. */
+  readonly isPassable: boolean;
 }
 
 /** Reads the objects of one text; returns how many documents it has. */
 function parseText(reading: TextReading): number {
-  const { source, budget, objects, findings, skipped, bounds, room, namespace } = reading;
+  const { source, budget, objects, findings, skipped, bounds, room } = reading;
+  const { namespace, isPassable } = reading;
   const { text } = source;
   const sink = findings.within(source);
   const control = controlCharacter.exec(text);
@@ -182,7 +222,8 @@ function parseText(reading: TextReading): number {
   }
 
   const errors = () => findings.errors;
-  const within: Within = { source, diagnostics: sink, errors, skipped, bounds, room, namespace };
+  const limited = { skipped, bounds, room, namespace, isPassable };
+  const within: Within = { source, diagnostics: sink, errors, ...limited };
   let documents = 0;
   for (const { root, faults } of parseYaml(text, budget)) {
     documents++;
@@ -278,6 +319,7 @@ interface Within {
   /** How many objects there may be; one more is read, and then no further one. */
   readonly room: number;
   readonly namespace: string | undefined;
+  readonly isPassable: boolean;
 }
 
 /** Reads one document, or one item of a list, and adds what it holds. */
@@ -287,7 +329,7 @@ function readObjects(
   within: Within,
   objects: ReadObject[],
 ): void {
-  const { source, diagnostics, errors, bounds, room, namespace } = within;
+  const { source, diagnostics, errors, bounds, room, namespace, isPassable } = within;
   if (objects.length > room) return;
   if (node.type !== "map") {
     const got = node.type === "sequence" ? "a list" : "a single value";
@@ -344,9 +386,24 @@ function readObjects(
     return;
   }
   const custom = apiVersion.startsWith("policy.");
-  const read = known.read(custom ? rootCursor({ ...reading, indexed: true }, node) : root);
-  if (read !== undefined && errors() === errorsBefore) objects.push(read);
+  const isLenient = isPassable && clusterKinds.has(kind);
+  const sink: Sink = isLenient
+    ? { push: (found) => diagnostics.push(asOfWorkload(found)) }
+    : diagnostics;
+  const read = known.read(
+    custom || isLenient
+      ? rootCursor({ ...reading, diagnostics: sink, indexed: custom }, node)
+      : root,
+  );
+  const isRead = read !== undefined && errors() === errorsBefore;
+  if (isRead && read.meta.name !== "") objects.push(read);
 }
+
+/**
+ * Kinds that are no policies. In a folder that a question is put to, one of them that a server would refuse keeps
+ * nobody from an answer: examples that nobody applies, and namespaces whose names a kustomization fills in.
+ */
+const clusterKinds: ReadonlySet<string> = new Set(["Namespace", "Node", "Pod"]);
 
 /**
  * Makes a warning of what a server refuses in a workload and a decoder takes. Folders hold patches, which look

@@ -10,7 +10,7 @@ export interface PassedOver {
 /** Reasons that a finding tells as well: a count adds nothing to it. */
 export const toldReasons = {
   template: "templates",
-  patch: "patches of a kustomization",
+  part: "parts of a kustomization",
   shared: "kustomizations that share a base",
   unrendered: "not rendered",
 } as const;

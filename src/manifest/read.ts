@@ -34,8 +34,10 @@ export interface ReadRequest extends Pick<ReadOptions, "stdin" | "ignore" | "len
 export type Made =
   | { readonly texts: readonly ManifestText[] }
   | { readonly fault: Diagnostic }
-  /** Why it was not rendered, the same for many. */
-  | { readonly absent: string };
+  /** Why it was not rendered. */
+  | { readonly absent: string }
+  /** Why a program that was run gave nothing. */
+  | { readonly failed: string };
 
 /** Texts of an input, and what else is to say of it. */
 export interface InputTexts {
@@ -124,7 +126,8 @@ function* textsOf(
       if ("texts" in what) yield* what.texts;
       else passedOver.push({ file: item.path, why: toldReasons.unrendered });
       if ("fault" in what) yield what.fault;
-      if ("absent" in what) absent.add(item, what.absent);
+      if ("absent" in what) absent.add(item, what.absent, true);
+      if ("failed" in what) absent.add(item, what.failed, false);
     } else {
       const isPassable = !item.isNamed && survey.leniency !== "strict";
       const read = readOnce(item.path, stdin, rest, seen, isPassable);
@@ -140,27 +143,30 @@ function* textsOf(
 /** Charts and kustomizations that were not rendered: those that are so for one reason are told at once. */
 class AbsentRenderings {
   readonly #leniency: Leniency;
-  readonly #groups = new Map<string, Renderable[]>();
+  readonly #groups = new Map<
+    string,
+    { readonly why: string; readonly hasCommand: boolean; readonly items: Renderable[] }
+  >();
 
   constructor(leniency: Leniency) {
     this.#leniency = leniency;
   }
 
-  add(item: Renderable, why: string): void {
+  /** Shape: `hasCommand`: the command that would render it is yet to be tried. */
+  add(item: Renderable, why: string, hasCommand: boolean): void {
     // What was named is told by itself.
     const key = `${item.isNamed ? item.path : ""}\n${item.is}\n${why}`;
     const group = this.#groups.get(key);
-    if (group === undefined) this.#groups.set(key, [item]);
-    else group.push(item);
+    if (group === undefined) this.#groups.set(key, { why, hasCommand, items: [item] });
+    else group.items.push(item);
   }
 
   *told(): Generator<Diagnostic> {
-    for (const [key, [first, ...more]] of this.#groups) {
-      if (first === undefined) continue;
-      const { is, path, isNamed, command } = first;
-      const why = key.split("\n").slice(2).join(" ");
-      const others = more.length === 0 ? "" : ` (and ${more.length} more, which -v lists)`;
-      const message = `got a ${is}, which is not rendered: ${why}${others}; want ${command} | sluice … -f -`;
+    for (const { why, hasCommand, items } of this.#groups.values()) {
+      const { is, path, isNamed, command } = items[0]!;
+      const others = items.length === 1 ? "" : ` (and ${items.length - 1} more, which -v lists)`;
+      const want = hasCommand ? `; want ${command} | sluice … -f -` : "";
+      const message = `got a ${is}, which is not rendered: ${why}${others}${want}`;
       const code = this.#leniency === "lenient" && !isNamed ? "SL1321" : "SL1017";
       yield diagnostic(code, startOfFile(path), message);
     }

@@ -187,7 +187,13 @@ class Sorting {
     const kind = kindOfFile(path);
     if (kind !== undefined) {
       const message = `got the file of a ${kind}, want its folder: -f ${shellWord(folder)}`;
-      this.#items.push({ is: "fault", fault: diagnostic("SL1017", startOfFile(path), message) });
+      // No client takes a chart's as an object, but *.yaml of a folder may well name a kustomization's.
+      if (kind === "kustomization") {
+        this.#refuse(path, message, "SL1322");
+        this.#pass(path, toldReasons.part);
+      } else {
+        this.#items.push({ is: "fault", fault: diagnostic("SL1017", startOfFile(path), message) });
+      }
       return;
     }
     const patched = kustomizationOfPatch(path);
@@ -197,7 +203,7 @@ class Sorting {
     }
     const message = `got a patch of the kustomization in ${patched.folder}, which holds parts of objects, want -f with its folder`;
     this.#refuse(path, message, "SL1322");
-    this.#pass(path, toldReasons.patch);
+    this.#pass(path, toldReasons.part);
   }
 
   #file(path: string): void {

@@ -63,7 +63,7 @@ export async function gatherInput(
   if (toRender.length === 0) return { survey, made };
   // Loaded only here, and fetch-url.ts below: they load much that few inputs need.
   const { renderAll } = await import("./render.js");
-  const rendered = await renderAll(toRender, { ...options, leniency: survey.leniency });
+  const rendered = await renderAll(toRender, options);
   return { survey, made: new Map([...made, ...rendered]) };
 }
 

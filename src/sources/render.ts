@@ -1,18 +1,17 @@
+import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import { diagnostic, startOfFile } from "../diagnostics/diagnostic.js";
 import { decodeText } from "../manifest/decode.js";
 import { limits } from "../manifest/limits.js";
 import type { ManifestText } from "../manifest/parse.js";
 import type { Made } from "../manifest/read.js";
 import { shellWord } from "../manifest/shell-word.js";
-import type { Leniency, Renderable } from "../manifest/survey.js";
+import type { Renderable } from "../manifest/survey.js";
 import { renderedTexts } from "./rendered-texts.js";
 import { findProgram, type ProgramRun, runProgram } from "./run-program.js";
 
 /** How folders are rendered. */
 export interface RenderOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly leniency: Leniency;
   /** Files with values for charts. */
   readonly values?: readonly string[];
   /** Where a release is made; charts may ask for it. */
@@ -31,14 +30,18 @@ const usualAllTimeMs = 120_000;
 
 /** A program that was found, and how it is called. */
 interface Call {
+  readonly name: string;
   readonly file: string;
   /** Words that a user would type; `words` stand before the folder. */
   readonly shown: string;
   readonly args: readonly string[];
 }
 
+/** Programs that run at once: each takes a processor while it runs. */
+const atOnce = Math.max(1, Math.min(4, availableParallelism()));
+
 /**
- * Renders charts and kustomizations by the programs that are there, one after another.
+ * Renders charts and kustomizations by the programs that are there, a few at once.
  *
  * Errors: none; why something is not rendered stands in its place.
  */
@@ -47,28 +50,32 @@ export async function renderAll(
   options: RenderOptions,
 ): Promise<ReadonlyMap<string, Made>> {
   const made = new Map<string, Made>();
-  const ran: string[] = [];
-  let leftMs = options.allTimeMs ?? usualAllTimeMs;
+  const ran = new Map<string, string>();
+  const wanted = items.filter(({ refused }) => refused === undefined);
+  const untilMs = performance.now() + (options.allTimeMs ?? usualAllTimeMs);
   let leftBytes = options.bytesMax ?? limits.allBytes;
-  for (const item of items) {
-    if (item.refused !== undefined) continue;
-    const call = callOf(item, options);
-    if (call === undefined) {
-      made.set(item.path, { absent: `${programsOf(item).join(" or ")} is not here` });
-      continue;
+  let next = 0;
+  const renderMore = async () => {
+    for (let item = wanted[next++]; item !== undefined; item = wanted[next++]) {
+      const call = callOf(item, options);
+      const leftMs = untilMs - performance.now();
+      if (call === undefined) {
+        made.set(item.path, { absent: `${programsOf(item).join(" or ")} is not here` });
+      } else if (leftMs <= 0 || leftBytes <= 0) {
+        made.set(item.path, { absent: "the others took all the time or room that there is" });
+      } else {
+        ran.set(item.path, call.shown);
+        const result = await rendered(item, call, { leftMs, leftBytes }, options);
+        made.set(item.path, result);
+        if ("texts" in result) for (const { text } of result.texts) leftBytes -= text.length;
+      }
     }
-    if (leftMs <= 0 || leftBytes <= 0) {
-      made.set(item.path, { absent: "the others took all the time or room that there is" });
-      continue;
-    }
-    const started = performance.now();
-    const result = await rendered(item, call, { leftMs, leftBytes }, options);
-    made.set(item.path, result);
-    leftMs -= performance.now() - started;
-    if ("texts" in result) for (const { text } of result.texts) leftBytes -= text.length;
-    ran.push(call.shown);
-  }
-  tellRan(ran, options.tell);
+  };
+  await Promise.all(Array.from({ length: atOnce }, renderMore));
+  tellRan(
+    wanted.flatMap(({ path }) => ran.get(path) ?? []),
+    options.tell,
+  );
   return made;
 }
 
@@ -106,6 +113,7 @@ function callOf(
           ]
         : [];
     return {
+      name,
       file,
       args: [...before, resolve(item.path), ...flags((each) => resolve(each))],
       shown: [name, ...before, item.path, ...flags((each) => each)].map(shellWord).join(" "),
@@ -116,7 +124,7 @@ function callOf(
 
 async function rendered(
   item: Renderable,
-  { file, args, shown }: Call,
+  { name, file, args }: Call,
   { leftMs, leftBytes }: { readonly leftMs: number; readonly leftBytes: number },
   options: RenderOptions,
 ): Promise<Made> {
@@ -128,16 +136,11 @@ async function rendered(
     bytesMax: Math.min(leftBytes, limits.fileBytes),
   };
   const ran = await runProgram(run);
-  if ("failed" in ran) return failed(item, `${shown} ${ran.failed}`, options);
+  if ("failed" in ran) return { failed: `${name} ${ran.failed}` };
   const text = decodeText(ran.output);
-  if (typeof text !== "string") return failed(item, `${shown} printed no text`, options);
+  if (typeof text !== "string") return { failed: `${name} printed no text` };
   const texts: readonly ManifestText[] = renderedTexts(text, item);
   return { texts };
-}
-
-function failed({ is, path, isNamed }: Renderable, why: string, { leniency }: RenderOptions): Made {
-  const code = leniency === "lenient" && !isNamed ? "SL1321" : "SL1017";
-  return { fault: diagnostic(code, startOfFile(path), `got a ${is} that is not rendered: ${why}`) };
 }
 
 /**

@@ -144,7 +144,7 @@ describe.skipIf(!existsSync(shared))("inputs of others", () => {
     const ends = ["--from", "default/crane", "--to", "default/ledger", "--port", "5432/tcp"];
     const { out, err } = await sluice(["explain", "-f", ...paths, ...ends]);
     expect(out).toMatch(/^ALLOWED/);
-    expect(err).toContain("warning SL1322: patch passed over");
+    expect(err).toContain("warning SL1322: part of a kustomization passed over");
   });
 
   test("15: a chart is rendered, or named once with the command", async () => {

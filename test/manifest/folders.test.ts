@@ -84,7 +84,7 @@ describe("files that are no manifests", () => {
     ["a policy without kind", "apiVersion: networking.k8s.io/v1\nspec: {}\n", "SL1013"],
     ["a list of objects", '[{"apiVersion": "v1", "kind": "Pod"}]', "SL1009"],
     ["a policy with a control character", policy("p").replace("{}", "{} # \u0001"), "SL1002"],
-    ["keys with escapes", '"\\u0061piVersion": v1\n"kin\\u0064": Pod\n', "SL1201"],
+    ["keys with escapes", '"\\u0061piVersion": v1\n"kin\\u0064": Pod\n', "SL1312"],
     ["bytes that are no text", `${policy("p")}# \ufffd`, "SL1002"],
     ["an object behind another document", `a: 1\n---\n${policy("-")}`, "SL1013"],
   ];
@@ -100,6 +100,32 @@ describe("files that are no manifests", () => {
     writeFileSync(join(folder, "x.json"), Buffer.from([0xff, 0x00, 0x80]));
     expect(read()).toMatchObject({ found: [], passed: ["x.json: no Kubernetes objects"] });
   });
+});
+
+test("a Pod or a Namespace that a server would refuse keeps nobody from an answer, but where it is named", () => {
+  const namespace = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: "_"}\n';
+  const ports = "[{containerPort: 80, protocol: tcp}]";
+  const pod = `apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c, ports: ${ports}}]}\n`;
+  write({ "a.yaml": `${namespace}---\n${pod}`, "b.yaml": policy("gate") });
+  const { names, found } = read();
+  expect(names).toEqual(["_", "web", "gate"]);
+  expect(found.map((each) => each.slice(0, 15))).toEqual(["SL1312 a.yaml:3", "SL1312 a.yaml:8"]);
+  const codes = (each: string) => each.slice(0, 6);
+  expect(read({}, ["a.yaml"]).found.map(codes)).toEqual(["SL1202", "SL1210"]);
+  expect(read({ leniency: "careful" }).found.map(codes)).toEqual(["SL1202", "SL1210"]);
+  // What a policy says wrongly is refused everywhere, and so is what no decoder takes.
+  write({ "b.yaml": policy("_"), "a.yaml": pod.replace("80", "x") });
+  expect(read().found.map(codes)).toEqual(["SL1101", "SL1312", "SL1202"]);
+});
+
+test("objects that another file has too are told once for two files", () => {
+  write({
+    "a.yaml": ["a", "b", "c"].map(policy).join("---\n"),
+    "b.yaml": ["a", "b", "c"].map(policy).join("---\n"),
+  });
+  expect(read().found).toEqual([
+    "SL1301 b.yaml:1 got a second NetworkPolicy of this name, which replaces that of a.yaml:1; so do 2 more of these two files",
+  ]);
 });
 
 describe("templates", () => {
@@ -281,10 +307,13 @@ describe("charts and kustomizations", () => {
     expect(read({ leniency: "careful" }, paths).found[0]).toMatch(/^SL1017 overlay\/parts\/a.yaml/);
   });
 
-  test("their own files by name are errors that name the folder", () => {
+  test("their own files by name say the folder: a kustomization's is one of *.yaml", () => {
     write({ "a/kustomization.yaml": "{}", "b/Chart.yaml": "name: b\n" });
-    expect(read({}, ["a/kustomization.yaml", "b/Chart.yaml"]).found).toEqual([
-      "SL1017 a/kustomization.yaml:1 got the file of a kustomization, want its folder: -f a",
+    const of = "a/kustomization.yaml:1 got the file of a kustomization, want its folder: -f a";
+    const path = "a/kustomization.yaml";
+    expect(read({}, [path]).found).toEqual([`SL1322 ${of}`]);
+    expect(read({ leniency: "careful" }, [path]).found).toEqual([`SL1017 ${of}`]);
+    expect(read({}, ["b/Chart.yaml"]).found).toEqual([
       "SL1017 b/Chart.yaml:1 got the file of a chart, want its folder: -f b",
     ]);
   });

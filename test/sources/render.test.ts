@@ -93,6 +93,15 @@ describe("charts", () => {
     expect(told[0]).toContain("'/in/$(touch x); -x'");
   });
 
+  test("what is wrong with many in the same way is told once", async () => {
+    for (const name of ["a", "b", "c"])
+      here.write({ [`in/${name}/Chart.yaml`]: `name: ${name}\n` });
+    here.add("helm", 'console.error("Error: missing: common"); process.exit(1);');
+    expect((await read()).found[0]).toBe(
+      "SL1321 got a chart, which is not rendered: helm failed with exit code 1: Error: missing: common (and 2 more, which -v lists)",
+    );
+  });
+
   test("what helm says of a chart that it cannot render is told, on one line", async () => {
     here.write(chart);
     here.add(
@@ -100,7 +109,7 @@ describe("charts", () => {
       `console.error("Error: found in Chart.yaml,\\n but missing in charts/: common\\u001b[2J"); process.exit(1);`,
     );
     expect((await read()).found[0]).toBe(
-      "SL1321 got a chart that is not rendered: helm template quay /in/chart --skip-tests failed with exit code 1: Error: found in Chart.yaml, but missing in charts/: common [2J",
+      "SL1321 got a chart, which is not rendered: helm failed with exit code 1: Error: found in Chart.yaml, but missing in charts/: common [2J",
     );
     // By itself it is an error.
     expect((await read({}, ["in/chart"])).found[0]).toMatch(/^SL1017/);
@@ -202,7 +211,7 @@ describe("bounds", () => {
     here.add("kustomize", `${child} ${stays}`);
     const env = { PATH: here.bin, HOME: here.at("child") };
     const { found } = await read({ env, timeMs: 2_000 });
-    expect(found[0]).toMatch(/SL1321 .*kustomize build \/in\/k did not end within 2 s$/);
+    expect(found[0]).toMatch(/SL1321 .*which is not rendered: kustomize did not end within 2 s$/);
     const { pid } = here.called("kustomize")!;
     await until(() => !isAlive(pid));
   });
