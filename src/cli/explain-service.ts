@@ -119,7 +119,13 @@ function refuse(why: string): CommandError {
 function everyPort(service: ResolvedService): readonly ResolvedPort[] {
   const outside = whyOutside(service);
   if (outside !== undefined) throw refuse(outside);
-  if (service.ports.length > 0) return service.ports;
+  if (service.ports.length > 0) {
+    return service.ports.map(({ port, protocol }) => {
+      const found = findPort(service, { port, protocol });
+      if (typeof found === "string") throw refuse(found);
+      return found;
+    });
+  }
   const what = `Service ${serviceRef(service)} names no port`;
   throw refuse(service.isHeadless ? `${what}, want one by --port` : what);
 }

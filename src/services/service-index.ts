@@ -3,25 +3,46 @@ import type { ObjectHead, ServiceObject, ServicePort } from "../manifest/objects
 import { type Address, addressKey } from "../net/address.js";
 import { type ResolvedPort, type ResolvedService, resolveServices, serviceRef } from "./resolve.js";
 
-/** The Services of manifests, by what questions call them. */
+/**
+ * The Services of manifests, by what questions call them.
+ *
+ * Cost: who is behind them is found when it is first asked for, of all at once.
+ */
 export class ServiceIndex {
-  /** Sorted by namespace, then name. */
-  readonly services: readonly ResolvedService[];
-  readonly #byRef = new Map<string, ResolvedService>();
-  readonly #byAddress = new Map<string, ResolvedService>();
+  readonly #objects: readonly ObjectHead[];
+  readonly #given: readonly ServiceObject[];
+  /** `namespace/name` by address. */
+  readonly #refs = new Map<string, string>();
+  #services: readonly ResolvedService[] | undefined;
+  #byRef: ReadonlyMap<string, ResolvedService> | undefined;
   #byEnd: ReadonlyMap<string, readonly ServicePortRef[]> | undefined;
 
   constructor(objects: readonly ObjectHead[], services: readonly ServiceObject[]) {
-    this.services = resolveServices(objects, services);
-    for (const service of this.services) {
-      this.#byRef.set(serviceRef(service), service);
-      for (const address of service.clusterIPs) this.#byAddress.set(addressKey(address), service);
+    this.#objects = objects;
+    this.#given = services;
+    for (const service of services) {
+      if (service.kind !== "Service") continue;
+      for (const address of service.clusterIPs) {
+        this.#refs.set(addressKey(address), serviceRef(service));
+      }
     }
+  }
+
+  /** Sorted by namespace, then name. */
+  get services(): readonly ResolvedService[] {
+    this.#services ??= resolveServices(this.#objects, this.#given);
+    return this.#services;
+  }
+
+  #named(ref: string): ResolvedService | undefined {
+    this.#byRef ??= new Map(this.services.map((service) => [serviceRef(service), service]));
+    return this.#byRef.get(ref);
   }
 
   /** Finds the Service whose ClusterIP an address is. Its other addresses may be a node's, with ports of its own. */
   at(address: Address): ResolvedService | undefined {
-    return this.#byAddress.get(addressKey(address));
+    const ref = this.#refs.get(addressKey(address));
+    return ref === undefined ? undefined : this.#named(ref);
   }
 
   /** Lists the ports of Services behind which a port of an address is: a connection there may be to one of them. */
@@ -36,7 +57,7 @@ export class ServiceIndex {
 
   /** Finds `namespace/name`, or `name` where one Service has it. A text says what is wrong with another. */
   find(reference: string): ResolvedService | string {
-    const known = this.#byRef.get(reference);
+    const known = this.#named(reference);
     if (known !== undefined) return known;
     const named = this.services.filter(({ meta }) => meta.name === reference);
     if (named.length === 1) return named[0]!;

@@ -158,6 +158,8 @@ describe("explain --to svc/…: the pods behind it, at their own ports", () => {
       /^DENIED: Service quay\/heads 80 -> quay\/ledger-a:80, quay\/ledger-b:80,/,
     );
     assert.match(dialled, /^ headless: .* no port is translated$/m);
+    const { out: every } = await explain(right, "svc/heads");
+    assert.match(every, /^DENIED: Service quay\/heads 80 -> quay\/ledger-a:80, /);
     const { out: named } = await explain(right, "svc/heads", "--port", "web");
     assert.match(named, /^ALLOWED: Service quay\/heads 80 -> quay\/ledger-a:8080,/);
   });

@@ -73,6 +73,16 @@ describe("what findings say", () => {
     ]);
   });
 
+  test("a name that the Service's port has, and not the pod's", async () => {
+    const named = web.replace("ports: [{port: 80,", "ports: [{name: edge, port: 80,");
+    assert.deepEqual(
+      await lint("-f", file(`${named}${onWeb("ingress: [{ports: [{port: edge}]}]")}`)),
+      [
+        'warning SL3010 NetworkPolicy p: got port "edge" (TCP), which matches nothing: none of 1 selected pod has it; Service shop/web has it, and policies see the pod\'s port, 8080 (http)',
+      ],
+    );
+  });
+
   test("a Service's address, with the pod that policies see", async () => {
     const path = file(
       `${web}${onWeb("egress: [{to: [{ipBlock: {cidr: 10.104.7.7/32}}], ports: [{port: 80}]}, {ports: [{port: 53, protocol: UDP}]}], policyTypes: [Egress]")}`,

@@ -4,8 +4,16 @@ import type { TransportProtocol } from "../../net/protocol.js";
 import type { PodGroup } from "../../policy/cluster.js";
 import type { PeerTerm } from "../../policy/peer-sets.js";
 import { portsNamed } from "../../policy/resolve.js";
+import { serviceRef } from "../../services/resolve.js";
 import { type Finding, finding } from "./finding.js";
-import { countedRules, type LintScope, type PlacedRule, podPeers, refOf } from "./scope.js";
+import {
+  countedRules,
+  type LintScope,
+  ownPortText,
+  type PlacedRule,
+  podPeers,
+  refOf,
+} from "./scope.js";
 
 const anyPod: PeerTerm & { readonly by: "pods" } = {
   by: "pods",
@@ -31,9 +39,29 @@ export function checkPortNames(scope: LintScope): readonly Finding[] {
       const what = protocol === undefined ? `"${name}"` : `"${name}" (${protocol})`;
       const who = pods === 0 ? "blocks have no port names" : `none of ${count(pods, noun)} has it`;
       const place = { span, object: refOf(placed.policy), field: `${placed.field}.${field}` };
-      return [finding("SL3010", place, `got port ${what}, which matches nothing: ${who}`)];
+      const hint = nameInService(scope, receivers, { name, protocol });
+      return [finding("SL3010", place, `got port ${what}, which matches nothing: ${who}${hint}`)];
     });
   });
+}
+
+/** Says whose port has the name, where it is that of a Service in front of a receiver; empty otherwise. */
+function nameInService(
+  scope: LintScope,
+  receivers: readonly PodGroup[],
+  { name, protocol }: { readonly name: string; readonly protocol: TransportProtocol | undefined },
+): string {
+  const pods = new Set(receivers.flatMap((group) => group.pods.map(({ pod }) => pod)));
+  for (const service of scope.services.services) {
+    for (const port of service.ports) {
+      if (port.name !== name || (protocol ?? port.protocol) !== port.protocol) continue;
+      const backend = port.backends.find(({ pod }) => pod !== undefined && pods.has(pod));
+      if (backend?.pod === undefined) continue;
+      const own = ownPortText(backend.pod, port.protocol, backend.port);
+      return `; Service ${serviceRef(service)} has it, and policies see the pod's port, ${own}`;
+    }
+  }
+  return "";
 }
 
 /** The pods on which a rule's port names are looked up; undefined where it has no peer at all. */

@@ -10,6 +10,7 @@ import {
   countedRules,
   type LintScope,
   nameOf,
+  ownPortText,
   type PlacedRule,
   podName,
   podPeers,
@@ -55,7 +56,7 @@ export function checkServicePorts(scope: LintScope): readonly Finding[] {
         service.meta.namespace === placed.policy.meta.namespace
           ? service.meta.name
           : serviceRef(service);
-      const message = `port ${port} is Service ${name}'s; policies see the pod's port, ${ownText(found.pod, found)}; no ${noun} declares ${port}${found.witness}`;
+      const message = `port ${port} is Service ${name}'s; policies see the pod's port, ${ownPortText(found.pod, protocol, found.own)}; no ${noun} declares ${port}${found.witness}`;
       const place = { span, object: refOf(placed.policy), field: `${placed.field}.${field}` };
       const related = [{ span: found.port.span, message: `port ${port} of the Service` }];
       return [finding("SL3015", place, message, related)];
@@ -109,12 +110,6 @@ function portNumbers({ rule }: PlacedRule) {
     if (typeof port.port !== "number" || (port.endPort ?? port.port) !== port.port) return [];
     return [{ port: port.port, protocol: port.protocol, span, field: `ports[${index}].port` }];
   });
-}
-
-/** Writes `8080 (http)`, or `8080` where the pod has no name for it. */
-function ownText(pod: Pod, { own, port }: Translation): string {
-  const named = pod.ports.find((each) => each.port === own && each.protocol === port.protocol);
-  return named === undefined || named.name === "" ? `${own}` : `${own} (${named.name})`;
 }
 
 /**

@@ -225,6 +225,12 @@ export function podName({ meta, isMade }: Pod): string {
   return isMade && meta.owner !== undefined ? `${meta.namespace}/${meta.owner.name}` : nameOf(meta);
 }
 
+/** Writes a port of a pod's own as `8080 (http)`, or `8080` where the pod has no name for it. */
+export function ownPortText({ ports }: Pod, protocol: TransportProtocol, port: number): string {
+  const declared = ports.find((each) => each.port === port && each.protocol === protocol);
+  return declared === undefined || declared.name === "" ? `${port}` : `${port} (${declared.name})`;
+}
+
 /** `namespace/name`, or the name of an object that has no namespace. */
 export function nameOf({ namespace, name }: { readonly namespace: string; readonly name: string }) {
   return namespace === "" ? name : `${namespace}/${name}`;
