@@ -2,7 +2,7 @@ import { hotBytesOf } from "../compiler/hot-bytes.js";
 import { printRuleset, printTable } from "../compiler/print.js";
 import { count } from "../diagnostics/count.js";
 import type { CompileOptions } from "./compile-spec.js";
-import { compileManifests } from "./compiled.js";
+import { compileManifests, withLeftOut } from "./compiled.js";
 import { exitCodes, type Io } from "./io.js";
 import { writeJson } from "./output.js";
 import { reportingIo, writeOut } from "./write-out.js";
@@ -18,7 +18,7 @@ export async function runCompile(options: CompileOptions, io: Io): Promise<numbe
   const { stdout } = reportingIo(options.out, io);
   const compileMs = Math.round(result.compileMs * 1000) / 1000;
   if (options.output === "json") {
-    writeJson(stdout, { ...stats, hotBytes: hotBytesOf(blob), compileMs });
+    writeJson(stdout, withLeftOut({ ...stats, hotBytes: hotBytesOf(blob), compileMs }, result));
   } else if (options.stage === "ruleset") {
     stdout.write(printRuleset(ruleset));
   } else if (options.stage === "table") {

@@ -74,7 +74,7 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
       writeJson(io.stdout, withLeftOut(lintJson(findings, !failed), compiled));
       break;
     case "sarif":
-      writeJson(io.stdout, lintSarif(findings, packageVersion(), helpPage));
+      writeJson(io.stdout, lintSarif(findings, packageVersion(), helpPage, compiled.notEnforced));
       break;
     case "github":
       io.stdout.write(lintGithub(findings));

@@ -7,7 +7,7 @@ const flags = [
   {
     flags: "--probes <file>",
     description:
-      '{"probes":[{"id","src","dst","srcIP","dstIP","protocol","port"}]}; src and dst are namespace/pod, dst also svc/namespace/name with a port of the Service',
+      '{"probes":[{"id","src","dst","srcIP","dstIP","protocol","port"}]}; src and dst are namespace/pod or namespace/workload, dst also svc/namespace/name with a port of the Service',
     completes: "file",
     required: true,
   },

@@ -1,6 +1,6 @@
 import type { Side } from "../analysis/explain.js";
 import { hasPorts, parseProtocol, serviceText } from "../analysis/protocols.js";
-import { type FlowEnd, PodIndex } from "../analysis/references.js";
+import { addressPairs, type FlowEnd, PodIndex } from "../analysis/references.js";
 import { sidesOf } from "../dataplane/events.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
 import { systemReason } from "../diagnostics/system-reason.js";
@@ -32,7 +32,7 @@ interface ReadProbe {
   readonly from: string;
   readonly to: string;
   readonly isService: boolean;
-  /** One; to a Service, one for each place behind it. */
+  /** One; of workloads one for each sort of their pods, to a Service one for each place behind it. */
   readonly flows: readonly ProbeFlow[];
 }
 
@@ -46,7 +46,7 @@ interface ProbeFlow {
 
 interface Answer {
   readonly id: unknown;
-  /** To a Service: `deny` where any place behind it is closed. */
+  /** Of workloads and to a Service: `deny` where any of their pods is closed to any. */
   readonly verdict: "allow" | "deny";
   readonly deniedBy: readonly Side[];
   /** What policies that are only audited would deny. */
@@ -186,22 +186,39 @@ class ProbeReader {
   }
 
   read(probe: RawProbe, index: number): ReadProbe | string {
-    const from = this.#end(probe, "src", "srcIP");
+    const isToItself = probe["src"] === probe["dst"] && isAbsent(probe, "srcIP", "dstIP");
+    const ends =
+      isToItself && typeof probe["src"] === "string"
+        ? this.#pods.endsOf(probe["src"], probe["src"])
+        : undefined;
+    const from = ends === undefined ? this.#end(probe, "src", "srcIP") : named("src", ends.from);
     if (typeof from === "string") return from;
     const name =
       (probe["dstIP"] ?? undefined) === undefined ? this.#serviceName(probe["dst"]) : undefined;
     if (name !== undefined) return this.#toService(probe, index, from, name);
-    const to = this.#end(probe, "dst", "dstIP");
+    const to = ends === undefined ? this.#end(probe, "dst", "dstIP") : named("dst", ends.to);
     if (typeof to === "string") return to;
     const port = readPort(probe);
     if (typeof port === "string") return port;
-    const flow = pairOf(from, to);
-    if (flow === undefined) {
+    const flows = this.#pairs(probe, from, to).map((flow) => ({
+      ...flow,
+      ref: to.label,
+      port: port.port,
+    }));
+    if (flows.length === 0) {
       return `got ${from.label} and ${to.label}, which have no address family in common`;
     }
-    const flows = [{ ...flow, ref: to.label, port: port.port }];
     const labels = { from: from.label, to: to.label };
     return { id: probe["id"] ?? index, ...port, ...labels, isService: false, flows };
+  }
+
+  /** Of pods and addresses the first pair; of workloads every pair of one family, since their pods may differ. */
+  #pairs(probe: RawProbe, from: FlowEnd, to: FlowEnd): ReturnType<typeof addressPairs> {
+    const pairs = addressPairs(from, to);
+    const isOne = (reference: unknown, field: string) =>
+      !isAbsent(probe, field) || this.#pods.find(`${reference}`) !== undefined;
+    if (isOne(probe["src"], "srcIP") && isOne(probe["dst"], "dstIP")) return pairs.slice(0, 1);
+    return pairs.filter(({ source }) => source.family === pairs[0]?.source.family);
   }
 
   /** The Service that a reference names; undefined where it names a pod, or nothing. */
@@ -252,8 +269,7 @@ class ProbeReader {
     }
     if (text === undefined) {
       if (reference === undefined) return `want ${podField} or ${addressField}`;
-      const end = this.#pods.endOf(reference);
-      return typeof end === "string" ? `${podField}: ${end}` : end;
+      return named(podField, this.#pods.endWithWorkloads(reference));
     }
     const address = typeof text === "string" ? this.#address(text) : undefined;
     if (address === undefined) {
@@ -269,6 +285,15 @@ class ProbeReader {
     if (address !== undefined) this.#addresses.set(text, address);
     return address;
   }
+}
+
+function isAbsent(probe: RawProbe, ...fields: readonly string[]): boolean {
+  return fields.every((field) => (probe[field] ?? undefined) === undefined);
+}
+
+/** Says of a fault which field has it. */
+function named(field: string, end: FlowEnd | string): FlowEnd | string {
+  return typeof end === "string" ? `${field}: ${end}` : end;
 }
 
 /** The first addresses of one family. */

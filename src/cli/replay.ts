@@ -14,7 +14,7 @@ import { systemReason } from "../diagnostics/system-reason.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { formatAddress } from "../net/address.js";
 import { macBytes, readMac, readPodRef } from "./arguments.js";
-import { compileManifests } from "./compiled.js";
+import { compileManifests, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { styles, TableWriter } from "./output.js";
 import type { ReplayOptions } from "./replay-spec.js";
@@ -49,7 +49,7 @@ export async function runReplay(options: ReplayOptions, io: Io): Promise<number>
   }
   const reporting = reportingIo(path, io);
   if (options.output === "json") {
-    showJson(replayed, reporting);
+    showJson(replayed, withLeftOut({ summary: replayed.summary() }, compiled), reporting);
   } else {
     showPackets(replayed, reporting);
   }
@@ -161,7 +161,8 @@ function findPodInterface(capture: Capture, options: ReplayOptions): number | un
 }
 
 /** One JSON document, a packet a line. */
-function showJson(replayed: Replayed, io: Io): void {
+/** `rest` is what follows the packets. */
+function showJson(replayed: Replayed, rest: object, io: Io): void {
   let waiting = '{"packets":[';
   for (const index of replayed.capture.packets.keys()) {
     waiting += `${index === 0 ? "" : ","}\n${JSON.stringify(jsonPacket(replayed, index))}`;
@@ -170,7 +171,7 @@ function showJson(replayed: Replayed, io: Io): void {
       waiting = "";
     }
   }
-  io.stdout.write(`${waiting}\n],"summary":${JSON.stringify(replayed.summary())}}\n`);
+  io.stdout.write(`${waiting}\n],${JSON.stringify(rest).slice(1)}\n`);
 }
 
 function jsonPacket(replayed: Replayed, index: number): object {

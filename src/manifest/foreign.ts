@@ -106,7 +106,17 @@ function notEnforced(
   objects: number,
   { isOursElsewhere }: FirstOf,
 ): string {
+  return notEnforcedText({
+    kind: isOursElsewhere ? `${kind}.${groupOf(apiVersion)}` : kind,
+    count: objects,
+  });
+}
+
+/** Says that policies of another product are in no answer. */
+export function notEnforcedText({
+  kind,
+  count: objects,
+}: Pick<SkippedKind, "kind" | "count">): string {
   const shown = kind.length > 64 ? `…${kind.slice(-64)}` : kind;
-  const name = isOursElsewhere ? `${kind}.${groupOf(apiVersion)}` : shown;
-  return `${name} is not enforced here and not in the answer (${count(objects, "object")})`;
+  return `${shown} is not enforced here and not in the answer (${count(objects, "object")})`;
 }

@@ -104,6 +104,18 @@ export function* parseAnyYaml(
   yield* documents;
 }
 
+/** Stands for the backslash of `\'`, and for nothing: no text may hold it. */
+const NO_CHARACTER = "\uffff";
+
+/**
+ * Makes of the escape `\'` in double quotes, which go-yaml takes and the package does not, a plain quote, without
+ * moving what follows.
+ */
+function withPlainQuotes(lexeme: string): string {
+  if (!lexeme.startsWith('"') || !lexeme.includes("\\'")) return lexeme;
+  return lexeme.replace(/\\./gs, (pair) => (pair === "\\'" ? `${NO_CHARACTER}'` : pair));
+}
+
 /** Composes the documents of a text that starts at `base`. Errors: Stop, at the first fault. */
 function* compose(text: string, base: number, budget: TokenBudget): Generator<Document.Parsed> {
   const composer = new Composer({ schema: "failsafe", uniqueKeys: false, prettyErrors: false });
@@ -123,7 +135,8 @@ function* compose(text: string, base: number, budget: TokenBudget): Generator<Do
       const message = `got more than ${budget.tokens} tokens in documents of involved style, want JSON or plain YAML`;
       throw new Stop(fault("SL1012", base, base, message));
     }
-    for (const token of parser.next(lexeme)) yield* composed(composer, token, onError);
+    for (const token of parser.next(withPlainQuotes(lexeme)))
+      yield* composed(composer, token, onError);
     // The composer recurses for each level, so this is settled before it sees the document.
     if (parser.stack.length > NESTING_MAX + 1) {
       const at = base + Math.min(parser.offset, text.length);
@@ -379,7 +392,8 @@ class Converter {
   }
 
   #scalar(node: Scalar, start: number, end: number): YamlScalar {
-    const text = node.source ?? String(node.value);
+    const source = node.source ?? String(node.value);
+    const text = node.type === "QUOTE_DOUBLE" ? source.replaceAll(NO_CHARACTER, "") : source;
     const plain = node.type === "PLAIN";
     switch (node.tag) {
       case undefined:

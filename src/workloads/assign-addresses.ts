@@ -84,15 +84,46 @@ export function spreadAddresses(
     const kept = before.get(name);
     if (kept !== undefined && isFree(kept)) give(name, kept);
   }
-  const slots = Math.min(...ranges.map(slotsOf));
-  const make = (slot: number) => ranges.map((range) => addressAt(range, slot));
+  const make = (slot: number) => ranges.map((range) => addressAt(range, slot + 1));
+  const slots = new Slots(Math.min(...ranges.map(slotsOf)), (slot) => isFree(make(slot)));
   for (const name of names) {
     if (found.has(name)) continue;
-    const addresses = firstFree(name, slots, make, isFree);
-    if (addresses === undefined) return undefined;
-    give(name, addresses);
+    const slot = slots.take(hash(name));
+    if (slot === undefined) return undefined;
+    give(name, make(slot));
   }
   return found;
+}
+
+/** Places in a ring, each of which is given once: near constant time for each, however full the ring is. */
+class Slots {
+  readonly #count: number;
+  readonly #isFree: (slot: number) => boolean;
+  /** Of a slot that is not free: one from which to look on. */
+  readonly #next = new Map<number, number>();
+
+  constructor(count: number, isFree: (slot: number) => boolean) {
+    this.#count = count;
+    this.#isFree = isFree;
+  }
+
+  /** Takes the first free slot from `wanted` on; undefined when there is none. */
+  take(wanted: number): number | undefined {
+    const passed: number[] = [];
+    let slot = wanted % this.#count;
+    while (this.#next.size < this.#count) {
+      const next = this.#next.get(slot);
+      if (next === undefined && this.#isFree(slot)) break;
+      passed.push(slot);
+      slot = next ?? (slot + 1) % this.#count;
+      if (next === undefined) this.#next.set(passed.at(-1)!, slot);
+    }
+    if (this.#next.size >= this.#count) return undefined;
+    const after = (slot + 1) % this.#count;
+    this.#next.set(slot, after);
+    for (const each of passed) this.#next.set(each, after);
+    return slot;
+  }
 }
 
 /** Addresses that are somebody's already. */

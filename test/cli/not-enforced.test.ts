@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, assert, beforeAll, describe, test } from "vitest";
+import { PcapngWriter } from "../../src/capture/pcapng.js";
 import { runCli } from "../../src/cli/frame.js";
 import { fakeIo } from "./fake-io.js";
 
@@ -15,10 +16,15 @@ const cilium = (name: string) =>
 let folder: string;
 let file: string;
 let probes: string;
+let capture: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "sluice-others-"));
   file = join(folder, "all.yaml");
   probes = join(folder, "probes.json");
+  capture = join(folder, "empty.pcapng");
+  const blocks: Uint8Array[] = [];
+  new PcapngWriter((block) => blocks.push(block)).addInterface("pod");
+  writeFileSync(capture, Buffer.concat(blocks));
   const documents = [pod("a", "10.0.0.1"), cilium("x"), pod("b", "10.0.0.2"), cilium("y")];
   writeFileSync(file, documents.join("---\n"));
   const probe = { id: 1, src: "shop/a", dst: "shop/b", protocol: "TCP", port: 1 };
@@ -42,6 +48,8 @@ describe("policies of other products", () => {
     ["explain", () => ["explain", ...ends]],
     ["explain of a port", () => ["explain", ...ends, "--port", "80"]],
     ["query", () => ["query", "--probes", probes]],
+    ["compile", () => ["compile"]],
+    ["replay", () => ["replay", capture, "--pod", "shop/a", "--pod-mac", "02:00:00:00:00:01"]],
   ];
   test.each(commands)("%s says so, and its JSON has them", async (_name, words) => {
     const { out, err } = await run(...words(), "-f", file, "-o", "json");
@@ -50,6 +58,20 @@ describe("policies of other products", () => {
       "CiliumNetworkPolicy is not enforced here and not in the answer (2 objects)",
     );
     assert.deepEqual(JSON.parse(out).notEnforced, [kind]);
+  });
+
+  test("lint says so in SARIF, beside its results", async () => {
+    const { out } = await run("lint", "-f", file, "-o", "sarif");
+    const [{ invocations }] = JSON.parse(out).runs;
+    const text = "CiliumNetworkPolicy is not enforced here and not in the answer (2 objects)";
+    assert.deepEqual(invocations, [
+      {
+        executionSuccessful: true,
+        toolExecutionNotifications: [
+          { descriptor: { id: "SL1307" }, level: "warning", message: { text } },
+        ],
+      },
+    ]);
   });
 
   test("diff says so of both sides", async () => {

@@ -218,6 +218,23 @@ spec:
 
 // What kubectl takes: its decoder reads objects of JSON in a row, and libyaml's rules are in places wider than YAML's.
 describe("text as kubectl takes it", () => {
+  // Source: go-yaml's scanner takes the escape, and YAML 1.2 does not have it.
+  test("an escaped single quote in double quotes is a quote", () => {
+    const text = `a: "it\\'s \\\\' \\\\\\' \\n"\nb: {c: "\\'"}\nd: '\\'\n`;
+    const [document] = [...parseYaml(text)];
+    assert.deepEqual(document?.faults, []);
+    const root = document?.root;
+    assert(root?.type === "map");
+    const values = root.entries.map(({ value }) => (value.type === "scalar" ? value.value : value));
+    assert.equal(values[0], "it's \\' \\' \n");
+    assert.equal(values[2], "\\");
+    const inner = root.entries[1]!.value;
+    assert(inner.type === "map" && inner.entries[0]!.value.type === "scalar");
+    assert.equal(inner.entries[0]!.value.value, "'");
+    // What follows stands where it stood.
+    assert.equal(text.slice(root.entries[2]!.keyStart, root.entries[2]!.keyEnd), "d");
+  });
+
   const cases: readonly [name: string, text: string, want: unknown[]][] = [
     [
       "JSON objects in a row",

@@ -2,8 +2,12 @@ import { assert, describe, test } from "vitest";
 import { readPodRanges } from "../../src/cli/readers.js";
 import { headOf } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
-import { formatAddress } from "../../src/net/address.js";
-import { assignAddresses, RangesFull } from "../../src/workloads/assign-addresses.js";
+import { addressKey, formatAddress } from "../../src/net/address.js";
+import {
+  assignAddresses,
+  RangesFull,
+  spreadAddresses,
+} from "../../src/workloads/assign-addresses.js";
 
 const podText = (name: string, rest = "") => `apiVersion: v1
 kind: Pod
@@ -40,6 +44,29 @@ describe("addresses of pods that have none", () => {
       "apiVersion: v1\nkind: Node\nmetadata: {name: node-a}\nspec: {podCIDR: 10.1.0.0/24}";
     const got = assigned([podText("a"), node], "10.1.0.0/30").get("shop/a");
     assert.deepEqual(got, ["10.1.0.2"]);
+  });
+
+  // Method: how often it is asked whether an address is free; once a pod and once an address would do.
+  test("a range that becomes full costs a pod no more than an empty one", () => {
+    const took = (bits: number) => {
+      const range = readPodRanges(`10.0.0.0/${bits}`, "--pod-cidr");
+      const names = Array.from({ length: 2 ** (32 - bits) - 2 }, (_, index) => `shop/p${index}`);
+      let asked = 0;
+      const taken = new Set<string>();
+      const has = taken.has.bind(taken);
+      taken.has = (key) => {
+        asked++;
+        return has(key);
+      };
+      const found = spreadAddresses(names, taken, range)!;
+      assert.equal(
+        new Set([...found.values()].map(([each]) => addressKey(each!))).size,
+        names.length,
+      );
+      return asked / names.length;
+    };
+    assert.isBelow(took(17), 4);
+    assert.isBelow(took(18), 4);
   });
 
   // Method: whatever pod a gets, something else has already; it must then get another one.

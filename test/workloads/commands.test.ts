@@ -231,6 +231,59 @@ spec:
   });
 });
 
+describe("sluice query", () => {
+  async function verdicts(...probes: readonly object[]) {
+    const path = file(JSON.stringify({ probes }));
+    const { out, err } = await sluice("query", "-f", whole, "--probes", path, "-o", "json");
+    return out === ""
+      ? err
+      : JSON.parse(out).verdicts.map((each: { verdict: string }) => each.verdict);
+  }
+
+  test("takes a workload for its pods", async () => {
+    const grain = { src: "mill/baker", dst: "mill/silo", port: 7000 };
+    assert.deepEqual(
+      await verdicts(
+        grain,
+        { ...grain, port: 7001 },
+        { ...grain, src: "mill/silo" },
+        { ...grain, src: "mill/silo", dst: "mill/silo-0" },
+        { src: "mill/baker", dst: "mill/baker", port: 1 },
+      ),
+      ["allow", "deny", "deny", "deny", "allow"],
+    );
+    assert.match(
+      await verdicts({ ...grain, src: "mill/bakr" }),
+      /src: got "mill\/bakr".*did you mean/,
+    );
+  });
+
+  test("answers for every sort of pod of a workload", async () => {
+    const pods = ["a", "b"].map(
+      (name, index) => `apiVersion: v1
+kind: Pod
+metadata:
+  name: web-${name}
+  namespace: mill
+  labels: {app: web, tier: ${name}}
+  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web, uid: "1", controller: true}]
+status: {podIP: 10.0.0.${index + 1}}
+`,
+    );
+    const shut = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: shut, namespace: mill}
+spec: {podSelector: {matchLabels: {tier: b}}}
+`;
+    const probes = file(
+      JSON.stringify({ probes: [{ srcIP: "192.0.2.1", dst: "mill/web", port: 1 }] }),
+    );
+    const path = file([...pods, shut].join("---\n"));
+    const { out } = await sluice("query", "-f", path, "--probes", probes, "-o", "json");
+    assert.deepInclude(JSON.parse(out).verdicts[0], { verdict: "deny", deniedBy: ["ingress"] });
+  });
+});
+
 describe("an answer about nothing is no yes", () => {
   const empty = file("apiVersion: v1\nkind: Namespace\nmetadata: {name: mill}\n");
   test.each([

@@ -11,6 +11,7 @@ import {
   unionPorts,
 } from "../../net/port-set.js";
 import { protocolNumbers, transportProtocols } from "../../net/protocol.js";
+import { remember } from "../../policy/remember.js";
 import {
   type Direction,
   type Endpoint,
@@ -68,21 +69,25 @@ function hasTies({ policies }: LintScope): boolean {
   });
 }
 
-/** Two addresses of each origin class, where it has two: a pod's traffic to itself is not judged. */
+/** Addresses of two owners for each origin class and family, where it has two: a pod's traffic to itself is not judged. */
 function addressesOfOrigins(contents: TableContents): ReadonlyMap<number, readonly Address[]> {
-  const found = new Map<number, Address[]>();
+  const found = new Map<number, { readonly address: Address; readonly owner: number }[]>();
+  let outside = 0;
   for (const family of [4, 6] as const) {
     for (const { first, last, value } of eachRange(contents.leafRanges(family))) {
-      const { originId } = contents.provenance.leaf(value);
-      const known = found.get(originId) ?? [];
-      for (const bits of first === last ? [first] : [first, first + 1n]) {
-        const ofFamily = known.filter((address) => address.family === family);
-        if (ofFamily.length < 2) known.push(addressFromBits(family, bits));
+      const { originId, endpointId } = contents.provenance.leaf(value);
+      const known = remember(found, originId, () => []);
+      // Of a pod, all addresses of a range are its own; outside, each may be another's.
+      const samples = endpointId !== undefined || first === last ? [first] : [first, first + 1n];
+      for (const bits of samples) {
+        const owner = endpointId ?? --outside;
+        const ofFamily = known.filter(({ address }) => address.family === family);
+        if (ofFamily.length >= 2 || ofFamily.some((each) => each.owner === owner)) continue;
+        known.push({ address: addressFromBits(family, bits), owner });
       }
-      found.set(originId, known);
     }
   }
-  return found;
+  return new Map([...found].map(([origin, all]) => [origin, all.map(({ address }) => address)]));
 }
 
 function rowsOf(

@@ -1,5 +1,6 @@
 import { catalogue } from "../../diagnostics/catalogue.js";
 import type { Severity, Span } from "../../diagnostics/diagnostic.js";
+import { notEnforcedText, type SkippedKind } from "../../manifest/foreign.js";
 import { renderedFrom } from "../../manifest/rendered-name.js";
 import type { Finding } from "./finding.js";
 import { type LintRuleId, lintRuleIds, lintRules } from "./rules.js";
@@ -20,13 +21,15 @@ export interface HelpPage {
  * Makes a SARIF log with one run.
  *
  * Shape:  all rules are listed, so that a viewer can show those that found nothing; results in the
- *         order of the findings. A rule's page stands in the log, and its place as the installation's.
+ *         order of the findings. A rule's page stands in the log, and its place as the installation's. Policies of
+ *         other products are notifications of the run.
  * Source: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0".
  */
 export function lintSarif(
   findings: readonly Finding[],
   version: string,
   pageOf: (id: LintRuleId) => HelpPage,
+  notEnforced: readonly SkippedKind[] = [],
 ) {
   return {
     $schema: "https://json.schemastore.org/sarif-2.1.0.json",
@@ -41,6 +44,7 @@ export function lintSarif(
             rules: lintRuleIds.map((id) => ruleEntry(id, pageOf(id))),
           },
         },
+        ...(notEnforced.length === 0 ? {} : { invocations: [invocation(notEnforced)] }),
         columnKind: "utf16CodeUnits",
         results: findings.map(
           ({ code, severity, span, message, object, field, related, fingerprint }) => ({
@@ -74,6 +78,18 @@ export function lintSarif(
         ),
       },
     ],
+  };
+}
+
+/** What the run knew nothing of: a viewer shows notifications beside the results. */
+function invocation(notEnforced: readonly SkippedKind[]) {
+  return {
+    executionSuccessful: true,
+    toolExecutionNotifications: notEnforced.map((skipped) => ({
+      descriptor: { id: "SL1307" },
+      level: "warning",
+      message: { text: notEnforcedText(skipped) },
+    })),
   };
 }
 

@@ -494,6 +494,18 @@ const ties: readonly Case[] = [
     want: ["SL3014 b spec.ingress[0]"],
   },
   {
+    // Its addresses are the first two of their class; a packet to the pod has to come from another's.
+    name: "a subject of two addresses of one family",
+    code: "SL3014",
+    manifests: join(
+      db.replace('[{"ip":"10.0.0.2"}]', '[{"ip":"10.0.0.2"},{"ip":"10.0.0.3"}]'),
+      pod("shop/other", "10.0.0.9", { app: "other" }),
+      clusterPolicy("a", 5, "Admin", [denyAll], onDb),
+      clusterPolicy("b", 5, "Admin", [{ ...denyAll, action: "Accept" }], onDb),
+    ),
+    want: ["SL3014 b spec.ingress[0]"],
+  },
+  {
     name: "the pairs of three, each once",
     code: "SL3014",
     manifests: join(
