@@ -3,7 +3,7 @@ import { clusterDomain } from "./names/zone.js";
 import type { PodStatus } from "./protocol.js";
 
 /** Files of a pod's own, which its programs see in the place of the machine's. */
-export interface PodFiles {
+interface PodFiles {
   readonly "/etc/resolv.conf": string;
   readonly "/etc/hosts": string;
 }

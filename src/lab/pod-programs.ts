@@ -10,7 +10,7 @@ import type { ServicePlan } from "./service-plan.js";
 import { encodeTranslation, type Translation } from "./translation.js";
 
 /** A pod with its namespace. */
-export interface PlacedPod extends PlannedPod {
+interface PlacedPod extends PlannedPod {
   readonly namespaceFd: number;
 }
 

@@ -22,7 +22,7 @@ import {
  */
 
 /** A step of a rule: it loads, looks up, or ends the rule for this packet. */
-export type Expression = Uint8Array;
+type Expression = Uint8Array;
 
 export interface Chain {
   readonly name: string;
@@ -106,7 +106,7 @@ export async function loadTables(
 }
 
 /** The kernel has refused tables: it lacks nftables or a part of it, or they are too large. */
-export class NftablesError extends Error {
+class NftablesError extends Error {
   override readonly name = "NftablesError";
   readonly code: string;
 

@@ -19,7 +19,7 @@ const queryBytesMax = 1024;
 const udpBytes = 512;
 const udpBytesMax = 1232;
 /** All that TCP's length can say. */
-export const tcpBytesMax = 0xffff;
+const tcpBytesMax = 0xffff;
 
 /** Answers that say why not, by their numbers in a header; 16 is of EDNS. */
 const formatError = 1;

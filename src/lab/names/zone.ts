@@ -31,7 +31,7 @@ export interface NamedService {
   readonly endpoints: readonly NamedEndpoint[];
 }
 
-export interface NamedPort {
+interface NamedPort {
   /** Empty when the only port of a Service has none. */
   readonly name: string;
   readonly protocol: TransportProtocol;
@@ -46,9 +46,9 @@ export interface NamedEndpoint {
 }
 
 /** A record of the kinds that a cluster's names have; `name` as in the query where it answers it. */
-export type ZoneRecord = { readonly name: string; readonly ttl: number } & RecordData;
+type ZoneRecord = { readonly name: string; readonly ttl: number } & RecordData;
 
-export type RecordData =
+type RecordData =
   | { readonly type: "A" | "AAAA" | "CNAME" | "PTR" | "NS"; readonly data: string }
   | { readonly type: "SRV"; readonly data: SrvData }
   | { readonly type: "SOA"; readonly data: SoaData };
@@ -90,8 +90,8 @@ export interface Found {
  * ClusterIP have names too, as CoreDNS gives them.
  */
 export class Zone {
-  /** Lower-case names; a name that has others below it is here too, with no records of its own. */
-  readonly #records = new Map<string, RecordData[]>();
+  /** By lower-case names, each record once; a name that has others below it is here too, with no records of its own. */
+  readonly #records = new Map<string, Map<string, RecordData>>();
 
   constructor({ services, pods }: Names) {
     const dns = `ns.dns.${clusterDomain}`;
@@ -112,7 +112,7 @@ export class Zone {
     const key = name.toLowerCase().replace(/\.$/, "");
     const isOurs = isWithin(key, clusterDomain) || isReverse(key);
     const answers: ZoneRecord[] = [];
-    let records = this.#records.get(key);
+    let records = this.#recordsOf(key);
     const exists = records !== undefined;
     let owner = name;
     for (let links = 0; records !== undefined && links < linksMax; links++) {
@@ -122,7 +122,7 @@ export class Zone {
       if (found.length > 0 || link === undefined) break;
       answers.push({ name: owner, ttl, ...link });
       owner = link.data as string;
-      records = this.#records.get(owner);
+      records = this.#recordsOf(owner);
     }
     return { exists, isOurs, answers, additionals: this.#additionals(answers) };
   }
@@ -132,7 +132,7 @@ export class Zone {
       answers.flatMap((each) => (each.type === "SRV" ? [each.data.target] : [])),
     );
     return [...targets].flatMap((target) =>
-      (this.#records.get(target) ?? [])
+      (this.#recordsOf(target) ?? [])
         .filter(({ type }) => type === "A" || type === "AAAA")
         .map((each) => ({ name: target, ttl, ...each })),
     );
@@ -182,25 +182,26 @@ export class Zone {
 
   #add(name: string, record: RecordData): void {
     this.#exist(name);
-    const records = this.#records.get(name)!;
-    const text = JSON.stringify(record.data);
-    const isThere = records.some(
-      (each) => each.type === record.type && JSON.stringify(each.data) === text,
-    );
-    if (!isThere) records.push(record);
+    this.#records.get(name)!.set(JSON.stringify(record), record);
+  }
+
+  /** Undefined where the name does not exist. */
+  #recordsOf(name: string): readonly RecordData[] | undefined {
+    const records = this.#records.get(name);
+    return records === undefined ? undefined : [...records.values()];
   }
 
   /** A name exists when one below it does. */
   #exist(name: string): void {
     for (let each = name; !this.#records.has(each); each = each.slice(each.indexOf(".") + 1)) {
-      this.#records.set(each, []);
+      this.#records.set(each, new Map());
       if (each === clusterDomain || !each.includes(".")) return;
     }
   }
 }
 
 /** Goes with an answer that there is nothing: how long that may be kept. */
-export const soa: { readonly name: string; readonly record: RecordData & { type: "SOA" } } = {
+const soa: { readonly name: string; readonly record: RecordData & { type: "SOA" } } = {
   name: clusterDomain,
   record: {
     type: "SOA",
