@@ -47,6 +47,7 @@ export function lint(
   const { disabled = new Set(), widest = defaultWidest } = options;
   const findings = [
     ...checkWideBlocks(scope, widest),
+    ...checkBlocksOfServices(scope),
     ...checkSplitPeers(scope),
     ...checkPolicyTypes(scope),
     ...checkIgnoredRules(scope),
@@ -68,7 +69,6 @@ function podChecks(scope: LintScope, widest: WidthLimits): readonly Finding[] {
     ...checkBlocksWithPods(scope, widest),
     ...checkPortNames(scope),
     ...checkServicePorts(scope),
-    ...checkBlocksOfServices(scope),
     ...checkServices(scope),
     ...checkIngresses(scope),
   ];

@@ -27,7 +27,7 @@ export const lintRules: Readonly<
   SL3013: { name: "unreachable-rule", needsPods: true },
   SL3014: { name: "contradicting-priorities", needsPods: true },
   SL3015: { name: "service-port", needsPods: true },
-  SL3016: { name: "service-block", needsPods: true },
+  SL3016: { name: "service-block", needsPods: false },
   SL3017: { name: "service-leads-nowhere", needsPods: true },
   SL3018: { name: "unreachable-backend", needsPods: true },
   SL3019: { name: "peer-elsewhere", needsPods: true },

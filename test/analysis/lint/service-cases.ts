@@ -240,6 +240,12 @@ const blocks: readonly ServiceCase[] = [
     manifests: join(web, addressed, own!),
     want: [],
   })),
+  {
+    name: "a Service's address, where there are no pods",
+    code: "SL3016",
+    manifests: join(addressed, egressTo("172.20.3.4/32")),
+    want: ["SL3016 p spec.egress[0].to[0].ipBlock"],
+  },
 ];
 
 const nowhere: readonly ServiceCase[] = [
