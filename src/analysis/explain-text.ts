@@ -1,4 +1,5 @@
-import type { DecidingRule, Explanation, Place, RuleFinding, SideFinding } from "./explain.js";
+import { placeText } from "../diagnostics/diagnostic.js";
+import type { DecidingRule, Explanation, RuleFinding, SideFinding } from "./explain.js";
 
 /** Wraps words for a terminal. */
 export type Paint = (text: string, as: "allowed" | "denied" | "quiet") => string;
@@ -121,8 +122,4 @@ function noMissTexts(sides: readonly SideFinding[]): string[] {
         ? `nearest  no policy has any rule for ${direction}: add one`
         : `nearest  none - ${decidedBy.ref} denies it: change it, or add a rule before it`,
     );
-}
-
-function placeText({ file, line, column }: Place): string {
-  return `${file}:${line}:${column}`;
 }

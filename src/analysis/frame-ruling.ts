@@ -1,6 +1,7 @@
 import { Provenance } from "../compiler/decode.js";
 import type { FirstPacket, JudgedFrameRecord } from "../dataplane/capture-judge.js";
 import type { DropReasonWord } from "../dataplane/events.js";
+import { placeText } from "../diagnostics/diagnostic.js";
 import { ruleField } from "../policy/ruleset.js";
 
 /** Why one side of a connection has its verdict. */
@@ -98,7 +99,7 @@ export class FrameRulings {
           rule: {
             index: rule.index,
             field: ruleField(rule, direction),
-            place: `${rule.policy.file}:${rule.line}:${rule.column}`,
+            place: placeText({ ...rule, file: rule.policy.file }),
           },
         }),
       });

@@ -1,3 +1,4 @@
+import { placeText } from "../diagnostics/diagnostic.js";
 import { NONE } from "../layout/layout.gen.js";
 import { formatAddress } from "../net/address.js";
 import { compareText } from "../net/order.js";
@@ -62,9 +63,8 @@ function ruleText(
   direction: Lowercase<Direction>,
 ): string {
   const who = peers === "any" ? "any" : peers.key;
-  const where = `${span.file}:${span.line}:${span.column}`;
   const path = ruleField({ tier, index }, direction).replace(/^spec\./, " ");
-  return `${tier} ${action} ${portSetKey(ports)} | ${who} | ${policyText(policy)}${path} ${where}`;
+  return `${tier} ${action} ${portSetKey(ports)} | ${who} | ${policyText(policy)}${path} ${placeText(span)}`;
 }
 
 function policyText({ kind, namespace, name }: PolicySource): string {

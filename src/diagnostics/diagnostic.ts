@@ -72,7 +72,7 @@ export function diagnostic(
 }
 
 /** Writes a place as `file:line:column`, without the parts that it lacks. */
-export function placeText({ file, line, column }: Span): string {
+export function placeText({ file, line, column }: Pick<Span, "file" | "line" | "column">): string {
   return line === 0 ? file : `${file}:${line}:${column}`;
 }
 

@@ -89,7 +89,7 @@ describe("--cluster", () => {
     const asked = ["--from", "shop/web", "--to", "shop/db", "--port", "5432/tcp"];
     const explained = await sluice("explain", ...here(), ...asked);
     expect(explained.out).toMatch(
-      /^ALLOWED[\s\S]* by shop\/db ingress\[0\] {2}NetworkPolicy\/shop\/db@\d+/,
+      /^ALLOWED[\s\S]* by shop\/db ingress\[0\] {2}NetworkPolicy\/shop\/db@\d+$/m,
     );
     expect((await sluice("validate", ...here())).out).toMatch(/^valid: 5 objects/);
     expect((await sluice("lint", ...here())).code).toBe(0);
