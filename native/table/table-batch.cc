@@ -18,15 +18,15 @@ constexpr size_t LANES = BATCH_FRAMES_MAX;
 
 void TableView::leavesOfV4Scalar(std::span<const uint32_t> addresses,
                                  uint32_t* leaves) const noexcept {
-  const uint32_t* const root = trieV4Root_.data();
-  if (trieV4Nodes_.empty()) {
+  const uint32_t* const root = trieV4Root();
+  if (trieV4NodeCount_ == 0) {
     for (size_t at = 0; at < addresses.size(); ++at) leaves[at] = root[addresses[at] >> 16];
     return;
   }
   // An address that has its leaf already steps to the same leaf through node 0, without a branch.
   // Which addresses stop early is unpredictable, and a mispredicted branch costs more than all
   // three loads.
-  const uint32_t* const nodes = trieV4Nodes_.data();
+  const uint32_t* const nodes = trieV4Nodes();
   const auto step = [nodes](uint32_t entry, uint32_t byte) {
     const auto child = static_cast<uint32_t>(static_cast<int32_t>(entry) >> 31);
     const size_t node = entry & ~TRIE_CHILD_BIT & child;
@@ -54,8 +54,8 @@ void TableView::decideScalar(const uint32_t* sourceLeaves, const uint32_t* desti
     size_t egresses = 0;
     size_t ingresses = 0;
     for (size_t at = first; at < end; ++at) {
-      const Leaf& source = leaves_[sourceLeaves[at]];
-      const Leaf& destination = leaves_[destinationLeaves[at]];
+      const Leaf& source = leaves()[sourceLeaves[at]];
+      const Leaf& destination = leaves()[destinationLeaves[at]];
       const auto flow = static_cast<uint32_t>(at);
       const bool apart = source.endpointId != destination.endpointId;
       egress[egresses] = {source.endpointId, destination.classId, flow};
@@ -66,15 +66,14 @@ void TableView::decideScalar(const uint32_t* sourceLeaves, const uint32_t* desti
     }
     const auto ask = [&](const Question& question, uint32_t row) {
       const uint32_t slotPort = ports[question.flow];
-      return allows(row, question.classId, static_cast<ProtocolSlot>(slotPort >> 16),
-                    static_cast<uint16_t>(slotPort));
+      return sluiceAllows(&sections_, row, question.classId, slotPort >> 16, slotPort & 0xffff);
     };
     for (size_t at = 0; at < egresses; ++at) {
-      const bool allowed = ask(egress[at], endpoints_[egress[at].endpoint].egressRow);
+      const bool allowed = ask(egress[at], endpoints()[egress[at].endpoint].egressRow);
       denied[egress[at].flow] |= static_cast<DeniedBy>(allowed ? 0 : DENIED_BY_EGRESS);
     }
     for (size_t at = 0; at < ingresses; ++at) {
-      const bool allowed = ask(ingress[at], endpoints_[ingress[at].endpoint].ingressRow);
+      const bool allowed = ask(ingress[at], endpoints()[ingress[at].endpoint].ingressRow);
       denied[ingress[at].flow] |= static_cast<DeniedBy>(allowed ? 0 : DENIED_BY_INGRESS);
     }
   }
@@ -89,7 +88,7 @@ void TableView::leavesOfV4(std::span<const uint32_t> addresses, uint32_t* leaves
 void TableView::leavesOfV6(std::span<const AddressBytes> addresses, uint32_t* leaves,
                            Way way) const noexcept {
   size_t at = way == Way::Avx2 ? leavesOfV6Avx2(addresses, leaves) : 0;
-  for (; at < addresses.size(); ++at) leaves[at] = leafOfV6(addresses[at].data());
+  for (; at < addresses.size(); ++at) leaves[at] = sluiceLeafV6(&sections_, addresses[at].data());
 }
 
 void TableView::decideBatch(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
@@ -130,8 +129,12 @@ SLUICE_AVX2 inline __m256i load(const uint32_t* words) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
 }
 
-SLUICE_AVX2 inline __m128i load16(const uint8_t* bytes) {
+SLUICE_AVX2 inline __m128i loadAddress(const uint8_t* bytes) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+
+SLUICE_AVX2 inline __m128i loadMask(uint8_t prefixBits) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(&sluicePrefixMasks[prefixBits]));
 }
 
 SLUICE_AVX2 inline bool anyOf(__m256i mask) {
@@ -152,7 +155,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV4Avx2(std::span<const uint32_t> addresses
   size_t at = 0;
   for (; at + 8 <= addresses.size(); at += 8) {
     const __m256i address = load(&addresses[at]);
-    __m256i entry = gather(trieV4Root_.data(), _mm256_srli_epi32(address, 16), all);
+    __m256i entry = gather(trieV4Root(), _mm256_srli_epi32(address, 16), all);
     // The child bit is the top bit, which a masked gather uses as its mask. A shift by eight makes
     // room for the entry's number and drops the bit.
     const __m256i bytes[] = {_mm256_and_si256(_mm256_srli_epi32(address, 8), low),
@@ -161,7 +164,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV4Avx2(std::span<const uint32_t> addresses
       const __m256i child = _mm256_srai_epi32(entry, 31);
       const __m256i index =
           _mm256_and_si256(_mm256_or_si256(_mm256_slli_epi32(entry, 8), byte), child);
-      const __m256i next = gather(trieV4Nodes_.data(), index, all);
+      const __m256i next = gather(trieV4Nodes(), index, all);
       entry = _mm256_blendv_epi8(entry, next, child);
     }
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(leaves + at), entry);
@@ -180,7 +183,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
   const __m256i low = _mm256_set1_epi32(255);
 
   static_assert(sizeof(TrieV6Node) == 8 * sizeof(uint32_t));
-  if (trieV6Nodes_.empty()) return 0;  // without nodes, one by one is as fast
+  if (trieV6NodeCount_ == 0) return 0;  // without nodes, one by one is as fast
   const size_t whole = addresses.size() / WIDTH * WIDTH;
   for (size_t first = 0; first < whole; first += LANES) {
     const size_t vectors = std::min(LANES, whole - first) / WIDTH;
@@ -190,8 +193,8 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
     for (size_t at = 0; at < vectors; ++at) {
       const AddressBytes* const eight = &addresses[first + at * WIDTH];
       const auto pair = [eight](size_t lane) SLUICE_AVX2 {
-        return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(eight[lane].data())),
-                                       load16(eight[lane + 4].data()), 1);
+        return _mm256_inserti128_si256(_mm256_castsi128_si256(loadAddress(eight[lane].data())),
+                                       loadAddress(eight[lane + 4].data()), 1);
       };
       const __m256i lowPairs = _mm256_unpacklo_epi32(pair(0), pair(1));
       const __m256i highPairs = _mm256_unpackhi_epi32(pair(0), pair(1));
@@ -204,7 +207,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
       const __m256i word = words[0][at];
       const __m256i index = _mm256_or_si256(_mm256_slli_epi32(_mm256_and_si256(word, low), 8),
                                             _mm256_and_si256(_mm256_srli_epi32(word, 8), low));
-      entries[at] = gather(trieV6Root_.data(), index, all);
+      entries[at] = gather(sections_.trieV6Root, index, all);
       last[at] = _mm256_setzero_si256();
     }
     uint32_t levelStart = 0;
@@ -224,7 +227,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
         const __m256i value = _mm256_and_si256(_mm256_srl_epi32(words[byte / 4][at], shift), low);
         const __m256i index = _mm256_or_si256(_mm256_slli_epi32(entry, 8), value);
         entries[at] = _mm256_mask_i32gather_epi32(
-            entry, reinterpret_cast<const int*>(trieV6Entries_.data()), index, here, 4);
+            entry, reinterpret_cast<const int*>(sections_.trieV6Entries), index, here, 4);
       }
     }
     for (size_t at = 0; at < vectors; ++at) {
@@ -233,7 +236,7 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
       last[at] = _mm256_blendv_epi8(last[at], entry, _mm256_srai_epi32(entry, 31));
       const __m256i record = _mm256_slli_epi32(last[at], 3);  // in words; drops the child bit
       const __m256i leaf = _mm256_mask_i32gather_epi32(
-          entry, reinterpret_cast<const int*>(&trieV6Nodes_.data()->hitLeaf), record, entry, 4);
+          entry, reinterpret_cast<const int*>(&trieV6Nodes()->hitLeaf), record, entry, 4);
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(leaves + first + at * WIDTH), leaf);
       uint32_t lastOf[WIDTH];
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(lastOf),
@@ -241,17 +244,17 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
       uint32_t differing = 0;
       for (size_t lane = 0; lane < WIDTH; ++lane) {
         // A lane that was at no node has number 0, but the path of node 0 does not apply to it.
-        const TrieV6Node& node = trieV6Nodes_[lastOf[lane]];
-        const __m128i difference =
-            _mm_xor_si128(load16(addresses[first + at * WIDTH + lane].data()), load16(node.value));
-        const int agrees = _mm_testz_si128(difference, load16(PREFIX_MASKS[node.bits].data()));
+        const TrieV6Node& node = trieV6Nodes()[lastOf[lane]];
+        const __m128i difference = _mm_xor_si128(
+            loadAddress(addresses[first + at * WIDTH + lane].data()), loadAddress(node.value));
+        const int agrees = _mm_testz_si128(difference, loadMask(node.bits));
         differing |= static_cast<uint32_t>(agrees ^ 1) << lane;
       }
       differing &= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(last[at])));
       for (; differing != 0; differing &= differing - 1) {
         const auto lane = static_cast<size_t>(std::countr_zero(differing));
         const size_t place = first + at * WIDTH + lane;
-        leaves[place] = leafOfDiffering(trieV6Nodes_[lastOf[lane]], addresses[place]);
+        leaves[place] = leafOfDiffering(trieV6Nodes()[lastOf[lane]], addresses[place]);
       }
     }
   }
@@ -263,13 +266,12 @@ SLUICE_AVX2 size_t TableView::leavesOfV6Avx2(std::span<const AddressBytes> addre
 // starts again.
 SLUICE_AVX2 uint32_t TableView::leafOfDiffering(const TrieV6Node& node,
                                                 const AddressBytes& address) const noexcept {
-  const __m128i difference =
-      _mm_and_si128(_mm_xor_si128(load16(address.data()), load16(node.value)),
-                    load16(PREFIX_MASKS[node.bits].data()));
+  const __m128i difference = _mm_and_si128(
+      _mm_xor_si128(loadAddress(address.data()), loadAddress(node.value)), loadMask(node.bits));
   const auto same =
       static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(difference, _mm_setzero_si128())));
   const auto firstByte = static_cast<uint32_t>(std::countr_one(same));
-  return firstByte >= node.skipFrom ? node.missLeaf : leafOfV6(address.data());
+  return firstByte >= node.skipFrom ? node.missLeaf : sluiceLeafV6(&sections_, address.data());
 }
 
 // Makes each step for a whole block before the next step, not flow by flow. The processor sees too
@@ -288,11 +290,11 @@ SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
                 offsetof(Leaf, endpointId) == 4);
   static_assert(sizeof(EndpointRow) == 8 && offsetof(EndpointRow, ingressRow) == 0 &&
                 offsetof(EndpointRow, egressRow) == 4);
-  const auto* leafWords = reinterpret_cast<const uint32_t*>(leaves_.data());
-  const auto* endpointWords = reinterpret_cast<const uint32_t*>(endpoints_.data());
+  const auto* leafWords = reinterpret_cast<const uint32_t*>(sections_.leaves);
+  const auto* endpointWords = reinterpret_cast<const uint32_t*>(endpoints_);
   const __m256i all = _mm256_set1_epi32(-1);
   const __m256i low = _mm256_set1_epi32(255);
-  const __m256i classCount = _mm256_set1_epi32(static_cast<int>(classCount_));
+  const __m256i classCount = _mm256_set1_epi32(static_cast<int>(sections_.classCount));
 
   // Adds `bit` to the answer of each flow in `asked` whose row and class do not allow its port.
   const auto ask = [&](size_t vectors, const uint32_t* flowPorts, const Block& asked,
@@ -305,24 +307,24 @@ SLUICE_AVX2 size_t TableView::decideAvx2(const uint32_t* sourceLeaves,
       step[at] = _mm256_add_epi32(_mm256_mullo_epi32(row, classCount), classId);
     }
     for (size_t at = 0; at < vectors; ++at) {
-      const __m256i set = gatherHalves(cells_.data(), step[at], asked[at]);
+      const __m256i set = gatherHalves(sections_.cells, step[at], asked[at]);
       const __m256i slot = _mm256_srli_epi32(load(flowPorts + at * WIDTH), 16);
       step[at] = _mm256_add_epi32(_mm256_slli_epi32(set, 2), slot);
     }
     for (size_t at = 0; at < vectors; ++at) {
-      step[at] = gather(portSets_.data(), step[at], asked[at]);
+      step[at] = gather(sections_.portSets, step[at], asked[at]);
     }
     for (size_t at = 0; at < vectors; ++at) {
       const __m256i port = load(flowPorts + at * WIDTH);
       const __m256i high = _mm256_and_si256(_mm256_srli_epi32(port, 8), low);
       const __m256i index = _mm256_or_si256(_mm256_slli_epi32(step[at], 8), high);
-      const __m256i page = gatherHalves(portPageIndexes_.data(), index, asked[at]);
+      const __m256i page = gatherHalves(sections_.portPageIndexes, index, asked[at]);
       const __m256i inPage = _mm256_and_si256(_mm256_srli_epi32(port, 5), _mm256_set1_epi32(7));
       step[at] = _mm256_add_epi32(_mm256_slli_epi32(page, 3), inPage);
     }
     for (size_t at = 0; at < vectors; ++at) {
       const __m256i port = load(flowPorts + at * WIDTH);
-      const __m256i word = gather(portPages_.data(), step[at], asked[at]);
+      const __m256i word = gather(sections_.portPages, step[at], asked[at]);
       const __m256i inWord = _mm256_and_si256(port, _mm256_set1_epi32(31));
       const __m256i allowed =
           _mm256_and_si256(_mm256_srlv_epi32(word, inWord), _mm256_set1_epi32(1));

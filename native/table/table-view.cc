@@ -55,6 +55,11 @@ std::span<const Element> sectionOf(std::span<const std::byte> blob, SectionId id
   return {reinterpret_cast<const Element*>(blob.data() + section.offset), section.count};
 }
 
+template <typename Element>
+SluiceSection bytesOf(std::span<const Element> section) noexcept {
+  return reinterpret_cast<SluiceSection>(section.data());
+}
+
 // Checks that each section is aligned, ends inside the blob, and consists of whole groups.
 bool sectionsFit(std::span<const std::byte> blob) noexcept {
   for (size_t id = 0; id < SECTION_COUNT; ++id) {
@@ -117,10 +122,10 @@ bool liesUnder(const TrieV6Node& child, const TrieV6Node& parent) noexcept {
       child.bits < parent.bits) {
     return false;
   }
-  for (size_t byte = 0; byte < sizeof parent.value; ++byte) {
-    if (((child.value[byte] ^ parent.value[byte]) & PREFIX_MASKS[parent.bits][byte]) != 0) {
-      return false;
-    }
+  for (const int word : {0, 1}) {
+    const uint64_t differing =
+        sluiceAddressWord(child.value, word) ^ sluiceAddressWord(parent.value, word);
+    if ((differing & sluicePrefixMasks[parent.bits].words[word]) != 0) return false;
   }
   return true;
 }
@@ -184,62 +189,71 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
   if (header.checksum != checksumOf(blob)) return {StatusCode::TableChecksum};
   if (!sectionsFit(blob)) return {StatusCode::TableBounds};
 
+  const auto trieV4Root = sectionOf<uint32_t>(blob, SectionId::trieV4Root);
+  const auto trieV4Nodes = sectionOf<uint32_t>(blob, SectionId::trieV4Nodes);
+  const auto trieV6Root = sectionOf<uint32_t>(blob, SectionId::trieV6Root);
+  const auto trieV6Nodes = sectionOf<TrieV6Node>(blob, SectionId::trieV6Nodes);
+  const auto trieV6Entries = sectionOf<uint32_t>(blob, SectionId::trieV6Entries);
+  const auto leaves = sectionOf<Leaf>(blob, SectionId::leaves);
+  const auto endpoints = sectionOf<EndpointRow>(blob, SectionId::endpoints);
+  const auto auditRows = sectionOf<EndpointRow>(blob, SectionId::auditRows);
+  const auto cells = sectionOf<uint16_t>(blob, SectionId::cells);
+  const auto portSets = sectionOf<PortSet>(blob, SectionId::portSets);
+  const auto portPageIndexes = sectionOf<uint16_t>(blob, SectionId::portPageIndexes);
+  const auto portPages = sectionOf<uint32_t>(blob, SectionId::portPages);
+
   TableView opened;
-  opened.classCount_ = header.classCount;
-  opened.trieV4Root_ = sectionOf<uint32_t>(blob, SectionId::trieV4Root);
-  opened.trieV4Nodes_ = sectionOf<uint32_t>(blob, SectionId::trieV4Nodes);
-  opened.trieV6Root_ = sectionOf<uint32_t>(blob, SectionId::trieV6Root);
-  opened.trieV6Nodes_ = sectionOf<TrieV6Node>(blob, SectionId::trieV6Nodes);
-  opened.trieV6Entries_ = sectionOf<uint32_t>(blob, SectionId::trieV6Entries);
-  opened.leaves_ = sectionOf<Leaf>(blob, SectionId::leaves);
-  opened.endpoints_ = sectionOf<EndpointRow>(blob, SectionId::endpoints);
-  opened.auditRows_ = sectionOf<EndpointRow>(blob, SectionId::auditRows);
-  opened.cells_ = sectionOf<uint16_t>(blob, SectionId::cells);
-  opened.portSets_ = sectionOf<PortSet>(blob, SectionId::portSets);
-  opened.portPageIndexes_ = sectionOf<uint16_t>(blob, SectionId::portPageIndexes);
-  opened.portPages_ = sectionOf<uint32_t>(blob, SectionId::portPages);
+  StatusCode code = checkTrieV4(trieV4Root, trieV4Nodes, header.trieV4Inner, leaves.size());
+  if (code != StatusCode::Ok) return {code};
+  code =
+      checkTrieV6(trieV6Root, trieV6Nodes, trieV6Entries, leaves.size(), opened.trieV6LevelEnds_);
+  if (code != StatusCode::Ok) return {code};
 
-  const size_t leafCount = opened.leaves_.size();
-  if (const StatusCode code =
-          checkTrieV4(opened.trieV4Root_, opened.trieV4Nodes_, header.trieV4Inner, leafCount);
-      code != StatusCode::Ok) {
-    return {code};
-  }
-  if (const StatusCode code =
-          checkTrieV6(opened.trieV6Root_, opened.trieV6Nodes_, opened.trieV6Entries_, leafCount,
-                      opened.trieV6LevelEnds_);
-      code != StatusCode::Ok) {
-    return {code};
-  }
-
-  const size_t endpointCount = opened.endpoints_.size();
-  for (const Leaf& leaf : opened.leaves_) {
+  const size_t endpointCount = endpoints.size();
+  for (const Leaf& leaf : leaves) {
     const bool endpointFits = leaf.endpointId == NONE || leaf.endpointId < endpointCount;
     if (leaf.classId >= header.classCount || !endpointFits) return {StatusCode::TableBounds};
   }
-  if (!opened.auditRows_.empty() && opened.auditRows_.size() != endpointCount) {
-    return {StatusCode::TableBounds};
-  }
-  for (const auto rows : {opened.endpoints_, opened.auditRows_}) {
+  if (!auditRows.empty() && auditRows.size() != endpointCount) return {StatusCode::TableBounds};
+  for (const auto rows : {endpoints, auditRows}) {
     const bool fit = std::all_of(rows.begin(), rows.end(), [&header](const EndpointRow& row) {
       return row.ingressRow < header.rowCount && row.egressRow < header.rowCount;
     });
     if (!fit) return {StatusCode::TableBounds};
   }
   const uint64_t cellCount = uint64_t{header.rowCount} * header.classCount;
-  if (opened.cells_.size() != cellCount || !allBelow(opened.cells_, opened.portSets_.size())) {
+  if (cells.size() != cellCount || !allBelow(cells, portSets.size())) {
     return {StatusCode::TableBounds};
   }
-  const size_t pageIndexCount = opened.portPageIndexes_.size() / PORT_PAGE_INDEX_ENTRIES;
-  for (const PortSet& set : opened.portSets_) {
+  const size_t pageIndexCount = portPageIndexes.size() / PORT_PAGE_INDEX_ENTRIES;
+  for (const PortSet& set : portSets) {
     if (!allBelow(std::span<const uint32_t>(set.pageIndex), pageIndexCount)) {
       return {StatusCode::TableBounds};
     }
   }
-  const size_t pageCount = opened.portPages_.size() / PORT_PAGE_WORDS;
-  if (!allBelow(opened.portPageIndexes_, pageCount)) return {StatusCode::TableBounds};
-  if (const StatusCode code = checkProvenance(blob, header); code != StatusCode::Ok) return {code};
+  const size_t pageCount = portPages.size() / PORT_PAGE_WORDS;
+  if (!allBelow(portPageIndexes, pageCount)) return {StatusCode::TableBounds};
+  code = checkProvenance(blob, header);
+  if (code != StatusCode::Ok) return {code};
 
+  opened.sections_ = {
+      .classCount = header.classCount,
+      .trieV4Root = bytesOf(trieV4Root),
+      .trieV4Nodes = bytesOf(trieV4Nodes),
+      .trieV6Root = bytesOf(trieV6Root),
+      .trieV6Nodes = bytesOf(trieV6Nodes),
+      .trieV6Entries = bytesOf(trieV6Entries),
+      .leaves = bytesOf(leaves),
+      .cells = bytesOf(cells),
+      .portSets = bytesOf(portSets),
+      .portPageIndexes = bytesOf(portPageIndexes),
+      .portPages = bytesOf(portPages),
+  };
+  opened.endpoints_ = bytesOf(endpoints);
+  if (!auditRows.empty()) opened.auditRows_ = bytesOf(auditRows);
+  opened.endpointCount_ = static_cast<uint32_t>(endpointCount);
+  opened.trieV4NodeCount_ = static_cast<uint32_t>(trieV4Nodes.size() / TRIE_NODE_ENTRIES);
+  opened.trieV6NodeCount_ = static_cast<uint32_t>(trieV6Nodes.size());
   *view = opened;
   return {};
 }

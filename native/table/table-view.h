@@ -9,8 +9,10 @@
 #include <type_traits>
 
 #include "native/layout/layout.gen.h"
+#include "native/packet/bytes.h"
 #include "native/packet/flow-key.h"
 #include "native/packet/status.h"
+#include "native/table/evaluate.h"
 
 namespace sluice {
 
@@ -19,30 +21,11 @@ using DeniedBy = uint8_t;
 
 // The slot of a port set for an IP protocol number.
 [[nodiscard]] constexpr ProtocolSlot protocolSlot(uint8_t protocol) noexcept {
-  switch (protocol) {
-    case 6:
-      return ProtocolSlot::Tcp;
-    case 17:
-      return ProtocolSlot::Udp;
-    case 132:
-      return ProtocolSlot::Sctp;
-    default:
-      return ProtocolSlot::Other;
-  }
+  return static_cast<ProtocolSlot>(sluiceProtocolSlot(protocol));
 }
 
-// By prefix length: the mask of the address bits that a prefix covers.
-inline constexpr auto PREFIX_MASKS = [] {
-  std::array<AddressBytes, 129> masks = {};
-  for (size_t bits = 0; bits < masks.size(); ++bits) {
-    for (size_t bit = 0; bit < bits; ++bit) {
-      masks[bits][bit / 8] = static_cast<uint8_t>(masks[bits][bit / 8] | 0x80 >> bit % 8);
-    }
-  }
-  return masks;
-}();
-
-// A table blob. open() checks it once; reads need no checks afterwards.
+// A table blob. open() checks it once; reads need no checks afterwards. The evaluator itself is
+// evaluate.h.
 //
 // Owner:   the opener keeps the bytes alive longer than any copy of the view.
 // Threads: reads from any number at once.
@@ -62,10 +45,11 @@ class TableView {
   // Shape: `family` is 4 or 6; IPv4 stands in the first four bytes.
   // Cost:  three loads for IPv4; at most 15 nodes for IPv6.
   [[nodiscard]] uint32_t leafOf(const uint8_t* address, uint8_t family) const noexcept {
-    return family == 4 ? leafOfV4(address) : leafOfV6(address);
+    return family == 4 ? sluiceLeafV4(&sections_, load32(address))
+                       : sluiceLeafV6(&sections_, address);
   }
 
-  [[nodiscard]] const Leaf& leaf(uint32_t index) const noexcept { return leaves_[index]; }
+  [[nodiscard]] const Leaf& leaf(uint32_t index) const noexcept { return leaves()[index]; }
 
   // Judges the first packet of a flow between two addresses: the sender's egress when it is a local
   // endpoint, the receiver's ingress when it is one. An endpoint's traffic to itself is allowed.
@@ -73,17 +57,18 @@ class TableView {
   // Units: `port` is the destination port; ignored for protocols other than TCP, UDP and SCTP.
   [[nodiscard]] DeniedBy decide(uint32_t sourceLeaf, uint32_t destinationLeaf, uint8_t protocol,
                                 uint16_t port) const noexcept {
-    return decideBy(endpoints_, sourceLeaf, destinationLeaf, protocol, port);
+    return static_cast<DeniedBy>(
+        sluiceDecide(&sections_, endpoints_, sourceLeaf, destinationLeaf, protocol, port));
   }
 
   // Whether any policy is audited, so that audit() can differ from decide().
-  [[nodiscard]] bool hasAudit() const noexcept { return !auditRows_.empty(); }
+  [[nodiscard]] bool hasAudit() const noexcept { return auditRows_ != nullptr; }
 
   // Judges like decide(), as if the audited policies were enforced too.
   [[nodiscard]] DeniedBy audit(uint32_t sourceLeaf, uint32_t destinationLeaf, uint8_t protocol,
                                uint16_t port) const noexcept {
-    return decideBy(hasAudit() ? auditRows_ : endpoints_, sourceLeaf, destinationLeaf, protocol,
-                    port);
+    return static_cast<DeniedBy>(sluiceDecide(&sections_, hasAudit() ? auditRows_ : endpoints_,
+                                              sourceLeaf, destinationLeaf, protocol, port));
   }
 
   // The same from a key: both addresses are looked up first.
@@ -130,72 +115,23 @@ class TableView {
   void decideBatch(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                    const uint32_t* ports, std::span<DeniedBy> denied, Way way) const noexcept;
 
-  [[nodiscard]] uint32_t endpointCount() const noexcept {
-    return static_cast<uint32_t>(endpoints_.size());
-  }
+  [[nodiscard]] uint32_t endpointCount() const noexcept { return endpointCount_; }
 
  private:
-  [[nodiscard]] DeniedBy decideBy(std::span<const EndpointRow> rows, uint32_t sourceLeaf,
-                                  uint32_t destinationLeaf, uint8_t protocol,
-                                  uint16_t port) const noexcept {
-    const Leaf& source = leaves_[sourceLeaf];
-    const Leaf& destination = leaves_[destinationLeaf];
-    if (source.endpointId == destination.endpointId) {
-      return 0;  // to itself, or nobody's here
-    }
-    const ProtocolSlot slot = protocolSlot(protocol);
-    const uint16_t slotPort = slot == ProtocolSlot::Other ? uint16_t{0} : port;
-    DeniedBy denied = 0;
-    if (source.endpointId != NONE &&
-        !allows(rows[source.endpointId].egressRow, destination.classId, slot, slotPort)) {
-      denied |= DENIED_BY_EGRESS;
-    }
-    if (destination.endpointId != NONE &&
-        !allows(rows[destination.endpointId].ingressRow, source.classId, slot, slotPort)) {
-      denied |= DENIED_BY_INGRESS;
-    }
-    return denied;
+  [[nodiscard]] const uint32_t* trieV4Root() const noexcept {
+    return reinterpret_cast<const uint32_t*>(sections_.trieV4Root);
   }
-
-  [[nodiscard]] uint32_t leafOfV4(const uint8_t* address) const noexcept {
-    uint32_t entry = trieV4Root_[static_cast<size_t>(address[0]) << 8 | address[1]];
-    for (size_t byteIndex = 2; (entry & TRIE_CHILD_BIT) != 0; ++byteIndex) {
-      const size_t node = entry & ~TRIE_CHILD_BIT;
-      entry = trieV4Nodes_[node * TRIE_NODE_ENTRIES + address[byteIndex]];
-    }
-    return entry;
+  [[nodiscard]] const uint32_t* trieV4Nodes() const noexcept {
+    return reinterpret_cast<const uint32_t*>(sections_.trieV4Nodes);
   }
-
-  // Whether an address lies under a node's prefix.
-  [[nodiscard]] static bool holds(const TrieV6Node& node, const uint8_t* address) noexcept {
-    uint64_t bits[2];
-    uint64_t value[2];
-    uint64_t mask[2];
-    std::memcpy(bits, address, 16);
-    std::memcpy(value, node.value, 16);
-    std::memcpy(mask, PREFIX_MASKS[node.bits].data(), 16);
-    return (((bits[0] ^ value[0]) & mask[0]) | ((bits[1] ^ value[1]) & mask[1])) == 0;
+  [[nodiscard]] const TrieV6Node* trieV6Nodes() const noexcept {
+    return reinterpret_cast<const TrieV6Node*>(sections_.trieV6Nodes);
   }
-
-  [[nodiscard]] uint32_t leafOfV6(const uint8_t* address) const noexcept {
-    uint32_t entry = trieV6Root_[static_cast<size_t>(address[0]) << 8 | address[1]];
-    while ((entry & TRIE_CHILD_BIT) != 0) {
-      const size_t index = entry & ~TRIE_CHILD_BIT;
-      const TrieV6Node& node = trieV6Nodes_[index];
-      if (!holds(node, address)) return node.missLeaf;
-      if (node.byteIndex == TRIE_V6_PREFIX_NODE) return node.hitLeaf;
-      entry = trieV6Entries_[index * TRIE_NODE_ENTRIES + address[node.byteIndex]];
-    }
-    return entry;
+  [[nodiscard]] const Leaf* leaves() const noexcept {
+    return reinterpret_cast<const Leaf*>(sections_.leaves);
   }
-
-  [[nodiscard]] bool allows(uint32_t row, uint32_t classId, ProtocolSlot slot,
-                            uint16_t port) const noexcept {
-    const uint32_t set = cells_[static_cast<size_t>(row) * classCount_ + classId];
-    const size_t pageIndex = portSets_[set].pageIndex[static_cast<size_t>(slot)];
-    const size_t page = portPageIndexes_[pageIndex * PORT_PAGE_INDEX_ENTRIES + (port >> 8)];
-    const uint32_t word = portPages_[page * PORT_PAGE_WORDS + ((port >> 5) & 7)];
-    return ((word >> (port & 31)) & 1) != 0;
+  [[nodiscard]] const EndpointRow* endpoints() const noexcept {
+    return reinterpret_cast<const EndpointRow*>(endpoints_);
   }
 
   void leavesOfV4Scalar(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept;
@@ -210,21 +146,14 @@ class TableView {
   size_t decideAvx2(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,
                     const uint32_t* ports, std::span<DeniedBy> denied) const noexcept;
 
-  uint32_t classCount_ = 0;
-  std::span<const uint32_t> trieV4Root_;
-  std::span<const uint32_t> trieV4Nodes_;
-  std::span<const uint32_t> trieV6Root_;
-  std::span<const TrieV6Node> trieV6Nodes_;
+  SluiceTableSections sections_ = {};
+  SluiceSection endpoints_ = nullptr;
+  SluiceSection auditRows_ = nullptr;  // nullptr: nothing is audited
+  uint32_t endpointCount_ = 0;
+  uint32_t trieV4NodeCount_ = 0;
+  uint32_t trieV6NodeCount_ = 0;
   // By byte: how many nodes look at this byte or an earlier one.
   std::array<uint32_t, 16> trieV6LevelEnds_ = {};
-  std::span<const uint32_t> trieV6Entries_;
-  std::span<const Leaf> leaves_;
-  std::span<const EndpointRow> endpoints_;
-  std::span<const EndpointRow> auditRows_;
-  std::span<const uint16_t> cells_;
-  std::span<const PortSet> portSets_;
-  std::span<const uint16_t> portPageIndexes_;
-  std::span<const uint32_t> portPages_;
 };
 
 static_assert(std::is_trivially_copyable_v<TableView>);

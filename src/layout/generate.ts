@@ -1,13 +1,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { placeSchema } from "./place.js";
+import { renderC } from "./render-c.js";
 import { renderCpp } from "./render-cpp.js";
 import { renderDocs } from "./render-docs.js";
 import { renderTypescript } from "./render-typescript.js";
 import { schema } from "./schema.js";
 
 /**
- * Writes what `schema.ts` says into `layout.gen.ts`, `layout.gen.h` and `docs/format.md`.
+ * Writes what `schema.ts` says into `layout.gen.ts`, `layout.gen.h`, `table.gen.h` and `docs/format.md`.
  * With `--check` writes nothing and exits 1 when a file is stale.
  */
 
@@ -17,6 +18,7 @@ const page = readFileSync(`${root}docs/format.md`, "utf8");
 const outputs = {
   "src/layout/layout.gen.ts": renderTypescript(placed),
   "native/layout/layout.gen.h": renderCpp(placed),
+  "native/layout/table.gen.h": renderC(placed),
   "docs/format.md": renderDocs(placed, page),
 };
 
