@@ -18,6 +18,8 @@
 #include <string_view>
 #include <utility>
 
+#include "native/netlink/nf-tables.h"
+
 namespace sluice {
 namespace {
 
@@ -37,8 +39,6 @@ constexpr uint32_t BRIDGE_LOCAL_IN = 1;
 constexpr uint32_t BRIDGE_LOCAL_OUT = 3;
 constexpr uint32_t BRIDGE_POST_ROUTING = 4;
 constexpr size_t ELEMENTS_MAX = 1'024;  // added by one message
-constexpr time_t ANSWER_SECONDS_MAX = 10;
-constexpr size_t DATAGRAM_BYTES_MAX = 1 << 16;
 
 struct Hook {
   const char* chain;
@@ -61,214 +61,8 @@ constexpr Hook BRIDGE_HOOKS[] = {{"in", BRIDGE_PRE_ROUTING, true},
 constexpr Family FAMILIES[] = {
     {NFPROTO_INET, INET_HOOKS}, {NFPROTO_ARP, ARP_HOOKS}, {NFPROTO_BRIDGE, BRIDGE_HOOKS}};
 
-// Builds nf_tables messages. Changes go between batch marks; the kernel commits them as a whole.
-class Batch {
- public:
-  Batch() { mark(NFNL_MSG_BATCH_BEGIN); }
-
-  void begin(int message, uint8_t family, uint16_t flags) {
-    start(static_cast<uint16_t>((NFNL_SUBSYS_NFTABLES << 8) | message),
-          static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags), family, 0);
-    ++answers_;
-  }
-  void attribute(uint16_t type, const void* data, size_t size) {
-    const nlattr head = {static_cast<uint16_t>(NLA_HDRLEN + size), type};
-    append(&head, sizeof head);
-    append(data, size);
-    bytes_.resize(NLA_ALIGN(bytes_.size()));
-  }
-  void text(uint16_t type, std::string_view value) {
-    const std::string ended(value);
-    attribute(type, ended.c_str(), ended.size() + 1);
-  }
-  void number(uint16_t type, uint32_t value) {
-    const uint32_t big = __builtin_bswap32(value);
-    attribute(type, &big, sizeof big);
-  }
-  [[nodiscard]] size_t open(uint16_t type) {
-    const size_t at = bytes_.size();
-    attribute(static_cast<uint16_t>(type | NLA_F_NESTED), nullptr, 0);
-    return at;
-  }
-  void close(size_t at) {
-    const auto length = static_cast<uint16_t>(bytes_.size() - at);
-    std::memcpy(bytes_.data() + at, &length, sizeof length);
-  }
-  void end() {
-    const auto length = static_cast<uint32_t>(bytes_.size() - message_);
-    std::memcpy(bytes_.data() + message_, &length, sizeof length);
-  }
-  std::span<const uint8_t> finish() {
-    mark(NFNL_MSG_BATCH_END);
-    return bytes_;
-  }
-  [[nodiscard]] size_t answers() const noexcept { return answers_; }
-
- private:
-  void mark(uint16_t type) {
-    start(type, NLM_F_REQUEST, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-    end();
-  }
-  void start(uint16_t type, uint16_t flags, uint8_t family, uint16_t resource) {
-    message_ = bytes_.size();
-    nlmsghdr header = {};
-    header.nlmsg_type = type;
-    header.nlmsg_flags = flags;
-    header.nlmsg_seq = ++sequence_;
-    append(&header, sizeof header);
-    const nfgenmsg body = {family, NFNETLINK_V0, __builtin_bswap16(resource)};
-    append(&body, sizeof body);
-  }
-  void append(const void* data, size_t size) {
-    const auto* bytes = static_cast<const uint8_t*>(data);
-    if (size > 0) bytes_.insert(bytes_.end(), bytes, bytes + size);
-  }
-
-  std::vector<uint8_t> bytes_;
-  size_t message_ = 0;
-  uint32_t sequence_ = 0;
-  size_t answers_ = 0;
-};
-
-Status openLink(Descriptor* opened) noexcept {
-  Descriptor link(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
-  if (!link.valid()) return Status::system("socket NETLINK_NETFILTER", errno);
-  const timeval wait = {ANSWER_SECONDS_MAX, 0};
-  if (setsockopt(link.get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) != 0) {
-    return Status::system("SO_RCVTIMEO", errno);
-  }
-  *opened = std::move(link);
-  return {};
-}
-
-Status sendTo(const Descriptor& link, std::span<const uint8_t> bytes) noexcept {
-  sockaddr_nl kernel = {};
-  kernel.nl_family = AF_NETLINK;
-  const ssize_t sent = sendto(link.get(), bytes.data(), bytes.size(), 0,
-                              reinterpret_cast<sockaddr*>(&kernel), sizeof kernel);
-  return sent >= 0 ? Status{} : Status::system("send NETLINK_NETFILTER", errno);
-}
-
-// Receives a datagram and calls `visit(header, body)` for each of its messages.
-template <typename Visit>
-Status receiveFrom(const Descriptor& link, std::vector<uint8_t>* buffer, Visit&& visit) noexcept {
-  buffer->resize(DATAGRAM_BYTES_MAX);
-  ssize_t size = 0;
-  do {
-    size = recv(link.get(), buffer->data(), buffer->size(), 0);
-  } while (size < 0 && errno == EINTR);
-  if (size < 0) {
-    return Status::system("receive NETLINK_NETFILTER", errno == EAGAIN ? ETIMEDOUT : errno);
-  }
-  std::span<const uint8_t> rest(buffer->data(), static_cast<size_t>(size));
-  while (rest.size() >= sizeof(nlmsghdr)) {
-    nlmsghdr header;
-    std::memcpy(&header, rest.data(), sizeof header);
-    if (header.nlmsg_len < sizeof header || header.nlmsg_len > rest.size()) break;
-    visit(header, rest.subspan(sizeof header, header.nlmsg_len - sizeof header));
-    rest = rest.subspan(std::min<size_t>(NLMSG_ALIGN(header.nlmsg_len), rest.size()));
-  }
-  return {};
-}
-
-// Makes the kernel commit a batch: all of it or nothing. Returns the errno of the first refusal, or
-// 0.
-int commit(const Descriptor& link, Batch& batch) noexcept {
-  if (const Status status = sendTo(link, batch.finish()); !status.ok()) return status.error;
-  std::vector<uint8_t> buffer;
-  int error = 0;
-  bool isWhole = false;
-  size_t answers = 0;
-  while (answers < batch.answers() && !isWhole) {
-    const Status status = receiveFrom(link, &buffer, [&](const nlmsghdr& header, auto body) {
-      int32_t code = 0;
-      if (header.nlmsg_type != NLMSG_ERROR || body.size() < sizeof code) return;
-      std::memcpy(&code, body.data(), sizeof code);
-      ++answers;
-      if (code != 0 && error == 0) error = -code;
-      // The first mark gets a reply only if the kernel has no nf_tables; then it is the only reply.
-      isWhole = isWhole || header.nlmsg_seq == 1;
-    });
-    if (!status.ok()) return error != 0 ? error : status.error;
-  }
-  return error;
-}
-
-template <typename Visit>
-void eachAttribute(std::span<const uint8_t> bytes, Visit&& visit) noexcept {
-  while (bytes.size() >= sizeof(nlattr)) {
-    nlattr head;
-    std::memcpy(&head, bytes.data(), sizeof head);
-    if (head.nla_len < sizeof head || head.nla_len > bytes.size()) return;
-    visit(head.nla_type & NLA_TYPE_MASK, bytes.subspan(sizeof head, head.nla_len - sizeof head));
-    bytes = bytes.subspan(std::min<size_t>(NLA_ALIGN(head.nla_len), bytes.size()));
-  }
-}
-
-std::string textOf(std::span<const uint8_t> bytes) {
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  return std::string(text, strnlen(text, bytes.size()));
-}
-
-// A dump request, outside of a batch: lists `message` in `family`; with `table` and `set`, the
-// elements of that set.
-std::vector<uint8_t> question(int message, uint8_t family, std::string_view table,
-                              const char* set) {
-  std::vector<uint8_t> bytes(NLMSG_LENGTH(sizeof(nfgenmsg)));
-  const auto text = [&bytes](uint16_t type, std::string_view value) {
-    const nlattr head = {static_cast<uint16_t>(NLA_HDRLEN + value.size() + 1), type};
-    const size_t at = bytes.size();
-    bytes.resize(at + NLA_ALIGN(head.nla_len));
-    std::memcpy(bytes.data() + at, &head, sizeof head);
-    std::memcpy(bytes.data() + at + NLA_HDRLEN, value.data(), value.size());
-  };
-  if (set != nullptr) {
-    text(NFTA_SET_ELEM_LIST_TABLE, table);
-    text(NFTA_SET_ELEM_LIST_SET, set);
-  }
-  nlmsghdr header = {};
-  header.nlmsg_len = static_cast<uint32_t>(bytes.size());
-  header.nlmsg_type = static_cast<uint16_t>((NFNL_SUBSYS_NFTABLES << 8) | message);
-  header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  header.nlmsg_seq = 1;
-  const nfgenmsg body = {family, NFNETLINK_V0, 0};
-  std::memcpy(bytes.data(), &header, sizeof header);
-  std::memcpy(bytes.data() + NLMSG_HDRLEN, &body, sizeof body);
-  return bytes;
-}
-
-// Sends a request and calls `visit(family, attributes)` for each entry of the reply.
-template <typename Visit>
-Status ask(const Descriptor& link, std::span<const uint8_t> asked, Visit&& visit) noexcept {
-  if (const Status status = sendTo(link, asked); !status.ok()) return status;
-  std::vector<uint8_t> buffer;
-  int error = 0;
-  for (bool ended = false; !ended;) {
-    const Status status = receiveFrom(link, &buffer, [&](const nlmsghdr& header, auto body) {
-      if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
-        int32_t code = 0;
-        if (body.size() >= sizeof code) std::memcpy(&code, body.data(), sizeof code);
-        error = -code;
-        ended = true;
-      } else if (body.size() >= sizeof(nfgenmsg)) {
-        visit(body[0], body.subspan(sizeof(nfgenmsg)));
-      }
-    });
-    if (!status.ok()) return status;
-  }
-  return error == 0 ? Status{} : Status::system("list nf_tables", error);
-}
-
-void putTable(Batch& batch, int message, uint8_t family, std::string_view table, uint32_t flags) {
-  const bool makes = message == NFT_MSG_NEWTABLE;
-  batch.begin(message, family, makes ? NLM_F_CREATE : 0);
-  batch.text(NFTA_TABLE_NAME, table);
-  if (makes) batch.number(NFTA_TABLE_FLAGS, flags);
-  batch.end();
-}
-
-void putSet(Batch& batch, uint8_t family, std::string_view table, const char* set, uint32_t type,
-            uint32_t keyBytes, uint32_t id) {
+void putSet(NfTablesBatch& batch, uint8_t family, std::string_view table, const char* set,
+            uint32_t type, uint32_t keyBytes, uint32_t id) {
   batch.begin(NFT_MSG_NEWSET, family, NLM_F_CREATE);
   batch.text(NFTA_SET_TABLE, table);
   batch.text(NFTA_SET_NAME, set);
@@ -297,8 +91,8 @@ Key keyOf(uint32_t index) {
 }
 
 template <typename Value>
-void putElements(Batch& batch, int message, uint8_t family, std::string_view table, const char* set,
-                 std::span<const Value> values) {
+void putElements(NfTablesBatch& batch, int message, uint8_t family, std::string_view table,
+                 const char* set, std::span<const Value> values) {
   // An attribute holds at most 64 KiB.
   if (values.size() > ELEMENTS_MAX) {
     putElements(batch, message, family, table, set, values.first(ELEMENTS_MAX));
@@ -322,18 +116,7 @@ void putElements(Batch& batch, int message, uint8_t family, std::string_view tab
   batch.end();
 }
 
-// Appends an expression of a rule; `put` appends the expression's own attributes.
-template <typename Put>
-void putExpression(Batch& batch, const char* name, Put&& put) {
-  const size_t element = batch.open(NFTA_LIST_ELEM);
-  batch.text(NFTA_EXPR_NAME, name);
-  const size_t data = batch.open(NFTA_EXPR_DATA);
-  put();
-  batch.close(data);
-  batch.close(element);
-}
-
-void putMatch(Batch& batch, uint32_t meta, const char* set, uint32_t flags) {
+void putMatch(NfTablesBatch& batch, uint32_t meta, const char* set, uint32_t flags) {
   putExpression(batch, "meta", [&] {
     batch.number(NFTA_META_DREG, NFT_REG_1);
     batch.number(NFTA_META_KEY, meta);
@@ -347,18 +130,8 @@ void putMatch(Batch& batch, uint32_t meta, const char* set, uint32_t flags) {
 
 // A chain that runs before all others at its hook, and its one rule: `iifname @held iif != @exempt
 // drop`.
-void putChain(Batch& batch, uint8_t family, std::string_view table, const Hook& hook) {
-  batch.begin(NFT_MSG_NEWCHAIN, family, NLM_F_CREATE);
-  batch.text(NFTA_CHAIN_TABLE, table);
-  batch.text(NFTA_CHAIN_NAME, hook.chain);
-  batch.text(NFTA_CHAIN_TYPE, "filter");
-  const size_t place = batch.open(NFTA_CHAIN_HOOK);
-  batch.number(NFTA_HOOK_HOOKNUM, hook.number);
-  batch.number(NFTA_HOOK_PRIORITY, static_cast<uint32_t>(INT_MIN));
-  batch.close(place);
-  batch.number(NFTA_CHAIN_POLICY, NF_ACCEPT);
-  batch.end();
-
+void putChain(NfTablesBatch& batch, uint8_t family, std::string_view table, const Hook& hook) {
+  putBaseChain(batch, {family, table, hook.chain, hook.number, INT_MIN});
   batch.begin(NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND);
   batch.text(NFTA_RULE_TABLE, table);
   batch.text(NFTA_RULE_CHAIN, hook.chain);
@@ -378,7 +151,7 @@ void putChain(Batch& batch, uint8_t family, std::string_view table, const Hook& 
 }
 
 // A whole table, which replaces any table of that name.
-void putGuard(Batch& batch, const Family& family, std::string_view table, uint32_t flags,
+void putGuard(NfTablesBatch& batch, const Family& family, std::string_view table, uint32_t flags,
               std::span<const std::string> names, std::span<const uint32_t> exempt) {
   putTable(batch, NFT_MSG_NEWTABLE, family.number, table, flags);
   putTable(batch, NFT_MSG_DELTABLE, family.number, table, flags);
@@ -466,7 +239,7 @@ Status NameGuard::create(std::unique_ptr<NameGuard>* guard) noexcept {
   Descriptor lock;
   Descriptor link;
   Status status = lockTable(table, &lock);
-  if (status.ok()) status = openLink(&link);
+  if (status.ok()) status = openNfTables(&link);
   if (!status.ok()) return status;
   guard->reset(new (std::nothrow) NameGuard(std::move(table), std::move(lock), std::move(link)));
   return *guard != nullptr ? Status{} : Status{StatusCode::Limit};
@@ -477,7 +250,7 @@ GuardErrors NameGuard::hold(std::span<const std::string> names,
   GuardErrors errors = {};
   for (size_t each = 0; each < errors.size(); ++each) {
     const auto put = [&](uint32_t flags) {
-      Batch batch;
+      NfTablesBatch batch;
       putGuard(batch, FAMILIES[each], table_, flags, names, exempt);
       return commit(link_, batch);
     };
@@ -495,7 +268,7 @@ GuardErrors NameGuard::hold(std::span<const std::string> names,
 void NameGuard::remove() noexcept {
   for (size_t each = 0; each < made_.size(); ++each) {
     if (!made_[each]) continue;
-    Batch batch;
+    NfTablesBatch batch;
     putTable(batch, NFT_MSG_DELTABLE, FAMILIES[each].number, table_, 0);
     (void)commit(link_, batch);
     made_[each] = false;
@@ -505,7 +278,7 @@ void NameGuard::remove() noexcept {
 Status listNameGuards(std::vector<FoundGuard>* guards) noexcept {
   Descriptor link;
   std::vector<Placed> placed;
-  Status status = openLink(&link);
+  Status status = openNfTables(&link);
   if (status.ok()) status = findTables(link, &placed);
   for (Placed& each : placed) {
     FoundGuard found;
@@ -522,14 +295,14 @@ Status listNameGuards(std::vector<FoundGuard>* guards) noexcept {
 Status releaseGuardedNames(std::span<const std::string> names) noexcept {
   Descriptor link;
   std::vector<Placed> placed;
-  Status status = openLink(&link);
+  Status status = openNfTables(&link);
   if (status.ok()) status = findTables(link, &placed);
   if (!status.ok()) return status;
   for (const Placed& each : placed) {
     // The lock keeps other processes from doing the same at the same time.
     Descriptor lock;
     if (!lockTable(each.table, &lock).ok()) continue;
-    Batch batch;
+    NfTablesBatch batch;
     bool changes = false;
     for (const uint8_t family : each.families) {
       std::vector<std::string> held;

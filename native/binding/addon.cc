@@ -3,6 +3,7 @@
 #include "native/binding/capture-binding.h"
 #include "native/binding/dataplane-binding.h"
 #include "native/binding/descriptor-passing-binding.h"
+#include "native/binding/forward-binding.h"
 #include "native/binding/host-binding.h"
 #include "native/binding/interface-binding.h"
 #include "native/binding/privilege-binding.h"
@@ -17,6 +18,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   exports.Set("layoutHash", Napi::Number::New(env, LAYOUT_HASH));
   defineTable(env, exports);
   defineDataplane(env, exports);
+  defineForwardFilter(env, exports);
   defineHost(env, exports);
   defineInterfaces(env, exports);
   defineCapture(env, exports);

@@ -1,5 +1,8 @@
 #include "native/bpf/link.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -25,6 +28,44 @@ Status attachProgram(int program, uint32_t interfaceIndex, BpfHook hook, uint32_
   create.link_create.flags = flags;
   attached->reset(callBpf(BPF_LINK_CREATE, &create));
   return attached->valid() ? Status{} : Status::system("BPF_LINK_CREATE", errno);
+}
+
+Status attachForwardProgram(int program, uint32_t family, int32_t priority,
+                            Descriptor* attached) noexcept {
+  constexpr uint32_t NF_INET_FORWARD = 2;
+  // As bpf_attr of Linux 6.4: older headers lack the member.
+  struct {
+    uint32_t program;
+    uint32_t target;
+    uint32_t attachType;
+    uint32_t flags;
+    uint32_t family;
+    uint32_t hook;
+    int32_t priority;
+    uint32_t hookFlags;
+  } create = {};
+  create.program = static_cast<uint32_t>(program);
+  create.attachType = static_cast<uint32_t>(BpfHook::Netfilter);
+  create.family = family;
+  create.hook = NF_INET_FORWARD;
+  create.priority = priority;
+  attached->reset(static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &create, sizeof create)));
+  return attached->valid() ? Status{} : Status::system("BPF_LINK_CREATE", errno);
+}
+
+Status pin(int fd, const char* path) noexcept {
+  bpf_attr attributes = noAttributes();
+  attributes.pathname = reinterpret_cast<uint64_t>(path);
+  attributes.bpf_fd = static_cast<uint32_t>(fd);
+  if (callBpf(BPF_OBJ_PIN, &attributes) == 0) return {};
+  return Status::system("BPF_OBJ_PIN", errno);
+}
+
+Status openPinned(const char* path, Descriptor* object) noexcept {
+  bpf_attr attributes = noAttributes();
+  attributes.pathname = reinterpret_cast<uint64_t>(path);
+  object->reset(callBpf(BPF_OBJ_GET, &attributes));
+  return object->valid() ? Status{} : Status::system("BPF_OBJ_GET", errno);
 }
 
 bool isAttached(int fd, uint32_t interfaceIndex, BpfHook hook) noexcept {

@@ -13,9 +13,25 @@ namespace sluice {
 Status createMap(bpf_map_type type, uint32_t keyBytes, uint32_t entriesMax,
                  Descriptor* map) noexcept;
 
+struct BpfMapShape {
+  bpf_map_type type;
+  uint32_t keyBytes;
+  uint32_t valueBytes;
+  uint32_t entriesMax;
+  uint32_t flags;
+};
+
+// Makes any map. Errors: System, "BPF_MAP_CREATE".
+Status createMap(const BpfMapShape& shape, Descriptor* map) noexcept;
+
+// Reads an entry: of a map for each processor, the values of all that are possible.
+// Errors: System, "BPF_MAP_LOOKUP_ELEM".
+Status readFromMap(int map, const void* key, void* value) noexcept;
+
 // Errors: System, "BPF_MAP_UPDATE_ELEM".
 Status putInMap(int map, const void* key, uint32_t value) noexcept;
 
 [[nodiscard]] bool isMap(int fd, bpf_map_type type) noexcept;
+[[nodiscard]] bool isMap(int fd, const BpfMapShape& shape) noexcept;
 
 }  // namespace sluice

@@ -59,14 +59,14 @@ const char* kept(std::string text) {
 
 }  // namespace
 
-Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions,
-                   Descriptor* program) noexcept {
+Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions, Descriptor* program,
+                   const BpfProgramTraits& traits) noexcept {
   bpf_attr attributes = noAttributes();
   attributes.prog_type = type;
   attributes.insn_cnt = static_cast<uint32_t>(instructions.size());
   attributes.insns = reinterpret_cast<uint64_t>(instructions.data());
-  attributes.license = reinterpret_cast<uint64_t>("Apache-2.0");
-  if (type == BPF_PROG_TYPE_XDP) attributes.expected_attach_type = BPF_XDP;
+  attributes.license = reinterpret_cast<uint64_t>(traits.license);
+  attributes.expected_attach_type = type == BPF_PROG_TYPE_XDP ? BPF_XDP : traits.attachType;
   program->reset(load(&attributes));
   if (program->valid()) return {};
 
@@ -80,6 +80,19 @@ Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions,
   const Descriptor logged(load(&attributes));
   refused.detail = kept(endOf(std::string_view(log.data(), strnlen(log.data(), log.size()))));
   return refused;
+}
+
+Status runOnce(int program, std::span<const std::byte> packet, bool* passes) noexcept {
+  bpf_attr attributes = noAttributes();
+  attributes.test.prog_fd = static_cast<uint32_t>(program);
+  attributes.test.data_in = reinterpret_cast<uint64_t>(packet.data());
+  attributes.test.data_size_in = static_cast<uint32_t>(packet.size());
+  attributes.test.repeat = 1;
+  if (callBpf(BPF_PROG_TEST_RUN, &attributes) != 0) {
+    return Status::system("BPF_PROG_TEST_RUN", errno);
+  }
+  *passes = attributes.test.retval == 1;
+  return {};
 }
 
 }  // namespace sluice

@@ -2,6 +2,8 @@
 
 #include <linux/bpf.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "native/host/descriptor.h"
@@ -9,11 +11,21 @@
 
 namespace sluice {
 
+struct BpfProgramTraits {
+  const char* license = "Apache-2.0";
+  uint32_t attachType = 0;  // where the type of program wants one
+};
+
 // Loads a program.
 //
 // Errors: System, "BPF_PROG_LOAD"; when the verifier refuses the program, `detail` is the end of
 //         its log. EPERM without CAP_BPF, in a user namespace for example.
-Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions,
-                   Descriptor* program) noexcept;
+Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions, Descriptor* program,
+                   const BpfProgramTraits& traits = {}) noexcept;
+
+// Runs a netfilter program on one packet, from its IP header on, as the kernel does for tests.
+//
+// Errors: System, "BPF_PROG_TEST_RUN".
+Status runOnce(int program, std::span<const std::byte> packet, bool* passes) noexcept;
 
 }  // namespace sluice

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x3a1bcc78u;
+inline constexpr uint32_t LAYOUT_HASH = 0xe7b34f42u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -520,9 +520,11 @@ enum class DropReason : uint8_t {
   OffloadSegments,
   // more ARP, neighbour or listener messages than a link may send unjudged
   ExemptLimit,
+  // in place: an address of the node's pod ranges that no pod of the table has
+  UnknownPod,
 };
-inline constexpr size_t DROP_REASON_COUNT = 48;
-inline constexpr std::array<std::string_view, 48> dropReasonWords = {{
+inline constexpr size_t DROP_REASON_COUNT = 49;
+inline constexpr std::array<std::string_view, 49> dropReasonWords = {{
     "none",
     "malformed-ethernet",
     "vlan-tag",
@@ -571,6 +573,7 @@ inline constexpr std::array<std::string_view, 48> dropReasonWords = {{
     "no-table",
     "offload-segments",
     "exempt-limit",
+    "unknown-pod",
 }};
 
 // Where one array of the blob starts, and how many elements it has.
@@ -909,11 +912,11 @@ struct DataplaneCounters {
   uint64_t rejected;  // resets and ICMP errors sent for what policy denied
   uint64_t reset;  // TCP segments of no known connection, ends told
   uint64_t fragmentsEvicted;  // unfinished fragmented datagrams that gave way to new ones
-  uint64_t drops[48];  // frames dropped, by DropReason
+  uint64_t drops[49];  // frames dropped, by DropReason
   uint64_t exempt[5];  // passed unjudged, by ExemptKind
   uint64_t evictions[4];  // connections that gave way to new ones, by ConnClass
 };
-static_assert(sizeof(DataplaneCounters) == 536);
+static_assert(sizeof(DataplaneCounters) == 544);
 static_assert(offsetof(DataplaneCounters, connections) == 0);
 static_assert(offsetof(DataplaneCounters, eventsLost) == 8);
 static_assert(offsetof(DataplaneCounters, generation) == 16);
@@ -925,8 +928,46 @@ static_assert(offsetof(DataplaneCounters, rejected) == 56);
 static_assert(offsetof(DataplaneCounters, reset) == 64);
 static_assert(offsetof(DataplaneCounters, fragmentsEvicted) == 72);
 static_assert(offsetof(DataplaneCounters, drops) == 80);
-static_assert(offsetof(DataplaneCounters, exempt) == 464);
-static_assert(offsetof(DataplaneCounters, evictions) == 504);
+static_assert(offsetof(DataplaneCounters, exempt) == 472);
+static_assert(offsetof(DataplaneCounters, evictions) == 512);
+
+// What the process tells the programs at the kernel's forward hook.
+struct ForwardControl {
+  uint32_t inForce;  // which of the two tables is in force
+  uint32_t generation;  // of that table; 0 before the first
+  uint64_t leaseEndNs;  // CLOCK_MONOTONIC: from then on nobody renews the table; 0: it holds for ever
+  uint32_t isOpenAfterLease;  // 1: all passes after the lease; 0: nothing
+  uint32_t podRangesV4[8];  // four times address and mask, in the order of memory: where an unknown address passes nothing
+  uint32_t podRangesV6[32];  // four times the words of both
+  uint32_t reserved[3];  // zero
+};
+static_assert(sizeof(ForwardControl) == 192);
+static_assert(offsetof(ForwardControl, inForce) == 0);
+static_assert(offsetof(ForwardControl, generation) == 4);
+static_assert(offsetof(ForwardControl, leaseEndNs) == 8);
+static_assert(offsetof(ForwardControl, isOpenAfterLease) == 16);
+static_assert(offsetof(ForwardControl, podRangesV4) == 20);
+static_assert(offsetof(ForwardControl, podRangesV6) == 52);
+static_assert(offsetof(ForwardControl, reserved) == 180);
+
+// What the programs at the kernel's forward hook have counted, on one processor or on all.
+struct ForwardCounters {
+  uint64_t totalPackets;  // packets that were judged; a superframe is one
+  uint64_t totalBytes;  // their bytes, from the IP header on
+  uint64_t opened;  // first packets of connections that were allowed
+  uint64_t audited;  // first packets that audit alone let through
+  uint64_t eventsLost;  // events that found the ring full
+  uint64_t drops[49];  // packets dropped, by DropReason
+  uint64_t exempt[5];  // passed unjudged, by ExemptKind
+};
+static_assert(sizeof(ForwardCounters) == 472);
+static_assert(offsetof(ForwardCounters, totalPackets) == 0);
+static_assert(offsetof(ForwardCounters, totalBytes) == 8);
+static_assert(offsetof(ForwardCounters, opened) == 16);
+static_assert(offsetof(ForwardCounters, audited) == 24);
+static_assert(offsetof(ForwardCounters, eventsLost) == 32);
+static_assert(offsetof(ForwardCounters, drops) == 40);
+static_assert(offsetof(ForwardCounters, exempt) == 432);
 
 // What has passed a link since it was added, and what the endpoint behind it has of the tables of connections and of fragmented datagrams.
 struct LinkCounters {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "native/layout/table.gen.h"
+#include "native/layout/shared.gen.h"
 
 // The evaluator: judges a flow by a compiled table. The one source for the addon, whose TableView
 // is its face in C++, and for eBPF programs in the kernel, whose verifier has to see that no read
@@ -10,16 +10,13 @@
 
 #ifdef __bpf__
 
-// The includer defines the fixed-width types and SLUICE_TABLE_BYTES: the power of two, known when
-// the program is loaded, that the table's memory has.
-typedef __u16 SluiceU16;
-typedef __u32 SluiceU32;
-typedef __u64 SluiceU64;
+// The includer defines SLUICE_TABLE_BYTES: the power of two, known when the program is loaded, that
+// the table's memory has.
 #define SLUICE_INLINE static __attribute__((always_inline)) inline
 #define SLUICE_CONSTEXPR SLUICE_INLINE
 
 // The table's first byte, and a section's place: bytes from there.
-typedef const unsigned char* SluiceTable;
+typedef const SluiceU8* SluiceTable;
 typedef SluiceU64 SluiceSection;
 // Each mask keeps a read inside the table's memory. It changes nothing in a table that
 // TableView::open() has checked.
@@ -28,6 +25,8 @@ typedef SluiceU64 SluiceSection;
 #define SLUICE_CLASS_COUNT(table) SLUICE_READ(SluiceU32, table, 0, SLUICE_TableHeader_classCount)
 #define SLUICE_SECTION(table, name) \
   SLUICE_READ(SluiceU32, table, 0, SLUICE_TableHeader_sections + 8 * SLUICE_SECTION_##name)
+#define SLUICE_SECTION_SIZE(table, name) \
+  SLUICE_READ(SluiceU32, table, 0, SLUICE_TableHeader_sections + 8 * SLUICE_SECTION_##name + 4)
 
 // An address in two words: the verifier allows no variable index into the stack on every kernel.
 typedef struct {
@@ -42,16 +41,13 @@ typedef struct {
 
 #else
 
-#include <cstdint>
+#include <cstddef>
 #include <cstring>
 
-typedef uint16_t SluiceU16;
-typedef uint32_t SluiceU32;
-typedef uint64_t SluiceU64;
 #define SLUICE_INLINE inline
 #define SLUICE_CONSTEXPR constexpr
 
-typedef const uint8_t* SluiceSection;
+typedef const SluiceU8* SluiceSection;
 // The places of a checked table's sections.
 struct SluiceTableSections {
   SluiceU32 classCount;
@@ -72,7 +68,7 @@ typedef const SluiceTableSections* SluiceTable;
 #define SLUICE_SECTION(table, name) ((table)->name)
 
 // Sixteen bytes in network order.
-typedef uint8_t SluiceAddress;
+typedef SluiceU8 SluiceAddress;
 inline SluiceU64 sluiceAddressWord(const SluiceAddress* address, int word) noexcept {
   SluiceU64 value;
   std::memcpy(&value, address + word * 8, sizeof value);
@@ -137,7 +133,7 @@ SLUICE_INLINE SluiceU32 sluiceLeafV6(SluiceTable table, const SluiceAddress* add
   for (; SLUICE_WITHIN(step < 16) && (entry & SLUICE_TRIE_CHILD_BIT) != 0; ++step) {
     const SluiceU64 node = entry & ~SLUICE_TRIE_CHILD_BIT;
     const SluiceU64 at = node * SLUICE_TrieV6Node_BYTES;
-    const SluiceU32 bits = SLUICE_READ(unsigned char, table, nodes, at + SLUICE_TrieV6Node_bits);
+    const SluiceU32 bits = SLUICE_READ(SluiceU8, table, nodes, at + SLUICE_TrieV6Node_bits);
     const SluiceU64 first = SLUICE_ADDRESS_WORD(address, 0) ^
                             SLUICE_READ(SluiceU64, table, nodes, at + SLUICE_TrieV6Node_value);
     const SluiceU64 second = SLUICE_ADDRESS_WORD(address, 1) ^
@@ -145,8 +141,7 @@ SLUICE_INLINE SluiceU32 sluiceLeafV6(SluiceTable table, const SluiceAddress* add
     if (((first & SLUICE_PREFIX_MASK(bits, 0)) | (second & SLUICE_PREFIX_MASK(bits, 1))) != 0) {
       return SLUICE_READ(SluiceU32, table, nodes, at + SLUICE_TrieV6Node_missLeaf);
     }
-    const SluiceU32 byte =
-        SLUICE_READ(unsigned char, table, nodes, at + SLUICE_TrieV6Node_byteIndex);
+    const SluiceU32 byte = SLUICE_READ(SluiceU8, table, nodes, at + SLUICE_TrieV6Node_byteIndex);
     if (byte == SLUICE_TRIE_V6_PREFIX_NODE) {
       return SLUICE_READ(SluiceU32, table, nodes, at + SLUICE_TrieV6Node_hitLeaf);
     }
@@ -171,8 +166,8 @@ SLUICE_CONSTEXPR SluiceU32 sluiceProtocolSlot(SluiceU32 protocol) {
 }
 
 // Whether a row allows a port of a protocol slot to or from a class of addresses.
-SLUICE_INLINE bool sluiceAllows(SluiceTable table, SluiceU32 row, SluiceU32 classId, SluiceU32 slot,
-                                SluiceU32 port) {
+SLUICE_INLINE int sluiceAllows(SluiceTable table, SluiceU32 row, SluiceU32 classId, SluiceU32 slot,
+                               SluiceU32 port) {
   const SluiceU64 cell = (SluiceU64)row * SLUICE_CLASS_COUNT(table) + classId;
   const SluiceU64 set = SLUICE_READ(SluiceU16, table, SLUICE_SECTION(table, cells), cell * 2);
   const SluiceU64 index = SLUICE_READ(SluiceU32, table, SLUICE_SECTION(table, portSets),

@@ -12,6 +12,7 @@ const specs: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   diff: async () => (await import("./diff-spec.js")).diff,
   replay: async () => (await import("./replay-spec.js")).replay,
   run: async () => (await import("./run-spec.js")).run,
+  node: async () => (await import("./node-spec.js")).node,
   sidecar: async () => (await import("./sidecar-spec.js")).sidecar,
   status: async () => (await import("./status-spec.js")).status,
   get: async () => (await import("./get-spec.js")).get,

@@ -4,6 +4,7 @@ import {
   enforcing,
   filename,
   folders,
+  following,
   live,
   pod,
   routerAdvertisements,
@@ -30,16 +31,7 @@ const flags = [
     values: ["files", "kubernetes"],
     default: "files",
   },
-  {
-    flags: "--kubeconfig <file>",
-    description:
-      "how to reach the API server; KUBECONFIG, the pod's service account or ~/.kube/config when left out",
-    completes: "file",
-  },
-  {
-    flags: "--context <name>",
-    description: "a context of the kubeconfig; its current one when left out",
-  },
+  ...following,
   {
     flags: "--node <name>",
     description: "the API server's name of this node: pods count only while they run on it",

@@ -3,7 +3,7 @@ import type { ControlListen } from "../control/open-control.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { isUrl } from "../manifest/manifest-files.js";
-import type { NodeConfig, SourceConfig } from "../node/node-config.js";
+import type { KubernetesConfig, NodeConfig, SourceConfig } from "../node/node-config.js";
 import { ConfigFile } from "../node/read-config.js";
 import { runNode } from "../node/run-node.js";
 import { shownUrl } from "../sources/fetch-url.js";
@@ -28,11 +28,13 @@ export async function runRun(options: RunOptions, io: Io, given: Given): Promise
   return config === undefined ? exitCodes.input : stand("run", config, options, io, file);
 }
 
+type ControlFlags = Pick<EnforcingOptions, "socket" | "metricsListen">;
+
 /** Runs a config until a signal ends it; `name` is its name on the control socket. */
 export async function stand(
   name: string,
   config: NodeConfig,
-  options: EnforcingOptions,
+  options: Pick<EnforcingOptions, "readyFd" | keyof ControlFlags> & { readonly takeOver?: boolean },
   process: Io,
   file?: ConfigFile,
 ): Promise<number> {
@@ -46,7 +48,7 @@ export async function stand(
       control: { ...config.control, ...listenOf(options) },
       ...(file === undefined ? {} : { configFile: file }),
       stdin,
-      takesOver: options.takeOver,
+      takesOver: options.takeOver ?? false,
       host: {
         env: io.env,
         hasTerminal: io.isTerminal.stdin && io.isTerminal.stderr,
@@ -134,6 +136,19 @@ export function dataplaneOf(options: EnforcingOptions): NodeConfig["dataplane"] 
   };
 }
 
+/** The cluster that the flags name. */
+export function clusterOf({
+  kubeconfig,
+  context,
+  node,
+}: Partial<Pick<RunOptions, "kubeconfig" | "context" | "node">>): KubernetesConfig {
+  return {
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+    ...(context === undefined ? {} : { context }),
+    ...(node === undefined ? {} : { node }),
+  };
+}
+
 /** The source of the manifests. Errors: CommandError (usage). */
 function sourceOf(options: RunOptions): SourceConfig {
   const { source, filename, watch, ignore, strict, kubeconfig, context, node } = options;
@@ -152,11 +167,7 @@ function sourceOf(options: RunOptions): SourceConfig {
   return {
     paths: [],
     watch,
-    kubernetes: {
-      ...(kubeconfig === undefined ? {} : { kubeconfig }),
-      ...(context === undefined ? {} : { context }),
-      ...(node === undefined ? {} : { node }),
-    },
+    kubernetes: clusterOf(options),
   };
 }
 
@@ -177,7 +188,7 @@ export function filesOf(paths: readonly string[]): readonly string[] {
 /**
  * Where to listen, from the flags: they override a config, since they may come from the environment.
  */
-function listenOf({ socket, metricsListen }: EnforcingOptions): ControlListen {
+function listenOf({ socket, metricsListen }: ControlFlags): ControlListen {
   return {
     ...(socket === undefined ? {} : { socket }),
     ...(metricsListen === undefined ? {} : { metricsListen }),

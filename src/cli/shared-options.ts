@@ -189,15 +189,45 @@ export const routerAdvertisements = wordFlag(
   settings.routerAdvertisements,
 );
 
+export const readyFd = {
+  flags: "--ready-fd <fd>",
+  description: "also write ready to this file descriptor, and close it",
+  parse: wholeNumber(0),
+} as const;
+
+/** Where a process that enforces answers. */
+export const listening = [
+  {
+    flags: "--socket <path>",
+    description: `where to answer sluice status, observe and so on; ${defaultSocket} when left out, none for no socket`,
+    completes: "file",
+  },
+  {
+    flags: "--metrics-listen <address>",
+    description:
+      "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
+  },
+] as const;
+
+/** Which cluster a process follows. */
+export const following = [
+  {
+    flags: "--kubeconfig <file>",
+    description:
+      "how to reach the API server; KUBECONFIG, the pod's service account or ~/.kube/config when left out",
+    completes: "file",
+  },
+  {
+    flags: "--context <name>",
+    description: "a context of the kubeconfig; its current one when left out",
+  },
+] as const;
+
 /** Options of every command that takes interfaces. */
 export const enforcing = [
   wordFlag("--link <kind>", settings.link),
   ...waiting,
-  {
-    flags: "--ready-fd <fd>",
-    description: "also write ready to this file descriptor, and close it",
-    parse: wholeNumber(0),
-  },
+  readyFd,
   {
     flags: "--take-over",
     description:
@@ -209,16 +239,7 @@ export const enforcing = [
     description: "let a TCP connection be picked up in its middle, not only by its SYN",
   },
   watch,
-  {
-    flags: "--socket <path>",
-    description: `where to answer sluice status, observe and so on; ${defaultSocket} when left out, none for no socket`,
-    completes: "file",
-  },
-  {
-    flags: "--metrics-listen <address>",
-    description:
-      "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
-  },
+  ...listening,
 ] as const;
 
 export type EnforcingOptions = OptionsOf<typeof enforcing>;

@@ -85,13 +85,31 @@ function statusText(status: ControlStatus, io: Io): string {
     const names = status.failOpen.map(sanitize).join(", ");
     lines.push(red(`fail open (unjudged when this process dies): ${names}\n`));
   }
-  lines.push(...sourceLines(status, red));
+  lines.push(...inPlaceLines(status, red), ...sourceLines(status, red));
   lines.push(...connectionLines(status));
   const drops = Object.entries(status.drops).sort(([, a], [, b]) => b - a);
   if (drops.length === 0) return [...lines, "nothing was dropped\n"].join("");
   const rows = drops.map(([reason, count]) => [reason, String(count)]);
   const table = renderTable(rows, { header: ["DROPPED BECAUSE", "FRAMES"], right: [1] });
   return [...lines, "\n", table].join("");
+}
+
+/** What is judged where the kernel routes or bridges it. */
+function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string): string[] {
+  if (inPlace == null) return [];
+  const { attached, packets, unknownPods, podRanges, bypass } = inPlace;
+  const unknown =
+    unknownPods === "open"
+      ? "addresses of unknown pods are open"
+      : podRanges.length === 0
+        ? "the node's pod ranges are not known, so addresses of unknown pods are open"
+        : `unknown addresses of ${podRanges.join(" and ")} are closed`;
+  return [
+    attached
+      ? `in place: ${count(packets, "packet")} judged, ${unknown}\n`
+      : red("in place: not attached yet\n"),
+    ...(bypass === null ? [] : [red(`in place: ${sanitize(bypass)}\n`)]),
+  ];
 }
 
 /** The most endpoints that are listed one by one. */

@@ -73,7 +73,12 @@ export function compileCluster(
   mode: Mode = "enforce",
 ): CompiledCluster {
   const { ruleset, peers, diagnostics } = resolvePolicies(cluster, policies, { local, mode });
-  if (ruleset.endpoints.length === 0 && local !== "all" && !("pods" in local)) {
+  if (
+    ruleset.endpoints.length === 0 &&
+    local !== "all" &&
+    !("pods" in local) &&
+    !mayBeEmpty(local)
+  ) {
     return { ok: false, diagnostics: [...diagnostics, noSuchEndpoint(local, cluster)] };
   }
   const classes = classifyAddresses(ruleset);
@@ -106,6 +111,10 @@ export function compileCluster(
     peers,
     classes,
   };
+}
+
+function mayBeEmpty(local: LocalPods): boolean {
+  return typeof local === "object" && "mayBeEmpty" in local && local.mayBeEmpty === true;
 }
 
 function noSuchEndpoint(

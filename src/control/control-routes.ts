@@ -1,5 +1,6 @@
 import { type Connection, decodeConnections } from "../dataplane/connections.js";
 import type { Counters, Dataplane, Deny, Established } from "../dataplane/dataplane.js";
+import type { ForwardCounts } from "../dataplane/forward-filter.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { ConnectionRecord } from "../layout/layout.gen.js";
 import { type Mode, modeOf } from "../manifest/annotations.js";
@@ -100,6 +101,29 @@ export interface ControlSubject {
   readonly isBehind: () => boolean;
   /** The state of the source of manifests, if it is not a folder. */
   readonly source?: () => SourceStatus | undefined;
+  /** What is judged where the kernel routes or bridges it; absent where nothing is. */
+  readonly inPlace?: InPlaceSubject | undefined;
+}
+
+export interface InPlaceSubject {
+  readonly status: InPlaceStatus;
+  readonly counts: ForwardCounts;
+}
+
+/** All pods of a node, judged where the kernel routes or bridges their packets. */
+export interface InPlaceStatus {
+  /** Whether the programs are attached, and judge by the table in force. */
+  readonly attached: boolean;
+  /** The folder that keeps them attached when the process ends. */
+  readonly pinFolder: string;
+  /** Packets judged since they were first attached, and their bytes. */
+  readonly packets: number;
+  readonly bytes: number;
+  /** What passes to and from addresses of these ranges that no pod is known to have. */
+  readonly unknownPods: Choice<"unknownPods">;
+  readonly podRanges: readonly string[];
+  /** What is not judged, because the kernel does not show it; null when nothing is known to bypass the hook. */
+  readonly bypass: string | null;
 }
 
 /** The head of every document: tells a reader its kind and version. */
@@ -149,6 +173,8 @@ export interface ControlStatus extends Headed {
   readonly implementationDelay: DelayItem;
   /** Null where the manifests are files. */
   readonly source: SourceStatus | null;
+  /** Null where nothing is judged in place. */
+  readonly inPlace: InPlaceStatus | null;
   /** What only policies in audit mode would have denied, since the start. */
   readonly audited: number;
   /** Messages that passed because no policy judges them, by kind. */
@@ -418,10 +444,11 @@ function otherModes({ interfaces, mode }: ControlSubject): OtherMode[] {
 
 /** The status of an enforcing process. */
 export function controlStatus(subject: ControlSubject): ControlStatus {
-  const { controller, dataplane, flows, established, name, version } = subject;
+  const { controller, flows, established, name, version } = subject;
   const { generation, since, lastError, endpoints, pending } = controller.status;
   const { delay } = controller.measures;
-  const counters = dataplane.counters();
+  const counters = countersOf(subject);
+  const inPlace = subject.inPlace?.status ?? null;
   const isCurrent = lastError === undefined && pending === 0 && !subject.isBehind();
   const interfaces = subject.interfaces();
   const missing = notAttached(interfaces);
@@ -433,7 +460,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     pid: process.pid,
     generation,
     since: since?.toISOString() ?? null,
-    enforced: generation > 0 && isCurrent && missing.length === 0,
+    enforced: generation > 0 && isCurrent && missing.length === 0 && (inPlace?.attached ?? true),
     notAttached: missing,
     nameGuard: subject.nameGuard?.() ?? null,
     lastError: lastError ?? null,
@@ -455,10 +482,35 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
       p99Seconds: delay.quantile(0.99) ?? null,
     },
     source: subject.source?.() ?? null,
+    inPlace,
     audited: counters.audited,
     exempt: counters.exempt,
     drops: counters.drops,
   };
+}
+
+/** What the data plane's links and the programs in the kernel have counted. */
+function countersOf({ dataplane, inPlace }: ControlSubject): Counters {
+  const counters = dataplane.counters();
+  if (inPlace === undefined) return counters;
+  const { drops, exempt, audited, opened, eventsLost } = inPlace.counts;
+  return {
+    ...counters,
+    drops: sumByKey(counters.drops, drops),
+    exempt: sumByKey(counters.exempt, exempt),
+    audited: counters.audited + audited,
+    opened: counters.opened + opened,
+    eventsLost: counters.eventsLost + eventsLost,
+  };
+}
+
+function sumByKey<Counts extends Readonly<Record<string, number>>>(
+  a: Counts,
+  b: Readonly<Record<string, number>>,
+): Counts {
+  const sum: Record<string, number> = { ...a };
+  for (const [key, count] of Object.entries(b)) sum[key] = (sum[key] ?? 0) + count;
+  return sum as Counts;
 }
 
 function endpointUses(
@@ -497,7 +549,8 @@ function metricsText(subject: ControlSubject): string {
   return exposition(
     sluiceMetrics({
       version,
-      counters: dataplane.counters(),
+      counters: countersOf(subject),
+      inPlace: subject.inPlace?.counts,
       interfaces: subject.interfaces(),
       connectionsMax: dataplane.connectionsMax,
       tableBytes: table?.blob.byteLength ?? 0,

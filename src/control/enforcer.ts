@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Tell } from "../diagnostics/tell.js";
-import { FlowLog } from "../observe/flow-log.js";
+import { type EventSource, FlowLog } from "../observe/flow-log.js";
 import { contained } from "./boundary.js";
 import type { ControlSubject } from "./control-routes.js";
 import { Controller, type ControllerOptions, type Reload } from "./controller.js";
@@ -25,6 +25,8 @@ export interface EnforcerOptions extends Omit<ControlSubject, Made> {
   readonly reload: ReloadSteps;
   /** The name of a link's interface; called for each flow. */
   readonly interfaceName: (linkId: number) => string | undefined;
+  /** Flows that others than the data plane's links tell. */
+  readonly moreEvents?: EventSource;
   /** Reports errors in the background; absent: they are not reported. */
   readonly tell?: Tell;
 }
@@ -68,13 +70,15 @@ export class Enforcer {
 
   /** Errors: DataplaneError. */
   constructor(options: EnforcerOptions) {
-    const { dataplane, controller, compiler, reload, interfaceName, tell, ...about } = options;
+    const { dataplane, controller, compiler, reload, interfaceName, moreEvents, tell, ...about } =
+      options;
     this.#compiler = compiler;
     this.#steps = reload;
     this.#tell = tell ?? (() => {});
     this.dataplane = Dataplane.create(dataplane);
     this.flows = new FlowLog(this.dataplane, {
       interfaceName,
+      ...(moreEvents === undefined ? {} : { more: moreEvents }),
       ...(tell === undefined ? {} : { tell }),
     });
     this.controller = new Controller({

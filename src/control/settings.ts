@@ -83,6 +83,11 @@ export const settings = {
     "closed",
     "what passes when the process is gone without a clean end (kill -9): nothing (closed), or everything, unjudged (open)",
   ),
+  unknownPods: word(
+    ["closed", "open"],
+    "closed",
+    "what passes to and from an address of the node's pod ranges that no pod is known to have: nothing (closed), or everything (open)",
+  ),
   routerAdvertisements: word(
     ["pass", "drop"],
     "drop",

@@ -27,6 +27,13 @@ export interface Addon {
     connectionsMax: number,
   ) => NativeCaptureJudge;
 
+  /** See forward-filter.ts. */
+  readonly NativeForwardFilter: new (
+    folder: string,
+  ) => NativeForwardFilter;
+  removeForwardFilter(folder: string): void;
+  setConntrackWanted(wanted: boolean): void;
+
   /** A namespace is a descriptor; -1 is the process's own. host.ts says what each call does. */
   createNamespace(): number;
   openNamespace(path: string): number;
@@ -194,6 +201,21 @@ export interface NativeHandoff {
   }[];
   readonly guard: readonly number[];
   readonly program: readonly number[];
+}
+
+/** Each call is of ForwardFilter. */
+export interface NativeForwardFilter {
+  /** The blob must not change until the promise settles. */
+  publish(blob: Uint8Array, generation: number): Promise<void>;
+  attach(): void;
+  isAttached(): boolean;
+  setLease(milliseconds: number, isOpenAfter: boolean): void;
+  setPodRanges(v4: Uint32Array, v6: Uint32Array): void;
+  /** Fills a ForwardCounters record. */
+  readCounters(counters: Uint8Array): void;
+  /** Fills FlowEvent records and returns how many. */
+  drainEvents(events: Uint8Array): number;
+  judgeOnce(packet: Uint8Array): boolean;
 }
 
 export interface NativeDataplane {

@@ -8,7 +8,7 @@ import { renderTypescript } from "./render-typescript.js";
 import { schema } from "./schema.js";
 
 /**
- * Writes what `schema.ts` says into `layout.gen.ts`, `layout.gen.h`, `table.gen.h` and `docs/format.md`.
+ * Writes what `schema.ts` says into `layout.gen.ts`, `layout.gen.h`, `shared.gen.h` and `docs/format.md`.
  * With `--check` writes nothing and exits 1 when a file is stale.
  */
 
@@ -18,7 +18,7 @@ const page = readFileSync(`${root}docs/format.md`, "utf8");
 const outputs = {
   "src/layout/layout.gen.ts": renderTypescript(placed),
   "native/layout/layout.gen.h": renderCpp(placed),
-  "native/layout/table.gen.h": renderC(placed),
+  "native/layout/shared.gen.h": renderC(placed),
   "docs/format.md": renderDocs(placed, page),
 };
 

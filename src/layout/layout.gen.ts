@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x3a1bcc78;
+export const LAYOUT_HASH = 0xe7b34f42;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -528,6 +528,8 @@ export const DropReason = {
   OffloadSegments: 46,
   /** more ARP, neighbour or listener messages than a link may send unjudged */
   ExemptLimit: 47,
+  /** in place: an address of the node's pod ranges that no pod of the table has */
+  UnknownPod: 48,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 /** The word for each value of DropReason, by its number. */
@@ -580,6 +582,7 @@ export const dropReasonWords = [
   "no-table",
   "offload-segments",
   "exempt-limit",
+  "unknown-pod",
 ] as const;
 
 /** Where one array of the blob starts, and how many elements it has. Byte offsets of its fields. */
@@ -1415,7 +1418,7 @@ export function writeDataplaneSettings(view: DataView, at: number, fields: Datap
 
 /** What a data plane has counted since it was made, all workers together. Byte offsets of its fields. */
 export const DataplaneCounters = {
-  bytes: 536,
+  bytes: 544,
   /** u64: tracked now */
   connections: 0,
   /** u64: events that found their ring full */
@@ -1436,12 +1439,12 @@ export const DataplaneCounters = {
   reset: 64,
   /** u64: unfinished fragmented datagrams that gave way to new ones */
   fragmentsEvicted: 72,
-  /** 48 × u64: frames dropped, by DropReason */
+  /** 49 × u64: frames dropped, by DropReason */
   drops: 80,
   /** 5 × u64: passed unjudged, by ExemptKind */
-  exempt: 464,
+  exempt: 472,
   /** 4 × u64: connections that gave way to new ones, by ConnClass */
-  evictions: 504,
+  evictions: 512,
 } as const;
 
 /** The fields of a DataplaneCounters. */
@@ -1487,9 +1490,78 @@ export function readDataplaneCounters(view: DataView, at: number): DataplaneCoun
     rejected: u64At(view, at + 56),
     reset: u64At(view, at + 64),
     fragmentsEvicted: u64At(view, at + 72),
-    drops: listAt(view, at + 80, 48, u64At, 8),
-    exempt: listAt(view, at + 464, 5, u64At, 8),
-    evictions: listAt(view, at + 504, 4, u64At, 8),
+    drops: listAt(view, at + 80, 49, u64At, 8),
+    exempt: listAt(view, at + 472, 5, u64At, 8),
+    evictions: listAt(view, at + 512, 4, u64At, 8),
+  };
+}
+
+/** What the process tells the programs at the kernel's forward hook. Byte offsets of its fields. */
+export const ForwardControl = {
+  bytes: 192,
+  /** u32: which of the two tables is in force */
+  inForce: 0,
+  /** u32: of that table; 0 before the first */
+  generation: 4,
+  /** u64: CLOCK_MONOTONIC: from then on nobody renews the table; 0: it holds for ever */
+  leaseEndNs: 8,
+  /** u32: 1: all passes after the lease; 0: nothing */
+  isOpenAfterLease: 16,
+  /** 8 × u32: four times address and mask, in the order of memory: where an unknown address passes nothing */
+  podRangesV4: 20,
+  /** 32 × u32: four times the words of both */
+  podRangesV6: 52,
+  /** 3 × u32: zero */
+  reserved: 180,
+} as const;
+
+/** What the programs at the kernel's forward hook have counted, on one processor or on all. Byte offsets of its fields. */
+export const ForwardCounters = {
+  bytes: 472,
+  /** u64: packets that were judged; a superframe is one */
+  totalPackets: 0,
+  /** u64: their bytes, from the IP header on */
+  totalBytes: 8,
+  /** u64: first packets of connections that were allowed */
+  opened: 16,
+  /** u64: first packets that audit alone let through */
+  audited: 24,
+  /** u64: events that found the ring full */
+  eventsLost: 32,
+  /** 49 × u64: packets dropped, by DropReason */
+  drops: 40,
+  /** 5 × u64: passed unjudged, by ExemptKind */
+  exempt: 432,
+} as const;
+
+/** The fields of a ForwardCounters. */
+export interface ForwardCountersFields {
+  /** packets that were judged; a superframe is one */
+  readonly totalPackets: number;
+  /** their bytes, from the IP header on */
+  readonly totalBytes: number;
+  /** first packets of connections that were allowed */
+  readonly opened: number;
+  /** first packets that audit alone let through */
+  readonly audited: number;
+  /** events that found the ring full */
+  readonly eventsLost: number;
+  /** packets dropped, by DropReason */
+  readonly drops: readonly number[];
+  /** passed unjudged, by ExemptKind */
+  readonly exempt: readonly number[];
+}
+
+/** Reads the ForwardCounters at byte `at`; arrays are copies. */
+export function readForwardCounters(view: DataView, at: number): ForwardCountersFields {
+  return {
+    totalPackets: u64At(view, at),
+    totalBytes: u64At(view, at + 8),
+    opened: u64At(view, at + 16),
+    audited: u64At(view, at + 24),
+    eventsLost: u64At(view, at + 32),
+    drops: listAt(view, at + 40, 49, u64At, 8),
+    exempt: listAt(view, at + 432, 5, u64At, 8),
   };
 }
 

@@ -474,6 +474,43 @@ export const structs: readonly Struct[] = [
     ],
   },
   {
+    name: "ForwardControl",
+    bytes: 192,
+    doc: "What the process tells the programs at the kernel's forward hook.",
+    fields: [
+      { name: "inForce", type: "u32", doc: "which of the two tables is in force" },
+      { name: "generation", type: "u32", doc: "of that table; 0 before the first" },
+      {
+        name: "leaseEndNs",
+        type: "u64",
+        doc: "CLOCK_MONOTONIC: from then on nobody renews the table; 0: it holds for ever",
+      },
+      { name: "isOpenAfterLease", type: "u32", doc: "1: all passes after the lease; 0: nothing" },
+      {
+        name: "podRangesV4",
+        type: "u32",
+        count: 8,
+        doc: "four times address and mask, in the order of memory: where an unknown address passes nothing",
+      },
+      { name: "podRangesV6", type: "u32", count: 32, doc: "four times the words of both" },
+      { name: "reserved", type: "u32", count: 3, doc: "zero" },
+    ],
+  },
+  {
+    name: "ForwardCounters",
+    doc: "What the programs at the kernel's forward hook have counted, on one processor or on all.",
+    typescript: ["read"],
+    fields: [
+      { name: "totalPackets", type: "u64", doc: "packets that were judged; a superframe is one" },
+      { name: "totalBytes", type: "u64", doc: "their bytes, from the IP header on" },
+      { name: "opened", type: "u64", doc: "first packets of connections that were allowed" },
+      { name: "audited", type: "u64", doc: "first packets that audit alone let through" },
+      { name: "eventsLost", type: "u64", doc: "events that found the ring full" },
+      { name: "drops", type: "u64", count: "DropReason", doc: "packets dropped, by DropReason" },
+      { name: "exempt", type: "u64", count: "ExemptKind", doc: "passed unjudged, by ExemptKind" },
+    ],
+  },
+  {
     name: "LinkCounters",
     bytes: 120,
     doc: "What has passed a link since it was added, and what the endpoint behind it has of the tables of connections and of fragmented datagrams.",
@@ -1059,6 +1096,10 @@ export const enums: readonly Enum[] = [
       {
         name: "ExemptLimit",
         doc: "more ARP, neighbour or listener messages than a link may send unjudged",
+      },
+      {
+        name: "UnknownPod",
+        doc: "in place: an address of the node's pod ranges that no pod of the table has",
       },
     ],
   },

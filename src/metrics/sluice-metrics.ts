@@ -33,6 +33,8 @@ export interface Measured {
   readonly flowsLost: number;
   /** Where the manifests come from, when they are no files. */
   readonly source: MeasuredSource | undefined;
+  /** What programs in the kernel have judged, where there are any. */
+  readonly inPlace?: { readonly totalPackets: number; readonly totalBytes: number } | undefined;
 }
 
 /** A source that is followed over a network. */
@@ -183,6 +185,14 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
         value,
       })),
     ),
+    counter(
+      "sluice_in_place_packets_total",
+      "Packets that the kernel routes or bridges, judged on their way.",
+      [{ value: measured.inPlace?.totalPackets ?? 0 }],
+    ),
+    counter("sluice_in_place_bytes_total", "Their bytes, from the IP header on.", [
+      { value: measured.inPlace?.totalBytes ?? 0 },
+    ]),
     ...perInterface.map(([name, key, help]) =>
       counter(
         name,

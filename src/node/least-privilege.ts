@@ -16,8 +16,11 @@ import {
 export function keepLeastPrivilege(later: {
   /** To be read again. */
   readonly files: readonly string[];
+  /** Whether a larger table may want other programs, which read the kernel's structures. */
+  readonly inPlace: boolean;
 }): void {
   const keep: Capability[] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF", "CAP_IPC_LOCK"];
+  if (later.inPlace) keep.push("CAP_PERFMON");
   if (!readableWithoutCapabilities(later.files)) keep.push("CAP_DAC_READ_SEARCH");
   dropCapabilities(keep);
 }

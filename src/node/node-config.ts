@@ -14,6 +14,8 @@ export interface NodeConfig {
   readonly source: SourceConfig;
   readonly wires: readonly WireConfig[];
   readonly sidecars: readonly SidecarConfig[];
+  /** Absent: nothing is judged where the kernel routes or bridges it. */
+  readonly inPlace?: InPlaceConfig;
   /** When the manifests lack an attachment's pod: refuse to start, or attach and pass nothing. */
   readonly missingPods: "refuse" | "wait";
   /** Addresses of the node beside those of its interfaces and of its Node object. */
@@ -107,6 +109,16 @@ export interface SidecarConfig {
   readonly mode?: Mode;
   /** Where it was written. */
   readonly span: Span;
+}
+
+/** All pods of the node, whose packets the kernel goes on routing or bridging and the table judges on their way. */
+export interface InPlaceConfig {
+  /** The folder in a bpf file system that holds what stays attached when this process ends. */
+  readonly pinFolder: string;
+  /** The API server's name of the node; absent: all pods are taken to be here. */
+  readonly node?: string;
+  /** What passes to and from an address of the node's pod ranges that no pod is known to have. */
+  readonly unknownPods: Choice<"unknownPods">;
 }
 
 /** `namespace/name`, as users write a pod. */

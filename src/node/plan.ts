@@ -79,6 +79,10 @@ function planOf(config: NodeConfig, hasTerminal: boolean): Plan {
   if (isStrict(config) && first !== undefined) {
     return { config, attachments, local: { pod: first.pod } };
   }
+  if (config.inPlace !== undefined) {
+    const { node } = config.inPlace;
+    return { config, attachments, local: node === undefined ? "all" : { node, mayBeEmpty: true } };
+  }
   const modes = new Map(
     [...config.wires, ...config.sidecars].map(({ pod, mode }) => [
       podText(pod),
@@ -106,6 +110,7 @@ function laterThanNow(started: NodeConfig, next: NodeConfig): readonly string[] 
     ...(differs(started.control, next.control) ? ["socket and metrics"] : []),
     ...(started.source.watch === next.source.watch ? [] : ["watch"]),
     ...(differs(started.source.kubernetes, next.source.kubernetes) ? ["kubernetes"] : []),
+    ...(differs(started.inPlace, next.inPlace) ? ["inPlace"] : []),
   ];
 }
 

@@ -13,6 +13,7 @@ import { type PassedOver, passedOverLines } from "../manifest/passed-over.js";
 import { touchedBy } from "../netlink/events.js";
 import { Attachments } from "./attachments.js";
 import { Succession } from "./handoff/succession.js";
+import { InPlace } from "./in-place.js";
 import { KeptConnections } from "./kept-connections.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
 import type { NodeConfig } from "./node-config.js";
@@ -109,6 +110,7 @@ class NodeProcess {
   readonly #watch: InterfaceEvents;
   readonly #kept: KeptConnections;
   readonly #succession: Succession;
+  readonly #inPlace: InPlace | undefined;
   readonly #ownNode = new OwnNodeWatch();
   #follower: SourceFollower | undefined;
   #missingBefore = "";
@@ -121,6 +123,8 @@ class NodeProcess {
     this.#plans = plans;
     this.#source = source;
     this.#service = new ServiceManager(host);
+    const { inPlace } = run.config;
+    this.#inPlace = inPlace === undefined ? undefined : new InPlace(inPlace, host.tell);
     this.#enforcer = new Enforcer(this.#enforcerOptions(compiler));
     const { dataplane, flows } = this.#enforcer;
     const attachments = new Attachments({
@@ -187,6 +191,7 @@ class NodeProcess {
         this.#succession.offerPlace((step) => this.#enforcer.controller.alone(step)),
       isBehind: () => source.isBehind,
       source: () => source.status(),
+      ...(this.#inPlace === undefined ? {} : { inPlace: this.#inPlace, moreEvents: this.#inPlace }),
     };
   }
 
@@ -215,7 +220,10 @@ class NodeProcess {
     const read = this.#filesInForce();
     await this.#succession.predecessorGone();
     control ??= await this.#listen();
-    keepLeastPrivilege({ files: read.filter(existsSync) });
+    keepLeastPrivilege({
+      files: read.filter(existsSync),
+      inPlace: this.#inPlace !== undefined,
+    });
     if (control.socket !== undefined) this.#kept.start();
     if (control.metrics !== undefined) host.tell(`metrics on ${control.metrics}`);
     host.ready();
@@ -254,6 +262,7 @@ class NodeProcess {
     const generation = await this.#succession.enter(() =>
       this.#attachments.swapTo(attachments, table),
     );
+    await this.#inPlace?.enforce(table, generation);
     const later = this.#plans.enforced();
     if (later.length > 0) {
       this.#run.host.tell(

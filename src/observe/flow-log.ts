@@ -30,7 +30,15 @@ export interface FlowReader {
   end(): void;
 }
 
+/** Where further events come from, beside the data plane's. */
+export interface EventSource {
+  /** Fills FlowEvent records, the oldest first, and returns how many. */
+  drainEvents(buffer: Uint8Array): number;
+}
+
 export interface FlowLogOptions {
+  /** Looked at whenever somebody reads, and else now and then. */
+  readonly more?: EventSource;
   /** Names the interface behind a link. */
   readonly interfaceName: (linkId: number) => string | undefined;
   /** Records to keep: 16,384 when absent. */
@@ -47,6 +55,8 @@ const flowsAtOnce = 256;
 const flowsAtLeast = 16;
 const busyMs = 5;
 const idleMs = 250;
+/** How often a further source is looked at while somebody reads. */
+const moreMs = 20;
 /** Tables kept, for records that an older table judged. */
 const snapshotsKept = 3;
 
@@ -84,6 +94,7 @@ export class FlowLog {
   readonly #nodeName = hostname();
   readonly #idle: NodeJS.Timeout;
   #busy: NodeJS.Timeout | undefined;
+  #more: NodeJS.Timeout | undefined;
   #snapshots: TableSnapshot[] = [];
   /** Records received in all. */
   #count = 0;
@@ -133,7 +144,7 @@ export class FlowLog {
     };
     this.#followers.add(follower);
     reader.onCaughtUp = () => this.#attend(follower);
-    if (this.#followers.size === 1) this.#dataplane.onEvents(() => this.#onEvents());
+    if (this.#followers.size === 1) this.#listen(true);
     this.#attend(follower);
     return () => this.#leave(follower);
   }
@@ -143,14 +154,22 @@ export class FlowLog {
     this.#isOpen = false;
     clearInterval(this.#idle);
     clearTimeout(this.#busy);
-    this.#dataplane.onEvents(undefined);
+    this.#listen(false);
     for (const { reader } of this.#followers) reader.end();
     this.#followers.clear();
   }
 
   #leave(follower: Follower): void {
     if (!this.#followers.delete(follower)) return;
-    if (this.#followers.size === 0 && this.#isOpen) this.#dataplane.onEvents(undefined);
+    if (this.#followers.size === 0 && this.#isOpen) this.#listen(false);
+  }
+
+  #listen(listens: boolean): void {
+    this.#dataplane.onEvents(listens ? () => this.#onEvents() : undefined);
+    clearInterval(this.#more);
+    if (listens && this.#options.more !== undefined) {
+      this.#more = setInterval(() => this.#onEvents(), moreMs).unref();
+    }
   }
 
   #onEvents(): void {
@@ -180,8 +199,13 @@ export class FlowLog {
   /** Moves waiting events from the native ring to the kept records. */
   #drain(): void {
     if (!this.#isOpen) return;
+    this.#drainFrom(this.#dataplane);
+    if (this.#options.more !== undefined) this.#drainFrom(this.#options.more);
+  }
+
+  #drainFrom(source: EventSource): void {
     for (let moved = 0; moved < this.#keep; ) {
-      const count = this.#dataplane.drainEvents(this.#buffer);
+      const count = source.drainEvents(this.#buffer);
       for (let done = 0; done < count; ) {
         const place = this.#count % this.#keep;
         const run = Math.min(count - done, this.#keep - place);

@@ -66,6 +66,7 @@ const reasons: Readonly<Record<DropReasonWord, HubbleReason>> = {
   "offload-invalid": invalidPacket,
   "offload-segments": invalidPacket,
   "no-destination": { number: 152, name: "NO_MATCHING_LOCAL_CONTAINER_FOUND" },
+  "unknown-pod": { number: 152, name: "NO_MATCHING_LOCAL_CONTAINER_FOUND" },
   "no-table": {
     number: 165,
     name: "NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION",

@@ -40,7 +40,8 @@ export type ClusterObjects = readonly KubernetesObject[];
 /** Whose traffic is judged here: every pod's, that of one node's pods, one pod's, or some pods'. */
 export type LocalPods =
   | "all"
-  | { readonly node: string }
+  /** `mayBeEmpty`: pods come and go there; else none is a mistake. */
+  | { readonly node: string; readonly mayBeEmpty?: boolean }
   | {
       readonly pod: { readonly namespace: string; readonly name: string };
       readonly ownNode?: OwnNode;

@@ -1,0 +1,382 @@
+#include "native/attach/forward-filter.h"
+
+#include <dirent.h>
+#include <linux/bpf.h>
+#include <linux/magic.h>
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include "native/bpf/image.h"
+#include "native/bpf/kernel-types.h"
+#include "native/bpf/link.h"
+#include "native/bpf/map.h"
+#include "native/bpf/program.h"
+#include "native/bpf/programs.gen.h"
+#include "native/table/table-view.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t PAGE_BYTES = 4096;
+constexpr size_t EVENT_BYTES = 1 << 20;
+constexpr size_t TABLE_BYTES_MIN = 1 << 20;
+constexpr size_t TABLE_BYTES_MAX = 256 << 20;
+// Before most rules of others, behind the translation of Services; the next ones if it is taken.
+constexpr int32_t PRIORITY = -10;
+constexpr int32_t PRIORITY_TRIES = 8;
+constexpr auto TYPE_NETFILTER = static_cast<bpf_prog_type>(32);  // since Linux 6.4
+
+struct Family {
+  uint32_t number;  // NFPROTO_…
+  const BpfImage& root;
+  const BpfImage& judge;
+  const char* pin;
+};
+const Family FAMILIES[] = {{2, ROOT_V4, JUDGE_V4, "link-v4-"}, {10, ROOT_V6, JUDGE_V6, "link-v6-"}};
+
+constexpr std::string_view LINK_START = "link-";
+
+constexpr BpfMapShape JUDGES_SHAPE = {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0};
+constexpr BpfMapShape EVENTS_SHAPE = {BPF_MAP_TYPE_RINGBUF, 0, 0, EVENT_BYTES, 0};
+constexpr BpfMapShape COUNTERS_SHAPE = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(ForwardCounters), 1,
+                                        0};
+
+// How many values a map for each processor has: of all that the machine could have.
+size_t possibleProcessors() noexcept {
+  const long configured = sysconf(_SC_NPROCESSORS_CONF);
+  return configured > 0 ? static_cast<size_t>(configured) : 1;
+}
+
+// Waits until every program that began before has ended.
+void waitForPrograms() noexcept {
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) return;
+  // Kernels that isolate processors refuse it; a program never takes this long.
+  constexpr timespec pause = {0, 50'000'000};
+  nanosleep(&pause, nullptr);
+}
+
+// Removes the pins that `goes` names; the folder may be absent.
+template <typename Goes>
+Status removePins(const std::string& folder, Goes&& goes) noexcept {
+  DIR* const open = opendir(folder.c_str());
+  if (open == nullptr) return errno == ENOENT ? Status{} : Status::system("opendir", errno);
+  std::vector<std::string> names;
+  while (const dirent* const entry = readdir(open)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != ".." && goes(name)) names.emplace_back(name);
+  }
+  closedir(open);
+  for (const std::string& name : names) {
+    if (unlink((folder + "/" + name).c_str()) != 0 && errno != ENOENT) {
+      return Status::system("unlink", errno);
+    }
+  }
+  return {};
+}
+
+uint64_t nowNs(clockid_t clock) noexcept {
+  timespec now = {};
+  clock_gettime(clock, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+Status MappedMemory::map(int fd, size_t bytes, int protection, size_t offset) noexcept {
+  void* const at = mmap(nullptr, bytes, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+  if (at == MAP_FAILED) return Status::system("mmap", errno);
+  reset();
+  data_ = static_cast<std::byte*>(at);
+  bytes_ = bytes;
+  return {};
+}
+
+void MappedMemory::reset() noexcept {
+  if (data_ != nullptr) munmap(data_, bytes_);
+  data_ = nullptr;
+}
+
+Status ForwardFilter::open(const std::string& folder,
+                           std::unique_ptr<ForwardFilter>* filter) noexcept {
+  std::unique_ptr<ForwardFilter> made(new (std::nothrow) ForwardFilter(folder));
+  if (made == nullptr) return {StatusCode::Limit};
+  const Status status = made->prepare();
+  if (status.ok()) *filter = std::move(made);
+  return status;
+}
+
+Status ForwardFilter::prepare() noexcept {
+  if (mkdir(folder_.c_str(), 0700) != 0 && errno != EEXIST) return Status::system("mkdir", errno);
+  struct statfs system = {};
+  if (statfs(folder_.c_str(), &system) != 0) return Status::system("statfs", errno);
+  if (system.f_type != BPF_FS_MAGIC) return Status::system("statfs", EINVAL);
+  Status status = readShapes();
+  if (status.ok()) status = keepMap("judges", JUDGES_SHAPE, &judges_);
+  if (status.ok()) status = keepMap("counters", COUNTERS_SHAPE, &counters_);
+  if (status.ok()) status = keepMap("events", EVENTS_SHAPE, &events_);
+  if (status.ok()) status = mapEvents();
+  return status;
+}
+
+Status ForwardFilter::readShapes() noexcept {
+  KernelTypes types;
+  const Status status = KernelTypes::read(&types);
+  if (!status.ok()) return status;
+  const uint32_t packet = types.structure("sk_buff");
+  const uint32_t entry = types.structure("nf_conn");
+  const uint32_t node = types.structure("nf_conntrack_tuple_hash");
+  const uint32_t tuple = types.structure("nf_conntrack_tuple");
+  const uint32_t nodes = types.offsetOf(entry, "tuplehash");
+  const uint32_t tupleInNode = types.offsetOf(node, "tuple");
+  shapes_ = {
+      .skbConntrack = types.offsetOf(packet, "_nfct"),
+      .skbLength = types.offsetOf(packet, "len"),
+      .conntrackType = entry,
+      .originalTuple = nodes + tupleInNode,
+      .replyTuple = nodes + types.sizeOf(node) + tupleInNode,
+      .castFunction = types.function("bpf_rdonly_cast"),
+      .dynptrFunction = types.function("bpf_dynptr_from_skb"),
+      .sliceFunction = types.function("bpf_dynptr_slice"),
+  };
+  constexpr uint32_t ABSENT = KernelTypes::ABSENT;
+  // The programs read the rest of a tuple by its own offsets.
+  constexpr uint32_t TUPLE_BYTES = 40;
+  constexpr uint32_t DESTINATION_OFFSET = 20;
+  const bool fits =
+      shapes_.skbConntrack != ABSENT && shapes_.skbLength != ABSENT && entry != ABSENT &&
+      nodes != ABSENT && tupleInNode != ABSENT && types.sizeOf(tuple) == TUPLE_BYTES &&
+      types.offsetOf(tuple, "dst") == DESTINATION_OFFSET && shapes_.castFunction != ABSENT &&
+      shapes_.dynptrFunction != ABSENT && shapes_.sliceFunction != ABSENT;
+  return fits ? Status{} : Status{StatusCode::Argument};
+}
+
+Status ForwardFilter::keepMap(const char* name, const BpfMapShape& shape,
+                              Descriptor* map) noexcept {
+  const std::string place = path(name);
+  // The kernel may add flags of its own; what counts is that the values fit.
+  if (openPinned(place.c_str(), map).ok() && isMap(map->get(), shape)) return {};
+  Status status = createMap(shape, map);
+  if (!status.ok()) return status;
+  if (unlink(place.c_str()) != 0 && errno != ENOENT) return Status::system("unlink", errno);
+  return pin(map->get(), place.c_str());
+}
+
+Status ForwardFilter::mapEvents() noexcept {
+  const Status status = eventsRead_.map(events_.get(), PAGE_BYTES, PROT_READ | PROT_WRITE, 0);
+  if (!status.ok()) return status;
+  return eventsWritten_.map(events_.get(), PAGE_BYTES + 2 * EVENT_BYTES, PROT_READ, PAGE_BYTES);
+}
+
+Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept {
+  std::unique_ptr<Tables> made(new (std::nothrow) Tables);
+  if (made == nullptr) return {StatusCode::Limit};
+  made->bytes = bytes;
+  const auto valueBytes = static_cast<uint32_t>(bytes);
+  Status status = createMap({BPF_MAP_TYPE_ARRAY, 4, valueBytes, 2, BPF_F_MMAPABLE}, &made->tables);
+  if (!status.ok()) return status;
+  status =
+      createMap({BPF_MAP_TYPE_ARRAY, 4, sizeof(ForwardControl), 1, BPF_F_MMAPABLE}, &made->control);
+  if (!status.ok()) return status;
+  constexpr int protection = PROT_READ | PROT_WRITE;
+  status = made->tableMemory.map(made->tables.get(), 2 * bytes, protection, 0);
+  if (!status.ok()) return status;
+  status = made->controlMemory.map(made->control.get(), PAGE_BYTES, protection, 0);
+  if (!status.ok()) return status;
+
+  using Kind = BpfSymbol::Kind;
+  const auto descriptor = [](const Descriptor& of) { return static_cast<uint64_t>(of.get()); };
+  const BpfSymbol symbols[] = {
+      {"tables", Kind::Map, descriptor(made->tables)},
+      {"control", Kind::Map, descriptor(made->control)},
+      {"counters", Kind::Map, descriptor(counters_)},
+      {"events", Kind::Map, descriptor(events_)},
+      {"tableBytes", Kind::Number, bytes},
+      {"skbConntrack", Kind::Number, shapes_.skbConntrack},
+      {"skbLength", Kind::Number, shapes_.skbLength},
+      {"conntrackType", Kind::Number, shapes_.conntrackType},
+      {"originalTuple", Kind::Number, shapes_.originalTuple},
+      {"replyTuple", Kind::Number, shapes_.replyTuple},
+      {"bpf_rdonly_cast", Kind::Function, shapes_.castFunction},
+      {"bpf_dynptr_from_skb", Kind::Function, shapes_.dynptrFunction},
+      {"bpf_dynptr_slice", Kind::Function, shapes_.sliceFunction},
+  };
+  for (size_t index = 0; index < std::size(FAMILIES); ++index) {
+    status = loadImage(FAMILIES[index].judge, TYPE_NETFILTER,
+                       static_cast<uint32_t>(BpfHook::Netfilter), symbols, &made->judges[index]);
+    if (!status.ok()) return status;
+  }
+  *tables = std::move(made);
+  return {};
+}
+
+Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generation) noexcept {
+  if (tables_ != nullptr && blob.size() <= tables_->bytes) {
+    const uint32_t idle = (static_cast<uint32_t>(tables_->inForce().load()) & 1) ^ 1;
+    waitForPrograms();  // those that still read it from before the last swap
+    const Status status = writeTable(*tables_, idle, blob);
+    if (!status.ok()) return status;
+    tables_->inForce().store(static_cast<uint64_t>(generation) << 32 | idle);
+    return {};
+  }
+  const size_t bytes = std::bit_ceil(std::max(blob.size(), TABLE_BYTES_MIN));
+  if (bytes > TABLE_BYTES_MAX) return {StatusCode::Limit};
+  std::unique_ptr<Tables> made;
+  Status status = makeTables(bytes, &made);
+  if (status.ok()) status = writeTable(*made, 0, blob);
+  if (!status.ok()) return status;
+  *made->settings() = tables_ != nullptr ? *tables_->settings() : settings_;
+  made->inForce().store(static_cast<uint64_t>(generation) << 32);
+  for (uint32_t index = 0; index < std::size(FAMILIES); ++index) {
+    status = putInMap(judges_.get(), &index, static_cast<uint32_t>(made->judges[index].get()));
+    if (!status.ok()) return status;
+  }
+  tables_ = std::move(made);
+  return {};
+}
+
+// Checks the bytes where they are read from later.
+Status ForwardFilter::writeTable(const Tables& tables, uint32_t which,
+                                 std::span<const std::byte> blob) noexcept {
+  std::memcpy(tables.table(which), blob.data(), blob.size());
+  TableView view;
+  return TableView::open({tables.table(which), blob.size()}, &view);
+}
+
+Status ForwardFilter::judgeOnce(std::span<const std::byte> packet, bool* passes) noexcept {
+  if (tables_ == nullptr || packet.size() < 20) return {StatusCode::Argument};
+  const bool isV6 = (static_cast<uint8_t>(packet[0]) >> 4) == 6;
+  return runOnce(tables_->judges[isV6 ? 1 : 0].get(), packet, passes);
+}
+
+// A link keeps its network namespace alive, so that its name can be the namespace's number.
+Status ForwardFilter::linkNames(std::vector<std::string>* names) noexcept {
+  struct stat here = {};
+  if (stat("/proc/thread-self/ns/net", &here) != 0) return Status::system("stat", errno);
+  for (const Family& family : FAMILIES) names->push_back(family.pin + std::to_string(here.st_ino));
+  return {};
+}
+
+bool ForwardFilter::isAttached() const noexcept {
+  std::vector<std::string> names;
+  struct stat pinned = {};
+  return linkNames(&names).ok() && std::all_of(names.begin(), names.end(), [&](const auto& name) {
+           return stat(path(name.c_str()).c_str(), &pinned) == 0;
+         });
+}
+
+Status ForwardFilter::attach() noexcept {
+  std::vector<std::string> own;
+  Status status = linkNames(&own);
+  if (!status.ok()) return status;
+  const BpfSymbol symbols[] = {
+      {"judges", BpfSymbol::Kind::Map, static_cast<uint64_t>(judges_.get())}};
+  for (size_t index = 0; index < std::size(FAMILIES); ++index) {
+    const Family& family = FAMILIES[index];
+    Descriptor link;
+    const std::string place = path(own[index].c_str());
+    if (openPinned(place.c_str(), &link).ok()) continue;
+    Descriptor root;
+    status = loadImage(family.root, TYPE_NETFILTER, static_cast<uint32_t>(BpfHook::Netfilter),
+                       symbols, &root);
+    if (!status.ok()) return status;
+    for (int32_t tried = 0; tried < PRIORITY_TRIES; ++tried) {
+      status = attachForwardProgram(root.get(), family.number, PRIORITY + tried, &link);
+      if (status.ok() || status.error != EBUSY) break;
+    }
+    if (!status.ok()) return status;
+    status = pin(link.get(), place.c_str());
+    if (!status.ok()) return status;
+  }
+  return removePins(folder_, [&own](std::string_view name) {
+    return name.starts_with(LINK_START) && std::find(own.begin(), own.end(), name) == own.end();
+  });
+}
+
+void ForwardFilter::setLease(uint32_t milliseconds, bool isOpenAfter) noexcept {
+  ForwardControl* const control = tables_ != nullptr ? tables_->settings() : &settings_;
+  const uint64_t endNs =
+      milliseconds == 0 ? 0 : nowNs(CLOCK_MONOTONIC) + uint64_t{milliseconds} * 1'000'000;
+  std::atomic_ref<uint32_t>(control->isOpenAfterLease).store(isOpenAfter ? 1 : 0);
+  std::atomic_ref<uint64_t>(control->leaseEndNs).store(endNs);
+}
+
+void ForwardFilter::setPodRanges(std::span<const uint32_t> v4,
+                                 std::span<const uint32_t> v6) noexcept {
+  ForwardControl* const control = tables_ != nullptr ? tables_->settings() : &settings_;
+  const auto put = [](std::span<uint32_t> into, std::span<const uint32_t> ranges) {
+    for (size_t word = 0; word < into.size(); ++word) {
+      const uint32_t value = word < ranges.size() ? ranges[word] : 0;
+      std::atomic_ref<uint32_t>(into[word]).store(value, std::memory_order_relaxed);
+    }
+  };
+  put(control->podRangesV4, v4);
+  put(control->podRangesV6, v6);
+}
+
+Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {
+  std::vector<ForwardCounters> each(possibleProcessors());
+  constexpr uint32_t only = 0;
+  const Status status = readFromMap(counters_.get(), &only, each.data());
+  if (!status.ok()) return status;
+  static_assert(sizeof(ForwardCounters) % sizeof(uint64_t) == 0);
+  constexpr size_t WORDS = sizeof(ForwardCounters) / sizeof(uint64_t);
+  uint64_t sums[WORDS] = {};
+  for (const ForwardCounters& one : each) {
+    uint64_t words[WORDS];
+    std::memcpy(words, &one, sizeof words);
+    for (size_t word = 0; word < WORDS; ++word) sums[word] += words[word];
+  }
+  std::memcpy(counters, sums, sizeof sums);
+  return {};
+}
+
+uint64_t ForwardFilter::pushed() const noexcept {
+  return std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(eventsWritten_.data()))
+      .load(std::memory_order_acquire);
+}
+
+// Source: kernel/bpf/ringbuf.c and Documentation/bpf/ringbuf.rst of the kernel.
+size_t ForwardFilter::drain(std::span<FlowEvent> into) noexcept {
+  const std::atomic_ref<uint64_t> reader(*reinterpret_cast<uint64_t*>(eventsRead_.data()));
+  std::byte* const records = eventsWritten_.data() + PAGE_BYTES;
+  const uint64_t offsetUs = (nowNs(CLOCK_REALTIME) - nowNs(CLOCK_MONOTONIC)) / 1000;
+  const uint64_t end = pushed();
+  uint64_t at = reader.load(std::memory_order_relaxed);
+  size_t count = 0;
+  while (at < end && count < into.size()) {
+    std::byte* const record = records + (at & (EVENT_BYTES - 1));
+    const uint32_t length = std::atomic_ref<uint32_t>(*reinterpret_cast<uint32_t*>(record))
+                                .load(std::memory_order_acquire);
+    if ((length & BPF_RINGBUF_BUSY_BIT) != 0) break;
+    const uint32_t bytes = length & ~BPF_RINGBUF_DISCARD_BIT;
+    if ((length & BPF_RINGBUF_DISCARD_BIT) == 0 && bytes == sizeof(FlowEvent)) {
+      std::memcpy(&into[count], record + BPF_RINGBUF_HDR_SZ, sizeof(FlowEvent));
+      into[count].timeUs += offsetUs;
+      ++count;
+    }
+    at += (bytes + BPF_RINGBUF_HDR_SZ + 7) & ~uint64_t{7};
+    reader.store(at, std::memory_order_release);
+  }
+  return count;
+}
+
+Status ForwardFilter::remove(const std::string& folder) noexcept {
+  const Status status = removePins(folder, [](std::string_view) { return true; });
+  if (!status.ok()) return status;
+  if (rmdir(folder.c_str()) != 0 && errno != ENOENT) return Status::system("rmdir", errno);
+  return {};
+}
+
+}  // namespace sluice

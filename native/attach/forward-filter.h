@@ -1,0 +1,154 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "native/host/descriptor.h"
+#include "native/layout/layout.gen.h"
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// Memory that is mapped, and unmapped with its owner.
+class MappedMemory {
+ public:
+  MappedMemory() = default;
+  ~MappedMemory() { reset(); }
+  MappedMemory(const MappedMemory&) = delete;
+  MappedMemory& operator=(const MappedMemory&) = delete;
+
+  // Errors: System, "mmap".
+  Status map(int fd, size_t bytes, int protection, size_t offset) noexcept;
+  void reset() noexcept;
+
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// The compiled table at the kernel's forward hook, for all that this network namespace routes or
+// bridges: native/bpf/programs/forward.bpf.c judges, this class loads it, writes tables and reads
+// what was counted.
+//
+// What is attached stays when the process ends, and goes on judging by its last table: it is pinned
+// in a folder of a bpf file system. A later process, of another version too, finds it there, and
+// exchanges the judges by one store each; the hooks themselves are never detached but by remove().
+//
+// Threads: publish() from one thread at a time; drain() from one other; the rest from any.
+class ForwardFilter {
+ public:
+  // Opens what is pinned in the folder, or makes it. Nothing is attached yet, and what is attached
+  // already goes on as before.
+  //
+  // Errors: System: "mkdir", "statfs" (EINVAL: the folder is in no bpf file system), "BPF_…" (EPERM
+  //         without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN), "open /sys/kernel/btf/vmlinux" where
+  //         the kernel has no type information; Argument when its connection tracking has another
+  //         shape.
+  static Status open(const std::string& folder, std::unique_ptr<ForwardFilter>* filter) noexcept;
+  ForwardFilter(const ForwardFilter&) = delete;
+  ForwardFilter& operator=(const ForwardFilter&) = delete;
+
+  // Checks a table and puts it in force, for all packets from the next one on.
+  //
+  // Shape:  any alignment.
+  // Cost:   a copy and a check of the blob, and a grace period of the kernel (some 10 ms).
+  // Errors: as TableView::open() and open(); the table in force stays.
+  Status publish(std::span<const std::byte> blob, uint32_t generation) noexcept;
+
+  // Attaches what is not attached yet, for IPv4 and IPv6, to this process's network namespace. What
+  // the folder keeps attached to another one, which was left, is detached.
+  //
+  // Errors: System, "BPF_LINK_CREATE": EINVAL where the kernel has no such hook for programs.
+  Status attach() noexcept;
+  // Whether both are attached: somebody may have removed them.
+  [[nodiscard]] bool isAttached() const noexcept;
+
+  // After this time nobody has renewed the table: then nothing passes, or everything does.
+  // Units: milliseconds from now on; 0: the table holds for ever.
+  void setLease(uint32_t milliseconds, bool isOpenAfter) noexcept;
+
+  // Where an address that no local endpoint of the table has passes nothing: at most four ranges of
+  // each family, as ForwardControl has them. Kept for later tables.
+  void setPodRanges(std::span<const uint32_t> v4, std::span<const uint32_t> v6) noexcept;
+
+  // The sum over all processors, also from before this process.
+  Status readCounters(ForwardCounters* counters) const noexcept;
+
+  // Copies the oldest events out and frees their places; returns how many.
+  size_t drain(std::span<FlowEvent> into) noexcept;
+  // Bytes that all events so far have taken: it changes when there is something to drain.
+  [[nodiscard]] uint64_t pushed() const noexcept;
+
+  // Runs the judge once on a packet, from its IP header on, that belongs to no connection.
+  // Errors: Argument before the first table; System, "BPF_PROG_TEST_RUN".
+  Status judgeOnce(std::span<const std::byte> packet, bool* passes) noexcept;
+
+  // Detaches what is pinned in a folder and removes the folder; it may be absent.
+  // Errors: System, "unlink", "rmdir".
+  static Status remove(const std::string& folder) noexcept;
+
+ private:
+  // Two tables of one size, which of them is in force, and the programs that read them.
+  struct Tables {
+    Descriptor tables;
+    Descriptor control;
+    Descriptor judges[2];
+    MappedMemory tableMemory;
+    MappedMemory controlMemory;
+    size_t bytes = 0;  // of one table
+
+    [[nodiscard]] std::byte* table(uint32_t which) const noexcept {
+      return tableMemory.data() + which * bytes;
+    }
+    [[nodiscard]] ForwardControl* settings() const noexcept {
+      return reinterpret_cast<ForwardControl*>(controlMemory.data());
+    }
+    [[nodiscard]] std::atomic_ref<uint64_t> inForce() const noexcept {
+      return std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(controlMemory.data()));
+    }
+  };
+
+  // Kernel structures as the programs want them.
+  struct Shapes {
+    uint32_t skbConntrack;
+    uint32_t skbLength;
+    uint32_t conntrackType;
+    uint32_t originalTuple;
+    uint32_t replyTuple;
+    uint32_t castFunction;
+    uint32_t dynptrFunction;
+    uint32_t sliceFunction;
+  };
+
+  explicit ForwardFilter(std::string folder) : folder_(std::move(folder)) {}
+  Status prepare() noexcept;
+  Status readShapes() noexcept;
+  // Opens a pinned map of this shape, or makes and pins one.
+  Status keepMap(const char* name, const struct BpfMapShape& shape, Descriptor* map) noexcept;
+  Status mapEvents() noexcept;
+  Status makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept;
+  static Status writeTable(const Tables& tables, uint32_t which,
+                           std::span<const std::byte> blob) noexcept;
+  // The names of the links' pins, by family.
+  static Status linkNames(std::vector<std::string>* names) noexcept;
+  [[nodiscard]] std::string path(const char* name) const { return folder_ + "/" + name; }
+
+  std::string folder_;
+  Shapes shapes_ = {};
+  Descriptor counters_;
+  Descriptor events_;
+  Descriptor judges_;
+  MappedMemory eventsRead_;       // the reader's position
+  MappedMemory eventsWritten_;    // the writer's position, and the records, mapped twice in a row
+  ForwardControl settings_ = {};  // what a later set of tables begins with
+  std::unique_ptr<Tables> tables_;
+};
+
+}  // namespace sluice

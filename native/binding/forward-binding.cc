@@ -1,0 +1,128 @@
+#include "native/binding/forward-binding.h"
+
+#include <memory>
+
+#include "native/attach/conntrack-want.h"
+#include "native/attach/forward-filter.h"
+#include "native/binding/arguments.h"
+#include "native/binding/job.h"
+
+namespace sluice {
+namespace {
+
+// Puts a table in force in a thread of the pool: it copies, checks and waits for the kernel. Keeps
+// the filter and the blob until then.
+class PublishJob : public Job {
+ public:
+  PublishJob(Napi::Env env, std::shared_ptr<ForwardFilter> filter, const Napi::Value& blob,
+             std::span<const uint8_t> bytes, uint32_t generation)
+      : Job(env),
+        filter_(std::move(filter)),
+        blob_(Napi::Persistent(blob.As<Napi::Object>())),
+        bytes_(bytes),
+        generation_(generation) {}
+
+ protected:
+  Status work() override { return filter_->publish(std::as_bytes(bytes_), generation_); }
+  Napi::Value result() override { return Env().Undefined(); }
+
+ private:
+  std::shared_ptr<ForwardFilter> filter_;
+  Napi::ObjectReference blob_;
+  std::span<const uint8_t> bytes_;
+  uint32_t generation_;
+};
+
+// The NativeForwardFilter of src/dataplane/addon.ts.
+class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeForwardFilter",
+                       {InstanceMethod<&ForwardBinding::publish>("publish"),
+                        InstanceMethod<&ForwardBinding::attach>("attach"),
+                        InstanceMethod<&ForwardBinding::isAttached>("isAttached"),
+                        InstanceMethod<&ForwardBinding::setLease>("setLease"),
+                        InstanceMethod<&ForwardBinding::setPodRanges>("setPodRanges"),
+                        InstanceMethod<&ForwardBinding::readCounters>("readCounters"),
+                        InstanceMethod<&ForwardBinding::drainEvents>("drainEvents"),
+                        InstanceMethod<&ForwardBinding::judgeOnce>("judgeOnce")});
+  }
+
+  explicit ForwardBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ForwardBinding>(info) {
+    std::unique_ptr<ForwardFilter> made;
+    throwUnless(info, ForwardFilter::open(textOf(info[0]), &made));
+    filter_ = std::move(made);
+  }
+
+ private:
+  Napi::Value publish(const Napi::CallbackInfo& info) {
+    const auto bytes = bytesOf(info[0], "blob");
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    auto* const job = new PublishJob(info.Env(), filter_, info[0], bytes, wordOf(info[1]));
+    job->Queue();
+    return job->promise();
+  }
+
+  void attach(const Napi::CallbackInfo& info) { throwUnless(info, filter_->attach()); }
+
+  Napi::Value isAttached(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), filter_->isAttached());
+  }
+
+  void setLease(const Napi::CallbackInfo& info) {
+    filter_->setLease(wordOf(info[0]), info[1].As<Napi::Boolean>().Value());
+  }
+
+  void setPodRanges(const Napi::CallbackInfo& info) {
+    const auto v4 = wordsOf(info[0], "podRangesV4");
+    if (info.Env().IsExceptionPending()) return;
+    const auto v6 = wordsOf(info[1], "podRangesV6");
+    if (!info.Env().IsExceptionPending()) filter_->setPodRanges(v4, v6);
+  }
+
+  void readCounters(const Napi::CallbackInfo& info) {
+    auto* const counters = recordOf<ForwardCounters>(info[0], "ForwardCounters");
+    if (counters != nullptr) throwUnless(info, filter_->readCounters(counters));
+  }
+
+  Napi::Value drainEvents(const Napi::CallbackInfo& info) {
+    const auto bytes = bytesOf(info[0], "events");
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(FlowEvent) != 0) {
+      throwStatus(info.Env(), {StatusCode::Argument});
+      return info.Env().Undefined();
+    }
+    auto* const events = reinterpret_cast<FlowEvent*>(bytes.data());
+    const size_t count = filter_->drain({events, bytes.size() / sizeof(FlowEvent)});
+    return Napi::Number::New(info.Env(), static_cast<double>(count));
+  }
+
+  Napi::Value judgeOnce(const Napi::CallbackInfo& info) {
+    const auto bytes = bytesOf(info[0], "packet");
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    bool passes = false;
+    throwUnless(info, filter_->judgeOnce(std::as_bytes(bytes), &passes));
+    return Napi::Boolean::New(info.Env(), passes);
+  }
+
+  std::shared_ptr<ForwardFilter> filter_;
+};
+
+void removeForwardFilter(const Napi::CallbackInfo& info) {
+  throwUnless(info, ForwardFilter::remove(textOf(info[0])));
+}
+
+void setConntrackWanted(const Napi::CallbackInfo& info) {
+  const bool wanted = info[0].As<Napi::Boolean>().Value();
+  throwUnless(info, wanted ? wantConntrack() : unwantConntrack());
+}
+
+}  // namespace
+
+void defineForwardFilter(Napi::Env env, Napi::Object exports) {
+  exports.Set("NativeForwardFilter", ForwardBinding::define(env));
+  exports.Set("setConntrackWanted", Napi::Function::New<setConntrackWanted>(env));
+  exports.Set("removeForwardFilter", Napi::Function::New<removeForwardFilter>(env));
+}
+
+}  // namespace sluice

@@ -1,0 +1,63 @@
+import { settings } from "../control/settings.js";
+import { command, type OptionsOf } from "./command-spec.js";
+import {
+  filename,
+  following,
+  listening,
+  live,
+  readyFd,
+  watch,
+  wordFlag,
+} from "./shared-options.js";
+
+/** Where the programs are pinned when nothing else is said. */
+const pinFolder = "/sys/fs/bpf/sluice";
+
+const flags = [
+  {
+    flags: "--node <name>",
+    description:
+      "the API server's name of this node, whose pods are judged; its host name when left out",
+  },
+  {
+    ...filename,
+    description: `${filename.description}; an API server is followed when left out`,
+    required: false,
+  },
+  ...following,
+  wordFlag("--unknown-pods <what>", settings.unknownPods),
+  wordFlag("--mode <mode>", settings.mode),
+  {
+    flags: "--pin-folder <folder>",
+    description:
+      "a folder in a bpf file system: what is attached stays there when the process ends",
+    completes: "folder",
+    default: pinFolder,
+  },
+  {
+    flags: "--remove",
+    description: "detach what an earlier process has left, and do nothing else",
+  },
+  readyFd,
+  watch,
+  ...listening,
+] as const;
+
+export type NodeOptions = OptionsOf<typeof flags>;
+
+export const node = command({
+  name: "node",
+  summary: "enforce for every pod of a node, whatever its network plugin",
+  details: [
+    "The kernel goes on routing or bridging, and translating Services; programs at netfilter's forward hook judge each packet by the table. No interface is named and none is changed. Needs Linux 6.4 or later. See docs/in-place.md.",
+    "Prints ready on standard output once it enforces. When the process ends, whatever ends it, the programs go on judging by the last table, new connections too, until the next process has another one. --remove takes them away.",
+  ],
+  group: live,
+  options: flags,
+  examples: [
+    { command: "sluice node", effect: "follow the API server, for the pods of this node" },
+    { command: "sluice node -f manifests/", effect: "judge all that the manifests have" },
+    { command: "sluice node --remove", effect: "leave nothing behind" },
+  ],
+  run: async (options, io) => (await import("./node.js")).runNodeCommand(options, io),
+});

@@ -1,0 +1,41 @@
+import { hostname } from "node:os";
+import { settings } from "../control/settings.js";
+import { removeInPlace } from "../node/in-place.js";
+import type { NodeConfig } from "../node/node-config.js";
+import { exitCodes, type Io } from "./io.js";
+import type { NodeOptions } from "./node-spec.js";
+import { asCommand } from "./refusals.js";
+import { clusterOf, stand } from "./run.js";
+
+/** Judges the packets of all pods of this node until a signal ends it, or takes away what an earlier one has left. */
+export async function runNodeCommand(options: NodeOptions, io: Io): Promise<number> {
+  if (!options.remove) return stand("node", configOf(options), options, io);
+  await asCommand(async () => removeInPlace(options.pinFolder));
+  io.stdout.write("nothing is judged in place\n");
+  return exitCodes.ok;
+}
+
+function configOf(options: NodeOptions): NodeConfig {
+  const { filename, watch, unknownPods, pinFolder, mode } = options;
+  const isFollowing = filename === undefined;
+  const node = options.node ?? (isFollowing ? hostname().toLowerCase() : undefined);
+  return {
+    source: isFollowing
+      ? { paths: [], watch, kubernetes: clusterOf({ ...options, ...(node && { node }) }) }
+      : { paths: filename, watch },
+    wires: [],
+    sidecars: [],
+    inPlace: { pinFolder, unknownPods, ...(node === undefined ? {} : { node }) },
+    nodeAddresses: [],
+    missingPods: "wait",
+    // No connection is tracked in this process: the kernel does that.
+    dataplane: {
+      established: settings.established.fallback,
+      deny: settings.deny.fallback,
+      connectionsMax: 1,
+      fragmentsMax: 1,
+    },
+    mode,
+    control: {},
+  };
+}

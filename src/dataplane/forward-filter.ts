@@ -1,0 +1,150 @@
+import {
+  dropReasonWords,
+  exemptKindWords,
+  ForwardCounters,
+  readForwardCounters,
+} from "../layout/layout.gen.js";
+import type { Prefix } from "../net/prefix.js";
+import { addon, type NativeForwardFilter } from "./addon.js";
+import { native, nativeAsync } from "./errors.js";
+
+/**
+ * Makes the kernel track connections in this network namespace, which it does only where a rule asks for it; or takes
+ * that rule away. Errors: DataplaneError.
+ */
+export function setConntrackWanted(wanted: boolean): void {
+  native("make the kernel track connections", () => addon().setConntrackWanted(wanted));
+}
+
+/** What the kernel has judged since the programs were first pinned. */
+export interface ForwardCounts {
+  /** Packets, a superframe being one, and their bytes from the IP header on. */
+  readonly totalPackets: number;
+  readonly totalBytes: number;
+  /** First packets of connections that were allowed. */
+  readonly opened: number;
+  /** First packets that audit alone let through. */
+  readonly audited: number;
+  readonly eventsLost: number;
+  /** By the word of a DropReason; those that never occurred are absent. */
+  readonly drops: Readonly<Record<string, number>>;
+  /** Messages that no policy judges, by kind; those that never occurred are absent. */
+  readonly exempt: Readonly<Record<string, number>>;
+}
+
+/**
+ * The compiled table at the kernel's forward hook: it judges all that this network namespace routes or bridges.
+ *
+ * What is attached stays when the process ends, and goes on judging by its last table; `remove` takes it away.
+ *
+ * Owner:  frees its memory with the garbage collector; nothing of it has to be closed.
+ * Errors: DataplaneError, also of every call.
+ */
+export class ForwardFilter {
+  readonly #native: NativeForwardFilter;
+  readonly folder: string;
+
+  private constructor(instance: NativeForwardFilter, folder: string) {
+    this.#native = instance;
+    this.folder = folder;
+  }
+
+  /** Opens what is pinned in a folder of a bpf file system, or makes it. */
+  static open(folder: string): ForwardFilter {
+    return native("prepare the programs for the kernel's forward hook", () => {
+      const { NativeForwardFilter } = addon();
+      return new ForwardFilter(new NativeForwardFilter(folder), folder);
+    });
+  }
+
+  /** Detaches what is pinned in a folder; it may be absent. */
+  static remove(folder: string): void {
+    native("detach the programs from the kernel's forward hook", () =>
+      addon().removeForwardFilter(folder),
+    );
+  }
+
+  /** Puts a table in force; the blob must not change until then. Before the first, nothing passes. */
+  publish(blob: Uint8Array, generation: number): Promise<void> {
+    return nativeAsync("put a table in force in the kernel", () =>
+      this.#native.publish(blob, generation),
+    );
+  }
+
+  /** Attaches what is not attached yet. */
+  attach(): void {
+    native("attach to the kernel's forward hook", () => this.#native.attach());
+  }
+
+  /** Whether it is attached: somebody may have removed it. */
+  get isAttached(): boolean {
+    return this.#native.isAttached();
+  }
+
+  /** After so many milliseconds without another call nothing passes, or everything; 0: never. */
+  setLease(milliseconds: number, isOpenAfter: boolean): void {
+    this.#native.setLease(milliseconds, isOpenAfter);
+  }
+
+  /**
+   * From now on, an address of these ranges that no local endpoint of the table has passes nothing: at most four
+   * ranges of each family.
+   */
+  setPodRanges(ranges: readonly Prefix[]): void {
+    const words = (family: 4 | 6) =>
+      Uint32Array.from(
+        ranges.flatMap((range) =>
+          range.address.family === family
+            ? [...wordsOf(range.address.bytes), ...wordsOf(maskOf(range))]
+            : [],
+        ),
+      );
+    this.#native.setPodRanges(words(4), words(6));
+  }
+
+  counts(): ForwardCounts {
+    const bytes = new Uint8Array(ForwardCounters.bytes);
+    native("read the kernel's counters", () => this.#native.readCounters(bytes));
+    const { drops, exempt, ...totals } = readForwardCounters(new DataView(bytes.buffer), 0);
+    return {
+      ...totals,
+      drops: byWord(dropReasonWords, drops),
+      exempt: byWord(exemptKindWords, exempt),
+    };
+  }
+
+  /** Fills FlowEvent records, as `Dataplane.drainEvents`. */
+  drainEvents(buffer: Uint8Array): number {
+    return this.#native.drainEvents(buffer);
+  }
+
+  /** Whether a packet of no connection passes, from its IP header on: for tests. */
+  judgeOnce(packet: Uint8Array): boolean {
+    return native("run a program once", () => this.#native.judgeOnce(packet));
+  }
+}
+
+/** The bits that a range covers, as bytes of an address. */
+function maskOf({ address, length }: Prefix): Uint8Array {
+  return Uint8Array.from(address.bytes, (_, at) => {
+    const covered = Math.min(8, Math.max(0, length - at * 8));
+    return 256 - 2 ** (8 - covered);
+  });
+}
+
+/** As the kernel reads them from memory. */
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  return new Uint32Array(Uint8Array.from(bytes).buffer);
+}
+
+function byWord(
+  words: readonly string[],
+  counts: readonly number[],
+): Readonly<Record<string, number>> {
+  return Object.fromEntries(
+    words.flatMap((word, at) => {
+      const count = counts[at] ?? 0;
+      return count === 0 ? [] : [[word, count]];
+    }),
+  );
+}

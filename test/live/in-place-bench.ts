@@ -1,0 +1,114 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "vitest";
+import type { ControlStatus } from "../../src/control/control-routes.js";
+import { setSysctl } from "../../src/dataplane/host.js";
+import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { finish, main, until } from "./lab-harness.js";
+import { missing, WireBench } from "./wire-bench.js";
+
+/** Why no program can be attached at the forward hook here: it takes root of the machine, and Linux 6.4. */
+export function kernelObstacle(): string | undefined {
+  if (!mayMakeNamespaces()) return "needs CAP_NET_ADMIN and CAP_SYS_ADMIN";
+  const absent = missing("ip", "nsenter", "unshare", "mount");
+  if (absent !== undefined) return absent;
+  if (process.env["SLUICE_TEST_USER_NAMESPACE"] !== undefined)
+    return "needs CAP_BPF of the machine";
+  const folder = mkdtempSync(join(tmpdir(), "sluice-live-"));
+  const probe = `mount -t bpf bpf ${folder} && ${process.execPath} ${main} node --remove --pin-folder ${folder}/probe`;
+  const { status, stderr } = spawnSync("unshare", ["--mount", "--net", "sh", "-c", probe], {
+    encoding: "utf8",
+  });
+  rmSync(folder, { recursive: true });
+  return status === 0 ? undefined : stderr.trim();
+}
+
+/** A node: the middle of a WireBench, which routes or bridges, and a bpf file system that only it sees. */
+export class NodeBench extends WireBench {
+  readonly folder = mkdtempSync(join(tmpdir(), "sluice-live-"));
+  readonly socket = join(this.folder, "s.sock");
+  readonly pins = join(this.folder, "bpf", "sluice");
+  readonly #children: ChildProcess[] = [];
+  #mounts: ChildProcess | undefined;
+
+  async open(): Promise<void> {
+    const mount = `mkdir ${this.folder}/bpf && mount -t bpf bpf ${this.folder}/bpf && echo up && exec sleep 600`;
+    this.#mounts = this.start(this.middle, "unshare", "--mount", "sh", "-c", mount);
+    let isUp = false;
+    this.#mounts.stdout?.once("data", () => {
+      isUp = true;
+    });
+    await until("the bpf file system", () => isUp);
+    await this.ready();
+  }
+
+  /** Makes the middle route between the two, as a point-to-point plugin has it: each stands at the other end alone. */
+  route(): void {
+    const ip = (...words: string[]) => this.run(this.middle, "ip", ...words);
+    for (const [name, last, other] of [
+      ["in", 1, 2],
+      ["out", 2, 1],
+    ] as const) {
+      for (const family of ["ipv4", "ipv6"])
+        setSysctl(this.middle, `${family}/conf/${name}/forwarding`, "1");
+      // Else a proxy answers after most of a second.
+      for (const family of ["ipv4", "ipv6"]) {
+        setSysctl(this.middle, `${family}/neigh/${name}/proxy_delay`, "0");
+      }
+      setSysctl(this.middle, `ipv4/conf/${name}/proxy_arp`, "1");
+      setSysctl(this.middle, `ipv6/conf/${name}/proxy_ndp`, "1");
+      ip("route", "add", `10.0.0.${last}/32`, "dev", name);
+      ip("-6", "route", "add", `fd00::${last}/128`, "dev", name);
+      ip("-6", "addr", "add", `fe80::${last}0/64`, "dev", name, "nodad");
+      ip("-6", "neigh", "add", "proxy", `fd00::${other}`, "dev", name);
+    }
+    setSysctl(this.middle, "ipv6/conf/all/forwarding", "1");
+  }
+
+  /** Runs a command on the node. */
+  on(...words: string[]): ChildProcess {
+    const enter = [
+      `--net=/proc/${process.pid}/fd/${this.middle}`,
+      `--mount=/proc/${this.#mounts?.pid}/ns/mnt`,
+    ];
+    const child = spawn("nsenter", [...enter, "--", process.execPath, main, ...words], {
+      env: { ...process.env, NO_COLOR: "1" },
+    });
+    this.#children.push(child);
+    return child;
+  }
+
+  /** Starts `sluice node`; resolves when it enforces. */
+  async node(manifests: string, ...words: string[]): Promise<ChildProcess> {
+    const file = join(this.folder, "manifests.yaml");
+    writeFileSync(file, manifests);
+    const flags = ["-f", file, "--pin-folder", this.pins, "--socket", this.socket, ...words];
+    const child = this.on("node", ...flags);
+    let said = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on("data", (text) => {
+        said += text;
+      });
+    await until(`ready (${said})`, () => said.includes("ready") || child.exitCode !== null);
+    expect(said).toContain("ready");
+    return child;
+  }
+
+  async ask(...words: string[]): Promise<string> {
+    const { stdout, stderr, code } = await finish(this.on(...words));
+    expect(code, stderr).toBe(0);
+    return stdout;
+  }
+
+  async status(): Promise<ControlStatus> {
+    return JSON.parse(await this.ask("status", "--socket", this.socket, "-o", "json"));
+  }
+
+  override close(): void {
+    for (const child of this.#children) child.kill("SIGKILL");
+    super.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
