@@ -11,6 +11,7 @@ const steps = [
   ["types", bin("tsc"), ["-p", "tsconfig.json"]],
   ["types of the tests", bin("tsc"), ["-p", "test/tsconfig.json"]],
   ["generated files", process.execPath, ["dist/layout/generate.js", "--check"]],
+  ["eBPF programs", process.execPath, ["scripts/bpf.mjs", "--check"]],
   ["lint", bin("biome"), ["check", "--error-on-warnings", "."]],
   ["C++ format", process.execPath, ["scripts/clang-format.mjs", "--check"]],
   ["native tests, sanitized", process.execPath, ["scripts/build-native.mjs", "--sanitize"]],

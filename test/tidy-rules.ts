@@ -39,7 +39,7 @@ export function importsOf(tree: Tree, which: "all" | "static" = "all"): Referenc
 
 /** Finds every include of ours in C++. */
 export function includesOf(tree: Tree): Reference[] {
-  return references(tree, /\.(cc|h)$/, includePattern, (_from, text) => text);
+  return references(tree, /^native\/.*\.(c|cc|h)$/, includePattern, (_from, text) => text);
 }
 
 /** Finds what `pattern` names in the files whose paths match; `resolveTo` makes paths of the texts. */

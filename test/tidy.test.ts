@@ -46,7 +46,7 @@ function treeOf(files: readonly string[]): Tree {
 }
 
 const sources = filesBelow("src", /\.ts$/);
-const nativeFiles = filesBelow("native", /\.(cc|h)$/);
+const nativeFiles = filesBelow("native", /\.(cc|h|bpf\.c)$/);
 const tree = treeOf([...sources, ...nativeFiles]);
 const imports = importsOf(tree);
 const includes = includesOf(tree);
@@ -261,7 +261,7 @@ describe("tidy", () => {
     const used = new Set([...imports, ...includes].map(({ to }) => to));
     // A .cc is compiled by its folder; it is used when the header that it includes first, its own, is.
     const ownHeader = new Map([...includes].reverse().map(({ from, to }) => [from, to]));
-    const program = /^native\/(testing|bench)\//;
+    const program = /^native\/(testing|bench)\/|\.bpf\.c$/;
     const unused = [...sources, ...nativeFiles].filter((file) => {
       const alone = program.test(file) || entryPoints.has(file);
       const header = file.endsWith(".cc") ? (ownHeader.get(file) ?? "") : "";
