@@ -13,8 +13,9 @@ import { get } from "node:http";
 import { hostname } from "node:os";
 import { promisify } from "node:util";
 
-const timeoutMs = 2_000;
-const resolver = new dns.Resolver({ timeout: timeoutMs, tries: 1 });
+/** Silence is a denial, but a busy machine is silent too. */
+const timeoutMs = 4_000;
+const resolver = new dns.Resolver({ timeout: timeoutMs / 2, tries: 2 });
 
 const actions = {
   A: (name) => resolver.resolve4(name),
