@@ -1,3 +1,4 @@
+import { count } from "../diagnostics/count.js";
 import { type Diagnostic, diagnostic, type ObjectRef } from "../diagnostics/diagnostic.js";
 import { Findings, type Lines, type Sink } from "../diagnostics/findings.js";
 import { isWithin, suggest } from "../diagnostics/suggest.js";
@@ -152,7 +153,8 @@ class Replaced {
   warn(findings: Findings): void {
     for (const { source, message, first, more } of this.#groups.values()) {
       const { kind, meta } = first;
-      const all = more === 0 ? message : `${message}; so do ${more} more of these two files`;
+      const others = count(more, "more object");
+      const all = more === 0 ? message : `${message} (and ${others} of these two files)`;
       const object = { kind, namespace: meta.namespace, name: meta.name };
       findings.within(source).push(diagnostic("SL1301", meta.span, all, { object }));
     }

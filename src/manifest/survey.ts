@@ -231,10 +231,15 @@ const FOLLOWED_MAX = 5_000;
 /** What a kustomization of the input is to the others: overlays that share a base are told together. */
 type Role = "root" | "used" | "component" | readonly string[];
 
+interface InputKustomization {
+  readonly is: Kustomization;
+  readonly isNamed: boolean;
+}
+
 /** The kustomizations of an input, those that they use, and how they hang together. */
 class Kustomizations {
   /** Of the input, by the path that the user sees. */
-  readonly #ofInput = new Map<string, { readonly is: Kustomization; readonly isNamed: boolean }>();
+  readonly #ofInput = new Map<string, InputKustomization>();
   /** By their folders. */
   readonly #all = new Map<string, Kustomization | undefined>();
   readonly #roles = new Map<string, Role>();
@@ -266,12 +271,15 @@ class Kustomizations {
       if (each?.chartHome !== undefined) this.#chartHomes.push(each.chartHome);
     }
     const inputs = [...this.#ofInput];
-    const roots = inputs.filter(([, { is }]) => !is.isComponent && !used.has(is.folder));
+    // Who names a component wants to see what it gives by itself.
+    const isApart = ({ is, isNamed }: InputKustomization) => is.isComponent && !isNamed;
+    const roots = inputs.filter(([, each]) => !isApart(each) && !used.has(each.is.folder));
     const covered = new Set(roots.flatMap(([path]) => [...(reach.get(path) ?? [])]));
-    for (const [path, { is }] of inputs) {
+    for (const [path, each] of inputs) {
+      const { folder, isComponent } = each.is;
       // One that no root leads to is in a circle, of which the renderer shall say that.
-      const isUsed = used.has(is.folder) && (covered.has(is.folder) || is.isComponent);
-      this.#roles.set(path, isUsed ? "used" : is.isComponent ? "component" : "root");
+      const isUsed = used.has(folder) && (covered.has(folder) || isComponent);
+      this.#roles.set(path, isUsed ? "used" : isApart(each) ? "component" : "root");
     }
     for (const family of this.#families(roots.map(([path]) => path))) {
       if (family.length < 2 || family.every((path) => this.#ofInput.get(path)?.isNamed)) continue;

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -96,6 +96,24 @@ spec: {clusterIP: 10.96.0.7, selector: {role: ledger}, ports: [{port: 80, target
       expectTable(await compiler.compile(read.objects, "all"), objects);
       expect(compiler.objects).toEqual(read.objects);
     }
+  });
+
+  // Goal: where traffic hangs on it, nothing is rendered, and what may hold policy is not passed over.
+  test("folders: what was rendered elsewhere is taken, and else a chart is an error", async () => {
+    const chart = join(folder, "chart");
+    mkdirSync(chart);
+    writeFileSync(join(chart, "Chart.yaml"), "name: quay\n");
+    writeFileSync(join(folder, "values.json"), "{}");
+    const alone = await thread().read({ paths: [folder] });
+    expect(alone.diagnostics.map(({ code }) => code)).toEqual(["SL1017"]);
+    expect(alone.passedOver).toContainEqual({
+      file: join(folder, "values.json"),
+      why: "no Kubernetes objects",
+    });
+    const text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n";
+    const made = new Map([[chart, { texts: [{ name: "rendered", text }] }]]);
+    const { objects, diagnostics } = await thread().read({ paths: [folder], made });
+    expect([objects.length, diagnostics]).toEqual([1, []]);
   });
 
   // Goal: pods are made for the lab alone; what enforces takes what it is given.

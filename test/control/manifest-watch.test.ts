@@ -65,6 +65,30 @@ describe("ManifestWatch", () => {
     ["the folder goes", () => renameSync(manifests, join(folder, "elsewhere"))],
   ];
 
+  test("any file of a folder that something is rendered from, and none that is left out", async () => {
+    const base = join(folder, "base");
+    mkdirSync(join(base, "templates"), { recursive: true });
+    watch.close();
+    let isRendered = true;
+    watch = new ManifestWatch({
+      paths: () => [manifests],
+      ignore: () => ["b.yaml"],
+      rendered: () => (isRendered ? [base] : []),
+      changed: () => changes++,
+      quietMs,
+      lookMs: 100,
+    });
+    writeFileSync(join(manifests, "b.yaml"), "left out");
+    expect(watch.isBehind).toBe(false);
+    writeFileSync(join(base, "templates", "x.tpl"), "{{ x }}");
+    expect(watch.isBehind).toBe(true);
+    await seen(1);
+    isRendered = false;
+    watch.settled();
+    writeFileSync(join(base, "templates", "x.tpl"), "{{ y }}");
+    expect(watch.isBehind).toBe(false);
+  });
+
   test.each(edits)("%s", async (_, edit) => {
     await pause(20);
     expect(watch.isBehind).toBe(false);

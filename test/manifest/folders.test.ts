@@ -124,7 +124,7 @@ test("objects that another file has too are told once for two files", () => {
     "b.yaml": ["a", "b", "c"].map(policy).join("---\n"),
   });
   expect(read().found).toEqual([
-    "SL1301 b.yaml:1 got a second NetworkPolicy of this name, which replaces that of a.yaml:1; so do 2 more of these two files",
+    "SL1301 b.yaml:1 got a second NetworkPolicy of this name, which replaces that of a.yaml:1 (and 2 more objects of these two files)",
   ]);
 });
 
@@ -253,6 +253,10 @@ describe("charts and kustomizations", () => {
     expect(passed).toContain("idle: components, which no kustomization of the input uses");
     expect(read({}, ["prod"]).found).toEqual([
       expect.stringMatching(/^SL1017 prod:1 got a kustomization, which is not rendered/),
+    ]);
+    // A component by its name is wanted by itself.
+    expect(read({}, ["idle"]).found).toEqual([
+      expect.stringMatching(/^SL1017 idle:1 got a kustomization, which is not rendered/),
     ]);
     // Both by name are both wanted.
     expect(read({}, ["dev", "prod"]).found).toHaveLength(2);
