@@ -37,6 +37,11 @@ export class IgnoreRules {
     this.#above = above;
   }
 
+  /** How many patterns a path is compared with at most. */
+  get size(): number {
+    return this.#patterns.length + (this.#above?.size ?? 0);
+  }
+
   /** Reports whether a path below the folder is left out. A folder that is takes all below it along. */
   ignores(path: string, isFolder: boolean): boolean {
     const names = path.slice(this.#start).split("/");
@@ -150,6 +155,10 @@ function readSet(
  * Cost: segments × names; each pair once.
  */
 function matchesPath(segments: readonly Segment[], names: readonly string[]): boolean {
+  const [first, second] = segments;
+  if (segments.length === 2 && first === "**" && second !== undefined && second !== "**") {
+    return matchesName(second, names[names.length - 1]!);
+  }
   // reached[n]: the segments so far stand for the first n names.
   let reached = names.map(() => false).concat(false);
   reached[0] = true;

@@ -10,6 +10,8 @@ export interface Limits {
   readonly entries: number;
   /** Lines of all .sluiceignore files that are patterns. */
   readonly patterns: number;
+  /** How often an entry is compared with a pattern. */
+  readonly comparisons: number;
   /** Objects of all files together; Kubernetes is made for 150,000 pods. */
   readonly objects: number;
   /** Bytes of one object: what the API server takes in a request. */
@@ -29,6 +31,7 @@ export const limits: Limits = {
   files: 10_000,
   entries: 100_000,
   patterns: 500,
+  comparisons: 2_000_000,
   objects: 250_000,
   objectBytes: 3 * 1024 * 1024,
   tokens: 4_000_000,

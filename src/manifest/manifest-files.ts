@@ -20,11 +20,12 @@ export interface RestOfFiles {
   files: number;
   entries: number;
   patterns: number;
+  comparisons: number;
 }
 
 export function restOf(bounds: Limits, ignore: readonly string[] = []): RestOfFiles {
-  const { files, entries, patterns } = bounds;
-  return { bounds, ignore, files, entries, patterns };
+  const { files, entries, patterns, comparisons } = bounds;
+  return { bounds, ignore, files, entries, patterns, comparisons };
 }
 
 /** The file that says what is left out of its folder, and of those below. */
@@ -90,8 +91,8 @@ export function* manifestFiles(path: string, rest: RestOfFiles): Generator<Found
       yield fault(at, `got folders of more than ${rest.bounds.entries} entries, want fewer`);
       return;
     }
-    if (rest.patterns < 0) {
-      yield fault(at, `got more than ${rest.bounds.patterns} patterns of files, want fewer`);
+    if (rest.patterns < 0 || rest.comparisons < 0) {
+      yield fault(at, "got too many patterns of files for so many entries, want fewer");
       return;
     }
   }
@@ -123,7 +124,11 @@ function openFolder(
   const entries = entriesOf(path, rest);
   const names = new Map(entries.map((entry) => [entry.name, entry]));
   const rules = names.has(ignoreFile) ? rulesOf(path, above, rest) : above;
-  const isWanted = (name: string, isFolder: boolean) => !rules.ignores(join(path, name), isFolder);
+  const isWanted = (name: string, isFolder: boolean) => {
+    rest.comparisons -= rules.size;
+    // Beyond the bound nothing is compared any more, and the folder is refused.
+    return rest.comparisons < 0 || !rules.ignores(join(path, name), isFolder);
+  };
   const fileOf = (each: readonly string[]) =>
     each.find((name) => names.get(name)?.isDirectory() === false && isWanted(name, false));
   const [chart, kustomization] = [fileOf([chartFile]), fileOf(kustomizationFiles)];

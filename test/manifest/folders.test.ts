@@ -365,9 +365,11 @@ describe("what is left out", () => {
     expect(read().found[0]).toBe("SL1011 .:1 .sluiceignore: got a device, want a regular file");
     rmSync(join(folder, ".sluiceignore"));
     write({ ".sluiceignore": "x\n".repeat(11) });
-    expect(read({ bounds: { ...limits, patterns: 10 } }).found[0]).toBe(
-      "SL1012 .:1 got more than 10 patterns of files, want fewer",
-    );
+    for (const bound of [{ patterns: 10 }, { comparisons: 10 }]) {
+      expect(read({ bounds: { ...limits, ...bound } }).found[0]).toBe(
+        "SL1012 .:1 got too many patterns of files for so many entries, want fewer",
+      );
+    }
   });
 });
 
