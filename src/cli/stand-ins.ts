@@ -1,10 +1,12 @@
 import type { StandInPods } from "../analysis/matrix-parties.js";
-import { type Unasked, unaskedOf } from "../analysis/stand-ins/asked.js";
+import { changedTerms, type Unasked, unaskedOf } from "../analysis/stand-ins/asked.js";
 import { limitsOf, portsFor, rangesApart } from "../analysis/stand-ins/claim.js";
 import { makeStandIns, type StandIns } from "../analysis/stand-ins/stand-ins.js";
 import { compile } from "../compiler/compile.js";
+import { isEqual } from "../control/manifest-compiler.js";
 import { count } from "../diagnostics/count.js";
 import { headOf } from "../manifest/objects.js";
+import { termText } from "../policy/peer-sets.js";
 import {
   podRef,
   spreadAddresses,
@@ -41,7 +43,10 @@ export function standInFor(
   const terms = unasked.flatMap((each) => each.terms);
   if (terms.length === 0) return undefined;
   const { ports, isWhole: isPortsWhole } = portsFor(given);
-  const made = makeStandIns(given, terms, ports);
+  const changed = changedTerms(given, (a, b) => isEqual(a, b, "span")).map(termText);
+  const isChanged = new Set(changed);
+  const urgent = terms.filter((term) => isChanged.has(termText(term)));
+  const made = makeStandIns(given, terms, ports, urgent);
   const apart = rangesApart(given);
   const ranges = podCidr ?? apart.ranges;
   const taken = takenAddresses(given.flatMap(({ objects }) => objects.map(headOf)));
@@ -89,7 +94,7 @@ export function standInPods({ names, states }: StoodIn): StandInPods {
 }
 
 /** Says in a line who is asked in the place of pods, and why. */
-export function standInNote({ each, idle, portNames }: StoodIn): string {
+export function standInNote({ each, idle, portNames, isComplete }: StoodIn): string {
   const idleNames = new Set(idle.map(({ kind, meta }) => `${kind} ${meta.namespace}/${meta.name}`));
   const policies =
     idleNames.size === 1
@@ -99,7 +104,8 @@ export function standInNote({ each, idle, portNames }: StoodIn): string {
   const numbers = [...portNames].map(([name, port]) => `${name} is ${port}`);
   const ports = numbers.length === 0 ? "" : `; of their ports, ${numbers.join(", ")}`;
   const asked = `${count(each.length, "stand-in")} asked for ${why}, such as ${each[0]?.name}`;
-  return `${asked}${ports} (docs/diff.md)`;
+  const some = isComplete ? "" : "; there are more combinations of labels than are asked";
+  return `${asked}${ports}${some} (docs/diff.md)`;
 }
 
 /** The same for other programs. */

@@ -157,7 +157,7 @@ export function termsHold(terms: readonly PeerTerm[], group: PodGroup): boolean 
 }
 
 /** Returns the text of a term: equal texts choose equal addresses. */
-function termText(term: PeerTerm): string {
+export function termText(term: PeerTerm): string {
   switch (term.by) {
     case "block": {
       const { prefix, except } = term;

@@ -22,6 +22,35 @@ export interface AskedState {
   readonly policies: Policies;
 }
 
+/**
+ * Finds the pods that the policies name which only some of the states have, or have otherwise.
+ *
+ * Shape: `isEqual` says whether two policies are one but for their places; one may be missing.
+ */
+export function changedTerms(
+  states: readonly AskedState[],
+  isEqual: (a: AnyPolicy | undefined, b: AnyPolicy) => boolean,
+): readonly PodsTerm[] {
+  const all = states.map(
+    ({ policies }) =>
+      new Map(
+        [...policies.networkPolicies, ...policies.clusterPolicies].map((policy) => [
+          `${policy.kind} ${policy.meta.namespace}/${policy.meta.name}`,
+          policy,
+        ]),
+      ),
+  );
+  const isSame = (key: string, policy: AnyPolicy) =>
+    all.every((each) => isEqual(each.get(key), policy));
+  return all.flatMap((each) =>
+    [...each].flatMap(([key, policy]) => (isSame(key, policy) ? [] : termsOf(policy))),
+  );
+}
+
+function termsOf(policy: AnyPolicy): readonly PodsTerm[] {
+  return [subjectTerm(policy), ...peerTerms(policy)];
+}
+
 /** Policies of which nothing shows, since pods are missing. */
 export interface Unasked {
   /** Those that are for no pod that is there. */
@@ -40,7 +69,7 @@ export function unaskedOf({ cluster, policies }: AskedState, alsoPeers: boolean)
   const isThere = (term: PodsTerm) => groups.some((group) => termsHold([term], group));
   const all: readonly AnyPolicy[] = [...policies.networkPolicies, ...policies.clusterPolicies];
   const idle = all.filter((policy) => !isThere(subjectTerm(policy)));
-  const idleTerms = idle.flatMap((policy) => [subjectTerm(policy), ...peerTerms(policy)]);
+  const idleTerms = idle.flatMap(termsOf);
   if (!alsoPeers) return { idle, terms: idleTerms };
   const missing = all.flatMap(peerTerms).filter((term) => !isThere(term));
   return { idle, terms: [...idleTerms, ...missing] };

@@ -40,22 +40,26 @@ const nowhere: Span = { file: "<stand-in>", line: 0, column: 0, endLine: 0, endC
  * so also of pods for which several terms hold, and of pods for which none does.
  *
  * Namespaces are those that terms name, with the labels that the states give them, and one for each sort of other
- * namespaces. Where the sorts are too many, those are made that the terms tell apart two by two.
+ * namespaces. Where the sorts are too many, each namespace has a share of them: those that urgent terms tell apart
+ * where they are few enough, else those that any two terms do.
  *
- * Shape: `ports` are given to each pod. The same for the same terms, whatever their order.
+ * Shape: `ports` are given to each pod. `urgent` are some of the terms.
  */
 export function makeStandIns(
   states: readonly AskedState[],
   terms: readonly PodsTerm[],
   ports: readonly ContainerPort[],
+  urgent: readonly PodsTerm[] = [],
 ): StandIns {
   const places = placesOf(states, terms);
   let isComplete = places.isComplete;
   let left = sortsMost;
   const each: StandIn[] = [];
-  for (const { name, labels, isNamed, holds } of places.all) {
-    const selectors = terms.filter(holds).flatMap(({ pods }) => pods ?? []);
-    const { sorts, isWhole } = sortsWithin(selectors, left);
+  for (const [at, { name, labels, isNamed, holds }] of places.all.entries()) {
+    const selectorsOf = (list: readonly PodsTerm[]) =>
+      list.filter(holds).flatMap(({ pods }) => pods ?? []);
+    const share = Math.ceil(left / (places.all.length - at));
+    const { sorts, isWhole } = sortsWithin(selectorsOf(terms), share, selectorsOf(urgent));
     isComplete &&= isWhole;
     left -= sorts.length;
     for (const sort of sorts) {
@@ -126,6 +130,7 @@ function placesOf(
   const { sorts, isWhole } = sortsWithin(
     selectors,
     namespacesMost,
+    [],
     new Map([[namespaceNameLabel, "<>"]]),
   );
   const others = sorts.map(
@@ -140,28 +145,48 @@ function placesOf(
   return { all: [...named, ...others], isComplete: isWhole };
 }
 
-/** Finds all sorts, or some where they are too many: those that any two selectors tell apart. */
+/** Finds all sorts, or some where they are too many: those that urgent selectors, or any two, tell apart. */
 function sortsWithin(
   selectors: readonly LabelSelector[],
   most: number,
+  urgent: readonly LabelSelector[],
   fixed: ReadonlyMap<string, string> = new Map(),
 ): { readonly sorts: readonly Sort[]; readonly isWhole: boolean } {
   const sorts = sortsOf(selectors, fixed, most);
   if (sorts !== undefined) return { sorts, isWhole: true };
-  const distinct = [...new Map(selectors.map((each) => [selectorText(each), each])).values()];
+  const first = urgent.length === 0 ? undefined : sortsOf(urgent, fixed, most);
   const found = new Map<string, Sort>();
-  for (const [place, one] of distinct.entries()) {
-    for (const other of distinct.slice(place)) {
-      if (found.size >= most) return { sorts: [...found.values()], isWhole: false };
-      for (const { labels } of sortsOf([one, other], fixed, most) ?? []) {
-        const all = new Map([...fixed, ...labels]);
-        const held = distinct.filter((each) => matchesSelector(each, all)).map(selectorText);
-        const key = held.join("\n");
-        if (!found.has(key)) found.set(key, { labels, held: new Set(held) });
-      }
-    }
+  const distinct = [
+    ...new Map([...urgent, ...selectors].map((each) => [selectorText(each), each])).values(),
+  ];
+  const keep = (labels: ReadonlyMap<string, string>): boolean => {
+    const all = new Map([...fixed, ...labels]);
+    const held = distinct.filter((each) => matchesSelector(each, all)).map(selectorText);
+    const key = held.join("\n");
+    if (!found.has(key)) found.set(key, { labels, held: new Set(held) });
+    return found.size < most;
+  };
+  for (const { labels } of first ?? []) keep(labels);
+  for (const pair of pairsOf(distinct)) {
+    const isRoom = (sortsOf(pair, fixed, most) ?? []).every(({ labels }) => keep(labels));
+    if (!isRoom) break;
   }
   return { sorts: [...found.values()].slice(0, most), isWhole: false };
+}
+
+/** Pairs that are looked at, however few sorts they come to. */
+const pairsMost = 20_000;
+
+/** Each selector alone, then each two, as many as are looked at. */
+function* pairsOf(selectors: readonly LabelSelector[]): Generator<readonly LabelSelector[]> {
+  for (const each of selectors.slice(0, pairsMost)) yield [each];
+  let left = pairsMost;
+  for (const [place, one] of selectors.entries()) {
+    for (const other of selectors.slice(place + 1)) {
+      if (left-- <= 0) return;
+      yield [one, other];
+    }
+  }
 }
 
 function calledBy(labels: ReadonlyMap<string, string>): string {

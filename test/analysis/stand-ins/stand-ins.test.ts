@@ -266,6 +266,26 @@ spec:
     assert.match(differs.out, /^closed {2}<team=ops>\/<any other>, .*<app=db>/m);
   });
 
+  // Method: hundreds of policies that stay, all of whose combinations are too many, and one that changes.
+  test("of too many sorts, those of what has changed are asked", async () => {
+    const many = Array.from(
+      { length: 300 },
+      (_, at) =>
+        policy(`{podSelector: {matchLabels: {app: a${at}}}, ingress: []}`, `p${at}`) +
+        policy(`{podSelector: {matchLabels: {tier: t${at}}}, ingress: []}`, `q${at}`),
+    ).join("");
+    const other = policy("{podSelector: {matchLabels: {zone: z}}}", "z").replaceAll("shop", "zoo");
+    const old = file(many + other);
+    const now = file(many + other.replace("spec: {", "spec: {ingress: [{}], "));
+    const same = await sluice("diff", "-f", old, "-F", old);
+    assert.equal(same.code, 0);
+    assert.match(same.out, /not compared: further combinations of labels/);
+    const { code, out, err } = await sluice("diff", "-f", old, "-F", now);
+    assert.match(err, /there are more combinations of labels than are asked/);
+    assert.equal(code, 1);
+    assert.match(out, /^opened {2}.* -> zoo\/<zone=z> {2}all$/m);
+  });
+
   test("where pods are there and nothing is missing, nobody stands in", async () => {
     const { out, err } = await sluice(
       "diff",
