@@ -28,18 +28,20 @@ export interface Kustomization {
 
 const fileBytesMax = 1024 * 1024;
 
+const nothing: YamlMap = { type: "map", entries: [], start: 0, end: 0 };
+
 /** The group of a kind of another product, whose objects are often in files of that name. */
 const fluxGroup = "kustomize.toolkit.fluxcd.io";
 
 /**
  * Reads a kustomization's file.
  *
- * Shape: undefined when it is none: not readable, no map, or an object of another product. What is wrong with one, the
- *        renderer says.
+ * Shape: undefined when it is an object of another product. One that cannot be read names nothing: what is wrong with
+ *        it, the renderer says, and the files beside it are no manifests for that.
  */
 export function readKustomization(file: string): Kustomization | undefined {
-  const root = yamlMapOf(file);
-  if (root === undefined || groupOf(textsIn(root, "apiVersion")[0] ?? "") === fluxGroup) {
+  const root = yamlMapOf(file) ?? nothing;
+  if (groupOf(textsIn(root, "apiVersion")[0] ?? "") === fluxGroup) {
     return undefined;
   }
   const folder = resolve(dirname(file));

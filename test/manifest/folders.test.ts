@@ -329,11 +329,12 @@ describe("charts and kustomizations", () => {
       "c/kustomization.yaml":
         "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: x}\n",
       "d/kustomization.yaml": "- a\n",
+      "d/patch.yaml": policy("gate"),
       "e.yaml": policy("gate"),
     });
     const { names, found } = read();
     expect(names).toEqual(["gate"]);
-    expect(found).toEqual([expect.stringMatching(/^SL1321 a:1 .* \(and 1 more, which -v lists\)/)]);
+    expect(found).toEqual([expect.stringMatching(/^SL1321 a:1 .* \(and 2 more, which -v lists\)/)]);
   });
 });
 
