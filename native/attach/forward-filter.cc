@@ -1,6 +1,7 @@
 #include "native/attach/forward-filter.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/magic.h>
 #include <linux/membarrier.h>
@@ -29,7 +30,7 @@
 namespace sluice {
 namespace {
 
-constexpr size_t PAGE_BYTES = 4096;
+constexpr size_t PROCESSORS_MAX = 1 << 16;
 constexpr size_t EVENT_BYTES = 1 << 20;
 constexpr size_t TABLE_BYTES_MIN = 1 << 20;
 constexpr size_t TABLE_BYTES_MAX = 256 << 20;
@@ -53,10 +54,27 @@ constexpr BpfMapShape EVENTS_SHAPE = {BPF_MAP_TYPE_RINGBUF, 0, 0, EVENT_BYTES, 0
 constexpr BpfMapShape COUNTERS_SHAPE = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(ForwardCounters), 1,
                                         0};
 
-// How many values a map for each processor has: of all that the machine could have.
-size_t possibleProcessors() noexcept {
-  const long configured = sysconf(_SC_NPROCESSORS_CONF);
-  return configured > 0 ? static_cast<size_t>(configured) : 1;
+size_t pageBytes() noexcept { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
+
+// How many values a map for each processor has: of all that the machine could have, as in `0-3`.
+// Errors: System, "read /sys/devices/system/cpu/possible"; Argument when it cannot be understood.
+Status possibleProcessors(size_t* count) noexcept {
+  const Descriptor file(open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC));
+  char text[64] = {};
+  const ssize_t got = file.valid() ? read(file.get(), text, sizeof text - 1) : -1;
+  if (got <= 0) return Status::system("read /sys/devices/system/cpu/possible", errno);
+  size_t largest = 0;
+  for (const char* at = text; *at != '\0' && *at != '\n'; ++at) {
+    if (*at == '-' || *at == ',') {
+      largest = 0;
+    } else if (*at >= '0' && *at <= '9' && largest < PROCESSORS_MAX) {
+      largest = largest * 10 + static_cast<size_t>(*at - '0');
+    } else {
+      return {StatusCode::Argument};
+    }
+  }
+  *count = largest + 1;
+  return {};
 }
 
 // Waits until every program that began before has ended.
@@ -174,9 +192,9 @@ Status ForwardFilter::keepMap(const char* name, const BpfMapShape& shape,
 }
 
 Status ForwardFilter::mapEvents() noexcept {
-  const Status status = eventsRead_.map(events_.get(), PAGE_BYTES, PROT_READ | PROT_WRITE, 0);
+  const Status status = eventsRead_.map(events_.get(), pageBytes(), PROT_READ | PROT_WRITE, 0);
   if (!status.ok()) return status;
-  return eventsWritten_.map(events_.get(), PAGE_BYTES + 2 * EVENT_BYTES, PROT_READ, PAGE_BYTES);
+  return eventsWritten_.map(events_.get(), pageBytes() + 2 * EVENT_BYTES, PROT_READ, pageBytes());
 }
 
 Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept {
@@ -192,7 +210,7 @@ Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) 
   constexpr int protection = PROT_READ | PROT_WRITE;
   status = made->tableMemory.map(made->tables.get(), 2 * bytes, protection, 0);
   if (!status.ok()) return status;
-  status = made->controlMemory.map(made->control.get(), PAGE_BYTES, protection, 0);
+  status = made->controlMemory.map(made->control.get(), pageBytes(), protection, 0);
   if (!status.ok()) return status;
 
   using Kind = BpfSymbol::Kind;
@@ -238,9 +256,12 @@ Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generati
   if (!status.ok()) return status;
   *made->settings() = tables_ != nullptr ? *tables_->settings() : settings_;
   made->inForce().store(static_cast<uint64_t>(generation) << 32);
+  settings_ = *made->settings();
   for (uint32_t index = 0; index < std::size(FAMILIES); ++index) {
     status = putInMap(judges_.get(), &index, static_cast<uint32_t>(made->judges[index].get()));
-    if (!status.ok()) return status;
+    if (status.ok()) continue;
+    tables_.reset();  // the families may judge by different ones: the next table replaces both
+    return status;
   }
   tables_ = std::move(made);
   return {};
@@ -304,14 +325,6 @@ Status ForwardFilter::attach() noexcept {
   });
 }
 
-void ForwardFilter::setLease(uint32_t milliseconds, bool isOpenAfter) noexcept {
-  ForwardControl* const control = tables_ != nullptr ? tables_->settings() : &settings_;
-  const uint64_t endNs =
-      milliseconds == 0 ? 0 : nowNs(CLOCK_MONOTONIC) + uint64_t{milliseconds} * 1'000'000;
-  std::atomic_ref<uint32_t>(control->isOpenAfterLease).store(isOpenAfter ? 1 : 0);
-  std::atomic_ref<uint64_t>(control->leaseEndNs).store(endNs);
-}
-
 void ForwardFilter::setPodRanges(std::span<const uint32_t> v4,
                                  std::span<const uint32_t> v6) noexcept {
   ForwardControl* const control = tables_ != nullptr ? tables_->settings() : &settings_;
@@ -326,9 +339,12 @@ void ForwardFilter::setPodRanges(std::span<const uint32_t> v4,
 }
 
 Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {
-  std::vector<ForwardCounters> each(possibleProcessors());
+  size_t processors = 0;
+  Status status = possibleProcessors(&processors);
+  if (!status.ok()) return status;
+  std::vector<ForwardCounters> each(processors);
   constexpr uint32_t only = 0;
-  const Status status = readFromMap(counters_.get(), &only, each.data());
+  status = readFromMap(counters_.get(), &only, each.data());
   if (!status.ok()) return status;
   static_assert(sizeof(ForwardCounters) % sizeof(uint64_t) == 0);
   constexpr size_t WORDS = sizeof(ForwardCounters) / sizeof(uint64_t);
@@ -350,7 +366,7 @@ uint64_t ForwardFilter::pushed() const noexcept {
 // Source: kernel/bpf/ringbuf.c and Documentation/bpf/ringbuf.rst of the kernel.
 size_t ForwardFilter::drain(std::span<FlowEvent> into) noexcept {
   const std::atomic_ref<uint64_t> reader(*reinterpret_cast<uint64_t*>(eventsRead_.data()));
-  std::byte* const records = eventsWritten_.data() + PAGE_BYTES;
+  std::byte* const records = eventsWritten_.data() + pageBytes();
   const uint64_t offsetUs = (nowNs(CLOCK_REALTIME) - nowNs(CLOCK_MONOTONIC)) / 1000;
   const uint64_t end = pushed();
   uint64_t at = reader.load(std::memory_order_relaxed);

@@ -70,10 +70,6 @@ class ForwardFilter {
   // Whether both are attached: somebody may have removed them.
   [[nodiscard]] bool isAttached() const noexcept;
 
-  // After this time nobody has renewed the table: then nothing passes, or everything does.
-  // Units: milliseconds from now on; 0: the table holds for ever.
-  void setLease(uint32_t milliseconds, bool isOpenAfter) noexcept;
-
   // Where an address that no local endpoint of the table has passes nothing: at most four ranges of
   // each family, as ForwardControl has them. Kept for later tables.
   void setPodRanges(std::span<const uint32_t> v4, std::span<const uint32_t> v6) noexcept;

@@ -41,7 +41,6 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
                        {InstanceMethod<&ForwardBinding::publish>("publish"),
                         InstanceMethod<&ForwardBinding::attach>("attach"),
                         InstanceMethod<&ForwardBinding::isAttached>("isAttached"),
-                        InstanceMethod<&ForwardBinding::setLease>("setLease"),
                         InstanceMethod<&ForwardBinding::setPodRanges>("setPodRanges"),
                         InstanceMethod<&ForwardBinding::readCounters>("readCounters"),
                         InstanceMethod<&ForwardBinding::drainEvents>("drainEvents"),
@@ -67,10 +66,6 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
 
   Napi::Value isAttached(const Napi::CallbackInfo& info) {
     return Napi::Boolean::New(info.Env(), filter_->isAttached());
-  }
-
-  void setLease(const Napi::CallbackInfo& info) {
-    filter_->setLease(wordOf(info[0]), info[1].As<Napi::Boolean>().Value());
   }
 
   void setPodRanges(const Napi::CallbackInfo& info) {

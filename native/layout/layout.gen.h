@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0xe7b34f42u;
+inline constexpr uint32_t LAYOUT_HASH = 0x9be3db94u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -935,20 +935,14 @@ static_assert(offsetof(DataplaneCounters, evictions) == 512);
 struct ForwardControl {
   uint32_t inForce;  // which of the two tables is in force
   uint32_t generation;  // of that table; 0 before the first
-  uint64_t leaseEndNs;  // CLOCK_MONOTONIC: from then on nobody renews the table; 0: it holds for ever
-  uint32_t isOpenAfterLease;  // 1: all passes after the lease; 0: nothing
   uint32_t podRangesV4[8];  // four times address and mask, in the order of memory: where an unknown address passes nothing
   uint32_t podRangesV6[32];  // four times the words of both
-  uint32_t reserved[3];  // zero
 };
-static_assert(sizeof(ForwardControl) == 192);
+static_assert(sizeof(ForwardControl) == 168);
 static_assert(offsetof(ForwardControl, inForce) == 0);
 static_assert(offsetof(ForwardControl, generation) == 4);
-static_assert(offsetof(ForwardControl, leaseEndNs) == 8);
-static_assert(offsetof(ForwardControl, isOpenAfterLease) == 16);
-static_assert(offsetof(ForwardControl, podRangesV4) == 20);
-static_assert(offsetof(ForwardControl, podRangesV6) == 52);
-static_assert(offsetof(ForwardControl, reserved) == 180);
+static_assert(offsetof(ForwardControl, podRangesV4) == 8);
+static_assert(offsetof(ForwardControl, podRangesV6) == 40);
 
 // What the programs at the kernel's forward hook have counted, on one processor or on all.
 struct ForwardCounters {

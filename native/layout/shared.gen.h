@@ -157,11 +157,8 @@ typedef struct {
 typedef struct {
   SluiceU32 inForce;
   SluiceU32 generation;
-  SluiceU64 leaseEndNs;
-  SluiceU32 isOpenAfterLease;
   SluiceU32 podRangesV4[8];
   SluiceU32 podRangesV6[32];
-  SluiceU32 reserved[3];
 } SluiceForwardControl;
 
 // What the programs at the kernel's forward hook have counted, on one processor or on all.

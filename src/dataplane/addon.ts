@@ -209,7 +209,6 @@ export interface NativeForwardFilter {
   publish(blob: Uint8Array, generation: number): Promise<void>;
   attach(): void;
   isAttached(): boolean;
-  setLease(milliseconds: number, isOpenAfter: boolean): void;
   setPodRanges(v4: Uint32Array, v6: Uint32Array): void;
   /** Fills a ForwardCounters record. */
   readCounters(counters: Uint8Array): void;

@@ -81,11 +81,6 @@ export class ForwardFilter {
     return this.#native.isAttached();
   }
 
-  /** After so many milliseconds without another call nothing passes, or everything; 0: never. */
-  setLease(milliseconds: number, isOpenAfter: boolean): void {
-    this.#native.setLease(milliseconds, isOpenAfter);
-  }
-
   /**
    * From now on, an address of these ranges that no local endpoint of the table has passes nothing: at most four
    * ranges of each family.

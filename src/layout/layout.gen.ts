@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0xe7b34f42;
+export const LAYOUT_HASH = 0x9be3db94;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -1498,21 +1498,15 @@ export function readDataplaneCounters(view: DataView, at: number): DataplaneCoun
 
 /** What the process tells the programs at the kernel's forward hook. Byte offsets of its fields. */
 export const ForwardControl = {
-  bytes: 192,
+  bytes: 168,
   /** u32: which of the two tables is in force */
   inForce: 0,
   /** u32: of that table; 0 before the first */
   generation: 4,
-  /** u64: CLOCK_MONOTONIC: from then on nobody renews the table; 0: it holds for ever */
-  leaseEndNs: 8,
-  /** u32: 1: all passes after the lease; 0: nothing */
-  isOpenAfterLease: 16,
   /** 8 × u32: four times address and mask, in the order of memory: where an unknown address passes nothing */
-  podRangesV4: 20,
+  podRangesV4: 8,
   /** 32 × u32: four times the words of both */
-  podRangesV6: 52,
-  /** 3 × u32: zero */
-  reserved: 180,
+  podRangesV6: 40,
 } as const;
 
 /** What the programs at the kernel's forward hook have counted, on one processor or on all. Byte offsets of its fields. */

@@ -475,17 +475,11 @@ export const structs: readonly Struct[] = [
   },
   {
     name: "ForwardControl",
-    bytes: 192,
+    bytes: 168,
     doc: "What the process tells the programs at the kernel's forward hook.",
     fields: [
       { name: "inForce", type: "u32", doc: "which of the two tables is in force" },
       { name: "generation", type: "u32", doc: "of that table; 0 before the first" },
-      {
-        name: "leaseEndNs",
-        type: "u64",
-        doc: "CLOCK_MONOTONIC: from then on nobody renews the table; 0: it holds for ever",
-      },
-      { name: "isOpenAfterLease", type: "u32", doc: "1: all passes after the lease; 0: nothing" },
       {
         name: "podRangesV4",
         type: "u32",
@@ -493,7 +487,6 @@ export const structs: readonly Struct[] = [
         doc: "four times address and mask, in the order of memory: where an unknown address passes nothing",
       },
       { name: "podRangesV6", type: "u32", count: 32, doc: "four times the words of both" },
-      { name: "reserved", type: "u32", count: 3, doc: "zero" },
     ],
   },
   {

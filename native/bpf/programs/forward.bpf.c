@@ -207,7 +207,8 @@ INLINE int judgeIcmp6(const Packet* packet, const Flow* flow, SluiceU8 type, Slu
   const int isListener = (type >= ICMP6_LISTENER_FIRST && type <= ICMP6_LISTENER_LAST) ||
                          type == ICMP6_LISTENER_REPORT_2;
   if (isListener) {
-    if (bytes > LISTENER_BYTES_MAX) return drop(packet, flow, SLUICE_DropReason_MalformedNdp, 0);
+    // One hop, so that no router hands them on: else they would carry data anywhere.
+    if (hops != 1 || bytes > LISTENER_BYTES_MAX) return drop(packet, flow, SLUICE_DropReason_MalformedNdp, 0);
     ++packet->counters->exempt[SLUICE_ExemptKind_Listener];
     return ACCEPT;
   }
@@ -295,12 +296,6 @@ INLINE int judgePacket(Context* context, int isV6) {
   ++packet.counters->totalPackets;
   packet.counters->totalBytes += packet.bytes;
 
-  const SluiceU64 leaseEndNs = packet.control->leaseEndNs;
-  if (leaseEndNs != 0 && monotonicNs() >= leaseEndNs) {
-    if (packet.control->isOpenAfterLease != 0) return ACCEPT;
-    ++packet.counters->drops[SLUICE_DropReason_NoTable];
-    return DROP;
-  }
   SluiceU32 inForce = packet.control->inForce & 1;
   packet.table = mapLookup(tables, &inForce);
   if (packet.table == 0 || packet.control->generation == 0) {
