@@ -30,7 +30,7 @@ function longFlags(spec: CommandSpec | undefined): string[] {
 }
 const flagsOf = (command: string) => longFlags(tree.commands?.find(({ name }) => name === command));
 const run = flagsOf("run");
-const either = [...run, ...flagsOf("sidecar")];
+const either = [...run, ...flagsOf("sidecar"), ...flagsOf("node")];
 
 test("variables and flags of sluice run and sluice sidecar are there", () => {
   const variables = new Set(either.map(variableOf));
@@ -134,41 +134,49 @@ describe("the manifests", () => {
       }),
     );
     expect(kinds.sort()).toEqual([
-      ...["ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet", "Namespace", "Pod"],
-      ...["Pod", "ServiceAccount"],
+      ...["ClusterRole", "ClusterRole", "ClusterRoleBinding", "ClusterRoleBinding", "ConfigMap"],
+      ...["DaemonSet", "DaemonSet", "Namespace", "Namespace", "Pod", "Pod"],
+      ...["ServiceAccount", "ServiceAccount"],
     ]);
     const { diagnostics } = readManifests([join(folder, "kubernetes")]);
     expect(diagnostics.filter(({ severity }) => severity !== "info")).toEqual([]);
   });
 
-  test("grant the two capabilities and no more", () => {
+  test("grant the capabilities that they need and no more", () => {
+    const needed = (name: string) =>
+      name === "sluice.yaml" ? ["NET_ADMIN", "BPF", "PERFMON"] : ["NET_ADMIN", "NET_RAW"];
     for (const name of names.filter((each) => each !== "rbac.yaml")) {
       const granted = [...read(`kubernetes/${name}`).matchAll(/add: (\[.*\])/g)];
       expect(granted.length).toBeGreaterThan(0);
       for (const [, list] of granted) {
         for (const capability of JSON.parse(list!)) {
-          expect(["NET_ADMIN", "NET_RAW"]).toContain(capability);
+          expect(needed(name)).toContain(capability);
         }
       }
       expect(read(`kubernetes/${name}`)).not.toMatch(/privileged: true/);
     }
   });
 
-  test("the role grants what the source asks for, and no more", () => {
-    const role = parseAllDocuments(read("kubernetes/rbac.yaml"))
-      .map((document) => document.toJS() as { kind: string; rules?: Rule[] })
-      .find(({ kind }) => kind === "ClusterRole");
-    const rules = role?.rules ?? [];
-    expect(rules.filter(({ nonResourceURLs }) => nonResourceURLs !== undefined)).toEqual([
-      { nonResourceURLs: ["/apis", "/apis/*"], verbs: ["get"] },
-    ]);
-    const granted = rules.flatMap(({ apiGroups, resources: plurals = [], verbs }) => {
-      if (apiGroups === undefined) return [];
-      expect(verbs).toEqual(["list", "watch"]);
-      return plurals.map((plural) => (apiGroups[0] === "" ? plural : `${plural}.${apiGroups[0]}`));
-    });
-    expect(granted.sort()).toEqual(resources.map(resourceName).sort());
-  });
+  test.each(["rbac.yaml", "sluice.yaml"])(
+    "the role of %s grants what the source asks for, and no more",
+    (file) => {
+      const role = parseAllDocuments(read(`kubernetes/${file}`))
+        .map((document) => document.toJS() as { kind: string; rules?: Rule[] })
+        .find(({ kind }) => kind === "ClusterRole");
+      const rules = role?.rules ?? [];
+      expect(rules.filter(({ nonResourceURLs }) => nonResourceURLs !== undefined)).toEqual([
+        { nonResourceURLs: ["/apis", "/apis/*"], verbs: ["get"] },
+      ]);
+      const granted = rules.flatMap(({ apiGroups, resources: plurals = [], verbs }) => {
+        if (apiGroups === undefined) return [];
+        expect(verbs).toEqual(["list", "watch"]);
+        return plurals.map((plural) =>
+          apiGroups[0] === "" ? plural : `${plural}.${apiGroups[0]}`,
+        );
+      });
+      expect(granted.sort()).toEqual(resources.map(resourceName).sort());
+    },
+  );
 });
 
 interface Rule {
