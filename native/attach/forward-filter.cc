@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <linux/magic.h>
 #include <linux/membarrier.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -85,6 +86,15 @@ void waitForPrograms() noexcept {
   nanosleep(&pause, nullptr);
 }
 
+// Locks a folder for as long as the descriptor is open. Errors: System, "flock".
+Status lockFolder(const std::string& folder, Descriptor* lock) noexcept {
+  Descriptor made(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!made.valid()) return Status::system("open", errno);
+  if (flock(made.get(), LOCK_EX | LOCK_NB) != 0) return Status::system("flock", errno);
+  *lock = std::move(made);
+  return {};
+}
+
 // Removes the pins that `goes` names; the folder may be absent.
 template <typename Goes>
 Status removePins(const std::string& folder, Goes&& goes) noexcept {
@@ -140,8 +150,9 @@ Status ForwardFilter::prepare() noexcept {
   struct statfs system = {};
   if (statfs(folder_.c_str(), &system) != 0) return Status::system("statfs", errno);
   if (system.f_type != BPF_FS_MAGIC) return Status::system("statfs", EINVAL);
-  Status status = readShapes();
-  if (status.ok()) status = keepMap("judges", JUDGES_SHAPE, &judges_);
+  Status status = lockFolder(folder_, &lock_);
+  if (status.ok()) status = readShapes();
+  if (status.ok()) status = keepMap("judges", JUDGES_SHAPE, &judges_, &isNewSlot_);
   if (status.ok()) status = keepMap("counters", COUNTERS_SHAPE, &counters_);
   if (status.ok()) status = keepMap("events", EVENTS_SHAPE, &events_);
   if (status.ok()) status = mapEvents();
@@ -180,14 +191,17 @@ Status ForwardFilter::readShapes() noexcept {
   return fits ? Status{} : Status{StatusCode::Argument};
 }
 
-Status ForwardFilter::keepMap(const char* name, const BpfMapShape& shape,
-                              Descriptor* map) noexcept {
+Status ForwardFilter::keepMap(const char* name, const BpfMapShape& shape, Descriptor* map,
+                              bool* isNew) noexcept {
   const std::string place = path(name);
-  // The kernel may add flags of its own; what counts is that the values fit.
-  if (openPinned(place.c_str(), map).ok() && isMap(map->get(), shape)) return {};
-  Status status = createMap(shape, map);
+  Status status = openPinned(place.c_str(), map);
+  if (status.ok() && isMap(map->get(), shape)) return {};
+  // What cannot be opened for another reason is not given up for it.
+  if (!status.ok() && status.error != ENOENT) return status;
+  status = createMap(shape, map);
   if (!status.ok()) return status;
   if (unlink(place.c_str()) != 0 && errno != ENOENT) return Status::system("unlink", errno);
+  if (isNew != nullptr) *isNew = true;
   return pin(map->get(), place.c_str());
 }
 
@@ -307,7 +321,7 @@ Status ForwardFilter::attach() noexcept {
     const Family& family = FAMILIES[index];
     Descriptor link;
     const std::string place = path(own[index].c_str());
-    if (openPinned(place.c_str(), &link).ok()) continue;
+    if (openPinned(place.c_str(), &link).ok() && !isNewSlot_) continue;
     Descriptor root;
     status = loadImage(family.root, TYPE_NETFILTER, static_cast<uint32_t>(BpfHook::Netfilter),
                        symbols, &root);
@@ -317,16 +331,19 @@ Status ForwardFilter::attach() noexcept {
       if (status.ok() || status.error != EBUSY) break;
     }
     if (!status.ok()) return status;
+    // Where a link is pinned already, whose slot is lost, the new one works before that goes.
+    if (unlink(place.c_str()) != 0 && errno != ENOENT) return Status::system("unlink", errno);
     status = pin(link.get(), place.c_str());
     if (!status.ok()) return status;
   }
+  isNewSlot_ = false;
   return removePins(folder_, [&own](std::string_view name) {
     return name.starts_with(LINK_START) && std::find(own.begin(), own.end(), name) == own.end();
   });
 }
 
-void ForwardFilter::setPodRanges(std::span<const uint32_t> v4,
-                                 std::span<const uint32_t> v6) noexcept {
+void ForwardFilter::setClosed(std::span<const uint32_t> v4, std::span<const uint32_t> v6,
+                              bool closesLink) noexcept {
   ForwardControl* const control = tables_ != nullptr ? tables_->settings() : &settings_;
   const auto put = [](std::span<uint32_t> into, std::span<const uint32_t> ranges) {
     for (size_t word = 0; word < into.size(); ++word) {
@@ -336,6 +353,7 @@ void ForwardFilter::setPodRanges(std::span<const uint32_t> v4,
   };
   put(control->podRangesV4, v4);
   put(control->podRangesV6, v6);
+  std::atomic_ref<uint32_t>(control->closesLink).store(closesLink ? 1 : 0);
 }
 
 Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {
@@ -389,7 +407,12 @@ size_t ForwardFilter::drain(std::span<FlowEvent> into) noexcept {
 }
 
 Status ForwardFilter::remove(const std::string& folder) noexcept {
-  const Status status = removePins(folder, [](std::string_view) { return true; });
+  Descriptor lock;
+  Status status = lockFolder(folder, &lock);
+  if (!status.ok()) return status.error == ENOENT ? Status{} : status;
+  // The hooks first: without their slot they would let nothing pass.
+  status = removePins(folder, [](std::string_view name) { return name.starts_with(LINK_START); });
+  if (status.ok()) status = removePins(folder, [](std::string_view) { return true; });
   if (!status.ok()) return status;
   if (rmdir(folder.c_str()) != 0 && errno != ENOENT) return Status::system("rmdir", errno);
   return {};

@@ -47,7 +47,11 @@ class ForwardFilter {
   // Opens what is pinned in the folder, or makes it. Nothing is attached yet, and what is attached
   // already goes on as before.
   //
-  // Errors: System: "mkdir", "statfs" (EINVAL: the folder is in no bpf file system), "BPF_…" (EPERM
+  // Owner:  holds a lock on the folder as long as it lives: two processes would judge by each
+  // other's
+  //         tables.
+  // Errors: System: "flock" (EWOULDBLOCK: another process holds it), "mkdir", "statfs" (EINVAL: the
+  // folder is in no bpf file system), "BPF_…" (EPERM
   //         without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN), "open /sys/kernel/btf/vmlinux" where
   //         the kernel has no type information; Argument when its connection tracking has another
   //         shape.
@@ -71,8 +75,10 @@ class ForwardFilter {
   [[nodiscard]] bool isAttached() const noexcept;
 
   // Where an address that no local endpoint of the table has passes nothing: at most four ranges of
-  // each family, as ForwardControl has them. Kept for later tables.
-  void setPodRanges(std::span<const uint32_t> v4, std::span<const uint32_t> v6) noexcept;
+  // each family, as ForwardControl has them. `closesLink`: addresses for a link alone pass nothing
+  // either. Kept for later tables.
+  void setClosed(std::span<const uint32_t> v4, std::span<const uint32_t> v6,
+                 bool closesLink) noexcept;
 
   // The sum over all processors, also from before this process.
   Status readCounters(ForwardCounters* counters) const noexcept;
@@ -87,7 +93,7 @@ class ForwardFilter {
   Status judgeOnce(std::span<const std::byte> packet, bool* passes) noexcept;
 
   // Detaches what is pinned in a folder and removes the folder; it may be absent.
-  // Errors: System, "unlink", "rmdir".
+  // Errors: System, "flock" as open(), "unlink", "rmdir".
   static Status remove(const std::string& folder) noexcept;
 
  private:
@@ -127,7 +133,8 @@ class ForwardFilter {
   Status prepare() noexcept;
   Status readShapes() noexcept;
   // Opens a pinned map of this shape, or makes and pins one.
-  Status keepMap(const char* name, const struct BpfMapShape& shape, Descriptor* map) noexcept;
+  Status keepMap(const char* name, const struct BpfMapShape& shape, Descriptor* map,
+                 bool* isNew = nullptr) noexcept;
   Status mapEvents() noexcept;
   Status makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept;
   static Status writeTable(const Tables& tables, uint32_t which,
@@ -137,6 +144,8 @@ class ForwardFilter {
   [[nodiscard]] std::string path(const char* name) const { return folder_ + "/" + name; }
 
   std::string folder_;
+  Descriptor lock_;
+  bool isNewSlot_ = false;  // links that are pinned already have another one
   Shapes shapes_ = {};
   Descriptor counters_;
   Descriptor events_;

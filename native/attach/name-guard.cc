@@ -138,14 +138,7 @@ void putChain(NfTablesBatch& batch, uint8_t family, std::string_view table, cons
   const size_t expressions = batch.open(NFTA_RULE_EXPRESSIONS);
   putMatch(batch, hook.incoming ? NFT_META_IIFNAME : NFT_META_OIFNAME, NAMES_SET, 0);
   putMatch(batch, hook.incoming ? NFT_META_IIF : NFT_META_OIF, EXEMPT_SET, NFT_LOOKUP_F_INV);
-  putExpression(batch, "immediate", [&] {
-    batch.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-    const size_t data = batch.open(NFTA_IMMEDIATE_DATA);
-    const size_t verdict = batch.open(NFTA_DATA_VERDICT);
-    batch.number(NFTA_VERDICT_CODE, NF_DROP);
-    batch.close(verdict);
-    batch.close(data);
-  });
+  putDrop(batch);
   batch.close(expressions);
   batch.end();
 }

@@ -2,8 +2,8 @@
 
 #include <memory>
 
-#include "native/attach/conntrack-want.h"
 #include "native/attach/forward-filter.h"
+#include "native/attach/forward-rules.h"
 #include "native/binding/arguments.h"
 #include "native/binding/job.h"
 
@@ -41,7 +41,7 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
                        {InstanceMethod<&ForwardBinding::publish>("publish"),
                         InstanceMethod<&ForwardBinding::attach>("attach"),
                         InstanceMethod<&ForwardBinding::isAttached>("isAttached"),
-                        InstanceMethod<&ForwardBinding::setPodRanges>("setPodRanges"),
+                        InstanceMethod<&ForwardBinding::setClosed>("setClosed"),
                         InstanceMethod<&ForwardBinding::readCounters>("readCounters"),
                         InstanceMethod<&ForwardBinding::drainEvents>("drainEvents"),
                         InstanceMethod<&ForwardBinding::judgeOnce>("judgeOnce")});
@@ -68,11 +68,12 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
     return Napi::Boolean::New(info.Env(), filter_->isAttached());
   }
 
-  void setPodRanges(const Napi::CallbackInfo& info) {
+  void setClosed(const Napi::CallbackInfo& info) {
     const auto v4 = wordsOf(info[0], "podRangesV4");
     if (info.Env().IsExceptionPending()) return;
     const auto v6 = wordsOf(info[1], "podRangesV6");
-    if (!info.Env().IsExceptionPending()) filter_->setPodRanges(v4, v6);
+    if (info.Env().IsExceptionPending()) return;
+    filter_->setClosed(v4, v6, info[2].As<Napi::Boolean>().Value());
   }
 
   void readCounters(const Napi::CallbackInfo& info) {
@@ -107,16 +108,26 @@ void removeForwardFilter(const Napi::CallbackInfo& info) {
   throwUnless(info, ForwardFilter::remove(textOf(info[0])));
 }
 
-void setConntrackWanted(const Napi::CallbackInfo& info) {
-  const bool wanted = info[0].As<Napi::Boolean>().Value();
-  throwUnless(info, wanted ? wantConntrack() : unwantConntrack());
+// Puts what is not there; returns whether bridges are covered, or undefined when all was there.
+Napi::Value keepForwardRules(const Napi::CallbackInfo& info) {
+  bool have = false;
+  bool bridges = false;
+  const bool isFirst = info[0].As<Napi::Boolean>().Value();
+  Status status = isFirst ? Status{} : haveForwardRules(&have);
+  if (status.ok() && have) return info.Env().Undefined();
+  if (status.ok()) status = putForwardRules(&bridges);
+  throwUnless(info, status);
+  return Napi::Boolean::New(info.Env(), bridges);
 }
+
+void dropForwardRules(const Napi::CallbackInfo& info) { throwUnless(info, removeForwardRules()); }
 
 }  // namespace
 
 void defineForwardFilter(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeForwardFilter", ForwardBinding::define(env));
-  exports.Set("setConntrackWanted", Napi::Function::New<setConntrackWanted>(env));
+  exports.Set("keepForwardRules", Napi::Function::New<keepForwardRules>(env));
+  exports.Set("removeForwardRules", Napi::Function::New<dropForwardRules>(env));
   exports.Set("removeForwardFilter", Napi::Function::New<removeForwardFilter>(env));
 }
 

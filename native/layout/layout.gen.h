@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x9be3db94u;
+inline constexpr uint32_t LAYOUT_HASH = 0xad67547bu;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -520,7 +520,7 @@ enum class DropReason : uint8_t {
   OffloadSegments,
   // more ARP, neighbour or listener messages than a link may send unjudged
   ExemptLimit,
-  // in place: an address of the node's pod ranges that no pod of the table has
+  // in place: an address of the node's pod ranges that no pod of the table has, or one that is for a link alone
   UnknownPod,
 };
 inline constexpr size_t DROP_REASON_COUNT = 49;
@@ -937,12 +937,16 @@ struct ForwardControl {
   uint32_t generation;  // of that table; 0 before the first
   uint32_t podRangesV4[8];  // four times address and mask, in the order of memory: where an unknown address passes nothing
   uint32_t podRangesV6[32];  // four times the words of both
+  uint32_t closesLink;  // 1: link-local, multicast and broadcast addresses pass nothing, as some pod is isolated
+  uint32_t reserved;  // zero
 };
-static_assert(sizeof(ForwardControl) == 168);
+static_assert(sizeof(ForwardControl) == 176);
 static_assert(offsetof(ForwardControl, inForce) == 0);
 static_assert(offsetof(ForwardControl, generation) == 4);
 static_assert(offsetof(ForwardControl, podRangesV4) == 8);
 static_assert(offsetof(ForwardControl, podRangesV6) == 40);
+static_assert(offsetof(ForwardControl, closesLink) == 168);
+static_assert(offsetof(ForwardControl, reserved) == 172);
 
 // What the programs at the kernel's forward hook have counted, on one processor or on all.
 struct ForwardCounters {

@@ -159,6 +159,8 @@ typedef struct {
   SluiceU32 generation;
   SluiceU32 podRangesV4[8];
   SluiceU32 podRangesV6[32];
+  SluiceU32 closesLink;
+  SluiceU32 reserved;
 } SluiceForwardControl;
 
 // What the programs at the kernel's forward hook have counted, on one processor or on all.

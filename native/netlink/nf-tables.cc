@@ -91,6 +91,17 @@ void putTable(NfTablesBatch& batch, int message, uint8_t family, std::string_vie
   batch.end();
 }
 
+void putDrop(NfTablesBatch& batch) {
+  putExpression(batch, "immediate", [&] {
+    batch.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+    const size_t data = batch.open(NFTA_IMMEDIATE_DATA);
+    const size_t verdict = batch.open(NFTA_DATA_VERDICT);
+    batch.number(NFTA_VERDICT_CODE, NF_DROP);
+    batch.close(verdict);
+    batch.close(data);
+  });
+}
+
 void putBaseChain(NfTablesBatch& batch, const NfTablesChain& chain) {
   batch.begin(NFT_MSG_NEWCHAIN, chain.family, NLM_F_CREATE);
   batch.text(NFTA_CHAIN_TABLE, chain.table);

@@ -192,4 +192,7 @@ void putExpression(NfTablesBatch& batch, const char* name, Put&& put) {
   batch.close(element);
 }
 
+// The last expression of a rule: the packet is dropped.
+void putDrop(NfTablesBatch& batch);
+
 }  // namespace sluice

@@ -32,7 +32,9 @@ export interface Addon {
     folder: string,
   ) => NativeForwardFilter;
   removeForwardFilter(folder: string): void;
-  setConntrackWanted(wanted: boolean): void;
+  /** Whether bridges are covered; undefined when all was there already, which is asked unless `isFirst`. */
+  keepForwardRules(isFirst: boolean): boolean | undefined;
+  removeForwardRules(): void;
 
   /** A namespace is a descriptor; -1 is the process's own. host.ts says what each call does. */
   createNamespace(): number;
@@ -209,7 +211,7 @@ export interface NativeForwardFilter {
   publish(blob: Uint8Array, generation: number): Promise<void>;
   attach(): void;
   isAttached(): boolean;
-  setPodRanges(v4: Uint32Array, v6: Uint32Array): void;
+  setClosed(v4: Uint32Array, v6: Uint32Array, closesLink: boolean): void;
   /** Fills a ForwardCounters record. */
   readCounters(counters: Uint8Array): void;
   /** Fills FlowEvent records and returns how many. */

@@ -9,11 +9,20 @@ import { addon, type NativeForwardFilter } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
 
 /**
- * Makes the kernel track connections in this network namespace, which it does only where a rule asks for it; or takes
- * that rule away. Errors: DataplaneError.
+ * Puts the nftables rules that the forward hook needs, unless they are there: connections are tracked, and frames
+ * between ports of a bridge that are neither IP nor ARP do not pass. `isFirst`: in any case, as they may be an earlier
+ * version's. Returns false where the kernel has no rules for bridges. Errors: DataplaneError.
  */
-export function setConntrackWanted(wanted: boolean): void {
-  native("make the kernel track connections", () => addon().setConntrackWanted(wanted));
+export function keepForwardRules(isFirst: boolean): boolean {
+  const bridges = native("make the kernel track connections", () =>
+    addon().keepForwardRules(isFirst),
+  );
+  return bridges ?? true;
+}
+
+/** Takes these rules away. Errors: DataplaneError. */
+export function removeForwardRules(): void {
+  native("remove the rules of the forward hook", () => addon().removeForwardRules());
 }
 
 /** What the kernel has judged since the programs were first pinned. */
@@ -83,9 +92,9 @@ export class ForwardFilter {
 
   /**
    * From now on, an address of these ranges that no local endpoint of the table has passes nothing: at most four
-   * ranges of each family.
+   * ranges of each family. `closesLink`: link-local, multicast and broadcast addresses neither.
    */
-  setPodRanges(ranges: readonly Prefix[]): void {
+  setClosed(ranges: readonly Prefix[], closesLink: boolean): void {
     const words = (family: 4 | 6) =>
       Uint32Array.from(
         ranges.flatMap((range) =>
@@ -94,7 +103,7 @@ export class ForwardFilter {
             : [],
         ),
       );
-    this.#native.setPodRanges(words(4), words(6));
+    this.#native.setClosed(words(4), words(6), closesLink);
   }
 
   counts(): ForwardCounts {

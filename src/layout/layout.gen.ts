@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x9be3db94;
+export const LAYOUT_HASH = 0xad67547b;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -528,7 +528,7 @@ export const DropReason = {
   OffloadSegments: 46,
   /** more ARP, neighbour or listener messages than a link may send unjudged */
   ExemptLimit: 47,
-  /** in place: an address of the node's pod ranges that no pod of the table has */
+  /** in place: an address of the node's pod ranges that no pod of the table has, or one that is for a link alone */
   UnknownPod: 48,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
@@ -1498,7 +1498,7 @@ export function readDataplaneCounters(view: DataView, at: number): DataplaneCoun
 
 /** What the process tells the programs at the kernel's forward hook. Byte offsets of its fields. */
 export const ForwardControl = {
-  bytes: 168,
+  bytes: 176,
   /** u32: which of the two tables is in force */
   inForce: 0,
   /** u32: of that table; 0 before the first */
@@ -1507,6 +1507,10 @@ export const ForwardControl = {
   podRangesV4: 8,
   /** 32 × u32: four times the words of both */
   podRangesV6: 40,
+  /** u32: 1: link-local, multicast and broadcast addresses pass nothing, as some pod is isolated */
+  closesLink: 168,
+  /** u32: zero */
+  reserved: 172,
 } as const;
 
 /** What the programs at the kernel's forward hook have counted, on one processor or on all. Byte offsets of its fields. */

@@ -475,7 +475,7 @@ export const structs: readonly Struct[] = [
   },
   {
     name: "ForwardControl",
-    bytes: 168,
+    bytes: 176,
     doc: "What the process tells the programs at the kernel's forward hook.",
     fields: [
       { name: "inForce", type: "u32", doc: "which of the two tables is in force" },
@@ -487,6 +487,12 @@ export const structs: readonly Struct[] = [
         doc: "four times address and mask, in the order of memory: where an unknown address passes nothing",
       },
       { name: "podRangesV6", type: "u32", count: 32, doc: "four times the words of both" },
+      {
+        name: "closesLink",
+        type: "u32",
+        doc: "1: link-local, multicast and broadcast addresses pass nothing, as some pod is isolated",
+      },
+      { name: "reserved", type: "u32", doc: "zero" },
     ],
   },
   {
@@ -1092,7 +1098,7 @@ export const enums: readonly Enum[] = [
       },
       {
         name: "UnknownPod",
-        doc: "in place: an address of the node's pod ranges that no pod of the table has",
+        doc: "in place: an address of the node's pod ranges that no pod of the table has, or one that is for a link alone",
       },
     ],
   },

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { InPlaceStatus } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
@@ -7,7 +7,8 @@ import { DataplaneError } from "../dataplane/errors.js";
 import {
   type ForwardCounts,
   ForwardFilter,
-  setConntrackWanted,
+  keepForwardRules,
+  removeForwardRules,
 } from "../dataplane/forward-filter.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
@@ -34,6 +35,9 @@ export class InPlace {
   readonly #filter: ForwardFilter;
   #ranges: readonly Prefix[] = [];
   #toldBridge = "";
+  #isFirst = true;
+  /** Whether frames between ports of bridges that are no IP are held off. */
+  #coversBridges = true;
 
   /** Errors: RefusalError (environment) where the kernel or the process's privileges do not allow it. */
   constructor(config: InPlaceConfig, tell: Tell) {
@@ -60,56 +64,77 @@ export class InPlace {
       bytes: totalBytes,
       unknownPods: this.#config.unknownPods,
       podRanges: this.#ranges.map(formatPrefix),
-      bypass: bypassText() ?? null,
+      bypass: this.#bypass ?? null,
     };
   }
 
   /** Puts a table in force, for every packet from the next one on; attaches what is not attached. Errors: DataplaneError. */
   async enforce(table: CompiledTable, generation: number): Promise<void> {
-    this.#closeUnknown(table);
+    this.#close(table);
     await this.#filter.publish(table.blob, generation);
-    if (!this.#filter.isAttached) {
-      setConntrackWanted(true);
-      this.#filter.attach();
-    }
-    this.#tellBypass();
+    this.#coversBridges = keepForwardRules(this.#isFirst) && (this.#isFirst || this.#coversBridges);
+    this.#isFirst = false;
+    this.#filter.attach();
+    const bypass = this.#bypass ?? "";
+    if (bypass !== "" && bypass !== this.#toldBridge) this.#tell(bypass, "warning");
+    this.#toldBridge = bypass;
   }
 
-  #closeUnknown({ objects }: CompiledTable): void {
+  /** Says for which addresses nobody can be asked. A Node that is gone leaves its ranges known. */
+  #close({ objects, ruleset }: CompiledTable): void {
     const node = objects.find(
       (each) => each.kind === "Node" && each.meta.name === this.#config.node,
     );
-    const known = node?.kind === "Node" ? node.podCidrs : [];
-    this.#ranges = this.#config.unknownPods === "closed" ? known.slice(0, rangesMax) : [];
-    this.#filter.setPodRanges(this.#ranges);
+    if (node?.kind === "Node" && this.#config.unknownPods === "closed") {
+      this.#ranges = ([4, 6] as const).flatMap((family) =>
+        node.podCidrs.filter(({ address }) => address.family === family).slice(0, rangesMax),
+      );
+    }
+    const isolates = ruleset.endpoints.some(
+      ({ ingress, egress }) => ingress.isolatedBy.length > 0 || egress.isolatedBy.length > 0,
+    );
+    this.#filter.setClosed(this.#ranges, isolates);
   }
 
-  #tellBypass(): void {
-    const bypass = bypassText() ?? "";
-    if (bypass !== "" && bypass !== this.#toldBridge) this.#tell(bypass, "warning");
-    this.#toldBridge = bypass;
+  /** What passes the node without coming by the hook; undefined when nothing is known to. */
+  get #bypass(): string | undefined {
+    return hasBridge() ? (settingsText() ?? this.#otherFramesText()) : undefined;
+  }
+
+  #otherFramesText(): string | undefined {
+    return this.#coversBridges
+      ? undefined
+      : "this kernel has no nftables for bridges: frames between pods of one bridge that are no IP are not judged";
   }
 }
 
 /** Takes away what a node's process has left attached. Errors: DataplaneError. */
 export function removeInPlace(pinFolder: string): void {
-  ForwardFilter.remove(pinFolder);
-  setConntrackWanted(false);
+  try {
+    ForwardFilter.remove(pinFolder);
+  } catch (error) {
+    throw refusalFor(error, pinFolder);
+  }
+  removeForwardRules();
 }
 
-/** What passes the node without coming by the hook; undefined when nothing is known to. */
-function bypassText(): string | undefined {
-  const off = bridgeSettings.filter((path) => settingOf(path) === "0");
+function hasBridge(): boolean {
+  const folder = "/sys/class/net";
+  return readdirSync(folder).some((name) => existsSync(`${folder}/${name}/bridge`));
+}
+
+function settingsText(): string | undefined {
+  const off = bridgeSettings.filter((path) => settingOf(path) !== "1");
   if (off.length === 0) return undefined;
   const keys = off.map((path) => path.slice("/proc/sys/".length).replaceAll("/", "."));
-  return `${keys.join(" and ")} is 0: packets between pods of one bridge are not judged; want 1`;
+  return `${keys.join(" and ")} is not 1 (module br_netfilter): packets between pods of one bridge are not judged`;
 }
 
 function settingOf(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").trim();
   } catch {
-    return undefined; // there are no bridges that could be looked into
+    return undefined; // the module that has it is not loaded
   }
 }
 
@@ -117,9 +142,21 @@ function opened(pinFolder: string): ForwardFilter {
   try {
     return ForwardFilter.open(pinFolder);
   } catch (error) {
-    if (!(error instanceof DataplaneError)) throw error;
-    throw new RefusalError("environment", error.message, remedyOf(error, pinFolder));
+    throw refusalFor(error, pinFolder);
   }
+}
+
+function refusalFor(error: unknown, pinFolder: string): unknown {
+  if (!(error instanceof DataplaneError)) return error;
+  if (error.syscall === "flock") {
+    const message = `another process judges in place, by ${pinFolder}`;
+    return new RefusalError(
+      "environment",
+      message,
+      "end it first: what it has attached stays in force",
+    );
+  }
+  return new RefusalError("environment", error.message, remedyOf(error, pinFolder));
 }
 
 function remedyOf({ code, syscall }: DataplaneError, pinFolder: string): string {

@@ -67,13 +67,24 @@ export class NodeBench extends WireBench {
     setSysctl(this.middle, "ipv6/conf/all/forwarding", "1");
   }
 
-  /** Runs a command on the node. */
-  on(...words: string[]): ChildProcess {
-    const enter = [
+  /** Runs a program on the node to its end. */
+  inside(...words: string[]): void {
+    const { status, stderr } = spawnSync("nsenter", [...this.#enter, "--", ...words], {
+      encoding: "utf8",
+    });
+    expect(status, stderr).toBe(0);
+  }
+
+  get #enter(): string[] {
+    return [
       `--net=/proc/${process.pid}/fd/${this.middle}`,
       `--mount=/proc/${this.#mounts?.pid}/ns/mnt`,
     ];
-    const child = spawn("nsenter", [...enter, "--", process.execPath, main, ...words], {
+  }
+
+  /** Runs a command on the node. */
+  on(...words: string[]): ChildProcess {
+    const child = spawn("nsenter", [...this.#enter, "--", process.execPath, main, ...words], {
       env: { ...process.env, NO_COLOR: "1" },
     });
     this.#children.push(child);

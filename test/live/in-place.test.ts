@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { kernelObstacle, NodeBench } from "./in-place-bench.js";
-import { finish, named } from "./lab-harness.js";
+import { finish, named, root, until } from "./lab-harness.js";
 import { permissive, restrictive } from "./wire-bench.js";
 
 const TCP = 6;
@@ -36,6 +36,44 @@ async function expectRestrictive(bench: NodeBench): Promise<void> {
     }
     expect(await bench.try("pod", family, icmp[family], 0)).toBe("timed-out");
   }
+}
+
+/** A way to port 81 of the pod without its address: how the peer sends, in Python; whether it arrives without policy. */
+const linkWays = [
+  {
+    name: "link-local",
+    isOpen: true,
+    send: "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.sendto(b'x', (pod, 81, 0, socket.if_nametoindex('eth0')))",
+  },
+  {
+    name: "broadcast",
+    isOpen: true,
+    send: "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1); s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0'); s.sendto(b'x', ('255.255.255.255', 81))",
+  },
+  {
+    // A receiver takes a tag of VLAN 0 for none. Such frames pass no bridge of a node.
+    name: "a tag of VLAN 0",
+    isOpen: false,
+    send: "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0)); h = bytes([0x45,0,0,29,0,1,0,0,64,17,0,0,10,0,0,2,10,0,0,1]); c = sum(h[i] << 8 | h[i + 1] for i in range(0, 20, 2)); c = 65535 - ((c & 65535) + (c >> 16)); h = h[:10] + c.to_bytes(2, 'big') + h[12:]; s.send(bytes.fromhex('020000000001020000000002810000000800') + h + bytes([0x9c, 0x40, 0, 81, 0, 9, 0, 0]) + b'x')",
+  },
+] as const;
+
+/** Whether the pod hears what the peer sends to its port 81 on one of these ways. */
+async function reached(bench: NodeBench, { send }: (typeof linkWays)[number]): Promise<boolean> {
+  const linkLocal = /inet6 (fe80\S+)\//.exec(
+    bench.run(bench.pod, "ip", "-6", "addr", "show", "eth0"),
+  )?.[1];
+  const listen =
+    "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', 81)); s.settimeout(1.5); print('up', flush=True); print('heard' if s.recvfrom(9) else '')";
+  const listener = bench.start(bench.pod, "python3", "-c", listen);
+  let said = "";
+  listener.stdout?.on("data", (text) => {
+    said += text;
+  });
+  await until("the listener", () => said.includes("up"));
+  bench.run(bench.peer, "python3", "-c", `import socket; pod = '${linkLocal}'; ${send}`);
+  await finish(listener);
+  return said.includes("heard");
 }
 
 // Goal: every pod of a node is judged where the kernel routes or bridges its packets, by connection, and what is
@@ -81,16 +119,59 @@ describe.skipIf(obstacle !== undefined)(named("in place", obstacle), () => {
     await finish(first);
     await expectRestrictive(bench);
 
-    await bench.node(permissive);
+    const running = await bench.node(permissive);
     expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
     writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
     const second = await bench.ask("reload", "--socket", bench.socket);
     expect(second).toContain("is in force");
     expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
 
+    const refused = await finish(bench.on("node", "--remove", "--pin-folder", bench.pins));
+    expect(refused.code).toBe(4);
+    expect(refused.stderr).toContain("another process judges in place");
+    const other = ["--pin-folder", bench.pins, "--socket", join(bench.folder, "other.sock")];
+    const rival = await finish(
+      bench.on("node", "-f", join(bench.folder, "manifests.yaml"), ...other),
+    );
+    expect(rival.code).toBe(4);
+    expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
+
+    running.kill("SIGTERM");
+    await finish(running);
     expect(await bench.ask("node", "--remove", "--pin-folder", bench.pins)).toContain("nothing");
     expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
     expect(await bench.ask("node", "--remove", "--pin-folder", bench.pins)).toContain("nothing");
+  });
+
+  test("a pin that is lost, and rules that are flushed, are put again", async () => {
+    bench.route();
+    const first = await bench.node(restrictive);
+    first.kill("SIGTERM");
+    await finish(first);
+    bench.inside("rm", join(bench.pins, "judges"));
+    const second = await bench.node(restrictive);
+    await expectRestrictive(bench);
+
+    bench.inside(
+      process.execPath,
+      "-e",
+      `import("${root}/dist/dataplane/forward-filter.js").then((each) => each.removeForwardRules())`,
+    );
+    await bench.ask("reload", "--socket", bench.socket);
+    await expectRestrictive(bench);
+    expect(second.exitCode).toBe(null);
+  });
+
+  // What is for a link alone, or is no IP, comes by between the ports of a bridge, and no policy can name who sends it.
+  test("bridged, an isolated pod is closed on every way that a link has", async () => {
+    bench.bridge();
+    await bench.node(permissive);
+    const ways = [...linkWays];
+    for (const way of ways) expect(await reached(bench, way), `${way.name}, open`).toBe(way.isOpen);
+    writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
+    await bench.ask("reload", "--socket", bench.socket);
+    for (const way of ways) expect(await reached(bench, way), `${way.name}, isolated`).toBe(false);
+    expect(await bench.try("peer", 6, TCP, 80)).toBe("answered");
   });
 
   test("manifests with errors leave the table in force, and a first start with errors attaches nothing", async () => {

@@ -36,8 +36,8 @@ typedef struct {
 
 enum { DROP = 0, ACCEPT = 1 };
 // The low bits of skb._nfct.
-enum { CT_NEW = 2, CT_MASK = 7 };
-enum { IP_TCP = 6, IP_UDP = 17, IP_ICMP6 = 58, IP_SCTP = 132 };
+enum { CT_RELATED = 1, CT_NEW = 2, CT_RELATED_REPLY = 4, CT_MASK = 7 };
+enum { IP_ICMP = 1, IP_TCP = 6, IP_UDP = 17, IP_ICMP6 = 58, IP_SCTP = 132 };
 
 // Struct nf_conntrack_tuple of the kernel; the loader checks it.
 typedef struct {
@@ -57,6 +57,7 @@ typedef struct {
   SluiceU16 sourcePort;
   SluiceU16 destinationPort;
   SluiceU8 protocol;
+  SluiceU8 withoutPorts;  // they are where they cannot be read
 } Flow;
 
 // What stays the same while one packet is judged.
@@ -106,14 +107,15 @@ INLINE int drop(const Packet* packet, const Flow* flow, SluiceU8 reason, SluiceU
   return DROP;
 }
 
+INLINE SluiceU32 endpointOf(const Packet* packet, SluiceU32 leaf) {
+  return SLUICE_READ(SluiceU32, packet->table, SLUICE_SECTION(packet->table, leaves),
+                     (SluiceU64)leaf * SLUICE_Leaf_BYTES + SLUICE_Leaf_endpointId);
+}
+
 // Whether a leaf is no local endpoint's although its address belongs to the node's pods: a pod that the
 // table does not know yet, or no longer.
 INLINE int isUnknownPod(const Packet* packet, const SluiceU32* address, SluiceU32 leaf) {
-  const SluiceTable table = packet->table;
-  const SluiceU32 endpoint =
-      SLUICE_READ(SluiceU32, table, SLUICE_SECTION(table, leaves),
-                  (SluiceU64)leaf * SLUICE_Leaf_BYTES + SLUICE_Leaf_endpointId);
-  if (endpoint != SLUICE_NONE) return 0;
+  if (endpointOf(packet, leaf) != SLUICE_NONE) return 0;
   const int words = packet->isV6 ? 4 : 1;
   for (int range = 0; range < 4; ++range) {
     const SluiceU32* const wanted = packet->isV6 ? packet->control->podRangesV6 + range * 8
@@ -129,13 +131,36 @@ INLINE int isUnknownPod(const Packet* packet, const SluiceU32* address, SluiceU3
   return 0;
 }
 
+// Whether an address is no pod's of this node, known or not.
+INLINE int isElsewhere(const Packet* packet, const SluiceU32* address) {
+  const SluiceU32 leaf = leafOf(packet, address);
+  return endpointOf(packet, leaf) == SLUICE_NONE && !isUnknownPod(packet, address, leaf);
+}
+
+// Whether an address is for a link alone: link-local, multicast, broadcast. Such packets come by on a bridge,
+// and no policy can name who speaks.
+INLINE int isOfLink(const Packet* packet, const SluiceU32* address) {
+  const SluiceU32 first = address[0] & 0xff;
+  if (!packet->isV6) return first >= 224;
+  return first == 0xff || (address[0] & 0xc0ff) == 0x80fe;
+}
+
 INLINE int judge(const Packet* packet, const Flow* flow, int isFirst) {
   const SluiceTable table = packet->table;
   const SluiceU32 source = leafOf(packet, flow->source);
   const SluiceU32 destination = leafOf(packet, flow->destination);
   if (isUnknownPod(packet, flow->source, source) ||
-      isUnknownPod(packet, flow->destination, destination)) {
+      isUnknownPod(packet, flow->destination, destination) ||
+      (packet->control->closesLink != 0 &&
+       (isOfLink(packet, flow->source) || isOfLink(packet, flow->destination)))) {
     return drop(packet, flow, SLUICE_DropReason_UnknownPod, 0);
+  }
+  if (flow->withoutPorts) {
+    if ((endpointOf(packet, source) & endpointOf(packet, destination)) == SLUICE_NONE) return ACCEPT;
+    return drop(packet, flow,
+                packet->isV6 ? SLUICE_DropReason_ForbiddenExtHeader
+                             : SLUICE_DropReason_FragmentOrphan,
+                0);
   }
   const SluiceU32 denied = sluiceDecide(table, SLUICE_SECTION(table, endpoints), source, destination,
                                         flow->protocol, flow->destinationPort);
@@ -161,7 +186,34 @@ INLINE int judge(const Packet* packet, const Flow* flow, int isFirst) {
   return ACCEPT;
 }
 
-INLINE int judgeConnection(const Packet* packet, const void* entry, int isFirst) {
+// Whether an ICMP error about a connection comes from one of its ends, or from elsewhere, as from a router.
+// Connection tracking does not ask who has sent it: a pod that may reach nobody could tell an end something.
+INLINE int isErrorFromStranger(const Packet* packet, const Flow* flow) {
+  Dynptr view;
+  SluiceU8 buffer[40];
+  SluiceU32 source[4] = {0, 0, 0, 0};
+  if (bpf_dynptr_from_skb(packet->skb, 0, &view) != 0) return 1;
+  const SluiceU8* const header = bpf_dynptr_slice(&view, 0, buffer, packet->isV6 ? 40 : 20);
+  if (header == 0) return 1;
+  const SluiceU8 protocol = packet->isV6 ? header[6] : header[9];
+  if (protocol != (packet->isV6 ? IP_ICMP6 : IP_ICMP)) return 0;  // a connection that another one announced
+  int isSource = 1;
+  int isDestination = 1;
+  if (packet->isV6) {
+    __builtin_memcpy(source, header + 8, 16);
+    for (int word = 0; word < 4; ++word) {
+      isSource &= source[word] == flow->source[word];
+      isDestination &= source[word] == flow->destination[word];
+    }
+  } else {
+    __builtin_memcpy(source, header + 12, 4);
+    isSource = source[0] == flow->source[0];
+    isDestination = source[0] == flow->destination[0];
+  }
+  return !isSource && !isDestination && !isElsewhere(packet, source);
+}
+
+INLINE int judgeConnection(const Packet* packet, const void* entry, SluiceU32 info) {
   const Tuple* const original = (const Tuple*)((const char*)entry + LOADED(originalTuple));
   const Tuple* const reply = (const Tuple*)((const char*)entry + LOADED(replyTuple));
   Flow flow;
@@ -179,7 +231,10 @@ INLINE int judgeConnection(const Packet* packet, const void* entry, int isFirst)
     flow.sourcePort = swap16(original->sourcePort);
     flow.destinationPort = swap16(reply->sourcePort);
   }
-  return judge(packet, &flow, isFirst);
+  if ((info == CT_RELATED || info == CT_RELATED_REPLY) && isErrorFromStranger(packet, &flow)) {
+    return drop(packet, &flow, SLUICE_DropReason_RelatedMismatch, 0);
+  }
+  return judge(packet, &flow, info == CT_NEW);
 }
 
 enum {
@@ -207,8 +262,9 @@ INLINE int judgeIcmp6(const Packet* packet, const Flow* flow, SluiceU8 type, Slu
   const int isListener = (type >= ICMP6_LISTENER_FIRST && type <= ICMP6_LISTENER_LAST) ||
                          type == ICMP6_LISTENER_REPORT_2;
   if (isListener) {
-    // One hop, so that no router hands them on: else they would carry data anywhere.
-    if (hops != 1 || bytes > LISTENER_BYTES_MAX) return drop(packet, flow, SLUICE_DropReason_MalformedNdp, 0);
+    // To a group of the link, so that no router hands them on: else they would carry data anywhere.
+    const int isToLink = (flow->destination[0] & 0xffff) == 0x02ff;
+    if (!isToLink || hops != 1 || bytes > LISTENER_BYTES_MAX) return drop(packet, flow, SLUICE_DropReason_MalformedNdp, 0);
     ++packet->counters->exempt[SLUICE_ExemptKind_Listener];
     return ACCEPT;
   }
@@ -268,18 +324,7 @@ INLINE int judgeHeader(const Packet* packet) {
     flow.sourcePort = next[0] << 8 | next[1];
     flow.destinationPort = next[2] << 8 | next[3];
   } else if (isLaterPart || packet->isV6) {
-    // Its ports are unknown: it passes only where no local endpoint is concerned.
-    const SluiceSection leaves = SLUICE_SECTION(packet->table, leaves);
-    const SluiceU64 source = (SluiceU64)leafOf(packet, flow.source) * SLUICE_Leaf_BYTES;
-    const SluiceU64 destination = (SluiceU64)leafOf(packet, flow.destination) * SLUICE_Leaf_BYTES;
-    const SluiceU32 ends =
-        SLUICE_READ(SluiceU32, packet->table, leaves, source + SLUICE_Leaf_endpointId) &
-        SLUICE_READ(SluiceU32, packet->table, leaves, destination + SLUICE_Leaf_endpointId);
-    if (ends == SLUICE_NONE) return ACCEPT;
-    return drop(packet, &flow,
-                packet->isV6 ? SLUICE_DropReason_ForbiddenExtHeader
-                             : SLUICE_DropReason_FragmentOrphan,
-                0);
+    flow.withoutPorts = 1;
   }
   return judge(packet, &flow, 1);
 }
@@ -307,7 +352,7 @@ INLINE int judgePacket(Context* context, int isV6) {
   const void* entry = (const void*)(tracked & ~(SluiceU64)CT_MASK);
   if (entry == 0) return judgeHeader(&packet);
   entry = bpf_rdonly_cast(entry, LOADED(conntrackType));
-  return judgeConnection(&packet, entry, (tracked & CT_MASK) == CT_NEW);
+  return judgeConnection(&packet, entry, tracked & CT_MASK);
 }
 
 PROGRAM(judgeV4)(Context* context) { return judgePacket(context, 0); }
