@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -155,7 +156,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run as a service", obstacl
     expect(messages[0]).toContain(`MAINPID=${running.pid}`);
     await until("the watchdog", () => said("WATCHDOG=1") >= 3);
 
-    copyFileSync(join(root, "package.json"), join(folder, "broken.json"));
+    writeFileSync(join(folder, "broken.json"), '{"kind": "NetworkPolicy"}');
     running.kill("SIGHUP");
     await until("the reload's end", () => said("READY=1") === 2);
     const reloading = messages.find((each) => each.includes("RELOADING=1"));

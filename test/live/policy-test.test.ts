@@ -132,7 +132,7 @@ spec:
     const manifests = join(folder, "policies.yaml");
     writeFileSync(file, `apiVersion: sluice/v1\nkind: PolicyTest\ntests: [${slow}]\n`);
     writeFileSync(manifests, denyAll);
-    const child = bench.start("test", file, "-f", threeTier, manifests, "--live");
+    const child = bench.start("test", file, "-f", threeTier, "-f", manifests, "--live");
     const ended = new Promise((resolve) => child.once("close", resolve));
     await until("the lab has a socket", () =>
       readdirSync(bench.folder).some((name) => name.endsWith(".sock")),

@@ -101,7 +101,8 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     await until("the second table", () => stderr.includes("generation 2 is in force"));
     expect(await connects(5433)).toBe(true);
 
-    copyFileSync(join(root, "package.json"), join(folder, "policies.json"));
+    // A policy by half: it is not passed over as a file that has no manifests is.
+    writeFileSync(join(folder, "policies.json"), '{"kind": "NetworkPolicy"}');
     running.kill("SIGHUP");
     await until("the refusal", () => stderr.includes("nothing changed"));
     expect(await connects(5433)).toBe(true);
