@@ -151,7 +151,7 @@ function makeWorkloads(root) {
   const made = new Map();
   return async (key) => {
     const { makeLookupWorkload, pathManifests } = await import(
-      pathToFileURL(join(root, "dist/cli/bench-workload.js")).href
+      pathToFileURL(join(root, "dist/bench/native/workload.js")).href
     );
     if (key === "path") return { manifests: pathManifests };
     const [family, entries] = key.slice(1).split("-").map(Number);
@@ -189,7 +189,7 @@ async function checkOut(root, commit, tree) {
 
 /** Compares what native_bench times; says what one side cannot do. */
 async function compareNative(cases, sides, base, tell) {
-  const turns = await import("../../dist/cli/bench-turns.js");
+  const turns = await import("../../dist/bench/native/turns.js");
   for (const { name, words } of cases) {
     const takers = [];
     try {

@@ -11,7 +11,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { makeLookupWorkload, pathManifests } from "../../dist/cli/bench-workload.js";
+import { makeLookupWorkload, pathManifests } from "../../dist/bench/native/workload.js";
 import { compile } from "../../dist/compiler/compile.js";
 import { parseManifests } from "../../dist/manifest/parse.js";
 

@@ -297,17 +297,21 @@ Status ForwardFilter::judgeOnce(std::span<const std::byte> packet, bool* passes)
 
 // A link keeps its network namespace alive, so that its name can be the namespace's number.
 Status ForwardFilter::linkNames(std::vector<std::string>* names) noexcept {
-  struct stat here = {};
-  if (stat("/proc/thread-self/ns/net", &here) != 0) return Status::system("stat", errno);
-  for (const Family& family : FAMILIES) names->push_back(family.pin + std::to_string(here.st_ino));
+  // Not stat(): a symbol of newer versions of glibc than the addon may need.
+  struct statx here = {};
+  if (statx(AT_FDCWD, "/proc/thread-self/ns/net", 0, STATX_INO, &here) != 0) {
+    return Status::system("statx", errno);
+  }
+  for (const Family& family : FAMILIES) {
+    names->push_back(family.pin + std::to_string(here.stx_ino));
+  }
   return {};
 }
 
 bool ForwardFilter::isAttached() const noexcept {
   std::vector<std::string> names;
-  struct stat pinned = {};
   return linkNames(&names).ok() && std::all_of(names.begin(), names.end(), [&](const auto& name) {
-           return stat(path(name.c_str()).c_str(), &pinned) == 0;
+           return access(path(name.c_str()).c_str(), F_OK) == 0;
          });
 }
 

@@ -15,6 +15,8 @@
 #define SLUICE_INLINE static __attribute__((always_inline)) inline
 #define SLUICE_CONSTEXPR SLUICE_INLINE
 
+typedef _Bool SluiceBool;
+
 // The table's first byte, and a section's place: bytes from there.
 typedef const SluiceU8* SluiceTable;
 typedef SluiceU64 SluiceSection;
@@ -47,6 +49,7 @@ typedef struct {
 #define SLUICE_INLINE inline
 #define SLUICE_CONSTEXPR constexpr
 
+typedef bool SluiceBool;
 typedef const SluiceU8* SluiceSection;
 // The places of a checked table's sections.
 struct SluiceTableSections {
@@ -166,8 +169,8 @@ SLUICE_CONSTEXPR SluiceU32 sluiceProtocolSlot(SluiceU32 protocol) {
 }
 
 // Whether a row allows a port of a protocol slot to or from a class of addresses.
-SLUICE_INLINE int sluiceAllows(SluiceTable table, SluiceU32 row, SluiceU32 classId, SluiceU32 slot,
-                               SluiceU32 port) {
+SLUICE_INLINE SluiceBool sluiceAllows(SluiceTable table, SluiceU32 row, SluiceU32 classId,
+                                      SluiceU32 slot, SluiceU32 port) {
   const SluiceU64 cell = (SluiceU64)row * SLUICE_CLASS_COUNT(table) + classId;
   const SluiceU64 set = SLUICE_READ(SluiceU16, table, SLUICE_SECTION(table, cells), cell * 2);
   const SluiceU64 index = SLUICE_READ(SluiceU32, table, SLUICE_SECTION(table, portSets),

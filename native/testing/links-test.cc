@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <signal.h>
 #include <sys/time.h>
@@ -15,7 +14,6 @@
 #include "native/io/memory-link.h"
 #include "native/io/xdp-link.h"
 #include "native/packet/steering.h"
-#include "native/testing/allocations.h"
 #include "native/testing/blob-builder.h"
 #include "native/testing/one-pod.h"
 #include "native/testing/test.h"
@@ -29,7 +27,6 @@ namespace {
 
 using testing::BlobBuilder;
 using testing::FrameBuilder;
-using testing::OutOfMemory;
 using testing::tcpFrame;
 using testing::udpFrame;
 
@@ -328,33 +325,6 @@ void makePartial(std::vector<uint8_t>& frame, uint8_t family, uint32_t field) {
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
   frame[l4 + field] = static_cast<uint8_t>(sum >> 8);
   frame[l4 + field + 1] = static_cast<uint8_t>(sum);
-}
-
-TEST("af-xdp: the sockets go with a link that there is no memory for") {
-  constexpr uint64_t ALLOCATIONS = 3;  // of a link, and of two queues that may be refused
-  for (const bool adopts : {false, true}) {
-    for (uint64_t number = 0; number < ALLOCATIONS; ++number) {
-      std::array<int, 4> fds = {};
-      REQUIRE(pipe2(fds.data(), O_CLOEXEC) == 0 && pipe2(fds.data() + 2, O_CLOEXEC) == 0);
-      std::unique_ptr<XdpLink> link;
-      const XdpQueueHandoff handoffs[] = {{fds[0], fds[1], {}}, {fds[2], fds[3], {}}};
-      const XdpSocket sockets[] = {{fds[0], 0}, {fds[2], 1}};
-      Status status;
-      {
-        const OutOfMemory out(number);
-        status = adopts ? XdpLink::adopt(handoffs, {}, &link) : XdpLink::create(sockets, {}, &link);
-      }
-      // A queue is looked at before the next one is made.
-      const bool looked = adopts && number == 2;
-      CHECK(status.code == (looked ? StatusCode::Argument : StatusCode::Limit));
-      CHECK(link == nullptr);
-      for (size_t each = 0; each < fds.size(); ++each) {
-        const bool ours = !adopts && each % 2 == 1;
-        CHECK((fcntl(fds[each], F_GETFD) >= 0) == ours);
-        if (ours) close(fds[each]);
-      }
-    }
-  }
 }
 
 TEST("af-xdp: partial checksums are found and come out right, whole ones are left") {
