@@ -12,7 +12,7 @@ import type {
   PolicyRule,
 } from "../manifest/objects.js";
 import { type Address, compareAddresses, formatAddress } from "../net/address.js";
-import type { ClusterObjects, LivePod } from "../policy/cluster.js";
+import { type ClusterObjects, everyPolicy, type LivePod } from "../policy/cluster.js";
 import { ruleField, rulePath } from "../policy/ruleset.js";
 import type { ServiceIndex } from "../services/service-index.js";
 import {
@@ -259,10 +259,7 @@ function policyFindings(
     rules.flatMap(({ rule, matches }) => (matches ? [ruleRef(rule.policy, side, rule.index)] : [])),
   );
   const named = new Map(
-    [...policies.networkPolicies, ...policies.clusterPolicies].map((policy) => [
-      policyRef(namesOf(policy)),
-      policy,
-    ]),
+    everyPolicy(policies).map((policy) => [policyRef(namesOf(policy)), policy]),
   );
   const ofTier = (tier: RuleFinding["tier"]) => {
     const placed = rules.flatMap(({ rule }) => (rule.tier === tier ? [rule.policy] : []));

@@ -10,6 +10,7 @@ import type {
 import { type Address, addressKey, parseAddress } from "../net/address.js";
 import { type ResolvedService, resolveServices } from "../services/resolve.js";
 import { isNetworked, podFamilies, podRef, takenAddresses } from "../workloads/assign-addresses.js";
+import { madePod } from "../workloads/expand.js";
 
 /** Where a cluster's names are answered, by the names that every cluster has for it. */
 const namespace = "kube-system";
@@ -80,17 +81,7 @@ export function dnsPod(
   const taken = new Set(objects.flatMap((each) => (each.kind === "Pod" ? [podRef(each)] : [])));
   let free = name;
   for (let number = 1; taken.has(`${namespace}/${free}`); number++) free = `${name}-${number}`;
-  return {
-    kind: "Pod",
-    meta: { ...metaOf(labels), name: free },
-    nodeName: "",
-    hostNetwork: false,
-    phase: "Running",
-    addresses: [],
-    ports,
-    created: "",
-    isMade: true,
-  };
+  return madePod({ ...metaOf(labels), name: free }, ports);
 }
 
 /** The ports of a Service at which names are asked for. */

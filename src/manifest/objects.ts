@@ -27,6 +27,9 @@ export interface Owner {
   readonly name: string;
 }
 
+/** The label that a server gives each namespace. */
+export const namespaceNameLabel = "kubernetes.io/metadata.name";
+
 export interface Namespace {
   readonly kind: "Namespace";
   readonly meta: Meta;

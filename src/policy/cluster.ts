@@ -100,3 +100,10 @@ export interface Policies {
   /** Returns the NetworkPolicies of one namespace, sorted by name. */
   inNamespace(name: string): readonly NetworkPolicy[];
 }
+
+export function everyPolicy({
+  networkPolicies,
+  clusterPolicies,
+}: Policies): readonly (NetworkPolicy | ClusterPolicy)[] {
+  return [...networkPolicies, ...clusterPolicies];
+}

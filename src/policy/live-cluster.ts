@@ -1,12 +1,13 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { modeOf } from "../manifest/annotations.js";
-import type {
-  ClusterPolicy,
-  ContainerPort,
-  KubernetesObject,
-  NetworkPolicy,
-  Node,
-  Pod,
+import {
+  type ClusterPolicy,
+  type ContainerPort,
+  type KubernetesObject,
+  type NetworkPolicy,
+  type Node,
+  namespaceNameLabel,
+  type Pod,
 } from "../manifest/objects.js";
 import { type Address, compareAddresses } from "../net/address.js";
 import { AddressOwners, compareNames, hasTraffic } from "./address-owners.js";
@@ -173,7 +174,7 @@ export class LiveCluster implements Cluster {
 
   #labelsOf(name: string): ReadonlyMap<string, string> {
     // The API server sets this label itself, whatever the manifest says (conformance rule 8).
-    return new Map(this.#namespaceLabels.get(name)).set("kubernetes.io/metadata.name", name);
+    return new Map(this.#namespaceLabels.get(name)).set(namespaceNameLabel, name);
   }
 
   #forgetNamespace(name: string): void {

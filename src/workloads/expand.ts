@@ -149,25 +149,37 @@ function podsOf(
   names.add(`${namespace}/${name}`);
   return [
     {
-      kind: "Pod",
-      meta: {
-        name,
-        namespace,
-        labels: new Map([...template.labels, ...ownLabels(workload, name, ordinal)]),
-        annotations: template.annotations,
-        owner: { group: workloadGroup(kind), kind, name: title },
-        span,
-      },
+      ...madePod(
+        {
+          name,
+          namespace,
+          labels: new Map([...template.labels, ...ownLabels(workload, name, ordinal)]),
+          annotations: template.annotations,
+          owner: { group: workloadGroup(kind), kind, name: title },
+          span,
+        },
+        template.ports,
+      ),
       nodeName: template.nodeName || place,
       hostNetwork: template.hostNetwork,
-      phase: "Running",
-      addresses: [],
-      ports: template.ports,
       ...hostnameOf(workload, template, name),
-      created: "",
-      isMade: true,
     },
   ];
+}
+
+/** A pod that stands for one that a cluster would have: it runs, on no node that is known, without an address yet. */
+export function madePod(meta: Pod["meta"], ports: Pod["ports"]): Pod {
+  return {
+    kind: "Pod",
+    meta,
+    nodeName: "",
+    hostNetwork: false,
+    phase: "Running",
+    addresses: [],
+    ports,
+    created: "",
+    isMade: true,
+  };
 }
 
 /** A numbered pod is called by its own name, below the Service that the workload names for it. */

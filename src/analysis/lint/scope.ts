@@ -3,14 +3,15 @@ import { sidesOf } from "../../dataplane/events.js";
 import { Table, TupleBatch } from "../../dataplane/table.js";
 import type { ObjectRef, Span } from "../../diagnostics/diagnostic.js";
 import { suggest } from "../../diagnostics/suggest.js";
-import type {
-  ClusterPolicy,
-  ClusterRule,
-  LabelSelector,
-  NetworkPolicy,
-  Pod,
-  PolicyRule,
-  ServiceObject,
+import {
+  type ClusterPolicy,
+  type ClusterRule,
+  type LabelSelector,
+  type NetworkPolicy,
+  namespaceNameLabel,
+  type Pod,
+  type PolicyRule,
+  type ServiceObject,
 } from "../../manifest/objects.js";
 import type { Address } from "../../net/address.js";
 import type { Prefix } from "../../net/prefix.js";
@@ -212,7 +213,7 @@ export class LintScope {
 
   #namespaceLabels(name: string): ReadonlyMap<string, string> {
     const known = this.compiled.cluster.namespaces.get(name);
-    return known?.labels ?? new Map([["kubernetes.io/metadata.name", name]]);
+    return known?.labels ?? new Map([[namespaceNameLabel, name]]);
   }
 }
 

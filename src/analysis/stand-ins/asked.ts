@@ -4,15 +4,12 @@ import type {
   LabelSelector,
   NetworkPolicy,
 } from "../../manifest/objects.js";
-import type { Cluster, Policies } from "../../policy/cluster.js";
+import { type Cluster, everyPolicy, type Policies } from "../../policy/cluster.js";
 import { type PeerTerm, termsHold } from "../../policy/peer-sets.js";
 import { peerTerm } from "../../policy/resolve.js";
 
 /** Pods that a policy names: those that it is for, or peers of its rules. */
 export type PodsTerm = Extract<PeerTerm, { readonly by: "pods" }>;
-
-/** The label that a server gives each namespace. */
-export const namespaceNameLabel = "kubernetes.io/metadata.name";
 
 type AnyPolicy = NetworkPolicy | ClusterPolicy;
 
@@ -34,7 +31,7 @@ export function changedTerms(
   const all = states.map(
     ({ policies }) =>
       new Map(
-        [...policies.networkPolicies, ...policies.clusterPolicies].map((policy) => [
+        everyPolicy(policies).map((policy) => [
           `${policy.kind} ${policy.meta.namespace}/${policy.meta.name}`,
           policy,
         ]),
@@ -67,7 +64,7 @@ export interface Unasked {
 export function unaskedOf({ cluster, policies }: AskedState, alsoPeers: boolean): Unasked {
   const groups = [...cluster.namespaces.values()].flatMap((each) => each.groups);
   const isThere = (term: PodsTerm) => groups.some((group) => termsHold([term], group));
-  const all: readonly AnyPolicy[] = [...policies.networkPolicies, ...policies.clusterPolicies];
+  const all = everyPolicy(policies);
   const idle = all.filter((policy) => !isThere(subjectTerm(policy)));
   const idleTerms = idle.flatMap(termsOf);
   if (!alsoPeers) return { idle, terms: idleTerms };

@@ -1,16 +1,18 @@
-import type {
-  ClusterPeer,
-  ClusterPolicy,
-  ClusterPort,
-  ClusterRule,
-  ContainerPort,
-  NetworkPolicy,
-  PolicyPort,
-  PolicyRule,
+import {
+  type ClusterPeer,
+  type ClusterPolicy,
+  type ClusterPort,
+  type ClusterRule,
+  type ContainerPort,
+  type NetworkPolicy,
+  namespaceNameLabel,
+  type PolicyPort,
+  type PolicyRule,
 } from "../../manifest/objects.js";
 import { type Prefix, parsePrefix, prefixCovers } from "../../net/prefix.js";
+import { everyPolicy } from "../../policy/cluster.js";
 import { remember } from "../../policy/remember.js";
-import { type AskedState, namespaceNameLabel } from "./asked.js";
+import type { AskedState } from "./asked.js";
 
 /*
  * What an answer about stand-ins says of all pods that there may be.
@@ -64,9 +66,7 @@ export interface StandInPorts {
 
 /** Finds a port for each name that rules ask for, with a number of its own that no rule names where there is one. */
 export function portsFor(states: readonly AskedState[]): StandInPorts {
-  const rules = states.flatMap(({ policies }) =>
-    [...policies.networkPolicies, ...policies.clusterPolicies].flatMap(rulesOf),
-  );
+  const rules = states.flatMap(({ policies }) => everyPolicy(policies).flatMap(rulesOf));
   const wanted = new Map<string, Set<ContainerPort["protocol"]>>();
   const ranges: (readonly [number, number])[] = [];
   for (const port of rules.flatMap((rule): readonly (PolicyPort | ClusterPort)[] => rule.ports)) {
@@ -113,7 +113,7 @@ const candidates: Readonly<Record<4 | 6, readonly Prefix[]>> = {
 /** Finds ranges that no block of a policy holds, by which an address would be told from others. */
 export function rangesApart(states: readonly AskedState[]): StandInRanges {
   const blocks = states
-    .flatMap(({ policies }) => [...policies.networkPolicies, ...policies.clusterPolicies])
+    .flatMap(({ policies }) => everyPolicy(policies))
     .flatMap(rulesOf)
     .flatMap((rule): readonly Block[] =>
       [...rule.peers].flatMap((peer): readonly Block[] => {

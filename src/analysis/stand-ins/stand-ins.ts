@@ -1,7 +1,14 @@
 import type { Span } from "../../diagnostics/diagnostic.js";
-import type { ContainerPort, LabelSelector, Namespace, Pod } from "../../manifest/objects.js";
+import {
+  type ContainerPort,
+  type LabelSelector,
+  type Namespace,
+  namespaceNameLabel,
+  type Pod,
+} from "../../manifest/objects.js";
 import { matchesSelector, selectorText } from "../../policy/selectors.js";
-import { type AskedState, namespaceNameLabel, type PodsTerm } from "./asked.js";
+import { madePod } from "../../workloads/expand.js";
+import type { AskedState, PodsTerm } from "./asked.js";
 import { type Sort, sortsOf } from "./sorts.js";
 
 /** A pod that is in no manifest, and stands for all pods of which the same selectors hold. */
@@ -199,24 +206,15 @@ function podOf(
   number: number,
   ports: readonly ContainerPort[],
 ): Pod {
-  return {
-    kind: "Pod",
-    meta: {
-      name: number === 1 ? title : `${title} ${number}`,
-      namespace,
-      labels,
-      annotations: new Map(),
-      owner: { group: "", kind: "", name: title },
-      span: nowhere,
-    },
-    nodeName: "",
-    hostNetwork: false,
-    phase: "Running",
-    addresses: [],
-    ports,
-    created: "",
-    isMade: true,
+  const meta = {
+    name: number === 1 ? title : `${title} ${number}`,
+    namespace,
+    labels,
+    annotations: new Map(),
+    owner: { group: "", kind: "", name: title },
+    span: nowhere,
   };
+  return madePod(meta, ports);
 }
 
 function namespaceOf({ name, labels }: Place): Namespace {
