@@ -259,6 +259,14 @@ export function policyObject(name: string, spec: unknown, namespace = "shop"): A
   };
 }
 
+/** What a ClusterNetworkPolicy says that denies everything to every pod. */
+export const denyAll = {
+  tier: "Admin",
+  priority: 1,
+  subject: { namespaces: {} },
+  ingress: [{ action: "Deny", from: [{ namespaces: {} }] }],
+};
+
 export function clusterPolicyObject(name: string, spec: unknown): ApiObject {
   return {
     kind: "ClusterNetworkPolicy",

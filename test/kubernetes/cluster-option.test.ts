@@ -2,24 +2,17 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { runCli } from "../../src/cli/frame.js";
-import { fakeIo } from "../cli/fake-io.js";
+import { sluice } from "../cli/command-bench.js";
 import {
   type ApiObject,
   clusterPolicyObject,
+  denyAll,
   namespaceObject,
   nodeObject,
   podObject,
   policyObject,
 } from "./api-objects.js";
 import { ApiServer } from "./api-server.js";
-
-const denyAll = {
-  tier: "Admin",
-  priority: 1,
-  subject: { namespaces: {} },
-  ingress: [{ action: "Deny", from: [{ namespaces: {} }] }],
-};
 
 // Goal: what a cluster has is an input like manifests, whole or not at all.
 // Method: the commands, against a server that speaks list as an API server does.
@@ -72,12 +65,6 @@ describe("--cluster", () => {
     const path = join(folder, name);
     writeFileSync(path, objects.map((each) => JSON.stringify(each)).join("\n"));
     return path;
-  }
-
-  async function sluice(...words: string[]) {
-    const io = fakeIo();
-    const code = await runCli(words, io);
-    return { code, out: io.out(), err: io.err() };
   }
 
   const here = () => ["--cluster", "--kubeconfig", kubeconfig];

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { findCluster } from "../../src/kubernetes/cluster-access.js";
 import {
   clusterPolicyObject,
+  denyAll,
   namespaceObject,
   nodeObject,
   podObject,
@@ -434,13 +435,6 @@ describe("KubernetesSource", () => {
     await eventually("no connection", () => server.connections === 0);
   });
 });
-
-const denyAll = {
-  tier: "Admin",
-  priority: 1,
-  subject: { namespaces: {} },
-  ingress: [{ action: "Deny", from: [{ namespaces: {} }] }],
-};
 
 describe("findCluster", () => {
   test.each([

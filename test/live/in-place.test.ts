@@ -4,13 +4,12 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { kernelObstacle, NodeBench } from "./in-place-bench.js";
 import { finish, named, root, until } from "./lab-harness.js";
-import { permissive, restrictive } from "./wire-bench.js";
+import { permissive, restrictedWays, restrictive } from "./wire-bench.js";
 
 const TCP = 6;
-const UDP = 17;
 const icmp = { 4: 1, 6: 58 } as const;
 
-/** `shop/web` may be reached on TCP 80 too, and on 81 no more than before; with a Node whose pods have the range. */
+/** The same pods and policy, and the Node on which they run, whose pods have addresses of their ranges. */
 const withNode = `${restrictive}---
 apiVersion: v1
 kind: Node
@@ -21,16 +20,8 @@ spec: { podCIDRs: [10.0.0.0/24, "fd00::/64"] }
 const obstacle = kernelObstacle();
 
 async function expectRestrictive(bench: NodeBench): Promise<void> {
-  const expected = [
-    ["peer", TCP, 80, "answered"],
-    ["peer", TCP, 81, "timed-out"],
-    ["peer", UDP, 53, "answered"],
-    ["peer", UDP, 80, "timed-out"],
-    ["pod", TCP, 5201, "answered"],
-    ["pod", TCP, 80, "timed-out"],
-  ] as const;
   for (const family of [4, 6] as const) {
-    for (const [from, protocol, port, outcome] of expected) {
+    for (const [from, protocol, port, outcome] of restrictedWays) {
       const what = `${from} ${protocol}/${port} over IPv${family}`;
       expect(await bench.try(from, family, protocol, port), what).toBe(outcome);
     }

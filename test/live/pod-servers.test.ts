@@ -28,6 +28,16 @@ const names = {
   pods: [],
 };
 
+/** Writes the same bytes again and again until the other side closes the connection. */
+async function pour(socket: Socket, bytes: Buffer): Promise<void> {
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  const write = () => {
+    if (!socket.destroyed) socket.write(bytes, () => setImmediate(write));
+  };
+  write();
+  await closed;
+}
+
 // Goal: whatever programs in pods send, what answers them goes on answering the others, within its bounds.
 // Method: the real thread, on ports of the loopback; each test ends with a question that must be answered.
 describe.skipIf(obstacle !== undefined)(named("what answers in pods", obstacle), () => {
@@ -161,13 +171,7 @@ describe.skipIf(obstacle !== undefined)(named("what answers in pods", obstacle),
 
     const deaf = await open(ports["dns-tcp"]);
     deaf.pause();
-    const many = Buffer.concat(Array.from({ length: 2_000 }, () => framed));
-    const ended = new Promise((resolve) => deaf.once("close", resolve));
-    const write = () => {
-      if (!deaf.destroyed) deaf.write(many, () => setImmediate(write));
-    };
-    write();
-    await ended;
+    await pour(deaf, Buffer.concat(Array.from({ length: 2_000 }, () => framed)));
     await answersAll();
   });
 
@@ -177,14 +181,8 @@ describe.skipIf(obstacle !== undefined)(named("what answers in pods", obstacle),
     expect(String(await received(head))).not.toContain("200 OK");
     const body = await open(ports.http);
     body.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n");
-    const gone = new Promise((resolve) => body.once("close", resolve));
     body.resume();
-    const piece = Buffer.alloc(256 * 1024);
-    const write = () => {
-      if (!body.destroyed) body.write(piece, () => setImmediate(write));
-    };
-    write();
-    await gone;
+    await pour(body, Buffer.alloc(256 * 1024));
     await answersAll();
   });
 

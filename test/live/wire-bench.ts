@@ -52,6 +52,17 @@ spec:
     - ports: [{ protocol: TCP, port: 5201 }]
 `;
 
+/** What becomes of connections under `restrictive`, over both families: from where, protocol, port, outcome. */
+export const restrictedWays = [
+  ["peer", 6, 80, "answered"],
+  ["peer", 6, 81, "timed-out"],
+  ["peer", 17, 53, "answered"],
+  ["peer", 17, 80, "timed-out"],
+  ["pod", 6, 5201, "answered"],
+  ["pod", 6, 80, "timed-out"],
+  ["pod", 17, 53, "timed-out"],
+] as const;
+
 /** Compiles for the pod alone, as `sluice run --pod shop/web` does. */
 export function tableOf(manifests: string): Uint8Array {
   const { objects, diagnostics } = parseManifests(manifests, "wire.yaml");

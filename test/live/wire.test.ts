@@ -18,7 +18,15 @@ import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { FlowEvent } from "../../src/layout/layout.gen.js";
 import { parseAddress } from "../../src/net/address.js";
 import { labObstacle, main, named, pause, root, until } from "./lab-harness.js";
-import { addresses, missing, permissive, restrictive, tableOf, WireBench } from "./wire-bench.js";
+import {
+  addresses,
+  missing,
+  permissive,
+  restrictedWays,
+  restrictive,
+  tableOf,
+  WireBench,
+} from "./wire-bench.js";
 
 const TCP = 6;
 const UDP = 17;
@@ -56,17 +64,8 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
 
   test("with a policy only what it allows passes", async () => {
     const dataplane = bench.filter(restrictive);
-    const expected = [
-      ["peer", TCP, 80, "answered"],
-      ["peer", TCP, 81, "timed-out"],
-      ["peer", UDP, 53, "answered"],
-      ["peer", UDP, 80, "timed-out"],
-      ["pod", TCP, 5201, "answered"],
-      ["pod", TCP, 80, "timed-out"],
-      ["pod", UDP, 53, "timed-out"],
-    ] as const;
     for (const family of [4, 6] as const) {
-      for (const [from, protocol, port, outcome] of expected) {
+      for (const [from, protocol, port, outcome] of restrictedWays) {
         const what = `${from} ${protocol}/${port} over IPv${family}`;
         expect(await bench.try(from, family, protocol, port), what).toBe(outcome);
       }

@@ -1,10 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { sanitize } from "../../src/cli/output.js";
 import { parseManifests } from "../../src/manifest/parse.js";
-import { compactFlow } from "../../src/observe/compact.js";
-import type { FlowLine } from "../../src/observe/flow.js";
-import { FlowLog } from "../../src/observe/flow-log.js";
-import { type EventFields, FakeRing, shop, tableOf } from "./fake-dataplane.js";
+import { type EventFields, shop, tableOf } from "./fake-dataplane.js";
+import { compactText, lineOf as flowLineOf } from "./flow-lines.js";
 
 const service = (name: string, spec: string) =>
   `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}, namespace: shop}\nspec: ${spec}\n---\n`;
@@ -23,20 +20,8 @@ const { services } = parseManifests(
   "services.yaml",
 );
 
-function lineOf(event: EventFields, known = services): FlowLine {
-  const ring = new FakeRing();
-  const log = new FlowLog(ring.dataplane, { interfaceName: () => "eth0" });
-  log.useTable(1, { ...tableOf(shop), services: known });
-  ring.push(event);
-  const lines: FlowLine[] = [];
-  const reader = { write: (line: FlowLine) => void lines.push(line), isBehind: false };
-  log.read({ filter: () => true, follow: false }, { ...reader, onCaughtUp() {}, end() {} });
-  log.close();
-  return lines[0]!;
-}
-
-const text = (line: FlowLine) =>
-  compactFlow(line, sanitize, sanitize).replace(/^\w{3} \d\d [\d:.]+: /, "");
+const lineOf = (event: EventFields, known = services) =>
+  flowLineOf(event, { ...tableOf(shop), services: known });
 
 // Goal: a flow names the Services that its packets may have been for, and no other.
 describe("flows name Services", () => {
@@ -47,7 +32,7 @@ describe("flows name Services", () => {
       { namespace: "shop", name: "plain", port: 80 },
     ]);
     expect(line.flow).not.toHaveProperty("destination_service");
-    expect(text(line)).toBe(
+    expect(compactText(line)).toBe(
       "shop/web:40000 -> shop/db:80 opened FORWARDED (TCP Flags: SYN) behind svc/shop/db:443, svc/shop/plain:80 by shop/db ingress[0] shop.yaml:20",
     );
   });
@@ -65,7 +50,7 @@ describe("flows name Services", () => {
     const line = lineOf({ destination: "10.96.0.7", destinationPort: 443 });
     expect(line.flow.destination_service).toEqual({ namespace: "shop", name: "db" });
     expect(line.flow.ext).not.toHaveProperty("services");
-    expect(text(line)).toBe(
+    expect(compactText(line)).toBe(
       "shop/web:40000 -> 10.96.0.7:443 opened FORWARDED (TCP) to svc/shop/db",
     );
   });

@@ -1,25 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, assert, describe, test } from "vitest";
-import { runCli } from "../../src/cli/frame.js";
-import { fakeIo } from "../cli/fake-io.js";
+import { assert, describe, test } from "vitest";
+import { ownFiles, sluice } from "../cli/command-bench.js";
 
-const folder = mkdtempSync(join(tmpdir(), "sluice-services-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-
-let files = 0;
-function file(text: string, ending = "yaml"): string {
-  const path = join(folder, `${files++}.${ending}`);
-  writeFileSync(path, text);
-  return path;
-}
-
-async function sluice(...words: string[]) {
-  const io = fakeIo();
-  const code = await runCli(words, io);
-  return { code, out: io.out(), err: io.err() };
-}
+const file = ownFiles();
 
 const pod = (name: string, role: string, ip: string, rest = "") => `apiVersion: v1
 kind: Pod

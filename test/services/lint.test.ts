@@ -1,19 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, assert, describe, test } from "vitest";
+import { assert, describe, test } from "vitest";
 import { runCli } from "../../src/cli/frame.js";
+import { ownFiles } from "../cli/command-bench.js";
 import { fakeIo } from "../cli/fake-io.js";
 
-const folder = mkdtempSync(join(tmpdir(), "sluice-lint-services-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-
-let files = 0;
-function file(text: string): string {
-  const path = join(folder, `${files++}.yaml`);
-  writeFileSync(path, text);
-  return path;
-}
+const file = ownFiles();
 
 /** Findings as `severity rule object message`; infos about pods without a policy left out. */
 async function lint(...words: string[]): Promise<string[]> {

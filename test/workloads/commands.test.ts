@@ -1,12 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, assert, describe, test } from "vitest";
-import { runCli } from "../../src/cli/frame.js";
-import { fakeIo } from "../cli/fake-io.js";
-
-const folder = mkdtempSync(join(tmpdir(), "sluice-workloads-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+import { assert, describe, test } from "vitest";
+import { ownFiles, sluice } from "../cli/command-bench.js";
 
 const app = `apiVersion: apps/v1
 kind: Deployment
@@ -44,18 +37,7 @@ spec:
   ingress: [{from: [{podSelector: {matchLabels: {app: ${peer}}}}], ports: [{port: grain}]}]
 `;
 
-let files = 0;
-function file(text: string): string {
-  const path = join(folder, `${files++}.yaml`);
-  writeFileSync(path, text);
-  return path;
-}
-
-async function sluice(...words: string[]) {
-  const io = fakeIo();
-  const code = await runCli(words, io);
-  return { code, out: io.out(), err: io.err() };
-}
+const file = ownFiles();
 
 const whole = file(`${app}---\n${policy("baker")}`);
 const bare = file(policy("baker"));

@@ -1,8 +1,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { assert, describe, test } from "vitest";
-import { runCli } from "../../src/cli/frame.js";
-import { fakeIo } from "../cli/fake-io.js";
+import { sluice } from "../cli/command-bench.js";
 
 const cases = "../shared/cases/repositories";
 
@@ -10,12 +9,6 @@ const cases = "../shared/cases/repositories";
 function input(number: string, path = ""): string {
   const name = readdirSync(cases).find((each) => each.startsWith(number));
   return join(cases, name ?? number, "input", path);
-}
-
-async function sluice(...words: string[]) {
-  const io = fakeIo();
-  const code = await runCli(words, io);
-  return { code, out: io.out(), err: io.err() };
 }
 
 // Source: `want` in expected.json of each case.

@@ -1,37 +1,19 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, assert, describe, test } from "vitest";
+import { assert, describe, test } from "vitest";
 import { diffConnectivity } from "../../../src/analysis/diff.js";
 import { sortsOf } from "../../../src/analysis/stand-ins/sorts.js";
 import type { Compiled } from "../../../src/cli/compiled.js";
-import { runCli } from "../../../src/cli/frame.js";
 import { standInFor } from "../../../src/cli/stand-ins.js";
 import { compile } from "../../../src/compiler/compile.js";
 import { Table } from "../../../src/dataplane/table.js";
 import type { KubernetesObject, NetworkPolicy } from "../../../src/manifest/objects.js";
 import { matchesSelector, selectorText } from "../../../src/policy/selectors.js";
-import { fakeIo } from "../../cli/fake-io.js";
+import { ownFiles, sluice } from "../../cli/command-bench.js";
 import { judge } from "../../oracle/oracle.js";
 import { Random } from "../../property/random.js";
 import { randomCluster, randomObject, randomProbes } from "../../property/random-cluster.js";
 
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
-const folder = mkdtempSync(join(tmpdir(), "sluice-stand-ins-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-
-let written = 0;
-function file(text: string): string {
-  const path = join(folder, `${written++}.yaml`);
-  writeFileSync(path, text);
-  return path;
-}
-
-async function sluice(...words: string[]) {
-  const io = fakeIo();
-  const code = await runCli(words, io);
-  return { code, out: io.out(), err: io.err() };
-}
+const file = ownFiles();
 
 function networkPolicies(random: Random): NetworkPolicy[] {
   return Array.from({ length: 400 }, () => randomObject(random))
