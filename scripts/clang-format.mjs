@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const binary = createRequire(import.meta.url)("clang-format-node").clangFormatPath;
 const files = readdirSync(join(root, "native"), { recursive: true })
   .map((file) => join("native", file))
-  .filter((file) => /\.(cc|h)$/.test(file) && !file.endsWith(".gen.h"));
+  .filter((file) => /\.(cc|h|bpf\.c)$/.test(file) && !file.endsWith(".gen.h"));
 const mode = process.argv.includes("--check") ? ["--dry-run", "--Werror"] : ["-i"];
 const result = spawnSync(binary, [...mode, ...files], { cwd: root, stdio: "inherit" });
 process.exit(result.status ?? 1);

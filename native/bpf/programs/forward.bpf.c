@@ -3,9 +3,9 @@
 //
 // A packet is judged by its connection as the kernel's connection tracking knows it, not by its own
 // header. The client is the source of the original tuple. The server is the source of the reply
-// tuple: the destination after its translation. So every packet of a connection, in both directions,
-// gets the same answer, and so do its fragments and the ICMP errors about it. No state of our own is
-// needed, and a swap of the table is in force from the next packet on.
+// tuple: the destination after its translation. So every packet of a connection, in both
+// directions, gets the same answer, and so do its fragments and the ICMP errors about it. No state
+// of our own is needed, and a swap of the table is in force from the next packet on.
 
 #include "native/bpf/programs/kernel.h"
 
@@ -15,8 +15,8 @@ extern const char tableBytes[], skbConntrack[], skbLength[], conntrackType[], or
 #define SLUICE_TABLE_BYTES LOADED(tableBytes)
 #include "native/table/evaluate.h"
 
-// Maps: two tables; one ForwardControl; a ForwardCounters for each processor; the ring of events; the
-// judges by family.
+// Maps: two tables; one ForwardControl; a ForwardCounters for each processor; the ring of events;
+// the judges by family.
 extern const char tables[], control[], counters[], events[], judges[];
 
 // Functions of the kernel.
@@ -112,8 +112,8 @@ INLINE SluiceU32 endpointOf(const Packet* packet, SluiceU32 leaf) {
                      (SluiceU64)leaf * SLUICE_Leaf_BYTES + SLUICE_Leaf_endpointId);
 }
 
-// Whether a leaf is no local endpoint's although its address belongs to the node's pods: a pod that the
-// table does not know yet, or no longer.
+// Whether a leaf is no local endpoint's although its address belongs to the node's pods: a pod that
+// the table does not know yet, or no longer.
 INLINE int isUnknownPod(const Packet* packet, const SluiceU32* address, SluiceU32 leaf) {
   if (endpointOf(packet, leaf) != SLUICE_NONE) return 0;
   const int words = packet->isV6 ? 4 : 1;
@@ -137,8 +137,8 @@ INLINE int isElsewhere(const Packet* packet, const SluiceU32* address) {
   return endpointOf(packet, leaf) == SLUICE_NONE && !isUnknownPod(packet, address, leaf);
 }
 
-// Whether an address is for a link alone: link-local, multicast, broadcast. Such packets come by on a bridge,
-// and no policy can name who speaks.
+// Whether an address is for a link alone: link-local, multicast, broadcast. Such packets come by on
+// a bridge, and no policy can name who speaks.
 INLINE int isOfLink(const Packet* packet, const SluiceU32* address) {
   const SluiceU32 first = address[0] & 0xff;
   if (!packet->isV6) return first >= 224;
@@ -156,14 +156,14 @@ INLINE int judge(const Packet* packet, const Flow* flow, int isFirst) {
     return drop(packet, flow, SLUICE_DropReason_UnknownPod, 0);
   }
   if (flow->withoutPorts) {
-    if ((endpointOf(packet, source) & endpointOf(packet, destination)) == SLUICE_NONE) return ACCEPT;
-    return drop(packet, flow,
-                packet->isV6 ? SLUICE_DropReason_ForbiddenExtHeader
-                             : SLUICE_DropReason_FragmentOrphan,
-                0);
+    if ((endpointOf(packet, source) & endpointOf(packet, destination)) == SLUICE_NONE)
+      return ACCEPT;
+    return drop(
+        packet, flow,
+        packet->isV6 ? SLUICE_DropReason_ForbiddenExtHeader : SLUICE_DropReason_FragmentOrphan, 0);
   }
-  const SluiceU32 denied = sluiceDecide(table, SLUICE_SECTION(table, endpoints), source, destination,
-                                        flow->protocol, flow->destinationPort);
+  const SluiceU32 denied = sluiceDecide(table, SLUICE_SECTION(table, endpoints), source,
+                                        destination, flow->protocol, flow->destinationPort);
   if (denied != 0) {
     const SluiceU8 reason = (denied & SLUICE_DENIED_BY_EGRESS) != 0
                                 ? SLUICE_DropReason_PolicyEgress
@@ -186,8 +186,9 @@ INLINE int judge(const Packet* packet, const Flow* flow, int isFirst) {
   return ACCEPT;
 }
 
-// Whether an ICMP error about a connection comes from one of its ends, or from elsewhere, as from a router.
-// Connection tracking does not ask who has sent it: a pod that may reach nobody could tell an end something.
+// Whether an ICMP error about a connection comes from one of its ends, or from elsewhere, as from a
+// router. Connection tracking does not ask who has sent it: a pod that may reach nobody could tell
+// an end something.
 INLINE int isErrorFromStranger(const Packet* packet, const Flow* flow) {
   Dynptr view;
   SluiceU8 buffer[40];
@@ -196,7 +197,8 @@ INLINE int isErrorFromStranger(const Packet* packet, const Flow* flow) {
   const SluiceU8* const header = bpf_dynptr_slice(&view, 0, buffer, packet->isV6 ? 40 : 20);
   if (header == 0) return 1;
   const SluiceU8 protocol = packet->isV6 ? header[6] : header[9];
-  if (protocol != (packet->isV6 ? IP_ICMP6 : IP_ICMP)) return 0;  // a connection that another one announced
+  if (protocol != (packet->isV6 ? IP_ICMP6 : IP_ICMP))
+    return 0;  // a connection that another one announced
   int isSource = 1;
   int isDestination = 1;
   if (packet->isV6) {
@@ -264,7 +266,8 @@ INLINE int judgeIcmp6(const Packet* packet, const Flow* flow, SluiceU8 type, Slu
   if (isListener) {
     // To a group of the link, so that no router hands them on: else they would carry data anywhere.
     const int isToLink = (flow->destination[0] & 0xffff) == 0x02ff;
-    if (!isToLink || hops != 1 || bytes > LISTENER_BYTES_MAX) return drop(packet, flow, SLUICE_DropReason_MalformedNdp, 0);
+    if (!isToLink || hops != 1 || bytes > LISTENER_BYTES_MAX)
+      return drop(packet, flow, SLUICE_DropReason_MalformedNdp, 0);
     ++packet->counters->exempt[SLUICE_ExemptKind_Listener];
     return ACCEPT;
   }
@@ -279,8 +282,9 @@ INLINE int judgeIcmp6(const Packet* packet, const Flow* flow, SluiceU8 type, Slu
   return judge(packet, flow, 1);
 }
 
-// Judges a packet without a connection as a first one, by its header: connection tracking is off, or
-// it holds the packet for invalid, or does not track such packets. So replies to an isolated pod stop.
+// Judges a packet without a connection as a first one, by its header: connection tracking is off,
+// or it holds the packet for invalid, or does not track such packets. So replies to an isolated pod
+// stop.
 INLINE int judgeHeader(const Packet* packet) {
   Dynptr view;
   Flow flow;
@@ -358,8 +362,8 @@ INLINE int judgePacket(Context* context, int isV6) {
 PROGRAM(judgeV4)(Context* context) { return judgePacket(context, 0); }
 PROGRAM(judgeV6)(Context* context) { return judgePacket(context, 1); }
 
-// What is attached, once for each family. The judge behind it is exchanged by one store; without one,
-// nothing passes.
+// What is attached, once for each family. The judge behind it is exchanged by one store; without
+// one, nothing passes.
 PROGRAM(rootV4)(Context* context) {
   tailCall(context, judges, 0);
   return DROP;
