@@ -151,6 +151,7 @@ Status ForwardFilter::prepare() noexcept {
   if (statfs(folder_.c_str(), &system) != 0) return Status::system("statfs", errno);
   if (system.f_type != BPF_FS_MAGIC) return Status::system("statfs", EINVAL);
   Status status = lockFolder(folder_, &lock_);
+  if (status.ok()) status = possibleProcessors(&processors_);
   if (status.ok()) status = readShapes();
   if (status.ok()) status = keepMap("judges", JUDGES_SHAPE, &judges_, &isNewSlot_);
   if (status.ok()) status = keepMap("counters", COUNTERS_SHAPE, &counters_);
@@ -361,12 +362,9 @@ void ForwardFilter::setClosed(std::span<const uint32_t> v4, std::span<const uint
 }
 
 Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {
-  size_t processors = 0;
-  Status status = possibleProcessors(&processors);
-  if (!status.ok()) return status;
-  std::vector<ForwardCounters> each(processors);
+  std::vector<ForwardCounters> each(processors_);
   constexpr uint32_t only = 0;
-  status = readFromMap(counters_.get(), &only, each.data());
+  const Status status = readFromMap(counters_.get(), &only, each.data());
   if (!status.ok()) return status;
   static_assert(sizeof(ForwardCounters) % sizeof(uint64_t) == 0);
   constexpr size_t WORDS = sizeof(ForwardCounters) / sizeof(uint64_t);

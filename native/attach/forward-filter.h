@@ -145,6 +145,7 @@ class ForwardFilter {
 
   std::string folder_;
   Descriptor lock_;
+  size_t processors_ = 0;   // that the machine could have: so many values of each counter
   bool isNewSlot_ = false;  // links that are pinned already have another one
   Shapes shapes_ = {};
   Descriptor counters_;

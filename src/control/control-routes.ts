@@ -106,8 +106,10 @@ export interface ControlSubject {
 }
 
 export interface InPlaceSubject {
-  readonly status: InPlaceStatus;
+  readonly isAttached: boolean;
+  /** Read from the kernel each time. */
   readonly counts: ForwardCounts;
+  statusOf(counts: ForwardCounts): InPlaceStatus;
 }
 
 /** All pods of a node, judged where the kernel routes or bridges their packets. */
@@ -444,14 +446,12 @@ function otherModes({ interfaces, mode }: ControlSubject): OtherMode[] {
 
 /** The status of an enforcing process. */
 export function controlStatus(subject: ControlSubject): ControlStatus {
-  const { controller, flows, established, name, version } = subject;
-  const { generation, since, lastError, endpoints, pending } = controller.status;
+  const { controller, flows, established, inPlace, name, version } = subject;
+  const { generation, since, lastError, endpoints } = controller.status;
   const { delay } = controller.measures;
-  const counters = countersOf(subject);
-  const inPlace = subject.inPlace?.status ?? null;
-  const isCurrent = lastError === undefined && pending === 0 && !subject.isBehind();
+  const inKernel = inPlace?.counts;
+  const counters = countersOf(subject, inKernel);
   const interfaces = subject.interfaces();
-  const missing = notAttached(interfaces);
   return {
     apiVersion,
     kind: "Status",
@@ -460,8 +460,8 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     pid: process.pid,
     generation,
     since: since?.toISOString() ?? null,
-    enforced: generation > 0 && isCurrent && missing.length === 0 && (inPlace?.attached ?? true),
-    notAttached: missing,
+    enforced: isEnforced(subject, interfaces),
+    notAttached: notAttached(interfaces),
     nameGuard: subject.nameGuard?.() ?? null,
     lastError: lastError ?? null,
     established,
@@ -482,18 +482,29 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
       p99Seconds: delay.quantile(0.99) ?? null,
     },
     source: subject.source?.() ?? null,
-    inPlace,
+    inPlace: inPlace === undefined || inKernel === undefined ? null : inPlace.statusOf(inKernel),
     audited: counters.audited,
     exempt: counters.exempt,
     drops: counters.drops,
   };
 }
 
+/** Whether the current manifests are in force everywhere. */
+function isEnforced(
+  { controller, isBehind, inPlace }: ControlSubject,
+  interfaces: readonly FilteredInterface[],
+): boolean {
+  const { generation, lastError, pending } = controller.status;
+  const isCurrent = lastError === undefined && pending === 0 && !isBehind();
+  const isWhole = notAttached(interfaces).length === 0 && (inPlace?.isAttached ?? true);
+  return generation > 0 && isCurrent && isWhole;
+}
+
 /** What the data plane's links and the programs in the kernel have counted. */
-function countersOf({ dataplane, inPlace }: ControlSubject): Counters {
+function countersOf({ dataplane }: ControlSubject, inKernel: ForwardCounts | undefined): Counters {
   const counters = dataplane.counters();
-  if (inPlace === undefined) return counters;
-  const { drops, exempt, audited, opened, eventsLost } = inPlace.counts;
+  if (inKernel === undefined) return counters;
+  const { drops, exempt, audited, opened, eventsLost } = inKernel;
   return {
     ...counters,
     drops: sumByKey(counters.drops, drops),
@@ -546,16 +557,18 @@ function fragmentUses(
 function metricsText(subject: ControlSubject): string {
   const { controller, dataplane, flows, version } = subject;
   const { measures, table } = controller;
+  const inKernel = subject.inPlace?.counts;
+  const interfaces = subject.interfaces();
   return exposition(
     sluiceMetrics({
       version,
-      counters: countersOf(subject),
-      inPlace: subject.inPlace?.counts,
-      interfaces: subject.interfaces(),
+      counters: countersOf(subject, inKernel),
+      inPlace: inKernel,
+      interfaces,
       connectionsMax: dataplane.connectionsMax,
       tableBytes: table?.blob.byteLength ?? 0,
       endpoints: controller.status.endpoints,
-      isReady: controlStatus(subject).enforced,
+      isReady: isEnforced(subject, interfaces),
       retaken: subject.retaken?.() ?? 0,
       reloads: measures,
       compile: measures.compile,

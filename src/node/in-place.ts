@@ -34,6 +34,8 @@ export class InPlace {
   readonly #tell: Tell;
   readonly #filter: ForwardFilter;
   #ranges: readonly Prefix[] = [];
+  /** Whether a pod is isolated by the table in force. */
+  #isolates = false;
   #toldBridge = "";
   #isFirst = true;
   /** Whether frames between ports of bridges that are no IP are held off. */
@@ -55,10 +57,13 @@ export class InPlace {
     return this.#filter.counts();
   }
 
-  get status(): InPlaceStatus {
-    const { totalPackets, totalBytes } = this.#filter.counts();
+  get isAttached(): boolean {
+    return this.#filter.isAttached;
+  }
+
+  statusOf({ totalPackets, totalBytes }: ForwardCounts): InPlaceStatus {
     return {
-      attached: this.#filter.isAttached,
+      attached: this.isAttached,
       pinFolder: this.#config.pinFolder,
       packets: totalPackets,
       bytes: totalBytes,
@@ -70,8 +75,12 @@ export class InPlace {
 
   /** Puts a table in force, for every packet from the next one on; attaches what is not attached. Errors: DataplaneError. */
   async enforce(table: CompiledTable, generation: number): Promise<void> {
-    this.#close(table);
+    const isolates = this.#learn(table);
+    // What is not in force yet, or may have to stay in force, closes too.
+    this.#filter.setClosed(this.#ranges, isolates || this.#isolates);
     await this.#filter.publish(table.blob, generation);
+    this.#filter.setClosed(this.#ranges, isolates);
+    this.#isolates = isolates;
     this.#coversBridges = keepForwardRules(this.#isFirst) && (this.#isFirst || this.#coversBridges);
     this.#isFirst = false;
     this.#filter.attach();
@@ -80,8 +89,8 @@ export class InPlace {
     this.#toldBridge = bypass;
   }
 
-  /** Says for which addresses nobody can be asked. A Node that is gone leaves its ranges known. */
-  #close({ objects, ruleset }: CompiledTable): void {
+  /** Learns the node's ranges, which stay known when its Node is gone; returns whether a pod is isolated. */
+  #learn({ objects, ruleset }: CompiledTable): boolean {
     const node = objects.find(
       (each) => each.kind === "Node" && each.meta.name === this.#config.node,
     );
@@ -90,10 +99,9 @@ export class InPlace {
         node.podCidrs.filter(({ address }) => address.family === family).slice(0, rangesMax),
       );
     }
-    const isolates = ruleset.endpoints.some(
+    return ruleset.endpoints.some(
       ({ ingress, egress }) => ingress.isolatedBy.length > 0 || egress.isolatedBy.length > 0,
     );
-    this.#filter.setClosed(this.#ranges, isolates);
   }
 
   /** What passes the node without coming by the hook; undefined when nothing is known to. */
