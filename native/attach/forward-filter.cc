@@ -260,6 +260,7 @@ Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generati
     waitForPrograms();  // those that still read it from before the last swap
     const Status status = writeTable(*tables_, idle, blob);
     if (!status.ok()) return status;
+    const std::lock_guard held(swap_);
     tables_->inForce().store(static_cast<uint64_t>(generation) << 32 | idle);
     return {};
   }
@@ -275,19 +276,38 @@ Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generati
   for (uint32_t index = 0; index < std::size(FAMILIES); ++index) {
     status = putInMap(judges_.get(), &index, static_cast<uint32_t>(made->judges[index].get()));
     if (status.ok()) continue;
-    tables_.reset();  // the families may judge by different ones: the next table replaces both
+    // The families may judge by different ones: the next table replaces both.
+    const std::lock_guard held(swap_);
+    tables_.reset();
     return status;
   }
+  const std::lock_guard held(swap_);
   tables_ = std::move(made);
   return {};
 }
 
 // Checks the bytes where they are read from later.
-Status ForwardFilter::writeTable(const Tables& tables, uint32_t which,
+Status ForwardFilter::writeTable(Tables& tables, uint32_t which,
                                  std::span<const std::byte> blob) noexcept {
   std::memcpy(tables.table(which), blob.data(), blob.size());
-  TableView view;
-  return TableView::open({tables.table(which), blob.size()}, &view);
+  return TableView::open({tables.table(which), blob.size()}, &tables.views[which]);
+}
+
+bool ForwardFilter::findStanding(const FlowKey& connection, Standing* standing) const noexcept {
+  const std::lock_guard held(swap_);
+  if (tables_ == nullptr) return false;
+  const uint64_t inForce = tables_->inForce().load();
+  const TableView& table = tables_->views[inForce & 1];
+  const uint32_t source = table.leafOf(connection.source.data(), connection.family);
+  const uint32_t destination = table.leafOf(connection.destination.data(), connection.family);
+  if ((table.leaf(source).endpointId & table.leaf(destination).endpointId) == NONE) return false;
+  standing->generation = static_cast<uint32_t>(inForce >> 32);
+  standing->audited = 0;
+  if (table.hasAudit()) {
+    standing->audited =
+        table.audit(source, destination, connection.protocol, connection.destinationPort);
+  }
+  return true;
 }
 
 Status ForwardFilter::judgeOnce(std::span<const std::byte> packet, bool* passes) noexcept {

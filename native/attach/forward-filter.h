@@ -4,13 +4,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "native/host/descriptor.h"
 #include "native/layout/layout.gen.h"
+#include "native/packet/flow-key.h"
 #include "native/packet/status.h"
+#include "native/table/table-view.h"
 
 namespace sluice {
 
@@ -41,7 +44,8 @@ class MappedMemory {
 // in a folder of a bpf file system. A later process, of another version too, finds it there, and
 // exchanges the judges by one store each; the hooks themselves are never detached but by remove().
 //
-// Threads: publish() from one thread at a time; drain() from one other; the rest from any.
+// Threads: publish() from one thread at a time; drain() and setClosed() from one other, setClosed()
+//          not during publish(); the rest from any.
 class ForwardFilter {
  public:
   // Opens what is pinned in the folder, or makes it. Nothing is attached yet, and what is attached
@@ -88,6 +92,14 @@ class ForwardFilter {
   // Bytes that all events so far have taken: it changes when there is something to drain.
   [[nodiscard]] uint64_t pushed() const noexcept;
 
+  // What the table in force says of a connection.
+  struct Standing {
+    uint32_t generation = 0;
+    DeniedBy audited = 0;  // the sides that would deny it if audited policies were enforced
+  };
+  // False when neither end is a local endpoint, and before the first table.
+  [[nodiscard]] bool findStanding(const FlowKey& connection, Standing* standing) const noexcept;
+
   // Runs the judge once on a packet, from its IP header on, that belongs to no connection.
   // Errors: Argument before the first table; System, "BPF_PROG_TEST_RUN".
   Status judgeOnce(std::span<const std::byte> packet, bool* passes) noexcept;
@@ -104,7 +116,8 @@ class ForwardFilter {
     Descriptor judges[2];
     MappedMemory tableMemory;
     MappedMemory controlMemory;
-    size_t bytes = 0;  // of one table
+    TableView views[2];  // of what was written last
+    size_t bytes = 0;    // of one table
 
     [[nodiscard]] std::byte* table(uint32_t which) const noexcept {
       return tableMemory.data() + which * bytes;
@@ -137,7 +150,7 @@ class ForwardFilter {
                  bool* isNew = nullptr) noexcept;
   Status mapEvents() noexcept;
   Status makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept;
-  static Status writeTable(const Tables& tables, uint32_t which,
+  static Status writeTable(Tables& tables, uint32_t which,
                            std::span<const std::byte> blob) noexcept;
   // The names of the links' pins, by family.
   static Status linkNames(std::vector<std::string>* names) noexcept;
@@ -155,6 +168,8 @@ class ForwardFilter {
   MappedMemory eventsWritten_;    // the writer's position, and the records, mapped twice in a row
   ForwardControl settings_ = {};  // what a later set of tables begins with
   std::unique_ptr<Tables> tables_;
+  // Held by findStanding() while it reads, and by publish() while it changes which table that is.
+  mutable std::mutex swap_;
 };
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 
 #include "native/attach/forward-filter.h"
 #include "native/attach/forward-rules.h"
+#include "native/attach/own-connections.h"
 #include "native/binding/arguments.h"
 #include "native/binding/job.h"
 
@@ -33,6 +34,36 @@ class PublishJob : public Job {
   uint32_t generation_;
 };
 
+// Reads the next piece of a list: the kernel may let it wait.
+class ListJob : public Job {
+ public:
+  ListJob(Napi::Env env, std::shared_ptr<OwnConnectionList> list)
+      : Job(env), list_(std::move(list)) {}
+
+ protected:
+  Status work() override { return list_->read(&records_); }
+  Napi::Value result() override {
+    return Napi::Buffer<uint8_t>::Copy(Env(), reinterpret_cast<const uint8_t*>(records_.data()),
+                                       records_.size() * sizeof(ConnectionRecord));
+  }
+
+ private:
+  std::shared_ptr<OwnConnectionList> list_;
+  std::vector<ConnectionRecord> records_;
+};
+
+// The FlowEvents that a caller wants filled.
+// Errors: throws Argument when they are not aligned; the span is then empty.
+std::span<FlowEvent> eventsOf(const Napi::Value& value) {
+  const auto bytes = bytesOf(value, "events");
+  if (value.Env().IsExceptionPending()) return {};
+  if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(FlowEvent) != 0) {
+    throwStatus(value.Env(), {StatusCode::Argument});
+    return {};
+  }
+  return {reinterpret_cast<FlowEvent*>(bytes.data()), bytes.size() / sizeof(FlowEvent)};
+}
+
 // The NativeForwardFilter of src/dataplane/addon.ts.
 class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
  public:
@@ -46,6 +77,8 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
                         InstanceMethod<&ForwardBinding::drainEvents>("drainEvents"),
                         InstanceMethod<&ForwardBinding::judgeOnce>("judgeOnce")});
   }
+
+  [[nodiscard]] const std::shared_ptr<ForwardFilter>& filter() const { return filter_; }
 
   explicit ForwardBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ForwardBinding>(info) {
     std::unique_ptr<ForwardFilter> made;
@@ -82,15 +115,9 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
   }
 
   Napi::Value drainEvents(const Napi::CallbackInfo& info) {
-    const auto bytes = bytesOf(info[0], "events");
+    const auto events = eventsOf(info[0]);
     if (info.Env().IsExceptionPending()) return info.Env().Undefined();
-    if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(FlowEvent) != 0) {
-      throwStatus(info.Env(), {StatusCode::Argument});
-      return info.Env().Undefined();
-    }
-    auto* const events = reinterpret_cast<FlowEvent*>(bytes.data());
-    const size_t count = filter_->drain({events, bytes.size() / sizeof(FlowEvent)});
-    return Napi::Number::New(info.Env(), static_cast<double>(count));
+    return Napi::Number::New(info.Env(), static_cast<double>(filter_->drain(events)));
   }
 
   Napi::Value judgeOnce(const Napi::CallbackInfo& info) {
@@ -102,6 +129,60 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
   }
 
   std::shared_ptr<ForwardFilter> filter_;
+};
+
+// The NativeOwnConnectionEnds of src/dataplane/addon.ts.
+class EndsBinding : public Napi::ObjectWrap<EndsBinding> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeOwnConnectionEnds",
+                       {InstanceMethod<&EndsBinding::drain>("drain"),
+                        InstanceMethod<&EndsBinding::overruns>("overruns")});
+  }
+
+  explicit EndsBinding(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<EndsBinding>(info),
+        ends_(ForwardBinding::Unwrap(info[0].As<Napi::Object>())->filter()) {
+    throwUnless(info, ends_.open());
+  }
+
+ private:
+  Napi::Value drain(const Napi::CallbackInfo& info) {
+    const auto events = eventsOf(info[0]);
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    size_t count = 0;
+    throwUnless(info, ends_.drain(events, &count));
+    return Napi::Number::New(info.Env(), static_cast<double>(count));
+  }
+
+  Napi::Value overruns(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(ends_.overruns()));
+  }
+
+  OwnConnectionEnds ends_;
+};
+
+// The NativeOwnConnectionList of src/dataplane/addon.ts.
+class ListBinding : public Napi::ObjectWrap<ListBinding> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeOwnConnectionList",
+                       {InstanceMethod<&ListBinding::next>("next")});
+  }
+
+  explicit ListBinding(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<ListBinding>(info),
+        list_(std::make_shared<OwnConnectionList>(
+            ForwardBinding::Unwrap(info[0].As<Napi::Object>())->filter())) {}
+
+ private:
+  Napi::Value next(const Napi::CallbackInfo& info) {
+    auto* const job = new ListJob(info.Env(), list_);
+    job->Queue();
+    return job->promise();
+  }
+
+  std::shared_ptr<OwnConnectionList> list_;
 };
 
 void removeForwardFilter(const Napi::CallbackInfo& info) {
@@ -126,6 +207,8 @@ void dropForwardRules(const Napi::CallbackInfo& info) { throwUnless(info, remove
 
 void defineForwardFilter(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeForwardFilter", ForwardBinding::define(env));
+  exports.Set("NativeOwnConnectionEnds", EndsBinding::define(env));
+  exports.Set("NativeOwnConnectionList", ListBinding::define(env));
   exports.Set("keepForwardRules", Napi::Function::New<keepForwardRules>(env));
   exports.Set("removeForwardRules", Napi::Function::New<dropForwardRules>(env));
   exports.Set("removeForwardFilter", Napi::Function::New<removeForwardFilter>(env));

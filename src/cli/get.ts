@@ -131,8 +131,8 @@ export function connectionTable<Item extends ConnectionItem>(more?: {
       endText(item.destination),
       item.state,
       `${Math.round(item.expiresInMs / 1_000)}s`,
-      String(item.packets),
-      String(item.bytes),
+      String(item.packets ?? "-"),
+      String(item.bytes ?? "-"),
       ...(more === undefined ? [] : [more.of(item)]),
     ],
   };

@@ -109,7 +109,28 @@ function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string)
       ? `in place: ${count(packets, "packet")} judged, ${unknown}\n`
       : red("in place: not attached yet\n"),
     ...(bypass === null ? [] : [red(`in place: ${sanitize(bypass)}\n`)]),
+    ...connectionEndLines(inPlace),
   ];
+}
+
+/** What is not known of the ends of connections. */
+function connectionEndLines({ connectionEnds }: NonNullable<ControlStatus["inPlace"]>): string[] {
+  const { told, counted, overruns } = connectionEnds;
+  const lines: string[] = [];
+  if (!told) {
+    lines.push(
+      "ends of connections are not told: net.netfilter.nf_conntrack_events is not 1 or 2\n",
+    );
+  }
+  if (!counted) {
+    lines.push("bytes of connections are not known: net.netfilter.nf_conntrack_acct is not 1\n");
+  }
+  if (overruns > 0) {
+    lines.push(
+      `ends of connections came too fast ${count(overruns, "time")}: some were not told\n`,
+    );
+  }
+  return lines;
 }
 
 /** The most endpoints that are listed one by one. */

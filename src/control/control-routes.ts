@@ -110,6 +110,8 @@ export interface InPlaceSubject {
   /** Read from the kernel each time. */
   readonly counts: ForwardCounts;
   statusOf(counts: ForwardCounts): InPlaceStatus;
+  /** ConnectionRecords of the pods' connections, which the kernel tracks. */
+  connections(): AsyncGenerator<Uint8Array>;
 }
 
 /** All pods of a node, judged where the kernel routes or bridges their packets. */
@@ -126,6 +128,17 @@ export interface InPlaceStatus {
   readonly podRanges: readonly string[];
   /** What is not judged, because the kernel does not show it; null when nothing is known to bypass the hook. */
   readonly bypass: string | null;
+  readonly connectionEnds: ConnectionEndsStatus;
+}
+
+/** What the kernel's connection tracking tells of the ends of connections. */
+export interface ConnectionEndsStatus {
+  /** Whether it reports them: net.netfilter.nf_conntrack_events. */
+  readonly told: boolean;
+  /** Whether it counts packets and bytes: net.netfilter.nf_conntrack_acct. */
+  readonly counted: boolean;
+  /** How often reports were lost because they came faster than they were read. */
+  readonly overruns: number;
 }
 
 /** The head of every document: tells a reader its kind and version. */
@@ -273,9 +286,9 @@ export interface ConnectionItem {
   readonly auditedBy: readonly ("egress" | "ingress")[];
   readonly generation: number;
   readonly expiresInMs: number;
-  /** Frames so far, both ways. */
-  readonly packets: number;
-  readonly bytes: number;
+  /** Frames so far, both ways; absent where the kernel tracks the connection and does not count. */
+  readonly packets?: number;
+  readonly bytes?: number;
 }
 
 export interface ConnectionEnd {
@@ -778,11 +791,17 @@ function connectionFinder(
         auditedBy: connection.auditedBy,
         generation: connection.generation,
         expiresInMs: connection.expiresInMs,
-        packets: connection.packets,
-        bytes: connection.bytes,
+        ...(connection.packets === 0
+          ? {}
+          : { packets: connection.packets, bytes: connection.bytes }),
       };
       return [{ connection, item }];
     });
+}
+
+/** ConnectionRecords, in pieces: of the data plane, or of the kernel where it tracks them. */
+function connectionsOf({ dataplane, inPlace }: ControlSubject): AsyncGenerator<Uint8Array> {
+  return inPlace === undefined ? dataplane.connections() : inPlace.connections();
 }
 
 async function* connectionPieces(
@@ -790,7 +809,7 @@ async function* connectionPieces(
   filter: FlowFilter,
 ): AsyncGenerator<ListPiece> {
   const find = connectionFinder(subject, filter);
-  for await (const records of subject.dataplane.connections()) {
+  for await (const records of connectionsOf(subject)) {
     yield () => find(records).map(({ item }) => item);
   }
 }
@@ -800,7 +819,13 @@ async function flush(
   filter: FlowFilter,
   time: ClientTime,
 ): Promise<FlushAnswer> {
-  const { dataplane } = subject;
+  const { dataplane, inPlace } = subject;
+  if (inPlace !== undefined) {
+    throw new RefusalError(
+      "usage",
+      "the kernel tracks the connections, and nothing has to be forgotten: each packet is judged by the table in force",
+    );
+  }
   const find = connectionFinder(subject, filter);
   let flushed = 0;
   for await (const records of dataplane.connections()) {
@@ -812,7 +837,7 @@ async function flush(
 
 /** Judges the live connections by other manifests, without changing anything. */
 async function dryRun(subject: ControlSubject, asked: Asked): Promise<DryRunAnswer | ListAnswer> {
-  const { controller, dataplane, established } = subject;
+  const { controller, established, inPlace } = subject;
   const judge = new DryRunProcess(controller.dryRunTask, asked.bytes);
   const { ok, diagnostics } = await judge.compiled();
   const { generation } = controller.status;
@@ -823,10 +848,11 @@ async function dryRun(subject: ControlSubject, asked: Asked): Promise<DryRunAnsw
   let connections = 0;
   const pieces = async function* (): AsyncGenerator<ListPiece> {
     try {
-      for await (const records of dataplane.connections()) {
+      for await (const records of connectionsOf(subject)) {
         connections += records.length / ConnectionRecord.bytes;
-        // With `established: keep` a new table cuts no connection.
-        const denials = established === "keep" ? [] : await judge.denials(records);
+        // With `established: keep` a new table cuts no connection; the kernel's programs keep none.
+        const keeps = established === "keep" && inPlace === undefined;
+        const denials = keeps ? [] : await judge.denials(records);
         if (denials.length === 0) continue;
         yield () => {
           const found = find(records);

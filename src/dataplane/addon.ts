@@ -31,6 +31,11 @@ export interface Addon {
   readonly NativeForwardFilter: new (
     folder: string,
   ) => NativeForwardFilter;
+  /** See forward-filter.ts, too. */
+  readonly NativeOwnConnectionEnds: new (
+    filter: NativeForwardFilter,
+  ) => NativeOwnConnectionEnds;
+  readonly NativeOwnConnectionList: new (filter: NativeForwardFilter) => NativeOwnConnectionList;
   removeForwardFilter(folder: string): void;
   /** Whether bridges are covered; undefined when all was there already, which is asked unless `isFirst`. */
   keepForwardRules(isFirst: boolean): boolean | undefined;
@@ -217,6 +222,17 @@ export interface NativeForwardFilter {
   /** Fills FlowEvent records and returns how many. */
   drainEvents(events: Uint8Array): number;
   judgeOnce(packet: Uint8Array): boolean;
+}
+
+export interface NativeOwnConnectionEnds {
+  /** Fills FlowEvent records and returns how many. */
+  drain(events: Uint8Array): number;
+  overruns(): number;
+}
+
+export interface NativeOwnConnectionList {
+  /** The next ConnectionRecords; none at the end. */
+  next(): Promise<Uint8Array>;
 }
 
 export interface NativeDataplane {

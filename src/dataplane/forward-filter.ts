@@ -5,7 +5,7 @@ import {
   readForwardCounters,
 } from "../layout/layout.gen.js";
 import type { Prefix } from "../net/prefix.js";
-import { addon, type NativeForwardFilter } from "./addon.js";
+import { addon, type NativeForwardFilter, type NativeOwnConnectionEnds } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
 
 /**
@@ -122,9 +122,51 @@ export class ForwardFilter {
     return this.#native.drainEvents(buffer);
   }
 
+  /**
+   * Follows the kernel's reports of connections that end. Errors: DataplaneError, where it reports none.
+   */
+  followEnds(): ConnectionEnds {
+    return native("follow the kernel's connections", () => {
+      const { NativeOwnConnectionEnds } = addon();
+      return new ConnectionEnds(new NativeOwnConnectionEnds(this.#native));
+    });
+  }
+
+  /**
+   * Lists the connections that the kernel tracks and that have a local endpoint at an end, as
+   * `Dataplane.connections`. Both totals are 0 where the kernel does not count.
+   */
+  async *connections(): AsyncGenerator<Uint8Array> {
+    const list = new (addon().NativeOwnConnectionList)(this.#native);
+    for (;;) {
+      const records = await nativeAsync("list the kernel's connections", () => list.next());
+      if (records.length === 0) return;
+      yield records;
+    }
+  }
+
   /** Whether a packet of no connection passes, from its IP header on: for tests. */
   judgeOnce(packet: Uint8Array): boolean {
     return native("run a program once", () => this.#native.judgeOnce(packet));
+  }
+}
+
+/** The ends of connections that the kernel tracks and that have a local endpoint at an end. */
+export class ConnectionEnds {
+  readonly #native: NativeOwnConnectionEnds;
+
+  constructor(instance: NativeOwnConnectionEnds) {
+    this.#native = instance;
+  }
+
+  /** Fills FlowEvent records, as `Dataplane.drainEvents`. Errors: DataplaneError. */
+  drainEvents(buffer: Uint8Array): number {
+    return native("read the kernel's connections", () => this.#native.drain(buffer));
+  }
+
+  /** How often reports were lost because they came faster than they were read. */
+  get overruns(): number {
+    return this.#native.overruns();
   }
 }
 

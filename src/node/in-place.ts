@@ -12,6 +12,7 @@ import {
 } from "../dataplane/forward-filter.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
+import { KernelConnections } from "./kernel-connections.js";
 import type { InPlaceConfig } from "./node-config.js";
 
 /** The most ranges of a family that the kernel's programs look through. */
@@ -33,6 +34,7 @@ export class InPlace {
   readonly #config: InPlaceConfig;
   readonly #tell: Tell;
   readonly #filter: ForwardFilter;
+  readonly #connections: KernelConnections;
   #ranges: readonly Prefix[] = [];
   /** Whether a pod is isolated by the table in force. */
   #isolates = false;
@@ -46,11 +48,17 @@ export class InPlace {
     this.#config = config;
     this.#tell = tell;
     this.#filter = opened(config.pinFolder);
+    this.#connections = new KernelConnections(this.#filter, tell);
   }
 
-  /** Fills FlowEvent records, as `Dataplane.drainEvents`. */
+  /** Fills FlowEvent records, as `Dataplane.drainEvents`: a connection's end after its first packet. */
   drainEvents(buffer: Uint8Array): number {
-    return this.#filter.drainEvents(buffer);
+    return this.#connections.drainEvents(buffer, this.#filter.drainEvents(buffer));
+  }
+
+  /** The pods' connections as the kernel tracks them, as `Dataplane.connections`. */
+  connections(): AsyncGenerator<Uint8Array> {
+    return this.#connections.list();
   }
 
   get counts(): ForwardCounts {
@@ -70,6 +78,7 @@ export class InPlace {
       unknownPods: this.#config.unknownPods,
       podRanges: this.#ranges.map(formatPrefix),
       bypass: this.#bypass ?? null,
+      connectionEnds: this.#connections.status,
     };
   }
 

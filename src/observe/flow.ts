@@ -104,7 +104,7 @@ export interface FlowExtension {
   readonly bytes: number | null;
   /** Records that were lost just before this one. */
   readonly lostBefore: number;
-  /** At the end of a connection: its traffic in both directions together. */
+  /** At the end of a connection: its traffic in both directions together; absent where it was not counted. */
   readonly total?: { readonly packets: number; readonly bytes: number };
 }
 
@@ -256,13 +256,18 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
         : { services: services.behind.map(flowService) }),
       generation: event.generation,
       bytes: kind === "closed" ? null : event.frameBytes,
-      ...(kind === "closed"
+      ...(hasTotal(event)
         ? { total: { packets: event.totalPackets, bytes: event.totalBytes } }
         : {}),
       lostBefore: event.lostBefore,
     },
   };
   return { flow, node_name: nodeName, time };
+}
+
+/** Whether an event tells what a connection has carried: the kernel may not have counted. */
+function hasTotal({ kind, totalPackets }: Pick<FlowEventRecord, "kind" | "totalPackets">): boolean {
+  return kind === "closed" && totalPackets > 0;
 }
 
 function namesOf({ meta }: ResolvedService): { readonly namespace: string; readonly name: string } {
@@ -339,7 +344,7 @@ function flagsOf(bits: number): readonly string[] {
 function summaryOf({ kind, protocol, source, tcpFlags, ...event }: FlowEventRecord): string {
   if (event.exempt !== undefined) return `${event.exempt}, judged by no policy`;
   const name = source === undefined && protocol === 0 ? "no IP" : protocolName(protocol);
-  if (kind === "closed") {
+  if (hasTotal({ kind, ...event })) {
     return `${name}, ${count(event.totalPackets, "packet")}, ${count(event.totalBytes, "byte")}`;
   }
   return tcpFlags === 0 ? name : `TCP Flags: ${flagsOf(tcpFlags).join(", ")}`;

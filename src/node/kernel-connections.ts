@@ -1,0 +1,54 @@
+import { readFileSync } from "node:fs";
+import type { ConnectionEndsStatus } from "../control/control-routes.js";
+import type { ConnectionEnds, ForwardFilter } from "../dataplane/forward-filter.js";
+import type { Tell } from "../diagnostics/tell.js";
+import { FlowEvent } from "../layout/layout.gen.js";
+
+const reports = "/proc/sys/net/netfilter/nf_conntrack_events";
+const counts = "/proc/sys/net/netfilter/nf_conntrack_acct";
+
+/**
+ * What the kernel's connection tracking tells of the pods' connections: their ends. Enforcement does without it, so
+ * nothing of it fails the process.
+ */
+export class KernelConnections {
+  readonly #filter: ForwardFilter;
+  readonly #ends: ConnectionEnds | undefined;
+
+  constructor(filter: ForwardFilter, tell: Tell) {
+    this.#filter = filter;
+    try {
+      this.#ends = filter.followEnds();
+    } catch (error) {
+      tell(`${(error as Error).message}: no flow tells the end of a connection`, "warning");
+    }
+  }
+
+  /** Fills FlowEvent records behind the first `filled`; returns how many there are then. */
+  drainEvents(buffer: Uint8Array, filled: number): number {
+    const free = buffer.subarray(filled * FlowEvent.bytes);
+    return filled + (free.length === 0 ? 0 : (this.#ends?.drainEvents(free) ?? 0));
+  }
+
+  /** ConnectionRecords, in pieces. */
+  list(): AsyncGenerator<Uint8Array> {
+    return this.#filter.connections();
+  }
+
+  get status(): ConnectionEndsStatus {
+    return {
+      told: this.#ends !== undefined && isOn(reports),
+      counted: isOn(counts),
+      overruns: this.#ends?.overruns ?? 0,
+    };
+  }
+}
+
+/** The reports have two ways of being on: always, or while somebody listens. */
+function isOn(path: string): boolean {
+  try {
+    return readFileSync(path, "utf8").trim() !== "0";
+  } catch {
+    return false; // the kernel has it not
+  }
+}
