@@ -1,6 +1,6 @@
 // Makes what the package carries: dist/ from the sources of now, and the addons under prebuilds/, where
 // node-gyp-build finds them: this machine's, and with Debian's cross compiler that for arm64. `npm pack`
-// runs it, so that nobody packs what was built before.
+// runs it, so that nobody packs what was built before. With --here, for this machine's processor alone.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -54,9 +54,10 @@ function build(processor) {
   return undefined;
 }
 
+const { cpu } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 // Nothing that was built before is packed.
 rmSync(join(root, "prebuilds"), { recursive: true, force: true });
-for (const processor of JSON.parse(readFileSync(join(root, "package.json"), "utf8")).cpu) {
+for (const processor of process.argv.includes("--here") ? [process.arch] : cpu) {
   const lacking = build(processor);
   if (lacking === undefined) continue;
   // For a machine of one's own; scripts/release.mjs looks into the tarball and takes no such package.

@@ -94,8 +94,9 @@ async function listenOn(host: string, port: number): Promise<TcpListener & { at:
   }
 }
 
+/** Either family's address may stand in brackets: a manifest cannot know which of them a node has. */
 function readListen(text: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-f:]+)\]|([^:]+)):(\d{1,5})$/i.exec(text);
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^:]+)):(\d{1,5})$/i.exec(text);
   const port = Number(match?.[3]);
   const host = match?.[1] ?? match?.[2];
   if (host === undefined || port > 65_535) {

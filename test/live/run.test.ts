@@ -127,7 +127,8 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     const waiting = sluice("wait", "--timeout", "20s");
     const running = run(
       ...["--wire", "inside,outside", "--socket", socket],
-      ...["--metrics-listen", "127.0.0.1:0"],
+      // In brackets as an IPv6 address would be: a manifest does not know which family a node's address has.
+      ...["--metrics-listen", "[127.0.0.1]:0"],
     );
     const ended = finish(running);
     expect(await waiting).toMatchObject({ code: 0, stdout: "generation 1 is in force\n" });

@@ -135,17 +135,36 @@ describe("the manifests", () => {
     );
     expect(kinds.sort()).toEqual([
       ...["ClusterRole", "ClusterRole", "ClusterRoleBinding", "ClusterRoleBinding", "ConfigMap"],
-      ...["DaemonSet", "DaemonSet", "Namespace", "Namespace", "Pod", "Pod"],
-      ...["ServiceAccount", "ServiceAccount"],
+      ...["DaemonSet", "DaemonSet", "DaemonSet", "Kustomization"],
+      ...["Namespace", "Namespace", "Namespace", "Pod", "Pod", "Service"],
+      ...["ServiceAccount", "ServiceAccount", "ServiceMonitor"],
     ]);
-    const { diagnostics } = readManifests([join(folder, "kubernetes")]);
+    const manifests = names.filter((name) => name !== "kustomization.yaml");
+    const { diagnostics } = readManifests(
+      manifests.map((name) => join(folder, "kubernetes", name)),
+    );
     expect(diagnostics.filter(({ severity }) => severity !== "info")).toEqual([]);
   });
 
+  test.skipIf(spawnSync("kubectl", ["version", "--client"]).status !== 0)(
+    "the kustomization renders to what sluice.yaml is",
+    () => {
+      const words = ["kustomize", join(folder, "kubernetes")];
+      const objectsOf = (text: string) =>
+        parseAllDocuments(text)
+          .map((document) => document.toJS() as { kind: string })
+          .sort((a, b) => a.kind.localeCompare(b.kind));
+      const rendered = execFileSync("kubectl", words, { encoding: "utf8" });
+      expect(objectsOf(rendered)).toEqual(objectsOf(read("kubernetes/sluice.yaml")));
+    },
+  );
+
   test("grant the capabilities that they need and no more", () => {
+    const inPlace = ["sluice.yaml", "remove.yaml"];
     const needed = (name: string) =>
-      name === "sluice.yaml" ? ["NET_ADMIN", "BPF", "PERFMON"] : ["NET_ADMIN", "NET_RAW"];
-    for (const name of names.filter((each) => each !== "rbac.yaml")) {
+      inPlace.includes(name) ? ["NET_ADMIN", "BPF", "PERFMON"] : ["NET_ADMIN", "NET_RAW"];
+    const without = ["rbac.yaml", "kustomization.yaml", "servicemonitor.yaml"];
+    for (const name of names.filter((each) => !without.includes(each))) {
       const granted = [...read(`kubernetes/${name}`).matchAll(/add: (\[.*\])/g)];
       expect(granted.length).toBeGreaterThan(0);
       for (const [, list] of granted) {
@@ -153,8 +172,35 @@ describe("the manifests", () => {
           expect(needed(name)).toContain(capability);
         }
       }
-      expect(read(`kubernetes/${name}`)).not.toMatch(/privileged: true/);
+      if (name !== "sluice.yaml") {
+        expect(read(`kubernetes/${name}`)).not.toMatch(/privileged: true/);
+      }
     }
+  });
+
+  test("what is privileged mounts a file system that the node lacks, and ends", () => {
+    const { initContainers, containers } = podOf("sluice.yaml");
+    const isPrivileged = ({ securityContext }: Container) => securityContext.privileged === true;
+    expect([...initContainers, ...containers].filter(isPrivileged).map(({ name }) => name)).toEqual(
+      ["bpf-file-system"],
+    );
+  });
+
+  test("the metrics of the node's process are those that the Service and its monitor name", () => {
+    const service = objectOf<{ spec: { selector: object; ports: { targetPort: string }[] } }>(
+      "sluice.yaml",
+      "Service",
+    );
+    const monitor = objectOf<{ spec: { selector: { matchLabels: object } } }>(
+      "servicemonitor.yaml",
+      "ServiceMonitor",
+    );
+    expect(monitor.spec.selector.matchLabels).toEqual(service.spec.selector);
+    const [container] = podOf("sluice.yaml").containers;
+    const [port] = container!.ports!;
+    expect(service.spec.ports[0]!.targetPort).toBe(port!.name);
+    const listen = container!.env!.find(({ name }) => name === "SLUICE_METRICS_LISTEN");
+    expect(listen!.value).toMatch(new RegExp(`:${port!.containerPort}$`));
   });
 
   test.each(["rbac.yaml", "sluice.yaml"])(
@@ -178,6 +224,24 @@ describe("the manifests", () => {
     },
   );
 });
+
+interface Container {
+  readonly name: string;
+  readonly securityContext: { readonly privileged?: boolean };
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+}
+
+function objectOf<Shape>(file: string, kind: string): Shape {
+  return parseAllDocuments(read(`kubernetes/${file}`))
+    .map((document) => document.toJS() as Shape & { kind: string })
+    .find((each) => each.kind === kind)!;
+}
+
+function podOf(file: string): { initContainers: Container[]; containers: Container[] } {
+  type Workload = { spec: { template: { spec: ReturnType<typeof podOf> } } };
+  return objectOf<Workload>(file, "DaemonSet").spec.template.spec;
+}
 
 interface Rule {
   readonly apiGroups?: readonly string[];

@@ -124,6 +124,32 @@ describe("npm pack", () => {
     expect(obstaclesOf(readFileSync(process.execPath)).join()).toMatch(/libstdc\+\+|GLIBCXX/);
   });
 
+  test.skipIf(process.getuid?.() !== 0)(
+    "is a container image that has all it needs, without a container engine",
+    () => {
+      const image = join(folder, "image");
+      mkdirSync(join(image, "root"), { recursive: true });
+      const words = ["scripts/image.mjs", join(image, "image.tar"), "--package", tarball];
+      execFileSync(process.execPath, words, { cwd: root, stdio: "pipe" });
+      execFileSync("tar", ["xf", join(image, "image.tar"), "-C", image]);
+      const [listed] = JSON.parse(readFileSync(join(image, "manifest.json"), "utf8"));
+      const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+      expect(listed).toMatchObject({ RepoTags: [`sluice:${version}`], Layers: ["layer.tar"] });
+      execFileSync("tar", ["xf", join(image, "layer.tar"), "-C", join(image, "root")]);
+      const { config } = JSON.parse(readFileSync(join(image, listed.Config), "utf8"));
+      const inside = (...command: string[]) =>
+        execFileSync("chroot", [join(image, "root"), "/usr/bin/env", ...config.Env, ...command], {
+          encoding: "utf8",
+        });
+      expect(inside(...config.Entrypoint, "version")).toContain(`sluice ${version}`);
+      // What the manifests have run beside it.
+      expect(inside("/bin/sh", "-c", "command -v mount && command -v mountpoint")).toMatch(
+        /mount\n.*mountpoint/,
+      );
+    },
+    120_000,
+  );
+
   for (const version of [process.versions.node, ...versions]) {
     describe(`installed with Node ${version}`, () => {
       const prefix = join(folder, `prefix-${version}`);

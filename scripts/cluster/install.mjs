@@ -1,0 +1,60 @@
+// Sluice comes and goes by its own manifests, and by nothing else.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { until } from "./tool.mjs";
+
+export const manifest = (name) =>
+  readFileSync(fileURLToPath(new URL(`../../deploy/kubernetes/${name}`, import.meta.url)), "utf8");
+
+/** Applies sluice.yaml, and waits until every node enforces. */
+export async function install(cluster) {
+  const begunMs = performance.now();
+  cluster.apply(manifest("sluice.yaml"));
+  cluster.kubectl(
+    "-n",
+    "sluice-system",
+    "rollout",
+    "status",
+    "daemonset/sluice-node",
+    "--timeout=120s",
+  );
+  const seconds = ((performance.now() - begunMs) / 1_000).toFixed(1);
+  const endpoints = cluster.json("-n", "sluice-system", "get", "endpointslices").items;
+  const scraped = endpoints
+    .flatMap((each) => each.endpoints ?? [])
+    .flatMap(({ addresses }) => addresses);
+  const answers = scraped.map((address) => {
+    const route = (name) =>
+      cluster.in(cluster.nodes[0], "curl", "-sg", `http://${address}:9871/${name}`);
+    return route("readyz").startsWith("ok") && route("metrics").includes("\nsluice_");
+  });
+  const ok = answers.length === cluster.nodes.length && answers.every(Boolean);
+  const found = `ready on ${cluster.nodes.length} nodes after ${seconds} s, metrics of ${answers.filter(Boolean).length}`;
+  return { what: "kubectl apply -f sluice.yaml", ok, found };
+}
+
+/** Deletes sluice.yaml, applies remove.yaml, and looks for what is left in the nodes. */
+export async function uninstall(cluster) {
+  cluster.remove(manifest("sluice.yaml"));
+  cluster.apply(manifest("remove.yaml"));
+  cluster.kubectl(
+    "-n",
+    "sluice-remove",
+    "rollout",
+    "status",
+    "daemonset/sluice-remove",
+    "--timeout=120s",
+  );
+  cluster.remove(manifest("remove.yaml"));
+  const left = cluster.nodes.flatMap((node) => {
+    const rules = cluster.in(node, "nft", "list", "tables").match(/\S*sluice\S*/g) ?? [];
+    const pins = cluster.in(node, "sh", "-c", "ls -d /sys/fs/bpf/sluice* 2>/dev/null; true").trim();
+    return [...rules, ...(pins === "" ? [] : [pins])].map((each) => `${node}: ${each}`);
+  });
+  await until(
+    "the namespaces are gone",
+    60,
+    () => !cluster.kubectl("get", "namespaces").includes("sluice-"),
+  );
+  return { what: "uninstall", ok: left.length === 0, found: left.join(", ") || "nothing is left" };
+}

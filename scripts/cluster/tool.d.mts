@@ -1,0 +1,3 @@
+export class Cluster {
+  constructor(program: string);
+}
