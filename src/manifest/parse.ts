@@ -512,7 +512,7 @@ function skipForeign(
   root: Cursor,
   node: YamlMap,
   { kind, apiVersion }: Required<Inherited>,
-  { skipped, diagnostics }: Within,
+  { skipped, diagnostics, isPassable }: Within,
 ): void {
   if (isMisplaced(kind, apiVersion)) {
     const ours = kinds.get(kind);
@@ -524,6 +524,12 @@ function skipForeign(
     const hint = guess === undefined ? "" : `, did you mean ${guess}?`;
     const message = `no kind ${quoted(kind)} in version ${quoted(apiVersion)}${hint}`;
     root.field("kind").report("SL1014", message);
+    return;
+  }
+  // What a folder holds may be another program's own file, which only looks like an object.
+  if (!isPassable && groupOf(apiVersion) === "" && apiVersion !== "v1") {
+    const message = `no version ${quoted(apiVersion)} in the core group, want v1`;
+    root.field("apiVersion").report("SL1014", message);
     return;
   }
   const isList = kind.endsWith("List") && entryOf(node, "items")?.value.type === "sequence";

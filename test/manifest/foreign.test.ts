@@ -1,5 +1,5 @@
 import { assert, describe, test } from "vitest";
-import { parseManifests } from "../../src/manifest/parse.js";
+import { parseManifests, parseTexts } from "../../src/manifest/parse.js";
 import { findings, podText, policyText } from "./helpers.js";
 
 function bare(apiVersion: string, kind: string, name = "x"): string {
@@ -49,9 +49,21 @@ describe("a kind is told by its group and its name", () => {
     ["networking.k8s/v1", "NetworkPolicy", "SL1014 apiVersion"],
     ["Networking.k8s.IO/v1", "NetworkPolcy", "SL1014 kind"],
     ["policy.networking.k8s.oi/v1alpha2", "ClusterNetworkPolicy", "SL1014 apiVersion"],
+    // Without a slash it is of the core group, which has one version.
+    ["constructor", "Foo", "SL1014 apiVersion"],
+    ["v1alpha1", "HostnameConfig", "SL1014 apiVersion"],
   ];
   test.each(refused)("%s %s is likely a mistake", (apiVersion, kind, want) => {
     assert.deepEqual(findings(bare(apiVersion, kind)), [want]);
+  });
+
+  test("documents in a folder that only look like objects of the core group are passed over", () => {
+    const text = bare("v1alpha1", "HostnameConfig");
+    const read = parseTexts([{ name: "m.yaml", text, isPassable: true }], "m");
+    assert.deepEqual(
+      read.diagnostics.map(({ code }) => code),
+      ["SL1303"],
+    );
   });
 
   test("the later version of the cluster-wide policies has the same schema", () => {
