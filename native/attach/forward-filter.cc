@@ -1,6 +1,5 @@
 #include "native/attach/forward-filter.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/magic.h>
@@ -20,6 +19,7 @@
 #include <new>
 #include <vector>
 
+#include "native/attach/pin-folder.h"
 #include "native/bpf/image.h"
 #include "native/bpf/kernel-types.h"
 #include "native/bpf/link.h"
@@ -95,25 +95,6 @@ Status lockFolder(const std::string& folder, Descriptor* lock) noexcept {
   return {};
 }
 
-// Removes the pins that `goes` names; the folder may be absent.
-template <typename Goes>
-Status removePins(const std::string& folder, Goes&& goes) noexcept {
-  DIR* const open = opendir(folder.c_str());
-  if (open == nullptr) return errno == ENOENT ? Status{} : Status::system("opendir", errno);
-  std::vector<std::string> names;
-  while (const dirent* const entry = readdir(open)) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != ".." && goes(name)) names.emplace_back(name);
-  }
-  closedir(open);
-  for (const std::string& name : names) {
-    if (unlink((folder + "/" + name).c_str()) != 0 && errno != ENOENT) {
-      return Status::system("unlink", errno);
-    }
-  }
-  return {};
-}
-
 uint64_t nowNs(clockid_t clock) noexcept {
   timespec now = {};
   clock_gettime(clock, &now);
@@ -153,9 +134,9 @@ Status ForwardFilter::prepare() noexcept {
   Status status = lockFolder(folder_, &lock_);
   if (status.ok()) status = possibleProcessors(&processors_);
   if (status.ok()) status = readShapes();
-  if (status.ok()) status = keepMap("judges", JUDGES_SHAPE, &judges_, &isNewSlot_);
-  if (status.ok()) status = keepMap("counters", COUNTERS_SHAPE, &counters_);
-  if (status.ok()) status = keepMap("events", EVENTS_SHAPE, &events_);
+  if (status.ok()) status = keepMap(path("judges"), JUDGES_SHAPE, &judges_, &isNewSlot_);
+  if (status.ok()) status = keepMap(path("counters"), COUNTERS_SHAPE, &counters_);
+  if (status.ok()) status = keepMap(path("events"), EVENTS_SHAPE, &events_);
   if (status.ok()) status = mapEvents();
   return status;
 }
@@ -190,20 +171,6 @@ Status ForwardFilter::readShapes() noexcept {
       types.offsetOf(tuple, "dst") == DESTINATION_OFFSET && shapes_.castFunction != ABSENT &&
       shapes_.dynptrFunction != ABSENT && shapes_.sliceFunction != ABSENT;
   return fits ? Status{} : Status{StatusCode::Argument};
-}
-
-Status ForwardFilter::keepMap(const char* name, const BpfMapShape& shape, Descriptor* map,
-                              bool* isNew) noexcept {
-  const std::string place = path(name);
-  Status status = openPinned(place.c_str(), map);
-  if (status.ok() && isMap(map->get(), shape)) return {};
-  // What cannot be opened for another reason is not given up for it.
-  if (!status.ok() && status.error != ENOENT) return status;
-  status = createMap(shape, map);
-  if (!status.ok()) return status;
-  if (unlink(place.c_str()) != 0 && errno != ENOENT) return Status::system("unlink", errno);
-  if (isNew != nullptr) *isNew = true;
-  return pin(map->get(), place.c_str());
 }
 
 Status ForwardFilter::mapEvents() noexcept {
@@ -318,13 +285,11 @@ Status ForwardFilter::judgeOnce(std::span<const std::byte> packet, bool* passes)
 
 // A link keeps its network namespace alive, so that its name can be the namespace's number.
 Status ForwardFilter::linkNames(std::vector<std::string>* names) noexcept {
-  // Not stat(): a symbol of newer versions of glibc than the addon may need.
-  struct statx here = {};
-  if (statx(AT_FDCWD, "/proc/thread-self/ns/net", 0, STATX_INO, &here) != 0) {
-    return Status::system("statx", errno);
-  }
+  uint64_t number = 0;
+  const Status status = networkNamespaceNumber(&number);
+  if (!status.ok()) return status;
   for (const Family& family : FAMILIES) {
-    names->push_back(family.pin + std::to_string(here.stx_ino));
+    names->push_back(family.pin + std::to_string(number));
   }
   return {};
 }

@@ -145,9 +145,6 @@ class ForwardFilter {
   explicit ForwardFilter(std::string folder) : folder_(std::move(folder)) {}
   Status prepare() noexcept;
   Status readShapes() noexcept;
-  // Opens a pinned map of this shape, or makes and pins one.
-  Status keepMap(const char* name, const struct BpfMapShape& shape, Descriptor* map,
-                 bool* isNew = nullptr) noexcept;
   Status mapEvents() noexcept;
   Status makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept;
   static Status writeTable(Tables& tables, uint32_t which,

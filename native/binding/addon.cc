@@ -4,6 +4,7 @@
 #include "native/binding/dataplane-binding.h"
 #include "native/binding/descriptor-passing-binding.h"
 #include "native/binding/forward-binding.h"
+#include "native/binding/guard-binding.h"
 #include "native/binding/host-binding.h"
 #include "native/binding/interface-binding.h"
 #include "native/binding/privilege-binding.h"
@@ -19,6 +20,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   defineTable(env, exports);
   defineDataplane(env, exports);
   defineForwardFilter(env, exports);
+  defineSourceGuards(env, exports);
   defineHost(env, exports);
   defineInterfaces(env, exports);
   defineCapture(env, exports);

@@ -221,7 +221,9 @@ Napi::Value netlink(const Napi::CallbackInfo& info) {
   const auto requests = bytesOf(info[2], "requests");
   if (info.Env().IsExceptionPending()) return info.Env().Undefined();
   std::vector<uint8_t> replies;
-  throwUnless(info, exchangeNetlink(intOf(info[0]), intOf(info[1]), requests, &replies));
+  const auto checks =
+      info[3].As<Napi::Boolean>().Value() ? NetlinkChecks::Strict : NetlinkChecks::Loose;
+  throwUnless(info, exchangeNetlink(intOf(info[0]), intOf(info[1]), requests, &replies, checks));
   auto array = Napi::Uint8Array::New(info.Env(), replies.size());
   if (!replies.empty()) std::memcpy(array.Data(), replies.data(), replies.size());
   return array;

@@ -53,6 +53,14 @@ Status attachForwardProgram(int program, uint32_t family, int32_t priority,
   return attached->valid() ? Status{} : Status::system("BPF_LINK_CREATE", errno);
 }
 
+Status exchangeProgram(int link, int program) noexcept {
+  bpf_attr attributes = noAttributes();
+  attributes.link_update.link_fd = static_cast<uint32_t>(link);
+  attributes.link_update.new_prog_fd = static_cast<uint32_t>(program);
+  if (callBpf(BPF_LINK_UPDATE, &attributes) == 0) return {};
+  return Status::system("BPF_LINK_UPDATE", errno);
+}
+
 Status pin(int fd, const char* path) noexcept {
   bpf_attr attributes = noAttributes();
   attributes.pathname = reinterpret_cast<uint64_t>(path);

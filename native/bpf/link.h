@@ -30,6 +30,10 @@ Status attachProgram(int program, uint32_t interfaceIndex, BpfHook hook, uint32_
 Status attachForwardProgram(int program, uint32_t family, int32_t priority,
                             Descriptor* attached) noexcept;
 
+// Puts a program in the place of the one that a link has attached. Errors: System,
+// "BPF_LINK_UPDATE".
+Status exchangeProgram(int link, int program) noexcept;
+
 // Gives an object a name in a bpf file system, where it outlives the process, or opens it there.
 //
 // Errors: System, "BPF_OBJ_PIN", "BPF_OBJ_GET": ENOENT when there is none.

@@ -32,13 +32,34 @@ Status readFromMap(int map, const void* key, void* value) noexcept {
   return Status::system("BPF_MAP_LOOKUP_ELEM", errno);
 }
 
-Status putInMap(int map, const void* key, uint32_t value) noexcept {
+Status putInMap(int map, const void* key, const void* value, uint64_t flags) noexcept {
   bpf_attr attributes = noAttributes();
   attributes.map_fd = static_cast<uint32_t>(map);
   attributes.key = reinterpret_cast<uint64_t>(key);
-  attributes.value = reinterpret_cast<uint64_t>(&value);
+  attributes.value = reinterpret_cast<uint64_t>(value);
+  attributes.flags = flags;
   if (callBpf(BPF_MAP_UPDATE_ELEM, &attributes) == 0) return {};
   return Status::system("BPF_MAP_UPDATE_ELEM", errno);
+}
+
+Status putInMap(int map, const void* key, uint32_t value) noexcept {
+  return putInMap(map, key, &value, BPF_ANY);
+}
+
+Status removeFromMap(int map, const void* key) noexcept {
+  bpf_attr attributes = noAttributes();
+  attributes.map_fd = static_cast<uint32_t>(map);
+  attributes.key = reinterpret_cast<uint64_t>(key);
+  if (callBpf(BPF_MAP_DELETE_ELEM, &attributes) == 0 || errno == ENOENT) return {};
+  return Status::system("BPF_MAP_DELETE_ELEM", errno);
+}
+
+bool nextInMap(int map, const void* key, void* next) noexcept {
+  bpf_attr attributes = noAttributes();
+  attributes.map_fd = static_cast<uint32_t>(map);
+  attributes.key = reinterpret_cast<uint64_t>(key);
+  attributes.next_key = reinterpret_cast<uint64_t>(next);
+  return callBpf(BPF_MAP_GET_NEXT_KEY, &attributes) == 0;
 }
 
 bool isMap(int fd, bpf_map_type type) noexcept {

@@ -28,8 +28,16 @@ Status createMap(const BpfMapShape& shape, Descriptor* map) noexcept;
 // Errors: System, "BPF_MAP_LOOKUP_ELEM".
 Status readFromMap(int map, const void* key, void* value) noexcept;
 
+// Writes an entry; `flags` are the kernel's: BPF_NOEXIST, ….
 // Errors: System, "BPF_MAP_UPDATE_ELEM".
+Status putInMap(int map, const void* key, const void* value, uint64_t flags) noexcept;
 Status putInMap(int map, const void* key, uint32_t value) noexcept;
+
+// Removes an entry; one that is not there is no error. Errors: System, "BPF_MAP_DELETE_ELEM".
+Status removeFromMap(int map, const void* key) noexcept;
+
+// Finds the key that follows another, or the first one with no other; false at the end.
+[[nodiscard]] bool nextInMap(int map, const void* key, void* next) noexcept;
 
 [[nodiscard]] bool isMap(int fd, bpf_map_type type) noexcept;
 [[nodiscard]] bool isMap(int fd, const BpfMapShape& shape) noexcept;

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0xad67547bu;
+inline constexpr uint32_t LAYOUT_HASH = 0xc88f2b86u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -966,6 +966,51 @@ static_assert(offsetof(ForwardCounters, audited) == 24);
 static_assert(offsetof(ForwardCounters, eventsLost) == 32);
 static_assert(offsetof(ForwardCounters, drops) == 40);
 static_assert(offsetof(ForwardCounters, exempt) == 432);
+
+// Whose frames a pod's interface on the node may bring: the addresses of the pod behind it.
+struct GuardedInterface {
+  uint32_t v4[4];  // addresses in the order of memory; 0: none
+  uint32_t v6[16];  // four times the words of an address, in the order of memory; 0: none
+  uint8_t mac[6];  // the only source MAC, if it is checked
+  uint16_t linkId;  // what FlowEvent calls the interface
+  uint32_t checksMac;  // 1: frames of other MACs are dropped
+  uint32_t reserved;  // zero
+};
+static_assert(sizeof(GuardedInterface) == 96);
+static_assert(offsetof(GuardedInterface, v4) == 0);
+static_assert(offsetof(GuardedInterface, v6) == 16);
+static_assert(offsetof(GuardedInterface, mac) == 80);
+static_assert(offsetof(GuardedInterface, linkId) == 86);
+static_assert(offsetof(GuardedInterface, checksMac) == 88);
+static_assert(offsetof(GuardedInterface, reserved) == 92);
+
+// What the guard of a pod's interface has dropped.
+struct GuardCounts {
+  uint64_t drops;  // frames
+  uint64_t toldNs;  // when the last of them was told as an event
+};
+static_assert(sizeof(GuardCounts) == 16);
+static_assert(offsetof(GuardCounts, drops) == 0);
+static_assert(offsetof(GuardCounts, toldNs) == 8);
+
+// A guarded interface as it is.
+struct GuardState {
+  uint32_t interfaceIndex;  // its index
+  uint32_t attached;  // 1: the guard is attached to it
+  uint64_t drops;  // frames dropped since it was guarded
+  uint32_t v4[4];  // as GuardedInterface
+  uint32_t v6[16];  // as GuardedInterface
+  uint16_t linkId;  // as GuardedInterface
+  uint8_t reserved[14];  // zero
+};
+static_assert(sizeof(GuardState) == 112);
+static_assert(offsetof(GuardState, interfaceIndex) == 0);
+static_assert(offsetof(GuardState, attached) == 4);
+static_assert(offsetof(GuardState, drops) == 8);
+static_assert(offsetof(GuardState, v4) == 16);
+static_assert(offsetof(GuardState, v6) == 32);
+static_assert(offsetof(GuardState, linkId) == 96);
+static_assert(offsetof(GuardState, reserved) == 98);
 
 // What has passed a link since it was added, and what the endpoint behind it has of the tables of connections and of fragmented datagrams.
 struct LinkCounters {

@@ -173,3 +173,19 @@ typedef struct {
   SluiceU64 drops[49];
   SluiceU64 exempt[5];
 } SluiceForwardCounters;
+
+// Whose frames a pod's interface on the node may bring: the addresses of the pod behind it.
+typedef struct {
+  SluiceU32 v4[4];
+  SluiceU32 v6[16];
+  SluiceU8 mac[6];
+  SluiceU16 linkId;
+  SluiceU32 checksMac;
+  SluiceU32 reserved;
+} SluiceGuardedInterface;
+
+// What the guard of a pod's interface has dropped.
+typedef struct {
+  SluiceU64 drops;
+  SluiceU64 toldNs;
+} SluiceGuardCounts;

@@ -23,6 +23,7 @@ constexpr int BUFFER_BYTES = 32 << 20;
 constexpr time_t ANSWER_SECONDS_MAX = 10;
 constexpr size_t DATAGRAM_BYTES_MAX = 1 << 18;
 constexpr size_t THREADS_MAX = 32;
+constexpr int STRICT_CHECKS = 12;  // NETLINK_GET_STRICT_CHK: older headers lack it
 
 nlmsghdr headerAt(const uint8_t* bytes) noexcept {
   nlmsghdr header;
@@ -64,7 +65,7 @@ Status openNetlink(int protocol, Descriptor* opened) noexcept {
 }  // namespace
 
 Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> requests,
-                       std::vector<uint8_t>* replies) noexcept {
+                       std::vector<uint8_t>* replies, NetlinkChecks checks) noexcept {
   uint32_t last = 0;
   if (!walk(requests, [&last](const nlmsghdr& header) { last = header.nlmsg_seq; }) || last == 0) {
     return {StatusCode::Argument};
@@ -72,6 +73,11 @@ Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> r
   return inNamespace(namespaceFd, [&]() -> Status {
     Descriptor link;
     if (const Status status = openNetlink(protocol, &link); !status.ok()) return status;
+    const int yes = 1;
+    if (checks == NetlinkChecks::Strict &&
+        setsockopt(link.get(), SOL_NETLINK, STRICT_CHECKS, &yes, sizeof yes) != 0) {
+      return Status::system("NETLINK_GET_STRICT_CHK", errno);
+    }
     sockaddr_nl kernel = {};
     kernel.nl_family = AF_NETLINK;
     if (sendto(link.get(), requests.data(), requests.size(), 0,

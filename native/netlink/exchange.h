@@ -18,9 +18,13 @@ namespace sluice {
 //         acknowledgement, and ends the exchange. `*replies` are whole messages too.
 // Errors: System; ETIMEDOUT when the end of the reply does not come within seconds. Requests that
 //         the kernel refuses have an error in the replies.
+// `checks`: Strict makes the kernel read the attributes of a request for a dump, and refuse what it
+//         does not know of it (NETLINK_GET_STRICT_CHK); kernels before 4.20 do not.
 // Source: man 7 netlink.
+enum class NetlinkChecks : uint8_t { Loose, Strict };
 Status exchangeNetlink(int namespaceFd, int protocol, std::span<const uint8_t> requests,
-                       std::vector<uint8_t>* replies) noexcept;
+                       std::vector<uint8_t>* replies,
+                       NetlinkChecks checks = NetlinkChecks::Loose) noexcept;
 
 // Sends the same requests in several namespaces, many at a time: the kernel waits for milliseconds
 // in some of them, without doing anything. `*replies` has an entry for each namespace.

@@ -4,6 +4,7 @@ import type {
   ConnectionItem,
   EndpointItem,
   InterfaceItem,
+  PodInterfaceItem,
   PolicyItem,
   TableItem,
 } from "../control/control-routes.js";
@@ -27,7 +28,7 @@ export async function runGet(options: GetOptions, io: Io): Promise<number> {
     const path = query === "" ? `/${what}` : `/${what}?${query}`;
     const client = controlClient(options, io);
     await checkNames(client, filter);
-    await writeList(client, options, io, path, tables[what]);
+    await writeList(client, options, io, path, what);
     return exitCodes.ok;
   });
 }
@@ -38,22 +39,50 @@ export interface ItemTable<Item> extends TableOptions {
 }
 
 /** Writes a list while it arrives: it may not fit into memory. */
-async function writeList<Item>(
+async function writeList(
   client: ControlClient,
   options: GetOptions,
   io: Io,
   path: string,
-  table: ItemTable<Item>,
+  what: GetOptions["what"],
 ): Promise<void> {
   if (options.output === "json") {
     await client.list("GET", path, { onText: (text) => void io.stdout.write(text) });
     io.stdout.write("\n");
     return;
   }
-  const writer = new TableWriter(io.stdout, table);
-  await client.list<Item>("GET", path, { onItem: (item) => writer.row(table.rowOf(item)) });
+  let table: ItemTable<never> = tables[what];
+  let writer = new TableWriter(io.stdout, table);
+  let isEmpty = true;
+  await client.list<object>("GET", path, {
+    onItem: (item) => {
+      const wanted: ItemTable<never> = "guard" in item ? podInterfaces : tables[what];
+      if (wanted !== table) {
+        if (!isEmpty) writer.end();
+        table = wanted;
+        writer = new TableWriter(io.stdout, table);
+      }
+      isEmpty = false;
+      writer.row(table.rowOf(item as never));
+    },
+  });
   writer.end();
 }
+
+/** The interfaces of the pods that are judged in place. */
+const podInterfaces: ItemTable<never> = {
+  header: ["INTERFACE", "INDEX", "POD", "ADDRESSES", "GUARD", "DROPPED", "NOTE"],
+  right: [1, 5],
+  rowOf: (item: PodInterfaceItem) => [
+    item.name ?? "-",
+    item.index === null ? "-" : String(item.index),
+    item.pod ?? "-",
+    item.addresses.join(" "),
+    item.guard,
+    String(item.droppedFrames),
+    item.note,
+  ],
+};
 
 type Tables = { readonly [What in GetOptions["what"]]: ItemTable<never> };
 

@@ -26,6 +26,7 @@ const flags = [
   },
   ...following,
   wordFlag("--unknown-pods <what>", settings.unknownPods),
+  wordFlag("--source-guard <what>", settings.sourceGuard),
   wordFlag("--mode <mode>", settings.mode),
   {
     flags: "--pin-folder <folder>",

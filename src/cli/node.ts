@@ -16,7 +16,7 @@ export async function runNodeCommand(options: NodeOptions, io: Io): Promise<numb
 }
 
 function configOf(options: NodeOptions): NodeConfig {
-  const { filename, watch, unknownPods, pinFolder, mode } = options;
+  const { filename, watch, unknownPods, sourceGuard, pinFolder, mode } = options;
   const isFollowing = filename === undefined;
   const node = options.node ?? (isFollowing ? hostname().toLowerCase() : undefined);
   return {
@@ -25,7 +25,7 @@ function configOf(options: NodeOptions): NodeConfig {
       : { paths: filename, watch },
     wires: [],
     sidecars: [],
-    inPlace: { pinFolder, unknownPods, ...(node === undefined ? {} : { node }) },
+    inPlace: { pinFolder, unknownPods, sourceGuard, ...(node === undefined ? {} : { node }) },
     nodeAddresses: [],
     missingPods: "wait",
     // No connection is tracked in this process: the kernel does that.

@@ -98,6 +98,10 @@ function statusText(status: ControlStatus, io: Io): string {
 function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string): string[] {
   if (inPlace == null) return [];
   const { attached, packets, unknownPods, podRanges, bypass } = inPlace;
+  // A process of an earlier version has no guards.
+  const { on = 0, missing = 0, finding = 0, none = 0, off = 0 } = inPlace.guards ?? {};
+  const looked = finding === 0 ? "" : `, ${finding} looked for`;
+  const without = none === 0 ? "" : `, ${count(none, "pod")} without an interface of its own here`;
   const unknown =
     unknownPods === "open"
       ? "addresses of unknown pods are open"
@@ -108,6 +112,12 @@ function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string)
     attached
       ? `in place: ${count(packets, "packet")} judged, ${unknown}\n`
       : red("in place: not attached yet\n"),
+    off > 0
+      ? red("in place: pods' interfaces are not guarded: a pod may speak as another\n")
+      : `in place: ${count(on, "interface")} of pods guarded${looked}${without}\n`,
+    ...(missing === 0
+      ? []
+      : [red(`in place: ${count(missing, "pod")} not guarded (sluice get interfaces)\n`)]),
     ...(bypass === null ? [] : [red(`in place: ${sanitize(bypass)}\n`)]),
     ...connectionEndLines(inPlace),
   ];

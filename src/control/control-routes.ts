@@ -1,6 +1,7 @@
 import { type Connection, decodeConnections } from "../dataplane/connections.js";
 import type { Counters, Dataplane, Deny, Established } from "../dataplane/dataplane.js";
 import type { ForwardCounts } from "../dataplane/forward-filter.js";
+import { count } from "../diagnostics/count.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { ConnectionRecord } from "../layout/layout.gen.js";
 import { type Mode, modeOf } from "../manifest/annotations.js";
@@ -107,6 +108,8 @@ export interface ControlSubject {
 
 export interface InPlaceSubject {
   readonly isAttached: boolean;
+  /** The interfaces of the node's pods. Read from the kernel each time. */
+  readonly podInterfaces: readonly PodInterfaceItem[];
   /** Read from the kernel each time. */
   readonly counts: ForwardCounts;
   statusOf(counts: ForwardCounts): InPlaceStatus;
@@ -129,6 +132,8 @@ export interface InPlaceStatus {
   /** What is not judged, because the kernel does not show it; null when nothing is known to bypass the hook. */
   readonly bypass: string | null;
   readonly connectionEnds: ConnectionEndsStatus;
+  /** How many interfaces of pods are in each state of their guard. */
+  readonly guards: Readonly<Partial<Record<GuardState, number>>>;
 }
 
 /** What the kernel's connection tracking tells of the ends of connections. */
@@ -139,6 +144,29 @@ export interface ConnectionEndsStatus {
   readonly counted: boolean;
   /** How often reports were lost because they came faster than they were read. */
   readonly overruns: number;
+}
+
+/**
+ * What is known of the interface of a pod. `on`: it is guarded, so that nobody speaks there as somebody else. `off`: it
+ * is not to be guarded. `finding`: it is looked for. `missing`: that has taken too long, or it cannot be guarded.
+ * `none`: the node has no interface that is this pod's alone.
+ */
+export type GuardState = "on" | "off" | "finding" | "missing" | "none";
+
+/** The interface of a pod whose packets are judged in place. */
+export interface PodInterfaceItem {
+  readonly role: "pod";
+  /** `namespace/name`; null where the pod is gone and its interface is still there. */
+  readonly pod: string | null;
+  /** Null while it is not known. */
+  readonly name: string | null;
+  readonly index: number | null;
+  readonly addresses: readonly string[];
+  readonly guard: GuardState;
+  /** Why it is not on; may be empty. */
+  readonly note: string;
+  /** Frames dropped there since it was guarded, because they were not the pod's own. */
+  readonly droppedFrames: number;
 }
 
 /** The head of every document: tells a reader its kind and version. */
@@ -378,7 +406,8 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
       "GET /status": () => controlStatus(subject),
       "GET /endpoints": () => list("EndpointList", endpointPieces(subject)),
       "GET /policies": () => list("PolicyList", policyPieces(subject)),
-      "GET /interfaces": () => list("InterfaceList", interfacePieces(subject)),
+      "GET /interfaces": () =>
+        list("InterfaceList", [...interfacePieces(subject), ...podInterfacePieces(subject)]),
       "GET /tables": () => list("TableList", [() => tableItems(subject)]),
       "GET /unknown-names": ({ query, time }) => unknownNames(subject, query, time),
       "GET /connections": ({ query }) =>
@@ -429,10 +458,12 @@ export function metricsHandlers(subject: ControlSubject): Readonly<Record<string
 
 /** Says why a process does not enforce everything. */
 export function unreadyText(
-  status: Pick<ControlStatus, "lastError" | "notAttached" | "generation">,
+  status: Pick<ControlStatus, "lastError" | "notAttached" | "generation" | "inPlace">,
 ): string {
   if (status.lastError !== null) return status.lastError;
   if (status.notAttached.length > 0) return notAttachedText(status.notAttached);
+  const missing = status.inPlace?.guards?.missing ?? 0;
+  if (missing > 0) return `the interfaces of ${count(missing, "pod")} are not guarded`;
   return status.generation === 0
     ? "the manifests have not been read yet"
     : `generation ${status.generation} is in force, and not the latest`;
@@ -510,7 +541,21 @@ function isEnforced(
   const { generation, lastError, pending } = controller.status;
   const isCurrent = lastError === undefined && pending === 0 && !isBehind();
   const isWhole = notAttached(interfaces).length === 0 && (inPlace?.isAttached ?? true);
-  return generation > 0 && isCurrent && isWhole;
+  return generation > 0 && isCurrent && isWhole && unguarded(inPlace).length === 0;
+}
+
+/** How many interfaces of pods are in each state of their guard. */
+export function guardsOf(
+  inPlace: Pick<InPlaceSubject, "podInterfaces"> | undefined,
+): InPlaceStatus["guards"] {
+  const guards: Partial<Record<GuardState, number>> = {};
+  for (const { guard } of inPlace?.podInterfaces ?? []) guards[guard] = (guards[guard] ?? 0) + 1;
+  return guards;
+}
+
+/** The pods in whose name others may speak, although that should not be. */
+function unguarded(inPlace: InPlaceSubject | undefined): readonly PodInterfaceItem[] {
+  return inPlace?.podInterfaces.filter(({ guard }) => guard === "missing") ?? [];
 }
 
 /** What the data plane's links and the programs in the kernel have counted. */
@@ -576,7 +621,7 @@ function metricsText(subject: ControlSubject): string {
     sluiceMetrics({
       version,
       counters: countersOf(subject, inKernel),
-      inPlace: inKernel,
+      inPlace: inKernel && { ...inKernel, guards: guardsOf(subject.inPlace) },
       interfaces,
       connectionsMax: dataplane.connectionsMax,
       tableBytes: table?.blob.byteLength ?? 0,
@@ -710,6 +755,10 @@ function interfacePieces({ dataplane, interfaces, mode }: ControlSubject): Gener
     };
   };
   return piecesOf(interfaces(), (some) => some.map(itemOf));
+}
+
+function podInterfacePieces({ inPlace }: ControlSubject): Generator<ListPiece> {
+  return piecesOf(inPlace?.podInterfaces ?? [], (some) => some);
 }
 
 function tableItems({ controller }: ControlSubject): TableItem[] {

@@ -88,6 +88,11 @@ export const settings = {
     "closed",
     "what passes to and from an address of the node's pod ranges that no pod is known to have: nothing (closed), or everything (open)",
   ),
+  sourceGuard: word(
+    ["on", "off"],
+    "on",
+    "whether the interface of each pod of the node passes only frames whose source is the pod's own address",
+  ),
   routerAdvertisements: word(
     ["pass", "drop"],
     "drop",

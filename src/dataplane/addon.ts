@@ -37,6 +37,10 @@ export interface Addon {
   ) => NativeOwnConnectionEnds;
   readonly NativeOwnConnectionList: new (filter: NativeForwardFilter) => NativeOwnConnectionList;
   removeForwardFilter(folder: string): void;
+  /** See source-guards.ts. */
+  readonly NativeSourceGuards: new (
+    folder: string,
+  ) => NativeSourceGuards;
   /** Whether bridges are covered; undefined when all was there already, which is asked unless `isFirst`. */
   keepForwardRules(isFirst: boolean): boolean | undefined;
   removeForwardRules(): void;
@@ -70,8 +74,13 @@ export interface Addon {
   listFailOpen(namespaceFd: number): readonly string[];
   setSysctl(namespaceFd: number, key: string, value: string): void;
   interfaceTraits(namespaceFd: number, name: string): InterfaceTraits;
-  /** Whole netlink messages in and out. */
-  netlink(namespaceFd: number, protocol: number, requests: Uint8Array): Uint8Array;
+  /** Whole netlink messages in and out. `isStrict`: the kernel reads the attributes of requests for dumps. */
+  netlink(
+    namespaceFd: number,
+    protocol: number,
+    requests: Uint8Array,
+    isStrict: boolean,
+  ): Uint8Array;
   /** The same requests in several namespaces; an answer of each. */
   netlinkEach(
     namespaceFds: Uint32Array,
@@ -233,6 +242,15 @@ export interface NativeOwnConnectionEnds {
 export interface NativeOwnConnectionList {
   /** The next ConnectionRecords; none at the end. */
   next(): Promise<Uint8Array>;
+}
+
+/** Each call is of SourceGuards. */
+export interface NativeSourceGuards {
+  /** A GuardedInterface record. */
+  guard(interfaceIndex: number, own: Uint8Array): void;
+  unguard(interfaceIndex: number): void;
+  /** GuardState records. */
+  list(): Uint8Array;
 }
 
 export interface NativeDataplane {

@@ -123,12 +123,19 @@ export function deleteInterface(namespaceFd: number | undefined, name: string): 
 
 /**
  * Sends netlink requests in one datagram, which the kernel handles without interruption. Returns all answers.
+ * `strict`: the kernel reads the attributes of a request for a dump.
  *
  * Shape:  whole messages; the last request asks for a dump or an acknowledgement.
  * Errors: DataplaneError when sending fails; the kernel's refusals are in the answer.
  */
-export function netlinkExchange(protocol: number, requests: Uint8Array): Uint8Array {
-  return native("ask the kernel by netlink", () => addon().netlink(-1, protocol, requests));
+export function netlinkExchange(
+  protocol: number,
+  requests: Uint8Array,
+  checks: "loose" | "strict" = "loose",
+): Uint8Array {
+  return native("ask the kernel by netlink", () =>
+    addon().netlink(-1, protocol, requests, checks === "strict"),
+  );
 }
 
 /**

@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0xad67547b;
+export const LAYOUT_HASH = 0xc88f2b86;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -1560,6 +1560,113 @@ export function readForwardCounters(view: DataView, at: number): ForwardCounters
     eventsLost: u64At(view, at + 32),
     drops: listAt(view, at + 40, 49, u64At, 8),
     exempt: listAt(view, at + 432, 5, u64At, 8),
+  };
+}
+
+/** Whose frames a pod's interface on the node may bring: the addresses of the pod behind it. Byte offsets of its fields. */
+export const GuardedInterface = {
+  bytes: 96,
+  /** 4 × u32: addresses in the order of memory; 0: none */
+  v4: 0,
+  /** 16 × u32: four times the words of an address, in the order of memory; 0: none */
+  v6: 16,
+  /** 6 × u8: the only source MAC, if it is checked */
+  mac: 80,
+  /** u16: what FlowEvent calls the interface */
+  linkId: 86,
+  /** u32: 1: frames of other MACs are dropped */
+  checksMac: 88,
+  /** u32: zero */
+  reserved: 92,
+} as const;
+
+/** The fields of a GuardedInterface. */
+export interface GuardedInterfaceFields {
+  /** addresses in the order of memory; 0: none */
+  readonly v4: readonly number[];
+  /** four times the words of an address, in the order of memory; 0: none */
+  readonly v6: readonly number[];
+  /** the only source MAC, if it is checked */
+  readonly mac: Uint8Array;
+  /** what FlowEvent calls the interface */
+  readonly linkId: number;
+  /** 1: frames of other MACs are dropped */
+  readonly checksMac: number;
+}
+
+/** Reads the GuardedInterface at byte `at`; arrays are copies. */
+export function readGuardedInterface(view: DataView, at: number): GuardedInterfaceFields {
+  return {
+    v4: listAt(view, at, 4, u32At, 4),
+    v6: listAt(view, at + 16, 16, u32At, 4),
+    mac: bytesAt(view, at + 80, 6),
+    linkId: u16At(view, at + 86),
+    checksMac: u32At(view, at + 88),
+  };
+}
+
+/** Writes a GuardedInterface at byte `at`. Shape: those bytes are zero before; short arrays leave zeros. */
+export function writeGuardedInterface(view: DataView, at: number, fields: GuardedInterfaceFields): void {
+  for (let place = 0; place < 4; place++) view.setUint32(at + place * 4, fields.v4[place] ?? 0, true);
+  for (let place = 0; place < 16; place++) view.setUint32(at + 16 + place * 4, fields.v6[place] ?? 0, true);
+  setBytes(view, at + 80, 6, fields.mac);
+  view.setUint16(at + 86, fields.linkId, true);
+  view.setUint32(at + 88, fields.checksMac, true);
+}
+
+/** What the guard of a pod's interface has dropped. Byte offsets of its fields. */
+export const GuardCounts = {
+  bytes: 16,
+  /** u64: frames */
+  drops: 0,
+  /** u64: when the last of them was told as an event */
+  toldNs: 8,
+} as const;
+
+/** A guarded interface as it is. Byte offsets of its fields. */
+export const GuardState = {
+  bytes: 112,
+  /** u32: its index */
+  interfaceIndex: 0,
+  /** u32: 1: the guard is attached to it */
+  attached: 4,
+  /** u64: frames dropped since it was guarded */
+  drops: 8,
+  /** 4 × u32: as GuardedInterface */
+  v4: 16,
+  /** 16 × u32: as GuardedInterface */
+  v6: 32,
+  /** u16: as GuardedInterface */
+  linkId: 96,
+  /** 14 × u8: zero */
+  reserved: 98,
+} as const;
+
+/** The fields of a GuardState. */
+export interface GuardStateFields {
+  /** its index */
+  readonly interfaceIndex: number;
+  /** 1: the guard is attached to it */
+  readonly attached: number;
+  /** frames dropped since it was guarded */
+  readonly drops: number;
+  /** as GuardedInterface */
+  readonly v4: readonly number[];
+  /** as GuardedInterface */
+  readonly v6: readonly number[];
+  /** as GuardedInterface */
+  readonly linkId: number;
+}
+
+/** Reads the GuardState at byte `at`; arrays are copies. */
+export function readGuardState(view: DataView, at: number): GuardStateFields {
+  return {
+    interfaceIndex: u32At(view, at),
+    attached: u32At(view, at + 4),
+    drops: u64At(view, at + 8),
+    v4: listAt(view, at + 16, 4, u32At, 4),
+    v6: listAt(view, at + 32, 16, u32At, 4),
+    linkId: u16At(view, at + 96),
   };
 }
 

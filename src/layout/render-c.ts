@@ -5,7 +5,13 @@ import type { FieldType } from "./schema.js";
 const evaluated = ["TableHeader", "Leaf", "TrieV6Node", "EndpointRow", "PortSet"];
 
 /** The structs and enums that eBPF programs share with the addon. */
-const shared = ["FlowEvent", "ForwardControl", "ForwardCounters"];
+const shared = [
+  "FlowEvent",
+  "ForwardControl",
+  "ForwardCounters",
+  "GuardedInterface",
+  "GuardCounts",
+];
 const sharedEnums = ["DropReason", "ExemptKind", "FlowEventKind"];
 
 /** The numbers that the evaluator needs, beside the sections. */

@@ -34,7 +34,14 @@ export interface Measured {
   /** Where the manifests come from, when they are no files. */
   readonly source: MeasuredSource | undefined;
   /** What programs in the kernel have judged, where there are any. */
-  readonly inPlace?: { readonly totalPackets: number; readonly totalBytes: number } | undefined;
+  readonly inPlace?:
+    | {
+        readonly totalPackets: number;
+        readonly totalBytes: number;
+        /** Interfaces of pods by the state of their guard. */
+        readonly guards: Readonly<Record<string, number>>;
+      }
+    | undefined;
 }
 
 /** A source that is followed over a network. */
@@ -193,6 +200,13 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
     counter("sluice_in_place_bytes_total", "Their bytes, from the IP header on.", [
       { value: measured.inPlace?.totalBytes ?? 0 },
     ]),
+    gauge(
+      "sluice_in_place_interfaces",
+      "Interfaces of pods that are judged in place, by the state of the guard that keeps a pod from speaking as another.",
+      Object.entries(measured.inPlace?.guards ?? {}).map(([guard, value]) =>
+        labelled({ guard }, value),
+      ),
+    ),
     ...perInterface.map(([name, key, help]) =>
       counter(
         name,

@@ -24,6 +24,7 @@ export const NLMSGERR_ATTR_MSG = 1;
 export const NLA_F_NESTED = 0x8000;
 
 export const AF_INET = 2;
+export const AF_BRIDGE = 7;
 export const AF_INET6 = 10;
 
 export const RTM_NEWLINK = 16;
@@ -64,15 +65,19 @@ export const IFLA_AF_SPEC = 26;
 export const IFLA_GROUP = 27;
 export const IFLA_PROMISCUITY = 30;
 export const IFLA_CARRIER = 33;
+export const IFLA_LINK_NETNSID = 37;
+export const IFLA_TARGET_NETNSID = 46;
 export const IFLA_PROP_LIST = 52;
 export const IFLA_ALT_IFNAME = 53;
 export const IFLA_INET_CONF = 1;
 export const IFLA_INET6_ADDR_GEN_MODE = 8;
 export const IN6_ADDR_GEN_MODE_NONE = 1;
 
+export const IFA_ADDRESS = 1;
 export const IFA_LOCAL = 2;
 export const IFA_CACHEINFO = 6;
 export const IFA_FLAGS = 8;
+export const IFA_TARGET_NETNSID = 10;
 export const IFA_F_NODAD = 0x02;
 export const IFA_F_DADFAILED = 0x08;
 export const IFA_F_HOMEADDRESS = 0x10;
@@ -81,6 +86,7 @@ export const IFA_F_MANAGETEMPADDR = 0x100;
 export const IFA_F_NOPREFIXROUTE = 0x200;
 export const IFA_F_MCAUTOJOIN = 0x400;
 
+export const RTA_DST = 1;
 export const RTA_IIF = 3;
 export const RTA_OIF = 4;
 export const RTA_GATEWAY = 5;
@@ -105,13 +111,18 @@ export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
 export const RT_TABLE_LOCAL = 255;
 
+export const NDA_DST = 1;
+export const NDA_LLADDR = 2;
 export const NDA_CACHEINFO = 3;
 export const NDA_PROBES = 4;
+export const NDA_MASTER = 9;
+export const NTF_USE = 0x1;
 export const NTF_PROXY = 0x8;
 export const NUD_REACHABLE = 0x2;
 export const NUD_STALE = 0x4;
 export const NUD_DELAY = 0x8;
 export const NUD_PROBE = 0x10;
+export const NUD_FAILED = 0x20;
 export const NUD_NOARP = 0x40;
 export const NUD_PERMANENT = 0x80;
 

@@ -13,11 +13,13 @@ import {
   IFLA_INET6_ADDR_GEN_MODE,
   IFLA_INFO_KIND,
   IFLA_LINK,
+  IFLA_LINK_NETNSID,
   IFLA_LINKINFO,
   IFLA_MASTER,
   IFLA_MTU,
   IFLA_PROMISCUITY,
   IFLA_PROP_LIST,
+  IFLA_TARGET_NETNSID,
   IFLA_TXQLEN,
   NLM_F_APPEND,
   NLM_F_CREATE,
@@ -41,6 +43,7 @@ import {
   textOf,
   view,
   word,
+  wordAttribute,
   wordOf,
 } from "./messages.js";
 
@@ -71,7 +74,11 @@ export interface LinkState {
   readonly addressMode?: number;
 }
 
-export type Link = LinkState & { readonly index: number };
+export interface Link extends LinkState {
+  readonly index: number;
+  /** The kernel's number here of the network namespace that `lower` is in; absent: this one. */
+  readonly lowerNamespace?: number;
+}
 
 export const linkBodyBytes = 16;
 
@@ -81,6 +88,16 @@ export function readLink(which: string | number): Link | undefined {
     typeof which === "number"
       ? linkBody(which)
       : concatenate([linkBody(0), textAttribute(IFLA_IFNAME, which)]);
+  const answer = ask(RTM_GETLINK, asked, RTM_NEWLINK);
+  return answer === undefined ? undefined : decodeLink(answer);
+}
+
+/**
+ * Reads the link of an interface in another network namespace, by the number that the kernel has for that one here;
+ * undefined when there is none. Source: rtnetlink, IFLA_TARGET_NETNSID (Linux 5.0).
+ */
+export function readLinkOf(namespace: number, index: number): Link | undefined {
+  const asked = concatenate([linkBody(index), wordAttribute(IFLA_TARGET_NETNSID, namespace)]);
   const answer = ask(RTM_GETLINK, asked, RTM_NEWLINK);
   return answer === undefined ? undefined : decodeLink(answer);
 }
@@ -187,6 +204,7 @@ function decodeLink(body: Uint8Array): Link {
   const mode = inside(inside(families, AF_INET6), IFLA_INET6_ADDR_GEN_MODE)?.[0];
   const kind = inside(found.get(IFLA_LINKINFO), IFLA_INFO_KIND);
   const text = (type: number): string => textOf(found.get(type) ?? new Uint8Array());
+  const lowerNamespace = found.get(IFLA_LINK_NETNSID);
   return {
     type: words.getUint16(2, true),
     index: words.getInt32(indexAt, true),
@@ -209,5 +227,6 @@ function decodeLink(body: Uint8Array): Link {
     kind: kind === undefined ? "" : textOf(kind),
     ipv4Conf: Array.from({ length: conf.length / 4 }, (_, index) => wordOf(conf, index * 4)),
     ...(mode === undefined ? {} : { addressMode: mode }),
+    ...(lowerNamespace === undefined ? {} : { lowerNamespace: wordOf(lowerNamespace) }),
   };
 }

@@ -74,12 +74,13 @@ export function dump(
   body: Uint8Array,
   answer: number,
   protocol = NETLINK_ROUTE,
+  checks: "loose" | "strict" = "loose",
 ): Uint8Array[] {
   for (let tries = 1; ; tries++) {
     const request = encodeMessage({ type, body }, NLM_F_REQUEST | NLM_F_DUMP, 1);
     const bodies: Uint8Array[] = [];
     let interrupted = false;
-    for (const message of messagesOf(netlinkExchange(protocol, request))) {
+    for (const message of messagesOf(netlinkExchange(protocol, request, checks))) {
       interrupted ||= (message.flags & NLM_F_DUMP_INTR) !== 0;
       if (message.type === answer) bodies.push(message.body);
       if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
-import type { InPlaceStatus } from "../control/control-routes.js";
+import { guardsOf, type InPlaceStatus, type PodInterfaceItem } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
 import { RefusalError } from "../control/refusal.js";
 import { DataplaneError } from "../dataplane/errors.js";
@@ -10,10 +10,12 @@ import {
   keepForwardRules,
   removeForwardRules,
 } from "../dataplane/forward-filter.js";
+import { SourceGuards } from "../dataplane/source-guards.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
 import { KernelConnections } from "./kernel-connections.js";
 import type { InPlaceConfig } from "./node-config.js";
+import { PodInterfaces } from "./pod-interfaces.js";
 
 /** The most ranges of a family that the kernel's programs look through. */
 const rangesMax = 4;
@@ -35,6 +37,8 @@ export class InPlace {
   readonly #tell: Tell;
   readonly #filter: ForwardFilter;
   readonly #connections: KernelConnections;
+  /** Whose interfaces these are, and the guard of each. */
+  readonly interfaces: PodInterfaces;
   #ranges: readonly Prefix[] = [];
   /** Whether a pod is isolated by the table in force. */
   #isolates = false;
@@ -47,8 +51,9 @@ export class InPlace {
   constructor(config: InPlaceConfig, tell: Tell) {
     this.#config = config;
     this.#tell = tell;
-    this.#filter = opened(config.pinFolder);
+    this.#filter = refusing(config.pinFolder, () => ForwardFilter.open(config.pinFolder));
     this.#connections = new KernelConnections(this.#filter, tell);
+    this.interfaces = refusing(config.pinFolder, () => interfacesOf(config, tell));
   }
 
   /** Fills FlowEvent records, as `Dataplane.drainEvents`: a connection's end after its first packet. */
@@ -69,8 +74,13 @@ export class InPlace {
     return this.#filter.isAttached;
   }
 
+  get podInterfaces(): readonly PodInterfaceItem[] {
+    return this.interfaces.items();
+  }
+
   statusOf({ totalPackets, totalBytes }: ForwardCounts): InPlaceStatus {
     return {
+      guards: guardsOf(this),
       attached: this.isAttached,
       pinFolder: this.#config.pinFolder,
       packets: totalPackets,
@@ -85,6 +95,8 @@ export class InPlace {
   /** Puts a table in force, for every packet from the next one on; attaches what is not attached. Errors: DataplaneError. */
   async enforce(table: CompiledTable, generation: number): Promise<void> {
     const isolates = this.#learn(table);
+    // Before the table opens a pod's address, nobody else may have it.
+    this.interfaces.follow(table.ruleset.endpoints);
     // What is not in force yet, or may have to stay in force, closes too.
     this.#filter.setClosed(this.#ranges, isolates || this.#isolates);
     await this.#filter.publish(table.blob, generation);
@@ -127,11 +139,7 @@ export class InPlace {
 
 /** Takes away what a node's process has left attached. Errors: DataplaneError. */
 export function removeInPlace(pinFolder: string): void {
-  try {
-    ForwardFilter.remove(pinFolder);
-  } catch (error) {
-    throw refusalFor(error, pinFolder);
-  }
+  refusing(pinFolder, () => ForwardFilter.remove(pinFolder));
   removeForwardRules();
 }
 
@@ -155,9 +163,16 @@ function settingOf(path: string): string | undefined {
   }
 }
 
-function opened(pinFolder: string): ForwardFilter {
+function interfacesOf({ pinFolder, sourceGuard }: InPlaceConfig, tell: Tell): PodInterfaces {
+  const guards = SourceGuards.open(pinFolder);
+  if (sourceGuard === "on") return new PodInterfaces(guards, tell);
+  for (const { interfaceIndex } of guards.list()) guards.unguard(interfaceIndex);
+  return new PodInterfaces(undefined, tell);
+}
+
+function refusing<Opened>(pinFolder: string, open: () => Opened): Opened {
   try {
-    return ForwardFilter.open(pinFolder);
+    return open();
   } catch (error) {
     throw refusalFor(error, pinFolder);
   }

@@ -119,6 +119,8 @@ export interface InPlaceConfig {
   readonly node?: string;
   /** What passes to and from an address of the node's pod ranges that no pod is known to have. */
   readonly unknownPods: Choice<"unknownPods">;
+  /** Whether a pod's interface passes only what has the pod's own addresses as its source. */
+  readonly sourceGuard: Choice<"sourceGuard">;
 }
 
 /** `namespace/name`, as users write a pod. */

@@ -183,7 +183,11 @@ class NodeProcess {
         after: (done) => this.#reloaded(done),
       },
       mode: () => this.#plans.inForce.config.mode,
-      interfaceName: (linkId) => this.#attachments.interfaceName(linkId),
+      // A process that judges in place has no links: those numbers are the guards'.
+      interfaceName: (linkId) =>
+        this.#inPlace === undefined
+          ? this.#attachments.interfaceName(linkId)
+          : this.#inPlace.interfaces.nameOf(linkId),
       interfaces: () => this.#attachments.interfaces(),
       nameGuard: () => this.#attachments.nameGuard,
       retaken: () => this.#attachments.retaken,
@@ -239,6 +243,7 @@ class NodeProcess {
   async close(): Promise<void> {
     this.#service.stopping();
     this.#watch.close();
+    this.#inPlace?.interfaces.close();
     this.#follower?.close();
     this.#source.source.close();
     const leaves = this.#isLeft || this.#succession.isSuccessor;
@@ -296,7 +301,9 @@ class NodeProcess {
 
   #followInterfaces(): void {
     const told = this.#watch.read();
-    this.#attachments.follow(told === undefined ? undefined : touchedBy(told));
+    const touched = told === undefined ? undefined : touchedBy(told);
+    this.#attachments.follow(touched);
+    this.#inPlace?.interfaces.interfacesChanged(touched);
     this.#followOwnNode();
   }
 

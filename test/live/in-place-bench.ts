@@ -102,7 +102,7 @@ export class NodeBench extends WireBench {
       stream?.on("data", (text) => {
         said += text;
       });
-    await until(`ready (${said})`, () => said.includes("ready") || child.exitCode !== null);
+    await until(`ready (${said})`, () => said.includes("ready") || child.exitCode !== null, 60_000);
     expect(said).toContain("ready");
     return child;
   }

@@ -72,6 +72,7 @@ function text(): string {
       compile,
       delay,
       flowsLost: 8,
+      inPlace: { totalPackets: 9, totalBytes: 900, guards: { on: 3, none: 1 } },
       source: {
         connected: true,
         ageSeconds: 1.5,
@@ -162,6 +163,7 @@ describe("exposition", () => {
       ...[
         "class",
         "direction",
+        "guard",
         "interface",
         "kind",
         "le",
@@ -205,6 +207,13 @@ describe("exposition", () => {
       ['interface="eth0",mode="closed"', 1],
       ['interface="wan",mode="open"', 1],
       ['interface="lan",mode="open"', 1],
+    ]);
+  });
+
+  test("interfaces of pods are counted by the state of their guard", () => {
+    expect(valuesOf("sluice_in_place_interfaces")).toEqual([
+      ['guard="on"', 3],
+      ['guard="none"', 1],
     ]);
   });
 

@@ -1,0 +1,130 @@
+#include "native/attach/source-guards.h"
+
+#include <linux/bpf.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+#include <new>
+#include <string_view>
+
+#include "native/attach/pin-folder.h"
+#include "native/bpf/image.h"
+#include "native/bpf/link.h"
+#include "native/bpf/map.h"
+#include "native/bpf/programs.gen.h"
+
+namespace sluice {
+namespace {
+
+// More than a node has pods.
+constexpr uint32_t GUARDS_MAX = 4096;
+constexpr BpfMapShape GUARDED_SHAPE = {BPF_MAP_TYPE_HASH, 4, sizeof(GuardedInterface), GUARDS_MAX,
+                                       0};
+constexpr BpfMapShape COUNTS_SHAPE = {BPF_MAP_TYPE_HASH, 4, sizeof(GuardCounts), GUARDS_MAX, 0};
+constexpr std::string_view LINKS = "source-guard-";
+
+}  // namespace
+
+Status SourceGuards::open(const std::string& folder,
+                          std::unique_ptr<SourceGuards>* guards) noexcept {
+  std::unique_ptr<SourceGuards> made(new (std::nothrow) SourceGuards(folder));
+  if (made == nullptr) return {StatusCode::Limit};
+  const Status status = made->prepare();
+  if (status.ok()) *guards = std::move(made);
+  return status;
+}
+
+Status SourceGuards::prepare() noexcept {
+  uint64_t number = 0;
+  Status status = networkNamespaceNumber(&number);
+  if (!status.ok()) return status;
+  prefix_ = std::string(LINKS) + std::to_string(number) + "-";
+  status = removePins(folder_, [this](std::string_view name) {
+    return name.starts_with(LINKS) && !name.starts_with(prefix_);
+  });
+  if (status.ok()) status = keepMap(folder_ + "/guarded", GUARDED_SHAPE, &guarded_);
+  if (status.ok()) status = keepMap(folder_ + "/guard-counts", COUNTS_SHAPE, &counts_);
+  return status.ok() ? load() : status;
+}
+
+Status SourceGuards::load() noexcept {
+  Descriptor counters;
+  Descriptor events;
+  Status status = openPinned((folder_ + "/counters").c_str(), &counters);
+  if (status.ok()) status = openPinned((folder_ + "/events").c_str(), &events);
+  if (!status.ok()) return status;
+  const auto map = [](const char* name, const Descriptor& of) {
+    return BpfSymbol{name, BpfSymbol::Kind::Map, static_cast<uint64_t>(of.get())};
+  };
+  const BpfSymbol symbols[] = {map("guarded", guarded_), map("guardCounts", counts_),
+                               map("counters", counters), map("events", events)};
+  return loadImage(GUARD_SOURCE, BPF_PROG_TYPE_SCHED_CLS, 0, symbols, &program_);
+}
+
+std::string SourceGuards::placeOf(uint32_t interfaceIndex) const {
+  return folder_ + "/" + prefix_ + std::to_string(interfaceIndex);
+}
+
+bool SourceGuards::openAttached(uint32_t interfaceIndex, Descriptor* link) const noexcept {
+  return openPinned(placeOf(interfaceIndex).c_str(), link).ok() &&
+         isAttached(link->get(), interfaceIndex, BpfHook::TcxIngress);
+}
+
+Status SourceGuards::guard(uint32_t interfaceIndex, const GuardedInterface& own) noexcept {
+  const GuardCounts none = {};
+  Status status = putInMap(counts_.get(), &interfaceIndex, &none, BPF_NOEXIST);
+  if (!status.ok() && status.error != EEXIST) return status;
+  status = putInMap(guarded_.get(), &interfaceIndex, &own, BPF_ANY);
+  if (!status.ok()) return status;
+
+  Descriptor link;
+  if (openAttached(interfaceIndex, &link)) {
+    if (current_.contains(interfaceIndex)) return {};
+    status = exchangeProgram(link.get(), program_.get());
+  } else {
+    status =
+        attachProgram(program_.get(), interfaceIndex, BpfHook::TcxIngress, BPF_LINK_FIRST, &link);
+    if (!status.ok()) return status;
+    const std::string place = placeOf(interfaceIndex);
+    if (unlink(place.c_str()) != 0 && errno != ENOENT) return Status::system("unlink", errno);
+    status = pin(link.get(), place.c_str());
+  }
+  if (status.ok()) current_.insert(interfaceIndex);
+  return status;
+}
+
+Status SourceGuards::unguard(uint32_t interfaceIndex) noexcept {
+  current_.erase(interfaceIndex);
+  // The program first: without its entry it would let nothing pass.
+  if (unlink(placeOf(interfaceIndex).c_str()) != 0 && errno != ENOENT) {
+    return Status::system("unlink", errno);
+  }
+  const Status status = removeFromMap(guarded_.get(), &interfaceIndex);
+  return status.ok() ? removeFromMap(counts_.get(), &interfaceIndex) : status;
+}
+
+Status SourceGuards::list(std::vector<GuardState>* states) const noexcept {
+  states->clear();
+  uint32_t index = 0;
+  for (bool more = nextInMap(guarded_.get(), nullptr, &index); more && states->size() < GUARDS_MAX;
+       more = nextInMap(guarded_.get(), &index, &index)) {
+    GuardedInterface own = {};
+    GuardCounts counts = {};
+    if (!readFromMap(guarded_.get(), &index, &own).ok()) continue;
+    (void)readFromMap(counts_.get(), &index, &counts);  // none: nothing was counted
+    Descriptor link;
+    GuardState state = {};
+    state.interfaceIndex = index;
+    state.attached = openAttached(index, &link) ? 1 : 0;
+    state.drops = counts.drops;
+    state.linkId = own.linkId;
+    std::copy(std::begin(own.v4), std::end(own.v4), std::begin(state.v4));
+    std::copy(std::begin(own.v6), std::end(own.v6), std::begin(state.v6));
+    states->push_back(state);
+  }
+  return {};
+}
+
+}  // namespace sluice

@@ -1,0 +1,369 @@
+import { contained } from "../control/boundary.js";
+import type { GuardState, PodInterfaceItem } from "../control/control-routes.js";
+import { RefusalError } from "../control/refusal.js";
+import {
+  type GuardedSources,
+  ownAddressesMax,
+  type SourceGuards,
+} from "../dataplane/source-guards.js";
+import type { Tell } from "../diagnostics/tell.js";
+import { type Address, addressKey, formatAddress } from "../net/address.js";
+import type { Touched } from "../netlink/events.js";
+import { readLink } from "../netlink/link.js";
+import { InterfaceFinder, type PodInterface } from "./find-interface.js";
+import { type PodName, podText } from "./node-config.js";
+
+/** A pod of this node, and its addresses. */
+export interface LocalPod extends PodName {
+  readonly addresses: readonly Address[];
+}
+
+/** A pod whose interface somebody tells who knows it, as the network plugin that has made it. */
+export interface ToldPod extends LocalPod {
+  /** The name of the interface on the node that leads to the pod. */
+  readonly interface: string;
+}
+
+/** How long an interface may be looked for before that is a fault. */
+const findingMs = 5_000;
+/** Between two looks while one is looked for: the first, and the longest. */
+const firstLookMs = 2;
+const lastLookMs = 1_000;
+/** After an event, where what is looked for has not been found for long. */
+const lateLookMs = 100;
+/** Between two looks at all. */
+const sweepMs = 10_000;
+/** Flow events have so many numbers for interfaces. */
+const linkIds = 0xffff;
+
+/** An interface that is guarded, and what its guard knows. */
+interface Guarded {
+  readonly index: number;
+  readonly linkId: number;
+  name: string;
+  /** `namespace/name`; absent where an earlier process has guarded it and no pod is known yet. */
+  pod?: string;
+  addresses: readonly Address[];
+  /** Whether somebody has told the pod: then the API server may know another address of it for a while. */
+  isTold: boolean;
+  drops: number;
+}
+
+interface Wanted {
+  readonly pod: LocalPod;
+  readonly sinceMs: number;
+  state: Exclude<GuardState, "on" | "off">;
+  note: string;
+}
+
+/**
+ * The interfaces of a node's pods: found, guarded so that nobody speaks there as somebody else, and found again when
+ * they are made anew. What is guarded stays so until the interface goes, whatever becomes of its pod or this process.
+ *
+ * Owner:  `close` ends the looking; the guards stay.
+ * Errors: of the background work, told; a pod's interface is `missing` then.
+ */
+export class PodInterfaces {
+  readonly #tell: Tell;
+  readonly #guards: SourceGuards | undefined;
+  readonly #changed: () => void;
+  readonly #guarded = new Map<number, Guarded>();
+  readonly #wanted = new Map<string, Wanted>();
+  #pods: ReadonlyMap<string, LocalPod> = new Map();
+  #lastLinkId = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #dueMs = Number.POSITIVE_INFINITY;
+  #lookMs = firstLookMs;
+  #renewedMs = performance.now();
+  #isClosed = false;
+
+  /**
+   * `guards`: undefined where interfaces are not to be guarded. `changed`: called when the state of a pod has changed.
+   *
+   * Errors: DataplaneError, NetlinkError.
+   */
+  constructor(guards: SourceGuards | undefined, tell: Tell, changed: () => void = () => {}) {
+    this.#tell = tell;
+    this.#guards = guards;
+    this.#changed = changed;
+    for (const { interfaceIndex: index, isAttached, ...left } of guards?.list() ?? []) {
+      const link = isAttached ? readLink(index) : undefined;
+      if (link === undefined) guards?.unguard(index);
+      else this.#guarded.set(index, { index, name: link.name, isTold: false, ...left });
+    }
+  }
+
+  /** Follows the pods of the node: all of them, each time. */
+  follow(pods: readonly LocalPod[]): void {
+    this.#pods = new Map(pods.map((pod) => [podText(pod), pod]));
+    for (const key of this.#wanted.keys()) if (!this.#pods.has(key)) this.#wanted.delete(key);
+    const owners = this.#owners();
+    const isWhole = [...this.#pods].every(([key, pod]) => ownerOf(owners.get(key), pod));
+    if (!isWhole) this.#look();
+  }
+
+  /** Looks again after the kernel has told of changes of interfaces; undefined: of any. */
+  interfacesChanged(touched: Touched | undefined): void {
+    const concerns =
+      touched === undefined ||
+      this.#isFinding ||
+      [...touched.indexes].some((index) => this.#guarded.has(index));
+    if (concerns) {
+      this.#lookMs = firstLookMs;
+      this.#look();
+    } else if (this.#wanted.size > 0) {
+      // They may be found now, but some never will: not at each of a thousand events.
+      this.#lookAfter(lateLookMs);
+    }
+  }
+
+  /**
+   * Guards an interface at once, before the API server tells of its pod. An older interface of the same pod stays
+   * guarded until it goes.
+   *
+   * Errors: RefusalError (environment) when there is no such interface; DataplaneError when it cannot be guarded.
+   */
+  attach({ namespace, name, addresses, interface: interfaceName }: ToldPod): void {
+    if (this.#guards === undefined) return;
+    const finder = new InterfaceFinder();
+    const link = [...finder.links.values()].find((each) => each.name === interfaceName);
+    if (link === undefined) {
+      throw new RefusalError("environment", `there is no interface ${interfaceName} on this node`);
+    }
+    const key = podText({ namespace, name });
+    this.#guard(key, finder.of(link, addresses), addresses, true);
+    this.#wanted.delete(key);
+    this.#changed();
+  }
+
+  /** Forgets the interfaces that `attach` has told of, as their pod is taken down; there may be none. */
+  detach(pod: PodName): void {
+    for (const { index, pod: owner, isTold } of [...this.#guarded.values()]) {
+      if (owner === podText(pod) && isTold) this.#unguard(index);
+    }
+  }
+
+  /** All pods and their interfaces, and interfaces whose pod is gone. */
+  items(): readonly PodInterfaceItem[] {
+    if (this.#guards === undefined) return [...this.#pods.values()].map(itemWithoutGuard);
+    const states = new Map(this.#list().map((each) => [each.interfaceIndex, each]));
+    const guarded = [...this.#guarded.values()].map((each) =>
+      this.#itemOf(each, states.get(each.index)),
+    );
+    const wanted = [...this.#wanted].map(([pod, each]): PodInterfaceItem => {
+      const addresses = each.pod.addresses.map(formatAddress);
+      const { state, note } = each;
+      return { ...itemHead, pod, addresses, guard: state, note };
+    });
+    return [...guarded, ...wanted];
+  }
+
+  #itemOf(each: Guarded, state: GuardedSources | undefined): PodInterfaceItem {
+    const { index, name, pod, isTold } = each;
+    const isKnown = pod !== undefined && (isTold || this.#pods.has(pod));
+    const isAttached = state?.isAttached ?? false;
+    return {
+      ...itemHead,
+      ...{ pod: isKnown ? pod : null, name, index },
+      addresses: each.addresses.map(formatAddress),
+      guard: isAttached ? "on" : "missing",
+      note: isAttached ? (isKnown ? "" : "its pod is gone") : "its guard was taken away",
+      droppedFrames: state?.drops ?? 0,
+    };
+  }
+
+  /** What flow events call an interface. */
+  nameOf(linkId: number): string | undefined {
+    for (const each of this.#guarded.values()) if (each.linkId === linkId) return each.name;
+    return undefined;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+  }
+
+  get #isFinding(): boolean {
+    for (const { state } of this.#wanted.values()) if (state === "finding") return true;
+    return false;
+  }
+
+  #list(): readonly GuardedSources[] {
+    let list: readonly GuardedSources[] = [];
+    contained(this.#tell, "the guards of pods' interfaces", () => {
+      list = this.#guards?.list() ?? [];
+    });
+    return list;
+  }
+
+  /** Looks for what is looked for, and whether what was found is still there; once more after a time. */
+  #look(): void {
+    if (this.#isClosed || this.#guards === undefined) return;
+    contained(this.#tell, "the interfaces of pods", () => this.#lookOnce());
+    this.#lookAfter(this.#isFinding ? this.#lookMs : sweepMs);
+    this.#lookMs = Math.min(this.#lookMs * 2, lastLookMs);
+  }
+
+  #lookAfter(delayMs: number): void {
+    const dueMs = performance.now() + delayMs;
+    if (this.#isClosed || this.#guards === undefined || dueMs >= this.#dueMs) return;
+    clearTimeout(this.#timer);
+    this.#dueMs = dueMs;
+    this.#timer = setTimeout(() => {
+      this.#dueMs = Number.POSITIVE_INFINITY;
+      this.#look();
+    }, delayMs);
+    this.#timer.unref();
+  }
+
+  #lookOnce(): void {
+    const finder = new InterfaceFinder();
+    for (const guarded of [...this.#guarded.values()]) {
+      const link = finder.links.get(guarded.index);
+      if (link === undefined) this.#unguard(guarded.index);
+      else guarded.name = link.name;
+    }
+    const nowMs = performance.now();
+    if (nowMs - this.#renewedMs >= sweepMs) {
+      this.#renewedMs = nowMs;
+      this.#renew(finder);
+    }
+    const owners = this.#owners();
+    let isChanged = false;
+    for (const [key, pod] of this.#pods) {
+      if (ownerOf(owners.get(key), pod)) isChanged = this.#wanted.delete(key) || isChanged;
+      else isChanged = this.#find(finder, key, pod) || isChanged;
+    }
+    if (isChanged) this.#changed();
+  }
+
+  /** The guarded interfaces by their pods. */
+  #owners(): ReadonlyMap<string, Guarded[]> {
+    const owners = new Map<string, Guarded[]>();
+    for (const each of this.#guarded.values()) {
+      if (each.pod !== undefined) owners.set(each.pod, [...(owners.get(each.pod) ?? []), each]);
+    }
+    return owners;
+  }
+
+  /** Looks for a pod's interface and guards it; returns whether the pod's state has changed. */
+  #find(finder: InterfaceFinder, key: string, pod: LocalPod): boolean {
+    const known = this.#wanted.get(key);
+    const isNew = known === undefined || !sameAddresses(known.pod.addresses, pod.addresses);
+    const wanted: Wanted = isNew
+      ? { pod, sinceMs: performance.now(), state: "finding", note: "" }
+      : known;
+    if (isNew) {
+      this.#wanted.set(key, wanted);
+      this.#lookMs = firstLookMs;
+    }
+    const found = finder.find(pod.addresses, (index) => this.#isTaken(index, key, pod));
+    const refused =
+      found.kind === "interface"
+        ? this.#tryGuard(key, found.found, pod.addresses, false)
+        : found.why;
+    if (refused === undefined) {
+      this.#wanted.delete(key);
+      return true;
+    }
+    const isLate = performance.now() - wanted.sinceMs > findingMs;
+    const state = !isLate ? "finding" : found.kind === "none" ? "none" : "missing";
+    const isChanged = isNew || wanted.state !== state || wanted.note !== refused;
+    if (isChanged && state === "missing") {
+      this.#tell(`${key}: its interface is not guarded: ${refused}`, "warning");
+    }
+    Object.assign(wanted, { state, note: refused });
+    return isChanged;
+  }
+
+  /** Whether an interface is another pod's that is still there and has no address in common. */
+  #isTaken(index: number, key: string, { addresses }: LocalPod): boolean {
+    const guarded = this.#guarded.get(index);
+    if (guarded?.pod === undefined || guarded.pod === key) return false;
+    const isThere = guarded.isTold || this.#pods.has(guarded.pod);
+    return isThere && !haveCommon(guarded.addresses, addresses);
+  }
+
+  /** Returns why it could not be guarded: mostly because it has gone since. */
+  #tryGuard(
+    ...about: readonly [key: string, PodInterface, readonly Address[], isTold: boolean]
+  ): string | undefined {
+    try {
+      this.#guard(...about);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
+
+  #guard(pod: string, found: PodInterface, addresses: readonly Address[], isTold: boolean): void {
+    const { link, linkLocal, mac } = found;
+    for (const family of [4, 6] as const) {
+      const own = addresses.filter((each) => each.family === family).length;
+      if (own > ownAddressesMax) {
+        const want = `want at most ${ownAddressesMax}`;
+        throw new RefusalError("environment", `got ${own} IPv${family} addresses, ${want}`);
+      }
+    }
+    const before = this.#guarded.get(link.index);
+    const linkId = before?.linkId ?? this.#nextLinkId();
+    this.#guards?.guard(link.index, {
+      addresses: [...addresses, ...linkLocal],
+      linkId,
+      ...(mac === undefined ? {} : { mac }),
+    });
+    const drops = before?.drops ?? 0;
+    const { index, name } = link;
+    this.#guarded.set(index, { index, name, linkId, pod, addresses, isTold, drops });
+  }
+
+  #unguard(index: number): void {
+    this.#guards?.unguard(index);
+    this.#guarded.delete(index);
+  }
+
+  #nextLinkId(): number {
+    const used = new Set([...this.#guarded.values()].map(({ linkId }) => linkId));
+    do this.#lastLinkId = (this.#lastLinkId + 1) % linkIds;
+    while (used.has(this.#lastLinkId));
+    return this.#lastLinkId;
+  }
+
+  /**
+   * Puts guards again that somebody has taken away. Reads again what the other end of an interface has where frames
+   * were dropped since the last time: it may have got another MAC or link-local address.
+   */
+  #renew(finder: InterfaceFinder): void {
+    for (const { interfaceIndex, isAttached, drops } of this.#list()) {
+      const guarded = this.#guarded.get(interfaceIndex);
+      const link = finder.links.get(interfaceIndex);
+      if (guarded?.pod === undefined || link === undefined) continue;
+      if (isAttached && drops === guarded.drops) continue;
+      guarded.drops = drops;
+      const { pod, addresses, isTold } = guarded;
+      const failed = this.#tryGuard(pod, finder.of(link, addresses), addresses, isTold);
+      if (failed !== undefined) this.#tell(`${pod}: ${failed}`, "warning");
+    }
+  }
+}
+
+const itemHead = { role: "pod", name: null, index: null, droppedFrames: 0 } as const;
+
+function itemWithoutGuard({ namespace, name, addresses }: LocalPod): PodInterfaceItem {
+  const pod = podText({ namespace, name });
+  return { ...itemHead, pod, addresses: addresses.map(formatAddress), guard: "off", note: "" };
+}
+
+/** The interface among a pod's that has its addresses, or that somebody has told. */
+function ownerOf(guarded: readonly Guarded[] = [], { addresses }: LocalPod): Guarded | undefined {
+  return guarded.find((each) => each.isTold || sameAddresses(each.addresses, addresses));
+}
+
+function sameAddresses(a: readonly Address[], b: readonly Address[]): boolean {
+  return a.length === b.length && a.every((each) => haveCommon([each], b));
+}
+
+function haveCommon(a: readonly Address[], b: readonly Address[]): boolean {
+  const keys = new Set(b.map(addressKey));
+  return a.some((each) => keys.has(addressKey(each)));
+}
