@@ -14,7 +14,6 @@ const steps = [
   ["eBPF programs", process.execPath, ["scripts/bpf.mjs", "--check"]],
   ["lint", bin("biome"), ["check", "--error-on-warnings", "."]],
   ["C++ format", process.execPath, ["scripts/clang-format.mjs", "--check"]],
-  ["native tests, sanitized", process.execPath, ["scripts/build-native.mjs", "--sanitize"]],
   ["figures", process.execPath, ["scripts/figures.mjs"]],
   ["tests", bin("vitest"), ["run", ...process.argv.slice(2)]],
 ];

@@ -1,4 +1,5 @@
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +15,7 @@ import {
   CaptureJudge,
   decodeJudgedFrame,
 } from "../../src/dataplane/capture-judge.js";
-import { NONE } from "../../src/layout/layout.gen.js";
+import { JudgedFrame, NONE } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { type Address, addressKey, formatAddress } from "../../src/net/address.js";
 import { fakeIo, reading } from "../cli/fake-io.js";
@@ -161,27 +162,64 @@ function framesOf(capture: Capture, blob: Uint8Array): CapturedFrames {
 }
 
 /**
- * Judges a capture in the sanitized program, with a pod behind a wire and as watched: JudgedFrame records
- * of both. Errors: its report.
+ * The sanitized program: one for all captures, since its start takes longer than most of them. It judges
+ * each with a pod behind a wire and as watched. Errors: its report.
  */
-function judgeSanitized(
-  capture: Capture,
-  frames: CapturedFrames,
-  blob: Uint8Array,
-): { readonly onWire: Uint8Array; readonly watched: Uint8Array } {
-  const jobs = [0, NONE].flatMap((endpointId) => {
-    const head = [blob.length, endpointId, 0, frames.count, capture.bytes.length];
-    return [new Uint8Array(new Uint32Array(head).buffer), blob, frames.records, capture.bytes];
-  });
-  const input = Buffer.concat(jobs);
-  const { status, stdout, stderr } = spawnSync(judgeCaptures, [], {
-    input,
-    maxBuffer: 64 * 1024 * 1024,
+class SanitizedJudge {
+  readonly #child = spawn(judgeCaptures, [], {
     env: { ...process.env, UBSAN_OPTIONS: "print_stacktrace=1" },
   });
-  if (status !== 0) throw new Error(`the sanitized program ended with ${status}:\n${stderr}`);
-  const half = stdout.length / 2;
-  return { onWire: stdout.subarray(0, half), watched: stdout.subarray(half) };
+  readonly #ended = once(this.#child, "close");
+  readonly #output = this.#child.stdout[Symbol.asyncIterator]();
+  #ahead = Buffer.alloc(0);
+  #report = "";
+
+  constructor() {
+    this.#child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      // Each job is announced: what matters comes last.
+      this.#report = `${this.#report}${text}`.slice(-65_536);
+    });
+    // It tells of a job that it does not read by its end.
+    this.#child.stdin.on("error", () => {});
+  }
+
+  /** JudgedFrame records of both. */
+  async judge(
+    capture: Capture,
+    frames: CapturedFrames,
+    blob: Uint8Array,
+  ): Promise<{ readonly onWire: Uint8Array; readonly watched: Uint8Array }> {
+    for (const endpointId of [0, NONE]) {
+      const head = [blob.length, endpointId, 0, frames.count, capture.bytes.length];
+      const job = [new Uint8Array(new Uint32Array(head).buffer), blob, frames.records];
+      this.#child.stdin.write(Buffer.concat([...job, capture.bytes]));
+    }
+    const bytes = frames.count * JudgedFrame.bytes;
+    return { onWire: await this.#read(bytes), watched: await this.#read(bytes) };
+  }
+
+  async #read(bytes: number): Promise<Uint8Array> {
+    while (this.#ahead.length < bytes) {
+      const { value, done } = await this.#output.next();
+      if (done) await this.#fail();
+      this.#ahead = Buffer.concat([this.#ahead, value]);
+    }
+    const read = this.#ahead.subarray(0, bytes);
+    this.#ahead = this.#ahead.subarray(bytes);
+    return read;
+  }
+
+  /** Ends it, and says so when it found something. */
+  async close(): Promise<void> {
+    this.#child.stdin.end();
+    const { done } = await this.#output.next();
+    if (!done || (await this.#ended)[0] !== 0) await this.#fail();
+  }
+
+  async #fail(): Promise<never> {
+    const [status] = await this.#ended;
+    throw new Error(`the sanitized program ended with ${status}:\n${this.#report}`);
+  }
 }
 
 interface Counts {
@@ -196,6 +234,7 @@ async function check(
   name: string,
   bytes: Uint8Array,
   policy: string,
+  sanitizedJudge: SanitizedJudge,
   counts: Counts,
 ): Promise<string[]> {
   let capture: Capture;
@@ -240,7 +279,7 @@ async function check(
   if (!compiled.ok) return [`${name}: ${JSON.stringify(diagnostics)}`];
   const { blob } = compiled;
   const frames = framesOf(capture, blob);
-  const sanitized = judgeSanitized(capture, frames, blob);
+  const sanitized = await sanitizedJudge.judge(capture, frames, blob);
   const watched = CaptureJudge.watching(blob).judge(capture.bytes, frames);
   // With another secret the hashes differ, and nothing that is told may.
   if (Buffer.compare(watched, sanitized.watched) !== 0) {
@@ -270,7 +309,7 @@ describe.skipIf(!existsSync(folder))(`captures of ${folder}`, () => {
     work = mkdtempSync(join(tmpdir(), "sluice-captures-"));
     if (missing !== undefined) return;
     judgeCaptures = (await buildPrograms(["judge-captures"]))[0] ?? "";
-  }, 420_000);
+  }, 1_200_000);
   afterAll(() => rmSync(work, { recursive: true, force: true }));
 
   for (const [name, policy] of Object.entries(policies)) {
@@ -280,11 +319,13 @@ describe.skipIf(!existsSync(folder))(`captures of ${folder}`, () => {
       if (missing !== undefined) context.skip(`captures: ${missing}`);
       const counts: Counts = { captures: 0, refused: 0, frames: 0, passed: 0 };
       const wrong: string[] = [];
+      const judge = new SanitizedJudge();
       for (const each of captures()) {
-        wrong.push(...(await check(each.name, each.bytes, policy, counts)));
+        wrong.push(...(await check(each.name, each.bytes, policy, judge, counts)));
         // The event loop frees the judges that nobody holds.
         await new Promise(setImmediate);
       }
+      await judge.close();
       process.stdout.write(`captures, policy ${name}: ${JSON.stringify(counts)}\n`);
       expect(wrong).toEqual([]);
       expect(counts.frames).toBeGreaterThan(0);

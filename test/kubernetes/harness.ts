@@ -6,6 +6,7 @@ import { KubernetesSource } from "../../src/kubernetes/kubernetes-source.js";
 import type { Timing } from "../../src/kubernetes/timing.js";
 import type { KubernetesObject } from "../../src/manifest/objects.js";
 import { formatAddress } from "../../src/net/address.js";
+import { patientMs } from "../patience.js";
 import { ApiServer } from "./api-server.js";
 
 /** A real server's times, divided by a few hundred. */
@@ -59,7 +60,7 @@ export class Followed {
   }
 
   /** Takes until a condition holds, and from then on at each change. */
-  async until(holds: () => boolean, waitMs = 8_000): Promise<void> {
+  async until(holds: () => boolean, waitMs = patientMs): Promise<void> {
     const end = Date.now() + waitMs;
     for (;;) {
       await this.take();
@@ -114,7 +115,7 @@ export const policiesPath = "/apis/networking.k8s.io/v1/networkpolicies";
 
 /** Waits until a condition holds, and fails when it does not come to. */
 export async function eventually(what: string, holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 8_000; !holds(); ) {
+  for (const end = Date.now() + patientMs; !holds(); ) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
     await pause(10);
   }

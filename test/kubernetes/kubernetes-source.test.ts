@@ -66,7 +66,8 @@ describe("KubernetesSource", () => {
     server.put(podObject("late", { ip: "10.1.0.99" }));
     server.remove(podObject("web-0"));
     await followed.until(() => pods().includes("late") && !pods().includes("web-0"));
-    expect(followed.source?.status()).toMatchObject({ connected: true, unreadable: 0 });
+    await followed.until(() => followed.source?.status().connected === true);
+    expect(followed.source?.status().unreadable).toBe(0);
   });
 
   test("says nothing before everything has been listed once", async () => {

@@ -354,7 +354,7 @@ describe("a source that has stopped", () => {
     const source = await followed.start({
       timing: { listMs: 60_000, idleMs: 20_000, relistMs: 90_000 },
     });
-    await followed.until(() => server.watches === 7, 60_000);
+    await followed.until(() => server.watches === 7);
     expect(source.status().unreadable).toBeGreaterThan(40);
     expect(followed.codes.length).toBeLessThanOrEqual(100);
     // As events, too, among those of an honest kind.
@@ -370,14 +370,13 @@ describe("a source that has stopped", () => {
     server.put(podObject("late", { ip: "10.1.0.2" }));
     await followed.until(
       () => policies().includes("deny") && followed.names("Pod").includes("late"),
-      30_000,
     );
     expect(({} as Record<string, unknown>)["a"]).toBeUndefined();
     // An honest list takes all of it back.
     isOdd = false;
     server.compact();
     server.cutWatches();
-    await followed.until(() => source.status().unreadable === 0, 20_000);
+    await followed.until(() => source.status().unreadable === 0);
     const names = () =>
       ["Pod", "NetworkPolicy", "Namespace"].map((kind) => followed.names(kind).join());
     await followed.until(() => names().join(";") === "late,web;deny;shop");

@@ -7,6 +7,7 @@ import { findCluster } from "../../src/kubernetes/cluster-access.js";
 import { KubernetesSource } from "../../src/kubernetes/kubernetes-source.js";
 import type { Pod } from "../../src/manifest/objects.js";
 import { formatAddress } from "../../src/net/address.js";
+import { patientMs } from "../patience.js";
 import { namespaceObject, nodeObject, podObject, policyObject } from "./api-objects.js";
 import { ApiServer } from "./api-server.js";
 
@@ -111,7 +112,7 @@ export async function storm(options: StormOptions): Promise<StormResult> {
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    const end = performance.now() + 10_000;
+    const end = performance.now() + patientMs;
     while (controller.measures.delay.count - before < total && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }

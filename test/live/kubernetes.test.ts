@@ -44,7 +44,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --source kubernetes", 
     expect((await bench.sluice("status")).stdout).toMatch(/not followed at present/);
 
     await server.start();
-    await until("the newer state", () => bench.connects(5432), 45_000);
+    await until("the newer state", () => bench.connects(5432));
     expect(await bench.connects(5433)).toBe(false);
 
     // A policy of a newer version: what it selects is closed, and somebody is told.

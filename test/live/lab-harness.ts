@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { LabClient } from "../../src/lab/client.js";
 import type { LabStatus } from "../../src/lab/protocol.js";
+import { patientMs } from "../patience.js";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const main = join(root, "dist/cli/main.js");
@@ -141,7 +142,7 @@ export function finish(child: ChildProcess): Promise<Answer> {
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  timeoutMs = 10_000,
+  timeoutMs = patientMs,
 ): Promise<void> {
   for (const start = performance.now(); !(await condition()); ) {
     if (performance.now() - start > timeoutMs) throw new Error(`not in time: ${what}`);

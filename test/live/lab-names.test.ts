@@ -342,7 +342,7 @@ describe.skipIf(labObstacle !== undefined)(named("names in a lab", labObstacle),
     const got = await inPod(bench, "crane", ...many);
     expect(new Set(got.map((each) => each.got))).toEqual(new Set(["quay/ledger-1\n"]));
     await apply(base + guard);
-    await until("all arrived", () => sender.lines.some((line) => line.done), 40_000);
+    await until("all arrived", () => sender.lines.some((line) => line.done));
     expect(sender.lines.at(-1)).toMatchObject({ done: true, intact: true });
   });
 

@@ -81,7 +81,7 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
     }
     expect(sender.lines.some((line) => line.done)).toBe(false);
     expect((await bench.status()).generation).toBe(first + 10);
-    await until("all arrived", () => sender.lines.some((line) => line.done), 40_000);
+    await until("all arrived", () => sender.lines.some((line) => line.done));
     expect(sender.lines.at(-1)).toEqual({ done: true, bytes: 100 * 1024 * 1024, intact: true });
   });
 
@@ -383,7 +383,7 @@ describe.skipIf(labObstacle !== undefined)(named("a lab's life", labObstacle), (
     expect(given.map((each) => each.ref)).toEqual(["lab/a", "lab/b", "lab/d"]);
     expect(addressesOf(after, "lab/b")).toEqual(addressesOf(before, "lab/b"));
     await until("the program in the pod that went has ended", () => sleeper.exitCode !== null);
-    await until("the stream is whole", () => sender.lines.some((line) => line.done), 20_000);
+    await until("the stream is whole", () => sender.lines.some((line) => line.done));
     expect(sender.lines.at(-1)).toMatchObject({ intact: true });
 
     const { code, stdout } = await bench.run("lab", "probe", "-o", "json");

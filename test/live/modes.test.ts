@@ -101,12 +101,12 @@ describe.skipIf(obstacle !== undefined)(named("modes of wires", obstacle), () =>
     const server = bench.sockets("b", "listen", "80");
     await until("the server", () => server.lines().includes("listening"));
     const client = bench.sockets("a", "hold", "10.9.0.2", "80");
-    await until("the connection", () => server.lines().includes("accepted"), 20_000);
+    await until("the connection", () => server.lines().includes("accepted"));
     await until("its other end", () => client.lines().includes("connected"));
     const other = bench.sockets("peer", "listen", "80");
     await until("another server", () => other.lines().includes("listening"));
     const stays = bench.sockets("a", "hold", "10.9.0.9", "80");
-    await until("another connection", () => other.lines().includes("accepted"), 20_000);
+    await until("another connection", () => other.lines().includes("accepted"));
     await until("its other end too", () => stays.lines().includes("connected"));
 
     const from = (app: string) => `from: [{ podSelector: { matchLabels: { app: ${app} } } }]`;
@@ -143,7 +143,7 @@ describe.skipIf(obstacle !== undefined)(named("modes of a sidecar", obstacle), (
     const ask = async (kind: string, host: string): Promise<string> => {
       const asked = startSockets(["nsenter", ...bench.enter(bench.network)], kind, host, "5433");
       try {
-        await until(`an answer by ${kind}`, () => asked.lines().length > 0, 20_000);
+        await until(`an answer by ${kind}`, () => asked.lines().length > 0);
       } finally {
         asked.child.kill("SIGKILL");
       }
@@ -190,7 +190,7 @@ describe.skipIf(obstacle !== undefined)(named("modes of a sidecar", obstacle), (
     const ask = async (): Promise<string | undefined> => {
       const [host, port] = [podAddresses[0], "5433"];
       const asked = startSockets(["nsenter", ...bench.enter(bench.network)], "tcp", host, port);
-      await until("an answer", () => asked.lines().length > 0, 20_000);
+      await until("an answer", () => asked.lines().length > 0);
       return asked.lines()[0];
     };
     expect(await ask()).toBe("connected");

@@ -104,7 +104,7 @@ describe.skipIf(obstacle !== undefined)(named("connectionsPerEndpoint", obstacle
     await bench.takeOver(config);
     const before = other.lines().length;
     // It is a while until a refused one is tried again.
-    await until("more of its own", () => greedy.lines().length === 20, 40_000);
+    await until("more of its own", () => greedy.lines().length === 20);
     await until("answers as before", () => other.lines().length > before);
     const [, now] = await uses();
     expect(now).toMatchObject({ used: 20, quota: 20 });

@@ -206,7 +206,7 @@ class RoutingNode {
   }
 
   async flowsAgain(): Promise<void> {
-    await until("allowed traffic", () => this.flows(), 20_000);
+    await until("allowed traffic", () => this.flows());
   }
 
   /** What `sluice doctor` finds on the node. */
@@ -399,7 +399,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's interface made anew", ob
     await bench.flowsAgain();
     expect(received(bench.pod) - before).toBe(0);
     // The one before holds its guard until it has gone for good.
-    await until("its guard", () => bench.doctor("guard that was left") === undefined, 20_000);
+    await until("its guard", () => bench.doctor("guard that was left") === undefined);
   });
 
   test("an AF_XDP link is opened anew for another MTU", async () => {
@@ -495,24 +495,20 @@ describe.skipIf(sidecarObstacle !== undefined)(
       await until("the attack to be heard", () => received(bench.pod) > 200);
     };
     const flowsAgain = () =>
-      until(
-        "allowed traffic",
-        async () => {
-          const [answer] = await probe([
-            {
-              sourceNamespaceFd: bench.network,
-              source: address(peerAddresses[0]),
-              destinationNamespaceFd: bench.pod,
-              destination: address(podAddresses[0]),
-              protocol: TCP,
-              port: 5432,
-              timeoutMs: 150,
-            },
-          ]);
-          return answer?.outcome === "answered";
-        },
-        20_000,
-      );
+      until("allowed traffic", async () => {
+        const [answer] = await probe([
+          {
+            sourceNamespaceFd: bench.network,
+            source: address(peerAddresses[0]),
+            destinationNamespaceFd: bench.pod,
+            destination: address(podAddresses[0]),
+            protocol: TCP,
+            port: 5432,
+            timeoutMs: 150,
+          },
+        ]);
+        return answer?.outcome === "answered";
+      });
     /** Makes the interface anew, and spares the kernels the time to find each other's MAC. */
     const connect = async (): Promise<void> => {
       bench.connect();
@@ -534,8 +530,7 @@ describe.skipIf(sidecarObstacle !== undefined)(
       const toPod = neighbours(podAddresses[0], "02:00:00:00:00:30");
       configureInterface(bench.network, { name: "eth0", neighbours: toPod });
     };
-    const nothingThere = () =>
-      until("the front to go", () => !bench.interfaces().includes("eth0"), 20_000);
+    const nothingThere = () => until("the front to go", () => !bench.interfaces().includes("eth0"));
 
     test.each([
       ["a TAP", []],

@@ -68,7 +68,7 @@ export class TestManager {
     const seen = this.#lines.length;
     this.#child.stdin!.write(`${words}\n`);
     try {
-      await until(words, () => this.#lines.slice(seen).some(isDone), 20_000);
+      await until(words, () => this.#lines.slice(seen).some(isDone));
     } catch (error) {
       throw new Error(`${(error as Error).message}: ${this.#stderr}`);
     }

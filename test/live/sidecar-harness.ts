@@ -100,7 +100,7 @@ export class SidecarBench {
       async say(line) {
         const before = out.split("\n").length;
         child.stdin.write(`${line}\n`);
-        await until(`the answer to ${line}`, () => out.split("\n").length > before, 20_000);
+        await until(`the answer to ${line}`, () => out.split("\n").length > before);
         return out.split("\n")[before - 1] ?? "";
       },
     };

@@ -186,7 +186,7 @@ metrics: 0.0.0.0:${metricsPort}
       // What an hour of refused manifests says is long.
       stderr = (stderr + chunk).slice(-20_000);
     });
-    await until("ready", () => stdout === "ready\n" || child.exitCode !== null, 60_000);
+    await until("ready", () => stdout === "ready\n" || child.exitCode !== null);
     if (child.exitCode !== null) throw new Error(stderr);
     return { child, stderr: () => stderr };
   }

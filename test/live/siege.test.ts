@@ -82,10 +82,10 @@ describe.skipIf(obstacle !== undefined)(named("siege", obstacle), () => {
         const { pid } = await status();
         const judge = bench.hands("judge");
         const judged = () => judge.last() as Judged;
-        await until("the judge", () => judge.last() !== undefined, 30_000);
+        await until("the judge", () => judge.last() !== undefined);
         const relay = bench.hands("relay");
-        await until("the relay", () => relay.last() !== undefined, 30_000);
-        await until("every pod to answer", () => judged().ages?.every((age) => age < 1), 60_000);
+        await until("the relay", () => relay.last() !== undefined);
+        await until("every pod to answer", () => judged().ages?.every((age) => age < 1));
         const frames = bench.hands("frames");
         const connections = bench.hands("connections");
 
@@ -184,12 +184,10 @@ describe.skipIf(obstacle !== undefined)(named("siege", obstacle), () => {
           async () => (await status()).enforced,
           120_000,
         );
-        await until("every pod to answer", () => judged().ages.every((age) => age < 2), 60_000);
+        await until("every pod to answer", () => judged().ages.every((age) => age < 2));
         const arrived = judged().arrived;
-        await until(
-          "every pod to reach the peer",
-          () => judged().arrived.every((count, at) => count > arrived[at]!),
-          60_000,
+        await until("every pod to reach the peer", () =>
+          judged().arrived.every((count, at) => count > arrived[at]!),
         );
         expect(judged().denied, judged().examples.join("\n")).toBe(0);
         if (memory.length >= 300) {
@@ -197,7 +195,7 @@ describe.skipIf(obstacle !== undefined)(named("siege", obstacle), () => {
           expect(toBytes - fromBytes).toBeLessThan(slackBytes);
         }
         child.kill("SIGTERM");
-        await until("the end", () => child.exitCode !== null, 30_000);
+        await until("the end", () => child.exitCode !== null);
         expect(child.exitCode, stderr()).toBe(0);
       } finally {
         attack.abort();

@@ -349,7 +349,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     const doctor = ["--", process.execPath, main, "doctor", "-o", "json"];
     const enter = [`--net=/proc/${process.pid}/fd/${filter}`, ...doctor];
     const left = () => String(spawnSync("nsenter", enter).stdout).includes("guard that was left");
-    await until("the guard of what is given back to go", () => !left(), 20_000);
+    await until("the guard of what is given back to go", () => !left());
     other.child.kill("SIGTERM");
     await until("the end", () => other.child.exitCode !== null);
     expect(other.child.exitCode).toBe(0);

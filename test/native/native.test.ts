@@ -1,24 +1,30 @@
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { spawn } from "node:child_process";
 import { expect, test } from "vitest";
+import { finish, root } from "../live/lab-harness.js";
 
 // Goal: the C++ unit tests pass under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer.
-// Method: run build/Debug/native_test (built without Node by scripts/build-native.mjs --sanitize) and
-// report each of its TAP lines.
+// Method: build native_test without Node (scripts/build-native.mjs --sanitize), run it and report each of
+// its TAP lines. To build it here, not before all tests, uses the processors that other tests leave.
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const program = `${root}build/Debug/native_test`;
-
-test("native unit tests, sanitized", { timeout: 300_000 }, () => {
-  expect(existsSync(program), "run `node scripts/build-native.mjs --sanitize` first").toBe(true);
-  const result = spawnSync(program, [], {
-    encoding: "utf8",
-    env: { ...process.env, ASAN_OPTIONS: "detect_leaks=1", UBSAN_OPTIONS: "print_stacktrace=1" },
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  const failed = result.stdout.split("\n").filter((line) => line.startsWith("not ok"));
-  expect(failed, result.stderr).toEqual([]);
-  expect(result.status, result.stderr).toBe(0);
-  expect(result.stdout).toMatch(/^1\.\.[1-9]\d*$/m);
+test("native unit tests, sanitized", { timeout: 1_200_000 }, async () => {
+  const run = (command: string, ...args: string[]) =>
+    finish(
+      spawn(command, args, {
+        cwd: root,
+        env: {
+          ...process.env,
+          ASAN_OPTIONS: "detect_leaks=1",
+          UBSAN_OPTIONS: "print_stacktrace=1",
+        },
+      }),
+    );
+  const built = await run(process.execPath, "scripts/build-native.mjs", "--sanitize");
+  expect(built.code, built.stderr).toBe(0);
+  const { code, stdout, stderr } = await run("build/Debug/native_test");
+  expect(
+    stdout.split("\n").filter((line) => line.startsWith("not ok")),
+    stderr,
+  ).toEqual([]);
+  expect(code, stderr).toBe(0);
+  expect(stdout).toMatch(/^1\.\.[1-9]\d*$/m);
 });

@@ -75,5 +75,6 @@ int main() {
       return 2;
     }
     std::fwrite(judged.data(), sizeof(JudgedFrame), judged.size(), stdout);
+    std::fflush(stdout);
   }
 }
