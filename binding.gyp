@@ -1,7 +1,7 @@
 {
   # core: everything a packet waits for. dataplane: core and the door to Node. native_test and
   # native_bench: core with its unit tests or its benchmarks, linked without Node, so that sanitizers,
-  # fuzzers and profilers run alone.
+  # fuzzers and profilers run alone. sluice_cni: the program that container runtimes start.
   "target_defaults": {
     "include_dirs": ["."],
     "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20", "-fno-rtti"],
@@ -39,6 +39,13 @@
           ]
         }]
       ]
+    },
+    {
+      "target_name": "sluice_cni",
+      "type": "executable",
+      "sources": ["<!@(node scripts/native-sources.mjs cni)"],
+      # It runs on the host, whatever libraries that has.
+      "ldflags": ["-static"]
     },
     {
       "target_name": "native_test",

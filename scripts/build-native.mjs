@@ -1,4 +1,4 @@
-// Builds the addon and the native benchmarks with node-gyp; with --sanitize the unit tests, under
+// Builds the addon, the CNI plugin and the native benchmarks with node-gyp; with --sanitize the unit tests, under
 // AddressSanitizer and UBSan instead; with --arm64 the addon for arm64, by Debian's cross compiler, and
 // with --arm64 --tests its unit tests too.
 // Headers come from beside the running Node where they are, so that nothing is downloaded.
@@ -61,8 +61,9 @@ function linkSources() {
 
 function targets() {
   if (sanitize) return ["native_test"];
-  if (!cross) return ["dataplane", "native_bench"];
-  return process.argv.includes("--tests") ? ["dataplane", "native_test"] : ["dataplane"];
+  if (!cross) return ["dataplane", "sluice_cni", "native_bench"];
+  const more = process.argv.includes("--tests") ? ["native_test"] : [];
+  return ["dataplane", "sluice_cni", ...more];
 }
 
 const nodeGyp = createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");

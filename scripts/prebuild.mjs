@@ -1,6 +1,7 @@
 // Makes what the package carries: dist/ from the sources of now, and the addons under prebuilds/, where
-// node-gyp-build finds them: this machine's, and with Debian's cross compiler that for arm64. `npm pack`
-// runs it, so that nobody packs what was built before. With --here, for this machine's processor alone.
+// node-gyp-build finds them, with the CNI plugin: this machine's, and with Debian's cross compiler that for
+// arm64. `npm pack` runs it, so that nobody packs what was built before. With --here, for this machine's processor
+// alone.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -25,18 +26,24 @@ function fail(text) {
   process.exit(1);
 }
 
-/** Copies a built addon to where node-gyp-build looks: Node-API, so for every Node; glibc, so not for musl. */
+/**
+ * Copies a built addon to where node-gyp-build looks: Node-API, so for every Node; glibc, so not for musl. The CNI plugin
+ * beside it is linked statically, so it runs on any host.
+ */
 function take(processor, built, strip) {
   const folder = join(root, `prebuilds/linux-${processor}`);
   const addon = join(folder, "node.napi.glibc.node");
   mkdirSync(folder, { recursive: true });
   copyFileSync(join(built, "dataplane.node"), addon);
   run(strip, "--strip-unneeded", addon);
+  const plugin = join(folder, "sluice-cni");
+  copyFileSync(join(built, "sluice_cni"), plugin);
+  run(strip, plugin);
   const obstacles = obstaclesOf(readFileSync(addon));
   if (obstacles.length > 0) {
     fail(`the addon for ${processor} would not load on glibc 2.31: ${obstacles.join(", ")}`);
   }
-  say(addon.slice(root.length));
+  for (const file of [addon, plugin]) say(file.slice(root.length));
 }
 
 /** Builds for a processor; undefined when this machine can, else what it lacks. */

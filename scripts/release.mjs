@@ -101,13 +101,14 @@ function withVersion(file, version) {
   return text;
 }
 
-/** Refuses a package without an addon for each processor that package.json says it is for. */
+/** Refuses a package without what is built for each processor that package.json says it is for. */
 function checkAddons(files) {
-  for (const processor of JSON.parse(read("package.json")).cpu) {
-    const addon = `prebuilds/linux-${processor}/node.napi.glibc.node`;
-    if (files.includes(addon)) continue;
-    throw new ReleaseError(`the package has no ${addon}: RELEASING.md says what builds it`, 4);
-  }
+  const built = ["node.napi.glibc.node", "sluice-cni"];
+  const { cpu } = JSON.parse(read("package.json"));
+  const wanted = cpu.flatMap((each) => built.map((name) => `prebuilds/linux-${each}/${name}`));
+  const absent = wanted.find((file) => !files.includes(file));
+  if (absent === undefined) return;
+  throw new ReleaseError(`the package has no ${absent}: RELEASING.md says what builds it`, 4);
 }
 
 /** Writes, packs (which builds first: scripts/prebuild.mjs), commits and tags. Returns the tarball. */

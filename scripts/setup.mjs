@@ -48,6 +48,11 @@ const helpful = [
         { present: () => onPath("clang++"), debian: "clang", why: "fuzzing" },
         { present: hasFuzzerRuntime, debian: "libclang-rt-dev", why: "fuzzing" },
         { present: () => onPath("ip"), debian: "iproute2", why: "live tests between namespaces" },
+        {
+          present: () => existsSync("/usr/lib/cni/bridge"),
+          debian: "containernetworking-plugins",
+          why: "live tests of pods' networks",
+        },
       ]
     : []),
 ];

@@ -32,6 +32,7 @@ const entryPoints = new Set([
   "src/layout/generate.ts",
   "native/binding/addon.cc",
   "native/binding/glibc-floor.cc",
+  "native/cni/main.cc",
 ]);
 
 function filesBelow(folder: string, pattern: RegExp): string[] {

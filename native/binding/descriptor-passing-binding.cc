@@ -9,6 +9,7 @@
 #include "native/binding/job.h"
 #include "native/host/descriptor-passing.h"
 #include "native/host/service-notify.h"
+#include "native/host/trusted-peer.h"
 
 namespace sluice {
 namespace {
@@ -41,6 +42,10 @@ void sealFile(const Napi::CallbackInfo& info) { throwUnless(info, sealMemoryFile
 
 Napi::Value askSealed(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), isSealed(intOf(info[0])));
+}
+
+Napi::Value askPeer(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), isTrustedPeer(intOf(info[0])));
 }
 
 void pass(const Napi::CallbackInfo& info) {
@@ -137,6 +142,7 @@ void defineDescriptorPassing(Napi::Env env, Napi::Object exports) {
   exports.Set("awaitService", Napi::Function::New<awaitManager>(env));
   exports.Set("createMemoryFile", Napi::Function::New<makeFile>(env));
   exports.Set("sealMemoryFile", Napi::Function::New<sealFile>(env));
+  exports.Set("isTrustedPeer", Napi::Function::New<askPeer>(env));
   exports.Set("isSealed", Napi::Function::New<askSealed>(env));
 }
 

@@ -15,6 +15,8 @@
 #include <cstring>
 #include <utility>
 
+#include "native/host/trusted-peer.h"
+
 namespace sluice {
 namespace {
 
@@ -34,15 +36,6 @@ Status addressOf(const std::string& path, sockaddr_un* address) noexcept {
   if (path.empty() || path.size() >= sizeof address->sun_path) return {StatusCode::Argument};
   std::memcpy(address->sun_path, path.data(), path.size());
   return {};
-}
-
-// The process that takes over sees every packet of the workload: it must be of the same user or
-// root.
-bool isTrusted(int connection) noexcept {
-  ucred peer = {};
-  socklen_t size = sizeof peer;
-  return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-         (peer.uid == 0 || peer.uid == geteuid());
 }
 
 // Errors: System; ETIMEDOUT.
@@ -82,7 +75,7 @@ Status acceptProcess(int listener, uint32_t timeoutMs, Descriptor* connection) n
     if (!made.valid() && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
       return Status::system("accept4", errno);
     }
-    if (!made.valid() || !isTrusted(made.get())) continue;
+    if (!made.valid() || !isTrustedPeer(made.get())) continue;
     *connection = std::move(made);
     return {};
   }
@@ -96,7 +89,8 @@ Status callProcess(const std::string& path, Descriptor* connection) noexcept {
   if (connect(made.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     return Status::system("connect AF_UNIX", errno);
   }
-  if (!isTrusted(made.get())) return Status::system("SO_PEERCRED", EPERM);
+  // The process that takes over sees every packet of the workload.
+  if (!isTrustedPeer(made.get())) return Status::system("SO_PEERCRED", EPERM);
   *connection = std::move(made);
   return {};
 }

@@ -36,6 +36,12 @@ const flags = [
     default: pinFolder,
   },
   {
+    flags: "--cni-socket <path>",
+    description:
+      "where the CNI plugin asks for the policy of a new pod, before its first packet; no plugin is answered when left out",
+    completes: "file",
+  },
+  {
     flags: "--remove",
     description: "detach what an earlier process has left, and do nothing else",
   },

@@ -1,8 +1,9 @@
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 import { settings } from "../control/settings.js";
 import { removeInPlace } from "../node/in-place.js";
-import type { NodeConfig } from "../node/node-config.js";
-import { exitCodes, type Io } from "./io.js";
+import type { CniConfig, NodeConfig } from "../node/node-config.js";
+import { CommandError, exitCodes, type Io } from "./io.js";
 import type { NodeOptions } from "./node-spec.js";
 import { asCommand } from "./refusals.js";
 import { clusterOf, stand } from "./run.js";
@@ -18,6 +19,7 @@ export async function runNodeCommand(options: NodeOptions, io: Io): Promise<numb
 function configOf(options: NodeOptions): NodeConfig {
   const { filename, watch, unknownPods, sourceGuard, pinFolder, mode } = options;
   const isFollowing = filename === undefined;
+  const cni = cniOf(options);
   const node = options.node ?? (isFollowing ? hostname().toLowerCase() : undefined);
   return {
     source: isFollowing
@@ -25,7 +27,13 @@ function configOf(options: NodeOptions): NodeConfig {
       : { paths: filename, watch },
     wires: [],
     sidecars: [],
-    inPlace: { pinFolder, unknownPods, sourceGuard, ...(node === undefined ? {} : { node }) },
+    inPlace: {
+      pinFolder,
+      unknownPods,
+      sourceGuard,
+      ...(node === undefined ? {} : { node }),
+      ...(cni === undefined ? {} : { cni }),
+    },
     nodeAddresses: [],
     missingPods: "wait",
     // No connection is tracked in this process: the kernel does that.
@@ -38,4 +46,16 @@ function configOf(options: NodeOptions): NodeConfig {
     mode,
     control: {},
   };
+}
+
+/** Errors: CommandError (usage). */
+function cniOf({ filename, cniSocket }: NodeOptions): CniConfig | undefined {
+  if (cniSocket === undefined) return undefined;
+  if (filename !== undefined) {
+    throw new CommandError(
+      exitCodes.usage,
+      "got --cni-socket and --filename, want an API server: it names the pods that the plugin tells of",
+    );
+  }
+  return { socket: resolve(cniSocket) };
 }

@@ -7,7 +7,7 @@ import { ConnectionRecord } from "../layout/layout.gen.js";
 import { type Mode, modeOf } from "../manifest/annotations.js";
 import type { ObjectHead, PolicyHead } from "../manifest/objects.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
-import { sluiceMetrics } from "../metrics/sluice-metrics.js";
+import { type PluginMeasures, sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
 import {
   endpointOf,
@@ -104,6 +104,8 @@ export interface ControlSubject {
   readonly source?: () => SourceStatus | undefined;
   /** What is judged where the kernel routes or bridges it; absent where nothing is. */
   readonly inPlace?: InPlaceSubject | undefined;
+  /** What the CNI plugin has asked; absent where none may. */
+  readonly plugin?: PluginMeasures | undefined;
 }
 
 export interface InPlaceSubject {
@@ -622,6 +624,7 @@ function metricsText(subject: ControlSubject): string {
       version,
       counters: countersOf(subject, inKernel),
       inPlace: inKernel && { ...inKernel, guards: guardsOf(subject.inPlace) },
+      plugin: subject.plugin,
       interfaces,
       connectionsMax: dataplane.connectionsMax,
       tableBytes: table?.blob.byteLength ?? 0,

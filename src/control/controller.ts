@@ -129,8 +129,8 @@ export class Controller {
   }
 
   /** The same, but keeps the table in force if the new one would judge alike. */
-  update(): Promise<Reload> {
-    return this.#next(this.#options.take, false);
+  update(take: () => Promise<SourceUpdate> = this.#options.take): Promise<Reload> {
+    return this.#next(take, false);
   }
 
   /** Compiles what is known for the pods that are judged now; see `local`. */

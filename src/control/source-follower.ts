@@ -36,6 +36,8 @@ export class SourceFollower {
   #isToRecompile = false;
   #isBusy = false;
   #timer: NodeJS.Timeout | undefined;
+  /** An update that was asked for and has not begun. */
+  #next: Promise<Reload> | undefined;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
@@ -51,6 +53,22 @@ export class SourceFollower {
   recompile(): void {
     this.#isToRecompile = true;
     void this.#run();
+  }
+
+  /**
+   * Takes what the source has, without the pause before. All who ask before an update begins share it. Errors: none.
+   */
+  now(): Promise<Reload> {
+    this.#next ??= (async () => {
+      const { controller, source, after } = this.#options;
+      const reload = await controller.update(() => {
+        this.#next = undefined;
+        return source.take();
+      });
+      if (this.#isOpen) after(reload);
+      return reload;
+    })();
+    return this.#next;
   }
 
   #ask(): void {

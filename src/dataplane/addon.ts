@@ -145,6 +145,7 @@ export interface Addon {
   createMemoryFile(name: string): number;
   sealMemoryFile(file: number): void;
   isSealed(file: number): boolean;
+  isTrustedPeer(connection: number): boolean;
 }
 
 export interface TrafficCounts {

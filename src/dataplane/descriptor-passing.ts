@@ -100,3 +100,8 @@ export function sealMemoryFile(file: number): void {
 export function isSealed(file: number): boolean {
   return addon().isSealed(file);
 }
+
+/** Whether the process at the other end of a unix socket is of this user or of root. */
+export function isTrustedPeer(connection: number): boolean {
+  return addon().isTrustedPeer(connection);
+}

@@ -2,6 +2,7 @@ import type { ManifestSource, SourceChanges, SourceStatus } from "../control/sou
 import type { Tell } from "../diagnostics/tell.js";
 import { ApiClient } from "./api-client.js";
 import type { ClusterAccess } from "./cluster-access.js";
+import type { LocalAddresses } from "./local-addresses.js";
 import { MemoryBudget } from "./memory-budget.js";
 import { Pace } from "./pace.js";
 import { PendingChanges } from "./pending-changes.js";
@@ -20,6 +21,8 @@ export interface KubernetesSourceOptions {
   readonly pageItems?: number;
   /** Memory limit of its objects; absent: a quarter of the process's memory. Units: bytes. */
   readonly memoryBytes?: number;
+  /** What this node knows of its own pods before the server does. */
+  readonly local?: LocalAddresses;
 }
 
 /**
@@ -59,10 +62,13 @@ export class KubernetesSource implements ManifestSource {
     const client = new ApiClient({ access, timing, pace: new Pace(), budget });
     this.#stores = resources.map(
       (resource) =>
-        new ResourceStore(resource, this.#pending, budget, {
-          noted: () => this.#noteChange(),
-          stateChanged: () => this.#gather(),
-        }),
+        new ResourceStore(
+          resource,
+          this.#pending,
+          budget,
+          { noted: () => this.#noteChange(), stateChanged: () => this.#gather() },
+          options.local,
+        ),
     );
     this.#reflectors = this.#stores.map(
       (sink) => new Reflector({ client, resource: sink.resource, sink, timing, pageItems }),
@@ -94,6 +100,11 @@ export class KubernetesSource implements ManifestSource {
     }
     this.#isReported = false;
     return this.#pending.take();
+  }
+
+  /** Takes what `local` says now. */
+  refreshLocal(): void {
+    for (const store of this.#stores) store.refreshLocal();
   }
 
   get isBehind(): boolean {

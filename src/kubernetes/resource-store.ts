@@ -3,6 +3,7 @@ import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import { type ApiValue, apiNames, readApiObject } from "../manifest/api-object.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import { hasTraffic } from "../policy/address-owners.js";
+import { type LocalAddresses, type LocalPod, localPod } from "./local-addresses.js";
 import { type MemoryBudget, weightOf } from "./memory-budget.js";
 import type { PendingChanges } from "./pending-changes.js";
 import type { ReflectorSink } from "./reflector.js";
@@ -24,6 +25,8 @@ interface Names {
 /** What is kept of an object: the fields that matter, or that it could not be read. */
 interface Entry extends Names {
   readonly object: KubernetesObject | undefined;
+  /** What the object is made of, where the node itself says more about it than the server. */
+  readonly local: LocalPod | undefined;
   readonly isReadable: boolean;
   readonly diagnostics: readonly Diagnostic[];
   /** Its estimated memory. Units: bytes. */
@@ -48,7 +51,10 @@ export class ResourceStore implements ReflectorSink {
   readonly #pending: PendingChanges;
   readonly #budget: MemoryBudget;
   readonly #listener: StoreListener;
+  readonly #local: LocalAddresses | undefined;
   readonly #entries = new Map<string, Entry>();
+  /** The entries of pods of this node. */
+  readonly #locals = new Set<string>();
   #unreadable = 0;
   /** Objects without a valid name, since the last list began. */
   #nameless = 0;
@@ -67,11 +73,13 @@ export class ResourceStore implements ReflectorSink {
     pending: PendingChanges,
     budget: MemoryBudget,
     listener: StoreListener,
+    local?: LocalAddresses,
   ) {
     this.resource = resource;
     this.#pending = pending;
     this.#budget = budget;
     this.#listener = listener;
+    this.#local = local;
     this.synced = new Promise((resolve) => {
       this.#markSynced = resolve;
     });
@@ -120,10 +128,19 @@ export class ResourceStore implements ReflectorSink {
     for (const [key, entry] of [...this.#entries]) {
       if (!listed.has(key)) this.#forget(key, entry);
     }
-    for (const [key, entry] of listed) this.#keep(key, entry);
+    // Meanwhile the node may have given a pod an address.
+    for (const [key, entry] of listed) this.#keep(key, this.#again(entry));
     this.#listed = new Map();
     this.#weigh(0, -this.#listedBytes);
     this.#markSynced();
+  }
+
+  /** Takes what the node says of its own pods now. */
+  refreshLocal(): void {
+    for (const key of this.#locals) {
+      const entry = this.#entries.get(key);
+      if (entry !== undefined) this.#keep(key, this.#again(entry));
+    }
   }
 
   put(value: ApiValue): void {
@@ -171,11 +188,26 @@ export class ResourceStore implements ReflectorSink {
   #read(names: Names, value: ApiValue): Entry | undefined {
     const { object, diagnostics } = readApiObject(this.resource.kind, value);
     const isReadable = diagnostics.every(({ code }) => code !== "SL1401");
-    const matters = object !== undefined && (object.kind !== "Pod" || hasTraffic(object));
-    if (!matters && isReadable) return undefined;
-    const kept = matters ? object : undefined;
-    const weight = ENTRY_BYTES + weightOf(kept);
-    return { ...names, object: kept, isReadable, diagnostics, weight };
+    const node = this.#local?.node;
+    const local = node === undefined ? undefined : localPod(object, value, node);
+    return this.#entryOf({ ...names, object, local, isReadable, diagnostics });
+  }
+
+  /** The same entry with what the node says of its pod now. */
+  #again(entry: Entry): Entry {
+    if (entry.local === undefined) return entry;
+    const again = this.#entryOf({ ...entry, object: entry.local.pod })!;
+    return isSame(entry, again) ? entry : again;
+  }
+
+  /** Makes an entry; undefined when nothing is to be kept. */
+  #entryOf({ object, local, ...entry }: Omit<Entry, "weight">): Entry | undefined {
+    const said =
+      local === undefined ? object : { ...local.pod, addresses: this.#local!.addressesOf(local) };
+    const matters = said !== undefined && (said.kind !== "Pod" || hasTraffic(said));
+    if (!matters && entry.isReadable && local === undefined) return undefined;
+    const kept = matters ? said : undefined;
+    return { ...entry, object: kept, local, weight: ENTRY_BYTES + weightOf(local?.pod ?? kept) };
   }
 
   /** Replaces an object's entry. */
@@ -191,6 +223,8 @@ export class ResourceStore implements ReflectorSink {
     // Its diagnostics are dropped: they have been reported, or are not new.
     const isSilent = entry.diagnostics.length === 0;
     this.#entries.set(key, isSilent ? entry : { ...entry, diagnostics: [] });
+    if (entry.local === undefined) this.#locals.delete(key);
+    else this.#locals.add(key);
     const { object } = entry;
     if (object === undefined) {
       if (known?.object !== undefined) this.#noteRemoval(known);
@@ -203,6 +237,7 @@ export class ResourceStore implements ReflectorSink {
 
   #forget(key: string, entry: Entry): void {
     this.#entries.delete(key);
+    this.#locals.delete(key);
     this.#weigh(-entry.weight, 0);
     if (!entry.isReadable) this.#unreadable--;
     if (entry.object !== undefined) this.#noteRemoval(entry);
@@ -239,5 +274,9 @@ function keyOf({ namespace, name }: Names): string {
 
 /** Whether two entries are equal for every policy. */
 function isSame(a: Entry, b: Entry): boolean {
-  return a.isReadable === b.isReadable && isEqual(a.object, b.object, "span");
+  return (
+    a.isReadable === b.isReadable &&
+    isEqual(a.object, b.object, "span") &&
+    isEqual(a.local, b.local, "span")
+  );
 }

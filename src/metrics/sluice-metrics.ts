@@ -1,6 +1,6 @@
 import type { Counters } from "../dataplane/dataplane.js";
 import type { Family, HistogramFamily, Labels, Sample } from "./exposition.js";
-import type { Histogram } from "./histogram.js";
+import { Histogram } from "./histogram.js";
 
 /** An interface, by the name that it has in metrics. */
 export interface MeasuredInterface {
@@ -42,6 +42,16 @@ export interface Measured {
         readonly guards: Readonly<Record<string, number>>;
       }
     | undefined;
+  /** What the CNI plugin has asked, where it may. */
+  readonly plugin?: PluginMeasures | undefined;
+}
+
+/** New pods that the CNI plugin has told of. */
+export interface PluginMeasures {
+  /** From a plugin's question until the pod's policy was in force. Units: seconds. */
+  readonly added: Histogram;
+  /** Questions about new pods that ended with an error. */
+  readonly failed: number;
 }
 
 /** A source that is followed over a network. */
@@ -298,6 +308,15 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       help: "Time from a reload's request, or a source's event, until it is in force.",
       histogram: measured.delay,
     },
+    {
+      name: "sluice_cni_add_duration_seconds",
+      type: "histogram",
+      help: "Time from the CNI plugin's question about a new pod until its policy is in force.",
+      histogram: measured.plugin?.added ?? new Histogram(),
+    },
+    counter("sluice_cni_add_failed_total", "New pods that the CNI plugin was refused.", [
+      { value: measured.plugin?.failed ?? 0 },
+    ]),
     ...sourceMetrics(measured.source),
     counter("sluice_events_suppressed_total", "Flow records lost, by who was too slow.", [
       labelled({ kind: "ring" }, counters.eventsLost),

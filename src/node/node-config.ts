@@ -121,6 +121,14 @@ export interface InPlaceConfig {
   readonly unknownPods: Choice<"unknownPods">;
   /** Whether a pod's interface passes only what has the pod's own addresses as its source. */
   readonly sourceGuard: Choice<"sourceGuard">;
+  /** Absent: no container runtime tells of its pods. */
+  readonly cni?: CniConfig;
+}
+
+/** How the CNI plugin reaches this process. */
+export interface CniConfig {
+  /** Where to listen for it. */
+  readonly socket: string;
 }
 
 /** `namespace/name`, as users write a pod. */

@@ -4,6 +4,7 @@ import type { ManifestSource } from "../control/source.js";
 import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { findCluster } from "../kubernetes/cluster-access.js";
 import { KubernetesSource } from "../kubernetes/kubernetes-source.js";
+import type { LocalAddresses } from "../kubernetes/local-addresses.js";
 import type { SourceConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
 
@@ -11,23 +12,34 @@ export interface NodeSource {
   readonly source: ManifestSource;
   /** Files and folders that it reads again at a reload. */
   readonly files: readonly string[];
+  /** Has it take what `local` says now. */
+  readonly refreshLocal: () => void;
 }
 
-/** Opens the config's source of manifests; `folder` holds the options of a source of files. */
+/**
+ * Opens the config's source of manifests; `folder` holds the options of a source of files, `local` what the node knows
+ * of its pods before an API server does.
+ */
 export async function openSource(
   { paths, kubernetes }: SourceConfig,
   folder: FolderSourceOptions,
   { env, tell }: NodeHost,
+  local?: LocalAddresses,
 ): Promise<NodeSource> {
   if (kubernetes === undefined)
-    return { source: new FolderSource({ ...folder, tell }), files: paths };
+    return {
+      source: new FolderSource({ ...folder, tell }),
+      files: paths,
+      refreshLocal: () => {},
+    };
   const { kubeconfig, context } = kubernetes;
   const access = await findCluster({
     env,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(context === undefined ? {} : { context }),
   });
-  return { source: new KubernetesSource({ access, tell }), files: access.files };
+  const source = new KubernetesSource({ access, tell, ...(local && { local }) });
+  return { source, files: access.files, refreshLocal: () => source.refreshLocal() };
 }
 
 /**

@@ -12,6 +12,7 @@ import { type InterfaceEvents, watchInterfaces } from "../dataplane/interfaces.j
 import { type PassedOver, passedOverLines } from "../manifest/passed-over.js";
 import { touchedBy } from "../netlink/events.js";
 import { Attachments } from "./attachments.js";
+import { PodNetwork } from "./cni/pod-network.js";
 import { Succession } from "./handoff/succession.js";
 import { InPlace } from "./in-place.js";
 import { KeptConnections } from "./kept-connections.js";
@@ -72,8 +73,9 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     },
     watch: config.source.watch !== "never",
   };
-  const source = await openSource(config.source, folder, host);
-  const node = new NodeProcess(run, plans, compiler, source);
+  const network = PodNetwork.of(config, host.tell);
+  const source = await openSource(config.source, folder, host, network?.pods);
+  const node = new NodeProcess(run, plans, compiler, source, network);
   try {
     return await node.run();
   } finally {
@@ -111,17 +113,25 @@ class NodeProcess {
   readonly #kept: KeptConnections;
   readonly #succession: Succession;
   readonly #inPlace: InPlace | undefined;
+  readonly #network: PodNetwork | undefined;
   readonly #ownNode = new OwnNodeWatch();
   #follower: SourceFollower | undefined;
   #missingBefore = "";
   /** A successor has taken over, or will. */
   #isLeft = false;
 
-  constructor(run: NodeRun, plans: Plans, compiler: CompilerThread, source: NodeSource) {
+  constructor(
+    run: NodeRun,
+    plans: Plans,
+    compiler: CompilerThread,
+    source: NodeSource,
+    network: PodNetwork | undefined,
+  ) {
     const { control, host, version } = run;
     this.#run = run;
     this.#plans = plans;
     this.#source = source;
+    this.#network = network;
     this.#service = new ServiceManager(host);
     const { inPlace } = run.config;
     this.#inPlace = inPlace === undefined ? undefined : new InPlace(inPlace, host.tell);
@@ -195,6 +205,7 @@ class NodeProcess {
         this.#succession.offerPlace((step) => this.#enforcer.controller.alone(step)),
       isBehind: () => source.isBehind,
       source: () => source.status(),
+      plugin: this.#network,
       ...(this.#inPlace === undefined ? {} : { inPlace: this.#inPlace, moreEvents: this.#inPlace }),
     };
   }
@@ -230,9 +241,15 @@ class NodeProcess {
     });
     if (control.socket !== undefined) this.#kept.start();
     if (control.metrics !== undefined) host.tell(`metrics on ${control.metrics}`);
+    const follower = this.#followSource();
+    this.#follower = follower;
+    await this.#network?.open({
+      refresh: this.#source.refreshLocal,
+      updateNow: () => follower.now(),
+      table: () => controller.table,
+    });
     host.ready();
     this.#service.ready(this.#statusLine(), () => dataplane.progress());
-    this.#follower = this.#followSource();
     this.#followOwnNode();
     this.#enforcer.followSignals(this.#signals);
     const end = await Promise.race([this.#signals.untilStopped, this.#succession.untilSucceeded]);
@@ -244,6 +261,7 @@ class NodeProcess {
     this.#service.stopping();
     this.#watch.close();
     this.#inPlace?.interfaces.close();
+    this.#network?.close();
     this.#follower?.close();
     this.#source.source.close();
     const leaves = this.#isLeft || this.#succession.isSuccessor;
@@ -283,6 +301,7 @@ class NodeProcess {
     const teller = new UpdateTeller(host);
     const afterEvents = (done: Reload): void => {
       teller.update(done);
+      this.#network?.updated(done);
       this.#tellMissing();
     };
     return new SourceFollower({

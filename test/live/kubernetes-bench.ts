@@ -13,9 +13,9 @@ import {
 import { formatAddress, parseAddress } from "../../src/net/address.js";
 import { namespaceObject, nodeObject, podObject, policyObject } from "../kubernetes/api-objects.js";
 import { ApiServer } from "../kubernetes/api-server.js";
-import { type Answer, finish, main, until } from "./lab-harness.js";
+import { apiPort, relayApi } from "./api-relay.js";
+import { type Answer, finish, main } from "./lab-harness.js";
 
-const apiPort = 6443;
 const client = parseAddress("10.1.2.20")!;
 const database = parseAddress("10.1.2.30")!;
 
@@ -68,20 +68,7 @@ export class KubernetesBench {
 
   /** Starts the relay; it refuses connections while the server is away. */
   async relay(): Promise<void> {
-    const program = `
-      const net = require("node:net");
-      net.createServer((near) => {
-        const far = net.connect(${JSON.stringify(join(this.folder, "api.sock"))});
-        near.on("error", () => far.destroy()).on("close", () => far.destroy());
-        far.on("error", () => near.destroy()).on("close", () => near.destroy());
-        near.pipe(far).pipe(near);
-      }).listen(${apiPort}, "127.0.0.1", () => console.log("ready"));`;
-    const relay = this.spawn(this.filter, process.execPath, "-e", program);
-    let said = "";
-    relay.stdout?.on("data", (chunk) => {
-      said += chunk;
-    });
-    await until("the relay", () => said === "ready\n");
+    await relayApi(join(this.folder, "api.sock"), (...words) => this.spawn(this.filter, ...words));
   }
 
   /** Starts `sluice run`; `flags` are Node's own. */

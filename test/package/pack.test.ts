@@ -83,7 +83,13 @@ describe("npm pack", () => {
     // This machine's always; that of arm64 where the cross compiler is. A release has to have both.
     const addons = new Set([process.arch, ...(canCross ? ["arm64"] : [])]);
     expect(files.filter((file) => file.startsWith("prebuilds/"))).toEqual(
-      [...addons].sort().map((processor) => `prebuilds/linux-${processor}/node.napi.glibc.node`),
+      [...addons]
+        .sort()
+        .flatMap((processor) =>
+          ["node.napi.glibc.node", "sluice-cni"].map(
+            (name) => `prebuilds/linux-${processor}/${name}`,
+          ),
+        ),
     );
     if (!addons.has("arm64")) expect(said).toContain("prebuild: no addon for arm64");
     expect(files.filter((file) => /^(native|src|test|build)\/|\.gyp$|\.map$/.test(file))).toEqual(
@@ -113,7 +119,7 @@ describe("npm pack", () => {
   });
 
   test("each addon loads on glibc 2.31 and without libstdc++", () => {
-    const addons = files.filter((file) => file.startsWith("prebuilds/"));
+    const addons = files.filter((file) => /^prebuilds\/.*\.node$/.test(file));
     for (const addon of addons) {
       const bytes = readFileSync(join(root, addon));
       expect(bytes.readUInt16LE(18), addon).toBe(addon.includes("arm64") ? 183 : 62);
@@ -149,6 +155,20 @@ describe("npm pack", () => {
     },
     120_000,
   );
+
+  test("the CNI plugin needs nothing of its host", () => {
+    const plugins = files.filter((file) => file.endsWith("/sluice-cni"));
+    for (const plugin of plugins) {
+      const bytes = readFileSync(join(root, plugin));
+      expect(bytes.readUInt16LE(18), plugin).toBe(plugin.includes("arm64") ? 183 : 62);
+      expect(requirementsOf(bytes)).toEqual({ libraries: [], versions: [] });
+    }
+    const own = join(root, `prebuilds/linux-${process.arch}/sluice-cni`);
+    const env = { CNI_COMMAND: "VERSION" };
+    const { stdout, status } = spawnSync(own, { env, input: "{}", encoding: "utf8" });
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ cniVersion: "1.1.0" });
+  });
 
   for (const version of [process.versions.node, ...versions]) {
     describe(`installed with Node ${version}`, () => {

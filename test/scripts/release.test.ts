@@ -48,10 +48,10 @@ function writeLayout(hash: string, connections: number): void {
   write("src/layout/layout.gen.ts", text);
 }
 
-/** The command that stands for building the addon of a processor. */
+/** The command that stands for building the addon of a processor, and the CNI plugin. */
 function built(processor: string): string {
   const place = `prebuilds/linux-${processor}`;
-  return `mkdir -p ${place} && touch ${place}/node.napi.glibc.node`;
+  return `mkdir -p ${place} && touch ${place}/node.napi.glibc.node ${place}/sluice-cni`;
 }
 
 const builtAll = `${built("x64")} && ${built("arm64")}`;
@@ -160,6 +160,11 @@ describe("refused", () => {
 
   test.each([
     ["fails", "exit 1", "npm pack"],
+    [
+      "leaves the CNI plugin out",
+      `${builtAll} && rm prebuilds/linux-x64/sluice-cni`,
+      "no prebuilds/linux-x64/sluice-cni",
+    ],
     ["leaves a processor out", built("x64"), "no prebuilds/linux-arm64/node.napi.glibc.node"],
     [
       "changes a file of the repository",

@@ -1,0 +1,146 @@
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { systemReason } from "../../diagnostics/system-reason.js";
+import type { Tell } from "../../diagnostics/tell.js";
+import type { LocalAddresses, LocalPod } from "../../kubernetes/local-addresses.js";
+import { type Address, addressKey, formatAddress, parseAddress } from "../../net/address.js";
+import { remember } from "../../policy/remember.js";
+import { type Attachment, isSamePlace, type Place } from "./question.js";
+
+/** The most attachments that are kept; a node has some hundred pods. */
+const attachmentsMax = 4_096;
+const fileVersion = 1;
+
+/**
+ * The addresses of this node's pods, as the CNI plugins have given them.
+ *
+ * From an ADD to its DEL they count, whatever the API server has: what it knows of them comes from here, later. They
+ * are kept in a file, so that a process that starts anew knows those that the API server does not.
+ */
+export class AttachedPods implements LocalAddresses {
+  readonly node: string;
+  readonly #path: string;
+  readonly #tell: Tell;
+  #attachments: readonly Attachment[];
+  #index: Index;
+
+  /** A file that cannot be read is told, and counts as empty: the API server knows most addresses. */
+  constructor(node: string, path: string, tell: Tell) {
+    this.node = node;
+    this.#path = path;
+    this.#tell = tell;
+    this.#attachments = this.#load();
+    this.#index = indexOf(this.#attachments);
+  }
+
+  addressesOf({ pod, uids }: LocalPod): readonly Address[] {
+    const { namespace, name } = pod.meta;
+    const own = (this.#index.byPod.get(`${namespace}/${name}`) ?? []).filter(
+      (each) => each.pod?.uid === "" || uids.includes(each.pod?.uid ?? ""),
+    );
+    if (own.length > 0) return own.flatMap(({ addresses }) => addresses);
+    // What another one has been given since is this one's no more.
+    const isTaken = (address: Address) => this.#index.addresses.has(addressKey(address));
+    return pod.addresses.some(isTaken)
+      ? pod.addresses.filter((address) => !isTaken(address))
+      : pod.addresses;
+  }
+
+  /**
+   * Notes an attachment, in the place of those that it makes impossible: earlier ones of its addresses, and of the same
+   * interface of the same pod. Errors: those of writing the file; nothing is then noted.
+   */
+  add(attachment: Attachment): void {
+    const taken = new Set(attachment.addresses.map(addressKey));
+    const others = this.#attachments.filter(
+      (each) =>
+        !isSamePlace(each, attachment) &&
+        !isSameInterface(each, attachment) &&
+        !each.addresses.some((address) => taken.has(addressKey(address))),
+    );
+    this.#save([...others, attachment].slice(-attachmentsMax));
+  }
+
+  /** Forgets an attachment. Errors: those of writing the file. */
+  remove(place: Place): void {
+    const rest = this.#attachments.filter((each) => !isSamePlace(each, place));
+    if (rest.length < this.#attachments.length) this.#save(rest);
+  }
+
+  /** Forgets a network's attachments but for these. Errors: those of writing the file. */
+  keepOnly(network: string, valid: readonly Place[]): void {
+    const rest = this.#attachments.filter(
+      (each) => each.network !== network || valid.some((place) => isSamePlace(each, place)),
+    );
+    if (rest.length < this.#attachments.length) this.#save(rest);
+  }
+
+  #save(attachments: readonly Attachment[]): void {
+    const written = attachments.map(({ addresses, ...each }) => ({
+      ...each,
+      addresses: addresses.map(formatAddress),
+    }));
+    const text = JSON.stringify({ version: fileVersion, attachments: written });
+    const beside = `${this.#path}.new`;
+    writeFileSync(beside, text, { mode: 0o600 });
+    renameSync(beside, this.#path);
+    this.#attachments = attachments;
+    this.#index = indexOf(attachments);
+  }
+
+  #load(): readonly Attachment[] {
+    try {
+      return readAttachments(readFileSync(this.#path, "utf8"));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      const why = error instanceof SyntaxError ? "it is no list of pods" : systemReason(error);
+      this.#tell(`the addresses in ${this.#path} are not taken up: ${why}`, "warning");
+      return [];
+    }
+  }
+}
+
+/** What is looked up for each pod of the node. */
+interface Index {
+  readonly byPod: ReadonlyMap<string, readonly Attachment[]>;
+  readonly addresses: ReadonlySet<string>;
+}
+
+function indexOf(attachments: readonly Attachment[]): Index {
+  const byPod = new Map<string, Attachment[]>();
+  for (const each of attachments) {
+    if (each.pod === undefined) continue;
+    remember(byPod, `${each.pod.namespace}/${each.pod.name}`, () => []).push(each);
+  }
+  const addresses = attachments.flatMap((each) => each.addresses);
+  return { byPod, addresses: new Set(addresses.map(addressKey)) };
+}
+
+/** Errors: SyntaxError. */
+function readAttachments(text: string): readonly Attachment[] {
+  const given = JSON.parse(text) as {
+    readonly version?: unknown;
+    readonly attachments?: readonly (Omit<Attachment, "addresses"> & {
+      readonly addresses: readonly string[];
+    })[];
+  } | null;
+  if (given?.version !== fileVersion || !Array.isArray(given.attachments)) {
+    throw new SyntaxError("another version");
+  }
+  return given.attachments.map((each) => {
+    const addresses = each.addresses.map(parseAddress);
+    const isKnown = (address: Address | undefined): address is Address => address !== undefined;
+    if (!addresses.every(isKnown)) throw new SyntaxError("no address");
+    return { ...each, addresses };
+  });
+}
+
+function isSameInterface(a: Attachment, b: Attachment): boolean {
+  return (
+    a.network === b.network &&
+    a.interface === b.interface &&
+    a.pod !== undefined &&
+    b.pod !== undefined &&
+    a.pod.uid !== "" &&
+    a.pod.uid === b.pod.uid
+  );
+}
