@@ -132,7 +132,9 @@ export class Reflector {
     await this.#watch(this.#version, signal);
     // The server ends a watch after its requested time. A watch that ends at once has failed.
     if (signal.aborted || performance.now() - start >= steadyMs) return;
-    await pause(this.#events === events ? this.#backoff.failed() : backoffMs, signal);
+    const waitMs = this.#events === events ? this.#backoff.failed() : backoffMs;
+    if (this.#backoff.failures >= RELIST_AFTER) this.#version = undefined;
+    await pause(waitMs, signal);
   }
 
   async #list(signal: AbortSignal): Promise<void> {

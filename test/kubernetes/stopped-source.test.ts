@@ -270,6 +270,14 @@ describe("a source that has stopped", () => {
     }
   });
 
+  test("watches that end at once, again and again, are not relied on: the resource is listed instead", async () => {
+    server.fault = (request) => (isPolicies(request) && request.isWatch ? { body: "" } : undefined);
+    await followed.start({ timing: { steadyMs: 1_000, watchIdleMs: 60_000, relistMs: 60_000 } });
+    await followed.until(() => followed.asked(policiesPath, true) > 1);
+    server.put(policyObject("deny", denyAll));
+    await followed.until(() => policies().length === 1);
+  });
+
   test("a watch that the server does not end in time is given up, one that it ends is a proof", async () => {
     server.bookmarkMs = 1e9;
     await followed.start({ timing: { watchMs: 1_000, watchIdleMs: 60_000, relistMs: 60_000 } });
@@ -282,7 +290,9 @@ describe("a source that has stopped", () => {
   });
 
   test("a version of the future is not waited for", async () => {
-    await followed.start();
+    // A bookmark of the server's own would take it back.
+    server.bookmarkMs = 1e9;
+    await followed.start({ timing: { relistMs: 3_000, watchIdleMs: 3_000 } });
     await followed.until(() => server.watches === 7);
     server.say(
       "NetworkPolicy",
