@@ -85,19 +85,16 @@ Status OwnConnectionEnds::drain(std::span<FlowEvent> into, size_t* count) noexce
   return {};
 }
 
-Status OwnConnectionList::read(std::vector<ConnectionRecord>* records) noexcept {
+Status OwnConnectionList::read(std::vector<ConnectionRecord>* records, bool* isEnd) noexcept {
   std::vector<KernelConnection> listed;
-  do {
-    listed.clear();
-    if (const Status status = list_.read(&listed); !status.ok()) return status;
-    for (const KernelConnection& connection : listed) {
-      ForwardFilter::Standing standing;
-      if (filter_->findStanding(connection.key, &standing)) {
-        records->push_back(recordOf(connection, standing));
-      }
+  if (const Status status = list_.read(&listed); !status.ok()) return status;
+  *isEnd = listed.empty();
+  for (const KernelConnection& connection : listed) {
+    ForwardFilter::Standing standing;
+    if (filter_->findStanding(connection.key, &standing)) {
+      records->push_back(recordOf(connection, standing));
     }
-    // A piece without a record would be taken for the end.
-  } while (records->empty() && !listed.empty());
+  }
   return {};
 }
 

@@ -47,8 +47,9 @@ class OwnConnectionList {
   explicit OwnConnectionList(std::shared_ptr<ForwardFilter> filter) noexcept
       : filter_(std::move(filter)) {}
 
-  // Appends some hundreds; none at the end. May wait for the kernel. Errors: as ConntrackList.
-  Status read(std::vector<ConnectionRecord>* records) noexcept;
+  // Appends those of the kernel's next hundreds, which may be none. May wait for the kernel.
+  // Errors: as ConntrackList.
+  Status read(std::vector<ConnectionRecord>* records, bool* isEnd) noexcept;
 
  private:
   std::shared_ptr<ForwardFilter> filter_;

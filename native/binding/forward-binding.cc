@@ -34,15 +34,17 @@ class PublishJob : public Job {
   uint32_t generation_;
 };
 
-// Reads the next piece of a list: the kernel may let it wait.
+// Reads the next piece of a list: the kernel may let it wait. A piece is short also where no
+// connection is a pod's, since tables are put in force in the same few threads.
 class ListJob : public Job {
  public:
   ListJob(Napi::Env env, std::shared_ptr<OwnConnectionList> list)
       : Job(env), list_(std::move(list)) {}
 
  protected:
-  Status work() override { return list_->read(&records_); }
+  Status work() override { return list_->read(&records_, &isEnd_); }
   Napi::Value result() override {
+    if (isEnd_) return Env().Null();
     return Napi::Buffer<uint8_t>::Copy(Env(), reinterpret_cast<const uint8_t*>(records_.data()),
                                        records_.size() * sizeof(ConnectionRecord));
   }
@@ -50,6 +52,7 @@ class ListJob : public Job {
  private:
   std::shared_ptr<OwnConnectionList> list_;
   std::vector<ConnectionRecord> records_;
+  bool isEnd_ = false;
 };
 
 // The FlowEvents that a caller wants filled.

@@ -241,8 +241,8 @@ export interface NativeOwnConnectionEnds {
 }
 
 export interface NativeOwnConnectionList {
-  /** The next ConnectionRecords; none at the end. */
-  next(): Promise<Uint8Array>;
+  /** The next ConnectionRecords, which may be none; null at the end. */
+  next(): Promise<Uint8Array | null>;
 }
 
 /** Each call is of SourceGuards. */

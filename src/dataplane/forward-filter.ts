@@ -140,8 +140,8 @@ export class ForwardFilter {
     const list = new (addon().NativeOwnConnectionList)(this.#native);
     for (;;) {
       const records = await nativeAsync("list the kernel's connections", () => list.next());
-      if (records.length === 0) return;
-      yield records;
+      if (records === null) return;
+      if (records.length > 0) yield records;
     }
   }
 

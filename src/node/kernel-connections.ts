@@ -13,21 +13,35 @@ const counts = "/proc/sys/net/netfilter/nf_conntrack_acct";
  */
 export class KernelConnections {
   readonly #filter: ForwardFilter;
-  readonly #ends: ConnectionEnds | undefined;
+  readonly #tell: Tell;
+  #ends: ConnectionEnds | undefined;
 
   constructor(filter: ForwardFilter, tell: Tell) {
     this.#filter = filter;
-    try {
+    this.#tell = tell;
+    this.#try(() => {
       this.#ends = filter.followEnds();
-    } catch (error) {
-      tell(`${(error as Error).message}: no flow tells the end of a connection`, "warning");
-    }
+    });
   }
 
   /** Fills FlowEvent records behind the first `filled`; returns how many there are then. */
   drainEvents(buffer: Uint8Array, filled: number): number {
     const free = buffer.subarray(filled * FlowEvent.bytes);
-    return filled + (free.length === 0 ? 0 : (this.#ends?.drainEvents(free) ?? 0));
+    let count = filled;
+    this.#try(() => {
+      if (free.length > 0) count += this.#ends?.drainEvents(free) ?? 0;
+    });
+    return count;
+  }
+
+  /** What fails once is not tried again: each new table drains the events too. */
+  #try(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#ends = undefined;
+      this.#tell(`${(error as Error).message}: no flow tells the end of a connection`, "warning");
+    }
   }
 
   /** ConnectionRecords, in pieces. */
