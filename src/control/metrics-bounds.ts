@@ -10,7 +10,8 @@ export const metricsBounds: ListenerBounds = {
   bodyMs: 5_000,
   bodiesBytesMax: 0,
   stallMs: 10_000,
-  lingerMs: 5_000,
-  // Discarded as it comes: so a client that sends before it reads still learns why it is refused.
+  // Discarded as it comes: so a client that sends before it reads still learns why it is refused. Such a connection
+  // gives way to a new one at any time.
+  lingerMs: 20_000,
   lingerBytesMax: 1024 * 1024 * 1024,
 };
