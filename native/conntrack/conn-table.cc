@@ -58,13 +58,14 @@ inline uint32_t wordsThatAre(uint32_t wanted, const uint32_t* words) {
 }  // namespace
 
 inline uint32_t ConnTable::Bucket::slotsWith(uint32_t tag) const noexcept {
-  static_assert(BUCKET_SLOTS == 7 && offsetof(Bucket, spilled) == 28);
-  return wordsThatAre(tag, tags.data());
+  static_assert(SLUICE_CONN_SLOTS == 7 && offsetof(SluiceConnBucket, spilled) == 28);
+  return wordsThatAre(tag, tags);
 }
 
 inline bool ConnTable::Bucket::forget(uint32_t number) noexcept {
-  static_assert(offsetof(Bucket, entries) == 32 && offsetof(Bucket, reserved) == 60);
-  for (uint32_t slots = wordsThatAre(number, entries.data()); slots != 0; slots &= slots - 1) {
+  static_assert(offsetof(SluiceConnBucket, entries) == 32 &&
+                offsetof(SluiceConnBucket, reserved) == 60);
+  for (uint32_t slots = wordsThatAre(number, entries); slots != 0; slots &= slots - 1) {
     uint32_t& tag = tags[static_cast<uint32_t>(std::countr_zero(slots))];
     if (tag == 0) continue;
     tag = 0;
@@ -74,19 +75,19 @@ inline bool ConnTable::Bucket::forget(uint32_t number) noexcept {
 }
 
 Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table,
-                         uint32_t quota) noexcept {
+                         uint32_t quota, const ConnMemory* shared) noexcept {
   if (entriesMax == 0 || entriesMax > CONNECTIONS_MAX || quota > entriesMax) {
     return {StatusCode::Argument};
   }
-  // A full table has four entries for each bucket of seven slots. So almost no new entry finds its
-  // home bucket and the next ones full.
-  const uint32_t buckets = std::max(entriesMax / 4, PROBE_BUCKETS);
+  const uint32_t buckets = bucketsFor(entriesMax);
   ConnTable made;
-  if (!made.entries_.create(entriesMax) || !made.buckets_.create(buckets) ||
-      !made.owners_.create(OWNERS_MAX)) {
-    return {StatusCode::Limit};
-  }
-  made.hash_ = ConnHash(secret);
+  const bool hasMemory = shared == nullptr
+                             ? made.entries_.create(entriesMax) && made.buckets_.create(buckets)
+                             : made.entries_.share(shared->entries, entriesMax) &&
+                                   made.buckets_.share(shared->buckets, buckets);
+  if (!hasMemory || !made.owners_.create(OWNERS_MAX)) return {StatusCode::Limit};
+  // eBPF has no AES: a program has to find the bucket too.
+  made.hash_ = shared == nullptr ? ConnHash(secret) : ConnHash(secret, ConnHash::Way::Sip);
   made.addressHash_ = AddressHash(secret);
   made.entriesMax_ = entriesMax;
   made.bucketCount_ = buckets;
@@ -191,17 +192,19 @@ ConnEntry* ConnTable::searchFrom(uint32_t home, const ConnKey& key, uint32_t tag
 }
 
 inline void ConnTable::linkLast(ConnEntry& entry, uint32_t number, List& list) noexcept {
-  entry.previous = list.newest;
-  entry.next = NONE;
-  (list.newest == NONE ? list.oldest : entries_[list.newest].next) = number;
+  entry.previous() = list.newest;
+  entry.next() = NONE;
+  (list.newest == NONE ? list.oldest : entries_[list.newest].next()) = number;
   list.newest = number;
 }
 
 inline void ConnTable::unlink(ConnEntry& entry, Owner& owner) noexcept {
   if ((entry.flags & ConnEntry::ASSURED) != 0) return;
   List& list = owner.listOf(entry.connClass(), entry.peers());
-  (entry.previous == NONE ? list.oldest : entries_[entry.previous].next) = entry.next;
-  (entry.next == NONE ? list.newest : entries_[entry.next].previous) = entry.previous;
+  const uint32_t previous = entry.previous();
+  const uint32_t next = entry.next();
+  (previous == NONE ? list.oldest : entries_[previous].next()) = next;
+  (next == NONE ? list.newest : entries_[next].previous()) = previous;
   if (entry.connClass() != ConnClass::Closing) --owner.loose[entry.peers()];
 }
 
@@ -246,7 +249,7 @@ ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, ConnCha
   const uint32_t number = nextFree();
   ConnEntry& entry = entries_[number];
   if (free_ != NONE) {
-    free_ = entry.next;
+    free_ = entry.next();
   } else {
     ++placesUsed_;
   }
@@ -273,12 +276,12 @@ void ConnTable::remove(ConnEntry& entry) noexcept {
   add(owner.count, UINT32_MAX);
   if (owner.count == 0 && !owner.attached && entry.owner != NOBODY) --gone_;
   if (closedCount_ < CLOSED_MAX) {
-    closed_[closedCount_++] = {entry.key,       entry.packets, entry.bytesLow,
-                               entry.bytesHigh, entry.flags,   entry.auditedBy};
+    closed_[closedCount_++] = {entry.key, entry.packets(), entry.bytes(), entry.flags,
+                               entry.auditedBy};
   }
   entry.state = ConnState::None;
   entry.expiresUs = 0;
-  entry.next = free_;
+  entry.next() = free_;
   free_ = number;
   add(size_, UINT32_MAX);
 }
@@ -460,14 +463,21 @@ bool ConnTable::makeRoomNear(uint32_t home, uint64_t nowUs) noexcept {
 
 size_t ConnTable::expire(uint64_t nowUs, size_t steps) noexcept {
   size_t count = 0;
-  for (size_t step = std::min<size_t>(steps, placesUsed_); step > 0; --step) {
+  size_t left = std::min<size_t>(steps, placesUsed_);
+  while (left > 0) {
     if (sweep_ >= placesUsed_) sweep_ = 0;
-    ConnEntry& entry = entries_[sweep_++];
-    // A free place counts as timed out, too.
-    if (entry.expiresUs > nowUs && gone_ == 0) continue;
-    if (entry.state == ConnState::None || !isOver(entry, nowUs)) continue;
-    remove(entry);
-    ++count;
+    const size_t run = std::min<size_t>(left, placesUsed_ - sweep_);
+    ConnEntry* entry = &entries_[sweep_];
+    ConnEntry* const end = entry + run;
+    for (; entry != end; ++entry) {
+      // A free place counts as timed out, too.
+      if (entry->expiresUs > nowUs && gone_ == 0) continue;
+      if (entry->state == ConnState::None || !isOver(*entry, nowUs)) continue;
+      remove(*entry);
+      ++count;
+    }
+    sweep_ += static_cast<uint32_t>(run);
+    left -= run;
   }
   timedOut_ += count;
   return count;

@@ -61,6 +61,13 @@ struct ConnCharge {
   uint8_t remoteEnd = 0;  // the end that is not the owner: 0 the lower, 1 the higher
 };
 
+// Memory for a table that eBPF programs read too: descriptors of maps, BPF_F_MMAPABLE arrays of
+// SluiceConn and of SluiceConnBucket.
+struct ConnMemory {
+  int entries = -1;
+  int buckets = -1;
+};
+
 // Usage of one owner.
 struct OwnerUse {
   uint32_t connections = 0;
@@ -91,10 +98,16 @@ class ConnTable {
   static constexpr uint32_t OWNERS_MAX = 2 * LINKS_MAX;
 
   // Errors: Argument for a size of 0 or above CONNECTIONS_MAX, or for a quota above the size; Limit
-  //         when there is no memory.
-  // Shape:  `quota` of each owner; 0: an equal share.
+  //         when there is no memory, or what is shared is too small.
+  // Shape:  `quota` of each owner; 0: an equal share. `shared`: memory for entriesMax entries and
+  //         bucketsFor() buckets, all zero, or nullptr for memory of its own.
   static Status create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table,
-                       uint32_t quota = 0) noexcept;
+                       uint32_t quota = 0, const ConnMemory* shared = nullptr) noexcept;
+  // How many buckets a table has. A full one has four entries for each bucket of seven slots, so
+  // that almost no new entry finds its home bucket and the next ones full.
+  [[nodiscard]] static uint32_t bucketsFor(uint32_t entriesMax) noexcept {
+    return entriesMax / 4 > PROBE_BUCKETS ? entriesMax / 4 : PROBE_BUCKETS;
+  }
 
   // Adds an owner without connections; NOBODY when there are too many owners.
   [[nodiscard]] uint16_t attach() noexcept;
@@ -172,16 +185,10 @@ class ConnTable {
   }
 
  private:
-  static constexpr size_t BUCKET_SLOTS = 7;
-  static constexpr uint32_t PROBE_BUCKETS = 8;
+  static constexpr uint32_t PROBE_BUCKETS = SLUICE_CONN_PROBES;
   static_assert(CONNECTIONS_MAX / 4 <= 1u << ConnEntry::HOME_BITS);
 
-  struct alignas(64) Bucket {
-    std::array<uint32_t, BUCKET_SLOTS> tags;  // 0: free
-    uint32_t spilled;  // entries of this home bucket that are stored in a later bucket
-    std::array<uint32_t, BUCKET_SLOTS> entries;
-    uint32_t reserved;
-
+  struct alignas(64) Bucket : SluiceConnBucket {
     // A bit for each slot with this tag.
     [[nodiscard]] uint32_t slotsWith(uint32_t tag) const noexcept;
     // Frees the slot of an entry; false when the entry is not in this bucket.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <new>
@@ -41,6 +42,19 @@ class HugeArray {
     // The system may ignore this advice.
     if (large) (void)madvise(memory, bytes, MADV_HUGEPAGE);
     // A child process does not use it, and pages shared with a child would fault here.
+    (void)madvise(memory, bytes, MADV_DONTFORK);
+    elements_ = static_cast<Element*>(memory);
+    bytes_ = bytes;
+    return true;
+  }
+
+  // Takes memory that others share, by its descriptor, in place of memory of one's own. Whether it
+  // has room for `count` elements.
+  [[nodiscard]] bool share(int fd, size_t count) noexcept {
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t bytes = (count * sizeof(Element) + page - 1) / page * page;
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) return false;
     (void)madvise(memory, bytes, MADV_DONTFORK);
     elements_ = static_cast<Element*>(memory);
     bytes_ = bytes;

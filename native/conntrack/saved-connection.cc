@@ -71,20 +71,24 @@ ConnClass classOf(const ConnEntry& entry, uint64_t remainingUs) {
 void restoreTcp(const SavedConnection& saved, ConnEntry* entry) noexcept {
   for (size_t each = 0; each < 2; ++each) {
     const size_t end = each == 0 ? entry->opener() : 1u - entry->opener();
-    entry->tcp[end] = {saved.sentEnd[each], saved.limit[each], saved.windowMax[each],
-                       saved.ackMax[each]};
+    TcpEnd& tcp = entry->ends[end].tcp;
+    tcp.sentEnd = saved.sentEnd[each];
+    tcp.windowMax = saved.windowMax[each];
+    tcp.ackMax = saved.ackMax[each];
+    entry->ends[1 - end].tcp.peerLimit = saved.limit[each];
     entry->windowScale[end] = saved.windowScale[each];
     const uint8_t seen = each == 0 ? SAVED_ACK_SEEN_OPENER : SAVED_ACK_SEEN_OTHER;
     if ((saved.flags & seen) != 0) entry->flags |= ackSeenFlag(end);
   }
   // A scale may be unsettled only before the answer to a SYN: windows are shifted by it.
-  auto& scale = entry->windowScale;
+  uint8_t* const scale = entry->windowScale;
   const bool settled = entry->state != ConnState::SynSent;
   const bool absent = scale[0] == WINDOW_SCALE_ABSENT || scale[1] == WINDOW_SCALE_ABSENT;
-  if (settled && absent) scale = {0, 0};
-  entry->ignoredSynEnd = saved.ignoredSynEnd;
-  entry->ignoredSynWindow = saved.ignoredSynWindow;
-  entry->ignoredSynScale = saved.ignoredSynScale;
+  if (settled && absent) scale[0] = scale[1] = 0;
+  SluiceConnEnd& opener = entry->ends[entry->opener()];
+  opener.ignoredSynEnd = saved.ignoredSynEnd;
+  opener.ignoredSynWindow = saved.ignoredSynWindow;
+  opener.ignoredSynScale = saved.ignoredSynScale;
 }
 
 }  // namespace
@@ -102,7 +106,7 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
   saved->zone = entry.key.zone();
   saved->remainingUs = entry.expiresUs > nowUs ? entry.expiresUs - nowUs : 0;
   saved->totalBytes = entry.bytes();
-  saved->totalPackets = entry.packets;
+  saved->totalPackets = static_cast<uint32_t>(entry.packets());
   saved->generation = entry.generation;
   saved->state = static_cast<uint8_t>(entry.state);
   for (const FlagNames& names : FLAGS) {
@@ -115,17 +119,19 @@ void saveConn(const ConnEntry& entry, uint64_t nowUs, SavedConnection* saved) no
   if (key.protocol != PROTOCOL_TCP) return;
   for (size_t each = 0; each < 2; ++each) {
     const size_t end = each == 0 ? entry.opener() : 1u - entry.opener();
-    saved->sentEnd[each] = entry.tcp[end].sentEnd;
-    saved->limit[each] = entry.tcp[end].limit;
-    saved->windowMax[each] = entry.tcp[end].windowMax;
-    saved->ackMax[each] = entry.tcp[end].ackMax;
+    const TcpEnd& tcp = entry.ends[end].tcp;
+    saved->sentEnd[each] = tcp.sentEnd;
+    saved->limit[each] = entry.ends[1 - end].tcp.peerLimit;
+    saved->windowMax[each] = tcp.windowMax;
+    saved->ackMax[each] = tcp.ackMax;
     saved->windowScale[each] = entry.windowScale[end];
     const uint8_t seen = each == 0 ? SAVED_ACK_SEEN_OPENER : SAVED_ACK_SEEN_OTHER;
     if ((entry.flags & ackSeenFlag(end)) != 0) saved->flags |= seen;
   }
-  saved->ignoredSynEnd = entry.ignoredSynEnd;
-  saved->ignoredSynWindow = entry.ignoredSynWindow;
-  saved->ignoredSynScale = entry.ignoredSynScale;
+  const SluiceConnEnd& opener = entry.ends[entry.opener()];
+  saved->ignoredSynEnd = opener.ignoredSynEnd;
+  saved->ignoredSynWindow = opener.ignoredSynWindow;
+  saved->ignoredSynScale = opener.ignoredSynScale;
 }
 
 FlowKey savedKeyOf(const SavedConnection& saved) noexcept {
@@ -154,9 +160,9 @@ bool restoreConn(const SavedConnection& saved, const ConnCharge& charge, uint32_
   entry->generation = saved.generation <= generationMax ? saved.generation : 0;
   entry->state = static_cast<ConnState>(saved.state);
   entry->expiresUs = nowUs + std::min(saved.remainingUs, REMAINING_US_MAX);
-  entry->packets = saved.totalPackets;
-  entry->bytesLow = static_cast<uint32_t>(saved.totalBytes);
-  entry->bytesHigh = static_cast<uint32_t>(saved.totalBytes >> 32);
+  // Which end has sent how much is not saved.
+  entry->ends[entry->opener()].packets = saved.totalPackets;
+  entry->ends[entry->opener()].bytes = saved.totalBytes;
   for (const FlagNames& names : FLAGS) {
     if ((saved.flags & names.saved) != 0) {
       entry->flags |= names.entry;

@@ -70,25 +70,25 @@ uint32_t windowOf(const ConnEntry& entry, uint8_t sender, const TcpSegment& segm
 // Records an end's first SYN. `peerWindow` is the window that the other end has offered. When it is
 // 0, unknown, only the SYN itself may be acknowledged so far.
 void startEnd(ConnEntry& entry, uint8_t sender, const TcpSegment& segment, uint32_t peerWindow) {
-  TcpEnd& end = entry.tcp[sender];
+  TcpEnd& end = entry.ends[sender].tcp;
   end.sentEnd = endOf(segment);
-  end.limit = segment.sequence + 1 + peerWindow;
+  entry.ends[1 - sender].tcp.peerLimit = segment.sequence + 1 + peerWindow;
   end.windowMax = std::max<uint32_t>(segment.window, 1);
   entry.windowScale[sender] = segment.windowScale;
 }
 
 // Settles window scaling once both SYNs are seen: it is used only when both ends offered it.
 void settleScale(ConnEntry& entry) {
-  auto& scale = entry.windowScale;
-  if (scale[0] == WINDOW_SCALE_ABSENT || scale[1] == WINDOW_SCALE_ABSENT) scale = {0, 0};
+  uint8_t* const scale = entry.windowScale;
+  if (scale[0] == WINDOW_SCALE_ABSENT || scale[1] == WINDOW_SCALE_ABSENT) scale[0] = scale[1] = 0;
 }
 
-bool acknowledgesSyn(const TcpEnd& opener, uint32_t acknowledgement) {
-  return !before(acknowledgement, opener.limit) && !after(acknowledgement, opener.sentEnd);
+bool acknowledgesSyn(const TcpEnd& from, const TcpEnd& opener, uint32_t acknowledgement) {
+  return !before(acknowledgement, from.peerLimit) && !after(acknowledgement, opener.sentEnd);
 }
 
 bool sequenceFits(const TcpEnd& from, const TcpEnd& to, uint32_t sequence, uint32_t end) {
-  return !after(sequence, from.limit + 1) && !before(end, from.sentEnd - to.windowMax - 1);
+  return !after(sequence, to.peerLimit + 1) && !before(end, from.sentEnd - to.windowMax - 1);
 }
 
 bool acknowledgementFits(const TcpEnd& from, const TcpEnd& to, uint32_t acknowledgement) {
@@ -98,14 +98,14 @@ bool acknowledgementFits(const TcpEnd& from, const TcpEnd& to, uint32_t acknowle
 
 // Updates both ends from a segment that passed the window checks.
 void advance(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
-  TcpEnd& from = entry.tcp[sender];
-  TcpEnd& to = entry.tcp[1 - sender];
+  TcpEnd& from = entry.ends[sender].tcp;
+  TcpEnd& to = entry.ends[1 - sender].tcp;
   const uint32_t end =
-      segment.partial ? std::max(endOf(segment), from.limit, before) : endOf(segment);
+      segment.partial ? std::max(endOf(segment), to.peerLimit, before) : endOf(segment);
   const uint32_t window = windowOf(entry, sender, segment);
   from.windowMax = std::max(from.windowMax, window);
   if (after(end, from.sentEnd)) from.sentEnd = end;
-  if (after(end, from.limit)) to.windowMax += end - from.limit;
+  if (after(end, to.peerLimit)) to.windowMax += end - to.peerLimit;
   if (!has(segment, TCP_ACK)) return;
 
   const uint8_t seen = ackSeenFlag(sender);
@@ -115,20 +115,20 @@ void advance(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
   }
   // A closed window still lets one byte pass, as a window probe.
   const uint32_t limit = segment.acknowledgement + std::max<uint32_t>(window, 1);
-  if (after(limit, to.limit)) to.limit = limit;
+  if (after(limit, from.peerLimit)) from.peerLimit = limit;
 }
 
 TcpOutcome dropped(DropReason reason) { return {TcpFate::Dropped, reason}; }
 
 TcpOutcome reset(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
-  const TcpEnd& from = entry.tcp[sender];
-  const TcpEnd& to = entry.tcp[1 - sender];
+  const TcpEnd& from = entry.ends[sender].tcp;
+  const TcpEnd& to = entry.ends[1 - sender].tcp;
   bool exact = true;
   if ((entry.flags & ConnEntry::NO_WINDOW) == 0) {
     if (from.windowMax == 0) {
       // A refused connection: the reset's sequence number means nothing, so it must acknowledge the
       // SYN.
-      if (!has(segment, TCP_ACK) || !acknowledgesSyn(to, segment.acknowledgement)) {
+      if (!has(segment, TCP_ACK) || !acknowledgesSyn(from, to, segment.acknowledgement)) {
         return dropped(DropReason::OutOfWindow);
       }
     } else {
@@ -151,20 +151,22 @@ TcpOutcome ignore(ConnEntry& entry, uint8_t sender, TcpEvent event, const TcpSeg
   const uint8_t opener = entry.opener();
   if (event == TcpEvent::Syn && sender == opener) {
     entry.flags |= ConnEntry::SYN_IGNORED;
-    entry.ignoredSynEnd = endOf(segment);
-    entry.ignoredSynWindow = segment.window;
-    entry.ignoredSynScale = segment.windowScale;
+    SluiceConnEnd& end = entry.ends[opener];
+    end.ignoredSynEnd = endOf(segment);
+    end.ignoredSynWindow = segment.window;
+    end.ignoredSynScale = segment.windowScale;
     return {TcpFate::Ignored};
   }
   const bool answers = event == TcpEvent::SynAck && sender != opener &&
                        (entry.flags & ConnEntry::SYN_IGNORED) != 0 &&
-                       segment.acknowledgement == entry.ignoredSynEnd;
+                       segment.acknowledgement == entry.ends[opener].ignoredSynEnd;
   if (!answers) return {TcpFate::Ignored};
 
   TcpSegment syn;
-  syn.sequence = entry.ignoredSynEnd - 1;
-  syn.window = entry.ignoredSynWindow;
-  syn.windowScale = entry.ignoredSynScale;
+  const SluiceConnEnd& end = entry.ends[opener];
+  syn.sequence = end.ignoredSynEnd - 1;
+  syn.window = end.ignoredSynWindow;
+  syn.windowScale = end.ignoredSynScale;
   syn.flags = TCP_SYN;
   openTcp(entry, opener, syn);
   return trackTcp(entry, sender, segment);
@@ -190,8 +192,10 @@ void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexce
   constexpr uint8_t KEPT = ConnEntry::ORIGINAL_FROM_HIGHER | ConnEntry::UNREPLIED |
                            ConnEntry::AUDIT_UNREPORTED | ConnEntry::ASSURED;
   entry.flags &= KEPT;
-  entry.tcp = {};
-  entry.windowScale = {WINDOW_SCALE_ABSENT, WINDOW_SCALE_ABSENT};
+  for (size_t end = 0; end < 2; ++end) {
+    entry.ends[end].tcp = {};
+    entry.windowScale[end] = WINDOW_SCALE_ABSENT;
+  }
   if (tcpEventOf(segment.flags) == TcpEvent::Syn) {
     startEnd(entry, sender, segment, 0);
     entry.state = ConnState::SynSent;
@@ -218,11 +222,11 @@ TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment)
     return {};
   }
 
-  TcpEnd& from = entry.tcp[sender];
-  const TcpEnd& to = entry.tcp[1 - sender];
+  TcpEnd& from = entry.ends[sender].tcp;
+  const TcpEnd& to = entry.ends[1 - sender].tcp;
   if (from.windowMax == 0) {
     // The other end's first segment: the answer to the SYN, or a SYN that crosses it.
-    if (event == TcpEvent::SynAck && !acknowledgesSyn(to, segment.acknowledgement)) {
+    if (event == TcpEvent::SynAck && !acknowledgesSyn(from, to, segment.acknowledgement)) {
       return dropped(DropReason::OutOfWindow);
     }
     startEnd(entry, sender, segment, to.windowMax);
@@ -256,8 +260,8 @@ ConnClass tcpClassOf(const ConnEntry& entry) noexcept {
 
 bool quotedSequenceFits(const ConnEntry& entry, uint8_t sender, uint32_t sequence) noexcept {
   if ((entry.flags & ConnEntry::NO_WINDOW) != 0) return true;
-  const TcpEnd& from = entry.tcp[sender];
-  const TcpEnd& to = entry.tcp[1 - sender];
+  const TcpEnd& from = entry.ends[sender].tcp;
+  const TcpEnd& to = entry.ends[1 - sender].tcp;
   const uint32_t stale = std::max(to.windowMax, STALE_BYTES_MIN);
   return from.windowMax != 0 && !after(sequence, from.sentEnd) &&
          !before(sequence, from.sentEnd - stale - 1);

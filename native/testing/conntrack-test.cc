@@ -212,8 +212,9 @@ TEST("conntrack: data inside the windows passes, outside it does not and changes
        }) {
     const TcpOutcome outcome = trackTcp(entry, 0, wild);
     CHECK(outcome.fate == TcpFate::Dropped && outcome.reason == DropReason::OutOfWindow);
-    CHECK(entry.tcp[0].sentEnd == before.tcp[0].sentEnd && entry.state == before.state &&
-          entry.tcp[1].limit == before.tcp[1].limit && entry.tcp[0].ackMax == before.tcp[0].ackMax);
+    CHECK(entry.ends[0].tcp.sentEnd == before.ends[0].tcp.sentEnd && entry.state == before.state &&
+          entry.ends[0].tcp.peerLimit == before.ends[0].tcp.peerLimit &&
+          entry.ends[0].tcp.ackMax == before.ends[0].tcp.ackMax);
   }
   CHECK(trackTcp(entry, 1, segment(TCP_ACK, B + 1, A + 1001)).fate == TcpFate::Accepted);
 }

@@ -9,6 +9,7 @@
 
 #include "native/conntrack/conn-table.h"
 #include "native/testing/one-pod.h"
+#include "native/testing/shared-memory.h"
 #include "native/testing/test.h"
 
 namespace sluice::testing {
@@ -393,10 +394,10 @@ struct Model {
   }
 };
 
-}  // namespace
+constexpr uint32_t MODEL_SIZE = 48;
 
-TEST("eviction: whatever comes after whatever, the table does as a list without an index does") {
-  constexpr uint32_t SIZE = 48;
+void followModel(const ConnMemory* shared) {
+  constexpr uint32_t SIZE = MODEL_SIZE;
   constexpr uint32_t OWNERS = 3;
   constexpr uint32_t NUMBERS = 150;
   uint64_t random = 0x9e3779b97f4a7c15;
@@ -407,7 +408,7 @@ TEST("eviction: whatever comes after whatever, the table does as a list without 
     return static_cast<uint32_t>((random >> 33) % limit);
   };
   ConnTable table;
-  REQUIRE(ConnTable::create(SIZE, SECRET, &table).ok());
+  REQUIRE(ConnTable::create(SIZE, SECRET, &table, 0, shared).ok());
   std::array<uint16_t, OWNERS> owners;
   for (uint16_t& owner : owners) owner = table.attach();
   Model model;
@@ -497,6 +498,18 @@ TEST("eviction: whatever comes after whatever, the table does as a list without 
     CHECK(evicted[static_cast<size_t>(each)] > 100);
   }
   CHECK(table.evicted(ConnClass::Assured) == 0 && refused > 100);
+}
+
+}  // namespace
+
+TEST("eviction: whatever comes after whatever, the table does as a list without an index does") {
+  followModel(nullptr);
+}
+
+TEST("eviction: the table does the same in memory that eBPF programs read") {
+  const SharedMemory memory(MODEL_SIZE);
+  REQUIRE(memory.valid());
+  followModel(&memory.descriptors());
 }
 
 }  // namespace sluice::testing

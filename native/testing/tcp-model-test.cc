@@ -127,9 +127,10 @@ class Pair {
     if (entry_.state != model_.state()) return "the state";
     for (size_t end = 0; end < 2; ++end) {
       const ModelEnd& want = model_.end(end);
-      const TcpEnd& have = entry_.tcp[end];
+      const TcpEnd& have = entry_.ends[end].tcp;
       if (have.sentEnd != wire(end, want.sent)) return "what an end has sent";
-      if (have.limit != wire(end, want.limit)) return "what an end may send";
+      if (entry_.ends[1 - end].tcp.peerLimit != wire(end, want.limit))
+        return "what an end may send";
       if (have.windowMax != static_cast<uint32_t>(want.windowMax)) return "an end's window";
       if (want.acked && have.ackMax != wire(1 - end, *want.acked)) return "what it has confirmed";
     }

@@ -227,8 +227,9 @@ void Filter::foresee(size_t tracked, const TableInForce& table) noexcept {
     foreseen.hint = batch.hints[at];
     foreseen.hasLeaves = false;
     if (foreseen.hint.likely != nullptr) {
-      // The state of the TCP ends is in the entry's second cache line.
-      __builtin_prefetch(&foreseen.hint.likely->tcp);
+      // What the ends have sent is in cache lines of their own.
+      __builtin_prefetch(&foreseen.hint.likely->ends[0]);
+      __builtin_prefetch(&foreseen.hint.likely->ends[1]);
     } else if (batch.views[frame].key.family == 4) {
       batch.unknown[countV4++] = frame;
     } else {
@@ -433,7 +434,7 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
 
   // An endpoint may report only packets that were sent to it. From the uplink, any router on the
   // way may report packets that were sent there.
-  const uint32_t quotedPeer = entry.endpoint[1 - name.sender];
+  const uint32_t quotedPeer = entry.ends[1 - name.sender].endpoint;
   const bool placed = from.role == LinkRole::Endpoint ? quotedPeer == from.endpointId
                                                       : !isHere(quotedPeer, from, table);
   if (!placed) {
@@ -525,9 +526,9 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   const bool current = entry != nullptr && entry->generation == table.generation;
   std::optional<Ends> ends;
   if (current) {
-    judgement.destinationEndpoint = entry->endpoint[1 - sender];
+    judgement.destinationEndpoint = entry->ends[1 - sender].endpoint;
     judgement.reason =
-        guardSource(view.key.source, view.key.family, entry->endpoint[sender], from, table);
+        guardSource(view.key.source, view.key.family, entry->ends[sender].endpoint, from, table);
   } else {
     if (foreseen.hasLeaves) {
       ends.emplace(foreseen.sourceLeaf, foreseen.destinationLeaf, table.view);
@@ -560,7 +561,7 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
   }
   // A connection that was just opened has counted this packet already.
   if (entry != nullptr && judgement.passes() && !judgement.opened) {
-    entry->count(judgement.frameBytes);
+    entry->count(sender, judgement.frameBytes);
     noteAudit(*entry, from, judgement);
   }
   if (view.fragmented && judgement.passes() &&
@@ -665,8 +666,8 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   }
   const uint8_t sender = foreseen.name->sender;
   entry->generation = table.generation;
-  entry->endpoint[sender] = ends.source;
-  entry->endpoint[1 - sender] = ends.destination;
+  entry->ends[sender].endpoint = ends.source;
+  entry->ends[1 - sender].endpoint = ends.destination;
   entry->state = ConnState::Unreplied;
   if (view.key.protocol == PROTOCOL_TCP) {
     openTcp(*entry, sender, view.tcp);
@@ -676,7 +677,7 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   entry->expiresUs = nowUs + timeoutOf(*entry);
   entry->auditedBy = judgement.auditedBy;
   if (watched && denied != 0) entry->flags |= ConnEntry::AUDIT_UNREPORTED;
-  entry->count(judgement.frameBytes);
+  entry->count(sender, judgement.frameBytes);
   judgement.opened = true;
   counters_.opened.add(1);
 }
@@ -692,7 +693,9 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
       deny(denied, judgement);
       if (cutCount_ < cut_.size()) {
         CutConn& cut = cut_[cutCount_++];
-        cut = {key, denied, false, entry.opener(), entry.state, entry.tcp, {}};
+        cut = {
+            key, denied, false, entry.opener(), entry.state, {entry.ends[0].tcp, entry.ends[1].tcp},
+            {}};
         cut.endpoint[cut.opener] = ends.source;
         cut.endpoint[1 - cut.opener] = ends.destination;
       }
@@ -711,8 +714,8 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
     entry.auditedBy = audited;
   }
   entry.generation = table.generation;
-  entry.endpoint[entry.opener()] = ends.source;
-  entry.endpoint[1 - entry.opener()] = ends.destination;
+  entry.ends[entry.opener()].endpoint = ends.source;
+  entry.ends[1 - entry.opener()].endpoint = ends.destination;
   return true;
 }
 
@@ -782,7 +785,7 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
     std::copy(key.destination.begin(), key.destination.end(), record.destination);
     static_assert(sizeof record.key == sizeof entry->key);
     std::memcpy(record.key, &entry->key, sizeof record.key);
-    record.totalPackets = entry->packets;
+    record.totalPackets = static_cast<uint32_t>(entry->packets());
     record.totalBytes = entry->bytes();
     record.expiresInMs = static_cast<uint32_t>((entry->expiresUs - nowUs) / 1'000);
     record.generation = entry->generation;

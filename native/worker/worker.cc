@@ -949,7 +949,7 @@ void Worker::reportClosed() noexcept {
   for (const ClosedConn& each : closed) {
     FlowEvent event = eventOf(FlowEventKind::Closed, each.firstPacket());
     event.totalPackets = each.packets;
-    event.totalBytes = each.bytes();
+    event.totalBytes = each.bytes;
     event.deniedBy = each.auditedBy;
     events_->push(event);
   }

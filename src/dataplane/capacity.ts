@@ -4,8 +4,8 @@ import { CONNECTIONS_DEFAULT_MAX, CONNECTIONS_DEFAULT_MIN } from "../layout/layo
 /** The share of memory for a full connection table when its size is not configured. */
 const memoryShare = 1 / 32;
 
-/** An entry and its share of the index: native/conntrack/conn-table.h. */
-const bytesPerConnection = 128 + 16;
+/** An entry and its share of the index: native/conntrack/shared-table.h. */
+const bytesPerConnection = 192 + 16;
 
 /**
  * The default size of the connection table: what fits into 1/32 of the memory that this process may use,
