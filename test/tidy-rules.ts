@@ -37,6 +37,29 @@ export function importsOf(tree: Tree, which: "all" | "static" = "all"): Referenc
   );
 }
 
+/**
+ * Finds values that a file of src/ exports and no other file takes; `users` are all files that may take them.
+ * Types are passed over: what an exported function takes or returns is better named.
+ */
+export function unusedExports(users: Tree): string[] {
+  const importers = new Map<string, string[]>();
+  for (const { from, to } of references(users, /\.m?ts$|\.mjs$/, importPattern, (from, text) =>
+    join(dirname(from), text).replace(/\.js$/, ".ts"),
+  )) {
+    const source = to.replace(/^dist\//, "src/");
+    importers.set(source, [...(importers.get(source) ?? []), users.get(from) ?? ""]);
+  }
+  const exported = /^export (?:async |abstract )*(?:const|let|function\*?|class) (\w+)/gm;
+  return references(users, /^src\/.*(?<!\.gen)\.ts$/, exported, (_from, text) => text).flatMap(
+    ({ from, line, to: name }) => {
+      const taken = (importers.get(from) ?? []).some((text) =>
+        new RegExp(`\\b${name}\\b`).test(text),
+      );
+      return taken ? [] : [`${from}:${line}: ${name} is exported, and no other file takes it`];
+    },
+  );
+}
+
 /** Finds every include of ours in C++. */
 export function includesOf(tree: Tree): Reference[] {
   return references(tree, /^native\/.*\.(c|cc|h)$/, includePattern, (_from, text) => text);

@@ -16,6 +16,7 @@ import {
   roomsOf,
   secondJudges,
   type Tree,
+  unusedExports,
 } from "./tidy-rules.js";
 
 // Goal: the table of rooms in docs/architecture.md holds, no file is dead, no docs page is lost.
@@ -155,6 +156,25 @@ describe("a planted fault is found", () => {
     ]);
   });
 
+  test("a value that is exported for nobody", () => {
+    const files = {
+      "src/a/one.ts": [
+        "export const taken = 1;",
+        "export async function asked() {}",
+        "export function alone() {}",
+        "export class Alone {}",
+        "export interface Shape {}",
+      ].join("\n"),
+      "src/a/two.ts": 'import { taken } from "./one.js";',
+      "src/a/three.ts": "alone();",
+      "scripts/four.mjs": 'const { asked } = await import("../dist/a/one.js");',
+    };
+    expect(unusedExports(planted(files))).toEqual([
+      "src/a/one.ts:3: alone is exported, and no other file takes it",
+      "src/a/one.ts:4: Alone is exported, and no other file takes it",
+    ]);
+  });
+
   test("a path that a page names and nobody has", () => {
     const page = "# Page\n\n1. `src/a/one.ts`, then `npm run x` and `native/a`.\n2. `GONE.md`";
     const named = namedPaths(planted({ "HACKING.md": page }));
@@ -269,6 +289,11 @@ describe("tidy", () => {
       return !alone && !used.has(file) && !used.has(header);
     });
     expect(unused.map((file) => `${file}:1: used by nobody`)).toEqual([]);
+  });
+
+  test("what is exported is used", () => {
+    const others = ["test", "scripts", "bench"].flatMap((top) => filesBelow(top, /\.m?ts$|\.mjs$/));
+    expect(unusedExports(treeOf([...sources, ...others]))).toEqual([]);
   });
 
   test("every docs page can be reached from the README", () => {

@@ -156,7 +156,7 @@ function nameCell(contender: string, style: Styles): Cell {
 }
 
 /** Three digits that mean something; `–` where nothing arrived. */
-export function significant(value: number | undefined): string {
+function significant(value: number | undefined): string {
   if (value === undefined) return "–";
   return value >= 100 ? whole(value) : value.toPrecision(3);
 }

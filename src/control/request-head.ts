@@ -19,7 +19,7 @@ export interface HeadRefusal {
 }
 
 /** The largest head that is read. Units: bytes. */
-export const headBytesMax = 8 * 1024;
+const headBytesMax = 8 * 1024;
 const fieldsMax = 100;
 
 const lineEnd = Buffer.from("\r\n");

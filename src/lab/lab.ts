@@ -32,7 +32,7 @@ import { probePods } from "./probes.js";
 import type { LabStatus, ProbeReport, ProbeSpec } from "./protocol.js";
 
 /** Name of every pod's interface, in its own namespace. */
-export const podInterface = "eth0";
+const podInterface = "eth0";
 
 interface Running extends PlannedPod {
   readonly namespaceFd: number;

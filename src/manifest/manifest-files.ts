@@ -29,7 +29,7 @@ export function restOf(bounds: Limits, ignore: readonly string[] = []): RestOfFi
 }
 
 /** The file that says what is left out of its folder, and of those below. */
-export const ignoreFile = ".sluiceignore";
+const ignoreFile = ".sluiceignore";
 
 export const chartFile = "Chart.yaml";
 
