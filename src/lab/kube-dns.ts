@@ -8,14 +8,12 @@ import type {
   ServicePort,
 } from "../manifest/objects.js";
 import { type Address, addressKey, parseAddress } from "../net/address.js";
+import { kubeDns } from "../services/kube-dns.js";
 import { type ResolvedService, resolveServices } from "../services/resolve.js";
 import { isNetworked, podFamilies, podRef, takenAddresses } from "../workloads/assign-addresses.js";
 import { madePod } from "../workloads/expand.js";
 
-/** Where a cluster's names are answered, by the names that every cluster has for it. */
-const namespace = "kube-system";
-const name = "kube-dns";
-const dnsPort = 53;
+const { namespace, name, portNames, port: dnsPort } = kubeDns;
 /** The address that most clusters give it. */
 const usualAddresses = ["10.96.0.10", "fd96::a"].map((text) => parseAddress(text)!);
 
@@ -44,15 +42,15 @@ export function withDnsService(
   });
   const service: Service = {
     kind: "Service",
-    meta: metaOf(new Map([["k8s-app", name]])),
+    meta: metaOf(kubeDns.labels),
     type: "ClusterIP",
     isHeadless: false,
     clusterIPs: addresses.every(isFree) ? addresses : [],
     families: [],
     externalIPs: [],
     externalName: "",
-    selector: new Map([["k8s-app", name]]),
-    ports: [port("dns", "UDP"), port("dns-tcp", "TCP")],
+    selector: kubeDns.labels,
+    ports: [port(portNames.UDP, "UDP"), port(portNames.TCP, "TCP")],
     publishNotReadyAddresses: false,
     sessionAffinity: "None",
   };
@@ -73,13 +71,18 @@ export function dnsPod(
   const [resolved] = resolveServices(objects, [service]);
   if (resolved === undefined || resolved.pods.some(isNetworked)) return undefined;
   const ports = dnsPorts(service).map(({ protocol, targetPort }) => ({
-    name: typeof targetPort === "string" ? targetPort : protocol === "UDP" ? "dns" : "dns-tcp",
+    name:
+      typeof targetPort === "string"
+        ? targetPort
+        : protocol === "UDP"
+          ? portNames.UDP
+          : portNames.TCP,
     port: typeof targetPort === "string" ? dnsPort : targetPort,
     protocol,
   }));
-  const labels = new Map([["k8s-app", name], ...(service.selector ?? [])]);
+  const labels = new Map([...kubeDns.labels, ...(service.selector ?? [])]);
   const taken = new Set(objects.flatMap((each) => (each.kind === "Pod" ? [podRef(each)] : [])));
-  let free = name;
+  let free: string = name;
   for (let number = 1; taken.has(`${namespace}/${free}`); number++) free = `${name}-${number}`;
   return madePod({ ...metaOf(labels), name: free }, ports);
 }

@@ -1,7 +1,8 @@
 import type { Meta } from "../../manifest/objects.js";
-import { type Manifests, parseManifests } from "../../manifest/parse.js";
+import type { Manifests } from "../../manifest/parse.js";
 import { peerTerm } from "../../policy/resolve.js";
 import { matchesSelector } from "../../policy/selectors.js";
+import { kubeDns, kubeDnsPod } from "../../services/kube-dns.js";
 
 /** Manifests, and the names of files in them whose objects are somewhere else. */
 export interface Surrounded {
@@ -9,30 +10,18 @@ export interface Surrounded {
   readonly standIns: ReadonlySet<string>;
 }
 
-/** What every cluster has, as the usual installers label it. */
+/** The name of the cluster's name server in the place of a file's. */
 const kubeDnsFile = "<kube-dns>";
-const kubeDnsText = `
-apiVersion: v1
-kind: Pod
-metadata: { name: kube-dns, namespace: kube-system, labels: { k8s-app: kube-dns } }
-spec:
-  containers:
-    - name: dns
-      ports:
-        - { name: dns, containerPort: 53, protocol: UDP }
-        - { name: dns-tcp, containerPort: 53, protocol: TCP }
-        - { name: metrics, containerPort: 9153, protocol: TCP }
-`;
 
 /**
  * Adds to manifests what stands for things that are somewhere else: objects of other manifests, where there is none
  * of their name, and the cluster's name server where a policy names it and nothing is there.
  */
 export function withStandIns(manifests: Manifests, others: readonly Manifests[]): Surrounded {
-  const kubeDns = parseManifests(kubeDnsText, kubeDnsFile);
+  const span = { file: kubeDnsFile, line: 1, column: 1, endLine: 1, endColumn: 1 };
   let all = manifests;
   for (const other of others) all = join(all, other);
-  if (wantsKubeDns(all, kubeDns)) all = join(all, kubeDns);
+  if (wantsKubeDns(all)) all = { ...all, objects: [...all.objects, kubeDnsPod(span)] };
   const files = new Set(others.flatMap(({ sources }) => [...(sources?.keys() ?? [])]));
   return { manifests: all, standIns: files.add(kubeDnsFile) };
 }
@@ -53,15 +42,18 @@ function join(manifests: Manifests, other: Manifests): Manifests {
   };
 }
 
-/** Reports whether a policy asks for the name server's pod by its labels, and no pod or workload is it. */
-function wantsKubeDns({ objects, workloads }: Manifests, kubeDns: Manifests): boolean {
-  const { meta } = kubeDns.objects[0]!;
-  const isIt = (namespace: string, labels: Meta["labels"] | undefined) =>
-    namespace === meta.namespace &&
-    [...meta.labels].every(([key, value]) => labels?.get(key) === value);
+/** Reports whether a policy asks for the name server's pod by its labels, and no pod or workload is it or has its name. */
+function wantsKubeDns({ objects, workloads }: Manifests): boolean {
+  const isIt = ({ namespace }: Meta, labels: Meta["labels"] | undefined) =>
+    namespace === kubeDns.namespace &&
+    [...kubeDns.labels].every(([key, value]) => labels?.get(key) === value);
   const isHere =
-    objects.some((each) => each.kind === "Pod" && isIt(each.meta.namespace, each.meta.labels)) ||
-    workloads.some((each) => isIt(each.meta.namespace, each.template?.labels));
+    objects.some(
+      ({ kind, meta }) =>
+        kind === "Pod" &&
+        (isIt(meta, meta.labels) ||
+          (meta.namespace === kubeDns.namespace && meta.name === kubeDns.name)),
+    ) || workloads.some(({ meta, template }) => isIt(meta, template?.labels));
   if (isHere) return false;
   return objects.some((object) => {
     if (object.kind !== "NetworkPolicy") return false;
@@ -71,7 +63,9 @@ function wantsKubeDns({ objects, workloads }: Manifests, kubeDns: Manifests): bo
         if (term.by !== "pods") return false;
         const { pods } = term;
         return (
-          pods !== undefined && pods.requirements.length > 0 && matchesSelector(pods, meta.labels)
+          pods !== undefined &&
+          pods.requirements.length > 0 &&
+          matchesSelector(pods, kubeDns.labels)
         );
       }),
     );
