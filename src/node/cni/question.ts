@@ -36,7 +36,7 @@ export interface Attachment extends Place {
 export const questionBounds = { head: 96, environment: 64 * 1024, configuration: 256 * 1024 };
 
 /** What the specification's errors are called here. Source: CNI specification 1.1.0, section "Error". */
-export const errorCodes = {
+const errorCodes = {
   environment: 4,
   decode: 6,
   configuration: 7,
@@ -146,7 +146,7 @@ function attachmentOf(
 }
 
 /** The most addresses of an interface; a dual-stack pod has two. */
-export const addressesMax = 16;
+const addressesMax = 16;
 
 function addressOf(given: unknown): Address {
   const text = typeof given === "string" ? given : "";
