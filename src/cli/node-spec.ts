@@ -38,12 +38,30 @@ const flags = [
   {
     flags: "--cni-socket <path>",
     description:
-      "where the CNI plugin asks for the policy of a new pod, before its first packet; no plugin is answered when left out",
+      "where the CNI plugin asks for the policy of a new pod, before its first packet; with --install-cni /run/sluice/cni.sock, else no plugin is answered when left out",
     completes: "file",
   },
   {
+    flags: "--install-cni",
+    description:
+      "install the CNI plugin, and keep it at the end of the network plugin's chain; it stays when the process ends",
+  },
+  {
+    flags: "--cni-bin <folder>",
+    description: "where the container runtime looks for CNI plugins",
+    completes: "folder",
+    default: "/opt/cni/bin",
+  },
+  {
+    flags: "--cni-conf <folder>",
+    description: "where the container runtime looks for its network's chain",
+    completes: "folder",
+    default: "/etc/cni/net.d",
+  },
+  {
     flags: "--remove",
-    description: "detach what an earlier process has left, and do nothing else",
+    description:
+      "detach what an earlier process has left, take the CNI plugin out of the chain, and do nothing else",
   },
   readyFd,
   watch,
@@ -63,6 +81,10 @@ export const node = command({
   options: flags,
   examples: [
     { command: "sluice node", effect: "follow the API server, for the pods of this node" },
+    {
+      command: "sluice node --install-cni",
+      effect: "enforce for each new pod before its first packet",
+    },
     { command: "sluice node -f manifests/", effect: "judge all that the manifests have" },
     { command: "sluice node --remove", effect: "leave nothing behind" },
   ],

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { settings } from "../control/settings.js";
+import { type RuntimeFolders, removePlugin } from "../node/cni/installation.js";
 import { removeInPlace } from "../node/in-place.js";
 import type { CniConfig, NodeConfig } from "../node/node-config.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -8,11 +9,21 @@ import type { NodeOptions } from "./node-spec.js";
 import { asCommand } from "./refusals.js";
 import { clusterOf, stand } from "./run.js";
 
+/** Where the plugin asks when its chain says nothing else. */
+const usualCniSocket = "/run/sluice/cni.sock";
+
 /** Judges the packets of all pods of this node until a signal ends it, or takes away what an earlier one has left. */
 export async function runNodeCommand(options: NodeOptions, io: Io): Promise<number> {
   if (!options.remove) return stand("node", configOf(options), options, io);
-  await asCommand(async () => removeInPlace(options.pinFolder));
+  const isUsed = await asCommand(async () => {
+    removeInPlace(options.pinFolder);
+    const socket = options.cniSocket ?? usualCniSocket;
+    return removePlugin(runtimeFolders(options), resolve(socket));
+  });
   io.stdout.write("nothing is judged in place\n");
+  if (isUsed) {
+    io.stderr.write("sluice: the CNI plugin's program stays: a chain that is not ours has it\n");
+  }
   return exitCodes.ok;
 }
 
@@ -49,13 +60,19 @@ function configOf(options: NodeOptions): NodeConfig {
 }
 
 /** Errors: CommandError (usage). */
-function cniOf({ filename, cniSocket }: NodeOptions): CniConfig | undefined {
+function cniOf(options: NodeOptions): CniConfig | undefined {
+  const { filename, installCni, cniSocket = installCni ? usualCniSocket : undefined } = options;
   if (cniSocket === undefined) return undefined;
   if (filename !== undefined) {
     throw new CommandError(
       exitCodes.usage,
-      "got --cni-socket and --filename, want an API server: it names the pods that the plugin tells of",
+      `got ${installCni ? "--install-cni" : "--cni-socket"} and --filename, want an API server: it names the pods that the plugin tells of`,
     );
   }
-  return { socket: resolve(cniSocket) };
+  const socket = resolve(cniSocket);
+  return installCni ? { socket, install: runtimeFolders(options) } : { socket };
+}
+
+function runtimeFolders({ cniBin, cniConf }: NodeOptions): RuntimeFolders {
+  return { programs: resolve(cniBin), configurations: resolve(cniConf) };
 }

@@ -129,6 +129,12 @@ export interface InPlaceConfig {
 export interface CniConfig {
   /** Where to listen for it. */
   readonly socket: string;
+  /** Where to install it; absent: nowhere. */
+  readonly install?: {
+    /** The runtime's folder of plugins, and that of its networks. */
+    readonly programs: string;
+    readonly configurations: string;
+  };
 }
 
 /** `namespace/name`, as users write a pod. */

@@ -154,6 +154,9 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       const added = await node.addLast(web, before);
       expect(added, node.said).toMatchObject({ code: 0, stdout: before });
       expect(web.addresses.map(formatAddress)).toEqual(addresses);
+      expect(await node.ask("get", "interfaces", "--socket", node.socket)).toMatch(
+        /shop\/web +.*on/,
+      );
 
       // On the other node, the address is what the API server tells.
       if (count > 1) node.report(web, web.addresses);

@@ -1,5 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ControlStatus } from "../../src/control/control-routes.js";
@@ -14,13 +22,10 @@ import { type Address, formatAddress, parseAddress } from "../../src/net/address
 import { namespaceObject, nodeObject, podObject } from "../kubernetes/api-objects.js";
 import { ApiServer } from "../kubernetes/api-server.js";
 import { apiPort, relayApi } from "./api-relay.js";
-import { type Answer, finish, main, root, until } from "./lab-harness.js";
+import { type Answer, finish, main, until } from "./lab-harness.js";
 
 /** Where Debian's containernetworking-plugins are. */
 const plugins = "/usr/lib/cni";
-/** The CNI plugin of this checkout. */
-export const pluginProgram = join(root, "build/Release/sluice_cni");
-
 /** Why no pod's network can be built here; undefined when one can. */
 export const pluginObstacle: string | undefined = ["bridge", "ptp", "host-local", "portmap"].every(
   (each) => existsSync(join(plugins, each)),
@@ -124,6 +129,7 @@ export class StandInNode {
 
   async open(): Promise<void> {
     mkdirSync(this.folder);
+    this.#configure();
     configureInterface(this.netns, { name: "lo", up: true });
     configureInterface(this.netns, {
       name: "eth0",
@@ -258,7 +264,8 @@ export class StandInNode {
     const flags = [
       ...["--kubeconfig", join(this.#cluster.folder, "config"), "--node", this.name],
       ...["--pin-folder", join(this.folder, "bpf/sluice"), "--socket", this.socket],
-      ...["--cni-socket", this.cniSocket, ...more],
+      ...["--install-cni", "--cni-socket", this.cniSocket],
+      ...["--cni-bin", this.#programs, "--cni-conf", this.#configurations, ...more],
     ];
     const child = this.spawn(process.execPath, main, "node", ...flags);
     this.agent = child;
@@ -284,8 +291,23 @@ export class StandInNode {
     return JSON.parse(await this.ask("status", "--socket", this.socket, "-o", "json"));
   }
 
-  /** The chain's plugins, in their order. */
+  get #programs(): string {
+    return join(this.folder, "bin");
+  }
+
+  get #configurations(): string {
+    return join(this.folder, "net.d");
+  }
+
+  /** The chain's plugins in their order, of the file that a runtime takes; `entry` goes over what the last one says. */
   get chain(): readonly Readonly<Record<string, unknown>>[] {
+    const [first] = readdirSync(this.#configurations).sort();
+    const { plugins: all } = JSON.parse(readFileSync(join(this.#configurations, first!), "utf8"));
+    return [...all.slice(0, -1), { ...all.at(-1), ...this.entry }];
+  }
+
+  /** Writes the file of the network plugin, as that does. */
+  #configure(): void {
     const ipam = {
       type: "host-local",
       dataDir: join(this.folder, "ipam"),
@@ -297,7 +319,9 @@ export class StandInNode {
         ? { type: "ptp", ipam }
         : { type: "bridge", bridge: "cni0", isGateway: true, hairpinMode: true, ipam };
     const portmap = { type: "portmap", capabilities: { portMappings: true } };
-    return [first, portmap, { type: "sluice", socket: this.cniSocket, ...this.entry }];
+    const list = { cniVersion: "1.0.0", name: "pods", plugins: [first, portmap] };
+    mkdirSync(this.#configurations);
+    writeFileSync(join(this.#configurations, "10-pods.conflist"), JSON.stringify(list));
   }
 
   /** Binds a pod to this node, as a scheduler and kubelet do, without its network. */
@@ -360,7 +384,7 @@ export class StandInNode {
       ...variables,
     };
     const start = performance.now();
-    const program = type === "sluice" ? pluginProgram : join(plugins, type);
+    const program = join(type === "sluice" ? this.#programs : plugins, type);
     const enter = [`--net=/proc/${process.pid}/fd/${this.netns}`, "--", program];
     const child = spawn("nsenter", enter, { env });
     this.#children.push(child);

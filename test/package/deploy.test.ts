@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import type { CommandSpec } from "../../src/cli/command-spec.js";
 import { commandTree } from "../../src/cli/commands.js";
 import { variableOf } from "../../src/cli/frame.js";
@@ -159,6 +159,26 @@ describe("the manifests", () => {
     },
   );
 
+  test("the kustomization with the CNI plugin installs where remove.yaml takes it away", () => {
+    const text = read("cni/kustomization.yaml");
+    const { resources, patches } = parse(text) as {
+      readonly resources: readonly string[];
+      readonly patches: readonly { readonly patch: string }[];
+    };
+    expect(resources).toEqual(["../kubernetes"]);
+    const installing = (parse(patches[0]!.patch) as Workload).spec.template.spec;
+    const removing = podOf("remove.yaml");
+    const [container] = installing.containers;
+    expect(container).toMatchObject({ name: "sluice", args: ["node", "--install-cni"] });
+    const pathsOf = ({ volumes }: PodSpec) => volumes.map(({ hostPath }) => hostPath?.path);
+    expect(pathsOf(removing)).toEqual(expect.arrayContaining(pathsOf(installing)));
+    const mountsOf = (each: Container | undefined) =>
+      (each?.volumeMounts ?? []).map(({ mountPath }) => mountPath);
+    expect(mountsOf(removing.initContainers[0])).toEqual(
+      expect.arrayContaining(mountsOf(container)),
+    );
+  });
+
   test("grant the capabilities that they need and no more", () => {
     const inPlace = ["sluice.yaml", "remove.yaml"];
     const needed = (name: string) =>
@@ -230,6 +250,17 @@ interface Container {
   readonly securityContext: { readonly privileged?: boolean };
   readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly volumeMounts?: readonly { readonly mountPath: string }[];
+}
+
+interface PodSpec {
+  readonly initContainers: readonly Container[];
+  readonly containers: readonly Container[];
+  readonly volumes: readonly { readonly hostPath?: { readonly path: string } }[];
+}
+
+interface Workload {
+  readonly spec: { readonly template: { readonly spec: PodSpec } };
 }
 
 function objectOf<Shape>(file: string, kind: string): Shape {
@@ -238,8 +269,7 @@ function objectOf<Shape>(file: string, kind: string): Shape {
     .find((each) => each.kind === kind)!;
 }
 
-function podOf(file: string): { initContainers: Container[]; containers: Container[] } {
-  type Workload = { spec: { template: { spec: ReturnType<typeof podOf> } } };
+function podOf(file: string): PodSpec {
   return objectOf<Workload>(file, "DaemonSet").spec.template.spec;
 }
 

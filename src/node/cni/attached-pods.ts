@@ -10,6 +10,11 @@ import { type Attachment, isSamePlace, type Place } from "./question.js";
 const attachmentsMax = 4_096;
 const fileVersion = 1;
 
+/** The file of a socket's addresses. */
+export function addressesBeside(socket: string): string {
+  return `${socket}.pods`;
+}
+
 /**
  * The addresses of this node's pods, as the CNI plugins have given them.
  *

@@ -1,11 +1,14 @@
 import type { CompiledTable, Reload } from "../../control/controller.js";
 import type { Histogram } from "../../metrics/histogram.js";
 import { addressKey } from "../../net/address.js";
+import type { ToldPod } from "../pod-interfaces.js";
 import type { AttachedPods } from "./attached-pods.js";
 import { type Attachment, attachmentText, CniError, type Question } from "./question.js";
 
 export interface CniDaemonOptions {
   readonly pods: AttachedPods;
+  /** Guards the interface of a pod, so that nobody speaks there as another. Errors: thrown. */
+  readonly guard: (pod: ToldPod) => void;
   /** Has the source take what `pods` says now. */
   readonly refresh: () => void;
   /** Puts in force at once what the source has. */
@@ -65,6 +68,11 @@ export class CniDaemon {
     if (attachment.pod === undefined || attachment.addresses.length === 0) return;
     const startMs = performance.now();
     try {
+      const { namespace, name } = attachment.pod;
+      const { addresses, hostInterface } = attachment;
+      if (hostInterface !== undefined) {
+        this.#options.guard({ namespace, name, addresses, interface: hostInterface });
+      }
       pods.add(attachment);
       refresh();
       await this.#untilInForce(attachment, waitMs - answerMs, signal);

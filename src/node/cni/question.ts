@@ -28,8 +28,8 @@ export interface Attachment extends Place {
   };
   /** Of that interface alone. */
   readonly addresses: readonly Address[];
-  /** Interfaces of the host that the plugins made. */
-  readonly hostInterfaces: readonly string[];
+  /** The node's end of the interface; absent where the plugins have made none. */
+  readonly hostInterface?: string;
 }
 
 /** Bounds of a question. Units: bytes. */
@@ -138,11 +138,12 @@ function attachmentOf(
   if (addresses.length > addressesMax) {
     throw new CniError("configuration", `got more than ${addressesMax} addresses`);
   }
-  const hostInterfaces = interfaces.flatMap(({ name, sandbox }) =>
-    typeof name === "string" && (sandbox === undefined || sandbox === "") ? [name] : [],
-  );
+  const hostInterface = interfaces
+    .slice(0, Math.max(0, own))
+    .flatMap(({ name, sandbox }) => (typeof name === "string" && !sandbox ? [name] : []))
+    .at(-1);
   const pod = podOf(variables.get("CNI_ARGS") ?? "");
-  return { ...place, ...(pod && { pod }), addresses, hostInterfaces };
+  return { ...place, ...(pod && { pod }), addresses, ...(hostInterface && { hostInterface }) };
 }
 
 /** The most addresses of an interface; a dual-stack pod has two. */
