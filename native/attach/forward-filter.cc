@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "native/attach/pin-folder.h"
+#include "native/attach/source-guards.h"
 #include "native/bpf/image.h"
 #include "native/bpf/kernel-types.h"
 #include "native/bpf/link.h"
@@ -397,6 +398,8 @@ Status ForwardFilter::remove(const std::string& folder) noexcept {
   Descriptor lock;
   Status status = lockFolder(folder, &lock);
   if (!status.ok()) return status.error == ENOENT ? Status{} : status;
+  status = SourceGuards::removeFilters(folder);
+  if (!status.ok()) return status;
   // The hooks first: without their slot they would let nothing pass.
   status = removePins(folder, [](std::string_view name) { return name.starts_with(LINK_START); });
   if (status.ok()) status = removePins(folder, [](std::string_view) { return true; });

@@ -14,6 +14,7 @@
 #include "native/bpf/link.h"
 #include "native/bpf/map.h"
 #include "native/bpf/programs.gen.h"
+#include "native/netlink/tc-filters.h"
 
 namespace sluice {
 namespace {
@@ -84,15 +85,22 @@ Status SourceGuards::guard(uint32_t interfaceIndex, const GuardedInterface& own)
     if (current_.contains(interfaceIndex)) return {};
     status = exchangeProgram(link.get(), program_.get());
   } else {
-    status =
-        attachProgram(program_.get(), interfaceIndex, BpfHook::TcxIngress, BPF_LINK_FIRST, &link);
-    if (!status.ok()) return status;
-    const std::string place = placeOf(interfaceIndex);
-    if (unlink(place.c_str()) != 0 && errno != ENOENT) return Status::system("unlink", errno);
-    status = pin(link.get(), place.c_str());
+    status = attach(interfaceIndex);
   }
   if (status.ok()) current_.insert(interfaceIndex);
   return status;
+}
+
+Status SourceGuards::attach(uint32_t interfaceIndex) noexcept {
+  Descriptor link;
+  const Status status =
+      attachProgram(program_.get(), interfaceIndex, BpfHook::TcxIngress, BPF_LINK_FIRST, &link);
+  // The kernel does not know the hook.
+  if (status.error == EINVAL) return putGuardFilter(interfaceIndex, program_.get());
+  if (!status.ok()) return status;
+  const std::string place = placeOf(interfaceIndex);
+  if (unlink(place.c_str()) != 0 && errno != ENOENT) return Status::system("unlink", errno);
+  return pin(link.get(), place.c_str());
 }
 
 Status SourceGuards::unguard(uint32_t interfaceIndex) noexcept {
@@ -101,7 +109,8 @@ Status SourceGuards::unguard(uint32_t interfaceIndex) noexcept {
   if (unlink(placeOf(interfaceIndex).c_str()) != 0 && errno != ENOENT) {
     return Status::system("unlink", errno);
   }
-  const Status status = removeFromMap(guarded_.get(), &interfaceIndex);
+  Status status = removeGuardFilter(interfaceIndex);
+  if (status.ok()) status = removeFromMap(guarded_.get(), &interfaceIndex);
   return status.ok() ? removeFromMap(counts_.get(), &interfaceIndex) : status;
 }
 
@@ -117,7 +126,7 @@ Status SourceGuards::list(std::vector<GuardState>* states) const noexcept {
     Descriptor link;
     GuardState state = {};
     state.interfaceIndex = index;
-    state.attached = openAttached(index, &link) ? 1 : 0;
+    state.attached = openAttached(index, &link) || hasGuardFilter(index) ? 1 : 0;
     state.drops = counts.drops;
     state.linkId = own.linkId;
     std::copy(std::begin(own.v4), std::end(own.v4), std::begin(state.v4));
@@ -125,6 +134,18 @@ Status SourceGuards::list(std::vector<GuardState>* states) const noexcept {
     states->push_back(state);
   }
   return {};
+}
+
+Status SourceGuards::removeFilters(const std::string& folder) noexcept {
+  Descriptor guarded;
+  Status status = openPinned((folder + "/guarded").c_str(), &guarded);
+  if (!status.ok()) return status.error == ENOENT ? Status{} : status;
+  uint32_t index = 0;
+  for (bool more = nextInMap(guarded.get(), nullptr, &index); more && status.ok();
+       more = nextInMap(guarded.get(), &index, &index)) {
+    status = removeGuardFilter(index);
+  }
+  return status;
 }
 
 }  // namespace sluice

@@ -32,13 +32,20 @@ class SourceGuards {
   // Guards an interface of this process's network namespace from its next frame on, or changes what
   // is its own; a guard of an earlier version is replaced without a moment between them.
   //
-  // Errors: System, "BPF_LINK_CREATE": ENODEV when there is no such interface, EINVAL before
-  //         Linux 6.6; E2BIG or ENOSPC when there are too many.
+  // Before Linux 6.6 it is a tc filter.
+  //
+  // Errors: System, "BPF_LINK_CREATE": ENODEV when there is no such interface; "RTM_NEWTFILTER
+  // bpf";
+  //         E2BIG when there are too many.
   Status guard(uint32_t interfaceIndex, const GuardedInterface& own) noexcept;
   // Detaches a guard, and forgets what it has counted. Errors: System.
   Status unguard(uint32_t interfaceIndex) noexcept;
   // All guards, also those of interfaces that are gone. Errors: System.
   Status list(std::vector<GuardState>* states) const noexcept;
+
+  // Detaches what a folder keeps of guards that are not pinned: those that are filters. The folder
+  // may be absent. Errors: System.
+  static Status removeFilters(const std::string& folder) noexcept;
 
  private:
   explicit SourceGuards(std::string folder) : folder_(std::move(folder)) {}
@@ -47,6 +54,8 @@ class SourceGuards {
   [[nodiscard]] std::string placeOf(uint32_t interfaceIndex) const;
   // Opens the link that is attached to this interface; false when there is none.
   [[nodiscard]] bool openAttached(uint32_t interfaceIndex, Descriptor* link) const noexcept;
+  // Attaches the program to an interface that has no link.
+  Status attach(uint32_t interfaceIndex) noexcept;
 
   std::string folder_;
   std::string prefix_;  // of the links' pins in this network namespace

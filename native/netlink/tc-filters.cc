@@ -97,6 +97,38 @@ tcmsg redirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
   return message;
 }
 
+constexpr uint32_t GUARD_PRIORITY = 1;
+constexpr uint32_t GUARD_HANDLE = 0x51d00001;  // the next one: the hook was made for it
+
+tcmsg guardFilter(uint32_t index, bool hookMade) noexcept {
+  tcmsg message = {};
+  message.tcm_ifindex = static_cast<int>(index);
+  message.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+  message.tcm_handle = GUARD_HANDLE + (hookMade ? 1 : 0);
+  message.tcm_info = TC_H_MAKE(GUARD_PRIORITY << 16, htons(ETH_P_ALL));
+  return message;
+}
+
+// The filter, if there is one; else nothing.
+std::optional<bool> findGuardHook(uint32_t index) noexcept {
+  for (const bool hookMade : {true, false}) {
+    if (hasFilter(guardFilter(index, hookMade))) return hookMade;
+  }
+  return {};
+}
+
+// Adds a filter that runs a program, or exchanges the program of the same one.
+Status putProgramFilter(const tcmsg& message, int programFd, const char* name,
+                        uint16_t flags) noexcept {
+  NetlinkRequest request = filterRequest(RTM_NEWTFILTER, flags, message);
+  const size_t options = request.begin(TCA_OPTIONS);
+  request.number<uint32_t>(TCA_BPF_FD, static_cast<uint32_t>(programFd));
+  request.text(TCA_BPF_NAME, name);
+  request.number<uint32_t>(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+  request.end(options);
+  return request.send("RTM_NEWTFILTER bpf");
+}
+
 }  // namespace
 
 std::optional<StackFilters> findStackFilters(uint32_t index) noexcept {
@@ -156,20 +188,37 @@ std::optional<RedirectFilter> findRedirectFilter(uint32_t index) noexcept {
 Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) noexcept {
   const Status hooked = makeHook(index, &filter.hookMade);
   if (!hooked.ok()) return hooked;
-  NetlinkRequest request =
-      filterRequest(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, redirectFilter(index, filter));
-  const size_t options = request.begin(TCA_OPTIONS);
-  request.number<uint32_t>(TCA_BPF_FD, static_cast<uint32_t>(programFd));
-  request.text(TCA_BPF_NAME, "sluice_fail_open");
-  request.number<uint32_t>(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
-  request.end(options);
-  const Status status = request.send("RTM_NEWTFILTER bpf");
+  const Status status = putProgramFilter(redirectFilter(index, filter), programFd,
+                                         "sluice_fail_open", NLM_F_CREATE | NLM_F_EXCL);
   if (!status.ok()) (void)removeRedirectFilter(index, filter);
   return status;
 }
 
 Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
   return filter.hookMade ? removeHook(index) : removeFilter(redirectFilter(index, filter));
+}
+
+bool hasGuardFilter(uint32_t index) noexcept { return findGuardHook(index).has_value(); }
+
+Status putGuardFilter(uint32_t index, int programFd) noexcept {
+  constexpr const char* NAME = "sluice_guard";
+  const std::optional<bool> present = findGuardHook(index);
+  if (present.has_value()) {
+    return putProgramFilter(guardFilter(index, *present), programFd, NAME, NLM_F_CREATE);
+  }
+  bool hookMade = false;
+  const Status hooked = makeHook(index, &hookMade);
+  if (!hooked.ok()) return hooked;
+  const Status status =
+      putProgramFilter(guardFilter(index, hookMade), programFd, NAME, NLM_F_CREATE | NLM_F_EXCL);
+  if (!status.ok() && hookMade) (void)removeHook(index);
+  return status;
+}
+
+Status removeGuardFilter(uint32_t index) noexcept {
+  const std::optional<bool> hookMade = findGuardHook(index);
+  if (!hookMade.has_value()) return {};
+  return *hookMade ? removeHook(index) : removeFilter(guardFilter(index, false));
 }
 
 }  // namespace sluice

@@ -41,4 +41,13 @@ Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) n
 // Removes the filter, and the hook if it was made for it.
 Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexcept;
 
+// A tc filter that runs a program on frames that arrive on an interface, for kernels that cannot
+// attach it by a descriptor. Like all filters it stays when the process ends.
+[[nodiscard]] bool hasGuardFilter(uint32_t index) noexcept;
+// Adds the filter, and the hook if there is none, or puts the program in the place of its present
+// one without a moment between them.
+Status putGuardFilter(uint32_t index, int programFd) noexcept;
+// Removes the filter, and the hook if it was made for it; there may be none.
+Status removeGuardFilter(uint32_t index) noexcept;
+
 }  // namespace sluice

@@ -38,7 +38,7 @@ export interface ApiClientOptions {
 }
 
 /**
- * Reads from an API server: documents, lists item by item, and watches event by event.
+ * Reads from an API server: documents, lists item by item, and watches event by event. Makes objects.
  *
  * Every call settles, for any behaviour of the server. One time limit holds until the headers have arrived;
  * then another one holds between two pieces of a body, or between two events of a watch. Long answers are
@@ -109,6 +109,13 @@ export class ApiClient {
     await closing(answer, within(quietMs, signal, late, work));
   }
 
+  /** Makes an object, of which the answer is not read. */
+  async create(path: string, object: unknown, signal: AbortSignal): Promise<void> {
+    const body = JSON.stringify(object);
+    const answer = await this.#open(path, new URLSearchParams(), signal, { body });
+    answer.destroy();
+  }
+
   /** Reads a body; the next piece must come within a time limit. */
   #read(
     answer: IncomingMessage,
@@ -162,7 +169,7 @@ export class ApiClient {
     path: string,
     query: URLSearchParams,
     signal: AbortSignal,
-    isAgain = false,
+    { body, isAgain = false }: { readonly body?: string; readonly isAgain?: boolean } = {},
   ): Promise<IncomingMessage> {
     const { access, timing } = this.#options;
     const { answerMs } = timing;
@@ -170,9 +177,10 @@ export class ApiClient {
     // Reading credentials has time limits of its own.
     const { options, version } = await access.credentials();
     const answer = await within(answerMs, signal, late, (inner) =>
-      this.#send(path, query, options, inner),
+      this.#send(path, query, options, inner, body),
     );
     const { statusCode = 0 } = answer;
+    if (body !== undefined && statusCode === 201) return answer;
     if (statusCode === 200) {
       const unwanted = unwantedBody(answer);
       if (unwanted === undefined) return answer;
@@ -182,7 +190,7 @@ export class ApiClient {
     const error = await errorOf(answer, answerMs, signal);
     if (statusCode !== 401 || isAgain) throw error;
     await access.renew(version);
-    return this.#open(path, query, signal, true);
+    return this.#open(path, query, signal, { isAgain: true, ...(body !== undefined && { body }) });
   }
 
   /** Settles at the first of: an answer, another protocol, an error, the end of the connection. */
@@ -191,6 +199,7 @@ export class ApiClient {
     query: URLSearchParams,
     options: Credentials["options"],
     signal: AbortSignal,
+    body: string | undefined,
   ): Promise<IncomingMessage> {
     const { server } = this.#options.access;
     const target = new URL(server.pathname.replace(/\/$/, "") + path, server);
@@ -200,8 +209,10 @@ export class ApiClient {
       const request = send(target, {
         ...options,
         signal,
+        method: body === undefined ? "GET" : "POST",
         headers: {
           ...options.headers,
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
           accept: "application/json",
           "accept-encoding": "identity",
           "user-agent": "sluice",
@@ -222,7 +233,7 @@ export class ApiClient {
       });
       request.once("close", () => reject(new Error("the connection was closed without an answer")));
       request.on("error", reject);
-      request.end();
+      request.end(body);
     });
   }
 }

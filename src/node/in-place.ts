@@ -12,10 +12,11 @@ import {
 } from "../dataplane/forward-filter.js";
 import { SourceGuards } from "../dataplane/source-guards.js";
 import type { Tell } from "../diagnostics/tell.js";
+import type { PodEvent, PodEvents } from "../kubernetes/pod-events.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
 import { KernelConnections } from "./kernel-connections.js";
 import type { InPlaceConfig } from "./node-config.js";
-import { PodInterfaces } from "./pod-interfaces.js";
+import { type PodChange, PodInterfaces } from "./pod-interfaces.js";
 
 /** The most ranges of a family that the kernel's programs look through. */
 const rangesMax = 4;
@@ -48,12 +49,12 @@ export class InPlace {
   #coversBridges = true;
 
   /** Errors: RefusalError (environment) where the kernel or the process's privileges do not allow it. */
-  constructor(config: InPlaceConfig, tell: Tell) {
+  constructor(config: InPlaceConfig, tell: Tell, events?: PodEvents) {
     this.#config = config;
     this.#tell = tell;
     this.#filter = refusing(config.pinFolder, () => ForwardFilter.open(config.pinFolder));
     this.#connections = new KernelConnections(this.#filter, tell);
-    this.interfaces = refusing(config.pinFolder, () => interfacesOf(config, tell));
+    this.interfaces = refusing(config.pinFolder, () => interfacesOf(config, tell, events));
   }
 
   /** Fills FlowEvent records, as `Dataplane.drainEvents`: a connection's end after its first packet. */
@@ -163,11 +164,43 @@ function settingOf(path: string): string | undefined {
   }
 }
 
-function interfacesOf({ pinFolder, sourceGuard }: InPlaceConfig, tell: Tell): PodInterfaces {
+function interfacesOf(
+  { pinFolder, sourceGuard }: InPlaceConfig,
+  tell: Tell,
+  events?: PodEvents,
+): PodInterfaces {
   const guards = SourceGuards.open(pinFolder);
-  if (sourceGuard === "on") return new PodInterfaces(guards, tell);
+  if (sourceGuard === "on") {
+    return new PodInterfaces(guards, tell, (change) => events?.say(eventOf(change)));
+  }
   for (const { interfaceIndex } of guards.list()) guards.unguard(interfaceIndex);
   return new PodInterfaces(undefined, tell);
+}
+
+/** What is said on a pod: whether its policy is enforced, and whether others can speak in its name. */
+function eventOf({ pod: { namespace, name }, guard, note }: PodChange): PodEvent {
+  const about = { namespace, name };
+  const enforced = "network policy is enforced on this node";
+  switch (guard) {
+    case "on":
+      return {
+        ...about,
+        ...{ type: "Normal", reason: "PolicyEnforced" },
+        message: `${enforced}; nobody else speaks ${note}`,
+      };
+    case "none":
+      return {
+        ...about,
+        ...{ type: "Normal", reason: "PolicyEnforcedByAddress" },
+        message: `${enforced} by the pod's addresses alone: ${note}`,
+      };
+    case "missing":
+      return {
+        ...about,
+        ...{ type: "Warning", reason: "InterfaceNotGuarded" },
+        message: `others can speak in this pod's name: its interface is not guarded: ${note}`,
+      };
+  }
 }
 
 function refusing<Opened>(pinFolder: string, open: () => Opened): Opened {

@@ -5,6 +5,7 @@ import { type Diagnostic, placeText } from "../diagnostics/diagnostic.js";
 import { findCluster } from "../kubernetes/cluster-access.js";
 import { KubernetesSource } from "../kubernetes/kubernetes-source.js";
 import type { LocalAddresses } from "../kubernetes/local-addresses.js";
+import { PodEvents } from "../kubernetes/pod-events.js";
 import type { SourceConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
 
@@ -14,6 +15,8 @@ export interface NodeSource {
   readonly files: readonly string[];
   /** Has it take what `local` says now. */
   readonly refreshLocal: () => void;
+  /** Says on its pods what has become of them; absent where they are not those of an API server. */
+  readonly events?: PodEvents;
 }
 
 /**
@@ -32,14 +35,19 @@ export async function openSource(
       files: paths,
       refreshLocal: () => {},
     };
-  const { kubeconfig, context } = kubernetes;
+  const { kubeconfig, context, node } = kubernetes;
   const access = await findCluster({
     env,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(context === undefined ? {} : { context }),
   });
   const source = new KubernetesSource({ access, tell, ...(local && { local }) });
-  return { source, files: access.files, refreshLocal: () => source.refreshLocal() };
+  return {
+    source,
+    files: access.files,
+    refreshLocal: () => source.refreshLocal(),
+    events: new PodEvents({ access, tell, ...(node !== undefined && { node }) }),
+  };
 }
 
 /**

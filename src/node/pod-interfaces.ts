@@ -24,6 +24,14 @@ export interface ToldPod extends LocalPod {
   readonly interface: string;
 }
 
+/** What has become of a pod's interface. */
+export interface PodChange {
+  readonly pod: LocalPod;
+  readonly guard: "on" | "missing" | "none";
+  /** Where it is guarded, or why not. */
+  readonly note: string;
+}
+
 /** How long an interface may be looked for before that is a fault. */
 const findingMs = 5_000;
 /** Between two looks while one is looked for: the first, and the longest. */
@@ -66,7 +74,7 @@ interface Wanted {
 export class PodInterfaces {
   readonly #tell: Tell;
   readonly #guards: SourceGuards | undefined;
-  readonly #changed: () => void;
+  readonly #changed: (change: PodChange) => void;
   readonly #guarded = new Map<number, Guarded>();
   readonly #wanted = new Map<string, Wanted>();
   #pods: ReadonlyMap<string, LocalPod> = new Map();
@@ -78,11 +86,16 @@ export class PodInterfaces {
   #isClosed = false;
 
   /**
-   * `guards`: undefined where interfaces are not to be guarded. `changed`: called when the state of a pod has changed.
+   * `guards`: undefined where interfaces are not to be guarded. `changed`: called when a pod's interface is guarded, or
+   * after a while is not.
    *
    * Errors: DataplaneError, NetlinkError.
    */
-  constructor(guards: SourceGuards | undefined, tell: Tell, changed: () => void = () => {}) {
+  constructor(
+    guards: SourceGuards | undefined,
+    tell: Tell,
+    changed: (change: PodChange) => void = () => {},
+  ) {
     this.#tell = tell;
     this.#guards = guards;
     this.#changed = changed;
@@ -133,7 +146,6 @@ export class PodInterfaces {
     const key = podText({ namespace, name });
     this.#guard(key, finder.of(link, addresses), addresses, true);
     this.#wanted.delete(key);
-    this.#changed();
   }
 
   /** Forgets the interfaces that `attach` has told of, as their pod is taken down; there may be none. */
@@ -229,12 +241,10 @@ export class PodInterfaces {
       this.#renew(finder);
     }
     const owners = this.#owners();
-    let isChanged = false;
     for (const [key, pod] of this.#pods) {
-      if (ownerOf(owners.get(key), pod)) isChanged = this.#wanted.delete(key) || isChanged;
-      else isChanged = this.#find(finder, key, pod) || isChanged;
+      if (ownerOf(owners.get(key), pod)) this.#wanted.delete(key);
+      else this.#find(finder, key, pod);
     }
-    if (isChanged) this.#changed();
   }
 
   /** The guarded interfaces by their pods. */
@@ -246,8 +256,8 @@ export class PodInterfaces {
     return owners;
   }
 
-  /** Looks for a pod's interface and guards it; returns whether the pod's state has changed. */
-  #find(finder: InterfaceFinder, key: string, pod: LocalPod): boolean {
+  /** Looks for a pod's interface and guards it. */
+  #find(finder: InterfaceFinder, key: string, pod: LocalPod): void {
     const known = this.#wanted.get(key);
     const isNew = known === undefined || !sameAddresses(known.pod.addresses, pod.addresses);
     const wanted: Wanted = isNew
@@ -264,16 +274,17 @@ export class PodInterfaces {
         : found.why;
     if (refused === undefined) {
       this.#wanted.delete(key);
-      return true;
+      return;
     }
     const isLate = performance.now() - wanted.sinceMs > findingMs;
     const state = !isLate ? "finding" : found.kind === "none" ? "none" : "missing";
-    const isChanged = isNew || wanted.state !== state || wanted.note !== refused;
-    if (isChanged && state === "missing") {
+    const isChanged = wanted.state !== state || wanted.note !== refused;
+    Object.assign(wanted, { state, note: refused });
+    if (!isChanged || state === "finding") return;
+    this.#changed({ pod, guard: state, note: refused });
+    if (state === "missing") {
       this.#tell(`${key}: its interface is not guarded: ${refused}`, "warning");
     }
-    Object.assign(wanted, { state, note: refused });
-    return isChanged;
   }
 
   /** Whether an interface is another pod's that is still there and has no address in common. */
@@ -315,6 +326,12 @@ export class PodInterfaces {
     const drops = before?.drops ?? 0;
     const { index, name } = link;
     this.#guarded.set(index, { index, name, linkId, pod, addresses, isTold, drops });
+    if (before?.pod === pod || (before !== undefined && sameSources(before, found, addresses))) {
+      return; // an earlier process has said it
+    }
+    const [namespace = "", podName = ""] = pod.split("/");
+    const about = { namespace, name: podName, addresses };
+    this.#changed({ pod: about, guard: "on", note: `at its interface ${name}` });
   }
 
   #unguard(index: number): void {
@@ -357,6 +374,15 @@ function itemWithoutGuard({ namespace, name, addresses }: LocalPod): PodInterfac
 /** The interface among a pod's that has its addresses, or that somebody has told. */
 function ownerOf(guarded: readonly Guarded[] = [], { addresses }: LocalPod): Guarded | undefined {
   return guarded.find((each) => each.isTold || sameAddresses(each.addresses, addresses));
+}
+
+/** Whether an interface that an earlier process has guarded was guarded as it is now. */
+function sameSources(
+  before: Guarded,
+  { linkLocal }: PodInterface,
+  addresses: readonly Address[],
+): boolean {
+  return before.pod === undefined && sameAddresses(before.addresses, [...addresses, ...linkLocal]);
 }
 
 function sameAddresses(a: readonly Address[], b: readonly Address[]): boolean {

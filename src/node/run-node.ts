@@ -134,7 +134,8 @@ class NodeProcess {
     this.#network = network;
     this.#service = new ServiceManager(host);
     const { inPlace } = run.config;
-    this.#inPlace = inPlace === undefined ? undefined : new InPlace(inPlace, host.tell);
+    this.#inPlace =
+      inPlace === undefined ? undefined : new InPlace(inPlace, host.tell, source.events);
     this.#enforcer = new Enforcer(this.#enforcerOptions(compiler));
     const { dataplane, flows } = this.#enforcer;
     const attachments = new Attachments({
@@ -264,6 +265,7 @@ class NodeProcess {
     this.#inPlace?.interfaces.close();
     this.#network?.close();
     this.#follower?.close();
+    this.#source.events?.close();
     this.#source.source.close();
     const leaves = this.#isLeft || this.#succession.isSuccessor;
     await this.#enforcer.close({

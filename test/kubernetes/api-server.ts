@@ -65,6 +65,8 @@ export class ApiServer {
   readonly ca: string;
   /** What the server has been asked, in order. */
   readonly seen: SeenRequest[] = [];
+  /** Events that it was given. */
+  readonly given: unknown[] = [];
   /** Tokens that it takes. */
   readonly tokens = new Set(["first-token"]);
   /** Kinds that it does not have. */
@@ -266,7 +268,11 @@ export class ApiServer {
     this.seen.push(seen);
     const fault = this.fault(seen);
     const [scheme, token] = (request.headers.authorization ?? "").split(" ");
-    const kind = Object.keys(this.paths).find((each) => this.paths[each] === url.pathname);
+    const [, namespace, plural] =
+      /^\/api\/v1\/namespaces\/([^/]+)\/([a-z]+)$/.exec(url.pathname) ?? [];
+    const path = plural === undefined ? url.pathname : `/api/v1/${plural}`;
+    if (namespace !== undefined) query.set("namespace", namespace);
+    const kind = Object.keys(this.paths).find((each) => this.paths[each] === path);
     if (this.#spoiled.has(request.socket)) request.socket.destroy();
     else if (typeof fault === "function") {
       // Node's server knows nothing of what is written there, and would have the next answer wait for it.
@@ -275,13 +281,30 @@ export class ApiServer {
     } else if (fault !== undefined) this.#fail(answer, fault);
     else if (scheme !== "Bearer" || !this.tokens.has(token ?? "")) {
       this.#refuse(answer, 401, "Unauthorized", "Unauthorized");
-    } else if (url.pathname.startsWith("/apis") && url.pathname.split("/").length !== 5) {
+    } else if (request.method === "POST") this.#take(request, answer, url.pathname);
+    else if (url.pathname.startsWith("/apis") && url.pathname.split("/").length !== 5) {
       this.#discover(url.pathname, answer);
     } else if (kind === undefined || this.absent.has(kind)) {
       answer.writeHead(404, { "content-type": "text/plain; charset=utf-8" });
       answer.end("404 page not found\n");
     } else if (seen.isWatch) this.#watch(kind, query, answer);
     else this.#list(kind, query, answer);
+  }
+
+  /** Takes an Event, as a server checks it. */
+  #take(request: IncomingMessage, answer: ServerResponse, path: string): void {
+    const parts: Buffer[] = [];
+    request.on("data", (part) => parts.push(part));
+    request.on("end", () => {
+      const event = JSON.parse(Buffer.concat(parts).toString("utf8"));
+      const isTheirs =
+        path === `/api/v1/namespaces/${event.metadata.namespace}/events` &&
+        event.involvedObject.namespace === event.metadata.namespace;
+      if (!isTheirs) return this.#refuse(answer, 422, "Invalid", "namespace does not match");
+      this.given.push(event);
+      answer.writeHead(201, { "content-type": "application/json" });
+      answer.end(JSON.stringify(event));
+    });
   }
 
   /** Says what is served: all groups, or one version of one. */
@@ -349,7 +372,9 @@ export class ApiServer {
         return;
       }
     }
+    const namespace = query.get("namespace");
     const all = [...this.#objectsAt(paths[kind]!)]
+      .filter(([, { metadata }]) => namespace === null || metadata.namespace === namespace)
       .filter(([key, object]) => key > start && matches(object))
       .sort(([a], [b]) => (a < b ? -1 : 1));
     const page = limit > 0 ? all.slice(0, limit) : all;
@@ -440,9 +465,14 @@ function versioned(object: ApiObject, version: number): ApiObject {
 
 /** Understands what we ask: `status.phase!=A,status.phase!=B`. */
 function selector(text: string | null): (object: ApiObject) => boolean {
-  const not = (text ?? "")
-    .split(",")
-    .filter((each) => each !== "")
-    .map((each) => /^status\.phase!=(\w+)$/.exec(each)![1]!);
-  return ({ status }) => !not.includes(String((status as { phase?: unknown })?.phase));
+  const fields = (text ?? "").split(",").filter((each) => each !== "");
+  const tests = fields.map((each) => {
+    const [, field, operator, value] = /^(status\.phase|metadata\.name)(!?=)([\w.-]+)$/.exec(each)!;
+    return ({ metadata, status }: ApiObject) => {
+      const { phase } = (status ?? {}) as { phase?: unknown };
+      const found = field === "metadata.name" ? metadata.name : String(phase);
+      return (found === value) === (operator === "=");
+    };
+  });
+  return (object) => tests.every((holds) => holds(object));
 }

@@ -30,6 +30,8 @@ export class NodeBench extends WireBench {
   readonly folder = mkdtempSync(join(tmpdir(), "sluice-live-"));
   readonly socket = join(this.folder, "s.sock");
   readonly pins = join(this.folder, "bpf", "sluice");
+  /** Of commands on the node. */
+  readonly environment: Record<string, string> = {};
   readonly #children: ChildProcess[] = [];
   #mounts: ChildProcess | undefined;
 
@@ -85,7 +87,7 @@ export class NodeBench extends WireBench {
   /** Runs a command on the node. */
   on(...words: string[]): ChildProcess {
     const child = spawn("nsenter", [...this.#enter, "--", process.execPath, main, ...words], {
-      env: { ...process.env, NO_COLOR: "1" },
+      env: { ...process.env, NO_COLOR: "1", ...this.environment },
     });
     this.#children.push(child);
     return child;

@@ -1,10 +1,11 @@
+import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { PodInterfaceItem } from "../../src/control/control-routes.js";
 import { configureInterface, createVeth, setSysctl } from "../../src/dataplane/host.js";
 import { kernelObstacle, NodeBench } from "./in-place-bench.js";
-import { finish, named, until } from "./lab-harness.js";
+import { finish, named, root, until } from "./lab-harness.js";
 import { addresses, permissive } from "./wire-bench.js";
 
 const TCP = 6;
@@ -245,7 +246,11 @@ while True: print("H" if len(s.recv(2000)) > 1 else "D", end="", flush=True)`;
       lay(how);
       await bench.node(permissive);
       const before = await guarded("shop/web");
+      // Who has the address meanwhile, and is another pod, is not taken for it.
+      bench.run(bench.peer, "ip", "addr", "add", "10.0.0.1/32", "dev", "eth0");
       bench.run(bench.middle, "ip", "link", "del", "in");
+      await until("that it is gone", async () => (await guardOf("shop/web"))?.guard === "finding");
+      bench.run(bench.peer, "ip", "addr", "del", "10.0.0.1/32", "dev", "eth0");
       createVeth(
         { namespaceFd: bench.pod, name: "eth0" },
         { namespaceFd: bench.middle, name: "in" },
@@ -288,6 +293,58 @@ while True: print("H" if len(s.recv(2000)) > 1 else "D", end="", flush=True)`;
 
     await bench.ask("node", "--remove", "--pin-folder", bench.pins);
     expect(await arrives(spoofed["an IPv4 source"])).toBe(true);
+  });
+
+  const compiler = spawnSync("cc", ["--version"]).status === 0 ? undefined : "there is no cc";
+
+  test.skipIf(compiler !== undefined)(named("before tcx it is a tc filter", compiler), async () => {
+    const library = join(bench.folder, "no-tcx.so");
+    const shim = join(root, "test/live/no-tcx-shim.c");
+    const built = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-o", library, shim, "-ldl"]);
+    expect(String(built.stderr)).toBe("");
+    bench.environment["LD_PRELOAD"] = library;
+    lay("routed");
+    const filters = () => bench.run(bench.middle, "tc", "filter", "show", "dev", "in", "ingress");
+    const first = await bench.node(permissive);
+    await guarded("shop/web");
+    expect(filters()).toContain("sluice_guard");
+    first.kill("SIGKILL");
+    await finish(first);
+    expect(await arrives(spoofed["an IPv4 source"])).toBe(false);
+
+    const second = await bench.node(permissive);
+    expect((await guarded("shop/web")).droppedFrames).toBe(3);
+    expect(filters().match(/sluice_guard/g)).toHaveLength(1);
+    expect(await arrives(spoofed["an IPv6 source"])).toBe(false);
+    second.kill("SIGTERM");
+    await finish(second);
+    await bench.ask("node", "--remove", "--pin-folder", bench.pins);
+    expect(bench.run(bench.middle, "tc", "qdisc", "show", "dev", "in")).not.toContain("clsact");
+    expect(await arrives(spoofed["an IPv4 source"])).toBe(true);
+  });
+
+  // Such an interface has no namespace behind it: what is there, only frames tell.
+  test("bridged, a virtual machine is found by its MAC", async () => {
+    lay("bridged");
+    const machine = `import fcntl, struct, subprocess
+tap = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH", b"tap0", 0x1002))
+subprocess.run("ip link set tap0 master br0 up", shell=True, check=True)
+print("up", flush=True)
+mac, own = bytes.fromhex("020000000007"), bytes([10, 0, 0, 7])
+while True:
+    frame = tap.read(2000)
+    if frame[12:14] == b"\\x08\\x06" and frame[38:42] == own:
+        asker = frame[22:32]
+        tap.write(asker[:6] + mac + frame[12:20] + b"\\0\\2" + mac + own + asker + bytes(18))`;
+    const vm = bench.start(bench.middle, "python3", "-c", machine);
+    let isUp = false;
+    vm.stdout?.once("data", () => {
+      isUp = true;
+    });
+    await until("the virtual machine", () => isUp);
+    await bench.node(permissive.replace("10.0.0.1 ", "10.0.0.7 ").replace("fd00::1", "fd00::7"));
+    expect((await guarded("shop/web")).name).toBe("tap0");
   });
 
   test("--source-guard off takes it away", async () => {
