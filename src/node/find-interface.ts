@@ -65,7 +65,7 @@ export class InterfaceFinder {
     const link = index === undefined ? undefined : this.links.get(index);
     if (link === undefined) return { kind: "none", why: "no route of this node leads to it" };
     if (link.kind === "bridge") return this.#findPort(link, addresses, isTaken);
-    if (!podKinds.has(link.kind) || this.#isOfThisNamespace(link)) {
+    if (!isOfOnePod(link)) {
       return {
         kind: "none",
         why: `the route to it leads to ${link.name}, which is no pod's alone`,
@@ -99,7 +99,7 @@ export class InterfaceFinder {
       const index = portOf(bridge.index, neighbour.mac);
       const port = ports.find((each) => each.index === index);
       if (port === undefined) continue;
-      if (!podKinds.has(port.kind) || this.#isOfThisNamespace(port)) {
+      if (!isOfOnePod(port)) {
         return { kind: "none", why: `it is behind ${port.name}, which is no pod's alone` };
       }
       if (this.#isBehind(port, addresses) !== "other") {
@@ -128,11 +128,6 @@ export class InterfaceFinder {
     return { link, linkLocal, ...(mac === undefined ? {} : { mac }) };
   }
 
-  /** Whether the other end of a veth is here too: then anything may be behind it. */
-  #isOfThisNamespace({ kind, lower, lowerNamespace }: Link): boolean {
-    return kind !== "tun" && lower !== 0 && lowerNamespace === undefined;
-  }
-
   /** Whether the namespace at an interface's other end has one of the addresses. */
   #isBehind(link: Link, addresses: readonly Address[]): "it" | "other" | "unknown" {
     const behind = this.#addressesBehind(link);
@@ -148,6 +143,15 @@ export class InterfaceFinder {
     }
     return this.#behind.get(lowerNamespace);
   }
+}
+
+/**
+ * Whether one pod alone can be at an interface's other end. Anything may be behind a veth whose other end is in this
+ * namespace too.
+ */
+export function isOfOnePod({ kind, lower, lowerNamespace }: Link): boolean {
+  const isHere = kind !== "tun" && lower !== 0 && lowerNamespace === undefined;
+  return podKinds.has(kind) && !isHere;
 }
 
 /** `fe80::/10`. */

@@ -10,7 +10,7 @@ import type { Tell } from "../diagnostics/tell.js";
 import { type Address, addressKey, formatAddress } from "../net/address.js";
 import type { Touched } from "../netlink/events.js";
 import { readLink } from "../netlink/link.js";
-import { InterfaceFinder, type PodInterface } from "./find-interface.js";
+import { InterfaceFinder, isOfOnePod, type PodInterface } from "./find-interface.js";
 import { type PodName, podText } from "./node-config.js";
 
 /** A pod of this node, and its addresses. */
@@ -132,7 +132,7 @@ export class PodInterfaces {
 
   /**
    * Guards an interface at once, before the API server tells of its pod. An older interface of the same pod stays
-   * guarded until it goes.
+   * guarded until it goes. One that may be more than this pod's is left alone, and the pod's looked for as any.
    *
    * Errors: RefusalError (environment) when there is no such interface; DataplaneError when it cannot be guarded.
    */
@@ -143,6 +143,7 @@ export class PodInterfaces {
     if (link === undefined) {
       throw new RefusalError("environment", `there is no interface ${interfaceName} on this node`);
     }
+    if (!isOfOnePod(link)) return;
     const key = podText({ namespace, name });
     this.#guard(key, finder.of(link, addresses), addresses, true);
     this.#wanted.delete(key);
