@@ -21,6 +21,9 @@ import { type PodChange, PodInterfaces } from "./pod-interfaces.js";
 /** The most ranges of a family that the kernel's programs look through. */
 const rangesMax = 4;
 
+/** How often what somebody may have taken away is looked for. */
+const keepMs = 2_000;
+
 /** What must be 1 for bridged packets to come by the forward hook, where there is such a setting. */
 const bridgeSettings = [
   "/proc/sys/net/bridge/bridge-nf-call-iptables",
@@ -44,7 +47,9 @@ export class InPlace {
   /** Whether a pod is isolated by the table in force. */
   #isolates = false;
   #toldBridge = "";
-  #isFirst = true;
+  #toldFailure = "";
+  /** Puts again what is missing; from the first table on. */
+  #keeper: NodeJS.Timeout | undefined;
   /** Whether frames between ports of bridges that are no IP are held off. */
   #coversBridges = true;
 
@@ -103,8 +108,31 @@ export class InPlace {
     await this.#filter.publish(table.blob, generation);
     this.#filter.setClosed(this.#ranges, isolates);
     this.#isolates = isolates;
-    this.#coversBridges = keepForwardRules(this.#isFirst) && (this.#isFirst || this.#coversBridges);
-    this.#isFirst = false;
+    this.#keep();
+    this.#keeper ??= setInterval(() => this.#keepOn(), keepMs).unref();
+  }
+
+  /** From here on nobody puts again what is taken away. What is attached stays. */
+  close(): void {
+    clearInterval(this.#keeper);
+    this.interfaces.close();
+  }
+
+  #keepOn(): void {
+    let failure = "";
+    try {
+      this.#keep();
+    } catch (error) {
+      failure = `what judges in place cannot be put again: ${(error as Error).message}`;
+    }
+    if (failure !== "" && failure !== this.#toldFailure) this.#tell(failure, "error");
+    this.#toldFailure = failure;
+  }
+
+  /** Puts again what is missing: others flush rules, and remove pins. Errors: DataplaneError. */
+  #keep(): void {
+    const isFirst = this.#keeper === undefined;
+    this.#coversBridges = keepForwardRules(isFirst) && (isFirst || this.#coversBridges);
     this.#filter.attach();
     const bypass = this.#bypass ?? "";
     if (bypass !== "" && bypass !== this.#toldBridge) this.#tell(bypass, "warning");

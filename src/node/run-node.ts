@@ -262,7 +262,7 @@ class NodeProcess {
   async close(): Promise<void> {
     this.#service.stopping();
     this.#watch.close();
-    this.#inPlace?.interfaces.close();
+    this.#inPlace?.close();
     this.#network?.close();
     this.#follower?.close();
     this.#source.events?.close();

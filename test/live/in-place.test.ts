@@ -148,7 +148,12 @@ describe.skipIf(obstacle !== undefined)(named("in place", obstacle), () => {
       "-e",
       `import("${root}/dist/dataplane/forward-filter.js").then((each) => each.removeForwardRules())`,
     );
-    await bench.ask("reload", "--socket", bench.socket);
+    // Without them nothing is tracked, so an answer passes only once they are there again.
+    const answered = async () => (await bench.try("peer", 4, TCP, 80)) === "answered";
+    await until("the rules", answered);
+    bench.inside("sh", "-c", `rm ${bench.pins}/link-*`);
+    const dropped = async () => (await bench.try("peer", 4, TCP, 81)) === "timed-out";
+    await until("the links", dropped);
     await expectRestrictive(bench);
     expect(second.exitCode).toBe(null);
   });
