@@ -3,7 +3,7 @@
 // with --arm64 --tests its unit tests too.
 // Headers come from beside the running Node where they are, so that nothing is downloaded.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, rmdirSync, statSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -32,23 +32,31 @@ function run(command, args) {
   process.exit(1);
 }
 
-// Two builds in one folder would spoil each other: the second waits for the first.
+// Two builds in one folder would spoil each other: the second waits for the first, however long that takes on a
+// busy machine. The lock is a link that names its process: what a killed build has left is taken over.
 const lock = join(place, "build.lock");
 function acquire() {
-  for (let waitedMs = 0; ; waitedMs += 200) {
+  for (;;) {
     try {
-      mkdirSync(lock);
+      symlinkSync(String(process.pid), lock);
       return;
-    } catch {
-      const staleMs = 10 * 60_000;
-      if (existsSync(lock) && Date.now() - statSync(lock).mtimeMs > staleMs) rmdirSync(lock);
-      else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-      if (waitedMs > staleMs) throw new Error(`${lock} is held by another build`);
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
     }
+    if (isHeld()) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    else rmSync(lock, { recursive: true, force: true });
+  }
+}
+function isHeld() {
+  try {
+    process.kill(Number(readlinkSync(lock)), 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
   }
 }
 function release() {
-  if (existsSync(lock)) rmdirSync(lock);
+  rmSync(lock, { force: true });
 }
 
 /** node-gyp builds in the folder `build` beside binding.gyp alone: so another processor has such a place of its own. */

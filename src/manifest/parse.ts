@@ -13,7 +13,7 @@ import { type PassedOver, toldReasons } from "./passed-over.js";
 import { templatePlace } from "./recognize.js";
 import { readServiceObject, serviceKinds } from "./service.js";
 import { SourceText } from "./source-text.js";
-import { readWorkload, workloadKinds } from "./workload.js";
+import { isWorkload, readWorkload, workloadKinds } from "./workload.js";
 import { parseYaml, TokenBudget } from "./yaml.js";
 import { entryOf, type YamlMap, type YamlNode } from "./yaml-node.js";
 
@@ -432,7 +432,7 @@ function reportVersion(root: Cursor, kind: string, apiVersion: string, known: Kn
 
 /** Reports whether a kind is read beside those of policy: for the pods that are made of it, or what stands for pods. */
 function isBesidePolicy(kind: string, apiVersion: string): boolean {
-  return workloadKinds.get(kind) === apiVersion || serviceKinds.get(kind) === apiVersion;
+  return isWorkload(kind, apiVersion) || serviceKinds.get(kind) === apiVersion;
 }
 
 function readBesidePolicy(kind: string, root: Cursor): Workload | ServiceObject {

@@ -18,6 +18,23 @@ export const workloadKinds: ReadonlyMap<string, string> = new Map<WorkloadKind, 
   ["StatefulSet", "apps/v1"],
 ]);
 
+/** Versions that servers no longer have, and repositories do: what is read of them is as in today's. */
+const endedVersions: ReadonlyMap<string, readonly WorkloadKind[]> = new Map<string, WorkloadKind[]>(
+  [
+    ["apps/v1beta1", ["Deployment", "StatefulSet"]],
+    ["apps/v1beta2", ["DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"]],
+    ["batch/v1beta1", ["CronJob"]],
+    ["batch/v2alpha1", ["CronJob"]],
+    ["extensions/v1beta1", ["DaemonSet", "Deployment", "ReplicaSet"]],
+  ],
+);
+
+/** Reports whether pods are made of a kind in this version. */
+export function isWorkload(kind: string, apiVersion: string): boolean {
+  const ended: readonly string[] = endedVersions.get(apiVersion) ?? [];
+  return workloadKinds.get(kind) === apiVersion || ended.includes(kind);
+}
+
 /** The API group of a kind that pods are made of. */
 export function workloadGroup(kind: WorkloadKind): string {
   return groupOf(workloadKinds.get(kind)!);

@@ -309,7 +309,7 @@ describe.skipIf(!existsSync(folder))(`captures of ${folder}`, () => {
     work = mkdtempSync(join(tmpdir(), "sluice-captures-"));
     if (missing !== undefined) return;
     judgeCaptures = (await buildPrograms(["judge-captures"]))[0] ?? "";
-  }, 1_200_000);
+  }, 3_600_000);
   afterAll(() => rmSync(work, { recursive: true, force: true }));
 
   for (const [name, policy] of Object.entries(policies)) {

@@ -19,7 +19,7 @@ function run(args: readonly string[], env: Record<string, string> = {}) {
 }
 
 describe("threads", () => {
-  test("no race under ThreadSanitizer", { timeout: 1_200_000 }, (context) => {
+  test("no race under ThreadSanitizer", { timeout: 3_600_000 }, (context) => {
     if (missing !== undefined) context.skip(`threads: ${missing}`);
     const { status, stdout, stderr } = run([]);
     expect(stdout.match(/^not ok.*$/gm) ?? [], stderr).toEqual([]);
@@ -27,7 +27,7 @@ describe("threads", () => {
     expect(stdout).toMatch(/^1\.\.[1-9]\d*$/m);
   });
 
-  test("a planted race is reported", { timeout: 1_200_000 }, (context) => {
+  test("a planted race is reported", { timeout: 3_600_000 }, (context) => {
     if (missing !== undefined) context.skip(`threads: ${missing}`);
     const { status, stderr } = run(["a planted race"], { SLUICE_PLANT_RACE: "1" });
     expect(stderr).toContain("WARNING: ThreadSanitizer: data race");

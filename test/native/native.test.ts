@@ -6,7 +6,7 @@ import { finish, root } from "../live/lab-harness.js";
 // Method: build native_test without Node (scripts/build-native.mjs --sanitize), run it and report each of
 // its TAP lines. To build it here, not before all tests, uses the processors that other tests leave.
 
-test("native unit tests, sanitized", { timeout: 1_200_000 }, async () => {
+test("native unit tests, sanitized", { timeout: 3_600_000 }, async () => {
   const run = (command: string, ...args: string[]) =>
     finish(
       spawn(command, args, {

@@ -61,6 +61,26 @@ describe("how many pods a workload has", () => {
       workload("apps.openshift.io/v1", "DeploymentConfig", { replicas: 1, template: template() }),
       1,
     ],
+    [
+      "a Deployment of a version that servers have ended",
+      workload("extensions/v1beta1", "Deployment", { template: template() }),
+      1,
+    ],
+    [
+      "a StatefulSet of another",
+      workload("apps/v1beta2", "StatefulSet", { replicas: 2, template: template() }),
+      2,
+    ],
+    [
+      "a CronJob of a third",
+      workload("batch/v1beta1", "CronJob", { jobTemplate: { spec: { template: template() } } }),
+      1,
+    ],
+    [
+      "a StatefulSet of a version that never had it",
+      workload("extensions/v1beta1", "StatefulSet", { template: template() }),
+      0,
+    ],
     ["a DaemonSet without nodes", workload("apps/v1", "DaemonSet", { template: template() }), 1],
     ["a Job", workload("batch/v1", "Job", { template: template() }), 1],
     ["a parallel Job", workload("batch/v1", "Job", { parallelism: 5, template: template() }), 2],
