@@ -64,6 +64,9 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::interfaceOf>("interfaceOf"),
                         InstanceMethod<&DataplaneBinding::swapTable>("swapTable"),
                         InstanceMethod<&DataplaneBinding::joinWire>("joinWire"),
+                        InstanceMethod<&DataplaneBinding::setOwnWay>("setOwnWay"),
+                        InstanceMethod<&DataplaneBinding::addOwnPort>("addOwnPort"),
+                        InstanceMethod<&DataplaneBinding::removeOwnPort>("removeOwnPort"),
                         InstanceMethod<&DataplaneBinding::makeSwitch>("makeSwitch"),
                         InstanceMethod<&DataplaneBinding::start>("start"),
                         InstanceMethod<&DataplaneBinding::stop>("stop"),
@@ -214,6 +217,35 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     }
     throwUnless(info, status);
     return Napi::Number::New(info.Env(), static_cast<double>(taken));
+  }
+
+  // The addresses of the way, local and remote, as 16 bytes each.
+  void setOwnWay(const Napi::CallbackInfo& info) {
+    if (!open(info)) return;
+    OwnWay way;
+    const auto local = bytesOf(info[1], "local");
+    const auto remote = bytesOf(info[2], "remote");
+    if (info.Env().IsExceptionPending()) return;
+    if (local.size() != way.local.size() || remote.size() != way.remote.size()) {
+      throwStatus(info.Env(), {StatusCode::Argument});
+      return;
+    }
+    way.family = static_cast<uint8_t>(wordOf(info[0]));
+    std::memcpy(way.local.data(), local.data(), local.size());
+    std::memcpy(way.remote.data(), remote.data(), remote.size());
+    way.remotePort = static_cast<uint16_t>(wordOf(info[3]));
+    throwUnless(info, dataplane_->setOwnWay(way));
+  }
+
+  void addOwnPort(const Napi::CallbackInfo& info) {
+    if (!open(info)) return;
+    throwUnless(info, dataplane_->addOwnPort(static_cast<uint16_t>(wordOf(info[0]))));
+  }
+
+  void removeOwnPort(const Napi::CallbackInfo& info) {
+    // After close() there is nothing that passes.
+    if (dataplane_ == nullptr) return;
+    dataplane_->removeOwnPort(static_cast<uint16_t>(wordOf(info[0])));
   }
 
   void start(const Napi::CallbackInfo& info) {

@@ -1,5 +1,9 @@
 #include "native/binding/privilege-binding.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -37,6 +41,34 @@ Napi::Value listenOnTcp(const Napi::CallbackInfo& info) {
   array.Set(0u, Napi::Number::New(info.Env(), listener.release()));
   array.Set(1u, Napi::Number::New(info.Env(), port));
   return array;
+}
+
+// Returns two descriptors of one socket, and its port.
+Napi::Value holdPort(const Napi::CallbackInfo& info) {
+  uint16_t port = 0;
+  Descriptor held;
+  throwUnless(info, holdTcpPort(info[0].As<Napi::String>().Utf8Value(), &port, &held));
+  if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+  Descriptor second(fcntl(held.get(), F_DUPFD_CLOEXEC, 0));
+  throwUnless(info, second.valid() ? Status{} : Status::system("fcntl", errno));
+  if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+  auto array = Napi::Array::New(info.Env(), 3);
+  array.Set(0u, Napi::Number::New(info.Env(), held.release()));
+  array.Set(1u, Napi::Number::New(info.Env(), second.release()));
+  array.Set(2u, Napi::Number::New(info.Env(), port));
+  return array;
+}
+
+void connectTo(const Napi::CallbackInfo& info) {
+  const auto port = static_cast<uint16_t>(info[2].As<Napi::Number>().Uint32Value());
+  throwUnless(info, beginConnect(info[0].As<Napi::Number>().Int32Value(),
+                                 info[1].As<Napi::String>().Utf8Value(), port));
+}
+
+// Ends a connection in both directions; its descriptors stay.
+void endConnection(const Napi::CallbackInfo& info) {
+  // One that is not connected, or no more, has ended.
+  (void)shutdown(info[0].As<Napi::Number>().Int32Value(), SHUT_RDWR);
 }
 
 Napi::Value bindToUdp(const Napi::CallbackInfo& info) {
@@ -81,6 +113,9 @@ void definePrivilege(Napi::Env env, Napi::Object exports) {
   exports.Set("dropCapabilities", Napi::Function::New<dropAllBut>(env));
   exports.Set("confineListener", Napi::Function::New<confine>(env));
   exports.Set("listenTcp", Napi::Function::New<listenOnTcp>(env));
+  exports.Set("holdTcpPort", Napi::Function::New<holdPort>(env));
+  exports.Set("beginConnect", Napi::Function::New<connectTo>(env));
+  exports.Set("endConnection", Napi::Function::New<endConnection>(env));
   exports.Set("bindUdp", Napi::Function::New<bindToUdp>(env));
   exports.Set("readableWithoutCapabilities", Napi::Function::New<readable>(env));
   exports.Set("notifyService", Napi::Function::New<notify>(env));

@@ -35,12 +35,15 @@ bool placeOf(const std::string& address, uint16_t port, Place* place) noexcept {
   return true;
 }
 
+// Whether a socket may take a port that others have, or have just had.
+enum class Port : uint8_t { Reused, Exclusive };
+
 // Opens a socket bound to a place, in this thread's namespace.
-Status openAt(const Place& place, int type, Descriptor* opened) noexcept {
+Status openAt(const Place& place, int type, Port sharing, Descriptor* opened) noexcept {
   Descriptor made(socket(place.bytes.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!made.valid()) return Status::system("socket", errno);
   const int yes = 1;
-  if (type == SOCK_STREAM &&
+  if (sharing == Port::Reused &&
       setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0) {
     return Status::system("SO_REUSEADDR", errno);
   }
@@ -48,6 +51,18 @@ Status openAt(const Place& place, int type, Descriptor* opened) noexcept {
     return Status::system("bind", errno);
   }
   *opened = std::move(made);
+  return {};
+}
+
+// The port of a bound socket.
+Status portOf(int socket, uint16_t* port) noexcept {
+  sockaddr_storage bytes = {};
+  socklen_t length = sizeof bytes;
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&bytes), &length) != 0) {
+    return Status::system("getsockname", errno);
+  }
+  // The port is at the same offset in IPv4 and IPv6 socket addresses.
+  *port = ntohs(reinterpret_cast<sockaddr_in*>(&bytes)->sin_port);
   return {};
 }
 
@@ -59,24 +74,41 @@ Status listenTcp(int namespaceFd, const std::string& address, uint16_t* port,
   if (!placeOf(address, *port, &place)) return {StatusCode::Argument};
   return inNamespace(namespaceFd, [&]() -> Status {
     Descriptor made;
-    if (const Status status = openAt(place, SOCK_STREAM, &made); !status.ok()) return status;
+    Status status = openAt(place, SOCK_STREAM, Port::Reused, &made);
+    if (!status.ok()) return status;
     if (listen(made.get(), BACKLOG) != 0) return Status::system("listen", errno);
-    socklen_t length = sizeof place.bytes;
-    if (getsockname(made.get(), reinterpret_cast<sockaddr*>(&place.bytes), &length) != 0) {
-      return Status::system("getsockname", errno);
-    }
-    // The port is at the same offset in IPv4 and IPv6 socket addresses.
-    *port = ntohs(reinterpret_cast<sockaddr_in*>(&place.bytes)->sin_port);
-    *listener = std::move(made);
-    return {};
+    status = portOf(made.get(), port);
+    if (status.ok()) *listener = std::move(made);
+    return status;
   });
+}
+
+Status holdTcpPort(const std::string& address, uint16_t* port, Descriptor* held) noexcept {
+  Place place;
+  if (!placeOf(address, 0, &place)) return {StatusCode::Argument};
+  Descriptor made;
+  Status status = openAt(place, SOCK_STREAM, Port::Exclusive, &made);
+  if (status.ok()) status = portOf(made.get(), port);
+  if (status.ok()) *held = std::move(made);
+  return status;
+}
+
+Status beginConnect(int socket, const std::string& address, uint16_t port) noexcept {
+  Place place;
+  if (!placeOf(address, port, &place)) return {StatusCode::Argument};
+  const auto* to = reinterpret_cast<const sockaddr*>(&place.bytes);
+  if (connect(socket, to, place.length) != 0 && errno != EINPROGRESS) {
+    return Status::system("connect", errno);
+  }
+  return {};
 }
 
 Status bindUdp(int namespaceFd, const std::string& address, uint16_t port,
                Descriptor* bound) noexcept {
   Place place;
   if (!placeOf(address, port, &place)) return {StatusCode::Argument};
-  return inNamespace(namespaceFd, [&] { return openAt(place, SOCK_DGRAM, bound); });
+  return inNamespace(namespaceFd,
+                     [&] { return openAt(place, SOCK_DGRAM, Port::Exclusive, bound); });
 }
 
 }  // namespace sluice

@@ -16,6 +16,15 @@ namespace sluice {
 Status listenTcp(int namespaceFd, const std::string& address, uint16_t* port,
                  Descriptor* listener) noexcept;
 
+// Opens a TCP socket at a free port of a numeric address, in this thread's namespace. Until it is
+// closed no other socket can have that port, whatever options it asks for.
+//
+// Errors: as listenTcp().
+Status holdTcpPort(const std::string& address, uint16_t* port, Descriptor* held) noexcept;
+
+// Begins to connect such a socket, without waiting. Errors: as listenTcp().
+Status beginConnect(int socket, const std::string& address, uint16_t port) noexcept;
+
 // Takes a UDP port of a numeric address, in a network namespace; no other socket can have it too.
 //
 // Errors: as listenTcp().

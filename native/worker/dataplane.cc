@@ -51,6 +51,7 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
   filter.fragmentsMax = (filter.fragmentsMax + options.workers - 1) / options.workers;
   std::unique_ptr<Dataplane> made(new (std::nothrow) Dataplane(options));
   if (made == nullptr) return {StatusCode::Limit};
+  filter.own = &made->own_;
   // An attacker who could guess the hash could fill one bucket of the connection table.
   Steering& steering = made->steering_;
   if (getrandom(filter.hashSecret.data(), sizeof filter.hashSecret, 0) !=
@@ -91,6 +92,17 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
 }
 
 Dataplane::~Dataplane() { stop(); }
+
+Status Dataplane::setOwnWay(const OwnWay& way) noexcept {
+  return whilePaused([&]() noexcept -> Status {
+    own_.set(way);
+    return {};
+  });
+}
+
+Status Dataplane::addOwnPort(uint16_t port) noexcept {
+  return own_.add(port) ? Status{} : Status{StatusCode::Limit};
+}
 
 Status Dataplane::addLink(std::vector<std::unique_ptr<Link>> links,
                           const std::optional<MacAddress>& mac, std::shared_ptr<void> attached,

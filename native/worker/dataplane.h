@@ -12,6 +12,7 @@
 #include "native/event/event-ring.h"
 #include "native/packet/status.h"
 #include "native/table/table-slot.h"
+#include "native/worker/own-connections.h"
 #include "native/worker/worker.h"
 
 namespace sluice {
@@ -79,6 +80,12 @@ class Dataplane {
   // Errors: what Worker::joinWire returns.
   Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone, bool routerAdvertisements,
                   std::span<const SavedConnection> known = {}, size_t* taken = nullptr) noexcept;
+  // Lets connections of this process itself pass, on this way; see OwnConnections.
+  Status setOwnWay(const OwnWay& way) noexcept;
+  // Errors: Limit when there are too many.
+  Status addOwnPort(uint16_t port) noexcept;
+  void removeOwnPort(uint16_t port) noexcept { own_.remove(port); }
+
   // Errors: State when it runs; what Worker::makeSwitch returns.
   Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
   // Errors: State when it runs; System.
@@ -179,6 +186,7 @@ class Dataplane {
   void resume() noexcept;
 
   TableSlot tables_;
+  OwnConnections own_;                           // outlives the workers
   std::vector<std::shared_ptr<void>> attached_;  // by link id; destroyed after the workers' links
   std::unique_ptr<ConnJob> job_;                 // outlives the workers
   std::vector<Member> crew_;

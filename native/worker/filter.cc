@@ -10,6 +10,7 @@
 #include "native/packet/neighbor.h"
 #include "native/packet/quote.h"
 #include "native/worker/exempt-gate.h"
+#include "native/worker/own-connections.h"
 #include "native/worker/source-guard.h"
 
 namespace sluice {
@@ -376,12 +377,31 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
     case Next::Unread:
       break;
   }
+  if (!judgement.passes() && next == Next::Tracked) letOwnPass(view, judgement);
   if (judgement.passes()) {
     counters_.passed.add(1);
     if (judgement.auditedBy != 0) counters_.audited.add(1);
   } else {
     counters_.dropped[static_cast<size_t>(judgement.reason)].add(1);
   }
+}
+
+bool Filter::isOwn(const FlowKey& key) const noexcept {
+  return options_.own != nullptr && options_.own->has(key);
+}
+
+// What policy denies passes if it is this process's own. Nothing remembers that it did: the next
+// packet is asked again. What the parser or the source guard drops stays dropped.
+void Filter::letOwnPass(const PacketView& view, Judgement& judgement) const noexcept {
+  const bool byPolicy = judgement.reason == DropReason::PolicyEgress ||
+                        judgement.reason == DropReason::PolicyIngress ||
+                        judgement.reason == DropReason::NoConnection;
+  if (!byPolicy || view.fragmented || !isOwn(view.key)) return;
+  judgement.reason = DropReason::None;
+  judgement.deniedBy = 0;
+  judgement.rejectable = false;
+  judgement.resetsSender = false;
+  judgement.resetsReceiver = false;
 }
 
 void Filter::judgeExempt(const PacketView& view, const LinkContext& from, const TableInForce& table,
@@ -691,6 +711,12 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
         table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol, key.destinationPort);
     if (denied != 0) {
       deny(denied, judgement);
+      if (isOwn(key)) {
+        // It goes on without an entry, and nobody is told that it was cut.
+        connections_.remove(entry);
+        counters_.closed.add(1);
+        return false;
+      }
       if (cutCount_ < cut_.size()) {
         CutConn& cut = cut_[cutCount_++];
         cut = {
@@ -733,7 +759,7 @@ bool Filter::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
     if (entry == nullptr || entry->expiresUs <= nowUs) continue;
     if (entry->generation == table.generation) continue;
     Judgement judgement;
-    if (!recheck(*entry, table, judgement)) cut_[cutCount_ - 1].swept = true;
+    if (!recheck(*entry, table, judgement) && judgement.cut) cut_[cutCount_ - 1].swept = true;
   }
   return true;
 }

@@ -18,6 +18,7 @@
 namespace sluice {
 
 class ExemptGate;
+class OwnConnections;
 
 struct FilterOptions {
   uint32_t connectionsMax = CONNECTIONS_DEFAULT_MIN;
@@ -26,6 +27,7 @@ struct FilterOptions {
   Established established = Established::Recheck;
   bool loose = false;                       // an ACK may open a connection whose start was not seen
   std::array<uint64_t, 2> hashSecret = {};  // random: remote peers choose the keys
+  const OwnConnections* own = nullptr;      // outlives the filter; nullptr: none passes unjudged
 };
 
 // Which connections to save.
@@ -283,6 +285,8 @@ class Filter {
   void judgeLaterFragment(const PacketView& view, const LinkContext& from,
                           const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
+  [[nodiscard]] bool isOwn(const FlowKey& key) const noexcept;
+  void letOwnPass(const PacketView& view, Judgement& judgement) const noexcept;
   [[nodiscard]] ConnCharge chargeOf(const LinkContext& from, uint32_t destination, uint8_t sender,
                                     const TableInForce& table) const noexcept;
   [[nodiscard]] uint16_t ownerOf(const LinkContext& from, uint32_t destination,

@@ -19,7 +19,7 @@ function pod(name, namespace, node, { image, command, labels = {} }) {
 }
 
 const namespace = (name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name } });
-const documents = (objects) => objects.map((each) => JSON.stringify(each)).join("\n---\n");
+const documents = (items) => JSON.stringify({ apiVersion: "v1", kind: "List", items });
 const many = (make) => Array.from({ length: born }, (_, at) => make(at));
 
 /** The image that both suites use for a shell. */

@@ -8,6 +8,7 @@ import {
   live,
   pod,
   routerAdvertisements,
+  sourceKind,
   wordFlag,
 } from "./shared-options.js";
 
@@ -25,12 +26,7 @@ const flags = [
   },
   { ...filename, required: false },
   ...folders,
-  {
-    flags: "--source <kind>",
-    description: "where the manifests come from: files (-f), or a Kubernetes API server",
-    values: ["files", "kubernetes"],
-    default: "files",
-  },
+  sourceKind,
   ...following,
   {
     flags: "--node <name>",

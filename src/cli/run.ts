@@ -149,8 +149,11 @@ export function clusterOf({
   };
 }
 
+type SourceFlags = Pick<RunOptions, "source" | "watch" | "strict"> &
+  Partial<Pick<RunOptions, "filename" | "ignore" | "kubeconfig" | "context" | "node">>;
+
 /** The source of the manifests. Errors: CommandError (usage). */
-function sourceOf(options: RunOptions): SourceConfig {
+export function sourceOf(options: SourceFlags): SourceConfig {
   const { source, filename, watch, ignore, strict, kubeconfig, context, node } = options;
   if (source === "files") {
     const odd = Object.entries({ kubeconfig, context, node }).find(([, value]) => value);

@@ -209,6 +209,13 @@ export const listening = [
   },
 ] as const;
 
+export const sourceKind = {
+  flags: "--source <kind>",
+  description: "where the manifests come from: files (-f), or a Kubernetes API server",
+  values: ["files", "kubernetes"],
+  default: "files",
+} as const;
+
 /** Which cluster a process follows. */
 export const following = [
   {

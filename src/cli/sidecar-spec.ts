@@ -1,6 +1,15 @@
 import { runFolder, settings } from "../control/settings.js";
 import { command, type OptionsOf } from "./command-spec.js";
-import { enforcing, filename, folders, live, pod, routerAdvertisements } from "./shared-options.js";
+import {
+  enforcing,
+  filename,
+  folders,
+  following,
+  live,
+  pod,
+  routerAdvertisements,
+  sourceKind,
+} from "./shared-options.js";
 
 const flags = [
   {
@@ -11,6 +20,8 @@ const flags = [
   },
   { ...filename, required: false },
   ...folders,
+  sourceKind,
+  ...following,
   { ...pod, required: false },
   {
     flags: "--adopt",
@@ -57,6 +68,10 @@ export const sidecar = command({
     {
       command: "sluice sidecar --interface eth0 -f manifests/ --pod shop/database",
       effect: "enforce for the workload whose network namespace this is",
+    },
+    {
+      command: "sluice sidecar --interface eth0 --source kubernetes --pod shop/database",
+      effect: "the same by the API server, which it reaches past its own wire",
     },
     {
       command: "sluice sidecar --interface eth0 --restore",

@@ -3,7 +3,7 @@ import { restoreInterface } from "../node/sidecar/attachment.js";
 import { readPodRef } from "./arguments.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { asCommand } from "./refusals.js";
-import { commandLine, dataplaneOf, filesOf, flagPlace, stand } from "./run.js";
+import { commandLine, dataplaneOf, flagPlace, sourceOf, stand } from "./run.js";
 import type { SidecarOptions } from "./sidecar-spec.js";
 
 /**
@@ -19,18 +19,16 @@ export async function runSidecar(options: SidecarOptions, io: Io): Promise<numbe
 
 /** Makes a config of one sidecar from the flags. Errors: CommandError (usage). */
 function configOf(options: SidecarOptions): NodeConfig {
-  const { pod, filename, ignore, strict } = options;
-  if (pod === undefined || filename === undefined) {
-    const missing = pod === undefined ? "--pod" : "--filename";
-    throw new CommandError(exitCodes.usage, `missing ${missing}`, "sluice sidecar --help");
+  const { pod } = options;
+  if (pod === undefined) {
+    throw new CommandError(exitCodes.usage, "missing --pod", "sluice sidecar --help");
+  }
+  if (options.source === "kubernetes" && options.takeOver === true) {
+    const message = "got --take-over and --source kubernetes, want one";
+    throw new CommandError(exitCodes.usage, message, "a restart takes up connections too");
   }
   return {
-    source: {
-      paths: filesOf(filename),
-      watch: options.watch,
-      strict,
-      ...(ignore === undefined ? {} : { ignore }),
-    },
+    source: sourceOf(options),
     wires: [],
     sidecars: [
       {
@@ -47,7 +45,7 @@ function configOf(options: SidecarOptions): NodeConfig {
         ...(options.onStop === undefined ? {} : { onStop: options.onStop }),
       },
     ],
-    missingPods: "refuse",
+    missingPods: options.source === "kubernetes" ? "wait" : "refuse",
     nodeAddresses: [],
     dataplane: dataplaneOf(options),
     mode: options.mode,

@@ -127,6 +127,10 @@ export interface Addon {
   /** See server-sockets.ts. Answers with the descriptor and its port. */
   listenTcp(namespaceFd: number, address: string, port: number): [fd: number, port: number];
   bindUdp(namespaceFd: number, address: string, port: number): number;
+  /** See own-connections.ts. Both descriptors are of one socket. */
+  holdTcpPort(address: string): [fd: number, keeper: number, port: number];
+  beginConnect(fd: number, address: string, port: number): void;
+  endConnection(fd: number): void;
   readableWithoutCapabilities(paths: readonly string[]): boolean;
   /** An errno by KernelFeature; 0 when it works. */
   tryKernelFeatures(): number[];
@@ -300,6 +304,10 @@ export interface NativeDataplane {
     routerAdvertisements: boolean,
     known: Uint8Array,
   ): number;
+  /** Which connections are this process's own: see own-connections.ts. Addresses are 16 bytes. */
+  setOwnWay(family: 4 | 6, local: Uint8Array, remote: Uint8Array, remotePort: number): void;
+  addOwnPort(port: number): void;
+  removeOwnPort(port: number): void;
   makeSwitch(gatewayMac: string, uplink: number): void;
   start(): void;
   stop(): void;

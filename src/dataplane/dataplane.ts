@@ -20,6 +20,7 @@ import {
   SavedConnection,
   writeDataplaneSettings,
 } from "../layout/layout.gen.js";
+import type { Address } from "../net/address.js";
 import { addon, type NativeDataplane } from "./addon.js";
 import { connectionsDefault } from "./capacity.js";
 import { connectionKeyBytes } from "./connections.js";
@@ -152,6 +153,13 @@ export interface Wire {
   readonly zone?: number;
   /** Whether router advertisements from the outside reach the inside: `drop` when absent. */
   readonly routerAdvertisements?: "pass" | "drop";
+}
+
+/** From an address of this process to one port of one server, of the same family; TCP. */
+export interface OwnWay {
+  readonly local: Address;
+  readonly remote: Address;
+  readonly remotePort: number;
 }
 
 /**
@@ -497,6 +505,24 @@ export class Dataplane {
     return native("join the wire", () =>
       this.#native.joinWire(inside, outside, zone ?? 0, passes, known),
     );
+  }
+
+  /** Of OwnConnections. Errors: DataplaneError. */
+  setOwnWay({ local, remote, remotePort }: OwnWay): void {
+    const wide = ({ bytes }: Address) => Uint8Array.from({ length: 16 }, (_, at) => bytes[at] ?? 0);
+    native("let own connections pass", () =>
+      this.#native.setOwnWay(local.family, wide(local), wide(remote), remotePort),
+    );
+  }
+
+  /** Of OwnConnections. Errors: DataplaneError when there are too many. */
+  addOwnPort(port: number): void {
+    native("let own connections pass", () => this.#native.addOwnPort(port));
+  }
+
+  /** Of OwnConnections. */
+  removeOwnPort(port: number): void {
+    this.#native.removeOwnPort(port);
   }
 
   /** Starts forwarding. Without a table every frame is dropped. Links may be added later too. */

@@ -2,7 +2,13 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent, type RequestOptions } from "node:https";
-import { checkServerIdentity, type PeerCertificate } from "node:tls";
+import type { Socket } from "node:net";
+import {
+  type ConnectionOptions,
+  checkServerIdentity,
+  connect as connectTls,
+  type PeerCertificate,
+} from "node:tls";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import { RefusalError } from "../control/refusal.js";
 import { systemReason } from "../diagnostics/system-reason.js";
@@ -18,6 +24,8 @@ export interface AccessOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The service account's folder; absent: where Kubernetes mounts it. */
   readonly accountFolder?: string;
+  /** Begins each connection to the server; absent: as the kernel routes it. */
+  readonly connect?: () => Socket;
 }
 
 /** What a request needs in addition to its path. */
@@ -64,7 +72,7 @@ export async function findCluster(options: AccessOptions): Promise<ClusterAccess
       throw new RefusalError("input", `${files.join(":")}: ${systemReason(error)}`);
     }
   };
-  return new Access(load, files, options.env);
+  return new Access(load, files, options);
 }
 
 /** The service account's folder in a pod. */
@@ -119,16 +127,28 @@ class Access implements ClusterAccess {
   readonly files: readonly string[];
   readonly #load: () => ResolvedContext;
   readonly #env: AccessOptions["env"];
+  readonly #connect: AccessOptions["connect"];
   readonly #read = new Map<string, { readonly bytes: Buffer; readonly atMs: number }>();
   #context: ResolvedContext;
   #plugin: { readonly answer: Promise<ExecCredential>; readonly untilMs: number } | undefined;
   #version = 1;
   #agent: { readonly print: string; readonly agent: HttpAgent } | undefined;
 
-  constructor(load: () => ResolvedContext, files: readonly string[], env: AccessOptions["env"]) {
+  constructor(
+    load: () => ResolvedContext,
+    files: readonly string[],
+    { env, connect }: Pick<AccessOptions, "env" | "connect">,
+  ) {
     this.#load = load;
     this.#env = env;
+    this.#connect = connect;
     this.#context = load();
+    if (connect !== undefined && this.#context.cluster.proxyUrl !== undefined) {
+      throw new RefusalError(
+        "input",
+        "got proxy-url, want none: a sidecar reaches the server itself",
+      );
+    }
     const { cluster, user } = this.#context;
     this.server = new URL(cluster.server);
     const sources = [cluster.certificateAuthority, user.certificate, user.key];
@@ -251,9 +271,13 @@ class Access implements ClusterAccess {
   #makeAgent(tls: object, proxy: string | undefined): HttpAgent {
     const keep = { keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 2 };
     if (proxy !== undefined) return new HttpsProxyAgent(proxy, keep);
-    return this.server.protocol === "http:"
-      ? new HttpAgent(keep)
-      : new HttpsAgent({ ...keep, ...tls });
+    const isPlain = this.server.protocol === "http:";
+    const agent = isPlain ? new HttpAgent(keep) : new HttpsAgent({ ...keep, ...tls });
+    const connect = this.#connect;
+    if (connect === undefined) return agent;
+    const begin = (options: ConnectionOptions) =>
+      isPlain ? connect() : connectTls({ ...options, socket: connect() });
+    return Object.assign(agent, { createConnection: begin });
   }
 }
 

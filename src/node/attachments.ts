@@ -55,6 +55,11 @@ export class Attachments {
   #slots = slotsMax;
   #nextZone = 0;
   readonly #guard: Guard;
+  /** Attachments that are held closed, and have not joined by a table that judges. */
+  #isHolding = false;
+  /** Whether `hold` has started the workers, and `start` has not been called. */
+  #isHeld = false;
+  #unjoined: ReadonlySet<OpenAttachment> = new Set();
   #retaken = 0;
   #hasEnded = false;
   /** A successor may be taking the interfaces over: leave them as they are. */
@@ -162,9 +167,25 @@ export class Attachments {
     }
   }
 
+  /**
+   * Takes interfaces before there is a table that judges, and holds them closed by one that lets nothing pass. What
+   * the workload has open is asked for at the first `swapTo`. Errors: as `swapTo`.
+   */
+  hold(wanted: readonly Attachment[], closed: CompiledTable): void {
+    this.#isHolding = true;
+    try {
+      this.swapTo(wanted, closed);
+    } finally {
+      this.#isHolding = false;
+    }
+    this.#options.dataplane.start({ wires: "joined" });
+    this.#isHeld = true;
+  }
+
   /** Starts forwarding, for the first time or after a stop. */
   start(): void {
-    this.#options.dataplane.start({ wires: "joined" });
+    if (!this.#isHeld) this.#options.dataplane.start({ wires: "joined" });
+    this.#isHeld = false;
     if (!this.#isStarted) {
       this.#isStarted = true;
       for (const { open } of this.#held) open.started?.();
@@ -354,18 +375,27 @@ export class Attachments {
    */
   #swap(next: readonly Held[], table: CompiledTable): number {
     const { dataplane, swapped } = this.#options;
+    const held = next.filter(({ open }) => this.#unjoined.has(open) && !this.#isHolding);
+    // Frames wait meanwhile: a segment of a connection that is not loaded yet would be reset.
+    if (held.length > 0) dataplane.stop();
     const generation = dataplane.swapTable(table.blob, bindings(next, table));
     this.#judging = table;
     this.#generation = generation;
+    for (const { open, zone } of held) {
+      const known = open.joining?.(zone, table);
+      open.joined?.(known === undefined ? 0 : dataplane.loadConnections(known));
+    }
+    if (held.length > 0) dataplane.start({ wires: "joined" });
     const joined = new Set(this.#held.map(({ open }) => open));
     for (const { open, zone } of next) {
       if (joined.has(open)) continue;
-      // Before a frame is judged: a TCP segment of a connection that is not loaded yet would be reset.
-      const known = open.joining?.(zone, table);
+      // Before a frame is judged, as above.
+      const known = this.#isHolding ? undefined : open.joining?.(zone, table);
       const { inside, outside, routerAdvertisements } = open;
       const taken = dataplane.joinWire({ inside, outside, zone, routerAdvertisements }, known);
-      open.joined?.(taken);
+      if (!this.#isHolding) open.joined?.(taken);
     }
+    this.#unjoined = new Set(this.#isHolding ? next.map(({ open }) => open) : []);
     if (this.#isStarted) for (const { open } of next) if (!joined.has(open)) open.started?.();
     this.#held = next;
     this.#table = table;

@@ -8,6 +8,7 @@ import type { LocalAddresses } from "../kubernetes/local-addresses.js";
 import { PodEvents } from "../kubernetes/pod-events.js";
 import type { SourceConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
+import type { OwnWay } from "./own-way.js";
 
 export interface NodeSource {
   readonly source: ManifestSource;
@@ -27,7 +28,10 @@ export async function openSource(
   { paths, kubernetes }: SourceConfig,
   folder: FolderSourceOptions,
   { env, tell }: NodeHost,
-  local?: LocalAddresses,
+  {
+    local,
+    ownWay,
+  }: { readonly local?: LocalAddresses | undefined; readonly ownWay?: OwnWay | undefined } = {},
 ): Promise<NodeSource> {
   if (kubernetes === undefined)
     return {
@@ -40,7 +44,9 @@ export async function openSource(
     env,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(context === undefined ? {} : { context }),
+    ...(ownWay === undefined ? {} : { connect: ownWay.connect }),
   });
+  ownWay?.leadTo(access.server);
   const source = new KubernetesSource({ access, tell, ...(local && { local }) });
   return {
     source,

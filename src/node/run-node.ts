@@ -21,6 +21,7 @@ import type { NodeConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
 import { type NodeSource, openSource, UpdateTeller } from "./open-source.js";
 import { OwnNodeWatch } from "./own-node.js";
+import { OwnWay } from "./own-way.js";
 import { missingPods, Plans } from "./plan.js";
 import type { ConfigFile } from "./read-config.js";
 import { ServiceManager } from "./service-manager.js";
@@ -74,13 +75,22 @@ export async function runNode(run: NodeRun): Promise<boolean> {
     watch: config.source.watch !== "never",
   };
   const network = PodNetwork.of(config, host.tell);
-  const source = await openSource(config.source, folder, host, network?.pods);
-  const node = new NodeProcess(run, plans, compiler, source, network);
+  const ownWay = ownWayOf(config);
+  const source = await openSource(config.source, folder, host, { local: network?.pods, ownWay });
+  const node = new NodeProcess(run, plans, compiler, source, { network, ownWay });
   try {
     return await node.run();
   } finally {
     await node.close();
   }
+}
+
+/** A sidecar's process is in its pod's network: its own wire is the only way to an API server. */
+function ownWayOf({ source, sidecars, wires }: NodeConfig): OwnWay | undefined {
+  const [sidecar] = sidecars;
+  const isAlone = sidecars.length === 1 && wires.length === 0;
+  if (source.kubernetes === undefined || sidecar === undefined || !isAlone) return undefined;
+  return new OwnWay(sidecar);
 }
 
 /** Says which files of folders are no manifests, once until that changes. */
@@ -115,6 +125,8 @@ class NodeProcess {
   readonly #inPlace: InPlace | undefined;
   readonly #network: PodNetwork | undefined;
   readonly #ownNode = new OwnNodeWatch();
+  readonly #ownWay: OwnWay | undefined;
+  #isReady = false;
   #follower: SourceFollower | undefined;
   #missingBefore = "";
   /** A successor has taken over, or will. */
@@ -125,9 +137,13 @@ class NodeProcess {
     plans: Plans,
     compiler: CompilerThread,
     source: NodeSource,
-    network: PodNetwork | undefined,
+    {
+      network,
+      ownWay,
+    }: { readonly network: PodNetwork | undefined; readonly ownWay: OwnWay | undefined },
   ) {
     const { control, host, version } = run;
+    this.#ownWay = ownWay;
     this.#run = run;
     this.#plans = plans;
     this.#source = source;
@@ -221,6 +237,10 @@ class NodeProcess {
     const { takesOver = false, host } = this.#run;
     const { controller, dataplane } = this.#enforcer;
     let control = takesOver ? undefined : await this.#listen();
+    if (this.#ownWay !== undefined) {
+      this.#attachments.hold(this.#plans.wanted.attachments, this.#ownWay.closedTable());
+      this.#ownWay.open(dataplane);
+    }
     // An API server may be unreachable for long; a signal ends this wait.
     const first = await Promise.race([controller.reload(), this.#signals.untilStopped]);
     if (typeof first === "string") {
@@ -250,7 +270,7 @@ class NodeProcess {
       updateNow: () => follower.now(),
       table: () => controller.table,
     });
-    host.ready();
+    this.#tellReady();
     this.#service.ready(this.#statusLine(), () => dataplane.progress());
     this.#followOwnNode();
     this.#enforcer.followSignals(this.#signals);
@@ -278,6 +298,15 @@ class NodeProcess {
     this.#signals.release();
   }
 
+  /** Says once that it enforces; a sidecar whose pod the API server has not told of does not yet. */
+  #tellReady(): void {
+    const { table } = this.#enforcer.controller;
+    const waits = table !== undefined && this.#ownWay?.knows(table) === false;
+    if (this.#isReady || waits) return;
+    this.#isReady = true;
+    this.#run.host.ready();
+  }
+
   #listen(): Promise<OpenControl> {
     const { control, host } = this.#run;
     return this.#enforcer.listen((subject) => openControl(subject, control, host.tell));
@@ -285,8 +314,11 @@ class NodeProcess {
 
   async #applyPlan(table: CompiledTable): Promise<number> {
     const { attachments } = this.#plans.wanted;
+    // Without its pod nothing would pass the wire, the connection that could tell of the pod neither.
+    const waits = this.#ownWay?.knows(table) === false;
+    const judging = waits ? this.#ownWay.closedTable() : table;
     const generation = await this.#succession.enter(() =>
-      this.#attachments.swapTo(attachments, table),
+      this.#attachments.swapTo(attachments, judging),
     );
     await this.#inPlace?.enforce(table, generation);
     const later = this.#plans.enforced();
@@ -305,6 +337,7 @@ class NodeProcess {
     const afterEvents = (done: Reload): void => {
       teller.update(done);
       this.#network?.updated(done);
+      this.#tellReady();
       this.#tellMissing();
     };
     return new SourceFollower({

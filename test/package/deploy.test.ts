@@ -134,10 +134,11 @@ describe("the manifests", () => {
       }),
     );
     expect(kinds.sort()).toEqual([
-      ...["ClusterRole", "ClusterRole", "ClusterRoleBinding", "ClusterRoleBinding", "ConfigMap"],
-      ...["DaemonSet", "DaemonSet", "DaemonSet", "Kustomization"],
-      ...["Namespace", "Namespace", "Namespace", "Pod", "Pod", "Service"],
-      ...["ServiceAccount", "ServiceAccount", "ServiceMonitor"],
+      ...Array(3).fill("ClusterRole"),
+      ...Array(3).fill("ClusterRoleBinding"),
+      ...["ConfigMap", "DaemonSet", "DaemonSet", "DaemonSet", "Deployment", "Kustomization"],
+      ...["Namespace", "Namespace", "Namespace", "Namespace", "Service"],
+      ...["ServiceAccount", "ServiceAccount", "ServiceAccount", "ServiceMonitor"],
     ]);
     const manifests = names.filter((name) => name !== "kustomization.yaml");
     const { diagnostics } = readManifests(
@@ -223,7 +224,7 @@ describe("the manifests", () => {
     expect(listen!.value).toMatch(new RegExp(`:${port!.containerPort}$`));
   });
 
-  test.each(["rbac.yaml", "sluice.yaml"])(
+  test.each(["rbac.yaml", "sluice.yaml", "sidecar.yaml"])(
     "the role of %s grants what the source asks for, and no more",
     (file) => {
       const role = parseAllDocuments(read(`kubernetes/${file}`))
