@@ -140,11 +140,15 @@ except Exception as error: print(type(error).__name__, error)`;
         await until("the server", () => server.out() === "serving\n");
         const client = bench.traffic(bench.network, "hold", "tcp", podAddresses[0], "5432");
         await until("the client", () => client.out() === "connected\n");
+        const received = () => bench.inPod("ss", "-tniH", "sport", "=", ":5432");
+        await client.say("first");
+        await until("what it sends", () => received().includes("bytes_received:6"));
         await bench.end(first, signal);
         const second = sidecar();
         await bench.ready(second);
         expect(second.err()).toMatch(/1 established connections adopted/);
-        expect(await client.say("still")).toContain("still");
+        await client.say("still");
+        await until("what it sends now", () => received().includes("bytes_received:12"));
       },
       120_000,
     );
