@@ -178,7 +178,7 @@ export function sourceOf(options: SourceFlags): SourceConfig {
  * Returns paths that are no addresses. A process that enforces fetches nothing: its policies would be whatever an
  * address gives at the next reload. Errors: CommandError (usage).
  */
-export function filesOf(paths: readonly string[]): readonly string[] {
+function filesOf(paths: readonly string[]): readonly string[] {
   const address = paths.find(isUrl);
   if (address === undefined) return paths;
   throw new CommandError(
