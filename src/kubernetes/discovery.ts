@@ -45,6 +45,27 @@ export async function findServed(
   return having.length === 0 ? "absent" : { unknownVersions: having.map(printable) };
 }
 
+/**
+ * Asks a server for a kind's group alone, whether it serves the kind: a small answer, or none. That it is "not found"
+ * may come from a proxy.
+ *
+ * Errors: those of ApiClient.
+ */
+export async function isServed(
+  client: ApiClient,
+  { group, plural }: Resource,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const ask = (place: string) => client.get(place, new URLSearchParams(), signal);
+  const { versions } = mapOf(await ask(`/apis/${group}`));
+  for (const { groupVersion } of listOf(versions)) {
+    if (typeof groupVersion !== "string") continue;
+    const { resources } = mapOf(await ask(`/apis/${groupVersion}`));
+    if (listOf(resources).some(({ name }) => name === plural)) return true;
+  }
+  return false;
+}
+
 /** Says that a server has a kind in versions alone that nobody here has read. */
 export function unknownVersionText(
   { group, plural }: Resource,

@@ -2,7 +2,7 @@ import type { ResourceStatus } from "../control/source.js";
 import type { ApiValue } from "../manifest/api-object.js";
 import { type ApiClient, ApiError, printable } from "./api-client.js";
 import { mapOf, textOf } from "./api-values.js";
-import { findServed, type Served, unknownVersionText } from "./discovery.js";
+import { findServed, isServed, type Served, unknownVersionText } from "./discovery.js";
 import { listPages, versionOf } from "./list-pages.js";
 import { MemoryBudgetError } from "./memory-budget.js";
 import { type Resource, resourceName } from "./resources.js";
@@ -268,7 +268,7 @@ export class Reflector {
         this.#backoff.worked();
         this.#proved();
         this.#become("absent", null);
-        return pause(timing.absentMs * (0.5 + Math.random() / 2), signal);
+        return this.#untilThere(signal);
       }
     }
     const waitMs = this.#backoff.failed(error instanceof ApiError ? error.retryAfterMs : 0);
@@ -278,6 +278,17 @@ export class Reflector {
       : this.#explain(error, status);
     this.#become("waiting", why);
     await pause(waitMs, signal);
+  }
+
+  /** Waits until it is time to list a kind again that the server lacks: when the server has its group, at the latest. */
+  async #untilThere(signal: AbortSignal): Promise<void> {
+    const { client, resource, timing } = this.#options;
+    const endMs = performance.now() + timing.absentMs * (0.5 + Math.random() / 2);
+    while (!signal.aborted && performance.now() < endMs) {
+      await pause(timing.absentGroupMs * (0.5 + Math.random() / 2), signal);
+      // An answer that is none, or none that can be read, says nothing.
+      if (await isServed(client, resource, signal).catch(() => false)) return;
+    }
   }
 
   /** What the server itself says; undefined where it does not: the error of the first request is reported then. */

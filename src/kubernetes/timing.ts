@@ -23,8 +23,9 @@ export interface Timing {
   /** The first wait after a failure, and the longest; each further failure doubles the wait. */
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
-  /** How often to check whether the server now has a kind that it lacked. */
+  /** How often to list a kind that the server lacked, and how often to ask for its group meanwhile. */
   readonly absentMs: number;
+  readonly absentGroupMs: number;
 }
 
 export const usualTiming: Timing = {
@@ -39,6 +40,7 @@ export const usualTiming: Timing = {
   backoffMs: 800,
   backoffMaxMs: 30_000,
   absentMs: 60_000,
+  absentGroupMs: 5_000,
 };
 
 /** Waits that double, each shortened at random so that many clients do not retry together. */

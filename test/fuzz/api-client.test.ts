@@ -40,6 +40,7 @@ const timing: Timing = {
   backoffMs: 3,
   backoffMaxMs: 40,
   absentMs: 60,
+  absentGroupMs: 20,
 };
 
 // Goal: no bytes, order or delay of an API server ends the process that follows it, or holds up its event loop;

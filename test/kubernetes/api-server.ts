@@ -307,7 +307,7 @@ export class ApiServer {
     });
   }
 
-  /** Says what is served: all groups, or one version of one. */
+  /** Says what is served: all groups, one of them, or one version of one. */
   #discover(path: string, answer: ServerResponse): void {
     const served = Object.entries(this.paths)
       .filter(([kind, each]) => each.startsWith("/apis/") && !this.absent.has(kind))
@@ -325,6 +325,9 @@ export class ApiServer {
       .map(([, , , , name]) => ({ name }));
     if (path === "/apis") {
       answer.end(JSON.stringify({ kind: "APIGroupList", apiVersion: "v1", groups }));
+    } else if (groups.some(({ name }) => path === `/apis/${name}`)) {
+      const group = groups.find(({ name }) => path === `/apis/${name}`);
+      answer.end(JSON.stringify({ kind: "APIGroup", apiVersion: "v1", ...group }));
     } else if (resources.length > 0) {
       answer.end(JSON.stringify({ kind: "APIResourceList", apiVersion: "v1", resources }));
     } else {

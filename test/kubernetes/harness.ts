@@ -22,6 +22,7 @@ export const quick: Timing = {
   backoffMs: 10,
   backoffMaxMs: 150,
   absentMs: 150,
+  absentGroupMs: 50,
 };
 
 /** A server, a source that follows it, and what the source has said so far. */

@@ -290,6 +290,20 @@ describe("KubernetesSource", () => {
     await expect(first).rejects.toThrow(/not reached/);
   });
 
+  test("a kind is followed soon after its definition is made", async () => {
+    server.absent.add("ClusterNetworkPolicy");
+    const source = await followed.start({ timing: { absentMs: 3_600_000 } });
+    await followed.until(allPods);
+    const absent = () => source.status().resources.some(({ state }) => state === "absent");
+    await followed.until(absent);
+    const listed = followed.asked(clusterPath, false);
+    server.absent.clear();
+    server.put(clusterPolicyObject("deny", denyAll));
+    await followed.until(() => followed.names("ClusterNetworkPolicy").length === 1);
+    // It was asked for its group, and listed once it had that.
+    expect(followed.asked(clusterPath, false)).toBe(listed + 1);
+  });
+
   test("kinds that a server does not have are waited for", async () => {
     server.absent.add("ClusterNetworkPolicy").add("AdminNetworkPolicy");
     const source = await followed.start();
