@@ -53,6 +53,8 @@ constexpr std::string_view LINK_START = "link-";
 
 constexpr BpfMapShape JUDGES_SHAPE = {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0};
 constexpr BpfMapShape EVENTS_SHAPE = {BPF_MAP_TYPE_RINGBUF, 0, 0, EVENT_BYTES, 0};
+constexpr BpfMapShape OPEN_PODS_SHAPE = {BPF_MAP_TYPE_HASH, sizeof(ForwardFilter::OpenPod), 4,
+                                         16'384, BPF_F_NO_PREALLOC};
 constexpr BpfMapShape COUNTERS_SHAPE = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(ForwardCounters), 1,
                                         0};
 
@@ -138,6 +140,7 @@ Status ForwardFilter::prepare() noexcept {
   if (status.ok()) status = keepMap(path("judges"), JUDGES_SHAPE, &judges_, &isNewSlot_);
   if (status.ok()) status = keepMap(path("counters"), COUNTERS_SHAPE, &counters_);
   if (status.ok()) status = keepMap(path("events"), EVENTS_SHAPE, &events_);
+  if (status.ok()) status = createMap(OPEN_PODS_SHAPE, &openPods_);
   if (status.ok()) status = mapEvents();
   return status;
 }
@@ -203,6 +206,7 @@ Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) 
       {"control", Kind::Map, descriptor(made->control)},
       {"counters", Kind::Map, descriptor(counters_)},
       {"events", Kind::Map, descriptor(events_)},
+      {"openPods", Kind::Map, descriptor(openPods_)},
       {"tableBytes", Kind::Number, bytes},
       {"skbConntrack", Kind::Number, shapes_.skbConntrack},
       {"skbLength", Kind::Number, shapes_.skbLength},
@@ -225,11 +229,12 @@ Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) 
 Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generation) noexcept {
   if (tables_ != nullptr && blob.size() <= tables_->bytes) {
     const uint32_t idle = (static_cast<uint32_t>(tables_->inForce().load()) & 1) ^ 1;
-    waitForPrograms();  // those that still read it from before the last swap
+    settle();
     const Status status = writeTable(*tables_, idle, blob);
     if (!status.ok()) return status;
     const std::lock_guard held(swap_);
     tables_->inForce().store(static_cast<uint64_t>(generation) << 32 | idle);
+    isSettled_ = false;
     return {};
   }
   const size_t bytes = std::bit_ceil(std::max(blob.size(), TABLE_BYTES_MIN));
@@ -241,6 +246,7 @@ Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generati
   *made->settings() = tables_ != nullptr ? *tables_->settings() : settings_;
   made->inForce().store(static_cast<uint64_t>(generation) << 32);
   settings_ = *made->settings();
+  made->leaseEndNs().store(leaseEndNs());
   for (uint32_t index = 0; index < std::size(FAMILIES); ++index) {
     status = putInMap(judges_.get(), &index, static_cast<uint32_t>(made->judges[index].get()));
     if (status.ok()) continue;
@@ -251,7 +257,13 @@ Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generati
   }
   const std::lock_guard held(swap_);
   tables_ = std::move(made);
+  isSettled_ = true;  // nothing has read its other table yet
   return {};
+}
+
+void ForwardFilter::settle() noexcept {
+  if (!isSettled_) waitForPrograms();
+  isSettled_ = true;
 }
 
 // Checks the bytes where they are read from later.
@@ -345,6 +357,38 @@ void ForwardFilter::setClosed(std::span<const uint32_t> v4, std::span<const uint
   put(control->podRangesV4, v4);
   put(control->podRangesV6, v6);
   std::atomic_ref<uint32_t>(control->closesLink).store(closesLink ? 1 : 0);
+}
+
+uint64_t ForwardFilter::leaseEndNs() const noexcept {
+  const uint64_t forNs = leaseNs_.load();
+  return forNs == 0 ? 0 : nowNs(CLOCK_MONOTONIC) + forNs;
+}
+
+void ForwardFilter::renewLease(uint64_t forNs) noexcept {
+  leaseNs_.store(forNs);
+  const std::lock_guard held(swap_);
+  if (tables_ != nullptr) tables_->leaseEndNs().store(leaseEndNs());
+}
+
+Status ForwardFilter::setOpenPods(std::span<const OpenPod> pods) noexcept {
+  const std::set<OpenPod> wanted(pods.begin(), pods.end());
+  for (auto at = isOpenPod_.begin(); at != isOpenPod_.end();) {
+    if (wanted.contains(*at)) {
+      ++at;
+      continue;
+    }
+    const Status status = removeFromMap(openPods_.get(), at->data());
+    if (!status.ok()) return status;
+    at = isOpenPod_.erase(at);
+  }
+  for (const OpenPod& pod : wanted) {
+    if (isOpenPod_.contains(pod)) continue;
+    const Status status = putInMap(openPods_.get(), pod.data(), 1);
+    if (status.error == E2BIG) return {};
+    if (!status.ok()) return status;
+    isOpenPod_.insert(pod);
+  }
+  return {};
 }
 
 Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {

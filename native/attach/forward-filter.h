@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,7 +46,8 @@ class MappedMemory {
 // in a folder of a bpf file system. A later process, of another version too, finds it there, and
 // exchanges the judges by one store each; the hooks themselves are never detached but by remove().
 //
-// Threads: publish() from one thread at a time; drain() and setClosed() from one other, setClosed()
+// Threads: publish() and settle() from one thread at a time; drain() and setClosed() from one
+// other, setClosed()
 //          not during publish(); the rest from any.
 class ForwardFilter {
  public:
@@ -66,9 +69,14 @@ class ForwardFilter {
   // Checks a table and puts it in force, for all packets from the next one on.
   //
   // Shape:  any alignment.
-  // Cost:   a copy and a check of the blob, and a grace period of the kernel (some 10 ms).
+  // Cost:   a copy and a check of the blob; a grace period of the kernel (some 10 ms) before,
+  // unless
+  //         settle() has been called since the last table.
   // Errors: as TableView::open() and open(); the table in force stays.
   Status publish(std::span<const std::byte> blob, uint32_t generation) noexcept;
+  // Waits until no program reads the table before the one in force any more, so that the next one
+  // does not have to wait for that.
+  void settle() noexcept;
 
   // Attaches what is not attached yet, for IPv4 and IPv6, to this process's network namespace. What
   // the folder keeps attached to another one, which was left, is detached.
@@ -83,6 +91,17 @@ class ForwardFilter {
   // either. Kept for later tables.
   void setClosed(std::span<const uint32_t> v4, std::span<const uint32_t> v6,
                  bool closesLink) noexcept;
+
+  // From now on, unless this is called again within `forNs`, nothing passes to and from local
+  // endpoints, whether this process lives or not; those of setOpenPods() pass everything. 0: the
+  // table goes on judging.
+  void renewLease(uint64_t forNs) noexcept;
+
+  // An address as a key of the programs: its family and its words in the order of memory.
+  using OpenPod = std::array<uint32_t, 5>;
+  // The addresses that are open when the lease is over; others are closed, and so are those beyond
+  // some thousands. Errors: System, "BPF_MAP_…"; less may then be open than wanted, and never more.
+  Status setOpenPods(std::span<const OpenPod> pods) noexcept;
 
   // The sum over all processors, also from before this process.
   Status readCounters(ForwardCounters* counters) const noexcept;
@@ -103,6 +122,10 @@ class ForwardFilter {
   // Runs the judge once on a packet, from its IP header on, that belongs to no connection.
   // Errors: Argument before the first table; System, "BPF_PROG_TEST_RUN".
   Status judgeOnce(std::span<const std::byte> packet, bool* passes) noexcept;
+
+  // Leaves the folder, with what it keeps attached, to another process: nothing is published from
+  // now on.
+  void leave() noexcept { lock_.reset(); }
 
   // Detaches what is pinned in a folder and removes the folder; it may be absent.
   // Errors: System, "flock" as open(), "unlink", "rmdir".
@@ -125,11 +148,15 @@ class ForwardFilter {
     [[nodiscard]] ForwardControl* settings() const noexcept {
       return reinterpret_cast<ForwardControl*>(controlMemory.data());
     }
+    [[nodiscard]] std::atomic_ref<uint64_t> leaseEndNs() const noexcept {
+      return std::atomic_ref<uint64_t>(settings()->leaseEndNs);
+    }
     [[nodiscard]] std::atomic_ref<uint64_t> inForce() const noexcept {
       return std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(controlMemory.data()));
     }
   };
 
+  [[nodiscard]] uint64_t leaseEndNs() const noexcept;
   // Kernel structures as the programs want them.
   struct Shapes {
     uint32_t skbConntrack;
@@ -156,14 +183,18 @@ class ForwardFilter {
   std::string folder_;
   Descriptor lock_;
   size_t processors_ = 0;   // that the machine could have: so many values of each counter
+  bool isSettled_ = true;   // nobody reads the idle table
   bool isNewSlot_ = false;  // links that are pinned already have another one
   Shapes shapes_ = {};
   Descriptor counters_;
   Descriptor events_;
   Descriptor judges_;
-  MappedMemory eventsRead_;       // the reader's position
-  MappedMemory eventsWritten_;    // the writer's position, and the records, mapped twice in a row
-  ForwardControl settings_ = {};  // what a later set of tables begins with
+  MappedMemory eventsRead_;     // the reader's position
+  MappedMemory eventsWritten_;  // the writer's position, and the records, mapped twice in a row
+  Descriptor openPods_;
+  std::set<OpenPod> isOpenPod_;        // what that map has
+  std::atomic<uint64_t> leaseNs_ = 0;  // 0: there is none
+  ForwardControl settings_ = {};       // what a later set of tables begins with
   std::unique_ptr<Tables> tables_;
   // Held by findStanding() while it reads, and by publish() while it changes which table that is.
   mutable std::mutex swap_;

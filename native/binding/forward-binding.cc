@@ -1,5 +1,6 @@
 #include "native/binding/forward-binding.h"
 
+#include <cstring>
 #include <memory>
 
 #include "native/attach/forward-filter.h"
@@ -32,6 +33,23 @@ class PublishJob : public Job {
   Napi::ObjectReference blob_;
   std::span<const uint8_t> bytes_;
   uint32_t generation_;
+};
+
+// Waits, in a thread of the pool, until the next table need not wait.
+class SettleJob : public Job {
+ public:
+  SettleJob(Napi::Env env, std::shared_ptr<ForwardFilter> filter)
+      : Job(env), filter_(std::move(filter)) {}
+
+ protected:
+  Status work() override {
+    filter_->settle();
+    return {};
+  }
+  Napi::Value result() override { return Env().Undefined(); }
+
+ private:
+  std::shared_ptr<ForwardFilter> filter_;
 };
 
 // Reads the next piece of a list: the kernel may let it wait. A piece is short also where no
@@ -73,11 +91,15 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeForwardFilter",
                        {InstanceMethod<&ForwardBinding::publish>("publish"),
+                        InstanceMethod<&ForwardBinding::settle>("settle"),
                         InstanceMethod<&ForwardBinding::attach>("attach"),
                         InstanceMethod<&ForwardBinding::isAttached>("isAttached"),
                         InstanceMethod<&ForwardBinding::setClosed>("setClosed"),
+                        InstanceMethod<&ForwardBinding::renewLease>("renewLease"),
+                        InstanceMethod<&ForwardBinding::setOpenPods>("setOpenPods"),
                         InstanceMethod<&ForwardBinding::readCounters>("readCounters"),
                         InstanceMethod<&ForwardBinding::drainEvents>("drainEvents"),
+                        InstanceMethod<&ForwardBinding::leave>("leave"),
                         InstanceMethod<&ForwardBinding::judgeOnce>("judgeOnce")});
   }
 
@@ -98,6 +120,12 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
     return job->promise();
   }
 
+  Napi::Value settle(const Napi::CallbackInfo& info) {
+    auto* const job = new SettleJob(info.Env(), filter_);
+    job->Queue();
+    return job->promise();
+  }
+
   void attach(const Napi::CallbackInfo& info) { throwUnless(info, filter_->attach()); }
 
   Napi::Value isAttached(const Napi::CallbackInfo& info) {
@@ -112,6 +140,19 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
     filter_->setClosed(v4, v6, info[2].As<Napi::Boolean>().Value());
   }
 
+  void renewLease(const Napi::CallbackInfo& info) {
+    filter_->renewLease(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
+  }
+
+  void setOpenPods(const Napi::CallbackInfo& info) {
+    const auto words = wordsOf(info[0], "openPods");
+    if (info.Env().IsExceptionPending()) return;
+    using OpenPod = ForwardFilter::OpenPod;
+    std::vector<OpenPod> pods(words.size() / OpenPod().size());
+    std::memcpy(pods.data(), words.data(), pods.size() * sizeof(OpenPod));
+    throwUnless(info, filter_->setOpenPods(pods));
+  }
+
   void readCounters(const Napi::CallbackInfo& info) {
     auto* const counters = recordOf<ForwardCounters>(info[0], "ForwardCounters");
     if (counters != nullptr) throwUnless(info, filter_->readCounters(counters));
@@ -122,6 +163,8 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
     if (info.Env().IsExceptionPending()) return info.Env().Undefined();
     return Napi::Number::New(info.Env(), static_cast<double>(filter_->drain(events)));
   }
+
+  void leave(const Napi::CallbackInfo&) { filter_->leave(); }
 
   Napi::Value judgeOnce(const Napi::CallbackInfo& info) {
     const auto bytes = bytesOf(info[0], "packet");

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0xc88f2b86u;
+inline constexpr uint32_t LAYOUT_HASH = 0x49e6ae0bu;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -522,9 +522,11 @@ enum class DropReason : uint8_t {
   ExemptLimit,
   // in place: an address of the node's pod ranges that no pod of the table has, or one that is for a link alone
   UnknownPod,
+  // in place: no process has renewed the lease, and the pod is closed without one
+  LeaseOver,
 };
-inline constexpr size_t DROP_REASON_COUNT = 49;
-inline constexpr std::array<std::string_view, 49> dropReasonWords = {{
+inline constexpr size_t DROP_REASON_COUNT = 50;
+inline constexpr std::array<std::string_view, 50> dropReasonWords = {{
     "none",
     "malformed-ethernet",
     "vlan-tag",
@@ -574,6 +576,7 @@ inline constexpr std::array<std::string_view, 49> dropReasonWords = {{
     "offload-segments",
     "exempt-limit",
     "unknown-pod",
+    "lease-over",
 }};
 
 // Where one array of the blob starts, and how many elements it has.
@@ -912,11 +915,11 @@ struct DataplaneCounters {
   uint64_t rejected;  // resets and ICMP errors sent for what policy denied
   uint64_t reset;  // TCP segments of no known connection, ends told
   uint64_t fragmentsEvicted;  // unfinished fragmented datagrams that gave way to new ones
-  uint64_t drops[49];  // frames dropped, by DropReason
+  uint64_t drops[50];  // frames dropped, by DropReason
   uint64_t exempt[5];  // passed unjudged, by ExemptKind
   uint64_t evictions[4];  // connections that gave way to new ones, by ConnClass
 };
-static_assert(sizeof(DataplaneCounters) == 544);
+static_assert(sizeof(DataplaneCounters) == 552);
 static_assert(offsetof(DataplaneCounters, connections) == 0);
 static_assert(offsetof(DataplaneCounters, eventsLost) == 8);
 static_assert(offsetof(DataplaneCounters, generation) == 16);
@@ -928,8 +931,8 @@ static_assert(offsetof(DataplaneCounters, rejected) == 56);
 static_assert(offsetof(DataplaneCounters, reset) == 64);
 static_assert(offsetof(DataplaneCounters, fragmentsEvicted) == 72);
 static_assert(offsetof(DataplaneCounters, drops) == 80);
-static_assert(offsetof(DataplaneCounters, exempt) == 472);
-static_assert(offsetof(DataplaneCounters, evictions) == 512);
+static_assert(offsetof(DataplaneCounters, exempt) == 480);
+static_assert(offsetof(DataplaneCounters, evictions) == 520);
 
 // What the process tells the programs at the kernel's forward hook.
 struct ForwardControl {
@@ -939,14 +942,16 @@ struct ForwardControl {
   uint32_t podRangesV6[32];  // four times the words of both
   uint32_t closesLink;  // 1: link-local, multicast and broadcast addresses pass nothing, as some pod is isolated
   uint32_t reserved;  // zero
+  uint64_t leaseEndNs;  // from when on, on the monotonic clock, pods pass nothing unless a process renews it; 0: never
 };
-static_assert(sizeof(ForwardControl) == 176);
+static_assert(sizeof(ForwardControl) == 184);
 static_assert(offsetof(ForwardControl, inForce) == 0);
 static_assert(offsetof(ForwardControl, generation) == 4);
 static_assert(offsetof(ForwardControl, podRangesV4) == 8);
 static_assert(offsetof(ForwardControl, podRangesV6) == 40);
 static_assert(offsetof(ForwardControl, closesLink) == 168);
 static_assert(offsetof(ForwardControl, reserved) == 172);
+static_assert(offsetof(ForwardControl, leaseEndNs) == 176);
 
 // What the programs at the kernel's forward hook have counted, on one processor or on all.
 struct ForwardCounters {
@@ -955,17 +960,17 @@ struct ForwardCounters {
   uint64_t opened;  // first packets of connections that were allowed
   uint64_t audited;  // first packets that audit alone let through
   uint64_t eventsLost;  // events that found the ring full
-  uint64_t drops[49];  // packets dropped, by DropReason
+  uint64_t drops[50];  // packets dropped, by DropReason
   uint64_t exempt[5];  // passed unjudged, by ExemptKind
 };
-static_assert(sizeof(ForwardCounters) == 472);
+static_assert(sizeof(ForwardCounters) == 480);
 static_assert(offsetof(ForwardCounters, totalPackets) == 0);
 static_assert(offsetof(ForwardCounters, totalBytes) == 8);
 static_assert(offsetof(ForwardCounters, opened) == 16);
 static_assert(offsetof(ForwardCounters, audited) == 24);
 static_assert(offsetof(ForwardCounters, eventsLost) == 32);
 static_assert(offsetof(ForwardCounters, drops) == 40);
-static_assert(offsetof(ForwardCounters, exempt) == 432);
+static_assert(offsetof(ForwardCounters, exempt) == 440);
 
 // Whose frames a pod's interface on the node may bring: the addresses of the pod behind it.
 struct GuardedInterface {

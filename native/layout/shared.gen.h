@@ -131,6 +131,7 @@ typedef __UINT64_TYPE__ SluiceU64;
 #define SLUICE_DropReason_OffloadSegments 46u
 #define SLUICE_DropReason_ExemptLimit 47u
 #define SLUICE_DropReason_UnknownPod 48u
+#define SLUICE_DropReason_LeaseOver 49u
 
 // One record of the event ring.
 typedef struct {
@@ -161,6 +162,7 @@ typedef struct {
   SluiceU32 podRangesV6[32];
   SluiceU32 closesLink;
   SluiceU32 reserved;
+  SluiceU64 leaseEndNs;
 } SluiceForwardControl;
 
 // What the programs at the kernel's forward hook have counted, on one processor or on all.
@@ -170,7 +172,7 @@ typedef struct {
   SluiceU64 opened;
   SluiceU64 audited;
   SluiceU64 eventsLost;
-  SluiceU64 drops[49];
+  SluiceU64 drops[50];
   SluiceU64 exempt[5];
 } SluiceForwardCounters;
 

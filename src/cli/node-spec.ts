@@ -6,6 +6,7 @@ import {
   listening,
   live,
   readyFd,
+  takeOver,
   watch,
   wordFlag,
 } from "./shared-options.js";
@@ -27,6 +28,12 @@ const flags = [
   ...following,
   wordFlag("--unknown-pods <what>", settings.unknownPods),
   wordFlag("--source-guard <what>", settings.sourceGuard),
+  {
+    flags: "--lease <time>",
+    description:
+      "for how long the last table goes on judging when there is no process; as long as it takes when left out",
+  },
+  wordFlag("--fail-mode <mode>", settings.lapsed),
   wordFlag("--mode <mode>", settings.mode),
   {
     flags: "--pin-folder <folder>",
@@ -64,6 +71,12 @@ const flags = [
       "detach what an earlier process has left, take the CNI plugin out of the chain, and do nothing else",
   },
   readyFd,
+  takeOver,
+  {
+    flags: "--stay",
+    description:
+      "when another process has taken over, wait for a signal: for what starts an ended process again, as a kubelet does",
+  },
   watch,
   ...listening,
 ] as const;

@@ -4,6 +4,7 @@ import { settings } from "../control/settings.js";
 import { type RuntimeFolders, removePlugin } from "../node/cni/installation.js";
 import { removeInPlace } from "../node/in-place.js";
 import type { CniConfig, NodeConfig } from "../node/node-config.js";
+import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { NodeOptions } from "./node-spec.js";
 import { asCommand } from "./refusals.js";
@@ -27,6 +28,25 @@ export async function runNodeCommand(options: NodeOptions, io: Io): Promise<numb
   return exitCodes.ok;
 }
 
+/** A process that is busy for less than this is no process that is away. */
+const leaseMinMs = 5_000;
+
+/** Errors: CommandError (usage). */
+function leaseOf({
+  lease,
+  failMode,
+}: NodeOptions): Pick<NonNullable<NodeConfig["inPlace"]>, "lease"> {
+  if (lease === undefined) {
+    if (failMode === settings.lapsed.fallback) return {};
+    throw new CommandError(exitCodes.usage, `--fail-mode ${failMode} is for --lease`);
+  }
+  const ms = readDuration(lease, "--lease");
+  if (ms < leaseMinMs) {
+    throw new CommandError(exitCodes.usage, `--lease: got "${lease}", want 5s or more`);
+  }
+  return { lease: { ms, failMode } };
+}
+
 function configOf(options: NodeOptions): NodeConfig {
   const { filename, watch, unknownPods, sourceGuard, pinFolder, mode } = options;
   const isFollowing = filename === undefined;
@@ -44,6 +64,7 @@ function configOf(options: NodeOptions): NodeConfig {
       sourceGuard,
       ...(node === undefined ? {} : { node }),
       ...(cni === undefined ? {} : { cni }),
+      ...leaseOf(options),
     },
     nodeAddresses: [],
     missingPods: "wait",

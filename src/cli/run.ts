@@ -34,7 +34,10 @@ type ControlFlags = Pick<EnforcingOptions, "socket" | "metricsListen">;
 export async function stand(
   name: string,
   config: NodeConfig,
-  options: Pick<EnforcingOptions, "readyFd" | keyof ControlFlags> & { readonly takeOver?: boolean },
+  options: Pick<EnforcingOptions, "readyFd" | keyof ControlFlags> & {
+    readonly takeOver?: boolean;
+    readonly stay?: boolean;
+  },
   process: Io,
   file?: ConfigFile,
 ): Promise<number> {
@@ -49,6 +52,7 @@ export async function stand(
       ...(file === undefined ? {} : { configFile: file }),
       stdin,
       takesOver: options.takeOver ?? false,
+      stays: options.stay ?? false,
       host: {
         env: io.env,
         hasTerminal: io.isTerminal.stdin && io.isTerminal.stderr,

@@ -230,16 +230,18 @@ export const following = [
   },
 ] as const;
 
+export const takeOver = {
+  flags: "--take-over",
+  description:
+    "take the place of the process that answers on --socket: its connections go on (docs/restart.md)",
+} as const;
+
 /** Options of every command that takes interfaces. */
 export const enforcing = [
   wordFlag("--link <kind>", settings.link),
   ...waiting,
   readyFd,
-  {
-    flags: "--take-over",
-    description:
-      "take the place of the process that answers on --socket: its connections go on (docs/restart.md)",
-  },
+  takeOver,
   ...modeOptions,
   {
     flags: "--loose",

@@ -119,8 +119,17 @@ function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string)
       ? []
       : [red(`in place: ${count(missing, "pod")} not guarded (sluice get interfaces)\n`)]),
     ...(bypass === null ? [] : [red(`in place: ${sanitize(bypass)}\n`)]),
+    ...leaseLines(inPlace),
     ...connectionEndLines(inPlace),
   ];
+}
+
+/** What becomes of the pods when there is no process for too long. */
+function leaseLines({ lease }: NonNullable<ControlStatus["inPlace"]>): string[] {
+  if (lease === null) return [];
+  const but =
+    lease.failMode === "open" ? ", and everything of those with sluice/fail-mode: open" : "";
+  return [`in place: without a process for ${lease.seconds} s, nothing of the pods passes${but}\n`];
 }
 
 /** What is not known of the ends of connections. */

@@ -9,7 +9,7 @@ import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
 import { keyOf } from "./manifest-compiler.js";
 import type { ReadManifests } from "./source.js";
-import type { Outcome, TableCompiler } from "./table-compiler.js";
+import type { FindObject, Outcome, TableCompiler } from "./table-compiler.js";
 import {
   type MakingOptions,
   type ObjectRef,
@@ -84,6 +84,12 @@ export class CompilerThread implements TableCompiler {
   get objects(): readonly ObjectHead[] {
     return this.#listed ?? [...this.#objects.values()];
   }
+
+  readonly find: FindObject = (kind, name) => {
+    if (this.#listed === undefined) return this.#objects.get(keyOf(kind, name));
+    const wanted = keyOf(kind, name);
+    return this.#listed.findLast((each) => keyOf(each.kind, each.meta) === wanted);
+  };
 
   /** As `readManifests`. */
   async read(request: ReadRequest): Promise<ReadManifests> {

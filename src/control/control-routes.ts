@@ -133,6 +133,8 @@ export interface InPlaceStatus {
   readonly podRanges: readonly string[];
   /** What is not judged, because the kernel does not show it; null when nothing is known to bypass the hook. */
   readonly bypass: string | null;
+  /** For how long the table goes on judging without a process, and what passes then; null: as long as it takes. */
+  readonly lease: { readonly seconds: number; readonly failMode: Choice<"lapsed"> } | null;
   readonly connectionEnds: ConnectionEndsStatus;
   /** How many interfaces of pods are in each state of their guard. */
   readonly guards: Readonly<Partial<Record<GuardState, number>>>;

@@ -8,7 +8,13 @@ import type { DryRunTask } from "./dry-run-process.js";
 import { ManifestCompiler } from "./manifest-compiler.js";
 import { RefusalError } from "./refusal.js";
 import type { ReadManifests, SourceChanges, SourceUpdate } from "./source.js";
-import type { Checked, CompiledTable, Outcome, TableCompiler } from "./table-compiler.js";
+import type {
+  Checked,
+  CompiledTable,
+  FindObject,
+  Outcome,
+  TableCompiler,
+} from "./table-compiler.js";
 import type { MakingOptions } from "./thread-messages.js";
 
 export type { CompiledTable };
@@ -109,6 +115,11 @@ export class Controller {
   /** The table in force. */
   get table(): CompiledTable | undefined {
     return this.#table;
+  }
+
+  /** Finds one of the objects of the table that is being put in force, or was last. */
+  get find(): FindObject {
+    return this.#compiler.find;
   }
 
   get status(): ControllerStatus {

@@ -4,7 +4,7 @@ import type { KubernetesObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import { type Ruleset, type RulesetSummary, summarize } from "../policy/ruleset.js";
-import type { Outcome, TableCompiler } from "./table-compiler.js";
+import type { FindObject, Outcome, TableCompiler } from "./table-compiler.js";
 
 /**
  * Compiles a cluster's manifests repeatedly; the cost is proportional to the change.
@@ -26,6 +26,8 @@ export class ManifestCompiler implements TableCompiler {
   get objects(): readonly KubernetesObject[] {
     return [...this.#objects.values()];
   }
+
+  readonly find: FindObject = (kind, name) => this.#objects.get(keyOf(kind, name));
 
   /**
    * Compiles these objects for `local`, independent of earlier ones.

@@ -93,6 +93,11 @@ export const settings = {
     "on",
     "whether the interface of each pod of the node passes only frames whose source is the pod's own address",
   ),
+  lapsed: word(
+    ["closed", "open"],
+    "closed",
+    "what passes to and from the node's pods when --lease is over: nothing (closed), or everything, unjudged, of pods with the annotation sluice/fail-mode: open (open)",
+  ),
   routerAdvertisements: word(
     ["pass", "drop"],
     "drop",

@@ -34,6 +34,12 @@ export type Checked =
     }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
+/** Finds an object by its names, without a look at all others. */
+export type FindObject = (
+  kind: ObjectHead["kind"],
+  name: { readonly namespace: string; readonly name: string },
+) => ObjectHead | undefined;
+
 /**
  * Compiles a cluster's manifests repeatedly. Callers send one request at a time.
  *
@@ -42,6 +48,8 @@ export type Checked =
 export interface TableCompiler {
   /** The objects that were seen and not removed. */
   readonly objects: readonly ObjectHead[];
+  /** One of them; of several with the same name the last. */
+  find: FindObject;
   /** Compiles these objects, as read, independent of earlier ones. */
   compile(objects: readonly ObjectHead[], local: LocalPods): Outcome | Promise<Outcome>;
   /** Applies changes, and compiles the resulting objects. */

@@ -228,13 +228,18 @@ export interface NativeHandoff {
 export interface NativeForwardFilter {
   /** The blob must not change until the promise settles. */
   publish(blob: Uint8Array, generation: number): Promise<void>;
+  settle(): Promise<void>;
   attach(): void;
   isAttached(): boolean;
   setClosed(v4: Uint32Array, v6: Uint32Array, closesLink: boolean): void;
+  renewLease(forNs: number): void;
+  /** Five words for each address: its family and its own, in the order of memory. */
+  setOpenPods(pods: Uint32Array): void;
   /** Fills a ForwardCounters record. */
   readCounters(counters: Uint8Array): void;
   /** Fills FlowEvent records and returns how many. */
   drainEvents(events: Uint8Array): number;
+  leave(): void;
   judgeOnce(packet: Uint8Array): boolean;
 }
 

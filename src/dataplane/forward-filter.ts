@@ -4,6 +4,7 @@ import {
   ForwardCounters,
   readForwardCounters,
 } from "../layout/layout.gen.js";
+import type { Address } from "../net/address.js";
 import type { Prefix } from "../net/prefix.js";
 import { addon, type NativeForwardFilter, type NativeOwnConnectionEnds } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
@@ -52,13 +53,18 @@ export interface ForwardCounts {
 export class ForwardFilter {
   readonly #native: NativeForwardFilter;
   readonly folder: string;
+  /** Settles when the kernel has done with the table before: a table that comes later need not wait for that. */
+  #settling: Promise<void> = Promise.resolve();
 
   private constructor(instance: NativeForwardFilter, folder: string) {
     this.#native = instance;
     this.folder = folder;
   }
 
-  /** Opens what is pinned in a folder of a bpf file system, or makes it. */
+  /**
+   * Opens what is pinned in a folder of a bpf file system, or makes it. Errors: DataplaneError; `flock` where
+   * another process has it open.
+   */
   static open(folder: string): ForwardFilter {
     return native("prepare the programs for the kernel's forward hook", () => {
       const { NativeForwardFilter } = addon();
@@ -74,10 +80,12 @@ export class ForwardFilter {
   }
 
   /** Puts a table in force; the blob must not change until then. Before the first, nothing passes. */
-  publish(blob: Uint8Array, generation: number): Promise<void> {
-    return nativeAsync("put a table in force in the kernel", () =>
+  async publish(blob: Uint8Array, generation: number): Promise<void> {
+    await this.#settling;
+    await nativeAsync("put a table in force in the kernel", () =>
       this.#native.publish(blob, generation),
     );
+    this.#settling = this.#native.settle();
   }
 
   /** Attaches what is not attached yet. */
@@ -104,6 +112,26 @@ export class ForwardFilter {
         ),
       );
     this.#native.setClosed(words(4), words(6), closesLink);
+  }
+
+  /**
+   * From now on, unless this is called again in time, nothing passes to and from local endpoints, whether this process
+   * lives or not; those of `setOpenPods` pass everything. 0: the table goes on judging.
+   */
+  renewLease(forMs: number): void {
+    this.#native.renewLease(forMs * 1e6);
+  }
+
+  /** The addresses that are open when the lease is over. Errors: DataplaneError; never more is open than wanted. */
+  setOpenPods(addresses: readonly Address[]): void {
+    const words = addresses.flatMap(({ family, bytes }) => {
+      const whole = new Uint8Array(16);
+      whole.set(bytes);
+      return [family, ...wordsOf(whole)];
+    });
+    native("tell the kernel which pods fail open", () =>
+      this.#native.setOpenPods(Uint32Array.from(words)),
+    );
   }
 
   counts(): ForwardCounts {
@@ -143,6 +171,11 @@ export class ForwardFilter {
       if (records === null) return;
       if (records.length > 0) yield records;
     }
+  }
+
+  /** Leaves what is attached to another process: nothing is published from now on. */
+  leave(): void {
+    this.#native.leave();
   }
 
   /** Whether a packet of no connection passes, from its IP header on: for tests. */

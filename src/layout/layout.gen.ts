@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0xc88f2b86;
+export const LAYOUT_HASH = 0x49e6ae0b;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -530,6 +530,8 @@ export const DropReason = {
   ExemptLimit: 47,
   /** in place: an address of the node's pod ranges that no pod of the table has, or one that is for a link alone */
   UnknownPod: 48,
+  /** in place: no process has renewed the lease, and the pod is closed without one */
+  LeaseOver: 49,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 /** The word for each value of DropReason, by its number. */
@@ -583,6 +585,7 @@ export const dropReasonWords = [
   "offload-segments",
   "exempt-limit",
   "unknown-pod",
+  "lease-over",
 ] as const;
 
 /** Where one array of the blob starts, and how many elements it has. Byte offsets of its fields. */
@@ -1418,7 +1421,7 @@ export function writeDataplaneSettings(view: DataView, at: number, fields: Datap
 
 /** What a data plane has counted since it was made, all workers together. Byte offsets of its fields. */
 export const DataplaneCounters = {
-  bytes: 544,
+  bytes: 552,
   /** u64: tracked now */
   connections: 0,
   /** u64: events that found their ring full */
@@ -1439,12 +1442,12 @@ export const DataplaneCounters = {
   reset: 64,
   /** u64: unfinished fragmented datagrams that gave way to new ones */
   fragmentsEvicted: 72,
-  /** 49 × u64: frames dropped, by DropReason */
+  /** 50 × u64: frames dropped, by DropReason */
   drops: 80,
   /** 5 × u64: passed unjudged, by ExemptKind */
-  exempt: 472,
+  exempt: 480,
   /** 4 × u64: connections that gave way to new ones, by ConnClass */
-  evictions: 512,
+  evictions: 520,
 } as const;
 
 /** The fields of a DataplaneCounters. */
@@ -1490,15 +1493,15 @@ export function readDataplaneCounters(view: DataView, at: number): DataplaneCoun
     rejected: u64At(view, at + 56),
     reset: u64At(view, at + 64),
     fragmentsEvicted: u64At(view, at + 72),
-    drops: listAt(view, at + 80, 49, u64At, 8),
-    exempt: listAt(view, at + 472, 5, u64At, 8),
-    evictions: listAt(view, at + 512, 4, u64At, 8),
+    drops: listAt(view, at + 80, 50, u64At, 8),
+    exempt: listAt(view, at + 480, 5, u64At, 8),
+    evictions: listAt(view, at + 520, 4, u64At, 8),
   };
 }
 
 /** What the process tells the programs at the kernel's forward hook. Byte offsets of its fields. */
 export const ForwardControl = {
-  bytes: 176,
+  bytes: 184,
   /** u32: which of the two tables is in force */
   inForce: 0,
   /** u32: of that table; 0 before the first */
@@ -1511,11 +1514,13 @@ export const ForwardControl = {
   closesLink: 168,
   /** u32: zero */
   reserved: 172,
+  /** u64: from when on, on the monotonic clock, pods pass nothing unless a process renews it; 0: never */
+  leaseEndNs: 176,
 } as const;
 
 /** What the programs at the kernel's forward hook have counted, on one processor or on all. Byte offsets of its fields. */
 export const ForwardCounters = {
-  bytes: 472,
+  bytes: 480,
   /** u64: packets that were judged; a superframe is one */
   totalPackets: 0,
   /** u64: their bytes, from the IP header on */
@@ -1526,10 +1531,10 @@ export const ForwardCounters = {
   audited: 24,
   /** u64: events that found the ring full */
   eventsLost: 32,
-  /** 49 × u64: packets dropped, by DropReason */
+  /** 50 × u64: packets dropped, by DropReason */
   drops: 40,
   /** 5 × u64: passed unjudged, by ExemptKind */
-  exempt: 432,
+  exempt: 440,
 } as const;
 
 /** The fields of a ForwardCounters. */
@@ -1558,8 +1563,8 @@ export function readForwardCounters(view: DataView, at: number): ForwardCounters
     opened: u64At(view, at + 16),
     audited: u64At(view, at + 24),
     eventsLost: u64At(view, at + 32),
-    drops: listAt(view, at + 40, 49, u64At, 8),
-    exempt: listAt(view, at + 432, 5, u64At, 8),
+    drops: listAt(view, at + 40, 50, u64At, 8),
+    exempt: listAt(view, at + 440, 5, u64At, 8),
   };
 }
 

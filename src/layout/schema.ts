@@ -475,7 +475,7 @@ export const structs: readonly Struct[] = [
   },
   {
     name: "ForwardControl",
-    bytes: 176,
+    bytes: 184,
     doc: "What the process tells the programs at the kernel's forward hook.",
     fields: [
       { name: "inForce", type: "u32", doc: "which of the two tables is in force" },
@@ -493,6 +493,11 @@ export const structs: readonly Struct[] = [
         doc: "1: link-local, multicast and broadcast addresses pass nothing, as some pod is isolated",
       },
       { name: "reserved", type: "u32", doc: "zero" },
+      {
+        name: "leaseEndNs",
+        type: "u64",
+        doc: "from when on, on the monotonic clock, pods pass nothing unless a process renews it; 0: never",
+      },
     ],
   },
   {
@@ -1142,6 +1147,10 @@ export const enums: readonly Enum[] = [
       {
         name: "UnknownPod",
         doc: "in place: an address of the node's pod ranges that no pod of the table has, or one that is for a link alone",
+      },
+      {
+        name: "LeaseOver",
+        doc: "in place: no process has renewed the lease, and the pod is closed without one",
       },
     ],
   },

@@ -14,6 +14,8 @@ interface KnownAnnotation {
   readonly kinds: ReadonlySet<KubernetesObject["kind"]>;
 }
 
+const failModes = ["closed", "open"] as const;
+
 const known: Readonly<Record<string, KnownAnnotation>> = {
   mode: {
     values: modes,
@@ -25,12 +27,18 @@ const known: Readonly<Record<string, KnownAnnotation>> = {
       "BaselineAdminNetworkPolicy",
     ]),
   },
+  "fail-mode": { values: failModes, kinds: new Set(["Pod"]) },
 };
 
 /** Reads the mode that an object asks for; undefined when it leaves that to others. */
 export function modeOf({ annotations }: Meta): Mode | undefined {
   const value = annotations.get(`${prefix}mode`);
   return modes.find((mode) => mode === value);
+}
+
+/** Whether a pod asks to be open, unjudged, when the process that judges its traffic has been away for too long. */
+export function asksToFailOpen({ annotations }: Meta): boolean {
+  return annotations.get(`${prefix}fail-mode`) === "open";
 }
 
 /** Reports what is wrong with the annotations of an object that are meant for Sluice. */

@@ -1,3 +1,4 @@
+import { compile } from "../compiler/compile.js";
 import { contained } from "../control/boundary.js";
 import type { FilteredInterface, NameGuardStatus } from "../control/control-routes.js";
 import type { CompiledTable } from "../control/controller.js";
@@ -378,7 +379,9 @@ export class Attachments {
     const held = next.filter(({ open }) => this.#unjoined.has(open) && !this.#isHolding);
     // Frames wait meanwhile: a segment of a connection that is not loaded yet would be reset.
     if (held.length > 0) dataplane.stop();
-    const generation = dataplane.swapTable(table.blob, bindings(next, table));
+    // Without a link nothing is judged here, and only the generations are counted.
+    const blob = next.length === 0 ? emptyTable() : table.blob;
+    const generation = dataplane.swapTable(blob, bindings(next, table));
     this.#judging = table;
     this.#generation = generation;
     for (const { open, zone } of held) {
@@ -430,6 +433,16 @@ export class Attachments {
     });
     this.#swap(again, table);
   }
+}
+
+let empty: Uint8Array | undefined;
+
+function emptyTable(): Uint8Array {
+  if (empty !== undefined) return empty;
+  const made = compile({ objects: [] });
+  if (!made.ok) throw new Error("a table of nothing cannot be made");
+  empty = made.blob;
+  return empty;
 }
 
 function guardedBy(held: readonly Held[]): { names: string[]; exempt: number[] } {

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { guardsOf, type InPlaceStatus, type PodInterfaceItem } from "../control/control-routes.js";
-import type { CompiledTable } from "../control/controller.js";
 import { RefusalError } from "../control/refusal.js";
+import type { CompiledTable, FindObject } from "../control/table-compiler.js";
 import { DataplaneError } from "../dataplane/errors.js";
 import {
   type ForwardCounts,
@@ -15,6 +16,8 @@ import type { Tell } from "../diagnostics/tell.js";
 import type { PodEvent, PodEvents } from "../kubernetes/pod-events.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
 import { KernelConnections } from "./kernel-connections.js";
+import { Lease } from "./lease.js";
+import { lockHolder } from "./lock-holder.js";
 import type { InPlaceConfig } from "./node-config.js";
 import { type PodChange, PodInterfaces } from "./pod-interfaces.js";
 
@@ -30,6 +33,27 @@ const bridgeSettings = [
   "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
 ];
 
+/** How long a predecessor that has handed over may still hold the pin folder. */
+const predecessorMs = 15_000;
+const lockPauseMs = 5;
+
+/** What is open while this process has the pin folder. */
+interface Opened {
+  readonly filter: ForwardFilter;
+  readonly connections: KernelConnections;
+  /** Whose interfaces these are, and the guard of each. */
+  readonly interfaces: PodInterfaces;
+  readonly lease: Lease | undefined;
+}
+
+export interface InPlaceOptions {
+  readonly tell: Tell;
+  /** Where a pod's own Events go. */
+  readonly events?: PodEvents | undefined;
+  /** Whether another process may judge by the pin folder until the first table is to be in force. */
+  readonly takesOver?: boolean | undefined;
+}
+
 /**
  * All pods of a node, judged where the kernel routes or bridges their packets: by programs at netfilter's forward
  * hook, after the translation of Services.
@@ -39,10 +63,9 @@ const bridgeSettings = [
 export class InPlace {
   readonly #config: InPlaceConfig;
   readonly #tell: Tell;
-  readonly #filter: ForwardFilter;
-  readonly #connections: KernelConnections;
-  /** Whose interfaces these are, and the guard of each. */
-  readonly interfaces: PodInterfaces;
+  readonly #options: InPlaceOptions;
+  /** Undefined while the process that this one takes over from has the pin folder. */
+  #opened: Opened | undefined;
   #ranges: readonly Prefix[] = [];
   /** Whether a pod is isolated by the table in force. */
   #isolates = false;
@@ -54,34 +77,76 @@ export class InPlace {
   #coversBridges = true;
 
   /** Errors: RefusalError (environment) where the kernel or the process's privileges do not allow it. */
-  constructor(config: InPlaceConfig, tell: Tell, events?: PodEvents) {
+  constructor(config: InPlaceConfig, options: InPlaceOptions) {
     this.#config = config;
-    this.#tell = tell;
-    this.#filter = refusing(config.pinFolder, () => ForwardFilter.open(config.pinFolder));
-    this.#connections = new KernelConnections(this.#filter, tell);
-    this.interfaces = refusing(config.pinFolder, () => interfacesOf(config, tell, events));
+    this.#options = options;
+    this.#tell = options.tell;
+    this.#opened = this.#open(options.takesOver ?? false);
   }
 
   /** Fills FlowEvent records, as `Dataplane.drainEvents`: a connection's end after its first packet. */
   drainEvents(buffer: Uint8Array): number {
-    return this.#connections.drainEvents(buffer, this.#filter.drainEvents(buffer));
+    if (this.#opened === undefined) return 0;
+    const { filter, connections } = this.#opened;
+    return connections.drainEvents(buffer, filter.drainEvents(buffer));
   }
 
   /** The pods' connections as the kernel tracks them, as `Dataplane.connections`. */
   connections(): AsyncGenerator<Uint8Array> {
-    return this.#connections.list();
+    return this.#inUse.connections.list();
   }
 
   get counts(): ForwardCounts {
-    return this.#filter.counts();
+    return this.#inUse.filter.counts();
   }
 
   get isAttached(): boolean {
-    return this.#filter.isAttached;
+    return this.#opened?.filter.isAttached ?? false;
+  }
+
+  /** Leaves what is attached to the next process. */
+  leave(): void {
+    this.#opened?.lease?.close();
+    this.#opened?.filter.leave();
+  }
+
+  /** Nobody asks before the first table, which comes after the predecessor. */
+  get #inUse(): Opened {
+    if (this.#opened === undefined) throw new Error("another process has the pin folder");
+    return this.#opened;
+  }
+
+  /** Undefined where another process has the folder and `mayWait`. */
+  #open(mayWait: boolean): Opened | undefined {
+    const { pinFolder, lease } = this.#config;
+    return openUnlessTaken(pinFolder, mayWait, () => {
+      const filter = ForwardFilter.open(pinFolder);
+      return {
+        filter,
+        connections: new KernelConnections(filter, this.#tell),
+        interfaces: interfacesOf(this.#config, this.#tell, this.#options.events),
+        lease: lease && new Lease(filter, lease),
+      };
+    });
+  }
+
+  /** Opens what the predecessor leaves: until then its last table judges. Errors: RefusalError (environment). */
+  async #openAfterPredecessor(): Promise<Opened> {
+    const untilMs = performance.now() + predecessorMs;
+    for (;;) {
+      this.#opened ??= this.#open(performance.now() < untilMs);
+      if (this.#opened !== undefined) return this.#opened;
+      await pause(lockPauseMs);
+    }
+  }
+
+  /** Undefined while the process that this one takes over from has the pin folder. */
+  get interfaces(): PodInterfaces | undefined {
+    return this.#opened?.interfaces;
   }
 
   get podInterfaces(): readonly PodInterfaceItem[] {
-    return this.interfaces.items();
+    return this.#opened?.interfaces.items() ?? [];
   }
 
   statusOf({ totalPackets, totalBytes }: ForwardCounts): InPlaceStatus {
@@ -94,34 +159,41 @@ export class InPlace {
       unknownPods: this.#config.unknownPods,
       podRanges: this.#ranges.map(formatPrefix),
       bypass: this.#bypass ?? null,
-      connectionEnds: this.#connections.status,
+      lease: leaseStatus(this.#config),
+      connectionEnds: this.#inUse.connections.status,
     };
   }
 
-  /** Puts a table in force, for every packet from the next one on; attaches what is not attached. Errors: DataplaneError. */
-  async enforce(table: CompiledTable, generation: number): Promise<void> {
-    const isolates = this.#learn(table);
+  /**
+   * Puts a table in force, for every packet from the next one on; attaches what is not attached. `find` knows the
+   * objects that it is made of. Errors: DataplaneError.
+   */
+  async enforce(table: CompiledTable, generation: number, find: FindObject): Promise<void> {
+    const isolates = this.#learn(table, find);
+    const { filter, interfaces, lease } = await this.#openAfterPredecessor();
     // Before the table opens a pod's address, nobody else may have it.
-    this.interfaces.follow(table.ruleset.endpoints);
+    interfaces.follow(table.ruleset.endpoints);
+    const learned = lease?.learn(table, find);
     // What is not in force yet, or may have to stay in force, closes too.
-    this.#filter.setClosed(this.#ranges, isolates || this.#isolates);
-    await this.#filter.publish(table.blob, generation);
-    this.#filter.setClosed(this.#ranges, isolates);
+    filter.setClosed(this.#ranges, isolates || this.#isolates);
+    await filter.publish(table.blob, generation);
+    filter.setClosed(this.#ranges, isolates);
     this.#isolates = isolates;
-    this.#keep();
-    this.#keeper ??= setInterval(() => this.#keepOn(), keepMs).unref();
+    learned?.();
+    this.#keep(filter);
+    this.#keeper ??= setInterval(() => this.#keepOn(filter), keepMs).unref();
   }
 
   /** From here on nobody puts again what is taken away. What is attached stays. */
   close(): void {
     clearInterval(this.#keeper);
-    this.interfaces.close();
+    this.#opened?.interfaces.close();
   }
 
-  #keepOn(): void {
+  #keepOn(filter: ForwardFilter): void {
     let failure = "";
     try {
-      this.#keep();
+      this.#keep(filter);
     } catch (error) {
       failure = `what judges in place cannot be put again: ${(error as Error).message}`;
     }
@@ -130,20 +202,19 @@ export class InPlace {
   }
 
   /** Puts again what is missing: others flush rules, and remove pins. Errors: DataplaneError. */
-  #keep(): void {
+  #keep(filter: ForwardFilter): void {
     const isFirst = this.#keeper === undefined;
     this.#coversBridges = keepForwardRules(isFirst) && (isFirst || this.#coversBridges);
-    this.#filter.attach();
+    filter.attach();
     const bypass = this.#bypass ?? "";
     if (bypass !== "" && bypass !== this.#toldBridge) this.#tell(bypass, "warning");
     this.#toldBridge = bypass;
   }
 
   /** Learns the node's ranges, which stay known when its Node is gone; returns whether a pod is isolated. */
-  #learn({ objects, ruleset }: CompiledTable): boolean {
-    const node = objects.find(
-      (each) => each.kind === "Node" && each.meta.name === this.#config.node,
-    );
+  #learn({ ruleset }: CompiledTable, find: FindObject): boolean {
+    const { node: name } = this.#config;
+    const node = name === undefined ? undefined : find("Node", { namespace: "", name });
     if (node?.kind === "Node" && this.#config.unknownPods === "closed") {
       this.#ranges = ([4, 6] as const).flatMap((family) =>
         node.podCidrs.filter(({ address }) => address.family === family).slice(0, rangesMax),
@@ -164,6 +235,10 @@ export class InPlace {
       ? undefined
       : "this kernel has no nftables for bridges: frames between pods of one bridge that are no IP are not judged";
   }
+}
+
+function leaseStatus({ lease }: InPlaceConfig): InPlaceStatus["lease"] {
+  return lease === undefined ? null : { seconds: lease.ms / 1_000, failMode: lease.failMode };
 }
 
 /** Takes away what a node's process has left attached. Errors: DataplaneError. */
@@ -231,10 +306,25 @@ function eventOf({ pod: { namespace, name }, guard, note }: PodChange): PodEvent
   }
 }
 
-function refusing<Opened>(pinFolder: string, open: () => Opened): Opened {
+/** Errors: what `work` throws, as RefusalError (environment). */
+function refusing<Result>(pinFolder: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    throw refusalFor(error, pinFolder);
+  }
+}
+
+/** Undefined where another process has the folder and `mayWait`. Errors: RefusalError (environment). */
+function openUnlessTaken(
+  pinFolder: string,
+  mayWait: boolean,
+  open: () => Opened,
+): Opened | undefined {
   try {
     return open();
   } catch (error) {
+    if (mayWait && error instanceof DataplaneError && error.syscall === "flock") return undefined;
     throw refusalFor(error, pinFolder);
   }
 }
@@ -242,11 +332,12 @@ function refusing<Opened>(pinFolder: string, open: () => Opened): Opened {
 function refusalFor(error: unknown, pinFolder: string): unknown {
   if (!(error instanceof DataplaneError)) return error;
   if (error.syscall === "flock") {
-    const message = `another process judges in place, by ${pinFolder}`;
+    const pid = lockHolder(pinFolder);
+    const who = pid === undefined ? "another process" : `another process (pid ${pid})`;
     return new RefusalError(
       "environment",
-      message,
-      "end it first: what it has attached stays in force",
+      `${who} judges in place, by ${pinFolder}`,
+      "take its place with --take-over, or end it first: what it has attached stays in force",
     );
   }
   return new RefusalError("environment", error.message, remedyOf(error, pinFolder));

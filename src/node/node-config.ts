@@ -123,6 +123,12 @@ export interface InPlaceConfig {
   readonly sourceGuard: Choice<"sourceGuard">;
   /** Absent: no container runtime tells of its pods. */
   readonly cni?: CniConfig;
+  /** Absent: without a process the last table goes on judging. */
+  readonly lease?: {
+    readonly ms: number;
+    /** What passes to and from local pods when no process has renewed it for so long. */
+    readonly failMode: Choice<"lapsed">;
+  };
 }
 
 /** How the CNI plugin reaches this process. */

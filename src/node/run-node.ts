@@ -40,6 +40,8 @@ export interface NodeRun {
   readonly host: NodeHost;
   /** Takes over from the process that answers on the control socket, if one does. */
   readonly takesOver?: boolean;
+  /** When a successor has taken over, waits for a signal, idle, before it ends. */
+  readonly stays?: boolean;
 }
 
 /**
@@ -78,11 +80,22 @@ export async function runNode(run: NodeRun): Promise<boolean> {
   const ownWay = ownWayOf(config);
   const source = await openSource(config.source, folder, host, { local: network?.pods, ownWay });
   const node = new NodeProcess(run, plans, compiler, source, { network, ownWay });
+  let isEnforced = false;
   try {
-    return await node.run();
+    isEnforced = await node.run();
   } finally {
     await node.close();
   }
+  if (run.stays === true && node.isSucceeded) await idle(host);
+  return isEnforced;
+}
+
+/** Waits for a signal: whoever has started this process would start it again, and that one would take over. */
+async function idle(host: NodeHost): Promise<void> {
+  const signals = new Signals();
+  host.tell("another process has taken over: waiting to be ended");
+  await signals.untilStopped;
+  signals.release();
 }
 
 /** A sidecar's process is in its pod's network: its own wire is the only way to an API server. */
@@ -151,7 +164,12 @@ class NodeProcess {
     this.#service = new ServiceManager(host);
     const { inPlace } = run.config;
     this.#inPlace =
-      inPlace === undefined ? undefined : new InPlace(inPlace, host.tell, source.events);
+      inPlace &&
+      new InPlace(inPlace, {
+        tell: host.tell,
+        events: source.events,
+        takesOver: run.takesOver,
+      });
     this.#enforcer = new Enforcer(this.#enforcerOptions(compiler));
     const { dataplane, flows } = this.#enforcer;
     const attachments = new Attachments({
@@ -214,7 +232,7 @@ class NodeProcess {
       interfaceName: (linkId) =>
         this.#inPlace === undefined
           ? this.#attachments.interfaceName(linkId)
-          : this.#inPlace.interfaces.nameOf(linkId),
+          : this.#inPlace.interfaces?.nameOf(linkId),
       interfaces: () => this.#attachments.interfaces(),
       nameGuard: () => this.#attachments.nameGuard,
       retaken: () => this.#attachments.retaken,
@@ -265,7 +283,7 @@ class NodeProcess {
     const follower = this.#followSource();
     this.#follower = follower;
     await this.#network?.open({
-      guard: (pod) => this.#inPlace?.interfaces.attach(pod),
+      guard: (pod) => this.#inPlace?.interfaces?.attach(pod),
       refresh: this.#source.refreshLocal,
       updateNow: () => follower.now(),
       table: () => controller.table,
@@ -277,6 +295,11 @@ class NodeProcess {
     const end = await Promise.race([this.#signals.untilStopped, this.#succession.untilSucceeded]);
     this.#isLeft = await this.#succession.end(end ?? undefined);
     return true;
+  }
+
+  /** Whether another process has taken this one's place. */
+  get isSucceeded(): boolean {
+    return this.#succession.isSucceeded;
   }
 
   async close(): Promise<void> {
@@ -294,6 +317,7 @@ class NodeProcess {
       stopped: () => this.#kept.end(leaves),
       letGo: () => (leaves ? this.#attachments.leave() : this.#attachments.close()),
     });
+    this.#inPlace?.leave();
     this.#succession.close();
     this.#signals.release();
   }
@@ -320,7 +344,7 @@ class NodeProcess {
     const generation = await this.#succession.enter(() =>
       this.#attachments.swapTo(attachments, judging),
     );
-    await this.#inPlace?.enforce(table, generation);
+    await this.#inPlace?.enforce(table, generation, this.#enforcer.controller.find);
     const later = this.#plans.enforced();
     if (later.length > 0) {
       this.#run.host.tell(
@@ -358,7 +382,7 @@ class NodeProcess {
     const told = this.#watch.read();
     const touched = told === undefined ? undefined : touchedBy(told);
     this.#attachments.follow(touched);
-    this.#inPlace?.interfaces.interfacesChanged(touched);
+    this.#inPlace?.interfaces?.interfacesChanged(touched);
     this.#followOwnNode();
   }
 

@@ -71,6 +71,10 @@ const reasons: Readonly<Record<DropReasonWord, HubbleReason>> = {
     number: 165,
     name: "NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION",
   },
+  "lease-over": {
+    number: 165,
+    name: "NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION",
+  },
   // Hubble has no reason for these.
   "transmit-full": unknown,
   none: unknown,

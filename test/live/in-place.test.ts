@@ -119,7 +119,7 @@ describe.skipIf(obstacle !== undefined)(named("in place", obstacle), () => {
 
     const refused = await finish(bench.on("node", "--remove", "--pin-folder", bench.pins));
     expect(refused.code).toBe(4);
-    expect(refused.stderr).toContain("another process judges in place");
+    expect(refused.stderr).toMatch(/another process \(pid \d+\) judges in place/);
     const other = ["--pin-folder", bench.pins, "--socket", join(bench.folder, "other.sock")];
     const rival = await finish(
       bench.on("node", "-f", join(bench.folder, "manifests.yaml"), ...other),

@@ -16,8 +16,8 @@ extern const char tableBytes[], skbConntrack[], skbLength[], conntrackType[], or
 #include "native/table/evaluate.h"
 
 // Maps: two tables; one ForwardControl; a ForwardCounters for each processor; the ring of events;
-// the judges by family.
-extern const char tables[], control[], counters[], events[], judges[];
+// the judges by family; the addresses of pods that are open when the lease is over.
+extern const char tables[], control[], counters[], events[], judges[], openPods[];
 
 // Functions of the kernel.
 extern void* bpf_rdonly_cast(const void* object, SluiceU32 type);
@@ -145,6 +145,22 @@ INLINE int isOfLink(const Packet* packet, const SluiceU32* address) {
   return first == 0xff || (address[0] & 0xc0ff) == 0x80fe;
 }
 
+// Whether no process has renewed the lease in time.
+INLINE int isLeaseOver(const Packet* packet) {
+  const SluiceU64 endNs = packet->control->leaseEndNs;
+  return endNs != 0 && monotonicNs() > endNs;
+}
+
+// Whether an address is closed without a process: a local endpoint's that is not told to be open.
+INLINE int isClosedWithoutProcess(const Packet* packet, const SluiceU32* address, SluiceU32 leaf) {
+  if (endpointOf(packet, leaf) == SLUICE_NONE) return 0;
+  SluiceU32 key[5] = {packet->isV6 ? 6 : 4, address[0], 0, 0, 0};
+  if (packet->isV6) {
+    for (int word = 1; word < 4; ++word) key[1 + word] = address[word];
+  }
+  return mapLookup(openPods, key) == 0;
+}
+
 INLINE int judge(const Packet* packet, const Flow* flow, int isFirst) {
   const SluiceTable table = packet->table;
   const SluiceU32 source = leafOf(packet, flow->source);
@@ -154,6 +170,13 @@ INLINE int judge(const Packet* packet, const Flow* flow, int isFirst) {
       (packet->control->closesLink != 0 &&
        (isOfLink(packet, flow->source) || isOfLink(packet, flow->destination)))) {
     return drop(packet, flow, SLUICE_DropReason_UnknownPod, 0);
+  }
+  if (isLeaseOver(packet)) {
+    if (isClosedWithoutProcess(packet, flow->source, source) ||
+        isClosedWithoutProcess(packet, flow->destination, destination)) {
+      return drop(packet, flow, SLUICE_DropReason_LeaseOver, 0);
+    }
+    return ACCEPT;
   }
   if (flow->withoutPorts) {
     if ((endpointOf(packet, source) & endpointOf(packet, destination)) == SLUICE_NONE)

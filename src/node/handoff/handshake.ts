@@ -43,8 +43,11 @@ export interface Place {
   stop(): PackedHandoff;
   /** Restarts the packets: no successor took the place. */
   resume(): void;
-  /** The successor has the place: this process moves no packet any more. */
-  taken(): void;
+  /**
+   * The successor has the place: this process moves no packet any more. `gone` tells the successor that what only
+   * one process can have is free, as this process's end does.
+   */
+  taken(gone: () => void): void;
 }
 
 /**
@@ -85,8 +88,7 @@ async function handOver(
     const { text } = await receiveDescriptors(connection, adoptMs);
     if (text !== "taken") throw new Error("the successor has gone");
     passDescriptors(connection, "yours");
-    taken();
-    // The connection stays open until this process ends; the successor waits for that.
+    taken(() => closeSync(connection));
     return true;
   } catch {
     // Sent before packets move again: a successor that receives "mine" must not start.

@@ -46,6 +46,7 @@ export class Succession {
     this.#end = () => resolve(undefined);
   });
   #isSucceeded = false;
+  #tellGone: () => void = () => {};
   /** Settles when a handoff to a successor has succeeded or failed. */
   #handing: Promise<unknown> = Promise.resolve();
   /** What the predecessor had, until `predecessorGone`. */
@@ -152,10 +153,17 @@ export class Succession {
     this.#options.attachments.takeOverGuards(left.flatMap(({ interfaces }) => interfaces));
   }
 
-  /** Gives up the takeover: the predecessor continues. */
+  /** Whether another process has taken this one's place. */
+  get isSucceeded(): boolean {
+    return this.#isSucceeded;
+  }
+
+  /** Gives up the takeover: the predecessor continues. Tells a successor that this process has let everything go. */
   close(): void {
     this.#predecessor?.close();
     this.#predecessor = undefined;
+    this.#tellGone();
+    this.#tellGone = () => {};
   }
 
   /** Listens for a successor; returns the socket's path. Errors: DataplaneError. */
@@ -180,8 +188,9 @@ export class Succession {
         this.#options.attachments.start();
         host.tell("nobody has taken over: going on");
       },
-      taken: () => {
+      taken: (gone) => {
         this.#isSucceeded = true;
+        this.#tellGone = gone;
       },
     }).then(
       (isTaken) => {
