@@ -15,7 +15,7 @@ import type { RenderOptions } from "./render.js";
 /** What of an input is not in files, and how it is got. */
 export interface SourceOptions
   extends Omit<ReadOptions, "made">,
-    Pick<RenderOptions, "env" | "values" | "tell" | "timeMs"> {
+    Pick<RenderOptions, "env" | "values" | "tell" | "timeMs" | "memoryBytes"> {
   /** Whether programs may be run for charts and kustomizations. */
   readonly render: "auto" | "never";
   /** As servers are to see it. */

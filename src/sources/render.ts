@@ -23,10 +23,14 @@ export interface RenderOptions {
   readonly allTimeMs?: number;
   /** Of all together. */
   readonly bytesMax?: number;
+  /** Of one. */
+  readonly memoryBytes?: number;
 }
 
 const usualTimeMs = 30_000;
 const usualAllTimeMs = 120_000;
+/** Of a processor of templates, which takes some 100 MB: enough for any that ends well. */
+const usualMemoryBytes = 2 * 1024 ** 3;
 
 /** A program that was found, and how it is called. */
 interface Call {
@@ -134,6 +138,7 @@ async function rendered(
     env: environmentFor(options.env),
     timeMs: Math.ceil(Math.min(leftMs, options.timeMs ?? usualTimeMs)),
     bytesMax: Math.min(leftBytes, limits.fileBytes),
+    memoryBytes: options.memoryBytes ?? usualMemoryBytes,
   };
   const ran = await runProgram(run);
   if ("failed" in ran) return { failed: `${name} ${ran.failed}` };

@@ -12,6 +12,8 @@ export interface ProgramRun {
   readonly timeMs: number;
   /** Of its standard output. */
   readonly bytesMax: number;
+  /** Of the memory that it and each process that it starts may write, by prlimit(1), which every Debian has. */
+  readonly memoryBytes: number;
 }
 
 export type Ran = { readonly output: Buffer } | { readonly failed: string };
@@ -50,7 +52,8 @@ function isProgram(path: string): boolean {
  */
 export function runProgram(run: ProgramRun): Promise<Ran> {
   // The folder decides nothing: what stands in one may configure a program.
-  const child = spawn(run.file, run.args, {
+  const [command, ...words] = [...limiter(run.memoryBytes), run.file, ...run.args];
+  const child = spawn(command!, words, {
     cwd: "/",
     env: { ...run.env },
     detached: true,
@@ -94,6 +97,12 @@ export function runProgram(run: ProgramRun): Promise<Ran> {
       else resolve({ failed: said.trim() === "" ? failed : `${failed}: ${sentence(said)}` });
     });
   });
+}
+
+/** The words before a program that bound its memory; none where prlimit is missing. */
+function limiter(memoryBytes: number): readonly string[] {
+  const prlimit = findProgram("prlimit", "/usr/bin:/bin");
+  return prlimit === undefined ? [] : [prlimit, `--data=${memoryBytes}`, "--"];
 }
 
 /** What a program said, on one line, and no longer than anybody reads. */

@@ -241,6 +241,13 @@ describe("bounds", () => {
     await until(() => !isAlive(here.called("kustomize")!.pid));
   });
 
+  test("more memory than it may have ends it", { timeout: 60_000 }, async () => {
+    here.write(kustomization);
+    here.add("kustomize", "const kept = []; for (;;) kept.push(Buffer.alloc(1 << 26, 1));");
+    const { found } = await read({ memoryBytes: 512 * 1024 ** 2 });
+    expect(found[0]).toMatch(/kustomize failed with exit code 1: .*allocation failed/);
+  });
+
   test("no more is told of what it says than anybody reads", async () => {
     here.write(kustomization);
     here.add("kustomize", `process.stderr.write("x".repeat(1 << 20)); process.exitCode = 1;`);
