@@ -23,7 +23,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const parts = ["netpol", "npapi", "births", "rollout"];
 
 const usage = `usage: npm run test:cluster -- [--cluster PROGRAM] [--cni bridge,ptp] [--proxy nftables,iptables]
-  [--families dual,ipv4] [--parts ${parts.join(",")}] [--rounds N] [--focus TEXT] [--image FILE] [--logs FOLDER] [--keep]`;
+  [--families dual,ipv4] [--plugin without,with] [--parts ${parts.join(",")}] [--rounds N] [--focus TEXT] [--image FILE] [--logs FOLDER] [--keep]`;
 
 function say(text) {
   process.stderr.write(`test:cluster: ${text}\n`);
@@ -36,6 +36,7 @@ function readArguments() {
     cni: list("bridge,ptp"),
     proxy: list("nftables"),
     families: list("dual"),
+    plugin: list("without"),
     parts: list(parts.join(",")),
     rounds: list("1"),
     focus: list(""),
@@ -68,19 +69,20 @@ function imageOf({ image }, work) {
 }
 
 /** Every configuration that was asked for. */
-function configurations({ cni, proxy, families, rounds }) {
-  const every = [];
-  for (const plugin of cni.split(",")) {
-    for (const mode of proxy.split(",")) {
-      for (const family of families.split(",")) {
-        for (let round = 1; round <= Number(rounds); round++) {
-          const name = `${plugin}, kube-proxy by ${mode}, ${family}, round ${round}`;
-          every.push({ name, plugin, mode, family, round });
-        }
-      }
-    }
-  }
-  return every;
+function configurations({ cni, proxy, families, plugin, rounds }) {
+  const each = (text, key) => (before) =>
+    text.split(",").map((value) => ({ ...before, [key]: value }));
+  const counted = Array.from({ length: Number(rounds) }, (_, at) => at + 1).join(",");
+  return [{}]
+    .flatMap(each(cni, "cni"))
+    .flatMap(each(proxy, "proxy"))
+    .flatMap(each(families, "families"))
+    .flatMap(each(plugin, "plugin"))
+    .flatMap(each(counted, "round"))
+    .map((made) => ({
+      ...made,
+      name: `${made.cni}, kube-proxy by ${made.proxy}, ${made.families}, ${made.plugin} plugin, round ${made.round}`,
+    }));
 }
 
 /** Runs what was asked for on one cluster; returns its results. */
@@ -91,11 +93,12 @@ async function judge(cluster, configuration, image, { parts: wanted, focus }, lo
     say(`${configuration.name}: ${result.what}: ${result.ok ? "" : "FAILED: "}${result.found}`);
     results.push({ configuration: configuration.name, ...result });
   };
-  const { plugin, mode, family } = configuration;
-  cluster.up(["--cni", plugin, "--proxy", mode, ...(family === "ipv4" ? ["--ipv4-only"] : [])]);
+  const { cni, proxy, families } = configuration;
+  const hasPlugin = configuration.plugin === "with";
+  cluster.up(["--cni", cni, "--proxy", proxy, ...(families === "ipv4" ? ["--ipv4-only"] : [])]);
   cluster.load(image);
-  if (wanted.includes("rollout")) tell(await rolledOut(cluster));
-  tell(await install(cluster));
+  if (wanted.includes("rollout")) tell(await rolledOut(cluster, hasPlugin));
+  tell(await install(cluster, hasPlugin));
   if (wanted.includes("births"))
     for (const each of [bornDenied, firstAnswers]) tell(await each(cluster));
   if (wanted.includes("netpol")) tell(await endToEnd(cluster, focus, log("netpol")));

@@ -225,12 +225,12 @@ async function rollout(cluster) {
 }
 
 /** The same Deployment without and with Sluice, by turns; it ends as it began, without. */
-export async function rolledOut(cluster) {
+export async function rolledOut(cluster, hasPlugin) {
   await rollout(cluster); // the first warms the node's caches, and counts for neither
   const ratios = [];
   for (let pair = 0; pair < pairs; pair++) {
     const without = await rollout(cluster);
-    await install(cluster);
+    await install(cluster, hasPlugin);
     const withSluice = await rollout(cluster);
     await uninstall(cluster);
     ratios.push(withSluice / without);

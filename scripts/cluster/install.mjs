@@ -1,15 +1,22 @@
 // Sluice comes and goes by its own manifests, and by nothing else.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { until } from "./tool.mjs";
+import { Cluster, until } from "./tool.mjs";
 
-export const manifest = (name) =>
+const manifest = (name) =>
   readFileSync(fileURLToPath(new URL(`../../deploy/kubernetes/${name}`, import.meta.url)), "utf8");
 
-/** Applies sluice.yaml, and waits until every node enforces. */
-export async function install(cluster) {
+/** What is applied: sluice.yaml, or with the CNI plugin what deploy/cni renders to. */
+function installed(hasPlugin) {
+  if (!hasPlugin) return manifest("sluice.yaml");
+  const folder = fileURLToPath(new URL("../../deploy/cni", import.meta.url));
+  return Cluster.must("kubectl", ["kustomize", folder]);
+}
+
+/** Installs Sluice, and waits until every node enforces. */
+export async function install(cluster, hasPlugin) {
   const begunMs = performance.now();
-  cluster.apply(manifest("sluice.yaml"));
+  cluster.apply(installed(hasPlugin));
   cluster.kubectl(
     "-n",
     "sluice-system",
@@ -30,10 +37,11 @@ export async function install(cluster) {
   });
   const ok = answers.length === cluster.nodes.length && answers.every(Boolean);
   const found = `ready on ${cluster.nodes.length} nodes after ${seconds} s, metrics of ${answers.filter(Boolean).length}`;
-  return { what: "kubectl apply -f sluice.yaml", ok, found };
+  const what = hasPlugin ? "kubectl apply -k deploy/cni" : "kubectl apply -f sluice.yaml";
+  return { what, ok, found };
 }
 
-/** Deletes sluice.yaml, applies remove.yaml, and looks for what is left in the nodes. */
+/** Deletes what was installed, applies remove.yaml, and looks for what is left in the nodes. */
 export async function uninstall(cluster) {
   cluster.remove(manifest("sluice.yaml"));
   cluster.apply(manifest("remove.yaml"));

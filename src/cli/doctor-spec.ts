@@ -5,7 +5,7 @@ const flags = [
   {
     flags: "--for <purpose...>",
     description:
-      "what it has to be ready for: lab, run, af-xdp, capture; lab and run when left out",
+      "what it has to be ready for: lab, run, af-xdp, capture, sidecar, node; only what concerns that is printed. When left out, all is printed, and lab and run decide",
   },
   output("table", "json"),
 ] as const;

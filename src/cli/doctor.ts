@@ -1,5 +1,5 @@
 import { didYouMean } from "../diagnostics/suggest.js";
-import { type Check, diagnose, type Purpose, purposes } from "../doctor/diagnose.js";
+import { type Check, concerns, diagnose, type Purpose, purposes } from "../doctor/diagnose.js";
 import { readMachine } from "../doctor/machine.js";
 import type { DoctorOptions } from "./doctor-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -9,14 +9,18 @@ import { fitTo, renderTable, type Styles, styles, writeJson } from "./output.js"
 export async function runDoctor(options: DoctorOptions, io: Io): Promise<number> {
   const wanted = (options.for ?? ["lab", "run"]).map(readPurpose);
   const machine = readMachine();
-  const { checks, readyFor } = diagnose(machine);
+  const { checks: all, readyFor } = diagnose(machine);
+  const isAsked = options.for !== undefined;
+  const checks = isAsked ? all.filter((each) => concerns(each, wanted)) : all;
   const ready = wanted.every((purpose) => readyFor[purpose]);
   if (options.output === "json") {
     const { kernel, node } = machine;
     writeJson(io.stdout, { ready, wanted, readyFor, kernel, node, checks });
   } else {
     printChecks(checks, io);
-    const answers = purposes.map((purpose) => `${purpose} ${readyFor[purpose] ? "yes" : "no"}`);
+    const answers = (isAsked ? wanted : purposes).map(
+      (purpose) => `${purpose} ${readyFor[purpose] ? "yes" : "no"}`,
+    );
     io.stdout.write(`\nready for: ${answers.join(", ")}\n`);
   }
   return ready ? exitCodes.ok : exitCodes.environment;

@@ -5,7 +5,7 @@ import { capRemedy } from "./cap-package.js";
 import type { Machine } from "./machine.js";
 
 /** The intended uses of a machine. */
-export const purposes = ["lab", "run", "af-xdp", "capture"] as const;
+export const purposes = ["lab", "run", "af-xdp", "capture", "sidecar", "node"] as const;
 export type Purpose = (typeof purposes)[number];
 
 /** One check. */
@@ -14,6 +14,8 @@ export interface Check {
   /** `missing` prevents `neededFor`; `limited` only makes something less good. */
   readonly status: "ok" | "missing" | "limited";
   readonly neededFor: readonly Purpose[];
+  /** What is better with it, beside `neededFor`; absent: nothing. */
+  readonly betterFor?: readonly Purpose[];
   readonly found: string;
   /** The line that grants it, or what is lost without it; absent when all is well. */
   readonly remedy?: string;
@@ -38,6 +40,7 @@ export function diagnose(machine: Machine): Diagnosis {
     ...failOpenCheck(machine),
     ...nameGuardChecks(machine),
     capCheck(machine),
+    ...inPlaceChecks(machine),
   ];
   const ready = (purpose: Purpose) =>
     !checks.some((each) => each.status === "missing" && each.neededFor.includes(purpose));
@@ -48,8 +51,49 @@ export function diagnose(machine: Machine): Diagnosis {
       run: ready("run"),
       "af-xdp": ready("af-xdp"),
       capture: ready("capture"),
+      sidecar: ready("sidecar"),
+      node: ready("node"),
     },
   };
+}
+
+/** Whether a check says anything about one of these purposes. */
+export function concerns({ neededFor, betterFor = [] }: Check, of: readonly Purpose[]): boolean {
+  return [...neededFor, ...betterFor].some((each) => of.includes(each));
+}
+
+/** What `sluice node` needs of the kernel, and what it would not see: docs/in-place.md. */
+function inPlaceChecks({ inPlace }: Machine): Check[] {
+  if (inPlace === undefined) return [];
+  const { hasTypes, hasProgramType, hasFileSystem, bridgesUnseen, hasIpvs, untold } = inPlace;
+  const needed = (name: string, has: boolean, remedy: string): Check =>
+    check(name, ["node"], has ? "there" : "not there", has ? undefined : remedy);
+  const better = (name: string, found: string | undefined, remedy: string): Check =>
+    check(name, [], found ?? "as it should be", found === undefined ? undefined : remedy, ["node"]);
+  return [
+    needed("kernel type information", hasTypes, "a kernel with CONFIG_DEBUG_INFO_BTF"),
+    needed(
+      "netfilter programs",
+      hasProgramType,
+      "Linux 6.4 or later with CONFIG_NETFILTER_BPF_LINK",
+    ),
+    needed("bpf file system", hasFileSystem, "mount -t bpf bpf /sys/fs/bpf"),
+    better(
+      "bridged packets",
+      bridgesUnseen.length === 0 ? undefined : `${bridgesUnseen.join(", ")} not 1`,
+      `modprobe br_netfilter; sysctl -w ${bridgesUnseen.map((key) => `${key}=1`).join(" ")}: else packets between pods of one bridge are not judged`,
+    ),
+    better(
+      "kube-proxy",
+      hasIpvs ? "in IPVS mode (kube-ipvs0)" : undefined,
+      "its mode iptables or nftables: by IPVS, traffic between pods of one node is not judged",
+    ),
+    better(
+      "ends of connections",
+      untold.length === 0 ? undefined : `${untold.join(", ")} not 1`,
+      `sysctl -w ${untold.map((key) => `${key}=1`).join(" ")}: else a connection's end, or its bytes, are not told`,
+    ),
+  ];
 }
 
 function check(
@@ -57,15 +101,17 @@ function check(
   neededFor: readonly Purpose[],
   found: string,
   remedy: string | undefined,
+  betterFor: readonly Purpose[] = [],
 ): Check {
-  if (remedy === undefined) return { name, status: "ok", neededFor, found };
-  return { name, status: neededFor.length > 0 ? "missing" : "limited", neededFor, found, remedy };
+  const made = { name, neededFor, ...(betterFor.length > 0 && { betterFor }), found };
+  if (remedy === undefined) return { ...made, status: "ok" };
+  return { ...made, status: neededFor.length > 0 ? "missing" : "limited", remedy };
 }
 
 function addonCheck({ addonError, node }: Machine): Check {
   return check(
     "native addon",
-    ["lab", "run", "af-xdp", "capture"],
+    purposes,
     addonError ?? `loads in node ${node}`,
     addonError === undefined ? undefined : addonRemedy,
   );
@@ -73,21 +119,19 @@ function addonCheck({ addonError, node }: Machine): Check {
 
 /** A lab's own user namespace gives these capabilities, so they are not needed for a lab. */
 function capabilityChecks(machine: Machine): Check[] {
-  const wanted: readonly [Capability, readonly Purpose[]][] = [
-    ["CAP_NET_ADMIN", ["run", "af-xdp"]],
-    ["CAP_NET_RAW", ["run", "af-xdp", "capture"]],
-    ["CAP_BPF", ["af-xdp"]],
+  const wanted: readonly [Capability, readonly Purpose[], readonly Purpose[]][] = [
+    ["CAP_NET_ADMIN", ["run", "af-xdp", "sidecar", "node"], []],
+    ["CAP_NET_RAW", ["run", "af-xdp", "capture", "sidecar"], []],
+    ["CAP_BPF", ["af-xdp", "node"], ["run", "sidecar"]],
+    ["CAP_PERFMON", ["node"], []],
   ];
-  return wanted.map(([name, neededFor]) => {
-    // CAP_SYS_ADMIN includes CAP_BPF, on older kernels and on new ones.
-    const stand = name === "CAP_BPF" && machine.capabilities.has("CAP_SYS_ADMIN");
+  return wanted.map(([name, neededFor, betterFor]) => {
+    // CAP_SYS_ADMIN includes these two, on older kernels and on new ones.
+    const isPart = name === "CAP_BPF" || name === "CAP_PERFMON";
+    const stand = isPart && machine.capabilities.has("CAP_SYS_ADMIN");
     const has = stand || machine.capabilities.has(name);
-    return check(
-      name,
-      neededFor,
-      has ? "held" : "not held",
-      has ? undefined : grant(machine, name),
-    );
+    const found = has ? "held" : "not held";
+    return check(name, neededFor, found, has ? undefined : grant(machine, name), betterFor);
   });
 }
 
@@ -96,7 +140,7 @@ function failOpenCheck({ failOpen }: Machine): Check[] {
   if (failOpen === undefined || failOpen.length === 0) return [];
   const remedy =
     "traffic passes there unjudged while no sluice run holds them; a clean end of a run takes that away";
-  return [check("fail open", [], failOpen.join(", "), remedy)];
+  return [check("fail open", [], failOpen.join(", "), remedy, ["run"])];
 }
 
 function nameGuardChecks({ nameGuardErrors, guardsLeft }: Machine): Check[] {
@@ -119,7 +163,10 @@ function nameGuardChecks({ nameGuardErrors, guardsLeft }: Machine): Check[] {
       `nothing passes there until the next sluice that takes these interfaces; by hand: ${["inet", "arp", "bridge"].map((family) => `nft delete table ${family} ${table}`).join("; ")}`,
     ),
   );
-  return [...(nameGuardErrors === undefined ? [] : [guard]), ...left];
+  return [...(nameGuardErrors === undefined ? [] : [guard]), ...left].map((each) => ({
+    ...each,
+    betterFor: ["run", "sidecar"],
+  }));
 }
 
 function grant({ user }: Machine, name: Capability): string {
@@ -150,10 +197,11 @@ function kernelChecks({ features, user }: Machine): Check[] {
           ? `${nobody}chmod 0666 /dev/net/tun; in a container: --device /dev/net/tun`
           : `${nobody}sh -c 'modprobe tun; mkdir -p /dev/net; mknod -m 666 /dev/net/tun c 10 200'; in a container: --device /dev/net/tun`,
       ),
+      ["sidecar"],
     ),
     check(
       "AF_PACKET",
-      ["run", "capture"],
+      ["run", "capture", "sidecar"],
       word("packetSocket"),
       lacking("packetSocket", `${nobody}modprobe af_packet (CONFIG_PACKET)`),
     ),
@@ -183,6 +231,7 @@ function kernelChecks({ features, user }: Machine): Check[] {
         "attachTcx",
         "linux 6.6 and CAP_BPF; without it a wire holds the kernel off by a tc filter, which stays after a kill -9 until the next start, and nothing can fail open",
       ),
+      ["run", "af-xdp", "sidecar", "node"],
     ),
     check(
       "seccomp",
@@ -192,6 +241,7 @@ function kernelChecks({ features, user }: Machine): Check[] {
         "seccomp",
         "a kernel with CONFIG_SECCOMP_FILTER; without it packet threads run unconfined",
       ),
+      ["lab", "run", "af-xdp", "sidecar"],
     ),
   ];
 }
@@ -216,6 +266,7 @@ function userNamespaceCheck(machine: Machine): Check {
     privileged ? [] : ["lab"],
     error === undefined ? "can be made" : [error, ...limits].join(", "),
     error === undefined ? undefined : remedy,
+    ["lab"],
   );
 }
 

@@ -15,6 +15,7 @@ import {
   type KernelFeature,
   tryKernelFeatures,
 } from "../dataplane/privilege.js";
+import { type InPlaceFacts, readInPlaceFacts } from "./in-place-facts.js";
 
 /** The facts about a machine. */
 export interface Machine {
@@ -42,6 +43,8 @@ export interface Machine {
   readonly userNamespaceLimits: readonly string[];
   /** Bytes of memory that this process may lock: Infinity when there is no limit. */
   readonly lockedMemoryMax: number;
+  /** What `sluice node` meets in this network namespace; undefined where nobody looked. */
+  readonly inPlace?: InPlaceFacts;
   /** Why the package `cap`, which `sluice capture` needs, cannot be loaded; undefined when it can. */
   readonly capError: string | undefined;
 }
@@ -65,6 +68,7 @@ export function readMachine(): Machine {
     userNamespaceError: userNamespaceError(),
     userNamespaceLimits: userNamespaceLimits(),
     lockedMemoryMax: lockedMemoryMax(),
+    inPlace: readInPlaceFacts(),
     capError: errorOf(() => createRequire(import.meta.url)("cap")),
   };
 }

@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Check } from "../../src/doctor/diagnose.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
@@ -30,7 +31,9 @@ describe("sluice doctor", () => {
       encoding: "utf8",
     });
     expect(wrong.status).toBe(2);
-    expect(wrong.stderr).toContain('got "tea", want one of lab, run, af-xdp, capture');
+    expect(wrong.stderr).toContain(
+      'got "tea", want one of lab, run, af-xdp, capture, sidecar, node',
+    );
   });
 
   test("prints a line for each check, and what grants what is missing", () => {
@@ -42,6 +45,45 @@ describe("sluice doctor", () => {
       if (remedy !== undefined) expect(stdout).toContain(`  ${name}: ${remedy}\n`);
     }
     expect(stdout).toMatch(/\nready for: lab (yes|no), run (yes|no), /);
+  });
+
+  test.each(["sidecar", "node"])("for %s, prints what concerns it alone", (purpose) => {
+    const { answer } = doctor([], "--for", purpose);
+    const { answer: all } = doctor([]);
+    const names = answer.checks.map(({ name }) => name);
+    expect(names).toContain("CAP_NET_ADMIN");
+    expect(names).not.toContain("package cap");
+    expect(names.includes("bpf file system")).toBe(purpose === "node");
+    expect(names.includes("AF_PACKET")).toBe(purpose === "sidecar");
+    expect(names.length).toBeLessThan(all.checks.length);
+    const words = [main, "doctor", "--for", purpose, "--color", "never"];
+    const { stdout } = spawnSync(process.execPath, words, { encoding: "utf8" });
+    expect(stdout).toMatch(new RegExp(`\nready for: ${purpose} (yes|no)\n`));
+  });
+
+  test.skipIf(root !== undefined)(named("finds what a node's network has against it", root), () => {
+    const found = (prepare: string) => {
+      // A sysfs of its own, which shows the interfaces of the network namespace that mounted it.
+      const script = `mount -t sysfs sysfs /sys; ${prepare}; exec "$@"`;
+      const shell = ["unshare", "--net", "--mount", "sh", "-c", script, "sh"];
+      return doctor(shell, "--for", "node").answer.checks.filter(
+        ({ status, name }) => status !== "ok" && !["bpf file system"].includes(name),
+      );
+    };
+    expect(found("true").map(({ name }) => name)).not.toContain("kube-proxy");
+    const ipvs = found("ip link add kube-ipvs0 type bridge");
+    expect(ipvs.map(({ name }) => name)).toContain("kube-proxy");
+    const off = "echo 0 > /proc/sys/net/bridge/bridge-nf-call-ip6tables 2>/dev/null";
+    const bridge = found(`ip link add br0 type bridge; ${off}`);
+    expect(bridge.find(({ name }) => name === "bridged packets")?.found).toContain(
+      "net.bridge.bridge-nf-call-ip6tables",
+    );
+    const settings = "/proc/sys/net/netfilter";
+    if (!existsSync(`${settings}/nf_conntrack_acct`)) return;
+    const untold = found(`echo 0 > ${settings}/nf_conntrack_acct`);
+    expect(untold.find(({ name }) => name === "ends of connections")?.found).toContain(
+      "net.netfilter.nf_conntrack_acct",
+    );
   });
 
   test.skipIf(root !== undefined)(named("finds what was taken away", root), () => {

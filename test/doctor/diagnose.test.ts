@@ -21,7 +21,7 @@ const complete: Machine = {
   node: "20.20.2",
   user: 1000,
   addonError: undefined,
-  capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"]),
+  capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF", "CAP_PERFMON"]),
   features: works,
   failOpen: [],
   nameGuardErrors: new Map(),
@@ -29,8 +29,17 @@ const complete: Machine = {
   userNamespaceError: undefined,
   userNamespaceLimits: [],
   lockedMemoryMax: Number.POSITIVE_INFINITY,
+  inPlace: {
+    hasTypes: true,
+    hasProgramType: true,
+    hasFileSystem: true,
+    bridgesUnseen: [],
+    hasIpvs: false,
+    untold: [],
+  },
   capError: undefined,
 };
+const { inPlace } = complete;
 
 function lacking(less: Partial<Machine>): { wrong: Check[]; notReady: Purpose[] } {
   const { checks, readyFor } = diagnose({ ...complete, ...less });
@@ -52,35 +61,67 @@ const cases: readonly [
   remedy: RegExp,
 ][] = [
   [
+    "kernel type information",
+    { inPlace: { ...inPlace!, hasTypes: false } },
+    ["node"],
+    /CONFIG_DEBUG_INFO_BTF/,
+  ],
+  [
+    "netfilter programs",
+    { inPlace: { ...inPlace!, hasProgramType: false } },
+    ["node"],
+    /CONFIG_NETFILTER_BPF_LINK/,
+  ],
+  ["bpf file system", { inPlace: { ...inPlace!, hasFileSystem: false } }, ["node"], /mount -t bpf/],
+  [
+    "bridged packets",
+    { inPlace: { ...inPlace!, bridgesUnseen: ["net.bridge.bridge-nf-call-iptables"] } },
+    [],
+    /sysctl -w net\.bridge\.bridge-nf-call-iptables=1/,
+  ],
+  ["kube-proxy", { inPlace: { ...inPlace!, hasIpvs: true } }, [], /iptables or nftables/],
+  [
+    "ends of connections",
+    { inPlace: { ...inPlace!, untold: ["net.netfilter.nf_conntrack_acct"] } },
+    [],
+    /nf_conntrack_acct=1/,
+  ],
+  [
     "native addon",
     { addonError: "no", features: undefined },
-    ["lab", "run", "af-xdp", "capture"],
+    ["lab", "run", "af-xdp", "capture", "sidecar", "node"],
     /glibc/,
   ],
   [
     "CAP_NET_ADMIN",
-    { capabilities: new Set(["CAP_NET_RAW", "CAP_BPF"]) },
-    ["run", "af-xdp"],
+    { capabilities: new Set(["CAP_NET_RAW", "CAP_BPF", "CAP_PERFMON"]) },
+    ["run", "af-xdp", "sidecar", "node"],
     /AmbientCapabilities=CAP_NET_ADMIN/,
   ],
   [
     "CAP_NET_RAW",
-    { user: 0, capabilities: new Set(["CAP_NET_ADMIN", "CAP_BPF"]) },
-    ["run", "af-xdp", "capture"],
+    { user: 0, capabilities: new Set(["CAP_NET_ADMIN", "CAP_BPF", "CAP_PERFMON"]) },
+    ["run", "af-xdp", "capture", "sidecar"],
     /--cap-add NET_RAW/,
   ],
   [
     "CAP_BPF",
-    { capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW"]) },
-    ["af-xdp"],
+    { capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_PERFMON"]) },
+    ["af-xdp", "node"],
     /AmbientCapabilities=CAP_BPF/,
+  ],
+  [
+    "CAP_PERFMON",
+    { capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"]) },
+    ["node"],
+    /AmbientCapabilities=CAP_PERFMON/,
   ],
   ["/dev/net/tun", { features: { ...works, tun: ENOENT } }, ["lab"], /mknod .*c 10 200/],
   ["/dev/net/tun", { features: { ...works, tun: EPERM } }, ["lab"], /--device \/dev\/net\/tun/],
   [
     "AF_PACKET",
     { features: { ...works, packetSocket: EAFNOSUPPORT } },
-    ["run", "capture"],
+    ["run", "capture", "sidecar"],
     /modprobe af_packet/,
   ],
   ["AF_XDP", { features: { ...works, xdpSocket: EAFNOSUPPORT } }, ["af-xdp"], /CONFIG_XDP_SOCKETS/],

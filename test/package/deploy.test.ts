@@ -123,6 +123,20 @@ describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (nam
   });
 });
 
+test("the unit of a node judges in place, and systemd has nothing against it", () => {
+  const unit = read("systemd/sluice-node.service");
+  const value = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(unit)?.[1];
+  expect(value("ExecStart")).toBe("/usr/bin/env sluice node -f /etc/sluice/manifests");
+  expect(value("CapabilityBoundingSet")).toBe("CAP_NET_ADMIN CAP_BPF CAP_PERFMON");
+  expect(value("ReadWritePaths")).toBe("/sys/fs/bpf");
+  expect(value("Type")).toBe("notify");
+  expect(value("SyslogIdentifier")).toBe("sluice");
+  if (!existsSync("/usr/bin/systemd-analyze")) return;
+  const words = ["verify", join(folder, "systemd/sluice-node.service")];
+  const { stdout, stderr } = spawnSync("/usr/bin/systemd-analyze", words, { encoding: "utf8" });
+  expect(stdout + stderr).toBe("");
+});
+
 describe("the manifests", () => {
   const names = readdirSync(join(folder, "kubernetes"));
 
@@ -197,6 +211,30 @@ describe("the manifests", () => {
         expect(read(`kubernetes/${name}`)).not.toMatch(/privileged: true/);
       }
     }
+  });
+
+  // The chart uses values and the release's namespace, and nothing else of the template language.
+  test("the chart renders to what sluice.yaml is, but for the namespace and a flag", () => {
+    const chart = join(folder, "helm/sluice");
+    const values = parse(read("helm/sluice/values.yaml")) as Record<string, unknown>;
+    const rendered = read("helm/sluice/templates/sluice.yaml")
+      .replace(/\{\{ \.Values\.(\w+) \}\}/g, (_, key: string) => String(values[key]))
+      .replaceAll("{{ .Release.Namespace }}", "sluice-system");
+    expect(rendered).not.toContain("{{");
+    const objectsOf = (text: string) =>
+      parseAllDocuments(text).map((each) => each.toJS() as { kind: string });
+    const expected = read("kubernetes/sluice.yaml")
+      .split("\n---\n")
+      .filter((text) => !text.includes("kind: Namespace\n"))
+      .join("\n---\n")
+      .replace('["node"]', '["node", "--unknown-pods", "closed"]');
+    expect(objectsOf(rendered)).toEqual(objectsOf(expected));
+    if (spawnSync("helm", ["version"]).status !== 0) return;
+    const words = ["template", "sluice", chart, "--namespace", "sluice-system"];
+    const byHelm = objectsOf(execFileSync("helm", words, { encoding: "utf8" }));
+    const sorted = (objects: { kind: string }[]) =>
+      objects.sort((a, b) => a.kind.localeCompare(b.kind));
+    expect(sorted(byHelm)).toEqual(sorted(objectsOf(expected)));
   });
 
   test("what is privileged mounts a file system that the node lacks, and ends", () => {
