@@ -156,19 +156,38 @@ void putGuard(NfTablesBatch& batch, const Family& family, std::string_view table
   for (const Hook& hook : family.hooks) putChain(batch, family.number, table, hook);
 }
 
+// The abstract address of a table's lock.
+struct LockAddress {
+  explicit LockAddress(std::string_view table) noexcept {
+    address.sun_family = AF_UNIX;
+    const size_t length = std::min(table.size(), sizeof address.sun_path - 1);
+    std::memcpy(address.sun_path + 1, table.data(), length);
+    bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
+  }
+  [[nodiscard]] const sockaddr* get() const noexcept {
+    return reinterpret_cast<const sockaddr*>(&address);
+  }
+  sockaddr_un address = {};
+  socklen_t bytes = 0;
+};
+
+// Listens at a lock's address. Nobody is answered: the kernel tells who connects whose it is.
+Descriptor listenAtLock(std::string_view table) noexcept {
+  constexpr int BACKLOG = 64;  // as many may ask
+  Descriptor listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const LockAddress at(table);
+  const bool listens = listener.valid() && bind(listener.get(), at.get(), at.bytes) == 0 &&
+                       listen(listener.get(), BACKLOG) == 0;
+  return listens ? std::move(listener) : Descriptor();
+}
+
 // A lock: a socket whose name no other process in this namespace can bind while it is open. Errors:
 // EADDRINUSE.
 Status lockTable(std::string_view table, Descriptor* lock) noexcept {
   Descriptor made(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!made.valid()) return Status::system("socket AF_UNIX", errno);
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  const size_t length = std::min(table.size(), sizeof address.sun_path - 1);
-  std::memcpy(address.sun_path + 1, table.data(), length);
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
-  if (bind(made.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) {
-    return Status::system("bind AF_UNIX", errno);
-  }
+  const LockAddress at(table);
+  if (bind(made.get(), at.get(), at.bytes) != 0) return Status::system("bind AF_UNIX", errno);
   *lock = std::move(made);
   return {};
 }
@@ -235,7 +254,9 @@ Status NameGuard::create(std::unique_ptr<NameGuard>* guard) noexcept {
   if (status.ok()) status = openNfTables(&link);
   if (!status.ok()) return status;
   guard->reset(new (std::nothrow) NameGuard(std::move(table), std::move(lock), std::move(link)));
-  return *guard != nullptr ? Status{} : Status{StatusCode::Limit};
+  if (*guard == nullptr) return {StatusCode::Limit};
+  (*guard)->listener_ = listenAtLock((*guard)->table_);
+  return {};
 }
 
 GuardErrors NameGuard::hold(std::span<const std::string> names,
@@ -283,6 +304,16 @@ Status listNameGuards(std::vector<FoundGuard>* guards) noexcept {
     guards->push_back(std::move(found));
   }
   return status;
+}
+
+int ownerOfGuard(const std::string& table) noexcept {
+  const Descriptor asks(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const LockAddress at(table);
+  ucred owner = {};
+  socklen_t bytes = sizeof owner;
+  const bool isKnown = asks.valid() && connect(asks.get(), at.get(), at.bytes) == 0 &&
+                       getsockopt(asks.get(), SOL_SOCKET, SO_PEERCRED, &owner, &bytes) == 0;
+  return isKnown ? owner.pid : 0;
 }
 
 Status releaseGuardedNames(std::span<const std::string> names) noexcept {

@@ -51,7 +51,8 @@ class NameGuard {
 
   std::string table_;
   Descriptor lock_;
-  Descriptor link_;  // owns the tables
+  Descriptor listener_;  // of the lock's name: whoever connects sees whose it is
+  Descriptor link_;      // owns the tables
   std::array<bool, static_cast<size_t>(GuardFamily::Count)> made_ = {};
   bool owns_ = true;  // the kernel supports owned tables that outlive their owner
 };
@@ -64,6 +65,10 @@ struct FoundGuard {
 
 // The guards of this process's own network namespace. Errors: System.
 Status listNameGuards(std::vector<FoundGuard>* guards) noexcept;
+
+// The process that holds a guard's lock, as this process's PID namespace numbers it; 0 when that is
+// not known: it has ended, is of an earlier version, or of another PID namespace.
+[[nodiscard]] int ownerOfGuard(const std::string& table) noexcept;
 
 // Removes these names from the guards of processes that have ended; a guard without names is
 // removed as a whole. Errors: System.

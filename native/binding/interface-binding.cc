@@ -159,6 +159,10 @@ class NameGuardBinding : public Napi::ObjectWrap<NameGuardBinding> {
   std::unique_ptr<NameGuard> guard_;
 };
 
+Napi::Value guardOwner(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), ownerOfGuard(textOf(info[0])));
+}
+
 Napi::Value listGuards(const Napi::CallbackInfo& info) {
   std::vector<FoundGuard> guards;
   throwUnless(info, listNameGuards(&guards));
@@ -183,6 +187,7 @@ void defineInterfaces(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeInterfaceEvents", InterfaceEvents::define(env));
   exports.Set("NativeNameGuard", NameGuardBinding::define(env));
   exports.Set("listNameGuards", Napi::Function::New<listGuards>(env));
+  exports.Set("ownerOfGuard", Napi::Function::New<guardOwner>(env));
   exports.Set("releaseGuardedNames", Napi::Function::New<releaseGuards>(env));
 }
 

@@ -39,6 +39,11 @@ const flags = [
   },
   wordFlag("--fail-mode <mode>", settings.failMode),
   routerAdvertisements,
+  {
+    flags: "--yes",
+    description:
+      "take interfaces too that this machine needs itself: lo, and those that carry its default route",
+  },
   ...enforcing,
 ] as const;
 

@@ -37,6 +37,7 @@ export async function stand(
   options: Pick<EnforcingOptions, "readyFd" | keyof ControlFlags> & {
     readonly takeOver?: boolean;
     readonly stay?: boolean;
+    readonly yes?: boolean;
   },
   process: Io,
   file?: ConfigFile,
@@ -53,6 +54,7 @@ export async function stand(
       stdin,
       takesOver: options.takeOver ?? false,
       stays: options.stay ?? false,
+      takesOwnWay: options.yes ?? false,
       host: {
         env: io.env,
         hasTerminal: io.isTerminal.stdin && io.isTerminal.stderr,
@@ -71,7 +73,7 @@ export async function stand(
 
 /** Flags that are allowed with --config: they set how this process runs, not what it enforces. */
 const besideConfig = new Set(
-  "--config --socket --metrics-listen --ready-fd --take-over --color".split(" "),
+  "--config --socket --metrics-listen --ready-fd --take-over --yes --color".split(" "),
 );
 
 /**

@@ -97,6 +97,8 @@ export interface Addon {
   ) => NativeInterfaceEvents;
   readonly NativeNameGuard: new () => NativeNameGuard;
   listNameGuards(): readonly FoundNameGuard[];
+  /** 0 when it is not known. */
+  ownerOfGuard(table: string): number;
   releaseGuardedNames(names: readonly string[]): void;
   /** ProbeRequest records in, as many ProbeResult records out. */
   probe(requests: Uint8Array): Promise<Uint8Array>;

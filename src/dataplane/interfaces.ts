@@ -79,6 +79,12 @@ export function listNameGuards(): readonly FoundNameGuard[] {
   return native("list guards by name", () => addon().listNameGuards());
 }
 
+/** The process that holds a guard; undefined when it is not known: it is of another PID namespace, or has ended. */
+export function ownerOfGuard(table: string): number | undefined {
+  const pid = native("ask whose a guard is", () => addon().ownerOfGuard(table));
+  return pid === 0 ? undefined : pid;
+}
+
 /** Removes names from the guards of processes that have ended. Errors: DataplaneError. */
 export function releaseGuardedNames(names: readonly string[]): void {
   native("release guards by name", () => addon().releaseGuardedNames(names));

@@ -11,6 +11,7 @@ import type { Attachment, OpenAttachment } from "./attachment.js";
 import { Guard } from "./guard.js";
 import type { ZoneHandoff } from "./handoff/handoff-state.js";
 import { podText } from "./node-config.js";
+import { refuseHeld, refuseOwnWay } from "./refused-wires.js";
 
 /**
  * The most for one AF_PACKET interface and for all together: 7 MiB and half a gigabyte at an MTU of 1,500.
@@ -30,6 +31,8 @@ export interface AttachmentsOptions {
   readonly tell: Tell;
   /** A table has come into force. */
   readonly swapped: (generation: number, table: CompiledTable) => void;
+  /** Whether wires may take interfaces that this machine's own traffic needs. */
+  readonly takesOwnWay?: boolean;
   /** An interface was deleted, was taken again, or changed in another way. */
   readonly changed?: () => void;
 }
@@ -135,9 +138,12 @@ export class Attachments {
       interfaces.some((name) => contested.has(name)),
     );
 
+    const wires = added.filter(({ stateFolder }) => stateFolder === undefined);
+    if (this.#options.takesOwnWay !== true) refuseOwnWay(wires);
     // New interfaces are closed by name before they are taken. A predecessor guards the interfaces that it
     // holds.
     if (!this.#options.dataplane.isSuccessor) {
+      refuseHeld(wires, this.#guard.status.table);
       const names = added.flatMap(({ interfaces }) => interfaces);
       this.#holdGuard(before, names);
     }

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -64,6 +64,10 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     return made;
   }
 
+  /** In the filter's namespace. */
+  const ip = (...words: string[]) =>
+    execFileSync("nsenter", [`--net=/proc/${process.pid}/fd/${filter}`, "--", "ip", ...words]);
+
   async function connects(port: number): Promise<boolean> {
     const timeoutMs = 600;
     const [answer] = await probe([
@@ -79,6 +83,53 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     ]);
     return answer?.outcome === "answered";
   }
+
+  test.each(["lo", "4", "6"])(
+    "what the machine needs itself is refused unless told: %s",
+    async (what) => {
+      const outside = what === "lo" ? "lo" : "outside";
+      if (what === "4") ip("route", "add", "default", "dev", "outside");
+      if (what === "6") ip("-6", "route", "add", "default", "dev", "outside");
+      const { code, stderr } = await finish(run("--wire", `inside,${outside}`));
+      expect(code).toBe(4);
+      expect(stderr).toContain(`the interface ${outside} `);
+      expect(stderr).toContain("with --yes it is taken all the same");
+      if (what === "lo") return;
+      const running = run("--wire", "inside,outside", "--yes");
+      let stdout = "";
+      running.stdout?.on("data", (chunk) => {
+        stdout += chunk;
+      });
+      await until("ready", () => stdout === "ready\n");
+      expect(await connects(5432)).toBe(true);
+    },
+  );
+
+  test("a second process on the same interfaces is refused, by the first one's number", async () => {
+    const first = run("--wire", "inside,outside", "--socket", join(folder, "one.sock"));
+    let stdout = "";
+    first.stdout?.on("data", (chunk) => {
+      stdout += chunk;
+    });
+    await until("ready", () => stdout === "ready\n");
+    const other = ["--socket", join(folder, "two.sock")];
+    const { code, stderr } = await finish(run("--wire", "outside,inside", ...other));
+    child = first;
+    expect(code).toBe(4);
+    expect(stderr).toContain(`the process ${first.pid} has the interface outside`);
+    expect(stderr).toContain("--take-over");
+    expect(await connects(5432)).toBe(true);
+    expect(await connects(5433)).toBe(false);
+    // Once the first is gone, whatever ended it, nobody is in the way.
+    first.kill("SIGKILL");
+    await finish(first);
+    const second = run("--wire", "inside,outside", ...other);
+    let said = "";
+    second.stdout?.on("data", (chunk) => {
+      said += chunk;
+    });
+    await until("ready", () => said === "ready\n");
+  });
 
   test("enforces from ready on, reloads at SIGHUP, ends at SIGTERM", async () => {
     const running = run("--wire", "inside,outside");
