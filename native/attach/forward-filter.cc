@@ -293,7 +293,11 @@ bool ForwardFilter::findStanding(const FlowKey& connection, Standing* standing) 
 Status ForwardFilter::judgeOnce(std::span<const std::byte> packet, bool* passes) noexcept {
   if (tables_ == nullptr || packet.size() < 20) return {StatusCode::Argument};
   const bool isV6 = (static_cast<uint8_t>(packet[0]) >> 4) == 6;
-  return runOnce(tables_->judges[isV6 ? 1 : 0].get(), packet, passes);
+  constexpr uint32_t ACCEPT = 1;
+  uint32_t result = 0;
+  const Status status = runOnce(tables_->judges[isV6 ? 1 : 0].get(), packet, &result);
+  *passes = status.ok() && result == ACCEPT;
+  return status;
 }
 
 // A link keeps its network namespace alive, so that its name can be the namespace's number.

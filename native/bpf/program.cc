@@ -82,7 +82,7 @@ Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions, D
   return refused;
 }
 
-Status runOnce(int program, std::span<const std::byte> packet, bool* passes) noexcept {
+Status runOnce(int program, std::span<const std::byte> packet, uint32_t* result) noexcept {
   bpf_attr attributes = noAttributes();
   attributes.test.prog_fd = static_cast<uint32_t>(program);
   attributes.test.data_in = reinterpret_cast<uint64_t>(packet.data());
@@ -91,7 +91,7 @@ Status runOnce(int program, std::span<const std::byte> packet, bool* passes) noe
   if (callBpf(BPF_PROG_TEST_RUN, &attributes) != 0) {
     return Status::system("BPF_PROG_TEST_RUN", errno);
   }
-  *passes = attributes.test.retval == 1;
+  *result = attributes.test.retval;
   return {};
 }
 

@@ -23,9 +23,10 @@ struct BpfProgramTraits {
 Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions, Descriptor* program,
                    const BpfProgramTraits& traits = {}) noexcept;
 
-// Runs a netfilter program on one packet, from its IP header on, as the kernel does for tests.
+// Runs a program on one packet, as the kernel does for tests: a netfilter program from the packet's
+// IP header on, one of an interface from its Ethernet header on.
 //
 // Errors: System, "BPF_PROG_TEST_RUN".
-Status runOnce(int program, std::span<const std::byte> packet, bool* passes) noexcept;
+Status runOnce(int program, std::span<const std::byte> packet, uint32_t* result) noexcept;
 
 }  // namespace sluice

@@ -1,12 +1,12 @@
 #include "native/conntrack/conn-entry.h"
 
 #include <algorithm>
-#include <bit>
+#include <cstring>
+
+#include "native/conntrack/conn-name.h"
 
 namespace sluice {
 namespace {
-
-constexpr uint8_t REQUESTER_IS_HIGHER = 0x80;
 
 // A small number for a query's kind, the same for its requests and its replies; never 0.
 uint8_t queryKindOf(uint8_t family, uint8_t type) {
@@ -27,35 +27,20 @@ uint8_t queryKindOf(uint8_t family, uint8_t type) {
 
 void nameConn(const FlowKey& key, IcmpRole role, uint8_t icmpType, uint8_t zone,
               ConnName* name) noexcept {
-  const uint64_t source[] = {loadWord(key.source.data()), loadWord(key.source.data() + 8)};
-  const uint64_t destination[] = {loadWord(key.destination.data()),
-                                  loadWord(key.destination.data() + 8)};
-  // Which end is the higher is random, so it is computed without a branch. A mispredicted branch
-  // costs more than all of this.
-  const auto sourceIsHigher = static_cast<uint64_t>(
-      (source[0] > destination[0]) |
-      ((source[0] == destination[0]) &
-       ((source[1] > destination[1]) |
-        ((source[1] == destination[1]) & (key.sourcePort > key.destinationPort)))));
-
-  uint64_t kind = 0;
-  if (role == IcmpRole::Request || role == IcmpRole::Reply) {
-    kind = queryKindOf(key.family, icmpType);
-    if ((sourceIsHigher != 0) == (role == IcmpRole::Request)) kind |= REQUESTER_IS_HIGHER;
-  }
-
-  const uint64_t swap = 0 - sourceIsHigher;
-  auto& words = name->key.words;
-  for (size_t word = 0; word < 2; ++word) {
-    const uint64_t difference = (source[word] ^ destination[word]) & swap;
-    words[word] = source[word] ^ difference;
-    words[2 + word] = destination[word] ^ difference;
-  }
-  const uint32_t ports = key.sourcePort | uint32_t{key.destinationPort} << 16;
-  words[4] = std::rotl(ports, static_cast<int>(16 * sourceIsHigher)) |
-             uint64_t{key.protocol} << 32 | uint64_t{key.family} << 40 | kind << 48 |
-             uint64_t{zone} << 56;
-  name->sender = static_cast<uint8_t>(sourceIsHigher);
+  SluiceWay way;
+  way.source[0] = loadWord(key.source.data());
+  way.source[1] = loadWord(key.source.data() + 8);
+  way.destination[0] = loadWord(key.destination.data());
+  way.destination[1] = loadWord(key.destination.data() + 8);
+  way.sourcePort = key.sourcePort;
+  way.destinationPort = key.destinationPort;
+  way.protocol = key.protocol;
+  way.family = key.family;
+  const bool isQuery = role == IcmpRole::Request || role == IcmpRole::Reply;
+  way.kind = isQuery ? queryKindOf(key.family, icmpType) : 0;
+  way.isRequest = role == IcmpRole::Request ? 1 : 0;
+  way.zone = zone;
+  name->sender = static_cast<uint8_t>(sluiceNameConn(&way, &name->key));
 }
 
 FlowKey originalKeyOf(const ConnKey& name, uint8_t opener) noexcept {

@@ -35,14 +35,14 @@ using TcpEnd = SluiceTcpEnd;
 // One tracked connection.
 struct alignas(64) ConnEntry : SluiceConn {
   static constexpr int HOME_BITS = 24;
-  static constexpr uint8_t ORIGINAL_FROM_HIGHER = 1;  // end 1 opened the connection
-  static constexpr uint8_t UNREPLIED = 2;          // nothing proves yet that the other end is there
-  static constexpr uint8_t NO_WINDOW = 4;          // picked up midway: windows are unknown
-  static constexpr uint8_t SYN_IGNORED = 8;        // the opener's `ignoredSyn…` hold a SYN
-  static constexpr uint8_t ACK_SEEN_LOWER = 16;    // end 0's ackMax is known
-  static constexpr uint8_t ACK_SEEN_HIGHER = 32;   // end 1's ackMax is known
+  static constexpr uint8_t ORIGINAL_FROM_HIGHER = SLUICE_CONN_ORIGINAL_FROM_HIGHER;
+  static constexpr uint8_t UNREPLIED = SLUICE_CONN_UNREPLIED;
+  static constexpr uint8_t NO_WINDOW = SLUICE_CONN_NO_WINDOW;
+  static constexpr uint8_t SYN_IGNORED = SLUICE_CONN_SYN_IGNORED;
+  static constexpr uint8_t ACK_SEEN_LOWER = SLUICE_CONN_ACK_SEEN_LOWER;
+  static constexpr uint8_t ACK_SEEN_HIGHER = 2 * SLUICE_CONN_ACK_SEEN_LOWER;
   static constexpr uint8_t AUDIT_UNREPORTED = 64;  // `auditedBy` is not reported yet
-  static constexpr uint8_t ASSURED = 128;          // its class is Assured; it is in no list
+  static constexpr uint8_t ASSURED = SLUICE_CONN_ASSURED;
 
   ConnEntry() noexcept : SluiceConn{} {
     standing = static_cast<uint16_t>(ConnClass::Unanswered);

@@ -1,5 +1,7 @@
 #include "native/conntrack/conn-hash.h"
 
+#include "native/conntrack/conn-name.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define SLUICE_AES __attribute__((target("aes")))
@@ -18,11 +20,7 @@ ConnHash::ConnHash(const HashSecret& secret, Way way) noexcept : secret_(secret)
 }
 
 uint64_t ConnHash::oneSip(const ConnKey& key) const noexcept {
-  const auto& words = key.words;
-  if (static_cast<uint8_t>(words[4] >> 40) == 4) {
-    return sipHash13(std::array<uint64_t, 2>{words[0] | words[2] << 32, words[4]}, secret_);
-  }
-  return sipHash13(words, secret_);
+  return sluiceHashConn(&key, secret_[0], secret_[1]);
 }
 
 void ConnHash::many(std::span<const ConnName> names, ConnHint* hints) const noexcept {

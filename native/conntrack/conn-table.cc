@@ -4,6 +4,7 @@
 #include <bit>
 #include <numeric>
 
+#include "native/conntrack/conn-name.h"
 #include "native/conntrack/tcp-track.h"
 
 #if defined(__SSE2__)
@@ -25,8 +26,6 @@ template <typename Count>
 void add(Count& count, Count amount) {
   __atomic_store_n(&count, count + amount, __ATOMIC_RELAXED);
 }
-
-uint32_t tagOf(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) | 1; }
 
 // Time since the connection's last packet.
 uint64_t silenceUs(const ConnEntry& entry, uint64_t nowUs) {
@@ -153,7 +152,7 @@ void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const 
   for (size_t at = 0; at < names.size(); ++at) {
     const uint64_t hash = hints[at].hash;
     const Bucket& bucket = buckets_[homeOf(hash)];
-    const uint32_t slots = bucket.slotsWith(tagOf(hash));
+    const uint32_t slots = bucket.slotsWith(sluiceTagOf(hash));
     ConnEntry* likely =
         &entries_[bucket.entries[static_cast<size_t>(std::countr_zero(slots | 64))]];
     __builtin_prefetch(likely);
@@ -164,14 +163,14 @@ void ConnTable::prepare(std::span<const ConnName> names, ConnHint* hints) const 
 ConnEntry* ConnTable::search(const ConnKey& key, uint64_t hash, uint64_t nowUs) noexcept {
   const uint32_t home = homeOf(hash);
   const Bucket& bucket = buckets_[home];
-  const uint32_t slots = bucket.slotsWith(tagOf(hash));
+  const uint32_t slots = bucket.slotsWith(sluiceTagOf(hash));
   if (slots != 0) {
     ConnEntry& entry = entries_[bucket.entries[static_cast<size_t>(std::countr_zero(slots))]];
     if (entry.key == key && entry.expiresUs > nowUs) return &entry;
   } else if (bucket.spilled == 0) {
     return nullptr;
   }
-  return searchFrom(home, key, tagOf(hash), nowUs);
+  return searchFrom(home, key, sluiceTagOf(hash), nowUs);
 }
 
 ConnEntry* ConnTable::searchFrom(uint32_t home, const ConnKey& key, uint32_t tag,
@@ -220,7 +219,7 @@ inline bool ConnTable::index(uint32_t home, uint64_t hash, uint32_t number) noex
     const uint32_t free = bucket.slotsWith(0);
     if (free == 0) continue;
     const auto slot = static_cast<size_t>(std::countr_zero(free));
-    bucket.tags[slot] = tagOf(hash);
+    bucket.tags[slot] = sluiceTagOf(hash);
     bucket.entries[slot] = number;
     if (probe > 0) ++buckets_[home].spilled;
     return true;

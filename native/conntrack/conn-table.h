@@ -8,31 +8,30 @@
 #include "native/conntrack/address-hash.h"
 #include "native/conntrack/conn-entry.h"
 #include "native/conntrack/conn-hash.h"
+#include "native/conntrack/conn-name.h"
 #include "native/conntrack/huge-array.h"
+#include "native/conntrack/timeouts.h"
 #include "native/packet/status.h"
 
 namespace sluice {
 
-// How long a connection in each state lives without a packet.
-//
-// Units:  microseconds, by ConnState; Unreplied and Replied are UDP's.
-// Source: the defaults of Linux's nf_conntrack, so that a move to Sluice cuts nothing.
 inline constexpr uint64_t SECOND_US = 1'000'000;
+// By ConnState.
 inline constexpr std::array<uint64_t, CONN_STATE_COUNT> CONN_TIMEOUT_US = {
-    0,                    // None
-    120 * SECOND_US,      // SynSent
-    60 * SECOND_US,       // SynReceived
-    432'000 * SECOND_US,  // Established
-    120 * SECOND_US,      // FinWait
-    60 * SECOND_US,       // CloseWait
-    30 * SECOND_US,       // LastAck
-    120 * SECOND_US,      // TimeWait
-    10 * SECOND_US,       // Close
-    120 * SECOND_US,      // SynSent2
-    30 * SECOND_US,       // Unreplied
-    120 * SECOND_US,      // Replied
+    0,  // None
+    SLUICE_TIMEOUT_US_SynSent,
+    SLUICE_TIMEOUT_US_SynReceived,
+    SLUICE_TIMEOUT_US_Established,
+    SLUICE_TIMEOUT_US_FinWait,
+    SLUICE_TIMEOUT_US_CloseWait,
+    SLUICE_TIMEOUT_US_LastAck,
+    SLUICE_TIMEOUT_US_TimeWait,
+    SLUICE_TIMEOUT_US_Close,
+    SLUICE_TIMEOUT_US_SynSent2,
+    SLUICE_TIMEOUT_US_Unreplied,
+    SLUICE_TIMEOUT_US_Replied,
 };
-inline constexpr uint64_t ICMP_TIMEOUT_US = 30 * SECOND_US;
+inline constexpr uint64_t ICMP_TIMEOUT_US = SLUICE_TIMEOUT_US_ICMP;
 inline constexpr uint64_t OTHER_TIMEOUT_US = 600 * SECOND_US;
 // Age from which an answered connection of another protocol than TCP is assured, on its next
 // packet.
@@ -226,7 +225,7 @@ class ConnTable {
   [[nodiscard]] ConnEntry* searchFrom(uint32_t home, const ConnKey& key, uint32_t tag,
                                       uint64_t nowUs) noexcept;
   [[nodiscard]] uint32_t homeOf(uint64_t hash) const noexcept {
-    return static_cast<uint32_t>((hash & 0xffffffff) * bucketCount_ >> 32);
+    return sluiceHomeOf(hash, bucketCount_);
   }
   // The bucket `probe` places after `home`.
   [[nodiscard]] uint32_t after(uint32_t home, uint32_t probe) const noexcept {

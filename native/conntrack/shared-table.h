@@ -6,10 +6,26 @@
 // it, and for eBPF programs, which find a packet's connection in it. Where none reads it, the table
 // lies in ordinary memory.
 //
-// Who writes: only the worker that owns the table, by plain stores. It fills in a slot of a bucket
-// and the entry in any order, and uses a removed entry again at once. So who reads beside it may
-// find a slot or an entry half written, or one that has become another connection's: `key` tells
-// which, and is to be compared after whatever else was read.
+// Who writes, while programs pass packets of connections that the worker has admitted. (The worker
+// admits none yet: docs/decisions/0037.)
+//
+// - Buckets: the worker alone, in any order. Who reads one halfway finds another connection's
+//   entry or none: its key tells.
+// - An entry's first line: the worker alone, but for the word of `state`, `flags` and
+//   `windowScale`. While the connection is admitted, who changes that word replaces all four bytes,
+//   by compare and swap.
+// - An end's line tells what that end has sent. While the connection is admitted, the numbers of
+//   `tcp` are only raised, by compare and swap, and `packets` and `bytes` only added to, by atomic
+//   additions. `seenUs` is stored plainly: of two times at once either will do. The rest of the
+//   line is the worker's.
+// - `admitted`: the worker alone. It fills in the entry, then stores here, with release, the newest
+//   generation of the policy that lets the connection pass. A program reads it before the rest, and
+//   passes nothing while it is 0 or older than the generation in force. So one store cuts a
+//   connection, and one store swaps the policy of all.
+// - Taking back: the worker stores 0 in `admitted` of both ends. The entry is its own again, and
+// may
+//   become another connection's, after a grace period: when all programs that began before have
+//   ended.
 
 #ifdef __bpf__
 
@@ -27,6 +43,14 @@ typedef sluice::ConnKey SluiceConnKey;
 typedef sluice::ConnState SluiceConnState;
 
 #endif
+
+// `flags` of an entry.
+#define SLUICE_CONN_ORIGINAL_FROM_HIGHER 1u  // end 1 opened the connection
+#define SLUICE_CONN_UNREPLIED 2u             // nothing proves yet that the other end is there
+#define SLUICE_CONN_NO_WINDOW 4u             // picked up midway: windows are unknown
+#define SLUICE_CONN_SYN_IGNORED 8u           // the opener's `ignoredSyn…` hold a SYN
+#define SLUICE_CONN_ACK_SEEN_LOWER 16u       // end 0's ackMax is known; twice that: end 1's
+#define SLUICE_CONN_ASSURED 128u             // its class is Assured; it is in no list
 
 #define SLUICE_CONN_SLOTS 7
 #define SLUICE_CONN_PROBES 8u
@@ -56,13 +80,16 @@ typedef struct {
   SluiceTcpEnd tcp;
   SluiceU64 packets;  // that passed from this end, and their bytes
   SluiceU64 bytes;
+  SluiceU64 seenUs;         // when a program last passed one, by CLOCK_MONOTONIC
+  SluiceU32 admitted;       // 0: programs pass nothing from this end
   SluiceU32 endpoint;       // by the table of the entry's generation
   SluiceU32 neighbour;      // in its owner's list of its class: end 0 has the one before, end 1 the
                             // next. In the list of free entries: end 1 has the next
   SluiceU32 ignoredSynEnd;  // of this end's SYN that was let through
   SluiceU16 ignoredSynWindow;
   SluiceU8 ignoredSynScale;
-  SluiceU8 reserved[17];
+  SluiceU8 isOutside;  // programs take its packets from a wire's outside alone, or its inside
+  SluiceU8 reserved[4];
 } SluiceConnEnd;
 
 // One tracked connection. Its key and its state are in the first line.

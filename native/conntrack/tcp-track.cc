@@ -3,51 +3,30 @@
 #include <algorithm>
 #include <array>
 
+#include "native/conntrack/tcp-rules.h"
+
 namespace sluice {
 namespace {
 
-// How many bytes an acknowledgement, or a quoted packet, may lag behind when windows are small.
-constexpr uint32_t STALE_BYTES_MIN = 66'000;
+using StepRows = std::array<SluiceU64, TCP_EVENT_COUNT>;
+static_assert(static_cast<uint32_t>(TcpEvent::Syn) == SLUICE_TCP_SYN &&
+              static_cast<uint32_t>(TcpEvent::SynAck) == SLUICE_TCP_SYN_ACK &&
+              static_cast<uint32_t>(TcpEvent::Fin) == SLUICE_TCP_FIN &&
+              static_cast<uint32_t>(TcpEvent::Ack) == SLUICE_TCP_ACK &&
+              static_cast<uint32_t>(TcpEvent::Rst) == SLUICE_TCP_RST);
+static_assert(SLUICE_S2 + 1 == TCP_STATE_COUNT && SLUICE_SCALE_ABSENT == WINDOW_SCALE_ABSENT);
 
-constexpr uint8_t NO = static_cast<uint8_t>(ConnState::None);
-constexpr uint8_t SS = static_cast<uint8_t>(ConnState::SynSent);
-constexpr uint8_t SR = static_cast<uint8_t>(ConnState::SynReceived);
-constexpr uint8_t ES = static_cast<uint8_t>(ConnState::Established);
-constexpr uint8_t FW = static_cast<uint8_t>(ConnState::FinWait);
-constexpr uint8_t CW = static_cast<uint8_t>(ConnState::CloseWait);
-constexpr uint8_t LA = static_cast<uint8_t>(ConnState::LastAck);
-constexpr uint8_t TW = static_cast<uint8_t>(ConnState::TimeWait);
-constexpr uint8_t CL = static_cast<uint8_t>(ConnState::Close);
-constexpr uint8_t S2 = static_cast<uint8_t>(ConnState::SynSent2);
-constexpr uint8_t IV = 0xfe;  // invalid: drop
-constexpr uint8_t IG = 0xff;  // pass, keep the state
-static_assert(NO == 0 && S2 + 1 == TCP_STATE_COUNT);
+constexpr StepRows stepsOf(bool opener) {
+  StepRows rows = {};
+  for (uint32_t event = 0; event < rows.size(); ++event)
+    rows[event] = sluiceTcpSteps(opener, event);
+  return rows;
+}
+constexpr StepRows FROM_OPENER = stepsOf(true);
+constexpr StepRows FROM_OTHER = stepsOf(false);
 
-using StepTable = std::array<std::array<uint8_t, TCP_STATE_COUNT>, TCP_EVENT_COUNT>;
-
-// clang-format off
-constexpr StepTable FROM_OPENER = {{
-    //  NO  SS  SR  ES  FW  CW  LA  TW  CL  S2
-    {{  SS, SS, IG, IG, IG, IG, IG, SS, SS, S2 }},  // SYN
-    {{  IV, IV, SR, IV, IV, IV, IV, IV, IV, SR }},  // SYN, ACK
-    {{  IV, IV, FW, FW, LA, LA, LA, TW, CL, IV }},  // FIN
-    {{  IV, IV, ES, ES, CW, CW, TW, TW, CL, IV }},  // ACK
-    {{  IV, CL, CL, CL, CL, CL, CL, CL, CL, CL }},  // RST
-}};
-constexpr StepTable FROM_OTHER = {{
-    //  NO  SS  SR  ES  FW  CW  LA  TW  CL  S2
-    {{  IV, S2, IV, IV, IV, IV, IV, SS, IV, S2 }},  // SYN
-    {{  IV, SR, IG, IG, IG, IG, IG, IG, IG, SR }},  // SYN, ACK
-    {{  IV, IV, FW, FW, LA, LA, LA, TW, CL, IV }},  // FIN
-    {{  IV, IG, SR, ES, CW, CW, TW, TW, CL, IG }},  // ACK
-    {{  IV, CL, CL, CL, CL, CL, CL, CL, CL, CL }},  // RST
-}};
-// clang-format on
-
-// Sequence numbers wrap: `a` is before `b` when the distance from `a` forward to `b` is the shorter
-// one.
-bool before(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; }
-bool after(uint32_t a, uint32_t b) { return before(b, a); }
+bool before(uint32_t a, uint32_t b) { return sluiceBefore(a, b); }
+bool after(uint32_t a, uint32_t b) { return sluiceBefore(b, a); }
 
 bool has(const TcpSegment& segment, uint8_t flag) { return (segment.flags & flag) != 0; }
 
@@ -61,10 +40,7 @@ uint32_t endOf(const TcpSegment& segment) {
 }
 
 uint32_t windowOf(const ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
-  // Scaling is not settled if the connection was reset before it was answered.
-  const uint8_t scale = entry.windowScale[sender];
-  const bool scaled = !has(segment, TCP_SYN) && scale != WINDOW_SCALE_ABSENT;
-  return scaled ? uint32_t{segment.window} << scale : segment.window;
+  return sluiceWindow(segment.window, entry.windowScale[sender], has(segment, TCP_SYN));
 }
 
 // Records an end's first SYN. `peerWindow` is the window that the other end has offered. When it is
@@ -81,19 +57,6 @@ void startEnd(ConnEntry& entry, uint8_t sender, const TcpSegment& segment, uint3
 void settleScale(ConnEntry& entry) {
   uint8_t* const scale = entry.windowScale;
   if (scale[0] == WINDOW_SCALE_ABSENT || scale[1] == WINDOW_SCALE_ABSENT) scale[0] = scale[1] = 0;
-}
-
-bool acknowledgesSyn(const TcpEnd& from, const TcpEnd& opener, uint32_t acknowledgement) {
-  return !before(acknowledgement, from.peerLimit) && !after(acknowledgement, opener.sentEnd);
-}
-
-bool sequenceFits(const TcpEnd& from, const TcpEnd& to, uint32_t sequence, uint32_t end) {
-  return !after(sequence, to.peerLimit + 1) && !before(end, from.sentEnd - to.windowMax - 1);
-}
-
-bool acknowledgementFits(const TcpEnd& from, const TcpEnd& to, uint32_t acknowledgement) {
-  const uint32_t stale = std::max(from.windowMax, STALE_BYTES_MIN);
-  return !after(acknowledgement, to.sentEnd) && !before(acknowledgement, to.sentEnd - stale - 1);
 }
 
 // Updates both ends from a segment that passed the window checks.
@@ -128,11 +91,11 @@ TcpOutcome reset(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) {
     if (from.windowMax == 0) {
       // A refused connection: the reset's sequence number means nothing, so it must acknowledge the
       // SYN.
-      if (!has(segment, TCP_ACK) || !acknowledgesSyn(from, to, segment.acknowledgement)) {
+      if (!has(segment, TCP_ACK) || !sluiceAcknowledgesSyn(&from, &to, segment.acknowledgement)) {
         return dropped(DropReason::OutOfWindow);
       }
     } else {
-      if (!sequenceFits(from, to, segment.sequence, segment.sequence)) {
+      if (!sluiceSequenceFits(&from, &to, segment.sequence, segment.sequence)) {
         return dropped(DropReason::OutOfWindow);
       }
       const bool acknowledged = (entry.flags & ackSeenFlag(1 - sender)) != 0;
@@ -181,10 +144,11 @@ TcpEvent tcpEventOf(uint8_t flags) noexcept {
 }
 
 TcpStep tcpStep(bool opener, TcpEvent event, ConnState state) noexcept {
-  const StepTable& table = opener ? FROM_OPENER : FROM_OTHER;
-  const uint8_t step = table[static_cast<size_t>(event)][static_cast<size_t>(state)];
-  if (step == IV) return {TcpStep::Kind::Invalid, state};
-  if (step == IG) return {TcpStep::Kind::Ignore, state};
+  const StepRows& rows = opener ? FROM_OPENER : FROM_OTHER;
+  const uint32_t step =
+      sluiceStepOf(rows[static_cast<size_t>(event)], static_cast<uint32_t>(state));
+  if (step == SLUICE_STEP_INVALID) return {TcpStep::Kind::Invalid, state};
+  if (step == SLUICE_STEP_IGNORE) return {TcpStep::Kind::Ignore, state};
   return {TcpStep::Kind::Enter, static_cast<ConnState>(step)};
 }
 
@@ -226,15 +190,15 @@ TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment)
   const TcpEnd& to = entry.ends[1 - sender].tcp;
   if (from.windowMax == 0) {
     // The other end's first segment: the answer to the SYN, or a SYN that crosses it.
-    if (event == TcpEvent::SynAck && !acknowledgesSyn(from, to, segment.acknowledgement)) {
+    if (event == TcpEvent::SynAck && !sluiceAcknowledgesSyn(&from, &to, segment.acknowledgement)) {
       return dropped(DropReason::OutOfWindow);
     }
     startEnd(entry, sender, segment, to.windowMax);
     settleScale(entry);
   } else {
     const bool fits =
-        sequenceFits(from, to, segment.sequence, endOf(segment)) &&
-        (!has(segment, TCP_ACK) || acknowledgementFits(from, to, segment.acknowledgement));
+        sluiceSequenceFits(&from, &to, segment.sequence, endOf(segment)) &&
+        (!has(segment, TCP_ACK) || sluiceAcknowledgementFits(&from, &to, segment.acknowledgement));
     if (!fits) return dropped(DropReason::OutOfWindow);
   }
   advance(entry, sender, segment);
@@ -262,7 +226,7 @@ bool quotedSequenceFits(const ConnEntry& entry, uint8_t sender, uint32_t sequenc
   if ((entry.flags & ConnEntry::NO_WINDOW) != 0) return true;
   const TcpEnd& from = entry.ends[sender].tcp;
   const TcpEnd& to = entry.ends[1 - sender].tcp;
-  const uint32_t stale = std::max(to.windowMax, STALE_BYTES_MIN);
+  const uint32_t stale = std::max(to.windowMax, SLUICE_STALE_BYTES_MIN);
   return from.windowMax != 0 && !after(sequence, from.sentEnd) &&
          !before(sequence, from.sentEnd - stale - 1);
 }

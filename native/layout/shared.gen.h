@@ -81,6 +81,20 @@ typedef __UINT64_TYPE__ SluiceU64;
 #define SLUICE_ExemptKind_Listener 3u
 #define SLUICE_ExemptKind_RouterAdvertisement 4u
 
+// State of a tracked connection.
+#define SLUICE_ConnState_None 0u
+#define SLUICE_ConnState_SynSent 1u
+#define SLUICE_ConnState_SynReceived 2u
+#define SLUICE_ConnState_Established 3u
+#define SLUICE_ConnState_FinWait 4u
+#define SLUICE_ConnState_CloseWait 5u
+#define SLUICE_ConnState_LastAck 6u
+#define SLUICE_ConnState_TimeWait 7u
+#define SLUICE_ConnState_Close 8u
+#define SLUICE_ConnState_SynSent2 9u
+#define SLUICE_ConnState_Unreplied 10u
+#define SLUICE_ConnState_Replied 11u
+
 // Why a frame was dropped. From the outside in: link, addresses, header, fragment, transport, state, policy, resources.
 #define SLUICE_DropReason_None 0u
 #define SLUICE_DropReason_MalformedEthernet 1u

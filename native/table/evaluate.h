@@ -1,5 +1,6 @@
 #pragma once
 
+#include "native/layout/dialect.h"
 #include "native/layout/shared.gen.h"
 
 // The evaluator: judges a flow by a compiled table. The one source for the addon, whose TableView
@@ -12,10 +13,6 @@
 
 // The includer defines SLUICE_TABLE_BYTES: the power of two, known when the program is loaded, that
 // the table's memory has.
-#define SLUICE_INLINE static __attribute__((always_inline)) inline
-#define SLUICE_CONSTEXPR SLUICE_INLINE
-
-typedef _Bool SluiceBool;
 
 // The table's first byte, and a section's place: bytes from there.
 typedef const SluiceU8* SluiceTable;
@@ -46,10 +43,6 @@ typedef struct {
 #include <cstddef>
 #include <cstring>
 
-#define SLUICE_INLINE inline
-#define SLUICE_CONSTEXPR constexpr
-
-typedef bool SluiceBool;
 typedef const SluiceU8* SluiceSection;
 // The places of a checked table's sections.
 struct SluiceTableSections {

@@ -1,0 +1,341 @@
+// A frame at one side of a wire, at the interface's tcx hook: a plain packet of a connection that
+// userspace has admitted, inside its windows, goes to the other side at once. All else goes up to
+// userspace, which alone decides, drops, reports, and opens and closes connections.
+//
+// The rules are the tracker's own: tcp-rules.h. What they do not let move on as it should is not
+// dropped here: it goes up unchanged. SYNs, answers to them and resets always go up: the verifier
+// does not follow a loop over options.
+
+#include "native/bpf/programs/wire.h"
+#include "native/bpf/programs/kernel.h"
+#include "native/conntrack/conn-name.h"
+#include "native/conntrack/tcp-rules.h"
+#include "native/conntrack/timeouts.h"
+
+// Maps: the table; SluiceWireSide by interface; one SluiceWireControl; a SluiceWireCounters for
+// each processor.
+extern const char buckets[], entries[], sides[], control[], counters[];
+// Numbers of the table.
+extern const char bucketCount[], secretLow[], secretHigh[];
+
+static long (*const redirect)(SluiceU32 interface, SluiceU64 flags) = (void*)23;
+static long (*const pullData)(void* frame, SluiceU32 bytes) = (void*)39;
+static SluiceU64 (*const coarseNs)(void) = (void*)160;
+
+enum { SHOT = 2 };
+enum { IP_ICMP = 1, IP_TCP = 6, IP_UDP = 17, IP_ICMP6 = 58 };
+enum { ETHERNET_BYTES = 14, PLAIN_BYTES_MAX = 74, PADDED_BYTES_MAX = 60 };
+enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, URG = 32 };
+
+// Struct __sk_buff of the kernel.
+typedef struct {
+  SluiceU32 length;
+  SluiceU32 unused0[4];
+  SluiceU32 hasVlan;
+  SluiceU32 unused1[4];
+  SluiceU32 interface;
+  SluiceU32 unused2[8];
+  SluiceU32 data;
+  SluiceU32 dataEnd;
+  SluiceU32 unused3[23];
+  SluiceU32 segmentBytes;  // of a superframe
+} Frame;
+
+// A plain packet.
+typedef struct {
+  SluiceWay way;
+  SluiceConnKey key;
+  SluiceU32 sender;
+  SluiceU32 isFin;  // TCP: 1 when it is one
+  SluiceU32 sequence;
+  SluiceU32 acknowledgement;
+  SluiceU32 end;  // past its last sequence number
+  SluiceU32 window;
+} Packet;
+
+#define READ(place) (*(volatile __typeof__(place)*)&(place))
+
+INLINE SluiceU32 load16(const SluiceU8* bytes) { return swap16(*(const SluiceU16*)bytes); }
+INLINE SluiceU32 load32(const SluiceU8* bytes) { return swap32(*(const SluiceU32*)bytes); }
+
+// Reads a segment that is only an acknowledgement, with data or a FIN or neither.
+INLINE int readTcp(Packet* packet, const SluiceU8* tcp, const SluiceU8* end, SluiceU32 bytes) {
+  if (tcp + 20 > end || bytes < 20) return 0;
+  const SluiceU32 headerBytes = (SluiceU32)(tcp[12] >> 4) * 4;
+  if (headerBytes < 20 || headerBytes > bytes) return 0;
+  const SluiceU32 flags = tcp[13] & (FIN | SYN | RST | ACK | URG);
+  if (flags != ACK && flags != (FIN | ACK)) return 0;
+  packet->isFin = flags & FIN;
+  packet->way.sourcePort = load16(tcp);
+  packet->way.destinationPort = load16(tcp + 2);
+  packet->sequence = load32(tcp + 4);
+  packet->acknowledgement = load32(tcp + 8);
+  packet->window = load16(tcp + 14);
+  packet->end = packet->sequence + (bytes - headerBytes) + packet->isFin;
+  return 1;
+}
+
+// Reads the header behind IP's; `bytes` go with it.
+INLINE int readTransport(const Frame* frame, Packet* packet, const SluiceU8* l4,
+                         const SluiceU8* end, SluiceU32 bytes) {
+  if (packet->way.protocol == IP_TCP) return readTcp(packet, l4, end, bytes);
+  if (frame->segmentBytes != 0 || l4 + 8 > end || bytes < 8) return 0;
+  if (packet->way.protocol == IP_UDP) {
+    packet->way.sourcePort = load16(l4);
+    packet->way.destinationPort = load16(l4 + 2);
+    return load16(l4 + 4) == bytes;
+  }
+  const int isV6 = packet->way.family == 6;
+  if (packet->way.protocol != (isV6 ? IP_ICMP6 : IP_ICMP)) return 0;
+  const SluiceU32 type = l4[0];
+  packet->way.isRequest = type == (isV6 ? 128 : 8);
+  if (!packet->way.isRequest && type != (isV6 ? 129 : 0)) return 0;
+  packet->way.kind = isV6 ? 1 : 8;
+  packet->way.sourcePort = load16(l4 + 4);
+  packet->way.destinationPort = packet->way.sourcePort;
+  return 1;
+}
+
+INLINE int checksumFits(const SluiceU8* header) {
+  SluiceU64 sum = 0;
+  for (int at = 0; at < 20; at += 4) sum += *(const SluiceU32*)(header + at);
+  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return sum == 0xffff;
+}
+
+// Reads a plain packet; 0 when userspace is to read the frame.
+INLINE int read(const Frame* frame, const SluiceU8* data, const SluiceU8* end, Packet* packet) {
+  const SluiceU32 length = frame->length;
+  const SluiceU8* const ip = data + ETHERNET_BYTES;
+  if (ip + 20 > end || ((data[0] | data[6]) & 1) != 0) return 0;
+  const SluiceU32 type = load16(data + 12);
+  SluiceU32 bytes = 0;
+  if (type == 0x0800) {
+    bytes = load16(ip + 2);
+    // No options, no fragment, no reserved bit.
+    if (ip[0] != 0x45 || (load16(ip + 6) & 0xbfff) != 0 || ip[8] == 0 || bytes < 20) return 0;
+    if (!checksumFits(ip)) return 0;
+    packet->way.family = 4;
+    packet->way.protocol = ip[9];
+    packet->way.source[0] = *(const SluiceU32*)(ip + 12);
+    packet->way.destination[0] = *(const SluiceU32*)(ip + 16);
+  } else if (type == 0x86dd) {
+    if (ip + 40 > end) return 0;
+    bytes = load16(ip + 4) + 40;
+    if ((ip[0] & 0xf0) != 0x60 || ip[7] == 0) return 0;
+    packet->way.family = 6;
+    packet->way.protocol = ip[6];
+    __builtin_memcpy(packet->way.source, ip + 8, 16);
+    __builtin_memcpy(packet->way.destination, ip + 24, 16);
+  } else {
+    return 0;
+  }
+  // Nothing behind the packet but the padding of the shortest frame.
+  const SluiceU32 whole = bytes + ETHERNET_BYTES;
+  if (whole > length || (whole != length && length > PADDED_BYTES_MAX)) return 0;
+  if (packet->way.family == 4) {
+    return readTransport(frame, packet, ip + 20, end, bytes - 20);
+  }
+  return readTransport(frame, packet, ip + 40, end, bytes - 40);
+}
+
+INLINE int isSameKey(const SluiceConnKey* one, const SluiceConnKey* other) {
+  return ((one->words[0] ^ other->words[0]) | (one->words[1] ^ other->words[1]) |
+          (one->words[2] ^ other->words[2]) | (one->words[3] ^ other->words[3]) |
+          (one->words[4] ^ other->words[4])) == 0;
+}
+
+INLINE SluiceConn* find(const SluiceConnKey* key) {
+  const SluiceU64 hash = sluiceHashConn(key, LOADED(secretLow), LOADED(secretHigh));
+  const SluiceU32 tag = sluiceTagOf(hash);
+  const SluiceU32 home = sluiceHomeOf(hash, LOADED(bucketCount));
+  for (SluiceU32 probe = 0; probe < SLUICE_CONN_PROBES; ++probe) {
+    SluiceU32 number = home + probe;
+    if (number >= LOADED(bucketCount)) number -= LOADED(bucketCount);
+    const SluiceConnBucket* const bucket = mapLookup(buckets, &number);
+    if (bucket == 0) return 0;
+    // Without a branch for each slot, of which the verifier would follow every one. Two names with
+    // one tag in a bucket are rare: of one of them, all packets go up.
+    SluiceU32 place = 0;
+    SluiceU32 isThere = 0;
+    for (int slot = 0; slot < SLUICE_CONN_SLOTS; ++slot) {
+      const SluiceU32 isSlot = (SluiceU32)(((SluiceU64)(READ(bucket->tags[slot]) ^ tag) - 1) >> 63);
+      place += (READ(bucket->entries[slot]) - place) * isSlot;
+      isThere |= isSlot;
+    }
+    if (isThere != 0) {
+      SluiceConn* const entry = mapLookup(entries, &place);
+      if (entry != 0 && isSameKey(&entry->key, key)) return entry;
+    }
+    if (probe == 0 && READ(bucket->spilled) == 0) return 0;
+  }
+  return 0;
+}
+
+// Raises a sequence number, or a window; 0 when others are faster all the time.
+INLINE int raise(SluiceU32* number, SluiceU32 to, int wraps) {
+  SluiceU32 have = READ(*number);
+  for (int tries = 0; tries < 4; ++tries) {
+    if (wraps ? !sluiceBefore(have, to) : have >= to) return 1;
+    const SluiceU32 found = __sync_val_compare_and_swap(number, have, to);
+    if (found == have) return 1;
+    have = found;
+  }
+  return 0;
+}
+
+INLINE SluiceU64 timeoutUs(SluiceU32 protocol, SluiceU32 state, SluiceU32 flags) {
+  if (protocol == IP_UDP) {
+    return (flags & SLUICE_CONN_ASSURED) != 0 ? SLUICE_TIMEOUT_US_Replied
+                                              : SLUICE_TIMEOUT_US_Unreplied;
+  }
+  if (protocol != IP_TCP) return SLUICE_TIMEOUT_US_ICMP;
+  if (state == SLUICE_ConnState_Established) return SLUICE_TIMEOUT_US_Established;
+  if (state == SLUICE_ConnState_SynReceived) return SLUICE_TIMEOUT_US_SynReceived;
+  if (state == SLUICE_ConnState_CloseWait) return SLUICE_TIMEOUT_US_CloseWait;
+  if (state == SLUICE_ConnState_LastAck) return SLUICE_TIMEOUT_US_LastAck;
+  if (state == SLUICE_ConnState_Close) return SLUICE_TIMEOUT_US_Close;
+  return SLUICE_TIMEOUT_US_FinWait;  // as SynSent, SynSent2 and TimeWait
+}
+
+// The word of an entry, taken apart.
+#define STATE_OF(word) ((word) & 255)
+#define FLAGS_OF(word) ((word) >> 8 & 255)
+#define FLAG(flag) ((SluiceU32)(flag) << 8)
+#define SCALE_OF(word, end) ((word) >> (16 + 8 * (end)) & 255)
+
+// Takes a segment through the tracker's rules; SLUICE_WIRE_PASSED when the connection went on.
+INLINE int track(SluiceConn* entry, SluiceConnEnd* ownEnd, SluiceConnEnd* otherEnd,
+                 const Packet* packet, SluiceU32 word) {
+  const SluiceU32 sender = packet->sender;
+  const SluiceBool fromOpener = (FLAGS_OF(word) & SLUICE_CONN_ORIGINAL_FROM_HIGHER) == sender;
+  const SluiceU64 steps = packet->isFin ? sluiceTcpSteps(fromOpener, SLUICE_TCP_FIN)
+                                        : sluiceTcpSteps(fromOpener, SLUICE_TCP_ACK);
+  const SluiceU32 step = sluiceStepOf(steps, STATE_OF(word) & 15);
+  if (step >= SLUICE_STEP_INVALID) return SLUICE_WIRE_STATE;
+
+  SluiceTcpEnd from;
+  SluiceTcpEnd to;
+  from.sentEnd = READ(ownEnd->tcp.sentEnd);
+  from.peerLimit = READ(ownEnd->tcp.peerLimit);
+  from.windowMax = READ(ownEnd->tcp.windowMax);
+  to.sentEnd = READ(otherEnd->tcp.sentEnd);
+  to.peerLimit = READ(otherEnd->tcp.peerLimit);
+  to.windowMax = READ(otherEnd->tcp.windowMax);
+  SluiceU32 next = (word & ~255u) | step;
+  const SluiceBool noWindow = (FLAGS_OF(word) & SLUICE_CONN_NO_WINDOW) != 0;
+  if (step == SLUICE_ConnState_Established && (!noWindow || !fromOpener)) {
+    next &= ~FLAG(SLUICE_CONN_UNREPLIED);
+  }
+  if (noWindow) {
+    if (next == word) return SLUICE_WIRE_PASSED;
+    return __sync_val_compare_and_swap((SluiceU32*)&entry->state, word, next) == word
+               ? SLUICE_WIRE_PASSED
+               : SLUICE_WIRE_RACE;
+  }
+
+  const SluiceU32 seen = FLAG(SLUICE_CONN_ACK_SEEN_LOWER << sender);
+  if (from.windowMax == 0 || !sluiceSequenceFits(&from, &to, packet->sequence, packet->end) ||
+      !sluiceAcknowledgementFits(&from, &to, packet->acknowledgement) ||
+      // What oversteps its limit widens the other end's window: that is not this end's to write.
+      sluiceBefore(to.peerLimit, packet->end)) {
+    return SLUICE_WIRE_WINDOW;
+  }
+  next |= seen;
+  if ((word & seen) == 0) ownEnd->tcp.ackMax = packet->acknowledgement;
+  if (next != word && __sync_val_compare_and_swap((SluiceU32*)&entry->state, word, next) != word) {
+    return SLUICE_WIRE_RACE;
+  }
+  const SluiceU32 window = sluiceWindow(packet->window, SCALE_OF(next, sender), 0);
+  const int raised =
+      raise(&ownEnd->tcp.windowMax, window, 0) & raise(&ownEnd->tcp.sentEnd, packet->end, 1) &
+      raise(&ownEnd->tcp.ackMax, packet->acknowledgement, 1) &
+      raise(&ownEnd->tcp.peerLimit, packet->acknowledgement + (window != 0 ? window : 1), 1);
+  return raised ? SLUICE_WIRE_PASSED : SLUICE_WIRE_RACE;
+}
+
+// Judges a plain packet: one of SLUICE_WIRE_….
+INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
+                 const SluiceWireSide* side, const SluiceWireControl* settings) {
+  SluiceConn* const entry = find(&packet->key);
+  if (entry == 0) return SLUICE_WIRE_UNKNOWN;
+  const SluiceU32 sender = packet->sender & 1;
+  SluiceConnEnd* const own = &entry->ends[sender];
+  SluiceConnEnd* const other = &entry->ends[1 - sender];
+  const SluiceU32 admitted = READ(own->admitted);
+  if (admitted == 0) return SLUICE_WIRE_UNADMITTED;
+  if (admitted < READ(settings->generation)) return SLUICE_WIRE_STALE;
+  if (own->isOutside != side->isOutside) return SLUICE_WIRE_GUARDED;
+  if (side->hasMac) {
+    // From inside, the pod has sent it; from outside, it is for the pod, who has not sent it.
+    const SluiceU8* const mac = side->mac;
+    SluiceU32 differsTo = 0;
+    SluiceU32 differsFrom = 0;
+    for (int byte = 0; byte < 6; ++byte) {
+      differsTo |= data[byte] ^ mac[byte];
+      differsFrom |= data[6 + byte] ^ mac[byte];
+    }
+    if (side->isOutside ? differsTo != 0 || differsFrom == 0 : differsFrom != 0) {
+      return SLUICE_WIRE_GUARDED;
+    }
+  }
+
+  const SluiceU64 nowUs = coarseNs() / 1000;
+  const SluiceU32 word = READ(*(SluiceU32*)&entry->state);
+  const SluiceU64 ownSeenUs = READ(own->seenUs);
+  const SluiceU64 otherSeenUs = READ(other->seenUs);
+  const SluiceU64 seenUs = ownSeenUs > otherSeenUs ? ownSeenUs : otherSeenUs;
+  const SluiceU32 protocol = packet->way.protocol;
+  if (nowUs >= seenUs + timeoutUs(protocol, STATE_OF(word), FLAGS_OF(word))) {
+    return SLUICE_WIRE_EXPIRED;
+  }
+  if (protocol == IP_TCP) {
+    const int went = track(entry, own, other, packet, word);
+    if (went != SLUICE_WIRE_PASSED) return went;
+  } else if (STATE_OF(word) == SLUICE_ConnState_Unreplied &&
+             (FLAGS_OF(word) & SLUICE_CONN_ORIGINAL_FROM_HIGHER) != sender) {
+    const SluiceU32 next = (word & ~255u & ~FLAG(SLUICE_CONN_UNREPLIED)) | SLUICE_ConnState_Replied;
+    if (__sync_val_compare_and_swap((SluiceU32*)&entry->state, word, next) != word) {
+      return SLUICE_WIRE_RACE;
+    }
+  }
+  own->seenUs = nowUs;
+  __sync_fetch_and_add(&own->packets, 1);
+  __sync_fetch_and_add(&own->bytes, length);
+  return SLUICE_WIRE_PASSED;
+}
+
+INLINE int way(Frame* frame, const SluiceWireSide* side, const SluiceWireControl* settings) {
+  if (frame->hasVlan) return SLUICE_WIRE_UNUSUAL;
+  const SluiceU32 length = frame->length;
+  const SluiceU8* data = (const SluiceU8*)(SluiceU64)frame->data;
+  const SluiceU8* end = (const SluiceU8*)(SluiceU64)frame->dataEnd;
+  if (data + PLAIN_BYTES_MAX > end && data + length > end) {  // headers outside the first part
+    if (pullData(frame, length < PLAIN_BYTES_MAX ? length : PLAIN_BYTES_MAX) != 0) {
+      return SLUICE_WIRE_UNUSUAL;
+    }
+    data = (const SluiceU8*)(SluiceU64)frame->data;
+    end = (const SluiceU8*)(SluiceU64)frame->dataEnd;
+  }
+  Packet packet;
+  __builtin_memset(&packet, 0, sizeof packet);
+  if (!read(frame, data, end, &packet)) return SLUICE_WIRE_UNUSUAL;
+  packet.way.zone = side->zone;
+  packet.sender = sluiceNameConn(&packet.way, &packet.key);
+  if (data + ETHERNET_BYTES > end) return SLUICE_WIRE_UNUSUAL;
+  return judge(&packet, length, data, side, settings);
+}
+
+PROGRAM(wire)(Frame* frame) {
+  SluiceU32 interface = frame->interface;
+  SluiceU32 zero = 0;
+  const SluiceWireSide* const side = mapLookup(sides, &interface);
+  const SluiceWireControl* const settings = mapLookup(control, &zero);
+  SluiceWireCounters* const counted = mapLookup(counters, &zero);
+  if (side == 0 || settings == 0 || counted == 0) return SHOT;
+  const int went = way(frame, side, settings);
+  ++counted->frames[went & 15];
+  if (went == SLUICE_WIRE_PASSED) return (int)redirect(side->partner, 0);
+  return (int)redirect(side->up, 0);
+}
