@@ -25,6 +25,16 @@ export const quick: Timing = {
   absentGroupMs: 50,
 };
 
+/** For tests of what goes well: no limit of the source ends a request, however busy the machine is. */
+export const unhurried: Partial<Timing> = {
+  answerMs: patientMs,
+  idleMs: patientMs,
+  listMs: patientMs,
+  watchIdleMs: patientMs,
+  relistMs: patientMs,
+  staleMs: patientMs,
+};
+
 /** A server, a source that follows it, and what the source has said so far. */
 export class Followed {
   readonly server = new ApiServer();

@@ -11,7 +11,7 @@ import {
 } from "./api-objects.js";
 import type { ApiServer, Fault, SeenRequest } from "./api-server.js";
 import { makeCertificates } from "./certificates.js";
-import { eventually, Followed, pause, podsPath, policiesPath } from "./harness.js";
+import { eventually, Followed, pause, podsPath, policiesPath, unhurried } from "./harness.js";
 
 const open = { podSelector: {}, policyTypes: ["Ingress"], ingress: [{}] };
 const clusterPath = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
@@ -47,7 +47,7 @@ describe("KubernetesSource", () => {
   const podWatch = ({ path, isWatch }: SeenRequest) => path === podsPath && isWatch;
 
   test("lists in pages, keeps what policy needs, and follows", async () => {
-    await followed.start({ pageItems: 3 });
+    await followed.start({ pageItems: 3, timing: unhurried });
     await followed.until(allPods);
     expect(followed.asked(podsPath, false)).toBe(4);
     expect(followed.names("NetworkPolicy")).toEqual(["web"]);
@@ -100,7 +100,7 @@ describe("KubernetesSource", () => {
   // Goal: events of one resource are taken in the server's order, however they are cut into pieces.
   test("keeps the order of events", async () => {
     server.pieceBytes = 7;
-    await followed.start();
+    await followed.start({ timing: unhurried });
     await followed.until(allPods);
     followed.changes.length = 0;
     for (let each = 1; each <= 60; each++) {
@@ -129,7 +129,7 @@ describe("KubernetesSource", () => {
   });
 
   test("goes on after a bookmark where nothing else has happened", async () => {
-    await followed.start();
+    await followed.start({ timing: unhurried });
     await followed.until(allPods);
     await eventually("watches", () => server.watches === 7);
     // History up to the bookmark goes: who did not note it would be told 410.
@@ -237,7 +237,7 @@ describe("KubernetesSource", () => {
   test("a right that lacks is named, with the role that grants it", async () => {
     server.fault = ({ path }) =>
       path === policiesPath ? { status: 403, message: "forbidden: User cannot list" } : undefined;
-    const source = await followed.start();
+    const source = await followed.start({ timing: unhurried });
     const first = followed.take();
     await eventually("a line", () => followed.told.length > 0);
     expect(followed.told.join("\n")).toMatch(
