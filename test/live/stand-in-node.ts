@@ -8,6 +8,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ControlStatus } from "../../src/control/control-routes.js";
@@ -392,6 +393,34 @@ export class StandInNode {
     child.stdin?.write(configuration);
     const answer = await finish(child);
     return { ...answer, tookMs: performance.now() - start };
+  }
+
+  /** The addresses that this node gives next, as host-local does: the ones behind the last. */
+  nextAddresses(count: number): readonly string[] {
+    return this.ranges.flatMap(([, gateway], index) => {
+      const last = join(this.folder, `ipam/pods/last_reserved_ip.${index}`);
+      const text = existsSync(last) ? readFileSync(last, "utf8").trim() : gateway;
+      const { family, bytes } = parseAddress(text) ?? parseAddress(gateway)!;
+      return Array.from({ length: count }, (_, each) => {
+        const next = Uint8Array.from(bytes);
+        next[next.length - 1] = (next.at(-1)! + each + 1) & 255;
+        return formatAddress({ family, bytes: next });
+      });
+    });
+  }
+
+  /** What a scrape of the agent gives. */
+  metrics(): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const asked = request({ socketPath: this.socket, path: "/metrics" }, (answer) => {
+        let text = "";
+        answer.on("data", (more) => {
+          text += more;
+        });
+        answer.on("end", () => resolve(text));
+      });
+      asked.on("error", reject).end();
+    });
   }
 
   /** The network configuration of one plugin, as libcni makes it. */
