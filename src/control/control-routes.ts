@@ -7,6 +7,7 @@ import { ConnectionRecord } from "../layout/layout.gen.js";
 import { type Mode, modeOf } from "../manifest/annotations.js";
 import type { ObjectHead, PolicyHead } from "../manifest/objects.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
+import type { Histogram } from "../metrics/histogram.js";
 import { type PluginMeasures, sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
 import {
@@ -112,6 +113,8 @@ export interface InPlaceSubject {
   readonly isAttached: boolean;
   /** The interfaces of the node's pods. Read from the kernel each time. */
   readonly podInterfaces: readonly PodInterfaceItem[];
+  /** From a pod's new interface until the pod is in force, where no plugin has told of it. Units: seconds. */
+  readonly unknownTimes: Histogram | undefined;
   /** Read from the kernel each time. */
   readonly counts: ForwardCounts;
   statusOf(counts: ForwardCounts): InPlaceStatus;
@@ -626,6 +629,7 @@ function metricsText(subject: ControlSubject): string {
       version,
       counters: countersOf(subject, inKernel),
       inPlace: inKernel && { ...inKernel, guards: guardsOf(subject.inPlace) },
+      unknownTimes: subject.inPlace?.unknownTimes,
       plugin: subject.plugin,
       interfaces,
       connectionsMax: dataplane.connectionsMax,

@@ -42,6 +42,8 @@ export interface Measured {
         readonly guards: Readonly<Record<string, number>>;
       }
     | undefined;
+  /** From a pod's new interface until the pod was in force, where no plugin told of it. Units: seconds. */
+  readonly unknownTimes?: Histogram | undefined;
   /** What the CNI plugin has asked, where it may. */
   readonly plugin?: PluginMeasures | undefined;
 }
@@ -307,6 +309,12 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       type: "histogram",
       help: "Time from a reload's request, or a source's event, until it is in force.",
       histogram: measured.delay,
+    },
+    {
+      name: "sluice_pod_unknown_seconds",
+      type: "histogram",
+      help: "Time from a pod's new interface until its address is in force, where no CNI plugin told of it.",
+      histogram: measured.unknownTimes ?? new Histogram(),
     },
     {
       name: "sluice_cni_add_duration_seconds",

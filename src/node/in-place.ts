@@ -14,6 +14,7 @@ import {
 import { SourceGuards } from "../dataplane/source-guards.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { PodEvent, PodEvents } from "../kubernetes/pod-events.js";
+import type { Histogram } from "../metrics/histogram.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
 import { KernelConnections } from "./kernel-connections.js";
 import { Lease } from "./lease.js";
@@ -164,6 +165,10 @@ export class InPlace {
     };
   }
 
+  get unknownTimes(): Histogram | undefined {
+    return this.#opened?.interfaces.unknownTimes;
+  }
+
   /**
    * Puts a table in force, for every packet from the next one on; attaches what is not attached. `find` knows the
    * objects that it is made of. Errors: DataplaneError.
@@ -177,6 +182,7 @@ export class InPlace {
     // What is not in force yet, or may have to stay in force, closes too.
     filter.setClosed(this.#ranges, isolates || this.#isolates);
     await filter.publish(table.blob, generation);
+    interfaces.enforced();
     filter.setClosed(this.#ranges, isolates);
     this.#isolates = isolates;
     learned?.();

@@ -7,6 +7,7 @@ import {
   type SourceGuards,
 } from "../dataplane/source-guards.js";
 import type { Tell } from "../diagnostics/tell.js";
+import { Histogram } from "../metrics/histogram.js";
 import { type Address, addressKey, formatAddress } from "../net/address.js";
 import type { Touched } from "../netlink/events.js";
 import { readLink } from "../netlink/link.js";
@@ -41,6 +42,8 @@ const lastLookMs = 1_000;
 const lateLookMs = 100;
 /** Between two looks at all. */
 const sweepMs = 10_000;
+/** New interfaces that are remembered at most until their pod is in force. */
+const seenMax = 1_024;
 /** Flow events have so many numbers for interfaces. */
 const linkIds = 0xffff;
 
@@ -72,11 +75,15 @@ interface Wanted {
  * Errors: of the background work, told; a pod's interface is `missing` then.
  */
 export class PodInterfaces {
+  /** From a pod's new interface until the pod is in force, where no plugin has told of it. Units: seconds. */
+  readonly unknownTimes = new Histogram();
   readonly #tell: Tell;
   readonly #guards: SourceGuards | undefined;
   readonly #changed: (change: PodChange) => void;
   readonly #guarded = new Map<number, Guarded>();
   readonly #wanted = new Map<string, Wanted>();
+  /** When the kernel first told of an interface, until its pod is in force. */
+  readonly #seenMs = new Map<number, number>();
   #pods: ReadonlyMap<string, LocalPod> = new Map();
   #lastLinkId = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -115,8 +122,21 @@ export class PodInterfaces {
     if (!isWhole) this.#look();
   }
 
+  /** Measures pods that are in force for the first time, and that the API server alone has told of. */
+  enforced(): void {
+    if (this.#seenMs.size === 0) return;
+    const nowMs = performance.now();
+    for (const { index, pod, isTold } of this.#guarded.values()) {
+      const sinceMs = this.#seenMs.get(index);
+      if (sinceMs === undefined || pod === undefined || !this.#pods.has(pod)) continue;
+      this.#seenMs.delete(index);
+      if (!isTold) this.unknownTimes.observe((nowMs - sinceMs) / 1_000);
+    }
+  }
+
   /** Looks again after the kernel has told of changes of interfaces; undefined: of any. */
   interfacesChanged(touched: Touched | undefined): void {
+    this.#noteNew(touched?.indexes ?? []);
     const concerns =
       touched === undefined ||
       this.#isFinding ||
@@ -153,6 +173,16 @@ export class PodInterfaces {
   detach(pod: PodName): void {
     for (const { index, pod: owner, isTold } of [...this.#guarded.values()]) {
       if (owner === podText(pod) && isTold) this.#unguard(index);
+    }
+  }
+
+  #noteNew(indexes: Iterable<number>): void {
+    for (const index of indexes) {
+      if (this.#seenMs.has(index) || this.#guarded.has(index)) continue;
+      // Interfaces that are no pod's, and those that have gone, are only forgotten here.
+      const [oldest] = this.#seenMs.keys();
+      if (this.#seenMs.size >= seenMax && oldest !== undefined) this.#seenMs.delete(oldest);
+      this.#seenMs.set(index, performance.now());
     }
   }
 

@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { probe } from "../../src/dataplane/host.js";
-import { formatAddress } from "../../src/net/address.js";
+import { formatAddress, parseAddress } from "../../src/net/address.js";
 import { policyObject } from "../kubernetes/api-objects.js";
 import { kernelObstacle } from "./in-place-bench.js";
 import { finish, named, until } from "./lab-harness.js";
@@ -136,7 +136,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       await Promise.all(cluster.nodes.map((each) => each.sluice()));
       api = await cluster.nodes[0]!.start("api", { app: "api" });
       node = cluster.nodes.at(-1)!;
-    }, 60_000);
+    });
     afterAll(async () => {
       counter.close();
       await cluster.close();
@@ -181,7 +181,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
         "the policy again",
         async () => (await reach(api, web, 81)).join() === denied.join(),
       );
-    }, 30_000);
+    });
     if (layout !== "bridge") return;
 
     test("a pod that is restarted under its name has the policy of its new labels alone", {
@@ -283,6 +283,21 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       node.report(early);
       expect(await added).toMatchObject({ code: 0, stdout: result });
       node.entry = {};
+    });
+
+    test("without the plugin, how long a pod is unknown is measured", async () => {
+      const count = async () =>
+        Number(/^sluice_pod_unknown_seconds_count (\d+)$/m.exec(await node.metrics())?.[1]);
+      const before = await count();
+      const late = node.bind("unplugged", { app: "web" });
+      const { ips } = JSON.parse(await node.builtResult(late));
+      late.addresses = ips.map(({ address }: { readonly address: string }) =>
+        parseAddress(address.split("/")[0]!),
+      );
+      expect(await reach(api, late, 80)).toEqual(denied);
+      node.report(late, late.addresses);
+      await until("the pod", async () => (await reach(api, late, 80)).join() === open.join());
+      expect(await count()).toBe(before + 1);
     });
 
     test("nothing that strangers say to the socket or the plugin does harm", {

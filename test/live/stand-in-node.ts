@@ -277,7 +277,7 @@ export class StandInNode {
     child.stderr?.on("data", (text) => {
       this.said += text;
     });
-    await until("sluice node", () => isReady || child.exitCode !== null, 30_000);
+    await until("sluice node", () => isReady || child.exitCode !== null);
     if (!isReady) throw new Error(`sluice node has ended: ${this.said}`);
     return child;
   }

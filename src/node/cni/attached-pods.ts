@@ -37,6 +37,12 @@ export class AttachedPods implements LocalAddresses {
     this.#index = indexOf(this.#attachments);
   }
 
+  /** Reads the file again: a predecessor may have noted more since. */
+  reload(): void {
+    this.#attachments = this.#load();
+    this.#index = indexOf(this.#attachments);
+  }
+
   addressesOf({ pod, uids }: LocalPod): readonly Address[] {
     const { namespace, name } = pod.meta;
     const own = (this.#index.byPod.get(`${namespace}/${name}`) ?? []).filter(

@@ -41,6 +41,10 @@ export class PodNetwork implements PluginMeasures {
   /** Answers the plugin from now on, and installs it if that is wanted. Errors: RefusalError. */
   async open(options: Omit<CniDaemonOptions, "pods" | "measures">): Promise<void> {
     const { socket, install } = this.#config;
+    // What a predecessor has answered since this process began.
+    this.pods.reload();
+    options.refresh();
+    await options.updateNow();
     const daemon = new CniDaemon({ ...options, pods: this.pods, measures: this });
     this.#daemon = daemon;
     const answer = daemon.answer.bind(daemon);
