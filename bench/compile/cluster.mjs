@@ -57,6 +57,7 @@ export function makeNode(i) {
     kind: "Node",
     meta: meta(`node-${i}`, "", { pool: i % 10 === 0 ? "infra" : "work" }),
     addresses,
+    podCidrs: [],
   };
 }
 
