@@ -82,6 +82,9 @@ describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (nam
     expect(values("Type")).toEqual(["notify"]);
     // Else the journal calls it env, which starts it.
     expect(values("SyslogIdentifier")).toEqual(["sluice"]);
+    // By the control socket of the instance: its answer is the exit code, which a signal has not.
+    expect(values("ExecReload").join(" ")).toBe("/usr/bin/env sluice reload");
+    expect(flagsOf("reload").map(variableOf)).toContain("SLUICE_SOCKET");
     expect(values("Restart")).toEqual(["always"]);
     expect(Number(values("WatchdogSec")[0])).toBeGreaterThan(1);
     expect(values("AmbientCapabilities")).toEqual(["CAP_NET_ADMIN", "CAP_NET_RAW"]);
@@ -129,6 +132,7 @@ test("the unit of a node judges in place, and systemd has nothing against it", (
   expect(value("ExecStart")).toBe("/usr/bin/env sluice node -f /etc/sluice/manifests");
   expect(value("CapabilityBoundingSet")).toBe("CAP_NET_ADMIN CAP_BPF CAP_PERFMON");
   expect(value("ReadWritePaths")).toBe("/sys/fs/bpf");
+  expect(value("ExecReload")).toBe("/usr/bin/env sluice reload");
   expect(value("Type")).toBe("notify");
   expect(value("SyslogIdentifier")).toBe("sluice");
   if (!existsSync("/usr/bin/systemd-analyze")) return;
