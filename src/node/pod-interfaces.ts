@@ -169,13 +169,6 @@ export class PodInterfaces {
     this.#wanted.delete(key);
   }
 
-  /** Forgets the interfaces that `attach` has told of, as their pod is taken down; there may be none. */
-  detach(pod: PodName): void {
-    for (const { index, pod: owner, isTold } of [...this.#guarded.values()]) {
-      if (owner === podText(pod) && isTold) this.#unguard(index);
-    }
-  }
-
   #noteNew(indexes: Iterable<number>): void {
     for (const index of indexes) {
       if (this.#seenMs.has(index) || this.#guarded.has(index)) continue;
