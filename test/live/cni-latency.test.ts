@@ -41,7 +41,9 @@ describe.skipIf(obstacle !== undefined)(named("the time of an ADD", obstacle), (
       });
     }
     await cluster.open("ptp", 1);
-    await cluster.nodes[0]!.sluice();
+    const node = cluster.nodes[0]!;
+    node.readyMs = timeoutMs;
+    await node.sluice();
   }, timeoutMs);
   afterAll(() => cluster.close());
 

@@ -22,6 +22,7 @@ import {
 import { type Address, formatAddress, parseAddress } from "../../src/net/address.js";
 import { namespaceObject, nodeObject, podObject } from "../kubernetes/api-objects.js";
 import { ApiServer } from "../kubernetes/api-server.js";
+import { patientMs } from "../patience.js";
 import { apiPort, relayApi } from "./api-relay.js";
 import { type Answer, finish, main, until } from "./lab-harness.js";
 
@@ -115,6 +116,8 @@ export class StandInNode {
   #containers = 0;
   /** What the chain's last entry says beside its type. */
   entry: Readonly<Record<string, unknown>> = {};
+  /** How long `sluice node` may take to enforce. */
+  readyMs = patientMs;
   /** What the processes of this node have said. */
   said = "";
 
@@ -277,7 +280,7 @@ export class StandInNode {
     child.stderr?.on("data", (text) => {
       this.said += text;
     });
-    await until("sluice node", () => isReady || child.exitCode !== null);
+    await until("sluice node", () => isReady || child.exitCode !== null, this.readyMs);
     if (!isReady) throw new Error(`sluice node has ended: ${this.said}`);
     return child;
   }
