@@ -266,6 +266,17 @@ describe("the manifests", () => {
     expect(listen!.value).toMatch(new RegExp(`:${port!.containerPort}$`));
   });
 
+  test("the monitor gives the metrics the job that the alerts ask for", () => {
+    const { spec } = objectOf<{
+      spec: { endpoints: { relabelings: { targetLabel: string; replacement?: string }[] }[] };
+    }>("servicemonitor.yaml", "ServiceMonitor");
+    const jobs = spec.endpoints.map(({ relabelings }) =>
+      relabelings.find(({ targetLabel }) => targetLabel === "job"),
+    );
+    const [, asked] = /up\{job="(\w+)"\}/.exec(read("prometheus/alerts.yaml")) ?? [];
+    expect(jobs.map((each) => each?.replacement)).toEqual([asked]);
+  });
+
   test.each(["rbac.yaml", "sluice.yaml", "sidecar.yaml"])(
     "the role of %s grants what the source asks for, and no more",
     (file) => {
