@@ -8,6 +8,7 @@
 // of our own is needed, and a swap of the table is in force from the next packet on.
 
 #include "native/bpf/programs/kernel.h"
+#include "native/bpf/programs/protocols.h"
 
 // By the loader, from the size of the tables and from the kernel's type information.
 extern const char tableBytes[], skbConntrack[], skbLength[], conntrackType[], originalTuple[],
@@ -37,7 +38,6 @@ typedef struct {
 enum { DROP = 0, ACCEPT = 1 };
 // The low bits of skb._nfct.
 enum { CT_RELATED = 1, CT_NEW = 2, CT_RELATED_REPLY = 4, CT_MASK = 7 };
-enum { IP_ICMP = 1, IP_TCP = 6, IP_UDP = 17, IP_ICMP6 = 58, IP_SCTP = 132 };
 
 // Struct nf_conntrack_tuple of the kernel; the loader checks it.
 typedef struct {
@@ -263,14 +263,6 @@ INLINE int judgeConnection(const Packet* packet, const void* entry, SluiceU32 in
 }
 
 enum {
-  ICMP6_LISTENER_FIRST = 130,
-  ICMP6_LISTENER_LAST = 132,
-  ICMP6_ROUTER_SOLICITATION = 133,
-  ICMP6_ROUTER_ADVERTISEMENT = 134,
-  ICMP6_NEIGHBOR_SOLICITATION = 135,
-  ICMP6_NEIGHBOR_ADVERTISEMENT = 136,
-  ICMP6_REDIRECT = 137,
-  ICMP6_LISTENER_REPORT_2 = 143,
   NEIGHBOR_BYTES_MAX = 40 + 24 + 8,  // one option at most
   LISTENER_BYTES_MAX = 512,
   HOPS_MAX = 255,
@@ -284,7 +276,7 @@ INLINE int judgeIcmp6(const Packet* packet, const Flow* flow, SluiceU8 type, Slu
   if (type == ICMP6_ROUTER_ADVERTISEMENT) {
     return drop(packet, flow, SLUICE_DropReason_RouterAdvertisement, 0);
   }
-  const int isListener = (type >= ICMP6_LISTENER_FIRST && type <= ICMP6_LISTENER_LAST) ||
+  const int isListener = (type >= ICMP6_LISTENER_QUERY && type <= ICMP6_LISTENER_DONE) ||
                          type == ICMP6_LISTENER_REPORT_2;
   if (isListener) {
     // To a group of the link, so that no router hands them on: else they would carry data anywhere.

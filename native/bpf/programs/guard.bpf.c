@@ -5,6 +5,7 @@
 // hook.
 
 #include "native/bpf/programs/kernel.h"
+#include "native/bpf/programs/protocols.h"
 
 // Maps: a GuardedInterface and a GuardCounts by interface index; those of the forward hook.
 extern const char guarded[], guardCounts[], counters[], events[];
@@ -32,8 +33,6 @@ enum { PASS = -1, SHOT = 2 };
 enum { ETHER_IPV4 = 0x0800, ETHER_ARP = 0x0806, ETHER_IPV6 = 0x86dd };
 enum { ETHER_VLAN = 0x8100, ETHER_SERVICE_VLAN = 0x88a8 };
 enum { ETHERNET_BYTES = 14, IPV4_BYTES = 20, IPV6_BYTES = 40 };
-enum { IP_HOP_OPTIONS = 0, IP_TCP = 6, IP_UDP = 17, IP_ROUTING = 43, IP_FRAGMENT = 44 };
-enum { IP_AUTHENTICATION = 51, IP_ICMP6 = 58, IP_DESTINATION_OPTIONS = 60, IP_SCTP = 132 };
 // Each interface tells at most 100 dropped frames a second; all are counted.
 #define TELL_EVERY_NS 10000000ull
 
@@ -152,16 +151,6 @@ INLINE SluiceU8 judgeIpv4(Judged* judged) {
   if (!isLaterPart) judged->portsAt = ETHERNET_BYTES + (header[0] & 15) * 4;
   return SLUICE_DropReason_SpoofedSource;
 }
-
-enum {
-  ICMP6_LISTENER_REPORT = 131,
-  ICMP6_ROUTER_SOLICITATION = 133,
-  ICMP6_ROUTER_ADVERTISEMENT = 134,
-  ICMP6_NEIGHBOR_SOLICITATION = 135,
-  ICMP6_NEIGHBOR_ADVERTISEMENT = 136,
-  ICMP6_REDIRECT = 137,
-  ICMP6_LISTENER_REPORT_2 = 143,
-};
 
 typedef struct {
   SluiceU8 type;

@@ -8,6 +8,7 @@
 
 #include "native/bpf/programs/wire.h"
 #include "native/bpf/programs/kernel.h"
+#include "native/bpf/programs/protocols.h"
 #include "native/conntrack/conn-name.h"
 #include "native/conntrack/tcp-rules.h"
 #include "native/conntrack/timeouts.h"
@@ -23,7 +24,6 @@ static long (*const pullData)(void* frame, SluiceU32 bytes) = (void*)39;
 static SluiceU64 (*const coarseNs)(void) = (void*)160;
 
 enum { SHOT = 2 };
-enum { IP_ICMP = 1, IP_TCP = 6, IP_UDP = 17, IP_ICMP6 = 58 };
 enum { ETHERNET_BYTES = 14, PLAIN_BYTES_MAX = 74, PADDED_BYTES_MAX = 60 };
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, URG = 32 };
 

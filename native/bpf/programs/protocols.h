@@ -1,0 +1,29 @@
+#pragma once
+
+// Numbers of IP protocols, of IPv6 extension headers and of ICMPv6 messages.
+// Source: IANA, "Protocol Numbers" and "ICMPv6 Parameters".
+
+enum {
+  IP_HOP_OPTIONS = 0,
+  IP_ICMP = 1,
+  IP_TCP = 6,
+  IP_UDP = 17,
+  IP_ROUTING = 43,
+  IP_FRAGMENT = 44,
+  IP_AUTHENTICATION = 51,
+  IP_ICMP6 = 58,
+  IP_DESTINATION_OPTIONS = 60,
+  IP_SCTP = 132,
+};
+
+enum {
+  ICMP6_LISTENER_QUERY = 130,
+  ICMP6_LISTENER_REPORT = 131,
+  ICMP6_LISTENER_DONE = 132,
+  ICMP6_ROUTER_SOLICITATION = 133,
+  ICMP6_ROUTER_ADVERTISEMENT = 134,
+  ICMP6_NEIGHBOR_SOLICITATION = 135,
+  ICMP6_NEIGHBOR_ADVERTISEMENT = 136,
+  ICMP6_REDIRECT = 137,
+  ICMP6_LISTENER_REPORT_2 = 143,
+};
