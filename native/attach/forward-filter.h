@@ -47,21 +47,18 @@ class MappedMemory {
 // exchanges the judges by one store each; the hooks themselves are never detached but by remove().
 //
 // Threads: publish() and settle() from one thread at a time; drain() and setClosed() from one
-// other, setClosed()
-//          not during publish(); the rest from any.
+//          other, setClosed() not during publish(); the rest from any.
 class ForwardFilter {
  public:
   // Opens what is pinned in the folder, or makes it. Nothing is attached yet, and what is attached
   // already goes on as before.
   //
   // Owner:  holds a lock on the folder as long as it lives: two processes would judge by each
-  // other's
-  //         tables.
+  //         other's tables.
   // Errors: System: "flock" (EWOULDBLOCK: another process holds it), "mkdir", "statfs" (EINVAL: the
-  // folder is in no bpf file system), "BPF_…" (EPERM
-  //         without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN), "open /sys/kernel/btf/vmlinux" where
-  //         the kernel has no type information; Argument when its connection tracking has another
-  //         shape.
+  //         folder is in no bpf file system), "BPF_…" (EPERM without CAP_BPF, CAP_PERFMON and
+  //         CAP_NET_ADMIN), "open /sys/kernel/btf/vmlinux" where the kernel has no type
+  //         information; Argument when its connection tracking has another shape.
   static Status open(const std::string& folder, std::unique_ptr<ForwardFilter>* filter) noexcept;
   ForwardFilter(const ForwardFilter&) = delete;
   ForwardFilter& operator=(const ForwardFilter&) = delete;
@@ -70,8 +67,7 @@ class ForwardFilter {
   //
   // Shape:  any alignment.
   // Cost:   a copy and a check of the blob; a grace period of the kernel (some 10 ms) before,
-  // unless
-  //         settle() has been called since the last table.
+  //         unless settle() has been called since the last table.
   // Errors: as TableView::open() and open(); the table in force stays.
   Status publish(std::span<const std::byte> blob, uint32_t generation) noexcept;
   // Waits until no program reads the table before the one in force any more, so that the next one

@@ -34,9 +34,8 @@ class SourceGuards {
   //
   // Before Linux 6.6 it is a tc filter.
   //
-  // Errors: System, "BPF_LINK_CREATE": ENODEV when there is no such interface; "RTM_NEWTFILTER
-  // bpf";
-  //         E2BIG when there are too many.
+  // Errors: System: "BPF_LINK_CREATE" or "RTM_NEWTFILTER bpf", ENODEV when there is no such
+  //         interface; E2BIG when there are too many.
   Status guard(uint32_t interfaceIndex, const GuardedInterface& own) noexcept;
   // Detaches a guard, and forgets what it has counted. Errors: System.
   Status unguard(uint32_t interfaceIndex) noexcept;

@@ -5,7 +5,7 @@
 
 #include "native/attach/forward-filter.h"
 #include "native/attach/forward-rules.h"
-#include "native/attach/own-connections.h"
+#include "native/attach/pod-connections.h"
 #include "native/binding/arguments.h"
 #include "native/binding/job.h"
 
@@ -56,7 +56,7 @@ class SettleJob : public Job {
 // connection is a pod's, since tables are put in force in the same few threads.
 class ListJob : public Job {
  public:
-  ListJob(Napi::Env env, std::shared_ptr<OwnConnectionList> list)
+  ListJob(Napi::Env env, std::shared_ptr<PodConnectionList> list)
       : Job(env), list_(std::move(list)) {}
 
  protected:
@@ -68,7 +68,7 @@ class ListJob : public Job {
   }
 
  private:
-  std::shared_ptr<OwnConnectionList> list_;
+  std::shared_ptr<PodConnectionList> list_;
   std::vector<ConnectionRecord> records_;
   bool isEnd_ = false;
 };
@@ -177,11 +177,11 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
   std::shared_ptr<ForwardFilter> filter_;
 };
 
-// The NativeOwnConnectionEnds of src/dataplane/addon.ts.
+// The NativePodConnectionEnds of src/dataplane/addon.ts.
 class EndsBinding : public Napi::ObjectWrap<EndsBinding> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeOwnConnectionEnds",
+    return DefineClass(env, "NativePodConnectionEnds",
                        {InstanceMethod<&EndsBinding::drain>("drain"),
                         InstanceMethod<&EndsBinding::overruns>("overruns")});
   }
@@ -205,20 +205,20 @@ class EndsBinding : public Napi::ObjectWrap<EndsBinding> {
     return Napi::Number::New(info.Env(), static_cast<double>(ends_.overruns()));
   }
 
-  OwnConnectionEnds ends_;
+  PodConnectionEnds ends_;
 };
 
-// The NativeOwnConnectionList of src/dataplane/addon.ts.
+// The NativePodConnectionList of src/dataplane/addon.ts.
 class ListBinding : public Napi::ObjectWrap<ListBinding> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeOwnConnectionList",
+    return DefineClass(env, "NativePodConnectionList",
                        {InstanceMethod<&ListBinding::next>("next")});
   }
 
   explicit ListBinding(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<ListBinding>(info),
-        list_(std::make_shared<OwnConnectionList>(
+        list_(std::make_shared<PodConnectionList>(
             ForwardBinding::Unwrap(info[0].As<Napi::Object>())->filter())) {}
 
  private:
@@ -228,7 +228,7 @@ class ListBinding : public Napi::ObjectWrap<ListBinding> {
     return job->promise();
   }
 
-  std::shared_ptr<OwnConnectionList> list_;
+  std::shared_ptr<PodConnectionList> list_;
 };
 
 void removeForwardFilter(const Napi::CallbackInfo& info) {
@@ -253,8 +253,8 @@ void dropForwardRules(const Napi::CallbackInfo& info) { throwUnless(info, remove
 
 void defineForwardFilter(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeForwardFilter", ForwardBinding::define(env));
-  exports.Set("NativeOwnConnectionEnds", EndsBinding::define(env));
-  exports.Set("NativeOwnConnectionList", ListBinding::define(env));
+  exports.Set("NativePodConnectionEnds", EndsBinding::define(env));
+  exports.Set("NativePodConnectionList", ListBinding::define(env));
   exports.Set("keepForwardRules", Napi::Function::New<keepForwardRules>(env));
   exports.Set("removeForwardRules", Napi::Function::New<dropForwardRules>(env));
   exports.Set("removeForwardFilter", Napi::Function::New<removeForwardFilter>(env));

@@ -54,7 +54,7 @@ export async function stand(
       stdin,
       takesOver: options.takeOver ?? false,
       stays: options.stay ?? false,
-      takesOwnWay: options.yes ?? false,
+      takesNeeded: options.yes ?? false,
       host: {
         env: io.env,
         hasTerminal: io.isTerminal.stdin && io.isTerminal.stderr,

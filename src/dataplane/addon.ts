@@ -32,10 +32,10 @@ export interface Addon {
     folder: string,
   ) => NativeForwardFilter;
   /** See forward-filter.ts, too. */
-  readonly NativeOwnConnectionEnds: new (
+  readonly NativePodConnectionEnds: new (
     filter: NativeForwardFilter,
-  ) => NativeOwnConnectionEnds;
-  readonly NativeOwnConnectionList: new (filter: NativeForwardFilter) => NativeOwnConnectionList;
+  ) => NativePodConnectionEnds;
+  readonly NativePodConnectionList: new (filter: NativeForwardFilter) => NativePodConnectionList;
   removeForwardFilter(folder: string): void;
   /** See source-guards.ts. */
   readonly NativeSourceGuards: new (
@@ -245,13 +245,13 @@ export interface NativeForwardFilter {
   judgeOnce(packet: Uint8Array): boolean;
 }
 
-export interface NativeOwnConnectionEnds {
+export interface NativePodConnectionEnds {
   /** Fills FlowEvent records and returns how many. */
   drain(events: Uint8Array): number;
   overruns(): number;
 }
 
-export interface NativeOwnConnectionList {
+export interface NativePodConnectionList {
   /** The next ConnectionRecords, which may be none; null at the end. */
   next(): Promise<Uint8Array | null>;
 }

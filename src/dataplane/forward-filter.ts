@@ -6,7 +6,7 @@ import {
 } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
 import type { Prefix } from "../net/prefix.js";
-import { addon, type NativeForwardFilter, type NativeOwnConnectionEnds } from "./addon.js";
+import { addon, type NativeForwardFilter, type NativePodConnectionEnds } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
 
 /**
@@ -155,8 +155,8 @@ export class ForwardFilter {
    */
   followEnds(): ConnectionEnds {
     return native("follow the kernel's connections", () => {
-      const { NativeOwnConnectionEnds } = addon();
-      return new ConnectionEnds(new NativeOwnConnectionEnds(this.#native));
+      const { NativePodConnectionEnds } = addon();
+      return new ConnectionEnds(new NativePodConnectionEnds(this.#native));
     });
   }
 
@@ -165,7 +165,7 @@ export class ForwardFilter {
    * `Dataplane.connections`. Both totals are 0 where the kernel does not count.
    */
   async *connections(): AsyncGenerator<Uint8Array> {
-    const list = new (addon().NativeOwnConnectionList)(this.#native);
+    const list = new (addon().NativePodConnectionList)(this.#native);
     for (;;) {
       const records = await nativeAsync("list the kernel's connections", () => list.next());
       if (records === null) return;
@@ -186,9 +186,9 @@ export class ForwardFilter {
 
 /** The ends of connections that the kernel tracks and that have a local endpoint at an end. */
 export class ConnectionEnds {
-  readonly #native: NativeOwnConnectionEnds;
+  readonly #native: NativePodConnectionEnds;
 
-  constructor(instance: NativeOwnConnectionEnds) {
+  constructor(instance: NativePodConnectionEnds) {
     this.#native = instance;
   }
 

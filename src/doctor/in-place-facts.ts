@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync, statfsSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
+import { bridgeSettingsOff, hasBridge, readSetting } from "../dataplane/kernel-settings.js";
 
 /** What the kernel, and this network namespace, have of what `sluice node` judges by. */
 export interface InPlaceFacts {
@@ -21,30 +22,15 @@ const bpfMagic = 0xcafe4a11;
 
 export function readInPlaceFacts(): InPlaceFacts {
   const hasTypes = existsSync(kernelTypes);
-  const bridgeKeys = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
   const endKeys = ["net.netfilter.nf_conntrack_events", "net.netfilter.nf_conntrack_acct"];
   return {
     hasTypes,
     // The name of a function that is there with CONFIG_NETFILTER_BPF_LINK alone.
     hasProgramType: hasTypes && readFileSync(kernelTypes).includes("bpf_nf_link_attach"),
     hasFileSystem: existsSync(bpfFileSystem) && statfsSync(bpfFileSystem).type === bpfMagic,
-    bridgesUnseen: hasBridge() ? bridgeKeys.filter((key) => setting(key) !== "1") : [],
+    bridgesUnseen: hasBridge() ? bridgeSettingsOff() : [],
     hasIpvs: existsSync("/sys/class/net/kube-ipvs0"),
     // Events are on with 1, and with 2 when somebody listens.
-    untold: endKeys.filter((key) => setting(key) === "0"),
+    untold: endKeys.filter((key) => readSetting(key) === "0"),
   };
-}
-
-function hasBridge(): boolean {
-  const folder = "/sys/class/net";
-  return readdirSync(folder).some((name) => existsSync(`${folder}/${name}/bridge`));
-}
-
-/** Undefined where the kernel has no such setting, or its module is not loaded. */
-function setting(key: string): string | undefined {
-  try {
-    return readFileSync(`/proc/sys/${key.replaceAll(".", "/")}`, "utf8").trim();
-  } catch {
-    return undefined;
-  }
 }

@@ -9,6 +9,7 @@ import {
   listNameGuards,
   tryNameGuard,
 } from "../dataplane/interfaces.js";
+import { readSetting } from "../dataplane/kernel-settings.js";
 import {
   type Capability,
   effectiveCapabilities,
@@ -108,14 +109,6 @@ function userNamespaceLimits(): string[] {
   return against
     .filter(({ name, value }) => readSetting(name) === value)
     .map(({ name, value }) => `${name}=${value}`);
-}
-
-function readSetting(name: string): string | undefined {
-  try {
-    return readFileSync(`/proc/sys/${name.replaceAll(".", "/")}`, "utf8").trim();
-  } catch {
-    return undefined; // this kernel has no such setting
-  }
 }
 
 function lockedMemoryMax(): number {

@@ -11,7 +11,7 @@ import type { Attachment, OpenAttachment } from "./attachment.js";
 import { Guard } from "./guard.js";
 import type { ZoneHandoff } from "./handoff/handoff-state.js";
 import { podText } from "./node-config.js";
-import { refuseHeld, refuseOwnWay } from "./refused-wires.js";
+import { refuseHeld, refuseNeeded } from "./refused-wires.js";
 
 /**
  * The most for one AF_PACKET interface and for all together: 7 MiB and half a gigabyte at an MTU of 1,500.
@@ -32,7 +32,7 @@ export interface AttachmentsOptions {
   /** A table has come into force. */
   readonly swapped: (generation: number, table: CompiledTable) => void;
   /** Whether wires may take interfaces that this machine's own traffic needs. */
-  readonly takesOwnWay?: boolean;
+  readonly takesNeeded?: boolean;
   /** An interface was deleted, was taken again, or changed in another way. */
   readonly changed?: () => void;
 }
@@ -139,7 +139,7 @@ export class Attachments {
     );
 
     const wires = added.filter(({ stateFolder }) => stateFolder === undefined);
-    if (this.#options.takesOwnWay !== true) refuseOwnWay(wires);
+    if (this.#options.takesNeeded !== true) refuseNeeded(wires);
     // New interfaces are closed by name before they are taken. A predecessor guards the interfaces that it
     // holds.
     if (!this.#options.dataplane.isSuccessor) {

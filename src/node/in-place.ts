@@ -1,4 +1,3 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { guardsOf, type InPlaceStatus, type PodInterfaceItem } from "../control/control-routes.js";
@@ -11,6 +10,7 @@ import {
   keepForwardRules,
   removeForwardRules,
 } from "../dataplane/forward-filter.js";
+import { bridgeSettingsOff, hasBridge } from "../dataplane/kernel-settings.js";
 import { SourceGuards } from "../dataplane/source-guards.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { PodEvent, PodEvents } from "../kubernetes/pod-events.js";
@@ -27,12 +27,6 @@ const rangesMax = 4;
 
 /** How often what somebody may have taken away is looked for. */
 const keepMs = 2_000;
-
-/** What must be 1 for bridged packets to come by the forward hook, where there is such a setting. */
-const bridgeSettings = [
-  "/proc/sys/net/bridge/bridge-nf-call-iptables",
-  "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
-];
 
 /** How long a predecessor that has handed over may still hold the pin folder. */
 const predecessorMs = 15_000;
@@ -253,24 +247,10 @@ export function removeInPlace(pinFolder: string): void {
   removeForwardRules();
 }
 
-function hasBridge(): boolean {
-  const folder = "/sys/class/net";
-  return readdirSync(folder).some((name) => existsSync(`${folder}/${name}/bridge`));
-}
-
 function settingsText(): string | undefined {
-  const off = bridgeSettings.filter((path) => settingOf(path) !== "1");
+  const off = bridgeSettingsOff();
   if (off.length === 0) return undefined;
-  const keys = off.map((path) => path.slice("/proc/sys/".length).replaceAll("/", "."));
-  return `${keys.join(" and ")} is not 1 (module br_netfilter): packets between pods of one bridge are not judged`;
-}
-
-function settingOf(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch {
-    return undefined; // the module that has it is not loaded
-  }
+  return `${off.join(" and ")} is not 1 (module br_netfilter): packets between pods of one bridge are not judged`;
 }
 
 function interfacesOf(

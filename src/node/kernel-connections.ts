@@ -1,11 +1,11 @@
-import { readFileSync } from "node:fs";
 import type { ConnectionEndsStatus } from "../control/control-routes.js";
 import type { ConnectionEnds, ForwardFilter } from "../dataplane/forward-filter.js";
+import { readSetting } from "../dataplane/kernel-settings.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { FlowEvent } from "../layout/layout.gen.js";
 
-const reports = "/proc/sys/net/netfilter/nf_conntrack_events";
-const counts = "/proc/sys/net/netfilter/nf_conntrack_acct";
+const reports = "net.netfilter.nf_conntrack_events";
+const counts = "net.netfilter.nf_conntrack_acct";
 
 /**
  * What the kernel's connection tracking tells of the pods' connections: their ends. Enforcement does without it, so
@@ -59,10 +59,6 @@ export class KernelConnections {
 }
 
 /** The reports have two ways of being on: always, or while somebody listens. */
-function isOn(path: string): boolean {
-  try {
-    return readFileSync(path, "utf8").trim() !== "0";
-  } catch {
-    return false; // the kernel has it not
-  }
+function isOn(key: string): boolean {
+  return (readSetting(key) ?? "0") !== "0";
 }

@@ -19,7 +19,7 @@ const loopback = 1;
  *
  * Errors: RefusalError (environment).
  */
-export function refuseOwnWay(wires: readonly Wire[]): void {
+export function refuseNeeded(wires: readonly Wire[]): void {
   if (wires.length === 0) return;
   const own = new Map<string, string>();
   for (const index of [loopback, ...elsewhere.flatMap((address) => routeTo(address) ?? [])]) {

@@ -43,7 +43,7 @@ export interface NodeRun {
   /** When a successor has taken over, waits for a signal, idle, before it ends. */
   readonly stays?: boolean;
   /** Whether wires may take interfaces that this machine's own traffic needs. */
-  readonly takesOwnWay?: boolean;
+  readonly takesNeeded?: boolean;
 }
 
 /**
@@ -176,7 +176,7 @@ class NodeProcess {
     const { dataplane, flows } = this.#enforcer;
     const attachments = new Attachments({
       dataplane,
-      takesOwnWay: run.takesOwnWay ?? false,
+      takesNeeded: run.takesNeeded ?? false,
       tell: host.tell,
       swapped: (generation, table) => flows.useTable(generation, table),
       changed: () => this.#service.says(this.#statusLine()),

@@ -19,9 +19,9 @@ namespace sluice {
 // The ends of such connections, as events.
 //
 // Threads: one.
-class OwnConnectionEnds {
+class PodConnectionEnds {
  public:
-  explicit OwnConnectionEnds(std::shared_ptr<ForwardFilter> filter) noexcept
+  explicit PodConnectionEnds(std::shared_ptr<ForwardFilter> filter) noexcept
       : filter_(std::move(filter)) {}
 
   // Errors: System, where the kernel reports no connections.
@@ -42,9 +42,9 @@ class OwnConnectionEnds {
 };
 
 // A list of such connections, read in pieces.
-class OwnConnectionList {
+class PodConnectionList {
  public:
-  explicit OwnConnectionList(std::shared_ptr<ForwardFilter> filter) noexcept
+  explicit PodConnectionList(std::shared_ptr<ForwardFilter> filter) noexcept
       : filter_(std::move(filter)) {}
 
   // Appends those of the kernel's next hundreds, which may be none. May wait for the kernel.

@@ -1,4 +1,4 @@
-#include "native/attach/own-connections.h"
+#include "native/attach/pod-connections.h"
 
 #include <time.h>
 
@@ -69,7 +69,7 @@ ConnectionRecord recordOf(const KernelConnection& connection,
 
 }  // namespace
 
-Status OwnConnectionEnds::drain(std::span<FlowEvent> into, size_t* count) noexcept {
+Status PodConnectionEnds::drain(std::span<FlowEvent> into, size_t* count) noexcept {
   *count = 0;
   if (next_ == ended_.size()) {
     ended_.clear();
@@ -85,7 +85,7 @@ Status OwnConnectionEnds::drain(std::span<FlowEvent> into, size_t* count) noexce
   return {};
 }
 
-Status OwnConnectionList::read(std::vector<ConnectionRecord>* records, bool* isEnd) noexcept {
+Status PodConnectionList::read(std::vector<ConnectionRecord>* records, bool* isEnd) noexcept {
   std::vector<KernelConnection> listed;
   if (const Status status = list_.read(&listed); !status.ok()) return status;
   *isEnd = listed.empty();
