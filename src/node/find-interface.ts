@@ -28,6 +28,12 @@ export type Found =
   | { readonly kind: "missing"; readonly why: string };
 
 /**
+ * Whether an interface is another pod's, where the administrator's route to the address leads there, or where only a
+ * pod claims to have the address.
+ */
+export type IsTaken = (index: number, by: "route" | "claim") => boolean;
+
+/**
  * Finds the interfaces that lead to pods, as the kernel has them at the time: by the route to a pod's address; where
  * that leads to a bridge, by the addresses in the namespaces behind its ports, else by the neighbour's MAC and the
  * bridge's forwarding table. What a pod says on the network (its MAC, its answers) decides only where nothing else
@@ -45,13 +51,13 @@ export class InterfaceFinder {
     this.links = new Map(readLinks().map((link) => [link.index, link]));
   }
 
-  /** `isTaken`: whether an interface is another pod's. Errors: NetlinkError, DataplaneError. */
-  find(addresses: readonly Address[], isTaken: (index: number) => boolean): Found {
+  /** Errors: NetlinkError, DataplaneError. */
+  find(addresses: readonly Address[], isTaken: IsTaken): Found {
     const found = this.#findByRoute(addresses, isTaken);
     if (found.kind !== "none") return found;
     // A bridge that is nobody's gateway has no route: what the namespaces have tells, if only one has it.
     const own = [...this.links.values()].filter(
-      (link) => !isTaken(link.index) && this.#isBehind(link, addresses) === "it",
+      (link) => !isTaken(link.index, "claim") && this.#isBehind(link, addresses) === "it",
     );
     const [only] = own;
     return own.length === 1 && only !== undefined
@@ -59,7 +65,7 @@ export class InterfaceFinder {
       : found;
   }
 
-  #findByRoute(addresses: readonly Address[], isTaken: (index: number) => boolean): Found {
+  #findByRoute(addresses: readonly Address[], isTaken: IsTaken): Found {
     const [first] = addresses;
     const index = first && routeTo(first);
     const link = index === undefined ? undefined : this.links.get(index);
@@ -71,7 +77,7 @@ export class InterfaceFinder {
         why: `the route to it leads to ${link.name}, which is no pod's alone`,
       };
     }
-    if (isTaken(link.index)) {
+    if (isTaken(link.index, "route")) {
       return { kind: "none", why: `the route to it leads to ${link.name}, which is another pod's` };
     }
     return this.#isBehind(link, addresses) === "other"
@@ -79,15 +85,17 @@ export class InterfaceFinder {
       : { kind: "interface", found: this.of(link, addresses) };
   }
 
-  #findPort(
-    bridge: Link,
-    addresses: readonly Address[],
-    isTaken: (index: number) => boolean,
-  ): Found {
+  #findPort(bridge: Link, addresses: readonly Address[], isTaken: IsTaken): Found {
     const ports = [...this.links.values()].filter(
-      ({ master, index }) => master === bridge.index && !isTaken(index),
+      ({ master, index }) => master === bridge.index && !isTaken(index, "claim"),
     );
-    const own = ports.find((port) => this.#isBehind(port, addresses) === "it");
+    const claiming = ports.filter((port) => this.#isBehind(port, addresses) === "it");
+    const [own] = claiming;
+    // One of them has taken it: until that one is found by its own, nobody gets this pod's guard.
+    if (claiming.some(({ lowerNamespace }) => lowerNamespace !== own?.lowerNamespace)) {
+      const names = claiming.map(({ name }) => name).join(" and ");
+      return { kind: "missing", why: `the namespaces behind ${names} have its address` };
+    }
     if (own !== undefined) return { kind: "interface", found: this.of(own, addresses) };
 
     let isSilent = true;

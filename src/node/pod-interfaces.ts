@@ -11,7 +11,7 @@ import { Histogram } from "../metrics/histogram.js";
 import { type Address, addressKey, formatAddress } from "../net/address.js";
 import type { Touched } from "../netlink/events.js";
 import { readLink } from "../netlink/link.js";
-import { InterfaceFinder, isOfOnePod, type PodInterface } from "./find-interface.js";
+import { InterfaceFinder, type IsTaken, isOfOnePod, type PodInterface } from "./find-interface.js";
 import { type PodName, podText } from "./node-config.js";
 
 /** A pod of this node, and its addresses. */
@@ -291,7 +291,7 @@ export class PodInterfaces {
       this.#wanted.set(key, wanted);
       this.#lookMs = firstLookMs;
     }
-    const found = finder.find(pod.addresses, (index) => this.#isTaken(index, key, pod));
+    const found = finder.find(pod.addresses, (index, by) => this.#isTaken(index, by, key, pod));
     const refused =
       found.kind === "interface"
         ? this.#tryGuard(key, found.found, pod.addresses, false)
@@ -311,11 +311,17 @@ export class PodInterfaces {
     }
   }
 
-  /** Whether an interface is another pod's that is still there and has no address in common. */
-  #isTaken(index: number, key: string, { addresses }: LocalPod): boolean {
+  /**
+   * Whether an interface is another pod's and has no address in common. Where that pod is gone, or not known again yet
+   * after a start, a route may lead another one there; but who is behind may not claim another's address.
+   */
+  #isTaken(
+    ...[index, by, key, { addresses }]: readonly [...Parameters<IsTaken>, string, LocalPod]
+  ): boolean {
     const guarded = this.#guarded.get(index);
-    if (guarded?.pod === undefined || guarded.pod === key) return false;
-    const isThere = guarded.isTold || this.#pods.has(guarded.pod);
+    if (guarded === undefined || guarded.pod === key) return false;
+    const { pod, isTold } = guarded;
+    const isThere = by === "claim" || isTold || (pod !== undefined && this.#pods.has(pod));
     return isThere && !haveCommon(guarded.addresses, addresses);
   }
 

@@ -295,6 +295,27 @@ while True: print("H" if len(s.recv(2000)) > 1 else "D", end="", flush=True)`;
     expect(await arrives(spoofed["an IPv4 source"])).toBe(true);
   });
 
+  // Each has a lower index than the other in one of the two.
+  test.each([
+    ["pod", "shop/web", "in", "shop/api", "out", 2],
+    ["peer", "shop/api", "out", "shop/web", "in", 1],
+  ] as const)(
+    "bridged, who takes another pod's address does not get its guard, at no start: the %s",
+    async (thief, own, ownName, other, otherName, last) => {
+      lay("bridged");
+      const ip = (...words: string[]) => bench.run(bench[thief], "ip", ...words);
+      ip("addr", "add", `10.0.0.${last}/32`, "dev", "eth0");
+      ip("-6", "addr", "add", `fd00::${last}/128`, "dev", "eth0", "nodad");
+      for (const start of ["first", "later"]) {
+        const node = await bench.node(permissive);
+        expect((await guarded(own)).name, start).toBe(ownName);
+        expect((await guarded(other)).name, start).toBe(otherName);
+        node.kill("SIGKILL");
+        await finish(node);
+      }
+    },
+  );
+
   const compiler = spawnSync("cc", ["--version"]).status === 0 ? undefined : "there is no cc";
 
   test.skipIf(compiler !== undefined)(named("before tcx it is a tc filter", compiler), async () => {
