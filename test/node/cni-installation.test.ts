@@ -33,7 +33,7 @@ describe("the chain of a node", () => {
       "10-first.conflist": network("first", [bridge, { type: "portmap" }]),
       [ownFile]: network("old", [bridge]),
       "05-note.txt": "no network",
-      ".00-hidden.conflist": network("hidden", [bridge]),
+      ".00-hidden.conflist.swp": network("hidden", [bridge]),
     };
     expect(typesOf(files)).toBe("first: bridge,portmap,sluice");
   });
@@ -83,6 +83,11 @@ describe("the chain of a node", () => {
       "unclear",
     ],
     ["that comes before ours", { "0-a.conflist": network("a", [bridge]) }, "unclear"],
+    [
+      "that is hidden: a runtime takes such a one too",
+      { ".a.conflist": network("a", [bridge]), "10-b.conflist": network("b", [bridge]) },
+      "unclear",
+    ],
     ["that is no object", { "10-list.conflist": "[]" }, "unclear"],
   ] as const)("%s: is not made", (_name, files, kind) => {
     expect(typesOf(files)).toBe(kind);

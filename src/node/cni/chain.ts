@@ -20,9 +20,9 @@ export type Chain =
   /** What is there cannot be judged now: what was made before stays. */
   | { readonly kind: "unclear"; readonly why: string };
 
-/** Whether a runtime reads files of that name. Source: libcni, ConfFiles. */
+/** Whether a runtime reads files of that name, hidden ones too. Source: libcni, ConfFiles. */
 export function isConfiguration(name: string): boolean {
-  return /^[^.].*\.(conf|conflist|json)$/.test(name);
+  return /\.(conf|conflist|json)$/.test(name);
 }
 
 /**
