@@ -41,6 +41,10 @@ export async function install(cluster, hasPlugin) {
   return { what, ok, found };
 }
 
+/** What remove.yaml has to take away from a node's file systems: pins, and the CNI plugin with its chain and socket. */
+const traces =
+  "/sys/fs/bpf/sluice* /opt/cni/bin/sluice /etc/cni/net.d/0-sluice.conflist /run/sluice/cni.sock*";
+
 /** Deletes what was installed, applies remove.yaml, and looks for what is left in the nodes. */
 export async function uninstall(cluster) {
   cluster.remove(manifest("sluice.yaml"));
@@ -56,8 +60,8 @@ export async function uninstall(cluster) {
   cluster.remove(manifest("remove.yaml"));
   const left = cluster.nodes.flatMap((node) => {
     const rules = cluster.in(node, "nft", "list", "tables").match(/\S*sluice\S*/g) ?? [];
-    const pins = cluster.in(node, "sh", "-c", "ls -d /sys/fs/bpf/sluice* 2>/dev/null; true").trim();
-    return [...rules, ...(pins === "" ? [] : [pins])].map((each) => `${node}: ${each}`);
+    const files = cluster.in(node, "sh", "-c", `ls -d ${traces} 2>/dev/null; true`).trim();
+    return [...rules, ...(files === "" ? [] : files.split("\n"))].map((each) => `${node}: ${each}`);
   });
   await until(
     "the namespaces are gone",

@@ -87,7 +87,7 @@ function cniOf(options: NodeOptions): CniConfig | undefined {
   if (filename !== undefined) {
     throw new CommandError(
       exitCodes.usage,
-      `got ${installCni ? "--install-cni" : "--cni-socket"} and --filename, want an API server: it names the pods that the plugin tells of`,
+      `got ${installCni ? "--install-cni" : "--cni-socket"} and --filename, want an API server: it has the pods that the plugin names`,
     );
   }
   const socket = resolve(cniSocket);

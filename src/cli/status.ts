@@ -100,7 +100,7 @@ function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string)
   const { attached, packets, unknownPods, podRanges, bypass } = inPlace;
   // A process of an earlier version has no guards.
   const { on = 0, missing = 0, finding = 0, none = 0, off = 0 } = inPlace.guards ?? {};
-  const looked = finding === 0 ? "" : `, ${finding} looked for`;
+  const looked = finding === 0 ? "" : `, ${finding} not found yet`;
   const without = none === 0 ? "" : `, ${count(none, "pod")} without an interface of its own here`;
   const unknown =
     unknownPods === "open"
@@ -113,7 +113,7 @@ function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string)
       ? `in place: ${count(packets, "packet")} judged, ${unknown}\n`
       : red("in place: not attached yet\n"),
     off > 0
-      ? red("in place: pods' interfaces are not guarded: a pod may speak as another\n")
+      ? red("in place: pods' interfaces are not guarded: a pod can send under another's address\n")
       : `in place: ${count(on, "interface")} of pods guarded${looked}${without}\n`,
     ...(missing === 0
       ? []
@@ -138,16 +138,14 @@ function connectionEndLines({ connectionEnds }: NonNullable<ControlStatus["inPla
   const lines: string[] = [];
   if (!told) {
     lines.push(
-      "ends of connections are not told: net.netfilter.nf_conntrack_events is not 1 or 2\n",
+      "ends of connections are not reported: net.netfilter.nf_conntrack_events is not 1 or 2\n",
     );
   }
   if (!counted) {
     lines.push("bytes of connections are not known: net.netfilter.nf_conntrack_acct is not 1\n");
   }
   if (overruns > 0) {
-    lines.push(
-      `ends of connections came too fast ${count(overruns, "time")}: some were not told\n`,
-    );
+    lines.push(`ends of connections came too fast ${count(overruns, "time")}: some were lost\n`);
   }
   return lines;
 }

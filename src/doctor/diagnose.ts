@@ -91,7 +91,7 @@ function inPlaceChecks({ inPlace }: Machine): Check[] {
     better(
       "ends of connections",
       untold.length === 0 ? undefined : `${untold.join(", ")} not 1`,
-      `sysctl -w ${untold.map((key) => `${key}=1`).join(" ")}: else a connection's end, or its bytes, are not told`,
+      `sysctl -w ${untold.map((key) => `${key}=1`).join(" ")}: else a connection's end, or its bytes, are not reported`,
     ),
   ];
 }

@@ -313,7 +313,7 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
     {
       name: "sluice_pod_unknown_seconds",
       type: "histogram",
-      help: "Time from a pod's new interface until its address is in force, where no CNI plugin told of it.",
+      help: "Time from a pod's new interface until its address is in force, where no CNI plugin reported it.",
       histogram: measured.unknownTimes ?? new Histogram(),
     },
     {

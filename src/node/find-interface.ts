@@ -74,7 +74,7 @@ export class InterfaceFinder {
     if (!isOfOnePod(link)) {
       return {
         kind: "none",
-        why: `the route to it leads to ${link.name}, which is no pod's alone`,
+        why: `the route to it leads to ${link.name}, which is not this pod's alone`,
       };
     }
     if (isTaken(link.index, "route")) {
@@ -108,7 +108,7 @@ export class InterfaceFinder {
       const port = ports.find((each) => each.index === index);
       if (port === undefined) continue;
       if (!isOfOnePod(port)) {
-        return { kind: "none", why: `it is behind ${port.name}, which is no pod's alone` };
+        return { kind: "none", why: `it is behind ${port.name}, which is not this pod's alone` };
       }
       if (this.#isBehind(port, addresses) !== "other") {
         return { kind: "interface", found: this.of(port, addresses) };

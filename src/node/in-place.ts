@@ -195,7 +195,7 @@ export class InPlace {
     try {
       this.#keep(filter);
     } catch (error) {
-      failure = `what judges in place cannot be put again: ${(error as Error).message}`;
+      failure = `the programs or rules that judge in place cannot be restored: ${(error as Error).message}`;
     }
     if (failure !== "" && failure !== this.#toldFailure) this.#tell(failure, "error");
     this.#toldFailure = failure;

@@ -40,7 +40,10 @@ export class KernelConnections {
       step();
     } catch (error) {
       this.#ends = undefined;
-      this.#tell(`${(error as Error).message}: no flow tells the end of a connection`, "warning");
+      this.#tell(
+        `${(error as Error).message}: flows do not report the ends of connections`,
+        "warning",
+      );
     }
   }
 

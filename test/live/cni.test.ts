@@ -277,7 +277,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       const result = await node.builtResult(early);
       const refused = await node.addLast(early, result);
       expect(JSON.parse(refused.stdout)).toMatchObject({ code: 11 });
-      expect(refused.stdout).toContain("the API server has not told of that pod");
+      expect(refused.stdout).toContain("the API server has not reported that pod");
       node.entry = { waitSeconds: 30 };
       const added = node.addLast(early, result);
       node.report(early);

@@ -22,7 +22,7 @@ test("reports that fail are told once, and the events before them are kept", () 
   assert.equal(connections.drainEvents(buffer, 0), 0);
   assert.equal(asked, 1);
   assert.deepEqual(told, [
-    "read the kernel's connections: recv: ENOMEM: no flow tells the end of a connection",
+    "read the kernel's connections: recv: ENOMEM: flows do not report the ends of connections",
   ]);
   assert.isFalse(connections.status.told);
 });

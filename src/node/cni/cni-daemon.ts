@@ -113,7 +113,7 @@ export class CniDaemon {
   }
 
   #whyNot(attachment: Attachment): string {
-    const why = this.#refused ?? "the API server has not told of that pod on this node";
+    const why = this.#refused ?? "the API server has not reported that pod on this node";
     return `${attachmentText(attachment)} is not enforced in time: ${why}`;
   }
 
