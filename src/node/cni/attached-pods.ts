@@ -3,6 +3,7 @@ import { systemReason } from "../../diagnostics/system-reason.js";
 import type { Tell } from "../../diagnostics/tell.js";
 import type { LocalAddresses, LocalPod } from "../../kubernetes/local-addresses.js";
 import { type Address, addressKey, formatAddress, parseAddress } from "../../net/address.js";
+import { readLinks } from "../../netlink/link.js";
 import { remember } from "../../policy/remember.js";
 import { type Attachment, isSamePlace, type Place } from "./question.js";
 
@@ -100,7 +101,7 @@ export class AttachedPods implements LocalAddresses {
 
   #load(): readonly Attachment[] {
     try {
-      return readAttachments(readFileSync(this.#path, "utf8"));
+      return stillThere(readAttachments(readFileSync(this.#path, "utf8")));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
       const why = error instanceof SyntaxError ? "it is no list of pods" : systemReason(error);
@@ -143,6 +144,14 @@ function readAttachments(text: string): readonly Attachment[] {
     if (!addresses.every(isKnown)) throw new SyntaxError("no address");
     return { ...each, addresses };
   });
+}
+
+/** Without those whose interface the node has no more: their DEL came while no process was there. */
+function stillThere(attachments: readonly Attachment[]): readonly Attachment[] {
+  const names = new Set(readLinks().map(({ name }) => name));
+  return attachments.filter(
+    ({ hostInterface }) => hostInterface === undefined || names.has(hostInterface),
+  );
 }
 
 function isSameInterface(a: Attachment, b: Attachment): boolean {
