@@ -19,6 +19,7 @@
 #include <new>
 #include <vector>
 
+#include "native/attach/forward-rules.h"
 #include "native/attach/pin-folder.h"
 #include "native/attach/source-guards.h"
 #include "native/bpf/image.h"
@@ -36,8 +37,7 @@ constexpr size_t PROCESSORS_MAX = 1 << 16;
 constexpr size_t EVENT_BYTES = 1 << 20;
 constexpr size_t TABLE_BYTES_MIN = 1 << 20;
 constexpr size_t TABLE_BYTES_MAX = 256 << 20;
-// Before most rules of others, behind the translation of Services; the next ones if it is taken.
-constexpr int32_t PRIORITY = -10;
+// The next ones if it is taken.
 constexpr int32_t PRIORITY_TRIES = 8;
 constexpr auto TYPE_NETFILTER = static_cast<bpf_prog_type>(32);  // since Linux 6.4
 
@@ -45,13 +45,15 @@ struct Family {
   uint32_t number;  // NFPROTO_…
   const BpfImage& root;
   const BpfImage& judge;
+  const BpfImage& matchJudge;
   const char* pin;
 };
-const Family FAMILIES[] = {{2, ROOT_V4, JUDGE_V4, "link-v4-"}, {10, ROOT_V6, JUDGE_V6, "link-v6-"}};
+const Family FAMILIES[] = {{2, ROOT_V4, JUDGE_V4, JUDGE_MATCH_V4, "link-v4-"},
+                           {10, ROOT_V6, JUDGE_V6, JUDGE_MATCH_V6, "link-v6-"}};
+constexpr BpfMapShape JUDGES_SHAPE = {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, std::size(FAMILIES), 0};
 
 constexpr std::string_view LINK_START = "link-";
 
-constexpr BpfMapShape JUDGES_SHAPE = {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0};
 constexpr BpfMapShape EVENTS_SHAPE = {BPF_MAP_TYPE_RINGBUF, 0, 0, EVENT_BYTES, 0};
 constexpr BpfMapShape OPEN_PODS_SHAPE = {BPF_MAP_TYPE_HASH, sizeof(ForwardFilter::OpenPod), 4,
                                          16'384, BPF_F_NO_PREALLOC};
@@ -120,9 +122,9 @@ void MappedMemory::reset() noexcept {
   data_ = nullptr;
 }
 
-Status ForwardFilter::open(const std::string& folder,
+Status ForwardFilter::open(const std::string& folder, ForwardHook hook,
                            std::unique_ptr<ForwardFilter>* filter) noexcept {
-  std::unique_ptr<ForwardFilter> made(new (std::nothrow) ForwardFilter(folder));
+  std::unique_ptr<ForwardFilter> made(new (std::nothrow) ForwardFilter(folder, hook));
   if (made == nullptr) return {StatusCode::Limit};
   const Status status = made->prepare();
   if (status.ok()) *filter = std::move(made);
@@ -136,13 +138,21 @@ Status ForwardFilter::prepare() noexcept {
   if (system.f_type != BPF_FS_MAGIC) return Status::system("statfs", EINVAL);
   Status status = lockFolder(folder_, &lock_);
   if (status.ok()) status = possibleProcessors(&processors_);
-  if (status.ok()) status = readShapes();
-  if (status.ok()) status = keepMap(path("judges"), JUDGES_SHAPE, &judges_, &isNewSlot_);
+  if (status.ok() && hook_ == ForwardHook::Netfilter) status = readShapes();
+  if (status.ok()) status = keepMap(path(judgesName()), JUDGES_SHAPE, &judges_, &isNewSlot_);
   if (status.ok()) status = keepMap(path("counters"), COUNTERS_SHAPE, &counters_);
   if (status.ok()) status = keepMap(path("events"), EVENTS_SHAPE, &events_);
   if (status.ok()) status = createMap(OPEN_PODS_SHAPE, &openPods_);
   if (status.ok()) status = mapEvents();
+  if (status.ok()) status = tryHook();
   return status;
+}
+
+Status ForwardFilter::tryHook() noexcept {
+  Status status = makeTables(TABLE_BYTES_MIN, &spare_);
+  if (!status.ok() || hook_ == ForwardHook::Netfilter) return status;
+  status = loadMatchRoots(judges_.get(), roots_);
+  return status.ok() ? tryMatchRules(hook_, roots_) : status;
 }
 
 Status ForwardFilter::readShapes() noexcept {
@@ -217,12 +227,21 @@ Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) 
       {"bpf_dynptr_from_skb", Kind::Function, shapes_.dynptrFunction},
       {"bpf_dynptr_slice", Kind::Function, shapes_.sliceFunction},
   };
+  status = loadJudges(symbols, made.get());
+  if (status.ok()) *tables = std::move(made);
+  return status;
+}
+
+Status ForwardFilter::loadJudges(std::span<const BpfSymbol> symbols, Tables* tables) noexcept {
+  const bool isNetfilter = hook_ == ForwardHook::Netfilter;
+  const bpf_prog_type type = isNetfilter ? TYPE_NETFILTER : BPF_PROG_TYPE_SOCKET_FILTER;
+  const uint32_t attachType = isNetfilter ? static_cast<uint32_t>(BpfHook::Netfilter) : 0;
   for (size_t index = 0; index < std::size(FAMILIES); ++index) {
-    status = loadImage(FAMILIES[index].judge, TYPE_NETFILTER,
-                       static_cast<uint32_t>(BpfHook::Netfilter), symbols, &made->judges[index]);
+    const Family& family = FAMILIES[index];
+    const Status status = loadImage(isNetfilter ? family.judge : family.matchJudge, type,
+                                    attachType, symbols, &tables->judges[index]);
     if (!status.ok()) return status;
   }
-  *tables = std::move(made);
   return {};
 }
 
@@ -239,8 +258,9 @@ Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generati
   }
   const size_t bytes = std::bit_ceil(std::max(blob.size(), TABLE_BYTES_MIN));
   if (bytes > TABLE_BYTES_MAX) return {StatusCode::Limit};
-  std::unique_ptr<Tables> made;
-  Status status = makeTables(bytes, &made);
+  std::unique_ptr<Tables> made = std::move(spare_);
+  Status status;
+  if (made == nullptr || made->bytes < bytes) status = makeTables(bytes, &made);
   if (status.ok()) status = writeTable(*made, 0, blob);
   if (!status.ok()) return status;
   *made->settings() = tables_ != nullptr ? *tables_->settings() : settings_;
@@ -293,9 +313,17 @@ bool ForwardFilter::findStanding(const FlowKey& connection, Standing* standing) 
 Status ForwardFilter::judgeOnce(std::span<const std::byte> packet, bool* passes) noexcept {
   if (tables_ == nullptr || packet.size() < 20) return {StatusCode::Argument};
   const bool isV6 = (static_cast<uint8_t>(packet[0]) >> 4) == 6;
-  constexpr uint32_t ACCEPT = 1;
+  const int judge = tables_->judges[isV6 ? 1 : 0].get();
   uint32_t result = 0;
-  const Status status = runOnce(tables_->judges[isV6 ? 1 : 0].get(), packet, &result);
+  Status status;
+  if (hook_ == ForwardHook::Netfilter) {
+    status = runOnce(judge, packet, &result);
+  } else {
+    const uint32_t words[] = {static_cast<uint32_t>(packet.size()),
+                              static_cast<uint32_t>(MatchRole::Untracked)};
+    status = runSocketFilter(judge, packet, words, &result);
+  }
+  constexpr uint32_t ACCEPT = 1;
   *passes = status.ok() && result == ACCEPT;
   return status;
 }
@@ -312,6 +340,10 @@ Status ForwardFilter::linkNames(std::vector<std::string>* names) noexcept {
 }
 
 bool ForwardFilter::isAttached() const noexcept {
+  if (hook_ != ForwardHook::Netfilter) {
+    bool have = false;
+    return isAlone_ && haveMatchRules(&have).ok() && have;
+  }
   std::vector<std::string> names;
   return linkNames(&names).ok() && std::all_of(names.begin(), names.end(), [&](const auto& name) {
            return access(path(name.c_str()).c_str(), F_OK) == 0;
@@ -319,6 +351,23 @@ bool ForwardFilter::isAttached() const noexcept {
 }
 
 Status ForwardFilter::attach() noexcept {
+  return hook_ == ForwardHook::Netfilter ? attachLinks() : attachMatch();
+}
+
+Status ForwardFilter::attachMatch() noexcept {
+  if (isAttached() || !lock_.valid()) return {};
+  Status status;
+  if (hook_ == ForwardHook::Nfqueue && queue_ == nullptr) {
+    status = ForwardQueue::open(roots_, &queue_);
+  }
+  if (status.ok()) status = putMatchRules(hook_, roots_);
+  if (!status.ok()) return status;
+  status = removePins(folder_, [](std::string_view name) { return name.starts_with(LINK_START); });
+  isAlone_ = status.ok();
+  return status;
+}
+
+Status ForwardFilter::attachLinks() noexcept {
   std::vector<std::string> own;
   Status status = linkNames(&own);
   if (!status.ok()) return status;
@@ -334,7 +383,7 @@ Status ForwardFilter::attach() noexcept {
                        symbols, &root);
     if (!status.ok()) return status;
     for (int32_t tried = 0; tried < PRIORITY_TRIES; ++tried) {
-      status = attachForwardProgram(root.get(), family.number, PRIORITY + tried, &link);
+      status = attachForwardProgram(root.get(), family.number, FORWARD_PRIORITY + tried, &link);
       if (status.ok() || status.error != EBUSY) break;
     }
     if (!status.ok()) return status;
@@ -344,9 +393,13 @@ Status ForwardFilter::attach() noexcept {
     if (!status.ok()) return status;
   }
   isNewSlot_ = false;
-  return removePins(folder_, [&own](std::string_view name) {
+  status = removePins(folder_, [&own](std::string_view name) {
     return name.starts_with(LINK_START) && std::find(own.begin(), own.end(), name) == own.end();
   });
+  if (!status.ok() || isAlone_) return status;
+  status = removeMatchRules();
+  isAlone_ = status.ok();
+  return status;
 }
 
 void ForwardFilter::setClosed(std::span<const uint32_t> v4, std::span<const uint32_t> v6,
@@ -449,7 +502,10 @@ Status ForwardFilter::remove(const std::string& folder) noexcept {
   status = SourceGuards::removeFilters(folder);
   if (!status.ok()) return status;
   // The hooks first: without their slot they would let nothing pass.
-  status = removePins(folder, [](std::string_view name) { return name.starts_with(LINK_START); });
+  status = removeMatchRules();
+  if (status.ok()) {
+    status = removePins(folder, [](std::string_view name) { return name.starts_with(LINK_START); });
+  }
   if (status.ok()) status = removePins(folder, [](std::string_view) { return true; });
   if (!status.ok()) return status;
   if (rmdir(folder.c_str()) != 0 && errno != ENOENT) return Status::system("rmdir", errno);

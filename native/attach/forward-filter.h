@@ -11,6 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "native/attach/forward-match.h"
+#include "native/attach/forward-queue.h"
+#include "native/bpf/image.h"
 #include "native/host/descriptor.h"
 #include "native/layout/layout.gen.h"
 #include "native/packet/flow-key.h"
@@ -39,27 +42,33 @@ class MappedMemory {
 };
 
 // The compiled table at the kernel's forward hook, for all that this network namespace routes or
-// bridges: native/bpf/programs/forward.bpf.c judges, this class loads it, writes tables and reads
-// what was counted.
+// bridges: native/bpf/programs/forward.h judges, this class loads it, writes tables and reads what
+// was counted. How the hook gets to the judge is a ForwardHook; see forward-match.h for those that
+// are not a program at the hook itself.
 //
 // What is attached stays when the process ends, and goes on judging by its last table: it is pinned
 // in a folder of a bpf file system. A later process, of another version too, finds it there, and
-// exchanges the judges by one store each; the hooks themselves are never detached but by remove().
+// exchanges the judges by one store each; the hooks themselves are detached only by remove(), and
+// when another ForwardHook has taken their place. ForwardHook Nfqueue alone judges in this process:
+// without one, nothing passes.
 //
 // Threads: publish() and settle() from one thread at a time; drain() and setClosed() from one
 //          other, setClosed() not during publish(); the rest from any.
 class ForwardFilter {
  public:
   // Opens what is pinned in the folder, or makes it. Nothing is attached yet, and what is attached
-  // already goes on as before.
+  // already goes on as before. The kernel is asked whether it takes all that attach() and publish()
+  // will want.
   //
   // Owner:  holds a lock on the folder as long as it lives: two processes would judge by each
   //         other's tables.
   // Errors: System: "flock" (EWOULDBLOCK: another process holds it), "mkdir", "statfs" (EINVAL: the
-  //         folder is in no bpf file system), "BPF_…" (EPERM without CAP_BPF, CAP_PERFMON and
-  //         CAP_NET_ADMIN), "open /sys/kernel/btf/vmlinux" where the kernel has no type
-  //         information; Argument when its connection tracking has another shape.
-  static Status open(const std::string& folder, std::unique_ptr<ForwardFilter>* filter) noexcept;
+  // folder is in no bpf file system), "BPF_…" (EPERM
+  //         without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN), "open /sys/kernel/btf/vmlinux" where
+  //         the kernel has no type information; Argument when its connection tracking has another
+  //         shape. "BPF_PROG_LOAD" and putMatchRules() otherwise, where the kernel lacks the hook.
+  static Status open(const std::string& folder, ForwardHook hook,
+                     std::unique_ptr<ForwardFilter>* filter) noexcept;
   ForwardFilter(const ForwardFilter&) = delete;
   ForwardFilter& operator=(const ForwardFilter&) = delete;
 
@@ -77,9 +86,9 @@ class ForwardFilter {
   // Attaches what is not attached yet, for IPv4 and IPv6, to this process's network namespace. What
   // the folder keeps attached to another one, which was left, is detached.
   //
-  // Errors: System, "BPF_LINK_CREATE": EINVAL where the kernel has no such hook for programs.
+  // Errors: System, "BPF_LINK_CREATE"; as putMatchRules() and ForwardQueue::open().
   Status attach() noexcept;
-  // Whether both are attached: somebody may have removed them.
+  // Whether both families are attached: somebody may have removed them.
   [[nodiscard]] bool isAttached() const noexcept;
 
   // Where an address that no local endpoint of the table has passes nothing: at most four ranges of
@@ -121,7 +130,10 @@ class ForwardFilter {
 
   // Leaves the folder, with what it keeps attached, to another process: nothing is published from
   // now on.
-  void leave() noexcept { lock_.reset(); }
+  void leave() noexcept {
+    queue_.reset();  // the next process takes the queues; until then nothing passes them
+    lock_.reset();
+  }
 
   // Detaches what is pinned in a folder and removes the folder; it may be absent.
   // Errors: System, "flock" as open(), "unlink", "rmdir".
@@ -165,8 +177,16 @@ class ForwardFilter {
     uint32_t sliceFunction;
   };
 
-  explicit ForwardFilter(std::string folder) : folder_(std::move(folder)) {}
+  ForwardFilter(std::string folder, ForwardHook hook) : folder_(std::move(folder)), hook_(hook) {}
   Status prepare() noexcept;
+  // Loads the programs for tables of the least size, and shows the kernel the rules.
+  Status tryHook() noexcept;
+  [[nodiscard]] const char* judgesName() const noexcept {
+    return hook_ == ForwardHook::Netfilter ? "judges" : "match-judges";
+  }
+  Status loadJudges(std::span<const BpfSymbol> symbols, Tables* tables) noexcept;
+  Status attachLinks() noexcept;
+  Status attachMatch() noexcept;
   Status readShapes() noexcept;
   Status mapEvents() noexcept;
   Status makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept;
@@ -177,6 +197,7 @@ class ForwardFilter {
   [[nodiscard]] std::string path(const char* name) const { return folder_ + "/" + name; }
 
   std::string folder_;
+  ForwardHook hook_;
   Descriptor lock_;
   size_t processors_ = 0;   // that the machine could have: so many values of each counter
   bool isSettled_ = true;   // nobody reads the idle table
@@ -185,13 +206,17 @@ class ForwardFilter {
   Descriptor counters_;
   Descriptor events_;
   Descriptor judges_;
-  MappedMemory eventsRead_;     // the reader's position
+  Descriptor roots_[MATCH_ROOTS];        // what rules or the queue run
+  bool isAlone_ = false;                 // what another hook had attached is gone
+  std::unique_ptr<ForwardQueue> queue_;  // judges by roots_
+  MappedMemory eventsRead_;              // the reader's position
   MappedMemory eventsWritten_;  // the writer's position, and the records, mapped twice in a row
   Descriptor openPods_;
   std::set<OpenPod> isOpenPod_;        // what that map has
   std::atomic<uint64_t> leaseNs_ = 0;  // 0: there is none
   ForwardControl settings_ = {};       // what a later set of tables begins with
   std::unique_ptr<Tables> tables_;
+  std::unique_ptr<Tables> spare_;  // loaded to see whether the kernel takes them: for a first table
   // Held by findStanding() while it reads, and by publish() while it changes which table that is.
   mutable std::mutex swap_;
 };

@@ -10,58 +10,34 @@
 namespace sluice {
 namespace {
 
-constexpr const char* TABLE = "sluice-forward";
+constexpr const char* TABLE = FORWARD_TABLE;
 // The forward hook of a bridge; its header cannot be included with net/if.h.
 constexpr uint32_t BRIDGE_FORWARD = 2;
 // Behind rules that translate.
 constexpr int32_t BRIDGE_PRIORITY = 0;
 constexpr uint32_t ETHER_TYPE_OFFSET = 12;
 
-int changeBy(NfTablesBatch& batch) noexcept {
-  Descriptor link;
-  const Status status = openNfTables(&link);
-  return status.ok() ? commit(link, batch) : status.error;
-}
-
-// Begins a table that replaces an earlier process's.
-void beginTable(NfTablesBatch& batch, uint8_t family) {
-  for (const int message : {NFT_MSG_NEWTABLE, NFT_MSG_DELTABLE, NFT_MSG_NEWTABLE}) {
-    putTable(batch, message, family, TABLE, 0);
-  }
-}
-
-template <typename Put>
-void putRule(NfTablesBatch& batch, uint8_t family, const char* chain, Put&& put) {
-  batch.begin(NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND);
-  batch.text(NFTA_RULE_TABLE, TABLE);
-  batch.text(NFTA_RULE_CHAIN, chain);
-  const size_t expressions = batch.open(NFTA_RULE_EXPRESSIONS);
-  put();
-  batch.close(expressions);
-  batch.end();
-}
-
 int putTracking() noexcept {
   constexpr const char* CHAIN = "tracked";
   NfTablesBatch batch;
-  beginTable(batch, NFPROTO_INET);
+  replaceTable(batch, NFPROTO_INET, TABLE);
   putBaseChain(batch, {NFPROTO_INET, TABLE, CHAIN, NF_INET_PRE_ROUTING, 0});
-  putRule(batch, NFPROTO_INET, CHAIN, [&] {
+  putRule(batch, NFPROTO_INET, TABLE, CHAIN, [&] {
     putExpression(batch, "ct", [&] {
       batch.number(NFTA_CT_DREG, NFT_REG_1);
       batch.number(NFTA_CT_KEY, NFT_CT_STATE);
     });
   });
-  return changeBy(batch);
+  return change(batch);
 }
 
 // ether type != ip, != ip6, != arp: drop.
 int putBridges() noexcept {
   constexpr const char* CHAIN = "forward";
   NfTablesBatch batch;
-  beginTable(batch, NFPROTO_BRIDGE);
+  replaceTable(batch, NFPROTO_BRIDGE, TABLE);
   putBaseChain(batch, {NFPROTO_BRIDGE, TABLE, CHAIN, BRIDGE_FORWARD, BRIDGE_PRIORITY});
-  putRule(batch, NFPROTO_BRIDGE, CHAIN, [&] {
+  putRule(batch, NFPROTO_BRIDGE, TABLE, CHAIN, [&] {
     putExpression(batch, "payload", [&] {
       batch.number(NFTA_PAYLOAD_DREG, NFT_REG_1);
       batch.number(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_LL_HEADER);
@@ -78,9 +54,9 @@ int putBridges() noexcept {
         batch.close(data);
       });
     }
-    putDrop(batch);
+    putVerdict(batch, NF_DROP);
   });
-  return changeBy(batch);
+  return change(batch);
 }
 
 }  // namespace
@@ -92,29 +68,19 @@ Status putForwardRules(bool* bridges) noexcept {
   return {};
 }
 
-Status removeForwardRules() noexcept {
-  for (const uint8_t family : {NFPROTO_INET, NFPROTO_BRIDGE}) {
-    NfTablesBatch batch;
-    putTable(batch, NFT_MSG_DELTABLE, family, TABLE, 0);
-    const int error = changeBy(batch);
-    const bool isAbsent = error == ENOENT || error == EOPNOTSUPP;
-    if (error != 0 && !isAbsent) return Status::system("change nf_tables", error);
-  }
-  return {};
+Status removeForwardTable(uint8_t family) noexcept {
+  NfTablesBatch batch;
+  putTable(batch, NFT_MSG_DELTABLE, family, TABLE, 0);
+  const int error = change(batch);
+  const bool isAbsent = error == ENOENT || error == EOPNOTSUPP;
+  return error == 0 || isAbsent ? Status{} : Status::system("change nf_tables", error);
 }
 
-Status haveForwardRules(bool* have) noexcept {
-  *have = false;
-  Descriptor link;
-  const Status status = openNfTables(&link);
-  if (!status.ok()) return status;
-  return ask(link, question(NFT_MSG_GETTABLE, NFPROTO_INET, {}, nullptr),
-             [have](uint8_t family, std::span<const uint8_t> attributes) {
-               eachAttribute(attributes, [&](int type, std::span<const uint8_t> value) {
-                 const bool isOurs = type == NFTA_TABLE_NAME && textOf(value) == TABLE;
-                 if (family == NFPROTO_INET && isOurs) *have = true;
-               });
-             });
+Status removeForwardRules() noexcept {
+  const Status status = removeForwardTable(NFPROTO_INET);
+  return status.ok() ? removeForwardTable(NFPROTO_BRIDGE) : status;
 }
+
+Status haveForwardRules(bool* have) noexcept { return hasTable(NFPROTO_INET, TABLE, have); }
 
 }  // namespace sluice

@@ -1,8 +1,14 @@
 #pragma once
 
+#include <cstdint>
+
 #include "native/packet/status.h"
 
 namespace sluice {
+
+constexpr const char* FORWARD_TABLE = "sluice-forward";
+// At the forward hook: before most rules of others, behind the translation of Services.
+constexpr int32_t FORWARD_PRIORITY = -10;
 
 // What the forward hook needs of nftables in this process's own network namespace, as the table
 // "sluice-forward" of two families.
@@ -20,6 +26,8 @@ namespace sluice {
 //         those of bridges `*bridges` is false and the rest is in force.
 Status putForwardRules(bool* bridges) noexcept;
 Status removeForwardRules() noexcept;
+// Removes the table of one family; it may be absent. Errors: System.
+Status removeForwardTable(uint8_t family) noexcept;
 
 // Whether the rules are there: somebody may have flushed them. Errors: System.
 Status haveForwardRules(bool* have) noexcept;

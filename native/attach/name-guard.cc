@@ -132,15 +132,11 @@ void putMatch(NfTablesBatch& batch, uint32_t meta, const char* set, uint32_t fla
 // drop`.
 void putChain(NfTablesBatch& batch, uint8_t family, std::string_view table, const Hook& hook) {
   putBaseChain(batch, {family, table, hook.chain, hook.number, INT_MIN});
-  batch.begin(NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND);
-  batch.text(NFTA_RULE_TABLE, table);
-  batch.text(NFTA_RULE_CHAIN, hook.chain);
-  const size_t expressions = batch.open(NFTA_RULE_EXPRESSIONS);
-  putMatch(batch, hook.incoming ? NFT_META_IIFNAME : NFT_META_OIFNAME, NAMES_SET, 0);
-  putMatch(batch, hook.incoming ? NFT_META_IIF : NFT_META_OIF, EXEMPT_SET, NFT_LOOKUP_F_INV);
-  putDrop(batch);
-  batch.close(expressions);
-  batch.end();
+  putRule(batch, family, table, hook.chain, [&] {
+    putMatch(batch, hook.incoming ? NFT_META_IIFNAME : NFT_META_OIFNAME, NAMES_SET, 0);
+    putMatch(batch, hook.incoming ? NFT_META_IIF : NFT_META_OIF, EXEMPT_SET, NFT_LOOKUP_F_INV);
+    putVerdict(batch, NF_DROP);
+  });
 }
 
 // A whole table, which replaces any table of that name.

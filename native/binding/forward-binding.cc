@@ -107,7 +107,8 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
 
   explicit ForwardBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ForwardBinding>(info) {
     std::unique_ptr<ForwardFilter> made;
-    throwUnless(info, ForwardFilter::open(textOf(info[0]), &made));
+    throwUnless(info, ForwardFilter::open(textOf(info[0]),
+                                          static_cast<ForwardHook>(wordOf(info[1])), &made));
     filter_ = std::move(made);
   }
 
@@ -247,6 +248,8 @@ Napi::Value keepForwardRules(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), bridges);
 }
 
+void dropMatchRules(const Napi::CallbackInfo& info) { throwUnless(info, removeMatchRules()); }
+
 void dropForwardRules(const Napi::CallbackInfo& info) { throwUnless(info, removeForwardRules()); }
 
 }  // namespace
@@ -257,6 +260,7 @@ void defineForwardFilter(Napi::Env env, Napi::Object exports) {
   exports.Set("NativePodConnectionList", ListBinding::define(env));
   exports.Set("keepForwardRules", Napi::Function::New<keepForwardRules>(env));
   exports.Set("removeForwardRules", Napi::Function::New<dropForwardRules>(env));
+  exports.Set("removeMatchRules", Napi::Function::New<dropMatchRules>(env));
   exports.Set("removeForwardFilter", Napi::Function::New<removeForwardFilter>(env));
 }
 

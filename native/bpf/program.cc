@@ -1,6 +1,11 @@
 #include "native/bpf/program.h"
 
+#include <linux/if_ether.h>
+
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <mutex>
 #include <set>
@@ -17,6 +22,8 @@ constexpr size_t LOG_BYTES = 64 << 10;
 constexpr size_t DETAIL_LINES = 2;
 constexpr size_t DETAIL_BYTES_MAX = 300;
 constexpr size_t DETAILS_MAX = 16;
+// The kernel wants them, and more, in one page.
+constexpr size_t SOCKET_FILTER_BYTES_MAX = 1'024;
 
 // Retries on EAGAIN: the kernel stops verifying a program when a signal is pending for the thread.
 // A child that ends, a reload or a profiler can cause that at any moment, and must not cost us an
@@ -87,6 +94,32 @@ Status runOnce(int program, std::span<const std::byte> packet, uint32_t* result)
   attributes.test.prog_fd = static_cast<uint32_t>(program);
   attributes.test.data_in = reinterpret_cast<uint64_t>(packet.data());
   attributes.test.data_size_in = static_cast<uint32_t>(packet.size());
+  attributes.test.repeat = 1;
+  if (callBpf(BPF_PROG_TEST_RUN, &attributes) != 0) {
+    return Status::system("BPF_PROG_TEST_RUN", errno);
+  }
+  *result = attributes.test.retval;
+  return {};
+}
+
+Status runSocketFilter(int program, std::span<const std::byte> packet,
+                       std::span<const uint32_t> control, uint32_t* result) noexcept {
+  // The kernel takes a frame, and its Ethernet header away.
+  std::array<std::byte, ETH_HLEN + SOCKET_FILTER_BYTES_MAX> frame = {};
+  const size_t used = std::min(packet.size(), SOCKET_FILTER_BYTES_MAX);
+  if (used == 0) return {StatusCode::Argument};
+  const bool isV6 = (static_cast<uint8_t>(packet[0]) >> 4) == 6;
+  const uint16_t type = __builtin_bswap16(isV6 ? ETH_P_IPV6 : ETH_P_IP);
+  std::memcpy(frame.data() + ETH_HLEN - sizeof type, &type, sizeof type);
+  std::memcpy(frame.data() + ETH_HLEN, packet.data(), used);
+  __sk_buff context = {};
+  std::copy_n(control.begin(), std::min(control.size(), std::size(context.cb)), context.cb);
+  bpf_attr attributes = noAttributes();
+  attributes.test.prog_fd = static_cast<uint32_t>(program);
+  attributes.test.data_in = reinterpret_cast<uint64_t>(frame.data());
+  attributes.test.data_size_in = static_cast<uint32_t>(ETH_HLEN + used);
+  attributes.test.ctx_in = reinterpret_cast<uint64_t>(&context);
+  attributes.test.ctx_size_in = offsetof(__sk_buff, cb) + sizeof context.cb;
   attributes.test.repeat = 1;
   if (callBpf(BPF_PROG_TEST_RUN, &attributes) != 0) {
     return Status::system("BPF_PROG_TEST_RUN", errno);

@@ -29,4 +29,11 @@ Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions, D
 // Errors: System, "BPF_PROG_TEST_RUN".
 Status runOnce(int program, std::span<const std::byte> packet, uint32_t* result) noexcept;
 
+// Runs a socket filter on the first bytes of a packet, from its IP header on. `control` is what its
+// control buffer begins with, at most five words.
+//
+// Errors: as runOnce().
+Status runSocketFilter(int program, std::span<const std::byte> packet,
+                       std::span<const uint32_t> control, uint32_t* result) noexcept;
+
 }  // namespace sluice

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x49e6ae0bu;
+inline constexpr uint32_t LAYOUT_HASH = 0x7e24be6cu;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -248,6 +248,41 @@ inline constexpr std::array<std::string_view, 3> linkKindWords = {{
     "tap",
     "af-packet",
     "af-xdp",
+}};
+
+// What judges where the kernel forwards packets.
+enum class ForwardHook : uint8_t {
+  // a program at netfilter's forward hook
+  Netfilter,
+  // a program as the match of rules at the forward hook
+  Iptables,
+  // this process, of packets that rules at the forward hook queue
+  Nfqueue,
+};
+inline constexpr size_t FORWARD_HOOK_COUNT = 3;
+inline constexpr std::array<std::string_view, 3> forwardHookWords = {{
+    "netfilter",
+    "iptables",
+    "nfqueue",
+}};
+
+// What a packet is to its connection, as a rule at the forward hook finds it.
+enum class MatchRole : uint8_t {
+  // the client's, before the server has answered
+  First,
+  // the client's
+  Onward,
+  // the server's
+  Reply,
+  // it belongs to none
+  Untracked,
+};
+inline constexpr size_t MATCH_ROLE_COUNT = 4;
+inline constexpr std::array<std::string_view, 4> matchRoleWords = {{
+    "first",
+    "onward",
+    "reply",
+    "untracked",
 }};
 
 // What is sent to measure with.

@@ -66,6 +66,12 @@ typedef __UINT64_TYPE__ SluiceU64;
 #define SLUICE_PortSet_BYTES 16u
 #define SLUICE_PortSet_pageIndex 0u
 
+// What a packet is to its connection, as a rule at the forward hook finds it.
+#define SLUICE_MatchRole_First 0u
+#define SLUICE_MatchRole_Onward 1u
+#define SLUICE_MatchRole_Reply 2u
+#define SLUICE_MatchRole_Untracked 3u
+
 // What an event tells.
 #define SLUICE_FlowEventKind_Opened 0u
 #define SLUICE_FlowEventKind_Closed 1u

@@ -91,12 +91,38 @@ void putTable(NfTablesBatch& batch, int message, uint8_t family, std::string_vie
   batch.end();
 }
 
-void putDrop(NfTablesBatch& batch) {
+void replaceTable(NfTablesBatch& batch, uint8_t family, std::string_view table) {
+  for (const int message : {NFT_MSG_NEWTABLE, NFT_MSG_DELTABLE, NFT_MSG_NEWTABLE}) {
+    putTable(batch, message, family, table, 0);
+  }
+}
+
+int change(NfTablesBatch& batch) noexcept {
+  Descriptor link;
+  const Status status = openNfTables(&link);
+  return status.ok() ? commit(link, batch) : status.error;
+}
+
+Status hasTable(uint8_t family, std::string_view table, bool* has) noexcept {
+  *has = false;
+  Descriptor link;
+  const Status status = openNfTables(&link);
+  if (!status.ok()) return status;
+  return ask(link, question(NFT_MSG_GETTABLE, family, {}, nullptr),
+             [&](uint8_t of, std::span<const uint8_t> attributes) {
+               eachAttribute(attributes, [&](int type, std::span<const uint8_t> value) {
+                 const bool isNamed = type == NFTA_TABLE_NAME && textOf(value) == table;
+                 if (of == family && isNamed) *has = true;
+               });
+             });
+}
+
+void putVerdict(NfTablesBatch& batch, uint32_t code) {
   putExpression(batch, "immediate", [&] {
     batch.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
     const size_t data = batch.open(NFTA_IMMEDIATE_DATA);
     const size_t verdict = batch.open(NFTA_DATA_VERDICT);
-    batch.number(NFTA_VERDICT_CODE, NF_DROP);
+    batch.number(NFTA_VERDICT_CODE, code);
     batch.close(verdict);
     batch.close(data);
   });
@@ -111,7 +137,14 @@ void putBaseChain(NfTablesBatch& batch, const NfTablesChain& chain) {
   batch.number(NFTA_HOOK_HOOKNUM, chain.hook);
   batch.number(NFTA_HOOK_PRIORITY, static_cast<uint32_t>(chain.priority));
   batch.close(place);
-  batch.number(NFTA_CHAIN_POLICY, NF_ACCEPT);
+  batch.number(NFTA_CHAIN_POLICY, chain.policy);
+  batch.end();
+}
+
+void putChain(NfTablesBatch& batch, uint8_t family, std::string_view table, const char* name) {
+  batch.begin(NFT_MSG_NEWCHAIN, family, NLM_F_CREATE);
+  batch.text(NFTA_CHAIN_TABLE, table);
+  batch.text(NFTA_CHAIN_NAME, name);
   batch.end();
 }
 

@@ -84,7 +84,8 @@ class NfTablesBatch {
     const nfgenmsg body = {family, NFNETLINK_V0, __builtin_bswap16(resource)};
     append(&body, sizeof body);
   }
-  void append(const void* data, size_t size) {
+  // Not inlined: GCC 12 then warns of an overflow that cannot be.
+  [[gnu::noinline]] void append(const void* data, size_t size) {
     const auto* bytes = static_cast<const uint8_t*>(data);
     if (size > 0) bytes_.insert(bytes_.end(), bytes, bytes + size);
   }
@@ -170,16 +171,41 @@ Status ask(const Descriptor& link, std::span<const uint8_t> asked, Visit&& visit
 void putTable(NfTablesBatch& batch, int message, uint8_t family, std::string_view table,
               uint32_t flags);
 
+// Begins a table that replaces an earlier one of its name.
+void replaceTable(NfTablesBatch& batch, uint8_t family, std::string_view table);
+
+// Makes the kernel commit a batch. Returns the errno of the first refusal, or 0.
+int change(NfTablesBatch& batch) noexcept;
+
+// Whether there is a table. Errors: System.
+Status hasTable(uint8_t family, std::string_view table, bool* has) noexcept;
+
 struct NfTablesChain {
   uint8_t family;
   std::string_view table;
   const char* name;
   uint32_t hook;
   int32_t priority;
+  uint32_t policy = 1;  // what happens to what no rule decides: NF_ACCEPT, NF_DROP
 };
 
-// A chain at a hook, of the type "filter", that accepts what no rule of it drops.
+// A chain at a hook, of the type "filter".
 void putBaseChain(NfTablesBatch& batch, const NfTablesChain& chain);
+// A chain that nothing runs through.
+void putChain(NfTablesBatch& batch, uint8_t family, std::string_view table, const char* name);
+
+// Appends a rule; `put` appends its expressions.
+template <typename Put>
+void putRule(NfTablesBatch& batch, uint8_t family, std::string_view table, const char* chain,
+             Put&& put) {
+  batch.begin(NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND);
+  batch.text(NFTA_RULE_TABLE, table);
+  batch.text(NFTA_RULE_CHAIN, chain);
+  const size_t expressions = batch.open(NFTA_RULE_EXPRESSIONS);
+  put();
+  batch.close(expressions);
+  batch.end();
+}
 
 // Appends an expression of a rule; `put` appends the expression's own attributes.
 template <typename Put>
@@ -192,7 +218,7 @@ void putExpression(NfTablesBatch& batch, const char* name, Put&& put) {
   batch.close(element);
 }
 
-// The last expression of a rule: the packet is dropped.
-void putDrop(NfTablesBatch& batch);
+// The last expression of a rule: NF_DROP or NF_ACCEPT.
+void putVerdict(NfTablesBatch& batch, uint32_t verdict);
 
 }  // namespace sluice

@@ -28,6 +28,7 @@ const flags = [
   ...following,
   wordFlag("--unknown-pods <what>", settings.unknownPods),
   wordFlag("--source-guard <what>", settings.sourceGuard),
+  wordFlag("--hook <what>", settings.hook),
   {
     flags: "--lease <time>",
     description:
@@ -87,7 +88,7 @@ export const node = command({
   name: "node",
   summary: "enforce for every pod of a node, where its kernel routes or bridges their packets",
   details: [
-    "The kernel goes on routing or bridging, and translating Services; programs at netfilter's forward hook judge each packet by the table. No interface is named and none is changed. Needs Linux 6.4 or later. See docs/in-place.md.",
+    "The kernel goes on routing or bridging, and translating Services; programs at netfilter's forward hook judge each packet by the table. No interface is named and none is changed. Needs Linux 5.10 or later; before 6.4, rules of nftables lead to the programs (--hook). See docs/in-place.md.",
     "Prints ready on standard output once it enforces. When the process ends, whatever ends it, the programs go on judging by the last table, new connections too, until the next process has another one. --remove takes them away.",
   ],
   group: live,

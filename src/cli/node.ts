@@ -48,7 +48,7 @@ function leaseOf({
 }
 
 function configOf(options: NodeOptions): NodeConfig {
-  const { filename, watch, unknownPods, sourceGuard, pinFolder, mode } = options;
+  const { filename, watch, unknownPods, sourceGuard, pinFolder, hook, mode } = options;
   const isFollowing = filename === undefined;
   const cni = cniOf(options);
   const node = options.node ?? (isFollowing ? hostname().toLowerCase() : undefined);
@@ -60,6 +60,7 @@ function configOf(options: NodeOptions): NodeConfig {
     sidecars: [],
     inPlace: {
       pinFolder,
+      hook,
       unknownPods,
       sourceGuard,
       ...(node === undefined ? {} : { node }),

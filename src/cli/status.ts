@@ -97,7 +97,7 @@ function statusText(status: ControlStatus, io: Io): string {
 /** What is judged where the kernel routes or bridges it. */
 function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string): string[] {
   if (inPlace == null) return [];
-  const { attached, packets, unknownPods, podRanges, bypass } = inPlace;
+  const { attached, packets, hook, hookReason, unknownPods, podRanges, bypass } = inPlace;
   // A process of an earlier version has no guards.
   const { on = 0, missing = 0, finding = 0, none = 0, off = 0 } = inPlace.guards ?? {};
   const looked = finding === 0 ? "" : `, ${finding} not found yet`;
@@ -110,8 +110,9 @@ function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string)
         : `unknown addresses of ${podRanges.join(" and ")} are closed`;
   return [
     attached
-      ? `in place: ${count(packets, "packet")} judged, ${unknown}\n`
+      ? `in place: ${count(packets, "packet")} judged by ${hook}, ${unknown}\n`
       : red("in place: not attached yet\n"),
+    ...(hookReason === null ? [] : [`in place: by ${hook}: ${hookReason}\n`]),
     off > 0
       ? red("in place: pods' interfaces are not guarded: a pod can send under another's address\n")
       : `in place: ${count(on, "interface")} of pods guarded${looked}${without}\n`,

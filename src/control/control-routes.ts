@@ -126,6 +126,9 @@ export interface InPlaceSubject {
 export interface InPlaceStatus {
   /** Whether the programs are attached, and judge by the table in force. */
   readonly attached: boolean;
+  /** What judges there; and what the kernel lacks for a better one, null where there is none. */
+  readonly hook: Exclude<Choice<"hook">, "auto">;
+  readonly hookReason: string | null;
   /** The folder that keeps them attached when the process ends. */
   readonly pinFolder: string;
   /** Packets judged since they were first attached, and their bytes. */

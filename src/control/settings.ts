@@ -6,6 +6,7 @@ import {
   establishedWords,
   FRAGMENTS_DEFAULT,
   FRAGMENTS_MAX,
+  forwardHookWords,
   LinkKind,
   linkKindWords,
   pollModeWords,
@@ -82,6 +83,11 @@ export const settings = {
     ["closed", "open"],
     "closed",
     "what passes when the process is gone without a clean end (kill -9): nothing (closed), or everything, unjudged (open)",
+  ),
+  hook: word(
+    ["auto", ...forwardHookWords],
+    "auto",
+    "what judges where the kernel forwards: a program at netfilter's forward hook (Linux 6.4), a program as the match of rules there (Linux 5.10), or this process, of packets that rules there queue; auto is the first that the kernel has",
   ),
   unknownPods: word(
     ["closed", "open"],

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { LAYOUT_HASH } from "../layout/layout.gen.js";
+import { type ForwardHook, LAYOUT_HASH } from "../layout/layout.gen.js";
 import { AddonError } from "./errors.js";
 
 /**
@@ -30,6 +30,7 @@ export interface Addon {
   /** See forward-filter.ts. */
   readonly NativeForwardFilter: new (
     folder: string,
+    hook: ForwardHook,
   ) => NativeForwardFilter;
   /** See forward-filter.ts, too. */
   readonly NativePodConnectionEnds: new (
@@ -44,6 +45,7 @@ export interface Addon {
   /** Whether bridges are covered; undefined when all was there already, which is asked unless `isFirst`. */
   keepForwardRules(isFirst: boolean): boolean | undefined;
   removeForwardRules(): void;
+  removeMatchRules(): void;
 
   /** A namespace is a descriptor; -1 is the process's own. host.ts says what each call does. */
   createNamespace(): number;

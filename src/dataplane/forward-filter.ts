@@ -2,6 +2,7 @@ import {
   dropReasonWords,
   exemptKindWords,
   ForwardCounters,
+  type ForwardHook,
   readForwardCounters,
 } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
@@ -24,6 +25,11 @@ export function keepForwardRules(isFirst: boolean): boolean {
 /** Takes these rules away. Errors: DataplaneError. */
 export function removeForwardRules(): void {
   native("remove the rules of the forward hook", () => addon().removeForwardRules());
+}
+
+/** Takes the rules away that lead packets to the programs where the kernel has no hook for these. Errors: DataplaneError. */
+export function removeMatchRules(): void {
+  native("remove the rules of the forward hook", () => addon().removeMatchRules());
 }
 
 /** What the kernel has judged since the programs were first pinned. */
@@ -62,13 +68,13 @@ export class ForwardFilter {
   }
 
   /**
-   * Opens what is pinned in a folder of a bpf file system, or makes it. Errors: DataplaneError; `flock` where
+   * Opens what is pinned in a folder of a bpf file system, or makes it; asks the kernel whether it has the hook. Errors: DataplaneError; `flock` where
    * another process has it open.
    */
-  static open(folder: string): ForwardFilter {
+  static open(folder: string, hook: ForwardHook): ForwardFilter {
     return native("prepare the programs for the kernel's forward hook", () => {
       const { NativeForwardFilter } = addon();
-      return new ForwardFilter(new NativeForwardFilter(folder), folder);
+      return new ForwardFilter(new NativeForwardFilter(folder, hook), folder);
     });
   }
 

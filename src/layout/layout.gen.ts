@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x49e6ae0b;
+export const LAYOUT_HASH = 0x7e24be6c;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -249,6 +249,43 @@ export const linkKindWords = [
   "tap",
   "af-packet",
   "af-xdp",
+] as const;
+
+/** What judges where the kernel forwards packets. */
+export const ForwardHook = {
+  /** a program at netfilter's forward hook */
+  Netfilter: 0,
+  /** a program as the match of rules at the forward hook */
+  Iptables: 1,
+  /** this process, of packets that rules at the forward hook queue */
+  Nfqueue: 2,
+} as const;
+export type ForwardHook = (typeof ForwardHook)[keyof typeof ForwardHook];
+/** The word for each value of ForwardHook, by its number. */
+export const forwardHookWords = [
+  "netfilter",
+  "iptables",
+  "nfqueue",
+] as const;
+
+/** What a packet is to its connection, as a rule at the forward hook finds it. */
+export const MatchRole = {
+  /** the client's, before the server has answered */
+  First: 0,
+  /** the client's */
+  Onward: 1,
+  /** the server's */
+  Reply: 2,
+  /** it belongs to none */
+  Untracked: 3,
+} as const;
+export type MatchRole = (typeof MatchRole)[keyof typeof MatchRole];
+/** The word for each value of MatchRole, by its number. */
+export const matchRoleWords = [
+  "first",
+  "onward",
+  "reply",
+  "untracked",
 ] as const;
 
 /** What is sent to measure with. */

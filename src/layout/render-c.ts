@@ -12,7 +12,7 @@ const shared = [
   "GuardedInterface",
   "GuardCounts",
 ];
-const sharedEnums = ["ConnState", "DropReason", "ExemptKind", "FlowEventKind"];
+const sharedEnums = ["ConnState", "DropReason", "ExemptKind", "FlowEventKind", "MatchRole"];
 
 /** The numbers that the evaluator needs, beside the sections. */
 const numbers = [

@@ -926,6 +926,25 @@ export const enums: readonly Enum[] = [
     ],
   },
   {
+    name: "ForwardHook",
+    doc: "What judges where the kernel forwards packets.",
+    values: [
+      { name: "Netfilter", doc: "a program at netfilter's forward hook" },
+      { name: "Iptables", doc: "a program as the match of rules at the forward hook" },
+      { name: "Nfqueue", doc: "this process, of packets that rules at the forward hook queue" },
+    ],
+  },
+  {
+    name: "MatchRole",
+    doc: "What a packet is to its connection, as a rule at the forward hook finds it.",
+    values: [
+      { name: "First", doc: "the client's, before the server has answered" },
+      { name: "Onward", doc: "the client's" },
+      { name: "Reply", doc: "the server's" },
+      { name: "Untracked", doc: "it belongs to none" },
+    ],
+  },
+  {
     name: "TrafficKind",
     doc: "What is sent to measure with.",
     values: [

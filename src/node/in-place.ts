@@ -16,6 +16,7 @@ import type { Tell } from "../diagnostics/tell.js";
 import type { PodEvent, PodEvents } from "../kubernetes/pod-events.js";
 import type { Histogram } from "../metrics/histogram.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
+import { type Hook, isLacking, needsOf, openHook } from "./forward-hook.js";
 import { KernelConnections } from "./kernel-connections.js";
 import { Lease } from "./lease.js";
 import { lockHolder } from "./lock-holder.js";
@@ -25,8 +26,8 @@ import { type PodChange, PodInterfaces } from "./pod-interfaces.js";
 /** The most ranges of a family that the kernel's programs look through. */
 const rangesMax = 4;
 
-/** How often what somebody may have taken away is looked for. */
-const keepMs = 2_000;
+/** How often what somebody may have taken away is looked for: without rules that lead to the judge, all passes. */
+const keepMs = 250;
 
 /** How long a predecessor that has handed over may still hold the pin folder. */
 const predecessorMs = 15_000;
@@ -35,6 +36,8 @@ const lockPauseMs = 5;
 /** What is open while this process has the pin folder. */
 interface Opened {
   readonly filter: ForwardFilter;
+  readonly hook: Hook;
+  readonly why: string | null;
   readonly connections: KernelConnections;
   /** Whose interfaces these are, and the guard of each. */
   readonly interfaces: PodInterfaces;
@@ -113,16 +116,20 @@ export class InPlace {
 
   /** Undefined where another process has the folder and `mayWait`. */
   #open(mayWait: boolean): Opened | undefined {
-    const { pinFolder, lease } = this.#config;
-    return openUnlessTaken(pinFolder, mayWait, () => {
-      const filter = ForwardFilter.open(pinFolder);
+    const { pinFolder, hook: wanted, lease } = this.#config;
+    const open = (): Opened => {
+      const { filter, hook, why } = openHook(pinFolder, wanted);
+      if (wanted === "auto" && why !== null) this.#tell(`judges by ${hook}: ${why}`, "warning");
       return {
         filter,
+        hook,
+        why,
         connections: new KernelConnections(filter, this.#tell),
         interfaces: interfacesOf(this.#config, this.#tell, this.#options.events),
         lease: lease && new Lease(filter, lease),
       };
-    });
+    };
+    return openUnlessTaken(pinFolder, mayWait, open, needsOf(wanted));
   }
 
   /** Opens what the predecessor leaves: until then its last table judges. Errors: RefusalError (environment). */
@@ -148,6 +155,8 @@ export class InPlace {
     return {
       guards: guardsOf(this),
       attached: this.isAttached,
+      hook: this.#inUse.hook,
+      hookReason: this.#inUse.why,
       pinFolder: this.#config.pinFolder,
       packets: totalPackets,
       bytes: totalBytes,
@@ -293,11 +302,11 @@ function eventOf({ pod: { namespace, name }, guard, note }: PodChange): PodEvent
 }
 
 /** Errors: what `work` throws, as RefusalError (environment). */
-function refusing<Result>(pinFolder: string, work: () => Result): Result {
+function refusing<Result>(pinFolder: string, work: () => Result, needs = ""): Result {
   try {
     return work();
   } catch (error) {
-    throw refusalFor(error, pinFolder);
+    throw refusalFor(error, pinFolder, needs);
   }
 }
 
@@ -306,16 +315,17 @@ function openUnlessTaken(
   pinFolder: string,
   mayWait: boolean,
   open: () => Opened,
+  needs: string,
 ): Opened | undefined {
   try {
     return open();
   } catch (error) {
     if (mayWait && error instanceof DataplaneError && error.syscall === "flock") return undefined;
-    throw refusalFor(error, pinFolder);
+    throw refusalFor(error, pinFolder, needs);
   }
 }
 
-function refusalFor(error: unknown, pinFolder: string): unknown {
+function refusalFor(error: unknown, pinFolder: string, needs = ""): unknown {
   if (!(error instanceof DataplaneError)) return error;
   if (error.syscall === "flock") {
     const pid = lockHolder(pinFolder);
@@ -326,16 +336,16 @@ function refusalFor(error: unknown, pinFolder: string): unknown {
       "take its place with --take-over, or end it first: what it has attached stays in force",
     );
   }
-  return new RefusalError("environment", error.message, remedyOf(error, pinFolder));
+  return new RefusalError("environment", error.message, remedyOf(error, pinFolder, needs));
 }
 
-function remedyOf({ code, syscall }: DataplaneError, pinFolder: string): string {
+function remedyOf(error: DataplaneError, pinFolder: string, needs: string): string {
+  const { syscall } = error;
   if (syscall === "statfs" || syscall === "mkdir") {
     const folder = dirname(pinFolder);
     return `mount a bpf file system there: mount -t bpf bpf ${folder}`;
   }
-  if (syscall === "BPF_LINK_CREATE" || code === "EINVAL" || code === "argument") {
-    return "needs Linux 6.4 or later with CONFIG_NETFILTER_BPF_LINK and CONFIG_DEBUG_INFO_BTF";
-  }
+  if (needs !== "" && isLacking(error)) return `needs ${needs}`;
+  if (syscall === "bind NFQUEUE") return "end the other process that has these queues";
   return "needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
 }

@@ -115,6 +115,8 @@ export interface SidecarConfig {
 export interface InPlaceConfig {
   /** The folder in a bpf file system that holds what stays attached when this process ends. */
   readonly pinFolder: string;
+  /** What judges where the kernel forwards. */
+  readonly hook: Choice<"hook">;
   /** The API server's name of the node; absent: all pods are taken to be here. */
   readonly node?: string;
   /** What passes to and from an address of the node's pod ranges that no pod is known to have. */

@@ -4,25 +4,34 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
 import type { ControlStatus } from "../../src/control/control-routes.js";
+import type { Choice } from "../../src/control/settings.js";
 import { setSysctl } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
-import { finish, main, until } from "./lab-harness.js";
+import { finish, main, root, until } from "./lab-harness.js";
 import { missing, WireBench } from "./wire-bench.js";
 
-/** Why no program can be attached at the forward hook here: it takes root of the machine, and Linux 6.4. */
+/** What may judge where the kernel forwards: those of the tests' own kernel, or of a kernel that a script has started. */
+export const hooks = ["netfilter", "iptables", "nfqueue"] as const;
+
+/** Why nothing can judge at the forward hook here: it takes root of the machine, and a kernel that has the hook. */
 export function kernelObstacle(): string | undefined {
+  return hookObstacle("auto");
+}
+
+export function hookObstacle(hook: Choice<"hook">): string | undefined {
   if (!mayMakeNamespaces()) return "needs CAP_NET_ADMIN and CAP_SYS_ADMIN";
   const absent = missing("ip", "nsenter", "unshare", "mount");
   if (absent !== undefined) return absent;
   if (process.env["SLUICE_TEST_USER_NAMESPACE"] !== undefined)
     return "needs CAP_BPF of the machine";
   const folder = mkdtempSync(join(tmpdir(), "sluice-live-"));
-  const probe = `mount -t bpf bpf ${folder} && ${process.execPath} ${main} node --remove --pin-folder ${folder}/probe`;
+  const opens = `import("${root}/dist/node/forward-hook.js").then(({ openHook }) => openHook("${folder}/probe", "${hook}"))`;
+  const probe = `mount -t bpf bpf ${folder} && ${process.execPath} -e '${opens}'`;
   const { status, stderr } = spawnSync("unshare", ["--mount", "--net", "sh", "-c", probe], {
     encoding: "utf8",
   });
   rmSync(folder, { recursive: true });
-  return status === 0 ? undefined : stderr.trim();
+  return status === 0 ? undefined : (/Error: .*/.exec(stderr)?.[0] ?? stderr.trim());
 }
 
 /** A node: the middle of a WireBench, which routes or bridges, and a bpf file system that only it sees. */
@@ -33,7 +42,13 @@ export class NodeBench extends WireBench {
   /** Of commands on the node. */
   readonly environment: Record<string, string> = {};
   readonly #children: ChildProcess[] = [];
+  readonly #hook: Choice<"hook">;
   #mounts: ChildProcess | undefined;
+
+  constructor(hook: Choice<"hook"> = "auto") {
+    super();
+    this.#hook = hook;
+  }
 
   async open(): Promise<void> {
     const mount = `mkdir ${this.folder}/bpf && mount -t bpf bpf ${this.folder}/bpf && echo up && exec sleep 600`;
@@ -97,7 +112,8 @@ export class NodeBench extends WireBench {
   async node(manifests: string, ...words: string[]): Promise<ChildProcess> {
     const file = join(this.folder, "manifests.yaml");
     writeFileSync(file, manifests);
-    const flags = ["-f", file, "--pin-folder", this.pins, "--socket", this.socket, ...words];
+    const flags = ["-f", file, "--pin-folder", this.pins, "--socket", this.socket];
+    flags.push("--hook", this.#hook, ...words);
     const child = this.on("node", ...flags);
     let said = "";
     for (const stream of [child.stdout, child.stderr])

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { kernelObstacle, NodeBench } from "./in-place-bench.js";
+import { hookObstacle, hooks, kernelObstacle, NodeBench } from "./in-place-bench.js";
 import { finish, named, root, until } from "./lab-harness.js";
 import { permissive, restrictedWays, restrictive } from "./wire-bench.js";
 
@@ -16,8 +16,6 @@ kind: Node
 metadata: { name: here }
 spec: { podCIDRs: [10.0.0.0/24, "fd00::/64"] }
 `.replaceAll("spec: { containers", "spec: { nodeName: here, containers");
-
-const obstacle = kernelObstacle();
 
 async function expectRestrictive(bench: NodeBench): Promise<void> {
   for (const family of [4, 6] as const) {
@@ -71,6 +69,183 @@ async function reached(bench: NodeBench, { send }: (typeof linkWays)[number]): P
 // attached outlives the process.
 // Method: real packets between two pods through a third namespace, the node, in which nothing but the kernel hands them
 // on and `sluice node` runs.
+describe.each(hooks)("by %s", (hook) => {
+  const obstacle = hookObstacle(hook);
+  describe.skipIf(obstacle !== undefined)(named("in place", obstacle), () => {
+    let bench: NodeBench;
+    beforeEach(async () => {
+      bench = new NodeBench(hook);
+      await bench.open();
+    });
+    afterEach(() => bench.close());
+
+    test.each(["routed", "bridged"] as const)("only what policy allows passes, %s", async (how) => {
+      if (how === "routed") bench.route();
+      else bench.bridge();
+      await bench.node(permissive);
+      for (const family of [4, 6] as const) {
+        expect(await bench.try("peer", family, TCP, 81)).toBe("answered");
+        expect(await bench.try("pod", family, icmp[family], 0)).toBe("answered");
+      }
+      expect((await bench.status()).drops).toEqual({});
+
+      writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
+      await bench.ask("reload", "--socket", bench.socket);
+      await expectRestrictive(bench);
+      const { inPlace, drops, enforced } = await bench.status();
+      expect(enforced).toBe(true);
+      expect(inPlace).toMatchObject({ attached: true, hook, bypass: null });
+      expect(Object.keys(drops).sort()).toEqual(["policy-egress", "policy-ingress"]);
+      const flows = await bench.ask("observe", "--socket", bench.socket, "--last", "200");
+      expect(flows).toMatch(
+        /shop\/api:\d+ -> shop\/web:80 opened FORWARDED \(TCP\) by shop\/web ingress/,
+      );
+      expect(flows).toMatch(/shop\/api:\d+ -> shop\/web:81 dropped policy-ingress/);
+    });
+
+    test("after kill -9 the last table goes on judging, until another is in force or it is removed", async () => {
+      bench.route();
+      const first = await bench.node(restrictive);
+      first.kill("SIGKILL");
+      await finish(first);
+      // Where packets go through a process, none passes without it.
+      if (hook === "nfqueue") expect(await bench.try("peer", 4, TCP, 80)).toBe("timed-out");
+      else await expectRestrictive(bench);
+
+      const running = await bench.node(permissive);
+      expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
+      writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
+      const second = await bench.ask("reload", "--socket", bench.socket);
+      expect(second).toContain("is in force");
+      expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
+
+      const refused = await finish(bench.on("node", "--remove", "--pin-folder", bench.pins));
+      expect(refused.code).toBe(4);
+      expect(refused.stderr).toMatch(/another process \(pid \d+\) judges in place/);
+      const other = ["--pin-folder", bench.pins, "--socket", join(bench.folder, "other.sock")];
+      const rival = await finish(
+        bench.on("node", "-f", join(bench.folder, "manifests.yaml"), ...other),
+      );
+      expect(rival.code).toBe(4);
+      expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
+
+      running.kill("SIGTERM");
+      await finish(running);
+      expect(await bench.ask("node", "--remove", "--pin-folder", bench.pins)).toContain("nothing");
+      expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
+      expect(await bench.ask("node", "--remove", "--pin-folder", bench.pins)).toContain("nothing");
+    });
+
+    test("a pin that is lost, and rules that are flushed, are put again", async () => {
+      bench.route();
+      const first = await bench.node(restrictive);
+      first.kill("SIGTERM");
+      await finish(first);
+      bench.inside("rm", join(bench.pins, hook === "netfilter" ? "judges" : "match-judges"));
+      const second = await bench.node(restrictive);
+      await expectRestrictive(bench);
+
+      bench.inside(
+        process.execPath,
+        "-e",
+        `import("${root}/dist/dataplane/forward-filter.js").then((each) => each.removeForwardRules())`,
+      );
+      // Without them nothing is tracked, so an answer passes only once they are there again.
+      const answered = async () => (await bench.try("peer", 4, TCP, 80)) === "answered";
+      await until("the rules", answered);
+      if (hook === "netfilter") bench.inside("sh", "-c", `rm ${bench.pins}/link-*`);
+      else {
+        bench.inside(
+          process.execPath,
+          "-e",
+          `import("${root}/dist/dataplane/forward-filter.js").then((each) => each.removeMatchRules())`,
+        );
+      }
+      const dropped = async () => (await bench.try("peer", 4, TCP, 81)) === "timed-out";
+      await until("what leads to the judge", dropped);
+      await expectRestrictive(bench);
+      expect(second.exitCode).toBe(null);
+    });
+
+    test("another hook takes over without a moment open", async () => {
+      bench.route();
+      for (const each of [hook, ...hooks.filter((other) => hookObstacle(other) === undefined)]) {
+        const process = await bench.node(restrictive, "--hook", each);
+        await expectRestrictive(bench);
+        expect((await bench.status()).inPlace?.hook).toBe(each);
+        process.kill("SIGTERM");
+        await finish(process);
+        expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
+      }
+    });
+
+    // What is for a link alone, or is no IP, comes by between the ports of a bridge, and no policy can name who sends it.
+    test("bridged, an isolated pod is closed on every way that a link has", async () => {
+      bench.bridge();
+      await bench.node(permissive);
+      const ways = [...linkWays];
+      for (const way of ways) {
+        // The kernel queues no copies of a packet that opens a connection.
+        const isOpen = way.isOpen && !(hook === "nfqueue" && way.name === "broadcast");
+        expect(await reached(bench, way), `${way.name}, open`).toBe(isOpen);
+      }
+      writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
+      await bench.ask("reload", "--socket", bench.socket);
+      for (const way of ways)
+        expect(await reached(bench, way), `${way.name}, isolated`).toBe(false);
+      expect(await bench.try("peer", 6, TCP, 80)).toBe("answered");
+    });
+
+    test("an address of the node's pod ranges that no pod has is closed, unless told otherwise", async () => {
+      bench.route();
+      // The pod's second addresses are of no pod that the manifests have.
+      for (const [side, name, last, family] of [
+        ["pod", "in", "10.0.0.9/32", "-4"],
+        ["pod", "in", "fd00::9/128", "-6"],
+      ] as const) {
+        bench.run(
+          bench[side],
+          "ip",
+          family,
+          "addr",
+          "add",
+          last,
+          "dev",
+          "eth0",
+          ...(family === "-6" ? ["nodad"] : []),
+        );
+        bench.run(bench.middle, "ip", family, "route", "add", last, "dev", name);
+      }
+      const reach = () => {
+        const ping = [
+          ...bench.enter(bench.pod),
+          "ping",
+          "-c",
+          "1",
+          "-W",
+          "1",
+          "-I",
+          "10.0.0.9",
+          "10.0.0.2",
+        ];
+        return spawnSync(ping[0]!, ping.slice(1)).status === 0;
+      };
+      // The guard would hold such an address off at the pod's interface.
+      const here = ["--node", "here", "--source-guard", "off"];
+      const process = await bench.node(withNode, ...here, "--unknown-pods", "open");
+      expect(reach()).toBe(true);
+      process.kill("SIGTERM");
+      await finish(process);
+      await bench.node(withNode, ...here);
+      expect(reach()).toBe(false);
+      const { drops, inPlace } = await bench.status();
+      expect(drops["unknown-pod"]).toBeGreaterThan(0);
+      expect(inPlace?.podRanges).toEqual(["10.0.0.0/24", "fd00::/64"]);
+    });
+  });
+});
+
+const obstacle = kernelObstacle();
 describe.skipIf(obstacle !== undefined)(named("in place", obstacle), () => {
   let bench: NodeBench;
   beforeEach(async () => {
@@ -78,97 +253,6 @@ describe.skipIf(obstacle !== undefined)(named("in place", obstacle), () => {
     await bench.open();
   });
   afterEach(() => bench.close());
-
-  test.each(["routed", "bridged"] as const)("only what policy allows passes, %s", async (how) => {
-    if (how === "routed") bench.route();
-    else bench.bridge();
-    await bench.node(permissive);
-    for (const family of [4, 6] as const) {
-      expect(await bench.try("peer", family, TCP, 81)).toBe("answered");
-      expect(await bench.try("pod", family, icmp[family], 0)).toBe("answered");
-    }
-    expect((await bench.status()).drops).toEqual({});
-
-    writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
-    await bench.ask("reload", "--socket", bench.socket);
-    await expectRestrictive(bench);
-    const { inPlace, drops, enforced } = await bench.status();
-    expect(enforced).toBe(true);
-    expect(inPlace).toMatchObject({ attached: true, bypass: null });
-    expect(Object.keys(drops).sort()).toEqual(["policy-egress", "policy-ingress"]);
-    const flows = await bench.ask("observe", "--socket", bench.socket, "--last", "200");
-    expect(flows).toMatch(
-      /shop\/api:\d+ -> shop\/web:80 opened FORWARDED \(TCP\) by shop\/web ingress/,
-    );
-    expect(flows).toMatch(/shop\/api:\d+ -> shop\/web:81 dropped policy-ingress/);
-  });
-
-  test("after kill -9 the last table goes on judging, until another is in force or it is removed", async () => {
-    bench.route();
-    const first = await bench.node(restrictive);
-    first.kill("SIGKILL");
-    await finish(first);
-    await expectRestrictive(bench);
-
-    const running = await bench.node(permissive);
-    expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
-    writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
-    const second = await bench.ask("reload", "--socket", bench.socket);
-    expect(second).toContain("is in force");
-    expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
-
-    const refused = await finish(bench.on("node", "--remove", "--pin-folder", bench.pins));
-    expect(refused.code).toBe(4);
-    expect(refused.stderr).toMatch(/another process \(pid \d+\) judges in place/);
-    const other = ["--pin-folder", bench.pins, "--socket", join(bench.folder, "other.sock")];
-    const rival = await finish(
-      bench.on("node", "-f", join(bench.folder, "manifests.yaml"), ...other),
-    );
-    expect(rival.code).toBe(4);
-    expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
-
-    running.kill("SIGTERM");
-    await finish(running);
-    expect(await bench.ask("node", "--remove", "--pin-folder", bench.pins)).toContain("nothing");
-    expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
-    expect(await bench.ask("node", "--remove", "--pin-folder", bench.pins)).toContain("nothing");
-  });
-
-  test("a pin that is lost, and rules that are flushed, are put again", async () => {
-    bench.route();
-    const first = await bench.node(restrictive);
-    first.kill("SIGTERM");
-    await finish(first);
-    bench.inside("rm", join(bench.pins, "judges"));
-    const second = await bench.node(restrictive);
-    await expectRestrictive(bench);
-
-    bench.inside(
-      process.execPath,
-      "-e",
-      `import("${root}/dist/dataplane/forward-filter.js").then((each) => each.removeForwardRules())`,
-    );
-    // Without them nothing is tracked, so an answer passes only once they are there again.
-    const answered = async () => (await bench.try("peer", 4, TCP, 80)) === "answered";
-    await until("the rules", answered);
-    bench.inside("sh", "-c", `rm ${bench.pins}/link-*`);
-    const dropped = async () => (await bench.try("peer", 4, TCP, 81)) === "timed-out";
-    await until("the links", dropped);
-    await expectRestrictive(bench);
-    expect(second.exitCode).toBe(null);
-  });
-
-  // What is for a link alone, or is no IP, comes by between the ports of a bridge, and no policy can name who sends it.
-  test("bridged, an isolated pod is closed on every way that a link has", async () => {
-    bench.bridge();
-    await bench.node(permissive);
-    const ways = [...linkWays];
-    for (const way of ways) expect(await reached(bench, way), `${way.name}, open`).toBe(way.isOpen);
-    writeFileSync(join(bench.folder, "manifests.yaml"), restrictive);
-    await bench.ask("reload", "--socket", bench.socket);
-    for (const way of ways) expect(await reached(bench, way), `${way.name}, isolated`).toBe(false);
-    expect(await bench.try("peer", 6, TCP, 80)).toBe("answered");
-  });
 
   test("manifests with errors leave the table in force, and a first start with errors attaches nothing", async () => {
     bench.route();
@@ -186,53 +270,6 @@ describe.skipIf(obstacle !== undefined)(named("in place", obstacle), () => {
     expect((await finish(bench.on("reload", "--socket", bench.socket))).code).toBe(3);
     expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
     expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
-  });
-
-  test("an address of the node's pod ranges that no pod has is closed, unless told otherwise", async () => {
-    bench.route();
-    // The pod's second addresses are of no pod that the manifests have.
-    for (const [side, name, last, family] of [
-      ["pod", "in", "10.0.0.9/32", "-4"],
-      ["pod", "in", "fd00::9/128", "-6"],
-    ] as const) {
-      bench.run(
-        bench[side],
-        "ip",
-        family,
-        "addr",
-        "add",
-        last,
-        "dev",
-        "eth0",
-        ...(family === "-6" ? ["nodad"] : []),
-      );
-      bench.run(bench.middle, "ip", family, "route", "add", last, "dev", name);
-    }
-    const reach = () => {
-      const ping = [
-        ...bench.enter(bench.pod),
-        "ping",
-        "-c",
-        "1",
-        "-W",
-        "1",
-        "-I",
-        "10.0.0.9",
-        "10.0.0.2",
-      ];
-      return spawnSync(ping[0]!, ping.slice(1)).status === 0;
-    };
-    // The guard would hold such an address off at the pod's interface.
-    const here = ["--node", "here", "--source-guard", "off"];
-    const process = await bench.node(withNode, ...here, "--unknown-pods", "open");
-    expect(reach()).toBe(true);
-    process.kill("SIGTERM");
-    await finish(process);
-    await bench.node(withNode, ...here);
-    expect(reach()).toBe(false);
-    const { drops, inPlace } = await bench.status();
-    expect(drops["unknown-pod"]).toBeGreaterThan(0);
-    expect(inPlace?.podRanges).toEqual(["10.0.0.0/24", "fd00::/64"]);
   });
 
   test("a folder that is in no bpf file system is refused with the remedy", async () => {

@@ -14,6 +14,8 @@
 static void* (*const mapLookup)(const void* map, const void* key) = (void*)1;
 static SluiceU64 (*const monotonicNs)(void) = (void*)5;
 static long (*const tailCall)(void* context, const void* map, SluiceU32 index) = (void*)12;
+static long (*const loadPacketBytes)(const void* skb, SluiceU32 offset, void* into,
+                                     SluiceU32 bytes) = (void*)26;
 static void* (*const ringReserve)(const void* ring, SluiceU64 bytes, SluiceU64 flags) = (void*)131;
 static void (*const ringSubmit)(void* record, SluiceU64 flags) = (void*)132;
 
