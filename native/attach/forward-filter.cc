@@ -6,6 +6,7 @@
 #include <linux/membarrier.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -132,6 +133,9 @@ Status ForwardFilter::open(const std::string& folder, ForwardHook hook,
 }
 
 Status ForwardFilter::prepare() noexcept {
+  // Before Linux 5.11, maps count as locked memory, of which a process may have little.
+  constexpr rlimit any = {RLIM_INFINITY, RLIM_INFINITY};
+  setrlimit(RLIMIT_MEMLOCK, &any);
   if (mkdir(folder_.c_str(), 0700) != 0 && errno != EEXIST) return Status::system("mkdir", errno);
   struct statfs system = {};
   if (statfs(folder_.c_str(), &system) != 0) return Status::system("statfs", errno);

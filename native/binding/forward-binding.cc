@@ -248,8 +248,6 @@ Napi::Value keepForwardRules(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), bridges);
 }
 
-void dropMatchRules(const Napi::CallbackInfo& info) { throwUnless(info, removeMatchRules()); }
-
 void dropForwardRules(const Napi::CallbackInfo& info) { throwUnless(info, removeForwardRules()); }
 
 }  // namespace
@@ -260,7 +258,6 @@ void defineForwardFilter(Napi::Env env, Napi::Object exports) {
   exports.Set("NativePodConnectionList", ListBinding::define(env));
   exports.Set("keepForwardRules", Napi::Function::New<keepForwardRules>(env));
   exports.Set("removeForwardRules", Napi::Function::New<dropForwardRules>(env));
-  exports.Set("removeMatchRules", Napi::Function::New<dropMatchRules>(env));
   exports.Set("removeForwardFilter", Napi::Function::New<removeForwardFilter>(env));
 }
 

@@ -45,7 +45,6 @@ export interface Addon {
   /** Whether bridges are covered; undefined when all was there already, which is asked unless `isFirst`. */
   keepForwardRules(isFirst: boolean): boolean | undefined;
   removeForwardRules(): void;
-  removeMatchRules(): void;
 
   /** A namespace is a descriptor; -1 is the process's own. host.ts says what each call does. */
   createNamespace(): number;

@@ -27,11 +27,6 @@ export function removeForwardRules(): void {
   native("remove the rules of the forward hook", () => addon().removeForwardRules());
 }
 
-/** Takes the rules away that lead packets to the programs where the kernel has no hook for these. Errors: DataplaneError. */
-export function removeMatchRules(): void {
-  native("remove the rules of the forward hook", () => addon().removeMatchRules());
-}
-
 /** What the kernel has judged since the programs were first pinned. */
 export interface ForwardCounts {
   /** Packets, a superframe being one, and their bytes from the IP header on. */

@@ -27,7 +27,7 @@ const numbers: Readonly<Record<Hook, ForwardHook>> = {
 };
 
 /** What the kernel answers that lacks something; anything else is no reason to take a worse hook. */
-const lacking = new Set(["EINVAL", "ENOENT", "EOPNOTSUPP", "EACCES", "argument"]);
+const lacking = new Set(["EINVAL", "ENOENT", "ENOTSUP", "EACCES", "argument"]);
 
 /** Opens the hook that is asked for, or the best that this kernel has. Errors: DataplaneError, of the best. */
 export function openHook(pinFolder: string, wanted: Choice<"hook">): OpenHook {

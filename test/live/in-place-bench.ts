@@ -20,7 +20,7 @@ export function kernelObstacle(): string | undefined {
 
 export function hookObstacle(hook: Choice<"hook">): string | undefined {
   if (!mayMakeNamespaces()) return "needs CAP_NET_ADMIN and CAP_SYS_ADMIN";
-  const absent = missing("ip", "nsenter", "unshare", "mount");
+  const absent = missing("ip", "nft", "nsenter", "unshare", "mount");
   if (absent !== undefined) return absent;
   if (process.env["SLUICE_TEST_USER_NAMESPACE"] !== undefined)
     return "needs CAP_BPF of the machine";

@@ -154,13 +154,9 @@ describe.each(hooks)("by %s", (hook) => {
       const answered = async () => (await bench.try("peer", 4, TCP, 80)) === "answered";
       await until("the rules", answered);
       if (hook === "netfilter") bench.inside("sh", "-c", `rm ${bench.pins}/link-*`);
-      else {
-        bench.inside(
-          process.execPath,
-          "-e",
-          `import("${root}/dist/dataplane/forward-filter.js").then((each) => each.removeMatchRules())`,
-        );
-      }
+      else
+        for (const family of ["ip", "ip6"])
+          bench.inside("nft", "delete", "table", family, "sluice-forward");
       const dropped = async () => (await bench.try("peer", 4, TCP, 81)) === "timed-out";
       await until("what leads to the judge", dropped);
       await expectRestrictive(bench);
