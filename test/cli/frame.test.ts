@@ -138,7 +138,7 @@ describe("usage", () => {
     ["value that is no choice", ["version", "-o", "xml"], /Allowed choices are text, json/],
     ["value that is nearly a choice", ["version", "-o", "jsno"], /json\. Did you mean json\?/],
     ["argument that is nearly one", ["completion", "fihs"], /zsh, fish\. Did you mean fish\?/],
-    ["purpose that is nearly one", ["doctor", "--for", "lba"], /capture: did you mean lab\?/],
+    ["purpose that is nearly one", ["doctor", "--for", "lba"], /node: did you mean lab\?/],
     ["peer that is nearly one", ["bench", "--peers", "brige"], /none: did you mean bridge\?/],
     ["protocol that is nearly one", ["matrix", "-f", "x", "--port", "1/tpc"], /mean tcp\?/],
     ["missing argument", ["completion"], /missing required argument 'shell'/],
