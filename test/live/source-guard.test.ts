@@ -100,6 +100,29 @@ function routerAdvertisement(): number[] {
   return ipv6("fd00::1", "fd00::2", 58, [134, 0, 0, 0, 64, 0, 7, 8, ...zeros(8)]);
 }
 
+/** Nothing but a header, and what it announces. */
+function announcing(protocol: number, payload: readonly number[] = []): number[] {
+  const head = [0x45, 0, 0, 20 + payload.length, 0, 0, 0, 0, 64, protocol, 0, 0];
+  return [...macs(), 8, 0, ...head, 10, 0, 0, 1, 10, 0, 0, 2, ...payload, ...zeros(26)];
+}
+
+/** Ports of a datagram, and its length. */
+function toPort(port: number): number[] {
+  return [0x9c, 0x40, port >> 8, port & 255, 0, 8, 0, 0];
+}
+
+/** Under the pod's own source: what a node may unwrap, whoever has wrapped it. */
+const wrapped = [
+  announcing(4),
+  announcing(41),
+  announcing(47),
+  ...[4789, 8472, 6081].map((port) => announcing(UDP, toPort(port))),
+  ipv6("fd00::1", "fd00::2", 4, []),
+  ipv6("fd00::1", "fd00::2", 41, []),
+  ipv6("fd00::1", "fd00::2", UDP, toPort(4789)),
+  ipv6("fd00::1", "fd00::2", 60, [UDP, 0, 1, 4, 0, 0, 0, 0, ...toPort(4789)]),
+];
+
 function tagged(frame: readonly number[]): number[] {
   return [...frame.slice(0, 12), 0x81, 0, 0, 7, ...frame.slice(12)];
 }
@@ -315,6 +338,58 @@ while True: print("H" if len(s.recv(2000)) > 1 else "D", end="", flush=True)`;
       }
     },
   );
+
+  // It takes no capability: the node's tunnel unwraps what comes to its port, from wherever.
+  test("a pod puts nothing into a tunnel of the node", async () => {
+    lay("routed");
+    const ip = (...words: string[]) => bench.run(bench.middle, "ip", ...words);
+    ip("addr", "add", "192.0.2.1/32", "dev", "lo");
+    const tunnel = ["id", "1", "dstport", "8472", "local", "192.0.2.1", "nolearning"];
+    ip("link", "add", "vx0", "address", "02:00:00:00:00:aa", "type", "vxlan", ...tunnel);
+    ip("link", "set", "vx0", "up");
+    setSysctl(bench.middle, "ipv4/conf/vx0/forwarding", "1");
+    ip("route", "add", "10.9.0.0/24", "dev", "vx0");
+    bench.run(bench.pod, "ip", "route", "add", "192.0.2.1/32", "dev", "eth0");
+    await bench.node(permissive);
+    await guarded("shop/web");
+
+    const inside = udpV4([10, 9, 0, 9]).slice(12);
+    const frame = [2, 0, 0, 0, 0, 0xaa, 2, 0, 0, 0, 0, 0xbb, ...inside];
+    const datagram = [8, 0, 0, 0, 0, 0, 1, 0, ...frame];
+    let heard = "";
+    const hears = `import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 81))
+print("L", flush=True)
+while True: print(s.recvfrom(2000)[1], flush=True)`;
+    const listener = bench.start(bench.peer, "python3", "-c", hears);
+    listener.stdout?.on("data", (text) => {
+      heard += text;
+    });
+    await until("the listener", () => heard.includes("L"));
+    const say = (what: string) =>
+      bench.run(
+        bench.pod,
+        "python3",
+        "-c",
+        `import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(${what})`,
+      );
+    say(`bytes(${JSON.stringify(datagram)}), ("192.0.2.1", 8472)`);
+    say(`b"honest", ("10.0.0.2", 81)`);
+    await until("the first datagram", () => heard.includes("("));
+    listener.kill("SIGKILL");
+    await finish(listener);
+    expect(heard).toContain("10.0.0.1");
+    expect((await guardOf("shop/web"))?.droppedFrames).toBe(1);
+
+    for (const [at, each] of wrapped.entries()) {
+      bench.inject(bench.pod, [Uint8Array.from(each)]);
+      await until(
+        `the drop of ${at}`,
+        async () => (await guardOf("shop/web"))?.droppedFrames === at + 2,
+      );
+    }
+  });
 
   const compiler = spawnSync("cc", ["--version"]).status === 0 ? undefined : "there is no cc";
 

@@ -32,6 +32,8 @@ typedef struct {
 enum { PASS = -1, SHOT = 2 };
 enum { ETHER_IPV4 = 0x0800, ETHER_ARP = 0x0806, ETHER_IPV6 = 0x86dd };
 enum { ETHER_VLAN = 0x8100, ETHER_SERVICE_VLAN = 0x88a8 };
+// UDP ports of overlays: VXLAN's, the one that Linux had before that, Geneve's.
+enum { PORT_VXLAN = 4789, PORT_VXLAN_LINUX = 8472, PORT_GENEVE = 6081 };
 enum { ETHERNET_BYTES = 14, IPV4_BYTES = 20, IPV6_BYTES = 40 };
 // Each interface tells at most 100 dropped frames a second; all are counted.
 #define TELL_EVERY_NS 10000000ull
@@ -136,6 +138,19 @@ INLINE int isDhcp(const Judged* judged, const SluiceU8* header) {
          ports[0] == swap16(68) && ports[1] == swap16(67);
 }
 
+// Judges what the IP header at `at` of the frame carries. Nodes unwrap a tunnel's packets and ask
+// nobody who has wrapped them: inside, a pod could have any source.
+INLINE SluiceU8 judgePayload(const Judged* judged, SluiceU32 at, SluiceU8 protocol) {
+  if (protocol == IP_IPV4 || protocol == IP_IPV6 || protocol == IP_GRE)
+    return SLUICE_DropReason_SpoofedSource;
+  if (protocol != IP_UDP) return SLUICE_DropReason_None;
+  SluiceU16 ports[2];
+  if (loadBytes(judged->frame, at, ports, sizeof ports) != 0) return SLUICE_DropReason_FragmentTiny;
+  const int isTunnel = ports[1] == swap16(PORT_VXLAN) || ports[1] == swap16(PORT_VXLAN_LINUX) ||
+                       ports[1] == swap16(PORT_GENEVE);
+  return isTunnel ? SLUICE_DropReason_SpoofedSource : SLUICE_DropReason_None;
+}
+
 INLINE SluiceU8 judgeIpv4(Judged* judged) {
   SluiceU8 header[IPV4_BYTES];
   if (loadBytes(judged->frame, ETHERNET_BYTES, header, sizeof header) != 0 || header[0] >> 4 != 4) {
@@ -145,10 +160,13 @@ INLINE SluiceU8 judgeIpv4(Judged* judged) {
   judged->protocol = header[9];
   __builtin_memcpy(&judged->source[0], header + 12, 4);
   __builtin_memcpy(&judged->destination[0], header + 16, 4);
-  if (isOwnV4(judged, judged->source[0])) return SLUICE_DropReason_None;
-  if (judged->source[0] == 0 && isDhcp(judged, header)) return SLUICE_DropReason_None;
   const int isLaterPart = ((header[6] & 0x1f) | header[7]) != 0;
   if (!isLaterPart) judged->portsAt = ETHERNET_BYTES + (header[0] & 15) * 4;
+  if (isOwnV4(judged, judged->source[0])) {
+    return isLaterPart ? SLUICE_DropReason_None
+                       : judgePayload(judged, judged->portsAt, judged->protocol);
+  }
+  if (judged->source[0] == 0 && isDhcp(judged, header)) return SLUICE_DropReason_None;
   return SLUICE_DropReason_SpoofedSource;
 }
 
@@ -209,17 +227,19 @@ INLINE SluiceU8 judgeNeighbor(const Judged* judged, const Ipv6* header, SluiceU3
   return SLUICE_DropReason_None;
 }
 
-// Where a packet's ICMPv6 message begins in the frame; 0 when it is none, or not the first part of
-// one. The most extension headers that are walked through end it with `*reason`.
-INLINE SluiceU32 icmp6At(const Judged* judged, const Ipv6* header, SluiceU8* reason) {
+// Where what a packet carries begins in the frame, behind its extension headers, and what it is; 0
+// when it is not the first part of it. The most headers that are walked through end it with
+// `*reason`.
+INLINE SluiceU32 payloadAt(const Judged* judged, const Ipv6* header, SluiceU8* protocol,
+                           SluiceU8* reason) {
   enum { EXTENSIONS_MAX = 6 };
   SluiceU32 at = ETHERNET_BYTES + IPV6_BYTES;
   SluiceU8 next = header->next;
   for (int walked = 0; walked <= EXTENSIONS_MAX; ++walked) {
-    if (next == IP_ICMP6) return at;
     if (next != IP_HOP_OPTIONS && next != IP_ROUTING && next != IP_FRAGMENT &&
         next != IP_AUTHENTICATION && next != IP_DESTINATION_OPTIONS) {
-      return 0;
+      *protocol = next;
+      return at;
     }
     SluiceU8 extension[4];
     if (loadBytes(judged->frame, at, extension, sizeof extension) != 0) {
@@ -255,10 +275,13 @@ INLINE SluiceU8 judgeIpv6(Judged* judged) {
   if (!isNobody && !isOwnV6(judged, header.source)) return SLUICE_DropReason_SpoofedSource;
 
   SluiceU8 reason = SLUICE_DropReason_None;
-  const SluiceU32 at = icmp6At(judged, &header, &reason);
+  SluiceU8 protocol = 0;
+  const SluiceU32 at = payloadAt(judged, &header, &protocol, &reason);
+  if (reason != SLUICE_DropReason_None) return reason;
+  if (at != 0) reason = judgePayload(judged, at, protocol);
   if (reason != SLUICE_DropReason_None) return reason;
   SluiceU8 type = 0;
-  if (at != 0 && loadBytes(judged->frame, at, &type, sizeof type) != 0) {
+  if (at != 0 && protocol == IP_ICMP6 && loadBytes(judged->frame, at, &type, sizeof type) != 0) {
     return SLUICE_DropReason_MalformedIpv6;
   }
   const int isNeighbor = type >= ICMP6_ROUTER_SOLICITATION && type <= ICMP6_REDIRECT;
