@@ -8,7 +8,6 @@ import {
   readSync,
   renameSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -19,6 +18,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ControlClient } from "../../src/control/client.js";
 import type { ControlStatus } from "../../src/control/control-routes.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { type HostileFile, hostileFiles } from "./hostile-files.js";
 import { labObstacle, main, named, pause, until } from "./lab-harness.js";
 import { missing, restrictive, WireBench } from "./wire-bench.js";
 
@@ -334,14 +334,8 @@ for _ in range(20000): s.sendto(b"x" * 100, ("10.0.0.1", 53))`;
       }
     })();
     const file = join(manifests, "x.yaml");
-    const hostile: readonly [what: string, make: () => unknown, want: RegExp][] = [
-      ["a pipe", () => spawnSync("mkfifo", [file]), /x\.yaml:1:1: got a pipe/],
-      ["a device", () => symlinkSync("/dev/zero", file), /x\.yaml:1:1: got a device/],
-      [
-        "60,000 errors",
-        () => writeFileSync(file, "apiVersion: v1\nkind: Pod\n---\n".repeat(60_000)),
-        /x\.yaml:1:1: got nothing, want a name/,
-      ],
+    const hostile: readonly HostileFile[] = [
+      ...hostileFiles(file),
       [
         "a word of the language",
         () =>

@@ -1,7 +1,7 @@
-import { spawnSync } from "node:child_process";
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type HostileFile, hostileFiles } from "./hostile-files.js";
 import { kernelObstacle, NodeBench } from "./in-place-bench.js";
 import { finish, named, until } from "./lab-harness.js";
 import { missing, restrictive } from "./wire-bench.js";
@@ -53,14 +53,8 @@ describe.skipIf(obstacle !== undefined)(named("hostile inputs, in place", obstac
     const child = await bench.node(restrictive, "-f", folder);
     const { pid, generation } = await bench.status();
     const file = join(folder, "x.yaml");
-    const hostile: readonly [what: string, make: () => unknown, want: RegExp][] = [
-      ["a pipe", () => spawnSync("mkfifo", [file]), /x\.yaml:1:1: got a pipe/],
-      ["a device", () => symlinkSync("/dev/zero", file), /x\.yaml:1:1: got a device/],
-      [
-        "60,000 errors",
-        () => writeFileSync(file, "apiVersion: v1\nkind: Pod\n---\n".repeat(60_000)),
-        /x\.yaml:1:1: got nothing, want a name/,
-      ],
+    const hostile: readonly HostileFile[] = [
+      ...hostileFiles(file),
       [
         "a word of the language",
         () =>
