@@ -102,6 +102,28 @@ Status runOnce(int program, std::span<const std::byte> packet, uint32_t* result)
   return {};
 }
 
+Status runFrame(int program, std::span<const std::byte> frame, uint32_t* mark,
+                uint32_t* result) noexcept {
+  bpf_attr attributes = noAttributes();
+  __sk_buff before = {};
+  __sk_buff after = {};
+  before.mark = *mark;
+  attributes.test.prog_fd = static_cast<uint32_t>(program);
+  attributes.test.data_in = reinterpret_cast<uint64_t>(frame.data());
+  attributes.test.data_size_in = static_cast<uint32_t>(frame.size());
+  attributes.test.ctx_in = reinterpret_cast<uint64_t>(&before);
+  attributes.test.ctx_size_in = sizeof before;
+  attributes.test.ctx_out = reinterpret_cast<uint64_t>(&after);
+  attributes.test.ctx_size_out = sizeof after;
+  attributes.test.repeat = 1;
+  if (callBpf(BPF_PROG_TEST_RUN, &attributes) != 0) {
+    return Status::system("BPF_PROG_TEST_RUN", errno);
+  }
+  *mark = after.mark;
+  *result = attributes.test.retval;
+  return {};
+}
+
 Status runSocketFilter(int program, std::span<const std::byte> packet,
                        std::span<const uint32_t> control, uint32_t* result) noexcept {
   // The kernel takes a frame, and its Ethernet header away.

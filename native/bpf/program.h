@@ -29,6 +29,13 @@ Status loadProgram(bpf_prog_type type, std::span<const bpf_insn> instructions, D
 // Errors: System, "BPF_PROG_TEST_RUN".
 Status runOnce(int program, std::span<const std::byte> packet, uint32_t* result) noexcept;
 
+// Runs a program of an interface on a frame, as runOnce(). `*mark` is the frame's, before and
+// after.
+//
+// Errors: as runOnce().
+Status runFrame(int program, std::span<const std::byte> frame, uint32_t* mark,
+                uint32_t* result) noexcept;
+
 // Runs a socket filter on the first bytes of a packet, from its IP header on. `control` is what its
 // control buffer begins with, at most five words.
 //

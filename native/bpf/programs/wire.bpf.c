@@ -1,6 +1,6 @@
-// A frame at one side of a wire, at the interface's tcx hook: a plain packet of a connection that
-// userspace has admitted, inside its windows, goes to the other side at once. All else goes up to
-// userspace, which alone decides, drops, reports, and opens and closes connections.
+// A frame at one side of a wire: a plain packet of a connection that userspace has admitted, inside
+// its windows, goes to the other side at once. All else goes up to userspace, which alone decides,
+// drops, reports, and opens and closes connections. wire.h says which way is up.
 //
 // The rules are the tracker's own: tcp-rules.h. What they do not let move on as it should is not
 // dropped here: it goes up unchanged. SYNs, answers to them and resets always go up: the verifier
@@ -13,24 +13,28 @@
 #include "native/conntrack/tcp-rules.h"
 #include "native/conntrack/timeouts.h"
 
-// Maps: the table; SluiceWireSide by interface; one SluiceWireControl; a SluiceWireCounters for
-// each processor.
-extern const char buckets[], entries[], sides[], control[], counters[];
-// Numbers of the table.
+// Maps and numbers: wire.h.
+extern const char buckets[], entries[], sides[], downs[], control[], ways[], counters[];
 extern const char bucketCount[], secretLow[], secretHigh[];
+extern const char workers[], steeringMultiplier[], processors[], frameMark[];
 
 static long (*const redirect)(SluiceU32 interface, SluiceU64 flags) = (void*)23;
 static long (*const pullData)(void* frame, SluiceU32 bytes) = (void*)39;
 static SluiceU64 (*const coarseNs)(void) = (void*)160;
 
 enum { SHOT = 2 };
+// What is known of a frame.
+enum { ODD, NAMED, PLAIN };    // nothing; its connection; that the rules here are all that it wants
+enum { STEERING_SHIFT = 16 };  // of Steering
 enum { ETHERNET_BYTES = 14, PLAIN_BYTES_MAX = 74, PADDED_BYTES_MAX = 60 };
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, URG = 32 };
 
 // Struct __sk_buff of the kernel.
 typedef struct {
   SluiceU32 length;
-  SluiceU32 unused0[4];
+  SluiceU32 packetType;
+  SluiceU32 mark;
+  SluiceU32 unused0[2];
   SluiceU32 hasVlan;
   SluiceU32 unused1[4];
   SluiceU32 interface;
@@ -41,10 +45,12 @@ typedef struct {
   SluiceU32 segmentBytes;  // of a superframe
 } Frame;
 
-// A plain packet.
 typedef struct {
+  SluiceU32 pair;  // all words of both addresses, folded, as Steering does
+  SluiceU32 isFragment;
   SluiceWay way;
   SluiceConnKey key;
+  SluiceU64 hash;
   SluiceU32 sender;
   SluiceU32 isFin;  // TCP: 1 when it is one
   SluiceU32 sequence;
@@ -58,42 +64,43 @@ typedef struct {
 INLINE SluiceU32 load16(const SluiceU8* bytes) { return swap16(*(const SluiceU16*)bytes); }
 INLINE SluiceU32 load32(const SluiceU8* bytes) { return swap32(*(const SluiceU32*)bytes); }
 
-// Reads a segment that is only an acknowledgement, with data or a FIN or neither.
+// Reads a segment: plain is one that is only an acknowledgement, with data or a FIN or neither.
 INLINE int readTcp(Packet* packet, const SluiceU8* tcp, const SluiceU8* end, SluiceU32 bytes) {
-  if (tcp + 20 > end || bytes < 20) return 0;
-  const SluiceU32 headerBytes = (SluiceU32)(tcp[12] >> 4) * 4;
-  if (headerBytes < 20 || headerBytes > bytes) return 0;
-  const SluiceU32 flags = tcp[13] & (FIN | SYN | RST | ACK | URG);
-  if (flags != ACK && flags != (FIN | ACK)) return 0;
-  packet->isFin = flags & FIN;
+  if (tcp + 20 > end || bytes < 20) return ODD;
   packet->way.sourcePort = load16(tcp);
   packet->way.destinationPort = load16(tcp + 2);
+  const SluiceU32 headerBytes = (SluiceU32)(tcp[12] >> 4) * 4;
+  if (headerBytes < 20 || headerBytes > bytes) return NAMED;
+  const SluiceU32 flags = tcp[13] & (FIN | SYN | RST | ACK | URG);
+  if (flags != ACK && flags != (FIN | ACK)) return NAMED;
+  packet->isFin = flags & FIN;
   packet->sequence = load32(tcp + 4);
   packet->acknowledgement = load32(tcp + 8);
   packet->window = load16(tcp + 14);
   packet->end = packet->sequence + (bytes - headerBytes) + packet->isFin;
-  return 1;
+  return PLAIN;
 }
 
 // Reads the header behind IP's; `bytes` go with it.
 INLINE int readTransport(const Frame* frame, Packet* packet, const SluiceU8* l4,
                          const SluiceU8* end, SluiceU32 bytes) {
   if (packet->way.protocol == IP_TCP) return readTcp(packet, l4, end, bytes);
-  if (frame->segmentBytes != 0 || l4 + 8 > end || bytes < 8) return 0;
+  if (l4 + 8 > end || bytes < 8) return ODD;
+  const int isWhole = frame->segmentBytes == 0;
   if (packet->way.protocol == IP_UDP) {
     packet->way.sourcePort = load16(l4);
     packet->way.destinationPort = load16(l4 + 2);
-    return load16(l4 + 4) == bytes;
+    return isWhole && load16(l4 + 4) == bytes ? PLAIN : NAMED;
   }
   const int isV6 = packet->way.family == 6;
-  if (packet->way.protocol != (isV6 ? IP_ICMP6 : IP_ICMP)) return 0;
+  if (packet->way.protocol != (isV6 ? IP_ICMP6 : IP_ICMP)) return ODD;
   const SluiceU32 type = l4[0];
   packet->way.isRequest = type == (isV6 ? 128 : 8);
-  if (!packet->way.isRequest && type != (isV6 ? 129 : 0)) return 0;
+  if (!packet->way.isRequest && type != (isV6 ? 129 : 0)) return ODD;
   packet->way.kind = isV6 ? 1 : 8;
   packet->way.sourcePort = load16(l4 + 4);
   packet->way.destinationPort = packet->way.sourcePort;
-  return 1;
+  return isWhole ? PLAIN : NAMED;
 }
 
 INLINE int checksumFits(const SluiceU8* header) {
@@ -104,36 +111,42 @@ INLINE int checksumFits(const SluiceU8* header) {
   return sum == 0xffff;
 }
 
-// Reads a plain packet; 0 when userspace is to read the frame.
+// Reads a frame as far as the rules here go.
 INLINE int read(const Frame* frame, const SluiceU8* data, const SluiceU8* end, Packet* packet) {
   const SluiceU32 length = frame->length;
   const SluiceU8* const ip = data + ETHERNET_BYTES;
-  if (ip + 20 > end || ((data[0] | data[6]) & 1) != 0) return 0;
+  if (ip + 20 > end) return ODD;
   const SluiceU32 type = load16(data + 12);
   SluiceU32 bytes = 0;
   if (type == 0x0800) {
-    bytes = load16(ip + 2);
-    // No options, no fragment, no reserved bit.
-    if (ip[0] != 0x45 || (load16(ip + 6) & 0xbfff) != 0 || ip[8] == 0 || bytes < 20) return 0;
-    if (!checksumFits(ip)) return 0;
-    packet->way.family = 4;
-    packet->way.protocol = ip[9];
     packet->way.source[0] = *(const SluiceU32*)(ip + 12);
     packet->way.destination[0] = *(const SluiceU32*)(ip + 16);
+    bytes = load16(ip + 2);
+    // No options, no fragment, no reserved bit.
+    const SluiceU32 cut = load16(ip + 6);
+    packet->isFragment = (cut & 0x3fff) != 0;
+    if (ip[0] != 0x45 || (cut & 0xbfff) != 0 || ip[8] == 0 || bytes < 20) return ODD;
+    if (!checksumFits(ip)) return ODD;
+    packet->way.family = 4;
+    packet->way.protocol = ip[9];
   } else if (type == 0x86dd) {
-    if (ip + 40 > end) return 0;
-    bytes = load16(ip + 4) + 40;
-    if ((ip[0] & 0xf0) != 0x60 || ip[7] == 0) return 0;
-    packet->way.family = 6;
-    packet->way.protocol = ip[6];
+    if (ip + 40 > end) return ODD;
     __builtin_memcpy(packet->way.source, ip + 8, 16);
     __builtin_memcpy(packet->way.destination, ip + 24, 16);
+    bytes = load16(ip + 4) + 40;
+    packet->isFragment = ip[6] == IP_FRAGMENT;
+    if ((ip[0] & 0xf0) != 0x60 || ip[7] == 0) return ODD;
+    packet->way.family = 6;
+    packet->way.protocol = ip[6];
   } else {
-    return 0;
+    return ODD;
   }
-  // Nothing behind the packet but the padding of the shortest frame.
+  // No group; nothing behind the packet but the padding of the shortest frame.
   const SluiceU32 whole = bytes + ETHERNET_BYTES;
-  if (whole > length || (whole != length && length > PADDED_BYTES_MAX)) return 0;
+  if (((data[0] | data[6]) & 1) != 0 || frame->hasVlan || whole > length ||
+      (whole != length && length > PADDED_BYTES_MAX)) {
+    return ODD;
+  }
   if (packet->way.family == 4) {
     return readTransport(frame, packet, ip + 20, end, bytes - 20);
   }
@@ -146,8 +159,7 @@ INLINE int isSameKey(const SluiceConnKey* one, const SluiceConnKey* other) {
           (one->words[4] ^ other->words[4])) == 0;
 }
 
-INLINE SluiceConn* find(const SluiceConnKey* key) {
-  const SluiceU64 hash = sluiceHashConn(key, LOADED(secretLow), LOADED(secretHigh));
+INLINE SluiceConn* find(const SluiceConnKey* key, SluiceU64 hash) {
   const SluiceU32 tag = sluiceTagOf(hash);
   const SluiceU32 home = sluiceHomeOf(hash, LOADED(bucketCount));
   for (SluiceU32 probe = 0; probe < SLUICE_CONN_PROBES; ++probe) {
@@ -183,6 +195,17 @@ INLINE int raise(SluiceU32* number, SluiceU32 to, int wraps) {
     have = found;
   }
   return 0;
+}
+
+// Notes the number of a frame that goes up, unless a later one, of another processor, is there.
+INLINE void note(SluiceU32* last, SluiceU32 number) {
+  SluiceU32 have = READ(*last);
+  for (int tries = 0; tries < 4; ++tries) {
+    if (have - number < SLUICE_WIRE_TAP_QUEUE) return;
+    const SluiceU32 found = __sync_val_compare_and_swap(last, have, number);
+    if (found == have) return;
+    have = found;
+  }
 }
 
 INLINE SluiceU64 timeoutUs(SluiceU32 protocol, SluiceU32 state, SluiceU32 flags) {
@@ -255,10 +278,35 @@ INLINE int track(SluiceConn* entry, SluiceConnEnd* ownEnd, SluiceConnEnd* otherE
   return raised ? SLUICE_WIRE_PASSED : SLUICE_WIRE_RACE;
 }
 
+// Whether one of the last frames that went up is not done with: the one with this number. Those of
+// other processors that have got their numbers may not be in the TAP yet, so `done`, which counts
+// what came out, may be ahead of one by so many.
+INLINE int isWaiting(const SluiceWireWay* way, SluiceU32 number) {
+  const SluiceU32 done = READ(way->done);
+  const SluiceU32 waiting = READ(way->sent) - done;
+  const SluiceU32 margin = (SluiceU32)LOADED(processors);
+  return waiting != 0 && number - (done - margin) - 1 < waiting + margin;
+}
+
+INLINE SluiceU32 slotOf(const Packet* packet) {
+  return (SluiceU32)(packet->hash >> 32) & (SLUICE_WIRE_SLOTS - 1);
+}
+INLINE SluiceU32 slotOfPair(const Packet* packet) {
+  return (SluiceU32)(packet->pair * LOADED(steeringMultiplier) >> 22) & (SLUICE_WIRE_SLOTS - 1);
+}
+
+// Whether frames wait that this one must not overtake.
+INLINE int waitsForOthers(const SluiceWireWay* way, const Packet* packet) {
+  if (isWaiting(way, READ(way->ofConnection[slotOf(packet)]))) return 1;
+  return isWaiting(way, READ(way->fragment)) &&
+         isWaiting(way, READ(way->ofPair[slotOfPair(packet)]));
+}
+
 // Judges a plain packet: one of SLUICE_WIRE_….
 INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
-                 const SluiceWireSide* side, const SluiceWireControl* settings) {
-  SluiceConn* const entry = find(&packet->key);
+                 const SluiceWireSide* side, const SluiceWireControl* settings,
+                 const SluiceWireWay* way, SluiceU32 worker) {
+  SluiceConn* const entry = find(&packet->key, packet->hash);
   if (entry == 0) return SLUICE_WIRE_UNKNOWN;
   const SluiceU32 sender = packet->sender & 1;
   SluiceConnEnd* const own = &entry->ends[sender];
@@ -282,6 +330,12 @@ INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
   }
 
   const SluiceU64 nowUs = coarseNs() / 1000;
+  const SluiceU64 leaseUs = READ(settings->leaseUs);
+  if (leaseUs != 0 && nowUs >= READ(settings->aliveUs[worker]) + leaseUs) return SLUICE_WIRE_LEASE;
+  if (waitsForOthers(way, packet)) {
+    return READ(way->sent) - READ(way->done) < SLUICE_WIRE_HELD_MIN ? SLUICE_WIRE_ORDER
+                                                                    : SLUICE_WIRE_HELD;
+  }
   const SluiceU32 word = READ(*(SluiceU32*)&entry->state);
   const SluiceU64 ownSeenUs = READ(own->seenUs);
   const SluiceU64 otherSeenUs = READ(other->seenUs);
@@ -306,25 +360,45 @@ INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
   return SLUICE_WIRE_PASSED;
 }
 
-INLINE int way(Frame* frame, const SluiceWireSide* side, const SluiceWireControl* settings) {
-  if (frame->hasVlan) return SLUICE_WIRE_UNUSUAL;
+// Reads a frame and names its connection; ODD, NAMED or PLAIN.
+INLINE int look(Frame* frame, const SluiceWireSide* side, Packet* packet) {
   const SluiceU32 length = frame->length;
   const SluiceU8* data = (const SluiceU8*)(SluiceU64)frame->data;
   const SluiceU8* end = (const SluiceU8*)(SluiceU64)frame->dataEnd;
   if (data + PLAIN_BYTES_MAX > end && data + length > end) {  // headers outside the first part
-    if (pullData(frame, length < PLAIN_BYTES_MAX ? length : PLAIN_BYTES_MAX) != 0) {
-      return SLUICE_WIRE_UNUSUAL;
-    }
+    if (pullData(frame, length < PLAIN_BYTES_MAX ? length : PLAIN_BYTES_MAX) != 0) return ODD;
     data = (const SluiceU8*)(SluiceU64)frame->data;
     end = (const SluiceU8*)(SluiceU64)frame->dataEnd;
   }
-  Packet packet;
-  __builtin_memset(&packet, 0, sizeof packet);
-  if (!read(frame, data, end, &packet)) return SLUICE_WIRE_UNUSUAL;
-  packet.way.zone = side->zone;
-  packet.sender = sluiceNameConn(&packet.way, &packet.key);
-  if (data + ETHERNET_BYTES > end) return SLUICE_WIRE_UNUSUAL;
-  return judge(&packet, length, data, side, settings);
+  const int known = read(frame, data, end, packet);
+  const SluiceU64* const source = packet->way.source;
+  const SluiceU64* const destination = packet->way.destination;
+  const SluiceU64 folded = source[0] ^ source[1] ^ destination[0] ^ destination[1];
+  packet->pair = swap32((SluiceU32)(folded ^ folded >> 32));
+  if (known == ODD) return ODD;
+  packet->way.zone = side->zone;
+  packet->sender = sluiceNameConn(&packet->way, &packet->key);
+  packet->hash = sluiceHashConn(&packet->key, LOADED(secretLow), LOADED(secretHigh));
+  return known;
+}
+
+// The number of the worker that a TAP's steering program leads this frame to.
+INLINE SluiceU32 workerOf(const Packet* packet) {
+  const SluiceU32 sum = packet->pair * (SluiceU32)LOADED(steeringMultiplier) >> STEERING_SHIFT;
+  return sum % (SluiceU32)LOADED(workers);
+}
+
+// Gives a frame that goes up its number; SLUICE_WIRE_PASSED, or why it cannot go.
+INLINE int enter(const Frame* frame, SluiceWireWay* way, const Packet* packet, int known) {
+  if (frame->length > SLUICE_WIRE_FRAME_BYTES_MAX) return SLUICE_WIRE_OVERSIZE;
+  if (READ(way->sent) - READ(way->done) >= SLUICE_WIRE_UP_MAX) return SLUICE_WIRE_FULL;
+  const SluiceU32 number = __sync_fetch_and_add(&way->sent, 1) + 1;
+  if (known != ODD) note(&way->ofConnection[slotOf(packet)], number);
+  if (packet->isFragment) {
+    note(&way->ofPair[slotOfPair(packet)], number);
+    note(&way->fragment, number);
+  }
+  return SLUICE_WIRE_PASSED;
 }
 
 PROGRAM(wire)(Frame* frame) {
@@ -332,10 +406,43 @@ PROGRAM(wire)(Frame* frame) {
   SluiceU32 zero = 0;
   const SluiceWireSide* const side = mapLookup(sides, &interface);
   const SluiceWireControl* const settings = mapLookup(control, &zero);
-  SluiceWireCounters* const counted = mapLookup(counters, &zero);
-  if (side == 0 || settings == 0 || counted == 0) return SHOT;
-  const int went = way(frame, side, settings);
-  ++counted->frames[went & 15];
-  if (went == SLUICE_WIRE_PASSED) return (int)redirect(side->partner, 0);
-  return (int)redirect(side->up, 0);
+  if (side == 0 || settings == 0) return SHOT;
+  SluiceU32 number = side->number;
+  SluiceWireCounters* const counted = mapLookup(counters, &number);
+  Packet packet;
+  __builtin_memset(&packet, 0, sizeof packet);
+  const int known = look(frame, side, &packet);
+  const SluiceU32 worker = workerOf(&packet);
+  number = number * (SluiceU32)LOADED(workers) + worker;
+  SluiceWireWay* const way = mapLookup(ways, &number);
+  if (counted == 0 || way == 0 || worker >= SLUICE_WIRE_WORKERS) return SHOT;
+
+  int went = SLUICE_WIRE_UNUSUAL;
+  const SluiceU8* const data = (const SluiceU8*)(SluiceU64)frame->data;
+  if (known == PLAIN && data + ETHERNET_BYTES <= (const SluiceU8*)(SluiceU64)frame->dataEnd) {
+    went = judge(&packet, frame->length, data, side, settings, way, worker);
+  }
+  SluiceU32 to = side->partner;
+  if (went == SLUICE_WIRE_PASSED) {
+    counted->passedBytes += frame->length;
+  } else if (went != SLUICE_WIRE_HELD) {
+    to = side->up;
+    const int entered = enter(frame, way, &packet, known);
+    if (entered != SLUICE_WIRE_PASSED) went = entered;
+  }
+  if ((SluiceU32)went < SLUICE_WIRE_ENDS) ++counted->frames[went];
+  if (went == SLUICE_WIRE_HELD || went == SLUICE_WIRE_FULL || went == SLUICE_WIRE_OVERSIZE) {
+    return SHOT;
+  }
+  frame->mark = (SluiceU32)LOADED(frameMark);
+  return (int)redirect(to, 0);
+}
+
+// What userspace has written into a side's TAP leaves by that side.
+PROGRAM(wireDown)(Frame* frame) {
+  SluiceU32 interface = frame->interface;
+  const SluiceU32* const side = mapLookup(downs, &interface);
+  if (side == 0) return SHOT;
+  frame->mark = (SluiceU32)LOADED(frameMark);
+  return (int)redirect(*side, 0);
 }
