@@ -255,10 +255,13 @@ Status NameGuard::create(std::unique_ptr<NameGuard>* guard) noexcept {
   return {};
 }
 
+// IP comes last here and in remove(): each family is a change of its own, which takes the kernel a
+// while. Where packets pass before ARP does, the kernel asks for a neighbour in vain, and asks
+// again a second later.
 GuardErrors NameGuard::hold(std::span<const std::string> names,
                             std::span<const uint32_t> exempt) noexcept {
   GuardErrors errors = {};
-  for (size_t each = 0; each < errors.size(); ++each) {
+  for (size_t each = errors.size(); each-- > 0;) {
     const auto put = [&](uint32_t flags) {
       NfTablesBatch batch;
       putGuard(batch, FAMILIES[each], table_, flags, names, exempt);
@@ -276,7 +279,7 @@ GuardErrors NameGuard::hold(std::span<const std::string> names,
 }
 
 void NameGuard::remove() noexcept {
-  for (size_t each = 0; each < made_.size(); ++each) {
+  for (size_t each = made_.size(); each-- > 0;) {
     if (!made_[each]) continue;
     NfTablesBatch batch;
     putTable(batch, NFT_MSG_DELTABLE, FAMILIES[each].number, table_, 0);

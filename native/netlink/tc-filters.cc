@@ -164,13 +164,11 @@ Status addStackFilters(uint32_t index, uint32_t mark,
 }
 
 Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept {
+  // The way out first: whoever is reached can then answer, and ask for the neighbour to answer by.
+  const Status out = removeFilter(stackFilter(index, filters, Hook::Out));
   if (filters.hookMade) return removeHook(index);
-  Status status;
-  for (const Hook hook : {Hook::In, Hook::Out}) {
-    const Status removed = removeFilter(stackFilter(index, filters, hook));
-    if (!removed.ok()) status = removed;
-  }
-  return status;
+  const Status in = removeFilter(stackFilter(index, filters, Hook::In));
+  return in.ok() ? out : in;
 }
 
 // Asks for each handle that the filter may have. A dump would be one request, but its answer is of

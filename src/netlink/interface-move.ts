@@ -20,7 +20,7 @@ import {
   lostOf,
   readInterface,
 } from "./interface-state.js";
-import { changeAltNames, changeLink, familyAttributes, setLinkUp } from "./link.js";
+import { changeAltNames, changeLink, familyAttributes, readLink, setLinkUp } from "./link.js";
 import {
   attribute,
   type NetlinkError,
@@ -42,7 +42,11 @@ const roundsMax = 4;
 export interface Loser {
   readonly index: number;
   readonly name: string;
-  readonly up: boolean;
+  /**
+   * Whether it is up afterwards. Absent: it was down, and is left as it is; when somebody has brought it up meanwhile,
+   * the other comes up too.
+   */
+  readonly up?: boolean;
   readonly alias: string;
 }
 
@@ -72,7 +76,11 @@ export function move(request: Move): NetlinkError[] {
   const refused = tryChanges(moveRequests(request));
   if (refused.length > 0) return refused;
   const unsettled = settle(request.to, request.state);
-  if (request.from !== undefined) strip(request.from.index);
+  if (request.from !== undefined) {
+    if (request.from.up === undefined) moveUp(request.from.index, request.to);
+    moveStrays(request.from.index, request.to);
+    stripOfKernel(request.from.index);
+  }
   return unsettled;
 }
 
@@ -106,7 +114,7 @@ function moveRequests({ state, from, to, renameUp = mayRenameUp() }: Move): Requ
           ),
         ];
   const end =
-    from === undefined
+    from?.up === undefined
       ? []
       : [setLinkUp(from.index, from.up, `bring ${from.name} ${from.up ? "up" : "down"}`)];
   return [
@@ -172,6 +180,15 @@ export function strip(index: number): void {
   if (present !== undefined) tryChanges(removals(present, index));
 }
 
+/** Removes what the kernel adds when an interface comes up. What a user adds meanwhile stays. */
+function stripOfKernel(index: number): void {
+  const all = readInterface(index, "with");
+  const ofUsers = readInterface(index);
+  if (all === undefined || ofUsers === undefined) return;
+  const own = { ...difference(all, ofUsers), addresses: [], neighbours: [] };
+  tryChanges(removals(own, index));
+}
+
 /**
  * Moves addresses and routes that were added to an interface to the one that replaced it; false when there
  * are none.
@@ -179,9 +196,15 @@ export function strip(index: number): void {
 export function moveStrays(from: number, to: number): boolean {
   const strays = readInterface(from);
   if (strays === undefined || strays.addresses.length + strays.routes.length === 0) return false;
-  strip(from);
-  tryChanges(additions(strays, to));
+  tryChanges([...removals(strays, from), ...additions(strays, to)]);
   return true;
+}
+
+/** Brings `to` up when `from` is up. */
+export function moveUp(from: number, to: number): void {
+  if (((readLink(from)?.flags ?? 0) & IFF_UP) !== 0) {
+    tryChanges([setLinkUp(to, true, "bring the interface up")]);
+  }
 }
 
 /**

@@ -16,7 +16,7 @@ import {
 import type { Check } from "../../src/doctor/diagnose.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { parseAddress } from "../../src/net/address.js";
-import { finish, ipObstacle, labObstacle, main, named, pause, until } from "./lab-harness.js";
+import { finish, ipObstacle, labObstacle, main, named, pause, root, until } from "./lab-harness.js";
 import { peerAddresses, podAddresses, SidecarBench, sidecarObstacle } from "./sidecar-harness.js";
 
 const TCP = 6;
@@ -555,6 +555,50 @@ describe.skipIf(sidecarObstacle !== undefined)(
       expect(await bench.end(running)).toBe(0);
       expect(bench.interfaces()).toEqual(["eth0", "lo"]);
       await until("its own way again", () => received(bench.pod) > before);
+    });
+
+    // By its number, as creators do: it has a front by then, which has the name and another number.
+    test("taken before it is up, it comes up with what its creator gives it", async () => {
+      const running = await bench.sidecar();
+      deleteInterface(bench.network, "eth0");
+      await nothingThere();
+      bench.make();
+      await until("its taking", () => running.err().includes("eth0: it is down: nothing passes"));
+      bench.configure(bench.interfaces().find((name) => name.startsWith("sluice-up"))!);
+      await flowsAgain();
+      expect(bench.inPod("ip", "route")).toContain(`default via ${peerAddresses[0]} dev eth0`);
+      expect(await bench.end(running)).toBe(0);
+      expect(bench.inPod("ip", "address", "show", "dev", "eth0")).toContain(podAddresses[0]);
+    });
+
+    test("what its creator gives it while it is being taken is not lost", async () => {
+      deleteInterface(bench.network, "eth0");
+      bench.make();
+      // The creator's steps come after the last look at the interface, and before the first change.
+      const program = `const { readInterface } = await import("${root}/dist/netlink/interface-state.js");
+const { move } = await import("${root}/dist/netlink/interface-move.js");
+const { configureInterface, createVeth } = await import("${root}/dist/dataplane/host.js");
+const { readLink } = await import("${root}/dist/netlink/link.js");
+createVeth({ name: "front" }, { name: "inner" });
+configureInterface(undefined, { name: "inner", up: true });
+const state = readInterface(readLink("eth0").index);
+const { stdin } = process;
+console.log("seen");
+stdin.once("data", () => {
+  const from = { index: state.index, name: "uplink", alias: "" };
+  console.log(move({ state, from, to: readLink("front").index }).join());
+  stdin.destroy();
+});`;
+      const words = [process.execPath, "--input-type=module", "-e", program];
+      const moving = bench.start(bench.pod, ...words);
+      await until("its state", () => moving.out() === "seen\n");
+      bench.configure("eth0");
+      expect(await moving.say("go")).toBe("");
+      expect(await bench.ended(moving)).toBe(0);
+      const front = bench.inPod("ip", "address", "show", "dev", "eth0");
+      for (const part of [...podAddresses, "UP"]) expect(front).toContain(part);
+      expect(bench.inPod("ip", "route")).toContain(`default via ${peerAddresses[0]} dev eth0`);
+      expect(bench.inPod("ip", "address", "show", "dev", "uplink")).not.toContain("inet");
     });
 
     test("a process that stands still or was killed has its guard", async () => {

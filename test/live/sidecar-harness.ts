@@ -23,6 +23,9 @@ export const podAddresses = ["10.1.2.30", "fd00:10:1:2::30"] as const;
 export const peerAddresses = ["10.1.2.20", "fd00:10:1:2::20"] as const;
 export const urls = [`http://${podAddresses[0]}:5432/`, `http://[${podAddresses[1]}]:5432/`];
 
+const onSubnets = (texts: readonly string[]) =>
+  texts.map((text, index) => ({ address: parseAddress(text)!, length: [24, 64][index] ?? 0 }));
+
 /** A process whose output is kept. */
 export interface Running {
   readonly child: ChildProcess;
@@ -53,17 +56,25 @@ export class SidecarBench {
 
   /** Makes the pod's interface, and the network's end of it. */
   connect(): void {
+    this.make();
+    this.configure("eth0");
+  }
+
+  /** Makes the pod's interface, which is down, and the network's end of it, which is not. */
+  make(): void {
     const { pod, network } = this;
-    const mtu = this.#mtu;
     createVeth({ namespaceFd: pod, name: "eth0" }, { namespaceFd: network, name: "eth0" });
-    const on = (texts: readonly string[]) =>
-      texts.map((text, index) => ({ address: parseAddress(text)!, length: [24, 64][index] ?? 0 }));
-    configureInterface(network, { name: "eth0", mtu, addresses: on(peerAddresses), up: true });
-    configureInterface(pod, {
-      name: "eth0",
+    const addresses = onSubnets(peerAddresses);
+    configureInterface(network, { name: "eth0", mtu: this.#mtu, addresses, up: true });
+  }
+
+  /** Gives an interface of the pod all that its eth0 has, and brings it up. */
+  configure(name: string): void {
+    configureInterface(this.pod, {
+      name,
       mac: "02:00:00:00:00:30",
-      mtu,
-      addresses: on(podAddresses),
+      mtu: this.#mtu,
+      addresses: onSubnets(podAddresses),
       up: true,
       routes: peerAddresses.map((text) => ({ gateway: parseAddress(text)! })),
     });

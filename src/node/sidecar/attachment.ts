@@ -18,7 +18,7 @@ import type { Mode } from "../../manifest/annotations.js";
 import { compareAddresses, formatAddress } from "../../net/address.js";
 import { interfaceAddresses } from "../../netlink/address.js";
 import { IFF_UP } from "../../netlink/constants.js";
-import { moveStrays, strip } from "../../netlink/interface-move.js";
+import { moveStrays, moveUp, strip } from "../../netlink/interface-move.js";
 import { type InterfaceState, readInterface } from "../../netlink/interface-state.js";
 import { deleteLink, type Link, readLink } from "../../netlink/link.js";
 import { isAdvertised } from "../../netlink/route.js";
@@ -220,6 +220,11 @@ class Taking implements OpenAttachment {
   #note = "";
   #uplinkIsDown = false;
   /**
+   * Whether front and uplink are both down, as when the interface was taken before it was brought up. Its creator may
+   * know it by its index alone, which the uplink has: they come up together.
+   */
+  #areDown = false;
+  /**
    * An interface to take again: its state, since when it has had that, and when it was first seen. Units:
    * milliseconds.
    */
@@ -382,10 +387,16 @@ class Taking implements OpenAttachment {
 
   /** Keeps front and uplink in step, and reports what differs. */
   #look(table: CompiledTable): void {
+    if (this.#areDown) {
+      moveUp(this.#uplink, this.#front);
+      moveUp(this.#front, this.#uplink);
+    }
     const front = readLink(this.#front);
     const uplink = readLink(this.#uplink);
     if (front === undefined || uplink === undefined) return; // an event tells
+    const isUp = (front.flags & IFF_UP) !== 0;
     this.#uplinkIsDown = (uplink.flags & IFF_UP) === 0;
+    this.#areDown = !isUp && this.#uplinkIsDown;
     const { interface: name } = this.#config;
     if (moveStrays(this.#uplink, this.#front)) {
       this.#say("addresses and routes that were put on its uplink are moved to it");
@@ -398,7 +409,6 @@ class Taking implements OpenAttachment {
         : [`its MAC is ${front.mac} now: what it sends is dropped until it is ${this.#mac} again`]),
       ...this.#unknownAddresses(front.name, table),
     ];
-    const isUp = (front.flags & IFF_UP) !== 0;
     this.#be(isUp ? "attached" : "down", [...(isUp ? [] : ["it is down"]), ...notes].join("; "));
   }
 
@@ -566,6 +576,8 @@ class Taking implements OpenAttachment {
     this.#front = front;
     this.#mac = mac;
     this.#isStanding = true;
+    const isDown = (index: number) => ((readLink(index)?.flags ?? 0) & IFF_UP) === 0;
+    this.#areDown = isDown(front) && isDown(this.#uplink);
   }
 
   #makeFront(state: InterfaceState): void {

@@ -159,7 +159,8 @@ export class SidecarPlace {
       from: {
         index: state.index,
         name: uplinkName(state.index),
-        up: true,
+        // Who made it may be about to bring it up, by its index.
+        ...((state.link.flags & IFF_UP) === 0 ? {} : { up: true }),
         alias: this.#alias,
       },
       to: front.index,
