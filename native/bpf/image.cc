@@ -16,6 +16,11 @@ constexpr uint8_t PSEUDO_FUNCTION_CALL = 2;
 bool fill(const BpfSymbol& symbol, std::span<bpf_insn> at) noexcept {
   if (symbol.kind == BpfSymbol::Kind::Function) {
     if (at[0].code != (BPF_JMP | BPF_CALL)) return false;
+    if (symbol.value == BpfSymbol::NO_FUNCTION) {
+      at[0] = {};
+      at[0].code = BPF_ALU64 | BPF_MOV | BPF_K;  // R0 = 0
+      return true;
+    }
     at[0].src_reg = PSEUDO_FUNCTION_CALL;
     at[0].imm = static_cast<int32_t>(symbol.value);
     return true;

@@ -26,6 +26,7 @@ struct BpfImage {
 // The value of a symbol of programs: the descriptor of a map, a number, or the type of a kernel
 // function in the kernel's type information.
 struct BpfSymbol {
+  static constexpr uint64_t NO_FUNCTION = UINT32_MAX;  // calls of it give 0
   enum class Kind : uint8_t { Map, Number, Function };
   std::string_view name;
   Kind kind;

@@ -142,6 +142,11 @@ uint32_t KernelTypes::sizeOf(uint32_t structure) const noexcept {
 }
 
 uint32_t KernelTypes::offsetOf(uint32_t structure, std::string_view member) const noexcept {
+  const uint32_t bits = bitOffsetOf(structure, member);
+  return bits == ABSENT ? ABSENT : bits / 8;
+}
+
+uint32_t KernelTypes::bitOffsetOf(uint32_t structure, std::string_view member) const noexcept {
   struct Step {
     uint32_t type;
     uint32_t offset;
@@ -160,7 +165,7 @@ uint32_t KernelTypes::offsetOf(uint32_t structure, std::string_view member) cons
     for (uint32_t index = 0; index < countOf(info); ++index) {
       const size_t place = at + TYPE_BYTES + index * sizeof(btf_member);
       const uint32_t bits = word(place + offsetof(btf_member, offset));
-      const uint32_t offset = step.offset + (hasBitfields ? bits & 0xffffff : bits) / 8;
+      const uint32_t offset = step.offset + (hasBitfields ? bits & 0xffffff : bits);
       const std::string_view name = text(word(place + offsetof(btf_member, name_off)));
       if (name == member) return offset;
       if (name.empty()) {

@@ -27,6 +27,8 @@ class KernelTypes {
 
   // Where a member starts, in bytes, also one of an unnamed member; ABSENT when there is none.
   [[nodiscard]] uint32_t offsetOf(uint32_t structure, std::string_view member) const noexcept;
+  // The same in bits, for a member that is a few bits.
+  [[nodiscard]] uint32_t bitOffsetOf(uint32_t structure, std::string_view member) const noexcept;
   [[nodiscard]] uint32_t sizeOf(uint32_t structure) const noexcept;
 
  private:

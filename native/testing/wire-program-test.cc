@@ -5,7 +5,6 @@
 //         After each frame, all numbers of both are compared. Between frames policies are swapped,
 //         connections cut, aged and judged again. SLUICE_MODEL_SEED searches elsewhere. Then single
 //         connections: frames that wait on the way up, and leases.
-#include <sys/mman.h>
 #include <time.h>
 
 #include <array>
@@ -16,17 +15,14 @@
 #include <string>
 #include <vector>
 
-#include "native/bpf/image.h"
-#include "native/bpf/map.h"
 #include "native/bpf/program.h"
-#include "native/bpf/programs.gen.h"
-#include "native/bpf/programs/wire.h"
 #include "native/conntrack/tcp-rules.h"
 #include "native/conntrack/tcp-track.h"
 #include "native/packet/steering.h"
 #include "native/testing/one-pod.h"
 #include "native/testing/shared-memory.h"
 #include "native/testing/test.h"
+#include "native/testing/wire-programs.h"
 
 namespace sluice::testing {
 namespace {
@@ -36,17 +32,12 @@ constexpr uint32_t SIZE = 64;
 constexpr uint8_t ZONE = 3;
 constexpr uint8_t POD = 10;
 constexpr uint8_t FRIEND = 11;
-constexpr uint32_t LOOPBACK = 1;  // the interface of frames that are run for a test
-constexpr uint32_t PROCESSORS_MAX = 1'024;
-constexpr uint32_t MARK = 0x51ce51ce;
-constexpr uint32_t MULTIPLIER = 0x9e3779b1;
-constexpr uint32_t SIDES = 2;
+constexpr uint32_t LOOPBACK = 1;   // the interface of frames that are run for a test
 constexpr uint32_t START = 1'000;  // a number of frames that went up before
 constexpr uint32_t REDIRECTED = 7;
 constexpr uint32_t SHOT = 2;
 static_assert(SLUICE_WIRE_FRAME_BYTES_MAX + 4 == FRAME_BYTES_MAX);
 static_assert(SLUICE_WIRE_WORKERS == WORKERS_MAX);
-static_assert(SLUICE_WIRE_UP_MAX + PROCESSORS_MAX <= SLUICE_WIRE_TAP_QUEUE);
 constexpr uint32_t CONVERSATIONS = 400;
 constexpr uint32_t FRAMES_EACH = 50;
 
@@ -56,77 +47,17 @@ uint64_t nowUs() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1'000;
 }
 
-// An array that programs share with this process.
-template <typename Value>
-class SharedArray {
- public:
-  SharedArray() = default;
-  SharedArray(const SharedArray&) = delete;
-  SharedArray& operator=(const SharedArray&) = delete;
-  ~SharedArray() {
-    if (values_ != nullptr) munmap(values_, bytes_);
-  }
-
-  Status make(uint32_t count) {
-    const Status status =
-        createMap({BPF_MAP_TYPE_ARRAY, 4, sizeof(Value), count, BPF_F_MMAPABLE}, &map_);
-    if (!status.ok()) return status;
-    bytes_ = sizeof(Value) * count;
-    void* const mapped = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, map_.get(), 0);
-    if (mapped == MAP_FAILED) return Status::system("mmap", errno);
-    values_ = static_cast<Value*>(mapped);
-    return {};
-  }
-  [[nodiscard]] int map() const { return map_.get(); }
-  Value& operator[](size_t at) const { return values_[at]; }
-
- private:
-  Descriptor map_;
-  size_t bytes_ = 0;
-  Value* values_ = nullptr;
-};
-
-// The programs, their maps, and what was counted.
+// The programs and what they counted.
 class Program {
  public:
-  Status load(const ConnMemory& table, uint32_t workers = 1) {
-    workers_ = workers;
-    constexpr auto COUNTERS = static_cast<uint32_t>(sizeof(SluiceWireCounters));
-    const BpfMapShape shapes[] = {{BPF_MAP_TYPE_HASH, 4, sizeof(SluiceWireSide), SIDES, 0},
-                                  {BPF_MAP_TYPE_HASH, 4, 4, SIDES, 0},
-                                  {BPF_MAP_TYPE_PERCPU_ARRAY, 4, COUNTERS, SIDES, 0}};
-    Descriptor* const maps[] = {&sides_, &downs_, &counters_};
-    Status status = control_.make(1);
-    if (status.ok()) status = ways_.make(SIDES * workers);
-    for (size_t map = 0; map < std::size(maps) && status.ok(); ++map) {
-      status = createMap(shapes[map], maps[map]);
-    }
-    if (!status.ok()) return status;
-    using Kind = BpfSymbol::Kind;
-    const auto map = [](int fd) { return static_cast<uint64_t>(fd); };
-    const BpfSymbol symbols[] = {{"buckets", Kind::Map, map(table.buckets)},
-                                 {"entries", Kind::Map, map(table.entries)},
-                                 {"sides", Kind::Map, map(sides_.get())},
-                                 {"downs", Kind::Map, map(downs_.get())},
-                                 {"control", Kind::Map, map(control_.map())},
-                                 {"ways", Kind::Map, map(ways_.map())},
-                                 {"counters", Kind::Map, map(counters_.get())},
-                                 {"bucketCount", Kind::Number, ConnTable::bucketsFor(SIZE)},
-                                 {"secretLow", Kind::Number, SECRET[0]},
-                                 {"secretHigh", Kind::Number, SECRET[1]},
-                                 {"workers", Kind::Number, workers},
-                                 {"steeringMultiplier", Kind::Number, MULTIPLIER},
-                                 {"processors", Kind::Number, 1},
-                                 {"frameMark", Kind::Number, MARK}};
-    status = loadImage(WIRE, BPF_PROG_TYPE_SCHED_CLS, 0, symbols, &program_);
-    if (status.ok()) status = loadImage(WIRE_DOWN, BPF_PROG_TYPE_SCHED_CLS, 0, symbols, &down_);
-    return status;
+  Status load(const ConnMemory& table, uint32_t workers) {
+    return programs_.load({table, SIZE, SECRET, workers});
   }
 
-  SluiceWireControl& control() { return control_[0]; }
+  SluiceWireControl& control() { return programs_.control(); }
   // The way up of the frames of a side of the wire.
   SluiceWireWay& way(bool isOutside, uint32_t worker = 0) {
-    return ways_[(isOutside ? workers_ : 0) + worker];
+    return programs_.way(isOutside ? 1 : 0, worker);
   }
 
   // Where a frame goes that comes in at a side of the wire.
@@ -139,23 +70,14 @@ class Program {
     side.hasMac = 1;
     side.isOutside = isOutside ? 1 : 0;
     side.zone = ZONE;
-    CHECK(putInMap(sides_.get(), &LOOPBACK, &side, 0).ok());
-    uint32_t result = 0;
-    uint32_t mark = 0;
-    CHECK(runFrame(program_.get(), std::as_bytes(std::span(frame)), &mark, &result).ok());
-    CHECK(result != REDIRECTED || mark == MARK);
-    for (uint32_t number = 0; number < SIDES; ++number) {
-      CHECK(readFromMap(counters_.get(), &number, each_.data()).ok());
-      for (const SluiceWireCounters& each : each_) {
-        for (uint32_t end = 0; end < SLUICE_WIRE_ENDS; ++end) now_[end] += each.frames[end];
-      }
-    }
+    programs_.putSide(LOOPBACK, side);
+    const uint32_t result = resultOf(programs_.wire(), frame);
+    const auto now = programs_.counted();
     uint32_t went = SLUICE_WIRE_ENDS;
     for (uint32_t end = 0; end < SLUICE_WIRE_ENDS; ++end) {
-      if (now_[end] == before_[end] + 1) went = end;
+      if (now[end] == before_[end] + 1) went = end;
     }
-    before_ = now_;
-    now_ = {};
+    before_ = now;
     const bool isDropped = went == SLUICE_WIRE_HELD || went == SLUICE_WIRE_FULL;
     CHECK(result == (isDropped ? SHOT : REDIRECTED));
     return went;
@@ -172,29 +94,24 @@ class Program {
 
   // Where a frame goes that is written into a TAP: the program's result.
   uint32_t runDown(const std::vector<uint8_t>& frame, bool knowsTap) {
-    CHECK(knowsTap ? putInMap(downs_.get(), &LOOPBACK, LOOPBACK).ok()
-                   : removeFromMap(downs_.get(), &LOOPBACK).ok());
-    uint32_t result = 0;
-    uint32_t mark = 0;
-    CHECK(runFrame(down_.get(), std::as_bytes(std::span(frame)), &mark, &result).ok());
-    CHECK(result != REDIRECTED || mark == MARK);
-    return result;
+    if (knowsTap) programs_.putDown(LOOPBACK, LOOPBACK);
+    if (!knowsTap) programs_.removeDown(LOOPBACK);
+    return resultOf(programs_.wireDown(), frame);
   }
 
   [[nodiscard]] uint64_t counted(uint32_t end) const { return before_[end]; }
 
  private:
-  Descriptor sides_;
-  Descriptor downs_;
-  SharedArray<SluiceWireControl> control_;
-  SharedArray<SluiceWireWay> ways_;
-  Descriptor counters_;
-  Descriptor program_;
-  Descriptor down_;
-  uint32_t workers_ = 1;
-  std::vector<SluiceWireCounters> each_ = std::vector<SluiceWireCounters>(PROCESSORS_MAX);
+  static uint32_t resultOf(int program, const std::vector<uint8_t>& frame) {
+    uint32_t result = 0;
+    uint32_t mark = 0;
+    CHECK(runFrame(program, std::as_bytes(std::span(frame)), &mark, &result).ok());
+    CHECK(result != REDIRECTED || mark == WirePrograms::MARK);
+    return result;
+  }
+
+  WirePrograms programs_;
   std::array<uint64_t, SLUICE_WIRE_ENDS> before_ = {};
-  std::array<uint64_t, SLUICE_WIRE_ENDS> now_ = {};
 };
 
 // A conversation between the pod and its friend, tracked on both tables.
@@ -651,7 +568,7 @@ TEST("wire program: a frame is counted on the way to the worker that Steering gi
   constexpr uint32_t WORKERS = 3;
   Bench bench(WORKERS);
   if (!bench.valid) return;
-  const Steering steering = {WORKERS, MULTIPLIER};
+  const Steering steering = {WORKERS, WirePrograms::MULTIPLIER};
   std::array<uint32_t, WORKERS> reached = {};
   for (uint32_t number = 0; number < 200; ++number) {
     const auto to = static_cast<uint8_t>(20 + number);

@@ -16,6 +16,8 @@ const sharedEnums = ["ConnState", "DropReason", "ExemptKind", "FlowEventKind", "
 
 /** The numbers that the evaluator needs, beside the sections. */
 const numbers = [
+  "SUPERFRAME_SEGMENTS_MAX",
+  "SUPERFRAME_SEGMENT_BYTES_MIN",
   "TRIE_CHILD_BIT",
   "TRIE_NODE_ENTRIES",
   "TRIE_V6_PREFIX_NODE",

@@ -17,6 +17,12 @@
 extern const char buckets[], entries[], sides[], downs[], control[], ways[], counters[];
 extern const char bucketCount[], secretLow[], secretHigh[];
 extern const char workers[], steeringMultiplier[], processors[], frameMark[];
+// From the kernel's type information: native/bpf/wire-symbols.h.
+extern const char skbType[], skbSummed[], skbSummedShift[], skbSumStart[], skbSumOffset[], skbMac[];
+extern const char skbHead[], skbEnd[], sharedType[], sharedGsoType[];
+
+// A function of the kernel; where it has none, the call gives 0.
+extern const char* bpf_rdonly_cast(const void* object, SluiceU32 type);
 
 static long (*const redirect)(SluiceU32 interface, SluiceU64 flags) = (void*)23;
 static long (*const pullData)(void* frame, SluiceU32 bytes) = (void*)39;
@@ -26,6 +32,11 @@ enum { SHOT = 2 };
 // What is known of a frame.
 enum { ODD, NAMED, PLAIN };    // nothing; its connection; that the rules here are all that it wants
 enum { STEERING_SHIFT = 16 };  // of Steering
+// Of the kernel's sk_buff: ip_summed, gso_type.
+enum { CHECKSUM_PARTIAL = 3 };
+enum { GSO_TCP4 = 1, GSO_DODGY = 2, GSO_ECN = 4, GSO_FIXED_ID = 8, GSO_TCP6 = 16 };
+enum { GSO_ACCURATE_ECN = 1 << 19 };
+enum { GSO_HARMLESS = GSO_DODGY | GSO_ECN | GSO_FIXED_ID | GSO_ACCURATE_ECN };
 enum { ETHERNET_BYTES = 14, PLAIN_BYTES_MAX = 74, PADDED_BYTES_MAX = 60 };
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, URG = 32 };
 
@@ -51,11 +62,13 @@ typedef struct {
   SluiceWay way;
   SluiceConnKey key;
   SluiceU64 hash;
+  SluiceU32 headerAt;  // where the header behind IP's starts
   SluiceU32 sender;
   SluiceU32 isFin;  // TCP: 1 when it is one
   SluiceU32 sequence;
   SluiceU32 acknowledgement;
   SluiceU32 end;  // past its last sequence number
+  SluiceU32 payload;
   SluiceU32 window;
 } Packet;
 
@@ -77,7 +90,8 @@ INLINE int readTcp(Packet* packet, const SluiceU8* tcp, const SluiceU8* end, Slu
   packet->sequence = load32(tcp + 4);
   packet->acknowledgement = load32(tcp + 8);
   packet->window = load16(tcp + 14);
-  packet->end = packet->sequence + (bytes - headerBytes) + packet->isFin;
+  packet->payload = bytes - headerBytes;
+  packet->end = packet->sequence + packet->payload + packet->isFin;
   return PLAIN;
 }
 
@@ -148,9 +162,35 @@ INLINE int read(const Frame* frame, const SluiceU8* data, const SluiceU8* end, P
     return ODD;
   }
   if (packet->way.family == 4) {
+    packet->headerAt = ETHERNET_BYTES + 20;
     return readTransport(frame, packet, ip + 20, end, bytes - 20);
   }
+  packet->headerAt = ETHERNET_BYTES + 40;
   return readTransport(frame, packet, ip + 40, end, bytes - 40);
+}
+
+#define FIELD(type, object, offset) (*(const type*)((object) + LOADED(offset)))
+
+// Whether completing a frame's checksum, and cutting it into segments, is what its headers say: as
+// checkOffload() demands it. A pod with a packet socket chooses both, and the checksum might be
+// written over a port after it has been judged.
+INLINE int isSound(const Frame* frame, const Packet* packet) {
+  const char* const skb = bpf_rdonly_cast(frame, (SluiceU32)LOADED(skbType));
+  if (skb == 0) return 0;
+  const SluiceU32 summed = FIELD(SluiceU8, skb, skbSummed) >> LOADED(skbSummedShift) & 3;
+  if (summed != CHECKSUM_PARTIAL) return frame->segmentBytes == 0;
+  const SluiceU32 start = FIELD(SluiceU16, skb, skbSumStart);
+  const SluiceU32 field = FIELD(SluiceU16, skb, skbSumOffset);
+  const SluiceU32 protocol = packet->way.protocol;
+  const SluiceU32 rightField = protocol == IP_TCP ? 16 : protocol == IP_UDP ? 6 : 2;
+  if (start != FIELD(SluiceU16, skb, skbMac) + packet->headerAt || field != rightField) return 0;
+  if (frame->segmentBytes == 0) return 1;
+  const char* const shared = bpf_rdonly_cast(
+      FIELD(char*, skb, skbHead) + FIELD(SluiceU32, skb, skbEnd), (SluiceU32)LOADED(sharedType));
+  const SluiceU32 kinds = FIELD(SluiceU32, shared, sharedGsoType) & ~GSO_HARMLESS;
+  if (kinds != (packet->way.family == 4 ? GSO_TCP4 : GSO_TCP6)) return 0;
+  return frame->segmentBytes >= SLUICE_SUPERFRAME_SEGMENT_BYTES_MIN ||
+         packet->payload <= frame->segmentBytes * SLUICE_SUPERFRAME_SEGMENTS_MAX;
 }
 
 INLINE int isSameKey(const SluiceConnKey* one, const SluiceConnKey* other) {
@@ -419,7 +459,8 @@ PROGRAM(wire)(Frame* frame) {
 
   int went = SLUICE_WIRE_UNUSUAL;
   const SluiceU8* const data = (const SluiceU8*)(SluiceU64)frame->data;
-  if (known == PLAIN && data + ETHERNET_BYTES <= (const SluiceU8*)(SluiceU64)frame->dataEnd) {
+  if (known == PLAIN && data + ETHERNET_BYTES <= (const SluiceU8*)(SluiceU64)frame->dataEnd &&
+      isSound(frame, &packet)) {
     went = judge(&packet, frame->length, data, side, settings, way, worker);
   }
   SluiceU32 to = side->partner;
