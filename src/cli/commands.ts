@@ -10,6 +10,7 @@ const specs: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   test: async () => (await import("./test-spec.js")).test,
   lint: async () => (await import("./lint-spec.js")).lint,
   diff: async () => (await import("./diff-spec.js")).diff,
+  recommend: async () => (await import("./recommend-spec.js")).recommend,
   replay: async () => (await import("./replay-spec.js")).replay,
   run: async () => (await import("./run-spec.js")).run,
   node: async () => (await import("./node-spec.js")).node,

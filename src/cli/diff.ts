@@ -76,6 +76,26 @@ function compare(
   return isMore ? { diff: diffWith(all, states), stoodIn: all } : { diff, stoodIn: idle };
 }
 
+/** The difference between two states as text. */
+export function differenceText(
+  states: readonly [DiffState, DiffState],
+  io: Io,
+  stream: "stdout" | "stderr",
+): { readonly diff: ConnectivityDiff; readonly text: string } {
+  const [before, after] = states.map(({ blob }) => ({ blob, table: Table.open(blob) }));
+  const diff = diffConnectivity(before!, after!);
+  const text = diffText(
+    diff,
+    "every packet is judged as before",
+    namesOf(states),
+    styles(io, stream),
+  );
+  return { diff, text };
+}
+
+/** What a comparison needs of a state. */
+type DiffState = Pick<Compiled, "blob" | "cluster">;
+
 /** Compares the states as they are with stand-ins, of which there are two each, under one name. */
 function diffWith(
   stoodIn: StoodIn | undefined,
@@ -123,7 +143,7 @@ interface Names {
   readonly workloads: ReadonlyMap<string, string>;
 }
 
-function namesOf(states: readonly Compiled[]): Names {
+function namesOf(states: readonly DiffState[]): Names {
   const namespaces = new Map<string, Set<string>>();
   const workloads = new Map<string, string>();
   for (const { pod } of states.flatMap(({ cluster }) => cluster.pods)) {

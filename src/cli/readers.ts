@@ -62,3 +62,19 @@ export function seconds(least: number, most: number): (text: string, flag: strin
     return value;
   };
 }
+
+/** Reads how wide blocks may be: `24`, or `24,64` with IPv6's. Errors: CommandError (usage). */
+export function readBlockLengths(
+  text: string,
+  flag: string,
+): { readonly 4: number; readonly 6: number } {
+  const [four, six = 128, ...rest] = text
+    .split(",")
+    .map((each) => (/^\d{1,3}$/.test(each) ? Number(each) : Number.NaN));
+  const isRight = rest.length === 0 && four! >= 8 && four! <= 32 && six >= 16 && six <= 128;
+  if (isRight) return { 4: four!, 6: six };
+  throw new CommandError(
+    exitCodes.usage,
+    `${flag}: got "${text}", want a length from 8 to 32, and behind a comma one from 16 to 128, such as 24,64`,
+  );
+}

@@ -85,6 +85,8 @@ export interface Workload {
   readonly firstOrdinal: number;
   /** The Service below which numbered pods have names; empty when there is none. */
   readonly serviceName: string;
+  /** Labels by which it knows its pods, as far as it selects by equality alone; empty where it names none. */
+  readonly matchLabels: ReadonlyMap<string, string>;
   /** Absent where the manifest has none, as that of a Rollout that refers to a Deployment. */
   readonly template?: PodTemplate;
 }

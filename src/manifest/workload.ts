@@ -62,8 +62,17 @@ export function readWorkload(kind: WorkloadKind, root: Cursor): Workload {
       ? (spec.field("ordinals").field("start").integer() ?? 0)
       : 0,
     serviceName: spec.field("serviceName").textOrNothing() ?? "",
+    matchLabels: readMatchLabels(kind, spec),
     ...(template === undefined ? {} : { template }),
   };
+}
+
+/** The two oldest kinds have their labels where the others have a selector of requirements. */
+function readMatchLabels(kind: WorkloadKind, spec: Cursor): ReadonlyMap<string, string> {
+  const selector = spec.field("selector");
+  if (!selector.isMap()) return new Map();
+  const isPlain = kind === "DeploymentConfig" || kind === "ReplicationController";
+  return readLabels(isPlain ? selector : selector.field("matchLabels"));
 }
 
 function readReplicas(kind: WorkloadKind, spec: Cursor, job: Cursor): number {

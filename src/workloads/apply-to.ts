@@ -41,7 +41,7 @@ export function appliedTo(cluster: Manifests, applied: Manifests): Manifests {
 }
 
 /** Labels that controllers give the pods that they make. */
-const controllersLabels = new Set([
+export const controllersLabels = new Set([
   "apps.kubernetes.io/pod-index",
   "batch.kubernetes.io/controller-uid",
   "batch.kubernetes.io/job-completion-index",

@@ -295,7 +295,7 @@ function policyRule(random: Random): PolicyRule {
   };
 }
 
-function randomPolicy(random: Random, index: number): NetworkPolicy {
+export function randomPolicy(random: Random, index: number): NetworkPolicy {
   return {
     kind: "NetworkPolicy",
     meta: meta(random, `policy-${index}`, random.pick(namespaceNames)),

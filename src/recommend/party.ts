@@ -1,0 +1,256 @@
+import type { Pod, Workload } from "../manifest/objects.js";
+import { workloadGroup, workloadOf } from "../manifest/workload.js";
+import { compareText } from "../net/order.js";
+import type { TransportProtocol } from "../net/protocol.js";
+import { controllersLabels } from "../workloads/apply-to.js";
+import { podRef } from "../workloads/assign-addresses.js";
+import { grouped } from "./grouped.js";
+
+/** Labels that choose pods: these values, and none of those keys. */
+export interface PodLabels {
+  /** Sorted by key. */
+  readonly matchLabels: readonly (readonly [key: string, value: string])[];
+  /** Keys that other pods have whose labels are these and more; sorted. */
+  readonly absent: readonly string[];
+}
+
+/** The pods of a workload, or of several that no labels tell apart: what policies are written for. */
+export interface Party {
+  readonly namespace: string;
+  /** How it is called in names of policies: the workload's, or what the labels of lone pods say. */
+  readonly title: string;
+  /** `Deployment web`, sorted; several where no labels tell them apart. Lone pods by their own names. */
+  readonly members: readonly string[];
+  /** Sorted by name. */
+  readonly pods: readonly Pod[];
+  readonly labels: PodLabels;
+}
+
+/** Labels that say what a pod is, the most telling first; some of each line are enough. */
+const tellingLabels = [
+  ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"],
+  ["app", "component", "tier", "role"],
+  ["k8s-app"],
+  ["name"],
+] as const;
+
+/** Labels that change with a release, or say who made it. */
+const passingLabels = new Set([
+  ...controllersLabels,
+  "app.kubernetes.io/managed-by",
+  "app.kubernetes.io/version",
+  "chart",
+  "deployment",
+  "deploymentconfig",
+  "helm.sh/chart",
+  "heritage",
+  "release-revision",
+]);
+
+type Labels = ReadonlyMap<string, string>;
+
+/** Pods under way to be a party. */
+interface Group {
+  readonly title: string;
+  readonly members: ReadonlySet<string>;
+  readonly pods: readonly Pod[];
+  /** Labels that all of its pods have, but for those that pass. */
+  readonly common: Labels;
+  /** What its workload selects by; else what tells most. */
+  readonly first: Labels;
+}
+
+/**
+ * Groups pods by workload, and finds labels for each group that choose its pods and no others of the namespace.
+ *
+ * It starts with what the workload itself selects by, then takes labels in, one by one, and last leaves out keys that
+ * only others have. Groups that even that does not tell apart become one.
+ *
+ * Shape: sorted by namespace, then title. Depends on pods and workloads alone, never on traffic.
+ */
+export function partiesOf(pods: readonly Pod[], workloads: readonly Workload[]): readonly Party[] {
+  const selectors = new Map(
+    workloads.map(({ kind, meta, title, matchLabels }) => [
+      `${meta.namespace} ${workloadGroup(kind)} ${kind} ${title}`,
+      matchLabels,
+    ]),
+  );
+  const namespaces = grouped(pods, ({ meta }) => meta.namespace);
+  return [...namespaces]
+    .sort(([a], [b]) => compareText(a, b))
+    .flatMap(([namespace, own]) => partiesIn(namespace, groupsOf(own, selectors)));
+}
+
+function groupsOf(pods: readonly Pod[], selectors: ReadonlyMap<string, Labels>): Group[] {
+  const groups = grouped(pods, (pod) => {
+    const owner = workloadOf(pod);
+    if (owner === undefined) return `labels ${labelsText(lasting(pod.meta.labels))}`;
+    return `${pod.meta.namespace} ${owner.group} ${owner.kind} ${owner.name}`;
+  });
+  const made = [...groups]
+    .sort(([a], [b]) => compareText(a, b))
+    .map(([key, own]): Group => {
+      const sorted = [...own].sort((a, b) => compareText(podRef(a), podRef(b)));
+      const owner = workloadOf(sorted[0]!);
+      const common = commonOf(sorted);
+      const members = owner === undefined ? sorted.map(({ meta }) => `Pod ${meta.name}`) : [];
+      return {
+        title: owner?.name ?? titleOf(common, sorted),
+        members: new Set(owner === undefined ? members : [`${owner.kind} ${owner.name}`]),
+        pods: sorted,
+        common,
+        first: firstLabels(selectors.get(key), common),
+      };
+    });
+  // Lone pods that a label calls like others are called by their own names.
+  const titles = grouped(made, ({ title }) => title);
+  return made.map((group) => {
+    const isAlone = titles.get(group.title)!.length === 1;
+    return isAlone || workloadOf(group.pods[0]!) !== undefined
+      ? group
+      : { ...group, title: group.pods[0]!.meta.name };
+  });
+}
+
+/** What a workload selects by, where all of its pods have it. */
+function firstLabels(selector: Labels | undefined, common: Labels): Labels {
+  if (selector !== undefined && selector.size > 0) {
+    const isCommon = [...selector].every(([key, value]) => common.get(key) === value);
+    if (isCommon) return selector;
+  }
+  for (const keys of tellingLabels) {
+    const found = keys.flatMap((key): readonly [string, string][] => {
+      const value = common.get(key);
+      return value === undefined ? [] : [[key, value]];
+    });
+    // A role alone says too little.
+    if (found.length > 0 && common.has(keys[0])) return new Map(found);
+  }
+  return common;
+}
+
+/** What lone pods are called: by a label that says so, else the first of them. */
+function titleOf(common: Labels, [first]: readonly Pod[]): string {
+  const keys = tellingLabels.map(([key]) => key);
+  const told = keys.map((key) => common.get(key)).find((value) => value !== undefined);
+  return told === undefined || told === "" ? first!.meta.name : told;
+}
+
+function commonOf(pods: readonly Pod[]): Labels {
+  const [first, ...rest] = pods.map(({ meta }) => lasting(meta.labels));
+  return new Map(
+    [...first!].filter(([key, value]) => rest.every((labels) => labels.get(key) === value)),
+  );
+}
+
+/** Labels without those that change with a release. */
+export function lasting(labels: Labels): Labels {
+  return new Map([...labels].filter(([key]) => !passingLabels.has(key)));
+}
+
+/** A text that is equal for equal labels. */
+export function labelsText(labels: Labels): string {
+  return JSON.stringify([...labels].sort(([a], [b]) => compareText(a, b)));
+}
+
+/** Finds labels for each group; groups that share all labels are joined, until none do. */
+function partiesIn(namespace: string, given: readonly Group[]): readonly Party[] {
+  let groups = given;
+  for (;;) {
+    const found = groups.map((group) => exactLabels(group, groups));
+    const at = found.findIndex((each) => "shared" in each);
+    if (at < 0) {
+      return groups
+        .map(({ title, members, pods }, index): Party => {
+          const labels = found[index] as PodLabels;
+          return { namespace, title, members: [...members].sort(compareText), pods, labels };
+        })
+        .sort((a, b) => compareText(a.title, b.title) || compareText(a.members[0]!, b.members[0]!));
+    }
+    const { shared } = found[at] as { readonly shared: readonly Group[] };
+    const joined = join([groups[at]!, ...shared]);
+    groups = [joined, ...groups.filter((each) => each !== groups[at] && !shared.includes(each))];
+  }
+}
+
+function join(groups: readonly Group[]): Group {
+  const pods = groups
+    .flatMap((group) => group.pods)
+    .sort((a, b) => compareText(podRef(a), podRef(b)));
+  const common = commonOf(pods);
+  const { title } = [...groups].sort((a, b) => compareText(a.title, b.title))[0]!;
+  const members = new Set(groups.flatMap((group) => [...group.members]));
+  return { title, members, pods, common, first: firstLabels(undefined, common) };
+}
+
+/** Labels that choose the pods of a group and none of the others; else the groups that share all that they could be. */
+function exactLabels(
+  group: Group,
+  groups: readonly Group[],
+): PodLabels | { readonly shared: readonly Group[] } {
+  const others = groups
+    .filter((each) => each !== group)
+    .flatMap((each) => each.pods.map(({ meta }) => ({ group: each, labels: meta.labels })));
+  const chosen = new Map(group.first);
+  const matches = (labels: Labels) =>
+    [...chosen].every(([key, value]) => labels.get(key) === value);
+  let foreign = others.filter(({ labels }) => matches(labels));
+  /** The one that keeps the most of them out. */
+  const best = <Candidate>(
+    candidates: readonly Candidate[],
+    keepsOut: (of: Candidate, labels: Labels) => boolean,
+  ) => {
+    let found: Candidate | undefined;
+    let most = 0;
+    for (const candidate of candidates) {
+      const out = foreign.filter(({ labels }) => keepsOut(candidate, labels)).length;
+      if (out > most) [found, most] = [candidate, out];
+    }
+    return found;
+  };
+  const spare = [...group.common]
+    .filter(([key]) => !chosen.has(key))
+    .sort(([a], [b]) => compareText(a, b));
+  for (;;) {
+    const label = best(spare, ([key, value], labels) => labels.get(key) !== value);
+    if (label === undefined) break;
+    chosen.set(...label);
+    foreign = foreign.filter(({ labels }) => labels.get(label[0]) === label[1]);
+  }
+  const absent = new Set<string>();
+  const keys = [...new Set(foreign.flatMap(({ labels }) => [...lasting(labels).keys()]))]
+    .filter((key) => group.pods.every(({ meta }) => !meta.labels.has(key)))
+    .sort(compareText);
+  for (;;) {
+    const key = best(keys, (each, labels) => labels.has(each));
+    if (key === undefined) break;
+    absent.add(key);
+    foreign = foreign.filter(({ labels }) => !labels.has(key));
+  }
+  if (foreign.length > 0) return { shared: [...new Set(foreign.map((each) => each.group))] };
+  const matchLabels = [...chosen].sort(([a], [b]) => compareText(a, b));
+  return { matchLabels, absent: [...absent].sort(compareText) };
+}
+
+/**
+ * The name of a port, where all pods of a party call it so and mean nothing else by it; else its number.
+ */
+export function portName(
+  { pods }: Pick<Party, "pods">,
+  protocol: TransportProtocol,
+  port: number,
+): string | number {
+  const [name, ...others] = new Set(
+    pods.map(({ ports }) => {
+      const own = ports.find((each) => each.protocol === protocol && each.port === port);
+      const isAlone =
+        own !== undefined &&
+        own.name !== "" &&
+        ports.every(
+          (each) => each.name !== own.name || (each.port === port && each.protocol === protocol),
+        );
+      return isAlone ? own.name : "";
+    }),
+  );
+  return name === undefined || name === "" || others.length > 0 ? port : name;
+}

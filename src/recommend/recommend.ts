@@ -1,0 +1,120 @@
+import type { KubernetesObject, NetworkPolicy } from "../manifest/objects.js";
+import { parseManifests } from "../manifest/parse.js";
+import { matchesSelector } from "../policy/selectors.js";
+import { isNetworked } from "../workloads/assign-addresses.js";
+import { type BlockLengths, Blocks } from "./blocks.js";
+import { type Given, Landscape } from "./landscape.js";
+import type { Party } from "./party.js";
+import { type Draft, draftPolicies } from "./policies.js";
+import { type Proof, policyKey, prove, Unproven } from "./prove.js";
+import { flowText, type Seen } from "./seen.js";
+import { trafficOf } from "./traffic.js";
+import { policiesYaml, type WrittenMode } from "./write-policies.js";
+
+/** What is asked for beside the flows. */
+export interface RecommendOptions {
+  readonly mode: WrittenMode;
+  /** Denies by default: all pods of a namespace, or those alone that get a policy. */
+  readonly defaultDeny: "namespace" | "workload";
+  readonly blocks: BlockLengths;
+  /** Which parties get policies. */
+  readonly isAsked: (party: Party) => boolean;
+}
+
+export interface Recommendation {
+  readonly drafts: readonly Draft[];
+  /** All of them as one YAML text. */
+  readonly yaml: string;
+  readonly landscape: Landscape;
+  /** Policies of the manifests whose pods all have policies here now: to be deleted, since policies add up. */
+  readonly replaced: readonly NetworkPolicy[];
+  /** Parties that no labels tell apart. */
+  readonly mixed: readonly Party[];
+  /** Parties of a namespace that is denied by default, of which nothing was seen. */
+  readonly silent: readonly Party[];
+  readonly proof: Proof;
+}
+
+/**
+ * Makes NetworkPolicies of what was seen, and replays what was seen through them.
+ *
+ * Errors: Unproven when what was written is no policy, or refuses what was seen: a bug. RangesFull.
+ */
+export function recommend(given: Given, seen: Seen, options: RecommendOptions): Recommendation {
+  const landscape = new Landscape(given, seen);
+  const { isAsked, defaultDeny, mode } = options;
+  const traffic = trafficOf(seen, landscape, isAsked);
+  const wanting = new Set(traffic.wants.map(({ party }) => party));
+  const namespaces = [...new Set([...wanting].map(({ namespace }) => namespace))];
+  const denied = namespaces.filter(
+    (namespace) =>
+      defaultDeny === "namespace" &&
+      landscape.parties.every((each) => each.namespace !== namespace || isAsked(each)),
+  );
+  const drafts = draftPolicies(traffic, denied, new Blocks(options.blocks, landscape.addresses));
+  const yaml = policiesYaml(drafts, mode);
+  readBack(yaml);
+  // The proof is of what the policies do once they are enforced.
+  const written = readBack(policiesYaml(drafts, "enforce"));
+  const replaced = replacedBy(
+    given.objects,
+    landscape,
+    (party) => wanting.has(party) || denied.includes(party.namespace),
+  );
+  const gone = new Set<KubernetesObject>(replaced);
+  const names = new Set(written.map((each) => policyKey({ kind: each.kind, ...each.meta })));
+  const isKept = (object: KubernetesObject) =>
+    !gone.has(object) && !names.has(policyKey({ kind: object.kind, ...object.meta }));
+  const objects = [...landscape.objects.filter(isKept), ...written];
+  const proof = prove(objects, names, traffic.questions);
+  const fault = proof.refused.find(({ byOthers }) => !byOthers);
+  if (fault !== undefined) {
+    throw new Unproven(
+      `${flowText(fault.question.flow)} was seen, and ${fault.by.join(", ")} refuse it`,
+    );
+  }
+  return {
+    drafts,
+    yaml,
+    landscape,
+    replaced,
+    mixed: landscape.parties.filter((each) => wanting.has(each) && isMixed(each)),
+    silent: landscape.parties.filter(
+      (each) => denied.includes(each.namespace) && !wanting.has(each),
+    ),
+    proof,
+  };
+}
+
+/** Workloads, or a workload and lone pods, that are one party. Lone pods with equal labels are as replicas. */
+function isMixed({ members }: Party): boolean {
+  return members.length > 1 && members.some((each) => !each.startsWith("Pod "));
+}
+
+function readBack(yaml: string): readonly NetworkPolicy[] {
+  if (yaml === "") return [];
+  const { objects, diagnostics } = parseManifests(yaml, "the recommendation");
+  const [fault] = diagnostics;
+  if (fault !== undefined) throw new Unproven(`${fault.code}: ${fault.message}`);
+  return objects.filter((each): each is NetworkPolicy => each.kind === "NetworkPolicy");
+}
+
+/** Policies all of whose pods are covered, or that choose none in a namespace where others are. */
+function replacedBy(
+  objects: readonly KubernetesObject[],
+  { parties }: Landscape,
+  isCovered: (party: Party) => boolean,
+): readonly NetworkPolicy[] {
+  const pods = parties.flatMap((party) =>
+    party.pods.filter(isNetworked).map(({ meta }) => ({ party, meta })),
+  );
+  return objects.filter((object): object is NetworkPolicy => {
+    if (object.kind !== "NetworkPolicy") return false;
+    const { namespace } = object.meta;
+    const near = pods.filter(({ meta }) => meta.namespace === namespace);
+    const chosen = near.filter(({ meta }) => matchesSelector(object.podSelector, meta.labels));
+    return chosen.length === 0
+      ? near.some(({ party }) => isCovered(party))
+      : chosen.every(({ party }) => isCovered(party));
+  });
+}
