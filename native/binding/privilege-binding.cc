@@ -43,6 +43,12 @@ Napi::Value listenOnTcp(const Napi::CallbackInfo& info) {
   return array;
 }
 
+Napi::Value listenOnUnix(const Napi::CallbackInfo& info) {
+  Descriptor listener;
+  throwUnless(info, listenUnix(info[0].As<Napi::String>().Utf8Value(), &listener));
+  return Napi::Number::New(info.Env(), listener.release());
+}
+
 // Returns two descriptors of one socket, and its port.
 Napi::Value holdPort(const Napi::CallbackInfo& info) {
   uint16_t port = 0;
@@ -113,6 +119,7 @@ void definePrivilege(Napi::Env env, Napi::Object exports) {
   exports.Set("dropCapabilities", Napi::Function::New<dropAllBut>(env));
   exports.Set("confineListener", Napi::Function::New<confine>(env));
   exports.Set("listenTcp", Napi::Function::New<listenOnTcp>(env));
+  exports.Set("listenUnix", Napi::Function::New<listenOnUnix>(env));
   exports.Set("holdTcpPort", Napi::Function::New<holdPort>(env));
   exports.Set("beginConnect", Napi::Function::New<connectTo>(env));
   exports.Set("endConnection", Napi::Function::New<endConnection>(env));

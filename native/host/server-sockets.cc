@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
 #include <cerrno>
 #include <cstring>
@@ -81,6 +83,23 @@ Status listenTcp(int namespaceFd, const std::string& address, uint16_t* port,
     if (status.ok()) *listener = std::move(made);
     return status;
   });
+}
+
+Status listenUnix(const std::string& path, Descriptor* listener) noexcept {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) return {StatusCode::Argument};
+  std::memcpy(address.sun_path, path.data(), path.size());
+  Descriptor made(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made.valid()) return Status::system("socket AF_UNIX", errno);
+  // The mode of the socket itself, set before bind(): others can connect at no moment.
+  if (fchmod(made.get(), 0600) != 0) return Status::system("fchmod", errno);
+  if (bind(made.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    return Status::system("bind AF_UNIX", errno);
+  }
+  if (listen(made.get(), BACKLOG) != 0) return Status::system("listen", errno);
+  *listener = std::move(made);
+  return {};
 }
 
 Status holdTcpPort(const std::string& address, uint16_t* port, Descriptor* held) noexcept {

@@ -16,6 +16,12 @@ namespace sluice {
 Status listenTcp(int namespaceFd, const std::string& address, uint16_t* port,
                  Descriptor* listener) noexcept;
 
+// Listens on a unix socket at a path where there is nothing. Only this user may connect until its
+// mode is changed.
+//
+// Errors: Argument for a path that is too long; System.
+Status listenUnix(const std::string& path, Descriptor* listener) noexcept;
+
 // Opens a TCP socket at a free port of a numeric address, in this thread's namespace. Until it is
 // closed no other socket can have that port, whatever options it asks for.
 //

@@ -1,5 +1,14 @@
 import { type CommandSpec, command, type OptionsOf } from "./command-spec.js";
-import { live, making, modeOptions, output, reading, waiting, watch } from "./shared-options.js";
+import {
+  hubbleListen,
+  live,
+  making,
+  modeOptions,
+  output,
+  reading,
+  waiting,
+  watch,
+} from "./shared-options.js";
 
 const labName = {
   flags: "--name <name>",
@@ -25,6 +34,7 @@ export const upFlags = [
   { ...watch, default: "never" },
   ...modeOptions,
   ...waiting,
+  hubbleListen,
 ] as const;
 
 export type LabUpOptions = OptionsOf<typeof upFlags>;

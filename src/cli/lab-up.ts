@@ -59,7 +59,7 @@ async function hold(
   stdin: string | undefined,
   io: Io,
 ): Promise<number> {
-  const { established, deny, mode, namespace, replicas, podCidr } = options;
+  const { established, deny, mode, namespace, replicas, podCidr, hubbleListen } = options;
   const dataplane = { ...workersOf(options), established, deny };
   const fd = io.env[reportVariable];
   const teller = fd === undefined ? tellUser(options, io) : tellStarter(Number(fd), io);
@@ -78,6 +78,7 @@ async function hold(
       ...(replicas === undefined ? {} : { replicas }),
       isServing: options.serve,
       ...(podCidr === undefined ? {} : { ranges: podCidr }),
+      ...(hubbleListen === undefined ? {} : { hubbleListen }),
       report: (step) => teller.step(step),
       note: (line) => teller.note(line),
       ready: (status, reload) => {

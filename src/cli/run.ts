@@ -1,8 +1,8 @@
 import { closeSync, writeSync } from "node:fs";
-import type { ControlListen } from "../control/open-control.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { isUrl } from "../manifest/manifest-files.js";
+import type { Listen } from "../node/listeners.js";
 import type { KubernetesConfig, NodeConfig, SourceConfig } from "../node/node-config.js";
 import { ConfigFile } from "../node/read-config.js";
 import { runNode } from "../node/run-node.js";
@@ -28,7 +28,7 @@ export async function runRun(options: RunOptions, io: Io, given: Given): Promise
   return config === undefined ? exitCodes.input : stand("run", config, options, io, file);
 }
 
-type ControlFlags = Pick<EnforcingOptions, "socket" | "metricsListen">;
+type ControlFlags = Pick<EnforcingOptions, "socket" | "metricsListen" | "hubbleListen">;
 
 /** Runs a config until a signal ends it; `name` is its name on the control socket. */
 export async function stand(
@@ -73,7 +73,9 @@ export async function stand(
 
 /** Flags that are allowed with --config: they set how this process runs, not what it enforces. */
 const besideConfig = new Set(
-  "--config --socket --metrics-listen --ready-fd --take-over --yes --color".split(" "),
+  "--config --socket --metrics-listen --hubble-listen --ready-fd --take-over --yes --color".split(
+    " ",
+  ),
 );
 
 /**
@@ -197,10 +199,11 @@ function filesOf(paths: readonly string[]): readonly string[] {
 /**
  * Where to listen, from the flags: they override a config, since they may come from the environment.
  */
-function listenOf({ socket, metricsListen }: ControlFlags): ControlListen {
+function listenOf({ socket, metricsListen, hubbleListen }: ControlFlags): Listen {
   return {
     ...(socket === undefined ? {} : { socket }),
     ...(metricsListen === undefined ? {} : { metricsListen }),
+    ...(hubbleListen === undefined ? {} : { hubbleListen }),
   };
 }
 

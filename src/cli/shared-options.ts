@@ -195,6 +195,12 @@ export const readyFd = {
   parse: wholeNumber(0),
 } as const;
 
+export const hubbleListen = {
+  flags: "--hubble-listen <address>",
+  description:
+    "also answer Hubble's clients, at a host and port such as 127.0.0.1:4245 or at unix:/PATH (docs/hubble.md)",
+} as const;
+
 /** Where a process that enforces answers. */
 export const listening = [
   {
@@ -207,6 +213,7 @@ export const listening = [
     description:
       "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
   },
+  hubbleListen,
 ] as const;
 
 export const sourceKind = {

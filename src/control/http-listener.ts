@@ -185,7 +185,7 @@ export class HttpListener {
 /**
  * The client of an address. A whole /64 is one client, since one host can use any address in it.
  */
-function clientOf(address: string | undefined): string {
+export function clientOf(address: string | undefined): string {
   if (address === undefined) return "";
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
   if (isIPv4(mapped)) return mapped;

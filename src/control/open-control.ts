@@ -3,7 +3,7 @@ import { listenTcp, type TcpListener } from "../dataplane/server-sockets.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { type ControlSubject, controlRoutes, metricsHandlers } from "./control-routes.js";
-import { MetricsProcess } from "./metrics-process.js";
+import { startMetricsProcess } from "./metrics-process.js";
 import { RefusalError } from "./refusal.js";
 import { serveUnix } from "./server.js";
 import { defaultSocket } from "./settings.js";
@@ -56,10 +56,10 @@ export async function openControl(
       }
     }
     if (metricsListen !== undefined) {
-      const { host, port } = readListen(metricsListen);
+      const { host, port } = readListen(metricsListen, "--metrics-listen");
       const listener = await listenOn(host, port);
       open.push(
-        new MetricsProcess({ listener: listener.fd, handlers: metricsHandlers(subject), tell }),
+        startMetricsProcess({ listener: listener.fd, handlers: metricsHandlers(subject), tell }),
       );
       metrics = `http://${listener.at}/metrics`;
     }
@@ -74,8 +74,12 @@ export async function openControl(
   }
 }
 
-/** Errors: RefusalError (environment) when it cannot listen on the address. */
-async function listenOn(host: string, port: number): Promise<TcpListener & { at: string }> {
+/**
+ * Listens on TCP. Shape: `at` is `host:port` with numbers.
+ *
+ * Owner: the caller closes the descriptor. Errors: RefusalError (environment).
+ */
+export async function listenOn(host: string, port: number): Promise<TcpListener & { at: string }> {
   const untilMs = performance.now() + portMs;
   for (;;) {
     try {
@@ -94,15 +98,18 @@ async function listenOn(host: string, port: number): Promise<TcpListener & { at:
   }
 }
 
-/** Either family's address may stand in brackets: a manifest cannot know which of them a node has. */
-function readListen(text: string): { host: string; port: number } {
+/**
+ * Reads HOST:PORT, the value of a flag. Either family's address may stand in brackets: a manifest cannot know which
+ * of them a node has. Errors: RefusalError (usage).
+ */
+export function readListen(text: string, flag: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:]+)):(\d{1,5})$/i.exec(text);
   const port = Number(match?.[3]);
   const host = match?.[1] ?? match?.[2];
   if (host === undefined || port > 65_535) {
     throw new RefusalError(
       "usage",
-      `--metrics-listen: got "${text}", want HOST:PORT, such as 127.0.0.1:9871`,
+      `${flag}: got "${text}", want HOST:PORT, such as 127.0.0.1:9871`,
     );
   }
   return { host, port };

@@ -199,7 +199,8 @@ function listen(server: Server, start: () => void): Promise<void> {
   });
 }
 
-function isAnswered(path: string): Promise<boolean> {
+/** Whether a process listens on a unix socket. */
+export function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     const settle = (answer: boolean) => {

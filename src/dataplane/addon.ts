@@ -129,6 +129,7 @@ export interface Addon {
   confineListener(descriptorsMax: number, dataBytesMax: number): void;
   /** See server-sockets.ts. Answers with the descriptor and its port. */
   listenTcp(namespaceFd: number, address: string, port: number): [fd: number, port: number];
+  listenUnix(path: string): number;
   bindUdp(namespaceFd: number, address: string, port: number): number;
   /** See own-connections.ts. Both descriptors are of one socket. */
   holdTcpPort(address: string): [fd: number, keeper: number, port: number];

@@ -20,6 +20,14 @@ export function listenTcp(address: string, port: number, namespaceFd?: number): 
   return { fd, port: given };
 }
 
+/**
+ * Listens on a unix socket at a path where there is nothing; only this user may connect until its mode is changed.
+ * Returns its descriptor. Owner and errors: as of `listenTcp`.
+ */
+export function listenUnix(path: string): number {
+  return native(`listen on ${path}`, () => addon().listenUnix(path));
+}
+
 /** Takes a UDP port, for this socket alone. Returns its descriptor. Owner and errors: as of `listenTcp`. */
 export function bindUdp(address: string, port: number, namespaceFd?: number): number {
   return native(`receive on ${address} port ${port}`, () =>

@@ -10,6 +10,7 @@ import { serveUnix } from "../control/server.js";
 import { Signals } from "../control/signals.js";
 import type { ReadManifests } from "../control/source.js";
 import type { DataplaneOptions } from "../dataplane/dataplane.js";
+import { openHubble } from "../hubble/open-hubble.js";
 import type { Mode } from "../manifest/annotations.js";
 import { passedOverLines } from "../manifest/passed-over.js";
 import { gatherInput } from "../sources/read-input.js";
@@ -39,6 +40,8 @@ export interface HoldOptions {
   readonly isServing?: boolean;
   /** Ranges for pods without addresses. */
   readonly ranges?: PodRanges;
+  /** Where Hubble's clients are answered; absent: nowhere. */
+  readonly hubbleListen?: string;
   /** Reports the progress of the start, one line per step. */
   readonly report: (step: string) => void;
   /** Says what ran to render the manifests, and what of them was passed over. */
@@ -196,9 +199,16 @@ async function serveLab(
     options.reloaded(reload);
     return { ...applyAnswer(reload, lab), notes };
   };
-  await enforcer.listen((subject) => {
+  await enforcer.listen(async (subject) => {
     const { handlers, streams, bodies } = controlRoutes(subject);
-    return serveUnix(socket, 0o600, {
+    const { hubbleListen } = options;
+    const { flows, version } = subject;
+    const hubble =
+      hubbleListen === undefined
+        ? undefined
+        : await openHubble(hubbleListen, { flows, version, tell });
+    if (hubble !== undefined) tell(`Hubble's protocol on ${hubble.at}`);
+    const served = await serveUnix(socket, 0o600, {
       handlers: {
         ...handlers,
         "GET /status": () => lab.status(),
@@ -212,6 +222,12 @@ async function serveLab(
         "POST /probe": probesBytesMax,
       },
     });
+    return {
+      async close() {
+        served.close();
+        await hubble?.close();
+      },
+    };
   });
   enforcer.followSignals(signals);
   options.ready(lab.status(), first);

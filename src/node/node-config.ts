@@ -1,9 +1,9 @@
-import type { ControlListen } from "../control/open-control.js";
 import type { Choice } from "../control/settings.js";
 import type { DataplaneOptions, Deny, Established } from "../dataplane/dataplane.js";
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { Address } from "../net/address.js";
+import type { Listen } from "./listeners.js";
 
 /**
  * Which interfaces of a node Sluice takes, and which manifests it enforces.
@@ -26,7 +26,7 @@ export interface NodeConfig {
   };
   /** Mode of a policy when neither the policy, its pod nor the attachment sets one. */
   readonly mode: Mode;
-  readonly control: ControlListen;
+  readonly control: Listen;
 }
 
 /** Where manifests come from. */

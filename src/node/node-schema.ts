@@ -32,6 +32,8 @@ const podName = text(
 
 const port = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
 
+const hostPort = `(\\[[0-9a-fA-F:]+\\]|[^:\\s]+):${port}`;
+
 const path = text(/^[^\0]+$/u, "a path");
 
 /** Wires and sidecars of one process: each has a zone of its own, and a link for each end. */
@@ -175,8 +177,16 @@ export const nodeShape = map(
       defaultSocket,
     ),
     metrics: optional(
-      text(new RegExp(`^(\\[[0-9a-fA-F:]+\\]|[^:\\s]+):${port}$`, "u"), "HOST:PORT"),
+      text(new RegExp(`^${hostPort}$`, "u"), "HOST:PORT"),
       "also serve /metrics, /healthz and /readyz on this host and port",
+      "nowhere",
+    ),
+    hubbleListen: optional(
+      text(
+        new RegExp(`^(unix:(//)?/[^\\0]+|${hostPort})$`, "u"),
+        "HOST:PORT, or unix: and an absolute path",
+      ),
+      "also answer Hubble's clients here: docs/hubble.md",
       "nowhere",
     ),
   },

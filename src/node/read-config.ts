@@ -148,7 +148,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
   const folder = dirname(file);
   const { watch, workers, poll, cpu, connections, fragments, established, loose } = read;
   const { connectionsPerEndpoint, nodeAddresses } = read;
-  const { socket, metrics, kubernetes, mode, deny } = read;
+  const { socket, metrics, hubbleListen, kubernetes, mode, deny } = read;
   const place = (path: string) => (isAbsolute(path) ? path : join(folder, path));
   return {
     source: {
@@ -169,7 +169,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
       ...definedOnly({ connectionsPerEndpoint }),
     },
     mode: mode ?? settings.mode.fallback,
-    control: definedOnly({ socket, metricsListen: metrics }),
+    control: definedOnly({ socket, metricsListen: metrics, hubbleListen }),
   };
 }
 

@@ -4,7 +4,6 @@ import { CompilerThread } from "../control/compiler-thread.js";
 import { notAttached, notAttachedText } from "../control/control-routes.js";
 import type { CompiledTable, Reload } from "../control/controller.js";
 import { Enforcer, type EnforcerOptions } from "../control/enforcer.js";
-import { type ControlListen, type OpenControl, openControl } from "../control/open-control.js";
 import { defaultSocket } from "../control/settings.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
@@ -17,6 +16,7 @@ import { Succession } from "./handoff/succession.js";
 import { InPlace } from "./in-place.js";
 import { KeptConnections } from "./kept-connections.js";
 import { keepLeastPrivilege } from "./least-privilege.js";
+import { type Listen, type OpenListeners, openListeners } from "./listeners.js";
 import type { NodeConfig } from "./node-config.js";
 import type { NodeHost } from "./node-host.js";
 import { type NodeSource, openSource, UpdateTeller } from "./open-source.js";
@@ -32,7 +32,7 @@ export interface NodeRun {
   readonly version: string;
   readonly config: NodeConfig;
   /** Where to listen; overrides the config. */
-  readonly control: ControlListen;
+  readonly control: Listen;
   /** The config's file, to be read again with the manifests; absent when flags made the config. */
   readonly configFile?: ConfigFile;
   /** The text of standard input, when the config names `-`. */
@@ -283,6 +283,7 @@ class NodeProcess {
     });
     if (control.socket !== undefined) this.#kept.start();
     if (control.metrics !== undefined) host.tell(`metrics on ${control.metrics}`);
+    if (control.hubble !== undefined) host.tell(`Hubble's protocol on ${control.hubble}`);
     const follower = this.#followSource();
     this.#follower = follower;
     await this.#network?.open({
@@ -334,9 +335,9 @@ class NodeProcess {
     this.#run.host.ready();
   }
 
-  #listen(): Promise<OpenControl> {
+  #listen(): Promise<OpenListeners> {
     const { control, host } = this.#run;
-    return this.#enforcer.listen((subject) => openControl(subject, control, host.tell));
+    return this.#enforcer.listen((subject) => openListeners(subject, control, host.tell));
   }
 
   async #applyPlan(table: CompiledTable): Promise<number> {

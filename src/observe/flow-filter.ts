@@ -4,7 +4,7 @@ import { type Address, parseAddress } from "../net/address.js";
 import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "../net/prefix.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { type Flow, type FlowEndpoint, flowVerdicts } from "./flow.js";
-import { hubbleReasonNames } from "./hubble.js";
+import { hubbleReasonNumbers } from "./hubble.js";
 
 /** The fields that a filter uses; a connection has them too, except the verdict. */
 export type Filterable = Pick<Flow, "source" | "destination" | "IP" | "l4"> &
@@ -35,7 +35,8 @@ export const flowFilterFlags = [
 ] as const;
 
 export type FlowFilterFlag = (typeof flowFilterFlags)[number];
-type Side = "source" | "destination";
+/** An end of a flow. */
+export type Side = "source" | "destination";
 
 const reasonWords: readonly string[] = dropReasonWords.filter((word) => word !== "none");
 
@@ -108,7 +109,7 @@ function readOne(flag: FlowFilterFlag, text: string): FlowFilter | string {
     }
     default: {
       const name = text.toUpperCase();
-      if (!reasonWords.includes(text) && !hubbleReasonNames.has(name)) {
+      if (!reasonWords.includes(text) && !Object.hasOwn(hubbleReasonNumbers, name)) {
         return `a drop reason${didYouMean(text, reasonWords) || " such as policy-ingress"}`;
       }
       return (flow) => flow.ext?.reason === text || flow.drop_reason_desc === name;
@@ -135,7 +136,8 @@ function isWithin(prefix: Prefix, text: string | undefined): boolean {
   return address !== undefined && prefixContains(prefix, address);
 }
 
-function portOf({ l4 }: Filterable, side: Side): number | undefined {
+/** The port of one end; undefined where the protocol has none. */
+export function portOf({ l4 }: Pick<Filterable, "l4">, side: Side): number | undefined {
   if (l4 === undefined) return undefined;
   const ports = "TCP" in l4 ? l4.TCP : "UDP" in l4 ? l4.UDP : "SCTP" in l4 ? l4.SCTP : undefined;
   return ports?.[`${side}_port`];

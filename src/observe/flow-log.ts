@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { decodeFlowEvent, type FlowEventRecord } from "../dataplane/events.js";
@@ -27,6 +28,8 @@ export interface FlowReader {
   /** Whether to send nothing until it has caught up. */
   readonly isBehind: boolean;
   onCaughtUp: () => void;
+  /** Called once, when it has been given what was kept as it began. */
+  onCurrent?: () => void;
   end(): void;
 }
 
@@ -67,6 +70,8 @@ interface Follower {
   next: number;
   /** Where to stop, when it does not follow. */
   readonly end: number;
+  /** Where it is current; undefined once it is. */
+  head: number | undefined;
   /**
    * While it searches back for its first flow: how many flows it still wants, and before which record.
    */
@@ -92,6 +97,7 @@ export class FlowLog {
   readonly #buffer = new Uint8Array(1_024 * FlowEvent.bytes);
   readonly #followers = new Set<Follower>();
   readonly #nodeName = hostname();
+  readonly #uuidSeed = randomBytes(8).toString("hex");
   readonly #idle: NodeJS.Timeout;
   #busy: NodeJS.Timeout | undefined;
   #more: NodeJS.Timeout | undefined;
@@ -114,6 +120,15 @@ export class FlowLog {
   /** Records that readers were too slow for. */
   get lost(): number {
     return this.#lost;
+  }
+
+  /** Records received in all, and how many of them are kept at most. */
+  get received(): number {
+    return this.#count;
+  }
+
+  get kept(): number {
+    return this.#keep;
   }
 
   /** From now on, uses this table to explain the events that it judged. */
@@ -139,6 +154,7 @@ export class FlowLog {
       reader,
       next: wantsKept && request.last === undefined ? this.#oldest : head,
       end: request.follow ? Number.POSITIVE_INFINITY : head,
+      head,
       seek: request.last === undefined ? undefined : { wanted: request.last, before: head },
       lost: 0,
     };
@@ -263,6 +279,10 @@ export class FlowLog {
       reader.write(withLost(line, follower.lost));
       follower.lost = 0;
     }
+    if (follower.head !== undefined && follower.next >= follower.head) {
+      follower.head = undefined;
+      reader.onCurrent?.();
+    }
     if (follower.next >= follower.end) {
       this.#leave(follower);
       reader.end();
@@ -304,6 +324,7 @@ export class FlowLog {
           interfaceName:
             event.kind === "closed" ? undefined : this.#options.interfaceName(event.linkId),
           nodeName: this.#nodeName,
+          uuid: uuidOf(this.#uuidSeed, start + place),
         });
       }
     }
@@ -317,6 +338,13 @@ function isWanted(request: FlowRequest, { flow, time }: FlowLine): boolean {
   if (sinceUs !== undefined && timeUs < sinceUs) return false;
   if (untilUs !== undefined && timeUs > untilUs) return false;
   return request.filter(flow);
+}
+
+/** A UUID of RFC 9562's version 8: of this log, and of a record in it. */
+function uuidOf(seed: string, number: number): string {
+  const count = number.toString(16).padStart(14, "0");
+  const parts = [seed.slice(0, 8), seed.slice(8, 12), `8${seed.slice(12, 15)}`];
+  return [...parts, `8${seed[15]}${count.slice(0, 2)}`, count.slice(2)].join("-");
 }
 
 function withLost(line: FlowLine, lostBefore: number): FlowLine {

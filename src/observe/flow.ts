@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
 import type { ExemptKindWord, FlowEventRecord } from "../dataplane/events.js";
 import { count } from "../diagnostics/count.js";
@@ -8,11 +7,13 @@ import { protocolNumbers } from "../net/protocol.js";
 import { ruleField } from "../policy/ruleset.js";
 import type { ResolvedService } from "../services/resolve.js";
 import type { ServicePortRef } from "../services/service-index.js";
-import { hubbleReason } from "./hubble.js";
+import { type HubbleReason, hubbleReason, worldIdentity } from "./hubble.js";
 import type { Owner, SideReason, TableSnapshot } from "./table-snapshot.js";
 
 /** One end of a flow, as Hubble has it. */
 export interface FlowEndpoint {
+  /** A number that pods of the same namespace and labels share, and no others as a rule: Hubble's clients group by it. */
+  readonly identity: number;
   readonly namespace?: string;
   readonly pod_name?: string;
   /** The workload of the pod, where its owner is known. */
@@ -131,7 +132,8 @@ export interface Flow {
   readonly destination_service?: { readonly namespace: string; readonly name: string };
   readonly Type: "L3_L4";
   readonly node_name: string;
-  readonly event_type: { readonly type: number };
+  /** Of a drop, `sub_type` is its reason's number. */
+  readonly event_type: { readonly type: number; readonly sub_type?: number };
   readonly traffic_direction: "INGRESS" | "EGRESS" | "TRAFFIC_DIRECTION_UNKNOWN";
   readonly is_reply: false;
   readonly interface?: { readonly name: string };
@@ -163,6 +165,8 @@ export interface FlowContext {
   readonly reasons: readonly SideReason[];
   readonly interfaceName: string | undefined;
   readonly nodeName: string;
+  /** The same for each who reads it. */
+  readonly uuid: string;
 }
 
 /** Numbers of Hubble's event types: a drop, a packet passing by, a policy's verdict. */
@@ -188,7 +192,7 @@ export function isAuditedEvent({ kind, deniedBy }: FlowEventRecord): boolean {
 
 /** Converts an event to Hubble's form. */
 export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
-  const { snapshot, reasons, interfaceName, nodeName } = context;
+  const { snapshot, reasons, interfaceName, nodeName, uuid } = context;
   const { kind, reason, source, destination } = event;
   const time = timeText(event.timeUs);
   const owners = {
@@ -214,9 +218,9 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
 
   const flow: Flow = {
     time,
-    uuid: randomUUID(),
+    uuid,
     verdict: isAudited ? "AUDIT" : isDropped ? "DROPPED" : "FORWARDED",
-    ...(!word ? {} : { drop_reason: word.number, drop_reason_desc: word.name }),
+    ...typeOf(kind, word || undefined),
     ...(source === undefined || destination === undefined
       ? {}
       : {
@@ -232,7 +236,6 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
     ...withFlags(l4Of(event), event.tcpFlags),
     Type: "L3_L4",
     node_name: nodeName,
-    event_type: { type: eventTypes[kind] },
     traffic_direction:
       direction === undefined
         ? "TRAFFIC_DIRECTION_UNKNOWN"
@@ -263,6 +266,17 @@ export function flowOf(event: FlowEventRecord, context: FlowContext): FlowLine {
     },
   };
   return { flow, node_name: nodeName, time };
+}
+
+function typeOf(
+  kind: FlowEventRecord["kind"],
+  reason: HubbleReason | undefined,
+): Pick<Flow, "event_type" | "drop_reason" | "drop_reason_desc"> {
+  const type = eventTypes[kind];
+  if (reason === undefined) return { event_type: { type } };
+  const { number, name } = reason;
+  const event = number === 0 ? { type } : { type, sub_type: number };
+  return { drop_reason: number, drop_reason_desc: name, event_type: event };
 }
 
 /** Whether an event tells what a connection has carried: the kernel may not have counted. */
@@ -298,12 +312,12 @@ function directionOf(
 
 /** Converts one end to Hubble's form. */
 export function endpointOf(owner: Owner | undefined): FlowEndpoint {
-  if (owner === undefined) return { labels: ["reserved:world"] };
+  if (owner === undefined) return { identity: worldIdentity, labels: ["reserved:world"] };
+  const { namespace, name, workload, identity } = owner;
   const labels = owner.labels.map((label) => `k8s:${label}`);
-  if (owner.kind === "node") return { labels: ["reserved:host", ...labels] };
-  const { namespace, name, workload } = owner;
+  if (owner.kind === "node") return { identity, labels: ["reserved:host", ...labels] };
   const workloads = workload === undefined ? {} : { workloads: [workload] };
-  return { namespace, pod_name: name, ...workloads, labels };
+  return { identity, namespace, pod_name: name, ...workloads, labels };
 }
 
 /** Converts the transport to Hubble's form; empty for protocols that Hubble does not know. */

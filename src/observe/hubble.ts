@@ -61,7 +61,7 @@ const reasons: Readonly<Record<DropReasonWord, HubbleReason>> = {
   "conntrack-full": { number: 155, name: "CT_MAP_INSERTION_FAILED" },
   "connection-quota": { number: 155, name: "CT_MAP_INSERTION_FAILED" },
   "fragment-full": { number: 155, name: "CT_MAP_INSERTION_FAILED" },
-  "exempt-limit": { number: 198, name: "RATE_LIMITED" },
+  "exempt-limit": { number: 198, name: "DROP_RATE_LIMITED" },
   "frame-truncated": invalidPacket,
   "offload-invalid": invalidPacket,
   "offload-segments": invalidPacket,
@@ -80,13 +80,39 @@ const reasons: Readonly<Record<DropReasonWord, HubbleReason>> = {
   none: unknown,
 };
 
-/** Every Hubble name that a drop can have. */
-export const hubbleReasonNames: ReadonlySet<string> = new Set(
-  [...Object.values(reasons), policyDeny].map(({ name }) => name),
+/** Every Hubble name that a drop can have, and its number. */
+export const hubbleReasonNumbers: Readonly<Record<string, number>> = Object.fromEntries(
+  [...Object.values(reasons), policyDeny].map(({ name, number }) => [name, number]),
 );
 
 /** The Hubble reason of a drop. `byRule`: a rule denies it; else no rule allows it. */
 export function hubbleReason(reason: DropReasonWord, byRule: boolean): HubbleReason {
   const found = reasons[reason];
   return found === policyDenied && byRule ? policyDeny : found;
+}
+
+/** Hubble's numbers for what is outside, and for a node. */
+export const worldIdentity = 2;
+export const hostIdentity = 1;
+
+/** Below, Hubble has numbers of its own; above, it numbers addresses outside. */
+const identityLeast = 2 ** 16;
+const identityMost = 2 ** 24;
+
+/** Labels that tell pods of one workload apart, and not workloads: of a revision, of a pod. */
+const ofRevisions =
+  /^(pod-template-hash|pod-template-generation|controller-revision-hash)=|^(?!app\.)[^=/]*kubernetes\.io\//;
+
+/**
+ * A number for the pods of a namespace with these labels: the same in every process and after every start.
+ *
+ * Source: FNV-1a. Two of 1,000 sets share one in 3 of 100 clusters.
+ */
+export function podIdentity(namespace: string, labels: readonly string[]): number {
+  const telling = labels.filter((label) => !ofRevisions.test(label));
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from([namespace, ...telling].join("\n"))) {
+    hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  }
+  return identityLeast + (hash % (identityMost - identityLeast));
 }

@@ -7,6 +7,7 @@ import { protocolNumbers, transportProtocols } from "../net/protocol.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
 import type { ResolvedService } from "../services/resolve.js";
 import { ServiceIndex, type ServicePortRef } from "../services/service-index.js";
+import { hostIdentity, podIdentity } from "./hubble.js";
 
 /** A table that is or was in force, with what it was made from. */
 export interface TableSource {
@@ -33,6 +34,8 @@ export interface Owner {
   readonly name: string;
   /** `key=value`, sorted. */
   readonly labels: readonly string[];
+  /** Hubble's number of its kind. */
+  readonly identity: number;
   /** Of a pod whose owner is known. */
   readonly workload?: Pick<PodOwner, "kind" | "name">;
 }
@@ -148,11 +151,13 @@ function ownersOf(objects: readonly ObjectHead[]): Map<string, Owner> {
     if (object.kind === "Pod" && object.hostNetwork) continue;
     const { namespace, name, labels } = object.meta;
     const workload = object.kind === "Pod" ? workloadOf(object) : undefined;
+    const pairs = [...labels].map(([key, value]) => `${key}=${value}`).sort();
     const owner: Owner = {
       kind: object.kind === "Pod" ? "pod" : "node",
       namespace,
       name,
-      labels: [...labels].map(([key, value]) => `${key}=${value}`).sort(),
+      labels: pairs,
+      identity: object.kind === "Pod" ? podIdentity(namespace, pairs) : hostIdentity,
       ...(workload === undefined ? {} : { workload: { kind: workload.kind, name: workload.name } }),
     };
     for (const address of object.addresses) owners.set(addressKey(address), owner);

@@ -3,8 +3,9 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { MetricsProcess, type PlainHandler } from "../../src/control/metrics-process.js";
+import { type PlainHandler, startMetricsProcess } from "../../src/control/metrics-process.js";
 import { PlainAnswer } from "../../src/control/server.js";
+import type { UnprivilegedProcess } from "../../src/control/unprivileged-process.js";
 import { listenTcp } from "../../src/dataplane/server-sockets.js";
 
 const program = join(import.meta.dirname, "../../dist/control/metrics-listener.js");
@@ -18,7 +19,7 @@ describe("the metrics process", () => {
   let made: number;
   let told: string[];
   let answer: PlainHandler;
-  let metrics: MetricsProcess;
+  let metrics: UnprivilegedProcess;
 
   beforeEach(() => {
     const listener = listenTcp("127.0.0.1", 0);
@@ -26,7 +27,7 @@ describe("the metrics process", () => {
     made = 0;
     told = [];
     answer = () => new PlainAnswer(200, `answer ${++made}\n`);
-    metrics = new MetricsProcess({
+    metrics = startMetricsProcess({
       listener: listener.fd,
       handlers: {
         "GET /metrics": () => answer(),
@@ -129,6 +130,6 @@ describe("the metrics process", () => {
     expect(() => process.kill(pid!, 0)).toThrow("ESRCH");
     // The port is free at once.
     const again = listenTcp("127.0.0.1", port);
-    metrics = new MetricsProcess({ listener: again.fd, handlers: {}, tell: () => {}, program });
+    metrics = startMetricsProcess({ listener: again.fd, handlers: {}, tell: () => {}, program });
   });
 });

@@ -145,7 +145,13 @@ describe("flow events", () => {
   view.setBigUint64(FlowEvent.timeUs, 1_763_715_600_123_456n, true);
   view.setUint8(FlowEvent.protocol, 6);
   view.setUint8(FlowEvent.family, 4);
-  const unnamed = { snapshot: undefined, reasons: [], interfaceName: undefined, nodeName: "" };
+  const unnamed = {
+    snapshot: undefined,
+    reasons: [],
+    uuid: "",
+    interfaceName: undefined,
+    nodeName: "",
+  };
 
   function eventObjection(event: FlowEventRecord): string | undefined {
     const { kind, reason, source, timeUs, totalPackets, totalBytes } = event;

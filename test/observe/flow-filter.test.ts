@@ -6,8 +6,8 @@ import {
 } from "../../src/observe/flow-filter.js";
 
 const flow: Filterable = {
-  source: { namespace: "shop", pod_name: "web-1", labels: [] },
-  destination: { namespace: "data", pod_name: "db-0", labels: [] },
+  source: { namespace: "shop", pod_name: "web-1", identity: 70_000, labels: [] },
+  destination: { namespace: "data", pod_name: "db-0", identity: 70_000, labels: [] },
   IP: { source: "10.0.0.1", destination: "10.1.0.2", ipVersion: "IPv4" },
   l4: { TCP: { source_port: 40_000, destination_port: 5_432 } },
   verdict: "DROPPED",

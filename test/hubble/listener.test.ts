@@ -1,0 +1,310 @@
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { listenTcp } from "../../src/dataplane/server-sockets.js";
+import { startHubbleProcess } from "../../src/hubble/hubble-process.js";
+import { openHubble } from "../../src/hubble/open-hubble.js";
+import { FlowLog } from "../../src/observe/flow-log.js";
+import { type EventFields, FakeRing, shop, tableOf } from "../observe/fake-dataplane.js";
+import { frame, HubbleClient, type Message } from "./client.js";
+
+const program = join(import.meta.dirname, "../../dist/hubble/hubble-listener.js");
+const getFlows = "/observer.Observer/GetFlows";
+const startUs = 1_763_715_600_000_000;
+
+// Goal: Hubble's clients get the flows that observe shows, cost the process that enforces a bounded part of its time,
+// and reach nothing else.
+// Method: the real process, and a client that is made from the same definitions; the bytes themselves are compared
+// with the protocol's own in wire.test.ts.
+describe("the Hubble listener", () => {
+  let ring: FakeRing;
+  let flows: FlowLog;
+  let port: number;
+  let told: string[];
+  let listener: ReturnType<typeof startHubbleProcess>;
+  let client: HubbleClient;
+
+  beforeEach(() => {
+    ring = new FakeRing();
+    flows = new FlowLog(ring.dataplane, { interfaceName: () => "eth0", keep: 256 });
+    flows.useTable(1, tableOf(shop));
+    const { fd, port: given } = listenTcp("127.0.0.1", 0);
+    port = given;
+    told = [];
+    const tell = (line: string) => void told.push(line);
+    listener = startHubbleProcess({ listener: fd, flows, version: "1.2.3", tell, program });
+    client = new HubbleClient(port);
+  });
+
+  afterEach(async () => {
+    client.close();
+    await listener.close();
+    flows.close();
+  });
+
+  /** Flows with these source ports, a millisecond apart; each third is a drop. */
+  function push(from: number, to: number, sinceUs = startUs): void {
+    const events = Array.from({ length: to - from }, (_, index): EventFields => {
+      const sourcePort = from + index;
+      const drop = {
+        kind: "Dropped",
+        reason: "PolicyIngress",
+        deniedBy: 2,
+        destinationPort: 81,
+      } as const;
+      return { sourcePort, timeUs: sinceUs + sourcePort * 1_000, ...(sourcePort % 3 ? {} : drop) };
+    });
+    ring.push(...events);
+  }
+
+  const portsOf = (messages: readonly Message[]) =>
+    messages.flatMap(({ flow }) => (flow === undefined ? [] : [flow.l4.TCP.source_port]));
+  const timeOf = (sourcePort: number) =>
+    new Date((startUs + sourcePort * 1_000) / 1_000).toISOString();
+
+  test("lists the last, the first, those since and until a time, and those of a filter", async () => {
+    push(1, 101);
+    const list = async (request: object) => {
+      const { messages, status } = await client.call(getFlows, request);
+      expect(status).toBe(0);
+      return portsOf(messages);
+    };
+    const range = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, n) => from + n);
+    expect(await list({})).toEqual(range(1, 101));
+    expect(await list({ number: 3 })).toEqual([98, 99, 100]);
+    expect(await list({ number: 3, first: true })).toEqual([1, 2, 3]);
+    expect(await list({ since: timeOf(95) })).toEqual(range(95, 101));
+    expect(await list({ since: timeOf(90), until: timeOf(92) })).toEqual([90, 91, 92]);
+    expect(await list({ since: timeOf(90), number: 4 })).toEqual([97, 98, 99, 100]);
+    expect(await list({ number: 2, whitelist: [{ verdict: ["DROPPED"] }] })).toEqual([96, 99]);
+    expect(await list({ number: 2, blacklist: [{ verdict: ["DROPPED"] }] })).toEqual([98, 100]);
+  });
+
+  test("each field is as observe -o json has it", async () => {
+    push(1, 31);
+    const shown: Message[] = [];
+    const reader = { isBehind: false, onCaughtUp() {}, end() {} };
+    flows.read(
+      { filter: () => true, follow: false },
+      { ...reader, write: (line) => void shown.push(structuredClone(line)) },
+    );
+    const { messages } = await client.call(getFlows);
+    expect(messages).toHaveLength(30);
+    for (const [index, { flow, time, node_name }] of messages.entries()) {
+      const { ext, ...same } = shown[index].flow;
+      const empty = { egress_allowed_by: [], ingress_allowed_by: [], egress_denied_by: [] };
+      const ends = {
+        source: { ...same.source, workloads: [] },
+        destination: { ...same.destination, workloads: [] },
+      };
+      const at = same.time.replace(/Z$/, "000Z");
+      expect({ flow, time, node_name }).toEqual({
+        flow: {
+          ...{ ...empty, ingress_denied_by: [], ...same, ...ends, time: at },
+        },
+        time: at,
+        node_name: hostname(),
+      });
+    }
+  });
+
+  test("follows, from now or from the last ones, while others list", async () => {
+    push(0, 10);
+    const fromNow = client.open(getFlows, { follow: true });
+    const fromLast = client.open(getFlows, { follow: true, number: 2 });
+    await expect.poll(() => portsOf(fromLast.messages)).toEqual([8, 9]);
+    // Who follows from now on does not get what is older, whenever it is read.
+    push(10, 13, Date.now() * 1_000);
+    await expect.poll(() => portsOf(fromLast.messages)).toEqual([8, 9, 10, 11, 12]);
+    await expect.poll(() => portsOf(fromNow.messages)).toEqual([10, 11, 12]);
+    fromNow.cancel();
+    expect(portsOf((await client.call(getFlows, { number: 1 })).messages)).toEqual([12]);
+    fromLast.cancel();
+    await fromLast.done;
+  });
+
+  test("says who it is: status, nodes, namespaces, peers, health", async () => {
+    push(0, 5);
+    const status = await client.call("/observer.Observer/ServerStatus");
+    expect(status.messages).toMatchObject([
+      { num_flows: 5, max_flows: 256, seen_flows: 5, version: "1.2.3" },
+    ]);
+    const address = `127.0.0.1:${port}`;
+    const nodes = await client.call("/observer.Observer/GetNodes");
+    expect(nodes.messages[0].nodes).toMatchObject([
+      { name: hostname(), version: "1.2.3", address, state: "NODE_CONNECTED", num_flows: 5 },
+    ]);
+    const namespaces = await client.call("/observer.Observer/GetNamespaces");
+    expect(namespaces.messages).toEqual([{ namespaces: [{ namespace: "shop" }] }]);
+    const peers = client.open("/peer.Peer/Notify");
+    await expect
+      .poll(() => peers.messages)
+      .toEqual([{ name: hostname(), address, type: "PEER_ADDED" }]);
+    peers.cancel();
+    const health = await client.call("/grpc.health.v1.Health/Check", {
+      service: "observer.Observer",
+    });
+    expect(health.messages).toEqual([{ status: "SERVING" }]);
+  });
+
+  test("what it has not, and what it cannot read, has gRPC's status", async () => {
+    const outcome = async (path: string, bytes: Buffer) => {
+      const { status, message } = await client.send(path, bytes).done;
+      return `${status} ${message}`;
+    };
+    const empty = frame(Buffer.alloc(0));
+    expect(await outcome("/observer.Observer/GetAgentEvents", empty)).toMatch(
+      /^12 there are flows, /,
+    );
+    expect(await outcome("/observer.Observer/GetDebugEvents", empty)).toMatch(/^12 /);
+    expect(await outcome("/observer.Observer/Nothing", empty)).toMatch(/^12 no \/observer/);
+    expect(await outcome(getFlows, Buffer.alloc(0))).toBe("3 got no request");
+    expect(await outcome(getFlows, frame(Buffer.from([0x2a, 9])))).toMatch(/^3 the message ends/);
+    expect(await outcome(getFlows, Buffer.from([1, 0, 0, 0, 0]))).toMatch(/^12 compressed/);
+    expect(await outcome(getFlows, Buffer.from([0, 9, 0, 0, 0]))).toMatch(/^8 got a request of /);
+    const { status, message } = await client.call(getFlows, { whitelist: [{ source_ip: ["ä"] }] });
+    expect(`${status} ${message}`).toBe('3 got "ä", want an address or a block');
+  });
+
+  test("costs nothing while nobody asks", async () => {
+    expect((await client.call("/grpc.health.v1.Health/Check")).status).toBe(0);
+    let decoded = 0;
+    const counting = new FlowLog(ring.dataplane, {
+      interfaceName() {
+        decoded++;
+        return undefined;
+      },
+    });
+    counting.useTable(1, tableOf(shop));
+    const { fd, port: other } = listenTcp("127.0.0.1", 0);
+    const tell = () => {};
+    const second = startHubbleProcess({
+      listener: fd,
+      flows: counting,
+      version: "x",
+      tell,
+      program,
+    });
+    const reader = new HubbleClient(other);
+    try {
+      expect((await reader.call("/grpc.health.v1.Health/Check")).status).toBe(0);
+      push(0, 20);
+      expect((await reader.call("/grpc.health.v1.Health/Check")).status).toBe(0);
+      expect(decoded).toBe(0);
+      expect((await reader.call(getFlows, { number: 1 })).messages).toHaveLength(1);
+      expect(decoded).toBe(20);
+    } finally {
+      reader.close();
+      await second.close();
+      counting.close();
+    }
+  });
+
+  test("a reader that is too slow is told what it lost, and slows nobody", async () => {
+    const slow = client.open(getFlows, { follow: true });
+    slow.pause();
+    const quick = new HubbleClient(port);
+    const other = quick.open(getFlows, { follow: true });
+    // They follow when they see this one.
+    let next = 1;
+    const nowUs = (Date.now() + 1_000) * 1_000;
+    await expect
+      .poll(() => {
+        push(next, ++next, nowUs);
+        return other.messages.length;
+      })
+      .toBeGreaterThan(0);
+    const most = 1_500;
+    while (next < most) {
+      push(next, next + 100, nowUs);
+      next += 100;
+      await expect.poll(() => portsOf(other.messages).at(-1)).toBe(next - 1);
+    }
+    quick.close();
+    slow.resume();
+    await expect.poll(() => portsOf(slow.messages).at(-1)).toBe(next - 1);
+    const lost = slow.messages.flatMap(({ lost_events: each }) => (each ? [each] : []));
+    expect(lost.length).toBeGreaterThan(0);
+    expect(lost[0].source).toBe("HUBBLE_RING_BUFFER");
+    const sum = lost.reduce((all, each) => all + each.num_events_lost, 0);
+    const ports = portsOf(slow.messages);
+    expect(ports.length + sum).toBe(next - ports[0]!);
+    slow.cancel();
+  });
+
+  test("has neither privileges nor descriptors of others, and is started again when it dies", async () => {
+    push(0, 3);
+    expect((await client.call(getFlows)).messages).toHaveLength(3);
+    const before = listener.pid!;
+    const status = readFileSync(`/proc/${before}/status`, "utf8");
+    expect(status).toMatch(/^CapEff:\t0000000000000000$/m);
+    expect(status).toMatch(/^Seccomp:\t2$/m);
+    expect(readFileSync(`/proc/${before}/environ`, "utf8")).not.toContain("VITEST");
+    process.kill(before, "SIGKILL");
+    await expect.poll(() => listener.pid !== undefined && listener.pid !== before).toBe(true);
+    const again = new HubbleClient(port);
+    expect((await again.call(getFlows)).messages).toHaveLength(3);
+    again.close();
+    expect(told).toEqual(["the Hubble listener has ended (SIGKILL): again in 0.25 s"]);
+  });
+
+  test("a client that floods is refused, and others are answered", async () => {
+    const calls = Array.from({ length: 60 }, () => client.call("/grpc.health.v1.Health/Check"));
+    const more: Promise<unknown>[] = [];
+    const flood = new HubbleClient(port);
+    for (let n = 0; n < 500; n++) {
+      if (!flood.session.destroyed) more.push(flood.call("/grpc.health.v1.Health/Check"));
+      if (n % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    const outcomes = (await Promise.all([...calls, ...more])) as { status: number | undefined }[];
+    expect(outcomes.filter(({ status }) => status === 0).length).toBeGreaterThanOrEqual(60);
+    expect(outcomes.filter(({ status }) => status !== 0).length).toBeGreaterThan(0);
+    flood.close();
+    await expect
+      .poll(async () => {
+        const next = new HubbleClient(port);
+        const { status } = await next.call("/grpc.health.v1.Health/Check");
+        next.close();
+        return status;
+      })
+      .toBe(0);
+  });
+
+  test("connections without calls give way when there are too many", async () => {
+    const idle = Array.from({ length: 80 }, () => new HubbleClient(port));
+    expect((await client.call("/grpc.health.v1.Health/Check")).status).not.toBeNull();
+    await expect
+      .poll(() => idle.filter(({ session }) => session.closed).length)
+      .toBeGreaterThanOrEqual(16);
+    const next = new HubbleClient(port);
+    expect((await next.call(getFlows)).status).toBe(0);
+    next.close();
+    for (const each of idle) each.close();
+  });
+
+  test("answers on a unix socket, for its user and group, and takes a dead one's place", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "sluice-hubble-"));
+    const path = join(folder, "hubble.sock");
+    push(0, 2);
+    const tell = () => {};
+    const open = () => openHubble(`unix://${path}`, { flows, version: "1", tell, program });
+    const first = await open();
+    try {
+      expect(first.at).toBe(`unix://${path}`);
+      expect(statSync(path).mode & 0o777).toBe(0o660);
+      await expect(open()).rejects.toThrow("another process answers there");
+      const reader = new HubbleClient(path);
+      expect((await reader.call(getFlows)).messages).toHaveLength(2);
+      const nodes = await reader.call("/observer.Observer/GetNodes");
+      expect(nodes.messages[0].nodes[0].address).toBe(`unix://${path}`);
+      reader.close();
+      await first.close();
+      expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
+    } finally {
+      await first.close();
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
