@@ -53,6 +53,11 @@ const flags = [
     format: ({ 4: four, 6: six }: { readonly 4: number; readonly 6: number }) => `${four},${six}`,
   },
   {
+    flags: "--tighten",
+    description:
+      "write the policies of the manifests without the rules, peers and ports that no flow used, in the place of new ones",
+  },
+  {
     flags: "--unanswered",
     description: "of captures: count TCP connections that nobody answered too",
   },
@@ -95,9 +100,14 @@ export const recommend = command({
       effect: "from what a lab's pods do in the next five minutes",
     },
     {
+      command: "sluice recommend --tighten -f manifests/ --flows flows.json --diff",
+      effect: "what existing policies allow and nobody used",
+    },
+    {
       command: "sluice recommend -f manifests/ --flows seen.pcapng --only shop --diff",
       effect: "from a capture, for one namespace, with what would close",
     },
   ],
-  run: async (options, io) => (await import("./recommend.js")).runRecommend(options, io),
+  run: async (options, io, given) =>
+    (await import("./recommend.js")).runRecommend(options, io, given),
 });

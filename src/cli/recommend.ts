@@ -5,15 +5,19 @@ import { compile } from "../compiler/compile.js";
 import { count } from "../diagnostics/count.js";
 import { placeText } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
+import type { Meta } from "../manifest/objects.js";
 import type { Manifests } from "../manifest/parse.js";
 import { singleAddresses } from "../recommend/blocks.js";
 import type { Given } from "../recommend/landscape.js";
 import { type LeftOut, leftOutReasons } from "../recommend/left-out.js";
 import type { Party } from "../recommend/party.js";
+import type { Proof } from "../recommend/prove.js";
 import { type Recommendation, recommend } from "../recommend/recommend.js";
 import { flowText, type Seen } from "../recommend/seen.js";
-import { policyObject, policyYaml } from "../recommend/write-policies.js";
+import { type Tightening, tighten } from "../recommend/tighten.js";
+import { givenPolicyObject, policyObject, policyYaml } from "../recommend/write-policies.js";
 import { RangesFull } from "../workloads/assign-addresses.js";
+import type { Given as Chosen } from "./command-spec.js";
 import { type Compiled, compilePods, withLeftOut } from "./compiled.js";
 import { differenceText } from "./diff.js";
 import { readSeen } from "./flow-source.js";
@@ -24,7 +28,12 @@ import { asCommand } from "./refusals.js";
 import { reportingIo, writeOut } from "./write-out.js";
 
 /** Writes the policies that allow what was seen. */
-export async function runRecommend(options: RecommendOptions, io: Io): Promise<number> {
+export async function runRecommend(
+  options: RecommendOptions,
+  io: Io,
+  chosen: Chosen,
+): Promise<number> {
+  if (options.tighten) refuseBesideTighten(chosen);
   if (options.flows?.includes("-") && options.filename?.includes("-")) {
     throw new CommandError(exitCodes.usage, "got - twice, want --flows or -f on standard input");
   }
@@ -46,6 +55,10 @@ export async function runRecommend(options: RecommendOptions, io: Io): Promise<n
     ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
     ...(options.podCidr === undefined ? {} : { ranges: options.podCidr }),
   };
+  if (options.tighten) {
+    showTightened(tightened(given, seen, options), seen, options, io);
+    return exitCodes.ok;
+  }
   const made = recommended(given, seen, options);
   for (const { question, by } of made.proof.refused) {
     seen.leaveOut("policy", `${flowText(question.flow)}: ${by.join(", ")}`);
@@ -55,14 +68,38 @@ export async function runRecommend(options: RecommendOptions, io: Io): Promise<n
   return exitCodes.ok;
 }
 
+/** Flags that are for new policies alone. */
+function refuseBesideTighten(chosen: Chosen): void {
+  for (const flag of ["--audit", "--default-deny", "--outside-prefix"]) {
+    if (!chosen.has(flag)) continue;
+    throw new CommandError(exitCodes.usage, `got --tighten and ${flag}, which is for new policies`);
+  }
+}
+
 function recommended(given: Given, seen: Seen, options: RecommendOptions): Recommendation {
-  try {
-    return recommend(given, seen, {
+  return withinRanges(() =>
+    recommend(given, seen, {
       mode: options.audit ? "audit" : "enforce",
       defaultDeny: options.defaultDeny,
       blocks: options.outsidePrefix ?? singleAddresses,
       isAsked: askedBy(options.only),
-    });
+    }),
+  );
+}
+
+function tightened(given: Given, seen: Seen, { only }: RecommendOptions): Tightening {
+  if (!given.objects.some(({ kind }) => kind === "NetworkPolicy")) {
+    throw new CommandError(
+      exitCodes.input,
+      "nothing to tighten: got no NetworkPolicy, want some with -f",
+    );
+  }
+  return withinRanges(() => tighten(given, seen, askedBy(only)));
+}
+
+function withinRanges<Made>(make: () => Made): Made {
+  try {
+    return make();
   } catch (error) {
     if (!(error instanceof RangesFull)) throw error;
     throw new CommandError(exitCodes.input, error.message, "--pod-cidr with more addresses");
@@ -104,7 +141,11 @@ function show(
   io: Io,
 ): void {
   const { out, output } = options;
-  if (out !== undefined) writePolicies(made, options, out, io);
+  if (out !== undefined) {
+    const mode = options.audit ? "audit" : "enforce";
+    const texts = made.drafts.map((draft) => ({ ...draft, yaml: policyYaml(draft, mode) }));
+    writePolicies(texts, out, io);
+  }
   const reporting = reportingIo(out, io);
   const difference = options.diff ? differenceOf(made, io) : undefined;
   for (const line of summaryLines(made, seen)) io.stderr.write(`sluice: ${sanitize(line)}\n`);
@@ -124,25 +165,31 @@ function show(
   if (out === undefined) io.stdout.write(made.yaml);
 }
 
-function differenceOf(made: Recommendation, io: Io): ReturnType<typeof differenceText> {
+function differenceOf(
+  made: Pick<Recommendation, "landscape" | "proof">,
+  io: Io,
+): ReturnType<typeof differenceText> {
   const before = compile({ objects: made.landscape.objects });
   if (!before.ok) throw new Error("what compiled once compiles no more");
   return differenceText([before, made.proof.compiled], io, "stderr");
 }
 
+/** A policy as text, with where it goes. */
+interface PolicyText {
+  readonly namespace: string;
+  readonly name: string;
+  readonly yaml: string;
+}
+
 /** Writes one file with all policies, or one for each in a folder. */
-function writePolicies(
-  { drafts, yaml }: Recommendation,
-  { audit }: RecommendOptions,
-  out: string,
-  io: Io,
-): void {
+function writePolicies(policies: readonly PolicyText[], out: string, io: Io): void {
   if (!isFolder(out)) {
+    const yaml = policies.map((each) => each.yaml).join("---\n");
     writeOut(out, io, (write) => write(yaml));
     return;
   }
-  for (const draft of drafts) {
-    const folder = join(out, draft.namespace);
+  for (const { namespace, name, yaml } of policies) {
+    const folder = join(out, namespace);
     try {
       mkdirSync(folder, { recursive: true });
     } catch (error) {
@@ -151,13 +198,84 @@ function writePolicies(
         `cannot make ${folder}: ${systemReason(error)}`,
       );
     }
-    const text = policyYaml(draft, audit ? "audit" : "enforce");
-    writeOut(join(folder, `${draft.name}.yaml`), io, (write) => write(text));
+    writeOut(join(folder, `${name}.yaml`), io, (write) => write(yaml));
   }
 }
 
 function isFolder(path: string): boolean {
   return path.endsWith("/") || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+function showTightened(made: Tightening, seen: Seen, options: RecommendOptions, io: Io): void {
+  const { out, output } = options;
+  const { policies, silent, whole, proof } = made;
+  if (out !== undefined) {
+    const texts = policies.map(({ before: { meta }, yaml }) => ({ ...meta, yaml }));
+    writePolicies(texts, out, io);
+  }
+  const difference = options.diff ? differenceOf(made, io) : undefined;
+  const refs = silent.map(({ meta }) => `${meta.namespace}/${meta.name}`);
+  const lines = [
+    ...readLines(seen),
+    `${count(policies.length, "policy", "policies")} narrower, ${whole.length} used as a whole; replayed, ${proof.asked - proof.refused.length} of ${proof.asked} allowed`,
+    ...policies.flatMap(({ before: { meta }, unused }) =>
+      unused.map(
+        ({ field, text, line }) =>
+          `${meta.namespace}/${meta.name} without ${field} (${meta.span.file}:${line}), ${text}: no flow used it`,
+      ),
+    ),
+    ...(refs.length === 0
+      ? []
+      : [`left as they are, since nothing was seen of their pods: ${refs.join(", ")}`]),
+    ...seen.leftOut.all.map(leftOutText),
+  ];
+  for (const line of lines) io.stderr.write(`sluice: ${sanitize(line)}\n`);
+  if (output === "json") {
+    const ref = ({
+      meta: { namespace, name },
+    }: {
+      readonly meta: Pick<Meta, "namespace" | "name">;
+    }) => ({ namespace, name });
+    const document = {
+      policies: policies.map(({ after }) => givenPolicyObject(after)),
+      tightened: policies.map(({ before, unused }) => ({
+        ...ref(before),
+        file: before.meta.span.file,
+        unused,
+      })),
+      usedAsAWhole: whole.map(ref),
+      nothingSeenOf: silent.map(ref),
+      ...restOf(seen, proof),
+      ...(difference === undefined ? {} : { diff: diffJson(difference.diff) }),
+    };
+    writeJson(reportingIo(out, io).stdout, sanitizeAll(document));
+    return;
+  }
+  if (difference !== undefined) io.stderr.write(difference.text);
+  if (out === undefined) io.stdout.write(made.yaml);
+}
+
+/** How much was read. */
+function readLines(seen: Seen): readonly string[] {
+  const read = `${count(seen.records, "record")}, ${count(seen.flows.length, "different flow")}`;
+  if (seen.lost === 0) return [read];
+  const lost = `${count(seen.lost, "record")} were lost before they were read: what they were about is not allowed`;
+  return [read, lost];
+}
+
+/** What both documents have. */
+function restOf(seen: Seen, proof: Proof): object {
+  return {
+    seen: { records: seen.records, flows: seen.flows.length, lost: seen.lost },
+    proof: { asked: proof.asked, allowed: proof.asked - proof.refused.length },
+    leftOut: seen.leftOut.all.map(({ why, count: number, examples }) => ({
+      why,
+      text: leftOutReasons[why].text,
+      harmless: leftOutReasons[why].harmless,
+      count: number,
+      examples,
+    })),
+  };
 }
 
 /** What there is to say beside the policies, a line each. */
@@ -166,12 +284,8 @@ function summaryLines(made: Recommendation, seen: Seen): readonly string[] {
   const namespaces = new Set(drafts.map(({ namespace }) => namespace));
   const allowed = proof.asked - proof.refused.length;
   return [
-    `${count(seen.records, "record")}, ${count(seen.flows.length, "different flow")}: ${count(drafts.length, "policy", "policies")} in ${count(namespaces.size, "namespace")}; replayed, ${allowed} of ${proof.asked} allowed`,
-    ...(seen.lost === 0
-      ? []
-      : [
-          `${count(seen.lost, "record")} were lost before they were read: what they were about is not allowed`,
-        ]),
+    ...readLines(seen),
+    `${count(drafts.length, "policy", "policies")} in ${count(namespaces.size, "namespace")}; replayed, ${allowed} of ${proof.asked} allowed`,
     ...seen.leftOut.all.map(leftOutText),
     ...mixed.map(
       ({ namespace, members }) =>
@@ -216,15 +330,7 @@ function documentOf(made: Recommendation, seen: Seen, { audit }: RecommendOption
   const party = ({ namespace, title, members }: Party) => ({ namespace, name: title, members });
   return {
     policies: drafts.map((draft) => policyObject(draft, audit ? "audit" : "enforce")),
-    seen: { records: seen.records, flows: seen.flows.length, lost: seen.lost },
-    proof: { asked: proof.asked, allowed: proof.asked - proof.refused.length },
-    leftOut: seen.leftOut.all.map(({ why, count: number, examples }) => ({
-      why,
-      text: leftOutReasons[why].text,
-      harmless: leftOutReasons[why].harmless,
-      count: number,
-      examples,
-    })),
+    ...restOf(seen, proof),
     notToldApart: mixed.map(party),
     nothingSeenOf: silent.map(party),
     replaces: replaced.map(({ meta: { namespace, name, span } }) => ({

@@ -1,5 +1,4 @@
 import type { KubernetesObject, NetworkPolicy } from "../manifest/objects.js";
-import { parseManifests } from "../manifest/parse.js";
 import { matchesSelector } from "../policy/selectors.js";
 import { isNetworked } from "../workloads/assign-addresses.js";
 import { type BlockLengths, Blocks } from "./blocks.js";
@@ -7,6 +6,7 @@ import { type Given, Landscape } from "./landscape.js";
 import type { Party } from "./party.js";
 import { type Draft, draftPolicies } from "./policies.js";
 import { type Proof, policyKey, prove, Unproven } from "./prove.js";
+import { readBack } from "./read-back.js";
 import { flowText, type Seen } from "./seen.js";
 import { trafficOf } from "./traffic.js";
 import { policiesYaml, type WrittenMode } from "./write-policies.js";
@@ -89,14 +89,6 @@ export function recommend(given: Given, seen: Seen, options: RecommendOptions): 
 /** Workloads, or a workload and lone pods, that are one party. Lone pods with equal labels are as replicas. */
 function isMixed({ members }: Party): boolean {
   return members.length > 1 && members.some((each) => !each.startsWith("Pod "));
-}
-
-function readBack(yaml: string): readonly NetworkPolicy[] {
-  if (yaml === "") return [];
-  const { objects, diagnostics } = parseManifests(yaml, "the recommendation");
-  const [fault] = diagnostics;
-  if (fault !== undefined) throw new Unproven(`${fault.code}: ${fault.message}`);
-  return objects.filter((each): each is NetworkPolicy => each.kind === "NetworkPolicy");
 }
 
 /** Policies all of whose pods are covered, or that choose none in a namespace where others are. */

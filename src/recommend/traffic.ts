@@ -36,6 +36,9 @@ export interface Wants {
 export interface Question extends WantedPort {
   readonly source: Address;
   readonly destination: Address;
+  /** Where the addresses belong. */
+  readonly from: Place;
+  readonly to: Place;
   readonly flow: SeenFlow;
 }
 
@@ -156,7 +159,8 @@ function questionOf(
     const of = (addresses: readonly Address[]) => addresses.find((each) => each.family === family);
     const [own, other] = [of(from), of(to)];
     if (own !== undefined && other !== undefined) {
-      return { source: own, destination: other, protocol: flow.protocol, port, flow };
+      const addresses = { source: own, destination: other };
+      return { ...addresses, from: source, to: place, protocol: flow.protocol, port, flow };
     }
   }
   return undefined;

@@ -142,7 +142,7 @@ test("policies allow what was seen, no more, and grow with it", () => {
       for (const { namespace, name } of earlier.drafts)
         assert.include([...names], `${namespace}/${name}`);
     }),
-    { numRuns: 8 },
+    { numRuns: 6 },
   );
   assert.isAbove(counted, 100);
 });

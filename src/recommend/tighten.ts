@@ -1,0 +1,258 @@
+import { compile } from "../compiler/compile.js";
+import { Table, TupleBatch } from "../dataplane/table.js";
+import type {
+  KubernetesObject,
+  NetworkPolicy,
+  PolicyPeer,
+  PolicyPort,
+  PolicyRule,
+} from "../manifest/objects.js";
+import { formatPrefix, prefixContains } from "../net/prefix.js";
+import { protocolNumbers } from "../net/protocol.js";
+import { matchesSelector, requirementText } from "../policy/selectors.js";
+import { type Given, Landscape } from "./landscape.js";
+import type { Party } from "./party.js";
+import { type Proof, policyKey, prove, Unproven } from "./prove.js";
+import { readBack } from "./read-back.js";
+import { flowText, type Seen } from "./seen.js";
+import { type Question, trafficOf } from "./traffic.js";
+import { givenPolicyYaml } from "./write-policies.js";
+
+type Direction = "ingress" | "egress";
+const directions: readonly Direction[] = ["ingress", "egress"];
+
+/** A part of a policy that no flow used. */
+export interface Unused {
+  /** Such as `spec.ingress[0].from[1]`. */
+  readonly field: string;
+  /** What stands there, in a few words. */
+  readonly text: string;
+  readonly line: number;
+}
+
+/** A policy without what no flow used. */
+export interface TightenedPolicy {
+  readonly before: NetworkPolicy;
+  readonly after: NetworkPolicy;
+  readonly unused: readonly Unused[];
+  readonly yaml: string;
+}
+
+export interface Tightening {
+  /** Those that become narrower, sorted by namespace, then name. */
+  readonly policies: readonly TightenedPolicy[];
+  /** All of them as one YAML text. */
+  readonly yaml: string;
+  /** Policies of which every part was used. */
+  readonly whole: readonly NetworkPolicy[];
+  /** Policies of whose pods nothing was seen, which says nothing about them. */
+  readonly silent: readonly NetworkPolicy[];
+  readonly landscape: Landscape;
+  readonly proof: Proof;
+}
+
+/**
+ * Takes out of the policies of the manifests the rules, peers and ports that no flow used, and replays the flows through
+ * what is left.
+ *
+ * A part is used when a flow matches it, whether or not another rule allows the flow as well. What stands for everybody
+ * or for every port stays so: taking parts away never says who else it could have been.
+ *
+ * Shape:  `isAsked` chooses the policies by those of their pods that are asked for.
+ * Errors: Unproven when a flow that was allowed no longer is: a bug. RangesFull.
+ */
+export function tighten(given: Given, seen: Seen, isAsked: (party: Party) => boolean): Tightening {
+  const landscape = new Landscape(given, seen);
+  const { questions } = trafficOf(seen, landscape, isAsked);
+  const asked = given.objects.filter(
+    (each): each is NetworkPolicy =>
+      each.kind === "NetworkPolicy" &&
+      landscape.parties.some((party) => isAsked(party) && holds(each, party)),
+  );
+  const use = asked.map((policy) => ({ policy, used: usedParts(policy, questions, landscape) }));
+  const silent = use.filter(({ used }) => used === undefined).map(({ policy }) => policy);
+  const changed = use.flatMap(({ policy, used }) =>
+    used === undefined ? [] : [narrowed(policy, used)],
+  );
+  const policies = changed
+    .filter(({ unused }) => unused.length > 0)
+    .sort((a, b) =>
+      policyKey({ kind: "", ...a.before.meta }) < policyKey({ kind: "", ...b.before.meta })
+        ? -1
+        : 1,
+    );
+  const yaml = policies.map((each) => each.yaml).join("---\n");
+  return {
+    policies,
+    yaml,
+    whole: changed.filter(({ unused }) => unused.length === 0).map(({ before }) => before),
+    silent,
+    landscape,
+    proof: proveNarrower(landscape, readBack(yaml), questions),
+  };
+}
+
+function holds(policy: NetworkPolicy, { namespace, pods }: Party): boolean {
+  return (
+    namespace === policy.meta.namespace &&
+    pods.some(({ meta }) => matchesSelector(policy.podSelector, meta.labels))
+  );
+}
+
+/** Keys of parts that some flow used: `ingress 0`, `ingress 0 peer 1`, `ingress 0 port 0`. */
+type Used = ReadonlySet<string>;
+
+/** What flows used of a policy; undefined when no flow had to do with its pods. */
+function usedParts(
+  policy: NetworkPolicy,
+  questions: readonly Question[],
+  landscape: Landscape,
+): Used | undefined {
+  const used = new Set<string>();
+  let isSeen = false;
+  for (const question of questions) {
+    for (const direction of directions) {
+      const [own, other] =
+        direction === "ingress" ? [question.to, question.from] : [question.from, question.to];
+      if (own.by !== "party" || own.party.namespace !== policy.meta.namespace) continue;
+      if (!matchesSelector(policy.podSelector, own.pod.meta.labels)) continue;
+      isSeen = true;
+      for (const [index, rule] of policy[direction].entries()) {
+        const ports = rule.ports.flatMap((port, at) => (matchesPort(port, question) ? [at] : []));
+        const peers = rule.peers.flatMap((peer, at) =>
+          matchesPeer(peer, policy, question, direction, other, landscape) ? [at] : [],
+        );
+        const isMatch =
+          (rule.ports.length === 0 || ports.length > 0) &&
+          (rule.peers.length === 0 || peers.length > 0);
+        if (!isMatch) continue;
+        used.add(`${direction} ${index}`);
+        for (const at of ports) used.add(`${direction} ${index} port ${at}`);
+        for (const at of peers) used.add(`${direction} ${index} peer ${at}`);
+      }
+    }
+  }
+  return isSeen ? used : undefined;
+}
+
+function matchesPort({ protocol, port, endPort }: PolicyPort, question: Question): boolean {
+  if (protocol !== question.protocol) return false;
+  if (port === undefined) return true;
+  if (typeof port === "number") return question.port >= port && question.port <= (endPort ?? port);
+  const { to } = question;
+  return (
+    to.by === "party" &&
+    to.pod.ports.some(
+      (each) => each.name === port && each.protocol === protocol && each.port === question.port,
+    )
+  );
+}
+
+function matchesPeer(
+  { ipBlock, podSelector, namespaceSelector }: PolicyPeer,
+  { meta }: NetworkPolicy,
+  question: Question,
+  direction: Direction,
+  other: Question["from"],
+  { cluster }: Landscape,
+): boolean {
+  if (ipBlock !== undefined) {
+    const address = direction === "ingress" ? question.source : question.destination;
+    return (
+      prefixContains(ipBlock.cidr, address) &&
+      !ipBlock.except.some((each) => prefixContains(each, address))
+    );
+  }
+  if (other.by !== "party") return false;
+  const { namespace, labels } = other.pod.meta;
+  const isNamespace =
+    namespaceSelector === undefined
+      ? namespace === meta.namespace
+      : matchesSelector(namespaceSelector, cluster.namespaces.get(namespace)?.labels ?? new Map());
+  return isNamespace && (podSelector === undefined || matchesSelector(podSelector, labels));
+}
+
+function narrowed(policy: NetworkPolicy, used: Used): TightenedPolicy {
+  const unused: Unused[] = [];
+  const sides = directions.map((direction) =>
+    policy[direction].flatMap((rule, index): readonly PolicyRule[] => {
+      const field = `spec.${direction}[${index}]`;
+      const key = `${direction} ${index}`;
+      if (!used.has(key)) {
+        unused.push({ field, text: "the rule", line: rule.span.line });
+        return [];
+      }
+      const list = direction === "ingress" ? "from" : "to";
+      const peers = rule.peers.filter((peer, at) => {
+        const isUsed = used.has(`${key} peer ${at}`);
+        if (!isUsed)
+          unused.push({
+            field: `${field}.${list}[${at}]`,
+            text: peerText(peer),
+            line: peer.span.line,
+          });
+        return isUsed;
+      });
+      const ports = rule.ports.filter((port, at) => {
+        const isUsed = used.has(`${key} port ${at}`);
+        if (!isUsed)
+          unused.push({
+            field: `${field}.ports[${at}]`,
+            text: portText(port),
+            line: port.span.line,
+          });
+        return isUsed;
+      });
+      return [{ ...rule, peers, ports }];
+    }),
+  );
+  const after = { ...policy, ingress: sides[0]!, egress: sides[1]! };
+  const reasons = unused.map(
+    ({ field, text, line }) =>
+      `without ${field} (${policy.meta.span.file}:${line}), ${text}: no flow used it`,
+  );
+  return { before: policy, after, unused, yaml: givenPolicyYaml(after, reasons) };
+}
+
+function peerText({ ipBlock, podSelector, namespaceSelector }: PolicyPeer): string {
+  if (ipBlock !== undefined) return formatPrefix(ipBlock.cidr);
+  const words = (selector: PolicyPeer["podSelector"]) =>
+    selector === undefined ? [] : [selector.requirements.map(requirementText).join(",") || "all"];
+  return [
+    ...words(namespaceSelector).map((text) => `namespaces ${text}`),
+    ...words(podSelector).map((text) => `pods ${text}`),
+  ].join(", ");
+}
+
+function portText({ protocol, port, endPort }: PolicyPort): string {
+  const word = protocol.toLowerCase();
+  if (port === undefined) return word;
+  return `${word} ${port}${endPort === undefined ? "" : `-${endPort}`}`;
+}
+
+/** Replays the flows through the narrower policies: each that was allowed still is. */
+function proveNarrower(
+  { objects }: Landscape,
+  written: readonly NetworkPolicy[],
+  questions: readonly Question[],
+): Proof {
+  const before = compile({ objects });
+  if (!before.ok) throw new Unproven("the manifests do not compile");
+  const batch = new TupleBatch(questions.length);
+  for (const { source, destination, protocol, port } of questions) {
+    batch.push(source, destination, protocolNumbers[protocol]!, port);
+  }
+  const verdicts = Table.open(before.blob).classify(batch);
+  const names = new Set(written.map((each) => policyKey({ kind: each.kind, ...each.meta })));
+  const isKept = (object: KubernetesObject) =>
+    !names.has(policyKey({ kind: object.kind, ...object.meta }));
+  const proof = prove([...objects.filter(isKept), ...written], names, questions);
+  const at = new Map(questions.map((question, index) => [question, index]));
+  const fault = proof.refused.find(({ question }) => verdicts[at.get(question)!] === 0);
+  if (fault !== undefined) {
+    throw new Unproven(
+      `${flowText(fault.question.flow)} was allowed, and ${fault.by.join(", ")} refuse it now`,
+    );
+  }
+  return proof;
+}
