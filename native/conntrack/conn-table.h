@@ -32,7 +32,7 @@ inline constexpr std::array<uint64_t, CONN_STATE_COUNT> CONN_TIMEOUT_US = {
     SLUICE_TIMEOUT_US_Replied,
 };
 inline constexpr uint64_t ICMP_TIMEOUT_US = SLUICE_TIMEOUT_US_ICMP;
-inline constexpr uint64_t OTHER_TIMEOUT_US = 600 * SECOND_US;
+inline constexpr uint64_t OTHER_TIMEOUT_US = SLUICE_TIMEOUT_US_Other;
 // Age from which an answered connection of another protocol than TCP is assured, on its next
 // packet.
 inline constexpr uint32_t ASSURED_AFTER_MS = 2'000;

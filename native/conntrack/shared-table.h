@@ -18,14 +18,17 @@
 //   `tcp` are only raised, by compare and swap, and `packets` and `bytes` only added to, by atomic
 //   additions. `seenUs` is stored plainly: of two times at once either will do. The rest of the
 //   line is the worker's.
+// - The answer to a SYN gives numbers that there were none of. Who steps the word from SynSent to
+//   SynReceived, by compare and swap, has the answer for his own: he stores the other numbers of
+//   the end that answers and the `peerLimit` of the other end, and last, with release, its
+//   `windowMax`. While that is 0, a program passes no other segment of the connection.
 // - `admitted`: the worker alone. It fills in the entry, then stores here, with release, the newest
 //   generation of the policy that lets the connection pass. A program reads it before the rest, and
 //   passes nothing while it is 0 or older than the generation in force. So one store cuts a
 //   connection, and one store swaps the policy of all.
 // - Taking back: the worker stores 0 in `admitted` of both ends. The entry is its own again, and
-// may
-//   become another connection's, after a grace period: when all programs that began before have
-//   ended.
+//   may become another connection's, after a grace period: when all programs that began before
+//   have ended.
 
 #ifdef __bpf__
 

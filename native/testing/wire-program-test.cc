@@ -114,6 +114,28 @@ class Program {
   std::array<uint64_t, SLUICE_WIRE_ENDS> before_ = {};
 };
 
+struct Parsed {
+  PacketView view;
+  ConnName name;
+  DropReason reason;
+};
+Parsed parse(std::vector<uint8_t>& bytes) {
+  Parsed parsed;
+  Frame frame;
+  frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
+  frame.length = static_cast<uint32_t>(bytes.size());
+  CHECK(parsePacket(frame, &parsed.view) == DropReason::None);
+  parsed.reason = parseTransport(&parsed.view);
+  parsed.name = connNameOf(parsed.view.key, parsed.view.icmpRole, parsed.view.icmpType, ZONE);
+  return parsed;
+}
+void admitEnds(ConnEntry& entry, uint32_t podEnd, uint32_t generation) {
+  for (uint32_t end = 0; end < 2; ++end) {
+    entry.ends[end].isOutside = end == podEnd ? 0 : 1;
+    entry.ends[end].seenUs = nowUs();
+    __atomic_store_n(&entry.ends[end].admitted, generation, __ATOMIC_RELEASE);
+  }
+}
 // A conversation between the pod and its friend, tracked on both tables.
 class Conversation {
  public:
@@ -121,7 +143,8 @@ class Conversation {
       : random_(seed), port_(port), alone_(alone), shared_(shared), program_(program) {
     family_ = below(2) == 0 ? 4 : 6;
     opensInside_ = below(2) == 0;
-    protocol_ = below(4) != 0 ? PROTOCOL_TCP : below(2) == 0 ? PROTOCOL_UDP : PROTOCOL_ICMP;
+    constexpr uint8_t OTHERS[] = {PROTOCOL_UDP, PROTOCOL_ICMP, PROTOCOL_SCTP};
+    protocol_ = below(4) != 0 ? PROTOCOL_TCP : OTHERS[below(3)];
     for (uint32_t& each : start_) {
       each = below(2) == 0 ? 0u - below(100'000) : static_cast<uint32_t>(random_());
     }
@@ -129,12 +152,11 @@ class Conversation {
 
   // Opens it, on both; userspace alone does that.
   bool open() {
-    const auto frame = frameOf(opensInside_, firstSegment());
+    std::vector<uint8_t> frame = frameOf(opensInside_, firstSegment());
     const uint32_t went = program_->runAlone(frame, !opensInside_);
-    if (went != (protocol_ == PROTOCOL_TCP ? SLUICE_WIRE_UNUSUAL : SLUICE_WIRE_UNKNOWN)) {
-      return false;
-    }
-    const Read read = readFrame(frame);
+    if (went != SLUICE_WIRE_UNUSUAL && went != SLUICE_WIRE_UNKNOWN) return false;
+    if (protocol_ == PROTOCOL_TCP && went != SLUICE_WIRE_UNUSUAL) return false;
+    const Parsed read = parse(frame);
     for (ConnTable* table : {alone_, shared_}) {
       DropReason reason;
       ConnEntry* const entry = table->insert(read.name, table->hintOf(read.name), {}, 1, &reason);
@@ -155,13 +177,7 @@ class Conversation {
   }
 
   // As the worker does with what it has judged by the policy in force.
-  void admit(uint32_t generation) {
-    for (uint32_t end = 0; end < 2; ++end) {
-      entry_->ends[end].isOutside = end == podEnd_ ? 0 : 1;
-      entry_->ends[end].seenUs = nowUs();
-      __atomic_store_n(&entry_->ends[end].admitted, generation, __ATOMIC_RELEASE);
-    }
-  }
+  void admit(uint32_t generation) { admitEnds(*entry_, podEnd_, generation); }
   // By more than the kernel's coarse clock is behind.
   void age() {
     for (SluiceConnEnd& end : entry_->ends) end.seenUs = nowUs() - timeoutOf(*entry_) - SECOND_US;
@@ -172,15 +188,18 @@ class Conversation {
     const bool fromPod = below(2) == 0;
     std::vector<uint8_t> frame = frameOf(fromPod, nextSegment(fromPod));
     while (frame.size() < 60 && below(2) == 0) frame.push_back(0);
-    const Read read = readFrame(frame);
+    const Parsed read = parse(frame);
     // From a MAC that is not the pod's, or to one.
     std::vector<uint8_t> forged = frame;
     if (forgesMac) forged[fromPod ? 11 : 5] ^= 0x40;
     *went = SLUICE_WIRE_UNADMITTED;
     if (asksProgram) *went = program_->runAlone(forged, !fromPod);
     const auto bytes = static_cast<uint32_t>(frame.size());
+    CHECK(read.reason == DropReason::None);
     const TcpOutcome wanted = take(*wanted_, read, bytes);
     if (*went == SLUICE_WIRE_PASSED) {
+      if ((read.view.tcp.flags & TCP_SYN) != 0) ++answersPassed;
+      if (protocol_ == PROTOCOL_SCTP) ++chunksPassed;
       if (wanted.fate != TcpFate::Accepted) return "it passed what is not to be accepted";
     } else {
       const TcpOutcome got = take(*entry_, read, bytes);
@@ -189,15 +208,14 @@ class Conversation {
     return difference();
   }
 
+  static inline uint32_t answersPassed = 0;
+  static inline uint32_t chunksPassed = 0;
+
   [[nodiscard]] bool isOver() const {
     return wanted_->state == ConnState::Close || wanted_->state == ConnState::None;
   }
 
  private:
-  struct Read {
-    PacketView view;
-    ConnName name;
-  };
   struct Segment {
     uint8_t flags = TCP_SYN;
     uint32_t sequence = 0;
@@ -269,6 +287,7 @@ class Conversation {
                               fromPod == opensInside_ ? uint16_t{8'080} : port_};
     if (protocol_ == PROTOCOL_UDP)
       return udpFrame(family_, from, ports[0], to, ports[1], below(90));
+    if (protocol_ == PROTOCOL_SCTP) return chunksFrame(from, ports[0], to, ports[1]);
     if (protocol_ == PROTOCOL_ICMP) {
       return echoFrame(family_, from, to, fromPod != opensInside_, port_);
     }
@@ -286,24 +305,23 @@ class Conversation {
     return tcpFrame(family_, from, ports[0], to, ports[1], fields);
   }
 
-  static Read readFrame(std::vector<uint8_t>& bytes) {
-    Read read;
-    Frame frame;
-    frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
-    frame.length = static_cast<uint32_t>(bytes.size());
-    CHECK(parsePacket(frame, &read.view) == DropReason::None);
-    CHECK(parseTransport(&read.view) == DropReason::None);
-    read.name = connNameOf(read.view.key, read.view.icmpRole, read.view.icmpType, ZONE);
-    return read;
-  }
-  static Read readFrame(const std::vector<uint8_t>& bytes) {
-    static std::vector<uint8_t> copy;
-    copy = bytes;
-    return readFrame(copy);
+  // Up to six chunks, of which the program walks four.
+  std::vector<uint8_t> chunksFrame(uint8_t from, uint16_t fromPort, uint8_t to, uint16_t toPort) {
+    FrameBuilder builder(family_, from, to, PROTOCOL_SCTP);
+    append16(builder.payload, fromPort);
+    append16(builder.payload, toPort);
+    builder.payload.resize(12);
+    for (uint32_t chunk = below(6); chunk < 6; ++chunk) {
+      const uint32_t bytes = 4 + below(40);
+      append16(builder.payload, below(13) << 8);
+      append16(builder.payload, bytes);
+      builder.payload.resize(builder.payload.size() + ((bytes + 3) & ~3u) - 4);
+    }
+    return builder.build();
   }
 
   // As Filter::judgeTracked does.
-  TcpOutcome take(ConnEntry& entry, const Read& read, uint32_t bytes) {
+  TcpOutcome take(ConnEntry& entry, const Parsed& read, uint32_t bytes) {
     ConnTable& table = &entry == wanted_ ? *alone_ : *shared_;
     const uint8_t sender = read.name.sender;
     TcpOutcome outcome;
@@ -373,25 +391,14 @@ struct Bench {
 
 // Frames from the pod to its friend; those of a connection that userspace has admitted.
 std::vector<uint8_t> datagram(uint16_t port) { return udpFrame(4, POD, port, FRIEND, 8'080, 20); }
-void admitDatagrams(Bench& bench, uint16_t port, uint32_t generation = 1) {
+void admitDatagrams(Bench& bench, uint16_t port) {
   std::vector<uint8_t> bytes = datagram(port);
-  Frame frame;
-  frame.bytes = reinterpret_cast<std::byte*>(bytes.data());
-  frame.length = static_cast<uint32_t>(bytes.size());
-  PacketView view;
-  CHECK(parsePacket(frame, &view) == DropReason::None);
-  CHECK(parseTransport(&view) == DropReason::None);
-  const ConnName name = connNameOf(view.key, view.icmpRole, view.icmpType, ZONE);
+  const ConnName name = parse(bytes).name;
   DropReason reason;
-  ConnEntry* const entry =
-      bench.shared.insert(name, bench.shared.hintOf(name), {}, generation, &reason);
+  ConnEntry* const entry = bench.shared.insert(name, bench.shared.hintOf(name), {}, 1, &reason);
   REQUIRE(entry != nullptr);
   entry->state = ConnState::Unreplied;
-  for (uint32_t end = 0; end < 2; ++end) {
-    entry->ends[end].isOutside = end == name.sender ? 0 : 1;
-    entry->ends[end].seenUs = nowUs();
-    __atomic_store_n(&entry->ends[end].admitted, generation, __ATOMIC_RELEASE);
-  }
+  admitEnds(*entry, name.sender, 1);
 }
 
 // What a swap, a cut or time does to a connection before its next frame.
@@ -467,12 +474,66 @@ TEST("wire program: whoever takes which packet, the tracker's verdicts and numbe
   }
   // It would prove little if nothing passed, or nothing was refused for one of the reasons.
   CHECK(bench.program.counted(SLUICE_WIRE_PASSED) > 2'000);
+  CHECK(Conversation::answersPassed > 50);
+  CHECK(Conversation::chunksPassed > 200);
   for (const uint32_t end :
        {SLUICE_WIRE_UNUSUAL, SLUICE_WIRE_UNADMITTED, SLUICE_WIRE_STALE, SLUICE_WIRE_GUARDED,
         SLUICE_WIRE_EXPIRED, SLUICE_WIRE_STATE, SLUICE_WIRE_WINDOW}) {
     CHECK(bench.program.counted(end) > 20);
   }
   CHECK(bench.program.counted(SLUICE_WIRE_RACE) == 0);
+}
+
+TEST("wire program: the window scale among a SYN-ACK's options is the one that the parser finds") {
+  Bench bench;
+  if (!bench.valid) return;
+  std::mt19937 random(1);
+  const auto below = [&random](uint32_t limit) { return static_cast<uint32_t>(random()) % limit; };
+  uint32_t passed = 0;
+  uint32_t scaled = 0;
+  for (uint32_t round = 0; round < 3'000; ++round) {
+    const auto port = static_cast<uint16_t>(1'024 + round);
+    const uint8_t family = below(2) == 0 ? 4 : 6;
+    TcpFields syn = {.flags = TCP_SYN, .sequence = 99, .options = {1, 3, 3, 7}};
+    std::vector<uint8_t> first = tcpFrame(family, POD, port, FRIEND, 8'080, syn);
+    TcpFields answer = {.flags = TCP_SYN | TCP_ACK, .sequence = 9, .acknowledgement = 100};
+    const uint32_t optionBytes = 4 * below(11);
+    while (answer.options.size() < optionBytes) {
+      const uint32_t kind = below(20) == 0 ? below(256) : below(9);
+      const uint32_t length = kind == 3 && below(8) != 0 ? 3
+                              : below(12) == 0           ? below(256)
+                                                         : 2 + below(9);
+      answer.options.push_back(static_cast<uint8_t>(kind));
+      if (kind == 1 || (kind == 0 && below(2) == 0)) continue;
+      answer.options.push_back(static_cast<uint8_t>(length));
+      for (uint32_t byte = 2; byte < length; ++byte) {
+        answer.options.push_back(static_cast<uint8_t>(below(20)));
+      }
+    }
+    answer.options.resize(optionBytes);
+    std::vector<uint8_t> second = tcpFrame(family, FRIEND, 8'080, POD, port, answer);
+
+    const Parsed opened = parse(first);
+    const Parsed answered = parse(second);
+    DropReason reason;
+    ConnEntry* const entry =
+        bench.shared.insert(opened.name, bench.shared.hintOf(opened.name), {}, 1, &reason);
+    REQUIRE(entry != nullptr);
+    openTcp(*entry, opened.name.sender, opened.view.tcp);
+    admitEnds(*entry, opened.name.sender, 1);
+    if (bench.program.runAlone(second, true) == SLUICE_WIRE_PASSED) {
+      ++passed;
+      CHECK(answered.reason == DropReason::None);
+      ConnEntry wanted = *entry;
+      openTcp(wanted, opened.name.sender, opened.view.tcp);
+      CHECK(trackTcp(wanted, answered.name.sender, answered.view.tcp).fate == TcpFate::Accepted);
+      CHECK(std::memcmp(entry->windowScale, wanted.windowScale, 2) == 0);
+      if (entry->windowScale[0] != 0 || entry->windowScale[1] != 0) ++scaled;
+    }
+    bench.shared.remove(*entry);
+  }
+  CHECK(passed > 500);
+  CHECK(scaled > 100);
 }
 
 TEST("wire program: a frame waits for those of its connection that are still on the way up") {

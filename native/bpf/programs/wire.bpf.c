@@ -3,8 +3,7 @@
 // drops, reports, and opens and closes connections. wire.h says which way is up.
 //
 // The rules are the tracker's own: tcp-rules.h. What they do not let move on as it should is not
-// dropped here: it goes up unchanged. SYNs, answers to them and resets always go up: the verifier
-// does not follow a loop over options.
+// dropped here: it goes up unchanged. SYNs and resets always go up.
 
 #include "native/bpf/programs/wire.h"
 #include "native/bpf/programs/kernel.h"
@@ -38,6 +37,7 @@ enum { GSO_TCP4 = 1, GSO_DODGY = 2, GSO_ECN = 4, GSO_FIXED_ID = 8, GSO_TCP6 = 16
 enum { GSO_ACCURATE_ECN = 1 << 19 };
 enum { GSO_HARMLESS = GSO_DODGY | GSO_ECN | GSO_FIXED_ID | GSO_ACCURATE_ECN };
 enum { ETHERNET_BYTES = 14, PLAIN_BYTES_MAX = 74, PADDED_BYTES_MAX = 60 };
+enum { OPTIONS_MAX = 10, OPTION_BYTES_MAX = 40, SCTP_BYTES = 12, SCTP_CHUNKS_MAX = 4 };
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, URG = 32 };
 
 // Struct __sk_buff of the kernel.
@@ -64,12 +64,13 @@ typedef struct {
   SluiceU64 hash;
   SluiceU32 headerAt;  // where the header behind IP's starts
   SluiceU32 sender;
-  SluiceU32 isFin;  // TCP: 1 when it is one
+  SluiceU32 event;  // TCP: SLUICE_TCP_SYN_ACK, …FIN or …ACK
   SluiceU32 sequence;
   SluiceU32 acknowledgement;
   SluiceU32 end;  // past its last sequence number
   SluiceU32 payload;
   SluiceU32 window;
+  SluiceU32 scale;  // that it offers; SLUICE_SCALE_ABSENT
 } Packet;
 
 #define READ(place) (*(volatile __typeof__(place)*)&(place))
@@ -77,34 +78,94 @@ typedef struct {
 INLINE SluiceU32 load16(const SluiceU8* bytes) { return swap16(*(const SluiceU16*)bytes); }
 INLINE SluiceU32 load32(const SluiceU8* bytes) { return swap32(*(const SluiceU32*)bytes); }
 
-// Reads a segment: plain is one that is only an acknowledgement, with data or a FIN or neither.
-INLINE int readTcp(Packet* packet, const SluiceU8* tcp, const SluiceU8* end, SluiceU32 bytes) {
+// Comparisons of small numbers without branches, of which the verifier would follow every one.
+INLINE SluiceU64 isZero(SluiceU64 value) { return (value - 1) >> 63; }
+INLINE SluiceU64 isLess(SluiceU64 left, SluiceU64 right) { return (left - right) >> 63; }
+
+// Finds the window scale among the options of a SYN, as parseSynOptions() does; 0 when they are
+// malformed, or more than are usual.
+INLINE int readOptions(Frame* frame, SluiceU32 at, SluiceU32 bytes, SluiceU32* scale) {
+  SluiceU8 options[64 + 2];
+  __builtin_memset(options, 0, sizeof options);
+  if (bytes == 0) return 1;
+  if (bytes > OPTION_BYTES_MAX || loadPacketBytes(frame, at, options, bytes) != 0) return 0;
+  SluiceU64 place = 0;
+  SluiceU64 found = SLUICE_SCALE_ABSENT;
+  SluiceU64 isOver = 0;
+  SluiceU64 isBad = 0;
+  for (int option = 0; option < OPTIONS_MAX; ++option) {
+    const SluiceU64 kind = READ(options[place]);
+    const SluiceU64 length = READ(options[place + 1]);
+    const SluiceU64 value = READ(options[place + 2]);
+    isOver |= isZero(kind) | isLess(bytes, place + 1);
+    const SluiceU64 isNothing = isZero(kind ^ 1);
+    const SluiceU64 isOption = (isOver | isNothing) ^ 1;
+    isBad |= isOption & (isLess(length, 2) | isLess(bytes - place, length));
+    const SluiceU64 isScale = isOption & isZero(kind ^ 3) & isZero(length ^ 3);
+    const SluiceU64 most = value - (value - 14) * isLess(14, value);
+    found += (most - found) * isScale;
+    place = (place + (isOver ^ 1) * (isNothing + length * isOption)) & 63;
+  }
+  *scale = (SluiceU32)found;
+  return (isBad | ((isOver | isZero(bytes - place)) ^ 1)) == 0;
+}
+
+// Reads a segment: plain is one that is only an acknowledgement, with data, a FIN, a SYN or
+// neither.
+INLINE int readTcp(Frame* frame, Packet* packet, const SluiceU8* tcp, const SluiceU8* end,
+                   SluiceU32 bytes) {
   if (tcp + 20 > end || bytes < 20) return ODD;
   packet->way.sourcePort = load16(tcp);
   packet->way.destinationPort = load16(tcp + 2);
   const SluiceU32 headerBytes = (SluiceU32)(tcp[12] >> 4) * 4;
   if (headerBytes < 20 || headerBytes > bytes) return NAMED;
   const SluiceU32 flags = tcp[13] & (FIN | SYN | RST | ACK | URG);
-  if (flags != ACK && flags != (FIN | ACK)) return NAMED;
-  packet->isFin = flags & FIN;
+  if (flags != ACK && flags != (FIN | ACK) && flags != (SYN | ACK)) return NAMED;
+  packet->event = flags == ACK           ? SLUICE_TCP_ACK
+                  : flags == (FIN | ACK) ? SLUICE_TCP_FIN
+                                         : SLUICE_TCP_SYN_ACK;
   packet->sequence = load32(tcp + 4);
   packet->acknowledgement = load32(tcp + 8);
   packet->window = load16(tcp + 14);
   packet->payload = bytes - headerBytes;
-  packet->end = packet->sequence + packet->payload + packet->isFin;
-  return PLAIN;
+  packet->end = packet->sequence + packet->payload + (flags != ACK);
+  packet->scale = SLUICE_SCALE_ABSENT;
+  if (packet->event != SLUICE_TCP_SYN_ACK) return PLAIN;
+  return readOptions(frame, packet->headerAt + 20, headerBytes - 20, &packet->scale) ? PLAIN
+                                                                                     : NAMED;
+}
+
+// Walks the chunks of an SCTP packet, as parseSctp() does, if there are a few.
+INLINE int readChunks(const Frame* frame, SluiceU32 at, SluiceU32 bytes) {
+  for (int chunk = 0; chunk < SCTP_CHUNKS_MAX; ++chunk) {
+    SluiceU16 head[2];
+    if (bytes < 4) return PLAIN;
+    if (loadPacketBytes(frame, at, head, sizeof head) != 0) return NAMED;
+    const SluiceU32 chunkBytes = swap16(head[1]);
+    if (chunkBytes < 4 || chunkBytes > bytes) return NAMED;
+    const SluiceU32 padded = (chunkBytes + 3) & ~3u;
+    at += padded;
+    bytes = padded < bytes ? bytes - padded : 0;
+  }
+  return bytes < 4 ? PLAIN : NAMED;
 }
 
 // Reads the header behind IP's; `bytes` go with it.
-INLINE int readTransport(const Frame* frame, Packet* packet, const SluiceU8* l4,
-                         const SluiceU8* end, SluiceU32 bytes) {
-  if (packet->way.protocol == IP_TCP) return readTcp(packet, l4, end, bytes);
+INLINE int readTransport(Frame* frame, Packet* packet, const SluiceU8* l4, const SluiceU8* end,
+                         SluiceU32 bytes) {
+  if (packet->way.protocol == IP_TCP) return readTcp(frame, packet, l4, end, bytes);
   if (l4 + 8 > end || bytes < 8) return ODD;
   const int isWhole = frame->segmentBytes == 0;
   if (packet->way.protocol == IP_UDP) {
     packet->way.sourcePort = load16(l4);
     packet->way.destinationPort = load16(l4 + 2);
     return isWhole && load16(l4 + 4) == bytes ? PLAIN : NAMED;
+  }
+  if (packet->way.protocol == IP_SCTP) {
+    packet->way.sourcePort = load16(l4);
+    packet->way.destinationPort = load16(l4 + 2);
+    if (!isWhole || bytes < SCTP_BYTES) return NAMED;
+    return readChunks(frame, packet->headerAt + SCTP_BYTES, bytes - SCTP_BYTES);
   }
   const int isV6 = packet->way.family == 6;
   if (packet->way.protocol != (isV6 ? IP_ICMP6 : IP_ICMP)) return ODD;
@@ -126,7 +187,7 @@ INLINE int checksumFits(const SluiceU8* header) {
 }
 
 // Reads a frame as far as the rules here go.
-INLINE int read(const Frame* frame, const SluiceU8* data, const SluiceU8* end, Packet* packet) {
+INLINE int read(Frame* frame, const SluiceU8* data, const SluiceU8* end, Packet* packet) {
   const SluiceU32 length = frame->length;
   const SluiceU8* const ip = data + ETHERNET_BYTES;
   if (ip + 20 > end) return ODD;
@@ -182,7 +243,10 @@ INLINE int isSound(const Frame* frame, const Packet* packet) {
   const SluiceU32 start = FIELD(SluiceU16, skb, skbSumStart);
   const SluiceU32 field = FIELD(SluiceU16, skb, skbSumOffset);
   const SluiceU32 protocol = packet->way.protocol;
-  const SluiceU32 rightField = protocol == IP_TCP ? 16 : protocol == IP_UDP ? 6 : 2;
+  const SluiceU32 rightField = protocol == IP_TCP    ? 16
+                               : protocol == IP_UDP  ? 6
+                               : protocol == IP_SCTP ? 8
+                                                     : 2;
   if (start != FIELD(SluiceU16, skb, skbMac) + packet->headerAt || field != rightField) return 0;
   if (frame->segmentBytes == 0) return 1;
   const char* const shared = bpf_rdonly_cast(
@@ -253,7 +317,8 @@ INLINE SluiceU64 timeoutUs(SluiceU32 protocol, SluiceU32 state, SluiceU32 flags)
     return (flags & SLUICE_CONN_ASSURED) != 0 ? SLUICE_TIMEOUT_US_Replied
                                               : SLUICE_TIMEOUT_US_Unreplied;
   }
-  if (protocol != IP_TCP) return SLUICE_TIMEOUT_US_ICMP;
+  if (protocol == IP_ICMP || protocol == IP_ICMP6) return SLUICE_TIMEOUT_US_ICMP;
+  if (protocol != IP_TCP) return SLUICE_TIMEOUT_US_Other;
   if (state == SLUICE_ConnState_Established) return SLUICE_TIMEOUT_US_Established;
   if (state == SLUICE_ConnState_SynReceived) return SLUICE_TIMEOUT_US_SynReceived;
   if (state == SLUICE_ConnState_CloseWait) return SLUICE_TIMEOUT_US_CloseWait;
@@ -268,13 +333,57 @@ INLINE SluiceU64 timeoutUs(SluiceU32 protocol, SluiceU32 state, SluiceU32 flags)
 #define FLAG(flag) ((SluiceU32)(flag) << 8)
 #define SCALE_OF(word, end) ((word) >> (16 + 8 * (end)) & 255)
 
+// Takes the answer to a SYN through the tracker's rules. Who steps the state has the answer for
+// his own: he notes its numbers, the window last. While that is 0, nothing else of the connection
+// passes.
+INLINE int trackAnswer(SluiceConn* entry, SluiceConnEnd* ownEnd, SluiceConnEnd* openerEnd,
+                       const Packet* packet, SluiceU32 word) {
+  const SluiceU32 sender = packet->sender & 1;
+  if ((FLAGS_OF(word) & SLUICE_CONN_ORIGINAL_FROM_HIGHER) == sender ||
+      STATE_OF(word) != SLUICE_ConnState_SynSent || (FLAGS_OF(word) & SLUICE_CONN_NO_WINDOW) != 0) {
+    return SLUICE_WIRE_STATE;
+  }
+  SluiceTcpEnd from;
+  SluiceTcpEnd opener;
+  from.peerLimit = READ(ownEnd->tcp.peerLimit);
+  from.windowMax = READ(ownEnd->tcp.windowMax);
+  opener.sentEnd = READ(openerEnd->tcp.sentEnd);
+  opener.windowMax = READ(openerEnd->tcp.windowMax);
+  if (from.windowMax != 0 || packet->payload > opener.windowMax ||
+      !sluiceAcknowledgesSyn(&from, &opener, packet->acknowledgement)) {
+    return SLUICE_WIRE_WINDOW;
+  }
+  // Scaling is used only when both ends offer it.
+  const SluiceU32 openerScale = SCALE_OF(word, 1 - sender);
+  const SluiceBool isScaled =
+      packet->scale != SLUICE_SCALE_ABSENT && openerScale != SLUICE_SCALE_ABSENT;
+  const SluiceU32 scales = (isScaled ? packet->scale : 0) << (16 + 8 * sender) |
+                           (isScaled ? openerScale : 0) << (24 - 8 * sender);
+  const SluiceU32 next = scales | (word & 0xff00) | FLAG(SLUICE_CONN_ACK_SEEN_LOWER << sender) |
+                         SLUICE_ConnState_SynReceived;
+  if (__sync_val_compare_and_swap((SluiceU32*)&entry->state, word, next) != word) {
+    return SLUICE_WIRE_RACE;
+  }
+  const SluiceU32 window = packet->window != 0 ? packet->window : 1;
+  openerEnd->tcp.peerLimit = packet->sequence + 1 + opener.windowMax;
+  ownEnd->tcp.sentEnd = packet->end;
+  ownEnd->tcp.ackMax = packet->acknowledgement;
+  ownEnd->tcp.peerLimit = packet->acknowledgement + window;
+  __sync_lock_test_and_set(&ownEnd->tcp.windowMax, window);
+  return SLUICE_WIRE_PASSED;
+}
+
 // Takes a segment through the tracker's rules; SLUICE_WIRE_PASSED when the connection went on.
 INLINE int track(SluiceConn* entry, SluiceConnEnd* ownEnd, SluiceConnEnd* otherEnd,
                  const Packet* packet, SluiceU32 word) {
+  if (packet->event == SLUICE_TCP_SYN_ACK) {
+    return trackAnswer(entry, ownEnd, otherEnd, packet, word);
+  }
   const SluiceU32 sender = packet->sender;
   const SluiceBool fromOpener = (FLAGS_OF(word) & SLUICE_CONN_ORIGINAL_FROM_HIGHER) == sender;
-  const SluiceU64 steps = packet->isFin ? sluiceTcpSteps(fromOpener, SLUICE_TCP_FIN)
-                                        : sluiceTcpSteps(fromOpener, SLUICE_TCP_ACK);
+  const SluiceU64 steps = packet->event == SLUICE_TCP_FIN
+                              ? sluiceTcpSteps(fromOpener, SLUICE_TCP_FIN)
+                              : sluiceTcpSteps(fromOpener, SLUICE_TCP_ACK);
   const SluiceU32 step = sluiceStepOf(steps, STATE_OF(word) & 15);
   if (step >= SLUICE_STEP_INVALID) return SLUICE_WIRE_STATE;
 
@@ -299,7 +408,8 @@ INLINE int track(SluiceConn* entry, SluiceConnEnd* ownEnd, SluiceConnEnd* otherE
   }
 
   const SluiceU32 seen = FLAG(SLUICE_CONN_ACK_SEEN_LOWER << sender);
-  if (from.windowMax == 0 || !sluiceSequenceFits(&from, &to, packet->sequence, packet->end) ||
+  if (from.windowMax == 0 || to.windowMax == 0 ||
+      !sluiceSequenceFits(&from, &to, packet->sequence, packet->end) ||
       !sluiceAcknowledgementFits(&from, &to, packet->acknowledgement) ||
       // What oversteps its limit widens the other end's window: that is not this end's to write.
       sluiceBefore(to.peerLimit, packet->end)) {
@@ -400,8 +510,22 @@ INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
   return SLUICE_WIRE_PASSED;
 }
 
+// Has the verifier forget which path led here: otherwise it would walk the rest of the program once
+// for each kind of packet. It does not know that `zero` is 0.
+INLINE void forget(Packet* packet, SluiceU32 zero) {
+  packet->way.family ^= zero;
+  packet->way.protocol ^= zero;
+  packet->way.kind ^= zero;
+  packet->way.isRequest ^= zero;
+  packet->headerAt ^= zero;
+  packet->isFragment ^= zero;
+  packet->event ^= zero;
+  packet->scale ^= zero;
+}
+
 // Reads a frame and names its connection; ODD, NAMED or PLAIN.
-INLINE int look(Frame* frame, const SluiceWireSide* side, Packet* packet) {
+INLINE int look(Frame* frame, const SluiceWireSide* side, const SluiceWireControl* settings,
+                Packet* packet) {
   const SluiceU32 length = frame->length;
   const SluiceU8* data = (const SluiceU8*)(SluiceU64)frame->data;
   const SluiceU8* end = (const SluiceU8*)(SluiceU64)frame->dataEnd;
@@ -410,12 +534,14 @@ INLINE int look(Frame* frame, const SluiceWireSide* side, Packet* packet) {
     data = (const SluiceU8*)(SluiceU64)frame->data;
     end = (const SluiceU8*)(SluiceU64)frame->dataEnd;
   }
-  const int known = read(frame, data, end, packet);
+  int known = read(frame, data, end, packet);
   const SluiceU64* const source = packet->way.source;
   const SluiceU64* const destination = packet->way.destination;
   const SluiceU64 folded = source[0] ^ source[1] ^ destination[0] ^ destination[1];
   packet->pair = swap32((SluiceU32)(folded ^ folded >> 32));
+  known ^= (int)READ(settings->zero);
   if (known == ODD) return ODD;
+  forget(packet, READ(settings->zero));
   packet->way.zone = side->zone;
   packet->sender = sluiceNameConn(&packet->way, &packet->key);
   packet->hash = sluiceHashConn(&packet->key, LOADED(secretLow), LOADED(secretHigh));
@@ -451,7 +577,7 @@ PROGRAM(wire)(Frame* frame) {
   SluiceWireCounters* const counted = mapLookup(counters, &number);
   Packet packet;
   __builtin_memset(&packet, 0, sizeof packet);
-  const int known = look(frame, side, &packet);
+  const int known = look(frame, side, settings, &packet);
   const SluiceU32 worker = workerOf(&packet);
   number = number * (SluiceU32)LOADED(workers) + worker;
   SluiceWireWay* const way = mapLookup(ways, &number);
@@ -463,6 +589,7 @@ PROGRAM(wire)(Frame* frame) {
       isSound(frame, &packet)) {
     went = judge(&packet, frame->length, data, side, settings, way, worker);
   }
+  went ^= (int)READ(settings->zero);  // as in forget()
   SluiceU32 to = side->partner;
   if (went == SLUICE_WIRE_PASSED) {
     counted->passedBytes += frame->length;
