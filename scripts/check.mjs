@@ -10,6 +10,8 @@ const bin = (name) => `node_modules/.bin/${name}`;
 const steps = [
   ["types", bin("tsc"), ["-p", "tsconfig.json"]],
   ["types of the tests", bin("tsc"), ["-p", "test/tsconfig.json"]],
+  ["types of the page", bin("tsc"), ["-p", "src/ui/page/tsconfig.json"]],
+  ["page", bin("vite"), ["build", "--config", "src/ui/page/vite.config.mjs"]],
   ["generated files", process.execPath, ["dist/layout/generate.js", "--check"]],
   ["eBPF programs", process.execPath, ["scripts/bpf.mjs", "--check"]],
   ["lint", bin("biome"), ["check", "--error-on-warnings", "."]],

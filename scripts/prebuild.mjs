@@ -79,3 +79,5 @@ for (const file of readdirSync(join(root, "dist"), { recursive: true, encoding: 
   const source = join(root, "src", file.replace(/\.(d\.ts|js|js\.map)$/, ".ts"));
   if (/\.(d\.ts|js|js\.map)$/.test(file) && !existsSync(source)) rmSync(join(root, "dist", file));
 }
+const pageConfig = ["--config", "src/ui/page/vite.config.mjs"];
+run(process.execPath, "node_modules/vite/bin/vite.js", "build", ...pageConfig);

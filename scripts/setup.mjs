@@ -53,6 +53,8 @@ const helpful = [
           debian: "containernetworking-plugins",
           why: "live tests of pods' networks",
         },
+        { present: () => onPath("chromium"), debian: "chromium", why: "tests of the page" },
+        { present: () => onPath("dot"), debian: "graphviz", why: "tests of pictures" },
       ]
     : []),
 ];
@@ -181,6 +183,8 @@ must(
   "the TypeScript build",
   run(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"]),
 );
+const pageConfig = ["--config", "src/ui/page/vite.config.mjs"];
+must("the page", run(process.execPath, ["node_modules/vite/bin/vite.js", "build", ...pageConfig]));
 must("chmod", run("chmod", ["+x", "dist/cli/main.js"]));
 linkCommand();
 say("ready");

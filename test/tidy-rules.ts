@@ -32,9 +32,10 @@ export function roomsOf(page: string, top: string): Rooms {
 /** Finds every import of ours in TypeScript; `static`: but for those that are made when they are needed. */
 export function importsOf(tree: Tree, which: "all" | "static" = "all"): Reference[] {
   const pattern = which === "all" ? importPattern : staticPattern;
-  return references(tree, /\.ts$/, pattern, (from, text) =>
-    join(dirname(from), text).replace(/\.js$/, ".ts"),
-  );
+  return references(tree, /\.tsx?$/, pattern, (from, text) => {
+    const path = join(dirname(from), text).replace(/\.js$/, ".ts");
+    return tree.has(`${path}x`) ? `${path}x` : path;
+  });
 }
 
 /**
@@ -43,7 +44,7 @@ export function importsOf(tree: Tree, which: "all" | "static" = "all"): Referenc
  */
 export function unusedExports(users: Tree): string[] {
   const importers = new Map<string, string[]>();
-  for (const { from, to } of references(users, /\.m?ts$|\.mjs$/, importPattern, (from, text) =>
+  for (const { from, to } of references(users, /\.m?tsx?$|\.mjs$/, importPattern, (from, text) =>
     join(dirname(from), text).replace(/\.js$/, ".ts"),
   )) {
     const source = to.replace(/^dist\//, "src/");

@@ -31,6 +31,7 @@ const entryPoints = new Set([
   "src/cli/main.ts",
   "src/cli/reference.ts",
   "src/layout/generate.ts",
+  "src/ui/page/main.tsx",
   "native/binding/addon.cc",
   "native/binding/glibc-floor.cc",
   "native/cni/main.cc",
@@ -47,7 +48,7 @@ function treeOf(files: readonly string[]): Tree {
   return new Map(files.map((file) => [file, readFileSync(join(root, file), "utf8")]));
 }
 
-const sources = filesBelow("src", /\.ts$/);
+const sources = filesBelow("src", /\.tsx?$/);
 const nativeFiles = filesBelow("native", /\.(cc|h|bpf\.c)$/);
 const tree = treeOf([...sources, ...nativeFiles]);
 const imports = importsOf(tree);

@@ -9,6 +9,8 @@ export interface FlowBox {
   readonly namespace: string;
   /** Without the namespace; at least one. */
   readonly names: readonly string[];
+  /** What a reader should see at once, such as `no policy`. */
+  readonly badges: readonly string[];
   /** Ports (numbers of the matrix's pool) that it accepts from any address at all, if any. */
   readonly fromAnyone: number | undefined;
   /** Ports on which it may send to any address at all, if any. */
@@ -68,6 +70,7 @@ export function flowGraph(matrix: Matrix): FlowGraph {
       kind: members[at]!.kind,
       namespace: matrix.by === "namespace" ? "" : members[at]!.namespace,
       names: members[at]!.names,
+      badges: [],
       fromAnyone: unlessNone(open[at]!.ingress),
       toAnyone: unlessNone(open[at]!.egress),
       among: unlessNone(among[at]!),

@@ -23,12 +23,12 @@ export function passingBetween(
   table: Table,
   from: FlowEnd,
   to: FlowEnd,
+  connectivity = new Connectivity(blob),
 ): readonly Passing[] {
   const pairs = addressPairs(from, to);
   const batch = new TupleBatch(pairs.length);
   for (const { source, destination } of pairs) batch.push(source, destination, 0, 0);
   const leaves = table.locate(batch);
-  const connectivity = new Connectivity(blob);
   const siteOf = (address: Address, leaf: number): Site & { readonly endpointId?: number } => {
     const { classId, endpointId } = connectivity.leaf(leaf);
     const site = { family: address.family, classId };

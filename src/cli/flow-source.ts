@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { StringDecoder } from "node:string_decoder";
-import { CaptureError } from "../capture/capture.js";
+import { type Capture, CaptureError } from "../capture/capture.js";
 import { isPcap } from "../capture/pcap.js";
 import { isPcapng } from "../capture/pcapng.js";
 import { readCapture } from "../capture/read-capture.js";
@@ -52,7 +52,11 @@ export async function readSeen(options: FlowOptions, io: Io): Promise<Seen> {
     }
     if (during !== undefined) throw usage("got --flows and --during, which is for a process");
     if (flows.filter((path) => path === "-").length > 1) throw usage("got --flows - twice");
-    for (const path of flows) await takeFile(path, unanswered, io, seen);
+    const sink: FlowSink = {
+      record: (record) => takeRecord(record, seen),
+      capture: (capture) => takeCapture(capture, tableOfNobody(), unanswered, seen),
+    };
+    for (const path of flows) await readFlowFile(path, io, sink);
     return seen;
   } catch (error) {
     if (!(error instanceof TooManyFlows)) throw error;
@@ -101,11 +105,24 @@ async function takeFromProcess(options: FlowOptions, io: Io, seen: Seen): Promis
   if (fault !== undefined) throw fault;
 }
 
-async function takeFile(path: string, unanswered: boolean, io: Io, seen: Seen): Promise<void> {
-  if (path === "-") return takeLines(io.stdin, "standard input", io, seen);
+/** What becomes of a file of flows. */
+export interface FlowSink {
+  /** Takes a document of a flow log; a text says what is wrong with it. */
+  record(record: unknown): string | undefined;
+  /** Errors: CaptureError. */
+  capture(capture: Capture): void;
+}
+
+/**
+ * Reads a flow log line by line, or a capture as a whole; `-` is standard input.
+ *
+ * Errors: CommandError (input) with file, line and column.
+ */
+export async function readFlowFile(path: string, io: Io, sink: FlowSink): Promise<void> {
+  if (path === "-") return takeLines(io.stdin, "standard input", io, sink);
   try {
-    if (await isCapture(path)) takeCaptureFile(path, unanswered, io, seen);
-    else await takeLines(createReadStream(path), path, io, seen);
+    if (await isCapture(path)) takeCaptureFile(path, io, sink);
+    else await takeLines(createReadStream(path), path, io, sink);
   } catch (error) {
     if (typeof (error as NodeJS.ErrnoException).syscall !== "string") throw error;
     throw new CommandError(exitCodes.input, `cannot read ${path}: ${systemReason(error)}`);
@@ -125,15 +142,19 @@ async function isCapture(path: string): Promise<boolean> {
   }
 }
 
-function takeCaptureFile(path: string, unanswered: boolean, io: Io, seen: Seen): void {
+function tableOfNobody(): Uint8Array {
   const empty = compile({ objects: [] });
   if (!empty.ok) throw new Error("a table without objects does not compile");
+  return empty.blob;
+}
+
+function takeCaptureFile(path: string, io: Io, sink: FlowSink): void {
   try {
     const capture = readCapture(readToEnd(path, captureBytesMax));
     if (capture.cutAt !== undefined) {
       io.stderr.write(`sluice: ${path} ends inside a packet, at byte ${capture.cutAt}\n`);
     }
-    takeCapture(capture, empty.blob, unanswered, seen);
+    sink.capture(capture);
   } catch (error) {
     if (!(error instanceof CaptureError)) throw error;
     throw new CommandError(exitCodes.input, `${path}: ${error.message}`);
@@ -145,7 +166,7 @@ async function takeLines(
   stream: NodeJS.ReadableStream,
   file: string,
   io: Io,
-  seen: Seen,
+  sink: FlowSink,
 ): Promise<void> {
   const decoder = new StringDecoder("utf8");
   let rest = "";
@@ -153,7 +174,7 @@ async function takeLines(
   for await (const chunk of stream) {
     const texts = (rest + (typeof chunk === "string" ? chunk : decoder.write(chunk))).split("\n");
     rest = texts.pop()!;
-    for (const text of texts) takeLine(text, file, ++line, seen);
+    for (const text of texts) takeLine(text, file, ++line, sink);
     if (rest.length > lineCharactersMax) {
       throw fault(
         file,
@@ -175,10 +196,10 @@ async function takeLines(
       return;
     }
   }
-  takeLine(rest, file, line + 1, seen);
+  takeLine(rest, file, line + 1, sink);
 }
 
-function takeLine(text: string, file: string, line: number, seen: Seen): void {
+function takeLine(text: string, file: string, line: number, sink: FlowSink): void {
   if (text.trim() === "") return;
   let record: unknown;
   try {
@@ -189,7 +210,7 @@ function takeLine(text: string, file: string, line: number, seen: Seen): void {
     const got = JSON.stringify(text.slice(column - 1, column + 15));
     throw fault(file, line, column, `got ${got}, want a flow as JSON, one a line`);
   }
-  const wrong = takeRecord(record, seen);
+  const wrong = sink.record(record);
   if (wrong !== undefined) throw fault(file, line, 1, wrong);
 }
 

@@ -21,7 +21,7 @@ const flags = [
       "what passes to and from all that the manifests do not have: addresses outside, and pods that stand for selectors; not what passes among their own pods",
   },
   { flags: "--out <file>", description: "write to a file instead", completes: "file" },
-  output("table", "json", "csv", "md", "dot", "mermaid", "svg"),
+  output("table", "json", "csv", "md", "dot", "mermaid", "svg", "html"),
 ] as const;
 
 export type MatrixOptions = OptionsOf<typeof flags>;
@@ -44,6 +44,10 @@ export const matrix = command({
     {
       command: "sluice matrix -f manifests/ --by workload --exposure",
       effect: "who from elsewhere may reach each workload, and what each may reach there",
+    },
+    {
+      command: "sluice matrix -f manifests/ -o html --out map.html",
+      effect: "the page of sluice ui as one file: map, policies, and why",
     },
     {
       command: "sluice matrix -f manifests/ --port 5432/tcp -o csv",

@@ -13,6 +13,7 @@ import { renderSvg } from "../analysis/render/svg.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
 import { didYouMean } from "../diagnostics/suggest.js";
+import type { Manifests } from "../manifest/parse.js";
 import { workloadOf } from "../manifest/workload.js";
 import { noPorts, type PortSet, portRange } from "../net/port-set.js";
 import { type Compiled, compilePods, nothingTo, withLeftOut } from "./compiled.js";
@@ -27,7 +28,9 @@ import {
   styles,
   tableWidth,
 } from "./output.js";
+import { asCommand } from "./refusals.js";
 import { type StoodIn, standInFor, standInNote, standInPods, standInsJson } from "./stand-ins.js";
+import { packageVersion } from "./version.js";
 import { writeOut } from "./write-out.js";
 
 /** Columns of the list's last field, at least, for names to be wrapped into. */
@@ -36,6 +39,8 @@ const NAMES_COLUMNS_MIN = 24;
 /** Prints who can reach whom, out of the table that would enforce it. */
 export async function runMatrix(options: MatrixOptions, io: Io): Promise<number> {
   const ports = options.port === undefined ? undefined : readPorts(options.port);
+  const { output } = options;
+  if (output === "html") return pageOf(options, io);
   const read = await compilePods(options, io);
   if (read === undefined) return exitCodes.input;
   const stoodIn = options.exposure ? standInFor([read], options, { alsoPeers: true }) : undefined;
@@ -59,7 +64,30 @@ export async function runMatrix(options: MatrixOptions, io: Io): Promise<number>
       ? { standIns: stoodIn === undefined ? new Map() : standInPods(stoodIn) }
       : {}),
   });
-  const text = render(matrix, compiled, stoodIn, options, io);
+  const text = render(matrix, compiled, stoodIn, { ...options, output }, io);
+  if (options.out === undefined) io.stdout.write(text);
+  else writeOut(options.out, io, (write) => write(text));
+  return exitCodes.ok;
+}
+
+/** The page of `sluice ui`, which asks for ports and groups pods by itself. */
+async function pageOf(options: MatrixOptions, io: Io): Promise<number> {
+  for (const flag of ["port", "exposure"] as const) {
+    if (options[flag] === undefined || options[flag] === false) continue;
+    throw new CommandError(exitCodes.usage, `got -o html and --${flag}, want one of them`);
+  }
+  let sources: Manifests["sources"];
+  const compiled = await compilePods(options, io, undefined, (manifests) => {
+    sources = manifests.sources;
+    return manifests;
+  });
+  if (compiled === undefined) return exitCodes.input;
+  if (compiled.cluster.pods.length === 0) throw nothingTo("show", [compiled]);
+  const { pageModel } = await import("./ui.js");
+  const { filePage } = await import("../ui/file-page.js");
+  const title = options.cluster ? "cluster" : (options.filename ?? []).join(" ");
+  const about = { schemaVersion: 1, title, version: packageVersion() } as const;
+  const text = await asCommand(() => filePage(pageModel(compiled, sources), about));
   if (options.out === undefined) io.stdout.write(text);
   else writeOut(options.out, io, (write) => write(text));
   return exitCodes.ok;
@@ -69,7 +97,11 @@ function render(
   matrix: Matrix,
   compiled: Compiled,
   stoodIn: StoodIn | undefined,
-  { output, port, out }: MatrixOptions,
+  {
+    output,
+    port,
+    out,
+  }: Omit<MatrixOptions, "output"> & { readonly output: Exclude<MatrixOptions["output"], "html"> },
   io: Io,
 ): string {
   const textOf = (ports: number) => portText(matrix.pool.get(ports));

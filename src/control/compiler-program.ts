@@ -11,6 +11,7 @@ import { ManifestCompiler } from "./manifest-compiler.js";
 import type { Outcome } from "./table-compiler.js";
 import {
   headParts,
+  policyParts,
   rulesetParts,
   serviceParts,
   type ThreadAnswer,
@@ -84,6 +85,9 @@ async function answer(
       changes = [];
       return compiled(compiler.change(wanted, local));
     }
+    case "policies":
+      await send(policyParts(compiler.policies()));
+      return { kind: "policies", diagnostics: [] };
   }
 }
 

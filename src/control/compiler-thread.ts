@@ -9,7 +9,7 @@ import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
 import { keyOf } from "./manifest-compiler.js";
 import type { ReadManifests } from "./source.js";
-import type { FindObject, Outcome, TableCompiler } from "./table-compiler.js";
+import type { FindObject, Outcome, TableCompiler, WholePolicy } from "./table-compiler.js";
 import {
   type MakingOptions,
   type ObjectRef,
@@ -37,6 +37,7 @@ export interface CompilerThreadOptions {
 interface Gathered {
   readonly heads: ObjectHead[];
   readonly services: ServiceObject[];
+  readonly policies: WholePolicy[];
   /** The position of each object in the thread's list. */
   readonly places: WeakMap<ObjectHead, number>;
   readonly ruleset: RulesetReader;
@@ -130,6 +131,14 @@ export class CompilerThread implements TableCompiler {
     return this.#compiled(worker, "change", local);
   }
 
+  /** Errors: Error when the thread has none, since it was started anew after a limit was exceeded. */
+  async policies(): Promise<readonly WholePolicy[]> {
+    if (!this.#isInformed) throw new Error("the manifests are read again");
+    const done = await this.#ask(this.#started(), { do: "policies" }, "the policies");
+    if (Array.isArray(done)) throw new Error(done[0]?.message);
+    return done.gathered.policies;
+  }
+
   /** Every request from here on is an error; so is the one under way. */
   close(): void {
     this.#isClosed = true;
@@ -185,6 +194,7 @@ export class CompilerThread implements TableCompiler {
     const gathered: Gathered = {
       heads: [],
       services: [],
+      policies: [],
       places: new WeakMap(),
       ruleset: new RulesetReader(),
     };
@@ -267,8 +277,9 @@ export class CompilerThread implements TableCompiler {
   }
 }
 
-function gather(part: ThreadPart, { heads, services, places, ruleset }: Gathered): void {
+function gather(part: ThreadPart, { heads, services, policies, places, ruleset }: Gathered): void {
   if ("services" in part) services.push(...part.services);
+  else if ("whole" in part) policies.push(...part.whole);
   else if (!("heads" in part)) ruleset.take(part);
   else for (const head of part.heads) places.set(head, heads.push(head) - 1);
 }

@@ -27,6 +27,7 @@ import type { Controller, Reload } from "./controller.js";
 import { type Denial, hasPorts } from "./dry-run-judge.js";
 import { DryRunProcess } from "./dry-run-process.js";
 import { Heartbeat } from "./heartbeat.js";
+import { toJson } from "./manifest-json.js";
 import type { PlainHandler } from "./metrics-process.js";
 import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
 import {
@@ -396,6 +397,18 @@ export interface UnknownNamesAnswer extends Headed {
   readonly unknown: readonly UnknownName[];
 }
 
+/** The table in force; its objects are the items, as `toJson` writes them, and so is `local`. */
+export interface ManifestListHead extends Headed {
+  readonly generation: number;
+  /** Why the last reload changed nothing; the policies may then be others than those in force. */
+  readonly lastError: string | null;
+  readonly mode: Mode;
+  /** Whose traffic the table judges. */
+  readonly local: unknown;
+  /** The blob, in base64. */
+  readonly table: string;
+}
+
 /** Where a successor must connect. */
 export interface TakeOverAnswer extends Headed {
   readonly path: string;
@@ -418,6 +431,7 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
       "GET /policies": () => list("PolicyList", policyPieces(subject)),
       "GET /interfaces": () =>
         list("InterfaceList", [...interfacePieces(subject), ...podInterfacePieces(subject)]),
+      "GET /manifests": () => manifestList(subject),
       "GET /tables": () => list("TableList", [() => tableItems(subject)]),
       "GET /unknown-names": ({ query, time }) => unknownNames(subject, query, time),
       "GET /connections": ({ query }) =>
@@ -702,6 +716,28 @@ function rulesItem({ isolatedBy, rules }: RulesSummary): Omit<DirectionItem, "au
   };
 }
 
+/** The table in force with what it was made from, for whoever puts questions to it elsewhere. */
+async function manifestList({ controller }: ControlSubject): Promise<ListAnswer> {
+  const { table, generation, policies } = await controller.inForce();
+  if (table === undefined) {
+    throw new RefusalError("environment", "the manifests have not been read yet");
+  }
+  const { lastError } = controller.status;
+  const { local, mode } = controller.dryRunTask;
+  const whole = new Map<string, unknown>(
+    policies.map((each) => [policyKey({ kind: each.kind, ...each.meta }), each]),
+  );
+  const head: ManifestListHead = {
+    ...({ apiVersion, kind: "ManifestList" } as const),
+    ...{ generation, lastError: lastError ?? null, mode, local: toJson(local) },
+    table: Buffer.from(table.blob).toString("base64"),
+  };
+  const pieces = piecesOf([...table.objects, ...(table.services ?? [])], (some) =>
+    some.map((each) => toJson(whole.get(policyKey({ kind: each.kind, ...each.meta })) ?? each)),
+  );
+  return new ListAnswer({ ...head }, pieces);
+}
+
 function* policyPieces({ controller }: ControlSubject): Generator<ListPiece> {
   const { table } = controller;
   if (table === undefined) return;
@@ -736,7 +772,11 @@ function policiesOf({ ingress, egress, audit }: EndpointSummary): ReadonlySet<st
   return new Set(concerned.map(policyKey));
 }
 
-function policyKey({ kind, namespace, name }: PolicySource): string {
+function policyKey({
+  kind,
+  namespace,
+  name,
+}: Pick<PolicySource, "kind" | "namespace" | "name">): string {
   return `${kind} ${namespace}/${name}`;
 }
 

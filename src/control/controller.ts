@@ -14,6 +14,7 @@ import type {
   FindObject,
   Outcome,
   TableCompiler,
+  WholePolicy,
 } from "./table-compiler.js";
 import type { MakingOptions } from "./thread-messages.js";
 
@@ -175,6 +176,22 @@ export class Controller {
       ...(added === undefined ? {} : { added: added() }),
     };
     return { local: local(), mode, assigned, ...more };
+  }
+
+  /**
+   * The table in force, and the policies, with their rules, that the compiler has seen last: others, where the last
+   * reload failed.
+   */
+  inForce(): Promise<{
+    readonly table: CompiledTable | undefined;
+    readonly generation: number;
+    readonly policies: readonly WholePolicy[];
+  }> {
+    return this.alone(async () => ({
+      table: this.#table,
+      generation: this.#generation,
+      policies: this.#table === undefined ? [] : await this.#compiler.policies(),
+    }));
   }
 
   /** Runs a step between two reloads: none begins before the step has ended. */

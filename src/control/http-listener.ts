@@ -52,8 +52,8 @@ export interface HttpReply {
   readonly hasBegun: boolean;
   /** Bytes that wait for the client. */
   readonly waitingBytes: number;
-  /** Sends a whole answer. */
-  send(status: number, type: string, text: string): void;
+  /** Sends a whole answer; `fields` are further lines of its head. */
+  send(status: number, type: string, text: string, fields?: readonly string[]): void;
   /** Begins an answer of unknown length. `isFollowed`: the client may read slowly. */
   begin(type: string, isFollowed: boolean): void;
   write(text: string): void;
@@ -270,12 +270,13 @@ class Connection implements HttpReply {
     else this.close();
   }
 
-  send(status: number, type: string, text: string): void {
+  send(status: number, type: string, text: string, fields: readonly string[] = []): void {
     if (this.#hasBegun || this.isClosed) return;
     this.#hasBegun = true;
     const body = this.#head?.method === "HEAD" ? "" : text;
     const length = Buffer.byteLength(text);
-    this.#finish(`${headOf(status, type, `Content-Length: ${length}\r\n`)}${body}`);
+    const lines = [...fields, `Content-Length: ${length}`].map((line) => `${line}\r\n`).join("");
+    this.#finish(`${headOf(status, type, lines)}${body}`);
   }
 
   begin(type: string, isFollowed: boolean): void {

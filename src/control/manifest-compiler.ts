@@ -4,7 +4,7 @@ import type { KubernetesObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import { type Ruleset, type RulesetSummary, summarize } from "../policy/ruleset.js";
-import type { FindObject, Outcome, TableCompiler } from "./table-compiler.js";
+import type { FindObject, Outcome, TableCompiler, WholePolicy } from "./table-compiler.js";
 
 /**
  * Compiles a cluster's manifests repeatedly; the cost is proportional to the change.
@@ -49,6 +49,10 @@ export class ManifestCompiler implements TableCompiler {
       else this.#objects.delete(keyOf(change.remove.kind, change.remove));
     }
     return this.#update(changes, local);
+  }
+
+  policies(): readonly WholePolicy[] {
+    return this.objects.filter((each): each is WholePolicy => "ingress" in each);
   }
 
   #update(changes: readonly ObjectChange[], local: LocalPods): Outcome {

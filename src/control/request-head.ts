@@ -4,6 +4,8 @@ export interface RequestHead {
   /** As it was sent, without the query: routes have no character that would have to be escaped. */
   readonly path: string;
   readonly query: URLSearchParams;
+  /** By their names in lower case; of several of one name the last. */
+  readonly fields: ReadonlyMap<string, string>;
   /** 0: HTTP/1.0, which knows no chunks. */
   readonly minorVersion: 0 | 1;
   /** Units: bytes; undefined where the length is not said before the body comes. */
@@ -90,6 +92,7 @@ function parseHead(text: string): RequestHead | HeadRefusal {
   return {
     method,
     path: question < 0 ? own : own.slice(0, question),
+    fields,
     query: new URLSearchParams(question < 0 ? "" : own.slice(question + 1)),
     minorVersion: minor === "0" ? 0 : 1,
     bodyBytes: isChunked ? undefined : Number(length),

@@ -1,6 +1,11 @@
 import type { CompileStats } from "../compiler/compile.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
-import type { ObjectHead, ServiceObject } from "../manifest/objects.js";
+import type {
+  ClusterPolicy,
+  NetworkPolicy,
+  ObjectHead,
+  ServiceObject,
+} from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
@@ -34,6 +39,8 @@ export type Checked =
     }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
+export type WholePolicy = NetworkPolicy | ClusterPolicy;
+
 /** Finds an object by its names, without a look at all others. */
 export type FindObject = (
   kind: ObjectHead["kind"],
@@ -54,5 +61,7 @@ export interface TableCompiler {
   compile(objects: readonly ObjectHead[], local: LocalPods): Outcome | Promise<Outcome>;
   /** Applies changes, and compiles the resulting objects. */
   change(changes: readonly ObjectChange[], local: LocalPods): Outcome | Promise<Outcome>;
+  /** The policies that were seen and not removed, with their rules. */
+  policies(): readonly WholePolicy[] | Promise<readonly WholePolicy[]>;
   close(): void;
 }

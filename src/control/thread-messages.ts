@@ -8,6 +8,7 @@ import type { Address } from "../net/address.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { PolicySource, RulesetSummary, RulesSummary } from "../policy/ruleset.js";
+import type { WholePolicy } from "./table-compiler.js";
 
 /**
  * Messages between a process and its compiler thread.
@@ -39,7 +40,8 @@ export type ThreadRequest =
   | { readonly do: "take"; readonly changes: readonly ObjectChange[] }
   | { readonly do: "read"; readonly request: ReadRequest }
   /** `local` is absent when it is unchanged. */
-  | { readonly do: "compile" | "change"; readonly local?: LocalPods };
+  | { readonly do: "compile" | "change"; readonly local?: LocalPods }
+  | { readonly do: "policies" };
 
 /** A ruleset's summary, with numbers for shared items. */
 export type RulesPart = readonly [isolatedBy: Uint32Array, policies: Uint32Array, rules: number];
@@ -55,6 +57,7 @@ export interface EndpointPart {
 export type ThreadPart =
   | { readonly heads: readonly ObjectHead[] }
   | { readonly services: readonly ServiceObject[] }
+  | { readonly whole: readonly WholePolicy[] }
   | { readonly policies: readonly PolicySource[] }
   | { readonly rules: readonly RulesPart[] }
   | { readonly endpoints: readonly EndpointPart[] };
@@ -70,6 +73,7 @@ export type ThreadResult =
       readonly diagnostics: readonly Diagnostic[];
       readonly passedOver: readonly PassedOver[];
     }
+  | { readonly kind: "policies"; readonly diagnostics: readonly [] }
   | { readonly kind: "refused"; readonly diagnostics: readonly Diagnostic[] }
   | {
       readonly kind: "compiled";
@@ -94,6 +98,17 @@ export function* serviceParts(services: readonly ServiceObject[]): Generator<Thr
   const weigh = (each: ServiceObject) =>
     50 + ("subsets" in each ? each.subsets.flatMap(({ endpoints }) => endpoints).length * 10 : 0);
   for (const part of partsOf(services, weigh)) yield { services: part };
+}
+
+export function* policyParts(policies: readonly WholePolicy[]): Generator<ThreadPart> {
+  const weigh = ({ ingress, egress }: WholePolicy) =>
+    50 +
+    [...ingress, ...egress].reduce(
+      (sum, { peers, ports }) => sum + peers.length + ports.length,
+      0,
+    ) *
+      20;
+  for (const part of partsOf(policies, weigh)) yield { whole: part };
 }
 
 export function* rulesetParts({ endpoints }: RulesetSummary): Generator<ThreadPart> {

@@ -14,9 +14,11 @@ export const REPORTED_PER_FILE = 100;
 /** The same, of all files together. */
 export const REPORTED_IN_ALL = 1_000;
 
-/** Finds the line that a span points at, in the span's text. */
+/** The lines of a text, which spans point at. */
 export interface Lines {
   excerpt(span: Span): Excerpt | undefined;
+  /** A line of the text, counted from 1. */
+  line(number: number): string | undefined;
 }
 
 /** Receives findings. */

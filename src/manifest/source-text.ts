@@ -29,17 +29,29 @@ export class SourceText {
 
   /** The line on which a span begins, cut around it; undefined when the text has no such line. */
   excerpt({ line, column }: Span): Excerpt | undefined {
-    this.#lineStarts ??= findLineStarts(this.text);
-    const start = this.#lineStarts[line - 1];
-    if (start === undefined) return undefined;
-    const next = this.#lineStarts[line];
-    let end = next === undefined ? this.text.length : next - 1;
-    if (end > start && this.text[end - 1] === "\r") end--;
+    const whole = this.#ends(line);
+    if (whole === undefined) return undefined;
+    const [start, end] = whole;
     const from = Math.max(0, column - 1 - EXCERPT_WIDTH / 2);
     return {
       text: this.text.slice(start + from, Math.min(end, start + from + EXCERPT_WIDTH)),
       from,
     };
+  }
+
+  /** A line without its end, counted from 1; undefined when the text has no such line. */
+  line(number: number): string | undefined {
+    const whole = this.#ends(number);
+    return whole && this.text.slice(...whole);
+  }
+
+  #ends(line: number): readonly [start: number, end: number] | undefined {
+    this.#lineStarts ??= findLineStarts(this.text);
+    const start = this.#lineStarts[line - 1];
+    if (start === undefined) return undefined;
+    const next = this.#lineStarts[line];
+    const end = next === undefined ? this.text.length : next - 1;
+    return [start, end > start && this.text[end - 1] === "\r" ? end - 1 : end];
   }
 
   #place(offset: number): { readonly line: number; readonly column: number } {

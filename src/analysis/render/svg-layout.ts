@@ -3,11 +3,12 @@ import type { FlowBox, FlowGraph } from "../matrix-graph.js";
 import { boxTitle } from "./flow-links.js";
 import { assignLayers, orderWithinLayers } from "./svg-layers.js";
 import { packTracks } from "./svg-tracks.js";
+import { middleCut, textWidth } from "./text-width.js";
 
 /** Measures of the picture, in its own units (pixels at 100 %). */
 export const measures = {
-  charWidth: 6.7,
-  lineHeight: 15,
+  fontSize: 12,
+  lineHeight: 17,
   boxPadding: 9,
   boxGap: 14,
   nameCharsMax: 40,
@@ -44,6 +45,7 @@ export interface PlacedBox {
   readonly width: number;
   readonly height: number;
   readonly titles: readonly BoxLine[];
+  readonly badges: readonly BoxLine[];
   /** Ports that arrows end at, one a line. */
   readonly entries: readonly BoxLine[];
   readonly fromAnyone: BoxLine | undefined;
@@ -155,7 +157,7 @@ export function layOutFlows(graph: FlowGraph, textOf: (ports: number) => string)
   const xs = placeColumns(widths, (gutter) => verticals.count(gutter));
 
   const boxes = nodes.map((node, at): PlacedBox => {
-    const { lines, entries, fromAnyone, toAnyone, among, height } = sizes[at]!;
+    const { lines, badges, entries, fromAnyone, toAnyone, among, height } = sizes[at]!;
     const top = rows.tops[at]!;
     const down = (line: BoxLine): BoxLine => ({ ...line, y: line.y + top });
     return {
@@ -167,6 +169,7 @@ export function layOutFlows(graph: FlowGraph, textOf: (ports: number) => string)
       width: widths[node.layer]!,
       height,
       titles: lines.map(down),
+      badges: badges.map(down),
       entries: entries.map(down),
       fromAnyone: fromAnyone && down(fromAnyone),
       toAnyone: toAnyone && down(toAnyone),
@@ -306,7 +309,7 @@ function columnWidths(
   const widths = Array.from({ length: columns }, () => 0);
   nodes.forEach(({ layer, lane }, at) => {
     const alone = nodes.every((other) => other.lane !== lane || other.layer === layer);
-    const label = alone ? lanes[lane]!.name.length * (measures.charWidth + 0.3) : 0;
+    const label = alone ? textWidth(lanes[lane]!.name, true) : 0;
     widths[layer] = Math.ceil(Math.max(widths[layer]!, sizes[at]!.width, label));
   });
   return widths;
@@ -379,6 +382,7 @@ interface BoxSize {
   /** Where arrows leave. */
   readonly exit: number;
   readonly lines: readonly BoxLine[];
+  readonly badges: readonly BoxLine[];
   readonly entries: readonly BoxLine[];
   readonly fromAnyone: BoxLine | undefined;
   readonly toAnyone: BoxLine | undefined;
@@ -386,20 +390,21 @@ interface BoxSize {
 }
 
 function sizeOf({ box, role, entryTexts }: Node, textOf: (ports: number) => string): BoxSize {
-  const { boxPadding, lineHeight, charWidth } = measures;
+  const { boxPadding, lineHeight } = measures;
   let y = boxPadding;
-  let chars = 10;
-  const line = (full: string, charsMax: number): BoxLine => {
-    const text = full.length > charsMax ? `${full.slice(0, charsMax - 1)}…` : full;
-    chars = Math.max(chars, text.length);
+  let widest = 64;
+  const line = (full: string, charsMax: number, isBold = false, indent = 0): BoxLine => {
+    const text = middleCut(full, charsMax);
+    widest = Math.max(widest, textWidth(text, isBold) + indent);
     const placed = { text, full, y: y + lineHeight / 2 };
     y += lineHeight;
     return placed;
   };
   const lines = boxTitle(box, "\n")
     .split("\n")
-    .map((name) => line(name, measures.nameCharsMax));
+    .map((name) => line(name, measures.nameCharsMax, true));
   const exit = (lines[0]!.y + lines.at(-1)!.y) / 2;
+  const badges = box.badges.map((text) => line(text, measures.nameCharsMax, false, 13));
   y += 3;
   const entries = entryTexts.map((text) => line(text, measures.portCharsMax));
   const judged = role === "both";
@@ -410,8 +415,9 @@ function sizeOf({ box, role, entryTexts }: Node, textOf: (ports: number) => stri
   const fromAnyone = port("from anyone:", box.fromAnyone);
   const among = port("among them:", box.among);
   const toAnyone = port("to anyone:", box.toAnyone);
-  const width = Math.ceil(chars * charWidth + boxPadding * 2 + 6);
-  return { width, height: y + boxPadding - 3, exit, lines, entries, fromAnyone, toAnyone, among };
+  const width = Math.ceil(widest + boxPadding * 2 + 6);
+  const height = y + boxPadding - 3;
+  return { width, height, exit, lines, badges, entries, fromAnyone, toAnyone, among };
 }
 
 /** Stacks rows; in a row each lane, and in a lane the boxes of each column, are centred. */

@@ -23,9 +23,9 @@ const hues = [
 const CORNER = 7;
 
 const style = `
-svg{--paper:#ffffff;--ink:#1e293b;--quiet:#64748b;--band:#f3f6fa;--edge:#d5dde8;--box:#ffffff}
-@media (prefers-color-scheme:dark){svg{--paper:#11161d;--ink:#e2e8f0;--quiet:#94a3b8;--band:#19212b;--edge:#334155;--box:#222c38}}
-text{font:11px ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;fill:#1e293b;fill:var(--ink);dominant-baseline:central}
+svg{--paper:#ffffff;--ink:#1e293b;--quiet:#64748b;--band:#f3f6fa;--edge:#d5dde8;--box:#ffffff;--warn:#b45309;--alarm:#d0342c}
+@media (prefers-color-scheme:dark){svg{--paper:#11161d;--ink:#e2e8f0;--quiet:#94a3b8;--band:#19212b;--edge:#334155;--box:#222c38;--warn:#f0a83c;--alarm:#ff7b72}}
+text{font:12px system-ui,"DejaVu Sans",sans-serif;fill:#1e293b;fill:var(--ink);dominant-baseline:central}
 .paper{fill:#ffffff;fill:var(--paper)}
 .band{fill:#f3f6fa;fill:var(--band);stroke:#d5dde8;stroke:var(--edge)}
 .box{fill:#ffffff;fill:var(--box);stroke:#94a3b8;stroke:var(--quiet)}
@@ -34,6 +34,8 @@ text{font:11px ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;fill:#1e
 .lane{font-weight:700}
 .name{font-weight:600}
 .quiet{fill:#64748b;fill:var(--quiet)}
+.warn{fill:#b45309;fill:var(--warn)}
+.alarm{fill:#d0342c;fill:var(--alarm)}
 .open{fill:#ffffff;fill:var(--paper);stroke:#64748b;stroke:var(--quiet);stroke-width:1.3}
 .stub{stroke:#64748b;stroke:var(--quiet);stroke-width:1.3;fill:none}
 .way{fill:none;stroke-width:1.5}
@@ -121,7 +123,7 @@ function towards(
 }
 
 function drawBox(placed: PlacedBox, hue: string): string {
-  const { box, x, y, width, height, titles, entries, fromAnyone, toAnyone, among } = placed;
+  const { box, x, y, width, height, titles, badges, entries, fromAnyone, toAnyone, among } = placed;
   const left = x + measures.boxPadding + 4;
   const right = x + width - measures.boxPadding;
   const outside = box.kind === "outside";
@@ -135,6 +137,7 @@ function drawBox(placed: PlacedBox, hue: string): string {
     );
   }
   for (const line of titles) parts.push(text(line, left, "name"));
+  for (const line of badges) parts.push(drawBadge(line, left));
   for (const line of entries) parts.push(text(line, left, "", `style="fill:${hue}"`));
   if (fromAnyone !== undefined) {
     parts.push(stub(x, x - 14, fromAnyone.y), text(fromAnyone, left, "quiet"));
@@ -147,6 +150,12 @@ function drawBox(placed: PlacedBox, hue: string): string {
     );
   }
   return `<g>${parts.join("")}</g>`;
+}
+
+/** A dot and words: red where anyone outside gets in, else amber. */
+function drawBadge(line: BoxLine, x: number): string {
+  const kind = line.full.startsWith("open") ? "alarm" : "warn";
+  return `<circle class="${kind}" cx="${n(x + 4)}" cy="${n(line.y)}" r="4"/>${text(line, x + 13, kind)}`;
 }
 
 /** A short line that ends in an open circle: anyone. */

@@ -1,0 +1,165 @@
+import { readlinkSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { type CompileInput, compile } from "../compiler/compile.js";
+import type { ControlClient } from "../control/client.js";
+import type { ConnectionItem, ControlStatus, ManifestListHead } from "../control/control-routes.js";
+import { fromJson } from "../control/manifest-json.js";
+import { RefusalError } from "../control/refusal.js";
+import { count } from "../diagnostics/count.js";
+import type { KubernetesObject, ServiceObject } from "../manifest/objects.js";
+import { FileTexts } from "./file-texts.js";
+import type { FindConnections, UiSession } from "./session.js";
+import { TableModel } from "./table-model.js";
+import type { Making, Traffic } from "./what-if.js";
+
+/** How often the process is asked whether another table is in force, and how long after it did not answer. */
+const pollMs = 1_000;
+/** Flows from before the start of the page. */
+const lastFlows = 5_000;
+const connectionsMax = 200_000;
+
+/** A process's status, with the folder that a lab tells. */
+type Status = ControlStatus & { readonly cwd?: string };
+
+/** A table in force, and how another is made. */
+export interface InForce {
+  readonly model: TableModel;
+  readonly making: Making;
+}
+
+/**
+ * Reads the table in force, and what it was made from, of a process.
+ *
+ * Verdicts and reasons come from the process's own table; its manifests only give the words.
+ *
+ * Errors: RefusalError.
+ */
+export async function readInForce(client: ControlClient): Promise<InForce> {
+  const status = await client.ask<Status>("GET", "/status");
+  const objects: KubernetesObject[] = [];
+  const services: ServiceObject[] = [];
+  const document = await client.list<unknown>("GET", "/manifests", {
+    onItem(item) {
+      const object = fromJson(item) as KubernetesObject | ServiceObject;
+      if (isService(object)) services.push(object);
+      else objects.push(object);
+    },
+  });
+  const head = document as unknown as ManifestListHead;
+  const { mode } = head;
+  const input: CompileInput = { objects, mode, local: fromJson(head.local) as "all" };
+  const compiled = compile(input);
+  if (!compiled.ok) {
+    const why = head.lastError ?? compiled.diagnostics[0]?.message;
+    throw new RefusalError("environment", `the process has read manifests with errors: ${why}`);
+  }
+  const blob = new Uint8Array(Buffer.from(head.table, "base64"));
+  const sinceMs = Date.parse(status.since ?? "") || Date.now();
+  const model = new TableModel({
+    ...{ objects, compiled: { ...compiled, blob } },
+    generation: head.generation,
+    sources: new FileTexts(status.cwd ?? folderOf(status.pid), sinceMs),
+    leftOut: head.lastError === null ? [] : [`the last reload changed nothing: ${head.lastError}`],
+  });
+  return { model, making: { compile: { mode, local: input.local! }, pods: {} } };
+}
+
+function isService(object: KubernetesObject | ServiceObject): object is ServiceObject {
+  return ["Service", "EndpointSlice", "Endpoints", "Ingress"].includes(object.kind);
+}
+
+/** The folder of a process on this machine; this one's where it is another user's. */
+function folderOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return process.cwd();
+  }
+}
+
+/** Finds the live connections of a process. */
+export function connectionsOf(client: ControlClient): FindConnections {
+  return async () => {
+    const { established } = await client.ask<Status>("GET", "/status");
+    if (established === "keep") {
+      return { traffic: [], judged: "no connection: this process keeps them" };
+    }
+    const traffic: Traffic[] = [];
+    let seen = 0;
+    await client.list<ConnectionItem>("GET", "/connections", {
+      onItem({ source, destination, protocol }) {
+        seen++;
+        if (traffic.length >= connectionsMax) return;
+        traffic.push({
+          source: source.address,
+          destination: destination.address,
+          from: source.pod ?? source.address,
+          to: destination.pod ?? destination.address,
+          protocol,
+          port: destination.port === 0 ? null : destination.port,
+          connections: 1,
+        });
+      },
+    });
+    const which = seen > traffic.length ? `the first ${traffic.length} of ` : "";
+    return { traffic, judged: `${which}${count(seen, "live connection")}` };
+  };
+}
+
+/** Keeps a session equal to a process: its flows, and its table when another is in force. */
+export class LiveSource {
+  readonly #client: ControlClient;
+  readonly #session: UiSession;
+  readonly #stop = new AbortController();
+
+  constructor(client: ControlClient, session: UiSession) {
+    this.#client = client;
+    this.#session = session;
+    void this.#followFlows();
+    void this.#followTable();
+  }
+
+  close(): void {
+    this.#stop.abort();
+  }
+
+  async #followFlows(): Promise<void> {
+    const { signal } = this.#stop;
+    let query = `last=${lastFlows}`;
+    while (!signal.aborted) {
+      try {
+        await this.#client.follow(
+          `/flows?follow=true&${query}`,
+          (line) => {
+            this.#session.trouble = null;
+            this.#session.see(line);
+          },
+          signal,
+        );
+        this.#session.trouble = "the process has ended the stream of flows";
+      } catch (error) {
+        this.#session.trouble = (error as Error).message;
+      }
+      query = `since=${new Date().toISOString()}`;
+      await this.#rest();
+    }
+  }
+
+  async #followTable(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await this.#rest();
+      try {
+        const { generation } = await this.#client.ask<Status>("GET", "/status");
+        if (generation === this.#session.model.input.generation) continue;
+        const { model, making } = await readInForce(this.#client);
+        this.#session.replace(model, making);
+      } catch (error) {
+        this.#session.trouble = (error as Error).message;
+      }
+    }
+  }
+
+  async #rest(): Promise<void> {
+    await pause(pollMs, undefined, { signal: this.#stop.signal }).catch(() => {});
+  }
+}

@@ -1,0 +1,437 @@
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { middleCut } from "../../analysis/render/text-width.js";
+import { type MapModel, portKinds, seenOf } from "./map-model.js";
+
+interface HeatProps {
+  readonly model: MapModel;
+  readonly shown: readonly number[];
+  readonly found: ReadonlySet<number>;
+  readonly hidden: ReadonlySet<string>;
+  readonly hasFlows: boolean;
+  readonly picked: { readonly from: string; readonly to: string } | undefined;
+  readonly onPick: (from: string, to: string) => void;
+  readonly onFold: (namespace: string) => void;
+}
+
+interface Place {
+  readonly row: number;
+  readonly column: number;
+}
+
+const notJudged = 255;
+/** Labels are legible from this size of a cell on. */
+const labelled = 11;
+
+/** The map as a table of cells: rows send, columns receive. */
+export function HeatView({ model, shown, found, hidden, hasFlows, ...props }: HeatProps) {
+  const frame = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const overlay = useRef<HTMLCanvasElement>(null);
+  const [at, setAt] = useState<Place>();
+  const { width: size, height: room } = useRoom(frame);
+  const [zoom, setZoom] = useState(1);
+  const cells = useMemo(() => cellsOf(model, shown), [model, shown]);
+  const grid = useMemo(
+    () => gridOf(model, shown, { width: size - 32, height: room - 12 }, zoom),
+    [model, shown, size, room, zoom],
+  );
+
+  useDrawing(() => {
+    if (size > 0) draw(canvas.current!, model, shown, cells, grid, { found, hidden, hasFlows });
+  }, [model, shown, cells, grid, found, hidden, hasFlows, size]);
+  useEffect(() => {
+    if (size > 0) drawCross(overlay.current!, model, shown, grid, at, props.picked);
+  }, [model, shown, grid, at, props.picked, size]);
+
+  const placeOf = (event: MouseEvent): Place | undefined => {
+    const { left, top } = overlay.current!.getBoundingClientRect();
+    const column = Math.floor((event.clientX - left - grid.left) / grid.cell);
+    const row = Math.floor((event.clientY - top - grid.top) / grid.cell);
+    return row >= 0 && column >= 0 && row < shown.length && column < shown.length
+      ? { row, column }
+      : undefined;
+  };
+  const pick = ({ row, column }: Place) =>
+    props.onPick(model.nodes[shown[row]!]!.key, model.nodes[shown[column]!]!.key);
+  const onClick = (event: MouseEvent) => {
+    const place = placeOf(event);
+    if (place !== undefined) return pick(place);
+    const band = namespaceAt(event, overlay.current!, grid);
+    if (band !== undefined) props.onFold(band);
+  };
+  const onKey = (event: KeyboardEvent) => {
+    const next = moved(event.key, at ?? { row: 0, column: 0 }, shown.length - 1);
+    if (next !== undefined) {
+      event.preventDefault();
+      setAt(next);
+    } else if (event.key === "Enter" && at !== undefined) pick(at);
+  };
+  const text = at === undefined ? "" : cellText(model, shown[at.row]!, shown[at.column]!, hasFlows);
+  return (
+    <div class="heat-frame">
+      <div class="heat-bar">
+        <output class="cell-text">
+          {text || "Move over a cell, or use the arrow keys. Rows send, columns receive."}
+        </output>
+        <span class="zoom">
+          <button type="button" aria-label="smaller cells" onClick={() => setZoom(zoom / 1.4)}>
+            −
+          </button>
+          <button type="button" aria-label="larger cells" onClick={() => setZoom(zoom * 1.4)}>
+            +
+          </button>
+        </span>
+      </div>
+      <div class="scroll" ref={frame}>
+        <div
+          class="heat"
+          style={{ width: `${grid.width}px`, height: `${grid.height}px` }}
+          role="application"
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys move from cell to cell
+          tabIndex={0}
+          aria-label={`who may reach whom: ${shown.length} rows send, ${shown.length} columns receive; arrow keys move, Enter opens`}
+          onKeyDown={onKey}
+        >
+          <canvas ref={canvas} />
+          <canvas
+            ref={overlay}
+            class="over"
+            onMouseMove={(event) => setAt(placeOf(event))}
+            onMouseLeave={() => setAt(undefined)}
+            onClick={onClick}
+          />
+        </div>
+      </div>
+    </div>
+  );
+}
+
+/** How much room an element has, as it changes. */
+function useRoom(frame: { readonly current: HTMLElement | null }) {
+  const [room, setRoom] = useState({ width: 0, height: 0 });
+  useEffect(() => {
+    const element = frame.current!;
+    const measure = () => setRoom({ width: element.clientWidth, height: element.clientHeight });
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [frame]);
+  return room;
+}
+
+/** Draws when what it depends on has changed, and when the colours have. */
+function useDrawing(drawNow: () => void, inputs: readonly unknown[]): void {
+  useEffect(() => {
+    drawNow();
+    const schemes = matchMedia("(prefers-color-scheme: dark)");
+    schemes.addEventListener("change", drawNow);
+    const observer = new MutationObserver(drawNow);
+    observer.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    return () => {
+      schemes.removeEventListener("change", drawNow);
+      observer.disconnect();
+    };
+  }, [...inputs]);
+}
+
+/** Where a key moves to; undefined: it moves nowhere. */
+function moved(key: string, { row, column }: Place, last: number): Place | undefined {
+  const moves: Record<string, Place> = {
+    ArrowUp: { row: Math.max(0, row - 1), column },
+    ArrowDown: { row: Math.min(last, row + 1), column },
+    ArrowLeft: { row, column: Math.max(0, column - 1) },
+    ArrowRight: { row, column: Math.min(last, column + 1) },
+    Home: { row, column: 0 },
+    End: { row, column: last },
+  };
+  return moves[key];
+}
+
+/** A number of `portKinds` for each cell, row by row. */
+function cellsOf(model: MapModel, shown: readonly number[]): Uint8Array {
+  const cells = new Uint8Array(shown.length ** 2);
+  let at = 0;
+  for (const from of shown) {
+    for (const to of shown) {
+      const kind = model.kind(from, to);
+      cells[at++] = kind === undefined ? notJudged : portKinds.indexOf(kind);
+    }
+  }
+  return cells;
+}
+
+/** Which cells flows were seen in, row by row. */
+function usedCells(model: MapModel, shown: readonly number[]): Uint8Array {
+  const places = new Map(shown.map((place, index) => [place, index]));
+  const used = new Uint8Array(shown.length ** 2);
+  for (const [key, pair] of model.flows) {
+    const [from, to] = key.split(" ").map((each) => places.get(Number(each)));
+    if (from === undefined || to === undefined || seenOf(pair) === "none") continue;
+    used[from * shown.length + to] = 1;
+  }
+  return used;
+}
+
+interface Grid {
+  readonly cell: number;
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+  readonly isLabelled: boolean;
+  readonly bands: readonly {
+    readonly name: string;
+    readonly first: number;
+    readonly count: number;
+  }[];
+}
+
+/** Cells are as large as lets all of them be seen at once, but not so small that their names cannot be read. */
+function gridOf(
+  model: MapModel,
+  shown: readonly number[],
+  room: { readonly width: number; readonly height: number },
+  zoom: number,
+): Grid {
+  const bands: { name: string; first: number; count: number }[] = [];
+  shown.forEach((place, index) => {
+    const node = model.nodes[place]!;
+    const name = node.outside ? "outside" : node.namespace;
+    const last = bands.at(-1);
+    if (last?.name === name) last.count++;
+    else bands.push({ name, first: index, count: 1 });
+  });
+  const longest = Math.max(...shown.map((place) => model.nodes[place]!.label.length), 4);
+  const narrow = room.width < 560;
+  const labels = Math.min(narrow ? 96 : 190, longest * 6.6 + 14);
+  const band = narrow ? 0 : 84;
+  const count = Math.max(shown.length, 1);
+  const cellOf = (left: number, top: number) => {
+    const across = (room.width - left - 12) / count;
+    const down = (room.height - top - 12) / count;
+    return Math.max(2, Math.min(34, across, Math.max(down, 13)) * zoom);
+  };
+  const tall = labels * 0.86 + 34;
+  const isSmall = cellOf(labels + band, tall) < labelled;
+  const left = isSmall ? 96 : labels + band;
+  const top = isSmall ? 24 : tall;
+  const cell = cellOf(left, top);
+  const side = cell * shown.length;
+  return {
+    ...{ cell, left, top, bands, isLabelled: cell >= labelled },
+    width: left + side + 12,
+    height: top + side + 12,
+  };
+}
+
+function namespaceAt(event: MouseEvent, canvas: HTMLCanvasElement, grid: Grid): string | undefined {
+  const { left, top } = canvas.getBoundingClientRect();
+  const [x, y] = [event.clientX - left, event.clientY - top];
+  const along = x < grid.left ? y - grid.top : y < grid.top ? x - grid.left : -1;
+  const index = Math.floor(along / grid.cell);
+  const band = grid.bands.find(({ first, count }) => index >= first && index < first + count);
+  return band?.name === "outside" ? undefined : band?.name;
+}
+
+function colours(): (name: string) => string {
+  const style = getComputedStyle(document.documentElement);
+  return (name) => style.getPropertyValue(`--${name}`).trim();
+}
+
+function prepare(canvas: HTMLCanvasElement, grid: Grid): CanvasRenderingContext2D {
+  const scale = Math.min(devicePixelRatio || 1, 8_000 / Math.max(grid.width, grid.height, 1));
+  canvas.width = Math.ceil(grid.width * scale);
+  canvas.height = Math.ceil(grid.height * scale);
+  canvas.style.width = `${grid.width}px`;
+  canvas.style.height = `${grid.height}px`;
+  const context = canvas.getContext("2d")!;
+  context.scale(scale, scale);
+  return context;
+}
+
+interface Marks {
+  readonly found: ReadonlySet<number>;
+  readonly hidden: ReadonlySet<string>;
+  readonly hasFlows: boolean;
+}
+
+function draw(
+  canvas: HTMLCanvasElement,
+  model: MapModel,
+  shown: readonly number[],
+  cells: Uint8Array,
+  grid: Grid,
+  marks: Marks,
+): void {
+  const context = prepare(canvas, grid);
+  const colour = colours();
+  const { cell, left, top, bands } = grid;
+  const gap = cell > 8 ? 1 : cell > 4 ? 0.5 : 0;
+  const side = cell * shown.length;
+  context.fillStyle = colour("cell-none");
+  context.fillRect(left, top, side, side);
+  const used = usedCells(model, shown);
+  const fills = portKinds.map((kind) => colour(`kind-${kind}`));
+  const quiet = colour("cell-self");
+  for (let row = 0; row < shown.length; row++) {
+    for (let column = 0; column < shown.length; column++) {
+      const kind = cells[row * shown.length + column]!;
+      if (kind === 0) continue;
+      const isUsed = used[row * shown.length + column] === 1;
+      if (
+        kind !== notJudged &&
+        marks.hidden.has(isUsed ? "seen" : marks.hasFlows ? "unused" : "allowed")
+      ) {
+        continue;
+      }
+      const isDim =
+        marks.found.size > 0 && !marks.found.has(shown[row]!) && !marks.found.has(shown[column]!);
+      context.globalAlpha = isDim
+        ? 0.18
+        : marks.hasFlows && !isUsed && kind !== notJudged
+          ? 0.45
+          : 1;
+      context.fillStyle = kind === notJudged ? quiet : fills[kind]!;
+      context.fillRect(left + column * cell, top + row * cell, cell - gap, cell - gap);
+    }
+  }
+  context.globalAlpha = 1;
+  drawFlows(context, model, shown, grid, marks, colour);
+  context.strokeStyle = colour("edge");
+  context.lineWidth = 1;
+  for (const { first } of bands) {
+    const x = Math.round(left + first * cell) - 0.5;
+    const y = Math.round(top + first * cell) - 0.5;
+    context.beginPath();
+    context.moveTo(x, 6);
+    context.lineTo(x, top + side);
+    context.moveTo(6, y);
+    context.lineTo(left + side, y);
+    context.stroke();
+  }
+  drawLabels(context, model, shown, grid, marks, colour);
+}
+
+function drawFlows(
+  context: CanvasRenderingContext2D,
+  model: MapModel,
+  shown: readonly number[],
+  { cell, left, top }: Grid,
+  { hidden }: Marks,
+  colour: (name: string) => string,
+): void {
+  const places = new Map(shown.map((place, index) => [place, index]));
+  for (const [key, { forwarded, audited, refused }] of model.flows) {
+    const [from, to] = key.split(" ").map((each) => places.get(Number(each)));
+    if (from === undefined || to === undefined) continue;
+    const x = left + to * cell;
+    const y = top + from * cell;
+    if (forwarded + audited > 0 && !hidden.has("seen")) {
+      context.fillStyle = colour("ink");
+      context.beginPath();
+      context.arc(x + cell / 2, y + cell / 2, Math.max(0.9, Math.min(4, cell * 0.16)), 0, 7);
+      context.fill();
+    }
+    if (refused > 0 && !hidden.has("refused")) {
+      context.strokeStyle = colour("refused");
+      context.lineWidth = Math.max(1, Math.min(2.5, cell / 8));
+      const inset = cell * 0.2;
+      context.beginPath();
+      context.moveTo(x + inset, y + inset);
+      context.lineTo(x + cell - inset, y + cell - inset);
+      context.moveTo(x + cell - inset, y + inset);
+      context.lineTo(x + inset, y + cell - inset);
+      context.stroke();
+    }
+  }
+}
+
+function drawLabels(
+  context: CanvasRenderingContext2D,
+  model: MapModel,
+  shown: readonly number[],
+  { cell, left, top, bands, isLabelled }: Grid,
+  marks: Marks,
+  colour: (name: string) => string,
+): void {
+  context.textBaseline = "middle";
+  const face = "system-ui, sans-serif";
+  context.fillStyle = colour("quiet");
+  context.font = `600 11.5px ${face}`;
+  for (const { name, first, count } of bands) {
+    const room = count * cell;
+    if (room < 9) continue;
+    context.textAlign = "left";
+    context.fillText(middleCut(name, 12), 8, top + (first + count / 2) * cell, 80);
+    if (room > 30) {
+      const text = middleCut(name, Math.max(3, Math.floor(room / 7)));
+      context.textAlign = isLabelled ? "left" : "center";
+      const x = left + (isLabelled ? first * cell + 4 : (first + count / 2) * cell);
+      context.fillText(text, x, 10, room - 4);
+    }
+  }
+  if (!isLabelled) return;
+  const most = Math.floor((left > 120 ? 190 : 96) / 6.6);
+  context.font = `${Math.min(12.5, Math.max(10, cell - 1))}px ${face}`;
+  shown.forEach((place, index) => {
+    const node = model.nodes[place]!;
+    const isFound = marks.found.has(place);
+    const badge = node.badges.find(({ kind }) => kind === "internet") ?? node.badges[0];
+    context.fillStyle = colour(isFound ? "accent" : badge ? `badge-${badge.kind}` : "ink");
+    const text = middleCut(node.label, most);
+    context.textAlign = "right";
+    context.fillText(text, left - 7, top + (index + 0.5) * cell);
+    context.save();
+    context.translate(left + (index + 0.5) * cell, top - 7);
+    context.rotate(-Math.PI / 3.1);
+    context.textAlign = "left";
+    context.fillText(text, 0, 0);
+    context.restore();
+  });
+}
+
+function drawCross(
+  canvas: HTMLCanvasElement,
+  model: MapModel,
+  shown: readonly number[],
+  grid: Grid,
+  at: Place | undefined,
+  picked: HeatProps["picked"],
+): void {
+  const context = prepare(canvas, grid);
+  const colour = colours();
+  const { cell, left, top } = grid;
+  const side = cell * shown.length;
+  if (at !== undefined) {
+    context.fillStyle = colour("cross");
+    context.fillRect(0, top + at.row * cell, left + side, cell);
+    context.fillRect(left + at.column * cell, 0, cell, top + side);
+  }
+  const indexOf = (key: string) => shown.indexOf(model.indexOf(key));
+  const marked = picked && { row: indexOf(picked.from), column: indexOf(picked.to) };
+  for (const [place, name] of [
+    [marked, "accent"],
+    [at, "ink"],
+  ] as const) {
+    if (place === undefined || place.row < 0 || place.column < 0) continue;
+    context.strokeStyle = colour(name);
+    context.lineWidth = 2;
+    context.strokeRect(left + place.column * cell, top + place.row * cell, cell, cell);
+  }
+}
+
+/** A cell in words. */
+export function cellText(model: MapModel, from: number, to: number, hasFlows: boolean): string {
+  const ends = `${model.nodes[from]!.key} to ${model.nodes[to]!.key}`;
+  const texts = model.allowed(from, to);
+  const allowed =
+    texts === undefined ? "nothing to judge" : texts.length === 0 ? "nothing" : texts.join(" or ");
+  const words = {
+    none: texts !== undefined && texts.length > 0 ? ", not seen" : "",
+    seen: ", seen",
+    refused: ", refused",
+    both: ", seen and refused",
+  };
+  return `${ends}: ${allowed}${hasFlows ? words[model.seen(from, to)] : ""}`;
+}

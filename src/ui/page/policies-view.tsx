@@ -1,0 +1,212 @@
+import type { MapDocument, PolicyDocument } from "../documents.js";
+import { linkTo, type Route, setSettings } from "./route.js";
+import { ago, counted, short } from "./words.js";
+
+/** Policies and the workloads that they concern, both ways. */
+export function PoliciesView({
+  map,
+  route,
+  canEdit,
+}: {
+  readonly map: MapDocument;
+  readonly route: Route;
+  readonly canEdit: boolean;
+}) {
+  const search = (route.query.get("q") ?? "").toLowerCase();
+  const by = route.query.get("by") ?? "policy";
+  return (
+    <div class="flows">
+      <div class="toolbar" role="toolbar" aria-label="policies">
+        <input
+          id="search"
+          type="search"
+          aria-label="search policies and workloads"
+          placeholder="Search  /"
+          value={route.query.get("q") ?? ""}
+          onInput={(event) => setSettings(route, { q: event.currentTarget.value }, true)}
+        />
+        <span class="segments">
+          {(["policy", "workload"] as const).map((each) => (
+            <button
+              key={each}
+              type="button"
+              aria-pressed={by === each}
+              onClick={() => setSettings(route, { by: each === "policy" ? undefined : each })}
+            >
+              By {each}
+            </button>
+          ))}
+        </span>
+        <span class="quiet count">{counted(map.policies.length, "policy", "policies")}</span>
+      </div>
+      <div class="scroll">
+        {by === "policy" ? (
+          <ByPolicy {...{ map, search, canEdit }} />
+        ) : (
+          <ByWorkload {...{ map, search }} />
+        )}
+      </div>
+    </div>
+  );
+}
+
+interface TableProps {
+  readonly map: MapDocument;
+  readonly search: string;
+}
+
+function refOf({ namespace, name }: PolicyDocument): string {
+  return namespace === "" ? name : `${namespace}/${name}`;
+}
+
+const namesShown = 12;
+
+function ByPolicy({ map, search, canEdit }: TableProps & { readonly canEdit: boolean }) {
+  const hasHits = map.policies.some(({ hits }) => hits !== undefined);
+  const shown = map.policies
+    .map((policy, place) => ({ policy, place }))
+    .filter(({ policy }) =>
+      `${policy.kind} ${refOf(policy)} ${policy.file}`.toLowerCase().includes(search),
+    );
+  return (
+    <table class="grid">
+      <thead>
+        <tr>
+          <th scope="col">Policy</th>
+          <th scope="col">Tier</th>
+          <th scope="col">Written at</th>
+          <th scope="col" class="number">
+            Pods
+          </th>
+          {hasHits && (
+            <>
+              <th scope="col" class="number">
+                Hits
+              </th>
+              <th scope="col">Last hit</th>
+            </>
+          )}
+          <th scope="col">Workloads</th>
+          {canEdit && (
+            <th>
+              <span class="hidden">what if</span>
+            </th>
+          )}
+        </tr>
+      </thead>
+      <tbody>
+        {shown.map(({ policy, place }) => (
+          <tr key={`${policy.kind} ${refOf(policy)}`}>
+            <th scope="row" data-title="Policy">
+              {refOf(policy)}
+              {policy.kind !== "NetworkPolicy" && <span class="quiet"> {policy.kind}</span>}
+            </th>
+            <td data-title="Tier">{policy.tier}</td>
+            <td class="quiet" data-title="Written at">
+              {policy.line === 0 ? policy.file : `${policy.file}:${policy.line}`}
+            </td>
+            <td class="number" data-title="Pods">
+              {policy.pods === 0 ? <span class="warn">0</span> : policy.pods}
+            </td>
+            {hasHits && (
+              <>
+                <td class="number" data-title="Hits">
+                  {policy.hits === undefined ? "" : short(policy.hits.connections)}
+                </td>
+                <td data-title="Last hit">
+                  {policy.hits?.lastMs == null ? "never" : ago(policy.hits.lastMs, Date.now())}
+                </td>
+              </>
+            )}
+            <td data-title="Workloads">
+              <Names names={policy.parties.map((at) => map.parties[at]!.name)} />
+            </td>
+            {canEdit && (
+              <td class="why-cell">
+                <a href={linkTo("what-if", { policy: String(place) })}>What if?</a>
+              </td>
+            )}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Names({ names }: { readonly names: readonly string[] }) {
+  if (names.length === 0) return <span class="warn">selects no pod</span>;
+  return (
+    <span class="names">
+      {names.slice(0, namesShown).map((name) => (
+        <a key={name} href={linkTo("map", { focus: name })}>
+          {name}
+        </a>
+      ))}
+      {names.length > namesShown && <span class="quiet">and {names.length - namesShown} more</span>}
+    </span>
+  );
+}
+
+function ByWorkload({ map, search }: TableProps) {
+  const shown = map.parties.filter(
+    ({ outside, name }) => !outside && name.toLowerCase().includes(search),
+  );
+  const side = (isolated: number, pods: number) =>
+    isolated === 0 ? (
+      <span class="warn">open</span>
+    ) : isolated === pods ? (
+      "isolated"
+    ) : (
+      `${isolated} of ${pods} pods`
+    );
+  return (
+    <table class="grid">
+      <thead>
+        <tr>
+          <th scope="col">Workload</th>
+          <th scope="col" class="number">
+            Pods
+          </th>
+          <th scope="col">Ingress</th>
+          <th scope="col">Egress</th>
+          <th scope="col">From the internet</th>
+          <th scope="col">Policies</th>
+        </tr>
+      </thead>
+      <tbody>
+        {shown.map((party) => (
+          <tr key={party.name}>
+            <th scope="row" data-title="Workload">
+              <a href={linkTo("map", { focus: party.name })}>{party.name}</a>
+            </th>
+            <td class="number" data-title="Pods">
+              {party.pods.length}
+            </td>
+            <td data-title="Ingress">{side(party.isolated.ingress, party.pods.length)}</td>
+            <td data-title="Egress">{side(party.isolated.egress, party.pods.length)}</td>
+            <td data-title="From the internet">
+              {party.internet === 0 ? (
+                "nothing"
+              ) : (
+                <span class="alarm">{map.ports[party.internet]}</span>
+              )}
+            </td>
+            <td data-title="Policies">
+              {party.policies.length === 0 ? (
+                <span class="warn">none</span>
+              ) : (
+                <span class="names">
+                  {party.policies.map((at) => (
+                    <a key={at} href={linkTo("policies", { q: refOf(map.policies[at]!) })}>
+                      {refOf(map.policies[at]!)}
+                    </a>
+                  ))}
+                </span>
+              )}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}

@@ -1,0 +1,127 @@
+import { RefusalError } from "../control/refusal.js";
+import type {
+  FlowsDocument,
+  MapDocument,
+  PageDocument,
+  PolicyTextDocument,
+  WhatIfDocument,
+  WhyDocument,
+} from "./documents.js";
+import { FlowRows } from "./flow-rows.js";
+import { seenFlow } from "./seen-flow.js";
+import type { Asked, TableModel } from "./table-model.js";
+import { type Edit, edited, type Making, type Traffic, whatIfDocument } from "./what-if.js";
+
+/** Finds the connections that a process tracks, as traffic that an edit may cut. */
+export type FindConnections = () => Promise<{
+  readonly traffic: readonly Traffic[];
+  /** What was looked at, in words. */
+  readonly judged: string;
+}>;
+
+/** What the page asks, answered from the table at hand and the flows that were seen. */
+export class UiSession {
+  readonly page: PageDocument;
+  readonly flows = new FlowRows();
+  readonly #connections: FindConnections | undefined;
+  #model: TableModel;
+  #making: Making;
+  #lost = 0;
+  #trouble: string | null = null;
+
+  constructor(
+    page: PageDocument,
+    model: TableModel,
+    making: Making,
+    connections?: FindConnections,
+  ) {
+    this.page = page;
+    this.#model = model;
+    this.#making = making;
+    this.#connections = connections;
+  }
+
+  get model(): TableModel {
+    return this.#model;
+  }
+
+  /** Another table is in force. */
+  replace(model: TableModel, making: Making): void {
+    this.#model = model;
+    this.#making = making;
+  }
+
+  /** Counts a line of the flows' stream, or of a file of them; a text says what is wrong with it. */
+  see(line: unknown): string | undefined {
+    if (typeof line !== "object" || line === null)
+      return "want a flow, as observe -o json writes it";
+    const lost = (line as { flow?: { ext?: { lostBefore?: number } } })?.flow?.ext?.lostBefore;
+    if (typeof lost === "number") this.#lost += lost;
+    const flow = seenFlow(line, this.#model);
+    if (flow !== undefined) this.flows.add(flow);
+    return undefined;
+  }
+
+  /** Says why no flows come; null: they do. */
+  set trouble(text: string | null) {
+    this.#trouble = text;
+  }
+
+  map(): MapDocument {
+    return this.#model.map;
+  }
+
+  flowsSince(version: number): FlowsDocument {
+    return {
+      ...this.flows.since(version),
+      lost: this.#lost,
+      generation: this.#model.input.generation,
+      trouble: this.#trouble,
+    };
+  }
+
+  /** Errors: RefusalError (usage). */
+  why(asked: Asked): WhyDocument {
+    return this.#model.why(asked);
+  }
+
+  /** Errors: RefusalError (usage). */
+  policyText(place: number): PolicyTextDocument {
+    const policy = this.map().policies[place];
+    const text = policy && this.#model.excerpts.document(policy.file, policy.line);
+    if (text === undefined) {
+      throw new RefusalError("usage", "the text of this policy is not at hand");
+    }
+    return { text };
+  }
+
+  /** Errors: RefusalError of the process whose connections are looked at. */
+  async whatIf(edit: Edit): Promise<WhatIfDocument> {
+    const { state } = this.#model;
+    const after = edited(state, edit, this.#making);
+    if (!after.ok || this.#connections === undefined) {
+      return whatIfDocument(state, after, this.#seenTraffic(), "the flows that were seen");
+    }
+    const { traffic, judged } = await this.#connections();
+    return whatIfDocument(state, after, traffic, judged);
+  }
+
+  /** The last flow of each row that passed. */
+  #seenTraffic(): readonly Traffic[] {
+    return this.flows.rows.flatMap((row): readonly Traffic[] => {
+      if (row.verdict === "DROPPED") return [];
+      const { source, destination, sourceAddress, destinationAddress } = row.last;
+      const { port, host } = endOf(destinationAddress);
+      const ends = { source: endOf(sourceAddress).host, destination: host };
+      const { protocol, connections } = row;
+      return [{ ...ends, protocol, port, from: source, to: destination, connections }];
+    });
+  }
+}
+
+/** Takes `10.0.0.1:80`, `[fd00::1]:80` or an address alone apart. */
+function endOf(text: string): { readonly host: string; readonly port: number | null } {
+  const match = /^(?:\[(.*)\]|([^:]*)):(\d+)$/.exec(text);
+  if (match === null) return { host: text, port: null };
+  return { host: match[1] ?? match[2] ?? "", port: Number(match[3]) };
+}
