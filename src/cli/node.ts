@@ -78,6 +78,7 @@ function configOf(options: NodeOptions): NodeConfig {
     },
     mode,
     control: {},
+    flows: [],
   };
 }
 

@@ -3,6 +3,8 @@ import { fileURLToPath } from "node:url";
 import { folded } from "../layout/render-docs.js";
 import type { Fields } from "../node/config-shape.js";
 import {
+  flowFilterShape,
+  flowSinkShape,
   kubernetesShape,
   nodeSchemaText,
   nodeShape,
@@ -140,6 +142,14 @@ ${keyTable(wireShape.fields)}
 ## An item of \`sidecars\`
 
 ${keyTable(sidecarShape.fields)}
+
+## An item of \`flows\`
+
+${keyTable(flowSinkShape.fields)}
+
+## \`filter\` of an item of \`flows\`
+
+${keyTable(flowFilterShape.fields)}
 `;
 }
 

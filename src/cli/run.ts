@@ -1,4 +1,5 @@
 import { closeSync, writeSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Span } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { isUrl } from "../manifest/manifest-files.js";
@@ -6,6 +7,7 @@ import type { Listen } from "../node/listeners.js";
 import type { KubernetesConfig, NodeConfig, SourceConfig } from "../node/node-config.js";
 import { ConfigFile } from "../node/read-config.js";
 import { runNode } from "../node/run-node.js";
+import { fileDefaults, type SinkConfig } from "../sinks/sink-config.js";
 import { shownUrl } from "../sources/fetch-url.js";
 import { readMac, readPodRef, workersOf } from "./arguments.js";
 import type { Given } from "./command-spec.js";
@@ -28,7 +30,7 @@ export async function runRun(options: RunOptions, io: Io, given: Given): Promise
   return config === undefined ? exitCodes.input : stand("run", config, options, io, file);
 }
 
-type ControlFlags = Pick<EnforcingOptions, "socket" | "metricsListen" | "hubbleListen">;
+type ControlFlags = Pick<EnforcingOptions, "socket" | "metricsListen" | "hubbleListen" | "flowLog">;
 
 /** Runs a config until a signal ends it; `name` is its name on the control socket. */
 export async function stand(
@@ -50,6 +52,7 @@ export async function stand(
       version: packageVersion(),
       config,
       control: { ...config.control, ...listenOf(options) },
+      flows: (options.flowLog ?? []).map(readFlowLog),
       ...(file === undefined ? {} : { configFile: file }),
       stdin,
       takesOver: options.takeOver ?? false,
@@ -73,7 +76,7 @@ export async function stand(
 
 /** Flags that are allowed with --config: they set how this process runs, not what it enforces. */
 const besideConfig = new Set(
-  "--config --socket --metrics-listen --hubble-listen --ready-fd --take-over --yes --color".split(
+  "--config --socket --metrics-listen --hubble-listen --flow-log --ready-fd --take-over --yes --color".split(
     " ",
   ),
 );
@@ -131,6 +134,7 @@ function configOf(options: RunOptions): NodeConfig {
     dataplane: dataplaneOf(options),
     mode: options.mode,
     control: {},
+    flows: [],
   };
 }
 
@@ -205,6 +209,17 @@ function listenOf({ socket, metricsListen, hubbleListen }: ControlFlags): Listen
     ...(metricsListen === undefined ? {} : { metricsListen }),
     ...(hubbleListen === undefined ? {} : { hubbleListen }),
   };
+}
+
+/** A sink from a flag: an address is a collector's. Errors: CommandError (usage). */
+function readFlowLog(text: string): SinkConfig {
+  if (isUrl(text)) {
+    if (URL.canParse(text) && !text.includes("@")) return { kind: "otlp", url: text, headers: [] };
+    const want = "want a file, or a collector's address such as http://127.0.0.1:4318/v1/logs";
+    throw new CommandError(exitCodes.usage, `--flow-log: got "${shownUrl(text)}", ${want}`);
+  }
+  const bytesMax = fileDefaults.megabytes * 1_000_000;
+  return { kind: "file", path: resolve(text), bytesMax, keep: fileDefaults.keep };
 }
 
 /** The place of a value from a flag, which has no line in a file. */

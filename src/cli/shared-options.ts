@@ -214,6 +214,12 @@ export const listening = [
       "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
   },
   hubbleListen,
+  {
+    flags: "--flow-log <where...>",
+    description:
+      "also write flows to a file, a JSON document a line, or to an OpenTelemetry collector's address such as http://127.0.0.1:4318/v1/logs (docs/observe.md)",
+    completes: "file",
+  },
 ] as const;
 
 export const sourceKind = {

@@ -50,5 +50,6 @@ function configOf(options: SidecarOptions): NodeConfig {
     dataplane: dataplaneOf(options),
     mode: options.mode,
     control: {},
+    flows: [],
   };
 }

@@ -22,6 +22,7 @@ const unanswered = {
   evictions: {},
   fragmentsEvicted: 0,
   fragmentsByEndpoint: [],
+  flowSinks: [],
   source: null,
   audited: 0,
   exempt: {},
@@ -62,6 +63,11 @@ function statusText(status: ControlStatus, io: Io): string {
   lines.push(
     `${count(status.endpoints, "endpoint")}, ${count(status.connections, "connection")} (new tables: ${status.established}; the denied: ${status.deny}), ${count(status.flowsLost, "flow record")} lost\n`,
   );
+  for (const { to, error, lost } of status.flowSinks) {
+    if (error === null && lost === 0) continue;
+    const why = error === null ? "" : `: ${sanitize(error)}`;
+    lines.push(red(`flows to ${sanitize(to)}${why}; ${count(lost, "flow")} lost\n`));
+  }
   if (status.mode === "audit") {
     lines.push(red("mode audit: policies that do not set a mode are reported, not enforced\n"));
   }

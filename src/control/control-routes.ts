@@ -106,6 +106,8 @@ export interface ControlSubject {
   readonly source?: () => SourceStatus | undefined;
   /** What is judged where the kernel routes or bridges it; absent where nothing is. */
   readonly inPlace?: InPlaceSubject | undefined;
+  /** Where flows go beside the ring; absent where nothing can be told to. */
+  readonly sinks?: () => readonly FlowSinkStatus[];
   /** What the CNI plugin has asked; absent where none may. */
   readonly plugin?: PluginMeasures | undefined;
 }
@@ -224,6 +226,7 @@ export interface ControlStatus extends Headed {
   readonly fragmentsEvicted: number;
   readonly fragmentsByEndpoint: readonly FragmentUse[];
   readonly flowsLost: number;
+  readonly flowSinks: readonly FlowSinkStatus[];
   readonly implementationDelay: DelayItem;
   /** Null where the manifests are files. */
   readonly source: SourceStatus | null;
@@ -235,6 +238,19 @@ export interface ControlStatus extends Headed {
   readonly exempt: Readonly<Record<string, number>>;
   /** Frames dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
+}
+
+/** A place where flows go, beside the ring that observe reads. */
+export interface FlowSinkStatus {
+  readonly kind: "file" | "otlp";
+  /** A path, or an address. */
+  readonly to: string;
+  /** Flows written since the start of the sink, lost, and waiting. */
+  readonly written: number;
+  readonly lost: number;
+  readonly waiting: number;
+  /** Why the last delivery failed; null after one that did not. */
+  readonly error: string | null;
 }
 
 /** The use of the connection table by the endpoint behind an interface. */
@@ -544,6 +560,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     fragmentsEvicted: counters.fragmentsEvicted,
     fragmentsByEndpoint: fragmentUses(interfaces, counters),
     flowsLost: counters.eventsLost + flows.lost,
+    flowSinks: subject.sinks?.() ?? [],
     implementationDelay: {
       events: delay.count,
       p50Seconds: delay.quantile(0.5) ?? null,
@@ -658,6 +675,7 @@ function metricsText(subject: ControlSubject): string {
       compile: measures.compile,
       delay: measures.delay,
       flowsLost: flows.lost,
+      sinks: subject.sinks?.() ?? [],
       source: subject.source?.(),
     }),
   );

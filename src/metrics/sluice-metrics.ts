@@ -31,6 +31,13 @@ export interface Measured {
   readonly delay: Histogram;
   /** Records that slow readers of flows have lost. */
   readonly flowsLost: number;
+  /** Where flows go, beside the ring. */
+  readonly sinks?: readonly {
+    readonly kind: string;
+    readonly written: number;
+    readonly lost: number;
+    readonly waiting: number;
+  }[];
   /** Where the manifests come from, when they are no files. */
   readonly source: MeasuredSource | undefined;
   /** What programs in the kernel have judged, where there are any. */
@@ -330,7 +337,23 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       labelled({ kind: "ring" }, counters.eventsLost),
       labelled({ kind: "reader" }, measured.flowsLost),
     ]),
+    ...sinkMetrics(measured.sinks),
     ...processMetrics(),
+  ];
+}
+
+function sinkMetrics(sinks: Measured["sinks"] = []): readonly Family[] {
+  const each = (count: "written" | "lost" | "waiting"): readonly Sample[] =>
+    sinks.map((sink, index) => labelled({ sink: `${index}`, kind: sink.kind }, sink[count]));
+  const what = "by the sink's number in the config";
+  return [
+    counter(
+      "sluice_flow_sink_written_total",
+      `Flows written to files and collectors, ${what}.`,
+      each("written"),
+    ),
+    counter("sluice_flow_sink_lost_total", `Flows that a sink has lost, ${what}.`, each("lost")),
+    gauge("sluice_flow_sink_waiting", `Flows that wait for a sink, ${what}.`, each("waiting")),
   ];
 }
 

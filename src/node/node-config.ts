@@ -3,6 +3,7 @@ import type { DataplaneOptions, Deny, Established } from "../dataplane/dataplane
 import type { Span } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { Address } from "../net/address.js";
+import type { SinkConfig } from "../sinks/sink-config.js";
 import type { Listen } from "./listeners.js";
 
 /**
@@ -27,6 +28,8 @@ export interface NodeConfig {
   /** Mode of a policy when neither the policy, its pod nor the attachment sets one. */
   readonly mode: Mode;
   readonly control: Listen;
+  /** Where flows go, beside the ring that observe reads. */
+  readonly flows: readonly SinkConfig[];
 }
 
 /** Where manifests come from. */

@@ -5,9 +5,12 @@ import {
   settings,
   type WordSetting,
 } from "../control/settings.js";
+import { type FlowFilterFlag, flowFilterFlags } from "../observe/flow-filter.js";
+import { fileDefaults } from "../sinks/sink-config.js";
 import {
   boolean,
   choice,
+  type Field,
   type JsonSchema,
   list,
   map,
@@ -38,6 +41,9 @@ const path = text(/^[^\0]+$/u, "a path");
 
 /** Wires and sidecars of one process: each has a zone of its own, and a link for each end. */
 export const wiresMax = 256;
+
+/** Each reads every flow. */
+const sinksMax = 8;
 
 /** The key of a setting that has a word for each value, and of one that is a number. */
 function wordKey<Word extends string>(
@@ -112,6 +118,48 @@ export const kubernetesShape = map({
     "wherever they run",
   ),
 });
+
+/** The flags of observe that choose flows, as keys. */
+export const flowFilterShape = map(
+  Object.fromEntries(
+    flowFilterFlags.map((flag) => [
+      flag,
+      optional(
+        list(text(/^[^\0]+$/u, "a value"), 100),
+        `as \`sluice observe --${flag}\`: one of these`,
+        "any",
+      ),
+    ]),
+  ) as Record<FlowFilterFlag, Field<readonly string[], true>>,
+);
+
+export const flowSinkShape = map(
+  {
+    file: optional(
+      path,
+      "a file that flows are appended to, a JSON document a line, as `observe -o json` has them",
+      "`otlp` is required",
+    ),
+    maxMegabytes: optional(
+      whole(1, 100_000),
+      "a file that would be larger is renamed to FILE.1, and a new one is begun",
+      `${fileDefaults.megabytes}`,
+    ),
+    keep: optional(whole(1, 1_000), "how many renamed files are kept", `${fileDefaults.keep}`),
+    otlp: optional(
+      text(/^https?:\/\/[^\s@]+$/u, "an http or https address without a user"),
+      "an OpenTelemetry collector that gets flows as logs: OTLP over HTTP, in JSON, at this address, as http://127.0.0.1:4318/v1/logs",
+      "`file` is required",
+    ),
+    headers: optional(
+      list(text(/^[!#$%&'*+.^_|~0-9A-Za-z-]+:[ \t]*[\x20-\x7e]*$/u, "NAME: VALUE"), 20),
+      "headers of each request, as `authorization: Bearer …`",
+      "none",
+    ),
+    filter: optional(flowFilterShape, "which flows", "all"),
+  },
+  { oneOf: ["file", "otlp"] },
+);
 
 export const nodeShape = map(
   {
@@ -188,6 +236,11 @@ export const nodeShape = map(
       ),
       "also answer Hubble's clients here: docs/hubble.md",
       "nowhere",
+    ),
+    flows: optional(
+      list(flowSinkShape, sinksMax),
+      "files and collectors that get flows: docs/observe.md",
+      "flows are kept in memory alone",
     ),
   },
   { oneOf: ["manifests", "kubernetes"], anyOf: ["wires", "sidecars"] },

@@ -10,6 +10,8 @@ import { SourceText } from "../manifest/source-text.js";
 import { surveyInput } from "../manifest/survey.js";
 import { parseYaml } from "../manifest/yaml.js";
 import { canonicalMac } from "../net/mac.js";
+import { readFlowFilter } from "../observe/flow-filter.js";
+import { type FlowFilterValues, fileDefaults, type SinkConfig } from "../sinks/sink-config.js";
 import type { MapOf } from "./config-shape.js";
 import type {
   KubernetesConfig,
@@ -19,6 +21,8 @@ import type {
   WireConfig,
 } from "./node-config.js";
 import {
+  type flowFilterShape,
+  type flowSinkShape,
   type kubernetesShape,
   nodeShape,
   type sidecarShape,
@@ -91,6 +95,7 @@ export function parseNodeConfig(given: string, file: string): ReadConfig {
   if (read !== undefined) {
     checkPlaces(read);
     checkQuota(read);
+    checkSinks(read);
     // Only where all are texts: reading one that is none would report it again.
     if (findings.errors === 0)
       reportTwice(read.cursor.field("nodeAddresses").items() ?? [], "address");
@@ -128,6 +133,29 @@ function checkQuota({ connections, connectionsPerEndpoint, cursor }: ReadNode): 
   const message = `got ${connectionsPerEndpoint}, want ${most} at most`;
   const more = connections === undefined ? ", or connections too" : " as connections says";
   cursor.field("connectionsPerEndpoint").report("SL1218", `${message}${more}`);
+}
+
+/** Reports settings of the other kind of sink, targets that are there twice, and values that no filter can have. */
+function checkSinks({ flows = [] }: ReadNode): void {
+  for (const { file, cursor, filter } of flows) {
+    const [kind, others] =
+      file === undefined
+        ? (["file", ["maxMegabytes", "keep"]] as const)
+        : (["otlp", ["headers"]] as const);
+    for (const key of others) {
+      const field = cursor.field(key);
+      if (!field.absent) field.report("SL1217", `got ${key}, which is for ${kind}, and no ${kind}`);
+    }
+    for (const [flag, values] of Object.entries(filter ?? {})) {
+      if (flag === "cursor") continue;
+      const wrong = readFlowFilter((each) => (each === flag ? (values as readonly string[]) : []));
+      if (typeof wrong === "string") cursor.field("filter").field(flag).report("SL1219", wrong);
+    }
+  }
+  const targets = flows.map(({ file, cursor }) =>
+    cursor.field(file === undefined ? "otlp" : "file"),
+  );
+  reportTwice(targets, "file or collector");
 }
 
 /** Reports each text that an earlier place has already. */
@@ -170,6 +198,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
     },
     mode: mode ?? settings.mode.fallback,
     control: definedOnly({ socket, metricsListen: metrics, hubbleListen }),
+    flows: (read.flows ?? []).map((each) => sinkOf(each, place)),
   };
 }
 
@@ -178,6 +207,26 @@ function kubernetesOf(
   place: (path: string) => string,
 ): KubernetesConfig {
   return definedOnly({ kubeconfig: kubeconfig && place(kubeconfig), context, node });
+}
+
+function sinkOf(
+  { file, maxMegabytes, keep, otlp, headers, filter }: MapOf<typeof flowSinkShape.fields>,
+  place: (path: string) => string,
+): SinkConfig {
+  const chosen = filter && filterOf(filter);
+  const more = chosen === undefined ? {} : { filter: chosen };
+  if (file === undefined) return { kind: "otlp", url: otlp ?? "", headers: headers ?? [], ...more };
+  return {
+    kind: "file",
+    path: place(file),
+    bytesMax: (maxMegabytes ?? fileDefaults.megabytes) * 1_000_000,
+    keep: keep ?? fileDefaults.keep,
+    ...more,
+  };
+}
+
+function filterOf({ cursor, ...values }: MapOf<typeof flowFilterShape.fields>): FlowFilterValues {
+  return values;
 }
 
 function wireOf({

@@ -10,6 +10,8 @@ import { SourceFollower } from "../control/source-follower.js";
 import { type InterfaceEvents, watchInterfaces } from "../dataplane/interfaces.js";
 import { type PassedOver, passedOverLines } from "../manifest/passed-over.js";
 import { touchedBy } from "../netlink/events.js";
+import { FlowSinks } from "../sinks/flow-sinks.js";
+import type { SinkConfig } from "../sinks/sink-config.js";
 import { Attachments } from "./attachments.js";
 import { PodNetwork } from "./cni/pod-network.js";
 import { Succession } from "./handoff/succession.js";
@@ -33,6 +35,8 @@ export interface NodeRun {
   readonly config: NodeConfig;
   /** Where to listen; overrides the config. */
   readonly control: Listen;
+  /** Where flows go, beside the config's. */
+  readonly flows: readonly SinkConfig[];
   /** The config's file, to be read again with the manifests; absent when flags made the config. */
   readonly configFile?: ConfigFile;
   /** The text of standard input, when the config names `-`. */
@@ -133,6 +137,7 @@ class NodeProcess {
   readonly #signals = new Signals();
   readonly #service: ServiceManager;
   readonly #enforcer: Enforcer;
+  readonly #sinks: FlowSinks;
   readonly #attachments: Attachments;
   readonly #watch: InterfaceEvents;
   readonly #kept: KeptConnections;
@@ -174,6 +179,7 @@ class NodeProcess {
       });
     this.#enforcer = new Enforcer(this.#enforcerOptions(compiler));
     const { dataplane, flows } = this.#enforcer;
+    this.#sinks = new FlowSinks({ flows, version, tell: host.tell });
     const attachments = new Attachments({
       dataplane,
       takesNeeded: run.takesNeeded ?? false,
@@ -242,6 +248,7 @@ class NodeProcess {
       offerPlace: () =>
         this.#succession.offerPlace((step) => this.#enforcer.controller.alone(step)),
       isBehind: () => source.isBehind,
+      sinks: () => this.#sinks.status,
       source: () => source.status(),
       plugin: this.#network,
       ...(this.#inPlace === undefined ? {} : { inPlace: this.#inPlace, moreEvents: this.#inPlace }),
@@ -337,7 +344,16 @@ class NodeProcess {
 
   #listen(): Promise<OpenListeners> {
     const { control, host } = this.#run;
-    return this.#enforcer.listen((subject) => openListeners(subject, control, host.tell));
+    return this.#enforcer.listen(async (subject) => {
+      const open = await openListeners(subject, control, host.tell);
+      this.#sinks.open(this.#wantedSinks());
+      const close = async () => void (await Promise.all([this.#sinks.close(), open.close()]));
+      return { ...open, close };
+    });
+  }
+
+  #wantedSinks(): readonly SinkConfig[] {
+    return [...this.#plans.wanted.config.flows, ...this.#run.flows];
   }
 
   async #applyPlan(table: CompiledTable): Promise<number> {
@@ -349,6 +365,7 @@ class NodeProcess {
       this.#attachments.swapTo(attachments, judging),
     );
     await this.#inPlace?.enforce(table, generation, this.#enforcer.controller.find);
+    this.#sinks.use(this.#wantedSinks());
     const later = this.#plans.enforced();
     if (later.length > 0) {
       this.#run.host.tell(

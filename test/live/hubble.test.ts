@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
@@ -12,7 +13,7 @@ const obstacle =
 
 const getFlows = "/observer.Observer/GetFlows";
 
-// Goal: Hubble's clients see what a process really judges, and find its successor where it was.
+// Goal: Hubble's clients and files of flows have what a process really judges, and what its successor does.
 // Method: two pods with a wire each, real connections; a process takes the other's place.
 describe.skipIf(obstacle !== undefined)(named("hubbleListen", obstacle), () => {
   let bench: NodeBench;
@@ -27,7 +28,8 @@ describe.skipIf(obstacle !== undefined)(named("hubbleListen", obstacle), () => {
 
   test("real flows, as observe has them, before and after a take-over", async () => {
     const path = join(bench.folder, "hubble.sock");
-    const config = bench.configure(wire("a") + wire("b"), `hubbleListen: unix:${path}\n`);
+    const rest = `hubbleListen: unix:${path}\nflows: [{ file: flows.json, filter: { to-port: ["81"] } }]\n`;
+    const config = bench.configure(wire("a") + wire("b"), rest);
     const connect = () => {
       const client = new HubbleClient(path);
       clients.push(client);
@@ -73,12 +75,23 @@ describe.skipIf(obstacle !== undefined)(named("hubbleListen", obstacle), () => {
     await until("the first one's end", () => first.child.exitCode !== null);
     expect((await following.done).status).not.toBe(0);
     expect(second.stderr()).toContain(`Hubble's protocol on unix://${path}`);
-    const again = connect().open(getFlows, { follow: true, number: 1 });
+    const again = connect().open(getFlows, { follow: true, number: 1_000 });
     expect(await bench.connects("a", "b", 81)).toBe(false);
     await expect.poll(() => verdicts(again.messages)).toContain("b:81 DROPPED");
     second.child.kill("SIGTERM");
     await until("the end", () => second.child.exitCode !== null);
     expect(second.child.exitCode).toBe(0);
     expect((await again.done).status).not.toBe(0);
+
+    // Both have written what they saw to the same file.
+    const kept = readFileSync(join(bench.folder, "flows.json"), "utf8").trim().split("\n");
+    const uuids = kept.map((line) => JSON.parse(line).flow.uuid as string);
+    expect(kept.every((line) => JSON.parse(line).flow.verdict === "DROPPED")).toBe(true);
+    for (const { messages: seen } of [following, again]) {
+      const dropped = seen.filter(({ flow }) => flow.l4?.TCP?.destination_port === 81);
+      expect(dropped.length).toBeGreaterThan(0);
+      for (const { flow } of dropped) expect(uuids).toContain(flow.uuid);
+    }
+    expect(new Set(uuids).size).toBe(uuids.length);
   });
 });

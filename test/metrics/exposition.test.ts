@@ -72,6 +72,10 @@ function text(): string {
       compile,
       delay,
       flowsLost: 8,
+      sinks: [
+        { kind: "file", written: 5, lost: 0, waiting: 0 },
+        { kind: "otlp", written: 3, lost: 2, waiting: 1 },
+      ],
       inPlace: { totalPackets: 9, totalBytes: 900, guards: { on: 3, none: 1 } },
       source: {
         connected: true,
@@ -172,6 +176,7 @@ describe("exposition", () => {
         "reason",
         "resource",
         "result",
+        "sink",
       ],
       ...["table", "verdict", "version"],
     ]);

@@ -73,6 +73,46 @@ describe("parseNodeConfig", () => {
     });
   });
 
+  test("reads where flows go, and says what fits nowhere", () => {
+    const wires = `wires:\n${wire}`;
+    const read = parseNodeConfig(
+      `${head}${wires}flows:
+  - { file: log/flows.json, maxMegabytes: 2, keep: 3, filter: { verdict: [DROPPED], to-pod: [shop/db] } }
+  - { file: /var/log/all.json }
+  - { otlp: "http://127.0.0.1:4318/v1/logs", headers: ["x-key: 1"] }
+`,
+      "etc/sluice.yaml",
+    );
+    expect(read.ok && read.config.flows).toEqual([
+      {
+        kind: "file",
+        path: "etc/log/flows.json",
+        bytesMax: 2_000_000,
+        keep: 3,
+        filter: { verdict: ["DROPPED"], "to-pod": ["shop/db"] },
+      },
+      { kind: "file", path: "/var/log/all.json", bytesMax: 100_000_000, keep: 5 },
+      { kind: "otlp", url: "http://127.0.0.1:4318/v1/logs", headers: ["x-key: 1"] },
+    ]);
+    const flows = (item: string) => errorsOf(`${head}${wires}flows: [${item}]\n`);
+    expect(flows("{ file: a, otlp: 'http://x' }")).toEqual([
+      "6:9 SL1217 got file and otlp, want exactly one of file, otlp",
+    ]);
+    expect(flows("{ file: a, filter: { verdict: [DROPED] } }")).toEqual([
+      '6:39 SL1219 --verdict: got "DROPED", want FORWARDED or DROPPED or AUDIT: did you mean DROPPED?',
+    ]);
+    expect(flows("{ file: a, headers: ['a: b'] }, { file: a }")).toEqual([
+      "6:29 SL1217 got headers, which is for otlp, and no otlp",
+      '6:49 SL1221 got "a", which flows[0].file has already, want another file or collector',
+    ]);
+    expect(flows("{ otlp: 'http://u:p@x' }")).toEqual([
+      '6:17 SL1219 got "http://u:p@x", want an http or https address without a user',
+    ]);
+    expect(flows("{ otlp: 'http://x', keep: 1 }")).toEqual([
+      "6:35 SL1217 got keep, which is for file, and no file",
+    ]);
+  });
+
   test("reads sidecars, and the modes of the process and of each", () => {
     const text = `${head}mode: audit
 deny: reject

@@ -1,0 +1,324 @@
+import { spawnSync } from "node:child_process";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { FlowLine } from "../../src/observe/flow.js";
+import { FlowLog } from "../../src/observe/flow-log.js";
+import { FlowSinks } from "../../src/sinks/flow-sinks.js";
+import type { SinkConfig } from "../../src/sinks/sink-config.js";
+import { type EventFields, FakeRing, shop, tableOf } from "../observe/fake-dataplane.js";
+
+let folder: string;
+let ring: FakeRing;
+let flows: FlowLog;
+let told: string[];
+let sinks: FlowSinks;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "sluice-sinks-"));
+  ring = new FakeRing();
+  flows = new FlowLog(ring.dataplane, { interfaceName: () => "eth0", keep: 4_096 });
+  flows.useTable(1, tableOf(shop));
+  told = [];
+  sinks = new FlowSinks({ flows, version: "1.2.3", tell: (line) => void told.push(line) });
+});
+afterEach(async () => {
+  await sinks.close();
+  flows.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Flows with these source ports; each third is a drop. */
+function push(from: number, to: number): void {
+  const drop = {
+    kind: "Dropped",
+    reason: "PolicyIngress",
+    deniedBy: 2,
+    destinationPort: 81,
+  } as const;
+  const events = Array.from({ length: to - from }, (_, index): EventFields => {
+    return { sourcePort: from + index, ...((from + index) % 3 ? {} : drop) };
+  });
+  ring.push(...events);
+}
+
+const linesOf = (path: string): FlowLine[] =>
+  existsSync(path)
+    ? readFileSync(path, "utf8")
+        .split("\n")
+        .slice(0, -1)
+        .map((line) => JSON.parse(line))
+    : [];
+const portsOf = (lines: readonly FlowLine[]) =>
+  lines.map(({ flow }) => (flow.l4 as { TCP: { source_port: number } }).TCP.source_port);
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => from + n);
+
+describe("flows in a file", () => {
+  const sink = (more: Partial<SinkConfig> = {}) =>
+    ({
+      kind: "file",
+      path: join(folder, "flows.json"),
+      bytesMax: 1e8,
+      keep: 3,
+      ...more,
+    }) as SinkConfig;
+  const path = () => join(folder, "flows.json");
+
+  test("those that are kept, then what comes, as observe has them; nobody else may read it", async () => {
+    push(1, 4);
+    sinks.open([sink()]);
+    push(4, 6);
+    await expect.poll(() => portsOf(linesOf(path()))).toEqual([1, 2, 3, 4, 5]);
+    expect(linesOf(path())[2]).toMatchObject({
+      flow: {
+        verdict: "DROPPED",
+        ext: { reason: "policy-ingress", isolated_by: [{ name: "db" }] },
+      },
+    });
+    expect(statSync(path()).mode & 0o777).toBe(0o640);
+    expect(sinks.status).toEqual([
+      { kind: "file", to: path(), written: 5, lost: 0, waiting: 0, error: null },
+    ]);
+  });
+
+  test("a filter has observe's words", async () => {
+    sinks.open([sink({ filter: { verdict: ["DROPPED"], "to-pod": ["shop/db"] } })]);
+    push(1, 10);
+    await expect.poll(() => portsOf(linesOf(path()))).toEqual([3, 6, 9]);
+  });
+
+  test("is renamed before it is too large; so many are kept, and no line is cut", async () => {
+    sinks.open([sink({ bytesMax: 20_000, keep: 2 })]);
+    for (let n = 1; n <= 10; n++) {
+      push(n * 10, n * 10 + 10);
+      await expect.poll(() => sinks.status[0]!.written).toBe(n * 10);
+    }
+    expect(readdirSync(folder).sort()).toEqual(["flows.json", "flows.json.1", "flows.json.2"]);
+    const files = [2, 1].map((n) => `${path()}.${n}`).concat(path());
+    for (const file of files) expect(statSync(file).size).toBeLessThanOrEqual(20_000);
+    const ports = files.flatMap((file) => portsOf(linesOf(file)));
+    expect(ports).toEqual(range(110 - ports.length, 110));
+    expect(ports.length).toBeGreaterThan(20);
+  });
+
+  test("is opened again when another has renamed it", async () => {
+    sinks.open([sink()]);
+    push(1, 3);
+    await expect.poll(() => linesOf(path()).length).toBe(2);
+    renameSync(path(), join(folder, "old.json"));
+    push(3, 5);
+    await expect.poll(() => portsOf(linesOf(path()))).toEqual([3, 4]);
+    expect(portsOf(linesOf(join(folder, "old.json")))).toEqual([1, 2]);
+  });
+
+  test("what cannot be written is told once, waits, and is written when it can be", async () => {
+    const inner = join(folder, "later", "flows.json");
+    sinks.open([sink({ path: inner })]);
+    push(1, 3);
+    await expect.poll(() => sinks.status[0]!.error).toBe("no such file or directory");
+    push(3, 5);
+    mkdirSync(join(folder, "later"));
+    await expect.poll(() => portsOf(linesOf(inner))).toEqual([1, 2, 3, 4]);
+    await expect.poll(() => sinks.status[0]).toMatchObject({ written: 4, lost: 0, error: null });
+    expect(told).toEqual([
+      `flows to ${inner}: no such file or directory; it is tried again`,
+      `flows to ${inner}: delivered again; 0 flows lost so far`,
+    ]);
+  });
+
+  test("what waits is bounded: the rest is lost, and counted", async () => {
+    sinks.open([sink({ path: join(folder, "no", "flows.json") })]);
+    for (let n = 0; n < 12; n++) {
+      push(1_000 * n, 1_000 * (n + 1));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await expect.poll(() => sinks.status[0]!.waiting).toBeGreaterThan(500);
+    mkdirSync(join(folder, "no"));
+    const file = join(folder, "no", "flows.json");
+    await expect.poll(() => portsOf(linesOf(file)).at(-1), { timeout: 20_000 }).toBe(11_999);
+    const [status] = sinks.status;
+    expect(status!.lost).toBeGreaterThan(0);
+    expect(status!.lost + linesOf(file).length).toBe(12_000);
+    const told = linesOf(file).reduce((sum, { flow }) => sum + flow.ext.lostBefore, 0);
+    expect(told).toBe(status!.lost);
+  });
+
+  test("a link, and what is no file, is refused", async () => {
+    const target = join(folder, "target");
+    symlinkSync(target, join(folder, "link"));
+    spawnSync("mkfifo", [join(folder, "pipe")]);
+    sinks.open([sink({ path: join(folder, "link") }), sink({ path: join(folder, "pipe") })]);
+    push(1, 2);
+    await expect.poll(() => sinks.status.map(({ error }) => error)).not.toContain(null);
+    expect(existsSync(target)).toBe(false);
+  });
+
+  test("a full disk leaves no half line", () => {
+    const file = join(folder, "full.json");
+    const module = join(import.meta.dirname, "../../dist/sinks/rotating-file.js");
+    const script = `
+      const { RotatingFile } = await import(${JSON.stringify(module)});
+      const file = new RotatingFile(${JSON.stringify(file)}, { bytesMax: 1e8, keep: 1 });
+      const line = Buffer.from("x".repeat(2999) + "\\n");
+      for (let n = 0; n < 10; n++) await file.append(line).catch((error) => console.log(error.code));
+    `;
+    // 8 blocks of 1,024 bytes; the signal that tells of it would end the program.
+    const limited = `trap '' XFSZ; ulimit -f 8; exec "$0" --input-type=module -e "$1"`;
+    const ran = spawnSync("bash", ["-c", limited, process.execPath, script], { encoding: "utf8" });
+    expect(ran.stdout.trim().split("\n")).toEqual(Array(8).fill("EFBIG"));
+    expect(statSync(file).size).toBe(6_000);
+  });
+
+  test("other sinks after a reload: what has not changed goes on, nothing is lost or there twice", async () => {
+    const other = join(folder, "other.json");
+    sinks.use([sink()]);
+    expect(sinks.status).toEqual([]);
+    sinks.open([sink(), sink({ path: other })]);
+    push(1, 5);
+    sinks.use([sink(), sink({ path: other, keep: 9 })]);
+    push(5, 8);
+    await expect.poll(() => portsOf(linesOf(path()))).toEqual(range(1, 8));
+    await expect.poll(() => portsOf(linesOf(other)).sort()).toEqual(range(1, 8));
+    expect(sinks.status.map(({ written }) => written)).toEqual([7, 3]);
+    sinks.use([]);
+    push(8, 9);
+    await sinks.close();
+    expect(portsOf(linesOf(path()))).toEqual(range(1, 8));
+  });
+
+  test("at the end what there is is written, behind what another process has appended", async () => {
+    sinks.open([sink()]);
+    push(1, 2);
+    await expect.poll(() => linesOf(path()).length).toBe(1);
+    appendFileSync(path(), `${JSON.stringify(linesOf(path())[0])}\n`);
+    push(2, 300);
+    await sinks.close();
+    expect(portsOf(linesOf(path()))).toEqual([1, 1, ...range(2, 300)]);
+  });
+});
+
+describe("flows as OpenTelemetry's logs", () => {
+  // biome-ignore lint/suspicious/noExplicitAny: what the collector got, looked into.
+  let records: any[];
+  // biome-ignore lint/suspicious/noExplicitAny: the same.
+  let resources: any[];
+  let headers: IncomingHttpHeaders | undefined;
+  let answers: { status: number; body?: string; headers?: Record<string, string> }[];
+  let server: Server;
+  let url: string;
+
+  beforeEach(async () => {
+    [records, resources, answers, headers] = [[], [], [], undefined];
+    server = createServer((request, response) => {
+      const pieces: Buffer[] = [];
+      request.on("data", (piece: Buffer) => pieces.push(piece));
+      request.on("end", () => {
+        headers = request.headers;
+        const answer = answers.shift() ?? { status: 200, body: "{}" };
+        if (answer.status === 200) {
+          const { resourceLogs } = JSON.parse(Buffer.concat(pieces).toString());
+          resources.push(resourceLogs[0].resource);
+          records.push(...resourceLogs[0].scopeLogs[0].logRecords);
+        }
+        response.writeHead(answer.status, answer.headers).end(answer.body);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/logs`;
+  });
+  afterEach(async () => {
+    await sinks.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  const sink = (): SinkConfig => ({ kind: "otlp", url, headers: ["authorization: Bearer x"] });
+  const attributes = (record: { attributes: { key: string; value: object }[] }) =>
+    Object.fromEntries(record.attributes.map(({ key, value }) => [key, Object.values(value)[0]]));
+
+  test("one record a flow, with what it says and why", async () => {
+    push(2, 4);
+    sinks.open([sink()]);
+    await expect.poll(() => records.length).toBe(2);
+    expect(headers).toMatchObject({
+      "content-type": "application/json",
+      authorization: "Bearer x",
+    });
+    expect(attributes(resources[0])).toMatchObject({
+      "service.name": "sluice",
+      "service.version": "1.2.3",
+    });
+    const [allowed, dropped] = records;
+    expect(dropped).toMatchObject({
+      timeUnixNano: "1763715600123456000",
+      severityNumber: 13,
+      severityText: "WARN",
+    });
+    expect(dropped.body.stringValue).toMatch(
+      /shop\/web:3 -> shop\/db:81 dropped policy-ingress DROPPED/,
+    );
+    expect(attributes(dropped)).toMatchObject({
+      "sluice.verdict": "DROPPED",
+      "sluice.drop_reason": "policy-ingress",
+      "sluice.isolated_by": "shop/db",
+      "network.transport": "tcp",
+      "source.address": "10.0.0.1",
+      "source.port": "3",
+      "destination.port": "81",
+      "destination.k8s.pod.name": "db",
+    });
+    expect(attributes(allowed)).toMatchObject({
+      "sluice.policy": "NetworkPolicy shop/db",
+      "sluice.rule": "spec.ingress[0]",
+      "sluice.place": "shop.yaml:20",
+    });
+    expect(allowed.severityText).toBe("INFO");
+  });
+
+  test("busy: tried again, and nothing is lost", async () => {
+    answers.push({ status: 503, headers: { "retry-after": "1" } }, { status: 429 });
+    push(1, 3);
+    sinks.open([sink()]);
+    await expect.poll(() => records.length).toBe(2);
+    await expect.poll(() => sinks.status[0]).toMatchObject({ written: 2, lost: 0, error: null });
+    expect(told).toEqual([
+      `flows to ${url}: it answers 503; it is tried again`,
+      `flows to ${url}: it answers 429; it is tried again`,
+      `flows to ${url}: delivered again; 0 flows lost so far`,
+    ]);
+  });
+
+  test("refused: lost and counted, the next ones go on", async () => {
+    answers.push({ status: 400 });
+    push(1, 3);
+    sinks.open([sink()]);
+    await expect.poll(() => sinks.status[0]).toMatchObject({ lost: 2, error: "it answers 400" });
+    answers.push({ status: 200, body: '{"partialSuccess":{"rejectedLogRecords":"1"}}' });
+    push(3, 5);
+    await expect.poll(() => sinks.status[0]).toMatchObject({ written: 1, lost: 3, error: null });
+  });
+
+  test("nobody there: what waits is delivered when somebody is", async () => {
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    push(1, 3);
+    sinks.open([sink()]);
+    await expect.poll(() => sinks.status[0]!.error).toMatch(/refused/);
+    await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+    await expect.poll(() => records.length).toBe(2);
+  });
+});
