@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { compile } from "../../dist/compiler/compile.js";
 import { IncrementalCompiler } from "../../dist/compiler/incremental.js";
 import { Dataplane } from "../../dist/dataplane/dataplane.js";
+import { linesOf, TableBlob } from "../../dist/dataplane/table-blob.js";
 import {
   localNode,
   localPods,
@@ -104,17 +105,29 @@ function eventKinds({ sizes, objects }) {
 }
 
 function benchEvents(pods, cluster, compiler, dataplane) {
+  // As a process has it: the compiler's bytes are its own.
+  let table = new TableBlob(compiler.update([]).blob.slice());
+  dataplane.swapTable(table, []);
   for (const [kind, next] of Object.entries(eventKinds(cluster))) {
     const updates = [];
     const swaps = [];
     const efforts = { none: 0, patch: 0, rebuild: 0 };
+    let byLines = 0;
     for (let event = 0; event < eventsPerKind; event++) {
       const changes = next();
       const start = performance.now();
       const result = compiler.update(changes);
       const updated = performance.now();
       if (!result.ok) throw new Error(`the cluster no longer compiles: ${kind}`);
-      if (result.effort !== "none") dataplane.swapTable(result.blob, []);
+      if (result.effort !== "none") {
+        const { blob, changedLines: lines } = result;
+        table = TableBlob.next(
+          table,
+          lines === undefined ? { whole: blob.slice() } : { lines: linesOf(blob, lines) },
+        );
+        dataplane.swapTable(table, []);
+        byLines += Number(lines !== undefined);
+      }
       swaps.push(performance.now() - updated);
       updates.push(updated - start);
       efforts[result.effort]++;
@@ -128,6 +141,7 @@ function benchEvents(pods, cluster, compiler, dataplane) {
       kind,
       events: eventsPerKind,
       ...efforts,
+      byLines,
       updateP50Ms: quantile(updates, 0.5),
       updateP99Ms: quantile(updates, 0.99),
       swapP50Ms: quantile(swaps, 0.5),
@@ -135,9 +149,11 @@ function benchEvents(pods, cluster, compiler, dataplane) {
       totalP50Ms: quantile(totals, 0.5),
       totalP99Ms: quantile(totals, 0.99),
     };
+    const part = (count) => `${Math.round((count / eventsPerKind) * 100)} %`;
     const share = Object.entries(efforts)
       .filter(([, count]) => count > 0)
-      .map(([effort, count]) => `${Math.round((count / eventsPerKind) * 100)} % ${effort}`);
+      .map(([effort, count]) => `${part(count)} ${effort}`);
+    if (byLines > 0) share.push(`${part(byLines)} by lines`);
     report(
       line,
       `  ${kind.padEnd(30)} ${ms(line.updateP50Ms).padStart(6)} ${ms(line.updateP99Ms).padStart(6)} ` +

@@ -29,6 +29,7 @@
 #include "native/bpf/map.h"
 #include "native/bpf/program.h"
 #include "native/bpf/programs.gen.h"
+#include "native/table/table-slot.h"
 #include "native/table/table-view.h"
 
 namespace sluice {
@@ -251,11 +252,14 @@ Status ForwardFilter::loadJudges(std::span<const BpfSymbol> symbols, Tables* tab
 
 Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generation) noexcept {
   if (tables_ != nullptr && blob.size() <= tables_->bytes) {
-    const uint32_t idle = (static_cast<uint32_t>(tables_->inForce().load()) & 1) ^ 1;
-    settle();
+    if (!isSettled_) waitForPrograms();
+    isSettled_ = true;
+    const uint32_t idle = tables_->idle();
+    tables_->isOther = true;
     const Status status = writeTable(*tables_, idle, blob);
     if (!status.ok()) return status;
     const std::lock_guard held(swap_);
+    tables_->written = blob.size();
     tables_->inForce().store(static_cast<uint64_t>(generation) << 32 | idle);
     isSettled_ = false;
     return {};
@@ -267,6 +271,8 @@ Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generati
   if (made == nullptr || made->bytes < bytes) status = makeTables(bytes, &made);
   if (status.ok()) status = writeTable(*made, 0, blob);
   if (!status.ok()) return status;
+  made->written = blob.size();
+  made->isOther = true;
   *made->settings() = tables_ != nullptr ? *tables_->settings() : settings_;
   made->inForce().store(static_cast<uint64_t>(generation) << 32);
   settings_ = *made->settings();
@@ -285,16 +291,48 @@ Status ForwardFilter::publish(std::span<const std::byte> blob, uint32_t generati
   return {};
 }
 
+Status ForwardFilter::publishLines(const TableLines& lines, uint32_t generation) noexcept {
+  if (tables_ == nullptr) return {StatusCode::Argument};
+  settle();
+  Tables& tables = *tables_;
+  const uint32_t idle = tables.idle();
+  const Status status = TableView::rewrite(tables.table(idle), lines, &tables.views[idle]);
+  if (!status.ok()) {
+    tables.isOther = true;
+    return status;
+  }
+  tables.behind.assign(lines.numbers.begin(), lines.numbers.end());
+  const std::lock_guard held(swap_);
+  tables.inForce().store(static_cast<uint64_t>(generation) << 32 | idle);
+  isSettled_ = false;
+  return {};
+}
+
 void ForwardFilter::settle() noexcept {
   if (!isSettled_) waitForPrograms();
   isSettled_ = true;
+  if (tables_ != nullptr) catchUp(*tables_);
+}
+
+void ForwardFilter::catchUp(Tables& tables) noexcept {
+  const uint32_t idle = tables.idle();
+  const std::span<const std::byte> inForce = tables.table(idle ^ 1);
+  if (tables.isOther) {
+    std::memcpy(tables.table(idle).data(), inForce.data(), inForce.size());
+    tables.views[idle] = tables.views[idle ^ 1].ofCopy(tables.table(idle));
+  } else {
+    copyLines(inForce, tables.behind, tables.table(idle));
+  }
+  tables.isOther = false;
+  tables.behind.clear();
 }
 
 // Checks the bytes where they are read from later.
 Status ForwardFilter::writeTable(Tables& tables, uint32_t which,
                                  std::span<const std::byte> blob) noexcept {
-  std::memcpy(tables.table(which), blob.data(), blob.size());
-  return TableView::open({tables.table(which), blob.size()}, &tables.views[which]);
+  std::byte* const at = tables.tableMemory.data() + which * tables.bytes;
+  std::memcpy(at, blob.data(), blob.size());
+  return TableView::open({at, blob.size()}, &tables.views[which]);
 }
 
 bool ForwardFilter::findStanding(const FlowKey& connection, Standing* standing) const noexcept {

@@ -79,8 +79,14 @@ class ForwardFilter {
   //         unless settle() has been called since the last table.
   // Errors: as TableView::open() and open(); the table in force stays.
   Status publish(std::span<const std::byte> blob, uint32_t generation) noexcept;
-  // Waits until no program reads the table before the one in force any more, so that the next one
-  // does not have to wait for that.
+  // The same with the table in force, but for these lines.
+  //
+  // Cost:   the lines, as TableView::rewrite(), where settle() has been called since the last
+  //         table; else a grace period and a copy, too.
+  // Errors: as publish(), and Argument before the first one.
+  Status publishLines(const TableLines& lines, uint32_t generation) noexcept;
+  // Waits until no program reads the table before the one in force any more, and makes that one
+  // like the one in force, so that the next one does not have to wait for either.
   void settle() noexcept;
 
   // Attaches what is not attached yet, for IPv4 and IPv6, to this process's network namespace. What
@@ -149,9 +155,16 @@ class ForwardFilter {
     MappedMemory controlMemory;
     TableView views[2];  // of what was written last
     size_t bytes = 0;    // of one table
+    size_t written = 0;  // of the one in force
+    // Where the idle one differs from it.
+    std::vector<uint32_t> behind;
+    bool isOther = true;  // in any number of lines
 
-    [[nodiscard]] std::byte* table(uint32_t which) const noexcept {
-      return tableMemory.data() + which * bytes;
+    [[nodiscard]] std::span<std::byte> table(uint32_t which) const noexcept {
+      return {tableMemory.data() + which * bytes, written};
+    }
+    [[nodiscard]] uint32_t idle() const noexcept {
+      return (static_cast<uint32_t>(inForce().load()) & 1) ^ 1;
     }
     [[nodiscard]] ForwardControl* settings() const noexcept {
       return reinterpret_cast<ForwardControl*>(controlMemory.data());
@@ -192,6 +205,8 @@ class ForwardFilter {
   Status makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept;
   static Status writeTable(Tables& tables, uint32_t which,
                            std::span<const std::byte> blob) noexcept;
+  // Makes the idle table like the one in force.
+  static void catchUp(Tables& tables) noexcept;
   // The names of the links' pins, by family.
   static Status linkNames(std::vector<std::string>* names) noexcept;
   [[nodiscard]] std::string path(const char* name) const { return folder_ + "/" + name; }

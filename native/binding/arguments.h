@@ -8,6 +8,7 @@
 #include <string>
 
 #include "native/packet/status.h"
+#include "native/table/table-view.h"
 
 namespace sluice {
 
@@ -50,6 +51,17 @@ inline Record* recordOf(const Napi::Value& value, const char* what) {
   Napi::TypeError::New(value.Env(), std::string("want one record of ") + what)
       .ThrowAsJavaScriptException();
   return nullptr;
+}
+
+// Lines of a table from the first two arguments, without a copy; false with a pending error when
+// they are not that.
+inline bool linesOf(const Napi::CallbackInfo& info, TableLines* lines) {
+  const auto numbers = wordsOf(info[0], "numbers");
+  if (info.Env().IsExceptionPending()) return false;
+  const auto bytes = bytesOf(info[1], "bytes");
+  if (info.Env().IsExceptionPending()) return false;
+  *lines = {numbers, std::as_bytes(bytes)};
+  return true;
 }
 
 // Throws `status` as an error: `code` is the StatusCode's word; `syscall`, `errno` and the Fault's

@@ -63,6 +63,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::closeLink>("closeLink"),
                         InstanceMethod<&DataplaneBinding::interfaceOf>("interfaceOf"),
                         InstanceMethod<&DataplaneBinding::swapTable>("swapTable"),
+                        InstanceMethod<&DataplaneBinding::swapLines>("swapLines"),
                         InstanceMethod<&DataplaneBinding::joinWire>("joinWire"),
                         InstanceMethod<&DataplaneBinding::setOwnWay>("setOwnWay"),
                         InstanceMethod<&DataplaneBinding::addOwnPort>("addOwnPort"),
@@ -200,6 +201,16 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (info.Env().IsExceptionPending()) return info.Env().Undefined();
     uint32_t generation = 0;
     throwUnless(info, dataplane_->swapTable(std::as_bytes(blob), links, &generation));
+    return Napi::Number::New(info.Env(), generation);
+  }
+
+  Napi::Value swapLines(const Napi::CallbackInfo& info) {
+    TableLines lines;
+    if (!open(info) || !linesOf(info, &lines)) return info.Env().Undefined();
+    const auto links = wordsOf(info[2], "linkByEndpoint");
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    uint32_t generation = 0;
+    throwUnless(info, dataplane_->swapLines(lines, links, &generation));
     return Napi::Number::New(info.Env(), generation);
   }
 

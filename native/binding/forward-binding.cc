@@ -35,6 +35,28 @@ class PublishJob : public Job {
   uint32_t generation_;
 };
 
+// The same for lines of a table, which it keeps.
+class PublishLinesJob : public Job {
+ public:
+  PublishLinesJob(Napi::Env env, std::shared_ptr<ForwardFilter> filter, const TableLines& lines,
+                  uint32_t generation)
+      : Job(env),
+        filter_(std::move(filter)),
+        numbers_(lines.numbers.begin(), lines.numbers.end()),
+        bytes_(lines.bytes.begin(), lines.bytes.end()),
+        generation_(generation) {}
+
+ protected:
+  Status work() override { return filter_->publishLines({numbers_, bytes_}, generation_); }
+  Napi::Value result() override { return Env().Undefined(); }
+
+ private:
+  std::shared_ptr<ForwardFilter> filter_;
+  std::vector<uint32_t> numbers_;
+  std::vector<std::byte> bytes_;
+  uint32_t generation_;
+};
+
 // Waits, in a thread of the pool, until the next table need not wait.
 class SettleJob : public Job {
  public:
@@ -91,6 +113,7 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeForwardFilter",
                        {InstanceMethod<&ForwardBinding::publish>("publish"),
+                        InstanceMethod<&ForwardBinding::publishLines>("publishLines"),
                         InstanceMethod<&ForwardBinding::settle>("settle"),
                         InstanceMethod<&ForwardBinding::attach>("attach"),
                         InstanceMethod<&ForwardBinding::isAttached>("isAttached"),
@@ -117,6 +140,14 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
     const auto bytes = bytesOf(info[0], "blob");
     if (info.Env().IsExceptionPending()) return info.Env().Undefined();
     auto* const job = new PublishJob(info.Env(), filter_, info[0], bytes, wordOf(info[1]));
+    job->Queue();
+    return job->promise();
+  }
+
+  Napi::Value publishLines(const Napi::CallbackInfo& info) {
+    TableLines lines;
+    if (!linesOf(info, &lines)) return info.Env().Undefined();
+    auto* const job = new PublishLinesJob(info.Env(), filter_, lines, wordOf(info[2]));
     job->Queue();
     return job->promise();
   }

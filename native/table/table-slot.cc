@@ -17,6 +17,14 @@ constexpr size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) 
 
 }  // namespace
 
+void copyLines(std::span<const std::byte> from, std::span<const uint32_t> numbers,
+               std::span<std::byte> into) noexcept {
+  for (const uint32_t number : numbers) {
+    const size_t at = size_t{number} * TABLE_ALIGNMENT_BYTES;
+    std::memcpy(into.data() + at, from.data() + at, TABLE_ALIGNMENT_BYTES);
+  }
+}
+
 void TableBytes::Free::operator()(std::byte* bytes) const noexcept { std::free(bytes); }
 
 Status TableBytes::copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept {
@@ -42,11 +50,38 @@ TableSlot::~TableSlot() = default;
 Status TableSlot::publish(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                           uint32_t* generation) noexcept {
   auto table = std::make_unique<TableInForce>();
-  table->bytes = std::move(spare_);
+  table->bytes = std::move(spare_.bytes);
+  spare_ = {};
   if (const Status status = TableBytes::copy(blob, &table->bytes); !status.ok()) return status;
   if (const Status status = TableView::open(table->bytes.span(), &table->view); !status.ok()) {
     return status;
   }
+  return enforce(std::move(table), linkByEndpoint, nullptr, generation);
+}
+
+Status TableSlot::publishLines(const TableLines& lines, std::span<const uint32_t> linkByEndpoint,
+                               uint32_t* generation) noexcept {
+  if (owned_ == nullptr) return {StatusCode::Argument};
+  const std::span<const std::byte> inForce = owned_->bytes.span();
+  auto table = std::make_unique<TableInForce>();
+  Former former = std::move(spare_);
+  spare_ = {};
+  table->bytes = std::move(former.bytes);
+  if (former.isOther || table->bytes.span().size() != inForce.size()) {
+    const Status status = TableBytes::copy(inForce, &table->bytes);
+    if (!status.ok()) return status;
+  } else {
+    copyLines(inForce, former.behind, table->bytes.writable());
+  }
+  table->view = owned_->view.ofCopy(table->bytes.span());
+  const Status status = TableView::rewrite(table->bytes.writable(), lines, &table->view);
+  if (!status.ok()) return status;
+  return enforce(std::move(table), linkByEndpoint, &lines.numbers, generation);
+}
+
+Status TableSlot::enforce(std::unique_ptr<TableInForce> table,
+                          std::span<const uint32_t> linkByEndpoint,
+                          const std::span<const uint32_t>* lines, uint32_t* generation) noexcept {
   if (linkByEndpoint.size() > table->view.endpointCount()) return {StatusCode::Argument};
   for (uint32_t endpoint = 0; endpoint < linkByEndpoint.size(); ++endpoint) {
     const uint32_t link = linkByEndpoint[endpoint];
@@ -63,7 +98,17 @@ Status TableSlot::publish(std::span<const std::byte> blob, std::span<const uint3
   current_.store(table.get(), std::memory_order_seq_cst);
   const uint64_t epoch = epoch_.fetch_add(1, std::memory_order_seq_cst) + 1;
   std::swap(owned_, table);
-  if (table != nullptr) retired_.push_back({std::move(table), epoch});
+  if (table != nullptr) retired_.push_back({std::move(table), {}, epoch});
+  for (Retired& each : retired_) {
+    Former& former = each.former;
+    if (lines != nullptr) {
+      former.behind.insert(former.behind.end(), lines->begin(), lines->end());
+    }
+    // Copying as many lines as there are would be a copy of the table.
+    const size_t lineCount = owned_->bytes.span().size() / TABLE_ALIGNMENT_BYTES;
+    former.isOther = former.isOther || lines == nullptr || former.behind.size() > lineCount;
+    if (former.isOther) former.behind = {};
+  }
   reclaim();
   return {};
 }
@@ -75,7 +120,8 @@ void TableSlot::reclaim() noexcept {
   }
   std::erase_if(retired_, [this, oldest](Retired& each) {
     if (each.epoch > oldest) return false;
-    spare_ = std::move(each.table->bytes);
+    spare_ = std::move(each.former);
+    spare_.bytes = std::move(each.table->bytes);
     return true;
   });
 }

@@ -13,6 +13,10 @@
 
 namespace sluice {
 
+// Copies lines of one table into another of its size.
+void copyLines(std::span<const std::byte> from, std::span<const uint32_t> numbers,
+               std::span<std::byte> into) noexcept;
+
 // A copy of a blob in memory that starts on a 64-byte boundary.
 class TableBytes {
  public:
@@ -22,6 +26,7 @@ class TableBytes {
   static Status copy(std::span<const std::byte> blob, TableBytes* bytes) noexcept;
 
   [[nodiscard]] std::span<const std::byte> span() const noexcept { return {bytes_.get(), size_}; }
+  [[nodiscard]] std::span<std::byte> writable() noexcept { return {bytes_.get(), size_}; }
 
  private:
   struct Free {
@@ -74,6 +79,14 @@ class TableSlot {
   Status publish(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                  uint32_t* generation) noexcept;
 
+  // The same with the table in force, but for these lines.
+  //
+  // Cost:   the lines, as TableView::rewrite(), and those of the change before; a copy of the table
+  //         where no memory of one is free that was in force shortly before.
+  // Errors: as publish(), and Argument before the first one.
+  Status publishLines(const TableLines& lines, std::span<const uint32_t> linkByEndpoint,
+                      uint32_t* generation) noexcept;
+
   // Continues the predecessor's numbering, if its generation is the higher one.
   // Threads: the control thread.
   void continueFrom(uint32_t generation) noexcept {
@@ -99,14 +112,25 @@ class TableSlot {
   }
 
  private:
+  // Memory of a table that was in force, and the lines in which it differs from the one in force.
+  struct Former {
+    TableBytes bytes = {};
+    std::vector<uint32_t> behind = {};
+    bool isOther = false;  // it differs in any number of lines
+  };
   struct Retired {
     std::unique_ptr<TableInForce> table;
+    Former former;   // without the bytes
     uint64_t epoch;  // freed once every worker has noted this epoch or a later one
   };
   struct alignas(64) Passed {
     std::atomic<uint64_t> epoch = UINT64_MAX;
   };
 
+  // Binds a checked table to the links and puts it in force. `lines`: where it differs from the one
+  // before; nullptr: anywhere.
+  Status enforce(std::unique_ptr<TableInForce> table, std::span<const uint32_t> linkByEndpoint,
+                 const std::span<const uint32_t>* lines, uint32_t* generation) noexcept;
   void reclaim() noexcept;
 
   std::atomic<const TableInForce*> current_ = nullptr;
@@ -114,7 +138,7 @@ class TableSlot {
   std::vector<Passed> passed_;
   std::unique_ptr<TableInForce> owned_;
   std::vector<Retired> retired_;
-  TableBytes spare_;  // of the table that was freed last
+  Former spare_;  // of the table that was freed last
   uint32_t generation_ = 0;
 };
 

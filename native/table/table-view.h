@@ -24,6 +24,12 @@ using DeniedBy = uint8_t;
   return static_cast<ProtocolSlot>(sluiceProtocolSlot(protocol));
 }
 
+// Lines of TABLE_ALIGNMENT_BYTES that take the place of those of a table.
+struct TableLines {
+  std::span<const uint32_t> numbers;  // ascending, counted from the start of the table
+  std::span<const std::byte> bytes;   // the lines, one behind the other
+};
+
 // A table blob. open() checks it once; reads need no checks afterwards. The evaluator itself is
 // evaluate.h.
 //
@@ -39,6 +45,20 @@ class TableView {
   // Errors: TableTooShort, TableMagic, TableVersion, TableLayout, TableChecksum, TableBounds or
   //         TableCycle; `*view` is then left as it was.
   static Status open(std::span<const std::byte> blob, TableView* view) noexcept;
+
+  // Writes lines into the table that `*view` was opened on, and checks what they changed: their own
+  // references, those to them, and the checksum. What was checked before and stays needs no other
+  // check.
+  //
+  // Shape:  nobody else reads the table meanwhile.
+  // Cost:   where entries and leaves of tries change, the lines; otherwise as open().
+  // Errors: Argument when the lines do not fit the table, which is then unchanged; as open(), and
+  //         `*view` and the lines have to be put right before the table is read again.
+  static Status rewrite(std::span<std::byte> table, const TableLines& lines,
+                        TableView* view) noexcept;
+
+  // The same view of a copy of its table.
+  [[nodiscard]] TableView ofCopy(std::span<const std::byte> copy) const noexcept;
 
   // Finds an address's leaf: its class and the local endpoint that owns it.
   //
@@ -133,6 +153,9 @@ class TableView {
   [[nodiscard]] const EndpointRow* endpoints() const noexcept {
     return reinterpret_cast<const EndpointRow*>(endpoints_);
   }
+
+  // Notes where the sections of a checked table are.
+  void bind(std::span<const std::byte> blob) noexcept;
 
   void leavesOfV4Scalar(std::span<const uint32_t> addresses, uint32_t* leaves) const noexcept;
   void decideScalar(const uint32_t* sourceLeaves, const uint32_t* destinationLeaves,

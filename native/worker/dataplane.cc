@@ -185,6 +185,13 @@ Status Dataplane::swapTable(std::span<const std::byte> blob,
   return status;
 }
 
+Status Dataplane::swapLines(const TableLines& lines, std::span<const uint32_t> linkByEndpoint,
+                            uint32_t* generation) noexcept {
+  const Status status = tables_.publishLines(lines, linkByEndpoint, generation);
+  if (status.ok()) generation_ = *generation;
+  return status;
+}
+
 Status Dataplane::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
                            bool routerAdvertisements, std::span<const SavedConnection> known,
                            size_t* taken) noexcept {

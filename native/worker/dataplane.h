@@ -73,6 +73,9 @@ class Dataplane {
   // Errors: what TableSlot::publish returns; the table in force stays.
   Status swapTable(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                    uint32_t* generation) noexcept;
+  // Errors: what TableSlot::publishLines returns; the table in force stays.
+  Status swapLines(const TableLines& lines, std::span<const uint32_t> linkByEndpoint,
+                   uint32_t* generation) noexcept;
 
   // Joins two links to a wire, also while the workers run. Loads the `known` connections of the
   // wire, as loadConnections() does, before its first frame passes.

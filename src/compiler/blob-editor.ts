@@ -7,6 +7,7 @@ import {
 } from "../layout/layout.gen.js";
 import { LINE_WORDS, lineTerm, lineValue } from "./checksum.js";
 
+const CHECKSUM_AT = TableHeader.checksum / 4;
 const sectionCount = Object.keys(SectionId).length;
 
 /**
@@ -22,6 +23,8 @@ export class BlobEditor {
   #lines: number;
   readonly #changed = new Set<number>();
   #moved = true;
+  /** Lines that are other ones than at the last `takeChanged`; undefined where lines have moved since. */
+  #taken: Set<number> | undefined = new Set();
   #sum = 0;
 
   constructor(blob: Uint8Array) {
@@ -83,8 +86,20 @@ export class BlobEditor {
       this.#moved = false;
     }
     // Its own line is computed without it.
-    this.#words[TableHeader.checksum / 4] = this.#sum;
+    if (this.#words[CHECKSUM_AT] !== this.#sum >>> 0) {
+      this.#words[CHECKSUM_AT] = this.#sum;
+      this.#taken?.add(Math.floor(CHECKSUM_AT / LINE_WORDS));
+    }
     return new Uint8Array(this.#words.buffer, 0, this.#lines * LINE_WORDS * 4);
+  }
+
+  /**
+   * Returns the lines of `blob` that are other ones than the last time, ascending; undefined where lines have moved.
+   */
+  takeChanged(): Uint32Array | undefined {
+    const taken = this.#taken;
+    this.#taken = new Set();
+    return taken && Uint32Array.from(taken).sort();
   }
 
   #splice(section: SectionName, index: number, elements: number): void {
@@ -115,6 +130,7 @@ export class BlobEditor {
     if (by === 0) return;
     this.#settle();
     this.#moved = true;
+    this.#taken = undefined;
     const lines = this.#lines + by;
     if (lines > this.#values.length) this.#grow(lines);
     const from = Math.max(line, line - by);
@@ -149,6 +165,7 @@ export class BlobEditor {
       const value = lineValue(this.#words, line);
       this.#sum = (this.#sum - lineTerm(line, this.#values[line]!) + lineTerm(line, value)) | 0;
       this.#values[line] = value;
+      this.#taken?.add(line);
     }
     this.#changed.clear();
   }

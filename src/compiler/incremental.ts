@@ -13,6 +13,10 @@ export type IncrementalResult =
       readonly ok: true;
       /** The compiler's own bytes, which its next update changes: copy what is to be kept. */
       readonly blob: Uint8Array;
+      /**
+       * Its lines of 64 bytes that are other ones than in the last result, ascending; undefined where all may be.
+       */
+      readonly changedLines: Uint32Array | undefined;
       readonly stats: CompileStats;
       /** Warnings. */
       readonly diagnostics: readonly Diagnostic[];
@@ -103,7 +107,7 @@ export class IncrementalCompiler {
     const before = this.#patch?.blob() ?? this.#compiled?.blob ?? new Uint8Array();
     const result = this.#rebuild();
     const isSame = result.ok && Buffer.compare(before, result.blob) === 0;
-    return isSame ? { ...result, effort: "none" } : result;
+    return isSame ? { ...result, effort: "none", changedLines: new Uint32Array() } : result;
   }
 
   #rebuild(): IncrementalResult {
@@ -125,11 +129,13 @@ export class IncrementalCompiler {
     effort: "none" | "patch" | "rebuild",
   ): IncrementalResult {
     const blob = this.#patch?.blob() ?? made;
+    const changedLines = effort === "none" ? new Uint32Array() : this.#patch?.takeChanged();
     const { policies } = this.#cluster;
     const diagnostics = [...this.#cluster.diagnostics(), ...unresolvedDomains(policies)];
     return {
       ok: true,
       blob,
+      changedLines,
       stats: { ...stats, bytes: blob.byteLength },
       diagnostics,
       ruleset,

@@ -65,6 +65,11 @@ export class TablePatch {
     return this.#editor.blob();
   }
 
+  /** Returns the blob's lines that changed since the last time, as `BlobEditor.takeChanged`. */
+  takeChanged(): Uint32Array | undefined {
+    return this.#editor.takeChanged();
+  }
+
   /** Notes for each address that may move which sets hold it before anything is changed. */
   #movesFrom({ pods, relabelled }: ClusterChanges): Map<string, Move> {
     const moves = new Map<string, Move>();

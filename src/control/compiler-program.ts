@@ -1,4 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
+import type { BlobUpdate } from "../dataplane/table-blob.js";
 import type { Lines } from "../diagnostics/findings.js";
 import { reported } from "../diagnostics/findings.js";
 import { headOf, type KubernetesObject } from "../manifest/objects.js";
@@ -7,8 +8,7 @@ import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
 import { expandWorkloads } from "../workloads/expand.js";
-import { ManifestCompiler } from "./manifest-compiler.js";
-import type { Outcome } from "./table-compiler.js";
+import { UpdateCompiler, type UpdateOutcome } from "./manifest-compiler.js";
 import {
   headParts,
   policyParts,
@@ -25,7 +25,7 @@ import {
 
 const port = parentPort!;
 const { mode, making } = workerData as ThreadData;
-const compiler = new ManifestCompiler(mode);
+const compiler = new UpdateCompiler(mode);
 /** The objects of the last read, whole. */
 let read: readonly KubernetesObject[] = [];
 let sources: ReadonlyMap<string, Lines> | undefined;
@@ -44,7 +44,7 @@ port.on("message", (request: ThreadRequest) => {
   answer(request).then(
     (done) => {
       if (done === undefined) return;
-      port.postMessage({ done } satisfies ThreadAnswer, "blob" in done ? [bufferOf(done)] : []);
+      port.postMessage({ done } satisfies ThreadAnswer, "blob" in done ? buffersOf(done.blob) : []);
     },
     (error: Error) => port.postMessage({ failed: error.message } satisfies ThreadAnswer),
   );
@@ -91,7 +91,7 @@ async function answer(
   }
 }
 
-async function compiled(outcome: Outcome): Promise<ThreadResult> {
+async function compiled(outcome: UpdateOutcome): Promise<ThreadResult> {
   const diagnostics = reported(outcome.diagnostics, sources);
   // The texts are as large as the files, and no line of them is needed again.
   sources = undefined;
@@ -127,6 +127,8 @@ function wholeOf(each: object | number): KubernetesObject {
   return object;
 }
 
-function bufferOf({ blob }: { readonly blob: Uint8Array }): ArrayBuffer {
-  return blob.buffer as ArrayBuffer;
+function buffersOf(update: BlobUpdate): ArrayBuffer[] {
+  if (update === "same") return [];
+  const { buffer } = "whole" in update ? update.whole : update.lines.bytes;
+  return [buffer as ArrayBuffer];
 }

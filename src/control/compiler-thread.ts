@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { usableMemoryBytes } from "../dataplane/capacity.js";
+import { TableBlob } from "../dataplane/table-blob.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { ObjectHead, ServiceObject } from "../manifest/objects.js";
@@ -77,6 +78,8 @@ export class CompilerThread implements TableCompiler {
   #places = new WeakMap<ObjectHead, number>();
   #local: LocalPods | undefined;
   #ruleset: RulesetSummary = { endpoints: [] };
+  /** The thread's last table. */
+  #blob: TableBlob | undefined;
 
   constructor(options: CompilerThreadOptions = {}) {
     this.#options = options;
@@ -164,7 +167,8 @@ export class CompilerThread implements TableCompiler {
     if (result.kind !== "compiled") return { ok: false, diagnostics };
     const { blob, stats, effort, hasRuleset } = result;
     if (hasRuleset) this.#ruleset = gathered.ruleset.summary;
-    return { ok: true, blob, stats, diagnostics, effort, ruleset: this.#ruleset };
+    this.#blob = TableBlob.next(this.#blob, blob);
+    return { ok: true, blob: this.#blob, stats, diagnostics, effort, ruleset: this.#ruleset };
   }
 
   /** Sends a list in parts; other work runs between two of them. */

@@ -1,4 +1,5 @@
 import { compile } from "../compiler/compile.js";
+import { TableBlob } from "../dataplane/table-blob.js";
 import { hasErrors } from "../diagnostics/diagnostic.js";
 import { reported } from "../diagnostics/findings.js";
 import { parseTexts } from "../manifest/parse.js";
@@ -59,7 +60,11 @@ try {
   const diagnostics = [...read, ...reported(compiled?.diagnostics ?? [], manifests.sources)];
   if (compiled?.ok) {
     const { blob, ruleset } = compiled;
-    const judge = new DryRunJudge({ blob, ruleset: summarize(ruleset), objects });
+    const judge = new DryRunJudge({
+      blob: new TableBlob(blob),
+      ruleset: summarize(ruleset),
+      objects,
+    });
     process.on("message", (records: Uint8Array) => reply({ denials: judge.denials(records) }));
   }
   reply({ ok: compiled?.ok ?? false, diagnostics });

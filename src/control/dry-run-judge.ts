@@ -30,7 +30,7 @@ export class DryRunJudge {
   readonly #snapshot: TableSnapshot;
 
   constructor(source: TableSource) {
-    this.#table = Table.open(source.blob);
+    this.#table = Table.open(source.blob.bytes);
     this.#snapshot = new TableSnapshot(0, source);
   }
 

@@ -1,4 +1,5 @@
-import { IncrementalCompiler } from "../compiler/incremental.js";
+import { IncrementalCompiler, type IncrementalResult } from "../compiler/incremental.js";
+import { type BlobUpdate, linesOf, TableBlob } from "../dataplane/table-blob.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
@@ -6,13 +7,53 @@ import type { ObjectChange } from "../policy/live-cluster.js";
 import { type Ruleset, type RulesetSummary, summarize } from "../policy/ruleset.js";
 import type { FindObject, Outcome, TableCompiler, WholePolicy } from "./table-compiler.js";
 
+/** An outcome whose table is told by what became of the one before. */
+export type UpdateOutcome =
+  | (Omit<Outcome & { ok: true }, "blob"> & { readonly blob: BlobUpdate })
+  | (Outcome & { ok: false });
+
 /**
  * Compiles a cluster's manifests repeatedly; the cost is proportional to the change.
  *
- * Owner: the caller may keep a result's blob.
  * Errors: those of the compiler. Refused objects count as seen; the next step builds on them.
  */
 export class ManifestCompiler implements TableCompiler {
+  readonly #updates: UpdateCompiler;
+  #blob: TableBlob | undefined;
+
+  constructor(mode?: Mode) {
+    this.#updates = new UpdateCompiler(mode);
+  }
+
+  get objects(): readonly KubernetesObject[] {
+    return this.#updates.objects;
+  }
+
+  readonly find: FindObject = (kind, name) => this.#updates.find(kind, name);
+
+  compile(objects: readonly KubernetesObject[], local: LocalPods): Outcome {
+    return this.#next(this.#updates.compile(objects, local));
+  }
+
+  change(changes: readonly ObjectChange[], local: LocalPods): Outcome {
+    return this.#next(this.#updates.change(changes, local));
+  }
+
+  policies(): readonly WholePolicy[] {
+    return this.#updates.policies();
+  }
+
+  #next(outcome: UpdateOutcome): Outcome {
+    if (!outcome.ok) return outcome;
+    this.#blob = TableBlob.next(this.#blob, outcome.blob);
+    return { ...outcome, blob: this.#blob };
+  }
+
+  close(): void {}
+}
+
+/** The same, telling only what became of the table before: who asks has that. */
+export class UpdateCompiler {
   readonly #mode: Mode;
   #compiler: IncrementalCompiler | undefined;
   #objects = new Map<string, KubernetesObject>();
@@ -34,7 +75,7 @@ export class ManifestCompiler implements TableCompiler {
    *
    * Cost: what has changed; all steps from the policies on when `local` is another object than last time.
    */
-  compile(objects: readonly KubernetesObject[], local: LocalPods): Outcome {
+  compile(objects: readonly KubernetesObject[], local: LocalPods): UpdateOutcome {
     // Of objects with the same name the last counts, as in a full compile.
     const next = new Map(objects.map((object) => [keyOf(object.kind, object.meta), object]));
     const changes = changesBetween(this.#objects, next);
@@ -43,7 +84,7 @@ export class ManifestCompiler implements TableCompiler {
   }
 
   /** Applies changes, and compiles the resulting objects. */
-  change(changes: readonly ObjectChange[], local: LocalPods): Outcome {
+  change(changes: readonly ObjectChange[], local: LocalPods): UpdateOutcome {
     for (const change of changes) {
       if ("put" in change) this.#objects.set(keyOf(change.put.kind, change.put.meta), change.put);
       else this.#objects.delete(keyOf(change.remove.kind, change.remove));
@@ -55,7 +96,7 @@ export class ManifestCompiler implements TableCompiler {
     return this.objects.filter((each): each is WholePolicy => "ingress" in each);
   }
 
-  #update(changes: readonly ObjectChange[], local: LocalPods): Outcome {
+  #update(changes: readonly ObjectChange[], local: LocalPods): UpdateOutcome {
     const known = this.#compiler;
     const compiler = known ?? new IncrementalCompiler({ local, mode: this.#mode });
     // If the update throws, its state is unknown, so the next one starts from scratch.
@@ -66,12 +107,17 @@ export class ManifestCompiler implements TableCompiler {
     );
     this.#compiler = compiler;
     if (!result.ok) return result;
-    const { ruleset } = result;
+    const { ruleset, stats, diagnostics, effort } = result;
     if (this.#summary?.of !== ruleset) this.#summary = { of: ruleset, is: summarize(ruleset) };
-    return { ...result, blob: result.blob.slice(), ruleset: this.#summary.is };
+    const blob = updateOf(result);
+    return { ok: true, blob, stats, diagnostics, effort, ruleset: this.#summary.is };
   }
+}
 
-  close(): void {}
+/** What became of the bytes, as a copy of those that are other ones. */
+function updateOf({ blob, changedLines }: IncrementalResult & { ok: true }): BlobUpdate {
+  if (changedLines === undefined) return { whole: blob.slice() };
+  return changedLines.length === 0 ? "same" : { lines: linesOf(blob, changedLines) };
 }
 
 export function keyOf(

@@ -1,4 +1,5 @@
 import type { CompileStats } from "../compiler/compile.js";
+import type { TableBlob } from "../dataplane/table-blob.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type {
   ClusterPolicy,
@@ -12,7 +13,7 @@ import type { RulesetSummary } from "../policy/ruleset.js";
 
 /** A table that is ready to be put in force. */
 export interface CompiledTable {
-  readonly blob: Uint8Array;
+  readonly blob: TableBlob;
   /** The ruleset that it was made from; an endpoint's index there is its number in the table. */
   readonly ruleset: RulesetSummary;
   readonly objects: readonly ObjectHead[];

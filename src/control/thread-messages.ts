@@ -1,4 +1,5 @@
 import type { CompileStats } from "../compiler/compile.js";
+import type { BlobUpdate } from "../dataplane/table-blob.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { Mode } from "../manifest/annotations.js";
 import type { KubernetesObject, ObjectHead, ServiceObject } from "../manifest/objects.js";
@@ -77,7 +78,8 @@ export type ThreadResult =
   | { readonly kind: "refused"; readonly diagnostics: readonly Diagnostic[] }
   | {
       readonly kind: "compiled";
-      readonly blob: Uint8Array;
+      /** Of the table of the result before. */
+      readonly blob: BlobUpdate;
       readonly stats: CompileStats;
       readonly diagnostics: readonly Diagnostic[];
       readonly effort: "none" | "patch" | "rebuild";

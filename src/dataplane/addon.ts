@@ -232,6 +232,8 @@ export interface NativeHandoff {
 export interface NativeForwardFilter {
   /** The blob must not change until the promise settles. */
   publish(blob: Uint8Array, generation: number): Promise<void>;
+  /** See ChangedLines. */
+  publishLines(numbers: Uint32Array, bytes: Uint8Array, generation: number): Promise<void>;
   settle(): Promise<void>;
   attach(): void;
   isAttached(): boolean;
@@ -305,6 +307,8 @@ export interface NativeDataplane {
   interfaceOf(linkId: number): number;
   /** `linkByEndpoint[i]` is the link of endpoint i, or NONE. Returns the generation. */
   swapTable(blob: Uint8Array, linkByEndpoint: Uint32Array): number;
+  /** See ChangedLines. */
+  swapLines(numbers: Uint32Array, bytes: Uint8Array, linkByEndpoint: Uint32Array): number;
   /** `zone` is 0 to 255, unique to the wire; `known` as for loadConnections(). */
   joinWire(
     inside: number,

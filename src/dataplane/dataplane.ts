@@ -37,6 +37,7 @@ import {
 } from "./host.js";
 import { type LinkChoice, type LinkKind, suitableLink } from "./link-choice.js";
 import { type LinkCounts, type LinkTotals, linkTotalNames } from "./link-counts.js";
+import { TableBlob } from "./table-blob.js";
 
 /** How a worker waits for frames. */
 export type PollMode = (typeof pollModeWords)[number];
@@ -237,6 +238,7 @@ export interface Counters {
  */
 export class Dataplane {
   readonly #native: NativeDataplane;
+  #inForce: TableBlob | undefined;
   readonly #links = new Set<number>();
   /** Descriptors of hidden namespaces that hold the other ends of veths, by link. */
   readonly #hidden = new Map<number, number>();
@@ -474,10 +476,11 @@ export class Dataplane {
    * Puts a table in force between two batches of packets; returns its generation.
    *
    * Shape:  `bindings` are pairs of an endpoint of the table and the link that leads to it.
+   * Cost:   what has changed since the table in force, as far as `blob` knows it; else a copy and a check of the whole.
    * Errors: DataplaneError table-magic, table-bounds, …; the table in force stays.
    */
   swapTable(
-    blob: Uint8Array,
+    blob: TableBlob | Uint8Array,
     bindings: Iterable<readonly [endpointId: number, linkId: number]>,
   ): number {
     const linkByEndpoint: number[] = [];
@@ -485,9 +488,18 @@ export class Dataplane {
       while (linkByEndpoint.length <= endpointId) linkByEndpoint.push(NONE);
       linkByEndpoint[endpointId] = linkId;
     }
-    return native("swap the table", () =>
-      this.#native.swapTable(blob, Uint32Array.from(linkByEndpoint)),
+    const table = blob instanceof TableBlob ? blob : new TableBlob(blob);
+    const lines = this.#inForce && table.linesSince(this.#inForce);
+    const links = Uint32Array.from(linkByEndpoint);
+    // After an error, a whole table can be put in force.
+    this.#inForce = undefined;
+    const generation = native("swap the table", () =>
+      lines === undefined
+        ? this.#native.swapTable(table.bytes, links)
+        : this.#native.swapLines(lines.numbers, lines.bytes, links),
     );
+    this.#inForce = table;
+    return generation;
   }
 
   /**

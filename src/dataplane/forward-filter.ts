@@ -9,6 +9,7 @@ import type { Address } from "../net/address.js";
 import type { Prefix } from "../net/prefix.js";
 import { addon, type NativeForwardFilter, type NativePodConnectionEnds } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
+import type { TableBlob } from "./table-blob.js";
 
 /**
  * Puts the nftables rules that the forward hook needs, unless they are there: connections are tracked, and frames
@@ -54,6 +55,7 @@ export interface ForwardCounts {
 export class ForwardFilter {
   readonly #native: NativeForwardFilter;
   readonly folder: string;
+  #inForce: TableBlob | undefined;
   /** Settles when the kernel has done with the table before: a table that comes later need not wait for that. */
   #settling: Promise<void> = Promise.resolve();
 
@@ -80,12 +82,22 @@ export class ForwardFilter {
     );
   }
 
-  /** Puts a table in force; the blob must not change until then. Before the first, nothing passes. */
-  async publish(blob: Uint8Array, generation: number): Promise<void> {
+  /**
+   * Puts a table in force; the blob must not change until then. Before the first, nothing passes.
+   *
+   * Cost: what has changed since the table in force, as far as `blob` knows it; else a copy and a check of the whole.
+   */
+  async publish(blob: TableBlob, generation: number): Promise<void> {
     await this.#settling;
+    const lines = this.#inForce && blob.linesSince(this.#inForce);
+    // After an error, a whole table can be put in force.
+    this.#inForce = undefined;
     await nativeAsync("put a table in force in the kernel", () =>
-      this.#native.publish(blob, generation),
+      lines === undefined
+        ? this.#native.publish(blob.bytes, generation)
+        : this.#native.publishLines(lines.numbers, lines.bytes, generation),
     );
+    this.#inForce = blob;
     this.#settling = this.#native.settle();
   }
 

@@ -235,7 +235,7 @@ export class Lab {
         const pod = next.get(`${endpoint.namespace}/${endpoint.name}`);
         return pod === undefined ? [] : [[endpointId, pod.linkId] as const];
       });
-      const opened = Table.open(table.blob);
+      const opened = Table.open(table.blob.bytes);
       const generation = this.enforcer.dataplane.swapTable(table.blob, bindings);
       this.#table = opened;
       const { given: services = table.services ?? [] } = this.#plan.services ?? {};

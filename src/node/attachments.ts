@@ -4,6 +4,7 @@ import type { FilteredInterface, NameGuardStatus } from "../control/control-rout
 import type { CompiledTable } from "../control/controller.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
+import { TableBlob } from "../dataplane/table-blob.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { ZONES_MAX } from "../layout/layout.gen.js";
 import type { Touched } from "../netlink/events.js";
@@ -441,13 +442,13 @@ export class Attachments {
   }
 }
 
-let empty: Uint8Array | undefined;
+let empty: TableBlob | undefined;
 
-function emptyTable(): Uint8Array {
+function emptyTable(): TableBlob {
   if (empty !== undefined) return empty;
   const made = compile({ objects: [] });
   if (!made.ok) throw new Error("a table of nothing cannot be made");
-  empty = made.blob;
+  empty = new TableBlob(made.blob);
   return empty;
 }
 

@@ -4,6 +4,7 @@ import type { CompiledTable } from "../control/controller.js";
 import { RefusalError } from "../control/refusal.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { OwnConnections } from "../dataplane/own-connections.js";
+import { TableBlob } from "../dataplane/table-blob.js";
 import { headOf } from "../manifest/objects.js";
 import { parseManifests } from "../manifest/parse.js";
 import { type Address, formatAddress, parseAddress } from "../net/address.js";
@@ -65,7 +66,12 @@ export class OwnWay {
     const result = compile({ objects, local: { pods: new Set([podText(pod)]), modes: new Map() } });
     if (!result.ok) throw new Error("the closed table does not compile");
     const { blob, ruleset, stats } = result;
-    return { blob, stats, ruleset: summarize(ruleset), objects: objects.map(headOf) };
+    return {
+      blob: new TableBlob(blob),
+      stats,
+      ruleset: summarize(ruleset),
+      objects: objects.map(headOf),
+    };
   }
 
   /** Whether a table has the pod: without, nothing would pass, this process's connections neither. */

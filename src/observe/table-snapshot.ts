@@ -1,5 +1,6 @@
 import { type PolicyRecord, Provenance, type RuleRecord } from "../compiler/decode.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
+import type { TableBlob } from "../dataplane/table-blob.js";
 import type { ObjectHead, Owner as PodOwner, ServiceObject } from "../manifest/objects.js";
 import { workloadOf } from "../manifest/workload.js";
 import { type Address, addressKey } from "../net/address.js";
@@ -11,7 +12,7 @@ import { hostIdentity, podIdentity } from "./hubble.js";
 
 /** A table that is or was in force, with what it was made from. */
 export interface TableSource {
-  readonly blob: Uint8Array;
+  readonly blob: TableBlob;
   readonly ruleset: RulesetSummary;
   readonly objects: readonly ObjectHead[];
   /** Names for its pods. */
@@ -65,8 +66,8 @@ const noReasons: readonly SideReason[] = [];
 /**
  * A copy of one table that explains flows: the owners of their addresses, and the rules that decide.
  *
- * Cost:  a copy of the blob; at the first question, one pass over the objects, the Services and the blob.
- * Owner: keeps a reference to the objects; the caller may change the blob.
+ * Cost:  at the first question, a copy of the blob, and one pass over the objects, the Services and the blob.
+ * Owner: keeps a reference to the objects.
  */
 export class TableSnapshot {
   readonly generation: number;
@@ -79,7 +80,7 @@ export class TableSnapshot {
 
   constructor(generation: number, source: TableSource) {
     this.generation = generation;
-    this.#source = { ...source, blob: source.blob.slice() };
+    this.#source = source;
   }
 
   ownerOf(address: Address): Owner | undefined {
@@ -111,8 +112,7 @@ export class TableSnapshot {
    */
   reasons(flows: readonly FlowQuestion[]): readonly (readonly SideReason[])[] {
     if (flows.length === 0) return [];
-    const { blob } = this.#source;
-    this.#opened ??= { table: Table.open(blob), provenance: new Provenance(blob) };
+    this.#opened ??= opened(this.#source.blob.copy());
     const { table, provenance } = this.#opened;
     this.#batch.clear();
     for (const { source, destination, protocol, port } of flows) {
@@ -142,6 +142,10 @@ export class TableSnapshot {
       ];
     });
   }
+}
+
+function opened(blob: Uint8Array) {
+  return { table: Table.open(blob), provenance: new Provenance(blob) };
 }
 
 function ownersOf(objects: readonly ObjectHead[]): Map<string, Owner> {

@@ -66,7 +66,7 @@ describe("CompilerThread", () => {
     const want = compile({ objects });
     expect(got.ok, JSON.stringify(got.diagnostics)).toBe(want.ok);
     if (!got.ok || !want.ok) return;
-    expect(Buffer.from(got.blob).equals(want.blob)).toBe(true);
+    expect(Buffer.from(got.blob.bytes).equals(want.blob)).toBe(true);
     expect(got.ruleset).toEqual(summarize(want.ruleset));
     expect(got.stats).toEqual(want.stats);
   }

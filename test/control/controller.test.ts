@@ -123,7 +123,7 @@ describe("Controller, told of changes", () => {
     // The third changed nothing, and no table was swapped for it.
     expect(controller.status.generation).toBe(2);
     const want = compile({ objects: [web] });
-    expect(want.ok && Buffer.from(tables[1]!.blob).equals(want.blob)).toBe(true);
+    expect(want.ok && Buffer.from(tables[1]!.blob.bytes).equals(want.blob)).toBe(true);
     expect(controller.table?.objects.map(({ meta }) => meta.name)).toEqual(["web"]);
     expect(controller.measures.delay.count).toBe(4);
   });
@@ -140,7 +140,7 @@ describe("Controller, told of changes", () => {
     // Nothing new is told, yet there is something to put in force.
     expect(await tell()).toMatchObject({ ok: true, generation: 2 });
     const want = compile({ objects: [web, db] });
-    expect(want.ok && Buffer.from(tables[1]!.blob).equals(want.blob)).toBe(true);
+    expect(want.ok && Buffer.from(tables[1]!.blob.bytes).equals(want.blob)).toBe(true);
     expect(controller.measures.delay.count).toBe(2);
   });
 });

@@ -1,6 +1,7 @@
 import { assert, test } from "vitest";
 import { compile } from "../../src/compiler/compile.js";
 import { ManifestCompiler } from "../../src/control/manifest-compiler.js";
+import type { TableBlob } from "../../src/dataplane/table-blob.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 
 function pod(name: string, address: string, node: string): string {
@@ -42,7 +43,7 @@ test("ManifestCompiler: every set of manifests gives the table of a full compile
     [web + policy(81, "client"), "rebuild"],
     [web + web.replace("10.0.0.1", "10.0.0.9") + policy(81, "client"), "rebuild"],
   ];
-  const kept: { readonly got: Uint8Array; readonly want: Uint8Array }[] = [];
+  const kept: { readonly got: TableBlob; readonly want: Uint8Array }[] = [];
   steps.forEach(([text, effort], index) => {
     const { objects } = parseManifests(text, "shop.yaml");
     const got = compiler.compile(objects, local);
@@ -53,5 +54,5 @@ test("ManifestCompiler: every set of manifests gives the table of a full compile
     if (got.ok && want.ok) kept.push({ got: got.blob, want: want.blob });
   });
   // Only now, so that a blob that a later step had changed would be seen.
-  for (const { got, want } of kept) assert.isTrue(Buffer.from(got).equals(Buffer.from(want)));
+  for (const { got, want } of kept) assert.isTrue(Buffer.from(got.bytes).equals(Buffer.from(want)));
 });

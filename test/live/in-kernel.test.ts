@@ -5,15 +5,20 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { compile } from "../../src/compiler/compile.js";
+import { IncrementalCompiler } from "../../src/compiler/incremental.js";
 import { Table, TupleBatch } from "../../src/dataplane/table.js";
+import { linesOf } from "../../src/dataplane/table-blob.js";
+import type { KubernetesObject, Pod } from "../../src/manifest/objects.js";
 import { formatAddress } from "../../src/net/address.js";
-import type { Probe } from "../oracle/oracle.js";
+import { judge, type Probe } from "../oracle/oracle.js";
 import { Random } from "../property/random.js";
-import { randomCluster, randomProbes } from "../property/random-cluster.js";
+import { randomCluster, randomObject, randomProbes } from "../property/random-cluster.js";
 import { hookObstacle, hooks } from "./in-place-bench.js";
 import { named } from "./lab-harness.js";
 
 const CLUSTERS = 30;
+const SEQUENCES = 5;
+const EVENTS = 16;
 const PROBES = 300;
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 const script = fileURLToPath(new URL("in-kernel.mjs", import.meta.url));
@@ -50,6 +55,43 @@ function packetOf({ source, destination, protocol, port }: Probe): Buffer {
   return packet;
 }
 
+/** A table, and what it is to do with packets. */
+interface State {
+  readonly table: { readonly numbers?: readonly number[]; readonly bytes: Uint8Array };
+  readonly probes: readonly Probe[];
+  readonly passes: readonly boolean[];
+}
+
+function probesFor(random: Random, objects: readonly KubernetesObject[], count = PROBES): Probe[] {
+  return randomProbes(random, objects, count).filter(({ protocol }) => judged.has(protocol));
+}
+
+/** The states of a cluster of which one node is judged, as random pods and other objects come and go. */
+function changed(sequence: number): State[] {
+  const random = new Random(sequence);
+  const compiler = new IncrementalCompiler({ local: { node: "n1", mayBeEmpty: true } });
+  const objects = new Map<string, KubernetesObject>();
+  const put = (object: KubernetesObject) => {
+    objects.set(`${object.kind} ${object.meta.namespace}/${object.meta.name}`, object);
+    return { put: object };
+  };
+  let changes = randomCluster(random).map(put);
+  return Array.from({ length: EVENTS }, (): State => {
+    const result = compiler.update(changes);
+    if (!result.ok) throw new Error("a random cluster compiles");
+    const { blob, changedLines: numbers } = result;
+    const table =
+      numbers === undefined
+        ? { bytes: blob.slice() }
+        : { numbers: [...numbers], bytes: linesOf(blob, numbers).bytes };
+    const now = [...objects.values()];
+    changes = [put(randomObject(random))];
+    const probes = probesFor(random, now, PROBES / 4);
+    const isJudged = ({ nodeName }: Pod) => nodeName === "n1";
+    return { table, probes, passes: probes.map((each) => judge(now, each, isJudged).length === 0) };
+  });
+}
+
 // Goal: the evaluator that the kernel runs and the one of the addon are one.
 // Method: random clusters, with IPv4 and IPv6; each probe is put to TableView, and as a packet to the program in the
 // kernel, by the kernel's test run.
@@ -69,54 +111,61 @@ describe.each(hooks)("by %s", (hook) => {
         const objects = randomCluster(random);
         const compiled = compile({ objects });
         if (!compiled.ok) throw new Error("a random cluster compiles");
-        const probes = randomProbes(random, objects, PROBES).filter(({ protocol }) =>
-          judged.has(protocol),
-        );
+        const probes = probesFor(random, objects);
         const batch = new TupleBatch(probes.length);
         for (const { source, destination, protocol, port } of probes) {
           batch.push(source, destination, protocol, port ?? 0);
         }
-        const wanted = [...Table.open(compiled.blob).classify(batch)].map((bits) =>
-          Number(bits === 0),
-        );
-        return { blob: compiled.blob, probes, wanted };
+        const verdicts = Table.open(compiled.blob).classify(batch);
+        const passes = [...verdicts].map((bits) => bits === 0);
+        return { table: { bytes: compiled.blob }, probes, passes };
       });
-      const job = clusters.map(({ blob, probes }) => ({
-        table: Buffer.from(blob).toString("base64"),
+      expectVerdicts(clusters);
+      // Or nothing was shown.
+      const denied = clusters.flatMap(({ passes }) => passes.filter((each) => !each));
+      expect(denied.length).toBeGreaterThan(CLUSTERS);
+    });
+
+    // Goal: what a change puts in force by the lines that it changed is the table of the objects then.
+    // Method: random changes of a node's cluster, one behind the other; the oracle judges each state by its objects.
+    test(`a table by its changed lines is that of the objects (SEED=${seed})`, {
+      timeout: 120_000,
+    }, () => {
+      const sequences = Array.from({ length: SEQUENCES }, (_, round) => changed(seed + round));
+      const states = sequences.flat();
+      expectVerdicts(states);
+      const byLines = states.filter(({ table }) => "numbers" in table);
+      expect(byLines.length).toBeGreaterThan(SEQUENCES);
+      const denied = states.flatMap(({ passes }) => passes.filter((each) => !each));
+      expect(denied.length).toBeGreaterThan(SEQUENCES);
+    });
+
+    /** Has the kernel judge by one table after the other. */
+    function expectVerdicts(states: readonly State[]): void {
+      const job = states.map(({ table, probes }) => ({
+        ...table,
+        bytes: Buffer.from(table.bytes).toString("base64"),
         packets: probes.map((probe) => packetOf(probe).toString("base64")),
       }));
       writeFileSync(join(folder, "job.json"), JSON.stringify(job));
       const run = 'mount -t bpf bpf "$1/bpf" && exec "$2" "$3" "$1/bpf" "$1/job.json" "$4"';
       const words = [
-        "--mount",
-        "--net",
-        "sh",
-        "-c",
-        run,
-        "sh",
-        folder,
-        process.execPath,
-        script,
-        hook,
+        ...["--mount", "--net", "sh", "-c", run, "sh", folder],
+        ...[process.execPath, script, hook],
       ];
       const { status, stdout, stderr } = spawnSync("unshare", words, {
         encoding: "utf8",
         maxBuffer: 1 << 26,
       });
       expect(status, stderr).toBe(0);
-
       const lines = stdout.trimEnd().split("\n");
-      let denied = 0;
-      clusters.forEach(({ probes, wanted }, cluster) => {
+      states.forEach(({ probes, passes }, state) => {
         probes.forEach((probe, at) => {
           const { source, destination, protocol, port } = probe;
-          const what = `cluster ${cluster}: ${formatAddress(source)} -> ${formatAddress(destination)} ${protocol}/${port}`;
-          expect(Number(lines[cluster]?.[at]), what).toBe(wanted[at]);
-          denied += Number(wanted[at] === 0);
+          const what = `table ${state}: ${formatAddress(source)} -> ${formatAddress(destination)} ${protocol}/${port}`;
+          expect(lines[state]?.[at] === "1", what).toBe(passes[at]);
         });
       });
-      // Or nothing was shown.
-      expect(denied).toBeGreaterThan(CLUSTERS);
-    });
+    }
   });
 });

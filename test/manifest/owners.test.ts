@@ -1,4 +1,5 @@
 import { assert, describe, test } from "vitest";
+import { TableBlob } from "../../src/dataplane/table-blob.js";
 import { readApiObject } from "../../src/manifest/api-object.js";
 import type { Pod } from "../../src/manifest/objects.js";
 import { workloadKinds, workloadOf } from "../../src/manifest/workload.js";
@@ -90,7 +91,7 @@ describe("the workload of a pod that an API server has", () => {
   test("its flows name it", () => {
     const objects = [stored([owner("StatefulSet", "db")])];
     const account = new TableSnapshot(1, {
-      blob: new Uint8Array(),
+      blob: new TableBlob(new Uint8Array()),
       ruleset: { endpoints: [] },
       objects,
     });

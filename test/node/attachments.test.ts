@@ -6,6 +6,7 @@ import { commandLine } from "../../src/cli/run.js";
 import { compile } from "../../src/compiler/compile.js";
 import type { CompiledTable } from "../../src/control/controller.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
+import { TableBlob } from "../../src/dataplane/table-blob.js";
 import type { Attachment } from "../../src/node/attachment.js";
 import { Attachments } from "../../src/node/attachments.js";
 import { parseNodeConfig } from "../../src/node/read-config.js";
@@ -50,7 +51,8 @@ test.each(["leave", "close"] as const)("after `%s` no table is put in force", (e
   const attachments = new Attachments({ dataplane, tell: () => {}, swapped: () => {} });
   const compiled = compile({ objects: [] });
   if (!compiled.ok) throw new Error("got no table");
-  const table = { ...compiled, objects: [], ruleset: summarize(compiled.ruleset) };
+  const blob = new TableBlob(compiled.blob);
+  const table = { ...compiled, blob, objects: [], ruleset: summarize(compiled.ruleset) };
   expect(attachments.swapTo([], table)).toBe(1);
   attachments[end]();
   expect(() => attachments.swapTo([], table)).toThrow("released");

@@ -1,4 +1,5 @@
 import type { Dataplane } from "../../src/dataplane/dataplane.js";
+import { TableBlob } from "../../src/dataplane/table-blob.js";
 import { DropReason, ExemptKind, FlowEvent, FlowEventKind } from "../../src/layout/layout.gen.js";
 import { parseAddress } from "../../src/net/address.js";
 import type { TableSource } from "../../src/observe/table-snapshot.js";
@@ -82,7 +83,7 @@ export class FakeRing {
 /** Compiles manifests to what a FlowLog names things by. */
 export function tableOf(text: string): TableSource {
   const { blob, ruleset, objects } = compiledText(text, "shop.yaml");
-  return { blob, ruleset: summarize(ruleset), objects };
+  return { blob: new TableBlob(blob), ruleset: summarize(ruleset), objects };
 }
 
 export const shop = `

@@ -32,17 +32,21 @@ export interface Probe {
 
 export type Side = "egress" | "ingress";
 
-/** Says which sides deny the probe. */
-export function judge(objects: readonly KubernetesObject[], probe: Probe): Side[] {
+/** Says which sides deny the probe: of pods that are judged, all when `isJudged` is absent. */
+export function judge(
+  objects: readonly KubernetesObject[],
+  probe: Probe,
+  isJudged: (pod: Pod) => boolean = () => true,
+): Side[] {
   const source = podOf(objects, probe.source);
   const destination = podOf(objects, probe.destination);
   if (source !== undefined && source === destination) return [];
 
   const denied: Side[] = [];
-  if (source !== undefined && !sideAllows(objects, "egress", source, probe)) denied.push("egress");
-  if (destination !== undefined && !sideAllows(objects, "ingress", destination, probe)) {
-    denied.push("ingress");
-  }
+  const denies = (side: Side, pod: Pod | undefined) =>
+    pod !== undefined && isJudged(pod) && !sideAllows(objects, side, pod, probe);
+  if (denies("egress", source)) denied.push("egress");
+  if (denies("ingress", destination)) denied.push("ingress");
   return denied;
 }
 

@@ -68,7 +68,7 @@ export function connectionsOfSockets(
   for (const { source, destination, protocol, destinationPort } of flows) {
     batch.push(source, destination, protocol, destinationPort);
   }
-  const verdicts = Table.open(table.blob).classify(batch);
+  const verdicts = Table.open(table.blob.bytes).classify(batch);
   const allowed = flows.filter((_, index) => verdicts[index] === 0);
   const records = new Uint8Array(allowed.length * SavedConnection.bytes);
   const view = new DataView(records.buffer);
