@@ -17,9 +17,9 @@ using sluice::testing::BlobBuilder;
 
 namespace {
 
-constexpr uint32_t ROUNDS = 20;
+constexpr uint32_t ROUNDS = 8;
 constexpr uint32_t CHANGES = 12;
-constexpr uint32_t DAMAGES = 400;
+constexpr uint32_t DAMAGES = 150;
 constexpr uint32_t LEAVES = 6;
 
 class Random {

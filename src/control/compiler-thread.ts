@@ -8,7 +8,7 @@ import type { ReadRequest } from "../manifest/read.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
-import { keyOf } from "./manifest-compiler.js";
+import { keyOf, ObjectList } from "./object-list.js";
 import type { ReadManifests } from "./source.js";
 import type { FindObject, Outcome, TableCompiler, WholePolicy } from "./table-compiler.js";
 import {
@@ -72,7 +72,7 @@ export class CompilerThread implements TableCompiler {
   /** Whether the thread has `#objects`. */
   #isInformed = false;
   /** The objects after all changes, or the last list. */
-  #objects = new Map<string, ObjectHead>();
+  #objects = new ObjectList<ObjectHead>();
   #listed: readonly ObjectHead[] | undefined;
   /** Positions of the heads of the last read. */
   #places = new WeakMap<ObjectHead, number>();
@@ -86,11 +86,11 @@ export class CompilerThread implements TableCompiler {
   }
 
   get objects(): readonly ObjectHead[] {
-    return this.#listed ?? [...this.#objects.values()];
+    return this.#listed ?? this.#objects.list();
   }
 
   readonly find: FindObject = (kind, name) => {
-    if (this.#listed === undefined) return this.#objects.get(keyOf(kind, name));
+    if (this.#listed === undefined) return this.#objects.find(kind, name);
     const wanted = keyOf(kind, name);
     return this.#listed.findLast((each) => keyOf(each.kind, each.meta) === wanted);
   };
@@ -120,13 +120,12 @@ export class CompilerThread implements TableCompiler {
   async change(changes: readonly ObjectChange[], local: LocalPods): Promise<Outcome> {
     const worker = this.#started();
     if (this.#listed !== undefined) {
-      const entries = this.#listed.map((each) => [keyOf(each.kind, each.meta), each] as const);
-      this.#objects = new Map(entries);
+      this.#objects = new ObjectList(this.#listed);
       this.#listed = undefined;
     }
     for (const change of changes) {
-      if ("put" in change) this.#objects.set(keyOf(change.put.kind, change.put.meta), change.put);
-      else this.#objects.delete(keyOf(change.remove.kind, change.remove));
+      if ("put" in change) this.#objects.put(change.put);
+      else this.#objects.remove(change.remove.kind, change.remove);
     }
     const sent = this.#isInformed ? changes : this.#allPut();
     this.#isInformed = true;

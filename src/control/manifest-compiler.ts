@@ -5,6 +5,7 @@ import type { KubernetesObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import { type Ruleset, type RulesetSummary, summarize } from "../policy/ruleset.js";
+import { keyOf } from "./object-list.js";
 import type { FindObject, Outcome, TableCompiler, WholePolicy } from "./table-compiler.js";
 
 /** An outcome whose table is told by what became of the one before. */
@@ -118,13 +119,6 @@ export class UpdateCompiler {
 function updateOf({ blob, changedLines }: IncrementalResult & { ok: true }): BlobUpdate {
   if (changedLines === undefined) return { whole: blob.slice() };
   return changedLines.length === 0 ? "same" : { lines: linesOf(blob, changedLines) };
-}
-
-export function keyOf(
-  kind: KubernetesObject["kind"],
-  { namespace, name }: { readonly namespace: string; readonly name: string },
-): string {
-  return `${kind} ${namespace}/${name}`;
 }
 
 /** Finds the changes between two sets of objects. An object's place in a file is part of it. */

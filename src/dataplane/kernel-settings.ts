@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 
 /** By these settings packets between ports of a bridge pass netfilter's hooks of IPv4 and IPv6. */
 const bridgeKeys = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
@@ -13,12 +13,6 @@ export function readSetting(key: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Whether this network namespace has a bridge. */
-export function hasBridge(): boolean {
-  const folder = "/sys/class/net";
-  return readdirSync(folder).some((name) => existsSync(`${folder}/${name}/bridge`));
 }
 
 /** The settings that keep packets between ports of a bridge from netfilter's hooks. */

@@ -1,5 +1,5 @@
-import { existsSync, readFileSync, statfsSync } from "node:fs";
-import { bridgeSettingsOff, hasBridge, readSetting } from "../dataplane/kernel-settings.js";
+import { existsSync, readdirSync, readFileSync, statfsSync } from "node:fs";
+import { bridgeSettingsOff, readSetting } from "../dataplane/kernel-settings.js";
 
 /** What the kernel, and this network namespace, have of what `sluice node` judges by. */
 export interface InPlaceFacts {
@@ -33,4 +33,10 @@ export function readInPlaceFacts(): InPlaceFacts {
     // Events are on with 1, and with 2 when somebody listens.
     untold: endKeys.filter((key) => readSetting(key) === "0"),
   };
+}
+
+/** Whether this network namespace has a bridge: asked of files, as the addon may be missing. */
+function hasBridge(): boolean {
+  const folder = "/sys/class/net";
+  return readdirSync(folder).some((name) => existsSync(`${folder}/${name}/bridge`));
 }

@@ -10,12 +10,13 @@ import {
   keepForwardRules,
   removeForwardRules,
 } from "../dataplane/forward-filter.js";
-import { bridgeSettingsOff, hasBridge } from "../dataplane/kernel-settings.js";
+import { bridgeSettingsOff } from "../dataplane/kernel-settings.js";
 import { SourceGuards } from "../dataplane/source-guards.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { PodEvent, PodEvents } from "../kubernetes/pod-events.js";
 import type { Histogram } from "../metrics/histogram.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
+import { hasBridge } from "../netlink/link.js";
 import { type Hook, isLacking, needsOf, openHook } from "./forward-hook.js";
 import { KernelConnections } from "./kernel-connections.js";
 import { Lease } from "./lease.js";
