@@ -748,7 +748,7 @@ async function manifestList({ controller }: ControlSubject): Promise<ListAnswer>
   const head: ManifestListHead = {
     ...({ apiVersion, kind: "ManifestList" } as const),
     ...{ generation, lastError: lastError ?? null, mode, local: toJson(local) },
-    table: Buffer.from(table.blob).toString("base64"),
+    table: Buffer.from(table.blob.bytes).toString("base64"),
   };
   const pieces = piecesOf([...table.objects, ...(table.services ?? [])], (some) =>
     some.map((each) => toJson(whole.get(policyKey({ kind: each.kind, ...each.meta })) ?? each)),
