@@ -20,7 +20,7 @@ import {
   lostOf,
   readInterface,
 } from "./interface-state.js";
-import { changeAltNames, changeLink, familyAttributes, readLink, setLinkUp } from "./link.js";
+import { changeAltNames, changeLink, familyAttributes, setLinkUp } from "./link.js";
 import {
   attribute,
   type NetlinkError,
@@ -42,11 +42,7 @@ const roundsMax = 4;
 export interface Loser {
   readonly index: number;
   readonly name: string;
-  /**
-   * Whether it is up afterwards. Absent: it was down, and is left as it is; when somebody has brought it up meanwhile,
-   * the other comes up too.
-   */
-  readonly up?: boolean;
+  readonly up: boolean;
   readonly alias: string;
 }
 
@@ -77,7 +73,6 @@ export function move(request: Move): NetlinkError[] {
   if (refused.length > 0) return refused;
   const unsettled = settle(request.to, request.state);
   if (request.from !== undefined) {
-    if (request.from.up === undefined) moveUp(request.from.index, request.to);
     moveStrays(request.from.index, request.to);
     stripOfKernel(request.from.index);
   }
@@ -114,7 +109,7 @@ function moveRequests({ state, from, to, renameUp = mayRenameUp() }: Move): Requ
           ),
         ];
   const end =
-    from?.up === undefined
+    from === undefined
       ? []
       : [setLinkUp(from.index, from.up, `bring ${from.name} ${from.up ? "up" : "down"}`)];
   return [
@@ -198,13 +193,6 @@ export function moveStrays(from: number, to: number): boolean {
   if (strays === undefined || strays.addresses.length + strays.routes.length === 0) return false;
   tryChanges([...removals(strays, from), ...additions(strays, to)]);
   return true;
-}
-
-/** Brings `to` up when `from` is up. */
-export function moveUp(from: number, to: number): void {
-  if (((readLink(from)?.flags ?? 0) & IFF_UP) !== 0) {
-    tryChanges([setLinkUp(to, true, "bring the interface up")]);
-  }
 }
 
 /**

@@ -18,7 +18,7 @@ import type { Mode } from "../../manifest/annotations.js";
 import { compareAddresses, formatAddress } from "../../net/address.js";
 import { interfaceAddresses } from "../../netlink/address.js";
 import { IFF_UP } from "../../netlink/constants.js";
-import { moveStrays, moveUp, strip } from "../../netlink/interface-move.js";
+import { moveStrays, strip } from "../../netlink/interface-move.js";
 import { type InterfaceState, readInterface } from "../../netlink/interface-state.js";
 import { deleteLink, type Link, readLink } from "../../netlink/link.js";
 import { isAdvertised } from "../../netlink/route.js";
@@ -39,11 +39,14 @@ type Standing = Found & { readonly kind: "standing" };
 const innerSlots = 64;
 
 /**
- * An interface that was created again is taken when it has not changed for this long: its creator adds
- * addresses and routes in several steps, often by index. It is closed meanwhile.
+ * An interface that was created again is taken when it is up and has not changed for this long: its creator adds
+ * addresses and routes in several steps, often by index. It is closed meanwhile. Addresses and routes that come later
+ * are moved to the front; its MAC and MTU have to be right before, which creators set while it is down.
  */
 const quietMs = 20;
 const quietWaitMaxMs = 500;
+/** How long one that is down is waited for. */
+const downWaitMaxMs = 10_000;
 /** How long to wait before trying again to take an interface. */
 const retryMs = 1_000;
 
@@ -184,6 +187,10 @@ function releaseLeft(interfaceName: string): boolean {
   return isLeft || isGuarded;
 }
 
+function isUp({ flags }: { readonly flags: number }): boolean {
+  return (flags & IFF_UP) !== 0;
+}
+
 /** The state of an interface as a text, to detect changes. */
 function interfaceText({ link, addresses, routes }: InterfaceState): string {
   const { name, mac, mtu, flags } = link;
@@ -220,15 +227,17 @@ class Taking implements OpenAttachment {
   #note = "";
   #uplinkIsDown = false;
   /**
-   * Whether front and uplink are both down, as when the interface was taken before it was brought up. Its creator may
-   * know it by its index alone, which the uplink has: they come up together.
+   * An interface to take again: its state, since when it has had that, when it was first seen, and whether it is up.
+   * Units: milliseconds.
    */
-  #areDown = false;
-  /**
-   * An interface to take again: its state, since when it has had that, and when it was first seen. Units:
-   * milliseconds.
-   */
-  #seen: { readonly text: string; readonly sinceMs: number; readonly firstMs: number } | undefined;
+  #seen:
+    | {
+        readonly text: string;
+        readonly sinceMs: number;
+        readonly firstMs: number;
+        readonly isUp: boolean;
+      }
+    | undefined;
   /** Whether the interface stays closed if it cannot be taken. */
   #staysClosed = false;
   #isEnding = false;
@@ -307,7 +316,7 @@ class Taking implements OpenAttachment {
 
   get retryMs(): number | undefined {
     if (this.#state !== "waiting") return undefined;
-    return this.#seen === undefined ? retryMs : quietMs;
+    return this.#seen?.isUp ? quietMs : retryMs;
   }
 
   /** Waits for an interface that existed before. */
@@ -387,16 +396,10 @@ class Taking implements OpenAttachment {
 
   /** Keeps front and uplink in step, and reports what differs. */
   #look(table: CompiledTable): void {
-    if (this.#areDown) {
-      moveUp(this.#uplink, this.#front);
-      moveUp(this.#front, this.#uplink);
-    }
     const front = readLink(this.#front);
     const uplink = readLink(this.#uplink);
     if (front === undefined || uplink === undefined) return; // an event tells
-    const isUp = (front.flags & IFF_UP) !== 0;
-    this.#uplinkIsDown = (uplink.flags & IFF_UP) === 0;
-    this.#areDown = !isUp && this.#uplinkIsDown;
+    this.#uplinkIsDown = !isUp(uplink);
     const { interface: name } = this.#config;
     if (moveStrays(this.#uplink, this.#front)) {
       this.#say("addresses and routes that were put on its uplink are moved to it");
@@ -409,7 +412,8 @@ class Taking implements OpenAttachment {
         : [`its MAC is ${front.mac} now: what it sends is dropped until it is ${this.#mac} again`]),
       ...this.#unknownAddresses(front.name, table),
     ];
-    this.#be(isUp ? "attached" : "down", [...(isUp ? [] : ["it is down"]), ...notes].join("; "));
+    if (isUp(front)) this.#be("attached", notes.join("; "));
+    else this.#be("down", ["it is down", ...notes].join("; "));
   }
 
   /** Copies the front's MTU to the uplink. */
@@ -467,7 +471,7 @@ class Taking implements OpenAttachment {
     this.take();
   }
 
-  /** Whether an interface has not changed for `quietMs`. The first call closes it. */
+  /** Whether an interface is up and has not changed for `quietMs`. The first call closes it. */
   #isQuiet({ index }: Link): boolean {
     const state = readInterface(index);
     if (state === undefined) return true; // deleted: the next step reports it
@@ -475,9 +479,13 @@ class Taking implements OpenAttachment {
     const nowMs = performance.now();
     if (this.#seen?.text !== text) {
       holdStack(index);
-      this.#seen = { text, sinceMs: nowMs, firstMs: this.#seen?.firstMs ?? nowMs };
+      const before = this.#seen;
+      const isNew = before === undefined || before.isUp !== isUp(state.link);
+      const firstMs = isNew ? nowMs : before.firstMs;
+      this.#seen = { text, sinceMs: nowMs, firstMs, isUp: isUp(state.link) };
     }
     const { sinceMs, firstMs } = this.#seen;
+    if (!this.#seen.isUp) return nowMs - firstMs >= downWaitMaxMs;
     return nowMs - sinceMs >= quietMs || nowMs - firstMs >= quietWaitMaxMs;
   }
 
@@ -576,8 +584,6 @@ class Taking implements OpenAttachment {
     this.#front = front;
     this.#mac = mac;
     this.#isStanding = true;
-    const isDown = (index: number) => ((readLink(index)?.flags ?? 0) & IFF_UP) === 0;
-    this.#areDown = isDown(front) && isDown(this.#uplink);
   }
 
   #makeFront(state: InterfaceState): void {

@@ -159,8 +159,7 @@ export class SidecarPlace {
       from: {
         index: state.index,
         name: uplinkName(state.index),
-        // Who made it may be about to bring it up, by its index.
-        ...((state.link.flags & IFF_UP) === 0 ? {} : { up: true }),
+        up: true,
         alias: this.#alias,
       },
       to: front.index,
