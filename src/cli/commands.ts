@@ -11,6 +11,7 @@ const specs: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   lint: async () => (await import("./lint-spec.js")).lint,
   diff: async () => (await import("./diff-spec.js")).diff,
   recommend: async () => (await import("./recommend-spec.js")).recommend,
+  report: async () => (await import("./report-spec.js")).report,
   replay: async () => (await import("./replay-spec.js")).replay,
   run: async () => (await import("./run-spec.js")).run,
   node: async () => (await import("./node-spec.js")).node,

@@ -3,7 +3,7 @@ import { isSubject, Matrix, type MatrixCell } from "../analysis/matrix.js";
 import { flowGraph } from "../analysis/matrix-graph.js";
 import { matrixJson } from "../analysis/matrix-json.js";
 import type { MatrixParty } from "../analysis/matrix-parties.js";
-import { parseProtocol, protocolWords } from "../analysis/protocols.js";
+import { parsePorts, protocolWords, wantedPorts } from "../analysis/protocols.js";
 import { renderCsv } from "../analysis/render/csv.js";
 import { renderDot } from "../analysis/render/dot.js";
 import { renderMarkdown } from "../analysis/render/markdown.js";
@@ -15,7 +15,7 @@ import { count } from "../diagnostics/count.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { Manifests } from "../manifest/parse.js";
 import { workloadOf } from "../manifest/workload.js";
-import { noPorts, type PortSet, portRange } from "../net/port-set.js";
+import type { PortSet } from "../net/port-set.js";
 import { type Compiled, compilePods, nothingTo, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { MatrixOptions } from "./matrix-spec.js";
@@ -277,21 +277,8 @@ function outsideNotes(parties: readonly MatrixParty[]): readonly string[] {
 
 /** Reads `80/tcp`, `8000-8080/udp`, `sctp` or `icmp`. Errors: CommandError (usage). */
 function readPorts(text: string): PortSet {
-  const match = /^(?:(\d+)(?:-(\d+))?\/)?([a-z][a-z0-9]*)$/i.exec(text);
-  const protocol = match?.[3]?.toUpperCase();
-  const first = match?.[1] === undefined ? undefined : Number(match[1]);
-  const last = match?.[2] === undefined ? first : Number(match[2]);
-  if (protocol === "TCP" || protocol === "UDP" || protocol === "SCTP") {
-    if (first === undefined || last === undefined) return portRange(protocol);
-    if (first <= last && last <= 65_535) return portRange(protocol, first, last);
-  } else if (
-    protocol !== undefined &&
-    first === undefined &&
-    parseProtocol(protocol) !== undefined
-  ) {
-    return { ...noPorts, other: true };
-  }
-  const want = "a port and protocol such as 80/tcp, 8000-8080/udp, sctp or icmp";
-  const meant = didYouMean(match?.[3] ?? "", protocolWords);
-  throw new CommandError(exitCodes.usage, `--port: got "${text}", want ${want}${meant}`);
+  const ports = parsePorts(text);
+  if (ports !== undefined) return ports;
+  const meant = didYouMean(/[a-z][a-z0-9]*$/i.exec(text)?.[0] ?? "", protocolWords);
+  throw new CommandError(exitCodes.usage, `--port: got "${text}", want ${wantedPorts}${meant}`);
 }

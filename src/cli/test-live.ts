@@ -15,7 +15,7 @@ import { count } from "../diagnostics/count.js";
 import { LabClient, takeDown } from "../lab/client.js";
 import type { ProbeRow, ProbeSpec } from "../lab/protocol.js";
 import { stateFolder } from "../lab/state.js";
-import { formatAddress } from "../net/address.js";
+import { type Address, formatAddress } from "../net/address.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { runLabUp } from "./lab.js";
 import type { LabUpOptions } from "./lab-spec.js";
@@ -38,10 +38,7 @@ export async function runLive(
   offline: readonly FileResult[],
   io: Io,
 ): Promise<readonly FileResult[]> {
-  const { filename } = options;
-  if (filename === undefined || filename.includes("-")) {
-    throw new CommandError(exitCodes.usage, "--live reads the manifests twice, want files for -f");
-  }
+  const filename = wantFiles(options.filename);
   const plans = new Map(
     files.flatMap((file, at) => {
       const passed = offline[at]!.results.filter((each) => each.status === "passed");
@@ -72,10 +69,38 @@ export async function runLive(
   }));
 }
 
-/** Brings a lab up, tries the connections, and takes it down whatever happens. */
-async function probeInLab(
-  options: TestOptions & Pick<LabUpOptions, "filename">,
-  flows: readonly Flow[],
+/** Errors: CommandError (usage) for what can be read only once. */
+export function wantFiles(filename: readonly string[] | undefined): readonly string[] {
+  if (filename !== undefined && !filename.includes("-")) return filename;
+  throw new CommandError(exitCodes.usage, "--live reads the manifests twice, want files for -f");
+}
+
+/** A connection to try; the ends by `namespace/pod`. */
+export interface LiveFlow {
+  readonly from: { readonly label: string; readonly address: Address };
+  readonly to: LiveFlow["from"];
+  readonly protocol: number;
+  readonly port: number | null;
+}
+
+/** What a lab is made of. */
+export type LabInput = Pick<
+  LabUpOptions,
+  | "filename"
+  | "ignore"
+  | "strict"
+  | "render"
+  | "values"
+  | "verbose"
+  | "namespace"
+  | "replicas"
+  | "podCidr"
+>;
+
+/** Brings a lab up, tries the connections, and takes it down whatever happens. A row each, in their order. */
+export async function probeInLab(
+  options: LabInput,
+  flows: readonly LiveFlow[],
   io: Io,
 ): Promise<readonly ProbeRow[]> {
   const name = `test-${process.pid}`;
@@ -89,11 +114,16 @@ async function probeInLab(
   // While the lab comes up nothing waits for this yet: an unhandled rejection would end the process at once.
   stopped.catch(() => {});
   try {
-    // What is left says what pods are made of, as for a lab.
-    const { file: _, live: __, reporter: ___, ...making } = options;
+    const { filename, ignore, strict, render, values, verbose, namespace, replicas, podCidr } =
+      options;
     const code = await runLabUp(
       {
-        ...making,
+        ...{ filename, strict, render, verbose },
+        ...(ignore === undefined ? {} : { ignore }),
+        ...(values === undefined ? {} : { values }),
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(replicas === undefined ? {} : { replicas }),
+        ...(podCidr === undefined ? {} : { podCidr }),
         name,
         foreground: false,
         serve: false,
@@ -118,7 +148,7 @@ async function probeInLab(
   }
 }
 
-function specOf({ from, to, protocol, port }: Flow, at: number): ProbeSpec {
+function specOf({ from, to, protocol, port }: LiveFlow, at: number): ProbeSpec {
   return {
     id: String(at),
     src: from.label,

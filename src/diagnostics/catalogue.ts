@@ -92,6 +92,11 @@ export const catalogue = {
   SL3101: ["error", "no policy test"],
   SL3102: ["error", "two tests of one name"],
   SL3103: ["error", "no such test"],
+  SL3201: ["error", "no zones"],
+  SL3202: ["error", "two zones of one name"],
+  SL3203: ["error", "no such zone"],
+  SL3204: ["error", "two zones for one end"],
+  SL3205: ["warning", "zone with nothing in it"],
 } as const satisfies Readonly<Record<string, readonly [Severity, string]>>;
 
 export type DiagnosticCode = keyof typeof catalogue;
