@@ -5,6 +5,15 @@
 #include "native/bpf/kernel-types.h"
 
 namespace sluice {
+namespace {
+
+#ifdef __x86_64__
+constexpr uint64_t WEAKLY_ORDERED = 0;
+#else
+constexpr uint64_t WEAKLY_ORDERED = 1;
+#endif
+
+}  // namespace
 
 Status appendWireSymbols(std::vector<BpfSymbol>* symbols) noexcept {
   KernelTypes types;
@@ -15,6 +24,7 @@ Status appendWireSymbols(std::vector<BpfSymbol>* symbols) noexcept {
   const uint32_t summed = types.bitOffsetOf(packet, "ip_summed");
   using Kind = BpfSymbol::Kind;
   const BpfSymbol found[] = {
+      {"isWeaklyOrdered", Kind::Number, WEAKLY_ORDERED},
       {"skbType", Kind::Number, packet},
       {"skbSummed", Kind::Number, summed / 8},
       {"skbSummedShift", Kind::Number, summed % 8},

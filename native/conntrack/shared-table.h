@@ -23,9 +23,10 @@
 //   the end that answers and the `peerLimit` of the other end, and last, with release, its
 //   `windowMax`. While that is 0, a program passes no other segment of the connection.
 // - `admitted`: the worker alone. It fills in the entry, then stores here, with release, the newest
-//   generation of the policy that lets the connection pass. A program reads it before the rest, and
-//   passes nothing while it is 0 or older than the generation in force. So one store cuts a
-//   connection, and one store swaps the policy of all.
+//   generation of the policy that lets the connection pass. A program reads it before the
+//   rest, also before it compares the name once more: the entry may have become another
+//   connection's since it was found. It passes nothing while it is 0 or older than the generation
+//   in force. So one store cuts a connection, and one store swaps the policy of all.
 // - Taking back: the worker stores 0 in `admitted` of both ends. The entry is its own again, and
 //   may become another connection's, after a grace period: when all programs that began before
 //   have ended.

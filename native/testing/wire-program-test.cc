@@ -51,7 +51,8 @@ uint64_t nowUs() {
 class Program {
  public:
   Status load(const ConnMemory& table, uint32_t workers) {
-    return programs_.load({table, SIZE, SECRET, workers});
+    // Several workers try the barriers of other machines too.
+    return programs_.load({table, SIZE, SECRET, workers, workers > 1});
   }
 
   SluiceWireControl& control() { return programs_.control(); }

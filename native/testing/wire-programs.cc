@@ -44,6 +44,7 @@ Status WirePrograms::load(const Options& options) {
       {"steeringMultiplier", Kind::Number, MULTIPLIER},
       {"processors", Kind::Number, 1},
       {"frameMark", Kind::Number, MARK}};
+  if (options.weaklyOrdered) symbols.push_back({"isWeaklyOrdered", Kind::Number, 1});
   status = appendWireSymbols(&symbols);
   if (status.ok()) status = loadImage(WIRE, BPF_PROG_TYPE_SCHED_CLS, 0, symbols, &wire_);
   if (status.ok()) status = loadImage(WIRE_DOWN, BPF_PROG_TYPE_SCHED_CLS, 0, symbols, &down_);
@@ -60,13 +61,20 @@ void WirePrograms::putDown(uint32_t tap, uint32_t interface) {
 
 void WirePrograms::removeDown(uint32_t tap) { CHECK(removeFromMap(downs_.get(), &tap).ok()); }
 
+std::array<uint64_t, SLUICE_WIRE_ENDS> WirePrograms::counted(uint32_t side) {
+  std::array<uint64_t, SLUICE_WIRE_ENDS> sums = {};
+  CHECK(readFromMap(counters_.get(), &side, each_.data()).ok());
+  for (const SluiceWireCounters& each : each_) {
+    for (uint32_t end = 0; end < SLUICE_WIRE_ENDS; ++end) sums[end] += each.frames[end];
+  }
+  return sums;
+}
+
 std::array<uint64_t, SLUICE_WIRE_ENDS> WirePrograms::counted() {
   std::array<uint64_t, SLUICE_WIRE_ENDS> sums = {};
   for (uint32_t side = 0; side < SIDES; ++side) {
-    CHECK(readFromMap(counters_.get(), &side, each_.data()).ok());
-    for (const SluiceWireCounters& each : each_) {
-      for (uint32_t end = 0; end < SLUICE_WIRE_ENDS; ++end) sums[end] += each.frames[end];
-    }
+    const auto each = counted(side);
+    for (uint32_t end = 0; end < SLUICE_WIRE_ENDS; ++end) sums[end] += each[end];
   }
   return sums;
 }

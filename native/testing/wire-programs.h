@@ -56,6 +56,7 @@ class WirePrograms {
     uint32_t entriesMax;
     HashSecret secret;
     uint32_t workers = 1;
+    bool weaklyOrdered = false;  // with the barriers that x86 needs not
   };
   // Errors: System, EPERM where this process may load no programs.
   Status load(const Options& options);
@@ -67,7 +68,8 @@ class WirePrograms {
   void putSide(uint32_t interface, const SluiceWireSide& side);
   void putDown(uint32_t tap, uint32_t interface);
   void removeDown(uint32_t tap);
-  // Frames by where they went, of all sides and processors.
+  // Frames by where they went, of all processors: of one side, or of all.
+  std::array<uint64_t, SLUICE_WIRE_ENDS> counted(uint32_t side);
   std::array<uint64_t, SLUICE_WIRE_ENDS> counted();
 
  private:

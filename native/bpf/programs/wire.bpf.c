@@ -19,6 +19,7 @@ extern const char workers[], steeringMultiplier[], processors[], frameMark[];
 // From the kernel's type information: native/bpf/wire-symbols.h.
 extern const char skbType[], skbSummed[], skbSummedShift[], skbSumStart[], skbSumOffset[], skbMac[];
 extern const char skbHead[], skbEnd[], sharedType[], sharedGsoType[];
+extern const char isWeaklyOrdered[];
 
 // A function of the kernel; where it has none, the call gives 0.
 extern const char* bpf_rdonly_cast(const void* object, SluiceU32 type);
@@ -258,9 +259,9 @@ INLINE int isSound(const Frame* frame, const Packet* packet) {
 }
 
 INLINE int isSameKey(const SluiceConnKey* one, const SluiceConnKey* other) {
-  return ((one->words[0] ^ other->words[0]) | (one->words[1] ^ other->words[1]) |
-          (one->words[2] ^ other->words[2]) | (one->words[3] ^ other->words[3]) |
-          (one->words[4] ^ other->words[4])) == 0;
+  return ((READ(one->words[0]) ^ other->words[0]) | (READ(one->words[1]) ^ other->words[1]) |
+          (READ(one->words[2]) ^ other->words[2]) | (READ(one->words[3]) ^ other->words[3]) |
+          (READ(one->words[4]) ^ other->words[4])) == 0;
 }
 
 INLINE SluiceConn* find(const SluiceConnKey* key, SluiceU64 hash) {
@@ -452,6 +453,15 @@ INLINE int waitsForOthers(const SluiceWireWay* way, const Packet* packet) {
          isWaiting(way, READ(way->ofPair[slotOfPair(packet)]));
 }
 
+// Keeps the loads behind it behind those before it: a fetching atomic operation is a barrier. Some
+// processors need none.
+INLINE void orderLoads(void) {
+  if (LOADED(isWeaklyOrdered) == 0) return;
+  SluiceU64 any = 0;
+  const SluiceU64 before = __sync_fetch_and_add(&any, 1);
+  __asm__ volatile("" ::"r"(before));
+}
+
 // Judges a plain packet: one of SLUICE_WIRE_….
 INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
                  const SluiceWireSide* side, const SluiceWireControl* settings,
@@ -462,7 +472,11 @@ INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
   SluiceConnEnd* const own = &entry->ends[sender];
   SluiceConnEnd* const other = &entry->ends[1 - sender];
   const SluiceU32 admitted = READ(own->admitted);
+  orderLoads();
   if (admitted == 0) return SLUICE_WIRE_UNADMITTED;
+  // The place may have become this connection's while its name was compared. The name that is there
+  // after `admitted` stays until a grace period has ended.
+  if (!isSameKey(&entry->key, &packet->key)) return SLUICE_WIRE_UNKNOWN;
   if (admitted < READ(settings->generation)) return SLUICE_WIRE_STALE;
   if (own->isOutside != side->isOutside) return SLUICE_WIRE_GUARDED;
   if (side->hasMac) {
