@@ -122,6 +122,14 @@ export class Connectivity {
     return { ingressRow: this.#sameRow[ingressRow]!, egressRow: this.#sameRow[egressRow]! };
   }
 
+  /** Whether a NetworkPolicy isolates an endpoint, in some direction. */
+  isIsolated(endpointId: number): boolean {
+    const { provenance } = this.#contents;
+    return (["Ingress", "Egress"] as const).some(
+      (direction) => provenance.isolatedBy(endpointId, direction).length > 0,
+    );
+  }
+
   #findPods(): readonly ConnectedPod[] {
     const { provenance } = this.#contents;
     const pods = Array.from({ length: provenance.endpointCount }, (_, endpointId) => ({

@@ -9,6 +9,8 @@ export interface FlowBox {
   readonly namespace: string;
   /** Without the namespace; at least one. */
   readonly names: readonly string[];
+  /** The same where it is drawn: a workload with the number of its pods in place of several of them. */
+  readonly labels: readonly string[];
   /** What a reader should see at once, such as `no policy`. */
   readonly badges: readonly string[];
   /** Ports (numbers of the matrix's pool) that it accepts from any address at all, if any. */
@@ -70,7 +72,8 @@ export function flowGraph(matrix: Matrix): FlowGraph {
       kind: members[at]!.kind,
       namespace: matrix.by === "namespace" ? "" : members[at]!.namespace,
       names: members[at]!.names,
-      badges: [],
+      labels: members[at]!.labels,
+      badges: badgesOf(matrix, members[at]!),
       fromAnyone: unlessNone(open[at]!.ingress),
       toAnyone: unlessNone(open[at]!.egress),
       among: unlessNone(among[at]!),
@@ -83,9 +86,25 @@ export function flowGraph(matrix: Matrix): FlowGraph {
   };
 }
 
-type Merged = MatrixParty & { readonly names: readonly string[] };
+/** Parties that every rule treats alike, under the names of all of them. */
+export type Merged = MatrixParty & Pick<FlowBox, "names" | "labels">;
 
-function mergeAlike(parties: readonly MatrixParty[]): readonly Merged[] {
+/**
+ * What a reader should see at once: pods that no policy holds, and pods that the internet reaches. Empty where neither
+ * is so, and for the outside.
+ */
+export function badgesOf(matrix: Matrix, party: MatrixParty): readonly string[] {
+  const { pool } = matrix;
+  if (party.kind === "outside") return [];
+  const { ingress, egress } = matrix.open(party);
+  const isFree = ingress === pool.all && egress === pool.all && !matrix.isIsolated(party);
+  return [
+    ...(isFree ? ["no policy"] : []),
+    ...(matrix.fromAnywhere(party) === pool.none ? [] : ["open to the internet"]),
+  ];
+}
+
+export function mergeAlike(parties: readonly MatrixParty[]): readonly Merged[] {
   const alike = new Map<string, MatrixParty[]>();
   for (const party of parties) {
     const key = mergeKey(party);
@@ -93,13 +112,46 @@ function mergeAlike(parties: readonly MatrixParty[]): readonly Merged[] {
     if (list === undefined) alike.set(key, [party]);
     else list.push(party);
   }
+  const all = countsOf(
+    parties.flatMap(({ namespace, workloads }) =>
+      workloads.map((workload) => `${namespace}/${workload}`),
+    ),
+  );
   return [...alike.values()].map((list): Merged => {
     const first = list[0]!;
     const names = list.flatMap(shortNames);
-    if (list.length === 1 || first.kind === "outside") return { ...first, names };
     const pods = list.flatMap((party) => party.pods);
-    return { ...podsParty(first.kind, first.name, pods), names };
+    const workloads = list.flatMap((party) => party.workloads);
+    const labels = first.kind === "outside" ? names : labelsOf(first, names, workloads, all);
+    if (list.length === 1 || first.kind === "outside") return { ...first, names, labels };
+    return { ...podsParty(first.kind, first.name, pods, workloads), names, labels };
   });
+}
+
+/**
+ * `api ×2` for pods of one workload, `api ×2 of 3` where others of it are elsewhere, and a lone pod's own name there; a
+ * namespace has its name alone.
+ */
+function labelsOf(
+  { kind, namespace }: MatrixParty,
+  names: readonly string[],
+  workloads: readonly string[],
+  all: ReadonlyMap<string, number>,
+): readonly string[] {
+  if (kind === "namespace") return names;
+  const ownName = new Map(names.map((name, at) => [workloads[at], name]));
+  return [...countsOf(workloads)].map(([workload, many]) => {
+    const every = all.get(`${namespace}/${workload}`) ?? many;
+    if (many === every) return many > 1 ? `${workload} ×${many}` : workload;
+    if (many > 1) return `${workload} ×${many} of ${every}`;
+    return kind === "pod" ? ownName.get(workload)! : workload;
+  });
+}
+
+function countsOf(names: readonly string[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
 }
 
 /** A pod's name without its namespace; the outside's prefixes, which read better one by one. */

@@ -27,6 +27,8 @@ export interface MatrixParty {
   readonly namespace: string;
   /** Its pods, in the order of their names; empty for the outside. */
   readonly pods: readonly ConnectedPod[];
+  /** The workload of each pod, known or guessed. */
+  readonly workloads: readonly string[];
   /** Its addresses; empty where there are pods. */
   readonly blocks: readonly AddressBlock[];
   readonly sites: readonly PartySite[];
@@ -66,7 +68,9 @@ export function matrixParties(
     .sort(([a], [b]) => compareText(a, b))
     .map(([name, pods]) => {
       const standIn = standInOf(pods[0]!);
-      return { ...podsParty(grouping, name, pods), ...(standIn === undefined ? {} : { standIn }) };
+      const workloads = pods.map((pod) => workloadOf(pod) ?? workloadName(pod.name));
+      const party = podsParty(grouping, name, pods, workloads);
+      return { ...party, ...(standIn === undefined ? {} : { standIn }) };
     });
   const outside = [...connectivity.outside].sort((a, b) => whole(a) - whole(b));
   return [...inside, ...outside.map(outsideParty)];
@@ -77,6 +81,7 @@ export function podsParty(
   kind: Grouping,
   name: string,
   pods: readonly ConnectedPod[],
+  workloads: readonly string[],
 ): MatrixParty {
   const sites = new Map<string, { readonly site: Site; readonly owners: ConnectedPod[] }>();
   for (const pod of pods) {
@@ -92,6 +97,7 @@ export function podsParty(
     name,
     namespace: pods[0]?.namespace ?? "",
     pods,
+    workloads,
     blocks: [],
     sites: [...sites.values()],
   };
@@ -103,6 +109,7 @@ function outsideParty({ name, blocks, sites }: OutsideClass): MatrixParty {
     name,
     namespace: "",
     pods: [],
+    workloads: [],
     blocks,
     sites: sites.map((site) => ({ site, owners: [] })),
   };

@@ -88,9 +88,29 @@ export class Matrix {
     return { ingress, egress };
   }
 
+  /** Whether a NetworkPolicy isolates some pod of a party, in some direction. */
+  isIsolated({ pods }: MatrixParty): boolean {
+    return pods.some(({ endpointId }) => this.#connectivity.isIsolated(endpointId));
+  }
+
+  /** What addresses that no rule names may reach a party on. */
+  fromAnywhere(party: MatrixParty): number {
+    let ports = this.pool.none;
+    for (const from of this.parties) {
+      if (!isAnywhere(from)) continue;
+      ports = this.pool.union(ports, this.cell(from, party)?.some ?? this.pool.none);
+    }
+    return ports;
+  }
+
   #ask(source: Site, destination: Site): number {
     return this.pool.intersect(this.#connectivity.portsBetween(source, destination), this.#wanted);
   }
+}
+
+/** Whether addresses are what no rule names. */
+function isAnywhere({ kind, blocks }: MatrixParty): boolean {
+  return kind === "outside" && blocks.some(({ cidr }) => cidr.length === 0);
 }
 
 /** Reports whether one of two parties is in no manifest, and a policy may be for the other. */

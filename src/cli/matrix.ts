@@ -10,6 +10,7 @@ import { renderMarkdown } from "../analysis/render/markdown.js";
 import { renderMermaid } from "../analysis/render/mermaid.js";
 import { portText } from "../analysis/render/port-text.js";
 import { renderSvg } from "../analysis/render/svg.js";
+import { renderCells } from "../analysis/render/svg-cells.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
 import { didYouMean } from "../diagnostics/suggest.js";
@@ -32,6 +33,9 @@ import { asCommand } from "./refusals.js";
 import { type StoodIn, standInFor, standInNote, standInPods, standInsJson } from "./stand-ins.js";
 import { packageVersion } from "./version.js";
 import { writeOut } from "./write-out.js";
+
+/** Boxes beyond which a picture of arrows is a tangle. */
+const BOXES_MAX = 25;
 
 /** Columns of the list's last field, at least, for names to be wrapped into. */
 const NAMES_COLUMNS_MIN = 24;
@@ -125,10 +129,17 @@ function render(
     case "mermaid":
       return renderMermaid(flowGraph(matrix), textOf);
     case "svg":
-      return renderSvg(flowGraph(matrix), textOf, titleOf(matrix, port));
+      return picture(matrix, textOf, titleOf(matrix, port));
     case "table":
       return tableText(matrix, textOf, out === undefined ? io : { ...io, isTerminal: nowhere });
   }
+}
+
+/** Boxes and arrows, or cells where there are too many boxes for arrows to be followed. */
+function picture(matrix: Matrix, textOf: (ports: number) => string, title: string): string {
+  const graph = flowGraph(matrix);
+  const boxes = graph.boxes.filter(({ kind }) => kind !== "outside").length;
+  return boxes > BOXES_MAX ? renderCells(matrix, textOf, title) : renderSvg(graph, textOf, title);
 }
 
 const nowhere = { stdin: false, stdout: false, stderr: false };

@@ -201,7 +201,7 @@ export interface WhatIfDocument {
   /** Traffic seen or tracked that would be refused. */
   readonly cut: readonly CutDocument[];
   readonly moreCut: number;
-  /** What `cut` was looked for in, such as `1,204 live connections`. */
+  /** What `cut` was looked for in, such as `1,204 live connections`; empty: in nothing, since no traffic is known. */
   readonly judged: string;
 }
 

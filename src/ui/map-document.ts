@@ -53,16 +53,10 @@ export function mapDocument(
     kinds.map(([first, second]) => cellOf(from!, first === from ? (second ?? from!) : first!)),
   );
   const policies = new PolicyUse(objects, ruleset);
-  const anywhere = matrix.parties.filter(isAnywhere);
   const parties = matrix.parties.map((party, at): PartyDocument => {
     const open = matrix.open(party);
     const pods = party.pods.map(refOf);
     const isOutside = party.kind === "outside";
-    const internet = isOutside ? [] : anywhere.map((from) => matrix.cell(from, party)?.some);
-    const reached = internet.reduce<number>(
-      (sum, ports) => (ports === undefined ? sum : matrix.pool.union(sum, ports)),
-      matrix.pool.none,
-    );
     return {
       name: party.name,
       namespace: party.namespace,
@@ -72,7 +66,7 @@ export function mapDocument(
       isolated: policies.isolated(pods),
       fromAnyone: isOutside ? 0 : texts.of(open.ingress),
       toAnyone: isOutside ? 0 : texts.of(open.egress),
-      internet: texts.of(reached),
+      internet: isOutside ? 0 : texts.of(matrix.fromAnywhere(party)),
       policies: policies.take(at, pods),
     };
   });
@@ -91,11 +85,6 @@ export function mapDocument(
 
 function refOf({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
   return `${namespace}/${name}`;
-}
-
-/** Whether addresses are what no rule names. */
-function isAnywhere({ kind, blocks }: MatrixParty): boolean {
-  return kind === "outside" && blocks.some(({ cidr }) => cidr.length === 0);
 }
 
 /** Numbers port sets of a pool by their texts, nothing first. */

@@ -100,7 +100,8 @@ export class UiSession {
     const { state } = this.#model;
     const after = edited(state, edit, this.#making);
     if (!after.ok || this.#connections === undefined) {
-      return whatIfDocument(state, after, this.#seenTraffic(), "the flows that were seen");
+      const judged = this.page.flows === null ? "" : "the flows that were seen";
+      return whatIfDocument(state, after, this.#seenTraffic(), judged);
     }
     const { traffic, judged } = await this.#connections();
     return whatIfDocument(state, after, traffic, judged);

@@ -50,9 +50,9 @@ export function namespacesOf(graph: FlowGraph): ReadonlyMap<string, readonly num
   return found;
 }
 
-/** A box's names, one a line; many are counted. */
-export function boxTitle({ names }: FlowBox, lineBreak: string): string {
-  const shown = names.length > NAMES_SHOWN ? names.slice(0, NAMES_SHOWN - 1) : names;
-  const rest = names.length - shown.length;
+/** What a box is called, a name a line; many are counted. */
+export function boxTitle({ labels }: FlowBox, lineBreak: string): string {
+  const shown = labels.length > NAMES_SHOWN ? labels.slice(0, NAMES_SHOWN - 1) : labels;
+  const rest = labels.length - shown.length;
   return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join(lineBreak);
 }

@@ -7,7 +7,6 @@ import { middleCut, textWidth } from "./text-width.js";
 
 /** Measures of the picture, in its own units (pixels at 100 %). */
 export const measures = {
-  fontSize: 12,
   lineHeight: 17,
   boxPadding: 9,
   boxGap: 14,
@@ -21,7 +20,7 @@ export const measures = {
   track: 7,
   margin: 20,
   head: 48,
-  foot: 54,
+  foot: 84,
 } as const;
 
 /** Arrows at one place beyond which each of them is drawn lightly. */

@@ -8,6 +8,7 @@ import {
   type PlacedEdge,
   type PlacedLane,
 } from "./svg-layout.js";
+import { escapeXml, paper, shapeOf } from "./svg-words.js";
 
 /** Colours of arrows, by the namespace that they lead to; each is legible on light and on dark. */
 const hues = [
@@ -23,22 +24,13 @@ const hues = [
 const CORNER = 7;
 
 const style = `
-svg{--paper:#ffffff;--ink:#1e293b;--quiet:#64748b;--band:#f3f6fa;--edge:#d5dde8;--box:#ffffff;--warn:#b45309;--alarm:#d0342c}
-@media (prefers-color-scheme:dark){svg{--paper:#11161d;--ink:#e2e8f0;--quiet:#94a3b8;--band:#19212b;--edge:#334155;--box:#222c38;--warn:#f0a83c;--alarm:#ff7b72}}
-text{font:12px system-ui,"DejaVu Sans",sans-serif;fill:#1e293b;fill:var(--ink);dominant-baseline:central}
-.paper{fill:#ffffff;fill:var(--paper)}
 .band{fill:#f3f6fa;fill:var(--band);stroke:#d5dde8;stroke:var(--edge)}
 .box{fill:#ffffff;fill:var(--box);stroke:#94a3b8;stroke:var(--quiet)}
 .outside{stroke-dasharray:4 3}
-.head{font-size:16px;font-weight:600;font-family:system-ui,"DejaVu Sans",sans-serif}
-.lane{font-weight:700}
 .name{font-weight:600}
-.quiet{fill:#64748b;fill:var(--quiet)}
-.warn{fill:#b45309;fill:var(--warn)}
-.alarm{fill:#d0342c;fill:var(--alarm)}
 .open{fill:#ffffff;fill:var(--paper);stroke:#64748b;stroke:var(--quiet);stroke-width:1.3}
 .stub{stroke:#64748b;stroke:var(--quiet);stroke-width:1.3;fill:none}
-.way{fill:none;stroke-width:1.5}
+.way{fill:none;stroke-width:1.6}
 .many{stroke-width:1;stroke-opacity:.55}
 .some{stroke-dasharray:5 3}
 `.trim();
@@ -59,11 +51,7 @@ export function renderSvg(
   const height = Math.ceil(layout.height);
   const hueOf = (lane: number) => hues[lane % hues.length]!;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeXml(title)}">`,
-    `<title>${escapeXml(title)}</title>`,
-    `<style>${style}</style>`,
-    `<rect class="paper" width="${width}" height="${height}" rx="10"/>`,
-    `<text class="head" x="${measures.margin}" y="26">${escapeXml(title)}</text>`,
+    ...paper(title, { width, height }, style),
     ...layout.lanes.map((lane, at) => drawLane(lane, hueOf(at))),
     ...arrowsBehindFirst(layout).map((edge) => drawEdge(edge, hueOf(edge.to.lane))),
     ...layout.boxes.map((box) => drawBox(box, hueOf(box.lane))),
@@ -172,25 +160,22 @@ function text({ text: shown, full, y }: BoxLine, x: number, className: string, m
 
 function legend(height: number): readonly string[] {
   const { margin } = measures;
-  const y = height - 30;
+  const rows = [height - 62, height - 44, height - 26] as const;
+  const text = (x: number, y: number, words: string) =>
+    `<text class="quiet" x="${x}" y="${y}">${words}</text>`;
+  const dot = (kind: string, x: number, y: number, words: string) =>
+    `<g><circle class="${kind}" cx="${x}" cy="${y}" r="4"/>${text(x + 12, y, words)}</g>`;
   return [
-    `<g>${stub(margin + 4, margin + 18, y)}<text class="quiet" x="${margin + 28}" y="${y}">open to anyone: a sender’s “to anyone” reaches every “from anyone”</text></g>`,
-    `<g><path class="stub some" d="M${margin} ${y + 16}h20"/><text class="quiet" x="${margin + 28}" y="${y + 16}">holds for some of the pods or address families only</text></g>`,
+    `<g>${stub(margin + 4, margin + 18, rows[0])}${text(margin + 28, rows[0], "open to anyone: a sender’s “to anyone” reaches every “from anyone”")}</g>`,
+    `<g><path class="stub some" d="M${margin} ${rows[1]}h20"/>${text(margin + 28, rows[1], "for some of the pods or families; an arrow has the colour of where it leads")}</g>`,
+    dot("warn", margin + 10, rows[2], "no policy"),
+    dot("alarm", margin + 110, rows[2], "open to the internet"),
   ];
 }
 
 function labelOf({ box }: PlacedBox): string {
   const prefix = box.namespace === "" ? "" : `${box.namespace}/`;
-  return box.names.map((name) => `${prefix}${name}`).join(", ");
+  return box.labels.map((label) => `${prefix}${label}`).join(", ");
 }
 
-/** A number with one decimal at most. */
-function n(value: number): string {
-  return String(Math.round(value * 10) / 10);
-}
-
-function escapeXml(value: string): string {
-  return value
-    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
-    .replace(/[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "\ufffd");
-}
+const n = shapeOf;

@@ -3,7 +3,7 @@ import { useMemo, useRef, useState } from "preact/hooks";
 import type { FlowRow } from "../documents.js";
 import { askedPort, type FlowStore, serviceOf } from "./data.js";
 import { linkTo, type Route, setSettings } from "./route.js";
-import { ago, counted, perSecond, short } from "./words.js";
+import { ago, clock, counted, perSecond, short } from "./words.js";
 
 interface FlowsProps {
   readonly store: FlowStore;
@@ -17,7 +17,7 @@ interface Column {
   readonly title: string;
   /** The value that a filter names; undefined: none does. */
   readonly value?: (row: FlowRow) => string;
-  readonly shown?: (row: FlowRow, store: FlowStore, nowMs: number) => string;
+  readonly shown?: (row: FlowRow, store: FlowStore, isLive: boolean) => string;
   readonly order: (row: FlowRow, store: FlowStore) => number | string;
   readonly isNumber?: boolean;
   readonly isExtra?: boolean;
@@ -70,7 +70,7 @@ const columns: readonly Column[] = [
   {
     key: "last",
     title: "Last seen",
-    shown: (row, _store, nowMs) => ago(row.lastMs, nowMs),
+    shown: (row, _store, isLive) => (isLive ? ago(row.lastMs, Date.now()) : clock(row.lastMs)),
     order: (row) => row.lastMs,
   },
   {
@@ -96,7 +96,6 @@ export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
   const { query } = route;
   const [isPaused, setPaused] = useState(false);
   const kept = useRef<readonly FlowRow[]>([]);
-  const nowMs = isLive ? Date.now() : latest(store);
   const rows = useMemo(() => {
     if (!isPaused) kept.current = [...store.rows.values()];
     return kept.current;
@@ -106,7 +105,9 @@ export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
   );
   const search = (query.get("q") ?? "").toLowerCase();
   const chosen = query.get("columns")?.split(",");
-  const visible = columns.filter(({ key, isExtra }) => (chosen ? chosen.includes(key) : !isExtra));
+  const visible = columns.filter(({ key, isExtra }) =>
+    chosen ? chosen.includes(key) : !isExtra && (isLive || key !== "rate"),
+  );
   const [sortKey = "last", direction = "down"] = (query.get("sort") ?? "")
     .split(".")
     .filter(Boolean);
@@ -179,7 +180,7 @@ export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
             </thead>
             <tbody>
               {sorted.slice(0, rowsMax).map((row) => (
-                <Row key={row.id} {...{ row, visible, store, nowMs, route }} />
+                <Row key={row.id} {...{ row, visible, store, isLive, route }} />
               ))}
             </tbody>
           </table>
@@ -192,13 +193,6 @@ export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
       )}
     </div>
   );
-}
-
-/** The time of a recording's end. */
-function latest(store: FlowStore): number {
-  let ms = 0;
-  for (const { lastMs } of store.rows.values()) ms = Math.max(ms, lastMs);
-  return ms;
 }
 
 function matches({ value }: Column, row: FlowRow, text: string): boolean {
@@ -218,16 +212,16 @@ interface RowProps {
   readonly row: FlowRow;
   readonly visible: readonly Column[];
   readonly store: FlowStore;
-  readonly nowMs: number;
+  readonly isLive: boolean;
   readonly route: Route;
 }
 
-function Row({ row, visible, store, nowMs, route }: RowProps) {
+function Row({ row, visible, store, isLive, route }: RowProps) {
   const port = askedPort(row);
   return (
     <tr class={row.verdict.toLowerCase()}>
       {visible.map(({ key, title, value, shown, isNumber }) => {
-        const text = shown?.(row, store, nowMs) ?? value?.(row) ?? "";
+        const text = shown?.(row, store, isLive) ?? value?.(row) ?? "";
         let content: ComponentChildren = text;
         if (value !== undefined && text !== "") {
           content = (

@@ -272,6 +272,7 @@ function layOut(
       kind: node.outside ? "outside" : "workload",
       namespace: node.folded ? "" : node.namespace,
       names: [node.label],
+      labels: [node.label],
       badges: node.badges.map(({ text }) => text),
       fromAnyone: open(at, "fromAnyone"),
       toAnyone: open(at, "toAnyone"),

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { portKinds } from "../../analysis/render/port-kind.js";
 import { middleCut } from "../../analysis/render/text-width.js";
-import { type MapModel, portKinds, seenOf } from "./map-model.js";
+import { type MapModel, seenOf } from "./map-model.js";
 
 interface HeatProps {
   readonly model: MapModel;
@@ -207,20 +208,23 @@ function gridOf(
   const labels = Math.min(narrow ? 96 : 190, longest * 6.6 + 14);
   const band = narrow ? 0 : 84;
   const count = Math.max(shown.length, 1);
-  const cellOf = (left: number, top: number) => {
-    const across = (room.width - left - 12) / count;
+  const cellOf = (left: number, top: number, right: number) => {
+    const across = (room.width - left - right) / count;
     const down = (room.height - top - 12) / count;
     return Math.max(2, Math.min(34, across, Math.max(down, 13)) * zoom);
   };
   const tall = labels * 0.86 + 34;
-  const isSmall = cellOf(labels + band, tall) < labelled;
+  const lean = Math.ceil(labels * 0.48);
+  const isSmall = cellOf(labels + band, tall, lean) < labelled;
   const left = isSmall ? 96 : labels + band;
   const top = isSmall ? 24 : tall;
-  const cell = cellOf(left, top);
+  const right = isSmall ? 12 : lean;
+  const cell = cellOf(left, top, right);
   const side = cell * shown.length;
   return {
     ...{ cell, left, top, bands, isLabelled: cell >= labelled },
-    width: left + side + 12,
+    // Names of columns lean over the last one.
+    width: left + side + right,
     height: top + side + 12,
   };
 }
@@ -361,7 +365,8 @@ function drawLabels(
   context.font = `600 11.5px ${face}`;
   for (const { name, first, count } of bands) {
     const room = count * cell;
-    if (room < 9) continue;
+    if (room < 8) continue;
+    context.font = `600 ${Math.min(11.5, room + 1)}px ${face}`;
     context.textAlign = "left";
     context.fillText(middleCut(name, 12), 8, top + (first + count / 2) * cell, 80);
     if (room > 30) {

@@ -140,7 +140,11 @@ function App() {
         {map !== undefined && page !== undefined && (
           <>
             {route.view === "map" && (
-              <MapView {...{ map, store, tick, route }} hasFlows={page.flows !== null} />
+              <MapView
+                {...{ map, store, tick, route }}
+                hasFlows={page.flows !== null}
+                isLive={page.mode === "live"}
+              />
             )}
             {route.view === "flows" && (
               <FlowsView {...{ store, tick, route }} isLive={page.mode === "live"} />

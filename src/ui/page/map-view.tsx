@@ -7,7 +7,7 @@ import { cellText, HeatView } from "./heat-view.js";
 import { MapModel, pairKey } from "./map-model.js";
 import { linkTo, type Route, setSettings } from "./route.js";
 import { WhyPanel } from "./why-panel.js";
-import { ago, counted, perSecond, short } from "./words.js";
+import { ago, clock, counted, perSecond, short } from "./words.js";
 
 interface MapProps {
   readonly map: MapDocument;
@@ -15,6 +15,7 @@ interface MapProps {
   /** Changes when the store does. */
   readonly tick: number;
   readonly hasFlows: boolean;
+  readonly isLive: boolean;
   readonly route: Route;
 }
 
@@ -22,13 +23,16 @@ interface MapProps {
 const graphMax = 25;
 /** Rows beyond which namespaces are folded at first. */
 const cellsMax = 700;
+/** The same in a narrow window. Units: CSS pixels for the window. */
+const narrowMax = 60;
+const narrowWindow = 560;
 const states = [
   ["seen", "seen"],
   ["refused", "refused"],
   ["unused", "allowed, not seen"],
 ] as const;
 
-export function MapView({ map, store, tick, hasFlows, route }: MapProps) {
+export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps) {
   const { query } = route;
   const wanted = query.get("fold");
   const folded = useMemo(() => foldedOf(map, wanted), [map, wanted]);
@@ -78,6 +82,7 @@ export function MapView({ map, store, tick, hasFlows, route }: MapProps) {
           model={model}
           store={store}
           hasFlows={hasFlows}
+          isLive={isLive}
           onClose={() => setSettings(route, { from: undefined, to: undefined })}
         />
       )}
@@ -157,7 +162,8 @@ function Toolbar({ map, model, route, hidden, folded, focus, hasFlows, view, aut
 function foldedOf(map: MapDocument, wanted: string | null): ReadonlySet<string> {
   if (wanted === "none") return new Set();
   if (wanted !== null) return new Set(wanted.split(",").filter((name) => name !== ""));
-  if (map.parties.length <= cellsMax) return new Set();
+  const most = innerWidth < narrowWindow ? narrowMax : cellsMax;
+  if (map.parties.length <= most) return new Set();
   return new Set(map.parties.map(({ namespace }) => namespace));
 }
 
@@ -260,11 +266,12 @@ interface PanelProps {
   readonly model: MapModel;
   readonly store: FlowStore;
   readonly hasFlows: boolean;
+  readonly isLive: boolean;
   readonly onClose: () => void;
 }
 
 /** What is known of a pair: what passes, what was seen, and why. */
-function PairPanel({ from, to, model, store, hasFlows, onClose }: PanelProps) {
+function PairPanel({ from, to, model, store, hasFlows, isLive, onClose }: PanelProps) {
   const [source, target] = [model.indexOf(from), model.indexOf(to)];
   const rows = model.flows.get(pairKey(source, target))?.rows ?? [];
   const isFolded = [source, target].some((at) => model.nodes[at]?.folded);
@@ -284,7 +291,7 @@ function PairPanel({ from, to, model, store, hasFlows, onClose }: PanelProps) {
       {source >= 0 && target >= 0 && (
         <p>{cellText(model, source, target, hasFlows).split(": ").at(-1)}</p>
       )}
-      {rows.length > 0 && <RowList rows={rows} store={store} />}
+      {rows.length > 0 && <RowList {...{ rows, store, isLive }} />}
       <nav class="links">
         <a href={linkTo("flows", { from, to })}>Flows of this pair</a>
         <a href={linkTo("why", { from, to })}>Ask with another port</a>
@@ -305,9 +312,11 @@ function PairPanel({ from, to, model, store, hasFlows, onClose }: PanelProps) {
 function RowList({
   rows,
   store,
+  isLive,
 }: {
   readonly rows: readonly FlowRow[];
   readonly store: FlowStore;
+  readonly isLive: boolean;
 }) {
   const nowMs = Date.now();
   const sorted = [...rows].sort((a, b) => b.lastMs - a.lastMs).slice(0, 8);
@@ -323,7 +332,7 @@ function RowList({
             : row.verdict.toLowerCase()}
           <span class="quiet">
             {" "}
-            {short(row.connections)} · {ago(row.lastMs, nowMs)}{" "}
+            {short(row.connections)} · {isLive ? ago(row.lastMs, nowMs) : clock(row.lastMs)}{" "}
             {store.rates.has(row.id) ? `· ${perSecond(store.rates.get(row.id)!)}/s` : ""}
           </span>
         </li>

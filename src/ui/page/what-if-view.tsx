@@ -152,7 +152,7 @@ function Outcome({ answer }: { readonly answer: WhatIfDocument }) {
           )}
         </p>
       )}
-      {ok && (
+      {ok && judged !== "" && (
         <p class={cut.length > 0 ? "cut-note alarm" : "cut-note"}>
           {cut.length > 0
             ? `${counted(cut.length + moreCut, "connection")} would be cut`

@@ -26,6 +26,11 @@ export function ago(ms: number, nowMs: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
+/** The time of day of a recording, in UTC as flows have it. */
+export function clock(ms: number): string {
+  return new Date(ms).toISOString().slice(11, 19);
+}
+
 export function counted(number: number, noun: string, many = `${noun}s`): string {
   return `${number.toLocaleString("en")} ${number === 1 ? noun : many}`;
 }
