@@ -16,9 +16,11 @@ import { type Recommendation, recommend } from "../recommend/recommend.js";
 import { flowText, type Seen } from "../recommend/seen.js";
 import { type Tightening, tighten } from "../recommend/tighten.js";
 import { givenPolicyObject, policyObject, policyYaml } from "../recommend/write-policies.js";
+import { readManifestList } from "../ui/live-source.js";
 import { RangesFull } from "../workloads/assign-addresses.js";
 import type { Given as Chosen } from "./command-spec.js";
 import { type Compiled, compilePods, withLeftOut } from "./compiled.js";
+import { controlClient } from "./control-common.js";
 import { differenceText } from "./diff.js";
 import { readSeen } from "./flow-source.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -47,11 +49,8 @@ export async function runRecommend(
     if (compiled === undefined) return exitCodes.input;
   }
   const seen = await asCommand(() => readSeen(options, io));
-  const { objects = [], workloads = [], services = [] } = manifests ?? {};
   const given: Given = {
-    objects,
-    workloads,
-    services,
+    ...(manifests ?? (await asCommand(() => objectsOf(options, io)))),
     ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
     ...(options.podCidr === undefined ? {} : { ranges: options.podCidr }),
   };
@@ -66,6 +65,16 @@ export async function runRecommend(
   if (made.drafts.length === 0) throw nothingSeen(seen);
   show(made, seen, options, compiled, io);
   return exitCodes.ok;
+}
+
+/** What is known without manifests: what the process has that the flows are of. */
+async function objectsOf(
+  options: RecommendOptions,
+  io: Io,
+): Promise<Pick<Given, "objects" | "workloads" | "services">> {
+  if (options.flows !== undefined) return { objects: [], workloads: [], services: [] };
+  const { objects, services } = await readManifestList(controlClient(options, io));
+  return { objects, services, workloads: [] };
 }
 
 /** Flags that are for new policies alone. */

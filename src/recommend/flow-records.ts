@@ -1,7 +1,7 @@
 import { type Address, parseAddress } from "../net/address.js";
 import { isTransportProtocol, type TransportProtocol } from "../net/protocol.js";
 import type { LeftOut } from "./left-out.js";
-import type { Seen, SeenEnd, SeenPod } from "./seen.js";
+import type { Seen, SeenEnd, SeenFlow, SeenPod } from "./seen.js";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -41,9 +41,6 @@ export function takeRecord(record: unknown, seen: Seen): string | undefined {
 
 function takeFlow(flow: Json, ext: Json | undefined, seen: Seen): void {
   const ip = isMap(flow["IP"]) ? flow["IP"] : {};
-  const [from, to] = [ip["source"], ip["destination"]].map((each) =>
-    typeof each === "string" ? parseAddress(each) : undefined,
-  );
   const text = `${nameOf(flow["source"], ip["source"])} -> ${nameOf(flow["destination"], ip["destination"])}`;
   const l4 = transportOf(flow["l4"]);
   const why = whyNoRule(flow, ext, l4 !== undefined);
@@ -52,23 +49,31 @@ function takeFlow(flow: Json, ext: Json | undefined, seen: Seen): void {
     const isPortless = why === "reply" || l4 === undefined;
     const example = isPortless ? text : `${text} ${l4.port}/${l4.protocol.toLowerCase()}`;
     seen.leaveOut(why ?? "protocol", example);
-    return;
+    if (why !== "denied" || l4 === undefined || ext?.["event"] === "cut") return;
   }
+  const made = flowOf(flow, l4, ip, seen);
+  if (made === undefined) {
+    if (why === undefined) seen.leaveOut("no-ends", text);
+  } else if (why === undefined) seen.add(made, l4.clientPort);
+  else if (l4.clientPort !== undefined) seen.refuse(made, l4.clientPort);
+}
+
+/** A record as a flow; undefined where it does not say both ends. */
+function flowOf(flow: Json, l4: Transport, ip: Json, seen: Seen): SeenFlow | undefined {
+  const [from, to] = [ip["source"], ip["destination"]].map((each) =>
+    typeof each === "string" ? parseAddress(each) : undefined,
+  );
   const source = endOf(flow["source"], from, seen);
   const destination = endOf(flow["destination"], to, seen);
-  if (source === undefined || destination === undefined) {
-    seen.leaveOut("no-ends", text);
-    return;
-  }
+  if (source === undefined || destination === undefined) return undefined;
   const service = flow["destination_service"];
   const isNamed = isMap(service) && service["name"] !== undefined && service["name"] !== "";
-  seen.add({
-    source,
-    destination,
+  const { protocol, port } = l4;
+  return {
+    ...{ source, destination, protocol, port },
     family: (from ?? to)?.family ?? 4,
-    ...l4,
     ...(isNamed ? { service: `${service["namespace"]}/${service["name"]}` } : {}),
-  });
+  };
 }
 
 /** Why a record gives no rule, as far as it says so itself. */
@@ -144,16 +149,25 @@ function podOf(end: Json, namespace: string, name: string): SeenPod {
   };
 }
 
+interface Transport {
+  readonly protocol: TransportProtocol;
+  readonly port: number;
+  /** Absent where the record has none. */
+  readonly clientPort?: number;
+}
+
 /** The transport of a flow; undefined for one that has no ports. */
-function transportOf(
-  l4: unknown,
-): { readonly protocol: TransportProtocol; readonly port: number } | undefined {
+function transportOf(l4: unknown): Transport | undefined {
   if (!isMap(l4)) return undefined;
   for (const [word, ports] of Object.entries(l4)) {
     if (!isTransportProtocol(word) || !isMap(ports)) continue;
     const port = ports["destination_port"];
     if (typeof port === "number" && Number.isInteger(port) && port > 0 && port <= 65_535) {
-      return { protocol: word, port };
+      const client = ports["source_port"];
+      return {
+        ...{ protocol: word, port },
+        ...(typeof client === "number" && client > 0 ? { clientPort: client } : {}),
+      };
     }
   }
   return undefined;

@@ -45,13 +45,28 @@ const flowsMax = 500_000;
 /** Addresses of a pod that are kept: one of each family, and some from before it was moved. */
 const podAddressesMax = 4;
 
+/** Refusals that are remembered, for records that come in another order than they were made in. */
+const refusedMax = 65_536;
+
+/** Connections of a flow that may still be refused at their other end; one more, and the first has had its time. */
+const openMax = 64;
+
+/** A flow, and its connections that nobody has refused so far, by the client's port. */
+interface Passing {
+  readonly flow: SeenFlow;
+  readonly open: Set<number>;
+  /** Some connection of it went all the way. */
+  isSure: boolean;
+}
+
 /**
  * What was seen: each different flow once, and what was left out.
  *
  * Cost: memory by the number of different flows, not by how often each was seen.
  */
 export class Seen {
-  readonly #flows = new Map<string, SeenFlow>();
+  readonly #flows = new Map<string, Passing>();
+  readonly #refused = new Set<string>();
   readonly #pods = new Map<string, SeenPod>();
   readonly #leftOut = new LeftOutTally();
   /** Records that were read. */
@@ -59,12 +74,38 @@ export class Seen {
   /** Records that their source says were lost. */
   lost = 0;
 
-  /** Errors: TooManyFlows. */
-  add(flow: SeenFlow): void {
+  /**
+   * Takes a flow that passed. Where `clientPort` is given, it passed one end, and the other may refuse it yet: one
+   * record says that the sender's policies let it go, and another that the receiver's did not.
+   *
+   * Errors: TooManyFlows.
+   */
+  add(flow: SeenFlow, clientPort?: number): void {
     const key = flowKey(flow);
-    if (this.#flows.has(key)) return;
-    if (this.#flows.size >= flowsMax) throw new TooManyFlows();
-    this.#flows.set(key, flow);
+    if (clientPort !== undefined && this.#refused.has(`${flowText(flow)} ${clientPort}`)) return;
+    let passing = this.#flows.get(key);
+    if (passing === undefined) {
+      if (this.#flows.size >= flowsMax) throw new TooManyFlows();
+      passing = { flow, open: new Set(), isSure: false };
+      this.#flows.set(key, passing);
+    }
+    if (passing.isSure) return;
+    if (clientPort !== undefined) passing.open.add(clientPort);
+    if (clientPort === undefined || passing.open.size > openMax) {
+      passing.isSure = true;
+      passing.open.clear();
+    }
+  }
+
+  /** Takes back a connection that was refused at its other end. */
+  refuse(flow: SeenFlow, clientPort: number): void {
+    const key = flowKey(flow);
+    this.#flows.get(key)?.open.delete(clientPort);
+    if (this.#refused.size >= refusedMax) {
+      const [first] = this.#refused;
+      this.#refused.delete(first!);
+    }
+    this.#refused.add(`${flowText(flow)} ${clientPort}`);
   }
 
   /** The one record of a pod, for all flows that name it. */
@@ -88,7 +129,10 @@ export class Seen {
 
   /** Sorted by the ends, so that the order of the records means nothing. */
   get flows(): readonly SeenFlow[] {
-    return [...this.#flows].sort(([a], [b]) => compareText(a, b)).map(([, flow]) => flow);
+    return [...this.#flows]
+      .filter(([, { isSure, open }]) => isSure || open.size > 0)
+      .sort(([a], [b]) => compareText(a, b))
+      .map(([, { flow }]) => flow);
   }
 
   /** Sorted by namespace, then name. */

@@ -36,16 +36,7 @@ export interface InForce {
  */
 export async function readInForce(client: ControlClient): Promise<InForce> {
   const status = await client.ask<Status>("GET", "/status");
-  const objects: KubernetesObject[] = [];
-  const services: ServiceObject[] = [];
-  const document = await client.list<unknown>("GET", "/manifests", {
-    onItem(item) {
-      const object = fromJson(item) as KubernetesObject | ServiceObject;
-      if (isService(object)) services.push(object);
-      else objects.push(object);
-    },
-  });
-  const head = document as unknown as ManifestListHead;
+  const { objects, head } = await readManifestList(client);
   const { mode } = head;
   const input: CompileInput = { objects, mode, local: fromJson(head.local) as "all" };
   const compiled = compile(input);
@@ -62,6 +53,24 @@ export async function readInForce(client: ControlClient): Promise<InForce> {
     leftOut: head.lastError === null ? [] : [`the last reload changed nothing: ${head.lastError}`],
   });
   return { model, making: { compile: { mode, local: input.local! }, pods: {} } };
+}
+
+/** Reads the objects of a process, and its table. Errors: RefusalError. */
+export async function readManifestList(client: ControlClient): Promise<{
+  readonly objects: readonly KubernetesObject[];
+  readonly services: readonly ServiceObject[];
+  readonly head: ManifestListHead;
+}> {
+  const objects: KubernetesObject[] = [];
+  const services: ServiceObject[] = [];
+  const head = await client.list<unknown>("GET", "/manifests", {
+    onItem(item) {
+      const object = fromJson(item) as KubernetesObject | ServiceObject;
+      if (isService(object)) services.push(object);
+      else objects.push(object);
+    },
+  });
+  return { objects, services, head: head as unknown as ManifestListHead };
 }
 
 function isService(object: KubernetesObject | ServiceObject): object is ServiceObject {

@@ -244,6 +244,25 @@ describe("policies", () => {
     assert.include(err, "7 records were lost");
   });
 
+  test("a connection that its other end refused was not let through", async () => {
+    const told = (port: number, client: number, verdict: string, more: object = {}) =>
+      flow(web, db, { TCP: { source_port: client, destination_port: port } }, { verdict, ...more });
+    const { out, err } = await recommended([
+      // One end lets it go, the other does not; in either order, and with another connection that did get through.
+      ...[told(1, 40_001, "FORWARDED"), told(1, 40_001, "DROPPED")],
+      ...[told(2, 40_002, "DROPPED"), told(2, 40_002, "FORWARDED")],
+      ...[told(3, 40_003, "FORWARDED"), told(3, 40_003, "DROPPED"), told(3, 40_004, "FORWARDED")],
+      // A new table cut one that had passed.
+      ...[told(4, 40_005, "FORWARDED"), told(4, 40_005, "DROPPED", { ext: { event: "cut" } })],
+    ]);
+    const { ports } = policiesOf(out).get("shop/allow-db").spec.ingress[0];
+    assert.deepEqual(ports, [
+      { protocol: "TCP", port: 3 },
+      { protocol: "TCP", port: 4 },
+    ]);
+    assert.include(err, "left out 4: refused");
+  });
+
   test("labels that are another's and more are told apart; equal ones are said to be", async () => {
     const ends = [
       { ip: "10.0.0.1", pod: "a/plain", labels: ["k8s:app=x"] },

@@ -142,7 +142,7 @@ test("policies allow what was seen, no more, and grow with it", () => {
       for (const { namespace, name } of earlier.drafts)
         assert.include([...names], `${namespace}/${name}`);
     }),
-    { numRuns: 6 },
+    { numRuns: 4 },
   );
   assert.isAbove(counted, 100);
 });
