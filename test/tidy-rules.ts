@@ -95,6 +95,31 @@ export function namedPaths(tree: Tree): Reference[] {
 }
 
 /**
+ * Finds the ways to end, stall or restart the process (the rows of SECURITY.md's table of them) that name no test, and
+ * tests that are named by their title in a file that has none of that title. `tests` are all files of tests.
+ */
+export function untestedWays(page: string, tests: Tree): string[] {
+  const start = page.indexOf("\n| way | who has it |");
+  const table = start < 0 ? "" : page.slice(start + 1, page.indexOf("\n\n", start + 1));
+  const rows = table.split("\n").slice(2);
+  if (rows.length === 0) return ["SECURITY.md:1: no table of ways"];
+  const files = [...tests.keys()];
+  return rows.flatMap((row) => {
+    const cells = row.split(" | ");
+    const [way = "", last = ""] = [cells[0]?.slice(2), cells.at(-1)];
+    const named = [...last.matchAll(/`((?:test|native\/testing)[^`]*)`/g)].map(([, path]) => path!);
+    const isThere = (path: string) =>
+      files.some((file) => file === path || file.startsWith(`${path}/`));
+    const gone = named.filter((path) => !isThere(path));
+    const titles = [...last.matchAll(/"([^"]+)" in `([^`]+)`/g)]
+      .filter(([, title = "", path = ""]) => !tests.get(path)?.includes(title))
+      .map(([, title, path]) => `"${title}" in ${path}`);
+    const missing = [...(named.length === 0 ? ["any test"] : []), ...gone, ...titles];
+    return missing.map((each) => `SECURITY.md: "${way}" has not ${each}`);
+  });
+}
+
+/**
  * Finds lines of pages that are too long to be read side by side with a change of them. Tables cannot be
  * broken, nor can what stands between fences: it is what a program prints.
  */

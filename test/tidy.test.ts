@@ -16,6 +16,7 @@ import {
   roomsOf,
   secondJudges,
   type Tree,
+  untestedWays,
   unusedExports,
 } from "./tidy-rules.js";
 
@@ -152,6 +153,22 @@ describe("a planted fault is found", () => {
     expect(longLines(planted({ "docs/page.md": page }), 120)).toEqual([
       "docs/page.md:2: 125 columns, want at most 120",
       "docs/page.md:7: 127 columns, want at most 120",
+    ]);
+  });
+
+  test("a way to end the process whose test is not there", () => {
+    const page = `# Page
+| way | who has it | what holds it | test |
+|---|---|---|---|
+| a frame | peer | a check | "no frame" in \`test/a.test.ts\` |
+| a file | author | a bound | \`test/a.test.ts\`, \`test/gone.test.ts\` |
+| a word | author | luck | nobody |
+
+After.`;
+    expect(untestedWays(page, planted({ "test/a.test.ts": 'test("another")' }))).toEqual([
+      'SECURITY.md: "a frame" has not "no frame" in test/a.test.ts',
+      'SECURITY.md: "a file" has not test/gone.test.ts',
+      'SECURITY.md: "a word" has not any test',
     ]);
   });
 
@@ -319,10 +336,16 @@ describe("tidy", () => {
   });
 
   test("paths that a guide for changes names are there", () => {
-    const named = namedPaths(treeOf(["HACKING.md", "RELEASING.md"]));
+    const named = namedPaths(treeOf(["HACKING.md", "RELEASING.md", "SECURITY.md"]));
     expect(named.length).toBeGreaterThan(50);
     const gone = named.filter(({ to }) => !existsSync(join(root, to)));
     expect(gone.map(({ from, line, to }) => `${from}:${line}: ${to} does not exist`)).toEqual([]);
+  });
+
+  test("each way to end, stall or restart the process has a test, by its name", () => {
+    const files = [...filesBelow("test", /\.test\.ts$/), ...filesBelow("native/testing", /\.cc$/)];
+    const tests = treeOf(files);
+    expect(untestedWays(readFileSync(join(root, "SECURITY.md"), "utf8"), tests)).toEqual([]);
   });
 
   test("links in documents lead somewhere", () => {

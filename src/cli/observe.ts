@@ -1,3 +1,7 @@
+import { setTimeout } from "node:timers/promises";
+import type { ControlClient } from "../control/client.js";
+import type { ControlStatus } from "../control/control-routes.js";
+import { RefusalError } from "../control/refusal.js";
 import { compactFlow, lostText } from "../observe/compact.js";
 import type { FlowLine } from "../observe/flow.js";
 import { checkNames, controlClient, filterQuery, unknownNames } from "./control-common.js";
@@ -9,6 +13,9 @@ import { asCommand } from "./refusals.js";
 
 /** The default number of flows, as in Hubble. */
 const lastByDefault = 20;
+/** How long another process is waited for that takes the place of one whose flows have ended, and how often it is tried. */
+const successorMs = 5_000;
+const tryAgainMs = 100;
 
 /** Shows flows of an enforcing process: its last ones, those since a time, or new ones. */
 export async function runObserve(options: ObserveOptions, io: Io): Promise<number> {
@@ -26,14 +33,12 @@ export async function runObserve(options: ObserveOptions, io: Io): Promise<numbe
         const unknown = await unknownNames(client, query);
         for (const each of unknown) io.stderr.write(`sluice: warning: ${sanitize(each)}\n`);
       }
-      await client.follow(
-        `/flows?${query}`,
-        (line) => {
-          shown++;
-          show(line as FlowLine);
-        },
-        stop.signal,
-      );
+      const showLine = (line: unknown) => {
+        shown++;
+        show(line as FlowLine);
+      };
+      if (options.follow) await followOn(client, query, showLine, stop.signal, io);
+      else await client.follow(`/flows?${query}`, showLine, stop.signal);
       // Flows are also kept of pods that have gone.
       if (!options.follow && shown === 0) await checkNames(client, query);
       return exitCodes.ok;
@@ -41,6 +46,59 @@ export async function runObserve(options: ObserveOptions, io: Io): Promise<numbe
       process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
     }
   });
+}
+
+/** Follows the flows of one process after the other: of who takes its place, and of the same when it cut a reader off. */
+async function followOn(
+  client: ControlClient,
+  query: URLSearchParams,
+  showLine: (line: unknown) => void,
+  signal: AbortSignal,
+  io: Io,
+): Promise<void> {
+  let begunAt = new Date();
+  let pid = await answering(client, 0, signal);
+  for (;;) {
+    let cut: unknown;
+    try {
+      await client.follow(`/flows?${query}`, showLine, signal);
+    } catch (error) {
+      if (!(error instanceof RefusalError) || pid === undefined) throw error;
+      cut = error;
+    }
+    const endedAt = new Date();
+    const next = signal.aborted ? undefined : await answering(client, successorMs, signal);
+    if (next === undefined) {
+      if (cut !== undefined && !signal.aborted) throw cut;
+      return;
+    }
+    // Whatever another process has seen is new.
+    query.set("since", (next === pid ? endedAt : begunAt).toISOString());
+    query.delete("last");
+    if (next !== pid)
+      io.stderr.write(`sluice: its flows have ended: those of pid ${next} follow\n`);
+    begunAt = endedAt;
+    pid = next;
+  }
+}
+
+/** The process that answers within this time; undefined when none does. */
+async function answering(
+  client: ControlClient,
+  withinMs: number,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const untilMs = performance.now() + withinMs;
+  while (!signal.aborted) {
+    try {
+      return (await client.ask<ControlStatus>("GET", "/status", undefined, signal)).pid;
+    } catch (error) {
+      if (!(error instanceof RefusalError) && !signal.aborted) throw error;
+    }
+    if (performance.now() > untilMs) break;
+    await setTimeout(tryAgainMs);
+  }
+  return undefined;
 }
 
 function flowQuery(options: ObserveOptions): URLSearchParams {

@@ -2,7 +2,10 @@ import { type IncomingMessage, request } from "node:http";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { type Refusal, RefusalError } from "./refusal.js";
 
-/** How long a process may take to begin an answer. A change may have to compile a cluster first. */
+/**
+ * How long a process may take to begin an answer, and pause in one. A change may have to compile a cluster first. A
+ * stream of what comes may pause for ever.
+ */
 const answerWithinMsDefault = { GET: 10_000, POST: 300_000 };
 
 /**
@@ -34,8 +37,14 @@ export class ControlClient {
     body?: unknown,
     signal?: AbortSignal,
   ): Promise<Answer> {
-    const response = await this.#open(method, path, body, signal);
-    return JSON.parse(await textOf(response)) as Answer;
+    const response = this.#inTime(await this.#open(method, path, body, signal), method);
+    let text: string;
+    try {
+      text = await textOf(response);
+    } catch (error) {
+      throw signal?.aborted ? error : this.#unreachable(error as NodeJS.ErrnoException);
+    }
+    return JSON.parse(text) as Answer;
   }
 
   /**
@@ -50,7 +59,7 @@ export class ControlClient {
     sink: ListSink<Item>,
     body?: unknown,
   ): Promise<Readonly<Record<string, unknown>>> {
-    const response = await this.#open(method, path, body);
+    const response = this.#inTime(await this.#open(method, path, body), method);
     const reader = new ListReader(sink);
     try {
       await lines(response, (line) => reader.line(line));
@@ -78,6 +87,12 @@ export class ControlClient {
     }
   }
 
+  /** Ends an answer that pauses for too long. */
+  #inTime(response: IncomingMessage, method: "GET" | "POST"): IncomingMessage {
+    const limitMs = this.#answerWithinMs[method];
+    return response.setTimeout(limitMs, () => response.destroy(standsStill(limitMs)));
+  }
+
   #open(
     method: "GET" | "POST",
     path: string,
@@ -87,13 +102,7 @@ export class ControlClient {
     const options = { socketPath: this.#socketPath, method, path, ...(signal && { signal }) };
     return new Promise((resolve, reject) => {
       const limitMs = this.#answerWithinMs[method];
-      const late = setTimeout(
-        () =>
-          call.destroy(
-            new Error(`no answer within ${limitMs / 1_000} s: the process stands still`),
-          ),
-        limitMs,
-      );
+      const late = setTimeout(() => call.destroy(standsStill(limitMs)), limitMs);
       const call = request(options, (response) => {
         clearTimeout(late);
         if (response.statusCode === 200) return resolve(response);
@@ -111,6 +120,10 @@ export class ControlClient {
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
+}
+
+function standsStill(limitMs: number): Error {
+  return new Error(`no answer within ${limitMs / 1_000} s: the process stands still`);
 }
 
 /** Receives a list. */

@@ -71,6 +71,24 @@ describe("control socket", () => {
     }
   });
 
+  test("a process that stands still in the middle of an answer is given up on", async () => {
+    const head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+    const halting = createServer((socket) => void socket.write(`${head}{"items": [\n`));
+    const socket = join(folder, "halting.sock");
+    await new Promise<void>((resolve) => halting.listen(socket, resolve));
+    try {
+      const client = new ControlClient(socket, undefined, { GET: 50, POST: 50 });
+      const refusal = {
+        kind: "environment",
+        message: `${socket}: no answer within 0.05 s: the process stands still`,
+      };
+      await expect(client.ask("GET", "/status")).rejects.toMatchObject(refusal);
+      await expect(client.list("GET", "/endpoints", {})).rejects.toMatchObject(refusal);
+    } finally {
+      halting.close();
+    }
+  });
+
   test("is for its owner and its group, in a folder that is made for it and goes with it", async () => {
     await serve();
     expect(statSync(path).mode & 0o777).toBe(0o660);

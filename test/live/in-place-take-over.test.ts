@@ -99,6 +99,28 @@ describe.skipIf(obstacle !== undefined)(named("take over in place", obstacle), (
     },
   );
 
+  test("who follows the flows sees those of the process that takes over", async () => {
+    bench.route();
+    await bench.node(restrictive);
+    const observer = bench.on("observe", "--follow", "--socket", bench.socket, "-o", "json");
+    let seen = "";
+    observer.stdout?.on("data", (text) => {
+      seen += text;
+    });
+    const isSeen = (port: number) => seen.includes(`"destination_port":${port}`);
+    await until("a flow of the first", async () => {
+      await bench.try("peer", 4, 6, 81);
+      return isSeen(81);
+    });
+    await bench.node(restrictive, "--take-over");
+    await until("a flow of the second", async () => {
+      await bench.try("peer", 4, 6, 82);
+      return isSeen(82);
+    });
+    observer.kill("SIGINT");
+    expect((await finish(observer)).code).toBe(0);
+  });
+
   test("a second process is refused, and one that takes over puts its own table in force", async () => {
     bench.route();
     const first = await bench.node(permissive, "--stay");

@@ -192,7 +192,10 @@ metrics: 0.0.0.0:${metricsPort}
   }
 
   /** Starts one of the roles of siege.py; `last` has what it said last. */
-  hands(role: "judge" | "frames" | "connections" | "relay"): { readonly last: () => unknown } {
+  hands(role: "judge" | "frames" | "connections" | "relay"): {
+    readonly pid: number;
+    readonly last: () => unknown;
+  } {
     const pods = this.pods.map(({ namespace, v4 }) => ({
       path: this.#path(namespace),
       address: v4,
@@ -221,7 +224,7 @@ metrics: 0.0.0.0:${metricsPort}
     createInterface({ input: child.stdout }).on("line", (line) => {
       last = JSON.parse(line);
     });
-    return { last: () => last };
+    return { pid: child.pid ?? 0, last: () => last };
   }
 
   close(): void {
