@@ -22,6 +22,7 @@ namespace {
 
 // Connections listed at a time: JavaScript turns this many into text in a few milliseconds.
 constexpr size_t LIST_RECORDS = 512;
+constexpr size_t HIT_RECORDS = 512;
 // Connections saved at a time: they are only copied.
 constexpr size_t KEEP_RECORDS = 8'192;
 
@@ -78,6 +79,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::drainEvents>("drainEvents"),
                         InstanceMethod<&DataplaneBinding::onEvents>("onEvents"),
                         InstanceMethod<&DataplaneBinding::listConnections>("listConnections"),
+                        InstanceMethod<&DataplaneBinding::readHits>("readHits"),
+                        InstanceMethod<&DataplaneBinding::hitsWaiting>("hitsWaiting"),
                         InstanceMethod<&DataplaneBinding::keepConnections>("keepConnections"),
                         InstanceMethod<&DataplaneBinding::forgetConnections>("forgetConnections"),
                         InstanceMethod<&DataplaneBinding::takeJob>("takeJob"),
@@ -332,6 +335,19 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     startAt(info, std::move(job));
   }
 
+  void readHits(const Napi::CallbackInfo& info) {
+    auto job = std::make_unique<ConnJob>();
+    job->kind = ConnJob::Kind::Hits;
+    job->hits.resize(HIT_RECORDS);
+    job->live = info[1].ToBoolean();
+    startAt(info, std::move(job));
+  }
+
+  Napi::Value hitsWaiting(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), static_cast<double>(dataplane_->hitsWaiting()));
+  }
+
   void startAt(const Napi::CallbackInfo& info, std::unique_ptr<ConnJob> job) {
     if (!open(info)) return;
     const auto place = wordsOf(info[0], "place");
@@ -375,6 +391,11 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     if (info.Env().IsExceptionPending() || place.size() != 2) return info.Env().Undefined();
     place[0] = job->worker;
     place[1] = job->place;
+    if (job->kind == ConnJob::Kind::Hits) {
+      // New hits come all the time: this was the end of what there was.
+      if (!job->full()) place[0] = NONE;
+      return copyOf(info, std::as_bytes(std::span(job->hits).first(job->count)));
+    }
     if (job->kind == ConnJob::Kind::Keep) {
       return copyOf(info, std::as_bytes(std::span(job->saved).first(job->count)));
     }

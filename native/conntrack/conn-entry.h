@@ -62,6 +62,7 @@ struct alignas(64) ConnEntry : SluiceConn {
     place = itsHome | itsPeers << HOME_BITS;
     owner = itsOwner & 0x7ff;
     standing = static_cast<uint16_t>(ConnClass::Unanswered);
+    tallied = 0;
     unused = 0;
     auditedBy = 0;
     reserved = 0;

@@ -21,16 +21,23 @@ constexpr size_t HASHES_AHEAD = 8;
 // begun.
 constexpr uint64_t ANSWER_WORTH = 2;
 
+// Counts of hits beyond one for each connection: of drops, and of connections that have just ended.
+constexpr uint32_t HITS_MORE = 16'384;
+
 // Adds to a count that other threads read.
 template <typename Count>
 void add(Count& count, Count amount) {
   __atomic_store_n(&count, count + amount, __ATOMIC_RELAXED);
 }
 
-// Time since the connection's last packet.
+// When the worker passed the connection's last packet.
+uint64_t activeUs(const ConnEntry& entry) {
+  return entry.expiresUs - std::min(entry.expiresUs, timeoutOf(entry));
+}
+
+// Time since then.
 uint64_t silenceUs(const ConnEntry& entry, uint64_t nowUs) {
-  const uint64_t activeUs = entry.expiresUs - std::min(entry.expiresUs, timeoutOf(entry));
-  return nowUs - std::min(nowUs, activeUs);
+  return nowUs - std::min(nowUs, activeUs(entry));
 }
 
 // A bit mask of the words, among the first seven, that equal `wanted`. `words` are eight, on a
@@ -84,7 +91,10 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
                              ? made.entries_.create(entriesMax) && made.buckets_.create(buckets)
                              : made.entries_.share(shared->entries, entriesMax) &&
                                    made.buckets_.share(shared->buckets, buckets);
-  if (!hasMemory || !made.owners_.create(OWNERS_MAX)) return {StatusCode::Limit};
+  if (!hasMemory || !made.owners_.create(OWNERS_MAX) || !made.tallies_.create(entriesMax) ||
+      !made.hits_.create(entriesMax + HITS_MORE, secret)) {
+    return {StatusCode::Limit};
+  }
   // eBPF has no AES: a program has to find the bucket too.
   made.hash_ = shared == nullptr ? ConnHash(secret) : ConnHash(secret, ConnHash::Way::Sip);
   made.addressHash_ = AddressHash(secret);
@@ -270,6 +280,8 @@ void ConnTable::remove(ConnEntry& entry) noexcept {
     // The entry is in a later bucket then.
     if (probe == 0) --buckets_[home].spilled;
   }
+  addUntallied(entry);
+  hits_.release(entry.ends[0].hits);
   Owner& owner = owners_[entry.owner];
   unlink(entry, owner);
   add(owner.count, UINT32_MAX);
@@ -283,6 +295,36 @@ void ConnTable::remove(ConnEntry& entry) noexcept {
   entry.next() = free_;
   free_ = number;
   add(size_, UINT32_MAX);
+}
+
+void ConnTable::countFor(ConnEntry& entry, uint32_t hits) noexcept {
+  hits_.hold(hits);
+  hits_.release(entry.ends[0].hits);
+  entry.ends[0].hits = hits;
+}
+
+void ConnTable::addUntallied(const ConnEntry& entry) noexcept {
+  Tally more = {entry.packets(), 0};
+  if (more.packets == 0) return;
+  more.bytes = entry.bytes();
+  if (entry.tallied != 0) {
+    const Tally& before = tallies_[numberOf(entry)];
+    more.packets -= before.packets;
+    more.bytes -= before.bytes;
+    if (more.packets == 0) return;
+  }
+  const uint64_t lastUs = std::max({activeUs(entry), entry.ends[0].seenUs, entry.ends[1].seenUs});
+  hits_.add(entry.ends[0].hits, more.packets, more.bytes, lastUs);
+}
+
+void ConnTable::tally(ConnEntry& entry) noexcept {
+  addUntallied(entry);
+  skipTally(entry);
+}
+
+void ConnTable::skipTally(ConnEntry& entry) noexcept {
+  tallies_[numberOf(entry)] = {entry.packets(), entry.bytes()};
+  entry.tallied = 1;
 }
 
 void ConnTable::settle(ConnEntry& entry, ConnClass to) noexcept {

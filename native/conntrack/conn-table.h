@@ -9,6 +9,7 @@
 #include "native/conntrack/conn-entry.h"
 #include "native/conntrack/conn-hash.h"
 #include "native/conntrack/conn-name.h"
+#include "native/conntrack/hit-table.h"
 #include "native/conntrack/huge-array.h"
 #include "native/conntrack/timeouts.h"
 #include "native/packet/status.h"
@@ -162,6 +163,16 @@ class ConnTable {
   }
   void forgetClosed() noexcept { closedCount_ = 0; }
 
+  // What passed and was denied, by what decided it.
+  [[nodiscard]] HitTable& hits() noexcept { return hits_; }
+  [[nodiscard]] const HitTable& hits() const noexcept { return hits_; }
+  // From now on, the connection's packets count there.
+  void countFor(ConnEntry& entry, uint32_t hits) noexcept;
+  // Counts what it has carried since the last tally.
+  void tally(ConnEntry& entry) noexcept;
+  // Its packets so far are counted elsewhere.
+  void skipTally(ConnEntry& entry) noexcept;
+
   // The connection in one place of the table, or nullptr; for iterating over all connections.
   //
   // Shape: `number` is below placesUsed().
@@ -267,9 +278,18 @@ class ConnTable {
   bool makeRoomNear(uint32_t home, uint64_t nowUs) noexcept;
   void shareOut() noexcept;
 
+  // The part of a connection's packets that is in hits_.
+  struct Tally {
+    uint64_t packets;
+    uint64_t bytes;
+  };
+  void addUntallied(const ConnEntry& entry) noexcept;
+
   HugeArray<ConnEntry> entries_;
   HugeArray<Bucket> buckets_;
   HugeArray<Owner> owners_;
+  HugeArray<Tally> tallies_;  // by entry; holds nothing for one that is not `tallied`
+  HitTable hits_;
   AddressHash addressHash_;
   ConnHash hash_;
   uint32_t entriesMax_ = 0;

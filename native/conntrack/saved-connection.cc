@@ -163,6 +163,7 @@ bool restoreConn(const SavedConnection& saved, const ConnCharge& charge, uint32_
   // Which end has sent how much is not saved.
   entry->ends[entry->opener()].packets = saved.totalPackets;
   entry->ends[entry->opener()].bytes = saved.totalBytes;
+  table->skipTally(*entry);
   for (const FlagNames& names : FLAGS) {
     if ((saved.flags & names.saved) != 0) {
       entry->flags |= names.entry;

@@ -93,7 +93,7 @@ typedef struct {
   SluiceU16 ignoredSynWindow;
   SluiceU8 ignoredSynScale;
   SluiceU8 isOutside;  // programs take its packets from a wire's outside alone, or its inside
-  SluiceU8 reserved[4];
+  SluiceU32 hits;      // end 0: the number of its count in the HitTable
 } SluiceConnEnd;
 
 // One tracked connection. Its key and its state are in the first line.
@@ -107,7 +107,8 @@ typedef struct {
   SluiceU32 place;         // its home bucket, and the list of its remote prefix
   SluiceU16 owner : 11;    // index into ConnTable's owners: its quota counts
   SluiceU16 standing : 2;  // a ConnClass
-  SluiceU16 unused : 3;
+  SluiceU16 tallied : 1;   // a part of its packets is in the HitTable
+  SluiceU16 unused : 2;
   SluiceU8 auditedBy;  // a DeniedBy: the sides that enforced audited policies would deny
   SluiceU8 reserved;
   SluiceConnEnd ends[2];

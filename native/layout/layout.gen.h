@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x7e24be6cu;
+inline constexpr uint32_t LAYOUT_HASH = 0x7e1bfe05u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -861,6 +861,41 @@ static_assert(offsetof(ConnectionRecord, zone) == 103);
 static_assert(offsetof(ConnectionRecord, assured) == 104);
 static_assert(offsetof(ConnectionRecord, auditedBy) == 105);
 static_assert(offsetof(ConnectionRecord, reserved) == 106);
+
+// What passed or was denied by the same rules since it was last read.
+struct HitRecord {
+  uint64_t totalPackets;  // frames, both ways; a superframe is one
+  uint64_t totalBytes;  // their bytes
+  uint32_t connections;  // that began
+  uint32_t agoMs;  // how long ago the last of it was
+  uint32_t generation;  // of the table that judged; 0: it is not known what did
+  uint32_t sourceLeaf;  // of that table: the end that opened or sent
+  uint32_t destinationLeaf;  // the other end
+  uint32_t number;  // of the count in its worker
+  uint16_t port;  // destination; 0 where it does not matter
+  uint8_t worker;  // whose count it is
+  uint8_t protocolSlot;  // ProtocolSlot
+  uint8_t deniedBy;  // DENIED_BY_… bits; 0: it passed
+  uint8_t auditedBy;  // DENIED_BY_… bits: audited policies would deny it
+  uint8_t isOver;  // 1: the number is free for another count
+  uint8_t reserved;  // zero
+};
+static_assert(sizeof(HitRecord) == 48);
+static_assert(offsetof(HitRecord, totalPackets) == 0);
+static_assert(offsetof(HitRecord, totalBytes) == 8);
+static_assert(offsetof(HitRecord, connections) == 16);
+static_assert(offsetof(HitRecord, agoMs) == 20);
+static_assert(offsetof(HitRecord, generation) == 24);
+static_assert(offsetof(HitRecord, sourceLeaf) == 28);
+static_assert(offsetof(HitRecord, destinationLeaf) == 32);
+static_assert(offsetof(HitRecord, number) == 36);
+static_assert(offsetof(HitRecord, port) == 40);
+static_assert(offsetof(HitRecord, worker) == 42);
+static_assert(offsetof(HitRecord, protocolSlot) == 43);
+static_assert(offsetof(HitRecord, deniedBy) == 44);
+static_assert(offsetof(HitRecord, auditedBy) == 45);
+static_assert(offsetof(HitRecord, isOver) == 46);
+static_assert(offsetof(HitRecord, reserved) == 47);
 
 // One tracked connection, as it goes from a process to its successor, which may be of another version: a change here, or to ConnState, needs another SAVED_CONNECTIONS_VERSION. The end that opened it comes first.
 struct SavedConnection {

@@ -387,6 +387,10 @@ Status TableView::open(std::span<const std::byte> blob, TableView* view) noexcep
   if (code != StatusCode::Ok) return {code};
 
   opened.bind(blob);
+  const auto rules = sectionOf<RuleInfo>(blob, SectionId::ruleInfos);
+  opened.hasDenyRules_ = std::any_of(rules.begin(), rules.end(), [](const RuleInfo& rule) {
+    return rule.action == static_cast<uint8_t>(Action::Deny);
+  });
   *view = opened;
   return {};
 }

@@ -81,6 +81,9 @@ class TableView {
         sluiceDecide(&sections_, endpoints_, sourceLeaf, destinationLeaf, protocol, port));
   }
 
+  // Whether some rule denies; otherwise only isolation does.
+  [[nodiscard]] bool hasDenyRules() const noexcept { return hasDenyRules_; }
+
   // Whether any policy is audited, so that audit() can differ from decide().
   [[nodiscard]] bool hasAudit() const noexcept { return auditRows_ != nullptr; }
 
@@ -173,6 +176,7 @@ class TableView {
   SluiceSection endpoints_ = nullptr;
   SluiceSection auditRows_ = nullptr;  // nullptr: nothing is audited
   uint32_t endpointCount_ = 0;
+  bool hasDenyRules_ = false;
   uint32_t trieV4NodeCount_ = 0;
   uint32_t trieV6NodeCount_ = 0;
   // By byte: how many nodes look at this byte or an earlier one.

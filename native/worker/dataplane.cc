@@ -248,6 +248,12 @@ bool Dataplane::jobDone() noexcept {
   }
 }
 
+uint64_t Dataplane::hitsWaiting() const noexcept {
+  uint64_t waiting = 0;
+  for (const Member& member : crew_) waiting += member.worker->hitsWaiting();
+  return waiting;
+}
+
 Status Dataplane::appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const {
   if (running_) return {StatusCode::State};
   Status status;

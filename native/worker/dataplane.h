@@ -147,6 +147,9 @@ class Dataplane {
   [[nodiscard]] const Steering& steering() const noexcept { return steering_; }
   [[nodiscard]] uint32_t generation() const noexcept { return generation_; }
 
+  // Counts of hits to read with a job.
+  [[nodiscard]] uint64_t hitsWaiting() const noexcept;
+
   // Sums over the workers.
   [[nodiscard]] uint64_t drops(DropReason reason) const noexcept;
   [[nodiscard]] uint64_t connectionCount() const noexcept;

@@ -94,6 +94,17 @@ struct Filter::Ends {
     return view.hasAudit() ? view.audit(sourceLeaf, destinationLeaf, protocol, port) : DeniedBy{0};
   }
 
+  // What decides a packet of this key. Where no rule denies, a denial does not depend on the port.
+  [[nodiscard]] HitKey hitKey(const FlowKey& key, DeniedBy deniedBy, DeniedBy auditedBy,
+                              const TableInForce& table) const noexcept {
+    const bool byDefault = deniedBy != 0 && !table.view.hasDenyRules();
+    const uint32_t port = byDefault ? TableView::slotPort(0, 0)
+                                    : TableView::slotPort(key.protocol, key.destinationPort);
+    return {table.generation, sourceLeaf, destinationLeaf,
+            port | uint32_t{deniedBy} << HitKey::DENIED_SHIFT |
+                uint32_t{auditedBy} << HitKey::AUDITED_SHIFT};
+  }
+
   // The sides that deny a datagram between these ends, when no fragment of it has the transport
   // header.
   [[nodiscard]] DeniedBy denyDatagram(const TableView& view,
@@ -381,9 +392,42 @@ void Filter::finish(Next next, const Frame& frame, const PacketView& view, const
   if (judgement.passes()) {
     counters_.passed.add(1);
     if (judgement.auditedBy != 0) counters_.audited.add(1);
+    if (next != Next::Tracked) countMessage(next, judgement, table, nowUs);
   } else {
     counters_.dropped[static_cast<size_t>(judgement.reason)].add(1);
+    if (judgement.deniedBy != 0) countDenied(next, foreseen, judgement, table, nowUs);
   }
+}
+
+// Counts a packet that no connection counts: it is dropped, or leaves none.
+void Filter::countStateless(const Ends& ends, const Judgement& judgement, const TableInForce& table,
+                            uint64_t nowUs) noexcept {
+  HitTable& hits = connections_.hits();
+  const HitKey key = ends.hitKey(judgement.key, judgement.deniedBy, judgement.auditedBy, table);
+  hits.add(hits.find(key), 1, judgement.frameBytes, nowUs);
+}
+
+[[gnu::noinline]] void Filter::countMessage(Next next, const Judgement& judgement,
+                                            const TableInForce& table, uint64_t nowUs) noexcept {
+  const bool isJudged = next == Next::Nothing || next == Next::First ||
+                        (next == Next::Exempt && judgement.exempt == ExemptKind::None);
+  if (isJudged) countStateless(Ends(judgement.key, table.view), judgement, table, nowUs);
+}
+
+[[gnu::noinline]] void Filter::countDenied(Next next, const Foreseen& foreseen,
+                                           const Judgement& judgement, const TableInForce& table,
+                                           uint64_t nowUs) noexcept {
+  const bool known = next == Next::Tracked && foreseen.hasLeaves && !judgement.cut;
+  const Ends ends = known ? Ends(foreseen.sourceLeaf, foreseen.destinationLeaf, table.view)
+                          : Ends(judgement.key, table.view);
+  countStateless(ends, judgement, table, nowUs);
+}
+
+// From now on, the connection's packets count for what decides it in this table.
+[[gnu::noinline]] void Filter::countFor(ConnEntry& entry, const Ends& ends, const FlowKey& key,
+                                        const TableInForce& table) noexcept {
+  connections_.countFor(entry,
+                        connections_.hits().find(ends.hitKey(key, 0, entry.auditedBy, table)));
 }
 
 bool Filter::isOwn(const FlowKey& key) const noexcept {
@@ -670,7 +714,10 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   judgement.auditedBy =
       watched ? denied : ends.auditedBy(table.view, view.key.protocol, view.key.destinationPort);
   // An answer to a group packet comes from another address: there is nothing to track.
-  if (judgement.kind == FrameKind::Multicast) return;
+  if (judgement.kind == FrameKind::Multicast) {
+    countStateless(ends, judgement, table, nowUs);
+    return;
+  }
 
   if (old != nullptr) {
     connections_.remove(*old);
@@ -697,6 +744,8 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   entry->expiresUs = nowUs + timeoutOf(*entry);
   entry->auditedBy = judgement.auditedBy;
   if (watched && denied != 0) entry->flags |= ConnEntry::AUDIT_UNREPORTED;
+  countFor(*entry, ends, judgement.key, table);
+  connections_.hits().addConnection(entry->ends[0].hits, nowUs);
   entry->count(sender, judgement.frameBytes);
   judgement.opened = true;
   counters_.opened.add(1);
@@ -738,6 +787,11 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
       entry.flags |= ConnEntry::AUDIT_UNREPORTED;
     }
     entry.auditedBy = audited;
+  }
+  // A connection that is kept goes on counting for what allowed it.
+  if (options_.established != Established::Keep || entry.ends[0].hits == HitTable::NOBODYS_PASSED) {
+    connections_.tally(entry);
+    countFor(entry, ends, key, table);
   }
   entry.generation = table.generation;
   entry.ends[entry.opener()].endpoint = ends.source;
@@ -825,6 +879,13 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
     record.auditedBy = entry->auditedBy;
   }
   return count;
+}
+
+void Filter::tally(size_t steps, uint32_t* place) noexcept {
+  for (size_t step = 0; step < steps && *place < connections_.placesUsed(); ++step) {
+    ConnEntry* const entry = connections_.at((*place)++);
+    if (entry != nullptr) connections_.tally(*entry);
+  }
 }
 
 size_t Filter::save(Saved which, uint64_t nowUs, size_t steps, std::span<SavedConnection> into,

@@ -186,6 +186,15 @@ class Filter {
             const ConnCharge& charge = {}) noexcept {
     return restoreConn(saved, charge, generationMax, nowUs, &connections_);
   }
+  // Adds what the connections from place `*place` of the table on have carried to their hits: at
+  // most `steps` places. Advances `*place`.
+  void tally(size_t steps, uint32_t* place) noexcept;
+  // See HitTable. What connections carry is in it when they end, or after tally().
+  size_t readHits(uint64_t nowUs, size_t steps, std::span<HitRecord> records) noexcept {
+    return connections_.hits().read(nowUs, steps, records);
+  }
+  // Threads: any.
+  [[nodiscard]] uint32_t hitsWaiting() const noexcept { return connections_.hits().waiting(); }
   // The connection of a frame that has just been judged, or nullptr.
   [[nodiscard]] const ConnEntry* connectionOf(const ConnName& name, uint64_t nowUs) noexcept {
     return connections_.find(name, connections_.hintOf(name), nowUs);
@@ -285,6 +294,14 @@ class Filter {
   void judgeLaterFragment(const PacketView& view, const LinkContext& from,
                           const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
+  void countFor(ConnEntry& entry, const Ends& ends, const FlowKey& key,
+                const TableInForce& table) noexcept;
+  void countMessage(Next next, const Judgement& judgement, const TableInForce& table,
+                    uint64_t nowUs) noexcept;
+  void countDenied(Next next, const Foreseen& foreseen, const Judgement& judgement,
+                   const TableInForce& table, uint64_t nowUs) noexcept;
+  void countStateless(const Ends& ends, const Judgement& judgement, const TableInForce& table,
+                      uint64_t nowUs) noexcept;
   [[nodiscard]] bool isOwn(const FlowKey& key) const noexcept;
   void letOwnPass(const PacketView& view, Judgement& judgement) const noexcept;
   [[nodiscard]] ConnCharge chargeOf(const LinkContext& from, uint32_t destination, uint8_t sender,

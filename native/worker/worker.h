@@ -131,6 +131,7 @@ class Worker {
   [[nodiscard]] const FilterCounters& filterCounters() const noexcept {
     return filter_->counters();
   }
+  [[nodiscard]] uint32_t hitsWaiting() const noexcept { return filter_->hitsWaiting(); }
   [[nodiscard]] uint64_t evicted(ConnClass each) const noexcept { return filter_->evicted(each); }
   [[nodiscard]] uint64_t fragmentsEvicted() const noexcept { return filter_->fragmentsEvicted(); }
   // Errors: Argument when there is no such link.

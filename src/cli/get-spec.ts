@@ -5,7 +5,7 @@ const args = [
   {
     name: "what",
     description: "what to list",
-    values: ["endpoints", "policies", "connections", "interfaces", "tables"],
+    values: ["endpoints", "policies", "rules", "connections", "interfaces", "tables"],
     aliases: {
       ...{
         endpoint: "endpoints",
@@ -16,7 +16,7 @@ const args = [
       },
       ...{ policy: "policies", networkpolicy: "policies", networkpolicies: "policies" },
       ...{ netpol: "policies", connection: "connections", conn: "connections" },
-      ...{ interface: "interfaces", table: "tables" },
+      ...{ rule: "rules", interface: "interfaces", table: "tables" },
     },
   },
 ] as const;
@@ -27,7 +27,7 @@ export type GetOptions = OptionsOf<typeof flags, typeof args>;
 
 export const get = command({
   name: "get",
-  summary: "list endpoints, policies, connections, interfaces or tables",
+  summary: "list endpoints, policies, rules, connections, interfaces or tables",
   group: enforcer,
   arguments: args,
   options: flags,
@@ -35,6 +35,10 @@ export const get = command({
     {
       command: "sluice get endpoints",
       effect: "whose traffic is judged, and what isolates them",
+    },
+    {
+      command: "sluice get rules",
+      effect: "what each rule has let pass or denied, in the order of evaluation",
     },
     {
       command: "sluice get connections --to-pod shop/database",

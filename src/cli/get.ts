@@ -5,10 +5,11 @@ import type {
   EndpointItem,
   InterfaceItem,
   PodInterfaceItem,
-  PolicyItem,
   TableItem,
 } from "../control/control-routes.js";
+import type { PolicyItem, RuleItem } from "../control/policy-routes.js";
 import { type FlowPolicy, filePlace } from "../observe/flow.js";
+import type { HitCount } from "../observe/hits.js";
 import { checkNames, controlClient, filterQuery } from "./control-common.js";
 import { ageText } from "./duration.js";
 import type { GetOptions } from "./get-spec.js";
@@ -98,13 +99,51 @@ const tables: Tables = {
     ],
   },
   policies: {
-    header: ["TIER", "POLICY", "ENDPOINTS", "WRITTEN"],
-    right: [2],
-    rowOf: ({ tier, kind, namespace, name, endpoints, file, line }: PolicyItem) => [
-      tier,
-      namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`,
+    header: [
+      "TIER",
+      "POLICY",
+      "ENDPOINTS",
+      "CONNECTIONS",
+      "PACKETS",
+      "DENIED",
+      "LAST HIT",
+      "WRITTEN",
+    ],
+    right: [2, 3, 4, 5, 6],
+    rowOf: ({ endpoints, hits, ...policy }: PolicyItem) => [
+      policy.tier,
+      policyName(policy),
       String(endpoints),
-      filePlace({ file, line }),
+      String(hits?.rules.connections ?? "-"),
+      String(hits?.rules.packets ?? "-"),
+      String(hits === null ? "-" : hits.denied.ingress.packets + hits.denied.egress.packets),
+      lastText(hits && [hits.rules, hits.denied.ingress, hits.denied.egress]),
+      filePlace(policy),
+    ],
+  },
+  rules: {
+    header: [
+      "TIER",
+      "POLICY",
+      "RULE",
+      "ACTION",
+      "CONNECTIONS",
+      "PACKETS",
+      "BYTES",
+      "LAST HIT",
+      "WRITTEN",
+    ],
+    right: [4, 5, 6, 7],
+    rowOf: ({ hits, ...rule }: RuleItem) => [
+      rule.tier,
+      policyName(rule),
+      rule.field === "" ? rule.direction : rule.field,
+      rule.action,
+      String(hits.connections),
+      String(hits.packets),
+      String(hits.bytes),
+      lastText([hits]),
+      filePlace(rule),
     ],
   },
   connections: connectionTable(),
@@ -171,6 +210,19 @@ function endText({ address, port, pod }: ConnectionEnd): string {
   const host = address.includes(":") && port !== 0 ? `[${address}]` : address;
   const text = port === 0 ? host : `${host}:${port}`;
   return pod === null ? text : `${pod} (${text})`;
+}
+
+function policyName({ kind, namespace, name }: FlowPolicy): string {
+  return namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
+}
+
+/** How long ago the last of some hits was. */
+function lastText(hits: readonly HitCount[] | null): string {
+  const last = (hits ?? [])
+    .flatMap(({ lastHit }) => lastHit ?? [])
+    .sort()
+    .at(-1);
+  return last === undefined ? "-" : ageText(last);
 }
 
 function policyNames(policies: readonly FlowPolicy[]): string {

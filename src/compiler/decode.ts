@@ -84,6 +84,22 @@ export class Provenance {
     );
   }
 
+  /**
+   * The rules of the table, each once. A rule that can match nothing now is not in it.
+   *
+   * Cost: one pass over all rules.
+   */
+  rules(): readonly RuleRecord[] {
+    const known = new Map<string, RuleRecord>();
+    for (let id = 0; id < this.#count("ruleInfos"); id++) {
+      const at = this.#at("ruleInfos", id, RuleInfo.bytes);
+      const { policy, direction, ruleIndex, tier } = readRuleInfo(this.#view, at);
+      const key = `${policy} ${tier} ${direction} ${ruleIndex}`;
+      if (!known.has(key)) known.set(key, this.#rule(at));
+    }
+    return [...known.values()];
+  }
+
   get endpointCount(): number {
     return this.#count("endpointInfos");
   }

@@ -4,31 +4,26 @@ import type { ForwardCounts } from "../dataplane/forward-filter.js";
 import { count } from "../diagnostics/count.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { ConnectionRecord } from "../layout/layout.gen.js";
-import { type Mode, modeOf } from "../manifest/annotations.js";
-import type { ObjectHead, PolicyHead } from "../manifest/objects.js";
+import type { Mode } from "../manifest/annotations.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
 import type { Histogram } from "../metrics/histogram.js";
 import { type PluginMeasures, sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
-import {
-  endpointOf,
-  type FlowPolicy,
-  type Isolation,
-  isolationOf,
-  l4Of,
-  protocolName,
-} from "../observe/flow.js";
+import { endpointOf, type Isolation, isolationOf, l4Of, protocolName } from "../observe/flow.js";
 import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
+import type { Hits } from "../observe/hits.js";
 import { KnownNames, namesMax, type UnknownName } from "../observe/known-names.js";
-import type { EndpointSummary, PolicySource, RulesSummary } from "../policy/ruleset.js";
+import type { EndpointSummary, RulesSummary } from "../policy/ruleset.js";
 import type { ClientTime } from "./client-time.js";
 import type { Controller, Reload } from "./controller.js";
+import { apiVersion, type Headed, list, piecesOf } from "./documents.js";
 import { type Denial, hasPorts } from "./dry-run-judge.js";
 import { DryRunProcess } from "./dry-run-process.js";
 import { Heartbeat } from "./heartbeat.js";
 import { toJson } from "./manifest-json.js";
 import type { PlainHandler } from "./metrics-process.js";
+import { policyKey, policyPieces, policyPlace, rulesAnswer } from "./policy-routes.js";
 import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
 import {
   type Asked,
@@ -84,6 +79,7 @@ export interface ControlSubject {
   readonly controller: Controller;
   readonly dataplane: Dataplane;
   readonly flows: FlowLog;
+  readonly hits: Hits;
   readonly established: Established;
   readonly deny: Deny;
   readonly mode: () => Mode;
@@ -181,14 +177,6 @@ export interface PodInterfaceItem {
   /** Frames dropped there since it was guarded, because they were not the pod's own. */
   readonly droppedFrames: number;
 }
-
-/** The head of every document: tells a reader its kind and version. */
-interface Headed {
-  readonly apiVersion: typeof apiVersion;
-  readonly kind: string;
-}
-
-export const apiVersion = "sluice/v1";
 
 /** The largest set of manifests that a request may bring. Units: bytes. */
 export const manifestsBytesMax = 64 * 1024 * 1024;
@@ -318,14 +306,6 @@ export interface DirectionItem extends Isolation {
   readonly audit?: Omit<DirectionItem, "audit">;
 }
 
-export interface PolicyItem extends FlowPolicy {
-  readonly tier: "Admin" | "NetworkPolicy" | "Baseline";
-  /** Pods judged here whose traffic the policy affects, enforced or audited. */
-  readonly endpoints: number;
-  /** The value of its annotation; null when the pod or the process decides. */
-  readonly mode: Mode | null;
-}
-
 export interface ConnectionItem {
   /**
    * The interface towards the pod, on the wire that the connection crosses; null in a lab. A connection that
@@ -445,6 +425,7 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
       "GET /status": () => controlStatus(subject),
       "GET /endpoints": () => list("EndpointList", endpointPieces(subject)),
       "GET /policies": () => list("PolicyList", policyPieces(subject)),
+      "GET /rules": () => rulesAnswer(subject),
       "GET /interfaces": () =>
         list("InterfaceList", [...interfacePieces(subject), ...podInterfacePieces(subject)]),
       "GET /manifests": () => manifestList(subject),
@@ -681,23 +662,6 @@ function metricsText(subject: ControlSubject): string {
   );
 }
 
-/** Items formatted at a time. */
-const itemsAtOnce = 128;
-
-function list(kind: string, pieces: ListAnswer["pieces"]): ListAnswer {
-  return new ListAnswer({ apiVersion, kind }, pieces);
-}
-
-/** Formats a list a few items at a time; `itemOf` is called only for the piece at hand. */
-function* piecesOf<Each>(
-  all: readonly Each[],
-  itemsOf: (some: readonly Each[]) => readonly unknown[],
-): Generator<ListPiece> {
-  for (let at = 0; at < all.length; at += itemsAtOnce) {
-    yield () => itemsOf(all.slice(at, at + itemsAtOnce));
-  }
-}
-
 function endpointPieces({ controller, interfaces }: ControlSubject): Generator<ListPiece> {
   const byPod = new Map(interfaces().map(({ pod, name }) => [pod, name]));
   const endpoints = controller.table?.ruleset.endpoints ?? [];
@@ -754,52 +718,6 @@ async function manifestList({ controller }: ControlSubject): Promise<ListAnswer>
     some.map((each) => toJson(whole.get(policyKey({ kind: each.kind, ...each.meta })) ?? each)),
   );
   return new ListAnswer({ ...head }, pieces);
-}
-
-function* policyPieces({ controller }: ControlSubject): Generator<ListPiece> {
-  const { table } = controller;
-  if (table === undefined) return;
-  const counts = new Map<string, number>();
-  yield* piecesOf(table.ruleset.endpoints, (some) => {
-    for (const endpoint of some) {
-      for (const key of policiesOf(endpoint)) counts.set(key, (counts.get(key) ?? 0) + 1);
-    }
-    return [];
-  });
-  yield* piecesOf(table.objects, (some) =>
-    some.filter(isPolicy).map((policy): PolicyItem => {
-      const { kind, meta } = policy;
-      const source = { kind, namespace: meta.namespace, name: meta.name, span: meta.span };
-      return {
-        ...policyPlace(source),
-        tier: policy.tier ?? "NetworkPolicy",
-        endpoints: counts.get(policyKey(source)) ?? 0,
-        mode: modeOf(meta) ?? null,
-      };
-    }),
-  );
-}
-
-function isPolicy(object: ObjectHead): object is PolicyHead {
-  return object.kind !== "Namespace" && object.kind !== "Node" && object.kind !== "Pod";
-}
-
-function policiesOf({ ingress, egress, audit }: EndpointSummary): ReadonlySet<string> {
-  const sides = [ingress, egress, ...(audit === undefined ? [] : [audit.ingress, audit.egress])];
-  const concerned = sides.flatMap(({ isolatedBy, policies }) => [...isolatedBy, ...policies]);
-  return new Set(concerned.map(policyKey));
-}
-
-function policyKey({
-  kind,
-  namespace,
-  name,
-}: Pick<PolicySource, "kind" | "namespace" | "name">): string {
-  return `${kind} ${namespace}/${name}`;
-}
-
-function policyPlace({ kind, namespace, name, span }: PolicySource): FlowPolicy {
-  return { kind, namespace, name, file: span.file, line: span.line };
 }
 
 function interfacePieces({ dataplane, interfaces, mode }: ControlSubject): Generator<ListPiece> {

@@ -1,7 +1,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Tell } from "../diagnostics/tell.js";
+import type { ObjectHead } from "../manifest/objects.js";
 import { type EventSource, FlowLog } from "../observe/flow-log.js";
+import { Hits } from "../observe/hits.js";
 import { contained } from "./boundary.js";
 import type { ControlSubject } from "./control-routes.js";
 import { Controller, type ControllerOptions, type Reload } from "./controller.js";
@@ -14,7 +16,7 @@ import type { TableCompiler } from "./table-compiler.js";
 const restMaxMs = 500;
 
 /** The members of ControlSubject that the enforcer makes itself. */
-type Made = "controller" | "dataplane" | "flows" | "established" | "deny" | "reload";
+type Made = "controller" | "dataplane" | "flows" | "hits" | "established" | "deny" | "reload";
 
 export interface EnforcerOptions extends Omit<ControlSubject, Made> {
   readonly dataplane: DataplaneOptions;
@@ -57,6 +59,7 @@ export interface EnforcerEnd {
 export class Enforcer {
   readonly dataplane: Dataplane;
   readonly flows: FlowLog;
+  readonly hits: Hits;
   readonly controller: Controller;
   /** What the control socket reports and controls. */
   readonly subject: ControlSubject;
@@ -78,6 +81,7 @@ export class Enforcer {
     this.dataplane = Dataplane.create(dataplane);
     this.flows = new FlowLog(this.dataplane, {
       interfaceName,
+      tableUsed: () => this.hits.tableUsed(),
       ...(moreEvents === undefined ? {} : { more: moreEvents }),
       ...(tell === undefined ? {} : { tell }),
     });
@@ -85,11 +89,19 @@ export class Enforcer {
       ...controller,
       ...(compiler === undefined ? {} : { compiler }),
     });
+    this.hits = new Hits({
+      dataplane: this.dataplane,
+      flows: this.flows,
+      exists: ({ kind, namespace, name }) =>
+        this.controller.find(kind as ObjectHead["kind"], { namespace, name }) !== undefined,
+      ...(tell === undefined ? {} : { tell }),
+    });
     this.subject = {
       ...about,
       controller: this.controller,
       dataplane: this.dataplane,
       flows: this.flows,
+      hits: this.hits,
       established: dataplane.established ?? settings.established.fallback,
       deny: dataplane.deny ?? settings.deny.fallback,
       reload: () => this.reload(),
@@ -160,6 +172,7 @@ export class Enforcer {
     stopped?.();
     const closed = this.#listening?.close();
     this.flows.close();
+    this.hits.close();
     letGo?.();
     if (leaves) this.dataplane.leave();
     else this.dataplane.close();

@@ -339,6 +339,9 @@ export interface NativeDataplane {
    * a worker, and an entry of its table.
    */
   listConnections(place: Uint32Array): void;
+  /** `live`: with what living connections have carried. */
+  readHits(place: Uint32Array, live: boolean): void;
+  hitsWaiting(): number;
   /** The same, of SavedConnections. */
   keepConnections(place: Uint32Array): void;
   forgetConnections(keys: Uint8Array): void;

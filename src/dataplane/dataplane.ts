@@ -254,6 +254,10 @@ export class Dataplane {
   #totalsBefore: Totals | undefined;
   readonly #countsBefore = new Map<number, LinkTotals>();
   #lastJob: Promise<unknown> = Promise.resolve();
+  /** Whether a job of `hits` has begun whose records nobody has taken. */
+  #readsHits = false;
+  /** How often `lastHits` was called. */
+  #hitsRound = 0;
   /** Connections that can be tracked at once. */
   readonly connectionsMax: number;
 
@@ -641,6 +645,53 @@ export class Dataplane {
         place,
       );
       if (typeof records === "number" || records.length === 0) return;
+      yield records;
+    }
+  }
+
+  /** Whether something has passed or was denied that `hits` has not told yet; not of living connections. */
+  get hasHits(): boolean {
+    return this.#native.hitsWaiting() > 0;
+  }
+
+  /**
+   * Tells what passed and was denied since the last time, in pieces of some hundreds, while packets flow: each
+   * packet once. `live`: with what living connections have carried.
+   *
+   * Shape: HitRecords. A reader that stops halfway leaves the rest for the next one.
+   * Cost:  as `connections` where `live`, else a step for each worker.
+   */
+  async *hits(live: boolean): AsyncGenerator<Uint8Array> {
+    const place = new Uint32Array(2);
+    while (place[0] !== NONE) {
+      let round = 0;
+      const start = () => {
+        this.#native.readHits(place, live);
+        this.#readsHits = true;
+        round = this.#hitsRound;
+      };
+      const records = await this.#job("read the hits", start, place);
+      // lastHits() has taken them meanwhile.
+      if (typeof records === "number" || round !== this.#hitsRound) return;
+      this.#readsHits = false;
+      yield records;
+    }
+  }
+
+  /** The same of a data plane that is stopped, with living connections. */
+  *lastHits(): Generator<Uint8Array> {
+    const place = new Uint32Array(2);
+    // Of workers that do not run, this makes all steps.
+    const take = () => native("read the hits", () => this.#native.takeJob(place));
+    const begun = this.#readsHits ? take() : undefined;
+    this.#readsHits = false;
+    this.#hitsRound++;
+    if (begun instanceof Uint8Array) yield begun;
+    place.fill(0);
+    while (place[0] !== NONE) {
+      native("read the hits", () => this.#native.readHits(place, true));
+      const records = take();
+      if (!(records instanceof Uint8Array)) return;
       yield records;
     }
   }

@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x7e24be6c;
+export const LAYOUT_HASH = 0x7e1bfe05;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -1265,6 +1265,93 @@ export function readConnectionRecord(view: DataView, at: number): ConnectionReco
     zone: view.getUint8(at + 103),
     assured: view.getUint8(at + 104),
     auditedBy: view.getUint8(at + 105),
+  };
+}
+
+/** What passed or was denied by the same rules since it was last read. Byte offsets of its fields. */
+export const HitRecord = {
+  bytes: 48,
+  /** u64: frames, both ways; a superframe is one */
+  totalPackets: 0,
+  /** u64: their bytes */
+  totalBytes: 8,
+  /** u32: that began */
+  connections: 16,
+  /** u32: how long ago the last of it was */
+  agoMs: 20,
+  /** u32: of the table that judged; 0: it is not known what did */
+  generation: 24,
+  /** u32: of that table: the end that opened or sent */
+  sourceLeaf: 28,
+  /** u32: the other end */
+  destinationLeaf: 32,
+  /** u32: of the count in its worker */
+  number: 36,
+  /** u16: destination; 0 where it does not matter */
+  port: 40,
+  /** u8: whose count it is */
+  worker: 42,
+  /** u8: ProtocolSlot */
+  protocolSlot: 43,
+  /** u8: DENIED_BY_… bits; 0: it passed */
+  deniedBy: 44,
+  /** u8: DENIED_BY_… bits: audited policies would deny it */
+  auditedBy: 45,
+  /** u8: 1: the number is free for another count */
+  isOver: 46,
+  /** u8: zero */
+  reserved: 47,
+} as const;
+
+/** The fields of a HitRecord. */
+export interface HitRecordFields {
+  /** frames, both ways; a superframe is one */
+  readonly totalPackets: number;
+  /** their bytes */
+  readonly totalBytes: number;
+  /** that began */
+  readonly connections: number;
+  /** how long ago the last of it was */
+  readonly agoMs: number;
+  /** of the table that judged; 0: it is not known what did */
+  readonly generation: number;
+  /** of that table: the end that opened or sent */
+  readonly sourceLeaf: number;
+  /** the other end */
+  readonly destinationLeaf: number;
+  /** of the count in its worker */
+  readonly number: number;
+  /** destination; 0 where it does not matter */
+  readonly port: number;
+  /** whose count it is */
+  readonly worker: number;
+  /** ProtocolSlot */
+  readonly protocolSlot: number;
+  /** DENIED_BY_… bits; 0: it passed */
+  readonly deniedBy: number;
+  /** DENIED_BY_… bits: audited policies would deny it */
+  readonly auditedBy: number;
+  /** 1: the number is free for another count */
+  readonly isOver: number;
+}
+
+/** Reads the HitRecord at byte `at`; arrays are copies. */
+export function readHitRecord(view: DataView, at: number): HitRecordFields {
+  return {
+    totalPackets: u64At(view, at),
+    totalBytes: u64At(view, at + 8),
+    connections: u32At(view, at + 16),
+    agoMs: u32At(view, at + 20),
+    generation: u32At(view, at + 24),
+    sourceLeaf: u32At(view, at + 28),
+    destinationLeaf: u32At(view, at + 32),
+    number: u32At(view, at + 36),
+    port: u16At(view, at + 40),
+    worker: view.getUint8(at + 42),
+    protocolSlot: view.getUint8(at + 43),
+    deniedBy: view.getUint8(at + 44),
+    auditedBy: view.getUint8(at + 45),
+    isOver: view.getUint8(at + 46),
   };
 }
 

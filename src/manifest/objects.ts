@@ -336,6 +336,7 @@ export interface PolicyHead {
   readonly meta: Meta;
   /** Of cluster policies. */
   readonly tier?: ClusterPolicy["tier"];
+  readonly priority?: number;
   /** Single addresses that its blocks name: what stands there is no pod of ours to make. */
   readonly hosts?: readonly Address[];
 }
@@ -349,7 +350,13 @@ export function headOf(object: KubernetesObject): ObjectHead {
     case "NetworkPolicy":
       return { kind: object.kind, meta: object.meta, ...hostsOf(object) };
     default:
-      return { kind: object.kind, meta: object.meta, tier: object.tier, ...hostsOf(object) };
+      return {
+        kind: object.kind,
+        meta: object.meta,
+        tier: object.tier,
+        priority: object.priority,
+        ...hostsOf(object),
+      };
   }
 }
 

@@ -178,7 +178,7 @@ class NodeProcess {
         takesOver: run.takesOver,
       });
     this.#enforcer = new Enforcer(this.#enforcerOptions(compiler));
-    const { dataplane, flows } = this.#enforcer;
+    const { dataplane, flows, hits } = this.#enforcer;
     this.#sinks = new FlowSinks({ flows, version, tell: host.tell });
     const attachments = new Attachments({
       dataplane,
@@ -199,6 +199,7 @@ class NodeProcess {
     });
     this.#succession = new Succession({
       dataplane,
+      hits,
       attachments,
       host,
       version,

@@ -46,6 +46,8 @@ export interface FlowLogOptions {
   readonly interfaceName: (linkId: number) => string | undefined;
   /** Records to keep: 16,384 when absent. */
   readonly keep?: number;
+  /** Called when another table is used. */
+  readonly tableUsed?: () => void;
   /** Gets the first internal error as a line; the log continues. */
   readonly tell?: (line: string) => void;
 }
@@ -136,6 +138,12 @@ export class FlowLog {
     this.#drain();
     this.#snapshots = [new TableSnapshot(generation, table), ...this.#snapshots];
     this.#snapshots.length = Math.min(this.#snapshots.length, snapshotsKept);
+    this.#options.tableUsed?.();
+  }
+
+  /** The table of a generation, if it is one of the last. */
+  snapshotOf(generation: number): TableSnapshot | undefined {
+    return this.#snapshots.find((each) => each.generation === generation);
   }
 
   /** The table in force, for questions about the owner of an address. */
@@ -324,7 +332,7 @@ export class FlowLog {
       else places.push(index);
     });
     for (const [generation, places] of byGeneration) {
-      const snapshot = this.#snapshots.find((each) => each.generation === generation);
+      const snapshot = this.snapshotOf(generation);
       const judged = places.filter((place) => isJudgedByPolicy(events[place]!));
       const answers = snapshot?.reasons(judged.map((place) => questionOf(events[place]!))) ?? [];
       const reasons = new Map(judged.map((place, index) => [place, answers[index] ?? []]));

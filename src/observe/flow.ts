@@ -386,7 +386,7 @@ export function isolationOf(isolatedBy: readonly FlowPolicy[]): Isolation {
 }
 
 /** The fields of a rule that a record shows. */
-export function flowRule(rule: RuleRecord, { direction }: SideReason): FlowRule {
+export function flowRule(rule: RuleRecord, { direction }: Pick<SideReason, "direction">): FlowRule {
   const { tier, action, index, line, column } = rule;
   const field = ruleField(rule, direction);
   return { ...flowPolicy(rule.policy), direction, tier, action, field, index, line, column };

@@ -5,7 +5,7 @@ import type { ObjectHead, Owner as PodOwner, ServiceObject } from "../manifest/o
 import { workloadOf } from "../manifest/workload.js";
 import { type Address, addressKey } from "../net/address.js";
 import { protocolNumbers, transportProtocols } from "../net/protocol.js";
-import type { RulesetSummary } from "../policy/ruleset.js";
+import type { PolicySource, RulesetSummary } from "../policy/ruleset.js";
 import type { ResolvedService } from "../services/resolve.js";
 import { ServiceIndex, type ServicePortRef } from "../services/service-index.js";
 import { hostIdentity, podIdentity } from "./hubble.js";
@@ -66,7 +66,7 @@ const noReasons: readonly SideReason[] = [];
 /**
  * A copy of one table that explains flows: the owners of their addresses, and the rules that decide.
  *
- * Cost:  at the first question, a copy of the blob, and one pass over the objects, the Services and the blob.
+ * Cost:  at the first question, the check of the blob, and one pass over the objects, the Services and the blob.
  * Owner: keeps a reference to the objects.
  */
 export class TableSnapshot {
@@ -75,7 +75,10 @@ export class TableSnapshot {
   #owners: Map<string, Owner> | undefined;
   #endpoints: Set<string> | undefined;
   #services: ServiceIndex | undefined;
-  #opened: { readonly table: Table; readonly provenance: Provenance } | undefined;
+  #table: Table | undefined;
+  /** Of these bytes, which are no longer the table's when its blob has others. */
+  #provenance: Provenance | undefined;
+  #bytes: Uint8Array | undefined;
   readonly #batch = new TupleBatch();
 
   constructor(generation: number, source: TableSource) {
@@ -112,40 +115,72 @@ export class TableSnapshot {
    */
   reasons(flows: readonly FlowQuestion[]): readonly (readonly SideReason[])[] {
     if (flows.length === 0) return [];
-    this.#opened ??= opened(this.#source.blob.copy());
-    const { table, provenance } = this.#opened;
+    this.#table ??= Table.open(this.#source.blob.bytes);
+    const table = this.#table;
     this.#batch.clear();
     for (const { source, destination, protocol, port } of flows) {
       this.#batch.push(source, destination, protocol, port);
     }
     const leaves = table.locate(this.#batch);
-    return flows.map(({ protocol, port, by }, index) => {
-      const source = provenance.leaf(leaves[index * 2]!);
-      const destination = provenance.leaf(leaves[index * 2 + 1]!);
-      // A pod's traffic to itself is never judged.
-      if (source.endpointId !== undefined && source.endpointId === destination.endpointId) {
-        return noReasons;
-      }
-      const side = (
-        direction: SideReason["direction"],
-        endpointId: number | undefined,
-        originId: number,
-      ): readonly SideReason[] => {
-        if (endpointId === undefined) return noReasons;
-        const word = direction === "egress" ? "Egress" : "Ingress";
-        const reason = provenance.reason(endpointId, word, originId, protocol, port, by);
-        return [{ direction, ...reason }];
-      };
-      return [
-        ...side("egress", source.endpointId, destination.originId),
-        ...side("ingress", destination.endpointId, source.originId),
-      ];
-    });
+    return flows.map(({ protocol, port, by }, index) =>
+      this.reasonsOf(leaves[index * 2]!, leaves[index * 2 + 1]!, protocol, port, by),
+    );
   }
-}
 
-function opened(blob: Uint8Array) {
-  return { table: Table.open(blob), provenance: new Provenance(blob) };
+  /** Explains a verdict between two leaves of the table, as `reasons` does. */
+  reasonsOf(
+    sourceLeaf: number,
+    destinationLeaf: number,
+    protocol: number,
+    port: number,
+    by: FlowQuestion["by"],
+  ): readonly SideReason[] {
+    const { provenance } = this;
+    const source = provenance.leaf(sourceLeaf);
+    const destination = provenance.leaf(destinationLeaf);
+    // A pod's traffic to itself is never judged.
+    if (source.endpointId !== undefined && source.endpointId === destination.endpointId) {
+      return noReasons;
+    }
+    const side = (
+      direction: SideReason["direction"],
+      endpointId: number | undefined,
+      originId: number,
+    ): readonly SideReason[] => {
+      if (endpointId === undefined) return noReasons;
+      const word = direction === "egress" ? "Egress" : "Ingress";
+      const reason = provenance.reason(endpointId, word, originId, protocol, port, by);
+      return [{ direction, ...reason }];
+    };
+    return [
+      ...side("egress", source.endpointId, destination.originId),
+      ...side("ingress", destination.endpointId, source.originId),
+    ];
+  }
+
+  /** The policies whose rules the table has, or that isolate a pod. */
+  get policies(): readonly PolicySource[] {
+    const { endpoints } = this.#source.ruleset;
+    const sides = new Set(
+      endpoints.flatMap(({ ingress, egress, audit }) => [
+        ...[ingress, egress],
+        ...(audit === undefined ? [] : [audit.ingress, audit.egress]),
+      ]),
+    );
+    return [
+      ...new Set([...sides].flatMap(({ isolatedBy, policies }) => [...isolatedBy, ...policies])),
+    ];
+  }
+
+  /** What the table was made from, as it tells it itself. To be used at once: a later table may take its bytes. */
+  get provenance(): Provenance {
+    const { bytes } = this.#source.blob;
+    if (bytes !== this.#bytes || this.#provenance === undefined) {
+      this.#bytes = bytes;
+      this.#provenance = new Provenance(bytes);
+    }
+    return this.#provenance;
+  }
 }
 
 function ownersOf(objects: readonly ObjectHead[]): Map<string, Owner> {

@@ -10,6 +10,7 @@ import { serveUnix } from "../../src/control/server.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
+import { Hits } from "../../src/observe/hits.js";
 import { recordsOf } from "../dataplane/strangers.js";
 import { fakeIo } from "./fake-io.js";
 
@@ -45,6 +46,7 @@ test("status shows the endpoints that need it most", async () => {
     controlRoutes({
       ...{ name: "test", version: "0.0.0", dataplane, flows, established: "recheck", deny: "drop" },
       ...{ mode: () => "enforce" as const, interfaces: () => interfaces, isBehind: () => false },
+      hits: new Hits({ dataplane, flows }),
       controller: new Controller({
         take: async () => ({ all: manifests }),
         local: () => "all",

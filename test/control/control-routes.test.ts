@@ -11,6 +11,7 @@ import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { ConnectionRecord, ConnState, SavedConnection } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
+import { Hits } from "../../src/observe/hits.js";
 import { until } from "../live/lab-harness.js";
 
 const manifest = `apiVersion: v1
@@ -20,6 +21,7 @@ metadata: { name: shop }
 
 /** As a process has it before its first table. */
 function subjectOf(dataplane: Dataplane): ControlSubject {
+  const flows = new FlowLog(dataplane, { interfaceName: () => undefined });
   return {
     name: "test",
     version: "0.0.0",
@@ -29,7 +31,8 @@ function subjectOf(dataplane: Dataplane): ControlSubject {
       enforce: () => 1,
     }),
     dataplane,
-    flows: new FlowLog(dataplane, { interfaceName: () => undefined }),
+    flows,
+    hits: new Hits({ dataplane, flows }),
     established: "recheck",
     deny: "drop",
     mode: () => "enforce",

@@ -11,6 +11,7 @@ import { SourceFollower } from "../../src/control/source-follower.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import type { KubernetesSource } from "../../src/kubernetes/kubernetes-source.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
+import { Hits } from "../../src/observe/hits.js";
 import { fakeIo } from "../cli/fake-io.js";
 import { namespaceObject, podObject, policyObject } from "./api-objects.js";
 import type { ApiServer, Fault, SeenRequest } from "./api-server.js";
@@ -50,6 +51,7 @@ class Surfaces {
       controlRoutes({
         ...{ name: "test", version: "0", controller, dataplane: surfaces.#dataplane },
         ...{ flows: surfaces.#flows, established: "recheck", deny: "drop" },
+        hits: new Hits({ dataplane: surfaces.#dataplane, flows: surfaces.#flows }),
         mode: () => "enforce",
         interfaces: () => [],
         reload: () => controller.reload(),

@@ -2,6 +2,8 @@ import { expect, test, vi } from "vitest";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { Attachments } from "../../src/node/attachments.js";
 import { Succession } from "../../src/node/handoff/succession.js";
+import { FlowLog } from "../../src/observe/flow-log.js";
+import { Hits } from "../../src/observe/hits.js";
 
 // Goal: what is left to the next process is what the last table made, and none comes into force behind it.
 // Method: a table is still being put in force when the end comes; a service manager that nobody answers for.
@@ -13,6 +15,10 @@ test("what is handed on is packed when no table comes into force any more", asyn
   let tableDone = () => {};
   const succession = new Succession({
     dataplane,
+    hits: new Hits({
+      dataplane,
+      flows: new FlowLog(dataplane, { interfaceName: () => undefined }),
+    }),
     attachments,
     host: {
       env: { NOTIFY_SOCKET: "/nonexistent/notify", FDSTORE: "8" },

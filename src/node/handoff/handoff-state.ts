@@ -18,6 +18,7 @@ import {
   SAVED_CONNECTIONS_VERSION,
   SavedConnection,
 } from "../../layout/layout.gen.js";
+import type { SavedHits } from "../../observe/hits.js";
 
 /** A zone of the connection table, and the interfaces whose connections are in it. */
 export interface ZoneHandoff {
@@ -36,6 +37,8 @@ export interface HandoffState {
   /** Generation of the last table in force. */
   readonly generation: number;
   readonly totals: Totals;
+  /** Absent where the version that wrote it counted none. */
+  readonly hits?: SavedHits;
   readonly zones: readonly ZoneHandoff[];
   readonly links: readonly LinkHandoff[];
   readonly connections: { readonly version: number; readonly recordBytes: number };
@@ -70,7 +73,7 @@ const pieceRecords = 8_192;
  */
 export function packHandoff(
   dataplane: Dataplane,
-  about: Pick<HandoffState, "version" | "zones">,
+  about: Pick<HandoffState, "version" | "zones" | "hits">,
 ): PackedHandoff {
   const links = dataplane.handoffs();
   const descriptors = links.flatMap(descriptorsOf);
@@ -245,10 +248,30 @@ function handoffOf(document: unknown, descriptors: readonly number[]): HandoffSt
         counts: countsOf(link["counts"], linkTotalNames),
       };
     }),
+    ...(root["hits"] === undefined ? {} : { hits: hitsOf(root["hits"]) }),
     connections: {
       version: wordOf(connections["version"]),
       recordBytes: wordOf(connections["recordBytes"]),
     },
+  };
+}
+
+function hitsOf(value: unknown): SavedHits {
+  const { policies, others, since } = objectOf(value);
+  const sums = (value: unknown): SavedHits["others"] =>
+    listOf(value).map((sum) => {
+      const [key, ...counts] = listOf(sum);
+      const [packets = 0, bytes = 0, connections = 0, lastMs = 0] = counts.map(countOf);
+      return [textOf(key), packets, bytes, connections, lastMs];
+    });
+  return {
+    policies: listOf(policies).map((value) => {
+      const { kind, namespace, name, since, sums: its } = objectOf(value);
+      const identity = { kind: textOf(kind), namespace: textOf(namespace), name: textOf(name) };
+      return { ...identity, since: countOf(since), sums: sums(its) };
+    }),
+    others: sums(others),
+    since: countOf(since),
   };
 }
 
@@ -284,14 +307,14 @@ function countsOf<Name extends string>(
   names: readonly Name[],
 ): { readonly [Each in Name]: number } {
   const counts = objectOf(value);
-  const count = (name: Name): number => {
-    const got = counts[name] ?? 0;
-    if (Number.isSafeInteger(got) && Number(got) >= 0) return Number(got);
-    throw new HandoffError("its document is not what it should be");
-  };
-  return Object.fromEntries(names.map((name) => [name, count(name)])) as {
+  return Object.fromEntries(names.map((name) => [name, countOf(counts[name] ?? 0)])) as {
     readonly [Each in Name]: number;
   };
+}
+
+function countOf(value: unknown): number {
+  if (Number.isSafeInteger(value) && Number(value) >= 0) return Number(value);
+  throw new HandoffError("its document is not what it should be");
 }
 
 function writeAll(file: number, bytes: Uint8Array): void {

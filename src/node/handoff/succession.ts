@@ -2,6 +2,7 @@ import { closeSync } from "node:fs";
 import { RefusalError } from "../../control/refusal.js";
 import { defaultSocket } from "../../control/settings.js";
 import type { Dataplane } from "../../dataplane/dataplane.js";
+import type { Hits } from "../../observe/hits.js";
 import type { Attachments } from "../attachments.js";
 import type { NodeHost } from "../node-host.js";
 import { restoreInterface } from "../sidecar/attachment.js";
@@ -18,6 +19,7 @@ import { askForPlace, offerPlace, type Predecessor } from "./handshake.js";
 
 export interface SuccessionOptions {
   readonly dataplane: Dataplane;
+  readonly hits: Pick<Hits, "save" | "restore">;
   readonly attachments: Attachments;
   readonly host: NodeHost;
   readonly version: string;
@@ -80,7 +82,7 @@ export class Succession {
   async enter(enforce: () => number): Promise<number> {
     this.#mustStay();
     if (this.#hasEntered) return enforce();
-    const { dataplane, attachments, host } = this.#options;
+    const { dataplane, hits, attachments, host } = this.#options;
     // A predecessor that does not answer does not hold up the end.
     const left = await Promise.race([this.#inherit(), this.#untilEnding]);
     this.#mustStay();
@@ -93,6 +95,7 @@ export class Succession {
     }
     const { handoff, file } = left;
     dataplane.continueFrom(handoff.generation, handoff.totals);
+    if (handoff.hits !== undefined) hits.restore(handoff.hits);
     dataplane.inherit(handoff.links);
     attachments.inherit(handoff.zones);
     const generation = enforce();
@@ -236,10 +239,11 @@ export class Succession {
   }
 
   #pack() {
-    const { dataplane, attachments, version } = this.#options;
+    const { dataplane, hits, attachments, version } = this.#options;
     attachments.freeze();
     dataplane.stop();
-    return packHandoff(dataplane, { version, zones: attachments.zonesToHandOn() });
+    const zones = attachments.zonesToHandOn();
+    return packHandoff(dataplane, { version, zones, hits: hits.save() });
   }
 
   /**

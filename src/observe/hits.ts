@@ -1,0 +1,384 @@
+import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
+import type { Dataplane } from "../dataplane/dataplane.js";
+import { sidesOf } from "../dataplane/events.js";
+import { HitRecord, NONE, readHitRecord } from "../layout/layout.gen.js";
+import type { FlowLog } from "./flow-log.js";
+import type { SideReason } from "./table-snapshot.js";
+
+/** What passed by a rule, or was denied by it. */
+export interface HitCount {
+  /** Frames, both ways; a superframe is one, and later fragments are not counted. */
+  readonly packets: number;
+  readonly bytes: number;
+  /** Connections that began by it. */
+  readonly connections: number;
+  /** When the last of it was, RFC 3339; null: never. */
+  readonly lastHit: string | null;
+}
+
+type Side = SideReason["direction"];
+
+/** The hits of one policy. */
+export interface PolicyHits {
+  /** From when on they are counted, RFC 3339. */
+  readonly since: string;
+  /** What its rules decided, together. */
+  readonly rules: HitCount;
+  /** What was denied because no rule allows it and this policy isolates the pod. */
+  readonly denied: Readonly<Record<Side, HitCount>>;
+  /** What passed, and would have been denied if audited policies were enforced. */
+  readonly audited: Readonly<Record<Side, HitCount>>;
+}
+
+/** What no policy's rule decided. */
+export interface DefaultHits {
+  /** It passed because no policy isolates the pod. */
+  readonly allowed: Readonly<Record<Side, HitCount>>;
+  /** It was denied because no rule allows it; each packet once, however many policies isolate the pod. */
+  readonly denied: Readonly<Record<Side, HitCount>>;
+}
+
+/** What is counted, and of which it is not known what decided it. */
+export interface UnknownHits {
+  readonly passed: HitCount;
+  readonly denied: HitCount;
+}
+
+export interface HitsOptions {
+  readonly dataplane: Pick<Dataplane, "hasHits" | "hits" | "lastHits">;
+  /** The last tables. */
+  readonly flows: Pick<FlowLog, "snapshot" | "snapshotOf">;
+  /** Whether an object is known, of which the table in force tells nothing; absent: none is. */
+  readonly exists?: (policy: Pick<PolicyRecord, "kind" | "namespace" | "name">) => boolean;
+  /** Gets the first internal error as a line; counting continues. */
+  readonly tell?: (line: string) => void;
+}
+
+/** How often what has ended or was denied is read. */
+const readMs = 250;
+/** Records of one reading; what is left waits for the next. Some ten microseconds each. */
+const recordsAtOnce = 4_096;
+/** By ProtocolSlot: a protocol that is in it. */
+const protocolsBySlot = [6, 17, 132, 0] as const;
+
+/** The form in which hits go from one process to the next. */
+export interface SavedHits {
+  readonly policies: readonly {
+    readonly kind: string;
+    readonly namespace: string;
+    readonly name: string;
+    readonly since: number;
+    readonly sums: readonly SavedSum[];
+  }[];
+  readonly others: readonly SavedSum[];
+  readonly since: number;
+}
+/** A sum's key, packets, bytes, connections, and when the last was. */
+type SavedSum = readonly [string, number, number, number, number];
+
+class Sum {
+  packets = 0;
+  bytes = 0;
+  connections = 0;
+  /** Units: milliseconds since the epoch; 0: never. */
+  lastMs = 0;
+
+  add({ packets, bytes, connections, lastMs }: Omit<Sum, "add" | "item">): void {
+    this.packets += packets;
+    this.bytes += bytes;
+    this.connections += connections;
+    this.lastMs = Math.max(this.lastMs, lastMs);
+  }
+
+  get item(): HitCount {
+    const { packets, bytes, connections, lastMs } = this;
+    const lastHit = lastMs === 0 ? null : new Date(lastMs).toISOString();
+    return { packets, bytes, connections, lastHit };
+  }
+}
+
+/** Sums by what they are of. */
+class Sums {
+  readonly all = new Map<string, Sum>();
+
+  of(key: string): Sum {
+    let sum = this.all.get(key);
+    if (sum === undefined) {
+      sum = new Sum();
+      this.all.set(key, sum);
+    }
+    return sum;
+  }
+
+  bySide(what: string): Readonly<Record<Side, HitCount>> {
+    return { ingress: this.item(`${what} ingress`), egress: this.item(`${what} egress`) };
+  }
+
+  item(key: string): HitCount {
+    return (this.all.get(key) ?? new Sum()).item;
+  }
+
+  save(): SavedSum[] {
+    return [...this.all].map(([key, { packets, bytes, connections, lastMs }]) => [
+      ...([key, packets, bytes, connections, lastMs] as const),
+    ]);
+  }
+
+  restore(saved: readonly SavedSum[]): void {
+    for (const [key, packets, bytes, connections, lastMs] of saved) {
+      this.of(key).add({ packets, bytes, connections, lastMs });
+    }
+  }
+}
+
+class CountedPolicy {
+  readonly sums = new Sums();
+  readonly identity: Pick<PolicyRecord, "kind" | "namespace" | "name">;
+  readonly sinceMs: number;
+
+  constructor({ kind, namespace, name }: CountedPolicy["identity"], sinceMs: number) {
+    this.identity = { kind, namespace, name };
+    this.sinceMs = sinceMs;
+  }
+}
+
+/** A policy is the same as long as it is in force under its name, whatever its rules become. */
+function policyKey({ kind, namespace, name }: CountedPolicy["identity"]): string {
+  return `${kind} ${namespace}/${name}`;
+}
+
+type RuleName = Pick<RuleRecord, "tier" | "index"> & { readonly direction: string };
+
+function ruleKey({ tier, direction, index }: RuleName, audited = ""): string {
+  return `${audited}rule ${tier} ${direction.toLowerCase()} ${index}`;
+}
+
+/**
+ * Counts what each rule and each isolating policy decided, to the packet.
+ *
+ * The workers count by connection, and tell by which leaves and which port a verdict came about. What decided
+ * is found here, by the provenance of the table that judged: once for all packets of a kind.
+ *
+ * Shape:  a flow between two judged pods counts at each end, for the rule that decides there: the first that
+ *         matches, in the order of evaluation. A denied packet counts at the sides that deny it.
+ * Cost:   memory for each rule of the policies in force, and for each kind of connection that lives.
+ */
+export class Hits {
+  readonly #options: HitsOptions;
+  readonly #policies = new Map<string, CountedPolicy>();
+  readonly #others = new Sums();
+  /** By worker and number of a count: where it adds. */
+  readonly #targets = new Map<number, readonly Sum[]>();
+  readonly #timer: NodeJS.Timeout;
+  #sinceMs = Date.now();
+  #reading: Promise<void> | undefined;
+  /** A reading with living connections that has not begun. */
+  #nextReading: Promise<void> | undefined;
+  /** The generation whose policies are known. */
+  #known = 0;
+  #isOpen = true;
+  #hasFailed = false;
+
+  constructor(options: HitsOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => void this.#read(false), readMs).unref();
+  }
+
+  /** From when on hits are counted, RFC 3339. */
+  get since(): string {
+    return new Date(this.#sinceMs).toISOString();
+  }
+
+  /** Another table is in force. What the last one decided is read while it is still known. */
+  tableUsed(): void {
+    void this.#read(false);
+  }
+
+  /** Reads everything up to now. Those who ask before a reading has begun share it. */
+  refresh(): Promise<void> {
+    if (!this.#isOpen) return Promise.resolve();
+    this.#nextReading ??= (this.#reading ?? Promise.resolve()).then(() => {
+      this.#nextReading = undefined;
+      return this.#begin(true);
+    });
+    return this.#nextReading;
+  }
+
+  /** The hits of a policy of the table; undefined when it judges nobody here. */
+  policy(policy: CountedPolicy["identity"]): PolicyHits | undefined {
+    const counted = this.#policies.get(policyKey(policy));
+    if (counted === undefined) return undefined;
+    const rules = new Sum();
+    for (const [key, sum] of counted.sums.all) if (key.startsWith("rule ")) rules.add(sum);
+    return {
+      since: new Date(counted.sinceMs).toISOString(),
+      rules: rules.item,
+      denied: counted.sums.bySide("denied"),
+      audited: counted.sums.bySide("audited"),
+    };
+  }
+
+  /** The hits of a rule; `audited`: what passed, and what the rule would have decided. */
+  rule(rule: RuleName & Pick<RuleRecord, "policy">): {
+    readonly hits: HitCount;
+    readonly audited: HitCount;
+  } {
+    const sums = this.#policies.get(policyKey(rule.policy))?.sums ?? new Sums();
+    return { hits: sums.item(ruleKey(rule)), audited: sums.item(ruleKey(rule, "audited ")) };
+  }
+
+  get defaults(): DefaultHits {
+    return { allowed: this.#others.bySide("allowed"), denied: this.#others.bySide("denied") };
+  }
+
+  get unknown(): UnknownHits {
+    return { passed: this.#others.item("passed"), denied: this.#others.item("denied") };
+  }
+
+  /** All counts of a data plane that is stopped, for `restore`. */
+  save(): SavedHits {
+    for (const records of this.#options.dataplane.lastHits()) this.#take(records);
+    return {
+      policies: [...this.#policies.values()].map(({ identity, sinceMs, sums }) => ({
+        ...identity,
+        since: sinceMs,
+        sums: sums.save(),
+      })),
+      others: this.#others.save(),
+      since: this.#sinceMs,
+    };
+  }
+
+  /** Goes on with the counts of the process that had this place before. */
+  restore({ policies, others, since }: SavedHits): void {
+    this.#sinceMs = since;
+    this.#others.restore(others);
+    for (const { sums, since: sinceMs, ...identity } of policies) {
+      const counted = new CountedPolicy(identity, sinceMs);
+      counted.sums.restore(sums);
+      this.#policies.set(policyKey(identity), counted);
+    }
+  }
+
+  close(): void {
+    this.#isOpen = false;
+    clearInterval(this.#timer);
+  }
+
+  #read(live: boolean): Promise<void> {
+    return this.#reading ?? this.#begin(live);
+  }
+
+  async #begin(live: boolean): Promise<void> {
+    const reading = this.#readAll(live);
+    this.#reading = reading;
+    await reading;
+    if (this.#reading === reading) this.#reading = undefined;
+  }
+
+  async #readAll(live: boolean): Promise<void> {
+    try {
+      if (!live && !this.#options.dataplane.hasHits) return;
+      let taken = 0;
+      for await (const records of this.#options.dataplane.hits(live)) {
+        if (!this.#isOpen) return;
+        this.#take(records);
+        taken += records.length / HitRecord.bytes;
+        // Only a flood of new kinds brings so many: what is left counts next time.
+        if (!live && taken >= recordsAtOnce) return;
+      }
+    } catch (error) {
+      if (this.#isOpen && !this.#hasFailed) {
+        this.#options.tell?.(`hits: ${(error as Error).message}`);
+        this.#hasFailed = true;
+      }
+    }
+  }
+
+  #take(records: Uint8Array): void {
+    this.#learnPolicies();
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+    const nowMs = Date.now();
+    for (let at = 0; at < records.length; at += HitRecord.bytes) {
+      const record = readHitRecord(view, at);
+      const { totalPackets: packets, totalBytes: bytes, connections, agoMs } = record;
+      const count = record.worker * 2 ** 32 + record.number;
+      let targets = this.#targets.get(count);
+      if (targets === undefined) {
+        targets = this.#targetsOf(record);
+        this.#targets.set(count, targets);
+      }
+      const lastMs = agoMs === NONE ? 0 : nowMs - agoMs;
+      for (const sum of targets) sum.add({ packets, bytes, connections, lastMs });
+      if (record.isOver !== 0) this.#targets.delete(count);
+    }
+  }
+
+  /** Begins to count the policies that have come, and forgets those that are gone. */
+  #learnPolicies(): void {
+    const { flows, exists } = this.#options;
+    const { snapshot } = flows;
+    if (snapshot === undefined || snapshot.generation === this.#known) return;
+    this.#known = snapshot.generation;
+    const inTable = new Set<string>();
+    for (const policy of snapshot.policies) {
+      const key = policyKey(policy);
+      inTable.add(key);
+      if (!this.#policies.has(key)) this.#policies.set(key, new CountedPolicy(policy, Date.now()));
+    }
+    for (const [key, { identity }] of this.#policies) {
+      if (!inTable.has(key) && exists?.(identity) !== true) this.#policies.delete(key);
+    }
+  }
+
+  #targetsOf(record: ReturnType<typeof readHitRecord>): readonly Sum[] {
+    const { generation, sourceLeaf, destinationLeaf, protocolSlot, port } = record;
+    const deniedBy = sidesOf(record.deniedBy);
+    const unknown = [this.#others.of(deniedBy.length > 0 ? "denied" : "passed")];
+    const snapshot = this.#options.flows.snapshotOf(generation);
+    const protocol = protocolsBySlot[protocolSlot];
+    if (snapshot === undefined || protocol === undefined) return unknown;
+    const reasons = (by: "enforced" | "audit") =>
+      snapshot.reasonsOf(sourceLeaf, destinationLeaf, protocol, port, by);
+    const sides = reasons("enforced");
+    if (deniedBy.length > 0) {
+      const denied = sides.filter(({ direction }) => deniedBy.includes(direction));
+      // What is no judged pod's, such as a wire's traffic to somebody else, no policy has denied.
+      if (denied.length === 0) return [];
+      if (denied.some(({ verdict }) => verdict !== "deny")) return unknown;
+      return denied.flatMap((side) => this.#decidersOf(side));
+    }
+    // Kept by an older table, which is no longer known.
+    if (sides.some(({ verdict }) => verdict !== "allow")) return unknown;
+    const enforced = sides.flatMap((side) => this.#decidersOf(side));
+    if (!snapshot.provenance.hasAudit) return enforced;
+    const audited = reasons("audit").flatMap((side, index) =>
+      isSame(side, sides[index]) ? [] : this.#auditorsOf(side),
+    );
+    return [...enforced, ...audited];
+  }
+
+  /** Where a decision of one side counts. */
+  #decidersOf({ direction, verdict, rule, isolatedBy }: SideReason): readonly Sum[] {
+    if (rule !== undefined) return this.#sumsOf([rule.policy], ruleKey(rule));
+    if (verdict === "allow") return [this.#others.of(`allowed ${direction}`)];
+    const all = this.#others.of(`denied ${direction}`);
+    return [all, ...this.#sumsOf(isolatedBy, `denied ${direction}`)];
+  }
+
+  #auditorsOf({ direction, verdict, rule, isolatedBy }: SideReason): readonly Sum[] {
+    if (rule !== undefined) return this.#sumsOf([rule.policy], ruleKey(rule, "audited "));
+    return verdict === "allow" ? [] : this.#sumsOf(isolatedBy, `audited ${direction}`);
+  }
+
+  #sumsOf(policies: readonly PolicyRecord[], key: string): readonly Sum[] {
+    return policies.flatMap((policy) => this.#policies.get(policyKey(policy))?.sums.of(key) ?? []);
+  }
+}
+
+/** Whether audited policies change nothing on a side. */
+function isSame(audited: SideReason, enforced: SideReason | undefined): boolean {
+  const nameOf = (side: SideReason | undefined) =>
+    side?.rule && `${policyKey(side.rule.policy)} ${ruleKey(side.rule)}`;
+  return audited.verdict === enforced?.verdict && nameOf(audited) === nameOf(enforced);
+}
