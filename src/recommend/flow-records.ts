@@ -1,3 +1,4 @@
+import { wantDnsLabel, wantLabelKey, wantLabelValue } from "../manifest/names.js";
 import { type Address, parseAddress } from "../net/address.js";
 import { isTransportProtocol, type TransportProtocol } from "../net/protocol.js";
 import type { LeftOut } from "./left-out.js";
@@ -118,6 +119,8 @@ function isOwnNode(flow: Json, ext: Json | undefined): boolean {
 function endOf(end: unknown, address: Address | undefined, seen: Seen): SeenEnd | undefined {
   const { namespace, pod_name: name } = isMap(end) ? end : ({} as Json);
   if (isMap(end) && typeof namespace === "string" && typeof name === "string" && name !== "") {
+    // It stands in policies, and in paths of files.
+    if (wantDnsLabel(namespace) !== undefined) return undefined;
     const make = () => podOf(end, namespace, name);
     return { by: "pod", pod: seen.pod(namespace, name, address, make) };
   }
@@ -130,8 +133,9 @@ function endOf(end: unknown, address: Address | undefined, seen: Seen): SeenEnd 
 function podOf(end: Json, namespace: string, name: string): SeenPod {
   const labels = listOf(end["labels"]).flatMap((label): readonly [string, string][] => {
     const found = /^(?:k8s:)?([^=:]+)(?:=(.*))?$/.exec(`${label}`);
-    if (found === null || ciliumLabel.test(found[1]!)) return [];
-    return [[found[1]!, found[2] ?? ""]];
+    const [, key = "", value = ""] = found ?? [];
+    const isOfPod = wantLabelKey(key) === undefined && wantLabelValue(value) === undefined;
+    return isOfPod && !ciliumLabel.test(key) ? [[key, value]] : [];
   });
   const workload = listOf(end["workloads"]).find(isMap);
   const isNamed =

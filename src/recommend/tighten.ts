@@ -10,7 +10,8 @@ import type {
 import { formatPrefix, prefixContains } from "../net/prefix.js";
 import { protocolNumbers } from "../net/protocol.js";
 import { matchesSelector, requirementText } from "../policy/selectors.js";
-import { type Given, Landscape } from "./landscape.js";
+import { grouped } from "./grouped.js";
+import { type Given, Landscape, type Place } from "./landscape.js";
 import type { Party } from "./party.js";
 import { type Proof, policyKey, prove, Unproven } from "./prove.js";
 import { readBack } from "./read-back.js";
@@ -69,7 +70,11 @@ export function tighten(given: Given, seen: Seen, isAsked: (party: Party) => boo
       each.kind === "NetworkPolicy" &&
       landscape.parties.some((party) => isAsked(party) && holds(each, party)),
   );
-  const use = asked.map((policy) => ({ policy, used: usedParts(policy, questions, landscape) }));
+  const sides = grouped(sidesOf(questions), ({ own }) => own.party.namespace);
+  const use = asked.map((policy) => ({
+    policy,
+    used: usedParts(policy, sides.get(policy.meta.namespace) ?? [], landscape),
+  }));
   const silent = use.filter(({ used }) => used === undefined).map(({ policy }) => policy);
   const changed = use.flatMap(({ policy, used }) =>
     used === undefined ? [] : [narrowed(policy, used)],
@@ -102,34 +107,48 @@ function holds(policy: NetworkPolicy, { namespace, pods }: Party): boolean {
 /** Keys of parts that some flow used: `ingress 0`, `ingress 0 peer 1`, `ingress 0 port 0`. */
 type Used = ReadonlySet<string>;
 
-/** What flows used of a policy; undefined when no flow had to do with its pods. */
+/** One end of a flow that policies may be about. */
+interface Side {
+  readonly question: Question;
+  readonly direction: Direction;
+  readonly own: Extract<Place, { by: "party" }>;
+  readonly other: Place;
+}
+
+function sidesOf(questions: readonly Question[]): readonly Side[] {
+  return questions.flatMap((question) =>
+    directions.flatMap((direction): readonly Side[] => {
+      const { from, to } = question;
+      const [own, other] = direction === "ingress" ? [to, from] : [from, to];
+      return own.by === "party" ? [{ question, direction, own, other }] : [];
+    }),
+  );
+}
+
+/** What flows used of a policy; undefined when no flow had to do with its pods. `sides` are of its namespace. */
 function usedParts(
   policy: NetworkPolicy,
-  questions: readonly Question[],
+  sides: readonly Side[],
   landscape: Landscape,
 ): Used | undefined {
   const used = new Set<string>();
   let isSeen = false;
-  for (const question of questions) {
-    for (const direction of directions) {
-      const [own, other] =
-        direction === "ingress" ? [question.to, question.from] : [question.from, question.to];
-      if (own.by !== "party" || own.party.namespace !== policy.meta.namespace) continue;
-      if (!matchesSelector(policy.podSelector, own.pod.meta.labels)) continue;
-      isSeen = true;
-      for (const [index, rule] of policy[direction].entries()) {
-        const ports = rule.ports.flatMap((port, at) => (matchesPort(port, question) ? [at] : []));
-        const peers = rule.peers.flatMap((peer, at) =>
-          matchesPeer(peer, policy, question, direction, other, landscape) ? [at] : [],
-        );
-        const isMatch =
-          (rule.ports.length === 0 || ports.length > 0) &&
-          (rule.peers.length === 0 || peers.length > 0);
-        if (!isMatch) continue;
-        used.add(`${direction} ${index}`);
-        for (const at of ports) used.add(`${direction} ${index} port ${at}`);
-        for (const at of peers) used.add(`${direction} ${index} peer ${at}`);
-      }
+  for (const side of sides) {
+    if (!matchesSelector(policy.podSelector, side.own.pod.meta.labels)) continue;
+    isSeen = true;
+    const { question, direction } = side;
+    for (const [index, rule] of policy[direction].entries()) {
+      const ports = rule.ports.flatMap((port, at) => (matchesPort(port, question) ? [at] : []));
+      const peers = rule.peers.flatMap((peer, at) =>
+        matchesPeer(peer, policy, side, landscape) ? [at] : [],
+      );
+      const isMatch =
+        (rule.ports.length === 0 || ports.length > 0) &&
+        (rule.peers.length === 0 || peers.length > 0);
+      if (!isMatch) continue;
+      used.add(`${direction} ${index}`);
+      for (const at of ports) used.add(`${direction} ${index} port ${at}`);
+      for (const at of peers) used.add(`${direction} ${index} peer ${at}`);
     }
   }
   return isSeen ? used : undefined;
@@ -151,9 +170,7 @@ function matchesPort({ protocol, port, endPort }: PolicyPort, question: Question
 function matchesPeer(
   { ipBlock, podSelector, namespaceSelector }: PolicyPeer,
   { meta }: NetworkPolicy,
-  question: Question,
-  direction: Direction,
-  other: Question["from"],
+  { question, direction, other }: Side,
   { cluster }: Landscape,
 ): boolean {
   if (ipBlock !== undefined) {

@@ -143,9 +143,23 @@ function written(document: Document<Node>, comments: readonly string[]): string 
       // An empty selector means all, and reads so only in its short form.
       if (node.items.length === 0) node.flow = true;
     },
+    Scalar(_key, node) {
+      if (typeof node.value === "string" && !isPlainEverywhere(node.value)) {
+        node.type = "QUOTE_DOUBLE";
+      }
+    },
   });
   document.commentBefore = comments.map((comment) => ` ${oneLine(comment)}`).join("\n");
   return document.toString({ lineWidth: 0, indentSeq: false }).replace(/^((?:#[^\n]*\n)+)\n/, "$1");
+}
+
+/**
+ * Whether a text without quotes is a text for every reader: kubectl's takes `on` for true, and 1:30 for 90, as YAML 1.1
+ * has it.
+ */
+function isPlainEverywhere(text: string): boolean {
+  const isWord = /^[a-z][a-z0-9_./-]*$/i.test(text) || /^[0-9.]+\/[0-9]+$/.test(text);
+  return isWord && !/^(y|n|yes|no|on|off|true|false|null)$/i.test(text);
 }
 
 /** A name in a comment is never the end of it. */

@@ -288,6 +288,23 @@ spec:
     );
   });
 
+  test("labels that YAML 1.1 takes for something else are quoted, and names that are none are left out", async () => {
+    const labels = ["k8s:app=on", "k8s:y=1_000", "k8s:role=0o7", "k8s:track=", "k8s:bad key=x"];
+    const ends = [
+      { ip: "10.0.0.1", pod: "a/one", labels },
+      { ip: "10.0.0.2", pod: "a/two", labels: ["k8s:app=1.5"] },
+    ] as const;
+    const evil = { ip: "10.0.0.3", pod: "..\n/x", labels: [] };
+    const { out, err } = await recommended(
+      [flow(ends[0], ends[1], to(1)), flow(evil, ends[1], to(2))],
+      [],
+      undefined,
+    );
+    for (const text of ['app: "on"', 'app: "1.5"', 'role: "0o7"']) assert.include(out, text);
+    assert.notInclude(out, "port: 2");
+    assert.include(err, "left out 1: the record names no addresses");
+  });
+
   test("one that an admin's policy refuses now is left out, with that policy", async () => {
     const admin = `---
 apiVersion: policy.networking.k8s.io/v1alpha2
