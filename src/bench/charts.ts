@@ -1,5 +1,6 @@
 import { brief, escapeText, number } from "./markup.js";
 import { isSluice, type Result, type Row } from "./report.js";
+import { changeText, type Earlier } from "./saved-report.js";
 
 /** Plots as inline SVG. Colours and type come from the page's style. */
 
@@ -128,40 +129,47 @@ export function lineChart(lines: readonly Line[], xTitle: string): string {
   return svg(width, height + 24, [...grid, ...drawn]);
 }
 
+/** Octaves to each side of what is aimed at, and their names below the plots. */
+const octaves = 2;
+const axis = ["¼", "½", "as aimed", "2 ×", "4 ×"] as const;
+
 /**
  * Draws each ratio by how far it is from what is aimed at: the middle is just there, right is better,
- * an octave is a fixed step.
+ * an octave is a fixed step. A ring is the earlier run's.
+ *
+ * Shape: a grid whose plots take the width that there is, so that their words keep their size on a phone.
  */
-export function ratioChart(rows: readonly Row[]): string {
+export function ratioChart(rows: readonly Row[], earlier?: Earlier): string {
   if (rows.length === 0) return "<p>None of the aims could be measured here.</p>";
-  const wide = 1_040;
-  const left = 545;
-  const right = 850;
-  const octaves = 2;
-  const step = 44;
-  const at = (octave: number) =>
-    left +
-    ((Math.max(-octaves, Math.min(octaves, octave)) + octaves) / (2 * octaves)) * (right - left);
-  const drawn = rows.map((row, index) => {
-    const middle = index * step + step / 2;
-    const aim = row.reach?.atLeast ?? row.reach?.atMost ?? 1;
-    const sign = row.better === "more" ? 1 : -1;
-    const place = (ratio: number) => sign * Math.log2(Math.max(ratio, 1e-6) / aim);
-    const tone = row.reached ? "var(--good)" : "var(--bad)";
-    const whisker = [1 - row.spread / 2, 1 + row.spread / 2].map((part) =>
-      f(at(place(row.ratio * part))),
-    );
-    const reach = `${row.better === "more" ? "at least" : "at most"} ${number(aim)}`;
-    return `<text x="0" y="${middle - 2}">${escapeText(shorten(row.name, 88))}</text>
-<text class="soft" x="0" y="${middle + 14}">against ${escapeText(row.against)}, by ${escapeText(row.by)}</text>
-<path class="grid" d="M${left} ${middle}H${right}"/>
-<path d="M${whisker[0]} ${middle}H${whisker[1]}" stroke="${tone}" stroke-width="2.5" opacity=".55"/>
-<circle cx="${f(at(place(row.ratio)))}" cy="${middle}" r="6" fill="${tone}"/>
-<text x="${right + 76}" y="${middle + 4}" text-anchor="end" style="font-weight:600;font-size:15px">${number(row.ratio)} ×</text>
-<text class="soft" x="${wide}" y="${middle + 4}" text-anchor="end">${reach}</text>`;
-  });
-  const aim = `<path class="aim" d="M${f(at(0))} 0V${rows.length * step}"/>`;
-  return `<div class="card">${svg(wide, rows.length * step, [aim, ...drawn])}</div>`;
+  const drawn = rows.map((row) => ratioRow(row, earlier?.row(row)));
+  const ticks = axis.map((text) => `<span>${text}</span>`).join("");
+  return `<div class="card ratios">${drawn.join("\n")}
+<span class="what soft">better to the right</span><div class="axis soft" aria-hidden="true">${ticks}</div></div>`;
+}
+
+function ratioRow(row: Row, before: Row | undefined): string {
+  const aim = row.reach?.atLeast ?? row.reach?.atMost ?? 1;
+  const sign = row.better === "more" ? 1 : -1;
+  const at = (ratio: number) => {
+    const octave = sign * Math.log2(Math.max(ratio, 1e-6) / aim);
+    return ((Math.max(-octaves, Math.min(octaves, octave)) + octaves) / (2 * octaves)) * 100;
+  };
+  const tone = row.reached ? "var(--good)" : "var(--bad)";
+  const [low, high] = [at(row.ratio * (1 - row.spread / 2)), at(row.ratio * (1 + row.spread / 2))];
+  const grid = [0, 25, 75, 100].map(
+    (x) => `<line class="grid" x1="${x}%" x2="${x}%" y1="0" y2="26"/>`,
+  );
+  const ring =
+    before === undefined
+      ? ""
+      : `<circle cx="${f(at(before.ratio))}%" cy="13" r="5" fill="none" stroke="var(--soft)" stroke-width="2"/>`;
+  const reach = `${row.better === "more" ? "at least" : "at most"} ${number(aim)}`;
+  const was =
+    before === undefined ? "" : `<br>before ${number(before.ratio)} × (${changeText(row, before)})`;
+  return `<div class="what">${escapeText(row.name)}<br><span class="soft">against ${escapeText(row.against)}, by ${escapeText(row.by)}${was}</span></div>
+<svg class="plot" role="img" aria-label="${number(row.ratio)} times, ${reach} is aimed at">${grid.join("")}<line class="grid" x1="0" x2="100%" y1="13" y2="13"/><line class="aim" x1="50%" x2="50%" y1="0" y2="26"/>
+<line x1="${f(low)}%" x2="${f(high)}%" y1="13" y2="13" stroke="${tone}" stroke-width="2.5" opacity=".55"/>${ring}<circle cx="${f(at(row.ratio))}%" cy="13" r="6" fill="${tone}"/></svg>
+<b class="ratio">${number(row.ratio)} ×</b><span class="reach soft">${reach}</span>`;
 }
 
 /** Moves labels apart, so that none covers another; keeps their order. */
@@ -208,10 +216,6 @@ function colour(of: Named): string {
 
 function own(of: Named): string {
   return isSluice(of) ? ' class="own"' : "";
-}
-
-function shorten(text: string, most: number): string {
-  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
 /** A coordinate, in tenths. */

@@ -2,9 +2,13 @@ import { barChart, lineChart, percentileChart, ratioChart } from "./charts.js";
 import { escapeText, number } from "./markup.js";
 import { type Measure, measures, type Pinning, pinnings } from "./plan.js";
 import type { Report, Result, Row } from "./report.js";
+import type { Earlier } from "./saved-report.js";
 
-/** Makes a page of its own: no script, nothing loaded from elsewhere, light or dark as the reader is. */
-export function reportHtml(report: Report): string {
+/**
+ * Makes a page of its own: no script, nothing loaded from elsewhere, light or dark as the reader is. It holds its own
+ * report as JSON, for whoever compares.
+ */
+export function reportHtml(report: Report, earlier?: Earlier): string {
   const { machine, rounds, seconds, at } = report;
   const largest = Math.max(...report.results.map(({ policies }) => policies));
   const atLargest = report.results.filter(({ policies }) => policies === largest);
@@ -14,7 +18,7 @@ export function reportHtml(report: Report): string {
     `Linux ${machine.kernel}`,
     `node ${machine.node}`,
     `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s each`,
-    `${at.slice(0, 16).replace("T", " ")} UTC`,
+    timeText(at),
   ];
   return `<!doctype html>
 <html lang="en">
@@ -27,13 +31,14 @@ export function reportHtml(report: Report): string {
 <body>
 <header>
 <h1>Sluice beside its peers</h1>
-<p class="facts">${facts.map((fact) => `<span>${escapeText(fact)}</span>`).join("")}</p>
+<p class="facts">${facts.map((fact) => `<span>${escapeText(fact)}</span>`).join("")}${jsonLink(report)}</p>
+${earlier === undefined ? "" : `<p>Rings, and “before”, are the run of ${escapeText(timeText(earlier.at))}. Two runs on one machine differ by more than the rounds of one: believe no small change.</p>`}
 </header>
 ${noise(report)}
 <section>
 <h2>Ratios</h2>
-<p>Sluice by its peer, in the same round; the median of the rounds. The line in the middle is what is aimed at: right of it is better. Whiskers show how far the rounds lie apart.</p>
-${ratioChart(report.rows)}
+<p>Sluice by its peer, in the same round; the median of the rounds. The dashed line is what is aimed at: right of it is better. Whiskers show how far the rounds lie apart.</p>
+${ratioChart(report.rows, earlier)}
 </section>
 <section>
 <h2>Round trips</h2>
@@ -76,6 +81,16 @@ ${details(report)}
 </body>
 </html>
 `;
+}
+
+function timeText(at: string): string {
+  return `${at.slice(0, 16).replace("T", " ")} UTC`;
+}
+
+function jsonLink(report: Report): string {
+  const json = Buffer.from(JSON.stringify(report)).toString("base64");
+  const name = `sluice-bench-${report.at.slice(0, 10)}.json`;
+  return `<a download="${escapeText(name)}" href="data:application/json;base64,${json}">this report as JSON</a>`;
 }
 
 function noise({ noise }: Report): string {
@@ -188,6 +203,11 @@ figcaption{font-weight:600;margin-bottom:.5rem}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--ink);font-variant-numeric:tabular-nums}
 svg .soft{fill:var(--soft)}svg .own{font-weight:600}
+a{color:var(--own)}.soft{color:var(--soft)}
+.ratios{display:grid;grid-template-columns:minmax(14rem,1.6fr) minmax(10rem,1fr) auto auto;gap:.55rem 1.1rem;align-items:center;line-height:1.35}
+.ratios .what .soft{font-size:13px}.ratios .ratio{text-align:right;white-space:nowrap}.ratios .reach{white-space:nowrap}
+.plot{height:26px}.axis{display:flex;justify-content:space-between;margin:0 -2.5em;font-size:12px}.axis span{width:5em;text-align:center}
+@media (max-width:40rem){body{padding:1.4rem .8rem 3rem}.ratios{grid-template-columns:1fr auto;gap:.25rem .8rem}.ratios .what,.ratios .plot,.ratios .axis{grid-column:1/-1}.ratios .what{margin-top:.7rem}.axis{margin:0 .6em}.axis span{width:auto}figure{padding:.8rem}figure svg text{font-size:15px}}
 svg .grid{stroke:var(--line)}svg .aim{stroke:var(--ink);stroke-dasharray:3 3}
 aside{margin:1.4rem 0 0;padding:.8rem 1.1rem;background:var(--warn);border:1px solid var(--warnline);border-radius:10px}
 aside ul{margin:.3rem 0 0;padding-left:1.2rem}

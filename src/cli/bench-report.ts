@@ -1,15 +1,16 @@
 import { titleOf } from "../bench/contenders.js";
 import { type Measure, pinnings } from "../bench/plan.js";
 import { isSluice, type Report, type Result, type Row } from "../bench/report.js";
+import { changeText, type Earlier } from "../bench/saved-report.js";
 import type { Io } from "./io.js";
 import { type Cell, fitTo, renderTable, type Styles, styles, type TableOptions } from "./output.js";
 
 /** Shows a report for reading: ratios first, absolute figures second, then what limits both. */
-export function reportText(report: Report, io: Io): string {
+export function reportText(report: Report, io: Io, earlier?: Earlier): string {
   const style = styles(io);
   const fit = fitTo(io);
   const parts = [
-    `${style.bold("Ratios")} ${style.dim("(Sluice by its peer, median of the rounds; spread between rounds)")}\n${ratioTable(report.rows, style, fit)}`,
+    `${style.bold("Ratios")} ${style.dim("(Sluice by its peer, median of the rounds; spread between rounds)")}\n${ratioTable(report.rows, style, fit, earlier)}`,
     `${style.bold("Round trips")} ${style.dim(`(UDP, µs, ${largest(report)} policies)`)}\n${roundTripTable(report, style, fit)}`,
     `${style.bold("Rates")} ${style.dim(`(nothing pinned, ${largest(report)} policies)`)}\n${rateTable(report, style, fit)}`,
   ];
@@ -26,17 +27,36 @@ export function reportText(report: Report, io: Io): string {
   return `${parts.join("\n")}${style.dim(footer(report))}\n`;
 }
 
-function ratioTable(rows: readonly Row[], style: Styles, fit: TableOptions): string {
+function ratioTable(
+  rows: readonly Row[],
+  style: Styles,
+  fit: TableOptions,
+  earlier?: Earlier,
+): string {
+  const beforeText = (row: Row) => {
+    const before = earlier?.row(row);
+    return before === undefined
+      ? ""
+      : `${significant(before.ratio)} × (${changeText(row, before)})`;
+  };
   return renderTable(
     rows.map((row): Cell[] => [
       row.name,
       { text: `${significant(row.ratio)} ×`, style: toneOf(row, style) },
+      ...(earlier === undefined ? [] : [beforeText(row)]),
       reachText(row),
       `${percent(row.spread)}${row.noisy ? " noisy" : ""}`,
       row.against,
       row.by,
     ]),
-    { header: ["WHAT", "RATIO", "AIM", "SPREAD", "AGAINST", "BY"], right: [1, 3], ...fit },
+    {
+      header: [
+        ...["WHAT", "RATIO", ...(earlier === undefined ? [] : ["BEFORE"])],
+        ...["AIM", "SPREAD", "AGAINST", "BY"],
+      ],
+      right: earlier === undefined ? [1, 3] : [1, 4],
+      ...fit,
+    },
   );
 }
 

@@ -64,6 +64,16 @@ export const benchFlags = [
     parse: seconds(0.02, 60),
   },
   {
+    flags: "--report <file>",
+    description: "measure nothing, and show what an earlier run wrote with -o json",
+    completes: "file",
+  },
+  {
+    flags: "--baseline <file>",
+    description: "show what an earlier run wrote with -o json beside this one",
+    completes: "file",
+  },
+  {
     flags: "--out <file>",
     description: "write the answer to a file; with html, the table is still printed",
     completes: "file",
@@ -88,6 +98,10 @@ export const bench = command({
     {
       command: "sluice bench -o html --out bench.html",
       effect: "everything, as a page with plots",
+    },
+    {
+      command: "sluice bench --report new.json --baseline old.json -o html --out both.html",
+      effect: "two runs beside each other",
     },
     {
       command: "sluice bench --quick --peers bridge,nft-sets --links af-packet -o json",

@@ -4,11 +4,15 @@ import { withNativeFigures } from "../bench/native/figures.js";
 import { measureNativeFigures } from "../bench/native/measure.js";
 import { peerNames } from "../bench/peers.js";
 import { isSluice, makeReport, type Report } from "../bench/report.js";
+import { type Earlier, earlierOf, readReport } from "../bench/saved-report.js";
 import { runSuite, type SuiteOptions } from "../bench/suite.js";
 import { policiesMax } from "../bench/workload.js";
 import { settings } from "../control/settings.js";
 import { didYouMean } from "../diagnostics/suggest.js";
+import { systemReason } from "../diagnostics/system-reason.js";
 import { mayMakeNamespaces } from "../lab/privilege.js";
+import { limits } from "../manifest/limits.js";
+import { readToEnd } from "../manifest/regular-file.js";
 import { reportText } from "./bench-report.js";
 import { type BenchOptions, benchFlags } from "./bench-spec.js";
 import { runEntered, selfWords } from "./enter.js";
@@ -35,6 +39,11 @@ const labLink = "tap";
  * The kernel removes everything that it makes when its process ends, even after a kill.
  */
 export async function runBench(options: BenchOptions, io: Io): Promise<number> {
+  const earlier = options.baseline === undefined ? undefined : earlierOf(saved(options.baseline));
+  if (options.report !== undefined) {
+    show(saved(options.report), options, io, earlier);
+    return exitCodes.ok;
+  }
   const plan = readPlan(options);
   return asCommand(async () => {
     if (!mayMakeNamespaces()) return runEntered(["bench", ...flagWords(benchFlags, options)], io);
@@ -63,7 +72,7 @@ export async function runBench(options: BenchOptions, io: Io): Promise<number> {
         io.stderr.write(`left out: ${name}: ${reason}\n`);
       }
       if (!report.results.some(isSluice)) throw nothingOfOurs(report);
-      show(report, options, io);
+      show(report, options, io, earlier);
       return exitCodes.ok;
     } catch (error) {
       if (!stop.signal.aborted) throw error;
@@ -75,21 +84,37 @@ export async function runBench(options: BenchOptions, io: Io): Promise<number> {
   });
 }
 
-function show(report: Report, options: BenchOptions, io: Io): void {
+/** Reads a saved report. Errors: CommandError (input). */
+function saved(file: string): Report {
+  let text: string;
+  try {
+    text = readToEnd(file, limits.fileBytes).toString("utf8");
+  } catch (error) {
+    throw new CommandError(exitCodes.input, `cannot read ${file}: ${systemReason(error)}`);
+  }
+  const report = readReport(text);
+  if (typeof report !== "string") return report;
+  throw new CommandError(exitCodes.input, `${file}: ${report}`);
+}
+
+function show(report: Report, options: BenchOptions, io: Io, earlier?: Earlier): void {
   const { output, out } = options;
   if (out !== undefined) {
     const text = {
-      table: () => reportText(report, { ...io, env: { ...io.env, NO_COLOR: "1" } }),
+      table: () => reportText(report, { ...io, env: { ...io.env, NO_COLOR: "1" } }, earlier),
       json: () => `${JSON.stringify(report)}\n`,
-      html: () => reportHtml(report),
+      html: () => reportHtml(report, earlier),
     };
     writeOut(out, io, (write) => write(text[output]()));
     // A page is for later; who waits in a terminal wants to know now.
-    if (output === "html") reportingIo(out, io).stdout.write(reportText(report, io));
+    if (output === "html") reportingIo(out, io).stdout.write(reportText(report, io, earlier));
     return;
   }
   if (output === "json") writeJson(io.stdout, report);
-  else io.stdout.write(output === "html" ? reportHtml(report) : reportText(report, io));
+  else {
+    const write = output === "html" ? reportHtml(report, earlier) : reportText(report, io, earlier);
+    io.stdout.write(write);
+  }
 }
 
 function nothingOfOurs({ leftOut }: Report): CommandError {

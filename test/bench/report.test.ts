@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { reportHtml } from "../../src/bench/html.js";
 import { type Block, makePlan } from "../../src/bench/plan.js";
 import { makeReport } from "../../src/bench/report.js";
+import { changeText, earlierOf, readReport } from "../../src/bench/saved-report.js";
 import { median, quantile, spreadOf } from "../../src/bench/statistics.js";
 import type { Sample, SuiteResult } from "../../src/bench/suite.js";
 import { makeWorkload } from "../../src/bench/workload.js";
@@ -159,10 +160,36 @@ describe("report", () => {
   });
 
   test("the page stands alone and takes text as text", () => {
-    const page = reportHtml(makeReport(result));
+    const report = makeReport(result);
+    const whole = reportHtml(report);
+    const [, json = ""] = /href="data:application\/json;base64,([^"]*)"/.exec(whole) ?? [];
+    expect(JSON.parse(Buffer.from(json, "base64").toString())).toEqual(
+      JSON.parse(JSON.stringify(report)),
+    );
+    const page = whole.replace(/href="data:[^"]*"/, "");
     expect(page).toContain("A &#60;fast&#62; CPU");
     expect(page).not.toMatch(/<script|<link|src=|href=|url\(|NaN|undefined/);
     expect(page.match(/<svg/g)?.length).toBe(page.match(/<\/svg>/g)?.length);
     expect(page).toContain("iptables-restore is not installed");
+  });
+
+  test("a saved report is shown beside another, and says what is clear and what is not", () => {
+    const report = makeReport(result);
+    const slower = {
+      ...report,
+      rows: report.rows.map((row) => ({ ...row, ratio: row.ratio / 2, spread: 0.1 })),
+    };
+    const saved = readReport(JSON.stringify(slower));
+    if (typeof saved === "string") throw new Error(saved);
+    const page = reportHtml(report, earlierOf(saved));
+    expect(page).toContain("before 1 × (+100 %)");
+    expect(page.match(/fill="none" stroke="var\(--soft\)"/g)?.length).toBe(report.rows.length);
+    const [row] = report.rows;
+    expect(changeText({ ...row!, ratio: 1.05, spread: 0.1 }, { ...row!, ratio: 1 })).toBe(
+      "+5 %, within the spread",
+    );
+    expect(readReport("{")).toMatch(/^want the JSON of sluice bench: /);
+    expect(readReport('{"rows":[]}')).toMatch(/got another document$/);
+    expect(readReport("null")).toMatch(/got another document$/);
   });
 });

@@ -89,7 +89,7 @@ const columns: readonly Column[] = [
   },
 ];
 
-const rowsMax = 400;
+const rowsMax = 200;
 
 /** Flows, summed up. Every value is a filter. */
 export function FlowsView({ store, tick, route, isLive }: FlowsProps) {

@@ -275,29 +275,14 @@ function draw(
   const side = cell * shown.length;
   context.fillStyle = colour("cell-none");
   context.fillRect(left, top, side, side);
-  const used = usedCells(model, shown);
-  const fills = portKinds.map((kind) => colour(`kind-${kind}`));
-  const quiet = colour("cell-self");
-  for (let row = 0; row < shown.length; row++) {
-    for (let column = 0; column < shown.length; column++) {
-      const kind = cells[row * shown.length + column]!;
-      if (kind === 0) continue;
-      const isUsed = used[row * shown.length + column] === 1;
-      if (
-        kind !== notJudged &&
-        marks.hidden.has(isUsed ? "seen" : marks.hasFlows ? "unused" : "allowed")
-      ) {
-        continue;
-      }
-      const isDim =
-        marks.found.size > 0 && !marks.found.has(shown[row]!) && !marks.found.has(shown[column]!);
-      context.globalAlpha = isDim
-        ? 0.18
-        : marks.hasFlows && !isUsed && kind !== notJudged
-          ? 0.45
-          : 1;
-      context.fillStyle = kind === notJudged ? quiet : fills[kind]!;
-      context.fillRect(left + column * cell, top + row * cell, cell - gap, cell - gap);
+  for (const [style, rects] of stylesOf(model, shown, cells, marks)) {
+    const [kind, alpha] = style.split(" ");
+    context.fillStyle = colour(kind === "self" ? "cell-self" : `kind-${kind}`);
+    context.globalAlpha = Number(alpha);
+    for (const place of rects) {
+      const x = left + (place % shown.length) * cell;
+      const y = top + Math.floor(place / shown.length) * cell;
+      context.fillRect(x, y, cell - gap, cell - gap);
     }
   }
   context.globalAlpha = 1;
@@ -315,6 +300,37 @@ function draw(
     context.stroke();
   }
   drawLabels(context, model, shown, grid, marks, colour);
+}
+
+/** Cells by their colour and strength, so that each is set once. */
+function stylesOf(
+  model: MapModel,
+  shown: readonly number[],
+  cells: Uint8Array,
+  { found, hidden, hasFlows }: Marks,
+): ReadonlyMap<string, readonly number[]> {
+  const used = usedCells(model, shown);
+  const styles = new Map<string, number[]>();
+  const isHidden = (isUsed: boolean) =>
+    hidden.has(isUsed ? "seen" : hasFlows ? "unused" : "allowed");
+  shown.forEach((from, row) => {
+    const isRowFound = found.has(from);
+    for (let column = 0; column < shown.length; column++) {
+      const place = row * shown.length + column;
+      const kind = cells[place]!;
+      if (kind === 0) continue;
+      const isSelf = kind === notJudged;
+      const isUsed = used[place] === 1;
+      if (!isSelf && isHidden(isUsed)) continue;
+      const isDim = found.size > 0 && !isRowFound && !found.has(shown[column]!);
+      const alpha = isDim ? 0.18 : hasFlows && !isUsed && !isSelf ? 0.45 : 1;
+      const style = `${isSelf ? "self" : portKinds[kind]} ${alpha}`;
+      const places = styles.get(style);
+      if (places === undefined) styles.set(style, [place]);
+      else places.push(place);
+    }
+  });
+  return styles;
 }
 
 function drawFlows(

@@ -39,7 +39,8 @@ export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps)
   const model = useMemo(() => new MapModel(map, store.rows.values(), folded), [map, folded, tick]);
   const focus = query.get("focus") ?? "";
   const search = (query.get("q") ?? "").toLowerCase();
-  const hidden = useMemo(() => new Set((query.get("hide") ?? "").split(",")), [query]);
+  const hide = query.get("hide") ?? "";
+  const hidden = useMemo(() => new Set(hide.split(",")), [hide]);
   const shown = useMemo(() => shownOf(model, focus), [model, focus]);
   const found = useMemo(
     () =>
