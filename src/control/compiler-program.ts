@@ -4,6 +4,7 @@ import type { Lines } from "../diagnostics/findings.js";
 import { reported } from "../diagnostics/findings.js";
 import { headOf, type KubernetesObject } from "../manifest/objects.js";
 import { readManifests } from "../manifest/read.js";
+import { SharedParts } from "../manifest/shared-parts.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
@@ -32,6 +33,7 @@ let sources: ReadonlyMap<string, Lines> | undefined;
 /** The objects of the next request. */
 let objects: KubernetesObject[] = [];
 let changes: ObjectChange[] = [];
+const parts = new SharedParts();
 let local: LocalPods = "all";
 let lastRuleset: RulesetSummary | undefined;
 let next: () => void = () => {};
@@ -58,7 +60,10 @@ async function answer(
       if ("objects" in request) {
         for (const each of request.objects) objects.push(wholeOf(each));
       } else {
-        changes.push(...request.changes);
+        for (const change of request.changes) {
+          // A message has a copy of all that its objects share.
+          changes.push("put" in change ? { put: parts.of(change.put) } : change);
+        }
       }
       return undefined;
     case "read": {

@@ -2,6 +2,7 @@ import { isEqual } from "../control/manifest-compiler.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
 import { type ApiValue, apiNames, readApiObject } from "../manifest/api-object.js";
 import type { KubernetesObject } from "../manifest/objects.js";
+import { SharedParts } from "../manifest/shared-parts.js";
 import { hasTraffic } from "../policy/address-owners.js";
 import { type LocalAddresses, type LocalPod, localPod } from "./local-addresses.js";
 import { type MemoryBudget, weightOf } from "./memory-budget.js";
@@ -33,6 +34,7 @@ interface Entry extends Names {
   readonly weight: number;
 }
 
+const noDiagnostics: readonly Diagnostic[] = [];
 /** Memory of an entry without its object. Units: bytes. */
 const ENTRY_BYTES = 300;
 /** The longest name that a server accepts. */
@@ -52,9 +54,11 @@ export class ResourceStore implements ReflectorSink {
   readonly #budget: MemoryBudget;
   readonly #listener: StoreListener;
   readonly #local: LocalAddresses | undefined;
+  readonly #parts = new SharedParts();
   readonly #entries = new Map<string, Entry>();
   /** The entries of pods of this node. */
   readonly #locals = new Set<string>();
+  #size = 0;
   #unreadable = 0;
   /** Objects without a valid name, since the last list began. */
   #nameless = 0;
@@ -87,9 +91,7 @@ export class ResourceStore implements ReflectorSink {
 
   /** Number of kept objects, including unreadable ones. */
   get size(): number {
-    let size = 0;
-    for (const { object } of this.#entries.values()) if (object !== undefined) size++;
-    return size;
+    return this.#size;
   }
 
   get unreadable(): number {
@@ -186,11 +188,14 @@ export class ResourceStore implements ReflectorSink {
 
   /** Returns the entry to keep for an object; undefined when nothing is to be kept. */
   #read(names: Names, value: ApiValue): Entry | undefined {
-    const { object, diagnostics } = readApiObject(this.resource.kind, value);
+    const { object: read, diagnostics } = readApiObject(this.resource.kind, value);
+    const object = read && this.#parts.of(read);
     const isReadable = diagnostics.every(({ code }) => code !== "SL1401");
     const node = this.#local?.node;
     const local = node === undefined ? undefined : localPod(object, value, node);
-    return this.#entryOf({ ...names, object, local, isReadable, diagnostics });
+    const { namespace, name } = object?.meta ?? names;
+    const kept = diagnostics.length === 0 ? noDiagnostics : diagnostics;
+    return this.#entryOf({ namespace, name, object, local, isReadable, diagnostics: kept });
   }
 
   /** The same entry with what the node says of its pod now. */
@@ -207,7 +212,10 @@ export class ResourceStore implements ReflectorSink {
     const matters = said !== undefined && (said.kind !== "Pod" || hasTraffic(said));
     if (!matters && entry.isReadable && local === undefined) return undefined;
     const kept = matters ? said : undefined;
-    return { ...entry, object: kept, local, weight: ENTRY_BYTES + weightOf(local?.pod ?? kept) };
+    const weight = ENTRY_BYTES + weightOf(local?.pod ?? kept);
+    // Field by field: the engine makes a shape of its own for each object that is spread here.
+    const { namespace, name, isReadable, diagnostics } = entry;
+    return { namespace, name, object: kept, local, isReadable, diagnostics, weight };
   }
 
   /** Replaces an object's entry. */
@@ -222,10 +230,11 @@ export class ResourceStore implements ReflectorSink {
     if (!entry.isReadable) this.#unreadable++;
     // Its diagnostics are dropped: they have been reported, or are not new.
     const isSilent = entry.diagnostics.length === 0;
-    this.#entries.set(key, isSilent ? entry : { ...entry, diagnostics: [] });
+    this.#entries.set(key, isSilent ? entry : { ...entry, diagnostics: noDiagnostics });
     if (entry.local === undefined) this.#locals.delete(key);
     else this.#locals.add(key);
     const { object } = entry;
+    this.#size += Number(object !== undefined) - Number(known?.object !== undefined);
     if (object === undefined) {
       if (known?.object !== undefined) this.#noteRemoval(known);
       return;
@@ -240,7 +249,9 @@ export class ResourceStore implements ReflectorSink {
     this.#locals.delete(key);
     this.#weigh(-entry.weight, 0);
     if (!entry.isReadable) this.#unreadable--;
-    if (entry.object !== undefined) this.#noteRemoval(entry);
+    if (entry.object === undefined) return;
+    this.#size--;
+    this.#noteRemoval(entry);
   }
 
   /** Removes an object from the list under way. */
@@ -269,7 +280,8 @@ export class ResourceStore implements ReflectorSink {
 }
 
 function keyOf({ namespace, name }: Names): string {
-  return `${namespace}/${name}`;
+  // Joined, and not a template: that would keep its pieces.
+  return [namespace, name].join("/");
 }
 
 /** Whether two entries are equal for every policy. */

@@ -45,7 +45,7 @@ export function readApiObject(kind: KubernetesObject["kind"], value: ApiValue): 
   const { namespace, name } = apiNames(kind, value);
   const place = [kind, ...(namespace === "" ? [] : [namespace]), name].join("/");
   const version = mapOf(value["metadata"])["resourceVersion"];
-  const span = noLine(typeof version === "string" ? `${place}@${version}` : place);
+  const span = noLine(typeof version === "string" ? [place, version].join("@") : place);
   const ref = { kind, namespace, name };
   const foreign = foreignGroup(kind, value);
   if (foreign !== undefined) {
