@@ -17,8 +17,8 @@ export interface OptionSpec {
   readonly values?: readonly string[];
   readonly completes?: Completes;
   readonly required?: boolean;
-  /** The long flag of a switch in whose place this is: one of the two is required. */
-  readonly unless?: string;
+  /** The long flags in whose place this is: one of them, or this, is required. */
+  readonly unless?: readonly string[];
   readonly default?: string;
   /** False: no SLUICE_<FLAG> sets it. */
   readonly variable?: boolean;

@@ -9,14 +9,17 @@ import type { PassedOver } from "../manifest/passed-over.js";
 import { validationReport } from "../manifest/report.js";
 import type { ClusterObjects } from "../policy/cluster.js";
 import type { LocalPods } from "../policy/resolve.js";
+import { compiledInForce, readManifestList } from "../ui/live-source.js";
 import { RangesFull } from "../workloads/assign-addresses.js";
 import { assumedText, completePods } from "../workloads/input-pods.js";
+import { controlClient } from "./control-common.js";
 import { readManifestsOf } from "./input.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
-import { writeJson } from "./output.js";
+import { sanitize, writeJson } from "./output.js";
 import { createProgress } from "./progress.js";
-import type { InputOptions, PodOptions } from "./shared-options.js";
+import { asCommand } from "./refusals.js";
+import type { ControlOptions, InputOptions, PodOptions } from "./shared-options.js";
 
 export type Compiled = Extract<CompileResult, { ok: true }> & {
   /** The manifests, as they were read, with what was made of them. */
@@ -85,6 +88,37 @@ export async function compilePods(
     io.stderr.write(`sluice: ${note} (docs/workloads.md)\n`);
   }
   return result;
+}
+
+/** The same, or the table in force of a process with --socket or --lab. Errors: also CommandError. */
+export async function compileAsked(
+  options: PodOptions & ControlOptions & Printing,
+  io: Io,
+): Promise<Compiled | undefined> {
+  const isLive = options.socket !== undefined || options.lab !== undefined;
+  return isLive ? inForce(options, io) : compilePods(options, io);
+}
+
+async function inForce(
+  { filename, cluster, ...where }: PodOptions & ControlOptions,
+  io: Io,
+): Promise<Compiled> {
+  const flag = filename !== undefined ? "--filename" : cluster ? "--cluster" : undefined;
+  if (flag !== undefined) {
+    const other = where.socket !== undefined ? "--socket" : "--lab";
+    throw new CommandError(exitCodes.usage, `got ${flag} and ${other}, want one`);
+  }
+  return asCommand(async () => {
+    const list = await readManifestList(controlClient(where, io));
+    const started = performance.now();
+    const { compiled } = compiledInForce(list);
+    const { objects, services, head } = list;
+    if (head.lastError !== null) {
+      io.stderr.write(`sluice: the last reload changed nothing: ${sanitize(head.lastError)}\n`);
+    }
+    const compileMs = performance.now() - started;
+    return { ...compiled, objects, services, notEnforced: [], passedOver: [], compileMs };
+  });
 }
 
 /** Says that a question has nothing to be put to, and what there is instead. Exit 3. */

@@ -14,7 +14,7 @@ const flags = [
     ...filename,
     description: `the old ${filename.description}`,
     required: false,
-    unless: "--cluster",
+    unless: ["--cluster"],
   },
   {
     ...filename,

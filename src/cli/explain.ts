@@ -12,7 +12,7 @@ import { isAllPorts, isNoPorts } from "../net/port-set.js";
 import { protocolNumbers } from "../net/protocol.js";
 import type { ResolvedService } from "../services/resolve.js";
 import { ServiceIndex, serviceName } from "../services/service-index.js";
-import { type Compiled, compilePods, withLeftOut } from "./compiled.js";
+import { type Compiled, compileAsked, withLeftOut } from "./compiled.js";
 import { explainToService } from "./explain-service.js";
 import type { ExplainOptions } from "./explain-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -24,7 +24,7 @@ import { sanitize, sanitizeAll, styles, writeJson } from "./output.js";
  */
 export async function runExplain(options: ExplainOptions, io: Io): Promise<number> {
   const asked = options.port === undefined ? undefined : readPort(options.port);
-  const compiled = await compilePods(options, io);
+  const compiled = await compileAsked(options, io);
   if (compiled === undefined) return exitCodes.input;
 
   const { objects, blob } = compiled;

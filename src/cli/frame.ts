@@ -216,12 +216,12 @@ function fillFromEnvironment(command: Command, specs: readonly OptionSpec[], io:
     const name = option.attributeName();
     const text = spec.variable === false ? undefined : io.env[variableOf(flag)];
     const given = command.getOptionValueSource(name) === "cli";
-    const isReplaced = spec.unless !== undefined && isSwitchedOn(command, specs, spec.unless, io);
-    if (!given && isReplaced) continue;
+    const isReplaced = spec.unless?.some((each) => isSwitchedOn(command, specs, each, io));
+    if (!given && isReplaced === true) continue;
     if (!given && text !== undefined && text !== "") {
       command.setOptionValueWithSource(name, readVariable(option, spec, text), "env");
     } else if (!given && (spec.required || spec.unless !== undefined)) {
-      const other = spec.unless === undefined ? "" : `, or ${spec.unless}`;
+      const other = (spec.unless ?? []).map((each) => `, or ${each}`).join("");
       missing.push(`${option.flags} (or ${variableOf(flag)}${other})`);
     }
   }
@@ -230,7 +230,7 @@ function fillFromEnvironment(command: Command, specs: readonly OptionSpec[], io:
   }
 }
 
-/** Reports whether a switch is on, by a word or by its variable. */
+/** Reports whether a switch is on, by a word or by its variable, or another flag has a value. */
 function isSwitchedOn(
   command: Command,
   specs: readonly OptionSpec[],
@@ -241,6 +241,7 @@ function isSwitchedOn(
   const [option, spec] = [command.options[at], specs[at]];
   if (option === undefined || spec === undefined) return false;
   if (command.getOptionValueSource(option.attributeName()) === "cli") return true;
+  if (!option.isBoolean()) return false;
   const text = io.env[variableOf(flag)] ?? "";
   return text !== "" && readVariable(option, spec, text) === true;
 }

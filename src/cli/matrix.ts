@@ -17,7 +17,7 @@ import { didYouMean } from "../diagnostics/suggest.js";
 import type { Manifests } from "../manifest/parse.js";
 import { workloadOf } from "../manifest/workload.js";
 import type { PortSet } from "../net/port-set.js";
-import { type Compiled, compilePods, nothingTo, withLeftOut } from "./compiled.js";
+import { type Compiled, compileAsked, compilePods, nothingTo, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { MatrixOptions } from "./matrix-spec.js";
 import {
@@ -45,7 +45,7 @@ export async function runMatrix(options: MatrixOptions, io: Io): Promise<number>
   const ports = options.port === undefined ? undefined : readPorts(options.port);
   const { output } = options;
   if (output === "html") return pageOf(options, io);
-  const read = await compilePods(options, io);
+  const read = await compileAsked(options, io);
   if (read === undefined) return exitCodes.input;
   const stoodIn = options.exposure ? standInFor([read], options, { alsoPeers: true }) : undefined;
   if (read.cluster.pods.length === 0 && stoodIn === undefined) {
@@ -79,6 +79,11 @@ async function pageOf(options: MatrixOptions, io: Io): Promise<number> {
   for (const flag of ["port", "exposure"] as const) {
     if (options[flag] === undefined || options[flag] === false) continue;
     throw new CommandError(exitCodes.usage, `got -o html and --${flag}, want one of them`);
+  }
+  for (const flag of ["socket", "lab"] as const) {
+    if (options[flag] === undefined) continue;
+    const why = `got -o html and --${flag}, want manifests`;
+    throw new CommandError(exitCodes.usage, why, "sluice ui shows a process");
   }
   let sources: Manifests["sources"];
   const compiled = await compilePods(options, io, undefined, (manifests) => {

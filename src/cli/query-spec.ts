@@ -1,8 +1,8 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { input, making, offline, output } from "./shared-options.js";
+import { inputOrProcess, making, offline, output } from "./shared-options.js";
 
 const flags = [
-  ...input,
+  ...inputOrProcess,
   ...making,
   {
     flags: "--probes <file>",

@@ -16,7 +16,7 @@ import {
   serviceName,
   whyNobody,
 } from "../services/service-index.js";
-import { type Compiled, compilePods, withLeftOut } from "./compiled.js";
+import { type Compiled, compileAsked, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin } from "./manifests.js";
 import { renderTable, styles, writeJson } from "./output.js";
@@ -67,7 +67,7 @@ export async function runQuery(options: QueryOptions, io: Io): Promise<number> {
       "got - twice, want manifests or probes on standard input",
     );
   }
-  const compiled = await compilePods(options, io);
+  const compiled = await compileAsked(options, io);
   if (compiled === undefined) return exitCodes.input;
 
   const probes = readProbes(await probeText(options.probes, io), options.probes, compiled);

@@ -113,7 +113,9 @@ function row(
 }
 
 function fallback(option: OptionSpec): string {
-  if (option.unless !== undefined) return `required, or \`${option.unless}\``;
+  if (option.unless !== undefined) {
+    return ["required", ...option.unless.map((each) => `or \`${each}\``)].join(", ");
+  }
   return option.required ? "required" : option.default ? `\`${option.default}\`` : "";
 }
 

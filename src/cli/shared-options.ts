@@ -95,8 +95,28 @@ export const reading = [filename, ...folders, ...rendering] as const;
 
 /** The same, where the input may be a cluster. */
 export const input = [
-  { ...filename, required: false, unless: "--cluster" },
+  { ...filename, required: false, unless: ["--cluster"] },
   ...cluster,
+  ...folders,
+  ...rendering,
+] as const;
+
+/** The same, where a process can answer by its table in force. No variable chooses the process: -f may be meant. */
+export const inputOrProcess = [
+  { ...filename, required: false, unless: ["--cluster", "--socket", "--lab"] },
+  ...cluster,
+  {
+    flags: "--socket <path>",
+    description:
+      "the table in force of the process with this control socket, in the place of -f; no manifests are needed",
+    completes: "file",
+    variable: false,
+  },
+  {
+    flags: "--lab <name>",
+    description: "the table in force of this lab, in the place of -f",
+    variable: false,
+  },
   ...folders,
   ...rendering,
 ] as const;

@@ -1,12 +1,12 @@
 import { command, type OptionsOf } from "./command-spec.js";
-import { input, making, offline } from "./shared-options.js";
+import { inputOrProcess, making, offline } from "./shared-options.js";
 
 const args = [
   { name: "file", description: "test files", several: true, completes: "file" },
 ] as const;
 
 const flags = [
-  ...input,
+  ...inputOrProcess,
   ...making,
   {
     flags: "--live",

@@ -13,7 +13,7 @@ import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { ServiceIndex } from "../services/service-index.js";
-import { type Compiled, compilePods, withLeftOut } from "./compiled.js";
+import { type Compiled, compileAsked, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
 import { sanitize, styles, writeJson } from "./output.js";
@@ -23,7 +23,7 @@ import type { TestOptions } from "./test-spec.js";
 /** Runs assertions about who may reach whom. Exit 1 when one fails, 3 when a file is invalid. */
 export async function runTest(options: TestOptions, io: Io): Promise<number> {
   const files = await readTestFiles(options.file, io);
-  const compiled = await compilePods(options, io);
+  const compiled = await compileAsked(options, io);
   if (files === undefined || compiled === undefined) return exitCodes.input;
 
   const { objects } = compiled;

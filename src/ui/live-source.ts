@@ -1,12 +1,13 @@
 import { readlinkSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { type CompileInput, compile } from "../compiler/compile.js";
+import { type CompileResult, compile } from "../compiler/compile.js";
 import type { ControlClient } from "../control/client.js";
 import type { ConnectionItem, ControlStatus, ManifestListHead } from "../control/control-routes.js";
 import { fromJson } from "../control/manifest-json.js";
 import { RefusalError } from "../control/refusal.js";
 import { count } from "../diagnostics/count.js";
 import type { KubernetesObject, ServiceObject } from "../manifest/objects.js";
+import type { LocalPods } from "../policy/cluster.js";
 import { FileTexts } from "./file-texts.js";
 import type { FindConnections, UiSession } from "./session.js";
 import { TableModel } from "./table-model.js";
@@ -36,31 +37,47 @@ export interface InForce {
  */
 export async function readInForce(client: ControlClient): Promise<InForce> {
   const status = await client.ask<Status>("GET", "/status");
-  const { objects, head } = await readManifestList(client);
+  const list = await readManifestList(client);
+  const { objects, head } = list;
   const { mode } = head;
-  const input: CompileInput = { objects, mode, local: fromJson(head.local) as "all" };
-  const compiled = compile(input);
+  const { compiled, local } = compiledInForce(list);
+  const sinceMs = Date.parse(status.since ?? "") || Date.now();
+  const model = new TableModel({
+    ...{ objects, compiled },
+    generation: head.generation,
+    sources: new FileTexts(status.cwd ?? folderOf(status.pid), sinceMs),
+    leftOut: head.lastError === null ? [] : [`the last reload changed nothing: ${head.lastError}`],
+  });
+  return { model, making: { compile: { mode, local }, pods: {} } };
+}
+
+/** What a process has in force. */
+export interface ProcessManifests {
+  readonly objects: readonly KubernetesObject[];
+  readonly services: readonly ServiceObject[];
+  readonly head: ManifestListHead;
+}
+
+/**
+ * The table in force of a process, with what its manifests add to the answers. Errors: RefusalError for manifests that
+ * are not in force.
+ */
+export function compiledInForce({ objects, head }: ProcessManifests): {
+  readonly compiled: Extract<CompileResult, { ok: true }>;
+  readonly local: LocalPods;
+} {
+  const local = fromJson(head.local) as LocalPods;
+  const compiled = compile({ objects, mode: head.mode, local });
   if (!compiled.ok) {
     const why = head.lastError ?? compiled.diagnostics[0]?.message;
     throw new RefusalError("environment", `the process has read manifests with errors: ${why}`);
   }
   const blob = new Uint8Array(Buffer.from(head.table, "base64"));
-  const sinceMs = Date.parse(status.since ?? "") || Date.now();
-  const model = new TableModel({
-    ...{ objects, compiled: { ...compiled, blob } },
-    generation: head.generation,
-    sources: new FileTexts(status.cwd ?? folderOf(status.pid), sinceMs),
-    leftOut: head.lastError === null ? [] : [`the last reload changed nothing: ${head.lastError}`],
-  });
-  return { model, making: { compile: { mode, local: input.local! }, pods: {} } };
+  return { compiled: { ...compiled, blob }, local };
 }
 
 /** Reads the objects of a process, and its table. Errors: RefusalError. */
-export async function readManifestList(client: ControlClient): Promise<{
-  readonly objects: readonly KubernetesObject[];
-  readonly services: readonly ServiceObject[];
-  readonly head: ManifestListHead;
-}> {
+export async function readManifestList(client: ControlClient): Promise<ProcessManifests> {
   const objects: KubernetesObject[] = [];
   const services: ServiceObject[] = [];
   const head = await client.list<unknown>("GET", "/manifests", {

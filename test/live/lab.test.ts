@@ -46,6 +46,27 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
     );
   });
 
+  test("questions put to the table in force are answered as by its manifests", async () => {
+    const ask = async (input: readonly string[], words: readonly string[]) => {
+      const { code, stdout, stderr } = await bench.run(...words, ...input);
+      expect(stderr).toBe("");
+      return { code, stdout };
+    };
+    const flow = ["--from", "shop/frontend", "--to", "shop/database", "--port", "5432/tcp"];
+    for (const words of [
+      ["explain", ...flow, "-o", "json", "--exit-code"],
+      ["explain", "--from", "shop/payment", "--to", "shop/database"],
+      ["query", "--probes", join(root, "examples/probes/three-tier.json"), "-o", "json"],
+      ["matrix", "-o", "csv"],
+    ]) {
+      const byFiles = await ask(["-f", threeTier], words);
+      expect(await ask(["--lab", "default"], words)).toEqual(byFiles);
+    }
+    const both = await bench.run("matrix", "--lab", "default", "-f", threeTier);
+    expect(both).toMatchObject({ code: 2, stdout: "" });
+    expect(both.stderr).toContain("got --filename and --lab, want one");
+  });
+
   test("the probes of a file", async () => {
     const file = join(root, "examples/probes/three-tier.json");
     const { code, stdout } = await bench.run("lab", "probe", "--probes", file, "-o", "json");
