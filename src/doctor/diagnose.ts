@@ -2,6 +2,7 @@ import { getSystemErrorName } from "node:util";
 import { addonRemedy } from "../dataplane/errors.js";
 import type { Capability, KernelFeature } from "../dataplane/privilege.js";
 import { capRemedy } from "./cap-package.js";
+import type { InPlaceFacts } from "./in-place-facts.js";
 import type { Machine } from "./machine.js";
 
 /** The intended uses of a machine. */
@@ -65,19 +66,25 @@ export function concerns({ neededFor, betterFor = [] }: Check, of: readonly Purp
 /** What `sluice node` needs of the kernel, and what it would not see: docs/in-place.md. */
 function inPlaceChecks({ inPlace }: Machine): Check[] {
   if (inPlace === undefined) return [];
-  const { hasTypes, hasProgramType, hasFileSystem, bridgesUnseen, hasIpvs, untold } = inPlace;
+  const { hasTypes, hasProgramType, hasFileSystem, bridgesUnseen, hasIpvs, tracks, untold } =
+    inPlace;
   const needed = (name: string, has: boolean, remedy: string): Check =>
     check(name, ["node"], has ? "there" : "not there", has ? undefined : remedy);
   const better = (name: string, found: string | undefined, remedy: string): Check =>
     check(name, [], found ?? "as it should be", found === undefined ? undefined : remedy, ["node"]);
   return [
-    needed("kernel type information", hasTypes, "a kernel with CONFIG_DEBUG_INFO_BTF"),
-    needed(
-      "netfilter programs",
-      hasProgramType,
-      "Linux 6.4 or later with CONFIG_NETFILTER_BPF_LINK",
+    better(
+      "hook",
+      hasTypes && hasProgramType ? undefined : "rules of nftables, by iptables' match or a queue",
+      "Linux 6.4 or later with CONFIG_NETFILTER_BPF_LINK and CONFIG_DEBUG_INFO_BTF has programs at the hook, which are faster",
     ),
     needed("bpf file system", hasFileSystem, "mount -t bpf bpf /sys/fs/bpf"),
+    better(
+      "connection tracking",
+      tracks ? undefined : "not loaded",
+      "modprobe nf_conntrack: the kernel loads it by itself where modules may be loaded",
+    ),
+    attachedCheck(inPlace),
     better(
       "bridged packets",
       bridgesUnseen.length === 0 ? undefined : `${bridgesUnseen.join(", ")} not 1`,
@@ -94,6 +101,19 @@ function inPlaceChecks({ inPlace }: Machine): Check[] {
       `sysctl -w ${untold.map((key) => `${key}=1`).join(" ")}: else a connection's end, or its bytes, are not reported`,
     ),
   ];
+}
+
+/** What judges here, and what to do where no process keeps it. */
+function attachedCheck({ attached }: InPlaceFacts): Check {
+  const line = (found: string, remedy?: string) => check("in place", [], found, remedy, ["node"]);
+  if (attached === undefined) return line("nothing is attached");
+  const { byPrograms, pid } = attached;
+  const by = byPrograms ? "by programs at netfilter's hook" : "by rules of nftables";
+  if (pid !== undefined) return line(`pid ${pid} judges ${by}`);
+  const remedy = "sluice node goes on with it; sluice node --remove takes it away";
+  return byPrograms
+    ? line(`the last table judges ${by}, without a process`, remedy)
+    : line("pins without programs at the hook, without a process", remedy);
 }
 
 function check(

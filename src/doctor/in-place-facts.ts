@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statfsSync } from "node:fs";
 import { bridgeSettingsOff, readSetting } from "../dataplane/kernel-settings.js";
+import { lockHolder } from "../dataplane/lock-holder.js";
 
 /** What the kernel, and this network namespace, have of what `sluice node` judges by. */
 export interface InPlaceFacts {
@@ -11,12 +12,24 @@ export interface InPlaceFacts {
   /** Settings by which packets between ports of a bridge pass the hook, and which are off; there is a bridge. */
   readonly bridgesUnseen: readonly string[];
   readonly hasIpvs: boolean;
+  /** Whether the kernel tracks connections here, or its module is loaded. */
+  readonly tracks: boolean;
+  /** What `sluice node` has attached here, in its usual place; undefined: nothing. */
+  readonly attached: InPlaceAttached | undefined;
   /** Settings by which the kernel tells of ended connections and counts their bytes, and which are off. */
   readonly untold: readonly string[];
 }
 
+export interface InPlaceAttached {
+  /** Whether programs are at netfilter's hook; else rules lead to the judge, or nothing does. */
+  readonly byPrograms: boolean;
+  /** The process that keeps it; undefined: none, or one that cannot be seen from here. */
+  readonly pid: number | undefined;
+}
+
 const kernelTypes = "/sys/kernel/btf/vmlinux";
 const bpfFileSystem = "/sys/fs/bpf";
+const pinFolder = `${bpfFileSystem}/sluice`;
 /** Of a bpf file system, as statfs(2) has it. */
 const bpfMagic = 0xcafe4a11;
 
@@ -30,8 +43,20 @@ export function readInPlaceFacts(): InPlaceFacts {
     hasFileSystem: existsSync(bpfFileSystem) && statfsSync(bpfFileSystem).type === bpfMagic,
     bridgesUnseen: hasBridge() ? bridgeSettingsOff() : [],
     hasIpvs: existsSync("/sys/class/net/kube-ipvs0"),
+    tracks: readSetting("net.netfilter.nf_conntrack_max") !== undefined,
+    attached: attached(),
     // Events are on with 1, and with 2 when somebody listens.
     untold: endKeys.filter((key) => readSetting(key) === "0"),
+  };
+}
+
+function attached(): InPlaceAttached | undefined {
+  if (!existsSync(pinFolder)) return undefined;
+  const pins = readdirSync(pinFolder);
+  if (pins.length === 0) return undefined;
+  return {
+    byPrograms: pins.some((name) => name.startsWith("link-")),
+    pid: lockHolder(pinFolder),
   };
 }
 

@@ -11,6 +11,7 @@ import {
   removeForwardRules,
 } from "../dataplane/forward-filter.js";
 import { bridgeSettingsOff } from "../dataplane/kernel-settings.js";
+import { lockHolder } from "../dataplane/lock-holder.js";
 import { SourceGuards } from "../dataplane/source-guards.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { PodEvent, PodEvents } from "../kubernetes/pod-events.js";
@@ -20,7 +21,6 @@ import { hasBridge } from "../netlink/link.js";
 import { type Hook, isLacking, needsOf, openHook } from "./forward-hook.js";
 import { KernelConnections } from "./kernel-connections.js";
 import { Lease } from "./lease.js";
-import { lockHolder } from "./lock-holder.js";
 import type { InPlaceConfig } from "./node-config.js";
 import { type PodChange, PodInterfaces } from "./pod-interfaces.js";
 

@@ -35,6 +35,8 @@ const complete: Machine = {
     hasFileSystem: true,
     bridgesUnseen: [],
     hasIpvs: false,
+    tracks: true,
+    attached: undefined,
     untold: [],
   },
   capError: undefined,
@@ -54,23 +56,29 @@ test("a machine that has everything is ready for everything", () => {
   expect(lacking({})).toEqual({ wrong: [], notReady: [] });
 });
 
+test("what a process keeps in place is well, and named", () => {
+  const attached = { byPrograms: true, pid: 77 };
+  const { checks } = diagnose({ ...complete, inPlace: { ...inPlace!, attached } });
+  expect(checks.find(({ name }) => name === "in place")).toMatchObject({
+    status: "ok",
+    found: "pid 77 judges by programs at netfilter's hook",
+  });
+});
+
 const cases: readonly [
   name: string,
   less: Partial<Machine>,
   notReady: readonly Purpose[],
   remedy: RegExp,
 ][] = [
+  ["hook", { inPlace: { ...inPlace!, hasTypes: false } }, [], /CONFIG_DEBUG_INFO_BTF/],
+  ["hook", { inPlace: { ...inPlace!, hasProgramType: false } }, [], /CONFIG_NETFILTER_BPF_LINK/],
+  ["connection tracking", { inPlace: { ...inPlace!, tracks: false } }, [], /modprobe nf_conntrack/],
   [
-    "kernel type information",
-    { inPlace: { ...inPlace!, hasTypes: false } },
-    ["node"],
-    /CONFIG_DEBUG_INFO_BTF/,
-  ],
-  [
-    "netfilter programs",
-    { inPlace: { ...inPlace!, hasProgramType: false } },
-    ["node"],
-    /CONFIG_NETFILTER_BPF_LINK/,
+    "in place",
+    { inPlace: { ...inPlace!, attached: { byPrograms: true, pid: undefined } } },
+    [],
+    /sluice node --remove/,
   ],
   ["bpf file system", { inPlace: { ...inPlace!, hasFileSystem: false } }, ["node"], /mount -t bpf/],
   [
