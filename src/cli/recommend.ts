@@ -2,6 +2,7 @@ import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { diffJson } from "../analysis/diff-json.js";
 import { compile } from "../compiler/compile.js";
+import type { RuleItem } from "../control/policy-routes.js";
 import { count } from "../diagnostics/count.js";
 import { placeText } from "../diagnostics/diagnostic.js";
 import { systemReason } from "../diagnostics/system-reason.js";
@@ -14,7 +15,7 @@ import type { Party } from "../recommend/party.js";
 import type { Proof } from "../recommend/prove.js";
 import { type Recommendation, recommend } from "../recommend/recommend.js";
 import { flowText, type Seen } from "../recommend/seen.js";
-import { type Tightening, tighten } from "../recommend/tighten.js";
+import { type RuleHits, type Tightening, tighten } from "../recommend/tighten.js";
 import { givenPolicyObject, policyObject, policyYaml } from "../recommend/write-policies.js";
 import { readManifestList } from "../ui/live-source.js";
 import { RangesFull } from "../workloads/assign-addresses.js";
@@ -55,7 +56,8 @@ export async function runRecommend(
     ...(options.podCidr === undefined ? {} : { ranges: options.podCidr }),
   };
   if (options.tighten) {
-    showTightened(tightened(given, seen, options), seen, options, io);
+    const hits = await asCommand(() => hitsOf(options, io));
+    showTightened(tightened(given, seen, options, hits), seen, options, io);
     return exitCodes.ok;
   }
   const made = recommended(given, seen, options);
@@ -96,14 +98,32 @@ function recommended(given: Given, seen: Seen, options: RecommendOptions): Recom
   );
 }
 
-function tightened(given: Given, seen: Seen, { only }: RecommendOptions): Tightening {
+/** What a process has counted by its rules; its flows may be of less. */
+async function hitsOf(options: RecommendOptions, io: Io): Promise<RuleHits> {
+  const hits = new Map<string, number>();
+  if (options.flows !== undefined) return hits;
+  await controlClient(options, io).list<RuleItem>("GET", "/rules", {
+    onItem({ namespace, name, direction, index, hits: { connections } }) {
+      const key = `${namespace}/${name} ${direction} ${index}`;
+      hits.set(key, (hits.get(key) ?? 0) + connections);
+    },
+  });
+  return hits;
+}
+
+function tightened(
+  given: Given,
+  seen: Seen,
+  { only }: RecommendOptions,
+  hits: RuleHits,
+): Tightening {
   if (!given.objects.some(({ kind }) => kind === "NetworkPolicy")) {
     throw new CommandError(
       exitCodes.input,
       "nothing to tighten: got no NetworkPolicy, want some with -f",
     );
   }
-  return withinRanges(() => tighten(given, seen, askedBy(only)));
+  return withinRanges(() => tighten(given, seen, askedBy(only), hits));
 }
 
 function withinRanges<Made>(make: () => Made): Made {
@@ -233,6 +253,10 @@ function showTightened(made: Tightening, seen: Seen, options: RecommendOptions, 
           `${meta.namespace}/${meta.name} without ${field} (${meta.span.file}:${line}), ${text}: no flow used it`,
       ),
     ),
+    ...made.keptByHits.map(
+      ({ policy: { meta }, field, connections }) =>
+        `${meta.namespace}/${meta.name} keeps ${field} whole: ${count(connections, "connection")} by its hits, more than its flows`,
+    ),
     ...(refs.length === 0
       ? []
       : [`left as they are, since nothing was seen of their pods: ${refs.join(", ")}`]),
@@ -251,6 +275,11 @@ function showTightened(made: Tightening, seen: Seen, options: RecommendOptions, 
         ...ref(before),
         file: before.meta.span.file,
         unused,
+      })),
+      keptByHits: made.keptByHits.map(({ policy, field, connections }) => ({
+        ...ref(policy),
+        field,
+        connections,
       })),
       usedAsAWhole: whole.map(ref),
       nothingSeenOf: silent.map(ref),

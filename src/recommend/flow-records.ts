@@ -12,6 +12,9 @@ const passed = new Set(["FORWARDED", "AUDIT", "REDIRECTED", "TRACED", "TRANSLATE
 /** Hubble's number for the verdict of a policy, which is about the first packet of a connection. */
 const policyVerdict = 5;
 
+/** Sluice's events that begin a connection. */
+const beginnings = new Set(["opened", "audited"]);
+
 /** Labels of Cilium's own, which pods do not have. */
 const ciliumLabel = /^io\.(cilium\.|kubernetes\.pod\.)/;
 
@@ -55,8 +58,9 @@ function takeFlow(flow: Json, ext: Json | undefined, seen: Seen): void {
   const made = flowOf(flow, l4, ip, seen);
   if (made === undefined) {
     if (why === undefined) seen.leaveOut("no-ends", text);
-  } else if (why === undefined) seen.add(made, l4.clientPort);
-  else if (l4.clientPort !== undefined) seen.refuse(made, l4.clientPort);
+  } else if (why === undefined) {
+    seen.add(made, l4.clientPort, beginnings.has(`${ext?.["event"]}`));
+  } else if (l4.clientPort !== undefined) seen.refuse(made, l4.clientPort);
 }
 
 /** A record as a flow; undefined where it does not say both ends. */

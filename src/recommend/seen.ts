@@ -57,6 +57,8 @@ interface Passing {
   readonly open: Set<number>;
   /** Some connection of it went all the way. */
   isSure: boolean;
+  /** Records of a connection that began. */
+  begun: number;
 }
 
 /**
@@ -76,25 +78,32 @@ export class Seen {
 
   /**
    * Takes a flow that passed. Where `clientPort` is given, it passed one end, and the other may refuse it yet: one
-   * record says that the sender's policies let it go, and another that the receiver's did not.
+   * record says that the sender's policies let it go, and another that the receiver's did not. `isBegin`: the record
+   * is about the beginning of a connection, of which each has one.
    *
    * Errors: TooManyFlows.
    */
-  add(flow: SeenFlow, clientPort?: number): void {
+  add(flow: SeenFlow, clientPort?: number, isBegin = false): void {
     const key = flowKey(flow);
     if (clientPort !== undefined && this.#refused.has(`${flowText(flow)} ${clientPort}`)) return;
     let passing = this.#flows.get(key);
     if (passing === undefined) {
       if (this.#flows.size >= flowsMax) throw new TooManyFlows();
-      passing = { flow, open: new Set(), isSure: false };
+      passing = { flow, open: new Set(), isSure: false, begun: 0 };
       this.#flows.set(key, passing);
     }
+    if (isBegin) passing.begun++;
     if (passing.isSure) return;
     if (clientPort !== undefined) passing.open.add(clientPort);
     if (clientPort === undefined || passing.open.size > openMax) {
       passing.isSure = true;
       passing.open.clear();
     }
+  }
+
+  /** How many connections of a flow began, as far as records tell. */
+  begunOf(flow: SeenFlow): number {
+    return this.#flows.get(flowKey(flow))?.begun ?? 0;
   }
 
   /** Takes back a connection that was refused at its other end. */

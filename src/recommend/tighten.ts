@@ -31,6 +31,17 @@ export interface Unused {
   readonly line: number;
 }
 
+/** Connections that each rule has begun, by its hits: `shop/web ingress 0`. */
+export type RuleHits = ReadonlyMap<string, number>;
+
+/** A rule that stays whole, since its hits tell of more than the flows. */
+export interface KeptByHits {
+  readonly policy: NetworkPolicy;
+  /** Such as `spec.ingress[0]`. */
+  readonly field: string;
+  readonly connections: number;
+}
+
 /** A policy without what no flow used. */
 export interface TightenedPolicy {
   readonly before: NetworkPolicy;
@@ -46,6 +57,7 @@ export interface Tightening {
   readonly yaml: string;
   /** Policies of which every part was used. */
   readonly whole: readonly NetworkPolicy[];
+  readonly keptByHits: readonly KeptByHits[];
   /** Policies of whose pods nothing was seen, which says nothing about them. */
   readonly silent: readonly NetworkPolicy[];
   readonly landscape: Landscape;
@@ -59,10 +71,16 @@ export interface Tightening {
  * A part is used when a flow matches it, whether or not another rule allows the flow as well. What stands for everybody
  * or for every port stays so: taking parts away never says who else it could have been.
  *
- * Shape:  `isAsked` chooses the policies by those of their pods that are asked for.
+ * Shape:  `isAsked` chooses the policies by those of their pods that are asked for. `hits` outlive the flows: a rule with
+ *         more connections by them than the flows tell of stays whole.
  * Errors: Unproven when a flow that was allowed no longer is: a bug. RangesFull.
  */
-export function tighten(given: Given, seen: Seen, isAsked: (party: Party) => boolean): Tightening {
+export function tighten(
+  given: Given,
+  seen: Seen,
+  isAsked: (party: Party) => boolean,
+  hits: RuleHits = new Map(),
+): Tightening {
   const landscape = new Landscape(given, seen);
   const { questions } = trafficOf(seen, landscape, isAsked);
   const asked = given.objects.filter(
@@ -71,10 +89,14 @@ export function tighten(given: Given, seen: Seen, isAsked: (party: Party) => boo
       landscape.parties.some((party) => isAsked(party) && holds(each, party)),
   );
   const sides = grouped(sidesOf(questions), ({ own }) => own.party.namespace);
-  const use = asked.map((policy) => ({
-    policy,
-    used: usedParts(policy, sides.get(policy.meta.namespace) ?? [], landscape),
-  }));
+  const keptByHits: KeptByHits[] = [];
+  const use = asked.map((policy) => {
+    const parts = usedParts(policy, sides.get(policy.meta.namespace) ?? [], landscape, seen);
+    const kept = keptBy(hits, policy, parts.begun);
+    keptByHits.push(...kept.map(({ rule: _, ...each }) => each));
+    for (const { rule } of kept) markWhole(rule, policy, parts.used);
+    return { policy, used: parts.isSeen || kept.length > 0 ? parts.used : undefined };
+  });
   const silent = use.filter(({ used }) => used === undefined).map(({ policy }) => policy);
   const changed = use.flatMap(({ policy, used }) =>
     used === undefined ? [] : [narrowed(policy, used)],
@@ -91,6 +113,7 @@ export function tighten(given: Given, seen: Seen, isAsked: (party: Party) => boo
     policies,
     yaml,
     whole: changed.filter(({ unused }) => unused.length === 0).map(({ before }) => before),
+    keptByHits,
     silent,
     landscape,
     proof: proveNarrower(landscape, readBack(yaml), questions),
@@ -125,13 +148,24 @@ function sidesOf(questions: readonly Question[]): readonly Side[] {
   );
 }
 
-/** What flows used of a policy; undefined when no flow had to do with its pods. `sides` are of its namespace. */
+/** What flows used of a policy. */
+interface UsedParts {
+  readonly used: Set<string>;
+  /** Connections that began and match a rule, by its key. */
+  readonly begun: ReadonlyMap<string, number>;
+  /** Whether some flow had to do with its pods. */
+  readonly isSeen: boolean;
+}
+
+/** `sides` are of the policy's namespace. */
 function usedParts(
   policy: NetworkPolicy,
   sides: readonly Side[],
   landscape: Landscape,
-): Used | undefined {
+  seen: Seen,
+): UsedParts {
   const used = new Set<string>();
+  const begun = new Map<string, number>();
   let isSeen = false;
   for (const side of sides) {
     if (!matchesSelector(policy.podSelector, side.own.pod.meta.labels)) continue;
@@ -146,12 +180,39 @@ function usedParts(
         (rule.ports.length === 0 || ports.length > 0) &&
         (rule.peers.length === 0 || peers.length > 0);
       if (!isMatch) continue;
-      used.add(`${direction} ${index}`);
+      const key = `${direction} ${index}`;
+      used.add(key);
+      begun.set(key, (begun.get(key) ?? 0) + seen.begunOf(question.flow));
       for (const at of ports) used.add(`${direction} ${index} port ${at}`);
       for (const at of peers) used.add(`${direction} ${index} peer ${at}`);
     }
   }
-  return isSeen ? used : undefined;
+  return { used, begun, isSeen };
+}
+
+/** Rules whose hits tell of more connections than the flows: what those used is not known any more. */
+function keptBy(
+  hits: RuleHits,
+  policy: NetworkPolicy,
+  begun: ReadonlyMap<string, number>,
+): readonly (KeptByHits & { readonly rule: string })[] {
+  const { namespace, name } = policy.meta;
+  return directions.flatMap((direction) =>
+    policy[direction].flatMap((_, index) => {
+      const rule = `${direction} ${index}`;
+      const connections = hits.get(`${namespace}/${name} ${rule}`) ?? 0;
+      if (connections <= (begun.get(rule) ?? 0)) return [];
+      return [{ policy, field: `spec.${direction}[${index}]`, connections, rule }];
+    }),
+  );
+}
+
+function markWhole(rule: string, policy: NetworkPolicy, used: Set<string>): void {
+  const [direction, index] = rule.split(" ") as [Direction, string];
+  const { peers, ports } = policy[direction][Number(index)]!;
+  used.add(rule);
+  for (const at of peers.keys()) used.add(`${rule} peer ${at}`);
+  for (const at of ports.keys()) used.add(`${rule} port ${at}`);
 }
 
 function matchesPort({ protocol, port, endPort }: PolicyPort, question: Question): boolean {

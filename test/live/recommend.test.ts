@@ -107,6 +107,10 @@ describe.skipIf(labObstacle !== undefined)(named("policies from real traffic", l
     // It has the names of ports without manifests at hand.
     assert.include(JSON.stringify(made), '"port":"sql"');
     assert.equal(proof.allowed, proof.asked);
+    // What is enforced now was made for this traffic, and hits say so as well.
+    const narrower = await sluice("recommend", "--tighten", "--lab", "default", "-o", "json");
+    const { policies: changed, keptByHits } = JSON.parse(narrower.stdout);
+    assert.deepEqual({ changed, keptByHits }, { changed: [], keptByHits: [] });
     assert.include(
       leftOut.map(({ why }: { why: string }) => why),
       "denied",

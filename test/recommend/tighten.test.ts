@@ -7,6 +7,7 @@ import { parseAllDocuments } from "yaml";
 import { runCli } from "../../src/cli/frame.js";
 import { compile } from "../../src/compiler/compile.js";
 import { Table, TupleBatch } from "../../src/dataplane/table.js";
+import { parseManifests } from "../../src/manifest/parse.js";
 import { protocolNumbers } from "../../src/net/protocol.js";
 import { takeRecord } from "../../src/recommend/flow-records.js";
 import { Seen } from "../../src/recommend/seen.js";
@@ -165,6 +166,28 @@ test("unused rules, peers and ports go, with their places; policies of unseen po
   ]) {
     assert.include(err, line);
   }
+});
+
+test("a rule that began more connections than the flows tell of stays whole", () => {
+  const { objects } = parseManifests(manifests, "all.yaml");
+  const seen = new Seen();
+  takeRecord({ ...JSON.parse(record), ext: { event: "opened" } }, seen);
+  const fieldsOf = (hits: Record<string, number>) => {
+    const given = { objects, workloads: [], services: [] };
+    const made = tighten(given, seen, () => true, new Map(Object.entries(hits)));
+    return {
+      gone: made.policies.flatMap(({ unused }) => unused.map(({ field }) => field)),
+      kept: made.keptByHits.map(({ field }) => field),
+    };
+  };
+  const rest = ["spec.ingress[1]", "spec.egress[0]"];
+  const parts = ["spec.ingress[0].from[1]", "spec.ingress[0].ports[1]"];
+  assert.deepEqual(fieldsOf({ "shop/db ingress 0": 1 }), { gone: [...parts, ...rest], kept: [] });
+  assert.deepEqual(fieldsOf({ "shop/db ingress 0": 2 }), { gone: rest, kept: ["spec.ingress[0]"] });
+  assert.deepEqual(fieldsOf({ "shop/db ingress 1": 1 }), {
+    gone: [...parts, "spec.egress[0]"],
+    kept: ["spec.ingress[1]"],
+  });
 });
 
 test("flags for new policies are refused beside it", async () => {
