@@ -113,20 +113,24 @@ export class CompilerThread implements TableCompiler {
     this.#listed = objects;
     const refOf = (object: ObjectHead): ObjectRef => this.#places.get(object) ?? object;
     await this.#take(worker, objects, (part) => ({ do: "take", objects: part.map(refOf) }));
-    this.#isInformed = true;
+    // The thread may have ended meanwhile.
+    this.#isInformed = this.#worker === worker;
     return this.#compiled(worker, "compile", local);
   }
 
   async change(changes: readonly ObjectChange[], local: LocalPods): Promise<Outcome> {
-    const worker = this.#started();
     if (this.#listed !== undefined) {
       this.#objects = new ObjectList(this.#listed);
       this.#listed = undefined;
     }
-    for (const change of changes) {
-      if ("put" in change) this.#objects.put(change.put);
-      else this.#objects.remove(change.remove.kind, change.remove);
+    for (const part of partsOf(changes, () => 5)) {
+      for (const change of part) {
+        if ("put" in change) this.#objects.put(change.put);
+        else this.#objects.remove(change.remove.kind, change.remove);
+      }
+      if (part.length < changes.length) await new Promise((resolve) => setImmediate(resolve));
     }
+    const worker = this.#started();
     const sent = this.#isInformed ? changes : this.#allPut();
     this.#isInformed = true;
     await this.#take(worker, sent, (part) => ({ do: "take", changes: part }));

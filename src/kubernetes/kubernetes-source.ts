@@ -59,7 +59,8 @@ export class KubernetesSource implements ManifestSource {
     const { access, timing = usualTiming, pageItems = 500 } = options;
     const budget = new MemoryBudget(options.memoryBytes);
     this.#budget = budget;
-    const client = new ApiClient({ access, timing, pace: new Pace(), budget });
+    const pace = new Pace();
+    const client = new ApiClient({ access, timing, pace, budget });
     this.#stores = resources.map(
       (resource) =>
         new ResourceStore(
@@ -71,7 +72,7 @@ export class KubernetesSource implements ManifestSource {
         ),
     );
     this.#reflectors = this.#stores.map(
-      (sink) => new Reflector({ client, resource: sink.resource, sink, timing, pageItems }),
+      (sink) => new Reflector({ client, resource: sink.resource, sink, timing, pace, pageItems }),
     );
     this.#synced = Promise.all(this.#stores.map(({ synced }) => synced)).then(() => {
       this.#isSynced = true;

@@ -3,6 +3,9 @@ import { performance } from "node:perf_hooks";
 /** How long deferrable work may block the event loop at a time. Units: milliseconds. */
 const SLICE_MS = 10;
 
+/** Asks whether others have a turn, and lets them. */
+export type Turns = Pick<Pace, "isOver" | "turn">;
+
 /**
  * Shares the event loop: long work checks between small steps whether to wait for the next turn.
  *

@@ -5,6 +5,7 @@ import { mapOf, textOf } from "./api-values.js";
 import { findServed, isServed, type Served, unknownVersionText } from "./discovery.js";
 import { listPages, versionOf } from "./list-pages.js";
 import { MemoryBudgetError } from "./memory-budget.js";
+import type { Turns } from "./pace.js";
 import { type Resource, resourceName } from "./resources.js";
 import { Backoff, pause, type Timing, within } from "./timing.js";
 
@@ -17,9 +18,10 @@ export interface ReflectorSink {
   /** The list failed midway: its items are discarded. */
   listBreaks(): void;
   /**
-   * The list is complete: objects that it lacks do not exist. Only now does the list take effect.
+   * The list is complete: objects that it lacks do not exist. Only now does the list take effect; nothing else is told
+   * before it has.
    */
-  listEnds(): void;
+  listEnds(pace: Turns): Promise<void>;
   put(value: ApiValue): void;
   remove(value: ApiValue): void;
   /** The state or the error of the reflector has changed. */
@@ -31,6 +33,7 @@ export interface ReflectorOptions {
   readonly resource: Resource;
   readonly sink: ReflectorSink;
   readonly timing: Timing;
+  readonly pace: Turns;
   /** Items of a page of a list. */
   readonly pageItems: number;
 }
@@ -149,7 +152,7 @@ export class Reflector {
       sink.listBreaks();
       throw error;
     }
-    sink.listEnds();
+    await sink.listEnds(this.#options.pace);
     this.#lists++;
     this.#expiredPages = 0;
     this.#missing = 0;
@@ -263,7 +266,7 @@ export class Reflector {
       const isLong = !this.#wasThere || ++this.#missing >= ABSENT_AFTER;
       if (isLong && served === "absent") {
         sink.listBegins();
-        sink.listEnds();
+        await sink.listEnds(this.#options.pace);
         this.#wasThere = false;
         this.#backoff.worked();
         this.#proved();

@@ -6,6 +6,7 @@ import { SharedParts } from "../manifest/shared-parts.js";
 import { hasTraffic } from "../policy/address-owners.js";
 import { type LocalAddresses, type LocalPod, localPod } from "./local-addresses.js";
 import { type MemoryBudget, weightOf } from "./memory-budget.js";
+import type { Turns } from "./pace.js";
 import type { PendingChanges } from "./pending-changes.js";
 import type { ReflectorSink } from "./reflector.js";
 import type { PolicyResource } from "./resources.js";
@@ -70,6 +71,7 @@ export class ResourceStore implements ReflectorSink {
    */
   #keptBytes = 0;
   #listedBytes = 0;
+  #isSynced = false;
   #markSynced: () => void = () => {};
 
   constructor(
@@ -125,15 +127,21 @@ export class ResourceStore implements ReflectorSink {
     this.#weigh(0, -this.#listedBytes);
   }
 
-  listEnds(): void {
+  async listEnds(pace: Turns): Promise<void> {
     const listed = this.#listed;
     for (const [key, entry] of [...this.#entries]) {
       if (!listed.has(key)) this.#forget(key, entry);
     }
     // Meanwhile the node may have given a pod an address.
-    for (const [key, entry] of listed) this.#keep(key, this.#again(entry));
+    for (const [key, entry] of listed) {
+      // What is taken from a first list is taken when it is whole. Later ones differ in little, and no half of such a
+      // difference may be taken: a policy's removal without the one in its place.
+      if (!this.#isSynced && pace.isOver) await pace.turn();
+      this.#keep(key, this.#again(entry));
+    }
     this.#listed = new Map();
     this.#weigh(0, -this.#listedBytes);
+    this.#isSynced = true;
     this.#markSynced();
   }
 
