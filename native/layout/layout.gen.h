@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x7e1bfe05u;
+inline constexpr uint32_t LAYOUT_HASH = 0x96375878u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -295,13 +295,16 @@ enum class TrafficKind : uint8_t {
   Stream,
   // TCP: connect, request, reply, close; one after the other
   Connections,
+  // bytes there and back over one TCP connection, while new UDP flows come to its port
+  BesideFlows,
 };
-inline constexpr size_t TRAFFIC_KIND_COUNT = 4;
-inline constexpr std::array<std::string_view, 4> trafficKindWords = {{
+inline constexpr size_t TRAFFIC_KIND_COUNT = 5;
+inline constexpr std::array<std::string_view, 5> trafficKindWords = {{
     "round-trips",
     "packets",
     "stream",
     "connections",
+    "beside-flows",
 }};
 
 // What the data plane asks of a kernel.
@@ -1240,7 +1243,7 @@ struct TrafficRequest {
   uint32_t serverCpu;  // the same of the other end
   uint32_t streams;  // of Stream; each has a thread at both ends
   uint32_t payloadBytes;  // of a datagram
-  uint32_t flows;  // of Packets: connections that they take turns to belong to
+  uint32_t flows;  // of Packets: connections that they take turns to belong to; of BesideFlows: new ones a second
   uint32_t warmupMs;  // sent before anything is counted
   uint32_t durationMs;  // how long it is counted
   uint16_t port;  // where the server listens

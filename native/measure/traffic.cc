@@ -1,7 +1,9 @@
 #include "native/measure/traffic.h"
 
 #include <arpa/inet.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -34,6 +36,7 @@ constexpr uint32_t FLOWS_MAX = 16 << 20;
 constexpr uint32_t FLOW_PORT_FIRST = 2'000;
 constexpr uint32_t FLOW_PORTS = 60'000;
 constexpr uint32_t CLIENT_PORT_FIRST = 20'000;
+constexpr uint64_t FLOW_NEIGHBOURS = 8;  // the client and addresses after it, as the policies allow
 constexpr uint32_t DURATION_MS_MAX = 60'000;
 constexpr size_t BATCH_MESSAGES = 64;
 constexpr size_t STREAM_CHUNK_BYTES = 256 << 10;
@@ -77,6 +80,11 @@ HostAddress serverOf(const TrafficRequest& request) noexcept {
 
 // A descriptor of a namespace, or -1, and a CPU, or ANY_CPU, as JavaScript writes them.
 int signedOf(uint32_t word) noexcept { return static_cast<int>(word); }
+
+void sleepMs(uint32_t milliseconds) noexcept {
+  const timespec time = {milliseconds / 1000, static_cast<long>(milliseconds % 1000) * 1'000'000};
+  nanosleep(&time, nullptr);
+}
 
 // State that both ends share. Each counter has one writer and a cache line of its own.
 struct Shared {
@@ -281,6 +289,90 @@ void answerConnections(Peer* self) {
   }
 }
 
+void echoStream(Peer* self) {
+  char bytes[64];
+  while (!self->stopped()) {
+    const ssize_t size = recv(self->socket.get(), bytes, sizeof bytes, 0);
+    if (size > 0) send(self->socket.get(), bytes, static_cast<size_t>(size), MSG_NOSIGNAL);
+    if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR)) return;
+  }
+}
+
+void makeStreamRoundTrips(Peer* self) {
+  Shared& shared = *self->shared;
+  char byte = 0;
+  while (!self->stopped()) {
+    const bool counts = shared.measuring.load(std::memory_order_relaxed);
+    const double start = nowSeconds();
+    if (send(self->socket.get(), &byte, 1, MSG_NOSIGNAL) != 1) return;
+    add(&shared.sent, 1);
+    ssize_t size = 0;
+    do {
+      size = recv(self->socket.get(), &byte, 1, 0);
+    } while (size < 0 && (errno == EAGAIN || errno == EINTR) && !self->stopped());
+    if (size != 1) return;
+    add(&shared.received, 1);
+    if (counts && shared.roundTripsNs.size() < ROUND_TRIPS_MAX) {
+      shared.roundTripsNs.push_back(static_cast<float>((nowSeconds() - start) * 1e9));
+    }
+  }
+}
+
+void dropDatagrams(Peer* self) {
+  MessageBatch batch(PAYLOAD_BYTES_MAX);
+  while (!self->stopped()) {
+    recvmmsg(self->socket.get(), batch.messages.data(), BATCH_MESSAGES, MSG_WAITFORONE, nullptr);
+  }
+}
+
+// A datagram with its headers, as a raw socket takes it. The kernel fills in the IPv4 checksum.
+struct RawDatagram {
+  iphdr ip = {};
+  udphdr udp = {};
+  char payload[20] = {};
+};
+
+// Sends a datagram of a new flow each time, so many a second: from all ports of some neighbours of
+// the client.
+void sendNewFlows(Peer* self) {
+  static std::atomic<uint64_t> nextFlow = 0;
+  const TrafficRequest& request = *self->shared->request;
+  const double start = nowSeconds();
+  uint64_t sent = 0;
+  std::array<RawDatagram, BATCH_MESSAGES> datagrams;
+  std::array<iovec, BATCH_MESSAGES> parts;
+  MessageBatch batch(1);
+  SocketAddress to(serverOf(request), request.port);
+  while (!self->stopped()) {
+    const auto due = static_cast<uint64_t>((nowSeconds() - start) * request.flows);
+    const uint64_t now = std::min<uint64_t>(due - std::min(due, sent), BATCH_MESSAGES);
+    for (uint64_t index = 0; index < now; ++index) {
+      const uint64_t flow = nextFlow.fetch_add(1, std::memory_order_relaxed);
+      RawDatagram& each = datagrams[index];
+      each.ip.version = 4;
+      each.ip.ihl = sizeof(iphdr) / 4;
+      each.ip.ttl = 64;
+      each.ip.protocol = IPPROTO_UDP;
+      each.ip.tot_len = htons(sizeof each);
+      std::memcpy(&each.ip.saddr, request.client, sizeof each.ip.saddr);
+      std::memcpy(&each.ip.daddr, request.server, sizeof each.ip.daddr);
+      const uint64_t neighbour = flow / FLOW_PORTS % FLOW_NEIGHBOURS;
+      each.ip.saddr = htonl(ntohl(each.ip.saddr) + static_cast<uint32_t>(neighbour));
+      each.udp.source = htons(static_cast<uint16_t>(FLOW_PORT_FIRST + flow % FLOW_PORTS));
+      each.udp.dest = htons(request.port);
+      each.udp.len = htons(sizeof each - sizeof each.ip);
+      parts[index] = {&each, sizeof each};
+      batch.messages[index].msg_hdr.msg_iov = &parts[index];
+      batch.messages[index].msg_hdr.msg_name = &to.storage;
+      batch.messages[index].msg_hdr.msg_namelen = to.size;
+    }
+    const auto count = static_cast<unsigned>(now);
+    if (count > 0) sendmmsg(self->socket.get(), batch.messages.data(), count, MSG_NOSIGNAL);
+    sent += now;
+    if (now < BATCH_MESSAGES) sleepMs(1);
+  }
+}
+
 void* runPeer(void* context) {
   auto* peer = static_cast<Peer*>(context);
   const auto cpu = static_cast<uint32_t>(peer->cpu);
@@ -398,9 +490,41 @@ Status startConnections(const TrafficRequest& request, Ensemble* ensemble) noexc
   });
 }
 
-void sleepMs(uint32_t milliseconds) noexcept {
-  const timespec time = {milliseconds / 1000, static_cast<long>(milliseconds % 1000) * 1'000'000};
-  nanosleep(&time, nullptr);
+// One connection whose bytes go there and back, and new flows to the same port.
+Status startBesideFlows(const TrafficRequest& request, Ensemble* ensemble) noexcept {
+  if (request.family != 4) return {StatusCode::Argument};
+  Descriptor listener;
+  Status status = listenForClients(request, &listener);
+  if (!status.ok()) return status;
+  Descriptor client;
+  Descriptor sender;
+  status = inNamespace(signedOf(request.clientNamespace), [&]() -> Status {
+    Status opened = openSocket(SOCK_STREAM, clientOf(request), 0, &client);
+    if (opened.ok()) opened = connectToServer(client.get(), request);
+    if (!opened.ok()) return opened;
+    setOption(client.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+    sender.reset(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
+    return sender.valid() ? Status{} : Status::system("socket", errno);
+  });
+  if (!status.ok()) return status;
+  Descriptor server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!server.valid()) return Status::system("accept", errno == EAGAIN ? ETIMEDOUT : errno);
+  setOption(server.get(), SOL_SOCKET, SO_RCVTIMEO, PATIENCE);
+  setOption(server.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  status = inNamespace(signedOf(request.serverNamespace), [&]() -> Status {
+    Descriptor drain;
+    const Status opened = openSocket(SOCK_DGRAM, serverOf(request), request.port, &drain);
+    return opened.ok()
+               ? ensemble->start(std::move(drain), signedOf(request.serverCpu), dropDatagrams)
+               : opened;
+  });
+  if (status.ok())
+    status = ensemble->start(std::move(server), signedOf(request.serverCpu), echoStream);
+  if (status.ok())
+    status = ensemble->start(std::move(sender), signedOf(request.clientCpu), sendNewFlows);
+  if (status.ok())
+    status = ensemble->start(std::move(client), signedOf(request.clientCpu), makeStreamRoundTrips);
+  return status;
 }
 
 }  // namespace
@@ -416,7 +540,8 @@ Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noex
   Ensemble ensemble(request);
   Shared& shared = ensemble.shared();
   const auto kind = static_cast<TrafficKind>(request.kind);
-  if (kind == TrafficKind::RoundTrips) shared.roundTripsNs.reserve(1 << 18);
+  if (kind == TrafficKind::RoundTrips || kind == TrafficKind::BesideFlows)
+    shared.roundTripsNs.reserve(1 << 18);
 
   Status status;
   switch (kind) {
@@ -429,6 +554,9 @@ Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noex
       break;
     case TrafficKind::Connections:
       status = startConnections(request, &ensemble);
+      break;
+    case TrafficKind::BesideFlows:
+      status = startBesideFlows(request, &ensemble);
       break;
   }
   if (!status.ok()) return status;

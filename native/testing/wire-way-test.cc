@@ -277,7 +277,7 @@ std::vector<uint8_t> segment(uint8_t family, size_t payloadBytes) {
 constexpr uint16_t headerAt(uint8_t family) { return family == 4 ? 34 : 54; }
 
 Offload partial(uint8_t family, uint16_t field) {
-  Offload offload;
+  Offload offload = {};
   offload.flags = OFFLOAD_NEEDS_CHECKSUM;
   offload.checksumStart = headerAt(family);
   offload.checksumOffset = field;

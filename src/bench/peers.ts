@@ -44,6 +44,15 @@ export const peers: Readonly<Record<string, Peer>> = {
         stage.run(["nft", "-f", "-"], workload.nftSets);
       }),
   },
+  "nft-flowtable": {
+    title: "nftables flowtable",
+    filters: true,
+    open: ({ workload }) =>
+      kernelOnly((stage) => {
+        stage.joinToMiddle("routed");
+        stage.run(["nft", "-f", "-"], workload.nftFlowtable);
+      }),
+  },
   "nft-linear": {
     title: "nftables linear rules",
     filters: true,

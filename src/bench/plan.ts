@@ -20,6 +20,12 @@ export const measures = {
     unit: "connections/s",
     better: "more",
   },
+  "beside-flows": {
+    kind: "beside-flows",
+    title: "TCP ping-pong beside 40,000 new flows a second",
+    unit: "round trips/s",
+    better: "more",
+  },
 } as const satisfies Record<
   string,
   {
@@ -30,6 +36,11 @@ export const measures = {
   }
 >;
 export type Measure = keyof typeof measures;
+
+/** The value of `--link` by which the kernel passes what is admitted. */
+export const kernelLink = "kernel";
+/** Beside which a connection is measured. */
+export const newFlowsASecond = 40_000;
 
 /** Where threads run. */
 export const pinnings = {
@@ -70,7 +81,9 @@ export function makePlan(options: PlanOptions): Block[] {
   const policies = options.policies.at(-1) ?? 1;
   const sluice = (polls: readonly string[]): SluiceVariant[] =>
     options.links.flatMap((link) => {
-      const choices = polls.filter((poll) => options.polls.includes(poll));
+      // Where the kernel forwards, the worker sees a connection's first packet: no way of waiting suits it better.
+      const wanted = link === kernelLink ? ["adaptive"] : polls;
+      const choices = wanted.filter((poll) => options.polls.includes(poll));
       return choices.length === 0 ? [{ link }] : choices.map((poll) => ({ link, poll }));
     });
   const usual = sluice(options.quick ? ["adaptive"] : ["adaptive", "sleep"]);
@@ -97,6 +110,7 @@ export function makePlan(options: PlanOptions): Block[] {
     block("bulk-1", "free", options.quick ? without(all, "nft-linear", "iptables") : all),
     block("bulk-4", "free", options.quick ? without(all, "nft-linear", "iptables") : all),
     block("connections", "free", all),
+    block("beside-flows", "free", options.quick ? without(all, "nft-linear", "iptables") : all),
   );
   return [...blocks, ...otherSizes(options, usual)];
 }

@@ -2,7 +2,7 @@ import { titleOf } from "./contenders.js";
 import { type FlowRates, flowCounts } from "./many-flows.js";
 import { number } from "./markup.js";
 import { filteringPeers } from "./peers.js";
-import { type Measure, measures, type Pinning, pinnings } from "./plan.js";
+import { kernelLink, type Measure, measures, type Pinning, pinnings } from "./plan.js";
 import { median, spreadOf } from "./statistics.js";
 import type { Sample, Series, SuiteResult } from "./suite.js";
 
@@ -16,6 +16,8 @@ interface Figure {
   readonly of?: "cpu";
   /** The way of waiting that is meant; where a build has no choice, its only one. */
   readonly poll?: "adaptive" | "spin";
+  /** The only link that is meant. */
+  readonly link?: string;
   readonly atLeast?: number;
   readonly atMost?: number;
 }
@@ -81,10 +83,43 @@ const figures: readonly Figure[] = [
     against: "bridge",
     atLeast: 0.95,
   },
+  ...inKernel("round trip p50, all on one core", "round-trip", "one-core", { atMost: 0.9 }),
+  ...inKernel("round trip p50, two cores", "round-trip", "two-cores", { atMost: 0.8 }),
+  ...inKernel("round trip p50, nothing pinned", "round-trip", "free", { atMost: 0.9 }),
+  ...inKernel("bulk TCP, 1 stream", "bulk-1", "free", { atLeast: 1 }),
+  ...inKernel("bulk TCP, 4 streams", "bulk-4", "free", { atLeast: 1 }),
+  ...inKernel("packets a second, 64 bytes", "packets", "free", { atLeast: 1.35 }),
+  ...inKernel("CPU time a packet", "packets", "free", { atMost: 0.95, of: "cpu" }),
+  ...inKernel("connections a second", "connections", "free", { atLeast: 1 }),
+  ...inKernel(measures["beside-flows"].title, "beside-flows", "free", {
+    atLeast: 1.2,
+    against: "bridge",
+  }),
 ];
+
+/** A target of the kernel path. */
+function inKernel(
+  name: string,
+  measure: Measure,
+  pinning: Pinning,
+  more: Partial<Figure>,
+): Figure[] {
+  return [
+    {
+      name: `by the kernel path: ${name}`,
+      measure,
+      pinning,
+      against: "nft-sets",
+      link: kernelLink,
+      ...more,
+    },
+  ];
+}
 
 /** Ratios that vary by more than this from round to round say little. */
 export const spreadMax = 0.3;
+/** Less than this apart is level. */
+const levelWithin = 0.03;
 /** More load of other programs than this, in CPUs, affects the results. */
 const backgroundMax = 0.15;
 
@@ -128,11 +163,22 @@ export interface Result {
   readonly values: readonly (number | null)[];
 }
 
+/** How Sluice stands to a peer, by the variant that does best at each thing that was measured. */
+export interface Verdict {
+  readonly title: string;
+  readonly better: readonly Row[];
+  /** No further from 1 than the rounds lie apart. */
+  readonly level: readonly Row[];
+  readonly worse: readonly Row[];
+}
+
 export interface Report extends Omit<SuiteResult, "series" | "leftOut"> {
   /** The figures, each by the variant of Sluice that does best at it. */
   readonly rows: readonly Row[];
   /** Every variant of Sluice against every peer. */
   readonly comparisons: readonly Row[];
+  /** One for each peer, with the largest number of policies. */
+  readonly verdicts: readonly Verdict[];
   readonly results: readonly Result[];
   readonly leftOut: readonly {
     readonly contender: string;
@@ -152,22 +198,62 @@ export function makeReport({ series, leftOut, ...run }: SuiteResult): Report {
   return {
     rows,
     ...run,
-    comparisons: series.filter(isSluice).flatMap((ours) =>
-      series
-        .filter((other) => other.block === ours.block && !isSluice(other))
-        .flatMap((other) => {
-          const { measure, pinning } = ours.block;
-          const name = `${measures[measure].title}, ${pinnings[pinning].title}`;
-          const row = rowOf(name, ours, other);
-          const cpu =
-            measure === "packets" ? rowOf(`CPU time a packet, ${name}`, ours, other, "cpu") : [];
-          return [...row, ...cpu];
-        }),
-    ),
+    comparisons: series
+      .filter(isSluice)
+      .flatMap((ours) =>
+        series
+          .filter((other) => other.block === ours.block && !isSluice(other))
+          .flatMap((other) => compared(ours, other)),
+      ),
+    verdicts: verdictsOf(series),
     results: series.map(resultOf),
     leftOut: leftOut.map((each) => ({ ...each, title: titleOf(each.contender) })),
     noise: { noisy: reasons.length > 0, reasons },
   };
+}
+
+/** A variant of Sluice by a peer, in one block. */
+function compared(ours: Series, other: Series): Row[] {
+  const { measure, pinning } = ours.block;
+  const name = `${measures[measure].title}, ${pinnings[pinning].title}`;
+  const cpu = measure === "packets" ? rowOf(`CPU time a packet, ${name}`, ours, other, "cpu") : [];
+  return [...rowOf(name, ours, other), ...cpu];
+}
+
+function verdictsOf(series: readonly Series[]): Verdict[] {
+  const policies = Math.max(...series.map(({ block }) => block.policies));
+  const measured = series.filter(({ block }) => block.policies === policies);
+  const peers = new Set(measured.filter((each) => !isSluice(each)).map((each) => each.contender));
+  return [...peers].flatMap((peer) => {
+    const rows = measured
+      .filter((other) => other.contender === peer)
+      .flatMap((other) =>
+        measured
+          .filter((ours) => isSluice(ours) && ours.block === other.block)
+          .flatMap((ours) => compared(ours, other)),
+      );
+    const bestOf = new Map<string, Row>();
+    for (const row of rows) {
+      const known = bestOf.get(row.name);
+      if (known === undefined || gainOf(row) > gainOf(known)) bestOf.set(row.name, row);
+    }
+    const best = [...bestOf.values()];
+    if (best.length === 0) return [];
+    const apart = (row: Row) => Math.max(levelWithin, row.spread / 2);
+    return [
+      {
+        title: titleOf(peer),
+        better: best.filter((row) => gainOf(row) > 1 + apart(row)),
+        level: best.filter((row) => Math.abs(gainOf(row) - 1) <= apart(row)),
+        worse: best.filter((row) => gainOf(row) < 1 - apart(row)),
+      },
+    ];
+  });
+}
+
+/** Above 1 where Sluice does better. */
+function gainOf({ ratio, better }: Row): number {
+  return better === "more" ? ratio : 1 / ratio;
 }
 
 export function isSluice({ contender }: { readonly contender: string }): boolean {
@@ -189,6 +275,7 @@ function figureRow(figure: Figure, series: readonly Series[]): Row[] {
     figure.poll === undefined || poll === undefined || poll === figure.poll;
   const candidates = inBlock
     .filter((ours) => isSluice(ours) && waits(ours.contender.split(" ")[2]))
+    .filter((ours) => figure.link === undefined || ours.contender.split(" ")[1] === figure.link)
     .flatMap((ours) => rowOf(figure.name, ours, base, figure.of));
   const better = atLeast === undefined ? 1 : -1;
   const [best] = candidates.sort((a, b) => better * (a.ratio - b.ratio));

@@ -10,6 +10,7 @@ import {
   type Measure,
   makePlan,
   measures,
+  newFlowsASecond,
   type PlanOptions,
   pinnings,
 } from "./plan.js";
@@ -245,6 +246,7 @@ async function measure(
       ...(pinning.client === undefined ? {} : { clientCpu: pinning.client }),
       ...(pinning.server === undefined ? {} : { serverCpu: pinning.server }),
       streams: block.measure === "bulk-4" ? 4 : 1,
+      ...(kind === "beside-flows" ? { flows: newFlowsASecond } : {}),
       warmupMs: Math.round(seconds * warmupShare * 1_000),
       durationMs: Math.round(seconds * 1_000),
     });
@@ -269,6 +271,7 @@ function sampleOf(measured: Measure, counts: TrafficCounts): Sample {
     case "packets":
       return { value: rate, cpuNsPerPacket: (counts.busySeconds / counts.received) * 1e9 };
     case "connections":
+    case "beside-flows":
       return { value: rate };
     default:
       return { value: (rate * 8) / 1e9 };

@@ -12,6 +12,8 @@ export interface Workload {
   readonly manifests: string;
   /** nftables as its manual recommends: connections first, then one look into a map. */
   readonly nftSets: string;
+  /** The same, and what is established passes by the kernel's flowtable: no rule is asked any more. */
+  readonly nftFlowtable: string;
   /** nftables as it is often written: a rule behind another, and no connections. */
   readonly nftLinear: string;
   /** For iptables-restore; connections first. */
@@ -52,6 +54,7 @@ export function makeWorkload(policies: number): Workload {
     policies,
     manifests: manifestsOf(entries),
     nftSets: nftSetsOf(entries),
+    nftFlowtable: nftSetsOf(entries, true),
     nftLinear: nftLinearOf(entries),
     iptables: iptablesOf(entries),
     kernelRules: entries.flatMap(({ prefix, port }) =>
@@ -92,7 +95,7 @@ function manifestsOf(entries: readonly Entry[]): string {
   return JSON.stringify({ apiVersion: "v1", kind: "List", items });
 }
 
-function nftSetsOf(entries: readonly Entry[]): string {
+function nftSetsOf(entries: readonly Entry[], flowtable = false): string {
   const ports = [...new Set(entries.map(({ port }) => port))];
   const elements = entries.map(({ prefix, port }) => `${prefix} : jump port${port}`);
   return [
@@ -101,8 +104,12 @@ function nftSetsOf(entries: readonly Entry[]): string {
       (port) => `chain port${port} { meta l4proto { tcp, udp } th dport ${port} accept; }`,
     ),
     `map peers { type ipv4_addr : verdict; flags interval; elements = { ${elements.join(", ")} }; }`,
+    ...(flowtable
+      ? ["flowtable fast { hook ingress priority filter; devices = { inside, outside }; }"]
+      : []),
     "chain forward {",
     "type filter hook forward priority filter; policy drop;",
+    ...(flowtable ? ["ct state established meta l4proto { tcp, udp } flow add @fast;"] : []),
     "ct state vmap { established : accept, related : accept, invalid : drop };",
     `ip saddr ${serverText} accept;`,
     `ip daddr ${serverText} ip saddr vmap @peers;`,

@@ -23,6 +23,9 @@ export function reportText(report: Report, io: Io, earlier?: Earlier): string {
     const rows = report.leftOut.map(({ title, reason }) => [title, reason]);
     parts.push(`${style.bold("Left out")}\n${renderTable(rows, fit)}`);
   }
+  parts.push(
+    `${style.bold("Verdict")} ${style.dim("(by the variant that does best)")}\n${verdictText(report, style)}`,
+  );
   parts.push(noiseText(report, style));
   return `${parts.join("\n")}${style.dim(footer(report))}\n`;
 }
@@ -103,6 +106,7 @@ function rateTable(report: Report, style: Styles, fit: TableOptions): string {
       significant(value(contender, "bulk-1")?.value),
       significant(value(contender, "bulk-4")?.value),
       whole(value(contender, "connections")?.value),
+      whole(value(contender, "beside-flows")?.value),
     ]),
     {
       header: [
@@ -112,8 +116,9 @@ function rateTable(report: Report, style: Styles, fit: TableOptions): string {
         "TCP GBIT/S, 1 STREAM",
         "4 STREAMS",
         "CONNECTIONS/S",
+        "PING-PONG/S BESIDE FLOWS",
       ],
-      right: [1, 2, 3, 4, 5],
+      right: [1, 2, 3, 4, 5, 6],
       ...fit,
     },
   );
@@ -144,6 +149,19 @@ function memoryTable(report: Report, fit: TableOptions): string {
     ]),
     { right: [1, 2], ...fit },
   );
+}
+
+function verdictText({ verdicts }: Report, style: Styles): string {
+  const named = (rows: readonly Row[]) =>
+    rows.map((row) => `${row.name} ${significant(row.ratio)} × (${row.by})`);
+  return verdicts
+    .map(({ title, better, level, worse }) => {
+      const all = better.length + level.length + worse.length;
+      const counts = `${title}: better at ${better.length} of ${all}, level at ${level.length}, worse at ${worse.length}`;
+      const tone = worse.length === 0 ? style.green : style.yellow;
+      return `${[tone(counts), ...named(worse).map((each) => `  worse: ${each}`)].join("\n")}\n`;
+    })
+    .join("");
 }
 
 function noiseText({ noise }: Report, style: Styles): string {

@@ -42,7 +42,7 @@ export const benchFlags = [
   {
     flags: "--peers <names>",
     description:
-      "what to measure beside, with commas: direct, bridge, routed, nft-sets, nft-linear, iptables, tc-ebpf; none for none; all when left out",
+      "what to measure beside, with commas: direct, bridge, routed, nft-sets, nft-flowtable, nft-linear, iptables, tc-ebpf; none for none; all when left out",
   },
   {
     flags: "--links <names>",

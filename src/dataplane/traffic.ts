@@ -15,7 +15,8 @@ import { native, nativeAsync } from "./errors.js";
 
 /**
  * `round-trips`: UDP, one datagram at a time. `packets`: UDP one way, as many as go. `stream`: TCP one
- * way. `connections`: connect, request, reply, close, one after the other.
+ * way. `connections`: connect, request, reply, close, one after the other. `beside-flows`: a byte there and back over one TCP
+ * connection, one at a time, while new UDP flows of IPv4 come to the same port; needs CAP_NET_RAW.
  */
 export type TrafficKind = (typeof trafficKindWords)[number];
 
@@ -33,7 +34,7 @@ export interface TrafficRequest {
   readonly streams?: number;
   /** Of a datagram: 18 when absent, which makes a frame of 64 bytes. */
   readonly payloadBytes?: number;
-  /** Number of connections that `packets` cycles through: 1 when absent. */
+  /** Connections that `packets` cycles through, or new ones a second of `beside-flows`: 1 when absent. */
   readonly flows?: number;
   /** Sent before anything is counted. */
   readonly warmupMs: number;

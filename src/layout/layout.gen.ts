@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x7e1bfe05;
+export const LAYOUT_HASH = 0x96375878;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -298,6 +298,8 @@ export const TrafficKind = {
   Stream: 2,
   /** TCP: connect, request, reply, close; one after the other */
   Connections: 3,
+  /** bytes there and back over one TCP connection, while new UDP flows come to its port */
+  BesideFlows: 4,
 } as const;
 export type TrafficKind = (typeof TrafficKind)[keyof typeof TrafficKind];
 /** The word for each value of TrafficKind, by its number. */
@@ -306,6 +308,7 @@ export const trafficKindWords = [
   "packets",
   "stream",
   "connections",
+  "beside-flows",
 ] as const;
 
 /** What the data plane asks of a kernel. */
@@ -2172,7 +2175,7 @@ export const TrafficRequest = {
   streams: 48,
   /** u32: of a datagram */
   payloadBytes: 52,
-  /** u32: of Packets: connections that they take turns to belong to */
+  /** u32: of Packets: connections that they take turns to belong to; of BesideFlows: new ones a second */
   flows: 56,
   /** u32: sent before anything is counted */
   warmupMs: 60,
@@ -2204,7 +2207,7 @@ export interface TrafficRequestFields {
   readonly streams: number;
   /** of a datagram */
   readonly payloadBytes: number;
-  /** of Packets: connections that they take turns to belong to */
+  /** of Packets: connections that they take turns to belong to; of BesideFlows: new ones a second */
   readonly flows: number;
   /** sent before anything is counted */
   readonly warmupMs: number;

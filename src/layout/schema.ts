@@ -763,7 +763,7 @@ export const structs: readonly Struct[] = [
       {
         name: "flows",
         type: "u32",
-        doc: "of Packets: connections that they take turns to belong to",
+        doc: "of Packets: connections that they take turns to belong to; of BesideFlows: new ones a second",
       },
       { name: "warmupMs", type: "u32", doc: "sent before anything is counted" },
       { name: "durationMs", type: "u32", doc: "how long it is counted" },
@@ -979,6 +979,10 @@ export const enums: readonly Enum[] = [
       { name: "Packets", doc: "UDP datagrams one way, as many as go" },
       { name: "Stream", doc: "TCP bytes one way, as many as go" },
       { name: "Connections", doc: "TCP: connect, request, reply, close; one after the other" },
+      {
+        name: "BesideFlows",
+        doc: "bytes there and back over one TCP connection, while new UDP flows come to its port",
+      },
     ],
   },
   {

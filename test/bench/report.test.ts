@@ -57,6 +57,13 @@ describe("plan", () => {
     ]);
   });
 
+  test("the kernel path waits in one way alone, on two cores too", () => {
+    for (const block of makePlan({ ...options, quick: false, links: ["kernel"] })) {
+      const own = (names(block) ?? []).filter((name) => name?.startsWith("kernel"));
+      expect(own).toEqual(["kernel adaptive"]);
+    }
+  });
+
   test("one CPU has no second core, and no choice of waiting is no flag", () => {
     const blocks = makePlan({ ...options, cpus: 1, polls: [] });
     expect(blocks.some(({ pinning }) => pinning === "two-cores")).toBe(false);
@@ -66,7 +73,8 @@ describe("plan", () => {
 
 describe("workload", () => {
   test("every filter is told the same: so many prefixes, the client's the last", () => {
-    const { manifests, nftSets, nftLinear, iptables, kernelRules } = makeWorkload(5_000);
+    const { manifests, nftSets, nftFlowtable, nftLinear, iptables, kernelRules } =
+      makeWorkload(5_000);
     const policies = JSON.parse(manifests).items.filter(
       (item: { kind: string }) => item.kind === "NetworkPolicy",
     );
@@ -77,7 +85,8 @@ describe("workload", () => {
     expect(new Set(cidrs).size).toBe(5_000);
     expect(cidrs.at(-1)).toBe("10.0.1.0/28");
     for (const cidr of [cidrs[0], cidrs[2_500], cidrs.at(-1)]) {
-      for (const text of [nftSets, nftLinear, iptables]) expect(text).toContain(`${cidr} `);
+      for (const text of [nftSets, nftFlowtable, nftLinear, iptables])
+        expect(text).toContain(`${cidr} `);
     }
     expect(kernelRules.length).toBe(10_000);
   });
@@ -143,6 +152,35 @@ describe("report", () => {
     expect(noise).toEqual({ noisy: false, reasons: [] });
     // Two variants by two peers that had packets, as rate and as CPU time, and one of the small size.
     expect(comparisons.length).toBe(2 * 2 * 2 + 2);
+  });
+
+  test("a verdict for each peer, by the variant that does best; what the rounds blur is level", () => {
+    const flows: Block = { ...large, measure: "beside-flows" };
+    const { verdicts, rows } = makeReport({
+      ...result,
+      series: [
+        ...result.series,
+        { block: large, contender: "sluice kernel adaptive", samples: samples(140, 270, 540) },
+        { block: flows, contender: "bridge", samples: samples(100, 100, 100) },
+        { block: flows, contender: "sluice af-packet", samples: samples(40, 40, 40) },
+        { block: flows, contender: "sluice kernel adaptive", samples: samples(90, 100, 110) },
+      ],
+    });
+    const counted = verdicts.map(({ title, better, level, worse }) => [
+      title,
+      ...[better, level, worse].map((each) => each.map(({ by }) => by)),
+    ]);
+    expect(counted).toEqual([
+      ["direct veth", [], ["sluice af-packet"], ["sluice af-xdp"]],
+      ["nftables best practice", ["sluice af-xdp", "sluice af-xdp"], [], []],
+      ["Linux bridge", [], ["sluice kernel adaptive"], []],
+    ]);
+    const kernel = rows.filter(({ name }) => name.startsWith("by the kernel path: "));
+    expect(kernel.map(({ by, reached }) => [by, reached])).toEqual([
+      ["sluice kernel adaptive", true],
+      ["sluice kernel adaptive", true],
+      ["sluice kernel adaptive", false],
+    ]);
   });
 
   test("what swings, and what else runs, is called noise", () => {
