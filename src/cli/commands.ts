@@ -18,6 +18,7 @@ const specs: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   sidecar: async () => (await import("./sidecar-spec.js")).sidecar,
   status: async () => (await import("./status-spec.js")).status,
   get: async () => (await import("./get-spec.js")).get,
+  top: async () => (await import("./top-spec.js")).top,
   ui: async () => (await import("./ui-spec.js")).ui,
   observe: async () => (await import("./observe-spec.js")).observe,
   conntrack: async () => (await import("./conntrack-spec.js")).conntrack,

@@ -192,7 +192,7 @@ function narrow(widths: number[], columns: number): void {
   }
 }
 
-function shorten(text: string, width: number, ellipsis: string): string {
+export function shorten(text: string, width: number, ellipsis: string): string {
   if (displayWidth(text) <= width) {
     return text;
   }
@@ -210,7 +210,7 @@ const wide =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
 
 /** Counts the columns that sanitized text takes. */
-function displayWidth(text: string): number {
+export function displayWidth(text: string): number {
   let width = 0;
   for (const character of text) {
     width += /\p{M}/u.test(character) ? 0 : wide.test(character) ? 2 : 1;

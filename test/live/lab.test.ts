@@ -1,3 +1,4 @@
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,9 +9,11 @@ import { startTicks } from "../../src/lab/state.js";
 import type { FlowLine } from "../../src/observe/flow.js";
 import {
   Bench,
+  finish,
   incident,
   ipObstacle,
   labObstacle,
+  main,
   named,
   pause,
   rawSocketObstacle,
@@ -18,6 +21,11 @@ import {
   threeTier,
   until,
 } from "./lab-harness.js";
+
+const noScript =
+  spawnSync("script", ["--version"]).status === 0
+    ? undefined
+    : "script (util-linux) is not installed";
 
 describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", labObstacle), () => {
   let bench: Bench;
@@ -66,6 +74,64 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
     expect(both).toMatchObject({ code: 2, stdout: "" });
     expect(both.stderr).toContain("got --filename and --lab, want one");
   });
+
+  test.skipIf(noScript !== undefined)(
+    named("top at 80 columns and 24 lines of a pseudo terminal, without colour", noScript),
+    async () => {
+      expect((await bench.exec("shop/frontend", "true")).code).toBe(0);
+      await bench.run("lab", "probe");
+      const words = [process.execPath, main, "top", "--lab", "default", "--pane", "drops"];
+      const shell = `stty rows 24 cols 80; ${words.join(" ")}`;
+      const child = spawn("script", ["-qec", shell, "/dev/null"], {
+        env: { ...bench.env, TERM: "xterm", SLUICE_SOCKET: undefined },
+      });
+      let sent = "";
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        sent += text;
+      });
+      /** The last frame: what follows the last way to the top left. */
+      const screen = () =>
+        sent
+          .slice(sent.lastIndexOf("\u001b[H") + 3)
+          .replaceAll("\u001b[K", "")
+          .replaceAll("\u001b[J", "")
+          .split(/\r+\n/);
+      const shows = (text: string) => () => screen().some((line) => line.includes(text));
+      try {
+        await until("drops", shows("DROPPED"));
+        expect(screen()).toHaveLength(24);
+        for (const line of screen()) expect(line.length).toBeLessThanOrEqual(80);
+        child.stdin.write("/frontend .*database .*tcp\r");
+        await until("the filter", shows("/frontend"));
+        child.stdin.write("w");
+        await until("why", shows("by the table in force now"));
+        expect(screen().join("\n")).toContain("shop/default-deny");
+        child.stdin.write("\u001b");
+        child.stdin.write("p");
+        await until("policies", shows("TIER "));
+        await until("their rows", shows("shop/allow-dns"));
+        expect(screen()[2]).toMatch(/TIER +POLICY +PODS +CONNS +PACKETS +DENIED/);
+        child.stdin.write("q");
+        await until("the end", () => child.exitCode !== null);
+        expect(child.exitCode).toBe(0);
+        expect(sent).toContain("\u001b[?25h\u001b[?1049l");
+        // Without colour, there is none.
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+        expect(sent).not.toMatch(/\u001b\[[0-9;]*m/);
+      } finally {
+        child.kill("SIGKILL");
+      }
+      const { SLUICE_SOCKET: _, ...env } = bench.env;
+      const run = (...more: string[]) =>
+        finish(spawn(process.execPath, [main, "top", "--lab", "default", ...more], { env }));
+      const once = await run("--pane", "rules", "--once");
+      expect(once).toMatchObject({ code: 0, stderr: "" });
+      expect(once.stdout).toMatch(/shop\/database +ingress\[0\] +Accept/);
+      const none = await run();
+      expect(none).toMatchObject({ code: 2, stdout: "" });
+      expect(none.stderr).toContain("--once prints one frame");
+    },
+  );
 
   test("the probes of a file", async () => {
     const file = join(root, "examples/probes/three-tier.json");

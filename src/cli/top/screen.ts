@@ -1,0 +1,132 @@
+import { displayWidth, sanitize, shorten } from "../output.js";
+import type { Pane, PaneName, PaneRow } from "./panes.js";
+import { panes } from "./panes.js";
+
+/** How parts of a frame look; each may be the identity. */
+export interface Paint {
+  readonly title: (text: string) => string;
+  readonly quiet: (text: string) => string;
+  readonly denied: (text: string) => string;
+  readonly audited: (text: string) => string;
+  readonly selected: (text: string) => string;
+}
+
+/** What a frame shows. */
+export interface Frame {
+  readonly columns: number;
+  readonly rows: number;
+  readonly ellipsis: string;
+  readonly paint: Paint;
+  /** The first line: which process, and how it is. */
+  readonly title: string;
+  /** The second: where the reader is. */
+  readonly crumbs: string;
+  readonly body: TableBody | TextBody;
+  /** The last line: what the keys do, or what is being typed. */
+  readonly foot: string;
+}
+
+export interface TableBody {
+  readonly pane: PaneName;
+  readonly items: readonly PaneRow[];
+  readonly selected: number;
+  readonly sort: { readonly column: number; readonly falls: boolean } | undefined;
+}
+
+export interface TextBody {
+  readonly lines: readonly string[];
+  readonly top: number;
+}
+
+/** Lines of a frame that are not of its body. */
+export const frameRows = 3;
+const gap = 1;
+const leastWidth = 4;
+
+/** Breaks lines that are wider than the screen, with what follows set in. */
+export function wrapped(lines: readonly string[], columns: number): string[] {
+  const inset = "    ";
+  return lines.map(sanitize).flatMap((line) => {
+    const parts: string[] = [];
+    let rest = line;
+    while (displayWidth(rest) > columns && columns > 2 * inset.length) {
+      const room = shorten(rest, columns, "");
+      const space = room.lastIndexOf(" ");
+      const end = space > columns / 2 ? space : room.length;
+      parts.push(rest.slice(0, end));
+      rest = `${inset}${rest.slice(end).trimStart()}`;
+    }
+    return [...parts, rest];
+  });
+}
+
+/** Draws a frame: one text for each line, none wider than the screen. */
+export function draw(frame: Frame): string[] {
+  const { columns, rows, ellipsis, paint, title, crumbs, body, foot } = frame;
+  const cut = (text: string) => shorten(sanitize(text), columns, ellipsis);
+  const room = Math.max(0, rows - frameRows);
+  const drawn = "lines" in body ? textLines(body, room, cut) : tableLines(body, room, frame);
+  const filled = [...drawn, ...Array<string>(Math.max(0, room - drawn.length)).fill("")];
+  return [paint.title(cut(title)), cut(crumbs), ...filled.slice(0, room), paint.quiet(cut(foot))];
+}
+
+function textLines({ lines, top }: TextBody, room: number, cut: (text: string) => string) {
+  return lines.slice(top, top + room).map(cut);
+}
+
+function tableLines(
+  { pane, items, selected, sort }: TableBody,
+  room: number,
+  frame: Frame,
+): string[] {
+  const { columns, ellipsis, paint } = frame;
+  const { header, right, yields } = panes[pane];
+  const titles = header.map((text, at) =>
+    sort?.column === at ? `${text}${sort.falls ? "-" : "+"}` : text,
+  );
+  const first = firstShown(selected, items.length, room - 1);
+  const shown = items.slice(first, first + Math.max(0, room - 1));
+  const cells = shown.map((item) => item.cells.map(sanitize));
+  const widths = fitted(
+    titles.map((text, at) =>
+      Math.max(displayWidth(text), ...cells.map((row) => displayWidth(row[at] ?? ""))),
+    ),
+    columns - 2,
+    yields,
+  );
+  const lay = (texts: readonly string[]) =>
+    texts
+      .map((text, at) => {
+        const shown = shorten(text, widths[at]!, ellipsis);
+        const space = " ".repeat(widths[at]! - displayWidth(shown));
+        return right.includes(at) ? `${space}${shown}` : `${shown}${space}`;
+      })
+      .join(" ".repeat(gap));
+  const line = (text: string) => shorten(text, columns, ellipsis);
+  const lines = cells.map((row, at) => {
+    const isSelected = first + at === selected;
+    const text = line(`${isSelected ? ">" : " "} ${lay(row)}`);
+    if (isSelected) return paint.selected(text);
+    const { tone } = shown[at]!;
+    return tone === undefined ? text : paint[tone](text);
+  });
+  return [paint.quiet(line(`  ${lay(titles)}`)), ...lines];
+}
+
+/** The first row that is shown, so that the selected one is. */
+function firstShown(selected: number, count: number, room: number): number {
+  return Math.max(0, Math.min(selected - Math.floor(room / 2), count - room));
+}
+
+/** Takes from the columns that yield first until all have room. */
+function fitted(widths: number[], columns: number, yields: Pane["yields"]): number[] {
+  let over = widths.reduce((sum, width) => sum + width, gap * (widths.length - 1)) - columns;
+  const least = (at: number) => Math.min(widths[at]!, at === yields[0] ? leastWidth : 12);
+  for (const column of yields) {
+    if (over <= 0) break;
+    const taken = Math.min(over, widths[column]! - least(column));
+    widths[column]! -= taken;
+    over -= taken;
+  }
+  return widths;
+}
