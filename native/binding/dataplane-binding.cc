@@ -78,6 +78,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                         InstanceMethod<&DataplaneBinding::readProgress>("readProgress"),
                         InstanceMethod<&DataplaneBinding::drainEvents>("drainEvents"),
                         InstanceMethod<&DataplaneBinding::onEvents>("onEvents"),
+                        InstanceMethod<&DataplaneBinding::askForDrops>("askForDrops"),
+                        InstanceMethod<&DataplaneBinding::drainDrops>("drainDrops"),
                         InstanceMethod<&DataplaneBinding::listConnections>("listConnections"),
                         InstanceMethod<&DataplaneBinding::readHits>("readHits"),
                         InstanceMethod<&DataplaneBinding::hitsWaiting>("hitsWaiting"),
@@ -312,6 +314,23 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     }
     const size_t count = dataplane_->drainEvents(
         {reinterpret_cast<FlowEvent*>(bytes.data()), bytes.size() / sizeof(FlowEvent)});
+    return Napi::Number::New(info.Env(), static_cast<double>(count));
+  }
+
+  void askForDrops(const Napi::CallbackInfo& info) {
+    if (open(info)) dataplane_->askForDroppedFrames(info[0].ToBoolean().Value());
+  }
+
+  Napi::Value drainDrops(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const auto bytes = bytesOf(info[0], "frames");
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(DroppedFrame) != 0) {
+      throwStatus(info.Env(), {StatusCode::Argument});
+      return info.Env().Undefined();
+    }
+    const size_t count = dataplane_->drainDroppedFrames(
+        {reinterpret_cast<DroppedFrame*>(bytes.data()), bytes.size() / sizeof(DroppedFrame)});
     return Napi::Number::New(info.Env(), static_cast<double>(count));
   }
 

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x96375878u;
+inline constexpr uint32_t LAYOUT_HASH = 0xa20770a2u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -32,6 +32,8 @@ inline constexpr uint32_t WORKERS_MAX = 16u;
 inline constexpr uint32_t ZONES_MAX = 256u;
 inline constexpr uint32_t XDP_MTU_MAX = 3498u;
 inline constexpr uint32_t EVENTS_DEFAULT = 8192u;
+inline constexpr uint32_t DROPPED_FRAME_BYTES = 256u;
+inline constexpr uint32_t DROPPED_FRAMES = 256u;
 inline constexpr uint32_t CONNECTIONS_MAX = 67108864u;
 inline constexpr uint32_t CONNECTIONS_DEFAULT_MIN = 65536u;
 inline constexpr uint32_t CONNECTIONS_DEFAULT_MAX = 4194304u;
@@ -827,6 +829,19 @@ static_assert(offsetof(FlowEvent, tcpFlags) == 59);
 static_assert(offsetof(FlowEvent, frameBytes) == 60);
 static_assert(offsetof(FlowEvent, totalPackets) == 64);
 static_assert(offsetof(FlowEvent, totalBytes) == 72);
+
+// A dropped frame with its event, for who wants to see it.
+struct DroppedFrame {
+  uint8_t event[80];  // its FlowEvent; lostBefore counts frames that found this ring full
+  uint32_t capturedBytes;  // how many of the bytes are the frame's
+  uint32_t reserved;  // zero
+  uint8_t frame[256];  // its first bytes
+};
+static_assert(sizeof(DroppedFrame) == 344);
+static_assert(offsetof(DroppedFrame, event) == 0);
+static_assert(offsetof(DroppedFrame, capturedBytes) == 80);
+static_assert(offsetof(DroppedFrame, reserved) == 84);
+static_assert(offsetof(DroppedFrame, frame) == 88);
 
 // One tracked connection, as it is listed.
 struct ConnectionRecord {

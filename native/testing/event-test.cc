@@ -3,9 +3,12 @@
 
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <memory>
+#include <vector>
 
 #include "native/event/event-ring.h"
+#include "native/event/frame-ring.h"
 #include "native/event/notifier.h"
 #include "native/testing/test.h"
 
@@ -55,6 +58,40 @@ TEST("event: a full ring loses, counts, and the next record tells") {
   REQUIRE(ring->drain(out) == 2);
   CHECK(out[0].lostBefore == 3);
   CHECK(out[1].lostBefore == 0);
+}
+
+TEST(
+    "event: dropped frames are kept with their events, cut, in order, and the next one tells of "
+    "lost ones") {
+  std::unique_ptr<FrameRing> ring;
+  CHECK(FrameRing::create(3, &ring).code == StatusCode::Argument);
+  REQUIRE(FrameRing::create(2, &ring).ok());
+  CHECK(!ring->wanted());
+  ring->ask(true);
+  CHECK(ring->wanted());
+  const std::vector<std::byte> large(DROPPED_FRAME_BYTES + 9, std::byte{7});
+  const std::array<std::byte, 3> small = {std::byte{1}, std::byte{2}, std::byte{3}};
+  ring->push(numbered(1), large);
+  ring->push(numbered(2), small);
+  ring->push(numbered(3), small);
+  std::array<DroppedFrame, 4> out;
+  const auto eventOf = [](const DroppedFrame& frame) {
+    FlowEvent event;
+    std::memcpy(&event, frame.event, sizeof event);
+    return event;
+  };
+  REQUIRE(ring->drain(out) == 2);
+  CHECK(eventOf(out[0]).frameBytes == 1);
+  CHECK(out[0].capturedBytes == DROPPED_FRAME_BYTES);
+  CHECK(out[0].frame[DROPPED_FRAME_BYTES - 1] == 7);
+  CHECK(eventOf(out[1]).frameBytes == 2);
+  CHECK(out[1].capturedBytes == 3);
+  CHECK(out[1].frame[2] == 3);
+  ring->push(numbered(4), {});
+  REQUIRE(ring->drain(out) == 1);
+  CHECK(eventOf(out[0]).frameBytes == 4);
+  CHECK(eventOf(out[0]).lostBefore == 1);
+  CHECK(out[0].capturedBytes == 0);
 }
 
 // Goal: nothing is torn, doubled or out of order while one thread pushes and another drains.

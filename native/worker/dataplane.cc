@@ -75,12 +75,14 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
       filter.connectionsPerEndpoint = static_cast<uint32_t>(std::max<uint64_t>(part, 1));
     }
     Status status = EventRing::create(options.eventsMax, &member.events);
+    if (status.ok()) status = FrameRing::create(DROPPED_FRAMES, &member.droppedFrames);
     if (status.ok()) {
       status = Worker::create(filter, &made->tables_, number, member.events.get(), &member.worker);
     }
     if (!status.ok()) return status;
     member.worker->setWaiting(waiting);
     member.worker->setRejecting(options.rejects);
+    member.worker->setDroppedFrames(member.droppedFrames.get());
     workers.push_back(member.worker.get());
   }
   for (const Member& member : made->crew_) {
@@ -467,6 +469,16 @@ size_t Dataplane::drainEvents(std::span<FlowEvent> into) noexcept {
   for (size_t turn = 0; turn < crew_.size(); ++turn) {
     count += crew_[(drains_ + turn) % crew_.size()].events->drain(into.subspan(count));
   }
+  return count;
+}
+
+void Dataplane::askForDroppedFrames(bool wanted) noexcept {
+  for (const Member& member : crew_) member.droppedFrames->ask(wanted);
+}
+
+size_t Dataplane::drainDroppedFrames(std::span<DroppedFrame> into) noexcept {
+  size_t count = 0;
+  for (const Member& member : crew_) count += member.droppedFrames->drain(into.subspan(count));
   return count;
 }
 

@@ -163,6 +163,10 @@ class Dataplane {
 
   // The events of all workers, each one's oldest first.
   size_t drainEvents(std::span<FlowEvent> into) noexcept;
+  // From now on the workers keep the first bytes of frames that they drop, or do so no more.
+  void askForDroppedFrames(bool wanted) noexcept;
+  // Those that wait, of all workers, each one's oldest first.
+  size_t drainDroppedFrames(std::span<DroppedFrame> into) noexcept;
   [[nodiscard]] uint64_t eventsPushed() const noexcept;
   [[nodiscard]] uint64_t eventsLost() const noexcept;
 
@@ -170,6 +174,7 @@ class Dataplane {
   // One worker, its thread and its events.
   struct Member {
     std::unique_ptr<EventRing> events;
+    std::unique_ptr<FrameRing> droppedFrames;
     std::unique_ptr<Worker> worker;
     pthread_t thread = {};
     bool running = false;

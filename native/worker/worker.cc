@@ -913,6 +913,10 @@ void Worker::report(FlowEventKind kind, const Station& from, const Frame& frame,
   event.tcpFlags = judgement.tcpFlags;
   event.frameBytes = frame.length;
   events_->push(event);
+  if (kind == FlowEventKind::Dropped && droppedFrames_ != nullptr && droppedFrames_->wanted())
+      [[unlikely]] {
+    droppedFrames_->push(event, {frame.bytes, frame.length});
+  }
 }
 
 // Reports a sample, and zeroes the padding after the message, so that it carries no hidden data. An

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "native/event/event-ring.h"
+#include "native/event/frame-ring.h"
 #include "native/io/link.h"
 #include "native/layout/layout.gen.h"
 #include "native/packet/bytes.h"
@@ -57,6 +58,8 @@ class Worker {
   // Whether to answer the sender of a packet that policy denies, and to reset both ends of a
   // connection that is cut.
   void setRejecting(bool rejecting) noexcept { rejecting_ = rejecting; }
+  // Where the first bytes of dropped frames go while its reader wants them; it outlives the worker.
+  void setDroppedFrames(FrameRing* frames) noexcept { droppedFrames_ = frames; }
   [[nodiscard]] uint64_t rejects() const noexcept { return rejects_.read(); }
   // Segments of unknown connections that were answered with resets.
   [[nodiscard]] uint64_t resets() const noexcept { return resets_.read(); }
@@ -190,6 +193,7 @@ class Worker {
   TableSlot* tables_;
   size_t number_;
   EventRing* events_;
+  FrameRing* droppedFrames_ = nullptr;
   int poll_ = -1;  // epoll set, when there are many links
   int wake_ = -1;
   WaitPolicy waiting_;

@@ -15,6 +15,12 @@ const flags = [
   ...choosing,
   ...choosingFlows,
   {
+    flags: "-w, --write <file>",
+    description:
+      "write the first bytes of frames that are dropped from now on to a pcapng file, each with its verdict as comment, until Ctrl-C; - is standard output",
+    completes: "file",
+  },
+  {
     flags: "-o, --output <format>",
     description: "one line a flow for reading, or one JSON document a line",
     values: ["compact", "json", "jsonpb"],
@@ -36,6 +42,10 @@ export const observe = command({
   options: flags,
   examples: [
     { command: "sluice observe --follow --verdict DROPPED", effect: "what is being refused" },
+    {
+      command: "sluice observe --to-pod shop/database --write drops.pcapng",
+      effect: "what is being refused, for Wireshark",
+    },
     {
       command: "sluice observe --since 5m --to-pod shop/database -o json",
       effect: "what came to a pod, for jq",

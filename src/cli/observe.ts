@@ -3,8 +3,10 @@ import type { ControlClient } from "../control/client.js";
 import type { ControlStatus } from "../control/control-routes.js";
 import { RefusalError } from "../control/refusal.js";
 import { compactFlow, lostText } from "../observe/compact.js";
+import type { FrameLine } from "../observe/dropped-frames.js";
 import type { FlowLine } from "../observe/flow.js";
 import { checkNames, controlClient, filterQuery, unknownNames } from "./control-common.js";
+import { DropsWriter } from "./drops-writer.js";
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ObserveOptions } from "./observe-spec.js";
@@ -19,6 +21,7 @@ const tryAgainMs = 100;
 
 /** Shows flows of an enforcing process: its last ones, those since a time, or new ones. */
 export async function runObserve(options: ObserveOptions, io: Io): Promise<number> {
+  if (options.write !== undefined) return writeDrops(options, options.write, io);
   return asCommand(async () => {
     const query = flowQuery(options);
     const stop = new AbortController();
@@ -99,6 +102,38 @@ async function answering(
     await setTimeout(tryAgainMs);
   }
   return undefined;
+}
+
+/** Writes frames that are dropped from now on, until it is interrupted. */
+async function writeDrops(options: ObserveOptions, path: string, io: Io): Promise<number> {
+  return asCommand(async () => {
+    const { last, since, until } = options;
+    const [odd] = Object.entries({ last, since, until }).filter(([, value]) => value !== undefined);
+    if (odd !== undefined) {
+      const got = `got --write and --${odd[0]}, want one of them`;
+      throw new CommandError(
+        exitCodes.usage,
+        got,
+        "only frames that are still to come can be kept",
+      );
+    }
+    const stop = new AbortController();
+    const interrupt = () => stop.abort();
+    const client = controlClient(options, io);
+    const query = filterQuery(options);
+    for (const each of await unknownNames(client, query)) {
+      io.stderr.write(`sluice: warning: ${sanitize(each)}\n`);
+    }
+    const drops = new DropsWriter(path, io);
+    process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+    try {
+      await client.follow(`/drops?${query}`, (line) => drops.write(line as FrameLine), stop.signal);
+      return exitCodes.ok;
+    } finally {
+      process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+      io.stderr.write(`sluice: ${drops.end()} written to ${sanitize(path)}\n`);
+    }
+  });
 }
 
 function flowQuery(options: ObserveOptions): URLSearchParams {

@@ -9,6 +9,7 @@ import { exposition, expositionType } from "../metrics/exposition.js";
 import type { Histogram } from "../metrics/histogram.js";
 import { type PluginMeasures, sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
+import type { DroppedFrames } from "../observe/dropped-frames.js";
 import { endpointOf, type Isolation, isolationOf, l4Of, protocolName } from "../observe/flow.js";
 import { type FlowFilter, readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog, FlowRequest } from "../observe/flow-log.js";
@@ -80,6 +81,7 @@ export interface ControlSubject {
   readonly dataplane: Dataplane;
   readonly flows: FlowLog;
   readonly hits: Hits;
+  readonly droppedFrames: DroppedFrames;
   readonly established: Established;
   readonly deny: Deny;
   readonly mode: () => Mode;
@@ -444,7 +446,7 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
       },
       ...metricsHandlers(subject),
     },
-    streams: { "GET /flows": flowStream(subject.flows) },
+    streams: { "GET /flows": flowStream(subject.flows), "GET /drops": dropStream(subject) },
     bodies: { "POST /dry-run": manifestsBytesMax },
   };
 }
@@ -930,6 +932,15 @@ function flowStream(flows: FlowLog): Stream {
       ...(untilUs === undefined ? {} : { untilUs }),
     };
     return flows.read(request, reader);
+  };
+}
+
+function dropStream({ droppedFrames, inPlace }: ControlSubject): Stream {
+  return (reader, query) => {
+    if (inPlace !== undefined) {
+      throw new RefusalError("usage", "what the kernel drops in place cannot be seen here");
+    }
+    return droppedFrames.read(filterOf(query), reader);
   };
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { ObjectHead } from "../manifest/objects.js";
+import { DroppedFrames } from "../observe/dropped-frames.js";
 import { type EventSource, FlowLog } from "../observe/flow-log.js";
 import { Hits } from "../observe/hits.js";
 import { contained } from "./boundary.js";
@@ -16,7 +17,15 @@ import type { TableCompiler } from "./table-compiler.js";
 const restMaxMs = 500;
 
 /** The members of ControlSubject that the enforcer makes itself. */
-type Made = "controller" | "dataplane" | "flows" | "hits" | "established" | "deny" | "reload";
+type Made =
+  | "controller"
+  | "dataplane"
+  | "flows"
+  | "droppedFrames"
+  | "hits"
+  | "established"
+  | "deny"
+  | "reload";
 
 export interface EnforcerOptions extends Omit<ControlSubject, Made> {
   readonly dataplane: DataplaneOptions;
@@ -60,6 +69,7 @@ export class Enforcer {
   readonly dataplane: Dataplane;
   readonly flows: FlowLog;
   readonly hits: Hits;
+  readonly #droppedFrames: DroppedFrames;
   readonly controller: Controller;
   /** What the control socket reports and controls. */
   readonly subject: ControlSubject;
@@ -85,6 +95,7 @@ export class Enforcer {
       ...(moreEvents === undefined ? {} : { more: moreEvents }),
       ...(tell === undefined ? {} : { tell }),
     });
+    this.#droppedFrames = new DroppedFrames(this.dataplane, this.flows);
     this.controller = new Controller({
       ...controller,
       ...(compiler === undefined ? {} : { compiler }),
@@ -102,6 +113,7 @@ export class Enforcer {
       dataplane: this.dataplane,
       flows: this.flows,
       hits: this.hits,
+      droppedFrames: this.#droppedFrames,
       established: dataplane.established ?? settings.established.fallback,
       deny: dataplane.deny ?? settings.deny.fallback,
       reload: () => this.reload(),
@@ -171,6 +183,7 @@ export class Enforcer {
     this.dataplane.stop();
     stopped?.();
     const closed = this.#listening?.close();
+    this.#droppedFrames.close();
     this.flows.close();
     this.hits.close();
     letGo?.();

@@ -334,6 +334,9 @@ export interface NativeDataplane {
   /** Fills whole FlowEvent records; returns how many. */
   drainEvents(buffer: Uint8Array): number;
   onEvents(callback: (() => void) | undefined): void;
+  askForDrops(wanted: boolean): void;
+  /** Fills whole DroppedFrame records; returns how many. */
+  drainDrops(frames: Uint8Array): number;
   /**
    * Each starts a job, one at a time; `keys` are ConnectionRecord keys. `place` says where a list begins:
    * a worker, and an entry of its table.

@@ -621,6 +621,20 @@ export class Dataplane {
     return this.#native.drainEvents(buffer);
   }
 
+  /** From now on keeps the first bytes of frames that are dropped, or does so no more. */
+  askForDroppedFrames(wanted: boolean): void {
+    this.#native.askForDrops(wanted);
+  }
+
+  /**
+   * Copies dropped frames that wait into `buffer`; returns how many. Read them with `decodeDroppedFrame`.
+   *
+   * Shape: `buffer` gets as many DroppedFrame records as fit.
+   */
+  drainDroppedFrames(buffer: Uint8Array): number {
+    return this.#native.drainDrops(buffer);
+  }
+
   /**
    * Calls `callback` when events wait: once for any number of them, at most once every few milliseconds. The
    * callback must drain them. A later call replaces it.

@@ -1,6 +1,7 @@
 import {
   DENIED_BY_EGRESS,
   DENIED_BY_INGRESS,
+  DroppedFrame,
   DropReason,
   dropReasonWords,
   ExemptKind,
@@ -8,6 +9,7 @@ import {
   FlowEvent,
   FlowEventKind,
   flowEventKindWords,
+  readDroppedFrame,
   readFlowEvent,
 } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
@@ -91,6 +93,20 @@ export function decodeFlowEvent(buffer: Uint8Array, index: number): FlowEventRec
     totalBytes: event.totalBytes,
     lostBefore: event.lostBefore,
   };
+}
+
+/**
+ * Reads record `index` of a buffer that `Dataplane.drainDroppedFrames` filled. `lostBefore` of its event counts frames.
+ *
+ * Owner: all of it are copies.
+ */
+export function decodeDroppedFrame(
+  buffer: Uint8Array,
+  index: number,
+): { readonly event: FlowEventRecord; readonly frame: Uint8Array } {
+  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  const { event, capturedBytes, frame } = readDroppedFrame(view, index * DroppedFrame.bytes);
+  return { event: decodeFlowEvent(event, 0), frame: frame.slice(0, capturedBytes) };
 }
 
 /** Names an ExemptKind; undefined when policy judges. */

@@ -1,11 +1,10 @@
 import { parseAddress } from "../net/address.js";
 import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "../net/prefix.js";
-import type { Flow, FlowEndpoint } from "../observe/flow.js";
+import { type Flow, type FlowEndpoint, timeUsOf } from "../observe/flow.js";
 import { portOf, type Side } from "../observe/flow-filter.js";
 import { type FieldMask, readFieldMask } from "./field-mask.js";
 import { CallError, type GrpcCall } from "./grpc-server.js";
 import { readLabelSelector } from "./label-selector.js";
-import { timeUsOf } from "./time.js";
 
 /** What a caller of GetFlows wants. */
 export interface FlowsWanted {

@@ -1,8 +1,7 @@
-import type { FlowLine } from "../observe/flow.js";
+import { type FlowLine, timeUsOf } from "../observe/flow.js";
 import type { FieldMask } from "./field-mask.js";
 import type { FlowsWanted } from "./flow-request.js";
 import { frameMessage, type GrpcCall } from "./grpc-server.js";
-import { timeUsOf } from "./time.js";
 
 /** A flow as it is kept. */
 interface Kept {

@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x96375878;
+export const LAYOUT_HASH = 0xa20770a2;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -23,6 +23,8 @@ export const WORKERS_MAX = 16;
 export const ZONES_MAX = 256;
 export const XDP_MTU_MAX = 3498;
 export const EVENTS_DEFAULT = 8192;
+export const DROPPED_FRAME_BYTES = 256;
+export const DROPPED_FRAMES = 256;
 export const CONNECTIONS_MAX = 67108864;
 export const CONNECTIONS_DEFAULT_MIN = 65536;
 export const CONNECTIONS_DEFAULT_MAX = 4194304;
@@ -1176,6 +1178,38 @@ export function readFlowEvent(view: DataView, at: number): FlowEventFields {
     frameBytes: u32At(view, at + 60),
     totalPackets: u64At(view, at + 64),
     totalBytes: u64At(view, at + 72),
+  };
+}
+
+/** A dropped frame with its event, for who wants to see it. Byte offsets of its fields. */
+export const DroppedFrame = {
+  bytes: 344,
+  /** 80 × u8: its FlowEvent; lostBefore counts frames that found this ring full */
+  event: 0,
+  /** u32: how many of the bytes are the frame's */
+  capturedBytes: 80,
+  /** u32: zero */
+  reserved: 84,
+  /** 256 × u8: its first bytes */
+  frame: 88,
+} as const;
+
+/** The fields of a DroppedFrame. */
+export interface DroppedFrameFields {
+  /** its FlowEvent; lostBefore counts frames that found this ring full */
+  readonly event: Uint8Array;
+  /** how many of the bytes are the frame's */
+  readonly capturedBytes: number;
+  /** its first bytes */
+  readonly frame: Uint8Array;
+}
+
+/** Reads the DroppedFrame at byte `at`; arrays are copies. */
+export function readDroppedFrame(view: DataView, at: number): DroppedFrameFields {
+  return {
+    event: bytesAt(view, at, 80),
+    capturedBytes: u32At(view, at + 80),
+    frame: bytesAt(view, at + 88, 256),
   };
 }
 

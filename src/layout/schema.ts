@@ -66,6 +66,8 @@ export const limits = {
   ZONES_MAX: 256,
   XDP_MTU_MAX: 3_498, // a frame lies in a page, behind the kernel's headroom
   EVENTS_DEFAULT: 8_192,
+  DROPPED_FRAME_BYTES: 256, // of each dropped frame, for who wants to see it
+  DROPPED_FRAMES: 256, // that wait to be read, of each worker
   CONNECTIONS_MAX: 67_108_864,
   CONNECTIONS_DEFAULT_MIN: 65_536,
   CONNECTIONS_DEFAULT_MAX: 4_194_304,
@@ -339,6 +341,23 @@ export const structs: readonly Struct[] = [
         doc: "Closed: frames of the connection, both ways; a superframe is one",
       },
       { name: "totalBytes", type: "u64", doc: "Closed: their bytes" },
+    ],
+  },
+  {
+    name: "DroppedFrame",
+    bytes: 344,
+    doc: "A dropped frame with its event, for who wants to see it.",
+    typescript: ["read"],
+    fields: [
+      {
+        name: "event",
+        type: "u8",
+        count: 80,
+        doc: "its FlowEvent; lostBefore counts frames that found this ring full",
+      },
+      { name: "capturedBytes", type: "u32", doc: "how many of the bytes are the frame's" },
+      { name: "reserved", type: "u32", doc: "zero" },
+      { name: "frame", type: "u8", count: 256, doc: "its first bytes" },
     ],
   },
   {

@@ -32,6 +32,14 @@ export function compactFlow(
   return `${timeText(time)}: ${source} -> ${destination} ${type} ${word} (${clean(Summary)})${service}${why}`;
 }
 
+/** Says what was dropped, between whom and why, without colours. */
+export function dropText(flow: Flow): string {
+  const { event, reason, generation } = flow.ext;
+  const what = reason === null ? event : `${event} ${reason}`;
+  const ends = `${endText(flow, "source")} -> ${endText(flow, "destination")}`;
+  return `${what}: ${ends}${serviceText(flow)}${whyText(flow)} (table ${generation})`;
+}
+
 /** Says how many records are missing before one; empty when none is. */
 export function lostText({ flow }: FlowLine): string {
   const { lostBefore } = flow.ext;

@@ -1,10 +1,10 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { decodeFlowEvent, type FlowEventRecord } from "../dataplane/events.js";
 import { FlowEvent } from "../layout/layout.gen.js";
 import { protocolNumbers } from "../net/protocol.js";
-import { type FlowLine, flowOf, isAuditedEvent, isJudgedByPolicy } from "./flow.js";
+import { type FlowLine, flowOf, isAuditedEvent, isJudgedByPolicy, withLost } from "./flow.js";
 import type { FlowFilter } from "./flow-filter.js";
 import { type FlowQuestion, TableSnapshot, type TableSource } from "./table-snapshot.js";
 
@@ -324,6 +324,14 @@ export class FlowLog {
     for (let number = start; number < end; number++) {
       events.push(decodeFlowEvent(this.#kept, number % this.#keep));
     }
+    return this.explain(events, start);
+  }
+
+  /**
+   * Says of events what the tables that judged them know. `first` is the number of the first one in this log; absent
+   * for what is not in it.
+   */
+  explain(events: readonly FlowEventRecord[], first?: number): FlowLine[] {
     const lines: FlowLine[] = new Array(events.length);
     const byGeneration = new Map<number, number[]>();
     events.forEach(({ generation }, index) => {
@@ -345,7 +353,7 @@ export class FlowLog {
           interfaceName:
             event.kind === "closed" ? undefined : this.#options.interfaceName(event.linkId),
           nodeName: this.#nodeName,
-          uuid: uuidOf(this.#uuidSeed, start + place),
+          uuid: first === undefined ? randomUUID() : uuidOf(this.#uuidSeed, first + place),
         });
       }
     }
@@ -366,11 +374,6 @@ function uuidOf(seed: string, number: number): string {
   const count = number.toString(16).padStart(14, "0");
   const parts = [seed.slice(0, 8), seed.slice(8, 12), `8${seed.slice(12, 15)}`];
   return [...parts, `8${seed[15]}${count.slice(0, 2)}`, count.slice(2)].join("-");
-}
-
-function withLost(line: FlowLine, lostBefore: number): FlowLine {
-  if (line.flow.ext.lostBefore === lostBefore) return line;
-  return { ...line, flow: { ...line.flow, ext: { ...line.flow.ext, lostBefore } } };
 }
 
 const portProtocols = new Set([

@@ -279,6 +279,18 @@ function typeOf(
   return { drop_reason: number, drop_reason_desc: name, event_type: event };
 }
 
+/** The line with another number of records that are missing before it. */
+export function withLost(line: FlowLine, lostBefore: number): FlowLine {
+  if (line.flow.ext.lostBefore === lostBefore) return line;
+  return { ...line, flow: { ...line.flow, ext: { ...line.flow.ext, lostBefore } } };
+}
+
+/** Microseconds since the epoch of an RFC 3339 time in UTC. */
+export function timeUsOf(text: string): number {
+  const micros = (/\.(\d{1,9})Z$/.exec(text)?.[1] ?? "").padEnd(6, "0").slice(0, 6);
+  return Math.floor(Date.parse(text) / 1_000) * 1_000_000 + Number(micros);
+}
+
 /** Whether an event tells what a connection has carried: the kernel may not have counted. */
 function hasTotal({ kind, totalPackets }: Pick<FlowEventRecord, "kind" | "totalPackets">): boolean {
   return kind === "closed" && totalPackets > 0;

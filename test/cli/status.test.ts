@@ -9,6 +9,7 @@ import { Controller } from "../../src/control/controller.js";
 import { serveUnix } from "../../src/control/server.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { parseManifests } from "../../src/manifest/parse.js";
+import { DroppedFrames } from "../../src/observe/dropped-frames.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
 import { Hits } from "../../src/observe/hits.js";
 import { recordsOf } from "../dataplane/strangers.js";
@@ -44,6 +45,7 @@ test("status shows the endpoints that need it most", async () => {
     socket,
     0o600,
     controlRoutes({
+      droppedFrames: new DroppedFrames(dataplane, flows),
       ...{ name: "test", version: "0.0.0", dataplane, flows, established: "recheck", deny: "drop" },
       ...{ mode: () => "enforce" as const, interfaces: () => interfaces, isBehind: () => false },
       hits: new Hits({ dataplane, flows }),

@@ -10,6 +10,7 @@ import { ListAnswer } from "../../src/control/server.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { ConnectionRecord, ConnState, SavedConnection } from "../../src/layout/layout.gen.js";
 import { parseManifests } from "../../src/manifest/parse.js";
+import { DroppedFrames } from "../../src/observe/dropped-frames.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
 import { Hits } from "../../src/observe/hits.js";
 import { until } from "../live/lab-harness.js";
@@ -33,6 +34,7 @@ function subjectOf(dataplane: Dataplane): ControlSubject {
     dataplane,
     flows,
     hits: new Hits({ dataplane, flows }),
+    droppedFrames: new DroppedFrames(dataplane, flows),
     established: "recheck",
     deny: "drop",
     mode: () => "enforce",

@@ -8,6 +8,7 @@ import { Controller } from "../../src/control/controller.js";
 import { openControl } from "../../src/control/open-control.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { parseManifests } from "../../src/manifest/parse.js";
+import { DroppedFrames } from "../../src/observe/dropped-frames.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
 import { Hits } from "../../src/observe/hits.js";
 import { fakeIo } from "../cli/fake-io.js";
@@ -55,6 +56,7 @@ beforeAll(async () => {
       ...{ name: "test", version: "0.0.0", controller, dataplane, flows },
       ...{ established: "recheck", deny: "drop", mode: () => "enforce" },
       hits: new Hits({ dataplane, flows }),
+      droppedFrames: new DroppedFrames(dataplane, flows),
       interfaces: () => [],
       reload: async () => ({ ok: true, generation: 1, diagnostics: [] }),
       isBehind: () => false,

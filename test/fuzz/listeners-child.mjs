@@ -8,6 +8,7 @@ import { openControl } from "../../dist/control/open-control.js";
 import { Dataplane } from "../../dist/dataplane/dataplane.js";
 import { ConnState, SavedConnection } from "../../dist/layout/layout.gen.js";
 import { readManifests } from "../../dist/manifest/read.js";
+import { DroppedFrames } from "../../dist/observe/dropped-frames.js";
 import { FlowLog } from "../../dist/observe/flow-log.js";
 import { watchLongestWork } from "./longest-work.mjs";
 
@@ -35,6 +36,7 @@ const subject = {
   controller,
   dataplane,
   flows,
+  droppedFrames: new DroppedFrames(dataplane, flows),
   established: "recheck",
   deny: "drop",
   mode: () => "enforce",

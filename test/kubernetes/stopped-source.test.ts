@@ -10,6 +10,7 @@ import { type Serving, serveUnix } from "../../src/control/server.js";
 import { SourceFollower } from "../../src/control/source-follower.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import type { KubernetesSource } from "../../src/kubernetes/kubernetes-source.js";
+import { DroppedFrames } from "../../src/observe/dropped-frames.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
 import { Hits } from "../../src/observe/hits.js";
 import { fakeIo } from "../cli/fake-io.js";
@@ -52,6 +53,7 @@ class Surfaces {
         ...{ name: "test", version: "0", controller, dataplane: surfaces.#dataplane },
         ...{ flows: surfaces.#flows, established: "recheck", deny: "drop" },
         hits: new Hits({ dataplane: surfaces.#dataplane, flows: surfaces.#flows }),
+        droppedFrames: new DroppedFrames(surfaces.#dataplane, surfaces.#flows),
         mode: () => "enforce",
         interfaces: () => [],
         reload: () => controller.reload(),

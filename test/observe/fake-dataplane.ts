@@ -1,6 +1,12 @@
 import type { Dataplane } from "../../src/dataplane/dataplane.js";
 import { TableBlob } from "../../src/dataplane/table-blob.js";
-import { DropReason, ExemptKind, FlowEvent, FlowEventKind } from "../../src/layout/layout.gen.js";
+import {
+  DroppedFrame,
+  DropReason,
+  ExemptKind,
+  FlowEvent,
+  FlowEventKind,
+} from "../../src/layout/layout.gen.js";
 import { parseAddress } from "../../src/net/address.js";
 import type { TableSource } from "../../src/observe/table-snapshot.js";
 import { summarize } from "../../src/policy/ruleset.js";
@@ -73,6 +79,29 @@ export class FakeRing {
       buffer.set(bytes, index * FlowEvent.bytes);
     });
     return count;
+  }
+
+  /** Whether somebody wants dropped frames. */
+  wantsFrames = false;
+  #frames: Uint8Array[] = [];
+
+  drop(event: EventFields, frame: Uint8Array): void {
+    const record = new Uint8Array(DroppedFrame.bytes);
+    record.set(eventBytes({ kind: "Dropped", ...event }), DroppedFrame.event);
+    new DataView(record.buffer).setUint32(DroppedFrame.capturedBytes, frame.length, true);
+    record.set(frame, DroppedFrame.frame);
+    this.#frames.push(record);
+  }
+
+  askForDroppedFrames(wanted: boolean): void {
+    this.wantsFrames = wanted;
+  }
+
+  drainDroppedFrames(buffer: Uint8Array): number {
+    const count = Math.floor(buffer.length / DroppedFrame.bytes);
+    const taken = this.#frames.splice(0, count);
+    for (const [index, record] of taken.entries()) buffer.set(record, index * DroppedFrame.bytes);
+    return taken.length;
   }
 
   onEvents(callback: (() => void) | undefined): void {
