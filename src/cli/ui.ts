@@ -4,7 +4,7 @@ import { count } from "../diagnostics/count.js";
 import type { Manifests } from "../manifest/parse.js";
 import { passedOverLines } from "../manifest/passed-over.js";
 import { readCapturedFlows } from "../ui/captured-flows.js";
-import { connectionsOf, LiveSource, readInForce } from "../ui/live-source.js";
+import { LiveSource, liveQuestions, readInForce } from "../ui/live-source.js";
 import { pageAssets } from "../ui/page-assets.js";
 import { servePage } from "../ui/page-server.js";
 import { UiSession } from "../ui/session.js";
@@ -109,11 +109,11 @@ async function live({ lab, socket }: UiOptions, io: Io, given: Given): Promise<O
   const isOther = lab !== undefined && given.get("--socket") !== "--socket";
   const where = { ...(lab && { lab }), ...(socket !== undefined && !isOther && { socket }) };
   const client = controlClient(where, io);
-  const { model, making } = await readInForce(client);
+  const { key, model, making } = await readInForce(client);
   const title = lab === undefined ? (socket ?? defaultSocket) : `lab ${lab}`;
   const about = { schemaVersion: 1, title, version: packageVersion(), mode: "live" } as const;
   const page = { ...about, flows: title };
-  const session = new UiSession(page, model, making, connectionsOf(client));
-  const source = new LiveSource(client, session);
+  const session = new UiSession(page, model, making, liveQuestions(client));
+  const source = new LiveSource(client, session, key);
   return { session, close: () => source.close() };
 }

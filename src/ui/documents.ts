@@ -17,7 +17,9 @@ export interface PageDocument {
 
 /** Who may reach whom by one table, and by which policies. */
 export interface MapDocument {
-  /** Of the table; grows with each other table that the page is told of. */
+  /** Counts the tables that the page has been told of: a process that begins anew has the same generations again. */
+  readonly revision: number;
+  /** Of the table, as its process counts. */
   readonly generation: number;
   /** Texts of port sets; 0 is nothing. */
   readonly ports: readonly string[];
@@ -76,8 +78,22 @@ export interface PolicyDocument {
   readonly pods: number;
   /** Places in `parties`. */
   readonly parties: readonly number[];
-  /** Connections that its rules decided; absent where nobody counts them. */
-  readonly hits?: { readonly connections: number; readonly lastMs: number | null };
+}
+
+/** What each policy has decided; null where nobody counts it. */
+export interface HitsDocument {
+  /** By `Kind namespace/name`. */
+  readonly policies: Readonly<Record<string, PolicyHitsDocument>> | null;
+}
+
+export interface PolicyHitsDocument {
+  /** What its rules decided: connections that began, and packets. */
+  readonly connections: number;
+  readonly packets: number;
+  /** Packets denied because no rule allows them and it isolates the pod. */
+  readonly denied: number;
+  /** Of both; null: never. */
+  readonly lastMs: number | null;
 }
 
 export type FlowVerdict = "FORWARDED" | "DROPPED" | "AUDIT";
@@ -128,8 +144,8 @@ export interface FlowsDocument {
   readonly beyond: number;
   /** Flows that were lost before they came here. */
   readonly lost: number;
-  /** Of the table in force; the map is asked again when it is another. */
-  readonly generation: number;
+  /** Of the map; it is asked again when it is another. */
+  readonly revision: number;
   /** Why no flows come; null while they do. */
   readonly trouble: string | null;
 }

@@ -12,7 +12,11 @@ const whysMax = 2_000;
  */
 export function filePage(model: TableModel, about: Omit<PageDocument, "mode" | "flows">): string {
   const page: PageDocument = { ...about, mode: "file", flows: null };
-  return singlePage(pageAssets(), { page, map: model.map, whys: whysOf(model) });
+  return singlePage(pageAssets(), {
+    page,
+    map: { ...model.map, revision: 1 },
+    whys: whysOf(model),
+  });
 }
 
 function whysOf(model: TableModel): Readonly<Record<string, WhyDocument>> {

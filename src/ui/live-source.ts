@@ -4,17 +4,21 @@ import { type CompileResult, compile } from "../compiler/compile.js";
 import type { ControlClient } from "../control/client.js";
 import type { ConnectionItem, ControlStatus, ManifestListHead } from "../control/control-routes.js";
 import { fromJson } from "../control/manifest-json.js";
+import type { PolicyItem } from "../control/policy-routes.js";
 import { RefusalError } from "../control/refusal.js";
 import { count } from "../diagnostics/count.js";
 import type { KubernetesObject, ServiceObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
+import type { PolicyHitsDocument } from "./documents.js";
 import { FileTexts } from "./file-texts.js";
-import type { FindConnections, UiSession } from "./session.js";
+import type { FindConnections, LiveQuestions, UiSession } from "./session.js";
 import { TableModel } from "./table-model.js";
 import type { Making, Traffic } from "./what-if.js";
 
 /** How often the process is asked whether another table is in force, and how long after it did not answer. */
 const pollMs = 1_000;
+/** Of a cluster that changes all the time no more is read than a tenth of the time allows. */
+const restFactor = 10;
 /** Flows from before the start of the page. */
 const lastFlows = 5_000;
 const connectionsMax = 200_000;
@@ -24,6 +28,8 @@ type Status = ControlStatus & { readonly cwd?: string };
 
 /** A table in force, and how another is made. */
 export interface InForce {
+  /** Tells this table from every other, of this process or another on the same socket. */
+  readonly key: string;
   readonly model: TableModel;
   readonly making: Making;
 }
@@ -48,7 +54,7 @@ export async function readInForce(client: ControlClient): Promise<InForce> {
     sources: new FileTexts(status.cwd ?? folderOf(status.pid), sinceMs),
     leftOut: head.lastError === null ? [] : [`the last reload changed nothing: ${head.lastError}`],
   });
-  return { model, making: { compile: { mode, local }, pods: {} } };
+  return { key: keyOf(status), model, making: { compile: { mode, local }, pods: {} } };
 }
 
 /** What a process has in force. */
@@ -74,6 +80,10 @@ export function compiledInForce({ objects, head }: ProcessManifests): {
   }
   const blob = new Uint8Array(Buffer.from(head.table, "base64"));
   return { compiled: { ...compiled, blob }, local };
+}
+
+function keyOf({ pid, generation, since }: Status): string {
+  return `${pid} ${generation} ${since}`;
 }
 
 /** Reads the objects of a process, and its table. Errors: RefusalError. */
@@ -103,8 +113,36 @@ function folderOf(pid: number): string {
   }
 }
 
+/** What a process is asked when the page asks it. */
+export function liveQuestions(client: ControlClient): LiveQuestions {
+  return { connections: connectionsOf(client), hits: hitsOf(client) };
+}
+
+function hitsOf(client: ControlClient): LiveQuestions["hits"] {
+  return async () => {
+    const policies: Record<string, PolicyHitsDocument> = {};
+    await client.list<PolicyItem>("GET", "/policies", {
+      onItem({ kind, namespace, name, hits }) {
+        // A process of an earlier version counts none.
+        if (hits === null || hits === undefined) return;
+        const { rules, denied } = hits;
+        const times = [rules, denied.ingress, denied.egress].flatMap(({ lastHit }) =>
+          lastHit === null ? [] : [Date.parse(lastHit)],
+        );
+        policies[`${kind} ${namespace}/${name}`] = {
+          connections: rules.connections,
+          packets: rules.packets,
+          denied: denied.ingress.packets + denied.egress.packets,
+          lastMs: times.length === 0 ? null : Math.max(...times),
+        };
+      },
+    });
+    return { policies };
+  };
+}
+
 /** Finds the live connections of a process. */
-export function connectionsOf(client: ControlClient): FindConnections {
+function connectionsOf(client: ControlClient): FindConnections {
   return async () => {
     const { established } = await client.ask<Status>("GET", "/status");
     if (established === "keep") {
@@ -137,10 +175,14 @@ export class LiveSource {
   readonly #client: ControlClient;
   readonly #session: UiSession;
   readonly #stop = new AbortController();
+  #key: string;
+  #isFollowing = false;
 
-  constructor(client: ControlClient, session: UiSession) {
+  /** `key`: of the table that the session has. */
+  constructor(client: ControlClient, session: UiSession, key: string) {
     this.#client = client;
     this.#session = session;
+    this.#key = key;
     void this.#followFlows();
     void this.#followTable();
   }
@@ -153,6 +195,7 @@ export class LiveSource {
     const { signal } = this.#stop;
     let query = `last=${lastFlows}`;
     while (!signal.aborted) {
+      this.#isFollowing = true;
       try {
         await this.#client.follow(
           `/flows?follow=true&${query}`,
@@ -166,6 +209,7 @@ export class LiveSource {
       } catch (error) {
         this.#session.trouble = (error as Error).message;
       }
+      this.#isFollowing = false;
       query = `since=${new Date().toISOString()}`;
       await this.#rest();
     }
@@ -175,17 +219,22 @@ export class LiveSource {
     while (!this.#stop.signal.aborted) {
       await this.#rest();
       try {
-        const { generation } = await this.#client.ask<Status>("GET", "/status");
-        if (generation === this.#session.model.input.generation) continue;
-        const { model, making } = await readInForce(this.#client);
+        const status = await this.#client.ask<Status>("GET", "/status");
+        // No flow may come for long: that the process answers says that it is there again.
+        if (this.#isFollowing) this.#session.trouble = null;
+        if (keyOf(status) === this.#key) continue;
+        const startMs = performance.now();
+        const { key, model, making } = await readInForce(this.#client);
         this.#session.replace(model, making);
+        this.#key = key;
+        await this.#rest(restFactor * (performance.now() - startMs));
       } catch (error) {
         this.#session.trouble = (error as Error).message;
       }
     }
   }
 
-  async #rest(): Promise<void> {
-    await pause(pollMs, undefined, { signal: this.#stop.signal }).catch(() => {});
+  async #rest(forMs = pollMs): Promise<void> {
+    await pause(forMs, undefined, { signal: this.#stop.signal }).catch(() => {});
   }
 }

@@ -41,7 +41,7 @@ export function mapDocument(
   matrix: Matrix,
   { ruleset, objects }: TableInput,
   { generation, leftOut }: Pick<MapDocument, "generation" | "leftOut">,
-): MapDocument {
+): Omit<MapDocument, "revision"> {
   const texts = new PortTexts(matrix);
   const { kinds, numbers } = kindsOf(matrix.parties);
   const cellOf = (from: MatrixParty, to: MatrixParty) => {

@@ -119,6 +119,7 @@ class PageHandler implements HttpHandler {
           to: query.get("to") ?? "",
           port: query.get("port") ?? undefined,
         }),
+      "GET api/hits": () => session.hits(),
       "GET api/policy": ({ query }) => session.policyText(numberOf(query, "place")),
       "POST api/what-if": ({ body }) => session.whatIf(editOf(body)),
     };

@@ -1,6 +1,7 @@
 import { RefusalError } from "../control/refusal.js";
 import type {
   FlowsDocument,
+  HitsDocument,
   MapDocument,
   PageDocument,
   PolicyTextDocument,
@@ -19,26 +20,28 @@ export type FindConnections = () => Promise<{
   readonly judged: string;
 }>;
 
+/** What a process tells beside its table and its flows. */
+export interface LiveQuestions {
+  readonly connections: FindConnections;
+  readonly hits: () => Promise<HitsDocument>;
+}
+
 /** What the page asks, answered from the table at hand and the flows that were seen. */
 export class UiSession {
   readonly page: PageDocument;
   readonly flows = new FlowRows();
-  readonly #connections: FindConnections | undefined;
+  readonly #live: LiveQuestions | undefined;
   #model: TableModel;
   #making: Making;
+  #revision = 1;
   #lost = 0;
   #trouble: string | null = null;
 
-  constructor(
-    page: PageDocument,
-    model: TableModel,
-    making: Making,
-    connections?: FindConnections,
-  ) {
+  constructor(page: PageDocument, model: TableModel, making: Making, live?: LiveQuestions) {
     this.page = page;
     this.#model = model;
     this.#making = making;
-    this.#connections = connections;
+    this.#live = live;
   }
 
   get model(): TableModel {
@@ -49,6 +52,7 @@ export class UiSession {
   replace(model: TableModel, making: Making): void {
     this.#model = model;
     this.#making = making;
+    this.#revision++;
   }
 
   /** Counts a line of the flows' stream, or of a file of them; a text says what is wrong with it. */
@@ -68,14 +72,14 @@ export class UiSession {
   }
 
   map(): MapDocument {
-    return this.#model.map;
+    return { ...this.#model.map, revision: this.#revision };
   }
 
   flowsSince(version: number): FlowsDocument {
     return {
       ...this.flows.since(version),
       lost: this.#lost,
-      generation: this.#model.input.generation,
+      revision: this.#revision,
       trouble: this.#trouble,
     };
   }
@@ -83,6 +87,12 @@ export class UiSession {
   /** Errors: RefusalError (usage). */
   why(asked: Asked): WhyDocument {
     return this.#model.why(asked);
+  }
+
+  /** Nobody counts while the process does not answer: that it does not, `trouble` says. */
+  async hits(): Promise<HitsDocument> {
+    const unknown: HitsDocument = { policies: null };
+    return this.#live?.hits().catch(() => unknown) ?? unknown;
   }
 
   /** Errors: RefusalError (usage). */
@@ -99,11 +109,11 @@ export class UiSession {
   async whatIf(edit: Edit): Promise<WhatIfDocument> {
     const { state } = this.#model;
     const after = edited(state, edit, this.#making);
-    if (!after.ok || this.#connections === undefined) {
+    if (!after.ok || this.#live === undefined) {
       const judged = this.page.flows === null ? "" : "the flows that were seen";
       return whatIfDocument(state, after, this.#seenTraffic(), judged);
     }
-    const { traffic, judged } = await this.#connections();
+    const { traffic, judged } = await this.#live.connections();
     return whatIfDocument(state, after, traffic, judged);
   }
 

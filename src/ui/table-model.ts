@@ -56,7 +56,7 @@ export class TableModel {
   readonly #outside = new Map<number, string>();
   readonly #parties: ReadonlyMap<string, MatrixParty>;
   readonly #addresses = new Map<string, string>();
-  #map: MapDocument | undefined;
+  #map: Omit<MapDocument, "revision"> | undefined;
 
   constructor(input: ModelInput) {
     this.input = input;
@@ -76,7 +76,7 @@ export class TableModel {
     }
   }
 
-  get map(): MapDocument {
+  get map(): Omit<MapDocument, "revision"> {
     const { compiled, objects, generation, leftOut } = this.input;
     const { blob, ruleset } = compiled;
     const table = { blob, ruleset: summarize(ruleset), objects };

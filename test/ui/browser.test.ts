@@ -250,6 +250,10 @@ describe.skipIf(browserObstacle !== undefined)(named("in a browser", browserObst
       // The lines of the manifests are shown as the process read them.
       await page.waitForSelector(".excerpt pre");
       await open(url, "#policies");
+      // What the probe was refused is counted for the policy that isolates.
+      const denied = `[...document.querySelectorAll('tbody tr')].some((row) =>
+        row.textContent.includes('shop/default-deny') && row.querySelector('[data-title=Denied]')?.textContent > 0)`;
+      await untilTrue(denied);
       const policies = join(manifests, "policies.yaml");
       writeFileSync(
         policies,
@@ -262,6 +266,13 @@ describe.skipIf(browserObstacle !== undefined)(named("in a browser", browserObst
         body: JSON.stringify({ text: "", removed: ["NetworkPolicy shop/database"] }) })
         .then((answer) => answer.json()).then((answer) => answer.judged)`;
       expect(await page.evaluate(asked)).toMatch(/^\d+ live connections?$/);
+      // Another process on the same socket begins with the first generation again.
+      expect(await bench.run("lab", "down")).toMatchObject({ code: 0 });
+      await page.waitForSelector(".live.stopped");
+      expect(await bench.run("lab", "up", "-f", threeTier)).toMatchObject({ code: 0 });
+      await page.waitForSelector(".live:not(.stopped)");
+      await untilTrue("document.querySelector('tbody').textContent.includes('shop/default-deny')");
+      expect(await page.textContent(".about")).toContain("generation 1");
       child.kill();
     },
   );

@@ -12,7 +12,11 @@ const payment = ["shop/payment", "10.1.2.20"] as const;
 const database = ["shop/database", "10.1.2.30"] as const;
 const frontend = ["shop/frontend", "10.1.2.10"] as const;
 
-function textBetween(map: MapDocument, from: number, to: number): string | undefined {
+function textBetween(
+  map: Pick<MapDocument, "parties" | "cells" | "within" | "ports">,
+  from: number,
+  to: number,
+): string | undefined {
   const { parties, cells, within, ports } = map;
   const number = from === to ? within[from]! : cells[parties[from]!.kind]![parties[to]!.kind]!;
   return number < 0 ? undefined : ports[number];

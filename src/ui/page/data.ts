@@ -1,6 +1,7 @@
 import type {
   FlowRow,
   FlowsDocument,
+  HitsDocument,
   MapDocument,
   PageDocument,
   PolicyTextDocument,
@@ -23,6 +24,7 @@ export interface Source {
   map(): Promise<MapDocument>;
   flows(since: number): Promise<FlowsDocument>;
   why(from: string, to: string, port: string): Promise<WhyDocument>;
+  hits(): Promise<HitsDocument>;
   policy(place: number): Promise<PolicyTextDocument>;
   whatIf(text: string, removed: readonly string[]): Promise<WhatIfDocument>;
 }
@@ -36,6 +38,7 @@ export const source: Source = fileSource() ?? {
     if (port !== "") query.set("port", port);
     return ask(`why?${query}`);
   },
+  hits: () => ask("hits"),
   policy: (place) => ask(`policy?place=${place}`),
   whatIf: (text, removed) => ask("what-if", { text, removed }),
 };
@@ -67,6 +70,7 @@ function fileSource(): Source | undefined {
       if (why !== undefined && (port === "" || port === serviceOf(why))) return why;
       return nobody();
     },
+    hits: async () => ({ policies: null }),
     policy: nobody,
     whatIf: nobody,
   };
@@ -98,7 +102,7 @@ export class FlowStore {
       answer.rows.length > 0 ||
       answer.gone.length > 0 ||
       answer.trouble !== this.last?.trouble ||
-      answer.generation !== this.last?.generation ||
+      answer.revision !== this.last?.revision ||
       this.rates.size > 0;
     if (answer.whole) this.rows.clear();
     for (const id of answer.gone) this.rows.delete(id);

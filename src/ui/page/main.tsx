@@ -49,7 +49,7 @@ function usePage() {
 
   const isPolled = page !== undefined && page.flows !== null;
   const isLive = page?.mode === "live";
-  const generation = map?.generation;
+  const revision = map?.revision;
   useEffect(() => {
     if (!isPolled) return;
     let timer = 0;
@@ -58,7 +58,7 @@ function usePage() {
       try {
         if (await store.refresh()) setTick((before) => before + 1);
         setTrouble(store.last?.trouble ?? "");
-        if (store.last?.generation !== generation) setMap(await source.map());
+        if (store.last?.revision !== revision) setMap(await source.map());
       } catch (error) {
         setTrouble((error as Error).message);
       }
@@ -69,7 +69,7 @@ function usePage() {
       isOver = true;
       clearTimeout(timer);
     };
-  }, [isPolled, isLive, store, generation]);
+  }, [isPolled, isLive, store, revision]);
   return { page, map, store, tick, trouble };
 }
 
@@ -152,7 +152,11 @@ function App() {
             {route.view === "why" && <WhyView {...{ map, route }} />}
             {route.view === "what-if" && <WhatIfView {...{ map, route }} />}
             {route.view === "policies" && (
-              <PoliciesView {...{ map, route }} canEdit={page.mode !== "file"} />
+              <PoliciesView
+                {...{ map, route }}
+                canEdit={page.mode !== "file"}
+                isLive={page.mode === "live"}
+              />
             )}
           </>
         )}

@@ -146,10 +146,10 @@ function nodeOf(map: MapDocument, key: string, parties: readonly number[]): MapN
   const folded = key !== first.name;
   const pods = parties.reduce((sum, at) => sum + map.parties[at]!.pods.length, 0);
   const bare = folded ? first.namespace : bareName(first.name, first.namespace);
-  const many = folded ? parties.length : pods;
+  const label = folded ? `${bare}: ${parties.length} workloads` : `${bare} ×${pods}`;
   return {
     key,
-    label: first.outside || many < 2 ? bare : `${bare} ×${many}`,
+    label: first.outside || (folded ? parties.length : pods) < 2 ? bare : label,
     namespace: first.namespace,
     outside: first.outside,
     folded,

@@ -302,7 +302,7 @@ function PairPanel({ from, to, model, store, hasFlows, isLive, onClose }: PanelP
         <p class="quiet">Unfold the namespace to ask why: its workloads are judged one by one.</p>
       ) : (
         <WhyPanel
-          {...{ from, to, generation: model.map.generation }}
+          {...{ from, to, revision: model.map.revision }}
           port={first === undefined ? "" : askedPort(first)}
         />
       )}

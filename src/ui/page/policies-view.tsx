@@ -1,4 +1,11 @@
-import type { MapDocument, PolicyDocument } from "../documents.js";
+import { useEffect, useState } from "preact/hooks";
+import type {
+  HitsDocument,
+  MapDocument,
+  PolicyDocument,
+  PolicyHitsDocument,
+} from "../documents.js";
+import { source } from "./data.js";
 import { linkTo, type Route, setSettings } from "./route.js";
 import { ago, counted, short } from "./words.js";
 
@@ -7,10 +14,12 @@ export function PoliciesView({
   map,
   route,
   canEdit,
+  isLive,
 }: {
   readonly map: MapDocument;
   readonly route: Route;
   readonly canEdit: boolean;
+  readonly isLive: boolean;
 }) {
   const search = (route.query.get("q") ?? "").toLowerCase();
   const by = route.query.get("by") ?? "policy";
@@ -41,7 +50,7 @@ export function PoliciesView({
       </div>
       <div class="scroll">
         {by === "policy" ? (
-          <ByPolicy {...{ map, search, canEdit }} />
+          <ByPolicy {...{ map, search, canEdit, isLive }} />
         ) : (
           <ByWorkload {...{ map, search }} />
         )}
@@ -61,8 +70,38 @@ function refOf({ namespace, name }: PolicyDocument): string {
 
 const namesShown = 12;
 
-function ByPolicy({ map, search, canEdit }: TableProps & { readonly canEdit: boolean }) {
-  const hasHits = map.policies.some(({ hits }) => hits !== undefined);
+const pollMs = 2_000;
+
+/** What the policies have decided so far; undefined where nobody counts. */
+function useHits(isLive: boolean): HitsDocument["policies"] | undefined {
+  const [hits, setHits] = useState<HitsDocument>();
+  useEffect(() => {
+    if (!isLive) return;
+    let isOver = false;
+    let timer = 0;
+    const poll = async () => {
+      const answer = await source.hits().catch(() => undefined);
+      if (isOver) return;
+      // The last that were known stay while nobody answers; that nobody does, the flows' poll says.
+      if (answer !== undefined && answer.policies !== null) setHits(answer);
+      timer = setTimeout(poll, pollMs);
+    };
+    void poll();
+    return () => {
+      isOver = true;
+      clearTimeout(timer);
+    };
+  }, [isLive]);
+  return hits?.policies;
+}
+
+interface ByPolicyProps extends TableProps {
+  readonly canEdit: boolean;
+  readonly isLive: boolean;
+}
+
+function ByPolicy({ map, search, canEdit, isLive }: ByPolicyProps) {
+  const hits = useHits(isLive);
   const shown = map.policies
     .map((policy, place) => ({ policy, place }))
     .filter(({ policy }) =>
@@ -78,10 +117,13 @@ function ByPolicy({ map, search, canEdit }: TableProps & { readonly canEdit: boo
           <th scope="col" class="number">
             Pods
           </th>
-          {hasHits && (
+          {hits && (
             <>
               <th scope="col" class="number">
-                Hits
+                Connections
+              </th>
+              <th scope="col" class="number">
+                Denied
               </th>
               <th scope="col">Last hit</th>
             </>
@@ -108,16 +150,7 @@ function ByPolicy({ map, search, canEdit }: TableProps & { readonly canEdit: boo
             <td class="number" data-title="Pods">
               {policy.pods === 0 ? <span class="warn">0</span> : policy.pods}
             </td>
-            {hasHits && (
-              <>
-                <td class="number" data-title="Hits">
-                  {policy.hits === undefined ? "" : short(policy.hits.connections)}
-                </td>
-                <td data-title="Last hit">
-                  {policy.hits?.lastMs == null ? "never" : ago(policy.hits.lastMs, Date.now())}
-                </td>
-              </>
-            )}
+            {hits && <Hits hits={hits[`${policy.kind} ${policy.namespace}/${policy.name}`]} />}
             <td data-title="Workloads">
               <Names names={policy.parties.map((at) => map.parties[at]!.name)} />
             </td>
@@ -130,6 +163,24 @@ function ByPolicy({ map, search, canEdit }: TableProps & { readonly canEdit: boo
         ))}
       </tbody>
     </table>
+  );
+}
+
+/** Connections that its rules decided, packets that it denied by isolating, and when the last was. */
+function Hits({ hits }: { readonly hits: PolicyHitsDocument | undefined }) {
+  const last = hits?.lastMs ?? null;
+  return (
+    <>
+      <td class="number" data-title="Connections">
+        {hits === undefined ? "" : short(hits.connections)}
+      </td>
+      <td class="number" data-title="Denied">
+        {hits === undefined ? "" : short(hits.denied)}
+      </td>
+      <td data-title="Last hit">
+        {last === null ? <span class="quiet">never</span> : ago(last, Date.now())}
+      </td>
+    </>
   );
 }
 

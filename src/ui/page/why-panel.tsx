@@ -8,11 +8,11 @@ interface WhyProps {
   /** As `5432/tcp`; empty: one that tells most. */
   readonly port: string;
   /** Changes when another table is in force. */
-  readonly generation: number;
+  readonly revision: number;
 }
 
 /** The explanation of one packet between two ends. */
-export function WhyPanel({ from, to, port, generation }: WhyProps) {
+export function WhyPanel({ from, to, port, revision }: WhyProps) {
   const [why, setWhy] = useState<WhyDocument | Error>();
   useEffect(() => {
     let isCurrent = true;
@@ -23,7 +23,7 @@ export function WhyPanel({ from, to, port, generation }: WhyProps) {
     return () => {
       isCurrent = false;
     };
-  }, [from, to, port, generation]);
+  }, [from, to, port, revision]);
   if (why === undefined) return <p class="quiet">asking the table …</p>;
   if (why instanceof Error) return <p class="trouble">{why.message}</p>;
   return <Explained why={why} />;

@@ -66,7 +66,7 @@ export function WhyView({ map, route }: { readonly map: MapDocument; readonly ro
           <h2 class="ends">
             {asked.from} <span class="quiet">→</span> {asked.to}
           </h2>
-          <WhyPanel {...asked} generation={map.generation} />
+          <WhyPanel {...asked} revision={map.revision} />
         </>
       ) : (
         <p class="empty">
