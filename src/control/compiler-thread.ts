@@ -85,8 +85,9 @@ export class CompilerThread implements TableCompiler {
     this.#options = options;
   }
 
-  get objects(): readonly ObjectHead[] {
-    return this.#listed ?? this.#objects.list();
+  view(): () => readonly ObjectHead[] {
+    const listed = this.#listed;
+    return listed === undefined ? this.#objects.view() : () => listed;
   }
 
   readonly find: FindObject = (kind, name) => {
@@ -156,7 +157,7 @@ export class CompilerThread implements TableCompiler {
    * Errors: the thread's, of a policy without its rules.
    */
   #allPut(): readonly ObjectChange[] {
-    return this.objects.map((put) => ({ put }) as ObjectChange);
+    return this.view()().map((put) => ({ put }) as ObjectChange);
   }
 
   async #compiled(worker: Worker, what: "compile" | "change", local: LocalPods): Promise<Outcome> {

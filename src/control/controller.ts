@@ -289,9 +289,15 @@ export class Controller {
     const diagnostics = reported([...found, ...compiled.diagnostics]);
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats, effort } = compiled;
-    const { objects } = this.#compiler;
+    const objects = this.#compiler.view();
+    const table = {
+      ...{ blob, ruleset, stats },
+      get objects() {
+        return objects();
+      },
+    };
     const isOther = effort !== "none" || this.#table === undefined;
-    return { ok: true, table: { blob, ruleset, objects, stats }, diagnostics, isOther };
+    return { ok: true, table, diagnostics, isOther };
   }
 
   async #measured(compile: () => Outcome | Promise<Outcome>): Promise<Outcome> {

@@ -26,8 +26,9 @@ export class ManifestCompiler implements TableCompiler {
     this.#updates = new UpdateCompiler(mode);
   }
 
-  get objects(): readonly KubernetesObject[] {
-    return this.#updates.objects;
+  view(): () => readonly KubernetesObject[] {
+    const { objects } = this.#updates;
+    return () => objects;
   }
 
   readonly find: FindObject = (kind, name) => this.#updates.find(kind, name);

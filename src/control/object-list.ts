@@ -1,12 +1,16 @@
 import type { KubernetesObject, ObjectHead } from "../manifest/objects.js";
 
+const chunkItems = 1_024;
+
 /**
  * Objects, each of its kind and names once, that come and go one by one.
  *
- * Cost: `list` copies references; of many objects that is far less than to walk through a map of them.
+ * Cost: a change copies a chunk if a view has it, whatever the number of objects.
  */
 export class ObjectList<Item extends ObjectHead> {
-  readonly #items: Item[] = [];
+  readonly #chunks: Item[][] = [];
+  /** By chunk, whether a view has it: it is copied before it changes. */
+  readonly #isViewed: boolean[] = [];
   readonly #places = new Map<string, number>();
 
   constructor(items: Iterable<Item> = []) {
@@ -16,9 +20,9 @@ export class ObjectList<Item extends ObjectHead> {
   /** Adds an object, or puts it in the place of the one with its kind and names. */
   put(item: Item): void {
     const key = keyOf(item.kind, item.meta);
-    const place = this.#places.get(key);
-    if (place === undefined) this.#places.set(key, this.#items.push(item) - 1);
-    else this.#items[place] = item;
+    const place = this.#places.get(key) ?? this.#places.size;
+    this.#places.set(key, place);
+    this.#ownChunk(place)[place % chunkItems] = item;
   }
 
   remove(kind: KubernetesObject["kind"], name: Names): void {
@@ -26,20 +30,38 @@ export class ObjectList<Item extends ObjectHead> {
     const place = this.#places.get(key);
     if (place === undefined) return;
     this.#places.delete(key);
-    const last = this.#items.pop()!;
-    if (place === this.#items.length) return;
-    this.#items[place] = last;
+    const last = this.#ownChunk(this.#places.size).pop()!;
+    if (place === this.#places.size) return;
+    this.#ownChunk(place)[place % chunkItems] = last;
     this.#places.set(keyOf(last.kind, last.meta), place);
   }
 
   find(kind: KubernetesObject["kind"], name: Names): Item | undefined {
     const place = this.#places.get(keyOf(kind, name));
-    return place === undefined ? undefined : this.#items[place];
+    return place === undefined
+      ? undefined
+      : this.#chunks[Math.floor(place / chunkItems)]![place % chunkItems];
   }
 
-  /** The objects of now, in no particular order. Owner: the caller. */
-  list(): Item[] {
-    return this.#items.slice();
+  /** The objects of now, in no particular order; gathered when somebody asks. */
+  view(): () => readonly Item[] {
+    const chunks = this.#chunks.slice();
+    this.#isViewed.fill(true);
+    let items: readonly Item[] | undefined;
+    return () => {
+      items ??= chunks.flat();
+      return items;
+    };
+  }
+
+  /** The chunk of a place, for changes. */
+  #ownChunk(place: number): Item[] {
+    const number = Math.floor(place / chunkItems);
+    if (this.#isViewed[number] !== false) {
+      this.#chunks[number] = this.#chunks[number]?.slice() ?? [];
+      this.#isViewed[number] = false;
+    }
+    return this.#chunks[number]!;
   }
 }
 

@@ -54,8 +54,8 @@ export type FindObject = (
  * Errors: those of the compiler; refused objects count as seen.
  */
 export interface TableCompiler {
-  /** The objects that were seen and not removed. */
-  readonly objects: readonly ObjectHead[];
+  /** The objects that were seen until now and not removed, gathered when somebody asks. */
+  view(): () => readonly ObjectHead[];
   /** One of them; of several with the same name the last. */
   find: FindObject;
   /** Compiles these objects, as read, independent of earlier ones. */

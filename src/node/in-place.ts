@@ -27,7 +27,10 @@ import { type PodChange, PodInterfaces } from "./pod-interfaces.js";
 /** The most ranges of a family that the kernel's programs look through. */
 const rangesMax = 4;
 
-/** How often what somebody may have taken away is looked for: without rules that lead to the judge, all passes. */
+/**
+ * How often what somebody may have taken away is looked for: without rules that lead to the judge, all passes. A look
+ * takes less than 0.1 ms with 250 pods, so that it needs no thread of its own.
+ */
 const keepMs = 250;
 
 /** How long a predecessor that has handed over may still hold the pin folder. */
