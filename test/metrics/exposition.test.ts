@@ -238,6 +238,15 @@ describe("exposition", () => {
     expect([...used].filter((name) => !known(name))).toEqual([]);
   });
 
+  test("the dashboard shows what becomes of pods in place", () => {
+    const dashboard = readFileSync(new URL("deploy/grafana/sluice.json", root), "utf8");
+    const wanted = [...names].filter((name) => /^sluice_(in_place|cni|pod)_/.test(name));
+    expect(wanted.length).toBeGreaterThan(4);
+    // Packets are shown, so that their bytes need no panel.
+    const shown = wanted.filter((name) => dashboard.includes(name));
+    expect(wanted.filter((name) => !shown.includes(name))).toEqual(["sluice_in_place_bytes_total"]);
+  });
+
   test("docs/metrics.md names every metric", () => {
     const page = readFileSync(new URL("docs/metrics.md", root), "utf8");
     expect(
