@@ -225,6 +225,34 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       );
     });
 
+    // Goal: a successor knows of the plugin's pods what its predecessor knew, also of one that is added meanwhile.
+    // Method: a pod whose addresses the API server never learns; another whose ADD comes while two processes run.
+    test("a successor knows the pods that the plugin has told of", {
+      timeout: 60_000,
+    }, async () => {
+      const told = node.bind("told", { app: "web" });
+      expect((await node.add(told)).code, node.said).toBe(0);
+      const meanwhile = node.bind("meanwhile", { app: "web" });
+      const result = await node.builtResult(meanwhile);
+      const ended = finish(node.agent!);
+      node.entry = { waitSeconds: 30 };
+      const [added] = await Promise.all([
+        node.addLast(meanwhile, result),
+        node.sluice("--take-over"),
+      ]);
+      await ended;
+      expect(added, node.said).toMatchObject({ code: 0, stdout: result });
+      for (const pod of [told, meanwhile]) {
+        expect(await reach(api, pod, 80), pod.name).toEqual(open);
+        expect(await reach(api, pod, 81), pod.name).toEqual(denied);
+      }
+      const next = node.bind("next", { app: "web" });
+      const nextResult = await node.builtResult(next);
+      expect(await node.addLast(next, nextResult), node.said).toMatchObject({ code: 0 });
+      expect(await reach(api, next, 80)).toEqual(open);
+      node.entry = {};
+    });
+
     test("while the agent is away an ADD fails and the next works; the rest does not fail", {
       timeout: 60_000,
     }, async () => {
