@@ -4,6 +4,9 @@ import { type Contender, type OpenContext, onStage } from "./contender.js";
 import type { Stage } from "./stage.js";
 import type { Workload } from "./workload.js";
 
+const tracking =
+  "table ip bench { chain forward { type filter hook forward priority filter; ct state new accept; }; }";
+
 interface Peer {
   readonly title: string;
   readonly filters: boolean;
@@ -34,6 +37,16 @@ export const peers: Readonly<Record<string, Peer>> = {
     title: "routed",
     filters: false,
     open: () => kernelOnly((stage) => stage.joinToMiddle("routed")),
+  },
+  // Every node with kube-proxy tracks connections: what a pod's packets take there without policy.
+  tracked: {
+    title: "routed, with connections tracked",
+    filters: false,
+    open: () =>
+      kernelOnly((stage) => {
+        stage.joinToMiddle("routed");
+        stage.run(["nft", "-f", "-"], tracking);
+      }),
   },
   "nft-sets": {
     title: "nftables best practice",
@@ -75,6 +88,9 @@ export const peers: Readonly<Record<string, Peer>> = {
 };
 
 export const peerNames: readonly string[] = Object.keys(peers);
+
+/** What `sluice node` is measured beside: what a node's kernel routes, with and without policy. */
+export const nodePeers: readonly string[] = ["routed", "tracked", "nft-sets", "iptables"];
 
 /** Those whose work depends on the policy. */
 export const filteringPeers: readonly string[] = peerNames.filter((name) => peers[name]?.filters);

@@ -1,6 +1,7 @@
 import { titleOf } from "./contenders.js";
 import { type FlowRates, flowCounts } from "./many-flows.js";
 import { number } from "./markup.js";
+import { hookOf } from "./node-links.js";
 import { filteringPeers } from "./peers.js";
 import { kernelLink, type Measure, measures, type Pinning, pinnings } from "./plan.js";
 import { median, spreadOf } from "./statistics.js";
@@ -12,6 +13,8 @@ interface Figure {
   readonly measure: Measure;
   readonly pinning: Pinning;
   readonly against: string;
+  /** Of `sluice node`; absent: of a wire. */
+  readonly node?: true;
   /** Another value of the same measurement. */
   readonly of?: "cpu";
   /** The way of waiting that is meant; where a build has no choice, its only one. */
@@ -116,6 +119,43 @@ function inKernel(
   ];
 }
 
+/** The same of `sluice node`, beside what its kernel takes without policy and with the best of nftables. */
+const nodeFigures: readonly Figure[] = (
+  [
+    {
+      name: "connections a second in place, beside the same path without policy",
+      measure: "connections",
+      against: "tracked",
+      atLeast: 0.95,
+    },
+    {
+      name: "round trip p50 in place, beside the same path without policy",
+      measure: "round-trip",
+      against: "tracked",
+      atMost: 1.05,
+    },
+    {
+      name: "bulk TCP in place, beside the same path without policy",
+      measure: "bulk-1",
+      against: "tracked",
+      atLeast: 0.95,
+    },
+    {
+      name: "CPU time a packet in place, beside nftables",
+      measure: "packets",
+      against: "nft-sets",
+      of: "cpu",
+      atMost: 1,
+    },
+    {
+      name: "connections a second in place, beside nftables",
+      measure: "connections",
+      against: "nft-sets",
+      atLeast: 1,
+    },
+  ] as const
+).map((figure) => ({ ...figure, pinning: "free", node: true }));
+
 /** Ratios that vary by more than this from round to round say little. */
 export const spreadMax = 0.3;
 /** Less than this apart is level. */
@@ -191,7 +231,7 @@ export interface Report extends Omit<SuiteResult, "series" | "leftOut"> {
 /** Turns measurements into ratios and medians, and says how far they can be trusted. */
 export function makeReport({ series, leftOut, ...run }: SuiteResult): Report {
   const rows = [
-    ...figures.flatMap((figure) => figureRow(figure, series)),
+    ...[...figures, ...nodeFigures].flatMap((figure) => figureRow(figure, series)),
     ...flowsRow(run.manyFlows),
   ];
   const reasons = noiseOf(series, run.background, rows);
@@ -260,6 +300,10 @@ export function isSluice({ contender }: { readonly contender: string }): boolean
   return contender.startsWith("sluice ");
 }
 
+function isNode({ contender }: { readonly contender: string }): boolean {
+  return hookOf(contender.split(" ")[1] ?? "") !== undefined;
+}
+
 function figureRow(figure: Figure, series: readonly Series[]): Row[] {
   const policies = Math.max(...series.map(({ block }) => block.policies));
   const inBlock = series.filter(
@@ -274,7 +318,8 @@ function figureRow(figure: Figure, series: readonly Series[]): Row[] {
   const waits = (poll: string | undefined) =>
     figure.poll === undefined || poll === undefined || poll === figure.poll;
   const candidates = inBlock
-    .filter((ours) => isSluice(ours) && waits(ours.contender.split(" ")[2]))
+    .filter((ours) => isSluice(ours) && isNode(ours) === (figure.node ?? false))
+    .filter((ours) => waits(ours.contender.split(" ")[2]))
     .filter((ours) => figure.link === undefined || ours.contender.split(" ")[1] === figure.link)
     .flatMap((ours) => rowOf(figure.name, ours, base, figure.of));
   const better = atLeast === undefined ? 1 : -1;

@@ -8,14 +8,16 @@ import {
   type SluiceVariant,
   threadsOf,
 } from "./contender.js";
+import { hookOf } from "./node-links.js";
 import { LeftOut } from "./stage.js";
 import { serverPod } from "./workload.js";
 
+const bpfFolder = "/sys/fs/bpf";
 const readyWithinMs = 60_000;
 const endWithinMs = 3_000;
 
 /**
- * Starts `sluice run` between two veths, as a user would.
+ * Starts `sluice run` between two veths, or `sluice node` where the middle routes, as a user would.
  *
  * While it rests the process is stopped by a signal: one that spins would take the CPU from the others.
  */
@@ -23,21 +25,13 @@ export async function startSluice(
   variant: SluiceVariant,
   { workload, sluice }: OpenContext,
 ): Promise<Contender> {
+  const hook = hookOf(variant.link);
   const stage = onStage((made) => {
-    made.joinToMiddle("bridged");
+    made.joinToMiddle(hook === undefined ? "bridged" : "routed");
     return made;
   });
-  const poll = variant.poll === undefined ? [] : ["--poll", variant.poll];
-  const child = stage.start(
-    [
-      ...sluice,
-      "run",
-      ...["--socket", "none"],
-      ...["--wire", "inside,outside", "--link", variant.link, ...poll],
-      ...["-f", "-", "--pod", `${serverPod.namespace}/${serverPod.name}`],
-    ],
-    { stdio: ["pipe", "pipe", "pipe"] },
-  );
+  const words = hook === undefined ? wireWords(variant, sluice) : nodeWords(hook, sluice);
+  const child = stage.start(words, { stdio: ["pipe", "pipe", "pipe"] });
   const close = async () => {
     await endOf(child);
     stage.close();
@@ -61,6 +55,27 @@ export async function startSluice(
     memoryBytes: () => residentBytes(pid),
     close,
   };
+}
+
+function wireWords({ link, poll }: SluiceVariant, sluice: readonly string[]): string[] {
+  return [
+    ...sluice,
+    "run",
+    ...["--socket", "none", "--wire", "inside,outside", "--link", link],
+    ...(poll === undefined ? [] : ["--poll", poll]),
+    ...["-f", "-", "--pod", `${serverPod.namespace}/${serverPod.name}`],
+  ];
+}
+
+/** It pins its programs in a bpf file system that nobody else sees, and that goes with it. */
+function nodeWords(hook: string, sluice: readonly string[]): string[] {
+  const mounted = `mount -t bpf bpf ${bpfFolder} && exec "$@"`;
+  return [
+    ...["unshare", "--mount", "sh", "-c", mounted, "sh"],
+    ...sluice,
+    "node",
+    ...["--socket", "none", "--pin-folder", `${bpfFolder}/sluice`, "--hook", hook, "-f", "-"],
+  ];
 }
 
 /** Hands the manifests over and waits for `ready`. Errors: LeftOut with what it said instead. */

@@ -40,14 +40,18 @@ export type BenchFloodOptions = OptionsOf<typeof benchFloodFlags>;
 export const benchFlags = [
   { flags: "--quick", description: "fewer and shorter rounds: within two minutes" },
   {
+    flags: "--node",
+    description: "measure sluice node, beside what a node's kernel routes without it",
+  },
+  {
     flags: "--peers <names>",
     description:
-      "what to measure beside, with commas: direct, bridge, routed, nft-sets, nft-flowtable, nft-linear, iptables, tc-ebpf; none for none; all when left out",
+      "what to measure beside, with commas: direct, bridge, routed, tracked, nft-sets, nft-flowtable, nft-linear, iptables, tc-ebpf; none for none; the usual ones when left out",
   },
   {
     flags: "--links <names>",
     description:
-      "ways of running Sluice, with commas: values of run --link, and tap for the switch of a lab",
+      "ways of running Sluice, with commas: values of run --link, and tap for the switch of a lab; with --node: node-netfilter, node-iptables, node-nfqueue",
   },
   {
     flags: "--policies <numbers>",
@@ -102,6 +106,10 @@ export const bench = command({
     {
       command: "sluice bench --report new.json --baseline old.json -o html --out both.html",
       effect: "two runs beside each other",
+    },
+    {
+      command: "sluice bench --node --quick",
+      effect: "every pod of a node, judged in place, beside the same path without policy",
     },
     {
       command: "sluice bench --quick --peers bridge,nft-sets --links af-packet -o json",

@@ -2,7 +2,8 @@ import { constants } from "node:os";
 import { reportHtml } from "../bench/html.js";
 import { withNativeFigures } from "../bench/native/figures.js";
 import { measureNativeFigures } from "../bench/native/measure.js";
-import { peerNames } from "../bench/peers.js";
+import { nodeLinks } from "../bench/node-links.js";
+import { nodePeers, peerNames } from "../bench/peers.js";
 import { isSluice, makeReport, type Report } from "../bench/report.js";
 import { type Earlier, earlierOf, readReport } from "../bench/saved-report.js";
 import { runSuite, type SuiteOptions } from "../bench/suite.js";
@@ -129,15 +130,17 @@ type Plan = Omit<SuiteOptions, "sluice" | "report" | "signal">;
 
 function readPlan(options: BenchOptions): Plan {
   const preset = options.quick ? presets.quick : presets.full;
-  const links = [...settings.link.words.filter((link) => link !== "auto"), labLink];
+  const ways = [...settings.link.words.filter((link) => link !== "auto"), labLink];
+  const links = options.node ? nodeLinks : ways;
+  const usualPeers = options.node ? nodePeers : peerNames.filter((name) => name !== "tracked");
   const { rounds: _, seconds: __, policies: ___, ...limits } = preset;
   return {
     quick: options.quick,
-    peers: readNames(options.peers, peerNames, "--peers"),
+    peers: readNames(options.peers, peerNames, "--peers", usualPeers),
     links: readNames(options.links, links, "--links"),
-    polls: settings.poll.words,
+    polls: options.node ? [] : settings.poll.words,
     // Where links or peers are picked, only those are asked about.
-    manyFlows: options.links === undefined && options.peers === undefined,
+    manyFlows: !options.node && options.links === undefined && options.peers === undefined,
     policies: options.policies === undefined ? preset.policies : readSizes(options.policies),
     rounds: options.rounds ?? preset.rounds,
     seconds: options.seconds ?? preset.seconds,
@@ -146,9 +149,14 @@ function readPlan(options: BenchOptions): Plan {
   };
 }
 
-/** Reads `a,b`; absent is all of them, and `none` none. Errors: CommandError (usage). */
-function readNames(text: string | undefined, known: readonly string[], flag: string): string[] {
-  if (text === undefined) return [...known];
+/** Reads `a,b`; absent is the usual ones, and `none` none. Errors: CommandError (usage). */
+function readNames(
+  text: string | undefined,
+  known: readonly string[],
+  flag: string,
+  usual = known,
+): string[] {
+  if (text === undefined) return [...usual];
   const names = text === "none" ? [] : text.split(",");
   const strange = names.find((name) => !known.includes(name));
   if (strange !== undefined) {

@@ -3,7 +3,10 @@ import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { kernelObstacle } from "../live/in-place-bench.js";
 import { finish, labObstacle, main, named, until } from "../live/lab-harness.js";
+
+const inPlaceObstacle = kernelObstacle();
 
 /** Set in the environment of what a test starts, and so of all that this starts. */
 const marker = "SLUICE_BENCH_TEST";
@@ -88,6 +91,34 @@ describe.skipIf(labObstacle !== undefined)(named("sluice bench", labObstacle), (
     const ours = ["sluice tap adaptive", "sluice af-packet adaptive"];
     for (const name of ours) expect([...measured, ...missing]).toContain(name);
   }, 60_000);
+
+  test.skipIf(inPlaceObstacle !== undefined)(
+    named(
+      "--node measures what judges in place, beside the same path without policy",
+      inPlaceObstacle,
+    ),
+    async () => {
+      const words = ["--node", "--links", "node-netfilter", "--peers", "tracked", "-o", "json"];
+      const { code, stdout, stderr } = await finish(start([], ...short, ...words));
+      expect(code, stderr).toBe(0);
+      const { rows, results, leftOut } = JSON.parse(stdout) as {
+        rows: Row[];
+        results: Result[];
+        leftOut: unknown[];
+      };
+      expect(leftOut).toEqual([]);
+      expect(new Set(results.map(({ contender }) => contender))).toEqual(
+        new Set(["tracked", "sluice node-netfilter"]),
+      );
+      // Never the aims of a wire: those are for what carries packets itself.
+      expect(rows.length).toBeGreaterThan(0);
+      for (const row of rows) {
+        expect(row.name).toContain("in place, beside the same path without policy");
+        expect(row.against).toBe("routed, with connections tracked");
+        expect(row.ratio, row.name).toBeGreaterThan(0);
+      }
+    },
+  );
 
   test("a table for reading, without root too", async () => {
     const prefix = mayMakeNamespaces() ? ["unshare", "--user", "--map-root-user", "--net"] : [];
