@@ -41,7 +41,9 @@ Status appendWireSymbols(std::vector<BpfSymbol>* symbols) noexcept {
   });
   if (!fits || summed == KernelTypes::ABSENT) return {StatusCode::Argument};
   symbols->insert(symbols->end(), std::begin(found), std::end(found));
-  symbols->push_back({"bpf_rdonly_cast", Kind::Function, types.function("bpf_rdonly_cast")});
+  const uint32_t cast = types.function("bpf_rdonly_cast");
+  symbols->push_back({"hasCast", Kind::Number, cast == KernelTypes::ABSENT ? 0u : 1u});
+  symbols->push_back({"bpf_rdonly_cast", Kind::Function, cast});
   return {};
 }
 

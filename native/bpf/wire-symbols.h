@@ -7,8 +7,8 @@
 
 namespace sluice {
 
-// Appends the symbols of a wire's program that follow from the running kernel. Where the kernel has
-// no way to read a frame's offload, from Linux 6.2 on, the program sends every frame up.
+// Appends the symbols of a wire's program that follow from the running kernel: where it has the
+// fields of a frame's offload, and how they are read.
 //
 // Errors: as KernelTypes::read(); Argument when the kernel's structures are not as expected.
 Status appendWireSymbols(std::vector<BpfSymbol>* symbols) noexcept;

@@ -45,6 +45,10 @@ Status WirePrograms::load(const Options& options) {
       {"processors", Kind::Number, 1},
       {"frameMark", Kind::Number, MARK}};
   if (options.weaklyOrdered) symbols.push_back({"isWeaklyOrdered", Kind::Number, 1});
+  if (options.withoutCast) {
+    symbols.push_back({"hasCast", Kind::Number, 0});
+    symbols.push_back({"bpf_rdonly_cast", Kind::Function, BpfSymbol::NO_FUNCTION});
+  }
   status = appendWireSymbols(&symbols);
   if (status.ok()) status = loadImage(WIRE, BPF_PROG_TYPE_SCHED_CLS, 0, symbols, &wire_);
   if (status.ok()) status = loadImage(WIRE_DOWN, BPF_PROG_TYPE_SCHED_CLS, 0, symbols, &down_);

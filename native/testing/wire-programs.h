@@ -57,6 +57,7 @@ class WirePrograms {
     HashSecret secret;
     uint32_t workers = 1;
     bool weaklyOrdered = false;  // with the barriers that x86 needs not
+    bool withoutCast = false;    // as on a kernel before 6.2
   };
   // Errors: System, EPERM where this process may load no programs.
   Status load(const Options& options);

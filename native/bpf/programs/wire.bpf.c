@@ -19,13 +19,14 @@ extern const char workers[], steeringMultiplier[], processors[], frameMark[];
 // From the kernel's type information: native/bpf/wire-symbols.h.
 extern const char skbType[], skbSummed[], skbSummedShift[], skbSumStart[], skbSumOffset[], skbMac[];
 extern const char skbHead[], skbEnd[], sharedType[], sharedGsoType[];
-extern const char isWeaklyOrdered[];
+extern const char isWeaklyOrdered[], hasCast[];
 
-// A function of the kernel; where it has none, the call gives 0.
+// A function of the kernel, where `hasCast` is not 0.
 extern const char* bpf_rdonly_cast(const void* object, SluiceU32 type);
 
 static long (*const redirect)(SluiceU32 interface, SluiceU64 flags) = (void*)23;
 static long (*const pullData)(void* frame, SluiceU32 bytes) = (void*)39;
+static long (*const readKernel)(void* into, SluiceU32 bytes, const void* from) = (void*)113;
 static SluiceU64 (*const coarseNs)(void) = (void*)160;
 
 enum { SHOT = 2 };
@@ -74,6 +75,9 @@ typedef struct {
   SluiceU32 scale;  // that it offers; SLUICE_SCALE_ABSENT
 } Packet;
 
+// Whether a number of the loader's is not 0. In 32 bits: of an address, the compiler takes that for
+// granted.
+#define IS_SET(name) ((SluiceU32)LOADED(name) != 0)
 #define READ(place) (*(volatile __typeof__(place)*)&(place))
 
 INLINE SluiceU32 load16(const SluiceU8* bytes) { return swap16(*(const SluiceU16*)bytes); }
@@ -231,14 +235,28 @@ INLINE int read(Frame* frame, const SluiceU8* data, const SluiceU8* end, Packet*
   return readTransport(frame, packet, ip + 40, end, bytes - 40);
 }
 
-#define FIELD(type, object, offset) (*(const type*)((object) + LOADED(offset)))
+// Reads a field of a structure of the kernel: directly, or by a helper where it cannot be cast.
+#define FIELD(type, object, offset)                                \
+  ({                                                               \
+    type value = 0;                                                \
+    if (IS_SET(hasCast)) {                                         \
+      value = *(type const*)((object) + LOADED(offset));           \
+    } else {                                                       \
+      readKernel(&value, sizeof value, (object) + LOADED(offset)); \
+    }                                                              \
+    value;                                                         \
+  })
+// What FIELD reads from.
+INLINE const char* objectAt(const void* address, SluiceU64 type) {
+  if (!IS_SET(hasCast)) return address;
+  return bpf_rdonly_cast(address, (SluiceU32)type);
+}
 
 // Whether completing a frame's checksum, and cutting it into segments, is what its headers say: as
 // checkOffload() demands it. A pod with a packet socket chooses both, and the checksum might be
 // written over a port after it has been judged.
 INLINE int isSound(const Frame* frame, const Packet* packet) {
-  const char* const skb = bpf_rdonly_cast(frame, (SluiceU32)LOADED(skbType));
-  if (skb == 0) return 0;
+  const char* const skb = objectAt(frame, LOADED(skbType));
   const SluiceU32 summed = FIELD(SluiceU8, skb, skbSummed) >> LOADED(skbSummedShift) & 3;
   if (summed != CHECKSUM_PARTIAL) return frame->segmentBytes == 0;
   const SluiceU32 start = FIELD(SluiceU16, skb, skbSumStart);
@@ -250,8 +268,8 @@ INLINE int isSound(const Frame* frame, const Packet* packet) {
                                                      : 2;
   if (start != FIELD(SluiceU16, skb, skbMac) + packet->headerAt || field != rightField) return 0;
   if (frame->segmentBytes == 0) return 1;
-  const char* const shared = bpf_rdonly_cast(
-      FIELD(char*, skb, skbHead) + FIELD(SluiceU32, skb, skbEnd), (SluiceU32)LOADED(sharedType));
+  const char* const head = FIELD(char*, skb, skbHead);
+  const char* const shared = objectAt(head + FIELD(SluiceU32, skb, skbEnd), LOADED(sharedType));
   const SluiceU32 kinds = FIELD(SluiceU32, shared, sharedGsoType) & ~GSO_HARMLESS;
   if (kinds != (packet->way.family == 4 ? GSO_TCP4 : GSO_TCP6)) return 0;
   return frame->segmentBytes >= SLUICE_SUPERFRAME_SEGMENT_BYTES_MIN ||
@@ -456,7 +474,7 @@ INLINE int waitsForOthers(const SluiceWireWay* way, const Packet* packet) {
 // Keeps the loads behind it behind those before it: a fetching atomic operation is a barrier. Some
 // processors need none.
 INLINE void orderLoads(void) {
-  if (LOADED(isWeaklyOrdered) == 0) return;
+  if (!IS_SET(isWeaklyOrdered)) return;
   SluiceU64 any = 0;
   const SluiceU64 before = __sync_fetch_and_add(&any, 1);
   __asm__ volatile("" ::"r"(before));
