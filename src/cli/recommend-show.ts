@@ -12,7 +12,12 @@ import type { Proof } from "../recommend/prove.js";
 import type { Recommendation } from "../recommend/recommend.js";
 import type { Seen } from "../recommend/seen.js";
 import type { Tightening } from "../recommend/tighten.js";
-import { givenPolicyObject, policyObject, policyYaml } from "../recommend/write-policies.js";
+import {
+  givenPolicyObject,
+  joinTexts,
+  policyObject,
+  policyYaml,
+} from "../recommend/write-policies.js";
 import { type Compiled, withLeftOut } from "./compiled.js";
 import { differenceText } from "./diff.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -72,7 +77,7 @@ interface PolicyText {
 /** Writes one file with all policies, or one for each in a folder. */
 function writePolicies(policies: readonly PolicyText[], out: string, io: Io): void {
   if (!isFolder(out)) {
-    const yaml = policies.map((each) => each.yaml).join("---\n");
+    const yaml = joinTexts(policies.map((each) => each.yaml));
     writeOut(out, io, (write) => write(yaml));
     return;
   }

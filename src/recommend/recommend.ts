@@ -9,7 +9,7 @@ import { type Proof, policyKey, prove, Unproven } from "./prove.js";
 import { readBack } from "./read-back.js";
 import { flowText, type Seen } from "./seen.js";
 import { trafficOf } from "./traffic.js";
-import { policiesYaml, type WrittenMode } from "./write-policies.js";
+import { joinTexts, policyYaml, type WrittenMode } from "./write-policies.js";
 
 /** What is asked for beside the flows. */
 export interface RecommendOptions {
@@ -52,10 +52,11 @@ export function recommend(given: Given, seen: Seen, options: RecommendOptions): 
       landscape.parties.every((each) => each.namespace !== namespace || isAsked(each)),
   );
   const drafts = draftPolicies(traffic, denied, new Blocks(options.blocks, landscape.addresses));
-  const yaml = policiesYaml(drafts, mode);
-  readBack(yaml);
+  const textsOf = (as: WrittenMode) => drafts.map((draft) => policyYaml(draft, as));
+  const texts = textsOf(mode);
   // The proof is of what the policies do once they are enforced.
-  const written = readBack(policiesYaml(drafts, "enforce"));
+  const written = readBack(texts);
+  const enforced = mode === "enforce" ? written : readBack(textsOf("enforce"));
   const replaced = replacedBy(
     given.objects,
     landscape,
@@ -65,7 +66,7 @@ export function recommend(given: Given, seen: Seen, options: RecommendOptions): 
   const names = new Set(written.map((each) => policyKey({ kind: each.kind, ...each.meta })));
   const isKept = (object: KubernetesObject) =>
     !gone.has(object) && !names.has(policyKey({ kind: object.kind, ...object.meta }));
-  const objects = [...landscape.objects.filter(isKept), ...written];
+  const objects = [...landscape.objects.filter(isKept), ...enforced];
   const proof = prove(objects, names, traffic.questions);
   const fault = proof.refused.find(({ byOthers }) => !byOthers);
   if (fault !== undefined) {
@@ -75,7 +76,7 @@ export function recommend(given: Given, seen: Seen, options: RecommendOptions): 
   }
   return {
     drafts,
-    yaml,
+    yaml: joinTexts(texts),
     landscape,
     replaced,
     mixed: landscape.parties.filter((each) => wanting.has(each) && isMixed(each)),

@@ -49,12 +49,14 @@ const podAddressesMax = 4;
 const refusedMax = 65_536;
 
 /** Connections of a flow that may still be refused at their other end; one more, and the first has had its time. */
-const openMax = 64;
+const openMax = 16;
+
+const nobody: readonly number[] = [];
 
 /** A flow, and its connections that nobody has refused so far, by the client's port. */
 interface Passing {
   readonly flow: SeenFlow;
-  readonly open: Set<number>;
+  open: readonly number[];
   /** Some connection of it went all the way. */
   isSure: boolean;
   /** Records of a connection that began. */
@@ -89,15 +91,17 @@ export class Seen {
     let passing = this.#flows.get(key);
     if (passing === undefined) {
       if (this.#flows.size >= flowsMax) throw new TooManyFlows();
-      passing = { flow, open: new Set(), isSure: false, begun: 0 };
+      passing = { flow, open: nobody, isSure: false, begun: 0 };
       this.#flows.set(key, passing);
     }
     if (isBegin) passing.begun++;
     if (passing.isSure) return;
-    if (clientPort !== undefined) passing.open.add(clientPort);
-    if (clientPort === undefined || passing.open.size > openMax) {
+    if (clientPort !== undefined && !passing.open.includes(clientPort)) {
+      passing.open = [...passing.open, clientPort];
+    }
+    if (clientPort === undefined || passing.open.length > openMax) {
       passing.isSure = true;
-      passing.open.clear();
+      passing.open = nobody;
     }
   }
 
@@ -109,7 +113,8 @@ export class Seen {
   /** Takes back a connection that was refused at its other end. */
   refuse(flow: SeenFlow, clientPort: number): void {
     const key = flowKey(flow);
-    this.#flows.get(key)?.open.delete(clientPort);
+    const passing = this.#flows.get(key);
+    if (passing !== undefined) passing.open = passing.open.filter((each) => each !== clientPort);
     if (this.#refused.size >= refusedMax) {
       const [first] = this.#refused;
       this.#refused.delete(first!);
@@ -139,7 +144,7 @@ export class Seen {
   /** Sorted by the ends, so that the order of the records means nothing. */
   get flows(): readonly SeenFlow[] {
     return [...this.#flows]
-      .filter(([, { isSure, open }]) => isSure || open.size > 0)
+      .filter(([, { isSure, open }]) => isSure || open.length > 0)
       .sort(([a], [b]) => compareText(a, b))
       .map(([, { flow }]) => flow);
   }

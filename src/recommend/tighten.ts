@@ -17,7 +17,7 @@ import { type Proof, policyKey, prove, Unproven } from "./prove.js";
 import { readBack } from "./read-back.js";
 import { flowText, type Seen } from "./seen.js";
 import { type Question, trafficOf } from "./traffic.js";
-import { givenPolicyYaml } from "./write-policies.js";
+import { givenPolicyYaml, joinTexts } from "./write-policies.js";
 
 type Direction = "ingress" | "egress";
 const directions: readonly Direction[] = ["ingress", "egress"];
@@ -108,15 +108,15 @@ export function tighten(
         ? -1
         : 1,
     );
-  const yaml = policies.map((each) => each.yaml).join("---\n");
+  const texts = policies.map((each) => each.yaml);
   return {
     policies,
-    yaml,
+    yaml: joinTexts(texts),
     whole: changed.filter(({ unused }) => unused.length === 0).map(({ before }) => before),
     keptByHits,
     silent,
     landscape,
-    proof: proveNarrower(landscape, readBack(yaml), questions),
+    proof: proveNarrower(landscape, readBack(texts), questions),
   };
 }
 

@@ -27,11 +27,12 @@ export function policyObject(draft: Draft, mode: WrittenMode): object {
   };
 }
 
-/** Writes policies as one YAML text, a document each, with a comment on whom each policy and each rule is for. */
-export function policiesYaml(drafts: readonly Draft[], mode: WrittenMode): string {
-  return drafts.map((draft) => policyYaml(draft, mode)).join("---\n");
+/** Makes one YAML text of policies, a document each. */
+export function joinTexts(texts: readonly string[]): string {
+  return texts.join("---\n");
 }
 
+/** Writes a policy as YAML, with a comment on whom it and each rule is for. */
 export function policyYaml(draft: Draft, mode: WrittenMode): string {
   const document = new Document(policyObject(draft, mode), { aliasDuplicateObjects: false });
   for (const direction of ["ingress", "egress"] as const) {
