@@ -29,9 +29,9 @@ export interface Witness {
 }
 
 /** Addresses that stand for "somewhere outside": those set aside for examples. */
-const exampleAddresses = ["198.51.100.1", "203.0.113.1", "192.0.2.1", "2001:db8::1"];
+export const exampleAddresses = ["198.51.100.1", "203.0.113.1", "192.0.2.1", "2001:db8::1"];
 /** Well-known ports, which a reader recognises. */
-const familiarPorts = [80, 443, 53, 22, 8080, 5432];
+export const familiarPorts = [80, 443, 53, 22, 8080, 5432];
 
 /**
  * Makes a packet for what opens and one for what closes, and has both native tables judge it.

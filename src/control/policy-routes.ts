@@ -56,7 +56,7 @@ interface Ranked {
 }
 
 /** The order in which policies are evaluated: by tier, priority, and name. */
-function byEvaluation(a: Ranked, b: Ranked): number {
+export function byEvaluation(a: Ranked, b: Ranked): number {
   return (
     tiers.indexOf(a.tier) - tiers.indexOf(b.tier) ||
     a.priority - b.priority ||
@@ -124,7 +124,7 @@ export function rulesAnswer(subject: PolicySubject): ListAnswer {
   });
 }
 
-function rankOf({ meta, tier, priority = 0 }: PolicyHead): Ranked {
+export function rankOf({ meta, tier, priority = 0 }: PolicyHead): Ranked {
   return { tier: tier ?? "NetworkPolicy", priority, namespace: meta.namespace, name: meta.name };
 }
 
@@ -136,11 +136,11 @@ function byPlace(a: RuleRecord, b: RuleRecord): number {
   return compareText(b.direction, a.direction) || a.index - b.index;
 }
 
-function isPolicy(object: ObjectHead): object is PolicyHead {
+export function isPolicy(object: ObjectHead): object is PolicyHead {
   return object.kind !== "Namespace" && object.kind !== "Node" && object.kind !== "Pod";
 }
 
-function policiesOf({ ingress, egress, audit }: EndpointSummary): ReadonlySet<string> {
+export function policiesOf({ ingress, egress, audit }: EndpointSummary): ReadonlySet<string> {
   const sides = [ingress, egress, ...(audit === undefined ? [] : [audit.ingress, audit.egress])];
   const concerned = sides.flatMap(({ isolatedBy, policies }) => [...isolatedBy, ...policies]);
   return new Set(concerned.map(policyKey));

@@ -2,10 +2,10 @@ import type { Connectivity } from "../analysis/connectivity.js";
 import { Matrix } from "../analysis/matrix.js";
 import type { MatrixParty } from "../analysis/matrix-parties.js";
 import { portText } from "../analysis/render/port-text.js";
-import type { PolicyRecord } from "../compiler/decode.js";
+import { byEvaluation, isPolicy, policiesOf, policyKey, rankOf } from "../control/policy-routes.js";
 import type { ObjectHead, Pod, PolicyHead } from "../manifest/objects.js";
 import { workloadOf } from "../manifest/workload.js";
-import type { RulesetSummary, RulesSummary } from "../policy/ruleset.js";
+import type { RulesetSummary } from "../policy/ruleset.js";
 import type { EdgeDocument, MapDocument, PartyDocument, PolicyDocument } from "./documents.js";
 
 /** A table, and what it was made of. */
@@ -170,22 +170,15 @@ class PolicyUse {
   readonly #pods: number[];
 
   constructor(objects: readonly ObjectHead[], { endpoints }: RulesetSummary) {
-    this.#policies = objects.filter(isPolicy);
+    this.#policies = objects.filter(isPolicy).sort((a, b) => byEvaluation(rankOf(a), rankOf(b)));
     this.#places = new Map(
-      this.#policies.map(({ kind, meta }, at) => [keyOf({ kind, ...meta }), at]),
+      this.#policies.map(({ kind, meta }, at) => [policyKey({ kind, ...meta }), at]),
     );
     this.#parties = this.#policies.map(() => []);
     this.#pods = this.#policies.map(() => 0);
     for (const endpoint of endpoints) {
-      const { ingress, egress, audit } = endpoint;
-      const sides: readonly RulesSummary[] = [
-        ...[ingress, egress],
-        ...(audit === undefined ? [] : [audit.ingress, audit.egress]),
-      ];
-      const concerned = sides.flatMap((side) => [...side.isolatedBy, ...side.policies]);
-      const policies = [...new Set(concerned.map(keyOf))].flatMap(
-        (key) => this.#places.get(key) ?? [],
-      );
+      const { ingress, egress } = endpoint;
+      const policies = [...policiesOf(endpoint)].flatMap((key) => this.#places.get(key) ?? []);
       for (const place of policies) this.#pods[place]!++;
       this.#byPod.set(refOf(endpoint), {
         ingress: ingress.isolatedBy.length > 0,
@@ -222,16 +215,4 @@ class PolicyUse {
       parties: this.#parties[at]!,
     }));
   }
-}
-
-function isPolicy(object: ObjectHead): object is PolicyHead {
-  return object.kind !== "Namespace" && object.kind !== "Node" && object.kind !== "Pod";
-}
-
-function keyOf({
-  kind,
-  namespace,
-  name,
-}: Pick<PolicyRecord, "kind" | "namespace" | "name">): string {
-  return `${kind} ${namespace}/${name}`;
 }

@@ -1,5 +1,6 @@
 import { Connectivity } from "../analysis/connectivity.js";
 import { addressFromBits, eachRange } from "../analysis/connectivity-ranges.js";
+import { exampleAddresses, familiarPorts } from "../analysis/diff-witness.js";
 import { type CompiledState, explain, type Question } from "../analysis/explain.js";
 import type { Matrix } from "../analysis/matrix.js";
 import type { MatrixParty } from "../analysis/matrix-parties.js";
@@ -33,10 +34,6 @@ export interface Asked {
   readonly port: string | undefined;
 }
 
-/** Addresses that stand for "somewhere outside": those set aside for examples. */
-const exampleAddresses = ["198.51.100.1", "203.0.113.1", "192.0.2.1", "2001:db8::1"];
-/** Well-known ports, which a reader recognises. */
-const familiarPorts = [80, 443, 53, 22, 8080, 5432];
 /** Addresses outside of which the party is remembered. */
 const addressesMax = 20_000;
 

@@ -8,6 +8,7 @@ import {
   type PlacedEdge,
   type PlacedLane,
 } from "./svg-layout.js";
+import { wayOf } from "./svg-ways.js";
 import { escapeXml, paper, shapeOf } from "./svg-words.js";
 
 /** Colours of arrows, by the namespace that they lead to; each is legible on light and on dark. */
@@ -21,7 +22,6 @@ const hues = [
   "#cf4b3f",
   "#6b8e23",
 ];
-const CORNER = 7;
 
 const style = `
 .band{fill:#f3f6fa;fill:var(--band);stroke:#d5dde8;stroke:var(--edge)}
@@ -77,37 +77,10 @@ function arrowsBehindFirst({ edges }: FlowLayout): readonly PlacedEdge[] {
 
 function drawEdge({ from, to, text, partial, many, points }: PlacedEdge, hue: string): string {
   const [x, y] = points.at(-1)!;
-  const way = points.length === 2 ? curve(points[0]!, points[1]!) : roundedPath(points);
+  const way = wayOf(points);
   const arrow = `M${n(x - 7)} ${n(y - 4)}L${n(x)} ${n(y)}L${n(x - 7)} ${n(y + 4)}Z`;
   const tip = `${labelOf(from)} to ${labelOf(to)}: ${partial ? "for some, " : ""}${text}`;
   return `<g><title>${escapeXml(tip)}</title><path class="way${partial ? " some" : ""}${many ? " many" : ""}" stroke="${hue}" d="${way}"/><path fill="${hue}" d="${arrow}"/></g>`;
-}
-
-function curve([x1, y1]: readonly [number, number], [x2, y2]: readonly [number, number]): string {
-  const middle = (x1 + x2) / 2;
-  return `M${n(x1)} ${n(y1)}C${n(middle)} ${n(y1)} ${n(middle)} ${n(y2)} ${n(x2 - 4)} ${n(y2)}`;
-}
-
-function roundedPath(points: readonly (readonly [number, number])[]): string {
-  let path = `M${n(points[0]![0])} ${n(points[0]![1])}`;
-  for (let at = 1; at + 1 < points.length; at++) {
-    const [x, y] = points[at]!;
-    const [fromX, fromY] = towards(points[at]!, points[at - 1]!);
-    const [toX, toY] = towards(points[at]!, points[at + 1]!);
-    path += `L${n(fromX)} ${n(fromY)}Q${n(x)} ${n(y)} ${n(toX)} ${n(toY)}`;
-  }
-  const [x, y] = points.at(-1)!;
-  return `${path}L${n(x - 4)} ${n(y)}`;
-}
-
-/** The point on the way from a corner where its rounding ends. */
-function towards(
-  [x, y]: readonly [number, number],
-  [otherX, otherY]: readonly [number, number],
-): readonly [number, number] {
-  const length = Math.abs(otherX - x) + Math.abs(otherY - y);
-  const step = length === 0 ? 0 : Math.min(CORNER, length / 2) / length;
-  return [x + (otherX - x) * step, y + (otherY - y) * step];
 }
 
 function drawBox(placed: PlacedBox, hue: string): string {

@@ -1,6 +1,7 @@
 import { useMemo, useState } from "preact/hooks";
 import type { FlowGraph } from "../../analysis/matrix-graph.js";
 import { layOutFlows, type PlacedBox, type PlacedEdge } from "../../analysis/render/svg-layout.js";
+import { wayOf } from "../../analysis/render/svg-ways.js";
 import { type MapModel, type MapNode, pairKey } from "./map-model.js";
 import { short } from "./words.js";
 
@@ -357,30 +358,3 @@ function servicesOf(
 
 /** Room that the layout leaves for a title, which the page has elsewhere. */
 const headRoom = 40;
-const corner = 7;
-
-function wayOf(points: readonly (readonly [number, number])[]): string {
-  const [x1, y1] = points[0]!;
-  const [x2, y2] = points.at(-1)!;
-  if (points.length === 2) {
-    const middle = (x1 + x2) / 2;
-    return `M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2 - 5} ${y2}`;
-  }
-  let way = `M${x1} ${y1}`;
-  for (let at = 1; at + 1 < points.length; at++) {
-    const [x, y] = points[at]!;
-    const [fromX, fromY] = towards(points[at]!, points[at - 1]!);
-    const [toX, toY] = towards(points[at]!, points[at + 1]!);
-    way += `L${fromX} ${fromY}Q${x} ${y} ${toX} ${toY}`;
-  }
-  return `${way}L${x2 - 5} ${y2}`;
-}
-
-function towards(
-  [x, y]: readonly [number, number],
-  [otherX, otherY]: readonly [number, number],
-): readonly [number, number] {
-  const length = Math.abs(otherX - x) + Math.abs(otherY - y);
-  const step = length === 0 ? 0 : Math.min(corner, length / 2) / length;
-  return [x + (otherX - x) * step, y + (otherY - y) * step];
-}
