@@ -10,6 +10,7 @@ import { ConnState, SavedConnection } from "../../dist/layout/layout.gen.js";
 import { readManifests } from "../../dist/manifest/read.js";
 import { DroppedFrames } from "../../dist/observe/dropped-frames.js";
 import { FlowLog } from "../../dist/observe/flow-log.js";
+import { Hits } from "../../dist/observe/hits.js";
 import { watchLongestWork } from "./longest-work.mjs";
 
 const { manifests, connections, fault } = JSON.parse(process.argv[2]);
@@ -36,6 +37,7 @@ const subject = {
   controller,
   dataplane,
   flows,
+  hits: new Hits({ dataplane, flows }),
   droppedFrames: new DroppedFrames(dataplane, flows),
   established: "recheck",
   deny: "drop",
