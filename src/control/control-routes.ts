@@ -232,7 +232,7 @@ export interface ControlStatus extends Headed {
 
 /** A place where flows go, beside the ring that observe reads. */
 export interface FlowSinkStatus {
-  readonly kind: "file" | "otlp";
+  readonly kind: "file" | "otlp" | "drops";
   /** A path, or an address. */
   readonly to: string;
   /** Flows written since the start of the sink, lost, and waiting. */

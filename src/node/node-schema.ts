@@ -138,7 +138,12 @@ export const flowSinkShape = map(
     file: optional(
       path,
       "a file that flows are appended to, a JSON document a line, as `observe -o json` has them",
-      "`otlp` is required",
+      "`otlp` or `drops` is required",
+    ),
+    drops: optional(
+      path,
+      "a pcapng file that the first bytes of dropped frames are appended to, each with its verdict as comment",
+      "`file` or `otlp` is required",
     ),
     maxMegabytes: optional(
       whole(1, 100_000),
@@ -149,7 +154,7 @@ export const flowSinkShape = map(
     otlp: optional(
       text(/^https?:\/\/[^\s@]+$/u, "an http or https address without a user"),
       "an OpenTelemetry collector that gets flows as logs: OTLP over HTTP, in JSON, at this address, as http://127.0.0.1:4318/v1/logs",
-      "`file` is required",
+      "`file` or `drops` is required",
     ),
     headers: optional(
       list(text(/^[!#$%&'*+.^_|~0-9A-Za-z-]+:[ \t]*[\x20-\x7e]*$/u, "NAME: VALUE"), 20),
@@ -158,7 +163,7 @@ export const flowSinkShape = map(
     ),
     filter: optional(flowFilterShape, "which flows", "all"),
   },
-  { oneOf: ["file", "otlp"] },
+  { oneOf: ["file", "otlp", "drops"] },
 );
 
 export const nodeShape = map(

@@ -137,11 +137,11 @@ function checkQuota({ connections, connectionsPerEndpoint, cursor }: ReadNode): 
 
 /** Reports settings of the other kind of sink, targets that are there twice, and values that no filter can have. */
 function checkSinks({ flows = [] }: ReadNode): void {
-  for (const { file, cursor, filter } of flows) {
+  for (const { otlp, cursor, filter } of flows) {
     const [kind, others] =
-      file === undefined
-        ? (["file", ["maxMegabytes", "keep"]] as const)
-        : (["otlp", ["headers"]] as const);
+      otlp === undefined
+        ? (["otlp", ["headers"]] as const)
+        : (["file or drops", ["maxMegabytes", "keep"]] as const);
     for (const key of others) {
       const field = cursor.field(key);
       if (!field.absent) field.report("SL1217", `got ${key}, which is for ${kind}, and no ${kind}`);
@@ -152,8 +152,8 @@ function checkSinks({ flows = [] }: ReadNode): void {
       if (typeof wrong === "string") cursor.field("filter").field(flag).report("SL1219", wrong);
     }
   }
-  const targets = flows.map(({ file, cursor }) =>
-    cursor.field(file === undefined ? "otlp" : "file"),
+  const targets = flows.map(({ file, drops, cursor }) =>
+    cursor.field(file !== undefined ? "file" : drops !== undefined ? "drops" : "otlp"),
   );
   reportTwice(targets, "file or collector");
 }
@@ -210,15 +210,15 @@ function kubernetesOf(
 }
 
 function sinkOf(
-  { file, maxMegabytes, keep, otlp, headers, filter }: MapOf<typeof flowSinkShape.fields>,
+  { file, drops, maxMegabytes, keep, otlp, headers, filter }: MapOf<typeof flowSinkShape.fields>,
   place: (path: string) => string,
 ): SinkConfig {
   const chosen = filter && filterOf(filter);
   const more = chosen === undefined ? {} : { filter: chosen };
-  if (file === undefined) return { kind: "otlp", url: otlp ?? "", headers: headers ?? [], ...more };
+  if (otlp !== undefined) return { kind: "otlp", url: otlp, headers: headers ?? [], ...more };
   return {
-    kind: "file",
-    path: place(file),
+    kind: file === undefined ? "drops" : "file",
+    path: place(file ?? drops ?? ""),
     bytesMax: (maxMegabytes ?? fileDefaults.megabytes) * 1_000_000,
     keep: keep ?? fileDefaults.keep,
     ...more,

@@ -179,7 +179,8 @@ class NodeProcess {
       });
     this.#enforcer = new Enforcer(this.#enforcerOptions(compiler));
     const { dataplane, flows, hits } = this.#enforcer;
-    this.#sinks = new FlowSinks({ flows, version, tell: host.tell });
+    const { droppedFrames } = this.#enforcer.subject;
+    this.#sinks = new FlowSinks({ flows, droppedFrames, version, tell: host.tell });
     const attachments = new Attachments({
       dataplane,
       takesNeeded: run.takesNeeded ?? false,

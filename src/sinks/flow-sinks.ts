@@ -1,15 +1,18 @@
 import { hostname } from "node:os";
 import type { FlowSinkStatus } from "../control/control-routes.js";
 import type { Tell } from "../diagnostics/tell.js";
+import type { DroppedFrames, FrameLine } from "../observe/dropped-frames.js";
 import { readFlowFilter } from "../observe/flow-filter.js";
 import type { FlowLog } from "../observe/flow-log.js";
+import { DropsCapture } from "./drops.js";
 import { logRecord, OtlpExporter } from "./otlp.js";
 import { RotatingFile } from "./rotating-file.js";
 import { Sink, type Transport } from "./sink.js";
-import { type SinkConfig, sinkTarget } from "./sink-config.js";
+import { type FileSinkConfig, type SinkConfig, sinkTarget } from "./sink-config.js";
 
 export interface FlowSinksOptions {
   readonly flows: FlowLog;
+  readonly droppedFrames: DroppedFrames;
   readonly version: string;
   readonly tell: Tell;
 }
@@ -66,36 +69,55 @@ export class FlowSinks {
   }
 
   #start(config: SinkConfig, from: { readonly sinceUs?: number }): OpenSink {
-    const { flows, tell } = this.#options;
+    const { flows, droppedFrames, tell } = this.#options;
     const filter = readFlowFilter((flag) => config.filter?.[flag] ?? []);
     if (typeof filter === "string") throw new TypeError(filter);
     const sink = new Sink(sinkTarget(config), this.#transportOf(config), tell);
-    const stop = flows.read({ ...from, filter, follow: true }, sink);
+    const stop =
+      config.kind === "drops"
+        ? droppedFrames.read(filter, sink)
+        : flows.read({ ...from, filter, follow: true }, sink);
     return { config, sink, stop };
   }
 
   #transportOf(config: SinkConfig): Transport {
-    if (config.kind === "file") {
-      const file = new RotatingFile(config.path, config);
+    if (config.kind === "otlp") {
+      const about = { node: hostname(), version: this.#options.version };
+      const exporter = new OtlpExporter(config, about);
       return {
-        textOf: (line) => `${JSON.stringify(line)}\n`,
-        async deliver(texts) {
-          await file.append(Buffer.from(texts.join("")));
-          return 0;
-        },
-        close: () => file.close(),
+        textOf: logRecord,
+        deliver: (texts) => exporter.send(texts),
+        close: () => exporter.close(),
       };
     }
-    const exporter = new OtlpExporter(config, {
-      node: hostname(),
-      version: this.#options.version,
-    });
-    return {
-      textOf: logRecord,
-      deliver: (texts) => exporter.send(texts),
-      close: () => exporter.close(),
-    };
+    return config.kind === "drops" ? dropsFile(config) : flowsFile(config);
   }
+}
+
+function flowsFile({ path, bytesMax, keep }: FileSinkConfig): Transport {
+  const file = new RotatingFile(path, { bytesMax, keep });
+  return {
+    textOf: (line) => `${JSON.stringify(line)}\n`,
+    async deliver(texts) {
+      await file.append(Buffer.from(texts.join("")));
+      return 0;
+    },
+    close: () => file.close(),
+  };
+}
+
+function dropsFile({ path, bytesMax, keep }: FileSinkConfig): Transport {
+  const capture = new DropsCapture();
+  const file = new RotatingFile(path, { bytesMax, keep, head: capture.head });
+  return {
+    // Bytes as the characters of a text, of which a sink keeps so many.
+    textOf: (line) => Buffer.from(capture.blockOf(line as FrameLine)).toString("latin1"),
+    async deliver(texts) {
+      await file.append(Buffer.from(texts.join(""), "latin1"));
+      return 0;
+    },
+    close: () => file.close(),
+  };
 }
 
 async function close({ sink, stop }: OpenSink): Promise<void> {

@@ -4,6 +4,8 @@ import { type FileHandle, lstat, open, rename } from "node:fs/promises";
 export interface Rotation {
   readonly bytesMax: number;
   readonly keep: number;
+  /** What each file begins with. */
+  readonly head?: Uint8Array;
 }
 
 /**
@@ -23,12 +25,14 @@ export class RotatingFile {
   }
 
   /** Appends all of a text or, after an error, nothing. Errors: of the system. */
-  async append(text: Buffer): Promise<void> {
+  async append(added: Buffer): Promise<void> {
+    const { bytesMax, head = new Uint8Array() } = this.#rotation;
     let [handle, size] = await this.#open();
-    if (size > 0 && size + text.length > this.#rotation.bytesMax) {
+    if (size > 0 && size + added.length > bytesMax) {
       await this.#rotate();
       [handle, size] = await this.#open();
     }
+    const text = size === 0 ? Buffer.concat([head, added]) : added;
     try {
       for (let written = 0; written < text.length; ) {
         written += (await handle.write(text, written)).bytesWritten;

@@ -11,7 +11,8 @@ export type FlowFilterValues = Readonly<
 >;
 
 export interface FileSinkConfig {
-  readonly kind: "file";
+  /** `drops`: a capture of dropped frames; `file`: flows in JSON. */
+  readonly kind: "file" | "drops";
   readonly path: string;
   /** When the file would be larger, it is renamed, and a new one begun. */
   readonly bytesMax: number;
@@ -30,5 +31,5 @@ export const fileDefaults = { megabytes: 100, keep: 5 } as const;
 
 /** What a user calls a sink. */
 export function sinkTarget(config: SinkConfig): string {
-  return config.kind === "file" ? config.path : config.url;
+  return config.kind === "otlp" ? config.url : config.path;
 }

@@ -80,6 +80,7 @@ describe("parseNodeConfig", () => {
   - { file: log/flows.json, maxMegabytes: 2, keep: 3, filter: { verdict: [DROPPED], to-pod: [shop/db] } }
   - { file: /var/log/all.json }
   - { otlp: "http://127.0.0.1:4318/v1/logs", headers: ["x-key: 1"] }
+  - { drops: drops.pcapng, keep: 1 }
 `,
       "etc/sluice.yaml",
     );
@@ -93,10 +94,11 @@ describe("parseNodeConfig", () => {
       },
       { kind: "file", path: "/var/log/all.json", bytesMax: 100_000_000, keep: 5 },
       { kind: "otlp", url: "http://127.0.0.1:4318/v1/logs", headers: ["x-key: 1"] },
+      { kind: "drops", path: "etc/drops.pcapng", bytesMax: 100_000_000, keep: 1 },
     ]);
     const flows = (item: string) => errorsOf(`${head}${wires}flows: [${item}]\n`);
     expect(flows("{ file: a, otlp: 'http://x' }")).toEqual([
-      "6:9 SL1217 got file and otlp, want exactly one of file, otlp",
+      "6:9 SL1217 got file and otlp, want exactly one of file, otlp, drops",
     ]);
     expect(flows("{ file: a, filter: { verdict: [DROPED] } }")).toEqual([
       '6:39 SL1219 --verdict: got "DROPED", want FORWARDED or DROPPED or AUDIT: did you mean DROPPED?',
@@ -109,7 +111,7 @@ describe("parseNodeConfig", () => {
       '6:17 SL1219 got "http://u:p@x", want an http or https address without a user',
     ]);
     expect(flows("{ otlp: 'http://x', keep: 1 }")).toEqual([
-      "6:35 SL1217 got keep, which is for file, and no file",
+      "6:35 SL1217 got keep, which is for file or drops, and no file or drops",
     ]);
   });
 

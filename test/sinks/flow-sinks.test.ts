@@ -16,6 +16,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readCapture } from "../../src/capture/read-capture.js";
+import { DroppedFrames } from "../../src/observe/dropped-frames.js";
 import type { FlowLine } from "../../src/observe/flow.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
 import { FlowSinks } from "../../src/sinks/flow-sinks.js";
@@ -25,6 +27,7 @@ import { type EventFields, FakeRing, shop, tableOf } from "../observe/fake-datap
 let folder: string;
 let ring: FakeRing;
 let flows: FlowLog;
+let droppedFrames: DroppedFrames;
 let told: string[];
 let sinks: FlowSinks;
 
@@ -34,10 +37,13 @@ beforeEach(() => {
   flows = new FlowLog(ring.dataplane, { interfaceName: () => "eth0", keep: 4_096 });
   flows.useTable(1, tableOf(shop));
   told = [];
-  sinks = new FlowSinks({ flows, version: "1.2.3", tell: (line) => void told.push(line) });
+  droppedFrames = new DroppedFrames(ring.dataplane, flows);
+  const tell = (line: string) => void told.push(line);
+  sinks = new FlowSinks({ flows, droppedFrames, version: "1.2.3", tell });
 });
 afterEach(async () => {
   await sinks.close();
+  droppedFrames.close();
   flows.close();
   rmSync(folder, { recursive: true });
 });
@@ -90,9 +96,9 @@ describe("flows in a file", () => {
       },
     });
     expect(statSync(path()).mode & 0o777).toBe(0o640);
-    expect(sinks.status).toEqual([
-      { kind: "file", to: path(), written: 5, lost: 0, waiting: 0, error: null },
-    ]);
+    await expect
+      .poll(() => sinks.status)
+      .toEqual([{ kind: "file", to: path(), written: 5, lost: 0, waiting: 0, error: null }]);
   });
 
   test("a filter has observe's words", async () => {
@@ -193,7 +199,7 @@ describe("flows in a file", () => {
     push(5, 8);
     await expect.poll(() => portsOf(linesOf(path()))).toEqual(range(1, 8));
     await expect.poll(() => portsOf(linesOf(other)).sort()).toEqual(range(1, 8));
-    expect(sinks.status.map(({ written }) => written)).toEqual([7, 3]);
+    await expect.poll(() => sinks.status.map(({ written }) => written)).toEqual([7, 3]);
     sinks.use([]);
     push(8, 9);
     await sinks.close();
@@ -209,6 +215,32 @@ describe("flows in a file", () => {
     await sinks.close();
     expect(portsOf(linesOf(path()))).toEqual([1, 1, ...range(2, 300)]);
   });
+});
+
+test("dropped frames go to captures, each of which is whole; nothing is kept without such a sink", async () => {
+  const path = join(folder, "drops.pcapng");
+  expect(ring.wantsFrames).toBe(false);
+  sinks.open([{ kind: "drops", path, bytesMax: 1_000, keep: 9, filter: { port: ["81"] } }]);
+  expect(ring.wantsFrames).toBe(true);
+  const denied = { reason: "PolicyIngress", deniedBy: 2, destinationPort: 81 } as const;
+  for (let n = 0; n < 12; n++) {
+    ring.drop({ ...denied, sourcePort: n }, Uint8Array.of(n, 255, 0, 10));
+    ring.drop({ ...denied, destinationPort: 82 }, Uint8Array.of(99));
+    await expect.poll(() => sinks.status[0]).toMatchObject({ kind: "drops", written: n + 1 });
+  }
+  const files = readdirSync(folder).sort((a, b) => b.localeCompare(a, "en", { numeric: true }));
+  expect(files.length).toBeGreaterThan(2);
+  const frames = files.flatMap((file) => {
+    const { bytes, packets, cutAt } = readCapture(readFileSync(join(folder, file)));
+    expect(cutAt).toBeUndefined();
+    return packets.map(({ offset, length }) => [...bytes.subarray(offset, offset + length)]);
+  });
+  expect(frames).toEqual(range(0, 12).map((n) => [n, 255, 0, 10]));
+  expect(readFileSync(path, "latin1")).toMatch(
+    /dropped policy-ingress: shop\/web:11 -> shop\/db:81 .*shop\.yaml:\d+ \(table 1\) on eth0/,
+  );
+  sinks.use([]);
+  expect(ring.wantsFrames).toBe(false);
 });
 
 describe("flows as OpenTelemetry's logs", () => {
