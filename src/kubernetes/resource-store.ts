@@ -208,8 +208,13 @@ export class ResourceStore implements ReflectorSink {
 
   /** The same entry with what the node says of its pod now. */
   #again(entry: Entry): Entry {
-    if (entry.local === undefined) return entry;
-    const again = this.#entryOf({ ...entry, object: entry.local.pod })!;
+    const { local, object } = entry;
+    if (local === undefined) return entry;
+    // Most of a node's pods have the addresses that they had.
+    const isKnown =
+      object?.kind === "Pod" && isEqual(object.addresses, this.#local!.addressesOf(local));
+    if (isKnown) return entry;
+    const again = this.#entryOf({ ...entry, object: local.pod })!;
     return isSame(entry, again) ? entry : again;
   }
 

@@ -1,5 +1,5 @@
 import { type Address, addressKey } from "../net/address.js";
-import { type Link, readLinkOf, readLinks } from "../netlink/link.js";
+import { type Link, readLink, readLinkOf, readLinks } from "../netlink/link.js";
 import {
   askNeighbour,
   portOf,
@@ -39,19 +39,20 @@ export type IsTaken = (index: number, by: "route" | "claim") => boolean;
  * bridge's forwarding table. What a pod says on the network (its MAC, its answers) decides only where nothing else
  * tells, as for virtual machines.
  *
- * Cost: a dump of all links at the start, then some 100 microseconds a pod; on a bridge, for each port that is no
- * pod's yet.
+ * Cost: a dump of all links where one is looked for, then some 100 microseconds a pod; on a bridge, for each port that
+ * is no pod's yet.
+ * Errors: NetlinkError, DataplaneError, of every call.
  */
 export class InterfaceFinder {
-  readonly links: ReadonlyMap<number, Link>;
+  #links: ReadonlyMap<number, Link> | undefined;
   readonly #behind = new Map<number, readonly { index: number; address: Address }[] | undefined>();
 
-  /** Errors: NetlinkError, DataplaneError. */
-  constructor() {
-    this.links = new Map(readLinks().map((link) => [link.index, link]));
+  /** All of the node, as they were when they were first asked for. */
+  get links(): ReadonlyMap<number, Link> {
+    this.#links ??= new Map(readLinks().map((link) => [link.index, link]));
+    return this.#links;
   }
 
-  /** Errors: NetlinkError, DataplaneError. */
   find(addresses: readonly Address[], isTaken: IsTaken): Found {
     const found = this.#findByRoute(addresses, isTaken);
     if (found.kind !== "none") return found;
@@ -119,7 +120,7 @@ export class InterfaceFinder {
       : { kind: "missing", why: `no port of ${bridge.name} leads to it` };
   }
 
-  /** What is known of the pod's end of an interface. Errors: NetlinkError, DataplaneError. */
+  /** What is known of the pod's end of an interface; asks for no other links than its own bridge's. */
   of(link: Link, addresses: readonly Address[]): PodInterface {
     const behind = this.#addressesBehind(link);
     const known = new Set(addresses.map(addressKey));
@@ -127,8 +128,9 @@ export class InterfaceFinder {
       .filter(({ index, address }) => index === link.lower && isLinkLocal(address))
       .map(({ address }) => address)
       .filter((address) => !known.has(addressKey(address)));
-    const { lowerNamespace, lower } = link;
-    const isPort = this.links.get(link.master)?.kind === "bridge";
+    const { lowerNamespace, lower, master } = link;
+    const over = master === 0 ? undefined : (this.#links?.get(master) ?? readLink(master));
+    const isPort = over?.kind === "bridge";
     const end =
       isPort && lowerNamespace !== undefined ? readLinkOf(lowerNamespace, lower) : undefined;
     // Where the pod's end is a bridge's port itself, a virtual machine's MAC is behind it.

@@ -158,14 +158,15 @@ export class PodInterfaces {
    */
   attach({ namespace, name, addresses, interface: interfaceName }: ToldPod): void {
     if (this.#guards === undefined) return;
-    const finder = new InterfaceFinder();
-    const link = [...finder.links.values()].find((each) => each.name === interfaceName);
-    if (link === undefined) {
+    // Not all links: a node has hundreds, and a new pod waits for this.
+    const link = readLink(interfaceName);
+    // An alternative name is nobody's word for it.
+    if (link === undefined || link.name !== interfaceName) {
       throw new RefusalError("environment", `there is no interface ${interfaceName} on this node`);
     }
     if (!isOfOnePod(link)) return;
     const key = podText({ namespace, name });
-    this.#guard(key, finder.of(link, addresses), addresses, true);
+    this.#guard(key, new InterfaceFinder().of(link, addresses), addresses, true);
     this.#wanted.delete(key);
   }
 
