@@ -7,6 +7,7 @@ const specs: Readonly<Record<string, () => Promise<CommandSpec>>> = {
   query: async () => (await import("./query-spec.js")).query,
   explain: async () => (await import("./explain-spec.js")).explain,
   matrix: async () => (await import("./matrix-spec.js")).matrix,
+  describe: async () => (await import("./describe-spec.js")).describe,
   test: async () => (await import("./test-spec.js")).test,
   lint: async () => (await import("./lint-spec.js")).lint,
   diff: async () => (await import("./diff-spec.js")).diff,
