@@ -277,12 +277,29 @@ TEST("waiting: whoever keeps the core gets it, and the worker goes to another on
   CHECK(!waiting.yielded(20 * US, nowNs));
   CHECK(waiting.lookAgain(1'000, 40 * US));
   CHECK(waiting.yielded(3'000 * US, nowNs));
+  waiting.moved(nowNs);
   CHECK(waiting.lookAgain(1'000, 40 * US));
   // Much later it may go again; soon after, going has been of no use.
-  nowNs += WaitPolicy::MOVED_NS;
+  nowNs += WaitPolicy::MOVED_NS + 3'000 * US;
   CHECK(waiting.yielded(3'000 * US, nowNs));
+  waiting.moved(nowNs);
   CHECK(!waiting.yielded(3'000 * US, nowNs + 5'000 * US));
   CHECK(!waiting.lookAgain(1, 0));
+}
+
+TEST("waiting: where each core is wanted by many, going from one to the other has an end") {
+  WaitPolicy waiting;
+  uint64_t nowNs = 1'000'000 * US;
+  waiting.found(true, 80 * US);
+  CHECK(waiting.yielded(30'000 * US, nowNs));
+  // The move waits for its turn on the other core, and so does the first yield there.
+  nowNs += 30'000 * US;
+  waiting.moved(nowNs);
+  CHECK(!waiting.yielded(30'000 * US, nowNs + 30'010 * US));
+  CHECK(!waiting.lookAgain(1, 0));
+  // It did not help, so there is no other one for a while.
+  CHECK(!waiting.yielded(30'000 * US, nowNs + 900'000 * US));
+  CHECK(waiting.yielded(30'000 * US, nowNs + 1'100'000 * US));
 }
 
 TEST("waiting: whoever keeps the core gets it where there is no other one") {

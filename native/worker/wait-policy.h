@@ -29,6 +29,9 @@ class WaitPolicy {
   // The move to another core did not help when a thread keeps the new core, too, this soon after
   // it.
   static constexpr uint64_t MOVED_NS = 10'000'000;
+  // Then the worker stays for this long: where each core is wanted by many, moves cost more than
+  // they gain.
+  static constexpr uint64_t STAYS_NS = 1'000'000'000;
   // No other thread wanted the core when yielding took less than this.
   static constexpr uint64_t SHARED_NS = 1'500;
   static constexpr size_t FRAMES_OF_ONE = 2;  // a request-response exchange, not a stream
@@ -47,16 +50,21 @@ class WaitPolicy {
   }
 
   // Records that a yield between two looks took `tookNs`, until `nowNs`. True when the worker
-  // should move to another core; it calls stays() when there is none.
+  // should move to another core; it calls moved() then, or stays() when there is none.
   [[nodiscard]] bool yielded(uint64_t tookNs, uint64_t nowNs) noexcept {
     shared_ = tookNs >= SHARED_NS;
     if (tookNs < KEPT_NS) return false;
-    if (mayLook_ && mode_ == PollMode::Adaptive && nowNs - movedNs_ >= MOVED_NS) {
-      movedNs_ = nowNs;
-      return true;
-    }
+    // Since the move: the yield itself may take longer than MOVED_NS.
+    const uint64_t stayedNs = nowNs - tookNs - movedNs_;
+    if (mayLook_ && mode_ == PollMode::Adaptive && stayedNs >= staysNs_) return true;
+    if (stayedNs < MOVED_NS) staysNs_ = STAYS_NS;
     close();
     return false;
+  }
+  // The worker runs on another core, since `nowNs`.
+  void moved(uint64_t nowNs) noexcept {
+    movedNs_ = nowNs;
+    staysNs_ = MOVED_NS;
   }
   void stays() noexcept { close(); }
 
@@ -98,6 +106,7 @@ class WaitPolicy {
   bool shared_ = false;
   uint64_t windowNs_ = 0;
   uint64_t movedNs_ = 0;
+  uint64_t staysNs_ = MOVED_NS;  // after a move
   uint32_t vain_ = 0;
   uint32_t closedFor_ = 0;
 };

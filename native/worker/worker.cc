@@ -405,8 +405,12 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
     rounds_.add(1);
     const bool onJob = serveJob();
     const uint64_t nowNs = clockNs(CLOCK_MONOTONIC);
-    if (yieldedNs != 0 && waiting_.yielded(nowNs - yieldedNs, nowNs) && !goToAnotherCpu()) {
-      waiting_.stays();
+    if (yieldedNs != 0 && waiting_.yielded(nowNs - yieldedNs, nowNs)) {
+      if (goToAnotherCpu()) {
+        waiting_.moved(clockNs(CLOCK_MONOTONIC));
+      } else {
+        waiting_.stays();
+      }
     }
     yieldedNs = 0;
     const size_t taken = round(nowNs / 1'000);
