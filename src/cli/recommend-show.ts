@@ -204,6 +204,10 @@ function summaryLines(made: Recommendation, seen: Seen): readonly string[] {
       : [
           `nothing was seen of ${namesText(silent)}: default-deny closes ${silent.length === 1 ? "it" : "them"}; --default-deny workload does not`,
         ]),
+    ...made.nameServers.map(
+      (address) =>
+        `${address} answers DNS, and no known pod or Service has it: it is allowed as an address; with the Service of the name server in -f, its pods are`,
+    ),
     ...replacedLines(made),
   ];
 }
@@ -242,6 +246,7 @@ function documentOf(made: Recommendation, seen: Seen, { audit }: RecommendOption
     ...restOf(seen, proof),
     notToldApart: mixed.map(party),
     nothingSeenOf: silent.map(party),
+    unknownNameServers: made.nameServers,
     replaces: replaced.map(({ meta: { namespace, name, span } }) => ({
       namespace,
       name,

@@ -1,5 +1,9 @@
 import type { KubernetesObject, NetworkPolicy } from "../manifest/objects.js";
+import { formatAddress } from "../net/address.js";
+import { compareText } from "../net/order.js";
+import { parsePrefix, prefixContains } from "../net/prefix.js";
 import { matchesSelector } from "../policy/selectors.js";
+import { kubeDns } from "../services/kube-dns.js";
 import { isNetworked } from "../workloads/assign-addresses.js";
 import { type BlockLengths, Blocks } from "./blocks.js";
 import { type Given, Landscape } from "./landscape.js";
@@ -8,7 +12,7 @@ import { type Draft, draftPolicies } from "./policies.js";
 import { type Proof, policyKey, prove, Unproven } from "./prove.js";
 import { readBack } from "./read-back.js";
 import { flowText, type Seen } from "./seen.js";
-import { trafficOf } from "./traffic.js";
+import { type Traffic, trafficOf } from "./traffic.js";
 import { joinTexts, policyYaml, type WrittenMode } from "./write-policies.js";
 
 /** What is asked for beside the flows. */
@@ -32,8 +36,15 @@ export interface Recommendation {
   readonly mixed: readonly Party[];
   /** Parties of a namespace that is denied by default, of which nothing was seen. */
   readonly silent: readonly Party[];
+  /** Private addresses that were asked for names and are no known pod's or Service's: allowed as addresses. */
+  readonly nameServers: readonly string[];
   readonly proof: Proof;
 }
+
+/** Blocks of addresses that are a network's own. Source: RFC 1918, RFC 4193. */
+const privateBlocks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"].map(
+  (text) => parsePrefix(text)!,
+);
 
 /**
  * Makes NetworkPolicies of what was seen, and replays what was seen through them.
@@ -83,8 +94,18 @@ export function recommend(given: Given, seen: Seen, options: RecommendOptions): 
     silent: landscape.parties.filter(
       (each) => denied.includes(each.namespace) && !wanting.has(each),
     ),
+    nameServers: nameServersOf(traffic),
     proof,
   };
+}
+
+function nameServersOf({ questions }: Traffic): readonly string[] {
+  const found = questions.flatMap(({ to, port }) => {
+    if (to.by !== "outside" || port !== kubeDns.port) return [];
+    const isPrivate = privateBlocks.some((block) => prefixContains(block, to.address));
+    return isPrivate ? [formatAddress(to.address)] : [];
+  });
+  return [...new Set(found)].sort(compareText);
 }
 
 /** Workloads, or a workload and lone pods, that are one party. Lone pods with equal labels are as replicas. */

@@ -110,10 +110,10 @@ const to = (port: number, protocol = "TCP") => ({
 async function recommended(
   lines: readonly string[],
   words: readonly string[] = [],
-  yaml: string | undefined = manifests,
+  yaml: string | null = manifests,
 ) {
   writeFileSync(join(folder, "manifests.yaml"), yaml ?? "");
-  const given = yaml === undefined ? [] : ["-f", join(folder, "manifests.yaml")];
+  const given = yaml === null ? [] : ["-f", join(folder, "manifests.yaml")];
   const io = fakeIo({ stdin: lines.join("\n") + (lines.length === 0 ? "" : "\n") });
   const code = await runCli(["recommend", "--flows", "-", ...given, ...words], io);
   return { code, out: io.out(), err: io.err() };
@@ -175,6 +175,15 @@ describe("policies", () => {
       policiesOf(out).has("kube-system/default-deny"),
       "the cluster's own is left alone",
     );
+  });
+
+  test("a name server that no manifest has is an address, and said to be", async () => {
+    const asked = flow(web, world("10.96.0.10"), to(53, "UDP"));
+    const { out, err } = await recommended([asked], [], null);
+    assert.include(out, "cidr: 10.96.0.10/32");
+    assert.include(err, "10.96.0.10 answers DNS, and no known pod or Service has it");
+    const known = await recommended([asked]);
+    assert.notInclude(known.err, "answers DNS");
   });
 
   test("a Service that nobody knows is left out by name", async () => {
@@ -268,7 +277,7 @@ describe("policies", () => {
       { ip: "10.0.0.1", pod: "a/plain", labels: ["k8s:app=x"] },
       { ip: "10.0.0.2", pod: "a/more", labels: ["k8s:app=x", "k8s:track=canary"] },
     ] as const;
-    const told = await recommended([flow(ends[0], ends[1], to(1))], [], undefined);
+    const told = await recommended([flow(ends[0], ends[1], to(1))], [], null);
     assert.deepEqual(policiesOf(told.out).get("a/allow-plain").spec.podSelector, {
       matchLabels: { app: "x" },
       matchExpressions: [{ key: "track", operator: "DoesNotExist" }],
@@ -298,7 +307,7 @@ spec:
     const { out, err } = await recommended(
       [flow(ends[0], ends[1], to(1)), flow(evil, ends[1], to(2))],
       [],
-      undefined,
+      null,
     );
     for (const text of ['app: "on"', 'app: "1.5"', 'role: "0o7"']) assert.include(out, text);
     assert.notInclude(out, "port: 2");
