@@ -52,8 +52,8 @@ describe.skipIf(obstacle !== undefined)(named("hubbleListen", obstacle), () => {
     expect(await bench.answers("a", "b", 80)).toBe(true);
     expect(await bench.connects("a", "b", 81)).toBe(false);
     await expect
-      .poll(() => new Set(verdicts(following.messages)))
-      .toEqual(new Set(["b:80 FORWARDED", "b:81 DROPPED"]));
+      .poll(() => verdicts(following.messages))
+      .toEqual(expect.arrayContaining(["b:80 FORWARDED", "b:81 DROPPED"]));
 
     const shown = await bench.sluice("observe", "--last", "1000", "-o", "json");
     const lines = shown.stdout
