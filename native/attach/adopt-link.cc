@@ -9,11 +9,13 @@
 #include <utility>
 
 #include "native/attach/interface-traits.h"
+#include "native/attach/kernel-side.h"
 #include "native/attach/packet-socket.h"
 #include "native/attach/steering-program.h"
 #include "native/attach/tap.h"
 #include "native/host/namespaces.h"
 #include "native/io/joined-link.h"
+#include "native/io/kernel-link.h"
 #include "native/io/packet-link.h"
 #include "native/io/tap-link.h"
 #include "native/io/xdp-link.h"
@@ -28,6 +30,7 @@ size_t descriptorsOf(LinkKind kind) {
   switch (kind) {
     case LinkKind::Tap:
     case LinkKind::Packet:
+    case LinkKind::Kernel:
       return 1;
     case LinkKind::Xdp:
       return 2;  // the socket and its memory
@@ -38,9 +41,11 @@ size_t descriptorsOf(LinkKind kind) {
 // One interface while it is taken over.
 class Adoption {
  public:
-  Adoption(InheritedLink inherited, InterfaceTraits traits, const LinkWorkers& workers)
+  Adoption(InheritedLink inherited, InterfaceTraits traits, std::shared_ptr<KernelSide> side,
+           const LinkWorkers& workers)
       : inherited_(std::move(inherited)),
         traits_(std::move(traits)),
+        side_(std::move(side)),
         workers_(workers),
         // The kernel's distribution is right only when there are as many queues as workers.
         steered_(workers.count() > 1 && workers.count() == inherited_.queues.size()),
@@ -53,13 +58,20 @@ class Adoption {
     for (size_t queue = worker; status.ok() && queue < queues().size(); queue += workers_.count()) {
       parts.emplace_back();
       const int fd = queues()[queue].descriptors.front().release();
-      status = adopt(fd, queues()[queue].words, worker, true, &parts.back());
+      status = adopt(fd, queues()[queue].words, worker, true, parts.size() == 1, &parts.back());
+      // Only the first has a way of its own; to the others nothing comes any more.
     }
-    if (status.ok() && parts.empty()) {
+    if (status.ok() && parts.empty() && side_ != nullptr) {
+      Descriptor queue;
+      status = addTapQueue(KernelSide::tapOf(traits_.index), &queue);
+      parts.emplace_back();
+      if (status.ok())
+        status = adopt(queue.release(), {}, worker, true, parts.size() == 1, &parts.back());
+    } else if (status.ok() && parts.empty()) {
       parts.emplace_back();
       const int copy = fcntl(first_, F_DUPFD_CLOEXEC, 0);
       if (copy < 0) return Status::system("dup", errno);
-      status = adopt(copy, {}, worker, false, &parts.back());
+      status = adopt(copy, {}, worker, false, true, &parts.back());
     }
     if (!status.ok()) return status;
     if (parts.size() == 1) {
@@ -74,20 +86,26 @@ class Adoption {
 
   // Until now a TAP's queues get frames by the steering of the process that made it.
   void steerTap() const noexcept {
-    if (inherited_.kind == LinkKind::Tap && steered_)
+    if ((inherited_.kind == LinkKind::Tap && steered_) || inherited_.kind == LinkKind::Kernel)
       (void)steerTapQueues(first_, workers_.steering);
   }
 
  private:
   std::vector<Queue>& queues() noexcept { return inherited_.queues; }
 
-  Status adopt(int fd, std::span<const uint32_t> words, size_t worker, bool receives,
+  Status adopt(int fd, std::span<const uint32_t> words, size_t worker, bool receives, bool isFirst,
                std::unique_ptr<Link>* link) {
-    if (inherited_.kind == LinkKind::Tap) {
+    if (inherited_.kind == LinkKind::Tap || inherited_.kind == LinkKind::Kernel) {
       std::unique_ptr<TapLink> tap;
-      const Status status =
-          TapLink::adopt(fd, inherited_.interface, receives, workers_.buffers[worker], &tap);
-      *link = std::move(tap);
+      const std::string name =
+          side_ != nullptr ? KernelSide::tapOf(traits_.index) : inherited_.interface;
+      const Status status = TapLink::adopt(fd, name, receives, workers_.buffers[worker], &tap);
+      if (status.ok() && side_ != nullptr && isFirst) {
+        *link = std::make_unique<KernelLink>(
+            std::move(tap), side_->way(static_cast<uint32_t>(worker)), side_, worker == 0);
+      } else {
+        *link = std::move(tap);
+      }
       return status;
     }
     std::vector<sock_filter> program;
@@ -129,6 +147,7 @@ class Adoption {
 
   InheritedLink inherited_;
   InterfaceTraits traits_;
+  std::shared_ptr<KernelSide> side_;  // Kernel only
   const LinkWorkers& workers_;
   bool steered_;
   int first_;  // descriptor of the first queue; a link's once that is made
@@ -157,8 +176,14 @@ Status adoptLink(InheritedLink inherited, const LinkWorkers& workers, OpenedLink
   if (status.ok() && kind == LinkKind::Xdp) {
     status = XdpProgram::adopt(traits.index, std::move(inherited.program), &held->program);
   }
+  if (status.ok() && kind == LinkKind::Kernel) {
+    if (inherited.path == nullptr) return {StatusCode::Argument};
+    status = KernelSide::adopt(inherited.path, inherited.interface, traits.index,
+                               std::move(inherited.program), &held->side);
+  }
+  std::shared_ptr<KernelSide> side = held != nullptr ? held->side : nullptr;
   std::vector<std::unique_ptr<Link>> made(workers.count());
-  Adoption adoption(std::move(inherited), std::move(traits), workers);
+  Adoption adoption(std::move(inherited), std::move(traits), std::move(side), workers);
   for (size_t worker = 0; status.ok() && worker < made.size(); ++worker) {
     status = adoption.linkOf(worker, &made[worker]);
   }

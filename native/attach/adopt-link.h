@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "native/attach/kernel-path.h"
 #include "native/attach/opened-link.h"
 #include "native/host/descriptor.h"
 #include "native/layout/layout.gen.h"
@@ -21,8 +23,9 @@ struct InheritedLink {
   bool lasting = false;  // see StackGuard::hold()
   std::string interface;
   std::vector<Queue> queues;
-  std::vector<Descriptor> guard;    // see StackGuard::descriptors()
-  std::vector<Descriptor> program;  // see XdpProgram::descriptors()
+  std::vector<Descriptor> guard;     // see StackGuard::descriptors()
+  std::vector<Descriptor> program;   // see XdpProgram::descriptors(), KernelSide::descriptors()
+  std::shared_ptr<KernelPath> path;  // of this process; of a link by programs only
 };
 
 // Makes links that continue where the predecessor's have stopped: frames that wait in them are

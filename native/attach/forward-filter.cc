@@ -35,7 +35,6 @@
 namespace sluice {
 namespace {
 
-constexpr size_t PROCESSORS_MAX = 1 << 16;
 constexpr size_t EVENT_BYTES = 1 << 20;
 constexpr size_t TABLE_BYTES_MIN = 1 << 20;
 constexpr size_t TABLE_BYTES_MAX = 256 << 20;
@@ -63,27 +62,6 @@ constexpr BpfMapShape COUNTERS_SHAPE = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(For
                                         0};
 
 size_t pageBytes() noexcept { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
-
-// How many values a map for each processor has: of all that the machine could have, as in `0-3`.
-// Errors: System, "read /sys/devices/system/cpu/possible"; Argument when it cannot be understood.
-Status possibleProcessors(size_t* count) noexcept {
-  const Descriptor file(open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC));
-  char text[64] = {};
-  const ssize_t got = file.valid() ? read(file.get(), text, sizeof text - 1) : -1;
-  if (got <= 0) return Status::system("read /sys/devices/system/cpu/possible", errno);
-  size_t largest = 0;
-  for (const char* at = text; *at != '\0' && *at != '\n'; ++at) {
-    if (*at == '-' || *at == ',') {
-      largest = 0;
-    } else if (*at >= '0' && *at <= '9' && largest < PROCESSORS_MAX) {
-      largest = largest * 10 + static_cast<size_t>(*at - '0');
-    } else {
-      return {StatusCode::Argument};
-    }
-  }
-  *count = largest + 1;
-  return {};
-}
 
 // Waits until every program that began before has ended.
 void waitForPrograms() noexcept {

@@ -7,14 +7,19 @@
 #include <vector>
 
 #include "native/attach/interface-traits.h"
+#include "native/attach/kernel-side.h"
 #include "native/attach/packet-socket.h"
 #include "native/attach/steering-program.h"
+#include "native/io/kernel-link.h"
 #include "native/io/packet-link.h"
 #include "native/io/tap-link.h"
 #include "native/io/xdp-link.h"
 
 namespace sluice {
 namespace {
+
+// The largest that a TAP has: frames of any interface come up by it.
+constexpr uint32_t TAP_MTU = 65'521;
 
 Status holdInterface(const InterfacePlace& place, uint32_t index, bool shared, LinkHold* hold) {
   const Status status = StackGuard::hold(place.namespaceFd, index, place.lasting, &hold->guard);
@@ -122,6 +127,36 @@ Status openXdpLink(const InterfacePlace& place, XdpProgram::Mode mode, const Lin
   if (status.ok()) status = hold->program->attach(place.namespaceFd, traits.index, mode);
   if (status.ok()) *opened = {std::move(links), std::move(hold)};
   return status;
+}
+
+Status openKernelLink(const InterfacePlace& place, const std::shared_ptr<KernelPath>& path,
+                      const LinkWorkers& workers, OpenedLink* opened) {
+  InterfaceTraits traits;
+  Status status = readInterfaceTraits(place.namespaceFd, place.interface, &traits);
+  if (!status.ok()) return status;
+  auto hold = std::make_shared<LinkHold>();
+  status = holdInterface(place, traits.index, workers.shared, hold.get());
+  TapOptions tap;
+  tap.name = KernelSide::tapOf(traits.index);
+  tap.mac = {0x02, 0x51, 0xce};  // nobody is asked for it
+  tap.mtu = TAP_MTU;
+  tap.growable = true;
+  tap.queueFrames = SLUICE_WIRE_TAP_QUEUE;
+  std::vector<Descriptor> queues;
+  if (status.ok()) status = openTap(place.namespaceFd, tap, workers.steering, &queues);
+  if (status.ok()) {
+    status = KernelSide::open(path, place.namespaceFd, place.interface, traits.index, &hold->side);
+  }
+  if (!status.ok()) return status;
+  std::vector<std::unique_ptr<Link>> links;
+  for (Descriptor& queue : queues) {
+    const size_t worker = links.size();
+    auto up = std::make_unique<TapLink>(queue.release(), workers.buffers[worker]);
+    links.push_back(std::make_unique<KernelLink>(
+        std::move(up), hold->side->way(static_cast<uint32_t>(worker)), hold->side, worker == 0));
+  }
+  *opened = {std::move(links), std::move(hold)};
+  return {};
 }
 
 }  // namespace sluice

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
+#include "native/attach/kernel-path.h"
 #include "native/attach/opened-link.h"
 #include "native/attach/tap.h"
 #include "native/attach/xdp-program.h"
@@ -34,5 +36,11 @@ Status openPacketLink(const InterfacePlace& place, uint32_t slots, const LinkWor
 // Errors: what XdpProgram and XdpLink return; "SIOCGIFINDEX" with ENODEV as above.
 Status openXdpLink(const InterfacePlace& place, XdpProgram::Mode mode, const LinkWorkers& workers,
                    OpenedLink* opened);
+
+// Opens an interface by the programs of a KernelPath. Worker w gets queue w of the side's TAP.
+//
+// Errors: what openTap() and KernelSide::open() return; "SIOCGIFINDEX" with ENODEV as above.
+Status openKernelLink(const InterfacePlace& place, const std::shared_ptr<KernelPath>& path,
+                      const LinkWorkers& workers, OpenedLink* opened);
 
 }  // namespace sluice

@@ -13,6 +13,8 @@
 
 namespace sluice {
 
+class KernelSide;
+
 // The workers that an interface's links are for.
 struct LinkWorkers {
   const Steering& steering;
@@ -26,6 +28,7 @@ struct LinkWorkers {
 struct LinkHold {
   std::unique_ptr<StackGuard> guard;
   std::unique_ptr<XdpProgram> program;  // AF_XDP only
+  std::shared_ptr<KernelSide> side;     // of a link by programs only
 
   // While another process uses the interface, too, the guard stays in place when this is destroyed.
   void share(bool shared) noexcept {

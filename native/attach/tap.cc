@@ -48,6 +48,16 @@ Status openTapQueue(const std::string& name, bool oneOfMany, uint32_t index,
   return {};
 }
 
+Status setQueueFrames(const TapOptions& options) noexcept {
+  const Descriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!any.valid()) return Status::system("socket", errno);
+  ifreq request = {};
+  std::memcpy(request.ifr_name, options.name.c_str(), options.name.size() + 1);
+  request.ifr_qlen = static_cast<int>(options.queueFrames);
+  if (ioctl(any.get(), SIOCSIFTXQLEN, &request) != 0) return Status::system("SIOCSIFTXQLEN", errno);
+  return {};
+}
+
 }  // namespace
 
 Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
@@ -56,13 +66,14 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
   return inNamespace(namespaceFd, [&]() -> Status {
     std::vector<Descriptor> opened(steering.workers);
     uint32_t index = 0;
+    const bool many = options.growable || opened.size() > 1;
     const bool found = options.lasting && interfaceIndex(options.name.c_str(), &index).ok();
     Status status;
     for (size_t queue = 0; status.ok() && queue < opened.size(); ++queue) {
       const uint32_t wanted = found || queue > 0 ? 0 : options.index;
-      status = openTapQueue(options.name, opened.size() > 1, wanted, &opened[queue]);
+      status = openTapQueue(options.name, many, wanted, &opened[queue]);
       if (!status.ok() && status.error == EBUSY && wanted != 0) {
-        status = openTapQueue(options.name, opened.size() > 1, 0, &opened[queue]);
+        status = openTapQueue(options.name, many, 0, &opened[queue]);
       }
     }
     if (!status.ok()) return status;
@@ -73,12 +84,17 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
       if (status.ok()) status = setInterfaceMac(index, options.mac);
       if (status.ok()) status = setInterfaceMtu(index, options.mtu);
     }
+    if (status.ok() && options.queueFrames > 0) status = setQueueFrames(options);
     if (status.ok() && options.lasting && ioctl(opened[0].get(), TUNSETPERSIST, 1) != 0) {
       return Status::system("TUNSETPERSIST", errno);
     }
     if (status.ok()) *queues = std::move(opened);
     return status;
   });
+}
+
+Status addTapQueue(const std::string& name, Descriptor* queue) noexcept {
+  return openTapQueue(name, true, 0, queue);
 }
 
 Status steerTapQueues(int tap, const Steering& steering) noexcept {

@@ -16,7 +16,9 @@ struct TapOptions {
   MacAddress mac = {};
   uint32_t mtu = 1500;
   bool lasting = false;
-  uint32_t index = 0;  // for a new interface; 0, or an index in use: any
+  uint32_t index = 0;        // for a new interface; 0, or an index in use: any
+  bool growable = false;     // later calls of addTapQueue() may add queues
+  uint32_t queueFrames = 0;  // that may wait in each queue; 0: as the kernel has it
 };
 
 // Makes a TAP interface, which is down, in a namespace, with a queue for each worker. It ends with
@@ -30,6 +32,9 @@ struct TapOptions {
 // Errors: System; the fault TunDevice when /dev/net/tun cannot be opened.
 Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
                std::vector<Descriptor>* queues) noexcept;
+
+// Adds a queue to a TAP of this process's own namespace. Errors: as openTap().
+Status addTapQueue(const std::string& name, Descriptor* queue) noexcept;
 
 // Makes the kernel choose a TAP's queues by `steering`, if we may load programs. `tap` is the first
 // of as many queues as there are workers. Errors: System.

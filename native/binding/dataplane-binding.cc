@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "native/attach/adopt-link.h"
+#include "native/attach/kernel-path.h"
+#include "native/attach/kernel-side.h"
 #include "native/attach/open-link.h"
 #include "native/binding/arguments.h"
 #include "native/event/notifier.h"
@@ -59,6 +61,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                        {InstanceMethod<&DataplaneBinding::addTap>("addTap"),
                         InstanceMethod<&DataplaneBinding::addPacketLink>("addPacketLink"),
                         InstanceMethod<&DataplaneBinding::addXdpLink>("addXdpLink"),
+                        InstanceMethod<&DataplaneBinding::addKernelLink>("addKernelLink"),
                         InstanceMethod<&DataplaneBinding::removeLink>("removeLink"),
                         InstanceMethod<&DataplaneBinding::addClosedLink>("addClosedLink"),
                         InstanceMethod<&DataplaneBinding::closeLink>("closeLink"),
@@ -177,6 +180,28 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return place(info, status, std::move(opened), mac, wordOf(info[5]));
   }
 
+  Napi::Value addKernelLink(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const InterfacePlace from = {intOf(info[0]), textOf(info[1]), info[3].ToBoolean()};
+    std::optional<MacAddress> mac;
+    OpenedLink opened;
+    Status status = macOf(info[2], &mac);
+    if (status.ok()) status = makeKernelPath();
+    if (status.ok()) status = openKernelLink(from, kernelPath_, linkWorkers(), &opened);
+    return place(info, status, std::move(opened), mac, wordOf(info[4]));
+  }
+
+  // Connections move to memory that programs read when the first link wants it.
+  Status makeKernelPath() {
+    if (kernelPath_ != nullptr) return {};
+    std::shared_ptr<KernelPath> made;
+    Status status = KernelPath::create(dataplane_->connectionsEach(), dataplane_->hashSecret(),
+                                       dataplane_->steering(), &made);
+    if (status.ok()) status = dataplane_->shareConnections(made->connections(), made->inForce());
+    if (status.ok()) kernelPath_ = std::move(made);
+    return status;
+  }
+
   void removeLink(const Napi::CallbackInfo& info) {
     if (open(info)) throwUnless(info, dataplane_->removeLink(wordOf(info[0])));
   }
@@ -265,7 +290,21 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   }
 
   void start(const Napi::CallbackInfo& info) {
-    if (open(info)) throwUnless(info, dataplane_->start());
+    if (!open(info)) return;
+    Status status;
+    forEachHold([&status](LinkHold& hold) {
+      if (status.ok() && hold.side != nullptr) status = hold.side->resume();
+    });
+    if (status.ok()) status = dataplane_->start();
+    throwUnless(info, status);
+  }
+
+  template <typename Work>
+  void forEachHold(Work work) {
+    for (uint32_t linkId = 0; linkId < LINKS_MAX; ++linkId) {
+      auto* hold = static_cast<LinkHold*>(dataplane_->attachedTo(linkId));
+      if (hold != nullptr) work(*hold);
+    }
   }
 
   void makeSwitch(const Napi::CallbackInfo& info) {
@@ -285,6 +324,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   void closeAll(const Napi::CallbackInfo&) {
     events_.reset();
     dataplane_.reset();
+    kernelPath_.reset();
   }
 
   void readCounters(const Napi::CallbackInfo& info) {
@@ -463,6 +503,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     std::vector<int> program;
     if (hold != nullptr && hold->guard != nullptr) guard = hold->guard->descriptors();
     if (hold != nullptr && hold->program != nullptr) program = hold->program->descriptors();
+    if (hold != nullptr && hold->side != nullptr) program = hold->side->descriptors();
     auto handoff = Napi::Object::New(info.Env());
     handoff.Set("kind", static_cast<uint32_t>(handoffs.front().kind));
     handoff.Set("ways", ways);
@@ -494,6 +535,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     std::optional<MacAddress> mac;
     OpenedLink opened;
     Status status = macOf(info[1], &mac);
+    if (status.ok() && inherited.kind == LinkKind::Kernel) status = makeKernelPath();
+    inherited.path = kernelPath_;
     if (status.ok()) status = sluice::adoptLink(std::move(inherited), linkWorkers(), &opened);
     return place(info, status, std::move(opened), mac, NONE);
   }
@@ -501,10 +544,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   void share(const Napi::CallbackInfo& info) {
     if (!open(info)) return;
     shares_ = info[0].ToBoolean();
-    for (uint32_t linkId = 0; linkId < LINKS_MAX; ++linkId) {
-      auto* hold = static_cast<LinkHold*>(dataplane_->attachedTo(linkId));
-      if (hold != nullptr) hold->share(shares_);
-    }
+    forEachHold([this](LinkHold& hold) { hold.share(shares_); });
   }
 
   void continueFrom(const Napi::CallbackInfo& info) {
@@ -549,6 +589,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
   }
 
   std::vector<std::shared_ptr<FrameBuffers>> buffers_;  // by worker
+  std::shared_ptr<KernelPath> kernelPath_;              // of links by programs: outlives them
   std::unique_ptr<Dataplane> dataplane_;
   bool shares_ = false;                // another process uses its interfaces, too
   std::unique_ptr<EventCall> events_;  // reads the data plane's events: destroyed first

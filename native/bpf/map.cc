@@ -1,10 +1,19 @@
 #include "native/bpf/map.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 
 #include "native/bpf/call.h"
 
 namespace sluice {
+namespace {
+
+// More than a machine has.
+constexpr size_t PROCESSORS_MAX = 1 << 16;
+
+}  // namespace
 
 Status createMap(bpf_map_type type, uint32_t keyBytes, uint32_t entriesMax,
                  Descriptor* map) noexcept {
@@ -52,6 +61,25 @@ Status removeFromMap(int map, const void* key) noexcept {
   attributes.key = reinterpret_cast<uint64_t>(key);
   if (callBpf(BPF_MAP_DELETE_ELEM, &attributes) == 0 || errno == ENOENT) return {};
   return Status::system("BPF_MAP_DELETE_ELEM", errno);
+}
+
+Status possibleProcessors(size_t* count) noexcept {
+  const Descriptor file(open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC));
+  char text[64] = {};
+  const ssize_t got = file.valid() ? read(file.get(), text, sizeof text - 1) : -1;
+  if (got <= 0) return Status::system("read /sys/devices/system/cpu/possible", errno);
+  size_t largest = 0;
+  for (const char* at = text; *at != '\0' && *at != '\n'; ++at) {
+    if (*at == '-' || *at == ',') {
+      largest = 0;
+    } else if (*at >= '0' && *at <= '9' && largest < PROCESSORS_MAX) {
+      largest = largest * 10 + static_cast<size_t>(*at - '0');
+    } else {
+      return {StatusCode::Argument};
+    }
+  }
+  *count = largest + 1;
+  return {};
 }
 
 bool nextInMap(int map, const void* key, void* next) noexcept {

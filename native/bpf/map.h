@@ -28,6 +28,10 @@ Status createMap(const BpfMapShape& shape, Descriptor* map) noexcept;
 // Errors: System, "BPF_MAP_LOOKUP_ELEM".
 Status readFromMap(int map, const void* key, void* value) noexcept;
 
+// How many values a map for each processor has: of all that the machine could have, as in `0-3`.
+// Errors: System, "read /sys/devices/system/cpu/possible"; Argument when it cannot be understood.
+Status possibleProcessors(size_t* count) noexcept;
+
 // Writes an entry; `flags` are the kernel's: BPF_NOEXIST, ….
 // Errors: System, "BPF_MAP_UPDATE_ELEM".
 Status putInMap(int map, const void* key, const void* value, uint64_t flags) noexcept;

@@ -63,7 +63,8 @@ struct alignas(64) ConnEntry : SluiceConn {
     owner = itsOwner & 0x7ff;
     standing = static_cast<uint16_t>(ConnClass::Unanswered);
     tallied = 0;
-    unused = 0;
+    shared = 0;
+    leaving = 0;
     auditedBy = 0;
     reserved = 0;
     for (SluiceConnEnd& end : ends) {
@@ -74,8 +75,65 @@ struct alignas(64) ConnEntry : SluiceConn {
 
   // Counts a frame that passed from an end.
   void count(uint8_t sender, uint32_t frameBytes) noexcept {
-    ++ends[sender].packets;
-    ends[sender].bytes += frameBytes;
+    SluiceConnEnd& end = ends[sender];
+    if (shared != 0) [[unlikely]] {
+      __atomic_fetch_add(&end.packets, 1, __ATOMIC_RELAXED);
+      __atomic_fetch_add(&end.bytes, frameBytes, __ATOMIC_RELAXED);
+      return;
+    }
+    ++end.packets;
+    end.bytes += frameBytes;
+  }
+
+  // The word of `state`, `flags` and `windowScale`, which programs replace while it is shared.
+  [[nodiscard]] uint32_t word() const noexcept {
+    return __atomic_load_n(reinterpret_cast<const Word*>(&state), __ATOMIC_ACQUIRE);
+  }
+  // Replaces the word; false, with what is there now, when it was no longer `from`.
+  bool replaceWord(uint32_t* from, uint32_t to) noexcept {
+    return __atomic_compare_exchange_n(reinterpret_cast<Word*>(&state), from, to, false,
+                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+  }
+  // Clears flags and then sets others.
+  void changeFlags(uint8_t cleared, uint8_t set) noexcept {
+    if (shared == 0) [[likely]] {
+      flags = static_cast<uint8_t>((flags & ~cleared) | set);
+      return;
+    }
+    uint32_t have = word();
+    while (!replaceWord(&have, (have & ~(uint32_t{cleared} << 8)) | uint32_t{set} << 8)) continue;
+  }
+  // Enters a state, and clears flags.
+  void enter(ConnState to, uint8_t cleared) noexcept {
+    if (shared == 0) [[likely]] {
+      state = to;
+      flags &= static_cast<uint8_t>(~cleared);
+      return;
+    }
+    uint32_t have = word();
+    while (!replaceWord(&have,
+                        (have & ~(uint32_t{cleared} << 8) & ~255u) | static_cast<uint32_t>(to))) {
+      continue;
+    }
+  }
+
+  // Whether programs pass its packets while no later generation is in force.
+  [[nodiscard]] bool isAdmitted(uint32_t inForce) const noexcept {
+    return ends[0].admitted == inForce && ends[1].admitted == inForce;
+  }
+  // Lets programs pass its packets. The entry is filled in before.
+  void admit(uint32_t inForce) noexcept {
+    shared = 1;
+    for (SluiceConnEnd& end : ends) __atomic_store_n(&end.admitted, inForce, __ATOMIC_RELEASE);
+  }
+  void takeBack() noexcept {
+    for (SluiceConnEnd& end : ends) __atomic_store_n(&end.admitted, 0, __ATOMIC_RELEASE);
+  }
+  // When a packet last passed, in the kernel or here, of an entry that was ever shared.
+  [[nodiscard]] uint64_t seenUs() const noexcept {
+    const uint64_t lower = __atomic_load_n(&ends[0].seenUs, __ATOMIC_RELAXED);
+    const uint64_t higher = __atomic_load_n(&ends[1].seenUs, __ATOMIC_RELAXED);
+    return lower > higher ? lower : higher;
   }
   // Both ways.
   [[nodiscard]] uint64_t packets() const noexcept { return ends[0].packets + ends[1].packets; }
@@ -104,6 +162,9 @@ struct alignas(64) ConnEntry : SluiceConn {
   [[nodiscard]] uint32_t livedMs(uint64_t nowUs) const noexcept {
     return static_cast<uint32_t>(nowUs / 1'000) - ends[0].tcp.sentEnd;
   }
+
+ private:
+  using Word [[gnu::may_alias]] = uint32_t;
 };
 static_assert(sizeof(ConnEntry) == 192 && offsetof(SluiceConn, ends) == 64);
 static_assert(offsetof(SluiceConn, state) % 4 == 0 &&

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "native/conntrack/conn-name.h"
 #include "native/conntrack/tcp-track.h"
@@ -89,22 +91,60 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
   ConnTable made;
   const bool hasMemory = shared == nullptr
                              ? made.entries_.create(entriesMax) && made.buckets_.create(buckets)
-                             : made.entries_.share(shared->entries, entriesMax) &&
-                                   made.buckets_.share(shared->buckets, buckets);
+                             : made.entries_.share(shared->entries, 0, entriesMax) &&
+                                   made.buckets_.share(shared->buckets, 0, buckets);
   if (!hasMemory || !made.owners_.create(OWNERS_MAX) || !made.tallies_.create(entriesMax) ||
-      !made.hits_.create(entriesMax + HITS_MORE, secret)) {
+      !made.hits_.create(placesFor(entriesMax) + HITS_MORE, secret)) {
     return {StatusCode::Limit};
   }
   // eBPF has no AES: a program has to find the bucket too.
   made.hash_ = shared == nullptr ? ConnHash(secret) : ConnHash(secret, ConnHash::Way::Sip);
   made.addressHash_ = AddressHash(secret);
+  made.secret_ = secret;
   made.entriesMax_ = entriesMax;
+  made.places_ = entriesMax;
   made.bucketCount_ = buckets;
   made.quotaWanted_ = quota;
   made.owners_[NOBODY] = Owner{};
   made.shareOut();
   *table = std::move(made);
   return {};
+}
+
+Status ConnTable::share(const ConnMemory& memory, GracePeriods* periods) noexcept {
+  static_assert(PER_PAGE * sizeof(ConnEntry) % 4096 == 0 && PER_PAGE * sizeof(Bucket) % 4096 == 0);
+  const uint32_t places = placesFor(entriesMax_);
+  HugeArray<ConnEntry> entries;
+  HugeArray<Bucket> buckets;
+  HugeArray<Tally> tallies;
+  if (!entries.share(memory.entries, memory.firstEntry, places) ||
+      !buckets.share(memory.buckets, memory.firstBucket, bucketCount_) ||
+      !leaving_.create(places) || !tallies.create(places)) {
+    return {StatusCode::Limit};
+  }
+  std::memcpy(tallies.get(), tallies_.get(), size_t{placesUsed_} * sizeof(Tally));
+  tallies_ = std::move(tallies);
+  std::memcpy(static_cast<void*>(entries.get()), entries_.get(),
+              size_t{placesUsed_} * sizeof(ConnEntry));
+  entries_ = std::move(entries);
+  buckets_ = std::move(buckets);
+  places_ = places;
+  // eBPF has no AES: a program has to find the bucket too.
+  hash_ = ConnHash(secret_, ConnHash::Way::Sip);
+  for (uint32_t number = 0; number < placesUsed_; ++number) {
+    if (ConnEntry* const entry = at(number); entry != nullptr) place(*entry);
+  }
+  periods_ = periods;
+  return {};
+}
+
+// Lists an entry in the buckets of the present hash. One whose buckets are all full ends.
+void ConnTable::place(ConnEntry& entry) noexcept {
+  const uint64_t hash = hash_.one(entry.key);
+  const uint32_t home = homeOf(hash);
+  entry.place = home | entry.peers() << ConnEntry::HOME_BITS;
+  const uint32_t number = numberOf(entry);
+  if (!index(home, hash, number)) leave(entry, number);
 }
 
 uint16_t ConnTable::attach() noexcept {
@@ -191,7 +231,7 @@ ConnEntry* ConnTable::searchFrom(uint32_t home, const ConnKey& key, uint32_t tag
     for (uint32_t slots = bucket.slotsWith(tag); slots != 0; slots &= slots - 1) {
       ConnEntry& entry = entries_[bucket.entries[static_cast<size_t>(std::countr_zero(slots))]];
       if (entry.key != key) continue;
-      if (entry.expiresUs > nowUs) return &entry;
+      if (entry.expiresUs > nowUs || (entry.shared != 0 && renew(entry, nowUs))) return &entry;
       remove(entry);
       ++timedOut_;
       return nullptr;
@@ -245,7 +285,7 @@ ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, ConnCha
     *reason = owner.attached ? DropReason::ConnectionQuota : DropReason::ConntrackFull;
     return nullptr;
   }
-  if (free_ == NONE && placesUsed_ == entriesMax_ && !makeRoomInTable(owner, nowUs)) {
+  if ((size_ == entriesMax_ && !makeRoomInTable(owner, nowUs)) || isOut()) {
     *reason = DropReason::ConntrackFull;
     return nullptr;
   }
@@ -280,21 +320,75 @@ void ConnTable::remove(ConnEntry& entry) noexcept {
     // The entry is in a later bucket then.
     if (probe == 0) --buckets_[home].spilled;
   }
-  addUntallied(entry);
-  hits_.release(entry.ends[0].hits);
+  leave(entry, number);
+}
+
+// Ends a connection that no bucket lists any more.
+inline void ConnTable::leave(ConnEntry& entry, uint32_t number) noexcept {
+  if (entry.shared == 0) [[likely]]
+    endTally(entry);
   Owner& owner = owners_[entry.owner];
   unlink(entry, owner);
   add(owner.count, UINT32_MAX);
   if (owner.count == 0 && !owner.attached && entry.owner != NOBODY) --gone_;
-  if (closedCount_ < CLOSED_MAX) {
-    closed_[closedCount_++] = {entry.key, entry.packets(), entry.bytes(), entry.flags,
-                               entry.auditedBy};
-  }
-  entry.state = ConnState::None;
+  add(size_, UINT32_MAX);
   entry.expiresUs = 0;
+  if (entry.shared != 0) [[unlikely]] {
+    entry.enter(ConnState::None, 0);
+    takeBack(entry);
+    return;
+  }
+  noteClosed(entry);
+  setFree(entry, number);
+}
+
+inline void ConnTable::noteClosed(const ConnEntry& entry) noexcept {
+  if (closedCount_ == CLOSED_MAX) return;
+  closed_[closedCount_++] = {entry.key, entry.packets(), entry.bytes(), entry.flags,
+                             entry.auditedBy};
+}
+
+inline void ConnTable::setFree(ConnEntry& entry, uint32_t number) noexcept {
+  entry.state = ConnState::None;
   entry.next() = free_;
   free_ = number;
-  add(size_, UINT32_MAX);
+}
+
+void ConnTable::takeBack(ConnEntry& entry) noexcept {
+  entry.takeBack();
+  if (entry.leaving != 0) return;
+  entry.leaving = 1;
+  leaving_[leavingNext_++ % places_] = {periods_->next(), numberOf(entry)};
+}
+
+size_t ConnTable::reclaim() noexcept {
+  size_t reclaimed = 0;
+  while (leavingFirst_ != leavingNext_ && reclaimed < RECLAIMED_MAX) {
+    const Leaving& first = leaving_[leavingFirst_ % places_];
+    if (!periods_->isOver(first.period)) break;
+    ++leavingFirst_;
+    ++reclaimed;
+    ConnEntry& entry = entries_[first.number];
+    entry.leaving = 0;
+    entry.shared = 0;
+    if (entry.state != ConnState::None) continue;
+    endTally(entry);
+    noteClosed(entry);
+    setFree(entry, first.number);
+  }
+  return reclaimed;
+}
+
+bool ConnTable::renew(ConnEntry& entry, uint64_t nowUs) noexcept {
+  const uint64_t seenUs = entry.seenUs();
+  if (entry.protocol() == PROTOCOL_TCP) {
+    settle(entry, tcpClassOf(entry));
+  } else if (entry.state == ConnState::Replied) {
+    settleOther(entry, entry.opener(), seenUs);
+    if (entry.connClass() == ConnClass::Unanswered) settle(entry, ConnClass::Unassured);
+  }
+  entry.expiresUs = seenUs + timeoutOf(entry);
+  return entry.expiresUs > nowUs;
 }
 
 void ConnTable::countFor(ConnEntry& entry, uint32_t hits) noexcept {
@@ -317,6 +411,11 @@ void ConnTable::addUntallied(const ConnEntry& entry) noexcept {
   hits_.add(entry.ends[0].hits, more.packets, more.bytes, lastUs);
 }
 
+void ConnTable::endTally(ConnEntry& entry) noexcept {
+  addUntallied(entry);
+  hits_.release(entry.ends[0].hits);
+}
+
 void ConnTable::tally(ConnEntry& entry) noexcept {
   addUntallied(entry);
   skipTally(entry);
@@ -333,10 +432,10 @@ void ConnTable::settle(ConnEntry& entry, ConnClass to) noexcept {
   unlink(entry, owner);
   entry.standing = static_cast<uint16_t>(to) & 3;
   if (to == ConnClass::Assured) {
-    entry.flags |= ConnEntry::ASSURED;
+    entry.changeFlags(0, ConnEntry::ASSURED);
     return;
   }
-  entry.flags &= static_cast<uint8_t>(~ConnEntry::ASSURED);
+  entry.changeFlags(ConnEntry::ASSURED, 0);
   linkLast(entry, numberOf(entry), owner.listOf(to, entry.peers()));
   if (to != ConnClass::Closing) ++owner.loose[entry.peers()];
 }
@@ -346,7 +445,7 @@ void ConnTable::settleTcp(ConnEntry& entry, uint8_t sender) noexcept {
   // answer does.
   if (entry.state == ConnState::Established &&
       ((entry.flags & ConnEntry::NO_WINDOW) == 0 || sender != entry.opener())) {
-    entry.flags &= static_cast<uint8_t>(~ConnEntry::UNREPLIED);
+    entry.changeFlags(ConnEntry::UNREPLIED, 0);
   }
   settle(entry, tcpClassOf(entry));
 }
@@ -354,8 +453,7 @@ void ConnTable::settleTcp(ConnEntry& entry, uint8_t sender) noexcept {
 void ConnTable::settleOther(ConnEntry& entry, uint8_t sender, uint64_t nowUs) noexcept {
   if (entry.state == ConnState::Unreplied) {
     if (sender == entry.opener()) return;
-    entry.state = ConnState::Replied;
-    entry.flags &= static_cast<uint8_t>(~ConnEntry::UNREPLIED);
+    entry.enter(ConnState::Replied, ConnEntry::UNREPLIED);
     settle(entry, ConnClass::Unassured);
   } else if (entry.livedMs(nowUs) > ASSURED_AFTER_MS && entry.protocol() != PROTOCOL_ICMP &&
              entry.protocol() != PROTOCOL_ICMPV6) {
@@ -363,8 +461,20 @@ void ConnTable::settleOther(ConnEntry& entry, uint8_t sender, uint64_t nowUs) no
   }
 }
 
+// Of a shared table, a program may have moved the oldest one to another class.
+ConnEntry* ConnTable::oldestOf(const List& list, uint64_t nowUs) noexcept {
+  for (;;) {
+    const uint32_t number = list.oldest;
+    if (number == NONE) return nullptr;
+    ConnEntry& entry = entries_[number];
+    if (entry.shared == 0) return &entry;
+    (void)renew(entry, nowUs);
+    if (list.oldest == number) return &entry;
+  }
+}
+
 ConnEntry* ConnTable::firstToGo(const Owner& owner, uint64_t nowUs) noexcept {
-  if (ConnEntry* const closing = oldestOf(owner.closing); closing != nullptr) return closing;
+  if (ConnEntry* const closing = oldestOf(owner.closing, nowUs); closing != nullptr) return closing;
   const auto longest = static_cast<uint32_t>(
       std::max_element(owner.loose.begin(), owner.loose.end()) - owner.loose.begin());
   const uint32_t all = std::accumulate(owner.loose.begin(), owner.loose.end(), uint32_t{0});
@@ -386,10 +496,9 @@ ConnEntry* ConnTable::firstToGo(const Owner& owner, uint64_t nowUs) noexcept {
   return first;
 }
 
-ConnEntry* ConnTable::firstOfPeers(const Owner& owner, uint32_t peers,
-                                   uint64_t nowUs) const noexcept {
-  ConnEntry* const unanswered = oldestOf(owner.unanswered[peers]);
-  ConnEntry* const answered = oldestOf(owner.unassured[peers]);
+ConnEntry* ConnTable::firstOfPeers(const Owner& owner, uint32_t peers, uint64_t nowUs) noexcept {
+  ConnEntry* const unanswered = oldestOf(owner.unanswered[peers], nowUs);
+  ConnEntry* const answered = oldestOf(owner.unassured[peers], nowUs);
   if (answered == nullptr) return unanswered;
   if (unanswered == nullptr) return answered;
   if (unanswered->expiresUs <= nowUs) return unanswered;
@@ -417,9 +526,9 @@ ConnEntry* ConnTable::nextSwept() noexcept {
   return entry.state == ConnState::None ? nullptr : &entry;
 }
 
-bool ConnTable::isOver(const ConnEntry& entry, uint64_t nowUs) const noexcept {
-  return entry.expiresUs <= nowUs ||
-         (gone_ > 0 && entry.owner != NOBODY && !owners_[entry.owner].attached);
+bool ConnTable::isOver(ConnEntry& entry, uint64_t nowUs) noexcept {
+  const bool isLate = entry.shared != 0 ? !renew(entry, nowUs) : entry.expiresUs <= nowUs;
+  return isLate || (gone_ > 0 && entry.owner != NOBODY && !owners_[entry.owner].attached);
 }
 
 void ConnTable::removeOver(ConnEntry& entry) noexcept {
@@ -448,7 +557,10 @@ bool ConnTable::makeRoom(Owner& owner, uint64_t nowUs) noexcept {
     removeOver(*entry);
     return true;
   }
-  return false;
+  // That may have settled some by what programs have noted.
+  ConnEntry* const settled = isShared() ? firstToGo(owner, nowUs) : nullptr;
+  if (settled != nullptr) evict(*settled, nowUs);
+  return settled != nullptr;
 }
 
 bool ConnTable::makeRoomInTable(Owner& owner, uint64_t nowUs) noexcept {
@@ -505,6 +617,8 @@ bool ConnTable::makeRoomNear(uint32_t home, uint64_t nowUs) noexcept {
 size_t ConnTable::expire(uint64_t nowUs, size_t steps) noexcept {
   size_t count = 0;
   size_t left = std::min<size_t>(steps, placesUsed_);
+  // Of a shared table, programs may have noted what makes a time longer, or shorter.
+  const uint64_t latestUs = isShared() || gone_ > 0 ? UINT64_MAX : nowUs;
   while (left > 0) {
     if (sweep_ >= placesUsed_) sweep_ = 0;
     const size_t run = std::min<size_t>(left, placesUsed_ - sweep_);
@@ -512,7 +626,7 @@ size_t ConnTable::expire(uint64_t nowUs, size_t steps) noexcept {
     ConnEntry* const end = entry + run;
     for (; entry != end; ++entry) {
       // A free place counts as timed out, too.
-      if (entry->expiresUs > nowUs && gone_ == 0) continue;
+      if (entry->expiresUs > latestUs) continue;
       if (entry->state == ConnState::None || !isOver(*entry, nowUs)) continue;
       remove(*entry);
       ++count;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include "native/conntrack/hit-table.h"
 #include "native/conntrack/huge-array.h"
 #include "native/conntrack/timeouts.h"
+#include "native/host/grace-periods.h"
 #include "native/packet/status.h"
 
 namespace sluice {
@@ -61,11 +63,14 @@ struct ConnCharge {
   uint8_t remoteEnd = 0;  // the end that is not the owner: 0 the lower, 1 the higher
 };
 
-// Memory for a table that eBPF programs read too: descriptors of maps, BPF_F_MMAPABLE arrays of
-// SluiceConn and of SluiceConnBucket.
+// Memory for a table that eBPF programs read too, all zero: descriptors of maps, BPF_F_MMAPABLE
+// arrays of SluiceConn and of SluiceConnBucket, and the table's first element in each. Both are
+// multiples of ConnTable::PER_PAGE: several tables may lie in the same maps.
 struct ConnMemory {
   int entries = -1;
   int buckets = -1;
+  uint32_t firstEntry = 0;
+  uint32_t firstBucket = 0;
 };
 
 // Usage of one owner.
@@ -100,9 +105,23 @@ class ConnTable {
   // Errors: Argument for a size of 0 or above CONNECTIONS_MAX, or for a quota above the size; Limit
   //         when there is no memory, or what is shared is too small.
   // Shape:  `quota` of each owner; 0: an equal share. `shared`: memory for entriesMax entries and
-  //         bucketsFor() buckets, all zero, or nullptr for memory of its own.
+  //         bucketsFor() buckets that programs only read, or nullptr for memory of its own.
   static Status create(uint32_t entriesMax, const HashSecret& secret, ConnTable* table,
                        uint32_t quota = 0, const ConnMemory* shared = nullptr) noexcept;
+
+  // Moves the table, with its connections, to memory that eBPF programs read: from then on entries
+  // may be admitted. `periods` outlive the table.
+  //
+  // Shape:  room for placesFor() entries and bucketsFor() buckets.
+  // Errors: Limit when there is less.
+  Status share(const ConnMemory& memory, GracePeriods* periods) noexcept;
+  [[nodiscard]] bool isShared() const noexcept { return periods_ != nullptr; }
+  // The places of a shared table: some more than connections, since one that has been removed keeps
+  // its place for a grace period.
+  [[nodiscard]] static uint32_t placesFor(uint32_t entriesMax) noexcept {
+    return entriesMax + std::min(entriesMax / 4 + PER_PAGE, LEAVING_MAX);
+  }
+  static constexpr uint32_t PER_PAGE = 64;
   // How many buckets a table has. A full one has four entries for each bucket of seven slots, so
   // that almost no new entry finds its home bucket and the next ones full.
   [[nodiscard]] static uint32_t bucketsFor(uint32_t entriesMax) noexcept {
@@ -152,11 +171,25 @@ class ConnTable {
   void settle(ConnEntry& entry, ConnClass to) noexcept;
 
   void remove(ConnEntry& entry) noexcept;
+  // The same for one that has timed out.
+  void removeOver(ConnEntry& entry) noexcept;
+
+  // Of a shared table. Reads the time and the class of a connection from what programs have noted;
+  // false when it has timed out. The caller removes it then.
+  bool renew(ConnEntry& entry, uint64_t nowUs) noexcept;
+  // Lets programs pass nothing of a connection any more. Once reclaim() has seen its grace period
+  // out, it is the worker's alone.
+  void takeBack(ConnEntry& entry) noexcept;
+  // Sees grace periods out: what was removed is free then, and listed in closed(). Returns how many
+  // were; there may be more when it is RECLAIMED_MAX.
+  static constexpr size_t RECLAIMED_MAX = 64;
+  size_t reclaim() noexcept;
 
   // Removes timed-out connections among the next `steps` entries; returns how many.
   size_t expire(uint64_t nowUs, size_t steps) noexcept;
 
-  // Connections removed since forgetClosed(), for any cause. Only the first CLOSED_MAX are kept.
+  // Connections removed since forgetClosed(), for any cause. Only the first CLOSED_MAX are kept. Of
+  // a connection that programs may still count for, see reclaim().
   static constexpr size_t CLOSED_MAX = 256;
   [[nodiscard]] std::span<const ClosedConn> closed() const noexcept {
     return {closed_.data(), closedCount_};
@@ -196,6 +229,8 @@ class ConnTable {
 
  private:
   static constexpr uint32_t PROBE_BUCKETS = SLUICE_CONN_PROBES;
+  // Removals in a grace period, at the most that are made room for.
+  static constexpr uint32_t LEAVING_MAX = 65'536;
   static_assert(CONNECTIONS_MAX / 4 <= 1u << ConnEntry::HOME_BITS);
 
   struct alignas(64) Bucket : SluiceConnBucket {
@@ -205,6 +240,12 @@ class ConnTable {
     bool forget(uint32_t number) noexcept;
   };
   static_assert(sizeof(Bucket) == 64);
+
+  // A place that is taken back, until its grace period is over.
+  struct Leaving {
+    uint64_t period;
+    uint32_t number;
+  };
 
   // The first and last entry of a list, by number.
   struct List {
@@ -248,6 +289,12 @@ class ConnTable {
   }
   [[nodiscard]] bool index(uint32_t home, uint64_t hash, uint32_t number) noexcept;
   [[nodiscard]] uint32_t nextFree() const noexcept { return free_ != NONE ? free_ : placesUsed_; }
+  // Whether no place is free, although there may be less connections than the table can have.
+  [[nodiscard]] bool isOut() const noexcept { return free_ == NONE && placesUsed_ == places_; }
+  void place(ConnEntry& entry) noexcept;
+  void leave(ConnEntry& entry, uint32_t number) noexcept;
+  void noteClosed(const ConnEntry& entry) noexcept;
+  void setFree(ConnEntry& entry, uint32_t number) noexcept;
   void linkLast(ConnEntry& entry, uint32_t number, List& list) noexcept;
   void unlink(ConnEntry& entry, Owner& owner) noexcept;
   // The list of a connection's remote prefix in its owner.
@@ -255,21 +302,18 @@ class ConnTable {
 
   // The part of the table that each owner can have while all others have theirs.
   [[nodiscard]] uint32_t shareOf(const Owner& owner) const noexcept;
-  [[nodiscard]] ConnEntry* oldestOf(const List& list) const noexcept {
-    return list.oldest == NONE ? nullptr : &entries_[list.oldest];
-  }
+  [[nodiscard]] ConnEntry* oldestOf(const List& list, uint64_t nowUs) noexcept;
   // The owner's connection to evict first, or nullptr.
   [[nodiscard]] ConnEntry* firstToGo(const Owner& owner, uint64_t nowUs) noexcept;
   // The same among the connections of one remote prefix; nullptr when it has none.
   [[nodiscard]] ConnEntry* firstOfPeers(const Owner& owner, uint32_t peers,
-                                        uint64_t nowUs) const noexcept;
+                                        uint64_t nowUs) noexcept;
   // The owner with the most connections, among those above their share or among all, that has one
   // to evict; nullptr when there is none.
   [[nodiscard]] Owner* largestOwner(bool aboveShare) noexcept;
   [[nodiscard]] ConnEntry* nextSwept() noexcept;
   // Whether the connection has timed out, or its owner is gone.
-  [[nodiscard]] bool isOver(const ConnEntry& entry, uint64_t nowUs) const noexcept;
-  void removeOver(ConnEntry& entry) noexcept;
+  [[nodiscard]] bool isOver(ConnEntry& entry, uint64_t nowUs) noexcept;
   void evict(ConnEntry& entry, uint64_t nowUs) noexcept;
   // Evicts a connection for a new one of this owner; false when none may be evicted.
   bool makeRoom(Owner& owner, uint64_t nowUs) noexcept;
@@ -283,6 +327,7 @@ class ConnTable {
     uint64_t packets;
     uint64_t bytes;
   };
+  void endTally(ConnEntry& entry) noexcept;
   void addUntallied(const ConnEntry& entry) noexcept;
 
   HugeArray<ConnEntry> entries_;
@@ -290,9 +335,15 @@ class ConnTable {
   HugeArray<Owner> owners_;
   HugeArray<Tally> tallies_;  // by entry; holds nothing for one that is not `tallied`
   HitTable hits_;
+  HugeArray<Leaving> leaving_;  // a ring of as many as places
   AddressHash addressHash_;
   ConnHash hash_;
+  HashSecret secret_ = {};
+  GracePeriods* periods_ = nullptr;  // of a shared table
+  uint64_t leavingFirst_ = 0;
+  uint64_t leavingNext_ = 0;
   uint32_t entriesMax_ = 0;
+  uint32_t places_ = 0;
   uint32_t bucketCount_ = 0;
   uint32_t peersTurn_ = 0;  // the next few lists to compare start here
   uint32_t size_ = 0;       // no std::atomic, so that a table can be moved

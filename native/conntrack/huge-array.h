@@ -48,12 +48,13 @@ class HugeArray {
     return true;
   }
 
-  // Takes memory that others share, by its descriptor, in place of memory of one's own. Whether it
-  // has room for `count` elements.
-  [[nodiscard]] bool share(int fd, size_t count) noexcept {
+  // Takes memory that others share, by its descriptor, in place of memory of one's own, from its
+  // element `first` on: a page starts there. Whether it has room for `count` elements.
+  [[nodiscard]] bool share(int fd, size_t first, size_t count) noexcept {
     const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     const size_t bytes = (count * sizeof(Element) + page - 1) / page * page;
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                        static_cast<off_t>(first * sizeof(Element)));
     if (memory == MAP_FAILED) return false;
     (void)madvise(memory, bytes, MADV_DONTFORK);
     elements_ = static_cast<Element*>(memory);

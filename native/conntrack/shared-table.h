@@ -6,8 +6,8 @@
 // it, and for eBPF programs, which find a packet's connection in it. Where none reads it, the table
 // lies in ordinary memory.
 //
-// Who writes, while programs pass packets of connections that the worker has admitted. (The worker
-// admits none yet: docs/decisions/0037.)
+// Who writes, while programs pass packets of connections that the worker has admitted
+// (docs/decisions/0038).
 //
 // - Buckets: the worker alone, in any order. Who reads one halfway finds another connection's
 //   entry or none: its key tells.
@@ -27,9 +27,11 @@
 //   rest, also before it compares the name once more: the entry may have become another
 //   connection's since it was found. It passes nothing while it is 0 or older than the generation
 //   in force. So one store cuts a connection, and one store swaps the policy of all.
+// - An admitted entry is changed by the worker as by a program: a segment is tracked on a copy, the
+//   word is replaced, and the copy's numbers are raised into place.
 // - Taking back: the worker stores 0 in `admitted` of both ends. The entry is its own again, and
 //   may become another connection's, after a grace period: when all programs that began before
-//   have ended.
+//   have ended. What they have counted by then is counted.
 
 #ifdef __bpf__
 
@@ -108,8 +110,9 @@ typedef struct {
   SluiceU16 owner : 11;    // index into ConnTable's owners: its quota counts
   SluiceU16 standing : 2;  // a ConnClass
   SluiceU16 tallied : 1;   // a part of its packets is in the HitTable
-  SluiceU16 unused : 2;
-  SluiceU8 auditedBy;  // a DeniedBy: the sides that enforced audited policies would deny
+  SluiceU16 shared : 1;    // programs may write to it: it is admitted, or is being taken back
+  SluiceU16 leaving : 1;   // it is being taken back, until its grace period is over
+  SluiceU8 auditedBy;      // a DeniedBy: the sides that enforced audited policies would deny
   SluiceU8 reserved;
   SluiceConnEnd ends[2];
 } SluiceConn;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "native/conntrack/tcp-rules.h"
 
@@ -135,6 +136,68 @@ TcpOutcome ignore(ConnEntry& entry, uint8_t sender, TcpEvent event, const TcpSeg
   return trackTcp(entry, sender, segment);
 }
 
+void load(const TcpEnd& from, TcpEnd* copy) {
+  copy->sentEnd = __atomic_load_n(&from.sentEnd, __ATOMIC_RELAXED);
+  copy->peerLimit = __atomic_load_n(&from.peerLimit, __ATOMIC_RELAXED);
+  copy->windowMax = __atomic_load_n(&from.windowMax, __ATOMIC_RELAXED);
+  copy->ackMax = __atomic_load_n(&from.ackMax, __ATOMIC_RELAXED);
+}
+
+void store(const TcpEnd& from, TcpEnd* into) {
+  __atomic_store_n(&into->sentEnd, from.sentEnd, __ATOMIC_RELAXED);
+  __atomic_store_n(&into->peerLimit, from.peerLimit, __ATOMIC_RELAXED);
+  __atomic_store_n(&into->ackMax, from.ackMax, __ATOMIC_RELAXED);
+  // Last: it says that the end has been heard of.
+  __atomic_store_n(&into->windowMax, from.windowMax, __ATOMIC_RELEASE);
+}
+
+template <typename IsLess>
+void raise(uint32_t* number, uint32_t was, uint32_t to, IsLess isLess) {
+  uint32_t have = __atomic_load_n(number, __ATOMIC_RELAXED);
+  while (
+      to != was && isLess(have, to) &&
+      !__atomic_compare_exchange_n(number, &have, to, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    continue;
+  }
+}
+
+void raise(const TcpEnd& was, const TcpEnd& to, TcpEnd* into) {
+  raise(&into->windowMax, was.windowMax, to.windowMax, std::less<uint32_t>());
+  raise(&into->sentEnd, was.sentEnd, to.sentEnd, before);
+  raise(&into->ackMax, was.ackMax, to.ackMax, before);
+  raise(&into->peerLimit, was.peerLimit, to.peerLimit, before);
+}
+
+bool isSame(const TcpEnd& one, const TcpEnd& other) {
+  return one.sentEnd == other.sentEnd && one.peerLimit == other.peerLimit &&
+         one.windowMax == other.windowMax && one.ackMax == other.ackMax;
+}
+
+// Whether a segment that a copy took has begun the connection anew, with other numbers.
+bool isRestarted(const ConnEntry& copy, const ConnEntry& before) {
+  const bool opened = copy.state == ConnState::SynSent ||
+                      (before.flags & ~copy.flags & ConnEntry::SYN_IGNORED) != 0;
+  return opened && !(copy.state == before.state && copy.windowScale[0] == before.windowScale[0] &&
+                     copy.windowScale[1] == before.windowScale[1] &&
+                     isSame(copy.ends[0].tcp, before.ends[0].tcp) &&
+                     isSame(copy.ends[1].tcp, before.ends[1].tcp));
+}
+
+// Reads the word and then the numbers, which are no older.
+void loadShared(const ConnEntry& entry, uint32_t word, ConnEntry* copy) {
+  copy->key = entry.key;
+  copy->state = static_cast<ConnState>(word & 255);
+  copy->flags = static_cast<uint8_t>(word >> 8);
+  copy->windowScale[0] = static_cast<uint8_t>(word >> 16);
+  copy->windowScale[1] = static_cast<uint8_t>(word >> 24);
+  for (size_t end = 0; end < 2; ++end) {
+    copy->ends[end].ignoredSynEnd = entry.ends[end].ignoredSynEnd;
+    copy->ends[end].ignoredSynWindow = entry.ends[end].ignoredSynWindow;
+    copy->ends[end].ignoredSynScale = entry.ends[end].ignoredSynScale;
+    load(entry.ends[end].tcp, &copy->ends[end].tcp);
+  }
+}
+
 }  // namespace
 
 TcpEvent tcpEventOf(uint8_t flags) noexcept {
@@ -204,6 +267,54 @@ TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment)
   advance(entry, sender, segment);
   entry.state = step.state;
   return {};
+}
+
+bool isHeard(const ConnEntry& entry) noexcept {
+  return (entry.flags & ConnEntry::NO_WINDOW) != 0 || entry.state == ConnState::SynSent ||
+         entry.state == ConnState::Close ||
+         (entry.ends[0].tcp.windowMax != 0 && entry.ends[1].tcp.windowMax != 0);
+}
+
+TcpOutcome trackSharedTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment,
+                          bool* restarts) noexcept {
+  *restarts = false;
+  uint32_t word = entry.word();
+  for (;;) {
+    ConnEntry was;
+    loadShared(entry, word, &was);
+    // A program has replaced the word, and not stored the numbers of that end's first segment yet.
+    if (!isHeard(was)) {
+      word = entry.word();
+      continue;
+    }
+    ConnEntry copy = was;
+    const TcpOutcome outcome = trackTcp(copy, sender, segment);
+    if (outcome.fate == TcpFate::Dropped || outcome.fate == TcpFate::Reopens) return outcome;
+    if (isRestarted(copy, was)) {
+      *restarts = true;
+      return outcome;
+    }
+    SluiceConnEnd& own = entry.ends[sender];
+    SluiceConnEnd& other = entry.ends[1 - sender];
+    own.ignoredSynEnd = copy.ends[sender].ignoredSynEnd;
+    own.ignoredSynWindow = copy.ends[sender].ignoredSynWindow;
+    own.ignoredSynScale = copy.ends[sender].ignoredSynScale;
+    const bool isFirst = was.ends[sender].tcp.windowMax == 0;
+    const bool seesAck = ((copy.flags & ~was.flags) & ackSeenFlag(sender)) != 0;
+    // Not told as seen yet, so nobody has read it.
+    if (seesAck) __atomic_store_n(&own.tcp.ackMax, copy.ends[sender].tcp.ackMax, __ATOMIC_RELAXED);
+    const uint32_t next = static_cast<uint32_t>(copy.state) | uint32_t{copy.flags} << 8 |
+                          uint32_t{copy.windowScale[0]} << 16 | uint32_t{copy.windowScale[1]} << 24;
+    if (next != word && !entry.replaceWord(&word, next)) continue;
+    if (isFirst) {
+      store(copy.ends[1 - sender].tcp, &other.tcp);
+      store(copy.ends[sender].tcp, &own.tcp);
+    } else {
+      raise(was.ends[1 - sender].tcp, copy.ends[1 - sender].tcp, &other.tcp);
+      raise(was.ends[sender].tcp, copy.ends[sender].tcp, &own.tcp);
+    }
+    return outcome;
+  }
 }
 
 ConnClass tcpClassOf(const ConnEntry& entry) noexcept {

@@ -52,6 +52,17 @@ void openTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment) noexce
 [[nodiscard]] TcpOutcome trackTcp(ConnEntry& entry, uint8_t sender,
                                   const TcpSegment& segment) noexcept;
 
+// Whether the numbers of both ends are there, as far as the state tells of them.
+[[nodiscard]] bool isHeard(const ConnEntry& entry) noexcept;
+
+// The same for an entry that programs may write to meanwhile: on a copy, whose numbers are raised
+// into place. `*restarts` is set, and nothing is changed, when the segment would set numbers back:
+// only an entry that is the worker's alone can take it.
+//
+// Shape: `entry` was isHeard() when it was admitted.
+[[nodiscard]] TcpOutcome trackSharedTcp(ConnEntry& entry, uint8_t sender, const TcpSegment& segment,
+                                        bool* restarts) noexcept;
+
 // The class of a TCP connection. Linux drops a connection early once one end has closed; here it
 // may finish first.
 [[nodiscard]] ConnClass tcpClassOf(const ConnEntry& entry) noexcept;

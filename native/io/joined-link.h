@@ -34,6 +34,15 @@ class JoinedLink final : public Link {
   [[nodiscard]] bool carriesOffload() const noexcept override {
     return links_.front()->carriesOffload();
   }
+  [[nodiscard]] bool passesInKernel() const noexcept override {
+    return links_.front()->passesInKernel();
+  }
+  Status passTo(const WirePartner& partner) noexcept override {
+    return links_.front()->passTo(partner);
+  }
+  [[nodiscard]] KernelCounts kernelCounts() const noexcept override {
+    return links_.front()->kernelCounts();
+  }
   [[nodiscard]] bool appendHandoff(std::vector<LinkHandoff>* queues) const override;
 
  private:

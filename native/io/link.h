@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "native/io/wire-side.h"
 #include "native/layout/layout.gen.h"
 #include "native/packet/frame.h"
 #include "native/packet/status.h"
@@ -65,6 +66,13 @@ class Link {
   // Appends the handoff state of each receive queue. Afterwards this link may continue only if no
   // successor does. False when this kind of link cannot be handed over (memory).
   [[nodiscard]] virtual bool appendHandoff(std::vector<LinkHandoff>*) const { return false; }
+
+  // Whether programs can pass frames that arrive here to such a link, without this process.
+  [[nodiscard]] virtual bool passesInKernel() const noexcept { return false; }
+  // Tells those programs of the wire that the link is in. Errors: System.
+  virtual Status passTo(const WirePartner&) noexcept { return {}; }
+  // Of the interface, by one of the workers' links. Threads: any, one at a time.
+  [[nodiscard]] virtual KernelCounts kernelCounts() const noexcept { return {}; }
 
   // Whether transmit() takes frames with an Offload (partial checksum, superframes). If not, the
   // worker does that work in software first.

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0xa20770a2u;
+inline constexpr uint32_t LAYOUT_HASH = 0xd796e833u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -244,12 +244,15 @@ enum class LinkKind : uint8_t {
   Packet,
   // an existing interface by AF_XDP
   Xdp,
+  // an existing interface by a program, which passes packets of admitted connections itself
+  Kernel,
 };
-inline constexpr size_t LINK_KIND_COUNT = 3;
-inline constexpr std::array<std::string_view, 3> linkKindWords = {{
+inline constexpr size_t LINK_KIND_COUNT = 4;
+inline constexpr std::array<std::string_view, 4> linkKindWords = {{
     "tap",
     "af-packet",
     "af-xdp",
+    "kernel",
 }};
 
 // What judges where the kernel forwards packets.
@@ -860,7 +863,8 @@ struct ConnectionRecord {
   uint8_t zone;  // which of the networks that may use the same addresses: a wire's; 0 in a switch
   uint8_t assured;  // 1 when both ends are known to be there
   uint8_t auditedBy;  // DENIED_BY_… bits: audited policies would deny its egress, its ingress
-  uint8_t reserved[6];  // zero
+  uint8_t inKernel;  // 1 when the kernel passes its packets, by a program that reads the connection table
+  uint8_t reserved[5];  // zero
 };
 static_assert(sizeof(ConnectionRecord) == 112);
 static_assert(offsetof(ConnectionRecord, source) == 0);
@@ -878,7 +882,8 @@ static_assert(offsetof(ConnectionRecord, state) == 102);
 static_assert(offsetof(ConnectionRecord, zone) == 103);
 static_assert(offsetof(ConnectionRecord, assured) == 104);
 static_assert(offsetof(ConnectionRecord, auditedBy) == 105);
-static_assert(offsetof(ConnectionRecord, reserved) == 106);
+static_assert(offsetof(ConnectionRecord, inKernel) == 106);
+static_assert(offsetof(ConnectionRecord, reserved) == 107);
 
 // What passed or was denied by the same rules since it was last read.
 struct HitRecord {
@@ -1122,8 +1127,10 @@ struct LinkCounters {
   uint64_t fragments;  // fragmented datagrams of it that have begun and are not whole
   uint64_t fragmentShare;  // its share of the table of these
   uint64_t evictedFragments;  // of these that gave way to new ones
+  uint64_t kernelFrames;  // frames received here that the kernel passed itself: they are among receivedFrames
+  uint64_t kernelBytes;  // their bytes
 };
-static_assert(sizeof(LinkCounters) == 120);
+static_assert(sizeof(LinkCounters) == 136);
 static_assert(offsetof(LinkCounters, receivedFrames) == 0);
 static_assert(offsetof(LinkCounters, receivedBytes) == 8);
 static_assert(offsetof(LinkCounters, sentFrames) == 16);
@@ -1139,6 +1146,8 @@ static_assert(offsetof(LinkCounters, refusedConnections) == 88);
 static_assert(offsetof(LinkCounters, fragments) == 96);
 static_assert(offsetof(LinkCounters, fragmentShare) == 104);
 static_assert(offsetof(LinkCounters, evictedFragments) == 112);
+static_assert(offsetof(LinkCounters, kernelFrames) == 120);
+static_assert(offsetof(LinkCounters, kernelBytes) == 128);
 
 // A captured frame, as `replay` and `capture` have it judged.
 struct CapturedFrame {

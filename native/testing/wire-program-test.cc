@@ -327,7 +327,10 @@ class Conversation {
     const uint8_t sender = read.name.sender;
     TcpOutcome outcome;
     if (protocol_ == PROTOCOL_TCP) {
-      outcome = trackTcp(entry, sender, read.view.tcp);
+      // As a worker does beside the program, unless the connection begins anew.
+      bool restarts = &entry == wanted_;
+      if (!restarts) outcome = trackSharedTcp(entry, sender, read.view.tcp, &restarts);
+      if (restarts) outcome = trackTcp(entry, sender, read.view.tcp);
       if (outcome.fate == TcpFate::Accepted) table.settleTcp(entry, sender);
     } else {
       table.settleOther(entry, sender, 1);

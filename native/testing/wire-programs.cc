@@ -38,6 +38,8 @@ Status WirePrograms::load(const Options& options) {
       {"ways", Kind::Map, map(ways_.map())},
       {"counters", Kind::Map, map(counters_.get())},
       {"bucketCount", Kind::Number, ConnTable::bucketsFor(options.entriesMax)},
+      {"bucketsEach", Kind::Number, 0},
+      {"placesEach", Kind::Number, 0},
       {"secretLow", Kind::Number, options.secret[0]},
       {"secretHigh", Kind::Number, options.secret[1]},
       {"workers", Kind::Number, options.workers},

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -62,6 +63,8 @@ Status Dataplane::create(DataplaneOptions options, std::unique_ptr<Dataplane>* d
   }
   steering.multiplier |= 1;
   steering.workers = options.workers;
+  made->hashSecret_ = filter.hashSecret;
+  made->connectionsEach_ = filter.connectionsMax;
 
   const uint32_t perEndpoint = filter.connectionsPerEndpoint;
   const WaitPolicy waiting(options.poll, cpuCount() > options.workers);
@@ -183,8 +186,40 @@ Status Dataplane::swapTable(std::span<const std::byte> blob,
                             std::span<const uint32_t> linkByEndpoint,
                             uint32_t* generation) noexcept {
   const Status status = tables_.publish(blob, linkByEndpoint, generation);
-  if (status.ok()) generation_ = *generation;
-  return status;
+  if (!status.ok()) return status;
+  generation_ = *generation;
+  if (inForce_ != nullptr && running_) bringIntoForce();
+  return {};
+}
+
+// Until now programs pass what the table before allowed.
+void Dataplane::bringIntoForce() noexcept {
+  constexpr timespec LOOK = {0, 100'000};
+  constexpr int LOOKS_MAX = 500;
+  const auto isJudged = [this](const Member& member) {
+    return member.worker->judgedUpTo() == generation_;
+  };
+  for (const Member& member : crew_) member.worker->wake();
+  for (int look = 0; look < LOOKS_MAX && !std::ranges::all_of(crew_, isJudged); ++look) {
+    nanosleep(&LOOK, nullptr);
+  }
+  __atomic_store_n(inForce_, generation_, __ATOMIC_RELEASE);
+}
+
+Status Dataplane::shareConnections(std::span<const ConnMemory> memory, uint32_t* inForce) noexcept {
+  if (memory.size() != crew_.size()) return {StatusCode::Argument};
+  if (periods_ == nullptr) {
+    if (const Status status = GracePeriods::start(&periods_); !status.ok()) return status;
+  }
+  return whilePaused([&]() noexcept -> Status {
+    for (size_t number = 0; number < crew_.size(); ++number) {
+      const Status status = crew_[number].worker->share(memory[number], periods_.get());
+      if (!status.ok()) return status;
+    }
+    __atomic_store_n(inForce, NONE, __ATOMIC_RELEASE);
+    inForce_ = inForce;
+    return {};
+  });
 }
 
 Status Dataplane::swapLines(const TableLines& lines, std::span<const uint32_t> linkByEndpoint,
@@ -302,6 +337,7 @@ Status Dataplane::continueFrom(uint32_t generation) noexcept {
 }
 
 Status Dataplane::run() noexcept {
+  if (inForce_ != nullptr) __atomic_store_n(inForce_, generation_, __ATOMIC_RELEASE);
   pause_.store(false, std::memory_order_release);
   running_ = true;
   for (size_t number = 0; number < crew_.size(); ++number) {
@@ -368,6 +404,7 @@ void Dataplane::pause() noexcept {
 }
 
 void Dataplane::resume() noexcept {
+  if (inForce_ != nullptr) __atomic_store_n(inForce_, generation_, __ATOMIC_RELEASE);
   pause_.store(false, std::memory_order_release);
   running_ = true;
   for (Member& member : crew_) {
@@ -376,8 +413,11 @@ void Dataplane::resume() noexcept {
   }
 }
 
+// Afterwards no program counts for a connection: whoever saves the connections saves the last word.
 void Dataplane::stop() noexcept {
+  if (inForce_ != nullptr) __atomic_store_n(inForce_, NONE, __ATOMIC_RELEASE);
   pause();
+  if (inForce_ != nullptr) periods_->wait();
   end_.store(true, std::memory_order_release);
   for (Member& member : crew_) {
     if (!member.running) continue;

@@ -70,6 +70,21 @@ class Dataplane {
     return crew_.front().worker->interfaceOf(linkId);
   }
 
+  // Lets programs pass packets of admitted connections, of wires whose links can: see Link.
+  // `memory` is each worker's for its connections: see ConnTable::share(). `inForce` outlives the
+  // data plane: the number by which programs know which connections are admitted; all others come
+  // up.
+  //
+  // Errors: Argument for another number of workers; what GracePeriods::start and ConnTable::share
+  //         return.
+  Status shareConnections(std::span<const ConnMemory> memory, uint32_t* inForce) noexcept;
+  // What a table of connections is made by, of each worker.
+  [[nodiscard]] uint32_t connectionsEach() const noexcept { return connectionsEach_; }
+  [[nodiscard]] const HashSecret& hashSecret() const noexcept { return hashSecret_; }
+
+  // With programs, returns when nothing passes that the new table denies: once the workers have
+  // judged what is admitted, or 50 ms later. Then what is left comes up to be judged.
+  //
   // Errors: what TableSlot::publish returns; the table in force stays.
   Status swapTable(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                    uint32_t* generation) noexcept;
@@ -195,13 +210,18 @@ class Dataplane {
   Status runMember(size_t number) noexcept;
   void pause() noexcept;
   void resume() noexcept;
+  void bringIntoForce() noexcept;
 
   TableSlot tables_;
   OwnConnections own_;                           // outlives the workers
   std::vector<std::shared_ptr<void>> attached_;  // by link id; destroyed after the workers' links
   std::unique_ptr<ConnJob> job_;                 // outlives the workers
+  std::unique_ptr<GracePeriods> periods_;        // outlive the workers
   std::vector<Member> crew_;
   Steering steering_;
+  HashSecret hashSecret_ = {};
+  uint32_t connectionsEach_ = 0;
+  uint32_t* inForce_ = nullptr;  // for programs; nullptr: there are none
   std::optional<uint32_t> cpu_;
   uint32_t generation_ = 0;
   uint32_t continuedFrom_ = 0;

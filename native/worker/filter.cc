@@ -55,11 +55,32 @@ bool isRejectable(const PacketView& view, const Judgement& judgement) {
 // packet.
 void noteAudit(ConnEntry& entry, const LinkContext& from, Judgement& judgement) {
   if ((entry.flags & ConnEntry::AUDIT_UNREPORTED) == 0) return;
-  if (from.role != LinkRole::Watched) {
-    entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNREPORTED);
-  }
+  if (from.role != LinkRole::Watched) entry.changeFlags(ConnEntry::AUDIT_UNREPORTED, 0);
   judgement.auditedBy = entry.auditedBy;
   judgement.key = originalKeyOf(entry);
+}
+
+// Gives a connection its time, from a packet of an end on.
+void keepAlive(ConnEntry& entry, uint8_t sender, uint64_t nowUs) {
+  entry.expiresUs = nowUs + timeoutOf(entry);
+  if (entry.shared != 0) [[unlikely]] {
+    __atomic_store_n(&entry.ends[sender].seenUs, nowUs, __ATOMIC_RELAXED);
+  }
+}
+
+// Whether programs know what moves a connection on, and have its numbers.
+bool isOffloadable(const ConnEntry& entry) {
+  switch (entry.protocol()) {
+    case PROTOCOL_TCP:
+      return entry.state != ConnState::Close && isHeard(entry);
+    case PROTOCOL_UDP:
+    case PROTOCOL_ICMP:
+    case PROTOCOL_ICMPV6:
+    case PROTOCOL_SCTP:
+      return true;
+    default:
+      return false;
+  }
 }
 
 // The ICMP errors that report the fate of a packet to its sender. Redirects and source quench would
@@ -488,7 +509,7 @@ void Filter::judgeRelated(const PacketView& view, const LinkContext& from,
     return;
   }
   const ConnName name = connNameOf(quote.key, quote.icmpRole, quote.icmpType, from.zone);
-  ConnEntry* const found = connections_.find(name, connections_.hintOf(name), nowUs);
+  ConnEntry* const found = find(name, connections_.hintOf(name), nowUs);
   if (found == nullptr) {
     judgement.reason = DropReason::RelatedUnknown;
     return;
@@ -583,7 +604,7 @@ void Filter::judgeLaterFragment(const PacketView& view, const LinkContext& from,
 void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, const LinkContext& from,
                           const TableInForce& table, uint64_t nowUs,
                           Judgement& judgement) noexcept {
-  ConnEntry* entry = connections_.find(*foreseen.name, foreseen.hint, nowUs);
+  ConnEntry* entry = find(*foreseen.name, foreseen.hint, nowUs);
   const uint8_t sender = foreseen.name->sender;
 
   // An entry of this generation has the endpoints of its addresses.
@@ -621,12 +642,13 @@ void Filter::judgeTracked(const PacketView& view, const Foreseen& foreseen, cons
     judgeTcp(view, foreseen, *entry, from, table, nowUs, judgement);
   } else {
     if ((entry->flags & ConnEntry::ASSURED) == 0) connections_.settleOther(*entry, sender, nowUs);
-    entry->expiresUs = nowUs + timeoutOf(*entry);
+    keepAlive(*entry, sender, nowUs);
   }
   // A connection that was just opened has counted this packet already.
   if (entry != nullptr && judgement.passes() && !judgement.opened) {
     entry->count(sender, judgement.frameBytes);
     noteAudit(*entry, from, judgement);
+    if (offloaded_ != nullptr) admit(*entry, table, nowUs);
   }
   if (view.fragmented && judgement.passes() &&
       !(from.role == LinkRole::Watched && judgement.auditedBy != 0)) {
@@ -644,13 +666,15 @@ void Filter::judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntr
                       const LinkContext& from, const TableInForce& table, uint64_t nowUs,
                       Judgement& judgement) noexcept {
   const ConnState before = entry.state;
-  const TcpOutcome outcome = trackTcp(entry, foreseen.name->sender, view.tcp);
+  const uint8_t sender = foreseen.name->sender;
+  const TcpOutcome outcome =
+      entry.shared == 0 ? trackTcp(entry, sender, view.tcp) : trackShared(entry, sender, view.tcp);
   switch (outcome.fate) {
     case TcpFate::Accepted:
       if (entry.state != before || (entry.flags & ConnEntry::ASSURED) == 0) {
-        connections_.settleTcp(entry, foreseen.name->sender);
+        connections_.settleTcp(entry, sender);
       }
-      entry.expiresUs = nowUs + timeoutOf(entry);
+      keepAlive(entry, sender, nowUs);
       return;
     case TcpFate::Ignored:
       return;
@@ -749,6 +773,77 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   entry->count(sender, judgement.frameBytes);
   judgement.opened = true;
   counters_.opened.add(1);
+  if (offloaded_ != nullptr) admit(*entry, table, nowUs);
+}
+
+// A segment that sets an admitted connection's numbers back is dropped. Its sender sends it again,
+// and the connection is this worker's alone by then.
+TcpOutcome Filter::trackShared(ConnEntry& entry, uint8_t sender,
+                               const TcpSegment& segment) noexcept {
+  bool restarts = false;
+  const TcpOutcome outcome = trackSharedTcp(entry, sender, segment, &restarts);
+  if (!restarts) return outcome;
+  connections_.takeBack(entry);
+  return {TcpFate::Dropped, DropReason::InvalidTcpState};
+}
+
+// Lets programs pass a connection's packets, if no check is left that depends on more than its
+// name, its state and its ends' sides. Those are made here, for both ends.
+void Filter::admit(ConnEntry& entry, const TableInForce& table, uint64_t nowUs) noexcept {
+  const auto& [inside, outside] = (*offloaded_)[entry.key.zone()];
+  if (inside == nullptr || entry.leaving != 0 || entry.isAdmitted(table.generation)) return;
+  if (entry.generation != table.generation || inside->endpointId == NONE) return;
+  if ((entry.flags & ConnEntry::AUDIT_UNREPORTED) != 0 || !isOffloadable(entry)) return;
+  const uint8_t pod = entry.ends[0].endpoint == inside->endpointId ? 0 : 1;
+  const uint32_t other = entry.ends[1 - pod].endpoint;
+  if (entry.ends[pod].endpoint != inside->endpointId || other == inside->endpointId) return;
+  const FlowKey key = originalKeyOf(entry.key, pod);
+  if (guardSource(key.source, key.family, inside->endpointId, *inside, table) != DropReason::None ||
+      guardSource(key.destination, key.family, other, *outside, table) != DropReason::None) {
+    return;
+  }
+  if (entry.shared == 0) {
+    entry.ends[pod].isOutside = 0;
+    entry.ends[1 - pod].isOutside = 1;
+    for (SluiceConnEnd& end : entry.ends) end.seenUs = nowUs;
+  }
+  entry.admit(table.generation);
+}
+
+// Judges an admitted connection by a newer table, and admits it again if that allows it. What it
+// denies is cut by its next packet.
+void Filter::admitAgain(ConnEntry& entry, const TableInForce& table, uint64_t nowUs) noexcept {
+  if (entry.shared == 0 || entry.leaving != 0) return;
+  if (options_.established != Established::Keep || entry.generation == 0) {
+    const FlowKey key = originalKeyOf(entry);
+    const Ends ends(key, table.view);
+    if (table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol,
+                          key.destinationPort) != 0) {
+      return;
+    }
+  }
+  Judgement judgement;
+  if (recheck(entry, table, judgement)) admit(entry, table, nowUs);
+}
+
+Status Filter::share(const ConnMemory& memory, GracePeriods* periods) noexcept {
+  if (offloaded_ == nullptr) offloaded_.reset(new (std::nothrow) std::array<Offloaded, 256>);
+  if (offloaded_ == nullptr) return {StatusCode::Limit};
+  const Status status = connections_.share(memory, periods);
+  if (!status.ok()) offloaded_.reset();
+  return status;
+}
+
+void Filter::offload(uint8_t zone, const LinkContext* inside, const LinkContext* outside) noexcept {
+  Offloaded& wire = (*offloaded_)[zone];
+  const bool ends = wire.inside != nullptr && inside == nullptr;
+  wire = {inside, outside};
+  if (!ends) return;
+  for (uint32_t place = 0; place < connections_.placesUsed(); ++place) {
+    ConnEntry* const entry = connections_.at(place);
+    if (entry == nullptr || entry->shared == 0 || entry->key.zone() != zone) continue;
+    connections_.takeBack(*entry);
+  }
 }
 
 bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept {
@@ -782,9 +877,9 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
     }
     const DeniedBy audited = ends.auditedBy(table.view, key.protocol, key.destinationPort);
     if (audited == 0) {
-      entry.flags &= static_cast<uint8_t>(~ConnEntry::AUDIT_UNREPORTED);
+      entry.changeFlags(ConnEntry::AUDIT_UNREPORTED, 0);
     } else if (audited != entry.auditedBy) {
-      entry.flags |= ConnEntry::AUDIT_UNREPORTED;
+      entry.changeFlags(0, ConnEntry::AUDIT_UNREPORTED);
     }
     entry.auditedBy = audited;
   }
@@ -800,7 +895,8 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
 }
 
 bool Filter::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
-  if (options_.established != Established::Cut) return false;
+  const bool cuts = options_.established == Established::Cut;
+  if (!cuts && offloaded_ == nullptr) return false;
   if (sweptGeneration_ != table.generation) {
     sweptGeneration_ = table.generation;
     sweepPlace_ = 0;
@@ -810,10 +906,16 @@ bool Filter::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
   for (size_t step = 0; step < SWEEP_STEPS && cutCount_ < cutsMax; ++step) {
     if (sweepPlace_ >= connections_.placesUsed()) return false;
     ConnEntry* entry = connections_.at(sweepPlace_++);
-    if (entry == nullptr || entry->expiresUs <= nowUs) continue;
+    if (entry == nullptr || (entry->expiresUs <= nowUs && entry->shared == 0)) continue;
     if (entry->generation == table.generation) continue;
+    if (!cuts) {
+      admitAgain(*entry, table, nowUs);
+      continue;
+    }
     Judgement judgement;
-    if (!recheck(*entry, table, judgement) && judgement.cut) cut_[cutCount_ - 1].swept = true;
+    const bool passes = recheck(*entry, table, judgement);
+    if (!passes && judgement.cut) cut_[cutCount_ - 1].swept = true;
+    if (passes && offloaded_ != nullptr) admit(*entry, table, nowUs);
   }
   return true;
 }
@@ -856,8 +958,8 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
   size_t count = 0;
   for (size_t step = 0; step < steps && *place < connections_.placesUsed(); ++step) {
     if (count == records.size()) break;
-    const ConnEntry* entry = connections_.at((*place)++);
-    if (entry == nullptr || entry->expiresUs <= nowUs) continue;
+    ConnEntry* const entry = connections_.at((*place)++);
+    if (entry == nullptr || !isAlive(*entry, nowUs)) continue;
     const FlowKey key = originalKeyOf(*entry);
     ConnectionRecord& record = records[count++];
     record = {};
@@ -877,6 +979,7 @@ size_t Filter::list(uint64_t nowUs, size_t steps, std::span<ConnectionRecord> re
     record.zone = entry->key.zone();
     record.assured = (entry->flags & ConnEntry::UNREPLIED) == 0 ? 1 : 0;
     record.auditedBy = entry->auditedBy;
+    record.inKernel = entry->isAdmitted(entry->generation) ? 1 : 0;
   }
   return count;
 }
@@ -888,13 +991,17 @@ void Filter::tally(size_t steps, uint32_t* place) noexcept {
   }
 }
 
+bool Filter::isAlive(ConnEntry& entry, uint64_t nowUs) noexcept {
+  return entry.shared == 0 ? entry.expiresUs > nowUs : connections_.renew(entry, nowUs);
+}
+
 size_t Filter::save(Saved which, uint64_t nowUs, size_t steps, std::span<SavedConnection> into,
                     uint32_t* place) noexcept {
   size_t count = 0;
   for (size_t step = 0; step < steps && *place < connections_.placesUsed(); ++step) {
     if (count == into.size()) break;
-    const ConnEntry* entry = connections_.at((*place)++);
-    if (entry == nullptr || entry->expiresUs <= nowUs) continue;
+    ConnEntry* const entry = connections_.at((*place)++);
+    if (entry == nullptr || !isAlive(*entry, nowUs)) continue;
     if (which == Saved::Lasting && !isLasting(*entry)) continue;
     SavedConnection& saved = into[count++];
     saveConn(*entry, nowUs, &saved);

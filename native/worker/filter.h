@@ -9,6 +9,8 @@
 #include "native/conntrack/conn-table.h"
 #include "native/conntrack/fragment-table.h"
 #include "native/conntrack/saved-connection.h"
+#include "native/conntrack/tcp-track.h"
+#include "native/host/grace-periods.h"
 #include "native/layout/layout.gen.h"
 #include "native/packet/frame.h"
 #include "native/packet/packet-view.h"
@@ -156,7 +158,8 @@ class Filter {
                   uint64_t nowUs, Judgement* judgements) noexcept;
 
   // With Established::Cut, looks at the next few connections and judges again those that an older
-  // table judged. False when the sweep is complete.
+  // table judged. With offload(), admits those that it still allows. False when the sweep is
+  // complete.
   bool sweep(const TableInForce& table, uint64_t nowUs) noexcept;
 
   // Connections cut since forgetCut(). There is room for those of one batch and one sweep().
@@ -197,8 +200,17 @@ class Filter {
   [[nodiscard]] uint32_t hitsWaiting() const noexcept { return connections_.hits().waiting(); }
   // The connection of a frame that has just been judged, or nullptr.
   [[nodiscard]] const ConnEntry* connectionOf(const ConnName& name, uint64_t nowUs) noexcept {
-    return connections_.find(name, connections_.hintOf(name), nowUs);
+    return find(name, connections_.hintOf(name), nowUs);
   }
+  // Moves the connections to memory that eBPF programs read, see ConnTable::share(), so that
+  // programs pass packets of those wires that offload() names.
+  Status share(const ConnMemory& memory, GracePeriods* periods) noexcept;
+  // Lets programs pass the connections of the wire with this zone. The contexts, of its two links,
+  // stay where they are until it is told otherwise; nullptr: they pass none any more.
+  void offload(uint8_t zone, const LinkContext* inside, const LinkContext* outside) noexcept;
+  // See ConnTable.
+  size_t reclaim() noexcept { return connections_.isShared() ? connections_.reclaim() : 0; }
+
   // Removes the connection of this name; false when it is not there.
   bool forget(const ConnKey& key, uint64_t nowUs) noexcept;
 
@@ -236,6 +248,11 @@ class Filter {
   struct Ends;
   struct Foreseen;
   struct Batch;
+  // The links of a wire whose connections programs may pass.
+  struct Offloaded {
+    const LinkContext* inside = nullptr;
+    const LinkContext* outside = nullptr;
+  };
 
   // The step that a frame needs after it has been read.
   enum class Next : uint8_t {
@@ -261,6 +278,16 @@ class Filter {
                            const LinkContext& from, const TableInForce& table,
                            Judgement& judgement) noexcept;
   void foresee(size_t tracked, const TableInForce& table) noexcept;
+  // The connection of this name, or nullptr.
+  [[nodiscard]] ConnEntry* find(const ConnName& name, const ConnHint& hint,
+                                uint64_t nowUs) noexcept {
+    ConnEntry* const entry = connections_.find(name, hint, nowUs);
+    if (entry == nullptr || entry->shared == 0) [[likely]]
+      return entry;
+    if (connections_.renew(*entry, nowUs)) return entry;
+    connections_.removeOver(*entry);
+    return nullptr;
+  }
   void finish(Next next, const Frame& frame, const PacketView& view, const Foreseen& foreseen,
               const LinkContext& from, const TableInForce& table, uint64_t nowUs,
               Judgement& judgement) noexcept;
@@ -283,6 +310,11 @@ class Filter {
   void judgeTcp(const PacketView& view, const Foreseen& foreseen, ConnEntry& entry,
                 const LinkContext& from, const TableInForce& table, uint64_t nowUs,
                 Judgement& judgement) noexcept;
+  [[nodiscard]] TcpOutcome trackShared(ConnEntry& entry, uint8_t sender,
+                                       const TcpSegment& segment) noexcept;
+  [[nodiscard]] bool isAlive(ConnEntry& entry, uint64_t nowUs) noexcept;
+  void admit(ConnEntry& entry, const TableInForce& table, uint64_t nowUs) noexcept;
+  void admitAgain(ConnEntry& entry, const TableInForce& table, uint64_t nowUs) noexcept;
   void judgeUntracked(const PacketView& view, const Foreseen& foreseen, const Ends& ends,
                       const LinkContext& from, const TableInForce& table, uint64_t nowUs,
                       Judgement& judgement) noexcept;
@@ -322,6 +354,7 @@ class Filter {
   std::array<uint16_t, LINKS_MAX> ownerByLink_ = {};
   std::unique_ptr<Batch> batch_;
   std::unique_ptr<ExemptGate> exempt_;
+  std::unique_ptr<std::array<Offloaded, 256>> offloaded_;  // by zone; nullptr: there are none
 };
 
 }  // namespace sluice

@@ -94,7 +94,8 @@ struct Worker::Station {
   Counter droppedFrames;
   Counter refusedFrames;
   Counter answeredFrames;
-  uint64_t lostBefore = 0;  // by the links that this one replaced
+  uint64_t lostBefore = 0;    // by the links that this one replaced
+  KernelCounts kernelBefore;  // the same
 };
 
 Worker::Worker(std::unique_ptr<Filter> filter, TableSlot* tables, size_t number,
@@ -202,7 +203,13 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
   if (station->watched) {
     epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   }
-  if (Station* partner = stationOf(station->partner); partner != nullptr) partner->partner = NONE;
+  if (Station* partner = stationOf(station->partner); partner != nullptr) {
+    partner->partner = NONE;
+    if (shares_) {
+      filter_->offload(partner->zone, nullptr, nullptr);
+      (void)settlePartner(*partner);
+    }
+  }
   // Also when all numbers were taken and its wire's datagrams are nobody's.
   filter_->detachOwner(linkId, clockNs(CLOCK_MONOTONIC) / 1'000);
   stations_[linkId].reset();
@@ -221,6 +228,9 @@ Status Worker::replaceLink(uint32_t linkId, std::unique_ptr<Link>* link,
   if (station->watched) epoll_ctl(poll_, EPOLL_CTL_DEL, station->link->descriptor(), nullptr);
   station->watched = station->gone = false;
   station->lostBefore += station->link->lostFrames();
+  const KernelCounts counts = station->link->kernelCounts();
+  station->kernelBefore.passedFrames += counts.passedFrames;
+  station->kernelBefore.passedBytes += counts.passedBytes;
   station->link.swap(*link);
   station->mac = mac;
   station->neighbour.reset();
@@ -233,6 +243,8 @@ Status Worker::replaceLink(uint32_t linkId, std::unique_ptr<Link>* link,
     station->ready = true;
     ready_.push_back(linkId);
   }
+  const Status settled = settleOffload(*station);
+  if (!settled.ok()) return settled;
   return stations_.size() > LINKS_LOOKED_AT ? watch(*station, linkId) : Status{};
 }
 
@@ -267,7 +279,39 @@ Status Worker::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
   ends[0]->zone = ends[1]->zone = zone;
   ends[1]->routerAdvertisements = routerAdvertisements;
   settleOwners();
-  return {};
+  return settleOffload(*ends[0]);
+}
+
+Status Worker::share(const ConnMemory& memory, GracePeriods* periods) noexcept {
+  const Status status = filter_->share(memory, periods);
+  shares_ = shares_ || status.ok();
+  return status;
+}
+
+// Tells the programs of a wire, whose links may have been replaced, of each other.
+Status Worker::settleOffload(const Station& station) noexcept {
+  const Station* const partner = stationOf(station.partner);
+  if (!shares_ || partner == nullptr) return {};
+  const Station& inside = station.isInside ? station : *partner;
+  const Station& outside = station.isInside ? *partner : station;
+  const bool both = inside.link->passesInKernel() && outside.link->passesInKernel();
+  // First what they passed by the links before.
+  filter_->offload(station.zone, nullptr, nullptr);
+  if (both) filter_->offload(station.zone, &inside.context, &outside.context);
+  const Status status = settlePartner(inside);
+  return status.ok() ? settlePartner(outside) : status;
+}
+
+Status Worker::settlePartner(const Station& station) noexcept {
+  const Station* const partner = stationOf(station.partner);
+  WirePartner told;
+  told.isOutside = partner != nullptr && !station.isInside;
+  told.zone = station.zone;
+  if (partner != nullptr) {
+    told.mac = station.isInside ? station.mac : partner->mac;
+    if (partner->link->passesInKernel()) told.interfaceIndex = partner->link->interfaceIndex();
+  }
+  return station.link->passTo(told);
 }
 
 Status Worker::makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept {
@@ -326,6 +370,7 @@ void Worker::refreshContexts(const TableInForce& table) noexcept {
 size_t Worker::round(uint64_t nowUs) noexcept {
   const TableInForce* table = tables_->read(number_);
   if (table != nullptr) refreshContexts(*table);
+  if (shares_) reclaim();
   if (epochOffsetUs_ == 0 || nowUs - epochReadUs_ > EPOCH_REFRESH_US) {
     epochOffsetUs_ = clockNs(CLOCK_REALTIME) / 1'000 - nowUs;
     epochReadUs_ = nowUs;
@@ -382,6 +427,15 @@ size_t Worker::takeTurns(const TableInForce* table, uint64_t nowUs) noexcept {
     taken += handleHandedOver(table, nowUs);
   }
   return taken;
+}
+
+// Reports the connections that have ended, once programs count for them no more.
+void Worker::reclaim() noexcept {
+  size_t reclaimed = ConnTable::RECLAIMED_MAX;
+  while (reclaimed == ConnTable::RECLAIMED_MAX) {
+    reclaimed = filter_->reclaim();
+    reportClosed();
+  }
 }
 
 // A timed-out connection is not found any more. This call frees its place and reports its end.
@@ -679,6 +733,7 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
 // Cuts connections that the table in force denies, without waiting for their next packets.
 void Worker::sweep(const TableInForce& table, uint64_t nowUs) noexcept {
   sweeping_ = filter_->sweep(table, nowUs);
+  if (shares_ && !sweeping_) judgedUpTo_.store(table.generation, std::memory_order_release);
   if (filter_->cut().empty()) return;
   rejectUsed_ = 0;
   reportCuts(table, nowUs);
@@ -964,6 +1019,14 @@ void Worker::reportClosed() noexcept {
   filter_->forgetClosed();
 }
 
+// What the kernel passed that arrived at a link, also at those that it replaced.
+KernelCounts Worker::kernelCounts(const Station& station) noexcept {
+  KernelCounts counts = station.link->kernelCounts();
+  counts.passedFrames += station.kernelBefore.passedFrames;
+  counts.passedBytes += station.kernelBefore.passedBytes;
+  return counts;
+}
+
 uint64_t Worker::drops(DropReason reason) const noexcept {
   const auto index = static_cast<size_t>(reason);
   return filter_->counters().dropped[index].read() + dropped_[index].read();
@@ -972,10 +1035,15 @@ uint64_t Worker::drops(DropReason reason) const noexcept {
 Status Worker::readLink(uint32_t linkId, LinkCounters* counters) const noexcept {
   const Station* station = stationOf(linkId);
   if (station == nullptr) return {StatusCode::Argument};
-  counters->receivedFrames = station->receivedFrames.read();
-  counters->receivedBytes = station->receivedBytes.read();
-  counters->sentFrames = station->sentFrames.read();
-  counters->sentBytes = station->sentBytes.read();
+  const KernelCounts in = kernelCounts(*station);
+  const Station* const partner = stationOf(station->partner);
+  const KernelCounts out = partner != nullptr ? kernelCounts(*partner) : KernelCounts{};
+  counters->receivedFrames = station->receivedFrames.read() + in.passedFrames;
+  counters->receivedBytes = station->receivedBytes.read() + in.passedBytes;
+  counters->sentFrames = station->sentFrames.read() + out.passedFrames;
+  counters->sentBytes = station->sentBytes.read() + out.passedBytes;
+  counters->kernelFrames = in.passedFrames;
+  counters->kernelBytes = in.passedBytes;
   counters->droppedFrames = station->droppedFrames.read();
   counters->refusedFrames = station->refusedFrames.read();
   counters->answeredFrames = station->answeredFrames.read();

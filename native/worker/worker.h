@@ -95,6 +95,14 @@ class Worker {
   //         link, or when another wire has the zone.
   Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
                   bool routerAdvertisements) noexcept;
+  // Lets programs pass the connections of wires whose two links can: see Filter::share().
+  // Errors: Limit; System.
+  Status share(const ConnMemory& memory, GracePeriods* periods) noexcept;
+  // The generation up to which admitted connections have been judged. Threads: any.
+  [[nodiscard]] uint32_t judgedUpTo() const noexcept {
+    return judgedUpTo_.load(std::memory_order_acquire);
+  }
+
   // Makes every link that belongs to no wire a link of the switch. `uplink` is a link or NONE.
   // Frames sent by the uplink go to the MAC that addLink() got with it.
   Status makeSwitch(const MacAddress& gateway, uint32_t uplink) noexcept;
@@ -152,6 +160,7 @@ class Worker {
   void waitForFew(int timeoutMs) noexcept;
   void forgetWake() noexcept;
   void askWhichAreReady(int timeoutMs) noexcept;
+  void reclaim() noexcept;
   void expire(uint64_t nowUs) noexcept;
   void sleep() noexcept;
   [[nodiscard]] size_t takeTurns(const TableInForce* table, uint64_t nowUs) noexcept;
@@ -161,6 +170,8 @@ class Worker {
   [[nodiscard]] bool inboxEmpty() const noexcept;
   void refreshContexts(const TableInForce& table) noexcept;
   void settleOwners() noexcept;
+  Status settleOffload(const Station& station) noexcept;
+  Status settlePartner(const Station& station) noexcept;
   [[nodiscard]] ConnCharge chargeOf(const SavedConnection& saved) const noexcept;
   void handleBatch(Station& from, size_t count, const TableInForce* table, uint64_t nowUs) noexcept;
   [[nodiscard]] DropReason forward(Station& from, Frame& frame, const Judgement& judgement,
@@ -187,6 +198,7 @@ class Worker {
   void passExempt(Station& from, Frame& frame, const Judgement& judgement, uint64_t nowUs) noexcept;
   void reportAudited(const Station& from, const Frame& frame, const Judgement& judgement) noexcept;
   void reportClosed() noexcept;
+  [[nodiscard]] static KernelCounts kernelCounts(const Station& station) noexcept;
   [[nodiscard]] Station* stationOf(uint32_t linkId) const noexcept;
 
   std::unique_ptr<Filter> filter_;
@@ -225,6 +237,8 @@ class Worker {
   std::unique_ptr<std::byte[]> rejectSpace_;  // answers to what is denied, and resets, of a batch
   size_t rejectUsed_ = 0;
   bool rejecting_ = false;
+  bool shares_ = false;  // programs read the connections
+  std::atomic<uint32_t> judgedUpTo_ = 0;
   bool sweeping_ = false;     // a sweep judges connections again
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch
   uint64_t epochOffsetUs_ = 0;

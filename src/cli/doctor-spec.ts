@@ -5,7 +5,7 @@ const flags = [
   {
     flags: "--for <purpose...>",
     description:
-      "what it has to be ready for: lab, run, af-xdp, capture, sidecar, node; only what concerns that is printed. When left out, all is printed, and lab and run decide",
+      "what it has to be ready for: lab, run, af-xdp, kernel, capture, sidecar, node; only what concerns that is printed. When left out, all is printed, and lab and run decide",
   },
   output("table", "json"),
 ] as const;

@@ -150,9 +150,9 @@ const tables: Tables = {
   interfaces: {
     header: [
       ...["INTERFACE", "ROLE", "POD", "STATE", "FAILS", "MODE"],
-      ...["RECEIVED", "SENT", "DROPPED", "LOST"],
+      ...["RECEIVED", "IN KERNEL", "SENT", "DROPPED", "LOST"],
     ],
-    right: [6, 7, 8, 9],
+    right: [6, 7, 8, 9, 10],
     rowOf: (item: InterfaceItem) => [
       item.name,
       item.role,
@@ -161,6 +161,7 @@ const tables: Tables = {
       item.failMode,
       item.mode,
       String(item.receivedFrames),
+      String(item.kernelFrames),
       String(item.sentFrames),
       String(item.droppedFrames),
       String(item.lostFrames + item.refusedFrames),
@@ -189,7 +190,7 @@ export function connectionTable<Item extends ConnectionItem>(more?: {
 }): ItemTable<Item> {
   return {
     header: [
-      ...["PROTOCOL", "FROM", "TO", "STATE", "EXPIRES", "PACKETS", "BYTES"],
+      ...["PROTOCOL", "FROM", "TO", "STATE", "EXPIRES", "PACKETS", "BYTES", "PATH"],
       ...(more === undefined ? [] : [more.header]),
     ],
     right: [4, 5, 6],
@@ -201,6 +202,7 @@ export function connectionTable<Item extends ConnectionItem>(more?: {
       `${Math.round(item.expiresInMs / 1_000)}s`,
       String(item.packets ?? "-"),
       String(item.bytes ?? "-"),
+      item.path ?? "-",
       ...(more === undefined ? [] : [more.of(item)]),
     ],
   };

@@ -326,6 +326,11 @@ export interface ConnectionItem {
   /** Frames so far, both ways; absent where the kernel tracks the connection and does not count. */
   readonly packets?: number;
   readonly bytes?: number;
+  /**
+   * What passes its packets now: the kernel itself, by what this process has admitted (`--link kernel`), or this
+   * process; absent where the kernel tracks the connection.
+   */
+  readonly path?: "kernel" | "userspace";
 }
 
 export interface ConnectionEnd {
@@ -349,6 +354,9 @@ export interface InterfaceItem {
   readonly note: string;
   readonly receivedFrames: number;
   readonly receivedBytes: number;
+  /** Of the received ones, those that the kernel passed itself (`--link kernel`). */
+  readonly kernelFrames: number;
+  readonly kernelBytes: number;
   readonly sentFrames: number;
   readonly sentBytes: number;
   readonly droppedFrames: number;
@@ -737,6 +745,8 @@ function interfacePieces({ dataplane, interfaces, mode }: ControlSubject): Gener
       mode: each.mode ?? mode(),
       receivedFrames: counts?.receivedFrames ?? 0,
       receivedBytes: counts?.receivedBytes ?? 0,
+      kernelFrames: counts?.kernelFrames ?? 0,
+      kernelBytes: counts?.kernelBytes ?? 0,
       sentFrames: counts?.sentFrames ?? 0,
       sentBytes: counts?.sentBytes ?? 0,
       droppedFrames: counts?.droppedFrames ?? 0,
@@ -832,7 +842,11 @@ function connectionFinder(
         expiresInMs: connection.expiresInMs,
         ...(connection.packets === 0
           ? {}
-          : { packets: connection.packets, bytes: connection.bytes }),
+          : {
+              packets: connection.packets,
+              bytes: connection.bytes,
+              path: connection.isInKernel ? "kernel" : "userspace",
+            }),
       };
       return [{ connection, item }];
     });

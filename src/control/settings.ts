@@ -75,7 +75,12 @@ export const settings = {
     "how a worker waits for packets: poll for a short time when that pays, spin (on a core of its own), or sleep",
   ),
   link: word(
-    ["auto", linkKindWords[LinkKind.Xdp], linkKindWords[LinkKind.Packet]],
+    [
+      "auto",
+      linkKindWords[LinkKind.Xdp],
+      linkKindWords[LinkKind.Packet],
+      linkKindWords[LinkKind.Kernel],
+    ],
     "auto",
     "how packets are received and sent",
   ),

@@ -298,6 +298,13 @@ export interface NativeDataplane {
     lasting: boolean,
     into: number,
   ): number;
+  addKernelLink(
+    namespaceFd: number,
+    name: string,
+    mac: string,
+    lasting: boolean,
+    into: number,
+  ): number;
   removeLink(linkId: number): void;
   /** Adds a link without an interface, which another link may replace. */
   addClosedLink(): number;

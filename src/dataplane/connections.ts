@@ -23,6 +23,8 @@ export interface Connection {
   /** Frames so far, both ways; a superframe is one. Later fragments are not counted. */
   readonly packets: number;
   readonly bytes: number;
+  /** Whether the kernel passes its packets, as long as they are as they should be. */
+  readonly isInKernel: boolean;
   /** Zone of its wire; 0 in a switch. */
   readonly zone: number;
   /** Its key in the connection table. */
@@ -41,6 +43,7 @@ export function decodeConnections(bytes: Uint8Array): Connection[] {
       state,
       assured,
       auditedBy,
+      inKernel,
       totalPackets,
       totalBytes,
       ...same
@@ -51,6 +54,7 @@ export function decodeConnections(bytes: Uint8Array): Connection[] {
       destination: addressOf(family, destination),
       state: connStateWords[state] ?? connStateWords[0],
       isAssured: assured !== 0,
+      isInKernel: inKernel !== 0,
       auditedBy: sidesOf(auditedBy),
       packets: totalPackets,
       bytes: totalBytes,

@@ -404,6 +404,32 @@ export class Dataplane {
   }
 
   /**
+   * Takes an existing interface by a program, which passes packets of admitted connections to the other link of
+   * its wire, if that is such a link too. All others come up. The first such link moves the connections to
+   * memory that programs read, all of which the kernel takes at once. `removeLink` and `close` give the interface
+   * back.
+   *
+   * Errors: DataplaneError EPERM without CAP_BPF and CAP_PERFMON (as in a user namespace), EINVAL before Linux
+   *         6.6, argument for an interface of another namespace than the first one's.
+   */
+  addKernelLink(options: PacketLinkOptions): number {
+    const inherited = this.#adopt(options, ["kernel"]);
+    if (inherited !== undefined) return inherited.linkId;
+    return native(`take the interface ${options.interface} by a program`, () =>
+      this.#added(
+        this.#native.addKernelLink(
+          options.namespaceFd ?? -1,
+          options.interface,
+          options.mac ?? "",
+          options.lasting ?? false,
+          options.into ?? NONE,
+        ),
+        options,
+      ),
+    );
+  }
+
+  /**
    * Takes an existing interface by the requested kind of link, or with `auto` by the one that suits it.
    * Returns the kind and the reason.
    *
@@ -422,6 +448,7 @@ export class Dataplane {
         ? suitableLink(interfaceTraits(options.namespaceFd, options.interface))
         : { kind: wanted, why: "asked for" };
     if (choice.kind === "af-packet") return { ...choice, linkId: this.addPacketLink(options) };
+    if (choice.kind === "kernel") return { ...choice, linkId: this.addKernelLink(options) };
     choice.kind satisfies "af-xdp";
     try {
       return { ...choice, linkId: this.addXdpLink(options) };

@@ -71,10 +71,13 @@ const faultRemedies: Readonly<Record<FaultWord, string | undefined>> = {
 };
 
 function remedy(code: string, syscall: string | undefined): string {
+  if (syscall === "BPF_LINK_CREATE" && code === "EINVAL") {
+    return " (AF_XDP needs a driver with a native mode, and --link kernel Linux 6.6)";
+  }
   if (syscall?.startsWith("BPF_")) {
     switch (code) {
       case "EPERM":
-        return " (AF_XDP, and failing open, need CAP_BPF and CAP_NET_ADMIN of the machine, which a user namespace does not give: choose AF_PACKET there)";
+        return " (AF_XDP, and failing open, need CAP_BPF and CAP_NET_ADMIN of the machine, and --link kernel CAP_PERFMON too, which a user namespace does not give: choose AF_PACKET there)";
       case "EBUSY":
         return " (another XDP program is attached: `ip link` shows it)";
       case "ERANGE":

@@ -6,7 +6,7 @@ import type { InPlaceFacts } from "./in-place-facts.js";
 import type { Machine } from "./machine.js";
 
 /** The intended uses of a machine. */
-export const purposes = ["lab", "run", "af-xdp", "capture", "sidecar", "node"] as const;
+export const purposes = ["lab", "run", "af-xdp", "kernel", "capture", "sidecar", "node"] as const;
 export type Purpose = (typeof purposes)[number];
 
 /** One check. */
@@ -51,6 +51,7 @@ export function diagnose(machine: Machine): Diagnosis {
       lab: ready("lab"),
       run: ready("run"),
       "af-xdp": ready("af-xdp"),
+      kernel: ready("kernel"),
       capture: ready("capture"),
       sidecar: ready("sidecar"),
       node: ready("node"),
@@ -73,10 +74,19 @@ function inPlaceChecks({ inPlace }: Machine): Check[] {
   const better = (name: string, found: string | undefined, remedy: string): Check =>
     check(name, [], found ?? "as it should be", found === undefined ? undefined : remedy, ["node"]);
   return [
+    check(
+      "kernel type information",
+      ["kernel"],
+      hasTypes ? "there" : "not there",
+      hasTypes
+        ? undefined
+        : "a kernel with CONFIG_DEBUG_INFO_BTF; without it rules of nftables judge in place, by iptables' match or a queue",
+      ["node"],
+    ),
     better(
       "hook",
-      hasTypes && hasProgramType ? undefined : "rules of nftables, by iptables' match or a queue",
-      "Linux 6.4 or later with CONFIG_NETFILTER_BPF_LINK and CONFIG_DEBUG_INFO_BTF has programs at the hook, which are faster",
+      hasProgramType ? undefined : "rules of nftables, by iptables' match or a queue",
+      "Linux 6.4 or later with CONFIG_NETFILTER_BPF_LINK has programs at the hook, which are faster",
     ),
     needed("bpf file system", hasFileSystem, "mount -t bpf bpf /sys/fs/bpf"),
     better(
@@ -140,10 +150,10 @@ function addonCheck({ addonError, node }: Machine): Check {
 /** A lab's own user namespace gives these capabilities, so they are not needed for a lab. */
 function capabilityChecks(machine: Machine): Check[] {
   const wanted: readonly [Capability, readonly Purpose[], readonly Purpose[]][] = [
-    ["CAP_NET_ADMIN", ["run", "af-xdp", "sidecar", "node"], []],
-    ["CAP_NET_RAW", ["run", "af-xdp", "capture", "sidecar"], []],
-    ["CAP_BPF", ["af-xdp", "node"], ["run", "sidecar"]],
-    ["CAP_PERFMON", ["node"], []],
+    ["CAP_NET_ADMIN", ["run", "af-xdp", "kernel", "sidecar", "node"], []],
+    ["CAP_NET_RAW", ["run", "af-xdp", "kernel", "capture", "sidecar"], []],
+    ["CAP_BPF", ["af-xdp", "kernel", "node"], ["run", "sidecar"]],
+    ["CAP_PERFMON", ["kernel", "node"], []],
   ];
   return wanted.map(([name, neededFor, betterFor]) => {
     // CAP_SYS_ADMIN includes these two, on older kernels and on new ones.
@@ -209,7 +219,7 @@ function kernelChecks({ features, user }: Machine): Check[] {
   return [
     check(
       "/dev/net/tun",
-      ["lab"],
+      ["lab", "kernel"],
       word("tun"),
       refused(
         "tun",
@@ -236,7 +246,7 @@ function kernelChecks({ features, user }: Machine): Check[] {
     ),
     check(
       "BPF programs",
-      ["af-xdp"],
+      ["af-xdp", "kernel"],
       word("loadProgram"),
       lacking(
         "loadProgram",
@@ -245,11 +255,11 @@ function kernelChecks({ features, user }: Machine): Check[] {
     ),
     check(
       "tcx",
-      [],
+      ["kernel"],
       word("attachTcx"),
       refused(
         "attachTcx",
-        "linux 6.6 and CAP_BPF; without it a wire holds the kernel off by a tc filter, which stays after a kill -9 until the next start, and nothing can fail open",
+        "linux 6.6 and CAP_BPF; without it there is no --link kernel, a wire holds the kernel off by a tc filter, which stays after a kill -9 until the next start, and nothing can fail open",
       ),
       ["run", "af-xdp", "sidecar", "node"],
     ),

@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0xa20770a2;
+export const LAYOUT_HASH = 0xd796e833;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -244,6 +244,8 @@ export const LinkKind = {
   Packet: 1,
   /** an existing interface by AF_XDP */
   Xdp: 2,
+  /** an existing interface by a program, which passes packets of admitted connections itself */
+  Kernel: 3,
 } as const;
 export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
 /** The word for each value of LinkKind, by its number. */
@@ -251,6 +253,7 @@ export const linkKindWords = [
   "tap",
   "af-packet",
   "af-xdp",
+  "kernel",
 ] as const;
 
 /** What judges where the kernel forwards packets. */
@@ -1246,8 +1249,10 @@ export const ConnectionRecord = {
   assured: 104,
   /** u8: DENIED_BY_… bits: audited policies would deny its egress, its ingress */
   auditedBy: 105,
-  /** 6 × u8: zero */
-  reserved: 106,
+  /** u8: 1 when the kernel passes its packets, by a program that reads the connection table */
+  inKernel: 106,
+  /** 5 × u8: zero */
+  reserved: 107,
 } as const;
 
 /** The fields of a ConnectionRecord. */
@@ -1282,6 +1287,8 @@ export interface ConnectionRecordFields {
   readonly assured: number;
   /** DENIED_BY_… bits: audited policies would deny its egress, its ingress */
   readonly auditedBy: number;
+  /** 1 when the kernel passes its packets, by a program that reads the connection table */
+  readonly inKernel: number;
 }
 
 /** Reads the ConnectionRecord at byte `at`; arrays are copies. */
@@ -1302,6 +1309,7 @@ export function readConnectionRecord(view: DataView, at: number): ConnectionReco
     zone: view.getUint8(at + 103),
     assured: view.getUint8(at + 104),
     auditedBy: view.getUint8(at + 105),
+    inKernel: view.getUint8(at + 106),
   };
 }
 
@@ -1838,7 +1846,7 @@ export function readGuardState(view: DataView, at: number): GuardStateFields {
 
 /** What has passed a link since it was added, and what the endpoint behind it has of the tables of connections and of fragmented datagrams. Byte offsets of its fields. */
 export const LinkCounters = {
-  bytes: 120,
+  bytes: 136,
   /** u64: frames taken from the link; a superframe is one */
   receivedFrames: 0,
   /** u64: their bytes */
@@ -1869,6 +1877,10 @@ export const LinkCounters = {
   fragmentShare: 104,
   /** u64: of these that gave way to new ones */
   evictedFragments: 112,
+  /** u64: frames received here that the kernel passed itself: they are among receivedFrames */
+  kernelFrames: 120,
+  /** u64: their bytes */
+  kernelBytes: 128,
 } as const;
 
 /** The fields of a LinkCounters. */
@@ -1903,6 +1915,10 @@ export interface LinkCountersFields {
   readonly fragmentShare: number;
   /** of these that gave way to new ones */
   readonly evictedFragments: number;
+  /** frames received here that the kernel passed itself: they are among receivedFrames */
+  readonly kernelFrames: number;
+  /** their bytes */
+  readonly kernelBytes: number;
 }
 
 /** Reads the LinkCounters at byte `at`; arrays are copies. */
@@ -1923,6 +1939,8 @@ export function readLinkCounters(view: DataView, at: number): LinkCountersFields
     fragments: u64At(view, at + 96),
     fragmentShare: u64At(view, at + 104),
     evictedFragments: u64At(view, at + 112),
+    kernelFrames: u64At(view, at + 120),
+    kernelBytes: u64At(view, at + 128),
   };
 }
 

@@ -394,7 +394,12 @@ export const structs: readonly Struct[] = [
         type: "u8",
         doc: "DENIED_BY_… bits: audited policies would deny its egress, its ingress",
       },
-      { name: "reserved", type: "u8", count: 6, doc: "zero" },
+      {
+        name: "inKernel",
+        type: "u8",
+        doc: "1 when the kernel passes its packets, by a program that reads the connection table",
+      },
+      { name: "reserved", type: "u8", count: 5, doc: "zero" },
     ],
   },
   {
@@ -605,7 +610,7 @@ export const structs: readonly Struct[] = [
   },
   {
     name: "LinkCounters",
-    bytes: 120,
+    bytes: 136,
     doc: "What has passed a link since it was added, and what the endpoint behind it has of the tables of connections and of fragmented datagrams.",
     typescript: ["read"],
     fields: [
@@ -656,6 +661,12 @@ export const structs: readonly Struct[] = [
         type: "u64",
         doc: "of these that gave way to new ones",
       },
+      {
+        name: "kernelFrames",
+        type: "u64",
+        doc: "frames received here that the kernel passed itself: they are among receivedFrames",
+      },
+      { name: "kernelBytes", type: "u64", doc: "their bytes" },
     ],
   },
   {
@@ -969,6 +980,11 @@ export const enums: readonly Enum[] = [
       { name: "Tap", doc: "a TAP interface of our own" },
       { name: "Packet", word: "af-packet", doc: "an existing interface by AF_PACKET" },
       { name: "Xdp", word: "af-xdp", doc: "an existing interface by AF_XDP" },
+      {
+        name: "Kernel",
+        word: "kernel",
+        doc: "an existing interface by a program, which passes packets of admitted connections itself",
+      },
     ],
   },
   {

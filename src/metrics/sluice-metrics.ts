@@ -87,6 +87,12 @@ const perInterface = [
     "answeredFrames",
     "ARP and neighbour requests answered for the gateway.",
   ],
+  [
+    "sluice_rx_kernel_packets_total",
+    "kernelFrames",
+    "Frames received there that the kernel passed itself (--link kernel); they count as received too.",
+  ],
+  ["sluice_rx_kernel_bytes_total", "kernelBytes", "Their bytes."],
 ] as const;
 
 /** Counts of the endpoint behind an interface, which identifies the endpoint. */

@@ -16,11 +16,14 @@ import {
 export function keepLeastPrivilege(later: {
   /** To be read again. */
   readonly files: readonly string[];
-  /** Whether a larger table may want other programs, which read the kernel's structures. */
-  readonly inPlace: boolean;
+  /**
+   * Whether programs may have to be loaded that the kernel does not take without it: a larger table in place, or
+   * another link by programs.
+   */
+  readonly programs: boolean;
 }): void {
   const keep: Capability[] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF", "CAP_IPC_LOCK"];
-  if (later.inPlace) keep.push("CAP_PERFMON");
+  if (later.programs) keep.push("CAP_PERFMON");
   if (!readableWithoutCapabilities(later.files)) keep.push("CAP_DAC_READ_SEARCH");
   dropCapabilities(keep);
 }

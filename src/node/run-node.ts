@@ -112,6 +112,10 @@ function ownWayOf({ source, sidecars, wires }: NodeConfig): OwnWay | undefined {
   return new OwnWay(sidecar);
 }
 
+function hasKernelLink({ wires, sidecars }: NodeConfig): boolean {
+  return [...wires, ...sidecars].some(({ link }) => link === "kernel");
+}
+
 /** Says which files of folders are no manifests, once until that changes. */
 class LastTold {
   readonly #host: NodeHost;
@@ -288,7 +292,7 @@ class NodeProcess {
     control ??= await this.#listen();
     keepLeastPrivilege({
       files: read.filter(existsSync),
-      inPlace: this.#inPlace !== undefined,
+      programs: this.#inPlace !== undefined || hasKernelLink(this.#run.config),
     });
     if (control.socket !== undefined) this.#kept.start();
     if (control.metrics !== undefined) host.tell(`metrics on ${control.metrics}`);

@@ -32,7 +32,7 @@ describe("sluice doctor", () => {
     });
     expect(wrong.status).toBe(2);
     expect(wrong.stderr).toContain(
-      'got "tea", want one of lab, run, af-xdp, capture, sidecar, node',
+      'got "tea", want one of lab, run, af-xdp, kernel, capture, sidecar, node',
     );
   });
 

@@ -71,7 +71,6 @@ const cases: readonly [
   notReady: readonly Purpose[],
   remedy: RegExp,
 ][] = [
-  ["hook", { inPlace: { ...inPlace!, hasTypes: false } }, [], /CONFIG_DEBUG_INFO_BTF/],
   ["hook", { inPlace: { ...inPlace!, hasProgramType: false } }, [], /CONFIG_NETFILTER_BPF_LINK/],
   ["connection tracking", { inPlace: { ...inPlace!, tracks: false } }, [], /modprobe nf_conntrack/],
   [
@@ -79,6 +78,12 @@ const cases: readonly [
     { inPlace: { ...inPlace!, attached: { byPrograms: true, pid: undefined } } },
     [],
     /sluice node --remove/,
+  ],
+  [
+    "kernel type information",
+    { inPlace: { ...inPlace!, hasTypes: false } },
+    ["kernel"],
+    /CONFIG_DEBUG_INFO_BTF/,
   ],
   ["bpf file system", { inPlace: { ...inPlace!, hasFileSystem: false } }, ["node"], /mount -t bpf/],
   [
@@ -97,35 +102,40 @@ const cases: readonly [
   [
     "native addon",
     { addonError: "no", features: undefined },
-    ["lab", "run", "af-xdp", "capture", "sidecar", "node"],
+    ["lab", "run", "af-xdp", "kernel", "capture", "sidecar", "node"],
     /glibc/,
   ],
   [
     "CAP_NET_ADMIN",
     { capabilities: new Set(["CAP_NET_RAW", "CAP_BPF", "CAP_PERFMON"]) },
-    ["run", "af-xdp", "sidecar", "node"],
+    ["run", "af-xdp", "kernel", "sidecar", "node"],
     /AmbientCapabilities=CAP_NET_ADMIN/,
   ],
   [
     "CAP_NET_RAW",
     { user: 0, capabilities: new Set(["CAP_NET_ADMIN", "CAP_BPF", "CAP_PERFMON"]) },
-    ["run", "af-xdp", "capture", "sidecar"],
+    ["run", "af-xdp", "kernel", "capture", "sidecar"],
     /--cap-add NET_RAW/,
   ],
   [
     "CAP_BPF",
     { capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_PERFMON"]) },
-    ["af-xdp", "node"],
+    ["af-xdp", "kernel", "node"],
     /AmbientCapabilities=CAP_BPF/,
   ],
   [
     "CAP_PERFMON",
     { capabilities: new Set(["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"]) },
-    ["node"],
+    ["kernel", "node"],
     /AmbientCapabilities=CAP_PERFMON/,
   ],
-  ["/dev/net/tun", { features: { ...works, tun: ENOENT } }, ["lab"], /mknod .*c 10 200/],
-  ["/dev/net/tun", { features: { ...works, tun: EPERM } }, ["lab"], /--device \/dev\/net\/tun/],
+  ["/dev/net/tun", { features: { ...works, tun: ENOENT } }, ["lab", "kernel"], /mknod .*c 10 200/],
+  [
+    "/dev/net/tun",
+    { features: { ...works, tun: EPERM } },
+    ["lab", "kernel"],
+    /--device \/dev\/net\/tun/,
+  ],
   [
     "AF_PACKET",
     { features: { ...works, packetSocket: EAFNOSUPPORT } },
@@ -133,8 +143,13 @@ const cases: readonly [
     /modprobe af_packet/,
   ],
   ["AF_XDP", { features: { ...works, xdpSocket: EAFNOSUPPORT } }, ["af-xdp"], /CONFIG_XDP_SOCKETS/],
-  ["BPF programs", { features: { ...works, loadProgram: EPERM } }, ["af-xdp"], /capabilities/],
-  ["tcx", { features: { ...works, attachTcx: EINVAL } }, [], /6\.6/],
+  [
+    "BPF programs",
+    { features: { ...works, loadProgram: EPERM } },
+    ["af-xdp", "kernel"],
+    /capabilities/,
+  ],
+  ["tcx", { features: { ...works, attachTcx: EINVAL } }, ["kernel"], /6\.6/],
   ["seccomp", { features: { ...works, seccomp: EINVAL } }, [], /CONFIG_SECCOMP_FILTER/],
   [
     "user namespaces",

@@ -5,7 +5,7 @@ import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { FlowEvent } from "../../src/layout/layout.gen.js";
 import { address, bytesOf, icmp, mac, neighbour, u16, u32 } from "../dataplane/frames.js";
 import { named, until } from "./lab-harness.js";
-import { missing, permissive, restrictive, WireBench } from "./wire-bench.js";
+import { missing, permissive, restrictive, usualLink, WireBench } from "./wire-bench.js";
 
 const TCP = 6;
 const pod = { mac: "02:00:00:00:00:01", v4: "10.0.0.1", v6: "fd00::1" };
@@ -42,7 +42,7 @@ describe.skipIf(obstacle !== undefined)(named("exempt", obstacle), () => {
   test.each([1, 3])(
     "neighbours find and keep each other under a policy, with %i workers",
     async (workers) => {
-      const dataplane = bench.filter(restrictive, "af-packet", { workers });
+      const dataplane = bench.filter(restrictive, usualLink, { workers });
       expect(await bench.try("peer", 6, TCP, 80)).toBe("answered");
       for (let round = 0; round < 3; round++) {
         for (const [from, to] of [
@@ -59,7 +59,7 @@ describe.skipIf(obstacle !== undefined)(named("exempt", obstacle), () => {
 
       // A filter that has just begun knows no neighbours. The pod comes back to its peer by itself.
       dataplane.close();
-      const next = bench.filter(restrictive, "af-packet", { workers });
+      const next = bench.filter(restrictive, usualLink, { workers });
       ask("pod", peer.v6);
       await until("the pod asks in vain", () => drops(next, "policy-egress") >= 3);
       await until("the pod gives up", () => !/PROBE/u.test(states("pod", peer.v6)));
@@ -132,7 +132,7 @@ describe.skipIf(obstacle !== undefined)(named("exempt", obstacle), () => {
       expect(routes()).toBe("");
       dataplane.close();
     }
-    const dataplane = bench.filter(restrictive, "af-packet", {}, "pass");
+    const dataplane = bench.filter(restrictive, usualLink, {}, "pass");
     bench.inject(bench.peer, [bytesOf(advertisement, new Uint8Array(1_200).fill(0x73))]);
     await until("the drop", () => drops(dataplane, "policy-ingress") === 1);
     expect(routes()).toBe("");

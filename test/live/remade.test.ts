@@ -246,6 +246,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's interface made anew", ob
   test.each([
     ["af-packet", ["--link", "af-packet"], [], remakes],
     ["af-xdp", ["--link", "af-xdp"], [], remakes],
+    ["kernel", ["--link", "kernel"], [], remakes / 10],
     ["two workers", ["--workers", "2"], [], remakes / 10],
     ["where tc filters keep the kernel off", [], byFilters, remakes / 10],
   ] as const)(

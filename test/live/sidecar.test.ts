@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ControlList, InterfaceItem } from "../../src/control/control-routes.js";
 import { tryLock } from "../../src/dataplane/host.js";
 import { finish, main, named, pause, until } from "./lab-harness.js";
 import {
@@ -384,6 +385,35 @@ sidecars:
     await bench.end(running, "SIGKILL");
     await pause(200);
     const again = await bench.sidecar();
+    expect(again.err()).toContain("goes on where a process was killed");
+    expect(JSON.parse(await denied.say("end")).runs).toEqual([]);
+    expect(await bench.end(again)).toBe(0);
+    expect(bench.seen()).toEqual(before);
+    expect(bench.interfaces()).toEqual(["eth0", "lo"]);
+  });
+
+  test("with --link kernel what it admits passes in the kernel; after a kill nothing does", async () => {
+    await bench.settled();
+    const before = bench.seen();
+    await bench.serve();
+    const socket = join(bench.folder, "control.sock");
+    const running = await bench.sidecar("--link", "kernel", "--socket", socket);
+    expect(running.err()).toContain("veth; its uplink is");
+    expect(bench.seen()).toEqual(before);
+    const load = bench.traffic(bench.network, "load", "2", ...urls);
+    const denied = flood();
+    await until("requests", async () => Number(await load.say("done?")) > 20);
+    const words = [main, "get", "interfaces", "-o", "json", "--socket", socket];
+    const { stdout } = await finish(spawn(process.execPath, words));
+    const answer = JSON.parse(stdout) as ControlList<InterfaceItem>;
+    for (const { kernelFrames, receivedFrames } of answer.items) {
+      expect(kernelFrames).toBeGreaterThan(20);
+      expect(receivedFrames).toBeGreaterThan(kernelFrames);
+    }
+    expect(JSON.parse(await load.say("end"))).toMatchObject({ failed: 0 });
+    await bench.end(running, "SIGKILL");
+    await pause(200);
+    const again = await bench.sidecar("--link", "kernel");
     expect(again.err()).toContain("goes on where a process was killed");
     expect(JSON.parse(await denied.say("end")).runs).toEqual([]);
     expect(await bench.end(again)).toBe(0);

@@ -3,7 +3,7 @@ import { decodeFlowEvent } from "../../src/dataplane/events.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { FlowEvent } from "../../src/layout/layout.gen.js";
 import { finish, named, pause, until } from "./lab-harness.js";
-import { missing, restrictive, tableOf, WireBench } from "./wire-bench.js";
+import { missing, restrictive, tableOf, usualLink, WireBench } from "./wire-bench.js";
 
 const obstacle = mayMakeNamespaces()
   ? missing("ip", "nsenter", "python3")
@@ -29,7 +29,7 @@ describe.skipIf(obstacle !== undefined)(named("swap under fire", obstacle), () =
 
   test("each packet is judged by one table, and what both allow loses nothing", async () => {
     const tables = [tableOf(opening(onlyEven)), tableOf(opening(onlyOdd))];
-    const dataplane = bench.filter(opening(onlyOdd), "af-packet", { eventsMax: 1 << 16 });
+    const dataplane = bench.filter(opening(onlyOdd), usualLink, { eventsMax: 1 << 16 });
     const wrong: unknown[] = [];
     const counts = new Map<string, number>();
     let lost = 0;

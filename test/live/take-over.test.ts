@@ -184,6 +184,7 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
   test.each([
     ["af-packet", ["2", "1", "3"]],
     ["af-xdp", ["1", "2"]],
+    ["kernel", ["2", "1", "3"]],
   ] as const)("a transfer goes on over %s, with %j workers in turn", async (link, counts) => {
     const workers = Array.from(
       { length: rounds + 1 },

@@ -98,6 +98,10 @@ export interface BulkResult {
   readonly segments: number;
 }
 
+/** The kind of link where a test does not care: `npm run test:kernel-link` runs these tests on the other kind. */
+export const usualLink: LinkKind =
+  process.env["SLUICE_TEST_LINK"] === "kernel" ? "kernel" : "af-packet";
+
 /**
  * A pod and its peer, and a namespace with the interfaces `in` and `out` between them, which hands
  * nothing on by itself.
@@ -160,7 +164,7 @@ export class WireBench {
   /** Puts the data plane between the two, with a table in force. */
   filter(
     manifests: string,
-    kind: LinkKind | "auto" = "af-packet",
+    kind: LinkKind | "auto" = usualLink,
     options: DataplaneOptions = {},
     routerAdvertisements: "pass" | "drop" = "drop",
   ): Dataplane {

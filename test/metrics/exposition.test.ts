@@ -23,6 +23,8 @@ const link = {
   fragments: 0,
   fragmentShare: 0,
   evictedFragments: 0,
+  kernelFrames: 0,
+  kernelBytes: 0,
 };
 const endpoint = {
   ...{ connections: 40, connectionQuota: 100, evictedConnections: 3, refusedConnections: 5 },

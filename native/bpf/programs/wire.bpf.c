@@ -15,6 +15,7 @@
 // Maps and numbers: wire.h.
 extern const char buckets[], entries[], sides[], downs[], control[], ways[], counters[];
 extern const char bucketCount[], secretLow[], secretHigh[];
+extern const char bucketsEach[], placesEach[];
 extern const char workers[], steeringMultiplier[], processors[], frameMark[];
 // From the kernel's type information: native/bpf/wire-symbols.h.
 extern const char skbType[], skbSummed[], skbSummedShift[], skbSumStart[], skbSumOffset[], skbMac[];
@@ -282,12 +283,15 @@ INLINE int isSameKey(const SluiceConnKey* one, const SluiceConnKey* other) {
           (READ(one->words[4]) ^ other->words[4])) == 0;
 }
 
-INLINE SluiceConn* find(const SluiceConnKey* key, SluiceU64 hash) {
+INLINE SluiceConn* find(const SluiceConnKey* key, SluiceU64 hash, SluiceU32 worker) {
+  const SluiceU32 firstBucket = worker * (SluiceU32)LOADED(bucketsEach);
+  const SluiceU32 firstPlace = worker * (SluiceU32)LOADED(placesEach);
   const SluiceU32 tag = sluiceTagOf(hash);
   const SluiceU32 home = sluiceHomeOf(hash, LOADED(bucketCount));
   for (SluiceU32 probe = 0; probe < SLUICE_CONN_PROBES; ++probe) {
     SluiceU32 number = home + probe;
     if (number >= LOADED(bucketCount)) number -= LOADED(bucketCount);
+    number += firstBucket;
     const SluiceConnBucket* const bucket = mapLookup(buckets, &number);
     if (bucket == 0) return 0;
     // Without a branch for each slot, of which the verifier would follow every one. Two names with
@@ -300,6 +304,7 @@ INLINE SluiceConn* find(const SluiceConnKey* key, SluiceU64 hash) {
       isThere |= isSlot;
     }
     if (isThere != 0) {
+      place += firstPlace;
       SluiceConn* const entry = mapLookup(entries, &place);
       if (entry != 0 && isSameKey(&entry->key, key)) return entry;
     }
@@ -484,7 +489,7 @@ INLINE void orderLoads(void) {
 INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
                  const SluiceWireSide* side, const SluiceWireControl* settings,
                  const SluiceWireWay* way, SluiceU32 worker) {
-  SluiceConn* const entry = find(&packet->key, packet->hash);
+  SluiceConn* const entry = find(&packet->key, packet->hash, worker);
   if (entry == 0) return SLUICE_WIRE_UNKNOWN;
   const SluiceU32 sender = packet->sender & 1;
   SluiceConnEnd* const own = &entry->ends[sender];

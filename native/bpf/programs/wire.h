@@ -19,7 +19,8 @@
 //       `buckets`, `entries`: the connection table: native/conntrack/shared-table.h
 // `control` and `ways` are arrays with BPF_F_MMAPABLE.
 //
-// Numbers: `bucketCount`, `secretLow`, `secretHigh`: of the table;
+// Numbers: `bucketCount`, `secretLow`, `secretHigh`: of the table of each worker;
+//          `bucketsEach`, `placesEach`: from a worker's first bucket and entry to the next one's;
 //          `workers` and `steeringMultiplier`: of Steering; `processors`: that are possible;
 //          `frameMark`.
 

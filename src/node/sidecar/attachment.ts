@@ -589,6 +589,11 @@ class Taking implements OpenAttachment {
   #makeFront(state: InterfaceState): void {
     const { mac, mtu } = state.link;
     const name = frontName(state.index);
+    // A program stands at interfaces alone, and a TAP has this process at its other end.
+    if (this.#config.link === "kernel") {
+      this.#makeVeth(state);
+      return;
+    }
     try {
       this.#inside = this.#dataplane.addTap({
         name,
@@ -600,17 +605,22 @@ class Taking implements OpenAttachment {
       this.#frontKind = "tap";
     } catch (error) {
       if (!(error instanceof DataplaneError) || error.fault !== "tun-device") throw error;
-      const inner = innerName(state.index);
-      createVeth({ name }, { name: inner });
-      configureInterface(undefined, { name, mac, mtu });
-      configureInterface(undefined, { name: inner, mtu, linkLocal: false, up: true });
-      strip(readLink(inner)?.index ?? 0);
       this.#say(`its place is taken by a veth: there is no /dev/net/tun here (${error.code})`);
-      this.#takeInner(inner, mac);
+      this.#makeVeth(state);
     }
   }
 
-  /** Attaches the existing front; false when it was made for another number of workers. */
+  #makeVeth({ index, link: { mac, mtu } }: InterfaceState): void {
+    const name = frontName(index);
+    const inner = innerName(index);
+    createVeth({ name }, { name: inner });
+    configureInterface(undefined, { name, mac, mtu });
+    configureInterface(undefined, { name: inner, mtu, linkLocal: false, up: true });
+    strip(readLink(inner)?.index ?? 0);
+    this.#takeInner(inner, mac);
+  }
+
+  /** Attaches the existing front; false when it was made for another number of workers, or another link. */
   #attachFront(found: Standing): boolean {
     const { kind, mac } = found.front;
     const name = frontLink(found);
@@ -618,6 +628,7 @@ class Taking implements OpenAttachment {
       this.#takeInner(name, mac);
       return true;
     }
+    if (this.#config.link === "kernel") return false;
     try {
       this.#inside = this.#dataplane.addTap({ name, mac, lasting: true, ...this.#into("inside") });
       this.#frontKind = "tap";
@@ -629,13 +640,11 @@ class Taking implements OpenAttachment {
   }
 
   #takeInner(name: string, mac: string): void {
-    this.#inside = this.#dataplane.addPacketLink({
-      interface: name,
-      mac,
-      lasting: true,
-      slots: Math.min(innerSlots, this.#slots),
-      ...this.#into("inside"),
-    });
+    const options = { interface: name, mac, lasting: true, ...this.#into("inside") };
+    this.#inside =
+      this.#config.link === "kernel"
+        ? this.#dataplane.addKernelLink(options)
+        : this.#dataplane.addPacketLink({ ...options, slots: Math.min(innerSlots, this.#slots) });
     this.#frontKind = "veth";
   }
 

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "native/attach/kernel-path.h"
+#include "native/attach/opened-link.h"
+#include "native/attach/stack-guard.h"
+#include "native/host/descriptor.h"
+#include "native/io/wire-side.h"
+#include "native/packet/status.h"
+
+namespace sluice {
+
+// An interface that a program of a KernelPath takes frames from, with its TAP. Both are guarded,
+// the TAP too: what the kernel's own stack would send into it would pass for a frame of the wire.
+//
+// Until join(), an interface that was opened carries nothing, and one that was adopted goes on as
+// its predecessor left it.
+//
+// Owner: the destructor detaches the programs, unless another process has their descriptors too.
+class KernelSide final : public WireSide {
+ public:
+  // The programs' and the TAP guard's descriptors, as descriptors() returns them.
+  static constexpr size_t DESCRIPTORS = 4;
+
+  // The name of the TAP of an interface.
+  [[nodiscard]] static std::string tapOf(uint32_t interfaceIndex);
+
+  // Opens an interface whose TAP has been made.
+  //
+  // Errors: System: EINVAL of "BPF_LINK_CREATE" before Linux 6.6. Argument when the path has sides
+  //         in another namespace.
+  static Status open(std::shared_ptr<KernelPath> path, int namespaceFd,
+                     const std::string& interface, uint32_t interfaceIndex,
+                     std::shared_ptr<KernelSide>* side) noexcept;
+  // Continues, in this process's own namespace, with what a predecessor's descriptors() keep
+  // attached. Errors: Argument when they are something else; System.
+  static Status adopt(std::shared_ptr<KernelPath> path, const std::string& interface,
+                      uint32_t interfaceIndex, std::vector<Descriptor> descriptors,
+                      std::shared_ptr<KernelSide>* side) noexcept;
+  ~KernelSide() override;
+
+  Status join(const WirePartner& partner) noexcept override;
+  [[nodiscard]] KernelCounts counts() const noexcept override;
+  [[nodiscard]] uint32_t interfaceIndex() const noexcept override;
+
+  // Puts the programs of this process in place again, after a successor has not taken over.
+  Status resume() noexcept;
+  [[nodiscard]] std::vector<int> descriptors() const;
+  [[nodiscard]] SluiceWireWay* way(uint32_t worker) const noexcept {
+    return path_->way(number_, worker);
+  }
+
+ private:
+  KernelSide(std::shared_ptr<KernelPath> path, uint32_t interfaceIndex) noexcept
+      : path_(std::move(path)), interfaceIndex_(interfaceIndex) {}
+  Status prepare(int namespaceFd, const std::string& interface) noexcept;
+
+  std::shared_ptr<KernelPath> path_;
+  uint32_t interfaceIndex_;
+  uint32_t tapIndex_ = 0;
+  uint32_t number_ = NONE;
+  Descriptor promiscuous_;  // a socket that keeps the interface so
+  Descriptor wire_;         // the attached programs' links
+  Descriptor down_;
+  std::unique_ptr<StackGuard> tapGuard_;
+};
+
+}  // namespace sluice
