@@ -107,16 +107,26 @@ export function HeatView({ model, shown, found, hidden, hasFlows, ...props }: He
   );
 }
 
+/** Changes of size are followed when they have rested: a panel that opens is painted before the cells are fitted anew. */
+const restMs = 100;
+
 /** How much room an element has, as it changes. */
 function useRoom(frame: { readonly current: HTMLElement | null }) {
   const [room, setRoom] = useState({ width: 0, height: 0 });
   useEffect(() => {
     const element = frame.current!;
+    let timer = 0;
     const measure = () => setRoom({ width: element.clientWidth, height: element.clientHeight });
     measure();
-    const observer = new ResizeObserver(measure);
+    const observer = new ResizeObserver(() => {
+      clearTimeout(timer);
+      timer = setTimeout(measure, restMs);
+    });
     observer.observe(element);
-    return () => observer.disconnect();
+    return () => {
+      clearTimeout(timer);
+      observer.disconnect();
+    };
   }, [frame]);
   return room;
 }
