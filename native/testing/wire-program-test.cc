@@ -573,6 +573,39 @@ TEST("wire program: a frame waits for those of its connection that are still on 
   CHECK(program.run(datagram(5), false) == SLUICE_WIRE_ORDER);
 }
 
+TEST("wire program: frames of other connections that wait hold nobody up but by chance") {
+  Bench bench;
+  if (!bench.valid) return;
+  Program& program = bench.program;
+  constexpr uint16_t OTHERS = 60'000;
+  for (uint16_t other = 0; other < 20; ++other) admitDatagrams(bench, OTHERS + other);
+  SluiceWireWay& way = program.way(false);
+  way.sent = way.done = START;
+  for (uint32_t port = 2; way.sent < START + SLUICE_WIRE_UP_MAX; ++port) {
+    CHECK(program.run(datagram(static_cast<uint16_t>(port)), false) == SLUICE_WIRE_UNKNOWN);
+  }
+  const auto countOf = [&way](uint32_t wanted) {
+    uint32_t count = 0;
+    for (const uint64_t slot : way.ofConnection) count += slot >> 32 == wanted && slot != 0 ? 1 : 0;
+    return count;
+  };
+  // Slots in which several wait are few, and their connections go up, in turn.
+  CHECK(countOf(0) > 100 && countOf(0) < SLUICE_WIRE_SLOTS / 8);
+  uint32_t passed = 0;
+  for (uint16_t other = 0; other < 20; ++other) {
+    passed += program.run(datagram(OTHERS + other), false) == SLUICE_WIRE_PASSED ? 1 : 0;
+  }
+  CHECK(passed > 14);
+  way.done = way.sent;
+  CHECK(program.run(datagram(2), false) == SLUICE_WIRE_UNKNOWN);
+  admitDatagrams(bench, 2);
+  CHECK(program.run(datagram(2), false) == SLUICE_WIRE_ORDER);
+  for (uint64_t& slot : way.ofConnection) slot &= 0xffffffff;
+  CHECK(program.run(datagram(2), false) == SLUICE_WIRE_ORDER);
+  way.done = way.sent - SLUICE_WIRE_HELD_MIN;
+  CHECK(program.run(datagram(2), false) == SLUICE_WIRE_ORDER);
+}
+
 TEST("wire program: a frame waits for fragments between the same two addresses") {
   Bench bench;
   if (!bench.valid) return;

@@ -465,15 +465,42 @@ INLINE int isWaiting(const SluiceWireWay* way, SluiceU32 number) {
 INLINE SluiceU32 slotOf(const Packet* packet) {
   return (SluiceU32)(packet->hash >> 32) & (SLUICE_WIRE_SLOTS - 1);
 }
+INLINE SluiceU32 ownTagOf(const Packet* packet) { return (SluiceU32)packet->hash | 1; }
 INLINE SluiceU32 slotOfPair(const Packet* packet) {
-  return (SluiceU32)(packet->pair * LOADED(steeringMultiplier) >> 22) & (SLUICE_WIRE_SLOTS - 1);
+  return (SluiceU32)(packet->pair * LOADED(steeringMultiplier) >> 22) &
+         (SLUICE_WIRE_PAIR_SLOTS - 1);
 }
 
-// Whether frames wait that this one must not overtake.
+// Notes in a connection's slot the number of its frame that goes up.
+INLINE void noteConnection(SluiceWireWay* way, const Packet* packet, SluiceU32 number) {
+  SluiceU64* const slot = &way->ofConnection[slotOf(packet)];
+  const SluiceU32 tag = ownTagOf(packet);
+  SluiceU64 have = READ(*slot);
+  for (int tries = 0; tries < 4; ++tries) {
+    const SluiceU32 last = (SluiceU32)have;
+    const int isLater = last - number < SLUICE_WIRE_TAP_QUEUE;
+    const int isAlone =
+        have == 0 || (SluiceU32)(have >> 32) == tag || (!isLater && !isWaiting(way, last));
+    const SluiceU64 next = (SluiceU64)(isAlone ? tag : 0) << 32 | (isLater ? last : number);
+    const SluiceU64 found = __sync_val_compare_and_swap(slot, have, next);
+    if (found == have) return;
+    have = found;
+  }
+}
+
+// Whether frames wait that this one must not overtake: SLUICE_WIRE_PASSED when none do,
+// SLUICE_WIRE_HELD when those of its own connection have waited for long.
 INLINE int waitsForOthers(const SluiceWireWay* way, const Packet* packet) {
-  if (isWaiting(way, READ(way->ofConnection[slotOf(packet)]))) return 1;
+  const SluiceU64 last = READ(way->ofConnection[slotOf(packet)]);
+  const SluiceU32 tag = (SluiceU32)(last >> 32);
+  if (last != 0 && (tag == 0 || tag == ownTagOf(packet)) && isWaiting(way, (SluiceU32)last)) {
+    const int isLong = READ(way->sent) - READ(way->done) >= SLUICE_WIRE_HELD_MIN;
+    return isLong && tag != 0 ? SLUICE_WIRE_HELD : SLUICE_WIRE_ORDER;
+  }
   return isWaiting(way, READ(way->fragment)) &&
-         isWaiting(way, READ(way->ofPair[slotOfPair(packet)]));
+                 isWaiting(way, READ(way->ofPair[slotOfPair(packet)]))
+             ? SLUICE_WIRE_ORDER
+             : SLUICE_WIRE_PASSED;
 }
 
 // Keeps the loads behind it behind those before it: a fetching atomic operation is a barrier. Some
@@ -519,10 +546,8 @@ INLINE int judge(const Packet* packet, SluiceU32 length, const SluiceU8* data,
   const SluiceU64 nowUs = coarseNs() / 1000;
   const SluiceU64 leaseUs = READ(settings->leaseUs);
   if (leaseUs != 0 && nowUs >= READ(settings->aliveUs[worker]) + leaseUs) return SLUICE_WIRE_LEASE;
-  if (waitsForOthers(way, packet)) {
-    return READ(way->sent) - READ(way->done) < SLUICE_WIRE_HELD_MIN ? SLUICE_WIRE_ORDER
-                                                                    : SLUICE_WIRE_HELD;
-  }
+  const int waits = waitsForOthers(way, packet);
+  if (waits != SLUICE_WIRE_PASSED) return waits;
   const SluiceU32 word = READ(*(SluiceU32*)&entry->state);
   const SluiceU64 ownSeenUs = READ(own->seenUs);
   const SluiceU64 otherSeenUs = READ(other->seenUs);
@@ -596,7 +621,7 @@ INLINE int enter(const Frame* frame, SluiceWireWay* way, const Packet* packet, i
   if (frame->length > SLUICE_WIRE_FRAME_BYTES_MAX) return SLUICE_WIRE_OVERSIZE;
   if (READ(way->sent) - READ(way->done) >= SLUICE_WIRE_UP_MAX) return SLUICE_WIRE_FULL;
   const SluiceU32 number = __sync_fetch_and_add(&way->sent, 1) + 1;
-  if (known != ODD) note(&way->ofConnection[slotOf(packet)], number);
+  if (known != ODD) noteConnection(way, packet, number);
   if (packet->isFragment) {
     note(&way->ofPair[slotOfPair(packet)], number);
     note(&way->fragment, number);

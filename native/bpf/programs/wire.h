@@ -49,11 +49,13 @@ typedef struct {
 // A TAP has a queue for each worker, of this length at least. Programs drop what would make one
 // longer than SLUICE_WIRE_UP_MAX, so the TAP itself loses nothing and `sent` and `done` agree.
 #define SLUICE_WIRE_TAP_QUEUE 4096u
-#define SLUICE_WIRE_UP_MAX 3072u
+#define SLUICE_WIRE_UP_MAX 2048u
 // While this many frames wait, a connection whose own frames are among them loses what it sends,
 // until they are done with. Otherwise a sender faster than a worker would go through it for ever.
 #define SLUICE_WIRE_HELD_MIN 1024u
-#define SLUICE_WIRE_SLOTS 1024u
+// Slots by hash for connections, of which a full way up fills half, and for pairs of addresses.
+#define SLUICE_WIRE_SLOTS 4096u
+#define SLUICE_WIRE_PAIR_SLOTS 1024u
 #define SLUICE_WIRE_FRAME_BYTES_MAX 65564u  // that go up; a VLAN tag comes on top
 
 // The way up of one side's frames to one worker, so that no frame overtakes those of its own
@@ -68,8 +70,10 @@ typedef struct {
   SluiceU32 reserved0[14];
   SluiceU32 done;  // frames that the worker has done with
   SluiceU32 reserved1[15];
-  SluiceU32 ofConnection[SLUICE_WIRE_SLOTS];  // the number of a connection's last one, by its hash
-  SluiceU32 ofPair[SLUICE_WIRE_SLOTS];        // of a fragment's pair of addresses
+  // The number of a connection's last one; above it, more of the connection's hash, or 0 while
+  // frames of several connections wait.
+  SluiceU64 ofConnection[SLUICE_WIRE_SLOTS];
+  SluiceU32 ofPair[SLUICE_WIRE_PAIR_SLOTS];  // the number of the last fragment of a pair
 } SluiceWireWay;
 
 // Where a frame went, and why up or nowhere.
