@@ -92,6 +92,7 @@ export class Enforcer {
     this.flows = new FlowLog(this.dataplane, {
       interfaceName,
       tableUsed: () => this.hits.tableUsed(),
+      moreDrained: (records, count) => this.hits.takeEvents(records, count),
       ...(moreEvents === undefined ? {} : { more: moreEvents }),
       ...(tell === undefined ? {} : { tell }),
     });

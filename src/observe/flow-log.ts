@@ -3,10 +3,9 @@ import { hostname } from "node:os";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { decodeFlowEvent, type FlowEventRecord } from "../dataplane/events.js";
 import { FlowEvent } from "../layout/layout.gen.js";
-import { protocolNumbers } from "../net/protocol.js";
-import { type FlowLine, flowOf, isAuditedEvent, isJudgedByPolicy, withLost } from "./flow.js";
+import { type FlowLine, flowOf, isJudgedByPolicy, questionOf, withLost } from "./flow.js";
 import type { FlowFilter } from "./flow-filter.js";
-import { type FlowQuestion, TableSnapshot, type TableSource } from "./table-snapshot.js";
+import { TableSnapshot, type TableSource } from "./table-snapshot.js";
 
 /** The flows that a reader wants. */
 export interface FlowRequest {
@@ -46,6 +45,8 @@ export interface FlowLogOptions {
   readonly interfaceName: (linkId: number) => string | undefined;
   /** Records to keep: 16,384 when absent. */
   readonly keep?: number;
+  /** Gets each record of the further source, once. */
+  readonly moreDrained?: (records: Uint8Array, count: number) => void;
   /** Called when another table is used. */
   readonly tableUsed?: () => void;
   /** Gets the first internal error as a line; the log continues. */
@@ -251,6 +252,7 @@ export class FlowLog {
         this.#count += run;
         done += run;
       }
+      if (source === this.#options.more) this.#options.moreDrained?.(this.#buffer, count);
       moved += count;
       if (count * FlowEvent.bytes < this.#buffer.length) return;
     }
@@ -374,20 +376,4 @@ function uuidOf(seed: string, number: number): string {
   const count = number.toString(16).padStart(14, "0");
   const parts = [seed.slice(0, 8), seed.slice(8, 12), `8${seed.slice(12, 15)}`];
   return [...parts, `8${seed[15]}${count.slice(0, 2)}`, count.slice(2)].join("-");
-}
-
-const portProtocols = new Set([
-  protocolNumbers["TCP"],
-  protocolNumbers["UDP"],
-  protocolNumbers["SCTP"],
-]);
-
-function questionOf(event: FlowEventRecord): FlowQuestion {
-  return {
-    source: event.source!,
-    destination: event.destination!,
-    protocol: event.protocol,
-    port: portProtocols.has(event.protocol) ? event.destinationPort : 0,
-    by: isAuditedEvent(event) ? "audit" : "enforced",
-  };
 }

@@ -8,7 +8,7 @@ import { ruleField } from "../policy/ruleset.js";
 import type { ResolvedService } from "../services/resolve.js";
 import type { ServicePortRef } from "../services/service-index.js";
 import { type HubbleReason, hubbleReason, worldIdentity } from "./hubble.js";
-import type { Owner, SideReason, TableSnapshot } from "./table-snapshot.js";
+import type { FlowQuestion, Owner, SideReason, TableSnapshot } from "./table-snapshot.js";
 
 /** One end of a flow, as Hubble has it. */
 export interface FlowEndpoint {
@@ -186,8 +186,25 @@ export function isJudgedByPolicy(event: FlowEventRecord): boolean {
 /**
  * Whether an event is about traffic that passed only because the policies that deny it are in audit mode.
  */
-export function isAuditedEvent({ kind, deniedBy }: FlowEventRecord): boolean {
+function isAuditedEvent({ kind, deniedBy }: FlowEventRecord): boolean {
   return kind === "audited" || (kind === "closed" && deniedBy.length > 0);
+}
+
+const portProtocols = new Set([
+  protocolNumbers["TCP"],
+  protocolNumbers["UDP"],
+  protocolNumbers["SCTP"],
+]);
+
+/** The question that an event is an answer to. */
+export function questionOf(event: FlowEventRecord): FlowQuestion {
+  return {
+    source: event.source!,
+    destination: event.destination!,
+    protocol: event.protocol,
+    port: portProtocols.has(event.protocol) ? event.destinationPort : 0,
+    by: isAuditedEvent(event) ? "audit" : "enforced",
+  };
 }
 
 /** Converts an event to Hubble's form. */

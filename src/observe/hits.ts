@@ -1,9 +1,10 @@
 import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
-import { sidesOf } from "../dataplane/events.js";
+import { decodeFlowEvent, sidesOf } from "../dataplane/events.js";
 import { HitRecord, NONE, readHitRecord } from "../layout/layout.gen.js";
+import { isJudgedByPolicy, questionOf } from "./flow.js";
 import type { FlowLog } from "./flow-log.js";
-import type { SideReason } from "./table-snapshot.js";
+import type { SideReason, TableSnapshot } from "./table-snapshot.js";
 
 /** What passed by a rule, or was denied by it. */
 export interface HitCount {
@@ -58,6 +59,8 @@ export interface HitsOptions {
 const readMs = 250;
 /** Records of one reading; what is left waits for the next. Some ten microseconds each. */
 const recordsAtOnce = 4_096;
+/** Events of one drain whose rules are looked for; of more it is not known what decided them. */
+const eventsAtOnce = 2_048;
 /** By ProtocolSlot: a protocol that is in it. */
 const protocolsBySlot = [6, 17, 132, 0] as const;
 
@@ -235,6 +238,35 @@ export class Hits {
     return { passed: this.#others.item("passed"), denied: this.#others.item("denied") };
   }
 
+  /**
+   * Counts what no worker judges: connections and drops in place, as the kernel tells them.
+   *
+   * Shape: `count` FlowEvent records. The end of a connection has all that it carried.
+   */
+  takeEvents(records: Uint8Array, count: number): void {
+    this.#learnPolicies();
+    for (let index = 0; index < count; index++) {
+      const event = decodeFlowEvent(records, index);
+      if (!isJudgedByPolicy(event)) continue;
+      const isDenied = event.kind === "dropped" || event.kind === "cut";
+      if (!isDenied && event.kind !== "opened" && event.kind !== "closed") continue;
+      const hasEnded = event.kind === "closed";
+      const more = {
+        packets: isDenied ? 1 : hasEnded ? event.totalPackets : 0,
+        bytes: isDenied ? event.frameBytes : hasEnded ? event.totalBytes : 0,
+        connections: event.kind === "opened" ? 1 : 0,
+        lastMs: event.timeUs / 1_000,
+      };
+      const deniedBy = isDenied ? event.deniedBy : [];
+      const snapshot =
+        index < eventsAtOnce ? this.#options.flows.snapshotOf(event.generation) : undefined;
+      const reasons = (by: "enforced" | "audit") =>
+        snapshot?.reasons([{ ...questionOf(event), by }])[0] ?? [];
+      const targets = this.#decided(deniedBy, snapshot, reasons);
+      for (const sum of targets) sum.add(more);
+    }
+  }
+
   /** All counts of a data plane that is stopped, for `restore`. */
   save(): SavedHits {
     for (const records of this.#options.dataplane.lastHits()) this.#take(records);
@@ -333,13 +365,23 @@ export class Hits {
 
   #targetsOf(record: ReturnType<typeof readHitRecord>): readonly Sum[] {
     const { generation, sourceLeaf, destinationLeaf, protocolSlot, port } = record;
-    const deniedBy = sidesOf(record.deniedBy);
-    const unknown = [this.#others.of(deniedBy.length > 0 ? "denied" : "passed")];
     const snapshot = this.#options.flows.snapshotOf(generation);
-    const protocol = protocolsBySlot[protocolSlot];
-    if (snapshot === undefined || protocol === undefined) return unknown;
-    const reasons = (by: "enforced" | "audit") =>
-      snapshot.reasonsOf(sourceLeaf, destinationLeaf, protocol, port, by);
+    const protocol = protocolsBySlot[protocolSlot] ?? 0;
+    return this.#decided(
+      sidesOf(record.deniedBy),
+      snapshot,
+      (by) => snapshot?.reasonsOf(sourceLeaf, destinationLeaf, protocol, port, by) ?? [],
+    );
+  }
+
+  /** Where what was decided counts. */
+  #decided(
+    deniedBy: readonly Side[],
+    snapshot: TableSnapshot | undefined,
+    reasons: (by: "enforced" | "audit") => readonly SideReason[],
+  ): readonly Sum[] {
+    const unknown = [this.#others.of(deniedBy.length > 0 ? "denied" : "passed")];
+    if (snapshot === undefined) return unknown;
     const sides = reasons("enforced");
     if (deniedBy.length > 0) {
       const denied = sides.filter(({ direction }) => deniedBy.includes(direction));

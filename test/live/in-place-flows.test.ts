@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ConnectionItem, ControlList } from "../../src/control/control-routes.js";
+import type { PolicyItem, RuleItem } from "../../src/control/policy-routes.js";
 import { setSysctl } from "../../src/dataplane/host.js";
 import type { FlowLine } from "../../src/observe/flow.js";
 import { kernelObstacle, NodeBench } from "./in-place-bench.js";
@@ -101,6 +102,21 @@ describe.skipIf(obstacle !== undefined)(named("flows in place", obstacle), () =>
         ingress_allowed_by: [{ name: "web" }],
         ext: { bytes: null, total: { packets: of("TCP")[0]?.packets, bytes: of("TCP")[0]?.bytes } },
       });
+      // The rules have what the connections have carried, and the policy what it denied.
+      const rules: ControlList<RuleItem> = JSON.parse(
+        await bench.ask("get", "rules", "--socket", bench.socket, "-o", "json"),
+      );
+      const sum = (what: "packets" | "connections") =>
+        rules.items
+          .filter(({ name, direction }) => name === "web" && direction === "ingress")
+          .reduce((all, { hits }) => all + hits[what], 0);
+      const listed = items.reduce((all, { packets = 0 }) => all + packets, 0);
+      expect([sum("packets"), sum("connections")]).toEqual([listed, 2]);
+      const policies: ControlList<PolicyItem> = JSON.parse(
+        await bench.ask("get", "policies", "--socket", bench.socket, "-o", "json"),
+      );
+      const web = policies.items.find(({ name }) => name === "web");
+      expect(web?.hits?.denied.ingress.packets).toBeGreaterThan(0);
       // What policy denies is no connection, so it has no end.
       expect(ends).toHaveLength(2);
       expect(await list()).toEqual([]);

@@ -4,7 +4,7 @@ import { HitRecord, ProtocolSlot } from "../../src/layout/layout.gen.js";
 import { parseAddress } from "../../src/net/address.js";
 import { Hits } from "../../src/observe/hits.js";
 import { TableSnapshot, type TableSource } from "../../src/observe/table-snapshot.js";
-import { shop, tableOf } from "./fake-dataplane.js";
+import { eventBytes, shop, tableOf } from "./fake-dataplane.js";
 
 interface Said {
   readonly from?: string;
@@ -186,6 +186,20 @@ describe("Hits", () => {
       audited: { ingress: { packets: 3 } },
     });
     expect(hits.defaults.allowed.ingress.packets).toBe(13);
+  });
+
+  test("in place, a connection counts when it begins and ends, and a drop at once", () => {
+    const events = [
+      eventBytes({ kind: "Opened" }),
+      eventBytes({ kind: "Closed", totalPackets: 12, totalBytes: 3_456 }),
+      eventBytes({ kind: "Dropped", reason: "PolicyIngress", deniedBy: 2, destinationPort: 81 }),
+      eventBytes({ kind: "Dropped", reason: "SpoofedSource", source: "192.0.2.1" }),
+      eventBytes({ kind: "Closed", totalPackets: 3, totalBytes: 300, generation: 9 }),
+    ];
+    hits.takeEvents(Uint8Array.from(events.flatMap((bytes) => [...bytes])), events.length);
+    expect(hits.rule(allowed).hits).toMatchObject({ packets: 12, bytes: 3_456, connections: 1 });
+    expect(hits.policy(db)?.denied.ingress).toMatchObject({ packets: 1, bytes: 60 });
+    expect(hits.unknown).toMatchObject({ passed: { packets: 3 }, denied: { packets: 0 } });
   });
 
   test("the next process goes on with the counts, and knows since when", async () => {
