@@ -177,43 +177,46 @@ describe.skipIf(obstacle !== undefined)(named("hits", obstacle), () => {
     };
   }
 
-  test("what each rule let pass is what both ends counted, across swaps", async () => {
-    write(policy("one", both, first));
-    await run();
-    const send = await ends();
-    await send(both, 40, false, true);
-    await send(both, 7, true, true);
-    await send(first, 5, false, true);
-    expect(await send(neither, 3, true, false)).toBe(0);
-    expect(await rulesOf("one")).toEqual([passed(47, 8), passed(5, 1)]);
+  test.each(["af-packet", "kernel"])(
+    "what each rule let pass is what both ends counted, across swaps, %s",
+    async (link) => {
+      write(policy("one", both, first));
+      await run("--link", link);
+      const send = await ends();
+      await send(both, 40, false, true);
+      await send(both, 7, true, true);
+      await send(first, 5, false, true);
+      expect(await send(neither, 3, true, false)).toBe(0);
+      expect(await rulesOf("one")).toEqual([passed(47, 8), passed(5, 1)]);
 
-    // The same connections, judged by the rules of another policy: what they carry from here on is its own.
-    write(`${policy("one", both, first)}---${policy("two", both, second)}`);
-    await reload();
-    await send(both, 10, false, true);
-    // Both policies allow it, and the first decides.
-    expect(await rulesOf("one")).toEqual([passed(57, 8), passed(5, 1)]);
-    expect(await rulesOf("two")).toEqual([
-      [0, 0, 0],
-      [0, 0, 0],
-    ]);
-    write(policy("two", both, second));
-    await reload();
-    await send(both, 11, false, true);
-    await send(both, 2, true, true);
-    await send(second, 4, true, true);
-    expect(await send(first, 6, false, false)).toBe(5);
-    expect(await rulesOf("two")).toEqual([passed(13, 2), passed(4, 4)]);
-    const two = await policyOf("two");
-    expect(two.hits?.denied.ingress).toMatchObject({ packets: 6, bytes: 6 * frameBytes });
-    expect(two.hits?.rules).toMatchObject({ packets: 2 * 17, connections: 6 });
-    expect(Date.parse(two.hits!.rules.lastHit!)).toBeGreaterThan(Date.parse(two.hits!.since));
-    // A policy that is gone has no counts; what was denied before the swap stays in the sum.
-    expect(await policyOf("one")).toBeUndefined();
-    const { defaults, unknown } = await list<RuleItem>("rules");
-    expect(defaults.denied.ingress.packets).toBe(9);
-    expect(unknown).toMatchObject({ passed: { packets: 0 }, denied: { packets: 0 } });
-  });
+      // The same connections, judged by the rules of another policy: what they carry from here on is its own.
+      write(`${policy("one", both, first)}---${policy("two", both, second)}`);
+      await reload();
+      await send(both, 10, false, true);
+      // Both policies allow it, and the first decides.
+      expect(await rulesOf("one")).toEqual([passed(57, 8), passed(5, 1)]);
+      expect(await rulesOf("two")).toEqual([
+        [0, 0, 0],
+        [0, 0, 0],
+      ]);
+      write(policy("two", both, second));
+      await reload();
+      await send(both, 11, false, true);
+      await send(both, 2, true, true);
+      await send(second, 4, true, true);
+      expect(await send(first, 6, false, false)).toBe(5);
+      expect(await rulesOf("two")).toEqual([passed(13, 2), passed(4, 4)]);
+      const two = await policyOf("two");
+      expect(two.hits?.denied.ingress).toMatchObject({ packets: 6, bytes: 6 * frameBytes });
+      expect(two.hits?.rules).toMatchObject({ packets: 2 * 17, connections: 6 });
+      expect(Date.parse(two.hits!.rules.lastHit!)).toBeGreaterThan(Date.parse(two.hits!.since));
+      // A policy that is gone has no counts; what was denied before the swap stays in the sum.
+      expect(await policyOf("one")).toBeUndefined();
+      const { defaults, unknown } = await list<RuleItem>("rules");
+      expect(defaults.denied.ingress.packets).toBe(9);
+      expect(unknown).toMatchObject({ passed: { packets: 0 }, denied: { packets: 0 } });
+    },
+  );
 
   test("the counts of the process before go on after a take-over", async () => {
     write(policy("one", both, first));
