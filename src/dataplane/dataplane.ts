@@ -853,19 +853,23 @@ export class Dataplane {
       return undefined;
     }
     const { kind, counts } = handoff;
-    return native(`take over ${name}`, () => {
-      const linkId = this.#added(
-        this.#native.adoptLink(
-          name,
-          mac ?? "",
-          { ...handoff, kind: linkKindWords.indexOf(kind) },
-          lasting,
-        ),
-        options,
+    const adopt = () =>
+      this.#native.adoptLink(
+        name,
+        mac ?? "",
+        { ...handoff, kind: linkKindWords.indexOf(kind) },
+        lasting,
       );
-      this.#countsBefore.set(linkId, counts);
-      return { kind, linkId };
-    });
+    let linkId: number;
+    try {
+      linkId = this.#added(native(`take over ${name}`, adopt), options);
+    } catch (error) {
+      // It leads to another interface, such as one that was deleted since, and is closed.
+      if (error instanceof DataplaneError && error.code === "argument") return undefined;
+      throw error;
+    }
+    this.#countsBefore.set(linkId, counts);
+    return { kind, linkId };
   }
 
   /**

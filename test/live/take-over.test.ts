@@ -14,6 +14,7 @@ import {
   configureInterface,
   createNamespace,
   createVeth,
+  deleteInterface,
 } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { parseAddress } from "../../src/net/address.js";
@@ -68,16 +69,18 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
       copyFileSync(join(root, "examples/three-tier", name), join(folder, name));
     }
     [pod, filter, network] = [createNamespace(), createNamespace(), createNamespace()];
-    for (const [end, name, address] of [
-      [pod, "inside", database],
-      [network, "outside", payment],
-    ] as const) {
-      createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: filter, name });
-      const addresses = [{ address: parseAddress(address)!, length: 24 }];
-      configureInterface(end, { name: "eth0", addresses, up: true });
-      configureInterface(filter, { name, up: true });
-    }
+    connect(pod, "inside", database);
+    connect(network, "outside", payment);
   });
+
+  function connect(end: number, name: string, address: string): void {
+    createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: filter, name });
+    const addresses = [{ address: parseAddress(address)!, length: 24 }];
+    // The same when it is made anew: its neighbours need not find it again.
+    const mac = `02:00:00:00:00:${name === "inside" ? "01" : "02"}`;
+    configureInterface(end, { name: "eth0", mac, addresses, up: true });
+    configureInterface(filter, { name, up: true });
+  }
 
   afterEach(async () => {
     for (const child of children.splice(0)) {
@@ -441,6 +444,21 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     // SIGINT is for good: nothing is stored.
     await service.stop("SIGINT");
     expect(service.stored).toBe(0);
+  });
+
+  test("an interface that was made anew in between is taken at the start, and there is no loop", async () => {
+    const service = manager(64);
+    await service.start();
+    const knocking = await knock();
+    await service.stop("SIGTERM");
+    deleteInterface(filter, "inside");
+    connect(pod, "inside", database);
+    await service.start();
+    expect(service.stored).toBe(0);
+    const going = await transfer();
+    await until("traffic", () => going.bytes() > 1 << 20);
+    await going.done();
+    expect(knocking.answers()).toEqual([]);
   });
 
   test("what is not whole is no succession: it starts anew, closed in between", async () => {
