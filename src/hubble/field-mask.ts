@@ -1,3 +1,5 @@
+import { type MessageDefinition, type MessageName, messages } from "./definitions.js";
+
 /** The fields of a flow that a caller wants. */
 export interface FieldMask {
   /** The same for masks with the same paths. */
@@ -21,14 +23,29 @@ const ofVerdicts = [
 
 /**
  * Reads a mask of paths such as `source.pod_name`; undefined when it has none. A path that no flow has leaves
- * nothing.
+ * nothing, and costs nothing: strangers write them.
  */
 export function readFieldMask(paths: readonly string[]): FieldMask | undefined {
   if (paths.length === 0) return undefined;
   const root: Node = { below: new Map() };
-  for (const path of paths) add(root, path.split("."));
+  const known = [...new Set(paths.filter(isOfFlow))].sort();
+  for (const path of known) add(root, path.split("."));
   if (root.below.has("event_type")) for (const name of ofVerdicts) add(root, [name]);
-  return { key: [...paths].sort().join(), apply: (flow) => pick(root, flow) };
+  return { key: `only ${known.join()}`, apply: (flow) => pick(root, flow) };
+}
+
+/** More than any path of a flow has. */
+const pathLengthMax = 200;
+
+function isOfFlow(path: string): boolean {
+  if (path.length > pathLengthMax) return false;
+  let definition: MessageDefinition | undefined = messages["flow.Flow"];
+  for (const name of path.split(".")) {
+    if (definition === undefined || !Object.hasOwn(definition, name)) return false;
+    const [, type]: MessageDefinition[string] = definition[name]!;
+    definition = type in messages ? messages[type as MessageName] : undefined;
+  }
+  return true;
 }
 
 function add(node: Node, [name = "", ...rest]: readonly string[]): void {

@@ -24,6 +24,9 @@ export interface FlowsWanted {
 type Match = (flow: Flow) => boolean;
 type Values = readonly unknown[];
 
+/** A list of pods is one filter; who sends more is no reader of flows. */
+const filtersMax = 256;
+
 /**
  * Reads a GetFlowsRequest. Who follows and says no beginning begins at `nowUs`, in microseconds since the epoch.
  *
@@ -42,8 +45,13 @@ export function readFlowsRequest(
   if (first && follow) {
     throw new CallError("invalidArgument", "got first and follow, want one of them");
   }
-  const allowed = (request["whitelist"] as Values).map(matchOf);
-  const denied = (request["blacklist"] as Values).map(matchOf);
+  const [white, black] = [request["whitelist"] as Values, request["blacklist"] as Values];
+  const filters = white.length + black.length;
+  if (filters > filtersMax) {
+    throw new CallError("invalidArgument", `got ${filters} filters, want at most ${filtersMax}`);
+  }
+  const allowed = white.map(matchOf);
+  const denied = black.map(matchOf);
   return {
     matches: (flow) =>
       (allowed.length === 0 || allowed.some((each) => each(flow))) &&
@@ -110,10 +118,7 @@ function sideCondition(side: Side, what: string, values: Values): Match {
   const end = (flow: Flow): FlowEndpoint | undefined => flow[side];
   switch (what) {
     case "ip":
-      return any(texts.map(readBlock), (block) => (flow) => {
-        const address = parseAddress(flow.IP?.[side] ?? "");
-        return address !== undefined && prefixContains(block, address);
-      });
+      return addressMatch(texts.map(readBlock), side);
     case "pod":
       return any(texts, (text) =>
         nameMatch(text, (flow) => ({
@@ -155,6 +160,13 @@ function sideCondition(side: Side, what: string, values: Values): Match {
       // Names of DNS, translated addresses, names of clusters: no flow here has any.
       return () => false;
   }
+}
+
+function addressMatch(blocks: readonly Prefix[], side: Side): Match {
+  return (flow) => {
+    const address = parseAddress(flow.IP?.[side] ?? "");
+    return address !== undefined && blocks.some((block) => prefixContains(block, address));
+  };
 }
 
 /** One of the values is enough. */

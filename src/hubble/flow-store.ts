@@ -23,6 +23,8 @@ interface Reading {
   readonly wanted: FlowsWanted;
   /** Number of the next flow to look at. */
   next: number;
+  /** How many flows are still to be found before `next`, where it then begins. */
+  toFind: number;
   /** Where to stop, when it does not follow. */
   readonly end: number;
   /** How many it may still be sent. */
@@ -33,6 +35,8 @@ interface Reading {
 
 /** Flows looked at for one caller before others have their turn. */
 const flowsAtOnce = 1_024;
+/** How long all callers are served before anything else has its turn: one's filter may have thousands of values. */
+const turnMs = 10;
 /** Over how long the rate of flows is taken. */
 const rateMs = 60_000;
 
@@ -107,10 +111,12 @@ export class FlowStore {
   read(call: GrpcCall, wanted: FlowsWanted): void {
     if (call.isClosed) return;
     const head = this.#next;
+    const isFromFirst = wanted.first || wanted.number === 0;
     const reading: Reading = {
       call,
       wanted,
-      next: this.#startOf(wanted, head),
+      next: isFromFirst ? this.#first : head,
+      toFind: isFromFirst ? 0 : wanted.number,
       end: wanted.follow ? Number.POSITIVE_INFINITY : head,
       left: wanted.number > 0 && !wanted.follow ? wanted.number : Number.POSITIVE_INFINITY,
       lost: 0,
@@ -122,7 +128,6 @@ export class FlowStore {
       before();
     };
     call.onCaughtUp = () => this.#goOn();
-    this.#serve(reading);
     this.#goOn();
   }
 
@@ -144,35 +149,45 @@ export class FlowStore {
     this.#kept[this.#first++ % this.#bounds.flowsMax] = undefined;
   }
 
-  /** The number of the flow with which a reader begins. */
-  #startOf({ number, first, sinceUs, matches }: FlowsWanted, head: number): number {
-    if (first || number === 0) return this.#first;
-    let found = 0;
-    let at = head;
-    while (at > this.#first && found < number) {
-      const { line, timeUs } = this.#at(at - 1);
-      if (timeUs < sinceUs) break;
-      if (matches(line.flow)) found++;
-      at--;
-    }
-    return at;
-  }
-
   /** Serves the readers soon, a part at a time. */
   #goOn(): void {
     if (this.#isServing) return;
     this.#isServing = true;
     setImmediate(() => {
       this.#isServing = false;
+      const endMs = performance.now() + turnMs;
       let isMore = false;
-      for (const reading of this.#readings) isMore = this.#serve(reading) || isMore;
+      for (const reading of [...this.#readings]) {
+        if (performance.now() > endMs) {
+          isMore = true;
+          break;
+        }
+        isMore = this.#serve(reading, endMs) || isMore;
+        // Who has had a turn is the last in the next one.
+        if (this.#readings.delete(reading) && !reading.call.isClosed) this.#readings.add(reading);
+      }
       if (isMore) this.#goOn();
     });
   }
 
+  /** Looks back for where a reader begins; whether that is found. */
+  #seek(reading: Reading, endMs: number): boolean {
+    const { matches, sinceUs } = reading.wanted;
+    while (reading.toFind > 0 && reading.next > this.#first) {
+      if (performance.now() > endMs) return false;
+      const { line, timeUs } = this.#at(reading.next - 1);
+      if (timeUs < sinceUs) break;
+      if (matches(line.flow)) reading.toFind--;
+      reading.next--;
+    }
+    reading.toFind = 0;
+    return true;
+  }
+
   /** Sends a part to one reader; whether there is more that it can take. */
-  #serve(reading: Reading): boolean {
+  #serve(reading: Reading, endMs: number): boolean {
     const { call, wanted } = reading;
+    if (!this.#seek(reading, endMs)) return true;
     const head = this.#next;
     if (reading.next < this.#first) {
       reading.lost += this.#first - reading.next;
@@ -180,6 +195,7 @@ export class FlowStore {
     }
     const stop = Math.min(head, reading.end, reading.next + flowsAtOnce);
     while (reading.next < stop && reading.left > 0 && !call.isBehind && !call.isClosed) {
+      if (performance.now() > endMs) return true;
       const kept = this.#at(reading.next);
       reading.next++;
       if (kept.timeUs > wanted.untilUs) {

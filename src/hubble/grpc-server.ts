@@ -36,7 +36,7 @@ export class CallError extends Error {
 
 /** One call, as its method sees it. */
 export interface GrpcCall {
-  /** The decoded request. */
+  /** The decoded request, until the method waits for something. */
   readonly request: Readonly<Record<string, unknown>>;
   /** Fields of the request that its type does not have, as `package.Message field 7`. */
   readonly unknown: readonly string[];
@@ -87,6 +87,8 @@ export class GrpcServer {
   readonly #bucket: TokenBucket;
   readonly #buckets: ClientBuckets;
   #calls = 0;
+  /** Of the calls under way. */
+  #requestBytes = 0;
 
   constructor(bounds: GrpcBounds, answers: Readonly<Record<MethodName, GrpcMethod>>) {
     this.bounds = bounds;
@@ -126,8 +128,16 @@ export class GrpcServer {
     return undefined;
   }
 
-  leave(): void {
+  /** Whether a call's request may be kept while the call is under way; `bytes` are given back to `leave`. */
+  keep(bytes: number): boolean {
+    if (this.#requestBytes + bytes > this.bounds.requestsBytesMax) return false;
+    this.#requestBytes += bytes;
+    return true;
+  }
+
+  leave(bytes: number): void {
     this.#calls--;
+    this.#requestBytes -= bytes;
   }
 
   #accept(socket: Socket): void {
@@ -206,23 +216,27 @@ class Connection {
       return;
     }
     this.calls++;
+    let call: Call | undefined;
     stream.once("close", () => {
       this.calls--;
       this.#deadlineMs = performance.now() + this.#server.bounds.idleMs;
-      this.#server.leave();
+      this.#server.leave(call?.requestBytes ?? 0);
     });
     const method = headers[":path"] ?? "";
     if (!Object.hasOwn(methods, method)) {
       refuse(stream, new CallError("unimplemented", `no ${method.slice(0, 100)} here`));
       return;
     }
-    new Call(stream, method as MethodName, this.#server, this.reachedAt).read();
+    call = new Call(stream, method as MethodName, this.#server, this.reachedAt);
+    call.read();
   }
 }
 
 class Call implements GrpcCall {
   readonly reachedAt: string | undefined;
   request: Readonly<Record<string, unknown>> = {};
+  /** What its method may have made of the request is a multiple of it. */
+  requestBytes = 0;
   readonly unknown: string[] = [];
   onCaughtUp = () => {};
   onClose = () => {};
@@ -320,12 +334,18 @@ class Call implements GrpcCall {
     this.#hasAsked = true;
     this.#pieces = [];
     clearTimeout(this.#timer);
+    if (!this.#server.keep(length)) {
+      throw new CallError("resourceExhausted", "the requests under way are too large together");
+    }
+    this.requestBytes = length;
     const type = methods[this.#method].request;
     const body = all.subarray(headBytes, headBytes + length);
     this.request = decodeMessage(type, body, (of, field) => {
       if (this.unknown.length < 8) this.unknown.push(`${of} field ${field}`);
     });
     const done = this.#server.answers[this.#method](this);
+    // A method reads it at once; the call may go on for days.
+    this.request = {};
     if (done instanceof Promise) done.catch((error: unknown) => this.#fail(error));
   }
 
@@ -373,7 +393,9 @@ function statusOf(error: unknown): { readonly status: number } {
 
 /** As gRPC has it: percent-encoded UTF-8 but for printable ASCII. */
 function escaped(text: string): string {
-  return text
-    .slice(0, 1_000)
-    .replace(/[^\x20-\x24\x26-\x7e]+/g, (part) => encodeURIComponent(part));
+  // Byte by byte: the cut may be inside of a character.
+  const bytes = [...Buffer.from(text.slice(0, 1_000))];
+  const isPlain = (byte: number) => byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
+  const hex = (byte: number) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  return bytes.map((byte) => (isPlain(byte) ? String.fromCharCode(byte) : hex(byte))).join("");
 }

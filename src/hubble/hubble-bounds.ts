@@ -8,6 +8,8 @@ export interface GrpcBounds {
   readonly callsPerSecond: number;
   readonly callsPerClientPerSecond: number;
   readonly requestBytesMax: number;
+  /** Of all calls under way: a filter takes some hundred times its bytes. */
+  readonly requestsBytesMax: number;
   /** From the start of a call until its request is whole, and of a connection until its first call. */
   readonly requestMs: number;
   /** How long a connection may be without a call before it is ended. */
@@ -27,6 +29,7 @@ export const hubbleBounds: GrpcBounds = {
   callsPerClientPerSecond: 100,
   // A list of 500 pods' names; who sends more is no reader of flows.
   requestBytesMax: 128 * 1024,
+  requestsBytesMax: 512 * 1024,
   requestMs: 10_000,
   idleMs: 10 * 60_000,
   behindBytes: 64 * 1024,

@@ -17,10 +17,26 @@ const forms = {
  * Errors: undefined for what is none.
  */
 export function readLabelSelector(text: string): LabelsMatch | undefined {
-  const requirements = text.split(/,(?![^(]*\))/).map((each) => readRequirement(each.trim()));
+  const requirements = partsOf(text).map((each) => readRequirement(each.trim()));
   const read = requirements.filter((each) => each !== undefined);
   if (read.length < requirements.length) return undefined;
   return (labels) => read.every((each) => each(labels));
+}
+
+/** What is between commas, but those in parentheses. */
+function partsOf(text: string): readonly string[] {
+  const parts: string[] = [];
+  let from = 0;
+  let isWithin = false;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === "(") isWithin = true;
+    else if (text[at] === ")") isWithin = false;
+    else if (text[at] === "," && !isWithin) {
+      parts.push(text.slice(from, at));
+      from = at + 1;
+    }
+  }
+  return [...parts, text.slice(from)];
 }
 
 function readRequirement(text: string): LabelsMatch | undefined {

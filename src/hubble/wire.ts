@@ -215,7 +215,7 @@ function readMembers(
 ): Record<string, Value> {
   const fields = fieldsByNumber(type);
   const read: Record<string, Value> = {};
-  for (const { name, rule } of fields.values()) if (rule === "repeated") read[name] = [];
+  for (const { name, rule } of fields.values()) if (rule === "repeated") read[name] = none;
   while (!reader.isAtEnd) {
     const tag = reader.varint();
     const [number, kind] = [Math.floor(tag / 8), tag % 8];
@@ -226,10 +226,19 @@ function readMembers(
       continue;
     }
     const values = readValues(reader, kind, field.type, unknown);
-    if (field.rule === "repeated") (read[field.name] as Value[]).push(...values);
+    if (field.rule === "repeated") append(read, field.name, values);
     else if (values.length > 0) read[field.name] = values.at(-1);
   }
   return read;
+}
+
+/** Of all repeated fields that have no value: a filter of two bytes has forty of them. */
+const none: readonly Value[] = Object.freeze([]);
+
+function append(read: Record<string, Value>, name: string, values: readonly Value[]): void {
+  if (read[name] === none) read[name] = [];
+  const all = read[name] as Value[];
+  for (const value of values) all.push(value);
 }
 
 /** Reads the values of one field; a packed one has several. */

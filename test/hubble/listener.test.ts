@@ -171,6 +171,8 @@ describe("the Hubble listener", () => {
   test("costs nothing while nobody asks", async () => {
     expect((await client.call("/grpc.health.v1.Health/Check")).status).toBe(0);
     let decoded = 0;
+    // Its own: nobody else takes events from it.
+    ring = new FakeRing();
     const counting = new FlowLog(ring.dataplane, {
       interfaceName() {
         decoded++;
@@ -270,6 +272,58 @@ describe("the Hubble listener", () => {
         return status;
       })
       .toBe(0);
+  });
+
+  test.each([
+    [
+      "a text that is cut inside of a character",
+      { whitelist: [{ protocol: ["😀".repeat(600)] }] },
+      3,
+    ],
+    ["a path as deep as it is long", { field_mask: { paths: ["a.".repeat(60_000)] } }, 0],
+    ["filters of two bytes", { whitelist: Array.from({ length: 60_000 }, () => ({})) }, 3],
+    ["a selector of commas", { whitelist: [{ source_label: [",".repeat(120_000)] }] }, 3],
+  ])(
+    "no request ends it, or holds it up: %s",
+    async (_, request, status) => {
+      push(0, 3);
+      const before = listener.pid;
+      expect((await client.call(getFlows, request)).status).toBe(status);
+      expect((await client.call(getFlows)).messages).toHaveLength(3);
+      expect([listener.pid, told]).toEqual([before, []]);
+    },
+    20_000,
+  );
+
+  test("filters of thousands of values give others their turn", async () => {
+    push(0, 256);
+    const order: string[] = [];
+    const blocks = Array.from({ length: 9_000 }, () => "203.0.113.9");
+    const heavy = client
+      .call(getFlows, { number: 1, whitelist: [{ source_ip: blocks }] })
+      .then(({ status }) => order.push(`heavy ${status}`));
+    // What follows on the same connection is read after it.
+    const light = client
+      .call("/grpc.health.v1.Health/Check")
+      .then(({ status }) => order.push(`light ${status}`));
+    await Promise.all([heavy, light]);
+    expect(order).toEqual(["light 0", "heavy 0"]);
+  });
+
+  test("the requests under way have a bound together, and give it back", async () => {
+    push(0, 3);
+    const before = listener.pid;
+    const pods = Array.from({ length: 10_000 }, (_, n) => `shop/p${n}`);
+    const large = { follow: true, whitelist: [{ source_pod: pods }] };
+    const calls = Array.from({ length: 6 }, () => client.open(getFlows, large));
+    const refused = await Promise.all(calls.slice(4).map(({ done }) => done));
+    expect(refused.map(({ status }) => status)).toEqual([8, 8]);
+    for (const call of calls) call.cancel();
+    const ended = await Promise.all(calls.slice(0, 4).map(({ done }) => done));
+    expect(ended.map(({ status }) => status)).toEqual(new Array(4).fill(undefined));
+    const last = { ...large, follow: false };
+    await expect.poll(async () => (await client.call(getFlows, last)).status).toBe(0);
+    expect([listener.pid, told]).toEqual([before, []]);
   });
 
   test("connections without calls give way when there are too many", async () => {
