@@ -29,8 +29,8 @@ export function seenFlow(line: unknown, model: TableModel): SeenFlow | undefined
     verdict: verdict === "DROPPED" || verdict === "AUDIT" ? verdict : "FORWARDED",
     reason: ext?.reason ?? null,
     connections: isEnd ? 0 : 1,
-    packets: ext?.total?.packets ?? (isEnd ? 0 : 1),
-    bytes: ext?.total?.bytes ?? (isEnd ? 0 : (ext?.bytes ?? 0)),
+    packets: numberOf(ext?.total?.packets) ?? (isEnd ? 0 : 1),
+    bytes: numberOf(ext?.total?.bytes) ?? (isEnd ? 0 : (numberOf(ext?.bytes) ?? 0)),
     last: {
       ...ends,
       sourceAddress: address(IP.source, sourcePort),
@@ -54,18 +54,24 @@ function partyOf(end: FlowEndpoint | undefined, address: string, model: TableMod
   return workload === undefined ? pod : `${end?.namespace ?? ""}/${workload}`;
 }
 
-function transportOf(l4: FlowL4 | undefined): {
+/** A file of flows may be anybody's, and have anything in a number's place. */
+function numberOf(value: unknown): number | null {
+  return typeof value === "number" ? value : null;
+}
+
+function transportOf(given: FlowL4 | undefined): {
   readonly protocol: string;
   readonly sourcePort: number | null;
   readonly port: number | null;
 } {
+  const l4 = typeof given === "object" && given !== null ? given : undefined;
   for (const protocol of ["TCP", "UDP", "SCTP"] as const) {
     const ports = (l4 as Record<string, { source_port?: number; destination_port?: number }>)?.[
       protocol
     ];
-    if (ports === undefined) continue;
-    const { source_port: sourcePort = null, destination_port: port = null } = ports;
-    return { protocol, sourcePort, port };
+    if (typeof ports !== "object" || ports === null) continue;
+    const { source_port: sourcePort, destination_port: port } = ports;
+    return { protocol, sourcePort: numberOf(sourcePort), port: numberOf(port) };
   }
   const protocol = l4 === undefined ? "other" : "ICMPv6" in l4 ? "ICMPv6" : "ICMP";
   return { protocol, sourcePort: null, port: null };
@@ -77,7 +83,7 @@ function ruleText({ ext }: Flow): string {
     const name = rule.namespace === "" ? rule.name : `${rule.namespace}/${rule.name}`;
     return `${rule.kind} ${name} ${rule.field}`.trim();
   }
-  const by = ext?.isolated_by ?? [];
-  if (by.length === 0 || ext?.reason == null) return "";
-  return `no rule of ${by.map(({ namespace, name }) => `${namespace}/${name}`).join(", ")}`;
+  const by = ext?.isolated_by;
+  if (!Array.isArray(by) || by.length === 0 || ext?.reason == null) return "";
+  return `no rule of ${by.map((each) => `${each?.namespace}/${each?.name}`).join(", ")}`;
 }

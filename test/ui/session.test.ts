@@ -135,6 +135,31 @@ describe("flows", () => {
     expect([lost, seen]).toEqual([3, 3]);
   });
 
+  test("of a file may have anything in any place", () => {
+    const session = sessionOf(threeTierModel());
+    const places = ["l4", "l4.TCP", "l4.TCP.destination_port", "source", "source.workloads", "IP"];
+    const ownPlaces = ["ext", "ext.isolated_by", "ext.rule", "ext.total", "ext.total.packets"];
+    for (const place of [...places, ...ownPlaces]) {
+      for (const value of ["x", 1, null, [], [null], {}, true]) {
+        const line = JSON.parse(
+          JSON.stringify(
+            flowLine(payment, database, 5432, "DROPPED", { total: {}, reason: "policy-ingress" }),
+          ),
+        );
+        const names = place.split(".");
+        const last = names.pop()!;
+        // biome-ignore lint/suspicious/noExplicitAny: of any shape.
+        const parent = names.reduce((at: any, name) => at[name], line.flow);
+        parent[last] = value;
+        expect(session.see(line)).toBeUndefined();
+      }
+    }
+    for (const { port, packets } of session.flows.rows) {
+      expect(Number.isInteger(port ?? 0)).toBe(true);
+      expect(Number.isInteger(packets)).toBe(true);
+    }
+  });
+
   test("of a capture are judged by the table, replies with what they answer", () => {
     const session = sessionOf(threeTierModel());
     const frames = [
