@@ -33,7 +33,7 @@ export type Compiled = Extract<CompileResult, { ok: true }> & {
   readonly compileMs: number;
 };
 
-type LeftOut = Pick<Compiled, "notEnforced" | "passedOver">;
+export type LeftOut = Pick<Compiled, "notEnforced" | "passedOver">;
 
 /** Adds to a document of JSON which policies and files it does not count in, where there are any. */
 export function withLeftOut<Document extends object>(

@@ -1,10 +1,33 @@
+import { defaultSocket } from "../control/settings.js";
 import { command, type OptionsOf } from "./command-spec.js";
 import { readPodRanges, wholeNumber } from "./readers.js";
-import { input, making, offline } from "./shared-options.js";
+import { cluster, filename, folders, making, offline, rendering } from "./shared-options.js";
 
 const flags = [
-  ...input,
+  { ...filename, required: false, unless: ["--cluster", "--live"] },
+  ...cluster,
+  ...folders,
+  ...rendering,
   ...making,
+  {
+    flags: "--live",
+    description:
+      "in the place of -f: rules and policies of the process in force that had no hits (SL3021, SL3022)",
+    variable: false,
+  },
+  {
+    flags: "--socket <path>",
+    description: `with --live, the control socket of the process; ${defaultSocket} when left out`,
+    completes: "file",
+    variable: false,
+  },
+  { flags: "--lab <name>", description: "with --live, a lab's process instead", variable: false },
+  {
+    flags: "--since <duration>",
+    description:
+      "with --live, for how long there were none, such as 12h or 7d; since the process counts when left out",
+    variable: false,
+  },
   {
     flags: "--fail-on <severity>",
     description: "the least grave finding that makes the command fail",
@@ -67,6 +90,10 @@ export const lint = command({
       command: "sluice lint -f manifests/ --disable SL3004 --baseline known.json",
       effect: "only what is new",
     },
+    {
+      command: "sluice lint --live --since 7d",
+      effect: "what nobody used for a week",
+    },
   ],
-  run: async (options, io) => (await import("./lint.js")).runLint(options, io),
+  run: async (options, io, given) => (await import("./lint.js")).runLint(options, io, given),
 });

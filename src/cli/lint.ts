@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { WidthLimits } from "../analysis/lint/check-blocks.js";
+import type { Finding } from "../analysis/lint/finding.js";
 import { defaultWidest, lint } from "../analysis/lint/lint.js";
 import {
   type Counts,
@@ -19,17 +20,24 @@ import { groupOf, isKubernetesGroup } from "../manifest/foreign.js";
 import { limits } from "../manifest/limits.js";
 import type { Manifests } from "../manifest/parse.js";
 import { readToEnd } from "../manifest/regular-file.js";
-import { compilePods, nothingTo, withLeftOut } from "./compiled.js";
+import type { Given } from "./command-spec.js";
+import { compilePods, type LeftOut, nothingTo, withLeftOut } from "./compiled.js";
 import { readManifestsOf } from "./input.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
+import { checkLiveFlags, lintLive } from "./lint-live.js";
 import type { LintOptions } from "./lint-spec.js";
 import { styles, writeJson } from "./output.js";
 import { packageVersion } from "./version.js";
 
 /** Looks for likely mistakes in valid manifests. Exit 1 when one is as grave as `--fail-on`. */
-export async function runLint(options: LintOptions, io: Io): Promise<number> {
+export async function runLint(options: LintOptions, io: Io, given: Given): Promise<number> {
+  checkLiveFlags(options, given);
   const disabled = new Set((options.disable ?? []).map(readRule));
   const known = options.baseline === undefined ? new Set() : await baselineOf(options.baseline);
+  if (options.live) {
+    const all = (await lintLive(options, io)).filter(({ code }) => !disabled.has(code));
+    return answer(all, known, { notEnforced: [], passedOver: [] }, options, io);
+  }
   const { standIns: paths = [], serviceCidr } = options;
   const others: Manifests[] = [];
   for (const path of paths) {
@@ -64,6 +72,17 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
     hasCustomObjects,
     ...(serviceCidr === undefined ? {} : { serviceRanges: serviceCidr }),
   });
+  return answer(all, known, compiled, options, io);
+}
+
+/** Prints what the baseline has not, and gives the exit code. */
+function answer(
+  all: readonly Finding[],
+  known: ReadonlySet<unknown>,
+  leftOut: LeftOut,
+  options: LintOptions,
+  io: Io,
+): number {
   const findings = all.filter((each) => !known.has(each.fingerprint));
   const counts = countFindings(findings);
   const failed = reaches(counts, options.failOn);
@@ -71,10 +90,10 @@ export async function runLint(options: LintOptions, io: Io): Promise<number> {
   const inActions = !["", "false"].includes(io.env["GITHUB_ACTIONS"] ?? "");
   switch (options.output ?? (inActions ? "github" : "text")) {
     case "json":
-      writeJson(io.stdout, withLeftOut(lintJson(findings, !failed), compiled));
+      writeJson(io.stdout, withLeftOut(lintJson(findings, !failed), leftOut));
       break;
     case "sarif":
-      writeJson(io.stdout, lintSarif(findings, packageVersion(), helpPage, compiled.notEnforced));
+      writeJson(io.stdout, lintSarif(findings, packageVersion(), helpPage, leftOut.notEnforced));
       break;
     case "github":
       io.stdout.write(lintGithub(findings));

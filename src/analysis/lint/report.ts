@@ -77,8 +77,8 @@ export function lintGithub(findings: readonly Finding[]): string {
       };
       const properties = Object.entries({
         file: source ?? span.file,
-        // The lines of what was rendered are not the file's.
-        ...(source === undefined ? place : {}),
+        // The lines of what was rendered are not the file's; what is in no file has line 0.
+        ...(source === undefined && span.line > 0 ? place : {}),
         title: `${code} ${lintRules[code].name}`,
       }).map(([key, value]) => `${key}=${escapeProperty(String(value))}`);
       return `::${command} ${properties.join(",")}::${escapeData(message)}\n`;

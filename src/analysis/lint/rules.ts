@@ -3,14 +3,16 @@ import type { DiagnosticCode } from "../../diagnostics/catalogue.js";
 /** Stable ids of the lint rules; each has a page docs/lint/ID.md. */
 export type LintRuleId = Extract<DiagnosticCode, `SL30${string}`>;
 
-/**
- * The lint rules by id. Severity and title are the catalogue's; the name is what people write.
- *
- * `needsPods` are those that can only be answered when the manifests say which pods there are.
- */
-export const lintRules: Readonly<
-  Record<LintRuleId, { readonly name: string; readonly needsPods: boolean }>
-> = {
+interface LintRule {
+  readonly name: string;
+  /** Whether it can only be answered when the manifests say which pods there are. */
+  readonly needsPods: boolean;
+  /** It is asked of a process, not of manifests. */
+  readonly isLive?: true;
+}
+
+/** The lint rules by id. Severity and title are the catalogue's; the name is what people write. */
+export const lintRules: Readonly<Record<LintRuleId, LintRule>> = {
   SL3000: { name: "no-pods", needsPods: false },
   SL3001: { name: "covered-rule", needsPods: true },
   SL3002: { name: "policy-selects-nothing", needsPods: true },
@@ -32,6 +34,9 @@ export const lintRules: Readonly<
   SL3018: { name: "unreachable-backend", needsPods: true },
   SL3019: { name: "peer-elsewhere", needsPods: true },
   SL3020: { name: "service-pods-elsewhere", needsPods: true },
+  SL3021: { name: "rule-without-hits", needsPods: false, isLive: true },
+  SL3022: { name: "policy-without-hits", needsPods: false, isLive: true },
+  SL3023: { name: "hits-not-known", needsPods: false, isLive: true },
 };
 
 export const lintRuleIds = Object.keys(lintRules) as LintRuleId[];

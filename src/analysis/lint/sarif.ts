@@ -108,6 +108,8 @@ function physicalLocation({ file, line, column, endLine, endColumn }: Span) {
   const source = renderedFrom(file);
   // The lines of what was rendered are not the file's.
   if (source !== undefined) return { artifactLocation: { uri: fileUri(source) } };
+  // An object of an API server, or a process.
+  if (line === 0) return { artifactLocation: { uri: fileUri(file) } };
   const known = endLine > line || endColumn > column;
   return {
     artifactLocation: { uri: fileUri(file) },
