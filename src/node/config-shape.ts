@@ -38,13 +38,17 @@ export function optional<Value>(
   return { shape, isOptional: true, doc, fallback };
 }
 
-/** A text that matches `pattern`; `want` describes it in errors. */
-export function text(pattern: RegExp, want: string): Shape<string> {
+/** A text that matches `pattern` and that `accepts` takes; `want` describes it in errors. */
+export function text(
+  pattern: RegExp,
+  want: string,
+  accepts: (value: string) => boolean = () => true,
+): Shape<string> {
   return {
     read(cursor) {
       if (cursor.absent) return reportMissing(cursor, want);
       const value = cursor.string();
-      if (value === undefined || pattern.test(value)) return value;
+      if (value === undefined || (pattern.test(value) && accepts(value))) return value;
       cursor.report("SL1219", `got ${quoted(value)}, want ${want}`);
       return undefined;
     },

@@ -152,7 +152,8 @@ export const flowSinkShape = map(
     ),
     keep: optional(whole(1, 1_000), "how many renamed files are kept", `${fileDefaults.keep}`),
     otlp: optional(
-      text(/^https?:\/\/[^\s@]+$/u, "an http or https address without a user"),
+      // No pattern has all that an address must be; one that is none would end a reload half way.
+      text(/^https?:\/\/[^\s@]+$/u, "an http or https address without a user", URL.canParse),
       "an OpenTelemetry collector that gets flows as logs: OTLP over HTTP, in JSON, at this address, as http://127.0.0.1:4318/v1/logs",
       "`file` or `drops` is required",
     ),

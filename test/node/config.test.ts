@@ -110,6 +110,10 @@ describe("parseNodeConfig", () => {
     expect(flows("{ otlp: 'http://u:p@x' }")).toEqual([
       '6:17 SL1219 got "http://u:p@x", want an http or https address without a user',
     ]);
+    expect(flows("{ otlp: 'http://x:99999' }, { otlp: 'http://[' }")).toEqual([
+      '6:17 SL1219 got "http://x:99999", want an http or https address without a user',
+      '6:45 SL1219 got "http://[", want an http or https address without a user',
+    ]);
     expect(flows("{ otlp: 'http://x', keep: 1 }")).toEqual([
       "6:35 SL1217 got keep, which is for file or drops, and no file or drops",
     ]);
