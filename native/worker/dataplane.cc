@@ -186,10 +186,8 @@ Status Dataplane::swapTable(std::span<const std::byte> blob,
                             std::span<const uint32_t> linkByEndpoint,
                             uint32_t* generation) noexcept {
   const Status status = tables_.publish(blob, linkByEndpoint, generation);
-  if (!status.ok()) return status;
-  generation_ = *generation;
-  if (inForce_ != nullptr && running_) bringIntoForce();
-  return {};
+  if (status.ok()) enforce(*generation);
+  return status;
 }
 
 // Until now programs pass what the table before allowed.
@@ -225,8 +223,14 @@ Status Dataplane::shareConnections(std::span<const ConnMemory> memory, uint32_t*
 Status Dataplane::swapLines(const TableLines& lines, std::span<const uint32_t> linkByEndpoint,
                             uint32_t* generation) noexcept {
   const Status status = tables_.publishLines(lines, linkByEndpoint, generation);
-  if (status.ok()) generation_ = *generation;
+  if (status.ok()) enforce(*generation);
   return status;
+}
+
+// Puts what was published in force in the kernel, too.
+void Dataplane::enforce(uint32_t generation) noexcept {
+  generation_ = generation;
+  if (inForce_ != nullptr && running_) bringIntoForce();
 }
 
 Status Dataplane::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,

@@ -88,6 +88,8 @@ class Dataplane {
   // Errors: what TableSlot::publish returns; the table in force stays.
   Status swapTable(std::span<const std::byte> blob, std::span<const uint32_t> linkByEndpoint,
                    uint32_t* generation) noexcept;
+  // The same by the lines that changed.
+  //
   // Errors: what TableSlot::publishLines returns; the table in force stays.
   Status swapLines(const TableLines& lines, std::span<const uint32_t> linkByEndpoint,
                    uint32_t* generation) noexcept;
@@ -210,6 +212,7 @@ class Dataplane {
   Status runMember(size_t number) noexcept;
   void pause() noexcept;
   void resume() noexcept;
+  void enforce(uint32_t generation) noexcept;
   void bringIntoForce() noexcept;
 
   TableSlot tables_;
