@@ -4,6 +4,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -20,6 +21,8 @@ namespace {
 // Defined here since the headers of an older kernel lack them; the running kernel may know them.
 constexpr unsigned TUN_OFFLOAD_USO4 = 0x20;
 constexpr unsigned TUN_OFFLOAD_USO6 = 0x40;
+// A user that nobody is: the kernel shows it for those that a user namespace does not know.
+constexpr unsigned NOBODYS_USER = 0xfffffffe;
 
 // Opens one queue of a TAP. The first one makes the interface, with the index `index` unless that
 // is 0.
@@ -46,6 +49,15 @@ Status openTapQueue(const std::string& name, bool oneOfMany, uint32_t index,
   }
   *queue = std::move(tap);
   return {};
+}
+
+// Keeps others from adding queues, by which they would send frames past the filter. Whoever can
+// open /dev/net/tun may, to a TAP that has no owner, and an owner may without any capability. Where
+// a user namespace has no user to spare, it is the user of this process.
+Status ownTap(int tap) noexcept {
+  if (ioctl(tap, TUNSETOWNER, NOBODYS_USER) == 0) return {};
+  if (errno == EINVAL && ioctl(tap, TUNSETOWNER, geteuid()) == 0) return {};
+  return Status::system("TUNSETOWNER", errno);
 }
 
 Status setQueueFrames(const TapOptions& options) noexcept {
@@ -75,6 +87,7 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
       if (!status.ok() && status.error == EBUSY && wanted != 0) {
         status = openTapQueue(options.name, many, 0, &opened[queue]);
       }
+      if (status.ok() && queue == 0 && !found) status = ownTap(opened[queue].get());
     }
     if (!status.ok()) return status;
     if (opened.size() > 1) status = steerTapQueues(opened[0].get(), steering);

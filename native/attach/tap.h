@@ -28,7 +28,8 @@ struct TapOptions {
 //
 // Shape:  frames have an Offload header before them, both ways; reads do not wait. The kernel may
 //         hand over superframes and partial checksums. If we may not load programs, the kernel
-//         chooses the queues, and not always the queue of a frame's worker.
+//         chooses the queues, and not always the queue of a frame's worker. Others may add queues
+//         to a new one only with CAP_NET_ADMIN.
 // Errors: System; the fault TunDevice when /dev/net/tun cannot be opened.
 Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
                std::vector<Descriptor>* queues) noexcept;

@@ -2,13 +2,14 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Dataplane, type DataplaneOptions } from "../../src/dataplane/dataplane.js";
 import { configureInterface, type Probe, probe } from "../../src/dataplane/host.js";
 import type { LinkKind } from "../../src/dataplane/link-choice.js";
+import { type ChangedLines, TableBlob } from "../../src/dataplane/table-blob.js";
 import { Lab } from "../../src/lab/lab.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
-import { pollModeWords } from "../../src/layout/layout.gen.js";
+import { pollModeWords, TABLE_ALIGNMENT_BYTES } from "../../src/layout/layout.gen.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { type Address, parseAddress } from "../../src/net/address.js";
 import { named, threeTier, until } from "./lab-harness.js";
-import { addresses, missing, permissive, restrictive, WireBench } from "./wire-bench.js";
+import { addresses, missing, permissive, restrictive, tableOf, WireBench } from "./wire-bench.js";
 
 const TCP = 6;
 const UDP = 17;
@@ -149,6 +150,79 @@ describe.skipIf(obstacle !== undefined)(named("links of a wire", obstacle), () =
     }
   }
 });
+
+// Goal: a change that is told by its lines is in force for what passes in the kernel too, as a whole table is.
+// Method: datagrams without end of one connection, which the change denies: none passes after the call.
+describe.skipIf(obstacle !== undefined)(named("links of the kind kernel", obstacle), () => {
+  let bench: WireBench;
+  beforeEach(async () => {
+    bench = new WireBench();
+    await bench.ready();
+  });
+  afterEach(() => bench.close());
+
+  for (const workers of [1, 2]) {
+    test(`what a change of some lines denies is cut, ${workers} workers`, async () => {
+      const dataplane = bench.filter(restrictive, "kernel", { workers });
+      const [inside, outside] = [...dataplane.counters().links.keys()];
+      const before = new TableBlob(tableOf(restrictive));
+      dataplane.swapTable(before, [[0, inside!]]);
+      const send = [
+        "import socket, time",
+        "link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+        "while True: link.sendto(b'x', ('10.0.0.1', 53)); time.sleep(0.01)",
+      ];
+      bench.start(bench.peer, "python3", "-c", send.join("\n"));
+      const passed = () => dataplane.counters().links.get(outside!)?.kernelFrames ?? 0;
+      await until("datagrams that pass in the kernel", () => passed() > 5);
+
+      const lines = changedLines(
+        before.copy(),
+        tableOf(restrictive.replace("port: 53", "port: 54")),
+      );
+      const after = TableBlob.next(before, { lines });
+      expect(after.linesSince(before)).toBeDefined();
+      dataplane.swapTable(after, [[0, inside!]]);
+      const then = passed();
+      await until("drops", () => (dataplane.counters().drops["policy-ingress"] ?? 0) > 5);
+      expect(passed()).toBe(then);
+    });
+  }
+
+  // Whoever has a queue of a wire's TAP sends what nobody judges to the pod.
+  test("only who may change interfaces adds queues to its TAPs, be it this user", () => {
+    bench.filter(permissive, "kernel");
+    const shown = bench.run(bench.middle, "ip", "-o", "link", "show", "type", "tun");
+    const name = /(sluice\d+):/.exec(shown)?.[1];
+    expect(name).toBeDefined();
+    const attach = [
+      "import ctypes, fcntl, os, struct",
+      "tun = os.open('/dev/net/tun', os.O_RDWR)",
+      "header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()",
+      "assert ctypes.CDLL(None).capset(header, none) == 0",
+      // TUNSETIFF with IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI and IFF_VNET_HDR.
+      `request = struct.pack('16sH22x', b'${name}', 0x5102)`,
+      "try: fcntl.ioctl(tun, 0x400454ca, request); print('attached')",
+      "except PermissionError: print('refused')",
+    ];
+    expect(bench.run(bench.middle, "python3", "-c", attach.join("\n")).trim()).toBe("refused");
+  });
+});
+
+/** The lines in which two tables of one size differ. */
+function changedLines(before: Uint8Array, after: Uint8Array): ChangedLines {
+  expect(after.byteLength).toBe(before.byteLength);
+  const lineOf = (table: Uint8Array, number: number) =>
+    table.subarray(number * TABLE_ALIGNMENT_BYTES, (number + 1) * TABLE_ALIGNMENT_BYTES);
+  const count = before.byteLength / TABLE_ALIGNMENT_BYTES;
+  const numbers = Array.from({ length: count }, (_, number) => number).filter(
+    (number) => Buffer.compare(lineOf(before, number), lineOf(after, number)) !== 0,
+  );
+  return {
+    numbers: Uint32Array.from(numbers),
+    bytes: Buffer.concat(numbers.map((number) => lineOf(after, number))),
+  };
+}
 
 // Goal: the same of a switch, whose links are TAPs with a queue for each worker.
 // Method: the three-tier example's pairs, each compared with the table by the lab itself.
