@@ -22,7 +22,7 @@ export interface OptionSpec {
   readonly default?: string;
   /** False: no SLUICE_<FLAG> sets it. */
   readonly variable?: boolean;
-  /** Turns the text into a value. Errors: CommandError (usage). */
+  /** Turns the text into a value; checks it against `values` itself. Errors: CommandError (usage). */
   readonly parse?: (text: string, flag: string) => unknown;
   /** The text that `parse` reads as this value, where String() does not give it. */
   readonly format?: (value: never) => string;

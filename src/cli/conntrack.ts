@@ -9,7 +9,7 @@ import { asCommand } from "./refusals.js";
 
 /** Lists tracked connections. */
 export async function runConntrackList(options: ConntrackListOptions, io: Io): Promise<number> {
-  return runGet({ ...options, what: "connections" }, io);
+  return runGet({ ...options, what: "connections", allNamespaces: false }, io);
 }
 
 /** Forgets connections: their next packets are judged as if they were the first. */

@@ -164,13 +164,17 @@ function withChoices(made: Argument, { values = [], aliases = {} }: ArgumentSpec
   return made.argParser((text) => {
     const value = Object.hasOwn(aliases, text) ? aliases[text]! : text;
     if (values.includes(value)) return value;
-    throw new InvalidArgumentError(choicesText(text, values));
+    throw new InvalidArgumentError(choicesText(text, values, Object.keys(aliases)));
   });
 }
 
-/** Words it as commander does, and adds the choice that was likely meant. */
-function choicesText(text: string, values: readonly string[]): string {
-  const near = suggest(text, values);
+/** Words it as commander does, and adds the choice, or its other word, that was likely meant. */
+function choicesText(
+  text: string,
+  values: readonly string[],
+  aliases: readonly string[] = [],
+): string {
+  const near = suggest(text, [...values, ...aliases]);
   const meant = near === undefined ? "" : ` Did you mean ${near}?`;
   return `Allowed choices are ${values.join(", ")}.${meant}`;
 }
@@ -264,7 +268,7 @@ function readVariable(option: Option, spec: OptionSpec, text: string): unknown {
   if (option.isBoolean()) {
     return isSet(text);
   }
-  if (spec.values !== undefined && !spec.values.includes(text)) {
+  if (spec.parse === undefined && spec.values !== undefined && !spec.values.includes(text)) {
     throw new CommandError(
       exitCodes.usage,
       `${variable}: got "${text}", want one of ${spec.values.join(", ")}${didYouMean(text, spec.values)}`,

@@ -12,62 +12,139 @@ import { type FlowPolicy, filePlace } from "../observe/flow.js";
 import type { HitCount } from "../observe/hits.js";
 import { checkNames, controlClient, filterQuery } from "./control-common.js";
 import { ageText } from "./duration.js";
+import { type Choice, chosenItems, namesOf } from "./get-items.js";
 import type { GetOptions } from "./get-spec.js";
-import { CommandError, exitCodes, type Io } from "./io.js";
-import { type Cell, type TableOptions, TableWriter } from "./output.js";
+import { exitCodes, type Io } from "./io.js";
+import { readJsonPath } from "./json-path.js";
+import {
+  type Cell,
+  sanitize,
+  sanitizeAll,
+  type TableOptions,
+  TableWriter,
+  writeJson,
+} from "./output.js";
+import { jsonPathHead } from "./readers.js";
 import { asCommand } from "./refusals.js";
 
 /** Lists the objects of an enforcing process. */
 export async function runGet(options: GetOptions, io: Io): Promise<number> {
   return asCommand(async () => {
     const { what } = options;
+    const write = writerOf(options, chosenItems(options), io);
     const filter = filterQuery(options);
-    const query = filter.toString();
-    if (query !== "" && what !== "connections") {
-      throw new CommandError(exitCodes.usage, "only connections can be chosen by flags");
-    }
-    const path = query === "" ? `/${what}` : `/${what}?${query}`;
     const client = controlClient(options, io);
     await checkNames(client, filter);
-    await writeList(client, options, io, path, what);
+    const query = what === "connections" ? filter.toString() : "";
+    await write(client, query === "" ? `/${what}` : `/${what}?${query}`);
     return exitCodes.ok;
   });
 }
 
 /** How items of one kind are shown. */
 export interface ItemTable<Item> extends TableOptions {
+  readonly header: readonly string[];
   readonly rowOf: (item: Item) => readonly Cell[];
+  /** The columns that `-o wide` adds. */
+  readonly wide?: {
+    readonly header: readonly string[];
+    readonly of: (item: Item) => readonly string[];
+  };
 }
 
-/** Writes a list while it arrives: it may not fit into memory. */
-async function writeList(
-  client: ControlClient,
-  options: GetOptions,
-  io: Io,
-  path: string,
-  what: GetOptions["what"],
-): Promise<void> {
-  if (options.output === "json") {
+/** Asks for a list, and writes the wanted of its items. */
+type ListWriter = (client: ControlClient, path: string) => Promise<void>;
+
+/** Errors: CommandError (usage) for a format that the list does not have. */
+function writerOf({ what, output }: GetOptions, chosen: Choice | undefined, io: Io): ListWriter {
+  const isWanted = chosen ?? (() => true);
+  const wholeList = wholeListOf(isWanted);
+  if (output.startsWith(jsonPathHead)) {
+    const show = readJsonPath(output.slice(jsonPathHead.length), "--output");
+    return async (...asked) => void io.stdout.write(show(await wholeList(...asked)));
+  }
+  if (output === "json") {
+    return chosen === undefined
+      ? copyList(io)
+      : async (...asked) => writeJson(io.stdout, await wholeList(...asked));
+  }
+  if (output === "yaml") {
+    return async (...asked) => {
+      const { stringify } = await import("yaml");
+      // Readers of YAML 1.1 take a plain `no` for false, and a plain time for no text.
+      const yaml = { version: "1.1", lineWidth: 0 } as const;
+      io.stdout.write(stringify(sanitizeAll(await wholeList(...asked)), yaml));
+    };
+  }
+  if (output === "name") {
+    const nameOf = namesOf(what);
+    return async (client, path) => {
+      const onItem = (item: object) => {
+        const name = isWanted(item) ? nameOf(item) : null;
+        if (name !== null) io.stdout.write(`${sanitize(name)}\n`);
+      };
+      await client.list<object>("GET", path, { onItem });
+    };
+  }
+  return tableWriter(what, output === "wide", isWanted, io);
+}
+
+/** Writes a list as JSON while it arrives: it may not fit into memory. */
+function copyList(io: Io): ListWriter {
+  return async (client, path) => {
     await client.list("GET", path, { onText: (text) => void io.stdout.write(text) });
     io.stdout.write("\n");
-    return;
-  }
-  let table: ItemTable<never> = tables[what];
-  let writer = new TableWriter(io.stdout, table);
-  let isEmpty = true;
-  await client.list<object>("GET", path, {
-    onItem: (item) => {
-      const wanted: ItemTable<never> = "guard" in item ? podInterfaces : tables[what];
-      if (wanted !== table) {
-        if (!isEmpty) writer.end();
-        table = wanted;
-        writer = new TableWriter(io.stdout, table);
-      }
-      isEmpty = false;
-      writer.row(table.rowOf(item as never));
-    },
-  });
-  writer.end();
+  };
+}
+
+/** Asks for the document of a list, with the wanted of its items. */
+function wholeListOf(isWanted: Choice): (client: ControlClient, path: string) => Promise<object> {
+  return async (client, path) => {
+    const items: object[] = [];
+    const onItem = (item: object) => void (isWanted(item) && items.push(item));
+    const document = await client.list<object>("GET", path, { onItem });
+    return { ...document, items };
+  };
+}
+
+/** Writes a list as tables while it arrives: it may not fit into memory. */
+function tableWriter(
+  what: GetOptions["what"],
+  isWide: boolean,
+  isWanted: Choice,
+  io: Io,
+): ListWriter {
+  const shown = (table: ItemTable<never>) => (isWide ? widened(table) : table);
+  const [usual, ofPods] = [shown(tables[what]), shown(podInterfaces)];
+  return async (client, path) => {
+    let table = usual;
+    let writer = new TableWriter(io.stdout, table);
+    let isEmpty = true;
+    await client.list<object>("GET", path, {
+      onItem: (item) => {
+        if (!isWanted(item)) return;
+        const wanted = "guard" in item ? ofPods : usual;
+        if (wanted !== table) {
+          if (!isEmpty) writer.end();
+          table = wanted;
+          writer = new TableWriter(io.stdout, table);
+        }
+        isEmpty = false;
+        writer.row(table.rowOf(item as never));
+      },
+    });
+    writer.end();
+  };
+}
+
+function widened<Item>(table: ItemTable<Item>): ItemTable<Item> {
+  const { wide } = table;
+  if (wide === undefined) return table;
+  return {
+    ...table,
+    header: [...table.header, ...wide.header],
+    rowOf: (item) => [...table.rowOf(item), ...wide.of(item)],
+  };
 }
 
 /** The interfaces of the pods that are judged in place. */
@@ -97,6 +174,14 @@ const tables: Tables = {
       ingress.isolated ? policyNames(ingress.isolatedBy) : "-",
       egress.isolated ? policyNames(egress.isolatedBy) : "-",
     ],
+    wide: {
+      header: ["INGRESS RULES", "EGRESS RULES", "LABELS"],
+      of: ({ ingress, egress, labels }: EndpointItem) => [
+        String(ingress.rules),
+        String(egress.rules),
+        labelsText(labels),
+      ],
+    },
   },
   policies: {
     header: [
@@ -120,6 +205,16 @@ const tables: Tables = {
       lastText(hits && [hits.rules, hits.denied.ingress, hits.denied.egress]),
       filePlace(policy),
     ],
+    wide: {
+      header: ["PRIORITY", "MODE", "BYTES", "AUDITED", "LABELS"],
+      of: ({ priority, mode, hits, labels }: PolicyItem) => [
+        String(priority),
+        mode ?? "-",
+        String(hits?.rules.bytes ?? "-"),
+        String(hits === null ? "-" : hits.audited.ingress.packets + hits.audited.egress.packets),
+        labelsText(labels),
+      ],
+    },
   },
   rules: {
     header: [
@@ -145,6 +240,14 @@ const tables: Tables = {
       lastText([hits]),
       filePlace(rule),
     ],
+    wide: {
+      header: ["DIRECTION", "PRIORITY", "AUDITED"],
+      of: ({ direction, priority, audited }: RuleItem) => [
+        direction,
+        String(priority),
+        String(audited.packets),
+      ],
+    },
   },
   connections: connectionTable(),
   interfaces: {
@@ -166,6 +269,14 @@ const tables: Tables = {
       String(item.droppedFrames),
       String(item.lostFrames + item.refusedFrames),
     ],
+    wide: {
+      header: ["BYTES RECEIVED", "BYTES SENT", "NOTE"],
+      of: ({ receivedBytes, sentBytes, note }: InterfaceItem) => [
+        String(receivedBytes),
+        String(sentBytes),
+        note,
+      ],
+    },
   },
   tables: {
     header: ["TABLE", "GENERATION", "AGE", "BYTES", "ENDPOINTS", "ROWS", "PORT SETS", "CLASSES"],
@@ -205,7 +316,21 @@ export function connectionTable<Item extends ConnectionItem>(more?: {
       item.path ?? "-",
       ...(more === undefined ? [] : [more.of(item)]),
     ],
+    wide: {
+      header: ["INTERFACE", "ASSURED", "AUDITED BY", "GENERATION"],
+      of: (item) => [
+        item.interface ?? "-",
+        item.assured ? "yes" : "no",
+        item.auditedBy.join(" ") || "-",
+        String(item.generation),
+      ],
+    },
   };
+}
+
+function labelsText(labels: Readonly<Record<string, string>> | undefined): string {
+  const texts = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
+  return texts.sort().join(",") || "-";
 }
 
 function endText({ address, port, pod }: ConnectionEnd): string {

@@ -1,3 +1,4 @@
+import { didYouMean } from "../diagnostics/suggest.js";
 import { wantDnsLabel } from "../manifest/names.js";
 import { formatPrefix, readPrefix } from "../net/prefix.js";
 import { type PodRanges, usualRanges, whyNoRange } from "../workloads/assign-addresses.js";
@@ -76,5 +77,25 @@ export function readBlockLengths(
   throw new CommandError(
     exitCodes.usage,
     `${flag}: got "${text}", want a length from 8 to 32, and behind a comma one from 16 to 128, such as 24,64`,
+  );
+}
+
+/** The format whose template follows. */
+export const jsonPathHead = "jsonpath=";
+
+/** How lists are printed. */
+export const listFormats = ["table", "wide", "json", "yaml", "name", jsonPathHead] as const;
+
+export type ListFormat =
+  | Exclude<(typeof listFormats)[number], typeof jsonPathHead>
+  | `${typeof jsonPathHead}${string}`;
+
+/** Reads a format; a template is left as it is. Errors: CommandError (usage). */
+export function readListFormat(text: string, flag: string): ListFormat {
+  const formats: readonly string[] = listFormats;
+  if (text.startsWith(jsonPathHead) || formats.includes(text)) return text as ListFormat;
+  throw new CommandError(
+    exitCodes.usage,
+    `${flag}: got "${text}", want one of ${formats.join(", ")}{…}${didYouMean(text, formats)}`,
   );
 }

@@ -306,11 +306,11 @@ function choice<const Flags extends string>(flags: Flags, description: string) {
   return { flags, description, variable: false } as const;
 }
 
-export const choosing = [
+/** Of `choosing`, all that only flows and connections have. */
+export const choosingEnds = [
   choice("--pod <pod...>", "from or to pods: [namespace/]name, or how the name begins"),
   choice("--from-pod <pod...>", "from these pods"),
   choice("--to-pod <pod...>", "to these pods"),
-  choice("--namespace <name...>", "from or to pods of this namespace"),
   choice("--from-namespace <name...>", "from pods of this namespace"),
   choice("--to-namespace <name...>", "to pods of this namespace"),
   choice("--ip <address...>", "from or to an address or a block"),
@@ -320,6 +320,11 @@ export const choosing = [
   choice("--from-port <port...>", "from this port"),
   choice("--to-port <port...>", "to this port"),
   choice("--protocol <protocol...>", "tcp, udp, sctp, icmp or icmpv6"),
+] as const;
+
+export const choosing = [
+  choice("--namespace <name...>", "from or to pods of this namespace"),
+  ...choosingEnds,
 ] as const;
 
 /** What flows have that connections have not. */

@@ -297,6 +297,7 @@ export interface EndpointItem {
   readonly name: string;
   readonly addresses: readonly string[];
   readonly interface: string | null;
+  readonly labels: Readonly<Record<string, string>>;
   readonly ingress: DirectionItem;
   readonly egress: DirectionItem;
 }
@@ -672,21 +673,37 @@ function metricsText(subject: ControlSubject): string {
   );
 }
 
-function endpointPieces({ controller, interfaces }: ControlSubject): Generator<ListPiece> {
+function* endpointPieces({ controller, interfaces }: ControlSubject): Generator<ListPiece> {
+  const { table } = controller;
+  if (table === undefined) return;
   const byPod = new Map(interfaces().map(({ pod, name }) => [pod, name]));
-  const endpoints = controller.table?.ruleset.endpoints ?? [];
-  return piecesOf(endpoints, (some) => some.map((endpoint) => endpointItem(endpoint, byPod)));
+  const labels: PodLabels = new Map();
+  yield* piecesOf(table.objects, (some) => {
+    for (const { kind, meta } of some) {
+      if (kind === "Pod") labels.set(`${meta.namespace}/${meta.name}`, meta.labels);
+    }
+    return [];
+  });
+  yield* piecesOf(table.ruleset.endpoints, (some) =>
+    some.map((endpoint) => endpointItem(endpoint, byPod, labels)),
+  );
 }
+
+/** By `namespace/name`. */
+type PodLabels = Map<string, ReadonlyMap<string, string>>;
 
 function endpointItem(
   endpoint: EndpointSummary,
   byPod: ReadonlyMap<string | null, string>,
+  labels: Readonly<PodLabels>,
 ): EndpointItem {
+  const pod = `${endpoint.namespace}/${endpoint.name}`;
   return {
     namespace: endpoint.namespace,
     name: endpoint.name,
     addresses: endpoint.addresses.map(formatAddress),
-    interface: byPod.get(`${endpoint.namespace}/${endpoint.name}`) ?? null,
+    interface: byPod.get(pod) ?? null,
+    labels: Object.fromEntries(labels.get(pod) ?? []),
     ingress: directionItem(endpoint, "ingress"),
     egress: directionItem(endpoint, "egress"),
   };

@@ -17,6 +17,7 @@ export interface PolicyItem extends FlowPolicy {
   readonly endpoints: number;
   /** The value of its annotation; null when the pod or the process decides. */
   readonly mode: Mode | null;
+  readonly labels: Readonly<Record<string, string>>;
   /** Null where it judges no pod here. */
   readonly hits: PolicyHits | null;
 }
@@ -96,6 +97,7 @@ export async function* policyPieces(subject: PolicySubject): AsyncGenerator<List
         priority,
         endpoints: counts.get(policyKey(source)) ?? 0,
         mode: modeOf(meta) ?? null,
+        labels: Object.fromEntries(meta.labels),
         hits: subject.hits.policy(source) ?? null,
       };
     }),
