@@ -1,11 +1,17 @@
-import { describe } from "../analysis/describe.js";
+import { type Description, describe } from "../analysis/describe.js";
 import { descriptionText } from "../analysis/describe-text.js";
+import { type PolicyItem, policyKey } from "../control/policy-routes.js";
 import { Table } from "../dataplane/table.js";
+import { count } from "../diagnostics/count.js";
+import type { HitCount, PolicyHits } from "../observe/hits.js";
 import { ServiceIndex } from "../services/service-index.js";
 import { compileAsked, withLeftOut } from "./compiled.js";
+import { controlClient } from "./control-common.js";
 import type { DescribeOptions } from "./describe-spec.js";
+import { ageText } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { sanitizeAll, writeJson } from "./output.js";
+import { asCommand } from "./refusals.js";
 
 /** Describes one object: which policies hold it, whom it selects, who may reach it and whom it may. */
 export async function runDescribe(options: DescribeOptions, io: Io): Promise<number> {
@@ -16,9 +22,48 @@ export async function runDescribe(options: DescribeOptions, io: Io): Promise<num
   const { objects, services } = compiled;
   const state = { objects, compiled, services: new ServiceIndex(objects, services) };
   const about = described(state, options);
-  if (options.output === "json") writeJson(io.stdout, withLeftOut(about, compiled));
-  else io.stdout.write(descriptionText(sanitizeAll(about)));
+  const hits = await hitsOf(about, options, io);
+  if (options.output === "json") {
+    const counted = hits === undefined ? about : { ...about, hits };
+    writeJson(io.stdout, withLeftOut(counted, compiled));
+  } else {
+    const counted = hits === undefined ? "" : hitsText(hits);
+    io.stdout.write(`${descriptionText(sanitizeAll(about))}${counted}`);
+  }
   return exitCodes.ok;
+}
+
+/** What a process counts for a policy, null for nothing; undefined where no process or no policy is asked about. */
+async function hitsOf(
+  { policy }: Description,
+  options: DescribeOptions,
+  io: Io,
+): Promise<PolicyHits | null | undefined> {
+  if (policy === undefined || (options.socket ?? options.lab) === undefined) return undefined;
+  return asCommand(async () => {
+    const found: PolicyItem[] = [];
+    const onItem = (item: PolicyItem) =>
+      void (policyKey(item) === policyKey(policy) && found.push(item));
+    await controlClient(options, io).list<PolicyItem>("GET", "/policies", { onItem });
+    return found[0]?.hits ?? null;
+  });
+}
+
+function hitsText(hits: PolicyHits | null): string {
+  if (hits === null) return "\nhits\n  nothing is counted for it\n";
+  const { since, rules, denied, audited } = hits;
+  const line = (what: string, { packets, bytes, connections, lastHit }: HitCount) => {
+    const counts = `${count(connections, "connection")}  ${count(packets, "packet")}  ${count(bytes, "byte")}`;
+    return `  ${what}  ${counts}  ${lastHit === null ? "never" : `last ${ageText(lastHit)} ago`}\n`;
+  };
+  return [
+    `\nhits since ${since}\n`,
+    line("by its rules", rules),
+    line("denied, ingress", denied.ingress),
+    line("denied, egress", denied.egress),
+    line("would be denied, ingress", audited.ingress),
+    line("would be denied, egress", audited.egress),
+  ].join("");
 }
 
 /** Errors: CommandError (input) for a name that nothing has. */

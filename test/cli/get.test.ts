@@ -15,8 +15,8 @@ import { FlowLog } from "../../src/observe/flow-log.js";
 import { Hits } from "../../src/observe/hits.js";
 import { fakeIo } from "./fake-io.js";
 
-// Goal: lists are chosen and printed as kubectl would.
-// Method: the command itself, at the control socket of a process in this one.
+// Goal: lists are chosen and printed as kubectl would; a policy is told with its hits.
+// Method: the commands themselves, at the control socket of a process in this one.
 const pod = (namespace: string, name: string, address: string, labels: string) => `
 ---
 apiVersion: v1
@@ -65,13 +65,17 @@ beforeAll(async () => {
   const controller = new Controller({
     take: async () => ({ all: parseManifests(manifests, "all.yaml") }),
     local: () => "all",
-    enforce: () => 1,
+    enforce: (table) => {
+      flows.useTable(1, table);
+      return 1;
+    },
   });
+  const hits = new Hits({ dataplane, flows });
   const control = await openControl(
     {
       ...{ name: "test", version: "0.0.0", controller, dataplane, flows },
       ...{ established: "recheck", deny: "drop", mode: () => "enforce" },
-      hits: new Hits({ dataplane, flows }),
+      hits,
       droppedFrames: new DroppedFrames(dataplane, flows),
       interfaces: () => [
         {
@@ -89,8 +93,14 @@ beforeAll(async () => {
     () => {},
   );
   expect(await controller.reload()).toMatchObject({ ok: true });
+  // The counts of a predecessor.
+  const since = Date.parse("2026-01-02T03:04:05Z");
+  const sums = [["rule NetworkPolicy ingress 0", 5, 300, 1, Date.now() - 7_200_000]] as const;
+  const db = { kind: "NetworkPolicy", namespace: "shop", name: "db", since, sums };
+  hits.restore({ policies: [db], others: [], since });
   end = async () => {
     await control.close();
+    hits.close();
     flows.close();
     dataplane.close();
   };
@@ -100,11 +110,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function get(...words: string[]) {
+async function run(...words: string[]) {
   const io = fakeIo();
-  const code = await runCli(["get", ...words, "--socket", socket], io);
+  const code = await runCli([...words, "--socket", socket], io);
   return { code, out: io.out(), err: io.err() };
 }
+
+const get = (...words: string[]) => run("get", ...words);
 
 describe("get", () => {
   test.each([
@@ -233,4 +245,19 @@ describe("get", () => {
       serving.close();
     }
   });
+});
+
+test("describe tells of a policy of a process what it has decided, as get does", async () => {
+  const { out } = await run("describe", "netpol", "shop/db");
+  expect(out).toContain("\nhits since 2026-01-02T03:04:05.000Z\n");
+  expect(out).toMatch(
+    /\n {2}by its rules {2}1 connection {2}5 packets {2}300 bytes {2}last 2h\S* ago\n/,
+  );
+  expect(out).toContain("\n  denied, egress  0 connections  0 packets  0 bytes  never\n");
+  const { hits } = JSON.parse((await run("describe", "netpol", "shop/db", "-o", "json")).out);
+  const { items } = JSON.parse((await get("netpol", "-l", "team=data", "-o", "json")).out);
+  expect(hits).toEqual(items[0].hits);
+  expect(
+    JSON.parse((await run("describe", "pod", "shop/db-0", "-o", "json")).out),
+  ).not.toHaveProperty("hits");
 });
