@@ -30,7 +30,10 @@ export async function runRun(options: RunOptions, io: Io, given: Given): Promise
   return config === undefined ? exitCodes.input : stand("run", config, options, io, file);
 }
 
-type ControlFlags = Pick<EnforcingOptions, "socket" | "metricsListen" | "hubbleListen" | "flowLog">;
+type ControlFlags = Pick<
+  EnforcingOptions,
+  "socket" | "metricsListen" | "metricsHits" | "hubbleListen" | "flowLog"
+>;
 
 /** Runs a config until a signal ends it; `name` is its name on the control socket. */
 export async function stand(
@@ -76,7 +79,7 @@ export async function stand(
 
 /** Flags that are allowed with --config: they set how this process runs, not what it enforces. */
 const besideConfig = new Set(
-  "--config --socket --metrics-listen --hubble-listen --flow-log --ready-fd --take-over --yes --color".split(
+  "--config --socket --metrics-listen --metrics-hits --hubble-listen --flow-log --ready-fd --take-over --yes --color".split(
     " ",
   ),
 );
@@ -203,10 +206,11 @@ function filesOf(paths: readonly string[]): readonly string[] {
 /**
  * Where to listen, from the flags: they override a config, since they may come from the environment.
  */
-function listenOf({ socket, metricsListen, hubbleListen }: ControlFlags): Listen {
+function listenOf({ socket, metricsListen, metricsHits, hubbleListen }: ControlFlags): Listen {
   return {
     ...(socket === undefined ? {} : { socket }),
     ...(metricsListen === undefined ? {} : { metricsListen }),
+    ...(metricsHits ? { metricsHits } : {}),
     ...(hubbleListen === undefined ? {} : { hubbleListen }),
   };
 }

@@ -233,6 +233,11 @@ export const listening = [
     description:
       "also serve /metrics, /healthz and /readyz on this host and port, such as 127.0.0.1:9871",
   },
+  {
+    flags: "--metrics-hits",
+    description:
+      "metrics have the packets, bytes and connections of each policy too (docs/metrics.md)",
+  },
   hubbleListen,
   {
     flags: "--flow-log <where...>",

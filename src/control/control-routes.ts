@@ -7,6 +7,7 @@ import { ConnectionRecord } from "../layout/layout.gen.js";
 import type { Mode } from "../manifest/annotations.js";
 import { exposition, expositionType } from "../metrics/exposition.js";
 import type { Histogram } from "../metrics/histogram.js";
+import type { HitSeries } from "../metrics/hit-series.js";
 import { type PluginMeasures, sluiceMetrics } from "../metrics/sluice-metrics.js";
 import { type Address, formatAddress } from "../net/address.js";
 import type { DroppedFrames } from "../observe/dropped-frames.js";
@@ -430,7 +431,7 @@ export interface FlushAnswer extends Headed {
  *
  * They are described in docs/control.md.
  */
-export function controlRoutes(subject: ControlSubject): Required<Routes> {
+export function controlRoutes(subject: ControlSubject, hitSeries?: HitSeries): Required<Routes> {
   return {
     handlers: {
       "GET /status": () => controlStatus(subject),
@@ -453,7 +454,7 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
         }
         return { apiVersion, kind: "TakeOver", path: subject.offerPlace() };
       },
-      ...metricsHandlers(subject),
+      ...metricsHandlers(subject, hitSeries),
     },
     streams: { "GET /flows": flowStream(subject.flows), "GET /drops": dropStream(subject) },
     bodies: { "POST /dry-run": manifestsBytesMax },
@@ -462,12 +463,18 @@ export function controlRoutes(subject: ControlSubject): Required<Routes> {
 
 /**
  * Makes the routes for Prometheus and for health checks. They are on the control socket, and on the metrics
- * port, which untrusted clients may reach.
+ * port, which untrusted clients may reach. With `hitSeries`, metrics have the hits of policies too.
  */
-export function metricsHandlers(subject: ControlSubject): Readonly<Record<string, PlainHandler>> {
+export function metricsHandlers(
+  subject: ControlSubject,
+  hitSeries?: HitSeries,
+): Readonly<Record<string, PlainHandler>> {
   const packets = new Heartbeat(() => subject.dataplane.progress());
   return {
-    "GET /metrics": () => new PlainAnswer(200, metricsText(subject), expositionType),
+    "GET /metrics": async () => {
+      if (hitSeries !== undefined) await subject.hits.refresh();
+      return new PlainAnswer(200, metricsText(subject, hitSeries), expositionType);
+    },
     "GET /healthz": () =>
       // Before the first table no packet moves, so a still worker is no fault.
       subject.controller.status.generation > 0 && packets.hangs
@@ -645,7 +652,7 @@ function fragmentUses(
   });
 }
 
-function metricsText(subject: ControlSubject): string {
+function metricsText(subject: ControlSubject, hitSeries: HitSeries | undefined): string {
   const { controller, dataplane, flows, version } = subject;
   const { measures, table } = controller;
   const inKernel = subject.inPlace?.counts;
@@ -669,6 +676,7 @@ function metricsText(subject: ControlSubject): string {
       flowsLost: flows.lost,
       sinks: subject.sinks?.() ?? [],
       source: subject.source?.(),
+      policies: hitSeries?.families(subject.hits.bySide()) ?? [],
     }),
   );
 }

@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { listenTcp, type TcpListener } from "../dataplane/server-sockets.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
+import { HitSeries } from "../metrics/hit-series.js";
 import { type ControlSubject, controlRoutes, metricsHandlers } from "./control-routes.js";
 import { startMetricsProcess } from "./metrics-process.js";
 import { RefusalError } from "./refusal.js";
@@ -13,6 +14,8 @@ export interface ControlListen {
   readonly socket?: string;
   /** `HOST:PORT` for metrics; absent: no TCP at all. */
   readonly metricsListen?: string;
+  /** Whether metrics have the hits of policies; absent: no. */
+  readonly metricsHits?: boolean;
 }
 
 /** How long the metrics process of a predecessor may still hold the port. */
@@ -45,10 +48,12 @@ export async function openControl(
   let at: string | undefined;
   let metrics: string | undefined;
   try {
-    const { socket, metricsListen } = options;
+    const { socket, metricsListen, metricsHits = false } = options;
+    const series = metricsHits ? new HitSeries() : undefined;
+    const routes = controlRoutes(subject, series);
     if (socket !== "none") {
       try {
-        open.push(await serveUnix(socket ?? defaultSocket, 0o660, controlRoutes(subject), tell));
+        open.push(await serveUnix(socket ?? defaultSocket, 0o660, routes, tell));
         at = socket ?? defaultSocket;
       } catch (error) {
         if (socket !== undefined || !(error instanceof RefusalError)) throw error;
@@ -59,7 +64,11 @@ export async function openControl(
       const { host, port } = readListen(metricsListen, "--metrics-listen");
       const listener = await listenOn(host, port);
       open.push(
-        startMetricsProcess({ listener: listener.fd, handlers: metricsHandlers(subject), tell }),
+        startMetricsProcess({
+          listener: listener.fd,
+          handlers: metricsHandlers(subject, series),
+          tell,
+        }),
       );
       metrics = `http://${listener.at}/metrics`;
     }

@@ -38,6 +38,8 @@ export interface Measured {
     readonly lost: number;
     readonly waiting: number;
   }[];
+  /** The hits of policies, where they are asked for. */
+  readonly policies?: readonly Family[];
   /** Where the manifests come from, when they are no files. */
   readonly source: MeasuredSource | undefined;
   /** What programs in the kernel have judged, where there are any. */
@@ -344,6 +346,7 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       labelled({ kind: "reader" }, measured.flowsLost),
     ]),
     ...sinkMetrics(measured.sinks),
+    ...(measured.policies ?? []),
     ...processMetrics(),
   ];
 }

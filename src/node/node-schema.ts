@@ -235,6 +235,11 @@ export const nodeShape = map(
       "also serve /metrics, /healthz and /readyz on this host and port",
       "nowhere",
     ),
+    metricsHits: optional(
+      boolean(),
+      "metrics have the packets, bytes and connections of each policy too: docs/metrics.md",
+      "false",
+    ),
     hubbleListen: optional(
       text(
         new RegExp(`^(unix:(//)?/[^\\0]+|${hostPort})$`, "u"),

@@ -107,7 +107,9 @@ function laterThanNow(started: NodeConfig, next: NodeConfig): readonly string[] 
       const name = key as keyof NodeConfig["dataplane"];
       return differs(started.dataplane[name], next.dataplane[name]);
     }),
-    ...(differs(started.control, next.control) ? ["socket, metrics and hubbleListen"] : []),
+    ...(differs(started.control, next.control)
+      ? ["socket, metrics, metricsHits and hubbleListen"]
+      : []),
     ...(started.source.watch === next.source.watch ? [] : ["watch"]),
     ...(differs(started.source.kubernetes, next.source.kubernetes) ? ["kubernetes"] : []),
     ...(differs(started.inPlace, next.inPlace) ? ["inPlace"] : []),

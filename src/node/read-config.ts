@@ -176,7 +176,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
   const folder = dirname(file);
   const { watch, workers, poll, cpu, connections, fragments, established, loose } = read;
   const { connectionsPerEndpoint, nodeAddresses } = read;
-  const { socket, metrics, hubbleListen, kubernetes, mode, deny } = read;
+  const { socket, metrics, metricsHits, hubbleListen, kubernetes, mode, deny } = read;
   const place = (path: string) => (isAbsolute(path) ? path : join(folder, path));
   return {
     source: {
@@ -197,7 +197,7 @@ function configOf(read: ReadNode, file: string): NodeConfig {
       ...definedOnly({ connectionsPerEndpoint }),
     },
     mode: mode ?? settings.mode.fallback,
-    control: definedOnly({ socket, metricsListen: metrics, hubbleListen }),
+    control: definedOnly({ socket, metricsListen: metrics, metricsHits, hubbleListen }),
     flows: (read.flows ?? []).map((each) => sinkOf(each, place)),
   };
 }

@@ -31,6 +31,16 @@ export interface PolicyHits {
   readonly audited: Readonly<Record<Side, HitCount>>;
 }
 
+/** The hits of one policy in one direction. */
+export interface SideHits {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly direction: Side;
+  readonly rules: HitCount;
+  readonly denied: HitCount;
+}
+
 /** What no policy's rule decided. */
 export interface DefaultHits {
   /** It passed because no policy isolates the pod. */
@@ -228,6 +238,21 @@ export class Hits {
   } {
     const sums = this.#policies.get(policyKey(rule.policy))?.sums ?? new Sums();
     return { hits: sums.item(ruleKey(rule)), audited: sums.item(ruleKey(rule, "audited ")) };
+  }
+
+  /** What each policy has decided in each direction; a side of which nothing is counted is left out. */
+  *bySide(): Generator<SideHits> {
+    for (const { identity, sums } of this.#policies.values()) {
+      for (const direction of ["ingress", "egress"] as const) {
+        const rules = new Sum();
+        for (const [key, sum] of sums.all) {
+          if (key.startsWith("rule ") && key.split(" ")[2] === direction) rules.add(sum);
+        }
+        const denied = sums.item(`denied ${direction}`);
+        if (rules.packets + rules.connections + denied.packets === 0) continue;
+        yield { ...identity, direction, rules: rules.item, denied };
+      }
+    }
   }
 
   get defaults(): DefaultHits {

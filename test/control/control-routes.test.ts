@@ -1,3 +1,8 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { get } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { expect, test, vi } from "vitest";
 import { ClientTime } from "../../src/control/client-time.js";
 import {
@@ -6,6 +11,7 @@ import {
   metricsHandlers,
 } from "../../src/control/control-routes.js";
 import { Controller } from "../../src/control/controller.js";
+import { openControl } from "../../src/control/open-control.js";
 import { ListAnswer } from "../../src/control/server.js";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { ConnectionRecord, ConnState, SavedConnection } from "../../src/layout/layout.gen.js";
@@ -140,5 +146,55 @@ test("a list that nobody reads to its end holds up no other", async () => {
     await left.return(undefined);
   } finally {
     dataplane.close();
+  }
+});
+
+// Goal: metrics name policies where they are asked to, and nowhere else.
+// Method: the counts of a predecessor, read over the control socket.
+test.each([true, false])("metrics have the hits of policies: %s", async (metricsHits) => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-metrics-"));
+  const socket = join(folder, "control.sock");
+  const dataplane = Dataplane.create({ workers: 1 });
+  const subject = subjectOf(dataplane);
+  const policy = { kind: "NetworkPolicy", namespace: "shop", name: "db", since: Date.now() };
+  subject.hits.restore({
+    policies: [
+      {
+        ...policy,
+        sums: [
+          ["rule NetworkPolicy ingress 0", 5, 300, 1, 1_000],
+          ["rule NetworkPolicy ingress 1", 2, 120, 1, 1_000],
+          ["audited rule NetworkPolicy egress 0", 9, 540, 1, 1_000],
+          ["denied ingress", 3, 180, 0, 1_000],
+        ],
+      },
+    ],
+    ...{ others: [], since: Date.now() },
+  });
+  const open = await openControl(subject, { socket, metricsHits }, () => {});
+  try {
+    const metrics = await new Promise<string>((resolve, reject) => {
+      get({ socketPath: socket, path: "/metrics" }, (answer) => resolve(text(answer))).on(
+        "error",
+        reject,
+      );
+    });
+    const series = metrics.split("\n").filter((line) => line.includes("{policy_kind="));
+    const labels =
+      '{policy_kind="NetworkPolicy",policy_namespace="shop",policy_name="db",direction="ingress"}';
+    const hits = [
+      `sluice_policy_rule_packets_total${labels} 7`,
+      `sluice_policy_rule_bytes_total${labels} 420`,
+      `sluice_policy_rule_connections_total${labels} 2`,
+      `sluice_policy_isolation_packets_total${labels} 3`,
+      `sluice_policy_isolation_bytes_total${labels} 180`,
+    ];
+    expect(series).toEqual(metricsHits ? hits : []);
+  } finally {
+    await open.close();
+    subject.hits.close();
+    subject.flows.close();
+    dataplane.close();
+    rmSync(folder, { recursive: true, force: true });
   }
 });

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { Counters } from "../../src/dataplane/dataplane.js";
 import { exposition } from "../../src/metrics/exposition.js";
 import { Histogram } from "../../src/metrics/histogram.js";
+import { HitSeries } from "../../src/metrics/hit-series.js";
 import { sluiceMetrics } from "../../src/metrics/sluice-metrics.js";
 import { missingPromtool, promtool } from "./promtool.js";
 
@@ -74,6 +75,13 @@ function text(): string {
       compile,
       delay,
       flowsLost: 8,
+      policies: new HitSeries().families([
+        {
+          ...{ kind: "NetworkPolicy", namespace: "shop", name: "db", direction: "ingress" },
+          rules: { packets: 5, bytes: 300, connections: 1 },
+          denied: { packets: 2, bytes: 120, connections: 0 },
+        },
+      ]),
       sinks: [
         { kind: "file", written: 5, lost: 0, waiting: 0 },
         { kind: "otlp", written: 3, lost: 2, waiting: 1 },
@@ -175,6 +183,9 @@ describe("exposition", () => {
         "le",
         "mode",
         "node",
+        "policy_kind",
+        "policy_name",
+        "policy_namespace",
         "reason",
         "resource",
         "result",

@@ -26,6 +26,18 @@ function errorsOf(text: string): string[] {
 }
 
 describe("parseNodeConfig", () => {
+  test("hits of policies are in metrics where the config says so", () => {
+    const parsed = (more: string) =>
+      parseNodeConfig(`${head}wires:\n${wire}${more}`, "etc/sluice.yaml");
+    expect(parsed("metricsHits: true\n")).toMatchObject({
+      config: { control: { metricsHits: true } },
+    });
+    expect(parsed("")).not.toMatchObject({ config: { control: { metricsHits: true } } });
+    expect(errorsOf(`${head}wires:\n${wire}metricsHits: some\n`)).toEqual([
+      '6:14 SL1101 got text "some", want true or false',
+    ]);
+  });
+
   test("addresses of the node are addresses, each once", () => {
     const wires = `wires:\n${wire}`;
     const read = parseNodeConfig(`${head}nodeAddresses: [10.4.1.1, fe80::1]\n${wires}`, "a.yaml");
@@ -333,6 +345,7 @@ test("the JSON Schema and the reader agree about random configs", () => {
     loose: true,
     socket: "none",
     metrics: "[::1]:9871",
+    metricsHits: true,
   };
   expect(validate(sound)).toBe(true);
   const value = fc.oneof(
