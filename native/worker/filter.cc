@@ -806,6 +806,10 @@ void Filter::admit(ConnEntry& entry, const TableInForce& table, uint64_t nowUs) 
     entry.ends[pod].isOutside = 0;
     entry.ends[1 - pod].isOutside = 1;
     for (SluiceConnEnd& end : entry.ends) end.seenUs = nowUs;
+  } else if (entry.ends[pod].isOutside != 0) {
+    // The pod has its peer's address now: programs must not read the sides while they change.
+    connections_.takeBack(entry);
+    return;
   }
   entry.admit(table.generation);
 }
