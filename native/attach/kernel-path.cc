@@ -22,6 +22,11 @@ constexpr uint32_t roundedUp(uint32_t count, uint32_t step) {
   return (count + step - 1) / step * step;
 }
 
+// A process that is stopped, or a worker that hangs, decides nothing: after this, nothing passes in
+// its name. A worker that waits looks a hundred times a second; one on a busy machine gets its
+// turn.
+constexpr uint64_t LEASE_US = 2'000'000;
+
 constexpr BpfMapShape SIDES_SHAPE = {BPF_MAP_TYPE_HASH, 4, sizeof(SluiceWireSide),
                                      KernelPath::SIDES_MAX, 0};
 constexpr BpfMapShape DOWNS_SHAPE = {BPF_MAP_TYPE_HASH, 4, 4, KernelPath::SIDES_MAX, 0};
@@ -72,6 +77,7 @@ Status KernelPath::make(const HashSecret& secret, const Steering& steering) noex
   if (status.ok()) status = createMap(DOWNS_SHAPE, &downs_);
   if (status.ok()) status = createMap(COUNTERS_SHAPE, &counters_);
   if (status.ok()) status = control_.create(sizeof(SluiceWireControl), 1);
+  if (status.ok()) control()->leaseUs = LEASE_US;
   if (status.ok()) status = ways_.create(sizeof(SluiceWireWay), SIDES_MAX * workers_);
   return status.ok() ? load(secret, steering) : status;
 }
@@ -111,8 +117,12 @@ std::vector<ConnMemory> KernelPath::connections() const {
   return memory;
 }
 
-uint32_t* KernelPath::inForce() const noexcept {
-  return &reinterpret_cast<SluiceWireControl*>(control_.bytes())->generation;
+uint32_t* KernelPath::inForce() const noexcept { return &control()->generation; }
+
+uint64_t* KernelPath::aliveUs() const noexcept { return control()->aliveUs; }
+
+SluiceWireControl* KernelPath::control() const noexcept {
+  return reinterpret_cast<SluiceWireControl*>(control_.bytes());
 }
 
 SluiceWireWay* KernelPath::way(uint32_t number, uint32_t worker) const noexcept {

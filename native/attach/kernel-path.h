@@ -51,6 +51,7 @@ class KernelPath {
   // Of each worker, for Dataplane::shareConnections().
   [[nodiscard]] std::vector<ConnMemory> connections() const;
   [[nodiscard]] uint32_t* inForce() const noexcept;
+  [[nodiscard]] uint64_t* aliveUs() const noexcept;
 
   // Whether a side in this namespace may have one in its wire: all are in the first one's, since
   // interfaces are known by their indexes, and frames stay in a namespace.
@@ -77,6 +78,7 @@ class KernelPath {
   KernelPath() = default;
   Status make(const HashSecret& secret, const Steering& steering) noexcept;
   Status load(const HashSecret& secret, const Steering& steering) noexcept;
+  [[nodiscard]] SluiceWireControl* control() const noexcept;
 
   uint32_t workers_ = 1;
   uint32_t connectionsEach_ = 0;

@@ -197,7 +197,8 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     std::shared_ptr<KernelPath> made;
     Status status = KernelPath::create(dataplane_->connectionsEach(), dataplane_->hashSecret(),
                                        dataplane_->steering(), &made);
-    if (status.ok()) status = dataplane_->shareConnections(made->connections(), made->inForce());
+    if (status.ok())
+      status = dataplane_->shareConnections(made->connections(), made->inForce(), made->aliveUs());
     if (status.ok()) kernelPath_ = std::move(made);
     return status;
   }

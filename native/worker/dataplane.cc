@@ -204,14 +204,16 @@ void Dataplane::bringIntoForce() noexcept {
   __atomic_store_n(inForce_, generation_, __ATOMIC_RELEASE);
 }
 
-Status Dataplane::shareConnections(std::span<const ConnMemory> memory, uint32_t* inForce) noexcept {
+Status Dataplane::shareConnections(std::span<const ConnMemory> memory, uint32_t* inForce,
+                                   uint64_t* aliveUs) noexcept {
   if (memory.size() != crew_.size()) return {StatusCode::Argument};
   if (periods_ == nullptr) {
     if (const Status status = GracePeriods::start(&periods_); !status.ok()) return status;
   }
   return whilePaused([&]() noexcept -> Status {
     for (size_t number = 0; number < crew_.size(); ++number) {
-      const Status status = crew_[number].worker->share(memory[number], periods_.get());
+      const Status status =
+          crew_[number].worker->share(memory[number], periods_.get(), aliveUs + number);
       if (!status.ok()) return status;
     }
     __atomic_store_n(inForce, NONE, __ATOMIC_RELEASE);

@@ -73,11 +73,12 @@ class Dataplane {
   // Lets programs pass packets of admitted connections, of wires whose links can: see Link.
   // `memory` is each worker's for its connections: see ConnTable::share(). `inForce` outlives the
   // data plane: the number by which programs know which connections are admitted; all others come
-  // up.
+  // up. So does `aliveUs`: one for each worker, which its programs must find recent.
   //
   // Errors: Argument for another number of workers; what GracePeriods::start and ConnTable::share
   //         return.
-  Status shareConnections(std::span<const ConnMemory> memory, uint32_t* inForce) noexcept;
+  Status shareConnections(std::span<const ConnMemory> memory, uint32_t* inForce,
+                          uint64_t* aliveUs) noexcept;
   // What a table of connections is made by, of each worker.
   [[nodiscard]] uint32_t connectionsEach() const noexcept { return connectionsEach_; }
   [[nodiscard]] const HashSecret& hashSecret() const noexcept { return hashSecret_; }

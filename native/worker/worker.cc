@@ -282,9 +282,10 @@ Status Worker::joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
   return settleOffload(*ends[0]);
 }
 
-Status Worker::share(const ConnMemory& memory, GracePeriods* periods) noexcept {
+Status Worker::share(const ConnMemory& memory, GracePeriods* periods, uint64_t* aliveUs) noexcept {
   const Status status = filter_->share(memory, periods);
   shares_ = shares_ || status.ok();
+  if (status.ok()) aliveUs_ = aliveUs;
   return status;
 }
 
@@ -370,7 +371,10 @@ void Worker::refreshContexts(const TableInForce& table) noexcept {
 size_t Worker::round(uint64_t nowUs) noexcept {
   const TableInForce* table = tables_->read(number_);
   if (table != nullptr) refreshContexts(*table);
-  if (shares_) reclaim();
+  if (shares_) {
+    __atomic_store_n(aliveUs_, nowUs, __ATOMIC_RELAXED);
+    reclaim();
+  }
   if (epochOffsetUs_ == 0 || nowUs - epochReadUs_ > EPOCH_REFRESH_US) {
     epochOffsetUs_ = clockNs(CLOCK_REALTIME) / 1'000 - nowUs;
     epochReadUs_ = nowUs;

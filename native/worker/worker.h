@@ -97,7 +97,8 @@ class Worker {
                   bool routerAdvertisements) noexcept;
   // Lets programs pass the connections of wires whose two links can: see Filter::share().
   // Errors: Limit; System.
-  Status share(const ConnMemory& memory, GracePeriods* periods) noexcept;
+  // Programs pass nothing while `aliveUs` is too old: run() keeps it new. It outlives the worker.
+  Status share(const ConnMemory& memory, GracePeriods* periods, uint64_t* aliveUs) noexcept;
   // The generation up to which admitted connections have been judged. Threads: any.
   [[nodiscard]] uint32_t judgedUpTo() const noexcept {
     return judgedUpTo_.load(std::memory_order_acquire);
@@ -238,6 +239,7 @@ class Worker {
   size_t rejectUsed_ = 0;
   bool rejecting_ = false;
   bool shares_ = false;  // programs read the connections
+  uint64_t* aliveUs_ = nullptr;
   std::atomic<uint32_t> judgedUpTo_ = 0;
   bool sweeping_ = false;     // a sweep judges connections again
   uint64_t eventTimeUs_ = 0;  // of this round, since the epoch

@@ -234,6 +234,33 @@ for _ in range(20000): s.sendto(b"x" * 100, ("10.0.0.1", 53))`;
     await enforces();
   });
 
+  test("a link of the kernel: what a stopped process has admitted ends, and goes on", async () => {
+    const running = run({ words: ["--link", "kernel", "--connections", "10000"] });
+    await ready(running);
+    const heard = bench.hear(bench.pod, 53);
+    await until("the pod to listen", () => heard.listens);
+    const send = `import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True: s.sendto(b"x", ("10.0.0.1", 53)); time.sleep(0.01)`;
+    bench.start(bench.peer, "python3", "-c", send);
+    const more = async () => {
+      const before = heard.datagrams;
+      await until("more datagrams", () => heard.datagrams > before + 20);
+    };
+    await more();
+    running.child.kill("SIGSTOP");
+    const then = heard.datagrams;
+    await until("the end of its lease", async () => {
+      const before = heard.datagrams;
+      await pause(500);
+      return heard.datagrams === before;
+    });
+    // A lease of 2 s, not the 30 s of a connection that nobody answers.
+    expect(heard.datagrams - then).toBeLessThan(1_000);
+    running.child.kill("SIGCONT");
+    await more();
+  });
+
   test("a full pipe for its messages: reloads go on, and what was lost is counted", async () => {
     const pipe = join(folder, "pipe");
     spawnSync("mkfifo", [pipe]);
