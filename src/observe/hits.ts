@@ -280,7 +280,7 @@ export class Hits {
         packets: isDenied ? 1 : hasEnded ? event.totalPackets : 0,
         bytes: isDenied ? event.frameBytes : hasEnded ? event.totalBytes : 0,
         connections: event.kind === "opened" ? 1 : 0,
-        lastMs: event.timeUs / 1_000,
+        lastMs: Math.floor(event.timeUs / 1_000),
       };
       const deniedBy = isDenied ? event.deniedBy : [];
       const snapshot =

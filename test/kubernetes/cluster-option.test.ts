@@ -130,7 +130,7 @@ describe("--cluster", () => {
 
   test.each([
     ["matrix", ["--cluster", "-f", "x"], "got --filename and --cluster, want one"],
-    ["matrix", [], "(or SLUICE_FILENAME, or --cluster)"],
+    ["matrix", [], "(or SLUICE_FILENAME, or --cluster, or --socket, or --lab)"],
     ["matrix", ["-f", "x", "--context", "c"], "--context is for --cluster"],
   ])("%s %s is a mistake", async (command, words, want) => {
     const { code, err } = await sluice(command, ...words);
