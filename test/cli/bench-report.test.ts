@@ -8,6 +8,7 @@ test("a report fits into 100 columns where there is no terminal", () => {
   const figures = { ratio: 1.5, spread: 0.1, value: 3, base: 2, unit: "us", noisy: false };
   const report: Report = {
     rows: [{ name: long, against: long, by: long, better: "less", ...figures }],
+    verdicts: [],
     results: [],
     memory: [],
     leftOut: [{ contender: "bridge", title: long, reason: long }],
