@@ -1,4 +1,5 @@
 import { count } from "../diagnostics/count.js";
+import { kindAndName, policyName } from "../diagnostics/object-name.js";
 import type { DescribedPolicy, Description, Reach } from "./describe.js";
 
 /** Names of a list that stand on its line. */
@@ -6,9 +7,8 @@ const namesShown = 8;
 
 /** Writes a description for people. Shape: whole lines, as the document has its names. */
 export function descriptionText(about: Description): string {
-  const { kind, namespace, name, policy, ports, pods, policies, rules, reachedBy, reaches } = about;
-  const title = namespace === "" ? name : `${namespace}/${name}`;
-  const lines = [`${kind} ${title}`];
+  const { kind, policy, ports, pods, policies, rules, reachedBy, reaches } = about;
+  const lines = [kindAndName(about)];
   const section = (head: string, items: readonly string[], none: string) => {
     lines.push(
       "",
@@ -65,10 +65,9 @@ function placeOf({ file, line }: DescribedPolicy): string {
 }
 
 function policyLine(policy: DescribedPolicy): string {
-  const { tier, kind, namespace, name, isolates } = policy;
-  const title = namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
+  const { tier, isolates } = policy;
   const how = isolates.length === 0 ? "rules only" : `isolates for ${isolates.join(" and ")}`;
-  return `${tier}  ${title}  ${placeOf(policy)}  ${how}`;
+  return `${tier}  ${policyName(policy)}  ${placeOf(policy)}  ${how}`;
 }
 
 function reachLine({ who, ports, partly }: Reach): string {

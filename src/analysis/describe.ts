@@ -1,3 +1,4 @@
+import { objectName } from "../diagnostics/object-name.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { ClusterPolicy, NetworkPolicy, Pod } from "../manifest/objects.js";
 import { workloadOf } from "../manifest/workload.js";
@@ -180,8 +181,8 @@ function findSubject(state: DescribedState, kind: DescribedKind, name: string): 
   }
 }
 
-function refOf({ meta: { namespace, name } }: Pick<Pod, "meta">): string {
-  return namespace === "" ? name : `${namespace}/${name}`;
+function refOf({ meta }: Pick<Pod, "meta">): string {
+  return objectName(meta);
 }
 
 type Identity = Pick<PolicySource, "kind" | "namespace" | "name">;

@@ -3,6 +3,7 @@ import { type PolicyRecord, Provenance, type RuleRecord } from "../compiler/deco
 import { decideFlow } from "../compiler/evaluate-rules.js";
 import { deniedByEgress, deniedByIngress, type Table, TupleBatch } from "../dataplane/table.js";
 import type { Span } from "../diagnostics/diagnostic.js";
+import { policyName } from "../diagnostics/object-name.js";
 import type {
   ClusterPolicy,
   ClusterRule,
@@ -233,7 +234,7 @@ function decidingRule(
   const { kind, namespace, name, file } = policy;
   const { tier, action, index, line, column } = rule;
   const field = ruleField(rule, side);
-  const ref = field === "" ? policyRef(policy) : ruleRef(policy, side, index);
+  const ref = field === "" ? policyName(policy) : ruleRef(policy, side, index);
   const deciding = { ref, kind, namespace, name, tier, action, field, index, file, line, column };
   if (tier !== "Node") return deciding;
   const named = compiled.cluster.nodes.get(name)?.addresses ?? [];
@@ -259,12 +260,12 @@ function policyFindings(
     rules.flatMap(({ rule, matches }) => (matches ? [ruleRef(rule.policy, side, rule.index)] : [])),
   );
   const named = new Map(
-    everyPolicy(policies).map((policy) => [policyRef(namesOf(policy)), policy]),
+    everyPolicy(policies).map((policy) => [policyName(namesOf(policy)), policy]),
   );
   const ofTier = (tier: RuleFinding["tier"]) => {
     const placed = rules.flatMap(({ rule }) => (rule.tier === tier ? [rule.policy] : []));
     // A NetworkPolicy isolates even if none of its rules can match anything.
-    const refs = [...(tier === "NetworkPolicy" ? isolatedBy : []), ...placed].map(policyRef);
+    const refs = [...(tier === "NetworkPolicy" ? isolatedBy : []), ...placed].map(policyName);
     return [...new Set(refs)].flatMap((ref) =>
       ruleFindings(named.get(ref), look, (index) =>
         matching.has(`${ref} ${rulePath(side, index)}`),
@@ -272,7 +273,7 @@ function policyFindings(
     );
   };
   return {
-    isolatedBy: isolatedBy.flatMap((record) => policyFinding(named.get(policyRef(record)))),
+    isolatedBy: isolatedBy.flatMap((record) => policyFinding(named.get(policyName(record)))),
     rules: [...ofTier("Admin"), ...ofTier("NetworkPolicy"), ...ofTier("Baseline")],
   };
 }
@@ -281,7 +282,7 @@ function policyFinding(policy: NetworkPolicy | ClusterPolicy | undefined): Polic
   if (policy === undefined || !("policyTypes" in policy)) return [];
   const names = namesOf(policy);
   const types = { policyTypes: [...policy.policyTypes] };
-  return [{ ref: policyRef(names), ...names, ...placeOf(policy.meta.span), ...types }];
+  return [{ ref: policyName(names), ...names, ...placeOf(policy.meta.span), ...types }];
 }
 
 function ruleFindings(
@@ -307,12 +308,8 @@ function namesOf({ kind, meta: { namespace, name } }: NetworkPolicy | ClusterPol
 /** A policy's three names. */
 type PolicyNames = Pick<PolicyFinding, "kind" | "namespace" | "name">;
 
-function policyRef({ kind, namespace, name }: PolicyNames): string {
-  return namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
-}
-
 function ruleRef(policy: PolicyNames, side: Side, index: number): string {
-  return `${policyRef(policy)} ${rulePath(side, index)}`;
+  return `${policyName(policy)} ${rulePath(side, index)}`;
 }
 
 function placeOf({ file, line, column }: Span): Place {

@@ -2,6 +2,7 @@ import { Provenance } from "../compiler/decode.js";
 import type { FirstPacket, JudgedFrameRecord } from "../dataplane/capture-judge.js";
 import type { DropReasonWord } from "../dataplane/events.js";
 import { placeText } from "../diagnostics/diagnostic.js";
+import { objectName } from "../diagnostics/object-name.js";
 import { ruleField } from "../policy/ruleset.js";
 
 /** Why one side of a connection has its verdict. */
@@ -94,7 +95,7 @@ export class FrameRulings {
       because.push({
         direction,
         verdict: deniedBy.includes(direction) ? "deny" : "allow",
-        policies: policies.map(({ namespace, name }) => joinName(namespace, name)),
+        policies: policies.map(objectName),
         ...(rule && {
           rule: {
             index: rule.index,
@@ -116,7 +117,7 @@ export class FrameRulings {
   #podName(endpointId: number | undefined): string | undefined {
     if (endpointId === undefined) return undefined;
     const { namespace, name } = this.#provenance.endpoint(endpointId);
-    return joinName(namespace, name);
+    return objectName({ namespace, name });
   }
 }
 
@@ -153,8 +154,4 @@ function podsOf(
     ...(from !== undefined && { sourcePod: from }),
     ...(to !== undefined && { destinationPod: to }),
   };
-}
-
-function joinName(namespace: string, name: string): string {
-  return namespace === "" ? name : `${namespace}/${name}`;
 }

@@ -8,6 +8,7 @@ import type {
   TableItem,
 } from "../control/control-routes.js";
 import type { PolicyItem, RuleItem } from "../control/policy-routes.js";
+import { policyName } from "../diagnostics/object-name.js";
 import { type FlowPolicy, filePlace } from "../observe/flow.js";
 import type { HitCount } from "../observe/hits.js";
 import { checkNames, controlClient, filterQuery } from "./control-common.js";
@@ -337,10 +338,6 @@ function endText({ address, port, pod }: ConnectionEnd): string {
   const host = address.includes(":") && port !== 0 ? `[${address}]` : address;
   const text = port === 0 ? host : `${host}:${port}`;
   return pod === null ? text : `${pod} (${text})`;
-}
-
-function policyName({ kind, namespace, name }: FlowPolicy): string {
-  return namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
 }
 
 /** How long ago the last of some hits was. */

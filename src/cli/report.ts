@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { release } from "node:os";
 import { hasErrors } from "../diagnostics/diagnostic.js";
+import { objectName } from "../diagnostics/object-name.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { BLOB_HASH } from "../layout/layout.gen.js";
 import { limits } from "../manifest/limits.js";
@@ -18,7 +19,6 @@ import { planLive, probeText } from "../report/live-plan.js";
 import { type Findings, findForReport } from "../report/make-report.js";
 import { reportCsv, reportHtml, reportMarkdown } from "../report/render.js";
 import { requirements } from "../report/requirements.js";
-import { refOf } from "../report/zone-members.js";
 import { readZonesFile, type ZonesFile } from "../report/zones.js";
 import { type Compiled, compilePods, nothingTo } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
@@ -122,8 +122,8 @@ function entryOf(name: string, bytes: Uint8Array): InputEntry {
 async function tryLive(options: ReportOptions, findings: Findings, io: Io): Promise<LiveEntry> {
   const { probes, left } = planLive(findings.map.zones, findings.pairs, findings.pods);
   const specs = probes.map((probe) => ({
-    from: { label: refOf(probe.source.pod!), address: probe.source.address },
-    to: { label: refOf(probe.destination.pod!), address: probe.destination.address },
+    from: { label: objectName(probe.source.pod!), address: probe.source.address },
+    to: { label: objectName(probe.destination.pod!), address: probe.destination.address },
     protocol: probe.protocol,
     port: probe.port,
   }));

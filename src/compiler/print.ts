@@ -1,4 +1,5 @@
 import { placeText } from "../diagnostics/diagnostic.js";
+import { policyName } from "../diagnostics/object-name.js";
 import { NONE } from "../layout/layout.gen.js";
 import { formatAddress } from "../net/address.js";
 import { compareText } from "../net/order.js";
@@ -8,7 +9,6 @@ import {
   type AddressSet,
   type Direction,
   type EndpointRules,
-  type PolicySource,
   type Rule,
   type Ruleset,
   ruleField,
@@ -51,7 +51,7 @@ function rulesLines(
   const isolation =
     isolatedBy.length === 0
       ? "not isolated"
-      : `isolated by ${isolatedBy.map(policyText).join(", ")}`;
+      : `isolated by ${isolatedBy.map(policyName).join(", ")}`;
   return [
     `  ${audit}${direction} ${isolation}`,
     ...rules.map((rule) => `    ${ruleText(rule, direction)}`),
@@ -64,11 +64,7 @@ function ruleText(
 ): string {
   const who = peers === "any" ? "any" : peers.key;
   const path = ruleField({ tier, index }, direction).replace(/^spec\./, " ");
-  return `${tier} ${action} ${portSetKey(ports)} | ${who} | ${policyText(policy)}${path} ${placeText(span)}`;
-}
-
-function policyText({ kind, namespace, name }: PolicySource): string {
-  return namespace === "" ? `${kind} ${name}` : `${namespace}/${name}`;
+  return `${tier} ${action} ${portSetKey(ports)} | ${who} | ${policyName(policy)}${path} ${placeText(span)}`;
 }
 
 function memberLines({ groups, blocks }: AddressSet): string[] {

@@ -1,5 +1,6 @@
 import { catalogue, type DiagnosticCode } from "./catalogue.js";
 import { type Diagnostic, placeText } from "./diagnostic.js";
+import { kindAndName } from "./object-name.js";
 
 export interface RenderOptions {
   /** Wraps a text for a terminal; the default leaves it as it is. */
@@ -41,8 +42,7 @@ function placeOf({ span }: Diagnostic): string {
 function aboutOf({ object, field }: Diagnostic): string {
   const parts: string[] = [];
   if (object !== undefined && object.kind !== "") {
-    const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
-    parts.push(printable(`${object.kind} ${name}`.trimEnd()));
+    parts.push(printable(kindAndName(object).trimEnd()));
   }
   if (field !== undefined && field !== "") parts.push(printable(field));
   return parts.join(", ");

@@ -2,6 +2,7 @@ import { type CompileResult, compile } from "../compiler/compile.js";
 import { Provenance } from "../compiler/decode.js";
 import { sidesOf } from "../dataplane/events.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
+import { kindAndName } from "../diagnostics/object-name.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import { protocolNumbers } from "../net/protocol.js";
 import type { Question } from "./traffic.js";
@@ -62,7 +63,7 @@ export function prove(
         protocolNumbers[protocol]!,
         port,
       );
-      const policies = (rule === undefined ? isolatedBy : [rule.policy]).map(policyKey);
+      const policies = (rule === undefined ? isolatedBy : [rule.policy]).map(kindAndName);
       // A policy that was written here and does not allow the flow should have.
       return { policies, byOthers: !policies.some((each) => written.has(each)) };
     });
@@ -75,17 +76,4 @@ export function prove(
     ];
   });
   return { asked: questions.length, refused, compiled };
-}
-
-/** `NetworkPolicy shop/web`. */
-export function policyKey({
-  kind,
-  namespace,
-  name,
-}: {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-}): string {
-  return namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }

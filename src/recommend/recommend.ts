@@ -1,3 +1,4 @@
+import { kindAndName } from "../diagnostics/object-name.js";
 import type { KubernetesObject, NetworkPolicy } from "../manifest/objects.js";
 import { formatAddress } from "../net/address.js";
 import { compareText } from "../net/order.js";
@@ -9,7 +10,7 @@ import { type BlockLengths, Blocks } from "./blocks.js";
 import { type Given, Landscape } from "./landscape.js";
 import type { Party } from "./party.js";
 import { type Draft, draftPolicies } from "./policies.js";
-import { type Proof, policyKey, prove, Unproven } from "./prove.js";
+import { type Proof, prove, Unproven } from "./prove.js";
 import { readBack } from "./read-back.js";
 import { flowText, type Seen } from "./seen.js";
 import { type Traffic, trafficOf } from "./traffic.js";
@@ -74,9 +75,9 @@ export function recommend(given: Given, seen: Seen, options: RecommendOptions): 
     (party) => wanting.has(party) || denied.includes(party.namespace),
   );
   const gone = new Set<KubernetesObject>(replaced);
-  const names = new Set(written.map((each) => policyKey({ kind: each.kind, ...each.meta })));
+  const names = new Set(written.map((each) => kindAndName({ kind: each.kind, ...each.meta })));
   const isKept = (object: KubernetesObject) =>
-    !gone.has(object) && !names.has(policyKey({ kind: object.kind, ...object.meta }));
+    !gone.has(object) && !names.has(kindAndName({ kind: object.kind, ...object.meta }));
   const objects = [...landscape.objects.filter(isKept), ...enforced];
   const proof = prove(objects, names, traffic.questions);
   const fault = proof.refused.find(({ byOthers }) => !byOthers);

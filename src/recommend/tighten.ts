@@ -1,5 +1,6 @@
 import { compile } from "../compiler/compile.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
+import { kindAndName } from "../diagnostics/object-name.js";
 import type {
   KubernetesObject,
   NetworkPolicy,
@@ -13,7 +14,7 @@ import { matchesSelector, requirementText } from "../policy/selectors.js";
 import { grouped } from "./grouped.js";
 import { type Given, Landscape, type Place } from "./landscape.js";
 import type { Party } from "./party.js";
-import { type Proof, policyKey, prove, Unproven } from "./prove.js";
+import { type Proof, prove, Unproven } from "./prove.js";
 import { readBack } from "./read-back.js";
 import { flowText, type Seen } from "./seen.js";
 import { type Question, trafficOf } from "./traffic.js";
@@ -104,7 +105,7 @@ export function tighten(
   const policies = changed
     .filter(({ unused }) => unused.length > 0)
     .sort((a, b) =>
-      policyKey({ kind: "", ...a.before.meta }) < policyKey({ kind: "", ...b.before.meta })
+      kindAndName({ kind: "", ...a.before.meta }) < kindAndName({ kind: "", ...b.before.meta })
         ? -1
         : 1,
     );
@@ -321,9 +322,9 @@ function proveNarrower(
     batch.push(source, destination, protocolNumbers[protocol]!, port);
   }
   const verdicts = Table.open(before.blob).classify(batch);
-  const names = new Set(written.map((each) => policyKey({ kind: each.kind, ...each.meta })));
+  const names = new Set(written.map((each) => kindAndName({ kind: each.kind, ...each.meta })));
   const isKept = (object: KubernetesObject) =>
-    !names.has(policyKey({ kind: object.kind, ...object.meta }));
+    !names.has(kindAndName({ kind: object.kind, ...object.meta }));
   const proof = prove([...objects.filter(isKept), ...written], names, questions);
   const at = new Map(questions.map((question, index) => [question, index]));
   const fault = proof.refused.find(({ question }) => verdicts[at.get(question)!] === 0);

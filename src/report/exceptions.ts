@@ -1,5 +1,6 @@
 import { portText } from "../analysis/render/port-text.js";
 import type { CompileResult } from "../compiler/compile.js";
+import { kindAndName, objectName } from "../diagnostics/object-name.js";
 import { asksToFailOpen, modeOf } from "../manifest/annotations.js";
 import type { SkippedKind } from "../manifest/foreign.js";
 import type { KubernetesObject } from "../manifest/objects.js";
@@ -8,7 +9,7 @@ import { compareText } from "../net/order.js";
 import { intersectPorts, isNoPorts } from "../net/port-set.js";
 import type { ExceptionEntry } from "./document.js";
 import { placeOf, type ZonePair } from "./openings.js";
-import { refOf, workloadRef, type ZoneMap } from "./zone-members.js";
+import { workloadRef, type ZoneMap } from "./zone-members.js";
 import type { ZonesFile } from "./zones.js";
 
 /** What exceptions are found in. */
@@ -60,12 +61,14 @@ function beyondAllowed({ pairs }: Examined): readonly ExceptionEntry[] {
 function notIsolated({ map, objects, compiled }: Examined): readonly ExceptionEntry[] {
   const zoned = new Set(map.zones.flatMap(({ pods }) => pods));
   const pods = new Map(
-    objects.flatMap((each) => (each.kind === "Pod" ? [[refOf(each.meta), each] as const] : [])),
+    objects.flatMap((each) =>
+      each.kind === "Pod" ? [[objectName(each.meta), each] as const] : [],
+    ),
   );
   const found = new Map<string, ExceptionEntry>();
   for (const endpoint of compiled.ruleset.endpoints) {
-    const pod = pods.get(refOf(endpoint));
-    if (pod === undefined || !zoned.has(refOf(endpoint))) continue;
+    const pod = pods.get(objectName(endpoint));
+    if (pod === undefined || !zoned.has(objectName(endpoint))) continue;
     const open = (["ingress", "egress"] as const).filter(
       (side) => endpoint[side].isolatedBy.length === 0,
     );
@@ -93,7 +96,7 @@ function marked({ objects }: Examined): readonly ExceptionEntry[] {
     const subject =
       object.kind === "Pod"
         ? workloadRef(object)
-        : `${object.kind} ${object.meta.namespace === "" ? object.meta.name : refOf(object.meta)}`;
+        : kindAndName({ kind: object.kind, ...object.meta });
     if (modeOf(object.meta) === "audit") put("audited", subject, place);
     if (object.kind !== "Pod") continue;
     if (asksToFailOpen(object.meta)) put("fail-open", subject, place);

@@ -1,11 +1,11 @@
 import { protocolWord } from "../analysis/protocols.js";
+import { objectName } from "../diagnostics/object-name.js";
 import type { Pod } from "../manifest/objects.js";
 import { formatAddress } from "../net/address.js";
 import { type PortSet, rangesOf } from "../net/port-set.js";
 import { protocolNumbers } from "../net/protocol.js";
 import type { ZonePair } from "./openings.js";
-import type { End, EndSite } from "./zone-members.js";
-import { refOf, type ZoneMembers } from "./zone-members.js";
+import type { End, EndSite, ZoneMembers } from "./zone-members.js";
 
 /** A connection to be tried between pods of two zones. */
 export interface LiveProbe {
@@ -78,7 +78,7 @@ function portsOf(
   open: PortSet,
   pods: ReadonlyMap<string, Pod>,
 ): readonly Pick<LiveProbe, "protocol" | "port">[] {
-  const declared = (pods.get(refOf(pod!))?.ports ?? [])
+  const declared = (pods.get(objectName(pod!))?.ports ?? [])
     .filter(({ protocol }) => protocol !== "SCTP")
     .map(({ protocol, port }) => ({ protocol: protocolNumbers[protocol]!, port }));
   const opened = [6, 17].flatMap((protocol) =>
@@ -95,6 +95,6 @@ function portsOf(
 /** Writes a connection in a line. */
 export function probeText({ source, destination, protocol, port }: LiveProbe): string {
   const end = ({ pod, address }: EndSite) =>
-    `${pod === undefined ? "" : `${refOf(pod)} `}${formatAddress(address)}`;
+    `${pod === undefined ? "" : `${objectName(pod)} `}${formatAddress(address)}`;
   return `${end(source)} -> ${end(destination)} ${port}/${protocolWord(protocol)}`;
 }

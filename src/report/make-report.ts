@@ -4,6 +4,7 @@ import { portsJson, portText } from "../analysis/render/port-text.js";
 import type { CompileResult } from "../compiler/compile.js";
 import { Table } from "../dataplane/table.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
+import { objectName } from "../diagnostics/object-name.js";
 import type { SkippedKind } from "../manifest/foreign.js";
 import type { KubernetesObject, Pod } from "../manifest/objects.js";
 import type { PassedOver } from "../manifest/passed-over.js";
@@ -20,7 +21,7 @@ import type {
 } from "./document.js";
 import { exceptionsOf } from "./exceptions.js";
 import { type Opening, Openings, placeOf, type ZonePair } from "./openings.js";
-import { mapZones, refOf, type ZoneMap } from "./zone-members.js";
+import { mapZones, type ZoneMap } from "./zone-members.js";
 import type { ZonesFile } from "./zones.js";
 
 /** What a report is made of. */
@@ -57,7 +58,9 @@ export function findForReport(input: ReportInput): Findings {
     map,
     pairs,
     pods: new Map(
-      objects.flatMap((each) => (each.kind === "Pod" ? [[refOf(each.meta), each] as const] : [])),
+      objects.flatMap((each) =>
+        each.kind === "Pod" ? [[objectName(each.meta), each] as const] : [],
+      ),
     ),
     document: {
       zones: zoneEntries(map),

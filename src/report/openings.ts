@@ -2,6 +2,7 @@ import type { Connectivity } from "../analysis/connectivity.js";
 import { Provenance } from "../compiler/decode.js";
 import { type Table, TupleBatch } from "../dataplane/table.js";
 import type { Span } from "../diagnostics/diagnostic.js";
+import { kindAndName } from "../diagnostics/object-name.js";
 import { compareText } from "../net/order.js";
 import {
   isNoPorts,
@@ -184,8 +185,8 @@ export class Openings {
     const word = side === "egress" ? "Egress" : "Ingress";
     const { rule } = this.#provenance.reason(endpointId, word, originId, protocol, port);
     if (rule === undefined) return { side, policy: "", field: "", file: "", line: 0 };
-    const { kind, namespace, name, file } = rule.policy;
-    const policy = namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
+    const policy = kindAndName(rule.policy);
+    const { file } = rule.policy;
     return { side, policy, field: ruleField(rule, side), file, line: rule.line };
   }
 }

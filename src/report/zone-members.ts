@@ -6,6 +6,7 @@ import {
   eachRange,
 } from "../analysis/connectivity-ranges.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
+import { objectName } from "../diagnostics/object-name.js";
 import type { Pod } from "../manifest/objects.js";
 import { workloadOf } from "../manifest/workload.js";
 import { type Address, compareAddresses, parseAddress } from "../net/address.js";
@@ -61,7 +62,7 @@ export function mapZones(
   const strays: LivePod[] = [];
   for (const live of cluster.pods) {
     const holders = zones.filter((zone) => zone.pods.some((pods) => choosesPod(pods, live)));
-    const ref = refOf(live.pod.meta);
+    const ref = objectName(live.pod.meta);
     const [first, second] = holders;
     if (second !== undefined) {
       const message = `got pod ${ref} in "${first!.name}" and "${second.name}", want it in one zone`;
@@ -97,17 +98,6 @@ function choosesPod(
   );
 }
 
-/** `namespace/name`. */
-export function refOf({
-  namespace,
-  name,
-}: {
-  readonly namespace: string;
-  readonly name: string;
-}): string {
-  return `${namespace}/${name}`;
-}
-
 /** How a report calls a pod: by its workload, where that is known. */
 export function workloadRef(pod: Pod): string {
   return `${pod.meta.namespace}/${workloadOf(pod)?.name ?? pod.meta.name}`;
@@ -130,7 +120,7 @@ function podEnds(
 ): ReadonlyMap<Zone, readonly End[]> {
   const found = new Map<Zone, Map<string, EndSite[]>>();
   for (const pod of connectivity.pods) {
-    const zone = zoneOf.get(refOf(pod));
+    const zone = zoneOf.get(objectName(pod));
     const known = cluster.findPod(pod.namespace, pod.name);
     if (zone === undefined || known === undefined) continue;
     const ends = found.get(zone) ?? new Map<string, EndSite[]>();

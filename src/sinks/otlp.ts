@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import { objectName } from "../diagnostics/object-name.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { compactFlow } from "../observe/compact.js";
 import type { FlowEndpoint, FlowLine } from "../observe/flow.js";
@@ -45,10 +46,10 @@ export function logRecord({ flow, time }: FlowLine): string {
       whole(`${side}.port`, portOf(flow, side)),
       ...endpoint(side, flow[side]),
     ]),
-    text("sluice.policy", ext.rule ? `${ext.rule.kind} ${nameOf(ext.rule)}` : undefined),
+    text("sluice.policy", ext.rule ? `${ext.rule.kind} ${objectName(ext.rule)}` : undefined),
     text("sluice.rule", ext.rule === null ? undefined : ext.rule.field || undefined),
     text("sluice.place", ext.rule === null ? undefined : filePlace(ext.rule)),
-    text("sluice.isolated_by", ext.isolated_by.map(nameOf).join(" ") || undefined),
+    text("sluice.isolated_by", ext.isolated_by.map(objectName).join(" ") || undefined),
     whole("sluice.generation", ext.generation),
     whole("sluice.lost_before", ext.lostBefore || undefined),
     whole("sluice.packets", ext.total?.packets),
@@ -66,16 +67,6 @@ export function logRecord({ flow, time }: FlowLine): string {
 
 const ends: readonly Side[] = ["source", "destination"];
 const plain = (value: string) => value;
-
-function nameOf({
-  namespace,
-  name,
-}: {
-  readonly namespace: string;
-  readonly name: string;
-}): string {
-  return namespace === "" ? name : `${namespace}/${name}`;
-}
 
 function endpoint(side: Side, end: FlowEndpoint | undefined): readonly (Attribute | undefined)[] {
   const workload = end?.workloads?.[0];

@@ -3,6 +3,7 @@ import { Matrix } from "../analysis/matrix.js";
 import type { MatrixParty } from "../analysis/matrix-parties.js";
 import { portText } from "../analysis/render/port-text.js";
 import { byEvaluation, isPolicy, policiesOf, policyKey, rankOf } from "../control/policy-routes.js";
+import { objectName } from "../diagnostics/object-name.js";
 import type { ObjectHead, Pod, PolicyHead } from "../manifest/objects.js";
 import { workloadOf } from "../manifest/workload.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
@@ -22,11 +23,11 @@ const edgesMax = 20_000;
 export function workloadMatrix(connectivity: Connectivity, objects: readonly ObjectHead[]): Matrix {
   const pods = new Map(
     objects.flatMap((each) =>
-      each.kind === "Pod" ? [[refOf(each.meta), each] as [string, Pod]] : [],
+      each.kind === "Pod" ? [[objectName(each.meta), each] as [string, Pod]] : [],
     ),
   );
   const ownerOf = (pod: { readonly namespace: string; readonly name: string }) => {
-    const found = pods.get(refOf(pod));
+    const found = pods.get(objectName(pod));
     return found === undefined ? undefined : workloadOf(found)?.name;
   };
   return new Matrix(connectivity, { by: "workload", workloadOf: ownerOf });
@@ -55,7 +56,7 @@ export function mapDocument(
   const policies = new PolicyUse(objects, ruleset);
   const parties = matrix.parties.map((party, at): PartyDocument => {
     const open = matrix.open(party);
-    const pods = party.pods.map(refOf);
+    const pods = party.pods.map(objectName);
     const isOutside = party.kind === "outside";
     return {
       name: party.name,
@@ -81,10 +82,6 @@ export function mapDocument(
     leftOut,
     ports: texts.all,
   };
-}
-
-function refOf({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
-  return `${namespace}/${name}`;
 }
 
 /** Numbers port sets of a pool by their texts, nothing first. */
@@ -180,7 +177,7 @@ class PolicyUse {
       const { ingress, egress } = endpoint;
       const policies = [...policiesOf(endpoint)].flatMap((key) => this.#places.get(key) ?? []);
       for (const place of policies) this.#pods[place]!++;
-      this.#byPod.set(refOf(endpoint), {
+      this.#byPod.set(objectName(endpoint), {
         ingress: ingress.isolatedBy.length > 0,
         egress: egress.isolatedBy.length > 0,
         policies: policies.sort((a, b) => a - b),

@@ -1,3 +1,4 @@
+import { kindAndName } from "../diagnostics/object-name.js";
 import type { Flow, FlowEndpoint, FlowL4, FlowLine } from "../observe/flow.js";
 import type { SeenFlow } from "./flow-rows.js";
 import type { TableModel } from "./table-model.js";
@@ -80,8 +81,7 @@ function transportOf(given: FlowL4 | undefined): {
 function ruleText({ ext }: Flow): string {
   const rule = ext?.rule;
   if (rule) {
-    const name = rule.namespace === "" ? rule.name : `${rule.namespace}/${rule.name}`;
-    return `${rule.kind} ${name} ${rule.field}`.trim();
+    return `${kindAndName(rule)} ${rule.field}`.trim();
   }
   const by = ext?.isolated_by;
   if (!Array.isArray(by) || by.length === 0 || ext?.reason == null) return "";

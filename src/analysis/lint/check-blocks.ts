@@ -1,4 +1,5 @@
 import { count } from "../../diagnostics/count.js";
+import { objectName } from "../../diagnostics/object-name.js";
 import type { IpBlock } from "../../manifest/objects.js";
 import { type Address, formatAddress } from "../../net/address.js";
 import {
@@ -10,7 +11,7 @@ import {
 } from "../../net/prefix.js";
 import { backendRef, type ResolvedService, serviceRef } from "../../services/resolve.js";
 import { type Finding, finding, listNames } from "./finding.js";
-import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
+import { countedRules, type LintScope, type PlacedRule, refOf } from "./scope.js";
 
 /** The shortest prefixes that are not called wide, by family. */
 export interface WidthLimits {
@@ -43,7 +44,7 @@ export function checkBlocksWithPods(scope: LintScope, widest: WidthLimits): read
           prefixContains(block.cidr, each) &&
           !block.except.some((hole) => prefixContains(hole, each)),
       );
-      return address === undefined ? [] : [`${nameOf(pod.meta)} (${formatAddress(address)})`];
+      return address === undefined ? [] : [`${objectName(pod.meta)} (${formatAddress(address)})`];
     });
     if (held.length === 0) return [];
     const message = `got ${formatPrefix(block.cidr)}, which holds ${listNames(held)}: pods are better named by selectors, or excepted`;

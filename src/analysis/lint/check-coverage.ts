@@ -1,8 +1,9 @@
+import { objectName } from "../../diagnostics/object-name.js";
 import { type Rule, rulePath } from "../../policy/ruleset.js";
 import { hasOwnPort } from "./check-ports.js";
 import { type Finding, finding, listNames, type RelatedPlace } from "./finding.js";
 import { ruleCoverage, ruleKey } from "./rule-coverage.js";
-import { countedRules, type LintScope, nameOf, type PlacedRule, refOf } from "./scope.js";
+import { countedRules, type LintScope, type PlacedRule, refOf } from "./scope.js";
 
 /** Finds rules whose removal would not change the table. SL3001, SL3013. */
 export function checkCoverage(scope: LintScope): readonly Finding[] {
@@ -54,5 +55,5 @@ function isBehindIsolation(scope: LintScope, placed: PlacedRule): boolean {
 }
 
 function ruleName({ policy, index }: Rule, direction: "Ingress" | "Egress"): string {
-  return `${nameOf(policy)} ${rulePath(direction, index)}`;
+  return `${objectName(policy)} ${rulePath(direction, index)}`;
 }

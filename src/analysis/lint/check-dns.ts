@@ -1,3 +1,4 @@
+import { objectName } from "../../diagnostics/object-name.js";
 import { NONE } from "../../layout/layout.gen.js";
 import type { PolicyPort } from "../../manifest/objects.js";
 import { containsPort, isNoPorts } from "../../net/port-set.js";
@@ -7,7 +8,7 @@ import type { Endpoint } from "../../policy/ruleset.js";
 import { eachRange } from "../connectivity-ranges.js";
 import { TableContents } from "../connectivity-table.js";
 import { type Finding, finding, listNames } from "./finding.js";
-import { countedRules, type LintScope, nameOf, podName, podPeers } from "./scope.js";
+import { countedRules, type LintScope, podName, podPeers } from "./scope.js";
 
 const dnsPort = 53;
 /** What name servers in a cluster listen on: behind a Service, not all on the port that is asked. */
@@ -63,11 +64,11 @@ export function checkDns(scope: LintScope): readonly Finding[] {
 
 /** Reports whether a pod may ask a name server in a namespace of which the manifests have nothing. */
 function asksElsewhere(scope: LintScope, { egress }: Endpoint): boolean {
-  const names = new Set(egress.isolatedBy.map(nameOf));
+  const names = new Set(egress.isolatedBy.map(objectName));
   return countedRules(scope.policies).some((placed) => {
     const { policy, direction, rule } = placed;
     if (direction !== "Egress" || policy.kind !== "NetworkPolicy") return false;
-    if (!names.has(nameOf(policy.meta))) return false;
+    if (!names.has(objectName(policy.meta))) return false;
     const isDns =
       rule.ports.length === 0 || rule.ports.some((port) => isDnsPort(port as PolicyPort));
     return isDns && podPeers(placed).some(({ term }) => scope.isElsewhere(term));
@@ -86,7 +87,7 @@ function calledBy(
   endpoint: { readonly namespace: string; readonly name: string },
 ): string {
   const pod = compiled.cluster.findPod(endpoint.namespace, endpoint.name);
-  return pod === undefined ? nameOf(endpoint) : podName(pod);
+  return pod === undefined ? objectName(endpoint) : podName(pod);
 }
 
 function looksLikeDns({ labels, pods }: PodGroup): boolean {
@@ -99,13 +100,15 @@ function looksLikeDns({ labels, pods }: PodGroup): boolean {
 /** Address classes of the groups' pods, and of all addresses that are no pod's. */
 function serverClasses(scope: LintScope, groups: readonly PodGroup[]): readonly number[] {
   const { table, blob, ruleset } = scope.compiled;
-  const wanted = new Set(groups.flatMap((group) => group.pods.map(({ pod }) => nameOf(pod.meta))));
+  const wanted = new Set(
+    groups.flatMap((group) => group.pods.map(({ pod }) => objectName(pod.meta))),
+  );
   const classes = new Set<number>();
   const contents = new TableContents(blob);
   for (const family of [4, 6] as const) {
     for (const { value } of eachRange(contents.leafRanges(family))) {
       const { classId, endpointId } = table.leaves[value]!;
-      if (endpointId === NONE || wanted.has(nameOf(ruleset.endpoints[endpointId]!))) {
+      if (endpointId === NONE || wanted.has(objectName(ruleset.endpoints[endpointId]!))) {
         classes.add(classId);
       }
     }

@@ -1,3 +1,4 @@
+import { objectName } from "../../diagnostics/object-name.js";
 import type { Ingress, IngressBackend, Pod } from "../../manifest/objects.js";
 import { containsPort } from "../../net/port-set.js";
 import { protocolNumbers } from "../../net/protocol.js";
@@ -13,7 +14,6 @@ import {
   type Connection,
   countedRules,
   type LintScope,
-  nameOf,
   podName,
   podPeers,
   refOf,
@@ -55,11 +55,14 @@ interface Callers {
 function callersOf(scope: LintScope): Callers {
   const { cluster, table, ruleset, blob } = scope.compiled;
   const rows = new Map(
-    ruleset.endpoints.map((endpoint, id) => [nameOf(endpoint), table.endpoints[id]!.ingressRow]),
+    ruleset.endpoints.map((endpoint, id) => [
+      objectName(endpoint),
+      table.endpoints[id]!.ingressRow,
+    ]),
   );
   const receivers = new Map(
     cluster.pods.map((live) => {
-      const ingressRow = rows.get(nameOf(live.pod.meta))!;
+      const ingressRow = rows.get(objectName(live.pod.meta))!;
       return [live.pod, { ...live, ingressRow }];
     }),
   );

@@ -1,3 +1,4 @@
+import { objectName } from "../../diagnostics/object-name.js";
 import type { Pod } from "../../manifest/objects.js";
 import type { Address } from "../../net/address.js";
 import { parseAddress } from "../../net/address.js";
@@ -9,7 +10,6 @@ import { type Finding, finding } from "./finding.js";
 import {
   countedRules,
   type LintScope,
-  nameOf,
   ownPortText,
   type PlacedRule,
   podName,
@@ -39,7 +39,10 @@ export function checkServicePorts(scope: LintScope): readonly Finding[] {
     const receivers = numbers.length === 0 ? [] : receiversOf(scope, placed);
     const pods = receivers.flatMap((group) => group.pods.map(({ pod }) => pod));
     const behind = pods.flatMap((pod) =>
-      (translations.get(nameOf(pod.meta)) ?? []).map((translation) => ({ pod, ...translation })),
+      (translations.get(objectName(pod.meta)) ?? []).map((translation) => ({
+        pod,
+        ...translation,
+      })),
     );
     return numbers.flatMap(({ port, protocol, span, field }): Finding[] => {
       const isPods = (own: number, of: TransportProtocol) => own === port && of === protocol;
@@ -72,7 +75,7 @@ function translationsOf(scope: LintScope): ReadonlyMap<string, readonly Translat
     for (const port of service.ports) {
       for (const { pod, port: own } of port.backends) {
         if (pod === undefined) continue;
-        const key = nameOf(pod.meta);
+        const key = objectName(pod.meta);
         const known = found.get(key);
         if (known === undefined) found.set(key, [{ service, port, own }]);
         else known.push({ service, port, own });
@@ -129,7 +132,7 @@ function witnessOf(
   const others = direction === "Ingress" ? sendersOf(scope, placed) : subjectsOf(scope, placed);
   const { protocol } = port;
   for (const { ref, addresses } of others) {
-    if (ref === nameOf(pod.meta)) continue;
+    if (ref === objectName(pod.meta)) continue;
     const source = addresses.find((each) =>
       pod.addresses.some(({ family }) => family === each.family),
     );
@@ -151,7 +154,7 @@ interface Party {
 
 function partiesOf(groups: readonly PodGroup[]): readonly Party[] {
   return groups.flatMap((group) =>
-    group.pods.slice(0, 2).map(({ pod, addresses }) => ({ ref: nameOf(pod.meta), addresses })),
+    group.pods.slice(0, 2).map(({ pod, addresses }) => ({ ref: objectName(pod.meta), addresses })),
   );
 }
 

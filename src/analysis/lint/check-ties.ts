@@ -1,4 +1,5 @@
 import { allowedPorts } from "../../compiler/evaluate-rules.js";
+import { objectName } from "../../diagnostics/object-name.js";
 import { type Address, addressKey, formatAddress } from "../../net/address.js";
 import {
   containsPort,
@@ -25,7 +26,7 @@ import { addressFromBits, eachRange } from "../connectivity-ranges.js";
 import { TableContents } from "../connectivity-table.js";
 import { serviceText } from "../protocols.js";
 import { type Finding, finding } from "./finding.js";
-import { directions, type LintScope, nameOf } from "./scope.js";
+import { directions, type LintScope } from "./scope.js";
 
 /**
  * Finds cluster policies of one tier and priority that decide a packet otherwise. SL3014.
@@ -39,7 +40,7 @@ export function checkTies(scope: LintScope): readonly Finding[] {
   const originsOf = new Map(table.sets.map((set, id) => [set, table.setOrigins[id]!]));
   const names = new Map(
     ruleset.endpoints.flatMap(({ addresses, ...pod }) =>
-      addresses.map((address) => [addressKey(address), nameOf(pod)]),
+      addresses.map((address) => [addressKey(address), objectName(pod)]),
     ),
   );
   const found = new Map<string, Finding>();
@@ -211,10 +212,10 @@ function tieFinding(
     const name = names.get(addressKey(address));
     return name === undefined ? formatAddress(address) : `${name} (${formatAddress(address)})`;
   };
-  const pod = `${nameOf(endpoint)} (${formatAddress(own)})`;
+  const pod = `${objectName(endpoint)} (${formatAddress(own)})`;
   const ends = direction === "Ingress" ? `${text(peer)} -> ${pod}` : `${pod} -> ${text(peer)}`;
   const verdict = (index: 0 | 1) => (allowed[index] ? "allows" : "denies");
-  const name = ({ policy, index }: Rule) => `${nameOf(policy)} ${rulePath(direction, index)}`;
+  const name = ({ policy, index }: Rule) => `${objectName(policy)} ${rulePath(direction, index)}`;
   const message =
     `got tier ${first.tier} and priority ${first.priority} as ${name(first)} has, which ${verdict(0)} ` +
     `${ends} ${serviceText(protocol, port)}, and this rule ${verdict(1)} it; ` +

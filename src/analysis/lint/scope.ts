@@ -2,6 +2,7 @@ import type { CompileResult } from "../../compiler/compile.js";
 import { sidesOf } from "../../dataplane/events.js";
 import { Table, TupleBatch } from "../../dataplane/table.js";
 import type { ObjectRef, Span } from "../../diagnostics/diagnostic.js";
+import { objectName } from "../../diagnostics/object-name.js";
 import { suggest } from "../../diagnostics/suggest.js";
 import {
   type ClusterPolicy,
@@ -97,7 +98,7 @@ export class LintScope {
     this.groups = [...new Set(compiled.cluster.pods.map((live) => live.group))];
     this.#peers = new PeerSets(compiled.cluster);
     this.#endpoints = new Map(
-      compiled.ruleset.endpoints.map((endpoint) => [nameOf(endpoint), endpoint]),
+      compiled.ruleset.endpoints.map((endpoint) => [objectName(endpoint), endpoint]),
     );
     this.#hostPods = objects.filter(
       (object): object is Pod => object.kind === "Pod" && object.hostNetwork && !hasEnded(object),
@@ -185,7 +186,7 @@ export class LintScope {
   }
 
   #endpointOf({ pod }: LivePod): Endpoint {
-    return this.#endpoints.get(nameOf(pod.meta))!;
+    return this.#endpoints.get(objectName(pod.meta))!;
   }
 
   /** The groups that any of the terms stands for. */
@@ -223,18 +224,15 @@ export function refOf({ kind, meta }: AnyPolicy | Pod | ServiceObject): ObjectRe
 
 /** Calls a pod by its name, and one that was made of a workload by the workload's: that is what the manifests have. */
 export function podName({ meta, isMade }: Pod): string {
-  return isMade && meta.owner !== undefined ? `${meta.namespace}/${meta.owner.name}` : nameOf(meta);
+  return isMade && meta.owner !== undefined
+    ? `${meta.namespace}/${meta.owner.name}`
+    : objectName(meta);
 }
 
 /** Writes a port of a pod's own as `8080 (http)`, or `8080` where the pod has no name for it. */
 export function ownPortText({ ports }: Pod, protocol: TransportProtocol, port: number): string {
   const declared = ports.find((each) => each.port === port && each.protocol === protocol);
   return declared === undefined || declared.name === "" ? `${port}` : `${port} (${declared.name})`;
-}
-
-/** `namespace/name`, or the name of an object that has no namespace. */
-export function nameOf({ namespace, name }: { readonly namespace: string; readonly name: string }) {
-  return namespace === "" ? name : `${namespace}/${name}`;
 }
 
 /** Reports whether rules of this direction count in a policy at all. */

@@ -1,5 +1,6 @@
 import { Provenance, type Reason } from "../../compiler/decode.js";
 import { type Table, TupleBatch } from "../../dataplane/table.js";
+import { objectName } from "../../diagnostics/object-name.js";
 import { formatAddress } from "../../net/address.js";
 import { type CompiledState, type Explanation, explain, type Side } from "../explain.js";
 import { explanationText } from "../explain-text.js";
@@ -217,16 +218,16 @@ function sidesOf(provenance: Provenance, flow: Flow): readonly JudgedSide[] {
 function isVia(state: CompiledState, side: JudgedSide, via: string, flow: Flow): boolean {
   const { verdict, rule, isolatedBy } = side;
   if (rule === undefined) {
-    return verdict === "deny" && isolatedBy.some((policy) => policyName(policy) === via);
+    return verdict === "deny" && isolatedBy.some((policy) => objectName(policy) === via);
   }
-  if (policyName(rule.policy) === via) return true;
+  if (objectName(rule.policy) === via) return true;
   if (rule.tier !== "NetworkPolicy") return false;
   // The table names one rule; rules of several NetworkPolicies may allow the same.
   const direction = explanationOf(state, flow)?.direction.find(
     (each) => each.direction === side.side,
   );
   return (direction?.rules ?? []).some(
-    (each) => each.tier === "NetworkPolicy" && each.failed === null && policyName(each) === via,
+    (each) => each.tier === "NetworkPolicy" && each.failed === null && objectName(each) === via,
   );
 }
 
@@ -238,18 +239,8 @@ function reasonOf({ verdict, rule }: JudgedSide): TestReason {
 function reasonsOf(sides: readonly JudgedSide[]): string {
   const texts = sides.map((judged) => {
     const { side, rule, isolatedBy } = judged;
-    const names = (rule === undefined ? isolatedBy : [rule.policy]).map(policyName);
+    const names = (rule === undefined ? isolatedBy : [rule.policy]).map(objectName);
     return `${side}: ${names.length === 0 ? reasonOf(judged) : names.join(", ")}`;
   });
   return `(${texts.join("; ")})`;
-}
-
-function policyName({
-  namespace,
-  name,
-}: {
-  readonly namespace: string;
-  readonly name: string;
-}): string {
-  return namespace === "" ? name : `${namespace}/${name}`;
 }

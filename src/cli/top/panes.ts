@@ -1,7 +1,8 @@
 import type { ConnectionItem, EndpointItem } from "../../control/control-routes.js";
 import type { PolicyItem, RuleItem } from "../../control/policy-routes.js";
+import { objectName } from "../../diagnostics/object-name.js";
 import type { Flow } from "../../observe/flow.js";
-import { agoText, policyTextOf } from "./texts.js";
+import { agoText } from "./texts.js";
 import type { TrafficRow } from "./traffic.js";
 
 export const paneNames = [
@@ -89,7 +90,7 @@ export function trafficRow(row: TrafficRow, nowMs: number): PaneRow {
 }
 
 export function policyRow({ hits, ...policy }: PolicyItem, nowMs: number): PaneRow {
-  const name = policyTextOf(policy);
+  const name = objectName(policy);
   const denied = hits === null ? 0 : hits.denied.ingress.packets + hits.denied.egress.packets;
   const last = lastOf([
     hits?.rules.lastHit,
@@ -111,7 +112,7 @@ export function policyRow({ hits, ...policy }: PolicyItem, nowMs: number): PaneR
 }
 
 export function ruleRow(rule: RuleItem, nowMs: number): PaneRow {
-  const name = policyTextOf(rule);
+  const name = objectName(rule);
   const { connections, packets, bytes } = rule.hits;
   const last = lastOf([rule.hits.lastHit]);
   const field = rule.field === "" ? rule.direction : rule.field.replace(/^spec\./, "");
@@ -137,7 +138,7 @@ export function endpointRow({
 }: EndpointItem): PaneRow {
   const pod = `${namespace}/${name}`;
   const isolation = ({ isolated, isolatedBy }: EndpointItem["ingress"]) =>
-    isolated ? isolatedBy.map(policyTextOf).join(" ") : "-";
+    isolated ? isolatedBy.map(objectName).join(" ") : "-";
   const cells = [pod, addresses.join(" "), isolation(ingress), isolation(egress)];
   const enters = { pane: "flows", filter: `(^| )${escaped(pod)} ` } as const;
   return { key: pod, cells, values: cells, enters };

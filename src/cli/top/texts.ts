@@ -1,16 +1,12 @@
-import type { FlowPolicy, FlowRule } from "../../observe/flow.js";
+import { objectName } from "../../diagnostics/object-name.js";
+import type { FlowRule } from "../../observe/flow.js";
 import { rulePath } from "../../policy/ruleset.js";
-
-/** A policy, shortly. */
-export function policyTextOf({ namespace, name }: Pick<FlowPolicy, "namespace" | "name">): string {
-  return namespace === "" ? name : `${namespace}/${name}`;
-}
 
 /** A rule, shortly. */
 export function ruleTextOf(rule: FlowRule): string {
   return rule.field === ""
     ? "the pod's own node"
-    : `${policyTextOf(rule)} ${rulePath(rule.direction, rule.index)}`;
+    : `${objectName(rule)} ${rulePath(rule.direction, rule.index)}`;
 }
 
 /** How long ago a time was: `now`, `12s`, `5m`, `3h`, `2d`. */

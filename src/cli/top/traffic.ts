@@ -1,5 +1,6 @@
+import { objectName } from "../../diagnostics/object-name.js";
 import type { Flow, FlowVerdict } from "../../observe/flow.js";
-import { policyTextOf, ruleTextOf } from "./texts.js";
+import { ruleTextOf } from "./texts.js";
 
 /** What ends of flows are told apart by. */
 export const groupings = ["pod", "workload", "namespace"] as const;
@@ -80,7 +81,7 @@ function rowOf(flow: Flow, grouping: Grouping): TrafficRow {
   const ports =
     l4 && ("TCP" in l4 ? l4.TCP : "UDP" in l4 ? l4.UDP : "SCTP" in l4 ? l4.SCTP : undefined);
   const word = l4 === undefined ? "other" : Object.keys(l4)[0]!.toLowerCase();
-  const deny = ext.isolated_by.map(policyTextOf).join(" ");
+  const deny = ext.isolated_by.map(objectName).join(" ");
   return {
     from: endOf(flow, "source", grouping),
     to: endOf(flow, "destination", grouping),

@@ -1,10 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
-import type {
-  HitsDocument,
-  MapDocument,
-  PolicyDocument,
-  PolicyHitsDocument,
-} from "../documents.js";
+import { objectName } from "../../diagnostics/object-name.js";
+import type { HitsDocument, MapDocument, PolicyHitsDocument } from "../documents.js";
 import { source } from "./data.js";
 import { linkTo, type Route, setSettings } from "./route.js";
 import { ago, counted, short } from "./words.js";
@@ -64,10 +60,6 @@ interface TableProps {
   readonly search: string;
 }
 
-function refOf({ namespace, name }: PolicyDocument): string {
-  return namespace === "" ? name : `${namespace}/${name}`;
-}
-
 const namesShown = 12;
 
 const pollMs = 2_000;
@@ -105,7 +97,7 @@ function ByPolicy({ map, search, canEdit, isLive }: ByPolicyProps) {
   const shown = map.policies
     .map((policy, place) => ({ policy, place }))
     .filter(({ policy }) =>
-      `${policy.kind} ${refOf(policy)} ${policy.file}`.toLowerCase().includes(search),
+      `${policy.kind} ${objectName(policy)} ${policy.file}`.toLowerCase().includes(search),
     );
   return (
     <table class="grid">
@@ -138,9 +130,9 @@ function ByPolicy({ map, search, canEdit, isLive }: ByPolicyProps) {
       </thead>
       <tbody>
         {shown.map(({ policy, place }) => (
-          <tr key={`${policy.kind} ${refOf(policy)}`}>
+          <tr key={`${policy.kind} ${objectName(policy)}`}>
             <th scope="row" data-title="Policy">
-              {refOf(policy)}
+              {objectName(policy)}
               {policy.kind !== "NetworkPolicy" && <span class="quiet"> {policy.kind}</span>}
             </th>
             <td data-title="Tier">{policy.tier}</td>
@@ -248,8 +240,8 @@ function ByWorkload({ map, search }: TableProps) {
               ) : (
                 <span class="names">
                   {party.policies.map((at) => (
-                    <a key={at} href={linkTo("policies", { q: refOf(map.policies[at]!) })}>
-                      {refOf(map.policies[at]!)}
+                    <a key={at} href={linkTo("policies", { q: objectName(map.policies[at]!) })}>
+                      {objectName(map.policies[at]!)}
                     </a>
                   ))}
                 </span>
