@@ -10,30 +10,18 @@
 #include "native/table/classify.h"
 #include "native/table/table-view.h"
 #include "native/testing/blob-builder.h"
+#include "native/testing/random.h"
 #include "native/testing/test.h"
 
 using namespace sluice;
 using sluice::testing::Blob;
 using sluice::testing::BlobBuilder;
+using sluice::testing::Random;
 
 namespace {
 
 constexpr uint32_t TABLES = 40;
 constexpr size_t FLOWS_MAX = 150;
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15 + 1) {}
-  uint32_t below(uint32_t limit) {
-    state_ ^= state_ << 13;
-    state_ ^= state_ >> 7;
-    state_ ^= state_ << 17;
-    return static_cast<uint32_t>((state_ >> 32) * limit >> 32);
-  }
-
- private:
-  uint64_t state_;
-};
 
 // Few values a byte, so that addresses share nodes, and neighbours of mapped ones come up.
 std::array<uint8_t, 4> addressV4(Random& random) {

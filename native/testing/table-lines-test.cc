@@ -9,11 +9,13 @@
 #include "native/table/table-slot.h"
 #include "native/table/table-view.h"
 #include "native/testing/blob-builder.h"
+#include "native/testing/random.h"
 #include "native/testing/test.h"
 
 using namespace sluice;
 using sluice::testing::Blob;
 using sluice::testing::BlobBuilder;
+using sluice::testing::Random;
 
 namespace {
 
@@ -21,20 +23,6 @@ constexpr uint32_t ROUNDS = 8;
 constexpr uint32_t CHANGES = 12;
 constexpr uint32_t DAMAGES = 150;
 constexpr uint32_t LEAVES = 6;
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15 + 1) {}
-  uint32_t below(uint32_t limit) {
-    state_ ^= state_ << 13;
-    state_ ^= state_ >> 7;
-    state_ ^= state_ << 17;
-    return static_cast<uint32_t>((state_ >> 32) * limit >> 32);
-  }
-
- private:
-  uint64_t state_;
-};
 
 // Addresses that share nodes, and each one's leaf.
 struct Mapped {
