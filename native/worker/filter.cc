@@ -818,16 +818,14 @@ void Filter::admit(ConnEntry& entry, const TableInForce& table, uint64_t nowUs) 
 // denies is cut by its next packet.
 void Filter::admitAgain(ConnEntry& entry, const TableInForce& table, uint64_t nowUs) noexcept {
   if (entry.shared == 0 || entry.leaving != 0) return;
-  if (options_.established != Established::Keep || entry.generation == 0) {
-    const FlowKey key = originalKeyOf(entry);
-    const Ends ends(key, table.view);
-    if (table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol,
-                          key.destinationPort) != 0) {
-      return;
-    }
+  const FlowKey key = originalKeyOf(entry);
+  const Ends ends(key, table.view);
+  if (!keepsVerdict(entry) && table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol,
+                                                key.destinationPort) != 0) {
+    return;
   }
-  Judgement judgement;
-  if (recheck(entry, table, judgement)) admit(entry, table, nowUs);
+  allowBy(entry, ends, key, table);
+  admit(entry, table, nowUs);
 }
 
 Status Filter::share(const ConnMemory& memory, GracePeriods* periods) noexcept {
@@ -850,11 +848,15 @@ void Filter::offload(uint8_t zone, const LinkContext* inside, const LinkContext*
   }
 }
 
+// Keep does not apply to a connection that no table of this process has judged.
+bool Filter::keepsVerdict(const ConnEntry& entry) const noexcept {
+  return options_.established == Established::Keep && entry.generation != 0;
+}
+
 bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept {
   const FlowKey key = originalKeyOf(entry);
   const Ends ends(key, table.view);
-  // Keep does not apply to a connection that no table of this process has judged.
-  if (options_.established != Established::Keep || entry.generation == 0) {
+  if (!keepsVerdict(entry)) {
     const DeniedBy denied =
         table.view.decide(ends.sourceLeaf, ends.destinationLeaf, key.protocol, key.destinationPort);
     if (denied != 0) {
@@ -879,6 +881,15 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
       counters_.cut.add(1);
       return false;
     }
+  }
+  allowBy(entry, ends, key, table);
+  return true;
+}
+
+// The table lets a connection go on that an older one has judged.
+void Filter::allowBy(ConnEntry& entry, const Ends& ends, const FlowKey& key,
+                     const TableInForce& table) noexcept {
+  if (!keepsVerdict(entry)) {
     const DeniedBy audited = ends.auditedBy(table.view, key.protocol, key.destinationPort);
     if (audited == 0) {
       entry.changeFlags(ConnEntry::AUDIT_UNREPORTED, 0);
@@ -895,7 +906,6 @@ bool Filter::recheck(ConnEntry& entry, const TableInForce& table, Judgement& jud
   entry.generation = table.generation;
   entry.ends[entry.opener()].endpoint = ends.source;
   entry.ends[1 - entry.opener()].endpoint = ends.destination;
-  return true;
 }
 
 bool Filter::sweep(const TableInForce& table, uint64_t nowUs) noexcept {

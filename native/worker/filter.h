@@ -325,7 +325,10 @@ class Filter {
                 Judgement& judgement) noexcept;
   void judgeLaterFragment(const PacketView& view, const LinkContext& from,
                           const TableInForce& table, uint64_t nowUs, Judgement& judgement) noexcept;
+  [[nodiscard]] bool keepsVerdict(const ConnEntry& entry) const noexcept;
   bool recheck(ConnEntry& entry, const TableInForce& table, Judgement& judgement) noexcept;
+  void allowBy(ConnEntry& entry, const Ends& ends, const FlowKey& key,
+               const TableInForce& table) noexcept;
   void countFor(ConnEntry& entry, const Ends& ends, const FlowKey& key,
                 const TableInForce& table) noexcept;
   void countMessage(Next next, const Judgement& judgement, const TableInForce& table,
