@@ -17,6 +17,7 @@ import { parseArgs } from "node:util";
 import { bornDenied, firstAnswers, rolledOut } from "./cluster/births.mjs";
 import { install, uninstall } from "./cluster/install.mjs";
 import { conformance, endToEnd } from "./cluster/suites.mjs";
+import { tableOf } from "./cluster/table.mjs";
 import { Cluster, ClusterError } from "./cluster/tool.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -68,31 +69,26 @@ function imageOf({ image }, work) {
   return file;
 }
 
-/** Every configuration that was asked for. */
+/** Every configuration that was asked for, each once before any is tried again. */
 function configurations({ cni, proxy, families, plugin, rounds }) {
   const each = (text, key) => (before) =>
     text.split(",").map((value) => ({ ...before, [key]: value }));
-  const counted = Array.from({ length: Number(rounds) }, (_, at) => at + 1).join(",");
-  return [{}]
+  const counted = Array.from({ length: Number(rounds) }, (_, at) => ({ round: at + 1 }));
+  return counted
     .flatMap(each(cni, "cni"))
     .flatMap(each(proxy, "proxy"))
     .flatMap(each(families, "families"))
     .flatMap(each(plugin, "plugin"))
-    .flatMap(each(counted, "round"))
     .map((made) => ({
       ...made,
-      name: `${made.cni}, kube-proxy by ${made.proxy}, ${made.families}, ${made.plugin} plugin, round ${made.round}`,
+      name: `${made.cni}, kube-proxy by ${made.proxy}, ${made.families}, ${made.plugin} plugin`,
     }));
 }
 
-/** Runs what was asked for on one cluster; returns its results. */
-async function judge(cluster, configuration, image, { parts: wanted, focus }, logs) {
-  const log = (part) => join(logs, `${configuration.name.replace(/\W+/g, "-")}-${part}.log`);
-  const results = [];
-  const tell = (result) => {
-    say(`${configuration.name}: ${result.what}: ${result.ok ? "" : "FAILED: "}${result.found}`);
-    results.push({ configuration: configuration.name, ...result });
-  };
+/** Runs what was asked for on one cluster, and tells each result. */
+async function judge(cluster, configuration, image, { parts: wanted, focus, logs }, tell) {
+  const round = `${configuration.name} ${configuration.round}`.replace(/\W+/g, "-");
+  const log = (part) => join(logs, `${round}-${part}.log`);
   const { cni, proxy, families } = configuration;
   const hasPlugin = configuration.plugin === "with";
   cluster.up(["--cni", cni, "--proxy", proxy, ...(families === "ipv4" ? ["--ipv4-only"] : [])]);
@@ -104,6 +100,25 @@ async function judge(cluster, configuration, image, { parts: wanted, focus }, lo
   if (wanted.includes("netpol")) tell(await endToEnd(cluster, focus, log("netpol")));
   if (wanted.includes("npapi")) tell(await conformance(cluster, log("npapi")));
   tell(await uninstall(cluster));
+}
+
+/** One configuration once. A cluster that fails is a result too: the next one may serve. */
+async function once(cluster, configuration, image, options) {
+  const { name: of, round } = configuration;
+  const results = [];
+  const tell = (result) => {
+    say(`${of}, round ${round}: ${result.what}: ${result.ok ? "" : "FAILED: "}${result.found}`);
+    results.push({ configuration: of, round, ...result });
+  };
+  try {
+    await judge(cluster, configuration, image, options, tell);
+  } catch (error) {
+    if (!(error instanceof ClusterError)) throw error;
+    tell({ what: "the cluster", ok: false, found: error.message });
+    process.exitCode = 4;
+  } finally {
+    if (!options.keep) cluster.down();
+  }
   return results;
 }
 
@@ -120,24 +135,17 @@ const cluster = new Cluster(resolve(options.cluster));
 const results = [];
 try {
   const image = imageOf(options, work);
-  for (const configuration of configurations(options)) {
-    try {
-      results.push(...(await judge(cluster, configuration, image, options, logs)));
-    } finally {
-      if (!options.keep) cluster.down();
-    }
-  }
+  for (const configuration of configurations(options))
+    results.push(...(await once(cluster, configuration, image, { ...options, logs })));
 } catch (error) {
   if (!(error instanceof ClusterError)) throw error;
   say(error.message);
   process.exitCode = 4;
 }
-const failed = results.filter(({ ok }) => !ok);
-for (const { configuration, what, ok, found } of results) {
-  process.stdout.write(`${ok ? "ok    " : "FAILED"}  ${configuration}: ${what}: ${found}\n`);
-}
+const hasFailed = results.some(({ ok }) => !ok);
+process.stdout.write(tableOf(results));
 writeFileSync(join(logs, "results.json"), `${JSON.stringify(results, null, 1)}\n`);
-if (failed.length > 0) process.exitCode = 1;
-if (failed.length > 0 || options.logs !== undefined) say(`logs are in ${logs}`);
+if (hasFailed) process.exitCode ??= 1;
+if (hasFailed || options.logs !== undefined) say(`logs are in ${logs}`);
 else rmSync(work, { recursive: true, force: true });
 if (options.logs !== undefined) rmSync(work, { recursive: true, force: true });

@@ -1,14 +1,16 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { conformance, endToEnd } from "../../scripts/cluster/suites.mjs";
+import { tableOf } from "../../scripts/cluster/table.mjs";
 import { Cluster } from "../../scripts/cluster/tool.mjs";
 import { root } from "../live/lab-harness.js";
 
-// Goal: `npm run test:cluster` says what it lacks, and takes for passed what passed alone.
-// Method: the script without a cluster; programs that print what the suites print at their ends.
+// Goal: `npm run test:cluster` says what it lacks, takes for passed what passed alone, and tells of every round.
+// Method: the script without a cluster, and with one that never comes up; programs that print what the suites print at
+// their ends.
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-cluster-test-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -64,4 +66,37 @@ test.each([
 ])("go test's %j with exit code %i", async (text, status, ok, found) => {
   const result = await conformance(clusterThat(text, status), join(folder, "log"));
   expect(result).toMatchObject({ ok, found });
+});
+
+test("a cluster that fails ends its round alone, and each configuration is tried before any is tried again", () => {
+  const program = join(folder, "broken");
+  const told = join(folder, "told");
+  writeFileSync(program, `#!/bin/sh\necho "$@" >> ${told}\n[ "$1" = down ]\n`, { mode: 0o755 });
+  const script = join(root, "scripts/test-cluster.mjs");
+  const words = ["--cluster", program, "--rounds", "2", "--image", told, "--logs", folder];
+  const { status, stdout } = spawnSync(process.execPath, [script, ...words], { encoding: "utf8" });
+  const round = ["bridge", "ptp"].flatMap((cni) => [`up --cni ${cni} --proxy nftables`, "down"]);
+  expect(readFileSync(told, "utf8").trim().split("\n")).toEqual([...round, ...round]);
+  expect(stdout).toMatch(
+    /^bridge, .*\n {2}the cluster {2}0 of 2 {2}FAILED: .* \| FAILED: .*\nptp, /,
+  );
+  expect(status).toBe(4);
+});
+
+test("what each round found stands behind its configuration", () => {
+  const result = (configuration: string, round: number, ok: boolean, found: string) => ({
+    ...{ configuration, round, ok, found, what: "a suite" },
+  });
+  const table = tableOf([
+    result("bridge", 1, true, "47 of 47"),
+    result("ptp", 1, true, "47 of 47"),
+    result("bridge", 2, false, "46 of 47"),
+  ]);
+  expect(table.split("\n")).toEqual([
+    "bridge",
+    "  a suite  1 of 2  47 of 47 | FAILED: 46 of 47",
+    "ptp",
+    "  a suite  1 of 1  47 of 47",
+    "",
+  ]);
 });
