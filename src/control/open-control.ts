@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import { listenTcp, type TcpListener } from "../dataplane/server-sockets.js";
+import { listenTcp } from "../dataplane/server-sockets.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { HitSeries } from "../metrics/hit-series.js";
@@ -62,15 +62,15 @@ export async function openControl(
     }
     if (metricsListen !== undefined) {
       const { host, port } = readListen(metricsListen, "--metrics-listen");
-      const listener = await listenOn(host, port);
+      const listening = await listenOn(host, port);
       open.push(
         startMetricsProcess({
-          listener: listener.fd,
+          listener: listening.listener,
           handlers: metricsHandlers(subject, series),
           tell,
         }),
       );
-      metrics = `http://${listener.at}/metrics`;
+      metrics = `http://${listening.at}/metrics`;
     }
     return {
       close,
@@ -88,14 +88,17 @@ export async function openControl(
  *
  * Owner: the caller closes the descriptor. Errors: RefusalError (environment).
  */
-export async function listenOn(host: string, port: number): Promise<TcpListener & { at: string }> {
+export async function listenOn(
+  host: string,
+  port: number,
+): Promise<{ readonly listener: number; readonly at: string }> {
   const untilMs = performance.now() + portMs;
   for (;;) {
     try {
       const { address, family } = await lookup(host);
-      const listener = listenTcp(address, port);
+      const { fd: listener, port: given } = listenTcp(address, port);
       const at = family === 6 ? `[${address}]` : address;
-      return { ...listener, at: `${at}:${listener.port}` };
+      return { listener, at: `${at}:${given}` };
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code !== "EADDRINUSE" || performance.now() > untilMs) {

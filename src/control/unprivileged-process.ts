@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync } from "node:fs";
-import type { Socket } from "node:net";
+import { closeSync, readFileSync } from "node:fs";
+import { Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Tell } from "../diagnostics/tell.js";
 
 export interface UnprivilegedProcessOptions {
@@ -18,6 +19,27 @@ export interface UnprivilegedProcessOptions {
    * says is bounded, and when it is not the one that was started, `kill` ends it.
    */
   readonly attend: (channel: Socket, kill: () => void) => () => void;
+  /** A process that a predecessor has started, and that goes on; absent: one is started. Owner: this takes it. */
+  readonly passed?: PassedProcess;
+}
+
+/** A process that goes from the process that has started it to that one's successor. */
+export interface PassedProcess {
+  readonly pid: number;
+  /** When it began, as /proc has it: its number may be another's later. */
+  readonly began: string;
+  /** This process's end of its pipe. */
+  readonly channel: number;
+}
+
+/** What runs, whoever has started it. */
+interface Running {
+  readonly pid: number | undefined;
+  readonly began: string | undefined;
+  readonly channel: Socket | undefined;
+  kill(): void;
+  /** Whether it has ended within a time. */
+  ended(withinMs: number): Promise<boolean>;
 }
 
 const backoffMinMs = 250;
@@ -36,19 +58,41 @@ const complaintLength = 2_000;
  */
 export class UnprivilegedProcess {
   readonly #options: UnprivilegedProcessOptions;
-  #child: ChildProcess | undefined;
+  #running: Running | undefined;
   #isOpen = true;
   #backoffMs = backoffMinMs;
   #restart: NodeJS.Timeout | undefined;
 
   constructor(options: UnprivilegedProcessOptions) {
     this.#options = options;
-    this.#start();
+    if (options.passed === undefined) this.#start();
+    else this.#adopt(options.passed);
   }
 
   /** Its pid; undefined while there is none. */
   get pid(): number | undefined {
-    return this.#child?.pid;
+    return this.#running?.pid;
+  }
+
+  /**
+   * Has the process and the listening socket passed on to a successor, and lets go of them: without a successor the
+   * process ends. False when none runs; `close` is then still to be called.
+   */
+  passOn(pass: (passed: PassedProcess, listener: number) => void): boolean {
+    const { pid, began, channel } = this.#running ?? {};
+    const descriptor = channel && descriptorOf(channel);
+    if (!this.#isOpen || pid === undefined || began === undefined || descriptor === undefined) {
+      return false;
+    }
+    this.#isOpen = false;
+    const { listener } = this.#options;
+    try {
+      pass({ pid, began, channel: descriptor }, listener);
+    } finally {
+      channel?.destroy();
+      closeSync(listener);
+    }
+    return true;
   }
 
   /** Ends the process; the socket is free when this resolves. */
@@ -57,26 +101,14 @@ export class UnprivilegedProcess {
     this.#isOpen = false;
     clearTimeout(this.#restart);
     closeSync(this.#options.listener);
-    const child = this.#child;
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = once(child, "exit", { signal: AbortSignal.timeout(endMs) }).catch(() => {});
-    child.kill("SIGKILL");
-    await ended;
+    const running = this.#running;
+    running?.kill();
+    await running?.ended(endMs);
   }
 
   #start(): void {
-    const { listener, program, words, heapMegabytes, attend } = this.#options;
+    const { listener, program, words, heapMegabytes } = this.#options;
     const heap = [`--max-old-space-size=${heapMegabytes}`, "--max-semi-space-size=2"];
-    const startMs = performance.now();
-    let isOver = false;
-    let leave = () => {};
-    const over = (why: string) => {
-      if (isOver) return;
-      isOver = true;
-      leave();
-      if (this.#child === child) this.#child = undefined;
-      this.#ended(why, performance.now() - startMs);
-    };
     let child: ChildProcess;
     try {
       child = spawn(process.execPath, [...heap, program, ...words], {
@@ -89,7 +121,13 @@ export class UnprivilegedProcess {
       this.#ended((error as Error).message, 0);
       return;
     }
-    this.#child = child;
+    const over = this.#attend({
+      pid: child.pid,
+      began: child.pid === undefined ? undefined : beganAt(child.pid),
+      channel: (child.stdio[4] as Socket | null | undefined) ?? undefined,
+      kill: () => child.kill("SIGKILL"),
+      ended: (withinMs) => endOf(child, withinMs),
+    });
     let complaint = "";
     child.stderr?.setEncoding("latin1").on("data", (text: string) => {
       complaint = (complaint + text).slice(-complaintLength);
@@ -99,11 +137,42 @@ export class UnprivilegedProcess {
       const last = complaint.match(/\w*Error: .*/)?.[0] ?? "";
       over([signal ?? `exit code ${code}`, ...(last === "" ? [] : [printable(last)])].join(": "));
     });
-    const channel = child.stdio[4] as Socket | null | undefined;
-    if (channel) {
-      channel.on("error", () => channel.destroy());
-      leave = attend(channel, () => child.kill("SIGKILL"));
-    }
+  }
+
+  /** Goes on with a predecessor's process, which is nobody's child: it ends when its pipe does. */
+  #adopt({ pid, began, channel: descriptor }: PassedProcess): void {
+    const channel = new Socket({ fd: descriptor, readable: true, writable: true });
+    const isThere = () => beganAt(pid) === began;
+    const over = this.#attend({
+      pid,
+      began,
+      channel,
+      kill() {
+        channel.destroy();
+        if (isThere()) process.kill(pid, "SIGKILL");
+      },
+      async ended(withinMs) {
+        const untilMs = performance.now() + withinMs;
+        while (isThere() && performance.now() < untilMs) await pause(10);
+        return !isThere();
+      },
+    });
+    channel.once("close", () => over("its pipe has ended"));
+  }
+
+  /** Speaks with a process; returns what is called when that has ended. */
+  #attend(running: Running): (why: string) => void {
+    this.#running = running;
+    const { channel } = running;
+    const startMs = performance.now();
+    channel?.on("error", () => channel.destroy());
+    const leave = channel && this.#options.attend(channel, () => running.kill());
+    return (why) => {
+      if (this.#running !== running) return;
+      this.#running = undefined;
+      leave?.();
+      this.#ended(why, performance.now() - startMs);
+    };
   }
 
   #ended(why: string, livedMs: number): void {
@@ -117,6 +186,34 @@ export class UnprivilegedProcess {
     this.#restart = setTimeout(() => this.#start(), this.#backoffMs);
     this.#restart.unref();
     this.#backoffMs = Math.min(2 * this.#backoffMs, backoffMaxMs);
+  }
+}
+
+/** Node keeps the descriptor of a socket to itself. */
+function descriptorOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as { readonly _handle?: { readonly fd?: number } };
+  return handle?.fd;
+}
+
+async function endOf(child: ChildProcess, withinMs: number): Promise<boolean> {
+  const isOver = () =>
+    child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+  if (isOver()) return true;
+  await once(child, "exit", { signal: AbortSignal.timeout(withinMs) }).catch(() => {});
+  return isOver();
+}
+
+/** When a process began, in ticks of the kernel's clock since it booted; undefined when there is none, or it is dead. */
+function beganAt(pid: number): string | undefined {
+  try {
+    // Its name, in brackets, may hold anything. Source: man 5 proc.
+    const [state, ...rest] = readFileSync(`/proc/${pid}/stat`, "utf8")
+      .split(") ")
+      .pop()!
+      .split(" ");
+    return state === "Z" || state === "X" ? undefined : rest[18];
+  } catch {
+    return undefined;
   }
 }
 

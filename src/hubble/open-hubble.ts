@@ -7,13 +7,24 @@ import { listenUnix } from "../dataplane/server-sockets.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { FlowLog } from "../observe/flow-log.js";
-import { startHubbleProcess } from "./hubble-process.js";
+import type { HubbleHandoff } from "./handoff.js";
+import { HubbleProcess } from "./hubble-process.js";
 
 export interface OpenHubble {
   /** As Hubble's clients take it: `127.0.0.1:4245`, or `unix:///path`. */
   readonly at: string;
   close(): Promise<void>;
+  /**
+   * Ends for this process, and leaves what listens, with all calls, to a successor: resolves with the step that passes
+   * it on, once its process has all flows until now. Without that step, or when `pass` throws, it ends.
+   *
+   * Undefined when there is nothing to leave; it is closed then.
+   */
+  handOn(): Promise<PassOn | undefined>;
 }
+
+/** Has a handoff passed on: its descriptors are closed when `pass` returns. */
+export type PassOn = (pass: (handoff: HubbleHandoff) => void) => void;
 
 export interface HubbleSubject {
   readonly flows: FlowLog;
@@ -21,6 +32,8 @@ export interface HubbleSubject {
   readonly tell: Tell;
   /** The program of the listener; tests replace it. */
   readonly program?: string;
+  /** What a predecessor has left, which listened at the same place. Owner: this takes it. */
+  readonly handoff?: HubbleHandoff;
 }
 
 /** How long a predecessor's listener may still be there. */
@@ -34,31 +47,59 @@ const unixPrefix = /^unix:(?:\/\/)?(?=\/)/;
  *
  * Errors: RefusalError.
  */
-export async function openHubble(listen: string, subject: HubbleSubject): Promise<OpenHubble> {
+export async function openHubble(
+  listen: string,
+  { handoff, ...subject }: HubbleSubject,
+): Promise<OpenHubble> {
+  const passed = handoff === undefined ? {} : { passed: handoff.passed };
   if (!unixPrefix.test(listen)) {
     const { host, port } = readListen(listen, "--hubble-listen");
-    const { fd, at } = await listenOn(host, port);
-    const served = startHubbleProcess({ listener: fd, ...subject });
-    return { at, close: () => served.close() };
+    const { listener, at } = handoff ?? (await listenOn(host, port));
+    return opened(at, new HubbleProcess({ listener, ...passed, ...subject }));
   }
   const path = listen.replace(unixPrefix, "");
   const address = `unix://${path}`;
   try {
-    await removeDead(path);
-    const listener = listenUnix(path);
-    chmodSync(path, 0o660);
-    const { ino } = statSync(path);
-    const served = startHubbleProcess({ listener, address, ...subject });
-    return {
-      at: address,
-      async close() {
-        await served.close();
-        if (statSync(path, { throwIfNoEntry: false })?.ino === ino) unlinkSync(path);
-      },
-    };
+    const listener = handoff?.listener ?? (await listenAtPath(path));
+    const ino = inodeOf(path);
+    const served = new HubbleProcess({ listener, address, ...passed, ...subject });
+    return opened(address, served, () => {
+      if (ino !== undefined && inodeOf(path) === ino) unlinkSync(path);
+    });
   } catch (error) {
     throw new RefusalError("environment", `cannot listen on ${path}: ${systemReason(error)}`);
   }
+}
+
+function opened(at: string, served: HubbleProcess, closed: () => void = () => {}): OpenHubble {
+  const close = async () => {
+    await served.close();
+    closed();
+  };
+  const handOn = async (): Promise<PassOn | undefined> => {
+    const isReady = await served.finish();
+    if (!isReady) {
+      await close();
+      return undefined;
+    }
+    return (pass) => {
+      const isPassed = served.passOn((passed, listener) => pass({ at, passed, listener }));
+      // It has died in between, and has no calls.
+      if (!isPassed) void close();
+    };
+  };
+  return { at, close, handOn };
+}
+
+async function listenAtPath(path: string): Promise<number> {
+  await removeDead(path);
+  const listener = listenUnix(path);
+  chmodSync(path, 0o660);
+  return listener;
+}
+
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
 }
 
 /** Removes the socket of a process that is gone. Errors: RefusalError when one answers there for long. */

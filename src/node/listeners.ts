@@ -1,7 +1,8 @@
 import type { ControlSubject } from "../control/control-routes.js";
 import { type ControlListen, type OpenControl, openControl } from "../control/open-control.js";
 import type { Tell } from "../diagnostics/tell.js";
-import { openHubble } from "../hubble/open-hubble.js";
+import type { HubbleHandoff } from "../hubble/handoff.js";
+import { openHubble, type PassOn } from "../hubble/open-hubble.js";
 
 /** Where a process that enforces answers. */
 export interface Listen extends ControlListen {
@@ -12,21 +13,37 @@ export interface Listen extends ControlListen {
 export interface OpenListeners extends OpenControl {
   /** Where Hubble's clients are answered; absent: nowhere. */
   readonly hubble?: string;
+  /** Closes everything but what answers Hubble's clients, which is left to a successor (OpenHubble). */
+  handOn(): Promise<PassOn | undefined>;
 }
 
-/** Opens everything that a process answers on. Errors: RefusalError; then nothing is open. */
+/**
+ * Opens everything that a process answers on. `handoff` is what a predecessor has left of it. Owner: takes it.
+ *
+ * Errors: RefusalError; then nothing is open.
+ */
 export async function openListeners(
   subject: ControlSubject,
   { hubbleListen, ...listen }: Listen,
   tell: Tell,
+  handoff?: HubbleHandoff,
 ): Promise<OpenListeners> {
   const control = await openControl(subject, listen, tell);
-  if (hubbleListen === undefined) return control;
+  if (hubbleListen === undefined) {
+    return { ...control, handOn: async () => void (await control.close()) };
+  }
   try {
     const { flows, version } = subject;
-    const hubble = await openHubble(hubbleListen, { flows, version, tell });
-    const close = async () => void (await Promise.all([control.close(), hubble.close()]));
-    return { ...control, hubble: hubble.at, close };
+    const about = { flows, version, tell, ...(handoff && { handoff }) };
+    const hubble = await openHubble(hubbleListen, about);
+    const both = <Left>(left: Promise<Left>) =>
+      Promise.all([left, control.close()]).then(([first]) => first);
+    return {
+      ...control,
+      hubble: hubble.at,
+      close: () => both(hubble.close()),
+      handOn: () => both(hubble.handOn()),
+    };
   } catch (error) {
     await control.close();
     throw error;

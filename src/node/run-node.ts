@@ -8,6 +8,7 @@ import { defaultSocket } from "../control/settings.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { type InterfaceEvents, watchInterfaces } from "../dataplane/interfaces.js";
+import type { PassOn } from "../hubble/open-hubble.js";
 import { type PassedOver, passedOverLines } from "../manifest/passed-over.js";
 import { touchedBy } from "../netlink/events.js";
 import { FlowSinks } from "../sinks/flow-sinks.js";
@@ -155,6 +156,8 @@ class NodeProcess {
   #missingBefore = "";
   /** A successor has taken over, or will. */
   #isLeft = false;
+  /** Passes on what answers Hubble's clients, at the end. */
+  #passHubble: PassOn | undefined;
 
   constructor(
     run: NodeRun,
@@ -209,6 +212,7 @@ class NodeProcess {
       host,
       version,
       socket: control.socket,
+      hubbleListen: control.hubbleListen,
       takesOver: run.takesOver ?? false,
       takeUp: () => {
         if (control.socket !== "none") this.#kept.load();
@@ -335,7 +339,7 @@ class NodeProcess {
       letGo: () => (leaves ? this.#attachments.leave() : this.#attachments.close()),
     });
     this.#inPlace?.leave();
-    this.#succession.close();
+    this.#succession.close(this.#passHubble);
     this.#signals.release();
   }
 
@@ -351,9 +355,14 @@ class NodeProcess {
   #listen(): Promise<OpenListeners> {
     const { control, host } = this.#run;
     return this.#enforcer.listen(async (subject) => {
-      const open = await openListeners(subject, control, host.tell);
+      const left = this.#succession.takeHubble();
+      const open = await openListeners(subject, control, host.tell, left);
       this.#sinks.open(this.#wantedSinks());
-      const close = async () => void (await Promise.all([this.#sinks.close(), open.close()]));
+      const end = async () => {
+        if (this.#succession.handsOnHubble) this.#passHubble = await open.handOn();
+        else await open.close();
+      };
+      const close = async () => void (await Promise.all([this.#sinks.close(), end()]));
       return { ...open, close };
     });
   }

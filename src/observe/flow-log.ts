@@ -152,8 +152,12 @@ export class FlowLog {
     return this.#snapshots[0];
   }
 
-  /** Hands flows to a reader; returns the function that stops it. */
+  /** Hands flows to a reader; returns the function that stops it. When the log is closed, the reader ends at once. */
   read(request: FlowRequest, reader: FlowReader): () => void {
+    if (!this.#isOpen) {
+      reader.end();
+      return () => {};
+    }
     this.#drain();
     const head = this.#count;
     const wantsKept =

@@ -1,9 +1,17 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  acceptProcess,
+  callProcess,
+  listenForProcess,
+  passDescriptors,
+  receiveDescriptors,
+} from "../../src/dataplane/descriptor-passing.js";
 import { listenTcp } from "../../src/dataplane/server-sockets.js";
-import { startHubbleProcess } from "../../src/hubble/hubble-process.js";
+import { readHubbleHandoff, writeHubbleHandoff } from "../../src/hubble/handoff.js";
+import { HubbleProcess, type PassedListener } from "../../src/hubble/hubble-process.js";
 import { openHubble } from "../../src/hubble/open-hubble.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
 import { type EventFields, FakeRing, shop, tableOf } from "../observe/fake-dataplane.js";
@@ -22,7 +30,7 @@ describe("the Hubble listener", () => {
   let flows: FlowLog;
   let port: number;
   let told: string[];
-  let listener: ReturnType<typeof startHubbleProcess>;
+  let listener: HubbleProcess;
   let client: HubbleClient;
 
   beforeEach(() => {
@@ -33,7 +41,7 @@ describe("the Hubble listener", () => {
     port = given;
     told = [];
     const tell = (line: string) => void told.push(line);
-    listener = startHubbleProcess({ listener: fd, flows, version: "1.2.3", tell, program });
+    listener = new HubbleProcess({ listener: fd, flows, version: "1.2.3", tell, program });
     client = new HubbleClient(port);
   });
 
@@ -182,7 +190,7 @@ describe("the Hubble listener", () => {
     counting.useTable(1, tableOf(shop));
     const { fd, port: other } = listenTcp("127.0.0.1", 0);
     const tell = () => {};
-    const second = startHubbleProcess({
+    const second = new HubbleProcess({
       listener: fd,
       flows: counting,
       version: "x",
@@ -201,6 +209,91 @@ describe("the Hubble listener", () => {
       reader.close();
       await second.close();
       counting.close();
+    }
+  });
+
+  /** Passes the listener on as a take-over does, to a process that sees flows of its own. */
+  async function passOn(): Promise<{ successor: HubbleProcess; later: FakeRing; log: FlowLog }> {
+    expect(await listener.finish()).toBe(true);
+    const path = join(mkdtempSync(join(tmpdir(), "sluice-hubble-")), "next");
+    const waiting = listenForProcess(path);
+    const ours = callProcess(path);
+    const theirs = await acceptProcess(waiting, 5_000);
+    const pass = (passed: PassedListener, fd: number) => {
+      const { text, descriptors } = writeHubbleHandoff({ at: "here", passed, listener: fd });
+      passDescriptors(ours, text, descriptors);
+    };
+    expect(listener.passOn(pass)).toBe(true);
+    const left = readHubbleHandoff(await receiveDescriptors(theirs, 5_000))!;
+    for (const fd of [waiting, ours, theirs]) closeSync(fd);
+    rmSync(dirname(path), { recursive: true });
+    const later = new FakeRing();
+    const log = new FlowLog(later.dataplane, { interfaceName: () => "eth0", keep: 256 });
+    log.useTable(1, tableOf(shop));
+    const tell = (line: string) => void told.push(line);
+    const { passed, listener: fd } = left;
+    const about = { listener: fd, passed, flows: log, version: "1.2.3", tell, program };
+    return { successor: new HubbleProcess(about), later, log };
+  }
+
+  test("goes on with the next process: no call ends, no flow is missing, none comes twice", async () => {
+    push(1, 40);
+    const calls = [
+      client.open(getFlows, { follow: true, number: 39 }),
+      client.open(getFlows, { follow: true, number: 39, whitelist: [{ verdict: ["DROPPED"] }] }),
+    ];
+    await expect.poll(() => portsOf(calls[0]!.messages).length).toBe(39);
+    const { pid } = listener;
+    // Seen before the end, and not sent yet.
+    push(40, 60);
+    const { successor, later, log } = await passOn();
+    try {
+      expect(successor.pid).toBe(pid);
+      const events = Array.from({ length: 20 }, (_, index) => ({ sourcePort: 60 + index }));
+      later.push(...events);
+      await expect.poll(() => portsOf(calls[0]!.messages).at(-1)).toBe(79);
+      const all = Array.from({ length: 79 }, (_, index) => 1 + index);
+      expect(portsOf(calls[0]!.messages)).toEqual(all);
+      expect(portsOf(calls[1]!.messages)).toEqual(
+        all.filter((port) => port < 60 && port % 3 === 0),
+      );
+      const [status] = (await client.call("/observer.Observer/ServerStatus")).messages;
+      expect(Number(status.seen_flows)).toBe(79);
+
+      // Nobody's child: when it dies, another one listens there.
+      process.kill(pid!, "SIGKILL");
+      await expect.poll(() => told.join()).toContain("the Hubble listener has ended");
+      const again = new HubbleClient(port);
+      await expect.poll(async () => (await again.call(getFlows)).messages.length).toBe(20);
+      again.close();
+    } finally {
+      await successor.close();
+      log.close();
+    }
+  });
+
+  test("a listener that was passed on ends with the process that has it", async () => {
+    const call = client.open(getFlows, { follow: true });
+    const { successor, log } = await passOn();
+    const { pid } = successor;
+    await successor.close();
+    log.close();
+    expect((await call.done).status).not.toBe(0);
+    expect(existsSync(`/proc/${pid}/exe`)).toBe(false);
+  });
+
+  test("a handoff that is none is not read", () => {
+    const about = { at: "x", pid: 1, began: "5", isFollowing: true, rest: "", seen: 0 };
+    const read = (change: object, descriptors = [3, 4]) =>
+      readHubbleHandoff({ text: `hubble ${JSON.stringify({ ...about, ...change })}`, descriptors });
+    expect(read({})).toMatchObject({ listener: 3, passed: { channel: 4, pid: 1 } });
+    expect(read({}, [3])).toBeUndefined();
+    expect(read({}, [3, 4, 5])).toBeUndefined();
+    for (const change of [{ pid: -1 }, { began: 5 }, { rest: "x".repeat(17) }, { seen: "9" }]) {
+      expect(read(change)).toBeUndefined();
+    }
+    for (const text of ["hubble {", "hubble null", "links"]) {
+      expect(readHubbleHandoff({ text, descriptors: [3, 4] })).toBeUndefined();
     }
   });
 

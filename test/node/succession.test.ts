@@ -29,6 +29,7 @@ test("what is handed on is packed when no table comes into force any more", asyn
     },
     version: "0",
     socket: "none",
+    hubbleListen: undefined,
     takesOver: false,
     takeUp: () => {},
     endReloads: () =>

@@ -39,6 +39,8 @@ export interface HandoffState {
   readonly totals: Totals;
   /** Absent where the version that wrote it counted none. */
   readonly hits?: SavedHits;
+  /** Where it answers Hubble's clients, as its config has it; absent: nowhere. */
+  readonly hubbleListen?: string;
   readonly zones: readonly ZoneHandoff[];
   readonly links: readonly LinkHandoff[];
   readonly connections: { readonly version: number; readonly recordBytes: number };
@@ -73,7 +75,7 @@ const pieceRecords = 8_192;
  */
 export function packHandoff(
   dataplane: Dataplane,
-  about: Pick<HandoffState, "version" | "zones" | "hits">,
+  about: Pick<HandoffState, "version" | "zones" | "hits" | "hubbleListen">,
 ): PackedHandoff {
   const links = dataplane.handoffs();
   const descriptors = links.flatMap(descriptorsOf);
@@ -249,6 +251,7 @@ function handoffOf(document: unknown, descriptors: readonly number[]): HandoffSt
       };
     }),
     ...(root["hits"] === undefined ? {} : { hits: hitsOf(root["hits"]) }),
+    ...(root["hubbleListen"] === undefined ? {} : { hubbleListen: textOf(root["hubbleListen"]) }),
     connections: {
       version: wordOf(connections["version"]),
       recordBytes: wordOf(connections["recordBytes"]),

@@ -11,6 +11,7 @@ import {
   receiveDescriptors,
 } from "../../dataplane/descriptor-passing.js";
 import type { Tell } from "../../diagnostics/tell.js";
+import { type HubbleHandoff, type HubbleMessage, readHubbleHandoff } from "../../hubble/handoff.js";
 import type { PackedHandoff } from "./handoff-state.js";
 
 // How one running process takes the place of another. Only one of them moves packets at any time:
@@ -23,6 +24,8 @@ import type { PackedHandoff } from "./handoff-state.js";
 //            ───────── "taken" ▶
 //            ◀───────── "yours"  never moves another packet
 //   moves packets
+//            ◀────── "hubble …"  what answers Hubble's clients, if "taken hubble" was said
+//            ◀───────── closes   has let everything go
 //
 // If the successor closes the connection or is silent before "taken", the predecessor continues, and sends
 // "mine" in case the successor still listens. If the predecessor is dead, the successor continues.
@@ -34,6 +37,10 @@ const adoptMs = 10_000;
  * How long a successor waits for each answer: longer than the predecessor needs for any of them.
  */
 const answerMs = adoptMs + 5_000;
+
+const takenText = "taken";
+/** Only said to a process that has offered it: earlier versions do not know it. */
+const takenWithHubble = "taken hubble";
 
 /** The steps of a running process that a successor can replace. */
 export interface Place {
@@ -47,7 +54,16 @@ export interface Place {
    * The successor has the place: this process moves no packet any more. `gone` tells the successor that what only
    * one process can have is free, as this process's end does.
    */
-  taken(gone: () => void): void;
+  taken(gone: Gone): void;
+}
+
+export interface Gone {
+  /** Whether the successor goes on with what answers Hubble's clients. */
+  readonly wantsHubble: boolean;
+  /** Sends that. Errors: DataplaneError when the successor has ended. */
+  pass(message: HubbleMessage): void;
+  /** Tells that this process has let everything go. */
+  end(): void;
 }
 
 /**
@@ -86,9 +102,13 @@ async function handOver(
       passDescriptors(connection, "links", descriptors.slice(at, at + passedDescriptorsMax));
     }
     const { text } = await receiveDescriptors(connection, adoptMs);
-    if (text !== "taken") throw new Error("the successor has gone");
+    if (text !== takenText && text !== takenWithHubble) throw new Error("the successor has gone");
     passDescriptors(connection, "yours");
-    taken(() => closeSync(connection));
+    taken({
+      wantsHubble: text === takenWithHubble,
+      pass: (message) => passDescriptors(connection, message.text, message.descriptors),
+      end: () => closeSync(connection),
+    });
     return true;
   } catch {
     // Sent before packets move again: a successor that receives "mine" must not start.
@@ -107,13 +127,17 @@ async function handOver(
 export interface Predecessor {
   readonly handoff: PackedHandoff;
   /**
-   * Sends "taken". When this returns, the place is ours and packets may move.
+   * Sends "taken". When this returns, the place is ours and packets may move. `wantsHubble`: what answers Hubble's
+   * clients too.
    *
    * Errors: RefusalError when the predecessor has continued instead.
    */
-  taken(): Promise<void>;
-  /** Waits until the predecessor has released what only one process can have. */
-  gone(): Promise<void>;
+  taken(wantsHubble?: boolean): Promise<void>;
+  /**
+   * Waits until the predecessor has released what only one process can have. Returns what answers Hubble's clients, if
+   * it has passed that on. Owner: the caller closes its descriptors.
+   */
+  gone(): Promise<HubbleHandoff | undefined>;
   /** Closes the connection; before `taken` the predecessor then continues. */
   close(): void;
 }
@@ -156,10 +180,10 @@ export async function askForPlace(
     return {
       handoff: { file, descriptors },
       close,
-      async taken() {
+      async taken(wantsHubble = false) {
         let text = "";
         try {
-          passDescriptors(connection, "taken");
+          passDescriptors(connection, wantsHubble ? takenWithHubble : takenText);
           ({ text } = await receiveDescriptors(connection, answerMs));
         } catch {
           // It has closed the connection. A message that it sent before is still in the socket.
@@ -168,7 +192,19 @@ export async function askForPlace(
         if (text === "mine") throw refusal("it has gone on: this took too long");
       },
       async gone() {
-        await receiveDescriptors(connection, answerMs).catch(() => {});
+        let hubble: HubbleHandoff | undefined;
+        try {
+          for (;;) {
+            const message = await receiveDescriptors(connection, answerMs);
+            if (message.text === "") return hubble;
+            const made = hubble === undefined ? readHubbleHandoff(message) : undefined;
+            if (made === undefined) for (const fd of message.descriptors) closeSync(fd);
+            hubble ??= made;
+          }
+        } catch {
+          // It has ended without a word, or says nothing.
+          return hubble;
+        }
       },
     };
   } catch (error) {

@@ -2,6 +2,8 @@ import { closeSync } from "node:fs";
 import { RefusalError } from "../../control/refusal.js";
 import { defaultSocket } from "../../control/settings.js";
 import type { Dataplane } from "../../dataplane/dataplane.js";
+import { type HubbleHandoff, writeHubbleHandoff } from "../../hubble/handoff.js";
+import type { PassOn } from "../../hubble/open-hubble.js";
 import type { Hits } from "../../observe/hits.js";
 import type { Attachments } from "../attachments.js";
 import type { NodeHost } from "../node-host.js";
@@ -15,7 +17,7 @@ import {
   readHandoff,
   type ZoneHandoff,
 } from "./handoff-state.js";
-import { askForPlace, offerPlace, type Predecessor } from "./handshake.js";
+import { askForPlace, type Gone, offerPlace, type Predecessor } from "./handshake.js";
 
 export interface SuccessionOptions {
   readonly dataplane: Dataplane;
@@ -25,6 +27,8 @@ export interface SuccessionOptions {
   readonly version: string;
   /** The control socket's path; `none`: no socket, so no process can take over. */
   readonly socket: string | undefined;
+  /** Where it answers Hubble's clients; undefined: nowhere. */
+  readonly hubbleListen: string | undefined;
   /** Whether to take over from the process that answers there. */
   readonly takesOver: boolean;
   /** Loads the connections that a previous process saved to a file, when there is no handoff. */
@@ -48,7 +52,8 @@ export class Succession {
     this.#end = () => resolve(undefined);
   });
   #isSucceeded = false;
-  #tellGone: () => void = () => {};
+  #gone: Gone | undefined;
+  #hubble: HubbleHandoff | undefined;
   /** Settles when a handoff to a successor has succeeded or failed. */
   #handing: Promise<unknown> = Promise.resolve();
   /** What the predecessor had, until `predecessorGone`. */
@@ -149,7 +154,7 @@ export class Succession {
     const left = this.#left;
     if (left === undefined) return;
     this.#left = undefined;
-    await this.#predecessor?.gone();
+    this.#hubble = await this.#predecessor?.gone();
     this.#predecessor?.close();
     this.#predecessor = undefined;
     this.#giveBack(left);
@@ -161,12 +166,39 @@ export class Succession {
     return this.#isSucceeded;
   }
 
-  /** Gives up the takeover: the predecessor continues. Tells a successor that this process has let everything go. */
-  close(): void {
+  /** Whether a successor has taken over that goes on with what answers Hubble's clients. */
+  get handsOnHubble(): boolean {
+    return this.#gone?.wantsHubble ?? false;
+  }
+
+  /** What answers Hubble's clients, if the predecessor has left it, once. Owner: the caller. */
+  takeHubble(): HubbleHandoff | undefined {
+    const hubble = this.#hubble;
+    this.#hubble = undefined;
+    return hubble;
+  }
+
+  /**
+   * Gives up the takeover: the predecessor continues. Tells a successor that this process has let everything go, and
+   * passes on what it goes on with.
+   */
+  close(passHubble?: PassOn): void {
     this.#predecessor?.close();
     this.#predecessor = undefined;
-    this.#tellGone();
-    this.#tellGone = () => {};
+    const unused = this.takeHubble();
+    if (unused !== undefined)
+      for (const fd of [unused.listener, unused.passed.channel]) closeSync(fd);
+    const gone = this.#gone;
+    this.#gone = undefined;
+    try {
+      passHubble?.((handoff) => gone?.pass(writeHubbleHandoff(handoff)));
+    } catch (error) {
+      this.#options.host.tell(
+        `Hubble's clients are cut off: ${(error as Error).message}`,
+        "warning",
+      );
+    }
+    gone?.end();
   }
 
   /** Listens for a successor; returns the socket's path. Errors: DataplaneError. */
@@ -193,7 +225,7 @@ export class Succession {
       },
       taken: (gone) => {
         this.#isSucceeded = true;
-        this.#tellGone = gone;
+        this.#gone = gone;
       },
     }).then(
       (isTaken) => {
@@ -239,11 +271,12 @@ export class Succession {
   }
 
   #pack() {
-    const { dataplane, hits, attachments, version } = this.#options;
+    const { dataplane, hits, attachments, version, hubbleListen } = this.#options;
     attachments.freeze();
     dataplane.stop();
     const zones = attachments.zonesToHandOn();
-    return packHandoff(dataplane, { version, zones, hits: hits.save() });
+    const about = { version, zones, hits: hits.save() };
+    return packHandoff(dataplane, { ...about, ...(hubbleListen && { hubbleListen }) });
   }
 
   /**
@@ -252,7 +285,7 @@ export class Succession {
   async #inherit(): Promise<
     { readonly handoff: HandoffState; readonly file: number; settle(): Promise<void> } | undefined
   > {
-    const { host, takesOver, socket } = this.#options;
+    const { host, takesOver, socket, version, hubbleListen } = this.#options;
     if (takesOver && socket !== "none") {
       this.#predecessor = await askForPlace(socket ?? defaultSocket, host.tell);
     }
@@ -260,11 +293,11 @@ export class Succession {
       const predecessor = this.#predecessor;
       const { file } = predecessor.handoff;
       try {
-        return {
-          handoff: readHandoff(predecessor.handoff),
-          file,
-          settle: () => predecessor.taken(),
-        };
+        const handoff = readHandoff(predecessor.handoff);
+        // Another version's process is not gone on with: an upgrade would not reach it.
+        const isSame = handoff.version === version && handoff.hubbleListen === hubbleListen;
+        const wantsHubble = hubbleListen !== undefined && isSame;
+        return { handoff, file, settle: () => predecessor.taken(wantsHubble) };
       } catch (error) {
         if (!(error instanceof HandoffError)) throw error;
         throw new RefusalError("environment", `cannot take over: ${error.message}`);
