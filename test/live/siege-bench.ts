@@ -14,6 +14,7 @@ import { parseAddress } from "../../src/net/address.js";
 import type { Host } from "../dataplane/frames.js";
 import type { Random } from "../property/random.js";
 import { main, root, until } from "./lab-harness.js";
+import { usualLink } from "./wire-bench.js";
 
 const on = (text: string, length: number) => ({ address: parseAddress(text)!, length });
 
@@ -139,7 +140,7 @@ export class SiegeBench {
   writeConfig(fault = ""): void {
     const wires = this.pods.map(
       ({ mac }, at) =>
-        `- { pod: siege/p${at}, inside: in${at}, outside: out${at}, podMac: "${mac}", failMode: ${this.#failMode}, link: af-packet }\n`,
+        `- { pod: siege/p${at}, inside: in${at}, outside: out${at}, podMac: "${mac}", failMode: ${this.#failMode}, link: ${usualLink} }\n`,
     );
     const head = `apiVersion: sluice/v1
 kind: NodeConfig
