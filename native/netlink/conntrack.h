@@ -42,7 +42,7 @@ class ConntrackEnds {
 
  private:
   Descriptor socket_;
-  std::vector<uint8_t> datagram_;
+  std::vector<uint8_t> datagrams_;
   uint64_t overruns_ = 0;
 };
 

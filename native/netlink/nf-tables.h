@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "native/host/descriptor.h"
@@ -101,6 +102,18 @@ Status openNfTables(Descriptor* opened) noexcept;
 
 Status sendNfTables(const Descriptor& link, std::span<const uint8_t> bytes) noexcept;
 
+// Calls `visit(header, body)` for each message of a datagram.
+template <typename Visit>
+void eachMessage(std::span<const uint8_t> rest, Visit&& visit) noexcept {
+  while (rest.size() >= sizeof(nlmsghdr)) {
+    nlmsghdr header;
+    std::memcpy(&header, rest.data(), sizeof header);
+    if (header.nlmsg_len < sizeof header || header.nlmsg_len > rest.size()) return;
+    visit(header, rest.subspan(sizeof header, header.nlmsg_len - sizeof header));
+    rest = rest.subspan(std::min<size_t>(NLMSG_ALIGN(header.nlmsg_len), rest.size()));
+  }
+}
+
 // Receives a datagram and calls `visit(header, body)` for each of its messages.
 template <typename Visit>
 Status receiveNfTables(const Descriptor& link, std::vector<uint8_t>* buffer,
@@ -113,14 +126,7 @@ Status receiveNfTables(const Descriptor& link, std::vector<uint8_t>* buffer,
   if (size < 0) {
     return Status::system("receive NETLINK_NETFILTER", errno == EAGAIN ? ETIMEDOUT : errno);
   }
-  std::span<const uint8_t> rest(buffer->data(), static_cast<size_t>(size));
-  while (rest.size() >= sizeof(nlmsghdr)) {
-    nlmsghdr header;
-    std::memcpy(&header, rest.data(), sizeof header);
-    if (header.nlmsg_len < sizeof header || header.nlmsg_len > rest.size()) break;
-    visit(header, rest.subspan(sizeof header, header.nlmsg_len - sizeof header));
-    rest = rest.subspan(std::min<size_t>(NLMSG_ALIGN(header.nlmsg_len), rest.size()));
-  }
+  eachMessage({buffer->data(), static_cast<size_t>(size)}, std::forward<Visit>(visit));
   return {};
 }
 

@@ -1,7 +1,7 @@
 import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { decodeFlowEvent, sidesOf } from "../dataplane/events.js";
-import { HitRecord, NONE, readHitRecord } from "../layout/layout.gen.js";
+import { FlowEvent, FlowEventKind, HitRecord, NONE, readHitRecord } from "../layout/layout.gen.js";
 import { isJudgedByPolicy, questionOf } from "./flow.js";
 import type { FlowLog } from "./flow-log.js";
 import type { SideReason, TableSnapshot } from "./table-snapshot.js";
@@ -69,8 +69,12 @@ export interface HitsOptions {
 const readMs = 250;
 /** Records of one reading; what is left waits for the next. Some ten microseconds each. */
 const recordsAtOnce = 4_096;
-/** Events of one drain whose rules are looked for; of more it is not known what decided them. */
-const eventsAtOnce = 2_048;
+/** Events of one drain whose ends are looked up in the table; of more it is not known what decided them. */
+const lookupsAtOnce = 2_048;
+/** The same of those whose rules are looked for, among up to all of a pod. */
+const searchesAtOnce = 256;
+/** What is remembered of events that were looked up; then it begins anew. */
+const rememberedMax = 16_384;
 /** By ProtocolSlot: a protocol that is in it. */
 const protocolsBySlot = [6, 17, 132, 0] as const;
 
@@ -182,6 +186,8 @@ export class Hits {
   readonly #others = new Sums();
   /** By worker and number of a count: where it adds. */
   readonly #targets = new Map<number, readonly Sum[]>();
+  /** The same by what is the same of events, and by the leaves of both ends; of the policies that are known. */
+  readonly #remembered = new Map<string, readonly Sum[]>();
   readonly #timer: NodeJS.Timeout;
   #sinceMs = Date.now();
   #reading: Promise<void> | undefined;
@@ -270,26 +276,67 @@ export class Hits {
    */
   takeEvents(records: Uint8Array, count: number): void {
     this.#learnPolicies();
+    const budget = { lookups: lookupsAtOnce, searches: searchesAtOnce };
+    const bytes = Buffer.from(records.buffer, records.byteOffset, records.byteLength);
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
     for (let index = 0; index < count; index++) {
-      const event = decodeFlowEvent(records, index);
-      if (!isJudgedByPolicy(event)) continue;
-      const isDenied = event.kind === "dropped" || event.kind === "cut";
-      if (!isDenied && event.kind !== "opened" && event.kind !== "closed") continue;
-      const hasEnded = event.kind === "closed";
+      const at = index * FlowEvent.bytes;
+      const kind = view.getUint8(at + FlowEvent.kind);
+      const isDenied = kind === FlowEventKind.Dropped || kind === FlowEventKind.Cut;
+      const hasEnded = kind === FlowEventKind.Closed;
+      const hasBegun = kind === FlowEventKind.Opened;
+      if (!isDenied && !hasEnded && !hasBegun) continue;
+      // A node has thousands of connections a second, but of few kinds: no event is decoded for itself.
+      const key = eventKey(bytes, at, isDenied);
+      let targets = this.#remembered.get(key);
+      if (targets === undefined) targets = this.#lookUp(records, index, key, budget);
+      if (targets.length === 0) continue;
+      const u64 = (field: number) => Number(view.getBigUint64(at + field, true));
       const more = {
-        packets: isDenied ? 1 : hasEnded ? event.totalPackets : 0,
-        bytes: isDenied ? event.frameBytes : hasEnded ? event.totalBytes : 0,
-        connections: event.kind === "opened" ? 1 : 0,
-        lastMs: Math.floor(event.timeUs / 1_000),
+        packets: isDenied ? 1 : hasEnded ? u64(FlowEvent.totalPackets) : 0,
+        bytes: isDenied
+          ? view.getUint32(at + FlowEvent.frameBytes, true)
+          : hasEnded
+            ? u64(FlowEvent.totalBytes)
+            : 0,
+        connections: hasBegun ? 1 : 0,
+        lastMs: Math.floor(u64(FlowEvent.timeUs) / 1_000),
       };
-      const deniedBy = isDenied ? event.deniedBy : [];
-      const snapshot =
-        index < eventsAtOnce ? this.#options.flows.snapshotOf(event.generation) : undefined;
-      const reasons = (by: "enforced" | "audit") =>
-        snapshot?.reasons([{ ...questionOf(event), by }])[0] ?? [];
-      const targets = this.#decided(deniedBy, snapshot, reasons);
       for (const sum of targets) sum.add(more);
     }
+  }
+
+  /** Where an event counts, and others with its key. */
+  #lookUp(
+    records: Uint8Array,
+    index: number,
+    key: string,
+    budget: { lookups: number; searches: number },
+  ): readonly Sum[] {
+    const event = decodeFlowEvent(records, index);
+    if (!isJudgedByPolicy(event)) return [];
+    const isDenied = event.kind === "dropped" || event.kind === "cut";
+    const deniedBy = isDenied ? event.deniedBy : [];
+    const snapshot = this.#options.flows.snapshotOf(event.generation);
+    if (snapshot === undefined || budget.lookups-- <= 0) {
+      return this.#decided(deniedBy, undefined, () => []);
+    }
+    const question = questionOf(event);
+    const { protocol, port } = question;
+    const [source, destination] = snapshot.leavesOf(question);
+    // Addresses that the policies do not tell apart have one leaf.
+    const ends = [event.generation, source, destination, protocol, port, isDenied, ...deniedBy];
+    const endsKey = ends.join(" ");
+    let targets = this.#remembered.get(endsKey);
+    if (targets === undefined) {
+      if (budget.searches-- <= 0) return this.#decided(deniedBy, undefined, () => []);
+      targets = this.#decided(deniedBy, snapshot, (by) =>
+        snapshot.reasonsOf(source, destination, protocol, port, by),
+      );
+    }
+    if (this.#remembered.size >= rememberedMax) this.#remembered.clear();
+    this.#remembered.set(key, targets).set(endsKey, targets);
+    return targets;
   }
 
   /** All counts of a data plane that is stopped, for `restore`. */
@@ -377,6 +424,7 @@ export class Hits {
     const { snapshot } = flows;
     if (snapshot === undefined || snapshot.generation === this.#known) return;
     this.#known = snapshot.generation;
+    this.#remembered.clear();
     const inTable = new Set<string>();
     for (const policy of snapshot.policies) {
       const key = policyKey(policy);
@@ -441,6 +489,17 @@ export class Hits {
   #sumsOf(policies: readonly PolicyRecord[], key: string): readonly Sum[] {
     return policies.flatMap((policy) => this.#policies.get(policyKey(policy))?.sums.of(key) ?? []);
   }
+}
+
+/** What is the same of all events that count in one place: all but ports of senders, times and sizes. */
+function eventKey(bytes: Buffer, at: number, isDenied: boolean): string {
+  const part = (from: number, to: number) => bytes.toString("latin1", at + from, at + to);
+  const ends = part(FlowEvent.source, FlowEvent.sourcePort);
+  const protocolAndPort = part(FlowEvent.destinationPort, FlowEvent.kind);
+  const familyAndTable = part(FlowEvent.family, FlowEvent.lostBefore);
+  const denied = isDenied ? part(FlowEvent.reason, FlowEvent.family) : "";
+  const sides = isDenied ? part(FlowEvent.deniedBy, FlowEvent.deniedBy + 1) : "";
+  return ends + protocolAndPort + familyAndTable + denied + sides;
 }
 
 /** Whether audited policies change nothing on a side. */

@@ -127,6 +127,15 @@ export class TableSnapshot {
     );
   }
 
+  /** The leaves of a flow's ends in the table, for `reasonsOf`. */
+  leavesOf({ source, destination, protocol, port }: FlowQuestion): readonly [number, number] {
+    this.#table ??= Table.open(this.#source.blob.bytes);
+    this.#batch.clear();
+    this.#batch.push(source, destination, protocol, port);
+    const leaves = this.#table.locate(this.#batch);
+    return [leaves[0]!, leaves[1]!];
+  }
+
   /** Explains a verdict between two leaves of the table, as `reasons` does. */
   reasonsOf(
     sourceLeaf: number,

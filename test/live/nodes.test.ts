@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { probe } from "../../src/dataplane/host.js";
 import { formatAddress } from "../../src/net/address.js";
@@ -19,11 +20,21 @@ const restarts = number("SLUICE_NODES_RESTARTS", 3);
 const agents = number("SLUICE_NODES_AGENTS", 1);
 const changes = number("SLUICE_NODES_CHANGES", 3);
 const layouts = (process.env["SLUICE_NODES_LAYOUTS"] ?? "ptp").split(",") as ("ptp" | "bridge")[];
+const lateMs = 10_000;
 /** All of it at the slowest that a shared machine was seen to be. */
 const timeoutMs = 60_000 + 40_000 * (restarts + agents + changes);
 
 const obstacle = pluginObstacle ?? kernelObstacle();
 const tiers = 3;
+
+/** Why a layout cannot be tried here: a machine has one table for the neighbours of all its namespaces. */
+function neighboursObstacle(layout: string): string | undefined {
+  const key = "net.ipv6.neigh.default.gc_thresh3";
+  const most = Number(readFileSync(`/proc/sys/${key.replaceAll(".", "/")}`, "utf8"));
+  // Each pod of a bridge knows all others of its node, and twice as many are there for others.
+  const wanted = layout === "bridge" ? 4 * podsANode ** 2 : 0;
+  return most >= wanted ? undefined : `${key} is ${most}, want ${wanted} for so many pods`;
+}
 
 /** Each tier is reached from one other on TCP 80 and from the third on UDP 53; `turn`, 1 or 2, says which is which. */
 function policies(turn: number) {
@@ -81,7 +92,12 @@ while True:
                 link.close()
 `;
 
-describe.skipIf(obstacle !== undefined).each(layouts)(
+for (const layout of layouts) {
+  const why = neighboursObstacle(layout);
+  if (why !== undefined) test.skip(named(`two nodes, ${layout}`, why), () => {});
+}
+
+describe.skipIf(obstacle !== undefined).each(layouts.filter((each) => !neighboursObstacle(each)))(
   named("two nodes, %s", obstacle),
   (layout) => {
     let cluster: StandInCluster;
@@ -101,7 +117,36 @@ describe.skipIf(obstacle !== undefined).each(layouts)(
             ways.flatMap((way) => [0, 1].map((index) => ({ from, to, way, index }))),
           ),
       );
-      const answers = await probe(
+      type Asked = (typeof asked)[number];
+      const isAllowed = ({ from, to, way: { other } }: Asked) =>
+        other !== undefined && tierOf(from) === (tierOf(to) + other * turn) % tiers;
+      const first = await answersTo(asked, 600);
+      const otherwise = asked.filter(
+        (each, at) => (first[at]!.outcome === "answered") !== isAllowed(each),
+      );
+      // On a busy machine, what is allowed may be answered late.
+      const late = otherwise.filter(isAllowed);
+      const again = new Map((await answersTo(late, lateMs)).map((each, at) => [late[at]!, each]));
+      return otherwise.flatMap((each) => {
+        const { from, to, way, index } = each;
+        const { outcome, errno } = again.get(each) ?? { outcome: "answered", errno: 0 };
+        if ((outcome === "answered") === isAllowed(each)) return [];
+        const address = formatAddress(to.addresses[index]!);
+        const what = errno === 0 ? outcome : `${outcome}, errno ${errno}`;
+        return [`${from.name} -> ${to.name} (${address}) ${way.protocol}/${way.port}: ${what}`];
+      });
+    }
+
+    function answersTo(
+      asked: readonly {
+        from: RunningPod;
+        to: RunningPod;
+        way: (typeof ways)[number];
+        index: number;
+      }[],
+      timeoutMs: number,
+    ) {
+      return probe(
         asked.map(({ from, to, way: { protocol, port }, index }) => ({
           sourceNamespaceFd: from.netns,
           source: from.addresses[index]!,
@@ -109,17 +154,9 @@ describe.skipIf(obstacle !== undefined).each(layouts)(
           destination: to.addresses[index]!,
           protocol,
           port,
-          timeoutMs: 600,
+          timeoutMs,
         })),
       );
-      return asked.flatMap(({ from, to, way, index }, at) => {
-        const isAllowed =
-          way.other !== undefined && tierOf(from) === (tierOf(to) + way.other * turn) % tiers;
-        const { outcome } = answers[at]!;
-        if ((outcome === "answered") === isAllowed) return [];
-        const address = formatAddress(to.addresses[index]!);
-        return [`${from.name} -> ${to.name} (${address}) ${way.protocol}/${way.port}: ${outcome}`];
-      });
     }
 
     async function allRight(what: string): Promise<void> {

@@ -202,6 +202,32 @@ describe("Hits", () => {
     expect(hits.unknown).toMatchObject({ passed: { packets: 3 }, denied: { packets: 0 } });
   });
 
+  test("in place, what decides is looked for once, however many connections are of a kind", () => {
+    let searched = 0;
+    const [snapshot] = snapshots;
+    const { reasonsOf } = snapshot!;
+    snapshot!.reasonsOf = (...question) => {
+      searched++;
+      return reasonsOf.apply(snapshot, question);
+    };
+    const take = (events: readonly Uint8Array[]) =>
+      hits.takeEvents(Uint8Array.from(events.flatMap((bytes) => [...bytes])), events.length);
+    take([
+      ...Array.from({ length: 40 }, (_, at) => eventBytes({ kind: "Opened", sourcePort: at + 1 })),
+      // Nobody tells these two clients apart.
+      eventBytes({ kind: "Opened", source: "192.0.2.1" }),
+      eventBytes({ kind: "Opened", source: "192.0.2.2" }),
+    ]);
+    take([eventBytes({ kind: "Closed", totalPackets: 5, sourcePort: 99 })]);
+    expect(searched).toBe(2);
+    expect(hits.rule(allowed).hits).toMatchObject({ connections: 40, packets: 5 });
+
+    // A port scan does not hold up the process: what it brings beyond that is nobody's.
+    take(Array.from({ length: 400 }, (_, at) => eventBytes({ destinationPort: 1_000 + at })));
+    expect(searched).toBeLessThan(300);
+    expect(hits.unknown.passed.connections).toBeGreaterThan(100);
+  });
+
   test("the next process goes on with the counts, and knows since when", async () => {
     counts.say({ packets: 10, connections: 2 });
     await hits.refresh();
