@@ -107,6 +107,8 @@ export interface ControlSubject {
   readonly inPlace?: InPlaceSubject | undefined;
   /** Where flows go beside the ring; absent where nothing can be told to. */
   readonly sinks?: () => readonly FlowSinkStatus[];
+  /** What is counted of Hubble's clients; undefined where none may come. */
+  readonly hubble?: () => Readonly<Record<string, number>> | undefined;
   /** What the CNI plugin has asked; absent where none may. */
   readonly plugin?: PluginMeasures | undefined;
 }
@@ -675,6 +677,7 @@ function metricsText(subject: ControlSubject, hitSeries: HitSeries | undefined):
       delay: measures.delay,
       flowsLost: flows.lost,
       sinks: subject.sinks?.() ?? [],
+      hubble: subject.hubble?.(),
       source: subject.source?.(),
       policies: hitSeries?.families(subject.hits.bySide()) ?? [],
     }),

@@ -3,7 +3,8 @@ import type { FlowLine } from "../observe/flow.js";
 /**
  * What goes over the pipe between the process that enforces and its Hubble listener, a line each.
  *
- * The listener asks for flows, and for an end of them: flows cost nothing while nobody reads them.
+ * The listener asks for flows, and for an end of them: flows cost nothing while nobody reads them. And it says what it
+ * has counted, when that has changed.
  */
 export const asks = ["follow", "stop"] as const;
 

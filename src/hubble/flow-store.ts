@@ -56,6 +56,8 @@ export class FlowStore {
   #next = 0;
   #bytes = 0;
   #isServing = false;
+  /** Flows sent to all readers together, and those that they were told they have lost. */
+  readonly counts = { flows: 0, lostFlows: 0 };
   #rate = { sinceMs: performance.now(), flows: 0, last: 0 };
 
   constructor(bounds: StoreBounds) {
@@ -205,8 +207,10 @@ export class FlowStore {
       reading.lost += kept.line.flow.ext.lostBefore;
       if (kept.timeUs < wanted.sinceUs || !wanted.matches(kept.line.flow)) continue;
       if (reading.lost > 0) call.send(lostMessage(kept.line, reading.lost));
+      this.counts.lostFlows += reading.lost;
       reading.lost = 0;
       call.sendFrame(frameOf(kept, wanted.mask));
+      this.counts.flows++;
       reading.left--;
     }
     if (reading.left === 0 || reading.next >= reading.end) {

@@ -8,7 +8,8 @@ import {
 } from "node:http2";
 import { createServer, type Server, type Socket } from "node:net";
 import { clientOf } from "../control/http-listener.js";
-import { ClientBuckets, TokenBucket } from "../control/token-bucket.js";
+import { Admission } from "./admission.js";
+import type { HubbleCounts } from "./counts.js";
 import { type MethodName, methods } from "./definitions.js";
 import type { GrpcBounds } from "./hubble-bounds.js";
 import { decodeMessage, encodeMessage, WireError } from "./wire.js";
@@ -58,8 +59,9 @@ export interface GrpcCall {
 export type GrpcMethod = (call: GrpcCall) => void | Promise<void>;
 
 const headBytes = 5;
-const clientsMax = 4_096;
 const sweepMs = 1_000;
+/** From when on the kernel asks whether a silent client is still there; who is gone would keep its calls for ever. */
+const keepAliveMs = 60_000;
 
 /** Encodes a message with gRPC's head before it. */
 export function frameMessage(method: MethodName, message: object): Buffer {
@@ -82,23 +84,16 @@ export class GrpcServer {
   readonly server: Server;
   readonly bounds: GrpcBounds;
   readonly answers: Readonly<Record<MethodName, GrpcMethod>>;
+  readonly admission: Admission;
+  /** Bytes of messages, with their heads. */
+  sentBytes = 0;
   readonly #http2: Http2Server;
   readonly #connections = new Set<Connection>();
-  readonly #bucket: TokenBucket;
-  readonly #buckets: ClientBuckets;
-  #calls = 0;
-  /** Of the calls under way. */
-  #requestBytes = 0;
 
   constructor(bounds: GrpcBounds, answers: Readonly<Record<MethodName, GrpcMethod>>) {
     this.bounds = bounds;
     this.answers = answers;
-    const { callsPerSecond, callsPerClientPerSecond } = bounds;
-    this.#bucket = new TokenBucket(callsPerSecond, 2 * callsPerSecond);
-    this.#buckets = new ClientBuckets(
-      clientsMax,
-      () => new TokenBucket(callsPerClientPerSecond, 2 * callsPerClientPerSecond),
-    );
+    this.admission = new Admission(bounds);
     this.#http2 = createHttp2({
       maxSessionMemory: bounds.connectionMegabytes,
       maxHeaderListPairs: 64,
@@ -109,41 +104,36 @@ export class GrpcServer {
       },
     });
     this.#http2.on("sessionError", () => {});
-    this.server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    this.server = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs },
+      (socket) => this.#accept(socket),
+    );
     setInterval(() => {
       const nowMs = performance.now();
       for (const connection of this.#connections) connection.sweep(nowMs);
     }, sweepMs).unref();
   }
 
-  /** Whether another call may begin; the caller ends it with `leave`. Otherwise why not. */
-  enter(client: string): CallError | undefined {
-    if (!this.#buckets.take(client) || !this.#bucket.take()) {
-      return new CallError("resourceExhausted", "too many calls in a second");
-    }
-    if (this.#calls >= this.bounds.callsMax) {
-      return new CallError("resourceExhausted", `${this.#calls} calls are under way already`);
-    }
-    this.#calls++;
-    return undefined;
-  }
-
-  /** Whether a call's request may be kept while the call is under way; `bytes` are given back to `leave`. */
-  keep(bytes: number): boolean {
-    if (this.#requestBytes + bytes > this.bounds.requestsBytesMax) return false;
-    this.#requestBytes += bytes;
-    return true;
-  }
-
-  leave(bytes: number): void {
-    this.#calls--;
-    this.#requestBytes -= bytes;
+  get counts(): Omit<HubbleCounts, "flows" | "lostFlows"> {
+    const { calls, admitted, refused } = this.admission;
+    return {
+      connections: this.#connections.size,
+      activeCalls: calls,
+      calls: admitted,
+      bytes: this.sentBytes,
+      "refused:connections": refused.connections,
+      "refused:rate": refused.rate,
+      "refused:calls": refused.calls,
+      "refused:client": refused.client,
+      "refused:requests": refused.requests,
+    };
   }
 
   #accept(socket: Socket): void {
     socket.on("error", () => socket.destroy());
     const client = clientOf(socket.remoteAddress);
     if (!this.#makeRoom(client)) {
+      this.admission.refused.connections++;
       socket.destroy();
       return;
     }
@@ -176,6 +166,7 @@ class Connection {
   #session: ServerHttp2Session | undefined;
   /** Calls under way. */
   calls = 0;
+  #refused = 0;
   #deadlineMs: number;
 
   constructor(server: GrpcServer, socket: Socket, client: string) {
@@ -208,32 +199,34 @@ class Connection {
 
   #call(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     stream.on("error", () => stream.close());
-    const refused = this.#server.enter(this.client);
+    const { admission, bounds } = this.#server;
+    const refused = admission.enter(this.client);
     if (refused !== undefined) {
-      // Who is refused and goes on, once more: its connection ends.
-      if (this.calls === 0) this.#session?.close();
-      refuse(stream, refused);
+      // Who goes on when it is refused loses its connection, once its calls are over.
+      if (this.calls === 0 || ++this.#refused >= bounds.refusedMax) this.#session?.close();
+      refuse(stream, new CallError("resourceExhausted", refused));
       return;
     }
     this.calls++;
     let call: Call | undefined;
     stream.once("close", () => {
       this.calls--;
-      this.#deadlineMs = performance.now() + this.#server.bounds.idleMs;
-      this.#server.leave(call?.requestBytes ?? 0);
+      this.#deadlineMs = performance.now() + bounds.idleMs;
+      admission.leave(this.client, call?.requestBytes ?? 0);
     });
     const method = headers[":path"] ?? "";
     if (!Object.hasOwn(methods, method)) {
       refuse(stream, new CallError("unimplemented", `no ${method.slice(0, 100)} here`));
       return;
     }
-    call = new Call(stream, method as MethodName, this.#server, this.reachedAt);
+    call = new Call(stream, method as MethodName, this.#server, this);
     call.read();
   }
 }
 
 class Call implements GrpcCall {
   readonly reachedAt: string | undefined;
+  readonly #client: string;
   request: Readonly<Record<string, unknown>> = {};
   /** What its method may have made of the request is a multiple of it. */
   requestBytes = 0;
@@ -254,12 +247,13 @@ class Call implements GrpcCall {
     stream: ServerHttp2Stream,
     method: MethodName,
     server: GrpcServer,
-    reachedAt: string | undefined,
+    { reachedAt, client }: Connection,
   ) {
     this.#stream = stream;
     this.#method = method;
     this.#server = server;
     this.reachedAt = reachedAt;
+    this.#client = client;
     this.#timer = setTimeout(
       () => this.#fail(new CallError("deadlineExceeded", "the request did not come in time")),
       server.bounds.requestMs,
@@ -301,6 +295,7 @@ class Call implements GrpcCall {
   sendFrame(frame: Buffer): void {
     if (this.isClosed) return;
     this.#begin();
+    this.#server.sentBytes += frame.length;
     this.#stream.write(frame);
   }
 
@@ -328,13 +323,14 @@ class Call implements GrpcCall {
     const length = all.readUInt32BE(1);
     if (all[0] !== 0) throw new CallError("unimplemented", "compressed requests are not read");
     if (length > this.#server.bounds.requestBytesMax) {
+      this.#server.admission.refused.requests++;
       throw new CallError("resourceExhausted", `got a request of ${length} bytes`);
     }
     if (all.length < headBytes + length) return;
     this.#hasAsked = true;
     this.#pieces = [];
     clearTimeout(this.#timer);
-    if (!this.#server.keep(length)) {
+    if (!this.#server.admission.keep(this.#client, length)) {
       throw new CallError("resourceExhausted", "the requests under way are too large together");
     }
     this.requestBytes = length;

@@ -1,4 +1,4 @@
-import { askBytesMax, type PassedListener } from "./hubble-process.js";
+import { lineBytesMax, type PassedListener } from "./hubble-process.js";
 
 /** What answers Hubble's clients, as one process leaves it to the next: its process, and the socket that listens. */
 export interface HubbleHandoff {
@@ -40,7 +40,7 @@ export function readHubbleHandoff({ text, descriptors }: HubbleMessage): HubbleH
   const { at, pid, began, isFollowing, rest, seen } = about;
   if (typeof at !== "string" || !isCount(pid) || typeof began !== "string") return undefined;
   if (typeof isFollowing !== "boolean" || !isCount(seen)) return undefined;
-  if (typeof rest !== "string" || rest.length > askBytesMax) return undefined;
+  if (typeof rest !== "string" || rest.length > lineBytesMax) return undefined;
   return { at, passed: { pid, began, channel, isFollowing, rest, seen }, listener };
 }
 

@@ -2,6 +2,7 @@ import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { becomeUnprivileged } from "../control/unprivileged.js";
 import type { Told } from "./channel.js";
+import { writeCounts } from "./counts.js";
 import { GrpcServer } from "./grpc-server.js";
 import { hubbleBounds } from "./hubble-bounds.js";
 import { HubbleObserver } from "./observer.js";
@@ -18,6 +19,7 @@ const channelFd = 4;
 const dataBytesMax = 1024 * 1024 * 1024;
 /** Of the texts of the flows that are kept. */
 const storeBytesMax = 48 * 1024 * 1024;
+const countsMs = 1_000;
 
 const [flowsMax = "0", address] = process.argv.slice(2);
 const channel = new Socket({ fd: channelFd, readable: true, writable: true });
@@ -32,5 +34,15 @@ createInterface({ input: channel }).on("line", (line) =>
   observer.told(JSON.parse(line) as Told, line.length),
 );
 const grpc = new GrpcServer(hubbleBounds, observer.methods);
+let told = "";
+setInterval(() => {
+  const counts = { ...grpc.counts, ...observer.counts };
+  const line = writeCounts(counts);
+  // A successor knows nothing of what has been said; and a slow one gets newer ones instead of more.
+  const isNews = line !== told || counts.connections > 0;
+  if (!isNews || channel.writableLength > 0) return;
+  told = line;
+  channel.write(`${line}\n`);
+}, countsMs).unref();
 becomeUnprivileged({ descriptorsMax: hubbleBounds.connectionsMax + 64, dataBytesMax });
 grpc.server.on("error", () => process.exit(1)).listen({ fd: listenerFd });

@@ -1,10 +1,12 @@
 import type { Socket } from "node:net";
 import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
+import { TokenBucket } from "../control/token-bucket.js";
 import { type PassedProcess, UnprivilegedProcess } from "../control/unprivileged-process.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { FlowLog, FlowReader } from "../observe/flow-log.js";
 import { type Ask, asks, type HelloLine, type Told } from "./channel.js";
+import { addCounts, type HubbleCounts, noCounts, readCounts } from "./counts.js";
 
 export interface HubbleProcessOptions {
   /** A socket that listens; it stays open until `close`. */
@@ -23,15 +25,17 @@ export interface HubbleProcessOptions {
 /** A process as its successor gets it, while its clients' calls go on. */
 export interface PassedListener extends PassedProcess {
   readonly isFollowing: boolean;
-  /** The start of what it was about to ask. */
+  /** The start of what it was about to say. */
   readonly rest: string;
   /** Flows that its processes that enforce have seen. */
   readonly seen: number;
 }
 
 const heapMegabytes = 256;
-/** Longer than what it may ask. */
-export const askBytesMax = 16;
+/** Longer than what it may say in a line. */
+export const lineBytesMax = 256;
+/** Lines that it may say: it says one or two a second, and what this thread was too busy to read comes at once. */
+const [linesPerSecond, linesAtOnce] = [5, 200];
 /** Bytes that may wait in the pipe before the process counts as behind. */
 const behindBytes = 256 * 1024;
 /** Flows for it: what is lost beyond that, its clients are told. At first it gets all that are kept. */
@@ -73,7 +77,10 @@ export class HubbleProcess {
       heapMegabytes,
       tell,
       attend: (channel, kill) => {
-        const feed = new Feed(channel, flows, { version, seenBefore: this.#seenBefore, state });
+        const { counts } = this;
+        const feed = new Feed(channel, flows, {
+          ...{ version, seenBefore: this.#seenBefore, state, counts },
+        });
         this.#feed = feed;
         // Only the first one: another has asked for nothing yet.
         state = { isFollowing: false, rest: "" };
@@ -86,6 +93,11 @@ export class HubbleProcess {
   /** Its pid; undefined while there is none. */
   get pid(): number | undefined {
     return this.#process.pid;
+  }
+
+  /** What it has counted, and those that have died before it; a second old at most. */
+  get counts(): HubbleCounts {
+    return this.#feed?.counts ?? noCounts;
   }
 
   /** Ends the process; the socket is free when this resolves. */
@@ -117,6 +129,8 @@ interface FeedOptions {
   readonly version: string;
   readonly seenBefore: number;
   readonly state: FeedState;
+  /** Of the processes before. */
+  readonly counts: HubbleCounts;
 }
 
 /** The flows of one such process. */
@@ -131,19 +145,22 @@ class Feed implements FlowReader {
   #rest: string;
   #isFinished = false;
   #stop: (() => void) | undefined;
+  readonly #lines = new TokenBucket(linesPerSecond, linesAtOnce);
+  counts: HubbleCounts;
   onCaughtUp: () => void = () => {};
 
   constructor(channel: Socket, flows: FlowLog, options: FeedOptions) {
     this.#channel = channel;
     this.#flows = flows;
     this.#options = options;
+    this.counts = addCounts(options.counts, noCounts);
     this.#isFollowing = options.state.isFollowing;
     this.#rest = options.state.rest;
     this.#budgetMost = flows.kept;
     this.#budget = flows.kept;
   }
 
-  /** Answers what the process asks; returns the function that ends that. */
+  /** Takes what the process says; returns the function that ends that. */
   attend(kill: () => void): () => void {
     const channel = this.#channel;
     this.#tick = setInterval(() => this.#earn(), budgetMs).unref();
@@ -151,12 +168,13 @@ class Feed implements FlowReader {
     channel.setEncoding("latin1").on("data", (text: string) => {
       const lines = (this.#rest + text).split("\n");
       this.#rest = lines.pop() ?? "";
-      if (this.#rest.length > askBytesMax || !lines.every((line) => this.#asked(line))) kill();
+      if (this.#rest.length > lineBytesMax || !lines.every((line) => this.#takes(line))) kill();
     });
     if (this.#isFollowing) this.#follow();
     return () => {
       clearInterval(this.#tick);
       this.#stop?.();
+      this.counts = addCounts(this.counts, noCounts);
     };
   }
 
@@ -192,7 +210,15 @@ class Feed implements FlowReader {
 
   end(): void {}
 
-  /** Whether it may ask that now: a process that may not is not the one that was started. */
+  /** Whether it may say that now: a process that may not is not the one that was started. */
+  #takes(line: string): boolean {
+    if (!this.#lines.take()) return false;
+    const counts = readCounts(line);
+    if (counts === undefined) return this.#asked(line);
+    this.counts = addCounts(this.#options.counts, counts);
+    return true;
+  }
+
   #asked(line: string): boolean {
     const ask: Ask | undefined = asks.find((each) => each === line);
     if (ask === undefined || (ask === "follow") === this.#isFollowing) return false;

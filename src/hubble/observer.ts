@@ -1,4 +1,5 @@
 import type { HelloLine, Told } from "./channel.js";
+import type { HubbleCounts } from "./counts.js";
 import type { MethodName } from "./definitions.js";
 import { readFlowsRequest } from "./flow-request.js";
 import { FlowStore, type StoreBounds } from "./flow-store.js";
@@ -30,6 +31,10 @@ export class HubbleObserver {
   constructor(options: ObserverOptions) {
     this.#options = options;
     this.#store = new FlowStore(options.store);
+  }
+
+  get counts(): Pick<HubbleCounts, "flows" | "lostFlows"> {
+    return this.#store.counts;
   }
 
   /** Takes what came over the pipe. Units: `bytes`, of its text. */

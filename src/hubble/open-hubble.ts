@@ -7,12 +7,15 @@ import { listenUnix } from "../dataplane/server-sockets.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { FlowLog } from "../observe/flow-log.js";
+import type { HubbleCounts } from "./counts.js";
 import type { HubbleHandoff } from "./handoff.js";
 import { HubbleProcess } from "./hubble-process.js";
 
 export interface OpenHubble {
   /** As Hubble's clients take it: `127.0.0.1:4245`, or `unix:///path`. */
   readonly at: string;
+  /** A second old at most. */
+  readonly counts: HubbleCounts;
   close(): Promise<void>;
   /**
    * Ends for this process, and leaves what listens, with all calls, to a successor: resolves with the step that passes
@@ -88,7 +91,14 @@ function opened(at: string, served: HubbleProcess, closed: () => void = () => {}
       if (!isPassed) void close();
     };
   };
-  return { at, close, handOn };
+  return {
+    at,
+    get counts() {
+      return served.counts;
+    },
+    close,
+    handOn,
+  };
 }
 
 async function listenAtPath(path: string): Promise<number> {

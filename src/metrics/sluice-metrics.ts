@@ -38,6 +38,8 @@ export interface Measured {
     readonly lost: number;
     readonly waiting: number;
   }[];
+  /** What is counted of Hubble's clients, where any may come; refusals by `refused:` and the reason. */
+  readonly hubble?: Readonly<Record<string, number>> | undefined;
   /** The hits of policies, where they are asked for. */
   readonly policies?: readonly Family[];
   /** Where the manifests come from, when they are no files. */
@@ -346,6 +348,7 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       labelled({ kind: "reader" }, measured.flowsLost),
     ]),
     ...sinkMetrics(measured.sinks),
+    ...hubbleMetrics(measured.hubble),
     ...(measured.policies ?? []),
     ...processMetrics(),
   ];
@@ -367,6 +370,32 @@ function sinkMetrics(sinks: Measured["sinks"] = []): readonly Family[] {
 }
 
 type LinkCounts = Counters["links"] extends ReadonlyMap<number, infer Counts> ? Counts : never;
+
+function hubbleMetrics(hubble: Measured["hubble"]): readonly Family[] {
+  const one = (name: string): readonly Sample[] =>
+    hubble === undefined ? [] : [{ value: hubble[name] ?? 0 }];
+  const refused = Object.entries(hubble ?? {}).flatMap(([name, value]) => {
+    const [, reason] = /^refused:(.+)$/.exec(name) ?? [];
+    return reason === undefined ? [] : [labelled({ reason }, value)];
+  });
+  return [
+    gauge("sluice_hubble_connections", "Connections of Hubble's clients.", one("connections")),
+    gauge("sluice_hubble_active_calls", "Calls of theirs that go on.", one("activeCalls")),
+    counter("sluice_hubble_calls_total", "Calls of theirs that were let in.", one("calls")),
+    counter(
+      "sluice_hubble_refused_total",
+      "Connections and calls of Hubble's clients that were refused, by the bound.",
+      refused,
+    ),
+    counter("sluice_hubble_flows_total", "Flows sent to Hubble's clients.", one("flows")),
+    counter(
+      "sluice_hubble_flows_lost_total",
+      "Flows that Hubble's clients were told they have lost.",
+      one("lostFlows"),
+    ),
+    counter("sluice_hubble_bytes_total", "Bytes of the messages sent to them.", one("bytes")),
+  ];
+}
 
 function sourceMetrics(source: MeasuredSource | undefined): readonly Family[] {
   const one = (value: number | null | undefined): readonly Sample[] =>

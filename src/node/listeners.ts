@@ -2,7 +2,7 @@ import type { ControlSubject } from "../control/control-routes.js";
 import { type ControlListen, type OpenControl, openControl } from "../control/open-control.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { HubbleHandoff } from "../hubble/handoff.js";
-import { openHubble, type PassOn } from "../hubble/open-hubble.js";
+import { type OpenHubble, openHubble, type PassOn } from "../hubble/open-hubble.js";
 
 /** Where a process that enforces answers. */
 export interface Listen extends ControlListen {
@@ -28,7 +28,9 @@ export async function openListeners(
   tell: Tell,
   handoff?: HubbleHandoff,
 ): Promise<OpenListeners> {
-  const control = await openControl(subject, listen, tell);
+  let measured: OpenHubble | undefined;
+  const counted = { ...subject, hubble: () => measured?.counts };
+  const control = await openControl(counted, listen, tell);
   if (hubbleListen === undefined) {
     return { ...control, handOn: async () => void (await control.close()) };
   }
@@ -36,6 +38,7 @@ export async function openListeners(
     const { flows, version } = subject;
     const about = { flows, version, tell, ...(handoff && { handoff }) };
     const hubble = await openHubble(hubbleListen, about);
+    measured = hubble;
     const both = <Left>(left: Promise<Left>) =>
       Promise.all([left, control.close()]).then(([first]) => first);
     return {

@@ -1,12 +1,20 @@
-// Answers on both kinds of listener as `run` does, without an interface: a real data plane with connections, a
+// Answers on each kind of listener as `run` does, without an interface: a real data plane with connections, a
 // table, flows. Told over IPC, it says how long it has worked in one go, and what was complained of.
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Controller } from "../../dist/control/controller.js";
 import { openControl } from "../../dist/control/open-control.js";
 import { Dataplane } from "../../dist/dataplane/dataplane.js";
-import { ConnState, SavedConnection } from "../../dist/layout/layout.gen.js";
+import { listenTcp } from "../../dist/dataplane/server-sockets.js";
+import { HubbleProcess } from "../../dist/hubble/hubble-process.js";
+import {
+  ConnState,
+  FlowEvent,
+  FlowEventKind,
+  SavedConnection,
+} from "../../dist/layout/layout.gen.js";
 import { readManifests } from "../../dist/manifest/read.js";
 import { DroppedFrames } from "../../dist/observe/dropped-frames.js";
 import { FlowLog } from "../../dist/observe/flow-log.js";
@@ -18,7 +26,11 @@ const folder = mkdtempSync(join(tmpdir(), "sluice-fuzz-"));
 const told = [];
 const tell = (line) => told.push(line);
 const dataplane = Dataplane.create({ connectionsMax: 65_536 });
-const flows = new FlowLog(dataplane, { interfaceName: () => undefined, tell });
+const flows = new FlowLog(dataplane, {
+  interfaceName: () => undefined,
+  tell,
+  more: { drainEvents: (buffer) => newEvents(buffer) },
+});
 const controller = new Controller({
   take: async () => ({ all: readManifests([manifests]) }),
   local: () => "all",
@@ -65,6 +77,14 @@ if (fault === "stall") {
     },
   });
 }
+const { fd: listener, port: hubblePort } = listenTcp("127.0.0.1", 0);
+const hubble = new HubbleProcess({
+  ...{ listener, flows, version: "0.0.0", tell },
+  ...(fault === "hubble"
+    ? { program: fileURLToPath(new URL("./hubble-fault.mjs", import.meta.url)) }
+    : {}),
+});
+subject.hubble = () => hubble.counts;
 const socket = join(folder, "sluice.sock");
 const control = await openControl(subject, { socket, metricsListen: "127.0.0.1:0" }, tell);
 const port = Number(new URL(control.metrics).port);
@@ -76,20 +96,50 @@ process.on("message", () => {
     longestMs: longestWork(),
     told: told.splice(0),
     rssBytes: process.memoryUsage.rss(),
+    hubbleBytes: residentBytes(hubble.pid),
   });
 });
 process.once("disconnect", async () => {
-  await control.close();
+  await Promise.all([control.close(), hubble.close()]);
   rmSync(folder, { recursive: true, force: true });
   process.exit(0);
 });
-process.send({ socket, port });
+process.send({ socket, port, hubblePort });
 
 /** Uses so much of the processor's time. */
 function work(ms) {
   const start = process.cpuUsage();
   for (let used = { user: 0, system: 0 }; used.user + used.system < ms * 1_000; )
     used = process.cpuUsage(start);
+}
+
+/** Fills a part of the buffer with events, each time that somebody looks for some. */
+function newEvents(buffer) {
+  const view = new DataView(buffer.buffer, buffer.byteOffset);
+  const count = 20;
+  buffer.fill(0, 0, count * FlowEvent.bytes);
+  for (let at = 0; at < count * FlowEvent.bytes; at += FlowEvent.bytes) {
+    buffer.set([10, 1, 1, 10], at + FlowEvent.source);
+    buffer.set([10, 1, 2, 20], at + FlowEvent.destination);
+    view.setBigUint64(at + FlowEvent.timeUs, BigInt(Date.now()) * 1_000n, true);
+    view.setUint16(at + FlowEvent.destinationPort, 8080, true);
+    view.setUint8(at + FlowEvent.protocol, 6);
+    view.setUint8(at + FlowEvent.family, 4);
+    view.setUint8(at + FlowEvent.kind, FlowEventKind.Opened);
+    view.setUint32(at + FlowEvent.generation, 1, true);
+  }
+  return count;
+}
+
+/** Memory of a process; 0 when it is gone. */
+function residentBytes(pid) {
+  try {
+    return (
+      1_024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1])
+    );
+  } catch {
+    return 0;
+  }
 }
 
 function connectionRecords(count) {

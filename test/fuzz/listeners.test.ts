@@ -3,35 +3,47 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { HubbleClient } from "../hubble/client.js";
 import { pause } from "../kubernetes/harness.js";
 import { patientMs } from "../patience.js";
 import { Random } from "../property/random.js";
+import { frameTypes, hostileHubble } from "./http2-wire.js";
 import { hostileText, leaving, play, scattered, type WireStep } from "./wire.js";
 
 const seconds = Number(process.env["FUZZ_SECONDS"] ?? 20);
 const seed = Number(process.env["FUZZ_SEED"] ?? 1);
 /** Hostile connections at once to each listener: more than it lets one client have. */
-const ATTACKERS = 24;
+const ATTACKERS = { tcp: 24, unix: 24, hubble: 40 } as const;
 /** A stall that no single step may cause, many times over what one is meant to take. */
 const STALL_MS_MAX = 1_000;
 /** How long a well-formed client may have to ask again, on a machine whose cores others keep busy. */
 const ANSWER_MS_MAX = patientMs;
 const RSS_BYTES_MAX = 400 * 1024 * 1024;
 
-const kinds = ["tcp", "unix"] as const;
+const kinds = ["tcp", "unix", "hubble"] as const;
 type Kind = (typeof kinds)[number];
+
+/** Where a process listens. */
+interface Place {
+  readonly socket: string;
+  readonly port: number;
+  readonly hubblePort: number;
+}
 
 interface Report {
   readonly longestMs: number;
   readonly rssBytes: number;
+  /** Of the process that answers Hubble's clients. */
+  readonly hubbleBytes: number;
   readonly told: readonly string[];
 }
 
-// Goal: no bytes, order or delay of clients ends the process that enforces or the one that answers for it,
-// stalls its main thread, fills its memory, or keeps a well-formed request from its answer.
-// Method: both listeners as `run` opens them, in a process of their own, with 20,000 connections to list;
-// hostile clients, made from a seed, while an honest one asks. It may be refused, for the number of clients or since
-// the machine keeps the process waiting, but not for good. Twice more with a planted fault, which must be found.
+// Goal: no bytes, order or delay of clients ends the process that enforces or those that answer for it,
+// stalls its main thread, fills their memory, or keeps a well-formed request from its answer.
+// Method: the listeners as `run` opens them, in a process of their own, with 20,000 connections to list and flows that
+// never end; hostile clients, made from a seed, while an honest one asks. It may be refused, for the number of clients
+// or since the machine keeps the process waiting, but not for good; at Hubble's port, where each address has a share,
+// never. Three times more with a planted fault, which must be found.
 // FUZZ_SEED and FUZZ_SECONDS search elsewhere and longer.
 test(`hostile clients (FUZZ_SEED=${seed})`, { timeout: (seconds + 120) * 1_000 }, async () => {
   const { objection, figures } = await search(seconds);
@@ -39,12 +51,18 @@ test(`hostile clients (FUZZ_SEED=${seed})`, { timeout: (seconds + 120) * 1_000 }
   expect(objection).toBeUndefined();
 });
 
-test("a request that ends the process is found", { timeout: 120_000 }, async () => {
-  expect((await search(30, "end")).objection).toMatch(/^the process has ended/);
+test("a request that ends the process is found", { timeout: 200_000 }, async () => {
+  expect((await search(100, "end")).objection).toMatch(/^the process has ended/);
 });
 
-test("a request that stalls the process is found", { timeout: 120_000 }, async () => {
-  expect((await search(30, "stall")).objection).toMatch(/^the main thread worked \d+ ms/);
+test("a request that stalls the process is found", { timeout: 200_000 }, async () => {
+  expect((await search(100, "stall")).objection).toMatch(/^the main thread worked \d+ ms/);
+});
+
+test("a call that ends the Hubble listener is found", { timeout: 200_000 }, async () => {
+  expect((await search(100, "hubble")).objection).toMatch(
+    /^it said: the Hubble listener has ended/,
+  );
 });
 
 const host = "HTTP/1.1\r\nHost: x\r\n";
@@ -70,10 +88,13 @@ const seeds: readonly string[] = [
   "",
 ];
 
+/** Whom a planted fault needs. */
+const forFault = { end: ["tcp", "unix"], stall: ["tcp", "unix"], hubble: ["hubble"] } as const;
+
 /** Searches for so long; answers with what does not hold, undefined when nothing was found. */
 async function search(
   lasts: number,
-  fault?: "end" | "stall",
+  fault?: keyof typeof forFault,
 ): Promise<{ objection: string | undefined; figures: string }> {
   const file = fileURLToPath(new URL("./listeners-child.mjs", import.meta.url));
   const manifests = fileURLToPath(new URL("../../examples/three-tier", import.meta.url));
@@ -81,6 +102,7 @@ async function search(
     execArgv: ["--max-old-space-size=256"],
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
+  const attacked: readonly Kind[] = fault === undefined ? kinds : forFault[fault];
   let objection: string | undefined;
   const object = (found: string) => {
     objection ??= found;
@@ -94,16 +116,16 @@ async function search(
     object(`the process has ended: ${signal ?? code}: ${stderr.slice(0, 500)}`);
   });
   let asked = 0;
-  const answered = { tcp: 0, unix: 0 };
+  const answered = { tcp: 0, unix: 0, hubble: 0 };
   let slowestMs = 0;
-  let worst: Report = { longestMs: 0, rssBytes: 0, told: [] };
+  let worst: Report = { longestMs: 0, rssBytes: 0, hubbleBytes: 0, told: [] };
   try {
-    const [place] = (await once(child, "message")) as [{ socket: string; port: number }];
+    const [place] = (await once(child, "message")) as [Place];
     const open = (kind: Kind, localAddress: string): Socket => {
-      const { socket, port } = place;
+      const { socket, port, hubblePort } = place;
       return kind === "unix"
         ? connect({ path: socket })
-        : connect({ port, host: "127.0.0.1", localAddress });
+        : connect({ port: kind === "tcp" ? port : hubblePort, host: "127.0.0.1", localAddress });
     };
     const until = performance.now() + lasts * 1_000;
     const isOver = () => objection !== undefined || performance.now() > until;
@@ -112,14 +134,33 @@ async function search(
     const attack = async (kind: Kind) => {
       while (!isOver()) {
         const random = new Random(next++);
-        const found = await attacked(open(kind, "127.0.0.2"), stepsOf(random));
+        const found = await assail(kind, open(kind, "127.0.0.2"), stepsOf(kind, random));
         asked++;
         if (found !== undefined) object(`FUZZ_SEED=${next - 1}: ${kind}: ${found}`);
         // Not more requests a second than are let through: what is refused for that tries nothing out.
         await pause(random.below(400));
       }
     };
-    const behave = async (kind: Kind) => {
+    const follow = async () => {
+      let sinceMs = performance.now();
+      while (!isOver()) {
+        const got = await honestFlows(place.hubblePort);
+        const waitedMs = performance.now() - sinceMs;
+        if (got === "0: 5 flows") {
+          answered.hubble++;
+          slowestMs = Math.max(slowestMs, waitedMs);
+          sinceMs = performance.now();
+        } else if (
+          got !== "14: the process that enforces does not answer" ||
+          waitedMs > ANSWER_MS_MAX
+        ) {
+          await Promise.race([ended, pause(1_000)]);
+          object(`hubble: GetFlows got ${got} after ${Math.round(waitedMs)} ms`);
+        }
+        await pause(50);
+      }
+    };
+    const behave = async (kind: "tcp" | "unix") => {
       const path = kind === "tcp" ? "/readyz" : "/status";
       let sinceMs = performance.now();
       while (!isOver()) {
@@ -149,14 +190,16 @@ async function search(
         if (worst.longestMs > STALL_MS_MAX) {
           object(`the main thread worked ${Math.round(worst.longestMs)} ms in one go`);
         }
-        if (worst.rssBytes > RSS_BYTES_MAX) object(`${worst.rssBytes} bytes are resident`);
+        for (const bytes of [worst.rssBytes, worst.hubbleBytes]) {
+          if (bytes > RSS_BYTES_MAX) object(`${bytes} bytes are resident`);
+        }
         if (worst.told.length > 0) object(`it said: ${worst.told[0]}`);
         await pause(200);
       }
     };
     await Promise.all([
-      ...kinds.flatMap((kind) => Array.from({ length: ATTACKERS }, () => attack(kind))),
-      ...kinds.map(behave),
+      ...attacked.flatMap((kind) => Array.from({ length: ATTACKERS[kind] }, () => attack(kind))),
+      ...[behave("tcp"), behave("unix"), follow()],
       look(),
     ]);
     for (const kind of kinds) if (answered[kind] === 0) object(`${kind}: nothing was answered`);
@@ -167,20 +210,25 @@ async function search(
     child.kill("SIGKILL");
   }
   const figures =
-    `${asked} hostile connections, ${answered.tcp + answered.unix} well-formed answers, the slowest after ${Math.round(slowestMs)} ms; ` +
-    `the main thread worked ${Math.round(worst.longestMs)} ms in one go at most, ${Math.round(worst.rssBytes / 1e6)} MB`;
+    `${asked} hostile connections, ${answered.tcp + answered.unix + answered.hubble} well-formed answers, the slowest after ${Math.round(slowestMs)} ms; ` +
+    `the main thread worked ${Math.round(worst.longestMs)} ms in one go at most, ${Math.round(worst.rssBytes / 1e6)} MB, for Hubble ${Math.round(worst.hubbleBytes / 1e6)} MB`;
   return { objection: objection || undefined, figures };
 }
 
-function stepsOf(random: Random): readonly WireStep[] {
-  const text = hostileText(random, seeds);
-  const steps = scattered(random, text, 300);
+function stepsOf(kind: Kind, random: Random): readonly WireStep[] {
+  const bytes =
+    kind === "hubble" && !random.oneIn(10) ? hostileHubble(random) : hostileText(random, seeds);
+  const steps = scattered(random, bytes, 300);
   // Some say nothing more and stay, until they are closed.
   return random.oneIn(8) ? [...steps, { waitMs: 8_000 }] : leaving(random, steps);
 }
 
 /** Takes the steps, and reads what comes back for a while. Answers with what is wrong with that. */
-async function attacked(socket: Socket, steps: readonly WireStep[]): Promise<string | undefined> {
+async function assail(
+  kind: Kind,
+  socket: Socket,
+  steps: readonly WireStep[],
+): Promise<string | undefined> {
   let head = "";
   socket.on("error", () => {});
   socket.setEncoding("latin1").on("data", (text: string) => {
@@ -190,13 +238,32 @@ async function attacked(socket: Socket, steps: readonly WireStep[]): Promise<str
   await play(socket, steps);
   await Promise.race([closed, pause(500)]);
   socket.destroy();
-  if (head === "" || /^HTTP\/1\.1 (100|2\d\d|4\d\d|503|505) /.test(head)) return undefined;
+  if (head === "") return undefined;
+  // HTTP/2 begins with the settings, whatever came.
+  if (kind === "hubble" && head.charCodeAt(3) === frameTypes.settings) return undefined;
+  if (/^HTTP\/1\.1 (100|2\d\d|4\d\d|503|505) /.test(head)) return undefined;
   return `got ${JSON.stringify(head)}`;
 }
 
 /** Whether a connection was refused without a word: on the socket all are one client, and share what one may have. */
 function isCutOff(kind: Kind, answer: string): boolean {
   return kind === "unix" && /^Error: (read ECONNRESET|write EPIPE)$/.test(answer);
+}
+
+/** What Hubble's client gets that asks for five flows: the status and how many. */
+async function honestFlows(port: number): Promise<string> {
+  const client = new HubbleClient(port);
+  try {
+    const call = client.call("/observer.Observer/GetFlows", { number: 5 });
+    const late = pause(ANSWER_MS_MAX).then(() => undefined);
+    const outcome = await Promise.race([call, late]);
+    if (outcome === undefined) return `no end after ${ANSWER_MS_MAX} ms`;
+    const { status, messages, message } = outcome;
+    const flows = messages.filter(({ flow }) => flow !== undefined);
+    return `${status}: ${status === 0 ? `${flows.length} flows` : message}`;
+  } finally {
+    client.close();
+  }
 }
 
 /** What a well-formed request is answered. */

@@ -24,14 +24,16 @@ export interface OpenCall {
   cancel(): void;
 }
 
-/** A client of Hubble's protocol: `at` is a port of this machine, or a unix socket's path. */
+/** A client of Hubble's protocol: `at` is a port of this machine, or a unix socket's path; `from` is its own address. */
 export class HubbleClient {
   readonly session: ClientHttp2Session;
 
-  constructor(at: number | string) {
+  constructor(at: number | string, from = "127.0.0.1") {
     this.session = connect("http://localhost", {
       createConnection: () =>
-        typeof at === "number" ? connectSocket(at, "127.0.0.1") : connectSocket(at),
+        typeof at === "number"
+          ? connectSocket({ port: at, host: "127.0.0.1", localAddress: from })
+          : connectSocket(at),
     });
     this.session.on("error", () => {});
   }

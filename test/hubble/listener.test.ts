@@ -1,4 +1,12 @@
-import { closeSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -289,7 +297,7 @@ describe("the Hubble listener", () => {
     expect(read({})).toMatchObject({ listener: 3, passed: { channel: 4, pid: 1 } });
     expect(read({}, [3])).toBeUndefined();
     expect(read({}, [3, 4, 5])).toBeUndefined();
-    for (const change of [{ pid: -1 }, { began: 5 }, { rest: "x".repeat(17) }, { seen: "9" }]) {
+    for (const change of [{ pid: -1 }, { began: 5 }, { rest: "x".repeat(257) }, { seen: "9" }]) {
       expect(read(change)).toBeUndefined();
     }
     for (const text of ["hubble {", "hubble null", "links"]) {
@@ -326,12 +334,14 @@ describe("the Hubble listener", () => {
     const sum = lost.reduce((all, each) => all + each.num_events_lost, 0);
     const ports = portsOf(slow.messages);
     expect(ports.length + sum).toBe(next - ports[0]!);
+    await expect.poll(() => listener.counts.lostFlows).toBeGreaterThanOrEqual(sum);
     slow.cancel();
   });
 
   test("has neither privileges nor descriptors of others, and is started again when it dies", async () => {
     push(0, 3);
     expect((await client.call(getFlows)).messages).toHaveLength(3);
+    await expect.poll(() => listener.counts).toMatchObject({ calls: 1, flows: 3, connections: 1 });
     const before = listener.pid!;
     const status = readFileSync(`/proc/${before}/status`, "utf8");
     expect(status).toMatch(/^CapEff:\t0000000000000000$/m);
@@ -341,6 +351,8 @@ describe("the Hubble listener", () => {
     await expect.poll(() => listener.pid !== undefined && listener.pid !== before).toBe(true);
     const again = new HubbleClient(port);
     expect((await again.call(getFlows)).messages).toHaveLength(3);
+    // What was counted before goes on.
+    await expect.poll(() => listener.counts).toMatchObject({ calls: 2, flows: 6, connections: 1 });
     again.close();
     expect(told).toEqual(["the Hubble listener has ended (SIGKILL): again in 0.25 s"]);
   });
@@ -403,26 +415,90 @@ describe("the Hubble listener", () => {
     expect(order).toEqual(["light 0", "heavy 0"]);
   });
 
-  test("the requests under way have a bound together, and give it back", async () => {
+  test("the requests under way have a bound, for each client and together, and give it back", async () => {
     push(0, 3);
     const before = listener.pid;
     const pods = Array.from({ length: 10_000 }, (_, n) => `shop/p${n}`);
     const large = { follow: true, whitelist: [{ source_pod: pods }] };
-    const calls = Array.from({ length: 6 }, () => client.open(getFlows, large));
-    // Any two of them: they share a connection, and the order in which they are whole is not that of their begin.
-    const refused: (number | undefined)[] = [];
-    for (const { done } of calls) void done.then(({ status }) => refused.push(status));
-    await expect.poll(() => refused).toEqual([8, 8]);
+    const clients = [2, 3, 4, 5, 6].map((n) => new HubbleClient(port, `127.0.0.${n}`));
+    const calls = clients.slice(0, 4).map((each) => each.open(getFlows, large));
+    await expect.poll(() => listener.counts.activeCalls).toBe(4);
+    const twice = await clients[0]!.call(getFlows, large);
+    expect(twice.status).toBe(8);
+    expect((await clients[4]!.call(getFlows, large)).status).toBe(8);
     for (const call of calls) call.cancel();
     const ended = await Promise.all(calls.map(({ done }) => done));
-    expect(ended.map(({ status }) => status).sort()).toEqual([
-      8,
-      8,
-      ...new Array(4).fill(undefined),
-    ]);
+    expect(ended.map(({ status }) => status)).toEqual(new Array(4).fill(undefined));
     const last = { ...large, follow: false };
-    await expect.poll(async () => (await client.call(getFlows, last)).status).toBe(0);
+    await expect.poll(async () => (await clients[4]!.call(getFlows, last)).status).toBe(0);
     expect([listener.pid, told]).toEqual([before, []]);
+    await expect
+      .poll(() => listener.counts)
+      .toMatchObject({ activeCalls: 0, calls: 7, "refused:requests": 2 });
+    for (const each of clients) each.close();
+  });
+
+  test("one client cannot hold the calls of all, on however many connections", async () => {
+    push(0, 3);
+    const greedy = Array.from({ length: 3 }, () => new HubbleClient(port, "127.0.0.2"));
+    const held = greedy.flatMap((each) =>
+      Array.from({ length: 30 }, () => each.open(getFlows, { follow: true })),
+    );
+    const refused = await Promise.race(held.map(({ done }) => done));
+    expect(refused).toMatchObject({
+      status: 8,
+      message: "64 calls of this client are under way already",
+    });
+    await expect
+      .poll(() => listener.counts)
+      .toMatchObject({ activeCalls: 64, "refused:client": 26, connections: 4 });
+    // Relay: one connection, with a call for each of its own users.
+    const calls = Array.from({ length: 60 }, () => client.open(getFlows, { number: 3 }));
+    const outcomes = await Promise.all(calls.map(({ done }) => done));
+    expect(outcomes.every(({ messages }) => messages.length === 3)).toBe(true);
+    for (const each of greedy) each.close();
+    await expect.poll(() => listener.counts).toMatchObject({ activeCalls: 0, flows: 180 });
+    const { bytes, ...counts } = listener.counts;
+    expect(counts).toMatchObject({ calls: 124, lostFlows: 0, "refused:connections": 0 });
+    expect(bytes).toBeGreaterThan(180 * 100);
+  });
+
+  test("a connection that goes on when it is refused is ended, once its calls are over", async () => {
+    const busy = new HubbleClient(port, "127.0.0.2");
+    const kept = busy.open(getFlows, { follow: true });
+    await expect.poll(() => listener.counts.activeCalls).toBe(1);
+    const ended = new Promise((resolve) => busy.session.once("goaway", resolve));
+    while (!busy.session.closed && listener.counts["refused:rate"] < 1_000) {
+      const some = Array.from({ length: 50 }, () => busy.call("/grpc.health.v1.Health/Check"));
+      await Promise.all(some);
+    }
+    await ended;
+    kept.cancel();
+    await expect.poll(() => listener.counts).toMatchObject({ connections: 1, activeCalls: 0 });
+  });
+
+  test.each([
+    ["what it may not say", "nothing\n"],
+    ["numbers that are none", `counts${" -1".repeat(11)}\n`],
+    ["a line without an end", "x".repeat(300)],
+    ["more lines than it needs", `counts${" 1".repeat(11)}\n`.repeat(500)],
+  ])("a process that says %s is ended", async (_, text) => {
+    const folder = mkdtempSync(join(tmpdir(), "sluice-hubble-"));
+    const liar = join(folder, "liar.mjs");
+    writeFileSync(
+      liar,
+      `import { writeSync } from "node:fs"; setInterval(() => {}, 1000); writeSync(4, ${JSON.stringify(text)});`,
+    );
+    const complaints: string[] = [];
+    const { fd } = listenTcp("127.0.0.1", 0);
+    const tell = (line: string) => void complaints.push(line);
+    const lying = new HubbleProcess({ listener: fd, flows, version: "x", tell, program: liar });
+    try {
+      await expect.poll(() => complaints[0]).toMatch(/has ended \(SIGKILL\)/);
+    } finally {
+      await lying.close();
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test("connections without calls give way when there are too many", async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { configureInterface } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { HubbleClient, type Message } from "../hubble/client.js";
 import { ipObstacle, labObstacle, named, until } from "./lab-harness.js";
@@ -29,7 +30,8 @@ describe.skipIf(obstacle !== undefined)(named("hubbleListen", obstacle), () => {
 
   test("real flows, as observe has them, before and after a take-over", async () => {
     const path = join(bench.folder, "hubble.sock");
-    const rest = `hubbleListen: unix:${path}\nflows: [{ file: flows.json, filter: { to-port: ["81"] } }]\n`;
+    configureInterface(bench.node, { name: "lo", up: true });
+    const rest = `metrics: 127.0.0.1:9100\nhubbleListen: unix:${path}\nflows: [{ file: flows.json, filter: { to-port: ["81"] } }]\n`;
     const config = bench.configure(wire("a") + wire("b"), rest);
     const connect = () => {
       const client = new HubbleClient(path);
@@ -72,6 +74,11 @@ describe.skipIf(obstacle !== undefined)(named("hubbleListen", obstacle), () => {
     const tcp = lines.filter(({ l4 }) => l4 !== undefined && "TCP" in l4);
     for (const flow of tcp) expect(facts(byUuid.get(flow.uuid))).toEqual(facts(flow));
 
+    const ask = `fetch("http://127.0.0.1:9100/metrics").then((got) => got.text()).then(console.log)`;
+    const metrics = () => bench.inNamespace(bench.node, process.execPath, "-e", ask);
+    await expect.poll(metrics).toMatch(/^sluice_hubble_active_calls 1$/m);
+    expect(metrics()).toMatch(/^sluice_hubble_flows_total [1-9]\d*$/m);
+
     let isOver = false;
     const denied = (async () => {
       while (!isOver) await bench.connects("a", "b", 81, 50);
@@ -84,8 +91,9 @@ describe.skipIf(obstacle !== undefined)(named("hubbleListen", obstacle), () => {
     await denied;
     const since = following.messages.length;
     expect(await bench.connects("a", "b", 81)).toBe(false);
-    // The call of before goes on, and who comes now finds what was seen before.
+    // The call of before goes on, is counted, and who comes now finds what was seen before.
     await expect.poll(() => verdicts(following.messages.slice(since))).toContain("b:81 DROPPED");
+    await expect.poll(metrics).toMatch(/^sluice_hubble_active_calls 1$/m);
     const again = connect().open(getFlows, { follow: true, number: 1_000 });
     await expect.poll(() => again.messages.length).toBeGreaterThan(messages.length);
     second.child.kill("SIGTERM");

@@ -86,6 +86,10 @@ function text(): string {
         { kind: "file", written: 5, lost: 0, waiting: 0 },
         { kind: "otlp", written: 3, lost: 2, waiting: 1 },
       ],
+      hubble: {
+        ...{ connections: 1, activeCalls: 2, calls: 3, flows: 4, lostFlows: 5, bytes: 6 },
+        ...{ "refused:rate": 7, "refused:client": 0 },
+      },
       inPlace: { totalPackets: 9, totalBytes: 900, guards: { on: 3, none: 1 } },
       source: {
         connected: true,
@@ -232,6 +236,14 @@ describe("exposition", () => {
     expect(valuesOf("sluice_in_place_interfaces")).toEqual([
       ['guard="on"', 3],
       ['guard="none"', 1],
+    ]);
+  });
+
+  test("what Hubble's clients may not is counted by its reason", () => {
+    expect(valuesOf("sluice_hubble_active_calls")).toEqual([["", 2]]);
+    expect(valuesOf("sluice_hubble_refused_total")).toEqual([
+      ['reason="rate"', 7],
+      ['reason="client"', 0],
     ]);
   });
 
