@@ -26,6 +26,9 @@ class PodConnectionEnds {
 
   // Errors: System, where the kernel reports no connections.
   Status open() noexcept { return ends_.open(); }
+  // As of ConntrackEnds.
+  Status adopt(Descriptor socket) noexcept { return ends_.adopt(std::move(socket)); }
+  [[nodiscard]] int descriptor() const noexcept { return ends_.descriptor(); }
 
   // Fills events of the kind Closed, and returns how many. Both totals are 0 where the kernel does
   // not count. Errors: System.

@@ -215,13 +215,15 @@ class EndsBinding : public Napi::ObjectWrap<EndsBinding> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativePodConnectionEnds",
                        {InstanceMethod<&EndsBinding::drain>("drain"),
+                        InstanceMethod<&EndsBinding::descriptor>("descriptor"),
                         InstanceMethod<&EndsBinding::overruns>("overruns")});
   }
 
   explicit EndsBinding(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<EndsBinding>(info),
         ends_(ForwardBinding::Unwrap(info[0].As<Napi::Object>())->filter()) {
-    throwUnless(info, ends_.open());
+    const auto inherited = static_cast<int>(info[1].As<Napi::Number>().Int32Value());
+    throwUnless(info, inherited < 0 ? ends_.open() : ends_.adopt(Descriptor(inherited)));
   }
 
  private:
@@ -231,6 +233,10 @@ class EndsBinding : public Napi::ObjectWrap<EndsBinding> {
     size_t count = 0;
     throwUnless(info, ends_.drain(events, &count));
     return Napi::Number::New(info.Env(), static_cast<double>(count));
+  }
+
+  Napi::Value descriptor(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), ends_.descriptor());
   }
 
   Napi::Value overruns(const Napi::CallbackInfo& info) {

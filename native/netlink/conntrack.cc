@@ -155,6 +155,20 @@ Status ConntrackEnds::open() noexcept {
   return {};
 }
 
+Status ConntrackEnds::adopt(Descriptor socket) noexcept {
+  int domain = 0;
+  int protocol = 0;
+  socklen_t bytes = sizeof domain;
+  const int fd = socket.get();
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) != 0 || domain != AF_NETLINK ||
+      getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &bytes) != 0 ||
+      protocol != NETLINK_NETFILTER) {
+    return {StatusCode::Argument};
+  }
+  socket_ = std::move(socket);
+  return {};
+}
+
 Status ConntrackEnds::read(std::vector<KernelConnection>* ended) noexcept {
   datagrams_.resize(DATAGRAMS_A_CALL * DATAGRAM_BYTES);
   std::array<iovec, DATAGRAMS_A_CALL> parts;

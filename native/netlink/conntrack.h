@@ -32,6 +32,10 @@ class ConntrackEnds {
  public:
   // Errors: System.
   Status open() noexcept;
+  // Goes on with another process's socket, and what waits in it. Errors: Argument, for any other
+  // kind of descriptor.
+  Status adopt(Descriptor socket) noexcept;
+  [[nodiscard]] int descriptor() const noexcept { return socket_.get(); }
 
   // Appends those since the last call, some thousands at most.
   // Errors: System. When the kernel had more than the socket can hold, reports are lost, and

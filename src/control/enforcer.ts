@@ -106,6 +106,7 @@ export class Enforcer {
       flows: this.flows,
       exists: ({ kind, namespace, name }) =>
         this.controller.find(kind as ObjectHead["kind"], { namespace, name }) !== undefined,
+      ...(about.inPlace === undefined ? {} : { living: () => about.inPlace!.connections() }),
       ...(tell === undefined ? {} : { tell }),
     });
     this.subject = {

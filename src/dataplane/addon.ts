@@ -35,6 +35,8 @@ export interface Addon {
   /** See forward-filter.ts, too. */
   readonly NativePodConnectionEnds: new (
     filter: NativeForwardFilter,
+    /** A descriptor, which it takes; -1: it opens one. */
+    inherited: number,
   ) => NativePodConnectionEnds;
   readonly NativePodConnectionList: new (filter: NativeForwardFilter) => NativePodConnectionList;
   removeForwardFilter(folder: string): void;
@@ -250,6 +252,7 @@ export interface NativeForwardFilter {
 }
 
 export interface NativePodConnectionEnds {
+  descriptor(): number;
   /** Fills FlowEvent records and returns how many. */
   drain(events: Uint8Array): number;
   overruns(): number;

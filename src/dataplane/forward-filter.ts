@@ -164,12 +164,13 @@ export class ForwardFilter {
   }
 
   /**
-   * Follows the kernel's reports of connections that end. Errors: DataplaneError, where it reports none.
+   * Follows the kernel's reports of connections that end; `inherited` is the descriptor by which a predecessor did so,
+   * with what waits there. Owner: takes it. Errors: DataplaneError, where the kernel reports none.
    */
-  followEnds(): ConnectionEnds {
+  followEnds(inherited = -1): ConnectionEnds {
     return native("follow the kernel's connections", () => {
       const { NativePodConnectionEnds } = addon();
-      return new ConnectionEnds(new NativePodConnectionEnds(this.#native));
+      return new ConnectionEnds(new NativePodConnectionEnds(this.#native, inherited));
     });
   }
 
@@ -208,6 +209,11 @@ export class ConnectionEnds {
   /** Fills FlowEvent records, as `Dataplane.drainEvents`. Errors: DataplaneError. */
   drainEvents(buffer: Uint8Array): number {
     return native("read the kernel's connections", () => this.#native.drain(buffer));
+  }
+
+  /** By which a successor can go on. Owner: this; it is closed with the garbage collector. */
+  get descriptor(): number {
+    return this.#native.descriptor();
   }
 
   /** How often reports were lost because they came faster than they were read. */

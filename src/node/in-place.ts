@@ -75,6 +75,10 @@ export class InPlace {
   #toldFailure = "";
   /** Puts again what is missing; from the first table on. */
   #keeper: NodeJS.Timeout | undefined;
+  /** Whether what is told of flows waits for a successor. */
+  #isHeld = false;
+  /** A predecessor's descriptor of connections that end. */
+  #ends: number | undefined;
   /** Whether frames between ports of bridges that are no IP are held off. */
   #coversBridges = true;
 
@@ -88,9 +92,27 @@ export class InPlace {
 
   /** Fills FlowEvent records, as `Dataplane.drainEvents`: a connection's end after its first packet. */
   drainEvents(buffer: Uint8Array): number {
-    if (this.#opened === undefined) return 0;
+    if (this.#opened === undefined || this.#isHeld) return 0;
     const { filter, connections } = this.#opened;
     return connections.drainEvents(buffer, filter.drainEvents(buffer));
+  }
+
+  /**
+   * Leaves what is told of flows from now on to a successor, in the ring that is pinned and behind the descriptor that
+   * this returns: undefined where no ends are told. `goOn` takes that back.
+   */
+  hold(): number | undefined {
+    this.#isHeld = true;
+    return this.#opened?.connections.descriptor;
+  }
+
+  goOn(): void {
+    this.#isHeld = false;
+  }
+
+  /** Goes on behind a predecessor's descriptor, as `hold` returns it. Owner: takes it. */
+  inherit(ends: number): void {
+    this.#ends = ends;
   }
 
   /** The pods' connections as the kernel tracks them, as `Dataplane.connections`. */
@@ -128,7 +150,7 @@ export class InPlace {
         filter,
         hook,
         why,
-        connections: new KernelConnections(filter, this.#tell),
+        connections: new KernelConnections(filter, this.#tell, this.#ends),
         interfaces: interfacesOf(this.#config, this.#tell, this.#options.events),
         lease: lease && new Lease(filter, lease),
       };

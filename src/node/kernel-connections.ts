@@ -16,12 +16,18 @@ export class KernelConnections {
   readonly #tell: Tell;
   #ends: ConnectionEnds | undefined;
 
-  constructor(filter: ForwardFilter, tell: Tell) {
+  /** `inherited` is as of `ForwardFilter.followEnds`. */
+  constructor(filter: ForwardFilter, tell: Tell, inherited?: number) {
     this.#filter = filter;
     this.#tell = tell;
     this.#try(() => {
-      this.#ends = filter.followEnds();
+      this.#ends = filter.followEnds(inherited);
     });
+  }
+
+  /** The descriptor by which ends are told; undefined where they are not. */
+  get descriptor(): number | undefined {
+    return this.#ends?.descriptor;
   }
 
   /** Fills FlowEvent records behind the first `filled`; returns how many there are then. */

@@ -209,6 +209,7 @@ class NodeProcess {
       dataplane,
       hits,
       attachments,
+      inPlace: this.#inPlace,
       host,
       version,
       socket: control.socket,

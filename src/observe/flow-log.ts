@@ -152,6 +152,11 @@ export class FlowLog {
     return this.#snapshots[0];
   }
 
+  /** Takes what has happened until now. */
+  drain(): void {
+    this.#contained(() => this.#drain());
+  }
+
   /** Hands flows to a reader; returns the function that stops it. When the log is closed, the reader ends at once. */
   read(request: FlowRequest, reader: FlowReader): () => void {
     if (!this.#isOpen) {

@@ -186,7 +186,7 @@ export function isJudgedByPolicy(event: FlowEventRecord): boolean {
 /**
  * Whether an event is about traffic that passed only because the policies that deny it are in audit mode.
  */
-function isAuditedEvent({ kind, deniedBy }: FlowEventRecord): boolean {
+function isAuditedEvent({ kind, deniedBy }: Pick<FlowEventRecord, "kind" | "deniedBy">): boolean {
   return kind === "audited" || (kind === "closed" && deniedBy.length > 0);
 }
 
@@ -197,7 +197,12 @@ const portProtocols = new Set([
 ]);
 
 /** The question that an event is an answer to. */
-export function questionOf(event: FlowEventRecord): FlowQuestion {
+export function questionOf(
+  event: Pick<
+    FlowEventRecord,
+    "source" | "destination" | "protocol" | "destinationPort" | "kind" | "deniedBy"
+  >,
+): FlowQuestion {
   return {
     source: event.source!,
     destination: event.destination!,

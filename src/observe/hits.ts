@@ -1,10 +1,11 @@
 import type { PolicyRecord, RuleRecord } from "../compiler/decode.js";
+import { decodeConnections } from "../dataplane/connections.js";
 import type { Dataplane } from "../dataplane/dataplane.js";
 import { decodeFlowEvent, sidesOf } from "../dataplane/events.js";
 import { FlowEvent, FlowEventKind, HitRecord, NONE, readHitRecord } from "../layout/layout.gen.js";
 import { isJudgedByPolicy, questionOf } from "./flow.js";
 import type { FlowLog } from "./flow-log.js";
-import type { SideReason, TableSnapshot } from "./table-snapshot.js";
+import type { FlowQuestion, SideReason, TableSnapshot } from "./table-snapshot.js";
 
 /** What passed by a rule, or was denied by it. */
 export interface HitCount {
@@ -58,7 +59,9 @@ export interface UnknownHits {
 export interface HitsOptions {
   readonly dataplane: Pick<Dataplane, "hasHits" | "hits" | "lastHits">;
   /** The last tables. */
-  readonly flows: Pick<FlowLog, "snapshot" | "snapshotOf">;
+  readonly flows: Pick<FlowLog, "snapshot" | "snapshotOf" | "drain">;
+  /** ConnectionRecords of what no worker judges, and what they have carried; absent: there is nothing. */
+  readonly living?: () => AsyncIterable<Uint8Array>;
   /** Whether an object is known, of which the table in force tells nothing; absent: none is. */
   readonly exists?: (policy: Pick<PolicyRecord, "kind" | "namespace" | "name">) => boolean;
   /** Gets the first internal error as a line; counting continues. */
@@ -73,6 +76,8 @@ const recordsAtOnce = 4_096;
 const lookupsAtOnce = 2_048;
 /** The same of those whose rules are looked for, among up to all of a pod. */
 const searchesAtOnce = 256;
+/** And of the connections that go on, of one reading. */
+const livingSearches = 4_096;
 /** What is remembered of events that were looked up; then it begins anew. */
 const rememberedMax = 16_384;
 /** By ProtocolSlot: a protocol that is in it. */
@@ -99,8 +104,11 @@ class Sum {
   connections = 0;
   /** Units: milliseconds since the epoch; 0: never. */
   lastMs = 0;
+  /** What connections that go on have carried, where that is told at their end alone. */
+  livePackets = 0;
+  liveBytes = 0;
 
-  add({ packets, bytes, connections, lastMs }: Omit<Sum, "add" | "item">): void {
+  add({ packets, bytes, connections, lastMs }: Counted): void {
     this.packets += packets;
     this.bytes += bytes;
     this.connections += connections;
@@ -108,10 +116,23 @@ class Sum {
   }
 
   get item(): HitCount {
-    const { packets, bytes, connections, lastMs } = this;
+    const { connections, lastMs } = this;
     const lastHit = lastMs === 0 ? null : new Date(lastMs).toISOString();
-    return { packets, bytes, connections, lastHit };
+    const packets = this.packets + this.livePackets;
+    return { packets, bytes: this.bytes + this.liveBytes, connections, lastHit };
   }
+}
+
+type Counted = Pick<Sum, "packets" | "bytes" | "connections" | "lastMs">;
+
+function totalOf(sums: Iterable<Sum>): Sum {
+  const total = new Sum();
+  for (const sum of sums) {
+    total.add(sum);
+    total.livePackets += sum.livePackets;
+    total.liveBytes += sum.liveBytes;
+  }
+  return total;
 }
 
 /** Sums by what they are of. */
@@ -189,12 +210,16 @@ export class Hits {
   /** The same by what is the same of events, and by the leaves of both ends; of the policies that are known. */
   readonly #remembered = new Map<string, readonly Sum[]>();
   readonly #timer: NodeJS.Timeout;
+  /** What has a part that living connections have carried. */
+  #live = new Set<Sum>();
   #sinceMs = Date.now();
   #reading: Promise<void> | undefined;
   /** A reading with living connections that has not begun. */
   #nextReading: Promise<void> | undefined;
   /** The generation whose policies are known. */
   #known = 0;
+  /** That of the first table of this process; those before are its predecessor's. */
+  #first = 0;
   #isOpen = true;
   #hasFailed = false;
 
@@ -213,12 +238,19 @@ export class Hits {
     void this.#read(false);
   }
 
+  /** Takes what is told of flows until now. */
+  drain(): void {
+    this.#options.flows.drain();
+  }
+
   /** Reads everything up to now. Those who ask before a reading has begun share it. */
   refresh(): Promise<void> {
     if (!this.#isOpen) return Promise.resolve();
-    this.#nextReading ??= (this.#reading ?? Promise.resolve()).then(() => {
+    this.#nextReading ??= (this.#reading ?? Promise.resolve()).then(async () => {
       this.#nextReading = undefined;
-      return this.#begin(true);
+      this.drain();
+      await this.#begin(true);
+      await this.#readLiving();
     });
     return this.#nextReading;
   }
@@ -227,11 +259,10 @@ export class Hits {
   policy(policy: CountedPolicy["identity"]): PolicyHits | undefined {
     const counted = this.#policies.get(policyKey(policy));
     if (counted === undefined) return undefined;
-    const rules = new Sum();
-    for (const [key, sum] of counted.sums.all) if (key.startsWith("rule ")) rules.add(sum);
+    const ofRules = [...counted.sums.all].filter(([key]) => key.startsWith("rule "));
     return {
       since: new Date(counted.sinceMs).toISOString(),
-      rules: rules.item,
+      rules: totalOf(ofRules.map(([, sum]) => sum)).item,
       denied: counted.sums.bySide("denied"),
       audited: counted.sums.bySide("audited"),
     };
@@ -250,10 +281,10 @@ export class Hits {
   *bySide(): Generator<SideHits> {
     for (const { identity, sums } of this.#policies.values()) {
       for (const direction of ["ingress", "egress"] as const) {
-        const rules = new Sum();
-        for (const [key, sum] of sums.all) {
-          if (key.startsWith("rule ") && key.split(" ")[2] === direction) rules.add(sum);
-        }
+        const ofSide = [...sums.all].filter(
+          ([key]) => key.startsWith("rule ") && key.split(" ")[2] === direction,
+        );
+        const rules = totalOf(ofSide.map(([, sum]) => sum));
         const denied = sums.item(`denied ${direction}`);
         if (rules.packets + rules.connections + denied.packets === 0) continue;
         yield { ...identity, direction, rules: rules.item, denied };
@@ -317,26 +348,73 @@ export class Hits {
     if (!isJudgedByPolicy(event)) return [];
     const isDenied = event.kind === "dropped" || event.kind === "cut";
     const deniedBy = isDenied ? event.deniedBy : [];
-    const snapshot = this.#options.flows.snapshotOf(event.generation);
+    const snapshot = this.#snapshotOf(event.generation);
     if (snapshot === undefined || budget.lookups-- <= 0) {
       return this.#decided(deniedBy, undefined, () => []);
     }
-    const question = questionOf(event);
+    const targets = this.#answerTo(questionOf(event), deniedBy, snapshot, budget);
+    if (targets === undefined) return this.#decided(deniedBy, undefined, () => []);
+    this.#remember(key, targets);
+    return targets;
+  }
+
+  /** Where the answer of a table to a question counts; undefined when no more may be searched for. */
+  #answerTo(
+    question: FlowQuestion,
+    deniedBy: readonly Side[],
+    snapshot: TableSnapshot,
+    budget: { searches: number },
+  ): readonly Sum[] | undefined {
     const { protocol, port } = question;
     const [source, destination] = snapshot.leavesOf(question);
     // Addresses that the policies do not tell apart have one leaf.
-    const ends = [event.generation, source, destination, protocol, port, isDenied, ...deniedBy];
-    const endsKey = ends.join(" ");
-    let targets = this.#remembered.get(endsKey);
-    if (targets === undefined) {
-      if (budget.searches-- <= 0) return this.#decided(deniedBy, undefined, () => []);
-      targets = this.#decided(deniedBy, snapshot, (by) =>
-        snapshot.reasonsOf(source, destination, protocol, port, by),
-      );
-    }
-    if (this.#remembered.size >= rememberedMax) this.#remembered.clear();
-    this.#remembered.set(key, targets).set(endsKey, targets);
+    const ends = [snapshot.generation, source, destination, protocol, port, ...deniedBy];
+    const key = ends.join(" ");
+    const known = this.#remembered.get(key);
+    if (known !== undefined || budget.searches-- <= 0) return known;
+    const targets = this.#decided(deniedBy, snapshot, (by) =>
+      snapshot.reasonsOf(source, destination, protocol, port, by),
+    );
+    this.#remember(key, targets);
     return targets;
+  }
+
+  #remember(key: string, targets: readonly Sum[]): void {
+    if (this.#remembered.size >= rememberedMax) this.#remembered.clear();
+    this.#remembered.set(key, targets);
+  }
+
+  /** The table of a generation; for that of a predecessor's, the one in force, which may have the same answer. */
+  #snapshotOf(generation: number): TableSnapshot | undefined {
+    const { flows } = this.#options;
+    return flows.snapshotOf(generation) ?? (generation < this.#first ? flows.snapshot : undefined);
+  }
+
+  /** What connections that go on have carried so far, where no worker counts it. */
+  async #readLiving(): Promise<void> {
+    const { living, flows } = this.#options;
+    const { snapshot } = flows;
+    if (living === undefined || snapshot === undefined) return;
+    const sums = new Map<Sum, { packets: number; bytes: number }>();
+    const budget = { lookups: Number.POSITIVE_INFINITY, searches: livingSearches };
+    await this.#contained(async () => {
+      for await (const records of living()) {
+        for (const { packets, bytes, ...connection } of decodeConnections(records)) {
+          if (packets === 0) continue;
+          const question = questionOf({ ...connection, kind: "closed", deniedBy: [] });
+          const unknown = [this.#others.of("passed")];
+          for (const sum of this.#answerTo(question, [], snapshot, budget) ?? unknown) {
+            const before = sums.get(sum) ?? { packets: 0, bytes: 0 };
+            sums.set(sum, { packets: before.packets + packets, bytes: before.bytes + bytes });
+          }
+        }
+      }
+    });
+    for (const sum of this.#live) Object.assign(sum, { livePackets: 0, liveBytes: 0 });
+    for (const [sum, { packets, bytes }] of sums) {
+      Object.assign(sum, { livePackets: packets, liveBytes: bytes });
+    }
+    this.#live = new Set(sums.keys());
   }
 
   /** All counts of a data plane that is stopped, for `restore`. */
@@ -381,7 +459,7 @@ export class Hits {
   }
 
   async #readAll(live: boolean): Promise<void> {
-    try {
+    await this.#contained(async () => {
       if (!live && !this.#options.dataplane.hasHits) return;
       let taken = 0;
       for await (const records of this.#options.dataplane.hits(live)) {
@@ -391,6 +469,13 @@ export class Hits {
         // Only a flood of new kinds brings so many: what is left counts next time.
         if (!live && taken >= recordsAtOnce) return;
       }
+    });
+  }
+
+  /** Runs a reading, and tells of its first error. */
+  async #contained(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
     } catch (error) {
       if (this.#isOpen && !this.#hasFailed) {
         this.#options.tell?.(`hits: ${(error as Error).message}`);
@@ -424,6 +509,7 @@ export class Hits {
     const { snapshot } = flows;
     if (snapshot === undefined || snapshot.generation === this.#known) return;
     this.#known = snapshot.generation;
+    this.#first ||= snapshot.generation;
     this.#remembered.clear();
     const inTable = new Set<string>();
     for (const policy of snapshot.policies) {

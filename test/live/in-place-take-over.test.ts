@@ -2,6 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { setSysctl } from "../../src/dataplane/host.js";
 import { kernelObstacle, NodeBench } from "./in-place-bench.js";
 import { finish, named, until } from "./lab-harness.js";
 import { permissive, restrictive } from "./wire-bench.js";
@@ -98,6 +99,24 @@ describe.skipIf(obstacle !== undefined)(named("take over in place", obstacle), (
       expect(came["6 53"]).toBe(sent);
     },
   );
+
+  test("hits are what was sent, to the packet, while processes take over", async () => {
+    bench.route();
+    setSysctl(bench.middle, "netfilter/nf_conntrack_acct", "1");
+    await bench.node(restrictive);
+    const { sent } = await counted(async () => {
+      await bench.node(restrictive, "--take-over");
+    });
+    const { items } = JSON.parse(
+      await bench.ask("get", "policies", "--socket", bench.socket, "-o", "json"),
+    );
+    const [{ hits }] = items;
+    expect(sent).toBeGreaterThan(100);
+    // Over both families: the connections to port 53 go on.
+    expect(hits.rules).toMatchObject({ packets: 2 * sent, bytes: sent * (20 + 40 + 2 * (8 + 4)) });
+    expect(hits.denied.ingress.packets).toBe(2 * sent);
+    expect(hits.denied.ingress.bytes).toBe(sent * (20 + 40 + 2 * (8 + 4)));
+  });
 
   test("who follows the flows sees those of the process that takes over", async () => {
     bench.route();

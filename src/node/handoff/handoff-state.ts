@@ -39,6 +39,8 @@ export interface HandoffState {
   readonly totals: Totals;
   /** Absent where the version that wrote it counted none. */
   readonly hits?: SavedHits;
+  /** Of one that judges in place: behind it wait reports of connections that have ended. */
+  readonly connectionEnds?: number;
   /** Where it answers Hubble's clients, as its config has it; absent: nowhere. */
   readonly hubbleListen?: string;
   readonly zones: readonly ZoneHandoff[];
@@ -75,15 +77,18 @@ const pieceRecords = 8_192;
  */
 export function packHandoff(
   dataplane: Dataplane,
-  about: Pick<HandoffState, "version" | "zones" | "hits" | "hubbleListen">,
+  about: Pick<HandoffState, "version" | "zones" | "hits" | "connectionEnds" | "hubbleListen">,
 ): PackedHandoff {
   const links = dataplane.handoffs();
-  const descriptors = links.flatMap(descriptorsOf);
+  const { connectionEnds } = about;
+  const ends = connectionEnds === undefined ? [] : [connectionEnds];
+  const descriptors = [...links.flatMap(descriptorsOf), ...ends];
   const numbers = new Map(descriptors.map((descriptor, place) => [descriptor, place]));
   const { generation, drops, exempt, evictions, ...counters } = dataplane.counters();
   const totals = Object.fromEntries(totalNames.map((name) => [name, counters[name]]));
   const document = JSON.stringify({
     ...about,
+    ...(ends.length === 0 ? {} : { connectionEnds: descriptors.length - 1 }),
     generation,
     totals: { ...totals, drops, exempt, evictions },
     links: links.map((link) => renumbered(link, (descriptor) => numbers.get(descriptor)!)),
@@ -251,6 +256,9 @@ function handoffOf(document: unknown, descriptors: readonly number[]): HandoffSt
       };
     }),
     ...(root["hits"] === undefined ? {} : { hits: hitsOf(root["hits"]) }),
+    ...(root["connectionEnds"] === undefined
+      ? {}
+      : { connectionEnds: descriptorOf(root["connectionEnds"]) }),
     ...(root["hubbleListen"] === undefined ? {} : { hubbleListen: textOf(root["hubbleListen"]) }),
     connections: {
       version: wordOf(connections["version"]),

@@ -6,6 +6,7 @@ import { type HubbleHandoff, writeHubbleHandoff } from "../../hubble/handoff.js"
 import type { PassOn } from "../../hubble/open-hubble.js";
 import type { Hits } from "../../observe/hits.js";
 import type { Attachments } from "../attachments.js";
+import type { InPlace } from "../in-place.js";
 import type { NodeHost } from "../node-host.js";
 import { restoreInterface } from "../sidecar/attachment.js";
 import { DescriptorStore } from "./descriptor-store.js";
@@ -21,8 +22,10 @@ import { askForPlace, type Gone, offerPlace, type Predecessor } from "./handshak
 
 export interface SuccessionOptions {
   readonly dataplane: Dataplane;
-  readonly hits: Pick<Hits, "save" | "restore">;
+  readonly hits: Pick<Hits, "drain" | "save" | "restore">;
   readonly attachments: Attachments;
+  /** Of a process that judges in place: it hands on what is told of flows. */
+  readonly inPlace?: Pick<InPlace, "hold" | "goOn" | "inherit"> | undefined;
   readonly host: NodeHost;
   readonly version: string;
   /** The control socket's path; `none`: no socket, so no process can take over. */
@@ -101,6 +104,7 @@ export class Succession {
     const { handoff, file } = left;
     dataplane.continueFrom(handoff.generation, handoff.totals);
     if (handoff.hits !== undefined) hits.restore(handoff.hits);
+    if (handoff.connectionEnds !== undefined) this.#inheritEnds(handoff.connectionEnds);
     dataplane.inherit(handoff.links);
     attachments.inherit(handoff.zones);
     const generation = enforce();
@@ -122,6 +126,12 @@ export class Succession {
     attachments.start();
     this.#hasEntered = true;
     return generation;
+  }
+
+  #inheritEnds(descriptor: number): void {
+    const { inPlace } = this.#options;
+    if (inPlace === undefined) closeSync(descriptor);
+    else inPlace.inherit(descriptor);
   }
 
   #mustStay(): void {
@@ -221,6 +231,7 @@ export class Succession {
       resume: () => {
         if (this.#isEnding) return;
         this.#options.attachments.start();
+        this.#options.inPlace?.goOn();
         host.tell("nobody has taken over: going on");
       },
       taken: (gone) => {
@@ -271,12 +282,19 @@ export class Succession {
   }
 
   #pack() {
-    const { dataplane, hits, attachments, version, hubbleListen } = this.#options;
+    const { dataplane, hits, attachments, inPlace, version, hubbleListen } = this.#options;
     attachments.freeze();
     dataplane.stop();
+    // What is counted is what has been told by now.
+    hits.drain();
+    const connectionEnds = inPlace?.hold();
     const zones = attachments.zonesToHandOn();
     const about = { version, zones, hits: hits.save() };
-    return packHandoff(dataplane, { ...about, ...(hubbleListen && { hubbleListen }) });
+    return packHandoff(dataplane, {
+      ...about,
+      ...(connectionEnds === undefined ? {} : { connectionEnds }),
+      ...(hubbleListen === undefined ? {} : { hubbleListen }),
+    });
   }
 
   /**
