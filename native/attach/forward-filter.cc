@@ -88,30 +88,16 @@ uint64_t nowNs(clockid_t clock) noexcept {
 
 }  // namespace
 
-Status MappedMemory::map(int fd, size_t bytes, int protection, size_t offset) noexcept {
-  void* const at = mmap(nullptr, bytes, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
-  if (at == MAP_FAILED) return Status::system("mmap", errno);
-  reset();
-  data_ = static_cast<std::byte*>(at);
-  bytes_ = bytes;
-  return {};
-}
-
-void MappedMemory::reset() noexcept {
-  if (data_ != nullptr) munmap(data_, bytes_);
-  data_ = nullptr;
-}
-
-Status ForwardFilter::open(const std::string& folder, ForwardHook hook,
+Status ForwardFilter::open(const std::string& folder, ForwardHook hook, Deny deny,
                            std::unique_ptr<ForwardFilter>* filter) noexcept {
   std::unique_ptr<ForwardFilter> made(new (std::nothrow) ForwardFilter(folder, hook));
   if (made == nullptr) return {StatusCode::Limit};
-  const Status status = made->prepare();
+  const Status status = made->prepare(deny);
   if (status.ok()) *filter = std::move(made);
   return status;
 }
 
-Status ForwardFilter::prepare() noexcept {
+Status ForwardFilter::prepare(Deny deny) noexcept {
   // Before Linux 5.11, maps count as locked memory, of which a process may have little.
   constexpr rlimit any = {RLIM_INFINITY, RLIM_INFINITY};
   setrlimit(RLIMIT_MEMLOCK, &any);
@@ -126,9 +112,21 @@ Status ForwardFilter::prepare() noexcept {
   if (status.ok()) status = keepMap(path("counters"), COUNTERS_SHAPE, &counters_);
   if (status.ok()) status = keepMap(path("events"), EVENTS_SHAPE, &events_);
   if (status.ok()) status = createMap(OPEN_PODS_SHAPE, &openPods_);
-  if (status.ok()) status = mapEvents();
+  if (status.ok()) status = eventRing_.map(events_.get(), EVENT_BYTES);
+  if (status.ok()) status = makeAnswers(deny);
   if (status.ok()) status = tryHook();
   return status;
+}
+
+// Not pinned: what waits for a process that has ended is answered by none.
+Status ForwardFilter::makeAnswers(Deny deny) noexcept {
+  const bool answers = deny == Deny::Reject && hook_ == ForwardHook::Netfilter;
+  const size_t bytes = answers ? ForwardAnswers::RING_BYTES : pageBytes();
+  const Status status =
+      createMap({BPF_MAP_TYPE_RINGBUF, 0, 0, static_cast<uint32_t>(bytes), 0}, &refused_);
+  if (!status.ok() || !answers) return status;
+  settings_.answers = 1;
+  return ForwardAnswers::open(refused_.get(), &answers_);
 }
 
 Status ForwardFilter::tryHook() noexcept {
@@ -151,6 +149,7 @@ Status ForwardFilter::readShapes() noexcept {
   shapes_ = {
       .skbConntrack = types.offsetOf(packet, "_nfct"),
       .skbLength = types.offsetOf(packet, "len"),
+      .skbKind = types.offsetOf(packet, "__pkt_type_offset"),
       .conntrackType = entry,
       .originalTuple = nodes + tupleInNode,
       .replyTuple = nodes + types.sizeOf(node) + tupleInNode,
@@ -162,18 +161,13 @@ Status ForwardFilter::readShapes() noexcept {
   // The programs read the rest of a tuple by its own offsets.
   constexpr uint32_t TUPLE_BYTES = 40;
   constexpr uint32_t DESTINATION_OFFSET = 20;
-  const bool fits =
-      shapes_.skbConntrack != ABSENT && shapes_.skbLength != ABSENT && entry != ABSENT &&
-      nodes != ABSENT && tupleInNode != ABSENT && types.sizeOf(tuple) == TUPLE_BYTES &&
-      types.offsetOf(tuple, "dst") == DESTINATION_OFFSET && shapes_.castFunction != ABSENT &&
-      shapes_.dynptrFunction != ABSENT && shapes_.sliceFunction != ABSENT;
+  const bool fits = shapes_.skbConntrack != ABSENT && shapes_.skbLength != ABSENT &&
+                    shapes_.skbKind != ABSENT && entry != ABSENT && nodes != ABSENT &&
+                    tupleInNode != ABSENT && types.sizeOf(tuple) == TUPLE_BYTES &&
+                    types.offsetOf(tuple, "dst") == DESTINATION_OFFSET &&
+                    shapes_.castFunction != ABSENT && shapes_.dynptrFunction != ABSENT &&
+                    shapes_.sliceFunction != ABSENT;
   return fits ? Status{} : Status{StatusCode::Argument};
-}
-
-Status ForwardFilter::mapEvents() noexcept {
-  const Status status = eventsRead_.map(events_.get(), pageBytes(), PROT_READ | PROT_WRITE, 0);
-  if (!status.ok()) return status;
-  return eventsWritten_.map(events_.get(), pageBytes() + 2 * EVENT_BYTES, PROT_READ, pageBytes());
 }
 
 Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept {
@@ -202,7 +196,9 @@ Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) 
       {"openPods", Kind::Map, descriptor(openPods_)},
       {"tableBytes", Kind::Number, bytes},
       {"skbConntrack", Kind::Number, shapes_.skbConntrack},
+      {"answers", Kind::Map, descriptor(refused_)},
       {"skbLength", Kind::Number, shapes_.skbLength},
+      {"skbKind", Kind::Number, shapes_.skbKind},
       {"conntrackType", Kind::Number, shapes_.conntrackType},
       {"originalTuple", Kind::Number, shapes_.originalTuple},
       {"replyTuple", Kind::Number, shapes_.replyTuple},
@@ -485,33 +481,17 @@ Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {
   return {};
 }
 
-uint64_t ForwardFilter::pushed() const noexcept {
-  return std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(eventsWritten_.data()))
-      .load(std::memory_order_acquire);
-}
-
-// Source: kernel/bpf/ringbuf.c and Documentation/bpf/ringbuf.rst of the kernel.
 size_t ForwardFilter::drain(std::span<FlowEvent> into) noexcept {
-  const std::atomic_ref<uint64_t> reader(*reinterpret_cast<uint64_t*>(eventsRead_.data()));
-  std::byte* const records = eventsWritten_.data() + pageBytes();
   const uint64_t offsetUs = (nowNs(CLOCK_REALTIME) - nowNs(CLOCK_MONOTONIC)) / 1000;
-  const uint64_t end = pushed();
-  uint64_t at = reader.load(std::memory_order_relaxed);
   size_t count = 0;
-  while (at < end && count < into.size()) {
-    std::byte* const record = records + (at & (EVENT_BYTES - 1));
-    const uint32_t length = std::atomic_ref<uint32_t>(*reinterpret_cast<uint32_t*>(record))
-                                .load(std::memory_order_acquire);
-    if ((length & BPF_RINGBUF_BUSY_BIT) != 0) break;
-    const uint32_t bytes = length & ~BPF_RINGBUF_DISCARD_BIT;
-    if ((length & BPF_RINGBUF_DISCARD_BIT) == 0 && bytes == sizeof(FlowEvent)) {
-      std::memcpy(&into[count], record + BPF_RINGBUF_HDR_SZ, sizeof(FlowEvent));
-      into[count].timeUs += offsetUs;
-      ++count;
-    }
-    at += (bytes + BPF_RINGBUF_HDR_SZ + 7) & ~uint64_t{7};
-    reader.store(at, std::memory_order_release);
-  }
+  eventRing_.read([&](std::span<const std::byte> record) {
+    if (count == into.size()) return false;
+    if (record.size() != sizeof(FlowEvent)) return true;
+    std::memcpy(&into[count], record.data(), sizeof(FlowEvent));
+    into[count].timeUs += offsetUs;
+    ++count;
+    return true;
+  });
   return count;
 }
 

@@ -11,9 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "native/attach/forward-answers.h"
 #include "native/attach/forward-match.h"
 #include "native/attach/forward-queue.h"
 #include "native/bpf/image.h"
+#include "native/bpf/ring.h"
 #include "native/host/descriptor.h"
 #include "native/layout/layout.gen.h"
 #include "native/packet/flow-key.h"
@@ -21,25 +23,6 @@
 #include "native/table/table-view.h"
 
 namespace sluice {
-
-// Memory that is mapped, and unmapped with its owner.
-class MappedMemory {
- public:
-  MappedMemory() = default;
-  ~MappedMemory() { reset(); }
-  MappedMemory(const MappedMemory&) = delete;
-  MappedMemory& operator=(const MappedMemory&) = delete;
-
-  // Errors: System, "mmap".
-  Status map(int fd, size_t bytes, int protection, size_t offset) noexcept;
-  void reset() noexcept;
-
-  [[nodiscard]] std::byte* data() const noexcept { return data_; }
-
- private:
-  std::byte* data_ = nullptr;
-  size_t bytes_ = 0;
-};
 
 // The compiled table at the kernel's forward hook, for all that this network namespace routes or
 // bridges: native/bpf/programs/forward.h judges, this class loads it, writes tables and reads what
@@ -58,7 +41,8 @@ class ForwardFilter {
  public:
   // Opens what is pinned in the folder, or makes it. Nothing is attached yet, and what is attached
   // already goes on as before. The kernel is asked whether it takes all that attach() and publish()
-  // will want.
+  // will want. `deny`: whether senders of what policy denies are answered, by ForwardHook Netfilter
+  // alone, from the first table on and as long as this lives.
   //
   // Owner:  holds a lock on the folder as long as it lives: two processes would judge by each
   //         other's tables.
@@ -67,7 +51,8 @@ class ForwardFilter {
   //         without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN), "open /sys/kernel/btf/vmlinux" where
   //         the kernel has no type information; Argument when its connection tracking has another
   //         shape. "BPF_PROG_LOAD" and putMatchRules() otherwise, where the kernel lacks the hook.
-  static Status open(const std::string& folder, ForwardHook hook,
+  //         As ForwardAnswers::open().
+  static Status open(const std::string& folder, ForwardHook hook, Deny deny,
                      std::unique_ptr<ForwardFilter>* filter) noexcept;
   ForwardFilter(const ForwardFilter&) = delete;
   ForwardFilter& operator=(const ForwardFilter&) = delete;
@@ -120,7 +105,12 @@ class ForwardFilter {
   // Copies the oldest events out and frees their places; returns how many.
   size_t drain(std::span<FlowEvent> into) noexcept;
   // Bytes that all events so far have taken: it changes when there is something to drain.
-  [[nodiscard]] uint64_t pushed() const noexcept;
+  [[nodiscard]] uint64_t pushed() const noexcept { return eventRing_.pushed(); }
+
+  // Answers that were sent.
+  [[nodiscard]] uint64_t rejects() const noexcept {
+    return answers_ == nullptr ? 0 : answers_->sent();
+  }
 
   // What the table in force says of a connection.
   struct Standing {
@@ -138,6 +128,7 @@ class ForwardFilter {
   // now on.
   void leave() noexcept {
     queue_.reset();  // the next process takes the queues; until then nothing passes them
+    answers_.reset();
     lock_.reset();
   }
 
@@ -182,6 +173,7 @@ class ForwardFilter {
   struct Shapes {
     uint32_t skbConntrack;
     uint32_t skbLength;
+    uint32_t skbKind;
     uint32_t conntrackType;
     uint32_t originalTuple;
     uint32_t replyTuple;
@@ -191,7 +183,7 @@ class ForwardFilter {
   };
 
   ForwardFilter(std::string folder, ForwardHook hook) : folder_(std::move(folder)), hook_(hook) {}
-  Status prepare() noexcept;
+  Status prepare(Deny deny) noexcept;
   // Loads the programs for tables of the least size, and shows the kernel the rules.
   Status tryHook() noexcept;
   [[nodiscard]] const char* judgesName() const noexcept {
@@ -201,7 +193,7 @@ class ForwardFilter {
   Status attachLinks() noexcept;
   Status attachMatch() noexcept;
   Status readShapes() noexcept;
-  Status mapEvents() noexcept;
+  Status makeAnswers(Deny deny) noexcept;
   Status makeTables(size_t bytes, std::unique_ptr<Tables>* tables) noexcept;
   static Status writeTable(Tables& tables, uint32_t which,
                            std::span<const std::byte> blob) noexcept;
@@ -224,8 +216,9 @@ class ForwardFilter {
   Descriptor roots_[MATCH_ROOTS];        // what rules or the queue run
   bool isAlone_ = false;                 // what another hook had attached is gone
   std::unique_ptr<ForwardQueue> queue_;  // judges by roots_
-  MappedMemory eventsRead_;              // the reader's position
-  MappedMemory eventsWritten_;  // the writer's position, and the records, mapped twice in a row
+  BpfRing eventRing_;
+  Descriptor refused_;  // the ring of RefusedPackets: of this process alone
+  std::unique_ptr<ForwardAnswers> answers_;
   Descriptor openPods_;
   std::set<OpenPod> isOpenPod_;        // what that map has
   std::atomic<uint64_t> leaseNs_ = 0;  // 0: there is none

@@ -121,6 +121,7 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
                         InstanceMethod<&ForwardBinding::renewLease>("renewLease"),
                         InstanceMethod<&ForwardBinding::setOpenPods>("setOpenPods"),
                         InstanceMethod<&ForwardBinding::readCounters>("readCounters"),
+                        InstanceMethod<&ForwardBinding::rejects>("rejects"),
                         InstanceMethod<&ForwardBinding::drainEvents>("drainEvents"),
                         InstanceMethod<&ForwardBinding::leave>("leave"),
                         InstanceMethod<&ForwardBinding::judgeOnce>("judgeOnce")});
@@ -130,8 +131,9 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
 
   explicit ForwardBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ForwardBinding>(info) {
     std::unique_ptr<ForwardFilter> made;
-    throwUnless(info, ForwardFilter::open(textOf(info[0]),
-                                          static_cast<ForwardHook>(wordOf(info[1])), &made));
+    throwUnless(info,
+                ForwardFilter::open(textOf(info[0]), static_cast<ForwardHook>(wordOf(info[1])),
+                                    static_cast<Deny>(wordOf(info[2])), &made));
     filter_ = std::move(made);
   }
 
@@ -188,6 +190,10 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
   void readCounters(const Napi::CallbackInfo& info) {
     auto* const counters = recordOf<ForwardCounters>(info[0], "ForwardCounters");
     if (counters != nullptr) throwUnless(info, filter_->readCounters(counters));
+  }
+
+  Napi::Value rejects(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(filter_->rejects()));
   }
 
   Napi::Value drainEvents(const Napi::CallbackInfo& info) {

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0xd796e833u;
+inline constexpr uint32_t LAYOUT_HASH = 0x333f8b48u;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -1034,7 +1034,7 @@ struct ForwardControl {
   uint32_t podRangesV4[8];  // four times address and mask, in the order of memory: where an unknown address passes nothing
   uint32_t podRangesV6[32];  // four times the words of both
   uint32_t closesLink;  // 1: link-local, multicast and broadcast addresses pass nothing, as some pod is isolated
-  uint32_t reserved;  // zero
+  uint32_t answers;  // 1: the process answers the senders of what policy denies, and gets it as RefusedPackets
   uint64_t leaseEndNs;  // from when on, on the monotonic clock, pods pass nothing unless a process renews it; 0: never
 };
 static_assert(sizeof(ForwardControl) == 184);
@@ -1043,7 +1043,7 @@ static_assert(offsetof(ForwardControl, generation) == 4);
 static_assert(offsetof(ForwardControl, podRangesV4) == 8);
 static_assert(offsetof(ForwardControl, podRangesV6) == 40);
 static_assert(offsetof(ForwardControl, closesLink) == 168);
-static_assert(offsetof(ForwardControl, reserved) == 172);
+static_assert(offsetof(ForwardControl, answers) == 172);
 static_assert(offsetof(ForwardControl, leaseEndNs) == 176);
 
 // What the programs at the kernel's forward hook have counted, on one processor or on all.
@@ -1064,6 +1064,23 @@ static_assert(offsetof(ForwardCounters, audited) == 24);
 static_assert(offsetof(ForwardCounters, eventsLost) == 32);
 static_assert(offsetof(ForwardCounters, drops) == 40);
 static_assert(offsetof(ForwardCounters, exempt) == 440);
+
+// A packet that policy denies at the kernel's forward hook, for the answer to its sender.
+struct RefusedPacket {
+  uint64_t timeNs;  // when, on the monotonic clock
+  uint8_t destination[16];  // whom its sender has sent it to, such as a Service's address; network order, IPv4 in the first four
+  uint16_t destinationPortBe;  // likewise; where the protocol has ports
+  uint16_t packetBytes;  // how many follow
+  uint32_t reserved;  // not written
+  uint8_t packet[1232];  // from its IP header on, as it came by; what fits is all that an ICMPv6 error may quote
+};
+static_assert(sizeof(RefusedPacket) == 1264);
+static_assert(offsetof(RefusedPacket, timeNs) == 0);
+static_assert(offsetof(RefusedPacket, destination) == 8);
+static_assert(offsetof(RefusedPacket, destinationPortBe) == 24);
+static_assert(offsetof(RefusedPacket, packetBytes) == 26);
+static_assert(offsetof(RefusedPacket, reserved) == 28);
+static_assert(offsetof(RefusedPacket, packet) == 32);
 
 // Whose frames a pod's interface on the node may bring: the addresses of the pod behind it.
 struct GuardedInterface {

@@ -183,7 +183,7 @@ typedef struct {
   SluiceU32 podRangesV4[8];
   SluiceU32 podRangesV6[32];
   SluiceU32 closesLink;
-  SluiceU32 reserved;
+  SluiceU32 answers;
   SluiceU64 leaseEndNs;
 } SluiceForwardControl;
 
@@ -197,6 +197,16 @@ typedef struct {
   SluiceU64 drops[50];
   SluiceU64 exempt[5];
 } SluiceForwardCounters;
+
+// A packet that policy denies at the kernel's forward hook, for the answer to its sender.
+typedef struct {
+  SluiceU64 timeNs;
+  SluiceU8 destination[16];
+  SluiceU16 destinationPortBe;
+  SluiceU16 packetBytes;
+  SluiceU32 reserved;
+  SluiceU8 packet[1232];
+} SluiceRefusedPacket;
 
 // Whose frames a pod's interface on the node may bring: the addresses of the pod behind it.
 typedef struct {

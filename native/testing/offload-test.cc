@@ -2,10 +2,10 @@
 #include <cstring>
 #include <vector>
 
+#include "native/packet/finish-offload.h"
 #include "native/packet/packet-view.h"
 #include "native/testing/one-pod.h"
 #include "native/testing/test.h"
-#include "native/worker/finish-offload.h"
 
 namespace sluice {
 namespace {

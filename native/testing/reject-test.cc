@@ -1,13 +1,13 @@
-#include "native/worker/reject.h"
+#include "native/packet/reject.h"
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
+#include "native/packet/finish-offload.h"
 #include "native/packet/quote.h"
 #include "native/testing/one-pod.h"
 #include "native/testing/test.h"
-#include "native/worker/finish-offload.h"
 
 namespace sluice {
 namespace {

@@ -9,6 +9,7 @@
 #include "native/conntrack/tcp-track.h"
 #include "native/packet/neighbor.h"
 #include "native/packet/quote.h"
+#include "native/packet/reject.h"
 #include "native/worker/exempt-gate.h"
 #include "native/worker/own-connections.h"
 #include "native/worker/source-guard.h"
@@ -41,13 +42,9 @@ void deny(DeniedBy deniedBy, Judgement& judgement) {
   judgement.reason = policyReason(deniedBy);
 }
 
-// Whether the sender of a packet that policy denies may get an answer. No answer goes to an ICMP
-// error or a reset, to a fragment, or to a group packet: it would do harm (RFC 1122 section 3.2.2,
-// RFC 4443 section 2.4).
+// Whether the sender of a packet that policy denies may get an answer.
 bool isRejectable(const PacketView& view, const Judgement& judgement) {
-  const bool toMany = judgement.kind != FrameKind::Unicast || (view.bytes[0] & 1) != 0;
-  return !toMany && !view.fragmented && view.icmpRole != IcmpRole::Error &&
-         (judgement.tcpFlags & TCP_RST) == 0;
+  return judgement.kind == FrameKind::Unicast && isAnswerable(view);
 }
 
 // Reports a connection that a newer table audits, on its first packet that passes. A dropped packet

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "native/packet/finish-offload.h"
 #include "native/packet/packet-view.h"
-#include "native/worker/finish-offload.h"
 
 namespace sluice {
 namespace {

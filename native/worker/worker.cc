@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "native/io/closed-link.h"
-#include "native/worker/finish-offload.h"
+#include "native/packet/finish-offload.h"
 #include "native/worker/neighbour-proxy.h"
 
 namespace sluice {

@@ -36,6 +36,7 @@ const flags = [
   },
   wordFlag("--fail-mode <mode>", settings.lapsed),
   wordFlag("--mode <mode>", settings.mode),
+  wordFlag("--deny <how>", settings.deny),
   {
     flags: "--pin-folder <folder>",
     description:

@@ -48,7 +48,7 @@ function leaseOf({
 }
 
 function configOf(options: NodeOptions): NodeConfig {
-  const { filename, watch, unknownPods, sourceGuard, pinFolder, hook, mode } = options;
+  const { filename, watch, unknownPods, sourceGuard, pinFolder, hook, mode, deny } = options;
   const isFollowing = filename === undefined;
   const cni = cniOf(options);
   const node = options.node ?? (isFollowing ? hostname().toLowerCase() : undefined);
@@ -72,7 +72,7 @@ function configOf(options: NodeOptions): NodeConfig {
     // No connection is tracked in this process: the kernel does that.
     dataplane: {
       established: settings.established.fallback,
-      deny: settings.deny.fallback,
+      deny,
       connectionsMax: 1,
       fragmentsMax: 1,
     },

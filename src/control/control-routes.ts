@@ -121,6 +121,8 @@ export interface InPlaceSubject {
   readonly unknownTimes: Histogram | undefined;
   /** Read from the kernel each time. */
   readonly counts: ForwardCounts;
+  /** What the sender of a denied packet gets. */
+  readonly deny: Deny;
   statusOf(counts: ForwardCounts): InPlaceStatus;
   /** ConnectionRecords of the pods' connections, which the kernel tracks. */
   connections(): AsyncGenerator<Uint8Array>;
@@ -550,7 +552,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     nameGuard: subject.nameGuard?.() ?? null,
     lastError: lastError ?? null,
     established,
-    deny: subject.deny,
+    deny: inPlace?.deny ?? subject.deny,
     mode: subject.mode(),
     otherModes: otherModes(subject),
     endpoints,
@@ -604,13 +606,14 @@ function unguarded(inPlace: InPlaceSubject | undefined): readonly PodInterfaceIt
 function countersOf({ dataplane }: ControlSubject, inKernel: ForwardCounts | undefined): Counters {
   const counters = dataplane.counters();
   if (inKernel === undefined) return counters;
-  const { drops, exempt, audited, opened, eventsLost } = inKernel;
+  const { drops, exempt, audited, opened, rejected, eventsLost } = inKernel;
   return {
     ...counters,
     drops: sumByKey(counters.drops, drops),
     exempt: sumByKey(counters.exempt, exempt),
     audited: counters.audited + audited,
     opened: counters.opened + opened,
+    rejected: counters.rejected + rejected,
     eventsLost: counters.eventsLost + eventsLost,
   };
 }

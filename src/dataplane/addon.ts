@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { type ForwardHook, LAYOUT_HASH } from "../layout/layout.gen.js";
+import { type Deny, type ForwardHook, LAYOUT_HASH } from "../layout/layout.gen.js";
 import { AddonError } from "./errors.js";
 
 /**
@@ -31,6 +31,7 @@ export interface Addon {
   readonly NativeForwardFilter: new (
     folder: string,
     hook: ForwardHook,
+    deny: Deny,
   ) => NativeForwardFilter;
   /** See forward-filter.ts, too. */
   readonly NativePodConnectionEnds: new (
@@ -245,6 +246,8 @@ export interface NativeForwardFilter {
   setOpenPods(pods: Uint32Array): void;
   /** Fills a ForwardCounters record. */
   readCounters(counters: Uint8Array): void;
+  /** Answers sent to senders of what policy denied. */
+  rejects(): number;
   /** Fills FlowEvent records and returns how many. */
   drainEvents(events: Uint8Array): number;
   leave(): void;

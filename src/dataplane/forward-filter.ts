@@ -1,4 +1,5 @@
 import {
+  Deny,
   dropReasonWords,
   exemptKindWords,
   ForwardCounters,
@@ -8,6 +9,7 @@ import {
 import type { Address } from "../net/address.js";
 import type { Prefix } from "../net/prefix.js";
 import { addon, type NativeForwardFilter, type NativePodConnectionEnds } from "./addon.js";
+import type { Deny as DenyWord } from "./dataplane.js";
 import { native, nativeAsync } from "./errors.js";
 import type { TableBlob } from "./table-blob.js";
 
@@ -38,11 +40,15 @@ export interface ForwardCounts {
   /** First packets that audit alone let through. */
   readonly audited: number;
   readonly eventsLost: number;
+  /** Resets and ICMP errors that this process has sent for what policy denied. */
+  readonly rejected: number;
   /** By the word of a DropReason; those that never occurred are absent. */
   readonly drops: Readonly<Record<string, number>>;
   /** Messages that no policy judges, by kind; those that never occurred are absent. */
   readonly exempt: Readonly<Record<string, number>>;
 }
+
+const denies: Readonly<Record<DenyWord, Deny>> = { drop: Deny.Drop, reject: Deny.Reject };
 
 /**
  * The compiled table at the kernel's forward hook: it judges all that this network namespace routes or bridges.
@@ -65,13 +71,14 @@ export class ForwardFilter {
   }
 
   /**
-   * Opens what is pinned in a folder of a bpf file system, or makes it; asks the kernel whether it has the hook. Errors: DataplaneError; `flock` where
-   * another process has it open.
+   * Opens what is pinned in a folder of a bpf file system, or makes it; asks the kernel whether it has the hook. With
+   * `reject`, ForwardHook.Netfilter has senders of what policy denies answered as long as this process lives.
+   * Errors: DataplaneError; `flock` where another process has it open.
    */
-  static open(folder: string, hook: ForwardHook): ForwardFilter {
+  static open(folder: string, hook: ForwardHook, deny: DenyWord): ForwardFilter {
     return native("prepare the programs for the kernel's forward hook", () => {
       const { NativeForwardFilter } = addon();
-      return new ForwardFilter(new NativeForwardFilter(folder, hook), folder);
+      return new ForwardFilter(new NativeForwardFilter(folder, hook, denies[deny]), folder);
     });
   }
 
@@ -153,6 +160,7 @@ export class ForwardFilter {
     const { drops, exempt, ...totals } = readForwardCounters(new DataView(bytes.buffer), 0);
     return {
       ...totals,
+      rejected: this.#native.rejects(),
       drops: byWord(dropReasonWords, drops),
       exempt: byWord(exemptKindWords, exempt),
     };

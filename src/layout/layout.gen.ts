@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0xd796e833;
+export const LAYOUT_HASH = 0x333f8b48;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -1681,8 +1681,8 @@ export const ForwardControl = {
   podRangesV6: 40,
   /** u32: 1: link-local, multicast and broadcast addresses pass nothing, as some pod is isolated */
   closesLink: 168,
-  /** u32: zero */
-  reserved: 172,
+  /** u32: 1: the process answers the senders of what policy denies, and gets it as RefusedPackets */
+  answers: 172,
   /** u64: from when on, on the monotonic clock, pods pass nothing unless a process renews it; 0: never */
   leaseEndNs: 176,
 } as const;
@@ -1736,6 +1736,23 @@ export function readForwardCounters(view: DataView, at: number): ForwardCounters
     exempt: listAt(view, at + 440, 5, u64At, 8),
   };
 }
+
+/** A packet that policy denies at the kernel's forward hook, for the answer to its sender. Byte offsets of its fields. */
+export const RefusedPacket = {
+  bytes: 1264,
+  /** u64: when, on the monotonic clock */
+  timeNs: 0,
+  /** 16 × u8: whom its sender has sent it to, such as a Service's address; network order, IPv4 in the first four */
+  destination: 8,
+  /** u16: likewise; where the protocol has ports */
+  destinationPortBe: 24,
+  /** u16: how many follow */
+  packetBytes: 26,
+  /** u32: not written */
+  reserved: 28,
+  /** 1232 × u8: from its IP header on, as it came by; what fits is all that an ICMPv6 error may quote */
+  packet: 32,
+} as const;
 
 /** Whose frames a pod's interface on the node may bring: the addresses of the pod behind it. Byte offsets of its fields. */
 export const GuardedInterface = {

@@ -9,6 +9,7 @@ const shared = [
   "FlowEvent",
   "ForwardControl",
   "ForwardCounters",
+  "RefusedPacket",
   "GuardedInterface",
   "GuardCounts",
 ];

@@ -543,7 +543,11 @@ export const structs: readonly Struct[] = [
         type: "u32",
         doc: "1: link-local, multicast and broadcast addresses pass nothing, as some pod is isolated",
       },
-      { name: "reserved", type: "u32", doc: "zero" },
+      {
+        name: "answers",
+        type: "u32",
+        doc: "1: the process answers the senders of what policy denies, and gets it as RefusedPackets",
+      },
       {
         name: "leaseEndNs",
         type: "u64",
@@ -563,6 +567,29 @@ export const structs: readonly Struct[] = [
       { name: "eventsLost", type: "u64", doc: "events that found the ring full" },
       { name: "drops", type: "u64", count: "DropReason", doc: "packets dropped, by DropReason" },
       { name: "exempt", type: "u64", count: "ExemptKind", doc: "passed unjudged, by ExemptKind" },
+    ],
+  },
+  {
+    name: "RefusedPacket",
+    bytes: 1264,
+    doc: "A packet that policy denies at the kernel's forward hook, for the answer to its sender.",
+    fields: [
+      { name: "timeNs", type: "u64", doc: "when, on the monotonic clock" },
+      {
+        name: "destination",
+        type: "u8",
+        count: 16,
+        doc: "whom its sender has sent it to, such as a Service's address; network order, IPv4 in the first four",
+      },
+      { name: "destinationPortBe", type: "u16", doc: "likewise; where the protocol has ports" },
+      { name: "packetBytes", type: "u16", doc: "how many follow" },
+      { name: "reserved", type: "u32", doc: "not written" },
+      {
+        name: "packet",
+        type: "u8",
+        count: 1232,
+        doc: "from its IP header on, as it came by; what fits is all that an ICMPv6 error may quote",
+      },
     ],
   },
   {

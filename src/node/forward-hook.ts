@@ -1,4 +1,5 @@
 import type { Choice } from "../control/settings.js";
+import type { Deny } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
 import { ForwardFilter } from "../dataplane/forward-filter.js";
 import { ForwardHook, forwardHookWords } from "../layout/layout.gen.js";
@@ -29,17 +30,21 @@ const numbers: Readonly<Record<Hook, ForwardHook>> = {
 /** What the kernel answers that lacks something; anything else is no reason to take a worse hook. */
 const lacking = new Set(["EINVAL", "ENOENT", "ENOTSUP", "EACCES", "argument"]);
 
-/** Opens the hook that is asked for, or the best that this kernel has. Errors: DataplaneError, of the best. */
-export function openHook(pinFolder: string, wanted: Choice<"hook">): OpenHook {
+/**
+ * Opens the hook that is asked for, or the best that this kernel has. Only `netfilter` answers with `deny: reject`.
+ * Errors: DataplaneError, of the best.
+ */
+export function openHook(pinFolder: string, wanted: Choice<"hook">, deny: Deny = "drop"): OpenHook {
+  const open = (hook: Hook) => ForwardFilter.open(pinFolder, numbers[hook], deny);
   if (wanted !== "auto") {
-    const filter = ForwardFilter.open(pinFolder, numbers[wanted]);
+    const filter = open(wanted);
     return { filter, hook: wanted, why: wanted === "netfilter" ? null : "asked for" };
   }
   const refused: string[] = [];
   let first: unknown;
   for (const hook of forwardHookWords) {
     try {
-      const filter = ForwardFilter.open(pinFolder, numbers[hook]);
+      const filter = open(hook);
       return { filter, hook, why: refused.length === 0 ? null : refused.join("; ") };
     } catch (error) {
       if (!isLacking(error)) throw error;

@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { guardsOf, type InPlaceStatus, type PodInterfaceItem } from "../control/control-routes.js";
 import { RefusalError } from "../control/refusal.js";
 import type { CompiledTable, FindObject } from "../control/table-compiler.js";
+import type { Deny } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
 import {
   type ForwardCounts,
@@ -54,6 +55,8 @@ export interface InPlaceOptions {
   readonly events?: PodEvents | undefined;
   /** Whether another process may judge by the pin folder until the first table is to be in force. */
   readonly takesOver?: boolean | undefined;
+  /** What the sender of a denied packet gets, where the hook can tell it. */
+  readonly deny: Deny;
 }
 
 /**
@@ -124,6 +127,10 @@ export class InPlace {
     return this.#inUse.filter.counts();
   }
 
+  get deny(): Deny {
+    return answersBy(this.#inUse.hook) ? this.#options.deny : "drop";
+  }
+
   get isAttached(): boolean {
     return this.#opened?.filter.isAttached ?? false;
   }
@@ -143,9 +150,13 @@ export class InPlace {
   /** Undefined where another process has the folder and `mayWait`. */
   #open(mayWait: boolean): Opened | undefined {
     const { pinFolder, hook: wanted, lease } = this.#config;
+    const { deny } = this.#options;
     const open = (): Opened => {
-      const { filter, hook, why } = openHook(pinFolder, wanted);
+      const { filter, hook, why } = openHook(pinFolder, wanted, deny);
       if (wanted === "auto" && why !== null) this.#tell(`judges by ${hook}: ${why}`, "warning");
+      if (deny === "reject" && !answersBy(hook)) {
+        this.#tell(`denied packets get no answer: --deny reject needs --hook netfilter`, "warning");
+      }
       return {
         filter,
         hook,
@@ -272,6 +283,11 @@ export class InPlace {
   }
 }
 
+/** Whether what judges there knows whom the sender of a packet has sent it to, and so can answer for that. */
+function answersBy(hook: Hook): boolean {
+  return hook === "netfilter";
+}
+
 function leaseStatus({ lease }: InPlaceConfig): InPlaceStatus["lease"] {
   return lease === undefined ? null : { seconds: lease.ms / 1_000, failMode: lease.failMode };
 }
@@ -371,6 +387,7 @@ function remedyOf(error: DataplaneError, pinFolder: string, needs: string): stri
     const folder = dirname(pinFolder);
     return `mount a bpf file system there: mount -t bpf bpf ${folder}`;
   }
+  if (syscall === "socket SOCK_RAW") return "--deny reject needs CAP_NET_RAW";
   if (needs !== "" && isLacking(error)) return `needs ${needs}`;
   if (syscall === "bind NFQUEUE") return "end the other process that has these queues";
   return "needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";

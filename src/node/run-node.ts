@@ -183,6 +183,7 @@ class NodeProcess {
         tell: host.tell,
         events: source.events,
         takesOver: run.takesOver,
+        deny: run.config.dataplane.deny,
       });
     this.#enforcer = new Enforcer(this.#enforcerOptions(compiler));
     const { dataplane, flows, hits } = this.#enforcer;

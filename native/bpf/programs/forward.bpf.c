@@ -4,7 +4,8 @@
 #include "native/bpf/programs/forward.h"
 
 // By the loader, from the kernel's type information.
-extern const char skbConntrack[], skbLength[], conntrackType[], originalTuple[], replyTuple[];
+extern const char skbConntrack[], skbLength[], skbKind[], conntrackType[], originalTuple[],
+    replyTuple[];
 
 // Functions of the kernel.
 extern void* bpf_rdonly_cast(const void* object, SluiceU32 type);
@@ -14,6 +15,9 @@ typedef struct {
 extern int bpf_dynptr_from_skb(void* skb, SluiceU64 flags, Dynptr* packet);
 extern void* bpf_dynptr_slice(const Dynptr* packet, SluiceU32 offset, void* buffer,
                               SluiceU32 bytes);
+// Since Linux 5.19.
+static long (*const dynptrRead)(void* into, SluiceU32 bytes, const Dynptr* packet, SluiceU32 offset,
+                                SluiceU64 flags) = (void*)201;
 
 // The context of a netfilter program.
 typedef struct {
@@ -22,7 +26,10 @@ typedef struct {
 } Context;
 
 // The low bits of skb._nfct.
-enum { CT_RELATED = 1, CT_NEW = 2, CT_RELATED_REPLY = 4, CT_MASK = 7 };
+enum { CT_RELATED = 1, CT_NEW = 2, CT_REPLY = 3, CT_RELATED_REPLY = 4, CT_MASK = 7 };
+
+// The bits of skb's byte with pkt_type, and those of a packet that is for one receiver alone.
+enum { KIND_MASK = 7, KIND_HOST = 0 };
 
 // Struct nf_conntrack_tuple of the kernel; the loader checks it.
 typedef struct {
@@ -42,6 +49,37 @@ INLINE const SluiceU8* readPacket(const Packet* packet, SluiceU32 offset, Sluice
   return bpf_dynptr_slice(&view, offset, buffer, bytes);
 }
 
+// Whether a packet is for one receiver alone. Of a broadcast each copy comes by.
+INLINE int isForOne(const Packet* packet) {
+  const SluiceU8 kind = *(const SluiceU8*)((const char*)packet->skb + LOADED(skbKind));
+  return (kind & KIND_MASK) == KIND_HOST;
+}
+
+// A packet has been translated on its way to here, and its sender knows nothing of that. Whom it
+// has sent to is the destination of the tuple of the packet's direction.
+INLINE void handOver(const Packet* packet) {
+  const Tuple* const asSent = packet->asSent;
+  Dynptr view;
+  if (asSent == 0 || !isForOne(packet)) return;
+  if (bpf_dynptr_from_skb(packet->skb, 0, &view) != 0) return;
+  SluiceRefusedPacket* const refused = ringReserve(answers, sizeof *refused, 0);
+  if (refused == 0) return;
+  refused->timeNs = monotonicNs();
+  for (int word = 0; word < 4; ++word) {
+    const SluiceU32 value = asSent->destination[word];
+    __builtin_memcpy(refused->destination + 4 * word, &value, sizeof value);
+  }
+  refused->destinationPortBe = asSent->destinationPort;
+  SluiceU32 bytes = packet->bytes;
+  if (bytes > sizeof refused->packet) bytes = sizeof refused->packet;
+  refused->packetBytes = bytes;
+  if (dynptrRead(refused->packet, bytes, &view, 0, 0) != 0) {
+    ringDiscard(refused, 0);
+    return;
+  }
+  ringSubmit(refused, 0);
+}
+
 // Whether a packet is an ICMP error that says nothing to the connection's ends; a connection that
 // another one has announced is none.
 INLINE int isStrayError(const Packet* packet, const Flow* flow) {
@@ -51,7 +89,7 @@ INLINE int isStrayError(const Packet* packet, const Flow* flow) {
          isErrorFromStranger(packet, headers.flow.source, flow);
 }
 
-INLINE int judgeConnection(const Packet* packet, const void* entry, SluiceU32 info) {
+INLINE int judgeConnection(Packet* packet, const void* entry, SluiceU32 info) {
   const Tuple* const original = (const Tuple*)((const char*)entry + LOADED(originalTuple));
   const Tuple* const reply = (const Tuple*)((const char*)entry + LOADED(replyTuple));
   Flow flow;
@@ -72,6 +110,7 @@ INLINE int judgeConnection(const Packet* packet, const void* entry, SluiceU32 in
   if ((info == CT_RELATED || info == CT_RELATED_REPLY) && isStrayError(packet, &flow)) {
     return drop(packet, &flow, SLUICE_DropReason_RelatedMismatch, 0);
   }
+  packet->asSent = info < CT_REPLY ? original : reply;
   return judge(packet, &flow, info == CT_NEW);
 }
 

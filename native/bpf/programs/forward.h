@@ -19,8 +19,9 @@ extern const char tableBytes[];
 #include "native/table/evaluate.h"
 
 // Maps: two tables; one ForwardControl; a ForwardCounters for each processor; the ring of events;
-// the judges by family; the addresses of pods that are open when the lease is over.
-extern const char tables[], control[], counters[], events[], judges[], openPods[];
+// the judges by family; the addresses of pods that are open when the lease is over; the ring of
+// RefusedPackets.
+extern const char tables[], control[], counters[], events[], judges[], openPods[], answers[];
 
 enum { DROP = 0, ACCEPT = 1 };
 
@@ -42,12 +43,16 @@ typedef struct {
   SluiceTable table;
   SluiceU32 bytes;
   int isV6;
+  const void* asSent;  // what handOver() knows it by; 0: nobody may get an answer
 } Packet;
 
 // Bytes of a packet, from its IP header on; 0 when it has fewer. `buffer` has room for them; the
 // next call may overwrite them.
 INLINE const SluiceU8* readPacket(const Packet* packet, SluiceU32 offset, SluiceU8* buffer,
                                   SluiceU32 bytes);
+
+// Hands a packet that policy denies to the process, which answers its sender.
+INLINE void handOver(const Packet* packet);
 
 INLINE SluiceU32 leafOf(const Packet* packet, const SluiceU32* address) {
   if (!packet->isV6) return sluiceLeafV4(packet->table, swap32(address[0]));
@@ -170,6 +175,7 @@ INLINE int judge(const Packet* packet, const Flow* flow, int isFirst) {
     const SluiceU8 reason = (denied & SLUICE_DENIED_BY_EGRESS) != 0
                                 ? SLUICE_DropReason_PolicyEgress
                                 : SLUICE_DropReason_PolicyIngress;
+    if (packet->control->answers != 0) handOver(packet);
     return drop(packet, flow, reason, denied);
   }
   if (!isFirst) return ACCEPT;
@@ -314,6 +320,7 @@ INLINE int begin(Packet* packet, void* skb, int isV6, SluiceU32 bytes) {
   packet->skb = skb;
   packet->isV6 = isV6;
   packet->bytes = bytes;
+  packet->asSent = 0;
   packet->counters = mapLookup(counters, &zero);
   packet->control = mapLookup(control, &zero);
   if (packet->counters == 0 || packet->control == 0) return 0;

@@ -18,6 +18,7 @@ static long (*const loadPacketBytes)(const void* skb, SluiceU32 offset, void* in
                                      SluiceU32 bytes) = (void*)26;
 static void* (*const ringReserve)(const void* ring, SluiceU64 bytes, SluiceU64 flags) = (void*)131;
 static void (*const ringSubmit)(void* record, SluiceU64 flags) = (void*)132;
+static void (*const ringDiscard)(void* record, SluiceU64 flags) = (void*)133;
 
 INLINE SluiceU16 swap16(SluiceU16 value) { return __builtin_bswap16(value); }
 INLINE SluiceU32 swap32(SluiceU32 value) { return __builtin_bswap32(value); }

@@ -37,6 +37,9 @@ INLINE const SluiceU8* readPacket(const Packet* packet, SluiceU32 offset, Sluice
   return loadPacketBytes(packet->skb, offset, buffer, bytes) == 0 ? buffer : 0;
 }
 
+// Whom the sender of a packet to a Service has sent it to, its own header does not say.
+INLINE void handOver(const Packet* packet) { (void)packet; }
+
 INLINE int isError(const Packet* packet, const Headers* headers) {
   const SluiceU8 type = headers->type;
   if (headers->flow.withoutPorts) return 0;

@@ -12,6 +12,7 @@
 #include <tuple>
 #include <vector>
 
+#include "native/packet/finish-offload.h"
 #include "native/packet/steering.h"
 #include "native/testing/fuzz/fuzz.h"
 #include "native/testing/fuzz/packet-script.h"
@@ -19,7 +20,6 @@
 #include "native/testing/one-pod.h"
 #include "native/testing/slow-packet.h"
 #include "native/worker/filter.h"
-#include "native/worker/finish-offload.h"
 #include "native/worker/neighbour-proxy.h"
 
 namespace sluice::testing {

@@ -1,4 +1,4 @@
-#include "native/worker/finish-offload.h"
+#include "native/packet/finish-offload.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,9 +1,9 @@
-#include "native/worker/reject.h"
+#include "native/packet/reject.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "native/worker/finish-offload.h"
+#include "native/packet/finish-offload.h"
 
 namespace sluice {
 namespace {
@@ -53,7 +53,7 @@ uint8_t* writeHeaders(const MacAddress& sourceMac, const MacAddress& destination
     ip[9] = key.protocol;
     std::memcpy(ip + 12, key.source.data(), 4);
     std::memcpy(ip + 16, key.destination.data(), 4);
-    storeChecksum(ip, IPV4_HEADER_BYTES, ip + 10);
+    storeHeaderChecksum(ip, IPV4_HEADER_BYTES);
     return ip + IPV4_HEADER_BYTES;
   }
   std::memset(ip, 0, 8);
@@ -123,6 +123,11 @@ void writeProhibited(const PacketView& view, std::span<std::byte> into, Frame* a
 }
 
 }  // namespace
+
+void storeHeaderChecksum(uint8_t* ip, uint32_t headerBytes) noexcept {
+  store16(ip + 10, 0);
+  storeChecksum(ip, headerBytes, ip + 10);
+}
 
 bool writeReject(const Frame& denied, std::span<std::byte> into, Frame* answer) noexcept {
   PacketView view;

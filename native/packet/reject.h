@@ -21,11 +21,22 @@ namespace sluice {
 inline constexpr uint32_t REJECT_BYTES_MAX = ETHERNET_HEADER_BYTES + 1'280;
 inline constexpr uint32_t RESET_BYTES_MAX = ETHERNET_HEADER_BYTES + 40 + 20;
 
+// Whether the sender of a denied packet may get an answer. No answer goes to an ICMP error or a
+// reset, to a fragment, or to a packet for a group, which its caller has to know as well: it would
+// do harm (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
+[[nodiscard]] inline bool isAnswerable(const PacketView& view) noexcept {
+  return (view.bytes[0] & 1) == 0 && !view.fragmented && view.icmpRole != IcmpRole::Error &&
+         (view.tcp.flags & TCP_RST) == 0;
+}
+
+// Writes the checksum of an IPv4 header into it. Shape: as long as the header says.
+void storeHeaderChecksum(uint8_t* ip, uint32_t headerBytes) noexcept;
+
 // Writes the answer to a denied frame, with the frame's destination as the sender: a reset for TCP,
 // otherwise ICMP "administratively prohibited", which quotes as much of the frame as fits.
 //
 // Shape:  `into` has REJECT_BYTES_MAX bytes, and is what `answer` points to. The frame has been
-//         judged; it is no fragment, no ICMP error and no reset.
+//         judged, and isAnswerable().
 // Errors: false when the frame cannot be read.
 [[nodiscard]] bool writeReject(const Frame& denied, std::span<std::byte> into,
                                Frame* answer) noexcept;
