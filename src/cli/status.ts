@@ -14,6 +14,7 @@ import type { StatusOptions } from "./status-spec.js";
 /** What a process of an earlier version does not answer: it has nothing of that. */
 const unanswered = {
   notAttached: [],
+  otherAddresses: [],
   nameGuard: null,
   lastError: null,
   otherModes: [],
@@ -53,6 +54,7 @@ function statusText(status: ControlStatus, io: Io): string {
   if (status.notAttached.length > 0) {
     lines.push(red(`${sanitize(notAttachedText(status.notAttached))}\n`));
   }
+  lines.push(...status.otherAddresses.map((each) => red(`${sanitize(each)}\n`)));
   const unguarded = status.nameGuard?.missing ?? [];
   if (unguarded.length > 0) {
     const families = unguarded.map(({ family, error }) => `${family}: ${error}`).join(", ");

@@ -1,6 +1,12 @@
 import { type Diagnostic, diagnostic, type Span } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
-import type { Cluster, ClusterObjects, LocalPods, Policies } from "../policy/cluster.js";
+import {
+  type Cluster,
+  type ClusterObjects,
+  type LocalPods,
+  ownAddressesOf,
+  type Policies,
+} from "../policy/cluster.js";
 import { buildCluster } from "../policy/live-cluster.js";
 import { type Mode, type PeerResolution, resolvePolicies } from "../policy/resolve.js";
 import type { Ruleset } from "../policy/ruleset.js";
@@ -50,7 +56,7 @@ export type CompileResult =
  *         SL2005: the table exceeds a limit of the format. Warnings of buildCluster and resolvePolicies.
  */
 export function compile({ objects, local = "all", mode }: CompileInput): CompileResult {
-  const { cluster, policies, diagnostics: findings } = buildCluster(objects);
+  const { cluster, policies, diagnostics: findings } = buildCluster(objects, ownAddressesOf(local));
   const compiled = compileCluster(cluster, policies, local, mode);
   const diagnostics = [...findings, ...compiled.diagnostics];
   return { ...compiled, diagnostics };

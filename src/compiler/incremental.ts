@@ -1,6 +1,6 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { type Address, addressKey } from "../net/address.js";
-import { isLocal, type LocalPods, type PodGroup } from "../policy/cluster.js";
+import { isLocal, type LocalPods, ownAddressesOf, type PodGroup } from "../policy/cluster.js";
 import { type ClusterChanges, LiveCluster, type ObjectChange } from "../policy/live-cluster.js";
 import { addressesOfNode } from "../policy/own-node.js";
 import { isolates, type Mode, subjectMatches, unresolvedDomains } from "../policy/resolve.js";
@@ -55,7 +55,7 @@ export class IncrementalCompiler {
    * Applies changes and returns the table of the resulting objects; from now on of the pods `local`, when that is given.
    */
   update(changes: readonly ObjectChange[], local = this.#local): IncrementalResult {
-    const done = this.#cluster.apply(changes);
+    const done = this.#cluster.apply(changes, ownAddressesOf(local));
     const isMoved = local !== this.#local;
     this.#local = local;
     if (this.#compiled === undefined || this.#touchesEndpoints(done)) return this.#rebuild();

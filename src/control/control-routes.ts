@@ -101,6 +101,8 @@ export interface ControlSubject {
   readonly offerPlace?: () => string;
   /** Whether changes on disk are known that have not been read yet. */
   readonly isBehind: () => boolean;
+  /** Where pods' interfaces have other addresses than the manifests, in words; absent where no interface is a pod's. */
+  readonly otherAddresses?: () => readonly string[];
   /** The state of the source of manifests, if it is not a folder. */
   readonly source?: () => SourceStatus | undefined;
   /** What is judged where the kernel routes or bridges it; absent where nothing is. */
@@ -200,6 +202,8 @@ export interface ControlStatus extends Headed {
   readonly enforced: boolean;
   /** Interfaces that the process does not hold: nothing passes there. */
   readonly notAttached: readonly NotAttached[];
+  /** Where pods' interfaces have other addresses than the manifests: those of the interfaces count. */
+  readonly otherAddresses: readonly string[];
   /** Null when the process makes the interfaces itself. */
   readonly nameGuard: NameGuardStatus | null;
   /** Why the last reload changed nothing. */
@@ -489,10 +493,10 @@ export function metricsHandlers(
       const { enforced, generation, source } = status;
       if (enforced) {
         // Still healthy: the table in force is the best known, and a restart would know less.
-        const stale = staleText(source ?? undefined);
-        const how = stale === undefined ? "ok" : "degraded";
-        const text = `${how}: generation ${generation} is in force`;
-        return new PlainAnswer(200, stale === undefined ? `${text}\n` : `${text}; ${stale}\n`);
+        const doubts = [staleText(source ?? undefined) ?? [], status.otherAddresses].flat();
+        const how = doubts.length === 0 ? "ok" : "degraded";
+        const parts = [`${how}: generation ${generation} is in force`, ...doubts];
+        return new PlainAnswer(200, `${parts.join("; ")}\n`);
       }
       return new PlainAnswer(503, `not ready: ${unreadyText(status)}\n`);
     },
@@ -549,6 +553,7 @@ export function controlStatus(subject: ControlSubject): ControlStatus {
     since: since?.toISOString() ?? null,
     enforced: isEnforced(subject, interfaces),
     notAttached: notAttached(interfaces),
+    otherAddresses: subject.otherAddresses?.() ?? [],
     nameGuard: subject.nameGuard?.() ?? null,
     lastError: lastError ?? null,
     established,

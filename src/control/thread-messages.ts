@@ -51,6 +51,7 @@ export interface EndpointPart {
   readonly namespace: string;
   readonly name: string;
   readonly addresses: readonly Address[];
+  readonly stated?: readonly Address[];
   /** Numbers of rules: ingress, egress, and both for audit mode if different. */
   readonly rules: readonly number[];
 }
@@ -116,9 +117,9 @@ export function* policyParts(policies: readonly WholePolicy[]): Generator<Thread
 export function* rulesetParts({ endpoints }: RulesetSummary): Generator<ThreadPart> {
   const policies = new Numbers<PolicySource>();
   const rules = new Numbers<RulesSummary>();
-  const summaries = endpoints.map(({ namespace, name, addresses, ingress, egress, audit }) => {
+  const summaries = endpoints.map(({ ingress, egress, audit, ...endpoint }) => {
     const sides = [ingress, egress, ...(audit === undefined ? [] : [audit.ingress, audit.egress])];
-    return { namespace, name, addresses, rules: sides.map((side) => rules.of(side)) };
+    return { ...endpoint, rules: sides.map((side) => rules.of(side)) };
   });
   const parts = rules.all.map(
     (each): RulesPart => [

@@ -68,6 +68,7 @@ export const catalogue = {
   SL2005: ["error", "table too large"],
   SL2006: ["warning", "no such pod yet"],
   SL2007: ["error", "too much to compile"],
+  SL2008: ["warning", "other addresses than the interface's"],
   SL3000: ["info", "no pods to lint against"],
   SL3001: ["warning", "rule that changes nothing"],
   SL3002: ["warning", "policy that selects no pod"],

@@ -92,7 +92,7 @@ export interface OpenAttachment {
    * Checks its interfaces after a change. It releases an interface that was deleted, and takes one that was
    * created again, for the same zone and the same links. Returns how many interfaces it took.
    */
-  follow(table: CompiledTable): number;
+  follow(): number;
   /** When to call `follow` again even if no event comes. Units: milliseconds. */
   readonly retryMs?: number | undefined;
   /**

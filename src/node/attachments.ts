@@ -223,8 +223,7 @@ export class Attachments {
    * disturbed.
    */
   follow(touched?: Touched): void {
-    const table = this.#table;
-    if (table === undefined || this.#isFrozen || !this.#isStarted) return;
+    if (this.#table === undefined || this.#isFrozen || !this.#isStarted) return;
     const concerned = this.#held.filter(
       ({ wanted, open }) =>
         touched === undefined ||
@@ -234,7 +233,7 @@ export class Attachments {
     if (concerned.length === 0) return;
     for (const { wanted, open } of concerned) {
       try {
-        this.#retaken += open.follow(table);
+        this.#retaken += open.follow();
       } catch (error) {
         this.#options.tell(`${wanted.name}: ${(error as Error).message}: nothing passes`, "error");
       }

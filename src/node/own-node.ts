@@ -1,41 +1,53 @@
-import { addressKey } from "../net/address.js";
-import { namespaceAddresses } from "../netlink/address.js";
-import type { LocalPods, OwnNode } from "../policy/cluster.js";
-import type { NodeConfig } from "./node-config.js";
+import { type Address, addressKey } from "../net/address.js";
+import { interfaceAddresses, namespaceAddresses } from "../netlink/address.js";
+import type { LocalPods, OwnAddresses, OwnNode } from "../policy/cluster.js";
+import { remember } from "../policy/remember.js";
+import { type NodeConfig, podText } from "./node-config.js";
 import type { Plan } from "./plan.js";
 
+/** What the kernel says of a config's pods and their node. */
+interface Found {
+  readonly ownNode: OwnNode;
+  readonly ownAddresses: OwnAddresses;
+}
+
 /**
- * What the node says of its own addresses, for the pods that are judged on it.
+ * What the kernel says of addresses: the node's own, for the pods that are judged on it, and those of pods.
  *
  * Wires stand in their node's network namespace, so its interfaces are the node's. A sidecar stands in its pod's, whose
- * interfaces are none of the node: there only the config can say more than the Node object does.
+ * interfaces are none of the node: there only the config can say more than the Node object does. But its interface has
+ * the pod's addresses, of which manifests may have others, or none yet.
  */
 export class OwnNodeWatch {
   /** What was last found for a config. */
-  #found: { readonly of: NodeConfig; readonly is: OwnNode } | undefined;
+  #found: { readonly of: NodeConfig; readonly is: Found } | undefined;
   #told: { readonly of: LocalPods; readonly key: string; readonly is: LocalPods } | undefined;
 
   /**
-   * Returns the plan's pods with what is known of their node: the same object while both are the same.
+   * Returns the plan's pods with what is known of them and their node: the same object while that is the same.
    *
    * Errors: NetlinkError.
    */
   localOf({ config, local }: Plan): LocalPods {
     if (local === "all" || (!("pods" in local) && !("pod" in local))) return local;
-    if (this.#found?.of !== config) this.#found = { of: config, is: findOwnNode(config) };
-    const ownNode = this.#found.is;
-    const key = keyOf(ownNode);
+    if (this.#found?.of !== config) this.#found = { of: config, is: find(config) };
+    const found = this.#found.is;
+    const key = keyOf(found);
     if (this.#told?.of !== local || this.#told.key !== key) {
-      this.#told = { of: local, key, is: { ...local, ownNode } };
+      this.#told = { of: local, key, is: { ...local, ...found } };
     }
     return this.#told.is;
   }
 
   /** Looks again. Returns whether the pods that were last returned are out of date. Errors: NetlinkError. */
   isOutdated({ config }: Plan): boolean {
-    this.#found = { of: config, is: findOwnNode(config) };
+    this.#found = { of: config, is: find(config) };
     return this.#told !== undefined && keyOf(this.#found.is) !== this.#told.key;
   }
+}
+
+function find(config: NodeConfig): Found {
+  return { ownNode: findOwnNode(config), ownAddresses: findOwnAddresses(config) };
 }
 
 function findOwnNode({ wires, sidecars, nodeAddresses }: NodeConfig): OwnNode {
@@ -46,6 +58,18 @@ function findOwnNode({ wires, sidecars, nodeAddresses }: NodeConfig): OwnNode {
   return { addresses: [...nodeAddresses, ...namespaceAddresses(held)], isWhole: true };
 }
 
-function keyOf({ addresses, isWhole }: OwnNode): string {
-  return `${isWhole} ${[...new Set(addresses.map(addressKey))].sort().join()}`;
+/** Of an interface that is away, or has no address yet, nothing is known. */
+function findOwnAddresses({ sidecars }: NodeConfig): OwnAddresses {
+  const own = new Map<string, Address[]>();
+  for (const { pod, interface: name } of sidecars) {
+    const addresses = interfaceAddresses(name);
+    if (addresses.length > 0) remember(own, podText(pod), () => []).push(...addresses);
+  }
+  return own;
+}
+
+function keyOf({ ownNode: { addresses, isWhole }, ownAddresses }: Found): string {
+  const textOf = (each: readonly Address[]) => [...new Set(each.map(addressKey))].sort().join();
+  const own = [...ownAddresses].map(([pod, each]) => `${pod} ${textOf(each)}`);
+  return `${isWhole} ${textOf(addresses)} ${own.join(" ")}`;
 }

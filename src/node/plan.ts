@@ -1,6 +1,7 @@
 import type { Controller } from "../control/controller.js";
 import type { ReadManifests } from "../control/source.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
+import { type Address, formatAddress } from "../net/address.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Attachment } from "./attachment.js";
 import { type NodeConfig, podText } from "./node-config.js";
@@ -128,5 +129,22 @@ export function missingPods(
     const places = each.interfaces.join(" and ");
     const message = `got pod "${podText(each.pod)}", want one that runs and has its own address: nothing passes ${places} until there is one`;
     return [diagnostic("SL2006", each.span, message)];
+  });
+}
+
+/** Warns of pods whose interfaces have other addresses than their objects: those of the interfaces count. */
+export function otherAddresses(
+  { config, attachments }: Plan,
+  { table }: Controller,
+): readonly Diagnostic[] {
+  return (table?.ruleset.endpoints ?? []).flatMap((endpoint) => {
+    const { addresses, stated } = endpoint;
+    // That an API server knows none yet is how every pod begins.
+    const isNews = stated !== undefined && (stated.length > 0 || !config.source.kubernetes);
+    const attachment = attachments.find(({ pod }) => podText(pod) === podText(endpoint));
+    if (!isNews || attachment === undefined) return [];
+    const texts = (each: readonly Address[]) => each.map(formatAddress).join(", ") || "none";
+    const message = `got addresses of ${podText(endpoint)} (${texts(stated)}), want those of ${attachment.interfaces.join()} (${texts(addresses)}): these count`;
+    return [diagnostic("SL2008", attachment.span, message)];
   });
 }

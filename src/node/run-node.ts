@@ -8,6 +8,7 @@ import { defaultSocket } from "../control/settings.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
 import { type InterfaceEvents, watchInterfaces } from "../dataplane/interfaces.js";
+import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { PassOn } from "../hubble/open-hubble.js";
 import { type PassedOver, passedOverLines } from "../manifest/passed-over.js";
 import { touchedBy } from "../netlink/events.js";
@@ -25,7 +26,7 @@ import type { NodeHost } from "./node-host.js";
 import { type NodeSource, openSource, UpdateTeller } from "./open-source.js";
 import { OwnNodeWatch } from "./own-node.js";
 import { OwnWay } from "./own-way.js";
-import { missingPods, Plans } from "./plan.js";
+import { missingPods, otherAddresses, Plans } from "./plan.js";
 import type { ConfigFile } from "./read-config.js";
 import { ServiceManager } from "./service-manager.js";
 
@@ -153,7 +154,7 @@ class NodeProcess {
   readonly #ownWay: OwnWay | undefined;
   #isReady = false;
   #follower: SourceFollower | undefined;
-  #missingBefore = "";
+  #differingBefore = "";
   /** A successor has taken over, or will. */
   #isLeft = false;
   /** Passes on what answers Hubble's clients, at the end. */
@@ -260,6 +261,7 @@ class NodeProcess {
       offerPlace: () =>
         this.#succession.offerPlace((step) => this.#enforcer.controller.alone(step)),
       isBehind: () => source.isBehind,
+      otherAddresses: () => this.#otherAddresses().map(({ message }) => message),
       sinks: () => this.#sinks.status,
       source: () => source.status(),
       plugin: this.#network,
@@ -292,7 +294,7 @@ class NodeProcess {
       if (first.refused !== undefined) throw first.refused;
       return false;
     }
-    this.#tellMissing();
+    this.#tellDiffering();
     const read = this.#filesInForce();
     await this.#succession.predecessorGone();
     control ??= await this.#listen();
@@ -400,7 +402,7 @@ class NodeProcess {
       teller.update(done);
       this.#network?.updated(done);
       this.#tellReady();
-      this.#tellMissing();
+      this.#tellDiffering();
     };
     return new SourceFollower({
       source: this.#source.source,
@@ -430,10 +432,14 @@ class NodeProcess {
   }
 
   #recompiled(done: Reload): void {
+    this.#tellDiffering();
     if (done.ok) return;
     const why = done.refused?.message ?? "the manifests have errors";
     const then = "the table in force stays, and the manifests are read again";
-    this.#run.host.tell(`the node's addresses have changed: ${why}; ${then}`, "warning");
+    this.#run.host.tell(
+      `the addresses of the node or of a pod have changed: ${why}; ${then}`,
+      "warning",
+    );
   }
 
   #reloaded(done: Reload): void {
@@ -448,15 +454,21 @@ class NodeProcess {
       if (done.refused !== undefined) host.tell(done.refused.message, "error");
       host.tell("nothing changed: the table in force stays", "warning");
     }
-    this.#tellMissing();
+    this.#tellDiffering();
     this.#service.reloaded(this.#statusLine());
   }
 
-  #tellMissing(): void {
+  /** Says once which pods the manifests do not have, or have with other addresses. */
+  #tellDiffering(): void {
     const missing = missingPods(this.#plans.inForce, this.#enforcer.controller);
-    const text = missing.map(({ message }) => message).join();
-    if (text !== this.#missingBefore) this.#run.host.show(missing);
-    this.#missingBefore = text;
+    const differing = [...missing, ...this.#otherAddresses()];
+    const text = differing.map(({ message }) => message).join();
+    if (text !== this.#differingBefore) this.#run.host.show(differing);
+    this.#differingBefore = text;
+  }
+
+  #otherAddresses(): readonly Diagnostic[] {
+    return otherAddresses(this.#plans.inForce, this.#enforcer.controller);
   }
 
   /** The files to read again: the config, the source's own, and the manifests. */

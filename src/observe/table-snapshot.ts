@@ -87,7 +87,7 @@ export class TableSnapshot {
   }
 
   ownerOf(address: Address): Owner | undefined {
-    this.#owners ??= ownersOf(this.#source.objects);
+    this.#owners ??= ownersOf(this.#source);
     return this.#owners.get(addressKey(address));
   }
 
@@ -192,8 +192,14 @@ export class TableSnapshot {
   }
 }
 
-function ownersOf(objects: readonly ObjectHead[]): Map<string, Owner> {
+function ownersOf({ objects, ruleset }: TableSource): Map<string, Owner> {
   const owners = new Map<string, Owner>();
+  const own = new Map(
+    ruleset.endpoints.flatMap(({ namespace, name, stated, addresses }) =>
+      stated === undefined ? [] : [[`${namespace}/${name}`, addresses] as const],
+    ),
+  );
+  const ofInterfaces: (readonly [Owner, readonly Address[]])[] = [];
   for (const object of objects) {
     if (object.kind !== "Pod" && object.kind !== "Node") continue;
     if (object.kind === "Pod" && object.hostNetwork) continue;
@@ -208,7 +214,12 @@ function ownersOf(objects: readonly ObjectHead[]): Map<string, Owner> {
       identity: object.kind === "Pod" ? podIdentity(namespace, pairs) : hostIdentity,
       ...(workload === undefined ? {} : { workload: { kind: workload.kind, name: workload.name } }),
     };
-    for (const address of object.addresses) owners.set(addressKey(address), owner);
+    const addresses = object.kind === "Pod" ? own.get(`${namespace}/${name}`) : undefined;
+    if (addresses !== undefined) ofInterfaces.push([owner, addresses]);
+    else for (const address of object.addresses) owners.set(addressKey(address), owner);
+  }
+  for (const [owner, addresses] of ofInterfaces) {
+    for (const address of addresses) owners.set(addressKey(address), owner);
   }
   return owners;
 }

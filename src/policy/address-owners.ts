@@ -18,7 +18,8 @@ export function compareNames(a: Named, b: Named): number {
 type Named = { readonly meta: { readonly namespace: string; readonly name: string } };
 
 /**
- * Gives each address to one of the pods that claim it: the youngest, then the last by name.
+ * Gives each address to one of the pods that claim it: one that is known to have it, then the youngest, then the last by
+ * name.
  *
  * Cost: constant for an address that one pod claims, linear in the claims otherwise.
  */
@@ -26,6 +27,12 @@ export class AddressOwners {
   readonly #owners = new Map<string, Pod>();
   /** Only addresses that more than one pod claims, all their pods with the owner. */
   readonly #contested = new Map<string, Set<Pod>>();
+  readonly #isKnown: (pod: Pod) => boolean;
+
+  /** `isKnown`: whether a pod's addresses were read from its own interface. */
+  constructor(isKnown: (pod: Pod) => boolean) {
+    this.#isKnown = isKnown;
+  }
 
   claim(pod: Pod, address: Address): void {
     const key = addressKey(address);
@@ -35,7 +42,7 @@ export class AddressOwners {
       return;
     }
     remember(this.#contested, key, () => new Set([owner])).add(pod);
-    if (compareClaims(owner, pod) < 0) this.#owners.set(key, pod);
+    if (this.#compareClaims(owner, pod) < 0) this.#owners.set(key, pod);
   }
 
   release(pod: Pod, address: Address): void {
@@ -46,7 +53,7 @@ export class AddressOwners {
       return;
     }
     claimants.delete(pod);
-    const rest = [...claimants].sort(compareClaims);
+    const rest = [...claimants].sort((a, b) => this.#compareClaims(a, b));
     if (rest.length === 1) this.#contested.delete(key);
     this.#owners.set(key, rest.at(-1)!);
   }
@@ -73,31 +80,40 @@ export class AddressOwners {
         const [first, ...others] = [...claimants].sort(compareNames);
         let winner = first!;
         return others.map((pod) => {
-          const older = compareClaims(winner, pod) < 0 ? winner : pod;
+          const older = this.#compareClaims(winner, pod) < 0 ? winner : pod;
           winner = older === pod ? winner : pod;
           const address = older.addresses.find((each) => addressKey(each) === key)!;
-          return sharedAddress(older, winner, address);
+          const whose = this.#isKnown(winner)
+            ? "that of the pod whose interface has it"
+            : undefined;
+          return sharedAddress(older, winner, address, whose);
         });
       });
   }
-}
 
-/** Orders claims to one address: the last has it. */
-function compareClaims(a: Pod, b: Pod): number {
-  return createdAt(a) - createdAt(b) || compareNames(a, b);
+  /** Orders claims to one address: the last has it. */
+  #compareClaims(a: Pod, b: Pod): number {
+    const known = Number(this.#isKnown(a)) - Number(this.#isKnown(b));
+    return known || createdAt(a) - createdAt(b) || compareNames(a, b);
+  }
 }
 
 function createdAt(pod: Pod): number {
   return Date.parse(pod.created) || 0;
 }
 
-function sharedAddress(loser: Pod, winner: Pod, address: Address): Diagnostic {
+function sharedAddress(
+  loser: Pod,
+  winner: Pod,
+  address: Address,
+  whose = "the younger pod's",
+): Diagnostic {
   const { name, namespace, span } = loser.meta;
   const other = `${winner.meta.namespace}/${winner.meta.name}`;
   return diagnostic(
     "SL2001",
     span,
-    `got address ${formatAddress(address)}, which ${other} has too; it counts as the younger pod's`,
+    `got address ${formatAddress(address)}, which ${other} has too; it counts as ${whose}`,
     { object: { kind: "Pod", namespace, name }, field: "status.podIPs" },
   );
 }

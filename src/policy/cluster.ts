@@ -24,6 +24,8 @@ export interface LivePod {
   readonly pod: Pod;
   /** Those that no younger pod has taken over; at least one. */
   readonly addresses: readonly Address[];
+  /** What its object has in their place; absent where that is the same. */
+  readonly stated?: readonly Address[];
   readonly group: PodGroup;
 }
 
@@ -45,6 +47,7 @@ export type LocalPods =
   | {
       readonly pod: { readonly namespace: string; readonly name: string };
       readonly ownNode?: OwnNode;
+      readonly ownAddresses?: OwnAddresses;
     }
   /** As `namespace/name`; only while they run on a node, when one is named. Absent ones are waited for. */
   | {
@@ -53,7 +56,14 @@ export type LocalPods =
       /** Of pods that say nothing themselves; of those that are not in it, everybody's. */
       readonly modes?: ReadonlyMap<string, Mode>;
       readonly ownNode?: OwnNode;
+      readonly ownAddresses?: OwnAddresses;
     };
+
+/**
+ * Addresses of pods, by `namespace/name`, as their own interfaces have them. They count, whatever the pods' objects say,
+ * and no other pod has them.
+ */
+export type OwnAddresses = ReadonlyMap<string, readonly Address[]>;
 
 /** The node on which all local pods run, as it is found there. */
 export interface OwnNode {
@@ -66,6 +76,14 @@ export interface OwnNode {
 export function ownNodeOf(local: LocalPods): OwnNode | undefined {
   return typeof local === "object" && "ownNode" in local ? local.ownNode : undefined;
 }
+
+/** What is known of local pods' addresses from their interfaces. */
+export function ownAddressesOf(local: LocalPods): OwnAddresses {
+  const own = typeof local === "object" && "ownAddresses" in local ? local.ownAddresses : undefined;
+  return own ?? noAddresses;
+}
+
+const noAddresses: OwnAddresses = new Map();
 
 /** What exists, indexed for selectors. */
 export interface Cluster {

@@ -17,6 +17,7 @@ import type {
   ClusterObjects,
   LivePod,
   LocalPods,
+  OwnAddresses,
   PodGroup,
   Policies,
 } from "./cluster.js";
@@ -71,11 +72,15 @@ export class LiveCluster implements Cluster {
   readonly namespaces = new Map<string, MutableNamespace>();
   readonly nodes = new Map<string, Node>();
   readonly #namespaceLabels = new Map<string, ReadonlyMap<string, string>>();
+  /** As their objects have them. */
+  readonly #stated = new Map<string, Pod>();
+  /** The same with the addresses of their own interfaces. */
   readonly #pods = new Map<string, Pod>();
+  #own: OwnAddresses = new Map();
   readonly #live = new Map<string, LivePod>();
   readonly #byNode = new Map<string, Set<LivePod>>();
   readonly #groups = new Map<string, MutableGroup>();
-  readonly #owners = new AddressOwners();
+  readonly #owners = new AddressOwners(({ meta }) => this.#own.has(podKey(meta)));
   #sorted: readonly LivePod[] | undefined;
   #log = new ChangeLog();
 
@@ -109,10 +114,15 @@ export class LiveCluster implements Cluster {
     return this.#owners.diagnostics();
   }
 
-  /** Carries out the changes in their order, and says what they come to. */
-  apply(changes: readonly ObjectChange[]): ClusterChanges {
+  /** Carries out the changes in their order, and says what they come to; from now on pods have `own`, when given. */
+  apply(changes: readonly ObjectChange[], own: OwnAddresses = this.#own): ClusterChanges {
     const log = new ChangeLog();
     this.#log = log;
+    if (own !== this.#own) {
+      const touched = new Set([...this.#own.keys(), ...own.keys()]);
+      this.#own = own;
+      for (const key of touched) this.#setPod(key, this.#stated.get(key));
+    }
     for (const change of changes) {
       if ("put" in change) this.#set({ kind: change.put.kind, ...change.put.meta }, change.put);
       else this.#set(change.remove, undefined);
@@ -183,8 +193,12 @@ export class LiveCluster implements Cluster {
     if (namespace?.groups.length === 0 && !isNamed) this.namespaces.delete(name);
   }
 
-  #setPod(key: string, pod: Pod | undefined): void {
+  #setPod(key: string, stated: Pod | undefined): void {
     const before = this.#pods.get(key);
+    const own = this.#own.get(key);
+    const pod = stated && own ? { ...stated, addresses: own } : stated;
+    if (stated === undefined) this.#stated.delete(key);
+    else this.#stated.set(key, stated);
     // A rival may be named twice: to settle a pod that is settled does nothing.
     const touched = [key];
     const noteRivals = (address: Address): void => {
@@ -223,7 +237,8 @@ export class LiveCluster implements Cluster {
   #enter(key: string, pod: Pod, addresses: readonly Address[]): void {
     const group = this.#groupOf(pod);
     this.#log.touchGroup(group);
-    const live = { pod, addresses, group };
+    const stated = this.#stated.get(key)?.addresses ?? [];
+    const live = { pod, addresses, group, ...(!haveSame(stated, pod.addresses) && { stated }) };
     this.#live.set(key, live);
     group.pods.push(live);
     group.addresses.push(...addresses);
@@ -307,9 +322,20 @@ function isAlike(a: LivePod | undefined, b: LivePod | undefined): boolean {
     a.group === b.group &&
     a.pod.nodeName === b.pod.nodeName &&
     modeOf(a.pod.meta) === modeOf(b.pod.meta) &&
-    a.addresses.length === b.addresses.length &&
-    a.addresses.every((address, index) => compareAddresses(address, b.addresses[index]!) === 0)
+    isInOrder(a.addresses, b.addresses) &&
+    isInOrder(a.stated, b.stated)
   );
+}
+
+function isInOrder(a: readonly Address[] | undefined, b: readonly Address[] | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return (
+    a.length === b.length && a.every((address, index) => compareAddresses(address, b[index]!) === 0)
+  );
+}
+
+function haveSame(a: readonly Address[], b: readonly Address[]): boolean {
+  return a === b || isInOrder([...a].sort(compareAddresses), [...b].sort(compareAddresses));
 }
 
 function hasLabels(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
@@ -350,16 +376,23 @@ function groupKey(pod: Pod, ports: readonly ContainerPort[]): string {
  * Pods on the host's network, finished pods and pods without an address are left out: nothing matches
  * them. Of two pods with one address the younger has it, since the other must have given it up.
  *
- * Shape:  of objects with the same kind, namespace and name the last counts, as with `kubectl apply`.
+ * Shape:  of objects with the same kind, namespace and name the last counts, as with `kubectl apply`; pods have `own`
+ *         in the place of their objects' addresses.
  * Cost:   near linear in the number of objects.
  * Errors: none. SL2001 (warning): two live pods have one address.
  */
-export function buildCluster(objects: ClusterObjects): {
+export function buildCluster(
+  objects: ClusterObjects,
+  own?: OwnAddresses,
+): {
   readonly cluster: Cluster;
   readonly policies: Policies;
   readonly diagnostics: readonly Diagnostic[];
 } {
   const cluster = new LiveCluster();
-  cluster.apply(objects.map((put) => ({ put })));
+  cluster.apply(
+    objects.map((put) => ({ put })),
+    own,
+  );
   return { cluster, policies: cluster.policies, diagnostics: cluster.diagnostics() };
 }

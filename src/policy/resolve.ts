@@ -242,7 +242,7 @@ class Resolver implements PeerResolution {
     this.#peers.leave(group, sets);
   }
 
-  endpoint({ pod, addresses, group }: LivePod): Endpoint {
+  endpoint({ pod, addresses, stated, group }: LivePod): Endpoint {
     const node = this.#ownNodes.ruleFor(pod);
     const both = (counted: Counted): BothRules => ({
       ingress: this.#rulesFor(group, "Ingress", node, counted),
@@ -257,6 +257,7 @@ class Resolver implements PeerResolution {
       namespace,
       name,
       addresses,
+      ...(stated && { stated }),
       ...enforced,
       ...(isSame ? {} : { audit }),
     };

@@ -88,6 +88,8 @@ export interface Endpoint extends BothRules {
   readonly namespace: string;
   readonly name: string;
   readonly addresses: readonly Address[];
+  /** What its object has in the place of its interface's addresses; absent where that is the same. */
+  readonly stated?: readonly Address[];
   /** What it would be judged by if audited policies were enforced too; absent where that is the same. */
   readonly audit?: BothRules;
 }
@@ -120,6 +122,7 @@ export interface EndpointSummary extends SidesSummary {
   readonly namespace: string;
   readonly name: string;
   readonly addresses: readonly Address[];
+  readonly stated?: readonly Address[];
   /** As if audited policies were enforced too; absent where that is the same. */
   readonly audit?: SidesSummary;
 }
@@ -147,10 +150,11 @@ export function summarize({ endpoints }: Ruleset): RulesetSummary {
     egress: summaryOf(egress),
   });
   return {
-    endpoints: endpoints.map(({ namespace, name, addresses, audit, ...both }) => ({
+    endpoints: endpoints.map(({ namespace, name, addresses, stated, audit, ...both }) => ({
       namespace,
       name,
       addresses,
+      ...(stated && { stated }),
       ...sidesOf(both),
       ...(audit === undefined ? {} : { audit: sidesOf(audit) }),
     })),

@@ -6,6 +6,7 @@ import { Table } from "../../src/dataplane/table.js";
 import { TableHeader } from "../../src/layout/layout.gen.js";
 import type { KubernetesObject } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
+import { formatAddress, parseAddress } from "../../src/net/address.js";
 import type { ObjectChange } from "../../src/policy/live-cluster.js";
 import { Random } from "../property/random.js";
 
@@ -157,4 +158,84 @@ test("IncrementalCompiler: a patched blob opens, and its checksum is that of its
   const view = new DataView(blob.buffer, blob.byteOffset);
   assert.equal(view.getUint32(TableHeader.checksum, true), checksumOf(blob));
   Table.open(blob);
+});
+
+// Goal: the addresses of a pod's own interface count, whatever its object says, and no other pod has them.
+// Method: own addresses come, change and go between other changes; each table is that of manifests that say the same.
+test("IncrementalCompiler: addresses of a pod's own interface", () => {
+  const compiler = new IncrementalCompiler();
+  let state = [podText("web", "web", ["9.0.0.1"], "n1"), podText("red", "red", ["9.0.0.2"])];
+  const younger = (text: string) =>
+    text.replace("name: red,", "name: red, creationTimestamp: 2026-01-02T00:00:00Z,");
+  const steps: readonly {
+    own: string[];
+    put?: string;
+    same: string;
+    stated?: string[];
+    says?: string;
+  }[] = [
+    { own: [], same: podText("web", "web", ["9.0.0.1"], "n1") },
+    {
+      own: ["9.9.9.9", "9::9"],
+      same: podText("web", "web", ["9.9.9.9", "9::9"], "n1"),
+      stated: ["9.0.0.1"],
+    },
+    {
+      own: ["9.0.0.2"],
+      put: younger(state[1]!),
+      same: podText("web", "web", ["9.0.0.2"], "n1"),
+      stated: ["9.0.0.1"],
+      says: "whose interface has it",
+    },
+    {
+      own: ["9.0.0.2"],
+      put: podText("web", "web", [], "n1"),
+      same: podText("web", "web", ["9.0.0.2"], "n1"),
+      stated: [],
+      says: "whose interface has it",
+    },
+    {
+      own: ["9.0.0.2"],
+      put: podText("red", "red", ["9.0.0.3"]),
+      same: podText("web", "web", ["9.0.0.2"], "n1"),
+      stated: [],
+    },
+    {
+      own: ["9.0.0.2"],
+      put: podText("web", "web", ["9.0.0.2"], "n1"),
+      same: podText("web", "web", ["9.0.0.2"], "n1"),
+    },
+    {
+      own: [],
+      put: podText("web", "web", ["9.0.0.4"], "n1"),
+      same: podText("web", "web", ["9.0.0.4"], "n1"),
+    },
+  ];
+  const parsed = (put: string | undefined) => (put === undefined ? [] : parse(put));
+  const localWith = (own: readonly string[]) => ({
+    pods: new Set(["shop/web"]),
+    ...(own.length > 0 && {
+      ownAddresses: new Map([["shop/web", own.map((each) => parseAddress(each)!)]]),
+    }),
+  });
+  for (const [index, { own, put, same, stated, says }] of steps.entries()) {
+    const name = put?.includes("name: web") ? "web" : "red";
+    if (put !== undefined)
+      state = state.map((each) => (each.includes(`name: ${name}`) ? put : each));
+    const changed = index === 0 ? parse(policyText + state.join("")) : parsed(put);
+    const got = compiler.update(
+      changed.map((each) => ({ put: each })),
+      localWith(own),
+    );
+    const objects = parse(policyText + state.join(""));
+    const whole = compile({ objects, local: localWith(own) });
+    // What another pod has stated of this one's address, it has not.
+    const others = says === undefined ? state[1]! : podText("red", "red", []);
+    const want = compile({ objects: parse(policyText + same + others), local: localWith([]) });
+    assert(got.ok && whole.ok && want.ok);
+    assert.isTrue(Buffer.from(got.blob).equals(Buffer.from(want.blob)), `step ${index}`);
+    assert.isTrue(Buffer.from(whole.blob).equals(Buffer.from(want.blob)), `step ${index}, whole`);
+    assert.deepEqual(got.ruleset.endpoints[0]?.stated?.map(formatAddress), stated, `step ${index}`);
+    assert.include(got.diagnostics.map(({ message }) => message).join(), says ?? "");
+  }
 });

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -236,6 +237,55 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     expect(answered.filter(([from]) => from < marks["closed"]!)).toEqual([]);
     expect(answered.at(-1)?.[1]).toBeGreaterThan(marks["open"]!);
     expect(bench.interfaces()).toEqual(["eth0", "lo"]);
+  });
+
+  // Goal: a pod made anew, of which the manifests have the addresses of before or none, has a network and its policies.
+  // Method: manifests with other addresses; an interface that gets one more; manifests that are right at last.
+  test("the interface's own addresses count where the manifests have others, or none", async () => {
+    await bench.serve();
+    const cluster = join(bench.manifests, "cluster.yaml");
+    const right = readFileSync(cluster, "utf8");
+    const stated = /podIPs: \[\{ ip: 10\.1\.2\.30 \}.*\]/;
+    writeFileSync(cluster, right.replace(stated, "podIPs: [{ ip: 10.1.2.77 }]"));
+    const socket = join(bench.folder, "control.sock");
+    const running = await bench.sidecar("--socket", socket);
+    const said = (has: string) =>
+      `got addresses of shop/database (${has}), want those of eth0 (10.1.2.30, fd00:10:1:2::30): these count`;
+    expect(running.err()).toContain(`warning SL2008: other addresses than the interface's`);
+    expect(running.err()).toContain(said("10.1.2.77"));
+    const ask = async (...words: string[]) =>
+      (await finish(spawn(process.execPath, [main, ...words, "--socket", socket]))).stdout;
+    const readyz = async () =>
+      (await finish(spawn("curl", ["-s", "--unix-socket", socket, "http://sluice/readyz"]))).stdout;
+    expect(await ask("status")).toContain(said("10.1.2.77"));
+    expect(await readyz()).toBe(`degraded: generation 1 is in force; ${said("10.1.2.77")}\n`);
+
+    const allowed = async (...at: readonly string[]) => {
+      const load = bench.traffic(bench.network, "load", "1", ...at);
+      await pause(300);
+      return JSON.parse(await load.say("end"));
+    };
+    expect(await allowed(...urls)).toMatchObject({ failed: 0, errors: [] });
+    const denied = flood();
+    await pause(200);
+    expect(JSON.parse(await denied.say("end"))).toMatchObject({ runs: [] });
+    const seen = await ask("observe", "--last", "1000");
+    expect(seen).toMatch(/shop\/payment:\d+ .*-> shop\/database:5432 .*FORWARDED/);
+    expect(seen).toMatch(/-> shop\/database:5433 .*DROPPED/);
+
+    writeFileSync(cluster, right.replace(stated, "podIPs: []"));
+    await until("none", () => running.err().includes(said("none")));
+    expect(await allowed(...urls)).toMatchObject({ failed: 0, errors: [] });
+    bench.inPod("ip", "address", "add", "10.1.2.33/24", "dev", "eth0");
+    await until("one more", async () => (await ask("get", "endpoints")).includes("10.1.2.33"));
+    expect(await allowed("http://10.1.2.33:5432/")).toMatchObject({ failed: 0, errors: [] });
+    bench.inPod("ip", "address", "delete", "10.1.2.33/24", "dev", "eth0");
+    await until("one less", async () => !(await ask("get", "endpoints")).includes("10.1.2.33"));
+
+    writeFileSync(cluster, right);
+    await until("no difference", async () => (await readyz()).startsWith("ok:"));
+    expect(await ask("status")).not.toContain("want those of eth0");
+    expect(await bench.end(running)).toBe(0);
   });
 
   test("adopts what policy allows, once, at the start", async () => {

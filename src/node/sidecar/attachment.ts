@@ -15,7 +15,6 @@ import type { Span } from "../../diagnostics/diagnostic.js";
 import type { Severity } from "../../diagnostics/severity.js";
 import type { Tell } from "../../diagnostics/tell.js";
 import type { Mode } from "../../manifest/annotations.js";
-import { compareAddresses, formatAddress } from "../../net/address.js";
 import { interfaceAddresses } from "../../netlink/address.js";
 import { IFF_UP } from "../../netlink/constants.js";
 import { moveStrays, strip } from "../../netlink/interface-move.js";
@@ -24,12 +23,7 @@ import { deleteLink, type Link, readLink } from "../../netlink/link.js";
 import { isAdvertised } from "../../netlink/route.js";
 import { type Attachment, type OpenAttachment, type Opening, takenAt } from "../attachment.js";
 import type { Guarded } from "../guard.js";
-import {
-  type PodName,
-  podText,
-  type RouterAdvertisements,
-  type SidecarConfig,
-} from "../node-config.js";
+import type { PodName, RouterAdvertisements, SidecarConfig } from "../node-config.js";
 import { connectionsOfSockets } from "./adopt-connections.js";
 import { type Found, frontName, innerName, SidecarPlace, uplinkName } from "./place.js";
 
@@ -353,7 +347,7 @@ class Taking implements OpenAttachment {
     this.#close(this.#atEnd);
   }
 
-  follow(table: CompiledTable): number {
+  follow(): number {
     if (this.#isStanding && !this.#stands()) {
       try {
         this.#place.exclusively(() => this.#lose());
@@ -363,10 +357,10 @@ class Taking implements OpenAttachment {
       }
     }
     if (this.#isStanding) {
-      this.#look(table);
+      this.#look();
       return 0;
     }
-    return this.#takeAgain(table) ? 1 : 0;
+    return this.#takeAgain() ? 1 : 0;
   }
 
   /** Whether front and uplink are still the same interfaces. */
@@ -395,7 +389,7 @@ class Taking implements OpenAttachment {
   }
 
   /** Keeps front and uplink in step, and reports what differs. */
-  #look(table: CompiledTable): void {
+  #look(): void {
     const front = readLink(this.#front);
     const uplink = readLink(this.#uplink);
     if (front === undefined || uplink === undefined) return; // an event tells
@@ -410,7 +404,6 @@ class Taking implements OpenAttachment {
       ...(front.mac === this.#mac
         ? []
         : [`its MAC is ${front.mac} now: what it sends is dropped until it is ${this.#mac} again`]),
-      ...this.#unknownAddresses(front.name, table),
     ];
     if (isUp(front)) this.#be("attached", notes.join("; "));
     else this.#be("down", ["it is down", ...notes].join("; "));
@@ -437,7 +430,7 @@ class Taking implements OpenAttachment {
     }
   }
 
-  #takeAgain(table: CompiledTable): boolean {
+  #takeAgain(): boolean {
     const present = readLink(this.#config.interface);
     if (present === undefined && this.#state === "absent") return false;
     if (present !== undefined && present.index !== this.#front && !this.#isQuiet(present)) {
@@ -454,7 +447,7 @@ class Taking implements OpenAttachment {
       return false;
     }
     this.#say("taken again");
-    this.#look(table);
+    this.#look();
     return true;
   }
 
@@ -666,8 +659,6 @@ class Taking implements OpenAttachment {
 
   #joining(zone: number, table: CompiledTable): Uint8Array | undefined {
     const { adopt, interface: name } = this.#config;
-    const notes = this.#unknownAddresses(name, table);
-    if (notes.length > 0) this.#be("attached", notes.join("; "));
     const others = this.#place.otherWays();
     if (others.length > 0) this.#say(`nobody judges what goes by ${others.join(", ")}`, "warning");
     // The predecessor hands its connections on; it knows them better than the kernel.
@@ -675,20 +666,6 @@ class Taking implements OpenAttachment {
     const { records, denied } = connectionsOfSockets(table, zone, interfaceAddresses(name));
     this.#denied = denied;
     return records;
-  }
-
-  /** Notes for the interface's addresses that the manifests do not give to the pod. */
-  #unknownAddresses(name: string, table: CompiledTable): string[] {
-    const { pod } = this.#config;
-    const known =
-      table.ruleset.endpoints.find((endpoint) => podText(endpoint) === podText(pod))?.addresses ??
-      [];
-    const unknown = interfaceAddresses(name).filter(
-      (address) => !known.some((each) => compareAddresses(each, address) === 0),
-    );
-    if (unknown.length === 0) return [];
-    const texts = unknown.map(formatAddress).join(", ");
-    return [`has ${texts}, which ${podText(pod)} has not: what it sends from there is dropped`];
   }
 
   #tellEnd(): void {
