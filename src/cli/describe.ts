@@ -1,6 +1,6 @@
 import { type Description, describe } from "../analysis/describe.js";
 import { descriptionText } from "../analysis/describe-text.js";
-import { type PolicyItem, policyKey } from "../control/policy-routes.js";
+import { type PolicyItem, policyKey, type RuleItem } from "../control/policy-routes.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
 import type { HitCount, PolicyHits } from "../observe/hits.js";
@@ -11,6 +11,7 @@ import type { DescribeOptions } from "./describe-spec.js";
 import { ageText } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { sanitizeAll, writeJson } from "./output.js";
+import { readProcessHits } from "./process-hits.js";
 import { asCommand } from "./refusals.js";
 
 /** Describes one object: which policies hold it, whom it selects, who may reach it and whom it may. */
@@ -24,7 +25,7 @@ export async function runDescribe(options: DescribeOptions, io: Io): Promise<num
   const about = described(state, options);
   const hits = await hitsOf(about, options, io);
   if (options.output === "json") {
-    const counted = hits === undefined ? about : { ...about, hits };
+    const counted = hits === undefined ? about : { ...about, ...hits };
     writeJson(io.stdout, withLeftOut(counted, compiled));
   } else {
     const counted = hits === undefined ? "" : hitsText(hits);
@@ -33,23 +34,37 @@ export async function runDescribe(options: DescribeOptions, io: Io): Promise<num
   return exitCodes.ok;
 }
 
-/** What a process counts for a policy, null for nothing; undefined where no process or no policy is asked about. */
+/** What a process counts for a policy. */
+interface CountedPolicy {
+  /** Null where the policy judges no pod there. */
+  readonly hits: PolicyHits | null;
+  /** Of its rules that can match something, in the order of evaluation. */
+  readonly ruleHits: readonly Pick<
+    RuleItem,
+    "direction" | "field" | "line" | "action" | "hits" | "audited"
+  >[];
+}
+
+/** What a process counts for a policy; undefined where no process or no policy is asked about. */
 async function hitsOf(
   { policy }: Description,
   options: DescribeOptions,
   io: Io,
-): Promise<PolicyHits | null | undefined> {
+): Promise<CountedPolicy | undefined> {
   if (policy === undefined || (options.socket ?? options.lab) === undefined) return undefined;
   return asCommand(async () => {
-    const found: PolicyItem[] = [];
-    const onItem = (item: PolicyItem) =>
-      void (policyKey(item) === policyKey(policy) && found.push(item));
-    await controlClient(options, io).list<PolicyItem>("GET", "/policies", { onItem });
-    return found[0]?.hits ?? null;
+    const { policies, rules } = await readProcessHits(controlClient(options, io));
+    const isAsked = (item: PolicyItem | RuleItem) => policyKey(item) === policyKey(policy);
+    return {
+      hits: policies.find(isAsked)?.hits ?? null,
+      ruleHits: rules.filter(isAsked).map(({ direction, field, line, action, hits, audited }) => ({
+        ...{ direction, field, line, action, hits, audited },
+      })),
+    };
   });
 }
 
-function hitsText(hits: PolicyHits | null): string {
+function hitsText({ hits, ruleHits }: CountedPolicy): string {
   if (hits === null) return "\nhits\n  nothing is counted for it\n";
   const { since, rules, denied, audited } = hits;
   const line = (what: string, { packets, bytes, connections, lastHit }: HitCount) => {
@@ -59,6 +74,9 @@ function hitsText(hits: PolicyHits | null): string {
   return [
     `\nhits since ${since}\n`,
     line("by its rules", rules),
+    ...ruleHits.map((rule) =>
+      line(`  ${rule.field}, line ${rule.line} (${rule.action})`, rule.hits),
+    ),
     line("denied, ingress", denied.ingress),
     line("denied, egress", denied.egress),
     line("would be denied, ingress", audited.ingress),

@@ -1,12 +1,12 @@
-import { checkHits, type HitPolicy, type HitRule } from "../analysis/lint/check-hits.js";
+import { checkHits } from "../analysis/lint/check-hits.js";
 import type { Finding } from "../analysis/lint/finding.js";
-import type { PolicyItem, RuleItem, RulesTail } from "../control/policy-routes.js";
 import { defaultSocket } from "../control/settings.js";
 import type { Given } from "./command-spec.js";
 import { controlClient } from "./control-common.js";
 import { ageText, readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { LintOptions } from "./lint-spec.js";
+import { readProcessHits } from "./process-hits.js";
 import { asCommand } from "./refusals.js";
 
 /** Flags that say something beside --live. */
@@ -37,13 +37,8 @@ export async function lintLive(
     const window = options.since;
     const lengthMs = window === undefined ? undefined : readDuration(window, "--since");
     const client = controlClient(options, io);
-    const policies: HitPolicy[] = [];
-    const rules: HitRule[] = [];
-    await client.list<PolicyItem>("GET", "/policies", { onItem: (item) => policies.push(item) });
-    const tail = await client.list<RuleItem>("GET", "/rules", {
-      onItem: (item) => rules.push(item),
-    });
-    const { since, unknown } = tail as unknown as RulesTail;
+    const { policies, rules, tail } = await readProcessHits(client);
+    const { since, unknown } = tail;
     const { lab, socket = defaultSocket } = options;
     const process = lab === undefined ? socket : `lab ${lab}`;
     const nowMs = Date.now();

@@ -25,7 +25,7 @@ import { DryRunProcess } from "./dry-run-process.js";
 import { Heartbeat } from "./heartbeat.js";
 import { toJson } from "./manifest-json.js";
 import type { PlainHandler } from "./metrics-process.js";
-import { policyKey, policyPieces, policyPlace, rulesAnswer } from "./policy-routes.js";
+import { policiesAnswer, policyKey, policyPlace, rulesAnswer } from "./policy-routes.js";
 import { type Refusal, RefusalError, refusalOf } from "./refusal.js";
 import {
   type Asked,
@@ -444,7 +444,7 @@ export function controlRoutes(subject: ControlSubject, hitSeries?: HitSeries): R
     handlers: {
       "GET /status": () => controlStatus(subject),
       "GET /endpoints": () => list("EndpointList", endpointPieces(subject)),
-      "GET /policies": () => list("PolicyList", policyPieces(subject)),
+      "GET /policies": () => policiesAnswer(subject),
       "GET /rules": () => rulesAnswer(subject),
       "GET /interfaces": () =>
         list("InterfaceList", [...interfacePieces(subject), ...podInterfacePieces(subject)]),

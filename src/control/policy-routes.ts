@@ -32,8 +32,14 @@ export interface RuleItem extends FlowRule {
   readonly since: string;
 }
 
+/** What both lists tell beside their items. */
+export interface PoliciesTail {
+  /** Of the table that they are from; null before the first. */
+  readonly generation: number | null;
+}
+
 /** What `GET /rules` tells beside the rules. */
-export interface RulesTail {
+export interface RulesTail extends PoliciesTail {
   /** From when on hits are counted. */
   readonly since: string;
   readonly defaults: DefaultHits;
@@ -71,8 +77,17 @@ function compareText(a: string, b: string): number {
 }
 
 /** The policies in force, in the order of evaluation. */
-export async function* policyPieces(subject: PolicySubject): AsyncGenerator<ListPiece> {
-  await subject.hits.refresh();
+export function policiesAnswer(subject: PolicySubject): ListAnswer {
+  let generation: number | null = null;
+  const pieces = async function* (): AsyncGenerator<ListPiece> {
+    await subject.hits.refreshLiving();
+    generation = subject.flows.snapshot?.generation ?? null;
+    yield* policyPieces(subject);
+  };
+  return list("PolicyList", pieces(), () => ({ generation }) satisfies PoliciesTail);
+}
+
+function* policyPieces(subject: PolicySubject): Generator<ListPiece> {
   const { table } = subject.controller;
   if (table === undefined) return;
   const counts = new Map<string, number>();
@@ -107,9 +122,12 @@ export async function* policyPieces(subject: PolicySubject): AsyncGenerator<List
 /** The rules of the table in force, in the order of evaluation, with what each decided. */
 export function rulesAnswer(subject: PolicySubject): ListAnswer {
   const { hits, flows } = subject;
+  let generation: number | null = null;
   const pieces = async function* (): AsyncGenerator<ListPiece> {
-    await hits.refresh();
-    const rules = [...(flows.snapshot?.provenance.rules() ?? [])];
+    await hits.refreshLiving();
+    const { snapshot } = flows;
+    generation = snapshot?.generation ?? null;
+    const rules = [...(snapshot?.provenance.rules() ?? [])];
     rules.sort((a, b) => byEvaluation(rankOfRule(a), rankOfRule(b)) || byPlace(a, b));
     yield* piecesOf(rules, (some) =>
       some.map((rule): RuleItem => {
@@ -122,7 +140,7 @@ export function rulesAnswer(subject: PolicySubject): ListAnswer {
   };
   return list("RuleList", pieces(), () => {
     const { since, defaults, unknown } = hits;
-    return { since, defaults, unknown } satisfies RulesTail;
+    return { generation, since, defaults, unknown } satisfies RulesTail;
   });
 }
 

@@ -216,6 +216,9 @@ export class Hits {
   #reading: Promise<void> | undefined;
   /** A reading with living connections that has not begun. */
   #nextReading: Promise<void> | undefined;
+  /** The same of living connections. */
+  #living: Promise<void> | undefined;
+  #nextLiving: Promise<void> | undefined;
   /** The generation whose policies are known. */
   #known = 0;
   /** That of the first table of this process; those before are its predecessor's. */
@@ -243,14 +246,24 @@ export class Hits {
     this.#options.flows.drain();
   }
 
-  /** Reads everything up to now. Those who ask before a reading has begun share it. */
+  /** The same as `refresh`, and what connections that go on have carried where no worker counts it. */
+  async refreshLiving(): Promise<void> {
+    await this.refresh();
+    this.#nextLiving ??= (this.#living ?? Promise.resolve()).then(async () => {
+      this.#living = this.#nextLiving;
+      this.#nextLiving = undefined;
+      await this.#readLiving();
+    });
+    await this.#nextLiving;
+  }
+
+  /** Reads what is counted up to now. Those who ask before a reading has begun share it. */
   refresh(): Promise<void> {
     if (!this.#isOpen) return Promise.resolve();
     this.#nextReading ??= (this.#reading ?? Promise.resolve()).then(async () => {
       this.#nextReading = undefined;
       this.drain();
       await this.#begin(true);
-      await this.#readLiving();
     });
     return this.#nextReading;
   }
@@ -277,14 +290,17 @@ export class Hits {
     return { hits: sums.item(ruleKey(rule)), audited: sums.item(ruleKey(rule, "audited ")) };
   }
 
-  /** What each policy has decided in each direction; a side of which nothing is counted is left out. */
+  /**
+   * What each policy has decided in each direction, without what `refreshLiving` adds: it only grows. A side of which
+   * nothing is counted is left out.
+   */
   *bySide(): Generator<SideHits> {
     for (const { identity, sums } of this.#policies.values()) {
       for (const direction of ["ingress", "egress"] as const) {
-        const ofSide = [...sums.all].filter(
-          ([key]) => key.startsWith("rule ") && key.split(" ")[2] === direction,
-        );
-        const rules = totalOf(ofSide.map(([, sum]) => sum));
+        const rules = new Sum();
+        for (const [key, sum] of sums.all) {
+          if (key.startsWith("rule ") && key.split(" ")[2] === direction) rules.add(sum);
+        }
         const denied = sums.item(`denied ${direction}`);
         if (rules.packets + rules.connections + denied.packets === 0) continue;
         yield { ...identity, direction, rules: rules.item, denied };

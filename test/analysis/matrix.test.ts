@@ -262,6 +262,11 @@ describe("texts for other programs", () => {
     const dot = renderDot(graph, textIn(matrix));
     assert.match(dot, /b\d+ -> b\d+ \[label="tcp 9000"\];/);
     assert.match(dot, /subgraph "cluster_shop" \{/);
+    // What a picture marks, in words and by the colour of the edge.
+    assert.match(
+      renderDot(evil, textIn(matrix)),
+      /b0 \[label="[^\n]*\\n\[no <policy>\]", color="#b45309", penwidth=2\];/,
+    );
   });
 
   test("Mermaid: labels hold nothing that ends them", () => {
@@ -270,10 +275,13 @@ describe("texts for other programs", () => {
       assert.equal(lines[0], "flowchart LR");
       const label = `"[^"<>|\\[\\]]*(?:<br>[^"<>|\\[\\]]*)*"`;
       const form = new RegExp(
-        `^ +(?:subgraph n\\d+\\[${label}\\]|end|(?:b\\d+|anyone)(?:\\[${label}\\]|\\(\\[${label}\\]\\))|(?:b\\d+|anyone) (?:-->|-\\.->)\\|${label}\\| (?:b\\d+|anyone))$`,
+        `^ +(?:subgraph n\\d+\\[${label}\\]|end|style b\\d+ stroke:#[0-9a-f]{6},stroke-width:2px|(?:b\\d+|anyone)(?:\\[${label}\\]|\\(\\[${label}\\]\\))|(?:b\\d+|anyone) (?:-->|-\\.->)\\|${label}\\| (?:b\\d+|anyone))$`,
       );
       for (const line of lines.slice(1)) assert.match(line, form);
     }
+    const marked = renderMermaid(evil, textIn(matrix));
+    assert.include(marked, "<br>#91;no #60;policy#62;#93;");
+    assert.include(marked, "\n  style b0 stroke:#b45309,stroke-width:2px\n");
   });
 
   test("SVG: well-formed, without scripts or references", () => {

@@ -254,7 +254,14 @@ test("describe tells of a policy of a process what it has decided, as get does",
     /\n {2}by its rules {2}1 connection {2}5 packets {2}300 bytes {2}last 2h\S* ago\n/,
   );
   expect(out).toContain("\n  denied, egress  0 connections  0 packets  0 bytes  never\n");
-  const { hits } = JSON.parse((await run("describe", "netpol", "shop/db", "-o", "json")).out);
+  // And each of its rules.
+  expect(out).toMatch(
+    /\n {4}spec\.ingress\[0\], line \d+ \(Accept\) {2}1 connection {2}5 packets /,
+  );
+  const { hits, ruleHits } = JSON.parse(
+    (await run("describe", "netpol", "shop/db", "-o", "json")).out,
+  );
+  expect(ruleHits).toMatchObject([{ field: "spec.ingress[0]", hits: { packets: 5, bytes: 300 } }]);
   const { items } = JSON.parse((await get("netpol", "-l", "team=data", "-o", "json")).out);
   expect(hits).toEqual(items[0].hits);
   expect(

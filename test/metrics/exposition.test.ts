@@ -272,6 +272,17 @@ describe("exposition", () => {
     expect(wanted.filter((name) => !shown.includes(name))).toEqual(["sluice_in_place_bytes_total"]);
   });
 
+  test("the dashboard shows the hits of policies, and an alert tells of what they deny", () => {
+    const text = (file: string) => readFileSync(new URL(file, root), "utf8");
+    const wanted = [...names].filter((name) => /^sluice_policy_(rule|isolation)_/.test(name));
+    expect(wanted.length).toBeGreaterThan(4);
+    const dashboard = text("deploy/grafana/sluice.json");
+    expect(wanted.filter((name) => !dashboard.includes(name))).toEqual([]);
+    expect(text("deploy/prometheus/alerts.yaml")).toContain(
+      "sluice_policy_isolation_packets_total",
+    );
+  });
+
   test("docs/metrics.md names every metric", () => {
     const page = readFileSync(new URL("docs/metrics.md", root), "utf8");
     expect(

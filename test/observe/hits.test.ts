@@ -248,17 +248,19 @@ describe("Hits", () => {
   test("in place, what living connections have carried counts before their end, and once", async () => {
     hits.takeEvents(eventBytes({ kind: "Opened" }), 1);
     living = [Buffer.concat([livingConnection(80, 4, 400), livingConnection(80, 0, 0)])];
-    await hits.refresh();
+    await hits.refreshLiving();
     expect(hits.rule(allowed).hits).toMatchObject({ packets: 4, bytes: 400, connections: 1 });
     expect(hits.policy(db)?.rules).toMatchObject({ packets: 4, bytes: 400, connections: 1 });
     living = [livingConnection(80, 6, 600)];
-    await hits.refresh();
+    await hits.refreshLiving();
     expect(hits.policy(db)?.rules).toMatchObject({ packets: 6, bytes: 600 });
+    // Metrics never shrink.
+    expect([...hits.bySide()][0]).toMatchObject({ direction: "ingress", rules: { packets: 0 } });
     // The kernel goes on counting it: the next process reads it there.
     expect(JSON.stringify(hits.save())).not.toContain(",6,600,");
     living = [];
     hits.takeEvents(eventBytes({ kind: "Closed", totalPackets: 8, totalBytes: 800 }), 1);
-    await hits.refresh();
+    await hits.refreshLiving();
     expect(hits.policy(db)?.rules).toMatchObject({ packets: 8, bytes: 800, connections: 1 });
   });
 

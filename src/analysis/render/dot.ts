@@ -1,5 +1,5 @@
 import type { FlowGraph } from "../matrix-graph.js";
-import { boxTitle, flowLinks, namespacesOf } from "./flow-links.js";
+import { badgeColour, badgedTitle, flowLinks, namespacesOf } from "./flow-links.js";
 
 /** Writes a flow graph for Graphviz: a cluster a namespace, from left to right. */
 export function renderDot(graph: FlowGraph, textOf: (ports: number) => string): string {
@@ -22,9 +22,12 @@ export function renderDot(graph: FlowGraph, textOf: (ports: number) => string): 
       );
     }
     for (const box of boxes) {
-      const { kind } = graph.boxes[box]!;
-      const shape = kind === "outside" ? ', shape=ellipse, style="filled"' : "";
-      lines.push(`${indent}b${box} [label=${quoted(boxTitle(graph.boxes[box]!, "\n"))}${shape}];`);
+      const drawn = graph.boxes[box]!;
+      const shape = drawn.kind === "outside" ? ', shape=ellipse, style="filled"' : "";
+      const colour = badgeColour(drawn);
+      const edge = colour === undefined ? "" : `, color="${colour}", penwidth=2`;
+      const title = quoted(badgedTitle(drawn).join("\n"));
+      lines.push(`${indent}b${box} [label=${title}${shape}${edge}];`);
     }
     if (namespace !== "") lines.push("  }");
   }

@@ -51,8 +51,19 @@ export function namespacesOf(graph: FlowGraph): ReadonlyMap<string, readonly num
 }
 
 /** What a box is called, a name a line; many are counted. */
-export function boxTitle({ labels }: FlowBox, lineBreak: string): string {
+export function boxTitle({ labels }: FlowBox): readonly string[] {
   const shown = labels.length > NAMES_SHOWN ? labels.slice(0, NAMES_SHOWN - 1) : labels;
   const rest = labels.length - shown.length;
-  return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join(lineBreak);
+  return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])];
+}
+
+/** The same with the box's badges, for a language that draws nothing but lines of text. */
+export function badgedTitle(box: FlowBox): readonly string[] {
+  return [...boxTitle(box), ...box.badges.map((badge) => `[${badge}]`)];
+}
+
+/** The colour of a box's edge: red where the internet reaches it, amber where no policy holds it. */
+export function badgeColour({ badges }: FlowBox): string | undefined {
+  if (badges.length === 0) return undefined;
+  return badges.some((badge) => badge.includes("internet")) ? "#d0342c" : "#b45309";
 }

@@ -1,5 +1,5 @@
 import type { FlowGraph } from "../matrix-graph.js";
-import { boxTitle, flowLinks, namespacesOf } from "./flow-links.js";
+import { badgeColour, badgedTitle, flowLinks, namespacesOf } from "./flow-links.js";
 
 /** Writes a flow graph as a Mermaid flowchart, as Markdown viewers draw it. */
 export function renderMermaid(graph: FlowGraph, textOf: (ports: number) => string): string {
@@ -10,7 +10,7 @@ export function renderMermaid(graph: FlowGraph, textOf: (ports: number) => strin
     const indent = namespace === "" ? "  " : "    ";
     if (namespace !== "") lines.push(`  subgraph n${cluster++}["${escaped(namespace)}"]`);
     for (const box of boxes) {
-      const title = boxTitle(graph.boxes[box]!, "\n").split("\n").map(escaped).join("<br>");
+      const title = badgedTitle(graph.boxes[box]!).map(escaped).join("<br>");
       const [open, close] = graph.boxes[box]!.kind === "outside" ? ["([", "])"] : ["[", "]"];
       lines.push(`${indent}b${box}${open}"${title}"${close}`);
     }
@@ -20,6 +20,10 @@ export function renderMermaid(graph: FlowGraph, textOf: (ports: number) => strin
   for (const { from, to, text, dashed } of links) {
     lines.push(`  ${from} ${dashed ? "-.->" : "-->"}|"${escaped(text)}"| ${to}`);
   }
+  graph.boxes.forEach((box, at) => {
+    const colour = badgeColour(box);
+    if (colour !== undefined) lines.push(`  style b${at} stroke:${colour},stroke-width:2px`);
+  });
   return `${lines.join("\n")}\n`;
 }
 

@@ -399,9 +399,7 @@ function sizeOf({ box, role, entryTexts }: Node, textOf: (ports: number) => stri
     y += lineHeight;
     return placed;
   };
-  const lines = boxTitle(box, "\n")
-    .split("\n")
-    .map((name) => line(name, measures.nameCharsMax, true));
+  const lines = boxTitle(box).map((name) => line(name, measures.nameCharsMax, true));
   const exit = (lines[0]!.y + lines.at(-1)!.y) / 2;
   const badges = box.badges.map((text) => line(text, measures.nameCharsMax, false, 13));
   y += 3;
