@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import type { CommandSpec } from "../../src/cli/command-spec.js";
@@ -215,6 +215,20 @@ describe("the manifests", () => {
         expect(read(`kubernetes/${name}`)).not.toMatch(/privileged: true/);
       }
     }
+  });
+
+  // Goal: a pod that starts has its probes answered, also by the image that `npm run image` writes, which has few programs.
+  test("start no program that an image lacks", () => {
+    const script = readFileSync(join(root, "scripts/image.mjs"), "utf8");
+    const [, listed] = /^const programs = (\[.*\]);$/m.exec(script)!;
+    const there = new Set<string>([...JSON.parse(listed!), "node", "sluice"]);
+    const images = names.filter((name) => read(`kubernetes/${name}`).includes("image: sluice:"));
+    const commands = images.flatMap((name) => {
+      const found = read(`kubernetes/${name}`).matchAll(/command: (\[".*"\])/g);
+      return [...found].map(([, words]) => JSON.parse(words!)[0] as string);
+    });
+    expect(commands.length).toBeGreaterThan(4);
+    expect(commands.filter((command) => !there.has(basename(command)))).toEqual([]);
   });
 
   // The chart uses values and the release's namespace, and nothing else of the template language.
