@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { bornDenied, firstAnswers, rolledOut } from "./cluster/births.mjs";
+import { bornDenied, firstAnswers, rolledOut, unknownTimes } from "./cluster/births.mjs";
 import { install, uninstall } from "./cluster/install.mjs";
 import { conformance, endToEnd } from "./cluster/suites.mjs";
 import { tableOf } from "./cluster/table.mjs";
@@ -96,7 +96,8 @@ async function judge(cluster, configuration, image, { parts: wanted, focus, logs
   if (wanted.includes("rollout")) tell(await rolledOut(cluster, hasPlugin));
   tell(await install(cluster, hasPlugin));
   if (wanted.includes("births"))
-    for (const each of [bornDenied, firstAnswers]) tell(await each(cluster));
+    for (const each of [bornDenied, firstAnswers, unknownTimes])
+      tell(await each(cluster, hasPlugin));
   if (wanted.includes("netpol")) tell(await endToEnd(cluster, focus, log("netpol")));
   if (wanted.includes("npapi")) tell(await conformance(cluster, log("npapi")));
   tell(await uninstall(cluster));

@@ -149,8 +149,11 @@ function ownImage(cluster) {
     .containers[0].image;
 }
 
-/** For how long a new pod that no policy selects gets no answer, counted from its container's first instruction. */
-export async function firstAnswers(cluster) {
+/**
+ * For how long a new pod that no policy selects gets no answer, counted from its container's first instruction. With the
+ * CNI plugin none waits.
+ */
+export async function firstAnswers(cluster, hasPlugin) {
   const [node, other = node] = cluster.nodes;
   const image = shellImage(cluster);
   cluster.apply(
@@ -176,19 +179,46 @@ export async function firstAnswers(cluster) {
       .map((each) => Number(each) * 10)
       .sort((a, b) => a - b);
     const at = (share) => known[Math.min(known.length - 1, Math.floor(share * known.length))];
-    const histogram = [10, 20, 50, 100, 200, 500, 1_000, Number.POSITIVE_INFINITY].map(
-      (below, index, all) => {
-        const count = known.filter((ms) => ms < below && ms >= (all[index - 1] ?? 0)).length;
-        return count === 0
-          ? []
-          : [`${count} below ${Number.isFinite(below) ? `${below} ms` : "the end"}`];
-      },
-    );
-    const found = `${known.length} of ${born} answered; p50 ${at(0.5)} ms, p90 ${at(0.9)} ms, most ${at(1)} ms (${histogram.flat().join(", ")})`;
-    return { what: "a new pod's first answer", ok: known.length === born, found };
+    const waited = known.filter((ms) => ms > 0).length;
+    const bounds = [10, 20, 50, 100, 200, 500, 1_000, Number.POSITIVE_INFINITY];
+    const below = (bound) => known.filter((ms) => ms < bound).length;
+    const found = `${known.length} of ${born} answered, ${waited} not at once; p50 ${at(0.5)} ms, p90 ${at(0.9)} ms, most ${at(1)} ms (${histogramText(bounds, below, "ms")})`;
+    const ok = known.length === born && !(hasPlugin && waited > 0);
+    return { what: "a new pod's first answer", ok, found };
   } finally {
     cluster.remove(documents([namespace("open")]));
   }
+}
+
+/** Of counts of what is below each bound, how many are between it and the one before. */
+function histogramText(bounds, below, unit) {
+  return bounds
+    .map((bound, at) => ({ bound, count: below(bound) - (at === 0 ? 0 : below(bounds[at - 1])) }))
+    .filter(({ count }) => count > 0)
+    .map(({ bound, count }) =>
+      Number.isFinite(bound) ? `${count} below ${bound} ${unit}` : `${count} above`,
+    )
+    .join(", ");
+}
+
+/** From a pod's new interface until its address is in force, by each node's own histogram. Pods of the plugin have none. */
+export function unknownTimes(cluster, hasPlugin) {
+  const below = new Map();
+  for (const { status } of cluster.json("-n", "sluice-system", "get", "pods").items) {
+    const words = ["curl", "-sg", `http://${status.hostIP}:9871/metrics`];
+    const text = cluster.in(cluster.nodes[0], ...words);
+    for (const [, bound, count] of text.matchAll(
+      /^sluice_pod_unknown_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm,
+    )) {
+      const key = bound === "+Inf" ? Number.POSITIVE_INFINITY : Number(bound);
+      below.set(key, (below.get(key) ?? 0) + Number(count));
+    }
+  }
+  const all = below.get(Number.POSITIVE_INFINITY) ?? 0;
+  const bounds = [...below.keys()].sort((a, b) => a - b);
+  const histogram = histogramText(bounds, (bound) => below.get(bound), "s");
+  const found = `${all} pods${all === 0 ? "" : `: ${histogram}`}`;
+  return { what: "how long new pods were unknown", ok: hasPlugin ? all === 0 : all > 0, found };
 }
 
 /** Seconds until a Deployment's pods are all ready. */
