@@ -5,12 +5,13 @@ import { PcapngWriter } from "../capture/pcapng.js";
 import { describeFrame, type FrameWords } from "../capture/summary.js";
 import { CapturedFrames, CaptureJudge, decodeJudgedFrame } from "../dataplane/capture-judge.js";
 import { count } from "../diagnostics/count.js";
+import { sanitize, sanitizedJson } from "../diagnostics/sanitize.js";
 import { capRemedy } from "../doctor/cap-package.js";
 import { readPodRef } from "./arguments.js";
 import type { CaptureOptions } from "./capture-spec.js";
 import { compileManifests } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { type Styles, sanitize, styles } from "./output.js";
+import { type Styles, styles } from "./output.js";
 import { openGrowing, reportingIo } from "./write-out.js";
 
 /** A captured packet and the filter's verdict; no ruling if no policy judges it. */
@@ -169,14 +170,14 @@ function fileWriter(path: string, device: string, link: LinkType, io: Io): Sink 
 /** One JSON document, written as it grows: a packet a line. */
 function jsonPrinter(options: CaptureOptions, io: Io): Sink {
   let separator = "";
-  io.stdout.write(`{"interface":${JSON.stringify(options.interface)},"packets":[\n`);
+  io.stdout.write(`{"interface":${sanitizedJson(options.interface)},"packets":[\n`);
   return {
     packet(watched) {
-      io.stdout.write(separator + JSON.stringify(jsonPacket(watched)));
+      io.stdout.write(separator + sanitizedJson(jsonPacket(watched)));
       separator = ",\n";
     },
     end(counts) {
-      io.stdout.write(`\n],"summary":${JSON.stringify(counts)}}\n`);
+      io.stdout.write(`\n],"summary":${sanitizedJson(counts)}}\n`);
     },
   };
 }

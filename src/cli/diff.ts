@@ -7,13 +7,14 @@ import { serviceText } from "../analysis/protocols.js";
 import { portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import type { Manifests } from "../manifest/parse.js";
 import { isNoPorts } from "../net/port-set.js";
 import { appliedTo } from "../workloads/apply-to.js";
 import { type Compiled, compilePods, nothingTo, withLeftOut } from "./compiled.js";
 import type { DiffOptions } from "./diff-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { type Styles, sanitize, styles, writeJson } from "./output.js";
+import { type Styles, styles, writeJson } from "./output.js";
 import { type StoodIn, standInFor, standInNote, standInsJson } from "./stand-ins.js";
 
 /** Names of one side that are written out; the rest is counted. */

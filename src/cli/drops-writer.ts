@@ -1,10 +1,10 @@
 import { PcapngWriter } from "../capture/pcapng.js";
 import { count } from "../diagnostics/count.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { dropText } from "../observe/compact.js";
 import type { FrameLine } from "../observe/dropped-frames.js";
 import { timeUsOf } from "../observe/flow.js";
 import type { Io } from "./io.js";
-import { sanitize } from "./output.js";
 import { openGrowing } from "./write-out.js";
 
 /** Writes dropped frames to a pcapng file as they come, each with its verdict as comment. */

@@ -4,6 +4,7 @@ import { headText, serviceExplanationText } from "../analysis/explain-service-te
 import type { Paint } from "../analysis/explain-text.js";
 import { protocolWord } from "../analysis/protocols.js";
 import type { FlowEnd } from "../analysis/references.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import type { Address } from "../net/address.js";
 import { transportProtocols } from "../net/protocol.js";
 import { type ResolvedPort, type ResolvedService, serviceRef } from "../services/resolve.js";
@@ -17,7 +18,7 @@ import {
 import { type Compiled, withLeftOut } from "./compiled.js";
 import type { ExplainOptions } from "./explain-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { sanitize, sanitizeAll, styles, writeJson } from "./output.js";
+import { sanitizeAll, styles, writeJson } from "./output.js";
 
 /** What `explain` was asked about a Service. */
 export interface ServiceAsked {

@@ -5,6 +5,7 @@ import { hasPorts, parseProtocol, protocolWords } from "../analysis/protocols.js
 import { PodIndex } from "../analysis/references.js";
 import { portsJson, portText } from "../analysis/render/port-text.js";
 import { Table } from "../dataplane/table.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { Pod } from "../manifest/objects.js";
 import { type Address, parseAddress } from "../net/address.js";
@@ -16,7 +17,7 @@ import { type Compiled, compileAsked, withLeftOut } from "./compiled.js";
 import { explainToService } from "./explain-service.js";
 import type { ExplainOptions } from "./explain-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { sanitize, sanitizeAll, styles, writeJson } from "./output.js";
+import { sanitizeAll, styles, writeJson } from "./output.js";
 
 /**
  * Says whether a connection is allowed, and which rule allows it or what each rule wanted. Without a port,

@@ -6,6 +6,7 @@ import { isPcap } from "../capture/pcap.js";
 import { isPcapng } from "../capture/pcapng.js";
 import { readCapture } from "../capture/read-capture.js";
 import { compile } from "../compiler/compile.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { takeCapture } from "../recommend/captured.js";
@@ -14,7 +15,6 @@ import { Seen, TooManyFlows } from "../recommend/seen.js";
 import { controlClient } from "./control-common.js";
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { sanitize } from "./output.js";
 import type { ControlOptions } from "./shared-options.js";
 
 /** Where flows come from. */

@@ -9,6 +9,7 @@ import type {
 } from "../control/control-routes.js";
 import type { PolicyItem, RuleItem } from "../control/policy-routes.js";
 import { policyName } from "../diagnostics/object-name.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { type FlowPolicy, filePlace } from "../observe/flow.js";
 import type { HitCount } from "../observe/hits.js";
 import { checkNames, controlClient, filterQuery } from "./control-common.js";
@@ -17,14 +18,7 @@ import { type Choice, chosenItems, namesOf } from "./get-items.js";
 import type { GetOptions } from "./get-spec.js";
 import { exitCodes, type Io } from "./io.js";
 import { readJsonPath } from "./json-path.js";
-import {
-  type Cell,
-  sanitize,
-  sanitizeAll,
-  type TableOptions,
-  TableWriter,
-  writeJson,
-} from "./output.js";
+import { type Cell, sanitizeAll, type TableOptions, TableWriter, writeJson } from "./output.js";
 import { jsonPathHead } from "./readers.js";
 import { asCommand } from "./refusals.js";
 

@@ -1,3 +1,4 @@
+import { sanitize } from "../diagnostics/sanitize.js";
 import type { Manifests } from "../manifest/parse.js";
 import { passedOverLines } from "../manifest/passed-over.js";
 import type { InputTexts } from "../manifest/read.js";
@@ -6,7 +7,6 @@ import { readInput, readInputTexts, type SourceOptions } from "../sources/read-i
 import { readCluster } from "./cluster.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { readStdin } from "./manifests.js";
-import { sanitize } from "./output.js";
 import { createProgress, type Progress } from "./progress.js";
 import type { InputOptions as Input, ReadingOptions } from "./shared-options.js";
 import { packageVersion } from "./version.js";

@@ -1,6 +1,6 @@
+import { sanitize } from "../diagnostics/sanitize.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { CommandError, exitCodes } from "./io.js";
-import { sanitize } from "./output.js";
 
 /** One step from a value to those in it: a member, an element (from the end where negative), or all of either. */
 type Step = { readonly member: string } | { readonly element: number } | "all";

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { isAbsolute, resolve } from "node:path";
 import { count } from "../diagnostics/count.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { LabClient, takeDown } from "../lab/client.js";
 import { findPod } from "../lab/plan.js";
 import { isInOtherUserNamespace } from "../lab/privilege.js";
@@ -20,7 +21,7 @@ import type {
 } from "./lab-spec.js";
 import { labRequest } from "./lab-up.js";
 import { readProbeFile, readStdin, showDiagnostics } from "./manifests.js";
-import { renderTable, sanitize, styles, writeJson } from "./output.js";
+import { renderTable, styles, writeJson } from "./output.js";
 import { withPodView } from "./pod-view.js";
 import { createProgress } from "./progress.js";
 import { asCommand } from "./refusals.js";

@@ -13,6 +13,7 @@ import { renderSvg } from "../analysis/render/svg.js";
 import { renderCells } from "../analysis/render/svg-cells.js";
 import { Table } from "../dataplane/table.js";
 import { count } from "../diagnostics/count.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { Manifests } from "../manifest/parse.js";
 import { workloadOf } from "../manifest/workload.js";
@@ -20,15 +21,7 @@ import type { PortSet } from "../net/port-set.js";
 import { type Compiled, compileAsked, compilePods, nothingTo, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { MatrixOptions } from "./matrix-spec.js";
-import {
-  type Cell,
-  fitTo,
-  renderTable,
-  type Styles,
-  sanitize,
-  styles,
-  tableWidth,
-} from "./output.js";
+import { type Cell, fitTo, renderTable, type Styles, styles, tableWidth } from "./output.js";
 import { asCommand } from "./refusals.js";
 import { type StoodIn, standInFor, standInNote, standInPods, standInsJson } from "./stand-ins.js";
 import { packageVersion } from "./version.js";

@@ -2,6 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import type { ControlClient } from "../control/client.js";
 import type { ControlStatus } from "../control/control-routes.js";
 import { RefusalError } from "../control/refusal.js";
+import { sanitize, sanitizedJson } from "../diagnostics/sanitize.js";
 import { compactFlow, lostText } from "../observe/compact.js";
 import type { FrameLine } from "../observe/dropped-frames.js";
 import type { FlowLine } from "../observe/flow.js";
@@ -10,7 +11,7 @@ import { DropsWriter } from "./drops-writer.js";
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import type { ObserveOptions } from "./observe-spec.js";
-import { sanitize, styles } from "./output.js";
+import { styles } from "./output.js";
 import { asCommand } from "./refusals.js";
 
 /** The default number of flows, as in Hubble. */
@@ -160,13 +161,7 @@ function timeText(text: string, flag: string): string {
 }
 
 function jsonWriter(io: Io): (line: FlowLine) => void {
-  // JSON writes control characters as escapes; those that turn text around are left to us.
-  const harmless = (text: string) =>
-    text.replace(
-      /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-      (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-    );
-  return (line) => void io.stdout.write(`${harmless(JSON.stringify(line))}\n`);
+  return (line) => void io.stdout.write(`${sanitizedJson(line)}\n`);
 }
 
 function compactWriter(io: Io): (line: FlowLine) => void {

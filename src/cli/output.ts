@@ -1,4 +1,5 @@
 import picocolors from "picocolors";
+import { sanitize, sanitizedJson } from "../diagnostics/sanitize.js";
 import type { Io, Output } from "./io.js";
 import { ellipsisOf } from "./locale.js";
 
@@ -26,22 +27,6 @@ function hasColor(io: Io, stream: "stdout" | "stderr"): boolean {
   return io.isTerminal[stream] && io.env["TERM"] !== "dumb";
 }
 
-// Control characters, and those that reorder what is read after them.
-const unsafe = /[\p{Cc}\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
-
-/**
- * Writes control characters out as escapes, so that a name or a packet cannot drive the terminal.
- *
- * Shape: one line; `\n` becomes the two characters that a programmer would type.
- */
-export function sanitize(text: string): string {
-  return text.replace(unsafe, (character) => {
-    const code = character.codePointAt(0) ?? 0;
-    const short = { 9: "\\t", 10: "\\n", 13: "\\r" }[code];
-    return short ?? (code < 256 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`);
-  });
-}
-
 /** Sanitizes every text of a document: names come from manifests. */
 export function sanitizeAll<Document>(document: Document): Document {
   const clean = (_: string, value: unknown) =>
@@ -49,13 +34,9 @@ export function sanitizeAll<Document>(document: Document): Document {
   return JSON.parse(JSON.stringify(document), clean) as Document;
 }
 
-function hex(code: number, digits: number): string {
-  return code.toString(16).padStart(digits, "0");
-}
-
 /** Writes the one JSON document of `-o json`. */
 export function writeJson(output: Output, value: unknown): void {
-  output.write(`${JSON.stringify(value)}\n`);
+  output.write(`${sanitizedJson(value)}\n`);
 }
 
 /** A cell of a table: plain text, or text with a style. */

@@ -1,5 +1,6 @@
+import { sanitize } from "../diagnostics/sanitize.js";
 import type { Io } from "./io.js";
-import { sanitize, styles } from "./output.js";
+import { styles } from "./output.js";
 
 /** A progress line on standard error, which is cleared when the work is done. */
 export interface Progress {

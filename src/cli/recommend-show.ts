@@ -4,6 +4,7 @@ import { diffJson } from "../analysis/diff-json.js";
 import { compile } from "../compiler/compile.js";
 import { count } from "../diagnostics/count.js";
 import { placeText } from "../diagnostics/diagnostic.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Meta } from "../manifest/objects.js";
 import { type LeftOut, leftOutReasons } from "../recommend/left-out.js";
@@ -21,7 +22,7 @@ import {
 import { type Compiled, withLeftOut } from "./compiled.js";
 import { differenceText } from "./diff.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { sanitize, sanitizeAll, writeJson } from "./output.js";
+import { sanitizeAll, writeJson } from "./output.js";
 import type { RecommendOptions } from "./recommend-spec.js";
 import { reportingIo, writeOut } from "./write-out.js";
 

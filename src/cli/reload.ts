@@ -1,8 +1,9 @@
 import { notAttachedText, type ReloadAnswer } from "../control/control-routes.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { controlClient } from "./control-common.js";
 import { exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
-import { sanitize, writeJson } from "./output.js";
+import { writeJson } from "./output.js";
 import { asCommand } from "./refusals.js";
 import type { ReloadOptions } from "./reload-spec.js";
 

@@ -10,6 +10,7 @@ import {
   type JudgedFrameRecord,
 } from "../dataplane/capture-judge.js";
 import { count } from "../diagnostics/count.js";
+import { sanitizedJson } from "../diagnostics/sanitize.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { readToEnd } from "../manifest/regular-file.js";
 import { formatAddress } from "../net/address.js";
@@ -165,13 +166,13 @@ function findPodInterface(capture: Capture, options: ReplayOptions): number | un
 function showJson(replayed: Replayed, rest: object, io: Io): void {
   let waiting = '{"packets":[';
   for (const index of replayed.capture.packets.keys()) {
-    waiting += `${index === 0 ? "" : ","}\n${JSON.stringify(jsonPacket(replayed, index))}`;
+    waiting += `${index === 0 ? "" : ","}\n${sanitizedJson(jsonPacket(replayed, index))}`;
     if (waiting.length >= writeChunkBytes) {
       io.stdout.write(waiting);
       waiting = "";
     }
   }
-  io.stdout.write(`${waiting}\n],${JSON.stringify(rest).slice(1)}\n`);
+  io.stdout.write(`${waiting}\n],${sanitizedJson(rest).slice(1)}\n`);
 }
 
 function jsonPacket(replayed: Replayed, index: number): object {

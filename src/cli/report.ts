@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { release } from "node:os";
 import { hasErrors } from "../diagnostics/diagnostic.js";
 import { objectName } from "../diagnostics/object-name.js";
+import { sanitizedJson } from "../diagnostics/sanitize.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { BLOB_HASH } from "../layout/layout.gen.js";
 import { limits } from "../manifest/limits.js";
@@ -168,7 +169,7 @@ function textOf(report: ReportDocument, output: ReportOptions["output"]): string
     case "html":
       return reportHtml(report);
     case "json":
-      return `${JSON.stringify(report)}\n`;
+      return `${sanitizedJson(report)}\n`;
     case "csv":
       return reportCsv(report);
     case "markdown":

@@ -1,6 +1,7 @@
 import { closeSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Span } from "../diagnostics/diagnostic.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { isUrl } from "../manifest/manifest-files.js";
 import type { Listen } from "../node/listeners.js";
@@ -14,7 +15,6 @@ import type { Given } from "./command-spec.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { errorOutput } from "./journal.js";
 import { readStdin, showDiagnostics } from "./manifests.js";
-import { sanitize } from "./output.js";
 import { asCommand } from "./refusals.js";
 import type { RunOptions } from "./run-spec.js";
 import type { EnforcingOptions } from "./shared-options.js";

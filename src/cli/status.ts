@@ -4,10 +4,11 @@ import {
   notAttachedText,
 } from "../control/control-routes.js";
 import { count } from "../diagnostics/count.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { controlClient } from "./control-common.js";
 import { sinceText } from "./duration.js";
 import { exitCodes, type Io } from "./io.js";
-import { renderTable, sanitize, styles, writeJson } from "./output.js";
+import { renderTable, styles, writeJson } from "./output.js";
 import { asCommand } from "./refusals.js";
 import type { StatusOptions } from "./status-spec.js";
 

@@ -9,6 +9,7 @@ import { type FileResult, runTestFile } from "../analysis/policy-test/run-tests.
 import { summarize, type TestReport } from "../analysis/policy-test/summary.js";
 import { Table } from "../dataplane/table.js";
 import { hasErrors } from "../diagnostics/diagnostic.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { limits } from "../manifest/limits.js";
 import { readToEnd } from "../manifest/regular-file.js";
@@ -16,7 +17,7 @@ import { ServiceIndex } from "../services/service-index.js";
 import { type Compiled, compileAsked, withLeftOut } from "./compiled.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
-import { sanitize, styles, writeJson } from "./output.js";
+import { styles, writeJson } from "./output.js";
 import { runLive } from "./test-live.js";
 import type { TestOptions } from "./test-spec.js";
 

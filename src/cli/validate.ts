@@ -1,12 +1,13 @@
 import { count } from "../diagnostics/count.js";
 import { countOf } from "../diagnostics/findings.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import type { Manifests } from "../manifest/parse.js";
 import { validationReport } from "../manifest/report.js";
 import { completed } from "./compiled.js";
 import { readManifestsOf } from "./input.js";
 import { exitCodes, type Io } from "./io.js";
 import { showDiagnostics } from "./manifests.js";
-import { sanitize, styles, writeJson } from "./output.js";
+import { styles, writeJson } from "./output.js";
 import type { ValidateOptions } from "./validate-spec.js";
 
 /** Checks manifests, and prints all findings. Exit 3 on an error. */

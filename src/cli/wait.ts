@@ -1,10 +1,10 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type ControlStatus, unreadyText } from "../control/control-routes.js";
 import { RefusalError } from "../control/refusal.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { controlClient } from "./control-common.js";
 import { readDuration } from "./duration.js";
 import { CommandError, exitCodes, type Io } from "./io.js";
-import { sanitize } from "./output.js";
 import type { WaitOptions } from "./wait-spec.js";
 
 const askEveryMs = 50;

@@ -1,4 +1,5 @@
 import { PcapngWriter } from "../capture/pcapng.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { dropText } from "../observe/compact.js";
 import type { FrameLine } from "../observe/dropped-frames.js";
 import { timeUsOf } from "../observe/flow.js";
@@ -25,7 +26,7 @@ export class DropsCapture {
     const bytes = Buffer.from(frame, "base64");
     const length = Math.max(bytes.length, flow.ext.bytes ?? 0);
     const where = flow.interface === undefined ? "" : ` on ${flow.interface.name}`;
-    const comment = `${dropText(flow)}${where}`;
+    const comment = sanitize(`${dropText(flow)}${where}`);
     this.#writer.addPacket(this.#interface, timeUsOf(time), bytes, length, comment);
     return Buffer.concat(this.#blocks);
   }

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import type { FlowSinkStatus } from "../control/control-routes.js";
+import { sanitizedJson } from "../diagnostics/sanitize.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { DroppedFrames, FrameLine } from "../observe/dropped-frames.js";
 import { readFlowFilter } from "../observe/flow-filter.js";
@@ -97,12 +98,12 @@ export class FlowSinks {
 function flowsFile({ path, bytesMax, keep }: FileSinkConfig): Transport {
   const file = new RotatingFile(path, { bytesMax, keep });
   return {
-    textOf: (line) => `${JSON.stringify(line)}\n`,
+    textOf: (line) => `${sanitizedJson(line)}\n`,
     async deliver(texts) {
       await file.append(Buffer.from(texts.join("")));
       return 0;
     },
-    close: () => file.close(),
+    close() {},
   };
 }
 
@@ -116,7 +117,7 @@ function dropsFile({ path, bytesMax, keep }: FileSinkConfig): Transport {
       await file.append(Buffer.from(texts.join(""), "latin1"));
       return 0;
     },
-    close: () => file.close(),
+    close() {},
   };
 }
 

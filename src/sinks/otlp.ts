@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import { objectName } from "../diagnostics/object-name.js";
+import { sanitize } from "../diagnostics/sanitize.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import { compactFlow } from "../observe/compact.js";
 import type { FlowEndpoint, FlowLine } from "../observe/flow.js";
@@ -60,13 +61,12 @@ export function logRecord({ flow, time }: FlowLine): string {
     observedTimeUnixNano: nanos,
     severityNumber,
     severityText,
-    body: { stringValue: compactFlow({ flow, node_name: "", time }, plain, plain) },
+    body: { stringValue: compactFlow({ flow, node_name: "", time }, sanitize, sanitize) },
     attributes: attributes.filter((each) => each !== undefined),
   });
 }
 
 const ends: readonly Side[] = ["source", "destination"];
-const plain = (value: string) => value;
 
 function endpoint(side: Side, end: FlowEndpoint | undefined): readonly (Attribute | undefined)[] {
   const workload = end?.workloads?.[0];
@@ -138,6 +138,7 @@ export class OtlpExporter {
   #post(body: Buffer): Promise<{ status: number; after: number; answer: string }> {
     const request = this.#url.protocol === "https:" ? requestHttps : requestHttp;
     return new Promise((resolve, reject) => {
+      let isAnswered = false;
       const failed = (error: Error) => {
         // A name with several addresses: one reason is enough.
         const [first = error] = error instanceof AggregateError ? error.errors : [];
@@ -156,6 +157,7 @@ export class OtlpExporter {
           },
         },
         (response) => {
+          isAnswered = true;
           read(response).then(
             (answer) =>
               resolve({
@@ -168,6 +170,10 @@ export class OtlpExporter {
         },
       );
       sent.on("error", failed);
+      // Another protocol that it offers (101) is neither an answer nor an error.
+      sent.once("close", () => {
+        if (!isAnswered) failed(new Error("it closes the connection without an answer"));
+      });
       sent.end(body);
     });
   }

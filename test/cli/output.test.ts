@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { renderTable, sanitize, styles } from "../../src/cli/output.js";
+import { renderTable, styles } from "../../src/cli/output.js";
 import { createProgress } from "../../src/cli/progress.js";
+import { sanitize, sanitizedJson } from "../../src/diagnostics/sanitize.js";
 import { fakeIo } from "./fake-io.js";
 
 describe("styles", () => {
@@ -20,6 +21,13 @@ describe("styles", () => {
     const text = styles(fakeIo({ terminal, env })).red("x");
     expect(text).toBe(colored ? "\x1b[31mx\x1b[39m" : "x");
   });
+});
+
+test("JSON has none of the characters that drive a terminal, and means the same", () => {
+  const value = { name: "a\x1b[2J\u009b1m\u202eb", list: ["漢字 \n"] };
+  const text = sanitizedJson(value);
+  expect(text).toBe('{"name":"a\\u001b[2J\\u009b1m\\u202eb","list":["漢字 \\n"]}');
+  expect(JSON.parse(text)).toEqual(value);
 });
 
 describe("sanitize", () => {

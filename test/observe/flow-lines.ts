@@ -1,4 +1,4 @@
-import { sanitize } from "../../src/cli/output.js";
+import { sanitize } from "../../src/diagnostics/sanitize.js";
 import { compactFlow } from "../../src/observe/compact.js";
 import type { FlowLine } from "../../src/observe/flow.js";
 import { FlowLog } from "../../src/observe/flow-log.js";

@@ -1,15 +1,19 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   appendFileSync,
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from "node:fs";
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -17,10 +21,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { readCapture } from "../../src/capture/read-capture.js";
+import { tryLock } from "../../src/dataplane/host.js";
 import { DroppedFrames } from "../../src/observe/dropped-frames.js";
 import type { FlowLine } from "../../src/observe/flow.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
 import { FlowSinks } from "../../src/sinks/flow-sinks.js";
+import { logRecord } from "../../src/sinks/otlp.js";
+import { RotatingFile } from "../../src/sinks/rotating-file.js";
 import type { SinkConfig } from "../../src/sinks/sink-config.js";
 import { type EventFields, FakeRing, shop, tableOf } from "../observe/fake-dataplane.js";
 
@@ -189,6 +196,68 @@ describe("flows in a file", () => {
     expect(statSync(file).size).toBe(6_000);
   });
 
+  test("several processes on a full disk: what each says is written is there, and nothing else", async () => {
+    const file = join(folder, "shared.json");
+    const module = join(import.meta.dirname, "../../dist/sinks/rotating-file.js");
+    // Long texts never have room: they fill the disk until they are taken back. Short ones come in between.
+    const script = `
+      const { RotatingFile } = await import(${JSON.stringify(module)});
+      const { existsSync } = await import("node:fs");
+      const file = new RotatingFile(${JSON.stringify(file)}, { bytesMax: 1e8, keep: 1 });
+      const name = process.argv[1];
+      console.error("here");
+      while (!existsSync(${JSON.stringify(join(folder, "go"))})) await new Promise(setImmediate);
+      for (let n = 0; n < 120; n++) {
+        const line = name + n + "x".repeat(n % 3 === 0 ? 60_000 : 40) + "\\n";
+        await file.append(Buffer.from(line)).then(() => console.log(name + n), () => {});
+      }
+    `;
+    const limited = `trap '' XFSZ; ulimit -f 40; exec "$0" --input-type=module -e "$1" "$2"`;
+    const writers = ["a", "b", "c"].map((name) => {
+      const child = spawn("bash", ["-c", limited, process.execPath, script, name]);
+      const ready = once(child.stderr, "data");
+      let said = "";
+      child.stdout.setEncoding("utf8").on("data", (text) => {
+        said += text;
+      });
+      return { ready, ended: once(child, "close").then(() => said.split("\n").slice(0, -1)) };
+    });
+    await Promise.all(writers.map(({ ready }) => ready));
+    writeFileSync(join(folder, "go"), "");
+    const said = (await Promise.all(writers.map(({ ended }) => ended))).flat();
+    const lines = readFileSync(file, "utf8").split("\n").slice(0, -1);
+    expect(lines.map((line) => line.replace(/x+$/, "")).sort()).toEqual(said.sort());
+    expect(said.length).toBe(240);
+  });
+
+  test("several processes rename a file that is too large once, and lose nothing", async () => {
+    const file = join(folder, "rotated.json");
+    const writers = range(0, 6).map(() => new RotatingFile(file, { bytesMax: 1_000, keep: 50 }));
+    const texts = range(0, 120).map((n) => `${n}${"x".repeat(200)}\n`);
+    await Promise.all(
+      writers.map(async (each, at) => {
+        for (const text of texts.filter((_, n) => n % writers.length === at))
+          await each.append(Buffer.from(text));
+      }),
+    );
+    const files = readdirSync(folder).filter((name) => name.startsWith("rotated"));
+    const sizes = files.map((name) => statSync(join(folder, name)).size);
+    const found = files.flatMap((name) => readFileSync(join(folder, name), "utf8").match(/^\d+/gm));
+    expect(found.map(Number).sort((a, b) => a - b)).toEqual(range(0, 120));
+    // None was renamed before it was full.
+    expect(sizes.filter((size) => size < 600).length).toBeLessThanOrEqual(1);
+    for (const size of sizes) expect(size).toBeLessThanOrEqual(1_000);
+  });
+
+  test("a lock that somebody holds for ever keeps nothing from being written", async () => {
+    const fd = openSync(path(), "a+");
+    expect(tryLock(fd)).toBe(true);
+    sinks.open([sink()]);
+    push(1, 3);
+    await expect.poll(() => portsOf(linesOf(path()))).toEqual([1, 2]);
+    closeSync(fd);
+  });
+
   test("other sinks after a reload: what has not changed goes on, nothing is lost or there twice", async () => {
     const other = join(folder, "other.json");
     sinks.use([sink()]);
@@ -215,6 +284,37 @@ describe("flows in a file", () => {
     await sinks.close();
     expect(portsOf(linesOf(path()))).toEqual([1, 1, ...range(2, 300)]);
   });
+});
+
+test("what names have in them drives no terminal that a file or a capture is shown on", async () => {
+  // The kernel takes such a name of an interface.
+  const hostile = "a\x1b[2J\u009b\u202eb";
+  const named = new FlowLog(ring.dataplane, { interfaceName: () => hostile });
+  named.useTable(1, tableOf(shop));
+  const frames = new DroppedFrames(ring.dataplane, named);
+  const tell = () => {};
+  const other = new FlowSinks({ flows: named, droppedFrames: frames, version: "1", tell });
+  const [file, capture] = [join(folder, "named.json"), join(folder, "named.pcapng")];
+  const rotation = { bytesMax: 1e6, keep: 1 };
+  other.open([
+    { kind: "file", path: file, ...rotation },
+    { kind: "drops", path: capture, ...rotation },
+  ]);
+  ring.push({ kind: "Dropped", reason: "SpoofedSource" });
+  ring.drop({ reason: "SpoofedSource" }, Uint8Array.of(1));
+  await expect.poll(() => other.status.map(({ written }) => written)).toEqual([1, 1]);
+  await other.close();
+  frames.close();
+  named.close();
+  const [line] = linesOf(file);
+  expect(line!.flow.interface?.name).toBe(hostile);
+  expect(readFileSync(file, "utf8").trimEnd()).not.toMatch(/[\p{Cc}\u202e]/u);
+  const { bytes } = readCapture(readFileSync(capture));
+  const text = Buffer.from(bytes).toString("utf8");
+  expect(text).toContain(" on a\\x1b[2J\\x9b\\u202eb");
+  expect(text).not.toContain("\x1b[2J");
+  const record = JSON.parse(logRecord(line!));
+  expect(record.body.stringValue).toContain("a\\x1b[2J\\x9b\\u202eb");
 });
 
 test("dropped frames go to captures, each of which is whole; nothing is kept without such a sink", async () => {
@@ -332,6 +432,17 @@ describe("flows as OpenTelemetry's logs", () => {
       `flows to ${url}: it answers 429; it is tried again`,
       `flows to ${url}: delivered again; 0 flows lost so far`,
     ]);
+  });
+
+  test("another protocol in the place of an answer: tried again", async () => {
+    answers.push({ status: 101, headers: { upgrade: "x", connection: "upgrade" } });
+    push(1, 3);
+    sinks.open([sink()]);
+    await expect
+      .poll(() => sinks.status[0]!.error)
+      .toBe("it closes the connection without an answer");
+    await expect.poll(() => records.length).toBe(2);
+    await expect.poll(() => sinks.status[0]).toMatchObject({ written: 2, lost: 0, error: null });
   });
 
   test("refused: lost and counted, the next ones go on", async () => {

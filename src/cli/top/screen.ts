@@ -1,4 +1,5 @@
-import { displayWidth, sanitize, shorten } from "../output.js";
+import { sanitize } from "../../diagnostics/sanitize.js";
+import { displayWidth, shorten } from "../output.js";
 import type { Pane, PaneName, PaneRow } from "./panes.js";
 import { panes } from "./panes.js";
 
