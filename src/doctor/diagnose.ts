@@ -105,11 +105,38 @@ function inPlaceChecks({ inPlace }: Machine): Check[] {
       hasIpvs ? "in IPVS mode (kube-ipvs0)" : undefined,
       "its mode iptables or nftables: by IPVS, traffic between pods of one node is not judged",
     ),
+    ...hookedChecks(inPlace),
     better(
       "ends of connections",
       untold.length === 0 ? undefined : `${untold.join(", ")} not 1`,
       `sysctl -w ${untold.map((key) => `${key}=1`).join(" ")}: else a connection's end, or its bytes, are not reported`,
     ),
+  ];
+}
+
+/** What others have put beside what judges. */
+function hookedChecks({ hooked }: InPlaceFacts): Check[] {
+  const line = (name: string, found: string, remedy?: string) =>
+    check(name, [], found, remedy, ["node"]);
+  const names = ["flow offload", "neighbour discovery"] as const;
+  if (hooked === undefined)
+    return names.map((name) => line(name, "not asked: that takes CAP_NET_ADMIN and nftables"));
+  const { flowtables, closed } = hooked;
+  return [
+    flowtables.length === 0
+      ? line(names[0], "as it should be")
+      : line(
+          names[0],
+          `flowtable ${flowtables.join(", ")}`,
+          `nft delete flowtable ${flowtables[0]}, after the rules that name it: established connections in it pass without being judged`,
+        ),
+    closed.length === 0
+      ? line(names[1], "as it should be")
+      : line(
+          names[1],
+          `chain ${closed.join(", ")} drops by default`,
+          "a rule there that lets ICMPv6 of the types 133 to 136 pass: else pods of one bridge may not find each other over IPv6",
+        ),
   ];
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statfsSync } from "node:fs";
 import { bridgeSettingsOff, readSetting } from "../dataplane/kernel-settings.js";
 import { lockHolder } from "../dataplane/lock-holder.js";
+import { type Hooked, listHooked } from "../netlink/hooked.js";
 
 /** What the kernel, and this network namespace, have of what `sluice node` judges by. */
 export interface InPlaceFacts {
@@ -18,6 +19,8 @@ export interface InPlaceFacts {
   readonly attached: InPlaceAttached | undefined;
   /** Settings by which the kernel tells of ended connections and counts their bytes, and which are off. */
   readonly untold: readonly string[];
+  /** What takes packets past the forward hook, or drops them there; undefined: nobody may ask. */
+  readonly hooked: Hooked | undefined;
 }
 
 export interface InPlaceAttached {
@@ -35,19 +38,31 @@ const bpfMagic = 0xcafe4a11;
 
 export function readInPlaceFacts(): InPlaceFacts {
   const hasTypes = existsSync(kernelTypes);
+  const isBridged = hasBridge();
+  const hooked = readHooked();
   const endKeys = ["net.netfilter.nf_conntrack_events", "net.netfilter.nf_conntrack_acct"];
   return {
     hasTypes,
     // The name of a function that is there with CONFIG_NETFILTER_BPF_LINK alone.
     hasProgramType: hasTypes && readFileSync(kernelTypes).includes("bpf_nf_link_attach"),
     hasFileSystem: existsSync(bpfFileSystem) && statfsSync(bpfFileSystem).type === bpfMagic,
-    bridgesUnseen: hasBridge() ? bridgeSettingsOff() : [],
+    bridgesUnseen: isBridged ? bridgeSettingsOff() : [],
     hasIpvs: existsSync("/sys/class/net/kube-ipvs0"),
     tracks: readSetting("net.netfilter.nf_conntrack_max") !== undefined,
     attached: attached(),
     // Events are on with 1, and with 2 when somebody listens.
     untold: endKeys.filter((key) => readSetting(key) === "0"),
+    // Neighbour discovery passes the hook between the ports of a bridge alone.
+    hooked: hooked && (isBridged ? hooked : { ...hooked, closed: [] }),
   };
+}
+
+function readHooked(): Hooked | undefined {
+  try {
+    return listHooked();
+  } catch {
+    return undefined; // no addon, no nf_tables, or not ours to ask
+  }
 }
 
 function attached(): InPlaceAttached | undefined {

@@ -78,6 +78,13 @@ describe("sluice doctor", () => {
     expect(bridge.find(({ name }) => name === "bridged packets")?.found).toContain(
       "net.bridge.bridge-nf-call-ip6tables",
     );
+    const chain =
+      "nft 'add table ip6 t; add chain ip6 t f { type filter hook forward priority 0; policy drop; }; add chain ip6 t g { type filter hook forward priority 1; }; add chain ip6 t i { type filter hook input priority 0; policy drop; }; add table ip6 sluice-forward; add chain ip6 sluice-forward j { type filter hook forward priority -10; policy drop; }'";
+    const ofBridge = found(`ip link add br0 type bridge; ${chain}`);
+    expect(ofBridge.find(({ name }) => name === "neighbour discovery")?.found).toBe(
+      "chain ip6 t f drops by default",
+    );
+    expect(found(chain).map(({ name }) => name)).not.toContain("neighbour discovery");
     const settings = "/proc/sys/net/netfilter";
     if (!existsSync(`${settings}/nf_conntrack_acct`)) return;
     const untold = found(`echo 0 > ${settings}/nf_conntrack_acct`);

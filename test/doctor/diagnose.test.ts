@@ -38,6 +38,7 @@ const complete: Machine = {
     tracks: true,
     attached: undefined,
     untold: [],
+    hooked: { flowtables: [], closed: [] },
   },
   capError: undefined,
 };
@@ -63,6 +64,13 @@ test("what a process keeps in place is well, and named", () => {
     status: "ok",
     found: "pid 77 judges by programs at netfilter's hook",
   });
+});
+
+test("what may not be asked is said to be unknown", () => {
+  const { checks } = diagnose({ ...complete, inPlace: { ...inPlace!, hooked: undefined } });
+  for (const name of ["flow offload", "neighbour discovery"]) {
+    expect(checks.find((each) => each.name === name)?.found).toMatch(/^not asked/);
+  }
 });
 
 const cases: readonly [
@@ -93,6 +101,18 @@ const cases: readonly [
     /sysctl -w net\.bridge\.bridge-nf-call-iptables=1/,
   ],
   ["kube-proxy", { inPlace: { ...inPlace!, hasIpvs: true } }, [], /iptables or nftables/],
+  [
+    "flow offload",
+    { inPlace: { ...inPlace!, hooked: { flowtables: ["inet filter fast"], closed: [] } } },
+    [],
+    /nft delete flowtable inet filter fast/,
+  ],
+  [
+    "neighbour discovery",
+    { inPlace: { ...inPlace!, hooked: { flowtables: [], closed: ["ip6 filter FORWARD"] } } },
+    [],
+    /ICMPv6 of the types 133 to 136/,
+  ],
   [
     "ends of connections",
     { inPlace: { ...inPlace!, untold: ["net.netfilter.nf_conntrack_acct"] } },
