@@ -58,8 +58,12 @@ constexpr std::string_view LINK_START = "link-";
 constexpr BpfMapShape EVENTS_SHAPE = {BPF_MAP_TYPE_RINGBUF, 0, 0, EVENT_BYTES, 0};
 constexpr BpfMapShape OPEN_PODS_SHAPE = {BPF_MAP_TYPE_HASH, sizeof(ForwardFilter::OpenPod), 4,
                                          16'384, BPF_F_NO_PREALLOC};
+constexpr BpfMapShape POD_RANGES_SHAPE = {BPF_MAP_TYPE_ARRAY, 4, sizeof(ForwardFilter::PodRanges),
+                                          1, 0};
 constexpr BpfMapShape COUNTERS_SHAPE = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(ForwardCounters), 1,
                                         0};
+
+constexpr uint32_t ONLY = 0;  // the key of a map's only entry
 
 size_t pageBytes() noexcept { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
 
@@ -111,6 +115,8 @@ Status ForwardFilter::prepare(Deny deny) noexcept {
   if (status.ok()) status = keepMap(path(judgesName()), JUDGES_SHAPE, &judges_, &isNewSlot_);
   if (status.ok()) status = keepMap(path("counters"), COUNTERS_SHAPE, &counters_);
   if (status.ok()) status = keepMap(path("events"), EVENTS_SHAPE, &events_);
+  if (status.ok()) status = keepMap(path("pod-ranges"), POD_RANGES_SHAPE, &podRangesMap_);
+  if (status.ok()) status = readFromMap(podRangesMap_.get(), &ONLY, &podRanges_);
   if (status.ok()) status = createMap(OPEN_PODS_SHAPE, &openPods_);
   if (status.ok()) status = eventRing_.map(events_.get(), EVENT_BYTES);
   if (status.ok()) status = makeAnswers(deny);
@@ -421,14 +427,19 @@ Status ForwardFilter::attachLinks() noexcept {
 void ForwardFilter::setClosed(std::span<const uint32_t> v4, std::span<const uint32_t> v6,
                               bool closesLink) noexcept {
   ForwardControl* const control = tables_ != nullptr ? tables_->settings() : &settings_;
-  const auto put = [](std::span<uint32_t> into, std::span<const uint32_t> ranges) {
+  PodRanges wanted = {};
+  const auto put = [](std::span<uint32_t> words, std::span<const uint32_t> ranges,
+                      std::span<uint32_t> into) {
+    std::copy_n(ranges.begin(), std::min(ranges.size(), words.size()), words.begin());
     for (size_t word = 0; word < into.size(); ++word) {
-      const uint32_t value = word < ranges.size() ? ranges[word] : 0;
-      std::atomic_ref<uint32_t>(into[word]).store(value, std::memory_order_relaxed);
+      std::atomic_ref<uint32_t>(into[word]).store(words[word], std::memory_order_relaxed);
     }
   };
-  put(control->podRangesV4, v4);
-  put(control->podRangesV6, v6);
+  put(wanted.v4, v4, control->podRangesV4);
+  put(wanted.v6, v6, control->podRangesV6);
+  if (wanted != podRanges_ && putInMap(podRangesMap_.get(), &ONLY, &wanted, BPF_ANY).ok()) {
+    podRanges_ = wanted;
+  }
   std::atomic_ref<uint32_t>(control->closesLink).store(closesLink ? 1 : 0);
 }
 
@@ -466,8 +477,7 @@ Status ForwardFilter::setOpenPods(std::span<const OpenPod> pods) noexcept {
 
 Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {
   std::vector<ForwardCounters> each(processors_);
-  constexpr uint32_t only = 0;
-  const Status status = readFromMap(counters_.get(), &only, each.data());
+  const Status status = readFromMap(counters_.get(), &ONLY, each.data());
   if (!status.ok()) return status;
   static_assert(sizeof(ForwardCounters) % sizeof(uint64_t) == 0);
   constexpr size_t WORDS = sizeof(ForwardCounters) / sizeof(uint64_t);

@@ -84,9 +84,17 @@ class ForwardFilter {
 
   // Where an address that no local endpoint of the table has passes nothing: at most four ranges of
   // each family, as ForwardControl has them. `closesLink`: addresses for a link alone pass nothing
-  // either. Kept for later tables.
+  // either. Kept for later tables; the ranges also for later processes.
   void setClosed(std::span<const uint32_t> v4, std::span<const uint32_t> v6,
                  bool closesLink) noexcept;
+
+  struct PodRanges {
+    std::array<uint32_t, std::size(ForwardControl{}.podRangesV4)> v4;
+    std::array<uint32_t, std::size(ForwardControl{}.podRangesV6)> v6;
+    bool operator==(const PodRanges&) const = default;
+  };
+  // The ranges of the last setClosed(), an earlier process's too.
+  [[nodiscard]] const PodRanges& podRanges() const noexcept { return podRanges_; }
 
   // From now on, unless this is called again within `forNs`, nothing passes to and from local
   // endpoints, whether this process lives or not; those of setOpenPods() pass everything. 0: the
@@ -219,6 +227,8 @@ class ForwardFilter {
   BpfRing eventRing_;
   Descriptor refused_;  // the ring of RefusedPackets: of this process alone
   std::unique_ptr<ForwardAnswers> answers_;
+  Descriptor podRangesMap_;
+  PodRanges podRanges_ = {};  // what that map has
   Descriptor openPods_;
   std::set<OpenPod> isOpenPod_;        // what that map has
   std::atomic<uint64_t> leaseNs_ = 0;  // 0: there is none

@@ -118,6 +118,7 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
                         InstanceMethod<&ForwardBinding::attach>("attach"),
                         InstanceMethod<&ForwardBinding::isAttached>("isAttached"),
                         InstanceMethod<&ForwardBinding::setClosed>("setClosed"),
+                        InstanceMethod<&ForwardBinding::podRanges>("podRanges"),
                         InstanceMethod<&ForwardBinding::renewLease>("renewLease"),
                         InstanceMethod<&ForwardBinding::setOpenPods>("setOpenPods"),
                         InstanceMethod<&ForwardBinding::readCounters>("readCounters"),
@@ -172,6 +173,12 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
     const auto v6 = wordsOf(info[1], "podRangesV6");
     if (info.Env().IsExceptionPending()) return;
     filter_->setClosed(v4, v6, info[2].As<Napi::Boolean>().Value());
+  }
+
+  Napi::Value podRanges(const Napi::CallbackInfo& info) {
+    const ForwardFilter::PodRanges& ranges = filter_->podRanges();
+    return Napi::Buffer<uint8_t>::Copy(info.Env(), reinterpret_cast<const uint8_t*>(&ranges),
+                                       sizeof ranges);
   }
 
   void renewLease(const Napi::CallbackInfo& info) {

@@ -48,6 +48,9 @@ export interface ForwardCounts {
   readonly exempt: Readonly<Record<string, number>>;
 }
 
+/** The most ranges of a family that the kernel's programs look through. */
+export const rangesMax = 4;
+
 const denies: Readonly<Record<DenyWord, Deny>> = { drop: Deny.Drop, reject: Deny.Reject };
 
 /**
@@ -120,7 +123,8 @@ export class ForwardFilter {
 
   /**
    * From now on, an address of these ranges that no local endpoint of the table has passes nothing: at most four
-   * ranges of each family. `closesLink`: link-local, multicast and broadcast addresses neither.
+   * ranges of each family. `closesLink`: link-local, multicast and broadcast addresses neither. The ranges are kept
+   * for later processes.
    */
   setClosed(ranges: readonly Prefix[], closesLink: boolean): void {
     const words = (family: 4 | 6) =>
@@ -132,6 +136,24 @@ export class ForwardFilter {
         ),
       );
     this.#native.setClosed(words(4), words(6), closesLink);
+  }
+
+  /** The ranges of the last `setClosed`, an earlier process's too. */
+  get closedRanges(): readonly Prefix[] {
+    const bytes = this.#native.podRanges();
+    const ranges: Prefix[] = [];
+    let at = 0;
+    for (const [family, length] of [
+      [4, 4],
+      [6, 16],
+    ] as const) {
+      for (let range = 0; range < rangesMax; range++, at += 2 * length) {
+        const address = { family, bytes: bytes.slice(at, at + length) };
+        const covered = bitsOf(bytes.subarray(at + length, at + 2 * length));
+        if (covered > 0) ranges.push({ address, length: covered });
+      }
+    }
+    return ranges;
   }
 
   /**
@@ -236,6 +258,11 @@ function maskOf({ address, length }: Prefix): Uint8Array {
     const covered = Math.min(8, Math.max(0, length - at * 8));
     return 256 - 2 ** (8 - covered);
   });
+}
+
+/** How many bits of a mask are set. */
+function bitsOf(mask: Uint8Array): number {
+  return mask.reduce((bits, byte) => bits + byte.toString(2).replaceAll("0", "").length, 0);
 }
 
 /** As the kernel reads them from memory. */

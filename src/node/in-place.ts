@@ -9,6 +9,7 @@ import {
   type ForwardCounts,
   ForwardFilter,
   keepForwardRules,
+  rangesMax,
   removeForwardRules,
 } from "../dataplane/forward-filter.js";
 import { bridgeSettingsOff } from "../dataplane/kernel-settings.js";
@@ -24,9 +25,6 @@ import { KernelConnections } from "./kernel-connections.js";
 import { Lease } from "./lease.js";
 import type { InPlaceConfig } from "./node-config.js";
 import { type PodChange, PodInterfaces } from "./pod-interfaces.js";
-
-/** The most ranges of a family that the kernel's programs look through. */
-const rangesMax = 4;
 
 /**
  * How often what somebody may have taken away is looked for: without rules that lead to the judge, all passes. A look
@@ -71,7 +69,8 @@ export class InPlace {
   readonly #options: InPlaceOptions;
   /** Undefined while the process that this one takes over from has the pin folder. */
   #opened: Opened | undefined;
-  #ranges: readonly Prefix[] = [];
+  /** Undefined: not known yet, and none. */
+  #ranges: readonly Prefix[] | undefined;
   /** Whether a pod is isolated by the table in force. */
   #isolates = false;
   #toldBridge = "";
@@ -198,7 +197,7 @@ export class InPlace {
       packets: totalPackets,
       bytes: totalBytes,
       unknownPods: this.#config.unknownPods,
-      podRanges: this.#ranges.map(formatPrefix),
+      podRanges: (this.#ranges ?? []).map(formatPrefix),
       bypass: this.#bypass ?? null,
       lease: leaseStatus(this.#config),
       connectionEnds: this.#inUse.connections.status,
@@ -214,16 +213,17 @@ export class InPlace {
    * objects that it is made of. Errors: DataplaneError.
    */
   async enforce(table: CompiledTable, generation: number, find: FindObject): Promise<void> {
-    const isolates = this.#learn(table, find);
     const { filter, interfaces, lease } = await this.#openAfterPredecessor();
+    this.#learnRanges(filter, find);
+    const isolates = isolatesAny(table);
     // Before the table opens a pod's address, nobody else may have it.
     interfaces.follow(table.ruleset.endpoints);
     const learned = lease?.learn(table, find);
     // What is not in force yet, or may have to stay in force, closes too.
-    filter.setClosed(this.#ranges, isolates || this.#isolates);
+    filter.setClosed(this.#ranges ?? [], isolates || this.#isolates);
     await filter.publish(table.blob, generation);
     interfaces.enforced();
-    filter.setClosed(this.#ranges, isolates);
+    filter.setClosed(this.#ranges ?? [], isolates);
     this.#isolates = isolates;
     learned?.();
     this.#keep(filter);
@@ -257,18 +257,17 @@ export class InPlace {
     this.#toldBridge = bypass;
   }
 
-  /** Learns the node's ranges, which stay known when its Node is gone; returns whether a pod is isolated. */
-  #learn({ ruleset }: CompiledTable, find: FindObject): boolean {
-    const { node: name } = this.#config;
-    const node = name === undefined ? undefined : find("Node", { namespace: "", name });
-    if (node?.kind === "Node" && this.#config.unknownPods === "closed") {
+  /** Learns the node's ranges, which stay known when its Node is gone: those that an earlier process knew, too. */
+  #learnRanges(filter: ForwardFilter, find: FindObject): void {
+    const { node: name, unknownPods } = this.#config;
+    if (name === undefined || unknownPods !== "closed") return;
+    const node = find("Node", { namespace: "", name });
+    if (node?.kind !== "Node") this.#ranges ??= filter.closedRanges;
+    else {
       this.#ranges = ([4, 6] as const).flatMap((family) =>
         node.podCidrs.filter(({ address }) => address.family === family).slice(0, rangesMax),
       );
     }
-    return ruleset.endpoints.some(
-      ({ ingress, egress }) => ingress.isolatedBy.length > 0 || egress.isolatedBy.length > 0,
-    );
   }
 
   /** What passes the node without coming by the hook; undefined when nothing is known to. */
@@ -286,6 +285,13 @@ export class InPlace {
 /** Whether what judges there knows whom the sender of a packet has sent it to, and so can answer for that. */
 function answersBy(hook: Hook): boolean {
   return hook === "netfilter";
+}
+
+/** Whether a pod of the node is isolated. */
+function isolatesAny({ ruleset }: CompiledTable): boolean {
+  return ruleset.endpoints.some(
+    ({ ingress, egress }) => ingress.isolatedBy.length > 0 || egress.isolatedBy.length > 0,
+  );
 }
 
 function leaseStatus({ lease }: InPlaceConfig): InPlaceStatus["lease"] {

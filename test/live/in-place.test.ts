@@ -230,11 +230,18 @@ describe.each(hooks)("by %s", (hook) => {
       expect(reach()).toBe(true);
       process.kill("SIGTERM");
       await finish(process);
-      await bench.node(withNode, ...here);
+      const first = await bench.node(withNode, ...here);
       expect(reach()).toBe(false);
       const { drops, inPlace } = await bench.status();
       expect(drops["unknown-pod"]).toBeGreaterThan(0);
       expect(inPlace?.podRanges).toEqual(["10.0.0.0/24", "fd00::/64"]);
+
+      // The ranges are known to the next process, too, which finds no Node.
+      first.kill("SIGKILL");
+      await finish(first);
+      await bench.node(withNode.replace("name: here }", "name: elsewhere }"), ...here);
+      expect((await bench.status()).inPlace?.podRanges).toEqual(["10.0.0.0/24", "fd00::/64"]);
+      expect(reach()).toBe(false);
     });
   });
 });
