@@ -157,6 +157,10 @@ class NodeProcess {
   #differingBefore = "";
   /** A successor has taken over, or will. */
   #isLeft = false;
+  /** Whether what a predecessor was told of pods until its end is known: `#catchUp`. */
+  #hasCaughtUp: boolean;
+  /** Whether the predecessor's table still judges in place, as it knows pods that this process's first one lacks. */
+  #owesTable = false;
   /** Passes on what answers Hubble's clients, at the end. */
   #passHubble: PassOn | undefined;
 
@@ -173,6 +177,7 @@ class NodeProcess {
     const { control, host, version } = run;
     this.#ownWay = ownWay;
     this.#run = run;
+    this.#hasCaughtUp = run.takesOver !== true;
     this.#plans = plans;
     this.#source = source;
     this.#network = network;
@@ -212,6 +217,7 @@ class NodeProcess {
       hits,
       attachments,
       inPlace: this.#inPlace,
+      pods: network?.pods,
       host,
       version,
       socket: control.socket,
@@ -284,7 +290,7 @@ class NodeProcess {
       this.#ownWay.open(dataplane);
     }
     // An API server may be unreachable for long; a signal ends this wait.
-    const first = await Promise.race([controller.reload(), this.#signals.untilStopped]);
+    const first = await Promise.race([this.#firstTable(), this.#signals.untilStopped]);
     if (typeof first === "string") {
       this.#isLeft = await this.#succession.end(first);
       return true;
@@ -320,6 +326,15 @@ class NodeProcess {
     const end = await Promise.race([this.#signals.untilStopped, this.#succession.untilSucceeded]);
     this.#isLeft = await this.#succession.end(end ?? undefined);
     return true;
+  }
+
+  /** Puts the first table in force, and in place the first that lacks no pod. */
+  async #firstTable(): Promise<Reload> {
+    const { controller } = this.#enforcer;
+    const first = await controller.reload();
+    if (!first.ok || !this.#owesTable) return first;
+    this.#source.refreshLocal();
+    return controller.reload();
   }
 
   /** Whether another process has taken this one's place. */
@@ -383,6 +398,7 @@ class NodeProcess {
     const generation = await this.#succession.enter(() =>
       this.#attachments.swapTo(attachments, judging),
     );
+    if (this.#catchUp()) return generation;
     await this.#inPlace?.enforce(table, generation, this.#enforcer.controller.find);
     this.#sinks.use(this.#wantedSinks());
     const later = this.#plans.enforced();
@@ -393,6 +409,17 @@ class NodeProcess {
       );
     }
     return generation;
+  }
+
+  /**
+   * Once, when a predecessor answers the plugin no more: reads what it was told while this process made its first
+   * table. Whether that table lacks something of it: in force, it would close those pods for a moment.
+   */
+  #catchUp(): boolean {
+    if (this.#hasCaughtUp) return false;
+    this.#hasCaughtUp = true;
+    this.#owesTable = this.#network?.pods.reload() === true;
+    return this.#owesTable;
   }
 
   #followSource(): SourceFollower {

@@ -253,6 +253,29 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       node.entry = {};
     });
 
+    // Goal: a pod whose ADD the predecessor answers while the successor makes its first table is never closed.
+    // Method: the successor has read of the plugin's pods and waits for the API server; then comes the ADD. What speaks
+    // to that pod would be dropped as for an unknown one if it were closed.
+    test("a pod that is added while a successor starts is never closed", {
+      timeout: 60_000,
+    }, async () => {
+      const { server } = cluster;
+      server.fault = ({ isWatch }) => (isWatch ? undefined : { status: 503 });
+      const asked = server.seen.length;
+      const ended = finish(node.agent!);
+      const successor = node.sluice("--take-over");
+      await until("the successor's first question", () => server.seen.length > asked);
+      const between = node.bind("between", { app: "web" });
+      expect((await node.add(between)).code, node.said).toBe(0);
+      const unknown = async () => (await node.status()).drops["unknown-pod"] ?? 0;
+      const before = await unknown();
+      callOut(api, between.addresses.map(formatAddress));
+      server.fault = () => undefined;
+      await Promise.all([ended, successor]);
+      expect(await reach(api, between, 80)).toEqual(open);
+      expect(await unknown()).toBe(before);
+    });
+
     test("while the agent is away an ADD fails and the next works; the rest does not fail", {
       timeout: 60_000,
     }, async () => {

@@ -57,3 +57,19 @@ test("what a pod had whose interface has gone meanwhile is free", () => {
   expect(addressesOf(pods, "next", "10.1.0.5")).toEqual(["10.1.0.5"]);
   expect(told).toEqual([]);
 });
+
+// A successor reads the file once: what is noted after that would be lost, or would go over what it has noted itself.
+test("while a successor takes over, nothing is noted, and what was noted before is read", () => {
+  const [before, successor] = [open(), open()];
+  attach(before, "web", "10.1.0.5", "lo");
+  before.hold();
+  expect(successor.reload()).toBe(true);
+  expect(successor.reload()).toBe(false);
+  expect(addressesOf(successor, "web", "10.1.0.99")).toEqual(["10.1.0.5"]);
+  expect(() => attach(before, "late", "10.1.0.6", "lo")).toThrow("another process is taking over");
+  const place = { network: "pods", container: "web", interface: "eth0" };
+  expect(() => before.remove(place)).toThrow("another process is taking over");
+  before.goOn();
+  attach(before, "late", "10.1.0.6", "lo");
+  expect(successor.reload()).toBe(true);
+});

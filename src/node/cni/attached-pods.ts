@@ -5,7 +5,7 @@ import type { LocalAddresses, LocalPod } from "../../kubernetes/local-addresses.
 import { type Address, addressKey, formatAddress, parseAddress } from "../../net/address.js";
 import { readLinks } from "../../netlink/link.js";
 import { remember } from "../../policy/remember.js";
-import { type Attachment, isSamePlace, type Place } from "./question.js";
+import { type Attachment, CniError, isSamePlace, type Place } from "./question.js";
 
 /** The most attachments that are kept; a node has some hundred pods. */
 const attachmentsMax = 4_096;
@@ -28,6 +28,7 @@ export class AttachedPods implements LocalAddresses {
   readonly #tell: Tell;
   #attachments: readonly Attachment[];
   #index: Index;
+  #isHeld = false;
 
   /** A file that cannot be read is told, and counts as empty: the API server knows most addresses. */
   constructor(node: string, path: string, tell: Tell) {
@@ -38,10 +39,21 @@ export class AttachedPods implements LocalAddresses {
     this.#index = indexOf(this.#attachments);
   }
 
-  /** Reads the file again: a predecessor may have noted more since. */
-  reload(): void {
+  /** Reads the file again: a predecessor may have noted more since. Whether there is anything else in it. */
+  reload(): boolean {
+    const before = written(this.#attachments);
     this.#attachments = this.#load();
     this.#index = indexOf(this.#attachments);
+    return written(this.#attachments) !== before;
+  }
+
+  /** Changes nothing from now on: a successor reads the file. `goOn` takes that back. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  goOn(): void {
+    this.#isHeld = false;
   }
 
   addressesOf({ pod, uids }: LocalPod): readonly Address[] {
@@ -59,7 +71,7 @@ export class AttachedPods implements LocalAddresses {
 
   /**
    * Notes an attachment, in the place of those that it makes impossible: earlier ones of its addresses, and of the same
-   * interface of the same pod. Errors: those of writing the file; nothing is then noted.
+   * interface of the same pod. Errors: CniError while held, those of writing the file; nothing is then noted.
    */
   add(attachment: Attachment): void {
     const taken = new Set(attachment.addresses.map(addressKey));
@@ -72,13 +84,13 @@ export class AttachedPods implements LocalAddresses {
     this.#save([...others, attachment].slice(-attachmentsMax));
   }
 
-  /** Forgets an attachment. Errors: those of writing the file. */
+  /** Forgets an attachment. Errors: as `add`. */
   remove(place: Place): void {
     const rest = this.#attachments.filter((each) => !isSamePlace(each, place));
     if (rest.length < this.#attachments.length) this.#save(rest);
   }
 
-  /** Forgets a network's attachments but for these. Errors: those of writing the file. */
+  /** Forgets a network's attachments but for these. Errors: as `add`. */
   keepOnly(network: string, valid: readonly Place[]): void {
     const rest = this.#attachments.filter(
       (each) => each.network !== network || valid.some((place) => isSamePlace(each, place)),
@@ -87,13 +99,9 @@ export class AttachedPods implements LocalAddresses {
   }
 
   #save(attachments: readonly Attachment[]): void {
-    const written = attachments.map(({ addresses, ...each }) => ({
-      ...each,
-      addresses: addresses.map(formatAddress),
-    }));
-    const text = JSON.stringify({ version: fileVersion, attachments: written });
+    if (this.#isHeld) throw new CniError("tryAgain", "another process is taking over");
     const beside = `${this.#path}.new`;
-    writeFileSync(beside, text, { mode: 0o600 });
+    writeFileSync(beside, written(attachments), { mode: 0o600 });
     renameSync(beside, this.#path);
     this.#attachments = attachments;
     this.#index = indexOf(attachments);
@@ -109,6 +117,14 @@ export class AttachedPods implements LocalAddresses {
       return [];
     }
   }
+}
+
+function written(attachments: readonly Attachment[]): string {
+  const each = attachments.map(({ addresses, ...rest }) => ({
+    ...rest,
+    addresses: addresses.map(formatAddress),
+  }));
+  return JSON.stringify({ version: fileVersion, attachments: each });
 }
 
 /** What is looked up for each pod of the node. */

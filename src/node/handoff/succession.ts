@@ -6,6 +6,7 @@ import { type HubbleHandoff, writeHubbleHandoff } from "../../hubble/handoff.js"
 import type { PassOn } from "../../hubble/open-hubble.js";
 import type { Hits } from "../../observe/hits.js";
 import type { Attachments } from "../attachments.js";
+import type { AttachedPods } from "../cni/attached-pods.js";
 import type { InPlace } from "../in-place.js";
 import type { NodeHost } from "../node-host.js";
 import { restoreInterface } from "../sidecar/attachment.js";
@@ -26,6 +27,8 @@ export interface SuccessionOptions {
   readonly attachments: Attachments;
   /** Of a process that judges in place: it hands on what is told of flows. */
   readonly inPlace?: Pick<InPlace, "hold" | "goOn" | "inherit"> | undefined;
+  /** What the CNI plugin has told of: a successor reads it when nothing more comes to it. */
+  readonly pods?: Pick<AttachedPods, "hold" | "goOn"> | undefined;
   readonly host: NodeHost;
   readonly version: string;
   /** The control socket's path; `none`: no socket, so no process can take over. */
@@ -226,12 +229,14 @@ export class Succession {
         }),
       stop: () => {
         if (this.#isEnding) throw new Error("it ends");
+        this.#options.pods?.hold();
         return this.#pack();
       },
       resume: () => {
         if (this.#isEnding) return;
         this.#options.attachments.start();
         this.#options.inPlace?.goOn();
+        this.#options.pods?.goOn();
         host.tell("nobody has taken over: going on");
       },
       taken: (gone) => {
