@@ -1,5 +1,5 @@
 import { titleOf } from "./contenders.js";
-import { type FlowRates, flowCounts } from "./many-flows.js";
+import { type FlowRates, flowCounts, type SwapFigures } from "./many-flows.js";
 import { number } from "./markup.js";
 import { hookOf } from "./node-links.js";
 import { filteringPeers } from "./peers.js";
@@ -158,6 +158,8 @@ const nodeFigures: readonly Figure[] = (
 
 /** Ratios that vary by more than this from round to round say little. */
 export const spreadMax = 0.3;
+/** So long a swap may take until it is in force in the kernel. */
+const swapMsMax = 50;
 /** Less than this apart is level. */
 const levelWithin = 0.03;
 /** More load of other programs than this, in CPUs, affects the results. */
@@ -232,7 +234,8 @@ export interface Report extends Omit<SuiteResult, "series" | "leftOut"> {
 export function makeReport({ series, leftOut, ...run }: SuiteResult): Report {
   const rows = [
     ...[...figures, ...nodeFigures].flatMap((figure) => figureRow(figure, series)),
-    ...flowsRow(run.manyFlows),
+    ...flowsRow(run.manyFlows?.rates),
+    ...(run.manyFlows?.swaps ?? []).flatMap(swapRow),
   ];
   const reasons = noiseOf(series, run.background, rows);
   return {
@@ -365,6 +368,30 @@ function flowsRow(rates: FlowRates | undefined): Row[] {
   ];
 }
 
+/** How long after the call the kernel passes nothing that the new policy denies, by the time it may take. */
+function swapRow({ link, inForceMs }: SwapFigures): Row[] {
+  if (link !== "kernel") return [];
+  const ratios = inForceMs.map((each) => each / swapMsMax);
+  const spread = spreadOf(ratios);
+  return [
+    {
+      name: "swap under many connections, until in force",
+      ratio: median(ratios),
+      against: `${swapMsMax} ms`,
+      spread,
+      by: `sluice ${link}`,
+      value: median(inForceMs),
+      base: swapMsMax,
+      unit: "ms",
+      better: "less",
+      policies: 0,
+      noisy: spread > spreadMax,
+      reach: { atMost: 1 },
+      reached: median(ratios) <= 1,
+    },
+  ];
+}
+
 /** None when the two share no round in which both were measured. */
 function rowOf(name: string, ours: Series, other: Series, of?: "cpu"): Row[] {
   const read = (sample: Sample | undefined) =>
@@ -435,6 +462,9 @@ function noiseOf(
   const busy = median(background);
   if (busy > backgroundMax) {
     reasons.push(`other programs kept ${busy.toFixed(1)} CPUs busy while nothing was measured`);
+  }
+  if (background.length === 1) {
+    reasons.push("there was time for one round only: nothing tells how far rounds lie apart");
   }
   for (const { block, contender, samples } of series) {
     if (contender !== "direct") continue;

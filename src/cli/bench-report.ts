@@ -1,4 +1,5 @@
 import { titleOf } from "../bench/contenders.js";
+import type { SwapFigures } from "../bench/many-flows.js";
 import { type Measure, pinnings } from "../bench/plan.js";
 import { isSluice, type Report, type Result, type Row } from "../bench/report.js";
 import { changeText, type Earlier } from "../bench/saved-report.js";
@@ -19,6 +20,8 @@ export function reportText(report: Report, io: Io, earlier?: Earlier): string {
     parts.push(`${style.bold("By number of policies")} ${style.dim("(packets/s)")}\n${sizes}`);
   }
   if (report.memory.length > 0) parts.push(`${style.bold("Memory")}\n${memoryTable(report, fit)}`);
+  const { swaps = [] } = report.manyFlows ?? {};
+  if (swaps.length > 0) parts.push(`${style.bold("Swaps")}\n${swapTable(swaps, fit)}`);
   if (report.leftOut.length > 0) {
     const rows = report.leftOut.map(({ title, reason }) => [title, reason]);
     parts.push(`${style.bold("Left out")}\n${renderTable(rows, fit)}`);
@@ -148,6 +151,23 @@ function memoryTable(report: Report, fit: TableOptions): string {
       `${whole(bytes / 2 ** 20)} MiB`,
     ]),
     { right: [1, 2], ...fit },
+  );
+}
+
+function swapTable(swaps: readonly SwapFigures[], fit: TableOptions): string {
+  return renderTable(
+    swaps.map(({ link, connections, inForceMs, cameUp, lost }) => [
+      `sluice ${link}`,
+      whole(connections),
+      `${significant(Math.max(...inForceMs))} ms`,
+      cameUp === undefined ? "all, always" : whole(cameUp),
+      whole(lost),
+    ]),
+    {
+      header: ["", "CONNECTIONS", "IN FORCE AFTER", "FRAMES THAT CAME UP", "LOST"],
+      right: [1, 2, 3, 4],
+      ...fit,
+    },
   );
 }
 

@@ -116,10 +116,16 @@ describe("report", () => {
     leftOut: [{ contender: "iptables", reason: "iptables-restore is not installed" }],
     memory: [{ contender: "sluice af-packet", policies: 10_000, bytes: 2 ** 27 }],
     background: [0, 0, 0],
-    manyFlows: [
-      [100, 200, 400],
-      [90, 180, 360],
-    ],
+    manyFlows: {
+      rates: [
+        [100, 200, 400],
+        [90, 180, 360],
+      ],
+      swaps: [
+        { link: "af-packet", connections: 999_000, inForceMs: [0.1, 0.2, 0.1], lost: 0 },
+        { link: "kernel", connections: 998_000, inForceMs: [40, 30, 35], cameUp: 2, lost: 1 },
+      ],
+    },
     series: [
       { block: large, contender: "direct", samples: samples(500, 500, 500) },
       { block: large, contender: "nft-sets", samples: samples(100, 200, 400) },
@@ -137,7 +143,9 @@ describe("report", () => {
       "packets a second, 64 bytes, one direction",
       "CPU time a packet, whole machine",
       "packet rate with 1,000,000 tracked connections",
+      "swap under many connections, until in force",
     ]);
+    expect(rows.at(-1)).toMatchObject({ value: 35, by: "sluice kernel", reached: true });
     const [packets, cpu, flows] = rows;
     expect(packets).toMatchObject({
       ratio: 2,
@@ -195,6 +203,8 @@ describe("report", () => {
     });
     expect(shaken.rows[0]).toMatchObject({ noisy: true });
     expect(shaken.noise.reasons.length).toBe(3);
+    const hurried = makeReport({ ...result, background: [0] });
+    expect(hurried.noise.reasons.some((each) => each.includes("one round only"))).toBe(true);
   });
 
   test("the page stands alone and takes text as text", () => {
