@@ -59,7 +59,6 @@ class Adoption {
       parts.emplace_back();
       const int fd = queues()[queue].descriptors.front().release();
       status = adopt(fd, queues()[queue].words, worker, true, parts.size() == 1, &parts.back());
-      // Only the first has a way of its own; to the others nothing comes any more.
     }
     if (status.ok() && parts.empty() && side_ != nullptr) {
       Descriptor queue;
@@ -100,9 +99,9 @@ class Adoption {
       const std::string name =
           side_ != nullptr ? KernelSide::tapOf(traits_.index) : inherited_.interface;
       const Status status = TapLink::adopt(fd, name, receives, workers_.buffers[worker], &tap);
-      if (status.ok() && side_ != nullptr && isFirst) {
-        *link = std::make_unique<KernelLink>(
-            std::move(tap), side_->way(static_cast<uint32_t>(worker)), side_, worker == 0);
+      if (status.ok() && side_ != nullptr) {
+        SluiceWireWay* const way = isFirst ? side_->way(static_cast<uint32_t>(worker)) : nullptr;
+        *link = std::make_unique<KernelLink>(std::move(tap), way, side_, isFirst && worker == 0);
       } else {
         *link = std::move(tap);
       }

@@ -24,7 +24,7 @@ struct InheritedLink {
   std::string interface;
   std::vector<Queue> queues;
   std::vector<Descriptor> guard;     // see StackGuard::descriptors()
-  std::vector<Descriptor> program;   // see XdpProgram::descriptors(), KernelSide::descriptors()
+  std::vector<Descriptor> program;   // see XdpProgram::descriptors(), KernelSide::handOn()
   std::shared_ptr<KernelPath> path;  // of this process; of a link by programs only
 };
 

@@ -50,6 +50,7 @@ class KernelPath {
 
   // Of each worker, for Dataplane::shareConnections().
   [[nodiscard]] std::vector<ConnMemory> connections() const;
+  [[nodiscard]] uint32_t workers() const noexcept { return workers_; }
   [[nodiscard]] uint32_t* inForce() const noexcept;
   [[nodiscard]] uint64_t* aliveUs() const noexcept;
 

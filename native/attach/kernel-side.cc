@@ -15,6 +15,17 @@
 #include "native/netlink/links.h"
 
 namespace sluice {
+namespace {
+
+// Counts a frame that nobody has sent as the last fragment of every pair: until the workers are
+// done with it, all frames go up.
+void holdUp(SluiceWireWay& way) noexcept {
+  const uint32_t number = __atomic_add_fetch(&way.sent, 1, __ATOMIC_RELAXED);
+  for (uint32_t& last : way.ofPair) __atomic_store_n(&last, number, __ATOMIC_RELAXED);
+  __atomic_store_n(&way.fragment, number, __ATOMIC_RELAXED);
+}
+
+}  // namespace
 
 std::string KernelSide::tapOf(uint32_t interfaceIndex) {
   return "sluice" + std::to_string(interfaceIndex);
@@ -69,6 +80,7 @@ Status KernelSide::open(std::shared_ptr<KernelPath> path, int namespaceFd,
                            &made->wire_);
     });
   }
+  made->inPlace_ = true;
   if (status.ok()) *side = std::move(made);
   return status;
 }
@@ -117,9 +129,13 @@ Status KernelSide::join(const WirePartner& partner) noexcept {
 
 Status KernelSide::resume() noexcept {
   // An interface that is gone has taken its programs along.
-  if (interfaceIndex() == 0) return {};
-  const Status status = exchangeProgram(wire_.get(), path_->program());
-  return status.ok() ? exchangeProgram(down_.get(), path_->downProgram()) : status;
+  if (inPlace_ || interfaceIndex() == 0) return {};
+  for (uint32_t worker = 0; worker < path_->workers(); ++worker) holdUp(*way(worker));
+  beginAnew();
+  Status status = exchangeProgram(wire_.get(), path_->program());
+  if (status.ok()) status = exchangeProgram(down_.get(), path_->downProgram());
+  inPlace_ = status.ok();
+  return status;
 }
 
 KernelCounts KernelSide::counts() const noexcept {
@@ -134,7 +150,8 @@ uint32_t KernelSide::interfaceIndex() const noexcept {
   return isAttached(wire_.get(), interfaceIndex_, BpfHook::TcxIngress) ? interfaceIndex_ : 0;
 }
 
-std::vector<int> KernelSide::descriptors() const {
+std::vector<int> KernelSide::handOn() {
+  inPlace_ = false;
   std::vector<int> all = {wire_.get(), down_.get()};
   const std::vector<int> guard = tapGuard_->descriptors();
   all.insert(all.end(), guard.begin(), guard.end());

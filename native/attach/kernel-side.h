@@ -23,7 +23,7 @@ namespace sluice {
 // Owner: the destructor detaches the programs, unless another process has their descriptors too.
 class KernelSide final : public WireSide {
  public:
-  // The programs' and the TAP guard's descriptors, as descriptors() returns them.
+  // As many as handOn() returns.
   static constexpr size_t DESCRIPTORS = 4;
 
   // The name of the TAP of an interface.
@@ -36,7 +36,7 @@ class KernelSide final : public WireSide {
   static Status open(std::shared_ptr<KernelPath> path, int namespaceFd,
                      const std::string& interface, uint32_t interfaceIndex,
                      std::shared_ptr<KernelSide>* side) noexcept;
-  // Continues, in this process's own namespace, with what a predecessor's descriptors() keep
+  // Continues, in this process's own namespace, with what a predecessor's handOn() keeps
   // attached. Errors: Argument when they are something else; System.
   static Status adopt(std::shared_ptr<KernelPath> path, const std::string& interface,
                       uint32_t interfaceIndex, std::vector<Descriptor> descriptors,
@@ -47,9 +47,12 @@ class KernelSide final : public WireSide {
   [[nodiscard]] KernelCounts counts() const noexcept override;
   [[nodiscard]] uint32_t interfaceIndex() const noexcept override;
 
-  // Puts the programs of this process in place again, after a successor has not taken over.
+  // Puts the programs of this process in the place of another's, unless they are there. What that
+  // other has sent up, and still waits, is not overtaken by what passes from now on.
   Status resume() noexcept;
-  [[nodiscard]] std::vector<int> descriptors() const;
+  // Of the attached programs and of the TAP's guard, for a successor, which may put its programs
+  // there.
+  [[nodiscard]] std::vector<int> handOn();
   [[nodiscard]] SluiceWireWay* way(uint32_t worker) const noexcept {
     return path_->way(number_, worker);
   }
@@ -67,6 +70,7 @@ class KernelSide final : public WireSide {
   Descriptor wire_;         // the attached programs' links
   Descriptor down_;
   std::unique_ptr<StackGuard> tapGuard_;
+  bool inPlace_ = false;  // the attached programs are this process's
 };
 
 }  // namespace sluice

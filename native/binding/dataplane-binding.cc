@@ -504,7 +504,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     std::vector<int> program;
     if (hold != nullptr && hold->guard != nullptr) guard = hold->guard->descriptors();
     if (hold != nullptr && hold->program != nullptr) program = hold->program->descriptors();
-    if (hold != nullptr && hold->side != nullptr) program = hold->side->descriptors();
+    if (hold != nullptr && hold->side != nullptr) program = hold->side->handOn();
     auto handoff = Napi::Object::New(info.Env());
     handoff.Set("kind", static_cast<uint32_t>(handoffs.front().kind));
     handoff.Set("ways", ways);

@@ -18,11 +18,18 @@ namespace sluice {
 // Owner: the TAP's queue. The side is shared with the links of the other workers.
 class KernelLink final : public Link {
  public:
-  // Shape: `way` is this worker's, of this side. The first worker's link tells what is the side's:
-  //        counts, and the frames' partner.
+  // Shape: `way` is this worker's, of this side; nullptr for a predecessor's queue that a worker
+  // has
+  //        besides its own, to which nothing comes any more. The first worker's link tells what is
+  //        the side's: counts, and the frames' partner.
   KernelLink(std::unique_ptr<TapLink> tap, SluiceWireWay* way, std::shared_ptr<WireSide> side,
              bool first) noexcept
-      : tap_(std::move(tap)), way_(way), side_(std::move(side)), first_(first) {}
+      : tap_(std::move(tap)), way_(way), side_(std::move(side)), first_(first) {
+    side_->addQueue();
+  }
+  ~KernelLink() override { side_->removeQueue(emptied_ == side_->beginning()); }
+  KernelLink(const KernelLink&) = delete;
+  KernelLink& operator=(const KernelLink&) = delete;
 
   size_t receive(std::span<Frame> frames) noexcept override;
   void release() noexcept override;
@@ -45,6 +52,9 @@ class KernelLink final : public Link {
   }
 
  private:
+  size_t receiveUncounted(std::span<Frame> frames) noexcept;
+  void noticeLoss() noexcept;
+
   std::unique_ptr<TapLink> tap_;
   SluiceWireWay* way_;
   std::shared_ptr<WireSide> side_;
@@ -54,6 +64,11 @@ class KernelLink final : public Link {
   uint64_t missingSinceNs_ = 0;
   uint32_t missing_ = 0;
   uint32_t sentThen_ = 0;
+  // The last beginning of the side whose waiting frames this queue is rid of; all queues are, as
+  // seen here; and of which nothing is on its way any more.
+  uint32_t emptied_ = 0;
+  uint32_t allEmptied_ = 0;
+  uint32_t over_ = 0;
 };
 
 }  // namespace sluice

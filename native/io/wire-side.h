@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 
@@ -35,6 +36,34 @@ class WireSide {
   [[nodiscard]] virtual KernelCounts counts() const noexcept = 0;
   // See Link.
   [[nodiscard]] virtual uint32_t interfaceIndex() const noexcept = 0;
+
+  // Frames that came up before this process's program was in place wait in the TAP's queues, and
+  // nobody has counted them. Each beginning has a number. The workers find each queue empty once.
+  //
+  // Threads: the workers; addQueue() and removeQueue(): the control thread, while they pause.
+  void addQueue() noexcept { ++queues_; }
+  void removeQueue(bool wasFoundEmpty) noexcept {
+    --queues_;
+    if (!wasFoundEmpty) foundEmpty();
+  }
+  [[nodiscard]] uint32_t beginning() const noexcept {
+    return beginning_.load(std::memory_order_relaxed);
+  }
+  void foundEmpty() noexcept { notEmptied_.fetch_sub(1, std::memory_order_release); }
+  [[nodiscard]] bool areEmptied() const noexcept {
+    return notEmptied_.load(std::memory_order_acquire) == 0;
+  }
+
+ protected:
+  void beginAnew() noexcept {
+    notEmptied_.store(queues_, std::memory_order_relaxed);
+    beginning_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+ private:
+  uint32_t queues_ = 0;
+  std::atomic<uint32_t> notEmptied_ = 0;
+  std::atomic<uint32_t> beginning_ = 0;
 };
 
 }  // namespace sluice

@@ -459,6 +459,7 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
   uint64_t yieldedNs = 0;
   uint32_t looks = 0;
   bool slept = false;
+  lookAtAll();
   while (!stop.load(std::memory_order_acquire)) {
     rounds_.add(1);
     const bool onJob = serveJob();
@@ -476,7 +477,8 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
       if (looks > 0) waiting_.found(slept, nowNs - idleSinceNs);
       looks = 0;
       slept = false;
-      if (!waiting_.givesWay(taken)) continue;
+      // Many connections wait to be judged, and a swap for them.
+      if (sweeping_ || !waiting_.givesWay(taken)) continue;
       yieldedNs = clockNs(CLOCK_MONOTONIC);
       sched_yield();
       continue;
@@ -491,6 +493,16 @@ void Worker::run(const std::atomic<bool>& stop) noexcept {
     }
   }
   tables_->idle(number_);
+}
+
+// A link may have something to find out although no frame comes.
+void Worker::lookAtAll() noexcept {
+  for (uint32_t id = 0; id < stations_.size(); ++id) {
+    Station* const station = stationOf(id);
+    if (station == nullptr || station->ready) continue;
+    station->ready = true;
+    ready_.push_back(id);
+  }
 }
 
 bool Worker::serveJob() noexcept {

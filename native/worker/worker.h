@@ -127,6 +127,7 @@ class Worker {
     wake();
   }
   // Makes one step of the job; false when there is no job.
+  void lookAtAll() noexcept;
   bool serveJob() noexcept;
   // See Link. Errors: Argument when there is no such link, or its kind cannot be handed over.
   Status appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const;

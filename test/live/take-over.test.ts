@@ -41,11 +41,14 @@ const obstacle =
 
 const allowedPort = 5432;
 const deniedPort = 5433;
+const numberedPort = 5434;
 /** How much goes through at least, and how fast; `npm run test:restart` asks for a gigabyte. */
 const mebibytes = Number(process.env["SLUICE_RESTART_MEBIBYTES"] ?? 16);
 const pace = 40;
 /** Successions in each transfer. */
 const rounds = Number(process.env["SLUICE_RESTART_ROUNDS"] ?? 2);
+/** The same where order is asked about, and swaps of the policy by each process. */
+const ordered = { rounds: Number(process.env["SLUICE_RESTART_ROUNDS"] ?? 1), swaps: 5 };
 const payment = "10.1.2.20";
 const database = "10.1.2.30";
 
@@ -223,6 +226,47 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     before.child.kill("SIGTERM");
     await until("the end", () => before.child.exitCode !== null);
     expect(before.child.exitCode).toBe(0);
+  });
+
+  // Goal: no frame overtakes another of its connection, whichever way each takes: through the kernel, by a process,
+  // or by the one that takes its place, whose queues hold what nobody has counted.
+  // Method: numbered datagrams, of which some are fragments, so that what follows waits for a worker, and a transfer;
+  // processes that swap their policies and follow each other, with a worker each (0038 says why).
+  test("frames keep their order by links of the kernel, across swaps and processes", async () => {
+    const allow = {
+      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy" },
+      metadata: { name: "numbered", namespace: "shop" },
+      spec: {
+        podSelector: { matchLabels: { app: "database" } },
+        ingress: [{ ports: [{ protocol: "UDP", port: numberedPort }] }],
+      },
+    };
+    writeFileSync(join(folder, "numbered.yaml"), JSON.stringify(allow));
+    let before = await first("--link", "kernel");
+    const receiver = follow(enter(pod, "python3", "-c", numbersReceived));
+    await until("the receiver", () => receiver.said.text.includes("listens"));
+    enter(network, "python3", "-c", numbersSent);
+    const going = await transfer();
+    for (let round = 0; round < ordered.rounds; round++) {
+      for (let swap = 0; swap < ordered.swaps; swap++) {
+        expect(await ask("reload")).toMatchObject({ ok: true });
+      }
+      const next = run("--link", "kernel", "--take-over");
+      await until("the next", next.isReady);
+      await until("the end of the one before", () => before.child.exitCode !== null);
+      const bytes = going.bytes();
+      await until("more traffic", () => going.bytes() > bytes);
+      before = next;
+    }
+    const { items } = await ask<ControlList<ConnectionItem>>("get", "connections");
+    const numbered = items.find((each) => each.destination.port === numberedPort);
+    expect(numbered).toMatchObject({ path: "kernel" });
+    await going.done();
+    receiver.child.stdin!.end();
+    await until("the numbers", () => receiver.child.exitCode !== null);
+    const [, received, late] = receiver.said.text.split("\n").map(Number);
+    expect(received).toBeGreaterThan(500);
+    expect(late).toBe(0);
   });
 
   test("a successor that dies in the middle is none: the one before goes on", async () => {
@@ -477,6 +521,31 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     expect(knocking.answers()).toEqual([]);
   });
 });
+
+// How many came, and how many of them behind a higher number.
+const numbersReceived = `import select, socket, struct, sys
+link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+link.bind(("${database}", ${numberedPort}))
+print("listens", flush=True)
+received = late = highest = 0
+while True:
+    ready = select.select([link, sys.stdin], [], [])[0]
+    if link not in ready: break
+    number, = struct.unpack_from("!I", link.recv(4000))
+    received += 1
+    late += number < highest
+    highest = max(highest, number)
+print(received, late, sep="\\n")`;
+
+const numbersSent = `import socket, struct, time
+link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+link.connect(("${database}", ${numberedPort}))
+for number in range(1, 1 << 31):
+    data = struct.pack("!I", number)
+    try: link.send(data + bytes(3000) if number % 100 == 0 else data)
+    except ConnectionRefusedError: break
+    if number % 10 == 0: time.sleep(0.01)`;
 
 const listenerProgram = `require("node:net")
   .createServer((socket) => { console.log("a connection"); socket.destroy(); })
