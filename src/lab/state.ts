@@ -1,7 +1,6 @@
 import { linkSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolder } from "../control/make-folder.js";
-import { runFolder } from "../control/settings.js";
 import { readRegularFile } from "../manifest/regular-file.js";
 import { LabError } from "./lab-error.js";
 
@@ -22,6 +21,12 @@ export interface LabState {
 export const tokenVariable = "SLUICE_LAB_TOKEN";
 /** Variable that carries `namespace/name` of the pod a program runs in. */
 export const podVariable = "SLUICE_LAB_POD";
+/**
+ * Root's. That of services is not for labs: a service manager makes it, gives it to the user of a service, and removes
+ * it with all that is in it when that ends.
+ */
+const labFolder = "/run/sluice-lab";
+
 /** Variable that sets the state folder instead of the defaults. */
 export const stateVariable = "SLUICE_STATE_DIR";
 
@@ -64,7 +69,7 @@ function chooseFolder(env: Readonly<Record<string, string | undefined>>): string
   const runtime = env["XDG_RUNTIME_DIR"];
   if (runtime) return join(runtime, "sluice");
   const uid = process.getuid?.() ?? 0;
-  return uid === 0 ? runFolder : `/tmp/sluice-${uid}`;
+  return uid === 0 ? labFolder : `/tmp/sluice-${uid}`;
 }
 
 /** Errors: LabError (usage) when the name cannot be part of a file name, or the path grows too long. */

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LabClient, takeDown } from "../../src/lab/client.js";
+import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import {
   claimName,
   endPrograms,
@@ -24,6 +25,7 @@ import {
   stateFolder,
   tokenVariable,
 } from "../../src/lab/state.js";
+import { main, named } from "../live/lab-harness.js";
 
 let folder = "";
 beforeEach(() => {
@@ -81,6 +83,21 @@ describe("state of labs", () => {
     const made = stateFolder({ XDG_RUNTIME_DIR: join(folder, "run") });
     expect(statSync(made).mode & 0o777).toBe(0o700);
   });
+
+  // Goal: a lab of root's neither meets the folder of a service nor uses it.
+  // Method: that folder as systemd makes it for a user of its own, in a mount namespace.
+  const isRoot = process.getuid?.() === 0 && mayMakeNamespaces();
+  test.skipIf(!isRoot)(
+    named("stays out of a service's folder", isRoot ? undefined : "needs root"),
+    () => {
+      const script = `mount -t tmpfs none /run && mkdir -m 0700 /run/private && mkdir -m 0750 /run/private/sluice &&
+chown 61234 /run/private/sluice && ln -s private/sluice /run/sluice && "$@"; echo "left $(ls /run/sluice/ | wc -l)"`;
+      const words = ["--mount", "sh", "-c", script, "sh", process.execPath, main, "lab", "down"];
+      const { XDG_RUNTIME_DIR: _, SLUICE_STATE_DIR: __, ...env } = process.env;
+      const { stdout, stderr } = spawnSync("unshare", words, { env, encoding: "utf8" });
+      expect(stdout, stderr).toBe("lab default is not up; there is nothing to do\nleft 0\n");
+    },
+  );
 
   // Goal: a program that was started in a pod ends with it, and nobody else's does.
   // Method: three sleepers, told apart only by their environment.
