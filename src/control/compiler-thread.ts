@@ -8,7 +8,7 @@ import type { ReadRequest } from "../manifest/read.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
-import { keyOf, ObjectList } from "./object-list.js";
+import { keyOf, ObjectList, type ObjectView } from "./object-list.js";
 import type { ReadManifests } from "./source.js";
 import type { FindObject, Outcome, TableCompiler, WholePolicy } from "./table-compiler.js";
 import {
@@ -85,9 +85,9 @@ export class CompilerThread implements TableCompiler {
     this.#options = options;
   }
 
-  view(): () => readonly ObjectHead[] {
+  view(): ObjectView<ObjectHead> {
     const listed = this.#listed;
-    return listed === undefined ? this.#objects.view() : () => listed;
+    return listed === undefined ? this.#objects.view() : { all: listed, pieces: [listed] };
   }
 
   readonly find: FindObject = (kind, name) => {
@@ -157,7 +157,7 @@ export class CompilerThread implements TableCompiler {
    * Errors: the thread's, of a policy without its rules.
    */
   #allPut(): readonly ObjectChange[] {
-    return this.view()().map((put) => ({ put }) as ObjectChange);
+    return this.view().all.map((put) => ({ put }) as ObjectChange);
   }
 
   async #compiled(worker: Worker, what: "compile" | "change", local: LocalPods): Promise<Outcome> {

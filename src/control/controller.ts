@@ -289,11 +289,11 @@ export class Controller {
     const diagnostics = reported([...found, ...compiled.diagnostics]);
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats, effort } = compiled;
-    const objects = this.#compiler.view();
+    const view = this.#compiler.view();
     const table = {
-      ...{ blob, ruleset, stats },
+      ...{ blob, ruleset, stats, pieces: view.pieces },
       get objects() {
-        return objects();
+        return view.all;
       },
     };
     const isOther = effort !== "none" || this.#table === undefined;

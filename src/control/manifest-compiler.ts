@@ -5,7 +5,7 @@ import type { KubernetesObject } from "../manifest/objects.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import { type Ruleset, type RulesetSummary, summarize } from "../policy/ruleset.js";
-import { keyOf } from "./object-list.js";
+import { keyOf, type ObjectView } from "./object-list.js";
 import type { FindObject, Outcome, TableCompiler, WholePolicy } from "./table-compiler.js";
 
 /** An outcome whose table is told by what became of the one before. */
@@ -26,9 +26,9 @@ export class ManifestCompiler implements TableCompiler {
     this.#updates = new UpdateCompiler(mode);
   }
 
-  view(): () => readonly KubernetesObject[] {
+  view(): ObjectView<KubernetesObject> {
     const { objects } = this.#updates;
-    return () => objects;
+    return { all: objects, pieces: [objects] };
   }
 
   readonly find: FindObject = (kind, name) => this.#updates.find(kind, name);

@@ -2,6 +2,14 @@ import type { KubernetesObject, ObjectHead } from "../manifest/objects.js";
 
 const chunkItems = 1_024;
 
+/** The objects of one moment. */
+export interface ObjectView<Item> {
+  /** In no particular order; gathered when somebody asks. */
+  readonly all: readonly Item[];
+  /** The same in pieces: the same arrays in two views where nothing has changed in them. */
+  readonly pieces: readonly (readonly Item[])[];
+}
+
 /**
  * Objects, each of its kind and names once, that come and go one by one.
  *
@@ -43,14 +51,16 @@ export class ObjectList<Item extends ObjectHead> {
       : this.#chunks[Math.floor(place / chunkItems)]![place % chunkItems];
   }
 
-  /** The objects of now, in no particular order; gathered when somebody asks. */
-  view(): () => readonly Item[] {
-    const chunks = this.#chunks.slice();
+  view(): ObjectView<Item> {
+    const pieces = this.#chunks.slice();
     this.#isViewed.fill(true);
-    let items: readonly Item[] | undefined;
-    return () => {
-      items ??= chunks.flat();
-      return items;
+    let all: readonly Item[] | undefined;
+    return {
+      pieces,
+      get all() {
+        all ??= pieces.flat();
+        return all;
+      },
     };
   }
 

@@ -10,6 +10,7 @@ import type {
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { RulesetSummary } from "../policy/ruleset.js";
+import type { ObjectView } from "./object-list.js";
 
 /** A table that is ready to be put in force. */
 export interface CompiledTable {
@@ -17,6 +18,8 @@ export interface CompiledTable {
   /** The ruleset that it was made from; an endpoint's index there is its number in the table. */
   readonly ruleset: RulesetSummary;
   readonly objects: readonly ObjectHead[];
+  /** Of an ObjectView; absent where the objects are one piece. */
+  readonly pieces?: ObjectView<ObjectHead>["pieces"];
   /** Those that were read with the objects; absent where the source has none. */
   readonly services?: readonly ServiceObject[];
   readonly stats: CompileStats;
@@ -24,7 +27,7 @@ export interface CompiledTable {
 
 /** The result of a compilation. `effort` as in IncrementalCompiler. */
 export type Outcome =
-  | (Omit<CompiledTable, "objects" | "services"> & {
+  | (Omit<CompiledTable, "objects" | "pieces" | "services"> & {
       readonly ok: true;
       readonly diagnostics: readonly Diagnostic[];
       readonly effort: "none" | "patch" | "rebuild";
@@ -54,8 +57,8 @@ export type FindObject = (
  * Errors: those of the compiler; refused objects count as seen.
  */
 export interface TableCompiler {
-  /** The objects that were seen until now and not removed, gathered when somebody asks. */
-  view(): () => readonly ObjectHead[];
+  /** The objects that were seen until now and not removed. */
+  view(): ObjectView<ObjectHead>;
   /** One of them; of several with the same name the last. */
   find: FindObject;
   /** Compiles these objects, as read, independent of earlier ones. */

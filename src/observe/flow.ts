@@ -8,7 +8,8 @@ import { ruleField } from "../policy/ruleset.js";
 import type { ResolvedService } from "../services/resolve.js";
 import type { ServicePortRef } from "../services/service-index.js";
 import { type HubbleReason, hubbleReason, worldIdentity } from "./hubble.js";
-import type { FlowQuestion, Owner, SideReason, TableSnapshot } from "./table-snapshot.js";
+import type { Owner } from "./owner-index.js";
+import type { FlowQuestion, SideReason, TableSnapshot } from "./table-snapshot.js";
 
 /** One end of a flow, as Hubble has it. */
 export interface FlowEndpoint {

@@ -1,20 +1,23 @@
 import { type PolicyRecord, Provenance, type RuleRecord } from "../compiler/decode.js";
 import { Table, TupleBatch } from "../dataplane/table.js";
 import type { TableBlob } from "../dataplane/table-blob.js";
-import type { ObjectHead, Owner as PodOwner, ServiceObject } from "../manifest/objects.js";
-import { workloadOf } from "../manifest/workload.js";
-import { type Address, addressKey } from "../net/address.js";
+import type { ObjectHead, ServiceObject } from "../manifest/objects.js";
+import type { Address } from "../net/address.js";
 import { protocolNumbers, transportProtocols } from "../net/protocol.js";
 import type { PolicySource, RulesetSummary } from "../policy/ruleset.js";
 import type { ResolvedService } from "../services/resolve.js";
 import { ServiceIndex, type ServicePortRef } from "../services/service-index.js";
-import { hostIdentity, podIdentity } from "./hubble.js";
+import { type Owner, OwnerIndex } from "./owner-index.js";
 
 /** A table that is or was in force, with what it was made from. */
 export interface TableSource {
   readonly blob: TableBlob;
   readonly ruleset: RulesetSummary;
   readonly objects: readonly ObjectHead[];
+  /**
+   * The same in pieces: the same arrays in two tables where nothing has changed in them. Absent: they are one piece.
+   */
+  readonly pieces?: readonly (readonly ObjectHead[])[];
   /** Names for its pods. */
   readonly services?: readonly ServiceObject[];
 }
@@ -25,20 +28,6 @@ export interface KnownServices {
   readonly at: ResolvedService | undefined;
   /** Those behind a port of which it is: a connection may have been made to one of them, or to the pod. */
   readonly behind: readonly ServicePortRef[];
-}
-
-/** The owner of an address. */
-export interface Owner {
-  readonly kind: "pod" | "node";
-  /** Empty for a node. */
-  readonly namespace: string;
-  readonly name: string;
-  /** `key=value`, sorted. */
-  readonly labels: readonly string[];
-  /** Hubble's number of its kind. */
-  readonly identity: number;
-  /** Of a pod whose owner is known. */
-  readonly workload?: Pick<PodOwner, "kind" | "name">;
 }
 
 /** The first packet of a flow, as the key of a table look-up. */
@@ -66,13 +55,14 @@ const noReasons: readonly SideReason[] = [];
 /**
  * A copy of one table that explains flows: the owners of their addresses, and the rules that decide.
  *
- * Cost:  at the first question, the check of the blob, and one pass over the objects, the Services and the blob.
+ * Cost:  at the first question, the check of the blob, and one pass over the Services, the blob, and those pieces of the
+ *        objects that no table had before.
  * Owner: keeps a reference to the objects.
  */
 export class TableSnapshot {
   readonly generation: number;
   readonly #source: TableSource;
-  #owners: Map<string, Owner> | undefined;
+  #owners: OwnerIndex | undefined;
   #endpoints: Set<string> | undefined;
   #services: ServiceIndex | undefined;
   #table: Table | undefined;
@@ -87,8 +77,9 @@ export class TableSnapshot {
   }
 
   ownerOf(address: Address): Owner | undefined {
-    this.#owners ??= ownersOf(this.#source);
-    return this.#owners.get(addressKey(address));
+    const { pieces = [this.#source.objects], ruleset } = this.#source;
+    this.#owners ??= new OwnerIndex(pieces, ruleset);
+    return this.#owners.of(address);
   }
 
   /** Finds the Services of a destination; none for protocols that no Service takes. */
@@ -190,36 +181,4 @@ export class TableSnapshot {
     }
     return this.#provenance;
   }
-}
-
-function ownersOf({ objects, ruleset }: TableSource): Map<string, Owner> {
-  const owners = new Map<string, Owner>();
-  const own = new Map(
-    ruleset.endpoints.flatMap(({ namespace, name, stated, addresses }) =>
-      stated === undefined ? [] : [[`${namespace}/${name}`, addresses] as const],
-    ),
-  );
-  const ofInterfaces: (readonly [Owner, readonly Address[]])[] = [];
-  for (const object of objects) {
-    if (object.kind !== "Pod" && object.kind !== "Node") continue;
-    if (object.kind === "Pod" && object.hostNetwork) continue;
-    const { namespace, name, labels } = object.meta;
-    const workload = object.kind === "Pod" ? workloadOf(object) : undefined;
-    const pairs = [...labels].map(([key, value]) => `${key}=${value}`).sort();
-    const owner: Owner = {
-      kind: object.kind === "Pod" ? "pod" : "node",
-      namespace,
-      name,
-      labels: pairs,
-      identity: object.kind === "Pod" ? podIdentity(namespace, pairs) : hostIdentity,
-      ...(workload === undefined ? {} : { workload: { kind: workload.kind, name: workload.name } }),
-    };
-    const addresses = object.kind === "Pod" ? own.get(`${namespace}/${name}`) : undefined;
-    if (addresses !== undefined) ofInterfaces.push([owner, addresses]);
-    else for (const address of object.addresses) owners.set(addressKey(address), owner);
-  }
-  for (const [owner, addresses] of ofInterfaces) {
-    for (const address of addresses) owners.set(addressKey(address), owner);
-  }
-  return owners;
 }

@@ -94,7 +94,7 @@ spec: {clusterIP: 10.96.0.7, selector: {role: ledger}, ports: [{port: 80, target
         objects.map(({ kind, meta }) => [kind, meta]),
       );
       expectTable(await compiler.compile(read.objects, "all"), objects);
-      expect(compiler.view()()).toEqual(read.objects);
+      expect(compiler.view().all).toEqual(read.objects);
     }
   });
 
