@@ -1,6 +1,6 @@
 // How fast the page of `sluice ui` answers, and what memory its server takes, beside a process that tells many flows:
 //
-//   npm run bench:ui -- [PODS] [FLOWS_A_SECOND] [SECONDS]
+//   npm run bench:ui -- [PODS] [FLOWS_A_SECOND] [SECONDS], 600 for what memory does in ten minutes
 //
 // The process is a stand-in: a control socket with the table and the manifests of that many pods, and flows between
 // them at that rate. The server and the browser are real. The figures are of this machine, and hold for no other.
@@ -146,6 +146,7 @@ const worked = async () => {
 const times = new Map(steps.map(([name]) => [name, []]));
 const work = new Map(steps.map(([name]) => [name, []]));
 const memory = [];
+const heap = [];
 const rss = () =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${ui.pid}/status`, "utf8"))[1]) / 1024;
 const end = performance.now() + seconds * 1_000;
@@ -160,8 +161,8 @@ while (performance.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
   memory.push(rss());
+  heap.push(await page.evaluate("performance.memory.usedJSHeapSize / 2 ** 20"));
 }
-const heap = await page.evaluate("performance.memory.usedJSHeapSize / 2 ** 20");
 for (const [name, all] of times) {
   const at = (list, part) => {
     const sorted = [...list].sort((a, b) => a - b);
@@ -175,8 +176,14 @@ for (const [name, all] of times) {
   );
 }
 console.log(
-  `${told} flows told; server ${memory[0].toFixed(0)} MiB at first, ${Math.max(...memory).toFixed(0)} at most, ${memory.at(-1).toFixed(0)} at the end; page ${heap.toFixed(0)} MiB`,
+  `${told} flows told; MiB at first, at most in the first and in the second half, at the end: server ${course(memory)}; page ${course(heap)}`,
 );
+/** How memory went: what is kept for ever grows in the second half too. */
+function course(all) {
+  const half = Math.floor(all.length / 2);
+  const most = [all.slice(0, half), all.slice(half)].map((part) => Math.max(...part));
+  return [all[0], ...most, all.at(-1)].map((each) => each.toFixed(0)).join(", ");
+}
 await browser.close();
 ui.kill();
 serving.close();

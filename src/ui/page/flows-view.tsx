@@ -1,8 +1,8 @@
-import type { ComponentChildren } from "preact";
-import { useMemo, useRef, useState } from "preact/hooks";
+import { Component, type ComponentChildren } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { FlowRow } from "../documents.js";
 import { askedPort, type FlowStore, serviceOf } from "./data.js";
-import { linkTo, type Route, setSettings } from "./route.js";
+import { currentRoute, linkTo, type Route, setSettings } from "./route.js";
 import { ago, clock, counted, perSecond, short } from "./words.js";
 
 interface FlowsProps {
@@ -90,6 +90,20 @@ const columns: readonly Column[] = [
 ];
 
 const rowsMax = 200;
+/** Rows of the first frame, and how many more come with each: a click is answered before the rest is drawn. */
+const rowsAtFirst = 32;
+const rowsAFrame = 32;
+
+/** How many rows are drawn by now. */
+function useGrowing(): number {
+  const [count, setCount] = useState(rowsAtFirst);
+  useEffect(() => {
+    if (count >= rowsMax) return;
+    const frame = requestAnimationFrame(() => setCount(count + rowsAFrame));
+    return () => cancelAnimationFrame(frame);
+  }, [count]);
+  return Math.min(count, rowsMax);
+}
 
 /** Flows, summed up. Every value is a filter. */
 export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
@@ -123,6 +137,7 @@ export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
     return direction === "up" ? order : -order;
   });
   const last = store.last;
+  const drawn = useGrowing();
   return (
     <div class="flows">
       <div class="toolbar" role="toolbar" aria-label="flows">
@@ -179,8 +194,12 @@ export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
               </tr>
             </thead>
             <tbody>
-              {sorted.slice(0, rowsMax).map((row) => (
-                <Row key={row.id} {...{ row, visible, store, isLive, route }} />
+              {sorted.slice(0, drawn).map((row) => (
+                <Row
+                  key={row.id}
+                  row={row}
+                  cells={visible.map((column) => cellOf(column, row, store, isLive))}
+                />
               ))}
             </tbody>
           </table>
@@ -208,49 +227,68 @@ function textOf(row: FlowRow): string {
     .toLowerCase();
 }
 
-interface RowProps {
-  readonly row: FlowRow;
-  readonly visible: readonly Column[];
-  readonly store: FlowStore;
-  readonly isLive: boolean;
-  readonly route: Route;
+interface Cell {
+  readonly column: Column;
+  readonly text: string;
 }
 
-function Row({ row, visible, store, isLive, route }: RowProps) {
-  const port = askedPort(row);
-  return (
-    <tr class={row.verdict.toLowerCase()}>
-      {visible.map(({ key, title, value, shown, isNumber }) => {
-        const text = shown?.(row, store, isLive) ?? value?.(row) ?? "";
-        let content: ComponentChildren = text;
-        if (value !== undefined && text !== "") {
-          content = (
-            <button
-              type="button"
-              class="filter"
-              title={`only ${title.toLowerCase()} ${text}`}
-              onClick={() => setSettings(route, { [key]: text })}
-            >
-              {key === "verdict" && <span class={`dot ${row.verdict.toLowerCase()}`} />}
-              {text}
-            </button>
-          );
-        }
-        return (
+function cellOf(column: Column, row: FlowRow, store: FlowStore, isLive: boolean): Cell {
+  const { shown, value } = column;
+  return { column, text: shown?.(row, store, isLive) ?? value?.(row) ?? "" };
+}
+
+interface RowProps {
+  readonly row: FlowRow;
+  readonly cells: readonly Cell[];
+}
+
+/** A row, which is made anew only when one of its texts has changed. */
+class Row extends Component<RowProps> {
+  override shouldComponentUpdate({ row, cells }: RowProps): boolean {
+    const before = this.props;
+    const isSame = (cell: Cell, at: number) =>
+      cell.column === before.cells[at]?.column && cell.text === before.cells[at].text;
+    return (
+      cells.length !== before.cells.length ||
+      row.verdict !== before.row.verdict ||
+      askedPort(row) !== askedPort(before.row) ||
+      !cells.every(isSame)
+    );
+  }
+
+  override render({ row, cells }: RowProps) {
+    const port = askedPort(row);
+    return (
+      <tr class={row.verdict.toLowerCase()}>
+        {cells.map(({ column: { key, title, value, isNumber }, text }) => (
           <td key={key} class={isNumber ? "number" : undefined} data-title={title}>
-            {content}
+            {value === undefined || text === "" ? text : filterOf(row, key, title, text)}
           </td>
-        );
-      })}
-      <td class="why-cell">
-        <a
-          href={linkTo("why", { from: row.from, to: row.to, port })}
-          aria-label={`why ${row.from} to ${row.to} ${port}`}
-        >
-          Why?
-        </a>
-      </td>
-    </tr>
+        ))}
+        <td class="why-cell">
+          <a
+            href={linkTo("why", { from: row.from, to: row.to, port })}
+            aria-label={`why ${row.from} to ${row.to} ${port}`}
+          >
+            Why?
+          </a>
+        </td>
+      </tr>
+    );
+  }
+}
+
+function filterOf(row: FlowRow, key: string, title: string, text: string): ComponentChildren {
+  return (
+    <button
+      type="button"
+      class="filter"
+      title={`only ${title.toLowerCase()} ${text}`}
+      onClick={() => setSettings(currentRoute(), { [key]: text })}
+    >
+      {key === "verdict" && <span class={`dot ${row.verdict.toLowerCase()}`} />}
+      {text}
+    </button>
   );
 }
 

@@ -248,20 +248,36 @@ function namespaceAt(event: MouseEvent, canvas: HTMLCanvasElement, grid: Grid): 
   return band?.name === "outside" ? undefined : band?.name;
 }
 
-function colours(): (name: string) => string {
-  const style = getComputedStyle(document.documentElement);
-  return (name) => style.getPropertyValue(`--${name}`).trim();
+/** The palette's colours as a canvas takes them: what `light-dark()` makes of them at an element. */
+function coloursAt(element: HTMLElement): (name: string) => string {
+  const style = getComputedStyle(element);
+  const known = new Map<string, string>();
+  return (name) => {
+    let colour = known.get(name);
+    if (colour === undefined) {
+      element.style.color = `var(--${name})`;
+      colour = style.color;
+      known.set(name, colour);
+    }
+    return colour;
+  };
 }
 
 function prepare(canvas: HTMLCanvasElement, grid: Grid): CanvasRenderingContext2D {
   const scale = Math.min(devicePixelRatio || 1, 8_000 / Math.max(grid.width, grid.height, 1));
-  canvas.width = Math.ceil(grid.width * scale);
-  canvas.height = Math.ceil(grid.height * scale);
+  const [width, height] = [Math.ceil(grid.width * scale), Math.ceil(grid.height * scale)];
+  const context = canvas.getContext("2d")!;
+  // Another size is other memory, which takes longer than all that is drawn.
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  takeRoom(canvas, grid);
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, grid.width, grid.height);
+  return context;
+}
+
+function takeRoom(canvas: HTMLCanvasElement, grid: Grid): void {
   canvas.style.width = `${grid.width}px`;
   canvas.style.height = `${grid.height}px`;
-  const context = canvas.getContext("2d")!;
-  context.scale(scale, scale);
-  return context;
 }
 
 interface Marks {
@@ -279,7 +295,7 @@ function draw(
   marks: Marks,
 ): void {
   const context = prepare(canvas, grid);
-  const colour = colours();
+  const colour = coloursAt(canvas);
   const { cell, left, top, bands } = grid;
   const gap = cell > 8 ? 1 : cell > 4 ? 0.5 : 0;
   const side = cell * shown.length;
@@ -430,8 +446,15 @@ function drawCross(
   at: Place | undefined,
   picked: HeatProps["picked"],
 ): void {
+  const isBlank = at === undefined && picked === undefined;
+  // It has no memory of its own until something is to be marked.
+  if (isBlank && canvas.dataset["drawn"] === undefined) {
+    takeRoom(canvas, grid);
+    return;
+  }
+  canvas.dataset["drawn"] = "";
   const context = prepare(canvas, grid);
-  const colour = colours();
+  const colour = coloursAt(canvas);
   const { cell, left, top } = grid;
   const side = cell * shown.length;
   if (at !== undefined) {

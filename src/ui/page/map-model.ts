@@ -39,6 +39,8 @@ export class MapModel {
   readonly nodes: readonly MapNode[];
   readonly namespaces: readonly string[];
   readonly flows: ReadonlyMap<string, PairFlows>;
+  /** What a picture shows of the flows: pairs with their states and services, without counts. */
+  readonly picture: string;
   readonly #nodeOfParty = new Map<string, number>();
   readonly #places: ReadonlyMap<string, number>;
 
@@ -75,6 +77,7 @@ export class MapModel {
       else pair.forwarded += Math.max(1, row.connections);
     }
     this.flows = flows;
+    this.picture = [...flows].map(([key, pair]) => `${key} ${pictureOf(pair)}`).join("\n");
   }
 
   indexOf(key: string): number {
@@ -123,6 +126,11 @@ export function seenOf(pair: PairFlows): Seen {
   const passed = pair.forwarded + pair.audited > 0;
   if (pair.refused > 0) return passed ? "both" : "refused";
   return passed ? "seen" : "none";
+}
+
+function pictureOf(pair: PairFlows): string {
+  const services = pair.rows.map(({ verdict, protocol, port }) => `${verdict} ${protocol} ${port}`);
+  return [seenOf(pair), ...new Set(services)].join(",");
 }
 
 export function pairKey(from: number, to: number): string {

@@ -1,4 +1,4 @@
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import type { FlowRow, MapDocument } from "../documents.js";
 import type { FlowStore } from "./data.js";
 import { askedPort, serviceOf } from "./data.js";
@@ -36,7 +36,7 @@ export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps)
   const { query } = route;
   const wanted = query.get("fold");
   const folded = useMemo(() => foldedOf(map, wanted), [map, wanted]);
-  const model = useMemo(() => new MapModel(map, store.rows.values(), folded), [map, folded, tick]);
+  const { model: now, drawn: model } = useModel(map, store, folded, tick);
   const focus = query.get("focus") ?? "";
   const search = (query.get("q") ?? "").toLowerCase();
   const hide = query.get("hide") ?? "";
@@ -80,7 +80,7 @@ export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps)
       {picked && (
         <PairPanel
           {...picked}
-          model={model}
+          model={now}
           store={store}
           hasFlows={hasFlows}
           isLive={isLive}
@@ -89,6 +89,20 @@ export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps)
       )}
     </div>
   );
+}
+
+/** The model as it is now, and the one to draw: the same as before as long as nothing of the picture has changed. */
+function useModel(map: MapDocument, store: FlowStore, folded: ReadonlySet<string>, tick: number) {
+  const drawn = useRef<{ readonly model: MapModel; readonly folded: ReadonlySet<string> }>(
+    undefined,
+  );
+  return useMemo(() => {
+    const model = new MapModel(map, store.rows.values(), folded);
+    const before = drawn.current;
+    const isSame = before?.model.map === map && before.folded === folded;
+    if (!isSame || before.model.picture !== model.picture) drawn.current = { model, folded };
+    return { model, drawn: drawn.current!.model };
+  }, [map, store, folded, tick]);
 }
 
 interface ToolbarProps {

@@ -15,6 +15,11 @@ function parseRoute(hash: string): Route {
   return { view, query: new URLSearchParams(query) };
 }
 
+/** The route as the address has it now, for what is drawn once for many routes. */
+export function currentRoute(): Route {
+  return parseRoute(location.hash);
+}
+
 /** Writes a link; settings that are empty are left out. */
 export function linkTo(
   view: View,
