@@ -46,6 +46,8 @@ export class SiegeBench {
   readonly socket = join(this.folder, "control.sock");
   /** Leads to the metrics port, from the network's namespace. */
   readonly relay = join(this.folder, "relay.sock");
+  /** Where Hubble's clients are answered. */
+  readonly hubble = join(this.folder, "hubble.sock");
   readonly frames = join(this.folder, "frames");
   readonly config = join(this.folder, "sluice.yaml");
   readonly node = createNamespace();
@@ -146,6 +148,7 @@ export class SiegeBench {
 kind: NodeConfig
 manifests: [${this.manifests}]
 socket: ${this.socket}
+hubbleListen: unix:${this.hubble}
 metrics: 0.0.0.0:${metricsPort}
 `;
     writeFileSync(this.config, `${head}wires:\n${wires.join("")}${fault}`);

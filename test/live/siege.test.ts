@@ -5,6 +5,7 @@ import { ControlClient } from "../../src/control/client.js";
 import type { ControlStatus } from "../../src/control/control-routes.js";
 import { tryKernelFeatures } from "../../src/dataplane/privilege.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
+import { hostileHubble } from "../fuzz/http2-wire.js";
 import { hostileText, leaving, play, scattered } from "../fuzz/wire.js";
 import { Random } from "../property/random.js";
 import { growthOf } from "./growth.js";
@@ -161,8 +162,9 @@ describe.skipIf(obstacle !== undefined)(named("siege", obstacle), () => {
           keepOn(
             20,
             async (own) => {
-              const path = own.oneIn(2) ? bench.relay : bench.socket;
-              await besiege(path, own);
+              const path = own.pick([bench.relay, bench.socket, bench.hubble]);
+              const bytes = path === bench.hubble ? hostileHubble(own) : hostileText(own, heads);
+              await besiege(path, bytes, own);
               deeds.did("hostile connections to listeners");
             },
             10 + each,
@@ -237,11 +239,11 @@ const heads = [
 ];
 
 /** One hostile connection to a listener: any bytes, in any pieces, with any end. */
-async function besiege(path: string, random: Random): Promise<void> {
+async function besiege(path: string, bytes: Uint8Array, random: Random): Promise<void> {
   const socket = connect(path);
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   socket.on("error", () => {}).resume();
-  const steps = scattered(random, hostileText(random, heads), 100);
+  const steps = scattered(random, bytes, 100);
   await play(socket, leaving(random, steps));
   const timer = setTimeout(() => socket.destroy(), random.below(500));
   await closed;

@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createNetServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -443,6 +443,51 @@ describe("flows as OpenTelemetry's logs", () => {
       .toBe("it closes the connection without an answer");
     await expect.poll(() => records.length).toBe(2);
     await expect.poll(() => sinks.status[0]).toMatchObject({ written: 2, lost: 0, error: null });
+  });
+
+  test.each([
+    ["an answer without end", "HTTP/1.1 200 OK\r\n\r\n", /^it answers more than 65536 bytes$/],
+    ["heads without end", "HTTP/1.1 200 OK\r\nx: ", /\w/],
+    ["what is no HTTP", "SSH-2.0\r\n", /\w/],
+  ])("%s: an error, and no more is read of it", async (_, head, error) => {
+    let sent = 0;
+    const endless = createNetServer((socket) => {
+      socket.on("error", () => {}).resume();
+      socket.once("data", async () => {
+        socket.write(head);
+        while (!socket.destroyed && sent < 1e8) {
+          sent += 65_536;
+          if (!socket.write("x".repeat(65_536))) {
+            await Promise.race([once(socket, "drain"), once(socket, "close")]).catch(() => {});
+          }
+        }
+      });
+    });
+    await new Promise<void>((resolve) => endless.listen(0, "127.0.0.1", resolve));
+    const { port } = endless.address() as AddressInfo;
+    push(1, 3);
+    sinks.open([{ kind: "otlp", url: `http://127.0.0.1:${port}/v1/logs`, headers: [] }]);
+    await expect.poll(() => sinks.status[0]!.error).toMatch(error);
+    expect(sinks.status[0]).toMatchObject({ written: 0, lost: 0, waiting: 2 });
+    expect(sent).toBeLessThan(2e7);
+    await sinks.close();
+    await new Promise((resolve) => endless.close(resolve));
+  });
+
+  test("no answer at all does not hold up the end, and what waited is told as lost", async () => {
+    const silent = createNetServer((socket) => void socket.on("error", () => {}).resume());
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const { port } = silent.address() as AddressInfo;
+    const connected = once(silent, "connection") as Promise<[Socket]>;
+    push(1, 3);
+    const silentUrl = `http://127.0.0.1:${port}/v1/logs`;
+    sinks.open([{ kind: "otlp", url: silentUrl, headers: [] }]);
+    const [socket] = await connected;
+    await sinks.close();
+    expect(told).toEqual([`flows to ${silentUrl}: 2 flows lost`]);
+    // The request is given up too.
+    if (!socket.destroyed) await once(socket, "close");
+    await new Promise((resolve) => silent.close(resolve));
   });
 
   test("refused: lost and counted, the next ones go on", async () => {
