@@ -142,7 +142,7 @@ function mixedFloodText(flood: MixedFlood): string {
     `${count(seconds)} simulated seconds, ${count(frames)} frames, ${nsPerFrame} ns each; a table of ${count(connectionsMax)} connections for ${pods} pods, ${count(quota)} for each`,
     `  gave way: ${gaveWay.join(", ")}; in use at the end: ${count(inUse)}`,
     `  memory: ${memory.join(", ")} MiB, at the beginning and after each sixth of the time`,
-    `  under 0.1 % of the other pods' new connections lost: ${yes(flood.reached.others)}; no established one lost: ${yes(flood.reached.established)}; memory the same in the last third: ${yes(flood.reached.memory)}`,
+    `  under 0.1 % of the other pods' new connections lost: ${yes(flood.reached.others)}; no established one lost: ${yes(flood.reached.established)}; memory within 1 % in the last third: ${yes(flood.reached.memory)}`,
     "",
   ].join("\n");
 }
