@@ -24,7 +24,7 @@ function reply(message: DryRunReply): void {
 }
 
 /** Keys of what is a map in a task. */
-const maps = new Set(["modes", "labels", "annotations"]);
+const maps = new Set(["modes", "labels", "annotations", "ownAddresses"]);
 
 /** The task, on a line of its own, and the request. */
 async function input(): Promise<[task: DryRunTask, request: unknown]> {

@@ -152,7 +152,7 @@ function connection(from: string, to: string): Uint8Array {
 
 // Goal: a dry run judges for the pods of a node's config, with the modes and the addresses that they have there.
 // Method: the program itself, asked as the controller asks it, about an open connection from the node to its pod.
-test("a dry run judges by the pods, the modes and the node of the process", async () => {
+test("a dry run judges by the pods, the modes, the node and the addresses of the process", async () => {
   const built = join(import.meta.dirname, "../../dist/control/dry-run-process.js");
   const { DryRunProcess } = (await import(built)) as typeof DryRun;
   const text = `apiVersion: v1
@@ -165,8 +165,13 @@ kind: NetworkPolicy
 metadata: { name: shut, namespace: shop }
 spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: { role: own } } }] }] }
 `;
-  const denials = async (mode: Mode, node: string, added: readonly Pod[] = []) => {
+  const denials = async (
+    mode: Mode,
+    node: string,
+    { added = [], at = "10.0.0.1" }: { added?: readonly Pod[]; at?: string } = {},
+  ) => {
     const local = {
+      ...(at !== "10.0.0.1" && { ownAddresses: new Map([["shop/a", [parseAddress(at)!]]]) }),
       pods: new Set(["shop/a"]),
       modes: new Map<string, Mode>([["shop/a", mode]]),
       ownNode: { addresses: [parseAddress(node)!], isWhole: true },
@@ -178,7 +183,7 @@ spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: { role
     );
     try {
       assert.isTrue((await run.compiled()).ok);
-      return (await run.denials(connection("10.9.0.1", "10.0.0.1"))).length;
+      return (await run.denials(connection("10.9.0.1", at))).length;
     } finally {
       run.close();
     }
@@ -186,6 +191,8 @@ spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: { role
   assert.equal(await denials("enforce", "10.9.0.2"), 1);
   assert.equal(await denials("enforce", "10.9.0.1"), 0);
   assert.equal(await denials("audit", "10.9.0.2"), 0);
+  // The manifests have another address than the pod's interface.
+  assert.equal(await denials("enforce", "10.9.0.2", { at: "10.0.0.7" }), 1);
   // A pod that the process has added is one of the pods that policies select.
   const own: Pod = {
     kind: "Pod",
@@ -203,5 +210,5 @@ spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: { role
     ports: [],
     created: "",
   };
-  assert.equal(await denials("enforce", "10.9.0.2", [own]), 0);
+  assert.equal(await denials("enforce", "10.9.0.2", { added: [own] }), 0);
 });
