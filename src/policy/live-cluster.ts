@@ -72,10 +72,9 @@ export class LiveCluster implements Cluster {
   readonly namespaces = new Map<string, MutableNamespace>();
   readonly nodes = new Map<string, Node>();
   readonly #namespaceLabels = new Map<string, ReadonlyMap<string, string>>();
-  /** As their objects have them. */
-  readonly #stated = new Map<string, Pod>();
-  /** The same with the addresses of their own interfaces. */
   readonly #pods = new Map<string, Pod>();
+  /** As their objects have them: only those that have the addresses of their own interfaces in `#pods`. */
+  readonly #stated = new Map<string, Pod>();
   #own: OwnAddresses = new Map();
   readonly #live = new Map<string, LivePod>();
   readonly #byNode = new Map<string, Set<LivePod>>();
@@ -121,7 +120,7 @@ export class LiveCluster implements Cluster {
     if (own !== this.#own) {
       const touched = new Set([...this.#own.keys(), ...own.keys()]);
       this.#own = own;
-      for (const key of touched) this.#setPod(key, this.#stated.get(key));
+      for (const key of touched) this.#setPod(key, this.#stated.get(key) ?? this.#pods.get(key));
     }
     for (const change of changes) {
       if ("put" in change) this.#set({ kind: change.put.kind, ...change.put.meta }, change.put);
@@ -197,8 +196,8 @@ export class LiveCluster implements Cluster {
     const before = this.#pods.get(key);
     const own = this.#own.get(key);
     const pod = stated && own ? { ...stated, addresses: own } : stated;
-    if (stated === undefined) this.#stated.delete(key);
-    else this.#stated.set(key, stated);
+    if (stated && own) this.#stated.set(key, stated);
+    else this.#stated.delete(key);
     // A rival may be named twice: to settle a pod that is settled does nothing.
     const touched = [key];
     const noteRivals = (address: Address): void => {
@@ -237,8 +236,9 @@ export class LiveCluster implements Cluster {
   #enter(key: string, pod: Pod, addresses: readonly Address[]): void {
     const group = this.#groupOf(pod);
     this.#log.touchGroup(group);
-    const stated = this.#stated.get(key)?.addresses ?? [];
-    const live = { pod, addresses, group, ...(!haveSame(stated, pod.addresses) && { stated }) };
+    const stated = this.#stated.get(key)?.addresses;
+    const isOther = stated !== undefined && !haveSame(stated, pod.addresses);
+    const live = { pod, addresses, group, ...(isOther && { stated }) };
     this.#live.set(key, live);
     group.pods.push(live);
     group.addresses.push(...addresses);
@@ -335,7 +335,7 @@ function isInOrder(a: readonly Address[] | undefined, b: readonly Address[] | un
 }
 
 function haveSame(a: readonly Address[], b: readonly Address[]): boolean {
-  return a === b || isInOrder([...a].sort(compareAddresses), [...b].sort(compareAddresses));
+  return isInOrder([...a].sort(compareAddresses), [...b].sort(compareAddresses));
 }
 
 function hasLabels(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
