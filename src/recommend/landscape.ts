@@ -8,9 +8,11 @@ import {
 } from "../manifest/objects.js";
 import { workloadGroup, workloadKinds, workloadOf } from "../manifest/workload.js";
 import { type Address, addressKey } from "../net/address.js";
+import type { TransportProtocol } from "../net/protocol.js";
 import type { Cluster } from "../policy/cluster.js";
 import { buildCluster } from "../policy/live-cluster.js";
 import { addressesOfNode } from "../policy/own-node.js";
+import type { ResolvedPort } from "../services/resolve.js";
 import { ServiceIndex } from "../services/service-index.js";
 import {
   assignAddresses,
@@ -92,7 +94,35 @@ export class Landscape {
     const nodes = this.objects.flatMap((each) =>
       each.kind === "Node" ? addressesOfNode(each) : [],
     );
-    return [...pods, ...nodes, ...this.services.services.flatMap((each) => each.clusterIPs)];
+    return [
+      ...pods,
+      ...nodes,
+      ...this.services.services.flatMap((each) => [...each.clusterIPs, ...each.externalIPs]),
+    ];
+  }
+
+  /**
+   * Finds the port of a Service behind an address from outside the cluster: an external or a load balancer's one, or a
+   * node's by a nodePort. Undefined for any other: a ClusterIP is `services.at`'s.
+   */
+  outerPortAt(
+    address: Address,
+    protocol: TransportProtocol,
+    port: number,
+  ): ResolvedPort | undefined {
+    const key = addressKey(address);
+    const isNode = this.#nodes.has(key) || this.#hosts.has(key);
+    for (const { externalIPs, ports } of this.services.services) {
+      const isOuter = externalIPs.some((each) => addressKey(each) === key);
+      if (!isOuter && !isNode) continue;
+      const found = ports.find(
+        (each) =>
+          each.protocol === protocol &&
+          ((isOuter && each.port === port) || (isNode && each.nodePort === port)),
+      );
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** Finds what an end is. */

@@ -237,9 +237,13 @@ function matchesPeer(
 ): boolean {
   if (ipBlock !== undefined) {
     const address = direction === "ingress" ? question.source : question.destination;
-    return (
-      prefixContains(ipBlock.cidr, address) &&
-      !ipBlock.except.some((each) => prefixContains(each, address))
+    // What a Service translates is judged before or after that, by where it is judged.
+    const asSeen = direction === "ingress" ? question.flow.source : question.flow.destination;
+    const addresses = [address, ...(asSeen.by === "address" ? [asSeen.address] : [])];
+    return addresses.some(
+      (each) =>
+        prefixContains(ipBlock.cidr, each) &&
+        !ipBlock.except.some((hole) => prefixContains(hole, each)),
     );
   }
   if (other.by !== "party") return false;

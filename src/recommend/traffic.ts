@@ -2,6 +2,7 @@ import type { Pod } from "../manifest/objects.js";
 import { type Address, addressKey, formatAddress } from "../net/address.js";
 import { compareText } from "../net/order.js";
 import type { TransportProtocol } from "../net/protocol.js";
+import type { ResolvedPort } from "../services/resolve.js";
 import { podRef } from "../workloads/assign-addresses.js";
 import type { Landscape, Place } from "./landscape.js";
 import type { LeftOut } from "./left-out.js";
@@ -101,22 +102,33 @@ function targetsOf(flow: SeenFlow, landscape: Landscape): readonly Target[] | "s
     const service = typeof found === "string" ? services.at(destination.address) : found;
     if (service !== undefined) {
       const own = service.ports.find((each) => each.port === port && each.protocol === protocol);
-      const targets = (own?.backends ?? []).flatMap(({ pod, addresses, port: target }) =>
-        pod === undefined
-          ? addresses
-              .filter(({ family }) => family === flow.family)
-              .map((address) => ({
-                place: landscape.placeOf({ by: "address", address, isNoPod: false })!,
-                port: target,
-              }))
-          : placesOf(pod, target, landscape),
-      );
-      return targets.length === 0 ? "service" : targets;
+      return behind(own, flow, landscape);
     }
     if (named !== undefined) return "service";
+    const outer = landscape.outerPortAt(destination.address, protocol, port);
+    if (outer !== undefined) return behind(outer, flow, landscape);
   }
   const place = landscape.placeOf(destination);
   return place === undefined ? "gone" : [{ place, port }];
+}
+
+/** Where a port of a Service leads. */
+function behind(
+  port: ResolvedPort | undefined,
+  { family }: SeenFlow,
+  landscape: Landscape,
+): readonly Target[] | "service" {
+  const targets = (port?.backends ?? []).flatMap(({ pod, addresses, port: target }) =>
+    pod === undefined
+      ? addresses
+          .filter((each) => each.family === family)
+          .map((address) => ({
+            place: landscape.placeOf({ by: "address", address, isNoPod: false })!,
+            port: target,
+          }))
+      : placesOf(pod, target, landscape),
+  );
+  return targets.length === 0 ? "service" : targets;
 }
 
 function placesOf(pod: Pod, port: number, landscape: Landscape): readonly Target[] {

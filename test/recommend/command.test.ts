@@ -55,9 +55,12 @@ apiVersion: v1
 kind: Service
 metadata: {name: front, namespace: shop}
 spec:
+  type: LoadBalancer
   clusterIP: 10.96.0.80
+  externalIPs: [198.51.100.7]
   selector: {app: web}
-  ports: [{port: 80, targetPort: http}]
+  ports: [{port: 80, targetPort: http, nodePort: 30080}]
+status: {loadBalancer: {ingress: [{ip: 198.51.100.8}]}}
 ---
 apiVersion: v1
 kind: Node
@@ -175,6 +178,34 @@ describe("policies", () => {
       policiesOf(out).has("kube-system/default-deny"),
       "the cluster's own is left alone",
     );
+  });
+
+  test("an external address, a load balancer and a nodePort lead to the pods behind them", async () => {
+    const { out, err } = await recommended([
+      flow(db, world("198.51.100.7"), to(80)),
+      flow(db, world("198.51.100.8"), to(80)),
+      flow(world("203.0.113.5"), world("192.168.0.2"), to(30080)),
+      // No port of the Service: another program's.
+      flow(db, world("198.51.100.8"), to(81)),
+    ]);
+    const { spec } = policiesOf(out).get("shop/allow-db");
+    assert.deepEqual(spec.egress, [
+      { to: [{ ipBlock: { cidr: "198.51.100.8/32" } }], ports: [{ protocol: "TCP", port: 81 }] },
+      {
+        to: [{ podSelector: { matchLabels: { app: "web" } } }],
+        ports: [{ protocol: "TCP", port: "http" }],
+      },
+    ]);
+    assert.deepEqual(policiesOf(out).get("shop/allow-web").spec.ingress, [
+      {
+        from: [
+          { podSelector: { matchLabels: { app: "db" } } },
+          { ipBlock: { cidr: "203.0.113.5/32" } },
+        ],
+        ports: [{ protocol: "TCP", port: "http" }],
+      },
+    ]);
+    assert.notInclude(err, "neither end is a pod");
   });
 
   test("a name server that no manifest has is an address, and said to be", async () => {
