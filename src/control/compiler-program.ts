@@ -24,6 +24,9 @@ import {
 
 /** The program of a CompilerThread. */
 
+/** About a millisecond of the receiver's time each. */
+const partsAheadMax = 6;
+
 const port = parentPort!;
 const { mode, making } = workerData as ThreadData;
 const compiler = new UpdateCompiler(mode);
@@ -36,10 +39,13 @@ let changes: ObjectChange[] = [];
 const parts = new SharedParts();
 let local: LocalPods = "all";
 let lastRuleset: RulesetSummary | undefined;
+/** Parts that the receiver has not taken yet. */
+let partsAhead = 0;
 let next: () => void = () => {};
 
 port.on("message", (request: ThreadRequest) => {
   if (request.do === "next") {
+    partsAhead--;
     next();
     return;
   }
@@ -108,13 +114,19 @@ async function compiled(outcome: UpdateOutcome): Promise<ThreadResult> {
   return { kind: "compiled", blob, stats, diagnostics, effort, hasRuleset };
 }
 
-/** Sends parts, each after the receiver has taken the previous one. */
+/**
+ * Sends parts, few at once: a wait for the receiver costs two changes of threads, and a new pod of a node waits for the
+ * parts of all its pods.
+ */
 async function send(parts: Iterable<ThreadPart>): Promise<void> {
   for (const part of parts) {
+    while (partsAhead >= partsAheadMax) {
+      await new Promise<void>((resolve) => {
+        next = resolve;
+      });
+    }
+    partsAhead++;
     port.postMessage({ part } satisfies ThreadAnswer);
-    await new Promise<void>((resolve) => {
-      next = resolve;
-    });
   }
 }
 

@@ -181,9 +181,11 @@ export class CompilerThread implements TableCompiler {
     items: readonly Item[],
     request: (part: readonly Item[]) => ThreadRequest,
   ): Promise<void> {
+    let isFirst = true;
     for (const part of partsOf(items, () => 50)) {
+      if (!isFirst) await new Promise((resolve) => setImmediate(resolve));
+      isFirst = false;
       worker.postMessage(request(part));
-      await new Promise((resolve) => setImmediate(resolve));
     }
   }
 

@@ -103,6 +103,8 @@ export class Controller {
   #generation = 0;
   #since: Date | undefined;
   #lastError: string | undefined;
+  /** What the last changes came to, for these pods; undefined after an error. */
+  #lastChange: { readonly step: Step & { ok: true }; readonly local: LocalPods } | undefined;
   /** Whether the last compiled table could not be put in force. */
   #isBehind = false;
   /** Arrival times of the events that are not in force yet. Units: milliseconds. */
@@ -266,6 +268,7 @@ export class Controller {
   }
 
   async #compileAll(manifests: ReadManifests): Promise<Step> {
+    this.#lastChange = undefined;
     if (manifests.diagnostics.some(isError)) {
       return { ok: false, diagnostics: manifests.diagnostics };
     }
@@ -283,9 +286,14 @@ export class Controller {
   }
 
   async #change({ changes, diagnostics: found }: SourceChanges): Promise<Step> {
-    const compiled = await this.#measured(() =>
-      this.#compiler.change(changes, this.#options.local()),
-    );
+    const local = this.#options.local();
+    const last = this.#lastChange;
+    // What has come was taken with an update before: the compiler would say the same again.
+    if (changes.length + found.length === 0 && last?.local === local && !this.#isBehind) {
+      return { ...last.step, isOther: false };
+    }
+    this.#lastChange = undefined;
+    const compiled = await this.#measured(() => this.#compiler.change(changes, local));
     const diagnostics = reported([...found, ...compiled.diagnostics]);
     if (!compiled.ok) return { ok: false, diagnostics };
     const { blob, ruleset, stats, effort } = compiled;
@@ -297,7 +305,9 @@ export class Controller {
       },
     };
     const isOther = effort !== "none" || this.#table === undefined;
-    return { ok: true, table, diagnostics, isOther };
+    const step = { ok: true, table, diagnostics, isOther } as const;
+    if (found.length === 0) this.#lastChange = { step, local };
+    return step;
   }
 
   async #measured(compile: () => Outcome | Promise<Outcome>): Promise<Outcome> {

@@ -14,8 +14,8 @@ import type { WholePolicy } from "./table-compiler.js";
 /**
  * Messages between a process and its compiler thread.
  *
- * Lists are sent in parts; the thread sends the next part after the last has been taken. So a list of any
- * length costs the receiver only a few milliseconds at a time.
+ * Lists are sent in parts, of which only a few wait to be taken. So a list of any length costs the receiver only a few
+ * milliseconds at a time.
  */
 
 export interface ThreadData {

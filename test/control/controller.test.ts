@@ -128,6 +128,17 @@ describe("Controller, told of changes", () => {
     expect(controller.measures.delay.count).toBe(4);
   });
 
+  test("an update that brings nothing compiles nothing, and says what the last one said", async () => {
+    const { controller, tell } = controllerFor(() => false);
+    const twice = [web, podNamed("db", "10.0.0.1")];
+    const warned = await tell(...twice.map((put) => ({ put })));
+    expect(warned.diagnostics.length).toBeGreaterThan(0);
+    const compiled = controller.measures.compile.count;
+    expect(await tell()).toEqual(warned);
+    expect(controller.measures.compile.count).toBe(compiled);
+    expect(await tell({ remove: gone })).toMatchObject({ ok: true, diagnostics: [] });
+  });
+
   test("what could not be put in force is so the next time, and only then counts", async () => {
     let isRefusing = false;
     const { controller, tables, tell } = controllerFor(() => isRefusing);
