@@ -1,12 +1,11 @@
 #pragma once
 
-#include <pthread.h>
-
 #include <cstddef>
 #include <memory>
 #include <span>
 
 #include "native/host/descriptor.h"
+#include "native/netlink/nf-queue.h"
 #include "native/packet/status.h"
 
 namespace sluice {
@@ -19,26 +18,17 @@ class ForwardQueue {
  public:
   // Takes the queues of this network namespace. `roots` of loadMatchRoots() must outlive it.
   //
-  // Errors: System: "bind NFQUEUE" (EBUSY or EPERM when another process has the queues),
-  //         "socket NETLINK_NETFILTER", "eventfd", "pthread_create".
+  // Errors: as NfQueues::open().
   static Status open(std::span<const Descriptor> roots,
                      std::unique_ptr<ForwardQueue>* queue) noexcept;
-  ~ForwardQueue();
-  ForwardQueue(const ForwardQueue&) = delete;
-  ForwardQueue& operator=(const ForwardQueue&) = delete;
 
  private:
   explicit ForwardQueue(std::span<const Descriptor> roots) : roots_(roots) {}
-  void run() noexcept;
-  // Answers each packet of a datagram.
-  void answer(std::span<const uint8_t> datagram) noexcept;
-  [[nodiscard]] bool passes(size_t role, std::span<const uint8_t> packet, uint32_t bytes) noexcept;
+  [[nodiscard]] bool passes(size_t role, std::span<const uint8_t> packet,
+                            uint32_t bytes) const noexcept;
 
   std::span<const Descriptor> roots_;
-  Descriptor link_;
-  Descriptor stop_;
-  pthread_t thread_ = {};
-  bool running_ = false;
+  std::unique_ptr<NfQueues> queues_;
 };
 
 }  // namespace sluice

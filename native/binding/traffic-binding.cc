@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "native/binding/arguments.h"
 #include "native/binding/job.h"
+#include "native/measure/accept-queue.h"
 #include "native/measure/kernel-filter.h"
 #include "native/measure/traffic.h"
 
@@ -16,10 +18,11 @@ namespace {
 
 class TrafficJob : public Job {
  public:
-  TrafficJob(Napi::Env env, const TrafficRequest& request) : Job(env), request_(request) {}
+  TrafficJob(Napi::Env env, const TrafficRequest& request, const HostAddress& target)
+      : Job(env), request_(request), target_(target) {}
 
  protected:
-  Status work() override { return measureTraffic(request_, &result_); }
+  Status work() override { return measureTraffic(request_, &target_, &result_); }
   Napi::Value result() override {
     auto roundTrips = Napi::Float32Array::New(Env(), result_.roundTripsNs.size());
     std::copy(result_.roundTripsNs.begin(), result_.roundTripsNs.end(), roundTrips.Data());
@@ -28,19 +31,26 @@ class TrafficJob : public Job {
     object.Set("sent", result_.sent);
     object.Set("received", result_.received);
     object.Set("busySeconds", result_.busySeconds);
+    object.Set("endsSeconds", result_.endsSeconds);
     object.Set("roundTripsNs", roundTrips);
     return object;
   }
 
  private:
   TrafficRequest request_;
+  HostAddress target_;
   TrafficResult result_;
 };
 
 Napi::Value traffic(const Napi::CallbackInfo& info) {
   const auto* request = recordOf<TrafficRequest>(info[0], "TrafficRequest");
   if (request == nullptr) return info.Env().Undefined();
-  auto* job = new TrafficJob(info.Env(), *request);  // deleted by the thread pool at its end
+  const auto bytes = bytesOf(info[1], "target");
+  if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+  HostAddress target = {request->family, 0, {}};
+  std::copy_n(bytes.begin(), std::min(bytes.size(), target.bytes.size()), target.bytes.begin());
+  auto* job =
+      new TrafficJob(info.Env(), *request, target);  // deleted by the thread pool at its end
   job->Queue();
   return job->promise();
 }
@@ -75,10 +85,31 @@ Napi::Value attachFilter(const Napi::CallbackInfo& info) {
   return descriptors;
 }
 
+// The NativeAcceptQueue of src/dataplane/addon.ts.
+class AcceptQueueBinding : public Napi::ObjectWrap<AcceptQueueBinding> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeAcceptQueue",
+                       {InstanceMethod<&AcceptQueueBinding::close>("close")});
+  }
+
+  explicit AcceptQueueBinding(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<AcceptQueueBinding>(info) {
+    throwUnless(info,
+                openAcceptQueue(intOf(info[0]), static_cast<uint16_t>(wordOf(info[1])), &queues_));
+  }
+
+ private:
+  void close(const Napi::CallbackInfo&) { queues_.reset(); }
+
+  std::unique_ptr<NfQueues> queues_;
+};
+
 }  // namespace
 
 void defineTraffic(Napi::Env env, Napi::Object exports) {
   exports.Set("traffic", Napi::Function::New<traffic>(env));
+  exports.Set("NativeAcceptQueue", AcceptQueueBinding::define(env));
   exports.Set("pinThread", Napi::Function::New<pin>(env));
   exports.Set("attachKernelFilter", Napi::Function::New<attachFilter>(env));
 }

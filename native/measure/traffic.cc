@@ -1,6 +1,7 @@
 #include "native/measure/traffic.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -64,19 +65,20 @@ double idleSeconds() noexcept {
   return static_cast<double>(idle + ioWait) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-HostAddress addressOf(const TrafficRequest& request, const uint8_t (&bytes)[16]) noexcept {
+// What is asked for, and what the client calls the server.
+struct Request : TrafficRequest {
+  HostAddress target;
+};
+
+HostAddress addressOf(const Request& request, const uint8_t (&bytes)[16]) noexcept {
   HostAddress address = {request.family, 0, {}};
   std::copy(std::begin(bytes), std::end(bytes), address.bytes.begin());
   return address;
 }
 
-HostAddress clientOf(const TrafficRequest& request) noexcept {
-  return addressOf(request, request.client);
-}
+HostAddress clientOf(const Request& request) noexcept { return addressOf(request, request.client); }
 
-HostAddress serverOf(const TrafficRequest& request) noexcept {
-  return addressOf(request, request.server);
-}
+HostAddress serverOf(const Request& request) noexcept { return addressOf(request, request.server); }
 
 // A descriptor of a namespace, or -1, and a CPU, or ANY_CPU, as JavaScript writes them.
 int signedOf(uint32_t word) noexcept { return static_cast<int>(word); }
@@ -88,7 +90,7 @@ void sleepMs(uint32_t milliseconds) noexcept {
 
 // State that both ends share. Each counter has one writer and a cache line of its own.
 struct Shared {
-  const TrafficRequest* request = nullptr;
+  const Request* request = nullptr;
   std::atomic<bool> stop = false;
   std::atomic<bool> measuring = false;
   alignas(64) std::atomic<uint64_t> sent = 0;
@@ -134,8 +136,8 @@ Status openSocket(int type, const HostAddress& address, uint16_t port, Descripto
   return {};
 }
 
-Status connectToServer(int fd, const TrafficRequest& request) noexcept {
-  const SocketAddress to(serverOf(request), request.port);
+Status connectToServer(int fd, const Request& request) noexcept {
+  const SocketAddress to(request.target, request.port);
   if (connect(fd, to.get(), to.size) != 0) {
     return Status::system("connect", errno == EINPROGRESS ? ETIMEDOUT : errno);
   }
@@ -207,7 +209,7 @@ void sendDatagrams(Peer* self) {
 // flows had their turn would skip the same flows each time.
 void sendManyFlows(Peer* self) {
   static std::atomic<uint64_t> nextFlow = 0;
-  const TrafficRequest& request = *self->shared->request;
+  const Request& request = *self->shared->request;
   const uint32_t ports = std::min(request.flows, FLOW_PORTS);
   std::vector<Descriptor> clients((request.flows + ports - 1) / ports);
   for (size_t index = 0; index < clients.size(); ++index) {
@@ -222,7 +224,7 @@ void sendManyFlows(Peer* self) {
     for (size_t index = 0; index < BATCH_MESSAGES; ++index, ++flow) {
       const auto port = static_cast<uint16_t>(FLOW_PORT_FIRST + flow % ports);
       msghdr& header = batch.messages[index].msg_hdr;
-      targets[index] = SocketAddress(serverOf(request), port);
+      targets[index] = SocketAddress(request.target, port);
       header.msg_name = &targets[index].storage;
       header.msg_namelen = targets[index].size;
     }
@@ -262,7 +264,7 @@ void receiveStream(Peer* self) {
 // Makes each connection with a new socket, in the namespace that the thread was started in.
 void makeConnections(Peer* self) {
   Shared& shared = *self->shared;
-  const TrafficRequest& request = *shared.request;
+  const Request& request = *shared.request;
   char bytes[64] = {};
   while (!self->stopped()) {
     Descriptor connection;
@@ -336,13 +338,13 @@ struct RawDatagram {
 // the client.
 void sendNewFlows(Peer* self) {
   static std::atomic<uint64_t> nextFlow = 0;
-  const TrafficRequest& request = *self->shared->request;
+  const Request& request = *self->shared->request;
   const double start = nowSeconds();
   uint64_t sent = 0;
   std::array<RawDatagram, BATCH_MESSAGES> datagrams;
   std::array<iovec, BATCH_MESSAGES> parts;
   MessageBatch batch(1);
-  SocketAddress to(serverOf(request), request.port);
+  SocketAddress to(request.target, request.port);
   while (!self->stopped()) {
     const auto due = static_cast<uint64_t>((nowSeconds() - start) * request.flows);
     const uint64_t now = std::min<uint64_t>(due - std::min(due, sent), BATCH_MESSAGES);
@@ -355,7 +357,7 @@ void sendNewFlows(Peer* self) {
       each.ip.protocol = IPPROTO_UDP;
       each.ip.tot_len = htons(sizeof each);
       std::memcpy(&each.ip.saddr, request.client, sizeof each.ip.saddr);
-      std::memcpy(&each.ip.daddr, request.server, sizeof each.ip.daddr);
+      std::memcpy(&each.ip.daddr, request.target.bytes.data(), sizeof each.ip.daddr);
       const uint64_t neighbour = flow / FLOW_PORTS % FLOW_NEIGHBOURS;
       each.ip.saddr = htonl(ntohl(each.ip.saddr) + static_cast<uint32_t>(neighbour));
       each.udp.source = htons(static_cast<uint16_t>(FLOW_PORT_FIRST + flow % FLOW_PORTS));
@@ -389,7 +391,7 @@ void* runPeer(void* context) {
 // The threads of both ends; the destructor ends them.
 class Ensemble {
  public:
-  explicit Ensemble(const TrafficRequest& request) noexcept { shared_.request = &request; }
+  explicit Ensemble(const Request& request) noexcept { shared_.request = &request; }
   ~Ensemble() { end(); }
   Ensemble(const Ensemble&) = delete;
   Ensemble& operator=(const Ensemble&) = delete;
@@ -409,6 +411,19 @@ class Ensemble {
     return {};
   }
 
+  // The CPU time that the threads have used.
+  [[nodiscard]] double cpuSeconds() const noexcept {
+    double seconds = 0;
+    for (const auto& peer : peers_) {
+      clockid_t clock = {};
+      timespec used = {};
+      if (pthread_getcpuclockid(peer->thread, &clock) != 0) continue;
+      if (clock_gettime(clock, &used) != 0) continue;
+      seconds += static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+    }
+    return seconds;
+  }
+
   void end() noexcept {
     shared_.stop.store(true, std::memory_order_relaxed);
     for (const auto& peer : peers_) {
@@ -423,7 +438,7 @@ class Ensemble {
   std::vector<std::unique_ptr<Peer>> peers_;
 };
 
-Status startDatagrams(const TrafficRequest& request, Ensemble* ensemble) noexcept {
+Status startDatagrams(const Request& request, Ensemble* ensemble) noexcept {
   const bool roundTrips = static_cast<TrafficKind>(request.kind) == TrafficKind::RoundTrips;
   const bool manyFlows = !roundTrips && request.flows > 1;
   const Status status = inNamespace(signedOf(request.serverNamespace), [&]() -> Status {
@@ -448,7 +463,7 @@ Status startDatagrams(const TrafficRequest& request, Ensemble* ensemble) noexcep
   });
 }
 
-Status listenForClients(const TrafficRequest& request, Descriptor* listener) noexcept {
+Status listenForClients(const Request& request, Descriptor* listener) noexcept {
   return inNamespace(signedOf(request.serverNamespace), [&]() -> Status {
     const Status opened = openSocket(SOCK_STREAM, serverOf(request), request.port, listener);
     if (!opened.ok()) return opened;
@@ -457,7 +472,7 @@ Status listenForClients(const TrafficRequest& request, Descriptor* listener) noe
   });
 }
 
-Status startStreams(const TrafficRequest& request, Ensemble* ensemble) noexcept {
+Status startStreams(const Request& request, Ensemble* ensemble) noexcept {
   Descriptor listener;
   Status status = listenForClients(request, &listener);
   for (uint32_t index = 0; status.ok() && index < request.streams; ++index) {
@@ -477,21 +492,24 @@ Status startStreams(const TrafficRequest& request, Ensemble* ensemble) noexcept 
   return status;
 }
 
-Status startConnections(const TrafficRequest& request, Ensemble* ensemble) noexcept {
+Status startConnections(const Request& request, Ensemble* ensemble) noexcept {
   Descriptor listener;
   Status status = listenForClients(request, &listener);
-  if (status.ok()) {
-    status = ensemble->start(std::move(listener), signedOf(request.serverCpu), answerConnections);
+  for (uint32_t index = 0; status.ok() && index < request.streams; ++index) {
+    Descriptor shared(fcntl(listener.get(), F_DUPFD_CLOEXEC, 0));
+    if (!shared.valid()) return Status::system("fcntl", errno);
+    status = ensemble->start(std::move(shared), signedOf(request.serverCpu), answerConnections);
+    if (!status.ok()) break;
+    // The thread inherits the namespace of the one that starts it.
+    status = inNamespace(signedOf(request.clientNamespace), [&] {
+      return ensemble->start(Descriptor(), signedOf(request.clientCpu), makeConnections);
+    });
   }
-  if (!status.ok()) return status;
-  // The thread inherits the namespace of the one that starts it.
-  return inNamespace(signedOf(request.clientNamespace), [&] {
-    return ensemble->start(Descriptor(), signedOf(request.clientCpu), makeConnections);
-  });
+  return status;
 }
 
 // One connection whose bytes go there and back, and new flows to the same port.
-Status startBesideFlows(const TrafficRequest& request, Ensemble* ensemble) noexcept {
+Status startBesideFlows(const Request& request, Ensemble* ensemble) noexcept {
   if (request.family != 4) return {StatusCode::Argument};
   Descriptor listener;
   Status status = listenForClients(request, &listener);
@@ -529,7 +547,9 @@ Status startBesideFlows(const TrafficRequest& request, Ensemble* ensemble) noexc
 
 }  // namespace
 
-Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noexcept {
+Status measureTraffic(const TrafficRequest& asked, const HostAddress* target,
+                      TrafficResult* result) noexcept {
+  Request request = {asked, {}};
   const bool sensible = request.durationMs > 0 && request.durationMs <= DURATION_MS_MAX &&
                         request.warmupMs <= DURATION_MS_MAX && request.streams > 0 &&
                         request.streams <= STREAMS_MAX && request.payloadBytes > 0 &&
@@ -537,6 +557,7 @@ Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noex
                         request.flows <= FLOWS_MAX && request.kind < TRAFFIC_KIND_COUNT &&
                         (request.family == 4 || request.family == 6);
   if (!sensible) return {StatusCode::Argument};
+  request.target = target != nullptr ? *target : serverOf(request);
   Ensemble ensemble(request);
   Shared& shared = ensemble.shared();
   const auto kind = static_cast<TrafficKind>(request.kind);
@@ -566,11 +587,13 @@ Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noex
   const uint64_t sentBefore = shared.sent.load(std::memory_order_relaxed);
   const uint64_t receivedBefore = shared.received.load(std::memory_order_relaxed);
   const double idleBefore = idleSeconds();
+  const double endsBefore = ensemble.cpuSeconds();
   const double start = nowSeconds();
   sleepMs(request.durationMs);
   const uint64_t sent = shared.sent.load(std::memory_order_relaxed) - sentBefore;
   const uint64_t received = shared.received.load(std::memory_order_relaxed) - receivedBefore;
   const double seconds = nowSeconds() - start;
+  const double ends = ensemble.cpuSeconds() - endsBefore;
   const double idle = idleSeconds() - idleBefore;
   ensemble.end();
   if (received == 0) return Status::system("recv", ETIMEDOUT);
@@ -580,6 +603,7 @@ Status measureTraffic(const TrafficRequest& request, TrafficResult* result) noex
   result->sent = static_cast<double>(sent);
   result->received = static_cast<double>(received);
   result->busySeconds = std::max(0.0, seconds * cpus - idle);
+  result->endsSeconds = ends;
   result->roundTripsNs = std::move(shared.roundTripsNs);
   return {};
 }

@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import type { Address } from "../net/address.js";
 import { Stage } from "./stage.js";
 import type { Workload } from "./workload.js";
 
@@ -6,18 +6,22 @@ import type { Workload } from "./workload.js";
 export interface Contender {
   readonly clientNamespaceFd: number;
   readonly serverNamespaceFd: number;
+  /** What the client calls the server: its own address when absent. */
+  readonly target?: Address;
   /** Gets ready for a measurement, with its own threads on these CPUs; on any when there are none. */
   resume(cpus: readonly number[]): void;
   /** Uses no CPU until it is resumed. */
   rest(): void;
   /** What its process holds in memory; undefined when it has none. */
   memoryBytes(): number | undefined;
+  /** The CPU time that its own threads have used, with the kernel's work in their name; absent when it has none. */
+  cpuSeconds?(): number;
   close(): Promise<void>;
 }
 
 /** How to run Sluice. */
 export interface SluiceVariant {
-  /** A value of `sluice run --link`, or `tap` for the switch of a lab. */
+  /** A value of `sluice run --link`, `tap` for the switch of a lab, or one of `nodeLinks` for `sluice node`. */
   readonly link: string;
   /** A value of `sluice run --poll`; absent: what the build does by itself. */
   readonly poll?: string;
@@ -38,9 +42,4 @@ export function onStage<Result>(build: (stage: Stage) => Result): Result {
     stage.close();
     throw error;
   }
-}
-
-/** The threads of a process. */
-export function threadsOf(process: number | "self"): number[] {
-  return readdirSync(`/proc/${process}/task`).map(Number);
 }

@@ -1,12 +1,23 @@
 import { DataplaneError } from "../dataplane/errors.js";
 import type { Contender, OpenContext, SluiceVariant } from "./contender.js";
-import { peers } from "./peers.js";
+import { nodePeers } from "./node-peers.js";
+import type { Peer } from "./peer.js";
+import { peers as wirePeers } from "./peers.js";
 import { startSluice } from "./sluice-process.js";
 import { openSwitch } from "./sluice-switch.js";
 import { LeftOut } from "./stage.js";
 
 /** A program to measure: a peer by its name, or one variant of Sluice. */
 export type ContenderRef = string | SluiceVariant;
+
+const peers: Readonly<Record<string, Peer>> = { ...wirePeers, ...nodePeers };
+
+export const wirePeerNames: readonly string[] = Object.keys(wirePeers);
+export const nodePeerNames: readonly string[] = Object.keys(nodePeers);
+/** Those whose work depends on the policy. */
+export const filteringPeers: readonly string[] = Object.keys(peers).filter(
+  (name) => peers[name]?.filters,
+);
 
 /** The name by which a contender stands in results. */
 export function nameOf(ref: ContenderRef): string {

@@ -1,7 +1,7 @@
 import { barChart, lineChart, percentileChart, ratioChart } from "./charts.js";
 import { escapeText, number } from "./markup.js";
 import { type Measure, measures, type Pinning, pinnings } from "./plan.js";
-import type { Report, Result, Row } from "./report.js";
+import { type Report, type Result, type Row, usualResults } from "./report.js";
 import type { Earlier } from "./saved-report.js";
 
 /**
@@ -11,7 +11,7 @@ import type { Earlier } from "./saved-report.js";
 export function reportHtml(report: Report, earlier?: Earlier): string {
   const { machine, rounds, seconds, at } = report;
   const largest = Math.max(...report.results.map(({ policies }) => policies));
-  const atLargest = report.results.filter(({ policies }) => policies === largest);
+  const atLargest = usualResults(report.results);
   const policies = `${number(largest)} policies`;
   const facts = [
     `${machine.cpus} × ${machine.model}`,
@@ -59,7 +59,7 @@ ${panels(
 <p>Nothing pinned, ${policies}. Thin lines reach from the lowest round to the highest; a bar with a gap goes on beyond the picture.</p>
 <div class="panels">
 ${panels(
-  (["packets", "connections", "bulk-1", "bulk-4"] as const).map((measure) => ({
+  (["packets", "connections", "connections-4", "bulk-1", "bulk-4"] as const).map((measure) => ({
     title: `${measures[measure].title} (${measures[measure].unit})`,
     results: select(atLargest, measure, "free"),
   })),
@@ -73,6 +73,13 @@ ${panels(
     },
   ],
   (results) => barChart(results.flatMap((each) => bar(each, each.cpuNsPerPacket, []))),
+)}
+${panels(
+  (["packets", "connections"] as const).map((measure) => ({
+    title: `CPU time of the path, ${measures[measure].title} (ns each; less is better)`,
+    results: select(atLargest, measure, "free").filter(({ pods }) => pods !== undefined),
+  })),
+  (results) => barChart(results.flatMap((each) => bar(each, each.workNs, []))),
 )}
 </div>
 </section>
@@ -134,7 +141,10 @@ function bar(result: Result, value: number | undefined, values: readonly (number
 
 function bySize({ results }: Report): string {
   const charts = (["packets", "connections"] as const).map((measure) => {
-    const found = results.filter((each) => each.measure === measure && each.pinning === "free");
+    const pods = Math.min(...results.map((each) => each.pods ?? 0));
+    const found = results.filter(
+      (each) => each.measure === measure && each.pinning === "free" && (each.pods ?? 0) === pods,
+    );
     const sizes = new Set(found.map(({ policies }) => policies));
     const lines = [...new Set(found.map(({ contender }) => contender))].map((contender) => {
       const own = found

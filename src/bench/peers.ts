@@ -1,17 +1,9 @@
 import { closeDescriptor } from "../dataplane/host.js";
 import { attachKernelFilter } from "../dataplane/traffic.js";
-import { type Contender, type OpenContext, onStage } from "./contender.js";
+import { type Contender, onStage } from "./contender.js";
+import { inKernel, type Peer } from "./peer.js";
 import type { Stage } from "./stage.js";
 import type { Workload } from "./workload.js";
-
-const tracking =
-  "table ip bench { chain forward { type filter hook forward priority filter; ct state new accept; }; }";
-
-interface Peer {
-  readonly title: string;
-  readonly filters: boolean;
-  readonly open: (context: OpenContext) => Contender;
-}
 
 /** What Sluice is measured beside: the kernel's own ways from one veth to another. */
 export const peers: Readonly<Record<string, Peer>> = {
@@ -37,16 +29,6 @@ export const peers: Readonly<Record<string, Peer>> = {
     title: "routed",
     filters: false,
     open: () => kernelOnly((stage) => stage.joinToMiddle("routed")),
-  },
-  // Every node with kube-proxy tracks connections: what a pod's packets take there without policy.
-  tracked: {
-    title: "routed, with connections tracked",
-    filters: false,
-    open: () =>
-      kernelOnly((stage) => {
-        stage.joinToMiddle("routed");
-        stage.run(["nft", "-f", "-"], tracking);
-      }),
   },
   "nft-sets": {
     title: "nftables best practice",
@@ -87,18 +69,10 @@ export const peers: Readonly<Record<string, Peer>> = {
   "tc-ebpf": { title: "tc-eBPF", filters: true, open: ({ workload }) => kernelFilter(workload) },
 };
 
-export const peerNames: readonly string[] = Object.keys(peers);
-
-/** What `sluice node` is measured beside: what a node's kernel routes, with and without policy. */
-export const nodePeers: readonly string[] = ["routed", "tracked", "nft-sets", "iptables"];
-
-/** Those whose work depends on the policy. */
-export const filteringPeers: readonly string[] = peerNames.filter((name) => peers[name]?.filters);
-
 function kernelOnly(build: (stage: Stage) => void): Contender {
   return onStage((stage) => {
     build(stage);
-    return inKernel(stage, () => stage.close());
+    return inKernel(stage);
   });
 }
 
@@ -108,19 +82,6 @@ function kernelFilter(workload: Workload): Contender {
     const fds = attachKernelFilter(stage.middle, "inside", "outside", workload.kernelRules);
     return inKernel(stage, () => {
       for (const fd of fds) closeDescriptor(fd);
-      stage.close();
     });
   });
-}
-
-/** The kernel works in the threads of those who send; there is nothing to pin or to rest. */
-function inKernel(stage: Stage, close: () => void): Contender {
-  return {
-    clientNamespaceFd: stage.client,
-    serverNamespaceFd: stage.server,
-    resume() {},
-    rest() {},
-    memoryBytes: () => undefined,
-    close: async () => close(),
-  };
 }

@@ -1,7 +1,6 @@
 import type { TrafficKind } from "../dataplane/traffic.js";
 import type { SluiceVariant } from "./contender.js";
-import type { ContenderRef } from "./contenders.js";
-import { filteringPeers } from "./peers.js";
+import { type ContenderRef, filteringPeers } from "./contenders.js";
 
 /** What is measured; each is one kind of traffic. */
 export const measures = {
@@ -17,6 +16,12 @@ export const measures = {
   connections: {
     kind: "connections",
     title: "TCP connections: connect, request, reply, close",
+    unit: "connections/s",
+    better: "more",
+  },
+  "connections-4": {
+    kind: "connections",
+    title: "TCP connections, 4 clients at once",
     unit: "connections/s",
     better: "more",
   },
@@ -57,11 +62,15 @@ export interface Block {
   readonly measure: Measure;
   readonly pinning: Pinning;
   readonly policies: number;
+  /** Pods on the node; absent: of a wire. */
+  readonly pods?: number;
   readonly contenders: readonly ContenderRef[];
 }
 
 export interface PlanOptions {
   readonly quick: boolean;
+  /** On the node, ascending: the first is what everything is measured with; absent: of `sluice run`. */
+  readonly pods?: readonly number[];
   readonly peers: readonly string[];
   /** Ascending; the largest is the one that everything is measured with. */
   readonly policies: readonly number[];
@@ -78,6 +87,7 @@ export interface PlanOptions {
  * one only in a full run. Policies of other sizes are measured with packets and connections only.
  */
 export function makePlan(options: PlanOptions): Block[] {
+  if (options.pods !== undefined) return nodePlan(options, options.pods);
   const policies = options.policies.at(-1) ?? 1;
   const sluice = (polls: readonly string[]): SluiceVariant[] =>
     options.links.flatMap((link) => {
@@ -113,6 +123,40 @@ export function makePlan(options: PlanOptions): Block[] {
     block("beside-flows", "free", options.quick ? without(all, "nft-linear", "iptables") : all),
   );
   return [...blocks, ...otherSizes(options, usual)];
+}
+
+/**
+ * The same for `sluice node`: one path, so that nothing but what judges differs. Other numbers of policies and pods are
+ * measured by the first hook.
+ */
+function nodePlan(options: PlanOptions, [pods = 2, ...morePods]: readonly number[]): Block[] {
+  const policies = options.policies.at(-1) ?? 1;
+  const sluice = options.links.map((link): SluiceVariant => ({ link }));
+  const block = (measure: Measure, pinning: Pinning = "free"): Block => ({
+    ...{ measure, pinning, policies, pods },
+    contenders: [...options.peers, ...sluice],
+  });
+  const first = sluice.slice(0, 1);
+  const filters = options.peers.filter((each) => filteringPeers.includes(each));
+  const sizes = [
+    ...options.policies
+      .slice(0, -1)
+      .map((each) => ({ policies: each, pods, contenders: [...filters, ...first] })),
+    ...morePods.map((each) => ({ policies, pods: each, contenders: first })),
+  ];
+  return [
+    block("connections"),
+    block("connections-4"),
+    block("round-trip", "one-core"),
+    block("round-trip"),
+    block("packets"),
+    block("bulk-1"),
+    ...sizes.flatMap((size) =>
+      (["packets", "connections"] as const).map(
+        (measure): Block => ({ measure, pinning: "free", ...size }),
+      ),
+    ),
+  ];
 }
 
 function otherSizes(options: PlanOptions, usual: readonly SluiceVariant[]): Block[] {

@@ -1,11 +1,13 @@
-import { titleOf } from "./contenders.js";
+import { filteringPeers, titleOf } from "./contenders.js";
 import { type FlowRates, flowCounts, type SwapFigures } from "./many-flows.js";
 import { number } from "./markup.js";
 import { hookOf } from "./node-links.js";
-import { filteringPeers } from "./peers.js";
-import { kernelLink, type Measure, measures, type Pinning, pinnings } from "./plan.js";
+import { type Block, kernelLink, type Measure, measures, type Pinning, pinnings } from "./plan.js";
 import { median, spreadOf } from "./statistics.js";
 import type { Sample, Series, SuiteResult } from "./suite.js";
+
+/** CPU time of the whole machine, or of the programs on the path alone. */
+type Of = "cpu" | "work";
 
 /** A target of Sluice, as a ratio to a peer in the same run. */
 interface Figure {
@@ -16,7 +18,7 @@ interface Figure {
   /** Of `sluice node`; absent: of a wire. */
   readonly node?: true;
   /** Another value of the same measurement. */
-  readonly of?: "cpu";
+  readonly of?: Of;
   /** The way of waiting that is meant; where a build has no choice, its only one. */
   readonly poll?: "adaptive" | "spin";
   /** The only link that is meant. */
@@ -119,42 +121,30 @@ function inKernel(
   ];
 }
 
-/** The same of `sluice node`, beside what its kernel takes without policy and with the best of nftables. */
-const nodeFigures: readonly Figure[] = (
-  [
+/** The same of `sluice node`, beside the same path without policy, and with other ways of judging. */
+const nodeFigures: readonly Figure[] = [
+  ...inPlace("1 client: connections a second", "connections", { atLeast: 0.95 }),
+  ...inPlace("4 clients: connections a second", "connections-4", { atLeast: 0.95 }),
+  ...inPlace("CPU a connection", "connections", { of: "work", atMost: 1.05 }),
+  ...inPlace("round trip p50", "round-trip", { atMost: 1.05 }),
+  ...inPlace("bulk TCP, 1 stream", "bulk-1", { atLeast: 0.95 }),
+  ...["service-nft-sets", "service-nfqueue"].flatMap((against) => [
+    ...inPlace("1 client: connections a second", "connections", { against, atLeast: 1 }),
+    ...inPlace("4 clients: connections a second", "connections-4", { against, atLeast: 1 }),
+    ...inPlace("CPU a connection", "connections", { against, of: "work", atMost: 1 }),
+    ...inPlace("CPU a packet", "packets", { against, of: "work", atMost: 1 }),
+  ]),
+];
+
+function inPlace(name: string, measure: Measure, more: Partial<Figure>): Figure[] {
+  return [
     {
-      name: "connections a second in place, beside the same path without policy",
-      measure: "connections",
-      against: "tracked",
-      atLeast: 0.95,
+      ...{ name, measure, pinning: "free", against: "service" },
+      node: true,
+      ...more,
     },
-    {
-      name: "round trip p50 in place, beside the same path without policy",
-      measure: "round-trip",
-      against: "tracked",
-      atMost: 1.05,
-    },
-    {
-      name: "bulk TCP in place, beside the same path without policy",
-      measure: "bulk-1",
-      against: "tracked",
-      atLeast: 0.95,
-    },
-    {
-      name: "CPU time a packet in place, beside nftables",
-      measure: "packets",
-      against: "nft-sets",
-      of: "cpu",
-      atMost: 1,
-    },
-    {
-      name: "connections a second in place, beside nftables",
-      measure: "connections",
-      against: "nft-sets",
-      atLeast: 1,
-    },
-  ] as const
-).map((figure) => ({ ...figure, pinning: "free", node: true }));
+  ];
+}
 
 /** Ratios that vary by more than this from round to round say little. */
 export const spreadMax = 0.3;
@@ -191,6 +181,8 @@ export interface Result {
   readonly measure: Measure;
   readonly pinning: Pinning;
   readonly policies: number;
+  /** On the node; absent: of a wire. */
+  readonly pods?: number;
   readonly contender: string;
   readonly title: string;
   readonly unit: string;
@@ -201,6 +193,7 @@ export interface Result {
   readonly p99?: number;
   readonly p999?: number;
   readonly cpuNsPerPacket?: number;
+  readonly workNs?: number;
   /** By round. */
   readonly values: readonly (number | null)[];
 }
@@ -230,12 +223,20 @@ export interface Report extends Omit<SuiteResult, "series" | "leftOut"> {
   readonly noise: { readonly noisy: boolean; readonly reasons: readonly string[] };
 }
 
+/** The results with the sizes that everything was measured with. */
+export function usualResults(results: readonly Result[]): Result[] {
+  const policies = Math.max(...results.map((each) => each.policies));
+  const pods = Math.min(...results.map((each) => each.pods ?? 0));
+  return results.filter((each) => each.policies === policies && (each.pods ?? 0) === pods);
+}
+
 /** Turns measurements into ratios and medians, and says how far they can be trusted. */
 export function makeReport({ series, leftOut, ...run }: SuiteResult): Report {
   const rows = [
     ...[...figures, ...nodeFigures].flatMap((figure) => figureRow(figure, series)),
     ...flowsRow(run.manyFlows?.rates),
     ...(run.manyFlows?.swaps ?? []).flatMap(swapRow),
+    ...growthRows(series),
   ];
   const reasons = noiseOf(series, run.background, rows);
   return {
@@ -260,12 +261,12 @@ function compared(ours: Series, other: Series): Row[] {
   const { measure, pinning } = ours.block;
   const name = `${measures[measure].title}, ${pinnings[pinning].title}`;
   const cpu = measure === "packets" ? rowOf(`CPU time a packet, ${name}`, ours, other, "cpu") : [];
-  return [...rowOf(name, ours, other), ...cpu];
+  const work = isNode(ours) ? rowOf(`CPU time of the path, ${name}`, ours, other, "work") : [];
+  return [...rowOf(name, ours, other), ...cpu, ...work];
 }
 
 function verdictsOf(series: readonly Series[]): Verdict[] {
-  const policies = Math.max(...series.map(({ block }) => block.policies));
-  const measured = series.filter(({ block }) => block.policies === policies);
+  const measured = series.filter(({ block }) => isUsual(block, series));
   const peers = new Set(measured.filter((each) => !isSluice(each)).map((each) => each.contender));
   return [...peers].flatMap((peer) => {
     const rows = measured
@@ -308,12 +309,11 @@ function isNode({ contender }: { readonly contender: string }): boolean {
 }
 
 function figureRow(figure: Figure, series: readonly Series[]): Row[] {
-  const policies = Math.max(...series.map(({ block }) => block.policies));
   const inBlock = series.filter(
     ({ block }) =>
       block.measure === figure.measure &&
       block.pinning === figure.pinning &&
-      block.policies === policies,
+      isUsual(block, series),
   );
   const base = inBlock.find(({ contender }) => contender === figure.against);
   if (base === undefined) return [];
@@ -392,10 +392,52 @@ function swapRow({ link, inForceMs }: SwapFigures): Row[] {
   ];
 }
 
+/** Whether a block has the sizes that everything is measured with: all policies, and the fewest pods. */
+function isUsual(block: Block, series: readonly Series[]): boolean {
+  const all = series.map((each) => each.block);
+  return (
+    block.policies === Math.max(...all.map(({ policies }) => policies)) &&
+    (block.pods ?? 0) === Math.min(...all.map(({ pods = 0 }) => pods))
+  );
+}
+
+/** What a packet and a connection cost in place with more policies, and with more pods, by what they cost with few. */
+function growthRows(series: readonly Series[]): Row[] {
+  const ours = series.filter((each) => isNode(each));
+  return (["packets", "connections"] as const).flatMap((measure) => {
+    const found = ours.filter(({ block }) => block.measure === measure);
+    const what = `CPU a ${measure === "packets" ? "packet" : "connection"}`;
+    const usual = found.find(({ block }) => isUsual(block, series));
+    if (usual === undefined) return [];
+    const own = found.filter(({ contender }) => contender === usual.contender);
+    return own
+      .filter(({ block }) => block !== usual.block)
+      .flatMap((other) => {
+        const [few, many] =
+          (other.block.pods ?? 0) > (usual.block.pods ?? 0) ? [usual, other] : [other, usual];
+        return rowOf(what, many, few, "work").map((row) => grown(row, few.block, many.block));
+      });
+  });
+}
+
+function grown(row: Row, few: Block, many: Block): Row {
+  const atMost = 1.1;
+  const isOfPods = few.pods !== many.pods;
+  const sizeOf = ({ pods = 0, policies }: Block) =>
+    isOfPods ? `${number(pods)} pods` : `${number(policies)} policies`;
+  return {
+    ...row,
+    name: `${row.name}, ${sizeOf(many)}`,
+    against: `with ${sizeOf(few)}`,
+    reach: { atMost },
+    reached: row.ratio <= atMost,
+  };
+}
+
 /** None when the two share no round in which both were measured. */
-function rowOf(name: string, ours: Series, other: Series, of?: "cpu"): Row[] {
+function rowOf(name: string, ours: Series, other: Series, of?: Of): Row[] {
   const read = (sample: Sample | undefined) =>
-    of === "cpu" ? sample?.cpuNsPerPacket : sample?.value;
+    of === "cpu" ? sample?.cpuNsPerPacket : of === "work" ? sample?.workNs : sample?.value;
   const pairs = ours.samples.flatMap((sample, round) => {
     const value = read(sample);
     const base = read(other.samples[round]);
@@ -417,8 +459,8 @@ function rowOf(name: string, ours: Series, other: Series, of?: "cpu"): Row[] {
       by: ours.contender,
       value: median(pairs.map(({ value }) => value)),
       base: median(pairs.map(({ base }) => base)),
-      unit: of === "cpu" ? "ns" : unit,
-      better: of === "cpu" ? "less" : better,
+      unit: of === undefined ? unit : "ns",
+      better: of === undefined ? better : "less",
       policies,
       noisy: spread > spreadMax,
     },
@@ -439,12 +481,14 @@ function resultOf({ block, contender, samples }: Series): Result {
     p99: of((sample) => sample.percentiles?.p99),
     p999: of((sample) => sample.percentiles?.p999),
     cpuNsPerPacket: of((sample) => sample.cpuNsPerPacket),
+    workNs: of((sample) => sample.workNs),
   };
   const present = Object.entries(found).filter(([, value]) => value !== undefined);
   return {
     measure: block.measure,
     pinning: block.pinning,
     policies: block.policies,
+    ...(block.pods === undefined ? {} : { pods: block.pods }),
     contender,
     title: titleOf(contender),
     unit: measures[block.measure].unit,

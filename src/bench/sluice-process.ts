@@ -1,13 +1,8 @@
 import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { pinThread } from "../dataplane/traffic.js";
-import {
-  type Contender,
-  type OpenContext,
-  onStage,
-  type SluiceVariant,
-  threadsOf,
-} from "./contender.js";
+import { type Contender, type OpenContext, onStage, type SluiceVariant } from "./contender.js";
+import { cpuSecondsOfThreads, threadsOf } from "./cpu-time.js";
 import { hookOf } from "./node-links.js";
 import { LeftOut } from "./stage.js";
 import { serverPod } from "./workload.js";
@@ -17,7 +12,7 @@ const readyWithinMs = 60_000;
 const endWithinMs = 3_000;
 
 /**
- * Starts `sluice run` between two veths, or `sluice node` where the middle routes, as a user would.
+ * Starts `sluice run` between two veths, or `sluice node` where the middle is a node with a Service, as a user would.
  *
  * While it rests the process is stopped by a signal: one that spins would take the CPU from the others.
  */
@@ -27,7 +22,12 @@ export async function startSluice(
 ): Promise<Contender> {
   const hook = hookOf(variant.link);
   const stage = onStage((made) => {
-    made.joinToMiddle(hook === undefined ? "bridged" : "routed");
+    if (hook === undefined) {
+      made.joinToMiddle("bridged");
+    } else {
+      made.joinByService();
+      made.addPods(workload.others);
+    }
     return made;
   });
   const words = hook === undefined ? wireWords(variant, sluice) : nodeWords(hook, sluice);
@@ -45,14 +45,14 @@ export async function startSluice(
   const pid = child.pid as number;
   child.kill("SIGSTOP");
   return {
-    clientNamespaceFd: stage.client,
-    serverNamespaceFd: stage.server,
+    ...stage.ends,
     resume(cpus) {
       child.kill("SIGCONT");
       for (const thread of threadsOf(pid)) pinThread(thread, cpus);
     },
     rest: () => void child.kill("SIGSTOP"),
     memoryBytes: () => residentBytes(pid),
+    cpuSeconds: () => cpuSecondsOfThreads(pid, threadsOf(pid)),
     close,
   };
 }

@@ -3,13 +3,8 @@ import { Dataplane, type Topology } from "../dataplane/dataplane.js";
 import { pinThread } from "../dataplane/traffic.js";
 import { pollModeWords } from "../layout/layout.gen.js";
 import { parseManifests } from "../manifest/parse.js";
-import {
-  type Contender,
-  type OpenContext,
-  onStage,
-  type SluiceVariant,
-  threadsOf,
-} from "./contender.js";
+import { type Contender, type OpenContext, onStage, type SluiceVariant } from "./contender.js";
+import { threadsOf } from "./cpu-time.js";
 import { clientMac, serverMac } from "./stage.js";
 
 const gatewayMac = "02:00:00:00:00:ff";
@@ -44,8 +39,7 @@ export function openSwitch({ poll }: SluiceVariant, { workload }: OpenContext): 
       running = false;
     };
     return {
-      clientNamespaceFd: stage.client,
-      serverNamespaceFd: stage.server,
+      ...stage.ends,
       resume(cpus) {
         rest();
         const before = new Set(threadsOf("self"));

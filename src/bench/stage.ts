@@ -7,7 +7,15 @@ import {
   setSysctl,
 } from "../dataplane/host.js";
 import { type Address, parseAddress } from "../net/address.js";
+import { serviceAddress, serviceRules } from "./service-path.js";
 import { client, server } from "./workload.js";
+
+/** Where clients and servers are, and what a client calls the server: its own address when absent. */
+interface Ends {
+  readonly clientNamespaceFd: number;
+  readonly serverNamespaceFd: number;
+  readonly target?: Address;
+}
 
 /** Why something is not measured here: a program or a kernel feature is missing. */
 export class LeftOut extends Error {
@@ -32,6 +40,9 @@ export class Stage {
   readonly client: number = createNamespace();
   readonly middle: number = createNamespace();
   readonly server: number = createNamespace();
+  /** Of the pods that nobody sends to. */
+  #others: number | undefined;
+  #target: Address | undefined;
 
   constructor() {
     try {
@@ -62,6 +73,38 @@ export class Stage {
     }
     if (way === "bridged") this.addressOnLink();
     else this.#addressByGateway();
+  }
+
+  /** Where to measure, as a Contender tells it. */
+  get ends(): Ends {
+    const fds = { clientNamespaceFd: this.client, serverNamespaceFd: this.server };
+    return this.#target === undefined ? fds : { ...fds, target: this.#target };
+  }
+
+  /** Routes both, as a node's pods, and has the client reach the server by the address of its Service. */
+  joinByService(): void {
+    this.joinToMiddle("routed");
+    configureInterface(this.client, {
+      name: "eth0",
+      routes: [{ destination: { address: serviceAddress, length: 32 }, gateway: gateways.outside }],
+    });
+    this.run(["nft", "-f", "-"], serviceRules());
+    this.#target = serviceAddress;
+  }
+
+  /** Gives the middle an interface and a route for each of these pods. */
+  addPods(addresses: readonly Address[]): void {
+    if (addresses.length === 0) return;
+    const others = createNamespace();
+    this.#others = others;
+    for (const [index, address] of addresses.entries()) {
+      const name = `pod${index}`;
+      createVeth({ namespaceFd: others, name }, { namespaceFd: this.middle, name });
+      const routes = [{ destination: { address, length: 32 } }];
+      configureInterface(others, { name, linkLocal: false, up: true });
+      configureInterface(this.middle, { name, linkLocal: false, up: true });
+      configureInterface(this.middle, { name, routes });
+    }
   }
 
   /** Gives client and server their addresses on `eth0`, as on one wire. */
@@ -127,7 +170,9 @@ export class Stage {
   }
 
   close(): void {
-    for (const fd of [this.client, this.middle, this.server]) closeDescriptor(fd);
+    const all = [this.client, this.middle, this.server];
+    if (this.#others !== undefined) all.push(this.#others);
+    for (const fd of all) closeDescriptor(fd);
   }
 }
 

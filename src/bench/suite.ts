@@ -38,6 +38,11 @@ export interface Sample {
   readonly value: number;
   /** Of the whole machine; only of packets. */
   readonly cpuNsPerPacket?: number;
+  /**
+   * CPU time of the client, the server and what is between, with the kernel's work in their name, for each packet,
+   * connection or round trip. Other programs hardly change it.
+   */
+  readonly workNs?: number;
   /** Round trips only, in µs. */
   readonly percentiles?: { readonly p50: number; readonly p99: number; readonly p999: number };
 }
@@ -66,6 +71,7 @@ export interface SuiteResult {
   readonly memory: readonly {
     readonly contender: string;
     readonly policies: number;
+    readonly pods?: number;
     readonly bytes: number;
   }[];
   /** Absent when it was not asked for. */
@@ -107,7 +113,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
       for (const [index, block] of plan.entries()) {
         for (const ref of inTurn(block.contenders, round)) {
           options.signal.throwIfAborted();
-          const contender = cast.find(ref, block.policies);
+          const contender = cast.find(ref, block);
           if (contender === undefined) continue;
           const name = nameOf(ref);
           options.report(
@@ -149,10 +155,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
 class Cast {
   readonly leftOut: { contender: string; reason: string }[] = [];
   readonly #options: SuiteOptions;
-  readonly #contenders = new Map<
-    string,
-    { name: string; policies: number; contender: Contender }
-  >();
+  readonly #contenders = new Map<string, { name: string; size: Size; contender: Contender }>();
 
   constructor(options: SuiteOptions) {
     this.#options = options;
@@ -160,19 +163,22 @@ class Cast {
 
   /** Builds all of a plan; Sluice's processes at once, since each compiles for itself. */
   async open(plan: readonly Block[]): Promise<void> {
-    const wanted = new Map<string, { ref: ContenderRef; policies: number }>();
-    for (const { policies, contenders } of plan) {
-      for (const ref of contenders) wanted.set(keyOf(ref, policies), { ref, policies });
+    const wanted = new Map<string, { ref: ContenderRef; size: Size }>();
+    for (const { policies, pods, contenders } of plan) {
+      const size = pods === undefined ? { policies } : { policies, pods };
+      for (const ref of contenders) wanted.set(keyOf(ref, size), { ref, size });
     }
-    const workloads = new Map<number, Workload>();
+    const workloads = new Map<string, Workload>();
     const starting: Promise<void>[] = [];
     try {
-      for (const { ref, policies } of wanted.values()) {
+      for (const { ref, size } of wanted.values()) {
         this.#options.signal.throwIfAborted();
+        const { policies, pods } = size;
         this.#options.report("building", `${nameOf(ref)}, ${policies} policies`);
-        const workload = workloads.get(policies) ?? makeWorkload(policies);
-        workloads.set(policies, workload);
-        const opened = this.#open(ref, workload);
+        const key = `${policies} ${pods}`;
+        const workload = workloads.get(key) ?? makeWorkload(policies, pods);
+        workloads.set(key, workload);
+        const opened = this.#open(ref, size, workload);
         if (typeof ref === "string") {
           await opened;
         } else {
@@ -186,12 +192,11 @@ class Cast {
     await Promise.all(starting);
   }
 
-  async #open(ref: ContenderRef, workload: Workload): Promise<void> {
-    const { policies } = workload;
+  async #open(ref: ContenderRef, size: Size, workload: Workload): Promise<void> {
     const name = nameOf(ref);
     try {
       const contender = await openContender(ref, { workload, sluice: this.#options.sluice });
-      this.#contenders.set(keyOf(ref, policies), { name, policies, contender });
+      this.#contenders.set(keyOf(ref, size), { name, size, contender });
     } catch (error) {
       if (!(error instanceof LeftOut)) throw error;
       const known = this.leftOut.some((each) => each.contender === name);
@@ -199,14 +204,14 @@ class Cast {
     }
   }
 
-  find(ref: ContenderRef, policies: number): Contender | undefined {
-    return this.#contenders.get(keyOf(ref, policies))?.contender;
+  find(ref: ContenderRef, size: Size): Contender | undefined {
+    return this.#contenders.get(keyOf(ref, size))?.contender;
   }
 
-  memory(): { contender: string; policies: number; bytes: number }[] {
-    return [...this.#contenders.values()].flatMap(({ name, policies, contender }) => {
+  memory(): ({ contender: string; bytes: number } & Size)[] {
+    return [...this.#contenders.values()].flatMap(({ name, size, contender }) => {
       const bytes = contender.memoryBytes();
-      return bytes === undefined ? [] : [{ contender: name, policies, bytes }];
+      return bytes === undefined ? [] : [{ contender: name, ...size, bytes }];
     });
   }
 
@@ -217,8 +222,10 @@ class Cast {
   }
 }
 
-function keyOf(ref: ContenderRef, policies: number): string {
-  return `${nameOf(ref)} ${policies}`;
+type Size = Pick<Block, "policies" | "pods">;
+
+function keyOf(ref: ContenderRef, { policies, pods }: Size): string {
+  return `${nameOf(ref)} ${policies} ${pods}`;
 }
 
 /** Another one goes first in each round. */
@@ -234,7 +241,10 @@ async function measure(
 ): Promise<Sample | undefined> {
   const pinning = pinnings[block.pinning];
   const { kind } = measures[block.measure];
+  const isOfFour = block.measure === "bulk-4" || block.measure === "connections-4";
   contender.resume(pinning.filter);
+  const startMs = performance.now();
+  const startSeconds = contender.cpuSeconds?.() ?? 0;
   try {
     const counts = await measureTraffic({
       kind,
@@ -242,15 +252,19 @@ async function measure(
       client,
       serverNamespaceFd: contender.serverNamespaceFd,
       server,
+      ...(contender.target === undefined ? {} : { target: contender.target }),
       port: trafficPort,
       ...(pinning.client === undefined ? {} : { clientCpu: pinning.client }),
       ...(pinning.server === undefined ? {} : { serverCpu: pinning.server }),
-      streams: block.measure === "bulk-4" ? 4 : 1,
+      streams: isOfFour ? 4 : 1,
       ...(kind === "beside-flows" ? { flows: newFlowsASecond } : {}),
       warmupMs: Math.round(seconds * warmupShare * 1_000),
       durationMs: Math.round(seconds * 1_000),
     });
-    return sampleOf(block.measure, counts);
+    // What is between works for what it has got before, too: its share of the whole time is taken.
+    const between = (contender.cpuSeconds?.() ?? 0) - startSeconds;
+    const share = counts.seconds / ((performance.now() - startMs) / 1_000);
+    return sampleOf(block.measure, counts, counts.endsSeconds + between * share);
   } catch (error) {
     if (error instanceof DataplaneError && error.code === "ETIMEDOUT") return undefined;
     throw error;
@@ -259,18 +273,25 @@ async function measure(
   }
 }
 
-function sampleOf(measured: Measure, counts: TrafficCounts): Sample {
+function sampleOf(measured: Measure, counts: TrafficCounts, workSeconds: number): Sample {
   const rate = counts.received / counts.seconds;
+  const workNs = (workSeconds / counts.received) * 1e9;
   switch (measured) {
     case "round-trip": {
       const at = (share: number) =>
         (counts.roundTripsNs[Math.floor(counts.roundTripsNs.length * share)] ?? 0) / 1_000;
       const percentiles = { p50: at(0.5), p99: at(0.99), p999: at(0.999) };
-      return { value: percentiles.p50, percentiles };
+      return { value: percentiles.p50, percentiles, workNs };
     }
     case "packets":
-      return { value: rate, cpuNsPerPacket: (counts.busySeconds / counts.received) * 1e9 };
+      return {
+        value: rate,
+        cpuNsPerPacket: (counts.busySeconds / counts.received) * 1e9,
+        workNs,
+      };
     case "connections":
+    case "connections-4":
+      return { value: rate, workNs };
     case "beside-flows":
       return { value: rate };
     default:

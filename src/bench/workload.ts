@@ -1,5 +1,5 @@
 import type { KernelFilterRule } from "../dataplane/traffic.js";
-import { type Address, parseAddress } from "../net/address.js";
+import { type Address, formatAddress, parseAddress } from "../net/address.js";
 import { type Prefix, parsePrefix } from "../net/prefix.js";
 
 /**
@@ -8,6 +8,8 @@ import { type Prefix, parsePrefix } from "../net/prefix.js";
  */
 export interface Workload {
   readonly policies: number;
+  /** The addresses of pods beside client and server. */
+  readonly others: readonly Address[];
   /** A Kubernetes List with both pods and a NetworkPolicy for each prefix. */
   readonly manifests: string;
   /** nftables as its manual recommends: connections first, then one look into a map. */
@@ -33,6 +35,8 @@ const serverText = "10.0.2.2";
 const portsUsed = 16;
 /** As many prefixes as there are without overlap. */
 export const policiesMax = 65_536;
+/** As many pods as have an address. */
+export const podsMax = 256;
 const protocols = [
   { name: "tcp", number: 6 },
   { name: "udp", number: 17 },
@@ -43,16 +47,21 @@ interface Entry {
   readonly port: number;
 }
 
-/** Makes the policy of `policies` entries, 1 to `policiesMax`; always the same one. */
-export function makeWorkload(policies: number): Workload {
+/**
+ * Makes the policy of `policies` entries, 1 to `policiesMax`, for a node of `pods`, 2 to `podsMax`; always the same one.
+ * Each pod beside client and server has a policy of its own.
+ */
+export function makeWorkload(policies: number, pods = 2): Workload {
   const entries = Array.from({ length: policies }, (_, index): Entry => {
     if (index === policies - 1) return { prefix: clientPrefix, port: trafficPort };
     const prefix = `172.${16 + (index >> 12)}.${(index >> 4) & 255}.${(index & 15) * 16}/28`;
     return { prefix, port: trafficPort + (index % portsUsed) };
   });
+  const others = Array.from({ length: pods - 2 }, (_, index) => address(`10.0.3.${index + 1}`));
   return {
     policies,
-    manifests: manifestsOf(entries),
+    others,
+    manifests: manifestsOf(entries, others),
     nftSets: nftSetsOf(entries),
     nftFlowtable: nftSetsOf(entries, true),
     nftLinear: nftLinearOf(entries),
@@ -63,7 +72,7 @@ export function makeWorkload(policies: number): Workload {
   };
 }
 
-function manifestsOf(entries: readonly Entry[]): string {
+function manifestsOf(entries: readonly Entry[], others: readonly Address[]): string {
   const pod = (name: string, ip: string) => ({
     apiVersion: "v1",
     kind: "Pod",
@@ -91,8 +100,31 @@ function manifestsOf(entries: readonly Entry[]): string {
     pod("client", "10.0.1.2"),
     pod(serverPod.name, serverText),
     ...policies,
+    ...others.flatMap((each, index) => {
+      const name = `other-${index}`;
+      return [pod(name, formatAddress(each)), policyOf(name)];
+    }),
   ];
   return JSON.stringify({ apiVersion: "v1", kind: "List", items });
+}
+
+/** Lets one pod be reached by the server alone. */
+function policyOf(name: string) {
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name, namespace: serverPod.namespace },
+    spec: {
+      podSelector: { matchLabels: { app: name } },
+      policyTypes: ["Ingress"],
+      ingress: [
+        {
+          from: [{ podSelector: { matchLabels: { app: serverPod.name } } }],
+          ports: [{ protocol: "TCP", port: trafficPort }],
+        },
+      ],
+    },
+  };
 }
 
 function nftSetsOf(entries: readonly Entry[], flowtable = false): string {
@@ -150,7 +182,8 @@ function iptablesOf(entries: readonly Entry[]): string {
   ].join("\n");
 }
 
-function address(text: string): Address {
+/** An address that is written here. */
+export function address(text: string): Address {
   const parsed = parseAddress(text);
   if (parsed === undefined) throw new Error(`${text} is no address`);
   return parsed;

@@ -1,7 +1,7 @@
 import { titleOf } from "../bench/contenders.js";
 import type { SwapFigures } from "../bench/many-flows.js";
 import { type Measure, pinnings } from "../bench/plan.js";
-import { isSluice, type Report, type Result, type Row } from "../bench/report.js";
+import { isSluice, type Report, type Result, type Row, usualResults } from "../bench/report.js";
 import { changeText, type Earlier } from "../bench/saved-report.js";
 import type { Io } from "./io.js";
 import { type Cell, fitTo, renderTable, type Styles, styles, type TableOptions } from "./output.js";
@@ -15,6 +15,12 @@ export function reportText(report: Report, io: Io, earlier?: Earlier): string {
     `${style.bold("Round trips")} ${style.dim(`(UDP, µs, ${largest(report)} policies)`)}\n${roundTripTable(report, style, fit)}`,
     `${style.bold("Rates")} ${style.dim(`(nothing pinned, ${largest(report)} policies)`)}\n${rateTable(report, style, fit)}`,
   ];
+  const path = pathTable(report, style, fit);
+  if (path !== undefined) {
+    parts.push(
+      `${style.bold("CPU time of the path")} ${style.dim("(client, server and what is between, µs)")}\n${path}`,
+    );
+  }
   const sizes = sizesTable(report, fit);
   if (sizes !== undefined) {
     parts.push(`${style.bold("By number of policies")} ${style.dim("(packets/s)")}\n${sizes}`);
@@ -78,7 +84,7 @@ function reachText({ reach }: Row): string {
 }
 
 function roundTripTable(report: Report, style: Styles, fit: TableOptions): string {
-  const found = ofLargest(report).filter(({ measure }) => measure === "round-trip");
+  const found = usualResults(report.results).filter(({ measure }) => measure === "round-trip");
   const shown = Object.entries(pinnings).filter(([name]) =>
     found.some(({ pinning }) => pinning === name),
   );
@@ -97,38 +103,86 @@ function roundTripTable(report: Report, style: Styles, fit: TableOptions): strin
   );
 }
 
+const rateColumns: readonly (readonly [
+  header: string,
+  measure: Measure,
+  text: (result: Result | undefined) => string,
+])[] = [
+  ["PACKETS/S", "packets", (result) => whole(result?.value)],
+  ["CPU NS/PACKET", "packets", (result) => whole(result?.cpuNsPerPacket)],
+  ["TCP GBIT/S, 1 STREAM", "bulk-1", (result) => significant(result?.value)],
+  ["4 STREAMS", "bulk-4", (result) => significant(result?.value)],
+  ["CONNECTIONS/S", "connections", (result) => whole(result?.value)],
+  ["4 CLIENTS", "connections-4", (result) => whole(result?.value)],
+  ["PING-PONG/S BESIDE FLOWS", "beside-flows", (result) => whole(result?.value)],
+];
+
 function rateTable(report: Report, style: Styles, fit: TableOptions): string {
-  const found = ofLargest(report).filter(({ pinning }) => pinning === "free");
-  const value = (contender: string, measure: Measure): Result | undefined =>
-    found.find((each) => each.contender === contender && each.measure === measure);
+  const found = usualResults(report.results).filter(({ pinning }) => pinning === "free");
+  const columns = rateColumns.filter(([, measure]) =>
+    found.some((each) => each.measure === measure),
+  );
   return renderTable(
     contendersOf(found).map((contender) => [
       nameCell(contender, style),
-      whole(value(contender, "packets")?.value),
-      whole(value(contender, "packets")?.cpuNsPerPacket),
-      significant(value(contender, "bulk-1")?.value),
-      significant(value(contender, "bulk-4")?.value),
-      whole(value(contender, "connections")?.value),
-      whole(value(contender, "beside-flows")?.value),
+      ...columns.map(([, measure, text]) =>
+        text(found.find((each) => each.contender === contender && each.measure === measure)),
+      ),
     ]),
+    {
+      header: ["", ...columns.map(([header]) => header)],
+      right: columns.map((_, index) => index + 1),
+      ...fit,
+    },
+  );
+}
+
+/** What a packet and a connection cost on a node, by its policies and pods: the programs' CPU time on the path. */
+function pathTable(report: Report, style: Styles, fit: TableOptions): string | undefined {
+  const found = report.results.filter(({ pods, workNs }) => pods !== undefined && workNs);
+  const measured = (["packets", "connections"] as const).flatMap((measure) => {
+    const own = found.filter((each) => each.measure === measure && each.pinning === "free");
+    return own.length === 0 ? [] : [{ measure, own }];
+  });
+  if (measured.length === 0) return undefined;
+  const sizes = new Map<string, { policies: number; pods: number | undefined }>();
+  for (const { policies, pods } of found) sizes.set(`${policies} ${pods}`, { policies, pods });
+  const columns = [...sizes.values()].sort(
+    (a, b) => a.policies - b.policies || (a.pods ?? 0) - (b.pods ?? 0),
+  );
+  return renderTable(
+    measured.flatMap(({ measure, own }) =>
+      contendersOf(own).map((contender) => [
+        nameCell(contender, style),
+        measure === "packets" ? "packet" : "connection",
+        ...columns.map(({ policies, pods }) =>
+          significant(
+            thousandth(
+              own.find(
+                (each) =>
+                  each.contender === contender && each.policies === policies && each.pods === pods,
+              )?.workNs,
+            ),
+          ),
+        ),
+      ]),
+    ),
     {
       header: [
         "",
-        "PACKETS/S",
-        "CPU NS/PACKET",
-        "TCP GBIT/S, 1 STREAM",
-        "4 STREAMS",
-        "CONNECTIONS/S",
-        "PING-PONG/S BESIDE FLOWS",
+        "µs A",
+        ...columns.map(({ policies, pods }) => `${whole(policies)} POLICIES, ${pods} PODS`),
       ],
-      right: [1, 2, 3, 4, 5, 6],
+      right: columns.map((_, index) => index + 2),
       ...fit,
     },
   );
 }
 
 function sizesTable(report: Report, fit: TableOptions): string | undefined {
-  const found = report.results.filter(({ measure }) => measure === "packets");
+  const found = report.results.filter(
+    ({ measure, pods }) => measure === "packets" && pods === undefined,
+  );
   const sizes = [...new Set(found.map(({ policies }) => policies))].sort((a, b) => a - b);
   if (sizes.length < 2) return undefined;
   const atSmallest = found.filter(({ policies }) => policies === sizes[0]);
@@ -145,9 +199,9 @@ function sizesTable(report: Report, fit: TableOptions): string | undefined {
 
 function memoryTable(report: Report, fit: TableOptions): string {
   return renderTable(
-    report.memory.map(({ contender, policies, bytes }) => [
+    report.memory.map(({ contender, policies, pods, bytes }) => [
       contender,
-      `${policies} policies`,
+      `${policies} policies${pods === undefined ? "" : `, ${pods} pods`}`,
       `${whole(bytes / 2 ** 20)} MiB`,
     ]),
     { right: [1, 2], ...fit },
@@ -194,12 +248,6 @@ function footer({ machine, rounds, seconds }: Report): string {
   return `${machine.cpus} × ${machine.model}, Linux ${machine.kernel}, node ${machine.node}; ${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s`;
 }
 
-/** Results with the largest number of policies: the ones that everything was measured with. */
-function ofLargest(report: Report): Result[] {
-  const policies = largest(report);
-  return report.results.filter((result) => result.policies === policies);
-}
-
 function largest({ results }: Report): number {
   return Math.max(...results.map(({ policies }) => policies));
 }
@@ -217,6 +265,10 @@ function nameCell(contender: string, style: Styles): Cell {
 function significant(value: number | undefined): string {
   if (value === undefined) return "–";
   return value >= 100 ? whole(value) : value.toPrecision(3);
+}
+
+function thousandth(value: number | undefined): number | undefined {
+  return value === undefined ? undefined : value / 1_000;
 }
 
 function whole(value: number | undefined): string {

@@ -46,7 +46,7 @@ export const benchFlags = [
   {
     flags: "--peers <names>",
     description:
-      "what to measure beside, with commas: direct, bridge, routed, tracked, nft-sets, nft-flowtable, nft-linear, iptables, tc-ebpf; none for none; the usual ones when left out",
+      "what to measure beside, with commas: direct, bridge, routed, nft-sets, nft-flowtable, nft-linear, iptables, tc-ebpf; with --node: service, service-nft-sets, service-nfqueue; none for none; all when left out",
   },
   {
     flags: "--links <names>",
@@ -56,6 +56,11 @@ export const benchFlags = [
   {
     flags: "--policies <numbers>",
     description: "sizes of the policy, with commas; everything is measured with the largest",
+  },
+  {
+    flags: "--pods <numbers>",
+    description:
+      "with --node: pods on the node, with commas; everything is measured with the fewest; 10,50,250 when left out",
   },
   {
     flags: "--rounds <n>",

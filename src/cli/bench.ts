@@ -1,13 +1,13 @@
 import { constants } from "node:os";
+import { nodePeerNames, wirePeerNames } from "../bench/contenders.js";
 import { reportHtml } from "../bench/html.js";
 import { withNativeFigures } from "../bench/native/figures.js";
 import { measureNativeFigures } from "../bench/native/measure.js";
 import { nodeLinks } from "../bench/node-links.js";
-import { nodePeers, peerNames } from "../bench/peers.js";
 import { isSluice, makeReport, type Report } from "../bench/report.js";
 import { type Earlier, earlierOf, readReport } from "../bench/saved-report.js";
 import { runSuite, type SuiteOptions } from "../bench/suite.js";
-import { policiesMax } from "../bench/workload.js";
+import { podsMax, policiesMax } from "../bench/workload.js";
 import { settings } from "../control/settings.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { systemReason } from "../diagnostics/system-reason.js";
@@ -30,6 +30,9 @@ const presets = {
   quick: { policies: [10, 1_000, 10_000], rounds: 7, seconds: 0.12, withinSeconds: 108 },
   full: { policies: [10, 100, 1_000, 10_000], rounds: 7, seconds: 0.6 },
 } as const;
+
+/** Pods on the node with --node: everything is measured with the fewest. */
+const podCounts = [10, 50, 250];
 
 /** The link that stands for the switch of a lab. */
 const labLink = "tap";
@@ -132,12 +135,15 @@ function readPlan(options: BenchOptions): Plan {
   const preset = options.quick ? presets.quick : presets.full;
   const ways = [...settings.link.words.filter((link) => link !== "auto"), labLink];
   const links = options.node ? nodeLinks : ways;
-  const usualPeers = options.node ? nodePeers : peerNames.filter((name) => name !== "tracked");
+  // The last hook is for kernels that have nothing else.
+  const usualLinks = options.node && options.quick ? nodeLinks.slice(0, -1) : links;
+  const peers = options.node ? nodePeerNames : wirePeerNames;
   const { rounds: _, seconds: __, policies: ___, ...limits } = preset;
   return {
     quick: options.quick,
-    peers: readNames(options.peers, peerNames, "--peers", usualPeers),
-    links: readNames(options.links, links, "--links"),
+    ...(options.node ? { pods: readPods(options.pods) } : {}),
+    peers: readNames(options.peers, peers, "--peers"),
+    links: readNames(options.links, links, "--links", usualLinks),
     polls: options.node ? [] : settings.poll.words,
     // Where links or peers are picked, only those are asked about.
     manyFlows: !options.node && options.links === undefined && options.peers === undefined,
@@ -169,12 +175,27 @@ function readNames(
 }
 
 function readSizes(text: string): number[] {
-  const sizes = text.split(",").map(Number);
-  if (!sizes.every((size) => Number.isInteger(size) && size >= 1 && size <= policiesMax)) {
+  return readNumbers(text, "--policies", { least: 1, most: policiesMax, such: "10,1000" });
+}
+
+function readPods(text: string | undefined): readonly number[] {
+  return text === undefined
+    ? podCounts
+    : readNumbers(text, "--pods", { least: 2, most: podsMax, such: "10,250" });
+}
+
+/** Ascending, each once. Errors: CommandError (usage). */
+function readNumbers(
+  text: string,
+  flag: string,
+  { least, most, such }: { least: number; most: number; such: string },
+): number[] {
+  const numbers = text.split(",").map(Number);
+  if (!numbers.every((each) => Number.isInteger(each) && each >= least && each <= most)) {
     throw new CommandError(
       exitCodes.usage,
-      `--policies: got "${text}", want numbers of 1 to ${policiesMax}, such as 10,1000`,
+      `${flag}: got "${text}", want numbers of ${least} to ${most}, such as ${such}`,
     );
   }
-  return [...new Set(sizes)].sort((a, b) => a - b);
+  return [...new Set(numbers)].sort((a, b) => a - b);
 }

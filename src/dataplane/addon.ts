@@ -39,6 +39,7 @@ export interface Addon {
     /** A descriptor, which it takes; -1: it opens one. */
     inherited: number,
   ) => NativePodConnectionEnds;
+  readonly NativeAcceptQueue: new (namespaceFd: number, queue: number) => NativeAcceptQueue;
   readonly NativePodConnectionList: new (filter: NativeForwardFilter) => NativePodConnectionList;
   removeForwardFilter(folder: string): void;
   /** See source-guards.ts. */
@@ -117,7 +118,7 @@ export interface Addon {
   ): Promise<Float64Array>;
 
   /** A TrafficRequest record. */
-  traffic(request: Uint8Array): Promise<TrafficCounts>;
+  traffic(request: Uint8Array, target: Uint8Array): Promise<TrafficCounts>;
   pinThread(threadId: number, cpus: Uint32Array): void;
   /** `rules` are four words each. Returns the descriptors that keep the filter attached. */
   attachKernelFilter(
@@ -164,6 +165,7 @@ export interface TrafficCounts {
   readonly sent: number;
   readonly received: number;
   readonly busySeconds: number;
+  readonly endsSeconds: number;
   readonly roundTripsNs: Float32Array;
 }
 
@@ -254,6 +256,11 @@ export interface NativeForwardFilter {
   drainEvents(events: Uint8Array): number;
   leave(): void;
   judgeOnce(packet: Uint8Array): boolean;
+}
+
+/** See openAcceptQueue in traffic.ts. */
+export interface NativeAcceptQueue {
+  close(): void;
 }
 
 export interface NativePodConnectionEnds {

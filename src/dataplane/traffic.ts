@@ -6,7 +6,7 @@ import {
 } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
 import { formatPrefix, type Prefix } from "../net/prefix.js";
-import { addon, type TrafficCounts } from "./addon.js";
+import { addon, type NativeAcceptQueue, type TrafficCounts } from "./addon.js";
 import { native, nativeAsync } from "./errors.js";
 
 /**
@@ -15,7 +15,7 @@ import { native, nativeAsync } from "./errors.js";
 
 /**
  * `round-trips`: UDP, one datagram at a time. `packets`: UDP one way, as many as go. `stream`: TCP one
- * way. `connections`: connect, request, reply, close, one after the other. `beside-flows`: a byte there and back over one TCP
+ * way. `connections`: connect, request, reply, close, one after the other for each client. `beside-flows`: a byte there and back over one TCP
  * connection, one at a time, while new UDP flows of IPv4 come to the same port; needs CAP_NET_RAW.
  */
 export type TrafficKind = (typeof trafficKindWords)[number];
@@ -26,11 +26,13 @@ export interface TrafficRequest {
   readonly client: Address;
   readonly serverNamespaceFd: number;
   readonly server: Address;
+  /** What the client calls the server: its own address when absent. */
+  readonly target?: Address;
   readonly port: number;
   /** CPUs of the threads of each end; any when absent. */
   readonly clientCpu?: number;
   readonly serverCpu?: number;
-  /** TCP connections of a `stream`: 1 when absent. */
+  /** TCP connections of a `stream`, and clients that make `connections`, each beside the others: 1 when absent. */
   readonly streams?: number;
   /** Of a datagram: 18 when absent, which makes a frame of 64 bytes. */
   readonly payloadBytes?: number;
@@ -47,11 +49,12 @@ export type { TrafficCounts };
  * Sends traffic of one kind for a while and counts what arrived.
  *
  * Units:  datagrams, bytes, connections or round trips; `busySeconds` is the busy time of all CPUs of the
- *         machine together.
+ *         machine together; `endsSeconds` that of clients and servers alone, with the kernel's work in their name.
  * Errors: DataplaneError ETIMEDOUT when nothing arrives at all.
  */
 export async function measureTraffic(request: TrafficRequest): Promise<TrafficCounts> {
-  if (request.client.family !== request.server.family) {
+  const { family } = request.client;
+  if (family !== request.server.family || (request.target ?? request.server).family !== family) {
     throw new RangeError("client and server are of different families");
   }
   const record = new Uint8Array(TrafficRecord.bytes);
@@ -71,7 +74,10 @@ export async function measureTraffic(request: TrafficRequest): Promise<TrafficCo
     warmupMs: request.warmupMs,
     durationMs: request.durationMs,
   });
-  const counts = await nativeAsync(`send ${request.kind}`, () => addon().traffic(record));
+  const target = request.target ?? request.server;
+  const counts = await nativeAsync(`send ${request.kind}`, () =>
+    addon().traffic(record, target.bytes),
+  );
   counts.roundTripsNs.sort();
   return counts;
 }
@@ -81,6 +87,17 @@ export async function measureTraffic(request: TrafficRequest): Promise<TrafficCo
  */
 export function pinThread(threadId: number, cpus: readonly number[]): void {
   native(`pin thread ${threadId}`, () => addon().pinThread(threadId, Uint32Array.from(cpus)));
+}
+
+/**
+ * Takes a queue of netfilter in a namespace, and lets everything pass that comes there, from a thread of its own.
+ *
+ * Owner:  the caller closes it.
+ * Errors: DataplaneError; `bind NFQUEUE` where the kernel has no queues.
+ */
+export function openAcceptQueue(namespaceFd: number, queue: number): NativeAcceptQueue {
+  const { NativeAcceptQueue } = addon();
+  return native("take a queue of netfilter", () => new NativeAcceptQueue(namespaceFd, queue));
 }
 
 /** What may reach the inside of a kernel filter. */

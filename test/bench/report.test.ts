@@ -6,6 +6,7 @@ import { changeText, earlierOf, readReport } from "../../src/bench/saved-report.
 import { median, quantile, spreadOf } from "../../src/bench/statistics.js";
 import type { Sample, SuiteResult } from "../../src/bench/suite.js";
 import { makeWorkload } from "../../src/bench/workload.js";
+import { formatAddress } from "../../src/net/address.js";
 
 describe("statistics", () => {
   test("quantiles lie between neighbours in proportion", () => {
@@ -71,7 +72,48 @@ describe("plan", () => {
   });
 });
 
+describe("plan of a node", () => {
+  test("all contenders by every measure, the first hook alone by other sizes", () => {
+    const blocks = makePlan({
+      quick: true,
+      peers: ["service", "service-nft-sets", "service-nfqueue"],
+      policies: [10, 1_000],
+      pods: [10, 250],
+      links: ["node-netfilter", "node-iptables"],
+      polls: [],
+      cpus: 2,
+    });
+    const shown = blocks.map(({ measure, pinning, policies, pods, contenders }) => {
+      const names = contenders.map((each) => (typeof each === "string" ? each : each.link));
+      return `${measure} ${pinning} ${policies} ${pods}: ${names.join(" ")}`;
+    });
+    const all = "service service-nft-sets service-nfqueue node-netfilter node-iptables";
+    expect(shown).toEqual([
+      `connections free 1000 10: ${all}`,
+      `connections-4 free 1000 10: ${all}`,
+      `round-trip one-core 1000 10: ${all}`,
+      `round-trip free 1000 10: ${all}`,
+      `packets free 1000 10: ${all}`,
+      `bulk-1 free 1000 10: ${all}`,
+      "packets free 10 10: service-nft-sets node-netfilter",
+      "connections free 10 10: service-nft-sets node-netfilter",
+      "packets free 1000 250: node-netfilter",
+      "connections free 1000 250: node-netfilter",
+    ]);
+  });
+});
+
 describe("workload", () => {
+  test("more pods are more policies and addresses, and change nothing of the others", () => {
+    const few = JSON.parse(makeWorkload(7).manifests).items;
+    const { manifests, others } = makeWorkload(7, 250);
+    const many = JSON.parse(manifests).items;
+    expect(others.length).toBe(248);
+    expect(new Set(others.map(formatAddress)).size).toBe(248);
+    expect(many.slice(0, few.length)).toEqual(few);
+    expect(many.length).toBe(few.length + 2 * 248);
+  });
+
   test("every filter is told the same: so many prefixes, the client's the last", () => {
     const { manifests, nftSets, nftFlowtable, nftLinear, iptables, kernelRules } =
       makeWorkload(5_000);
@@ -239,5 +281,50 @@ describe("report", () => {
     expect(readReport("{")).toMatch(/^want the JSON of sluice bench: /);
     expect(readReport('{"rows":[]}')).toMatch(/got another document$/);
     expect(readReport("null")).toMatch(/got another document$/);
+  });
+
+  test("in place has its own aims, and what it costs with more policies and pods", () => {
+    const of = (policies: number, pods: number): Block => ({
+      ...{ measure: "connections", pinning: "free", policies, pods },
+      contenders: [],
+    });
+    const costs = (...each: number[]) => each.map((workNs) => ({ value: 1e9 / workNs, workNs }));
+    const node = "sluice node-netfilter";
+    const [usual, few, many] = [of(1_000, 10), of(10, 10), of(1_000, 250)];
+    const { manyFlows: _, ...run } = result;
+    const { rows, verdicts, results } = makeReport({
+      ...run,
+      series: [
+        { block: usual, contender: "service", samples: costs(100, 200) },
+        { block: usual, contender: "service-nft-sets", samples: costs(110, 220) },
+        { block: usual, contender: node, samples: costs(102, 204) },
+        { block: few, contender: node, samples: costs(102, 204) },
+        { block: many, contender: node, samples: costs(153, 306) },
+      ],
+    });
+    const shown = rows.map(({ name, against, ratio, reached }) => ({
+      name,
+      against,
+      ratio,
+      reached,
+    }));
+    const title = "no policy";
+    const best = "nftables best practice, 1,000 policies";
+    const ratio = (value: number) => expect.closeTo(value, 3);
+    const each = "1 client: connections a second";
+    const cpu = "CPU a connection";
+    expect(shown).toEqual([
+      { name: each, against: title, ratio: ratio(1 / 1.02), reached: true },
+      { name: cpu, against: title, ratio: ratio(1.02), reached: true },
+      { name: each, against: best, ratio: ratio(1.1 / 1.02), reached: true },
+      { name: cpu, against: best, ratio: ratio(1.02 / 1.1), reached: true },
+      { name: `${cpu}, 1,000 policies`, against: "with 10 policies", ratio: 1, reached: true },
+      { name: `${cpu}, 250 pods`, against: "with 10 pods", ratio: 1.5, reached: false },
+    ]);
+    expect(verdicts.map(({ title: peer, worse }) => [peer, worse.length])).toEqual([
+      [title, 0],
+      ["nftables best practice", 0],
+    ]);
+    expect(results.map(({ pods, workNs }) => [pods, workNs])).toContainEqual([250, 229.5]);
   });
 });

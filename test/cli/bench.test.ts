@@ -54,6 +54,7 @@ describe.skipIf(labObstacle !== undefined)(named("sluice bench", labObstacle), (
     });
   }
 
+  const isNode = (contender: string) => contender.startsWith("sluice node-");
   const short = ["--quick", "--rounds", "1", "--seconds", "0.1", "--policies", "5,50"];
 
   test("prints ratios, and what they are of", async () => {
@@ -94,30 +95,44 @@ describe.skipIf(labObstacle !== undefined)(named("sluice bench", labObstacle), (
 
   test.skipIf(inPlaceObstacle !== undefined)(
     named(
-      "--node measures what judges in place, beside the same path without policy",
+      "--node measures what judges in place by a Service, and what more policies and pods cost",
       inPlaceObstacle,
     ),
     async () => {
-      const words = ["--node", "--links", "node-netfilter", "--peers", "tracked", "-o", "json"];
+      const words = ["--node", "--links", "node-netfilter", "--pods", "3,6", "-o", "json"];
       const { code, stdout, stderr } = await finish(start([], ...short, ...words));
       expect(code, stderr).toBe(0);
       const { rows, results, leftOut } = JSON.parse(stdout) as {
-        rows: Row[];
-        results: Result[];
-        leftOut: unknown[];
+        rows: (Row & { reach: object })[];
+        results: (Result & { policies: number; pods: number; workNs?: number })[];
+        leftOut: { contender: string; reason: string }[];
       };
-      expect(leftOut).toEqual([]);
-      expect(new Set(results.map(({ contender }) => contender))).toEqual(
-        new Set(["tracked", "sluice node-netfilter"]),
-      );
+      // A kernel may have no queues of netfilter; all else is there where programs at the hook are.
+      expect(leftOut.filter(({ contender }) => contender !== "service-nfqueue")).toEqual([]);
+      const named = new Set(results.map(({ contender }) => contender));
+      for (const each of ["service", "service-nft-sets", "sluice node-netfilter"]) {
+        expect(named).toContain(each);
+      }
+      // What gets through the Service's address is told with what it costs, by every size.
+      const sizes = results
+        .filter(({ contender, measure }) => isNode(contender) && measure === "connections")
+        .map(({ policies, pods }) => `${policies} ${pods}`);
+      expect(sizes.sort()).toEqual(["5 3", "50 3", "50 6"]);
+      for (const { measure, contender, value, workNs } of results) {
+        const what = `${measure} of ${contender}`;
+        if (value === undefined || measure === "bulk-1") continue;
+        expect(workNs, what).toBeGreaterThan(50);
+      }
       // Never the aims of a wire: those are for what carries packets itself.
       expect(rows.length).toBeGreaterThan(0);
       for (const row of rows) {
-        expect(row.name).toContain("in place, beside the same path without policy");
-        expect(row.against).toBe("routed, with connections tracked");
+        expect(row.name).toMatch(/^(1 client: |4 clients: |CPU a |round trip p50$|bulk TCP)/);
+        expect(row.reach).toBeDefined();
         expect(row.ratio, row.name).toBeGreaterThan(0);
       }
+      expect(rows.map(({ name }) => name)).toContain("CPU a connection, 6 pods");
     },
+    120_000,
   );
 
   test("a table for reading, without root too", async () => {
@@ -154,6 +169,7 @@ describe.skipIf(labObstacle !== undefined)(named("sluice bench", labObstacle), (
     [["--peers", "novel"], /--peers: got "novel", want some of direct,bridge/],
     [["--links", "af-packet,x"], /--links: got "x"/],
     [["--policies", "0"], /--policies: got "0", want numbers of 1 to/],
+    [["--node", "--pods", "1"], /--pods: got "1", want numbers of 2 to 256/],
     [["--seconds", "0"], /--seconds: got "0", want seconds from/],
   ])("refuses %j", (words, message) => {
     const answer = spawnSync(process.execPath, [main, "bench", ...words], { encoding: "utf8" });

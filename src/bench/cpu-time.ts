@@ -1,0 +1,34 @@
+import { readdirSync, readFileSync } from "node:fs";
+
+/** The threads of a process. */
+export function threadsOf(process: number | "self"): number[] {
+  return readdirSync(`/proc/${process}/task`).map(Number);
+}
+
+/** Runs a step of this process, and finds the threads that it has started. */
+export function newThreads<Result>(step: () => Result): {
+  readonly result: Result;
+  readonly found: readonly number[];
+} {
+  const before = new Set(threadsOf("self"));
+  const result = step();
+  return { result, found: threadsOf("self").filter((each) => !before.has(each)) };
+}
+
+/**
+ * The CPU time that threads have used, with the kernel's work in their name. Threads that have ended count no more.
+ *
+ * Source: Documentation/scheduler/sched-stats.rst of the kernel.
+ */
+export function cpuSecondsOfThreads(process: number | "self", threads: readonly number[]): number {
+  let nanoseconds = 0;
+  for (const thread of threads) {
+    try {
+      const text = readFileSync(`/proc/${process}/task/${thread}/schedstat`, "utf8");
+      nanoseconds += Number(text.split(" ", 1)[0]);
+    } catch {
+      // It has ended.
+    }
+  }
+  return nanoseconds / 1e9;
+}
