@@ -157,6 +157,7 @@ Status ForwardFilter::readShapes() noexcept {
       .skbLength = types.offsetOf(packet, "len"),
       .skbKind = types.offsetOf(packet, "__pkt_type_offset"),
       .conntrackType = entry,
+      .conntrackStatus = types.offsetOf(entry, "status"),
       .originalTuple = nodes + tupleInNode,
       .replyTuple = nodes + types.sizeOf(node) + tupleInNode,
       .castFunction = types.function("bpf_rdonly_cast"),
@@ -167,12 +168,12 @@ Status ForwardFilter::readShapes() noexcept {
   // The programs read the rest of a tuple by its own offsets.
   constexpr uint32_t TUPLE_BYTES = 40;
   constexpr uint32_t DESTINATION_OFFSET = 20;
-  const bool fits = shapes_.skbConntrack != ABSENT && shapes_.skbLength != ABSENT &&
-                    shapes_.skbKind != ABSENT && entry != ABSENT && nodes != ABSENT &&
-                    tupleInNode != ABSENT && types.sizeOf(tuple) == TUPLE_BYTES &&
-                    types.offsetOf(tuple, "dst") == DESTINATION_OFFSET &&
-                    shapes_.castFunction != ABSENT && shapes_.dynptrFunction != ABSENT &&
-                    shapes_.sliceFunction != ABSENT;
+  const bool fits =
+      shapes_.skbConntrack != ABSENT && shapes_.skbLength != ABSENT && shapes_.skbKind != ABSENT &&
+      entry != ABSENT && nodes != ABSENT && shapes_.conntrackStatus != ABSENT &&
+      tupleInNode != ABSENT && types.sizeOf(tuple) == TUPLE_BYTES &&
+      types.offsetOf(tuple, "dst") == DESTINATION_OFFSET && shapes_.castFunction != ABSENT &&
+      shapes_.dynptrFunction != ABSENT && shapes_.sliceFunction != ABSENT;
   return fits ? Status{} : Status{StatusCode::Argument};
 }
 
@@ -206,6 +207,7 @@ Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) 
       {"skbLength", Kind::Number, shapes_.skbLength},
       {"skbKind", Kind::Number, shapes_.skbKind},
       {"conntrackType", Kind::Number, shapes_.conntrackType},
+      {"conntrackStatus", Kind::Number, shapes_.conntrackStatus},
       {"originalTuple", Kind::Number, shapes_.originalTuple},
       {"replyTuple", Kind::Number, shapes_.replyTuple},
       {"bpf_rdonly_cast", Kind::Function, shapes_.castFunction},

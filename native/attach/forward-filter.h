@@ -183,6 +183,7 @@ class ForwardFilter {
     uint32_t skbLength;
     uint32_t skbKind;
     uint32_t conntrackType;
+    uint32_t conntrackStatus;
     uint32_t originalTuple;
     uint32_t replyTuple;
     uint32_t castFunction;

@@ -5,7 +5,7 @@ import type { ConnectionItem, ControlList } from "../../src/control/control-rout
 import type { PolicyItem, RuleItem } from "../../src/control/policy-routes.js";
 import { setSysctl } from "../../src/dataplane/host.js";
 import type { FlowLine } from "../../src/observe/flow.js";
-import { kernelObstacle, NodeBench } from "./in-place-bench.js";
+import { hookObstacle, kernelObstacle, NodeBench } from "./in-place-bench.js";
 import { finish, named, until } from "./lab-harness.js";
 import { permissive, restrictive } from "./wire-bench.js";
 
@@ -51,13 +51,14 @@ describe.skipIf(obstacle !== undefined)(named("flows in place", obstacle), () =>
     const answer: ControlList<ConnectionItem> = JSON.parse(await bench.ask(...words));
     return answer.items;
   };
-  const closed = async (): Promise<readonly FlowLine[]> => {
+  const told = async (event: string): Promise<readonly FlowLine[]> => {
     const words = ["observe", "--socket", bench.socket, "--last", "1000", "-o", "json"];
     const lines = (await bench.ask(...words)).split("\n").filter((line) => line !== "");
     return lines
       .map((line): FlowLine => JSON.parse(line))
-      .filter(({ flow }) => flow.ext.event === "closed");
+      .filter(({ flow }) => flow.ext.event === event);
   };
+  const closed = () => told("closed");
 
   test.each([
     ["routed", 4],
@@ -120,6 +121,24 @@ describe.skipIf(obstacle !== undefined)(named("flows in place", obstacle), () =>
       // What policy denies is no connection, so it has no end.
       expect(ends).toHaveLength(2);
       expect(await list()).toEqual([]);
+    },
+  );
+
+  test.skipIf(hookObstacle("netfilter") !== undefined)(
+    named("what nobody answers is one connection, whatever it sends", hookObstacle("netfilter")),
+    async () => {
+      bench.route();
+      await bench.node(restrictive);
+      const opened = async () =>
+        (await told("opened")).flatMap(({ flow: { l4 } }) =>
+          l4 !== undefined && "UDP" in l4 ? [l4.UDP.source_port] : [],
+        );
+      const send = (port: number, count: number) =>
+        `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", ${port})); [s.sendto(b"x", ("10.0.0.1", 53)) for _ in range(${count})]`;
+      bench.run(bench.peer, "python3", "-c", send(4_001, 50));
+      bench.run(bench.peer, "python3", "-c", send(4_002, 1));
+      await until("the last one", async () => (await opened()).includes(4_002));
+      expect(await opened()).toEqual([4_001, 4_002]);
     },
   );
 

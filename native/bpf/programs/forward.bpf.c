@@ -4,8 +4,8 @@
 #include "native/bpf/programs/forward.h"
 
 // By the loader, from the kernel's type information.
-extern const char skbConntrack[], skbLength[], skbKind[], conntrackType[], originalTuple[],
-    replyTuple[];
+extern const char skbConntrack[], skbLength[], skbKind[], conntrackType[], conntrackStatus[],
+    originalTuple[], replyTuple[];
 
 // Functions of the kernel.
 extern void* bpf_rdonly_cast(const void* object, SluiceU32 type);
@@ -27,6 +27,9 @@ typedef struct {
 
 // The low bits of skb._nfct.
 enum { CT_RELATED = 1, CT_NEW = 2, CT_REPLY = 3, CT_RELATED_REPLY = 4, CT_MASK = 7 };
+
+// A bit of nf_conn.status, which a connection gets when its first packet has passed all hooks.
+enum { STATUS_CONFIRMED = 8 };
 
 // The bits of skb's byte with pkt_type, and those of a packet that is for one receiver alone.
 enum { KIND_MASK = 7, KIND_HOST = 0 };
@@ -111,7 +114,9 @@ INLINE int judgeConnection(Packet* packet, const void* entry, SluiceU32 info) {
     return drop(packet, &flow, SLUICE_DropReason_RelatedMismatch, 0);
   }
   packet->asSent = info < CT_REPLY ? original : reply;
-  return judge(packet, &flow, info == CT_NEW);
+  // Without an answer all packets of a connection are new to the kernel; the first one is told.
+  const SluiceU64 status = *(const SluiceU64*)((const char*)entry + LOADED(conntrackStatus));
+  return judge(packet, &flow, info == CT_NEW && (status & STATUS_CONFIRMED) == 0);
 }
 
 INLINE int judgePacket(Context* context, int isV6) {
