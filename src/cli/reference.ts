@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
+import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { folded } from "../layout/render-docs.js";
 import type { Fields } from "../node/config-shape.js";
@@ -13,19 +14,22 @@ import {
 } from "../node/node-schema.js";
 import type { CommandSpec, OptionSpec } from "./command-spec.js";
 import { commandTree } from "./commands.js";
+import { runCli } from "./frame.js";
 import { commonOptions } from "./shared-options.js";
 
 /**
- * Writes docs/commands.md from the command tree, and docs/config.md and the JSON Schema from the keys of a
- * config file. `npm run docs -- --check` only compares.
+ * Writes docs/commands.md from the command tree, docs/config.md and the JSON Schema from the keys of a config file, and
+ * the picture of the readme. `npm run docs -- --check` only compares.
  */
 
 const root = await commandTree();
+const picture = await pictureOf("examples/three-tier");
 
 /** The files, by their paths, and what makes their texts. */
 export const generated: Readonly<Record<string, () => string>> = {
   "docs/commands.md": commandReference,
   "docs/config.md": configReference,
+  "docs/map.svg": () => picture,
   "schema/sluice.schema.json": nodeSchemaText,
 };
 
@@ -164,6 +168,24 @@ function keyTable(fields: Fields): string {
     return `| \`${key}\` | ${escapeCell(doc)}${choices} | ${isOptional ? fallback : "required"} |`;
   });
   return ["| key | | when left out |", "|---|---|---|", ...rows].join("\n");
+}
+
+/** Draws what the manifests of an example let through, as `sluice matrix -o svg` does. */
+async function pictureOf(example: string): Promise<string> {
+  const path = fileURLToPath(new URL(`../../${example}`, import.meta.url));
+  const [drawn, said]: [string[], string[]] = [[], []];
+  const into = (texts: string[]) => ({
+    write: (text: string | Uint8Array) => texts.push(`${text}`) > 0,
+  });
+  const code = await runCli(["matrix", "-f", path, "-o", "svg"], {
+    stdout: into(drawn),
+    stderr: into(said),
+    stdin: Readable.from([]),
+    env: {},
+    isTerminal: { stdin: false, stdout: false, stderr: false },
+  });
+  if (code !== 0) throw new Error(said.join(""));
+  return drawn.join("");
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
