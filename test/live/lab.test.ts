@@ -111,6 +111,11 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
         await until("policies", shows("TIER "));
         await until("their rows", shows("shop/allow-dns"));
         expect(screen()[2]).toMatch(/TIER +POLICY +PODS +CONNS +PACKETS +DENIED/);
+        child.stdin.write("r");
+        await until("policies from what was seen", shows("apiVersion: networking.k8s.io/v1"));
+        for (const line of screen()) expect(line.length).toBeLessThanOrEqual(80);
+        child.stdin.write("\u001b");
+        await until("the policies again", shows("TIER "));
         child.stdin.write("q");
         await until("the end", () => child.exitCode !== null);
         expect(child.exitCode).toBe(0);
