@@ -1,18 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { runCli } from "../../src/cli/frame.js";
-import { Controller } from "../../src/control/controller.js";
 import { apiVersion, list } from "../../src/control/documents.js";
-import { openControl } from "../../src/control/open-control.js";
 import { serveUnix } from "../../src/control/server.js";
-import { Dataplane } from "../../src/dataplane/dataplane.js";
-import { parseManifests } from "../../src/manifest/parse.js";
-import { DroppedFrames } from "../../src/observe/dropped-frames.js";
-import { FlowLog } from "../../src/observe/flow-log.js";
-import { Hits } from "../../src/observe/hits.js";
+import { ControlBench } from "../control/control-bench.js";
 import { fakeIo } from "./fake-io.js";
 
 // Goal: lists are chosen and printed as kubectl would; a policy is told with its hits.
@@ -54,68 +46,26 @@ spec:
 `,
 ].join("");
 
-let folder: string;
-let socket: string;
-let end: () => Promise<void>;
+let bench: ControlBench;
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "sluice-get-"));
-  socket = join(folder, "sluice.sock");
-  const dataplane = Dataplane.create();
-  const flows = new FlowLog(dataplane, { interfaceName: () => undefined });
-  const controller = new Controller({
-    take: async () => ({ all: parseManifests(manifests, "all.yaml") }),
-    local: () => "all",
-    enforce: (table) => {
-      flows.useTable(1, table);
-      return 1;
-    },
-  });
-  const hits = new Hits({ dataplane, flows });
-  const control = await openControl(
+  bench = await ControlBench.open(manifests, (dataplane) => [
     {
-      ...{ name: "test", version: "0.0.0", controller, dataplane, flows },
-      ...{ established: "recheck", deny: "drop", mode: () => "enforce" },
-      hits,
-      droppedFrames: new DroppedFrames(dataplane, flows),
-      interfaces: () => [
-        {
-          name: "veth-web",
-          linkId: dataplane.addClosedLink(),
-          role: "endpoint",
-          pod: "shop/web-0",
-        },
-        { name: "up", linkId: dataplane.addClosedLink(), role: "uplink", pod: null },
-      ],
-      reload: async () => ({ ok: true, generation: 1, diagnostics: [] }),
-      isBehind: () => false,
+      name: "veth-web",
+      linkId: dataplane.addClosedLink(),
+      role: "endpoint",
+      pod: "shop/web-0",
     },
-    { socket },
-    () => {},
-  );
-  expect(await controller.reload()).toMatchObject({ ok: true });
+    { name: "up", linkId: dataplane.addClosedLink(), role: "uplink", pod: null },
+  ]);
   // The counts of a predecessor.
   const since = Date.parse("2026-01-02T03:04:05Z");
   const sums = [["rule NetworkPolicy ingress 0", 5, 300, 1, Date.now() - 7_200_000]] as const;
   const db = { kind: "NetworkPolicy", namespace: "shop", name: "db", since, sums };
-  hits.restore({ policies: [db], others: [], since });
-  end = async () => {
-    await control.close();
-    hits.close();
-    flows.close();
-    dataplane.close();
-  };
+  bench.hits.restore({ policies: [db], others: [], since });
 });
-afterAll(async () => {
-  await end();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => bench.close());
 
-async function run(...words: string[]) {
-  const io = fakeIo();
-  const code = await runCli([...words, "--socket", socket], io);
-  return { code, out: io.out(), err: io.err() };
-}
-
+const run = (...words: string[]) => bench.run(...words);
 const get = (...words: string[]) => run("get", ...words);
 
 describe("get", () => {
@@ -216,7 +166,7 @@ describe("get", () => {
   });
 
   test("a process that tells no labels is not taken for one whose pods have none", async () => {
-    const old = join(folder, "old.sock");
+    const old = join(bench.folder, "old.sock");
     const item = { namespace: "shop", name: "web-0", addresses: [] };
     const handlers = { "GET /endpoints": () => list("EndpointList", [() => [item]]) };
     const serving = await serveUnix(old, 0o600, { handlers });
@@ -230,7 +180,7 @@ describe("get", () => {
   });
 
   test("a name from elsewhere does not drive the terminal", async () => {
-    const old = join(folder, "odd.sock");
+    const old = join(bench.folder, "odd.sock");
     const item = { namespace: "shop", name: "\u001b[31m\u202e", addresses: [] };
     const handlers = { "GET /endpoints": () => list("EndpointList", [() => [item]]) };
     const serving = await serveUnix(old, 0o600, { handlers });

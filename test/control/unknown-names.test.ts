@@ -1,18 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../src/cli/frame.js";
 import { ControlClient } from "../../src/control/client.js";
-import { Controller } from "../../src/control/controller.js";
-import { openControl } from "../../src/control/open-control.js";
-import { Dataplane } from "../../src/dataplane/dataplane.js";
-import { parseManifests } from "../../src/manifest/parse.js";
-import { DroppedFrames } from "../../src/observe/dropped-frames.js";
-import { FlowLog } from "../../src/observe/flow-log.js";
-import { Hits } from "../../src/observe/hits.js";
 import { fakeIo } from "../cli/fake-io.js";
 import { until } from "../live/lab-harness.js";
+import { ControlBench } from "./control-bench.js";
 
 // Goal: a name that nothing has is told, not answered with nothing.
 // Method: the control socket of a process in this one, with a cluster of three pods; the commands themselves.
@@ -38,49 +29,13 @@ const manifests = [
   pod("demo", "server-1", "10.0.0.3"),
 ].join("");
 
-let folder: string;
-let socket: string;
-let end: () => Promise<void>;
+let bench: ControlBench;
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "sluice-names-"));
-  socket = join(folder, "sluice.sock");
-  const dataplane = Dataplane.create();
-  const flows = new FlowLog(dataplane, { interfaceName: () => undefined });
-  const controller = new Controller({
-    take: async () => ({ all: parseManifests(manifests, "all.yaml") }),
-    local: () => "all",
-    enforce: () => 1,
-  });
-  const control = await openControl(
-    {
-      ...{ name: "test", version: "0.0.0", controller, dataplane, flows },
-      ...{ established: "recheck", deny: "drop", mode: () => "enforce" },
-      hits: new Hits({ dataplane, flows }),
-      droppedFrames: new DroppedFrames(dataplane, flows),
-      interfaces: () => [],
-      reload: async () => ({ ok: true, generation: 1, diagnostics: [] }),
-      isBehind: () => false,
-    },
-    { socket },
-    () => {},
-  );
-  expect(await controller.reload()).toMatchObject({ ok: true });
-  end = async () => {
-    await control.close();
-    flows.close();
-    dataplane.close();
-  };
+  bench = await ControlBench.open(manifests);
 });
-afterAll(async () => {
-  await end();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => bench.close());
 
-async function run(...words: string[]) {
-  const io = fakeIo();
-  const code = await runCli([...words, "--socket", socket], io);
-  return { code, out: io.out(), err: io.err() };
-}
+const run = (...words: string[]) => bench.run(...words);
 
 describe("names that nothing has", () => {
   test.each([
@@ -122,7 +77,7 @@ describe("names that nothing has", () => {
   });
 
   test("a request asks for 16 at most", async () => {
-    const client = new ControlClient(socket);
+    const client = new ControlClient(bench.socket);
     const ask = (count: number) => {
       const names = new URLSearchParams();
       for (let i = 0; i < count; i++) names.append(i % 2 ? "pod" : "namespace", `x${i}`);
@@ -137,7 +92,10 @@ describe("names that nothing has", () => {
 
   test("of flows that may still come it is a warning", async () => {
     const io = fakeIo();
-    const ended = runCli(["observe", "--follow", "--pod", "demo/clent", "--socket", socket], io);
+    const ended = runCli(
+      ["observe", "--follow", "--pod", "demo/clent", "--socket", bench.socket],
+      io,
+    );
     await until("the warning", () => io.err() !== "");
     expect(io.err()).toBe(
       'sluice: warning: --pod: got "demo/clent", want a pod that the process knows: did you mean demo/client?\n',

@@ -1,24 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import {
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import type { ChildProcess } from "node:child_process";
+import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import {
-  closeDescriptor,
-  configureInterface,
-  createNamespace,
-  createVeth,
-  setSysctl,
-} from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
-import { parseAddress } from "../../src/net/address.js";
+import { FilterBench } from "./filter-bench.js";
 import { labObstacle, main, named, pause, root, until } from "./lab-harness.js";
 import { peerAddresses, podAddresses, SidecarBench, sidecarObstacle } from "./sidecar-harness.js";
 import { missing } from "./wire-bench.js";
@@ -104,57 +89,23 @@ while True:
 // Method: connections that stay, of both families; the filter between them is killed or ended, and started
 // again with what the one before has kept, or without it.
 describe.skipIf(obstacle !== undefined)(named("a wire's restart", obstacle), () => {
-  let folder: string;
-  let pod: number;
-  let filter: number;
-  let network: number;
-  let socket: string;
-  const children: ChildProcess[] = [];
-
+  let bench: FilterBench;
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "sluice-restart-"));
-    socket = join(folder, "control.sock");
+    bench = new FilterBench("restart", { inside: podAddresses, outside: peerAddresses });
     for (const name of ["cluster.yaml", "policies.yaml"]) {
-      copyFileSync(join(root, "examples/three-tier", name), join(folder, name));
-    }
-    [pod, filter, network] = [createNamespace(), createNamespace(), createNamespace()];
-    for (const [end, name, texts] of [
-      [pod, "inside", podAddresses],
-      [network, "outside", peerAddresses],
-    ] as const) {
-      setSysctl(end, "ipv6/conf/default/accept_dad", "0");
-      createVeth({ namespaceFd: end, name: "eth0" }, { namespaceFd: filter, name });
-      const addresses = texts.map((text, index) => ({
-        address: parseAddress(text)!,
-        length: [24, 64][index]!,
-      }));
-      configureInterface(end, { name: "eth0", addresses, up: true });
-      configureInterface(filter, { name, up: true });
+      copyFileSync(join(root, "examples/three-tier", name), join(bench.folder, name));
     }
   });
+  afterEach(() => bench.close());
 
-  afterEach(async () => {
-    for (const child of children.splice(0)) {
-      if (child.exitCode !== null || child.signalCode !== null) continue;
-      child.kill("SIGKILL");
-      await new Promise((resolve) => child.once("exit", resolve));
-    }
-    rmSync(folder, { recursive: true, force: true });
-    for (const fd of [pod, filter, network]) closeDescriptor(fd);
-  });
-
-  function start(namespace: number, ...command: string[]): Peer {
-    const enter = [`--net=/proc/${process.pid}/fd/${namespace}`, "--"];
-    const child = spawn("nsenter", [...enter, ...command]);
-    children.push(child);
-    return peerOf(child);
-  }
+  const start = (namespace: number, ...command: string[]): Peer =>
+    peerOf(bench.enter(namespace, ...command));
 
   async function run(...more: string[]): Promise<Peer> {
     const running = start(
-      filter,
+      bench.filter,
       ...[process.execPath, main, "run", "--wire", "inside,outside", "--pod", "shop/database"],
-      ...["-f", folder, "--socket", socket, "--watch", "never", ...more],
+      ...["-f", bench.folder, "--socket", bench.socket, "--watch", "never", ...more],
     );
     await until("ready", () => {
       if (running.child.exitCode !== null) throw new Error(running.lines.join("\n"));
@@ -169,7 +120,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's restart", obstacle), () 
   }
 
   async function serve(port: number): Promise<Peer> {
-    const server = start(pod, process.execPath, program, "serve", String(port));
+    const server = start(bench.pod, process.execPath, program, "serve", String(port));
     await until("the server", () => server.lines.includes("serving"));
     return server;
   }
@@ -177,7 +128,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's restart", obstacle), () 
   /** A connection of each family that has been used. */
   async function hold(): Promise<Peer[]> {
     const held = podAddresses.map((host) =>
-      start(network, process.execPath, program, "hold", host, String(allowedPort)),
+      start(bench.network, process.execPath, program, "hold", host, String(allowedPort)),
     );
     await until("connections", () => held.every(({ lines }) => lines.includes("connected")));
     for (const each of held) await ask(each, "before");
@@ -197,7 +148,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's restart", obstacle), () 
   /** Waits until a file that knows the connections has been written. */
   const kept = () =>
     until("connections are kept", () => {
-      const path = `${socket}.connections`;
+      const path = `${bench.socket}.connections`;
       if (!existsSync(path)) return false;
       const bytes = readFileSync(path);
       return bytes.length - 12 - bytes.readUInt32LE(8) === 2 * 112;
@@ -228,7 +179,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's restart", obstacle), () 
       const held = await hold();
       await kept();
       await end(running, "SIGKILL");
-      rmSync(`${socket}.connections`);
+      rmSync(`${bench.socket}.connections`);
       const next = await run("--link", link);
       expect(next.lines.join("\n")).not.toContain("connections of the previous process");
       for (const each of held) expect(await ask(each, "after")).toBe("ECONNRESET");
@@ -245,7 +196,7 @@ describe.skipIf(obstacle !== undefined)(named("a wire's restart", obstacle), () 
     await kept();
     await end(running, "SIGKILL");
     writeFileSync(
-      join(folder, "policies.yaml"),
+      join(bench.folder, "policies.yaml"),
       `apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: { name: none, namespace: shop }
@@ -262,15 +213,15 @@ spec: { podSelector: {}, policyTypes: [Ingress, Egress] }
   });
 
   test("a denied peer's segments are not answered, and reach nobody", async () => {
-    const sniffer = start(pod, "python3", "-uc", sniffProgram, String(deniedPort));
-    const known = start(pod, "python3", "-uc", sniffProgram, String(allowedPort));
+    const sniffer = start(bench.pod, "python3", "-uc", sniffProgram, String(deniedPort));
+    const known = start(bench.pod, "python3", "-uc", sniffProgram, String(allowedPort));
     await until("sniffers", () => [sniffer, known].every(({ lines }) => lines.length > 0));
     await end(await run(), "SIGKILL");
     await run();
     for (const [index, host] of podAddresses.entries()) {
       const stray = async (port: number) => {
         const sender = start(
-          network,
+          bench.network,
           ...["python3", "-c", strayProgram, peerAddresses[index]!, host, String(port)],
         );
         await until("the answers", () => sender.lines.length > 0);
@@ -301,7 +252,7 @@ spec: { podSelector: {}, policyTypes: [Ingress, Egress] }
     const held = await hold();
     await kept();
     await end(running, "SIGKILL");
-    const path = `${socket}.connections`;
+    const path = `${bench.socket}.connections`;
     writeFileSync(path, change(readFileSync(path)));
     const next = await run();
     expect(next.lines.join("\n")).toMatch(
