@@ -3,16 +3,16 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { patientMs } from "./test/patience.js";
 
-/** Tests that measure, or load every core by themselves: one file at a time, after all others. */
-const alone = [
-  "test/bench/**/*.test.ts",
-  "test/cli/bench*.test.ts",
-  "test/fuzz/{native,threads}.test.ts",
-  "test/live/{flood,siege,soak,swap-under-fire}.test.ts",
-];
+/** Tests that judge what a flood, a siege or a swap costs: one file at a time, after all others. */
+const alone = ["test/live/{flood,siege,soak,swap-under-fire}.test.ts"];
 
-/** Tests that compile native code first: begun last, they would end long after all others. */
-const longest = ["test/native/native.test.ts", "test/captures/"];
+/** The longest, first those that compile native code: begun last, they would end long after all others. */
+const longest = [
+  ...["native/native", "captures/captures", "package/pack", "fuzz/native", "fuzz/threads"],
+  ...["live/in-place", "live/remade", "live/source-guard", "live/sidecar", "live/faults"],
+  ...["live/lab-names", "live/lab", "live/node", "live/links", "live/take-over", "live/restart"],
+  ...["live/in-place-kills", "live/in-place-lease", "live/in-place-take-over", "fuzz/listeners"],
+].map((name) => `/test/${name}.test.ts`);
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -45,7 +45,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: alone,
           // Tests with processes and networks of their own wait for half of their time.
-          maxWorkers: Math.ceil(availableParallelism() * 1.5),
+          maxWorkers: availableParallelism() * 2,
           sequence: { groupOrder: 0 },
         },
       },

@@ -2,6 +2,7 @@
 //   npm run figures              compares; ends with 1 when a figure rose by more than its spread
 //   npm run figures -- --append  adds a line of this commit; commit it with the merge
 //   … --file FILE                another file
+//   … --now FILE                 figures that were measured before: the last line of that file
 import { spawnSync } from "node:child_process";
 import {
   appendFileSync,
@@ -92,16 +93,17 @@ function compare(now, last) {
 const { values: flags } = parseArgs({
   options: {
     append: { type: "boolean", default: false },
+    now: { type: "string" },
     file: { type: "string", default: join(root, "bench/figures.jsonl") },
   },
 });
-const now = figuresNow();
+const lastLine = (file) => JSON.parse(readFileSync(file, "utf8").trimEnd().split("\n").at(-1));
+const now = flags.now === undefined ? figuresNow() : lastLine(flags.now);
 if (flags.append) {
   const commit = output("git", "rev-parse", "--short=12", "HEAD").trim();
   appendFileSync(flags.file, `${JSON.stringify({ commit, ...now })}\n`);
 } else {
-  const last = readFileSync(flags.file, "utf8").trimEnd().split("\n").at(-1);
-  if (compare(now, JSON.parse(last)) > 0) {
+  if (compare(now, lastLine(flags.file)) > 0) {
     process.stdout.write(
       "when a rise is meant: npm run figures -- --append, and say why in the commit\n",
     );

@@ -19,7 +19,7 @@ interface Answer {
   readonly generation: number;
 }
 
-const seconds = Number(process.env["FUZZ_SECONDS"] ?? 20);
+const seconds = Number(process.env["FUZZ_SECONDS"] ?? 10);
 const seed = Number(process.env["FUZZ_SEED"] ?? 1);
 /** How long the server misbehaves before it is honest again. Units: milliseconds. */
 const HOSTILE_MS = 2_000;

@@ -16,7 +16,7 @@ import { changeManifest, clearManifests } from "./siege-manifests.js";
 import { mainThread, Starvation, threadsOf } from "./starvation.js";
 import { missing } from "./wire-bench.js";
 
-const seconds = Number(process.env["SIEGE_SECONDS"] ?? 30);
+const seconds = Number(process.env["SIEGE_SECONDS"] ?? 20);
 const seed = Number(process.env["SIEGE_SEED"] ?? 1);
 const wires = Number(process.env["SIEGE_WIRES"] ?? 50);
 /** Wires whose interfaces nobody touches: what they carry never stops. */

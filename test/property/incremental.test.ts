@@ -11,7 +11,7 @@ import type { ObjectChange } from "../../src/policy/live-cluster.js";
 import { Random } from "./random.js";
 import { randomCluster, randomObject } from "./random-cluster.js";
 
-const SEQUENCES = 120;
+const SEQUENCES = 60;
 const EVENTS = 24;
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 
