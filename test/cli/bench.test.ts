@@ -91,7 +91,7 @@ describe.skipIf(labObstacle !== undefined)(named("sluice bench", labObstacle), (
     expect(measured).toContain("direct");
     const ours = ["sluice tap adaptive", "sluice af-packet adaptive"];
     for (const name of ours) expect([...measured, ...missing]).toContain(name);
-  }, 60_000);
+  });
 
   test.skipIf(inPlaceObstacle !== undefined)(
     named(
@@ -145,25 +145,21 @@ describe.skipIf(labObstacle !== undefined)(named("sluice bench", labObstacle), (
     expect(stdout).toMatch(/sluice af-packet/);
     // A user namespace may load no eBPF: that is said, not passed over.
     expect(stdout).toMatch(/Left out\ntc-eBPF .*operation not permitted/);
-  }, 60_000);
+  });
 
   test.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
     ["SIGKILL", null],
-  ] as const)(
-    "%s in the middle leaves nothing",
-    async (signal, code) => {
-      const child = start([], "--rounds", "50", "--policies", "5", "--peers", "direct");
-      const ended = new Promise((resolve) => child.once("exit", resolve));
-      // Itself, and the Sluice that it measures.
-      await until("a child of it", () => marked().length > 1);
-      child.kill(signal);
-      expect(await ended).toBe(code);
-      await until("all processes to end", () => marked().length === 0);
-    },
-    30_000,
-  );
+  ] as const)("%s in the middle leaves nothing", async (signal, code) => {
+    const child = start([], "--rounds", "50", "--policies", "5", "--peers", "direct");
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    // Itself, and the Sluice that it measures.
+    await until("a child of it", () => marked().length > 1);
+    child.kill(signal);
+    expect(await ended).toBe(code);
+    await until("all processes to end", () => marked().length === 0);
+  });
 
   test.each([
     [["--peers", "novel"], /--peers: got "novel", want some of direct,bridge/],

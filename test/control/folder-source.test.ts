@@ -83,8 +83,7 @@ describe("FolderSource", () => {
   const pause = (milliseconds: number) =>
     new Promise((resolve) => setTimeout(resolve, milliseconds));
   async function reloaded(count: number): Promise<void> {
-    for (let waited = 0; reloads.length < count && waited < 5_000; waited += 10) await pause(10);
-    expect(reloads.length).toBe(count);
+    await expect.poll(() => reloads.length).toBe(count);
   }
 
   test("a half-written file, an empty file and a folder that vanishes leave the table in force", async () => {

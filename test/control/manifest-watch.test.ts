@@ -37,7 +37,7 @@ describe("ManifestWatch", () => {
   const pause = (milliseconds: number) =>
     new Promise((resolve) => setTimeout(resolve, milliseconds));
   async function seen(count: number): Promise<void> {
-    for (let waited = 0; changes < count && waited < 3_000; waited += 10) await pause(10);
+    if (count > 0) await expect.poll(() => changes).toBe(count);
     // No second call follows the first.
     await pause(3 * quietMs);
     expect(changes).toBe(count);
@@ -99,12 +99,18 @@ describe("ManifestWatch", () => {
   });
 
   test("a file that is being written is waited for", async () => {
+    // On a busy machine a pause may be longer than the quiet time: then it may be taken for complete.
+    let long = 0;
     for (let part = 0; part < 10; part++) {
+      const written = performance.now();
       writeFileSync(join(manifests, "a.yaml"), "part\n".repeat(part));
       await pause(quietMs / 3);
-      expect(changes).toBe(0);
+      if (performance.now() - written >= quietMs) long++;
+      expect(changes).toBeLessThanOrEqual(long);
     }
-    await seen(1);
+    await expect.poll(() => watch.isBehind).toBe(false);
+    expect(changes).toBeGreaterThan(0);
+    expect(changes).toBeLessThanOrEqual(long + 1);
   });
 
   test("a folder that comes back is watched again", async () => {

@@ -170,12 +170,7 @@ describe("control socket", () => {
     const lines: unknown[] = [];
     const stop = new AbortController();
     const following = client.follow("/stream", (line) => lines.push(line), stop.signal);
-    const until = async (condition: () => boolean) => {
-      for (let tries = 0; !condition() && tries < 300; tries++) {
-        await new Promise((done) => setTimeout(done, 10));
-      }
-      expect(condition()).toBe(true);
-    };
+    const until = (condition: () => boolean) => expect.poll(condition).toBe(true);
     await until(() => reader !== undefined);
     let caughtUp = 0;
     reader!.onCaughtUp = () => caughtUp++;

@@ -12,7 +12,7 @@ import { Random } from "../property/random.js";
 import { frameTypes, hostileHubble } from "./http2-wire.js";
 import { hostileText, leaving, play, scattered, type WireStep } from "./wire.js";
 
-const seconds = Number(process.env["FUZZ_SECONDS"] ?? 20);
+const seconds = Number(process.env["FUZZ_SECONDS"] ?? 10);
 const seed = Number(process.env["FUZZ_SEED"] ?? 1);
 /** Hostile connections at once to each listener: more than it lets one client have. */
 const ATTACKERS = { tcp: 24, unix: 24, hubble: 40 } as const;

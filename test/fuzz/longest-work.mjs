@@ -12,6 +12,6 @@ export function watchLongestWork() {
     const { user, system } = process.cpuUsage(last.cpu);
     longestMs = Math.max(longestMs, Math.min(wallMs, (user + system) / 1_000));
     last = { wallMs: performance.now(), cpu: process.cpuUsage() };
-  }, 5);
+  }, 5).unref();
   return () => longestMs;
 }

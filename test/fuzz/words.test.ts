@@ -141,14 +141,14 @@ describe("words that JavaScript knows", () => {
     expect(count).toBeGreaterThan(2_000);
   });
 
-  test("in a config", { timeout: 120_000 }, () => {
+  test("in a config", () => {
     const { found } = search([config], (text) =>
       checkFindings(parseNodeConfig(text, "c.yaml").diagnostics),
     );
     expect(found).toBeUndefined();
   });
 
-  test("in a file of policy tests", { timeout: 120_000 }, () => {
+  test("in a file of policy tests", () => {
     const { found } = search([read("examples/three-tier/tests.yaml")], (text) =>
       checkFindings(readTestFile(text, "t.yaml").diagnostics),
     );

@@ -388,17 +388,13 @@ describe("the Hubble listener", () => {
     ["a path as deep as it is long", { field_mask: { paths: ["a.".repeat(60_000)] } }, 0],
     ["filters of two bytes", { whitelist: Array.from({ length: 60_000 }, () => ({})) }, 3],
     ["a selector of commas", { whitelist: [{ source_label: [",".repeat(120_000)] }] }, 3],
-  ])(
-    "no request ends it, or holds it up: %s",
-    async (_, request, status) => {
-      push(0, 3);
-      const before = listener.pid;
-      expect((await client.call(getFlows, request)).status).toBe(status);
-      expect((await client.call(getFlows)).messages).toHaveLength(3);
-      expect([listener.pid, told]).toEqual([before, []]);
-    },
-    20_000,
-  );
+  ])("no request ends it, or holds it up: %s", async (_, request, status) => {
+    push(0, 3);
+    const before = listener.pid;
+    expect((await client.call(getFlows, request)).status).toBe(status);
+    expect((await client.call(getFlows)).messages).toHaveLength(3);
+    expect([listener.pid, told]).toEqual([before, []]);
+  });
 
   test("filters of thousands of values give others their turn", async () => {
     push(0, 256);

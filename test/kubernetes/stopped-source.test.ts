@@ -14,6 +14,7 @@ import { DroppedFrames } from "../../src/observe/dropped-frames.js";
 import { FlowLog } from "../../src/observe/flow-log.js";
 import { Hits } from "../../src/observe/hits.js";
 import { fakeIo } from "../cli/fake-io.js";
+import { watchLongestWork } from "../fuzz/longest-work.mjs";
 import { namespaceObject, podObject, policyObject } from "./api-objects.js";
 import type { ApiServer, Fault, SeenRequest } from "./api-server.js";
 import { eventually, Followed, podsPath, policiesPath } from "./harness.js";
@@ -238,7 +239,7 @@ describe("a source that has stopped", () => {
     const surfaces = await Surfaces.of(source, followed.folder);
     try {
       await eventually("the watch", () => policyStatus().state === "following");
-      expect(await surfaces.readyz()).toMatch(/^200 ok: generation 1 is in force\n$/);
+      await expect.poll(() => surfaces.readyz()).toMatch(/^200 ok: generation 1 is in force\n$/);
       server.put(policyObject("deny", denyAll));
       // Its lists are what is left to tell of it.
       await eventually("the policy", () => surfaces.policies().join() === "deny");
@@ -246,18 +247,24 @@ describe("a source that has stopped", () => {
       // Without them it goes stale, and the rest does not.
       server.fault = (request) =>
         !isPolicies(request) ? undefined : request.isWatch ? silent : () => {};
-      await eventually("its age", () => policyStatus().stale);
-      const { resources, ageSeconds } = source.status();
-      expect(resources.filter(({ stale }) => stale).length).toBe(1);
+      // On a busy machine others are stale for a moment too.
+      const staleOnes = () => source.status().resources.filter(({ stale }) => stale);
+      await eventually("its age", () => policyStatus().stale && staleOnes().length === 1);
       expect(policyStatus().ageSeconds).toBeGreaterThan(3);
-      expect(ageSeconds).toBeLessThan(policyStatus().ageSeconds!);
-      expect(await surfaces.readyz()).toMatch(
-        /^200 degraded: generation 2 is in force; not known to be current: networkpolicies.networking.k8s.io for \d+ s/,
-      );
-      expect(await surfaces.status("table")).toMatch(
-        / {2}networkpolicies.networking.k8s.io: \w+, 1 object, current \d+ s ago, may be out of date/,
-      );
-      expect(await surfaces.status("table")).toMatch(/ {2}pods: \w+, 1 object, current \d s ago\n/);
+      expect(source.status().ageSeconds).toBeLessThan(policyStatus().ageSeconds!);
+      await expect
+        .poll(() => surfaces.readyz())
+        .toMatch(
+          /^200 degraded: generation 2 is in force; not known to be current: networkpolicies.networking.k8s.io for \d+ s/,
+        );
+      await expect
+        .poll(() => surfaces.status("table"))
+        .toMatch(
+          / {2}networkpolicies.networking.k8s.io: \w+, 1 object, current \d+ s ago, may be out of date/,
+        );
+      await expect
+        .poll(() => surfaces.status("table"))
+        .toMatch(/ {2}pods: \w+, 1 object, current \d s ago\n/);
       expect(JSON.parse(await surfaces.status("json"))).toMatchObject({
         enforced: true,
         source: { resources: expect.arrayContaining([expect.objectContaining({ stale: true })]) },
@@ -268,7 +275,7 @@ describe("a source that has stopped", () => {
       expect(surfaces.policies()).toEqual(["deny"]);
       server.fault = () => undefined;
       await eventually("that it is current", () => !policyStatus().stale);
-      expect(await surfaces.readyz()).toMatch(/^200 ok/);
+      await expect.poll(() => surfaces.readyz()).toMatch(/^200 ok/);
     } finally {
       surfaces.close();
     }
@@ -289,8 +296,9 @@ describe("a source that has stopped", () => {
     const before = followed.asked(policiesPath, true);
     // Nothing is said at all: the end of each watch is what shows that the server is there.
     await eventually("another watch", () => followed.asked(policiesPath, true) > before + 1);
-    expect(policyStatus()).toMatchObject({ state: "following", error: null, lists: 1 });
-    expect(policyStatus().ageSeconds).toBeLessThan(4);
+    const proven = () => policyStatus().state === "following" && policyStatus().ageSeconds! < 4;
+    await eventually("its proof", proven);
+    expect(policyStatus()).toMatchObject({ error: null, lists: 1 });
   });
 
   test("a version of the future is not waited for", async () => {
@@ -314,7 +322,7 @@ describe("a source that has stopped", () => {
   });
 
   // Goal: an object of any shape is at most a diagnostic; what stands beside it is taken.
-  test("objects of odd shapes harm none but themselves", { timeout: 120_000 }, async () => {
+  test("objects of odd shapes harm none but themselves", async () => {
     const words = ["constructor", "__proto__", "toString", "hasOwnProperty", "prototype"];
     const long = "x".repeat(10_000_000);
     const longish = "x".repeat(100_000);
@@ -435,9 +443,7 @@ describe("a source that has stopped", () => {
 
   // Goal: a list of any length leaves the event loop to others.
   // Method: a list of one page, 8,000 pods and some 20 MB; a timer that is due every 5 ms sees each stall.
-  test("a list of 8,000 pods in one page does not hold up anything else", {
-    timeout: 120_000,
-  }, async () => {
+  test("a list of 8,000 pods in one page does not hold up anything else", async () => {
     const items = Array.from({ length: 8_000 }, (_, each) => {
       const {
         kind: _kind,
@@ -468,20 +474,15 @@ describe("a source that has stopped", () => {
     const source = await followed.start({
       timing: { listMs: 60_000, idleMs: 20_000, relistMs: 90_000, steadyMs: 5_000 },
     });
-    const taken = source.take();
-    const start = performance.now();
-    let longestMs = 0;
-    let last = start;
-    const timer = setInterval(() => {
-      longestMs = Math.max(longestMs, performance.now() - last);
-      last = performance.now();
-    }, 5);
-    const { changes } = await taken;
-    clearInterval(timer);
+    const start = process.cpuUsage();
+    const longestWork = watchLongestWork();
+    const { changes } = await source.take();
+    const longestMs = longestWork();
+    const { user, system } = process.cpuUsage(start);
+    const usedMs = (user + system) / 1_000;
     expect(changes.length).toBe(8_001);
-    const tookMs = performance.now() - start;
-    console.log(`longest stall ${longestMs.toFixed(0)} ms of ${tookMs.toFixed(0)} ms`);
-    // In one go, reading it would be most of that time, however busy the machine is.
-    expect(longestMs).toBeLessThan(tookMs / 3);
+    console.log(`longest work ${longestMs.toFixed(0)} ms of ${usedMs.toFixed(0)} ms`);
+    // In one go, reading it would be most of that time.
+    expect(longestMs).toBeLessThan(usedMs / 3);
   });
 });

@@ -184,9 +184,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
     });
     if (layout !== "bridge") return;
 
-    test("a pod that is restarted under its name has the policy of its new labels alone", {
-      timeout: 60_000,
-    }, async () => {
+    test("a pod that is restarted under its name has the policy of its new labels alone", async () => {
       const first = await node.start("again", { app: "web" });
       expect(await reach(api, first, 80)).toEqual(open);
       await node.delete(first);
@@ -200,9 +198,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       expect(await reach(api, third, 80)).toEqual(open);
     });
 
-    test("addresses that the API server does not know outlive the agent's kill -9", {
-      timeout: 60_000,
-    }, async () => {
+    test("addresses that the API server does not know outlive the agent's kill -9", async () => {
       const agent = node.agent!;
       const [caller, web] = [
         node.bind("caller", { app: "api" }),
@@ -227,9 +223,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
 
     // Goal: a successor knows of the plugin's pods what its predecessor knew, also of one that is added meanwhile.
     // Method: a pod whose addresses the API server never learns; another whose ADD comes while two processes run.
-    test("a successor knows the pods that the plugin has told of", {
-      timeout: 60_000,
-    }, async () => {
+    test("a successor knows the pods that the plugin has told of", async () => {
       const told = node.bind("told", { app: "web" });
       expect((await node.add(told)).code, node.said).toBe(0);
       const meanwhile = node.bind("meanwhile", { app: "web" });
@@ -256,9 +250,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
     // Goal: a pod whose ADD the predecessor answers while the successor makes its first table is never closed.
     // Method: the successor has read of the plugin's pods and waits for the API server; then comes the ADD. What speaks
     // to that pod would be dropped as for an unknown one if it were closed.
-    test("a pod that is added while a successor starts is never closed", {
-      timeout: 60_000,
-    }, async () => {
+    test("a pod that is added while a successor starts is never closed", async () => {
       const { server } = cluster;
       server.fault = ({ isWatch }) => (isWatch ? undefined : { status: 503 });
       const asked = server.seen.length;
@@ -276,9 +268,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       expect(await unknown()).toBe(before);
     });
 
-    test("while the agent is away an ADD fails and the next works; the rest does not fail", {
-      timeout: 60_000,
-    }, async () => {
+    test("while the agent is away an ADD fails and the next works; the rest does not fail", async () => {
       const agent = node.agent!;
       agent.kill("SIGTERM");
       await finish(agent);
@@ -320,9 +310,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       node.entry = {};
     });
 
-    test("an ADD waits for the API server to tell of its pod, and fails when it does not", {
-      timeout: 60_000,
-    }, async () => {
+    test("an ADD waits for the API server to tell of its pod, and fails when it does not", async () => {
       node.entry = { waitSeconds: 1 };
       const early = { ...node.bind("early", { app: "web" }), uid: "another" };
       const result = await node.builtResult(early);
@@ -351,9 +339,7 @@ describe.skipIf(obstacle !== undefined)(named("the CNI plugin", obstacle), () =>
       expect(await count()).toBe(before + 1);
     });
 
-    test("nothing that strangers say to the socket or the plugin does harm", {
-      timeout: 60_000,
-    }, async () => {
+    test("nothing that strangers say to the socket or the plugin does harm", async () => {
       const said = (text: string | Buffer): Promise<string> =>
         new Promise((resolve) => {
           let heard = "";

@@ -43,7 +43,7 @@ describe.skipIf(obstacle !== undefined)(named("exempt", obstacle), () => {
     "neighbours find and keep each other under a policy, with %i workers",
     async (workers) => {
       const dataplane = bench.filter(restrictive, usualLink, { workers });
-      expect(await bench.try("peer", 6, TCP, 80)).toBe("answered");
+      expect(await bench.answers("peer", 6, TCP, 80)).toBe("answered");
       for (let round = 0; round < 3; round++) {
         for (const [from, to] of [
           ["pod", peer.v6],
@@ -63,7 +63,7 @@ describe.skipIf(obstacle !== undefined)(named("exempt", obstacle), () => {
       ask("pod", peer.v6);
       await until("the pod asks in vain", () => drops(next, "policy-egress") >= 3);
       await until("the pod gives up", () => !/PROBE/u.test(states("pod", peer.v6)));
-      expect(await bench.try("pod", 6, TCP, 5201)).toBe("answered");
+      expect(await bench.answers("pod", 6, TCP, 5201)).toBe("answered");
     },
   );
 
@@ -112,7 +112,7 @@ describe.skipIf(obstacle !== undefined)(named("exempt", obstacle), () => {
     const way = () => bench.run(bench.pod, "ip", "-6", "route", "get", far.v6);
     bench.run(bench.pod, ...`ip -6 route add default via ${router.v6} dev eth0`.split(" "));
     // The kernel takes a redirect only by a route that it has used.
-    expect(await bench.try("pod", 6, TCP, 80)).toBe("answered");
+    expect(await bench.answers("pod", 6, TCP, 80)).toBe("answered");
     const before = way();
     const redirect = bytesOf(u32(0), address(evil.v6), address(far.v6), 2, 1, [2, 0, 0, 0, 0, 2]);
     bench.inject(bench.peer, [icmp(6, router, pod, 137, redirect, { hopLimit: 255 })]);

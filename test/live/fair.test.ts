@@ -71,26 +71,22 @@ describe.skipIf(obstacle !== undefined)(named("two wires and a flood on one", ob
     ["af-packet", "af-xdp"],
     ["af-xdp", "af-xdp"],
   ];
-  test.each(wires)(
-    "by %s to %s",
-    async (inside, outside) => {
-      bench.wires(inside, outside);
-      await bench.expectRoundTrips();
-    },
-    120_000,
-  );
+  test.each(wires)("by %s to %s", async (inside, outside) => {
+    bench.wires(inside, outside);
+    await bench.expectRoundTrips();
+  });
 
   // Goal: nor does it cost another wire its fragmented datagrams.
   // Method: more of them begin on one wire than the table holds, and none ends.
   test("fragmented datagrams", async () => {
     bench.wires("af-packet", "af-packet");
     await bench.expectDatagrams();
-  }, 120_000);
+  });
 
   test("by TAPs of a switch", async () => {
     bench.taps();
     await bench.expectRoundTrips();
-  }, 120_000);
+  });
 });
 
 class FairBench {

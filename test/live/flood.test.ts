@@ -34,7 +34,7 @@ describe.skipIf(obstacle !== undefined)(named("flood", obstacle), () => {
       await until("the table to be full", () => dataplane.counters().connections >= connectionsMax);
       const resident = process.memoryUsage().rss;
       const flooded = await bench.bulk(1);
-      expect(await bench.try("peer", 4, 17, 53)).toBe("answered");
+      expect(await bench.answers("peer", 4, 17, 53)).toBe("answered");
       expect(await bench.try("peer", 4, 6, 81)).toBe("timed-out");
       expect(process.memoryUsage().rss - resident).toBeLessThan(64 << 20);
       expect(dataplane.counters().opened - before).toBeGreaterThan(connectionsMax);
@@ -120,7 +120,7 @@ describe.skipIf((obstacle ?? labObstacle) !== undefined)(
       const { drops } = await status();
       expect(drops["connection-quota"] ?? 0).toBeGreaterThan(0);
       expect(drops["conntrack-full"] ?? 0).toBe(0);
-    }, 150_000);
+    });
   },
 );
 const part = 1_365;

@@ -105,7 +105,7 @@ describe.each(hooks)("by %s", (hook) => {
     });
     afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-    test(`every verdict is that of the addon (SEED=${seed})`, { timeout: 120_000 }, () => {
+    test(`every verdict is that of the addon (SEED=${seed})`, () => {
       const clusters = Array.from({ length: CLUSTERS }, (_, round) => {
         const random = new Random(seed + round);
         const objects = randomCluster(random);
@@ -128,9 +128,7 @@ describe.each(hooks)("by %s", (hook) => {
 
     // Goal: what a change puts in force by the lines that it changed is the table of the objects then.
     // Method: random changes of a node's cluster, one behind the other; the oracle judges each state by its objects.
-    test(`a table by its changed lines is that of the objects (SEED=${seed})`, {
-      timeout: 120_000,
-    }, () => {
+    test(`a table by its changed lines is that of the objects (SEED=${seed})`, () => {
       const sequences = Array.from({ length: SEQUENCES }, (_, round) => changed(seed + round));
       const states = sequences.flat();
       expectVerdicts(states);

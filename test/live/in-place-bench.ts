@@ -120,7 +120,7 @@ export class NodeBench extends WireBench {
       stream?.on("data", (text) => {
         said += text;
       });
-    await until(`ready (${said})`, () => said.includes("ready") || child.exitCode !== null, 60_000);
+    await until(`ready (${said})`, () => said.includes("ready") || child.exitCode !== null);
     expect(said).toContain("ready");
     return child;
   }

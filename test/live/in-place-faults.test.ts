@@ -43,7 +43,7 @@ describe.skipIf(obstacle !== undefined)(named("hostile inputs, in place", obstac
   afterEach(() => bench.close());
 
   const enforces = async (what: string): Promise<void> => {
-    expect(await bench.try("peer", 4, TCP, 80), what).toBe("answered");
+    expect(await bench.answers("peer", 4, TCP, 80), what).toBe("answered");
     expect(await bench.try("peer", 4, TCP, 81), what).toBe("timed-out");
   };
 
@@ -51,7 +51,7 @@ describe.skipIf(obstacle !== undefined)(named("hostile inputs, in place", obstac
     const folder = join(bench.folder, "more");
     mkdirSync(folder);
     const child = await bench.node(restrictive, "-f", folder);
-    const { pid, generation } = await bench.status();
+    const { pid } = await bench.status();
     const file = join(folder, "x.yaml");
     const hostile: readonly HostileFile[] = [
       ...hostileFiles(file),
@@ -65,20 +65,16 @@ describe.skipIf(obstacle !== undefined)(named("hostile inputs, in place", obstac
     for (const [what, make, want] of hostile) {
       make();
       const said = async () => want.test((await bench.status()).lastError ?? "");
-      await until(`${what}: a message`, said, 60_000);
-      expect(await bench.status(), what).toMatchObject({ pid, generation, enforced: false });
+      await until(`${what}: a message`, said);
+      expect(await bench.status(), what).toMatchObject({ pid, enforced: false });
       await enforces(what);
       rmSync(file);
     }
-    await until(
-      "the manifests to be in force",
-      async () => (await bench.status()).enforced,
-      60_000,
-    );
+    await until("the manifests to be in force", async () => (await bench.status()).enforced);
     expect(child.exitCode).toBe(null);
   });
 
-  test("requests to its listener", { timeout: 120_000 }, async () => {
+  test("requests to its listener", async () => {
     bench.run(bench.middle, "ip", "link", "set", "lo", "up");
     const child = await bench.node(restrictive, "--metrics-listen", "127.0.0.1:9464");
     const { pid, generation } = await bench.status();

@@ -70,8 +70,8 @@ describe.skipIf(obstacle !== undefined)(named("flows in place", obstacle), () =>
       else bench.bridge();
       setSysctl(bench.middle, "netfilter/nf_conntrack_acct", "1");
       await bench.node(restrictive);
-      expect(await bench.try("peer", family, TCP, 80)).toBe("answered");
-      expect(await bench.try("peer", family, UDP, 53)).toBe("answered");
+      expect(await bench.answers("peer", family, TCP, 80)).toBe("answered");
+      expect(await bench.answers("peer", family, UDP, 53)).toBe("answered");
       expect(await bench.try("peer", family, TCP, 81)).toBe("timed-out");
 
       const items = await list();
@@ -147,7 +147,7 @@ describe.skipIf(obstacle !== undefined)(named("flows in place", obstacle), () =>
     setSysctl(bench.middle, "netfilter/nf_conntrack_acct", "0");
     setSysctl(bench.middle, "netfilter/nf_conntrack_events", "0");
     await bench.node(permissive);
-    expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
+    expect(await bench.answers("peer", 4, TCP, 80)).toBe("answered");
     const [item] = await list();
     expect(item).toMatchObject({ destination: { pod: "shop/web", port: 80 } });
     expect(item).not.toHaveProperty("packets");
@@ -156,7 +156,7 @@ describe.skipIf(obstacle !== undefined)(named("flows in place", obstacle), () =>
     expect(text).toContain("net.netfilter.nf_conntrack_acct");
 
     setSysctl(bench.middle, "netfilter/nf_conntrack_events", "2");
-    expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
+    expect(await bench.answers("peer", 4, TCP, 80)).toBe("answered");
     bench.run(bench.middle, "python3", "-c", endAll);
     await until("the end", async () => (await closed()).length > 0);
     const [end] = await closed();

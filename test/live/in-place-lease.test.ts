@@ -54,7 +54,7 @@ describe.skipIf(obstacle !== undefined)(named("lease in place", obstacle), () =>
 
     // It renews the lease, and shows why nothing has passed.
     await bench.node(restrictive);
-    expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
+    expect(await bench.answers("peer", 4, TCP, 80)).toBe("answered");
     expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
     const { drops, inPlace } = await bench.status();
     expect(drops["lease-over"]).toBeGreaterThan(0);
@@ -81,7 +81,7 @@ describe.skipIf(obstacle !== undefined)(named("lease in place", obstacle), () =>
     await bench.node(restrictive, ...lease);
     const startMs = performance.now();
     await until("more than the lease", () => performance.now() - startMs > 7_000, minute);
-    expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
+    expect(await bench.answers("peer", 4, TCP, 80)).toBe("answered");
 
     const short = await finish(bench.on("node", "--lease", "1s"));
     expect(short.code).toBe(2);

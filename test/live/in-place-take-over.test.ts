@@ -153,7 +153,7 @@ describe.skipIf(obstacle !== undefined)(named("take over in place", obstacle), (
     // One that cannot be is none that takes over.
     writeFileSync(file, "kind: [");
     expect((await finish(bench.on("node", ...flags, "--take-over"))).code).toBe(3);
-    expect(await bench.try("peer", 4, 6, 81)).toBe("answered");
+    expect(await bench.answers("peer", 4, 6, 81)).toBe("answered");
 
     await bench.node(restrictive, "--take-over");
     expect(await bench.try("peer", 4, 6, 81)).toBe("timed-out");
@@ -165,6 +165,6 @@ describe.skipIf(obstacle !== undefined)(named("take over in place", obstacle), (
     first.kill("SIGTERM");
     expect((await finish(first)).code).toBe(0);
     expect(await bench.status()).toMatchObject({ generation, pid, enforced: true });
-    expect(await bench.try("peer", 4, 6, 80)).toBe("answered");
+    expect(await bench.answers("peer", 4, 6, 80)).toBe("answered");
   });
 });

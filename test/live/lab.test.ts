@@ -43,7 +43,6 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
     expect(report.probes.filter((each) => !each.agrees)).toEqual([]);
     expect(code).toBe(0);
     expect(report.probes).toHaveLength(204);
-    expect(report.elapsedMs).toBeLessThan(10_000);
     for (const family of [".", ":"]) {
       const ofFamily = report.probes.filter((each) => each.srcIP.includes(family));
       expect(ofFamily.filter((each) => each.observed === "allow").length).toBeGreaterThan(20);
@@ -158,9 +157,7 @@ describe.skipIf(labObstacle !== undefined)(named("lab of examples/three-tier", l
 
   // Goal: a connection that a new table forbids stops, and one that it allows goes on untouched.
   // Method: 100 MB payment -> database with a checksum; ten swaps fall into it, by apply and SIGHUP.
-  test("swaps under 100 MB leave what stays allowed byte-exact", {
-    timeout: 60_000,
-  }, async () => {
+  test("swaps under 100 MB leave what stays allowed byte-exact", async () => {
     const [address] = addressesOf(await bench.status(), "shop/database");
     const receiver = bench.peer("database", "serve", address, "5432");
     await until("the database listens", () => receiver.lines.length > 0);

@@ -298,5 +298,5 @@ describe.skipIf(obstacle !== undefined)(named("sluice run --config", obstacle), 
     expect(stderr()).not.toMatch(/error/);
     child.kill("SIGTERM");
     await until("the end", () => child.exitCode !== null);
-  }, 60_000);
+  });
 });

@@ -12,6 +12,7 @@ import {
 } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { parseAddress } from "../../src/net/address.js";
+import { patientMs } from "../patience.js";
 import { finish, labObstacle, main, named, pause, root, until } from "./lab-harness.js";
 
 const obstacle =
@@ -68,8 +69,8 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
   const ip = (...words: string[]) =>
     execFileSync("nsenter", [`--net=/proc/${process.pid}/fd/${filter}`, "--", "ip", ...words]);
 
-  async function connects(port: number): Promise<boolean> {
-    const timeoutMs = 600;
+  /** What is allowed gets the time that a busy machine needs. */
+  async function connects(port: number, timeoutMs = 600): Promise<boolean> {
     const [answer] = await probe([
       {
         sourceNamespaceFd: network,
@@ -101,7 +102,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
         stdout += chunk;
       });
       await until("ready", () => stdout === "ready\n");
-      expect(await connects(5432)).toBe(true);
+      expect(await connects(5432, patientMs)).toBe(true);
     },
   );
 
@@ -118,7 +119,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     expect(code).toBe(4);
     expect(stderr).toContain(`the process ${first.pid} has the interface outside`);
     expect(stderr).toContain("--take-over");
-    expect(await connects(5432)).toBe(true);
+    expect(await connects(5432, patientMs)).toBe(true);
     expect(await connects(5433)).toBe(false);
     // Once the first is gone, whatever ended it, nobody is in the way.
     first.kill("SIGKILL");
@@ -142,7 +143,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
       stderr += chunk;
     });
     await until("ready", () => stdout === "ready\n");
-    expect(await connects(5432)).toBe(true);
+    expect(await connects(5432, patientMs)).toBe(true);
     expect(await connects(5433)).toBe(false);
 
     // Policies of other namespaces: none isolates the database any more.
@@ -150,13 +151,13 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     copyFileSync(join(root, "examples/articles/recipes.yaml"), join(folder, "other.yaml"));
     running.kill("SIGHUP");
     await until("the second table", () => stderr.includes("generation 2 is in force"));
-    expect(await connects(5433)).toBe(true);
+    expect(await connects(5433, patientMs)).toBe(true);
 
     // A policy by half: it is not passed over as a file that has no manifests is.
     writeFileSync(join(folder, "policies.json"), '{"kind": "NetworkPolicy"}');
     running.kill("SIGHUP");
     await until("the refusal", () => stderr.includes("nothing changed"));
-    expect(await connects(5433)).toBe(true);
+    expect(await connects(5433, patientMs)).toBe(true);
 
     running.kill("SIGTERM");
     await until("the end", () => running.exitCode !== null);
@@ -183,7 +184,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     );
     const ended = finish(running);
     expect(await waiting).toMatchObject({ code: 0, stdout: "generation 1 is in force\n" });
-    expect(await connects(5432)).toBe(true);
+    expect(await connects(5432, patientMs)).toBe(true);
     expect(await connects(5433)).toBe(false);
 
     const status = await json("status");
@@ -229,7 +230,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
     // A half-written file changes nothing; whole, it is in force without a word.
     writeFileSync(join(folder, "deny.yaml"), denyDatabase.slice(0, -10));
     expect((await sluice("wait", "--timeout", "1s")).code).toBe(124);
-    expect(await connects(5432)).toBe(true);
+    expect(await connects(5432, patientMs)).toBe(true);
     expect(await json("status")).toMatchObject({ generation: 1, enforced: false });
     rmSync(join(folder, "policies.yaml"));
     writeFileSync(join(folder, "deny.yaml"), denyDatabase);
@@ -263,7 +264,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
         stdout += chunk;
       });
       await until("ready", () => stdout === "ready\n");
-      expect(await connects(5432)).toBe(true);
+      expect(await connects(5432, patientMs)).toBe(true);
       running.kill("SIGKILL");
       await until("the end", () => running.signalCode !== null);
       await pause(50);
@@ -283,7 +284,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
       stdout += chunk;
     });
     await until("ready", () => stdout === "ready\n");
-    expect(await connects(5432)).toBe(true);
+    expect(await connects(5432, patientMs)).toBe(true);
     expect(await connects(5433)).toBe(false);
     running.kill("SIGTERM");
     const { code, stderr } = await ended;

@@ -5,6 +5,7 @@ import { probe } from "../../src/dataplane/host.js";
 import { parseAddress } from "../../src/net/address.js";
 import { namespaceObject, podObject, policyObject } from "../kubernetes/api-objects.js";
 import { ApiServer } from "../kubernetes/api-server.js";
+import { patientMs } from "../patience.js";
 import { named, until } from "./lab-harness.js";
 import {
   peerAddresses,
@@ -74,7 +75,11 @@ describe.skipIf(sidecarObstacle !== undefined)(
       return bench.start(bench.pod, ...words);
     };
 
-    async function connects(to: number, from: "network" | "pod" = "network"): Promise<boolean> {
+    async function connects(
+      to: number,
+      from: "network" | "pod" = "network",
+      timeoutMs = 600,
+    ): Promise<boolean> {
       const [near, far] = [parseAddress(peerAddresses[0])!, parseAddress(podAddresses[0])!];
       const [answer] = await probe([
         {
@@ -83,7 +88,7 @@ describe.skipIf(sidecarObstacle !== undefined)(
             : { sourceNamespaceFd: bench.pod, destinationNamespaceFd: bench.network }),
           ...(from === "network" ? { source: near, destination: far } : {}),
           ...(from === "pod" ? { source: far, destination: near } : {}),
-          ...{ protocol: 6, port: to, timeoutMs: 600 },
+          ...{ protocol: 6, port: to, timeoutMs },
         } as Parameters<typeof probe>[0][number],
       ]);
       return answer?.outcome === "answered";
@@ -111,7 +116,7 @@ except Exception as error: print(type(error).__name__, error)`;
     test("follows it while policy lets nothing out, and nobody else reaches it", async () => {
       const running = sidecar();
       await bench.ready(running);
-      expect(await connects(5432)).toBe(true);
+      expect(await connects(5432, "network", patientMs)).toBe(true);
       expect(await connects(5433)).toBe(false);
       expect(reaches()).toMatch(/timed? ?out/i);
       const ports = ownPorts();
@@ -126,10 +131,10 @@ except Exception as error: print(type(error).__name__, error)`;
       await until("the second event", () => /connected/.test(reaches()));
       server.put(policyObject("db", isolated));
       await until("the third event", () => !/connected/.test(reaches()));
-      expect(await connects(5432)).toBe(true);
+      expect(await connects(5432, "network", patientMs)).toBe(true);
       expect(await bench.end(running)).toBe(0);
       expect(await connects(5432)).toBe(false);
-    }, 120_000);
+    });
 
     test.each<NodeJS.Signals>(["SIGKILL", "SIGTERM"])(
       "begins again behind the interface that %s has left closed, and takes up connections",
@@ -150,7 +155,6 @@ except Exception as error: print(type(error).__name__, error)`;
         await client.say("still");
         await until("what it sends now", () => received().includes("bytes_received:12"));
       },
-      120_000,
     );
 
     test("waits closed for its pod, and is closed again while the server does not have it", async () => {
@@ -162,12 +166,12 @@ except Exception as error: print(type(error).__name__, error)`;
       expect(await connects(5432)).toBe(false);
       server.put(podObject(name, database));
       await bench.ready(running);
-      expect(await connects(5432)).toBe(true);
+      expect(await connects(5432, "network", patientMs)).toBe(true);
       server.remove(podObject(name, database));
       await until("nothing passes", async () => !(await connects(5432)));
       server.put(podObject(name, database));
       await until("it passes again", () => connects(5432));
-    }, 120_000);
+    });
 
     test("closed while there is no server, and refused where it has a name", async () => {
       await server.stop();
@@ -182,6 +186,6 @@ except Exception as error: print(type(error).__name__, error)`;
       const named = sidecar();
       expect(await bench.ended(named)).toBe(3);
       expect(named.err()).toContain("resolves no names");
-    }, 120_000);
+    });
   },
 );

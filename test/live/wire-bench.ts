@@ -215,6 +215,12 @@ export class WireBench {
     return (answer as ProbeAnswer).outcome;
   }
 
+  /** Tries a connection that is to be answered, as tryAll does. */
+  async answers(from: "pod" | "peer", family: 4 | 6, protocol: number, port: number) {
+    const [way] = await this.tryAll([{ from, family, protocol, port, outcome: "answered" }]);
+    return way!.found;
+  }
+
   /**
    * Tries ways at once, so that those that time out share one wait. What is to be answered is given longer when it was
    * not: a machine that others keep busy is no fault.

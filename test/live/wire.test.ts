@@ -54,10 +54,16 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
     bench.filter(permissive);
     for (const from of ["pod", "peer"] as const) {
       for (const family of [4, 6] as const) {
-        expect(await bench.try(from, family, TCP, 80), `${from} TCP ${family}`).toBe("answered");
-        expect(await bench.try(from, family, UDP, 53), `${from} UDP ${family}`).toBe("answered");
-        expect(await bench.try(from, family, SCTP, 99), `${from} SCTP ${family}`).toBe("answered");
-        expect(await bench.try(from, family, icmp[family], 0), `${from} ICMP`).toBe("answered");
+        expect(await bench.answers(from, family, TCP, 80), `${from} TCP ${family}`).toBe(
+          "answered",
+        );
+        expect(await bench.answers(from, family, UDP, 53), `${from} UDP ${family}`).toBe(
+          "answered",
+        );
+        expect(await bench.answers(from, family, SCTP, 99), `${from} SCTP ${family}`).toBe(
+          "answered",
+        );
+        expect(await bench.answers(from, family, icmp[family], 0), `${from} ICMP`).toBe("answered");
       }
     }
     expect(bench.dataplane?.counters().drops).toEqual({});
@@ -90,19 +96,29 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
         if (event.kind !== "exempt") seen.push(event);
       }
     });
-    expect(await bench.try("peer", 4, TCP, 81)).toBe("answered");
+    expect(await bench.answers("peer", 4, TCP, 81)).toBe("answered");
     await pause(50); // its last packets
     expect(dataplane.swapTable(tableOf(restrictive), [[0, 0]])).toBe(2);
+    const swappedMs = Date.now();
     expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
+    const triedMs = Date.now();
     expect(() => dataplane.swapTable(new Uint8Array(64), [])).toThrow(/swap the table/);
-    expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
-    await until("events", () => seen.length >= 3);
-    expect(seen.map(({ kind, reason, generation }) => [kind, reason, generation])).toEqual([
-      ["opened", undefined, 1],
-      ["dropped", "policy-ingress", 2],
-      ["opened", undefined, 2],
+    expect(await bench.answers("peer", 4, TCP, 80)).toBe("answered");
+    // What is not answered in time is tried again, and has the same event again.
+    const told = () =>
+      new Set(
+        seen
+          .filter(({ kind }) => kind !== "closed")
+          .map(({ kind, reason, generation }) => `${kind} ${reason} by ${generation}`),
+      );
+    await until("events", () => told().size >= 3);
+    expect([...told()]).toEqual([
+      "opened undefined by 1",
+      "dropped policy-ingress by 2",
+      "opened undefined by 2",
     ]);
-    expect(seen[1]).toMatchObject({
+    const dropped = seen.find(({ kind }) => kind === "dropped");
+    expect(dropped).toMatchObject({
       source: addresses.peer[4],
       destination: addresses.pod[4],
       destinationPort: 81,
@@ -111,7 +127,9 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
       linkId: 1,
       lostBefore: 0,
     });
-    expect(Math.abs(Date.now() - (seen[1]?.timeUs ?? 0) / 1_000)).toBeLessThan(10_000);
+    const toldMs = (dropped?.timeUs ?? 0) / 1_000;
+    expect(toldMs).toBeGreaterThan(swappedMs - 50);
+    expect(toldMs).toBeLessThan(triedMs + 50);
   });
 
   test("a VLAN tag that the kernel keeps aside is seen, and dropped", async () => {
@@ -289,7 +307,7 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
           stdout += chunk;
         });
         await until("ready", () => stdout.includes("ready"));
-        expect(await bench.try("pod", 6, TCP, 80)).toBe("answered");
+        expect(await bench.answers("pod", 6, TCP, 80)).toBe("answered");
         running.kill("SIGKILL");
         await until("the end", () => running.signalCode !== null);
         expect(await bench.try("pod", 6, TCP, 80)).toBe("timed-out");
@@ -309,7 +327,6 @@ describe.skipIf(obstacle !== undefined)(named("wire", obstacle), () => {
   const noSecondRun = noUserNamespace ?? onlyHere;
   test.skipIf(noSecondRun !== undefined)(
     named("all of it works in a user namespace", noSecondRun),
-    { timeout: 120_000 },
     () => {
       const vitest = join(root, "node_modules/vitest/vitest.mjs");
       const words = ["run", fileURLToPath(import.meta.url), "-t", "wire", "--reporter=verbose"];

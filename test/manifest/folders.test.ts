@@ -374,7 +374,7 @@ describe("what is left out", () => {
   });
 });
 
-test("a folder of 3,000 files that are mostly no manifests", { timeout: 120_000 }, () => {
+test("a folder of 3,000 files that are mostly no manifests", () => {
   const chart = JSON.stringify({
     panels: Array.from({ length: 200 }, (_, at) => ({ kind: "x", at })),
   });

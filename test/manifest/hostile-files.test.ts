@@ -222,7 +222,7 @@ describe("texts that whoever writes manifests can write", () => {
     ["markers with long ends", (count) => repeat(`---${" ".repeat(100)}x\n`, count / 10)],
   ];
 
-  test.each(texts)("%s", { timeout: 120_000 }, (_, make) => {
+  test.each(texts)("%s", (_, make) => {
     const take = (count: number) => {
       const text = make(count);
       const start = process.cpuUsage();

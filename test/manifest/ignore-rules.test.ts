@@ -63,7 +63,7 @@ describe("patterns of files", () => {
   });
 
   const hasGit = spawnSync("git", ["--version"]).status === 0;
-  test("git says the same of patterns by chance, where it is there", { timeout: 60_000 }, () => {
+  test("git says the same of patterns by chance, where it is there", () => {
     if (!hasGit) return;
     const folder = mkdtempSync(join(tmpdir(), "sluice-ignore-"));
     try {

@@ -33,7 +33,7 @@ describe.skipIf(obstacle !== undefined)(
     });
     afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-    test("are those of the golden file", { timeout: 120_000 }, () => {
+    test("are those of the golden file", () => {
       const { status, stdout, stderr } = count();
       expect(stdout).not.toContain("DIFFER");
       expect(status, stdout + stderr).toBe(0);
@@ -42,7 +42,7 @@ describe.skipIf(obstacle !== undefined)(
         expect(stdout).toContain(`ok     ${name}:`);
     });
 
-    test("that are off are told by name", { timeout: 60_000 }, () => {
+    test("that are off are told by name", () => {
       const name = "connection, expiry";
       const doctored = JSON.parse(readFileSync(golden, "utf8"));
       doctored.instructionsPerItem[name] /= 1.5;

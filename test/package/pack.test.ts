@@ -153,7 +153,6 @@ describe("npm pack", () => {
         /mount\n.*mountpoint/,
       );
     },
-    120_000,
   );
 
   test("the CNI plugin needs nothing of its host", () => {

@@ -30,6 +30,7 @@ import { logRecord } from "../../src/sinks/otlp.js";
 import { RotatingFile } from "../../src/sinks/rotating-file.js";
 import type { SinkConfig } from "../../src/sinks/sink-config.js";
 import { type EventFields, FakeRing, shop, tableOf } from "../observe/fake-dataplane.js";
+import { patientMs } from "../patience.js";
 
 let folder: string;
 let ring: FakeRing;
@@ -162,7 +163,9 @@ describe("flows in a file", () => {
     await expect.poll(() => sinks.status[0]!.waiting).toBeGreaterThan(500);
     mkdirSync(join(folder, "no"));
     const file = join(folder, "no", "flows.json");
-    await expect.poll(() => portsOf(linesOf(file)).at(-1), { timeout: 20_000 }).toBe(11_999);
+    // The longer it could not, the later it tries again: after a minute at the most.
+    const timeout = 2 * patientMs;
+    await expect.poll(() => portsOf(linesOf(file)).at(-1), { timeout }).toBe(11_999);
     const [status] = sinks.status;
     expect(status!.lost).toBeGreaterThan(0);
     expect(status!.lost + linesOf(file).length).toBe(12_000);

@@ -172,7 +172,7 @@ describe("kustomizations", () => {
   });
 
   const hasKubectl = spawnSync("kubectl", ["kustomize", "--help"]).status === 0;
-  test("kubectl itself, where it is there", { timeout: 60_000 }, async () => {
+  test("kubectl itself, where it is there", async () => {
     if (!hasKubectl) return;
     here.write({
       "in/base/kustomization.yaml": "resources: [p.yaml]\n",
@@ -204,9 +204,7 @@ describe("bounds", () => {
   const stays = "setInterval(() => {}, 1_000);";
   const child = `require("node:child_process").spawn(process.execPath, ["-e", ${JSON.stringify(`require("node:fs").writeFileSync(process.env.HOME, String(process.pid)); ${stays}`)}], { stdio: "inherit" });`;
 
-  test("a program that does not end is ended with all that it started", {
-    timeout: 60_000,
-  }, async () => {
+  test("a program that does not end is ended with all that it started", async () => {
     here.write(kustomization);
     here.add("kustomize", `${child} ${stays}`);
     const env = { PATH: here.bin, HOME: here.at("child") };
@@ -216,7 +214,7 @@ describe("bounds", () => {
     await until(() => !isAlive(pid));
   });
 
-  test("so are those that it leaves behind", { timeout: 60_000 }, async () => {
+  test("so are those that it leaves behind", async () => {
     here.write(kustomization);
     const pidFile = JSON.stringify(here.at("child"));
     here.add(
@@ -230,7 +228,7 @@ describe("bounds", () => {
     await until(() => !isAlive(pid));
   });
 
-  test("more output than is taken ends it", { timeout: 60_000 }, async () => {
+  test("more output than is taken ends it", async () => {
     here.write(kustomization);
     here.add(
       "kustomize",
@@ -241,7 +239,7 @@ describe("bounds", () => {
     await until(() => !isAlive(here.called("kustomize")!.pid));
   });
 
-  test("more memory than it may have ends it", { timeout: 60_000 }, async () => {
+  test("more memory than it may have ends it", async () => {
     here.write(kustomization);
     here.add("kustomize", "const kept = []; for (;;) kept.push(Buffer.alloc(1 << 26, 1));");
     const { found } = await read({ memoryBytes: 512 * 1024 ** 2 });
@@ -254,24 +252,20 @@ describe("bounds", () => {
     expect((await read()).found[0]!.length).toBeLessThan(1_000);
   });
 
-  test.each(["SIGINT", "SIGTERM"] as const)(
-    "%s to us ends it",
-    { timeout: 60_000 },
-    async (signal) => {
-      here.write(kustomization);
-      here.add("kustomize", stays);
-      const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
-      const ours = spawn(process.execPath, [main, "validate", "-f", here.at("in")], {
-        env: { PATH: here.bin },
-        stdio: "ignore",
-      });
-      const ended = new Promise((resolve) => ours.on("exit", (_, by) => resolve(by)));
-      await until(() => here.called("kustomize") !== undefined);
-      ours.kill(signal);
-      expect(await ended).toBe(signal);
-      await until(() => !isAlive(here.called("kustomize")!.pid));
-    },
-  );
+  test.each(["SIGINT", "SIGTERM"] as const)("%s to us ends it", async (signal) => {
+    here.write(kustomization);
+    here.add("kustomize", stays);
+    const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+    const ours = spawn(process.execPath, [main, "validate", "-f", here.at("in")], {
+      env: { PATH: here.bin },
+      stdio: "ignore",
+    });
+    const ended = new Promise((resolve) => ours.on("exit", (_, by) => resolve(by)));
+    await until(() => here.called("kustomize") !== undefined);
+    ours.kill(signal);
+    expect(await ended).toBe(signal);
+    await until(() => !isAlive(here.called("kustomize")!.pid));
+  });
 });
 
 describe("without a program", () => {
