@@ -11,6 +11,7 @@ import { clientOf } from "../control/http-listener.js";
 import { Admission } from "./admission.js";
 import type { HubbleCounts } from "./counts.js";
 import { type MethodName, methods } from "./definitions.js";
+import { FrameGate } from "./frame-gate.js";
 import type { GrpcBounds } from "./hubble-bounds.js";
 import { decodeMessage, encodeMessage, WireError } from "./wire.js";
 
@@ -142,7 +143,9 @@ export class GrpcServer {
     socket.once("close", () => this.#connections.delete(connection));
     // Node makes the session of a socket before emit() returns.
     this.#http2.once("session", (session) => connection.begin(session));
-    this.#http2.emit("connection", socket);
+    const gate = new FrameGate(socket);
+    gate.on("error", () => gate.destroy());
+    this.#http2.emit("connection", gate);
   }
 
   #makeRoom(client: string): boolean {
@@ -370,7 +373,8 @@ const responseHead = {
 
 /** Answers with a status alone. */
 function refuse(stream: ServerHttp2Stream, error: unknown): void {
-  if (stream.destroyed) return;
+  // Its client may have reset it before it is told of here.
+  if (stream.destroyed || stream.closed) return;
   const { status } = statusOf(error);
   stream.respond(
     {

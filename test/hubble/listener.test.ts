@@ -396,6 +396,19 @@ describe("the Hubble listener", () => {
     expect([listener.pid, told]).toEqual([before, []]);
   });
 
+  test("a call that is given up before it is answered ends nothing", async () => {
+    const before = listener.pid;
+    for (let round = 0; round < 5; round++) {
+      const calls = Array.from({ length: 10 }, () =>
+        client.send("/observer.Observer/Nothing", frame(Buffer.alloc(0))),
+      );
+      for (const call of calls) call.cancel();
+      await Promise.all(calls.map(({ done }) => done));
+    }
+    expect((await client.call("/grpc.health.v1.Health/Check")).status).toBe(0);
+    expect([listener.pid, told]).toEqual([before, []]);
+  });
+
   test("filters of thousands of values give others their turn", async () => {
     push(0, 256);
     const order: string[] = [];
