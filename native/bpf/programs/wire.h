@@ -40,10 +40,10 @@ typedef struct {
 
 // What is in force. Userspace alone writes it, each word by one store.
 typedef struct {
-  SluiceU64 leaseUs;  // programs pass nothing of a worker that was alive longer ago; 0: no lease
+  SluiceU32 generation;  // of the policy: what is admitted by older ones goes up
+  SluiceU32 zero;        // 0
+  SluiceU64 leaseUs;     // programs pass nothing of a worker that was alive longer ago; 0: no lease
   SluiceU64 aliveUs[SLUICE_WIRE_WORKERS];  // when each worker last was, by CLOCK_MONOTONIC
-  SluiceU32 generation;                    // of the policy: what is admitted by older ones goes up
-  SluiceU32 zero;                          // 0
 } SluiceWireControl;
 
 // A TAP has a queue for each worker, of this length at least. Programs drop what would make one
