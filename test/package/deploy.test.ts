@@ -231,28 +231,49 @@ describe("the manifests", () => {
     expect(commands.filter((command) => !there.has(basename(command)))).toEqual([]);
   });
 
-  // The chart uses values and the release's namespace, and nothing else of the template language.
-  test("the chart renders to what sluice.yaml is, but for the namespace and a flag", () => {
-    const chart = join(folder, "helm/sluice");
-    const values = parse(read("helm/sluice/values.yaml")) as Record<string, unknown>;
+  const defaults = parse(read("helm/sluice/values.yaml")) as Record<string, unknown>;
+
+  // The chart uses values, whether one is a word, and the release's namespace, and nothing else of the template language.
+  const chartText = (values: Record<string, unknown>): string => {
     const rendered = read("helm/sluice/templates/sluice.yaml")
+      .replace(
+        /\{\{ if eq \.Values\.(\w+) "(\w+)" \}\}(.*?)\{\{ end \}\}/g,
+        (_, key: string, word: string, text: string) => (values[key] === word ? text : ""),
+      )
       .replace(/\{\{ \.Values\.(\w+) \}\}/g, (_, key: string) => String(values[key]))
       .replaceAll("{{ .Release.Namespace }}", "sluice-system");
     expect(rendered).not.toContain("{{");
+    return rendered;
+  };
+
+  test("the chart renders to what sluice.yaml is, but for the namespace and flags", () => {
+    const chart = join(folder, "helm/sluice");
     const objectsOf = (text: string) =>
       parseAllDocuments(text).map((each) => each.toJS() as { kind: string });
     const expected = read("kubernetes/sluice.yaml")
       .split("\n---\n")
       .filter((text) => !text.includes("kind: Namespace\n"))
       .join("\n---\n")
-      .replace('["node"]', '["node", "--unknown-pods", "closed"]');
-    expect(objectsOf(rendered)).toEqual(objectsOf(expected));
+      .replace('["node"]', '["node", "--unknown-pods", "closed", "--deny", "drop"]');
+    expect(objectsOf(chartText(defaults))).toEqual(objectsOf(expected));
     if (spawnSync("helm", ["version"]).status !== 0) return;
     const words = ["template", "sluice", chart, "--namespace", "sluice-system"];
     const byHelm = objectsOf(execFileSync("helm", words, { encoding: "utf8" }));
     const sorted = (objects: { kind: string }[]) =>
       objects.sort((a, b) => a.kind.localeCompare(b.kind));
     expect(sorted(byHelm)).toEqual(sorted(objectsOf(expected)));
+  });
+
+  test("the chart lets a node answer senders with deny: reject, and gives NET_RAW for that alone", () => {
+    for (const [deny, capabilities] of [
+      ["drop", ["NET_ADMIN", "BPF", "PERFMON"]],
+      ["reject", ["NET_ADMIN", "BPF", "PERFMON", "NET_RAW"]],
+    ] as const) {
+      const [container] = containersOf(chartText({ ...defaults, deny }));
+      expect(container!.args!.slice(-2)).toEqual(["--deny", deny]);
+      expect(container!.securityContext.capabilities!.add).toEqual(capabilities);
+    }
+    expect(flagsOf("node")).toEqual(expect.arrayContaining(["--deny", "--unknown-pods"]));
   });
 
   test("what is privileged mounts a file system that the node lacks, and ends", () => {
@@ -319,7 +340,11 @@ describe("the manifests", () => {
 
 interface Container {
   readonly name: string;
-  readonly securityContext: { readonly privileged?: boolean };
+  readonly args?: readonly string[];
+  readonly securityContext: {
+    readonly privileged?: boolean;
+    readonly capabilities?: { readonly add: readonly string[] };
+  };
   readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
   readonly volumeMounts?: readonly { readonly mountPath: string }[];
@@ -339,6 +364,12 @@ function objectOf<Shape>(file: string, kind: string): Shape {
   return parseAllDocuments(read(`kubernetes/${file}`))
     .map((document) => document.toJS() as Shape & { kind: string })
     .find((each) => each.kind === kind)!;
+}
+
+function containersOf(text: string): readonly Container[] {
+  return parseAllDocuments(text)
+    .map((document) => document.toJS() as Workload & { kind: string })
+    .find(({ kind }) => kind === "DaemonSet")!.spec.template.spec.containers;
 }
 
 function podOf(file: string): PodSpec {
