@@ -59,7 +59,6 @@ Status KernelPath::create(uint32_t connectionsEach, const HashSecret& secret,
   if (made == nullptr) return {StatusCode::Limit};
   made->workers_ = steering.workers;
   made->connectionsEach_ = connectionsEach;
-  made->placesEach_ = roundedUp(ConnTable::placesFor(connectionsEach), ConnTable::PER_PAGE);
   made->bucketsEach_ = roundedUp(ConnTable::bucketsFor(connectionsEach), ConnTable::PER_PAGE);
   const Status status = made->make(secret, steering);
   if (status.ok()) *path = std::move(made);
@@ -67,18 +66,21 @@ Status KernelPath::create(uint32_t connectionsEach, const HashSecret& secret,
 }
 
 Status KernelPath::make(const HashSecret& secret, const Steering& steering) noexcept {
-  const auto shared = [this](uint32_t bytes, uint32_t each) -> BpfMapShape {
-    return {BPF_MAP_TYPE_ARRAY, 4, bytes, each * workers_, BPF_F_MMAPABLE};
-  };
+  const BpfMapShape buckets = {BPF_MAP_TYPE_ARRAY, 4, sizeof(SluiceConnBucket),
+                               bucketsEach_ * workers_, BPF_F_MMAPABLE};
+  const BpfMapShape waysOfSome = {BPF_MAP_TYPE_ARRAY, 4, sizeof(SluiceWireWay),
+                                  SLUICE_WIRE_SIDES * workers_, BPF_F_MMAPABLE};
   Status status = possibleProcessors(&processors_);
-  if (status.ok()) status = createMap(shared(sizeof(SluiceConn), placesEach_), &entries_);
-  if (status.ok()) status = createMap(shared(sizeof(SluiceConnBucket), bucketsEach_), &buckets_);
+  if (status.ok()) {
+    status = ConnRooms::create(workers_, ConnTable::placesFor(connectionsEach_), &rooms_);
+  }
+  if (status.ok()) status = createMap(buckets, &buckets_);
   if (status.ok()) status = createMap(SIDES_SHAPE, &sides_);
   if (status.ok()) status = createMap(DOWNS_SHAPE, &downs_);
   if (status.ok()) status = createMap(COUNTERS_SHAPE, &counters_);
   if (status.ok()) status = control_.create(sizeof(SluiceWireControl), 1);
   if (status.ok()) control()->leaseUs = LEASE_US;
-  if (status.ok()) status = ways_.create(sizeof(SluiceWireWay), SIDES_MAX * workers_);
+  if (status.ok()) status = createArrayOfMaps(waysOfSome, SIDES_MAX / SLUICE_WIRE_SIDES, &ways_);
   return status.ok() ? load(secret, steering) : status;
 }
 
@@ -87,15 +89,16 @@ Status KernelPath::load(const HashSecret& secret, const Steering& steering) noex
   const auto map = [](int fd) { return static_cast<uint64_t>(fd); };
   std::vector<BpfSymbol> symbols = {
       {"buckets", Kind::Map, map(buckets_.get())},
-      {"entries", Kind::Map, map(entries_.get())},
+      {"entries", Kind::Map, map(rooms_->map())},
       {"sides", Kind::Map, map(sides_.get())},
       {"downs", Kind::Map, map(downs_.get())},
       {"control", Kind::Map, map(control_.map())},
-      {"ways", Kind::Map, map(ways_.map())},
+      {"ways", Kind::Map, map(ways_.get())},
       {"counters", Kind::Map, map(counters_.get())},
       {"bucketCount", Kind::Number, ConnTable::bucketsFor(connectionsEach_)},
       {"bucketsEach", Kind::Number, bucketsEach_},
-      {"placesEach", Kind::Number, placesEach_},
+      {"mapsEach", Kind::Number, rooms_->mapsEach()},
+      {"placesShift", Kind::Number, rooms_->placesShift()},
       {"secretLow", Kind::Number, secret[0]},
       {"secretHigh", Kind::Number, secret[1]},
       {"workers", Kind::Number, workers_},
@@ -112,7 +115,7 @@ Status KernelPath::load(const HashSecret& secret, const Steering& steering) noex
 std::vector<ConnMemory> KernelPath::connections() const {
   std::vector<ConnMemory> memory;
   for (uint32_t worker = 0; worker < workers_; ++worker) {
-    memory.push_back({entries_.get(), buckets_.get(), worker * placesEach_, worker * bucketsEach_});
+    memory.push_back({rooms_->room(worker), buckets_.get(), worker * bucketsEach_});
   }
   return memory;
 }
@@ -126,17 +129,32 @@ SluiceWireControl* KernelPath::control() const noexcept {
 }
 
 SluiceWireWay* KernelPath::way(uint32_t number, uint32_t worker) const noexcept {
-  return reinterpret_cast<SluiceWireWay*>(ways_.bytes()) + size_t{number} * workers_ + worker;
+  return reinterpret_cast<SluiceWireWay*>(waysOf_[number / SLUICE_WIRE_SIDES]->bytes()) +
+         number % SLUICE_WIRE_SIDES * workers_ + worker;
 }
 
 Status KernelPath::takeNumber(uint32_t* number) noexcept {
   const auto free = std::ranges::find(taken_, false);
   if (free == taken_.end()) return {StatusCode::Limit};
-  *number = static_cast<uint32_t>(free - taken_.begin());
-  std::memset(static_cast<void*>(way(*number, 0)), 0, sizeof(SluiceWireWay) * workers_);
+  const auto wanted = static_cast<uint32_t>(free - taken_.begin());
+  Status status = makeWays(wanted / SLUICE_WIRE_SIDES);
+  if (!status.ok()) return status;
+  std::memset(static_cast<void*>(way(wanted, 0)), 0, sizeof(SluiceWireWay) * workers_);
   const std::vector<SluiceWireCounters> none(processors_);
-  const Status status = putInMap(counters_.get(), number, none.data(), BPF_ANY);
-  if (status.ok()) *free = true;
+  status = putInMap(counters_.get(), &wanted, none.data(), BPF_ANY);
+  if (!status.ok()) return status;
+  *free = true;
+  *number = wanted;
+  return {};
+}
+
+Status KernelPath::makeWays(uint32_t array) noexcept {
+  if (waysOf_[array] != nullptr) return {};
+  std::unique_ptr<MappedArray> made(new (std::nothrow) MappedArray);
+  if (made == nullptr) return {StatusCode::Limit};
+  Status status = made->create(sizeof(SluiceWireWay), SLUICE_WIRE_SIDES * workers_);
+  if (status.ok()) status = putInMap(ways_.get(), &array, static_cast<uint32_t>(made->map()));
+  if (status.ok()) waysOf_[array] = std::move(made);
   return status;
 }
 

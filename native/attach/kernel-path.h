@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "native/attach/conn-rooms.h"
 #include "native/bpf/programs/wire.h"
 #include "native/conntrack/conn-table.h"
 #include "native/host/descriptor.h"
@@ -60,7 +61,7 @@ class KernelPath {
     if (namespaceNumber_ == 0) namespaceNumber_ = namespaceNumber;
     return namespaceNumber_ == namespaceNumber;
   }
-  // A free number for a side, with its counts at zero. Errors: Limit when there is none.
+  // A free number for a side, with its counts at zero. Errors: Limit when there is none; System.
   Status takeNumber(uint32_t* number) noexcept;
   void returnNumber(uint32_t number) noexcept { taken_[number] = false; }
   [[nodiscard]] SluiceWireWay* way(uint32_t number, uint32_t worker) const noexcept;
@@ -79,23 +80,25 @@ class KernelPath {
   KernelPath() = default;
   Status make(const HashSecret& secret, const Steering& steering) noexcept;
   Status load(const HashSecret& secret, const Steering& steering) noexcept;
+  Status makeWays(uint32_t array) noexcept;
   [[nodiscard]] SluiceWireControl* control() const noexcept;
 
   uint32_t workers_ = 1;
   uint32_t connectionsEach_ = 0;
-  uint32_t placesEach_ = 0;
   uint32_t bucketsEach_ = 0;
   size_t processors_ = 0;
   uint64_t namespaceNumber_ = 0;
-  Descriptor entries_;
+  std::unique_ptr<ConnRooms> rooms_;
   Descriptor buckets_;
   Descriptor sides_;
   Descriptor downs_;
   Descriptor counters_;
   MappedArray control_;
-  MappedArray ways_;
+  Descriptor ways_;
   Descriptor program_;
   Descriptor downProgram_;
+  // The arrays in `ways`, made when the first of their numbers is taken.
+  std::array<std::unique_ptr<MappedArray>, SIDES_MAX / SLUICE_WIRE_SIDES> waysOf_ = {};
   std::array<bool, SIDES_MAX> taken_ = {};
 };
 

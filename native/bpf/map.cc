@@ -32,6 +32,21 @@ Status createMap(const BpfMapShape& shape, Descriptor* map) noexcept {
   return map->valid() ? Status{} : Status::system("BPF_MAP_CREATE", errno);
 }
 
+Status createArrayOfMaps(const BpfMapShape& shapeOfOne, uint32_t entriesMax,
+                         Descriptor* map) noexcept {
+  Descriptor one;  // by which the kernel knows the shape
+  const Status status = createMap(shapeOfOne, &one);
+  if (!status.ok()) return status;
+  bpf_attr attributes = noAttributes();
+  attributes.map_type = BPF_MAP_TYPE_ARRAY_OF_MAPS;
+  attributes.key_size = sizeof(uint32_t);
+  attributes.value_size = sizeof(uint32_t);
+  attributes.max_entries = entriesMax;
+  attributes.inner_map_fd = static_cast<uint32_t>(one.get());
+  map->reset(callBpf(BPF_MAP_CREATE, &attributes));
+  return map->valid() ? Status{} : Status::system("BPF_MAP_CREATE", errno);
+}
+
 Status readFromMap(int map, const void* key, void* value) noexcept {
   bpf_attr attributes = noAttributes();
   attributes.map_fd = static_cast<uint32_t>(map);

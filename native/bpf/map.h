@@ -24,6 +24,11 @@ struct BpfMapShape {
 // Makes any map. Errors: System, "BPF_MAP_CREATE".
 Status createMap(const BpfMapShape& shape, Descriptor* map) noexcept;
 
+// Makes an array whose values are maps of one shape, none at first.
+// Errors: System, "BPF_MAP_CREATE".
+Status createArrayOfMaps(const BpfMapShape& shapeOfOne, uint32_t entriesMax,
+                         Descriptor* map) noexcept;
+
 // Reads an entry: of a map for each processor, the values of all that are possible.
 // Errors: System, "BPF_MAP_LOOKUP_ELEM".
 Status readFromMap(int map, const void* key, void* value) noexcept;

@@ -18,6 +18,8 @@ namespace {
 
 constexpr uint32_t ROOM_SWEEP_ENTRIES = 64;
 constexpr size_t HASHES_AHEAD = 8;
+// New places between two looks at whether there is memory for more; a power of two.
+constexpr uint32_t PREPARED_EACH = 256;
 // Between an answered connection and an unanswered one, the answered one is evicted if it has been
 // silent this many times as long. So an answered flood does not evict a handshake that has just
 // begun.
@@ -91,7 +93,7 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
   ConnTable made;
   const bool hasMemory = shared == nullptr
                              ? made.entries_.create(entriesMax) && made.buckets_.create(buckets)
-                             : made.entries_.share(shared->entries, 0, entriesMax) &&
+                             : made.takeRoom(shared->room, entriesMax) &&
                                    made.buckets_.share(shared->buckets, 0, buckets);
   if (!hasMemory || !made.owners_.create(OWNERS_MAX) || !made.tallies_.create(entriesMax) ||
       !made.hits_.create(placesFor(entriesMax) + HITS_MORE, secret)) {
@@ -103,6 +105,7 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
   made.secret_ = secret;
   made.entriesMax_ = entriesMax;
   made.places_ = entriesMax;
+  if (shared == nullptr) made.backed_ = entriesMax;
   made.bucketCount_ = buckets;
   made.quotaWanted_ = quota;
   made.owners_[NOBODY] = Owner{};
@@ -115,18 +118,18 @@ Status ConnTable::share(const ConnMemory& memory, GracePeriods* periods) noexcep
   static_assert(PER_PAGE * sizeof(ConnEntry) % 4096 == 0 && PER_PAGE * sizeof(Bucket) % 4096 == 0);
   const uint32_t places = placesFor(entriesMax_);
   HugeArray<ConnEntry> entries;
+  std::swap(entries, entries_);
   HugeArray<Bucket> buckets;
   HugeArray<Tally> tallies;
-  if (!entries.share(memory.entries, memory.firstEntry, places) ||
-      !buckets.share(memory.buckets, memory.firstBucket, bucketCount_) ||
-      !leaving_.create(places) || !tallies.create(places)) {
+  if (!buckets.share(memory.buckets, memory.firstBucket, bucketCount_) ||
+      !leaving_.create(places) || !tallies.create(places) || !takeRoom(memory.room, places)) {
+    std::swap(entries, entries_);
     return {StatusCode::Limit};
   }
   std::memcpy(tallies.get(), tallies_.get(), size_t{placesUsed_} * sizeof(Tally));
   tallies_ = std::move(tallies);
-  std::memcpy(static_cast<void*>(entries.get()), entries_.get(),
+  std::memcpy(static_cast<void*>(entries_.get()), entries.get(),
               size_t{placesUsed_} * sizeof(ConnEntry));
-  entries_ = std::move(entries);
   buckets_ = std::move(buckets);
   places_ = places;
   // eBPF has no AES: a program has to find the bucket too.
@@ -136,6 +139,21 @@ Status ConnTable::share(const ConnMemory& memory, GracePeriods* periods) noexcep
   }
   periods_ = periods;
   return {};
+}
+
+bool ConnTable::takeRoom(ConnRoom* room, uint32_t places) noexcept {
+  if (room == nullptr || !room->grow(std::max(placesUsed_, 1u))) return false;
+  room_ = room;
+  backed_ = std::min(room->places(), places);
+  entries_.borrow(room->entries());
+  room->prepare(placesUsed_);
+  return true;
+}
+
+bool ConnTable::makePlaces() noexcept {
+  if (placesUsed_ == places_ || !room_->grow(placesUsed_ + 1)) return false;
+  backed_ = std::min(room_->places(), places_);
+  return true;
 }
 
 // Lists an entry in the buckets of the present hash. One whose buckets are all full ends.
@@ -299,8 +317,8 @@ ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, ConnCha
   ConnEntry& entry = entries_[number];
   if (free_ != NONE) {
     free_ = entry.next();
-  } else {
-    ++placesUsed_;
+  } else if ((++placesUsed_ & (PREPARED_EACH - 1)) == 0 && room_ != nullptr) {
+    room_->prepare(placesUsed_);
   }
   add(size_, 1u);
   add(owner.count, 1u);

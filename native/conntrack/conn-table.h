@@ -10,6 +10,7 @@
 #include "native/conntrack/conn-entry.h"
 #include "native/conntrack/conn-hash.h"
 #include "native/conntrack/conn-name.h"
+#include "native/conntrack/conn-room.h"
 #include "native/conntrack/hit-table.h"
 #include "native/conntrack/huge-array.h"
 #include "native/conntrack/timeouts.h"
@@ -63,13 +64,12 @@ struct ConnCharge {
   uint8_t remoteEnd = 0;  // the end that is not the owner: 0 the lower, 1 the higher
 };
 
-// Memory for a table that eBPF programs read too, all zero: descriptors of maps, BPF_F_MMAPABLE
-// arrays of SluiceConn and of SluiceConnBucket, and the table's first element in each. Both are
-// multiples of ConnTable::PER_PAGE: several tables may lie in the same maps.
+// Memory for a table that eBPF programs read too, all zero: for its entries, and the descriptor of
+// a map, a BPF_F_MMAPABLE array of SluiceConnBucket, with the table's first element there, a
+// multiple of ConnTable::PER_PAGE: several tables may lie in the same map.
 struct ConnMemory {
-  int entries = -1;
+  ConnRoom* room = nullptr;  // outlives the table
   int buckets = -1;
-  uint32_t firstEntry = 0;
   uint32_t firstBucket = 0;
 };
 
@@ -112,8 +112,8 @@ class ConnTable {
   // Moves the table, with its connections, to memory that eBPF programs read: from then on entries
   // may be admitted. `periods` outlive the table.
   //
-  // Shape:  room for placesFor() entries and bucketsFor() buckets.
-  // Errors: Limit when there is less.
+  // Shape:  room for placesFor() entries in the end, and for bucketsFor() buckets.
+  // Errors: Limit when there is less, or no memory yet for those that are in use.
   Status share(const ConnMemory& memory, GracePeriods* periods) noexcept;
   [[nodiscard]] bool isShared() const noexcept { return periods_ != nullptr; }
   // The places of a shared table: some more than connections, since one that has been removed keeps
@@ -219,6 +219,7 @@ class ConnTable {
   // Threads: any.
   [[nodiscard]] uint32_t size() const noexcept { return __atomic_load_n(&size_, __ATOMIC_RELAXED); }
   [[nodiscard]] uint32_t entriesMax() const noexcept { return entriesMax_; }
+  // Of a table that lies in memory of its own.
   [[nodiscard]] size_t memoryBytes() const noexcept { return entries_.bytes() + buckets_.bytes(); }
   // Connections removed because they timed out, by whichever call.
   [[nodiscard]] uint64_t timedOut() const noexcept { return timedOut_; }
@@ -290,7 +291,12 @@ class ConnTable {
   [[nodiscard]] bool index(uint32_t home, uint64_t hash, uint32_t number) noexcept;
   [[nodiscard]] uint32_t nextFree() const noexcept { return free_ != NONE ? free_ : placesUsed_; }
   // Whether no place is free, although there may be less connections than the table can have.
-  [[nodiscard]] bool isOut() const noexcept { return free_ == NONE && placesUsed_ == places_; }
+  [[nodiscard]] bool isOut() noexcept {
+    return free_ == NONE && placesUsed_ == backed_ && !makePlaces();
+  }
+  // Waits for memory for more places; false when there is none.
+  bool makePlaces() noexcept;
+  bool takeRoom(ConnRoom* room, uint32_t places) noexcept;
   void place(ConnEntry& entry) noexcept;
   void leave(ConnEntry& entry, uint32_t number) noexcept;
   void noteClosed(const ConnEntry& entry) noexcept;
@@ -344,6 +350,8 @@ class ConnTable {
   uint64_t leavingNext_ = 0;
   uint32_t entriesMax_ = 0;
   uint32_t places_ = 0;
+  uint32_t backed_ = 0;  // as many have memory
+  ConnRoom* room_ = nullptr;
   uint32_t bucketCount_ = 0;
   uint32_t peersTurn_ = 0;  // the next few lists to compare start here
   uint32_t size_ = 0;       // no std::atomic, so that a table can be moved

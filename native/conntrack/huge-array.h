@@ -19,7 +19,7 @@ class HugeArray {
  public:
   HugeArray() = default;
   ~HugeArray() {
-    if (elements_ != nullptr) munmap(elements_, bytes_);
+    if (bytes_ != 0) munmap(elements_, bytes_);
   }
   HugeArray(HugeArray&& other) noexcept
       : elements_(std::exchange(other.elements_, nullptr)),
@@ -60,6 +60,12 @@ class HugeArray {
     elements_ = static_cast<Element*>(memory);
     bytes_ = bytes;
     return true;
+  }
+
+  // Takes memory that somebody else owns and outlives this. No bytes() of it are counted.
+  void borrow(Element* elements) noexcept {
+    *this = HugeArray();
+    elements_ = elements;
   }
 
   [[nodiscard]] Element* get() const noexcept { return elements_; }

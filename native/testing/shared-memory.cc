@@ -10,17 +10,20 @@
 namespace sluice::testing {
 
 SharedMemory::SharedMemory(uint32_t entriesMax) {
-  const auto make = [this](uint32_t bytes, uint32_t count, Descriptor* memory) {
-    const Status status =
-        createMap({BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), bytes, count, BPF_F_MMAPABLE}, memory);
-    if (status.ok() || status.error != EPERM) return;
-    mapped_ = false;
-    memory->reset(memfd_create("sluice", MFD_CLOEXEC));
-    if (memory->valid() && ftruncate(memory->get(), off_t{bytes} * count) != 0) memory->reset(-1);
-  };
-  make(sizeof(SluiceConn), entriesMax, &entries_);
-  make(sizeof(SluiceConnBucket), ConnTable::bucketsFor(entriesMax), &buckets_);
-  descriptors_ = {entries_.get(), buckets_.get()};
+  const uint32_t buckets = ConnTable::bucketsFor(entriesMax);
+  const Status status = ConnRooms::create(1, entriesMax, &rooms_);
+  if (status.ok()) {
+    (void)createMap(
+        {BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(SluiceConnBucket), buckets, BPF_F_MMAPABLE},
+        &buckets_);
+    descriptors_ = {rooms_->room(0), buckets_.get()};
+  } else if (status.error == EPERM) {
+    plain_ = std::make_unique<PlainRoom>(entriesMax);
+    buckets_.reset(memfd_create("sluice", MFD_CLOEXEC));
+    const auto bytes = static_cast<off_t>(sizeof(SluiceConnBucket) * buckets);
+    if (buckets_.valid() && ftruncate(buckets_.get(), bytes) != 0) buckets_.reset(-1);
+    descriptors_ = {plain_.get(), buckets_.get()};
+  }
 }
 
 }  // namespace sluice::testing

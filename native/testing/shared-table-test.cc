@@ -2,10 +2,13 @@
 // memory
 //         that is too small is refused.
 // Method: the table's maps are read as the kernel reads them, by one system call for each entry.
+#include <sched.h>
+
 #include <algorithm>
 #include <array>
 #include <vector>
 
+#include "native/bpf/call.h"
 #include "native/bpf/map.h"
 #include "native/conntrack/tcp-track.h"
 #include "native/testing/one-pod.h"
@@ -22,7 +25,8 @@ ConnName nameOf(uint32_t number) {
   key.family = 4;
   key.protocol = PROTOCOL_TCP;
   key.source = {10, 0, 0, 1};
-  key.destination = {10, 1, static_cast<uint8_t>(number >> 8), static_cast<uint8_t>(number)};
+  key.destination = {10, static_cast<uint8_t>(number >> 16), static_cast<uint8_t>(number >> 8),
+                     static_cast<uint8_t>(number)};
   key.sourcePort = 40'000;
   key.destinationPort = 8'080;
   return connNameOf(key, IcmpRole::None, 0, 0);
@@ -58,6 +62,16 @@ std::vector<uint32_t> slotsOf(int map, uint32_t entriesMax) {
   return slots;
 }
 
+// Reads an entry as the kernel has it.
+bool readEntry(const ConnRooms& rooms, uint32_t place, SluiceConn* entry) {
+  const uint32_t number = place >> rooms.placesShift();
+  const uint32_t within = place & ((1u << rooms.placesShift()) - 1);
+  bpf_attr attributes = noAttributes();
+  if (!readFromMap(rooms.map(), &number, &attributes.map_id).ok()) return false;
+  const Descriptor map(callBpf(BPF_MAP_GET_FD_BY_ID, &attributes));
+  return map.valid() && readFromMap(map.get(), &within, entry).ok();
+}
+
 }  // namespace
 
 TEST("shared table: the kernel sees each connection, what it has sent, and its removal") {
@@ -81,7 +95,7 @@ TEST("shared table: the kernel sees each connection, what it has sent, and its r
     REQUIRE(entry != nullptr);
     const auto place = static_cast<uint32_t>(entry - first);
     SluiceConn seen = {};
-    REQUIRE(readFromMap(maps.entries, &place, &seen).ok());
+    REQUIRE(readEntry(memory.rooms(), place, &seen));
     CHECK(seen.key == name.key && seen.state == ConnState::SynSent);
     const SluiceConnEnd& end = seen.ends[name.sender];
     CHECK(end.tcp.sentEnd == 100 * number + 1 && end.tcp.windowMax == 1'000);
@@ -102,6 +116,37 @@ TEST("shared table: memory that is too small, or none, is refused") {
   if (!memory.isMapped()) return;
   CHECK(ConnTable::create(100'000, SECRET, &table, 0, &memory.descriptors()).code ==
         StatusCode::Limit);
+}
+
+TEST("shared table: memory comes as the table fills, ahead of need or when it is needed") {
+  constexpr uint32_t SIZE = 100'000;
+  const SharedMemory memory(SIZE);
+  REQUIRE(memory.valid());
+  if (!memory.isMapped()) return;
+  ConnRoom& room = *memory.rooms().room(0);
+  const uint32_t each = 1u << memory.rooms().placesShift();
+  CHECK(room.places() == each && each < SIZE / 4);
+  ConnTable table;
+  REQUIRE(ConnTable::create(SIZE, SECRET, &table, 0, &memory.descriptors()).ok());
+  for (uint32_t number = 0; number < SIZE; ++number) {
+    REQUIRE(openAt(table, number, 1) != nullptr);
+  }
+  CHECK(table.size() == SIZE && room.places() >= SIZE && room.places() < SIZE + each);
+  const ConnEntry* const first = table.at(0);
+  for (uint32_t number = 0; number < SIZE; number += 999) {
+    const ConnName name = nameOf(number);
+    const ConnEntry* const entry = table.find(name, table.hintOf(name), 2);
+    REQUIRE(entry != nullptr);
+    SluiceConn seen = {};
+    REQUIRE(readEntry(memory.rooms(), static_cast<uint32_t>(entry - first), &seen));
+    CHECK(seen.key == name.key);
+  }
+  CHECK(!room.grow(UINT32_MAX));
+  // Ahead of need, by a thread that nobody waits for.
+  const SharedMemory other(SIZE);
+  REQUIRE(other.isMapped());
+  other.rooms().room(0)->prepare(each - 1);
+  while (other.rooms().room(0)->places() == each) sched_yield();
 }
 
 }  // namespace sluice::testing

@@ -52,9 +52,9 @@ uint64_t nowUs() {
 // The programs and what they counted.
 class Program {
  public:
-  Status load(const ConnMemory& table, uint32_t workers) {
+  Status load(const SharedMemory& memory, uint32_t workers) {
     // Several workers try the barriers of other machines too.
-    return programs_.load({table, SIZE, SECRET, workers, workers > 1});
+    return programs_.load({&memory, SIZE, SECRET, workers, workers > 1});
   }
 
   SluiceWireControl& control() { return programs_.control(); }
@@ -404,7 +404,7 @@ struct Bench {
     if (!memory.isMapped()) return;
     CHECK(ConnTable::create(SIZE, SECRET, &alone).ok());
     CHECK(ConnTable::create(SIZE, SECRET, &shared, 0, &memory.descriptors()).ok());
-    const Status status = program.load(memory.descriptors(), workers);
+    const Status status = program.load(memory, workers);
     if (!status.ok()) std::fprintf(stderr, "%s: %s\n", std::strerror(status.error), status.detail);
     CHECK(status.ok() || status.error == EPERM);
     valid = status.ok();

@@ -22,7 +22,13 @@ Status WirePrograms::load(const Options& options) {
                                 {BPF_MAP_TYPE_PERCPU_ARRAY, 4, COUNTERS, SIDES, 0}};
   Descriptor* const maps[] = {&sides_, &downs_, &counters_};
   Status status = control_.make(1);
-  if (status.ok()) status = ways_.make(SIDES * options.workers);
+  const BpfMapShape waysOfSome = {BPF_MAP_TYPE_ARRAY, 4, sizeof(SluiceWireWay),
+                                  SLUICE_WIRE_SIDES * options.workers, BPF_F_MMAPABLE};
+  if (status.ok()) status = createArrayOfMaps(waysOfSome, 1, &waysOfAll_);
+  if (status.ok()) status = ways_.make(SLUICE_WIRE_SIDES * options.workers);
+  const uint32_t first = 0;
+  const auto ways = static_cast<uint32_t>(ways_.map());
+  if (status.ok()) status = putInMap(waysOfAll_.get(), &first, ways);
   for (size_t map = 0; map < std::size(maps) && status.ok(); ++map) {
     status = createMap(shapes[map], maps[map]);
   }
@@ -30,16 +36,17 @@ Status WirePrograms::load(const Options& options) {
   using Kind = BpfSymbol::Kind;
   const auto map = [](int fd) { return static_cast<uint64_t>(fd); };
   std::vector<BpfSymbol> symbols = {
-      {"buckets", Kind::Map, map(options.table.buckets)},
-      {"entries", Kind::Map, map(options.table.entries)},
+      {"buckets", Kind::Map, map(options.memory->descriptors().buckets)},
+      {"entries", Kind::Map, map(options.memory->rooms().map())},
       {"sides", Kind::Map, map(sides_.get())},
       {"downs", Kind::Map, map(downs_.get())},
       {"control", Kind::Map, map(control_.map())},
-      {"ways", Kind::Map, map(ways_.map())},
+      {"ways", Kind::Map, map(waysOfAll_.get())},
       {"counters", Kind::Map, map(counters_.get())},
       {"bucketCount", Kind::Number, ConnTable::bucketsFor(options.entriesMax)},
       {"bucketsEach", Kind::Number, 0},
-      {"placesEach", Kind::Number, 0},
+      {"mapsEach", Kind::Number, 0},
+      {"placesShift", Kind::Number, options.memory->rooms().placesShift()},
       {"secretLow", Kind::Number, options.secret[0]},
       {"secretHigh", Kind::Number, options.secret[1]},
       {"workers", Kind::Number, options.workers},

@@ -11,6 +11,7 @@
 #include "native/bpf/programs/wire.h"
 #include "native/conntrack/conn-table.h"
 #include "native/host/descriptor.h"
+#include "native/testing/shared-memory.h"
 
 namespace sluice::testing {
 
@@ -52,7 +53,7 @@ class WirePrograms {
   static constexpr uint32_t MULTIPLIER = 0x9e3779b1;
 
   struct Options {
-    ConnMemory table;
+    const SharedMemory* memory;
     uint32_t entriesMax;
     HashSecret secret;
     uint32_t workers = 1;
@@ -77,11 +78,12 @@ class WirePrograms {
   Descriptor sides_;
   Descriptor downs_;
   SharedArray<SluiceWireControl> control_;
+  Descriptor waysOfAll_;
   SharedArray<SluiceWireWay> ways_;
+  uint32_t workers_ = 1;
   Descriptor counters_;
   Descriptor wire_;
   Descriptor down_;
-  uint32_t workers_ = 1;
   std::vector<SluiceWireCounters> each_;
 };
 

@@ -142,7 +142,7 @@ struct Rig {
     }
     CHECK(createVethPair(fd, "left", fd, "right").ok());
     CHECK(ConnTable::create(SIZE, SECRET, &table, 0, &memory.descriptors()).ok());
-    CHECK(programs.load({memory.descriptors(), SIZE, SECRET}).ok());
+    CHECK(programs.load({&memory, SIZE, SECRET}).ok());
     const char* const names[] = {"left", "right"};
     for (uint32_t number = 0; number < 2; ++number) {
       CHECK(

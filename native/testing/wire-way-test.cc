@@ -76,7 +76,7 @@ class LiveWire {
     CHECK(createVethPair(fd, "pod", fd, "inside").ok());
     CHECK(createVethPair(fd, "net", fd, "outside").ok());
     CHECK(ConnTable::create(SIZE, SECRET, &table, 0, &memory_.descriptors()).ok());
-    CHECK(programs.load({memory_.descriptors(), SIZE, SECRET, 1, false, !hasCast_}).ok());
+    CHECK(programs.load({&memory_, SIZE, SECRET, 1, false, !hasCast_}).ok());
     programs.control().generation = 1;
     taps_[0] = openWay("up-inside", "inside", "outside", 0);
     taps_[1] = openWay("up-outside", "outside", "inside", 1);

@@ -15,7 +15,7 @@
 // Maps and numbers: wire.h.
 extern const char buckets[], entries[], sides[], downs[], control[], ways[], counters[];
 extern const char bucketCount[], secretLow[], secretHigh[];
-extern const char bucketsEach[], placesEach[];
+extern const char bucketsEach[], mapsEach[], placesShift[];
 extern const char workers[], steeringMultiplier[], processors[], frameMark[];
 // From the kernel's type information: native/bpf/wire-symbols.h.
 extern const char skbType[], skbSummed[], skbSummedShift[], skbSumStart[], skbSumOffset[], skbMac[];
@@ -285,7 +285,7 @@ INLINE int isSameKey(const SluiceConnKey* one, const SluiceConnKey* other) {
 
 INLINE SluiceConn* find(const SluiceConnKey* key, SluiceU64 hash, SluiceU32 worker) {
   const SluiceU32 firstBucket = worker * (SluiceU32)LOADED(bucketsEach);
-  const SluiceU32 firstPlace = worker * (SluiceU32)LOADED(placesEach);
+  const SluiceU32 firstMap = worker * (SluiceU32)LOADED(mapsEach);
   const SluiceU32 tag = sluiceTagOf(hash);
   const SluiceU32 home = sluiceHomeOf(hash, LOADED(bucketCount));
   for (SluiceU32 probe = 0; probe < SLUICE_CONN_PROBES; ++probe) {
@@ -304,8 +304,11 @@ INLINE SluiceConn* find(const SluiceConnKey* key, SluiceU64 hash, SluiceU32 work
       isThere |= isSlot;
     }
     if (isThere != 0) {
-      place += firstPlace;
-      SluiceConn* const entry = mapLookup(entries, &place);
+      SluiceU32 map = firstMap + (place >> LOADED(placesShift));
+      const void* const places = mapLookup(entries, &map);
+      if (places == 0) return 0;
+      place &= ((SluiceU32)1 << LOADED(placesShift)) - 1;
+      SluiceConn* const entry = mapLookup(places, &place);
       if (entry != 0 && isSameKey(&entry->key, key)) return entry;
     }
     if (probe == 0 && READ(bucket->spilled) == 0) return 0;
@@ -642,8 +645,11 @@ PROGRAM(wire)(Frame* frame) {
   __builtin_memset(&packet, 0, sizeof packet);
   const int known = look(frame, side, settings, &packet);
   const SluiceU32 worker = workerOf(&packet);
-  number = number * (SluiceU32)LOADED(workers) + worker;
-  SluiceWireWay* const way = mapLookup(ways, &number);
+  SluiceU32 array = number / SLUICE_WIRE_SIDES;
+  const void* const waysOfSome = mapLookup(ways, &array);
+  if (waysOfSome == 0) return SHOT;
+  number = number % SLUICE_WIRE_SIDES * (SluiceU32)LOADED(workers) + worker;
+  SluiceWireWay* const way = mapLookup(waysOfSome, &number);
   if (counted == 0 || way == 0 || worker >= SLUICE_WIRE_WORKERS) return SHOT;
 
   int went = SLUICE_WIRE_UNUSUAL;

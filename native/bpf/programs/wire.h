@@ -14,13 +14,16 @@
 // Maps: `sides`: a SluiceWireSide by interface index of each side
 //       `downs`: the interface index of the side by that of its TAP
 //       `control`: one SluiceWireControl
-//       `ways`: for each side in turn, a SluiceWireWay for each worker
+//       `ways`: arrays of SLUICE_WIRE_SIDES sides each, by number, with a SluiceWireWay for each
+//       worker
 //       `counters`: by number of a side, a SluiceWireCounters for each processor
-//       `buckets`, `entries`: the connection table: native/conntrack/shared-table.h
-// `control` and `ways` are arrays with BPF_F_MMAPABLE.
+//       `buckets`, `entries`: the connection table: native/conntrack/shared-table.h. `entries`
+//       are arrays of some entries each, those of a worker in a row
+// `control`, `buckets`, and each array of `ways` and `entries` have BPF_F_MMAPABLE.
 //
 // Numbers: `bucketCount`, `secretLow`, `secretHigh`: of the table of each worker;
-//          `bucketsEach`, `placesEach`: from a worker's first bucket and entry to the next one's;
+//          `bucketsEach`, `mapsEach`: from a worker's first bucket and array of entries to the
+//          next one's; `placesShift`: an array has 1 << placesShift entries;
 //          `workers` and `steeringMultiplier`: of Steering; `processors`: that are possible;
 //          `frameMark`.
 
@@ -37,6 +40,7 @@ typedef struct {
 } SluiceWireSide;
 
 #define SLUICE_WIRE_WORKERS 16
+#define SLUICE_WIRE_SIDES 8u
 
 // What is in force. Userspace alone writes it, each word by one store.
 typedef struct {

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "native/conntrack/conn-entry.h"
+
+namespace sluice {
+
+// Memory for the entries of a table that programs read: addresses for all of them, and memory for
+// the first ones, all zero. There is more of it as the table fills, since the kernel takes what
+// programs read at once, not on first use.
+class ConnRoom {
+ public:
+  ConnRoom() = default;
+  virtual ~ConnRoom() = default;
+  ConnRoom(const ConnRoom&) = delete;
+  ConnRoom& operator=(const ConnRoom&) = delete;
+
+  [[nodiscard]] ConnEntry* entries() const noexcept { return entries_; }
+  // As many places have memory. Threads: any.
+  [[nodiscard]] uint32_t places() const noexcept { return places_.load(std::memory_order_acquire); }
+  // Asks for memory in time, where so many places are in use.
+  virtual void prepare(uint32_t used) noexcept = 0;
+  // Waits for the memory of so many places; false when there is none. Some 20 ms.
+  [[nodiscard]] virtual bool grow(uint32_t places) noexcept = 0;
+
+ protected:
+  ConnEntry* entries_ = nullptr;
+  std::atomic<uint32_t> places_ = 0;
+};
+
+}  // namespace sluice
