@@ -773,13 +773,15 @@ void Filter::judgeNew(const PacketView& view, const Foreseen& foreseen, ConnEntr
   if (offloaded_ != nullptr) admit(*entry, table, nowUs);
 }
 
-// A segment that sets an admitted connection's numbers back is dropped. Its sender sends it again,
-// and the connection is this worker's alone by then.
+// The numbers of an admitted connection are not set back while programs may read them. A SYN that
+// would begins another connection, in another place. The answer to a SYN that was let through is
+// dropped: its sender sends it again, and the connection is this worker's alone by then.
 TcpOutcome Filter::trackShared(ConnEntry& entry, uint8_t sender,
                                const TcpSegment& segment) noexcept {
   bool restarts = false;
   const TcpOutcome outcome = trackSharedTcp(entry, sender, segment, &restarts);
   if (!restarts) return outcome;
+  if (tcpEventOf(segment.flags) == TcpEvent::Syn) return {TcpFate::Reopens};
   connections_.takeBack(entry);
   return {TcpFate::Dropped, DropReason::InvalidTcpState};
 }
