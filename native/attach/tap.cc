@@ -60,6 +60,30 @@ Status ownTap(int tap) noexcept {
   return Status::system("TUNSETOWNER", errno);
 }
 
+// Makes a TAP of several queues where nobody sees it before it has an owner, moves it to the
+// calling thread's namespace, and opens its first queue there. EPERM for who may make no namespace.
+Status openUnseenTap(const std::string& name, uint32_t index, Descriptor* queue) noexcept {
+  static Descriptor hidden;  // the control thread makes TAPs
+  const Descriptor here(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!here.valid()) return Status::system("open /proc/thread-self/ns/net", errno);
+  Status status;
+  if (!hidden.valid()) {
+    int fd = -1;
+    status = createNamespace(&fd);
+    if (status.ok()) hidden.reset(fd);
+  }
+  if (!status.ok()) return status;
+  Descriptor maker;  // a queue that belongs to the namespace: it is closed again
+  status = inNamespace(hidden.get(), [&]() -> Status {
+    Status made = openTapQueue(name, true, index, &maker);
+    if (made.ok()) made = ownTap(maker.get());
+    uint32_t now = 0;
+    if (made.ok()) made = interfaceIndex(name.c_str(), &now);
+    return made.ok() ? moveInterface(now, here.get()) : made;
+  });
+  return status.ok() ? openTapQueue(name, true, 0, queue) : status;
+}
+
 Status setQueueFrames(const TapOptions& options) noexcept {
   const Descriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!any.valid()) return Status::system("socket", errno);
@@ -83,6 +107,10 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
     Status status;
     for (size_t queue = 0; status.ok() && queue < opened.size(); ++queue) {
       const uint32_t wanted = found || queue > 0 ? 0 : options.index;
+      if (many && queue == 0 && !found) {
+        status = openUnseenTap(options.name, wanted, &opened[queue]);
+        if (status.ok() || status.error != EPERM) continue;
+      }
       status = openTapQueue(options.name, many, wanted, &opened[queue]);
       if (!status.ok() && status.error == EBUSY && wanted != 0) {
         status = openTapQueue(options.name, many, 0, &opened[queue]);

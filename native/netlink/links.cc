@@ -105,6 +105,12 @@ Status setInterfaceLinkLocal(uint32_t index, bool automatic) noexcept {
   return request.send("RTM_NEWLINK addrgenmode");
 }
 
+Status moveInterface(uint32_t index, int namespaceFd) noexcept {
+  NetlinkRequest request = changeLink(index);
+  request.number(IFLA_NET_NS_FD, static_cast<uint32_t>(namespaceFd));
+  return request.send("RTM_NEWLINK netns");
+}
+
 Status deleteInterface(uint32_t index) noexcept {
   NetlinkRequest request(RTM_DELLINK, 0);
   ifinfomsg link = {};

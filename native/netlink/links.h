@@ -20,6 +20,8 @@ Status setInterfaceUp(uint32_t index, bool up) noexcept;
 // Whether the kernel gives the interface an fe80:: address of its own.
 Status setInterfaceLinkLocal(uint32_t index, bool automatic) noexcept;
 Status deleteInterface(uint32_t index) noexcept;
+// Moves an interface, which keeps its index if that is free there.
+Status moveInterface(uint32_t index, int namespaceFd) noexcept;
 
 // Adds an address without duplicate address detection, so that it can be used at once.
 Status addAddress(uint32_t index, const HostAddress& address) noexcept;
