@@ -1,5 +1,6 @@
 #include "native/attach/kernel-side.h"
 
+#include <fcntl.h>
 #include <linux/if_packet.h>
 #include <sys/socket.h>
 
@@ -13,6 +14,7 @@
 #include "native/bpf/link.h"
 #include "native/host/namespaces.h"
 #include "native/netlink/links.h"
+#include "native/netlink/tc-filters.h"
 
 namespace sluice {
 namespace {
@@ -32,6 +34,10 @@ std::string KernelSide::tapOf(uint32_t interfaceIndex) {
 }
 
 Status KernelSide::prepare(int namespaceFd, const std::string& interface) noexcept {
+  if (namespaceFd != OWN_NAMESPACE) {
+    namespace_.reset(fcntl(namespaceFd, F_DUPFD_CLOEXEC, 0));
+    if (!namespace_.valid()) return Status::system("dup", errno);
+  }
   Status status = inNamespace(namespaceFd, [this]() -> Status {
     uint64_t number = 0;
     const Status entered = networkNamespaceNumber(&number);
@@ -69,20 +75,45 @@ Status KernelSide::open(std::shared_ptr<KernelPath> path, int namespaceFd,
     status = StackGuard::hold(namespaceFd, made->tapIndex_, false, &made->tapGuard_);
   }
   if (status.ok()) {
-    status = inNamespace(namespaceFd, [&]() -> Status {
-      const KernelPath& programs = *made->path_;
-      Status attached = attachProgram(programs.downProgram(), made->tapIndex_, BpfHook::TcxIngress,
-                                      BPF_LINK_FIRST, &made->down_);
-      if (attached.ok()) attached = setInterfaceLinkLocal(made->tapIndex_, false);
-      if (attached.ok()) attached = setInterfaceUp(made->tapIndex_, true);
-      if (!attached.ok()) return attached;
-      return attachProgram(programs.program(), interfaceIndex, BpfHook::TcxIngress, BPF_LINK_FIRST,
-                           &made->wire_);
-    });
+    status = inNamespace(namespaceFd, [&made] { return made->attach(); });
   }
   made->inPlace_ = true;
   if (status.ok()) *side = std::move(made);
   return status;
+}
+
+Status KernelSide::attach() noexcept {
+  Status status = setInterfaceLinkLocal(tapIndex_, false);
+  if (status.ok()) {
+    status =
+        attachProgram(path_->downProgram(), tapIndex_, BpfHook::TcxIngress, BPF_LINK_FIRST, &down_);
+  }
+  byFilters_ = status.error == EINVAL;  // the kernel does not know the hook
+  if (status.ok()) {
+    status = attachProgram(path_->program(), interfaceIndex_, BpfHook::TcxIngress, BPF_LINK_FIRST,
+                           &wire_);
+  }
+  if (byFilters_) status = putFilters();
+  return status.ok() ? setInterfaceUp(tapIndex_, true) : status;
+}
+
+// Adds the filters, or puts the programs of this process in the place of theirs.
+Status KernelSide::putFilters() noexcept {
+  const auto put = [](uint32_t index, int program) {
+    return putProgramFilter(ProgramFilter::Wire, index, program);
+  };
+  const Status status = put(tapIndex_, path_->downProgram());
+  return status.ok() ? put(interfaceIndex_, path_->program()) : status;
+}
+
+bool KernelSide::hasFilters() const noexcept {
+  return inNamespace(namespace_.get(),
+                     [this]() -> Status {
+                       const bool has = hasProgramFilter(ProgramFilter::Wire, interfaceIndex_) &&
+                                        hasProgramFilter(ProgramFilter::Wire, tapIndex_);
+                       return has ? Status{} : Status{StatusCode::Argument};
+                     })
+      .ok();
 }
 
 Status KernelSide::adopt(std::shared_ptr<KernelPath> path, const std::string& interface,
@@ -92,26 +123,51 @@ Status KernelSide::adopt(std::shared_ptr<KernelPath> path, const std::string& in
   if (made == nullptr) return {StatusCode::Limit};
   Status status = made->prepare(OWN_NAMESPACE, interface);
   if (!status.ok()) return status;
-  if (descriptors.size() != DESCRIPTORS ||
-      !isAttached(descriptors[0].get(), interfaceIndex, BpfHook::TcxIngress) ||
-      !isAttached(descriptors[1].get(), made->tapIndex_, BpfHook::TcxIngress)) {
-    return {StatusCode::Argument};
-  }
-  made->wire_ = std::move(descriptors[0]);
-  made->down_ = std::move(descriptors[1]);
+  // Until the successor has taken over, the predecessor uses them too.
+  made->leave();
+  made->byFilters_ = descriptors.empty();
   std::vector<Descriptor> guard;
-  guard.push_back(std::move(descriptors[2]));
-  guard.push_back(std::move(descriptors[3]));
+  if (made->byFilters_) {
+    if (!made->hasFilters()) return {StatusCode::Argument};
+  } else {
+    if (descriptors.size() != DESCRIPTORS ||
+        !isAttached(descriptors[0].get(), interfaceIndex, BpfHook::TcxIngress) ||
+        !isAttached(descriptors[1].get(), made->tapIndex_, BpfHook::TcxIngress)) {
+      return {StatusCode::Argument};
+    }
+    made->wire_ = std::move(descriptors[0]);
+    made->down_ = std::move(descriptors[1]);
+    guard.push_back(std::move(descriptors[2]));
+    guard.push_back(std::move(descriptors[3]));
+  }
   status =
       StackGuard::adopt(OWN_NAMESPACE, made->tapIndex_, false, std::move(guard), &made->tapGuard_);
-  if (status.ok()) *side = std::move(made);
-  return status;
+  if (!status.ok()) return status;
+  made->leave();  // the TAP's guard
+  *side = std::move(made);
+  return {};
 }
 
 KernelSide::~KernelSide() {
+  if (byFilters_ && owned_) {
+    (void)inNamespace(namespace_.get(), [this]() -> Status {
+      // The TAP goes with the process, and its filter with it.
+      return removeProgramFilter(ProgramFilter::Wire, interfaceIndex_);
+    });
+  }
   if (number_ == NONE) return;
   path_->removeSide(interfaceIndex_, tapIndex_);
   path_->returnNumber(number_);
+}
+
+void KernelSide::leave() noexcept {
+  owned_ = false;
+  if (tapGuard_ != nullptr) tapGuard_->leave();
+}
+
+void KernelSide::own() noexcept {
+  owned_ = true;
+  tapGuard_->own();
 }
 
 Status KernelSide::join(const WirePartner& partner) noexcept {
@@ -132,10 +188,15 @@ Status KernelSide::resume() noexcept {
   if (inPlace_ || interfaceIndex() == 0) return {};
   for (uint32_t worker = 0; worker < path_->workers(); ++worker) holdUp(*way(worker));
   beginAnew();
-  Status status = exchangeProgram(wire_.get(), path_->program());
-  if (status.ok()) status = exchangeProgram(down_.get(), path_->downProgram());
+  const Status status = exchangePrograms();
   inPlace_ = status.ok();
   return status;
+}
+
+Status KernelSide::exchangePrograms() noexcept {
+  if (byFilters_) return inNamespace(namespace_.get(), [this] { return putFilters(); });
+  const Status status = exchangeProgram(wire_.get(), path_->program());
+  return status.ok() ? exchangeProgram(down_.get(), path_->downProgram()) : status;
 }
 
 KernelCounts KernelSide::counts() const noexcept {
@@ -147,11 +208,13 @@ KernelCounts KernelSide::counts() const noexcept {
 }
 
 uint32_t KernelSide::interfaceIndex() const noexcept {
+  if (byFilters_) return hasFilters() ? interfaceIndex_ : 0;
   return isAttached(wire_.get(), interfaceIndex_, BpfHook::TcxIngress) ? interfaceIndex_ : 0;
 }
 
 std::vector<int> KernelSide::handOn() {
   inPlace_ = false;
+  if (byFilters_) return {};
   std::vector<int> all = {wire_.get(), down_.get()};
   const std::vector<int> guard = tapGuard_->descriptors();
   all.insert(all.end(), guard.begin(), guard.end());

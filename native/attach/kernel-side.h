@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "native/attach/kernel-path.h"
-#include "native/attach/opened-link.h"
 #include "native/attach/stack-guard.h"
 #include "native/host/descriptor.h"
 #include "native/io/wire-side.h"
@@ -20,7 +19,10 @@ namespace sluice {
 // Until join(), an interface that was opened carries nothing, and one that was adopted goes on as
 // its predecessor left it.
 //
-// Owner: the destructor detaches the programs, unless another process has their descriptors too.
+// The programs are attached by descriptors. Before Linux 6.6 they are tc filters, which stay when
+// the process dies: they pass what it had admitted until its lease ends, and nothing from then on.
+//
+// Owner: the destructor detaches the programs, unless another process uses them too.
 class KernelSide final : public WireSide {
  public:
   // As many as handOn() returns.
@@ -31,8 +33,7 @@ class KernelSide final : public WireSide {
 
   // Opens an interface whose TAP has been made.
   //
-  // Errors: System: EINVAL of "BPF_LINK_CREATE" before Linux 6.6. Argument when the path has sides
-  //         in another namespace.
+  // Errors: System; Argument when the path has sides in another namespace.
   static Status open(std::shared_ptr<KernelPath> path, int namespaceFd,
                      const std::string& interface, uint32_t interfaceIndex,
                      std::shared_ptr<KernelSide>* side) noexcept;
@@ -51,8 +52,11 @@ class KernelSide final : public WireSide {
   // other has sent up, and still waits, is not overtaken by what passes from now on.
   Status resume() noexcept;
   // Of the attached programs and of the TAP's guard, for a successor, which may put its programs
-  // there.
+  // there. Empty when they are filters.
   [[nodiscard]] std::vector<int> handOn();
+  // Until own(), the destructor leaves filters in place: another process uses the interface, too.
+  void leave() noexcept;
+  void own() noexcept;
   [[nodiscard]] SluiceWireWay* way(uint32_t worker) const noexcept {
     return path_->way(number_, worker);
   }
@@ -61,14 +65,21 @@ class KernelSide final : public WireSide {
   KernelSide(std::shared_ptr<KernelPath> path, uint32_t interfaceIndex) noexcept
       : path_(std::move(path)), interfaceIndex_(interfaceIndex) {}
   Status prepare(int namespaceFd, const std::string& interface) noexcept;
+  Status attach() noexcept;
+  [[nodiscard]] bool hasFilters() const noexcept;
+  Status putFilters() noexcept;
+  Status exchangePrograms() noexcept;
 
   std::shared_ptr<KernelPath> path_;
   uint32_t interfaceIndex_;
   uint32_t tapIndex_ = 0;
   uint32_t number_ = NONE;
   Descriptor promiscuous_;  // a socket that keeps the interface so
+  Descriptor namespace_;    // our own copy; invalid for the process's own namespace
   Descriptor wire_;         // the attached programs' links
   Descriptor down_;
+  bool byFilters_ = false;  // in place of the links
+  bool owned_ = true;       // the destructor removes the filters
   std::unique_ptr<StackGuard> tapGuard_;
   bool inPlace_ = false;  // the attached programs are this process's
 };

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "native/attach/kernel-side.h"
 #include "native/attach/stack-guard.h"
 #include "native/attach/xdp-program.h"
 #include "native/io/frame-buffers.h"
@@ -12,8 +13,6 @@
 #include "native/packet/steering.h"
 
 namespace sluice {
-
-class KernelSide;
 
 // The workers that an interface's links are for.
 struct LinkWorkers {
@@ -30,9 +29,10 @@ struct LinkHold {
   std::unique_ptr<XdpProgram> program;  // AF_XDP only
   std::shared_ptr<KernelSide> side;     // of a link by programs only
 
-  // While another process uses the interface, too, the guard stays in place when this is destroyed.
+  // While another process uses the interface, too, what is attached stays when this is destroyed.
   void share(bool shared) noexcept {
     if (guard != nullptr) shared ? guard->leave() : guard->own();
+    if (side != nullptr) shared ? side->leave() : side->own();
   }
 };
 

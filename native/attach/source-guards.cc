@@ -96,7 +96,9 @@ Status SourceGuards::attach(uint32_t interfaceIndex) noexcept {
   const Status status =
       attachProgram(program_.get(), interfaceIndex, BpfHook::TcxIngress, BPF_LINK_FIRST, &link);
   // The kernel does not know the hook.
-  if (status.error == EINVAL) return putGuardFilter(interfaceIndex, program_.get());
+  if (status.error == EINVAL) {
+    return putProgramFilter(ProgramFilter::Guard, interfaceIndex, program_.get());
+  }
   if (!status.ok()) return status;
   const std::string place = placeOf(interfaceIndex);
   if (unlink(place.c_str()) != 0 && errno != ENOENT) return Status::system("unlink", errno);
@@ -109,7 +111,7 @@ Status SourceGuards::unguard(uint32_t interfaceIndex) noexcept {
   if (unlink(placeOf(interfaceIndex).c_str()) != 0 && errno != ENOENT) {
     return Status::system("unlink", errno);
   }
-  Status status = removeGuardFilter(interfaceIndex);
+  Status status = removeProgramFilter(ProgramFilter::Guard, interfaceIndex);
   if (status.ok()) status = removeFromMap(guarded_.get(), &interfaceIndex);
   return status.ok() ? removeFromMap(counts_.get(), &interfaceIndex) : status;
 }
@@ -126,7 +128,8 @@ Status SourceGuards::list(std::vector<GuardState>* states) const noexcept {
     Descriptor link;
     GuardState state = {};
     state.interfaceIndex = index;
-    state.attached = openAttached(index, &link) || hasGuardFilter(index) ? 1 : 0;
+    state.attached =
+        openAttached(index, &link) || hasProgramFilter(ProgramFilter::Guard, index) ? 1 : 0;
     state.drops = counts.drops;
     state.linkId = own.linkId;
     std::copy(std::begin(own.v4), std::end(own.v4), std::begin(state.v4));
@@ -143,7 +146,7 @@ Status SourceGuards::removeFilters(const std::string& folder) noexcept {
   uint32_t index = 0;
   for (bool more = nextInMap(guarded.get(), nullptr, &index); more && status.ok();
        more = nextInMap(guarded.get(), &index, &index)) {
-    status = removeGuardFilter(index);
+    status = removeProgramFilter(ProgramFilter::Guard, index);
   }
   return status;
 }

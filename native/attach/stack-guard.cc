@@ -99,10 +99,28 @@ uint64_t ownNamespaceNumber() noexcept {
   return number;
 }
 
+Status addLastingFilters(int namespaceFd, uint32_t interfaceIndex) noexcept {
+  return inNamespace(namespaceFd, [&] {
+    std::optional<StackFilters> filters = findStackFilters(interfaceIndex);
+    return addStackFilters(interfaceIndex, FRAME_MARK, &filters);
+  });
+}
+
+Status removeWireFilter(int namespaceFd, uint32_t interfaceIndex) noexcept {
+  return inNamespace(namespaceFd,
+                     [&] { return removeProgramFilter(ProgramFilter::Wire, interfaceIndex); });
+}
+
 }  // namespace
 
 Status StackGuard::hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
                         std::unique_ptr<StackGuard>* guard) noexcept {
+  const Status status = StackGuard::guard(namespaceFd, interfaceIndex, lasting, guard);
+  return status.ok() ? removeWireFilter(namespaceFd, interfaceIndex) : status;
+}
+
+Status StackGuard::guard(int namespaceFd, uint32_t interfaceIndex, bool lasting,
+                         std::unique_ptr<StackGuard>* guard) noexcept {
   std::unique_ptr<StackGuard> made(new (std::nothrow) StackGuard(interfaceIndex));
   if (made == nullptr) return {StatusCode::Limit};
   if (namespaceFd != OWN_NAMESPACE) {
@@ -110,7 +128,7 @@ Status StackGuard::hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
     if (!made->namespace_.valid()) return Status::system("dup", errno);
   }
   if (lasting) {
-    const Status held = holdStack(namespaceFd, interfaceIndex);
+    const Status held = addLastingFilters(namespaceFd, interfaceIndex);
     if (held.ok()) *guard = std::move(made);
     return held;
   }
@@ -138,7 +156,7 @@ Status StackGuard::adopt(int namespaceFd, uint32_t interfaceIndex, bool lasting,
   if (lasting || descriptors.size() != 2 ||
       !isAttached(descriptors[0].get(), interfaceIndex, BpfHook::TcxIngress) ||
       !isAttached(descriptors[1].get(), interfaceIndex, BpfHook::TcxEgress)) {
-    return hold(namespaceFd, interfaceIndex, lasting, guard);
+    return StackGuard::guard(namespaceFd, interfaceIndex, lasting, guard);
   }
   std::unique_ptr<StackGuard> made(new (std::nothrow) StackGuard(interfaceIndex));
   if (made == nullptr) return {StatusCode::Limit};
@@ -161,10 +179,8 @@ StackGuard::~StackGuard() {
 }
 
 Status holdStack(int namespaceFd, uint32_t interfaceIndex) noexcept {
-  return inNamespace(namespaceFd, [&] {
-    std::optional<StackFilters> filters = findStackFilters(interfaceIndex);
-    return addStackFilters(interfaceIndex, FRAME_MARK, &filters);
-  });
+  const Status status = addLastingFilters(namespaceFd, interfaceIndex);
+  return status.ok() ? removeWireFilter(namespaceFd, interfaceIndex) : status;
 }
 
 Status isStackHeld(int namespaceFd, uint32_t interfaceIndex, bool* held) noexcept {

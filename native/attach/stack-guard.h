@@ -30,6 +30,8 @@ class StackGuard {
 
   // `lasting`: holdStack() guards the interface already, or does it now.
   //
+  // Detaches what a process of before has left there to pass packets (ProgramFilter::Wire).
+  //
   // Errors: System, when neither programs nor filters can be attached.
   static Status hold(int namespaceFd, uint32_t interfaceIndex, bool lasting,
                      std::unique_ptr<StackGuard>* guard) noexcept;
@@ -51,6 +53,9 @@ class StackGuard {
   void own() noexcept { owned_ = true; }
 
  private:
+  static Status guard(int namespaceFd, uint32_t interfaceIndex, bool lasting,
+                      std::unique_ptr<StackGuard>* guard) noexcept;
+
   Descriptor namespace_;  // our own copy; invalid for the process's own namespace
   uint32_t interfaceIndex_;
   Descriptor ingress_;  // the attached programs' links
@@ -60,7 +65,8 @@ class StackGuard {
   bool owned_ = true;  // the destructor removes the filters
 };
 
-// Blocks the kernel stack on an interface by the tc filters, which only releaseStack() removes:
+// Blocks the kernel stack on an interface by the tc filters, which only releaseStack() removes, and
+// detaches what StackGuard::hold() does:
 // whatever ends this process, the interface carries nothing afterwards. Both may be called
 // repeatedly.
 //

@@ -97,29 +97,31 @@ tcmsg redirectFilter(uint32_t index, const RedirectFilter& filter) noexcept {
   return message;
 }
 
-constexpr uint32_t GUARD_PRIORITY = 1;
+// Of one priority, the filter that was added last runs first.
+constexpr uint32_t PROGRAM_PRIORITY = 1;
 constexpr uint32_t GUARD_HANDLE = 0x51d00001;  // the next one: the hook was made for it
+constexpr uint32_t WIRE_HANDLE = 0x51d10001;   // likewise
 
-tcmsg guardFilter(uint32_t index, bool hookMade) noexcept {
+tcmsg programFilter(ProgramFilter which, uint32_t index, bool hookMade) noexcept {
   tcmsg message = {};
   message.tcm_ifindex = static_cast<int>(index);
   message.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
-  message.tcm_handle = GUARD_HANDLE + (hookMade ? 1 : 0);
-  message.tcm_info = TC_H_MAKE(GUARD_PRIORITY << 16, htons(ETH_P_ALL));
+  message.tcm_handle =
+      (which == ProgramFilter::Guard ? GUARD_HANDLE : WIRE_HANDLE) + (hookMade ? 1 : 0);
+  message.tcm_info = TC_H_MAKE(PROGRAM_PRIORITY << 16, htons(ETH_P_ALL));
   return message;
 }
 
 // The filter, if there is one; else nothing.
-std::optional<bool> findGuardHook(uint32_t index) noexcept {
+std::optional<bool> findProgramHook(ProgramFilter which, uint32_t index) noexcept {
   for (const bool hookMade : {true, false}) {
-    if (hasFilter(guardFilter(index, hookMade))) return hookMade;
+    if (hasFilter(programFilter(which, index, hookMade))) return hookMade;
   }
   return {};
 }
 
 // Adds a filter that runs a program, or exchanges the program of the same one.
-Status putProgramFilter(const tcmsg& message, int programFd, const char* name,
-                        uint16_t flags) noexcept {
+Status putFilter(const tcmsg& message, int programFd, const char* name, uint16_t flags) noexcept {
   NetlinkRequest request = filterRequest(RTM_NEWTFILTER, flags, message);
   const size_t options = request.begin(TCA_OPTIONS);
   request.number<uint32_t>(TCA_BPF_FD, static_cast<uint32_t>(programFd));
@@ -167,6 +169,7 @@ Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept 
   // The way out first: whoever is reached can then answer, and ask for the neighbour to answer by.
   const Status out = removeFilter(stackFilter(index, filters, Hook::Out));
   if (filters.hookMade) return removeHook(index);
+  (void)removeProgramFilter(ProgramFilter::Wire, index);
   const Status in = removeFilter(stackFilter(index, filters, Hook::In));
   return in.ok() ? out : in;
 }
@@ -186,8 +189,8 @@ std::optional<RedirectFilter> findRedirectFilter(uint32_t index) noexcept {
 Status addRedirectFilter(uint32_t index, int programFd, RedirectFilter filter) noexcept {
   const Status hooked = makeHook(index, &filter.hookMade);
   if (!hooked.ok()) return hooked;
-  const Status status = putProgramFilter(redirectFilter(index, filter), programFd,
-                                         "sluice_fail_open", NLM_F_CREATE | NLM_F_EXCL);
+  const Status status = putFilter(redirectFilter(index, filter), programFd, "sluice_fail_open",
+                                  NLM_F_CREATE | NLM_F_EXCL);
   if (!status.ok()) (void)removeRedirectFilter(index, filter);
   return status;
 }
@@ -196,27 +199,29 @@ Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexce
   return filter.hookMade ? removeHook(index) : removeFilter(redirectFilter(index, filter));
 }
 
-bool hasGuardFilter(uint32_t index) noexcept { return findGuardHook(index).has_value(); }
+bool hasProgramFilter(ProgramFilter which, uint32_t index) noexcept {
+  return findProgramHook(which, index).has_value();
+}
 
-Status putGuardFilter(uint32_t index, int programFd) noexcept {
-  constexpr const char* NAME = "sluice_guard";
-  const std::optional<bool> present = findGuardHook(index);
+Status putProgramFilter(ProgramFilter which, uint32_t index, int programFd) noexcept {
+  const char* const name = which == ProgramFilter::Guard ? "sluice_guard" : "sluice_wire";
+  const std::optional<bool> present = findProgramHook(which, index);
   if (present.has_value()) {
-    return putProgramFilter(guardFilter(index, *present), programFd, NAME, NLM_F_CREATE);
+    return putFilter(programFilter(which, index, *present), programFd, name, NLM_F_CREATE);
   }
   bool hookMade = false;
   const Status hooked = makeHook(index, &hookMade);
   if (!hooked.ok()) return hooked;
   const Status status =
-      putProgramFilter(guardFilter(index, hookMade), programFd, NAME, NLM_F_CREATE | NLM_F_EXCL);
+      putFilter(programFilter(which, index, hookMade), programFd, name, NLM_F_CREATE | NLM_F_EXCL);
   if (!status.ok() && hookMade) (void)removeHook(index);
   return status;
 }
 
-Status removeGuardFilter(uint32_t index) noexcept {
-  const std::optional<bool> hookMade = findGuardHook(index);
+Status removeProgramFilter(ProgramFilter which, uint32_t index) noexcept {
+  const std::optional<bool> hookMade = findProgramHook(which, index);
   if (!hookMade.has_value()) return {};
-  return *hookMade ? removeHook(index) : removeFilter(guardFilter(index, false));
+  return *hookMade ? removeHook(index) : removeFilter(programFilter(which, index, false));
 }
 
 }  // namespace sluice

@@ -24,7 +24,7 @@ struct StackFilters {
 // state afterwards.
 Status addStackFilters(uint32_t index, uint32_t mark,
                        std::optional<StackFilters>* filters) noexcept;
-// Removes the filters, and the hook if it was made for them.
+// Removes the filters and a ProgramFilter::Wire, and the hook if it was made for them.
 Status removeStackFilters(uint32_t index, const StackFilters& filters) noexcept;
 
 // A tc filter that runs a program on frames that arrive on an interface, after all programs that
@@ -43,11 +43,15 @@ Status removeRedirectFilter(uint32_t index, const RedirectFilter& filter) noexce
 
 // A tc filter that runs a program on frames that arrive on an interface, for kernels that cannot
 // attach it by a descriptor. Like all filters it stays when the process ends.
-[[nodiscard]] bool hasGuardFilter(uint32_t index) noexcept;
+enum class ProgramFilter : uint8_t {
+  Guard,  // of a pod's interface
+  Wire,   // of a side of a wire, or of its TAP; it runs before the StackFilters that were there
+};
+[[nodiscard]] bool hasProgramFilter(ProgramFilter which, uint32_t index) noexcept;
 // Adds the filter, and the hook if there is none, or puts the program in the place of its present
 // one without a moment between them.
-Status putGuardFilter(uint32_t index, int programFd) noexcept;
+Status putProgramFilter(ProgramFilter which, uint32_t index, int programFd) noexcept;
 // Removes the filter, and the hook if it was made for it; there may be none.
-Status removeGuardFilter(uint32_t index) noexcept;
+Status removeProgramFilter(ProgramFilter which, uint32_t index) noexcept;
 
 }  // namespace sluice

@@ -72,7 +72,7 @@ const faultRemedies: Readonly<Record<FaultWord, string | undefined>> = {
 
 function remedy(code: string, syscall: string | undefined): string {
   if (syscall === "BPF_LINK_CREATE" && code === "EINVAL") {
-    return " (AF_XDP needs a driver with a native mode, and --link kernel Linux 6.6)";
+    return " (AF_XDP needs a driver with a native mode)";
   }
   if (syscall?.startsWith("BPF_")) {
     switch (code) {

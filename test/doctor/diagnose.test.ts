@@ -169,7 +169,7 @@ const cases: readonly [
     ["af-xdp", "kernel"],
     /capabilities/,
   ],
-  ["tcx", { features: { ...works, attachTcx: EINVAL } }, ["kernel"], /6\.6/],
+  ["tcx", { features: { ...works, attachTcx: EINVAL } }, [], /6\.6/],
   ["seccomp", { features: { ...works, seccomp: EINVAL } }, [], /CONFIG_SECCOMP_FILTER/],
   [
     "user namespaces",

@@ -7,6 +7,7 @@ import type {
   ConnectionItem,
   ControlList,
   ControlStatus,
+  InterfaceItem,
 } from "../../src/control/control-routes.js";
 import { closeDescriptor, createVeth, deleteInterface } from "../../src/dataplane/host.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
@@ -38,6 +39,7 @@ const numberedPort = 5434;
 /** How much goes through at least, and how fast; `npm run test:restart` asks for a gigabyte. */
 const mebibytes = Number(process.env["SLUICE_RESTART_MEBIBYTES"] ?? 16);
 const pace = 40;
+const compiler = spawnSync("cc", ["--version"]).status === 0 ? undefined : "there is no cc";
 /** Successions in each transfer. */
 const rounds = Number(process.env["SLUICE_RESTART_ROUNDS"] ?? 2);
 /** The same where order is asked about, and swaps of the policy by each process. */
@@ -295,6 +297,48 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     await first("--loose");
     await going.done();
   });
+
+  // Goal: before Linux 6.6 programs are filters, which outlive the process: what it had admitted ends with its lease.
+  test.skipIf(compiler !== undefined)(
+    named("links of the kernel without tcx: handed on, closed after a kill, cleaned up", compiler),
+    async () => {
+      const library = join(folder, "no-tcx.so");
+      const shim = join(root, "test/live/no-tcx-shim.c");
+      const built = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-o", library, shim, "-ldl"]);
+      expect(String(built.stderr)).toBe("");
+      const older = async (...words: string[]) => {
+        const all = ["env", `LD_PRELOAD=${library}`, ...flags(["--link", "kernel", ...words])];
+        const started = follow(enter(filter, ...all));
+        await until("one that is ready", started.isReady);
+        return started;
+      };
+      const before = await older();
+      expect((await held()).match(/sluice_wire/g)).toHaveLength(2);
+      const knocking = await knock();
+      const going = await transfer();
+      const next = await older("--take-over", "--workers", "2");
+      expect(next.said.text).toMatch(/taken over from version .*: (\d+) of \1 connections/);
+      await until("the end of the one before", () => before.child.exitCode !== null);
+      expect((await held()).match(/sluice_wire/g)).toHaveLength(2);
+      await until("frames in the kernel", async () => {
+        const { items } = await ask<ControlList<InterfaceItem>>("get", "interfaces");
+        return items.some(({ kernelFrames }) => kernelFrames > 10);
+      });
+
+      next.child.kill("SIGKILL");
+      await until("the end of its lease", async () => {
+        const bytes = going.bytes();
+        await pause(500);
+        return going.bytes() === bytes;
+      });
+      const last = await older("--loose");
+      await going.done();
+      expect(knocking.answers()).toEqual([]);
+      last.child.kill("SIGTERM");
+      await until("the end", () => last.child.exitCode !== null);
+      expect((await held()).trim()).toBe("");
+    },
+  );
 
   /** Starts one that may load no programs, so that filters have to hold the kernel off. */
   const startLesser = (...words: string[]) =>
