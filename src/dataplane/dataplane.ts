@@ -406,11 +406,10 @@ export class Dataplane {
   /**
    * Takes an existing interface by a program, which passes packets of admitted connections to the other link of
    * its wire, if that is such a link too. All others come up. The first such link moves the connections to
-   * memory that programs read, all of which the kernel takes at once. `removeLink` and `close` give the interface
-   * back.
+   * memory that programs read. `removeLink` and `close` give the interface back.
    *
    * Errors: DataplaneError EPERM without CAP_BPF and CAP_PERFMON (as in a user namespace), EINVAL before Linux
-   *         6.6, argument for an interface of another namespace than the first one's.
+   *         5.12, argument for an interface of another namespace than the first one's.
    */
   addKernelLink(options: PacketLinkOptions): number {
     const inherited = this.#adopt(options, ["kernel"]);

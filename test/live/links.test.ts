@@ -190,8 +190,24 @@ describe.skipIf(obstacle !== undefined)(named("links of the kind kernel", obstac
   }
 
   // Whoever has a queue of a wire's TAP sends what nobody judges to the pod.
-  test("only who may change interfaces adds queues to its TAPs, be it this user", () => {
+  test("only who may change interfaces adds queues to its TAPs, be it this user", async () => {
+    // A TAP has its owner from the first moment on that anybody there can see it.
+    const seen: string[] = [];
+    const monitor = bench.start(bench.middle, "ip", "-o", "-d", "monitor", "link");
+    monitor.stdout?.setEncoding("utf8").on("data", (text: string) => seen.push(text));
+    await until("a monitor that sees changes", () => {
+      bench.run(bench.middle, "ip", "link", "set", "lo", "mtu", String(60_000 + seen.length));
+      bench.run(bench.middle, "ip", "link", "set", "lo", "mtu", "65536");
+      return seen.length > 0;
+    });
     bench.filter(permissive, "kernel");
+    const tapLines = () =>
+      seen
+        .join("")
+        .split("\n")
+        .filter((line) => /: sluice\d+:/.test(line));
+    await until("its TAPs", () => tapLines().length > 1);
+    expect(tapLines().filter((line) => !/ user \S+/.test(line))).toEqual([]);
     const shown = bench.run(bench.middle, "ip", "-o", "link", "show", "type", "tun");
     const name = /(sluice\d+):/.exec(shown)?.[1];
     expect(name).toBeDefined();
