@@ -302,13 +302,13 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
   test.skipIf(compiler !== undefined)(
     named("links of the kernel without tcx: handed on, closed after a kill, cleaned up", compiler),
     async () => {
-      const library = join(folder, "no-tcx.so");
+      const library = join(bench.folder, "no-tcx.so");
       const shim = join(root, "test/live/no-tcx-shim.c");
       const built = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-o", library, shim, "-ldl"]);
       expect(String(built.stderr)).toBe("");
       const older = async (...words: string[]) => {
         const all = ["env", `LD_PRELOAD=${library}`, ...flags(["--link", "kernel", ...words])];
-        const started = follow(enter(filter, ...all));
+        const started = follow(bench.enter(bench.filter, ...all));
         await until("one that is ready", started.isReady);
         return started;
       };
