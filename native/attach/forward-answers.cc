@@ -12,6 +12,7 @@
 #include <iterator>
 #include <new>
 
+#include "native/host/privilege.h"
 #include "native/packet/bytes.h"
 #include "native/packet/packet-view.h"
 
@@ -97,13 +98,22 @@ Status ForwardAnswers::open(int ring, std::unique_ptr<ForwardAnswers>* answers) 
   made->stop_.reset(eventfd(0, EFD_CLOEXEC));
   if (!made->stop_.valid()) return Status::system("eventfd", errno);
   made->ringDescriptor_ = ring;
-  const auto body = [](void* self) -> void* {
-    static_cast<ForwardAnswers*>(self)->run();
+  const auto body = [](void* context) -> void* {
+    auto* const self = static_cast<ForwardAnswers*>(context);
+    // It reads what strangers have written.
+    const Status confined = confinePacketThread();
+    self->confined_ = confined;
+    self->started_.store(true, std::memory_order_release);
+    self->started_.notify_one();
+    if (confined.ok()) self->run();
     return nullptr;
   };
   const int error = pthread_create(&made->thread_, nullptr, body, made.get());
   if (error != 0) return Status::system("pthread_create", error);
   made->running_ = true;
+  pthread_setname_np(made->thread_, "sluice-answers");
+  made->started_.wait(false, std::memory_order_acquire);
+  if (!made->confined_.ok()) return made->confined_;
   *answers = std::move(made);
   return {};
 }

@@ -38,9 +38,9 @@ class ForwardAnswerWriter {
   std::array<std::byte, REJECT_BYTES_MAX> answer_ = {};
 };
 
-// Answers the senders of packets that policy denies at the forward hook, in a thread of its own, by
-// raw sockets of this process's network namespace. Such answers do not come by the hook, and
-// belong to no connection that the kernel would track anew.
+// Answers the senders of packets that policy denies at the forward hook, in a thread of its own
+// that confinePacketThread() restricts, by raw sockets of this process's network namespace. Such
+// answers do not come by the hook, and belong to no connection that the kernel would track anew.
 //
 // Bounded by RejectLimit: what is beyond it waits in the ring until that is full, and then the
 // programs leave the rest alone.
@@ -51,7 +51,7 @@ class ForwardAnswers {
   // Reads from a ring of RING_BYTES with RefusedPackets, which must outlive it.
   //
   // Errors: System: "socket SOCK_RAW" (EPERM without CAP_NET_RAW), "mmap", "eventfd",
-  //         "pthread_create".
+  //         "pthread_create"; as confinePacketThread().
   static Status open(int ring, std::unique_ptr<ForwardAnswers>* answers) noexcept;
   ~ForwardAnswers();
   ForwardAnswers(const ForwardAnswers&) = delete;
@@ -74,6 +74,8 @@ class ForwardAnswers {
   RejectLimit limit_;
   ForwardAnswerWriter writer_;
   std::atomic<uint64_t> sent_ = 0;
+  std::atomic<bool> started_ = false;
+  Status confined_;  // once it has started
   pthread_t thread_ = {};
   bool running_ = false;
 };

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { setSysctl } from "../../src/dataplane/host.js";
@@ -123,6 +123,13 @@ describe.skipIf(obstacle !== undefined)(named("reject in place", obstacle), () =
       expect(ask("peer", service[family], 8081)).toEqual(both);
     }
     expect(rejected()).toBeGreaterThanOrEqual(12);
+    // What reads the packets of strangers can do nothing else.
+    const tasks = `/proc/${process.pid}/task`;
+    const reader = readdirSync(tasks)
+      .map((task) => readFileSync(`${tasks}/${task}/status`, "utf8"))
+      .find((status) => status.startsWith("Name:\tsluice-answers\n"));
+    expect(reader).toMatch(/^CapPrm:\t0+$/m);
+    expect(reader).toMatch(/^Seccomp:\t2$/m);
     const listed = await bench.ask("get", "connections", "--socket", bench.socket, "-o", "json");
     // An answer leaves nothing behind in the kernel's connections.
     expect(
