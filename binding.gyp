@@ -37,7 +37,7 @@
           "ldflags": [
             "-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=pthread_once",
             "-Wl,--wrap=__pthread_key_create,--wrap=pthread_setname_np",
-            "-Wl,--wrap=pthread_attr_setaffinity_np"
+            "-Wl,--wrap=pthread_attr_setaffinity_np,--wrap=pthread_getcpuclockid"
           ]
         }]
       ]

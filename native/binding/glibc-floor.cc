@@ -30,6 +30,7 @@ SLUICE_OLD(pthread_once, "2.2.5");
 SLUICE_OLD(pthread_key_create, "2.2.5");
 SLUICE_OLD(pthread_setname_np, "2.12");
 SLUICE_OLD(pthread_attr_setaffinity_np, "2.3.4");
+SLUICE_OLD(pthread_getcpuclockid, "2.2.5");
 
 extern "C" {
 
@@ -39,6 +40,7 @@ int old_pthread_once(pthread_once_t*, void (*)());
 int old_pthread_key_create(pthread_key_t*, void (*)(void*));
 int old_pthread_setname_np(pthread_t, const char*);
 int old_pthread_attr_setaffinity_np(pthread_attr_t*, size_t, const cpu_set_t*);
+int old_pthread_getcpuclockid(pthread_t, clockid_t*);
 
 int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),
                           void* argument) {
@@ -59,6 +61,9 @@ int __wrap_pthread_setname_np(pthread_t thread, const char* name) {
 int __wrap_pthread_attr_setaffinity_np(pthread_attr_t* attributes, size_t size,
                                        const cpu_set_t* cpus) {
   return old_pthread_attr_setaffinity_np(attributes, size, cpus);
+}
+int __wrap_pthread_getcpuclockid(pthread_t thread, clockid_t* clock) {
+  return old_pthread_getcpuclockid(thread, clock);
 }
 
 #define SLUICE_HIDDEN __attribute__((visibility("hidden")))
