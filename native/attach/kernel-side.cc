@@ -13,6 +13,7 @@
 #include "native/attach/pin-folder.h"
 #include "native/bpf/link.h"
 #include "native/host/namespaces.h"
+#include "native/io/packet-link.h"
 #include "native/netlink/links.h"
 #include "native/netlink/tc-filters.h"
 
@@ -54,6 +55,13 @@ Status KernelSide::prepare(int namespaceFd, const std::string& interface) noexce
   if (setsockopt(socket.fd.get(), SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership,
                  sizeof membership) != 0) {
     return Status::system("PACKET_ADD_MEMBERSHIP", errno);
+  }
+  // Bound, to no protocol: the kernel unbinds it when the interface goes.
+  sockaddr_ll address = {};
+  address.sll_family = AF_PACKET;
+  address.sll_ifindex = static_cast<int>(interfaceIndex_);
+  if (bind(socket.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return Status::system("bind AF_PACKET", errno);
   }
   promiscuous_ = std::move(socket.fd);
   status = path_->takeNumber(&number_);
@@ -98,7 +106,7 @@ Status KernelSide::attach() noexcept {
 }
 
 // Adds the filters, or puts the programs of this process in the place of theirs.
-Status KernelSide::putFilters() noexcept {
+Status KernelSide::putFilters() const noexcept {
   const auto put = [](uint32_t index, int program) {
     return putProgramFilter(ProgramFilter::Wire, index, program);
   };
@@ -193,7 +201,7 @@ Status KernelSide::resume() noexcept {
   return status;
 }
 
-Status KernelSide::exchangePrograms() noexcept {
+Status KernelSide::exchangePrograms() const noexcept {
   if (byFilters_) return inNamespace(namespace_.get(), [this] { return putFilters(); });
   const Status status = exchangeProgram(wire_.get(), path_->program());
   return status.ok() ? exchangeProgram(down_.get(), path_->downProgram()) : status;
@@ -208,7 +216,12 @@ KernelCounts KernelSide::counts() const noexcept {
 }
 
 uint32_t KernelSide::interfaceIndex() const noexcept {
-  if (byFilters_) return hasFilters() ? interfaceIndex_ : 0;
+  if (byFilters_) {
+    // Not by its filters, which anybody may remove: an interface that counts as gone is given back.
+    const bool isThere = boundInterface(promiscuous_.get()) == interfaceIndex_;
+    if (isThere && inPlace_ && !hasFilters()) (void)exchangePrograms();
+    return isThere ? interfaceIndex_ : 0;
+  }
   return isAttached(wire_.get(), interfaceIndex_, BpfHook::TcxIngress) ? interfaceIndex_ : 0;
 }
 

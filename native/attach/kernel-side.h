@@ -46,6 +46,7 @@ class KernelSide final : public WireSide {
 
   Status join(const WirePartner& partner) noexcept override;
   [[nodiscard]] KernelCounts counts() const noexcept override;
+  // Puts filters back that somebody else has removed.
   [[nodiscard]] uint32_t interfaceIndex() const noexcept override;
 
   // Puts the programs of this process in the place of another's, unless they are there. What that
@@ -67,8 +68,8 @@ class KernelSide final : public WireSide {
   Status prepare(int namespaceFd, const std::string& interface) noexcept;
   Status attach() noexcept;
   [[nodiscard]] bool hasFilters() const noexcept;
-  Status putFilters() noexcept;
-  Status exchangePrograms() noexcept;
+  Status putFilters() const noexcept;
+  Status exchangePrograms() const noexcept;
 
   std::shared_ptr<KernelPath> path_;
   uint32_t interfaceIndex_;

@@ -40,6 +40,13 @@ void giveBack(std::byte* slot) noexcept {
 
 }  // namespace
 
+uint32_t boundInterface(int packetSocket) noexcept {
+  sockaddr_ll address = {};
+  socklen_t size = sizeof address;
+  const bool bound = getsockname(packetSocket, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+  return bound && address.sll_ifindex > 0 ? static_cast<uint32_t>(address.sll_ifindex) : 0;
+}
+
 Status PacketLink::create(int fd, const PacketLinkOptions& options, FanoutGroup* group,
                           std::unique_ptr<PacketLink>* link) noexcept {
   std::unique_ptr<PacketLink> made(new (std::nothrow) PacketLink(fd, options.largeBuffers));
@@ -306,12 +313,7 @@ bool PacketLink::recover() noexcept {
   return getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) == 0;
 }
 
-uint32_t PacketLink::interfaceIndex() const noexcept {
-  sockaddr_ll address = {};
-  socklen_t size = sizeof address;
-  const bool bound = getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  return bound && address.sll_ifindex > 0 ? static_cast<uint32_t>(address.sll_ifindex) : 0;
-}
+uint32_t PacketLink::interfaceIndex() const noexcept { return boundInterface(fd_); }
 
 uint64_t PacketLink::lostFrames() noexcept {
   tpacket_stats statistics = {};

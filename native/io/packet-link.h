@@ -16,6 +16,10 @@
 
 namespace sluice {
 
+// The index of the interface that a packet socket is bound to; 0 after it was deleted or moved to
+// another namespace.
+[[nodiscard]] uint32_t boundInterface(int packetSocket) noexcept;
+
 // Several PacketLinks of one interface, each of which gets a share of the frames.
 struct FanoutGroup {
   uint16_t id = 0;                            // 0: not made yet

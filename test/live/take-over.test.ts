@@ -325,6 +325,15 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
         return items.some(({ kernelFrames }) => kernelFrames > 10);
       });
 
+      // Somebody removes a filter: it is put back, and the interface is not given back meanwhile.
+      const handle = /handle (\S+) sluice_wire/.exec(await held())?.[1] ?? "";
+      const place = ["dev", "inside", "ingress", "pref", "1", "protocol", "all", "handle", handle];
+      await finish(bench.enter(bench.filter, "tc", "filter", "del", ...place, "bpf"));
+      expect((await held()).match(/sluice_wire/g)).toHaveLength(1);
+      await finish(bench.enter(bench.filter, "ip", "link", "set", "inside", "alias", "an-event"));
+      await until("both filters", async () => (await held()).match(/sluice_wire/g)?.length === 2);
+      expect(next.said.text).not.toContain("taken again");
+
       next.child.kill("SIGKILL");
       await until("the end of its lease", async () => {
         const bytes = going.bytes();
