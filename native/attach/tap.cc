@@ -60,21 +60,23 @@ Status ownTap(int tap) noexcept {
   return Status::system("TUNSETOWNER", errno);
 }
 
-// Makes a TAP of several queues where nobody sees it before it has an owner, moves it to the
-// calling thread's namespace, and opens its first queue there. EPERM for who may make no namespace.
-Status openUnseenTap(const std::string& name, uint32_t index, Descriptor* queue) noexcept {
+// A namespace that nobody else is in; -1 where this process can make none: it has no right to, or
+// there may be no more of them (user.max_net_namespaces).
+int hiddenNamespace() noexcept {
   static Descriptor hidden;  // the control thread makes TAPs
+  int fd = -1;
+  if (!hidden.valid() && createNamespace(&fd).ok()) hidden.reset(fd);
+  return hidden.get();
+}
+
+// Makes a TAP of several queues where nobody sees it before it has an owner, moves it to the
+// calling thread's namespace, and opens its first queue there. EPERM for who may not do that.
+Status openUnseenTap(int hidden, const std::string& name, uint32_t index,
+                     Descriptor* queue) noexcept {
   const Descriptor here(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
   if (!here.valid()) return Status::system("open /proc/thread-self/ns/net", errno);
-  Status status;
-  if (!hidden.valid()) {
-    int fd = -1;
-    status = createNamespace(&fd);
-    if (status.ok()) hidden.reset(fd);
-  }
-  if (!status.ok()) return status;
   Descriptor maker;  // a queue that belongs to the namespace: it is closed again
-  status = inNamespace(hidden.get(), [&]() -> Status {
+  const Status status = inNamespace(hidden, [&]() -> Status {
     Status made = openTapQueue(name, true, index, &maker);
     if (made.ok()) made = ownTap(maker.get());
     uint32_t now = 0;
@@ -107,8 +109,9 @@ Status openTap(int namespaceFd, const TapOptions& options, const Steering& steer
     Status status;
     for (size_t queue = 0; status.ok() && queue < opened.size(); ++queue) {
       const uint32_t wanted = found || queue > 0 ? 0 : options.index;
-      if (many && queue == 0 && !found) {
-        status = openUnseenTap(options.name, wanted, &opened[queue]);
+      const int hidden = many && queue == 0 && !found ? hiddenNamespace() : -1;
+      if (hidden >= 0) {
+        status = openUnseenTap(hidden, options.name, wanted, &opened[queue]);
         if (status.ok() || status.error != EPERM) continue;
       }
       status = openTapQueue(options.name, many, wanted, &opened[queue]);

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Dataplane } from "../../src/dataplane/dataplane.js";
 import { DataplaneError } from "../../src/dataplane/errors.js";
@@ -14,6 +15,7 @@ import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { parseAddress } from "../../src/net/address.js";
 import { compiledText } from "../compiled.js";
 
+const built = new URL("../../dist/dataplane/dataplane.js", import.meta.url).href;
 const obstacle = mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN";
 
 const pod = (name: string, last: number) => `---
@@ -102,6 +104,22 @@ describe("Dataplane without links", () => {
     expect([0, 0.5, 0.99, 1].map((share) => percentile(samples, share))).toEqual([1, 51, 100, 100]);
     expect(percentile(new Float64Array(0), 0.5)).toBeNaN();
   });
+});
+
+// Goal: a TAP of several queues, which is made in a namespace of its own, is made too where there may be no more.
+// Method: a user namespace whose limit is 0, as some machines have it.
+test.skipIf(obstacle !== undefined)("a TAP for two workers where no namespace may be made", () => {
+  const program = `
+    const { Dataplane } = await import(${JSON.stringify(built)});
+    const dataplane = Dataplane.create({ workers: 2 });
+    dataplane.addTap({ name: "tap0", mac: "02:00:00:00:00:01" });
+    dataplane.close();`;
+  const limited = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$0" "$@"';
+  const node = [process.execPath, "--input-type=module", "-e", program];
+  const words = ["--user", "--map-root-user", "--net", "sh", "-c", limited, ...node];
+  const { status, stderr } = spawnSync("unshare", words, { encoding: "utf8" });
+  expect(stderr).toBe("");
+  expect(status).toBe(0);
 });
 
 // Goal: pods join and leave a switch while it runs, by TAP and by veth.
