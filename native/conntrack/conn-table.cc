@@ -103,7 +103,7 @@ Status ConnTable::create(uint32_t entriesMax, const HashSecret& secret, ConnTabl
   made.hash_ = shared == nullptr ? ConnHash(secret) : ConnHash(secret, ConnHash::Way::Sip);
   made.addressHash_ = AddressHash(secret);
   made.secret_ = secret;
-  made.entriesMax_ = entriesMax;
+  made.entriesMax_ = made.limit_ = entriesMax;
   made.places_ = entriesMax;
   if (shared == nullptr) made.backed_ = entriesMax;
   made.bucketCount_ = buckets;
@@ -151,9 +151,26 @@ bool ConnTable::takeRoom(ConnRoom* room, uint32_t places) noexcept {
 }
 
 bool ConnTable::makePlaces() noexcept {
-  if (placesUsed_ == places_ || !room_->grow(placesUsed_ + 1)) return false;
+  if (placesUsed_ == places_) return false;
+  const bool grown = room_->grow(placesUsed_ + 1);
   backed_ = std::min(room_->places(), places_);
-  return true;
+  // Else what is there would be its first taker's: nobody would give way, and no quota would hold.
+  limitTo(grown ? entriesMax_ : connectionsFor(backed_));
+  return grown;
+}
+
+// Asks for memory again where there was none, without waiting for it.
+void ConnTable::lookForMemory() noexcept {
+  room_->prepare(placesUsed_);
+  if (room_->places() <= backed_) return;
+  backed_ = std::min(room_->places(), places_);
+  limitTo(entriesMax_);
+}
+
+void ConnTable::limitTo(uint32_t connections) noexcept {
+  if (connections == limit_) return;
+  limit_ = connections;
+  shareOut();
 }
 
 // Lists an entry in the buckets of the present hash. One whose buckets are all full ends.
@@ -188,17 +205,17 @@ void ConnTable::detach(uint16_t owner) noexcept {
 }
 
 void ConnTable::shareOut() noexcept {
-  share_ = std::max(entriesMax_ / std::max<uint32_t>(attached_, 1), 1u);
+  share_ = std::max(limit_ / std::max<uint32_t>(attached_, 1), 1u);
   __atomic_store_n(&quota_, quotaWanted_ != 0 ? quotaWanted_ : share_, __ATOMIC_RELAXED);
   for (uint16_t number = 0; number < ownersUsed_; ++number) {
     Owner& owner = owners_[number];
-    owner.quota = number == NOBODY ? entriesMax_ : quota_;
+    owner.quota = number == NOBODY ? limit_ : quota_;
   }
 }
 
 uint32_t ConnTable::shareOf(const Owner& owner) const noexcept {
   if (owner.attached) return std::min(share_, quota_);
-  return attached_ == 0 ? entriesMax_ : 0;
+  return attached_ == 0 ? limit_ : 0;
 }
 
 OwnerUse ConnTable::use(uint16_t owner) const noexcept {
@@ -297,13 +314,15 @@ inline bool ConnTable::index(uint32_t home, uint64_t hash, uint32_t number) noex
 
 ConnEntry* ConnTable::insert(const ConnName& name, const ConnHint& hint, ConnCharge charge,
                              uint64_t nowUs, DropReason* reason) noexcept {
+  if (limit_ != entriesMax_) [[unlikely]]
+    lookForMemory();
   Owner& owner = owners_[charge.owner];
   if (owner.count >= owner.quota && !makeRoom(owner, nowUs)) {
     add(owner.refused, uint64_t{1});
     *reason = owner.attached ? DropReason::ConnectionQuota : DropReason::ConntrackFull;
     return nullptr;
   }
-  if ((size_ == entriesMax_ && !makeRoomInTable(owner, nowUs)) || isOut()) {
+  if ((size_ >= limit_ && !makeRoomInTable(owner, nowUs)) || isOut()) {
     *reason = DropReason::ConntrackFull;
     return nullptr;
   }

@@ -121,6 +121,12 @@ class ConnTable {
   [[nodiscard]] static uint32_t placesFor(uint32_t entriesMax) noexcept {
     return entriesMax + std::min(entriesMax / 4 + PER_PAGE, LEAVING_MAX);
   }
+  // The connections that so many places are for: the other way round.
+  [[nodiscard]] static uint32_t connectionsFor(uint32_t places) noexcept {
+    const uint32_t some = places > PER_PAGE ? (places - PER_PAGE) / 5 * 4 : 0;
+    const uint32_t many = places > LEAVING_MAX ? places - LEAVING_MAX : 0;
+    return std::max({some, many, 1u});
+  }
   static constexpr uint32_t PER_PAGE = 64;
   // How many buckets a table has. A full one has four entries for each bucket of seven slots, so
   // that almost no new entry finds its home bucket and the next ones full.
@@ -296,6 +302,8 @@ class ConnTable {
   }
   // Waits for memory for more places; false when there is none.
   bool makePlaces() noexcept;
+  void lookForMemory() noexcept;
+  void limitTo(uint32_t connections) noexcept;
   bool takeRoom(ConnRoom* room, uint32_t places) noexcept;
   void place(ConnEntry& entry) noexcept;
   void leave(ConnEntry& entry, uint32_t number) noexcept;
@@ -349,6 +357,7 @@ class ConnTable {
   uint64_t leavingFirst_ = 0;
   uint64_t leavingNext_ = 0;
   uint32_t entriesMax_ = 0;
+  uint32_t limit_ = 0;  // the same; less while the kernel refuses memory for so many
   uint32_t places_ = 0;
   uint32_t backed_ = 0;  // as many have memory
   ConnRoom* room_ = nullptr;

@@ -75,6 +75,22 @@ struct Bench {
   }
 };
 
+// Memory of which the kernel gives only some places.
+class TightRoom final : public ConnRoom {
+ public:
+  TightRoom(uint32_t all, uint32_t given) {
+    CHECK(memory_.create(all));
+    entries_ = memory_.get();
+    give(given);
+  }
+  void give(uint32_t places) { places_ = places; }
+  void prepare(uint32_t) noexcept override {}
+  [[nodiscard]] bool grow(uint32_t places) noexcept override { return places <= places_; }
+
+ private:
+  HugeArray<ConnEntry> memory_;
+};
+
 }  // namespace
 
 TEST("shared connections: a table moves with all its connections") {
@@ -115,6 +131,40 @@ TEST("shared connections: what has ended is told with what was counted in its gr
   CHECK(bench.table.closed()[0].packets == 2 && bench.table.closed()[0].bytes == 560);
   // Now the place is free.
   CHECK(bench.open(2, false) == entry);
+}
+
+TEST(
+    "shared connections: where the kernel refuses memory, connections give way as in a full "
+    "table") {
+  Bench bench;
+  TightRoom room(ConnTable::placesFor(SIZE), 100);
+  const ConnMemory memory = {&room, bench.memory.descriptors().buckets, 0};
+  REQUIRE(bench.table.share(memory, bench.periods.get()).ok());
+  const uint16_t greedy = bench.table.attach();
+  const uint16_t modest = bench.table.attach();
+  uint32_t number = 0;
+  while (bench.open(number, true, greedy) != nullptr) ++number;
+  CHECK(number >= 28);
+  // Whoever comes next may be refused once, until a place that was given up is free.
+  bool taken = false;
+  for (uint32_t tries = 0; tries < 64 && !taken; ++tries) {
+    taken = bench.open(1'000 + tries, true, modest) != nullptr;
+    bench.reclaim();
+  }
+  CHECK(taken);
+  for (uint32_t tries = 0; tries < 200; ++tries) (void)bench.open(2'000 + tries, true, greedy);
+  // A share is kept for it.
+  CHECK(bench.table.use(greedy).connections <= ConnTable::connectionsFor(100) / 2);
+  bench.reclaim();
+  CHECK(bench.open(3'000, true, modest) != nullptr);
+  // And when there is memory again, the table is as large as it was meant to be.
+  room.give(ConnTable::placesFor(SIZE));
+  uint32_t more = 0;
+  for (uint32_t tries = 0; tries < SIZE; ++tries) {
+    more += bench.open(4'000 + tries, true, modest) != nullptr ? 1u : 0u;
+    bench.reclaim();
+  }
+  CHECK(more == SIZE && bench.table.use(modest).connections == SIZE / 2);
 }
 
 TEST("shared connections: a table that is full of what leaves takes nothing, and then again") {
