@@ -191,16 +191,16 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     return place(info, status, std::move(opened), mac, wordOf(info[4]));
   }
 
-  // Connections move to memory that programs read when the first link wants it.
+  // Connections move to memory that programs read when the first link wants it. When some worker's
+  // cannot, those of others have moved: they stay there, and no link of this kind is opened.
   Status makeKernelPath() {
-    if (kernelPath_ != nullptr) return {};
-    std::shared_ptr<KernelPath> made;
-    Status status = KernelPath::create(dataplane_->connectionsEach(), dataplane_->hashSecret(),
-                                       dataplane_->steering(), &made);
-    if (status.ok())
-      status = dataplane_->shareConnections(made->connections(), made->inForce(), made->aliveUs());
-    if (status.ok()) kernelPath_ = std::move(made);
-    return status;
+    if (kernelPath_ != nullptr) return hasMoved_;
+    const Status made = KernelPath::create(dataplane_->connectionsEach(), dataplane_->hashSecret(),
+                                           dataplane_->steering(), &kernelPath_);
+    if (!made.ok()) return made;
+    const KernelPath& path = *kernelPath_;
+    hasMoved_ = dataplane_->shareConnections(path.connections(), path.inForce(), path.aliveUs());
+    return hasMoved_;
   }
 
   void removeLink(const Napi::CallbackInfo& info) {
@@ -591,6 +591,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
 
   std::vector<std::shared_ptr<FrameBuffers>> buffers_;  // by worker
   std::shared_ptr<KernelPath> kernelPath_;              // of links by programs: outlives them
+  Status hasMoved_;                                     // whether all connections lie there
   std::unique_ptr<Dataplane> dataplane_;
   bool shares_ = false;                // another process uses its interfaces, too
   std::unique_ptr<EventCall> events_;  // reads the data plane's events: destroyed first
