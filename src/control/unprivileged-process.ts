@@ -143,21 +143,26 @@ export class UnprivilegedProcess {
   #adopt({ pid, began, channel: descriptor }: PassedProcess): void {
     const channel = new Socket({ fd: descriptor, readable: true, writable: true });
     const isThere = () => beganAt(pid) === began;
+    const kill = () => {
+      channel.destroy();
+      if (isThere()) process.kill(pid, "SIGKILL");
+    };
     const over = this.#attend({
       pid,
       began,
       channel,
-      kill() {
-        channel.destroy();
-        if (isThere()) process.kill(pid, "SIGKILL");
-      },
+      kill,
       async ended(withinMs) {
         const untilMs = performance.now() + withinMs;
         while (isThere() && performance.now() < untilMs) await pause(10);
         return !isThere();
       },
     });
-    channel.once("close", () => over("its pipe has ended"));
+    channel.once("close", () => {
+      // One that has closed it and goes on would still answer at the socket, beside the next one.
+      if (this.#isOpen) kill();
+      over("its pipe has ended");
+    });
   }
 
   /** Speaks with a process; returns what is called when that has ended. */

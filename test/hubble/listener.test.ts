@@ -9,7 +9,7 @@ import {
 } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   acceptProcess,
   callProcess,
@@ -221,8 +221,10 @@ describe("the Hubble listener", () => {
   });
 
   /** Passes the listener on as a take-over does, to a process that sees flows of its own. */
-  async function passOn(): Promise<{ successor: HubbleProcess; later: FakeRing; log: FlowLog }> {
-    expect(await listener.finish()).toBe(true);
+  async function passOn(
+    from = listener,
+  ): Promise<{ successor: HubbleProcess; later: FakeRing; log: FlowLog }> {
+    expect(await from.finish()).toBe(true);
     const path = join(mkdtempSync(join(tmpdir(), "sluice-hubble-")), "next");
     const waiting = listenForProcess(path);
     const ours = callProcess(path);
@@ -231,7 +233,7 @@ describe("the Hubble listener", () => {
       const { text, descriptors } = writeHubbleHandoff({ at: "here", passed, listener: fd });
       passDescriptors(ours, text, descriptors);
     };
-    expect(listener.passOn(pass)).toBe(true);
+    expect(from.passOn(pass)).toBe(true);
     const left = readHubbleHandoff(await receiveDescriptors(theirs, 5_000))!;
     for (const fd of [waiting, ours, theirs]) closeSync(fd);
     rmSync(dirname(path), { recursive: true });
@@ -280,14 +282,51 @@ describe("the Hubble listener", () => {
     }
   });
 
-  test("a listener that was passed on ends with the process that has it", async () => {
+  test("a listener that was passed on, twice too, ends with the process that has it", async () => {
     const call = client.open(getFlows, { follow: true });
-    const { successor, log } = await passOn();
-    const { pid } = successor;
+    const { pid } = listener;
+    const between = await passOn();
+    const { successor, later, log } = await passOn(between.successor);
+    between.log.close();
+    await expect
+      .poll(() => {
+        later.push({ sourcePort: 1, timeUs: (Date.now() + 1_000) * 1_000 });
+        return call.messages.length;
+      })
+      .toBeGreaterThan(0);
+    expect([successor.pid, told]).toEqual([pid, []]);
     await successor.close();
     log.close();
     expect((await call.done).status).not.toBe(0);
     expect(existsSync(`/proc/${pid}/exe`)).toBe(false);
+  });
+
+  test("one that was passed on and closes its pipe is ended, before another listens in its place", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "sluice-hubble-"));
+    const stubborn = join(folder, "stubborn.cjs");
+    writeFileSync(
+      stubborn,
+      "process.on('SIGUSR2', () => require('fs').closeSync(4)); setInterval(() => {}, 1e6); require('fs').writeSync(4, 'follow\\n');",
+    );
+    const { fd } = listenTcp("127.0.0.1", 0);
+    const asked = vi.spyOn(flows, "read");
+    const first = new HubbleProcess({
+      ...{ listener: fd, flows, version: "1.2.3", program: stubborn },
+      tell() {},
+    });
+    await expect.poll(() => asked.mock.calls.length).toBe(1);
+    const { successor, log } = await passOn(first);
+    const pid = successor.pid!;
+    try {
+      process.kill(pid, "SIGUSR2");
+      await expect.poll(() => told.join()).toContain("the Hubble listener has ended");
+      await expect.poll(() => existsSync(`/proc/${pid}/exe`)).toBe(false);
+    } finally {
+      await successor.close();
+      log.close();
+      if (existsSync(`/proc/${pid}/exe`)) process.kill(pid, "SIGKILL");
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test("a handoff that is none is not read", () => {
