@@ -25,6 +25,7 @@ class JoinedLink final : public Link {
   void release() noexcept override { links_[current_]->release(); }
   bool transmit(const Frame& frame) noexcept override { return links_.front()->transmit(frame); }
   size_t flush() noexcept override { return links_.front()->flush(); }
+  [[nodiscard]] bool hasUnsent() const noexcept override { return links_.front()->hasUnsent(); }
   [[nodiscard]] int descriptor() const noexcept override { return poll_; }
   [[nodiscard]] bool recover() noexcept override;
   [[nodiscard]] uint32_t interfaceIndex() const noexcept override {

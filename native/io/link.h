@@ -48,6 +48,9 @@ class Link {
   // Returns how many queued frames the kernel refused.
   virtual size_t flush() noexcept = 0;
 
+  // Whether the last flush() left frames that the kernel had no room for: another one is to follow.
+  [[nodiscard]] virtual bool hasUnsent() const noexcept { return false; }
+
   // The descriptor to poll for POLLIN, or -1 (memory).
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
 

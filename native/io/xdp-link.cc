@@ -120,6 +120,7 @@ class XdpLink::Queue {
   void release() noexcept;
   bool transmit(const Frame& frame) noexcept;
   size_t flush() noexcept;
+  [[nodiscard]] bool hasUnsent() const noexcept { return pending_; }
   [[nodiscard]] uint64_t lostFrames() const noexcept;
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
@@ -145,7 +146,7 @@ class XdpLink::Queue {
   std::array<uint64_t, BATCH_FRAMES_MAX> taken_ = {};  // chunks in the caller's hands
   uint32_t takenCount_ = 0;
   std::vector<uint64_t> free_;  // chunks to send from
-  bool pending_ = false;        // frames in the ring that the kernel was not asked to send
+  bool pending_ = false;        // frames in the ring that the kernel is to be asked to send
 };
 
 Status XdpLink::Queue::open(const XdpLinkOptions& options, uint32_t queue) noexcept {
@@ -307,20 +308,23 @@ bool XdpLink::Queue::transmit(const Frame& frame) noexcept {
   return true;
 }
 
-// Frames that the kernel does not take now stay in the ring and are sent with the next ones.
+// Frames that the kernel has no room for now stay in the ring: the last ones of a connection have
+// nobody behind them to take them along. On a link that is down they wait for the next frame.
 size_t XdpLink::Queue::flush() noexcept {
   size_t refused = 0;
   if (pending_) {
-    pending_ = false;
     sent_.publish();
+    bool isDown = false;
     for (int calls = 0; calls < SEND_CALLS_MAX && !sent_.allConsumed(); ++calls) {
       if (sendto(fd_, nullptr, 0, MSG_DONTWAIT, nullptr, 0) >= 0) continue;
       if (errno == EBUSY) {
         ++refused;  // the interface threw one away
       } else if (errno != EAGAIN) {
+        isDown = errno != ENOBUFS && errno != ENOMEM;
         break;
       }
     }
+    pending_ = !isDown && !sent_.allConsumed();
   }
   reclaim();
   return refused;
@@ -442,6 +446,8 @@ void XdpLink::release() noexcept {
 bool XdpLink::transmit(const Frame& frame) noexcept { return queues_.front()->transmit(frame); }
 
 size_t XdpLink::flush() noexcept { return queues_.front()->flush(); }
+
+bool XdpLink::hasUnsent() const noexcept { return queues_.front()->hasUnsent(); }
 
 uint64_t XdpLink::lostFrames() noexcept {
   uint64_t lost = 0;

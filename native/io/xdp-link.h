@@ -59,6 +59,7 @@ class XdpLink final : public Link {
   void release() noexcept override;
   bool transmit(const Frame& frame) noexcept override;
   size_t flush() noexcept override;
+  [[nodiscard]] bool hasUnsent() const noexcept override;
   [[nodiscard]] bool recover() noexcept override { return false; }
   [[nodiscard]] uint32_t interfaceIndex() const noexcept override;
   [[nodiscard]] uint64_t lostFrames() noexcept override;

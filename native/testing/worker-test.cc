@@ -554,6 +554,40 @@ TEST("worker: a superframe is cut for a link that cannot carry it") {
   }
 }
 
+// A link to which the kernel has room for frames at the third call only.
+class FullLink final : public Link {
+ public:
+  size_t receive(std::span<Frame>) noexcept override { return 0; }
+  void release() noexcept override {}
+  bool transmit(const Frame&) noexcept override {
+    calls = 0;
+    return true;
+  }
+  size_t flush() noexcept override {
+    ++calls;
+    return 0;
+  }
+  [[nodiscard]] bool hasUnsent() const noexcept override { return calls < 3; }
+  [[nodiscard]] int descriptor() const noexcept override { return -1; }
+  [[nodiscard]] bool carriesOffload() const noexcept override { return false; }
+
+  int calls = 3;
+};
+
+TEST("worker: the last frames of all are handed over when the kernel has room, and then no more") {
+  Setting setting(Setting::Way::Wire);
+  auto made = std::make_unique<FullLink>();
+  const FullLink& full = *made;
+  uint32_t id = NONE;
+  REQUIRE(setting.worker->removeLink(1).ok());
+  REQUIRE(setting.worker->addLink(std::move(made), OnePod::PEER_MAC, &id).ok() && id == 1);
+  REQUIRE(setting.worker->joinWire(0, 1, 0, false).ok());
+  setting.publish({0});
+  setting.arrive(0, udpFrame(4, 10, 1'000, 11, 53));
+  for (int round = 0; round < 5; ++round) setting.worker->round(setting.nowUs += 10);
+  CHECK(full.calls == 3);
+}
+
 TEST("worker: what the outgoing link cannot take is dropped and counted") {
   Setting setting(Setting::Way::Wire);
   for (int each = 0; each < 100; ++each) {

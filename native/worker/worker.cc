@@ -212,6 +212,7 @@ Status Worker::removeLink(uint32_t linkId) noexcept {
   }
   // Also when all numbers were taken and its wire's datagrams are nobody's.
   filter_->detachOwner(linkId, clockNs(CLOCK_MONOTONIC) / 1'000);
+  std::erase(dirty_, linkId);
   stations_[linkId].reset();
   for (const auto& handover : inbox_) {
     if (handover != nullptr) handover->clear();
@@ -388,6 +389,7 @@ size_t Worker::round(uint64_t nowUs) noexcept {
     taken = takeTurns(table, nowUs);
     turns_.endRound();
   }
+  if (!dirty_.empty()) flush();
   expire(nowUs);
   if (table != nullptr) sweep(*table, nowUs);
   return taken;
@@ -956,12 +958,14 @@ void Worker::flushStation(Station& station) noexcept {
 }
 
 void Worker::flush() noexcept {
+  size_t kept = 0;
   for (const uint32_t linkId : dirty_) {
     Station& station = *stationOf(linkId);
-    station.dirty = false;
     flushStation(station);
+    station.dirty = station.link->hasUnsent();
+    if (station.dirty) dirty_[kept++] = linkId;
   }
-  dirty_.clear();
+  dirty_.resize(kept);
 }
 
 FlowEvent Worker::eventOf(FlowEventKind kind, const FlowKey& key) const noexcept {
