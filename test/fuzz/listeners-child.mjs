@@ -1,7 +1,6 @@
 // Answers on each kind of listener as `run` does, without an interface: a real data plane with connections, a
 // table, flows. Told over IPC, it says how long it has worked in one go, and what was complained of.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Controller } from "../../dist/control/controller.js";
@@ -21,8 +20,7 @@ import { FlowLog } from "../../dist/observe/flow-log.js";
 import { Hits } from "../../dist/observe/hits.js";
 import { watchLongestWork } from "./longest-work.mjs";
 
-const { manifests, connections, fault } = JSON.parse(process.argv[2]);
-const folder = mkdtempSync(join(tmpdir(), "sluice-fuzz-"));
+const { manifests, folder, connections, fault } = JSON.parse(process.argv[2]);
 const told = [];
 const tell = (line) => told.push(line);
 const dataplane = Dataplane.create({ connectionsMax: 65_536 });
@@ -101,7 +99,6 @@ process.on("message", () => {
 });
 process.once("disconnect", async () => {
   await Promise.all([control.close(), hubble.close()]);
-  rmSync(folder, { recursive: true, force: true });
   process.exit(0);
 });
 process.send({ socket, port, hubblePort });

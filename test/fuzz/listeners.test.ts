@@ -1,7 +1,9 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { HubbleClient } from "../hubble/client.js";
@@ -100,7 +102,9 @@ async function search(
 ): Promise<{ objection: string | undefined; figures: string }> {
   const file = fileURLToPath(new URL("./listeners-child.mjs", import.meta.url));
   const manifests = fileURLToPath(new URL("../../examples/three-tier", import.meta.url));
-  const child = fork(file, [JSON.stringify({ manifests, connections: 20_000, fault })], {
+  // Not the child's own: a planted fault ends it before it could remove one.
+  const folder = mkdtempSync(join(tmpdir(), "sluice-fuzz-"));
+  const child = fork(file, [JSON.stringify({ manifests, folder, connections: 20_000, fault })], {
     execArgv: ["--max-old-space-size=256"],
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
@@ -215,6 +219,7 @@ async function search(
     if (child.connected) child.disconnect();
     await Promise.race([ended, pause(10_000)]);
     child.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
   }
   const figures =
     `${asked} hostile connections, ${answered.tcp + answered.unix + answered.hubble} well-formed answers, the slowest after ${Math.round(slowestMs)} ms; ` +
