@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, readFileSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Tell } from "../diagnostics/tell.js";
+import { startTicks } from "./process-start.js";
 
 export interface UnprivilegedProcessOptions {
   /** What the operator is told has ended: `the metrics listener`. */
@@ -123,7 +124,7 @@ export class UnprivilegedProcess {
     }
     const over = this.#attend({
       pid: child.pid,
-      began: child.pid === undefined ? undefined : beganAt(child.pid),
+      began: child.pid === undefined ? undefined : startTicks(child.pid),
       channel: (child.stdio[4] as Socket | null | undefined) ?? undefined,
       kill: () => child.kill("SIGKILL"),
       ended: (withinMs) => endOf(child, withinMs),
@@ -142,7 +143,7 @@ export class UnprivilegedProcess {
   /** Goes on with a predecessor's process, which is nobody's child: it ends when its pipe does. */
   #adopt({ pid, began, channel: descriptor }: PassedProcess): void {
     const channel = new Socket({ fd: descriptor, readable: true, writable: true });
-    const isThere = () => beganAt(pid) === began;
+    const isThere = () => startTicks(pid) === began;
     const kill = () => {
       channel.destroy();
       if (isThere()) process.kill(pid, "SIGKILL");
@@ -206,20 +207,6 @@ async function endOf(child: ChildProcess, withinMs: number): Promise<boolean> {
   if (isOver()) return true;
   await once(child, "exit", { signal: AbortSignal.timeout(withinMs) }).catch(() => {});
   return isOver();
-}
-
-/** When a process began, in ticks of the kernel's clock since it booted; undefined when there is none, or it is dead. */
-function beganAt(pid: number): string | undefined {
-  try {
-    // Its name, in brackets, may hold anything. Source: man 5 proc.
-    const [state, ...rest] = readFileSync(`/proc/${pid}/stat`, "utf8")
-      .split(") ")
-      .pop()!
-      .split(" ");
-    return state === "Z" || state === "X" ? undefined : rest[18];
-  } catch {
-    return undefined;
-  }
 }
 
 function printable(text: string): string {

@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { startTicks } from "../../src/control/process-start.js";
 import { LabClient, takeDown } from "../../src/lab/client.js";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import {
@@ -21,7 +22,6 @@ import {
   readState,
   removeRemains,
   socketPath,
-  startTicks,
   stateFolder,
   tokenVariable,
 } from "../../src/lab/state.js";

@@ -3,9 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { startTicks } from "../../src/control/process-start.js";
 import { LabClient } from "../../src/lab/client.js";
 import type { ProbeReport } from "../../src/lab/protocol.js";
-import { startTicks } from "../../src/lab/state.js";
 import type { FlowLine } from "../../src/observe/flow.js";
 import {
   Bench,
