@@ -1,13 +1,14 @@
 #include "native/attach/conn-rooms.h"
 
 #include <sys/mman.h>
-#include <time.h>
 
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <new>
 #include <utility>
+
+#include "native/host/clock.h"
 
 namespace sluice {
 namespace {
@@ -18,12 +19,6 @@ constexpr uint32_t SHIFT_MAX = 14;
 constexpr uint32_t SHIFT_MIN = 6;
 // After the kernel has refused more, it is asked again after this time.
 constexpr uint64_t REFUSED_NS = 1'000'000'000;
-
-uint64_t nowNs() noexcept {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
 
 }  // namespace
 
@@ -119,7 +114,7 @@ Status ConnRooms::Room::add() noexcept {
 
 bool ConnRooms::Room::isRefused() const noexcept {
   const uint64_t atNs = refusedAtNs_.load();
-  return atNs != 0 && nowNs() < atNs + REFUSED_NS;
+  return atNs != 0 && clockNs() < atNs + REFUSED_NS;
 }
 
 void ConnRooms::Room::ask(uint32_t places) noexcept {
@@ -148,7 +143,7 @@ bool ConnRooms::Room::grow(uint32_t wanted) noexcept {
 
 void ConnRooms::Room::catchUp() noexcept {
   while (places() < wanted_.load() && !isRefused()) {
-    refusedAtNs_.store(add().ok() ? 0 : nowNs());
+    refusedAtNs_.store(add().ok() ? 0 : clockNs());
     answers_.fetch_add(1);
     answers_.notify_all();
   }

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,6 +11,7 @@
 #include <iterator>
 #include <new>
 
+#include "native/host/clock.h"
 #include "native/host/privilege.h"
 #include "native/packet/bytes.h"
 #include "native/packet/packet-view.h"
@@ -23,12 +23,6 @@ constexpr uint32_t IPV4_HEADER_BYTES = 20;
 constexpr uint32_t IPV6_HEADER_BYTES = 40;
 constexpr uint64_t STALE_NS = 1'000'000'000;  // its sender has sent it again
 constexpr int REST_MS = 10;                   // when the limit is reached
-
-uint64_t nowNs() noexcept {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
 
 // Puts back the destination that the sender has written.
 void putDestination(const RefusedPacket& refused, uint8_t* ip) noexcept {
@@ -138,7 +132,7 @@ void ForwardAnswers::run() noexcept {
 bool ForwardAnswers::answerAll() noexcept {
   bool mayMore = true;
   ring_.read([&](std::span<const std::byte> record) {
-    const uint64_t timeNs = nowNs();
+    const uint64_t timeNs = clockNs();
     RefusedPacket refused;
     if (record.size() != sizeof refused) return true;
     std::memcpy(&refused, record.data(), sizeof refused);

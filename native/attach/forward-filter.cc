@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +28,7 @@
 #include "native/bpf/map.h"
 #include "native/bpf/program.h"
 #include "native/bpf/programs.gen.h"
+#include "native/host/clock.h"
 #include "native/table/table-slot.h"
 #include "native/table/table-view.h"
 
@@ -82,12 +82,6 @@ Status lockFolder(const std::string& folder, Descriptor* lock) noexcept {
   if (flock(made.get(), LOCK_EX | LOCK_NB) != 0) return Status::system("flock", errno);
   *lock = std::move(made);
   return {};
-}
-
-uint64_t nowNs(clockid_t clock) noexcept {
-  timespec now = {};
-  clock_gettime(clock, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
 }  // namespace
@@ -447,7 +441,7 @@ void ForwardFilter::setClosed(std::span<const uint32_t> v4, std::span<const uint
 
 uint64_t ForwardFilter::leaseEndNs() const noexcept {
   const uint64_t forNs = leaseNs_.load();
-  return forNs == 0 ? 0 : nowNs(CLOCK_MONOTONIC) + forNs;
+  return forNs == 0 ? 0 : clockNs(CLOCK_MONOTONIC) + forNs;
 }
 
 void ForwardFilter::renewLease(uint64_t forNs) noexcept {
@@ -494,7 +488,7 @@ Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {
 }
 
 size_t ForwardFilter::drain(std::span<FlowEvent> into) noexcept {
-  const uint64_t offsetUs = (nowNs(CLOCK_REALTIME) - nowNs(CLOCK_MONOTONIC)) / 1000;
+  const uint64_t offsetUs = (clockNs(CLOCK_REALTIME) - clockNs(CLOCK_MONOTONIC)) / 1000;
   size_t count = 0;
   eventRing_.read([&](std::span<const std::byte> record) {
     if (count == into.size()) return false;

@@ -4,7 +4,6 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <new>
 #include <utility>
 
+#include "native/host/clock.h"
 #include "native/io/closed-link.h"
 #include "native/packet/finish-offload.h"
 #include "native/worker/neighbour-proxy.h"
@@ -43,12 +43,6 @@ constexpr size_t SCRATCH_BYTES = 2 * FRAME_BYTES_MAX;
 // resets only.
 constexpr size_t REJECT_SPACE_BYTES = BATCH_FRAMES_MAX * REJECT_BYTES_MAX;
 static_assert(4 * RESET_BYTES_MAX <= REJECT_BYTES_MAX);
-
-uint64_t clockNs(clockid_t clock) noexcept {
-  timespec now = {};
-  clock_gettime(clock, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
 
 // Moves the thread to another CPU that it may run on; false when there is none. The thread's
 // affinity is narrowed for a moment, since the kernel then moves it at once; by itself the kernel

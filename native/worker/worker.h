@@ -95,9 +95,9 @@ class Worker {
   //         link, or when another wire has the zone.
   Status joinWire(uint32_t inside, uint32_t outside, uint8_t zone,
                   bool routerAdvertisements) noexcept;
-  // Lets programs pass the connections of wires whose two links can: see Filter::share().
+  // Lets programs pass the connections of wires whose two links can: see Filter::share(). They pass
+  // nothing while `aliveUs` is too old: run() keeps it new. It outlives the worker.
   // Errors: Limit; System.
-  // Programs pass nothing while `aliveUs` is too old: run() keeps it new. It outlives the worker.
   Status share(const ConnMemory& memory, GracePeriods* periods, uint64_t* aliveUs) noexcept;
   // The generation up to which admitted connections have been judged. Threads: any.
   [[nodiscard]] uint32_t judgedUpTo() const noexcept {
@@ -126,8 +126,8 @@ class Worker {
     job_.store(job, std::memory_order_release);
     wake();
   }
-  // Makes one step of the job; false when there is no job.
   void lookAtAll() noexcept;
+  // Makes one step of the job; false when there is no job.
   bool serveJob() noexcept;
   // See Link. Errors: Argument when there is no such link, or its kind cannot be handed over.
   Status appendHandoff(uint32_t linkId, std::vector<LinkHandoff>* queues) const;
