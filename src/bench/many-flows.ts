@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { compile } from "../compiler/compile.js";
 import { type Counters, Dataplane } from "../dataplane/dataplane.js";
 import { DataplaneError } from "../dataplane/errors.js";
@@ -173,10 +174,6 @@ function countsOf({ links, drops, opened }: Counters): {
     cameUp: sum(all.map((each) => each.receivedFrames - each.kernelFrames)) - opened,
     lost: sum(Object.values(drops)) + sum(all.map((each) => each.lostFrames + each.refusedFrames)),
   };
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 interface Wire {
