@@ -1,4 +1,3 @@
-import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { afterEach, assert, beforeEach, expect, test } from "vitest";
@@ -9,30 +8,24 @@ import { ConnectionRecord } from "../../src/layout/layout.gen.js";
 import type { Mode } from "../../src/manifest/annotations.js";
 import type { Pod } from "../../src/manifest/objects.js";
 import { parseAddress } from "../../src/net/address.js";
+import { ListenersProcess } from "../fuzz/listeners-process.js";
 import { pause } from "../kubernetes/harness.js";
 
-const program = join(import.meta.dirname, "../fuzz/listeners-child.mjs");
-const manifests = join(import.meta.dirname, "../../examples/three-tier");
 const connections = 3_000;
 
-let child: ChildProcess;
+let listeners: ListenersProcess;
 let client: ControlClient;
 
 beforeEach(async () => {
-  child = fork(program, [JSON.stringify({ manifests, connections })]);
-  const [{ socket }] = (await once(child, "message")) as [{ socket: string }];
-  client = new ControlClient(socket);
+  listeners = new ListenersProcess({ connections });
+  client = new ControlClient((await listeners.place).socket);
 });
 
-afterEach(async () => {
-  const ended = once(child, "exit");
-  child.disconnect();
-  await ended;
-});
+afterEach(() => listeners.close());
 
 async function longestMs(): Promise<number> {
-  child.send("report");
-  const [report] = (await once(child, "message")) as [{ longestMs: number }];
+  listeners.child.send("report");
+  const [report] = (await once(listeners.child, "message")) as [{ longestMs: number }];
   return report.longestMs;
 }
 

@@ -1,10 +1,6 @@
-import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { HubbleClient } from "../hubble/client.js";
 import { pause } from "../kubernetes/harness.js";
@@ -12,6 +8,7 @@ import { mainThread, Starvation } from "../live/starvation.js";
 import { patientMs } from "../patience.js";
 import { Random } from "../property/random.js";
 import { frameTypes, hostileHubble } from "./http2-wire.js";
+import { ListenersProcess } from "./listeners-process.js";
 import { hostileText, leaving, play, scattered, type WireStep } from "./wire.js";
 
 const seconds = Number(process.env["FUZZ_SECONDS"] ?? 10);
@@ -26,13 +23,6 @@ const RSS_BYTES_MAX = 400 * 1024 * 1024;
 
 const kinds = ["tcp", "unix", "hubble"] as const;
 type Kind = (typeof kinds)[number];
-
-/** Where a process listens. */
-interface Place {
-  readonly socket: string;
-  readonly port: number;
-  readonly hubblePort: number;
-}
 
 interface Report {
   readonly longestMs: number;
@@ -100,14 +90,11 @@ async function search(
   lasts: number,
   fault?: keyof typeof forFault,
 ): Promise<{ objection: string | undefined; figures: string }> {
-  const file = fileURLToPath(new URL("./listeners-child.mjs", import.meta.url));
-  const manifests = fileURLToPath(new URL("../../examples/three-tier", import.meta.url));
-  // Not the child's own: a planted fault ends it before it could remove one.
-  const folder = mkdtempSync(join(tmpdir(), "sluice-fuzz-"));
-  const child = fork(file, [JSON.stringify({ manifests, folder, connections: 20_000, fault })], {
-    execArgv: ["--max-old-space-size=256"],
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-  });
+  const listeners = new ListenersProcess(
+    { connections: 20_000, fault },
+    { execArgv: ["--max-old-space-size=256"], stdio: ["ignore", "ignore", "pipe", "ipc"] },
+  );
+  const child = listeners.child;
   const attacked: readonly Kind[] = fault === undefined ? kinds : forFault[fault];
   let objection: string | undefined;
   const object = (found: string) => {
@@ -126,7 +113,7 @@ async function search(
   let slowestMs = 0;
   let worst: Report = { longestMs: 0, rssBytes: 0, hubbleBytes: 0, told: [] };
   try {
-    const [place] = (await once(child, "message")) as [Place];
+    const place = await listeners.place;
     const open = (kind: Kind, localAddress: string): Socket => {
       const { socket, port, hubblePort } = place;
       return kind === "unix"
@@ -216,10 +203,7 @@ async function search(
     ]);
   } finally {
     objection ??= "";
-    if (child.connected) child.disconnect();
-    await Promise.race([ended, pause(10_000)]);
-    child.kill("SIGKILL");
-    rmSync(folder, { recursive: true, force: true });
+    await listeners.close();
   }
   const figures =
     `${asked} hostile connections, ${answered.tcp + answered.unix + answered.hubble} well-formed answers, the slowest after ${Math.round(slowestMs)} ms; ` +
