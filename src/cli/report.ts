@@ -7,7 +7,7 @@ import { systemReason } from "../diagnostics/system-reason.js";
 import { BLOB_HASH } from "../layout/layout.gen.js";
 import { limits } from "../manifest/limits.js";
 import type { Manifests } from "../manifest/parse.js";
-import { readToEnd } from "../manifest/regular-file.js";
+import { readRegularFile, readToEnd } from "../manifest/regular-file.js";
 import { SourceText } from "../manifest/source-text.js";
 import { changesSince, readBaseline } from "../report/changes.js";
 import {
@@ -108,7 +108,7 @@ function inputsOf({ sources = new Map() }: Manifests): readonly InputEntry[] {
   return [...sources].flatMap(([name, source]) => {
     if (!(source instanceof SourceText)) return [];
     try {
-      return [entryOf(name, readToEnd(name, limits.fileBytes))];
+      return [entryOf(name, readRegularFile(name, limits.fileBytes))];
     } catch {
       return [entryOf(`${name} (as read)`, Buffer.from(source.text))];
     }

@@ -4,6 +4,7 @@ import type { Prefix } from "../net/prefix.js";
 import { readPrefix } from "../net/prefix.js";
 import { Cursor } from "./cursor.js";
 import { groupOf } from "./foreign.js";
+import { listOf, mapOf } from "./foreign-json.js";
 import type {
   ClusterPolicy,
   ClusterRule,
@@ -363,16 +364,6 @@ const everyAddress: readonly Prefix[] = ["0.0.0.0/0", "::/0"].flatMap((text) => 
 
 function noLine(file: string): Span {
   return { file, line: 0, column: 0, endLine: 0, endColumn: 0 };
-}
-
-function mapOf(value: unknown): ApiValue {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as ApiValue)
-    : {};
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }
 
 /** The longest part of an object's text that a message shows. */

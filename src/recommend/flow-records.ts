@@ -1,10 +1,9 @@
-import { wantDnsLabel, wantLabelKey, wantLabelValue } from "../manifest/names.js";
+import { type ForeignMap, isMap, listOf, mapOf, nameOf } from "../manifest/foreign-json.js";
+import { wantDnsLabel, wantDnsSubdomain, wantLabelKey, wantLabelValue } from "../manifest/names.js";
 import { type Address, parseAddress } from "../net/address.js";
 import { isTransportProtocol, type TransportProtocol } from "../net/protocol.js";
 import type { LeftOut } from "./left-out.js";
 import type { Seen, SeenEnd, SeenFlow, SeenPod } from "./seen.js";
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** Verdicts of Hubble with which a packet went on. */
 const passed = new Set(["FORWARDED", "AUDIT", "REDIRECTED", "TRACED", "TRANSLATED"]);
@@ -43,9 +42,9 @@ export function takeRecord(record: unknown, seen: Seen): string | undefined {
   return undefined;
 }
 
-function takeFlow(flow: Json, ext: Json | undefined, seen: Seen): void {
+function takeFlow(flow: ForeignMap, ext: ForeignMap | undefined, seen: Seen): void {
   const ip = isMap(flow["IP"]) ? flow["IP"] : {};
-  const text = `${nameOf(flow["source"], ip["source"])} -> ${nameOf(flow["destination"], ip["destination"])}`;
+  const text = `${endText(flow["source"], ip["source"])} -> ${endText(flow["destination"], ip["destination"])}`;
   const l4 = transportOf(flow["l4"]);
   const why = whyNoRule(flow, ext, l4 !== undefined);
   if (why !== undefined || l4 === undefined) {
@@ -59,36 +58,36 @@ function takeFlow(flow: Json, ext: Json | undefined, seen: Seen): void {
   if (made === undefined) {
     if (why === undefined) seen.leaveOut("no-ends", text);
   } else if (why === undefined) {
-    seen.add(made, l4.clientPort, beginnings.has(`${ext?.["event"]}`));
+    seen.add(made, l4.clientPort, beginnings.has(nameOf(ext?.["event"]) ?? ""));
   } else if (l4.clientPort !== undefined) seen.refuse(made, l4.clientPort);
 }
 
 /** A record as a flow; undefined where it does not say both ends. */
-function flowOf(flow: Json, l4: Transport, ip: Json, seen: Seen): SeenFlow | undefined {
+function flowOf(flow: ForeignMap, l4: Transport, ip: ForeignMap, seen: Seen): SeenFlow | undefined {
   const [from, to] = [ip["source"], ip["destination"]].map((each) =>
     typeof each === "string" ? parseAddress(each) : undefined,
   );
   const source = endOf(flow["source"], from, seen);
   const destination = endOf(flow["destination"], to, seen);
   if (source === undefined || destination === undefined) return undefined;
-  const service = flow["destination_service"];
-  const isNamed = isMap(service) && service["name"] !== undefined && service["name"] !== "";
+  const service = mapOf(flow["destination_service"]);
+  const [namespace, name] = [nameOf(service["namespace"]), nameOf(service["name"])];
   const { protocol, port } = l4;
   return {
     ...{ source, destination, protocol, port },
     family: (from ?? to)?.family ?? 4,
-    ...(isNamed ? { service: `${service["namespace"]}/${service["name"]}` } : {}),
+    ...(namespace !== undefined && name ? { service: `${namespace}/${name}` } : {}),
   };
 }
 
 /** Why a record gives no rule, as far as it says so itself. */
 function whyNoRule(
-  flow: Json,
-  ext: Json | undefined,
+  flow: ForeignMap,
+  ext: ForeignMap | undefined,
   hasPorts: boolean,
 ): LeftOut["why"] | undefined {
   if (ext?.["event"] === "exempt") return "exempt";
-  if (!passed.has(`${flow["verdict"]}`)) return "denied";
+  if (!passed.has(nameOf(flow["verdict"]) ?? "")) return "denied";
   const way = wayOf(flow);
   if (way === "reply") return "reply";
   if (isOwnNode(flow, ext)) return "own-node";
@@ -97,7 +96,7 @@ function whyNoRule(
 }
 
 /** Who sent the packet: the one that opened the connection, or the other. Undefined where nothing says so. */
-function wayOf(flow: Json): "forth" | "reply" | undefined {
+function wayOf(flow: ForeignMap): "forth" | "reply" | undefined {
   if (typeof flow["is_reply"] === "boolean") return flow["is_reply"] ? "reply" : "forth";
   if (flow["reply"] === true) return "reply";
   const kind = flow["event_type"];
@@ -112,7 +111,7 @@ function wayOf(flow: Json): "forth" | "reply" | undefined {
  * Whether a flow is between a pod and its own node. Hubble calls other nodes otherwise; Sluice says which rule let it
  * pass.
  */
-function isOwnNode(flow: Json, ext: Json | undefined): boolean {
+function isOwnNode(flow: ForeignMap, ext: ForeignMap | undefined): boolean {
   const isHost = [flow["source"], flow["destination"]].some(
     (end) => isMap(end) && listOf(end["labels"]).includes("reserved:host"),
   );
@@ -121,10 +120,10 @@ function isOwnNode(flow: Json, ext: Json | undefined): boolean {
 }
 
 function endOf(end: unknown, address: Address | undefined, seen: Seen): SeenEnd | undefined {
-  const { namespace, pod_name: name } = isMap(end) ? end : ({} as Json);
+  const { namespace, pod_name: name } = mapOf(end);
   if (isMap(end) && typeof namespace === "string" && typeof name === "string" && name !== "") {
-    // It stands in policies, and in paths of files.
-    if (wantDnsLabel(namespace) !== undefined) return undefined;
+    // They stand in policies, and in paths of files.
+    if ((wantDnsLabel(namespace) ?? wantDnsSubdomain(name)) !== undefined) return undefined;
     const make = () => podOf(end, namespace, name);
     return { by: "pod", pod: seen.pod(namespace, name, address, make) };
   }
@@ -134,25 +133,20 @@ function endOf(end: unknown, address: Address | undefined, seen: Seen): SeenEnd 
     : { by: "address", address, isNoPod: isMap(end) && listOf(end["labels"]).length > 0 };
 }
 
-function podOf(end: Json, namespace: string, name: string): SeenPod {
+function podOf(end: ForeignMap, namespace: string, name: string): SeenPod {
   const labels = listOf(end["labels"]).flatMap((label): readonly [string, string][] => {
-    const found = /^(?:k8s:)?([^=:]+)(?:=(.*))?$/.exec(`${label}`);
+    const found = /^(?:k8s:)?([^=:]+)(?:=(.*))?$/.exec(typeof label === "string" ? label : "");
     const [, key = "", value = ""] = found ?? [];
     const isOfPod = wantLabelKey(key) === undefined && wantLabelValue(value) === undefined;
     return isOfPod && !ciliumLabel.test(key) ? [[key, value]] : [];
   });
-  const workload = listOf(end["workloads"]).find(isMap);
-  const isNamed =
-    workload !== undefined &&
-    typeof workload["kind"] === "string" &&
-    typeof workload["name"] === "string";
+  const { kind, name: workload } = mapOf(listOf(end["workloads"])[0]);
+  const isNamed = nameOf(kind) && nameOf(workload);
   return {
     namespace,
     name,
     labels: new Map(labels),
-    ...(isNamed
-      ? { workload: { kind: workload["kind"] as string, name: workload["name"] as string } }
-      : {}),
+    ...(isNamed ? { workload: { kind: kind as string, name: workload as string } } : {}),
     addresses: [],
   };
 }
@@ -181,23 +175,16 @@ function transportOf(l4: unknown): Transport | undefined {
   return undefined;
 }
 
-function nameOf(end: unknown, address: unknown): string {
-  const { namespace, pod_name: name } = isMap(end) ? end : ({} as Json);
-  return typeof name === "string" && name !== ""
-    ? `${namespace}/${name}`
-    : `${address ?? "nobody"}`;
-}
-
-function isMap(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
+/** Names an end for a reader. */
+function endText(end: unknown, address: unknown): string {
+  const { namespace, pod_name: name } = mapOf(end);
+  return nameOf(name)
+    ? `${nameOf(namespace) ?? ""}/${nameOf(name)}`
+    : (nameOf(address) ?? "nobody");
 }
 
 /** Hubble writes its 64-bit numbers as texts. */
 function numberOf(value: unknown): number {
-  const number = Number(value ?? 0);
-  return Number.isSafeInteger(number) && number > 0 ? number : 0;
+  const number = typeof value === "string" ? Number(value) : value;
+  return Number.isSafeInteger(number) && (number as number) > 0 ? (number as number) : 0;
 }

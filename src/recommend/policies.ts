@@ -80,10 +80,10 @@ export function draftPolicies(
 function nameOf({ namespace, title, members }: Party, taken: Set<string>): string {
   const plain = `allow-${title}`.toLowerCase().replace(/[^a-z0-9.-]+/g, "-");
   const [kind = ""] = members[0]!.split(" ");
-  const candidates = [plain, `${plain}-${kind.toLowerCase()}`];
+  const endings = ["", `-${kind.toLowerCase()}`];
   for (let number = 2; ; number++) {
-    const wanted = candidates.shift() ?? `${plain}-${number}`;
-    const name = wanted.slice(0, nameMax).replace(/[^a-z0-9]+$/, "");
+    const ending = endings.shift() ?? `-${number}`;
+    const name = `${plain.slice(0, nameMax - ending.length)}${ending}`.replace(/[^a-z0-9]+$/, "");
     if (taken.has(`${namespace}/${name}`)) continue;
     taken.add(`${namespace}/${name}`);
     return name;

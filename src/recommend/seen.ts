@@ -31,16 +31,20 @@ export interface SeenFlow {
   readonly service?: string;
 }
 
-/** More different flows than are kept. */
+/** More different flows, or pods, than are kept. */
 export class TooManyFlows extends Error {
-  constructor() {
-    super(`got more than ${flowsMax} different flows, want fewer`);
+  constructor(most: string) {
+    super(`got more than ${most}, want fewer`);
     this.name = "TooManyFlows";
   }
 }
 
 /** Different flows that are kept at most: some 200 bytes each. */
 const flowsMax = 500_000;
+
+/** Pods that are kept at most, and characters of their names and labels; pods of refused flows count too. */
+const podsMax = 500_000;
+const podCharactersMax = 200_000_000;
 
 /** Addresses of a pod that are kept: one of each family, and some from before it was moved. */
 const podAddressesMax = 4;
@@ -73,6 +77,7 @@ export class Seen {
   readonly #refused = new Set<string>();
   readonly #pods = new Map<string, SeenPod>();
   readonly #leftOut = new LeftOutTally();
+  #podCharacters = 0;
   /** Records that were read. */
   records = 0;
   /** Records that their source says were lost. */
@@ -90,7 +95,7 @@ export class Seen {
     if (clientPort !== undefined && this.#refused.has(`${flowText(flow)} ${clientPort}`)) return;
     let passing = this.#flows.get(key);
     if (passing === undefined) {
-      if (this.#flows.size >= flowsMax) throw new TooManyFlows();
+      if (this.#flows.size >= flowsMax) throw new TooManyFlows(`${flowsMax} different flows`);
       passing = { flow, open: nobody, isSure: false, begun: 0 };
       this.#flows.set(key, passing);
     }
@@ -122,12 +127,17 @@ export class Seen {
     this.#refused.add(`${flowText(flow)} ${clientPort}`);
   }
 
-  /** The one record of a pod, for all flows that name it. */
+  /** The one record of a pod, for all flows that name it. Errors: TooManyFlows. */
   pod(namespace: string, name: string, address: Address | undefined, make: () => SeenPod): SeenPod {
     const ref = `${namespace}/${name}`;
     let pod = this.#pods.get(ref);
     if (pod === undefined) {
       pod = make();
+      this.#podCharacters += ref.length;
+      for (const [key, value] of pod.labels) this.#podCharacters += key.length + value.length;
+      if (this.#pods.size >= podsMax || this.#podCharacters > podCharactersMax) {
+        throw new TooManyFlows(`${podsMax} pods, or ${podCharactersMax} characters of them`);
+      }
       this.#pods.set(ref, pod);
     }
     if (address !== undefined && pod.addresses.length < podAddressesMax) {

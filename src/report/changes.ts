@@ -1,6 +1,9 @@
 import type { ChangesEntry, OpeningEntry, ReportDocument } from "./document.js";
 import { exceptionKinds, reportSchema } from "./document.js";
 
+/** Pairs of ends of all openings that are compared at most. */
+const endsMax = 2_000_000;
+
 /** Reads a report of before. Errors: a text says what is wrong with it. */
 export function readBaseline(text: string): ReportDocument | string {
   let document: Partial<ReportDocument> | null;
@@ -14,14 +17,26 @@ export function readBaseline(text: string): ReportDocument | string {
   }
   const lists = ["zones", "pairs", "openings", "exceptions", "inputs"] as const;
   const missing = lists.find((list) => !Array.isArray(document[list]));
+  if (missing !== undefined) return `got no list "${missing}", want a whole report`;
+  return faultOf(document as ReportDocument) ?? (document as ReportDocument);
+}
+
+/** What is wrong with the parts of a document that is called a report. */
+function faultOf(document: ReportDocument): string | undefined {
   try {
-    if (missing === undefined) factsOf(document as ReportDocument);
+    const { madeAt, inputs, openings } = document;
+    const texts = [madeAt, ...inputs.flatMap(({ name, sha256 }) => [name, sha256])];
+    if (texts.some((text) => typeof text !== "string")) throw new TypeError("no text");
+    const ends = openings.reduce(
+      (sum, each) => sum + each.senders.length * each.receivers.length,
+      0,
+    );
+    if (ends > endsMax) return `got ${ends} pairs of ends, want at most ${endsMax}`;
+    factsOf(document);
+    return undefined;
   } catch {
     return "got a report whose lists hold something else, want a whole one";
   }
-  return missing === undefined
-    ? (document as ReportDocument)
-    : `got no list "${missing}", want a whole report`;
 }
 
 /** Says what is otherwise than it was. */

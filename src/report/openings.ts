@@ -76,7 +76,8 @@ export class Openings {
   readonly #connectivity: Connectivity;
   readonly #table: Table;
   readonly #provenance: Provenance;
-  readonly #allowed: readonly Permission[];
+  /** By the names of the zones. */
+  readonly #allowed = new Map<string, Permission[]>();
 
   constructor(
     connectivity: Connectivity,
@@ -87,7 +88,12 @@ export class Openings {
     this.#connectivity = connectivity;
     this.#table = table;
     this.#provenance = new Provenance(blob);
-    this.#allowed = allowed;
+    for (const each of allowed) {
+      const key = `${each.from}\n${each.to}`;
+      const known = this.#allowed.get(key);
+      if (known === undefined) this.#allowed.set(key, [each]);
+      else known.push(each);
+    }
   }
 
   between(zones: readonly ZoneMembers[]): readonly ZonePair[] {
@@ -98,23 +104,26 @@ export class Openings {
 
   #pair(from: ZoneMembers, to: ZoneMembers): ZonePair {
     const names = { from: from.zone.name, to: to.zone.name };
-    const permissions = this.#allowed.filter(
-      (each) => each.from === names.from && each.to === names.to,
-    );
+    const permissions = this.#allowed.get(`${names.from}\n${names.to}`) ?? [];
+    const allowed = permissions.reduce((all, each) => unionPorts(all, each.ports), noPorts);
     const found = from.ends.flatMap((sender) =>
-      to.ends.flatMap((receiver) => this.#opening(sender, receiver, names, permissions) ?? []),
+      to.ends.flatMap((receiver): readonly Opening[] => {
+        const opened = this.#opened(sender, receiver);
+        if (opened === undefined) return [];
+        const beyond = subtractPorts(opened.ports, allowed);
+        return [{ ...names, ...opened, permissions, beyond }];
+      }),
     );
     const openings = merged(merged(found, "receivers"), "senders");
     const ports = openings.reduce((all, each) => unionPorts(all, each.ports), noPorts);
     return { ...names, ports, openings };
   }
 
-  #opening(
+  /** What passes from an end to another; undefined for nothing. */
+  #opened(
     sender: End,
     receiver: End,
-    names: { readonly from: string; readonly to: string },
-    permissions: readonly Permission[],
-  ): Opening | undefined {
+  ): Pick<Opening, "senders" | "receivers" | "ports" | "causes" | "witness"> | undefined {
     // Nothing judges what passes between two addresses outside.
     if (sender.isOutside && receiver.isOutside) return undefined;
     const { pool } = this.#connectivity;
@@ -133,17 +142,8 @@ export class Openings {
       }
     }
     if (witness === undefined) return undefined;
-    const allowed = permissions.reduce((all, each) => unionPorts(all, each.ports), noPorts);
-    return {
-      ...names,
-      senders: [sender.name],
-      receivers: [receiver.name],
-      ports,
-      causes: [...causes.values()],
-      permissions,
-      beyond: subtractPorts(ports, allowed),
-      witness,
-    };
+    const ends = { senders: [sender.name], receivers: [receiver.name] };
+    return { ...ends, ports, causes: [...causes.values()], witness };
   }
 
   /** Asks the native table for packets on the ports, and provenance for the rules behind them. */

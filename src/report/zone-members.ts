@@ -108,7 +108,9 @@ function grouped<Item, Key>(items: readonly Item[], keyOf: (item: Item) => Key):
   const groups = new Map<Key, Item[]>();
   for (const item of items) {
     const key = keyOf(item);
-    groups.set(key, [...(groups.get(key) ?? []), item]);
+    const known = groups.get(key);
+    if (known === undefined) groups.set(key, [item]);
+    else known.push(item);
   }
   return groups;
 }
@@ -151,14 +153,19 @@ function outsideEnds(
   const elsewhere = zones.find(({ isElsewhere }) => isElsewhere);
   const classNames = new Map(connectivity.outside.map(({ classId, name }) => [classId, name]));
   const pieces = outsidePieces(blocks, connectivity);
-  const classes = grouped(pieces, ({ cidr }) => cidr);
+  const classes = new Map(
+    [...grouped(pieces, ({ cidr }) => cidr)].map(([cidr, own]) => [
+      cidr,
+      new Set(own.map(({ classId }) => classId)).size,
+    ]),
+  );
   const found = new Map<Zone, Map<string, EndSite[]>>();
   for (const { cidr, holder, family, classId, address } of pieces) {
     const zone = holder ?? elsewhere;
     if (zone === undefined) continue;
     const ends = found.get(zone) ?? new Map<string, EndSite[]>();
     found.set(zone, ends);
-    const isOne = new Set(classes.get(cidr)!.map((each) => each.classId)).size === 1;
+    const isOne = classes.get(cidr) === 1;
     const name = outsideName(classNames.get(classId) ?? "", cidr, isOne);
     const sites = ends.get(name) ?? [];
     ends.set(name, sites);

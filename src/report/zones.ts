@@ -39,6 +39,15 @@ export interface Permission {
   readonly span: Span;
 }
 
+/** Bounds of a file: every pair of zones, and every end of a zone with every end of another, is work. */
+const most = {
+  zones: 250,
+  blocks: 2_000,
+  selectors: 2_000,
+  allowed: 2_000,
+  portsOfOne: 100,
+} as const;
+
 export interface ZonesFile {
   readonly file: string;
   readonly zones: readonly Zone[];
@@ -95,11 +104,32 @@ function readDocument(
     return { zones: [], allowed: [] };
   }
   document.onlyFields(["apiVersion", "kind", "metadata", "zones", "allowed"]);
-  const zones = (document.field("zones").items() ?? []).flatMap((item) => readZone(item) ?? []);
-  const allowed = (document.field("allowed").items() ?? []).flatMap(
+  const zones = itemsOf(document.field("zones"), most.zones, "zones").flatMap(
+    (item) => readZone(item) ?? [],
+  );
+  const allowed = itemsOf(document.field("allowed"), most.allowed, "entries").flatMap(
     (item) => readPermission(item) ?? [],
   );
+  for (const [list, count] of [
+    ["blocks", zones.reduce((sum, { cidrs }) => sum + cidrs.length, 0)],
+    ["selectors", zones.reduce((sum, { pods }) => sum + pods.length, 0)],
+  ] as const) {
+    if (count > most[list])
+      document.field("zones").report("SL1012", tooMany(count, list, most[list]));
+  }
   return { zones, allowed };
+}
+
+/** The items of a list; none of one that is too long. */
+function itemsOf(list: Cursor, limit: number, what: string): readonly Cursor[] {
+  const items = list.items() ?? [];
+  if (items.length <= limit) return items;
+  list.report("SL1012", tooMany(items.length, what, limit));
+  return [];
+}
+
+function tooMany(count: number, what: string, limit: number): string {
+  return `got ${count} ${what}, want at most ${limit}`;
 }
 
 function readZone(zone: Cursor): Zone | undefined {
@@ -158,7 +188,7 @@ function readPermission(allowed: Cursor): Permission | undefined {
   const why = allowed.field("why").requiredString("why it is needed");
   const list = allowed.field("ports");
   if (list.absent) list.missing("a list such as [443/tcp]");
-  const ports = (list.items() ?? []).reduce(
+  const ports = itemsOf(list, most.portsOfOne, "ports").reduce(
     (all, item) => unionPorts(all, readPorts(item)),
     noPorts,
   );

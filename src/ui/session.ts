@@ -9,7 +9,7 @@ import type {
   WhyDocument,
 } from "./documents.js";
 import { FlowRows } from "./flow-rows.js";
-import { seenFlow } from "./seen-flow.js";
+import { lostBefore, seenFlow } from "./seen-flow.js";
 import type { Asked, TableModel } from "./table-model.js";
 import { type Edit, edited, type Making, type Traffic, whatIfDocument } from "./what-if.js";
 
@@ -59,8 +59,7 @@ export class UiSession {
   see(line: unknown): string | undefined {
     if (typeof line !== "object" || line === null)
       return "want a flow, as observe -o json writes it";
-    const lost = (line as { flow?: { ext?: { lostBefore?: number } } })?.flow?.ext?.lostBefore;
-    if (typeof lost === "number") this.#lost += lost;
+    this.#lost += lostBefore(line);
     const flow = seenFlow(line, this.#model);
     if (flow !== undefined) this.flows.add(flow);
     return undefined;

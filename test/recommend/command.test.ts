@@ -303,6 +303,25 @@ describe("policies", () => {
     assert.include(err, "left out 4: refused");
   });
 
+  test("workloads whose names are as long as a name may be have a policy each", async () => {
+    const long = (end: string) => `${"a".repeat(253 - end.length)}${end}`;
+    const pods = ["x", "y", "z"].map(
+      (each, at): End => ({
+        ip: `10.0.1.${at + 1}`,
+        pod: `shop/${long(each)}`,
+        labels: [`k8s:app=${each}`],
+      }),
+    );
+    const { code, out } = await recommended(
+      pods.map((each) => flow(each, db, to(5432))),
+      ["--default-deny", "workload"],
+    );
+    assert.equal(code, 0);
+    const names = [...policiesOf(out).keys()].map((each) => each.split("/")[1]!);
+    assert.equal(new Set(names).size, 4);
+    for (const name of names) assert.isAtMost(name.length, 253);
+  });
+
   test("labels that are another's and more are told apart; equal ones are said to be", async () => {
     const ends = [
       { ip: "10.0.0.1", pod: "a/plain", labels: ["k8s:app=x"] },

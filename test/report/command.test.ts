@@ -173,10 +173,17 @@ describe("findings", () => {
       "[]",
       '{"schema":"sluice-report/1"}',
       '{"schema":"sluice-report/1","zones":[1],"pairs":[],"openings":[{}],"exceptions":[],"inputs":[]}',
+      '{"schema":"sluice-report/1","zones":[],"pairs":[],"openings":[],"exceptions":[],"inputs":[null],"madeAt":""}',
+      '{"schema":"sluice-report/1","zones":[],"pairs":[],"openings":[],"exceptions":[],"inputs":[],"madeAt":{}}',
+      JSON.stringify({
+        ...{ schema: "sluice-report/1", zones: [], pairs: [], exceptions: [], inputs: [] },
+        openings: [{ senders: Array(2_000).fill(""), receivers: Array(2_000).fill("") }],
+        madeAt: "",
+      }),
     ]) {
       writeFileSync(before, text);
       const { code, err } = await report(["--baseline", before]);
-      assert.equal(code, 3, text);
+      assert.equal(code, 3, text.slice(0, 100));
       assert.include(err, "--baseline");
     }
   });
@@ -312,6 +319,38 @@ describe("zones files", () => {
     assert.include(err, place);
     assert.include(err, code);
     assert.equal(out, "");
+  });
+
+  // Every pair of zones is work, and so is every port: an author of zones may ask for hours in a small file.
+  const many = (count: number, each: (at: number) => string) =>
+    Array.from({ length: count }, (_, at) => each(at)).join(", ");
+  const long: readonly (readonly [string, string])[] = [
+    [
+      `zones: [${many(251, (at) => `{name: z${at}, elsewhere: true}`)}]`,
+      "251 zones, want at most 250",
+    ],
+    [
+      `${two}- {name: c, cidrs: [${many(2_001, (at) => `10.${at >> 8}.${at & 255}.0/24`)}]}`,
+      "2001 blocks, want at most 2000",
+    ],
+    [
+      `${two}- {name: c, pods: [${many(2_001, () => "{namespace: x}")}]}`,
+      "2002 selectors, want at most 2000",
+    ],
+    [
+      `${two}allowed: [${many(2_001, () => "{from: a, to: b, ports: [1/tcp], why: x}")}]`,
+      "2001 entries, want at most 2000",
+    ],
+    [
+      `${two}allowed: [{from: a, to: b, why: x, ports: [${many(101, (at) => `${2 * at}/tcp`)}]}]`,
+      "101 ports, want at most 100",
+    ],
+  ];
+  test.each(long)("refuses what is too long: %#", async (text, want) => {
+    const { code, err } = await report([], { zones: `${head}${text}\n` });
+    assert.equal(code, 3, err);
+    assert.include(err, "SL1012");
+    assert.include(err, want);
   });
 
   test("a zone with nothing in it is a warning", async () => {
