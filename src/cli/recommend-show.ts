@@ -12,7 +12,7 @@ import type { Party } from "../recommend/party.js";
 import type { Proof } from "../recommend/prove.js";
 import type { Recommendation } from "../recommend/recommend.js";
 import type { Seen } from "../recommend/seen.js";
-import type { Tightening } from "../recommend/tighten.js";
+import { changeText, type Tightening } from "../recommend/tighten.js";
 import {
   givenPolicyObject,
   joinTexts,
@@ -118,10 +118,9 @@ export function showTightened(
   const lines = [
     ...readLines(seen),
     `${count(policies.length, "policy", "policies")} narrower, ${whole.length} used as a whole; replayed, ${proof.asked - proof.refused.length} of ${proof.asked} allowed`,
-    ...policies.flatMap(({ before: { meta }, unused }) =>
-      unused.map(
-        ({ field, text, line }) =>
-          `${meta.namespace}/${meta.name} without ${field} (${meta.span.file}:${line}), ${text}: no flow used it`,
+    ...policies.flatMap(({ before, changes }) =>
+      changes.map(
+        (change) => `${before.meta.namespace}/${before.meta.name} ${changeText(change, before)}`,
       ),
     ),
     ...made.keptByHits.map(
@@ -142,10 +141,11 @@ export function showTightened(
     }) => ({ namespace, name });
     const document = {
       policies: policies.map(({ after }) => givenPolicyObject(after)),
-      tightened: policies.map(({ before, unused }) => ({
+      tightened: policies.map(({ before, changes }) => ({
         ...ref(before),
         file: before.meta.span.file,
-        unused,
+        unused: changes.filter(({ now }) => now === undefined),
+        narrowed: changes.filter(({ now }) => now !== undefined),
       })),
       keptByHits: made.keptByHits.map(({ policy, field, connections }) => ({
         ...ref(policy),

@@ -55,7 +55,7 @@ const flags = [
   {
     flags: "--tighten",
     description:
-      "write the policies of the manifests without the rules, peers and ports that no flow used, in the place of new ones",
+      "write the policies of the manifests, narrowed to the rules, peers and ports that flows used, in the place of new ones",
   },
   {
     flags: "--unanswered",

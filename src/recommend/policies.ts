@@ -158,7 +158,7 @@ function peersText({ namespace: own }: Party, peers: readonly Peer[]): string {
   return [...new Set(names), ...(unnamed === 0 ? [] : ["outside"])].join(", ");
 }
 
-/** Ports as the receiving side's containers name them; runs of three numbers or more as a range. */
+/** Ports as the receiving side's containers name them. */
 function draftPorts(
   direction: Direction,
   own: Party,
@@ -166,10 +166,16 @@ function draftPorts(
   ports: readonly WantedPort[],
 ): readonly DraftPort[] {
   const receiver = direction === "ingress" ? own : peer.by === "party" ? peer.party : undefined;
-  const called = ports.map(({ protocol, port }) => ({
-    protocol,
-    port: receiver === undefined ? port : portName(receiver, protocol, port),
-  }));
+  return draftRuns(
+    ports.map(({ protocol, port }) => ({
+      protocol,
+      port: receiver === undefined ? port : portName(receiver, protocol, port),
+    })),
+  );
+}
+
+/** Joins runs of three numbers or more to a range. */
+export function draftRuns(called: readonly DraftPort[]): readonly DraftPort[] {
   const drafts: DraftPort[] = [];
   for (let at = 0; at < called.length; ) {
     const { protocol, port } = called[at]!;

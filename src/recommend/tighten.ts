@@ -8,11 +8,12 @@ import type {
   PolicyPort,
   PolicyRule,
 } from "../manifest/objects.js";
-import { formatPrefix, prefixContains } from "../net/prefix.js";
+import { prefixContains } from "../net/prefix.js";
 import { protocolNumbers } from "../net/protocol.js";
-import { matchesSelector, requirementText } from "../policy/selectors.js";
+import { matchesSelector } from "../policy/selectors.js";
 import { grouped } from "./grouped.js";
 import { type Given, Landscape, type Place } from "./landscape.js";
+import { type Change, type Direction, narrowRule, RuleUse, selects } from "./narrow.js";
 import type { Party } from "./party.js";
 import { type Proof, prove, Unproven } from "./prove.js";
 import { readBack } from "./read-back.js";
@@ -20,17 +21,7 @@ import { flowText, type Seen } from "./seen.js";
 import { type Question, trafficOf } from "./traffic.js";
 import { givenPolicyYaml, joinTexts } from "./write-policies.js";
 
-type Direction = "ingress" | "egress";
 const directions: readonly Direction[] = ["ingress", "egress"];
-
-/** A part of a policy that no flow used. */
-export interface Unused {
-  /** Such as `spec.ingress[0].from[1]`. */
-  readonly field: string;
-  /** What stands there, in a few words. */
-  readonly text: string;
-  readonly line: number;
-}
 
 /** Connections that each rule has begun, by its hits: `shop/web ingress 0`. */
 export type RuleHits = ReadonlyMap<string, number>;
@@ -47,7 +38,7 @@ export interface KeptByHits {
 export interface TightenedPolicy {
   readonly before: NetworkPolicy;
   readonly after: NetworkPolicy;
-  readonly unused: readonly Unused[];
+  readonly changes: readonly Change[];
   readonly yaml: string;
 }
 
@@ -66,11 +57,10 @@ export interface Tightening {
 }
 
 /**
- * Takes out of the policies of the manifests the rules, peers and ports that no flow used, and replays the flows through
- * what is left.
+ * Takes out of the policies of the manifests the rules, peers and ports that no flow used, narrows those that stand for
+ * more than what was seen, and replays the flows through what is left.
  *
- * A part is used when a flow matches it, whether or not another rule allows the flow as well. What stands for everybody
- * or for every port stays so: taking parts away never says who else it could have been.
+ * A part is used when a flow matches it, whether or not another rule allows the flow as well.
  *
  * Shape:  `isAsked` chooses the policies by those of their pods that are asked for. `hits` outlive the flows: a rule with
  *         more connections by them than the flows tell of stays whole.
@@ -92,18 +82,23 @@ export function tighten(
   const sides = grouped(sidesOf(questions), ({ own }) => own.party.namespace);
   const keptByHits: KeptByHits[] = [];
   const use = asked.map((policy) => {
-    const parts = usedParts(policy, sides.get(policy.meta.namespace) ?? [], landscape, seen);
-    const kept = keptBy(hits, policy, parts.begun);
-    keptByHits.push(...kept.map(({ rule: _, ...each }) => each));
-    for (const { rule } of kept) markWhole(rule, policy, parts.used);
-    return { policy, used: parts.isSeen || kept.length > 0 ? parts.used : undefined };
+    const { rules, isSeen } = usesOf(
+      policy,
+      sides.get(policy.meta.namespace) ?? [],
+      landscape,
+      seen,
+    );
+    const kept = keptBy(hits, policy, rules);
+    keptByHits.push(...kept);
+    return { policy, rules: isSeen || kept.length > 0 ? rules : undefined };
   });
-  const silent = use.filter(({ used }) => used === undefined).map(({ policy }) => policy);
-  const changed = use.flatMap(({ policy, used }) =>
-    used === undefined ? [] : [narrowed(policy, used)],
+  const silent = use.filter(({ rules }) => rules === undefined).map(({ policy }) => policy);
+  const hasPortless = seen.leftOut.all.some(({ why }) => why === "protocol");
+  const changed = use.flatMap(({ policy, rules }) =>
+    rules === undefined ? [] : [narrowed(policy, rules, { landscape, hasPortless })],
   );
   const policies = changed
-    .filter(({ unused }) => unused.length > 0)
+    .filter(({ changes }) => changes.length > 0)
     .sort((a, b) =>
       kindAndName({ kind: "", ...a.before.meta }) < kindAndName({ kind: "", ...b.before.meta })
         ? -1
@@ -113,7 +108,7 @@ export function tighten(
   return {
     policies,
     yaml: joinTexts(texts),
-    whole: changed.filter(({ unused }) => unused.length === 0).map(({ before }) => before),
+    whole: changed.filter(({ changes }) => changes.length === 0).map(({ before }) => before),
     keptByHits,
     silent,
     landscape,
@@ -128,8 +123,8 @@ function holds(policy: NetworkPolicy, { namespace, pods }: Party): boolean {
   );
 }
 
-/** Keys of parts that some flow used: `ingress 0`, `ingress 0 peer 1`, `ingress 0 port 0`. */
-type Used = ReadonlySet<string>;
+/** What flows used, by rule: `ingress 0`; a rule that is not there was not used. */
+type Uses = Map<string, RuleUse>;
 
 /** One end of a flow that policies may be about. */
 interface Side {
@@ -149,29 +144,19 @@ function sidesOf(questions: readonly Question[]): readonly Side[] {
   );
 }
 
-/** What flows used of a policy. */
-interface UsedParts {
-  readonly used: Set<string>;
-  /** Connections that began and match a rule, by its key. */
-  readonly begun: ReadonlyMap<string, number>;
-  /** Whether some flow had to do with its pods. */
-  readonly isSeen: boolean;
-}
-
-/** `sides` are of the policy's namespace. */
-function usedParts(
+/** Finds what flows used of a policy, and whether some flow had to do with its pods. `sides` are of its namespace. */
+function usesOf(
   policy: NetworkPolicy,
   sides: readonly Side[],
   landscape: Landscape,
   seen: Seen,
-): UsedParts {
-  const used = new Set<string>();
-  const begun = new Map<string, number>();
+): { readonly rules: Uses; readonly isSeen: boolean } {
+  const rules: Uses = new Map();
   let isSeen = false;
   for (const side of sides) {
     if (!matchesSelector(policy.podSelector, side.own.pod.meta.labels)) continue;
     isSeen = true;
-    const { question, direction } = side;
+    const { question, direction, other } = side;
     for (const [index, rule] of policy[direction].entries()) {
       const ports = rule.ports.flatMap((port, at) => (matchesPort(port, question) ? [at] : []));
       const peers = rule.peers.flatMap((peer, at) =>
@@ -182,38 +167,29 @@ function usedParts(
         (rule.peers.length === 0 || peers.length > 0);
       if (!isMatch) continue;
       const key = `${direction} ${index}`;
-      used.add(key);
-      begun.set(key, (begun.get(key) ?? 0) + seen.begunOf(question.flow));
-      for (const at of ports) used.add(`${direction} ${index} port ${at}`);
-      for (const at of peers) used.add(`${direction} ${index} peer ${at}`);
+      const use = rules.get(key) ?? new RuleUse();
+      rules.set(key, use);
+      use.begun += seen.begunOf(question.flow);
+      use.add(peers, ports, other, question.to, question);
     }
   }
-  return { used, begun, isSeen };
+  return { rules, isSeen };
 }
 
-/** Rules whose hits tell of more connections than the flows: what those used is not known any more. */
-function keptBy(
-  hits: RuleHits,
-  policy: NetworkPolicy,
-  begun: ReadonlyMap<string, number>,
-): readonly (KeptByHits & { readonly rule: string })[] {
+/** Rules whose hits tell of more connections than the flows stay whole: what those used is not known any more. */
+function keptBy(hits: RuleHits, policy: NetworkPolicy, rules: Uses): readonly KeptByHits[] {
   const { namespace, name } = policy.meta;
   return directions.flatMap((direction) =>
     policy[direction].flatMap((_, index) => {
       const rule = `${direction} ${index}`;
       const connections = hits.get(`${namespace}/${name} ${rule}`) ?? 0;
-      if (connections <= (begun.get(rule) ?? 0)) return [];
-      return [{ policy, field: `spec.${direction}[${index}]`, connections, rule }];
+      const use = rules.get(rule) ?? new RuleUse();
+      if (connections <= use.begun) return [];
+      use.isWhole = true;
+      rules.set(rule, use);
+      return [{ policy, field: `spec.${direction}[${index}]`, connections }];
     }),
   );
-}
-
-function markWhole(rule: string, policy: NetworkPolicy, used: Set<string>): void {
-  const [direction, index] = rule.split(" ") as [Direction, string];
-  const { peers, ports } = policy[direction][Number(index)]!;
-  used.add(rule);
-  for (const at of peers.keys()) used.add(`${rule} peer ${at}`);
-  for (const at of ports.keys()) used.add(`${rule} port ${at}`);
 }
 
 function matchesPort({ protocol, port, endPort }: PolicyPort, question: Question): boolean {
@@ -230,11 +206,12 @@ function matchesPort({ protocol, port, endPort }: PolicyPort, question: Question
 }
 
 function matchesPeer(
-  { ipBlock, podSelector, namespaceSelector }: PolicyPeer,
-  { meta }: NetworkPolicy,
+  peer: PolicyPeer,
+  policy: NetworkPolicy,
   { question, direction, other }: Side,
-  { cluster }: Landscape,
+  landscape: Landscape,
 ): boolean {
+  const { ipBlock } = peer;
   if (ipBlock !== undefined) {
     const address = direction === "ingress" ? question.source : question.destination;
     // What a Service translates is judged before or after that, by where it is judged.
@@ -248,69 +225,42 @@ function matchesPeer(
   }
   if (other.by !== "party") return false;
   const { namespace, labels } = other.pod.meta;
-  const isNamespace =
-    namespaceSelector === undefined
-      ? namespace === meta.namespace
-      : matchesSelector(namespaceSelector, cluster.namespaces.get(namespace)?.labels ?? new Map());
-  return isNamespace && (podSelector === undefined || matchesSelector(podSelector, labels));
+  return selects(peer, namespace, labels, policy, landscape);
 }
 
-function narrowed(policy: NetworkPolicy, used: Used): TightenedPolicy {
-  const unused: Unused[] = [];
+function narrowed(
+  policy: NetworkPolicy,
+  rules: Uses,
+  by: { readonly landscape: Landscape; readonly hasPortless: boolean },
+): TightenedPolicy {
+  const changes: Change[] = [];
   const sides = directions.map((direction) =>
     policy[direction].flatMap((rule, index): readonly PolicyRule[] => {
-      const field = `spec.${direction}[${index}]`;
-      const key = `${direction} ${index}`;
-      if (!used.has(key)) {
-        unused.push({ field, text: "the rule", line: rule.span.line });
+      const use = rules.get(`${direction} ${index}`);
+      if (use === undefined) {
+        changes.push({
+          field: `spec.${direction}[${index}]`,
+          text: "the rule",
+          line: rule.span.line,
+        });
         return [];
       }
-      const list = direction === "ingress" ? "from" : "to";
-      const peers = rule.peers.filter((peer, at) => {
-        const isUsed = used.has(`${key} peer ${at}`);
-        if (!isUsed)
-          unused.push({
-            field: `${field}.${list}[${at}]`,
-            text: peerText(peer),
-            line: peer.span.line,
-          });
-        return isUsed;
-      });
-      const ports = rule.ports.filter((port, at) => {
-        const isUsed = used.has(`${key} port ${at}`);
-        if (!isUsed)
-          unused.push({
-            field: `${field}.ports[${at}]`,
-            text: portText(port),
-            line: port.span.line,
-          });
-        return isUsed;
-      });
-      return [{ ...rule, peers, ports }];
+      const made = narrowRule(rule, use, { direction, index, own: policy }, by);
+      changes.push(...made.changes);
+      return [made.rule];
     }),
   );
   const after = { ...policy, ingress: sides[0]!, egress: sides[1]! };
-  const reasons = unused.map(
-    ({ field, text, line }) =>
-      `without ${field} (${policy.meta.span.file}:${line}), ${text}: no flow used it`,
-  );
-  return { before: policy, after, unused, yaml: givenPolicyYaml(after, reasons) };
+  const reasons = changes.map((change) => changeText(change, policy));
+  return { before: policy, after, changes, yaml: givenPolicyYaml(after, reasons) };
 }
 
-function peerText({ ipBlock, podSelector, namespaceSelector }: PolicyPeer): string {
-  if (ipBlock !== undefined) return formatPrefix(ipBlock.cidr);
-  const words = (selector: PolicyPeer["podSelector"]) =>
-    selector === undefined ? [] : [selector.requirements.map(requirementText).join(",") || "all"];
-  return [
-    ...words(namespaceSelector).map((text) => `namespaces ${text}`),
-    ...words(podSelector).map((text) => `pods ${text}`),
-  ].join(", ");
-}
-
-function portText({ protocol, port, endPort }: PolicyPort): string {
-  const word = protocol.toLowerCase();
-  if (port === undefined) return word;
-  return `${word} ${port}${endPort === undefined ? "" : `-${endPort}`}`;
+/** Says what became of a part of a policy, and why. */
+export function changeText({ field, text, line, now }: Change, { meta }: NetworkPolicy): string {
+  const where = `${field} (${meta.span.file}:${line}), ${text}:`;
+  return now === undefined
+    ? `without ${where} no flow used it`
+    : `narrower ${where} flows used ${now}`;
 }
 
 /** Replays the flows through the narrower policies: each that was allowed still is. */

@@ -8,6 +8,7 @@ import { runCli } from "../../src/cli/frame.js";
 import { compile } from "../../src/compiler/compile.js";
 import { Table, TupleBatch } from "../../src/dataplane/table.js";
 import { parseManifests } from "../../src/manifest/parse.js";
+import { parseAddress } from "../../src/net/address.js";
 import { protocolNumbers } from "../../src/net/protocol.js";
 import { takeRecord } from "../../src/recommend/flow-records.js";
 import { Seen } from "../../src/recommend/seen.js";
@@ -28,7 +29,7 @@ function tightened(
 }
 
 /** Everything between the pods of a lab that a table allows. */
-function allowedBy(blob: Uint8Array, { pods }: RandomLab): Uint8Array {
+function allowedBy(blob: Uint8Array, { pods }: Pick<RandomLab, "pods">): Uint8Array {
   const batch = new TupleBatch(100_000);
   for (const from of pods) {
     for (const to of pods) {
@@ -68,6 +69,24 @@ test("nothing opens, what was seen stays open, and a second time changes nothing
         each.kind === "NetworkPolicy" ? (after.get(each) ?? each) : each,
       );
       assert.lengthOf(tightened({ ...lab, objects }, records).policies, 0);
+
+      // Nor does it open to pods that come later, whatever their labels.
+      const later = randomLab(random).pods.map((pod, index) => ({
+        ...pod,
+        meta: { ...pod.meta, name: `later-${index}` },
+        addresses: [parseAddress(`10.0.1.${index + 1}`)!],
+      }));
+      const [oldLater, nowLater] = [lab.objects, objects].map((each) => {
+        const compiled = compile({ objects: [...each, ...later] });
+        assert(compiled.ok);
+        return allowedBy(compiled.blob, {
+          pods: [...lab.pods.slice(0, 20), ...later.slice(0, 20)],
+        });
+      });
+      assert.isFalse(
+        nowLater!.some((verdict, at) => verdict === 0 && oldLater![at] !== 0),
+        "it opened something to a pod that came later",
+      );
     }),
     { numRuns: 8 },
   );
@@ -176,7 +195,7 @@ test("a rule that began more connections than the flows tell of stays whole", ()
     const given = { objects, workloads: [], services: [] };
     const made = tighten(given, seen, () => true, new Map(Object.entries(hits)));
     return {
-      gone: made.policies.flatMap(({ unused }) => unused.map(({ field }) => field)),
+      gone: made.policies.flatMap(({ changes }) => changes.map(({ field }) => field)),
       kept: made.keptByHits.map(({ field }) => field),
     };
   };
@@ -188,6 +207,143 @@ test("a rule that began more connections than the flows tell of stays whole", ()
     gone: [...parts, "spec.egress[0]"],
     kept: ["spec.ingress[1]"],
   });
+});
+
+const wide = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {env: live}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: ops, labels: {env: live}}
+---
+${[
+  ["shop", "web", "10.0.0.1"],
+  ["shop", "db", "10.0.0.2"],
+  ["shop", "idle", "10.0.0.3"],
+  ["ops", "prometheus", "10.0.0.4"],
+  ["ops", "grafana", "10.0.0.5"],
+]
+  .map(
+    ([namespace, app, ip]) => `apiVersion: v1
+kind: Pod
+metadata: {name: ${app}, namespace: ${namespace}, labels: {app: ${app}, team: t}}
+spec: {containers: [{name: c, ports: [{name: sql, containerPort: 5432}]}]}
+status: {podIPs: [{ip: ${ip}}]}
+---
+`,
+  )
+  .join("")}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  policyTypes: [Ingress, Egress]
+  ingress:
+  - from:
+    - namespaceSelector: {matchLabels: {env: live}}
+    - podSelector: {matchExpressions: [{key: team, operator: Exists}]}
+    ports: [{protocol: TCP}, {port: 9000, endPort: 9100}]
+  egress:
+  - {}
+`;
+
+/** What is left of the policy of `wide`, and what is said of it, after flows such as `10.0.0.1 10.0.0.2 5432`. */
+function narrowedBy(flows: readonly string[], more: readonly object[] = []) {
+  const { objects } = parseManifests(wide, "all.yaml");
+  const records = flows.map((flow) => {
+    const [source, destination, port] = flow.split(" ");
+    return {
+      verdict: "FORWARDED",
+      IP: { source, destination },
+      l4: { TCP: { source_port: 4_000, destination_port: Number(port) } },
+      is_reply: false,
+    };
+  });
+  const made = tightened({ objects, workloads: [] }, [...records, ...more]);
+  const [policy] = made.policies;
+  assert(policy !== undefined);
+  return {
+    spec: parseAllDocuments(policy.yaml)[0]!.toJS().spec,
+    said: policy.changes.map(({ field, now }) => `${field}: ${now}`),
+  };
+}
+
+const app = (name: string) => ({ matchLabels: { app: name } });
+
+test("peers and ports that stand for more than was seen become what was seen", () => {
+  const { spec, said } = narrowedBy([
+    "10.0.0.1 10.0.0.2 5432",
+    "10.0.0.4 10.0.0.2 9001",
+    "10.0.0.4 10.0.0.2 9002",
+    "10.0.0.4 10.0.0.2 9003",
+    "10.0.0.2 10.0.0.3 5432",
+  ]);
+  assert.deepEqual(spec.ingress, [
+    {
+      from: [
+        {
+          namespaceSelector: {
+            matchLabels: { env: "live", "kubernetes.io/metadata.name": "shop" },
+          },
+          podSelector: app("web"),
+        },
+        {
+          namespaceSelector: { matchLabels: { env: "live", "kubernetes.io/metadata.name": "ops" } },
+          podSelector: app("prometheus"),
+        },
+        // What stood there goes on being asked for.
+        {
+          podSelector: {
+            matchExpressions: [
+              { key: "team", operator: "Exists" },
+              { key: "app", operator: "In", values: ["web"] },
+            ],
+          },
+        },
+      ],
+      ports: [
+        // By its name, where it stood for every port; a name could come to mean one outside a range.
+        { protocol: "TCP", port: "sql" },
+        { protocol: "TCP", port: 9001, endPort: 9003 },
+      ],
+    },
+  ]);
+  assert.deepEqual(spec.egress, [
+    { to: [{ podSelector: app("idle") }], ports: [{ protocol: "TCP", port: "sql" }] },
+  ]);
+  assert.deepEqual(said, [
+    "spec.ingress[0].from[0]: ops/prometheus, shop/web",
+    "spec.ingress[0].from[1]: shop/web",
+    "spec.ingress[0].ports[0]: tcp sql, tcp 9001-9003",
+    "spec.ingress[0].ports[1]: tcp 9001-9003",
+    "spec.egress[0]: shop/idle",
+    "spec.egress[0]: tcp sql",
+  ]);
+});
+
+test("everybody stays where somebody outside was seen, and every port where a protocol without ports was", () => {
+  const echo = {
+    verdict: "FORWARDED",
+    IP: { source: "10.0.0.2", destination: "10.0.0.3" },
+    l4: { ICMPv4: { type: 8 } },
+    is_reply: false,
+  };
+  const outward = narrowedBy(["10.0.0.2 203.0.113.9 443", "10.0.0.2 10.0.0.3 5432"]);
+  assert.deepEqual(outward.spec.egress, [
+    { ports: [443, 5432].map((port) => ({ protocol: "TCP", port })) },
+  ]);
+  const { spec } = narrowedBy(["10.0.0.2 10.0.0.3 5432"], [echo]);
+  assert.deepEqual(spec.egress, [{ to: [{ podSelector: app("idle") }] }]);
+});
+
+test("of many ports the range from the first to the last is left", () => {
+  const ports = Array.from({ length: 9 }, (_, at) => 9010 + 3 * at);
+  const { spec } = narrowedBy(ports.map((port) => `10.0.0.1 10.0.0.2 ${port}`));
+  const range = { protocol: "TCP", port: 9010, endPort: 9034 };
+  assert.deepEqual(spec.ingress[0].ports, [range]);
 });
 
 test("flags for new policies are refused beside it", async () => {
