@@ -36,6 +36,7 @@ namespace sluice {
 namespace {
 
 constexpr size_t EVENT_BYTES = 1 << 20;
+constexpr size_t FRAME_BYTES = 1 << 18;  // some 700 DroppedFrames
 constexpr size_t TABLE_BYTES_MIN = 1 << 20;
 constexpr size_t TABLE_BYTES_MAX = 256 << 20;
 // The next ones if it is taken.
@@ -56,6 +57,8 @@ constexpr BpfMapShape JUDGES_SHAPE = {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, std::size(F
 constexpr std::string_view LINK_START = "link-";
 
 constexpr BpfMapShape EVENTS_SHAPE = {BPF_MAP_TYPE_RINGBUF, 0, 0, EVENT_BYTES, 0};
+constexpr BpfMapShape FRAMES_SHAPE = {BPF_MAP_TYPE_RINGBUF, 0, 0, FRAME_BYTES, 0};
+constexpr BpfMapShape FRAMES_WANTED_SHAPE = {BPF_MAP_TYPE_ARRAY, 4, 4, 1, 0};
 constexpr BpfMapShape OPEN_PODS_SHAPE = {BPF_MAP_TYPE_HASH, sizeof(ForwardFilter::OpenPod), 4,
                                          16'384, BPF_F_NO_PREALLOC};
 constexpr BpfMapShape POD_RANGES_SHAPE = {BPF_MAP_TYPE_ARRAY, 4, sizeof(ForwardFilter::PodRanges),
@@ -109,6 +112,11 @@ Status ForwardFilter::prepare(Deny deny) noexcept {
   if (status.ok()) status = keepMap(path(judgesName()), JUDGES_SHAPE, &judges_, &isNewSlot_);
   if (status.ok()) status = keepMap(path("counters"), COUNTERS_SHAPE, &counters_);
   if (status.ok()) status = keepMap(path("events"), EVENTS_SHAPE, &events_);
+  // Pinned for the guards of pods' interfaces, which stay when a process ends.
+  if (status.ok()) status = keepMap(path("dropped-frames"), FRAMES_SHAPE, &frames_);
+  if (status.ok()) status = keepMap(path("frames-wanted"), FRAMES_WANTED_SHAPE, &framesWanted_);
+  if (status.ok()) status = putInMap(framesWanted_.get(), &ONLY, 0);
+  if (status.ok()) status = frameRing_.map(frames_.get(), FRAME_BYTES);
   if (status.ok()) status = keepMap(path("pod-ranges"), POD_RANGES_SHAPE, &podRangesMap_);
   if (status.ok()) status = readFromMap(podRangesMap_.get(), &ONLY, &podRanges_);
   if (status.ok()) status = createMap(OPEN_PODS_SHAPE, &openPods_);
@@ -194,6 +202,8 @@ Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) 
       {"control", Kind::Map, descriptor(made->control)},
       {"counters", Kind::Map, descriptor(counters_)},
       {"events", Kind::Map, descriptor(events_)},
+      {"droppedFrames", Kind::Map, descriptor(frames_)},
+      {"framesWanted", Kind::Map, descriptor(framesWanted_)},
       {"openPods", Kind::Map, descriptor(openPods_)},
       {"tableBytes", Kind::Number, bytes},
       {"skbConntrack", Kind::Number, shapes_.skbConntrack},
@@ -487,18 +497,48 @@ Status ForwardFilter::readCounters(ForwardCounters* counters) const noexcept {
   return {};
 }
 
-size_t ForwardFilter::drain(std::span<FlowEvent> into) noexcept {
-  const uint64_t offsetUs = (clockNs(CLOCK_REALTIME) - clockNs(CLOCK_MONOTONIC)) / 1000;
+namespace {
+
+// Copies the records of a ring that fit, all of one size; returns how many. `adjust` gets each.
+template <typename Record, typename Adjust>
+size_t drainRing(BpfRing& ring, std::span<Record> into, Adjust adjust) noexcept {
   size_t count = 0;
-  eventRing_.read([&](std::span<const std::byte> record) {
+  ring.read([&](std::span<const std::byte> record) {
     if (count == into.size()) return false;
-    if (record.size() != sizeof(FlowEvent)) return true;
-    std::memcpy(&into[count], record.data(), sizeof(FlowEvent));
-    into[count].timeUs += offsetUs;
+    if (record.size() != sizeof(Record)) return true;
+    std::memcpy(&into[count], record.data(), sizeof(Record));
+    adjust(into[count]);
     ++count;
     return true;
   });
   return count;
+}
+
+// From the clock of the programs to the time of day.
+uint64_t timeOfDayOffsetUs() noexcept {
+  return (clockNs(CLOCK_REALTIME) - clockNs(CLOCK_MONOTONIC)) / 1000;
+}
+
+}  // namespace
+
+size_t ForwardFilter::drain(std::span<FlowEvent> into) noexcept {
+  const uint64_t offsetUs = timeOfDayOffsetUs();
+  return drainRing(eventRing_, into, [&](FlowEvent& event) { event.timeUs += offsetUs; });
+}
+
+void ForwardFilter::askForDroppedFrames(bool wanted) noexcept {
+  // Else a successor says.
+  if (lock_.valid()) (void)putInMap(framesWanted_.get(), &ONLY, wanted ? 1 : 0);
+}
+
+size_t ForwardFilter::drainDroppedFrames(std::span<DroppedFrame> into) noexcept {
+  const uint64_t offsetUs = timeOfDayOffsetUs();
+  return drainRing(frameRing_, into, [&](DroppedFrame& frame) {
+    FlowEvent event;
+    std::memcpy(&event, frame.event, sizeof event);
+    event.timeUs += offsetUs;
+    std::memcpy(frame.event, &event, sizeof event);
+  });
 }
 
 Status ForwardFilter::remove(const std::string& folder) noexcept {

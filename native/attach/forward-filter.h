@@ -35,8 +35,8 @@ namespace sluice {
 // when another ForwardHook has taken their place. ForwardHook Nfqueue alone judges in this process:
 // without one, nothing passes.
 //
-// Threads: publish() and settle() from one thread at a time; drain() and setClosed() from one
-//          other, setClosed() not during publish(); the rest from any.
+// Threads: publish() and settle() from one thread at a time; drain(), drainDroppedFrames() and
+//          setClosed() from one other, setClosed() not during publish(); the rest from any.
 class ForwardFilter {
  public:
   // Opens what is pinned in the folder, or makes it. Nothing is attached yet, and what is attached
@@ -112,6 +112,12 @@ class ForwardFilter {
 
   // Copies the oldest events out and frees their places; returns how many.
   size_t drain(std::span<FlowEvent> into) noexcept;
+
+  // Whether the first bytes of what is dropped, here and by SourceGuards, are kept from now on, as
+  // FrameRing::ask(). An earlier process's wish ends with open().
+  void askForDroppedFrames(bool wanted) noexcept;
+  // As drain(). At the hook a packet has no Ethernet header: it is zero but for the protocol.
+  size_t drainDroppedFrames(std::span<DroppedFrame> into) noexcept;
   // Bytes that all events so far have taken: it changes when there is something to drain.
   [[nodiscard]] uint64_t pushed() const noexcept { return eventRing_.pushed(); }
 
@@ -221,11 +227,14 @@ class ForwardFilter {
   Shapes shapes_ = {};
   Descriptor counters_;
   Descriptor events_;
+  Descriptor frames_;        // the ring of DroppedFrames
+  Descriptor framesWanted_;  // whether there is who wants to see them
   Descriptor judges_;
   Descriptor roots_[MATCH_ROOTS];        // what rules or the queue run
   bool isAlone_ = false;                 // what another hook had attached is gone
   std::unique_ptr<ForwardQueue> queue_;  // judges by roots_
   BpfRing eventRing_;
+  BpfRing frameRing_;
   Descriptor refused_;  // the ring of RefusedPackets: of this process alone
   std::unique_ptr<ForwardAnswers> answers_;
   Descriptor podRangesMap_;

@@ -51,16 +51,24 @@ Status SourceGuards::prepare() noexcept {
 }
 
 Status SourceGuards::load() noexcept {
-  Descriptor counters;
-  Descriptor events;
-  Status status = openPinned((folder_ + "/counters").c_str(), &counters);
-  if (status.ok()) status = openPinned((folder_ + "/events").c_str(), &events);
-  if (!status.ok()) return status;
+  // Those of the forward hook, which is open before.
+  constexpr struct {
+    const char* symbol;
+    const char* pin;
+  } shared[] = {{"counters", "/counters"},
+                {"events", "/events"},
+                {"droppedFrames", "/dropped-frames"},
+                {"framesWanted", "/frames-wanted"}};
+  Descriptor opened[std::size(shared)];
   const auto map = [](const char* name, const Descriptor& of) {
     return BpfSymbol{name, BpfSymbol::Kind::Map, static_cast<uint64_t>(of.get())};
   };
-  const BpfSymbol symbols[] = {map("guarded", guarded_), map("guardCounts", counts_),
-                               map("counters", counters), map("events", events)};
+  std::vector<BpfSymbol> symbols = {map("guarded", guarded_), map("guardCounts", counts_)};
+  for (size_t index = 0; index < std::size(shared); ++index) {
+    const Status status = openPinned((folder_ + shared[index].pin).c_str(), &opened[index]);
+    if (!status.ok()) return status;
+    symbols.push_back(map(shared[index].symbol, opened[index]));
+  }
   return loadImage(GUARD_SOURCE, BPF_PROG_TYPE_SCHED_CLS, 0, symbols, &program_);
 }
 

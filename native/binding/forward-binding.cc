@@ -95,16 +95,17 @@ class ListJob : public Job {
   bool isEnd_ = false;
 };
 
-// The FlowEvents that a caller wants filled.
+// The records, FlowEvents or DroppedFrames, that a caller wants filled.
 // Errors: throws Argument when they are not aligned; the span is then empty.
-std::span<FlowEvent> eventsOf(const Napi::Value& value) {
-  const auto bytes = bytesOf(value, "events");
+template <typename Record>
+std::span<Record> recordsOf(const Napi::Value& value, const char* name) {
+  const auto bytes = bytesOf(value, name);
   if (value.Env().IsExceptionPending()) return {};
-  if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(FlowEvent) != 0) {
+  if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(Record) != 0) {
     throwStatus(value.Env(), {StatusCode::Argument});
     return {};
   }
-  return {reinterpret_cast<FlowEvent*>(bytes.data()), bytes.size() / sizeof(FlowEvent)};
+  return {reinterpret_cast<Record*>(bytes.data()), bytes.size() / sizeof(Record)};
 }
 
 // The NativeForwardFilter of src/dataplane/addon.ts.
@@ -124,6 +125,8 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
                         InstanceMethod<&ForwardBinding::readCounters>("readCounters"),
                         InstanceMethod<&ForwardBinding::rejects>("rejects"),
                         InstanceMethod<&ForwardBinding::drainEvents>("drainEvents"),
+                        InstanceMethod<&ForwardBinding::askForDrops>("askForDrops"),
+                        InstanceMethod<&ForwardBinding::drainDrops>("drainDrops"),
                         InstanceMethod<&ForwardBinding::leave>("leave"),
                         InstanceMethod<&ForwardBinding::judgeOnce>("judgeOnce")});
   }
@@ -204,9 +207,19 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
   }
 
   Napi::Value drainEvents(const Napi::CallbackInfo& info) {
-    const auto events = eventsOf(info[0]);
+    const auto events = recordsOf<FlowEvent>(info[0], "events");
     if (info.Env().IsExceptionPending()) return info.Env().Undefined();
     return Napi::Number::New(info.Env(), static_cast<double>(filter_->drain(events)));
+  }
+
+  void askForDrops(const Napi::CallbackInfo& info) {
+    filter_->askForDroppedFrames(info[0].ToBoolean().Value());
+  }
+
+  Napi::Value drainDrops(const Napi::CallbackInfo& info) {
+    const auto frames = recordsOf<DroppedFrame>(info[0], "frames");
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), static_cast<double>(filter_->drainDroppedFrames(frames)));
   }
 
   void leave(const Napi::CallbackInfo&) { filter_->leave(); }
@@ -241,7 +254,7 @@ class EndsBinding : public Napi::ObjectWrap<EndsBinding> {
 
  private:
   Napi::Value drain(const Napi::CallbackInfo& info) {
-    const auto events = eventsOf(info[0]);
+    const auto events = recordsOf<FlowEvent>(info[0], "events");
     if (info.Env().IsExceptionPending()) return info.Env().Undefined();
     size_t count = 0;
     throwUnless(info, ends_.drain(events, &count));

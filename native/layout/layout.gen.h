@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "the layout is little-
 
 // Of what a table blob holds, and of all that TypeScript and the addon share.
 inline constexpr uint32_t BLOB_HASH = 0x2083e8bu;
-inline constexpr uint32_t LAYOUT_HASH = 0x333f8b48u;
+inline constexpr uint32_t LAYOUT_HASH = 0x7e28f35fu;
 inline constexpr uint32_t TABLE_MAGIC = 1413696595u;
 inline constexpr uint32_t TABLE_VERSION = 1u;
 inline constexpr uint32_t TABLE_ALIGNMENT_BYTES = 64u;
@@ -833,7 +833,7 @@ static_assert(offsetof(FlowEvent, frameBytes) == 60);
 static_assert(offsetof(FlowEvent, totalPackets) == 64);
 static_assert(offsetof(FlowEvent, totalBytes) == 72);
 
-// A dropped frame with its event, for who wants to see it.
+// A dropped frame with its event, for who wants to see it. At the forward hook no frame has a first header: it is zero but for the protocol, and counts as bytes of the frame.
 struct DroppedFrame {
   uint8_t event[80];  // its FlowEvent; lostBefore counts frames that found this ring full
   uint32_t capturedBytes;  // how many of the bytes are the frame's
@@ -1053,17 +1053,19 @@ struct ForwardCounters {
   uint64_t opened;  // first packets of connections that were allowed
   uint64_t audited;  // first packets that audit alone let through
   uint64_t eventsLost;  // events that found the ring full
+  uint64_t framesLostSince;  // DroppedFrames that found their ring full since the last one that did not
   uint64_t drops[50];  // packets dropped, by DropReason
   uint64_t exempt[5];  // passed unjudged, by ExemptKind
 };
-static_assert(sizeof(ForwardCounters) == 480);
+static_assert(sizeof(ForwardCounters) == 488);
 static_assert(offsetof(ForwardCounters, totalPackets) == 0);
 static_assert(offsetof(ForwardCounters, totalBytes) == 8);
 static_assert(offsetof(ForwardCounters, opened) == 16);
 static_assert(offsetof(ForwardCounters, audited) == 24);
 static_assert(offsetof(ForwardCounters, eventsLost) == 32);
-static_assert(offsetof(ForwardCounters, drops) == 40);
-static_assert(offsetof(ForwardCounters, exempt) == 440);
+static_assert(offsetof(ForwardCounters, framesLostSince) == 40);
+static_assert(offsetof(ForwardCounters, drops) == 48);
+static_assert(offsetof(ForwardCounters, exempt) == 448);
 
 // A packet that policy denies at the kernel's forward hook, for the answer to its sender.
 struct RefusedPacket {

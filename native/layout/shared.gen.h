@@ -176,6 +176,14 @@ typedef struct {
   SluiceU64 totalBytes;
 } SluiceFlowEvent;
 
+// A dropped frame with its event, for who wants to see it. At the forward hook no frame has a first header: it is zero but for the protocol, and counts as bytes of the frame.
+typedef struct {
+  SluiceU8 event[80];
+  SluiceU32 capturedBytes;
+  SluiceU32 reserved;
+  SluiceU8 frame[256];
+} SluiceDroppedFrame;
+
 // What the process tells the programs at the kernel's forward hook.
 typedef struct {
   SluiceU32 inForce;
@@ -194,6 +202,7 @@ typedef struct {
   SluiceU64 opened;
   SluiceU64 audited;
   SluiceU64 eventsLost;
+  SluiceU64 framesLostSince;
   SluiceU64 drops[50];
   SluiceU64 exempt[5];
 } SluiceForwardCounters;

@@ -23,7 +23,7 @@ export class DropsWriter {
 
   write(line: FrameLine): void {
     const { flow } = line;
-    const name = flow.interface?.name ?? "unknown";
+    const name = flow.interface?.name ?? "in place";
     const known = this.#interfaces.get(name) ?? this.#writer.addInterface(sanitize(name));
     this.#interfaces.set(name, known);
     const frame = Buffer.from(line.frame, "base64");

@@ -985,13 +985,8 @@ function flowStream(flows: FlowLog): Stream {
   };
 }
 
-function dropStream({ droppedFrames, inPlace }: ControlSubject): Stream {
-  return (reader, query) => {
-    if (inPlace !== undefined) {
-      throw new RefusalError("usage", "what the kernel drops in place cannot be seen here");
-    }
-    return droppedFrames.read(filterOf(query), reader);
-  };
+function dropStream({ droppedFrames }: ControlSubject): Stream {
+  return (reader, query) => droppedFrames.read(filterOf(query), reader);
 }
 
 function numberOf(query: URLSearchParams, key: string): number | undefined {

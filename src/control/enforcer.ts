@@ -2,7 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Dataplane, type DataplaneOptions } from "../dataplane/dataplane.js";
 import type { Tell } from "../diagnostics/tell.js";
 import type { ObjectHead } from "../manifest/objects.js";
-import { DroppedFrames } from "../observe/dropped-frames.js";
+import { DroppedFrames, type FrameSource } from "../observe/dropped-frames.js";
 import { type EventSource, FlowLog } from "../observe/flow-log.js";
 import { Hits } from "../observe/hits.js";
 import { contained } from "./boundary.js";
@@ -36,8 +36,8 @@ export interface EnforcerOptions extends Omit<ControlSubject, Made> {
   readonly reload: ReloadSteps;
   /** The name of a link's interface; called for each flow. */
   readonly interfaceName: (linkId: number) => string | undefined;
-  /** Flows that others than the data plane's links tell. */
-  readonly moreEvents?: EventSource;
+  /** Flows and dropped frames that others than the data plane's links tell. */
+  readonly moreEvents?: EventSource & FrameSource;
   /** Reports errors in the background; absent: they are not reported. */
   readonly tell?: Tell;
 }
@@ -96,7 +96,8 @@ export class Enforcer {
       ...(moreEvents === undefined ? {} : { more: moreEvents }),
       ...(tell === undefined ? {} : { tell }),
     });
-    this.#droppedFrames = new DroppedFrames(this.dataplane, this.flows);
+    const frameSources = moreEvents === undefined ? [] : [moreEvents];
+    this.#droppedFrames = new DroppedFrames([this.dataplane, ...frameSources], this.flows);
     this.controller = new Controller({
       ...controller,
       ...(compiler === undefined ? {} : { compiler }),

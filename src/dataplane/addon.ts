@@ -254,6 +254,9 @@ export interface NativeForwardFilter {
   rejects(): number;
   /** Fills FlowEvent records and returns how many. */
   drainEvents(events: Uint8Array): number;
+  askForDrops(wanted: boolean): void;
+  /** Fills whole DroppedFrame records; returns how many. */
+  drainDrops(frames: Uint8Array): number;
   leave(): void;
   judgeOnce(packet: Uint8Array): boolean;
 }

@@ -193,6 +193,16 @@ export class ForwardFilter {
     return this.#native.drainEvents(buffer);
   }
 
+  /** As `Dataplane.askForDroppedFrames`, for what is dropped at the hook and by the guards of pods' interfaces. */
+  askForDroppedFrames(wanted: boolean): void {
+    this.#native.askForDrops(wanted);
+  }
+
+  /** Fills DroppedFrame records, as `Dataplane.drainDroppedFrames`. */
+  drainDroppedFrames(buffer: Uint8Array): number {
+    return this.#native.drainDrops(buffer);
+  }
+
   /**
    * Follows the kernel's reports of connections that end; `inherited` is the descriptor by which a predecessor did so,
    * with what waits there. Owner: takes it. Errors: DataplaneError, where the kernel reports none.

@@ -3,7 +3,7 @@
 /** Of what a table blob holds. */
 export const BLOB_HASH = 0x2083e8b;
 /** Of all that TypeScript and the addon share. */
-export const LAYOUT_HASH = 0x333f8b48;
+export const LAYOUT_HASH = 0x7e28f35f;
 
 export const TABLE_MAGIC = 1413696595;
 export const TABLE_VERSION = 1;
@@ -1184,7 +1184,7 @@ export function readFlowEvent(view: DataView, at: number): FlowEventFields {
   };
 }
 
-/** A dropped frame with its event, for who wants to see it. Byte offsets of its fields. */
+/** A dropped frame with its event, for who wants to see it. At the forward hook no frame has a first header: it is zero but for the protocol, and counts as bytes of the frame. Byte offsets of its fields. */
 export const DroppedFrame = {
   bytes: 344,
   /** 80 × u8: its FlowEvent; lostBefore counts frames that found this ring full */
@@ -1689,7 +1689,7 @@ export const ForwardControl = {
 
 /** What the programs at the kernel's forward hook have counted, on one processor or on all. Byte offsets of its fields. */
 export const ForwardCounters = {
-  bytes: 480,
+  bytes: 488,
   /** u64: packets that were judged; a superframe is one */
   totalPackets: 0,
   /** u64: their bytes, from the IP header on */
@@ -1700,10 +1700,12 @@ export const ForwardCounters = {
   audited: 24,
   /** u64: events that found the ring full */
   eventsLost: 32,
+  /** u64: DroppedFrames that found their ring full since the last one that did not */
+  framesLostSince: 40,
   /** 50 × u64: packets dropped, by DropReason */
-  drops: 40,
+  drops: 48,
   /** 5 × u64: passed unjudged, by ExemptKind */
-  exempt: 440,
+  exempt: 448,
 } as const;
 
 /** The fields of a ForwardCounters. */
@@ -1718,6 +1720,8 @@ export interface ForwardCountersFields {
   readonly audited: number;
   /** events that found the ring full */
   readonly eventsLost: number;
+  /** DroppedFrames that found their ring full since the last one that did not */
+  readonly framesLostSince: number;
   /** packets dropped, by DropReason */
   readonly drops: readonly number[];
   /** passed unjudged, by ExemptKind */
@@ -1732,8 +1736,9 @@ export function readForwardCounters(view: DataView, at: number): ForwardCounters
     opened: u64At(view, at + 16),
     audited: u64At(view, at + 24),
     eventsLost: u64At(view, at + 32),
-    drops: listAt(view, at + 40, 50, u64At, 8),
-    exempt: listAt(view, at + 440, 5, u64At, 8),
+    framesLostSince: u64At(view, at + 40),
+    drops: listAt(view, at + 48, 50, u64At, 8),
+    exempt: listAt(view, at + 448, 5, u64At, 8),
   };
 }
 

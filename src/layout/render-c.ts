@@ -10,6 +10,7 @@ const shared = [
   "ForwardControl",
   "ForwardCounters",
   "RefusedPacket",
+  "DroppedFrame",
   "GuardedInterface",
   "GuardCounts",
 ];

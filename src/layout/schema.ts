@@ -346,7 +346,7 @@ export const structs: readonly Struct[] = [
   {
     name: "DroppedFrame",
     bytes: 344,
-    doc: "A dropped frame with its event, for who wants to see it.",
+    doc: "A dropped frame with its event, for who wants to see it. At the forward hook no frame has a first header: it is zero but for the protocol, and counts as bytes of the frame.",
     typescript: ["read"],
     fields: [
       {
@@ -565,6 +565,11 @@ export const structs: readonly Struct[] = [
       { name: "opened", type: "u64", doc: "first packets of connections that were allowed" },
       { name: "audited", type: "u64", doc: "first packets that audit alone let through" },
       { name: "eventsLost", type: "u64", doc: "events that found the ring full" },
+      {
+        name: "framesLostSince",
+        type: "u64",
+        doc: "DroppedFrames that found their ring full since the last one that did not",
+      },
       { name: "drops", type: "u64", count: "DropReason", doc: "packets dropped, by DropReason" },
       { name: "exempt", type: "u64", count: "ExemptKind", doc: "passed unjudged, by ExemptKind" },
     ],

@@ -79,6 +79,8 @@ export class InPlace {
   #keeper: NodeJS.Timeout | undefined;
   /** Whether what is told of flows waits for a successor. */
   #isHeld = false;
+  /** Whether somebody wants to see dropped frames. */
+  #wantsFrames = false;
   /** A predecessor's descriptor of connections that end. */
   #ends: number | undefined;
   /** Whether frames between ports of bridges that are no IP are held off. */
@@ -97,6 +99,18 @@ export class InPlace {
     if (this.#opened === undefined || this.#isHeld) return 0;
     const { filter, connections } = this.#opened;
     return connections.drainEvents(buffer, filter.drainEvents(buffer));
+  }
+
+  /** As `Dataplane.askForDroppedFrames`; while another process has the pin folder, from when on this one has it. */
+  askForDroppedFrames(wanted: boolean): void {
+    this.#wantsFrames = wanted;
+    this.#opened?.filter.askForDroppedFrames(wanted);
+  }
+
+  /** Fills DroppedFrame records, as `Dataplane.drainDroppedFrames`. */
+  drainDroppedFrames(buffer: Uint8Array): number {
+    if (this.#opened === undefined || this.#isHeld) return 0;
+    return this.#opened.filter.drainDroppedFrames(buffer);
   }
 
   /**
@@ -156,6 +170,7 @@ export class InPlace {
       if (deny === "reject" && !answersBy(hook)) {
         this.#tell(`denied packets get no answer: --deny reject needs --hook netfilter`, "warning");
       }
+      filter.askForDroppedFrames(this.#wantsFrames);
       return {
         filter,
         hook,

@@ -1,4 +1,3 @@
-import type { Dataplane } from "../dataplane/dataplane.js";
 import { decodeDroppedFrame } from "../dataplane/events.js";
 import { DroppedFrame } from "../layout/layout.gen.js";
 import { type FlowLine, withLost } from "./flow.js";
@@ -18,6 +17,14 @@ export interface FrameReader {
   end(): void;
 }
 
+/** Who drops frames: a data plane, or what judges in the kernel. */
+export interface FrameSource {
+  /** Whether they are kept from now on. */
+  askForDroppedFrames(wanted: boolean): void;
+  /** Fills DroppedFrame records, the oldest first, and returns how many. */
+  drainDroppedFrames(buffer: Uint8Array): number;
+}
+
 interface Wanting {
   readonly filter: FlowFilter;
   readonly reader: FrameReader;
@@ -25,24 +32,24 @@ interface Wanting {
   lost: number;
 }
 
-/** Frames looked at, and how often: some 3,000 a second. */
+/** Frames of a source that are looked at, and how often: some 3,000 a second. */
 const framesAtOnce = 64;
 const everyMs = 20;
 
 /**
- * The dropped frames of a data plane, for those who want to see them. While nobody does, none is kept. What comes
- * faster than it is looked at is lost, and counted: it is a sample then.
+ * Dropped frames for those who want to see them. While nobody does, none is kept. What comes faster than it is looked
+ * at is lost, and counted: it is a sample then.
  */
 export class DroppedFrames {
-  readonly #dataplane: Dataplane;
+  readonly #sources: readonly FrameSource[];
   readonly #flows: FlowLog;
   readonly #buffer = new Uint8Array(framesAtOnce * DroppedFrame.bytes);
   readonly #wanting = new Set<Wanting>();
   #timer: NodeJS.Timeout | undefined;
 
   /** `flows` explains the frames. */
-  constructor(dataplane: Dataplane, flows: FlowLog) {
-    this.#dataplane = dataplane;
+  constructor(sources: readonly FrameSource[], flows: FlowLog) {
+    this.#sources = sources;
     this.#flows = flows;
   }
 
@@ -70,8 +77,10 @@ export class DroppedFrames {
 
   #begin(): void {
     // What an earlier reader has left.
-    while (this.#dataplane.drainDroppedFrames(this.#buffer) > 0);
-    this.#dataplane.askForDroppedFrames(true);
+    for (const source of this.#sources) {
+      while (source.drainDroppedFrames(this.#buffer) > 0);
+      source.askForDroppedFrames(true);
+    }
     this.#timer = setInterval(() => {
       try {
         this.#look();
@@ -84,11 +93,15 @@ export class DroppedFrames {
 
   #end(): void {
     clearInterval(this.#timer);
-    this.#dataplane.askForDroppedFrames(false);
+    for (const source of this.#sources) source.askForDroppedFrames(false);
   }
 
   #look(): void {
-    const count = this.#dataplane.drainDroppedFrames(this.#buffer);
+    for (const source of this.#sources) this.#lookAt(source);
+  }
+
+  #lookAt(source: FrameSource): void {
+    const count = source.drainDroppedFrames(this.#buffer);
     if (count === 0) return;
     const dropped = Array.from({ length: count }, (_, index) =>
       decodeDroppedFrame(this.#buffer, index),

@@ -45,7 +45,7 @@ test("status shows the endpoints that need it most", async () => {
     socket,
     0o600,
     controlRoutes({
-      droppedFrames: new DroppedFrames(dataplane, flows),
+      droppedFrames: new DroppedFrames([dataplane], flows),
       ...{ name: "test", version: "0.0.0", dataplane, flows, established: "recheck", deny: "drop" },
       ...{ mode: () => "enforce" as const, interfaces: () => interfaces, isBehind: () => false },
       hits: new Hits({ dataplane, flows }),

@@ -53,7 +53,7 @@ export class ControlBench {
     const subject: ControlSubject = {
       ...{ name: "test", version: "0.0.0", controller, dataplane, flows, hits: this.hits },
       ...{ established: "recheck", deny: "drop", mode: () => "enforce" },
-      droppedFrames: new DroppedFrames(dataplane, flows),
+      droppedFrames: new DroppedFrames([dataplane], flows),
       interfaces: () => interfaces,
       reload: async () => ({ ok: true, generation: 1, diagnostics: [] }),
       isBehind: () => false,

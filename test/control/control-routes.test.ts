@@ -40,7 +40,7 @@ function subjectOf(dataplane: Dataplane): ControlSubject {
     dataplane,
     flows,
     hits: new Hits({ dataplane, flows }),
-    droppedFrames: new DroppedFrames(dataplane, flows),
+    droppedFrames: new DroppedFrames([dataplane], flows),
     established: "recheck",
     deny: "drop",
     mode: () => "enforce",

@@ -48,7 +48,7 @@ const subject = {
   dataplane,
   flows,
   hits: new Hits({ dataplane, flows }),
-  droppedFrames: new DroppedFrames(dataplane, flows),
+  droppedFrames: new DroppedFrames([dataplane], flows),
   established: "recheck",
   deny: "drop",
   mode: () => "enforce",

@@ -54,7 +54,7 @@ class Surfaces {
         ...{ name: "test", version: "0", controller, dataplane: surfaces.#dataplane },
         ...{ flows: surfaces.#flows, established: "recheck", deny: "drop" },
         hits: new Hits({ dataplane: surfaces.#dataplane, flows: surfaces.#flows }),
-        droppedFrames: new DroppedFrames(surfaces.#dataplane, surfaces.#flows),
+        droppedFrames: new DroppedFrames([surfaces.#dataplane], surfaces.#flows),
         mode: () => "enforce",
         interfaces: () => [],
         reload: () => controller.reload(),

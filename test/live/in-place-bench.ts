@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
+import { readCapture } from "../../src/capture/read-capture.js";
 import type { ControlStatus } from "../../src/control/control-routes.js";
 import type { Choice } from "../../src/control/settings.js";
 import { setSysctl } from "../../src/dataplane/host.js";
@@ -12,6 +13,14 @@ import { missing, WireBench } from "./wire-bench.js";
 
 /** What may judge where the kernel forwards: those of the tests' own kernel, or of a kernel that a script has started. */
 export const hooks = ["netfilter", "iptables", "nfqueue"] as const;
+
+/** What `sluice observe --write` writes while it runs. */
+export interface DropsCapture {
+  /** The frames so far. */
+  packets(): readonly Uint8Array[];
+  /** Ends it; resolves to the whole file. */
+  stop(): Promise<Buffer>;
+}
 
 /** Why nothing can judge at the forward hook here: it takes root of the machine, and a kernel that has the hook. */
 export function kernelObstacle(): string | undefined {
@@ -133,6 +142,29 @@ export class NodeBench extends WireBench {
 
   async status(): Promise<ControlStatus> {
     return JSON.parse(await this.ask("status", "--socket", this.socket, "-o", "json"));
+  }
+
+  /** Starts `sluice observe --write` for drops that flags choose. */
+  captureDrops(...words: string[]): DropsCapture {
+    const path = join(this.folder, "drops.pcapng");
+    const observe = this.on("observe", "--write", path, "--socket", this.socket, ...words);
+    const ended = finish(observe);
+    return {
+      packets: () => {
+        const bytes = readFileSync(path, { flag: "a+" });
+        if (bytes.length === 0) return [];
+        const capture = readCapture(bytes);
+        return capture.packets.map(({ offset, length }) =>
+          capture.bytes.subarray(offset, offset + length),
+        );
+      },
+      stop: async () => {
+        observe.kill("SIGINT");
+        const { code, stderr } = await ended;
+        expect(code, stderr).toBe(0);
+        return readFileSync(path);
+      },
+    };
   }
 
   override close(): void {

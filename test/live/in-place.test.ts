@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readCapture } from "../../src/capture/read-capture.js";
 import { hookObstacle, hooks, kernelObstacle, NodeBench } from "./in-place-bench.js";
 import { finish, named, root, until } from "./lab-harness.js";
 import { permissive, restrictive, restrictiveWays } from "./wire-bench.js";
@@ -99,6 +100,38 @@ describe.each(hooks)("by %s", (hook) => {
         /shop\/api:\d+ -> shop\/web:80 opened FORWARDED \(TCP\) by shop\/web ingress/,
       );
       expect(flows).toMatch(/shop\/api:\d+ -> shop\/web:81 dropped policy-ingress/);
+    });
+
+    test("what is dropped can be written as a capture, while somebody asks", async () => {
+      bench.route();
+      await bench.node(restrictive);
+      const drops = bench.captureDrops("--from-pod", "shop/api", "--port", "81");
+      // By protocol of the frame, and offset of the port in it.
+      const isOf = (frame: Uint8Array, type: number, at: number) =>
+        frame[12] === type >> 8 && frame[13] === (type & 255) && frame[at + 3] === 81;
+      const v4 = () => drops.packets().find((frame) => isOf(frame, 0x0800, 34));
+      const v6 = () => drops.packets().find((frame) => isOf(frame, 0x86dd, 54));
+      await until("a frame of each family", async () => {
+        for (const family of [4, 6] as const) {
+          expect(await bench.try("peer", family, TCP, 81)).toBe("timed-out");
+        }
+        expect(await bench.try("peer", 4, TCP, 80)).toBe("answered");
+        return v4() !== undefined && v6() !== undefined;
+      });
+      // Whole, from the IP header on: its length, the ends, SYN.
+      const packet = v4()!.subarray(14);
+      expect((packet[2]! << 8) | packet[3]!).toBe(packet.length);
+      expect([...packet.subarray(12, 20)]).toEqual([10, 0, 0, 2, 10, 0, 0, 1]);
+      expect(packet[33]).toBe(2);
+      expect(v6()!.length - 54).toBe((v6()![18]! << 8) | v6()![19]!);
+      const count = drops.packets().length;
+      const capture = await drops.stop();
+      expect(readCapture(capture).interfaces.map(({ name }) => name)).toEqual(["in place"]);
+      const file = capture.toString("latin1");
+      const comments = file.match(
+        /dropped policy-ingress: shop\/api:\d+ -> shop\/web:81 [ -~]*manifests\.yaml:\d+[ -~]*\(table 1\)/g,
+      );
+      expect(comments?.length).toBeGreaterThanOrEqual(count);
     });
 
     test("after kill -9 the last table goes on judging, until another is in force or it is removed", async () => {

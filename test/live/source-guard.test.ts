@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readCapture } from "../../src/capture/read-capture.js";
 import type { PodInterfaceItem } from "../../src/control/control-routes.js";
 import { configureInterface, createVeth, setSysctl } from "../../src/dataplane/host.js";
 import { kernelObstacle, NodeBench } from "./in-place-bench.js";
@@ -203,6 +204,7 @@ while True: print("H" if len(s.recv(2000)) > 1 else "D", end="", flush=True)`;
     const { drops: none } = await bench.status();
     expect(none).toEqual({});
 
+    const drops = bench.captureDrops("--reason", "spoofed-source");
     for (const [what, frame] of Object.entries(spoofed)) {
       const reason = reasons[what as keyof typeof spoofed];
       const before = (await bench.status()).drops[reason] ?? 0;
@@ -215,6 +217,18 @@ while True: print("H" if len(s.recv(2000)) > 1 else "D", end="", flush=True)`;
     expect(tracked).not.toContain("10.0.0.9");
     const flows = await bench.ask("observe", "--socket", bench.socket, "--last", "200");
     expect(flows).toMatch(/10\.0\.0\.9:40000 -> shop\/api:81 dropped spoofed-source/);
+    // The capture has the frame as the pod has sent it.
+    const sent = Buffer.from([...next, ...spoofed["an IPv4 source"].slice(6)]);
+    await until("the frame", async () => {
+      if (drops.packets().some((frame) => sent.equals(frame.subarray(0, sent.length)))) return true;
+      bench.inject(bench.pod, [sent], 1);
+      return false;
+    });
+    const file = await drops.stop();
+    expect(readCapture(file).interfaces.map(({ name }) => name)).toContain("in");
+    expect(file.toString("latin1")).toContain(
+      "dropped spoofed-source: 10.0.0.9:40000 -> shop/api:81",
+    );
   });
 
   test.each(layouts)("a pod's own packets pass, from its first one on, %s", async (how) => {

@@ -13,7 +13,7 @@ describe("dropped frames", () => {
     ring = new FakeRing();
     flows = new FlowLog(ring.dataplane, { interfaceName: () => "eth0" });
     flows.useTable(1, tableOf(shop));
-    frames = new DroppedFrames(ring.dataplane, flows);
+    frames = new DroppedFrames([ring.dataplane], flows);
   });
   afterEach(() => {
     frames.close();

@@ -45,7 +45,7 @@ beforeEach(() => {
   flows = new FlowLog(ring.dataplane, { interfaceName: () => "eth0", keep: 4_096 });
   flows.useTable(1, tableOf(shop));
   told = [];
-  droppedFrames = new DroppedFrames(ring.dataplane, flows);
+  droppedFrames = new DroppedFrames([ring.dataplane], flows);
   const tell = (line: string) => void told.push(line);
   sinks = new FlowSinks({ flows, droppedFrames, version: "1.2.3", tell });
 });
@@ -294,7 +294,7 @@ test("what names have in them drives no terminal that a file or a capture is sho
   const hostile = "a\x1b[2J\u009b\u202eb";
   const named = new FlowLog(ring.dataplane, { interfaceName: () => hostile });
   named.useTable(1, tableOf(shop));
-  const frames = new DroppedFrames(ring.dataplane, named);
+  const frames = new DroppedFrames([ring.dataplane], named);
   const tell = () => {};
   const other = new FlowSinks({ flows: named, droppedFrames: frames, version: "1", tell });
   const [file, capture] = [join(folder, "named.json"), join(folder, "named.pcapng")];

@@ -52,6 +52,13 @@ INLINE const SluiceU8* readPacket(const Packet* packet, SluiceU32 offset, Sluice
   return bpf_dynptr_slice(&view, offset, buffer, bytes);
 }
 
+INLINE SluiceU32 copyStart(const Packet* packet, SluiceU8* into, SluiceU32 bytes) {
+  Dynptr view;
+  if (bpf_dynptr_from_skb(packet->skb, 0, &view) != 0) return 0;
+  if (bytes > packet->bytes) bytes = packet->bytes;
+  return dynptrRead(into, bytes, &view, 0, 0) == 0 ? bytes : 0;
+}
+
 // Whether a packet is for one receiver alone. Of a broadcast each copy comes by.
 INLINE int isForOne(const Packet* packet) {
   const SluiceU8 kind = *(const SluiceU8*)((const char*)packet->skb + LOADED(skbKind));
@@ -121,13 +128,14 @@ INLINE int judgeConnection(Packet* packet, const void* entry, SluiceU32 info) {
 
 INLINE int judgePacket(Context* context, int isV6) {
   Packet packet;
+  Dropped dropped;
   const SluiceU32 bytes = *(const SluiceU32*)((const char*)context->skb + LOADED(skbLength));
-  if (!begin(&packet, context->skb, isV6, bytes)) return DROP;
+  if (!begin(&packet, context->skb, isV6, bytes, &dropped)) return DROP;
   const SluiceU64 tracked = *(const SluiceU64*)((const char*)packet.skb + LOADED(skbConntrack));
   const void* entry = (const void*)(tracked & ~(SluiceU64)CT_MASK);
-  if (entry == 0) return judgeHeader(&packet);
+  if (entry == 0) return end(&packet, judgeHeader(&packet));
   entry = bpf_rdonly_cast(entry, LOADED(conntrackType));
-  return judgeConnection(&packet, entry, tracked & CT_MASK);
+  return end(&packet, judgeConnection(&packet, entry, tracked & CT_MASK));
 }
 
 PROGRAM(judgeV4)(Context* context) { return judgePacket(context, 0); }

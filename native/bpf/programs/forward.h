@@ -10,6 +10,7 @@
 // directions, gets the same answer, and so do its fragments and the ICMP errors about it. No state
 // of our own is needed, and a swap of the table is in force from the next packet on.
 
+#include "native/bpf/programs/dropped.h"
 #include "native/bpf/programs/kernel.h"
 #include "native/bpf/programs/protocols.h"
 
@@ -35,6 +36,13 @@ typedef struct {
   SluiceU8 withoutPorts;  // they are where they cannot be read
 } Flow;
 
+// What is said of a dropped packet.
+typedef struct {
+  Flow flow;
+  SluiceU8 reason;
+  SluiceU8 denied;
+} Dropped;
+
 // What stays the same while one packet is judged.
 typedef struct {
   void* skb;
@@ -44,12 +52,17 @@ typedef struct {
   SluiceU32 bytes;
   int isV6;
   const void* asSent;  // what handOver() knows it by; 0: nobody may get an answer
+  Dropped* dropped;    // written by drop()
 } Packet;
 
 // Bytes of a packet, from its IP header on; 0 when it has fewer. `buffer` has room for them; the
 // next call may overwrite them.
 INLINE const SluiceU8* readPacket(const Packet* packet, SluiceU32 offset, SluiceU8* buffer,
                                   SluiceU32 bytes);
+
+// Copies a packet's first bytes, from its IP header on; returns how many, at most `bytes`, and 0
+// when they cannot be read.
+INLINE SluiceU32 copyStart(const Packet* packet, SluiceU8* into, SluiceU32 bytes);
 
 // Hands a packet that policy denies to the process, which answers its sender.
 INLINE void handOver(const Packet* packet);
@@ -61,13 +74,8 @@ INLINE SluiceU32 leafOf(const Packet* packet, const SluiceU32* address) {
   return sluiceLeafV6(packet->table, &words);
 }
 
-INLINE void tell(const Packet* packet, const Flow* flow, SluiceU8 kind, SluiceU8 reason,
-                 SluiceU8 denied) {
-  SluiceFlowEvent* event = ringReserve(events, sizeof *event, 0);
-  if (event == 0) {
-    ++packet->counters->eventsLost;
-    return;
-  }
+INLINE void writeEvent(const Packet* packet, const Flow* flow, SluiceU8 kind, SluiceU8 reason,
+                       SluiceU8 denied, SluiceFlowEvent* event) {
   __builtin_memset(event, 0, sizeof *event);
   event->timeUs = monotonicNs() / 1000;  // the reader makes it the time of day
   __builtin_memcpy(event->source, flow->source, packet->isV6 ? 16 : 4);
@@ -82,12 +90,58 @@ INLINE void tell(const Packet* packet, const Flow* flow, SluiceU8 kind, SluiceU8
   event->linkId = 0xffff;
   event->deniedBy = denied;
   event->frameBytes = packet->bytes;
+}
+
+INLINE void tell(const Packet* packet, const Flow* flow, SluiceU8 kind, SluiceU8 reason,
+                 SluiceU8 denied) {
+  SluiceFlowEvent* const event = ringReserve(events, sizeof *event, 0);
+  if (event == 0) {
+    ++packet->counters->eventsLost;
+    return;
+  }
+  writeEvent(packet, flow, kind, reason, denied, event);
   ringSubmit(event, 0);
 }
 
+// Decides to drop a packet; end() tells it, in one place: the programs would else be half as long
+// again.
 INLINE int drop(const Packet* packet, const Flow* flow, SluiceU8 reason, SluiceU8 denied) {
-  ++packet->counters->drops[reason];
-  tell(packet, flow, SLUICE_FlowEventKind_Dropped, reason, denied);
+  packet->dropped->flow = *flow;
+  packet->dropped->reason = reason;
+  packet->dropped->denied = denied;
+  return DROP;
+}
+
+// Shows a dropped packet to who wants to see it, behind an Ethernet header of zeros.
+INLINE void keepFrame(const Packet* packet, const Dropped* dropped) {
+  SluiceDroppedFrame* const kept = reserveFrame(packet->counters);
+  if (kept == 0) return;
+  SluiceFlowEvent* const event = (SluiceFlowEvent*)kept->event;
+  writeEvent(packet, &dropped->flow, SLUICE_FlowEventKind_Dropped, dropped->reason, dropped->denied,
+             event);
+  event->frameBytes += ETHERNET_HEADER_BYTES;
+  event->lostBefore = takeFramesLost(packet->counters);
+  __builtin_memset(kept->frame, 0, ETHERNET_HEADER_BYTES);
+  kept->frame[12] = packet->isV6 ? 0x86 : 0x08;
+  kept->frame[13] = packet->isV6 ? 0xdd : 0x00;
+  kept->reserved = 0;
+  kept->capturedBytes =
+      ETHERNET_HEADER_BYTES + copyStart(packet, kept->frame + ETHERNET_HEADER_BYTES,
+                                        sizeof kept->frame - ETHERNET_HEADER_BYTES);
+  ringSubmit(kept, 0);
+}
+
+// Counts and tells what was dropped; returns the verdict.
+INLINE int end(const Packet* packet, int verdict) {
+  if (verdict == ACCEPT) return ACCEPT;
+  const Dropped* const dropped = packet->dropped;
+  const SluiceU32 reason = dropped->reason;
+  // It always is; older verifiers do not follow it to here.
+  if (reason < sizeof packet->counters->drops / sizeof *packet->counters->drops) {
+    ++packet->counters->drops[reason];
+  }
+  tell(packet, &dropped->flow, SLUICE_FlowEventKind_Dropped, dropped->reason, dropped->denied);
+  keepFrame(packet, dropped);
   return DROP;
 }
 
@@ -315,12 +369,13 @@ INLINE int judgeHeader(const Packet* packet) {
 }
 
 // Finds what a packet is judged by, and counts it. Returns 0 when there is no table yet.
-INLINE int begin(Packet* packet, void* skb, int isV6, SluiceU32 bytes) {
+INLINE int begin(Packet* packet, void* skb, int isV6, SluiceU32 bytes, Dropped* dropped) {
   SluiceU32 zero = 0;
   packet->skb = skb;
   packet->isV6 = isV6;
   packet->bytes = bytes;
   packet->asSent = 0;
+  packet->dropped = dropped;
   packet->counters = mapLookup(counters, &zero);
   packet->control = mapLookup(control, &zero);
   if (packet->counters == 0 || packet->control == 0) return 0;

@@ -4,6 +4,7 @@
 // another pod's name, nor answer for its addresses. What it lets pass is judged at the forward
 // hook.
 
+#include "native/bpf/programs/dropped.h"
 #include "native/bpf/programs/kernel.h"
 #include "native/bpf/programs/protocols.h"
 
@@ -310,12 +311,7 @@ INLINE SluiceU8 judge(Judged* judged) {
   return type == ETHER_ARP ? judgeArp(judged) : SLUICE_DropReason_L2Protocol;
 }
 
-INLINE void tell(const Judged* judged, SluiceForwardCounters* counted, SluiceU8 reason) {
-  SluiceFlowEvent* const event = ringReserve(events, sizeof *event, 0);
-  if (event == 0) {
-    ++counted->eventsLost;
-    return;
-  }
+INLINE void writeEvent(const Judged* judged, SluiceU8 reason, SluiceFlowEvent* event) {
   __builtin_memset(event, 0, sizeof *event);
   event->timeUs = monotonicNs() / 1000;  // the reader makes it the time of day
   __builtin_memcpy(event->source, judged->source, 16);
@@ -334,7 +330,29 @@ INLINE void tell(const Judged* judged, SluiceForwardCounters* counted, SluiceU8 
   event->reason = reason;
   event->linkId = judged->own->linkId;
   event->frameBytes = judged->frame->length;
+}
+
+INLINE void tell(const Judged* judged, SluiceForwardCounters* counted, SluiceU8 reason) {
+  SluiceFlowEvent* const event = ringReserve(events, sizeof *event, 0);
+  if (event == 0) {
+    ++counted->eventsLost;
+    return;
+  }
+  writeEvent(judged, reason, event);
   ringSubmit(event, 0);
+}
+
+// Shows a dropped frame to who wants to see it.
+INLINE void keepFrame(const Judged* judged, SluiceForwardCounters* counted, SluiceU8 reason) {
+  SluiceDroppedFrame* const kept = reserveFrame(counted);
+  if (kept == 0) return;
+  SluiceFlowEvent* const event = (SluiceFlowEvent*)kept->event;
+  writeEvent(judged, reason, event);
+  event->lostBefore = takeFramesLost(counted);
+  kept->reserved = 0;
+  kept->capturedBytes =
+      loadStart(judged->frame, kept->frame, judged->frame->length, sizeof kept->frame);
+  ringSubmit(kept, 0);
 }
 
 PROGRAM(guardSource)(Frame* frame) {
@@ -358,6 +376,7 @@ PROGRAM(guardSource)(Frame* frame) {
   if (now - counts->toldNs >= TELL_EVERY_NS) {
     counts->toldNs = now;
     tell(&judged, counted, reason);
+    keepFrame(&judged, counted, reason);
   }
   return SHOT;
 }

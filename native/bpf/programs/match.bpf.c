@@ -37,6 +37,11 @@ INLINE const SluiceU8* readPacket(const Packet* packet, SluiceU32 offset, Sluice
   return loadPacketBytes(packet->skb, offset, buffer, bytes) == 0 ? buffer : 0;
 }
 
+INLINE SluiceU32 copyStart(const Packet* packet, SluiceU8* into, SluiceU32 bytes) {
+  // Where a process runs it, that has not the whole packet.
+  return loadStart(packet->skb, into, ((const Context*)packet->skb)->length, bytes);
+}
+
 // Whom the sender of a packet to a Service has sent it to, its own header does not say.
 INLINE void handOver(const Packet* packet) { (void)packet; }
 
@@ -78,11 +83,13 @@ INLINE int judgeTracked(const Packet* packet, int isFirst, int isReply) {
 
 INLINE int judgePacket(Context* context, int isV6) {
   Packet packet;
+  Dropped dropped;
   const SluiceU32 what = context->role;
   const SluiceU32 bytes = context->bytes != 0 ? context->bytes : context->length;
-  if (!begin(&packet, context, isV6, bytes)) return DROP;
-  if (what == SLUICE_MatchRole_Untracked) return judgeHeader(&packet);
-  return judgeTracked(&packet, what == SLUICE_MatchRole_First, what == SLUICE_MatchRole_Reply);
+  if (!begin(&packet, context, isV6, bytes, &dropped)) return DROP;
+  if (what == SLUICE_MatchRole_Untracked) return end(&packet, judgeHeader(&packet));
+  return end(&packet,
+             judgeTracked(&packet, what == SLUICE_MatchRole_First, what == SLUICE_MatchRole_Reply));
 }
 
 PROGRAM(judgeMatchV4)(Context* context) { return judgePacket(context, 0); }

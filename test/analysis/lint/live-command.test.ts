@@ -72,7 +72,7 @@ beforeAll(async () => {
     socket,
     0o600,
     controlRoutes({
-      droppedFrames: new DroppedFrames(dataplane, flows),
+      droppedFrames: new DroppedFrames([dataplane], flows),
       ...{ name: "test", version: "0.0.0", dataplane, flows, established: "recheck", deny: "drop" },
       ...{ mode: () => "enforce" as const, interfaces: () => [], isBehind: () => false },
       ...{ hits, controller },
