@@ -433,20 +433,26 @@ Status ForwardFilter::attachLinks() noexcept {
 void ForwardFilter::setClosed(std::span<const uint32_t> v4, std::span<const uint32_t> v6,
                               bool closesLink) noexcept {
   ForwardControl* const control = tables_ != nullptr ? tables_->settings() : &settings_;
-  PodRanges wanted = {};
-  const auto put = [](std::span<uint32_t> words, std::span<const uint32_t> ranges,
-                      std::span<uint32_t> into) {
-    std::copy_n(ranges.begin(), std::min(ranges.size(), words.size()), words.begin());
+  const auto put = [](std::span<const uint32_t> ranges, std::span<uint32_t> into) {
     for (size_t word = 0; word < into.size(); ++word) {
-      std::atomic_ref<uint32_t>(into[word]).store(words[word], std::memory_order_relaxed);
+      const uint32_t value = word < ranges.size() ? ranges[word] : 0;
+      std::atomic_ref<uint32_t>(into[word]).store(value, std::memory_order_relaxed);
     }
   };
-  put(wanted.v4, v4, control->podRangesV4);
-  put(wanted.v6, v6, control->podRangesV6);
-  if (wanted != podRanges_ && putInMap(podRangesMap_.get(), &ONLY, &wanted, BPF_ANY).ok()) {
-    podRanges_ = wanted;
-  }
+  put(v4, control->podRangesV4);
+  put(v6, control->podRangesV6);
   std::atomic_ref<uint32_t>(control->closesLink).store(closesLink ? 1 : 0);
+}
+
+Status ForwardFilter::keepPodRanges(std::span<const uint32_t> v4,
+                                    std::span<const uint32_t> v6) noexcept {
+  PodRanges wanted = {};
+  std::copy_n(v4.begin(), std::min(v4.size(), wanted.v4.size()), wanted.v4.begin());
+  std::copy_n(v6.begin(), std::min(v6.size(), wanted.v6.size()), wanted.v6.begin());
+  if (wanted == podRanges_) return {};
+  const Status status = putInMap(podRangesMap_.get(), &ONLY, &wanted, BPF_ANY);
+  if (status.ok()) podRanges_ = wanted;
+  return status;
 }
 
 uint64_t ForwardFilter::leaseEndNs() const noexcept {

@@ -35,8 +35,9 @@ namespace sluice {
 // when another ForwardHook has taken their place. ForwardHook Nfqueue alone judges in this process:
 // without one, nothing passes.
 //
-// Threads: publish() and settle() from one thread at a time; drain(), drainDroppedFrames() and
-//          setClosed() from one other, setClosed() not during publish(); the rest from any.
+// Threads: publish() and settle() from one thread at a time; drain(), drainDroppedFrames(),
+//          setClosed() and keepPodRanges() from one other, setClosed() not during publish(); the
+//          rest from any.
 class ForwardFilter {
  public:
   // Opens what is pinned in the folder, or makes it. Nothing is attached yet, and what is attached
@@ -84,7 +85,7 @@ class ForwardFilter {
 
   // Where an address that no local endpoint of the table has passes nothing: at most four ranges of
   // each family, as ForwardControl has them. `closesLink`: addresses for a link alone pass nothing
-  // either. Kept for later tables; the ranges also for later processes.
+  // either. Kept for later tables.
   void setClosed(std::span<const uint32_t> v4, std::span<const uint32_t> v6,
                  bool closesLink) noexcept;
 
@@ -93,7 +94,10 @@ class ForwardFilter {
     std::array<uint32_t, std::size(ForwardControl{}.podRangesV6)> v6;
     bool operator==(const PodRanges&) const = default;
   };
-  // The ranges of the last setClosed(), an earlier process's too.
+  // Keeps the node's ranges for later processes, whether they are closed or not. Shape: as
+  // setClosed(). Errors: System of the map.
+  Status keepPodRanges(std::span<const uint32_t> v4, std::span<const uint32_t> v6) noexcept;
+  // Those that were kept last, by an earlier process too.
   [[nodiscard]] const PodRanges& podRanges() const noexcept { return podRanges_; }
 
   // From now on, unless this is called again within `forNs`, nothing passes to and from local

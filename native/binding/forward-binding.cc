@@ -119,6 +119,7 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
                         InstanceMethod<&ForwardBinding::attach>("attach"),
                         InstanceMethod<&ForwardBinding::isAttached>("isAttached"),
                         InstanceMethod<&ForwardBinding::setClosed>("setClosed"),
+                        InstanceMethod<&ForwardBinding::keepPodRanges>("keepPodRanges"),
                         InstanceMethod<&ForwardBinding::podRanges>("podRanges"),
                         InstanceMethod<&ForwardBinding::renewLease>("renewLease"),
                         InstanceMethod<&ForwardBinding::setOpenPods>("setOpenPods"),
@@ -176,6 +177,14 @@ class ForwardBinding : public Napi::ObjectWrap<ForwardBinding> {
     const auto v6 = wordsOf(info[1], "podRangesV6");
     if (info.Env().IsExceptionPending()) return;
     filter_->setClosed(v4, v6, info[2].As<Napi::Boolean>().Value());
+  }
+
+  void keepPodRanges(const Napi::CallbackInfo& info) {
+    const auto v4 = wordsOf(info[0], "podRangesV4");
+    if (info.Env().IsExceptionPending()) return;
+    const auto v6 = wordsOf(info[1], "podRangesV6");
+    if (info.Env().IsExceptionPending()) return;
+    throwUnless(info, filter_->keepPodRanges(v4, v6));
   }
 
   Napi::Value podRanges(const Napi::CallbackInfo& info) {

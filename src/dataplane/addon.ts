@@ -243,7 +243,8 @@ export interface NativeForwardFilter {
   attach(): void;
   isAttached(): boolean;
   setClosed(v4: Uint32Array, v6: Uint32Array, closesLink: boolean): void;
-  /** The words of the last `setClosed`, an earlier process's too: eight of IPv4, then 32 of IPv6. */
+  keepPodRanges(v4: Uint32Array, v6: Uint32Array): void;
+  /** The words of the last `keepPodRanges`, by an earlier process too: eight of IPv4, then 32 of IPv6. */
   podRanges(): Uint8Array;
   renewLease(forNs: number): void;
   /** Five words for each address: its family and its own, in the order of memory. */

@@ -123,23 +123,21 @@ export class ForwardFilter {
 
   /**
    * From now on, an address of these ranges that no local endpoint of the table has passes nothing: at most four
-   * ranges of each family. `closesLink`: link-local, multicast and broadcast addresses neither. The ranges are kept
-   * for later processes.
+   * ranges of each family. `closesLink`: link-local, multicast and broadcast addresses neither.
    */
   setClosed(ranges: readonly Prefix[], closesLink: boolean): void {
-    const words = (family: 4 | 6) =>
-      Uint32Array.from(
-        ranges.flatMap((range) =>
-          range.address.family === family
-            ? [...wordsOf(range.address.bytes), ...wordsOf(maskOf(range))]
-            : [],
-        ),
-      );
-    this.#native.setClosed(words(4), words(6), closesLink);
+    this.#native.setClosed(rangeWords(ranges, 4), rangeWords(ranges, 6), closesLink);
   }
 
-  /** The ranges of the last `setClosed`, an earlier process's too. */
-  get closedRanges(): readonly Prefix[] {
+  /** Keeps the node's ranges for later processes, closed or not: at most four of each family. */
+  keepPodRanges(ranges: readonly Prefix[]): void {
+    native("keep the node's pod ranges", () =>
+      this.#native.keepPodRanges(rangeWords(ranges, 4), rangeWords(ranges, 6)),
+    );
+  }
+
+  /** Those that were kept last, by an earlier process too. */
+  get podRanges(): readonly Prefix[] {
     const bytes = this.#native.podRanges();
     const ranges: Prefix[] = [];
     let at = 0;
@@ -263,6 +261,17 @@ export class ConnectionEnds {
 }
 
 /** The bits that a range covers, as bytes of an address. */
+/** Address and mask of each range of a family, in the order of memory. */
+function rangeWords(ranges: readonly Prefix[], family: 4 | 6): Uint32Array {
+  return Uint32Array.from(
+    ranges.flatMap((range) =>
+      range.address.family === family
+        ? [...wordsOf(range.address.bytes), ...wordsOf(maskOf(range))]
+        : [],
+    ),
+  );
+}
+
 function maskOf({ address, length }: Prefix): Uint8Array {
   return Uint8Array.from(address.bytes, (_, at) => {
     const covered = Math.min(8, Math.max(0, length - at * 8));

@@ -69,8 +69,9 @@ export class InPlace {
   readonly #options: InPlaceOptions;
   /** Undefined while the process that this one takes over from has the pin folder. */
   #opened: Opened | undefined;
-  /** Undefined: not known yet, and none. */
+  /** The node's, closed or not. Undefined: not known yet, and none. */
   #ranges: readonly Prefix[] | undefined;
+  #toldOpen = false;
   /** Whether a pod is isolated by the table in force. */
   #isolates = false;
   #toldBridge = "";
@@ -212,7 +213,7 @@ export class InPlace {
       packets: totalPackets,
       bytes: totalBytes,
       unknownPods: this.#config.unknownPods,
-      podRanges: (this.#ranges ?? []).map(formatPrefix),
+      podRanges: this.#closed.map(formatPrefix),
       bypass: this.#bypass ?? null,
       lease: leaseStatus(this.#config),
       connectionEnds: this.#inUse.connections.status,
@@ -235,10 +236,10 @@ export class InPlace {
     interfaces.follow(table.ruleset.endpoints);
     const learned = lease?.learn(table, find);
     // What is not in force yet, or may have to stay in force, closes too.
-    filter.setClosed(this.#ranges ?? [], isolates || this.#isolates);
+    filter.setClosed(this.#closed, isolates || this.#isolates);
     await filter.publish(table.blob, generation);
     interfaces.enforced();
-    filter.setClosed(this.#ranges ?? [], isolates);
+    filter.setClosed(this.#closed, isolates);
     this.#isolates = isolates;
     learned?.();
     this.#keep(filter);
@@ -274,15 +275,33 @@ export class InPlace {
 
   /** Learns the node's ranges, which stay known when its Node is gone: those that an earlier process knew, too. */
   #learnRanges(filter: ForwardFilter, find: FindObject): void {
-    const { node: name, unknownPods } = this.#config;
-    if (name === undefined || unknownPods !== "closed") return;
+    const { node: name } = this.#config;
+    if (name === undefined) return;
     const node = find("Node", { namespace: "", name });
-    if (node?.kind !== "Node") this.#ranges ??= filter.closedRanges;
+    if (node?.kind !== "Node") this.#ranges ??= filter.podRanges;
     else {
       this.#ranges = ([4, 6] as const).flatMap((family) =>
         node.podCidrs.filter(({ address }) => address.family === family).slice(0, rangesMax),
       );
+      filter.keepPodRanges(this.#ranges);
     }
+    this.#tellOpen(this.#ranges);
+  }
+
+  /** The ranges in which an address that no pod is known to have passes nothing. */
+  get #closed(): readonly Prefix[] {
+    return this.#config.unknownPods === "closed" ? (this.#ranges ?? []) : [];
+  }
+
+  /** Once: an earlier process may have had them closed, and a flag is soon forgotten. */
+  #tellOpen(ranges: readonly Prefix[]): void {
+    if (this.#toldOpen || this.#config.unknownPods === "closed" || ranges.length === 0) return;
+    this.#toldOpen = true;
+    const which = ranges.map(formatPrefix).join(" and ");
+    this.#tell(
+      `addresses of ${which} that no pod is known to have pass everything, as --unknown-pods open says`,
+      "warning",
+    );
   }
 
   /** What passes the node without coming by the hook; undefined when nothing is known to. */

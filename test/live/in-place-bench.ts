@@ -117,6 +117,9 @@ export class NodeBench extends WireBench {
     return child;
   }
 
+  /** What the `sluice node` that was started last has written. */
+  said = "";
+
   /** Starts `sluice node`; resolves when it enforces. */
   async node(manifests: string, ...words: string[]): Promise<ChildProcess> {
     const file = join(this.folder, "manifests.yaml");
@@ -124,13 +127,13 @@ export class NodeBench extends WireBench {
     const flags = ["-f", file, "--pin-folder", this.pins, "--socket", this.socket];
     flags.push("--hook", this.#hook, ...words);
     const child = this.on("node", ...flags);
-    let said = "";
+    this.said = "";
     for (const stream of [child.stdout, child.stderr])
       stream?.on("data", (text) => {
-        said += text;
+        this.said += text;
       });
-    await until(`ready (${said})`, () => said.includes("ready") || child.exitCode !== null);
-    expect(said).toContain("ready");
+    await until("ready", () => this.said.includes("ready") || child.exitCode !== null);
+    expect(this.said).toContain("ready");
     return child;
   }
 
