@@ -1,7 +1,7 @@
 import { type Address, addressKey } from "../net/address.js";
 import { interfaceAddresses, namespaceAddresses } from "../netlink/address.js";
-import type { LocalPods, OwnAddresses, OwnNode } from "../policy/cluster.js";
-import { remember } from "../policy/remember.js";
+import { readLink } from "../netlink/link.js";
+import type { InterfaceAddresses, LocalPods, OwnAddresses, OwnNode } from "../policy/cluster.js";
 import { type NodeConfig, podText } from "./node-config.js";
 import type { Plan } from "./plan.js";
 
@@ -16,9 +16,12 @@ interface Found {
  *
  * Wires stand in their node's network namespace, so its interfaces are the node's. A sidecar stands in its pod's, whose
  * interfaces are none of the node: there only the config can say more than the Node object does. But its interface has
- * the pod's addresses, of which manifests may have others, or none yet.
+ * the pod's addresses, of which manifests may have others, or none yet. Who may change that interface can give it any
+ * address later, so those that it had first are told apart.
  */
 export class OwnNodeWatch {
+  /** By name, the addresses that an interface had when it first had any; of another interface, others. */
+  readonly #first = new Map<string, { readonly index: number; readonly keys: Set<string> }>();
   /** What was last found for a config. */
   #found: { readonly of: NodeConfig; readonly is: Found } | undefined;
   #told: { readonly of: LocalPods; readonly key: string; readonly is: LocalPods } | undefined;
@@ -30,7 +33,7 @@ export class OwnNodeWatch {
    */
   localOf({ config, local }: Plan): LocalPods {
     if (local === "all" || (!("pods" in local) && !("pod" in local))) return local;
-    if (this.#found?.of !== config) this.#found = { of: config, is: find(config) };
+    if (this.#found?.of !== config) this.#found = { of: config, is: this.#find(config) };
     const found = this.#found.is;
     const key = keyOf(found);
     if (this.#told?.of !== local || this.#told.key !== key) {
@@ -39,15 +42,46 @@ export class OwnNodeWatch {
     return this.#told.is;
   }
 
+  /** As found last. */
+  get ownAddresses(): OwnAddresses {
+    return this.#found?.is.ownAddresses ?? new Map();
+  }
+
   /** Looks again. Returns whether the pods that were last returned are out of date. Errors: NetlinkError. */
   isOutdated({ config }: Plan): boolean {
-    this.#found = { of: config, is: find(config) };
+    this.#found = { of: config, is: this.#find(config) };
     return this.#told !== undefined && keyOf(this.#found.is) !== this.#told.key;
   }
-}
 
-function find(config: NodeConfig): Found {
-  return { ownNode: findOwnNode(config), ownAddresses: findOwnAddresses(config) };
+  #find(config: NodeConfig): Found {
+    return { ownNode: findOwnNode(config), ownAddresses: this.#findOwnAddresses(config) };
+  }
+
+  /** Of an interface that is away, or has no address yet, nothing is known. */
+  #findOwnAddresses({ sidecars }: NodeConfig): OwnAddresses {
+    const own = new Map<string, InterfaceAddresses>();
+    for (const { pod, interface: name } of sidecars) {
+      const addresses = interfaceAddresses(name);
+      const index = readLink(name)?.index;
+      if (addresses.length === 0 || index === undefined) continue;
+      const keys = this.#firstOf(name, index, addresses);
+      const isFirst = (address: Address) => keys.has(addressKey(address));
+      const before = own.get(podText(pod));
+      own.set(podText(pod), {
+        first: [...(before?.first ?? []), ...addresses.filter(isFirst)],
+        added: [...(before?.added ?? []), ...addresses.filter((each) => !isFirst(each))],
+      });
+    }
+    return own;
+  }
+
+  #firstOf(name: string, index: number, addresses: readonly Address[]): ReadonlySet<string> {
+    const known = this.#first.get(name);
+    if (known?.index === index) return known.keys;
+    const keys = new Set(addresses.map(addressKey));
+    this.#first.set(name, { index, keys });
+    return keys;
+  }
 }
 
 function findOwnNode({ wires, sidecars, nodeAddresses }: NodeConfig): OwnNode {
@@ -58,18 +92,10 @@ function findOwnNode({ wires, sidecars, nodeAddresses }: NodeConfig): OwnNode {
   return { addresses: [...nodeAddresses, ...namespaceAddresses(held)], isWhole: true };
 }
 
-/** Of an interface that is away, or has no address yet, nothing is known. */
-function findOwnAddresses({ sidecars }: NodeConfig): OwnAddresses {
-  const own = new Map<string, Address[]>();
-  for (const { pod, interface: name } of sidecars) {
-    const addresses = interfaceAddresses(name);
-    if (addresses.length > 0) remember(own, podText(pod), () => []).push(...addresses);
-  }
-  return own;
-}
-
 function keyOf({ ownNode: { addresses, isWhole }, ownAddresses }: Found): string {
   const textOf = (each: readonly Address[]) => [...new Set(each.map(addressKey))].sort().join();
-  const own = [...ownAddresses].map(([pod, each]) => `${pod} ${textOf(each)}`);
+  const own = [...ownAddresses].map(
+    ([pod, { first, added }]) => `${pod} ${textOf(first)} ${textOf(added)}`,
+  );
   return `${isWhole} ${textOf(addresses)} ${own.join(" ")}`;
 }

@@ -1,7 +1,8 @@
 import type { Controller } from "../control/controller.js";
 import type { ReadManifests } from "../control/source.js";
 import { type Diagnostic, diagnostic } from "../diagnostics/diagnostic.js";
-import { type Address, formatAddress } from "../net/address.js";
+import { type Address, addressKey, formatAddress } from "../net/address.js";
+import type { OwnAddresses } from "../policy/cluster.js";
 import type { LocalPods } from "../policy/resolve.js";
 import type { Attachment } from "./attachment.js";
 import { type NodeConfig, podText } from "./node-config.js";
@@ -132,19 +133,39 @@ export function missingPods(
   });
 }
 
-/** Warns of pods whose interfaces have other addresses than their objects: those of the interfaces count. */
+/**
+ * Warns of pods whose interfaces, which have `own`, have other addresses than their objects: those of the interfaces
+ * count, but for later ones that another pod claims.
+ */
 export function otherAddresses(
   { config, attachments }: Plan,
   { table }: Controller,
+  own: OwnAddresses,
 ): readonly Diagnostic[] {
   return (table?.ruleset.endpoints ?? []).flatMap((endpoint) => {
     const { addresses, stated } = endpoint;
+    const attachment = attachments.find(({ pod }) => podText(pod) === podText(endpoint));
+    if (attachment === undefined) return [];
+    const interfaces = attachment.interfaces.join();
+    const texts = (each: readonly Address[]) => each.map(formatAddress).join(", ") || "none";
+    const warned = (message: string) => [diagnostic("SL2008", attachment.span, message)];
+    const counted = new Set(addresses.map(addressKey));
+    const others = (own.get(podText(endpoint))?.added ?? []).filter(
+      (each) => !counted.has(addressKey(each)),
+    );
     // That an API server knows none yet is how every pod begins.
     const isNews = stated !== undefined && (stated.length > 0 || !config.source.kubernetes);
-    const attachment = attachments.find(({ pod }) => podText(pod) === podText(endpoint));
-    if (!isNews || attachment === undefined) return [];
-    const texts = (each: readonly Address[]) => each.map(formatAddress).join(", ") || "none";
-    const message = `got addresses of ${podText(endpoint)} (${texts(stated)}), want those of ${attachment.interfaces.join()} (${texts(addresses)}): these count`;
-    return [diagnostic("SL2008", attachment.span, message)];
+    return [
+      ...(isNews
+        ? warned(
+            `got addresses of ${podText(endpoint)} (${texts(stated)}), want those of ${interfaces} (${texts(addresses)}): these count`,
+          )
+        : []),
+      ...(others.length > 0
+        ? warned(
+            `got ${texts(others)} on ${interfaces} later, which another pod has: ${podText(endpoint)} does not get it`,
+          )
+        : []),
+    ];
   });
 }

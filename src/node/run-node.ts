@@ -495,7 +495,8 @@ class NodeProcess {
   }
 
   #otherAddresses(): readonly Diagnostic[] {
-    return otherAddresses(this.#plans.inForce, this.#enforcer.controller);
+    const { ownAddresses } = this.#ownNode;
+    return otherAddresses(this.#plans.inForce, this.#enforcer.controller, ownAddresses);
   }
 
   /** The files to read again: the config, the source's own, and the manifests. */

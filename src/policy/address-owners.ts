@@ -18,7 +18,16 @@ export function compareNames(a: Named, b: Named): number {
 type Named = { readonly meta: { readonly namespace: string; readonly name: string } };
 
 /**
- * Gives each address to one of the pods that claim it: one that is known to have it, then the youngest, then the last by
+ * What a pod's claim to an address rests on: its interface got it later, which the workload may have done; its object
+ * says so; its interface had it from the first.
+ */
+export type Claim = "added" | "stated" | "first";
+
+/** The best last. */
+const claims: readonly Claim[] = ["added", "stated", "first"];
+
+/**
+ * Gives each address to one of the pods that claim it: the one with the best claim, then the youngest, then the last by
  * name.
  *
  * Cost: constant for an address that one pod claims, linear in the claims otherwise.
@@ -27,11 +36,10 @@ export class AddressOwners {
   readonly #owners = new Map<string, Pod>();
   /** Only addresses that more than one pod claims, all their pods with the owner. */
   readonly #contested = new Map<string, Set<Pod>>();
-  readonly #isKnown: (pod: Pod) => boolean;
+  readonly #claimOf: (pod: Pod, address: Address) => Claim;
 
-  /** `isKnown`: whether a pod's addresses were read from its own interface. */
-  constructor(isKnown: (pod: Pod) => boolean) {
-    this.#isKnown = isKnown;
+  constructor(claimOf: (pod: Pod, address: Address) => Claim) {
+    this.#claimOf = claimOf;
   }
 
   claim(pod: Pod, address: Address): void {
@@ -42,7 +50,7 @@ export class AddressOwners {
       return;
     }
     remember(this.#contested, key, () => new Set([owner])).add(pod);
-    if (this.#compareClaims(owner, pod) < 0) this.#owners.set(key, pod);
+    if (this.#compareClaims(address, owner, pod) < 0) this.#owners.set(key, pod);
   }
 
   release(pod: Pod, address: Address): void {
@@ -53,7 +61,7 @@ export class AddressOwners {
       return;
     }
     claimants.delete(pod);
-    const rest = [...claimants].sort((a, b) => this.#compareClaims(a, b));
+    const rest = [...claimants].sort((a, b) => this.#compareClaims(address, a, b));
     if (rest.length === 1) this.#contested.delete(key);
     this.#owners.set(key, rest.at(-1)!);
   }
@@ -80,21 +88,25 @@ export class AddressOwners {
         const [first, ...others] = [...claimants].sort(compareNames);
         let winner = first!;
         return others.map((pod) => {
-          const older = this.#compareClaims(winner, pod) < 0 ? winner : pod;
-          winner = older === pod ? winner : pod;
-          const address = older.addresses.find((each) => addressKey(each) === key)!;
-          const whose = this.#isKnown(winner)
-            ? "that of the pod whose interface has it"
-            : undefined;
-          return sharedAddress(older, winner, address, whose);
+          const address = pod.addresses.find((each) => addressKey(each) === key)!;
+          const loser = this.#compareClaims(address, winner, pod) < 0 ? winner : pod;
+          winner = loser === pod ? winner : pod;
+          return sharedAddress(loser, winner, address, this.#whose(loser, winner, address));
         });
       });
   }
 
+  #whose(loser: Pod, winner: Pod, address: Address): string {
+    if (this.#claimOf(winner, address) === "first") return "that of the pod whose interface has it";
+    if (this.#claimOf(loser, address) === "added")
+      return "that pod's, since this one's interface got it later";
+    return "the younger pod's";
+  }
+
   /** Orders claims to one address: the last has it. */
-  #compareClaims(a: Pod, b: Pod): number {
-    const known = Number(this.#isKnown(a)) - Number(this.#isKnown(b));
-    return known || createdAt(a) - createdAt(b) || compareNames(a, b);
+  #compareClaims(address: Address, a: Pod, b: Pod): number {
+    const rank = (pod: Pod) => claims.indexOf(this.#claimOf(pod, address));
+    return rank(a) - rank(b) || createdAt(a) - createdAt(b) || compareNames(a, b);
   }
 }
 
@@ -102,12 +114,7 @@ function createdAt(pod: Pod): number {
   return Date.parse(pod.created) || 0;
 }
 
-function sharedAddress(
-  loser: Pod,
-  winner: Pod,
-  address: Address,
-  whose = "the younger pod's",
-): Diagnostic {
+function sharedAddress(loser: Pod, winner: Pod, address: Address, whose: string): Diagnostic {
   const { name, namespace, span } = loser.meta;
   const other = `${winner.meta.namespace}/${winner.meta.name}`;
   return diagnostic(

@@ -59,11 +59,15 @@ export type LocalPods =
       readonly ownAddresses?: OwnAddresses;
     };
 
-/**
- * Addresses of pods, by `namespace/name`, as their own interfaces have them. They count, whatever the pods' objects say,
- * and no other pod has them.
- */
-export type OwnAddresses = ReadonlyMap<string, readonly Address[]>;
+/** Addresses of pods, by `namespace/name`, as their own interfaces have them: they count, whatever the pods' objects say. */
+export type OwnAddresses = ReadonlyMap<string, InterfaceAddresses>;
+
+export interface InterfaceAddresses {
+  /** Those that it had from the first: no other pod has them. */
+  readonly first: readonly Address[];
+  /** Those that it got later, which a workload may have given it: another pod's, if one claims them. */
+  readonly added: readonly Address[];
+}
 
 /** The node on which all local pods run, as it is found there. */
 export interface OwnNode {

@@ -10,7 +10,7 @@ import {
   type Pod,
 } from "../manifest/objects.js";
 import { type Address, compareAddresses } from "../net/address.js";
-import { AddressOwners, compareNames, hasTraffic } from "./address-owners.js";
+import { AddressOwners, type Claim, compareNames, hasTraffic } from "./address-owners.js";
 import type {
   Cluster,
   ClusterNamespace,
@@ -79,7 +79,7 @@ export class LiveCluster implements Cluster {
   readonly #live = new Map<string, LivePod>();
   readonly #byNode = new Map<string, Set<LivePod>>();
   readonly #groups = new Map<string, MutableGroup>();
-  readonly #owners = new AddressOwners(({ meta }) => this.#own.has(podKey(meta)));
+  readonly #owners = new AddressOwners((pod, address) => this.#claimOf(pod, address));
   #sorted: readonly LivePod[] | undefined;
   #log = new ChangeLog();
 
@@ -195,7 +195,7 @@ export class LiveCluster implements Cluster {
   #setPod(key: string, stated: Pod | undefined): void {
     const before = this.#pods.get(key);
     const own = this.#own.get(key);
-    const pod = stated && own ? { ...stated, addresses: own } : stated;
+    const pod = stated && own ? { ...stated, addresses: [...own.first, ...own.added] } : stated;
     if (stated && own) this.#stated.set(key, stated);
     else this.#stated.delete(key);
     // A rival may be named twice: to settle a pod that is settled does nothing.
@@ -220,6 +220,15 @@ export class LiveCluster implements Cluster {
     for (const each of touched) this.#settle(each);
   }
 
+  #claimOf({ meta }: Pod, address: Address): Claim {
+    const key = podKey(meta);
+    const own = this.#own.get(key);
+    if (own === undefined) return "stated";
+    const isAmong = (each: Address) => compareAddresses(each, address) === 0;
+    if (own.first.some(isAmong)) return "first";
+    return this.#stated.get(key)?.addresses.some(isAmong) ? "stated" : "added";
+  }
+
   /** Brings a pod's entry up to date with the addresses that it has now. */
   #settle(key: string): void {
     const before = this.#live.get(key);
@@ -237,7 +246,7 @@ export class LiveCluster implements Cluster {
     const group = this.#groupOf(pod);
     this.#log.touchGroup(group);
     const stated = this.#stated.get(key)?.addresses;
-    const isOther = stated !== undefined && !haveSame(stated, pod.addresses);
+    const isOther = stated !== undefined && !haveSame(stated, addresses);
     const live = { pod, addresses, group, ...(isOther && { stated }) };
     this.#live.set(key, live);
     group.pods.push(live);

@@ -160,7 +160,8 @@ test("IncrementalCompiler: a patched blob opens, and its checksum is that of its
   Table.open(blob);
 });
 
-// Goal: the addresses of a pod's own interface count, whatever its object says, and no other pod has them.
+// Goal: the addresses of a pod's own interface count, whatever its object says, and no other pod has them; but those
+//       that it got later, which its workload may have given it, do not count where another pod claims them.
 // Method: own addresses come, change and go between other changes; each table is that of manifests that say the same.
 test("IncrementalCompiler: addresses of a pod's own interface", () => {
   const compiler = new IncrementalCompiler();
@@ -169,6 +170,7 @@ test("IncrementalCompiler: addresses of a pod's own interface", () => {
     text.replace("name: red,", "name: red, creationTimestamp: 2026-01-02T00:00:00Z,");
   const steps: readonly {
     own: string[];
+    added?: string[];
     put?: string;
     same: string;
     stated?: string[];
@@ -206,31 +208,53 @@ test("IncrementalCompiler: addresses of a pod's own interface", () => {
       same: podText("web", "web", ["9.0.0.2"], "n1"),
     },
     {
+      own: ["9.0.0.2"],
+      added: ["9.0.0.9"],
+      same: podText("web", "web", ["9.0.0.2", "9.0.0.9"], "n1"),
+      stated: ["9.0.0.2"],
+    },
+    {
+      own: ["9.0.0.2"],
+      added: ["9.0.0.9"],
+      put: podText("red", "red", ["9.0.0.9"]),
+      same: podText("web", "web", ["9.0.0.2"], "n1"),
+      says: "got address 9.0.0.9, which shop/red has too; it counts as that pod's",
+    },
+    {
+      own: ["9.0.0.2"],
+      added: ["9.0.0.9"],
+      put: podText("red", "red", ["9.0.0.3"]),
+      same: podText("web", "web", ["9.0.0.2", "9.0.0.9"], "n1"),
+      stated: ["9.0.0.2"],
+    },
+    {
       own: [],
       put: podText("web", "web", ["9.0.0.4"], "n1"),
       same: podText("web", "web", ["9.0.0.4"], "n1"),
     },
   ];
   const parsed = (put: string | undefined) => (put === undefined ? [] : parse(put));
-  const localWith = (own: readonly string[]) => ({
+  const addresses = (texts: readonly string[]) => texts.map((each) => parseAddress(each)!);
+  const localWith = (own: readonly string[], added: readonly string[] = []) => ({
     pods: new Set(["shop/web"]),
     ...(own.length > 0 && {
-      ownAddresses: new Map([["shop/web", own.map((each) => parseAddress(each)!)]]),
+      ownAddresses: new Map([["shop/web", { first: addresses(own), added: addresses(added) }]]),
     }),
   });
-  for (const [index, { own, put, same, stated, says }] of steps.entries()) {
+  for (const [index, { own, added, put, same, stated, says }] of steps.entries()) {
     const name = put?.includes("name: web") ? "web" : "red";
     if (put !== undefined)
       state = state.map((each) => (each.includes(`name: ${name}`) ? put : each));
     const changed = index === 0 ? parse(policyText + state.join("")) : parsed(put);
     const got = compiler.update(
       changed.map((each) => ({ put: each })),
-      localWith(own),
+      localWith(own, added),
     );
     const objects = parse(policyText + state.join(""));
-    const whole = compile({ objects, local: localWith(own) });
+    const whole = compile({ objects, local: localWith(own, added) });
     // What another pod has stated of this one's address, it has not.
-    const others = says === undefined ? state[1]! : podText("red", "red", []);
+    const isLost = says?.startsWith("whose") ?? false;
+    const others = isLost ? podText("red", "red", []) : state[1]!;
     const want = compile({ objects: parse(policyText + same + others), local: localWith([]) });
     assert(got.ok && whole.ok && want.ok);
     assert.isTrue(Buffer.from(got.blob).equals(Buffer.from(want.blob)), `step ${index}`);

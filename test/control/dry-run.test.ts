@@ -164,7 +164,9 @@ spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: { role
     { added = [], at = "10.0.0.1" }: { added?: readonly Pod[]; at?: string } = {},
   ) => {
     const local = {
-      ...(at !== "10.0.0.1" && { ownAddresses: new Map([["shop/a", [parseAddress(at)!]]]) }),
+      ...(at !== "10.0.0.1" && {
+        ownAddresses: new Map([["shop/a", { first: [parseAddress(at)!], added: [] }]]),
+      }),
       pods: new Set(["shop/a"]),
       modes: new Map<string, Mode>([["shop/a", mode]]),
       ownNode: { addresses: [parseAddress(node)!], isWhole: true },

@@ -282,6 +282,14 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     bench.inPod("ip", "address", "delete", "10.1.2.33/24", "dev", "eth0");
     await until("one less", async () => !(await ask("get", "endpoints")).includes("10.1.2.33"));
 
+    // Another pod's address, which a workload with CAP_NET_ADMIN can add, does not make it that pod.
+    bench.inPod("ip", "address", "add", "10.1.1.10/32", "dev", "eth0");
+    const other =
+      "got 10.1.1.10 on eth0 later, which another pod has: shop/database does not get it";
+    await until("another pod's", () => running.err().includes(other));
+    expect(await ask("get", "endpoints")).not.toContain("10.1.1.10");
+    bench.inPod("ip", "address", "delete", "10.1.1.10/32", "dev", "eth0");
+
     writeFileSync(cluster, right);
     await until("no difference", async () => (await readyz()).startsWith("ok:"));
     expect(await ask("status")).not.toContain("want those of eth0");
