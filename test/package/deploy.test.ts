@@ -1,5 +1,13 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -103,6 +111,10 @@ describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (nam
     expect(values("Environment")).toContain(`FDSTORE=${values("FileDescriptorStoreMax")[0]}`);
     // What is kept for the next start outlives a kill.
     expect(values("RuntimeDirectoryPreserve")).toEqual(["restart"]);
+    // A dynamic user's folder is below one that only root may enter, and nobody is in its group.
+    expect(values("DynamicUser")).toEqual([]);
+    expect([...values("User"), ...values("Group")]).toEqual(["sluice", "sluice"]);
+    expect(values("RuntimeDirectoryMode")).toEqual(["0750"]);
     // The JavaScript engine writes the code that it runs.
     expect(values("MemoryDenyWriteExecute")).not.toContain("yes");
   });
@@ -126,9 +138,25 @@ describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (nam
   });
 });
 
+test("the user and the group of the units are made", () => {
+  expect(read("systemd/sysusers.conf")).toMatch(/^u sluice - /m);
+  const program = "/usr/bin/systemd-sysusers";
+  if (!existsSync(program)) return; // what a machine without systemd has to say was said above
+  const temporary = mkdtempSync(join(tmpdir(), "sluice-users-"));
+  try {
+    mkdirSync(join(temporary, "etc"));
+    execFileSync(program, [`--root=${temporary}`, join(folder, "systemd/sysusers.conf")]);
+    for (const file of ["passwd", "group"])
+      expect(readFileSync(join(temporary, "etc", file), "utf8")).toMatch(/^sluice:/m);
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+});
+
 test("the unit of a node judges in place, and systemd has nothing against it", () => {
   const unit = read("systemd/sluice-node.service");
   const value = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(unit)?.[1];
+  expect([value("User"), value("Group")]).toEqual([undefined, "sluice"]);
   expect(value("ExecStart")).toBe("/usr/bin/env sluice node -f /etc/sluice/manifests");
   expect(value("CapabilityBoundingSet")).toBe("CAP_NET_ADMIN CAP_BPF CAP_PERFMON");
   expect(value("ReadWritePaths")).toBe("/sys/fs/bpf");
