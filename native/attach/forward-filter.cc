@@ -66,6 +66,9 @@ constexpr BpfMapShape POD_RANGES_SHAPE = {BPF_MAP_TYPE_ARRAY, 4, sizeof(ForwardF
 constexpr BpfMapShape COUNTERS_SHAPE = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(ForwardCounters), 1,
                                         0};
 
+// Pods beyond these share an account with another one.
+constexpr uint32_t ANSWER_ACCOUNTS = 1'024;
+
 constexpr uint32_t ONLY = 0;  // the key of a map's only entry
 
 size_t pageBytes() noexcept { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
@@ -130,8 +133,11 @@ Status ForwardFilter::prepare(Deny deny) noexcept {
 Status ForwardFilter::makeAnswers(Deny deny) noexcept {
   const bool answers = deny == Deny::Reject && hook_ == ForwardHook::Netfilter;
   const size_t bytes = answers ? ForwardAnswers::RING_BYTES : pageBytes();
-  const Status status =
+  Status status =
       createMap({BPF_MAP_TYPE_RINGBUF, 0, 0, static_cast<uint32_t>(bytes), 0}, &refused_);
+  if (status.ok()) {
+    status = createMap({BPF_MAP_TYPE_ARRAY, 4, 8, ANSWER_ACCOUNTS, 0}, &answerShares_);
+  }
   if (!status.ok() || !answers) return status;
   settings_.answers = 1;
   return ForwardAnswers::open(refused_.get(), &answers_);
@@ -208,6 +214,8 @@ Status ForwardFilter::makeTables(size_t bytes, std::unique_ptr<Tables>* tables) 
       {"tableBytes", Kind::Number, bytes},
       {"skbConntrack", Kind::Number, shapes_.skbConntrack},
       {"answers", Kind::Map, descriptor(refused_)},
+      {"answerShares", Kind::Map, descriptor(answerShares_)},
+      {"answerAccounts", Kind::Number, ANSWER_ACCOUNTS},
       {"skbLength", Kind::Number, shapes_.skbLength},
       {"skbKind", Kind::Number, shapes_.skbKind},
       {"conntrackType", Kind::Number, shapes_.conntrackType},

@@ -239,7 +239,8 @@ class ForwardFilter {
   std::unique_ptr<ForwardQueue> queue_;  // judges by roots_
   BpfRing eventRing_;
   BpfRing frameRing_;
-  Descriptor refused_;  // the ring of RefusedPackets: of this process alone
+  Descriptor refused_;       // the ring of RefusedPackets: of this process alone
+  Descriptor answerShares_;  // what each pod has had of it
   std::unique_ptr<ForwardAnswers> answers_;
   Descriptor podRangesMap_;
   PodRanges podRanges_ = {};  // what that map has

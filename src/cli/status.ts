@@ -107,7 +107,8 @@ function statusText(status: ControlStatus, io: Io): string {
 function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string): string[] {
   if (inPlace == null) return [];
   const { attached, packets, hook, hookReason, unknownPods, podRanges, bypass } = inPlace;
-  // A process of an earlier version has no guards.
+  // A process of an earlier version has no guards, and no such reason.
+  const { denyReason = null } = inPlace;
   const { on = 0, missing = 0, finding = 0, none = 0, off = 0 } = inPlace.guards ?? {};
   const looked = finding === 0 ? "" : `, ${finding} not found yet`;
   const without = none === 0 ? "" : `, ${count(none, "pod")} without an interface of its own here`;
@@ -122,6 +123,7 @@ function inPlaceLines({ inPlace }: ControlStatus, red: (text: string) => string)
       ? `in place: ${count(packets, "packet")} judged by ${hook}, ${unknown}\n`
       : red("in place: not attached yet\n"),
     ...(hookReason === null ? [] : [`in place: by ${hook}: ${hookReason}\n`]),
+    ...(denyReason === null ? [] : [red(`in place: ${denyReason}\n`)]),
     off > 0
       ? red("in place: pods' interfaces are not guarded: a pod can send under another's address\n")
       : `in place: ${count(on, "interface")} of pods guarded${looked}${without}\n`,

@@ -137,6 +137,8 @@ export interface InPlaceStatus {
   /** What judges there; and what the kernel lacks for a better one, null where there is none. */
   readonly hook: Exclude<Choice<"hook">, "auto">;
   readonly hookReason: string | null;
+  /** Why the senders of denied packets get no answer although one is asked for; null where they get it. */
+  readonly denyReason: string | null;
   /** The folder that keeps them attached when the process ends. */
   readonly pinFolder: string;
   /** Packets judged since they were first attached, and their bytes. */

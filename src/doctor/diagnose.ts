@@ -86,7 +86,7 @@ function inPlaceChecks({ inPlace }: Machine): Check[] {
     better(
       "hook",
       hasProgramType ? undefined : "rules of nftables, by iptables' match or a queue",
-      "Linux 6.4 or later with CONFIG_NETFILTER_BPF_LINK has programs at the hook, which are faster",
+      "Linux 6.4 or later with CONFIG_NETFILTER_BPF_LINK has programs at the hook, which are faster, and which alone can answer denied senders (--deny reject)",
     ),
     needed("bpf file system", hasFileSystem, "mount -t bpf bpf /sys/fs/bpf"),
     better(

@@ -168,9 +168,7 @@ export class InPlace {
     const open = (): Opened => {
       const { filter, hook, why } = openHook(pinFolder, wanted, deny);
       if (wanted === "auto" && why !== null) this.#tell(`judges by ${hook}: ${why}`, "warning");
-      if (deny === "reject" && !answersBy(hook)) {
-        this.#tell(`denied packets get no answer: --deny reject needs --hook netfilter`, "warning");
-      }
+      if (deny === "reject" && !answersBy(hook)) this.#tell(unansweredText, "warning");
       filter.askForDroppedFrames(this.#wantsFrames);
       return {
         filter,
@@ -209,6 +207,7 @@ export class InPlace {
       attached: this.isAttached,
       hook: this.#inUse.hook,
       hookReason: this.#inUse.why,
+      denyReason: this.deny === this.#options.deny ? null : unansweredText,
       pinFolder: this.#config.pinFolder,
       packets: totalPackets,
       bytes: totalBytes,
@@ -315,6 +314,8 @@ export class InPlace {
       : "this kernel has no nftables for bridges: frames between pods of one bridge that are no IP are not judged";
   }
 }
+
+const unansweredText = "denied packets get no answer: --deny reject needs --hook netfilter";
 
 /** Whether what judges there knows whom the sender of a packet has sent it to, and so can answer for that. */
 function answersBy(hook: Hook): boolean {

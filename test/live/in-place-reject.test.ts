@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { setSysctl } from "../../src/dataplane/host.js";
-import { kernelObstacle, NodeBench } from "./in-place-bench.js";
+import { hookObstacle, kernelObstacle, NodeBench } from "./in-place-bench.js";
 import { finish, named, until } from "./lab-harness.js";
 import { permissive, restrictive, restrictiveWays } from "./wire-bench.js";
 
@@ -211,10 +211,54 @@ print(time.monotonic() - began)`;
     const answers = last - before;
     const heard = Number(bench.run(bench.peer, "python3", "-c", errorsHeard)) - heardBefore;
     expect(heard).toBe(answers);
-    expect(answers).toBeGreaterThan(200);
-    expect(answers).toBeLessThanOrEqual(256 + 1_000 * (seconds + 2));
-    expect(answers).toBeLessThan(10_000);
+    expect(answers).toBeGreaterThan(0);
+    // A pod's share of the thousand a second.
+    expect(answers).toBeLessThanOrEqual(32 * (seconds / 0.268 + 2));
   });
+
+  test("a pod that floods takes no answers from others", async () => {
+    bench.route();
+    const { pid } = await start(restrictive);
+    // While the process stands still, the peer sends more than the ring to it has room for, and the pod one packet. The
+    // answer to that comes when the process goes on, but not if it was stopped for too long: then again.
+    const sender = `import ctypes, glob, os, signal, socket, sys
+def stopped(): return all(open(each).read().rsplit(")", 1)[1].split()[0] == "T" for each in glob.glob("/proc/${pid}/task/*/stat"))
+asks = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asks.connect(("10.0.0.2", 53))
+asks.settimeout(1)
+assert ctypes.CDLL(None).setns(os.open("/proc/${process.pid}/fd/${bench.peer}", os.O_RDONLY), 0) == 0
+floods = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(20):
+    os.kill(${pid}, signal.SIGSTOP)
+    while not stopped(): pass
+    for _ in range(500): floods.sendto(b"x", ("10.0.0.1", 81))
+    asks.send(b"x")
+    os.kill(${pid}, signal.SIGCONT)
+    try: asks.recv(9)
+    except TimeoutError: continue
+    except OSError: print("answered"); break`;
+    expect(bench.run(bench.pod, "python3", "-c", sender)).toBe("answered\n");
+  });
+
+  const rulesObstacle = hookObstacle("iptables");
+  test.skipIf(rulesObstacle !== undefined)(
+    named(
+      "where rules lead to the judge nobody is answered, and every surface says so",
+      rulesObstacle,
+    ),
+    async () => {
+      bench.close();
+      bench = new NodeBench("iptables");
+      await bench.open();
+      bench.route();
+      await start(restrictive);
+      const why = "denied packets get no answer: --deny reject needs --hook netfilter";
+      expect(bench.said).toContain(why);
+      expect(await bench.status()).toMatchObject({ deny: "drop", inPlace: { denyReason: why } });
+      expect(await bench.ask("status", "--socket", bench.socket)).toContain(`in place: ${why}\n`);
+      expect(await bench.try("peer", 4, TCP, 81)).toBe("timed-out");
+    },
+  );
 
   test("what is only audited passes, and is answered by none but its own end", async () => {
     bench.route();

@@ -7,6 +7,9 @@
 extern const char skbConntrack[], skbLength[], skbKind[], conntrackType[], conntrackStatus[],
     originalTuple[], replyTuple[];
 
+// What each pod has had of the answers, and how many there is room for.
+extern const char answerShares[], answerAccounts[];
+
 // Functions of the kernel.
 extern void* bpf_rdonly_cast(const void* object, SluiceU32 type);
 typedef struct {
@@ -65,12 +68,30 @@ INLINE int isForOne(const Packet* packet) {
   return (kind & KIND_MASK) == KIND_HOST;
 }
 
+// A pod's share: an eighth of what the process answers, 1,000 a second. Other pods' answers have
+// room in the ring, whatever one pod asks for.
+enum { SHARE_WINDOW_BITS = 28, SHARE_ANSWERS = 32, SHARE_COUNT_BITS = 16 };
+
+// Takes an answer from a pod's share; returns 0 when it has had that. Processors that count at once
+// may give some more.
+INLINE int takeShare(SluiceU32 account) {
+  const SluiceU32 key = account % (SluiceU32)LOADED(answerAccounts);
+  SluiceU64* const had = mapLookup(answerShares, &key);
+  if (had == 0) return 0;
+  const SluiceU64 window = monotonicNs() >> SHARE_WINDOW_BITS;
+  SluiceU64 now = *had;
+  if (now >> SHARE_COUNT_BITS != window) now = window << SHARE_COUNT_BITS;
+  if ((now & ((1 << SHARE_COUNT_BITS) - 1)) >= SHARE_ANSWERS) return 0;
+  *had = now + 1;
+  return 1;
+}
+
 // A packet has been translated on its way to here, and its sender knows nothing of that. Whom it
 // has sent to is the destination of the tuple of the packet's direction.
-INLINE void handOver(const Packet* packet) {
+INLINE void handOver(const Packet* packet, SluiceU32 account) {
   const Tuple* const asSent = packet->asSent;
   Dynptr view;
-  if (asSent == 0 || !isForOne(packet)) return;
+  if (asSent == 0 || !isForOne(packet) || !takeShare(account)) return;
   if (bpf_dynptr_from_skb(packet->skb, 0, &view) != 0) return;
   SluiceRefusedPacket* const refused = ringReserve(answers, sizeof *refused, 0);
   if (refused == 0) return;
@@ -120,7 +141,8 @@ INLINE int judgeConnection(Packet* packet, const void* entry, SluiceU32 info) {
   if ((info == CT_RELATED || info == CT_RELATED_REPLY) && isStrayError(packet, &flow)) {
     return drop(packet, &flow, SLUICE_DropReason_RelatedMismatch, 0);
   }
-  packet->asSent = info < CT_REPLY ? original : reply;
+  packet->isReply = info >= CT_REPLY;
+  packet->asSent = packet->isReply ? reply : original;
   // Without an answer all packets of a connection are new to the kernel; the first one is told.
   const SluiceU64 status = *(const SluiceU64*)((const char*)entry + LOADED(conntrackStatus));
   return judge(packet, &flow, info == CT_NEW && (status & STATUS_CONFIRMED) == 0);

@@ -53,6 +53,7 @@ typedef struct {
   int isV6;
   const void* asSent;  // what handOver() knows it by; 0: nobody may get an answer
   Dropped* dropped;    // written by drop()
+  int isReply;         // whether the flow's destination has sent it
 } Packet;
 
 // Bytes of a packet, from its IP header on; 0 when it has fewer. `buffer` has room for them; the
@@ -64,8 +65,9 @@ INLINE const SluiceU8* readPacket(const Packet* packet, SluiceU32 offset, Sluice
 // when they cannot be read.
 INLINE SluiceU32 copyStart(const Packet* packet, SluiceU8* into, SluiceU32 bytes);
 
-// Hands a packet that policy denies to the process, which answers its sender.
-INLINE void handOver(const Packet* packet);
+// Hands a packet that policy denies to the process, which answers its sender. The answer is on the
+// account of a local endpoint.
+INLINE void handOver(const Packet* packet, SluiceU32 account);
 
 INLINE SluiceU32 leafOf(const Packet* packet, const SluiceU32* address) {
   if (!packet->isV6) return sluiceLeafV4(packet->table, swap32(address[0]));
@@ -229,7 +231,13 @@ INLINE int judge(const Packet* packet, const Flow* flow, int isFirst) {
     const SluiceU8 reason = (denied & SLUICE_DENIED_BY_EGRESS) != 0
                                 ? SLUICE_DropReason_PolicyEgress
                                 : SLUICE_DropReason_PolicyIngress;
-    if (packet->control->answers != 0) handOver(packet);
+    if (packet->control->answers != 0) {
+      const SluiceU32 client = endpointOf(packet, source);
+      const SluiceU32 server = endpointOf(packet, destination);
+      // The sender's, where it is a pod of this node: else the pod's that it has sent to.
+      const SluiceU32 first = packet->isReply ? server : client;
+      handOver(packet, first != SLUICE_NONE ? first : client & server);
+    }
     return drop(packet, flow, reason, denied);
   }
   if (!isFirst) return ACCEPT;
@@ -376,6 +384,7 @@ INLINE int begin(Packet* packet, void* skb, int isV6, SluiceU32 bytes, Dropped* 
   packet->bytes = bytes;
   packet->asSent = 0;
   packet->dropped = dropped;
+  packet->isReply = 0;
   packet->counters = mapLookup(counters, &zero);
   packet->control = mapLookup(control, &zero);
   if (packet->counters == 0 || packet->control == 0) return 0;

@@ -43,7 +43,10 @@ INLINE SluiceU32 copyStart(const Packet* packet, SluiceU8* into, SluiceU32 bytes
 }
 
 // Whom the sender of a packet to a Service has sent it to, its own header does not say.
-INLINE void handOver(const Packet* packet) { (void)packet; }
+INLINE void handOver(const Packet* packet, SluiceU32 account) {
+  (void)packet;
+  (void)account;
+}
 
 INLINE int isError(const Packet* packet, const Headers* headers) {
   const SluiceU8 type = headers->type;
