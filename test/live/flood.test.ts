@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { mayMakeNamespaces } from "../../src/lab/privilege.js";
 import { labObstacle, named, pause, root, until } from "./lab-harness.js";
 import { allAllowed, type Host, NodeBench, wire } from "./node-bench.js";
-import { missing, restrictive, WireBench } from "./wire-bench.js";
+import { missing, restrictive, usualLink, WireBench } from "./wire-bench.js";
 
 const obstacle = mayMakeNamespaces()
   ? missing("ip", "nsenter", "python3", "iperf3")
@@ -25,7 +25,7 @@ describe.skipIf(obstacle !== undefined)(named("flood", obstacle), () => {
   afterEach(() => bench.close());
 
   test("an established transfer goes on, new connections begin, memory stays", async () => {
-    const dataplane = bench.filter(restrictive, "af-packet", { connectionsMax });
+    const dataplane = bench.filter(restrictive, usualLink, { connectionsMax });
     let best = 0;
     for (let round = 0; round < 5 && best < 0.5; round++) {
       const calm = await bench.bulk(1);

@@ -13,6 +13,7 @@ import {
 } from "../../src/dataplane/host.js";
 import { formatAddress, parseAddress } from "../../src/net/address.js";
 import { type Answer, finish, main, root, until } from "./lab-harness.js";
+import { usualLink } from "./wire-bench.js";
 
 /** The pods of a node, and a host on the network behind it, by the last byte of their addresses. */
 export const hosts = { a: 1, b: 2, c: 3, peer: 9 } as const;
@@ -70,7 +71,8 @@ spec: { podSelector: { matchLabels: { app: c } }, policyTypes: [Ingress] }
 /** What stands in a config for a pod's wire. */
 export function wire(name: PodName, more = ""): string {
   const mac = `"02:00:00:00:00:0${hosts[name]}"`;
-  return `  - { pod: shop/${name}, inside: in-${name}, outside: out-${name}, podMac: ${mac}${more} }\n`;
+  const link = usualLink === "kernel" ? ", link: kernel" : "";
+  return `  - { pod: shop/${name}, inside: in-${name}, outside: out-${name}, podMac: ${mac}${link}${more} }\n`;
 }
 
 /** A process that enforces. */
