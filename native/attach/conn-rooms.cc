@@ -19,6 +19,9 @@ constexpr uint32_t SHIFT_MAX = 14;
 constexpr uint32_t SHIFT_MIN = 6;
 // After the kernel has refused more, it is asked again after this time.
 constexpr uint64_t REFUSED_NS = 1'000'000'000;
+// Who waits for more gives up when there was none for so long, and looks this often.
+constexpr uint64_t PATIENCE_NS = 1'000'000'000;
+constexpr timespec LOOK_EVERY = {0, 200'000};
 
 }  // namespace
 
@@ -132,20 +135,28 @@ void ConnRooms::Room::prepare(uint32_t used) noexcept {
 
 bool ConnRooms::Room::grow(uint32_t wanted) noexcept {
   if (wanted > rooms_->mapsEach_ << rooms_->shift_) return false;
-  for (;;) {
-    const uint32_t answers = answers_.load();
-    if (places() >= wanted) return true;
-    if (isRefused()) return false;
-    ask(std::max(wanted, wanted_.load()));
-    answers_.wait(answers);
+  if (places() >= wanted) return true;
+  if (isRefused()) return false;
+  ask(std::max(wanted, wanted_.load()));
+  uint32_t had = places();
+  for (uint64_t sinceNs = clockNs(); places() < wanted && !isRefused();) {
+    const uint64_t nowNs = clockNs();
+    if (places() != had) {
+      had = places();
+      sinceNs = nowNs;
+    } else if (nowNs - sinceNs > PATIENCE_NS) {
+      // The kernel does not answer, as where memory has to be taken from others first.
+      refusedAtNs_.store(nowNs);
+      break;
+    }
+    nanosleep(&LOOK_EVERY, nullptr);
   }
+  return places() >= wanted;
 }
 
 void ConnRooms::Room::catchUp() noexcept {
   while (places() < wanted_.load() && !isRefused()) {
     refusedAtNs_.store(add().ok() ? 0 : clockNs());
-    answers_.fetch_add(1);
-    answers_.notify_all();
   }
 }
 

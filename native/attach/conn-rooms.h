@@ -50,13 +50,12 @@ class ConnRooms {
    private:
     Status add() noexcept;
     void ask(uint32_t places) noexcept;
-    // Whether the kernel has just said that there is no more.
+    // Whether the kernel has just said that there is no more, or has said nothing for long.
     [[nodiscard]] bool isRefused() const noexcept;
 
     ConnRooms* rooms_;
     uint32_t firstMap_;
     std::atomic<uint32_t> wanted_ = 0;
-    std::atomic<uint32_t> answers_ = 0;  // maps that were added or refused
     std::atomic<uint64_t> refusedAtNs_ = 0;
   };
 

@@ -22,7 +22,8 @@ class ConnRoom {
   [[nodiscard]] uint32_t places() const noexcept { return places_.load(std::memory_order_acquire); }
   // Asks for memory in time, where so many places are in use.
   virtual void prepare(uint32_t used) noexcept = 0;
-  // Waits for the memory of so many places; false when there is none. Some 20 ms.
+  // Waits for the memory of so many places, some 20 ms for each map of them; false when there is
+  // none, or none has come for a second.
   [[nodiscard]] virtual bool grow(uint32_t places) noexcept = 0;
 
  protected:

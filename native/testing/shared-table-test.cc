@@ -3,6 +3,8 @@
 //         that is too small is refused.
 // Method: the table's maps are read as the kernel reads them, by one system call for each entry.
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -147,6 +149,24 @@ TEST("shared table: memory comes as the table fills, ahead of need or when it is
   REQUIRE(other.isMapped());
   other.rooms().room(0)->prepare(each - 1);
   while (other.rooms().room(0)->places() == each) sched_yield();
+}
+
+// A child of fork() has the room, and no thread that makes memory for it.
+TEST("shared table: whoever waits for memory that nobody makes gives up, and does not wait again") {
+  const SharedMemory memory(100'000);
+  REQUIRE(memory.valid());
+  if (!memory.isMapped()) return;
+  ConnRoom& room = *memory.rooms().room(0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    alarm(60);
+    const bool grown = room.grow(room.places() + 1) || room.grow(room.places() + 1);
+    _exit(grown ? 1 : 0);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 }  // namespace sluice::testing
