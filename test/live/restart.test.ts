@@ -292,7 +292,7 @@ describe.skipIf(sidecarObstacle !== undefined)(
       for (const round of ["first", "second"]) {
         await bench.end(running, signal);
         running = await bench.sidecar("--on-stop", "block", "--socket", "none");
-        expect(running.err()).toContain("2 established connections adopted, 0 denied");
+        expect(running.err()).toContain("2 connections adopted, 0 denied");
         for (const { child, lines } of held) {
           const before = lines.length;
           child.stdin!.write(`${round}\n`);

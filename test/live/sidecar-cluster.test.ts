@@ -151,7 +151,7 @@ except Exception as error: print(type(error).__name__, error)`;
         await bench.end(first, signal);
         const second = sidecar();
         await bench.ready(second);
-        expect(second.err()).toMatch(/1 established connections adopted/);
+        expect(second.err()).toMatch(/1 connections adopted/);
         await client.say("still");
         await until("what it sends now", () => received().includes("bytes_received:12"));
       },

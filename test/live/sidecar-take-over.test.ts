@@ -27,6 +27,16 @@ const rounds = Number(process.env["SLUICE_RESTART_ROUNDS"] ?? 2);
 const reloads = Number(process.env["SLUICE_RESTART_RELOADS"] ?? 2);
 /** Clients of each kind at each of two addresses. */
 const clients = process.env["SLUICE_RESTART_CLIENTS"] ?? "2";
+/** Has the kernel leave a connection half open until its client sends data, as nginx's \`deferred\` does. */
+const deferredServer = `
+import socket, sys
+server = socket.create_server(("", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
+server.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)
+print("serving", flush=True)
+while True:
+    connection = server.accept()[0]
+    connection.sendall(connection.recv(100))
+`;
 
 // Goal: one sidecar follows another, and neither the workload nor who talks to it notices; who is denied is
 // never answered in between, nor while one starts, reloads or stops.
@@ -192,6 +202,27 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
       closeDescriptor(listener);
       server.close();
     }
+  });
+
+  // Goal: a client whose connection is half open for the kernel when the process is killed is not cut off.
+  test("after a kill, connections that the workload's kernel has half open go on", async () => {
+    await bench.settled();
+    const server = bench.start(bench.pod, "python3", "-c", deferredServer, "5432");
+    await until("the server", () => server.out() === "serving\n");
+    const killed = await bench.sidecar();
+    const held = podAddresses.map((address) =>
+      bench.traffic(bench.network, "hold", "tcp", address, "5432"),
+    );
+    await until("the connections", () => held.every(({ out }) => out() === "connected\n"));
+    await bench.end(killed, "SIGKILL");
+    const next = await bench.sidecar();
+    expect(next.err()).toContain("2 connections adopted, 0 denied");
+    for (const each of held) {
+      await each.say("after");
+      await each.say("answered");
+      expect(JSON.parse(await each.say("end"))).toEqual({ after: true });
+    }
+    expect(await bench.end(next)).toBe(0);
   });
 
   test("a service manager restarts it: nothing fails, and a stop puts everything back", async () => {

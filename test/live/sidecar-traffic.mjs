@@ -5,6 +5,9 @@ import { Agent, createServer, get } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import { createInterface } from "node:readline";
 
+/** A request fails by what becomes of its packets, and not because a busy machine is silent for seconds. */
+const patientMs = 60_000;
+
 const [mode, ...words] = process.argv.slice(2);
 const modes = { serve, once, load, flood, hold };
 const end = modes[mode](...words);
@@ -15,16 +18,22 @@ createInterface({ input: process.stdin }).on("line", (line) => {
       process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
     });
   } else {
-    process.stdout.write(`${end.mark?.(line) ?? line}\n`);
+    const answer = (text) => process.stdout.write(`${text ?? line}\n`);
+    const marked = end.mark?.(line);
+    if (marked instanceof Promise) marked.then(answer);
+    else answer(marked);
   }
 });
 
 /** HTTP on one port; echoes TCP and UDP on others. */
 function serve(httpPort, ...echoPorts) {
   const body = "x".repeat(2_000);
-  createServer((_request, response) => response.end(body)).listen(Number(httpPort), "::", () => {
-    process.stdout.write("serving\n");
-  });
+  const never = { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 };
+  createServer(never, (_request, response) => response.end(body)).listen(
+    Number(httpPort),
+    "::",
+    () => process.stdout.write("serving\n"),
+  );
   for (const port of echoPorts) {
     const udp = createSocket("udp6");
     udp.on("message", (message, { port: from, address }) => udp.send(message, from, address));
@@ -56,13 +65,17 @@ function load(each, ...urls) {
   const result = { done: 0, failed: 0, errors: [] };
   const ask = (url, agent) =>
     new Promise((resolve, reject) => {
-      const request = get(url, { agent, timeout: 8_000 }, (response) => {
+      const begunMs = Date.now();
+      const request = get(url, { agent, timeout: patientMs }, (response) => {
         response.resume();
         response.on("end", resolve);
         response.on("error", reject);
       });
       request.on("timeout", () => request.destroy(new Error("no answer in time")));
-      request.on("error", reject);
+      request.on("error", ({ message }) => {
+        const bytes = request.socket?.bytesRead ?? 0;
+        reject(new Error(`${message} (${Date.now() - begunMs} ms, ${bytes} bytes read)`));
+      });
     });
   const keep = async (url, agent) => {
     while (!ended) {
@@ -132,13 +145,19 @@ function flood(address, port) {
   };
 }
 
-/** Holds one connection, by TCP or UDP; a mark sends a word by it and notes whether that comes back. */
+/**
+ * Holds one connection, by TCP or UDP; a mark sends a word by it and notes whether that comes back. The mark
+ * `answered` sends none: it is answered when all before have come back.
+ */
 function hold(protocol, address, port, localPort) {
   const marks = {};
-  const waiting = [];
+  let answered = () => {};
+  const tell = () => {
+    if (!Object.values(marks).includes(false)) answered();
+  };
   const heard = (name) => {
     marks[name] = true;
-    waiting.shift()?.();
+    tell();
   };
   const lines = (data) => String(data).split("\n").filter(Boolean).forEach(heard);
   let send;
@@ -161,6 +180,12 @@ function hold(protocol, address, port, localPort) {
   }
   return {
     mark: (name) => {
+      if (name === "answered") {
+        return new Promise((resolve) => {
+          answered = resolve;
+          tell();
+        });
+      }
       marks[name] ??= false;
       send(`${name}\n`);
     },

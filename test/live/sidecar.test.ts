@@ -146,7 +146,7 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     const load = bench.traffic(bench.network, "load", "2", ...urls);
     await pause(500);
     const running = await bench.sidecar("--adopt");
-    expect(running.err()).toMatch(/[1-9]\d* established connections adopted, 0 denied/);
+    expect(running.err()).toMatch(/[1-9]\d* connections adopted, 0 denied/);
     for (let generation = 2; generation <= 101; generation++) {
       running.child.kill("SIGHUP");
       await until("the reload", () =>
@@ -302,6 +302,7 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
       const held = bench.traffic(bench.network, "hold", ...words);
       await until("the connection", () => held.out() === "connected\n");
       await held.say("before");
+      await held.say("answered");
       return held;
     };
     writeFileSync(join(bench.manifests, "echo.yaml"), allowEcho);
@@ -310,11 +311,12 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     const denied = await hold("tcp", podAddresses[0], "5433");
     const socket = join(bench.folder, "control.sock");
     const running = await bench.sidecar("--adopt", "--established", "keep", "--socket", socket);
-    expect(running.err()).toContain("2 established connections adopted, 1 denied");
+    expect(running.err()).toContain("2 connections adopted, 1 denied");
     const asked = spawn(process.execPath, [main, "status", "-o", "json", "--socket", socket]);
     const { connectionsByEndpoint } = JSON.parse((await finish(asked)).stdout);
     expect(connectionsByEndpoint).toMatchObject([{ pod: "shop/database", used: 2 }]);
     for (const each of [allowed4, allowed6, denied]) await each.say("during");
+    for (const each of [allowed4, allowed6]) await each.say("answered");
     const results = async (...all: Running[]): Promise<unknown[]> =>
       Promise.all(all.map(async (each) => JSON.parse(await each.say("end"))));
     expect(await results(allowed4, allowed6, denied)).toEqual([
@@ -339,8 +341,9 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     const denied = bench.traffic(bench.network, "hold", "tcp", podAddresses[0], "5433");
     await until("the connection", () => denied.out() === "connected\n");
     await denied.say("before");
+    await denied.say("answered");
     const running = await bench.sidecar("--adopt", "--established", "keep");
-    expect(running.err()).toContain("0 established connections adopted, 1 denied");
+    expect(running.err()).toContain("0 connections adopted, 1 denied");
     await denied.say("during");
     expect(JSON.parse(await denied.say("end"))).toEqual({ before: true, during: false });
     expect(await bench.end(running)).toBe(0);

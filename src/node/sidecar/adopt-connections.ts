@@ -22,6 +22,8 @@ const LISTEN = 10;
 /** The kernel's states of a live connection, each with our state and its lifetime. */
 const tracked: ReadonlyMap<number, readonly [state: number, seconds: number]> = new Map([
   [ESTABLISHED, [ConnState.Established, 5 * 24 * 3_600]],
+  // SYN_RECV: its opener may take it for open, since the kernel waits for an answer that is lost, or for data.
+  [3, [ConnState.SynReceived, 60]],
   [4, [ConnState.FinWait, 120]], // FIN_WAIT1
   [5, [ConnState.CloseWait, 60]], // FIN_WAIT2
   [8, [ConnState.CloseWait, 60]], // CLOSE_WAIT

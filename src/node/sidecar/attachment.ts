@@ -327,7 +327,7 @@ class Taking implements OpenAttachment {
 
   joined(taken: number): void {
     if (this.#denied === undefined) return;
-    this.#say(`${taken} established connections adopted, ${this.#denied} denied`);
+    this.#say(`${taken} connections adopted, ${this.#denied} denied`);
   }
 
   started(): void {
