@@ -4,8 +4,11 @@ import {
   type SectionName,
   sectionElementBytes,
   TableHeader,
+  TRIE_CHILD_BIT,
+  TrieV6Node,
 } from "../layout/layout.gen.js";
 import { LINE_WORDS, lineTerm, lineValue } from "./checksum.js";
+import type { RestSection } from "./encode.js";
 
 const CHECKSUM_AT = TableHeader.checksum / 4;
 const sectionCount = Object.keys(SectionId).length;
@@ -69,6 +72,61 @@ export class BlobEditor {
   /** Removes an element: the inverse of `insert`. */
   remove(section: SectionName, index: number, elements = 1): void {
     this.#splice(section, index * elements, -elements);
+  }
+
+  /** Sets a field of the header. */
+  setHeader(field: "classCount" | "rowCount", value: number): void {
+    this.set(TableHeader[field] / 4, value);
+  }
+
+  /**
+   * Gives every leaf in the tries another number, by its old one.
+   *
+   * Cost: a pass over the tries.
+   */
+  renumberLeaves(numbers: Uint32Array): void {
+    const words = this.#words;
+    for (const section of ["trieV4Root", "trieV4Nodes", "trieV6Root", "trieV6Entries"] as const) {
+      const start = this.start(section);
+      const end = start + this.count(section);
+      for (let from = start; from < end; from += LINE_WORDS) {
+        const to = Math.min(end, from + LINE_WORDS);
+        let isChanged = false;
+        for (let at = from; at < to; at++) {
+          const entry = words[at]!;
+          if (entry >= TRIE_CHILD_BIT || numbers[entry] === entry) continue;
+          words[at] = numbers[entry]!;
+          isChanged = true;
+        }
+        if (isChanged) this.#changed.add(from / LINE_WORDS);
+      }
+    }
+    const start = this.start("trieV6Nodes");
+    for (let node = 0; node < this.count("trieV6Nodes"); node++) {
+      for (const field of [TrieV6Node.missLeaf, TrieV6Node.hitLeaf]) {
+        const at = start + (node * TrieV6Node.bytes + field) / 4;
+        this.set(at, numbers[this.get(at)]!);
+      }
+    }
+  }
+
+  /** Lays all sections behind the tries out anew. */
+  setRest(sections: Readonly<Record<RestSection, Uint8Array>>): void {
+    const names = (Object.keys(SectionId) as SectionName[]).slice(SectionId.leaves);
+    const first = this.start("leaves") / LINE_WORDS;
+    const starts: number[] = [];
+    let lines = first;
+    for (const name of names as RestSection[]) {
+      starts.push(lines);
+      lines += linesOf(Math.ceil(sections[name].byteLength / 4));
+    }
+    this.#resize(lines);
+    (names as RestSection[]).forEach((name, order) => {
+      this.#write(starts[order]!, sections[name]);
+      const id = SectionId[name];
+      this.set(fieldOf(id, Section.offset), starts[order]! * LINE_WORDS * 4);
+      this.set(fieldOf(id, Section.count), sections[name].byteLength / sectionElementBytes[id]!);
+    });
   }
 
   /**
@@ -146,6 +204,36 @@ export class BlobEditor {
       const at = fieldOf(later, Section.offset);
       this.set(at, this.get(at) + by * LINE_WORDS * 4);
     }
+    this.set(TableHeader.totalBytes / 4, lines * LINE_WORDS * 4);
+  }
+
+  /** Writes bytes from a line on, and zeros up to the end of their last line. */
+  #write(line: number, bytes: Uint8Array): void {
+    const count = linesOf(Math.ceil(bytes.byteLength / 4));
+    const room = new Uint8Array(this.#words.buffer, line * LINE_WORDS * 4, count * LINE_WORDS * 4);
+    const rest = room.subarray(bytes.byteLength);
+    const isSame =
+      Buffer.compare(room.subarray(0, bytes.byteLength), bytes) === 0 &&
+      rest.every((byte) => byte === 0);
+    if (isSame) return;
+    const whole = new Uint8Array(room.byteLength);
+    whole.set(bytes);
+    const words = new Uint32Array(whole.buffer);
+    const first = line * LINE_WORDS;
+    for (let at = 0; at < words.length; at++) this.set(first + at, words[at]!);
+  }
+
+  /** Adds lines of zeros at the end, or takes the last ones away. */
+  #resize(lines: number): void {
+    if (lines === this.#lines) return;
+    this.#settle();
+    this.#moved = true;
+    this.#taken = undefined;
+    if (lines > this.#values.length) this.#grow(lines);
+    const [from, to] = [Math.min(lines, this.#lines), Math.max(lines, this.#lines)];
+    this.#words.fill(0, from * LINE_WORDS, to * LINE_WORDS);
+    this.#values.fill(0, from, to);
+    this.#lines = lines;
     this.set(TableHeader.totalBytes / 4, lines * LINE_WORDS * 4);
   }
 

@@ -11,6 +11,12 @@ import {
 } from "./prefix-list.js";
 import { NO_SETS, Signatures } from "./signatures.js";
 
+/** The origin class of addresses, and the endpoint that has them; NONE where none has. */
+export interface TableLeaf {
+  readonly originId: number;
+  readonly endpointId: number;
+}
+
 /** The classes of addresses that no rule of the ruleset distinguishes. */
 export interface AddressClasses {
   /** Sets that some rule names, in the order of their keys; rules refer to them by place. */
@@ -24,7 +30,7 @@ export interface AddressClasses {
   readonly v4: PrefixList;
   readonly v6: PrefixList;
   /** What prefixes refer to. The first ones are those of the origin classes, without endpoint. */
-  readonly leaves: readonly { readonly originId: number; readonly endpointId: number }[];
+  readonly leaves: readonly TableLeaf[];
   /** How the classes were computed, for moving single addresses between them. */
   readonly signatures: Signatures;
 }
@@ -61,11 +67,28 @@ export function classifyAddresses(ruleset: Ruleset): AddressClasses {
 
   const v4 = sweep(marks[4].list(), 4, signatures);
   const v6 = sweep(marks[6].list(), 6, signatures);
-  const origins = signatures.number();
-  return { sets, origins, signatures, ...numberLeaves(v4, v6, origins.length, signatures) };
+  const { origins } = signatures.number();
+  const { leaves, leafOf } = numberLeaves(
+    origins.length,
+    [v4, v6].flatMap(({ prefixes, endpoints }) =>
+      endpoints.flatMap((endpointId, index) =>
+        endpointId === NONE
+          ? []
+          : { originId: signatures.originOf(prefixes.payloads[index]!), endpointId },
+      ),
+    ),
+  );
+  for (const { prefixes, endpoints } of [v4, v6]) {
+    endpoints.forEach((endpointId, index) => {
+      const originId = signatures.originOf(prefixes.payloads[index]!);
+      prefixes.payloads[index] = leafOf({ originId, endpointId });
+    });
+  }
+  return { sets, origins, signatures, v4: v4.prefixes, v6: v6.prefixes, leaves };
 }
 
-function setsOf(ruleset: Ruleset): readonly AddressSet[] {
+/** The sets that some rule names, in the order of their keys. */
+export function setsOf(ruleset: Ruleset): readonly AddressSet[] {
   const sets = new Set<AddressSet>();
   const seen = new Set<object>();
   for (const endpoint of ruleset.endpoints) {
@@ -149,38 +172,26 @@ function bitsOf(family: 4 | 6): number {
   return family === 4 ? 32 : 128;
 }
 
-/** Numbers leaves: origin classes first, then those of endpoints; and puts them on the prefixes. */
-function numberLeaves(
-  v4: Swept,
-  v6: Swept,
+/**
+ * Numbers leaves: origin classes first, then those of endpoints, by endpoint and class. `owned` has one of each address
+ * of an endpoint.
+ */
+export function numberLeaves(
   originCount: number,
-  signatures: Signatures,
-): Pick<AddressClasses, "v4" | "v6" | "leaves"> {
-  const leaves = Array.from({ length: originCount }, (_, originId) => ({
-    originId,
-    endpointId: NONE as number,
-  }));
-  const owned: { originId: number; endpointId: number }[] = [];
-  for (const { prefixes, endpoints } of [v4, v6]) {
-    endpoints.forEach((endpointId, index) => {
-      if (endpointId !== NONE) {
-        owned.push({ originId: signatures.originOf(prefixes.payloads[index]!), endpointId });
-      }
-    });
+  owned: readonly TableLeaf[],
+): { readonly leaves: readonly TableLeaf[]; readonly leafOf: (leaf: TableLeaf) => number } {
+  const leaves = Array.from(
+    { length: originCount },
+    (_, originId): TableLeaf => ({ originId, endpointId: NONE }),
+  );
+  const ordered = [...owned].sort((a, b) => a.endpointId - b.endpointId || a.originId - b.originId);
+  const numbers = new Map<number, number>();
+  const keyOf = ({ originId, endpointId }: TableLeaf) => endpointId * originCount + originId;
+  for (const leaf of ordered) {
+    const key = keyOf(leaf);
+    if (!numbers.has(key)) numbers.set(key, leaves.push(leaf) - 1);
   }
-  owned.sort((a, b) => a.endpointId - b.endpointId || a.originId - b.originId);
-  const ownedLeaves = new Map<number, number>();
-  const keyOf = (originId: number, endpointId: number) => endpointId * originCount + originId;
-  for (const leaf of owned) {
-    const key = keyOf(leaf.originId, leaf.endpointId);
-    if (!ownedLeaves.has(key)) ownedLeaves.set(key, leaves.push(leaf) - 1);
-  }
-  for (const { prefixes, endpoints } of [v4, v6]) {
-    endpoints.forEach((endpointId, index) => {
-      const originId = signatures.originOf(prefixes.payloads[index]!);
-      prefixes.payloads[index] =
-        endpointId === NONE ? originId : ownedLeaves.get(keyOf(originId, endpointId))!;
-    });
-  }
-  return { v4: v4.prefixes, v6: v6.prefixes, leaves };
+  const leafOf = (leaf: TableLeaf): number =>
+    leaf.endpointId === NONE ? leaf.originId : numbers.get(keyOf(leaf))!;
+  return { leaves, leafOf };
 }

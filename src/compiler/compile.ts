@@ -98,13 +98,7 @@ export function compileCluster(
     };
   }
   const { blob } = encoded;
-  const stats = {
-    bytes: blob.byteLength,
-    endpoints: table.endpoints.length,
-    rows: table.rows.length,
-    portSets: table.portSets.length,
-    addressClasses: table.classCount,
-  };
+  const stats = statsOf(table, blob);
   return {
     ok: true,
     blob,
@@ -116,6 +110,17 @@ export function compileCluster(
     table,
     peers,
     classes,
+  };
+}
+
+/** Counts what is in a table. */
+export function statsOf(table: DecisionTable, blob: Uint8Array): CompileStats {
+  return {
+    bytes: blob.byteLength,
+    endpoints: table.endpoints.length,
+    rows: table.rows.length,
+    portSets: table.portSets.length,
+    addressClasses: table.classCount,
   };
 }
 

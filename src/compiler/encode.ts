@@ -45,6 +45,24 @@ export interface EncodeRefusal {
   readonly want: string;
 }
 
+type TrieSection = "trieV4Root" | "trieV4Nodes" | "trieV6Root" | "trieV6Nodes" | "trieV6Entries";
+
+/** The sections that follow from rows and classes alone. */
+type RowSection =
+  | "cells"
+  | "portSets"
+  | "portPageIndexes"
+  | "portPages"
+  | "ruleInfos"
+  | "rowInfos"
+  | "originSets"
+  | "rowLists";
+
+/** The sections behind the tries, which come first in a blob. */
+export type RestSection = Exclude<SectionName, TrieSection>;
+
+export type RowSections = Readonly<Record<RowSection, Uint8Array>>;
+
 /**
  * Lays a decision table out as a blob.
  *
@@ -54,6 +72,28 @@ export interface EncodeRefusal {
 export function encode(
   table: DecisionTable,
 ): { readonly blob: Uint8Array } | { readonly refusal: EncodeRefusal } {
+  const rows = encodeRows(table);
+  if ("refusal" in rows) return rows;
+  const v4 = buildTrieV4(table.v4);
+  const v6 = buildTrieV6(table.v6);
+  return assemble(table, v4.innerCount, {
+    trieV4Root: bytesOf(v4.root),
+    trieV4Nodes: bytesOf(v4.nodes),
+    trieV6Root: bytesOf(v6.root),
+    trieV6Nodes: encodeTrieV6Nodes(v6, table.v6),
+    trieV6Entries: encodeTrieV6Entries(v6),
+    ...rows.sections,
+    ...encodeEndpoints(table),
+  });
+}
+
+/** Lays out what follows from rows and classes alone. Errors: a refusal, as `encode`. */
+export function encodeRows(
+  table: Pick<
+    DecisionTable,
+    "portSets" | "setOrigins" | "originCount" | "cells" | "rules" | "rows"
+  >,
+): { readonly sections: RowSections } | { readonly refusal: EncodeRefusal } {
   const ports = buildPortPages(table.portSets);
   if (ports.pageCount > PORT_PAGES_MAX) {
     const got = `${ports.pageCount} different patterns of 256 ports`;
@@ -63,41 +103,21 @@ export function encode(
     const got = `${table.portSets.length} different sets of ports`;
     return { refusal: { got, want: `${PORT_SETS_MAX} at most: compile for one node` } };
   }
-  const v4 = buildTrieV4(table.v4);
-  const v6 = buildTrieV6(table.v6);
-  const strings = new Strings();
   const lists = new Lists();
   const originSets = encodeOriginSets(table);
-
-  const sections: Record<SectionName, Uint8Array> = {
-    trieV4Root: bytesOf(v4.root),
-    trieV4Nodes: bytesOf(v4.nodes),
-    trieV6Root: bytesOf(v6.root),
-    trieV6Nodes: encodeTrieV6Nodes(v6, table.v6),
-    trieV6Entries: encodeTrieV6Entries(v6),
-    leaves: records(table.leaves, Leaf.bytes, writeLeaf),
-    endpoints: records(table.endpoints, EndpointRow.bytes, writeEndpointRow),
-    auditRows: records(table.auditRows, EndpointRow.bytes, writeEndpointRow),
+  const rowInfos = records(table.rows, RowInfo.bytes, (view, at, row) => {
+    writeRowInfo(view, at, {
+      isolatedByStart: lists.add(row.isolatedBy),
+      isolatedByCount: row.isolatedBy.length,
+      rulesStart: lists.add(row.rules),
+      rulesCount: row.rules.length,
+    });
+  });
+  const sections: RowSections = {
     cells: bytesOf(Uint16Array.from(table.cells)),
     portSets: bytesOf(ports.sets),
     portPageIndexes: bytesOf(ports.indexes),
     portPages: bytesOf(ports.pages),
-    endpointInfos: records(table.endpoints, EndpointInfo.bytes, (view, at, endpoint) => {
-      writeEndpointInfo(view, at, {
-        namespaceName: strings.put(endpoint.namespace),
-        podName: strings.put(endpoint.name),
-      });
-    }),
-    policyInfos: records(table.policies, PolicyInfo.bytes, (view, at, policy) => {
-      writePolicyInfo(view, at, {
-        kind: strings.put(policy.kind),
-        namespaceName: strings.put(policy.namespace),
-        name: strings.put(policy.name),
-        file: strings.put(policy.span.file),
-        line: policy.span.line,
-        column: policy.span.column,
-      });
-    }),
     ruleInfos: records(table.rules, RuleInfo.bytes, (view, at, rule) => {
       writeRuleInfo(view, at, {
         policy: rule.policy,
@@ -112,22 +132,42 @@ export function encode(
         priority: rule.priority,
       });
     }),
-    rowInfos: records(table.rows, RowInfo.bytes, (view, at, row) => {
-      writeRowInfo(view, at, {
-        isolatedByStart: lists.add(row.isolatedBy),
-        isolatedByCount: row.isolatedBy.length,
-        rulesStart: lists.add(row.rules),
-        rulesCount: row.rules.length,
-      });
-    }),
+    rowInfos,
     originSets: bytesOf(originSets.words),
-    // Filled while the records above were written.
-    rowLists: new Uint8Array(),
-    strings: new Uint8Array(),
+    rowLists: lists.bytes(),
   };
-  sections.rowLists = lists.bytes();
-  sections.strings = strings.bytes();
-  return assemble(table, v4.innerCount, sections);
+  return { sections };
+}
+
+/** Lays out the leaves, the endpoints and all names. */
+export function encodeEndpoints(
+  table: Pick<DecisionTable, "leaves" | "endpoints" | "auditRows" | "policies">,
+): Readonly<Record<Exclude<RestSection, RowSection>, Uint8Array>> {
+  const strings = new Strings();
+  const endpointInfos = records(table.endpoints, EndpointInfo.bytes, (view, at, endpoint) => {
+    writeEndpointInfo(view, at, {
+      namespaceName: strings.put(endpoint.namespace),
+      podName: strings.put(endpoint.name),
+    });
+  });
+  const policyInfos = records(table.policies, PolicyInfo.bytes, (view, at, policy) => {
+    writePolicyInfo(view, at, {
+      kind: strings.put(policy.kind),
+      namespaceName: strings.put(policy.namespace),
+      name: strings.put(policy.name),
+      file: strings.put(policy.span.file),
+      line: policy.span.line,
+      column: policy.span.column,
+    });
+  });
+  return {
+    leaves: records(table.leaves, Leaf.bytes, writeLeaf),
+    endpoints: records(table.endpoints, EndpointRow.bytes, writeEndpointRow),
+    auditRows: records(table.auditRows, EndpointRow.bytes, writeEndpointRow),
+    endpointInfos,
+    policyInfos,
+    strings: strings.bytes(),
+  };
 }
 
 function assemble(
@@ -211,7 +251,10 @@ function encodeTrieV6Entries({ nodes }: TrieV6): Uint8Array {
 }
 
 /** Writes each set as its size and its classes; `any` comes first and holds all. */
-function encodeOriginSets({ setOrigins, originCount }: DecisionTable): {
+function encodeOriginSets({
+  setOrigins,
+  originCount,
+}: Pick<DecisionTable, "setOrigins" | "originCount">): {
   readonly words: Uint32Array;
   readonly any: number;
   readonly places: readonly number[];

@@ -21,7 +21,7 @@ export type IncrementalResult =
       /** Warnings. */
       readonly diagnostics: readonly Diagnostic[];
       readonly ruleset: Ruleset;
-      /** The work done: nothing in the blob changed, addresses moved, or the blob was rebuilt. */
+      /** The work done: nothing in the blob changed, what is other was patched, or the blob was rebuilt. */
       readonly effort: "none" | "patch" | "rebuild";
     }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
@@ -29,9 +29,9 @@ export type IncrementalResult =
 /**
  * Compiles a cluster whose objects change, without compiling everything each time.
  *
- * The cluster is kept and indexed. A pod that is judged elsewhere is added or removed by a patch of the blob,
- * if its class exists. A change of endpoints, rules or classes runs the steps of `compile` from the policies
- * on, with the present cluster.
+ * The cluster is kept and indexed, and its rules and sets of addresses stay resolved. Pods, labels and policies that
+ * come, go or change are a patch of the blob; what changes blocks of addresses, or those of nodes, runs the steps of
+ * `compile` from the policies on, with the present cluster.
  *
  * Shape:  the blob is byte for byte what `compile` makes of the same objects.
  * Errors: those of `compile`; the changes are kept, and the next update may do better.
@@ -58,18 +58,20 @@ export class IncrementalCompiler {
     const done = this.#cluster.apply(changes, ownAddressesOf(local));
     const isMoved = local !== this.#local;
     this.#local = local;
-    if (this.#compiled === undefined || this.#touchesEndpoints(done)) return this.#rebuild();
+    if (this.#compiled === undefined || this.#touchesNodes(done)) return this.#rebuild();
     if (isMoved) return this.#rebuildUnlessSame();
-    const isQuiet = done.pods.length + done.relabelled.length === 0;
-    if (isQuiet) return this.#result(this.#compiled, "none");
-    const { blob, classes, peers } = this.#compiled;
-    this.#patch ??= new TablePatch(blob, classes, peers);
-    return this.#patch.apply(done) ? this.#result(this.#compiled, "patch") : this.#rebuild();
+    if (isEmpty(done)) return this.#result(this.#compiled, "none");
+    this.#patch ??= new TablePatch(this.#compiled, () => this.#cluster.local(this.#local));
+    const touchesEndpoints = this.#touchesEndpoints(done);
+    const isQuiet = !touchesEndpoints && done.pods.length + done.relabelled.length === 0;
+    if (!this.#patch.apply(done, touchesEndpoints)) return this.#rebuild();
+    if (touchesEndpoints) this.#noteEndpoints();
+    return this.#result(this.#compiled, isQuiet ? "none" : "patch");
   }
 
   /** Reports whether other endpoints, or other rules for them, might follow from the changes. */
   #touchesEndpoints(changes: ClusterChanges): boolean {
-    const { pods, relabelled, nodes, networkPolicies, clusterPolicies } = changes;
+    const { pods, relabelled, networkPolicies, clusterPolicies } = changes;
     const isSelected = (selects: (group: PodGroup) => boolean) => this.#groups.some(selects);
     return (
       pods.flatMap(versions).some(({ pod }) => isLocal(pod, this.#local)) ||
@@ -83,8 +85,14 @@ export class IncrementalCompiler {
       clusterPolicies
         .flatMap(versions)
         .some((policy) => isSelected((group) => subjectMatches(policy, group))) ||
-      relabelled.some((namespace) => isSelected((group) => group.namespace === namespace)) ||
-      nodes
+      relabelled.some((namespace) => isSelected((group) => group.namespace === namespace))
+    );
+  }
+
+  /** Reports whether the addresses of nodes that some rule names might be other ones. */
+  #touchesNodes(changes: ClusterChanges): boolean {
+    return (
+      changes.nodes
         .flatMap(versions)
         .some(({ meta }) => this.#compiled?.peers.namesNodes || this.#nodes.has(meta.name)) ||
       this.#touchesOwnNodes(changes)
@@ -117,18 +125,23 @@ export class IncrementalCompiler {
     if (!compiled.ok) {
       return { ok: false, diagnostics: [...this.#cluster.diagnostics(), ...compiled.diagnostics] };
     }
-    const pods = this.#cluster.local(this.#local);
-    this.#groups = [...new Set(pods.map(({ group }) => group))];
-    this.#nodes = new Set(pods.map(({ pod }) => pod.nodeName));
     this.#compiled = compiled;
+    this.#noteEndpoints();
     return this.#result(compiled, "rebuild");
   }
 
+  #noteEndpoints(): void {
+    const pods = this.#cluster.local(this.#local);
+    this.#groups = [...new Set(pods.map(({ group }) => group))];
+    this.#nodes = new Set(pods.map(({ pod }) => pod.nodeName));
+  }
+
   #result(
-    { blob: made, stats, ruleset }: CompiledCluster & { ok: true },
+    compiled: CompiledCluster & { ok: true },
     effort: "none" | "patch" | "rebuild",
   ): IncrementalResult {
-    const blob = this.#patch?.blob() ?? made;
+    const { ruleset, stats } = this.#patch ?? compiled;
+    const blob = this.#patch?.blob() ?? compiled.blob;
     const changedLines = effort === "none" ? new Uint32Array() : this.#patch?.takeChanged();
     const { policies } = this.#cluster;
     const diagnostics = [...this.#cluster.diagnostics(), ...unresolvedDomains(policies)];
@@ -142,6 +155,10 @@ export class IncrementalCompiler {
       effort,
     };
   }
+}
+
+function isEmpty(changes: ClusterChanges): boolean {
+  return Object.values(changes).every((each: readonly unknown[]) => each.length === 0);
 }
 
 function versions<Thing>({

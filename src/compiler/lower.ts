@@ -6,6 +6,21 @@ import type { DecisionTable, TableRow, TableRule } from "./decision-table.js";
 import { allowedPorts } from "./evaluate-rules.js";
 import { mergeColumns } from "./merge-columns.js";
 
+/** A list of rules that is a row of the table, and the direction that it judges. */
+interface RowRules {
+  readonly rules: EndpointRules;
+  readonly direction: Direction;
+}
+
+/** What follows from rows and classes alone, whichever endpoints have the rows. */
+export interface LoweredRows
+  extends Omit<DecisionTable, "leaves" | "v4" | "v6" | "endpoints" | "auditRows"> {
+  readonly from: readonly RowRules[];
+  readonly origins: AddressClasses["origins"];
+  /** The table's column of each origin class. */
+  readonly classOf: Uint32Array;
+}
+
 /**
  * Fills the decision table: a row for each distinct list of rules, a column for each address class.
  *
@@ -14,35 +29,71 @@ import { mergeColumns } from "./merge-columns.js";
  * Cost:  a rule is put to the classes that its peers cover, not to all of them.
  */
 export function lower(ruleset: Ruleset, classes: AddressClasses): DecisionTable {
-  const { origins, sets } = classes;
-  const setOrigins: number[][] = sets.map(() => []);
-  origins.forEach((members, originId) => {
-    for (const set of members) setOrigins[set]!.push(originId);
-  });
-  const setIds = new Map(sets.map((set, id) => [set, id]));
+  return lowerAgain(ruleset, classes, undefined).table;
+}
 
+/** The same; `before` are the rows of a table before, which are taken over where rows and classes are the same. */
+export function lowerAgain(
+  ruleset: Ruleset,
+  classes: AddressClasses,
+  before: LoweredRows | undefined,
+): { readonly table: DecisionTable; readonly lowered: LoweredRows } {
+  const { rows, endpoints, auditRows } = rowsOf(ruleset);
+  const isSame =
+    before !== undefined &&
+    before.origins === classes.origins &&
+    before.from.length === rows.length &&
+    before.from.every(
+      ({ rules, direction }, row) =>
+        rules === rows[row]!.rules && direction === rows[row]!.direction,
+    );
+  const lowered = isSame ? before : lowerRows(rows, classes);
+  const { from, origins, classOf, ...made } = lowered;
+  const leaves = classes.leaves.map(({ originId, endpointId }) => ({
+    classId: classOf[originId]!,
+    endpointId,
+    originId,
+  }));
+  const table = { ...made, leaves, v4: classes.v4, v6: classes.v6, endpoints, auditRows };
+  return { table, lowered };
+}
+
+/** Numbers the rows, and says which ones each endpoint has. */
+function rowsOf({
+  endpoints,
+}: Ruleset): { readonly rows: readonly RowRules[] } & Pick<
+  DecisionTable,
+  "endpoints" | "auditRows"
+> {
   const rowIds = new Map<EndpointRules, number>();
-  const rows: { readonly rules: EndpointRules; readonly direction: Direction }[] = [];
+  const rows: RowRules[] = [];
   const rowOf = (rules: EndpointRules, direction: Direction): number => {
     const known = rowIds.get(rules);
     if (known !== undefined) return known;
     rowIds.set(rules, rows.length);
     return rows.push({ rules, direction }) - 1;
   };
-  const endpoints = ruleset.endpoints.map(({ namespace, name, ingress, egress }) => ({
+  const enforced = endpoints.map(({ namespace, name, ingress, egress }) => ({
     namespace,
     name,
     ingressRow: rowOf(ingress, "Ingress"),
     egressRow: rowOf(egress, "Egress"),
   }));
-
-  const auditRows = ruleset.endpoints.some(({ audit }) => audit !== undefined)
-    ? ruleset.endpoints.map(({ ingress, egress, audit }) => ({
+  const auditRows = endpoints.some(({ audit }) => audit !== undefined)
+    ? endpoints.map(({ ingress, egress, audit }) => ({
         ingressRow: rowOf(audit?.ingress ?? ingress, "Ingress"),
         egressRow: rowOf(audit?.egress ?? egress, "Egress"),
       }))
     : [];
+  return { rows, endpoints: enforced, auditRows };
+}
 
+function lowerRows(rows: readonly RowRules[], { origins, sets }: AddressClasses): LoweredRows {
+  const setOrigins: number[][] = sets.map(() => []);
+  origins.forEach((members, originId) => {
+    for (const set of members) setOrigins[set]!.push(originId);
+  });
+  const setIds = new Map(sets.map((set, id) => [set, id]));
   const portSets = new PortSets();
   const matrix = new Uint32Array(rows.length * origins.length);
   rows.forEach(({ rules }, row) => {
@@ -53,18 +104,11 @@ export function lower(ruleset: Ruleset, classes: AddressClasses): DecisionTable 
   const { classOf, classCount, cells } = mergeColumns(matrix, rows.length, origins.length);
   const ordered = portSets.ordered();
   for (let at = 0; at < cells.length; at++) cells[at] = ordered.renumbered[cells[at]!]!;
-
   return {
+    from: rows,
+    origins,
+    classOf,
     classCount,
-    leaves: classes.leaves.map(({ originId, endpointId }) => ({
-      classId: classOf[originId]!,
-      endpointId,
-      originId,
-    })),
-    v4: classes.v4,
-    v6: classes.v6,
-    endpoints,
-    auditRows,
     cells,
     portSets: ordered.sets,
     ...provenance(rows, (rule) => ({
@@ -146,7 +190,7 @@ function fillRow(
 
 /** Numbers the policies and rules of all rows. */
 function provenance(
-  rows: readonly { readonly rules: EndpointRules; readonly direction: Direction }[],
+  rows: readonly RowRules[],
   placesOf: (rule: Rule) => Pick<TableRule, "peers" | "ports">,
 ): Pick<DecisionTable, "policies" | "rules" | "rows"> {
   const sources = new Map<string, PolicySource>();

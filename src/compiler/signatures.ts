@@ -1,4 +1,5 @@
 import type { Address } from "../net/address.js";
+import { remember } from "../policy/remember.js";
 import type { AddressGroup, AddressSet } from "../policy/ruleset.js";
 import { byteAt, type PrefixList } from "./prefix-list.js";
 
@@ -17,6 +18,12 @@ export interface BlockPlace {
 
 type Block = AddressSet["blocks"][number];
 
+/** The origin classes in their order: the signature of each, and the places of its sets, ascending. */
+export interface OriginClasses {
+  readonly signatures: readonly number[];
+  readonly origins: readonly (readonly number[])[];
+}
+
 /**
  * Numbers the distinct memberships of addresses in sets, and counts what has them.
  *
@@ -32,6 +39,9 @@ export class Signatures {
   readonly #combinations = new Lists();
   readonly #signatures = new Lists();
   readonly #groups = new Map<AddressGroup, number>();
+  readonly #setIds = new Map<AddressSet, number>();
+  /** By the number of a set: its place among those that rules name. */
+  #ranks: readonly number[] = [];
   readonly #known = new Map<number, number>();
   readonly #counts: number[] = [];
   readonly #states = { 4: new StatesByPrefix(4), 6: new StatesByPrefix(16) };
@@ -41,10 +51,25 @@ export class Signatures {
     const all = sets.flatMap(({ blocks }, setId) => blocks.map((block) => ({ block, setId })));
     this.blocks = all.map(({ block }) => block);
     this.#blockSets = all.map(({ setId }) => setId);
+    this.rank(sets);
     this.#openBlocks.idOf([]);
     this.#combinations.idOf([]);
     // What lies outside of everything.
     this.count(this.of(0, NO_SETS), 1);
+  }
+
+  /** Returns the number of a set, a new one when it has none yet. No blocks are known of those that came later. */
+  idOf(set: AddressSet): number {
+    return remember(this.#setIds, set, () => this.#setIds.size);
+  }
+
+  /** Notes which sets rules name from now on, in the order of their keys. */
+  rank(sets: readonly AddressSet[]): void {
+    const ranks: number[] = [];
+    sets.forEach((set, rank) => {
+      ranks[this.idOf(set)] = rank;
+    });
+    this.#ranks = ranks;
   }
 
   /** Notes which sets, ascending, hold the pods of a group; returns the combination. */
@@ -101,18 +126,25 @@ export class Signatures {
     return count;
   }
 
-  /** Orders the signatures by their sets and calls them origin classes; returns the sets of each. */
-  number(): readonly (readonly number[])[] {
-    const order = this.#signatures.lists.map((_, id) => id);
-    order.sort((a, b) => compareLists(this.#signatures.list(a), this.#signatures.list(b)));
-    this.#origins = new Uint32Array(order.length);
-    order.forEach((id, place) => {
-      this.#origins[id] = place;
+  /** Orders the signatures that count something by their sets, and calls them origin classes. */
+  number(): OriginClasses {
+    const counted = this.#signatures.lists.flatMap((list, signature) =>
+      this.count(signature, 0) > 0
+        ? { signature, sets: list.map((set) => this.#ranks[set]!).sort((a, b) => a - b) }
+        : [],
+    );
+    counted.sort((a, b) => compareLists(a.sets, b.sets));
+    this.#origins = new Uint32Array(this.#signatures.lists.length);
+    counted.forEach(({ signature }, place) => {
+      this.#origins[signature] = place;
     });
-    return order.map((id) => this.#signatures.list(id));
+    return {
+      signatures: counted.map(({ signature }) => signature),
+      origins: counted.map(({ sets }) => sets),
+    };
   }
 
-  /** Returns the origin class of a signature, undefined for one that came after the numbering. */
+  /** Returns the origin class of a signature that counted something at the last numbering. */
   originOf(signature: number): number {
     return this.#origins[signature]!;
   }

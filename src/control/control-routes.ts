@@ -684,6 +684,7 @@ function metricsText(subject: ControlSubject, hitSeries: HitSeries | undefined):
       retaken: subject.retaken?.() ?? 0,
       reloads: measures,
       compile: measures.compile,
+      compiles: measures.compiles,
       delay: measures.delay,
       flowsLost: flows.lost,
       sinks: subject.sinks?.() ?? [],

@@ -11,6 +11,7 @@ import type { ReadManifests, SourceChanges, SourceUpdate } from "./source.js";
 import type {
   Checked,
   CompiledTable,
+  Effort,
   FindObject,
   Outcome,
   TableCompiler,
@@ -77,6 +78,8 @@ class ReloadMeasures {
   failed = 0;
   /** Units: seconds, of the compiler alone. */
   readonly compile = new Histogram();
+  /** How many tables were compiled, by the effort that each took. */
+  readonly compiles: Record<Effort, number> = { none: 0, patch: 0, rebuild: 0 };
   /** Units: seconds, from the request of a reload, or from an event, until it was in force. */
   readonly delay = new Histogram();
 }
@@ -314,6 +317,7 @@ export class Controller {
     const start = performance.now();
     const outcome = await compile();
     this.measures.compile.observe((performance.now() - start) / 1_000);
+    if (outcome.ok) this.measures.compiles[outcome.effort]++;
     return outcome;
   }
 

@@ -1,4 +1,5 @@
 import type { CompileStats } from "../compiler/compile.js";
+import type { IncrementalResult } from "../compiler/incremental.js";
 import type { TableBlob } from "../dataplane/table-blob.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type {
@@ -25,12 +26,15 @@ export interface CompiledTable {
   readonly stats: CompileStats;
 }
 
-/** The result of a compilation. `effort` as in IncrementalCompiler. */
+/** As in IncrementalCompiler. */
+export type Effort = (IncrementalResult & { ok: true })["effort"];
+
+/** The result of a compilation. */
 export type Outcome =
   | (Omit<CompiledTable, "objects" | "pieces" | "services"> & {
       readonly ok: true;
       readonly diagnostics: readonly Diagnostic[];
-      readonly effort: "none" | "patch" | "rebuild";
+      readonly effort: Effort;
     })
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 

@@ -9,7 +9,7 @@ import type { Address } from "../net/address.js";
 import type { LocalPods } from "../policy/cluster.js";
 import type { ObjectChange } from "../policy/live-cluster.js";
 import type { PolicySource, RulesetSummary, RulesSummary } from "../policy/ruleset.js";
-import type { WholePolicy } from "./table-compiler.js";
+import type { Effort, WholePolicy } from "./table-compiler.js";
 
 /**
  * Messages between a process and its compiler thread.
@@ -83,7 +83,7 @@ export type ThreadResult =
       readonly blob: BlobUpdate;
       readonly stats: CompileStats;
       readonly diagnostics: readonly Diagnostic[];
-      readonly effort: "none" | "patch" | "rebuild";
+      readonly effort: Effort;
       /** Whether parts contained its ruleset; if not, the previous one still holds. */
       readonly hasRuleset: boolean;
     };

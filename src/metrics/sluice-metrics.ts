@@ -27,6 +27,8 @@ export interface Measured {
   readonly reloads: { readonly succeeded: number; readonly failed: number };
   /** Units: seconds. */
   readonly compile: Histogram;
+  /** Tables that were compiled: without effect, in part, or from nothing. */
+  readonly compiles: Readonly<Record<"none" | "patch" | "rebuild", number>>;
   /** Units: seconds. */
   readonly delay: Histogram;
   /** Records that slow readers of flows have lost. */
@@ -315,6 +317,11 @@ export function sluiceMetrics(measured: Measured): readonly (Family | HistogramF
       labelled({ result: "enforced" }, measured.reloads.succeeded),
       labelled({ result: "refused" }, measured.reloads.failed),
     ]),
+    counter(
+      "sluice_compiles_total",
+      "Tables that were compiled: nothing was other, parts of the last table, or all anew.",
+      Object.entries(measured.compiles).map(([effort, count]) => labelled({ effort }, count)),
+    ),
     {
       name: "sluice_compile_duration_seconds",
       type: "histogram",

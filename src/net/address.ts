@@ -56,6 +56,16 @@ export function compareAddresses(a: Address, b: Address): number {
   return 0;
 }
 
+/** Reports whether two lists hold equal addresses in the same order, or are both absent. */
+export function areSameInOrder(
+  a: readonly Address[] | undefined,
+  b: readonly Address[] | undefined,
+): boolean {
+  if (a === b) return true;
+  if (a === undefined || b === undefined || a.length !== b.length) return false;
+  return a.every((address, index) => compareAddresses(address, b[index]!) === 0);
+}
+
 /** Returns a text that is equal for equal addresses only, to be used as a map's key. */
 export function addressKey(address: Address): string {
   let key = "";

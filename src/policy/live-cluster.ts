@@ -9,7 +9,7 @@ import {
   namespaceNameLabel,
   type Pod,
 } from "../manifest/objects.js";
-import { type Address, compareAddresses } from "../net/address.js";
+import { type Address, areSameInOrder, compareAddresses } from "../net/address.js";
 import { AddressOwners, type Claim, compareNames, hasTraffic } from "./address-owners.js";
 import type {
   Cluster,
@@ -331,20 +331,13 @@ function isAlike(a: LivePod | undefined, b: LivePod | undefined): boolean {
     a.group === b.group &&
     a.pod.nodeName === b.pod.nodeName &&
     modeOf(a.pod.meta) === modeOf(b.pod.meta) &&
-    isInOrder(a.addresses, b.addresses) &&
-    isInOrder(a.stated, b.stated)
-  );
-}
-
-function isInOrder(a: readonly Address[] | undefined, b: readonly Address[] | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return (
-    a.length === b.length && a.every((address, index) => compareAddresses(address, b[index]!) === 0)
+    areSameInOrder(a.addresses, b.addresses) &&
+    areSameInOrder(a.stated, b.stated)
   );
 }
 
 function haveSame(a: readonly Address[], b: readonly Address[]): boolean {
-  return isInOrder([...a].sort(compareAddresses), [...b].sort(compareAddresses));
+  return areSameInOrder([...a].sort(compareAddresses), [...b].sort(compareAddresses));
 }
 
 function hasLabels(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {

@@ -35,6 +35,8 @@ export class OwnNodes {
   readonly #rules = new Map<string, Rule | undefined>();
   readonly #considered = new Set<string>();
   #holders: ReadonlyMap<string, number> | undefined;
+  #isSealed = false;
+  #isOutdated = false;
 
   constructor(cluster: Cluster, local: LocalPods) {
     this.#cluster = cluster;
@@ -46,8 +48,19 @@ export class OwnNodes {
     return this.#considered;
   }
 
+  /** Reports whether the rule of a node was asked for after `seal`: others may have been other ones by then. */
+  get isOutdated(): boolean {
+    return this.#isOutdated;
+  }
+
+  /** Knows the rules of no more nodes from here on. */
+  seal(): void {
+    this.#isSealed = true;
+  }
+
   /** The rule for a pod's own node; undefined where no address of that is known. */
   ruleFor({ nodeName }: Pod): Rule | undefined {
+    if (this.#isSealed && !this.#rules.has(nodeName)) this.#isOutdated = true;
     return remember(this.#rules, nodeName, () => this.#make(nodeName));
   }
 

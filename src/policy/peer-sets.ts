@@ -25,6 +25,8 @@ type MutableSet = AddressSet & { readonly groups: PodGroup[] };
 interface Membership {
   readonly set: MutableSet;
   readonly holds: (group: PodGroup) => boolean;
+  /** Whether it is made of pods that some port name has a number at: without them there is no such set. */
+  readonly isOfSome: boolean;
 }
 
 /**
@@ -37,7 +39,10 @@ export class PeerSets {
   readonly #namespaces = new Map<string, readonly ClusterNamespace[]>();
   readonly #groups = new Map<string, readonly PodGroup[]>();
   readonly #sets = new Map<string, Membership>();
+  /** The sets that hold each group. */
+  readonly #setsOf = new Map<PodGroup, Set<Membership>>();
   #hasNodes = false;
+  #hasLostOne = false;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -46,6 +51,22 @@ export class PeerSets {
   /** Reports whether some set was made from the addresses of nodes. */
   get hasNodes(): boolean {
     return this.#hasNodes;
+  }
+
+  /** How many sets are kept equal to their selectors, whether or not a rule still names them. */
+  get size(): number {
+    return this.#sets.size;
+  }
+
+  /** Reports whether a set of `someOf` has lost its last pods. */
+  get hasLostOne(): boolean {
+    return this.#hasLostOne;
+  }
+
+  /** Forgets which namespaces and groups selectors choose, since other ones exist now. */
+  refresh(): void {
+    this.#groups.clear();
+    this.#namespaces.clear();
   }
 
   /** Returns the addresses that any of the terms stands for. */
@@ -58,6 +79,7 @@ export class PeerSets {
         groups: [...this.groups(terms)],
         blocks: terms.flatMap((term) => this.#blocks(term)),
       }),
+      false,
     );
   }
 
@@ -76,6 +98,7 @@ export class PeerSets {
       `${termsKey(terms)} with ${key}`,
       (group) => termsHold(terms, group) && holds(group),
       () => ({ groups: [...groups], blocks: [] }),
+      true,
     );
   }
 
@@ -88,29 +111,40 @@ export class PeerSets {
   /** Adds pods that came to the sets that hold them, and returns these. */
   join(group: PodGroup): readonly AddressSet[] {
     const joined: AddressSet[] = [];
-    for (const { set, holds } of this.#sets.values()) {
-      if (!holds(group)) continue;
-      set.groups.push(group);
-      joined.push(set);
+    for (const membership of this.#sets.values()) {
+      if (!membership.holds(group)) continue;
+      this.#add(group, membership);
+      membership.set.groups.push(group);
+      joined.push(membership.set);
     }
-    this.#groups.clear();
-    this.#namespaces.clear();
     return joined;
   }
 
-  /** Takes pods that went, or no longer are what they were, out of the sets that `join` found. */
-  leave(group: PodGroup, sets: readonly AddressSet[]): void {
-    for (const set of sets as readonly MutableSet[]) {
+  /** Takes pods that went, or no longer are what they were, out of the sets that held them. */
+  leave(group: PodGroup): void {
+    for (const { set, isOfSome } of this.#setsOf.get(group) ?? []) {
       set.groups.splice(set.groups.indexOf(group), 1);
+      this.#hasLostOne ||= isOfSome && set.groups.length === 0;
     }
+    this.#setsOf.delete(group);
   }
 
   #set(
     key: string,
     holds: (group: PodGroup) => boolean,
     make: () => Pick<MutableSet, "groups" | "blocks">,
+    isOfSome: boolean,
   ): AddressSet {
-    return remember(this.#sets, key, () => ({ set: { key, ...make() }, holds })).set;
+    const { set } = remember(this.#sets, key, () => {
+      const membership = { set: { key, ...make() }, holds, isOfSome };
+      for (const group of membership.set.groups) this.#add(group, membership);
+      return membership;
+    });
+    return set;
+  }
+
+  #add(group: PodGroup, membership: Membership): void {
+    remember(this.#setsOf, group, () => new Set<Membership>()).add(membership);
   }
 
   #podGroups(term: PodsTerm): readonly PodGroup[] {

@@ -10,6 +10,7 @@ import type {
   PolicyPeer,
   PolicyPort,
 } from "../manifest/objects.js";
+import { areSameInOrder } from "../net/address.js";
 import { compareText } from "../net/order.js";
 import {
   allPorts,
@@ -66,25 +67,34 @@ export function resolvePolicies(
   readonly diagnostics: readonly Diagnostic[];
 } {
   const resolver = new Resolver(cluster, policies, options);
-  const endpoints = cluster.local(options.local).map((live) => resolver.endpoint(live));
   return {
-    ruleset: { endpoints },
+    ruleset: resolver.ruleset(),
     peers: resolver,
     diagnostics: unresolvedDomains(policies),
   };
 }
 
-/** Keeps the sets that a ruleset's rules name equal to their selectors while other pods come and go. */
+/** Keeps a ruleset equal to its cluster and policies while these change. */
 export interface PeerResolution {
   /** Adds pods that came to the sets that hold them, and returns these. */
   join(group: PodGroup): readonly AddressSet[];
   /** Takes pods that went, or whose namespace changed, out of the sets that held them. */
-  leave(group: PodGroup, sets: readonly AddressSet[]): void;
+  leave(group: PodGroup): void;
   /**
-   * Whether pods that joined bring rules of their own, since they give a port name new numbers. Where
-   * the last pods with some numbers leave, a set is left that holds nobody, as the caller can see.
+   * Resolves what may have changed since the last time, once all groups have left or joined. Rules, sets and endpoints
+   * that are what they were are the same objects; the ruleset is, when all are.
+   *
+   * Cost: an endpoint costs a lookup; each group of local pods is put to its policies where `selections` says that
+   *       policies, or labels of namespaces, are other ones.
+   */
+  again(selections: "same" | "other"): Ruleset;
+  /**
+   * Whether the rules have to be resolved anew, since pods that joined give a port name new numbers, or the last ones
+   * with some numbers have left.
    */
   readonly isOutdated: boolean;
+  /** How much is kept, in sets and lists of rules; what no endpoint needs any more is kept too. */
+  readonly size: number;
   /** Whether some rule names nodes as peers. */
   readonly namesNodes: boolean;
   /** Keys of addresses that change rules when a pod or a node gets or loses them: see `OwnNodes`. */
@@ -188,33 +198,43 @@ interface NamedPortsAsked {
 }
 
 class Resolver implements PeerResolution {
+  readonly #cluster: Cluster;
+  readonly #local: LocalPods;
   readonly #policies: Policies;
   readonly #mode: Mode;
   readonly #modes: ReadonlyMap<string, Mode> | undefined;
   readonly #peers: PeerSets;
+  /** Of each policy: what it says stays the same objects for as long as it is the same one. */
+  readonly #terms: Readonly<Record<Direction, WeakMap<object, PolicyTerms>>> = {
+    Ingress: new WeakMap(),
+    Egress: new WeakMap(),
+  };
   /** By direction and namespace, since only those of the pod's own namespace can select it. */
   readonly #networkPolicies = new Map<string, readonly PolicyTerms[]>();
-  readonly #clusterPolicies: Readonly<Record<Direction, readonly PolicyTerms[]>>;
-  readonly #groupRules = new Map<string, EndpointRules>();
+  #clusterPolicies: Readonly<Record<Direction, readonly PolicyTerms[]>>;
+  /** Of each group, while its policies and the labels of its namespace are what they were. */
+  #groupRules = new WeakMap<PodGroup, Map<string, EndpointRules>>();
   readonly #sharedRules = new Map<string, EndpointRules>();
-  readonly #egressRules = new Map<RuleTerms, readonly Rule[]>();
-  readonly #ingressRules = new Map<RuleTerms, Map<string, readonly Rule[]>>();
+  readonly #egressRules = new WeakMap<RuleTerms, readonly Rule[]>();
+  readonly #ingressRules = new WeakMap<RuleTerms, Map<string, readonly Rule[]>>();
   readonly #ownNodes: OwnNodes;
   readonly #asked: NamedPortsAsked[] = [];
-  readonly #ids = new Map<object, number>();
+  readonly #ids = new WeakMap<object, number>();
+  #nextId = 0;
   #unknownNumbers = false;
+  #ruleset: Ruleset = { endpoints: [] };
 
   constructor(cluster: Cluster, policies: Policies, { local, mode }: ResolveOptions) {
+    this.#cluster = cluster;
+    this.#local = local;
     this.#mode = mode ?? "enforce";
     this.#modes = typeof local === "object" && "pods" in local ? local.modes : undefined;
     this.#policies = policies;
     this.#peers = new PeerSets(cluster);
     this.#ownNodes = new OwnNodes(cluster, local);
-    const ordered = [...policies.clusterPolicies].sort(compareClusterPolicies);
-    this.#clusterPolicies = {
-      Ingress: ordered.map((policy) => clusterPolicyTerms(policy, "Ingress")),
-      Egress: ordered.map((policy) => clusterPolicyTerms(policy, "Egress")),
-    };
+    this.#clusterPolicies = this.#orderedClusterPolicies();
+    this.again("same");
+    this.#ownNodes.seal();
   }
 
   get namesNodes(): boolean {
@@ -226,7 +246,15 @@ class Resolver implements PeerResolution {
   }
 
   get isOutdated(): boolean {
-    return this.#unknownNumbers;
+    return this.#unknownNumbers || this.#peers.hasLostOne || this.#ownNodes.isOutdated;
+  }
+
+  get size(): number {
+    return this.#peers.size + this.#sharedRules.size + this.#asked.length;
+  }
+
+  ruleset(): Ruleset {
+    return this.#ruleset;
   }
 
   join(group: PodGroup): readonly AddressSet[] {
@@ -238,11 +266,32 @@ class Resolver implements PeerResolution {
     return this.#peers.join(group);
   }
 
-  leave(group: PodGroup, sets: readonly AddressSet[]): void {
-    this.#peers.leave(group, sets);
+  leave(group: PodGroup): void {
+    this.#peers.leave(group);
   }
 
-  endpoint({ pod, addresses, stated, group }: LivePod): Endpoint {
+  again(selections: "same" | "other"): Ruleset {
+    this.#peers.refresh();
+    if (selections === "other") {
+      this.#networkPolicies.clear();
+      this.#clusterPolicies = this.#orderedClusterPolicies();
+      this.#groupRules = new WeakMap();
+    }
+    const pods = this.#cluster.local(this.#local);
+    const before = this.#ruleset.endpoints;
+    const known = new Map(before.map((each) => [nameOf(each), each]));
+    const endpoints = pods.map((live) => {
+      const endpoint = this.#endpoint(live);
+      const was = known.get(nameOf(endpoint));
+      return was !== undefined && isSameEndpoint(was, endpoint) ? was : endpoint;
+    });
+    const isSame =
+      endpoints.length === before.length && endpoints.every((each, at) => each === before[at]);
+    if (!isSame) this.#ruleset = { endpoints };
+    return this.#ruleset;
+  }
+
+  #endpoint({ pod, addresses, stated, group }: LivePod): Endpoint {
     const node = this.#ownNodes.ruleFor(pod);
     const both = (counted: Counted): BothRules => ({
       ingress: this.#rulesFor(group, "Ingress", node, counted),
@@ -263,6 +312,15 @@ class Resolver implements PeerResolution {
     };
   }
 
+  #orderedClusterPolicies(): Readonly<Record<Direction, readonly PolicyTerms[]>> {
+    const ordered = [...this.#policies.clusterPolicies].sort(compareClusterPolicies);
+    const termsIn = (direction: Direction) =>
+      ordered.map((policy) =>
+        remember(this.#terms[direction], policy, () => clusterPolicyTerms(policy, direction)),
+      );
+    return { Ingress: termsIn("Ingress"), Egress: termsIn("Egress") };
+  }
+
   #rulesFor(
     group: PodGroup,
     direction: Direction,
@@ -270,13 +328,11 @@ class Resolver implements PeerResolution {
     counted: Counted,
   ): EndpointRules {
     const from = node === undefined ? "" : this.#idOf(node);
-    const key = `${direction};${counted};${from};${group.key}`;
-    let rules = this.#groupRules.get(key);
-    if (rules === undefined) {
-      rules = this.#share(direction, this.#collect(group, direction, node, counted));
-      this.#groupRules.set(key, rules);
-    }
-    return rules;
+    const key = `${direction};${counted};${from}`;
+    const known = remember(this.#groupRules, group, () => new Map<string, EndpointRules>());
+    return remember(known, key, () =>
+      this.#share(direction, this.#collect(group, direction, node, counted)),
+    );
   }
 
   #collect(
@@ -311,7 +367,9 @@ class Resolver implements PeerResolution {
       this.#policies
         .inNamespace(namespace)
         .filter((policy) => policy.policyTypes.has(direction))
-        .map((policy) => networkPolicyTerms(policy, direction)),
+        .map((policy) =>
+          remember(this.#terms[direction], policy, () => networkPolicyTerms(policy, direction)),
+        ),
     );
   }
 
@@ -325,9 +383,7 @@ class Resolver implements PeerResolution {
   }
 
   #idOf(object: object): number {
-    const id = this.#ids.get(object) ?? this.#ids.size;
-    this.#ids.set(object, id);
-    return id;
+    return remember(this.#ids, object, () => this.#nextId++);
   }
 
   #resolve(terms: RuleTerms, direction: Direction, subject: PodGroup): readonly Rule[] {
@@ -378,6 +434,22 @@ class Resolver implements PeerResolution {
     const { policy, index, tier, priority, action, span } = terms;
     return { policy, index, tier, priority, action, span, peers, ports };
   }
+}
+
+function nameOf({ namespace, name }: Endpoint): string {
+  return `${namespace}/${name}`;
+}
+
+/** Reports whether two states of an endpoint are judged and told alike. */
+function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return (
+    a.ingress === b.ingress &&
+    a.egress === b.egress &&
+    a.audit?.ingress === b.audit?.ingress &&
+    a.audit?.egress === b.audit?.egress &&
+    areSameInOrder(a.addresses, b.addresses) &&
+    areSameInOrder(a.stated, b.stated)
+  );
 }
 
 /** Reports whether the pods of a group give the names just these numbers. */

@@ -8,6 +8,7 @@ import type { KubernetesObject } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { formatAddress, parseAddress } from "../../src/net/address.js";
 import type { ObjectChange } from "../../src/policy/live-cluster.js";
+import { summarize } from "../../src/policy/ruleset.js";
 import { Random } from "../property/random.js";
 
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
@@ -49,6 +50,31 @@ spec:
   egress:
     - to: [{ podSelector: {} }]
       ports: [{ port: http }]
+---`;
+
+function namespaceText(name: string, team: string): string {
+  return `
+apiVersion: v1
+kind: Namespace
+metadata: { name: ${name}, labels: { team: "${team}" } }
+---`;
+}
+
+/** A policy without blocks: what it changes are sets of pods. */
+const narrowText = `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: narrow, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  ingress: [{ from: [{ podSelector: { matchLabels: { app: grey } } }], ports: [{ port: 90 }] }]
+---`;
+
+const nodeText = `
+apiVersion: v1
+kind: Node
+metadata: { name: n1 }
+status: { addresses: [{ type: InternalIP, address: 172.16.0.1 }] }
 ---`;
 
 /** Pods that keep every class in use, so that others can come and go by a patch. */
@@ -105,6 +131,96 @@ test(`IncrementalCompiler: nodes of the tries come and go (SEED=${seed})`, () =>
   assert.isAbove(patches, 600, "most events are patches");
 });
 
+// Goal: local pods, rules, sets and classes that come and go are patched, to the bytes of a compile from nothing.
+// Method: few pods on and off the node and few policies over few labels, so that most sets and classes are lost at times.
+test(`IncrementalCompiler: rules, sets and classes come and go (SEED=${seed})`, () => {
+  const apps = ["web", "red", "blue", "grey"];
+  const peer = (random: Random): string => {
+    const app = random.pick(apps);
+    const pods = `podSelector: { matchLabels: { app: ${app} } }`;
+    return random.oneIn(2)
+      ? `{ ${pods} }`
+      : `{ namespaceSelector: { matchLabels: { team: "${random.below(2)}" } }, ${pods} }`;
+  };
+  const policy = (random: Random, name: string): string => `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: ${name}, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: ${random.pick(apps)} } }
+  ingress: [{ from: [${peer(random)}, ${peer(random)}], ports: [{ port: ${80 + random.below(3)} }] }]
+---`;
+  let patches = 0;
+  for (let round = 0; round < 5; round++) {
+    const random = new Random(seed + round);
+    const node = { node: "n1", mayBeEmpty: true } as const;
+    const compiler = new IncrementalCompiler({ local: node });
+    const fixed = parse(podText("first", "web", ["9.9.0.1", "9:9::1"], "n1"));
+    const state = new Map<string, KubernetesObject>();
+    compiler.update(fixed.map((put) => ({ put })));
+    for (let event = 0; event < 100; event++) {
+      const number = random.below(12);
+      const kinds = [
+        podText(
+          `pod-${number}`,
+          random.pick(apps),
+          [`9.0.${number % 3}.${number}`, `9::${number}`],
+          `n${1 + (number % 2)}`,
+        ),
+        policy(random, `policy-${random.below(4)}`),
+        namespaceText("shop", `${random.below(2)}`),
+      ];
+      const put = parse(kinds[random.oneIn(5) ? 2 : random.below(2)]!)[0]!;
+      const { kind, meta } = put;
+      const goes = random.oneIn(3) && state.has(`${kind} ${meta.name}`);
+      if (goes) state.delete(`${kind} ${meta.name}`);
+      else state.set(`${kind} ${meta.name}`, put);
+      const change: ObjectChange = goes
+        ? { remove: { kind, namespace: meta.namespace, name: meta.name } }
+        : { put };
+      const got = compiler.update([change]);
+      const want = compile({ objects: [...fixed, ...state.values()], local: node });
+      assert(got.ok && want.ok);
+      if (got.effort === "patch") patches++;
+      const hint = `SEED=${seed + round} event ${event} ${got.effort} ${JSON.stringify(change)}`;
+      assert.isTrue(Buffer.from(want.blob).equals(Buffer.from(got.blob)), hint);
+      assert.deepEqual(got.stats, want.stats, hint);
+      assert.deepEqual(summarize(got.ruleset), summarize(want.ruleset), hint);
+    }
+  }
+  assert.isAbove(patches, 350, "most events are patches");
+});
+
+test("IncrementalCompiler: a namespace that comes back with other labels has other rules", () => {
+  const policy = `
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: { name: red }
+spec:
+  tier: Admin
+  priority: 1
+  subject: { namespaces: { matchLabels: { team: red } } }
+  ingress: [{ action: Deny, from: [{ namespaces: {} }] }]
+---`;
+  const pod = podText("web", "web", ["9.0.0.1"], "n1");
+  const stays =
+    policy +
+    namespaceText("far", "red") +
+    pod.replace("shop,", "far,").replace("9.0.0.1", "9.0.0.2");
+  const compiler = compilerOf(stays + namespaceText("shop", "blue") + pod);
+  const remove = (kind: "Pod" | "Namespace", namespace: string, name: string): ObjectChange => ({
+    remove: { kind, namespace, name },
+  });
+  compiler.update([remove("Pod", "shop", "web"), remove("Namespace", "", "shop")]);
+  const again = parse(namespaceText("shop", "red") + pod);
+  let got = compiler.update([{ put: again[0]! }]);
+  got = compiler.update([{ put: again[1]! }]);
+  const want = compile({ objects: parse(stays + namespaceText("shop", "red") + pod), local });
+  assert(got.ok && want.ok && got.effort === "patch");
+  assert.deepEqual(summarize(got.ruleset), summarize(want.ruleset));
+  assert.isTrue(Buffer.from(want.blob).equals(Buffer.from(got.blob)));
+});
+
 function compilerOf(text: string): IncrementalCompiler {
   const compiler = new IncrementalCompiler({ local });
   assert(compiler.update(parse(text).map((put) => ({ put }))).ok);
@@ -129,12 +245,18 @@ test("IncrementalCompiler: an event costs what it touches", () => {
     ["patch", put(podText("one", "blue", ["9.0.0.9"]))],
     ["patch", remove("Pod", "one")],
     ["none", put(otherPolicy)],
-    ["rebuild", put(policyText.replace("port: 80 ", "port: 81 "))],
-    ["rebuild", put(podText("two", "grey", ["9.0.0.10"], "n1"))],
-    ["rebuild", remove("Pod", "two")],
+    ["patch", put(policyText.replace("port: 80 ", "port: 81 "))],
+    ["patch", put(podText("two", "grey", ["9.0.0.10"], "n1"))],
+    ["patch", put(podText("two", "web", ["9.0.0.10"], "n1"))],
+    ["patch", remove("Pod", "two")],
     ["SL2004", remove("Pod", "web")],
     ["rebuild", put(podText("web", "web", ["9.0.0.1", "9::1"], "n1"))],
+    ["patch", put(narrowText)],
+    ["patch", put(narrowText.replace("app: grey", "app: green"))],
+    ["patch", remove("NetworkPolicy", "narrow")],
+    // Its blocks part addresses that no pod has.
     ["rebuild", remove("NetworkPolicy", "web")],
+    ["rebuild", put(nodeText)],
   ];
   steps.forEach(([want, change], index) => {
     assert.equal(effortOf(compiler, change), want, `step ${index}`);

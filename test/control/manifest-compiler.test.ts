@@ -36,12 +36,12 @@ test("ManifestCompiler: every set of manifests gives the table of a full compile
   const steps: readonly [text: string, want: string][] = [
     [web + client + policy(80, "client"), "rebuild"],
     [web + client + policy(80, "client"), "none"],
-    [web + client + pod("late", "10.0.0.3", "n2") + policy(80, "client"), "rebuild"],
+    [web + client + pod("late", "10.0.0.3", "n2") + policy(80, "client"), "patch"],
     [`${client}${web}${pod("late", "10.0.0.3", "n2")}${policy(80, "client")}`, "none"],
-    [web + client + policy(81, "client"), "rebuild"],
+    [web + client + policy(81, "client"), "patch"],
     [client + policy(81, "client"), "SL2004"],
     [web + policy(81, "client"), "rebuild"],
-    [web + web.replace("10.0.0.1", "10.0.0.9") + policy(81, "client"), "rebuild"],
+    [web + web.replace("10.0.0.1", "10.0.0.9") + policy(81, "client"), "patch"],
   ];
   const kept: { readonly got: TableBlob; readonly want: Uint8Array }[] = [];
   steps.forEach(([text, effort], index) => {

@@ -72,6 +72,7 @@ function text(): string {
       isReady: true,
       retaken: 0,
       reloads: { succeeded: 2, failed: 1 },
+      compiles: { none: 3, patch: 2, rebuild: 1 },
       compile,
       delay,
       flowsLost: 8,
@@ -181,6 +182,7 @@ describe("exposition", () => {
       ...[
         "class",
         "direction",
+        "effort",
         "guard",
         "interface",
         "kind",
