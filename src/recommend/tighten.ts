@@ -73,7 +73,8 @@ export function tighten(
   hits: RuleHits = new Map(),
 ): Tightening {
   const landscape = new Landscape(given, seen);
-  const { questions } = trafficOf(seen, landscape, isAsked);
+  // A policy may choose other pods than those that are asked for, and what these use stays too.
+  const { questions } = trafficOf(seen, landscape, () => true);
   const asked = given.objects.filter(
     (each): each is NetworkPolicy =>
       each.kind === "NetworkPolicy" &&

@@ -346,6 +346,33 @@ test("of many ports the range from the first to the last is left", () => {
   assert.deepEqual(spec.ingress[0].ports, [range]);
 });
 
+test("what pods use that are not asked for stays, where a policy of theirs is asked for", () => {
+  const shared = wide.slice(0, wide.lastIndexOf("apiVersion")).concat(`
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: all, namespace: shop}
+spec: {podSelector: {}, ingress: [{ports: [{port: 80}]}, {ports: [{port: 5432}]}]}
+`);
+  const seen = new Seen();
+  for (const [destination, port] of [["10.0.0.1", 80] as const, ["10.0.0.2", 5432] as const]) {
+    takeRecord(
+      {
+        verdict: "FORWARDED",
+        IP: { source: "10.0.0.4", destination },
+        l4: { TCP: { source_port: 4_000, destination_port: port } },
+        is_reply: false,
+      },
+      seen,
+    );
+  }
+  const { objects } = parseManifests(shared, "all.yaml");
+  const isWeb = ({ title }: { readonly title: string }) => title === "web";
+  const made = tighten({ objects, workloads: [], services: [] }, seen, isWeb);
+  const [policy] = made.policies;
+  assert.lengthOf(policy!.after.ingress, 2);
+  assert.equal(made.proof.asked, 2);
+});
+
 test("flags for new policies are refused beside it", async () => {
   for (const flag of [["--audit"], ["--default-deny", "workload"], ["--outside-prefix", "24"]]) {
     assert.equal((await sluice(...flag)).code, 2, flag[0]);
