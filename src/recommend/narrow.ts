@@ -90,8 +90,14 @@ export class RuleUse {
 
   /** As all receivers call the port; a number where one is no pod. */
   nameOf({ protocol, port }: WantedPort): string | number {
-    const pods = [...this.#receivers].flatMap((party) => party.pods);
-    return this.#receivesOutside ? port : portName({ pods }, protocol, port);
+    if (this.#receivesOutside) return port;
+    let name: string | undefined;
+    for (const party of this.#receivers) {
+      const own = portName(party, protocol, port);
+      if (typeof own === "number" || own !== (name ?? own)) return port;
+      name = own;
+    }
+    return name ?? port;
   }
 }
 

@@ -234,23 +234,23 @@ function exactLabels(
 
 /**
  * The name of a port, where all pods of a party call it so and mean nothing else by it; else its number.
+ *
+ * Cost: constant for a port that the first pod has no name for, as most ports of a scan.
  */
 export function portName(
   { pods }: Pick<Party, "pods">,
   protocol: TransportProtocol,
   port: number,
 ): string | number {
-  const [name, ...others] = new Set(
-    pods.map(({ ports }) => {
-      const own = ports.find((each) => each.protocol === protocol && each.port === port);
-      const isAlone =
-        own !== undefined &&
-        own.name !== "" &&
-        ports.every(
-          (each) => each.name !== own.name || (each.port === port && each.protocol === protocol),
-        );
-      return isAlone ? own.name : "";
-    }),
-  );
-  return name === undefined || name === "" || others.length > 0 ? port : name;
+  let name: string | undefined;
+  for (const { ports } of pods) {
+    const own = ports.find((each) => each.protocol === protocol && each.port === port);
+    if (own === undefined || own.name === "" || own.name !== (name ?? own.name)) return port;
+    const isAlone = ports.every(
+      (each) => each.name !== own.name || (each.port === port && each.protocol === protocol),
+    );
+    if (!isAlone) return port;
+    name = own.name;
+  }
+  return name ?? port;
 }

@@ -7,10 +7,12 @@ import { parseAllDocuments } from "yaml";
 import { runCli } from "../../src/cli/frame.js";
 import { compile } from "../../src/compiler/compile.js";
 import { Table, TupleBatch } from "../../src/dataplane/table.js";
+import type { Pod } from "../../src/manifest/objects.js";
 import { parseManifests } from "../../src/manifest/parse.js";
 import { parseAddress } from "../../src/net/address.js";
 import { protocolNumbers } from "../../src/net/protocol.js";
 import { takeRecord } from "../../src/recommend/flow-records.js";
+import { portName } from "../../src/recommend/party.js";
 import { Seen } from "../../src/recommend/seen.js";
 import { type Tightening, tighten } from "../../src/recommend/tighten.js";
 import { fakeIo } from "../cli/fake-io.js";
@@ -371,6 +373,25 @@ spec: {podSelector: {}, ingress: [{ports: [{port: 80}]}, {ports: [{port: 5432}]}
   const [policy] = made.policies;
   assert.lengthOf(policy!.after.ingress, 2);
   assert.equal(made.proof.asked, 2);
+});
+
+// A flow log may have a scan of all ports of thousands of pods.
+test("a port that one pod has no name for is not looked for at all others", () => {
+  const { objects } = parseManifests(manifests, "all.yaml");
+  const [web, db] = objects.filter((each): each is Pod => each.kind === "Pod");
+  let looks = 0;
+  const watched = new Proxy(db!, {
+    get: (pod, field) => {
+      looks++;
+      return Reflect.get(pod, field);
+    },
+  });
+  for (let port = 1; port <= 100; port++) {
+    assert.equal(portName({ pods: [web!, watched] }, "TCP", port), port);
+  }
+  assert.equal(looks, 0);
+  assert.equal(portName({ pods: [watched, db!] }, "TCP", 5432), "sql");
+  assert.equal(portName({ pods: [watched, web!] }, "TCP", 5432), 5432);
 });
 
 test("flags for new policies are refused beside it", async () => {
