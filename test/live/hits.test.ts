@@ -218,22 +218,25 @@ describe.skipIf(obstacle !== undefined)(named("hits", obstacle), () => {
     },
   );
 
-  test("the counts of the process before go on after a take-over", async () => {
-    write(policy("one", both, first));
-    const old = await run();
-    const send = await ends();
-    await send(both, 20, false, true);
-    await send(both, 3, true, true);
-    await send(neither, 2, false, false);
-    const { since } = (await policyOf("one")).hits!;
-    await run("--take-over");
-    await until("the old process has ended", () => old.exitCode !== null);
-    await send(both, 30, false, true);
-    await send(both, 1, true, true);
-    await send(neither, 2, false, false);
-    expect(await rulesOf("one")).toEqual([passed(54, 5), [0, 0, 0]]);
-    const one = await policyOf("one");
-    expect(one.hits?.denied.ingress.packets).toBe(4);
-    expect(one.hits?.since).toBe(since);
-  });
+  test.each(["af-packet", "kernel"])(
+    "the counts of the process before go on after a take-over, %s",
+    async (link) => {
+      write(policy("one", both, first));
+      const old = await run("--link", link);
+      const send = await ends();
+      await send(both, 20, false, true);
+      await send(both, 3, true, true);
+      await send(neither, 2, false, false);
+      const { since } = (await policyOf("one")).hits!;
+      await run("--link", link, "--take-over");
+      await until("the old process has ended", () => old.exitCode !== null);
+      await send(both, 30, false, true);
+      await send(both, 1, true, true);
+      await send(neither, 2, false, false);
+      expect(await rulesOf("one")).toEqual([passed(54, 5), [0, 0, 0]]);
+      const one = await policyOf("one");
+      expect(one.hits?.denied.ingress.packets).toBe(4);
+      expect(one.hits?.since).toBe(since);
+    },
+  );
 });

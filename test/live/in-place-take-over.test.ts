@@ -2,12 +2,27 @@ import type { ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ControlList } from "../../src/control/control-routes.js";
+import type { PolicyItem } from "../../src/control/policy-routes.js";
 import { setSysctl } from "../../src/dataplane/host.js";
 import { kernelObstacle, NodeBench } from "./in-place-bench.js";
 import { finish, named, until } from "./lab-harness.js";
 import { permissive, restrictive } from "./wire-bench.js";
 
 const obstacle = kernelObstacle();
+
+/** The same, and another policy for the same pod, which none of the datagrams is for. */
+const withMore = `${restrictive}---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: more, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  policyTypes: [Ingress]
+  ingress:
+    - ports: [{ protocol: TCP, port: 99 }]
+`;
+
 /** Take-overs, and as many restarts after kill -9; `npm run test:restart` asks for twenty. */
 const rounds = Number(process.env["SLUICE_RESTART_ROUNDS"] ?? 2);
 
@@ -100,17 +115,19 @@ describe.skipIf(obstacle !== undefined)(named("take over in place", obstacle), (
     },
   );
 
-  test("hits are what was sent, to the packet, while processes take over", async () => {
+  test("hits are what was sent, to the packet, while tables are swapped and processes take over", async () => {
     bench.route();
     setSysctl(bench.middle, "netfilter/nf_conntrack_acct", "1");
     await bench.node(restrictive);
     const { sent } = await counted(async () => {
-      await bench.node(restrictive, "--take-over");
+      writeFileSync(join(bench.folder, "manifests.yaml"), withMore);
+      expect(await bench.ask("reload", "--socket", bench.socket)).toContain("is in force");
+      await bench.node(withMore, "--take-over");
     });
-    const { items } = JSON.parse(
+    const { items }: ControlList<PolicyItem> = JSON.parse(
       await bench.ask("get", "policies", "--socket", bench.socket, "-o", "json"),
     );
-    const [{ hits }] = items;
+    const hits = items.find(({ name }) => name === "web")!.hits!;
     expect(sent).toBeGreaterThan(100);
     // Over both families: the connections to port 53 go on.
     expect(hits.rules).toMatchObject({ packets: 2 * sent, bytes: sent * (20 + 40 + 2 * (8 + 4)) });
