@@ -1,5 +1,8 @@
-/** Manifests of that many pods in namespaces of ten workloads, with policies; `places` are the pods' ends. */
-export function manifestsOf(pods) {
+/**
+ * Manifests of that many pods in namespaces of ten workloads, with policies; `places` are the pods' ends. `protocol` is
+ * that of their ports.
+ */
+export function manifestsOf(pods, protocol = "TCP") {
   const roles = ["web", "api", "db", "cache", "queue", "worker", "auth", "mail", "search", "jobs"];
   const ports = { web: 8080, api: 8080, db: 5432, cache: 6379, queue: 5672, auth: 9090 };
   const places = [];
@@ -14,7 +17,7 @@ export function manifestsOf(pods) {
     texts.push(`apiVersion: v1
 kind: Pod
 metadata: { name: ${name}, namespace: ${namespace}, labels: { role: ${role} } }
-spec: { containers: [{ name: c, image: i, ports: [{ containerPort: ${port} }] }] }
+spec: { containers: [{ name: c, image: i, ports: [{ containerPort: ${port}, protocol: ${protocol} }] }] }
 status: { podIP: ${address}, phase: Running }
 `);
   }
@@ -32,7 +35,7 @@ spec:
   podSelector: { matchLabels: { role: ${to} } }
   ingress:
     - from: [{ podSelector: { matchLabels: { role: ${from} } } }]
-      ports: [{ port: ${ports[to]} }]
+      ports: [{ port: ${ports[to]}, protocol: ${protocol} }]
 `);
     }
   }

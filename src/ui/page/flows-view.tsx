@@ -91,7 +91,7 @@ const columns: readonly Column[] = [
 
 const rowsMax = 200;
 /** Rows of the first frame, and how many more come with each: a click is answered before the rest is drawn. */
-const rowsAtFirst = 32;
+const rowsAtFirst = 24;
 const rowsAFrame = 32;
 
 /** How many rows are drawn by now. */

@@ -108,7 +108,7 @@ export function HeatView({ model, shown, found, hidden, hasFlows, ...props }: He
 }
 
 /** Changes of size are followed when they have rested: a panel that opens is painted before the cells are fitted anew. */
-const restMs = 100;
+const restMs = 300;
 
 /** How much room an element has, as it changes. */
 function useRoom(frame: { readonly current: HTMLElement | null }) {
