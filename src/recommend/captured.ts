@@ -1,20 +1,12 @@
 import type { Capture } from "../capture/capture.js";
-import { linkTypeEthernet } from "../capture/capture.js";
-import {
-  CapturedFrames,
-  CaptureJudge,
-  decodeJudgedFrame,
-  type JudgedFrameRecord,
-} from "../dataplane/capture-judge.js";
+import { judgedPackets } from "../capture/judged-packets.js";
+import { CaptureJudge, type JudgedFrameRecord } from "../dataplane/capture-judge.js";
 import { type Address, formatAddress } from "../net/address.js";
 import { protocolNumbers, type TransportProtocol, transportProtocols } from "../net/protocol.js";
 import { flowText, type Seen, type SeenEnd, type SeenFlow } from "./seen.js";
 
 /** Bits of TCP's flags. Source: RFC 9293, section 3.1. */
 const tcp = { syn: 0x02, ack: 0x10 } as const;
-
-/** Frames that are judged at once. */
-const chunkFrames = 65_536;
 
 interface Asked {
   readonly flow: SeenFlow;
@@ -35,20 +27,9 @@ export function takeCapture(
   withUnanswered: boolean,
   seen: Seen,
 ): void {
-  const judge = CaptureJudge.watching(blob);
   const asked = new Map<string, Asked>();
-  const { bytes, packets, interfaces } = capture;
-  for (let at = 0; at < packets.length; at += chunkFrames) {
-    const some = packets.slice(at, at + chunkFrames);
-    const frames = new CapturedFrames(some.length);
-    for (const [index, { offset, length, originalLength, timeUs, interfaceId }] of some.entries()) {
-      const bareIp = interfaces[interfaceId]?.linkType !== linkTypeEthernet;
-      frames.set(index, { offset, length, timeUs, truncated: length < originalLength, bareIp });
-    }
-    const judged = judge.judge(bytes, frames);
-    for (const index of some.keys()) {
-      takeFrame(decodeJudgedFrame(judged, index), asked, seen);
-    }
+  for (const { frame } of judgedPackets(capture, CaptureJudge.watching(blob))) {
+    takeFrame(frame, asked, seen);
   }
   for (const { flow, isAnswered } of asked.values()) {
     if (isAnswered || withUnanswered) seen.add(flow);

@@ -1,12 +1,8 @@
 import { FrameRulings } from "../analysis/frame-ruling.js";
-import { type Capture, linkTypeEthernet } from "../capture/capture.js";
+import type { Capture } from "../capture/capture.js";
+import { judgedPackets } from "../capture/judged-packets.js";
 import { protocolName } from "../capture/summary.js";
-import {
-  CapturedFrames,
-  CaptureJudge,
-  decodeJudgedFrame,
-  type JudgedFrameRecord,
-} from "../dataplane/capture-judge.js";
+import { CaptureJudge, type JudgedFrameRecord } from "../dataplane/capture-judge.js";
 import { type Address, formatAddress } from "../net/address.js";
 import type { SeenFlow } from "./flow-rows.js";
 import type { UiSession } from "./session.js";
@@ -22,11 +18,9 @@ const connectionsMax = 200_000;
  */
 export function readCapturedFlows(capture: Capture, session: UiSession): void {
   const { blob } = session.model.input.compiled;
-  const records = CaptureJudge.watching(blob).judge(capture.bytes, framesOf(capture));
   const rulings = new FrameRulings(blob);
   const known = new Set<string>();
-  for (const [index, packet] of capture.packets.entries()) {
-    const frame = decodeJudgedFrame(records, index);
+  for (const { packet, frame } of judgedPackets(capture, CaptureJudge.watching(blob))) {
     const flow = capturedFlow(frame, session.model, packet.timeUs / 1_000, known, () => {
       const because = rulings.of(frame)?.because ?? [];
       const own = because.find(({ verdict }) => verdict === "deny") ?? because[0];
@@ -34,16 +28,6 @@ export function readCapturedFlows(capture: Capture, session: UiSession): void {
     });
     if (flow !== undefined) session.flows.add({ ...flow, bytes: packet.originalLength });
   }
-}
-
-function framesOf({ packets, interfaces }: Capture): CapturedFrames {
-  const frames = new CapturedFrames(packets.length);
-  for (const [index, packet] of packets.entries()) {
-    const { offset, length, originalLength, timeUs, interfaceId } = packet;
-    const bareIp = interfaces[interfaceId]?.linkType !== linkTypeEthernet;
-    frames.set(index, { offset, length, timeUs, truncated: length < originalLength, bareIp });
-  }
-  return frames;
 }
 
 function capturedFlow(
