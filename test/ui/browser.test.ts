@@ -216,8 +216,24 @@ describe.skipIf(browserObstacle !== undefined)(named("in a browser", browserObst
         expect(nameless, view).toEqual([]);
         const wide = await page.evaluate<number>("document.documentElement.scrollWidth");
         expect(wide, view).toBeLessThanOrEqual(420);
+        // A finger hits it. Source: WCAG 2.2, 2.5.8.
+        const low = await page.evaluate<string[]>(`[...document.querySelectorAll(
+          "button, select, summary, nav a, .grid td a, input:not([type=checkbox])")].flatMap((each) => {
+          const { width, height } = each.getBoundingClientRect();
+          // The head of a table is there for readers of screens alone.
+          const isHidden = width === 0 || each.closest("thead") !== null;
+          return isHidden || height >= 24 ? [] : [each.outerHTML.slice(0, 120)];
+        })`);
+        expect(low, view).toEqual([]);
       }
     });
+  });
+
+  test("manifests alone have no flows, and the page says how to give some", async () => {
+    const { url, child } = await serve("-f", threeTier);
+    await open(url, "#flows");
+    expect(await page.textContent("main")).toContain("--flows FILE");
+    child.kill("SIGTERM");
   });
 
   test("as one file: map and why, with nobody to ask", async () => {

@@ -64,7 +64,7 @@ export const panes: Readonly<Record<PaneName, Pane>> = {
   endpoints: {
     header: ["POD", "ADDRESSES", "INGRESS ISOLATED BY", "EGRESS ISOLATED BY"],
     right: [],
-    yields: [3, 2, 1, 0],
+    yields: [1, 3, 2, 0],
   },
   connections: {
     header: ["PROTO", "FROM", "TO", "STATE", "PACKETS", "BYTES"],

@@ -42,7 +42,7 @@ export interface TextBody {
 /** Lines of a frame that are not of its body. */
 export const frameRows = 3;
 const gap = 1;
-const leastWidth = 4;
+const leastWidth = 10;
 
 /** Breaks lines that are wider than the screen, with what follows set in. */
 export function wrapped(lines: readonly string[], columns: number): string[] {

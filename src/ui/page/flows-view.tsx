@@ -10,6 +10,8 @@ interface FlowsProps {
   readonly tick: number;
   readonly route: Route;
   readonly isLive: boolean;
+  /** Whether there are any to be shown: manifests alone have none. */
+  readonly hasFlows: boolean;
 }
 
 interface Column {
@@ -106,7 +108,7 @@ function useGrowing(): number {
 }
 
 /** Flows, summed up. Every value is a filter. */
-export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
+export function FlowsView({ store, tick, route, isLive, hasFlows }: FlowsProps) {
   const { query } = route;
   const [isPaused, setPaused] = useState(false);
   const kept = useRef<readonly FlowRow[]>([]);
@@ -138,6 +140,14 @@ export function FlowsView({ store, tick, route, isLive }: FlowsProps) {
   });
   const last = store.last;
   const drawn = useGrowing();
+  if (!hasFlows) {
+    return (
+      <p class="empty">
+        No flows were given. <code>sluice ui -f … --flows FILE</code> shows those of a flow log or a
+        capture.
+      </p>
+    );
+  }
   return (
     <div class="flows">
       <div class="toolbar" role="toolbar" aria-label="flows">

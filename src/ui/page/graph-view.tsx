@@ -349,9 +349,9 @@ function servicesOf(
   }
   return [...services]
     .map(([word, ports]) => {
-      const list = [...ports].filter((port) => port !== "");
-      const more = list.length > 4 ? `,+${short(list.length - 4)}` : "";
-      return list.length === 0 ? word : `${word} ${list.slice(0, 4).join(",")}${more}`;
+      const list = [...ports].filter((port) => port !== "").sort((a, b) => Number(a) - Number(b));
+      const more = list.length > 4 ? `, +${short(list.length - 4)}` : "";
+      return list.length === 0 ? word : `${word} ${list.slice(0, 4).join(", ")}${more}`;
     })
     .join("; ");
 }

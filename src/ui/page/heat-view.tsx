@@ -191,6 +191,8 @@ interface Grid {
   readonly width: number;
   readonly height: number;
   readonly isLabelled: boolean;
+  /** Whether there is room for the names of namespaces beside the rows. */
+  readonly hasBands: boolean;
   readonly bands: readonly {
     readonly name: string;
     readonly first: number;
@@ -232,7 +234,7 @@ function gridOf(
   const cell = cellOf(left, top, right);
   const side = cell * shown.length;
   return {
-    ...{ cell, left, top, bands, isLabelled: cell >= labelled },
+    ...{ cell, left, top, bands, isLabelled: cell >= labelled, hasBands: band > 0 || isSmall },
     // Names of columns lean over the last one.
     width: left + side + right,
     height: top + side + 12,
@@ -397,7 +399,7 @@ function drawLabels(
   context: CanvasRenderingContext2D,
   model: MapModel,
   shown: readonly number[],
-  { cell, left, top, bands, isLabelled }: Grid,
+  { cell, left, top, bands, hasBands, isLabelled }: Grid,
   marks: Marks,
   colour: (name: string) => string,
 ): void {
@@ -410,7 +412,8 @@ function drawLabels(
     if (room < 8) continue;
     context.font = `600 ${Math.min(11.5, room + 1)}px ${face}`;
     context.textAlign = "left";
-    context.fillText(middleCut(name, 12), 8, top + (first + count / 2) * cell, 80);
+    // In a narrow window the names of rows have its place.
+    if (hasBands) context.fillText(middleCut(name, 12), 8, top + (first + count / 2) * cell, 80);
     if (room > 30) {
       const text = middleCut(name, Math.max(3, Math.floor(room / 7)));
       context.textAlign = isLabelled ? "left" : "center";
@@ -426,7 +429,8 @@ function drawLabels(
     const isFound = marks.found.has(place);
     const badge = node.badges.find(({ kind }) => kind === "internet") ?? node.badges[0];
     context.fillStyle = colour(isFound ? "accent" : badge ? `badge-${badge.kind}` : "ink");
-    const text = middleCut(node.label, most);
+    // That it is folded its name says; how many workloads it has the cell's text does.
+    const text = middleCut(node.folded ? `${node.namespace}/*` : node.label, most);
     context.textAlign = "right";
     context.fillText(text, left - 7, top + (index + 0.5) * cell);
     context.save();

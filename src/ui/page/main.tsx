@@ -147,7 +147,11 @@ function App() {
               />
             )}
             {route.view === "flows" && (
-              <FlowsView {...{ store, tick, route }} isLive={page.mode === "live"} />
+              <FlowsView
+                {...{ store, tick, route }}
+                hasFlows={page.flows !== null}
+                isLive={page.mode === "live"}
+              />
             )}
             {route.view === "why" && <WhyView {...{ map, route }} />}
             {route.view === "what-if" && <WhatIfView {...{ map, route }} />}

@@ -19,13 +19,19 @@ interface MapProps {
   readonly route: Route;
 }
 
-/** Workloads beyond which a graph would be a tangle. */
+/** Workloads beyond which a graph would be a tangle, and in a narrow window. */
 const graphMax = 25;
+const graphNarrowMax = 9;
 /** Rows beyond which namespaces are folded at first. */
 const cellsMax = 700;
 /** The same in a narrow window. Units: CSS pixels for the window. */
 const narrowMax = 60;
 const narrowWindow = 560;
+
+function isNarrow(): boolean {
+  return innerWidth < narrowWindow;
+}
+
 const states = [
   ["seen", "seen"],
   ["refused", "refused"],
@@ -52,7 +58,7 @@ export function MapView({ map, store, tick, hasFlows, isLive, route }: MapProps)
     [model, shown, search],
   );
   const inside = shown.filter((at) => !model.nodes[at]!.outside).length;
-  const auto = inside > graphMax ? "cells" : "graph";
+  const auto = inside > (isNarrow() ? graphNarrowMax : graphMax) ? "cells" : "graph";
   const view = query.get("as") ?? auto;
   const picked = pickedOf(query);
   const onPick = (from: string, to: string) => setSettings(route, { from, to });
@@ -177,7 +183,7 @@ function Toolbar({ map, model, route, hidden, folded, focus, hasFlows, view, aut
 function foldedOf(map: MapDocument, wanted: string | null): ReadonlySet<string> {
   if (wanted === "none") return new Set();
   if (wanted !== null) return new Set(wanted.split(",").filter((name) => name !== ""));
-  const most = innerWidth < narrowWindow ? narrowMax : cellsMax;
+  const most = isNarrow() ? narrowMax : cellsMax;
   if (map.parties.length <= most) return new Set();
   return new Set(map.parties.map(({ namespace }) => namespace));
 }

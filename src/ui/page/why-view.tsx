@@ -40,8 +40,8 @@ export function WhyView({ map, route }: { readonly map: MapDocument; readonly ro
           setSettings(route, ends);
         }}
       >
-        {field("from", "From", "namespace/pod, workload or address")}
-        {field("to", "To", "namespace/pod, workload or address")}
+        {field("from", "From", "pod, workload or address")}
+        {field("to", "To", "pod, workload or address")}
         {field("port", "Port", "5432/tcp, or none")}
         <span class="buttons">
           <button type="submit" class="primary">
