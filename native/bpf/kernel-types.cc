@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <linux/btf.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "native/host/descriptor.h"
 
@@ -18,7 +20,6 @@ constexpr uint32_t KIND_TYPE_TAG = 18;
 constexpr uint32_t KIND_ENUM64 = 19;
 constexpr uint32_t UNKNOWN = UINT32_MAX;
 constexpr size_t TYPE_BYTES = sizeof(btf_type);
-constexpr size_t READ_BYTES = 1 << 20;
 // A member of a member of a member…
 constexpr int DEPTH_MAX = 8;
 
@@ -59,25 +60,33 @@ uint32_t tailBytes(uint32_t info) noexcept {
   }
 }
 
-Status readFile(const char* path, std::vector<std::byte>* bytes) noexcept {
+// Reads a whole file of the kernel's, into memory that nothing has filled before: it is several
+// megabytes, and is read at every start.
+Status readFile(const char* path, std::unique_ptr<std::byte[]>* memory, size_t* size) noexcept {
   const Descriptor file(open(path, O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return Status::system("open /sys/kernel/btf/vmlinux", errno);
-  for (;;) {
-    const size_t size = bytes->size();
-    bytes->resize(size + READ_BYTES);
-    const ssize_t got = ::read(file.get(), bytes->data() + size, READ_BYTES);
-    bytes->resize(size + static_cast<size_t>(got > 0 ? got : 0));
+  struct stat found = {};
+  if (fstat(file.get(), &found) != 0) return Status::system("stat /sys/kernel/btf/vmlinux", errno);
+  const auto wanted = static_cast<size_t>(found.st_size);
+  memory->reset(new (std::nothrow) std::byte[wanted]);
+  if (*memory == nullptr) return {StatusCode::Limit};
+  for (*size = 0; *size < wanted;) {
+    const ssize_t got = ::read(file.get(), memory->get() + *size, wanted - *size);
     if (got < 0) return Status::system("read /sys/kernel/btf/vmlinux", errno);
-    if (got == 0) return {};
+    if (got == 0) break;
+    *size += static_cast<size_t>(got);
   }
+  return {};
 }
 
 }  // namespace
 
 Status KernelTypes::read(KernelTypes* types) noexcept {
   KernelTypes made;
-  const Status status = readFile("/sys/kernel/btf/vmlinux", &made.bytes_);
+  size_t size = 0;
+  const Status status = readFile("/sys/kernel/btf/vmlinux", &made.memory_, &size);
   if (!status.ok()) return status;
+  made.bytes_ = {made.memory_.get(), size};
   if (!made.index()) return {StatusCode::Argument};
   *types = std::move(made);
   return {};
@@ -93,7 +102,8 @@ bool KernelTypes::index() noexcept {
       stringsAt + header.str_len > bytes_.size()) {
     return false;
   }
-  strings_ = std::span(bytes_).subspan(stringsAt, header.str_len);
+  strings_ = bytes_.subspan(stringsAt, header.str_len);
+  types_.reserve(header.type_len / TYPE_BYTES);
   types_.push_back(0);
   const uint64_t end = typesAt + header.type_len;
   for (uint64_t at = typesAt; at + TYPE_BYTES <= end;) {

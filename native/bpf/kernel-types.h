@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -37,7 +38,8 @@ class KernelTypes {
   [[nodiscard]] std::string_view text(uint32_t at) const noexcept;
   [[nodiscard]] uint32_t word(size_t at) const noexcept;
 
-  std::vector<std::byte> bytes_;
+  std::unique_ptr<std::byte[]> memory_;
+  std::span<const std::byte> bytes_;
   std::span<const std::byte> strings_;
   std::vector<uint32_t> types_;  // by number: where it starts; number 0 is void
 };
