@@ -83,6 +83,7 @@ void HitTable::free(uint32_t number) noexcept {
     while (counts_[before].nextOfBucket != number) before = counts_[before].nextOfBucket;
     counts_[before].nextOfBucket = counts_[number].nextOfBucket;
   }
+  counts_[number].key = {};  // findAfter() does not find it
   counts_[number].nextOfBucket = free_;
   free_ = number;
 }

@@ -45,6 +45,13 @@ class HitTable {
 
   // The number of the key's count, which is made if there is none.
   [[nodiscard]] uint32_t find(const HitKey& key) noexcept;
+  // The same for a connection that counts for `before`, and that another table has judged: most
+  // that do have the next key in common, too. It is found there, without a search.
+  [[nodiscard]] uint32_t findAfter(uint32_t before, const HitKey& key) noexcept {
+    uint32_t& next = counts_[before].next;
+    if (next == NONE || counts_[next].key != key) next = find(key);
+    return next;
+  }
 
   void add(uint32_t number, uint64_t packets, uint64_t bytes, uint64_t lastUs) noexcept {
     Count& count = counts_[number];
@@ -86,6 +93,7 @@ class HitTable {
     uint32_t holders = 0;
     uint32_t nextOfBucket = NONE;  // of a free count: the next free one
     uint32_t nextWaiting = NONE;
+    uint32_t next = NONE;  // where a connection that counted here counted after a swap
     bool isWaiting = false;
   };
   static_assert(sizeof(Count) == 64);

@@ -900,7 +900,8 @@ void Filter::allowBy(ConnEntry& entry, const Ends& ends, const FlowKey& key,
   // A connection that is kept goes on counting for what allowed it.
   if (options_.established != Established::Keep || entry.ends[0].hits == HitTable::NOBODYS_PASSED) {
     connections_.tally(entry);
-    countFor(entry, ends, key, table);
+    const HitKey hitKey = ends.hitKey(key, 0, entry.auditedBy, table);
+    connections_.countFor(entry, connections_.hits().findAfter(entry.ends[0].hits, hitKey));
   }
   entry.generation = table.generation;
   entry.ends[entry.opener()].endpoint = ends.source;
