@@ -78,8 +78,9 @@ struct Worker::Station {
   Turns::Party share;
   RejectLimit rejectLimit;  // of answers sent on it
   ResetLimit resetLimit;    // of resets for frames that arrived on it
-  // The source MAC of the last frame that passed: the destination of a reset that answers no frame.
-  // Kept only while rejecting_ is set.
+  // The source MAC of the last frame that passed, or the destination of one that opened a
+  // connection to here: the destination of a reset that answers no frame. Kept only while
+  // rejecting_ is set.
   std::optional<MacAddress> neighbour;
   Counter receivedFrames;
   Counter receivedBytes;
@@ -711,6 +712,10 @@ void Worker::handleBatch(Station& from, size_t count, const TableInForce* table,
       if (judgement.kind == FrameKind::Unicast && judgedByPolicy &&
           (judgement.passes() || judgement.cut)) {
         std::memcpy(from.neighbour.emplace().data(), frame.bytes + 6, 6);
+        // The answers may pass in the kernel.
+        if (judgement.opened && from.partner != NONE) {
+          std::memcpy(stationOf(from.partner)->neighbour.emplace().data(), frame.bytes, 6);
+        }
       }
       const bool hasReset = judgement.cut && judgement.key.protocol == PROTOCOL_TCP;
       if (judgement.rejectable && !hasReset) reject(from, frame, nowUs);
