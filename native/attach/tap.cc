@@ -28,8 +28,9 @@ constexpr unsigned NOBODYS_USER = 0xfffffffe;
 // is 0.
 Status openTapQueue(const std::string& name, bool oneOfMany, uint32_t index,
                     Descriptor* queue) noexcept {
-  Descriptor tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-  if (!tap.valid()) return Status::system("open /dev/net/tun", errno, Fault::TunDevice);
+  Descriptor tap;
+  const Status status = openTunDevice(&tap);
+  if (!status.ok()) return status;
   if (index != 0 && ioctl(tap.get(), TUNSETIFINDEX, &index) != 0) {
     return Status::system("TUNSETIFINDEX", errno);
   }
@@ -97,6 +98,11 @@ Status setQueueFrames(const TapOptions& options) noexcept {
 }
 
 }  // namespace
+
+Status openTunDevice(Descriptor* tun) noexcept {
+  tun->reset(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  return tun->valid() ? Status{} : Status::system("open /dev/net/tun", errno, Fault::TunDevice);
+}
 
 Status openTap(int namespaceFd, const TapOptions& options, const Steering& steering,
                std::vector<Descriptor>* queues) noexcept {

@@ -21,6 +21,10 @@ struct TapOptions {
   uint32_t queueFrames = 0;  // that may wait in each queue; 0: as the kernel has it
 };
 
+// Opens what TAPs are made of; without a TAP it does nothing. Errors: System, with the fault
+// TunDevice.
+Status openTunDevice(Descriptor* tun) noexcept;
+
 // Makes a TAP interface, which is down, in a namespace, with a queue for each worker. It ends with
 // the last of `*queues`. A lasting one stays, without a carrier, with its addresses and routes; a
 // later call with its name opens it as it is. EINVAL when one has a single queue and the other

@@ -11,8 +11,10 @@
 #include "native/attach/kernel-path.h"
 #include "native/attach/kernel-side.h"
 #include "native/attach/open-link.h"
+#include "native/attach/tap.h"
 #include "native/binding/arguments.h"
 #include "native/event/notifier.h"
+#include "native/host/descriptor.h"
 #include "native/host/privilege.h"
 #include "native/io/closed-link.h"
 #include "native/io/frame-buffers.h"
@@ -61,6 +63,7 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
                        {InstanceMethod<&DataplaneBinding::addTap>("addTap"),
                         InstanceMethod<&DataplaneBinding::addPacketLink>("addPacketLink"),
                         InstanceMethod<&DataplaneBinding::addXdpLink>("addXdpLink"),
+                        InstanceMethod<&DataplaneBinding::prepareKernelLinks>("prepareKernelLinks"),
                         InstanceMethod<&DataplaneBinding::addKernelLink>("addKernelLink"),
                         InstanceMethod<&DataplaneBinding::removeLink>("removeLink"),
                         InstanceMethod<&DataplaneBinding::addClosedLink>("addClosedLink"),
@@ -178,6 +181,14 @@ class DataplaneBinding : public Napi::ObjectWrap<DataplaneBinding> {
     Status status = macOf(info[2], &mac);
     if (status.ok()) status = openXdpLink(from, mode, linkWorkers(), &opened);
     return place(info, status, std::move(opened), mac, wordOf(info[5]));
+  }
+
+  void prepareKernelLinks(const Napi::CallbackInfo& info) {
+    if (!open(info)) return;
+    Descriptor tun;
+    Status status = openTunDevice(&tun);
+    if (status.ok()) status = makeKernelPath();
+    throwUnless(info, status);
   }
 
   Napi::Value addKernelLink(const Napi::CallbackInfo& info) {

@@ -317,6 +317,8 @@ export interface NativeDataplane {
     lasting: boolean,
     into: number,
   ): number;
+  /** Makes what links of the kind `kernel` have in common, if that is not there yet. */
+  prepareKernelLinks(): void;
   addKernelLink(
     namespaceFd: number,
     name: string,

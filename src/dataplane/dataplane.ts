@@ -21,7 +21,7 @@ import {
   writeDataplaneSettings,
 } from "../layout/layout.gen.js";
 import type { Address } from "../net/address.js";
-import { addon, type NativeDataplane } from "./addon.js";
+import { addon, type InterfaceTraits, type NativeDataplane } from "./addon.js";
 import { connectionsDefault } from "./capacity.js";
 import { connectionKeyBytes } from "./connections.js";
 import { closeHandoff, type LinkHandoff } from "./descriptor-passing.js";
@@ -35,7 +35,13 @@ import {
   createVeth,
   interfaceTraits,
 } from "./host.js";
-import { type LinkChoice, type LinkKind, suitableLink } from "./link-choice.js";
+import {
+  type KernelChance,
+  kernelSuits,
+  type LinkChoice,
+  type LinkKind,
+  suitableLink,
+} from "./link-choice.js";
 import { type LinkCounts, type LinkTotals, linkTotalNames } from "./link-counts.js";
 import { TableBlob } from "./table-blob.js";
 
@@ -249,6 +255,8 @@ export class Dataplane {
    */
   readonly #closed = new Set<number>();
   readonly #inherited = new Map<string, LinkHandoff>();
+  /** Why there are no links of the kind `kernel`; empty when there can be, absent before the first wish. */
+  #programsRefused: string | undefined;
   #isSuccessor = false;
   /** Counts of the predecessors. */
   #totalsBefore: Totals | undefined;
@@ -429,23 +437,71 @@ export class Dataplane {
   }
 
   /**
-   * Takes an existing interface by the requested kind of link, or with `auto` by the one that suits it.
+   * Whether `auto` takes the two ends of a wire, in this process's own namespace, by links of the kind `kernel`; one
+   * that is not there does not matter. If it does, what such links have in common is made.
+   */
+  kernelChance(interfaces: readonly string[]): KernelChance {
+    const suits = kernelSuits(interfaces.flatMap((name) => presentTraits(name) ?? []));
+    if (!suits.has) return suits;
+    const refused = this.#refusedPrograms();
+    return refused === "" ? suits : { has: false, why: refused };
+  }
+
+  /** Makes what links of the kind `kernel` have in common. Returns why that is refused; empty when it is not. */
+  #refusedPrograms(): string {
+    this.#programsRefused ??= refusalOf(() =>
+      native("prepare links by programs", () => this.#native.prepareKernelLinks()),
+    );
+    return this.#programsRefused;
+  }
+
+  /** Whether programs may have to be loaded, or memory for them made, later. */
+  get hasPrograms(): boolean {
+    return this.#programsRefused === "";
+  }
+
+  /**
+   * Takes an existing interface by the requested kind of link, or with `auto` by the predecessor's, else by
+   * `kernel` where packets may pass between the `ends` of its wire in the kernel, else by the one that suits it.
    * Returns the kind and the reason.
    *
-   * Errors: DataplaneError; with `auto` only errors of AF_PACKET: if AF_XDP fails, AF_PACKET is tried.
+   * Errors: DataplaneError; with `auto` only errors of AF_PACKET, which is tried when others fail.
    */
   addInterface(
     options: PacketLinkOptions,
     wanted: LinkKind | "auto",
+    ends?: readonly string[],
   ): LinkChoice & { readonly linkId: number } {
-    const inherited = this.#adopt(options, wanted === "auto" ? ["af-packet", "af-xdp"] : [wanted]);
+    const inherited = this.#adopt(options, wanted === "auto" ? this.#adoptable(options) : [wanted]);
     if (inherited !== undefined && inherited.kind !== "tap") {
       return { kind: inherited.kind, why: "taken over", linkId: inherited.linkId };
     }
-    const choice: LinkChoice =
-      wanted === "auto"
-        ? suitableLink(interfaceTraits(options.namespaceFd, options.interface))
-        : { kind: wanted, why: "asked for" };
+    if (wanted !== "auto") return this.#take(options, { kind: wanted, why: "asked for" }, false);
+    const chance = ends === undefined ? undefined : this.kernelChance(ends);
+    let refused = chance?.why;
+    if (chance?.has === true) {
+      let linkId = 0;
+      refused = refusalOf(() => (linkId = this.addKernelLink(options)));
+      if (refused === "") return { kind: "kernel", why: chance.why, linkId };
+    }
+    const suitable = suitableLink(interfaceTraits(options.namespaceFd, options.interface));
+    const taken = this.#take(options, suitable, true);
+    return refused === undefined
+      ? taken
+      : { ...taken, why: `${taken.why}; no kernel link: ${refused}` };
+  }
+
+  /** The kinds of a predecessor's link of this interface that `auto` goes on with: all that it can. */
+  #adoptable({ interface: name }: PacketLinkOptions): readonly LinkKind[] {
+    const isKernel = this.#inherited.get(name)?.kind === "kernel";
+    return isKernel && this.#refusedPrograms() === "" ? ["kernel"] : ["af-packet", "af-xdp"];
+  }
+
+  #take(
+    options: PacketLinkOptions,
+    choice: LinkChoice,
+    isAuto: boolean,
+  ): LinkChoice & { readonly linkId: number } {
     if (choice.kind === "af-packet") return { ...choice, linkId: this.addPacketLink(options) };
     if (choice.kind === "kernel") return { ...choice, linkId: this.addKernelLink(options) };
     choice.kind satisfies "af-xdp";
@@ -453,7 +509,7 @@ export class Dataplane {
       return { ...choice, linkId: this.addXdpLink(options) };
     } catch (error) {
       if (!(error instanceof DataplaneError)) throw error;
-      if (wanted === "auto") {
+      if (isAuto) {
         const why = `AF_XDP is refused (${error.syscall ?? "link"}: ${error.code})`;
         return { kind: "af-packet", why, linkId: this.addPacketLink(options) };
       }
@@ -962,4 +1018,24 @@ function sumOf<Name extends string>(
   return Object.fromEntries(
     names.map((name) => [name, counts[name] + (more?.[name] ?? 0)]),
   ) as Record<Name, number>;
+}
+
+function presentTraits(name: string): InterfaceTraits | undefined {
+  try {
+    return interfaceTraits(undefined, name);
+  } catch (error) {
+    if (error instanceof DataplaneError && error.code === "ENODEV") return undefined;
+    throw error;
+  }
+}
+
+/** Runs a step. Returns why the environment refuses it; empty when it does not. */
+function refusalOf(step: () => void): string {
+  try {
+    step();
+    return "";
+  } catch (error) {
+    if (!(error instanceof DataplaneError)) throw error;
+    return `${error.syscall ?? "link"}: ${error.code}`;
+  }
 }

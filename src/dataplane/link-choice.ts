@@ -11,9 +11,27 @@ export interface LinkChoice {
   readonly why: string;
 }
 
+/** Whether `auto` may take both ends of a wire by links of the kind `kernel`. */
+export interface KernelChance {
+  readonly has: boolean;
+  /** The reason, to show to the user. */
+  readonly why: string;
+}
+
 /**
- * Chooses the kind of link for an interface. AF_PACKET if it receives superframes whole, which bulk TCP
- * needs. AF_XDP if each packet comes alone, since AF_XDP takes half the time per packet.
+ * Whether packets between these interfaces should pass in the kernel. Not where one is a card: AF_XDP receives the
+ * most packets a second there.
+ */
+export function kernelSuits(ends: readonly InterfaceTraits[]): KernelChance {
+  return ends.some(({ hardware }) => hardware)
+    ? { has: false, why: "a card is at one end" }
+    : { has: true, why: "packets of admitted connections pass in the kernel" };
+}
+
+/**
+ * Chooses the kind of link for an interface in whose wire no packets pass in the kernel. AF_PACKET if it receives
+ * superframes whole, which bulk TCP needs. AF_XDP if each packet comes alone, since AF_XDP takes half the time per
+ * packet.
  */
 export function suitableLink(traits: InterfaceTraits): LinkChoice {
   const { driver, mtu, segmentation, hardware, queues } = traits;

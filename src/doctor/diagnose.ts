@@ -180,7 +180,7 @@ function capabilityChecks(machine: Machine): Check[] {
     ["CAP_NET_ADMIN", ["run", "af-xdp", "kernel", "sidecar", "node"], []],
     ["CAP_NET_RAW", ["run", "af-xdp", "kernel", "capture", "sidecar"], []],
     ["CAP_BPF", ["af-xdp", "kernel", "node"], ["run", "sidecar"]],
-    ["CAP_PERFMON", ["kernel", "node"], []],
+    ["CAP_PERFMON", ["kernel", "node"], ["run", "sidecar"]],
   ];
   return wanted.map(([name, neededFor, betterFor]) => {
     // CAP_SYS_ADMIN includes these two, on older kernels and on new ones.
@@ -188,7 +188,9 @@ function capabilityChecks(machine: Machine): Check[] {
     const stand = isPart && machine.capabilities.has("CAP_SYS_ADMIN");
     const has = stand || machine.capabilities.has(name);
     const found = has ? "held" : "not held";
-    return check(name, neededFor, found, has ? undefined : grant(machine, name), betterFor);
+    const lost = name === "CAP_PERFMON" ? "; without it --link auto does not choose kernel" : "";
+    const remedy = has ? undefined : `${grant(machine, name)}${lost}`;
+    return check(name, neededFor, found, remedy, betterFor);
   });
 }
 
@@ -254,7 +256,7 @@ function kernelChecks({ features, user }: Machine): Check[] {
           ? `${nobody}chmod 0666 /dev/net/tun; in a container: --device /dev/net/tun`
           : `${nobody}sh -c 'modprobe tun; mkdir -p /dev/net; mknod -m 666 /dev/net/tun c 10 200'; in a container: --device /dev/net/tun`,
       ),
-      ["sidecar"],
+      ["run", "sidecar"],
     ),
     check(
       "AF_PACKET",

@@ -7,6 +7,7 @@ import { Enforcer, type EnforcerOptions } from "../control/enforcer.js";
 import { defaultSocket } from "../control/settings.js";
 import { Signals } from "../control/signals.js";
 import { SourceFollower } from "../control/source-follower.js";
+import type { Dataplane } from "../dataplane/dataplane.js";
 import { type InterfaceEvents, watchInterfaces } from "../dataplane/interfaces.js";
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import type { PassOn } from "../hubble/open-hubble.js";
@@ -114,8 +115,19 @@ function ownWayOf({ source, sidecars, wires }: NodeConfig): OwnWay | undefined {
   return new OwnWay(sidecar);
 }
 
-function hasKernelLink({ wires, sidecars }: NodeConfig): boolean {
-  return [...wires, ...sidecars].some(({ link }) => link === "kernel");
+/**
+ * Loads what links of the kind `kernel` may want, which takes some tenths of a second: nothing passes meanwhile once
+ * an interface is taken, or a predecessor has stopped. A refusal is told with the link that is chosen instead.
+ */
+function prepareLinks({ wires, sidecars }: NodeConfig, dataplane: Dataplane): void {
+  const ends = [
+    ...wires.map(({ link, inside, outside }) => ({ link, names: [inside, outside] })),
+    ...sidecars.map(({ link, interface: name }) => ({ link, names: [name] })),
+  ];
+  for (const { link, names } of ends) {
+    if (link === "auto") dataplane.kernelChance(names);
+    if (link === "kernel") dataplane.kernelChance([]);
+  }
 }
 
 /** Says which files of folders are no manifests, once until that changes. */
@@ -285,6 +297,7 @@ class NodeProcess {
     const { takesOver = false, host } = this.#run;
     const { controller, dataplane } = this.#enforcer;
     let control = takesOver ? undefined : await this.#listen();
+    prepareLinks(this.#run.config, dataplane);
     if (this.#ownWay !== undefined) {
       this.#attachments.hold(this.#plans.wanted.attachments, this.#ownWay.closedTable());
       this.#ownWay.open(dataplane);
@@ -306,7 +319,7 @@ class NodeProcess {
     control ??= await this.#listen();
     keepLeastPrivilege({
       files: read.filter(existsSync),
-      programs: this.#inPlace !== undefined || hasKernelLink(this.#run.config),
+      programs: this.#inPlace !== undefined || dataplane.hasPrograms,
     });
     if (control.socket !== undefined) this.#kept.start();
     if (control.metrics !== undefined) host.tell(`metrics on ${control.metrics}`);

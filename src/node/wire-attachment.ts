@@ -56,8 +56,8 @@ export class WireAttachment implements Attachment {
     const take = (place: Span, ...end: ConstructorParameters<typeof WireEnd>) =>
       ends.push(takenAt(place, () => new WireEnd(...end)));
     try {
-      take(places.inside, inside, "endpoint", link, podMac, opening);
-      take(places.outside, outside, "uplink", link, undefined, opening);
+      take(places.inside, inside, outside, "endpoint", link, podMac, opening);
+      take(places.outside, outside, inside, "uplink", link, undefined, opening);
     } catch (error) {
       for (const end of ends) end.close();
       throw error;
@@ -149,6 +149,8 @@ class OpenWire implements OpenAttachment {
 class WireEnd {
   readonly linkId: number;
   readonly #name: string;
+  /** The wire's other end. */
+  readonly #other: string;
   readonly #role: "endpoint" | "uplink";
   readonly #link: LinkKind | "auto";
   readonly #mac: string | undefined;
@@ -169,12 +171,14 @@ class WireEnd {
 
   constructor(
     name: string,
+    other: string,
     role: "endpoint" | "uplink",
     link: LinkKind | "auto",
     mac: string | undefined,
     { dataplane, tell, slots, mayWait, former }: Opening,
   ) {
     this.#name = name;
+    this.#other = other;
     this.#role = role;
     this.#link = link;
     this.#mac = mac;
@@ -270,7 +274,7 @@ class WireEnd {
     if (this.#held !== undefined) {
       const present = readLink(index);
       if (present !== undefined) this.#see(present);
-      if (this.#kind === "af-packet" || (present?.mtu ?? this.#mtu) === this.#mtu) return false;
+      if (this.#kind !== "af-xdp" || (present?.mtu ?? this.#mtu) === this.#mtu) return false;
       return this.#takeAnew(this.#held.name);
     }
     if (named === undefined) {
@@ -355,6 +359,7 @@ class WireEnd {
         ...(into === undefined ? {} : { into }),
       },
       this.#link,
+      [name, this.#other],
     );
     this.#kind = kind;
     this.#tell(`${name}: ${into === undefined ? "" : "taken again: "}${kind} (${why})`);

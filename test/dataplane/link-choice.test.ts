@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { InterfaceTraits } from "../../src/dataplane/addon.js";
-import { suitableLink } from "../../src/dataplane/link-choice.js";
+import { kernelSuits, suitableLink } from "../../src/dataplane/link-choice.js";
 
 const veth: InterfaceTraits = {
   driver: "veth",
@@ -23,4 +23,11 @@ test.each([
   const choice = suitableLink(traits);
   expect(choice.kind).toBe(kind);
   expect(choice.why).toContain(why);
+});
+
+test("packets of a wire pass in the kernel unless a card is at one of its ends", () => {
+  expect(kernelSuits([veth, { ...veth, driver: "bridge", mtu: 9_000 }])).toMatchObject({
+    has: true,
+  });
+  expect(kernelSuits([veth, card])).toEqual({ has: false, why: "a card is at one end" });
 });

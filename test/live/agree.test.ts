@@ -68,12 +68,13 @@ for line in sys.stdin: link.send(bytes.fromhex(line))
 `;
 const burst = 40;
 
-/** A datagram that the policy lets through from this side, another each time. */
+/**
+ * A datagram that the policy lets through from this side. It begins a connection each time, so that it does not pass
+ * in the kernel while the frame before it waits for a worker.
+ */
 function markerOf({ side }: StreamFrame, number: number): Uint8Array {
-  const payloadBytes = number;
-  return side === "pod"
-    ? udp(4, pod, 7, client, 7, { payloadBytes })
-    : udp(4, client, 7, pod, 9000, { payloadBytes });
+  const port = 40_000 + number;
+  return side === "pod" ? udp(4, pod, port, client, 7) : udp(4, client, port, pod, 9000);
 }
 
 // Goal: `sluice run`, `sluice replay` and `sluice capture` say the same of one stream of frames.

@@ -24,8 +24,8 @@ import { labObstacle, main, named, root, until } from "./lab-harness.js";
 const obstacle =
   labObstacle ?? (mayMakeNamespaces() ? undefined : "needs CAP_NET_ADMIN and CAP_SYS_ADMIN");
 
-/** CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK and CAP_BPF. */
-const kept = (1n << 12n) | (1n << 13n) | (1n << 14n) | (1n << 39n);
+/** CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_PERFMON and CAP_BPF. */
+const kept = (1n << 12n) | (1n << 13n) | (1n << 14n) | (1n << 38n) | (1n << 39n);
 
 /** Prints each datagram that comes to a Unix socket as one line of JSON. */
 const listener = `

@@ -182,7 +182,7 @@ describe.skipIf(obstacle !== undefined)(named("modes of a sidecar", obstacle), (
     const write = (sidecars: string) =>
       writeFileSync(
         config,
-        `apiVersion: sluice/v1\nkind: NodeConfig\nmanifests: [manifests]\nwatch: never\nsocket: none\ndeny: reject\nwires:\n  - { pod: shop/payment, inside: in-w, outside: out-w }\n${sidecars}`,
+        `apiVersion: sluice/v1\nkind: NodeConfig\nmanifests: [manifests]\nwatch: never\nsocket: none\ndeny: reject\nwires:\n  - { pod: shop/payment, inside: in-w, outside: out-w, link: af-packet }\n${sidecars}`,
       );
     write("");
     const running = bench.start(bench.pod, ...bench.words().slice(0, 2), "run", "--config", config);

@@ -273,7 +273,7 @@ describe.skipIf(obstacle !== undefined)(named("sluice run", obstacle), () => {
   });
 
   test.each([
-    [["--link", "auto"], "inside: af-packet (a veth with TSO"],
+    [["--link", "auto"], "inside: kernel (packets of admitted connections pass in the kernel)"],
     [["--link", "af-xdp", "--workers", "2", "--poll", "spin"], "outside: af-xdp (asked for)"],
     [["--link", "af-packet", "--poll", "sleep", "--cpu", "0"], "inside: af-packet (asked for)"],
   ])("%j: enforces, and says what it took", async (words, said) => {

@@ -107,7 +107,7 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
       await until("the one before", () => running.err().includes("going on"));
       const workers = round % 2 === 0 ? "1" : "2";
       const next = await bench.sidecar("--socket", socket, "--take-over", "--workers", workers);
-      expect(next.err()).toMatch(/eth0: tap; its uplink is .*\(taken over\)/);
+      expect(next.err()).toMatch(/eth0: veth; its uplink is .*: kernel \(taken over\)/);
       expect(await bench.ended(running)).toBe(0);
       running = next;
       await going.proceeds();
@@ -126,6 +126,7 @@ describe.skipIf(obstacle !== undefined)(named("sidecar take over", obstacle), ()
     const running = await bench.sidecar("--socket", socket);
     bench.inPod("ip", "link", "add", "left", "type", "veth", "peer", "right");
     const words = ["run", "--wire", "left,right", "--pod", "shop/payment", "-f", bench.manifests];
+    words.push("--link", "af-packet");
     const next = bench.start(
       bench.pod,
       process.execPath,

@@ -115,20 +115,25 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     await until("an answer", async () => ((await figures("heard"))[1] ?? -1) >= sent);
   };
 
-  test("what a workload sees of its interface stays, and is as it was afterwards", async () => {
+  // A TAP is made for a number of workers, and a veth is not.
+  test.each([
+    ["af-packet", ["uplink"], "put right"],
+    ["kernel", ["uplink", "other end of the veth", "TAP", "TAP"], "goes on where"],
+  ])("what a workload sees of its interface stays, by %s", async (link, more, again) => {
+    const start = (...words: string[]) => bench.sidecar("--link", link, ...words);
     bench.inPod("sh", "-ec", furniture);
     await bench.settled();
     const before = bench.seen();
-    const running = await bench.sidecar();
+    const running = await start();
     expect(bench.seen()).toEqual(before);
-    expect(bench.interfaces()).toHaveLength(5);
+    expect(bench.interfaces()).toHaveLength(["eth0", "far", "lo", "other", ...more].length);
 
     await bench.end(running, "SIGKILL");
-    const again = await bench.sidecar("--workers", "2");
-    expect(again.err()).toContain("put right");
+    const second = await start("--workers", "2");
+    expect(second.err()).toContain(again);
     expect(bench.seen()).toEqual(before);
-    await bench.end(again, "SIGKILL");
-    const third = await bench.sidecar("--workers", "2");
+    await bench.end(second, "SIGKILL");
+    const third = await start("--workers", "2");
     expect(third.err()).toContain("goes on where a process was killed");
     expect(bench.seen()).toEqual(before);
 

@@ -68,8 +68,10 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
       words,
     );
 
+  const startAnother = (...words: string[]) => follow(bench.enter(bench.filter, ...words));
+
   /** Starts a filter; `said` has what it has printed so far. */
-  const run = (...words: string[]) => follow(bench.enter(bench.filter, ...flags(words)));
+  const run = (...words: string[]) => startAnother(...flags(words));
 
   function follow(child: ChildProcess) {
     const said = { text: "" };
@@ -237,11 +239,13 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
       const predecessor = await askForPlace(bench.socket, () => {});
       const handoff = readHandoff(predecessor!.handoff);
       expect(handoff.links.map((each) => each.interface).sort()).toEqual(["inside", "outside"]);
-      // It has stopped, and waits.
-      await pause(50);
-      const bytes = going.bytes();
-      await pause(100);
-      expect(going.bytes()).toBe(bytes);
+      // It has stopped, and waits; what has passed by then is still read.
+      let bytes = 0;
+      await until("the last of it", async () => {
+        bytes = going.bytes();
+        await pause(100);
+        return going.bytes() === bytes;
+      });
       for (const descriptor of predecessor!.handoff.descriptors) closeDescriptor(descriptor);
       predecessor!.close();
       await until("the one before", () => resumes() === round);
@@ -366,6 +370,34 @@ describe.skipIf(obstacle !== undefined)(named("take over", obstacle), () => {
     );
     return stdout;
   };
+
+  // Goal: by default packets pass in the kernel, and whoever follows goes on by what it may have, and what there is.
+  test("without a word about links: in the kernel, where programs may be loaded", async () => {
+    let before = await first();
+    expect(before.said.text).toContain("inside: kernel (packets of admitted connections");
+    const knocking = await knock();
+    const going = await transfer();
+    const successors = [
+      { start: startLesser, link: "af-packet (a veth with TSO", words: [] },
+      { start: startAnother, link: "af-packet (taken over)", words: [] },
+      { start: startAnother, link: "kernel (asked for)", words: ["--link", "kernel"] },
+    ];
+    for (const { start, link, words } of successors) {
+      const next = start(...flags([...words, "--take-over"]));
+      await until("the next", next.isReady);
+      for (const name of ["inside", "outside"]) {
+        expect(next.said.text).toContain(`${name}: ${link}`);
+      }
+      expect(next.said.text).toMatch(/taken over from version .*: (\d+) of \1 connections/);
+      expect(next.said.text.includes("; no kernel link: BPF_")).toBe(start === startLesser);
+      await until("the end of the one before", () => before.child.exitCode !== null);
+      const bytes = going.bytes();
+      await until("more traffic", () => going.bytes() > bytes);
+      before = next;
+    }
+    await going.done();
+    expect(knocking.answers()).toEqual([]);
+  });
 
   // Goal: filters, which no process holds, are in place whoever comes and goes, until nobody wants them.
   // Method: nobody here may load programs; one successor wants an interface that is not there, besides.

@@ -583,7 +583,7 @@ class Taking implements OpenAttachment {
     const { mac, mtu } = state.link;
     const name = frontName(state.index);
     // A program stands at interfaces alone, and a TAP has this process at its other end.
-    if (this.#config.link === "kernel") {
+    if (this.#mayHavePrograms(state.link.name)) {
       this.#makeVeth(state);
       return;
     }
@@ -603,14 +603,19 @@ class Taking implements OpenAttachment {
     }
   }
 
-  #makeVeth({ index, link: { mac, mtu } }: InterfaceState): void {
+  #mayHavePrograms(uplink: string): boolean {
+    const { link } = this.#config;
+    return link === "kernel" || (link === "auto" && this.#dataplane.kernelChance([uplink]).has);
+  }
+
+  #makeVeth({ index, link: { name: uplink, mac, mtu } }: InterfaceState): void {
     const name = frontName(index);
     const inner = innerName(index);
     createVeth({ name }, { name: inner });
     configureInterface(undefined, { name, mac, mtu });
     configureInterface(undefined, { name: inner, mtu, linkLocal: false, up: true });
     strip(readLink(inner)?.index ?? 0);
-    this.#takeInner(inner, mac);
+    this.#takeInner(inner, mac, uplink);
   }
 
   /** Attaches the existing front; false when it was made for another number of workers, or another link. */
@@ -618,7 +623,7 @@ class Taking implements OpenAttachment {
     const { kind, mac } = found.front;
     const name = frontLink(found);
     if (kind === "veth") {
-      this.#takeInner(name, mac);
+      this.#takeInner(name, mac, found.uplink.name);
       return true;
     }
     if (this.#config.link === "kernel") return false;
@@ -632,12 +637,12 @@ class Taking implements OpenAttachment {
     }
   }
 
-  #takeInner(name: string, mac: string): void {
-    const options = { interface: name, mac, lasting: true, ...this.#into("inside") };
-    this.#inside =
-      this.#config.link === "kernel"
-        ? this.#dataplane.addKernelLink(options)
-        : this.#dataplane.addPacketLink({ ...options, slots: Math.min(innerSlots, this.#slots) });
+  #takeInner(name: string, mac: string, uplink: string): void {
+    const slots = Math.min(innerSlots, this.#slots);
+    const options = { interface: name, mac, lasting: true, slots, ...this.#into("inside") };
+    const { link } = this.#config;
+    const kind = link === "af-xdp" ? "af-packet" : link;
+    this.#inside = this.#dataplane.addInterface(options, kind, [uplink]).linkId;
     this.#frontKind = "veth";
   }
 
@@ -646,6 +651,7 @@ class Taking implements OpenAttachment {
     const { linkId, kind, why } = this.#dataplane.addInterface(
       { interface: name, lasting: true, slots: this.#slots, ...this.#into("outside") },
       this.#config.link,
+      this.#frontKind === "veth" ? [name] : undefined,
     );
     this.#outside = linkId;
     this.#say(`${this.#frontKind}; its uplink is ${name}: ${kind} (${why})`);

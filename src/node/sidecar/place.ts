@@ -42,6 +42,11 @@ export function innerName(index: number): string {
   return `sluice-in${shortNumber(index)}`;
 }
 
+/** By which frames of an interface come up that a program takes: KernelSide::tapOf(). */
+function wayUpName(index: number): string {
+  return `sluice${index}`;
+}
+
 /**
  * Takes a workload's interface for a sidecar, and gives it back. It does not judge packets. From its first
  * change to its last, nothing passes the uplink except what our links send.
@@ -208,6 +213,7 @@ export class SidecarPlace {
           innerName(index),
         ]),
     );
+    for (const { index, name } of links) if (taken.has(name)) taken.add(wayUpName(index));
     return links
       .filter(
         ({ flags, name }) =>
