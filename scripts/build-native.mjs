@@ -3,11 +3,12 @@
 // with --arm64 --tests its unit tests too.
 // Headers come from beside the running Node where they are, so that nothing is downloaded.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { aloneIn } from "./build-lock.mjs";
 import { arm64 } from "./cross.mjs";
 import { nodeHeaders } from "./node-headers.mjs";
 
@@ -25,38 +26,10 @@ function run(command, args) {
     env,
     stdio: verbose ? "inherit" : "pipe",
   });
-  if (result.status === 0) return;
+  if (result.status === 0) return true;
   process.stderr.write(`${result.stdout ?? ""}${result.stderr ?? ""}${result.error ?? ""}\n`);
   process.stderr.write(`building the native code failed: ${command} ${args.join(" ")}\n`);
-  release();
-  process.exit(1);
-}
-
-// Two builds in one folder would spoil each other: the second waits for the first, however long that takes on a
-// busy machine. The lock is a link that names its process: what a killed build has left is taken over.
-const lock = join(place, "build.lock");
-function acquire() {
-  for (;;) {
-    try {
-      symlinkSync(String(process.pid), lock);
-      return;
-    } catch (error) {
-      if (error.code !== "EEXIST") throw error;
-    }
-    if (isHeld()) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-    else rmSync(lock, { recursive: true, force: true });
-  }
-}
-function isHeld() {
-  try {
-    process.kill(Number(readlinkSync(lock)), 0);
-    return true;
-  } catch (error) {
-    return error.code === "EPERM";
-  }
-}
-function release() {
-  rmSync(lock, { force: true });
+  return false;
 }
 
 /** node-gyp builds in the folder `build` beside binding.gyp alone: so another processor has such a place of its own. */
@@ -80,20 +53,13 @@ const nodedir = headers === undefined ? [] : [`--nodedir=${headers}`];
 const processor = cross ? ["--arch=arm64"] : [];
 const configuration = sanitize ? "Debug" : "Release";
 
-mkdirSync(place, { recursive: true });
-acquire();
-try {
+const hasBuilt = await aloneIn(place, () => {
   if (cross) linkSources();
   const debug = sanitize ? ["--debug"] : [];
-  run(process.execPath, [nodeGyp, "configure", ...nodedir, ...processor, ...debug]);
-  run("make", [
-    "-C",
-    "build",
-    `BUILDTYPE=${configuration}`,
-    `-j${availableParallelism()}`,
-    "-s",
-    ...targets(),
-  ]);
-} finally {
-  release();
-}
+  const make = ["-C", "build", `BUILDTYPE=${configuration}`, `-j${availableParallelism()}`, "-s"];
+  return (
+    run(process.execPath, [nodeGyp, "configure", ...nodedir, ...processor, ...debug]) &&
+    run("make", [...make, ...targets()])
+  );
+});
+process.exit(hasBuilt ? 0 : 1);

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { aloneIn } from "./build-lock.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 export const fuzzFolder = "build/Fuzz";
@@ -104,8 +105,11 @@ export function missingForFuzz() {
  * Builds fuzz targets or other programs and returns their paths, in order. With `canary` each target
  * has its planted fault.
  */
-export async function buildPrograms(names, { canary = false } = {}) {
-  mkdirSync(join(root, fuzzFolder), { recursive: true });
+export function buildPrograms(names, { canary = false } = {}) {
+  return aloneIn(join(root, fuzzFolder), () => buildAll(names, canary));
+}
+
+async function buildAll(names, canary) {
   const objectOf = (source, suffix = "") =>
     `${fuzzFolder}/${source.replaceAll("/", "-").replace(/\.cc$/, "")}${suffix}.o`;
   const covered = [memorySanitizers, "-fsanitize=fuzzer-no-link"];

@@ -1,0 +1,4 @@
+export function aloneIn<Result>(
+  folder: string,
+  build: () => Result | Promise<Result>,
+): Promise<Result>;
