@@ -17,9 +17,7 @@ const clientsMax = 4_096;
 /** Calls within their bounds: those of all together, and of each client, so that none can hold what all share. */
 export class Admission {
   /** How often something was refused. */
-  readonly refused: Record<Refusal, number> = {
-    ...{ connections: 0, rate: 0, calls: 0, client: 0, requests: 0 },
-  };
+  readonly refused = Object.fromEntries(refusals.map((why) => [why, 0])) as Record<Refusal, number>;
   /** Calls that were let in. */
   admitted = 0;
   readonly #bounds: GrpcBounds;

@@ -12,6 +12,14 @@ const names = [...gauges, ...counters];
 /** What a Hubble listener has counted. */
 export type HubbleCounts = Readonly<Record<(typeof names)[number], number>>;
 
+/** Refusals as they are among the counts. */
+export function refusalCounts(
+  refused: Readonly<Record<Refusal, number>>,
+): Pick<HubbleCounts, `refused:${Refusal}`> {
+  const named = refusals.map((why) => [`refused:${why}`, refused[why]]);
+  return Object.fromEntries(named) as Pick<HubbleCounts, `refused:${Refusal}`>;
+}
+
 export const noCounts = countsOf(() => 0);
 
 const form = new RegExp(String.raw`^counts((?: \d{1,15}){${names.length}})$`);

@@ -9,7 +9,7 @@ import {
 import { createServer, type Server, type Socket } from "node:net";
 import { clientOf } from "../control/http-listener.js";
 import { Admission } from "./admission.js";
-import type { HubbleCounts } from "./counts.js";
+import { type HubbleCounts, refusalCounts } from "./counts.js";
 import { type MethodName, methods } from "./definitions.js";
 import { FrameGate } from "./frame-gate.js";
 import type { GrpcBounds } from "./hubble-bounds.js";
@@ -122,11 +122,7 @@ export class GrpcServer {
       activeCalls: calls,
       calls: admitted,
       bytes: this.sentBytes,
-      "refused:connections": refused.connections,
-      "refused:rate": refused.rate,
-      "refused:calls": refused.calls,
-      "refused:client": refused.client,
-      "refused:requests": refused.requests,
+      ...refusalCounts(refused),
     };
   }
 
