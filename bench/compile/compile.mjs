@@ -15,8 +15,10 @@ import {
   makePolicy,
 } from "./cluster.mjs";
 
-const sizes = [1_000, 10_000, 150_000];
+const sizes = [1_000, 30_000, 150_000];
 const local = { node: localNode };
+/** What is published of a table that is patched: docs/decisions/0008. */
+const lineBytes = 64;
 const eventsPerKind = Number(process.env.BENCH_EVENTS ?? 200);
 
 /** A small seeded generator (xorshift), so that two runs see the same events. */
@@ -60,8 +62,10 @@ function eventKinds({ sizes, objects }) {
     ...pod,
     meta: { ...pod.meta, labels: new Map([...pod.meta.labels, ...Object.entries(labels)]) },
   });
+  const removed = ({ kind, meta: { namespace, name } }) => [{ remove: { kind, namespace, name } }];
   let extra = 0;
   const added = [];
+  const gone = [];
   const policyPut = (namespaces) => put(makePolicy(below(namespaces), sizes, 8000 + below(50)));
   return {
     // Like the pods of its namespace, with an address that its node has to spare.
@@ -73,9 +77,9 @@ function eventKinds({ sizes, objects }) {
       return put(pod);
     },
     "pod goes": () => {
-      const { kind, meta } = added.shift() ?? podAt(remote());
-      pods.delete(meta.name);
-      return [{ remove: { kind, namespace: meta.namespace, name: meta.name } }];
+      const pod = added.shift() ?? podAt(remote());
+      pods.delete(pod.meta.name);
+      return removed(pod);
     },
     "pod is rolled out": () => {
       const pod = podAt(remote());
@@ -88,6 +92,15 @@ function eventKinds({ sizes, objects }) {
         ? []
         : put(labelled(pod, { tier: ["front", "back", "data"][below(3)] }));
     },
+    // Like one that has gone, and with its address, as on a node that has no other to give.
+    "local pod goes": () => {
+      const pod = podAt(localPods - 1 - gone.length);
+      gone.push(pod);
+      return removed(pod);
+    },
+    "local pod comes": () => (gone.length === 0 ? [] : put(gone.pop())),
+    "local pod is rolled out": () =>
+      put(labelled(podAt(below(20)), { "pod-template-hash": `h${below(1_000_000)}` })),
     "local pod changes its tier": () =>
       put(labelled(podAt(below(localPods)), { tier: ["front", "back", "data"][below(3)] })),
     "policy anywhere changes": () => {
@@ -111,6 +124,7 @@ function benchEvents(pods, cluster, compiler, dataplane) {
   for (const [kind, next] of Object.entries(eventKinds(cluster))) {
     const updates = [];
     const swaps = [];
+    const written = [];
     const efforts = { none: 0, patch: 0, rebuild: 0 };
     let byLines = 0;
     for (let event = 0; event < eventsPerKind; event++) {
@@ -127,6 +141,7 @@ function benchEvents(pods, cluster, compiler, dataplane) {
         );
         dataplane.swapTable(table, []);
         byLines += Number(lines !== undefined);
+        written.push((lines?.length ?? blob.byteLength / lineBytes) * lineBytes);
       }
       swaps.push(performance.now() - updated);
       updates.push(updated - start);
@@ -135,6 +150,7 @@ function benchEvents(pods, cluster, compiler, dataplane) {
     const totals = updates.map((update, index) => update + swaps[index]).sort((a, b) => a - b);
     updates.sort((a, b) => a - b);
     swaps.sort((a, b) => a - b);
+    written.sort((a, b) => a - b);
     const line = {
       result: "event",
       pods,
@@ -142,6 +158,8 @@ function benchEvents(pods, cluster, compiler, dataplane) {
       events: eventsPerKind,
       ...efforts,
       byLines,
+      writtenP50Bytes: quantile(written, 0.5),
+      writtenP99Bytes: quantile(written, 0.99),
       updateP50Ms: quantile(updates, 0.5),
       updateP99Ms: quantile(updates, 0.99),
       swapP50Ms: quantile(swaps, 0.5),
@@ -158,9 +176,14 @@ function benchEvents(pods, cluster, compiler, dataplane) {
       line,
       `  ${kind.padEnd(30)} ${ms(line.updateP50Ms).padStart(6)} ${ms(line.updateP99Ms).padStart(6)} ` +
         `${ms(line.swapP50Ms).padStart(6)} ${ms(line.swapP99Ms).padStart(6)} ` +
-        `${ms(line.totalP50Ms).padStart(6)} ${ms(line.totalP99Ms).padStart(6)}   ${share.join(", ")}`,
+        `${ms(line.totalP50Ms).padStart(6)} ${ms(line.totalP99Ms).padStart(6)} ` +
+        `${kib(line.writtenP50Bytes)} ${kib(line.writtenP99Bytes)}   ${share.join(", ")}`,
     );
   }
+}
+
+function kib(bytes) {
+  return (bytes / 1024).toFixed(1).padStart(8);
 }
 
 function memory() {
@@ -204,7 +227,7 @@ function benchSize(pods) {
       `${localPods} pods are local\n` +
       `  full compile ${ms(fullMs)} ms, blob ${mib(bytes)}, ${rows} rows, ${addressClasses} classes; ` +
       `the compiler keeps ${mib(heapBytes)} beside the objects, whole process ${mib(after.rss)}\n` +
-      `  ${"event (ms)".padEnd(30)} update    p99   swap    p99    sum    p99`,
+      `  ${"event (ms)".padEnd(30)} update    p99   swap    p99    sum    p99      KiB    p99`,
   );
   const dataplane = Dataplane.create();
   try {

@@ -42,7 +42,8 @@ export class PeerSets {
   /** The sets that hold each group. */
   readonly #setsOf = new Map<PodGroup, Set<Membership>>();
   #hasNodes = false;
-  #hasLostOne = false;
+  /** Sets of `someOf` that have lost all their pods, and may have got others since. */
+  readonly #emptied = new Set<AddressSet>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -58,9 +59,9 @@ export class PeerSets {
     return this.#sets.size;
   }
 
-  /** Reports whether a set of `someOf` has lost its last pods. */
+  /** Reports whether a set of `someOf` has no pods any more. */
   get hasLostOne(): boolean {
-    return this.#hasLostOne;
+    return [...this.#emptied].some(({ groups }) => groups.length === 0);
   }
 
   /** Forgets which namespaces and groups selectors choose, since other ones exist now. */
@@ -124,7 +125,7 @@ export class PeerSets {
   leave(group: PodGroup): void {
     for (const { set, isOfSome } of this.#setsOf.get(group) ?? []) {
       set.groups.splice(set.groups.indexOf(group), 1);
-      this.#hasLostOne ||= isOfSome && set.groups.length === 0;
+      if (isOfSome && set.groups.length === 0) this.#emptied.add(set);
     }
     this.#setsOf.delete(group);
   }

@@ -151,7 +151,7 @@ spec:
   ingress: [{ from: [${peer(random)}, ${peer(random)}], ports: [{ port: ${80 + random.below(3)} }] }]
 ---`;
   let patches = 0;
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 3; round++) {
     const random = new Random(seed + round);
     const node = { node: "n1", mayBeEmpty: true } as const;
     const compiler = new IncrementalCompiler({ local: node });
@@ -188,7 +188,7 @@ spec:
       assert.deepEqual(summarize(got.ruleset), summarize(want.ruleset), hint);
     }
   }
-  assert.isAbove(patches, 350, "most events are patches");
+  assert.isAbove(patches, 200, "most events are patches");
 });
 
 test("IncrementalCompiler: a namespace that comes back with other labels has other rules", () => {
