@@ -40,3 +40,14 @@ export class CaptureError extends Error {
     this.offset = offset;
   }
 }
+
+/** Packets of a capture that are read: each costs some 80 bytes of memory, however short it is. */
+export const packetsMax = 12_000_000;
+
+/** Adds a packet to those of a capture. Errors: CaptureError for one too many. */
+export function addPacket(packets: CapturedPacket[], packet: CapturedPacket): void {
+  if (packets.length >= packetsMax) {
+    throw new CaptureError(packet.offset, `got more than ${packetsMax} packets, want fewer`);
+  }
+  packets.push(packet);
+}

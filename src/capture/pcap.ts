@@ -1,4 +1,4 @@
-import { type Capture, type CapturedPacket, CaptureError } from "./capture.js";
+import { addPacket, type Capture, type CapturedPacket, CaptureError } from "./capture.js";
 
 const headerBytes = 24;
 const recordHeaderBytes = 16;
@@ -59,7 +59,7 @@ export function readPcap(bytes: Uint8Array): Capture {
     if (captured > bytes.length - at - recordHeaderBytes) break;
     const frameBytes = Math.max(Math.max(onWire, captured) - checksumBytes, 0);
     const fraction = view.getUint32(at + 4, little);
-    packets.push({
+    addPacket(packets, {
       offset: at + recordHeaderBytes,
       length: Math.min(captured, frameBytes),
       originalLength: frameBytes,

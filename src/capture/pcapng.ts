@@ -1,4 +1,5 @@
 import {
+  addPacket,
   type Capture,
   type CapturedPacket,
   CaptureError,
@@ -194,7 +195,7 @@ class Reader {
     }
     const high = this.#u32(at + 4);
     const low = this.#u32(at + 8);
-    this.#packets.push({
+    addPacket(this.#packets, {
       offset: at + 20,
       length,
       originalLength: Math.max(this.#u32(at + 16), length),
@@ -217,7 +218,7 @@ class Reader {
     // It carries no time: it happened when the one before it did, as far as anybody knows.
     const timeUs = this.#packets.at(-1)?.timeUs ?? 0;
     const interfaceId = this.#sectionStart;
-    this.#packets.push({ offset: at + 4, length, originalLength, timeUs, interfaceId });
+    addPacket(this.#packets, { offset: at + 4, length, originalLength, timeUs, interfaceId });
   }
 
   #need(at: number, end: number, bytes: number, what: string): void {

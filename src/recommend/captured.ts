@@ -8,6 +8,9 @@ import { flowText, type Seen, type SeenEnd, type SeenFlow } from "./seen.js";
 /** Bits of TCP's flags. Source: RFC 9293, section 3.1. */
 const tcp = { syn: 0x02, ack: 0x10 } as const;
 
+/** Connections that wait for their answer at most; of more, the one that waits longest has had none. */
+const usualAskedMax = 1_000_000;
+
 interface Asked {
   readonly flow: SeenFlow;
   isAnswered: boolean;
@@ -26,15 +29,22 @@ export function takeCapture(
   blob: Uint8Array,
   withUnanswered: boolean,
   seen: Seen,
+  askedMax = usualAskedMax,
 ): void {
   const asked = new Map<string, Asked>();
   for (const { frame } of judgedPackets(capture, CaptureJudge.watching(blob))) {
     takeFrame(frame, asked, seen);
+    if (asked.size <= askedMax) continue;
+    const [key, first] = asked.entries().next().value!;
+    asked.delete(key);
+    settle(first, withUnanswered, seen);
   }
-  for (const { flow, isAnswered } of asked.values()) {
-    if (isAnswered || withUnanswered) seen.add(flow);
-    else seen.leaveOut("unanswered", flowText(flow));
-  }
+  for (const each of asked.values()) settle(each, withUnanswered, seen);
+}
+
+function settle({ flow, isAnswered }: Asked, withUnanswered: boolean, seen: Seen): void {
+  if (isAnswered || withUnanswered) seen.add(flow);
+  else seen.leaveOut("unanswered", flowText(flow));
 }
 
 function takeFrame(frame: JudgedFrameRecord, asked: Map<string, Asked>, seen: Seen): void {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { assert, describe, test } from "vitest";
-import { CaptureError } from "../../src/capture/capture.js";
+import { addPacket, CaptureError, packetsMax } from "../../src/capture/capture.js";
 import { PcapngWriter } from "../../src/capture/pcapng.js";
 import { readCapture } from "../../src/capture/read-capture.js";
 
@@ -75,6 +75,15 @@ const packet = (high: number, low: number, bytes: readonly number[], number = 0)
 
 const first = Uint8Array.of(1, 2, 3, 4, 5);
 const second = Uint8Array.of(9, 8, 7);
+
+test("a capture has a bound on its packets, since the shortest cost as much memory as others", () => {
+  const packet = { offset: 40, length: 0, originalLength: 0, timeUs: 0, interfaceId: 0 };
+  const full = new Array<typeof packet>(packetsMax);
+  assert.throws(() => addPacket(full, packet), CaptureError, `more than ${packetsMax} packets`);
+  full.length--;
+  addPacket(full, packet);
+  assert.lengthOf(full, packetsMax);
+});
 
 describe("readCapture", () => {
   // Goal: all four kinds of pcap header give the same packets, in microseconds.

@@ -4,7 +4,11 @@ import { join } from "node:path";
 import { afterAll, assert, beforeAll, describe, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { PcapngWriter } from "../../src/capture/pcapng.js";
+import { readCapture } from "../../src/capture/read-capture.js";
 import { runCli } from "../../src/cli/frame.js";
+import { compile } from "../../src/compiler/compile.js";
+import { takeCapture } from "../../src/recommend/captured.js";
+import { Seen } from "../../src/recommend/seen.js";
 import { fakeIo } from "../cli/fake-io.js";
 import { type Host, icmp, tcp, tcpFlags, udp } from "../dataplane/frames.js";
 
@@ -531,6 +535,24 @@ describe("captures", () => {
     );
     assert.include(err, "left out 1: the capture does not show its start");
     assert.include(err, "left out 1: neither TCP, UDP nor SCTP");
+  });
+
+  // A capture of SYNs alone may have millions of connections.
+  test("of more connections than are kept, the one that waits longest has had no answer", () => {
+    const blocks: Uint8Array[] = [];
+    const writer = new PcapngWriter((block) => blocks.push(block));
+    const id = writer.addInterface("eth0");
+    for (let port = 1; port <= 5; port++) {
+      writer.addPacket(id, port, tcp(4, client, 40_000, server, port, { flags: syn }));
+    }
+    const empty = compile({ objects: [] });
+    assert(empty.ok);
+    for (const isTaken of [false, true]) {
+      const seen = new Seen();
+      takeCapture(readCapture(Buffer.concat(blocks)), empty.blob, isTaken, seen, 2);
+      const got = [seen.flows.length, seen.leftOut.all.map(({ why, count }) => [why, count])];
+      assert.deepEqual(got, isTaken ? [5, []] : [0, [["unanswered", 5]]]);
+    }
   });
 
   test("--unanswered counts the others too", async () => {
