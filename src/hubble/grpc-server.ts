@@ -202,7 +202,10 @@ class Connection {
     const refused = admission.enter(this.client);
     if (refused !== undefined) {
       // Who goes on when it is refused loses its connection, once its calls are over.
-      if (this.calls === 0 || ++this.#refused >= bounds.refusedMax) this.#session?.close();
+      // Not at once: Node is still reading this session's bytes, and the end of a session frees what it reads with.
+      if (this.calls === 0 || ++this.#refused >= bounds.refusedMax) {
+        setImmediate(() => this.#session?.close());
+      }
       refuse(stream, new CallError("resourceExhausted", refused));
       return;
     }

@@ -1,8 +1,9 @@
-// Answers on each kind of listener as `run` does, without an interface: a real data plane with connections, a
+// Answers on each kind of listener as `run` and `ui` do, without an interface: a real data plane with connections, a
 // table, flows. Told over IPC, it says how long it has worked in one go, and what was complained of.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compile } from "../../dist/compiler/compile.js";
 import { Controller } from "../../dist/control/controller.js";
 import { openControl } from "../../dist/control/open-control.js";
 import { Dataplane } from "../../dist/dataplane/dataplane.js";
@@ -18,6 +19,9 @@ import { readManifests } from "../../dist/manifest/read.js";
 import { DroppedFrames } from "../../dist/observe/dropped-frames.js";
 import { FlowLog } from "../../dist/observe/flow-log.js";
 import { Hits } from "../../dist/observe/hits.js";
+import { servePage } from "../../dist/ui/page-server.js";
+import { UiSession } from "../../dist/ui/session.js";
+import { TableModel } from "../../dist/ui/table-model.js";
 import { watchLongestWork } from "./longest-work.mjs";
 
 const { manifests, folder, connections, fault } = JSON.parse(process.argv[2]);
@@ -87,6 +91,8 @@ const socket = join(folder, "sluice.sock");
 const control = await openControl(subject, { socket, metricsListen: "127.0.0.1:0" }, tell);
 const port = Number(new URL(control.metrics).port);
 
+const page = await servePage(pageSession(), { html: "<p>", script: "1", style: "" }, 0, tell);
+
 const longestWork = watchLongestWork();
 
 process.on("message", () => {
@@ -98,10 +104,20 @@ process.on("message", () => {
   });
 });
 process.once("disconnect", async () => {
+  page.close();
   await Promise.all([control.close(), hubble.close()]);
   process.exit(0);
 });
-process.send({ socket, port, hubblePort });
+process.send({ socket, port, hubblePort, page: page.url });
+
+/** What `sluice ui -f` answers from. Its server is in this process alone: it has one like it of its own. */
+function pageSession() {
+  const { objects, sources } = readManifests([manifests]);
+  const compiled = compile({ objects });
+  const model = new TableModel({ objects, compiled, generation: 1, sources, leftOut: [] });
+  const about = { schemaVersion: 1, title: "fuzz", version: "0", mode: "offline", flows: null };
+  return new UiSession(about, model, { compile: {}, pods: {} });
+}
 
 /** Uses so much of the processor's time. */
 function work(ms) {

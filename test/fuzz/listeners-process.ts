@@ -10,12 +10,14 @@ export interface ListenersPlace {
   readonly socket: string;
   readonly port: number;
   readonly hubblePort: number;
+  /** The page's address, with its token. */
+  readonly page: string;
 }
 
 const program = fileURLToPath(new URL("./listeners-child.mjs", import.meta.url));
 const manifests = fileURLToPath(new URL("../../examples/three-tier", import.meta.url));
 
-/** A process that answers on each kind of listener as `run` does, with connections in its table. */
+/** A process that answers on each kind of listener as `run` and `ui` do, with connections in its table. */
 export class ListenersProcess {
   readonly child: ChildProcess;
   /** Rejects when it ends before it listens. */

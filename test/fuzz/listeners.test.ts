@@ -14,14 +14,14 @@ import { hostileText, leaving, play, scattered, type WireStep } from "./wire.js"
 const seconds = Number(process.env["FUZZ_SECONDS"] ?? 10);
 const seed = Number(process.env["FUZZ_SEED"] ?? 1);
 /** Hostile connections at once to each listener: more than it lets one client have. */
-const ATTACKERS = { tcp: 24, unix: 24, hubble: 40 } as const;
+const ATTACKERS = { tcp: 24, unix: 24, hubble: 40, page: 12 } as const;
 /** A stall that no single step may cause, many times over what one is meant to take. */
 const STALL_MS_MAX = 1_000;
 /** How long a well-formed client may have to ask again; what the listeners waited for a processor is no part of it. */
 const ANSWER_MS_MAX = patientMs;
 const RSS_BYTES_MAX = 400 * 1024 * 1024;
 
-const kinds = ["tcp", "unix", "hubble"] as const;
+const kinds = ["tcp", "unix", "hubble", "page"] as const;
 type Kind = (typeof kinds)[number];
 
 interface Report {
@@ -34,7 +34,7 @@ interface Report {
 
 // Goal: no bytes, order or delay of clients ends the process that enforces or those that answer for it,
 // stalls its main thread, fills their memory, or keeps a well-formed request from its answer.
-// Method: the listeners as `run` opens them, in a process of their own, with 20,000 connections to list and flows that
+// Method: the listeners as `run` and `ui` open them, in a process of their own, with 20,000 connections to list and flows that
 // never end; hostile clients, made from a seed, while an honest one asks. It may be refused, for the number of clients
 // or since the machine keeps the process waiting, but not for good; at Hubble's port, where each address has a share,
 // never. Three times more with a planted fault, which must be found.
@@ -68,7 +68,7 @@ const paths = [
   ...["/tables", "/connections", "/connections?ip=10.1.0.0/24&port=443", "/connections?ip=x"],
   ...["/flows?last=20", "/flows?follow=true", "/flows?since=2026-01-01T00:00:00Z", "//", "/"],
 ];
-const seeds: readonly string[] = [
+const processSeeds: readonly string[] = [
   ...paths.map((path) => `GET ${path} ${host}\r\n`),
   ...["/reload", "/take-over", "/connections/flush?ip=192.0.2.1"].map(
     (path) => `POST ${path} ${host}Content-Length: 0\r\n\r\n`,
@@ -81,6 +81,44 @@ const seeds: readonly string[] = [
   `GET /status ${host}\r\n`.repeat(500),
   "",
 ];
+
+/** Requests to the page, by somebody who knows its address. */
+function pageSeeds(page: string): readonly string[] {
+  const { host, pathname } = new URL(page);
+  const head = `HTTP/1.1\r\nHost: ${host}\r\nOrigin: http://${host}\r\n`;
+  const edit = JSON.stringify({
+    text: "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: x, namespace: shop}\nspec: {podSelector: {}}\n",
+    removed: ["NetworkPolicy shop/database"],
+  });
+  return [
+    ...[
+      "",
+      "page.js",
+      "api/page",
+      "api/map",
+      "api/flows?since=0",
+      "api/hits",
+      "api/policy?place=1",
+    ],
+    ...[
+      "api/why?from=shop/payment&to=shop/database&port=5432/tcp",
+      "api/why?from=10.0.0.1&to=fd00::1",
+    ],
+    ...[
+      "api/why?from=__proto__&to=constructor",
+      "api/constructor",
+      "../api/map",
+      "api/flows?since=x",
+    ],
+  ]
+    .map((path) => `GET ${pathname}${path} ${head}\r\n`)
+    .concat(
+      `POST ${pathname}api/what-if ${head}Content-Length: ${edit.length}\r\n\r\n${edit}`,
+      `POST ${pathname}api/what-if ${head}Content-Length: 2000000\r\n\r\n{"text":"`,
+      `POST ${pathname}api/what-if ${head}Content-Length: 4\r\n\r\nnull`,
+      `GET /api/map ${head}\r\n`,
+    );
+}
 
 /** Whom a planted fault needs. */
 const forFault = { end: ["tcp", "unix"], stall: ["tcp", "unix"], hubble: ["hubble"] } as const;
@@ -109,16 +147,22 @@ async function search(
     object(`the process has ended: ${signal ?? code}: ${stderr.slice(0, 500)}`);
   });
   let asked = 0;
-  const answered = { tcp: 0, unix: 0, hubble: 0 };
+  const answered = { tcp: 0, unix: 0, hubble: 0, page: 0 };
   let slowestMs = 0;
   let worst: Report = { longestMs: 0, rssBytes: 0, hubbleBytes: 0, told: [] };
   try {
     const place = await listeners.place;
+    const page = new URL(place.page);
+    const seeds = {
+      page: pageSeeds(place.page),
+      tcp: processSeeds,
+      unix: processSeeds,
+      hubble: [""],
+    };
     const open = (kind: Kind, localAddress: string): Socket => {
-      const { socket, port, hubblePort } = place;
-      return kind === "unix"
-        ? connect({ path: socket })
-        : connect({ port: kind === "tcp" ? port : hubblePort, host: "127.0.0.1", localAddress });
+      if (kind === "unix") return connect({ path: place.socket });
+      const port = { tcp: place.port, hubble: place.hubblePort, page: Number(page.port) }[kind];
+      return connect({ port, host: "127.0.0.1", localAddress });
     };
     const starvation = new Starvation(threadsOf(child.pid!));
     starvation.sample();
@@ -135,7 +179,11 @@ async function search(
     const attack = async (kind: Kind) => {
       while (!isOver()) {
         const random = new Random(next++);
-        const found = await assail(kind, open(kind, "127.0.0.2"), stepsOf(kind, random));
+        const found = await assail(
+          kind,
+          open(kind, "127.0.0.2"),
+          stepsOf(kind, random, seeds[kind]),
+        );
         asked++;
         if (found !== undefined) object(`FUZZ_SEED=${next - 1}: ${kind}: ${found}`);
         // Not more requests a second than are let through: what is refused for that tries nothing out.
@@ -166,8 +214,10 @@ async function search(
         if (kinds.answer.test(got)) sinceMs = performance.now();
       }
     };
-    const honest = (kind: "tcp" | "unix", path: string) => (isLate: () => boolean) =>
-      honestly(open(kind, "127.0.0.1"), `GET ${path} ${host}\r\n`, isLate);
+    const honest =
+      (kind: "tcp" | "unix" | "page", path: string, head = host) =>
+      (isLate: () => boolean) =>
+        honestly(open(kind, "127.0.0.1"), `GET ${path} ${head}\r\n`, isLate);
     const look = async () => {
       while (!isOver()) {
         const answer = new Promise<Report>((resolve) => child.once("message", resolve));
@@ -194,6 +244,11 @@ async function search(
         // On the socket all are one client, and share what one may have: some are refused without a word.
         refusal: new RegExp(`${busy.source}|^Error: (read ECONNRESET|write EPIPE)$`),
       }),
+      behave(
+        "page",
+        honest("page", `${page.pathname}api/map`, `HTTP/1.1\r\nHost: ${page.host}\r\n`),
+        { answer: /^HTTP\/1\.1 200 /, refusal: busy },
+      ),
       behave("hubble", (isLate) => honestFlows(place.hubblePort, isLate), {
         answer: /^0: 5 flows$/,
         // What enforces is busy; its clients' share is kept for each address.
@@ -206,12 +261,12 @@ async function search(
     await listeners.close();
   }
   const figures =
-    `${asked} hostile connections, ${answered.tcp + answered.unix + answered.hubble} well-formed answers, the slowest after ${Math.round(slowestMs)} ms; ` +
+    `${asked} hostile connections, ${kinds.reduce((sum, kind) => sum + answered[kind], 0)} well-formed answers, the slowest after ${Math.round(slowestMs)} ms; ` +
     `the main thread worked ${Math.round(worst.longestMs)} ms in one go at most, ${Math.round(worst.rssBytes / 1e6)} MB, for Hubble ${Math.round(worst.hubbleBytes / 1e6)} MB`;
   return { objection: objection || undefined, figures };
 }
 
-function stepsOf(kind: Kind, random: Random): readonly WireStep[] {
+function stepsOf(kind: Kind, random: Random, seeds: readonly string[]): readonly WireStep[] {
   const bytes =
     kind === "hubble" && !random.oneIn(10) ? hostileHubble(random) : hostileText(random, seeds);
   const steps = scattered(random, bytes, 300);
@@ -241,7 +296,8 @@ async function assail(
   return `got ${JSON.stringify(head)}`;
 }
 
-const busy = /^HTTP\/1\.1 (429|503) /;
+/** Refused for now; or closed, since the machine kept the client from sending its request in time. */
+const busy = /^HTTP\/1\.1 (429|503) |^$/;
 
 /** The main threads of a process and of those that it has started. */
 function threadsOf(pid: number): string[] {
