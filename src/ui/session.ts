@@ -1,4 +1,5 @@
 import { RefusalError } from "../control/refusal.js";
+import { readFlowRecord } from "../observe/flow-record.js";
 import type {
   FlowsDocument,
   HitsDocument,
@@ -9,7 +10,7 @@ import type {
   WhyDocument,
 } from "./documents.js";
 import { FlowRows } from "./flow-rows.js";
-import { lostBefore, seenFlow } from "./seen-flow.js";
+import { seenFlow } from "./seen-flow.js";
 import type { Asked, TableModel } from "./table-model.js";
 import { type Edit, edited, type Making, type Traffic, whatIfDocument } from "./what-if.js";
 
@@ -57,10 +58,10 @@ export class UiSession {
 
   /** Counts a line of the flows' stream, or of a file of them; a text says what is wrong with it. */
   see(line: unknown): string | undefined {
-    if (typeof line !== "object" || line === null)
-      return "want a flow, as observe -o json writes it";
-    this.#lost += lostBefore(line);
-    const flow = seenFlow(line, this.#model);
+    const read = readFlowRecord(line);
+    if (typeof read === "string") return read;
+    this.#lost += read.lost;
+    const flow = read.record && seenFlow(read.record, line, this.#model);
     if (flow !== undefined) this.flows.add(flow);
     return undefined;
   }

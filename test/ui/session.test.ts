@@ -119,7 +119,7 @@ describe("why", () => {
 describe("flows", () => {
   test("are of the workloads of the map", () => {
     const session = sessionOf(threeTierModel());
-    expect(session.see("a text")).toMatch(/want a flow/);
+    expect(session.see("a text")).toMatch(/want an object/);
     expect(session.see(flowLine(stranger, database, 5432, "DROPPED"))).toBeUndefined();
     session.see(flowLine([undefined, "198.51.100.9"], frontend, 8080, "DROPPED"));
     session.see(flowLine(payment, database, 5432, "FORWARDED", { lostBefore: 3 }));
@@ -133,6 +133,27 @@ describe("flows", () => {
     ]);
     expect(outside).toContain(rows[1]!.from);
     expect([lost, seen]).toEqual([3, 3]);
+  });
+
+  test("of another program's log are read as recommend reads them", () => {
+    const session = sessionOf(threeTierModel());
+    const { flow } = flowLine(payment, database, 5432, "FORWARDED") as {
+      readonly flow: Record<string, unknown>;
+    };
+    const { is_reply: _, ext: __, ...bare } = flow;
+    const tcp = (flags: object) => ({ TCP: { source_port: 4_000, destination_port: 5432, flags } });
+    // Without what is around it, as older versions write it; an answer says so by its flags alone.
+    expect(session.see({ ...bare, l4: tcp({ SYN: true }) })).toBeUndefined();
+    expect(session.see({ ...bare, l4: tcp({ SYN: true, ACK: true }) })).toBeUndefined();
+    expect(session.see({ ...bare, verdict: "ERROR" })).toBeUndefined();
+    expect(session.see({ lost_events: { num_events_lost: "7" } })).toBeUndefined();
+    expect(session.see({ text: "no flow" })).toMatch(/want a flow/);
+    const { rows, lost } = session.flowsSince(0);
+    expect(rows.map(({ verdict, connections }) => [verdict, connections])).toEqual([
+      ["FORWARDED", 1],
+      ["DROPPED", 1],
+    ]);
+    expect(lost).toBe(7);
   });
 
   test("of a file may have anything in any place", () => {
