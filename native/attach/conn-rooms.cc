@@ -139,17 +139,18 @@ bool ConnRooms::Room::grow(uint32_t wanted) noexcept {
   if (isRefused()) return false;
   ask(std::max(wanted, wanted_.load()));
   uint32_t had = places();
-  for (uint64_t sinceNs = clockNs(); places() < wanted && !isRefused();) {
+  // Whoever has given up once gets the kernel's answer without waiting for it, or goes on without.
+  for (uint64_t sinceNs = clockNs(); places() < wanted && !isRefused() && !isSilent_.load();) {
     const uint64_t nowNs = clockNs();
     if (places() != had) {
       had = places();
       sinceNs = nowNs;
     } else if (nowNs - sinceNs > PATIENCE_NS) {
       // The kernel does not answer, as where memory has to be taken from others first.
-      refusedAtNs_.store(nowNs);
-      break;
+      isSilent_.store(true);
+    } else {
+      nanosleep(&LOOK_EVERY, nullptr);
     }
-    nanosleep(&LOOK_EVERY, nullptr);
   }
   return places() >= wanted;
 }
@@ -158,6 +159,7 @@ void ConnRooms::Room::catchUp() noexcept {
   while (places() < wanted_.load() && !isRefused()) {
     refusedAtNs_.store(add().ok() ? 0 : clockNs());
   }
+  isSilent_.store(false);
 }
 
 }  // namespace sluice

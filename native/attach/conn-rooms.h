@@ -50,13 +50,14 @@ class ConnRooms {
    private:
     Status add() noexcept;
     void ask(uint32_t places) noexcept;
-    // Whether the kernel has just said that there is no more, or has said nothing for long.
+    // Whether the kernel has just said that there is no more.
     [[nodiscard]] bool isRefused() const noexcept;
 
     ConnRooms* rooms_;
     uint32_t firstMap_;
     std::atomic<uint32_t> wanted_ = 0;
     std::atomic<uint64_t> refusedAtNs_ = 0;
+    std::atomic<bool> isSilent_ = false;  // somebody waited for long, and there is no answer yet
   };
 
   ConnRooms(uint32_t workers, uint32_t placesEach) noexcept;

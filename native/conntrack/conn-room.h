@@ -23,7 +23,7 @@ class ConnRoom {
   // Asks for memory in time, where so many places are in use.
   virtual void prepare(uint32_t used) noexcept = 0;
   // Waits for the memory of so many places, some 20 ms for each map of them; false when there is
-  // none, or none has come for a second.
+  // none, or none has come for a second. Then it does not wait again before some has.
   [[nodiscard]] virtual bool grow(uint32_t places) noexcept = 0;
 
  protected:

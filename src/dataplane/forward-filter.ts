@@ -260,7 +260,6 @@ export class ConnectionEnds {
   }
 }
 
-/** The bits that a range covers, as bytes of an address. */
 /** Address and mask of each range of a family, in the order of memory. */
 function rangeWords(ranges: readonly Prefix[], family: 4 | 6): Uint32Array {
   return Uint32Array.from(
@@ -272,6 +271,7 @@ function rangeWords(ranges: readonly Prefix[], family: 4 | 6): Uint32Array {
   );
 }
 
+/** The bits that a range covers, as bytes of an address. */
 function maskOf({ address, length }: Prefix): Uint8Array {
   return Uint8Array.from(address.bytes, (_, at) => {
     const covered = Math.min(8, Math.max(0, length - at * 8));
