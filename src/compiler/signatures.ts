@@ -58,6 +58,11 @@ export class Signatures {
     this.count(this.of(0, NO_SETS), 1);
   }
 
+  /** How many combinations and memberships are kept, also those that no address has any more. */
+  get size(): number {
+    return this.#combinations.lists.length + this.#known.size;
+  }
+
   /** Returns the number of a set, a new one when it has none yet. No blocks are known of those that came later. */
   idOf(set: AddressSet): number {
     return remember(this.#setIds, set, () => this.#setIds.size);

@@ -21,6 +21,9 @@ const movesAlways = 256;
 /** As many sets and lists of rules as these, beside twice those of the start, may be kept without need. */
 const keptAlways = 1_024;
 
+/** The same of combinations of sets: a set that comes or goes makes some for all its pods. */
+const combinationsAlways = 16_384;
+
 /** Added to a leaf's number while the class or endpoint that it stands for has none: no class has such a one. */
 const unsettled = 2 ** 30;
 
@@ -38,6 +41,7 @@ export class TablePatch {
   readonly #tries: { readonly 4: TrieV4Editor; readonly 6: TrieV6Editor };
   readonly #movesMax: number;
   readonly #keptMax: number;
+  readonly #combinationsMax: number;
   readonly #places = new WeakMap<Address, BlockPlace>();
   #classes: AddressClasses;
   /** The signatures of the origin classes, in their order. */
@@ -67,6 +71,7 @@ export class TablePatch {
     this.#owned = ownedIn(ruleset);
     this.#movesMax = movesAlways + (classes.v4.count + classes.v6.count) * movesShare;
     this.#keptMax = keptAlways + peers.size * 2;
+    this.#combinationsMax = combinationsAlways + this.#signatures.size * 2;
     this.#editor = new BlobEditor(blob);
     this.#tries = {
       4: new TrieV4Editor(this.#editor, classes.v4),
@@ -101,6 +106,7 @@ export class TablePatch {
     if (touchesEndpoints && this.#ruleset.endpoints.length === 0) return false;
     if (sets !== this.#sets && !this.#changeSets(sets, moves)) return false;
     if (moves.size > this.#movesMax) return false;
+    if (this.#signatures.size > this.#combinationsMax) return false;
 
     const moved = moves.finish(owned, this.#owned);
     const isRenumbered = this.#count(moved) || sets !== this.#sets;

@@ -263,6 +263,81 @@ test("IncrementalCompiler: an event costs what it touches", () => {
   });
 });
 
+// Goal: what is audited, and nothing else of a pod or a policy, is a change of the table.
+// Method: modes come, change and go; each table is that of a compile from nothing.
+test("IncrementalCompiler: a mode that changes alone is a patch", () => {
+  const compiler = compilerOf(policyText + anchors);
+  const inMode = (text: string, mode: string): string =>
+    text.replace("name: web,", `name: web, annotations: { sluice/mode: ${mode} },`);
+  const web = podText("web", "web", ["9.0.0.1", "9::1"], "n1");
+  const narrow = narrowText.replace(
+    "name: narrow",
+    "name: narrow, annotations: { sluice/mode: audit }",
+  );
+  let objects = parse(policyText + anchors);
+  for (const text of [
+    inMode(web, "audit"),
+    inMode(web, "enforce"),
+    narrow,
+    web,
+    narrowText,
+    narrow,
+    narrow.replace("port: 90", "port: 91"),
+  ]) {
+    const put = parse(text)[0]!;
+    const isSame = ({ kind, meta }: KubernetesObject): boolean =>
+      kind === put.kind && meta.name === put.meta.name;
+    objects = [...objects.filter((each) => !isSame(each)), put];
+    const got = compiler.update([{ put }]);
+    const want = compile({ objects, local });
+    assert(got.ok && want.ok);
+    assert.equal(got.effort, "patch", text);
+    assert.isTrue(Buffer.from(want.blob).equals(Buffer.from(got.blob)), text);
+  }
+});
+
+// Goal: what was made for rules that are gone does not pile up: not their sets, and not the combinations of sets that
+//       their pods had.
+// Method: a policy names another set each time, which holds none of the pods, or all of them; each of these is in
+//         other sets than the rest.
+test("IncrementalCompiler: what is kept for rules that are gone has an end", () => {
+  const bits = [0, 1, 2, 3, 4, 5, 6];
+  const withBits = (index: number): string =>
+    podText(`pod-${index}`, "red", [`9.1.0.${index}`]).replace(
+      "app: red",
+      `app: red, ${bits.map((bit) => `bit-${bit}: "${(index >> bit) & 1}"`).join(", ")}`,
+    );
+  const from = (selectors: readonly string[]): string => `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  ingress: [${selectors.map((each) => `{ from: [{ podSelector: ${each} }] }`).join(", ")}]
+---`;
+  const ofBits = bits.map((bit) => `{ matchLabels: { bit-${bit}: "1" } }`);
+  const pods = Array.from({ length: 128 }, (_, index) => withBits(index)).join("");
+  for (const [operator, most] of [
+    ["In", 1_500],
+    ["NotIn", 150],
+  ] as const) {
+    const compiler = compilerOf(podText("web", "web", ["9.0.0.1"], "n1") + pods + from(ofBits));
+    const [policy] = parse(from([...ofBits, "{ matchExpressions: [] }"]));
+    assert(policy?.kind === "NetworkPolicy");
+    const named = (value: string): ObjectChange => {
+      const span = policy.meta.span;
+      const podSelector = { requirements: [{ key: "app", operator, values: [value], span }], span };
+      const last = { ...policy.ingress.at(-1)!, peers: [{ podSelector, span }] };
+      return { put: { ...policy, ingress: [...policy.ingress.slice(0, -1), last] } };
+    };
+    let events = 0;
+    let effort = "patch";
+    for (; effort === "patch"; events++) effort = effortOf(compiler, named(`other-${events}`));
+    assert.equal(effort, "rebuild", operator);
+    assert.isBelow(events, most, operator);
+  }
+});
+
 test("IncrementalCompiler: a port name with a new number makes another rule", () => {
   const compiler = compilerOf(policyText + anchors);
   const odd = podText("odd", "grey", ["9.0.0.9"]).replace("containerPort: 80", "containerPort: 81");

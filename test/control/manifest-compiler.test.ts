@@ -56,3 +56,29 @@ test("ManifestCompiler: every set of manifests gives the table of a full compile
   // Only now, so that a blob that a later step had changed would be seen.
   for (const { got, want } of kept) assert.isTrue(Buffer.from(got.bytes).equals(Buffer.from(want)));
 });
+
+// Goal: an error in the middle of a patch leaves nothing half changed: the next table is that of a full compile.
+// Method: a policy whose rules cannot be read at first comes together with a local pod.
+test("ManifestCompiler: after an error in a patch all is compiled from nothing", () => {
+  const compiler = new ManifestCompiler();
+  const { objects } = parseManifests(web + client + policy(80, "client"), "shop.yaml");
+  assert.isTrue(compiler.compile(objects, local).ok);
+  const more = parseManifests(pod("late", "10.0.0.3", "n1") + policy(81, "late"), "shop.yaml");
+  const [late, other] = more.objects;
+  assert(late !== undefined && other?.kind === "NetworkPolicy");
+  let isBroken = true;
+  const broken = {
+    ...other,
+    get ingress() {
+      if (isBroken) throw new Error("cannot be read");
+      return other.ingress;
+    },
+  };
+  assert.throws(() => compiler.change([{ put: late }, { put: broken }], local), /cannot be read/);
+  isBroken = false;
+  const got = compiler.change([], local);
+  const want = compile({ objects: [...objects, late, other], local });
+  assert(got.ok && want.ok);
+  assert.equal(got.effort, "rebuild");
+  assert.isTrue(Buffer.from(got.blob.bytes).equals(Buffer.from(want.blob)));
+});

@@ -10,6 +10,7 @@ import type { LocalPods, OwnNode } from "../../src/policy/cluster.js";
 import type { ObjectChange } from "../../src/policy/live-cluster.js";
 import { Random } from "./random.js";
 import { randomCluster, randomObject } from "./random-cluster.js";
+import { withRandomModes } from "./random-modes.js";
 
 const SEQUENCES = 60;
 const EVENTS = 24;
@@ -30,7 +31,7 @@ function randomChanges(
       const { kind, meta } = random.pick(known);
       return { remove: { kind, namespace: meta.namespace, name: meta.name } };
     }
-    return { put: randomObject(random) };
+    return { put: withRandomModes(random, [randomObject(random)])[0]! };
   });
 }
 
@@ -66,7 +67,7 @@ test(`increments give the bytes of a full compile (SEED=${seed})`, () => {
       "all",
     ]);
     let local = given;
-    const objects = randomCluster(random);
+    const objects = withRandomModes(random, randomCluster(random));
     const state = new Map(objects.map((object) => [keyOf(object), object]));
     const compiler = new IncrementalCompiler({ local });
     const kept: { readonly blob: TableBlob; readonly want: Uint8Array }[] = [];
