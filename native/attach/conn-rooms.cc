@@ -3,9 +3,11 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <new>
+#include <span>
 #include <utility>
 
 #include "native/host/clock.h"
@@ -22,6 +24,8 @@ constexpr uint64_t REFUSED_NS = 1'000'000'000;
 // Who waits for more gives up when there was none for so long, and looks this often.
 constexpr uint64_t PATIENCE_NS = 1'000'000'000;
 constexpr timespec LOOK_EVERY = {0, 200'000};
+// Maps that are made at a time, and put in force by one grace period.
+constexpr uint32_t TOGETHER_MAX = 16;
 
 }  // namespace
 
@@ -93,26 +97,44 @@ Status ConnRooms::Room::reserve() noexcept {
       mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) return Status::system("mmap", errno);
   entries_ = static_cast<ConnEntry*>(reserved);
-  return add();
+  return add(1);
 }
 
-// Makes the map that follows.
-Status ConnRooms::Room::add() noexcept {
-  const uint32_t first = places();
-  const uint32_t number = firstMap_ + (first >> rooms_->shift_);
-  Descriptor map;
-  Status status = createMap(rooms_->shapeOfOne(), &map);
+// Makes the map of the places from `first` on, and memory there.
+Status ConnRooms::Room::make(uint32_t first, Descriptor* map) noexcept {
+  const Status status = createMap(rooms_->shapeOfOne(), map);
   if (!status.ok()) return status;
   const size_t bytes = sizeof(ConnEntry) << rooms_->shift_;
   void* const at = static_cast<void*>(entries_ + first);
-  if (mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, map.get(), 0) != at) {
+  if (mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, map->get(), 0) != at) {
     return Status::system("mmap", errno);
   }
   // A child process does not use it.
   (void)madvise(at, bytes, MADV_DONTFORK);
-  status = putInMap(rooms_->map_.get(), &number, static_cast<uint32_t>(map.get()));
-  if (status.ok()) places_.store(first + (1u << rooms_->shift_), std::memory_order_release);
-  return status;
+  return {};
+}
+
+// Makes the maps that follow, until there are so many places, or as many as are made at a time.
+Status ConnRooms::Room::add(uint32_t wanted) noexcept {
+  const uint32_t first = places();
+  std::array<Descriptor, TOGETHER_MAX> maps;
+  std::array<uint32_t, TOGETHER_MAX> numbers;
+  std::array<uint32_t, TOGETHER_MAX> values;
+  uint32_t count = 0;
+  Status status;
+  do {
+    const uint32_t next = first + (count << rooms_->shift_);
+    status = make(next, &maps[count]);
+    if (!status.ok()) break;
+    numbers[count] = firstMap_ + (next >> rooms_->shift_);
+    values[count] = static_cast<uint32_t>(maps[count].get());
+    ++count;
+  } while (count < TOGETHER_MAX && first + (count << rooms_->shift_) < wanted);
+  if (count == 0) return status;
+  status = putInMap(rooms_->map_.get(), std::span(numbers).first(count), values.data());
+  if (!status.ok()) return status;
+  places_.store(first + (count << rooms_->shift_), std::memory_order_release);
+  return {};
 }
 
 bool ConnRooms::Room::isRefused() const noexcept {
@@ -137,7 +159,10 @@ bool ConnRooms::Room::grow(uint32_t wanted) noexcept {
   if (wanted > rooms_->mapsEach_ << rooms_->shift_) return false;
   if (places() >= wanted) return true;
   if (isRefused()) return false;
-  ask(std::max(wanted, wanted_.load()));
+  // Who waits takes places faster than they are made one map after the other.
+  const uint32_t more = std::min(places(), TOGETHER_MAX << rooms_->shift_);
+  const uint32_t all = rooms_->mapsEach_ << rooms_->shift_;
+  ask(std::max({wanted, std::min(places() + more, all), wanted_.load()}));
   uint32_t had = places();
   // Whoever has given up once gets the kernel's answer without waiting for it, or goes on without.
   for (uint64_t sinceNs = clockNs(); places() < wanted && !isRefused() && !isSilent_.load();) {
@@ -157,7 +182,7 @@ bool ConnRooms::Room::grow(uint32_t wanted) noexcept {
 
 void ConnRooms::Room::catchUp() noexcept {
   while (places() < wanted_.load() && !isRefused()) {
-    refusedAtNs_.store(add().ok() ? 0 : clockNs());
+    refusedAtNs_.store(add(wanted_.load()).ok() ? 0 : clockNs());
   }
   isSilent_.store(false);
 }

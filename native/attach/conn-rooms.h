@@ -48,7 +48,8 @@ class ConnRooms {
     void catchUp() noexcept;
 
    private:
-    Status add() noexcept;
+    Status make(uint32_t first, Descriptor* map) noexcept;
+    Status add(uint32_t wanted) noexcept;
     void ask(uint32_t places) noexcept;
     // Whether the kernel has just said that there is no more.
     [[nodiscard]] bool isRefused() const noexcept;

@@ -70,6 +70,21 @@ Status putInMap(int map, const void* key, uint32_t value) noexcept {
   return putInMap(map, key, &value, BPF_ANY);
 }
 
+Status putInMap(int map, std::span<const uint32_t> keys, const uint32_t* values) noexcept {
+  bpf_attr attributes = noAttributes();
+  attributes.batch.map_fd = static_cast<uint32_t>(map);
+  attributes.batch.keys = reinterpret_cast<uint64_t>(keys.data());
+  attributes.batch.values = reinterpret_cast<uint64_t>(values);
+  attributes.batch.count = static_cast<uint32_t>(keys.size());
+  if (callBpf(BPF_MAP_UPDATE_BATCH, &attributes) == 0) return {};
+  // Before Linux 5.19 no array of maps takes them together.
+  Status status;
+  for (size_t at = 0; at < keys.size() && status.ok(); ++at) {
+    status = putInMap(map, &keys[at], values[at]);
+  }
+  return status;
+}
+
 Status removeFromMap(int map, const void* key) noexcept {
   bpf_attr attributes = noAttributes();
   attributes.map_fd = static_cast<uint32_t>(map);

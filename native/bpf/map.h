@@ -3,6 +3,7 @@
 #include <linux/bpf.h>
 
 #include <cstdint>
+#include <span>
 
 #include "native/host/descriptor.h"
 #include "native/packet/status.h"
@@ -41,6 +42,10 @@ Status possibleProcessors(size_t* count) noexcept;
 // Errors: System, "BPF_MAP_UPDATE_ELEM".
 Status putInMap(int map, const void* key, const void* value, uint64_t flags) noexcept;
 Status putInMap(int map, const void* key, uint32_t value) noexcept;
+
+// Writes several entries of words. In an array of maps the kernel waits for its programs once, not
+// for each, from Linux 6.8 on. Errors: System, "BPF_MAP_UPDATE_ELEM".
+Status putInMap(int map, std::span<const uint32_t> keys, const uint32_t* values) noexcept;
 
 // Removes an entry; one that is not there is no error. Errors: System, "BPF_MAP_DELETE_ELEM".
 Status removeFromMap(int map, const void* key) noexcept;
