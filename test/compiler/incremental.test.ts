@@ -332,9 +332,10 @@ spec:
     };
     let events = 0;
     let effort = "patch";
-    for (; effort === "patch"; events++) effort = effortOf(compiler, named(`other-${events}`));
+    for (; effort === "patch" && events < most; events++) {
+      effort = effortOf(compiler, named(`other-${events}`));
+    }
     assert.equal(effort, "rebuild", operator);
-    assert.isBelow(events, most, operator);
   }
 });
 
