@@ -65,9 +65,11 @@ uint32_t tailBytes(uint32_t info) noexcept {
 Status readFile(const char* path, std::unique_ptr<std::byte[]>* memory, size_t* size) noexcept {
   const Descriptor file(open(path, O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return Status::system("open /sys/kernel/btf/vmlinux", errno);
-  struct stat found = {};
-  if (fstat(file.get(), &found) != 0) return Status::system("stat /sys/kernel/btf/vmlinux", errno);
-  const auto wanted = static_cast<size_t>(found.st_size);
+  struct statx found = {};
+  if (statx(file.get(), "", AT_EMPTY_PATH, STATX_SIZE, &found) != 0) {
+    return Status::system("statx /sys/kernel/btf/vmlinux", errno);
+  }
+  const auto wanted = static_cast<size_t>(found.stx_size);
   memory->reset(new (std::nothrow) std::byte[wanted]);
   if (*memory == nullptr) return {StatusCode::Limit};
   for (*size = 0; *size < wanted;) {
