@@ -192,12 +192,13 @@ describe.skipIf(sidecarObstacle !== undefined)(named("sluice sidecar", sidecarOb
     expect(runs.filter(([from, to]) => to >= marks["ready"]! && from < marks["stopping"]!)).toEqual(
       [],
     );
-    // Nor does anything slip through while the interface changes hands.
+    // Nor does anything slip through while the interface changes hands. After the stop the server's own buffer may
+    // overflow: on a busy machine it is not asked for 256 datagrams.
     expect(first?.[0]).toBeLessThan(5);
     expect(first?.[1]).toBeLessThan(marks["ready"]!);
     expect(last?.[0]).toBeGreaterThanOrEqual(marks["stopping"]!);
     expect(last?.[1]).toBeGreaterThan(sent - 100);
-    expect(runs).toHaveLength(2);
+    expect(runs.filter(([from]) => from < marks["stopping"]!)).toHaveLength(1);
   });
 
   // Goal: a container's end does not open the pod: no denied datagram is answered from the first start on.
