@@ -1,6 +1,7 @@
-import { chmodSync, rmdirSync, statSync, unlinkSync } from "node:fs";
+import { chmodSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
 import { ClientTime } from "./client-time.js";
@@ -138,15 +139,12 @@ export async function serveUnix(
   try {
     const isNew = statSync(folder, { throwIfNoEntry: false }) === undefined;
     if (isNew) makeFolder(folder, 0o750);
-    if (statSync(path, { throwIfNoEntry: false })?.isSocket()) {
-      if (await isAnswered(path)) {
-        throw new RefusalError(
-          "environment",
-          `another process answers on ${path}`,
-          "give this one a socket of its own with --socket",
-        );
-      }
-      unlinkSync(path);
+    if (!(await removeDead(path))) {
+      throw new RefusalError(
+        "environment",
+        `another process answers on ${path}`,
+        "give this one a socket of its own with --socket",
+      );
     }
     const listener = new HttpListener(socketBounds, new RouteHandler(routes), tell);
     const { server } = listener;
@@ -199,16 +197,41 @@ function listen(server: Server, start: () => void): Promise<void> {
   });
 }
 
-/** Whether a process listens on a unix socket. */
-export function isAnswered(path: string): Promise<boolean> {
+/** How long a process may be silent that was killed: its programs and memory go before its sockets. */
+const dyingMs = 10_000;
+
+/**
+ * Removes the socket of a process that is gone, if one is there; answers whether no process is behind it. A process
+ * that is killed ends a while after, and until then connections to it come about: it is asked for a word.
+ */
+export async function removeDead(path: string): Promise<boolean> {
+  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return true;
+  const untilMs = performance.now() + dyingMs;
+  for (;;) {
+    const found = await askForAWord(path, untilMs - performance.now());
+    if (found === "none") break;
+    if (found === "alive" || performance.now() >= untilMs) return false;
+    await pause(20);
+  }
+  rmSync(path, { force: true });
+  return true;
+}
+
+/** Whether somebody listens at a socket and says something, or only listens. */
+function askForAWord(path: string, withinMs: number): Promise<"alive" | "silent" | "none"> {
   return new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (answer: boolean) => {
+    const socket = connect(path, () => socket.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"));
+    const settle = (found: "alive" | "silent" | "none") => {
       socket.destroy();
-      resolve(answer);
+      resolve(found);
     };
-    socket.once("connect", () => settle(true));
-    socket.once("error", (error: NodeJS.ErrnoException) => settle(error.code !== "ECONNREFUSED"));
+    socket.setTimeout(Math.max(1, withinMs), () => settle("silent"));
+    socket.once("data", () => settle("alive"));
+    socket.once("error", ({ code = "" }: NodeJS.ErrnoException) => {
+      if (code === "ECONNREFUSED" || code === "ENOENT") settle("none");
+      else settle(["ECONNRESET", "EPIPE"].includes(code) ? "silent" : "alive");
+    });
+    socket.once("close", () => settle("silent"));
   });
 }
 

@@ -1,8 +1,7 @@
 import { chmodSync, statSync, unlinkSync } from "node:fs";
-import { setTimeout as pause } from "node:timers/promises";
 import { listenOn, readListen } from "../control/open-control.js";
 import { RefusalError } from "../control/refusal.js";
-import { isAnswered } from "../control/server.js";
+import { removeDead } from "../control/server.js";
 import { listenUnix } from "../dataplane/server-sockets.js";
 import { systemReason } from "../diagnostics/system-reason.js";
 import type { Tell } from "../diagnostics/tell.js";
@@ -39,8 +38,6 @@ export interface HubbleSubject {
   readonly handoff?: HubbleHandoff;
 }
 
-/** How long a predecessor's listener may still be there. */
-const answeredMs = 3_000;
 const unixPrefix = /^unix:(?:\/\/)?(?=\/)/;
 
 /**
@@ -102,7 +99,9 @@ function opened(at: string, served: HubbleProcess, closed: () => void = () => {}
 }
 
 async function listenAtPath(path: string): Promise<number> {
-  await removeDead(path);
+  if (!(await removeDead(path))) {
+    throw new RefusalError("environment", "another process answers there");
+  }
   const listener = listenUnix(path);
   chmodSync(path, 0o660);
   return listener;
@@ -110,18 +109,4 @@ async function listenAtPath(path: string): Promise<number> {
 
 function inodeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino;
-}
-
-/** Removes the socket of a process that is gone. Errors: RefusalError when one answers there for long. */
-async function removeDead(path: string): Promise<void> {
-  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return;
-  // The listener of a process that was killed ends a moment after it.
-  const untilMs = performance.now() + answeredMs;
-  while (await isAnswered(path)) {
-    if (performance.now() > untilMs) {
-      throw new RefusalError("environment", "another process answers there");
-    }
-    await pause(50);
-  }
-  unlinkSync(path);
 }
