@@ -305,7 +305,8 @@ export class StandInNode {
 
   /** The chain's plugins in their order, of the file that a runtime takes; `entry` goes over what the last one says. */
   get chain(): readonly Readonly<Record<string, unknown>>[] {
-    const [first] = readdirSync(this.#configurations).sort();
+    const files = readdirSync(this.#configurations).filter((name) => name.endsWith(".conflist"));
+    const [first] = files.sort();
     const { plugins: all } = JSON.parse(readFileSync(join(this.#configurations, first!), "utf8"));
     return [...all.slice(0, -1), { ...all.at(-1), ...this.entry }];
   }
