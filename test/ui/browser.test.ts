@@ -233,6 +233,7 @@ describe.skipIf(browserObstacle !== undefined)(named("in a browser", browserObst
     const { url, child } = await serve("-f", threeTier);
     await open(url, "#flows");
     expect(await page.textContent("main")).toContain("--flows FILE");
+    await page.close();
     child.kill("SIGTERM");
   });
 
