@@ -1,6 +1,6 @@
 import type { ApiValue } from "../manifest/api-object.js";
+import { mapOf, mapsOf } from "../manifest/foreign-json.js";
 import { type ApiClient, printable } from "./api-client.js";
-import { listOf, mapOf } from "./api-values.js";
 import type { Resource } from "./resources.js";
 
 /** Where a server serves a resource: at a path that is read, at versions that are not, or nowhere. */
@@ -28,15 +28,15 @@ export async function findServed(
   };
   const { groups } = await ask("/apis", "APIGroupList");
   if (!Array.isArray(groups)) throw new Error("got no groups from /apis");
-  const served = listOf(groups).find(({ name }) => name === group);
-  const versions = listOf(served?.["versions"]).flatMap(({ groupVersion }) =>
+  const served = mapsOf(groups).find(({ name }) => name === group);
+  const versions = mapsOf(served?.["versions"]).flatMap(({ groupVersion }) =>
     typeof groupVersion === "string" ? [groupVersion] : [],
   );
   const having: string[] = [];
   for (const version of versions) {
     const { resources } = await ask(`/apis/${version}`, "APIResourceList");
     if (!Array.isArray(resources)) throw new Error(`got no resources from /apis/${version}`);
-    if (listOf(resources).some(({ name }) => name === plural)) having.push(version);
+    if (mapsOf(resources).some(({ name }) => name === plural)) having.push(version);
   }
   const path = paths.find((each) =>
     having.some((version) => each === `/apis/${version}/${plural}`),
@@ -58,10 +58,10 @@ export async function isServed(
 ): Promise<boolean> {
   const ask = (place: string) => client.get(place, new URLSearchParams(), signal);
   const { versions } = mapOf(await ask(`/apis/${group}`));
-  for (const { groupVersion } of listOf(versions)) {
+  for (const { groupVersion } of mapsOf(versions)) {
     if (typeof groupVersion !== "string") continue;
     const { resources } = mapOf(await ask(`/apis/${groupVersion}`));
-    if (listOf(resources).some(({ name }) => name === plural)) return true;
+    if (mapsOf(resources).some(({ name }) => name === plural)) return true;
   }
   return false;
 }

@@ -1,8 +1,8 @@
 import type { Diagnostic } from "../diagnostics/diagnostic.js";
 import { type ApiValue, readApiObject } from "../manifest/api-object.js";
+import { mapOf } from "../manifest/foreign-json.js";
 import type { KubernetesObject } from "../manifest/objects.js";
 import { ApiClient, ApiError, printable } from "./api-client.js";
-import { mapOf } from "./api-values.js";
 import type { ClusterAccess } from "./cluster-access.js";
 import { findServed, unknownVersionText } from "./discovery.js";
 import { listPages } from "./list-pages.js";

@@ -1,6 +1,7 @@
 import type { ApiValue } from "../manifest/api-object.js";
+import { mapOf } from "../manifest/foreign-json.js";
 import type { ApiClient } from "./api-client.js";
-import { mapOf, textOf } from "./api-values.js";
+import { textOf } from "./api-values.js";
 
 /** No server uses longer versions; the limit bounds what is sent back to it. */
 const VERSION_LENGTH_MAX = 128;

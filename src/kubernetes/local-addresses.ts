@@ -1,6 +1,6 @@
 import type { ApiValue } from "../manifest/api-object.js";
+import { mapOf } from "../manifest/foreign-json.js";
 import type { KubernetesObject, Pod } from "../manifest/objects.js";
-import { mapOf } from "./api-values.js";
 
 /** Addresses that a node has given to its own pods: the API server learns of them later. */
 export interface LocalAddresses {

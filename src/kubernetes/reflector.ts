@@ -1,7 +1,8 @@
 import type { ResourceStatus } from "../control/source.js";
 import type { ApiValue } from "../manifest/api-object.js";
+import { mapOf } from "../manifest/foreign-json.js";
 import { type ApiClient, ApiError, printable } from "./api-client.js";
-import { mapOf, textOf } from "./api-values.js";
+import { textOf } from "./api-values.js";
 import { findServed, isServed, type Served, unknownVersionText } from "./discovery.js";
 import { listPages, versionOf } from "./list-pages.js";
 import { MemoryBudgetError } from "./memory-budget.js";

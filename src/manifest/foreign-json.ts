@@ -18,6 +18,11 @@ export function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
+/** The maps of a list; empty where it is none. */
+export function mapsOf(value: unknown): readonly ForeignMap[] {
+  return listOf(value).map(mapOf);
+}
+
 /** What is a text, and no longer than a name may be; undefined where it is something else. */
 export function nameOf(value: unknown): string | undefined {
   return typeof value === "string" && value.length <= nameMax ? value : undefined;

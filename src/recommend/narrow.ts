@@ -8,8 +8,9 @@ import type {
 } from "../manifest/objects.js";
 import { formatPrefix } from "../net/prefix.js";
 import { type TransportProtocol, transportProtocols } from "../net/protocol.js";
+import { grouped } from "../policy/grouped.js";
+import { remember } from "../policy/remember.js";
 import { matchesSelector, requirementText } from "../policy/selectors.js";
-import { grouped } from "./grouped.js";
 import type { Landscape, Place } from "./landscape.js";
 import { type Party, type PodLabels, portName } from "./party.js";
 import { type DraftPort, draftRuns } from "./policies.js";
@@ -53,11 +54,12 @@ export class RuleUse {
     { protocol, port }: WantedPort,
   ): void {
     for (const at of peers.length === 0 ? [all] : peers) {
-      if (other.by === "party") put(this.#parties, at, () => new Set<Party>()).add(other.party);
+      if (other.by === "party")
+        remember(this.#parties, at, () => new Set<Party>()).add(other.party);
       else this.#others.add(at);
     }
     for (const at of ports.length === 0 ? [all] : ports) {
-      put(this.#ports, at, () => new Map()).set(`${protocol} ${port}`, { protocol, port });
+      remember(this.#ports, at, () => new Map()).set(`${protocol} ${port}`, { protocol, port });
     }
     if (receiver.by === "party") this.#receivers.add(receiver.party);
     else this.#receivesOutside = true;
@@ -99,15 +101,6 @@ export class RuleUse {
     }
     return name ?? port;
   }
-}
-
-function put<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
-  let value = map.get(key);
-  if (value === undefined) {
-    value = make();
-    map.set(key, value);
-  }
-  return value;
 }
 
 /** Workloads that are named one by one where all of a namespace were seen; of more, the namespace is. */

@@ -2,9 +2,9 @@ import type { Pod, Workload } from "../manifest/objects.js";
 import { workloadGroup, workloadOf } from "../manifest/workload.js";
 import { compareText } from "../net/order.js";
 import type { TransportProtocol } from "../net/protocol.js";
+import { grouped } from "../policy/grouped.js";
 import { controllersLabels } from "../workloads/apply-to.js";
 import { podRef } from "../workloads/assign-addresses.js";
-import { grouped } from "./grouped.js";
 
 /** Labels that choose pods: these values, and none of those keys. */
 export interface PodLabels {

@@ -1,8 +1,8 @@
 import type { Address } from "../net/address.js";
 import { compareText } from "../net/order.js";
 import { formatPrefix } from "../net/prefix.js";
+import { grouped } from "../policy/grouped.js";
 import type { Blocks } from "./blocks.js";
-import { grouped } from "./grouped.js";
 import { type Party, type PodLabels, portName } from "./party.js";
 import type { Peer, Traffic, Wanted, WantedPort, Wants } from "./traffic.js";
 

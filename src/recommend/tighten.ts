@@ -10,8 +10,8 @@ import type {
 } from "../manifest/objects.js";
 import { prefixContains } from "../net/prefix.js";
 import { protocolNumbers } from "../net/protocol.js";
+import { grouped } from "../policy/grouped.js";
 import { matchesSelector } from "../policy/selectors.js";
-import { grouped } from "./grouped.js";
 import { type Given, Landscape, type Place } from "./landscape.js";
 import { type Change, type Direction, narrowRule, RuleUse, selects } from "./narrow.js";
 import type { Party } from "./party.js";

@@ -13,6 +13,7 @@ import { type Address, compareAddresses, parseAddress } from "../net/address.js"
 import { compareText } from "../net/order.js";
 import { formatPrefix, type Prefix, prefixContains } from "../net/prefix.js";
 import type { Cluster, LivePod } from "../policy/cluster.js";
+import { grouped } from "../policy/grouped.js";
 import type { Zone, ZonePods } from "./zones.js";
 
 /** An address of an end, and how the table sees it. */
@@ -101,18 +102,6 @@ function choosesPod(
 /** How a report calls a pod: by its workload, where that is known. */
 export function workloadRef(pod: Pod): string {
   return `${pod.meta.namespace}/${workloadOf(pod)?.name ?? pod.meta.name}`;
-}
-
-/** Groups items by a key, each group in the order of the items. */
-function grouped<Item, Key>(items: readonly Item[], keyOf: (item: Item) => Key): Map<Key, Item[]> {
-  const groups = new Map<Key, Item[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const known = groups.get(key);
-    if (known === undefined) groups.set(key, [item]);
-    else known.push(item);
-  }
-  return groups;
 }
 
 function podEnds(

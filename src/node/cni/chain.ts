@@ -1,3 +1,5 @@
+import { mapOf } from "../../manifest/foreign-json.js";
+
 /** Our own file: before any other, since a runtime takes the first of its folder. */
 export const ownFile = "0-sluice.conflist";
 /** The plugin's type, which is its program's name too. */
@@ -45,7 +47,7 @@ export function chainOf(files: readonly ConfigurationFile[], socket: string): Ch
   } catch {
     return { kind: "unclear", why: `${first.name} is no JSON` };
   }
-  const network = fieldsOf(read);
+  const network = mapOf(read);
   if (mentionsPlugin(network)) return { kind: "none", why: `${first.name} has the plugin itself` };
   const { plugins, type, cniVersion, name } = network;
   const list = Array.isArray(plugins) ? plugins : typeof type === "string" ? [network] : [];
@@ -68,13 +70,6 @@ export function chainOf(files: readonly ConfigurationFile[], socket: string): Ch
 export function mentionsPlugin(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   return (
-    fieldsOf(value)["type"] === pluginType ||
-    Object.values(value).some((each) => mentionsPlugin(each))
+    mapOf(value)["type"] === pluginType || Object.values(value).some((each) => mentionsPlugin(each))
   );
-}
-
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : {};
 }

@@ -1,3 +1,4 @@
+import { type ForeignMap, mapOf, mapsOf } from "../../manifest/foreign-json.js";
 import { type Address, formatAddress, parseAddress } from "../../net/address.js";
 import type { PodName } from "../node-config.js";
 
@@ -81,7 +82,7 @@ export function readQuestion(waitMs: number, environment: string, text: string):
       return [each.slice(0, at), each.slice(at + 1)] as const;
     }),
   );
-  const configuration = fieldsOf(parsed(text));
+  const configuration = mapOf(parsed(text));
   const command = variables.get("CNI_COMMAND");
   const network = textOf(configuration["name"], "configuration", "name");
   switch (command) {
@@ -122,15 +123,15 @@ function placeOf(network: string, variables: ReadonlyMap<string, string>): Place
 function attachmentOf(
   network: string,
   variables: ReadonlyMap<string, string>,
-  configuration: Fields,
+  configuration: ForeignMap,
 ): Attachment {
   const place = placeOf(network, variables);
-  const result = fieldsOf(configuration["prevResult"]);
-  const interfaces = listOf(result["interfaces"]);
+  const result = mapOf(configuration["prevResult"]);
+  const interfaces = mapsOf(result["interfaces"]);
   const own = interfaces.findIndex(
     ({ name, sandbox }) => name === place.interface && typeof sandbox === "string" && sandbox,
   );
-  const addresses = listOf(result["ips"]).flatMap(({ address, interface: index }) => {
+  const addresses = mapsOf(result["ips"]).flatMap(({ address, interface: index }) => {
     // A result of several interfaces says which has an address.
     if (typeof index === "number" && own >= 0 && index !== own) return [];
     return addressOf(address);
@@ -177,12 +178,12 @@ function podOf(args: string): Attachment["pod"] {
   return { namespace, name, uid };
 }
 
-function validPlaces(network: string, configuration: Fields): readonly Place[] {
+function validPlaces(network: string, configuration: ForeignMap): readonly Place[] {
   const given = configuration["cni.dev/valid-attachments"];
   if (!Array.isArray(given)) {
     throw new CniError("configuration", "got no cni.dev/valid-attachments");
   }
-  return listOf(given).map(({ containerID, ifname }) => ({
+  return mapsOf(given).map(({ containerID, ifname }) => ({
     network,
     container: String(containerID),
     interface: String(ifname),
@@ -198,18 +199,6 @@ export function isSamePlace(a: Place, b: Place): boolean {
 export function attachmentText({ pod, addresses, container }: Attachment): string {
   const name = pod === undefined ? container : `${pod.namespace}/${pod.name}`;
   return `${name} (${addresses.map(formatAddress).join(" ")})`;
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-function fieldsOf(value: unknown): Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Fields)
-    : {};
-}
-
-function listOf(value: unknown): readonly Fields[] {
-  return Array.isArray(value) ? value.map(fieldsOf) : [];
 }
 
 function textOf(value: unknown, code: keyof typeof errorCodes, what: string): string {
