@@ -16,6 +16,7 @@ import type { CommandSpec } from "../../src/cli/command-spec.js";
 import { commandTree } from "../../src/cli/commands.js";
 import { variableOf } from "../../src/cli/frame.js";
 import { commonOptions } from "../../src/cli/shared-options.js";
+import { defaultSocket } from "../../src/control/settings.js";
 import { resourceName, resources } from "../../src/kubernetes/resources.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { root } from "../live/lab-harness.js";
@@ -136,6 +137,20 @@ describe.each(["sluice@.service", "sluice.service"])("the systemd unit %s", (nam
       rmSync(temporary, { recursive: true, force: true });
     }
   });
+});
+
+// Goal: a unit that starts or stops takes nothing from one beside it: systemd hands a unit's folder over, and takes it
+// away, with all that is below.
+test("no unit's folder is above that of an instance, where its socket is", () => {
+  const folderOf = (name: string) => /^RuntimeDirectory=(\S+)$/m.exec(read(`systemd/${name}`))![1]!;
+  const instance = folderOf("sluice@.service");
+  expect(instance).toMatch(/%i$/);
+  const socket = /^Environment=SLUICE_SOCKET=%t\/(\S+)\/sluice\.sock$/m;
+  expect(socket.exec(read("systemd/sluice@.service"))?.[1]).toBe(instance);
+  for (const name of ["sluice.service", "sluice-node.service"]) {
+    expect(`${instance}/`.startsWith(`${folderOf(name)}/`), name).toBe(false);
+    expect(`/run/${folderOf(name)}/sluice.sock`).toBe(defaultSocket);
+  }
 });
 
 test("the user and the group of the units are made", () => {
