@@ -62,11 +62,13 @@ export class IncrementalCompiler {
     if (isMoved) return this.#rebuildUnlessSame();
     if (isEmpty(done)) return this.#result(this.#compiled, "none");
     this.#patch ??= new TablePatch(this.#compiled, () => this.#cluster.local(this.#local));
+    const { ruleset } = this.#patch;
     const touchesEndpoints = this.#touchesEndpoints(done);
-    const isQuiet = !touchesEndpoints && done.pods.length + done.relabelled.length === 0;
     if (!this.#patch.apply(done, touchesEndpoints)) return this.#rebuild();
     if (touchesEndpoints) this.#noteEndpoints();
-    return this.#result(this.#compiled, isQuiet ? "none" : "patch");
+    const result = this.#result(this.#compiled, "patch");
+    const isSame = result.changedLines?.length === 0 && result.ruleset === ruleset;
+    return isSame ? { ...result, effort: "none" } : result;
   }
 
   /** Reports whether other endpoints, or other rules for them, might follow from the changes. */
@@ -139,7 +141,7 @@ export class IncrementalCompiler {
   #result(
     compiled: CompiledCluster & { ok: true },
     effort: "none" | "patch" | "rebuild",
-  ): IncrementalResult {
+  ): IncrementalResult & { ok: true } {
     const { ruleset, stats } = this.#patch ?? compiled;
     const blob = this.#patch?.blob() ?? compiled.blob;
     const changedLines = effort === "none" ? new Uint32Array() : this.#patch?.takeChanged();

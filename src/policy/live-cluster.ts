@@ -10,6 +10,7 @@ import {
   type Pod,
 } from "../manifest/objects.js";
 import { type Address, areSameInOrder, compareAddresses } from "../net/address.js";
+import { comparePrefixes } from "../net/prefix.js";
 import { AddressOwners, type Claim, compareNames, hasTraffic } from "./address-owners.js";
 import type {
   Cluster,
@@ -50,6 +51,7 @@ export interface ClusterChanges {
   readonly died: readonly PodGroup[];
   /** Namespaces with other labels than before. */
   readonly relabelled: readonly ClusterNamespace[];
+  /** Nodes whose labels, addresses or ranges are not what they were. */
   readonly nodes: readonly Change<Node>[];
   readonly networkPolicies: readonly Change<NetworkPolicy>[];
   readonly clusterPolicies: readonly Change<ClusterPolicy>[];
@@ -306,7 +308,7 @@ class ChangeLog {
         const namespace = namespaces.get(name);
         return namespace === undefined || hasLabels(namespace.labels, before) ? [] : [namespace];
       }),
-      nodes: [...this.nodes.values()],
+      nodes: [...this.nodes.values()].filter(({ before, after }) => !isAlikeNode(before, after)),
       networkPolicies: [...this.networkPolicies.values()],
       clusterPolicies: [...this.clusterPolicies.values()],
     };
@@ -333,6 +335,16 @@ function isAlike(a: LivePod | undefined, b: LivePod | undefined): boolean {
     modeOf(a.pod.meta) === modeOf(b.pod.meta) &&
     areSameInOrder(a.addresses, b.addresses) &&
     areSameInOrder(a.stated, b.stated)
+  );
+}
+
+function isAlikeNode(a: Node | undefined, b: Node | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return (
+    hasLabels(a.meta.labels, b.meta.labels) &&
+    areSameInOrder(a.addresses, b.addresses) &&
+    a.podCidrs.length === b.podCidrs.length &&
+    a.podCidrs.every((range, index) => comparePrefixes(range, b.podCidrs[index]!) === 0)
   );
 }
 
